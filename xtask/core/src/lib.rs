@@ -1,1 +1,20 @@
-//! x
+//! The part of the tool that decides: from manifest values to a plan, and from
+//! events to effects.
+//!
+//! Data flows one way: [`manifest`] values become a [`model`], the model becomes
+//! a [`plan`], the plan drives the [`stack`] reducer. Mistakes travel beside it as
+//! [`problem`]s. There is deliberately no file, clock, thread, socket or process
+//! here, and the crate is `no_std`, so the compiler keeps it that way.
+
+#![no_std]
+#![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+extern crate alloc;
+
+pub mod manifest;
+pub mod name;
+pub mod plan;
+pub mod problem;
+pub mod snapshot;
+pub mod stack;

@@ -1,0 +1,117 @@
+//! The control protocol: one JSON value a line over a Unix socket, both ways.
+//!
+//! Every request carries a number that its replies repeat, so that no request is
+//! answered with another's reply. There is no port and no wire version negotiation:
+//! a supervisor and its clients are the same program, and [`VERSION`] says so.
+
+use serde::{Deserialize, Serialize};
+use xtask_core::name::Name;
+use xtask_core::plan::Plan;
+use xtask_core::snapshot::{ServiceSnapshot, Snapshot, State};
+use xtask_core::stack::Report;
+
+/// The version of this protocol; another one is refused with a clear word.
+pub const VERSION: u32 = 1;
+
+/// What a client sends.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Call {
+    /// [`VERSION`].
+    pub version: u32,
+    /// Repeated in every reply.
+    pub id: u64,
+    /// What is asked.
+    pub request: Request,
+}
+
+/// What is asked of a supervisor.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "type")]
+pub enum Request {
+    /// The state of the stack: one [`Reply::Snapshot`].
+    Status,
+    /// The state now, and every change: a [`Reply::Snapshot`], then [`Reply::Changed`] and
+    /// [`Reply::Report`] until the connection closes.
+    Watch,
+    /// Bring this up. With `hold` the stack is shut down when this connection closes.
+    Apply {
+        /// The plan.
+        plan: Box<Plan>,
+        /// Whether the stack lives only as long as this connection.
+        hold: bool,
+    },
+    /// Cargo linked the program of these services.
+    Linked {
+        /// The services that run it.
+        services: Vec<Name>,
+        /// Where cargo put it.
+        path: String,
+    },
+    /// The program of these services cannot be had.
+    BuildFailed {
+        /// The services.
+        services: Vec<Name>,
+        /// One line.
+        message: String,
+    },
+    /// Cargo is done.
+    BuildEnded {
+        /// Whether it was content.
+        ok: bool,
+    },
+    /// Take services down.
+    TakeDown {
+        /// Which.
+        services: Vec<Name>,
+        /// Leave their dependents up.
+        only: bool,
+    },
+    /// A new run for each.
+    Restart {
+        /// Which.
+        services: Vec<Name>,
+    },
+    /// SIGKILL the present run of a service, as a fault for tests: it counts as a crash.
+    Kill {
+        /// Which.
+        service: Name,
+    },
+    /// End the stack.
+    Shutdown {
+        /// Kill everything at once instead of stopping in order.
+        now: bool,
+    },
+}
+
+/// What a supervisor sends.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Answer {
+    /// The call it answers.
+    pub id: u64,
+    /// The answer.
+    pub reply: Reply,
+}
+
+/// An answer to a request.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "type")]
+pub enum Reply {
+    /// Taken; what comes of it shows in the state.
+    Done,
+    /// The whole state.
+    Snapshot(Snapshot),
+    /// These services changed.
+    Changed {
+        /// The stack as a whole.
+        state: State,
+        /// Each changed service, whole.
+        services: Vec<ServiceSnapshot>,
+    },
+    /// Something worth saying.
+    Report(Report),
+    /// Not taken, and why, one line.
+    Refused {
+        /// Why.
+        message: String,
+    },
+}

@@ -1,0 +1,65 @@
+//! What Cargo and the files of a workspace said, before any of it is understood.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use super::value::Table;
+
+/// A workspace as gathered by the tool.
+#[derive(Clone, Debug, Default)]
+pub struct Workspace {
+    /// The absolute path of the workspace root.
+    pub root: String,
+    /// The root manifest first, then every other member's, sorted by path. A root
+    /// that is a package too stands here once.
+    pub manifests: Vec<Manifest>,
+}
+
+/// One `Cargo.toml`.
+#[derive(Clone, Debug)]
+pub struct Manifest {
+    /// Its path for messages: relative to the workspace root.
+    pub file: String,
+    /// The absolute path of the folder it lies in.
+    pub folder: String,
+    /// Its text, for turning byte offsets into lines.
+    pub text: String,
+    /// Its values.
+    pub root: Table,
+    /// What Cargo says of the package, if it declares one.
+    pub package: Option<Package>,
+}
+
+impl Manifest {
+    /// The line of a byte offset, counted from 1.
+    #[must_use]
+    pub fn line(&self, byte: usize) -> u32 {
+        let before = self.text.as_bytes().get(..byte).unwrap_or(self.text.as_bytes());
+        let count = before.iter().filter(|&&b| b == b'\n').count();
+        u32::try_from(count).unwrap_or(u32::MAX).saturating_add(1)
+    }
+}
+
+/// A package as `cargo metadata` describes it.
+#[derive(Clone, Debug, Default)]
+pub struct Package {
+    /// Cargo's opaque identifier, as it stands in build messages.
+    pub id: String,
+    /// The package's name.
+    pub name: String,
+    /// `default-run`, if set.
+    pub default_run: Option<String>,
+    /// Its binaries.
+    pub binaries: Vec<Binary>,
+    /// The names of its features.
+    pub features: Vec<String>,
+}
+
+/// A binary target.
+#[derive(Clone, Debug, Default)]
+pub struct Binary {
+    /// The target's name.
+    pub name: String,
+    /// Features it needs to be built.
+    pub required_features: Vec<String>,
+}

@@ -1,0 +1,329 @@
+//! The plan: what will be built and started, with which command, environment and
+//! address, in which order. Data, printable, and the same for the same input.
+//!
+//! The only thing a plan does not know is a port that is chosen when its socket is
+//! bound; [`Text`] keeps a hole for it. A plan does not look at the shell, the
+//! clock or what runs already.
+
+pub mod text;
+
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::name::Name;
+pub use text::{Piece, Text};
+
+/// What one `up` wants, complete.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Plan {
+    /// The version of this format.
+    pub version: u32,
+    /// The workspace root, absolute.
+    pub workspace: String,
+    /// The name of the stack.
+    pub stack: String,
+    /// The stack's data folder, absolute.
+    pub data: String,
+    /// The one cargo call, if anything is to be built.
+    pub build: Option<Build>,
+    /// Every service and job of the closure of what is wanted, dependencies first,
+    /// ties in order of name.
+    pub services: Vec<Service>,
+    /// The services asked for, or the default ones.
+    pub wanted: Vec<Name>,
+}
+
+impl Plan {
+    /// The value of [`Plan::version`] that this code writes and reads.
+    pub const VERSION: u32 = 1;
+
+    /// The service of that name.
+    #[must_use]
+    pub fn service(&self, name: &str) -> Option<&Service> {
+        self.services.iter().find(|service| &*service.name == name)
+    }
+}
+
+/// The one cargo call that makes every program of the plan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Build {
+    /// Arguments after `cargo build --message-format=…`.
+    pub args: Vec<String>,
+    /// What is to be built: the service's program by package and binary.
+    pub targets: Vec<Target>,
+}
+
+/// A binary target and the services that run it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Target {
+    /// Cargo's package id, as in its messages.
+    pub package_id: String,
+    /// The package's name.
+    pub package: String,
+    /// The binary's name.
+    pub binary: String,
+    /// The services that run it.
+    pub services: Vec<Name>,
+}
+
+/// One node of the graph, everything about it decided.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Service {
+    /// Its name.
+    pub name: Name,
+    /// Service or job.
+    pub kind: Kind,
+    /// Where it is declared.
+    pub declared: Place,
+    /// What is run.
+    pub program: Program,
+    /// Arguments, in order.
+    pub args: Vec<Setting>,
+    /// Variables that the plan sets, by name.
+    pub env: BTreeMap<String, Setting>,
+    /// The working folder, absolute.
+    pub cwd: String,
+    /// The package's folder, absolute: its `CARGO_MANIFEST_DIR`. None outside packages.
+    pub manifest_dir: Option<String>,
+    /// Its ports, in order of declaration; may be empty.
+    pub ports: Vec<Port>,
+    /// The index into `ports` of the default port, if there is one.
+    pub default_port: Option<usize>,
+    /// Its default address, if it has a port.
+    pub url: Option<Text>,
+    /// Whether the tool binds the ports and the service inherits the sockets.
+    pub socket_activation: bool,
+    /// What it waits for.
+    pub depends_on: Vec<Dependency>,
+    /// What it only knows the address of.
+    pub uses: Vec<Use>,
+    /// Services that start together with it: the other members of its cycle through
+    /// `uses`. Dependents from outside wait for all of them.
+    pub together: Vec<Name>,
+    /// All of them must pass; empty means ready when started.
+    pub probes: Vec<Probe>,
+    /// How often the service promised to send `WATCHDOG=1`.
+    pub watchdog: Option<Duration>,
+    /// When it is started again.
+    pub restart: Restart,
+    /// How it is stopped.
+    pub stop: Stop,
+    /// How long it may take from start to ready.
+    pub start_timeout: Duration,
+    /// What may be adopted in its place.
+    pub adopt: Adopt,
+}
+
+/// Service or job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// A long-running program.
+    Service,
+    /// Runs to completion; satisfied by exit 0.
+    Job,
+}
+
+/// A place for people: file and line.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Place {
+    /// Relative to the workspace root where it lies below it.
+    pub file: String,
+    /// Counted from 1.
+    pub line: u32,
+}
+
+impl core::fmt::Display for Place {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "{}:{}", self.file, self.line)
+    }
+}
+
+/// What is run for a service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "type")]
+pub enum Program {
+    /// A binary of the workspace: cargo's artifact says where it is.
+    Artifact {
+        /// Cargo's package id.
+        package_id: String,
+        /// The package's name.
+        package: String,
+        /// The binary's name.
+        binary: String,
+    },
+    /// Something else; its arguments are in `args`.
+    Command {
+        /// A name to look up in `PATH`, or a path.
+        program: Setting,
+    },
+    /// Not managed: only probed.
+    External,
+    /// A container image.
+    Image {
+        /// The image's reference.
+        image: String,
+    },
+}
+
+/// A value, and where it came from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Setting {
+    /// The value.
+    pub value: Text,
+    /// Who said so.
+    pub source: Source,
+    /// Whether it is masked wherever it is shown.
+    pub secret: bool,
+    /// What it won over, highest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub overrides: Vec<Source>,
+}
+
+/// Who set a value.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "from")]
+pub enum Source {
+    /// A manifest, or an env-file.
+    File {
+        /// Where.
+        place: Place,
+    },
+    /// The caller's environment.
+    Shell,
+    /// A flag of the command line, as typed.
+    Flag {
+        /// For example `-e todo:RUST_LOG=debug`.
+        flag: String,
+    },
+    /// The tool: an address of a declared dependency, or the service's own.
+    Injected,
+}
+
+/// One port of a service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Port {
+    /// Its name; the only port of a service is called `http` unless it says otherwise.
+    pub name: String,
+    /// The address to bind and to call.
+    pub host: String,
+    /// The number, or none: any free one.
+    pub number: Option<u16>,
+    /// Where it is declared.
+    pub declared: Place,
+}
+
+/// An edge that waits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Dependency {
+    /// The dependency.
+    pub on: Name,
+    /// What is waited for.
+    pub condition: Condition,
+    /// Whether the dependent is restarted when the dependency is.
+    pub restart: bool,
+    /// Where it is declared.
+    pub declared: Place,
+}
+
+/// An edge that waits for nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Use {
+    /// The service whose address is known.
+    pub of: Name,
+    /// Where it is declared.
+    pub declared: Place,
+    /// Whether it was a `depends-on` until `--cycles relax`.
+    pub relaxed: bool,
+}
+
+/// What a dependent waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Condition {
+    /// All probes passed.
+    Ready,
+    /// The process runs.
+    Started,
+    /// The job ended with exit code 0.
+    Succeeded,
+}
+
+/// One way to find out that a service is ready.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "type")]
+pub enum Probe {
+    /// `READY=1` on the run's own socket.
+    Notify,
+    /// An answer with an expected status.
+    Http {
+        /// The path, with its query.
+        path: String,
+        /// The statuses that count.
+        status: Vec<u16>,
+        /// The index of the port.
+        port: usize,
+    },
+    /// An accepted connection.
+    Tcp {
+        /// The index of the port.
+        port: usize,
+    },
+    /// A line of either stream that matches.
+    Log {
+        /// A regular expression.
+        pattern: String,
+    },
+    /// A command that exits with 0.
+    Command {
+        /// Program and arguments.
+        command: Vec<Text>,
+    },
+}
+
+/// When a service that ended by itself is started again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Restart {
+    /// Never.
+    No,
+    /// When it did not end with exit code 0.
+    OnFailure,
+    /// Whenever it ended.
+    Always,
+}
+
+/// How a service is stopped.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Stop {
+    /// The first signal, by name: `SIGTERM`.
+    pub signal: String,
+    /// After this it is killed.
+    pub timeout: Duration,
+}
+
+/// What may stand in a service's place when it runs already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Adopt {
+    /// A process of the same executable.
+    SameBinary,
+    /// Whatever passes the probes.
+    Any,
+    /// Nothing.
+    Never,
+}

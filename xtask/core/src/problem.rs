@@ -1,0 +1,170 @@
+//! A user's mistake as data: a code, the places it is visible at, and a way out.
+//!
+//! Problems are collected, never thrown one at a time, so that one run reports all
+//! of them. Nothing here renders: the tool's view draws them like rustc does.
+
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::ops::Range;
+
+use serde::Serialize;
+
+/// How bad a [`Problem`] is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Severity {
+    /// Nothing is started.
+    Error,
+    /// Said once, and the command goes on.
+    Warning,
+}
+
+/// A place in a file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Span {
+    /// The file, relative to the workspace root where it lies below it.
+    pub file: String,
+    /// Byte offsets into the file's text.
+    pub bytes: Range<usize>,
+}
+
+/// A [`Span`] with what to say about it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Label {
+    /// Where.
+    pub span: Span,
+    /// What is seen there; may be empty.
+    pub text: String,
+    /// Whether this is the place of the mistake (a caret) or only its context.
+    pub primary: bool,
+}
+
+/// One mistake, or one warning.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    /// Which kind of mistake this is.
+    pub code: Code,
+    /// How bad it is.
+    pub severity: Severity,
+    /// One line: what is wrong.
+    pub message: String,
+    /// Where, the first one being the place of the mistake.
+    pub labels: Vec<Label>,
+    /// Facts that help to understand.
+    pub notes: Vec<String>,
+    /// One command or edit that gets the user out.
+    pub hint: Option<String>,
+}
+
+impl Problem {
+    /// An error without a place yet.
+    #[must_use]
+    pub fn error(code: Code, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            severity: Severity::Error,
+            message: message.into(),
+            labels: Vec::new(),
+            notes: Vec::new(),
+            hint: None,
+        }
+    }
+
+    /// A warning without a place yet.
+    #[must_use]
+    pub fn warning(code: Code, message: impl Into<String>) -> Self {
+        Self { severity: Severity::Warning, ..Self::error(code, message) }
+    }
+
+    /// Adds a place with a caret.
+    #[must_use]
+    pub fn at(mut self, span: Span, text: impl Into<String>) -> Self {
+        self.labels.push(Label { span, text: text.into(), primary: true });
+        self
+    }
+
+    /// Adds a place that only explains.
+    #[must_use]
+    pub fn context(mut self, span: Span, text: impl Into<String>) -> Self {
+        self.labels.push(Label { span, text: text.into(), primary: false });
+        self
+    }
+
+    /// Adds a fact.
+    #[must_use]
+    pub fn note(mut self, text: impl Into<String>) -> Self {
+        self.notes.push(text.into());
+        self
+    }
+
+    /// Sets the way out.
+    #[must_use]
+    pub fn hint(mut self, text: impl ToString) -> Self {
+        self.hint = Some(text.to_string());
+        self
+    }
+}
+
+macro_rules! codes {
+    ($($variant:ident = $text:literal, $doc:literal;)*) => {
+        /// The kind of a [`Problem`]. The text of a code is stable.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Code { $(#[doc = $doc] $variant,)* }
+
+        impl Code {
+            /// Every code, in the order of declaration.
+            pub const ALL: &[Self] = &[$(Self::$variant,)*];
+
+            /// The code as users see it.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text,)* }
+            }
+        }
+    };
+}
+
+codes! {
+    Syntax = "syntax", "The file is not TOML.";
+    UnknownKey = "unknown-key", "A key that means nothing here.";
+    WrongType = "wrong-type", "A value of the wrong type.";
+    BadValue = "bad-value", "A value of the right type that is not one of those allowed.";
+    MissingKey = "missing-key", "A key that must be there is not.";
+    BadName = "bad-name", "A service name that cannot be used.";
+    DuplicateName = "duplicate-name", "Two services of one name.";
+    VariableClash = "variable-clash", "Two services or ports whose names give one variable.";
+    BothForms = "both-forms", "Two keys that exclude each other.";
+    UnknownBinary = "unknown-binary", "No binary of that name in the package.";
+    AmbiguousBinary = "ambiguous-binary", "Several binaries, and none chosen.";
+    NoBinary = "no-binary", "A package without a binary is declared as a service.";
+    BinaryClash = "binary-clash", "Two packages whose binaries Cargo writes to one path.";
+    FeatureClash = "feature-clash", "Two services of one package that want different features.";
+    UnknownFeature = "unknown-feature", "No feature of that name in the package.";
+    UnknownService = "unknown-service", "A dependency on, or request for, a service that is not declared.";
+    SelfDependency = "self-dependency", "A service that depends on itself.";
+    WrongCondition = "wrong-condition", "A condition that this dependency can never meet.";
+    Cycle = "cycle", "A cycle through `depends-on` alone.";
+    UnknownPort = "unknown-port", "No port of that name.";
+    AmbiguousPort = "ambiguous-port", "Several ports, and none named.";
+    NoPort = "no-port", "A port is asked for where there is none.";
+    PortClash = "port-clash", "Two services that want one port.";
+    BadTemplate = "bad-template", "A `${...}` that cannot be read.";
+    UnknownTemplate = "unknown-template", "A `${...}` that names nothing known.";
+    UndeclaredDependency = "undeclared-dependency", "A template that names a service which is not declared.";
+    UnsetVariable = "unset-variable", "`${env.NAME}` where the variable is not set.";
+    EnvFile = "env-file", "An env-file that cannot be read or understood.";
+    UnknownOverlay = "unknown-overlay", "`--with NAME` where no service has such an overlay.";
+    BadArgument = "bad-argument", "A command line value that does not fit the metadata.";
+}
+
+impl Serialize for Code {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl core::fmt::Display for Code {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

@@ -1,0 +1,151 @@
+//! The state of a stack as data for views, `status --json` and tests.
+//!
+//! A snapshot is made by the reducer; nothing can be changed through it.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use serde::{Deserialize, Serialize};
+
+use crate::name::Name;
+use crate::plan::Kind;
+
+/// A stack at one moment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// The stack's name.
+    pub stack: String,
+    /// The workspace root.
+    pub workspace: String,
+    /// The supervisor's process.
+    pub supervisor_pid: u32,
+    /// The guardian's process, once there is one.
+    pub guardian_pid: Option<u32>,
+    /// What the stack as a whole is doing.
+    pub state: State,
+    /// Its services, dependencies first.
+    pub services: Vec<ServiceSnapshot>,
+}
+
+impl Snapshot {
+    /// The service of that name.
+    #[must_use]
+    pub fn service(&self, name: &str) -> Option<&ServiceSnapshot> {
+        self.services.iter().find(|service| &*service.name == name)
+    }
+}
+
+/// What a stack as a whole is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// Something that is wanted is neither ready nor given up.
+    Working,
+    /// Everything that is wanted is ready or succeeded.
+    Ready,
+    /// Nothing more happens by itself, and something that is wanted failed.
+    Failed,
+    /// It is being shut down.
+    Stopping,
+}
+
+/// A service at one moment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceSnapshot {
+    /// Its name.
+    pub name: Name,
+    /// Service or job.
+    pub kind: Kind,
+    /// Its phase.
+    pub phase: Phase,
+    /// Whether it is wanted.
+    pub wanted: bool,
+    /// Why it is in this phase, one line.
+    pub reason: Option<String>,
+    /// For `failed`: what kind of failure.
+    pub failure: Option<Failure>,
+    /// What it waits for right now, each with why: `todo (starting)`.
+    pub waiting_on: Vec<String>,
+    /// Its process.
+    pub pid: Option<u32>,
+    /// Its run, 0 before the first.
+    pub run: u64,
+    /// Its default address.
+    pub url: Option<String>,
+    /// Its ports by name, once known.
+    pub ports: Vec<(String, u16)>,
+    /// From the start of the run to ready (for a job: to its end), in milliseconds.
+    pub ready_ms: Option<u64>,
+    /// From the start of the stack to ready, in milliseconds.
+    pub ready_at_ms: Option<u64>,
+    /// How often it was started again by itself.
+    pub restarts: u32,
+    /// What its probes last saw.
+    pub seen: Vec<String>,
+    /// Its own `STATUS=`.
+    pub status: Option<String>,
+    /// What it waits for at a start.
+    pub depends_on: Vec<Name>,
+    /// What it only knows the address of.
+    pub uses: Vec<Name>,
+}
+
+/// The state of a service, by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    /// Wanted, and a condition does not hold yet.
+    Waiting,
+    /// Wanted, and its program is not linked yet.
+    Building,
+    /// Its process runs and is not ready.
+    Starting,
+    /// All probes passed.
+    Ready,
+    /// It ended, and is started again after a pause.
+    Backoff,
+    /// It was told to stop, or its group still has members.
+    Stopping,
+    /// Nothing of it runs, as wanted.
+    Stopped,
+    /// A job that ended with exit code 0.
+    Succeeded,
+    /// Given up.
+    Failed,
+}
+
+impl Phase {
+    /// The phase as users see it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Building => "building",
+            Self::Starting => "starting",
+            Self::Ready => "ready",
+            Self::Backoff => "backoff",
+            Self::Stopping => "stopping",
+            Self::Stopped => "stopped",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// What kind of failure ended the tries; each has its exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Failure {
+    /// Its program could not be built.
+    Build,
+    /// Its port is held by another program.
+    Port,
+    /// It could not be started, ended too often, or ended before it was ready.
+    Start,
+    /// It did not get ready in time.
+    Timeout,
+    /// It ended after it had been ready, and was not or no longer started again.
+    Died,
+    /// Something it depends on failed.
+    Dependency,
+}

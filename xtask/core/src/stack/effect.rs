@@ -1,0 +1,156 @@
+//! Everything a stack can ask of the world. The list is closed.
+//!
+//! An effect is performed in one place and ends in events; it decides nothing.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use serde::{Deserialize, Serialize};
+
+use super::event::Run;
+use crate::name::Name;
+use crate::plan::{Port, Probe};
+
+/// Something to do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "effect")]
+pub enum Effect {
+    /// Keep the program that cargo linked. Ends in `Accepted` or `BuildFailed`.
+    Accept {
+        /// The service.
+        service: Name,
+        /// Where cargo put it.
+        path: String,
+    },
+    /// Get the ports: with `listen`, bind and listen for the service to inherit;
+    /// else find fixed ones free, and choose numbers for the others. Ends in `Bound`
+    /// or `BindFailed`.
+    Bind {
+        /// The service.
+        service: Name,
+        /// Its ports.
+        ports: Vec<Port>,
+        /// Whether the service inherits the sockets.
+        listen: bool,
+    },
+    /// Close the sockets of this service. No event follows.
+    Unbind {
+        /// The service.
+        service: Name,
+    },
+    /// Start a run. Ends in `StartFailed`, or in `Started`, `Exited`, `Gone`.
+    Spawn {
+        /// The service.
+        service: Name,
+        /// The run.
+        run: Run,
+        /// What to run.
+        command: Command,
+        /// Probes to start with it, so that an `http` probe can be queued on the
+        /// inherited socket before the process is there. They stop by themselves
+        /// when they pass or their run exits.
+        probes: Vec<PreparedProbe>,
+    },
+    /// Probe a service that is not managed. Ends in `ProbePassed` for each.
+    Probe {
+        /// The service.
+        service: Name,
+        /// The run, though there is no process.
+        run: Run,
+        /// What to try.
+        probes: Vec<PreparedProbe>,
+    },
+    /// Stop the probes of a run that goes on or is given up. No event follows.
+    StopProbes {
+        /// The service.
+        service: Name,
+        /// The run.
+        run: Run,
+    },
+    /// Send a signal to the whole group of a run. No event follows.
+    Signal {
+        /// The service.
+        service: Name,
+        /// The run.
+        run: Run,
+        /// Which.
+        signal: Signal,
+    },
+    /// Say something to whoever watches. No event follows.
+    Report(Report),
+    /// Everything is over: the supervisor may go.
+    End,
+}
+
+/// A signal to send.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Signal {
+    /// The service's own stop signal, by name.
+    Stop(String),
+    /// SIGKILL.
+    Kill,
+}
+
+/// A command with nothing left to decide.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Command {
+    /// A path, or a name to look up in `PATH`.
+    pub program: String,
+    /// Its arguments.
+    pub args: Vec<String>,
+    /// Variables to set on top of the supervisor's cleaned environment.
+    pub env: Vec<(String, String)>,
+    /// The working folder.
+    pub cwd: String,
+    /// Names of the inherited sockets (`LISTEN_FDNAMES`), in order; empty for none.
+    pub sockets: Vec<String>,
+    /// Whether the run gets a `NOTIFY_SOCKET`.
+    pub notify: bool,
+    /// `WATCHDOG_USEC`, in microseconds.
+    pub watchdog_us: Option<u64>,
+}
+
+/// A probe with its address filled in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct PreparedProbe {
+    /// The index into the service's probes.
+    pub index: usize,
+    /// The probe.
+    pub probe: Probe,
+    /// Where to, for `http` and `tcp`.
+    pub address: Option<(String, u16)>,
+    /// Program and arguments, for `command`.
+    pub command: Vec<String>,
+    /// Whether the socket is inherited, so that the probe is queued on it.
+    pub queued: bool,
+}
+
+/// Something worth saying, as data; views choose the words.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "report")]
+pub enum Report {
+    /// It runs already and is what was asked for.
+    AlreadyRunning {
+        /// The service.
+        service: Name,
+    },
+    /// The phase of a service changed.
+    Phase {
+        /// The service.
+        service: Name,
+        /// Its run, 0 before the first.
+        run: Run,
+        /// The new phase.
+        phase: crate::snapshot::Phase,
+        /// Why, where there is more to say than the phase.
+        reason: Option<String>,
+    },
+    /// An event that makes no sense where it came; a fault of the tool, said and survived.
+    Unexpected {
+        /// What came, and when.
+        what: String,
+    },
+}

@@ -1,0 +1,235 @@
+//! Everything that can happen to a stack. The list is closed.
+//!
+//! Every event about a process carries its service and run, so that one of a run
+//! that is over is dropped, in one place. Events are plain data: a recorded list of
+//! them is a trace that can be stepped again.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::name::Name;
+use crate::plan::Plan;
+
+/// The number of a process life of one service, counted from 1; never reused in a
+/// stack's life.
+pub type Run = u64;
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "event")]
+pub enum Event {
+    // --- asked for by people ---
+    /// A plan is to be brought up; it replaces what is known of the services in it,
+    /// and leaves services that it does not name alone. A build for it begins: every
+    /// `Artifact` program in it is pending until `Accepted`, `BuildFailed` or
+    /// `BuildEnded`.
+    Apply {
+        /// What is wanted.
+        plan: Plan,
+    },
+    /// Services are no longer wanted.
+    TakeDown {
+        /// Which.
+        services: Vec<Name>,
+        /// Whether their dependents stay (`--only`), instead of going down first.
+        only: bool,
+    },
+    /// A new run for each of them; a job runs again, a failed service is tried anew.
+    Restart {
+        /// Which.
+        services: Vec<Name>,
+    },
+    /// Nothing is wanted any more: stop everything in order, then end.
+    Shutdown,
+    /// As `Shutdown`, but everything is killed now, in no order.
+    KillNow,
+
+    // --- from the build ---
+    /// Cargo linked the program of this service.
+    Linked {
+        /// The service.
+        service: Name,
+        /// Where cargo put it.
+        path: String,
+    },
+    /// The program is kept in the stack's state and can be started from there
+    /// (answers [`super::Effect::Accept`]).
+    Accepted {
+        /// The service.
+        service: Name,
+        /// The program.
+        artifact: Artifact,
+    },
+    /// The program could not be built or kept.
+    BuildFailed {
+        /// The service.
+        service: Name,
+        /// One line.
+        message: String,
+    },
+    /// Cargo is done. Programs that were not linked by now will not be.
+    BuildEnded {
+        /// Whether cargo was content.
+        ok: bool,
+    },
+
+    // --- about addresses ---
+    /// The ports of this service are its own: bound, or found free (answers
+    /// [`super::Effect::Bind`]).
+    Bound {
+        /// The service.
+        service: Name,
+        /// Their numbers, in the order of the plan.
+        ports: Vec<u16>,
+    },
+    /// A port could not be had.
+    BindFailed {
+        /// The service.
+        service: Name,
+        /// Why.
+        failure: BindFailure,
+    },
+
+    // --- about a run ---
+    /// The process runs (answers [`super::Effect::Spawn`]).
+    Started {
+        /// The service.
+        service: Name,
+        /// The run.
+        run: Run,
+        /// The process.
+        pid: u32,
+    },
+    /// There is no process (answers [`super::Effect::Spawn`]).
+    StartFailed {
+        /// The service.
+        service: Name,
+        /// The run.
+        run: Run,
+        /// One line: what failed and the system's words.
+        error: String,
+    },
+    /// One probe passed. For `external` services too.
+    ProbePassed {
+        /// The service.
+        service: Name,
+        /// The run.
+        run: Run,
+        /// The index into the service's probes.
+        probe: usize,
+    },
+    /// One probe saw something that is not readiness: kept for the message.
+    ProbeSeen {
+        /// The service.
+        service: Name,
+        /// The run.
+        run: Run,
+        /// The index into the service's probes.
+        probe: usize,
+        /// One line: `connection refused`, `status 503`.
+        seen: String,
+    },
+    /// `STATUS=` of sd_notify.
+    Status {
+        /// The service.
+        service: Name,
+        /// The run.
+        run: Run,
+        /// Its words.
+        status: String,
+    },
+    /// `EXTEND_TIMEOUT_USEC=` of sd_notify: the present deadline moves to now plus this.
+    ExtendTimeout {
+        /// The service.
+        service: Name,
+        /// The run.
+        run: Run,
+        /// How long from now.
+        by: Duration,
+    },
+    /// `WATCHDOG=1` of sd_notify.
+    WatchdogPing {
+        /// The service.
+        service: Name,
+        /// The run.
+        run: Run,
+    },
+    /// The leader ended; members of its group may still live.
+    Exited {
+        /// The service.
+        service: Name,
+        /// The run.
+        run: Run,
+        /// How.
+        exit: Exit,
+    },
+    /// No member of the group is left, and the leader is reaped. Always follows
+    /// `Exited`.
+    Gone {
+        /// The service.
+        service: Name,
+        /// The run.
+        run: Run,
+    },
+
+    /// Time passed. Late, early and double ticks are harmless.
+    Tick,
+}
+
+/// A program kept in the stack's state.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Artifact {
+    /// Where it is started from.
+    pub path: String,
+    /// Its content, as a number that changes when the content does; equal content
+    /// has an equal number in a stack's life.
+    pub content: u64,
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Exit {
+    /// By itself, with this code.
+    Code(i32),
+    /// By a signal of this number.
+    Signal(i32),
+}
+
+/// Why a port could not be had.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "why")]
+pub enum BindFailure {
+    /// Another program listens there.
+    Held {
+        /// The port's number.
+        port: u16,
+        /// Who, as far as the system tells: pid, program, command line, user.
+        holder: Option<Holder>,
+    },
+    /// Anything else, in the system's words.
+    Other {
+        /// The port's number.
+        port: u16,
+        /// One line.
+        error: String,
+    },
+}
+
+/// A program that holds a port.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Holder {
+    /// Its process.
+    pub pid: u32,
+    /// The program's name.
+    pub program: String,
+    /// Its command line.
+    pub command: String,
+    /// The user it runs as.
+    pub user: String,
+}
