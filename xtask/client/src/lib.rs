@@ -5,6 +5,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod escapes;
 pub mod protocol;
 
 pub use xtask_core::snapshot;
