@@ -107,30 +107,33 @@ impl Leader {
 }
 
 /// The living members of a group, its leader included.
+#[cfg(not(target_os = "macos"))]
 pub(crate) fn members(group: i32) -> Vec<i32> {
     let alive =
         |pid: &i32| status(*pid).is_some_and(|status| status.group == group && !status.is_zombie());
     processes().filter(alive).collect()
 }
 
-/// Reaps what was left to us and ended, except what somebody in this program may
-/// still wait for: `known` are zombies of the last time, returned are those of now.
-pub(crate) fn reap_orphans(family: &Family, known: &BTreeSet<i32>) -> BTreeSet<i32> {
-    let mut now = BTreeSet::new();
-    for pid in children().unwrap_or_default() {
-        if family.contains(pid) || !status(pid).is_some_and(|status| status.is_zombie()) {
-            continue;
-        }
-        if known.contains(&pid) {
-            reap(pid);
-        } else {
-            now.insert(pid);
-        }
-    }
-    now
+/// The members of a group; the system leaves out those that ended.
+#[cfg(target_os = "macos")]
+pub(crate) fn members(group: i32) -> Vec<i32> {
+    let mut pids = vec![0_i32; 1024];
+    let bytes = i32::try_from(size_of_val(pids.as_slice())).unwrap_or(i32::MAX);
+    // SAFETY: the buffer is as long as the call is told.
+    let count = unsafe { libc::proc_listpgrppids(group, pids.as_mut_ptr().cast(), bytes) };
+    pids.truncate(usize::try_from(count).unwrap_or_default());
+    pids
 }
 
-fn reap(pid: i32) {
+/// Our children that ended, that nobody reaped, and that this module did not start.
+pub(crate) fn foreign_zombies(family: &Family) -> BTreeSet<i32> {
+    let is_foreign_zombie =
+        |pid: &i32| !family.contains(*pid) && status(*pid).is_some_and(|status| status.is_zombie());
+    children().unwrap_or_default().into_iter().filter(is_foreign_zombie).collect()
+}
+
+/// Reaps one child if it ended.
+pub(crate) fn reap(pid: i32) {
     if let Some(pid) = Pid::from_raw(pid) {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
         let _ = rustix::process::waitid(WaitId::Pid(pid), options);
@@ -177,8 +180,8 @@ fn children() -> Option<Vec<i32>> {
             Ok(text) => {
                 all.extend(text.split_ascii_whitespace().filter_map(|w| w.parse::<i32>().ok()))
             }
-            // The thread ended meanwhile; its children went to another one.
-            Err(_) if !task.path().exists() => return None,
+            // No such file on this system, or a thread that ended meanwhile and left
+            // its children to another one: not knowing means a closer look.
             Err(_) => return None,
         }
     }

@@ -6,6 +6,7 @@
 
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 
 use rustix::net::AddressFamily;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -28,6 +29,8 @@ pub(crate) struct Request {
 pub(crate) struct Queued {
     stream: std::net::TcpStream,
     sent: usize,
+    /// Counted as long as nobody answered.
+    _counted: Arc<()>,
 }
 
 impl Request {
@@ -56,9 +59,11 @@ impl Request {
     /// Connects and sends without waiting for anybody: a call to a listening socket
     /// of this machine is made by the time the system call returns.
     ///
+    /// `counted` is held as long as the request is unanswered.
+    ///
     /// # Errors
     /// When nobody listens, or the queue is full.
-    pub(crate) fn queue(&self) -> io::Result<Queued> {
+    pub(crate) fn queue(&self, counted: Arc<()>) -> io::Result<Queued> {
         let family =
             if self.address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
         let socket = stream_socket(family)?;
@@ -80,7 +85,7 @@ impl Request {
             }
             Err(error) => return Err(error),
         };
-        Ok(Queued { stream, sent })
+        Ok(Queued { stream, sent, _counted: counted })
     }
 
     /// Waits, without limit, for the answer to a queued request: its status.
@@ -88,8 +93,9 @@ impl Request {
     /// # Errors
     /// When the connection breaks before a status came, or it is no HTTP.
     pub(crate) async fn answer(&self, queued: Queued) -> io::Result<u16> {
-        let stream = TcpStream::from_std(queued.stream)?;
-        exchange(stream, self.bytes.get(queued.sent..).unwrap_or_default()).await
+        let Queued { stream, sent, _counted } = queued;
+        let stream = TcpStream::from_std(stream)?;
+        exchange(stream, self.bytes.get(sent..).unwrap_or_default()).await
     }
 
     /// Makes the request: its status.

@@ -83,6 +83,8 @@ pub(crate) struct Asking {
     pub(crate) cwd: CString,
     /// Where its process is entered.
     pub(crate) family: Family,
+    /// The limit of open files to go back to.
+    pub(crate) open_files: Option<libc::rlimit>,
 }
 
 /// Whose listener makes an answer count.
@@ -206,7 +208,7 @@ impl Asking {
             cwd: self.cwd.clone(),
             output: [null.as_fd(), null.as_fd()],
             sockets: Vec::new(),
-            open_files: None,
+            open_files: self.open_files,
         })?;
         let child = KillOnDrop(Arc::new(Leader::new(forked.pid, self.family.clone())));
         if let Some(failure) = exit::outcome(forked.outcome).await? {
