@@ -4,6 +4,7 @@
 
 pub(crate) mod event;
 pub(crate) mod failure;
+pub(crate) mod graph;
 pub(crate) mod log;
 pub(crate) mod progress;
 #[cfg(test)]

@@ -91,6 +91,17 @@ pub(crate) struct PlanArgs {
     pub(crate) isolated: bool,
 }
 
+impl PlanArgs {
+    /// The profile to build with.
+    pub(crate) fn profile(&self) -> &str {
+        match &self.profile {
+            Some(profile) => profile,
+            None if self.release => "release",
+            None => "dev",
+        }
+    }
+}
+
 /// Where ports come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum PortsWhen {
@@ -124,7 +135,10 @@ async fn up(args: &UpArgs, loaded: &Loaded) -> anyhow::Result<Exit> {
     let teller = Teller::new(listener, plan)?;
     // Cargo starts before the supervisor is looked for: it takes longer.
     let build = match args.no_build {
-        true => Build::of_earlier_programs(plan, &load::target_folder(loaded)?),
+        true => {
+            let target = load::target_folder(loaded)?;
+            Build::of_earlier_programs(plan, &target, args.plan.profile())
+        }
         false => Build::start(plan, args.keep_going)?,
     };
     let settings = LaunchSettings { until_pid: args.until_pid, record: args.record.clone() };
