@@ -11,6 +11,8 @@ use axum::http::{Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
+const MEDIA_TYPE: &str = "application/problem+json";
+
 /// One answer that is not a success.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
@@ -101,13 +103,30 @@ impl IntoResponse for Problem {
         let body = serde_json::to_vec(&members).unwrap_or_default();
         let mut response = (self.status, body).into_response();
         let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
         if let Some(wait) = self.retry_after {
             let seconds = wait.as_millis().div_ceil(1000) as u64;
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds.max(1)));
         }
         response
     }
+}
+
+/// Turns an error that a library answered in its own words, such as a path that is not UTF-8,
+/// into a problem of the same status.
+pub(crate) async fn unify(response: Response) -> Response {
+    let status = response.status();
+    let is_error = status.is_client_error() || status.is_server_error();
+    let media = response.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    if !is_error || media == Some(MEDIA_TYPE.as_bytes()) {
+        return response;
+    }
+    let detail = if status.is_client_error() {
+        "the request cannot be understood"
+    } else {
+        "the service failed to answer this request"
+    };
+    Problem::new(status, detail).into_response()
 }
 
 /// The answer for a path that no route matches.

@@ -94,6 +94,7 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
             .fallback(problem::no_such_path)
             .method_not_allowed_fallback(problem::no_such_method)
             .with_state(state)
+            .layer(middleware::map_response(problem::unify))
             .layer(middleware::from_fn_with_state(limits, limits::enforce))
             .layer(cross_origin())
             .layer(middleware::from_fn(context::follow))

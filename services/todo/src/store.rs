@@ -209,8 +209,16 @@ impl Store {
     /// # Errors
     /// When there is no such list or item.
     pub async fn item(&self, key: &ListKey, id: i64) -> Result<Item, Error> {
-        let items = self.items(key).await?;
-        items.into_iter().find(|item| item.id == id).ok_or_else(|| key.missing_item(id))
+        let select = bind_key(
+            sqlx::query(
+                "SELECT items.id, items.title, items.completed, items.position FROM items \
+                 JOIN lists ON lists.id = items.list_id \
+                 WHERE lists.username = $1 AND lists.name = $2 AND items.id = $3",
+            ),
+            key,
+        );
+        let row = select.bind(id).fetch_optional(self.database.reader()).await?;
+        Ok(item(&row.ok_or_else(|| key.missing_item(id))?)?)
     }
 
     /// Adds an item.
