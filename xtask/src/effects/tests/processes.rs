@@ -139,10 +139,10 @@ fn a_detached_grandchild_that_holds_the_pipes_delays_nothing_and_is_reaped() {
         fixture.until_gone().await;
         let detached = fixture.log()[0].clone();
         assert!(is_alive(&detached));
-        let pid = rustix::process::Pid::from_raw(detached.parse().unwrap()).unwrap();
-        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+        assert_eq!(fixture.world.kill_orphans(), 1);
         let path = PathBuf::from(format!("/proc/{detached}"));
         until("the orphan is reaped", || !path.exists()).await;
+        assert_eq!(fixture.world.kill_orphans(), 0);
     });
 }
 
