@@ -12,6 +12,7 @@
 
 extern crate alloc;
 
+pub mod graph;
 pub mod manifest;
 pub mod name;
 pub mod plan;
