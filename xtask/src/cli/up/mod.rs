@@ -100,6 +100,24 @@ impl PlanArgs {
             None => "dev",
         }
     }
+
+    /// What cargo is told about it.
+    pub(crate) fn cargo_args(&self) -> Vec<String> {
+        let mut args = Vec::new();
+        if self.release {
+            args.push("--release".to_string());
+        }
+        if let Some(profile) = &self.profile {
+            args.extend(["--profile".to_string(), profile.clone()]);
+        }
+        if self.offline {
+            args.push("--offline".to_string());
+        }
+        if self.locked {
+            args.push("--locked".to_string());
+        }
+        args
+    }
 }
 
 /// Where ports come from.
@@ -136,7 +154,7 @@ async fn up(args: &UpArgs, loaded: &Loaded) -> anyhow::Result<Exit> {
     // Cargo starts before the supervisor is looked for: it takes longer.
     let build = match args.no_build {
         true => {
-            let target = load::target_folder(loaded)?;
+            let target = load::target_folder(loaded);
             Build::of_earlier_programs(plan, &target, args.plan.profile())
         }
         false => Build::start(plan, args.keep_going)?,
