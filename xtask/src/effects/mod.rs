@@ -1,0 +1,5 @@
+//! Everything that touches the world.
+
+pub(crate) mod planning;
+mod unreadable;
+pub(crate) mod workspace;
