@@ -8,7 +8,7 @@ use std::path::Path;
 use anyhow::Context;
 use clap::Args;
 use xtask_core::plan::{Outcome, Repair};
-use xtask_core::problem::{Code, Severity};
+use xtask_core::problem::Severity;
 
 use super::exit::Exit;
 use super::load::{self, Looked};
@@ -58,4 +58,23 @@ pub(crate) fn run(global: &Global, args: &CheckArgs) -> anyhow::Result<Exit> {
         print::out(&format!("{}\n", count(problems)))?;
     }
     Ok(Exit::DONE)
+}
+
+/// Makes the edits, and says what changed.
+fn repair(looked: &Looked) -> anyhow::Result<()> {
+    let root = Path::new(&looked.gathered.workspace.root);
+    let Outcome { repairs, .. } = &looked.planned.outcome;
+    let moves: Vec<Move> = repairs.iter().map(|repair| to_move(root, repair)).collect();
+    for line in edit::apply(&moves).context("the cycle is not repaired")? {
+        style::say(GOOD, "Changed", &line);
+    }
+    Ok(())
+}
+
+fn to_move(root: &Path, repair: &Repair) -> Move {
+    Move {
+        file: root.join(&repair.to.span.file),
+        service_path: repair.table.clone(),
+        dependency: repair.to.value.clone(),
+    }
 }

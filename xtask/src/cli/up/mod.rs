@@ -20,8 +20,9 @@ use super::exit::Exit;
 use super::follow::Follower;
 use super::interrupt::Interrupts;
 use super::load::{self, Loaded};
-use super::{Global, block_on};
+use super::{Global, block_on, print};
 use crate::supervisor::launch::{LaunchSettings, connect_or_launch};
+use crate::view;
 use crate::view::style::{self, BUSY, WARN};
 
 /// `up`
@@ -140,7 +141,10 @@ pub(crate) fn run(global: &Global, args: &UpArgs) -> anyhow::Result<Exit> {
         Err(exit) => return Ok(exit),
     };
     if args.dry_run {
-        load::show_plan(&loaded, args.json)?;
+        match args.json {
+            true => print::json_pretty(&view::plan::json(&loaded.plan))?,
+            false => print::out(&view::plan::text(&loaded.plan))?,
+        }
         return Ok(Exit::DONE);
     }
     block_on(up(args, &loaded))
