@@ -5,6 +5,7 @@
 //! should run; the reducer does, and hears of everything through events.
 
 mod accept;
+pub(crate) mod edit;
 mod environment;
 mod exit;
 mod group;

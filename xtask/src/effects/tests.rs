@@ -185,5 +185,6 @@ async fn until(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 mod logs;
+mod misbehaving;
 mod probes;
 mod processes;
