@@ -1,5 +1,17 @@
-//! x
-#![allow(dead_code)]
+//! `cargo xtask`: starts, watches and tests the services of a workspace.
+//!
+//! The tool knows the workspace only through Cargo and its metadata.
+
 #![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod cli;
+mod driver;
 mod effects;
-fn main() {}
+mod supervisor;
+mod view;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::run().into()
+}

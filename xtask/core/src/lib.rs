@@ -12,10 +12,13 @@
 
 extern crate alloc;
 
+pub mod explain;
 pub mod graph;
 pub mod manifest;
+pub mod model;
 pub mod name;
 pub mod plan;
 pub mod problem;
 pub mod snapshot;
 pub mod stack;
+mod template;
