@@ -1,10 +1,15 @@
-//! `explain`: every setting of a service and its source, and why it is not ready.
+//! `explain`: every setting of a service and its source, and how it stands if it runs.
+//!
+//! The settings are those of the metadata now; what runs may have been started before
+//! an edit, which `up` would make current.
 
 use clap::Args;
+use xtask_client::connection::Connection;
 
 use super::exit::Exit;
 use super::up::PlanArgs;
-use super::{Global, load};
+use super::{Global, block_on, load, print};
+use crate::view::explain::{json, render};
 
 /// `explain`
 #[derive(Debug, Args)]
@@ -12,7 +17,7 @@ pub(crate) struct ExplainArgs {
     /// The service
     #[arg(value_name = "SERVICE")]
     service: String,
-    /// As JSON: the service's part of the plan, and its state if it runs
+    /// As JSON: what was decided about the service, and its state if it runs
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -20,7 +25,23 @@ pub(crate) struct ExplainArgs {
 }
 
 pub(crate) fn run(global: &Global, args: &ExplainArgs) -> anyhow::Result<Exit> {
-    let _ = load::plan(global, &args.plan, std::slice::from_ref(&args.service), &[])?;
-    let _ = args.json;
+    let services = std::slice::from_ref(&args.service);
+    let loaded = match load::plan(global, &args.plan, services, &[])? {
+        Ok(loaded) => loaded,
+        Err(exit) => return Ok(exit),
+    };
+    let running = block_on(async {
+        match Connection::open(&loaded.paths).await? {
+            Some(mut connection) => Ok(Some(connection.status().await?)),
+            None => Ok(None),
+        }
+    })?;
+    if args.json {
+        if let Some(explained) = json(&loaded.plan, &args.service, running.as_ref()) {
+            print::json_pretty(&explained)?;
+        }
+    } else if let Some(text) = render(&loaded.plan, &args.service, running.as_ref()) {
+        print::out(&text)?;
+    }
     Ok(Exit::DONE)
 }

@@ -19,12 +19,15 @@ mod notify;
 mod numbers;
 mod orphans;
 mod perform;
+pub(crate) mod planning;
 mod probe;
 mod sockets;
 mod spawn;
 #[cfg(test)]
 mod tests;
+mod unreadable;
 mod watched;
+pub(crate) mod workspace;
 
 pub(crate) use perform::{World, WorldSettings};
 

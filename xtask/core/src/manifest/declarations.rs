@@ -83,7 +83,9 @@ fn package_sections(
             Some(name) => name,
             None => reader.at(&key.bytes, package.name.clone()),
         };
-        out.extend(one(reader, table, name, owner, "`[package.metadata.service]`", &["name"]));
+        let path = ["package", "metadata", "service"];
+        let what = "`[package.metadata.service]`";
+        out.extend(one(reader, table, name, owner, &path, what, &["name"]));
     }
     if let Some((_, value)) = metadata.entry("services") {
         services(reader, value, owner, out);
@@ -97,7 +99,9 @@ fn services(reader: &mut Reader<'_>, value: &Value, owner: Owner, out: &mut Vec<
         let name = reader.key(key);
         let Some(table) = reader.table(&key.name, value) else { continue };
         let what = format!("service `{}`", key.name);
-        out.extend(one(reader, table, name, owner, &what, &[]));
+        let top = if owner == Owner::Workspace { "workspace" } else { "package" };
+        let path = [top, "metadata", "services", &key.name];
+        out.extend(one(reader, table, name, owner, &path, &what, &[]));
     }
 }
 
@@ -107,13 +111,14 @@ fn one(
     table: &Table,
     name: Words,
     owner: Owner,
+    path: &[&str],
     what: &str,
     more: &[&str],
 ) -> Option<Section> {
     let more: Vec<&str> = more.iter().copied().chain(["with"]).collect();
-    let settings = section::settings(reader, table, what, &more);
+    let settings = section::settings(reader, table, path, what, &more);
     let overlays = match table.get("with") {
-        Some(value) => overlays(reader, value),
+        Some(value) => overlays(reader, value, path),
         None => Vec::new(),
     };
     let folder = reader.manifest.folder.clone();
@@ -121,13 +126,15 @@ fn one(
 }
 
 /// `with.NAME`.
-fn overlays(reader: &mut Reader<'_>, value: &Value) -> Vec<(Words, Settings)> {
+fn overlays(reader: &mut Reader<'_>, value: &Value, path: &[&str]) -> Vec<(Words, Settings)> {
     let Some(table) = reader.table("with", value) else { return Vec::new() };
     let mut out = Vec::new();
     for (key, value) in &table.entries {
         let name = reader.key(key);
         let Some(table) = reader.table(&key.name, value) else { continue };
-        let settings = section::settings(reader, table, &format!("overlay `{}`", key.name), &[]);
+        let path: Vec<&str> = path.iter().copied().chain(["with", &key.name]).collect();
+        let what = format!("overlay `{}`", key.name);
+        let settings = section::settings(reader, table, &path, &what, &[]);
         if reader.name("an overlay", &name) {
             out.push((name, settings));
         }

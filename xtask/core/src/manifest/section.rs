@@ -5,6 +5,7 @@
 //! is the model's business.
 
 use alloc::format;
+use alloc::string::ToString;
 use alloc::vec::Vec;
 
 use super::reader::Reader;
@@ -43,10 +44,11 @@ pub(crate) const KEYS: &[&str] = &[
 ];
 
 /// Reads the keys of a section; `what` names the section in messages, and `more` are
-/// keys that the caller reads itself.
+/// keys that the caller reads itself. `path` is the keys that lead here.
 pub(crate) fn settings(
     reader: &mut Reader<'_>,
     table: &Table,
+    path: &[&str],
     what: &str,
     more: &[&str],
 ) -> Settings {
@@ -56,6 +58,9 @@ pub(crate) fn settings(
     let mut out = Settings::default();
     for (key, value) in &table.entries {
         read(reader, &mut out, &key.name, value);
+    }
+    for edge in &mut out.depends_on {
+        edge.table = path.iter().map(|key| (*key).to_string()).collect();
     }
     if out.ports.is_none() {
         out.ports = shape::ports(reader, table);
@@ -153,7 +158,7 @@ fn depends_on(reader: &mut Reader<'_>, value: &Value) -> Vec<DependsOn> {
         ValueKind::Array(items) => items
             .iter()
             .filter_map(|item| reader.string("depends-on", item))
-            .map(|on| DependsOn { on, condition: None, restart: false })
+            .map(|on| DependsOn { on, condition: None, restart: false, table: Vec::new() })
             .collect(),
         ValueKind::Table(table) => table
             .entries
@@ -181,7 +186,7 @@ fn edge(reader: &mut Reader<'_>, on: super::at::Words, value: &Value) -> Depends
         ("started", Condition::Started),
         ("succeeded", Condition::Succeeded),
     ];
-    let mut out = DependsOn { on, condition: None, restart: false };
+    let mut out = DependsOn { on, condition: None, restart: false, table: Vec::new() };
     if let ValueKind::Table(table) = &value.kind {
         reader.known_keys(table, &["condition", "restart"], "a dependency");
         if let Some(value) = table.get("condition") {

@@ -72,6 +72,8 @@ pub struct DependsOn {
     pub condition: Option<At<Condition>>,
     /// Whether the dependent is restarted with it.
     pub restart: bool,
+    /// The keys that lead to the table with this `depends-on`.
+    pub table: Vec<String>,
 }
 
 /// One entry of `ports`.

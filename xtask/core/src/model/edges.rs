@@ -4,6 +4,7 @@
 
 use alloc::collections::BTreeMap;
 use alloc::format;
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::Edge;
@@ -26,21 +27,26 @@ pub(super) fn resolve(
     for edge in &merged.settings.depends_on {
         let Some(kind) = known(merged, &edge.on, names, problems) else { continue };
         let condition = condition(edge, kind, problems);
-        push(&mut waits, &edge.on, condition, edge.restart);
+        push(&mut waits, &edge.on, (condition, edge.restart), edge.table.clone());
     }
     let mut uses: Vec<Edge> = Vec::new();
     for used in &merged.settings.uses {
         if known(merged, used, names, problems).is_some() {
-            push(&mut uses, used, Condition::Started, false);
+            push(&mut uses, used, (Condition::Started, false), Vec::new());
         }
     }
     (waits, uses)
 }
 
-fn push(edges: &mut Vec<Edge>, to: &Words, condition: Condition, restart: bool) {
+fn push(
+    edges: &mut Vec<Edge>,
+    to: &Words,
+    (condition, restart): (Condition, bool),
+    table: Vec<String>,
+) {
     if edges.iter().all(|edge| *edge.to.value != *to.value) {
         let to = to.with(Name::from(to.value.as_str()));
-        edges.push(Edge { to, condition, restart });
+        edges.push(Edge { to, condition, restart, table });
     }
 }
 

@@ -95,6 +95,8 @@ pub struct Edge {
     pub condition: Condition,
     /// Whether the dependent is restarted with it.
     pub restart: bool,
+    /// The keys that lead to the table that declares it; empty for `uses`.
+    pub table: Vec<String>,
 }
 
 /// The names of all overlays.

@@ -113,4 +113,7 @@ pub struct Repair {
     pub from: Name,
     /// The dependency, at its place in the dependent's manifest.
     pub to: Words,
+    /// The keys that lead to the table with the `depends-on`: `package`, `metadata`,
+    /// `service`.
+    pub table: Vec<String>,
 }

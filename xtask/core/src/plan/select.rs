@@ -105,7 +105,7 @@ pub(crate) fn graph(
         for &index in &cycle.repair {
             let (node, edge) = places[index];
             let to = edge.to.with(edge.to.value.to_string());
-            repairs.push(Repair { from: node.name.clone(), to });
+            repairs.push(Repair { from: node.name.clone(), to, table: edge.table.clone() });
             if cycles == Cycles::Relax {
                 relaxed.insert((node.name.clone(), edge.to.value.clone()));
             }
