@@ -3,7 +3,7 @@
 //!
 //! Children that other parts of this program started are theirs to wait for: a zombie
 //! is only taken when it has been left alone for [`PAUSE`]. Orphans that still run are
-//! left alone until they are asked for.
+//! left alone until the stack ends.
 
 use std::collections::BTreeSet;
 use std::io;
