@@ -10,7 +10,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedSender;
 use xtask_core::name::Name;
@@ -31,9 +30,6 @@ use super::{Outlet, listeners, orphans};
 
 /// The longest path that the address of a Unix socket can hold, in bytes.
 const LONGEST_SOCKET_PATH: usize = 103;
-
-/// How often, a millisecond apart, orphans are looked for when the world ends.
-const ORPHAN_ROUNDS: u32 = 500;
 
 /// Where a world keeps its files, and how its children are known.
 #[derive(Clone, Debug)]
@@ -240,17 +236,10 @@ pub(super) fn socket_path(runtime: &Path, number: u64) -> PathBuf {
     runtime.join(format!("n{number}"))
 }
 
-/// What runs left behind in sessions of their own ends with the stack. Killing one
-/// makes its children ours, so it takes a few rounds. Where the system does not tell
-/// whose children are whose, there is nothing to find.
+/// What runs left behind in sessions of their own ends with the stack.
 impl Drop for World {
     fn drop(&mut self) {
-        for _ in 0..ORPHAN_ROUNDS {
-            if orphans::kill(&self.family, &self.settings.mark) == 0 {
-                break;
-            }
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        orphans::end(&self.family, &self.settings.mark);
     }
 }
 
