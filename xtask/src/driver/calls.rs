@@ -6,7 +6,7 @@
 use xtask_client::protocol::{Reply, Request};
 use xtask_core::name::Name;
 use xtask_core::plan::Plan;
-use xtask_core::snapshot::{Snapshot, State};
+use xtask_core::snapshot::{Phase, Snapshot, State};
 use xtask_core::stack::Event;
 
 use super::{Asked, ConnectionId, Driver, Input, Pending};
@@ -27,7 +27,7 @@ impl Driver {
         let Asked { id, request, answered } = call;
         let pending = Pending { connection, id, answered };
         let reply = match request {
-            Request::Status => Reply::Snapshot(self.snapshot()),
+            Request::Status => Reply::Snapshot(self.looked_at()),
             Request::Watch => self.watch(connection),
             Request::Apply { plan, hold } => self.apply(connection, *plan, hold),
             Request::Hold { hold } => {
@@ -73,6 +73,19 @@ impl Driver {
         snapshot.supervisor_pid = std::process::id();
         if snapshot.stack.is_empty() {
             snapshot.stack = self.board.stack().to_string();
+        }
+        snapshot
+    }
+
+    /// The state with what only a look at the system tells.
+    fn looked_at(&self) -> Snapshot {
+        let mut snapshot = self.snapshot();
+        for service in &mut snapshot.services {
+            if service.phase != Phase::Ready {
+                let waiting =
+                    service.ports.iter().map(|(_, port)| self.world.waiting_callers(*port));
+                service.callers_waiting = waiting.flatten().reduce(u32::saturating_add);
+            }
         }
         snapshot
     }
