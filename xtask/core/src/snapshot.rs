@@ -66,7 +66,7 @@ pub struct ServiceSnapshot {
     pub reason: Option<String>,
     /// For `failed`: what kind of failure.
     pub failure: Option<Failure>,
-    /// What it waits for right now, each with why: `todo (starting)`.
+    /// What it waits for right now, each with why: `api (starting)`.
     pub waiting_on: Vec<String>,
     /// Its process.
     pub pid: Option<u32>,

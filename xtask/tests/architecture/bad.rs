@@ -68,6 +68,7 @@ fn an_import_along_the_floors_is_accepted() {
     accepts("xtask/src/effects/a/b.rs", "use super::c; use super::super::d; use xtask_core::x;");
     accepts("xtask/src/cli/up.rs", "use crate::{driver, effects, view};");
     accepts("xtask/core/src/a.rs", "use crate::name::Name; use core::fmt; // std::fs");
+    accepts("xtask/core/tests/a.rs", "use std::fs;");
     accepts("tests/tests/a.rs", "use xtask_client::Handle; use std::fs;");
 }
 
@@ -83,6 +84,7 @@ fn an_edge_between_packages_against_the_floors_is_refused() {
         ("tests", "shop", "dependencies"),
         ("xtask", "shop", "dependencies"),
         ("xtask/core", "xtask-client", "dependencies"),
+        ("xtask/core", "xtask", "dev-dependencies"),
         ("xtask/core", "tokio", "target.'cfg(unix)'.dependencies"),
         ("xtask/client", "xtask", "dependencies"),
     ] {
@@ -96,7 +98,8 @@ fn an_edge_between_packages_against_the_floors_is_refused() {
         assert_eq!(wrong, Vec::<String>::new());
     }
     let renamed = "[dependencies]\nx = { package = \"shop\", version = \"1\" }";
-    assert_eq!(dependencies(&renamed.parse().unwrap()), ["shop"]);
+    let found = dependencies(&renamed.parse().unwrap());
+    assert_eq!(found, [("dependencies".to_owned(), "shop".to_owned())]);
 }
 
 #[test]
