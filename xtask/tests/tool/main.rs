@@ -10,9 +10,12 @@
 mod support;
 
 mod again;
+mod builds;
+mod commands;
 mod cycles;
 mod failures;
 mod generated;
 mod graphs;
 mod programs;
 mod sizes;
+mod stops;
