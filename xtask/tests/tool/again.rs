@@ -16,20 +16,12 @@ fn pair() -> Fixture {
         .write()
 }
 
-<<<<<<< HEAD
-fn pids(fixture: &Fixture) -> Vec<(String, u64)> {
-    let status = fixture.status();
-    let services = status["services"].as_array().unwrap();
-    let pid = |service: &serde_json::Value| service["pid"].as_u64().unwrap();
-    services.iter().map(|s| (s["name"].as_str().unwrap().to_owned(), pid(s))).collect()
-=======
 /// The processes of those services that have one, dependencies first.
 fn pids(fixture: &Fixture) -> Vec<(String, u64)> {
     let status = fixture.status();
     let services = status["services"].as_array().unwrap();
     let name = |service: &serde_json::Value| service["name"].as_str().unwrap().to_owned();
     services.iter().filter_map(|s| Some((name(s), s["pid"].as_u64()?))).collect()
->>>>>>> d52b505e8bfb63c50f47b850a5f84788f105bfdb
 }
 
 #[test]

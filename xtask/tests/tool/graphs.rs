@@ -43,9 +43,5 @@ fn a_dry_run_starts_nothing_and_is_the_same_each_time() {
     let first = plan();
     assert_eq!(first.json()["services"][0]["name"], "stock");
     assert_eq!(first.stdout, plan().stdout);
-<<<<<<< HEAD
-    assert_eq!(fixture.processes(), []);
-=======
     fixture.is_quiet();
->>>>>>> d52b505e8bfb63c50f47b850a5f84788f105bfdb
 }
