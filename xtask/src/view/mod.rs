@@ -3,7 +3,6 @@
 //! Nothing here asks a supervisor, reads a file or decides anything.
 
 pub(crate) mod explain;
-pub(crate) mod notice;
 pub(crate) mod plan;
 pub(crate) mod problem;
 pub(crate) mod service_json;
