@@ -12,6 +12,7 @@
 
 extern crate alloc;
 
+pub mod explain;
 pub mod graph;
 pub mod manifest;
 pub mod model;
