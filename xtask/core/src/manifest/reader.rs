@@ -154,11 +154,16 @@ impl Reader<'_> {
         value: &Value,
         choices: &[(&str, T)],
     ) -> Option<At<T>> {
+        let names = || choices.iter().map(|(name, _)| *name);
+        if !matches!(value.kind, ValueKind::String(_)) {
+            let hint = format!("write `{key} = \"{}\"`", names().next().unwrap_or_default());
+            self.wrong_type(key, value, &format!("one of {}", list(names())), &hint);
+            return None;
+        }
         let words = self.string(key, value)?;
         if let Some((_, choice)) = choices.iter().find(|(name, _)| *name == words.value) {
             return Some(words.with(choice.clone()));
         }
-        let names = || choices.iter().map(|(name, _)| *name);
         let hint = match nearest(&words.value, names()) {
             Some(meant) => format!("did you mean `\"{meant}\"`?"),
             None => format!("write one of {}", list(names())),

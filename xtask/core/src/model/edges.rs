@@ -31,7 +31,8 @@ pub(super) fn resolve(
     }
     let mut uses: Vec<Edge> = Vec::new();
     for used in &merged.settings.uses {
-        if known(merged, used, names, problems).is_some() {
+        let found = known(merged, used, names, problems).is_some();
+        if found && waits.iter().all(|edge| *edge.to.value != *used.value) {
             push(&mut uses, used, (Condition::Started, false), Vec::new());
         }
     }

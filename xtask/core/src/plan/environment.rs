@@ -121,15 +121,20 @@ fn decide(
 /// The addresses that a service is told: those of its dependencies and its own.
 fn injected(scope: &Scope<'_>, problems: &mut Vec<Problem>) -> BTreeMap<String, Text> {
     let mut out = BTreeMap::new();
-    let mut by: BTreeMap<String, At<Name>> = BTreeMap::new();
+    let mut by: BTreeMap<String, &At<Name>> = BTreeMap::new();
+    let mut clashing: Vec<(&Name, &Name)> = Vec::new();
     let node = scope.node;
     let own = node.declared.with(node.name.clone());
     for edge in core::iter::once(&own).chain(node.edges().map(|edge| &edge.to)) {
         for (name, text) in told(scope, edge) {
-            if let Some(first) = by.get(&name) {
+            // Two ports of one service are told where they are declared.
+            if let Some(first) = by.get(&name).filter(|first| first.value != edge.value)
+                && !clashing.contains(&(&first.value, &edge.value))
+            {
                 problems.push(clash(&name, first, edge));
+                clashing.push((&first.value, &edge.value));
             }
-            by.insert(name.clone(), edge.clone());
+            by.insert(name.clone(), edge);
             out.insert(name, text);
         }
     }

@@ -54,10 +54,11 @@ pub(crate) fn variables(
             Some((service, name)) => (Some(service), name),
             None => (None, key),
         };
-        if name.is_empty() {
+        if name.is_empty() || service == Some("") {
+            let missing = if name.is_empty() { "variable" } else { "service" };
+            let message = format!("`-e {key}=...` names no {missing}");
             problems.push(
-                Problem::error(Code::BadArgument, format!("`-e {key}=...` names no variable"))
-                    .hint("write `-e SERVICE:KEY=VALUE`"),
+                Problem::error(Code::BadArgument, message).hint("write `-e SERVICE:KEY=VALUE`"),
             );
             continue;
         }

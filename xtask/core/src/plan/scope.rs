@@ -197,7 +197,7 @@ impl Scope<'_> {
         known.extend(["stack.name", "stack.data", "workspace.root"].map(String::from));
         match nearest(path, known.iter().map(String::as_str)) {
             Some(meant) => problem.hint(format!("did you mean `${{{meant}}}`?")),
-            None if !path.contains('.') && names.contains(&path) => {
+            None if names.contains(&path) || path == "self" => {
                 problem.hint(format!("write `${{{path}.url}}`"))
             }
             None if !path.contains('.') => {
