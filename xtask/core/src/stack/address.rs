@@ -81,7 +81,7 @@ impl Stack {
     }
 
     /// Whoever was started with the old address must not go on with it.
-    fn tell_new_address(&mut self, id: Id) {
+    pub(super) fn tell_new_address(&mut self, id: Id) {
         let edges = self.nodes[id].edges.clone();
         let knowing = edges.dependents.iter().map(|(id, _)| id).chain(&edges.users);
         for &neighbour in knowing {

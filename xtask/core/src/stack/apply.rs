@@ -25,13 +25,19 @@ impl Stack {
         }
         self.name = plan.stack;
         self.workspace = plan.workspace;
+        let before: Vec<Option<Vec<u16>>> =
+            plan.services.iter().map(|spec| self.numbers(*self.ids.get(&spec.name)?)).collect();
         let ids: Vec<Id> = plan.services.into_iter().map(|spec| self.take_service(spec)).collect();
         let named: BTreeSet<Id> = ids.iter().copied().collect();
         let rest = core::mem::take(&mut self.order).into_iter().filter(|id| !named.contains(id));
         self.order = ids.iter().copied().chain(rest).collect();
         self.connect();
-        for id in ids {
+        for (id, before) in ids.into_iter().zip(before) {
             self.enqueue(id);
+            // What is not managed has a new address at once.
+            if self.nodes[id].is_external() && before.is_some() && before != self.numbers(id) {
+                self.tell_new_address(id);
+            }
         }
     }
 
