@@ -71,7 +71,8 @@ impl Stack {
             unexpected(effects, format!("`bound` for `{service}` with {} ports", ports.len()));
             return;
         }
-        let moved = !address.numbers.is_empty() && address.numbers != ports;
+        let moved = !address.given.is_empty() && address.given != ports;
+        address.given.clone_from(&ports);
         address.numbers = ports;
         address.bound = Bound::Yes;
         self.enqueue(id);

@@ -93,6 +93,7 @@ impl Stack {
                     .collect(),
                 uses: spec.uses.iter().filter_map(|used| find(&self.ids, &used.of)).collect(),
                 together: spec.together.iter().filter_map(|name| find(&self.ids, name)).collect(),
+                grouped_by: Vec::new(),
                 dependents: Vec::new(),
                 users: Vec::new(),
             };
@@ -105,6 +106,10 @@ impl Stack {
                 if let Some(on) = find(&self.ids, &dependency.on) {
                     self.nodes[on].edges.dependents.push((id, restart));
                 }
+            }
+            for index in 0..self.nodes[id].edges.together.len() {
+                let member = self.nodes[id].edges.together[index];
+                self.nodes[member].edges.grouped_by.push(id);
             }
             for index in 0..self.nodes[id].edges.uses.len() {
                 let used = self.nodes[id].edges.uses[index];
