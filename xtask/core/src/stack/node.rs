@@ -393,6 +393,15 @@ impl Node {
         !self.wanted || self.replace
     }
 
+    /// Whether what runs ends, or has to, for another reason than its own failure.
+    pub(crate) fn is_ending(&self) -> bool {
+        match &self.phase {
+            Phase::Stopping(stopping) => self.is_due() || stopping.then == Rest::Idle,
+            Phase::Starting(_) | Phase::Ready(_) => self.is_due(),
+            Phase::Rest(_) => false,
+        }
+    }
+
     /// Whether what it depends on has to go on for its sake.
     pub(crate) fn is_in_the_way(&self) -> bool {
         self.is_alive() && !self.is_lost()

@@ -18,7 +18,7 @@ pub(super) fn check(observed: &Observed, now: Duration, effect: &Effect) -> Verd
             let seen = &observed.services[service];
             one_run(seen, *run)?;
             program(seen, &command.program)?;
-            address(observed, seen, &command.env)?;
+            address(observed, now, seen, &command.env)?;
             conditions(observed, seen)?;
             restart_edges(observed, now, seen)?;
             pauses(seen, now)
@@ -66,16 +66,19 @@ fn program(seen: &Seen, program: &str) -> Verdict {
     Ok(())
 }
 
-fn address(observed: &Observed, seen: &Seen, env: &[(String, String)]) -> Verdict {
+fn address(observed: &Observed, now: Duration, seen: &Seen, env: &[(String, String)]) -> Verdict {
     let name = &seen.spec.name;
     let own = seen.spec.ports.is_empty() || seen.bound;
     demand!(own, "own address", "`{name}` is started without its ports");
     for (key, value) in env {
         let Some(other) = observed.services.get(key.to_lowercase().as_str()) else { continue };
-        let numbers = other.numbers.clone().or_else(|| declared(other));
-        let expected = numbers.and_then(|numbers| numbers.first().map(ToString::to_string));
+        if other.life.is_some() && other.process(now).is_none() {
+            continue; // What cannot be stopped has its old address for ever.
+        }
+        let expected = [declared(other), other.numbers.clone()]
+            .map(|numbers| numbers.and_then(|numbers| numbers.first().map(ToString::to_string)));
         demand!(
-            expected.as_ref() == Some(value) || other.build_failed || other.pending,
+            expected.contains(&Some(value.clone())) || other.build_failed || other.pending,
             "address",
             "`{name}` is given {value} as the port of `{key}`, which is {expected:?}"
         );

@@ -285,6 +285,8 @@ impl Observed {
         let mut open = names.to_vec();
         while let Some(name) = open.pop() {
             let Some(seen) = self.seen(&name) else { continue };
+            // It is told as soon as it is there, even if it is wanted again by then.
+            seen.excused |= seen.life.as_ref().is_some_and(|life| !life.started);
             if core::mem::take(&mut seen.wanted) && !only {
                 open.extend(self.dependents(&name));
             } else if !only {

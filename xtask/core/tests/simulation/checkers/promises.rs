@@ -125,8 +125,10 @@ fn current(observed: &Observed, seen: &super::observed::Seen) -> Verdict {
         if !other.bound || other.build_failed {
             continue;
         }
-        let number = other.numbers.as_ref().and_then(|numbers| numbers.first());
-        let right = number.map(ToString::to_string).as_ref() == Some(value);
+        let Some(number) = other.numbers.as_ref().and_then(|numbers| numbers.first()) else {
+            continue;
+        };
+        let right = number.to_string() == *value;
         demand!(right, "current", "`{name}` calls `{key}` at {value}, not {number:?}");
     }
     Ok(())
