@@ -393,10 +393,10 @@ impl Node {
         !self.wanted || self.replace
     }
 
-    /// Whether what runs ends, or has to, for another reason than its own failure.
+    /// Whether what runs ends, or has to.
     pub(crate) fn is_ending(&self) -> bool {
         match &self.phase {
-            Phase::Stopping(stopping) => self.is_due() || stopping.then == Rest::Idle,
+            Phase::Stopping(_) => true,
             Phase::Starting(_) | Phase::Ready(_) => self.is_due(),
             Phase::Rest(_) => false,
         }
