@@ -283,14 +283,17 @@ impl Observed {
 
     fn taken_down(&mut self, names: &[Name], only: bool) {
         let mut open = names.to_vec();
+        let mut known = BTreeSet::new();
         while let Some(name) = open.pop() {
+            if !known.insert(name.clone()) {
+                continue;
+            }
             let Some(seen) = self.seen(&name) else { continue };
             // It is told as soon as it is there, even if it is wanted again by then.
             seen.excused |= seen.life.as_ref().is_some_and(|life| !life.started);
-            if core::mem::take(&mut seen.wanted) && !only {
+            seen.wanted = false;
+            if !only {
                 open.extend(self.dependents(&name));
-            } else if !only {
-                open.extend(self.dependents(&name).into_iter().filter(|n| self.services[n].wanted));
             }
         }
     }
