@@ -274,7 +274,7 @@ impl Stack {
         for user in &edges.users {
             self.enqueue(*user);
         }
-        for member in &edges.together {
+        for member in &edges.grouped_by {
             for (dependent, _) in self.nodes[*member].edges.dependents.clone() {
                 self.enqueue(dependent);
             }

@@ -114,7 +114,9 @@ pub(crate) struct Address {
     /// The numbers last had for that. They are asked for again after the sockets were
     /// closed, because others were started with them.
     pub(crate) numbers: Vec<u16>,
-    /// Whether such remembered numbers were asked for.
+    /// The numbers last had for anything: others may run with them.
+    pub(crate) given: Vec<u16>,
+    /// Whether remembered numbers were asked for.
     pub(crate) remembered: bool,
 }
 
@@ -295,6 +297,9 @@ pub(crate) struct Edges {
     pub(crate) uses: Vec<Id>,
     /// What starts together with it.
     pub(crate) together: Vec<Id>,
+    /// Who says that this one starts together with it. The same services, unless only
+    /// some of them stood in the last plan.
+    pub(crate) grouped_by: Vec<Id>,
     /// Who waits for it, and whether they are restarted with it.
     pub(crate) dependents: Vec<(Id, bool)>,
     /// Who knows its address.
@@ -318,6 +323,7 @@ pub(crate) struct Face {
     started: bool,
     due: bool,
     wanted: bool,
+    building: bool,
     unsettled: bool,
     pub(crate) in_the_way: bool,
     bound: Bound,
@@ -385,6 +391,15 @@ impl Node {
     /// Whether what runs has to end.
     pub(crate) fn is_due(&self) -> bool {
         !self.wanted || self.replace
+    }
+
+    /// Whether what runs ends, or has to.
+    pub(crate) fn is_ending(&self) -> bool {
+        match &self.phase {
+            Phase::Stopping(_) => true,
+            Phase::Starting(_) | Phase::Ready(_) => self.is_due(),
+            Phase::Rest(_) => false,
+        }
     }
 
     /// Whether what it depends on has to go on for its sake.
@@ -505,6 +520,7 @@ impl Node {
             started: self.is_started(),
             due: self.is_due(),
             wanted: self.wanted,
+            building: self.is_building(),
             unsettled: self.is_unsettled(),
             in_the_way: self.is_in_the_way(),
             bound: self.address.bound.clone(),

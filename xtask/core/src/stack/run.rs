@@ -44,9 +44,14 @@ impl Stack {
         if self.nodes[id].pid().is_some() || !self.nodes[id].is_alive() {
             return self.nonsense(id, "`started` twice", effects);
         }
+        let job = self.nodes[id].is_job();
         match &mut self.nodes[id].phase {
             Phase::Starting(starting) => {
                 starting.pid = Some(pid);
+                if job {
+                    // It takes as long as it takes.
+                    starting.deadline = None;
+                }
                 self.ready_if_all_passed(id);
             }
             Phase::Stopping(stopping) => {
