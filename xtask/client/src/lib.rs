@@ -5,6 +5,13 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod connection;
+pub mod handle;
+pub mod logs;
+pub mod paths;
 pub mod protocol;
 
+pub use connection::{Connection, Error};
+pub use handle::{STACK_VARIABLE, Service, Stack};
+pub use paths::StackPaths;
 pub use xtask_core::snapshot;

@@ -40,6 +40,11 @@ pub enum Request {
         /// Whether the stack lives only as long as this connection.
         hold: bool,
     },
+    /// Whether the stack lives only as long as this connection, from now on.
+    Hold {
+        /// Whether it does.
+        hold: bool,
+    },
     /// Cargo linked the program of these services.
     Linked {
         /// The services that run it.
@@ -54,7 +59,9 @@ pub enum Request {
         /// One line.
         message: String,
     },
-    /// Cargo is done.
+    /// Cargo is done. Answered once every program that was linked is accepted or
+    /// refused, so that the state that follows is what comes of this build. A connection
+    /// that closes in between ends its build.
     BuildEnded {
         /// Whether it was content.
         ok: bool,

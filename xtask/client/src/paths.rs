@@ -1,0 +1,309 @@
+//! Where a stack keeps its files: state, logs, data, and the folder of its sockets.
+//!
+//! The supervisor and its clients both ask here, so that they cannot disagree. What
+//! depends on a shell that may differ from the supervisor's (where sockets may lie)
+//! is not computed twice: the supervisor writes it down as its [`Endpoint`].
+
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use rustix::process::geteuid;
+use serde::{Deserialize, Serialize};
+
+/// The longest folder that leaves room for a socket's name: the system allows 108
+/// bytes for the whole path of a Unix socket.
+const LONGEST_RUNTIME_FOLDER_BYTES: usize = 70;
+
+/// The folder of one stack, and what lies in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StackPaths {
+    folder: PathBuf,
+}
+
+/// Where a running supervisor is found; written to [`StackPaths::endpoint`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Endpoint {
+    /// The supervisor's process.
+    pub pid: u32,
+    /// Its control socket.
+    pub socket: PathBuf,
+}
+
+impl StackPaths {
+    /// The paths of the stack of that name of the workspace at `root`, for this
+    /// process' environment. Nothing is created.
+    ///
+    /// # Errors
+    /// When neither `XTASK_STATE_DIR`, `XDG_STATE_HOME` nor `HOME` is set.
+    pub fn of(root: &Path, stack: &str) -> io::Result<Self> {
+        Self::with_environment(root, stack, |name| std::env::var_os(name))
+    }
+
+    /// As [`StackPaths::of`], for any environment.
+    ///
+    /// # Errors
+    /// As for [`StackPaths::of`].
+    pub fn with_environment(
+        root: &Path,
+        stack: &str,
+        variable: impl Fn(&str) -> Option<OsString>,
+    ) -> io::Result<Self> {
+        let absolute = |name| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        let state = absolute("XTASK_STATE_DIR")
+            .or_else(|| absolute("XDG_STATE_HOME").map(|path| path.join("xtask")))
+            .or_else(|| absolute("HOME").map(|path| path.join(".local/state/xtask")))
+            .ok_or_else(|| {
+                io::Error::new(
+                    io::ErrorKind::NotFound,
+                    "no place for state: none of `XTASK_STATE_DIR`, `XDG_STATE_HOME` and `HOME` \
+                     is an absolute path",
+                )
+            })?;
+        let root = root.canonicalize().unwrap_or_else(|_| root.to_path_buf());
+        let folder = state.join(workspace_folder(&root)).join(stack);
+        Ok(Self { folder })
+    }
+
+    /// The paths of the stack whose folder this is.
+    #[must_use]
+    pub fn at(folder: impl Into<PathBuf>) -> Self {
+        Self { folder: folder.into() }
+    }
+
+    /// The folder of the stack.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The stack's name.
+    #[must_use]
+    pub fn stack(&self) -> String {
+        self.folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+    }
+
+    /// What the services keep; survives everything but `down --data`.
+    #[must_use]
+    pub fn data(&self) -> PathBuf {
+        self.folder.join("data")
+    }
+
+    /// The folder of the logs.
+    #[must_use]
+    pub fn logs(&self) -> PathBuf {
+        self.folder.join("logs")
+    }
+
+    /// The log of a service. The one before the last rotation has `.1` appended.
+    #[must_use]
+    pub fn log(&self, service: &str) -> PathBuf {
+        self.logs().join(format!("{service}.log"))
+    }
+
+    /// What the supervisor itself says.
+    #[must_use]
+    pub fn supervisor_log(&self) -> PathBuf {
+        self.folder.join("supervisor.log")
+    }
+
+    /// Locked by the supervisor as long as it lives.
+    #[must_use]
+    pub fn lock(&self) -> PathBuf {
+        self.folder.join("lock")
+    }
+
+    /// Locked by a client while it finds or starts the supervisor.
+    #[must_use]
+    pub fn launch_lock(&self) -> PathBuf {
+        self.folder.join("launch.lock")
+    }
+
+    /// Where the [`Endpoint`] of the running supervisor is written.
+    #[must_use]
+    pub fn endpoint(&self) -> PathBuf {
+        self.folder.join("supervisor.json")
+    }
+
+    /// A short text that differs between stacks and stays the same for one.
+    #[must_use]
+    pub fn short_name(&self) -> String {
+        short_hash(self.folder.as_os_str().as_encoded_bytes())
+    }
+
+    /// Makes the stack's folder, readable for its owner only.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn create(&self) -> io::Result<()> {
+        create_private(&self.folder)
+    }
+
+    /// Makes the folder for this stack's sockets, mode 0700 and owned by this user,
+    /// and returns it. It is in `XDG_RUNTIME_DIR` if that serves, else in a folder of
+    /// our own in the temporary folder.
+    ///
+    /// # Errors
+    /// When no folder could be made, or somebody else owns what stands in its place.
+    pub fn create_runtime(&self) -> io::Result<PathBuf> {
+        let own = format!("xtask-{}", geteuid().as_raw());
+        let candidates = [
+            std::env::var_os("XDG_RUNTIME_DIR")
+                .map(PathBuf::from)
+                .filter(|path| path.is_absolute())
+                .map(|path| path.join("xtask")),
+            Some(std::env::temp_dir().join(&own)),
+            Some(Path::new("/tmp").join(&own)),
+        ];
+        let mut failure = io::Error::other("no folder with a short enough path for sockets");
+        for parent in candidates.into_iter().flatten() {
+            let folder = parent.join(self.short_name());
+            if folder.as_os_str().len() > LONGEST_RUNTIME_FOLDER_BYTES {
+                continue;
+            }
+            match private(&parent).and_then(|()| private(&folder)) {
+                Ok(()) => return Ok(folder),
+                Err(error) => failure = error,
+            }
+        }
+        Err(failure)
+    }
+
+    /// Where the running supervisor said that it is found, if one ever did. It may
+    /// be gone since.
+    #[must_use]
+    pub fn read_endpoint(&self) -> Option<Endpoint> {
+        serde_json::from_slice(&std::fs::read(self.endpoint()).ok()?).ok()
+    }
+}
+
+/// The stacks of a workspace that have a folder, by name.
+///
+/// # Errors
+/// As for [`StackPaths::of`].
+pub fn stacks_of(root: &Path) -> io::Result<Vec<StackPaths>> {
+    let any = StackPaths::of(root, "any")?;
+    let Some(parent) = any.folder.parent() else { return Ok(Vec::new()) };
+    let Ok(entries) = std::fs::read_dir(parent) else { return Ok(Vec::new()) };
+    let mut stacks: Vec<_> = entries
+        .flatten()
+        .map(|entry| StackPaths::at(entry.path()))
+        .filter(|paths| paths.lock().exists())
+        .collect();
+    stacks.sort_by(|a, b| a.folder.cmp(&b.folder));
+    Ok(stacks)
+}
+
+/// Whether a text can be the name of a stack: it becomes the name of a folder.
+///
+/// # Errors
+/// One line that says what is wrong with it.
+pub fn check_stack_name(text: &str) -> Result<(), &'static str> {
+    let letters = text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+    if text.is_empty() || text.len() > 64 {
+        Err("a stack's name has 1 to 64 characters")
+    } else if !letters || text.starts_with(['.', '-']) {
+        Err("a stack's name is made of letters, digits, `-`, `_` and `.`, and starts with a \
+             letter or digit")
+    } else {
+        Ok(())
+    }
+}
+
+fn workspace_folder(root: &Path) -> String {
+    let name: String = root
+        .file_name()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default()
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() || c == '-' || c == '_' { c } else { '_' })
+        .take(40)
+        .collect();
+    let name = if name.is_empty() { "root" } else { &name };
+    format!("{name}-{}", short_hash(root.as_os_str().as_encoded_bytes()))
+}
+
+/// FNV-1a of 64 bits: the same in every build of the tool, which the standard
+/// library's hashers do not promise.
+fn short_hash(bytes: &[u8]) -> String {
+    let hash = bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, &byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    format!("{:012x}", hash & 0xffff_ffff_ffff)
+}
+
+fn create_private(folder: &Path) -> io::Result<()> {
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
+}
+
+/// Makes one private folder, or checks that what stands there is one of ours.
+fn private(folder: &Path) -> io::Result<()> {
+    match std::fs::DirBuilder::new().mode(0o700).create(folder) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    let found = std::fs::symlink_metadata(folder)?;
+    let ours = found.is_dir() && found.uid() == geteuid().as_raw() && found.mode() & 0o077 == 0;
+    if ours {
+        Ok(())
+    } else {
+        Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            format!("`{}` is not a folder that only this user may enter", folder.display()),
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(stack: &str, set: &[(&str, &str)]) -> io::Result<StackPaths> {
+        StackPaths::with_environment(Path::new("/no/where/shop"), stack, |name| {
+            set.iter().find(|(key, _)| *key == name).map(|(_, value)| value.into())
+        })
+    }
+
+    #[test]
+    fn the_state_folder_is_chosen_by_the_most_special_variable() {
+        let all = [("HOME", "/h"), ("XDG_STATE_HOME", "/x"), ("XTASK_STATE_DIR", "/s")];
+        let parent = |set: &[_]| {
+            let paths = of("dev", set).unwrap();
+            paths.folder().parent().unwrap().parent().unwrap().to_path_buf()
+        };
+        assert_eq!(parent(&all), Path::new("/s"));
+        assert_eq!(parent(&all[..2]), Path::new("/x/xtask"));
+        assert_eq!(parent(&all[..1]), Path::new("/h/.local/state/xtask"));
+        assert!(of("dev", &[]).is_err());
+        assert!(of("dev", &[("HOME", "relative")]).is_err());
+    }
+
+    #[test]
+    fn a_workspace_folder_shows_its_name_and_differs_by_path() {
+        let shop = workspace_folder(Path::new("/a/shop"));
+        assert!(shop.starts_with("shop-"), "{shop}");
+        assert_ne!(shop, workspace_folder(Path::new("/b/shop")));
+        assert_eq!(shop, workspace_folder(Path::new("/a/shop")));
+        assert!(workspace_folder(Path::new("/a/b c")).starts_with("b_c-"));
+    }
+
+    #[test]
+    fn sockets_of_a_deep_stack_still_have_a_short_path() {
+        let paths = StackPaths::at(format!("/{}/dev", "deep/".repeat(60)));
+        let runtime = paths.create_runtime().unwrap();
+        assert!(runtime.as_os_str().len() <= LONGEST_RUNTIME_FOLDER_BYTES, "{runtime:?}");
+        assert_eq!(std::fs::metadata(&runtime).unwrap().mode() & 0o777, 0o700);
+        std::fs::remove_dir(runtime).unwrap();
+    }
+
+    #[test]
+    fn a_stack_name_is_a_plain_folder_name() {
+        for good in ["dev", "e2e-1", "a.b_c"] {
+            assert!(check_stack_name(good).is_ok(), "{good}");
+        }
+        for bad in ["", ".", "..", "a/b", "-x", "ä", &"x".repeat(65)] {
+            assert!(check_stack_name(bad).is_err(), "{bad}");
+        }
+    }
+}
