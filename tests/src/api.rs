@@ -6,6 +6,7 @@ use std::time::Duration;
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use reqwest::{Client, Method, RequestBuilder};
 use serde_json::Value;
+use xtask_client::Stack;
 
 /// No answer of any service may take longer, also while another service is away.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -31,6 +32,15 @@ pub struct Answer {
 }
 
 impl Api {
+    /// A service of the stack.
+    ///
+    /// # Panics
+    /// When the stack has no such service, or it has no address.
+    pub async fn of(stack: &Stack, service: &str) -> Self {
+        let url = stack.service(service).url().await;
+        Self::new(&url.unwrap_or_else(|error| panic!("the address of `{service}`: {error}")))
+    }
+
     /// The service at `base`, such as `http://127.0.0.1:5001`.
     ///
     /// # Panics
@@ -56,7 +66,6 @@ impl Api {
     }
 
     /// A request that is not sent yet; `path` begins with `/`, or is a whole URL.
-    #[must_use]
     pub fn request(&self, method: &str, path: &str) -> RequestBuilder {
         let method = Method::from_bytes(method.as_bytes()).expect("a method");
         self.client.request(method, self.url(path))
@@ -109,7 +118,6 @@ impl Answer {
     /// # Panics
     /// When it is another one.
     #[track_caller]
-    #[must_use]
     pub fn expect(self, status: u16) -> Self {
         assert_eq!(self.status, status, "{} answered {}", self.request, self.text);
         self
@@ -120,7 +128,6 @@ impl Answer {
     /// # Panics
     /// When it is not JSON, or not said to be.
     #[track_caller]
-    #[must_use]
     pub fn json(&self) -> Value {
         let media = self.header("content-type");
         assert!(media.starts_with("application/"), "{}: content type {media:?}", self.request);
@@ -133,7 +140,6 @@ impl Answer {
     /// # Panics
     /// When it is anything else.
     #[track_caller]
-    #[must_use]
     pub fn problem(self, status: u16) -> Value {
         let answer = self.expect(status);
         assert_eq!(answer.header(CONTENT_TYPE.as_str()), "application/problem+json", "{answer:?}");
@@ -156,7 +162,6 @@ impl Answer {
     /// # Panics
     /// When it is no such problem.
     #[track_caller]
-    #[must_use]
     pub fn wrong_fields(self) -> Vec<String> {
         let body = self.problem(422);
         let errors = body["errors"].as_array().cloned().unwrap_or_default();

@@ -6,7 +6,9 @@
 
 mod api;
 mod name;
+mod tool;
 
 pub use api::{Answer, Api};
 pub use name::unique;
-pub use xtask_client::harness;
+pub use tool::Workspace;
+pub use xtask_client::{Stack, harness};

@@ -5,6 +5,11 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod common;
+mod cycle;
+mod faults;
+mod isolation;
+mod logs;
 mod sample_data;
 mod todo_items;
 mod todo_lists;

@@ -7,6 +7,7 @@
 
 pub mod connection;
 pub mod handle;
+pub mod harness;
 pub mod logs;
 pub mod paths;
 pub mod protocol;

@@ -139,16 +139,19 @@ pub(crate) fn once(
     }
 }
 
-/// Deletes the files of runners that are gone, and gives `bury` each stack they left.
-pub(crate) fn clean(folder: &Path, mut bury: impl FnMut(&str, &Path)) {
+/// Deletes the files of runners that are gone, and has `bury` delete the stacks they left;
+/// where that cannot be done yet the files stay, so that it is tried again.
+pub(crate) fn clean(folder: &Path, mut bury: impl FnMut(&str, &Path) -> bool) {
     let Ok(entries) = fs::read_dir(folder) else { return };
     for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
         let key = path.file_stem().and_then(OsStr::to_str).unwrap_or_default();
         if Runner::from_key(key).is_none_or(Runner::is_alive) {
             continue;
         }
-        if let Some(Outcome::Up { stack, workspace }) = read(&path) {
-            bury(&stack, &workspace);
+        if let Some(Outcome::Up { stack, workspace }) = read(&path)
+            && !bury(&stack, &workspace)
+        {
+            continue;
         }
         // Another run may be cleaning too; whoever comes second has nothing to do.
         fs::remove_file(&path).ok();
@@ -171,7 +174,10 @@ pub(crate) fn start(runner: Runner, package: &Path, log: &Path) -> Result<Outcom
         .stdout(words)
         .stderr(also)
         .status()
-        .map_err(|error| StartError::Cargo { command: command.clone(), message: error.to_string() })?;
+        .map_err(|error| StartError::Cargo {
+            command: command.clone(),
+            message: error.to_string(),
+        })?;
     if status.success() {
         return Ok(Outcome::Up { stack, workspace });
     }
@@ -203,13 +209,14 @@ fn open(path: &Path) -> Result<File, StartError> {
         .map_err(failed(path))
 }
 
-/// The workspace that a package's folder belongs to, as cargo sees it.
-pub(crate) fn workspace_of(package: &Path) -> Result<PathBuf, StartError> {
+/// The workspace that a package's folder belongs to, as cargo sees it. Blocks meanwhile.
+///
+/// # Errors
+/// When there is no cargo, or the folder is in no workspace.
+pub fn workspace_of(package: &Path) -> Result<PathBuf, StartError> {
     let arguments = ["locate-project", "--workspace", "--message-format", "plain"];
-    let said = |message| StartError::Cargo {
-        command: format!("cargo {}", arguments.join(" ")),
-        message,
-    };
+    let said =
+        |message| StartError::Cargo { command: format!("cargo {}", arguments.join(" ")), message };
     let output =
         cargo(package).args(arguments).output().map_err(|error| said(error.to_string()))?;
     let manifest = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
@@ -219,8 +226,10 @@ pub(crate) fn workspace_of(package: &Path) -> Result<PathBuf, StartError> {
     }
 }
 
-/// Cargo as the user would call it from a shell in `folder`.
-fn cargo(folder: &Path) -> Command {
+/// Cargo as the user would call it from a shell in `folder`: without the variables that a
+/// test has from the cargo that runs it.
+#[must_use]
+pub fn cargo(folder: &Path) -> Command {
     let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(program);
     command.current_dir(folder);
@@ -312,7 +321,12 @@ mod tests {
         let own = files(folder.path());
         once(&own, |_| Ok(up())).unwrap();
         let mut buried = Vec::new();
-        clean(folder.path(), |stack, _| buried.push(stack.to_owned()));
+        clean(folder.path(), |_, _| false);
+        assert!(gone.exists());
+        clean(folder.path(), |stack, _| {
+            buried.push(stack.to_owned());
+            true
+        });
         assert_eq!(buried, ["s"]);
         assert!(!gone.exists());
         assert!(own.outcome().exists());
