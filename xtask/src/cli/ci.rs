@@ -1,0 +1,61 @@
+//! `cargo xtask ci`: what has to hold before a change is taken, one step after another.
+//!
+//! It installs nothing and knows nothing of any service that runs it elsewhere.
+
+use std::path::Path;
+
+use super::exit::Exit;
+use super::test::{passed, run as run_tests, step};
+use crate::view::style;
+
+/// A step that is one cargo command.
+struct Step {
+    name: &'static str,
+    words: &'static [&'static str],
+    /// A variable to which warnings are added as errors.
+    flags: Option<&'static str>,
+}
+
+const STEPS: [Step; 3] = [
+    Step { name: "format", words: &["fmt", "--all", "--check"], flags: None },
+    Step {
+        name: "clippy",
+        words: &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"],
+        flags: None,
+    },
+    Step {
+        name: "docs",
+        words: &["doc", "--workspace", "--no-deps"],
+        flags: Some("RUSTDOCFLAGS"),
+    },
+];
+
+/// Runs every step on the workspace at `root` until one fails, and returns the exit code.
+/// `e2e` is the package with the end-to-end tests, if there is one.
+pub(crate) async fn run(root: &Path, e2e: Option<&str>) -> anyhow::Result<Exit> {
+    for Step { name, words, flags } in STEPS {
+        let words: Vec<_> = words.iter().map(|word| (*word).to_owned()).collect();
+        let variables: Vec<_> = flags.iter().map(|name| (*name, with_denied(name))).collect();
+        let exit = passed(step(name, root, &words, &variables).await?);
+        if exit != Exit::DONE {
+            return Ok(failed(name, exit));
+        }
+    }
+    let exit = run_tests(root, e2e).await?;
+    if exit != Exit::DONE {
+        return Ok(failed("tests", exit));
+    }
+    style::say(style::GOOD, "Passed", "format, clippy, docs and tests");
+    Ok(exit)
+}
+
+fn failed(step: &str, exit: Exit) -> Exit {
+    style::say(style::BAD, "Failed", &format!("step `{step}`; nothing after it was tried"));
+    exit
+}
+
+/// The flags that the caller set, and warnings as errors.
+fn with_denied(variable: &str) -> String {
+    let flags = std::env::var(variable).unwrap_or_default();
+    format!("{flags} -D warnings").trim_start().to_owned()
+}

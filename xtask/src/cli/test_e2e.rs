@@ -1,0 +1,322 @@
+//! `cargo xtask test-e2e`: the end-to-end tests against a fresh stack of their own.
+//!
+//! It brings an isolated stack up, runs the tests, and takes the stack down, on every path;
+//! when this process is killed the supervisor sees it and goes. It knows neither the services
+//! nor the tests.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::Context;
+use serde::Serialize;
+use tokio::process::Command;
+use tokio::time::timeout;
+use xtask_client::harness::{OWNER_VARIABLE, cargo};
+use xtask_client::logs::last_lines;
+use xtask_client::protocol::{Reply, Request};
+use xtask_client::{STACK_VARIABLE, StackPaths};
+
+use super::exit::Exit;
+use super::interrupt::Interrupts;
+use super::test_deaths::{Death, Deaths};
+use super::test_process::{spawn, wait};
+use super::test_runner::{Runner, Selection, Verdict, count_listed};
+use super::test_stack;
+use crate::supervisor::launch::{Session, connect};
+use crate::view::{log, style};
+
+/// Lines that are shown of the log of a service that died.
+const SHOWN_LINES: usize = 20;
+
+/// What to test, and how.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct TestE2eArgs {
+    /// Only the tests whose names contain this
+    pub(crate) filter: Option<String>,
+    /// Leave the stack up afterwards
+    #[arg(long)]
+    pub(crate) keep: bool,
+    /// Overlays of the metadata to use, as for `up`
+    #[arg(long, value_name = "OVERLAY")]
+    pub(crate) with: Vec<String>,
+    /// Print what came of it as JSON; the runner's own words go to standard error
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Arguments for the runner: `cargo nextest run`, or else the test binaries
+    #[arg(last = true, value_name = "RUNNER ARGUMENTS")]
+    pub(crate) runner_arguments: Vec<String>,
+}
+
+/// One run of the end-to-end tests.
+struct Trial<'a> {
+    root: &'a Path,
+    package: &'a str,
+    arguments: &'a TestE2eArgs,
+    paths: StackPaths,
+    interrupts: Interrupts,
+    outcome: Outcome,
+}
+
+/// What `--json` prints.
+#[derive(Debug, Serialize)]
+struct Outcome {
+    /// The stack's name.
+    stack: String,
+    /// Whether at least one test ran, all passed, and no service died by itself.
+    passed: bool,
+    /// What this command ends with.
+    exit_code: u8,
+    /// Who ran the tests; null if it did not come to that.
+    runner: Option<&'static str>,
+    /// The runner's own exit code; null if a signal ended it, or it did not run.
+    runner_exit_code: Option<i32>,
+    /// Services that died by themselves during the tests.
+    died: Vec<Death>,
+    /// The folder of the logs, where they are kept.
+    logs: Option<PathBuf>,
+}
+
+/// Runs the tests of `package` in the workspace at `root`, and returns the exit code.
+pub(crate) async fn run(
+    root: &Path,
+    package: &str,
+    arguments: &TestE2eArgs,
+) -> anyhow::Result<Exit> {
+    test_stack::sweep(root);
+    let paths = test_stack::fresh(root)?;
+    let outcome = Outcome {
+        stack: paths.stack(),
+        passed: false,
+        exit_code: Exit::FAILED.code(),
+        runner: None,
+        runner_exit_code: None,
+        died: Vec::new(),
+        logs: None,
+    };
+    let interrupts = Interrupts::new()?;
+    let mut trial = Trial { root, package, arguments, paths, interrupts, outcome };
+    let exit = trial.run().await?;
+    trial.outcome.exit_code = exit.code();
+    trial.outcome.passed = exit == Exit::DONE;
+    trial.leave();
+    if arguments.json {
+        println!("{}", serde_json::to_string(&trial.outcome)?);
+    }
+    Ok(exit)
+}
+
+impl Trial<'_> {
+    async fn run(&mut self) -> anyhow::Result<Exit> {
+        let up = self.bring_up().await?;
+        if up != Exit::DONE {
+            return Ok(up);
+        }
+        let Some(mut session) = connect(&self.paths).await? else {
+            anyhow::bail!("stack `{}` went away before the tests", self.paths.stack());
+        };
+        let exit = self.test(&mut session).await;
+        // Also when the tests could not be run.
+        if !self.arguments.keep {
+            self.take_down(session).await;
+        }
+        exit
+    }
+
+    /// Has this same program bring the stack up, so that it says and does what `up` does.
+    async fn bring_up(&mut self) -> anyhow::Result<Exit> {
+        let program = std::env::current_exe().context("cannot find this program's own file")?;
+        let mut command = Command::new(program);
+        command.args(["up", "--detach", "--isolated", "--stack", &self.paths.stack()]);
+        if !self.arguments.keep {
+            command.arg("--until-pid").arg(std::process::id().to_string());
+        }
+        for overlay in &self.arguments.with {
+            command.arg("--with").arg(overlay);
+        }
+        // Its table of addresses is not what was asked for.
+        command.current_dir(self.root).stdin(Stdio::null()).stdout(Stdio::null());
+        let child = spawn(&mut command)?;
+        let ended = wait(child, &mut self.interrupts, None, |_| {}).await?;
+        let code = ended.code.and_then(|code| u8::try_from(code).ok());
+        Ok(ended.interrupted.unwrap_or(code.map_or(Exit::FAILED, Exit::from_code)))
+    }
+
+    /// Runs the tests on the stack that is up.
+    async fn test(&mut self, session: &mut Session) -> anyhow::Result<Exit> {
+        let runner = Runner::find();
+        self.outcome.runner = Some(runner.as_str());
+        if let Some(exit) = self.look_for_tests(runner).await? {
+            return Ok(exit);
+        }
+        let mut command = self.cargo(runner.run(
+            Selection::Only(self.package),
+            self.arguments.filter.as_deref(),
+            &self.arguments.runner_arguments,
+        ));
+        if self.arguments.json {
+            command.stdout(std::io::stderr());
+        }
+        let mut deaths = Deaths::since(session.snapshot.clone());
+        let child = spawn(&mut command).context("cannot start cargo")?;
+        let connection = Some(&mut session.connection);
+        let ended =
+            wait(child, &mut self.interrupts, connection, |reply| deaths.take(reply)).await?;
+        last_messages(session, &mut deaths).await;
+        self.outcome.runner_exit_code = ended.code;
+        self.outcome.died = deaths.found().to_vec();
+        if let Some(exit) = ended.interrupted {
+            return Ok(exit);
+        }
+        self.tell_deaths();
+        Ok(match runner.verdict(ended.code) {
+            Verdict::Passed if self.outcome.died.is_empty() => Exit::DONE,
+            Verdict::Passed | Verdict::Failed => Exit::FAILED,
+            Verdict::NothingRun => self.nothing_run(),
+            Verdict::NotBuilt => Exit::BUILD,
+        })
+    }
+
+    /// Whether there are tests to run, for a runner that would not tell.
+    async fn look_for_tests(&mut self, runner: Runner) -> anyhow::Result<Option<Exit>> {
+        let Some(words) = runner.list(
+            Selection::Only(self.package),
+            self.arguments.filter.as_deref(),
+            &self.arguments.runner_arguments,
+        ) else {
+            return Ok(None);
+        };
+        let mut command = self.cargo(words);
+        let child = spawn(command.stdout(Stdio::piped())).context("cannot start cargo")?;
+        tokio::select! {
+            exit = self.interrupts.next() => Ok(Some(exit)),
+            listed = child.wait_with_output() => {
+                let listed = listed?;
+                if !listed.status.success() {
+                    return Ok(Some(Exit::BUILD));
+                }
+                let count = count_listed(&String::from_utf8_lossy(&listed.stdout));
+                Ok((count == 0).then(|| self.nothing_run()))
+            }
+        }
+    }
+
+    fn cargo(&self, words: Vec<String>) -> Command {
+        let mut command = Command::from(cargo(self.root));
+        command.args(words);
+        command.env(STACK_VARIABLE, self.paths.folder());
+        command.env(OWNER_VARIABLE, std::process::id().to_string());
+        command
+    }
+
+    fn nothing_run(&self) -> Exit {
+        let package = self.package;
+        match &self.arguments.filter {
+            Some(filter) => style::say(
+                style::BAD,
+                "error",
+                &format!("no test matches `{filter}` in package `{package}`"),
+            ),
+            None => style::say(
+                style::BAD,
+                "error",
+                &format!("no test matches: package `{package}` has none to run"),
+            ),
+        }
+        Exit::FAILED
+    }
+
+    fn tell_deaths(&self) {
+        for death in &self.outcome.died {
+            let Death { service, run, reason } = death;
+            let text = format!("service `{service}` died by itself in run {run}: {reason}");
+            style::say(style::BAD, "error", &text);
+            let path = self.paths.log(service);
+            match last_lines(&path, Some(*run), SHOWN_LINES) {
+                Ok(lines) => style::tell(log::excerpt(&lines).trim_end_matches('\n')),
+                Err(error) => style::tell(&format!("cannot read `{}`: {error}", path.display())),
+            }
+        }
+    }
+
+    /// Stops the stack in order; a signal meanwhile kills it.
+    async fn take_down(&mut self, mut session: Session) {
+        let Session { connection, supervisor, .. } = &mut session;
+        // It may have gone by itself, which is what is wanted.
+        connection.send(Request::Shutdown { now: false }).await.ok();
+        loop {
+            tokio::select! {
+                () = supervisor.gone() => return,
+                _ = self.interrupts.next() => {
+                    connection.send(Request::Shutdown { now: true }).await.ok();
+                }
+            }
+        }
+    }
+
+    /// Says what is left behind, or deletes it.
+    fn leave(&mut self) {
+        let (stack, folder) = (self.paths.stack(), self.paths.folder());
+        let passed = self.outcome.passed;
+        if self.arguments.keep && folder.exists() {
+            style::say(style::BUSY, "Kept", &format!("stack `{stack}` is still up"));
+            style::tell(&format!("hint: take it down: `cargo xtask down --data --stack {stack}`"));
+        } else if passed {
+            // Nobody will look at it, and a later run makes its own.
+            std::fs::remove_dir_all(folder).ok();
+        }
+        if !passed && self.paths.logs().exists() {
+            let logs = self.paths.logs();
+            style::say(style::BUSY, "Kept", &format!("logs in `{}`", logs.display()));
+            style::tell(&format!("hint: run it again: `{}`", self.again()));
+            self.outcome.logs = Some(logs);
+        }
+    }
+
+    /// This same command, for a shell.
+    fn again(&self) -> String {
+        let mut words = vec!["cargo xtask test-e2e".to_owned()];
+        words.extend(self.arguments.with.iter().map(|overlay| format!("--with {overlay}")));
+        words.extend(self.arguments.filter.as_deref().map(quoted));
+        if !self.arguments.runner_arguments.is_empty() {
+            words.push("--".to_owned());
+            words.extend(self.arguments.runner_arguments.iter().map(|word| quoted(word)));
+        }
+        words.join(" ")
+    }
+}
+
+/// Takes in what the supervisor said up to now, so that a death in the last moment counts.
+async fn last_messages(session: &mut Session, deaths: &mut Deaths) {
+    let Ok(last) = session.connection.call(Request::Status).await else { return };
+    // What came before that answer waits to be read; nothing else is waited for.
+    while let Ok(Ok(Some(answer))) = timeout(Duration::ZERO, session.connection.next()).await {
+        deaths.take(answer.reply);
+    }
+    if let Reply::Snapshot(_) = last {
+        deaths.take(last);
+    }
+}
+
+/// A word as a shell takes it.
+fn quoted(word: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_=./:,+@%".contains(&byte);
+    if !word.is_empty() && word.bytes().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_for_a_shell_are_quoted_where_it_would_split_them() {
+        assert_eq!(quoted("todo::lists"), "todo::lists");
+        assert_eq!(quoted("a b"), "'a b'");
+        assert_eq!(quoted("it's"), r"'it'\''s'");
+        assert_eq!(quoted(""), "''");
+    }
+}
