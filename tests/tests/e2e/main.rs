@@ -13,3 +13,4 @@ mod logs;
 mod sample_data;
 mod todo_items;
 mod todo_lists;
+mod users;

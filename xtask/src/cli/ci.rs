@@ -2,10 +2,12 @@
 //!
 //! It installs nothing and knows nothing of any service that runs it elsewhere.
 
-use std::path::Path;
+use clap::Args;
 
 use super::exit::Exit;
-use super::test::{passed, run as run_tests, step};
+use super::test::{all as all_tests, passed, step};
+use super::test_workspace::Tested;
+use super::{Global, block_on};
 use crate::view::style;
 
 /// A step that is one cargo command.
@@ -30,18 +32,26 @@ const STEPS: [Step; 3] = [
     },
 ];
 
-/// Runs every step on the workspace at `root` until one fails, and returns the exit code.
-/// `e2e` is the package with the end-to-end tests, if there is one.
-pub(crate) async fn run(root: &Path, e2e: Option<&str>) -> anyhow::Result<Exit> {
+/// `ci`
+#[derive(Debug, Args)]
+pub(crate) struct CiArgs {}
+
+pub(crate) fn run(global: &Global, _args: &CiArgs) -> anyhow::Result<Exit> {
+    let tested = Tested::find(global)?;
+    block_on(all(&tested))
+}
+
+/// Runs every step until one fails, and returns the exit code.
+async fn all(tested: &Tested) -> anyhow::Result<Exit> {
     for Step { name, words, flags } in STEPS {
         let words: Vec<_> = words.iter().map(|word| (*word).to_owned()).collect();
         let variables: Vec<_> = flags.iter().map(|name| (*name, with_denied(name))).collect();
-        let exit = passed(step(name, root, &words, &variables).await?);
+        let exit = passed(step(name, &tested.root, &words, &variables).await?);
         if exit != Exit::DONE {
             return Ok(failed(name, exit));
         }
     }
-    let exit = run_tests(root, e2e).await?;
+    let exit = all_tests(tested, &[]).await?;
     if exit != Exit::DONE {
         return Ok(failed("tests", exit));
     }

@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use anyhow::Context;
-use cargo_metadata::{MetadataCommand, TargetKind};
+use clap::Args;
 use xtask_client::harness::cargo;
 
 use super::exit::Exit;
@@ -13,14 +13,30 @@ use super::interrupt::Interrupts;
 use super::test_e2e::{self, TestE2eArgs};
 use super::test_process::{Ended, spawn, wait};
 use super::test_runner::{Runner, Selection, Verdict};
+use super::test_workspace::Tested;
+use super::{Global, block_on};
 use crate::view::style;
 
-/// Runs all tests of the workspace at `root` and returns the exit code. `e2e` is the package
-/// with the end-to-end tests, if there is one.
-pub(crate) async fn run(root: &Path, e2e: Option<&str>) -> anyhow::Result<Exit> {
+/// `test`
+#[derive(Debug, Args)]
+pub(crate) struct TestArgs {
+    /// Arguments for the runner: for `cargo nextest run`, or else for the test binaries
+    #[arg(last = true, value_name = "ARGS")]
+    args: Vec<String>,
+}
+
+pub(crate) fn run(global: &Global, args: &TestArgs) -> anyhow::Result<Exit> {
+    let tested = Tested::find(global)?;
+    block_on(all(&tested, &args.args))
+}
+
+/// Runs every test of the workspace until one kind fails, and returns the exit code.
+pub(crate) async fn all(tested: &Tested, runner_args: &[String]) -> anyhow::Result<Exit> {
+    let Tested { root, e2e, has_examples } = tested;
+    let e2e = e2e.as_deref();
     let runner = Runner::find();
-    let selection = Selection::AllBut(e2e);
-    let ended = step("tests", root, &runner.run(selection, None, &[]), &[]).await?;
+    let words = runner.run(Selection::AllBut(e2e), &[], runner_args);
+    let ended = step("tests", root, &words, &[]).await?;
     let exit = match (ended.interrupted, runner.verdict(ended.code)) {
         (Some(exit), _) => exit,
         // A workspace may have none but the end-to-end tests.
@@ -31,22 +47,18 @@ pub(crate) async fn run(root: &Path, e2e: Option<&str>) -> anyhow::Result<Exit> 
     if exit != Exit::DONE {
         return Ok(exit);
     }
-    if has_examples(root)? {
+    if *has_examples {
         let mut words = vec!["test", "--doc", "--workspace"];
         words.extend(e2e.iter().flat_map(|package| ["--exclude", package]));
         let words: Vec<_> = words.into_iter().map(str::to_owned).collect();
-        let exit = passed(step("tests in documentation", root, &words, &[]).await?);
+        let exit = passed(step("examples in documentation", root, &words, &[]).await?);
         if exit != Exit::DONE {
             return Ok(exit);
         }
     }
-    match e2e {
-        Some(package) => {
-            announce("end-to-end tests", "cargo xtask test-e2e");
-            test_e2e::run(root, package, &TestE2eArgs::default()).await
-        }
-        None => Ok(Exit::DONE),
-    }
+    let Some(package) = e2e else { return Ok(Exit::DONE) };
+    announce("end-to-end tests", "cargo xtask test-e2e");
+    test_e2e::test(root, package, &TestE2eArgs::default()).await
 }
 
 /// Runs one cargo command with these variables added, and says first what it is for.
@@ -75,12 +87,4 @@ pub(crate) fn passed(ended: Ended) -> Exit {
 
 fn announce(name: &str, command: &str) {
     style::say(style::BUSY, "Step", &format!("{name}: `{command}`"));
-}
-
-/// Whether there is a library whose documentation may hold examples; cargo refuses to look
-/// for them where there is none.
-fn has_examples(root: &Path) -> anyhow::Result<bool> {
-    let metadata = MetadataCommand::new().manifest_path(root.join("Cargo.toml")).no_deps().exec()?;
-    let mut targets = metadata.packages.iter().flat_map(|package| &package.targets);
-    Ok(targets.any(|target| target.doctest && !target.kind.contains(&TargetKind::ProcMacro)))
 }

@@ -9,6 +9,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::Context;
+use clap::Args;
 use serde::Serialize;
 use tokio::process::Command;
 use tokio::time::timeout;
@@ -19,40 +20,46 @@ use xtask_client::{STACK_VARIABLE, StackPaths};
 
 use super::exit::Exit;
 use super::interrupt::Interrupts;
+use super::print::{self, error_with_hint};
 use super::test_deaths::{Death, Deaths};
 use super::test_process::{spawn, wait};
 use super::test_runner::{Runner, Selection, Verdict, count_listed};
-use super::test_stack;
+use super::test_workspace::Tested;
+use super::{Global, block_on, test_stack};
 use crate::supervisor::launch::{Session, connect};
 use crate::view::{log, style};
+
+/// The stack's name where the command line has none.
+const DEFAULT_STACK: &str = "dev";
 
 /// Lines that are shown of the log of a service that died.
 const SHOWN_LINES: usize = 20;
 
-/// What to test, and how.
-#[derive(Clone, Debug, Default, clap::Args)]
+/// `test-e2e`
+#[derive(Clone, Debug, Default, Args)]
 pub(crate) struct TestE2eArgs {
-    /// Only the tests whose names contain this
-    pub(crate) filter: Option<String>,
+    /// Only tests whose name contains one of these
+    #[arg(value_name = "FILTER")]
+    filters: Vec<String>,
     /// Leave the stack up afterwards
     #[arg(long)]
-    pub(crate) keep: bool,
-    /// Overlays of the metadata to use, as for `up`
-    #[arg(long, value_name = "OVERLAY")]
-    pub(crate) with: Vec<String>,
-    /// Print what came of it as JSON; the runner's own words go to standard error
+    keep: bool,
+    /// Activate an overlay of the metadata, as for `up`
+    #[arg(long, value_name = "NAME")]
+    with: Vec<String>,
+    /// The result as JSON; what the runner prints goes to standard error
     #[arg(long)]
-    pub(crate) json: bool,
-    /// Arguments for the runner: `cargo nextest run`, or else the test binaries
-    #[arg(last = true, value_name = "RUNNER ARGUMENTS")]
-    pub(crate) runner_arguments: Vec<String>,
+    json: bool,
+    /// Arguments for the runner: for `cargo nextest run`, or else for the test binaries
+    #[arg(last = true, value_name = "ARGS")]
+    runner_args: Vec<String>,
 }
 
 /// One run of the end-to-end tests.
 struct Trial<'a> {
     root: &'a Path,
     package: &'a str,
-    arguments: &'a TestE2eArgs,
+    args: &'a TestE2eArgs,
     paths: StackPaths,
     interrupts: Interrupts,
     outcome: Outcome,
@@ -77,12 +84,29 @@ struct Outcome {
     logs: Option<PathBuf>,
 }
 
+pub(crate) fn run(global: &Global, args: &TestE2eArgs) -> anyhow::Result<Exit> {
+    if global.stack != DEFAULT_STACK {
+        error_with_hint(
+            "`test-e2e` names its stack itself",
+            "leave `--stack` out, or test a stack that is up: `XTASK_STACK_DIR=FOLDER cargo test`",
+        );
+        return Ok(Exit::USAGE);
+    }
+    let tested = Tested::find(global)?;
+    match &tested.e2e {
+        Some(package) => block_on(test(&tested.root, package, args)),
+        None => {
+            error_with_hint(
+                "this workspace has no package with end-to-end tests",
+                "name one in the root's Cargo.toml: `[workspace.metadata.xtask] e2e = \"PACKAGE\"`",
+            );
+            Ok(Exit::USAGE)
+        }
+    }
+}
+
 /// Runs the tests of `package` in the workspace at `root`, and returns the exit code.
-pub(crate) async fn run(
-    root: &Path,
-    package: &str,
-    arguments: &TestE2eArgs,
-) -> anyhow::Result<Exit> {
+pub(crate) async fn test(root: &Path, package: &str, args: &TestE2eArgs) -> anyhow::Result<Exit> {
     test_stack::sweep(root);
     let paths = test_stack::fresh(root)?;
     let outcome = Outcome {
@@ -95,13 +119,13 @@ pub(crate) async fn run(
         logs: None,
     };
     let interrupts = Interrupts::new()?;
-    let mut trial = Trial { root, package, arguments, paths, interrupts, outcome };
+    let mut trial = Trial { root, package, args, paths, interrupts, outcome };
     let exit = trial.run().await?;
     trial.outcome.exit_code = exit.code();
     trial.outcome.passed = exit == Exit::DONE;
     trial.leave();
-    if arguments.json {
-        println!("{}", serde_json::to_string(&trial.outcome)?);
+    if args.json {
+        print::json(&trial.outcome)?;
     }
     Ok(exit)
 }
@@ -117,7 +141,7 @@ impl Trial<'_> {
         };
         let exit = self.test(&mut session).await;
         // Also when the tests could not be run.
-        if !self.arguments.keep {
+        if !self.args.keep {
             self.take_down(session).await;
         }
         exit
@@ -128,10 +152,10 @@ impl Trial<'_> {
         let program = std::env::current_exe().context("cannot find this program's own file")?;
         let mut command = Command::new(program);
         command.args(["up", "--detach", "--isolated", "--stack", &self.paths.stack()]);
-        if !self.arguments.keep {
+        if !self.args.keep {
             command.arg("--until-pid").arg(std::process::id().to_string());
         }
-        for overlay in &self.arguments.with {
+        for overlay in &self.args.with {
             command.arg("--with").arg(overlay);
         }
         // Its table of addresses is not what was asked for.
@@ -151,10 +175,10 @@ impl Trial<'_> {
         }
         let mut command = self.cargo(runner.run(
             Selection::Only(self.package),
-            self.arguments.filter.as_deref(),
-            &self.arguments.runner_arguments,
+            &self.args.filters,
+            &self.args.runner_args,
         ));
-        if self.arguments.json {
+        if self.args.json {
             command.stdout(std::io::stderr());
         }
         let mut deaths = Deaths::since(session.snapshot.clone());
@@ -181,8 +205,8 @@ impl Trial<'_> {
     async fn look_for_tests(&mut self, runner: Runner) -> anyhow::Result<Option<Exit>> {
         let Some(words) = runner.list(
             Selection::Only(self.package),
-            self.arguments.filter.as_deref(),
-            &self.arguments.runner_arguments,
+            &self.args.filters,
+            &self.args.runner_args,
         ) else {
             return Ok(None);
         };
@@ -211,18 +235,12 @@ impl Trial<'_> {
 
     fn nothing_run(&self) -> Exit {
         let package = self.package;
-        match &self.arguments.filter {
-            Some(filter) => style::say(
-                style::BAD,
-                "error",
-                &format!("no test matches `{filter}` in package `{package}`"),
-            ),
-            None => style::say(
-                style::BAD,
-                "error",
-                &format!("no test matches: package `{package}` has none to run"),
-            ),
-        }
+        let filters: Vec<_> = self.args.filters.iter().map(|text| format!("`{text}`")).collect();
+        let message = match &filters[..] {
+            [] => format!("no test matches: package `{package}` has none to run"),
+            filters => format!("no test matches {} in package `{package}`", filters.join(" or ")),
+        };
+        error_with_hint(&message, &format!("see what there is: `cargo test -p {package} -- --list`"));
         Exit::FAILED
     }
 
@@ -258,7 +276,7 @@ impl Trial<'_> {
     fn leave(&mut self) {
         let (stack, folder) = (self.paths.stack(), self.paths.folder());
         let passed = self.outcome.passed;
-        if self.arguments.keep && folder.exists() {
+        if self.args.keep && folder.exists() {
             style::say(style::BUSY, "Kept", &format!("stack `{stack}` is still up"));
             style::tell(&format!("hint: take it down: `cargo xtask down --data --stack {stack}`"));
         } else if passed {
@@ -276,11 +294,11 @@ impl Trial<'_> {
     /// This same command, for a shell.
     fn again(&self) -> String {
         let mut words = vec!["cargo xtask test-e2e".to_owned()];
-        words.extend(self.arguments.with.iter().map(|overlay| format!("--with {overlay}")));
-        words.extend(self.arguments.filter.as_deref().map(quoted));
-        if !self.arguments.runner_arguments.is_empty() {
+        words.extend(self.args.with.iter().map(|overlay| format!("--with {overlay}")));
+        words.extend(&self.args.filters.map(quoted));
+        if !self.args.runner_args.is_empty() {
             words.push("--".to_owned());
-            words.extend(self.arguments.runner_arguments.iter().map(|word| quoted(word)));
+            words.extend(self.args.runner_args.iter().map(|word| quoted(word)));
         }
         words.join(" ")
     }

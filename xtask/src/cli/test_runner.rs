@@ -48,12 +48,12 @@ impl Runner {
         }
     }
 
-    /// Arguments for cargo that run the tests whose names contain `filter`. `extra` are the
+    /// Arguments for cargo that run the tests whose names contain one of `filters`. `extra` are the
     /// runner's own: options of nextest, or of the test binaries.
     pub(crate) fn run(
         self,
         selection: Selection<'_>,
-        filter: Option<&str>,
+        filters: &[String],
         extra: &[String],
     ) -> Vec<String> {
         let mut arguments = self.start(selection);
@@ -62,11 +62,11 @@ impl Runner {
                 if !extra.iter().any(|argument| argument.starts_with("--no-tests")) {
                     arguments.push("--no-tests=fail".to_owned());
                 }
-                arguments.extend(filter.map(str::to_owned));
+                arguments.extend_from_slice(filters);
             }
             Self::Cargo => {
                 arguments.push("--".to_owned());
-                arguments.extend(filter.map(str::to_owned));
+                arguments.extend_from_slice(filters);
             }
         }
         arguments.extend_from_slice(extra);
@@ -78,13 +78,13 @@ impl Runner {
     pub(crate) fn list(
         self,
         selection: Selection<'_>,
-        filter: Option<&str>,
+        filters: &[String],
         extra: &[String],
     ) -> Option<Vec<String>> {
         match self {
             Self::Nextest => None,
             Self::Cargo => {
-                let mut arguments = self.run(selection, filter, extra);
+                let mut arguments = self.run(selection, filters, extra);
                 arguments.extend(["--list", "--format", "terse"].map(str::to_owned));
                 Some(arguments)
             }
@@ -128,40 +128,37 @@ pub(crate) fn count_listed(output: &str) -> usize {
 mod tests {
     use super::*;
 
-    fn words(runner: Runner, filter: Option<&str>, extra: &[&str]) -> String {
-        let extra: Vec<_> = extra.iter().map(|text| (*text).to_owned()).collect();
-        runner.run(Selection::Only("black-box"), filter, &extra).join(" ")
-    }
+X
 
     #[test]
     fn filter_and_extra_arguments_go_where_the_runner_takes_them() {
         assert_eq!(
-            words(Runner::Nextest, Some("slow"), &["--retries", "2"]),
+            words(Runner::Nextest, &["slow"], &["--retries", "2"]),
             "nextest run -p black-box --no-tests=fail slow --retries 2"
         );
         assert_eq!(
-            words(Runner::Cargo, Some("slow"), &["--nocapture"]),
+            words(Runner::Cargo, &["slow"], &["--nocapture"]),
             "test --tests -p black-box -- slow --nocapture"
         );
-        assert_eq!(words(Runner::Cargo, None, &[]), "test --tests -p black-box --");
+        assert_eq!(words(Runner::Cargo, &[], &[]), "test --tests -p black-box --");
     }
 
     #[test]
     fn a_caller_who_says_what_no_tests_mean_is_not_contradicted() {
         assert_eq!(
-            words(Runner::Nextest, None, &["--no-tests=pass"]),
+            words(Runner::Nextest, &[], &["--no-tests=pass"]),
             "nextest run -p black-box --no-tests=pass"
         );
     }
 
     #[test]
     fn the_workspace_without_the_black_box_tests_is_a_selection() {
-        let arguments = Runner::Nextest.run(Selection::AllBut(Some("black-box")), None, &[]);
+        let arguments = Runner::Nextest.run(Selection::AllBut(Some("black-box")), &[], &[]);
         assert_eq!(
             arguments.join(" "),
             "nextest run --workspace --exclude black-box --no-tests=fail"
         );
-        let arguments = Runner::Cargo.run(Selection::AllBut(None), None, &[]);
+        let arguments = Runner::Cargo.run(Selection::AllBut(None), &[], &[]);
         assert_eq!(arguments.join(" "), "test --tests --workspace --");
     }
 
