@@ -1,2 +1,40 @@
-//! x
-fn main() {}
+//! `sample-data`: a job that imports two files of sample data through the services' own HTTP
+//! interfaces, exactly once.
+//!
+//! It never changes or removes what is there. When it was stopped halfway the next run goes on;
+//! when it has once finished it does nothing more, so that what a person removed stays removed.
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod config;
+mod import;
+mod marker;
+mod sample;
+
+use std::process::ExitCode;
+
+use kit::Settings;
+use kit::service::{self, Fatal};
+
+use crate::config::Config;
+use crate::import::Importer;
+use crate::marker::Marker;
+use crate::sample::Sample;
+
+fn main() -> ExitCode {
+    service::run_job("sample-data", run)
+}
+
+async fn run(settings: Settings) -> Result<(), Fatal> {
+    let config = Config::from_settings(&settings)?;
+    let marker = Marker::new(&config.folder);
+    if marker.exists()? {
+        println!("sample data was imported before, nothing to do");
+        return Ok(());
+    }
+    let sample = Sample::built_in()?;
+    let counts = Importer::new(config.users, config.todo).import(&sample).await?;
+    marker.write(&counts)?;
+    println!("{counts}");
+    Ok(())
+}

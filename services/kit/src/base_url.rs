@@ -1,0 +1,117 @@
+//! The address under which the caller knows this service, for absolute URLs in bodies.
+//!
+//! It trusts a proxy's `X-Forwarded-*` before `Host`, and takes neither when it contains anything
+//! that cannot stand in a host: what a stranger sends must not end up in a body as markup.
+
+use std::convert::Infallible;
+
+use axum::extract::FromRequestParts;
+use axum::http::HeaderMap;
+use axum::http::header::HOST;
+use axum::http::request::Parts;
+
+/// Scheme, host, port and path prefix, without a slash at the end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BaseUrl(String);
+
+impl<S: Send + Sync> FromRequestParts<S> for BaseUrl {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        let authority = parts.uri.authority().map(|authority| authority.as_str().to_owned());
+        Ok(Self::from_headers(&parts.headers, authority.as_deref()))
+    }
+}
+
+impl BaseUrl {
+    fn from_headers(headers: &HeaderMap, authority: Option<&str>) -> Self {
+        let scheme = first(headers, "x-forwarded-proto")
+            .filter(|scheme| matches!(*scheme, "http" | "https"))
+            .unwrap_or("http");
+        let host = first(headers, "x-forwarded-host")
+            .filter(|host| is_host(host))
+            .or_else(|| first(headers, HOST.as_str()).filter(|host| is_host(host)))
+            .or(authority.filter(|host| is_host(host)))
+            .unwrap_or("localhost");
+        let prefix = first(headers, "x-forwarded-prefix").filter(|p| is_prefix(p)).unwrap_or("");
+        Self(format!("{scheme}://{host}{}", prefix.trim_end_matches('/')))
+    }
+
+    /// The absolute URL of a path given by its segments, each encoded.
+    pub fn join<'a>(&self, segments: impl IntoIterator<Item = &'a str>) -> String {
+        let mut url = self.0.clone();
+        for segment in segments {
+            url.push('/');
+            encode(segment, &mut url);
+        }
+        url
+    }
+}
+
+fn first<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let value = headers.get(name)?.to_str().ok()?;
+    Some(value.split(',').next().unwrap_or_default().trim())
+}
+
+fn is_host(host: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte);
+    !host.is_empty() && host.bytes().all(allowed)
+}
+
+fn is_prefix(prefix: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"/-_.~%".contains(&byte);
+    prefix.starts_with('/') && !prefix.starts_with("//") && prefix.bytes().all(allowed)
+}
+
+/// Keeps what RFC 3986 calls unreserved and encodes every other byte.
+fn encode(segment: &str, url: &mut String) {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    for byte in segment.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            url.push(char::from(byte));
+        } else {
+            url.push('%');
+            url.push(char::from(DIGITS[usize::from(byte >> 4)]));
+            url.push(char::from(DIGITS[usize::from(byte & 15)]));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn base(pairs: &[(&'static str, &'static str)]) -> String {
+        let headers = pairs.iter().map(|(name, value)| {
+            (name.parse().unwrap(), axum::http::HeaderValue::from_static(value))
+        });
+        BaseUrl::from_headers(&headers.collect(), None).0
+    }
+
+    #[test]
+    fn the_host_header_is_the_address() {
+        assert_eq!(base(&[("host", "localhost:5001")]), "http://localhost:5001");
+    }
+
+    #[test]
+    fn a_proxy_knows_better() {
+        let headers = [
+            ("host", "10.0.0.1:5001"),
+            ("x-forwarded-host", "todo.example, inner"),
+            ("x-forwarded-proto", "https"),
+            ("x-forwarded-prefix", "/api/"),
+        ];
+        assert_eq!(base(&headers), "https://todo.example/api");
+    }
+
+    #[test]
+    fn a_host_with_markup_is_not_repeated() {
+        assert_eq!(base(&[("host", "a\"><script>")]), "http://localhost");
+    }
+
+    #[test]
+    fn segments_are_encoded() {
+        let url = BaseUrl("http://h".to_owned()).join(["lists", "a/b ü"]);
+        assert_eq!(url, "http://h/lists/a%2Fb%20%C3%BC");
+    }
+}

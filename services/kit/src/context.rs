@@ -1,0 +1,187 @@
+//! What one request carries from service to service: its id and its W3C trace context, and the
+//! one log line that is written when it is answered.
+//!
+//! Spans are not exported anywhere: the ids stand in the logs and travel on.
+
+use std::convert::Infallible;
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+use std::time::Instant;
+
+use axum::extract::{FromRequestParts, Request};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::middleware::Next;
+use axum::response::Response;
+use tracing::Instrument as _;
+
+/// The header of the request id, accepted and answered.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+const TRACE_PARENT: HeaderName = HeaderName::from_static("traceparent");
+const TRACE_STATE: HeaderName = HeaderName::from_static("tracestate");
+
+/// Longer ids are replaced: they go into every log line.
+const MAX_REQUEST_ID_BYTES: usize = 128;
+
+/// The identity of one request, to be passed on to every call made for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestContext {
+    request_id: HeaderValue,
+    /// 32 hexadecimal digits: the same in all services that take part.
+    trace_id: String,
+    /// 16 hexadecimal digits: this service's part of the trace.
+    span_id: String,
+    flags: String,
+    state: Option<HeaderValue>,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for RequestContext {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        let known = parts.extensions.get::<Self>().cloned();
+        Ok(known.unwrap_or_else(|| Self::from_headers(&parts.headers)))
+    }
+}
+
+impl RequestContext {
+    /// A context that nobody sent: the begin of a trace.
+    pub fn start() -> Self {
+        Self::from_headers(&HeaderMap::new())
+    }
+
+    /// The context that a caller sent; what is missing or malformed is made anew.
+    pub fn from_headers(headers: &HeaderMap) -> Self {
+        let request_id = headers.get(REQUEST_ID).filter(|id| is_request_id(id)).cloned();
+        let parent = headers.get(TRACE_PARENT).and_then(|value| parse_parent(value.to_str().ok()?));
+        let state = headers.get(TRACE_STATE).filter(|_| parent.is_some()).cloned();
+        let (trace_id, flags) =
+            parent.unwrap_or_else(|| (random_hex() + &random_hex(), "01".to_owned()));
+        let request_id = request_id
+            .or_else(|| HeaderValue::from_str(&trace_id).ok())
+            .unwrap_or_else(|| HeaderValue::from_static("none"));
+        Self { request_id, trace_id, span_id: random_hex(), flags, state }
+    }
+
+    /// The headers that a call made for this request carries.
+    pub fn headers(&self) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert(REQUEST_ID, self.request_id.clone());
+        let parent = format!("00-{}-{}-{}", self.trace_id, self.span_id, self.flags);
+        if let Ok(parent) = HeaderValue::from_str(&parent) {
+            headers.insert(TRACE_PARENT, parent);
+        }
+        if let Some(state) = &self.state {
+            headers.insert(TRACE_STATE, state.clone());
+        }
+        headers
+    }
+
+    fn request_id(&self) -> &str {
+        self.request_id.to_str().unwrap_or("none")
+    }
+}
+
+/// Gives each request its context, and logs it when it was answered.
+pub(crate) async fn follow(mut request: Request, next: Next) -> Response {
+    let context = RequestContext::from_headers(request.headers());
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let span = tracing::info_span!(
+        "request",
+        request_id = context.request_id(),
+        trace_id = context.trace_id
+    );
+    let request_id = context.request_id.clone();
+    request.extensions_mut().insert(context);
+    async move {
+        let started = Instant::now();
+        let mut response = next.run(request).await;
+        response.headers_mut().insert(REQUEST_ID, request_id);
+        let status = response.status().as_u16();
+        let elapsed_ms = started.elapsed().as_secs_f64() * 1e3;
+        // Probes come often and say nothing new.
+        if matches!(path.as_str(), "/healthz" | "/readyz") && status < 400 {
+            tracing::debug!(%method, path, status, elapsed_ms, "answered");
+        } else {
+            tracing::info!(%method, path, status, elapsed_ms, "answered");
+        }
+        response
+    }
+    .instrument(span)
+    .await
+}
+
+fn is_request_id(id: &HeaderValue) -> bool {
+    !id.is_empty()
+        && id.len() <= MAX_REQUEST_ID_BYTES
+        && id.as_bytes().iter().all(u8::is_ascii_graphic)
+}
+
+/// Trace id and flags of a well-formed `traceparent`.
+fn parse_parent(value: &str) -> Option<(String, String)> {
+    let mut parts = value.trim().split('-');
+    let (version, trace, span, flags) =
+        (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    let well_formed = is_hex(version, 2)
+        && version != "ff"
+        && (version != "00" || parts.next().is_none())
+        && is_hex(trace, 32)
+        && is_hex(span, 16)
+        && is_hex(flags, 2)
+        && trace.bytes().any(|digit| digit != b'0')
+        && span.bytes().any(|digit| digit != b'0');
+    well_formed.then(|| (trace.to_owned(), flags.to_owned()))
+}
+
+fn is_hex(text: &str, length: usize) -> bool {
+    text.len() == length && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+}
+
+/// 64 bits that differ from call to call and process to process. Ids need no secrecy, so the
+/// standard library's hash keys are random enough and save a dependency.
+fn random_hex() -> String {
+    let number = RandomState::new().build_hasher().finish();
+    format!("{:016x}", number.max(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
+    fn context(pairs: &[(&'static str, &str)]) -> RequestContext {
+        let headers = pairs.iter().map(|(name, value)| {
+            (HeaderName::from_static(name), HeaderValue::from_str(value).unwrap())
+        });
+        RequestContext::from_headers(&headers.collect())
+    }
+
+    #[test]
+    fn a_trace_goes_on_under_a_span_of_our_own() {
+        let sent = context(&[("traceparent", PARENT), ("tracestate", "a=b")]).headers();
+        let parent = sent[TRACE_PARENT].to_str().unwrap();
+        assert!(parent.starts_with("00-0af7651916cd43dd8448eb211c80319c-"), "{parent}");
+        assert!(!parent.contains("b7ad6b7169203331"), "{parent}");
+        assert!(parent.ends_with("-01"), "{parent}");
+        assert_eq!(sent[TRACE_STATE], "a=b");
+    }
+
+    #[test]
+    fn a_malformed_trace_is_replaced() {
+        for wrong in ["", "00-0af-b7ad-01", "ff-x", &PARENT.replace("0af7", "0AF7")] {
+            let made = context(&[("traceparent", wrong)]);
+            assert!(is_hex(&made.trace_id, 32), "{wrong}");
+            assert_ne!(made.trace_id, "0af7651916cd43dd8448eb211c80319c");
+        }
+    }
+
+    #[test]
+    fn a_request_id_is_kept_and_a_missing_one_is_made() {
+        assert_eq!(context(&[("x-request-id", "abc-1")]).headers()[REQUEST_ID], "abc-1");
+        let (first, second) = (RequestContext::start(), RequestContext::start());
+        assert_ne!(first.request_id, second.request_id);
+        let long = "x".repeat(129);
+        assert_ne!(context(&[("x-request-id", &long)]).request_id(), long);
+    }
+}

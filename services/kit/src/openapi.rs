@@ -1,0 +1,81 @@
+//! Checks that an OpenAPI document says what the routes do.
+//!
+//! It compares paths and methods and follows references; it does not judge schemas.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use crate::routes::Entry;
+
+/// The keys of a path item that are methods.
+const METHODS: [&str; 7] = ["get", "put", "post", "delete", "patch", "head", "options"];
+
+/// Every difference between the routes and the document, in words; empty when they agree.
+pub fn differences(table: &[Entry], document: &str) -> Vec<String> {
+    let document: Value = match serde_json::from_str(document) {
+        Ok(document) => document,
+        Err(error) => return vec![format!("the document is not valid JSON: {error}")],
+    };
+    let served: BTreeSet<String> =
+        table.iter().map(|entry| format!("{} {}", entry.method, entry.path)).collect();
+    let described = described(&document);
+    let mut found: Vec<String> = served
+        .difference(&described)
+        .map(|operation| format!("`{operation}` is served and not described"))
+        .collect();
+    found.extend(
+        described
+            .difference(&served)
+            .map(|operation| format!("`{operation}` is described and not served")),
+    );
+    dangling(&document, &document, &mut found);
+    found
+}
+
+fn described(document: &Value) -> BTreeSet<String> {
+    let paths = document["paths"].as_object().into_iter().flatten();
+    paths
+        .flat_map(|(path, item)| {
+            METHODS
+                .iter()
+                .filter(|method| item.get(**method).is_some())
+                .map(move |method| format!("{} {path}", method.to_uppercase()))
+        })
+        .collect()
+}
+
+fn dangling(value: &Value, document: &Value, found: &mut Vec<String>) {
+    match value {
+        Value::Object(members) => {
+            if let Some(Value::String(reference)) = members.get("$ref") {
+                let target = reference.strip_prefix('#').and_then(|at| document.pointer(at));
+                if target.is_none() {
+                    found.push(format!("`{reference}` refers to nothing"));
+                }
+            }
+            members.values().for_each(|value| dangling(value, document, found));
+        }
+        Value::Array(values) => values.iter().for_each(|value| dangling(value, document, found)),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn drift_in_both_directions_and_dangling_references_are_found() {
+        let table = [Entry { method: "GET", path: "/a" }, Entry { method: "POST", path: "/a" }];
+        let document = r##"{"paths": {"/a": {"get": {"$ref": "#/gone"}, "put": {}}}}"##;
+        assert_eq!(
+            differences(&table, document),
+            [
+                "`POST /a` is served and not described",
+                "`PUT /a` is described and not served",
+                "`#/gone` refers to nothing",
+            ]
+        );
+    }
+}

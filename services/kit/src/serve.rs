@@ -1,0 +1,187 @@
+//! The accept loop, and the end of it: no caller that got through is turned away.
+//!
+//! On a stop the service accepts no more, goes on answering for a grace time with
+//! `Connection: close`, and only then closes idle connections. axum's own graceful shutdown lacks
+//! that grace: it drops connections that were accepted but whose request was not read yet.
+//! What is served, and when to stop, is the caller's business.
+
+use std::convert::Infallible;
+use std::io;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::header::{CONNECTION, HeaderValue};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use tower::ServiceExt as _;
+
+use crate::listener::{Listeners, Origin};
+
+/// How long a stop may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Drain {
+    /// Time in which requests on open connections are still answered, so that a client that is
+    /// just sending one loses nothing.
+    pub grace: Duration,
+    /// Time after which answers that are still being made are given up, counted from the stop.
+    pub limit: Duration,
+}
+
+/// How the service ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// Every connection was closed in order.
+    Drained,
+    /// The limit passed and some connection was cut off.
+    CutOff,
+}
+
+/// Where the loop is; connections read it before each answer.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Stage {
+    Accepting,
+    Answering,
+    Closing,
+}
+
+/// A connection that sends no request for this long is closed; clients of ours close earlier.
+const HEAD_TIME: Duration = Duration::from_secs(30);
+
+/// A pause after an error of `accept` that is not the caller's fault, such as too many open files.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
+
+impl Default for Drain {
+    fn default() -> Self {
+        Self { grace: Duration::from_millis(250), limit: Duration::from_secs(8) }
+    }
+}
+
+/// Serves until `stop` completes, then drains.
+pub async fn serve(
+    listeners: Listeners,
+    router: Router,
+    drain: Drain,
+    stop: impl Future<Output = ()>,
+) -> Ended {
+    let (stage, observed) = watch::channel(Stage::Accepting);
+    // Nothing is ever sent: the channel closes when the last connection drops its sender.
+    let (alive, mut all_closed) = mpsc::channel::<Infallible>(1);
+    let mut accepting = JoinSet::new();
+    for socket in listeners.sockets {
+        let connections =
+            Connections { router: router.clone(), stage: observed.clone(), alive: alive.clone() };
+        accepting.spawn(accept(socket, listeners.origin, connections));
+    }
+    drop((observed, alive, router));
+
+    stop.await;
+    stage.send_replace(Stage::Answering);
+    while accepting.join_next().await.is_some() {}
+    if timeout(drain.grace, all_closed.recv()).await.is_ok() {
+        return Ended::Drained;
+    }
+    stage.send_replace(Stage::Closing);
+    match timeout(drain.limit.saturating_sub(drain.grace), all_closed.recv()).await {
+        Ok(_) => Ended::Drained,
+        Err(_) => Ended::CutOff,
+    }
+}
+
+/// What each connection needs.
+struct Connections {
+    router: Router,
+    stage: watch::Receiver<Stage>,
+    alive: mpsc::Sender<Infallible>,
+}
+
+impl Connections {
+    fn open(&self, stream: TcpStream) {
+        let (router, stage, alive) = (self.router.clone(), self.stage.clone(), self.alive.clone());
+        tokio::spawn(async move {
+            answer(stream, router, stage).await;
+            drop(alive);
+        });
+    }
+}
+
+async fn accept(socket: TcpListener, origin: Origin, connections: Connections) {
+    let mut stage = connections.stage.clone();
+    loop {
+        tokio::select! {
+            biased;
+            () = reached(&mut stage, Stage::Answering) => break,
+            accepted = socket.accept() => match accepted {
+                Ok((stream, _)) => connections.open(stream),
+                Err(error) if is_callers_fault(&error) => {}
+                Err(error) => {
+                    tracing::warn!(%error, "accepting a connection");
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            },
+        }
+    }
+    // Nobody else will take those who wait in a socket of our own; an inherited one lives on.
+    if origin == Origin::Bound
+        && let Ok(socket) = socket.into_std()
+    {
+        while let Ok((stream, _)) = socket.accept() {
+            if stream.set_nonblocking(true).is_ok()
+                && let Ok(stream) = TcpStream::from_std(stream)
+            {
+                connections.open(stream);
+            }
+        }
+    }
+}
+
+/// Waits for `wanted` or a later stage.
+async fn reached(stage: &mut watch::Receiver<Stage>, wanted: Stage) {
+    // The value is a lock guard that must not be held; a loop that is gone is past every stage.
+    drop(stage.wait_for(|stage| *stage >= wanted).await);
+}
+
+fn is_callers_fault(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::Interrupted
+    )
+}
+
+async fn answer(stream: TcpStream, router: Router, mut stage: watch::Receiver<Stage>) {
+    // Answers are small and complete: waiting to fill a packet only costs time.
+    stream.set_nodelay(true).ok();
+    let observed = stage.clone();
+    let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
+        let (router, stage) = (router.clone(), observed.clone());
+        async move {
+            let mut response = router.oneshot(request.map(Body::new)).await?;
+            if *stage.borrow() != Stage::Accepting {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, Infallible>(response)
+        }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIME)
+        .serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = reached(&mut stage, Stage::Closing) => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "connection ended early");
+    }
+}

@@ -1,0 +1,61 @@
+//! Logs to standard output: compact text for people, JSON lines with `LOG_FORMAT=json`.
+//!
+//! `RUST_LOG` chooses levels by target (`info,todo=debug`); filters by span or field are not
+//! understood. Nothing is written to files or sent anywhere.
+
+use std::io::IsTerminal as _;
+
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+use crate::settings::{SettingError, Settings};
+
+/// Starts logging for this process; a second call changes nothing.
+///
+/// # Errors
+/// When `LOG_FORMAT` is neither `text` nor `json`. A `RUST_LOG` that cannot be read is no error,
+/// since it is often set for other programs: it is reported, and `info` is used.
+pub fn start(settings: &Settings) -> Result<(), SettingError> {
+    let (filter, complaint) = filter(settings)?;
+    let text = || tracing_subscriber::fmt::layer().compact();
+    let layer = match settings.text("LOG_FORMAT")?.as_deref() {
+        None | Some("text") => text().with_ansi(std::io::stdout().is_terminal()).boxed(),
+        Some("json") => tracing_subscriber::fmt::layer().json().flatten_event(true).boxed(),
+        Some(other) => return Err(SettingError::bad("LOG_FORMAT", other, "`text` or `json`")),
+    };
+    let started = tracing_subscriber::registry().with(layer.with_filter(filter)).try_init().is_ok();
+    if let (true, Some(complaint)) = (started, complaint) {
+        tracing::warn!("{complaint}");
+    }
+    Ok(())
+}
+
+fn filter(settings: &Settings) -> Result<(Targets, Option<String>), SettingError> {
+    // The database driver reports each statement at its own levels; they drown everything else.
+    let default =
+        || Targets::new().with_default(LevelFilter::INFO).with_target("sqlx", LevelFilter::WARN);
+    let Some(text) = settings.text("RUST_LOG")? else { return Ok((default(), None)) };
+    match text.parse::<Targets>() {
+        Ok(targets) => Ok((targets, None)),
+        Err(error) => Ok((default(), Some(format!("`RUST_LOG` is `{text}`, not used: {error}")))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_format_is_an_error() {
+        let error = start(&Settings::from_pairs([("LOG_FORMAT", "xml")])).unwrap_err();
+        assert_eq!(error.to_string(), "`LOG_FORMAT` is `xml`, expected `text` or `json`");
+    }
+
+    #[test]
+    fn a_filter_for_other_programs_is_reported_and_replaced() {
+        let (_, complaint) = filter(&Settings::from_pairs([("RUST_LOG", "a[b=c")])).unwrap();
+        assert!(complaint.is_some());
+    }
+}

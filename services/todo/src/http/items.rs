@@ -1,0 +1,113 @@
+//! The items of one list over HTTP: a complete root of the public Todo-Backend API.
+//!
+//! Titles are single lines; markup in them is text like any other and never interpreted.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::http::header::LOCATION;
+use axum::response::IntoResponse;
+use kit::fields::MAX_INTEGER;
+use kit::{BaseUrl, Fields};
+
+use super::lists::MAX_TITLE_CHARS;
+use crate::error::Error;
+use crate::store::{Item, ItemChange, ListKey, NewItem, Store};
+
+/// An item as it is answered.
+#[derive(serde::Serialize)]
+pub(super) struct ItemBody {
+    id: i64,
+    title: String,
+    completed: bool,
+    order: i64,
+    url: String,
+}
+
+impl ItemBody {
+    pub(super) fn new(item: Item, key: &ListKey, base: &BaseUrl) -> Self {
+        let id = item.id.to_string();
+        let url = base.join(["lists", &key.username, &key.list, "items", &id]);
+        Self { id: item.id, title: item.title, completed: item.completed, order: item.order, url }
+    }
+}
+
+pub(super) async fn all(
+    State(store): State<Store>,
+    Path((username, list)): Path<(String, String)>,
+    base: BaseUrl,
+) -> Result<Json<Vec<ItemBody>>, Error> {
+    let key = ListKey { username, list };
+    let items = store.items(&key).await?;
+    Ok(Json(items.into_iter().map(|item| ItemBody::new(item, &key, &base)).collect()))
+}
+
+pub(super) async fn create(
+    State(store): State<Store>,
+    Path((username, list)): Path<(String, String)>,
+    base: BaseUrl,
+    mut fields: Fields,
+) -> Result<impl IntoResponse, Error> {
+    let new = NewItem {
+        title: fields.required_text("title", MAX_TITLE_CHARS),
+        completed: fields.flag("completed").unwrap_or(false),
+        order: order(&mut fields),
+    };
+    fields.finish()?;
+    let key = ListKey { username, list };
+    let body = ItemBody::new(store.create_item(&key, new).await?, &key, &base);
+    Ok((StatusCode::CREATED, [(LOCATION, body.url.clone())], Json(body)))
+}
+
+pub(super) async fn delete_all(
+    State(store): State<Store>,
+    Path((username, list)): Path<(String, String)>,
+) -> Result<StatusCode, Error> {
+    store.delete_items(&ListKey { username, list }).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) async fn read(
+    State(store): State<Store>,
+    Path((username, list, id)): Path<(String, String, String)>,
+    base: BaseUrl,
+) -> Result<Json<ItemBody>, Error> {
+    let key = ListKey { username, list };
+    let item = store.item(&key, number(&key, &id)?).await?;
+    Ok(Json(ItemBody::new(item, &key, &base)))
+}
+
+pub(super) async fn change(
+    State(store): State<Store>,
+    Path((username, list, id)): Path<(String, String, String)>,
+    base: BaseUrl,
+    mut fields: Fields,
+) -> Result<Json<ItemBody>, Error> {
+    let change = ItemChange {
+        title: fields.text("title", MAX_TITLE_CHARS),
+        completed: fields.flag("completed"),
+        order: order(&mut fields),
+    };
+    fields.finish()?;
+    let key = ListKey { username, list };
+    let item = store.change_item(&key, number(&key, &id)?, change).await?;
+    Ok(Json(ItemBody::new(item, &key, &base)))
+}
+
+pub(super) async fn delete(
+    State(store): State<Store>,
+    Path((username, list, id)): Path<(String, String, String)>,
+) -> Result<StatusCode, Error> {
+    let key = ListKey { username, list };
+    store.delete_item(&key, number(&key, &id)?).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn order(fields: &mut Fields) -> Option<i64> {
+    fields.integer("order", -MAX_INTEGER..=MAX_INTEGER)
+}
+
+/// The item's number; what is no number is the id of no item.
+fn number(key: &ListKey, id: &str) -> Result<i64, Error> {
+    id.parse().map_err(|_| key.missing_item(id))
+}

@@ -1,0 +1,134 @@
+//! Lists over HTTP: the two read paths of the original, and making, renaming and removing.
+//!
+//! Lists stand in the order of their creation wherever several of them are answered.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::http::header::LOCATION;
+use axum::response::IntoResponse;
+use kit::fields::name_error;
+use kit::problem::FieldError;
+use kit::{BaseUrl, Fields, Problem};
+use serde::ser::{Serialize, SerializeMap as _, Serializer};
+
+use super::items::ItemBody;
+use crate::error::Error;
+use crate::store::{ListKey, Store};
+
+/// The longest name of a user or a list, in characters.
+pub(super) const MAX_NAME_CHARS: usize = 100;
+
+/// The longest title, in characters.
+pub(super) const MAX_TITLE_CHARS: usize = 500;
+
+/// Items that can be made together with their list.
+const MAX_NEW_ITEMS: usize = 1000;
+
+/// The name of every list.
+#[derive(serde::Serialize)]
+pub(super) struct Names {
+    lists: Vec<String>,
+}
+
+/// A JSON object of list names and their titles, its members in the order given.
+pub(super) struct Titles(Vec<(String, Vec<String>)>);
+
+/// One list with all there is to know.
+#[derive(serde::Serialize)]
+pub(super) struct ListBody {
+    username: String,
+    name: String,
+    url: String,
+    items_url: String,
+    items: Vec<ItemBody>,
+}
+
+impl Serialize for Titles {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.0.len()))?;
+        for (name, titles) in &self.0 {
+            map.serialize_entry(name, titles)?;
+        }
+        map.end()
+    }
+}
+
+pub(super) async fn names(State(store): State<Store>) -> Result<Json<Names>, Error> {
+    Ok(Json(Names { lists: store.list_names().await? }))
+}
+
+pub(super) async fn of_user(
+    State(store): State<Store>,
+    Path(username): Path<String>,
+) -> Result<Json<Titles>, Error> {
+    Ok(Json(Titles(store.lists(&username).await?)))
+}
+
+pub(super) async fn create(
+    State(store): State<Store>,
+    Path(username): Path<String>,
+    base: BaseUrl,
+    mut fields: Fields,
+) -> Result<impl IntoResponse, Error> {
+    let list = fields.required_name("name", MAX_NAME_CHARS);
+    let titles = fields.texts("items", MAX_NEW_ITEMS, MAX_TITLE_CHARS);
+    fields.finish()?;
+    if let Some(detail) = name_error(&username, MAX_NAME_CHARS) {
+        let field = "username".to_owned();
+        return Err(Problem::invalid(vec![FieldError { field, detail: detail.into() }]).into());
+    }
+    let key = ListKey { username, list };
+    store.create_list(&key, &titles).await?;
+    let body = describe(&store, key, &base).await?;
+    Ok((StatusCode::CREATED, [(LOCATION, body.url.clone())], Json(body)))
+}
+
+pub(super) async fn delete_all(
+    State(store): State<Store>,
+    Path(username): Path<String>,
+) -> Result<StatusCode, Error> {
+    store.delete_lists(&username).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) async fn read(
+    State(store): State<Store>,
+    Path((username, list)): Path<(String, String)>,
+    base: BaseUrl,
+) -> Result<Json<ListBody>, Error> {
+    Ok(Json(describe(&store, ListKey { username, list }, &base).await?))
+}
+
+pub(super) async fn rename(
+    State(store): State<Store>,
+    Path((username, list)): Path<(String, String)>,
+    base: BaseUrl,
+    mut fields: Fields,
+) -> Result<Json<ListBody>, Error> {
+    let name = fields.required_name("name", MAX_NAME_CHARS);
+    fields.finish()?;
+    let key = ListKey { username, list };
+    store.rename_list(&key, &name).await?;
+    Ok(Json(describe(&store, ListKey { list: name, ..key }, &base).await?))
+}
+
+pub(super) async fn delete(
+    State(store): State<Store>,
+    Path((username, list)): Path<(String, String)>,
+) -> Result<StatusCode, Error> {
+    store.delete_list(&ListKey { username, list }).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn describe(store: &Store, key: ListKey, base: &BaseUrl) -> Result<ListBody, Error> {
+    let items = store.items(&key).await?;
+    let path = ["lists", &key.username, &key.list];
+    Ok(ListBody {
+        url: base.join(path),
+        items_url: base.join(path.into_iter().chain(["items"])),
+        items: items.into_iter().map(|item| ItemBody::new(item, &key, base)).collect(),
+        username: key.username,
+        name: key.list,
+    })
+}

@@ -1,0 +1,52 @@
+//! The routes of `todo`, in one table.
+//!
+//! Handlers are thin: they read a request, call the store, and write an answer.
+
+mod items;
+mod lists;
+
+use axum::Router;
+use kit::{Limits, Routes};
+
+use crate::store::Store;
+
+/// What the service says about its routes.
+pub const OPENAPI: &str = include_str!("../../openapi.json");
+
+/// Every route of the service.
+pub fn routes() -> Routes<Store> {
+    Routes::new()
+        .get("/", greet)
+        .get("/lists", lists::names)
+        .get("/lists/{username}", lists::of_user)
+        .post("/lists/{username}", lists::create)
+        .delete("/lists/{username}", lists::delete_all)
+        .get("/lists/{username}/{list}", lists::read)
+        .patch("/lists/{username}/{list}", lists::rename)
+        .delete("/lists/{username}/{list}", lists::delete)
+        .get("/lists/{username}/{list}/items", items::all)
+        .post("/lists/{username}/{list}/items", items::create)
+        .delete("/lists/{username}/{list}/items", items::delete_all)
+        .get("/lists/{username}/{list}/items/{id}", items::read)
+        .patch("/lists/{username}/{list}/items/{id}", items::change)
+        .delete("/lists/{username}/{list}/items/{id}", items::delete)
+}
+
+/// The whole application on this store.
+pub fn app(store: Store, limits: Limits) -> Router {
+    let database = store.database().clone();
+    routes().into_app(store, database, OPENAPI, limits)
+}
+
+async fn greet() -> &'static str {
+    "The todo service is up.\n"
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_document_describes_exactly_what_is_served() {
+        let found = kit::openapi::differences(super::routes().table(), super::OPENAPI);
+        assert!(found.is_empty(), "{found:#?}");
+    }
+}

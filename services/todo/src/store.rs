@@ -1,0 +1,341 @@
+//! Lists and items in the database: every statement of this service.
+//!
+//! Constraints of the database decide what is unique. Statements are written so that SQLite and
+//! PostgreSQL both take them; what differs is in the folders of migrations. A write has returned
+//! only when it is committed.
+
+use kit::Database;
+use kit::database::{DatabaseError, Engine, Migration, is_taken};
+use sqlx::any::AnyRow;
+use sqlx::{Any, Row as _, Transaction};
+
+use crate::error::Error;
+
+/// The lists of all users.
+#[derive(Clone, Debug)]
+pub struct Store {
+    database: Database,
+}
+
+/// The key of one list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListKey {
+    /// Whose list it is.
+    pub username: String,
+    /// Its name, unique for the user.
+    pub list: String,
+}
+
+/// One item of a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Item {
+    /// Its number, never used again.
+    pub id: i64,
+    /// What is to be done.
+    pub title: String,
+    /// Whether it is done.
+    pub completed: bool,
+    /// Its place in the list: lower comes first, the older one first among equals.
+    pub order: i64,
+}
+
+/// An item to be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewItem {
+    /// What is to be done.
+    pub title: String,
+    /// Whether it is done.
+    pub completed: bool,
+    /// Its place; the end of the list when it is not given.
+    pub order: Option<i64>,
+}
+
+/// What to change of an item; what is `None` stays.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ItemChange {
+    /// A new title.
+    pub title: Option<String>,
+    /// Done or not.
+    pub completed: Option<bool>,
+    /// A new place.
+    pub order: Option<i64>,
+}
+
+const SQLITE: [Migration; 1] = [Migration {
+    version: 1,
+    description: "lists and items",
+    sql: include_str!("../migrations/sqlite/0001_lists_and_items.sql"),
+}];
+
+impl Store {
+    /// Opens the database at `url` with its tables up to date.
+    ///
+    /// # Errors
+    /// When it cannot be opened or changed.
+    pub async fn open(url: &str) -> Result<Self, DatabaseError> {
+        let migrations = |engine| match engine {
+            Engine::Sqlite => &SQLITE[..],
+        };
+        Ok(Self { database: Database::open(url, migrations).await? })
+    }
+
+    /// The database, for probes.
+    pub fn database(&self) -> &Database {
+        &self.database
+    }
+
+    /// Closes the database in order.
+    pub async fn close(&self) {
+        self.database.close().await;
+    }
+
+    /// The name of every list of every user, in order of creation.
+    pub async fn list_names(&self) -> Result<Vec<String>, Error> {
+        let rows = sqlx::query("SELECT name FROM lists ORDER BY id");
+        let rows = rows.fetch_all(self.database.reader()).await?;
+        Ok(rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?)
+    }
+
+    /// The lists of one user in order of creation, each with its titles in order.
+    ///
+    /// # Errors
+    /// When the user has no lists.
+    pub async fn lists(&self, username: &str) -> Result<Vec<(String, Vec<String>)>, Error> {
+        let rows = sqlx::query(
+            "SELECT lists.name, items.title FROM lists \
+             LEFT JOIN items ON items.list_id = lists.id \
+             WHERE lists.username = $1 ORDER BY lists.id, items.position, items.id",
+        );
+        let rows = rows.bind(username.to_owned()).fetch_all(self.database.reader()).await?;
+        let mut lists: Vec<(String, Vec<String>)> = Vec::new();
+        for row in rows {
+            let name: String = row.try_get(0)?;
+            if lists.last().is_none_or(|(last, _)| *last != name) {
+                lists.push((name, Vec::new()));
+            }
+            if let (Some(title), Some((_, titles))) = (row.try_get(1)?, lists.last_mut()) {
+                titles.push(title);
+            }
+        }
+        if lists.is_empty() { Err(Error::NoLists(username.to_owned())) } else { Ok(lists) }
+    }
+
+    /// Makes a list with these items, all or nothing.
+    ///
+    /// # Errors
+    /// When the user has a list of that name.
+    pub async fn create_list(&self, key: &ListKey, titles: &[String]) -> Result<(), Error> {
+        let mut write = self.database.write().await?;
+        let insert = "INSERT INTO lists (username, name) VALUES ($1, $2) RETURNING id";
+        let inserted = bind_key(sqlx::query(insert), key).fetch_one(&mut *write).await;
+        let id: i64 = inserted.map_err(|error| key.taken_or(error))?.try_get(0)?;
+        for (title, position) in titles.iter().zip(1_i64..) {
+            sqlx::query(
+                "INSERT INTO items (list_id, title, completed, position) VALUES ($1, $2, 0, $3)",
+            )
+            .bind(id)
+            .bind(title.clone())
+            .bind(position)
+            .execute(&mut *write)
+            .await?;
+        }
+        Ok(write.commit().await?)
+    }
+
+    /// Gives a list another name.
+    ///
+    /// # Errors
+    /// When there is no such list, or another one has that name.
+    pub async fn rename_list(&self, key: &ListKey, name: &str) -> Result<(), Error> {
+        let mut write = self.database.write().await?;
+        let update = "UPDATE lists SET name = $3 WHERE username = $1 AND name = $2";
+        let update = bind_key(sqlx::query(update), key).bind(name.to_owned());
+        let wanted = ListKey { username: key.username.clone(), list: name.to_owned() };
+        let updated = update.execute(&mut *write).await.map_err(|error| wanted.taken_or(error))?;
+        write.commit().await?;
+        if updated.rows_affected() == 0 { Err(key.missing()) } else { Ok(()) }
+    }
+
+    /// Removes a list and its items.
+    ///
+    /// # Errors
+    /// When there is no such list.
+    pub async fn delete_list(&self, key: &ListKey) -> Result<(), Error> {
+        let mut write = self.database.write().await?;
+        let delete = "DELETE FROM lists WHERE username = $1 AND name = $2";
+        let deleted = bind_key(sqlx::query(delete), key).execute(&mut *write).await?;
+        write.commit().await?;
+        if deleted.rows_affected() == 0 { Err(key.missing()) } else { Ok(()) }
+    }
+
+    /// Removes all lists of a user.
+    ///
+    /// # Errors
+    /// When the user has none.
+    pub async fn delete_lists(&self, username: &str) -> Result<(), Error> {
+        let mut write = self.database.write().await?;
+        let delete = sqlx::query("DELETE FROM lists WHERE username = $1").bind(username.to_owned());
+        let deleted = delete.execute(&mut *write).await?;
+        write.commit().await?;
+        let none = deleted.rows_affected() == 0;
+        if none { Err(Error::NoLists(username.to_owned())) } else { Ok(()) }
+    }
+
+    /// The items of a list in order.
+    ///
+    /// # Errors
+    /// When there is no such list.
+    pub async fn items(&self, key: &ListKey) -> Result<Vec<Item>, Error> {
+        // One statement, so that list and items are of one moment.
+        let rows = bind_key(
+            sqlx::query(
+                "SELECT items.id, items.title, items.completed, items.position FROM lists \
+                 LEFT JOIN items ON items.list_id = lists.id \
+                 WHERE lists.username = $1 AND lists.name = $2 \
+                 ORDER BY items.position, items.id",
+            ),
+            key,
+        );
+        let rows = rows.fetch_all(self.database.reader()).await?;
+        let Some(first) = rows.first() else { return Err(key.missing()) };
+        if first.try_get::<Option<i64>, _>(0)?.is_none() {
+            return Ok(Vec::new());
+        }
+        Ok(rows.iter().map(item).collect::<Result<_, _>>()?)
+    }
+
+    /// One item.
+    ///
+    /// # Errors
+    /// When there is no such list or item.
+    pub async fn item(&self, key: &ListKey, id: i64) -> Result<Item, Error> {
+        let select = bind_key(
+            sqlx::query(
+                "SELECT items.id, items.title, items.completed, items.position FROM items \
+                 JOIN lists ON lists.id = items.list_id \
+                 WHERE lists.username = $1 AND lists.name = $2 AND items.id = $3",
+            ),
+            key,
+        );
+        let row = select.bind(id).fetch_optional(self.database.reader()).await?;
+        Ok(item(&row.ok_or_else(|| key.missing_item(id))?)?)
+    }
+
+    /// Adds an item.
+    ///
+    /// # Errors
+    /// When there is no such list.
+    pub async fn create_item(&self, key: &ListKey, new: NewItem) -> Result<Item, Error> {
+        let mut write = self.database.write().await?;
+        let list = list_id(&mut write, key).await?;
+        let row = sqlx::query(
+            "INSERT INTO items (list_id, title, completed, position) VALUES ($1, $2, $3, COALESCE($4, \
+             (SELECT COALESCE(MAX(position), 0) + 1 FROM items WHERE list_id = $1))) \
+             RETURNING id, title, completed, position",
+        )
+        .bind(list)
+        .bind(new.title)
+        .bind(i64::from(new.completed))
+        .bind(new.order)
+        .fetch_one(&mut *write)
+        .await?;
+        let item = item(&row)?;
+        write.commit().await?;
+        Ok(item)
+    }
+
+    /// Changes an item.
+    ///
+    /// # Errors
+    /// When there is no such list or item.
+    pub async fn change_item(
+        &self,
+        key: &ListKey,
+        id: i64,
+        change: ItemChange,
+    ) -> Result<Item, Error> {
+        let mut write = self.database.write().await?;
+        let list = list_id(&mut write, key).await?;
+        let row = sqlx::query(
+            "UPDATE items SET title = COALESCE($3, title), completed = COALESCE($4, completed), \
+             position = COALESCE($5, position) WHERE list_id = $1 AND id = $2 \
+             RETURNING id, title, completed, position",
+        )
+        .bind(list)
+        .bind(id)
+        .bind(change.title)
+        .bind(change.completed.map(i64::from))
+        .bind(change.order)
+        .fetch_optional(&mut *write)
+        .await?;
+        let item = item(&row.ok_or_else(|| key.missing_item(id))?)?;
+        write.commit().await?;
+        Ok(item)
+    }
+
+    /// Removes an item.
+    ///
+    /// # Errors
+    /// When there is no such list or item.
+    pub async fn delete_item(&self, key: &ListKey, id: i64) -> Result<(), Error> {
+        let mut write = self.database.write().await?;
+        let list = list_id(&mut write, key).await?;
+        let delete = sqlx::query("DELETE FROM items WHERE list_id = $1 AND id = $2");
+        let deleted = delete.bind(list).bind(id).execute(&mut *write).await?;
+        write.commit().await?;
+        if deleted.rows_affected() == 0 { Err(key.missing_item(id)) } else { Ok(()) }
+    }
+
+    /// Removes all items of a list.
+    ///
+    /// # Errors
+    /// When there is no such list.
+    pub async fn delete_items(&self, key: &ListKey) -> Result<(), Error> {
+        let mut write = self.database.write().await?;
+        let list = list_id(&mut write, key).await?;
+        let delete = sqlx::query("DELETE FROM items WHERE list_id = $1").bind(list);
+        delete.execute(&mut *write).await?;
+        Ok(write.commit().await?)
+    }
+}
+
+impl ListKey {
+    /// The error for an item that the list does not have.
+    pub fn missing_item(&self, id: impl ToString) -> Error {
+        Error::NoItem { list: self.list.clone(), id: id.to_string() }
+    }
+
+    fn missing(&self) -> Error {
+        Error::NoList { username: self.username.clone(), list: self.list.clone() }
+    }
+
+    fn taken_or(&self, error: sqlx::Error) -> Error {
+        if is_taken(&error) {
+            Error::ListTaken { username: self.username.clone(), list: self.list.clone() }
+        } else {
+            Error::Storage(error)
+        }
+    }
+}
+
+type Query = sqlx::query::Query<'static, Any, sqlx::any::AnyArguments>;
+
+/// Binds username and list name as `$1` and `$2`.
+fn bind_key(query: Query, key: &ListKey) -> Query {
+    query.bind(key.username.clone()).bind(key.list.clone())
+}
+
+async fn list_id(write: &mut Transaction<'static, Any>, key: &ListKey) -> Result<i64, Error> {
+    let select = "SELECT id FROM lists WHERE username = $1 AND name = $2";
+    let row = bind_key(sqlx::query(select), key).fetch_optional(&mut **write).await?;
+    Ok(row.ok_or_else(|| key.missing())?.try_get(0)?)
+}
+
+fn item(row: &AnyRow) -> Result<Item, sqlx::Error> {
+    Ok(Item {
+        id: row.try_get("id")?,
+        title: row.try_get("title")?,
+        completed: row.try_get::<i64, _>("completed")? != 0,
+        order: row.try_get("position")?,
+    })
+}

@@ -1,0 +1,52 @@
+//! The routes of `users`, in one table.
+//!
+//! Handlers are thin: they read a request, call the store or `todo`, and write an answer.
+
+mod people;
+
+use axum::Router;
+use kit::{Limits, Routes};
+
+use crate::store::Store;
+use crate::todo::Todo;
+
+/// What the service says about its routes.
+pub const OPENAPI: &str = include_str!("../../openapi.json");
+
+/// What handlers work with.
+#[derive(Clone, Debug)]
+pub struct App {
+    store: Store,
+    todo: Todo,
+}
+
+/// Every route of the service.
+pub fn routes() -> Routes<App> {
+    Routes::new()
+        .get("/", greet)
+        .get("/users", people::all)
+        .post("/users", people::create)
+        .get("/users/{username}", people::read)
+        .patch("/users/{username}", people::change)
+        .delete("/users/{username}", people::delete)
+        .get("/users/{username}/lists", people::lists)
+}
+
+/// The whole application on this store, asking this `todo`.
+pub fn app(store: Store, todo: Todo, limits: Limits) -> Router {
+    let database = store.database().clone();
+    routes().into_app(App { store, todo }, database, OPENAPI, limits)
+}
+
+async fn greet() -> &'static str {
+    "The users service is up.\n"
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_document_describes_exactly_what_is_served() {
+        let found = kit::openapi::differences(super::routes().table(), super::OPENAPI);
+        assert!(found.is_empty(), "{found:#?}");
+    }
+}

@@ -1,0 +1,86 @@
+//! People over HTTP: the read paths of the original, and adding, changing and removing.
+//!
+//! A username never changes: it is the key under which `todo` keeps the lists.
+
+use std::collections::BTreeMap;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::http::header::{CONTENT_TYPE, LOCATION};
+use axum::response::IntoResponse;
+use kit::fields::MAX_INTEGER;
+use kit::{BaseUrl, Fields, RequestContext};
+
+use super::App;
+use crate::error::Error;
+use crate::store::{NewUser, User, UserChange};
+
+/// The longest username or name, in characters.
+const MAX_NAME_CHARS: usize = 100;
+
+pub(super) async fn all(State(app): State<App>) -> Result<Json<BTreeMap<String, User>>, Error> {
+    Ok(Json(app.store.users().await?))
+}
+
+pub(super) async fn create(
+    State(app): State<App>,
+    base: BaseUrl,
+    mut fields: Fields,
+) -> Result<impl IntoResponse, Error> {
+    let new = NewUser {
+        username: fields.required_name("username", MAX_NAME_CHARS),
+        name: fields.required_text("name", MAX_NAME_CHARS),
+        verified: fields.flag_or_bit("verified").unwrap_or(false),
+        id: fields.integer("id", 1..=MAX_INTEGER),
+    };
+    fields.finish()?;
+    let user = app.store.create(&new).await?;
+    let location = base.join(["users", &new.username]);
+    Ok((StatusCode::CREATED, [(LOCATION, location)], Json(user)))
+}
+
+pub(super) async fn read(
+    State(app): State<App>,
+    Path(username): Path<String>,
+) -> Result<Json<User>, Error> {
+    Ok(Json(app.store.user(&username).await?))
+}
+
+pub(super) async fn change(
+    State(app): State<App>,
+    Path(username): Path<String>,
+    mut fields: Fields,
+) -> Result<Json<User>, Error> {
+    let change = UserChange {
+        name: fields.text("name", MAX_NAME_CHARS),
+        verified: fields.flag_or_bit("verified"),
+    };
+    fields.refuse("username", "cannot be changed");
+    fields.refuse("id", "cannot be changed");
+    fields.finish()?;
+    Ok(Json(app.store.change(&username, change).await?))
+}
+
+pub(super) async fn delete(
+    State(app): State<App>,
+    Path(username): Path<String>,
+    context: RequestContext,
+) -> Result<StatusCode, Error> {
+    app.store.user(&username).await?;
+    // The lists go first: a person who is left without lists after a failure can be removed
+    // again, lists without a person would wait for whoever takes the username next.
+    app.todo.delete_lists(&username, &context).await?;
+    app.store.delete(&username).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) async fn lists(
+    State(app): State<App>,
+    Path(username): Path<String>,
+    context: RequestContext,
+) -> Result<impl IntoResponse, Error> {
+    app.store.user(&username).await?;
+    let lists = app.todo.lists(&username, &context).await?;
+    Ok(([(CONTENT_TYPE, "application/json")], lists))
+}
