@@ -1,2 +1,11 @@
-//! x
+//! `cargo xtask`: starts, watches and tests the services of a workspace.
+//!
+//! The tool knows the workspace only through Cargo and its metadata.
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod driver;
+mod effects;
+mod supervisor;
+
 fn main() {}

@@ -6,6 +6,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod connection;
+pub mod escapes;
 pub mod handle;
 pub mod harness;
 pub mod logs;

@@ -19,7 +19,7 @@ pub struct Line<'a> {
     pub time: &'a str,
     /// The run that printed it.
     pub run: u64,
-    /// `out` or `err`.
+    /// `o` or `e`.
     pub stream: &'a str,
     /// What it printed, without the line's end.
     pub text: &'a str,

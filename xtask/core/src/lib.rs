@@ -12,6 +12,8 @@
 
 extern crate alloc;
 
+pub mod explain;
+pub mod graph;
 pub mod manifest;
 pub mod name;
 pub mod plan;

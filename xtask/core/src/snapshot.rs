@@ -39,11 +39,13 @@ impl Snapshot {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum State {
-    /// Something that is wanted is neither ready nor given up.
+    /// Something that is wanted is neither ready nor given up, or it runs and is still
+    /// to be compared with a program that is being built.
     Working,
     /// Everything that is wanted is ready or succeeded.
     Ready,
-    /// Nothing more happens by itself, and something that is wanted failed.
+    /// Nothing more happens by itself, and something that is wanted failed, or ended
+    /// by itself.
     Failed,
     /// It is being shut down.
     Stopping,

@@ -1,0 +1,121 @@
+//! Ports: asked for as soon as a service is wanted, closed when it is taken down or
+//! given up, so that callers are refused instead of left hanging.
+//!
+//! Which numbers to choose is the world's business.
+
+use alloc::format;
+use alloc::vec::Vec;
+
+use super::conditions::same_ports;
+use super::event::BindFailure;
+use super::node::{Bound, Check, Id};
+use super::{Effect, Stack, unexpected, words};
+use crate::name::Name;
+use crate::snapshot::Failure;
+
+impl Stack {
+    /// Asks for the ports of a service that does not run, unless it has them.
+    pub(crate) fn want_address(&mut self, id: Id, effects: &mut Vec<Effect>) {
+        if !self.is_bindable(id) {
+            self.release_address(id, effects);
+            return;
+        }
+        match self.nodes[id].address.bound {
+            Bound::No => self.ask_for_ports(id, effects),
+            Bound::Yes if !self.asked_as_wanted(id) => {
+                self.release_address(id, effects);
+                self.ask_for_ports(id, effects);
+            }
+            Bound::Yes | Bound::Asked | Bound::Failed { .. } => {}
+        }
+    }
+
+    /// Closes the sockets of a service that does not run.
+    pub(crate) fn release_address(&mut self, id: Id, effects: &mut Vec<Effect>) {
+        if self.nodes[id].address.bound == Bound::Yes {
+            self.nodes[id].address.bound = Bound::No;
+            effects.push(Effect::Unbind { service: self.nodes[id].spec.name.clone() });
+        }
+    }
+
+    /// Lets a failed attempt be tried again.
+    pub(crate) fn forget_bind_failure(&mut self, id: Id) {
+        if let Bound::Failed { .. } = self.nodes[id].address.bound {
+            self.nodes[id].address.bound = Bound::No;
+        }
+    }
+
+    fn ask_for_ports(&mut self, id: Id, effects: &mut Vec<Effect>) {
+        let node = &mut self.nodes[id];
+        let mut ports = node.spec.ports.clone();
+        let same = node.address.asked.as_ref().is_some_and(|(asked, _)| same_ports(asked, &ports));
+        if !same || node.address.numbers.len() != ports.len() {
+            node.address.numbers.clear();
+        }
+        node.address.remembered = false;
+        for (port, number) in ports.iter_mut().zip(&node.address.numbers) {
+            node.address.remembered |= port.number.is_none();
+            port.number = port.number.or(Some(*number));
+        }
+        let listen = node.spec.socket_activation;
+        node.address.asked = Some((node.spec.ports.clone(), listen));
+        node.address.bound = Bound::Asked;
+        effects.push(Effect::Bind { service: node.spec.name.clone(), ports, listen });
+    }
+
+    pub(super) fn bound(&mut self, service: &Name, ports: Vec<u16>, effects: &mut Vec<Effect>) {
+        let Some(id) = self.known(service, "`bound`", effects) else { return };
+        let address = &mut self.nodes[id].address;
+        let asked = address.asked.as_ref().map_or(0, |(asked, _)| asked.len());
+        if address.bound != Bound::Asked || ports.len() != asked {
+            unexpected(effects, format!("`bound` for `{service}` with {} ports", ports.len()));
+            return;
+        }
+        let moved = !address.numbers.is_empty() && address.numbers != ports;
+        address.numbers = ports;
+        address.bound = Bound::Yes;
+        self.enqueue(id);
+        if moved {
+            self.tell_new_address(id);
+        }
+    }
+
+    /// Whoever was started with the old address must not go on with it.
+    fn tell_new_address(&mut self, id: Id) {
+        let edges = self.nodes[id].edges.clone();
+        let knowing = edges.dependents.iter().map(|(id, _)| id).chain(&edges.users);
+        for &neighbour in knowing {
+            let node = &mut self.nodes[neighbour];
+            if node.is_running() && node.check == Check::Done {
+                node.check = Check::Quiet;
+                self.enqueue(neighbour);
+            }
+        }
+    }
+
+    pub(super) fn bind_failed(
+        &mut self,
+        service: &Name,
+        failure: &BindFailure,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(id) = self.known(service, "`bind-failed`", effects) else { return };
+        let address = &mut self.nodes[id].address;
+        if address.bound != Bound::Asked {
+            unexpected(effects, format!("`bind-failed` for `{service}`, which asked for nothing"));
+            return;
+        }
+        if address.remembered {
+            // Somebody took a port that nobody insisted on: any other one will do.
+            address.numbers.clear();
+            address.bound = Bound::No;
+        } else {
+            let kind = match failure {
+                BindFailure::Held { .. } => Failure::Port,
+                BindFailure::Other { .. } => Failure::Start,
+            };
+            address.bound = Bound::Failed { failure: kind, reason: words::bind_failure(failure) };
+        }
+        self.enqueue(id);
+    }
+}

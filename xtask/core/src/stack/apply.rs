@@ -1,0 +1,162 @@
+//! A plan becomes the desired state.
+//!
+//! A plan that contradicts itself is refused whole, with a report: the planner should
+//! never make one, and half of one is worse than none.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use super::node::{Build, Check, Edge, Edges, Id, Node, Phase, Rest};
+use super::{Effect, Ending, Stack, unexpected};
+use crate::name::Name;
+use crate::plan::{Kind, Plan, Program, Service};
+
+impl Stack {
+    pub(super) fn apply(&mut self, plan: Plan, effects: &mut Vec<Effect>) {
+        if self.ending != Ending::No {
+            unexpected(effects, String::from("`apply` while the stack ends"));
+            return;
+        }
+        if let Err(what) = self.check_plan(&plan) {
+            unexpected(effects, format!("a plan that cannot be followed: {what}"));
+            return;
+        }
+        self.name = plan.stack;
+        self.workspace = plan.workspace;
+        let ids: Vec<Id> = plan.services.into_iter().map(|spec| self.take_service(spec)).collect();
+        let named: BTreeSet<Id> = ids.iter().copied().collect();
+        let rest = core::mem::take(&mut self.order).into_iter().filter(|id| !named.contains(id));
+        self.order = ids.iter().copied().chain(rest).collect();
+        self.connect();
+        for id in ids {
+            self.enqueue(id);
+        }
+    }
+
+    /// Replaces what is known of one service, and wants it.
+    fn take_service(&mut self, spec: Service) -> Id {
+        let id = match self.ids.get(&spec.name) {
+            Some(id) => *id,
+            None => {
+                let id = self.nodes.len();
+                self.ids.insert(spec.name.clone(), id);
+                self.nodes.push(Node::new(spec.clone()));
+                id
+            }
+        };
+        self.forget_bind_failure(id);
+        let node = &mut self.nodes[id];
+        let was_wanted = core::mem::replace(&mut node.wanted, true);
+        let built = match spec.program {
+            Program::Artifact { .. } => true,
+            Program::Command { .. } | Program::External | Program::Image { .. } => false,
+        };
+        node.spec = spec;
+        let (mut serving, mut check, mut was_ready) = (false, false, false);
+        match &node.phase {
+            Phase::Rest(Rest::Succeeded) if node.spec.kind == Kind::Job => check = true,
+            Phase::Rest(_) => node.phase = Phase::Rest(Rest::Idle),
+            Phase::Starting(_) => (serving, check) = (was_wanted, true),
+            Phase::Ready(_) => (serving, check, was_ready) = (was_wanted, true, true),
+            Phase::Stopping(stopping) => serving = was_wanted && stopping.then == Rest::Idle,
+        }
+        node.series.reset();
+        node.series.was_ready = was_ready;
+        if built {
+            node.build = Build::Pending { serving: serving && node.accepted.is_some() };
+        } else {
+            node.build = Build::Unneeded;
+            node.check = if check { Check::Said } else { Check::Done };
+        }
+        id
+    }
+
+    /// Makes the edges anew from what the services say.
+    fn connect(&mut self) {
+        let find = |ids: &BTreeMap<Name, Id>, name: &Name| ids.get(name).copied();
+        for id in 0..self.nodes.len() {
+            let spec = &self.nodes[id].spec;
+            let edges = Edges {
+                dependencies: (spec.depends_on.iter())
+                    .filter_map(|dependency| {
+                        let on = find(&self.ids, &dependency.on)?;
+                        Some(Edge { on, condition: dependency.condition })
+                    })
+                    .collect(),
+                uses: spec.uses.iter().filter_map(|used| find(&self.ids, &used.of)).collect(),
+                together: spec.together.iter().filter_map(|name| find(&self.ids, name)).collect(),
+                dependents: Vec::new(),
+                users: Vec::new(),
+            };
+            self.nodes[id].edges = edges;
+        }
+        for id in 0..self.nodes.len() {
+            for index in 0..self.nodes[id].spec.depends_on.len() {
+                let dependency = &self.nodes[id].spec.depends_on[index];
+                let restart = dependency.restart;
+                if let Some(on) = find(&self.ids, &dependency.on) {
+                    self.nodes[on].edges.dependents.push((id, restart));
+                }
+            }
+            for index in 0..self.nodes[id].edges.uses.len() {
+                let used = self.nodes[id].edges.uses[index];
+                self.nodes[used].edges.users.push(id);
+            }
+        }
+    }
+
+    /// What is wrong with a plan, if something is.
+    fn check_plan(&self, plan: &Plan) -> Result<(), String> {
+        let mut own: BTreeMap<&Name, &Service> = BTreeMap::new();
+        for service in &plan.services {
+            if own.insert(&service.name, service).is_some() {
+                return Err(format!("`{}` stands in it twice", service.name));
+            }
+        }
+        for service in &plan.services {
+            let named = (service.depends_on.iter().map(|dependency| &dependency.on))
+                .chain(service.uses.iter().map(|used| &used.of))
+                .chain(&service.together);
+            for name in named {
+                if !own.contains_key(name) && !self.ids.contains_key(name) {
+                    return Err(format!("`{}` names `{name}`, which is not there", service.name));
+                }
+            }
+        }
+        no_cycle(&plan.services, &own)
+    }
+}
+
+/// Takes away whoever waits for nobody, until nobody is left.
+fn no_cycle(services: &[Service], own: &BTreeMap<&Name, &Service>) -> Result<(), String> {
+    let inside = |service: &Service| {
+        service.depends_on.iter().filter(|dependency| own.contains_key(&dependency.on)).count()
+    };
+    let mut open: BTreeMap<&Name, usize> =
+        services.iter().map(|service| (&service.name, inside(service))).collect();
+    let mut dependents: BTreeMap<&Name, Vec<&Name>> = BTreeMap::new();
+    for service in services {
+        for dependency in &service.depends_on {
+            dependents.entry(&dependency.on).or_default().push(&service.name);
+        }
+    }
+    let mut free: Vec<&Name> =
+        open.iter().filter(|(_, count)| **count == 0).map(|(name, _)| *name).collect();
+    while let Some(name) = free.pop() {
+        open.remove(name);
+        for dependent in dependents.get(name).into_iter().flatten() {
+            if let Some(count) = open.get_mut(*dependent) {
+                *count -= 1;
+                if *count == 0 {
+                    free.push(dependent);
+                }
+            }
+        }
+    }
+    match open.keys().next() {
+        Some(name) => Err(format!("`{name}` waits for itself through `depends-on`")),
+        None => Ok(()),
+    }
+}

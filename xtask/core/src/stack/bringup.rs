@@ -1,0 +1,175 @@
+//! A run is started: everything about it is filled in, numbered and asked for.
+//!
+//! Whether it may start is decided before, in `settle` and `conditions`.
+
+use alloc::borrow::ToOwned;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use super::conditions::Standing;
+use super::effect::{Command, PreparedProbe};
+use super::node::{Bound, Id, Launched, Phase, Ready, Shown, Starting};
+use super::{Effect, Stack};
+use crate::plan::{Probe, Program, Text};
+use crate::snapshot::Failure;
+
+impl Stack {
+    /// Whether the service's own ports are its own.
+    pub(super) fn has_address(&self, id: Id) -> bool {
+        !self.is_bindable(id)
+            || (self.nodes[id].address.bound == Bound::Yes && self.asked_as_wanted(id))
+    }
+
+    /// Starts the next run. Its conditions hold.
+    pub(super) fn start(&mut self, id: Id, effects: &mut Vec<Effect>) {
+        let (launched, probes) = match self.prepare(id) {
+            Ok(prepared) => prepared,
+            Err(reason) => return self.fail(id, Failure::Start, reason, effects),
+        };
+        let now = self.now;
+        let node = &mut self.nodes[id];
+        node.run += 1;
+        node.shown = Shown::default();
+        node.shown.seen.resize(probes.len(), None);
+        // A job takes as long as it takes.
+        let deadline =
+            if node.is_job() { None } else { Some(now.saturating_add(node.spec.start_timeout)) };
+        node.phase = Phase::Starting(Starting {
+            since: now,
+            pid: None,
+            deadline,
+            probes: probes.len(),
+            missing: probes.iter().map(|probe| probe.index).collect(),
+        });
+        node.launched = Some(launched.clone());
+        let (service, run) = (node.spec.name.clone(), node.run);
+        match launched.command {
+            Some(command) => effects.push(Effect::Spawn { service, run, command, probes }),
+            None if probes.is_empty() => self.become_ready(id),
+            None => effects.push(Effect::Probe { service, run, probes }),
+        }
+    }
+
+    fn prepare(&self, id: Id) -> Result<(Launched, Vec<PreparedProbe>), String> {
+        let launched = self.render(id)?;
+        let node = &self.nodes[id];
+        if node.is_job() {
+            return Ok((launched, Vec::new()));
+        }
+        let probes = node.spec.probes.iter().enumerate();
+        let probes: Result<_, String> =
+            probes.map(|(index, probe)| self.prepare_probe(id, index, probe)).collect();
+        Ok((launched, probes?))
+    }
+
+    fn prepare_probe(&self, id: Id, index: usize, probe: &Probe) -> Result<PreparedProbe, String> {
+        let (port, command) = match probe {
+            Probe::Notify | Probe::Log { .. } => (None, Vec::new()),
+            Probe::Http { port, .. } | Probe::Tcp { port } => (Some(*port), Vec::new()),
+            Probe::Command { command } => {
+                let words: Result<_, _> = command.iter().map(|text| self.text(text)).collect();
+                (None, words?)
+            }
+        };
+        let address = match port {
+            Some(port) => Some(self.probe_address(id, port)?),
+            None => None,
+        };
+        let queued = match probe {
+            Probe::Http { .. } => self.nodes[id].spec.socket_activation,
+            Probe::Notify | Probe::Tcp { .. } | Probe::Log { .. } | Probe::Command { .. } => false,
+        };
+        Ok(PreparedProbe { index, probe: probe.clone(), address, command, queued })
+    }
+
+    /// Where to call a port: what listens everywhere is called here.
+    fn probe_address(&self, id: Id, port: usize) -> Result<(String, u16), String> {
+        let declared = self.nodes[id].spec.ports.get(port);
+        let number = self.numbers(id).and_then(|numbers| numbers.get(port).copied());
+        let (Some(declared), Some(number)) = (declared, number) else {
+            return Err(format!("a probe asks for port {port}, which is not there"));
+        };
+        let host = match declared.host.as_str() {
+            "0.0.0.0" => "127.0.0.1",
+            "::" => "::1",
+            host => host,
+        };
+        Ok((host.to_owned(), number))
+    }
+
+    /// What would be started now, or why that cannot be said.
+    pub(super) fn render(&self, id: Id) -> Result<Launched, String> {
+        let node = &self.nodes[id];
+        let spec = &node.spec;
+        let (program, content) = match &spec.program {
+            Program::Artifact { .. } => {
+                let artifact = node.accepted.as_ref().ok_or("its program is not there")?;
+                (artifact.path.clone(), Some(artifact.content))
+            }
+            Program::Command { program } => (self.text(&program.value)?, None),
+            Program::External => {
+                return Ok(Launched { command: None, content: None, ports: spec.ports.clone() });
+            }
+            Program::Image { image } => return Err(format!("`{image}` is not a program")),
+        };
+        let args: Result<_, _> = spec.args.iter().map(|arg| self.text(&arg.value)).collect();
+        let mut env = Vec::with_capacity(spec.env.len() + 1);
+        if let Some(folder) = &spec.manifest_dir
+            && !spec.env.contains_key("CARGO_MANIFEST_DIR")
+        {
+            env.push(("CARGO_MANIFEST_DIR".to_string(), folder.clone()));
+        }
+        for (name, setting) in &spec.env {
+            env.push((name.clone(), self.text(&setting.value)?));
+        }
+        let sockets = if spec.socket_activation {
+            spec.ports.iter().map(|port| port.name.clone()).collect()
+        } else {
+            Vec::new()
+        };
+        let watchdog_us =
+            spec.watchdog.map(|every| u64::try_from(every.as_micros()).unwrap_or(u64::MAX));
+        let command = Command {
+            program,
+            args: args?,
+            env,
+            cwd: spec.cwd.clone(),
+            sockets,
+            notify: spec.probes.contains(&Probe::Notify) || spec.watchdog.is_some(),
+            watchdog_us,
+        };
+        Ok(Launched { command: Some(command), content, ports: spec.ports.clone() })
+    }
+
+    /// A text with its ports filled in.
+    pub(super) fn text(&self, text: &Text) -> Result<String, String> {
+        text.render(|name, port| {
+            let id = *self.ids.get(name)?;
+            self.numbers(id)?.get(port).copied()
+        })
+        .map_err(|name| format!("the address of `{name}` is not known"))
+    }
+
+    /// Whether the address of a service will be known, or another, without being asked.
+    pub(super) fn address_is_coming(&self, id: Id) -> bool {
+        self.address_standing(id) == Standing::Waits
+    }
+
+    /// All probes of a live run have passed.
+    pub(super) fn become_ready(&mut self, id: Id) {
+        let now = self.now;
+        let node = &mut self.nodes[id];
+        let Phase::Starting(starting) = &node.phase else { return };
+        node.shown.ready = Some(now.saturating_sub(starting.since));
+        node.shown.ready_at = Some(now);
+        node.series.was_ready = true;
+        // What is not managed sends nothing.
+        let watchdog = if node.is_external() { None } else { node.spec.watchdog };
+        node.phase = Phase::Ready(Ready {
+            pid: starting.pid,
+            probes: starting.probes,
+            watchdog: watchdog.map(|every| now.saturating_add(every)),
+        });
+    }
+}

@@ -1,0 +1,518 @@
+//! What the reducer knows of one service: what is wanted, what is built, which ports
+//! it has, and what runs.
+//!
+//! Desired and actual state are kept apart here and nothing is decided: the other
+//! files of this folder do that.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use super::effect::Command;
+use super::event::{Artifact, Run};
+use crate::plan::{Condition, Kind, Port, Program, Service};
+use crate::snapshot::{self, Failure};
+
+/// The place of a service in the stack's list; never reused.
+pub(crate) type Id = usize;
+
+/// One service.
+#[derive(Clone, Debug)]
+pub(crate) struct Node {
+    /// The service as the last plan describes it.
+    pub(crate) spec: Service,
+    /// Whether it should run.
+    pub(crate) wanted: bool,
+    /// Whether what runs must end, so that a new run can take its place.
+    pub(crate) replace: bool,
+    /// Whether what runs must be compared with what is wanted.
+    pub(crate) check: Check,
+    /// Its program.
+    pub(crate) build: Build,
+    /// The program that is kept, once there is one.
+    pub(crate) accepted: Option<Artifact>,
+    /// Its ports.
+    pub(crate) address: Address,
+    /// What runs, and the deadline of that.
+    pub(crate) phase: Phase,
+    /// The number of the last run, 0 before the first.
+    pub(crate) run: Run,
+    /// What the last run was started as.
+    pub(crate) launched: Option<Launched>,
+    /// Ends and new starts without anybody asking for them.
+    pub(crate) series: Series,
+    /// What the run has shown of itself.
+    pub(crate) shown: Shown,
+    /// Its place in the graph.
+    pub(crate) edges: Edges,
+    /// What its neighbours last heard of it.
+    pub(crate) face: Option<Face>,
+    /// Its deadline as it stands in the stack's index.
+    pub(crate) indexed: Option<Duration>,
+    /// Whether it stands in the worklist.
+    pub(crate) queued: bool,
+    /// The phase that was last reported.
+    pub(crate) reported: snapshot::Phase,
+}
+
+/// Whether a comparison is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Check {
+    /// No.
+    Done,
+    /// An address that it was given has changed.
+    Quiet,
+    /// Somebody asked for it, and wants to hear that it runs already.
+    Said,
+}
+
+/// The state of a program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Build {
+    /// Nothing is built for it.
+    Unneeded,
+    /// Cargo has not linked it yet. While `serving`, the accepted program goes on and
+    /// may be started again.
+    Pending {
+        /// Whether the service ran when the build began.
+        serving: bool,
+    },
+    /// Linked, and on its way into the stack's state.
+    Linked {
+        /// As in `Pending`.
+        serving: bool,
+    },
+    /// It is there.
+    Accepted,
+    /// It could not be had.
+    Failed {
+        /// As in `Pending`.
+        serving: bool,
+        /// Why.
+        message: String,
+    },
+}
+
+/// Whether a run could be started with the program as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ProgramState<'a> {
+    /// Yes.
+    Here,
+    /// Not yet.
+    Pending,
+    /// Never.
+    Failed(&'a str),
+}
+
+/// The ports of a service.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Address {
+    /// Whether they are its own.
+    pub(crate) bound: Bound,
+    /// What was last asked for: ports, and whether the service inherits them.
+    pub(crate) asked: Option<(Vec<Port>, bool)>,
+    /// The numbers last had for that. They are asked for again after the sockets were
+    /// closed, because others were started with them.
+    pub(crate) numbers: Vec<u16>,
+    /// Whether such remembered numbers were asked for.
+    pub(crate) remembered: bool,
+}
+
+/// Whether ports are had.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Bound {
+    /// No.
+    #[default]
+    No,
+    /// Asked for.
+    Asked,
+    /// Yes.
+    Yes,
+    /// They could not be had.
+    Failed {
+        /// Which kind of failure.
+        failure: Failure,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// What runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Nothing.
+    Rest(Rest),
+    /// A run that is not ready.
+    Starting(Starting),
+    /// A run that is ready.
+    Ready(Ready),
+    /// A run that ends, or what is left of one.
+    Stopping(Stopping),
+}
+
+/// Why nothing runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Rest {
+    /// Nothing speaks against a start but what it waits for.
+    Idle,
+    /// It ended and is started again at that time.
+    Backoff {
+        /// When.
+        until: Duration,
+        /// How it ended.
+        reason: String,
+    },
+    /// It ended by itself, well.
+    Stopped {
+        /// How.
+        reason: String,
+    },
+    /// A job that did its work.
+    Succeeded,
+    /// Given up.
+    Failed {
+        /// The kind.
+        failure: Failure,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// A run on its way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Starting {
+    /// When it was asked for.
+    pub(crate) since: Duration,
+    /// Its process, once it is there.
+    pub(crate) pid: Option<u32>,
+    /// When it is given up.
+    pub(crate) deadline: Option<Duration>,
+    /// How many probes it has; the plan may have others by now.
+    pub(crate) probes: usize,
+    /// Those that have not passed.
+    pub(crate) missing: Vec<usize>,
+}
+
+/// A run that serves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Ready {
+    /// Its process; none for what is not managed.
+    pub(crate) pid: Option<u32>,
+    /// How many probes it has.
+    pub(crate) probes: usize,
+    /// When it must have said that it is alive.
+    pub(crate) watchdog: Option<Duration>,
+}
+
+/// A run on its way out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Stopping {
+    /// Its process; none while it has not been started yet.
+    pub(crate) pid: Option<u32>,
+    /// How far it is.
+    pub(crate) stage: Stage,
+    /// Whether the leader has ended.
+    pub(crate) exited: bool,
+    /// Why it ends.
+    pub(crate) reason: Option<String>,
+    /// What follows.
+    pub(crate) then: Rest,
+}
+
+/// How far a stop is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// It cannot be told before it is started.
+    Unborn {
+        /// When that is no longer expected.
+        give_up: Duration,
+    },
+    /// It was told.
+    Told {
+        /// When it is killed.
+        kill_at: Duration,
+        /// The latest time that its own words can move that to.
+        latest: Duration,
+    },
+    /// It was killed.
+    Killed {
+        /// When nothing more is expected of that.
+        give_up: Duration,
+    },
+    /// It is beyond reach. Nobody waits for it any more, except its own next run.
+    Lost,
+}
+
+/// What a run was started as.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Launched {
+    /// The command; none for what is not managed.
+    pub(crate) command: Option<Command>,
+    /// The content of the program, if it was built.
+    pub(crate) content: Option<u64>,
+    /// Its ports.
+    pub(crate) ports: Vec<Port>,
+}
+
+/// Ends and starts in a row.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Series {
+    /// When it was started again, as far back as it counts.
+    pub(crate) again: Vec<Duration>,
+    /// Whether a run of this series was ready.
+    pub(crate) was_ready: bool,
+    /// How often it was started again at all.
+    pub(crate) restarts: u32,
+}
+
+impl Series {
+    /// Begins anew, because somebody asked for it.
+    pub(crate) fn reset(&mut self) {
+        self.again.clear();
+        self.was_ready = false;
+    }
+}
+
+/// What a run has shown.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Shown {
+    /// From its start to ready.
+    pub(crate) ready: Option<Duration>,
+    /// From the start of the stack to ready.
+    pub(crate) ready_at: Option<Duration>,
+    /// What each probe last saw.
+    pub(crate) seen: Vec<Option<String>>,
+    /// Its own words.
+    pub(crate) status: Option<String>,
+}
+
+/// The edges at a node.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Edges {
+    /// What it waits for.
+    pub(crate) dependencies: Vec<Edge>,
+    /// What it only knows the address of.
+    pub(crate) uses: Vec<Id>,
+    /// What starts together with it.
+    pub(crate) together: Vec<Id>,
+    /// Who waits for it, and whether they are restarted with it.
+    pub(crate) dependents: Vec<(Id, bool)>,
+    /// Who knows its address.
+    pub(crate) users: Vec<Id>,
+}
+
+/// An edge that waits.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Edge {
+    /// The dependency.
+    pub(crate) on: Id,
+    /// What for.
+    pub(crate) condition: Condition,
+}
+
+/// All that the neighbours of a node can see of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Face {
+    phase: snapshot::Phase,
+    run: Run,
+    started: bool,
+    due: bool,
+    wanted: bool,
+    unsettled: bool,
+    pub(crate) in_the_way: bool,
+    bound: Bound,
+    numbers: Vec<u16>,
+    reason: Option<String>,
+}
+
+impl Node {
+    /// A service that nothing has happened to.
+    pub(crate) fn new(spec: Service) -> Self {
+        Self {
+            spec,
+            wanted: false,
+            replace: false,
+            check: Check::Done,
+            build: Build::Unneeded,
+            accepted: None,
+            address: Address::default(),
+            phase: Phase::Rest(Rest::Idle),
+            run: 0,
+            launched: None,
+            series: Series::default(),
+            shown: Shown::default(),
+            edges: Edges::default(),
+            face: None,
+            indexed: None,
+            queued: false,
+            reported: snapshot::Phase::Stopped,
+        }
+    }
+
+    /// Whether it is only probed.
+    pub(crate) fn is_external(&self) -> bool {
+        match self.spec.program {
+            Program::External => true,
+            Program::Artifact { .. } | Program::Command { .. } | Program::Image { .. } => false,
+        }
+    }
+
+    /// Whether it runs to completion.
+    pub(crate) fn is_job(&self) -> bool {
+        match self.spec.kind {
+            Kind::Job => true,
+            Kind::Service => false,
+        }
+    }
+
+    /// Whether there is a run that was not told to stop.
+    pub(crate) fn is_running(&self) -> bool {
+        match self.phase {
+            Phase::Starting(_) | Phase::Ready(_) => true,
+            Phase::Rest(_) | Phase::Stopping(_) => false,
+        }
+    }
+
+    /// Whether there is, or may be, a process.
+    pub(crate) fn is_alive(&self) -> bool {
+        let process = self.launched.as_ref().is_some_and(|launched| launched.command.is_some());
+        match self.phase {
+            Phase::Starting(_) | Phase::Ready(_) | Phase::Stopping(_) => process,
+            Phase::Rest(_) => false,
+        }
+    }
+
+    /// Whether what runs has to end.
+    pub(crate) fn is_due(&self) -> bool {
+        !self.wanted || self.replace
+    }
+
+    /// Whether what it depends on has to go on for its sake.
+    pub(crate) fn is_in_the_way(&self) -> bool {
+        self.is_alive() && !self.is_lost()
+    }
+
+    /// Whether its run is beyond reach.
+    pub(crate) fn is_lost(&self) -> bool {
+        match &self.phase {
+            Phase::Stopping(stopping) => stopping.stage == Stage::Lost,
+            Phase::Rest(_) | Phase::Starting(_) | Phase::Ready(_) => false,
+        }
+    }
+
+    /// Its process.
+    pub(crate) fn pid(&self) -> Option<u32> {
+        match &self.phase {
+            Phase::Rest(_) => None,
+            Phase::Starting(starting) => starting.pid,
+            Phase::Ready(ready) => ready.pid,
+            Phase::Stopping(stopping) => stopping.pid,
+        }
+    }
+
+    /// Whether its process is known to run.
+    pub(crate) fn is_started(&self) -> bool {
+        match &self.phase {
+            Phase::Starting(starting) => starting.pid.is_some(),
+            Phase::Ready(_) => true,
+            Phase::Rest(_) | Phase::Stopping(_) => false,
+        }
+    }
+
+    /// Whether a build that may change it is under way.
+    pub(crate) fn is_building(&self) -> bool {
+        match self.build {
+            Build::Pending { .. } | Build::Linked { .. } => true,
+            Build::Unneeded | Build::Accepted | Build::Failed { .. } => false,
+        }
+    }
+
+    /// Whether what runs may turn out to be not what is wanted.
+    pub(crate) fn is_unsettled(&self) -> bool {
+        self.is_building() || self.check != Check::Done || self.replace
+    }
+
+    /// Whether it could be started as far as its program is concerned.
+    pub(crate) fn program(&self) -> ProgramState<'_> {
+        match &self.build {
+            Build::Unneeded
+            | Build::Accepted
+            | Build::Pending { serving: true }
+            | Build::Linked { serving: true }
+            | Build::Failed { serving: true, .. } => ProgramState::Here,
+            Build::Pending { serving: false } | Build::Linked { serving: false } => {
+                ProgramState::Pending
+            }
+            Build::Failed { serving: false, message } => ProgramState::Failed(message),
+        }
+    }
+
+    /// Says whether the accepted program may be started while its successor is missing.
+    pub(crate) fn set_serving(&mut self, value: bool) {
+        match &mut self.build {
+            Build::Pending { serving }
+            | Build::Linked { serving }
+            | Build::Failed { serving, .. } => {
+                *serving = value && self.accepted.is_some();
+            }
+            Build::Unneeded | Build::Accepted => {}
+        }
+    }
+
+    /// The phase as others see it.
+    pub(crate) fn public_phase(&self) -> snapshot::Phase {
+        match &self.phase {
+            Phase::Rest(Rest::Idle) if !self.wanted => snapshot::Phase::Stopped,
+            Phase::Rest(Rest::Idle) if self.program() == ProgramState::Pending => {
+                snapshot::Phase::Building
+            }
+            Phase::Rest(Rest::Idle) => snapshot::Phase::Waiting,
+            Phase::Rest(Rest::Backoff { .. }) => snapshot::Phase::Backoff,
+            Phase::Rest(Rest::Stopped { .. }) => snapshot::Phase::Stopped,
+            Phase::Rest(Rest::Succeeded) => snapshot::Phase::Succeeded,
+            Phase::Rest(Rest::Failed { .. }) => snapshot::Phase::Failed,
+            Phase::Starting(_) => snapshot::Phase::Starting,
+            Phase::Ready(_) => snapshot::Phase::Ready,
+            Phase::Stopping(_) if self.wanted && self.is_lost() => snapshot::Phase::Failed,
+            Phase::Stopping(_) => snapshot::Phase::Stopping,
+        }
+    }
+
+    /// When something has to be done about it. What is about to be stopped has none:
+    /// its dependents' deadlines come first.
+    pub(crate) fn deadline(&self) -> Option<Duration> {
+        match &self.phase {
+            Phase::Rest(Rest::Backoff { until, .. }) => Some(*until),
+            Phase::Rest(
+                Rest::Idle | Rest::Stopped { .. } | Rest::Succeeded | Rest::Failed { .. },
+            ) => None,
+            Phase::Starting(_) | Phase::Ready(_) if self.is_due() => None,
+            Phase::Starting(starting) => starting.deadline,
+            Phase::Ready(ready) => ready.watchdog,
+            Phase::Stopping(stopping) => match stopping.stage {
+                Stage::Unborn { give_up } | Stage::Killed { give_up } => Some(give_up),
+                Stage::Told { kill_at, .. } => Some(kill_at),
+                Stage::Lost => None,
+            },
+        }
+    }
+
+    /// What its neighbours can see.
+    pub(crate) fn present_face(&self) -> Face {
+        Face {
+            phase: self.public_phase(),
+            run: self.run,
+            started: self.is_started(),
+            due: self.is_due(),
+            wanted: self.wanted,
+            unsettled: self.is_unsettled(),
+            in_the_way: self.is_in_the_way(),
+            bound: self.address.bound.clone(),
+            numbers: self.address.numbers.clone(),
+            reason: match &self.phase {
+                Phase::Rest(Rest::Failed { reason, .. }) => Some(reason.clone()),
+                Phase::Rest(_) | Phase::Starting(_) | Phase::Ready(_) | Phase::Stopping(_) => None,
+            },
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! One service is brought as near to what is wanted as it can come right now.
+//!
+//! It looks at the present state only, never at how that came about, so that settling
+//! twice is settling once.
+
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use super::conditions::same_ports;
+use super::node::{Bound, Check, Id, Launched, Phase, ProgramState, Rest, Stage};
+use super::{Effect, Report, Stack};
+use crate::plan::Program;
+use crate::snapshot::Failure;
+
+impl Stack {
+    pub(super) fn settle(&mut self, id: Id, effects: &mut Vec<Effect>) {
+        self.compare(id, effects);
+        match &self.nodes[id].phase {
+            Phase::Rest(_) => self.settle_rest(id, effects),
+            Phase::Starting(_) | Phase::Ready(_) => self.settle_running(id, effects),
+            Phase::Stopping(_) => self.escalate(id, effects),
+        }
+    }
+
+    fn settle_rest(&mut self, id: Id, effects: &mut Vec<Effect>) {
+        self.nodes[id].replace = false;
+        if !self.nodes[id].wanted {
+            // What a job has done stays done.
+            if self.nodes[id].phase != Phase::Rest(Rest::Succeeded) {
+                self.nodes[id].phase = Phase::Rest(Rest::Idle);
+            }
+            self.forget_bind_failure(id);
+            self.release_address(id, effects);
+            return;
+        }
+        match &self.nodes[id].phase {
+            Phase::Rest(Rest::Idle) => self.settle_idle(id, effects),
+            Phase::Rest(Rest::Backoff { until, .. }) => {
+                if *until <= self.now {
+                    self.nodes[id].phase = Phase::Rest(Rest::Idle);
+                    self.settle_idle(id, effects);
+                }
+            }
+            Phase::Rest(Rest::Failed { failure: Failure::Dependency, .. }) => {
+                // Waits again as soon as there is something to wait for.
+                self.nodes[id].phase = Phase::Rest(Rest::Idle);
+                self.settle_idle(id, effects);
+            }
+            Phase::Rest(Rest::Stopped { .. } | Rest::Failed { .. }) => {
+                self.release_address(id, effects);
+            }
+            Phase::Rest(Rest::Succeeded) => {}
+            Phase::Starting(_) | Phase::Ready(_) | Phase::Stopping(_) => {}
+        }
+    }
+
+    /// Nothing runs, and something should: start it, give it up, or wait.
+    fn settle_idle(&mut self, id: Id, effects: &mut Vec<Effect>) {
+        self.nodes[id].check = Check::Done;
+        if let Some((failure, reason)) = self.own_obstacle(id) {
+            return self.fail(id, failure, reason, effects);
+        }
+        if self.nodes[id].program() == ProgramState::Pending {
+            // Its sockets are there first: callers queue while it is built.
+            return self.want_address(id, effects);
+        }
+        if self.numbers(id).is_none() {
+            // Others may only need to know the address, whatever becomes of this one.
+            self.want_address(id, effects);
+        }
+        if let Some(reason) = self.hopeless(id) {
+            return self.fail(id, Failure::Dependency, reason, effects);
+        }
+        self.want_address(id, effects);
+        if self.all_conditions_hold(id)
+            && self.has_address(id)
+            && self.restarting_dependent(id).is_none()
+        {
+            self.start(id, effects);
+        }
+    }
+
+    /// Why this service cannot start, whatever the others do.
+    fn own_obstacle(&self, id: Id) -> Option<(Failure, String)> {
+        let node = &self.nodes[id];
+        if let Program::Image { .. } = node.spec.program {
+            return Some((Failure::Start, "containers are not supported yet".to_string()));
+        }
+        if node.is_external() && self.numbers(id).is_none() {
+            let reason = "the ports of an `external` service need fixed numbers".to_string();
+            return Some((Failure::Start, reason));
+        }
+        if let Bound::Failed { failure, reason } = &node.address.bound {
+            return Some((*failure, reason.clone()));
+        }
+        match node.program() {
+            ProgramState::Failed(message) => Some((Failure::Build, message.to_string())),
+            ProgramState::Here | ProgramState::Pending => None,
+        }
+    }
+
+    /// Gives a service up. Callers are refused from now on.
+    pub(super) fn fail(
+        &mut self,
+        id: Id,
+        failure: Failure,
+        reason: String,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.nodes[id].phase = Phase::Rest(Rest::Failed { failure, reason });
+        self.release_address(id, effects);
+    }
+
+    fn settle_running(&mut self, id: Id, effects: &mut Vec<Effect>) {
+        if self.nodes[id].is_due() {
+            self.stop_if_free(id, effects);
+            return;
+        }
+        if self.nodes[id].deadline().is_some_and(|deadline| deadline <= self.now) {
+            match &self.nodes[id].phase {
+                Phase::Starting(_) => self.time_out(id, effects),
+                Phase::Ready(_) => self.watchdog_bites(id, effects),
+                Phase::Rest(_) | Phase::Stopping(_) => {}
+            }
+        }
+    }
+
+    /// Compares what runs with what is wanted, once both are known.
+    fn compare(&mut self, id: Id, effects: &mut Vec<Effect>) {
+        let node = &self.nodes[id];
+        let comparable = node.is_running() || node.phase == Phase::Rest(Rest::Succeeded);
+        if node.check == Check::Done || node.is_building() || !node.wanted || !comparable {
+            return;
+        }
+        let Some(same) = self.runs_as_wanted(id) else { return };
+        let said = core::mem::replace(&mut self.nodes[id].check, Check::Done) == Check::Said;
+        if !same {
+            self.replace(id);
+        } else if said && self.nodes[id].is_running() {
+            let service = self.nodes[id].spec.name.clone();
+            effects.push(Effect::Report(Report::AlreadyRunning { service }));
+        }
+    }
+
+    /// Whether the last run is what would be started now; none while that is not known.
+    fn runs_as_wanted(&self, id: Id) -> Option<bool> {
+        let node = &self.nodes[id];
+        let launched = node.launched.as_ref()?;
+        if let Program::Image { .. } = node.spec.program {
+            return Some(false);
+        }
+        if launched.command.is_none() != node.is_external()
+            || !same_ports(&launched.ports, &node.spec.ports)
+        {
+            return Some(false);
+        }
+        let uses = node.edges.uses.iter().copied();
+        let mut known = node.edges.dependencies.iter().map(|edge| edge.on).chain(uses);
+        if known.any(|on| self.address_is_coming(on)) {
+            return None;
+        }
+        // What cannot be rendered any more runs on as it is.
+        let Ok(wanted) = self.render(id) else { return Some(true) };
+        Some(same_launch(launched, &wanted))
+    }
+
+    /// Whether its last signal or its end is overdue.
+    fn escalate(&mut self, id: Id, effects: &mut Vec<Effect>) {
+        let due = self.nodes[id].is_due();
+        let killing = self.is_killing();
+        let Phase::Stopping(stopping) = &mut self.nodes[id].phase else { return };
+        if due {
+            // However it was to go on: it is not wanted so any more.
+            stopping.then = Rest::Idle;
+        }
+        let (deadline, told) = match stopping.stage {
+            Stage::Unborn { give_up } | Stage::Killed { give_up } => (give_up, false),
+            Stage::Told { kill_at, .. } => (kill_at, true),
+            Stage::Lost => return,
+        };
+        if told && (killing || deadline <= self.now) {
+            self.kill(id, effects);
+        } else if !told && deadline <= self.now {
+            self.lose(id, effects);
+        }
+    }
+}
+
+/// Whether two launches are one program with the same settings. How readiness and life
+/// are watched may differ: that is no reason to end what runs.
+fn same_launch(left: &Launched, right: &Launched) -> bool {
+    match (&left.command, &right.command) {
+        (Some(a), Some(b)) => {
+            let program = match (left.content, right.content) {
+                (Some(a), Some(b)) => a == b,
+                (None, None) => a.program == b.program,
+                (Some(_), None) | (None, Some(_)) => false,
+            };
+            program
+                && a.args == b.args
+                && a.env == b.env
+                && a.cwd == b.cwd
+                && a.sockets == b.sockets
+        }
+        (None, None) => true,
+        (Some(_), None) | (None, Some(_)) => false,
+    }
+}

@@ -1,0 +1,193 @@
+//! The state of the stack as data for views, and which services look different since
+//! somebody last asked.
+//!
+//! It changes nothing but the list of changes.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use super::conditions::Want;
+use super::node::{Bound, Build, Id, Node, Phase, Rest};
+use super::{Ending, Stack, words};
+use crate::name::Name;
+use crate::snapshot::{self, Failure, ServiceSnapshot, Snapshot, State};
+
+impl Stack {
+    /// Everything about the stack that the reducer knows; the caller fills in its own
+    /// process ids.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            stack: self.name.clone(),
+            workspace: self.workspace.clone(),
+            supervisor_pid: 0,
+            guardian_pid: None,
+            state: self.state(),
+            services: self.order.iter().map(|id| self.snapshot_of(*id)).collect(),
+        }
+    }
+
+    /// One service as it stands in [`Stack::snapshot`].
+    #[must_use]
+    pub fn service_snapshot(&self, name: &str) -> Option<ServiceSnapshot> {
+        Some(self.snapshot_of(*self.ids.get(name)?))
+    }
+
+    /// The services that may look different since this was last called, in the order
+    /// in which the stack came to know them.
+    pub fn take_changed(&mut self) -> Vec<Name> {
+        let changed = core::mem::take(&mut self.changed);
+        changed.into_iter().map(|id| self.nodes[id].spec.name.clone()).collect()
+    }
+
+    /// What the stack as a whole is doing.
+    #[must_use]
+    pub fn state(&self) -> State {
+        if self.ending != Ending::No {
+            return State::Stopping;
+        }
+        let mut state = State::Ready;
+        for node in self.nodes.iter().filter(|node| node.wanted) {
+            match node.public_phase() {
+                snapshot::Phase::Waiting
+                | snapshot::Phase::Building
+                | snapshot::Phase::Starting
+                | snapshot::Phase::Backoff
+                | snapshot::Phase::Stopping => return State::Working,
+                snapshot::Phase::Ready | snapshot::Phase::Succeeded => {
+                    if node.is_unsettled() {
+                        return State::Working;
+                    }
+                }
+                snapshot::Phase::Stopped | snapshot::Phase::Failed => state = State::Failed,
+            }
+        }
+        state
+    }
+
+    pub(crate) fn snapshot_of(&self, id: Id) -> ServiceSnapshot {
+        let node = &self.nodes[id];
+        let numbers = self.known_numbers(id);
+        let ports = (node.spec.ports.iter().zip(numbers.iter().flatten()))
+            .map(|(port, number)| (port.name.clone(), *number))
+            .collect();
+        let url = match (&node.spec.url, &numbers) {
+            (Some(url), Some(_)) => self.text(url).ok(),
+            (None, _) | (_, None) => None,
+        };
+        ServiceSnapshot {
+            name: node.spec.name.clone(),
+            kind: node.spec.kind,
+            phase: node.public_phase(),
+            wanted: node.wanted,
+            reason: self.reason(id),
+            failure: failure(node),
+            waiting_on: self.waiting_on(id),
+            pid: node.pid(),
+            run: node.run,
+            url,
+            ports,
+            ready_ms: millis(node.shown.ready),
+            ready_at_ms: millis(node.shown.ready_at),
+            restarts: node.series.restarts,
+            seen: self.seen(id),
+            status: node.shown.status.clone(),
+            depends_on: node.spec.depends_on.iter().map(|d| d.on.clone()).collect(),
+            uses: node.spec.uses.iter().map(|used| used.of.clone()).collect(),
+        }
+    }
+
+    /// The numbers that a view may show: those that the service has, or will have.
+    fn known_numbers(&self, id: Id) -> Option<Vec<u16>> {
+        let node = &self.nodes[id];
+        let shown = node.is_external() || node.address.bound == Bound::Yes;
+        if shown { self.numbers(id) } else { None }
+    }
+
+    /// What a wanted service waits for, each with why, once.
+    fn waiting_on(&self, id: Id) -> Vec<String> {
+        let node = &self.nodes[id];
+        if node.public_phase() != snapshot::Phase::Waiting {
+            return Vec::new();
+        }
+        let mut out: Vec<String> = Vec::new();
+        if !self.has_address(id) {
+            out.push("its own port".to_string());
+        }
+        if let Some(dependent) = self.restarting_dependent(id) {
+            out.push(format!("`{}` to stop", self.nodes[dependent].spec.name));
+        }
+        for Want { on, condition, .. } in self.unmet(id) {
+            let other = &self.nodes[on];
+            let text = match condition {
+                Some(_) => format!("{} ({})", other.spec.name, other.public_phase().as_str()),
+                None => format!("{} (address)", other.spec.name),
+            };
+            let named = format!("{} (", other.spec.name);
+            if !out.iter().any(|said| said.starts_with(&named)) {
+                out.push(text);
+            }
+        }
+        out
+    }
+
+    fn seen(&self, id: Id) -> Vec<String> {
+        let node = &self.nodes[id];
+        let numbers = self.numbers(id);
+        (node.spec.probes.iter().zip(&node.shown.seen))
+            .filter_map(|(probe, seen)| {
+                let what = words::probe(&node.spec, numbers.as_deref(), probe);
+                seen.as_deref().map(|seen| words::seen(&what, Some(seen)))
+            })
+            .collect()
+    }
+
+    /// Why a service is in its phase, where there is more to say than the phase.
+    pub(crate) fn reason(&self, id: Id) -> Option<String> {
+        let node = &self.nodes[id];
+        match &node.phase {
+            Phase::Rest(Rest::Idle) => {
+                let waits = self.waiting_on(id);
+                (!waits.is_empty()).then(|| format!("waits for {}", words::list(&waits)))
+            }
+            Phase::Rest(Rest::Succeeded) => None,
+            Phase::Rest(
+                Rest::Backoff { reason, .. }
+                | Rest::Stopped { reason }
+                | Rest::Failed { reason, .. },
+            ) => Some(reason.clone()),
+            Phase::Stopping(_) if node.is_lost() => Some(words::LOST.to_string()),
+            Phase::Stopping(stopping) => stopping.reason.clone(),
+            Phase::Starting(_) | Phase::Ready(_) if node.is_due() => {
+                let holder = &self.nodes[self.holder(id)?].spec.name;
+                Some(format!("stops after `{holder}`"))
+            }
+            Phase::Starting(_) | Phase::Ready(_) => match &node.build {
+                Build::Failed { message, .. } => {
+                    Some(format!("still runs the program accepted before: {message}"))
+                }
+                Build::Unneeded
+                | Build::Pending { .. }
+                | Build::Linked { .. }
+                | Build::Accepted => None,
+            },
+        }
+    }
+}
+
+fn failure(node: &Node) -> Option<Failure> {
+    match &node.phase {
+        Phase::Rest(Rest::Failed { failure, .. }) => Some(*failure),
+        Phase::Stopping(_) if node.wanted && node.is_lost() => Some(Failure::Start),
+        Phase::Rest(Rest::Idle | Rest::Backoff { .. } | Rest::Stopped { .. } | Rest::Succeeded)
+        | Phase::Starting(_)
+        | Phase::Ready(_)
+        | Phase::Stopping(_) => None,
+    }
+}
+
+fn millis(duration: Option<Duration>) -> Option<u64> {
+    duration.map(|duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
+}

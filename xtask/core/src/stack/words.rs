@@ -1,0 +1,129 @@
+//! The words in which the reducer says why something is as it is: short facts that
+//! views put into sentences.
+//!
+//! It decides nothing.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::fmt::Write as _;
+use core::time::Duration;
+
+use super::event::{BindFailure, Exit};
+use crate::name::Name;
+use crate::plan::{Probe, Service};
+use crate::snapshot::Failure;
+
+/// What is said of a run that survives everything.
+pub(crate) const LOST: &str = "has processes that are still there after SIGKILL";
+
+/// That a dependency failed. One that failed for another's sake names that other one,
+/// so that a long chain of dependents names the culprit.
+pub(crate) fn failed(name: &Name, failure: Failure, reason: &str) -> String {
+    match failure {
+        Failure::Dependency => reason.to_string(),
+        Failure::Build | Failure::Port | Failure::Start | Failure::Timeout | Failure::Died => {
+            format!("`{name}` failed: {reason}")
+        }
+    }
+}
+
+/// How a process ended.
+pub(crate) fn exit(exit: Exit) -> String {
+    match exit {
+        Exit::Code(code) => format!("exited with status {code}"),
+        Exit::Signal(signal) => match signal_name(signal) {
+            Some(name) => format!("ended by signal {signal} ({name})"),
+            None => format!("ended by signal {signal}"),
+        },
+    }
+}
+
+/// The name of a signal whose number is the same everywhere.
+fn signal_name(signal: i32) -> Option<&'static str> {
+    Some(match signal {
+        1 => "SIGHUP",
+        2 => "SIGINT",
+        3 => "SIGQUIT",
+        4 => "SIGILL",
+        6 => "SIGABRT",
+        8 => "SIGFPE",
+        9 => "SIGKILL",
+        11 => "SIGSEGV",
+        13 => "SIGPIPE",
+        14 => "SIGALRM",
+        15 => "SIGTERM",
+        _ => return None,
+    })
+}
+
+/// Why a port could not be had.
+pub(crate) fn bind_failure(failure: &BindFailure) -> String {
+    match failure {
+        BindFailure::Held { port, holder: Some(holder) } => format!(
+            "port {port} is held by `{}` (pid {}, user {}): `{}`",
+            holder.program, holder.pid, holder.user, holder.command
+        ),
+        BindFailure::Held { port, holder: None } => {
+            format!("port {port} is held by another program")
+        }
+        BindFailure::Other { port, error } => format!("port {port} could not be bound: {error}"),
+    }
+}
+
+/// A duration as people write it in a manifest.
+pub(crate) fn duration(duration: Duration) -> String {
+    let millis = duration.as_millis();
+    if millis < 1000 {
+        format!("{millis}ms")
+    } else if millis.is_multiple_of(1000) {
+        format!("{}s", millis / 1000)
+    } else {
+        let fraction = format!("{:03}", millis % 1000);
+        format!("{}.{}s", millis / 1000, fraction.trim_end_matches('0'))
+    }
+}
+
+/// What a probe tries.
+pub(crate) fn probe(service: &Service, numbers: Option<&[u16]>, probe: &Probe) -> String {
+    let port = |index: usize| match numbers.and_then(|numbers| numbers.get(index)) {
+        Some(number) => {
+            let host = service.ports.get(index).map_or("", |port| &port.host);
+            authority(host, *number)
+        }
+        None => format!("port {index}"),
+    };
+    match probe {
+        Probe::Notify => "`READY=1`".to_string(),
+        Probe::Http { path, port: index, .. } => format!("`GET {path}` at {}", port(*index)),
+        Probe::Tcp { port: index } => format!("connection to {}", port(*index)),
+        Probe::Log { pattern } => format!("line that matches `{pattern}`"),
+        Probe::Command { command } => {
+            let words: Vec<String> = command.iter().map(ToString::to_string).collect();
+            format!("`{}`", words.join(" "))
+        }
+    }
+}
+
+/// Host and port, with the brackets that IPv6 wants.
+pub(crate) fn authority(host: &str, port: u16) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+}
+
+/// A probe, and what it saw.
+pub(crate) fn seen(probe: &str, seen: Option<&str>) -> String {
+    match seen {
+        Some(seen) => format!("{probe}: {seen}"),
+        None => format!("{probe}: nothing yet"),
+    }
+}
+
+/// A list of things for a sentence.
+pub(crate) fn list(items: &[String]) -> String {
+    let mut out = String::new();
+    for (index, item) in items.iter().enumerate() {
+        let separator = if index == 0 { "" } else { ", " };
+        let _ = write!(out, "{separator}{item}");
+    }
+    out
+}

@@ -1,0 +1,149 @@
+//! Programs come one by one, or not at all.
+
+use xtask_core::plan::Probe;
+use xtask_core::snapshot::{Failure, Phase, State};
+use xtask_core::stack::{Effect, Event, Exit};
+
+use crate::scenario::Scenario;
+use crate::support::{With, service};
+
+#[test]
+fn a_service_starts_when_its_own_program_is_kept() {
+    let mut s = Scenario::of([service("a").built(), service("b").built()]);
+    assert_eq!((s.phase("a"), s.phase("b")), (Phase::Building, Phase::Building));
+    s.linked("b");
+    let accept = Effect::Accept { service: "b".into(), path: "/target/b".to_owned() };
+    assert_eq!(s.effects, [accept]);
+    s.accepted("b", 1);
+    assert_eq!(s.spawned(), ["b"]);
+    assert_eq!(s.phase("a"), Phase::Building);
+}
+
+#[test]
+fn building_is_said_before_waiting() {
+    let mut s = Scenario::of([service("a"), service("b").built().needs("a")]);
+    assert_eq!(s.phase("b"), Phase::Building);
+    s.built("b", 1);
+    assert_eq!(s.phase("b"), Phase::Waiting);
+    s.start("a");
+    assert_eq!(s.spawned(), ["b"]);
+}
+
+#[test]
+fn what_was_not_linked_when_cargo_ended_has_failed() {
+    let mut s =
+        Scenario::of([service("a").built(), service("b").built().needs("a"), service("c").built()]);
+    s.built("b", 1);
+    s.linked("c");
+    s.event(Event::BuildEnded { ok: false });
+    assert_eq!(s.failure("a"), Some(Failure::Build));
+    assert_eq!(s.failure("b"), Some(Failure::Dependency));
+    assert_eq!(s.phase("c"), Phase::Building, "linked, and still to be kept");
+    s.accepted("c", 1);
+    assert_eq!(s.spawned(), ["c"]);
+}
+
+#[test]
+fn the_same_program_with_the_same_settings_runs_on() {
+    let mut s = Scenario::up([service("a").built(), service("b")]);
+    s.apply([service("a").built(), service("b")]);
+    assert_eq!(s.already(), ["b"]);
+    assert_eq!(s.state(), State::Working, "the program of `a` may still change");
+    s.built("a", 1);
+    assert_eq!(s.already(), ["a"]);
+    assert_eq!((s.run("a"), s.run("b")), (1, 1));
+    assert_eq!(s.state(), State::Ready);
+}
+
+#[test]
+fn another_program_takes_the_place_of_the_old_one() {
+    let mut s = Scenario::up([service("a").built()]);
+    s.apply([service("a").built()]);
+    assert_eq!(s.told(), [""; 0]);
+    s.built("a", 2);
+    assert_eq!(s.told(), ["a"]);
+    s.end("a", Exit::Signal(15));
+    assert_eq!(s.spawned(), ["a"]);
+    assert_eq!(s.run("a"), 2);
+}
+
+#[test]
+fn other_settings_are_another_program() {
+    let mut s = Scenario::up([service("a").built(), service("b")]);
+    s.apply([service("a").built().arg("-v"), service("b").arg("-v")]);
+    assert_eq!(s.told(), ["b"]);
+    s.built("a", 1);
+    assert_eq!(s.told(), ["a"]);
+}
+
+#[test]
+fn other_probes_and_policies_are_no_reason_to_stop() {
+    let mut s = Scenario::up([service("a")]);
+    s.apply([service("a").probe(Probe::Notify).policy(xtask_core::plan::Restart::Always)]);
+    assert_eq!(s.already(), ["a"]);
+    s.end("a", Exit::Code(0));
+    assert_eq!(s.phase("a"), Phase::Backoff, "the new policy holds");
+}
+
+#[test]
+fn a_failed_build_leaves_alone_what_runs() {
+    let mut s = Scenario::up([service("a").built(), service("b").needs("a")]);
+    s.apply([service("a").built(), service("b").needs("a")]);
+    s.event(Event::BuildFailed { service: "a".into(), message: "does not compile".to_owned() });
+    assert_eq!((s.phase("a"), s.phase("b")), (Phase::Ready, Phase::Ready));
+    assert!(s.reason("a").contains("does not compile"));
+    s.crash("a");
+    s.pass(core::time::Duration::from_secs(1));
+    assert_eq!(s.spawned(), ["a"], "started again from the accepted build");
+}
+
+#[test]
+fn a_restart_uses_the_accepted_build_while_the_next_is_made() {
+    let mut s = Scenario::up([service("a").built()]);
+    s.apply([service("a").built()]);
+    s.restart(&["a"]);
+    s.end("a", Exit::Signal(15));
+    let command = s.effects.iter().find_map(|effect| match effect {
+        Effect::Spawn { command, .. } => Some(command.program.clone()),
+        _ => None,
+    });
+    assert_eq!(command.as_deref(), Some("/kept/a-1"));
+}
+
+#[test]
+fn a_dependent_waits_again_when_the_dependency_is_rebuilt() {
+    let mut s = Scenario::of([service("a").built(), service("b").needs("a")]);
+    s.event(Event::BuildEnded { ok: false });
+    assert_eq!(s.failure("b"), Some(Failure::Dependency));
+    s.built("a", 1);
+    assert_eq!(s.phase("b"), Phase::Waiting);
+    s.start("a");
+    assert_eq!(s.spawned(), ["b"]);
+}
+
+#[test]
+fn a_job_runs_once_until_its_program_changes() {
+    let mut s = Scenario::up([service("job").built().job(), service("a").needs("job")]);
+    let again = || [service("job").built().job(), service("a").needs("job")];
+    s.apply(again());
+    assert_eq!(s.phase("job"), Phase::Succeeded);
+    s.built("job", 1);
+    assert_eq!((s.run("job"), s.spawned().len()), (1, 0));
+    s.apply(again());
+    s.built("job", 2);
+    assert_eq!(s.spawned(), ["job"]);
+    assert_eq!(s.phase("a"), Phase::Ready);
+}
+
+#[test]
+fn a_program_that_waits_for_a_job_waits_for_the_new_one() {
+    let mut s = Scenario::up([service("job").built().job(), service("a").needs("job")]);
+    s.take_down(&["a"]);
+    s.end("a", Exit::Signal(15));
+    s.apply([service("job").built().job(), service("a").needs("job")]);
+    assert_eq!(s.phase("a"), Phase::Waiting);
+    s.built("job", 2);
+    s.start("job");
+    s.end("job", Exit::Code(0));
+    assert_eq!(s.spawned(), ["a"]);
+}

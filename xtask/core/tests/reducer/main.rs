@@ -1,0 +1,17 @@
+//! What the reducer does, one sentence a test.
+//!
+//! Whether these sentences hold together at any time and in any order is shown by the
+//! simulation.
+
+#![allow(clippy::unwrap_used)]
+
+mod bring_up;
+mod builds;
+mod crashes;
+mod ports;
+mod replacement;
+mod reports;
+mod scenario;
+#[path = "../support/mod.rs"]
+mod support;
+mod take_down;

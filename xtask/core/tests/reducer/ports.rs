@@ -1,0 +1,123 @@
+//! Ports are asked for early, filled in, given back, and asked for again.
+
+use xtask_core::plan::Probe;
+use xtask_core::snapshot::{Failure, Phase};
+use xtask_core::stack::{BindFailure, Effect, Event, Exit};
+
+use crate::scenario::Scenario;
+use crate::support::{With, service};
+
+fn env(effects: &[Effect], name: &str) -> Option<String> {
+    effects.iter().find_map(|effect| match effect {
+        Effect::Spawn { command, .. } => {
+            command.env.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone())
+        }
+        _ => None,
+    })
+}
+
+#[test]
+fn every_port_is_asked_for_before_anything_is_built() {
+    let s = Scenario::of([
+        service("a").built().port(Some(5000)).activated(),
+        service("b").built().port(None).needs("a"),
+        service("c").needs("b").port(None),
+    ]);
+    assert_eq!(s.asked_ports(), ["a", "b", "c"]);
+}
+
+#[test]
+fn a_service_waits_for_the_addresses_it_is_given() {
+    let mut s =
+        Scenario::of([service("a").using("b").calls("B", "b").port(None), service("b").port(None)]);
+    s.bind("a", &[4001]);
+    assert_eq!(s.spawned(), [""; 0]);
+    assert_eq!(s.snapshot("a").waiting_on, ["b (address)"]);
+    s.bind("b", &[4002]);
+    assert_eq!(s.spawned().len(), 2);
+    assert_eq!(env(&s.effects, "B").as_deref(), Some("4002"));
+    assert_eq!(s.snapshot("b").url.as_deref(), Some("http://127.0.0.1:4002"));
+}
+
+#[test]
+fn an_inherited_socket_is_probed_through_its_queue() {
+    let http = Probe::Http { path: "/readyz".to_owned(), status: vec![200], port: 0 };
+    let mut s = Scenario::of([service("a").port(None).activated().probe(http)]);
+    s.bind("a", &[4001]);
+    let Some(Effect::Spawn { command, probes, .. }) = s.effects.first() else { panic!() };
+    assert_eq!(command.sockets, ["http"]);
+    assert!(probes[0].queued);
+    assert_eq!(probes[0].address, Some(("127.0.0.1".to_owned(), 4001)));
+}
+
+#[test]
+fn a_held_port_fails_the_service_even_while_it_is_built() {
+    let mut s = Scenario::of([service("a").built().port(Some(5000)), service("b").needs("a")]);
+    let failure = BindFailure::Held { port: 5000, holder: None };
+    s.event(Event::BindFailed { service: "a".into(), failure });
+    assert_eq!(s.failure("a"), Some(Failure::Port));
+    assert_eq!(s.failure("b"), Some(Failure::Dependency));
+    s.built("a", 1);
+    assert_eq!(s.spawned(), [""; 0]);
+    s.restart(&["a"]);
+    assert_eq!(s.asked_ports(), ["a"]);
+    s.bind("a", &[5000]);
+    assert_eq!(s.spawned(), ["a"]);
+}
+
+#[test]
+fn other_trouble_with_a_port_is_a_failed_start() {
+    let mut s = Scenario::of([service("a").port(Some(80))]);
+    let failure = BindFailure::Other { port: 80, error: "permission denied".to_owned() };
+    s.event(Event::BindFailed { service: "a".into(), failure });
+    assert_eq!(s.failure("a"), Some(Failure::Start));
+    assert_eq!(s.reason("a"), "port 80 could not be bound: permission denied");
+}
+
+#[test]
+fn a_service_that_is_given_up_closes_its_sockets_and_keeps_its_number() {
+    let mut s = Scenario::up([service("a").port(None).activated()]);
+    for _ in 0..5 {
+        s.crash("a");
+        s.pass(core::time::Duration::from_secs(4));
+        s.start("a");
+    }
+    s.crash("a");
+    assert_eq!(s.failure("a"), Some(Failure::Died));
+    assert_eq!(s.unbound(), ["a"]);
+    s.restart(&["a"]);
+    let number = s.effects.iter().find_map(|effect| match effect {
+        Effect::Bind { ports, .. } => ports[0].number,
+        _ => None,
+    });
+    assert_eq!(number, Some(40_000), "others were started with it");
+    let failure = BindFailure::Held { port: 40_000, holder: None };
+    s.event(Event::BindFailed { service: "a".into(), failure });
+    assert_eq!(s.asked_ports(), ["a"], "any other will do");
+    s.bind("a", &[40_001]);
+    assert_eq!(s.spawned(), ["a"]);
+}
+
+#[test]
+fn changed_ports_are_bound_anew_after_the_stop_and_told_to_who_knows_them() {
+    let b = || service("b").using("a").calls("A", "a");
+    let mut s = Scenario::up([service("a").port(Some(5000)), b()]);
+    s.apply([service("a").port(Some(6000)), b()]);
+    assert_eq!(s.told(), ["a"]);
+    s.end("a", Exit::Signal(15));
+    assert_eq!((s.unbound(), s.asked_ports()), (vec!["a".to_owned()], vec!["a".to_owned()]));
+    s.bind("a", &[6000]);
+    assert_eq!((s.spawned(), s.told()), (vec!["a".to_owned()], vec!["b".to_owned()]));
+    s.end("b", Exit::Signal(15));
+    assert_eq!(env(&s.effects, "A").as_deref(), Some("6000"));
+}
+
+#[test]
+fn taken_down_means_closed() {
+    let mut s = Scenario::up([service("a").port(Some(5000)).activated()]);
+    s.take_down(&["a"]);
+    assert_eq!(s.unbound(), [""; 0], "not while it runs");
+    s.end("a", Exit::Signal(15));
+    assert_eq!(s.unbound(), ["a"]);
+    assert_eq!(s.phase("a"), Phase::Stopped);
+}

@@ -1,0 +1,94 @@
+//! A new run for a service that stays wanted.
+
+use std::time::Duration;
+
+use xtask_core::plan::Probe;
+use xtask_core::snapshot::Phase;
+use xtask_core::stack::Exit;
+
+use crate::scenario::Scenario;
+use crate::support::{With, service};
+
+#[test]
+fn a_restart_leaves_dependents_alone() {
+    let mut s = Scenario::up([service("a"), service("b").needs("a")]);
+    s.restart(&["a"]);
+    assert_eq!(s.told(), ["a"]);
+    assert_eq!(s.phase("b"), Phase::Ready);
+    s.end("a", Exit::Signal(15));
+    assert_eq!(s.spawned(), ["a"]);
+}
+
+#[test]
+fn dependents_that_ask_for_it_stop_first_and_start_after() {
+    let a = service("a").probe(Probe::Notify);
+    let mut s = Scenario::up([a, service("b").restarts_with("a"), service("c").restarts_with("b")]);
+    s.restart(&["a"]);
+    assert_eq!(s.told(), ["c"]);
+    s.end("c", Exit::Signal(15));
+    assert_eq!((s.told(), s.spawned().len()), (vec!["b".to_owned()], 0));
+    s.end("b", Exit::Signal(15));
+    assert_eq!(s.told(), ["a"]);
+    s.end("a", Exit::Signal(15));
+    assert_eq!(s.spawned(), ["a"]);
+    s.start("a");
+    s.pass_probe("a", 0);
+    assert_eq!(s.spawned(), ["b"]);
+    s.start("b");
+    assert_eq!(s.spawned(), ["c"]);
+}
+
+#[test]
+fn a_crash_restarts_them_too_and_waits_for_their_end() {
+    let mut s = Scenario::up([service("a"), service("b").restarts_with("a")]);
+    s.crash("a");
+    assert_eq!(s.phase("a"), Phase::Backoff);
+    s.pass(Duration::from_secs(1));
+    assert_eq!(s.spawned(), [""; 0]);
+    assert_eq!(s.snapshot("a").waiting_on, ["`b` to stop"]);
+    s.end("b", Exit::Signal(15));
+    assert_eq!(s.spawned(), ["a"]);
+}
+
+#[test]
+fn several_restarted_at_once_stop_in_reverse_order() {
+    let mut s = Scenario::up([service("a"), service("b").needs("a")]);
+    s.restart(&["a", "b"]);
+    assert_eq!(s.told(), ["b"]);
+    s.end("b", Exit::Signal(15));
+    assert_eq!(s.told(), ["a"]);
+    assert_eq!(s.spawned(), [""; 0], "its dependency is about to stop");
+    s.end("a", Exit::Signal(15));
+    s.start("a");
+    assert_eq!(s.spawned(), ["b"]);
+}
+
+#[test]
+fn restarting_a_job_runs_it_again() {
+    let mut s = Scenario::up([service("job").job()]);
+    assert_eq!(s.phase("job"), Phase::Succeeded);
+    s.restart(&["job"]);
+    assert_eq!((s.spawned(), s.run("job")), (vec!["job".to_owned()], 2));
+}
+
+#[test]
+fn a_restart_of_what_was_taken_down_wants_it_again() {
+    let mut s = Scenario::up([service("a")]);
+    s.take_down(&["a"]);
+    s.end("a", Exit::Signal(15));
+    s.restart(&["a"]);
+    assert_eq!(s.spawned(), ["a"]);
+}
+
+#[test]
+fn a_dependent_of_what_was_taken_down_alone_fails_instead_of_waiting() {
+    let mut s = Scenario::up([service("a"), service("b").needs("a")]);
+    let event = xtask_core::stack::Event::TakeDown { services: vec!["a".into()], only: true };
+    s.event(event);
+    s.end("a", Exit::Signal(15));
+    s.restart(&["b"]);
+    s.end("b", Exit::Signal(15));
+    assert_eq!(s.reason("b"), "`a` was taken down");
+    s.restart(&["a"]);
+    assert_eq!(s.phase("b"), Phase::Waiting);
+}

@@ -1,0 +1,93 @@
+//! What is said: nonsense, phases, explanations, changes.
+
+use std::time::Duration;
+
+use xtask_core::explain::Cause;
+use xtask_core::plan::{Condition, Probe};
+use xtask_core::snapshot::Phase;
+use xtask_core::stack::{Event, Exit};
+
+use crate::scenario::Scenario;
+use crate::support::{With, service};
+
+#[test]
+fn nonsense_is_said_and_survived() {
+    let mut s = Scenario::up([service("a")]);
+    for event in [
+        Event::Restart { services: vec!["nobody".into()] },
+        Event::Linked { service: "a".into(), path: String::new() },
+        Event::Bound { service: "a".into(), ports: vec![1] },
+        Event::Started { service: "a".into(), run: 9, pid: 1 },
+        Event::Started { service: "a".into(), run: 1, pid: 1 },
+        Event::ProbePassed { service: "a".into(), run: 1, probe: 5 },
+        Event::Apply { plan: crate::support::plan([service("x").needs("y")]) },
+        Event::Apply {
+            plan: crate::support::plan([service("x").needs("y"), service("y").needs("x")]),
+        },
+    ] {
+        s.event(event.clone());
+        assert_eq!(s.unexpected().len(), 1, "{event:?}");
+    }
+    assert_eq!(s.phase("a"), Phase::Ready);
+}
+
+#[test]
+fn events_of_runs_that_are_over_are_dropped_without_a_word() {
+    let mut s = Scenario::up([service("a")]);
+    s.crash("a");
+    s.pass(Duration::from_secs(1));
+    s.event(Event::Exited { service: "a".into(), run: 1, exit: Exit::Code(1) });
+    assert_eq!(s.effects, []);
+    assert_eq!(s.phase("a"), Phase::Starting);
+}
+
+#[test]
+fn each_change_of_phase_is_reported_once() {
+    let mut s = Scenario::of([service("a")]);
+    assert_eq!(s.phases(), [("a".to_owned(), Phase::Starting)]);
+    s.start("a");
+    assert_eq!(s.phases(), [("a".to_owned(), Phase::Ready)]);
+    s.event(Event::Status { service: "a".into(), run: 1, status: "idle".to_owned() });
+    assert_eq!(s.phases(), []);
+    assert_eq!(s.snapshot("a").status.as_deref(), Some("idle"));
+}
+
+#[test]
+fn changes_are_told_once() {
+    let mut s = Scenario::up([service("a"), service("b")]);
+    s.stack.take_changed();
+    s.crash("b");
+    let changed: Vec<String> = s.stack.take_changed().iter().map(ToString::to_string).collect();
+    assert_eq!(changed, ["b"]);
+    assert_eq!(s.stack.take_changed(), []);
+}
+
+#[test]
+fn an_explanation_goes_down_to_what_can_be_changed() {
+    let mut s = Scenario::of([
+        service("a").probe(Probe::Log { pattern: "up".to_owned() }),
+        service("b").needs("a"),
+        service("c").needs("b"),
+    ]);
+    s.start("a");
+    s.seen("a", 0, "`starting`");
+    let c = s.stack.explain("c").unwrap();
+    let Cause::Dependency { condition: Condition::Ready, because: b } = &c.causes[0] else {
+        panic!("{c:?}")
+    };
+    let Cause::Dependency { because: a, .. } = &b.causes[0] else { panic!("{b:?}") };
+    let seen = "line that matches `up`: `starting`".to_owned();
+    assert_eq!((&*a.service, a.causes.as_slice()), ("a", [Cause::Probe { seen }].as_slice()));
+    assert!(s.stack.explain("nobody").is_none());
+    let json = serde_json::to_string(&c).unwrap();
+    assert!(json.contains(r#""cause":"dependency","condition":"ready""#), "{json}");
+}
+
+#[test]
+fn services_stand_in_the_order_of_the_plan() {
+    let mut s = Scenario::of([service("z"), service("a").needs("z")]);
+    s.apply([service("m")]);
+    let names: Vec<_> =
+        s.stack.snapshot().services.iter().map(|service| service.name.to_string()).collect();
+    assert_eq!(names, ["m", "z", "a"]);
+}

@@ -1,0 +1,302 @@
+//! A stack, a clock, and a record of what it asked for, so that a test reads as a
+//! story.
+//!
+//! The world answers only what a test lets it answer, except that ports are bound at
+//! once where a test says so.
+
+use std::time::Duration;
+
+use xtask_core::name::Name;
+use xtask_core::plan::{Program, Service};
+use xtask_core::snapshot::{Failure, Phase, ServiceSnapshot, State};
+use xtask_core::stack::{Artifact, Effect, Event, Exit, Report, Run, Signal, Stack};
+
+use crate::support;
+
+pub(crate) struct Scenario {
+    pub(crate) stack: Stack,
+    pub(crate) now: Duration,
+    /// What the last event caused.
+    pub(crate) effects: Vec<Effect>,
+    /// Everything that was caused.
+    pub(crate) all: Vec<Effect>,
+    next_pid: u32,
+}
+
+impl Scenario {
+    /// A stack with these services applied.
+    pub(crate) fn of(services: impl Into<Vec<Service>>) -> Self {
+        let mut scenario = Self {
+            stack: Stack::new(),
+            now: Duration::ZERO,
+            effects: Vec::new(),
+            all: Vec::new(),
+            next_pid: 100,
+        };
+        scenario.apply(services);
+        scenario
+    }
+
+    /// As `of`, and every service starts and every job succeeds at once.
+    pub(crate) fn up(services: impl Into<Vec<Service>>) -> Self {
+        let services = services.into();
+        let built: Vec<Name> = services
+            .iter()
+            .filter(|service| matches!(service.program, Program::Artifact { .. }))
+            .map(|service| service.name.clone())
+            .collect();
+        let mut scenario = Self::of(services);
+        for name in built {
+            scenario.linked(&name);
+        }
+        scenario.let_it_happen();
+        scenario
+    }
+
+    pub(crate) fn apply(&mut self, services: impl Into<Vec<Service>>) {
+        self.event(Event::Apply { plan: support::plan(services) });
+    }
+
+    /// One event now; what it caused is in `effects`. A fixed point follows every event.
+    pub(crate) fn event(&mut self, event: Event) {
+        self.effects.clear();
+        self.stack.step(self.now, event, &mut self.effects);
+        self.all.extend(self.effects.iter().cloned());
+        let mut more = Vec::new();
+        self.stack.step(self.now, Event::Tick, &mut more);
+        assert_eq!(more, [], "a second look changed something");
+        self.stack.clone().sweep(&mut more);
+        assert_eq!(more, [], "the worklist forgot something");
+    }
+
+    /// Time passes, tick by tick as the stack wants them. What all of it caused is in
+    /// `effects`.
+    pub(crate) fn pass(&mut self, time: Duration) {
+        let end = self.now + time;
+        let mut caused = Vec::new();
+        while let Some(next) = self.stack.next_deadline().filter(|next| *next <= end) {
+            self.now = next;
+            self.event(Event::Tick);
+            caused.append(&mut self.effects);
+        }
+        self.now = end;
+        self.event(Event::Tick);
+        caused.append(&mut self.effects);
+        self.effects = caused;
+    }
+
+    pub(crate) fn bind(&mut self, name: &str, ports: &[u16]) {
+        self.event(Event::Bound { service: name.into(), ports: ports.to_vec() });
+    }
+
+    pub(crate) fn start(&mut self, name: &str) {
+        self.next_pid += 1;
+        let (service, run, pid) = (Name::from(name), self.run(name), self.next_pid);
+        self.event(Event::Started { service, run, pid });
+    }
+
+    pub(crate) fn pass_probe(&mut self, name: &str, probe: usize) {
+        let (service, run) = (Name::from(name), self.run(name));
+        self.event(Event::ProbePassed { service, run, probe });
+    }
+
+    pub(crate) fn seen(&mut self, name: &str, probe: usize, seen: &str) {
+        let (service, run) = (Name::from(name), self.run(name));
+        self.event(Event::ProbeSeen { service, run, probe, seen: seen.to_owned() });
+    }
+
+    pub(crate) fn exited(&mut self, name: &str, exit: Exit) {
+        let (service, run) = (Name::from(name), self.run(name));
+        self.event(Event::Exited { service, run, exit });
+    }
+
+    pub(crate) fn gone(&mut self, name: &str) {
+        let (service, run) = (Name::from(name), self.run(name));
+        self.event(Event::Gone { service, run });
+    }
+
+    /// The leader ends and nothing is left. What both caused is in `effects`.
+    pub(crate) fn end(&mut self, name: &str, exit: Exit) {
+        self.exited(name, exit);
+        let mut caused = core::mem::take(&mut self.effects);
+        self.gone(name);
+        caused.append(&mut self.effects);
+        self.effects = caused;
+    }
+
+    pub(crate) fn crash(&mut self, name: &str) {
+        self.end(name, Exit::Code(1));
+    }
+
+    pub(crate) fn linked(&mut self, name: &str) {
+        self.event(Event::Linked { service: name.into(), path: format!("/target/{name}") });
+    }
+
+    pub(crate) fn accepted(&mut self, name: &str, content: u64) {
+        let artifact = Artifact { path: format!("/kept/{name}-{content}"), content };
+        self.event(Event::Accepted { service: name.into(), artifact });
+    }
+
+    /// Linked and accepted.
+    pub(crate) fn built(&mut self, name: &str, content: u64) {
+        self.linked(name);
+        self.accepted(name, content);
+    }
+
+    pub(crate) fn restart(&mut self, names: &[&str]) {
+        self.event(Event::Restart { services: list(names) });
+    }
+
+    pub(crate) fn take_down(&mut self, names: &[&str]) {
+        self.event(Event::TakeDown { services: list(names), only: false });
+    }
+
+    /// Everything that was asked for and not answered is answered well, until nothing is
+    /// left to answer.
+    pub(crate) fn let_it_happen(&mut self) {
+        let mut open = self.all.clone();
+        while !open.is_empty() {
+            for effect in core::mem::take(&mut open) {
+                let before = self.all.len();
+                self.answer(effect);
+                open.extend_from_slice(&self.all[before..]);
+            }
+        }
+    }
+
+    fn answer(&mut self, effect: Effect) {
+        match effect {
+            Effect::Accept { service, .. } => self.accepted(&service, 1),
+            Effect::Bind { service, ports, .. } => {
+                let numbers: Vec<u16> =
+                    ports.iter().map(|port| port.number.unwrap_or(40_000)).collect();
+                self.bind(&service, &numbers);
+            }
+            Effect::Spawn { service, run, probes, .. } if run == self.run(&service) => {
+                self.start(&service);
+                for probe in probes {
+                    self.pass_probe(&service, probe.index);
+                }
+                if self.snapshot(&service).kind == xtask_core::plan::Kind::Job {
+                    self.end(&service, Exit::Code(0));
+                }
+            }
+            Effect::Probe { service, probes, .. } => {
+                for probe in probes {
+                    self.pass_probe(&service, probe.index);
+                }
+            }
+            Effect::Spawn { .. }
+            | Effect::Unbind { .. }
+            | Effect::StopProbes { .. }
+            | Effect::Signal { .. }
+            | Effect::Report(_)
+            | Effect::End => {}
+        }
+    }
+
+    pub(crate) fn snapshot(&self, name: &str) -> ServiceSnapshot {
+        self.stack.service_snapshot(name).unwrap()
+    }
+
+    pub(crate) fn phase(&self, name: &str) -> Phase {
+        self.snapshot(name).phase
+    }
+
+    pub(crate) fn state(&self) -> State {
+        self.stack.snapshot().state
+    }
+
+    pub(crate) fn run(&self, name: &str) -> Run {
+        self.snapshot(name).run
+    }
+
+    pub(crate) fn reason(&self, name: &str) -> String {
+        self.snapshot(name).reason.unwrap_or_default()
+    }
+
+    pub(crate) fn failure(&self, name: &str) -> Option<Failure> {
+        self.snapshot(name).failure
+    }
+
+    /// Whom the last event started.
+    pub(crate) fn spawned(&self) -> Vec<String> {
+        self.named(|effect| match effect {
+            Effect::Spawn { service, .. } => Some(service),
+            _ => None,
+        })
+    }
+
+    /// Whom the last event told to stop.
+    pub(crate) fn told(&self) -> Vec<String> {
+        self.named(|effect| match effect {
+            Effect::Signal { service, signal: Signal::Stop(_), .. } => Some(service),
+            _ => None,
+        })
+    }
+
+    /// Whom the last event killed.
+    pub(crate) fn killed(&self) -> Vec<String> {
+        self.named(|effect| match effect {
+            Effect::Signal { service, signal: Signal::Kill, .. } => Some(service),
+            _ => None,
+        })
+    }
+
+    /// Whose sockets the last event closed.
+    pub(crate) fn unbound(&self) -> Vec<String> {
+        self.named(|effect| match effect {
+            Effect::Unbind { service } => Some(service),
+            _ => None,
+        })
+    }
+
+    /// For whom the last event asked for ports.
+    pub(crate) fn asked_ports(&self) -> Vec<String> {
+        self.named(|effect| match effect {
+            Effect::Bind { service, .. } => Some(service),
+            _ => None,
+        })
+    }
+
+    /// Who was said to run already.
+    pub(crate) fn already(&self) -> Vec<String> {
+        self.named(|effect| match effect {
+            Effect::Report(Report::AlreadyRunning { service }) => Some(service),
+            _ => None,
+        })
+    }
+
+    /// What the last event should not have been.
+    pub(crate) fn unexpected(&self) -> Vec<String> {
+        let reports = self.effects.iter().filter_map(|effect| match effect {
+            Effect::Report(Report::Unexpected { what }) => Some(what.clone()),
+            _ => None,
+        });
+        reports.collect()
+    }
+
+    /// The phases that the last event reported.
+    pub(crate) fn phases(&self) -> Vec<(String, Phase)> {
+        let reports = self.effects.iter().filter_map(|effect| match effect {
+            Effect::Report(Report::Phase { service, phase, .. }) => {
+                Some((service.to_string(), *phase))
+            }
+            _ => None,
+        });
+        reports.collect()
+    }
+
+    /// How often the stack ended.
+    pub(crate) fn ends(&self) -> usize {
+        self.all.iter().filter(|effect| **effect == Effect::End).count()
+    }
+
+    fn named(&self, pick: impl Fn(&Effect) -> Option<&Name>) -> Vec<String> {
+        self.effects.iter().filter_map(pick).map(ToString::to_string).collect()
+    }
+}
+
+fn list(names: &[&str]) -> Vec<Name> {
+    names.iter().map(|name| Name::from(*name)).collect()
+}

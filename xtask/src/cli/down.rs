@@ -1,0 +1,140 @@
+//! `down`: stops services, or everything, and waits until it is gone.
+//!
+//! That nothing runs is what was asked for: it is said, and the exit code is 0.
+
+use std::io;
+use std::path::Path;
+
+use anyhow::Context;
+use clap::Args;
+use xtask_client::StackPaths;
+use xtask_client::connection::update;
+use xtask_client::protocol::Request;
+use xtask_client::snapshot::{Phase, Snapshot};
+
+use super::exit::Exit;
+use super::wait::{unknown_service, wanted};
+use super::{Global, block_on, locate};
+use crate::supervisor::launch::{Session, connect};
+use crate::view::progress;
+use crate::view::style::{self, GOOD};
+
+/// `down`
+#[derive(Debug, Args)]
+pub(crate) struct DownArgs {
+    /// The services, and what depends on them [default: the whole stack]
+    #[arg(value_name = "SERVICE")]
+    services: Vec<String>,
+    /// Leave the dependents of SERVICE up
+    #[arg(long, requires = "services")]
+    only: bool,
+    /// Delete the stack's data too
+    #[arg(long, conflicts_with = "services")]
+    data: bool,
+    /// Kill instead of stopping in order
+    #[arg(long, conflicts_with = "services")]
+    now: bool,
+}
+
+pub(crate) fn run(global: &Global, args: &DownArgs) -> anyhow::Result<Exit> {
+    let paths = locate::stack_paths(global)?;
+    block_on(async {
+        let exit = match connect(&paths).await? {
+            None => {
+                style::tell(&format!("nothing is running as stack `{}`", paths.stack()));
+                Exit::DONE
+            }
+            Some(session) if args.services.is_empty() => whole(session, args.now).await?,
+            Some(session) => some(session, args).await?,
+        };
+        if args.data && exit == Exit::DONE {
+            delete_data(&paths)?;
+        }
+        Ok(exit)
+    })
+}
+
+async fn whole(mut session: Session, now: bool) -> anyhow::Result<Exit> {
+    session.connection.send(Request::Shutdown { now }).await?;
+    let stack = session.snapshot.stack.clone();
+    watch_end(&mut session).await?;
+    style::say(GOOD, "Down", &format!("stack `{stack}`"));
+    Ok(Exit::DONE)
+}
+
+/// Says what stops until the supervisor is gone.
+pub(crate) async fn watch_end(session: &mut Session) -> anyhow::Result<()> {
+    while let Some(answer) = session.connection.next().await? {
+        take(&mut session.snapshot, answer.reply);
+    }
+    session.supervisor.gone().await;
+    Ok(())
+}
+
+async fn some(mut session: Session, args: &DownArgs) -> anyhow::Result<Exit> {
+    let names = match wanted(&session.snapshot, &args.services) {
+        Ok(names) => names,
+        Err(unknown) => return Ok(unknown_service(&unknown, &session.snapshot)),
+    };
+    let request = Request::TakeDown { services: names.clone(), only: args.only };
+    let id = session.connection.send(request).await?;
+    let mut taken = false;
+    loop {
+        let gone = |service: &xtask_client::snapshot::ServiceSnapshot| {
+            !service.wanted && service.pid.is_none() && service.phase != Phase::Stopping
+        };
+        if taken && names.iter().filter_map(|name| session.snapshot.service(name)).all(gone) {
+            return Ok(Exit::DONE);
+        }
+        match session.connection.next().await? {
+            None => return Ok(Exit::DONE),
+            Some(answer) if answer.id == id => taken = true,
+            Some(answer) => take(&mut session.snapshot, answer.reply),
+        }
+    }
+}
+
+fn take(snapshot: &mut Snapshot, reply: xtask_client::protocol::Reply) {
+    let before = snapshot.clone();
+    if update(snapshot, reply) {
+        for service in &snapshot.services {
+            if matches!(service.phase, Phase::Stopped | Phase::Failed)
+                && let Some((color, verb, text)) =
+                    progress::step(before.service(&service.name), service)
+            {
+                style::say(color, verb, &text);
+            }
+        }
+    }
+}
+
+fn delete_data(paths: &StackPaths) -> anyhow::Result<()> {
+    let data = paths.data();
+    let size = match folder_size(&data) {
+        Ok(size) => size,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            style::tell(&format!("there is no data of stack `{}`", paths.stack()));
+            return Ok(());
+        }
+        Err(error) => return Err(error).with_context(|| format!("cannot read `{}`", data.display())),
+    };
+    let text = format!("`{}` ({} files, {} bytes)", data.display(), size.0, size.1);
+    style::say(GOOD, "Deleting", &text);
+    std::fs::remove_dir_all(&data).with_context(|| format!("cannot delete `{}`", data.display()))
+}
+
+/// Files, and bytes in them.
+fn folder_size(folder: &Path) -> io::Result<(u64, u64)> {
+    let mut size = (0, 0);
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let found = entry.metadata()?;
+        if found.is_dir() {
+            let (files, bytes) = folder_size(&entry.path())?;
+            size = (size.0 + files, size.1 + bytes);
+        } else {
+            size = (size.0 + 1, size.1 + found.len());
+        }
+    }
+    Ok(size)
+}

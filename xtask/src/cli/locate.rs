@@ -1,0 +1,77 @@
+//! Which workspace and which stack a command is about.
+//!
+//! It asks cargo, which knows workspaces better than any walk up the folders. Commands
+//! that need the services' metadata load a plan instead.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, bail};
+use xtask_client::StackPaths;
+use xtask_client::connection::Connection;
+
+use super::Global;
+use super::exit::Exit;
+use super::print::error_with_hint;
+use crate::supervisor::launch::{Session, connect};
+
+/// The cargo to call: the one that called this program, or the first in `PATH`.
+pub(crate) fn cargo() -> PathBuf {
+    std::env::var_os("CARGO").filter(|cargo| !cargo.is_empty()).unwrap_or("cargo".into()).into()
+}
+
+/// The root of the workspace.
+///
+/// # Errors
+/// Cargo's own words.
+pub(crate) fn workspace_root(global: &Global) -> anyhow::Result<PathBuf> {
+    let cargo = cargo();
+    let mut command = Command::new(&cargo);
+    command.args(["locate-project", "--workspace", "--message-format", "plain"]);
+    if let Some(path) = &global.manifest_path {
+        command.arg("--manifest-path").arg(path);
+    }
+    let output =
+        command.output().with_context(|| format!("cannot start `{}`", cargo.display()))?;
+    if !output.status.success() {
+        bail!("{}", String::from_utf8_lossy(&output.stderr).trim().trim_start_matches("error: "));
+    }
+    let manifest = String::from_utf8_lossy(&output.stdout);
+    match Path::new(manifest.trim()).parent() {
+        Some(root) => Ok(root.to_path_buf()),
+        None => bail!("`cargo locate-project` answered with nothing"),
+    }
+}
+
+/// Where the stack that the command is about keeps its files.
+///
+/// # Errors
+/// As for [`workspace_root`], and when there is no place for state.
+pub(crate) fn stack_paths(global: &Global) -> anyhow::Result<StackPaths> {
+    Ok(StackPaths::of(&workspace_root(global)?, &global.stack)?)
+}
+
+/// Says that nothing runs.
+pub(crate) fn nothing_runs(paths: &StackPaths) -> Exit {
+    error_with_hint(
+        &format!("nothing is running as stack `{}`", paths.stack()),
+        "`cargo xtask up` starts it",
+    );
+    Exit::NOTHING_RUNS
+}
+
+/// A connection to the running stack, or the words that there is none.
+///
+/// # Errors
+/// When a supervisor is there and does not answer.
+pub(crate) async fn open(paths: &StackPaths) -> anyhow::Result<Result<Connection, Exit>> {
+    Ok(Connection::open(paths).await?.ok_or_else(|| nothing_runs(paths)))
+}
+
+/// A watching connection to the running stack, or the words that there is none.
+///
+/// # Errors
+/// When a supervisor is there and does not answer.
+pub(crate) async fn watch(paths: &StackPaths) -> anyhow::Result<Result<Session, Exit>> {
+    Ok(connect(paths).await?.ok_or_else(|| nothing_runs(paths)))
+}

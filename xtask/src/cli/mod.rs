@@ -1,0 +1,160 @@
+//! The command line: what can be asked, and which file answers.
+//!
+//! A file a command. Arguments are checked here as far as they make sense by
+//! themselves; whether they fit the workspace is the plan's affair.
+
+mod check;
+mod ci;
+mod down;
+mod exit;
+mod explain;
+mod follow;
+mod graph;
+mod help;
+mod interrupt;
+mod locate;
+mod logs;
+mod print;
+mod restart;
+mod status;
+mod supervise;
+mod test;
+mod test_deaths;
+mod test_e2e;
+mod test_process;
+mod test_runner;
+mod test_stack;
+mod test_workspace;
+mod up;
+mod wait;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use xtask_client::paths::check_stack_name;
+
+pub(crate) use exit::Exit;
+
+use crate::view::style::{self, ColorWhen};
+
+/// The tool's command line.
+#[derive(Debug, Parser)]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    about = "Starts, watches and tests the services of this workspace",
+    version,
+    help_template = help::TEMPLATE,
+    after_help = help::MORE,
+    disable_help_subcommand = true,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What every command takes.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Global {
+    /// The Cargo.toml of the workspace, or of a member [default: found from here upwards]
+    #[arg(long, global = true, value_name = "PATH", help_heading = "Everywhere")]
+    pub(crate) manifest_path: Option<PathBuf>,
+    /// The name of the stack
+    #[arg(long, global = true, value_name = "NAME", default_value = "dev",
+        value_parser = stack_name, help_heading = "Everywhere")]
+    pub(crate) stack: String,
+    /// When to use colours
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto",
+        help_heading = "Everywhere")]
+    pub(crate) color: ColorWhen,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Build and start services, each as soon as it can be
+    Up(up::UpArgs),
+    /// Stop services, dependents first
+    Down(down::DownArgs),
+    /// Show what runs
+    Status(status::StatusArgs),
+    /// Show what services printed
+    Logs(logs::LogsArgs),
+    /// Start a new run of services
+    Restart(restart::RestartArgs),
+    /// Test against an isolated copy of the stack
+    TestE2e(test_e2e::TestE2eArgs),
+    /// Show every setting of a service and where it comes from
+    Explain(explain::ExplainArgs),
+
+    /// Wait until services are ready
+    #[command(hide = true)]
+    Wait(wait::WaitArgs),
+    /// Draw the graph of services
+    #[command(hide = true)]
+    Graph(graph::GraphArgs),
+    /// Find mistakes in the metadata
+    #[command(hide = true)]
+    Check(check::CheckArgs),
+    /// Run the workspace's tests, then test-e2e
+    #[command(hide = true)]
+    Test(test::TestArgs),
+    /// Run what continuous integration runs
+    #[command(hide = true)]
+    Ci(ci::CiArgs),
+
+    /// Own a stack; started by `up`
+    #[command(hide = true)]
+    Supervise(supervise::SuperviseArgs),
+}
+
+/// Reads the command line and does what it says.
+pub(crate) fn run() -> Exit {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return if error.use_stderr() { Exit::USAGE } else { Exit::DONE };
+        }
+    };
+    style::choose(cli.global.color);
+    match dispatch(cli) {
+        Ok(exit) => exit,
+        Err(error) if print::is_broken_pipe(&error) => Exit::DONE,
+        Err(error) => {
+            print::error(&error);
+            Exit::FAILED
+        }
+    }
+}
+
+fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
+    let global = &cli.global;
+    match cli.command {
+        Command::Up(args) => up::run(global, &args),
+        Command::Down(args) => down::run(global, &args),
+        Command::Status(args) => status::run(global, &args),
+        Command::Logs(args) => logs::run(global, &args),
+        Command::Restart(args) => restart::run(global, &args),
+        Command::TestE2e(args) => test_e2e::run(global, &args),
+        Command::Explain(args) => explain::run(global, &args),
+        Command::Wait(args) => wait::run(global, &args),
+        Command::Graph(args) => graph::run(global, &args),
+        Command::Check(args) => check::run(global, &args),
+        Command::Test(args) => test::run(global, &args),
+        Command::Ci(args) => ci::run(global, &args),
+        Command::Supervise(args) => supervise::run(&args),
+    }
+}
+
+/// A runtime of one thread, for commands that wait.
+fn block_on<T>(task: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(task)
+}
+
+fn stack_name(text: &str) -> Result<String, &'static str> {
+    check_stack_name(text).map(|()| text.to_string())
+}

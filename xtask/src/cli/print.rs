@@ -1,0 +1,61 @@
+//! What commands write: what was asked on standard output, the rest on standard error.
+//!
+//! A reader that goes away is no failure: whoever writes to it ends, and well.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+use crate::view::style::{BAD, BOLD, RESET, tell};
+
+/// Writes to standard output, colours taken out where nobody wants them.
+///
+/// # Errors
+/// When nobody reads it any more.
+pub(crate) fn out(text: &str) -> io::Result<()> {
+    let mut stream = anstream::stdout().lock();
+    stream.write_all(text.as_bytes())?;
+    stream.flush()
+}
+
+/// Writes one JSON value and a line's end to standard output.
+///
+/// # Errors
+/// When nobody reads it any more.
+pub(crate) fn json(value: &impl Serialize) -> anyhow::Result<()> {
+    let mut line = serde_json::to_string(value)?;
+    line.push('\n');
+    Ok(out(&line)?)
+}
+
+/// As [`json`], over several lines for people.
+///
+/// # Errors
+/// When nobody reads it any more.
+pub(crate) fn json_pretty(value: &impl Serialize) -> anyhow::Result<()> {
+    let mut text = serde_json::to_string_pretty(value)?;
+    text.push('\n');
+    Ok(out(&text)?)
+}
+
+/// An error with everything that caused it, once.
+pub(crate) fn error(error: &anyhow::Error) {
+    tell(&format!("{BAD}error{RESET}{BOLD}: {error}{RESET}"));
+    for cause in error.chain().skip(1) {
+        tell(&format!("  because: {cause}"));
+    }
+}
+
+/// What makes no sense, and the way out.
+pub(crate) fn error_with_hint(message: &str, hint: &str) {
+    tell(&format!("{BAD}error{RESET}{BOLD}: {message}{RESET}\n  {BOLD}hint:{RESET} {hint}"));
+}
+
+/// Whether an error only says that nobody reads any more.
+pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause
+            .downcast_ref::<io::Error>()
+            .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    })
+}

@@ -1,0 +1,54 @@
+//! `restart`: a new run of services, with the build that was accepted last.
+//!
+//! It builds nothing: `up` does, and restarts what changed.
+
+use std::collections::BTreeMap;
+
+use clap::Args;
+use xtask_client::protocol::Request;
+use xtask_client::snapshot::Phase;
+use xtask_core::name::Name;
+
+use super::exit::Exit;
+use super::wait::{is_settled, unknown_service, until, wanted};
+use super::{Global, block_on, locate};
+use crate::view::status::time;
+use crate::view::style::{self, GOOD};
+
+/// `restart`
+#[derive(Debug, Args)]
+pub(crate) struct RestartArgs {
+    /// The services; a job runs again
+    #[arg(value_name = "SERVICE", required = true)]
+    services: Vec<String>,
+}
+
+pub(crate) fn run(global: &Global, args: &RestartArgs) -> anyhow::Result<Exit> {
+    let paths = locate::stack_paths(global)?;
+    block_on(async {
+        let mut session = match locate::watch(&paths).await? {
+            Ok(session) => session,
+            Err(exit) => return Ok(exit),
+        };
+        let names = match wanted(&session.snapshot, &args.services) {
+            Ok(names) => names,
+            Err(unknown) => return Ok(unknown_service(&unknown, &session.snapshot)),
+        };
+        let run_of = |name: &Name| session.snapshot.service(name).map_or(0, |service| service.run);
+        let before: BTreeMap<Name, u64> =
+            names.iter().map(|name| (name.clone(), run_of(name))).collect();
+        session.connection.call(Request::Restart { services: names.clone() }).await?;
+        let exit = until(&mut session, &names, |service| {
+            let new_run = before.get(&service.name).is_some_and(|&run| service.run > run);
+            is_settled(service.phase) && (new_run || service.phase == Phase::Failed)
+        })
+        .await?;
+        for service in names.iter().filter_map(|name| session.snapshot.service(name)) {
+            if matches!(service.phase, Phase::Ready | Phase::Succeeded) {
+                let took = time(service.ready_ms.unwrap_or(0));
+                style::say(GOOD, "Restarted", &format!("{} in {took}", service.name));
+            }
+        }
+        Ok(exit)
+    })
+}

@@ -1,0 +1,210 @@
+//! One bring-up as its client sees it: the plan and what cargo links go to the
+//! supervisor, changes come back, and at some point it is done or has failed.
+//!
+//! It starts and stops nothing itself.
+
+use anyhow::bail;
+use xtask_client::connection::update;
+use xtask_client::protocol::{Reply, Request};
+use xtask_client::snapshot::{Phase, ServiceSnapshot, Snapshot};
+use xtask_core::name::Name;
+use xtask_core::plan::Plan;
+
+use super::build::{Build, BuildEvent};
+use super::tell::Teller;
+use crate::cli::exit::Exit;
+use crate::cli::interrupt::Interrupts;
+use crate::supervisor::launch::Session;
+use crate::view::failure::is_cause;
+
+/// How a bring-up ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// Everything that the plan names is ready or has succeeded.
+    Ready,
+    /// Something failed, and nothing more is waited for.
+    Failed,
+    /// The build failed, and nothing that runs was touched by that.
+    BuildFailed,
+    /// Somebody wants it to end.
+    Interrupted(Exit),
+}
+
+/// A bring-up under way.
+pub(crate) struct BringUp<'a> {
+    pub(crate) plan: &'a Plan,
+    pub(crate) session: Session,
+    pub(crate) build: Build,
+    pub(crate) teller: Teller,
+    /// Whether a failure ends only what it concerns.
+    pub(crate) keep_going: bool,
+    /// The state before it began.
+    before: Snapshot,
+    build_ok: Option<bool>,
+    /// Whether the supervisor has taken the plan.
+    applied: bool,
+    /// Whether the supervisor has done everything that follows from the build.
+    build_settled: bool,
+}
+
+impl<'a> BringUp<'a> {
+    /// A bring-up that has not begun.
+    pub(crate) fn new(
+        plan: &'a Plan,
+        session: Session,
+        build: Build,
+        teller: Teller,
+        keep_going: bool,
+    ) -> Self {
+        let before = session.snapshot.clone();
+        Self {
+            plan,
+            session,
+            build,
+            teller,
+            keep_going,
+            before,
+            build_ok: None,
+            applied: false,
+            build_settled: false,
+        }
+    }
+
+    /// Brings the plan up. With `hold` the stack lives as long as this connection.
+    ///
+    /// # Errors
+    /// When the supervisor refuses, or goes away.
+    pub(crate) async fn run(
+        &mut self,
+        hold: bool,
+        interrupts: &mut Interrupts,
+    ) -> anyhow::Result<Outcome> {
+        let plan = Box::new(self.plan.clone());
+        let apply = self.session.connection.send(Request::Apply { plan, hold }).await?;
+        let mut build_ended = None;
+        loop {
+            if let Some(outcome) = self.judge() {
+                return Ok(outcome);
+            }
+            let speak_at = self.teller.speak_at();
+            tokio::select! {
+                event = self.build.next() => {
+                    if let Some(id) = self.built(event?).await? {
+                        build_ended = Some(id);
+                    }
+                }
+                answer = self.session.connection.next() => match answer? {
+                    None => bail!("the stack was shut down meanwhile"),
+                    Some(answer) => {
+                        let id = answer.id;
+                        if let Reply::Refused { message } = answer.reply {
+                            bail!("the supervisor refuses: {message}");
+                        }
+                        self.applied |= id == apply;
+                        self.build_settled |= Some(id) == build_ended;
+                        self.take(answer.reply)?;
+                    }
+                },
+                exit = interrupts.next() => return Ok(Outcome::Interrupted(exit)),
+                () = tokio::time::sleep_until(speak_at) => {
+                    let snapshot = &self.session.snapshot;
+                    let services =
+                        self.plan.services.iter().filter_map(|s| snapshot.service(&s.name));
+                    self.teller.waiting(services);
+                }
+            }
+        }
+    }
+
+    /// The services of the plan as they are now, dependencies first.
+    pub(crate) fn services(&self) -> Vec<&ServiceSnapshot> {
+        let snapshot = &self.session.snapshot;
+        self.plan.services.iter().filter_map(|service| snapshot.service(&service.name)).collect()
+    }
+
+    /// The services of the plan that still have the run that they had before.
+    pub(crate) fn kept(&self) -> Vec<&Name> {
+        let same = |service: &&ServiceSnapshot| {
+            self.before.service(&service.name).is_some_and(|before| {
+                (before.run, before.phase) == (service.run, service.phase)
+            })
+        };
+        self.services().into_iter().filter(same).map(|service| &service.name).collect()
+    }
+
+    /// Shows what is up now.
+    ///
+    /// # Errors
+    /// When nobody listens any more.
+    pub(crate) fn show(&self) -> anyhow::Result<()> {
+        self.teller.ready(&self.session.snapshot, &self.services(), &self.kept())
+    }
+
+    /// Takes in what the supervisor says, and passes it on.
+    ///
+    /// # Errors
+    /// When nobody listens any more.
+    pub(crate) fn take(&mut self, reply: Reply) -> anyhow::Result<()> {
+        let Reply::Changed { services, .. } = &reply else { return Ok(()) };
+        for now in services {
+            self.teller.changed(self.session.snapshot.service(&now.name), now)?;
+        }
+        update(&mut self.session.snapshot, reply);
+        Ok(())
+    }
+
+    /// Tells everybody what the build brought. The number of the last call about it.
+    async fn built(&mut self, event: BuildEvent) -> anyhow::Result<Option<u64>> {
+        let connection = &mut self.session.connection;
+        match event {
+            BuildEvent::Linked { services, path, fresh } => {
+                self.teller.linked(&services, &path, fresh)?;
+                connection.send(Request::Linked { services, path }).await?;
+            }
+            BuildEvent::Missing { services, message } => {
+                connection.send(Request::BuildFailed { services, message }).await?;
+            }
+            BuildEvent::Ended { ok } => {
+                self.teller.build_ended(ok)?;
+                self.build_ok = Some(ok);
+                return Ok(Some(connection.send(Request::BuildEnded { ok }).await?));
+            }
+        }
+        Ok(None)
+    }
+
+    fn judge(&self) -> Option<Outcome> {
+        if !self.applied {
+            return None;
+        }
+        let services = self.services();
+        if !self.keep_going && services.iter().any(|service| is_cause(service)) {
+            return Some(Outcome::Failed);
+        }
+        if !self.build_settled || !services.iter().all(|service| is_over(service)) {
+            return None;
+        }
+        let well = |service: &&ServiceSnapshot| {
+            matches!(service.phase, Phase::Ready | Phase::Succeeded)
+        };
+        if !services.iter().all(well) {
+            Some(Outcome::Failed)
+        } else if self.build_ok == Some(false) {
+            Some(Outcome::BuildFailed)
+        } else {
+            Some(Outcome::Ready)
+        }
+    }
+}
+
+fn is_over(service: &ServiceSnapshot) -> bool {
+    match service.phase {
+        Phase::Ready | Phase::Succeeded | Phase::Failed => true,
+        Phase::Stopped => !service.wanted,
+        Phase::Waiting
+        | Phase::Building
+        | Phase::Starting
+        | Phase::Backoff
+        | Phase::Stopping => false,
+    }
+}

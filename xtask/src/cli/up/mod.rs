@@ -1,0 +1,213 @@
+//! `up`: builds and starts services, then stays in the foreground or leaves.
+//!
+//! The process that the user runs is a client: the supervisor owns the stack.
+
+pub(crate) mod bring_up;
+pub(crate) mod build;
+mod fail;
+mod hold;
+pub(crate) mod tell;
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use xtask_client::protocol::Request;
+
+use self::bring_up::{BringUp, Outcome};
+use self::build::Build;
+use self::tell::{Listener, Teller};
+use super::exit::Exit;
+use super::follow::Follower;
+use super::interrupt::Interrupts;
+use super::load::{self, Loaded};
+use super::{Global, block_on};
+use crate::supervisor::launch::{LaunchSettings, connect_or_launch};
+use crate::view::style::{self, BUSY, WARN};
+
+/// `up`
+#[derive(Clone, Debug, Args)]
+pub(crate) struct UpArgs {
+    /// The services; what they depend on comes with them [default: those of the workspace's
+    /// metadata, or all]
+    #[arg(value_name = "SERVICE")]
+    pub(crate) services: Vec<String>,
+    /// Return when everything is ready, and leave it running
+    #[arg(short, long)]
+    pub(crate) detach: bool,
+    /// Show what would be done, and do nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// One JSON event a line; with `--dry-run` the plan
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Do not build: start the programs of an earlier build
+    #[arg(long)]
+    pub(crate) no_build: bool,
+    /// Keep running what can run when something fails
+    #[arg(long)]
+    pub(crate) keep_going: bool,
+    /// Write every event of the stack there; only when this starts it
+    #[arg(long, value_name = "FILE", hide = true)]
+    record: Option<PathBuf>,
+    /// Shut down when this process is gone; only when this starts the stack
+    #[arg(long, value_name = "PID", hide = true)]
+    until_pid: Option<u32>,
+    #[command(flatten)]
+    pub(crate) plan: PlanArgs,
+    /// Arguments for the one named service
+    #[arg(last = true, value_name = "ARGS")]
+    pub(crate) args: Vec<String>,
+}
+
+/// What shapes a plan, for every command that makes one.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct PlanArgs {
+    /// Activate an overlay of the metadata
+    #[arg(long, value_name = "NAME")]
+    pub(crate) with: Vec<String>,
+    /// `auto`: free ports instead of those in the metadata
+    #[arg(long, value_name = "HOW")]
+    pub(crate) ports: Option<PortsWhen>,
+    /// Set a variable, for one service or all
+    #[arg(short = 'e', long = "env", value_name = "[SERVICE:]KEY=VALUE")]
+    pub(crate) env: Vec<String>,
+    /// `relax`: start in spite of a cycle, for this time
+    #[arg(long, value_name = "HOW")]
+    pub(crate) cycles: Option<CyclesWhen>,
+    /// Build in release mode
+    #[arg(short, long, conflicts_with = "profile", help_heading = "Build")]
+    pub(crate) release: bool,
+    /// Build with this profile
+    #[arg(long, value_name = "NAME", help_heading = "Build")]
+    pub(crate) profile: Option<String>,
+    /// Build without the network
+    #[arg(long, help_heading = "Build")]
+    pub(crate) offline: bool,
+    /// Build only if Cargo.lock need not change
+    #[arg(long, help_heading = "Build")]
+    pub(crate) locked: bool,
+    /// Nothing from the shell, and free ports
+    #[arg(long, hide = true)]
+    pub(crate) isolated: bool,
+}
+
+/// Where ports come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PortsWhen {
+    /// Any free ones.
+    Auto,
+}
+
+/// What to do about cycles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CyclesWhen {
+    /// Treat the smallest set of edges as `uses`.
+    Relax,
+}
+
+pub(crate) fn run(global: &Global, args: &UpArgs) -> anyhow::Result<Exit> {
+    let loaded = match load::plan(global, &args.plan, &args.services, &args.args)? {
+        Ok(loaded) => loaded,
+        Err(exit) => return Ok(exit),
+    };
+    if args.dry_run {
+        load::show_plan(&loaded, args.json)?;
+        return Ok(Exit::DONE);
+    }
+    block_on(up(args, &loaded))
+}
+
+async fn up(args: &UpArgs, loaded: &Loaded) -> anyhow::Result<Exit> {
+    let mut interrupts = Interrupts::new()?;
+    let plan = &loaded.plan;
+    let listener = if args.json { Listener::Program } else { Listener::Person };
+    let teller = Teller::new(listener, plan)?;
+    // Cargo starts before the supervisor is looked for: it takes longer.
+    let build = match args.no_build {
+        true => Build::of_earlier_programs(plan, &load::target_folder(loaded)?),
+        false => Build::start(plan, args.keep_going)?,
+    };
+    let settings = LaunchSettings { until_pid: args.until_pid, record: args.record.clone() };
+    let session = connect_or_launch(&loaded.paths, &settings, || {
+        style::say(BUSY, "Waiting", "for the stack to be down: it is being stopped");
+    })
+    .await?;
+    if let Some(pid) = session.died_before {
+        let text = format!("supervisor {pid} was killed; what it left behind is cleaned up");
+        style::say(WARN, "Cleaned", &text);
+    }
+    // Lines of this start are shown too, once it is clear that it went well.
+    let follower = match args.detach {
+        true => None,
+        false => Some(Follower::new(&loaded.paths, &names_of(plan))?),
+    };
+    let launched = session.launched;
+    let mut up = BringUp::new(plan, session, build, teller, args.keep_going);
+    let outcome = up.run(launched, &mut interrupts).await;
+    let exit = finish(&mut up, outcome, follower, &mut interrupts, loaded).await?;
+    up.teller.end(exit)?;
+    Ok(exit)
+}
+
+async fn finish(
+    up: &mut BringUp<'_>,
+    outcome: anyhow::Result<Outcome>,
+    follower: Option<Follower>,
+    interrupts: &mut Interrupts,
+    loaded: &Loaded,
+) -> anyhow::Result<Exit> {
+    let launched = up.session.launched;
+    let failed = match outcome {
+        Err(error) => {
+            up.build.stop().await;
+            return Err(error);
+        }
+        Ok(Outcome::Interrupted(exit)) => {
+            up.build.stop().await;
+            if launched {
+                return hold::end(up, None, interrupts, exit).await;
+            }
+            return Ok(exit);
+        }
+        Ok(Outcome::Ready) => None,
+        Ok(Outcome::Failed) => {
+            up.build.stop().await;
+            Some(fail::tell(up, &loaded.paths).await?)
+        }
+        Ok(Outcome::BuildFailed) => {
+            style::say(WARN, "Kept", "what runs, with the programs of the build before");
+            Some(Exit::BUILD)
+        }
+    };
+    match failed {
+        Some(exit) if launched && !up.keep_going => {
+            return hold::end(up, None, interrupts, exit).await;
+        }
+        Some(exit) if follower.is_none() => {
+            release(up).await?;
+            return Ok(exit);
+        }
+        Some(exit) if !up.keep_going => return Ok(exit),
+        Some(_) | None => {}
+    }
+    up.show()?;
+    match follower {
+        Some(follower) => hold::foreground(up, follower, interrupts).await,
+        None => {
+            release(up).await?;
+            Ok(Exit::DONE)
+        }
+    }
+}
+
+/// From now on the stack lives without this client.
+async fn release(up: &mut BringUp<'_>) -> anyhow::Result<()> {
+    if up.session.launched {
+        up.session.connection.call(Request::Hold { hold: false }).await?;
+    }
+    Ok(())
+}
+
+fn names_of(plan: &xtask_core::plan::Plan) -> Vec<String> {
+    plan.services.iter().map(|service| service.name.to_string()).collect()
+}

@@ -1,0 +1,166 @@
+//! How an `up` speaks: lines of progress for people, or events for programs.
+//!
+//! It chooses words only through the views, and keeps count of what was said.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+use xtask_client::snapshot::{ServiceSnapshot, Snapshot};
+use xtask_core::name::Name;
+use xtask_core::plan::Plan;
+
+use super::build::programs;
+use crate::cli::exit::Exit;
+use crate::cli::print;
+use crate::view::event::UpEvent;
+use crate::view::style::{self, BUSY, GOOD};
+use crate::view::{progress, status};
+
+/// After this much silence it is said what is waited for; each time twice as long.
+const FIRST_SILENCE: Duration = Duration::from_millis(1500);
+
+/// To whom it speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Listener {
+    /// Somebody who reads lines.
+    Person,
+    /// A program that reads JSON lines on standard output.
+    Program,
+    /// Nobody: somebody else tells what matters.
+    Nobody,
+}
+
+/// The voice of one `up`.
+pub(crate) struct Teller {
+    listener: Listener,
+    programs: usize,
+    linked: usize,
+    silence: Duration,
+    speak_at: Instant,
+}
+
+impl Teller {
+    /// A voice that has said what is going to happen.
+    pub(crate) fn new(listener: Listener, plan: &Plan) -> anyhow::Result<Self> {
+        if listener == Listener::Program {
+            print::json(&UpEvent::Plan {
+                stack: &plan.stack,
+                services: plan.services.iter().map(|service| &*service.name).collect(),
+                programs: programs(plan),
+            })?;
+        }
+        Ok(Self {
+            listener,
+            programs: programs(plan),
+            linked: 0,
+            silence: FIRST_SILENCE,
+            speak_at: Instant::now() + FIRST_SILENCE,
+        })
+    }
+
+    pub(crate) fn linked(
+        &mut self,
+        services: &[Name],
+        path: &str,
+        fresh: bool,
+    ) -> anyhow::Result<()> {
+        self.linked += 1;
+        match self.listener {
+            Listener::Program => {
+                let services = services.iter().map(|name| &**name).collect();
+                print::json(&UpEvent::Linked { services, path, fresh })?;
+            }
+            Listener::Person if !fresh => {
+                let names: Vec<&str> = services.iter().map(|name| &**name).collect();
+                let text = format!("{} ({} of {})", names.join(", "), self.linked, self.programs);
+                style::say(GOOD, "Built", &text);
+                self.spoke();
+            }
+            Listener::Person | Listener::Nobody => {}
+        }
+        Ok(())
+    }
+
+    pub(crate) fn build_ended(&mut self, ok: bool) -> anyhow::Result<()> {
+        if self.listener == Listener::Program {
+            print::json(&UpEvent::BuildEnded { ok })?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn changed(
+        &mut self,
+        before: Option<&ServiceSnapshot>,
+        now: &ServiceSnapshot,
+    ) -> anyhow::Result<()> {
+        match self.listener {
+            Listener::Person => {
+                if let Some((color, verb, text)) = progress::step(before, now) {
+                    style::say(color, verb, &text);
+                    self.spoke();
+                }
+            }
+            Listener::Program => {
+                let same =
+                    before.is_some_and(|b| (b.phase, b.run, b.pid) == (now.phase, now.run, now.pid));
+                if !same {
+                    print::json(&UpEvent::phase(now))?;
+                }
+            }
+            Listener::Nobody => {}
+        }
+        Ok(())
+    }
+
+    /// To whom it speaks.
+    pub(crate) fn listener(&self) -> Listener {
+        self.listener
+    }
+
+    /// When it is time to say what is waited for.
+    pub(crate) fn speak_at(&self) -> Instant {
+        self.speak_at
+    }
+
+    /// Says what is waited for.
+    pub(crate) fn waiting<'a>(&mut self, services: impl Iterator<Item = &'a ServiceSnapshot>) {
+        if self.listener == Listener::Person
+            && let Some(text) = progress::waiting(services)
+        {
+            style::say(BUSY, "Waiting", &text);
+        }
+        self.silence *= 2;
+        self.speak_at = Instant::now() + self.silence;
+    }
+
+    /// Everything is ready.
+    pub(crate) fn ready(
+        &self,
+        snapshot: &Snapshot,
+        services: &[&ServiceSnapshot],
+        kept: &[&Name],
+    ) -> anyhow::Result<()> {
+        match self.listener {
+            Listener::Person => print::out(&status::summary(services, kept))?,
+            Listener::Program => {
+                let already_running = kept.iter().map(|name| name.as_str()).collect();
+                print::json(&UpEvent::Ready { snapshot, already_running })?;
+            }
+            Listener::Nobody => {}
+        }
+        Ok(())
+    }
+
+    /// The last word.
+    pub(crate) fn end(&mut self, exit: Exit) -> anyhow::Result<()> {
+        if self.listener == Listener::Program {
+            print::json(&UpEvent::End { exit_code: exit.code() })?;
+        }
+        Ok(())
+    }
+
+    fn spoke(&mut self) {
+        self.silence = FIRST_SILENCE;
+        self.speak_at = Instant::now() + FIRST_SILENCE;
+    }
+}

@@ -1,0 +1,119 @@
+//! `wait`: until services are ready, for scripts.
+
+use std::time::Duration;
+
+use anyhow::bail;
+use clap::Args;
+use xtask_client::connection::update;
+use xtask_client::snapshot::{Phase, ServiceSnapshot, Snapshot};
+use xtask_core::name::Name;
+
+use super::exit::Exit;
+use super::{Global, block_on, locate};
+use crate::supervisor::launch::Session;
+use crate::view::progress;
+use crate::view::style::{self, BAD};
+
+/// `wait`
+#[derive(Debug, Args)]
+pub(crate) struct WaitArgs {
+    /// The services [default: all that are wanted]
+    #[arg(value_name = "SERVICE")]
+    services: Vec<String>,
+    /// Give up after so many seconds [default: the services' own start timeouts decide]
+    #[arg(long, value_name = "SECONDS")]
+    timeout: Option<f64>,
+}
+
+pub(crate) fn run(global: &Global, args: &WaitArgs) -> anyhow::Result<Exit> {
+    let limit = args.timeout.map(Duration::try_from_secs_f64).transpose();
+    let Ok(limit) = limit else { bail!("`--timeout` wants a number of seconds") };
+    let paths = locate::stack_paths(global)?;
+    block_on(async {
+        let mut session = match locate::watch(&paths).await? {
+            Ok(session) => session,
+            Err(exit) => return Ok(exit),
+        };
+        let names = match wanted(&session.snapshot, &args.services) {
+            Ok(names) => names,
+            Err(unknown) => return Ok(unknown_service(&unknown, &session.snapshot)),
+        };
+        let settled = until(&mut session, &names, |service| is_settled(service.phase));
+        match limit {
+            None => settled.await,
+            Some(limit) => match tokio::time::timeout(limit, settled).await {
+                Ok(settled) => settled,
+                Err(_) => {
+                    let shown = names.iter().filter_map(|name| session.snapshot.service(name));
+                    let what = progress::waiting(shown).unwrap_or_default();
+                    style::say(BAD, "Timed out", &format!("waiting {what}"));
+                    Ok(Exit::NOT_READY)
+                }
+            },
+        }
+    })
+}
+
+/// Waits until `done` holds for each of the services, and says which of them did not
+/// end well.
+pub(crate) async fn until(
+    session: &mut Session,
+    names: &[Name],
+    done: impl Fn(&ServiceSnapshot) -> bool,
+) -> anyhow::Result<Exit> {
+    loop {
+        let services: Vec<_> =
+            names.iter().filter_map(|name| session.snapshot.service(name)).collect();
+        if services.iter().all(|service| done(service)) {
+            let mut exit = Exit::DONE;
+            for service in services {
+                if !matches!(service.phase, Phase::Ready | Phase::Succeeded) {
+                    let reason = service.reason.as_deref().unwrap_or("it is not wanted");
+                    let text = format!("{} is {}: {reason}", service.name, service.phase.as_str());
+                    style::say(BAD, "Failed", &text);
+                    exit = Exit::NOT_READY;
+                }
+            }
+            return Ok(exit);
+        }
+        match session.connection.next().await? {
+            Some(answer) => update(&mut session.snapshot, answer.reply),
+            None => bail!("the stack was shut down meanwhile"),
+        };
+    }
+}
+
+/// The services of those names, or those that are wanted; else the unknown one.
+pub(crate) fn wanted(snapshot: &Snapshot, asked: &[String]) -> Result<Vec<Name>, String> {
+    if asked.is_empty() {
+        let wanted = snapshot.services.iter().filter(|service| service.wanted);
+        return Ok(wanted.map(|service| service.name.clone()).collect());
+    }
+    let known = |name: &String| match snapshot.service(name) {
+        Some(service) => Ok(service.name.clone()),
+        None => Err(name.clone()),
+    };
+    asked.iter().map(known).collect()
+}
+
+/// Says that a service is not known, and which are.
+pub(crate) fn unknown_service(name: &str, snapshot: &Snapshot) -> Exit {
+    let known: Vec<&str> = snapshot.services.iter().map(|service| &*service.name).collect();
+    super::print::error_with_hint(
+        &format!("no service `{name}` in stack `{}`", snapshot.stack),
+        &format!("its services are {}", known.join(", ")),
+    );
+    Exit::USAGE
+}
+
+/// Whether nothing more happens to a service in this phase by itself.
+pub(crate) fn is_settled(phase: Phase) -> bool {
+    match phase {
+        Phase::Ready | Phase::Succeeded | Phase::Failed | Phase::Stopped => true,
+        Phase::Waiting
+        | Phase::Building
+        | Phase::Starting
+        | Phase::Backoff
+        | Phase::Stopping => false,
+    }
+}

@@ -1,0 +1,175 @@
+//! What clients ask for, turned into events for the reducer.
+//!
+//! It answers at once, except where an answer promises that something has happened.
+//! Nothing is refused here for reasons that the reducer knows better.
+
+use xtask_client::protocol::{Reply, Request};
+use xtask_core::name::Name;
+use xtask_core::plan::Plan;
+use xtask_core::snapshot::{Snapshot, State};
+use xtask_core::stack::Event;
+
+use super::{Asked, ConnectionId, Driver, Input, Pending};
+
+impl Driver {
+    pub(super) fn take(&mut self, input: Input) {
+        match input {
+            Input::Opened { connection, outbox } => {
+                self.clients.insert(connection, outbox);
+            }
+            Input::Call { connection, call } => self.call(connection, call),
+            Input::Closed { connection } => self.closed(connection),
+            Input::Leave => self.leave(),
+        }
+    }
+
+    fn call(&mut self, connection: ConnectionId, call: Asked) {
+        let Asked { id, request, answered } = call;
+        let pending = Pending { connection, id, answered };
+        let reply = match request {
+            Request::Status => Reply::Snapshot(self.snapshot()),
+            Request::Watch => self.watch(connection),
+            Request::Apply { plan, hold } => self.apply(connection, *plan, hold),
+            Request::Hold { hold } => {
+                self.hold(connection, hold);
+                Reply::Done
+            }
+            Request::Linked { services, path } => {
+                for service in services {
+                    self.step(Event::Linked { service, path: path.clone() });
+                }
+                Reply::Done
+            }
+            Request::BuildFailed { services, message } => {
+                for service in services {
+                    self.step(Event::BuildFailed { service, message: message.clone() });
+                }
+                Reply::Done
+            }
+            Request::BuildEnded { ok } => {
+                self.build_ended(connection, ok);
+                self.after_accepts.push(pending);
+                return;
+            }
+            Request::TakeDown { services, only } => {
+                self.step_known(&services.clone(), Event::TakeDown { services, only })
+            }
+            Request::Restart { services } => {
+                self.step_known(&services.clone(), Event::Restart { services })
+            }
+            Request::Kill { service } => self.kill(&service),
+            Request::Shutdown { now } => {
+                self.step(if now { Event::KillNow } else { Event::Shutdown });
+                Reply::Done
+            }
+        };
+        // What changed must be on its way before the answer that says it is done.
+        self.publish();
+        self.answer(pending, reply);
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        let mut snapshot = self.stack.snapshot();
+        snapshot.supervisor_pid = std::process::id();
+        if snapshot.stack.is_empty() {
+            snapshot.stack = self.board.stack().to_string();
+        }
+        snapshot
+    }
+
+    fn watch(&mut self, connection: ConnectionId) -> Reply {
+        self.publish();
+        if let Some(outbox) = self.clients.get(&connection) {
+            self.board.add(outbox.clone());
+        }
+        Reply::Snapshot(self.snapshot())
+    }
+
+    fn apply(&mut self, connection: ConnectionId, plan: Plan, hold: bool) -> Reply {
+        if plan.version != Plan::VERSION {
+            return refused(format!(
+                "the plan has version {}, this supervisor reads {}",
+                plan.version,
+                Plan::VERSION
+            ));
+        }
+        if self.stack.state() == State::Stopping {
+            return refused(format!("stack `{}` is being shut down", self.board.stack()));
+        }
+        self.applied = true;
+        self.hold(connection, hold);
+        if plan.build.is_some() {
+            self.builders.insert(connection);
+        }
+        self.step(Event::Apply { plan });
+        Reply::Done
+    }
+
+    fn hold(&mut self, connection: ConnectionId, hold: bool) {
+        if hold {
+            self.holders.insert(connection);
+        } else {
+            self.holders.remove(&connection);
+        }
+    }
+
+    /// A build is over for the reducer when the last one is: another client's build
+    /// may still link what this one did not.
+    fn build_ended(&mut self, connection: ConnectionId, ok: bool) {
+        self.builders.remove(&connection);
+        self.builds_ok &= ok;
+        if self.builders.is_empty() {
+            let ok = std::mem::replace(&mut self.builds_ok, true);
+            self.step(Event::BuildEnded { ok });
+        }
+    }
+
+    fn kill(&mut self, service: &Name) -> Reply {
+        match self.stack.service_snapshot(service).map(|service| service.pid) {
+            Some(Some(_)) => {
+                self.world.kill_run(service);
+                Reply::Done
+            }
+            Some(None) => refused(format!("service `{service}` has no process")),
+            None => refused(format!("no service `{service}` in this stack")),
+        }
+    }
+
+    fn step_known(&mut self, services: &[Name], event: Event) -> Reply {
+        match services.iter().find(|name| self.stack.service_snapshot(name).is_none()) {
+            Some(unknown) => refused(format!("no service `{unknown}` in this stack")),
+            None => {
+                self.step(event);
+                Reply::Done
+            }
+        }
+    }
+
+    fn closed(&mut self, connection: ConnectionId) {
+        self.clients.remove(&connection);
+        if self.builders.contains(&connection) {
+            self.build_ended(connection, false);
+        }
+        if self.holders.remove(&connection) {
+            self.step(Event::Shutdown);
+        }
+        // A supervisor that was started and then given nothing to do has no reason to stay.
+        if !self.applied && self.clients.is_empty() {
+            self.ended = true;
+        }
+    }
+
+    fn leave(&mut self) {
+        if !self.applied {
+            self.ended = true;
+        } else if std::mem::replace(&mut self.leaving, true) {
+            self.step(Event::KillNow);
+        } else {
+            self.step(Event::Shutdown);
+        }
+    }
+}
+
+fn refused(message: String) -> Reply {
+    Reply::Refused { message }
+}

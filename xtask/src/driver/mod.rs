@@ -1,0 +1,208 @@
+//! The one loop of a supervisor: receive or sleep until the deadline, step, perform,
+//! publish.
+//!
+//! It decides nothing about services: that is the reducer's. What it knows itself is
+//! about clients: whose build is under way, and whose connection holds the stack.
+
+mod calls;
+mod record;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+use xtask_client::protocol::{Answer, Reply, Request};
+use xtask_core::name::Name;
+use xtask_core::stack::{Effect, Event, Stack};
+
+use crate::effects::World;
+use crate::supervisor::outbox::{Board, Outbox};
+
+pub(crate) use record::Record;
+
+/// The number of a connection, never reused in a supervisor's life.
+pub(crate) type ConnectionId = u64;
+
+/// What reaches the driver from clients and the system, beside the events of the world.
+pub(crate) enum Input {
+    /// A client connected.
+    Opened { connection: ConnectionId, outbox: Outbox },
+    /// A client asked for something.
+    Call { connection: ConnectionId, call: Asked },
+    /// A client is gone.
+    Closed { connection: ConnectionId },
+    /// The supervisor was told to go: by a signal, or because the process it lives for
+    /// is gone. The second time it does not wait for anybody.
+    Leave,
+}
+
+/// A request that waits for its answer.
+pub(crate) struct Asked {
+    /// The number that the answer repeats.
+    pub id: u64,
+    /// What is asked.
+    pub request: Request,
+    /// Told when the answer is in the client's outbox.
+    pub answered: oneshot::Sender<()>,
+}
+
+/// The state of the loop.
+pub(crate) struct Driver {
+    stack: Stack,
+    world: World,
+    board: Board,
+    record: Option<Record>,
+    began: Instant,
+    effects: Vec<Effect>,
+    clients: BTreeMap<ConnectionId, Outbox>,
+    /// Connections whose end is the stack's end.
+    holders: BTreeSet<ConnectionId>,
+    /// Connections that applied a plan and have not said that its build ended, each
+    /// with whether all went well so far.
+    builders: BTreeSet<ConnectionId>,
+    /// Whether every build that ended since the last time there was none went well.
+    builds_ok: bool,
+    /// Programs that are being accepted. A service may be accepted twice at once.
+    accepting: BTreeMap<Name, usize>,
+    /// Calls that are done once no program is being accepted.
+    after_accepts: Vec<Pending>,
+    applied: bool,
+    leaving: bool,
+    ended: bool,
+}
+
+/// A call whose request was taken and whose answer is due later.
+struct Pending {
+    connection: ConnectionId,
+    id: u64,
+    answered: oneshot::Sender<()>,
+}
+
+impl Driver {
+    /// A driver over a fresh stack. Its clock starts now.
+    pub(crate) fn new(world: World, board: Board, record: Option<Record>) -> Self {
+        Self {
+            stack: Stack::new(),
+            world,
+            board,
+            record,
+            began: Instant::now(),
+            effects: Vec::new(),
+            clients: BTreeMap::new(),
+            holders: BTreeSet::new(),
+            builders: BTreeSet::new(),
+            builds_ok: true,
+            accepting: BTreeMap::new(),
+            after_accepts: Vec::new(),
+            applied: false,
+            leaving: false,
+            ended: false,
+        }
+    }
+
+    /// Runs until the stack has ended. What is queued is taken in whole before the
+    /// changes are published, so that a burst of events is one message.
+    pub(crate) async fn run(
+        &mut self,
+        mut events: UnboundedReceiver<Event>,
+        mut inputs: UnboundedReceiver<Input>,
+    ) {
+        while !self.ended {
+            let deadline = self.stack.next_deadline().map(|deadline| self.began + deadline);
+            tokio::select! {
+                Some(event) = events.recv() => self.happened(event),
+                Some(input) = inputs.recv() => self.take(input),
+                () = sleep_until(deadline) => self.step(Event::Tick),
+            }
+            loop {
+                if let Ok(event) = events.try_recv() {
+                    self.happened(event);
+                } else if let Ok(input) = inputs.try_recv() {
+                    self.take(input);
+                } else {
+                    break;
+                }
+            }
+            self.publish();
+        }
+    }
+
+    /// Closes the board: what is published by now still reaches its readers.
+    pub(crate) fn close(&mut self) {
+        self.clients.clear();
+        self.board.close();
+    }
+
+    /// An event of the world.
+    fn happened(&mut self, event: Event) {
+        if let Event::Accepted { service, .. } | Event::BuildFailed { service, .. } = &event {
+            let service = service.clone();
+            self.step(event);
+            self.accepted(&service);
+        } else {
+            self.step(event);
+        }
+    }
+
+    fn accepted(&mut self, service: &Name) {
+        if let Some(count) = self.accepting.get_mut(service) {
+            *count -= 1;
+            if *count == 0 {
+                self.accepting.remove(service);
+            }
+        }
+    }
+
+    fn step(&mut self, event: Event) {
+        let now = self.began.elapsed();
+        if let Some(record) = &mut self.record {
+            record.write(now, &event);
+        }
+        self.stack.step(now, event, &mut self.effects);
+        for effect in std::mem::take(&mut self.effects) {
+            match effect {
+                Effect::Report(report) => self.board.report(&report),
+                Effect::End => self.ended = true,
+                Effect::Accept { ref service, .. } => {
+                    *self.accepting.entry(service.clone()).or_default() += 1;
+                    self.world.perform(effect);
+                }
+                Effect::Bind { .. }
+                | Effect::Unbind { .. }
+                | Effect::Spawn { .. }
+                | Effect::Probe { .. }
+                | Effect::StopProbes { .. }
+                | Effect::Signal { .. } => self.world.perform(effect),
+            }
+        }
+    }
+
+    fn answer(&self, pending: Pending, reply: Reply) {
+        if let Some(outbox) = self.clients.get(&pending.connection) {
+            outbox.answer(Answer { id: pending.id, reply });
+        }
+        let _ = pending.answered.send(());
+    }
+
+    fn publish(&mut self) {
+        let changed = self.stack.take_changed();
+        let services = changed.iter().filter_map(|name| self.stack.service_snapshot(name));
+        self.board.publish(self.stack.state(), services);
+        if self.accepting.is_empty() {
+            for pending in std::mem::take(&mut self.after_accepts) {
+                self.answer(pending, Reply::Done);
+            }
+        }
+        if let Some(record) = &mut self.record {
+            record.flush();
+        }
+    }
+}
+
+async fn sleep_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,254 @@
+//! Keeping the programs that cargo linked: each in the stack's own folder, so that a
+//! restart in the middle of a failing rebuild starts exactly what was accepted.
+//!
+//! A program is hard-linked, or copied across file systems. Its content gets a number
+//! that is the same for the same content: cargo relinks what did not change, and that
+//! is no reason to restart anything. Who restarts is not decided here.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File, Metadata};
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use xtask_core::name::Name;
+use xtask_core::stack::Artifact;
+
+/// Programs of a service that are kept though no run uses them.
+const KEEP: usize = 2;
+
+/// The kept programs of all services.
+#[derive(Debug)]
+pub(crate) struct Programs {
+    folder: PathBuf,
+    services: BTreeMap<Name, Vec<Kept>>,
+    last_content: u64,
+}
+
+/// One kept program.
+#[derive(Debug)]
+struct Kept {
+    path: PathBuf,
+    content: u64,
+    /// What cargo's file was when it was last found to have this content.
+    source: FileIdentity,
+}
+
+/// What tells, without reading it, that a file is the one from before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct FileIdentity {
+    device: u64,
+    inode: u64,
+    size: u64,
+    modified: (i64, i64),
+}
+
+impl From<&Metadata> for FileIdentity {
+    fn from(metadata: &Metadata) -> Self {
+        Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            size: metadata.size(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+        }
+    }
+}
+
+impl Programs {
+    /// An empty `folder`: what an earlier supervisor kept there is removed.
+    ///
+    /// # Errors
+    /// When the folder cannot be emptied or made.
+    pub(crate) fn new(folder: PathBuf) -> io::Result<Self> {
+        match fs::remove_dir_all(&folder) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => fs::create_dir_all(&folder)?,
+        }
+        Ok(Self { folder, services: BTreeMap::new(), last_content: 0 })
+    }
+
+    /// Keeps cargo's program at `path` for a service; programs that are `in_use` stay.
+    ///
+    /// # Errors
+    /// One line: what could not be kept, and why.
+    pub(crate) fn accept(
+        &mut self,
+        service: &Name,
+        path: &Path,
+        in_use: &BTreeSet<PathBuf>,
+    ) -> Result<Artifact, String> {
+        self.keep(service, path, in_use)
+            .map_err(|error| format!("cannot keep the program `{}`: {error}", path.display()))
+    }
+
+    fn keep(
+        &mut self,
+        service: &Name,
+        path: &Path,
+        in_use: &BTreeSet<PathBuf>,
+    ) -> io::Result<Artifact> {
+        let source = FileIdentity::from(&fs::metadata(path)?);
+        // A link to a symbolic link would be one itself, and lead elsewhere.
+        let real = fs::canonicalize(path)?;
+        let kept = self.services.entry(service.clone()).or_default();
+        for (at, old) in kept.iter_mut().enumerate().rev() {
+            if old.path.exists() && has_content_of(old, path, source)? {
+                old.source = source;
+                let same = kept.remove(at);
+                let artifact = artifact(&same);
+                kept.push(same);
+                return Ok(artifact);
+            }
+        }
+
+        self.last_content += 1;
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let folder = self.folder.join(service.as_str());
+        fs::create_dir_all(&folder)?;
+        let own = folder.join(format!("{}-{name}", self.last_content));
+        // Not every file may be linked: another file system, or another owner.
+        if fs::hard_link(&real, &own).is_err() {
+            fs::copy(&real, &own)?;
+        }
+        let new = Kept { path: own, content: self.last_content, source };
+        let artifact = artifact(&new);
+        kept.push(new);
+        remove_old(kept, in_use);
+        Ok(artifact)
+    }
+}
+
+fn artifact(kept: &Kept) -> Artifact {
+    Artifact { path: kept.path.to_string_lossy().into_owned(), content: kept.content }
+}
+
+fn has_content_of(old: &Kept, path: &Path, source: FileIdentity) -> io::Result<bool> {
+    if old.source == source {
+        return Ok(true);
+    }
+    if old.source.size != source.size {
+        return Ok(false);
+    }
+    same_bytes(File::open(&old.path)?, File::open(path)?)
+}
+
+fn same_bytes(mut one: impl Read, mut other: impl Read) -> io::Result<bool> {
+    let mut buffers = (vec![0; 128 * 1024], vec![0; 128 * 1024]);
+    loop {
+        let length = fill(&mut one, &mut buffers.0)?;
+        if length != fill(&mut other, &mut buffers.1)? {
+            return Ok(false);
+        }
+        if buffers.0[..length] != buffers.1[..length] {
+            return Ok(false);
+        }
+        if length == 0 {
+            return Ok(true);
+        }
+    }
+}
+
+/// Reads until the buffer is full or the file ends.
+fn fill(file: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match file.read(&mut buffer[filled..]) {
+            Ok(0) => break,
+            Ok(length) => filled += length,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}
+
+/// Removes the oldest programs beyond [`KEEP`] that no run uses.
+fn remove_old(kept: &mut Vec<Kept>, in_use: &BTreeSet<PathBuf>) {
+    let surplus = kept.len().saturating_sub(KEEP);
+    let mut at = 0;
+    kept.retain(|program| {
+        at += 1;
+        let stays = at > surplus || in_use.contains(&program.path);
+        if !stays {
+            let _ = fs::remove_file(&program.path);
+        }
+        stays
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Fixture {
+        folder: tempfile::TempDir,
+        programs: Programs,
+    }
+
+    fn fixture() -> Fixture {
+        let folder = tempfile::tempdir().unwrap();
+        let programs = Programs::new(folder.path().join("programs")).unwrap();
+        Fixture { folder, programs }
+    }
+
+    impl Fixture {
+        /// Links a new file in place of the old one, as cargo does.
+        fn link(&self, content: &str) -> PathBuf {
+            let path = self.folder.path().join("tool");
+            let _ = fs::remove_file(&path);
+            fs::write(&path, content).unwrap();
+            path
+        }
+
+        fn accept(&mut self, path: &Path, in_use: &[&Artifact]) -> Artifact {
+            let in_use = in_use.iter().map(|artifact| PathBuf::from(&artifact.path)).collect();
+            self.programs.accept(&"a".into(), path, &in_use).unwrap()
+        }
+    }
+
+    #[test]
+    fn a_program_stays_as_it_was_accepted_when_cargo_replaces_its_own() {
+        let mut fixture = fixture();
+        let path = fixture.link("one");
+        let one = fixture.accept(&path, &[]);
+        fixture.link("two");
+        assert_eq!(fs::read_to_string(&one.path).unwrap(), "one");
+        assert!(one.path.ends_with("-tool"), "{}", one.path);
+    }
+
+    #[test]
+    fn equal_content_has_an_equal_number_and_other_content_another() {
+        let mut fixture = fixture();
+        let path = fixture.link("one");
+        let one = fixture.accept(&path, &[]);
+        assert_eq!(fixture.accept(&path, &[]), one);
+        fixture.link("one");
+        assert_eq!(fixture.accept(&path, &[]), one);
+        fixture.link("eno");
+        let two = fixture.accept(&path, &[]);
+        assert_ne!(two.content, one.content);
+        fixture.link("one");
+        assert_eq!(fixture.accept(&path, &[]), one);
+    }
+
+    #[test]
+    fn old_programs_are_removed_unless_a_run_uses_them() {
+        let mut fixture = fixture();
+        let mut all = Vec::new();
+        for content in ["a", "b", "c", "d"] {
+            let path = fixture.link(content);
+            let in_use: Vec<Artifact> = all.first().cloned().into_iter().collect();
+            all.push(fixture.accept(&path, &in_use.iter().collect::<Vec<_>>()));
+        }
+        let there: Vec<bool> = all.iter().map(|kept| Path::new(&kept.path).exists()).collect();
+        assert_eq!(there, [true, false, true, true]);
+    }
+
+    #[test]
+    fn a_program_that_is_not_there_is_named() {
+        let mut fixture = fixture();
+        let missing = fixture.folder.path().join("missing");
+        let error = fixture.programs.accept(&"a".into(), &missing, &BTreeSet::new()).unwrap_err();
+        assert!(error.contains("/missing`: No such file"), "{error}");
+    }
+}

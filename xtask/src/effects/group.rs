@@ -1,0 +1,209 @@
+//! Process groups: a leader that is signalled and reaped safely, and who else is in
+//! its group.
+//!
+//! The number of a group stays taken while its leader is not reaped, so a signal can
+//! never hit a stranger: the leader is reaped last, and from then on no signal is
+//! sent. When to stop or kill is not decided here.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
+use xtask_core::stack::Exit;
+
+/// The first process of a group, a child of ours.
+#[derive(Debug)]
+pub(crate) struct Leader {
+    pid: Pid,
+    reaped: Mutex<bool>,
+    family: Family,
+}
+
+/// The children that this program started and has not reaped: whoever else is our
+/// child was left behind by one of them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Family(Arc<Mutex<BTreeSet<i32>>>);
+
+impl Family {
+    fn contains(&self, pid: i32) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(&pid)
+    }
+}
+
+impl Leader {
+    /// Takes charge of a child that was just forked.
+    pub(crate) fn new(pid: Pid, family: Family) -> Self {
+        family.0.lock().unwrap_or_else(PoisonError::into_inner).insert(pid.as_raw_nonzero().get());
+        Self { pid, reaped: Mutex::new(false), family }
+    }
+
+    /// The leader's process, which is also the number of the group.
+    pub(crate) fn pid(&self) -> Pid {
+        self.pid
+    }
+
+    /// Sends a signal to every member of the group. A group that is gone is no error.
+    pub(crate) fn signal(&self, signal: Signal) {
+        let reaped = self.reaped.lock().unwrap_or_else(PoisonError::into_inner);
+        if !*reaped {
+            let _ = rustix::process::kill_process_group(self.pid, signal);
+        }
+    }
+
+    /// How the leader ended, if it did; it stays a zombie.
+    pub(crate) fn exit(&self) -> io::Result<Option<Exit>> {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
+        let Some(status) = rustix::process::waitid(WaitId::Pid(self.pid), options)? else {
+            return Ok(None);
+        };
+        Ok(Some(match (status.exit_status(), status.terminating_signal()) {
+            (Some(code), _) => Exit::Code(code),
+            (None, Some(signal)) => Exit::Signal(signal),
+            (None, None) => Exit::Code(255),
+        }))
+    }
+
+    /// Gives up the leader's number. To be called when the leader ended and its group
+    /// is empty; it waits for a leader that still runs.
+    pub(crate) fn reap(&self) {
+        let mut reaped = self.reaped.lock().unwrap_or_else(PoisonError::into_inner);
+        if !*reaped {
+            let _ = rustix::process::waitid(WaitId::Pid(self.pid), WaitIdOptions::EXITED);
+            *reaped = true;
+            let mut family = self.family.0.lock().unwrap_or_else(PoisonError::into_inner);
+            family.remove(&self.pid.as_raw_nonzero().get());
+        }
+    }
+
+    /// Whether the leader's number was given up.
+    pub(crate) fn is_reaped(&self) -> bool {
+        *self.reaped.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a member other than the leader lives. To be asked when the leader has
+    /// ended: what it left behind is then below some child of ours that we did not
+    /// start, and mostly there is none, which costs one small file to find out.
+    pub(crate) fn has_survivors(&self) -> bool {
+        let group = self.pid.as_raw_nonzero().get();
+        let strangers = match children() {
+            Some(children) => {
+                children.into_iter().filter(|pid| !self.family.contains(*pid)).collect()
+            }
+            None => vec![group],
+        };
+        let mut suspect = false;
+        for pid in strangers {
+            match status(pid) {
+                Some(status) if status.is_zombie() && status.group == group && pid != group => {
+                    reap(pid);
+                }
+                Some(status) if status.is_zombie() && pid != group => {}
+                _ => suspect = true,
+            }
+        }
+        suspect && members(group).into_iter().any(|member| member != group)
+    }
+}
+
+/// The living members of a group, its leader included.
+#[cfg(not(target_os = "macos"))]
+pub(crate) fn members(group: i32) -> Vec<i32> {
+    let alive =
+        |pid: &i32| status(*pid).is_some_and(|status| status.group == group && !status.is_zombie());
+    processes().filter(alive).collect()
+}
+
+/// The members of a group; the system leaves out those that ended.
+#[cfg(target_os = "macos")]
+pub(crate) fn members(group: i32) -> Vec<i32> {
+    let mut pids = vec![0_i32; 1024];
+    let bytes = i32::try_from(size_of_val(pids.as_slice())).unwrap_or(i32::MAX);
+    // SAFETY: the buffer is as long as the call is told.
+    let count = unsafe { libc::proc_listpgrppids(group, pids.as_mut_ptr().cast(), bytes) };
+    pids.truncate(usize::try_from(count).unwrap_or_default());
+    pids
+}
+
+/// Our children that ended, that nobody reaped, and that this module did not start.
+pub(crate) fn foreign_zombies(family: &Family) -> BTreeSet<i32> {
+    let is_foreign_zombie =
+        |pid: &i32| !family.contains(*pid) && status(*pid).is_some_and(|status| status.is_zombie());
+    children().unwrap_or_default().into_iter().filter(is_foreign_zombie).collect()
+}
+
+/// Reaps one child if it ended.
+pub(crate) fn reap(pid: i32) {
+    if let Some(pid) = Pid::from_raw(pid) {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+        let _ = rustix::process::waitid(WaitId::Pid(pid), options);
+    }
+}
+
+/// What matters of `/proc/PID/stat`.
+struct Status {
+    state: u8,
+    group: i32,
+}
+
+impl Status {
+    fn is_zombie(&self) -> bool {
+        matches!(self.state, b'Z' | b'X')
+    }
+}
+
+fn status(pid: i32) -> Option<Status> {
+    parse_status(&std::fs::read(format!("/proc/{pid}/stat")).ok()?)
+}
+
+/// `PID (name) STATE PARENT GROUP …`, where the name may hold anything.
+fn parse_status(stat: &[u8]) -> Option<Status> {
+    let after_name = memchr::memrchr(b')', stat)? + 1;
+    let text = std::str::from_utf8(stat.get(after_name..)?).ok()?;
+    let mut words = text.split_ascii_whitespace();
+    let state = *words.next()?.as_bytes().first()?;
+    let group = words.nth(1)?.parse().ok()?;
+    Some(Status { state, group })
+}
+
+/// Every process of this machine.
+pub(crate) fn processes() -> impl Iterator<Item = i32> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
+/// The children of this process, if the system tells.
+fn children() -> Option<Vec<i32>> {
+    let mut all = Vec::new();
+    for task in std::fs::read_dir("/proc/self/task").ok()?.flatten() {
+        match std::fs::read_to_string(task.path().join("children")) {
+            Ok(text) => {
+                all.extend(text.split_ascii_whitespace().filter_map(|w| w.parse::<i32>().ok()))
+            }
+            // No such file on this system, or a thread that ended meanwhile and left
+            // its children to another one: not knowing means a closer look.
+            Err(_) => return None,
+        }
+    }
+    Some(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_name_with_parentheses_and_spaces_does_not_confuse() {
+        let status = parse_status(b"12 (a) b) Z) S 1 77 77 0 -1").unwrap();
+        assert_eq!((status.state, status.group), (b'S', 77));
+        assert!(parse_status(b"12 (a").is_none());
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn our_own_group_has_us_as_a_member() {
+        let group = rustix::process::getpgrp().as_raw_nonzero().get();
+        let own = i32::try_from(std::process::id()).unwrap();
+        assert!(members(group).contains(&own));
+    }
+}

@@ -1,0 +1,112 @@
+//! Which process holds a port: found by the number of its listening socket.
+//!
+//! It only looks; processes of other users show their sockets to root alone, and
+//! then there is no answer.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use xtask_core::stack::event::Holder;
+
+use super::{group, listeners};
+
+/// Whoever listens where a call to `address` ends, as far as the system tells.
+pub(crate) fn of(address: SocketAddr) -> Option<Holder> {
+    let inodes = sockets_at(address);
+    let pid = group::processes().find(|pid| has_one_of(*pid, &inodes))?;
+    Some(describe(pid))
+}
+
+/// Whether the listener at `address` belongs to a member of the group.
+pub(crate) fn is_in_group(address: SocketAddr, leader: i32) -> bool {
+    let inodes = sockets_at(address);
+    // Mostly it is the leader itself, which spares a look at every process.
+    has_one_of(leader, &inodes)
+        || group::members(leader).into_iter().any(|pid| has_one_of(pid, &inodes))
+}
+
+fn sockets_at(address: SocketAddr) -> Vec<u64> {
+    let mut found = listeners::all();
+    found.retain(|listener| listener.takes_calls_to(address));
+    // The kernel prefers the exact address to a wildcard, and so do we.
+    found.sort_by_key(|listener| listener.address.ip() != address.ip());
+    let exact = found.first().is_some_and(|first| first.address.ip() == address.ip());
+    found
+        .into_iter()
+        .take_while(|listener| !exact || listener.address.ip() == address.ip())
+        .map(|listener| listener.inode)
+        .collect()
+}
+
+fn has_one_of(pid: i32, inodes: &[u64]) -> bool {
+    if inodes.is_empty() {
+        return false;
+    }
+    let links = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+    links
+        .filter_map(|link| std::fs::read_link(link.path()).ok())
+        .any(|target| socket_number(&target).is_some_and(|number| inodes.contains(&number)))
+}
+
+/// The number in `socket:[12345]`.
+fn socket_number(link: &std::path::Path) -> Option<u64> {
+    link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
+}
+
+fn describe(pid: i32) -> Holder {
+    let of_process = |file: &str| PathBuf::from(format!("/proc/{pid}/{file}"));
+    let read = |file: &str| std::fs::read(of_process(file)).unwrap_or_default();
+    let arguments: Vec<String> = read("cmdline")
+        .split(|&byte| byte == 0)
+        .map(|argument| String::from_utf8_lossy(argument).into_owned())
+        .filter(|argument| !argument.is_empty())
+        .collect();
+    let program = std::fs::read_link(of_process("exe")).map_or_else(
+        |_| String::from_utf8_lossy(&read("comm")).trim_end().to_owned(),
+        |path| path.display().to_string(),
+    );
+    Holder {
+        pid: u32::try_from(pid).unwrap_or_default(),
+        program,
+        command: arguments.join(" "),
+        user: user_of(&of_process("")),
+    }
+}
+
+/// The name of the user that owns `path`, or its number.
+fn user_of(path: &std::path::Path) -> String {
+    use std::os::unix::fs::MetadataExt;
+    let Ok(metadata) = std::fs::metadata(path) else { return String::new() };
+    let passwords = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    user_name(&passwords, metadata.uid()).unwrap_or_else(|| metadata.uid().to_string())
+}
+
+fn user_name(passwords: &str, uid: u32) -> Option<String> {
+    passwords.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)?.parse() == Ok(uid)).then(|| name.to_owned())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_is_found_by_number() {
+        let passwords = "root:x:0:0:root:/root:/bin/sh\nada:x:1000:1000::/home/ada:/bin/sh\n";
+        assert_eq!(user_name(passwords, 1000).as_deref(), Some("ada"));
+        assert_eq!(user_name(passwords, 7), None);
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn the_holder_of_our_own_listener_is_this_process() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let holder = of(listener.local_addr().unwrap()).unwrap();
+        assert_eq!(holder.pid, std::process::id());
+        assert!(!holder.program.is_empty() && !holder.command.is_empty());
+        assert!(!holder.user.is_empty());
+    }
+}

@@ -1,0 +1,236 @@
+//! Starting a run: everything that a process and its probes need, put together.
+//!
+//! The parts are elsewhere; here is their order. A queued request is sent before the
+//! fork, so that the first accept answers it, and the other probes start once the
+//! process has become its program.
+
+use std::ffi::{CString, OsStr};
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::sync::{Arc, PoisonError};
+
+use xtask_core::name::Name;
+use xtask_core::plan::Probe as Kind;
+use xtask_core::stack::effect::PreparedProbe;
+use xtask_core::stack::{Command, Run};
+
+use super::environment::Additions;
+use super::exit::Life;
+use super::group::Leader;
+use super::http::{self, Request};
+use super::logs::{Awaited, AwaitedLines, Pipe, Stream};
+use super::notify::NotifySocket;
+use super::perform::{Live, socket_path};
+use super::probe::{Asking, ListenerOf, Probe, Question, find_program};
+use super::sockets;
+use super::spawn::{self, Launch};
+use super::{Outlet, World};
+
+impl World {
+    pub(super) fn try_spawn(
+        &mut self,
+        service: &Name,
+        run: Run,
+        command: &Command,
+        probes: Vec<PreparedProbe>,
+    ) -> Result<(), String> {
+        let outlet = self.outlet(service, run);
+        let system = |error: io::Error| format!("cannot start `{}`: {error}", command.program);
+        let program =
+            find_program(&command.program, self.environment.get(command, "PATH"), &command.cwd)?;
+
+        let notify = self.notify_socket(&outlet, command, &probes).map_err(system)?;
+        let awaited = AwaitedLines::default();
+        let log = self.log(service);
+        let (out, out_end) = spawn::close_on_exec_pipe().map_err(system)?;
+        let (err, err_end) = spawn::close_on_exec_pipe().map_err(system)?;
+        let pipe = |fd, stream| {
+            Pipe::new(fd, stream, outlet.clone(), Arc::clone(&log), Arc::clone(&awaited))
+        };
+        let pipes =
+            [pipe(out, Stream::Out).map_err(system)?, pipe(err, Stream::Err).map_err(system)?];
+
+        let additions = Additions { notify: notify.as_deref().map(NotifySocket::path) };
+        let env = self.environment.of(command, &additions);
+        // Before the process is there, so that the first accept answers.
+        let questions = self.questions(&outlet, probes, command, &env, &awaited);
+
+        if command.sockets.is_empty() {
+            self.sockets.release(service);
+        }
+        let sockets = self
+            .sockets
+            .inherited(service, &command.sockets)
+            .ok_or_else(|| format!("`{service}` inherits sockets that are not bound"))?;
+        let forked = spawn::start(&Launch {
+            program: text(program.as_os_str())?,
+            args: arguments(&command.program, &command.args)?,
+            env,
+            pid_variables: pid_variables(command),
+            cwd: text(OsStr::new(&command.cwd))?,
+            output: [out_end.as_fd(), err_end.as_fd()],
+            sockets,
+            open_files: self.open_files,
+        })
+        .map_err(system)?;
+
+        let leader = Arc::new(Leader::new(forked.pid, self.family.clone()));
+        let live = Live {
+            awaited: Arc::clone(&awaited),
+            notify: notify.as_ref().map(Arc::downgrade).unwrap_or_default(),
+            ..Live::new(Some(Arc::clone(&leader)), program.clone())
+        };
+        let probes = questions
+            .into_iter()
+            .map(|(index, own, question)| {
+                let listener = if own && cfg!(target_os = "linux") {
+                    ListenerOf::Group(Arc::clone(&leader))
+                } else {
+                    ListenerOf::Anyone
+                };
+                Probe { outlet: outlet.clone(), index, question, listener }
+            })
+            .collect();
+        let life = Life {
+            outlet,
+            leader,
+            outcome: forked.outcome,
+            program: program.to_string_lossy().into_owned(),
+            cwd: command.cwd.clone(),
+            pipes,
+            notify,
+            awaited,
+            probes,
+            tasks: live.tasks.clone(),
+        };
+        tokio::spawn(life.run());
+        self.runs.insert((service.clone(), run), live);
+        Ok(())
+    }
+
+    /// The probes of a run that ask: index, whether the run must listen itself, and
+    /// the question. Log probes are entered into `awaited` instead.
+    fn questions(
+        &mut self,
+        outlet: &Outlet,
+        probes: Vec<PreparedProbe>,
+        command: &Command,
+        env: &[CString],
+        awaited: &AwaitedLines,
+    ) -> Vec<(usize, bool, Question)> {
+        let mut questions = Vec::new();
+        for prepared in probes {
+            if let Kind::Log { pattern } = &prepared.probe {
+                match regex::bytes::Regex::new(pattern) {
+                    Ok(pattern) => awaited
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .push(Awaited { probe: prepared.index, pattern }),
+                    Err(error) => {
+                        let why = format!("`{pattern}` is no regular expression: {error}");
+                        questions.push((prepared.index, false, Question::Impossible(why)));
+                    }
+                }
+            } else if let Some(question) = self.question(&prepared, command, Some(env)) {
+                let own = prepared.address.as_ref().is_some_and(|(_, port)| {
+                    !prepared.queued && !self.sockets.listens(&outlet.service, *port)
+                });
+                questions.push((prepared.index, own, question));
+            }
+        }
+        questions
+    }
+
+    /// What a prepared probe asks; none for those that only wait.
+    pub(super) fn question(
+        &mut self,
+        prepared: &PreparedProbe,
+        command: &Command,
+        env: Option<&[CString]>,
+    ) -> Option<Question> {
+        let address = || {
+            let (host, port) = prepared.address.as_ref().ok_or("no address to probe")?;
+            sockets::resolve(host, *port)
+                .map(|address| (address, host))
+                .map_err(|error| format!("cannot resolve `{host}`: {error}"))
+        };
+        let question = match &prepared.probe {
+            Kind::Notify | Kind::Log { .. } => return None,
+            Kind::Http { path, status, .. } => address().map(|(address, host)| {
+                let request = Request::new(address, host, path);
+                let counted = prepared.queued.then(|| self.counted(request.address().port()));
+                let queued = counted.and_then(|counted| request.queue(counted).ok());
+                Question::Http { request, status: status.clone(), queued }
+            }),
+            Kind::Tcp { .. } => {
+                address().map(|(address, _)| Question::Tcp { address: http::callable(address) })
+            }
+            Kind::Command { .. } => {
+                let own = || self.environment.of(command, &Additions::default());
+                self.asking(prepared, command, env.map_or_else(own, <[CString]>::to_vec))
+            }
+        };
+        Some(question.unwrap_or_else(Question::Impossible))
+    }
+
+    /// A handle that counts as a request of ours on that port.
+    fn counted(&mut self, port: u16) -> Arc<()> {
+        Arc::clone(self.queued.entry(port).or_default())
+    }
+
+    fn asking(
+        &self,
+        prepared: &PreparedProbe,
+        command: &Command,
+        env: Vec<CString>,
+    ) -> Result<Question, String> {
+        let (name, args) = prepared.command.split_first().ok_or("an empty command")?;
+        let program = find_program(name, self.environment.get(command, "PATH"), &command.cwd)?;
+        Ok(Question::Command(Asking {
+            program: text(program.as_os_str())?,
+            args: arguments(name, args)?,
+            env,
+            cwd: text(OsStr::new(&command.cwd))?,
+            family: self.family.clone(),
+            open_files: self.open_files,
+        }))
+    }
+
+    fn notify_socket(
+        &mut self,
+        outlet: &Outlet,
+        command: &Command,
+        probes: &[PreparedProbe],
+    ) -> io::Result<Option<Arc<NotifySocket>>> {
+        if !command.notify {
+            return Ok(None);
+        }
+        let waits = |prepared: &&PreparedProbe| matches!(prepared.probe, Kind::Notify);
+        let ready = probes.iter().filter(waits).map(|prepared| prepared.index).collect();
+        self.notify_sockets += 1;
+        let path = socket_path(&self.settings.runtime, self.notify_sockets);
+        NotifySocket::bind(path, outlet.clone(), ready).map(|socket| Some(Arc::new(socket)))
+    }
+}
+
+fn pid_variables(command: &Command) -> &'static [&'static str] {
+    match (command.sockets.is_empty(), command.watchdog_us) {
+        (true, None) => &[],
+        (false, None) => &["LISTEN_PID"],
+        (true, Some(_)) => &["WATCHDOG_PID"],
+        (false, Some(_)) => &["LISTEN_PID", "WATCHDOG_PID"],
+    }
+}
+
+fn arguments(program: &str, args: &[String]) -> Result<Vec<CString>, String> {
+    std::iter::once(program)
+        .chain(args.iter().map(String::as_str))
+        .map(|argument| text(OsStr::new(argument)))
+        .collect()
+}
+
+fn text(text: &OsStr) -> Result<CString, String> {
+    CString::new(text.as_bytes())
+        .map_err(|_| format!("`{}` holds a NUL byte", text.to_string_lossy()))
+}

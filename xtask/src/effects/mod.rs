@@ -1,0 +1,70 @@
+//! Everything that touches the world: processes, sockets, probes, logs, programs.
+//!
+//! [`World::perform`] takes an effect of the reducer and starts what it needs: small
+//! straight-line tasks, each of which ends in one event. Nothing here decides what
+//! should run; the reducer does, and hears of everything through events.
+
+mod accept;
+mod environment;
+mod exit;
+mod group;
+mod holder;
+mod http;
+mod launch;
+mod listeners;
+mod log_file;
+mod logs;
+mod notify;
+mod orphans;
+mod perform;
+mod probe;
+mod sockets;
+mod spawn;
+#[cfg(test)]
+mod tests;
+mod watched;
+
+pub(crate) use perform::{World, WorldSettings};
+
+use tokio::sync::mpsc::UnboundedSender;
+use xtask_core::name::Name;
+use xtask_core::stack::{Event, Exit, Run};
+
+/// The way back to the reducer for everything about one run.
+#[derive(Clone, Debug)]
+struct Outlet {
+    events: UnboundedSender<Event>,
+    service: Name,
+    run: Run,
+}
+
+impl Outlet {
+    /// Sends an event; the supervisor being over is no reason to complain.
+    fn send(&self, event: Event) {
+        let _ = self.events.send(event);
+    }
+
+    fn started(&self, pid: u32) {
+        self.send(Event::Started { service: self.service.clone(), run: self.run, pid });
+    }
+
+    fn start_failed(&self, error: String) {
+        self.send(Event::StartFailed { service: self.service.clone(), run: self.run, error });
+    }
+
+    fn passed(&self, probe: usize) {
+        self.send(Event::ProbePassed { service: self.service.clone(), run: self.run, probe });
+    }
+
+    fn seen(&self, probe: usize, seen: String) {
+        self.send(Event::ProbeSeen { service: self.service.clone(), run: self.run, probe, seen });
+    }
+
+    fn exited(&self, exit: Exit) {
+        self.send(Event::Exited { service: self.service.clone(), run: self.run, exit });
+    }
+
+    fn gone(&self) {
+        self.send(Event::Gone { service: self.service.clone(), run: self.run });
+    }
+}

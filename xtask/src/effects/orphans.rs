@@ -1,0 +1,52 @@
+//! Processes that services leave behind become children of the supervisor, and are
+//! reaped by it.
+//!
+//! Children that other parts of this program started are theirs to wait for: a zombie
+//! is only taken when it has been left alone for [`PAUSE`]. Ending orphans that still
+//! run is not done here.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::group::{Family, foreign_zombies, reap};
+
+/// How long a zombie that nobody in this program waits for is left alone.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Makes this process the parent of orphans, and starts to reap them.
+///
+/// # Errors
+/// When the system does not let it, or signals cannot be received.
+pub(crate) fn adopt(family: &Family) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
+    let mut ended = signal(SignalKind::child())?;
+    let family = family.clone();
+    tokio::spawn(async move {
+        while ended.recv().await.is_some() {
+            reap_until_none(&family).await;
+        }
+    });
+    Ok(())
+}
+
+/// Looks again and again while there are zombies to take; a signal that comes
+/// meanwhile makes another round.
+async fn reap_until_none(family: &Family) {
+    let mut before = BTreeSet::new();
+    loop {
+        let mut now = foreign_zombies(family);
+        for pid in now.intersection(&before) {
+            reap(*pid);
+        }
+        now.retain(|pid| !before.contains(pid));
+        if now.is_empty() {
+            return;
+        }
+        before = now;
+        tokio::time::sleep(PAUSE).await;
+    }
+}

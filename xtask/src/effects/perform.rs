@@ -1,0 +1,284 @@
+//! The one place where effects become deeds.
+//!
+//! [`World::perform`] never waits: what takes time is a task that ends in an event.
+//! Tasks are `Send` and started with `tokio::spawn`; the runtime must be a
+//! current-thread one and run on the process's main thread, because children ask to
+//! die with the thread that forked them. Reports, and the end of the supervisor, are
+//! the driver's.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use tokio::sync::mpsc::UnboundedSender;
+use xtask_core::name::Name;
+use xtask_core::plan::Port;
+use xtask_core::stack::effect::PreparedProbe;
+use xtask_core::stack::{Command, Effect, Event, Run, Signal};
+
+use super::accept::Programs;
+use super::environment::Environment;
+use super::exit::stop_probes;
+use super::group::{Family, Leader};
+use super::log_file::LogFile;
+use super::logs::AwaitedLines;
+use super::notify::NotifySocket;
+use super::probe::{ListenerOf, Probe, Tasks};
+use super::sockets::Sockets;
+use super::{Outlet, listeners, orphans};
+
+/// The longest path that the address of a Unix socket can hold, in bytes.
+const LONGEST_SOCKET_PATH: usize = 103;
+
+/// Where a world keeps its files, and how its children are known.
+#[derive(Clone, Debug)]
+pub(crate) struct WorldSettings {
+    /// The stack's state folder: programs and logs go below it.
+    pub(crate) state: PathBuf,
+    /// A folder for sockets that only this user can enter; a short path.
+    pub(crate) runtime: PathBuf,
+    /// The value of `XTASK_MARK` in every child's environment.
+    pub(crate) mark: String,
+}
+
+/// Processes, sockets, probes, logs and programs of one stack.
+#[derive(Debug)]
+pub(crate) struct World {
+    pub(super) settings: WorldSettings,
+    pub(super) events: UnboundedSender<Event>,
+    pub(super) environment: Environment,
+    pub(super) family: Family,
+    pub(super) sockets: Sockets,
+    programs: Arc<Mutex<Programs>>,
+    logs: BTreeMap<Name, Arc<Mutex<LogFile>>>,
+    pub(super) runs: BTreeMap<(Name, Run), Live>,
+    /// One handle is held by each request that is queued on a port.
+    pub(super) queued: BTreeMap<u16, Arc<()>>,
+    pub(super) notify_sockets: u64,
+    pub(super) open_files: Option<libc::rlimit>,
+}
+
+/// A run that can still be signalled, or a probed service that has no process.
+#[derive(Debug)]
+pub(super) struct Live {
+    pub(super) leader: Option<Arc<Leader>>,
+    pub(super) program: PathBuf,
+    pub(super) tasks: Tasks,
+    pub(super) awaited: AwaitedLines,
+    /// The run owns it, and removes it in its end.
+    pub(super) notify: Weak<NotifySocket>,
+}
+
+impl World {
+    /// A world without services. To be called inside the runtime.
+    ///
+    /// # Errors
+    /// When a folder cannot be made, the runtime folder's path is too long for
+    /// sockets, or signals cannot be received.
+    pub(crate) fn new(settings: WorldSettings, events: UnboundedSender<Event>) -> io::Result<Self> {
+        std::fs::create_dir_all(settings.state.join("logs"))?;
+        std::fs::create_dir_all(&settings.runtime)?;
+        if socket_path(&settings.runtime, u64::from(u32::MAX)).as_os_str().len()
+            > LONGEST_SOCKET_PATH
+        {
+            let folder = settings.runtime.display();
+            return Err(io::Error::other(format!("`{folder}` is too long a path for sockets")));
+        }
+        let family = Family::default();
+        orphans::adopt(&family)?;
+        let programs = Programs::new(settings.state.join("programs"))?;
+        Ok(Self {
+            environment: Environment::of_this_process(&settings.mark),
+            programs: Arc::new(Mutex::new(programs)),
+            settings,
+            events,
+            family,
+            sockets: Sockets::default(),
+            logs: BTreeMap::new(),
+            runs: BTreeMap::new(),
+            queued: BTreeMap::new(),
+            notify_sockets: 0,
+            open_files: raise_open_files(),
+        })
+    }
+
+    /// Does what the reducer asks. What comes of it arrives as events.
+    pub(crate) fn perform(&mut self, effect: Effect) {
+        match effect {
+            Effect::Accept { service, path } => self.accept(service, PathBuf::from(path)),
+            Effect::Bind { service, ports, listen } => self.bind(service, &ports, listen),
+            Effect::Unbind { service } => self.sockets.unbind(&service),
+            Effect::Spawn { service, run, command, probes } => {
+                self.spawn(service, run, &command, probes);
+            }
+            Effect::Probe { service, run, probes } => self.probe(service, run, probes),
+            Effect::StopProbes { service, run } => self.stop_probes(service, run),
+            Effect::Signal { service, run, signal } => self.signal(service, run, &signal),
+            Effect::Report(_) | Effect::End => {}
+        }
+    }
+
+    /// Kills the present run of a service, as a crash would: a fault for tests.
+    pub(crate) fn kill_run(&self, service: &Name) {
+        let runs = self.runs.range((service.clone(), 0)..=(service.clone(), Run::MAX));
+        let mut leaders = runs.filter_map(|(_, live)| live.leader.as_ref());
+        if let Some(leader) = leaders.find(|leader| matches!(leader.exit(), Ok(None))) {
+            leader.signal(rustix::process::Signal::KILL);
+        }
+    }
+
+    /// How many callers wait unaccepted on a port, our own queued requests apart; none
+    /// if nobody listens there, or the system does not tell.
+    pub(crate) fn waiting_callers(&self, port: u16) -> Option<u32> {
+        let own = self.queued.get(&port).map_or(0, |handle| Arc::strong_count(handle) - 1);
+        let all = listeners::waiting_callers(port)?;
+        Some(all.saturating_sub(u32::try_from(own).unwrap_or(u32::MAX)))
+    }
+
+    fn accept(&self, service: Name, path: PathBuf) {
+        let (programs, events) = (Arc::clone(&self.programs), self.events.clone());
+        let in_use: BTreeSet<PathBuf> = self
+            .runs
+            .values()
+            .filter(|live| live.is_alive())
+            .map(|live| live.program.clone())
+            .collect();
+        tokio::task::spawn_blocking(move || {
+            let mut programs = programs.lock().unwrap_or_else(PoisonError::into_inner);
+            let event = match programs.accept(&service, &path, &in_use) {
+                Ok(artifact) => Event::Accepted { service, artifact },
+                Err(message) => Event::BuildFailed { service, message },
+            };
+            let _ = events.send(event);
+        });
+    }
+
+    fn bind(&mut self, service: Name, ports: &[Port], listen: bool) {
+        let event = match self.sockets.bind(&service, ports, listen) {
+            Ok(ports) => Event::Bound { service, ports },
+            Err(failure) => Event::BindFailed { service, failure },
+        };
+        let _ = self.events.send(event);
+    }
+
+    fn signal(&self, service: Name, run: Run, signal: &Signal) {
+        use rustix::process::Signal as Number;
+        let Some(live) = self.runs.get(&(service, run)) else { return };
+        let Some(leader) = &live.leader else { return };
+        match signal {
+            Signal::Kill => leader.signal(Number::KILL),
+            Signal::Stop(name) => {
+                leader.signal(number(name).unwrap_or(Number::TERM));
+                // Whoever is suspended would not see it before it is woken.
+                leader.signal(Number::CONT);
+            }
+        }
+    }
+
+    fn stop_probes(&mut self, service: Name, run: Run) {
+        let key = (service, run);
+        if let Some(live) = self.runs.get(&key) {
+            stop_probes(&live.tasks, &live.awaited, live.notify.upgrade().as_deref());
+            if live.leader.is_none() {
+                self.runs.remove(&key);
+            }
+        }
+    }
+
+    fn probe(&mut self, service: Name, run: Run, probes: Vec<PreparedProbe>) {
+        let outlet = self.outlet(&service, run);
+        let command = Command {
+            program: String::new(),
+            args: Vec::new(),
+            env: Vec::new(),
+            cwd: "/".to_owned(),
+            sockets: Vec::new(),
+            notify: false,
+            watchdog_us: None,
+        };
+        let live = Live::new(None, PathBuf::new());
+        for prepared in probes {
+            if let Some(question) = self.question(&prepared, &command, None) {
+                let listener = ListenerOf::Anyone;
+                let (index, outlet) = (prepared.index, outlet.clone());
+                live.tasks.start(Probe { outlet, index, question, listener });
+            } else {
+                outlet.seen(prepared.index, "only a service that is started can do this".into());
+            }
+        }
+        if let Some(before) = self.runs.insert((service, run), live) {
+            before.tasks.stop();
+        }
+    }
+
+    fn spawn(&mut self, service: Name, run: Run, command: &Command, probes: Vec<PreparedProbe>) {
+        self.runs.retain(|_, live| live.is_alive());
+        if let Err(error) = self.try_spawn(&service, run, command, probes) {
+            self.outlet(&service, run).start_failed(error);
+        }
+    }
+
+    pub(super) fn log(&mut self, service: &Name) -> Arc<Mutex<LogFile>> {
+        let logs = self.settings.state.join("logs");
+        let new = || Arc::new(Mutex::new(LogFile::new(&logs, service)));
+        Arc::clone(self.logs.entry(service.clone()).or_insert_with(new))
+    }
+
+    pub(super) fn outlet(&self, service: &Name, run: Run) -> Outlet {
+        Outlet { events: self.events.clone(), service: service.clone(), run }
+    }
+}
+
+/// Short, as addresses of Unix sockets are.
+pub(super) fn socket_path(runtime: &Path, number: u64) -> PathBuf {
+    runtime.join(format!("n{number}"))
+}
+
+impl Live {
+    pub(super) fn new(leader: Option<Arc<Leader>>, program: PathBuf) -> Self {
+        Self {
+            leader,
+            program,
+            tasks: Tasks::new(),
+            awaited: AwaitedLines::default(),
+            notify: Weak::new(),
+        }
+    }
+
+    /// Whether it can still be signalled, or is probed without a process.
+    fn is_alive(&self) -> bool {
+        self.leader.as_ref().is_none_or(|leader| !leader.is_reaped())
+    }
+}
+
+/// The number of a signal by name, with or without `SIG`.
+fn number(name: &str) -> Option<rustix::process::Signal> {
+    use rustix::process::Signal as Number;
+    Some(match name.strip_prefix("SIG").unwrap_or(name) {
+        "HUP" => Number::HUP,
+        "INT" => Number::INT,
+        "QUIT" => Number::QUIT,
+        "ABRT" => Number::ABORT,
+        "KILL" => Number::KILL,
+        "USR1" => Number::USR1,
+        "USR2" => Number::USR2,
+        "ALRM" => Number::ALARM,
+        "TERM" => Number::TERM,
+        "CONT" => Number::CONT,
+        "WINCH" => Number::WINCH,
+        _ => return None,
+    })
+}
+
+/// Raises the limit of open files, as every run needs half a dozen. Returns the one
+/// that children go back to.
+fn raise_open_files() -> Option<libc::rlimit> {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let before = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: before.maximum, maximum: before.maximum };
+    setrlimit(Resource::Nofile, raised).ok()?;
+    let limit =
+        |limit: Option<u64>| limit.map_or(libc::RLIM_INFINITY, |limit| limit as libc::rlim_t);
+    Some(libc::rlimit { rlim_cur: limit(before.current), rlim_max: limit(before.maximum) })
+}

@@ -1,0 +1,277 @@
+//! The ports of every service: listening sockets to inherit, or numbers that are
+//! free and held until the service itself binds them.
+//!
+//! A listening socket is kept for the stack's life, so callers queue while a service
+//! starts or starts again. For a service that binds by itself, a bound socket that
+//! does not listen reserves the number: the system gives it to nobody else, neither
+//! as an ephemeral port nor to a caller. It is let go just before the process is
+//! started, because a service that does not set `SO_REUSEADDR` could not bind beside
+//! it. A connection that lingers after its end (`TIME_WAIT`) is no holder, as every
+//! bind here says `SO_REUSEADDR`.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
+use xtask_core::name::Name;
+use xtask_core::plan::Port;
+use xtask_core::stack::BindFailure;
+
+use super::holder;
+
+/// Connections that queue before callers are refused; the system may allow fewer.
+const BACKLOG: i32 = 4096;
+
+/// The ports of all services.
+#[derive(Debug, Default)]
+pub(crate) struct Sockets {
+    services: BTreeMap<Name, Vec<Held>>,
+}
+
+/// One port of a service.
+#[derive(Debug)]
+struct Held {
+    name: String,
+    host: String,
+    number: u16,
+    /// None when the number was let go for the service to bind.
+    socket: Option<OwnedFd>,
+    listens: bool,
+}
+
+impl Sockets {
+    /// Gets the ports of a service; those that it has already stay as they are.
+    ///
+    /// # Errors
+    /// For the first port that cannot be had; the service then has none.
+    pub(crate) fn bind(
+        &mut self,
+        service: &Name,
+        ports: &[Port],
+        listen: bool,
+    ) -> Result<Vec<u16>, BindFailure> {
+        let mut before = self.services.remove(service).unwrap_or_default();
+        let mut held = Vec::with_capacity(ports.len());
+        for port in ports {
+            let same = |old: &Held| {
+                old.name == port.name
+                    && old.host == port.host
+                    && old.listens == listen
+                    && port.number.is_none_or(|number| number == old.number)
+            };
+            let found = before.iter().position(same).map(|at| before.swap_remove(at));
+            held.push(match found {
+                Some(old) if old.socket.is_some() => old,
+                // The number was let go: the service had it, so it is free, and asked
+                // for again, or lost.
+                Some(old) => {
+                    get(port, old.number, listen).or_else(|failure| match port.number {
+                        Some(_) => Err(failure),
+                        None => get(port, 0, listen),
+                    })?
+                }
+                None => get(port, port.number.unwrap_or(0), listen)?,
+            });
+        }
+        let numbers = held.iter().map(|port| port.number).collect();
+        self.services.insert(service.clone(), held);
+        Ok(numbers)
+    }
+
+    /// Closes the sockets of a service and forgets its numbers.
+    pub(crate) fn unbind(&mut self, service: &Name) {
+        self.services.remove(service);
+    }
+
+    /// The listening sockets of these names, in order, for a run to inherit; none if
+    /// one of them is missing.
+    pub(crate) fn inherited<'a>(
+        &'a self,
+        service: &Name,
+        names: &[String],
+    ) -> Option<Vec<BorrowedFd<'a>>> {
+        let held = self.services.get(service).map(Vec::as_slice).unwrap_or_default();
+        let listening = |name: &String| {
+            let port = held.iter().find(|port| port.listens && port.name == *name)?;
+            Some(port.socket.as_ref()?.as_fd())
+        };
+        names.iter().map(listening).collect()
+    }
+
+    /// Lets go of the numbers that the service is about to bind by itself.
+    pub(crate) fn release(&mut self, service: &Name) {
+        for port in self.services.get_mut(service).into_iter().flatten() {
+            if !port.listens {
+                port.socket = None;
+            }
+        }
+    }
+
+    /// Whether the supervisor itself listens on this port for the service.
+    pub(crate) fn listens(&self, service: &Name, number: u16) -> bool {
+        let held = self.services.get(service).map(Vec::as_slice).unwrap_or_default();
+        held.iter().any(|port| port.listens && port.number == number)
+    }
+}
+
+#[cfg(test)]
+impl Sockets {
+    /// A copy of the first socket of a service, to accept from as its run would.
+    pub(crate) fn listener(&self, service: &Name) -> std::net::TcpListener {
+        let socket = self.services[service][0].socket.as_ref().unwrap();
+        std::net::TcpListener::from(socket.try_clone().unwrap())
+    }
+}
+
+/// The address of a host and port: a literal as it stands, a name as the system
+/// resolves it, version 4 first so that `localhost` is the same everywhere.
+pub(crate) fn resolve(host: &str, port: u16) -> io::Result<SocketAddr> {
+    let literal = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    if let Ok(ip) = literal.parse::<IpAddr>() {
+        return Ok(SocketAddr::new(ip, port));
+    }
+    if host == "localhost" {
+        return Ok(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port));
+    }
+    let mut all: Vec<SocketAddr> = (host, port).to_socket_addrs()?.collect();
+    all.sort_by_key(SocketAddr::is_ipv6);
+    let no_address = || io::Error::other(format!("`{host}` has no address"));
+    all.into_iter().next().ok_or_else(no_address)
+}
+
+fn get(port: &Port, number: u16, listen: bool) -> Result<Held, BindFailure> {
+    let other = |error: io::Error| BindFailure::Other {
+        port: number,
+        error: format!("cannot bind `{}` port {number}: {error}", port.host),
+    };
+    let address = resolve(&port.host, number).map_err(other)?;
+    match open(address, listen) {
+        Ok((socket, number)) => Ok(Held {
+            name: port.name.clone(),
+            host: port.host.clone(),
+            number,
+            socket: Some(socket),
+            listens: listen,
+        }),
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+            Err(BindFailure::Held { port: number, holder: holder::of(address) })
+        }
+        Err(error) => Err(other(error)),
+    }
+}
+
+/// A bound socket, and its number.
+fn open(address: SocketAddr, listen: bool) -> io::Result<(OwnedFd, u16)> {
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let socket = stream_socket(family)?;
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    rustix::net::bind(&socket, &address)?;
+    if listen {
+        rustix::net::listen(&socket, BACKLOG)?;
+    }
+    let bound = SocketAddr::try_from(rustix::net::getsockname(&socket)?)?;
+    Ok((socket, bound.port()))
+}
+
+/// A TCP socket that no program inherits unless told to.
+pub(crate) fn stream_socket(family: AddressFamily) -> io::Result<OwnedFd> {
+    #[cfg(target_os = "linux")]
+    let socket = rustix::net::socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    #[cfg(not(target_os = "linux"))]
+    let socket = {
+        let socket =
+            rustix::net::socket_with(family, SocketType::STREAM, SocketFlags::empty(), None)?;
+        rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::CLOEXEC)?;
+        socket
+    };
+    Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::{TcpListener, TcpStream};
+
+    fn port(name: &str, number: Option<u16>) -> Port {
+        let declared = xtask_core::plan::Place { file: String::new(), line: 1 };
+        Port { name: name.into(), host: "127.0.0.1".into(), number, declared }
+    }
+
+    #[test]
+    fn a_listening_socket_takes_callers_before_anybody_accepts_and_stays_the_same() {
+        let mut sockets = Sockets::default();
+        let name = Name::from("a");
+        let ports = [port("http", None), port("metrics", None)];
+        let numbers = sockets.bind(&name, &ports, true).unwrap();
+        assert_ne!(numbers[0], numbers[1]);
+        let _caller = TcpStream::connect(("127.0.0.1", numbers[0])).unwrap();
+        assert_eq!(sockets.bind(&name, &ports, true).unwrap(), numbers);
+        let names = ["metrics".to_owned(), "http".to_owned()];
+        assert_eq!(sockets.inherited(&name, &names).unwrap().len(), 2);
+        assert!(sockets.inherited(&name, &["none".to_owned()]).is_none());
+        sockets.unbind(&name);
+        assert!(TcpStream::connect(("127.0.0.1", numbers[0])).is_err());
+    }
+
+    #[test]
+    fn a_fixed_port_that_somebody_listens_on_is_held_and_the_holder_is_named() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let number = listener.local_addr().unwrap().port();
+        for listen in [true, false] {
+            let failure = Sockets::default()
+                .bind(&"a".into(), &[port("http", Some(number))], listen)
+                .unwrap_err();
+            let BindFailure::Held { port, holder } = failure else { panic!("{failure:?}") };
+            assert_eq!(port, number);
+            if cfg!(target_os = "linux") {
+                assert_eq!(holder.unwrap().pid, std::process::id());
+            }
+        }
+    }
+
+    #[test]
+    fn a_reserved_number_refuses_callers_and_is_free_to_bind_once_released() {
+        let mut sockets = Sockets::default();
+        let name = Name::from("a");
+        let number = sockets.bind(&name, &[port("http", None)], false).unwrap()[0];
+        assert!(TcpStream::connect(("127.0.0.1", number)).is_err());
+        sockets.release(&name);
+        let listener = TcpListener::bind(("127.0.0.1", number)).unwrap();
+        assert_eq!(listener.local_addr().unwrap().port(), number);
+        drop(listener);
+        assert_eq!(sockets.bind(&name, &[port("http", None)], false).unwrap(), [number]);
+    }
+
+    #[test]
+    fn an_ephemeral_number_that_was_lost_is_replaced() {
+        let mut sockets = Sockets::default();
+        let name = Name::from("a");
+        let number = sockets.bind(&name, &[port("http", None)], false).unwrap()[0];
+        sockets.release(&name);
+        let _thief = TcpListener::bind(("127.0.0.1", number)).unwrap();
+        assert_ne!(sockets.bind(&name, &[port("http", None)], false).unwrap(), [number]);
+    }
+
+    #[test]
+    fn a_connection_that_lingers_is_no_holder() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let caller = TcpStream::connect(address).unwrap();
+        // The side that closes first lingers.
+        drop(listener.accept().unwrap());
+        drop(caller);
+        drop(listener);
+        let bound =
+            Sockets::default().bind(&"a".into(), &[port("http", Some(address.port()))], true);
+        assert_eq!(bound.unwrap(), [address.port()]);
+    }
+
+    #[test]
+    fn localhost_is_the_loopback_of_version_four() {
+        assert_eq!(resolve("localhost", 1).unwrap().to_string(), "127.0.0.1:1");
+        assert_eq!(resolve("[::1]", 1).unwrap().to_string(), "[::1]:1");
+        assert_eq!(resolve("::1", 1).unwrap().to_string(), "[::1]:1");
+    }
+}

@@ -1,0 +1,189 @@
+//! Real processes, sockets and files, driven by effects as the reducer would.
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use xtask_core::name::Name;
+use xtask_core::plan::{Place, Port, Probe};
+use xtask_core::stack::effect::PreparedProbe;
+use xtask_core::stack::{BindFailure, Command, Effect, Event, Exit, Run, Signal};
+
+use super::{World, WorldSettings};
+
+/// No test waits longer for anything.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A world in a folder of its own.
+struct Fixture {
+    folder: tempfile::TempDir,
+    world: World,
+    events: mpsc::UnboundedReceiver<Event>,
+}
+
+/// Runs a test in the kind of runtime that the supervisor has.
+fn with_world<F: Future<Output = ()>>(test: impl FnOnce(Fixture) -> F) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let folder = tempfile::tempdir().unwrap();
+        let (sender, events) = mpsc::unbounded_channel();
+        let settings = WorldSettings {
+            state: folder.path().join("state"),
+            runtime: folder.path().join("run"),
+            mark: "test".to_owned(),
+        };
+        let world = World::new(settings, sender).unwrap();
+        let fixture = Fixture { folder, world, events };
+        tokio::time::timeout(PATIENCE * 2, test(fixture)).await.expect("the test hangs");
+    });
+}
+
+impl Fixture {
+    /// The next event, which must come soon.
+    async fn next(&mut self) -> Event {
+        tokio::time::timeout(PATIENCE, self.events.recv())
+            .await
+            .expect("no event came")
+            .expect("the world is over")
+    }
+
+    /// The first event that `wanted` gives something for; what comes before is dropped.
+    async fn until<T>(&mut self, mut wanted: impl FnMut(&Event) -> Option<T>) -> T {
+        loop {
+            let event = self.next().await;
+            if let Some(found) = wanted(&event) {
+                return found;
+            }
+        }
+    }
+
+    async fn until_started(&mut self) -> u32 {
+        self.until(|event| match event {
+            Event::Started { pid, .. } => Some(Ok(*pid)),
+            Event::StartFailed { error, .. } => Some(Err(error.clone())),
+            _ => None,
+        })
+        .await
+        .unwrap()
+    }
+
+    async fn until_exited(&mut self) -> Exit {
+        self.until(|event| match event {
+            Event::Exited { exit, .. } => Some(*exit),
+            _ => None,
+        })
+        .await
+    }
+
+    async fn until_gone(&mut self) {
+        self.until(|event| matches!(event, Event::Gone { .. }).then_some(())).await;
+    }
+
+    async fn until_passed(&mut self) -> usize {
+        self.until(|event| match event {
+            Event::ProbePassed { probe, .. } => Some(*probe),
+            Event::Exited { exit, .. } => panic!("it ended instead: {exit:?}"),
+            _ => None,
+        })
+        .await
+    }
+
+    async fn until_seen(&mut self) -> String {
+        self.until(|event| match event {
+            Event::ProbeSeen { seen, .. } => Some(seen.clone()),
+            _ => None,
+        })
+        .await
+    }
+
+    /// Runs a command to its end: its exit, and the texts of its log.
+    async fn run(&mut self, command: Command) -> (Exit, Vec<String>) {
+        self.spawn(1, command, Vec::new());
+        let exit = self.until_exited().await;
+        self.until_gone().await;
+        (exit, self.log())
+    }
+
+    fn spawn(&mut self, run: Run, command: Command, probes: Vec<PreparedProbe>) {
+        self.world.perform(Effect::Spawn { service: name(), run, command, probes });
+    }
+
+    async fn bind(&mut self, ports: Vec<Port>, listen: bool) -> Vec<u16> {
+        self.world.perform(Effect::Bind { service: name(), ports, listen });
+        match self.next().await {
+            Event::Bound { ports, .. } => ports,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn signal(&mut self, run: Run, signal: Signal) {
+        self.world.perform(Effect::Signal { service: name(), run, signal });
+    }
+
+    /// The texts of the log, oldest first, files that were put aside included.
+    fn log(&self) -> Vec<String> {
+        let logs = self.folder.path().join("state/logs");
+        ["a.log.3", "a.log.2", "a.log.1", "a.log"]
+            .iter()
+            .filter_map(|file| std::fs::read(logs.join(file)).ok())
+            .flat_map(|bytes| {
+                let text = String::from_utf8_lossy(&bytes).into_owned();
+                text.lines().map(text_of_record).collect::<Vec<_>>()
+            })
+            .collect()
+    }
+}
+
+/// The text of `TIMESTAMP RUN STREAM text`.
+fn text_of_record(record: &str) -> String {
+    record.splitn(4, ' ').nth(3).unwrap_or_default().to_owned()
+}
+
+fn name() -> Name {
+    Name::from("a")
+}
+
+fn shell(script: &str) -> Command {
+    command("sh", &["-c", script])
+}
+
+pub(crate) fn command(program: &str, args: &[&str]) -> Command {
+    Command {
+        program: program.to_owned(),
+        args: args.iter().map(|arg| (*arg).to_owned()).collect(),
+        env: Vec::new(),
+        cwd: "/".to_owned(),
+        sockets: Vec::new(),
+        notify: false,
+        watchdog_us: None,
+    }
+}
+
+fn port(name: &str) -> Port {
+    let declared = Place { file: String::new(), line: 1 };
+    Port { name: name.to_owned(), host: "127.0.0.1".to_owned(), number: None, declared }
+}
+
+fn probe(index: usize, probe: Probe, port: Option<u16>) -> PreparedProbe {
+    let address = port.map(|port| ("127.0.0.1".to_owned(), port));
+    PreparedProbe { index, probe, address, command: Vec::new(), queued: false }
+}
+
+/// Whether a process is there and no zombie.
+fn is_alive(pid: &str) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/stat"))
+        .is_ok_and(|stat| !stat.rsplit(')').next().unwrap_or_default().starts_with(" Z"))
+}
+
+async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(tokio::time::Instant::now() < deadline, "still not: {what}");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+mod logs;
+mod probes;
+mod processes;

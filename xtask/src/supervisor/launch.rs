@@ -1,0 +1,166 @@
+//! Finds the supervisor of a stack, or starts it; for clients.
+//!
+//! A supervisor is this same program, started again with a hidden command. Clients
+//! take turns here, so that two of them never start two.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream as BlockingStream;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, bail};
+use tokio::net::UnixStream;
+use xtask_client::StackPaths;
+use xtask_client::connection::{Connection, Error, unexpected};
+use xtask_client::protocol::{Reply, Request};
+use xtask_client::snapshot::{Snapshot, State};
+
+use super::lock::Lock;
+use super::process::Watched;
+
+/// What a supervisor that has to be started is told.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct LaunchSettings {
+    /// Shut down when this process is gone.
+    pub until_pid: Option<u32>,
+    /// Write every event there.
+    pub record: Option<PathBuf>,
+}
+
+/// A watching connection to a supervisor.
+pub(crate) struct Session {
+    /// The connection; it is watching.
+    pub connection: Connection,
+    /// The state as it was found.
+    pub snapshot: Snapshot,
+    /// The supervisor's process.
+    pub supervisor: Supervisor,
+    /// Whether it was started for this session.
+    pub launched: bool,
+    /// A supervisor that died without cleaning up, by its process number.
+    pub died_before: Option<u32>,
+}
+
+/// The process of a supervisor, for waiting until it is gone.
+pub(crate) struct Supervisor {
+    process: Watched,
+    child: Option<std::process::Child>,
+}
+
+impl Supervisor {
+    fn of(pid: u32) -> Self {
+        Self { process: Watched::new(pid), child: None }
+    }
+
+    /// Waits until the process is gone.
+    pub(crate) async fn gone(&mut self) {
+        self.process.gone().await;
+        if let Some(child) = &mut self.child {
+            let _ = child.wait();
+        }
+    }
+}
+
+/// Connects to the supervisor of a stack and watches it; none if nothing runs.
+pub(crate) async fn connect(paths: &StackPaths) -> Result<Option<Session>, Error> {
+    let Some(connection) = Connection::open(paths).await? else { return Ok(None) };
+    match watch(connection).await {
+        Ok((connection, snapshot)) => {
+            let supervisor = Supervisor::of(snapshot.supervisor_pid);
+            let session =
+                Session { connection, snapshot, supervisor, launched: false, died_before: None };
+            Ok(Some(session))
+        }
+        // It went between the connection and the answer.
+        Err(Error::Gone) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Connects to the supervisor of a stack, starting it if nothing runs. One that is
+/// on its way out is waited for; `waiting` is called then.
+pub(crate) async fn connect_or_launch(
+    paths: &StackPaths,
+    settings: &LaunchSettings,
+    mut waiting: impl FnMut(),
+) -> anyhow::Result<Session> {
+    paths.create().with_context(|| format!("cannot make `{}`", paths.folder().display()))?;
+    loop {
+        let lock = paths.launch_lock();
+        let turn =
+            Lock::wait(&lock).with_context(|| format!("cannot lock `{}`", lock.display()))?;
+        match connect(paths).await? {
+            Some(session) if session.snapshot.state != State::Stopping => return Ok(session),
+            Some(mut session) => {
+                drop(turn);
+                waiting();
+                while let Ok(Some(_)) = session.connection.next().await {}
+                session.supervisor.gone().await;
+            }
+            None => return launch(paths, settings).await,
+        }
+    }
+}
+
+/// Starts a supervisor. The first connection is its standard input, so that nothing
+/// has to be waited for or found before the first request can be sent.
+async fn launch(paths: &StackPaths, settings: &LaunchSettings) -> anyhow::Result<Session> {
+    let died_before = died_before(paths)?;
+    let (ours, theirs) = BlockingStream::pair().context("cannot make a pair of sockets")?;
+    let log_path = paths.supervisor_log();
+    let log = File::options().create(true).append(true).open(&log_path);
+    let log = log.with_context(|| format!("cannot write `{}`", log_path.display()))?;
+    let program = std::env::current_exe().context("cannot find this program's own file")?;
+    let mut command = Command::new(&program);
+    command.arg("supervise").arg("--stack-dir").arg(paths.folder());
+    if let Some(pid) = settings.until_pid {
+        command.arg("--until-pid").arg(pid.to_string());
+    }
+    if let Some(path) = &settings.record {
+        command.arg("--record").arg(path);
+    }
+    let logged = log.metadata().map(|log| log.len()).unwrap_or(0);
+    // The folder that the user stands in must not be held by a process that stays.
+    command.current_dir("/").stdin(OwnedFd::from(theirs)).stdout(log.try_clone()?).stderr(log);
+    let child = command.spawn().with_context(|| format!("cannot start `{}`", program.display()))?;
+    drop(command);
+    ours.set_nonblocking(true)?;
+    let connection = Connection::from_stream(UnixStream::from_std(ours)?, PathBuf::new());
+    let mut supervisor = Supervisor::of(child.id());
+    supervisor.child = Some(child);
+    match watch(connection).await {
+        Ok((connection, snapshot)) => {
+            Ok(Session { connection, snapshot, supervisor, launched: true, died_before })
+        }
+        Err(Error::Gone) => {
+            supervisor.gone().await;
+            bail!("the supervisor did not start{}", last_words(&log_path, logged));
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Whether a supervisor left its endpoint without being there any more. While its lock
+/// is held it only does not answer yet, or any more.
+fn died_before(paths: &StackPaths) -> io::Result<Option<u32>> {
+    let Some(endpoint) = paths.read_endpoint() else { return Ok(None) };
+    Ok(Lock::try_take(&paths.lock())?.map(|_| endpoint.pid))
+}
+
+async fn watch(mut connection: Connection) -> Result<(Connection, Snapshot), Error> {
+    match connection.call(Request::Watch).await? {
+        Reply::Snapshot(snapshot) => Ok((connection, snapshot)),
+        other => Err(unexpected(&other)),
+    }
+}
+
+fn last_words(log: &Path, from: u64) -> String {
+    let Ok(bytes) = std::fs::read(log) else { return String::new() };
+    let new = bytes.get(usize::try_from(from).unwrap_or(0)..).unwrap_or_default();
+    match String::from_utf8_lossy(new).trim() {
+        "" => format!(" and said nothing in `{}`", log.display()),
+        words => format!(": {words}"),
+    }
+}

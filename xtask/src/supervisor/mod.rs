@@ -1,0 +1,183 @@
+//! The process that owns a stack: its lock, its control socket, its world, its loop.
+//!
+//! It sets the scene for the driver and cleans up behind it. It knows neither plans
+//! nor cargo: its clients bring both.
+
+pub(crate) mod launch;
+mod lock;
+pub(crate) mod outbox;
+mod process;
+mod server;
+
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream as BlockingStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::task::{LocalSet, spawn_local};
+use xtask_client::StackPaths;
+use xtask_client::paths::Endpoint;
+
+use crate::driver::{Driver, Input, Record};
+use crate::effects::{World, WorldSettings};
+use lock::Lock;
+use outbox::Board;
+use process::Watched;
+use server::Server;
+
+/// How long the last changes may take to reach clients once the stack has ended.
+const FAREWELL: Duration = Duration::from_millis(500);
+
+/// What a supervisor is told when it is started.
+pub(crate) struct Settings {
+    /// The stack's folder.
+    pub folder: PathBuf,
+    /// Shut down when this process is gone.
+    pub until_pid: Option<u32>,
+    /// Write every event there.
+    pub record: Option<PathBuf>,
+}
+
+/// Runs a supervisor until its stack has ended.
+pub(crate) fn run(settings: &Settings) -> anyhow::Result<()> {
+    // A session of its own: the terminal's Ctrl-C is for the client. It fails where a
+    // shell started this as a group leader, which does no harm.
+    let _ = rustix::process::setsid();
+    let first = take_standard_input();
+    let paths = StackPaths::at(&settings.folder);
+    paths.create().with_context(|| format!("cannot make `{}`", paths.folder().display()))?;
+    let lock = paths.lock();
+    let _lock = Lock::wait(&lock).with_context(|| format!("cannot lock `{}`", lock.display()))?;
+    remove_leftovers(&paths);
+    let runtime_folder = paths.create_runtime().context("no folder for sockets")?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let outcome =
+        LocalSet::new().block_on(&runtime, serve(settings, &paths, &runtime_folder, first));
+    let _ = std::fs::remove_file(paths.endpoint());
+    let _ = std::fs::remove_dir_all(&runtime_folder);
+    outcome
+}
+
+async fn serve(
+    settings: &Settings,
+    paths: &StackPaths,
+    runtime_folder: &Path,
+    first: Option<BlockingStream>,
+) -> anyhow::Result<()> {
+    let socket = runtime_folder.join("control");
+    let listener =
+        listen(&socket).with_context(|| format!("cannot listen on `{}`", socket.display()))?;
+    write_endpoint(paths, &Endpoint { pid: std::process::id(), socket })?;
+
+    let (event_sender, events) = unbounded_channel();
+    let (input_sender, inputs) = unbounded_channel();
+    let world = World::new(
+        WorldSettings {
+            state: paths.folder().to_path_buf(),
+            runtime: runtime_folder.to_path_buf(),
+            mark: paths.short_name(),
+        },
+        event_sender,
+    )
+    .context("cannot prepare the stack's folders")?;
+    let record = match &settings.record {
+        Some(path) => {
+            let shown = path.display();
+            Some(Record::create(path).with_context(|| format!("cannot write `{shown}`"))?)
+        }
+        None => None,
+    };
+    let board = Board::new(paths.stack());
+    let mut server = Server::new(input_sender.clone(), &board);
+    let mut driver = Driver::new(world, board, record);
+    watch_signals(&input_sender)?;
+    if let Some(pid) = settings.until_pid {
+        watch_process(pid, input_sender);
+    }
+    if let Some(stream) = first {
+        stream.set_nonblocking(true)?;
+        server.serve(UnixStream::from_std(stream)?);
+    }
+    tokio::select! {
+        () = driver.run(events, inputs) => {}
+        () = server.accept(&listener) => {}
+    }
+    driver.close();
+    let _ = tokio::time::timeout(FAREWELL, async {
+        for writer in server.into_writers() {
+            let _ = writer.await;
+        }
+    })
+    .await;
+    Ok(())
+}
+
+/// The connection that the launching client left in place of standard input, if it
+/// is one. Standard input itself becomes empty.
+fn take_standard_input() -> Option<BlockingStream> {
+    let input = io::stdin();
+    rustix::net::sockopt::socket_type(input.as_fd()).ok()?;
+    let stream = BlockingStream::from(input.as_fd().try_clone_to_owned().ok()?);
+    let nothing = std::fs::File::open("/dev/null").ok()?;
+    rustix::stdio::dup2_stdin(&nothing).ok()?;
+    Some(stream)
+}
+
+/// What a supervisor that was killed left behind; this one holds the lock.
+fn remove_leftovers(paths: &StackPaths) {
+    if let Some(endpoint) = paths.read_endpoint() {
+        eprintln!("supervisor {} went without cleaning up; its socket is removed", endpoint.pid);
+        let _ = std::fs::remove_file(&endpoint.socket);
+        let _ = std::fs::remove_file(paths.endpoint());
+    }
+}
+
+fn listen(socket: &Path) -> io::Result<UnixListener> {
+    match std::fs::remove_file(socket) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    // Nobody else can enter the folder, so the mode is right before anyone connects.
+    let listener = UnixListener::bind(socket)?;
+    std::fs::set_permissions(socket, std::fs::Permissions::from_mode(0o600))?;
+    Ok(listener)
+}
+
+/// Readers never see half of it: it is renamed into its place.
+fn write_endpoint(paths: &StackPaths, endpoint: &Endpoint) -> anyhow::Result<()> {
+    let path = paths.endpoint();
+    let fresh = path.with_extension("json.new");
+    std::fs::write(&fresh, serde_json::to_vec(endpoint)?)
+        .and_then(|()| std::fs::rename(&fresh, &path))
+        .with_context(|| format!("cannot write `{}`", path.display()))
+}
+
+fn watch_signals(inputs: &UnboundedSender<Input>) -> io::Result<()> {
+    for kind in [SignalKind::terminate(), SignalKind::hangup(), SignalKind::interrupt()] {
+        let mut signals = signal(kind)?;
+        let inputs = inputs.clone();
+        spawn_local(async move {
+            while signals.recv().await.is_some() {
+                if inputs.send(Input::Leave).is_err() {
+                    return;
+                }
+            }
+        });
+    }
+    Ok(())
+}
+
+/// Leaves when a process is gone, also if it is gone by now.
+fn watch_process(pid: u32, inputs: UnboundedSender<Input>) {
+    let watched = Watched::new(pid);
+    spawn_local(async move {
+        watched.gone().await;
+        let _ = inputs.send(Input::Leave);
+    });
+}

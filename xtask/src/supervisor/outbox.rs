@@ -1,0 +1,198 @@
+//! What waits to be written to each client, bounded whatever the client does.
+//!
+//! Changes are kept as names and read when they are written: a slow client gets fewer
+//! and newer states, and costs no memory. Nothing here waits for a client.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::rc::Rc;
+
+use tokio::sync::Notify;
+use xtask_client::protocol::{Answer, Reply};
+use xtask_core::name::Name;
+use xtask_core::snapshot::{ServiceSnapshot, State};
+use xtask_core::stack::Report;
+
+/// How many reports a client may be behind; older ones are dropped.
+const MOST_REPORTS: usize = 1024;
+
+/// The newest published state, and everybody who watches it.
+pub(crate) struct Board {
+    stack: String,
+    latest: Rc<RefCell<Latest>>,
+    watchers: Vec<Outbox>,
+}
+
+struct Latest {
+    state: State,
+    services: BTreeMap<Name, ServiceSnapshot>,
+}
+
+/// Makes outboxes over one board.
+pub(crate) struct Outboxes {
+    latest: Rc<RefCell<Latest>>,
+}
+
+/// What waits for one client.
+#[derive(Clone)]
+pub(crate) struct Outbox(Rc<Shared>);
+
+struct Shared {
+    latest: Rc<RefCell<Latest>>,
+    queue: RefCell<Queue>,
+    wake: Notify,
+}
+
+#[derive(Default)]
+struct Queue {
+    /// The number of the call that asked to watch.
+    watch: u64,
+    changed: BTreeSet<Name>,
+    state_changed: bool,
+    reports: VecDeque<Report>,
+    /// Answers, each with the changes that came before it.
+    answers: Vec<Answer>,
+    closed: bool,
+}
+
+impl Queue {
+    /// Moves changes and reports that wait to the end of `ready`, as they are now.
+    fn settle(&mut self, latest: &Latest, ready: &mut Vec<Answer>) {
+        let id = self.watch;
+        ready.extend(self.reports.drain(..).map(|r| Answer { id, reply: Reply::Report(r) }));
+        if self.state_changed || !self.changed.is_empty() {
+            let names = std::mem::take(&mut self.changed);
+            let services =
+                names.iter().filter_map(|name| latest.services.get(name)).cloned().collect();
+            ready.push(Answer { id, reply: Reply::Changed { state: latest.state, services } });
+            self.state_changed = false;
+        }
+    }
+}
+
+impl Board {
+    /// An empty board of the stack of that name.
+    pub(crate) fn new(stack: String) -> Self {
+        let latest = Latest { state: State::Working, services: BTreeMap::new() };
+        Self { stack, latest: Rc::new(RefCell::new(latest)), watchers: Vec::new() }
+    }
+
+    /// The stack's name.
+    pub(crate) fn stack(&self) -> &str {
+        &self.stack
+    }
+
+    /// Makes outboxes for new clients.
+    pub(crate) fn outboxes(&self) -> Outboxes {
+        Outboxes { latest: Rc::clone(&self.latest) }
+    }
+
+    /// From now on this client hears of changes.
+    pub(crate) fn add(&mut self, outbox: Outbox) {
+        if !self.watchers.iter().any(|known| Rc::ptr_eq(&known.0, &outbox.0)) {
+            self.watchers.push(outbox);
+        }
+    }
+
+    /// Takes in new states of services.
+    pub(crate) fn publish(
+        &mut self,
+        state: State,
+        services: impl Iterator<Item = ServiceSnapshot>,
+    ) {
+        let mut names = Vec::new();
+        let state_changed = {
+            let mut latest = self.latest.borrow_mut();
+            for service in services {
+                if latest.services.get(&service.name) != Some(&service) {
+                    names.push(service.name.clone());
+                    latest.services.insert(service.name.clone(), service);
+                }
+            }
+            std::mem::replace(&mut latest.state, state) != state
+        };
+        if names.is_empty() && !state_changed {
+            return;
+        }
+        self.each(|queue| {
+            queue.changed.extend(names.iter().cloned());
+            queue.state_changed |= state_changed;
+        });
+    }
+
+    /// Passes a report on.
+    pub(crate) fn report(&mut self, report: &Report) {
+        self.each(|queue| {
+            if queue.reports.len() == MOST_REPORTS {
+                queue.reports.pop_front();
+            }
+            queue.reports.push_back(report.clone());
+        });
+    }
+
+    /// Nothing more will come: each client gets what waits for it, then its end.
+    pub(crate) fn close(&mut self) {
+        self.each(|queue| queue.closed = true);
+        self.watchers.clear();
+    }
+
+    fn each(&mut self, mut change: impl FnMut(&mut Queue)) {
+        self.watchers.retain(|outbox| !outbox.0.queue.borrow().closed);
+        for outbox in &self.watchers {
+            change(&mut outbox.0.queue.borrow_mut());
+            outbox.0.wake.notify_one();
+        }
+    }
+}
+
+impl Outboxes {
+    /// An outbox for a new client. It gets no changes before it is added to the board.
+    pub(crate) fn outbox(&self) -> Outbox {
+        let latest = Rc::clone(&self.latest);
+        Outbox(Rc::new(Shared { latest, queue: RefCell::default(), wake: Notify::new() }))
+    }
+}
+
+impl Outbox {
+    /// Queues an answer. Changes that were published before are written before it, and
+    /// later ones after it.
+    pub(crate) fn answer(&self, answer: Answer) {
+        let mut queue = self.0.queue.borrow_mut();
+        let mut answers = std::mem::take(&mut queue.answers);
+        queue.settle(&self.0.latest.borrow(), &mut answers);
+        if let Reply::Snapshot(_) = &answer.reply {
+            queue.watch = answer.id;
+        }
+        answers.push(answer);
+        queue.answers = answers;
+        drop(queue);
+        self.0.wake.notify_one();
+    }
+
+    /// The client is gone, or is to get no more.
+    pub(crate) fn close(&self) {
+        self.0.queue.borrow_mut().closed = true;
+        self.0.wake.notify_one();
+    }
+
+    /// Waits for something to write; none at the end.
+    pub(crate) async fn next(&self) -> Option<Vec<Answer>> {
+        loop {
+            let ready = self.take();
+            if !ready.is_empty() {
+                return Some(ready);
+            }
+            if self.0.queue.borrow().closed {
+                return None;
+            }
+            self.0.wake.notified().await;
+        }
+    }
+
+    fn take(&self) -> Vec<Answer> {
+        let mut queue = self.0.queue.borrow_mut();
+        let mut ready = std::mem::take(&mut queue.answers);
+        queue.settle(&self.0.latest.borrow(), &mut ready);
+        ready
+    }
+}

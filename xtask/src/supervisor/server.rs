@@ -1,0 +1,148 @@
+//! The control socket: who may speak, line by line, and the driver's answers.
+//!
+//! It understands the protocol's frame and none of its requests. A client that is
+//! slow, silent or wrong harms nobody but itself.
+
+use std::io;
+
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::oneshot;
+use tokio::task::{JoinHandle, spawn_local};
+use xtask_client::protocol::{Answer, Call, Reply, VERSION};
+
+use super::outbox::{Board, Outbox, Outboxes};
+use crate::driver::{Asked, ConnectionId, Input};
+
+/// The longest line taken: a plan of thousands of services fits.
+const LONGEST_LINE_BYTES: u64 = 16 * 1024 * 1024;
+
+/// Makes connections out of streams.
+pub(crate) struct Server {
+    inputs: UnboundedSender<Input>,
+    outboxes: Outboxes,
+    last_connection: ConnectionId,
+    writers: Vec<JoinHandle<()>>,
+}
+
+impl Server {
+    /// A server whose clients reach the driver through `inputs`.
+    pub(crate) fn new(inputs: UnboundedSender<Input>, board: &Board) -> Self {
+        Self { inputs, outboxes: board.outboxes(), last_connection: 0, writers: Vec::new() }
+    }
+
+    /// Accepts clients of this user for ever.
+    pub(crate) async fn accept(&mut self, listener: &UnixListener) {
+        loop {
+            match listener.accept().await {
+                Ok((stream, _)) if is_ours(&stream) => self.serve(stream),
+                Ok(_) => eprintln!("a process of another user was turned away"),
+                // Out of descriptors, most likely: others must end before it goes on.
+                Err(error) => {
+                    eprintln!("the control socket does not accept: {error}");
+                    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+
+    /// Serves a client that is connected already.
+    pub(crate) fn serve(&mut self, stream: UnixStream) {
+        self.last_connection += 1;
+        let connection = self.last_connection;
+        let outbox = self.outboxes.outbox();
+        let (reader, writer) = stream.into_split();
+        let inputs = self.inputs.clone();
+        if inputs.send(Input::Opened { connection, outbox: outbox.clone() }).is_err() {
+            return;
+        }
+        self.writers.retain(|writer| !writer.is_finished());
+        self.writers.push(spawn_local(write(writer, outbox.clone())));
+        spawn_local(async move {
+            read(reader, connection, &outbox, &inputs).await;
+            let _ = inputs.send(Input::Closed { connection });
+            outbox.close();
+        });
+    }
+
+    /// The tasks that still write to clients.
+    pub(crate) fn into_writers(self) -> Vec<JoinHandle<()>> {
+        self.writers
+    }
+}
+
+/// One request after the other: the next is read when this one is answered, so that a
+/// client can have no more than one of them in this process' memory.
+async fn read(
+    reader: OwnedReadHalf,
+    connection: ConnectionId,
+    outbox: &Outbox,
+    inputs: &UnboundedSender<Input>,
+) {
+    let mut reader = BufReader::with_capacity(64 * 1024, reader);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        match (&mut reader).take(LONGEST_LINE_BYTES).read_until(b'\n', &mut line).await {
+            Ok(_) if line.last() == Some(&b'\n') => {}
+            Ok(_) if line.len() as u64 == LONGEST_LINE_BYTES => {
+                refuse(outbox, 0, format!("a request is longer than {LONGEST_LINE_BYTES} bytes"));
+                return;
+            }
+            Ok(_) | Err(_) => return,
+        }
+        let call: Call = match serde_json::from_slice(&line) {
+            Ok(call) => call,
+            Err(error) => {
+                refuse(outbox, spoken_id(&line), format!("the request makes no sense: {error}"));
+                continue;
+            }
+        };
+        if call.version != VERSION {
+            let message = format!(
+                "protocol version {} was spoken, this supervisor speaks {VERSION}",
+                call.version
+            );
+            refuse(outbox, call.id, message);
+            continue;
+        }
+        let (answered, answer) = oneshot::channel();
+        let call = Asked { id: call.id, request: call.request, answered };
+        if inputs.send(Input::Call { connection, call }).is_err() {
+            return;
+        }
+        let _ = answer.await;
+    }
+}
+
+/// The number of a call that could not be read whole, so that its sender hears of it.
+fn spoken_id(line: &[u8]) -> u64 {
+    let value: Option<serde_json::Value> = serde_json::from_slice(line).ok();
+    value.and_then(|value| value.get("id")?.as_u64()).unwrap_or(0)
+}
+
+fn refuse(outbox: &Outbox, id: u64, message: String) {
+    outbox.answer(Answer { id, reply: Reply::Refused { message } });
+}
+
+async fn write(mut writer: OwnedWriteHalf, outbox: Outbox) {
+    let mut bytes = Vec::new();
+    while let Some(answers) = outbox.next().await {
+        bytes.clear();
+        for answer in answers {
+            if serde_json::to_writer(&mut bytes, &answer).is_ok() {
+                bytes.push(b'\n');
+            }
+        }
+        if writer.write_all(&bytes).await.is_err() {
+            outbox.close();
+        }
+    }
+    let _: io::Result<()> = writer.shutdown().await;
+}
+
+fn is_ours(stream: &UnixStream) -> bool {
+    stream.peer_cred().is_ok_and(|peer| peer.uid() == rustix::process::geteuid().as_raw())
+}

@@ -1,0 +1,159 @@
+//! Why an `up` failed: which service, what was seen, who waits on it, the way out.
+//!
+//! Pure: the caller brings the last lines of the logs. Services that failed only
+//! because of another one are named with that one.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use xtask_client::snapshot::{Failure, Phase, ServiceSnapshot};
+use xtask_core::name::Name;
+use xtask_core::plan::Plan;
+
+use super::log::excerpt;
+use super::style::{BAD, BOLD, DIM, RESET};
+
+/// The words about everything in `services` that failed. `logs` holds the last lines
+/// of each failed service's last run.
+pub(crate) fn failures(
+    plan: &Plan,
+    services: &[&ServiceSnapshot],
+    logs: &BTreeMap<Name, Vec<String>>,
+) -> String {
+    let mut out = String::new();
+    for service in services.iter().filter(|service| is_cause(service)) {
+        let name = &service.name;
+        let reason = service.reason.as_deref().unwrap_or("no reason is known");
+        let _ = writeln!(out, "{BAD}error{RESET}{BOLD}: `{name}` {}{RESET}", headline(service));
+        let _ = writeln!(out, "  {reason}");
+        if let Some(place) = plan.service(name).map(|planned| &planned.declared) {
+            let _ = writeln!(out, "  {DIM}declared at {place}{RESET}");
+        }
+        if !service.seen.is_empty() && service.failure == Some(Failure::Timeout) {
+            let _ = writeln!(out, "  last seen: {}", service.seen.join("; "));
+        }
+        for waiting in waiting_on(plan, services, name) {
+            let _ = writeln!(out, "  `{waiting}` is waiting on it");
+        }
+        if let Some(lines) = logs.get(name).filter(|lines| !lines.is_empty()) {
+            let _ = writeln!(out, "  its last lines:");
+            out.push_str(&excerpt(lines));
+        } else if logs.contains_key(name) {
+            let _ = writeln!(out, "  it printed nothing");
+        }
+        if let Some(hint) = hint(service) {
+            let _ = writeln!(out, "  {BOLD}hint:{RESET} {hint}");
+        }
+    }
+    out
+}
+
+/// Whether a service failed, and not only because of another one.
+pub(crate) fn is_cause(service: &ServiceSnapshot) -> bool {
+    service.phase == Phase::Failed && service.failure != Some(Failure::Dependency)
+}
+
+/// Whether a failed service had a process, so that its log says something about it.
+pub(crate) fn has_log(service: &ServiceSnapshot) -> bool {
+    match service.failure {
+        Some(Failure::Start | Failure::Timeout | Failure::Died) => service.run > 0,
+        Some(Failure::Build | Failure::Port | Failure::Dependency) | None => false,
+    }
+}
+
+fn headline(service: &ServiceSnapshot) -> &'static str {
+    match service.failure {
+        Some(Failure::Build) => "could not be built",
+        Some(Failure::Port) => "cannot have its port",
+        Some(Failure::Start) => "did not start",
+        Some(Failure::Timeout) => "did not get ready in time",
+        Some(Failure::Died) => "ended by itself",
+        Some(Failure::Dependency) | None => "failed",
+    }
+}
+
+fn hint(service: &ServiceSnapshot) -> Option<String> {
+    let name = &service.name;
+    match service.failure {
+        Some(Failure::Port) => Some("`cargo xtask up --ports auto`".to_string()),
+        Some(Failure::Timeout) => {
+            Some(format!("`cargo xtask explain {name}` shows how readiness is found out"))
+        }
+        Some(Failure::Start | Failure::Died) => {
+            Some(format!("`cargo xtask logs {name}` shows all that it printed"))
+        }
+        Some(Failure::Build | Failure::Dependency) | None => None,
+    }
+}
+
+/// Services of the plan that are not up and wait for `name`, directly or not.
+fn waiting_on<'a>(plan: &'a Plan, services: &[&ServiceSnapshot], name: &Name) -> Vec<&'a Name> {
+    let mut found: Vec<&Name> = vec![];
+    loop {
+        let more: Vec<&Name> = plan
+            .services
+            .iter()
+            .filter(|planned| {
+                !found.contains(&&planned.name)
+                    && planned.depends_on.iter().any(|on| on.on == *name || found.contains(&&on.on))
+                    && services.iter().any(|s| s.name == planned.name && is_held_up(s))
+            })
+            .map(|planned| &planned.name)
+            .collect();
+        if more.is_empty() {
+            return found;
+        }
+        found.extend(more);
+    }
+}
+
+fn is_held_up(service: &ServiceSnapshot) -> bool {
+    match service.phase {
+        Phase::Waiting | Phase::Building | Phase::Stopped => true,
+        Phase::Failed => service.failure == Some(Failure::Dependency),
+        Phase::Starting
+        | Phase::Ready
+        | Phase::Backoff
+        | Phase::Stopping
+        | Phase::Succeeded => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::view::sample::{plan, service};
+
+    fn failed(name: &str, failure: Failure, reason: &str) -> ServiceSnapshot {
+        let mut service = service(name, Phase::Failed);
+        service.failure = Some(failure);
+        service.reason = Some(reason.to_string());
+        service
+    }
+
+    #[test]
+    fn a_failure_names_the_cause_who_waits_and_the_last_lines() {
+        let plan = plan(&[("db", &[]), ("api", &["db"]), ("web", &["api"])]);
+        let db = failed("db", Failure::Start, "it ended with exit code 1");
+        let api = failed("api", Failure::Dependency, "`db` failed");
+        let web = service("web", Phase::Waiting);
+        let logs = BTreeMap::from([("db".into(), vec!["t 1 e no disk".to_string()])]);
+        let text = anstream::adapter::strip_str(&failures(&plan, &[&db, &api, &web], &logs))
+            .to_string();
+        assert_eq!(
+            text,
+            "error: `db` did not start\n  it ended with exit code 1\n  declared at Cargo.toml:1\n  \
+             `api` is waiting on it\n  `web` is waiting on it\n  its last lines:\n      \
+             | no disk\n  hint: `cargo xtask logs db` shows all that it printed\n"
+        );
+    }
+
+    #[test]
+    fn a_held_port_has_the_command_that_gets_around_it() {
+        let plan = plan(&[("db", &[])]);
+        let db = failed("db", Failure::Port, "port 5 is held by `python3` (pid 7)");
+        let text = failures(&plan, &[&db], &BTreeMap::new());
+        assert!(text.contains("port 5 is held by `python3` (pid 7)"), "{text}");
+        assert!(text.contains("cargo xtask up --ports auto"), "{text}");
+    }
+}

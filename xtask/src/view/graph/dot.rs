@@ -1,0 +1,42 @@
+//! The graph in the language of Graphviz.
+//!
+//! Colours and fonts are left to whoever draws it.
+
+use std::fmt::Write as _;
+
+use xtask_core::plan::{Kind, Plan};
+
+use super::{edges, subtitle};
+
+pub(super) fn draw(plan: &Plan) -> String {
+    let mut out = format!("digraph {} {{\n    rankdir=LR;\n", quoted(&plan.stack));
+    for service in &plan.services {
+        let label = match subtitle(service) {
+            Some(below) => format!("{}\n{below}", service.name),
+            None => service.name.to_string(),
+        };
+        let shape = match service.kind {
+            Kind::Service => "box",
+            Kind::Job => "ellipse",
+        };
+        let name = quoted(&service.name);
+        let _ = writeln!(out, "    {name} [label={}, shape={shape}];", quoted(&label));
+    }
+    for edge in edges(plan) {
+        let style = if edge.wait.waits() { "" } else { ", style=dashed, constraint=false" };
+        let _ = writeln!(
+            out,
+            "    {} -> {} [label={}{style}];",
+            quoted(&plan.services[edge.from].name),
+            quoted(&plan.services[edge.to].name),
+            quoted(&edge.wait.label()),
+        );
+    }
+    out + "}\n"
+}
+
+/// The text in quotes; a line end becomes one in the label.
+fn quoted(text: &str) -> String {
+    let escaped = text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+    format!("\"{escaped}\"")
+}

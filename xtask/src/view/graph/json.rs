@@ -1,0 +1,98 @@
+//! The graph as data for programs.
+//!
+//! It has types of its own, so that the plan's can change without breaking readers.
+
+use serde::Serialize;
+use xtask_core::name::Name;
+use xtask_core::plan::{Condition, Kind, Place, Plan};
+
+use super::{Wait, edges, layers};
+
+/// The document of `cargo xtask graph --format json`.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Graph<'a> {
+    /// The version of this format, 1.
+    version: u32,
+    /// The name of the stack.
+    stack: &'a str,
+    /// Every service and job, dependencies first.
+    services: Vec<Node<'a>>,
+    /// Every edge, in order of dependents.
+    edges: Vec<Line<'a>>,
+}
+
+/// A service or job.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Node<'a> {
+    name: &'a Name,
+    kind: Kind,
+    /// Its default address; a port that is chosen at the start stands as `?`.
+    url: Option<String>,
+    /// The longest way over waiting edges to a service that waits for nothing.
+    layer: usize,
+    /// Services that start together with it.
+    together: &'a [Name],
+    declared: &'a Place,
+}
+
+/// An edge from a dependent to a dependency.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Line<'a> {
+    from: &'a Name,
+    to: &'a Name,
+    kind: LineKind,
+    /// What is waited for; null for `uses`.
+    condition: Option<Condition>,
+    /// Whether the dependent is restarted when the dependency is.
+    restart: bool,
+    /// Whether it is a `uses` only because of `--cycles relax`.
+    relaxed: bool,
+    declared: &'a Place,
+}
+
+/// The key that declares an edge.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum LineKind {
+    DependsOn,
+    Uses,
+}
+
+pub(super) fn draw(plan: &Plan) -> String {
+    let edges = edges(plan);
+    let layers = layers(plan, &edges);
+    let services = plan.services.iter().zip(layers).map(|(service, layer)| Node {
+        name: &service.name,
+        kind: service.kind,
+        url: service.url.as_ref().map(ToString::to_string),
+        layer,
+        together: &service.together,
+        declared: &service.declared,
+    });
+    let lines = edges.iter().map(|edge| {
+        let (kind, condition, restart, relaxed) = match edge.wait {
+            Wait::For(on) => (LineKind::DependsOn, Some(on.condition), on.restart, false),
+            Wait::Nothing { relaxed } => (LineKind::Uses, None, false, relaxed),
+        };
+        Line {
+            from: &plan.services[edge.from].name,
+            to: &plan.services[edge.to].name,
+            kind,
+            condition,
+            restart,
+            relaxed,
+            declared: edge.declared,
+        }
+    });
+    let graph = Graph {
+        version: 1,
+        stack: &plan.stack,
+        services: services.collect(),
+        edges: lines.collect(),
+    };
+    // Plain structs of text and numbers always serialize.
+    serde_json::to_string_pretty(&graph).unwrap_or_default() + "\n"
+}

@@ -1,0 +1,122 @@
+//! The graph as trees for a terminal, from what nothing waits for down to what waits
+//! for nothing.
+//!
+//! A service that several wait for is drawn out once; later it has a mark. Colours
+//! are for whoever prints it.
+
+use std::fmt::Write as _;
+
+use xtask_core::plan::{Kind, Plan};
+
+use super::{Edge, edges};
+
+pub(super) fn draw(plan: &Plan) -> String {
+    let edges = edges(plan);
+    let mut tree = Tree {
+        plan,
+        edges: &edges,
+        drawn: vec![false; plan.services.len()],
+        out: String::new(),
+        dashes: false,
+        marks: false,
+    };
+    for root in tree.roots() {
+        tree.node(root, "", None, "");
+    }
+    let mut legend = Vec::new();
+    if tree.dashes {
+        legend.push("dashed: uses the address, waits for nothing");
+    }
+    if tree.marks {
+        legend.push("(*): its own dependencies are drawn above");
+    }
+    let mut out = tree.out;
+    if !legend.is_empty() {
+        out.extend(["\n", &legend.join("\n"), "\n"]);
+    }
+    out
+}
+
+struct Tree<'a> {
+    plan: &'a Plan,
+    edges: &'a [Edge<'a>],
+    /// Which services are drawn out.
+    drawn: Vec<bool>,
+    out: String,
+    /// Whether the legend has to explain dashes.
+    dashes: bool,
+    /// Whether the legend has to explain marks.
+    marks: bool,
+}
+
+impl Tree<'_> {
+    /// What nothing waits for, by name.
+    fn roots(&self) -> Vec<usize> {
+        let mut roots: Vec<usize> = (0..self.plan.services.len())
+            .filter(|&node| !self.edges.iter().any(|edge| edge.wait.waits() && edge.to == node))
+            .collect();
+        roots.sort_by_key(|&node| &self.plan.services[node].name);
+        roots
+    }
+
+    /// Draws a service and what is below it. `edge` is the one that leads to it, `lead`
+    /// stands before its own line and `indent` before the lines below.
+    fn node(&mut self, node: usize, lead: &str, edge: Option<&Edge<'_>>, indent: &str) {
+        let service = &self.plan.services[node];
+        let below: Vec<Edge<'_>> =
+            self.edges.iter().filter(|edge| edge.from == node).copied().collect();
+        let mut notes: Vec<String> =
+            edge.and_then(|edge| edge.wait.short_label()).into_iter().collect();
+        let waits = edge.is_none_or(|edge| edge.wait.waits());
+        let again = self.drawn[node];
+        self.drawn[node] |= waits;
+        self.dashes |= !waits;
+
+        self.out.extend([lead, &visible(&service.name)]);
+        if service.kind == Kind::Job {
+            notes.insert(0, "job".to_owned());
+        }
+        if !notes.is_empty() {
+            let _ = write!(self.out, " ({})", notes.join(", "));
+        }
+        if let Some(url) = service.url.as_ref().filter(|_| waits && !again) {
+            let _ = write!(self.out, "  {}", visible(&url.to_string()));
+        }
+        if again && waits && !below.is_empty() {
+            self.out.push_str(" (*)");
+            self.marks = true;
+        }
+        self.out.push('\n');
+        if again || !waits {
+            return;
+        }
+        for (place, edge) in below.iter().enumerate() {
+            let last = place + 1 == below.len();
+            let branch = match (last, edge.wait.waits()) {
+                (false, true) => "├── ",
+                (false, false) => "├╌╌ ",
+                (true, true) => "└── ",
+                (true, false) => "└╌╌ ",
+            };
+            let trunk = if last { "    " } else { "│   " };
+            self.node(
+                edge.to,
+                &format!("{indent}{branch}"),
+                Some(edge),
+                &format!("{indent}{trunk}"),
+            );
+        }
+    }
+}
+
+/// The text with control characters written out, so that no name moves the cursor.
+fn visible(text: &str) -> String {
+    text.chars().fold(String::new(), |mut out, c| {
+        if c.is_control() {
+            out.extend(c.escape_default());
+        } else {
+            out.push(c);
+        }
+        out
+    })
+}

@@ -1,0 +1,95 @@
+//! What `up` and `down` say while they are at it: a line a step, as cargo does.
+//!
+//! From one state of a service to the next; what both have in common is not said.
+
+use xtask_client::snapshot::{Phase, ServiceSnapshot};
+use xtask_core::plan::Kind;
+
+use super::status::time;
+use super::style::{BAD, BUSY, GOOD, WARN};
+
+/// A line: colour, verb, text.
+pub(crate) type Said = (&'static str, &'static str, String);
+
+/// What is worth saying about a service that was `before` and is `now`.
+pub(crate) fn step(before: Option<&ServiceSnapshot>, now: &ServiceSnapshot) -> Option<Said> {
+    if before.is_some_and(|before| (before.phase, before.run) == (now.phase, now.run)) {
+        return None;
+    }
+    let name = &now.name;
+    let because = now.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+    let took = now.ready_ms.map(|ms| format!(" in {}", time(ms))).unwrap_or_default();
+    let at = now.url.as_ref().map(|url| format!(" at {url}")).unwrap_or_default();
+    Some(match now.phase {
+        Phase::Waiting | Phase::Building => return None,
+        Phase::Starting => (BUSY, "Starting", name.to_string()),
+        Phase::Ready => (GOOD, "Ready", format!("{name}{at}{took}")),
+        Phase::Succeeded if now.kind == Kind::Job => (GOOD, "Done", format!("{name}{took}")),
+        Phase::Succeeded => (GOOD, "Ended", format!("{name}{because}")),
+        Phase::Backoff => (WARN, "Again soon", format!("{name}{because}")),
+        Phase::Stopping => (BUSY, "Stopping", name.to_string()),
+        Phase::Stopped => match before {
+            Some(before) if before.pid.is_some() => (GOOD, "Stopped", name.to_string()),
+            _ => return None,
+        },
+        Phase::Failed => (BAD, "Failed", format!("{name}{because}")),
+    })
+}
+
+/// What everything that is not ready yet waits for; nothing if all is.
+pub(crate) fn waiting<'a>(
+    services: impl IntoIterator<Item = &'a ServiceSnapshot>,
+) -> Option<String> {
+    let mut waiting = Vec::new();
+    for service in services {
+        let name = &service.name;
+        match service.phase {
+            Phase::Starting => match service.seen.last().or(service.status.as_ref()) {
+                Some(seen) => waiting.push(format!("{name} to get ready ({seen})")),
+                None => waiting.push(format!("{name} to get ready")),
+            },
+            Phase::Building => waiting.push(format!("the build of {name}")),
+            Phase::Backoff => waiting.push(format!("{name} to be started again")),
+            Phase::Stopping => waiting.push(format!("{name} to stop")),
+            Phase::Waiting | Phase::Ready | Phase::Stopped | Phase::Succeeded | Phase::Failed => {}
+        }
+    }
+    if waiting.is_empty() {
+        return None;
+    }
+    let shown = 4;
+    let more = waiting.len().saturating_sub(shown);
+    waiting.truncate(shown);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    Some(format!("for {}{more}", waiting.join(", ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::view::sample::service;
+
+    #[test]
+    fn a_step_is_said_once() {
+        let starting = service("a", Phase::Starting);
+        let mut ready = service("a", Phase::Ready);
+        ready.ready_ms = Some(5);
+        let (_, verb, text) = step(Some(&starting), &ready).unwrap();
+        assert_eq!((verb, text.as_str()), ("Ready", "a in 5 ms"));
+        assert!(step(Some(&ready), &ready).is_none());
+    }
+
+    #[test]
+    fn a_service_that_never_ran_is_not_said_to_have_stopped() {
+        let waiting = service("a", Phase::Waiting);
+        assert!(step(Some(&waiting), &service("a", Phase::Stopped)).is_none());
+    }
+
+    #[test]
+    fn long_lists_of_waits_are_cut() {
+        let many: Vec<_> = (0..9).map(|n| service(&format!("s{n}"), Phase::Starting)).collect();
+        let text = waiting(&many).unwrap();
+        assert!(text.ends_with("s3 to get ready and 5 more"), "{text}");
+        assert_eq!(waiting(&[service("a", Phase::Ready)]), None);
+    }
+}

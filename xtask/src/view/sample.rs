@@ -1,0 +1,90 @@
+//! Snapshots to test views with.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use xtask_client::snapshot::{Phase, ServiceSnapshot, Snapshot, State};
+use xtask_core::plan::{
+    Adopt, Condition, Dependency, Kind, Place, Plan, Program, Restart, Service, Stop,
+};
+
+/// A stack of these services.
+pub(crate) fn snapshot(services: Vec<ServiceSnapshot>) -> Snapshot {
+    Snapshot {
+        stack: "dev".to_string(),
+        workspace: "/shop".to_string(),
+        supervisor_pid: 1,
+        guardian_pid: None,
+        state: State::Working,
+        services,
+    }
+}
+
+/// A service in a phase, with nothing else to tell.
+pub(crate) fn service(name: &str, phase: Phase) -> ServiceSnapshot {
+    ServiceSnapshot {
+        name: name.into(),
+        kind: Kind::Service,
+        phase,
+        wanted: true,
+        reason: None,
+        failure: None,
+        waiting_on: Vec::new(),
+        pid: None,
+        run: 1,
+        url: None,
+        ports: Vec::new(),
+        ready_ms: None,
+        ready_at_ms: None,
+        restarts: 0,
+        seen: Vec::new(),
+        status: None,
+        depends_on: Vec::new(),
+        uses: Vec::new(),
+    }
+}
+
+/// A plan of services without programs, each with what it depends on.
+pub(crate) fn plan(services: &[(&str, &[&str])]) -> Plan {
+    let place = Place { file: "Cargo.toml".to_string(), line: 1 };
+    let planned = |(name, depends_on): &(&str, &[&str])| Service {
+        name: (*name).into(),
+        kind: Kind::Service,
+        declared: place.clone(),
+        program: Program::External,
+        args: Vec::new(),
+        env: BTreeMap::new(),
+        cwd: String::new(),
+        manifest_dir: None,
+        ports: Vec::new(),
+        default_port: None,
+        url: None,
+        socket_activation: false,
+        depends_on: depends_on
+            .iter()
+            .map(|on| Dependency {
+                on: (*on).into(),
+                condition: Condition::Ready,
+                restart: false,
+                declared: place.clone(),
+            })
+            .collect(),
+        uses: Vec::new(),
+        together: Vec::new(),
+        probes: Vec::new(),
+        watchdog: None,
+        restart: Restart::No,
+        stop: Stop { signal: "SIGTERM".to_string(), timeout: Duration::from_secs(1) },
+        start_timeout: Duration::from_secs(1),
+        adopt: Adopt::Never,
+    };
+    Plan {
+        version: Plan::VERSION,
+        workspace: "/shop".to_string(),
+        stack: "dev".to_string(),
+        data: "/data".to_string(),
+        build: None,
+        services: services.iter().map(planned).collect(),
+        wanted: Vec::new(),
+    }
+}

@@ -1,0 +1,125 @@
+//! `status`, and the table at the end of `up`, from a snapshot.
+
+use xtask_client::snapshot::{Phase, ServiceSnapshot, Snapshot};
+use xtask_core::name::Name;
+use xtask_core::plan::Kind;
+
+use super::style::{BAD, BOLD, BUSY, DIM, GOOD, WARN};
+use super::table::{Cell, table};
+
+/// Everything about a running stack, for people.
+pub(crate) fn status(snapshot: &Snapshot) -> String {
+    let head = ["SERVICE", "PHASE", "ADDRESS", "PID", "READY IN", "RESTARTS", "NOTE"];
+    let mut rows = vec![header(&head)];
+    rows.extend(snapshot.services.iter().map(|service| {
+        vec![
+            Cell::styled(&*service.name, BOLD),
+            Cell::styled(service.phase.as_str(), color(service.phase)),
+            address(service).into(),
+            service.pid.map(|pid| pid.to_string()).unwrap_or_default().into(),
+            service.ready_ms.map(time).unwrap_or_default().into(),
+            if service.restarts > 0 { service.restarts.to_string() } else { String::new() }.into(),
+            Cell::styled(note(service), DIM),
+        ]
+    }));
+    table(&rows)
+}
+
+/// What `up` has to show for itself. `kept` are the services that ran already.
+pub(crate) fn summary(services: &[&ServiceSnapshot], kept: &[&Name]) -> String {
+    let mut rows = vec![header(&["SERVICE", "ADDRESS", "READY"])];
+    rows.extend(services.iter().map(|service| {
+        vec![
+            Cell::styled(&*service.name, BOLD),
+            address(service).into(),
+            Cell::styled(outcome(service, kept.contains(&&service.name)), color(service.phase)),
+        ]
+    }));
+    table(&rows)
+}
+
+/// A time for people: `12 ms`, `3.4 s`.
+pub(crate) fn time(ms: u64) -> String {
+    if ms < 1000 { format!("{ms} ms") } else { format!("{}.{} s", ms / 1000, ms % 1000 / 100) }
+}
+
+/// The colour of a phase.
+pub(crate) fn color(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Waiting | Phase::Building | Phase::Starting => BUSY,
+        Phase::Ready | Phase::Succeeded => GOOD,
+        Phase::Backoff | Phase::Stopping => WARN,
+        Phase::Stopped => DIM,
+        Phase::Failed => BAD,
+    }
+}
+
+fn outcome(service: &ServiceSnapshot, kept: bool) -> String {
+    let pid = service.pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default();
+    match (service.phase, kept) {
+        (Phase::Ready, true) => format!("already running{pid}"),
+        (Phase::Succeeded, true) => "already done".to_string(),
+        (Phase::Ready, false) => format!("in {}", time(service.ready_ms.unwrap_or(0))),
+        (Phase::Succeeded, false) => format!("done in {}", time(service.ready_ms.unwrap_or(0))),
+        (phase, _) => phase.as_str().to_string(),
+    }
+}
+
+fn address(service: &ServiceSnapshot) -> String {
+    match (&service.url, service.kind) {
+        (Some(url), _) => url.clone(),
+        (None, Kind::Job) => "(job)".to_string(),
+        (None, Kind::Service) => String::new(),
+    }
+}
+
+fn note(service: &ServiceSnapshot) -> String {
+    if let Some(reason) = &service.reason {
+        return reason.clone();
+    }
+    if !service.waiting_on.is_empty() {
+        return format!("waiting on {}", service.waiting_on.join(", "));
+    }
+    service.status.clone().unwrap_or_default()
+}
+
+fn header(names: &[&str]) -> Vec<Cell> {
+    names.iter().map(|name| Cell::styled(*name, DIM)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::view::sample::{service, snapshot};
+
+    fn plain(text: &str) -> String {
+        anstream::adapter::strip_str(text).to_string()
+    }
+
+    #[test]
+    fn status_shows_phase_address_and_why() {
+        let mut web = service("web", Phase::Waiting);
+        web.waiting_on = vec!["api (starting)".to_string()];
+        let mut api = service("api", Phase::Ready);
+        api.url = Some("http://127.0.0.1:80".to_string());
+        api.ready_ms = Some(1234);
+        api.pid = Some(42);
+        assert_eq!(
+            plain(&status(&snapshot(vec![api, web]))),
+            "SERVICE  PHASE    ADDRESS              PID  READY IN  NOTE\n\
+             api      ready    http://127.0.0.1:80  42   1.2 s\n\
+             web      waiting                                      waiting on api (starting)\n"
+        );
+    }
+
+    #[test]
+    fn the_summary_tells_what_ran_already() {
+        let mut old = service("old", Phase::Ready);
+        old.pid = Some(7);
+        let mut new = service("new", Phase::Ready);
+        new.ready_ms = Some(9);
+        let text = plain(&summary(&[&old, &new], &[&"old".into()]));
+        assert!(text.contains("old      already running (pid 7)"), "{text}");
+        assert!(text.contains("new      in 9 ms"), "{text}");
+    }
+}

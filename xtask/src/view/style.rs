@@ -1,0 +1,73 @@
+//! Colours, and whether there are any.
+//!
+//! Views write escapes always; the streams take them out where nobody wants them, so
+//! that no view asks what it writes to.
+
+use std::io::{IsTerminal, Write};
+
+use anstream::ColorChoice;
+use clap::ValueEnum;
+
+/// Back to normal.
+pub(crate) const RESET: &str = "\x1b[0m";
+/// Something went well.
+pub(crate) const GOOD: &str = "\x1b[1;32m";
+/// Something goes on.
+pub(crate) const BUSY: &str = "\x1b[1;36m";
+/// Something deserves a look.
+pub(crate) const WARN: &str = "\x1b[1;33m";
+/// Something went wrong.
+pub(crate) const BAD: &str = "\x1b[1;31m";
+/// Of less interest.
+pub(crate) const DIM: &str = "\x1b[2m";
+/// Of more interest.
+pub(crate) const BOLD: &str = "\x1b[1m";
+
+/// The colours that tell services apart.
+pub(crate) const SERVICES: [&str; 6] =
+    ["\x1b[36m", "\x1b[33m", "\x1b[32m", "\x1b[35m", "\x1b[34m", "\x1b[31m"];
+
+/// When to use colours.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ColorWhen {
+    /// On a terminal, outside continuous integration.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// Settles for the whole process whether there are colours.
+pub(crate) fn choose(when: ColorWhen) {
+    let choice = match when {
+        ColorWhen::Always => ColorChoice::Always,
+        ColorWhen::Never => ColorChoice::Never,
+        ColorWhen::Auto if is_set("CI") || is_set("NO_COLOR") => ColorChoice::Never,
+        ColorWhen::Auto => ColorChoice::Auto,
+    };
+    choice.write_global();
+}
+
+/// A line of progress on standard error, in the manner of cargo: a verb, then what it
+/// is about. Nobody is told when standard error is gone.
+pub(crate) fn say(color: &str, verb: &str, text: &str) {
+    let mut stream = anstream::stderr().lock();
+    let clear = clear_line();
+    let _ = writeln!(stream, "{clear}{color}{verb:>12}{RESET} {text}");
+}
+
+/// A plain message on standard error.
+pub(crate) fn tell(text: &str) {
+    let _ = writeln!(anstream::stderr().lock(), "{}{text}", clear_line());
+}
+
+/// Cargo may be drawing its progress on the line that is written to.
+fn clear_line() -> &'static str {
+    if std::io::stderr().is_terminal() && !is_set("CI") { "\r\x1b[K" } else { "" }
+}
+
+fn is_set(name: &str) -> bool {
+    std::env::var_os(name).is_some_and(|value| !value.is_empty() && value != "false")
+}
