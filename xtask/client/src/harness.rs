@@ -30,8 +30,7 @@ use crate::{Error, STACK_VARIABLE, Stack};
 use once::{Files, Outcome};
 use runner::Runner;
 
-/// The variable that names the process whose end ends the tests too: a test process that
-/// outlives its runner would only time out against a stack that is gone.
+/// The variable that names the process whose end ends the tests too.
 pub const OWNER_VARIABLE: &str = "XTASK_TEST_OWNER_PID";
 
 /// How long a stack may take to recover from what the test before did to it.
@@ -128,7 +127,9 @@ async fn take(turn: Turn) -> Result<Lease, HarnessError> {
 /// The stack that the environment names, else the one of this runner. Blocks meanwhile.
 fn find_or_start() -> Result<StackPaths, StartError> {
     if let Some(folder) = std::env::var_os(STACK_VARIABLE).filter(|folder| !folder.is_empty()) {
-        end_with_owner();
+        if let Some(owner) = std::env::var(OWNER_VARIABLE).ok().and_then(|pid| pid.parse().ok()) {
+            end_with(owner);
+        }
         return Ok(StackPaths::at(folder));
     }
     // Not in the workspace's own state: which workspace it is shows only when cargo is asked,
@@ -137,6 +138,9 @@ fn find_or_start() -> Result<StackPaths, StartError> {
         .create_runtime()
         .map_err(|source| StartError::File { path: "test-runners".into(), source })?;
     let runner = Runner::of_this_test();
+    if runner.pid != std::process::id() {
+        end_with(runner.pid);
+    }
     let outcome = once::once(&Files::of(&folder, runner), |log| {
         once::clean(&folder, bury);
         once::start(runner, &package(), log)
@@ -219,22 +223,22 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// Ends this process when the process that the environment names as owner has ended.
+/// Ends this process when that one has ended: a test that outlives its runner would only
+/// wait for a stack that is gone.
 #[cfg(target_os = "linux")]
-fn end_with_owner() {
+fn end_with(owner: u32) {
     use rustix::event::{PollFd, PollFlags, poll};
     use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
     static ONCE: std::sync::Once = std::sync::Once::new();
+    let Some(owner) = i32::try_from(owner).ok().and_then(Pid::from_raw) else { return };
     ONCE.call_once(|| {
-        let owner = std::env::var(OWNER_VARIABLE).ok().and_then(|pid| pid.parse().ok());
-        let Some(owner) = owner.and_then(Pid::from_raw) else { return };
         std::thread::spawn(move || {
             if let Ok(owner) = pidfd_open(owner, PidfdFlags::empty()) {
                 let mut watched = [PollFd::new(&owner, PollFlags::IN)];
                 while poll(&mut watched, None) == Err(rustix::io::Errno::INTR) {}
             }
-            eprintln!("the tool that runs these tests is gone, and their stack with it");
+            eprintln!("the program that runs these tests is gone, and their stack with it");
             std::process::exit(1);
         });
     });
@@ -242,4 +246,4 @@ fn end_with_owner() {
 
 /// Elsewhere tests fail by themselves when the stack is gone.
 #[cfg(not(target_os = "linux"))]
-fn end_with_owner() {}
+fn end_with(_owner: u32) {}

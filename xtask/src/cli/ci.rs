@@ -25,11 +25,7 @@ const STEPS: [Step; 3] = [
         words: &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"],
         flags: None,
     },
-    Step {
-        name: "docs",
-        words: &["doc", "--workspace", "--no-deps"],
-        flags: Some("RUSTDOCFLAGS"),
-    },
+    Step { name: "docs", words: &["doc", "--workspace", "--no-deps"], flags: Some("RUSTDOCFLAGS") },
 ];
 
 /// `ci`

@@ -74,6 +74,8 @@ struct Outcome {
     passed: bool,
     /// What this command ends with.
     exit_code: u8,
+    /// Whether at least one test was run.
+    ran: bool,
     /// Who ran the tests; null if it did not come to that.
     runner: Option<&'static str>,
     /// The runner's own exit code; null if a signal ended it, or it did not run.
@@ -112,6 +114,7 @@ pub(crate) async fn test(root: &Path, package: &str, args: &TestE2eArgs) -> anyh
     let outcome = Outcome {
         stack: paths.stack(),
         passed: false,
+        ran: false,
         exit_code: Exit::FAILED.code(),
         runner: None,
         runner_exit_code: None,
@@ -123,7 +126,7 @@ pub(crate) async fn test(root: &Path, package: &str, args: &TestE2eArgs) -> anyh
     let exit = trial.run().await?;
     trial.outcome.exit_code = exit.code();
     trial.outcome.passed = exit == Exit::DONE;
-    trial.leave();
+    trial.leave(exit);
     if args.json {
         print::json(&trial.outcome)?;
     }
@@ -193,7 +196,9 @@ impl Trial<'_> {
             return Ok(exit);
         }
         self.tell_deaths();
-        Ok(match runner.verdict(ended.code) {
+        let verdict = runner.verdict(ended.code);
+        self.outcome.ran = matches!(verdict, Verdict::Passed | Verdict::Failed);
+        Ok(match verdict {
             Verdict::Passed if self.outcome.died.is_empty() => Exit::DONE,
             Verdict::Passed | Verdict::Failed => Exit::FAILED,
             Verdict::NothingRun => self.nothing_run(),
@@ -203,11 +208,9 @@ impl Trial<'_> {
 
     /// Whether there are tests to run, for a runner that would not tell.
     async fn look_for_tests(&mut self, runner: Runner) -> anyhow::Result<Option<Exit>> {
-        let Some(words) = runner.list(
-            Selection::Only(self.package),
-            &self.args.filters,
-            &self.args.runner_args,
-        ) else {
+        let Some(words) =
+            runner.list(Selection::Only(self.package), &self.args.filters, &self.args.runner_args)
+        else {
             return Ok(None);
         };
         let mut command = self.cargo(words);
@@ -240,7 +243,10 @@ impl Trial<'_> {
             [] => format!("no test matches: package `{package}` has none to run"),
             filters => format!("no test matches {} in package `{package}`", filters.join(" or ")),
         };
-        error_with_hint(&message, &format!("see what there is: `cargo test -p {package} -- --list`"));
+        error_with_hint(
+            &message,
+            &format!("see what there is: `cargo test -p {package} -- --list`"),
+        );
         Exit::FAILED
     }
 
@@ -248,7 +254,7 @@ impl Trial<'_> {
         for death in &self.outcome.died {
             let Death { service, run, reason } = death;
             let text = format!("service `{service}` died by itself in run {run}: {reason}");
-            style::say(style::BAD, "error", &text);
+            print::error(&anyhow::Error::msg(text));
             let path = self.paths.log(service);
             match last_lines(&path, Some(*run), SHOWN_LINES) {
                 Ok(lines) => style::tell(log::excerpt(&lines).trim_end_matches('\n')),
@@ -273,29 +279,35 @@ impl Trial<'_> {
     }
 
     /// Says what is left behind, or deletes it.
-    fn leave(&mut self) {
+    fn leave(&mut self, exit: Exit) {
         let (stack, folder) = (self.paths.stack(), self.paths.folder());
-        let passed = self.outcome.passed;
-        if self.args.keep && folder.exists() {
-            style::say(style::BUSY, "Kept", &format!("stack `{stack}` is still up"));
-            style::tell(&format!("hint: take it down: `cargo xtask down --data --stack {stack}`"));
-        } else if passed {
+        if self.args.keep && self.outcome.runner.is_some() {
+            style::say(style::BUSY, "Kept", &format!("stack `{stack}` is up"));
+            hint(&format!("take it down: `cargo xtask down --data --stack {stack}`"));
+        } else if self.is_worth_a_look(exit) && test_stack::keep(&self.paths).is_ok() {
+            let logs = self.paths.logs();
+            style::say(style::BUSY, "Kept", &format!("logs in `{}`", logs.display()));
+            self.outcome.logs = Some(logs);
+        } else {
             // Nobody will look at it, and a later run makes its own.
             std::fs::remove_dir_all(folder).ok();
         }
-        if !passed && self.paths.logs().exists() {
-            let logs = self.paths.logs();
-            style::say(style::BUSY, "Kept", &format!("logs in `{}`", logs.display()));
-            style::tell(&format!("hint: run it again: `{}`", self.again()));
-            self.outcome.logs = Some(logs);
+        if exit == Exit::FAILED && self.outcome.ran {
+            hint(&format!("run it again: `{}`", self.again()));
         }
+    }
+
+    /// Whether something failed of which the services' logs may tell.
+    fn is_worth_a_look(&self, exit: Exit) -> bool {
+        let failed = exit == Exit::NOT_READY || (exit == Exit::FAILED && self.outcome.ran);
+        failed && self.paths.logs().exists()
     }
 
     /// This same command, for a shell.
     fn again(&self) -> String {
         let mut words = vec!["cargo xtask test-e2e".to_owned()];
         words.extend(self.args.with.iter().map(|overlay| format!("--with {overlay}")));
-        words.extend(&self.args.filters.map(quoted));
+        words.extend(self.args.filters.iter().map(|word| quoted(word)));
         if !self.args.runner_args.is_empty() {
             words.push("--".to_owned());
             words.extend(self.args.runner_args.iter().map(|word| quoted(word)));
@@ -314,6 +326,10 @@ async fn last_messages(session: &mut Session, deaths: &mut Deaths) {
     if let Reply::Snapshot(_) = last {
         deaths.take(last);
     }
+}
+
+fn hint(text: &str) {
+    style::tell(&format!("  {}hint:{} {text}", style::BOLD, style::RESET));
 }
 
 /// A word as a shell takes it.

@@ -128,7 +128,10 @@ pub(crate) fn count_listed(output: &str) -> usize {
 mod tests {
     use super::*;
 
-X
+    fn words(runner: Runner, filters: &[&str], extra: &[&str]) -> String {
+        let owned = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect::<Vec<_>>();
+        runner.run(Selection::Only("black-box"), &owned(filters), &owned(extra)).join(" ")
+    }
 
     #[test]
     fn filter_and_extra_arguments_go_where_the_runner_takes_them() {

@@ -161,7 +161,7 @@ pub(crate) fn clean(folder: &Path, mut bury: impl FnMut(&str, &Path) -> bool) {
 /// Starts an isolated stack that lives as long as `runner`, and waits until it is ready.
 pub(crate) fn start(runner: Runner, package: &Path, log: &Path) -> Result<Outcome, StartError> {
     let workspace = workspace_of(package)?;
-    let stack = format!("e2e-{}", runner.key());
+    let stack = format!("test-{}", runner.key());
     let pid = runner.pid.to_string();
     let arguments =
         ["xtask", "up", "--detach", "--isolated", "--stack", &stack, "--until-pid", &pid];
