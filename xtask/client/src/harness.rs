@@ -14,6 +14,7 @@
 //! # }
 //! ```
 
+mod cargo;
 mod once;
 mod runner;
 
@@ -22,7 +23,8 @@ use std::ops::Deref;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use once::{StartError, cargo, workspace_of};
+pub use cargo::{cargo, workspace_of};
+pub use once::StartError;
 
 use crate::paths::StackPaths;
 use crate::snapshot::{Phase, Snapshot};

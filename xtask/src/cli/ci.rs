@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::exit::Exit;
 use super::test::{all as all_tests, passed, step};
-use super::test_workspace::Tested;
+use super::test_e2e::workspace::Tested;
 use super::{Global, block_on};
 use crate::view::style;
 

@@ -19,12 +19,7 @@ mod restart;
 mod status;
 mod supervise;
 mod test;
-mod test_deaths;
 mod test_e2e;
-mod test_process;
-mod test_runner;
-mod test_stack;
-mod test_workspace;
 mod up;
 mod wait;
 

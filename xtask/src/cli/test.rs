@@ -10,10 +10,10 @@ use xtask_client::harness::cargo;
 
 use super::exit::Exit;
 use super::interrupt::Interrupts;
+use super::test_e2e::process::{Ended, spawn, wait};
+use super::test_e2e::runner::{Runner, Selection, Verdict};
+use super::test_e2e::workspace::Tested;
 use super::test_e2e::{self, TestE2eArgs};
-use super::test_process::{Ended, spawn, wait};
-use super::test_runner::{Runner, Selection, Verdict};
-use super::test_workspace::Tested;
 use super::{Global, block_on};
 use crate::view::style;
 

@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use anyhow::Context;
 use cargo_metadata::{Metadata, MetadataCommand, TargetKind};
 
-use super::Global;
-use super::locate::workspace_root;
+use crate::cli::Global;
+use crate::cli::locate::workspace_root;
 
 /// The package that is taken where the metadata names none.
 const DEFAULT_PACKAGE: &str = "e2e";

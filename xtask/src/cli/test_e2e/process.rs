@@ -11,8 +11,8 @@ use tokio::time::{Instant, sleep_until};
 use xtask_client::connection::Connection;
 use xtask_client::protocol::Reply;
 
-use super::exit::Exit;
-use super::interrupt::Interrupts;
+use crate::cli::exit::Exit;
+use crate::cli::interrupt::Interrupts;
 
 /// How long a program may take to end after a signal before it gets the next, stronger one.
 const GRACE: Duration = Duration::from_secs(3);

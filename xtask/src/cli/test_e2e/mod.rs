@@ -4,36 +4,38 @@
 //! when this process is killed the supervisor sees it and goes. It knows neither the services
 //! nor the tests.
 
-use std::path::{Path, PathBuf};
+mod deaths;
+pub(crate) mod process;
+mod report;
+pub(crate) mod runner;
+mod stack;
+pub(crate) mod workspace;
+
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
-use serde::Serialize;
 use tokio::process::Command;
 use tokio::time::timeout;
 use xtask_client::harness::{OWNER_VARIABLE, cargo};
-use xtask_client::logs::last_lines;
 use xtask_client::protocol::{Reply, Request};
 use xtask_client::{STACK_VARIABLE, StackPaths};
 
+use self::deaths::Deaths;
+use self::process::{spawn, wait};
+use self::report::Outcome;
+use self::runner::{Runner, Selection, Verdict, count_listed};
+use self::workspace::Tested;
 use super::exit::Exit;
 use super::interrupt::Interrupts;
 use super::print::{self, error_with_hint};
-use super::test_deaths::{Death, Deaths};
-use super::test_process::{spawn, wait};
-use super::test_runner::{Runner, Selection, Verdict, count_listed};
-use super::test_workspace::Tested;
-use super::{Global, block_on, test_stack};
+use super::{Global, block_on};
 use crate::supervisor::launch::{Session, connect};
-use crate::view::{log, style};
 
 /// The stack's name where the command line has none.
 const DEFAULT_STACK: &str = "dev";
-
-/// Lines that are shown of the log of a service that died.
-const SHOWN_LINES: usize = 20;
 
 /// `test-e2e`
 #[derive(Clone, Debug, Default, Args)]
@@ -65,27 +67,6 @@ struct Trial<'a> {
     outcome: Outcome,
 }
 
-/// What `--json` prints.
-#[derive(Debug, Serialize)]
-struct Outcome {
-    /// The stack's name.
-    stack: String,
-    /// Whether at least one test ran, all passed, and no service died by itself.
-    passed: bool,
-    /// What this command ends with.
-    exit_code: u8,
-    /// Whether at least one test was run.
-    ran: bool,
-    /// Who ran the tests; null if it did not come to that.
-    runner: Option<&'static str>,
-    /// The runner's own exit code; null if a signal ended it, or it did not run.
-    runner_exit_code: Option<i32>,
-    /// Services that died by themselves during the tests.
-    died: Vec<Death>,
-    /// The folder of the logs, where they are kept.
-    logs: Option<PathBuf>,
-}
-
 pub(crate) fn run(global: &Global, args: &TestE2eArgs) -> anyhow::Result<Exit> {
     if global.stack != DEFAULT_STACK {
         error_with_hint(
@@ -109,24 +90,13 @@ pub(crate) fn run(global: &Global, args: &TestE2eArgs) -> anyhow::Result<Exit> {
 
 /// Runs the tests of `package` in the workspace at `root`, and returns the exit code.
 pub(crate) async fn test(root: &Path, package: &str, args: &TestE2eArgs) -> anyhow::Result<Exit> {
-    test_stack::sweep(root);
-    let paths = test_stack::fresh(root)?;
-    let outcome = Outcome {
-        stack: paths.stack(),
-        passed: false,
-        ran: false,
-        exit_code: Exit::FAILED.code(),
-        runner: None,
-        runner_exit_code: None,
-        died: Vec::new(),
-        logs: None,
-    };
+    stack::sweep(root);
+    let paths = stack::fresh(root)?;
+    let outcome = Outcome::of(&paths);
     let interrupts = Interrupts::new()?;
     let mut trial = Trial { root, package, args, paths, interrupts, outcome };
     let exit = trial.run().await?;
-    trial.outcome.exit_code = exit.code();
-    trial.outcome.passed = exit == Exit::DONE;
-    trial.leave(exit);
+    trial.outcome.conclude(exit, &trial.paths, args);
     if args.json {
         print::json(&trial.outcome)?;
     }
@@ -189,17 +159,19 @@ impl Trial<'_> {
         let connection = Some(&mut session.connection);
         let ended =
             wait(child, &mut self.interrupts, connection, |reply| deaths.take(reply)).await?;
-        last_messages(session, &mut deaths).await;
+        let stands = last_messages(session, &mut deaths).await;
         self.outcome.runner_exit_code = ended.code;
         self.outcome.died = deaths.found().to_vec();
         if let Some(exit) = ended.interrupted {
             return Ok(exit);
         }
-        self.tell_deaths();
+        if !stands {
+            print::error(&anyhow::anyhow!("the stack went away during the tests"));
+        }
         let verdict = runner.verdict(ended.code);
         self.outcome.ran = matches!(verdict, Verdict::Passed | Verdict::Failed);
         Ok(match verdict {
-            Verdict::Passed if self.outcome.died.is_empty() => Exit::DONE,
+            Verdict::Passed if stands && self.outcome.died.is_empty() => Exit::DONE,
             Verdict::Passed | Verdict::Failed => Exit::FAILED,
             Verdict::NothingRun => self.nothing_run(),
             Verdict::NotBuilt => Exit::BUILD,
@@ -250,19 +222,6 @@ impl Trial<'_> {
         Exit::FAILED
     }
 
-    fn tell_deaths(&self) {
-        for death in &self.outcome.died {
-            let Death { service, run, reason } = death;
-            let text = format!("service `{service}` died by itself in run {run}: {reason}");
-            print::error(&anyhow::Error::msg(text));
-            let path = self.paths.log(service);
-            match last_lines(&path, Some(*run), SHOWN_LINES) {
-                Ok(lines) => style::tell(log::excerpt(&lines).trim_end_matches('\n')),
-                Err(error) => style::tell(&format!("cannot read `{}`: {error}", path.display())),
-            }
-        }
-    }
-
     /// Stops the stack in order; a signal meanwhile kills it.
     async fn take_down(&mut self, mut session: Session) {
         let Session { connection, supervisor, .. } = &mut session;
@@ -277,80 +236,18 @@ impl Trial<'_> {
             }
         }
     }
-
-    /// Says what is left behind, or deletes it.
-    fn leave(&mut self, exit: Exit) {
-        let (stack, folder) = (self.paths.stack(), self.paths.folder());
-        if self.args.keep && self.outcome.runner.is_some() {
-            style::say(style::BUSY, "Kept", &format!("stack `{stack}` is up"));
-            hint(&format!("take it down: `cargo xtask down --data --stack {stack}`"));
-        } else if self.is_worth_a_look(exit) && test_stack::keep(&self.paths).is_ok() {
-            let logs = self.paths.logs();
-            style::say(style::BUSY, "Kept", &format!("logs in `{}`", logs.display()));
-            self.outcome.logs = Some(logs);
-        } else {
-            // Nobody will look at it, and a later run makes its own.
-            std::fs::remove_dir_all(folder).ok();
-        }
-        if exit == Exit::FAILED && self.outcome.ran {
-            hint(&format!("run it again: `{}`", self.again()));
-        }
-    }
-
-    /// Whether something failed of which the services' logs may tell.
-    fn is_worth_a_look(&self, exit: Exit) -> bool {
-        let failed = exit == Exit::NOT_READY || (exit == Exit::FAILED && self.outcome.ran);
-        failed && self.paths.logs().exists()
-    }
-
-    /// This same command, for a shell.
-    fn again(&self) -> String {
-        let mut words = vec!["cargo xtask test-e2e".to_owned()];
-        words.extend(self.args.with.iter().map(|overlay| format!("--with {overlay}")));
-        words.extend(self.args.filters.iter().map(|word| quoted(word)));
-        if !self.args.runner_args.is_empty() {
-            words.push("--".to_owned());
-            words.extend(self.args.runner_args.iter().map(|word| quoted(word)));
-        }
-        words.join(" ")
-    }
 }
 
 /// Takes in what the supervisor said up to now, so that a death in the last moment counts.
-async fn last_messages(session: &mut Session, deaths: &mut Deaths) {
-    let Ok(last) = session.connection.call(Request::Status).await else { return };
+/// False if there is no supervisor any more.
+async fn last_messages(session: &mut Session, deaths: &mut Deaths) -> bool {
+    let Ok(Reply::Snapshot(last)) = session.connection.call(Request::Status).await else {
+        return false;
+    };
     // What came before that answer waits to be read; nothing else is waited for.
     while let Ok(Ok(Some(answer))) = timeout(Duration::ZERO, session.connection.next()).await {
         deaths.take(answer.reply);
     }
-    if let Reply::Snapshot(_) = last {
-        deaths.take(last);
-    }
-}
-
-fn hint(text: &str) {
-    style::tell(&format!("  {}hint:{} {text}", style::BOLD, style::RESET));
-}
-
-/// A word as a shell takes it.
-fn quoted(word: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_=./:,+@%".contains(&byte);
-    if !word.is_empty() && word.bytes().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', r"'\''"))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn words_for_a_shell_are_quoted_where_it_would_split_them() {
-        assert_eq!(quoted("todo::lists"), "todo::lists");
-        assert_eq!(quoted("a b"), "'a b'");
-        assert_eq!(quoted("it's"), r"'it'\''s'");
-        assert_eq!(quoted(""), "''");
-    }
+    deaths.take(Reply::Snapshot(last));
+    true
 }
