@@ -4,8 +4,14 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod cli;
 mod driver;
 mod effects;
 mod supervisor;
+mod view;
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::run().into()
+}

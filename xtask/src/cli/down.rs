@@ -116,7 +116,9 @@ fn delete_data(paths: &StackPaths) -> anyhow::Result<()> {
             style::tell(&format!("there is no data of stack `{}`", paths.stack()));
             return Ok(());
         }
-        Err(error) => return Err(error).with_context(|| format!("cannot read `{}`", data.display())),
+        Err(error) => {
+            return Err(error).with_context(|| format!("cannot read `{}`", data.display()));
+        }
     };
     let text = format!("`{}` ({} files, {} bytes)", data.display(), size.0, size.1);
     style::say(GOOD, "Deleting", &text);

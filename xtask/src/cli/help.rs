@@ -37,10 +37,7 @@ mod tests {
             .filter(|command| !command.is_hide_set())
             .map(|command| command.get_name().to_string())
             .collect();
-        assert_eq!(
-            shown,
-            ["up", "down", "status", "logs", "restart", "test-e2e", "explain"]
-        );
+        assert_eq!(shown, ["up", "down", "status", "logs", "restart", "test-e2e", "explain"]);
         for hidden in command.get_subcommands().filter(|command| command.is_hide_set()) {
             let name = hidden.get_name();
             let named = MORE.lines().any(|line| line.trim_start().starts_with(&format!("{name} ")));

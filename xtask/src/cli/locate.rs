@@ -31,8 +31,7 @@ pub(crate) fn workspace_root(global: &Global) -> anyhow::Result<PathBuf> {
     if let Some(path) = &global.manifest_path {
         command.arg("--manifest-path").arg(path);
     }
-    let output =
-        command.output().with_context(|| format!("cannot start `{}`", cargo.display()))?;
+    let output = command.output().with_context(|| format!("cannot start `{}`", cargo.display()))?;
     if !output.status.success() {
         bail!("{}", String::from_utf8_lossy(&output.stderr).trim().trim_start_matches("error: "));
     }

@@ -12,6 +12,7 @@ mod follow;
 mod graph;
 mod help;
 mod interrupt;
+mod load;
 mod locate;
 mod logs;
 mod print;
@@ -63,8 +64,13 @@ pub(crate) struct Global {
         value_parser = stack_name, help_heading = "Everywhere")]
     pub(crate) stack: String,
     /// When to use colours
-    #[arg(long, global = true, value_name = "WHEN", default_value = "auto",
-        help_heading = "Everywhere")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "WHEN",
+        default_value = "auto",
+        help_heading = "Everywhere"
+    )]
     pub(crate) color: ColorWhen,
 }
 

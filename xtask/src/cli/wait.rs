@@ -110,10 +110,8 @@ pub(crate) fn unknown_service(name: &str, snapshot: &Snapshot) -> Exit {
 pub(crate) fn is_settled(phase: Phase) -> bool {
     match phase {
         Phase::Ready | Phase::Succeeded | Phase::Failed | Phase::Stopped => true,
-        Phase::Waiting
-        | Phase::Building
-        | Phase::Starting
-        | Phase::Backoff
-        | Phase::Stopping => false,
+        Phase::Waiting | Phase::Building | Phase::Starting | Phase::Backoff | Phase::Stopping => {
+            false
+        }
     }
 }

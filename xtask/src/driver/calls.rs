@@ -98,9 +98,7 @@ impl Driver {
         }
         self.applied = true;
         self.hold(connection, hold);
-        if plan.build.is_some() {
-            self.builders.insert(connection);
-        }
+        self.builders.insert(connection);
         self.step(Event::Apply { plan });
         Reply::Done
     }

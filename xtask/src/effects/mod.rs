@@ -5,6 +5,7 @@
 //! should run; the reducer does, and hears of everything through events.
 
 mod accept;
+pub(crate) mod edit;
 mod environment;
 mod exit;
 mod group;
@@ -17,12 +18,15 @@ mod logs;
 mod notify;
 mod orphans;
 mod perform;
+pub(crate) mod planning;
 mod probe;
 mod sockets;
 mod spawn;
 #[cfg(test)]
 mod tests;
+mod unreadable;
 mod watched;
+pub(crate) mod workspace;
 
 pub(crate) use perform::{World, WorldSettings};
 

@@ -111,11 +111,9 @@ fn is_held_up(service: &ServiceSnapshot) -> bool {
     match service.phase {
         Phase::Waiting | Phase::Building | Phase::Stopped => true,
         Phase::Failed => service.failure == Some(Failure::Dependency),
-        Phase::Starting
-        | Phase::Ready
-        | Phase::Backoff
-        | Phase::Stopping
-        | Phase::Succeeded => false,
+        Phase::Starting | Phase::Ready | Phase::Backoff | Phase::Stopping | Phase::Succeeded => {
+            false
+        }
     }
 }
 
@@ -138,8 +136,8 @@ mod tests {
         let api = failed("api", Failure::Dependency, "`db` failed");
         let web = service("web", Phase::Waiting);
         let logs = BTreeMap::from([("db".into(), vec!["t 1 e no disk".to_string()])]);
-        let text = anstream::adapter::strip_str(&failures(&plan, &[&db, &api, &web], &logs))
-            .to_string();
+        let text =
+            anstream::adapter::strip_str(&failures(&plan, &[&db, &api, &web], &logs)).to_string();
         assert_eq!(
             text,
             "error: `db` did not start\n  it ended with exit code 1\n  declared at Cargo.toml:1\n  \

@@ -3,11 +3,18 @@
 //! Nothing here asks a supervisor, reads a file or decides anything.
 
 pub(crate) mod event;
+pub(crate) mod explain;
 pub(crate) mod failure;
+pub(crate) mod graph;
 pub(crate) mod log;
+pub(crate) mod plan;
+pub(crate) mod problem;
 pub(crate) mod progress;
 #[cfg(test)]
 pub(crate) mod sample;
+pub(crate) mod service_json;
+pub(crate) mod setting;
 pub(crate) mod status;
 pub(crate) mod style;
 pub(crate) mod table;
+pub(crate) mod words;

@@ -3,8 +3,18 @@
 //! Reading the files and asking Cargo is the tool's work; it hands over a
 //! [`Workspace`]. Nothing here opens a file.
 
+pub mod at;
+mod declarations;
+pub mod duration;
+mod reader;
+mod section;
+pub mod settings;
+mod shape;
+pub mod suggest;
 pub mod value;
 pub mod workspace;
 
+pub use at::At;
+pub use declarations::{Declarations, read};
 pub use value::{Key, Table, Value, ValueKind};
 pub use workspace::{Binary, Manifest, Package, Workspace};

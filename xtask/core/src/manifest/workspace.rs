@@ -43,6 +43,8 @@ impl Manifest {
 /// A package as `cargo metadata` describes it.
 #[derive(Clone, Debug, Default)]
 pub struct Package {
+    /// What `-p` takes: the name, or the identifier where the name is ambiguous.
+    pub spec: String,
     /// Cargo's opaque identifier, as it stands in build messages.
     pub id: String,
     /// The package's name.

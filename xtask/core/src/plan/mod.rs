@@ -5,6 +5,19 @@
 //! bound; [`Text`] keeps a hole for it. A plan does not look at the shell, the
 //! clock or what runs already.
 
+mod address;
+mod build;
+mod envfile;
+mod environment;
+mod flags;
+mod make;
+mod paths;
+mod probes;
+mod request;
+mod scope;
+pub mod secret;
+mod select;
+mod service;
 pub mod text;
 
 use alloc::collections::BTreeMap;
@@ -15,6 +28,8 @@ use core::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::name::Name;
+pub use make::{Files, check, check_patterns, make, tidy};
+pub use request::{Building, Cycles, Isolation, Outcome, Ports, Repair, Request, ShellOverride};
 pub use text::{Piece, Text};
 
 /// What one `up` wants, complete.

@@ -107,10 +107,8 @@ impl<'a> BringUp<'a> {
                 },
                 exit = interrupts.next() => return Ok(Outcome::Interrupted(exit)),
                 () = tokio::time::sleep_until(speak_at) => {
-                    let snapshot = &self.session.snapshot;
-                    let services =
-                        self.plan.services.iter().filter_map(|s| snapshot.service(&s.name));
-                    self.teller.waiting(services);
+                    let services = services_of(self.plan, &self.session.snapshot);
+                    self.teller.waiting(services.into_iter());
                 }
             }
         }
@@ -118,26 +116,17 @@ impl<'a> BringUp<'a> {
 
     /// The services of the plan as they are now, dependencies first.
     pub(crate) fn services(&self) -> Vec<&ServiceSnapshot> {
-        let snapshot = &self.session.snapshot;
-        self.plan.services.iter().filter_map(|service| snapshot.service(&service.name)).collect()
-    }
-
-    /// The services of the plan that still have the run that they had before.
-    pub(crate) fn kept(&self) -> Vec<&Name> {
-        let same = |service: &&ServiceSnapshot| {
-            self.before.service(&service.name).is_some_and(|before| {
-                (before.run, before.phase) == (service.run, service.phase)
-            })
-        };
-        self.services().into_iter().filter(same).map(|service| &service.name).collect()
+        services_of(self.plan, &self.session.snapshot)
     }
 
     /// Shows what is up now.
     ///
     /// # Errors
     /// When nobody listens any more.
-    pub(crate) fn show(&self) -> anyhow::Result<()> {
-        self.teller.ready(&self.session.snapshot, &self.services(), &self.kept())
+    pub(crate) fn show(&mut self) -> anyhow::Result<()> {
+        let Self { plan, session, before, teller, .. } = self;
+        let services = services_of(plan, &session.snapshot);
+        teller.ready(&session.snapshot, &services, &kept(before, &services))
     }
 
     /// Takes in what the supervisor says, and passes it on.
@@ -184,9 +173,8 @@ impl<'a> BringUp<'a> {
         if !self.build_settled || !services.iter().all(|service| is_over(service)) {
             return None;
         }
-        let well = |service: &&ServiceSnapshot| {
-            matches!(service.phase, Phase::Ready | Phase::Succeeded)
-        };
+        let well =
+            |service: &&ServiceSnapshot| matches!(service.phase, Phase::Ready | Phase::Succeeded);
         if !services.iter().all(well) {
             Some(Outcome::Failed)
         } else if self.build_ok == Some(false) {
@@ -197,14 +185,26 @@ impl<'a> BringUp<'a> {
     }
 }
 
+fn services_of<'a>(plan: &Plan, snapshot: &'a Snapshot) -> Vec<&'a ServiceSnapshot> {
+    plan.services.iter().filter_map(|service| snapshot.service(&service.name)).collect()
+}
+
+/// Those services that still have the run that they had before.
+fn kept<'a>(before: &Snapshot, services: &[&'a ServiceSnapshot]) -> Vec<&'a Name> {
+    let same = |service: &&&ServiceSnapshot| {
+        before
+            .service(&service.name)
+            .is_some_and(|before| (before.run, before.phase) == (service.run, service.phase))
+    };
+    services.iter().filter(same).map(|service| &service.name).collect()
+}
+
 fn is_over(service: &ServiceSnapshot) -> bool {
     match service.phase {
         Phase::Ready | Phase::Succeeded | Phase::Failed => true,
         Phase::Stopped => !service.wanted,
-        Phase::Waiting
-        | Phase::Building
-        | Phase::Starting
-        | Phase::Backoff
-        | Phase::Stopping => false,
+        Phase::Waiting | Phase::Building | Phase::Starting | Phase::Backoff | Phase::Stopping => {
+            false
+        }
     }
 }

@@ -4,7 +4,7 @@
 //! for programs are read here. What follows from an artifact is decided elsewhere.
 
 use std::collections::VecDeque;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Stdio;
 
 use anyhow::Context;
@@ -12,7 +12,7 @@ use serde::Deserialize;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, ChildStdout, Command};
 use xtask_core::name::Name;
-use xtask_core::plan::{self, Plan, Target};
+use xtask_core::plan::{self, Plan, Program, Target};
 
 use crate::cli::locate::cargo;
 
@@ -91,24 +91,23 @@ impl Build {
         })))
     }
 
-    /// Takes the programs that an earlier build left in `target_folder`.
-    pub(crate) fn of_earlier_programs(plan: &Plan, target_folder: &Path) -> Self {
+    /// Takes the programs that an earlier build with this profile left in
+    /// `target_folder`.
+    pub(crate) fn of_earlier_programs(plan: &Plan, target_folder: &Path, profile: &str) -> Self {
+        let folder = target_folder.join(profile_folder(profile));
         let mut events = VecDeque::new();
         let mut ok = true;
-        if let Some(build) = &plan.build {
-            let folder = target_folder.join(profile_folder(&build.args));
-            for target in &build.targets {
-                let services = target.services.clone();
-                let path = folder.join(&target.binary);
-                if path.is_file() {
-                    let path = path.display().to_string();
-                    events.push_back(BuildEvent::Linked { services, path, fresh: true });
-                } else {
-                    ok = false;
-                    let message =
-                        format!("there is no `{}`, and nothing is built", path.display());
-                    events.push_back(BuildEvent::Missing { services, message });
-                }
+        for service in &plan.services {
+            let Program::Artifact { binary, .. } = &service.program else { continue };
+            let services = vec![service.name.clone()];
+            let path = folder.join(binary);
+            let shown = path.display().to_string();
+            if path.is_file() {
+                events.push_back(BuildEvent::Linked { services, path: shown, fresh: true });
+            } else {
+                ok = false;
+                let message = format!("there is no `{shown}`, and `--no-build` was given");
+                events.push_back(BuildEvent::Missing { services, message });
             }
         }
         events.push_back(BuildEvent::Ended { ok });
@@ -207,20 +206,11 @@ fn clean_environment(command: &mut Command) {
 }
 
 /// The folder that cargo uses for a profile.
-fn profile_folder(args: &[String]) -> PathBuf {
-    let mut profile = "dev";
-    let mut args = args.iter().map(String::as_str);
-    while let Some(arg) = args.next() {
-        match arg {
-            "--release" | "-r" => profile = "release",
-            "--profile" => profile = args.next().unwrap_or(profile),
-            _ => profile = arg.strip_prefix("--profile=").unwrap_or(profile),
-        }
-    }
+fn profile_folder(profile: &str) -> &str {
     match profile {
-        "dev" | "test" => "debug".into(),
-        "bench" => "release".into(),
-        other => other.into(),
+        "dev" | "test" => "debug",
+        "bench" => "release",
+        other => other,
     }
 }
 
@@ -275,13 +265,8 @@ mod tests {
 
     #[test]
     fn each_profile_has_its_folder() {
-        let folder = |args: &[&str]| {
-            let args: Vec<String> = args.iter().map(ToString::to_string).collect();
-            profile_folder(&args).display().to_string()
-        };
-        assert_eq!(folder(&["--bin", "x"]), "debug");
-        assert_eq!(folder(&["--release"]), "release");
-        assert_eq!(folder(&["--profile", "tuned", "--bin", "x"]), "tuned");
-        assert_eq!(folder(&["--profile=test"]), "debug");
+        assert_eq!(profile_folder("dev"), "debug");
+        assert_eq!(profile_folder("release"), "release");
+        assert_eq!(profile_folder("tuned"), "tuned");
     }
 }

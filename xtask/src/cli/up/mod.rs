@@ -20,8 +20,9 @@ use super::exit::Exit;
 use super::follow::Follower;
 use super::interrupt::Interrupts;
 use super::load::{self, Loaded};
-use super::{Global, block_on};
+use super::{Global, block_on, print};
 use crate::supervisor::launch::{LaunchSettings, connect_or_launch};
+use crate::view;
 use crate::view::style::{self, BUSY, WARN};
 
 /// `up`
@@ -91,6 +92,35 @@ pub(crate) struct PlanArgs {
     pub(crate) isolated: bool,
 }
 
+impl PlanArgs {
+    /// The profile to build with.
+    pub(crate) fn profile(&self) -> &str {
+        match &self.profile {
+            Some(profile) => profile,
+            None if self.release => "release",
+            None => "dev",
+        }
+    }
+
+    /// What cargo is told about it.
+    pub(crate) fn cargo_args(&self) -> Vec<String> {
+        let mut args = Vec::new();
+        if self.release {
+            args.push("--release".to_string());
+        }
+        if let Some(profile) = &self.profile {
+            args.extend(["--profile".to_string(), profile.clone()]);
+        }
+        if self.offline {
+            args.push("--offline".to_string());
+        }
+        if self.locked {
+            args.push("--locked".to_string());
+        }
+        args
+    }
+}
+
 /// Where ports come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum PortsWhen {
@@ -111,7 +141,10 @@ pub(crate) fn run(global: &Global, args: &UpArgs) -> anyhow::Result<Exit> {
         Err(exit) => return Ok(exit),
     };
     if args.dry_run {
-        load::show_plan(&loaded, args.json)?;
+        match args.json {
+            true => print::json_pretty(&view::plan::json(&loaded.plan))?,
+            false => print::out(&view::plan::text(&loaded.plan))?,
+        }
         return Ok(Exit::DONE);
     }
     block_on(up(args, &loaded))
@@ -124,7 +157,10 @@ async fn up(args: &UpArgs, loaded: &Loaded) -> anyhow::Result<Exit> {
     let teller = Teller::new(listener, plan)?;
     // Cargo starts before the supervisor is looked for: it takes longer.
     let build = match args.no_build {
-        true => Build::of_earlier_programs(plan, &load::target_folder(loaded)?),
+        true => {
+            let target = load::target_folder(loaded);
+            Build::of_earlier_programs(plan, &target, args.plan.profile())
+        }
         false => Build::start(plan, args.keep_going)?,
     };
     let settings = LaunchSettings { until_pid: args.until_pid, record: args.record.clone() };

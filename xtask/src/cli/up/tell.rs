@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use tokio::time::Instant;
-use xtask_client::snapshot::{ServiceSnapshot, Snapshot};
+use xtask_client::snapshot::{Phase, ServiceSnapshot, Snapshot};
 use xtask_core::name::Name;
 use xtask_core::plan::Plan;
 
@@ -37,6 +37,9 @@ pub(crate) struct Teller {
     linked: usize,
     silence: Duration,
     speak_at: Instant,
+    /// Whether failures are told where they happen: at first they are told at the end,
+    /// with all that belongs to them.
+    failures: bool,
 }
 
 impl Teller {
@@ -55,6 +58,7 @@ impl Teller {
             linked: 0,
             silence: FIRST_SILENCE,
             speak_at: Instant::now() + FIRST_SILENCE,
+            failures: false,
         })
     }
 
@@ -95,14 +99,16 @@ impl Teller {
     ) -> anyhow::Result<()> {
         match self.listener {
             Listener::Person => {
-                if let Some((color, verb, text)) = progress::step(before, now) {
+                if (self.failures || now.phase != Phase::Failed)
+                    && let Some((color, verb, text)) = progress::step(before, now)
+                {
                     style::say(color, verb, &text);
                     self.spoke();
                 }
             }
             Listener::Program => {
-                let same =
-                    before.is_some_and(|b| (b.phase, b.run, b.pid) == (now.phase, now.run, now.pid));
+                let same = before
+                    .is_some_and(|b| (b.phase, b.run, b.pid) == (now.phase, now.run, now.pid));
                 if !same {
                     print::json(&UpEvent::phase(now))?;
                 }
@@ -133,13 +139,14 @@ impl Teller {
         self.speak_at = Instant::now() + self.silence;
     }
 
-    /// Everything is ready.
+    /// What is up now.
     pub(crate) fn ready(
-        &self,
+        &mut self,
         snapshot: &Snapshot,
         services: &[&ServiceSnapshot],
         kept: &[&Name],
     ) -> anyhow::Result<()> {
+        self.failures = true;
         match self.listener {
             Listener::Person => print::out(&status::summary(services, kept))?,
             Listener::Program => {

@@ -1,0 +1,41 @@
+//! Values that remember where they stand.
+//!
+//! The line is worked out once, while the file's text is at hand, so that later
+//! stages need no text. Nothing here reads a value.
+
+use alloc::string::String;
+
+use crate::plan::Place;
+use crate::problem::Span;
+
+/// A value and its place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct At<T> {
+    /// The value.
+    pub value: T,
+    /// Its bytes, for carets.
+    pub span: Span,
+    /// Its line, counted from 1.
+    pub line: u32,
+}
+
+impl<T> At<T> {
+    /// The place for people.
+    #[must_use]
+    pub fn place(&self) -> Place {
+        Place { file: self.span.file.clone(), line: self.line }
+    }
+
+    /// Another value at the same place.
+    pub fn with<U>(&self, value: U) -> At<U> {
+        At { value, span: self.span.clone(), line: self.line }
+    }
+
+    /// The same place, another value made from this one.
+    pub fn map<U>(self, f: impl FnOnce(T) -> U) -> At<U> {
+        At { value: f(self.value), span: self.span, line: self.line }
+    }
+}
+
+/// Text and its place.
+pub type Words = At<String>;

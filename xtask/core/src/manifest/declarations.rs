@@ -1,0 +1,188 @@
+//! Everything that the manifests of a workspace declare.
+//!
+//! It finds the sections and reads them; it does not merge, and knows nothing of what
+//! is wanted.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use super::at::Words;
+use super::reader::Reader;
+use super::section;
+use super::settings::{Owner, Section, Settings};
+use super::value::{Table, Value};
+use super::{Package, Workspace, shape};
+use crate::problem::{Code, Problem};
+
+/// What a workspace declares, with the place of everything.
+#[derive(Clone, Debug, Default)]
+pub struct Declarations {
+    /// The absolute path of the workspace root.
+    pub root: String,
+    /// Its packages and their folders.
+    pub packages: Vec<Package>,
+    /// Every section that declares a service, in order of the manifests.
+    pub sections: Vec<Section>,
+    /// `default`: what `up` starts when nothing is named.
+    pub default: Option<Vec<Words>>,
+    /// `env` of the workspace, for every service.
+    pub env: Vec<(Words, Words)>,
+    /// The package of the end-to-end tests: `e2e`, else a member of that name.
+    pub e2e: Option<String>,
+}
+
+/// Reads the metadata of a workspace.
+#[must_use]
+pub fn read(workspace: &Workspace) -> (Declarations, Vec<Problem>) {
+    let mut problems = Vec::new();
+    let mut out = Declarations { root: workspace.root.clone(), ..Declarations::default() };
+    out.packages = workspace.manifests.iter().filter_map(|m| m.package.clone()).collect();
+    let mut sections = Vec::new();
+    let mut packages_seen = 0;
+    for (index, manifest) in workspace.manifests.iter().enumerate() {
+        let mut reader = Reader { manifest, problems: &mut problems };
+        if let Some(package) = &manifest.package {
+            let owner = Owner::Package(packages_seen);
+            packages_seen += 1;
+            let metadata = manifest.root.table("package").and_then(|p| p.table("metadata"));
+            if let Some(metadata) = metadata {
+                package_sections(&mut reader, metadata, owner, package, &mut sections);
+            }
+        }
+        if index == 0 {
+            let metadata = manifest.root.table("workspace").and_then(|w| w.table("metadata"));
+            if let Some(metadata) = metadata {
+                if let Some((_, value)) = metadata.entry("services") {
+                    services(&mut reader, value, Owner::Workspace, &mut sections);
+                }
+                misplaced(&mut reader, metadata);
+                workspace_keys(&mut reader, metadata, &mut out);
+            }
+        }
+    }
+    if out.e2e.is_none() {
+        out.e2e = out.packages.iter().find(|p| p.name == "e2e").map(|p| p.name.clone());
+    }
+    out.sections = sections;
+    (out, problems)
+}
+
+/// `[package.metadata.service]` and `[package.metadata.services.NAME]`.
+fn package_sections(
+    reader: &mut Reader<'_>,
+    metadata: &Table,
+    owner: Owner,
+    package: &Package,
+    out: &mut Vec<Section>,
+) {
+    if let Some((key, value)) = metadata.entry("service")
+        && let Some(table) = reader.table("service", value)
+    {
+        let name = match table.get("name").and_then(|value| reader.string("name", value)) {
+            Some(name) => name,
+            None => reader.at(&key.bytes, package.name.clone()),
+        };
+        let path = ["package", "metadata", "service"];
+        let what = "`[package.metadata.service]`";
+        out.extend(one(reader, table, name, owner, &path, what, &["name"]));
+    }
+    if let Some((_, value)) = metadata.entry("services") {
+        services(reader, value, owner, out);
+    }
+}
+
+/// `services.NAME` of a package or the workspace.
+fn services(reader: &mut Reader<'_>, value: &Value, owner: Owner, out: &mut Vec<Section>) {
+    let Some(table) = reader.table("services", value) else { return };
+    for (key, value) in &table.entries {
+        let name = reader.key(key);
+        let Some(table) = reader.table(&key.name, value) else { continue };
+        let what = format!("service `{}`", key.name);
+        let top = if owner == Owner::Workspace { "workspace" } else { "package" };
+        let path = [top, "metadata", "services", &key.name];
+        out.extend(one(reader, table, name, owner, &path, &what, &[]));
+    }
+}
+
+/// One section with its overlays, unless its name cannot be used.
+fn one(
+    reader: &mut Reader<'_>,
+    table: &Table,
+    name: Words,
+    owner: Owner,
+    path: &[&str],
+    what: &str,
+    more: &[&str],
+) -> Option<Section> {
+    let more: Vec<&str> = more.iter().copied().chain(["with"]).collect();
+    let settings = section::settings(reader, table, path, what, &more);
+    let overlays = match table.get("with") {
+        Some(value) => overlays(reader, value, path),
+        None => Vec::new(),
+    };
+    let folder = reader.manifest.folder.clone();
+    reader.name("a service", &name).then_some(Section { name, owner, folder, settings, overlays })
+}
+
+/// `with.NAME`.
+fn overlays(reader: &mut Reader<'_>, value: &Value, path: &[&str]) -> Vec<(Words, Settings)> {
+    let Some(table) = reader.table("with", value) else { return Vec::new() };
+    let mut out = Vec::new();
+    for (key, value) in &table.entries {
+        let name = reader.key(key);
+        let Some(table) = reader.table(&key.name, value) else { continue };
+        let path: Vec<&str> = path.iter().copied().chain(["with", &key.name]).collect();
+        let what = format!("overlay `{}`", key.name);
+        let settings = section::settings(reader, table, &path, &what, &[]);
+        if reader.name("an overlay", &name) {
+            out.push((name, settings));
+        }
+    }
+    out
+}
+
+/// Notes `[workspace.metadata.service]`, which reads as if it meant something.
+fn misplaced(reader: &mut Reader<'_>, metadata: &Table) {
+    if let Some((key, _)) = metadata.entry("service") {
+        let problem = Problem::error(
+            Code::UnknownKey,
+            "`[workspace.metadata.service]` means nothing".to_string(),
+        )
+        .at(reader.span(&key.bytes), "")
+        .hint("write `[workspace.metadata.services.NAME]`");
+        reader.problem(problem);
+    }
+}
+
+/// `[workspace.metadata.xtask]`.
+fn workspace_keys(reader: &mut Reader<'_>, metadata: &Table, out: &mut Declarations) {
+    let Some(value) = metadata.get("xtask") else { return };
+    let Some(table) = reader.table("xtask", value) else { return };
+    let what = "`[workspace.metadata.xtask]`";
+    reader.known_keys(table, &["default", "env", "e2e"], what);
+    for (key, value) in &table.entries {
+        match key.name.as_str() {
+            "default" => out.default = reader.strings("default", value).map(|at| at.value),
+            "env" => out.env = shape::env(reader, value),
+            "e2e" => out.e2e = e2e(reader, value, &out.packages),
+            _ => {}
+        }
+    }
+}
+
+/// The package of the end-to-end tests.
+fn e2e(reader: &mut Reader<'_>, value: &Value, packages: &[Package]) -> Option<String> {
+    let name = reader.string("e2e", value)?;
+    if packages.iter().any(|package| package.name == name.value) {
+        return Some(name.value);
+    }
+    let names = packages.iter().map(|package| package.name.as_str());
+    let hint = match super::suggest::nearest(&name.value, names) {
+        Some(meant) => format!("did you mean `\"{meant}\"`?"),
+        None => "name a member of the workspace, or remove `e2e`".to_string(),
+    };
+    let message = format!("no member of the workspace is called `{}`", name.value);
+    reader.bad_value(&value.bytes, message, &hint);
+    None
+}

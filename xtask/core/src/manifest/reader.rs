@@ -1,0 +1,233 @@
+//! Takes typed values out of a table, and notes every mistake on the way.
+//!
+//! A mistake never ends the reading: the key is as good as absent, and the rest is
+//! read on, so that one run reports everything. It knows types, not meanings.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::ops::Range;
+use core::time::Duration;
+
+use super::at::{At, Words};
+use super::suggest::{list, nearest};
+use super::value::{Key, Table, Value, ValueKind};
+use super::{Manifest, duration};
+use crate::problem::{Code, Problem, Span};
+
+/// Reads one manifest.
+pub(crate) struct Reader<'a> {
+    /// The manifest.
+    pub(crate) manifest: &'a Manifest,
+    /// What was wrong so far.
+    pub(crate) problems: &'a mut Vec<Problem>,
+}
+
+impl Reader<'_> {
+    /// A value at a place of this manifest.
+    pub(crate) fn at<T>(&self, bytes: &Range<usize>, value: T) -> At<T> {
+        At { value, span: self.span(bytes), line: self.manifest.line(bytes.start) }
+    }
+
+    /// A place in this manifest.
+    pub(crate) fn span(&self, bytes: &Range<usize>) -> Span {
+        Span { file: self.manifest.file.clone(), bytes: bytes.clone() }
+    }
+
+    /// Notes a mistake.
+    pub(crate) fn problem(&mut self, problem: Problem) {
+        self.problems.push(problem);
+    }
+
+    /// Notes every key of `table` that is not one of `known`.
+    pub(crate) fn known_keys(&mut self, table: &Table, known: &[&str], what: &str) {
+        for (key, _) in &table.entries {
+            if !known.contains(&key.name.as_str()) {
+                let problem = Problem::error(
+                    Code::UnknownKey,
+                    format!("unknown key `{}` in {what}", key.name),
+                );
+                let problem = match nearest(&key.name, known.iter().copied()) {
+                    Some(meant) => problem
+                        .at(self.span(&key.bytes), "")
+                        .hint(format!("did you mean `{meant}`?")),
+                    None => problem
+                        .at(self.span(&key.bytes), "")
+                        .note(format!("known keys are {}", list(known.iter().copied())))
+                        .hint(format!("remove `{}`", key.name)),
+                };
+                self.problem(problem);
+            }
+        }
+    }
+
+    /// Notes a value of the wrong type.
+    pub(crate) fn wrong_type(&mut self, key: &str, value: &Value, expected: &str, hint: &str) {
+        let problem = Problem::error(
+            Code::WrongType,
+            format!("`{key}` must be {expected}, not {}", type_name(&value.kind)),
+        )
+        .at(self.span(&value.bytes), format!("expected {expected}"))
+        .hint(hint);
+        self.problem(problem);
+    }
+
+    /// Notes a value that is not allowed.
+    pub(crate) fn bad_value(&mut self, bytes: &Range<usize>, message: String, hint: &str) {
+        let problem = Problem::error(Code::BadValue, message).at(self.span(bytes), "").hint(hint);
+        self.problem(problem);
+    }
+
+    /// Text.
+    pub(crate) fn string(&mut self, key: &str, value: &Value) -> Option<Words> {
+        match &value.kind {
+            ValueKind::String(text) => Some(self.at(&value.bytes, text.clone())),
+            ValueKind::Integer(number) => {
+                self.wrong_type(key, value, "text", &format!("write `\"{number}\"`"));
+                None
+            }
+            ValueKind::Boolean(truth) => {
+                self.wrong_type(key, value, "text", &format!("write `\"{truth}\"`"));
+                None
+            }
+            _ => {
+                self.wrong_type(key, value, "text", &format!("write `{key} = \"...\"`"));
+                None
+            }
+        }
+    }
+
+    /// `true` or `false`.
+    pub(crate) fn boolean(&mut self, key: &str, value: &Value) -> Option<At<bool>> {
+        if let ValueKind::Boolean(truth) = value.kind {
+            return Some(self.at(&value.bytes, truth));
+        }
+        self.wrong_type(key, value, "`true` or `false`", &format!("write `{key} = true`"));
+        None
+    }
+
+    /// A list of texts.
+    pub(crate) fn strings(&mut self, key: &str, value: &Value) -> Option<At<Vec<Words>>> {
+        let ValueKind::Array(items) = &value.kind else {
+            let hint = match &value.kind {
+                ValueKind::String(text) => format!("write `{key} = [\"{text}\"]`"),
+                _ => format!("write `{key} = [\"...\"]`"),
+            };
+            self.wrong_type(key, value, "a list of texts", &hint);
+            return None;
+        };
+        let words = items.iter().filter_map(|item| self.string(key, item)).collect();
+        Some(self.at(&value.bytes, words))
+    }
+
+    /// A table.
+    pub(crate) fn table<'t>(&mut self, key: &str, value: &'t Value) -> Option<&'t Table> {
+        if let ValueKind::Table(table) = &value.kind {
+            return Some(table);
+        }
+        self.wrong_type(key, value, "a table", &format!("write `{key} = {{ ... }}`"));
+        None
+    }
+
+    /// A duration with its unit.
+    pub(crate) fn duration(&mut self, key: &str, value: &Value) -> Option<At<Duration>> {
+        if let ValueKind::Integer(number) = value.kind {
+            let hint = format!("write the unit: `{key} = \"{number}s\"`");
+            self.wrong_type(key, value, "text with a unit", &hint);
+            return None;
+        }
+        let words = self.string(key, value)?;
+        match duration::parse(&words.value) {
+            Ok(duration) => Some(words.with(duration)),
+            Err(why) => {
+                let message = format!("`{}` {why}", words.value);
+                self.bad_value(&value.bytes, message, "write `\"200ms\"`, `\"10s\"` or `\"2m\"`");
+                None
+            }
+        }
+    }
+
+    /// One of several words.
+    pub(crate) fn choice<T: Clone>(
+        &mut self,
+        key: &str,
+        value: &Value,
+        choices: &[(&str, T)],
+    ) -> Option<At<T>> {
+        let words = self.string(key, value)?;
+        if let Some((_, choice)) = choices.iter().find(|(name, _)| *name == words.value) {
+            return Some(words.with(choice.clone()));
+        }
+        let names = || choices.iter().map(|(name, _)| *name);
+        let hint = match nearest(&words.value, names()) {
+            Some(meant) => format!("did you mean `\"{meant}\"`?"),
+            None => format!("write one of {}", list(names())),
+        };
+        let message =
+            format!("`{key}` cannot be `{}`: it is one of {}", words.value, list(names()));
+        self.bad_value(&value.bytes, message, &hint);
+        None
+    }
+
+    /// Checks a name that becomes part of variables, templates and file names.
+    pub(crate) fn name(&mut self, what: &str, name: &Words) -> bool {
+        let Some(why) = bad_name(&name.value) else { return true };
+        let problem = Problem::error(
+            Code::BadName,
+            format!("`{}` cannot be the name of {what}: {why}", name.value),
+        )
+        .at(name.span.clone(), "")
+        .hint(format!("choose a name like `{}`", spelled_well(&name.value)));
+        self.problem(problem);
+        false
+    }
+
+    /// A key at its own place.
+    pub(crate) fn key(&self, key: &Key) -> Words {
+        self.at(&key.bytes, key.name.clone())
+    }
+}
+
+/// The words that begin a template of something other than a service.
+pub(crate) const RESERVED: &[&str] = &["self", "stack", "workspace", "env"];
+
+/// Why this cannot be a name, if so.
+fn bad_name(name: &str) -> Option<String> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    if !name.starts_with(|c: char| c.is_ascii_alphabetic()) {
+        Some("it must begin with a letter".to_string())
+    } else if let Some(other) = name.chars().find(|c| !fits(*c)) {
+        Some(format!("`{other}` is none of letter, digit, `-` and `_`"))
+    } else if name.len() > 63 {
+        Some("it is longer than 63 letters".to_string())
+    } else if RESERVED.contains(&name) {
+        Some(format!("`${{{name}...}}` means something else"))
+    } else {
+        None
+    }
+}
+
+/// The nearest name that can be used.
+fn spelled_well(name: &str) -> String {
+    let fits = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let text: String = name.chars().map(|c| if fits(c) { c } else { '-' }).take(63).collect();
+    let text = text.trim_start_matches(|c: char| !c.is_ascii_alphabetic()).trim_end_matches('-');
+    match text {
+        "" => "my-service".to_string(),
+        reserved if RESERVED.contains(&reserved) => format!("{reserved}-service"),
+        text => text.to_string(),
+    }
+}
+
+/// The type of a value, with its article.
+fn type_name(kind: &ValueKind) -> &'static str {
+    match kind {
+        ValueKind::String(_) => "text",
+        ValueKind::Integer(_) => "a whole number",
+        ValueKind::Float(_) => "a number with a fraction",
+        ValueKind::Boolean(_) => "a boolean",
+        ValueKind::Datetime(_) => "a date",
+        ValueKind::Array(_) => "a list",
+        ValueKind::Table(_) => "a table",
+    }
+}

@@ -1,0 +1,77 @@
+//! "Did you mean": the known word nearest to a mistaken one.
+//!
+//! It compares spelling alone and knows nothing of what the words mean.
+
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+/// The candidate that `word` was most likely meant to be, if one is near enough: a
+/// third of its letters wrong, at most three.
+#[must_use]
+pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let allowed = (word.chars().count() / 3).clamp(1, 3);
+    candidates
+        .into_iter()
+        .map(|candidate| (distance(word, candidate), candidate))
+        .filter(|(distance, _)| *distance <= allowed)
+        .min()
+        .map(|(_, candidate)| candidate)
+}
+
+/// A list for messages: `` `a`, `b` and `c` ``.
+#[must_use]
+pub fn list<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
+    let words: Vec<&str> = words.into_iter().collect();
+    let mut out = String::new();
+    for (index, word) in words.iter().enumerate() {
+        if index > 0 {
+            out.push_str(if index + 1 == words.len() { " and " } else { ", " });
+        }
+        out.push_str(&format!("`{word}`"));
+    }
+    out
+}
+
+/// Letters to insert, remove, replace or swap with a neighbour; case and `_` against
+/// `-` count nothing, being the commonest slips.
+fn distance(left: &str, right: &str) -> usize {
+    let fold = |text: &str| -> Vec<char> {
+        text.chars().map(|c| if c == '_' { '-' } else { c.to_ascii_lowercase() }).collect()
+    };
+    let (left, right) = (fold(left), fold(right));
+    let mut before: Vec<usize> = Vec::new();
+    let mut above: Vec<usize> = (0..=right.len()).collect();
+    for (i, l) in left.iter().enumerate() {
+        let mut row = alloc::vec![i + 1];
+        for (j, r) in right.iter().enumerate() {
+            let mut best = (above[j] + usize::from(l != r)).min(above[j + 1] + 1).min(row[j] + 1);
+            if i > 0 && j > 0 && *l == right[j - 1] && left[i - 1] == *r {
+                best = best.min(before[j - 1] + 1);
+            }
+            row.push(best);
+        }
+        before = core::mem::replace(&mut above, row);
+    }
+    above[right.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slip_of_a_letter_finds_the_word_that_was_meant() {
+        let keys = ["depends-on", "uses", "port", "ports"];
+        assert_eq!(nearest("depend-on", keys), Some("depends-on"));
+        assert_eq!(nearest("depends_on", keys), Some("depends-on"));
+        assert_eq!(nearest("prot", keys), Some("port"));
+        assert_eq!(nearest("use", keys), Some("uses"));
+    }
+
+    #[test]
+    fn words_that_have_nothing_in_common_suggest_nothing() {
+        assert_eq!(nearest("colour", ["port", "uses"]), None);
+        assert_eq!(nearest("", ["port"]), None);
+    }
+}

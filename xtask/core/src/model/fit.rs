@@ -1,0 +1,134 @@
+//! Rules between the keys of one service, and between the names of several.
+//!
+//! They hold after merging, since an overlay may bring the other half of a clash.
+
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::net::IpAddr;
+
+use super::Model;
+use super::merge::Merged;
+use crate::manifest::At;
+use crate::manifest::at::Words;
+use crate::name::{Name, variable_prefix};
+use crate::plan::Kind;
+use crate::problem::{Code, Problem, Span};
+
+/// Checks the keys of one service against each other.
+pub(super) fn check(merged: &Merged, problems: &mut Vec<Problem>) {
+    let settings = &merged.settings;
+    let activated = settings.socket_activation.as_ref().filter(|at| at.value).map(|at| &at.span);
+    if merged.kind() == Kind::Job {
+        let keys = [
+            ("ready", settings.ready.as_ref().map(|at| &at.span)),
+            ("watchdog", settings.watchdog.as_ref().map(|at| &at.span)),
+            ("socket-activation", activated),
+        ];
+        let place = settings.kind.as_ref().map(|at| at.span.clone());
+        for (key, span) in keys {
+            if let Some(span) = span {
+                problems.push(excluded(key, span, "a job", place.clone()));
+            }
+        }
+    }
+    let external = settings.external.as_ref().filter(|at| at.value);
+    if let Some(external) = external {
+        let keys = [
+            ("socket-activation", activated),
+            ("watchdog", settings.watchdog.as_ref().map(|at| &at.span)),
+            ("env-file", settings.env_file.as_ref().map(|at| &at.span)),
+            ("cwd", settings.cwd.as_ref().map(|at| &at.span)),
+        ];
+        for (key, span) in keys {
+            if let Some(span) = span {
+                let what = "a service that is not managed";
+                problems.push(excluded(key, span, what, Some(external.span.clone())));
+            }
+        }
+    }
+    if let Some(span) = activated
+        && settings.ports.as_ref().is_none_or(|ports| ports.value.is_empty())
+    {
+        problems.push(
+            Problem::error(Code::NoPort, "there is no port whose socket could be inherited")
+                .at(span.clone(), "")
+                .hint("add `port = 0`, or remove `socket-activation`"),
+        );
+    }
+    host(settings.host.as_ref(), external.is_some(), problems);
+    if let Some(ports) = &settings.ports {
+        port_names(ports, problems);
+    }
+}
+
+/// A key that excludes what the service is.
+fn excluded(key: &str, span: &Span, what: &str, place: Option<Span>) -> Problem {
+    let problem = Problem::error(Code::BothForms, format!("`{key}` means nothing for {what}"))
+        .at(span.clone(), "")
+        .hint(format!("remove `{key}`"));
+    match place {
+        Some(place) => problem.context(place, format!("makes it {what}")),
+        None => problem,
+    }
+}
+
+/// Notes a host that cannot be bound. One that is not managed is only called, and may
+/// have a name.
+fn host(host: Option<&Words>, external: bool, problems: &mut Vec<Problem>) {
+    let Some(host) = host else { return };
+    if host.value.parse::<IpAddr>().is_ok() || (external && !host.value.is_empty()) {
+        return;
+    }
+    problems.push(
+        Problem::error(Code::BadValue, format!("`{}` is not an IP address", host.value))
+            .at(host.span.clone(), "")
+            .hint("write `host = \"127.0.0.1\"` or `host = \"::1\"`"),
+    );
+}
+
+/// Notes ports of one service whose names give one variable.
+fn port_names(ports: &At<Vec<crate::manifest::settings::PortWanted>>, problems: &mut Vec<Problem>) {
+    let mut seen: BTreeMap<String, &Words> = BTreeMap::new();
+    for port in &ports.value {
+        let prefix = variable_prefix(&port.name.value);
+        if let Some(first) = seen.get(&prefix) {
+            problems.push(clash("ports", &prefix, first, &port.name));
+        } else {
+            seen.insert(prefix, &port.name);
+        }
+    }
+}
+
+/// Notes services whose names give one variable.
+pub(super) fn variables(model: &Model, problems: &mut Vec<Problem>) {
+    let mut seen: BTreeMap<String, &super::Node> = BTreeMap::new();
+    for node in &model.nodes {
+        let prefix = node.name.variable_prefix();
+        if let Some(first) = seen.get(&prefix) {
+            let words = |name: &Name, at: &At<()>| at.with(String::from(name.as_str()));
+            problems.push(clash(
+                "services",
+                &prefix,
+                &words(&first.name, &first.declared),
+                &words(&node.name, &node.declared),
+            ));
+        } else {
+            seen.insert(prefix, node);
+        }
+    }
+}
+
+fn clash(what: &str, prefix: &str, first: &Words, second: &Words) -> Problem {
+    Problem::error(
+        Code::VariableClash,
+        format!(
+            "{what} `{}` and `{}` both give the variables `{prefix}_...`",
+            first.value, second.value
+        ),
+    )
+    .at(second.span.clone(), "")
+    .context(first.span.clone(), "")
+    .hint("rename one of them")
+}

@@ -1,0 +1,135 @@
+//! Merges what several sections say of one service.
+//!
+//! A service has one section that declares it; the workspace's table of the same name
+//! and the active overlays lie on top, in this order. `env` and `stop` merge by key,
+//! `depends-on` and `uses` are united, everything else replaces.
+
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use super::{Edge, Node, Runs};
+use crate::manifest::Declarations;
+use crate::manifest::at::Words;
+use crate::manifest::settings::{Owner, Section, Settings};
+use crate::name::Name;
+use crate::plan::Kind;
+use crate::problem::{Code, Problem};
+
+/// One service, its sections merged.
+pub(super) struct Merged {
+    pub(super) name: Words,
+    pub(super) package: Option<usize>,
+    folder: String,
+    pub(super) settings: Settings,
+}
+
+impl Merged {
+    /// Service or job.
+    pub(super) fn kind(&self) -> Kind {
+        self.settings.kind.as_ref().map_or(Kind::Service, |kind| kind.value)
+    }
+
+    /// The node, with what was found for it.
+    pub(super) fn into_node(self, program: Runs, edges: (Vec<Edge>, Vec<Edge>)) -> Node {
+        Node {
+            name: Name::from(self.name.value.as_str()),
+            declared: self.name.with(()),
+            package: self.package,
+            folder: self.folder.clone(),
+            kind: self.kind(),
+            settings: self.settings,
+            program,
+            depends_on: edges.0,
+            uses: edges.1,
+        }
+    }
+}
+
+/// One entry for each service, in the order of the manifests.
+pub(super) fn merge(
+    declarations: &Declarations,
+    with: &[String],
+    problems: &mut Vec<Problem>,
+) -> Vec<Merged> {
+    let mut out: Vec<Merged> = Vec::new();
+    // Packages first: a table of the workspace may lie on top of any of them.
+    let (packages, workspace): (Vec<&Section>, Vec<&Section>) =
+        declarations.sections.iter().partition(|section| section.owner != Owner::Workspace);
+    for section in packages.into_iter().chain(workspace) {
+        let package = match section.owner {
+            Owner::Package(index) => Some(index),
+            Owner::Workspace => None,
+        };
+        let earlier = out.iter_mut().find(|merged| merged.name.value == section.name.value);
+        let on_top = package.is_none() && !has_program(&section.settings);
+        match earlier {
+            Some(merged) if on_top => lay(&mut merged.settings, &section.settings),
+            Some(merged) => problems.push(duplicate(&merged.name, &section.name)),
+            None => out.push(Merged {
+                name: section.name.clone(),
+                package,
+                folder: section.folder.clone(),
+                settings: section.settings.clone(),
+            }),
+        }
+    }
+    for name in with {
+        for section in &declarations.sections {
+            for (_, overlay) in section.overlays.iter().filter(|(n, _)| n.value == *name) {
+                if let Some(merged) = out.iter_mut().find(|m| m.name.value == section.name.value) {
+                    lay(&mut merged.settings, overlay);
+                }
+            }
+        }
+    }
+    out
+}
+
+/// Whether the section says what is run.
+fn has_program(settings: &Settings) -> bool {
+    settings.bin.is_some()
+        || settings.command.is_some()
+        || settings.image.is_some()
+        || settings.external.is_some()
+}
+
+fn duplicate(first: &Words, second: &Words) -> Problem {
+    Problem::error(Code::DuplicateName, format!("two services are called `{}`", first.value))
+        .at(second.span.clone(), "declared again")
+        .context(first.span.clone(), "declared first")
+        .hint("give one of them another `name`")
+}
+
+/// Lays `top` over `base`.
+fn lay(base: &mut Settings, top: &Settings) {
+    if has_program(top) {
+        (base.bin, base.command, base.image, base.external) = (None, None, None, None);
+    }
+    macro_rules! replace {
+        ($($key:ident)*) => { $(if top.$key.is_some() { base.$key.clone_from(&top.$key); })* };
+    }
+    replace!(bin command image external kind ports url host socket_activation ready watchdog
+        args env_file cwd features no_default_features restart stop_signal stop_timeout
+        start_timeout adopt);
+    for (name, value) in &top.env {
+        match base.env.iter_mut().find(|(known, _)| known.value == name.value) {
+            Some(entry) => *entry = (name.clone(), value.clone()),
+            None => base.env.push((name.clone(), value.clone())),
+        }
+    }
+    for edge in &top.depends_on {
+        base.uses.retain(|used| used.value != edge.on.value);
+        match base.depends_on.iter_mut().find(|known| known.on.value == edge.on.value) {
+            Some(known) => known.clone_from(edge),
+            None => base.depends_on.push(edge.clone()),
+        }
+    }
+    for used in &top.uses {
+        let known = base.uses.iter().any(|known| known.value == used.value)
+            || base.depends_on.iter().any(|edge| edge.on.value == used.value);
+        if !known {
+            base.uses.push(used.clone());
+        }
+    }
+}

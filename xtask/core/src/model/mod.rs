@@ -1,0 +1,151 @@
+//! The services of a workspace, merged and joined: what the sections mean together.
+//!
+//! Names are resolved, defaults that depend on Cargo are chosen, and rules between
+//! sections are checked, for every service whether wanted or not. What one `up` makes
+//! of it (addresses, variables, order) is the plan's.
+
+mod edges;
+mod fit;
+mod merge;
+mod program;
+
+pub(crate) use edges::suggest;
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use crate::manifest::at::Words;
+use crate::manifest::settings::Settings;
+use crate::manifest::suggest::{list, nearest};
+use crate::manifest::{At, Declarations, Package};
+use crate::name::Name;
+use crate::plan::{Condition, Kind};
+use crate::problem::{Code, Problem};
+
+/// Every service of a workspace under some overlays.
+#[derive(Clone, Debug, Default)]
+pub struct Model {
+    /// The services, in order of name.
+    pub nodes: Vec<Node>,
+    /// The packages that nodes refer to.
+    pub packages: Vec<Package>,
+}
+
+impl Model {
+    /// The node of that name.
+    #[must_use]
+    pub fn node(&self, name: &str) -> Option<&Node> {
+        self.nodes.iter().find(|node| &*node.name == name)
+    }
+}
+
+/// One service or job.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// Its name.
+    pub name: Name,
+    /// Where it is declared.
+    pub declared: At<()>,
+    /// Its package, if it is declared in one.
+    pub package: Option<usize>,
+    /// The folder that relative paths start from, absolute.
+    pub folder: String,
+    /// Its keys, overlays applied.
+    pub settings: Settings,
+    /// Service or job.
+    pub kind: Kind,
+    /// What is run.
+    pub program: Runs,
+    /// What it waits for, in order of declaration; only services that exist.
+    pub depends_on: Vec<Edge>,
+    /// What it only knows the address of.
+    pub uses: Vec<Edge>,
+}
+
+impl Node {
+    /// The edges of both kinds.
+    pub fn edges(&self) -> impl Iterator<Item = &Edge> {
+        self.depends_on.iter().chain(&self.uses)
+    }
+}
+
+/// What is run for a node.
+#[derive(Clone, Debug)]
+pub enum Runs {
+    /// A binary of the node's package, by index.
+    Binary(usize),
+    /// `command`.
+    Command(Vec<Words>),
+    /// `image`.
+    Image(Words),
+    /// `external`.
+    External,
+    /// Nothing that could be found; a problem says so.
+    Unknown,
+}
+
+/// An edge between two services that exist.
+#[derive(Clone, Debug)]
+pub struct Edge {
+    /// The dependency, at the place where it is named.
+    pub to: At<Name>,
+    /// What is waited for; means nothing for `uses`.
+    pub condition: Condition,
+    /// Whether the dependent is restarted with it.
+    pub restart: bool,
+    /// The keys that lead to the table that declares it; empty for `uses`.
+    pub table: Vec<String>,
+}
+
+/// The names of all overlays.
+#[must_use]
+pub fn overlays(declarations: &Declarations) -> BTreeSet<&str> {
+    let sections = declarations.sections.iter();
+    sections.flat_map(|s| s.overlays.iter().map(|(name, _)| name.value.as_str())).collect()
+}
+
+/// Merges the sections under these overlays, and checks what they say together.
+#[must_use]
+pub fn build(declarations: &Declarations, with: &[String]) -> (Model, Vec<Problem>) {
+    let mut problems = Vec::new();
+    unknown_overlays(declarations, with, &mut problems);
+    let merged = merge::merge(declarations, with, &mut problems);
+    let names: BTreeMap<Name, Kind> =
+        merged.iter().map(|m| (Name::from(m.name.value.as_str()), m.kind())).collect();
+    let mut nodes: Vec<Node> = merged
+        .into_iter()
+        .map(|merged| {
+            let program = program::choose(&merged, &declarations.packages, &mut problems);
+            fit::check(&merged, &mut problems);
+            let edges = edges::resolve(&merged, &names, &mut problems);
+            merged.into_node(program, edges)
+        })
+        .collect();
+    nodes.sort_by(|a, b| a.name.cmp(&b.name));
+    let model = Model { nodes, packages: declarations.packages.clone() };
+    fit::variables(&model, &mut problems);
+    program::clashes(&model, &mut problems);
+    edges::defaults(declarations, &names, &mut problems);
+    (model, problems)
+}
+
+/// A problem for each overlay asked for that no service has.
+fn unknown_overlays(declarations: &Declarations, with: &[String], problems: &mut Vec<Problem>) {
+    let known = overlays(declarations);
+    for name in with.iter().filter(|name| !known.contains(name.as_str())) {
+        let problem =
+            Problem::error(Code::UnknownOverlay, format!("no service has an overlay `{name}`"));
+        let problem = match nearest(name, known.iter().copied()) {
+            Some(meant) => problem.hint(format!("did you mean `--with {meant}`?")),
+            None if known.is_empty() => problem
+                .note("no service declares any overlay")
+                .hint(format!("declare one: `[package.metadata.service.with.{name}]`")),
+            None => problem
+                .note(format!("overlays are {}", list(known.iter().copied())))
+                .hint(format!("leave out `--with {name}`")),
+        };
+        problems.push(problem);
+    }
+}

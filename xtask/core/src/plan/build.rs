@@ -1,0 +1,93 @@
+//! The one cargo call that makes every program of the plan.
+//!
+//! Every binary is named, so that nothing else of the workspace is built; what is
+//! fresh already is for cargo to know.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use super::request::{Building, Request};
+use super::{Build, Target};
+use crate::model::{Model, Node, Runs};
+use crate::name::Name;
+
+/// The call, unless there is nothing to build.
+pub(crate) fn build(model: &Model, closure: &BTreeSet<Name>, request: &Request) -> Option<Build> {
+    if request.building == Building::Skip {
+        return None;
+    }
+    let mut binaries: BTreeMap<(&str, &str), (usize, usize, Vec<&Node>)> = BTreeMap::new();
+    for node in model.nodes.iter().filter(|node| closure.contains(&node.name)) {
+        if let (Some(index), Runs::Binary(binary)) = (node.package, &node.program) {
+            let package = &model.packages[index];
+            let key = (package.name.as_str(), package.binaries[*binary].name.as_str());
+            binaries.entry(key).or_insert((index, *binary, Vec::new())).2.push(node);
+        }
+    }
+    if binaries.is_empty() {
+        return None;
+    }
+    let targets = binaries
+        .iter()
+        .map(|((package, binary), (index, _, nodes))| Target {
+            package_id: model.packages[*index].id.clone(),
+            package: (*package).to_string(),
+            binary: (*binary).to_string(),
+            services: nodes.iter().map(|node| node.name.clone()).collect(),
+        })
+        .collect();
+    let mut args: Vec<String> = Vec::new();
+    let packages: BTreeSet<usize> = binaries.values().map(|(index, ..)| *index).collect();
+    let mut specs: Vec<&str> = packages.iter().map(|i| model.packages[*i].spec.as_str()).collect();
+    specs.sort_unstable();
+    for spec in specs {
+        args.extend(["-p".to_string(), spec.to_string()]);
+    }
+    let names: BTreeSet<&str> = binaries.keys().map(|(_, binary)| *binary).collect();
+    for name in names {
+        args.extend(["--bin".to_string(), name.to_string()]);
+    }
+    args.extend(features(model, binaries.values()));
+    args.extend(request.cargo_args.iter().cloned());
+    Some(Build { args, targets })
+}
+
+/// The flags for features. `--no-default-features` is for the whole call, so that the
+/// others ask for their `default` by name.
+fn features<'a>(
+    model: &Model,
+    binaries: impl Iterator<Item = &'a (usize, usize, Vec<&'a Node>)>,
+) -> Vec<String> {
+    let mut wanted: BTreeSet<String> = BTreeSet::new();
+    let mut bare: BTreeMap<usize, bool> = BTreeMap::new();
+    for (index, binary, nodes) in binaries {
+        let package = &model.packages[*index];
+        let required = &package.binaries[*binary].required_features;
+        // `dependency/feature` cannot be asked for from outside the package.
+        let required = required.iter().filter(|feature| !feature.contains('/'));
+        wanted.extend(required.map(|feature| format!("{}/{feature}", package.name)));
+        for node in nodes {
+            let features = node.settings.features.iter().flat_map(|features| &features.value);
+            wanted.extend(features.map(|feature| format!("{}/{}", package.name, feature.value)));
+            let without = node.settings.no_default_features.as_ref().is_some_and(|at| at.value);
+            bare.insert(*index, without);
+        }
+    }
+    let mut out = Vec::new();
+    if bare.values().any(|bare| *bare) {
+        out.push("--no-default-features".to_string());
+        for index in bare.iter().filter(|(_, bare)| !**bare).map(|(index, _)| *index) {
+            let package = &model.packages[index];
+            if package.features.iter().any(|feature| feature == "default") {
+                wanted.insert(format!("{}/default", package.name));
+            }
+        }
+    }
+    if !wanted.is_empty() {
+        let wanted: Vec<String> = wanted.into_iter().collect();
+        out.extend(["--features".to_string(), wanted.join(",")]);
+    }
+    out
+}

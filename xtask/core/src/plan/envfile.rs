@@ -1,0 +1,115 @@
+//! Reads env-files: `KEY=VALUE` lines.
+//!
+//! Comments, quotes and `export` are understood; nothing is expanded, since the same
+//! file is read by tools that do not.
+
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::ops::Range;
+
+/// One line that sets a variable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Line {
+    /// Counted from 1.
+    pub(crate) number: u32,
+    /// The variable.
+    pub(crate) name: String,
+    /// Its value, unquoted.
+    pub(crate) value: String,
+}
+
+/// One line that cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct BadLine {
+    /// Counted from 1.
+    pub(crate) number: u32,
+    /// Its bytes in the text.
+    pub(crate) bytes: Range<usize>,
+    /// What is wrong with it.
+    pub(crate) why: &'static str,
+}
+
+/// Reads a whole file.
+pub(crate) fn parse(text: &str) -> (Vec<Line>, Vec<BadLine>) {
+    let (mut lines, mut bad) = (Vec::new(), Vec::new());
+    let mut start = 0;
+    for (number, raw) in (1..).zip(text.split_inclusive('\n')) {
+        let line = raw.trim_end_matches(['\n', '\r']);
+        let bytes = start..start + line.len();
+        start += raw.len();
+        let line = line.trim().trim_start_matches('\u{feff}');
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        match assignment(line) {
+            Ok((name, value)) => lines.push(Line { number, name, value }),
+            Err(why) => bad.push(BadLine { number, bytes, why }),
+        }
+    }
+    (lines, bad)
+}
+
+fn assignment(line: &str) -> Result<(String, String), &'static str> {
+    let line = line.strip_prefix("export ").unwrap_or(line);
+    let (name, value) = line.split_once('=').ok_or("there is no `=`")?;
+    let name = name.trim();
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
+    if name.is_empty() || !name.chars().all(fits) {
+        return Err("the name of a variable has letters, digits and `_`");
+    }
+    Ok((name.to_string(), unquoted(value.trim())?))
+}
+
+/// The value: in double quotes with escapes, in single quotes as it stands, or bare up
+/// to a comment.
+fn unquoted(value: &str) -> Result<String, &'static str> {
+    let Some(quote) = value.chars().next().filter(|c| matches!(c, '"' | '\'')) else {
+        let end = value.find(" #").unwrap_or(value.len());
+        return Ok(value[..end].trim_end().to_string());
+    };
+    let mut out = String::new();
+    let mut chars = value[1..].chars();
+    while let Some(c) = chars.next() {
+        if c == quote {
+            let rest = chars.as_str().trim_start();
+            let over = rest.is_empty() || rest.starts_with('#');
+            return if over { Ok(out) } else { Err("there is text after the closing quote") };
+        }
+        if c != '\\' || quote == '\'' {
+            out.push(c);
+            continue;
+        }
+        match chars.next() {
+            Some('n') => out.push('\n'),
+            Some('r') => out.push('\r'),
+            Some('t') => out.push('\t'),
+            Some(other) => out.push(other),
+            None => break,
+        }
+    }
+    Err("the quote is not closed")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn comments_quotes_and_exports_are_understood() {
+        let text = "# a\n\nA=1\nexport B = two # note\nC=\"x\\n#\" # y\nD='a\\n'\nE=\n";
+        let (lines, bad) = parse(text);
+        let pairs: Vec<_> = lines.iter().map(|l| (l.number, &*l.name, &*l.value)).collect();
+        let wanted =
+            [(3, "A", "1"), (4, "B", "two"), (5, "C", "x\n#"), (6, "D", "a\\n"), (7, "E", "")];
+        assert_eq!(pairs, wanted);
+        assert!(bad.is_empty());
+    }
+
+    #[test]
+    fn a_bad_line_is_named_and_the_rest_is_read() {
+        let (lines, bad) = parse("A=1\nnonsense\nB=\"open\nC=3\n");
+        assert_eq!(lines.len(), 2);
+        assert_eq!(bad.iter().map(|b| b.number).collect::<Vec<_>>(), [2, 3]);
+        assert_eq!(bad[0].bytes, 4..12);
+    }
+}

@@ -1,0 +1,142 @@
+//! What flags mean, once the services are known: `-e`, and arguments after `--`.
+//!
+//! A flag that names nobody is a problem without a place: it stands on the command
+//! line.
+
+use alloc::collections::BTreeSet;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use super::request::Request;
+use super::secret;
+use crate::model::{self, Model, Node, Runs};
+use crate::name::Name;
+use crate::problem::{Code, Problem};
+
+/// One `-e`.
+#[derive(Clone, Debug)]
+pub(crate) struct Variable {
+    /// The service that gets it, or all.
+    service: Option<Name>,
+    /// The variable.
+    pub(crate) name: String,
+    /// Its value, literal.
+    pub(crate) value: String,
+    /// The flag as typed, a secret masked.
+    pub(crate) shown: String,
+}
+
+impl Variable {
+    /// Whether this service gets it.
+    pub(crate) fn is_for(&self, service: &Name) -> bool {
+        self.service.as_ref().is_none_or(|name| name == service)
+    }
+}
+
+/// Reads every `-e [service:]KEY=VALUE`.
+pub(crate) fn variables(
+    request: &Request,
+    model: &Model,
+    closure: &BTreeSet<Name>,
+    problems: &mut Vec<Problem>,
+) -> Vec<Variable> {
+    let mut out = Vec::new();
+    for typed in &request.variables {
+        let Some((key, value)) = typed.split_once('=').filter(|(key, _)| !key.is_empty()) else {
+            problems.push(
+                Problem::error(Code::BadArgument, format!("`-e {typed}` sets nothing"))
+                    .hint("write `-e KEY=VALUE` or `-e SERVICE:KEY=VALUE`"),
+            );
+            continue;
+        };
+        let (service, name) = match key.split_once(':') {
+            Some((service, name)) => (Some(service), name),
+            None => (None, key),
+        };
+        if name.is_empty() {
+            problems.push(
+                Problem::error(Code::BadArgument, format!("`-e {key}=...` names no variable"))
+                    .hint("write `-e SERVICE:KEY=VALUE`"),
+            );
+            continue;
+        }
+        if let Some(service) = service
+            && !named(service, key, model, closure, problems)
+        {
+            continue;
+        }
+        let shown = if secret::variable(name, value) { secret::MASK } else { value };
+        out.push(Variable {
+            service: service.map(Name::from),
+            name: name.to_string(),
+            value: value.to_string(),
+            shown: format!("-e {key}={shown}"),
+        });
+    }
+    out
+}
+
+/// Whether the service that a flag names takes part.
+fn named(
+    service: &str,
+    key: &str,
+    model: &Model,
+    closure: &BTreeSet<Name>,
+    problems: &mut Vec<Problem>,
+) -> bool {
+    if closure.contains(service) {
+        return true;
+    }
+    if model.node(service).is_some() {
+        problems.push(
+            Problem::error(
+                Code::BadArgument,
+                format!("`-e {key}=...` names `{service}`, which is not started here"),
+            )
+            .hint(format!("add `{service}` to the services, or leave the flag out")),
+        );
+    } else {
+        problems.push(unknown(service, &format!("in `-e {key}=...`"), model));
+    }
+    false
+}
+
+/// The problem of a service that the command line names and nobody declares.
+pub(crate) fn unknown(service: &str, place: &str, model: &Model) -> Problem {
+    let message = format!("no service is called `{service}` ({place})");
+    let problem = Problem::error(Code::UnknownService, message);
+    model::suggest(problem, service, model.nodes.iter().map(|node| &node.name))
+}
+
+/// The service that gets the arguments after `--`, if there are any.
+pub(crate) fn arguments_for<'a>(
+    request: &Request,
+    model: &'a Model,
+    problems: &mut Vec<Problem>,
+) -> Option<&'a Name> {
+    if request.args.is_empty() {
+        return None;
+    }
+    let mut fault = |message: String, hint: &str| {
+        problems.push(Problem::error(Code::BadArgument, message).hint(hint));
+        None
+    };
+    let hint = "name one service: `cargo xtask up SERVICE -- ...`";
+    match request.services.as_slice() {
+        [name] => match model.node(name) {
+            Some(Node { program: Runs::External, .. }) => fault(
+                format!("`{name}` is not started, so it takes no arguments"),
+                "leave out `--`",
+            ),
+            Some(node) => Some(&node.name),
+            // That it is unknown is said where the services are chosen.
+            None => None,
+        },
+        [] => fault("arguments after `--` need one service to go to".to_string(), hint),
+        several => {
+            let count = several.len();
+            fault(format!("arguments after `--` go to one service, not to {count}"), hint)
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! From declarations and a request to a plan.
+//!
+//! Every service of the workspace is checked, whether it takes part or not: a mistake
+//! is told when it is made. Only what the caller's machine lacks (files, variables) is
+//! no matter where a service does not take part.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use super::address::{self, Address};
+use super::request::{Outcome, Request, ShellOverride};
+use super::scope::{Scope, Use};
+use super::select::{self, Graph};
+use super::service::{self, Around};
+use super::{Plan, Service, build, flags};
+use crate::manifest::Declarations;
+use crate::model::{self, Model};
+use crate::name::Name;
+use crate::problem::{Code, Problem, Severity};
+
+/// Reads a file by its absolute path; the error is the system's words.
+pub type Files<'a> = &'a dyn Fn(&str) -> Result<String, String>;
+
+/// Makes the plan, or says why there is none.
+#[must_use]
+pub fn make(declarations: &Declarations, request: &Request, files: Files<'_>) -> Outcome {
+    let (model, mut problems) = model::build(declarations, &request.overlays);
+    let wanted = select::wanted(declarations, &model, request, &mut problems);
+    let closure = select::closure(&model, &wanted);
+    let graph = select::graph(&model, &closure, request.cycles, &mut problems);
+    let addresses = addresses(declarations, &model, request, &mut problems);
+    let taking_part = addresses.iter().filter(|(name, _)| closure.contains(*name));
+    address::check(&model, taking_part, &mut problems);
+    let variables = flags::variables(request, &model, &closure, &mut problems);
+    let args_for = flags::arguments_for(request, &model, &mut problems);
+
+    let mut services: BTreeMap<Name, Service> = BTreeMap::new();
+    let mut overridden: BTreeMap<String, Vec<Name>> = BTreeMap::new();
+    for node in &model.nodes {
+        let scope = Scope { declarations, model: &model, request, addresses: &addresses, node };
+        let around = Around {
+            relaxed: &graph.relaxed,
+            together: graph.together.get(&node.name).cloned().unwrap_or_default(),
+            flags: &variables,
+            args: if args_for == Some(&node.name) { &request.args } else { &[] },
+            files,
+        };
+        let mut found = Vec::new();
+        let (service, by_shell) = service::make(&scope, around, &mut found);
+        if closure.contains(&node.name) {
+            for variable in by_shell {
+                overridden.entry(variable).or_default().push(node.name.clone());
+            }
+            services.insert(node.name.clone(), service);
+        } else {
+            found.retain(|p| !matches!(p.code, Code::EnvFile | Code::UnsetVariable));
+        }
+        problems.append(&mut found);
+    }
+    let problems = tidy(problems);
+    let refused = problems.iter().any(|problem| problem.severity == Severity::Error);
+    let plan = (!refused).then(|| plan(declarations, &model, request, &graph, services, wanted));
+    let notices = overridden
+        .into_iter()
+        .map(|(variable, services)| ShellOverride { variable, services })
+        .collect();
+    Outcome { plan, problems, notices, repairs: graph.repairs }
+}
+
+/// Checks everything that a workspace declares: all services, without overlays and
+/// under each of them. The plan is the one of all services without overlays.
+#[must_use]
+pub fn check(declarations: &Declarations, request: &Request, files: Files<'_>) -> Outcome {
+    let all = |with: &[String]| {
+        let (model, _) = model::build(declarations, with);
+        let services = model.nodes.iter().map(|node| String::from(node.name.as_str())).collect();
+        let request = Request { services, overlays: with.to_vec(), ..request.clone() };
+        make(declarations, &request, files)
+    };
+    let mut out = all(&request.overlays);
+    for overlay in model::overlays(declarations) {
+        let mut under = all(&[String::from(overlay)]);
+        out.problems.append(&mut under.problems);
+        for repair in under.repairs {
+            if !out.repairs.contains(&repair) {
+                out.repairs.push(repair);
+            }
+        }
+    }
+    out.problems = tidy(out.problems);
+    if out.problems.iter().any(|problem| problem.severity == Severity::Error) {
+        out.plan = None;
+    }
+    out
+}
+
+/// The regular expressions of `log` probes that `valid` refuses; the core knows none.
+#[must_use]
+pub fn check_patterns(
+    declarations: &Declarations,
+    valid: &dyn Fn(&str) -> Result<(), String>,
+) -> Vec<Problem> {
+    let mut out = Vec::new();
+    for section in &declarations.sections {
+        let overlays = section.overlays.iter().map(|(_, settings)| settings);
+        for settings in core::iter::once(&section.settings).chain(overlays) {
+            let Some(log) = settings.ready.as_ref().and_then(|ready| ready.value.log.as_ref())
+            else {
+                continue;
+            };
+            if let Err(why) = valid(&log.value) {
+                let message = alloc::format!("`{}` is not a regular expression", log.value);
+                out.push(
+                    Problem::error(Code::BadValue, message)
+                        .at(log.span.clone(), why)
+                        .hint("put a `\\` before a sign that is meant as such"),
+                );
+            }
+        }
+    }
+    out
+}
+
+/// In order of place, each problem once.
+#[must_use]
+pub fn tidy(problems: Vec<Problem>) -> Vec<Problem> {
+    let mut out: Vec<Problem> = Vec::new();
+    for problem in problems {
+        if !out.contains(&problem) {
+            out.push(problem);
+        }
+    }
+    out.sort_by(|a, b| {
+        let key = |p: &Problem| {
+            let label = p.labels.first();
+            label.map(|l| (l.span.file.clone(), l.span.bytes.start, l.span.bytes.end))
+        };
+        key(a)
+            .cmp(&key(b))
+            .then_with(|| a.code.cmp(&b.code))
+            .then_with(|| a.message.cmp(&b.message))
+    });
+    out
+}
+
+/// The address of every service. A `url` is read last: it is made of the ports.
+fn addresses(
+    declarations: &Declarations,
+    model: &Model,
+    request: &Request,
+    problems: &mut Vec<Problem>,
+) -> BTreeMap<Name, Address> {
+    let mut addresses: BTreeMap<Name, Address> = model
+        .nodes
+        .iter()
+        .map(|node| (node.name.clone(), address::address(node, request)))
+        .collect();
+    let mut urls = Vec::new();
+    for node in &model.nodes {
+        if let Some(url) = &node.settings.url {
+            let scope = Scope { declarations, model, request, addresses: &addresses, node };
+            urls.push((node.name.clone(), scope.fill(url, Use::Url, problems).text));
+        }
+    }
+    for (name, url) in urls {
+        if let Some(address) = addresses.get_mut(&name) {
+            address.url = Some(url);
+        }
+    }
+    addresses
+}
+
+/// Puts the plan together.
+fn plan(
+    declarations: &Declarations,
+    model: &Model,
+    request: &Request,
+    graph: &Graph,
+    mut services: BTreeMap<Name, Service>,
+    wanted: Vec<Name>,
+) -> Plan {
+    let closure: BTreeSet<Name> = services.keys().cloned().collect();
+    Plan {
+        version: Plan::VERSION,
+        workspace: declarations.root.clone(),
+        stack: request.stack.clone(),
+        data: request.data.clone(),
+        build: build::build(model, &closure, request),
+        services: graph.order.iter().filter_map(|name| services.remove(name)).collect(),
+        wanted,
+    }
+}

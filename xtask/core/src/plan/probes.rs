@@ -1,0 +1,93 @@
+//! How each service is found ready.
+//!
+//! It decides which probes there are, not how they are done.
+
+use alloc::vec::Vec;
+
+use super::address::Address;
+use super::scope::{Scope, Use};
+use super::{Kind, Probe};
+use crate::manifest::At;
+use crate::manifest::settings::Ready;
+use crate::problem::{Problem, Span};
+
+/// The statuses that count when none is named.
+const STATUS: &[u16] = &[200];
+
+/// The probes of one service; none means ready when started.
+pub(crate) fn probes(
+    scope: &Scope<'_>,
+    address: &Address,
+    problems: &mut Vec<Problem>,
+) -> Vec<Probe> {
+    let settings = &scope.node.settings;
+    if scope.node.kind == Kind::Job {
+        return Vec::new();
+    }
+    if let Some(ready) = &settings.ready {
+        return declared(scope, address, ready, problems);
+    }
+    if settings.socket_activation.as_ref().is_some_and(|at| at.value) {
+        return alloc::vec![Probe::Notify];
+    }
+    match address.default {
+        Some(port) => alloc::vec![Probe::Tcp { port }],
+        // Several ports and no default: the service is ready when all of them answer.
+        None => (0..address.ports.len()).map(|port| Probe::Tcp { port }).collect(),
+    }
+}
+
+/// Those of `ready`.
+fn declared(
+    scope: &Scope<'_>,
+    address: &Address,
+    ready: &At<Ready>,
+    problems: &mut Vec<Problem>,
+) -> Vec<Probe> {
+    let mut out = Vec::new();
+    let probe = &ready.value;
+    if probe.notify {
+        out.push(Probe::Notify);
+    }
+    if probe.http.is_some() || probe.tcp {
+        let place = probe.http.as_ref().map_or(&ready.span, |http| &http.span);
+        if let Some(port) = port(scope, address, probe, place, problems) {
+            if let Some(path) = &probe.http {
+                let status =
+                    if probe.status.is_empty() { STATUS.to_vec() } else { probe.status.clone() };
+                out.push(Probe::Http { path: path.value.clone(), status, port });
+            }
+            if probe.tcp {
+                out.push(Probe::Tcp { port });
+            }
+        }
+    }
+    if let Some(log) = &probe.log {
+        out.push(Probe::Log { pattern: log.value.clone() });
+    }
+    if let Some(command) = &probe.command {
+        let fill = |words| scope.fill(words, Use::Value, problems).text;
+        out.push(Probe::Command { command: command.iter().map(fill).collect() });
+    }
+    out
+}
+
+/// The port that is probed.
+fn port(
+    scope: &Scope<'_>,
+    address: &Address,
+    ready: &Ready,
+    place: &Span,
+    problems: &mut Vec<Problem>,
+) -> Option<usize> {
+    let name = ready.port.as_ref().map(|port| port.value.as_str());
+    match address.find(name) {
+        Ok(port) => Some(port),
+        Err(why) => {
+            let span = ready.port.as_ref().map_or(place, |port| &port.span);
+            let problem = address.problem(&scope.node.name, name, &why);
+            problems.push(problem.at(span.clone(), "this probe needs a port"));
+            None
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! Which services take part, in which order, and whether they can start at all.
+//!
+//! The graph knows about cycles; this turns its answer into problems with places.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use super::flags;
+use super::request::{Cycles, Repair, Request};
+use crate::graph::{Analysis, Cycle, EdgeIn, analyse};
+use crate::manifest::Declarations;
+use crate::manifest::suggest::list;
+use crate::model::{Edge, Model, Node};
+use crate::name::Name;
+use crate::problem::{Code, Problem};
+
+/// The services asked for, or the default ones, or all.
+pub(crate) fn wanted(
+    declarations: &Declarations,
+    model: &Model,
+    request: &Request,
+    problems: &mut Vec<Problem>,
+) -> Vec<Name> {
+    let mut out: Vec<Name> = Vec::new();
+    let mut add = |name: &Name| {
+        if !out.contains(name) {
+            out.push(name.clone());
+        }
+    };
+    if request.services.is_empty() {
+        match &declarations.default {
+            Some(names) => {
+                names.iter().filter_map(|name| model.node(&name.value)).for_each(|n| add(&n.name));
+            }
+            None => model.nodes.iter().for_each(|node| add(&node.name)),
+        }
+    }
+    for name in &request.services {
+        match model.node(name) {
+            Some(node) => add(&node.name),
+            None => problems.push(flags::unknown(name, "on the command line", model)),
+        }
+    }
+    out
+}
+
+/// Those services and everything that they need.
+pub(crate) fn closure(model: &Model, wanted: &[Name]) -> BTreeSet<Name> {
+    let nodes: BTreeMap<&Name, &Node> = model.nodes.iter().map(|node| (&node.name, node)).collect();
+    let mut out = BTreeSet::new();
+    let mut open: Vec<&Name> = wanted.iter().collect();
+    while let Some(name) = open.pop() {
+        if out.insert(name.clone())
+            && let Some(node) = nodes.get(name)
+        {
+            open.extend(node.edges().map(|edge| &edge.to.value));
+        }
+    }
+    out
+}
+
+/// The order and the cycles of what takes part.
+pub(crate) struct Graph {
+    /// Dependencies first.
+    pub(crate) order: Vec<Name>,
+    /// For each member of a cycle of any kind, the other members.
+    pub(crate) together: BTreeMap<Name, Vec<Name>>,
+    /// Dependent and dependency of each edge that counts as `uses` this time.
+    pub(crate) relaxed: BTreeSet<(Name, Name)>,
+    /// What would repair the cycles that cannot start.
+    pub(crate) repairs: Vec<Repair>,
+}
+
+/// Orders what takes part; a cycle that cannot start is a problem.
+pub(crate) fn graph(
+    model: &Model,
+    closure: &BTreeSet<Name>,
+    cycles: Cycles,
+    problems: &mut Vec<Problem>,
+) -> Graph {
+    let names: Vec<Name> = closure.iter().cloned().collect();
+    let mut places: Vec<(&Node, &Edge)> = Vec::new();
+    let mut edges: Vec<EdgeIn> = Vec::new();
+    for node in model.nodes.iter().filter(|node| closure.contains(&node.name)) {
+        let waits = node.depends_on.iter().map(|edge| (edge, true));
+        for (edge, waits) in waits.chain(node.uses.iter().map(|edge| (edge, false))) {
+            places.push((node, edge));
+            edges.push(EdgeIn { from: node.name.clone(), to: edge.to.value.clone(), waits });
+        }
+    }
+    let Analysis { order, components, cycles: found } = analyse(&names, &edges);
+    let mut together = BTreeMap::new();
+    for members in &components {
+        for member in members {
+            let others = members.iter().filter(|other| *other != member).cloned().collect();
+            together.insert(member.clone(), others);
+        }
+    }
+    let mut repairs = Vec::new();
+    let mut relaxed = BTreeSet::new();
+    for cycle in &found {
+        problems.push(problem(cycle, &places, cycles));
+        for &index in &cycle.repair {
+            let (node, edge) = places[index];
+            let to = edge.to.with(edge.to.value.to_string());
+            repairs.push(Repair { from: node.name.clone(), to, table: edge.table.clone() });
+            if cycles == Cycles::Relax {
+                relaxed.insert((node.name.clone(), edge.to.value.clone()));
+            }
+        }
+    }
+    Graph { order, together, relaxed, repairs }
+}
+
+/// A cycle with every edge and the repair.
+fn problem(cycle: &Cycle, places: &[(&Node, &Edge)], cycles: Cycles) -> Problem {
+    let members = list(cycle.members.iter().map(Name::as_str));
+    let message = format!("{members} wait for each other, so that none of them can start");
+    let mut problem = match cycles {
+        Cycles::Refuse => Problem::error(Code::Cycle, message),
+        Cycles::Relax => Problem::warning(Code::Cycle, message),
+    };
+    // The repair first: the first place is the one that the message points at.
+    let rest = cycle.edges.iter().filter(|index| !cycle.repair.contains(index));
+    for index in cycle.repair.iter().chain(rest) {
+        let (node, edge) = places[*index];
+        let text = format!("`{}` waits for `{}`", node.name, edge.to.value);
+        let span = edge.to.span.clone();
+        problem = if cycle.repair.contains(index) {
+            problem.at(span, text)
+        } else {
+            problem.context(span, text)
+        };
+    }
+    let repair: Vec<String> = cycle
+        .repair
+        .iter()
+        .map(|index| format!("`{}` -> `{}`", places[*index].0.name, places[*index].1.to.value))
+        .collect();
+    let set = if cycle.exact { "the smallest set" } else { "a small set" };
+    let repair = repair.join(", ");
+    match cycles {
+        Cycles::Refuse => problem
+            .note(format!("{set} of edges to turn into `uses`: {repair}"))
+            .note("`--cycles relax` treats them as `uses` for one start")
+            .hint("run `cargo xtask check --fix`"),
+        Cycles::Relax => problem
+            .note(format!("treated as `uses` for this start: {repair}"))
+            .hint("run `cargo xtask check --fix` to make it last"),
+    }
+}

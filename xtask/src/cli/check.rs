@@ -1,0 +1,80 @@
+//! `check`: every mistake in the metadata, under every overlay, and the repair of
+//! cycles.
+//!
+//! It starts nothing and builds nothing.
+
+use std::path::Path;
+
+use anyhow::Context;
+use clap::Args;
+use xtask_core::plan::{Outcome, Repair};
+use xtask_core::problem::Severity;
+
+use super::exit::Exit;
+use super::load::{self, Looked};
+use super::up::PlanArgs;
+use super::{Global, print};
+use crate::effects::edit::{self, Move};
+use crate::effects::planning::Scope;
+use crate::view::problem::{ProblemJson, count, json};
+use crate::view::style::{self, GOOD};
+
+/// `check`
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    /// Turn the smallest set of `depends-on` into `uses` that makes cycles startable
+    #[arg(long)]
+    fix: bool,
+    /// The problems as JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    plan: PlanArgs,
+}
+
+pub(crate) fn run(global: &Global, args: &CheckArgs) -> anyhow::Result<Exit> {
+    let mut looked = match load::look(global, &args.plan, &[], &[], Scope::Everything)? {
+        Ok(looked) => looked,
+        Err(exit) => return Ok(exit),
+    };
+    if args.fix && !looked.planned.outcome.repairs.is_empty() {
+        repair(&looked)?;
+        looked = match load::look(global, &args.plan, &[], &[], Scope::Everything)? {
+            Ok(looked) => looked,
+            Err(exit) => return Ok(exit),
+        };
+    }
+    let problems = &looked.planned.outcome.problems;
+    if args.json {
+        let shown: Vec<ProblemJson> = json(problems, &|file| looked.gathered.text(file));
+        print::json_pretty(&shown)?;
+    } else {
+        load::show_problems(&looked.gathered, problems);
+    }
+    if problems.iter().any(|problem| problem.severity == Severity::Error) {
+        return Ok(Exit::USAGE);
+    }
+    if !args.json {
+        print::out(&format!("{}\n", count(problems)))?;
+    }
+    Ok(Exit::DONE)
+}
+
+/// Makes the edits, and says what changed.
+fn repair(looked: &Looked) -> anyhow::Result<()> {
+    let root = Path::new(&looked.gathered.workspace.root);
+    let Outcome { repairs, .. } = &looked.planned.outcome;
+    let moves: Vec<Move> = repairs.iter().map(|repair| to_move(root, repair)).collect();
+    for line in edit::apply(&moves).context("the cycle is not repaired")? {
+        style::say(GOOD, "Changed", &line);
+    }
+    Ok(())
+}
+
+fn to_move(root: &Path, repair: &Repair) -> Move {
+    Move {
+        file: root.join(&repair.to.span.file),
+        service_path: repair.table.clone(),
+        dependency: repair.to.value.clone(),
+    }
+}

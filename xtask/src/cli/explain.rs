@@ -1,0 +1,47 @@
+//! `explain`: every setting of a service and its source, and how it stands if it runs.
+//!
+//! The settings are those of the metadata now; what runs may have been started before
+//! an edit, which `up` would make current.
+
+use clap::Args;
+use xtask_client::connection::Connection;
+
+use super::exit::Exit;
+use super::up::PlanArgs;
+use super::{Global, block_on, load, print};
+use crate::view::explain::{json, render};
+
+/// `explain`
+#[derive(Debug, Args)]
+pub(crate) struct ExplainArgs {
+    /// The service
+    #[arg(value_name = "SERVICE")]
+    service: String,
+    /// As JSON: what was decided about the service, and its state if it runs
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    plan: PlanArgs,
+}
+
+pub(crate) fn run(global: &Global, args: &ExplainArgs) -> anyhow::Result<Exit> {
+    let services = std::slice::from_ref(&args.service);
+    let loaded = match load::plan(global, &args.plan, services, &[])? {
+        Ok(loaded) => loaded,
+        Err(exit) => return Ok(exit),
+    };
+    let running = block_on(async {
+        match Connection::open(&loaded.paths).await? {
+            Some(mut connection) => Ok(Some(connection.status().await?)),
+            None => Ok(None),
+        }
+    })?;
+    if args.json {
+        if let Some(explained) = json(&loaded.plan, &args.service, running.as_ref()) {
+            print::json_pretty(&explained)?;
+        }
+    } else if let Some(text) = render(&loaded.plan, &args.service, running.as_ref()) {
+        print::out(&text)?;
+    }
+    Ok(Exit::DONE)
+}

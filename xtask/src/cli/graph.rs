@@ -1,0 +1,34 @@
+//! `graph`: the services and what they wait for, drawn.
+
+use clap::Args;
+
+use super::exit::Exit;
+use super::up::PlanArgs;
+use super::{Global, load, print};
+use crate::view::graph::{Format, draw};
+
+/// `graph`
+#[derive(Debug, Args)]
+pub(crate) struct GraphArgs {
+    /// The services; what they depend on comes with them [default: those of the workspace]
+    #[arg(value_name = "SERVICE")]
+    services: Vec<String>,
+    /// The form
+    #[arg(long, value_name = "FORM", default_value = "text")]
+    format: Format,
+    /// Short for `--format json`
+    #[arg(long, conflicts_with = "format")]
+    json: bool,
+    #[command(flatten)]
+    plan: PlanArgs,
+}
+
+pub(crate) fn run(global: &Global, args: &GraphArgs) -> anyhow::Result<Exit> {
+    let loaded = match load::plan(global, &args.plan, &args.services, &[])? {
+        Ok(loaded) => loaded,
+        Err(exit) => return Ok(exit),
+    };
+    let format = if args.json { Format::Json } else { args.format };
+    print::out(&draw(&loaded.plan, format))?;
+    Ok(Exit::DONE)
+}

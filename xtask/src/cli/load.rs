@@ -1,0 +1,149 @@
+//! From the command line to a plan, for every command that needs one.
+//!
+//! It prints what is wrong with the metadata, all of it at once, and knows the exit
+//! code for that. What is wrong is found elsewhere.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use xtask_client::StackPaths;
+use xtask_core::manifest::Declarations;
+use xtask_core::plan::{Building, Cycles, Isolation, Outcome, Plan, Ports, Request};
+use xtask_core::problem::{Problem, Severity};
+
+use super::Global;
+use super::exit::Exit;
+use super::up::{CyclesWhen, PlanArgs, PortsWhen};
+use crate::effects::planning::{self, Planned, Scope};
+use crate::effects::workspace::{Gathered, gather};
+use crate::view::problem::{count, render};
+use crate::view::style::{self, BOLD, RESET, WARN};
+
+/// The stack that people use; any other one is apart from it.
+pub(crate) const DEFAULT_STACK: &str = "dev";
+
+/// A plan, and what it was made from.
+pub(crate) struct Loaded {
+    /// The plan.
+    pub(crate) plan: Plan,
+    /// Where its stack keeps its files.
+    pub(crate) paths: StackPaths,
+    /// The workspace as it lies on the disk.
+    pub(crate) gathered: Gathered,
+    /// What the manifests declare.
+    pub(crate) declarations: Declarations,
+}
+
+/// Everything that was found out about a workspace, with or without a plan.
+pub(crate) struct Looked {
+    /// The workspace as it lies on the disk.
+    pub(crate) gathered: Gathered,
+    /// What planning ended in.
+    pub(crate) planned: Planned,
+    /// Where the stack keeps its files.
+    pub(crate) paths: StackPaths,
+}
+
+/// Plans what the command line wants. Problems are printed; errors among them are an
+/// exit code in place of the plan.
+///
+/// # Errors
+/// What the system says.
+pub(crate) fn plan(
+    global: &Global,
+    args: &PlanArgs,
+    services: &[String],
+    service_args: &[String],
+) -> anyhow::Result<Result<Loaded, Exit>> {
+    let Looked { gathered, planned, paths } =
+        match look(global, args, services, service_args, Scope::Request)? {
+            Ok(looked) => looked,
+            Err(exit) => return Ok(Err(exit)),
+        };
+    show_problems(&gathered, &planned.outcome.problems);
+    let Planned { declarations, outcome } = planned;
+    let Outcome { plan: Some(plan), notices, .. } = outcome else { return Ok(Err(Exit::USAGE)) };
+    for notice in notices {
+        let services: Vec<&str> = notice.services.iter().map(|name| name.as_str()).collect();
+        let text = format!(
+            "`{}` comes from your shell, not from the metadata, for {}",
+            notice.variable,
+            services.join(", ")
+        );
+        style::say(WARN, "Shell", &text);
+    }
+    Ok(Ok(Loaded { plan, paths, gathered, declarations }))
+}
+
+/// As [`plan`], but prints nothing of what it found, and takes it as it is.
+///
+/// # Errors
+/// What the system says.
+pub(crate) fn look(
+    global: &Global,
+    args: &PlanArgs,
+    services: &[String],
+    service_args: &[String],
+    scope: Scope,
+) -> anyhow::Result<Result<Looked, Exit>> {
+    let here = std::env::current_dir().context("this folder is not there any more")?;
+    let (gathered, found) = match gather(&here, global.manifest_path.as_deref()) {
+        Ok(gathered) => gathered,
+        Err(error) => {
+            super::print::error(&error.into());
+            return Ok(Err(Exit::USAGE));
+        }
+    };
+    let paths = StackPaths::of(Path::new(&gathered.workspace.root), &global.stack)?;
+    let request = request(global, args, services, service_args, &paths);
+    let planned = planning::plan(&gathered, found, &request, scope);
+    Ok(Ok(Looked { gathered, planned, paths }))
+}
+
+/// Prints problems as rustc does, and how many there are.
+pub(crate) fn show_problems(gathered: &Gathered, problems: &[Problem]) {
+    if problems.is_empty() {
+        return;
+    }
+    style::tell(render(problems, &|file| gathered.text(file)).trim_end_matches('\n'));
+    if problems.iter().any(|problem| problem.severity == Severity::Error) {
+        style::tell(&format!("\n{BOLD}{}{RESET}: nothing was started", count(problems)));
+    } else {
+        style::tell("");
+    }
+}
+
+/// Where cargo puts what it builds.
+pub(crate) fn target_folder(loaded: &Loaded) -> PathBuf {
+    loaded.gathered.target_directory.clone()
+}
+
+fn request(
+    global: &Global,
+    args: &PlanArgs,
+    services: &[String],
+    service_args: &[String],
+    paths: &StackPaths,
+) -> Request {
+    let apart = args.isolated || global.stack != DEFAULT_STACK;
+    Request {
+        stack: global.stack.clone(),
+        isolation: if apart { Isolation::Isolated } else { Isolation::Shared },
+        data: paths.data().display().to_string(),
+        services: services.to_vec(),
+        overlays: args.with.clone(),
+        variables: args.env.clone(),
+        args: service_args.to_vec(),
+        ports: match args.ports {
+            Some(PortsWhen::Auto) => Ports::Auto,
+            None => Ports::Declared,
+        },
+        cycles: match args.cycles {
+            Some(CyclesWhen::Relax) => Cycles::Relax,
+            None => Cycles::Refuse,
+        },
+        cargo_args: args.cargo_args(),
+        building: Building::Build,
+        shell: planning::shell(),
+    }
+}

@@ -1,0 +1,199 @@
+//! Gathers a workspace: what Cargo says of it, and its manifests with the place of
+//! every value.
+//!
+//! It understands no metadata of services; the core does.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use cargo_metadata::{Metadata, MetadataCommand, TargetKind};
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+use xtask_core::manifest::{Binary, Key, Manifest, Package, Table, Value, ValueKind, Workspace};
+use xtask_core::problem::{Code, Problem, Span};
+
+use super::unreadable;
+
+/// A workspace as it lies on the disk.
+#[derive(Clone, Debug)]
+pub(crate) struct Gathered {
+    /// What the core reads.
+    pub(crate) workspace: Workspace,
+    /// Where cargo builds.
+    pub(crate) target_directory: PathBuf,
+}
+
+impl Gathered {
+    /// The text of a file that a problem points into: a manifest, or a file below the
+    /// root.
+    pub(crate) fn text(&self, file: &str) -> Option<String> {
+        let manifest = self.workspace.manifests.iter().find(|manifest| manifest.file == file);
+        match manifest {
+            Some(manifest) => Some(manifest.text.clone()),
+            None => fs::read_to_string(Path::new(&self.workspace.root).join(file)).ok(),
+        }
+    }
+}
+
+/// Why a workspace could not be gathered.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// Cargo refused, for a reason that is not a manifest's syntax.
+    #[error("{words}")]
+    Refused {
+        /// Its words, or rustup's.
+        words: String,
+    },
+    /// There is no cargo that could be asked.
+    #[error("cannot run `cargo metadata`")]
+    Cargo {
+        /// The system's words.
+        source: cargo_metadata::Error,
+    },
+    /// A manifest that Cargo read a moment ago cannot be read.
+    #[error("cannot read `{}`", path.display())]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// The system's words.
+        source: io::Error,
+    },
+}
+
+/// Asks cargo about the workspace around `start`, or that of a manifest, and reads its
+/// manifests.
+///
+/// Where a manifest is not TOML, the problems say so ([`Code::Syntax`]); the workspace
+/// is then what could be read, good for finding more mistakes and for nothing else.
+///
+/// # Errors
+/// Cargo's words, or those of the system.
+pub(crate) fn gather(
+    start: &Path,
+    manifest_path: Option<&Path>,
+) -> Result<(Gathered, Vec<Problem>), Error> {
+    let mut command = MetadataCommand::new();
+    command.no_deps().current_dir(start);
+    if let Some(path) = manifest_path {
+        command.manifest_path(path);
+    }
+    let metadata = match command.exec() {
+        Ok(metadata) => metadata,
+        Err(cargo_metadata::Error::CargoMetadata { stderr }) => {
+            let first = manifest_path.map_or_else(|| start.to_path_buf(), |path| start.join(path));
+            return unreadable::gather(&first)
+                .ok_or_else(|| Error::Refused { words: without_prefix(&stderr) });
+        }
+        Err(source) => return Err(Error::Cargo { source }),
+    };
+    let root = metadata.workspace_root.as_std_path();
+    let lock = fs::read_to_string(root.join("Cargo.lock")).unwrap_or_default();
+    let mut packages = packages(&metadata, &lock);
+    let mut paths: Vec<PathBuf> = packages.keys().cloned().collect();
+    let first = root.join("Cargo.toml");
+    paths.retain(|path| *path != first);
+    paths.insert(0, first);
+    let mut problems = Vec::new();
+    let mut manifests = Vec::new();
+    for path in paths {
+        let text = fs::read_to_string(&path)
+            .map_err(|source| Error::Read { path: path.clone(), source })?;
+        let (mut manifest, mut found) = manifest(root, &path, text);
+        manifest.package = packages.remove(&path);
+        manifests.push(manifest);
+        problems.append(&mut found);
+    }
+    let workspace = Workspace { root: metadata.workspace_root.to_string(), manifests };
+    let target_directory = metadata.target_directory.into_std_path_buf();
+    Ok((Gathered { workspace, target_directory }, problems))
+}
+
+/// What Cargo says of each member, by the path of its manifest.
+fn packages(metadata: &Metadata, lock: &str) -> BTreeMap<PathBuf, Package> {
+    let mut out = BTreeMap::new();
+    for package in metadata.workspace_packages() {
+        let name = package.name.to_string();
+        let id = package.id.to_string();
+        let binaries = package.targets.iter().filter(|t| t.kind.contains(&TargetKind::Bin));
+        let described = Package {
+            spec: if is_ambiguous(&name, lock) { id.clone() } else { name.clone() },
+            id,
+            name,
+            default_run: package.default_run.clone(),
+            binaries: binaries
+                .map(|target| Binary {
+                    name: target.name.clone(),
+                    required_features: target.required_features.clone(),
+                })
+                .collect(),
+            features: package.features.keys().cloned().collect(),
+        };
+        out.insert(package.manifest_path.clone().into_std_path_buf(), described);
+    }
+    out
+}
+
+/// Whether a lock file knows several packages of this name, so that the name alone
+/// tells Cargo too little.
+fn is_ambiguous(name: &str, lock: &str) -> bool {
+    let line = format!("name = \"{name}\"");
+    lock.lines().filter(|other| *other == line).count() > 1
+}
+
+/// Parses one manifest; what is not TOML is a problem, and left out.
+pub(super) fn manifest(root: &Path, path: &Path, text: String) -> (Manifest, Vec<Problem>) {
+    let file = path.strip_prefix(root).unwrap_or(path).display().to_string();
+    let folder = path.parent().unwrap_or(root).display().to_string();
+    let (tree, errors) = DeTable::parse_recoverable(&text);
+    let problems = errors
+        .iter()
+        .map(|error| {
+            let bytes = error.span().unwrap_or(0..0);
+            Problem::error(Code::Syntax, format!("`{file}` is not valid TOML"))
+                .at(Span { file: file.clone(), bytes }, error.message())
+                .hint("correct the line")
+        })
+        .collect();
+    let root = table(tree.get_ref());
+    (Manifest { file, folder, text, root, package: None }, problems)
+}
+
+/// A table in the order of the file.
+fn table(tree: &DeTable<'_>) -> Table {
+    let mut entries: Vec<(Key, Value)> = tree
+        .iter()
+        .map(|(key, inner)| {
+            let name = key.get_ref().to_string();
+            (Key { name, bytes: key.span() }, value(inner))
+        })
+        .collect();
+    entries.sort_by_key(|(key, _)| key.bytes.start);
+    Table { entries }
+}
+
+fn value(tree: &Spanned<DeValue<'_>>) -> Value {
+    let kind = match tree.get_ref() {
+        DeValue::String(text) => ValueKind::String(text.to_string()),
+        DeValue::Integer(number) => {
+            match i64::from_str_radix(number.as_str(), number.radix()) {
+                Ok(number) => ValueKind::Integer(number),
+                // Beyond 64 bits it is no port, status or anything else that is read.
+                Err(_) => ValueKind::Integer(i64::MAX),
+            }
+        }
+        DeValue::Float(number) => ValueKind::Float(number.as_str().parse().unwrap_or(f64::NAN)),
+        DeValue::Boolean(truth) => ValueKind::Boolean(*truth),
+        DeValue::Datetime(date) => ValueKind::Datetime(date.to_string()),
+        DeValue::Array(items) => ValueKind::Array(items.iter().map(value).collect()),
+        DeValue::Table(inner) => ValueKind::Table(table(inner)),
+    };
+    Value { kind, bytes: tree.span() }
+}
+
+/// Cargo's words without the prefix that the caller writes itself.
+fn without_prefix(words: &str) -> String {
+    let words = words.trim();
+    words.strip_prefix("error: ").unwrap_or(words).to_string()
+}

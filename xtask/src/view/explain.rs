@@ -1,0 +1,167 @@
+//! `explain`: every setting of one service with its value and its source, and how it
+//! stands where a stack runs.
+//!
+//! It shows what was decided; deciding is the plan's.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+use xtask_core::manifest::duration::spell;
+use xtask_core::plan::{Kind, Plan, Restart, Service, Setting};
+use xtask_core::snapshot::{ServiceSnapshot, Snapshot};
+
+use super::service_json::ServiceJson;
+use super::setting::{Values, source};
+use super::words;
+
+/// A service as `explain --json` shows it.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct ExplainJson {
+    /// What was decided about it, and by whom.
+    #[serde(flatten)]
+    plan: ServiceJson,
+    /// Its state in the running stack, null if none runs.
+    state: Option<ServiceSnapshot>,
+}
+
+/// One service as data, or none if the plan has no such service.
+pub(crate) fn json(plan: &Plan, service: &str, running: Option<&Snapshot>) -> Option<ExplainJson> {
+    let values = Values { plan, running };
+    let state = running.and_then(|snapshot| snapshot.service(service)).cloned();
+    Some(ExplainJson { plan: ServiceJson::new(&values, plan.service(service)?), state })
+}
+
+/// One service for people, or none if the plan has no such service.
+pub(crate) fn render(plan: &Plan, service: &str, running: Option<&Snapshot>) -> Option<String> {
+    let service = plan.service(service)?;
+    let values = Values { plan, running };
+    let kind = match service.kind {
+        Kind::Service => "service",
+        Kind::Job => "job",
+    };
+    let mut out = format!("{} ({kind}), declared at {}\n", service.name, service.declared);
+    if let Some(state) = running.and_then(|snapshot| snapshot.service(&service.name)) {
+        out.push_str(&state_text(state));
+    }
+    let general = general(&values, service);
+    section(&mut out, None, general);
+    section(&mut out, Some("arguments"), arguments(&values, service));
+    section(&mut out, Some("variables"), variables(&values, service));
+    section(&mut out, Some("ports"), ports(&values, service));
+    section(&mut out, Some("waits for"), dependencies(service));
+    section(&mut out, Some("uses"), uses(service));
+    Some(out)
+}
+
+/// A row: what it is, and where it comes from.
+type Row = (String, String);
+
+/// Appends rows with their second column aligned, if there are any.
+fn section(out: &mut String, title: Option<&str>, rows: Vec<Row>) {
+    if rows.is_empty() {
+        return;
+    }
+    out.push('\n');
+    if let Some(title) = title {
+        let _ = writeln!(out, "{title}");
+    }
+    let width = rows.iter().map(|(left, _)| left.chars().count()).max().unwrap_or(0).min(60);
+    for (left, right) in rows {
+        let _ = writeln!(out, "  {}", format!("{left:<width$}  {right}").trim_end());
+    }
+}
+
+fn general(values: &Values<'_>, service: &Service) -> Vec<Row> {
+    let restart = match service.restart {
+        Restart::No => "never",
+        Restart::OnFailure => "when it fails",
+        Restart::Always => "whenever it ends",
+    };
+    let mut rows = vec![
+        ("runs", words::command(values, service)),
+        ("in", service.cwd.clone()),
+        ("ready when", words::ready(values, service)),
+        ("at most", format!("{} after its start", spell(service.start_timeout))),
+        ("restarted", restart.to_string()),
+        ("stopped by", words::stop(service)),
+    ];
+    if let Some(url) = &service.url {
+        rows.insert(2, ("address", values.text(url)));
+    }
+    if service.socket_activation {
+        rows.push(("sockets", "bound by the tool, inherited by the service".to_string()));
+    }
+    if let Some(watchdog) = service.watchdog {
+        rows.push(("watchdog", format!("every {}", spell(watchdog))));
+    }
+    if !service.together.is_empty() {
+        let together = words::list(service.together.iter().map(ToString::to_string));
+        rows.push(("starts with", together));
+    }
+    rows.into_iter().map(|(left, right)| (left.to_string(), right)).collect()
+}
+
+/// Where a setting comes from, and what it won over.
+fn origin(setting: &Setting) -> String {
+    let over = words::list(setting.overrides.iter().map(source));
+    match over.is_empty() {
+        true => source(&setting.source),
+        false => format!("{} (instead of {over})", source(&setting.source)),
+    }
+}
+
+fn arguments(values: &Values<'_>, service: &Service) -> Vec<Row> {
+    let row = |arg: &Setting| (words::quoted(&values.setting(arg)), origin(arg));
+    service.args.iter().map(row).collect()
+}
+
+fn variables(values: &Values<'_>, service: &Service) -> Vec<Row> {
+    let rows = service.env.iter();
+    rows.map(|(name, s)| (format!("{name}={}", values.setting(s)), origin(s))).collect()
+}
+
+fn ports(values: &Values<'_>, service: &Service) -> Vec<Row> {
+    let rows = service.ports.iter().enumerate();
+    rows.map(|(index, port)| {
+        let number = values.port(&service.name, index);
+        let number = number.map_or("any free one".to_string(), |number| number.to_string());
+        (format!("{}: {number} on {}", port.name, port.host), port.declared.to_string())
+    })
+    .collect()
+}
+
+fn dependencies(service: &Service) -> Vec<Row> {
+    let rows = service.depends_on.iter();
+    rows.map(|edge| (words::dependency(edge), edge.declared.to_string())).collect()
+}
+
+fn uses(service: &Service) -> Vec<Row> {
+    let rows = service.uses.iter();
+    rows.map(|edge| {
+        let relaxed = if edge.relaxed { " (a `depends-on`, relaxed)" } else { "" };
+        (format!("{}{relaxed}", edge.of), edge.declared.to_string())
+    })
+    .collect()
+}
+
+/// How the service stands, and why.
+fn state_text(state: &ServiceSnapshot) -> String {
+    let mut out = format!("it is {}", state.phase.as_str());
+    if let Some(pid) = state.pid {
+        let _ = write!(out, " as process {pid}");
+    }
+    if let Some(reason) = &state.reason {
+        let _ = write!(out, ": {reason}");
+    }
+    out.push('\n');
+    if !state.waiting_on.is_empty() {
+        let _ = writeln!(out, "it waits for {}", words::list(state.waiting_on.iter().cloned()));
+    }
+    for seen in &state.seen {
+        let _ = writeln!(out, "last seen: {seen}");
+    }
+    if let Some(status) = &state.status {
+        let _ = writeln!(out, "it says: {status}");
+    }
+    out
+}

@@ -1,0 +1,115 @@
+//! The plan as `--dry-run` shows it: for people, or as documented data.
+//!
+//! Nothing here is started or looked up; a plan is shown as it was made.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+use xtask_core::name::Name;
+use xtask_core::plan::{Kind, Plan};
+
+use super::service_json::ServiceJson;
+use super::setting::Values;
+use super::words;
+
+/// A plan as `--dry-run --json` shows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct PlanJson {
+    /// The version of this format.
+    version: u32,
+    /// The workspace root, absolute.
+    workspace: String,
+    /// The name of the stack.
+    stack: String,
+    /// The stack's data folder, absolute.
+    data: String,
+    /// The services asked for, or the default ones.
+    wanted: Vec<Name>,
+    /// The one cargo call, null if there is nothing to build.
+    build: Option<BuildJson>,
+    /// Every service and job that takes part, dependencies first, ties by name.
+    services: Vec<ServiceJson>,
+}
+
+/// The cargo call.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+struct BuildJson {
+    /// Program and arguments, without the ones that choose the format of messages.
+    command: Vec<String>,
+    /// What it builds.
+    targets: Vec<TargetJson>,
+}
+
+/// A binary and who runs it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+struct TargetJson {
+    /// The package's name.
+    package: String,
+    /// The binary's name.
+    binary: String,
+    /// The services that run it.
+    services: Vec<Name>,
+}
+
+/// The plan as data; secrets are masked.
+pub(crate) fn json(plan: &Plan) -> PlanJson {
+    let values = Values { plan, running: None };
+    PlanJson {
+        version: Plan::VERSION,
+        workspace: plan.workspace.clone(),
+        stack: plan.stack.clone(),
+        data: plan.data.clone(),
+        wanted: plan.wanted.clone(),
+        build: plan.build.as_ref().map(|build| BuildJson {
+            command: ["cargo", "build"]
+                .into_iter()
+                .map(str::to_string)
+                .chain(build.args.iter().cloned())
+                .collect(),
+            targets: build
+                .targets
+                .iter()
+                .map(|target| TargetJson {
+                    package: target.package.clone(),
+                    binary: target.binary.clone(),
+                    services: target.services.clone(),
+                })
+                .collect(),
+        }),
+        services: plan.services.iter().map(|s| ServiceJson::new(&values, s)).collect(),
+    }
+}
+
+/// The plan for people: the build, then every service in order of the start.
+pub(crate) fn text(plan: &Plan) -> String {
+    let values = Values { plan, running: None };
+    let mut out = String::new();
+    let _ = writeln!(out, "stack {} with data in {}", plan.stack, plan.data);
+    if let Some(build) = &plan.build {
+        let _ = writeln!(out, "build: cargo build {}", build.args.join(" "));
+    }
+    for service in &plan.services {
+        let kind = match service.kind {
+            Kind::Service => "service",
+            Kind::Job => "job",
+        };
+        let _ = writeln!(out, "\n{} ({kind}, {})", service.name, service.declared);
+        let mut line = |label: &str, value: String| {
+            if !value.is_empty() {
+                let _ = writeln!(out, "  {label:<12} {value}");
+            }
+        };
+        line("runs", words::command(&values, service));
+        line("in", service.cwd.clone());
+        line("address", service.url.as_ref().map(|url| values.text(url)).unwrap_or_default());
+        line("waits for", words::list(service.depends_on.iter().map(words::dependency)));
+        line("uses", words::list(service.uses.iter().map(|edge| edge.of.to_string())));
+        line("starts with", words::list(service.together.iter().map(ToString::to_string)));
+        line("ready when", words::ready(&values, service));
+        for (index, (name, setting)) in service.env.iter().enumerate() {
+            let label = if index == 0 { "variables" } else { "" };
+            line(label, format!("{name}={}", values.setting(setting)));
+        }
+    }
+    out
+}

@@ -1,0 +1,190 @@
+//! Problems as people and programs read them: in the manner of rustc, or as JSON.
+//!
+//! It finds no problem and changes no wording.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use serde::Serialize;
+use xtask_core::problem::{Code, Label, Problem, Severity};
+
+/// The text of a file that a problem points into, by the file's name in the problem.
+pub(crate) type Texts<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// All problems, one after the other with an empty line between them. Escapes for
+/// colours are always written; streams take them out.
+pub(crate) fn render(problems: &[Problem], texts: Texts<'_>) -> String {
+    let files = Files::read(problems, texts);
+    let renderer = Renderer::styled().term_width(160);
+    let mut out = String::new();
+    for problem in problems {
+        out.push_str(&renderer.render(&[group(problem, &files)]));
+        out.push_str("\n\n");
+    }
+    out
+}
+
+/// How many there are of each: `2 errors, 1 warning`.
+pub(crate) fn count(problems: &[Problem]) -> String {
+    let errors = problems.iter().filter(|p| p.severity == Severity::Error).count();
+    let warnings = problems.len() - errors;
+    let words = |count: usize, word: &str| match count {
+        0 => None,
+        1 => Some(format!("1 {word}")),
+        _ => Some(format!("{count} {word}s")),
+    };
+    let parts: Vec<String> =
+        [words(errors, "error"), words(warnings, "warning")].into_iter().flatten().collect();
+    if parts.is_empty() { "no problems".to_string() } else { parts.join(", ") }
+}
+
+/// A problem as `--json` shows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct ProblemJson {
+    /// The stable code: `unknown-key`.
+    code: Code,
+    /// `error` or `warning`.
+    severity: Severity,
+    /// One line: what is wrong.
+    message: String,
+    /// Where; the first is the place of the mistake. Empty for command line values.
+    places: Vec<PlaceJson>,
+    /// Facts that help to understand.
+    notes: Vec<String>,
+    /// One command or edit that helps.
+    hint: Option<String>,
+}
+
+/// A place in a file as `--json` shows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+struct PlaceJson {
+    /// Relative to the workspace root.
+    file: String,
+    /// Counted from 1.
+    line: usize,
+    /// In characters, counted from 1.
+    column: usize,
+    /// The bytes of the file.
+    bytes: Range<usize>,
+    /// What is seen there; may be empty.
+    text: String,
+    /// Whether the mistake is here, or only its explanation.
+    primary: bool,
+}
+
+/// All problems as data.
+pub(crate) fn json(problems: &[Problem], texts: Texts<'_>) -> Vec<ProblemJson> {
+    let files = Files::read(problems, texts);
+    let place = |label: &Label| {
+        let (line, column) = files.position(&label.span.file, label.span.bytes.start);
+        PlaceJson {
+            file: label.span.file.clone(),
+            line,
+            column,
+            bytes: label.span.bytes.clone(),
+            text: label.text.clone(),
+            primary: label.primary,
+        }
+    };
+    problems
+        .iter()
+        .map(|problem| ProblemJson {
+            code: problem.code,
+            severity: problem.severity,
+            message: problem.message.clone(),
+            places: problem.labels.iter().map(place).collect(),
+            notes: problem.notes.clone(),
+            hint: problem.hint.clone(),
+        })
+        .collect()
+}
+
+/// The texts that problems point into, each read once.
+struct Files(BTreeMap<String, String>);
+
+impl Files {
+    fn read(problems: &[Problem], texts: Texts<'_>) -> Self {
+        let mut files = BTreeMap::new();
+        for label in problems.iter().flat_map(|problem| &problem.labels) {
+            let file = &label.span.file;
+            if !files.contains_key(file) {
+                files.insert(file.clone(), texts(file).unwrap_or_default());
+            }
+        }
+        Self(files)
+    }
+
+    fn text(&self, file: &str) -> &str {
+        self.0.get(file).map_or("", String::as_str)
+    }
+
+    /// Line and column of a byte, both counted from 1.
+    fn position(&self, file: &str, byte: usize) -> (usize, usize) {
+        let text = self.text(file);
+        let before = text.get(..byte).unwrap_or(text);
+        let line = before.matches('\n').count() + 1;
+        let column = before.rsplit('\n').next().unwrap_or(before).chars().count() + 1;
+        (line, column)
+    }
+}
+
+/// One problem as the library draws it.
+fn group<'a>(problem: &'a Problem, files: &'a Files) -> Group<'a> {
+    let level = match problem.severity {
+        Severity::Error => Level::ERROR,
+        Severity::Warning => Level::WARNING,
+    };
+    let mut group = level
+        .primary_title(&problem.message)
+        .id(problem.code.as_str())
+        .elements(snippets(&problem.labels, files));
+    for note in &problem.notes {
+        group = group.element(Level::NOTE.message(note));
+    }
+    if let Some(hint) = &problem.hint {
+        group = group.element(Level::HELP.with_name("hint").message(hint));
+    }
+    group
+}
+
+/// One snippet for each file, in order of the labels.
+fn snippets<'a>(
+    labels: &'a [Label],
+    files: &'a Files,
+) -> Vec<Snippet<'a, annotate_snippets::Annotation<'a>>> {
+    let mut order: Vec<&str> = Vec::new();
+    for label in labels {
+        if !order.contains(&label.span.file.as_str()) {
+            order.push(&label.span.file);
+        }
+    }
+    order
+        .into_iter()
+        .map(|file| {
+            let text = files.text(file);
+            let here = labels.iter().filter(|label| label.span.file == file);
+            Snippet::source(text).path(file).annotations(here.map(|label| {
+                let kind =
+                    if label.primary { AnnotationKind::Primary } else { AnnotationKind::Context };
+                let label_text = (!label.text.is_empty()).then_some(label.text.as_str());
+                kind.span(one_line(text, &label.span.bytes)).label(label_text)
+            }))
+        })
+        .collect()
+}
+
+/// The bytes as far as the first line goes, within the text, at whole characters: a
+/// caret below a line says more than a frame around a table.
+fn one_line(text: &str, bytes: &Range<usize>) -> Range<usize> {
+    let mut start = bytes.start.min(text.len());
+    while !text.is_char_boundary(start) {
+        start -= 1;
+    }
+    let line_end = text[start..].find('\n').map_or(text.len(), |length| start + length);
+    let mut end = bytes.end.clamp(start, line_end.max(start));
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    start..end
+}

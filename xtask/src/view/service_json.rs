@@ -1,0 +1,238 @@
+//! A service of the plan as `--dry-run --json` and `explain --json` show it.
+//!
+//! The names and meanings here are stable, unlike those of the plan itself, which is
+//! an agreement between two ends of one program.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::Serialize;
+use xtask_core::name::Name;
+use xtask_core::plan::{Adopt, Condition, Kind, Probe, Program, Restart, Service};
+
+use super::setting::{SettingJson, Values, place};
+
+/// One service or job, everything about it decided.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct ServiceJson {
+    /// Its name, unique in the stack.
+    name: Name,
+    /// `service` or `job`.
+    kind: Kind,
+    /// `FILE:LINE` of its declaration, relative to the workspace root.
+    declared: String,
+    /// What is run.
+    program: ProgramJson,
+    /// Its arguments, in order.
+    args: Vec<SettingJson>,
+    /// The variables that the plan sets, by name; the rest is the caller's environment.
+    env: BTreeMap<String, SettingJson>,
+    /// The working folder, absolute.
+    cwd: String,
+    /// Its ports, in order of declaration.
+    ports: Vec<PortJson>,
+    /// Its default address, null without one; `?` stands for a port chosen at the start.
+    url: Option<String>,
+    /// Whether the tool binds the ports and the service inherits the sockets.
+    socket_activation: bool,
+    /// What it waits for.
+    depends_on: Vec<DependencyJson>,
+    /// What it only knows the address of.
+    uses: Vec<UseJson>,
+    /// Services that start together with it, being in a cycle through `uses` with it.
+    together: Vec<Name>,
+    /// All of these must pass; empty means ready when started.
+    probes: Vec<ProbeJson>,
+    /// How often it promised to send `WATCHDOG=1`, in milliseconds.
+    watchdog_ms: Option<u128>,
+    /// `no`, `on-failure` or `always`.
+    restart: Restart,
+    /// The first signal at a stop.
+    stop_signal: String,
+    /// After this it is killed, in milliseconds.
+    stop_timeout_ms: u128,
+    /// How long it may take from start to ready, in milliseconds.
+    start_timeout_ms: u128,
+    /// `same-binary`, `any` or `never`.
+    adopt: Adopt,
+}
+
+/// What is run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "type")]
+enum ProgramJson {
+    /// A binary of the workspace.
+    Binary {
+        /// The package's name.
+        package: String,
+        /// The binary's name.
+        binary: String,
+    },
+    /// A program of the system.
+    Command {
+        /// A name to look up in `PATH`, or a path.
+        program: SettingJson,
+    },
+    /// Not managed: only probed.
+    External,
+    /// A container image.
+    Image {
+        /// Its reference.
+        image: String,
+    },
+}
+
+/// A port.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+struct PortJson {
+    /// Its name.
+    name: String,
+    /// The address to bind and to call.
+    host: String,
+    /// The number, null for any free one.
+    number: Option<u16>,
+    /// `FILE:LINE`.
+    declared: String,
+}
+
+/// An edge that waits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+struct DependencyJson {
+    /// The dependency.
+    service: Name,
+    /// `ready`, `started` or `succeeded`.
+    condition: Condition,
+    /// Whether the dependent is restarted when the dependency is.
+    restart: bool,
+    /// `FILE:LINE`.
+    declared: String,
+}
+
+/// An edge that waits for nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+struct UseJson {
+    /// The service whose address is known.
+    service: Name,
+    /// Whether it is a `depends-on` that `--cycles relax` made a `uses`.
+    relaxed: bool,
+    /// `FILE:LINE`.
+    declared: String,
+}
+
+/// A probe.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "type")]
+enum ProbeJson {
+    /// `READY=1` from the service.
+    Notify,
+    /// An answer with an expected status.
+    Http {
+        /// The path.
+        path: String,
+        /// The statuses that count.
+        status: Vec<u16>,
+        /// The name of the port.
+        port: Option<String>,
+    },
+    /// An accepted connection.
+    Tcp {
+        /// The name of the port.
+        port: Option<String>,
+    },
+    /// A line that matches.
+    Log {
+        /// A regular expression.
+        pattern: String,
+    },
+    /// A command that exits with 0.
+    Command {
+        /// Program and arguments.
+        command: Vec<String>,
+    },
+}
+
+impl ServiceJson {
+    pub(crate) fn new(values: &Values<'_>, service: &Service) -> Self {
+        let ms = |duration: Duration| duration.as_millis();
+        let env = service.env.iter();
+        Self {
+            name: service.name.clone(),
+            kind: service.kind,
+            declared: place(&service.declared),
+            program: program(values, &service.program),
+            args: service.args.iter().map(|arg| SettingJson::new(values, arg)).collect(),
+            env: env.map(|(name, s)| (name.clone(), SettingJson::new(values, s))).collect(),
+            cwd: service.cwd.clone(),
+            ports: ports(service),
+            url: service.url.as_ref().map(|url| values.text(url)),
+            socket_activation: service.socket_activation,
+            depends_on: dependencies(service),
+            uses: uses(service),
+            together: service.together.clone(),
+            probes: service.probes.iter().map(|p| probe(values, service, p)).collect(),
+            watchdog_ms: service.watchdog.map(ms),
+            restart: service.restart,
+            stop_signal: service.stop.signal.clone(),
+            stop_timeout_ms: ms(service.stop.timeout),
+            start_timeout_ms: ms(service.start_timeout),
+            adopt: service.adopt,
+        }
+    }
+}
+
+fn program(values: &Values<'_>, program: &Program) -> ProgramJson {
+    match program {
+        Program::Artifact { package, binary, .. } => {
+            ProgramJson::Binary { package: package.clone(), binary: binary.clone() }
+        }
+        Program::Command { program } => {
+            ProgramJson::Command { program: SettingJson::new(values, program) }
+        }
+        Program::External => ProgramJson::External,
+        Program::Image { image } => ProgramJson::Image { image: image.clone() },
+    }
+}
+
+fn ports(service: &Service) -> Vec<PortJson> {
+    let json = |port: &xtask_core::plan::Port| PortJson {
+        name: port.name.clone(),
+        host: port.host.clone(),
+        number: port.number,
+        declared: place(&port.declared),
+    };
+    service.ports.iter().map(json).collect()
+}
+
+fn dependencies(service: &Service) -> Vec<DependencyJson> {
+    let json = |edge: &xtask_core::plan::Dependency| DependencyJson {
+        service: edge.on.clone(),
+        condition: edge.condition,
+        restart: edge.restart,
+        declared: place(&edge.declared),
+    };
+    service.depends_on.iter().map(json).collect()
+}
+
+fn uses(service: &Service) -> Vec<UseJson> {
+    let json = |edge: &xtask_core::plan::Use| UseJson {
+        service: edge.of.clone(),
+        relaxed: edge.relaxed,
+        declared: place(&edge.declared),
+    };
+    service.uses.iter().map(json).collect()
+}
+
+fn probe(values: &Values<'_>, service: &Service, probe: &Probe) -> ProbeJson {
+    let name = |port: usize| service.ports.get(port).map(|port| port.name.clone());
+    match probe {
+        Probe::Notify => ProbeJson::Notify,
+        Probe::Http { path, status, port } => {
+            ProbeJson::Http { path: path.clone(), status: status.clone(), port: name(*port) }
+        }
+        Probe::Tcp { port } => ProbeJson::Tcp { port: name(*port) },
+        Probe::Log { pattern } => ProbeJson::Log { pattern: pattern.clone() },
+        Probe::Command { command } => {
+            ProbeJson::Command { command: command.iter().map(|word| values.text(word)).collect() }
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! Values of a plan as they are shown: ports filled in where they are known, secrets
+//! masked, sources in words.
+//!
+//! It is the only way from a plan's value to an output, so that nothing secret gets
+//! past it.
+
+use serde::Serialize;
+use xtask_core::name::Name;
+use xtask_core::plan::{Piece, Place, Plan, Setting, Source, Text, secret};
+use xtask_core::snapshot::Snapshot;
+
+/// Where port numbers come from: what is bound, else what is fixed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Values<'a> {
+    /// The plan.
+    pub(crate) plan: &'a Plan,
+    /// The running stack, if there is one.
+    pub(crate) running: Option<&'a Snapshot>,
+}
+
+impl Values<'_> {
+    /// The number of a port, if it is known.
+    pub(crate) fn port(&self, service: &Name, index: usize) -> Option<u16> {
+        let bound = self.running.and_then(|snapshot| snapshot.service(service));
+        let bound = bound.and_then(|service| service.ports.get(index)).map(|(_, number)| *number);
+        let declared = || self.plan.service(service)?.ports.get(index)?.number;
+        bound.or_else(declared)
+    }
+
+    /// The text with known ports filled in and `?` for the others, or the mask.
+    pub(crate) fn text(&self, text: &Text) -> String {
+        let mut out = String::new();
+        for piece in &text.pieces {
+            match piece {
+                Piece::Literal(literal) => out.push_str(literal),
+                Piece::Port { service, port } => match self.port(service, *port) {
+                    Some(number) => out.push_str(&number.to_string()),
+                    None => out.push('?'),
+                },
+            }
+        }
+        if secret::has_password(&out) { secret::MASK.to_string() } else { out }
+    }
+
+    /// The value of a setting, or the mask.
+    pub(crate) fn setting(&self, setting: &Setting) -> String {
+        if setting.secret { secret::MASK.to_string() } else { self.text(&setting.value) }
+    }
+}
+
+/// A value and where it came from, as `--json` shows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct SettingJson {
+    /// The value; `?` stands for a port that is chosen at the start, and stars for a
+    /// secret.
+    pub(crate) value: String,
+    /// Whether the value is masked.
+    pub(crate) secret: bool,
+    /// Who set it: `FILE:LINE`, `shell`, `injected`, or the flag as typed.
+    pub(crate) source: String,
+    /// What it won over, highest first, in the same words.
+    pub(crate) overrides: Vec<String>,
+}
+
+impl SettingJson {
+    pub(crate) fn new(values: &Values<'_>, setting: &Setting) -> Self {
+        Self {
+            value: values.setting(setting),
+            secret: setting.secret,
+            source: source(&setting.source),
+            overrides: setting.overrides.iter().map(source).collect(),
+        }
+    }
+}
+
+/// A source in words.
+pub(crate) fn source(source: &Source) -> String {
+    match source {
+        Source::File { place } => place.to_string(),
+        Source::Shell => "shell".to_string(),
+        Source::Flag { flag } => flag.clone(),
+        Source::Injected => "injected".to_string(),
+    }
+}
+
+/// A place in words.
+pub(crate) fn place(place: &Place) -> String {
+    place.to_string()
+}
