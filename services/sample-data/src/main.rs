@@ -10,6 +10,8 @@ mod config;
 mod import;
 mod marker;
 mod sample;
+#[cfg(test)]
+mod tests;
 
 use std::process::ExitCode;
 

@@ -1,6 +1,6 @@
 //! The parts of the `users` service, as a library so that tests reach the router without a socket.
 //!
-//! No other crate uses it: services talk over HTTP.
+//! Other crates use it in tests only: services talk over HTTP.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 

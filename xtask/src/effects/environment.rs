@@ -45,9 +45,11 @@ impl Environment {
         mark: &str,
     ) -> Self {
         let mut base = BTreeMap::new();
+        let variables: BTreeMap<OsString, OsString> = variables.into_iter().collect();
+        let rustup = variables.get(OsStr::new("RUSTUP_HOME")).map(PathBuf::from);
         for (name, value) in variables {
             if LOADER_PATHS.iter().any(|path| name == *path) {
-                if let Some(value) = without_cargo_folders(&value, program) {
+                if let Some(value) = without_cargo_folders(&value, program, rustup.as_deref()) {
                     base.insert(name, value);
                 }
             } else if !is_for_the_tool(&name) {
@@ -123,14 +125,16 @@ fn is_for_the_tool(name: &OsStr) -> bool {
 
 /// `value` without the folders that cargo and rustup put into it; none if nothing
 /// is left.
-fn without_cargo_folders(value: &OsStr, program: &Path) -> Option<OsString> {
+fn without_cargo_folders(value: &OsStr, program: &Path, rustup: Option<&Path>) -> Option<OsString> {
     let target = program.parent();
     let kept: Vec<PathBuf> = std::env::split_paths(value)
         .filter(|folder| !folder.as_os_str().is_empty())
         .filter(|folder| {
             let of_target = target.is_some_and(|target| folder.starts_with(target));
-            let of_toolchain = folder.components().any(|part| part.as_os_str() == "rustlib")
-                || folder.components().any(|part| part.as_os_str() == "toolchains");
+            let parts: Vec<&OsStr> = folder.components().map(|part| part.as_os_str()).collect();
+            let of_toolchain = parts.iter().any(|part| *part == "rustlib")
+                || parts.windows(2).any(|two| two[0] == ".rustup" && two[1] == "toolchains")
+                || rustup.is_some_and(|rustup| folder.starts_with(rustup));
             !of_target && !of_toolchain
         })
         .collect();
@@ -177,11 +181,12 @@ mod tests {
 
     #[test]
     fn the_loader_path_loses_only_the_folders_that_cargo_added() {
-        let added = "/w/target/debug/deps:/w/target/debug:/r/lib/rustlib/x/lib";
+        let added =
+            "/w/target/debug/deps:/w/target/debug:/r/lib/rustlib/x/lib:/h/.rustup/toolchains/x/lib";
         let cleaned = environment(&[("LD_LIBRARY_PATH", added)]);
         assert!(!cleaned.base.contains_key(OsStr::new("LD_LIBRARY_PATH")));
-        let own = environment(&[("LD_LIBRARY_PATH", &format!("{added}:/opt/mine"))]);
-        assert_eq!(own.base[OsStr::new("LD_LIBRARY_PATH")], OsStr::new("/opt/mine"));
+        let own = environment(&[("LD_LIBRARY_PATH", &format!("{added}:/opt/toolchains/lib"))]);
+        assert_eq!(own.base[OsStr::new("LD_LIBRARY_PATH")], OsStr::new("/opt/toolchains/lib"));
     }
 
     #[test]

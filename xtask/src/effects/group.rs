@@ -102,7 +102,9 @@ impl Leader {
                 _ => suspect = true,
             }
         }
-        suspect && members(group).into_iter().any(|member| member != group)
+        // A member that appears while the processes are listed can be missed once.
+        let others = || members(group).into_iter().any(|member| member != group);
+        suspect && (others() || others())
     }
 }
 
@@ -130,6 +132,14 @@ pub(crate) fn foreign_zombies(family: &Family) -> BTreeSet<i32> {
     let is_foreign_zombie =
         |pid: &i32| !family.contains(*pid) && status(*pid).is_some_and(|status| status.is_zombie());
     children().unwrap_or_default().into_iter().filter(is_foreign_zombie).collect()
+}
+
+/// Our living children that this module did not start.
+pub(crate) fn foreign_children(family: &Family) -> Vec<i32> {
+    let is_foreign = |pid: &i32| {
+        !family.contains(*pid) && status(*pid).is_some_and(|status| !status.is_zombie())
+    };
+    children().unwrap_or_default().into_iter().filter(is_foreign).collect()
 }
 
 /// Reaps one child if it ended.

@@ -54,7 +54,7 @@ impl World {
         let additions = Additions { notify: notify.as_deref().map(NotifySocket::path) };
         let env = self.environment.of(command, &additions);
         // Before the process is there, so that the first accept answers.
-        let questions = self.questions(&outlet, probes, command, &env, &awaited);
+        let questions = self.questions(&outlet, probes, command, &awaited);
 
         if command.sockets.is_empty() {
             self.sockets.release(service);
@@ -116,7 +116,6 @@ impl World {
         outlet: &Outlet,
         probes: Vec<PreparedProbe>,
         command: &Command,
-        env: &[CString],
         awaited: &AwaitedLines,
     ) -> Vec<(usize, bool, Question)> {
         let mut questions = Vec::new();
@@ -132,7 +131,7 @@ impl World {
                         questions.push((prepared.index, false, Question::Impossible(why)));
                     }
                 }
-            } else if let Some(question) = self.question(&prepared, command, Some(env)) {
+            } else if let Some(question) = self.question(&prepared, command) {
                 let own = prepared.address.as_ref().is_some_and(|(_, port)| {
                     !prepared.queued && !self.sockets.listens(&outlet.service, *port)
                 });
@@ -147,7 +146,6 @@ impl World {
         &mut self,
         prepared: &PreparedProbe,
         command: &Command,
-        env: Option<&[CString]>,
     ) -> Option<Question> {
         let address = || {
             let (host, port) = prepared.address.as_ref().ok_or("no address to probe")?;
@@ -166,10 +164,7 @@ impl World {
             Kind::Tcp { .. } => {
                 address().map(|(address, _)| Question::Tcp { address: http::callable(address) })
             }
-            Kind::Command { .. } => {
-                let own = || self.environment.of(command, &Additions::default());
-                self.asking(prepared, command, env.map_or_else(own, <[CString]>::to_vec))
-            }
+            Kind::Command { .. } => self.asking(prepared, command),
         };
         Some(question.unwrap_or_else(Question::Impossible))
     }
@@ -179,18 +174,15 @@ impl World {
         Arc::clone(self.queued.entry(port).or_default())
     }
 
-    fn asking(
-        &self,
-        prepared: &PreparedProbe,
-        command: &Command,
-        env: Vec<CString>,
-    ) -> Result<Question, String> {
+    fn asking(&self, prepared: &PreparedProbe, command: &Command) -> Result<Question, String> {
+        // It sees what the run sees, but does not speak or listen for it.
+        let bare = Command { sockets: Vec::new(), watchdog_us: None, ..command.clone() };
         let (name, args) = prepared.command.split_first().ok_or("an empty command")?;
         let program = find_program(name, self.environment.get(command, "PATH"), &command.cwd)?;
         Ok(Question::Command(Asking {
             program: text(program.as_os_str())?,
             args: arguments(name, args)?,
-            env,
+            env: self.environment.of(&bare, &Additions::default()),
             cwd: text(OsStr::new(&command.cwd))?,
             family: self.family.clone(),
             open_files: self.open_files,

@@ -66,12 +66,14 @@ impl LogFile {
             }
         };
         let result = file.write_all(records);
-        match &result {
-            Ok(()) => self.size += length,
-            // Half a record would spoil the one after it.
-            Err(_) => file.set_len(self.size).unwrap_or_default(),
+        if result.is_ok() {
+            self.size += length;
+            self.open = Some(file);
+        } else {
+            // Half a record would spoil the one after it. The file is opened anew then,
+            // as it may be this one that is broken.
+            let _ = file.set_len(self.size);
         }
-        self.open = Some(file);
         result
     }
 
@@ -123,6 +125,22 @@ mod tests {
         assert_eq!(
             fs::read_to_string(logs.join("a.log")).unwrap(),
             "T [xtask: 3 lines could not be written here]\nfour\nfive\n"
+        );
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_full_disk_costs_lines_and_is_named_when_there_is_room_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.log");
+        std::os::unix::fs::symlink("/dev/full", &path).unwrap();
+        let mut log = LogFile::new(folder.path(), "a");
+        log.append(b"one\n", 1, "T ");
+        fs::remove_file(&path).unwrap();
+        log.append(b"two\n", 1, "T ");
+        assert_eq!(
+            fs::read_to_string(&path).unwrap(),
+            "T [xtask: 1 lines could not be written here]\ntwo\n"
         );
     }
 

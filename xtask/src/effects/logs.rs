@@ -30,6 +30,9 @@ const CUT: &str = "…";
 /// How much is read at once; also the size of the pipe of whoever prints that much.
 const READ: usize = 256 * 1024;
 
+/// After so many reads everybody else has a turn.
+const READS_A_TURN: usize = 4;
+
 /// How many reads in a row a drain makes at most, so that an endless printer that
 /// its leader left behind cannot hold up the news of the leader's end.
 const DRAIN_READS: usize = 64;
@@ -95,7 +98,10 @@ impl Pipe {
 
     /// Reads until the last holder of the writing end is gone.
     pub(crate) async fn read_to_end(&self) {
-        loop {
+        for turn in 1_usize.. {
+            if turn.is_multiple_of(READS_A_TURN) {
+                tokio::task::yield_now().await;
+            }
             let Ok(mut ready) = self.fd.readable().await else { return };
             match ready.try_io(|fd| self.read(fd.get_ref().as_fd())) {
                 Ok(Ok(Read::Some)) | Err(_) => {}

@@ -2,16 +2,18 @@
 //! reaped by it.
 //!
 //! Children that other parts of this program started are theirs to wait for: a zombie
-//! is only taken when it has been left alone for [`PAUSE`]. Ending orphans that still
-//! run is not done here.
+//! is only taken when it has been left alone for [`PAUSE`]. Orphans that still run are
+//! left alone until they are asked for.
 
 use std::collections::BTreeSet;
 use std::io;
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::group::{Family, foreign_zombies, reap};
+use super::environment::MARK;
+use super::group::{Family, foreign_children, foreign_zombies, reap};
 
 /// How long a zombie that nobody in this program waits for is left alone.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -31,6 +33,23 @@ pub(crate) fn adopt(family: &Family) -> io::Result<()> {
         }
     });
     Ok(())
+}
+
+/// Kills every orphan that carries our mark, and returns how many there were. What an
+/// orphan had started becomes our child when it dies, so this is to be repeated until
+/// there are none.
+pub(crate) fn kill(family: &Family, mark: &str) -> usize {
+    let ours = format!("{MARK}={mark}");
+    let is_marked = |pid: &i32| {
+        std::fs::read(format!("/proc/{pid}/environ"))
+            .is_ok_and(|all| all.split(|&byte| byte == 0).any(|one| one == ours.as_bytes()))
+    };
+    let marked: Vec<i32> = foreign_children(family).into_iter().filter(is_marked).collect();
+    for pid in marked.iter().filter_map(|pid| Pid::from_raw(*pid)) {
+        // It is our child and not reaped, so the number cannot be anybody else's.
+        let _ = kill_process(pid, Signal::KILL);
+    }
+    marked.len()
 }
 
 /// Looks again and again while there are zombies to take; a signal that comes

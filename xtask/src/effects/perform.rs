@@ -128,6 +128,13 @@ impl World {
         }
     }
 
+    /// Kills processes that runs left behind in sessions of their own; to be called when
+    /// all runs are gone, and again until it returns 0. Where the system does not tell
+    /// whose children are whose, it finds none.
+    pub(crate) fn kill_orphans(&self) -> usize {
+        orphans::kill(&self.family, &self.settings.mark)
+    }
+
     /// How many callers wait unaccepted on a port, our own queued requests apart; none
     /// if nobody listens there, or the system does not tell.
     pub(crate) fn waiting_callers(&self, port: u16) -> Option<u32> {
@@ -199,7 +206,7 @@ impl World {
         };
         let live = Live::new(None, PathBuf::new());
         for prepared in probes {
-            if let Some(question) = self.question(&prepared, &command, None) {
+            if let Some(question) = self.question(&prepared, &command) {
                 let listener = ListenerOf::Anyone;
                 let (index, outlet) = (prepared.index, outlet.clone());
                 live.tasks.start(Probe { outlet, index, question, listener });

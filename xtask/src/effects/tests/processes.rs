@@ -72,10 +72,10 @@ fn forty_sockets_are_inherited_in_order_with_a_right_listen_pid() {
 }
 
 #[test]
-fn a_child_gets_its_own_group_default_signals_and_its_variables() {
+fn a_child_gets_its_own_group_and_its_variables() {
     with_world(async |mut fixture| {
         let mut command = shell(
-            "echo $(cut -d' ' -f5 /proc/$$/stat) $$; grep -E 'Sig(Blk|Ign)' /proc/$$/status; \
+            "echo $(cut -d' ' -f5 /proc/$$/stat) $$; \
              pwd; echo $MINE $XTASK_MARK ${CARGO_PKG_NAME-none}; echo $WATCHDOG_USEC $WATCHDOG_PID",
         );
         command.env.push(("MINE".to_owned(), "yes".to_owned()));
@@ -83,10 +83,18 @@ fn a_child_gets_its_own_group_default_signals_and_its_variables() {
         let (_, lines) = fixture.run(command).await;
         let (group, pid) = lines[0].split_once(' ').unwrap();
         assert_eq!(group, pid);
-        assert_eq!(lines[1], "SigBlk:\t0000000000000000");
-        assert_eq!(lines[2], "SigIgn:\t0000000000000000");
-        assert_eq!(lines[3..5], ["/".to_owned(), "yes test none".to_owned()]);
-        assert_eq!(lines[5], format!("5000000 {pid}"));
+        assert_eq!(lines[1..3], ["/".to_owned(), "yes test none".to_owned()]);
+        assert_eq!(lines[3], format!("5000000 {pid}"));
+    });
+}
+
+#[test]
+fn no_signal_is_blocked_or_ignored_in_a_child() {
+    with_world(async |mut fixture| {
+        // Not by way of a shell, which blocks signals itself while it forks.
+        let command = command("grep", &["-E", "Sig(Blk|Ign)", "/proc/self/status"]);
+        let (_, lines) = fixture.run(command).await;
+        assert_eq!(lines, ["SigBlk:\t0000000000000000", "SigIgn:\t0000000000000000"]);
     });
 }
 
@@ -139,11 +147,30 @@ fn a_detached_grandchild_that_holds_the_pipes_delays_nothing_and_is_reaped() {
         fixture.until_gone().await;
         let detached = fixture.log()[0].clone();
         assert!(is_alive(&detached));
-        let pid = rustix::process::Pid::from_raw(detached.parse().unwrap()).unwrap();
-        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+        assert_eq!(fixture.world.kill_orphans(), 1);
         let path = PathBuf::from(format!("/proc/{detached}"));
         until("the orphan is reaped", || !path.exists()).await;
+        assert_eq!(fixture.world.kill_orphans(), 0);
     });
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_run_does_not_outlive_the_thread_that_started_it() {
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let supervisor = std::thread::spawn(move || {
+        with_world(async |mut fixture| {
+            fixture.spawn(1, shell("trap '' TERM HUP; exec sleep 1000"), Vec::new());
+            sender.send(fixture.until_started().await.to_string()).unwrap();
+        });
+    });
+    let pid = receiver.recv().unwrap();
+    supervisor.join().unwrap();
+    let deadline = std::time::Instant::now() + PATIENCE;
+    while is_alive(&pid) {
+        assert!(std::time::Instant::now() < deadline, "{pid} still runs");
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
 #[test]

@@ -1,0 +1,113 @@
+//! The whole job against both services, running in this process on real sockets.
+
+use std::path::Path;
+
+use kit::client::Patience;
+use kit::listener::{Address, Listeners};
+use kit::serve::{Drain, serve};
+use kit::{Client, Limits, RequestContext, Settings};
+use serde_json::{Value, json};
+
+struct Services {
+    users: String,
+    todo: String,
+    folder: tempfile::TempDir,
+}
+
+impl Services {
+    async fn start() -> Self {
+        let memory = "sqlite::memory:";
+        let store = todo::store::Store::open(memory).await.unwrap();
+        let todo = spawn(todo::http::app(store, Limits::default()));
+        let client = Client::new("TODO_URL", &todo, Patience::default()).unwrap();
+        let store = users::store::Store::open(memory).await.unwrap();
+        let client = users::todo::Todo::new(client);
+        let users = spawn(users::http::app(store, client, Limits::default()));
+        Self { users, todo, folder: tempfile::tempdir().unwrap() }
+    }
+
+    async fn import(&self) -> Result<(), String> {
+        let folder = self.folder.path().to_str().unwrap();
+        let pairs = [("USERS_URL", &*self.users), ("TODO_URL", &self.todo), ("DATA_DIR", folder)];
+        crate::run(Settings::from_pairs(pairs)).await.map_err(|error| error.to_string())
+    }
+
+    fn client(base: &str) -> Client {
+        Client::new("URL", base, Patience::default()).unwrap()
+    }
+
+    async fn read(base: &str, path: &[&str]) -> Value {
+        let response = Self::client(base).get(path, &RequestContext::start()).await.unwrap();
+        assert_eq!(response.status(), 200, "{path:?}");
+        response.json().await.unwrap()
+    }
+
+    async fn expect_the_sample(&self) {
+        let lists = Self::read(&self.todo, &["lists"]).await;
+        assert_eq!(lists, json!({"lists": ["home", "work", "school"]}));
+        let read = |name: &str| -> Value {
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("data").join(name);
+            serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+        };
+        assert_eq!(Self::read(&self.users, &["users"]).await, read("users.json"));
+        for (username, lists) in read("todo.json").as_object().unwrap() {
+            let found = Self::read(&self.users, &["users", username, "lists"]).await;
+            assert_eq!(found, *lists, "{username}");
+        }
+    }
+}
+
+fn spawn(app: axum::Router) -> String {
+    let listeners = Listeners::bind(&Address { host: "127.0.0.1".into(), port: 0 }).unwrap();
+    let url = format!("http://{}", listeners.describe());
+    tokio::spawn(serve(listeners, app, Drain::default(), std::future::pending()));
+    url
+}
+
+#[tokio::test]
+async fn everything_is_imported_as_it_stands_in_the_files() {
+    let services = Services::start().await;
+    services.import().await.unwrap();
+    services.expect_the_sample().await;
+}
+
+#[tokio::test]
+async fn what_was_removed_after_an_import_stays_removed() {
+    let services = Services::start().await;
+    services.import().await.unwrap();
+    let todo = Services::client(&services.todo);
+    let gone = todo.delete(&["lists", "aniket", "school"], &RequestContext::start()).await;
+    assert_eq!(gone.unwrap().status(), 204);
+    services.import().await.unwrap();
+    let lists = Services::read(&services.todo, &["lists"]).await;
+    assert_eq!(lists, json!({"lists": ["home", "work"]}));
+}
+
+#[tokio::test]
+async fn an_import_that_was_stopped_halfway_is_finished_without_doubles() {
+    let services = Services::start().await;
+    let context = RequestContext::start();
+    let user = json!({"username": "saurabh_badhwar", "id": 1, "name": "Saurabh Badhwar",
+        "verified": 1});
+    let users = Services::client(&services.users);
+    assert_eq!(users.post(&["users"], &context, &user).await.unwrap().status(), 201);
+    let home = json!({"name": "home", "items":
+        ["Buy milk", "Look for pest control service", "Get a new carpet"]});
+    let todo = Services::client(&services.todo);
+    let path = ["lists", "saurabh_badhwar"];
+    assert_eq!(todo.post(&path, &context, &home).await.unwrap().status(), 201);
+    services.import().await.unwrap();
+    services.expect_the_sample().await;
+}
+
+#[tokio::test]
+async fn a_number_that_belongs_to_somebody_else_is_an_error_and_leaves_no_marker() {
+    let services = Services::start().await;
+    let user = json!({"username": "other", "id": 2, "name": "Other"});
+    let users = Services::client(&services.users);
+    let created = users.post(&["users"], &RequestContext::start(), &user).await;
+    assert_eq!(created.unwrap().status(), 201);
+    let error = services.import().await.unwrap_err();
+    assert_eq!(error, "creating the user `aniket`: the id 2 belongs to another user");
+    assert_eq!(std::fs::read_dir(services.folder.path()).unwrap().count(), 0);
+}

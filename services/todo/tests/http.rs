@@ -1,0 +1,293 @@
+//! The answers of `todo`, asked without a socket.
+
+#![allow(clippy::unwrap_used)]
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::http::{HeaderMap, Request, StatusCode};
+use kit::Limits;
+use serde_json::{Value, json};
+use todo::http;
+use todo::store::Store;
+use tower::ServiceExt as _;
+
+const HOME: &str = "/lists/saurabh_badhwar/home";
+const ITEMS: &str = "/lists/saurabh_badhwar/home/items";
+
+async fn empty() -> Router {
+    let store = Store::open("sqlite::memory:").await.unwrap();
+    http::app(store, Limits { body_bytes: 2048, ..Limits::default() })
+}
+
+/// The original's sample data.
+async fn sample() -> Router {
+    let app = empty().await;
+    let milk = ["Buy milk", "Look for pest control service", "Get a new carpet"];
+    let blog = ["Complete the blogpost", "Create presentation for meeting"];
+    let school = ["Complete homework", "Prepare for test"];
+    for (user, list, items) in [
+        ("saurabh_badhwar", "home", &milk[..]),
+        ("saurabh_badhwar", "work", &blog[..]),
+        ("aniket", "school", &school[..]),
+    ] {
+        let body = json!({"name": list, "items": items});
+        let (status, _) = send(&app, "POST", &format!("/lists/{user}"), body).await;
+        assert_eq!(status, StatusCode::CREATED);
+    }
+    app
+}
+
+async fn ask(app: &Router, request: Request<Body>) -> (StatusCode, HeaderMap, Vec<u8>) {
+    let response = app.clone().oneshot(request).await.unwrap();
+    let (parts, body) = response.into_parts();
+    (parts.status, parts.headers, to_bytes(body, 1 << 20).await.unwrap().to_vec())
+}
+
+async fn send(app: &Router, method: &str, path: &str, body: Value) -> (StatusCode, Value) {
+    let mut request = Request::builder().method(method).uri(path).header("host", "localhost:5001");
+    let body = if body.is_null() {
+        Body::empty()
+    } else {
+        request = request.header("content-type", "application/json");
+        Body::from(body.to_string())
+    };
+    let (status, headers, body) = ask(app, request.body(body).unwrap()).await;
+    if status.is_client_error() || status.is_server_error() {
+        assert_eq!(headers["content-type"], "application/problem+json", "{method} {path}");
+    }
+    (status, serde_json::from_slice(&body).unwrap_or(Value::Null))
+}
+
+async fn get(app: &Router, path: &str) -> (StatusCode, Value) {
+    send(app, "GET", path, Value::Null).await
+}
+
+#[tokio::test]
+async fn the_original_paths_answer_the_original_bodies() {
+    let app = sample().await;
+    let (status, _, text) = ask(&app, Request::get("/").body(Body::empty()).unwrap()).await;
+    assert_eq!((status, text.as_slice()), (StatusCode::OK, &b"The todo service is up.\n"[..]));
+    let (status, lists) = get(&app, "/lists").await;
+    assert_eq!((status, lists), (StatusCode::OK, json!({"lists": ["home", "work", "school"]})));
+    let (status, lists) = get(&app, "/lists/aniket").await;
+    let expected = json!({"school": ["Complete homework", "Prepare for test"]});
+    assert_eq!((status, lists), (StatusCode::OK, expected));
+}
+
+#[tokio::test]
+async fn the_lists_of_a_user_stand_in_the_order_of_their_creation() {
+    let app = sample().await;
+    for name in ["zoo", "attic"] {
+        send(&app, "POST", "/lists/aniket", json!({"name": name})).await;
+    }
+    let request = Request::get("/lists/aniket").body(Body::empty()).unwrap();
+    let (_, _, body) = ask(&app, request).await;
+    let body = String::from_utf8(body).unwrap();
+    let places: Vec<_> = ["school", "zoo", "attic"].map(|name| body.find(name).unwrap()).into();
+    assert!(places.is_sorted(), "{body}");
+}
+
+#[tokio::test]
+async fn what_does_not_exist_is_not_found() {
+    let app = sample().await;
+    for path in [
+        "/nothing",
+        "/lists/nobody",
+        "/lists/aniket/nothing",
+        "/lists/aniket/nothing/items",
+        "/lists/aniket/school/items/999",
+        "/lists/aniket/school/items/x",
+        "/lists/saurabh_badhwar/school",
+    ] {
+        let (status, problem) = get(&app, path).await;
+        assert_eq!(status, StatusCode::NOT_FOUND, "{path}");
+        assert_eq!(problem["status"], 404, "{path}");
+    }
+    let (status, _) = send(&app, "DELETE", "/lists/nobody", Value::Null).await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn a_method_that_a_path_does_not_know_is_refused_with_those_it_knows() {
+    let app = empty().await;
+    let request = Request::put("/lists").body(Body::empty()).unwrap();
+    let (status, headers, _) = ask(&app, request).await;
+    assert_eq!(status, StatusCode::METHOD_NOT_ALLOWED);
+    assert_eq!(headers["allow"], "GET,HEAD");
+    assert_eq!(headers["content-type"], "application/problem+json");
+}
+
+#[tokio::test]
+async fn a_list_is_created_renamed_and_deleted() {
+    let app = sample().await;
+    let (status, list) =
+        send(&app, "POST", "/lists/luckas", json!({"name": "a/b ü", "items": ["x"]})).await;
+    assert_eq!(status, StatusCode::CREATED);
+    let path = "/lists/luckas/a%2Fb%20%C3%BC";
+    assert_eq!(list["url"], format!("http://localhost:5001{path}"));
+    assert_eq!(get(&app, path).await.1, list);
+    let (status, renamed) = send(&app, "PATCH", path, json!({"name": "c"})).await;
+    assert_eq!((status, &renamed["name"]), (StatusCode::OK, &json!("c")));
+    assert_eq!(renamed["items"][0]["title"], "x");
+    assert_eq!(get(&app, path).await.0, StatusCode::NOT_FOUND);
+    let (status, _) = send(&app, "DELETE", "/lists/luckas/c", Value::Null).await;
+    assert_eq!(status, StatusCode::NO_CONTENT);
+    assert_eq!(get(&app, "/lists/luckas").await.0, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn a_second_list_of_one_name_is_a_conflict_and_changes_nothing() {
+    let app = sample().await;
+    let again = json!({"name": "home", "items": ["other"]});
+    let (status, _) = send(&app, "POST", "/lists/saurabh_badhwar", again).await;
+    assert_eq!(status, StatusCode::CONFLICT);
+    let (status, _) = send(&app, "PATCH", HOME, json!({"name": "work"})).await;
+    assert_eq!(status, StatusCode::CONFLICT);
+    let (status, _) = send(&app, "PATCH", HOME, json!({"name": "home"})).await;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(get(&app, ITEMS).await.1.as_array().unwrap().len(), 3);
+    // Another user may use the name.
+    let (status, _) = send(&app, "POST", "/lists/aniket", json!({"name": "home"})).await;
+    assert_eq!(status, StatusCode::CREATED);
+}
+
+#[tokio::test]
+async fn removing_the_lists_of_a_user_leaves_those_of_others() {
+    let app = sample().await;
+    let (status, _) = send(&app, "DELETE", "/lists/saurabh_badhwar", Value::Null).await;
+    assert_eq!(status, StatusCode::NO_CONTENT);
+    assert_eq!(get(&app, "/lists").await.1, json!({"lists": ["school"]}));
+}
+
+#[tokio::test]
+async fn the_items_of_a_list_are_a_root_of_the_todo_backend_api() {
+    let app = sample().await;
+    assert_eq!(send(&app, "DELETE", ITEMS, Value::Null).await.0, StatusCode::NO_CONTENT);
+    assert_eq!(get(&app, ITEMS).await, (StatusCode::OK, json!([])));
+
+    let (status, made) = send(&app, "POST", ITEMS, json!({"title": "a todo"})).await;
+    assert_eq!(status, StatusCode::CREATED);
+    assert_eq!((&made["title"], &made["completed"]), (&json!("a todo"), &json!(false)));
+    let url = made["url"].as_str().unwrap();
+    let path = url.strip_prefix("http://localhost:5001").unwrap();
+    assert_eq!(get(&app, path).await, (StatusCode::OK, made.clone()));
+    assert_eq!(get(&app, ITEMS).await.1, json!([made]));
+
+    let change = json!({"title": "bathe the cat", "completed": true, "order": 95});
+    let (status, changed) = send(&app, "PATCH", path, change).await;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(changed["title"], "bathe the cat");
+    assert_eq!(changed["completed"], true);
+    assert_eq!(changed["order"], 95);
+    assert_eq!(get(&app, ITEMS).await.1, json!([changed]));
+
+    assert_eq!(send(&app, "DELETE", path, Value::Null).await.0, StatusCode::NO_CONTENT);
+    assert_eq!(get(&app, ITEMS).await.1, json!([]));
+    assert_eq!(send(&app, "PATCH", path, json!({})).await.0, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn items_stand_in_their_order_and_new_ones_at_the_end() {
+    let app = sample().await;
+    for body in [json!({"title": "first", "order": -1}), json!({"title": "last"})] {
+        assert_eq!(send(&app, "POST", ITEMS, body).await.0, StatusCode::CREATED);
+    }
+    let lists = get(&app, "/lists/saurabh_badhwar").await.1;
+    let home =
+        json!(["first", "Buy milk", "Look for pest control service", "Get a new carpet", "last"]);
+    assert_eq!(lists["home"], home);
+}
+
+#[tokio::test]
+async fn wrong_fields_are_named_and_change_nothing() {
+    let app = sample().await;
+    let long = "x".repeat(501);
+    for (body, field) in [
+        (json!({}), "title"),
+        (json!({"title": "  "}), "title"),
+        (json!({"title": 5}), "title"),
+        (json!({"title": long}), "title"),
+        (json!({"title": "a\u{0}b"}), "title"),
+        (json!({"title": "x", "completed": "yes"}), "completed"),
+        (json!({"title": "x", "order": 1.5}), "order"),
+        (json!({"title": "x", "order": 1e300}), "order"),
+        (json!([]), "body"),
+    ] {
+        let (status, problem) = send(&app, "POST", ITEMS, body.clone()).await;
+        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{body}");
+        assert_eq!(problem["errors"][0]["field"], field, "{body}");
+    }
+    assert_eq!(get(&app, ITEMS).await.1.as_array().unwrap().len(), 3);
+    let (status, problem) = send(&app, "POST", "/lists/aniket", json!({"name": ".."})).await;
+    assert_eq!(
+        (status, &problem["errors"][0]["field"]),
+        (StatusCode::UNPROCESSABLE_ENTITY, &json!("name"))
+    );
+    let (status, problem) = send(&app, "POST", "/lists/%0A", json!({"name": "x"})).await;
+    assert_eq!(
+        (status, &problem["errors"][0]["field"]),
+        (StatusCode::UNPROCESSABLE_ENTITY, &json!("username"))
+    );
+}
+
+#[tokio::test]
+async fn bodies_that_cannot_be_read_are_told_apart() {
+    let app = sample().await;
+    let large = format!("{{\"title\": \"{}\"}}", "x".repeat(4000));
+    for (media, body, expected) in [
+        ("application/json", "{\"title\": ", StatusCode::BAD_REQUEST),
+        ("application/json", "", StatusCode::BAD_REQUEST),
+        ("text/plain", "{\"title\": \"x\"}", StatusCode::UNSUPPORTED_MEDIA_TYPE),
+        ("application/json", large.as_str(), StatusCode::PAYLOAD_TOO_LARGE),
+    ] {
+        let request = Request::post(ITEMS).header("content-type", media);
+        let request = request.body(Body::from(body.to_owned())).unwrap();
+        let (status, headers, _) = ask(&app, request).await;
+        assert_eq!(status, expected, "{body}");
+        assert_eq!(headers["content-type"], "application/problem+json");
+    }
+    let request = Request::get("/lists/%FF").body(Body::empty()).unwrap();
+    let (status, headers, _) = ask(&app, request).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert_eq!(headers["content-type"], "application/problem+json");
+}
+
+#[tokio::test]
+async fn pages_from_elsewhere_may_call() {
+    let app = sample().await;
+    let request = Request::options(ITEMS)
+        .header("origin", "https://todobackend.com")
+        .header("access-control-request-method", "PATCH")
+        .header("access-control-request-headers", "content-type");
+    let (status, headers, _) = ask(&app, request.body(Body::empty()).unwrap()).await;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(headers["access-control-allow-origin"], "*");
+    assert_eq!(headers["access-control-allow-headers"], "content-type");
+    for method in ["GET", "POST", "PATCH", "DELETE"] {
+        assert!(headers["access-control-allow-methods"].to_str().unwrap().contains(method));
+    }
+    let request = Request::get("/lists/nobody").header("origin", "https://todobackend.com");
+    let (_, headers, _) = ask(&app, request.body(Body::empty()).unwrap()).await;
+    assert_eq!(headers["access-control-allow-origin"], "*");
+}
+
+#[tokio::test]
+async fn health_document_and_request_ids_are_served() {
+    let app = empty().await;
+    for path in ["/healthz", "/readyz", "/openapi.json"] {
+        assert_eq!(get(&app, path).await.0, StatusCode::OK, "{path}");
+    }
+    let request = Request::get("/lists").header("x-request-id", "abc").body(Body::empty());
+    let (_, headers, _) = ask(&app, request.unwrap()).await;
+    assert_eq!(headers["x-request-id"], "abc");
+}
+
+#[tokio::test]
+async fn a_closed_storage_is_not_ready_but_alive() {
+    let store = Store::open("sqlite::memory:").await.unwrap();
+    let app = http::app(store.clone(), Limits::default());
+    store.close().await;
+    assert_eq!(get(&app, "/readyz").await.0, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(get(&app, "/healthz").await.0, StatusCode::OK);
+    assert_eq!(get(&app, "/lists").await.0, StatusCode::INTERNAL_SERVER_ERROR);
+}

@@ -1,0 +1,161 @@
+//! A hundred restarts under load on an inherited socket: no caller notices any of them.
+//!
+//! Clients without keep-alive may not repeat anything. Clients with keep-alive may repeat a
+//! request once on a fresh connection when the reused one ended before any byte of an answer,
+//! as every HTTP client does.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crate::support::{Connection, Failure, PATIENCE, Stack};
+
+const RESTARTS: u32 = 100;
+
+/// What the clients have seen.
+#[derive(Default)]
+struct Tally {
+    stop: AtomicBool,
+    answered: AtomicU64,
+    failed: AtomicU64,
+}
+
+struct Load {
+    tally: Arc<Tally>,
+    clients: Vec<JoinHandle<()>>,
+}
+
+impl Load {
+    /// Two clients of each kind.
+    fn start(address: SocketAddr) -> Self {
+        let tally = Arc::new(Tally::default());
+        let clients = (0..4).map(|number| {
+            let tally = tally.clone();
+            std::thread::spawn(move || {
+                if number % 2 == 0 {
+                    close_each(address, &tally)
+                } else {
+                    keep_alive(address, &tally)
+                }
+            })
+        });
+        let clients = clients.collect();
+        Self { tally, clients }
+    }
+
+    /// Waits until some more requests were answered, so that each run gets its share.
+    fn wait_for_more(&self, count: u64) {
+        let wanted = self.tally.answered.load(Ordering::Relaxed) + count;
+        let deadline = Instant::now() + PATIENCE;
+        while self.tally.answered.load(Ordering::Relaxed) < wanted {
+            assert!(Instant::now() < deadline, "requests are not answered");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    fn end(self) -> (u64, u64) {
+        self.tally.stop.store(true, Ordering::Relaxed);
+        self.clients.into_iter().for_each(|client| client.join().unwrap());
+        (self.tally.answered.load(Ordering::Relaxed), self.tally.failed.load(Ordering::Relaxed))
+    }
+}
+
+impl Tally {
+    fn count(&self, status: Result<u16, Failure>) {
+        match status {
+            Ok(200) => self.answered.fetch_add(1, Ordering::Relaxed),
+            other => {
+                match other {
+                    Ok(status) => eprintln!("a request was answered with {status}"),
+                    Err(Failure::Closed) => eprintln!("a connection ended without an answer"),
+                    Err(Failure::Lost(error)) => eprintln!("a request was lost: {error}"),
+                }
+                self.failed.fetch_add(1, Ordering::Relaxed)
+            }
+        };
+    }
+
+    fn goes_on(&self) -> bool {
+        // A little air between requests leaves the two cores to the services.
+        std::thread::sleep(Duration::from_micros(500));
+        !self.stop.load(Ordering::Relaxed)
+    }
+}
+
+fn close_each(address: SocketAddr, tally: &Tally) {
+    while tally.goes_on() {
+        let answer = Connection::open(address)
+            .map_err(Failure::Lost)
+            .and_then(|mut connection| connection.ask("GET /lists", "Connection: close\r\n", ""));
+        tally.count(answer.map(|answer| answer.status));
+    }
+}
+
+fn keep_alive(address: SocketAddr, tally: &Tally) {
+    let mut kept: Option<Connection> = None;
+    while tally.goes_on() {
+        let reused = kept.take();
+        let again = reused.is_some();
+        let mut outcome = request(address, reused);
+        if again && matches!(outcome, Err(Failure::Closed)) {
+            outcome = request(address, None);
+        }
+        tally.count(outcome.map(|(status, connection)| {
+            kept = connection;
+            status
+        }));
+    }
+}
+
+fn request(
+    address: SocketAddr,
+    kept: Option<Connection>,
+) -> Result<(u16, Option<Connection>), Failure> {
+    let mut connection = match kept {
+        Some(connection) => connection,
+        None => Connection::open(address).map_err(Failure::Lost)?,
+    };
+    let answer = connection.ask("GET /lists", "", "")?;
+    Ok((answer.status, answer.keep.then_some(connection)))
+}
+
+#[test]
+fn no_request_fails_when_the_new_run_is_ready_before_the_old_one_is_told_to_stop() {
+    let mut stack = Stack::new();
+    let mut run = stack.start();
+    run.wait_ready();
+    let load = Load::start(stack.address);
+    for _ in 0..RESTARTS {
+        let candidate = stack.start();
+        candidate.wait_ready();
+        load.wait_for_more(10);
+        let old = std::mem::replace(&mut run, candidate);
+        old.signal(libc::SIGTERM);
+        assert!(old.wait().success());
+    }
+    let (answered, failed) = load.end();
+    println!("overlapping: {answered} requests answered, {failed} failed in {RESTARTS} restarts");
+    assert_eq!(failed, 0);
+    assert!(answered >= 10 * u64::from(RESTARTS));
+}
+
+#[test]
+fn no_request_fails_when_callers_queue_while_no_run_is_there() {
+    let mut stack = Stack::new();
+    let mut run = stack.start();
+    run.wait_ready();
+    let load = Load::start(stack.address);
+    for _ in 0..RESTARTS {
+        load.wait_for_more(10);
+        run.signal(libc::SIGTERM);
+        assert!(run.wait().success());
+        run = stack.start();
+        run.wait_ready();
+    }
+    let (answered, failed) = load.end();
+    println!("queueing: {answered} requests answered, {failed} failed in {RESTARTS} restarts");
+    assert_eq!(failed, 0);
+    assert!(answered >= 10 * u64::from(RESTARTS));
+}

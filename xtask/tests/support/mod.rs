@@ -1,0 +1,44 @@
+//! Workspaces generated somewhere else, for tests of the tool as a whole.
+//!
+//! A [`Fixture`] is a folder with a Cargo workspace, a state directory and a runtime
+//! directory of its own; the tool is run in it as a user would run it, with next to
+//! nothing in its environment. When it goes, everything that it started must be gone
+//! too, and its folder stays behind only if the test failed. What the tool says is
+//! judged by the tests, not here.
+
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+
+mod fixture;
+mod http;
+mod package;
+mod processes;
+mod run;
+mod wait;
+
+#[allow(unused_imports, reason = "each test binary uses a part of it")]
+pub(crate) use {
+    fixture::Fixture,
+    http::{Answer, get, get_at},
+    package::{JOB, PackageSpec, SERVICE},
+    processes::{Process, alive},
+    run::{Ran, Running},
+    wait::{eventually, free_port},
+};
+
+use std::path::PathBuf;
+use std::process::Command;
+
+/// The misbehaving program, built if this run of the tests has not built it.
+pub(crate) fn misbehave() -> PathBuf {
+    let tests = std::env::current_exe().unwrap();
+    let program = tests.parent().unwrap().parent().unwrap().join("examples/misbehave");
+    if !program.exists() {
+        let built = Command::new(env!("CARGO"))
+            .args(["build", "--package", "xtask", "--example", "misbehave"])
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .status()
+            .unwrap();
+        assert!(built.success() && program.exists(), "`{}` is not there", program.display());
+    }
+    program
+}
