@@ -98,12 +98,12 @@ pub(crate) async fn follow(mut request: Request, next: Next) -> Response {
         let mut response = next.run(request).await;
         response.headers_mut().insert(REQUEST_ID, request_id);
         let status = response.status().as_u16();
-        let elapsed_ms = started.elapsed().as_secs_f64() * 1e3;
+        let elapsed_us = started.elapsed().as_micros();
         // Probes come often and say nothing new.
         if matches!(path.as_str(), "/healthz" | "/readyz") && status < 400 {
-            tracing::debug!(%method, path, status, elapsed_ms, "answered");
+            tracing::debug!(%method, path, status, elapsed_us, "answered");
         } else {
-            tracing::info!(%method, path, status, elapsed_ms, "answered");
+            tracing::info!(%method, path, status, elapsed_us, "answered");
         }
         response
     }

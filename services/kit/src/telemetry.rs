@@ -22,7 +22,11 @@ pub fn start(settings: &Settings) -> Result<(), SettingError> {
     let text = || tracing_subscriber::fmt::layer().compact();
     let layer = match settings.text("LOG_FORMAT")?.as_deref() {
         None | Some("text") => text().with_ansi(std::io::stdout().is_terminal()).boxed(),
-        Some("json") => tracing_subscriber::fmt::layer().json().flatten_event(true).boxed(),
+        Some("json") => tracing_subscriber::fmt::layer()
+            .json()
+            .flatten_event(true)
+            .with_span_list(false)
+            .boxed(),
         Some(other) => return Err(SettingError::bad("LOG_FORMAT", other, "`text` or `json`")),
     };
     let started = tracing_subscriber::registry().with(layer.with_filter(filter)).try_init().is_ok();

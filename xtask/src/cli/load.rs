@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use xtask_client::StackPaths;
-use xtask_core::manifest::Declarations;
 use xtask_core::plan::{Building, Cycles, Isolation, Outcome, Plan, Ports, Request};
 use xtask_core::problem::{Problem, Severity};
 
@@ -30,8 +29,6 @@ pub(crate) struct Loaded {
     pub(crate) paths: StackPaths,
     /// The workspace as it lies on the disk.
     pub(crate) gathered: Gathered,
-    /// What the manifests declare.
-    pub(crate) declarations: Declarations,
 }
 
 /// Everything that was found out about a workspace, with or without a plan.
@@ -61,8 +58,9 @@ pub(crate) fn plan(
             Err(exit) => return Ok(Err(exit)),
         };
     show_problems(&gathered, &planned.outcome.problems);
-    let Planned { declarations, outcome } = planned;
-    let Outcome { plan: Some(plan), notices, .. } = outcome else { return Ok(Err(Exit::USAGE)) };
+    let Outcome { plan: Some(plan), notices, .. } = planned.outcome else {
+        return Ok(Err(Exit::USAGE));
+    };
     for notice in notices {
         let services: Vec<&str> = notice.services.iter().map(|name| name.as_str()).collect();
         let text = format!(
@@ -72,7 +70,7 @@ pub(crate) fn plan(
         );
         style::say(WARN, "Shell", &text);
     }
-    Ok(Ok(Loaded { plan, paths, gathered, declarations }))
+    Ok(Ok(Loaded { plan, paths, gathered }))
 }
 
 /// As [`plan`], but prints nothing of what it found, and takes it as it is.

@@ -103,9 +103,10 @@ impl Programs {
 
         self.last_content += 1;
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let folder = self.folder.join(service.as_str());
+        // The file keeps its name, as programs show it in `--help`, and systems in `ps`.
+        let folder = self.folder.join(service.as_str()).join(self.last_content.to_string());
         fs::create_dir_all(&folder)?;
-        let own = folder.join(format!("{}-{name}", self.last_content));
+        let own = folder.join(&*name);
         // Not every file may be linked: another file system, or another owner.
         if fs::hard_link(&real, &own).is_err() {
             fs::copy(&real, &own)?;
@@ -170,7 +171,7 @@ fn remove_old(kept: &mut Vec<Kept>, in_use: &BTreeSet<PathBuf>) {
         at += 1;
         let stays = at > surplus || in_use.contains(&program.path);
         if !stays {
-            let _ = fs::remove_file(&program.path);
+            let _ = program.path.parent().map(fs::remove_dir_all);
         }
         stays
     });
@@ -213,7 +214,7 @@ mod tests {
         let one = fixture.accept(&path, &[]);
         fixture.link("two");
         assert_eq!(fs::read_to_string(&one.path).unwrap(), "one");
-        assert!(one.path.ends_with("-tool"), "{}", one.path);
+        assert!(one.path.ends_with("/tool"), "{}", one.path);
     }
 
     #[test]

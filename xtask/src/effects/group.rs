@@ -142,12 +142,11 @@ pub(crate) fn foreign_children(family: &Family) -> Vec<i32> {
     children().unwrap_or_default().into_iter().filter(is_foreign).collect()
 }
 
-/// Reaps one child if it ended.
-pub(crate) fn reap(pid: i32) {
-    if let Some(pid) = Pid::from_raw(pid) {
-        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
-        let _ = rustix::process::waitid(WaitId::Pid(pid), options);
-    }
+/// Reaps one child if it ended. Whether it is no child any more.
+pub(crate) fn reap(pid: i32) -> bool {
+    let Some(pid) = Pid::from_raw(pid) else { return true };
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+    !matches!(rustix::process::waitid(WaitId::Pid(pid), options), Ok(None))
 }
 
 /// What matters of `/proc/PID/stat`.

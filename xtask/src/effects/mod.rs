@@ -16,6 +16,7 @@ mod listeners;
 mod log_file;
 mod logs;
 mod notify;
+mod numbers;
 mod orphans;
 mod perform;
 pub(crate) mod planning;

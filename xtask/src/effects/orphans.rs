@@ -3,7 +3,7 @@
 //!
 //! Children that other parts of this program started are theirs to wait for: a zombie
 //! is only taken when it has been left alone for [`PAUSE`]. Orphans that still run are
-//! left alone until they are asked for.
+//! left alone until the stack ends.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -17,6 +17,12 @@ use super::group::{Family, foreign_children, foreign_zombies, reap};
 
 /// How long a zombie that nobody in this program waits for is left alone.
 const PAUSE: Duration = Duration::from_secs(1);
+
+/// How often, and how far apart, orphans are looked for when the stack ends.
+const ROUNDS: u32 = 500;
+
+/// See [`ROUNDS`].
+const ROUND: Duration = Duration::from_millis(1);
 
 /// Makes this process the parent of orphans, and starts to reap them.
 ///
@@ -35,21 +41,35 @@ pub(crate) fn adopt(family: &Family) -> io::Result<()> {
     Ok(())
 }
 
-/// Kills every orphan that carries our mark, and returns how many there were. What an
-/// orphan had started becomes our child when it dies, so this is to be repeated until
-/// there are none.
-pub(crate) fn kill(family: &Family, mark: &str) -> usize {
+/// Ends every orphan that carries our mark. What an orphan had started becomes our
+/// child when it dies, so this goes on until there are none, or for [`ROUNDS`]. Where
+/// the system does not tell whose children are whose, it finds none.
+pub(crate) fn end(family: &Family, mark: &str) {
+    let mut ending = BTreeSet::new();
+    for _ in 0..ROUNDS {
+        let marked = marked(family, mark);
+        for pid in marked.iter().filter_map(|pid| Pid::from_raw(*pid)) {
+            // It is our child and not reaped, so the number cannot be anybody else's.
+            let _ = kill_process(pid, Signal::KILL);
+        }
+        let found_none = marked.is_empty();
+        ending.extend(marked);
+        ending.retain(|pid| !reap(*pid));
+        if found_none && ending.is_empty() {
+            return;
+        }
+        std::thread::sleep(ROUND);
+    }
+}
+
+/// Our children that run, that we did not start, and that have our mark.
+fn marked(family: &Family, mark: &str) -> Vec<i32> {
     let ours = format!("{MARK}={mark}");
     let is_marked = |pid: &i32| {
         std::fs::read(format!("/proc/{pid}/environ"))
             .is_ok_and(|all| all.split(|&byte| byte == 0).any(|one| one == ours.as_bytes()))
     };
-    let marked: Vec<i32> = foreign_children(family).into_iter().filter(is_marked).collect();
-    for pid in marked.iter().filter_map(|pid| Pid::from_raw(*pid)) {
-        // It is our child and not reaped, so the number cannot be anybody else's.
-        let _ = kill_process(pid, Signal::KILL);
-    }
-    marked.len()
+    foreign_children(family).into_iter().filter(is_marked).collect()
 }
 
 /// Looks again and again while there are zombies to take; a signal that comes

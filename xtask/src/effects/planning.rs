@@ -3,7 +3,7 @@
 //! The deciding is the core's; here are the files that it asks for, and the regular
 //! expressions that it cannot read itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 use xtask_core::manifest::{self, Declarations};
@@ -43,15 +43,13 @@ pub(crate) fn plan(
     problems.append(&mut plan::check_patterns(&declarations, &|pattern| {
         regex::Regex::new(pattern).map(drop).map_err(|error| last_line(&error.to_string()))
     }));
-    // Without Cargo's own description every other finding would be a consequence.
-    let unreadable = problems.iter().any(|problem| problem.code == Code::Syntax);
     let files = |path: &str| fs::read_to_string(path).map_err(|error| error.to_string());
     let mut outcome = match scope {
-        _ if unreadable => Outcome::default(),
         Scope::Request => plan::make(&declarations, request, &files),
         Scope::Everything => plan::check(&declarations, request, &files),
     };
     problems.append(&mut outcome.problems);
+    without_consequences(&mut problems);
     outcome.problems = plan::tidy(problems);
     if outcome.problems.iter().any(|problem| problem.severity == Severity::Error) {
         outcome.plan = None;
@@ -59,11 +57,35 @@ pub(crate) fn plan(
     Planned { declarations, outcome }
 }
 
-/// The caller's environment, as far as it is text.
+/// Drops what was found in files that are not TOML, but for that: half a file says
+/// half of what was meant.
+fn without_consequences(problems: &mut Vec<Problem>) {
+    let broken: BTreeSet<String> = problems
+        .iter()
+        .filter(|problem| problem.code == Code::Syntax)
+        .flat_map(|problem| problem.labels.iter().map(|label| label.span.file.clone()))
+        .collect();
+    problems.retain(|problem| {
+        let first = problem.labels.first();
+        problem.code == Code::Syntax || first.is_none_or(|l| !broken.contains(&l.span.file))
+    });
+}
+
+/// The caller's environment, as far as it is text, without what cargo or an outer
+/// supervisor set for this program.
 pub(crate) fn shell() -> BTreeMap<String, String> {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .filter(|(name, _)| !is_for_the_tool(name))
         .collect()
+}
+
+/// Whether a variable was meant for this program and not for those that it starts.
+fn is_for_the_tool(name: &str) -> bool {
+    let names = ["CARGO", "NOTIFY_SOCKET", "JOURNAL_STREAM", "OUT_DIR"];
+    let prefixes =
+        ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_", "LISTEN_", "WATCHDOG_"];
+    names.contains(&name) || prefixes.iter().any(|prefix| name.starts_with(prefix))
 }
 
 /// The last line of a message that draws its own picture first.

@@ -6,8 +6,9 @@
 //! does not listen reserves the number: the system gives it to nobody else, neither
 //! as an ephemeral port nor to a caller. It is let go just before the process is
 //! started, because a service that does not set `SO_REUSEADDR` could not bind beside
-//! it. A connection that lingers after its end (`TIME_WAIT`) is no holder, as every
-//! bind here says `SO_REUSEADDR`.
+//! it. A connection that lingers after its end (`TIME_WAIT`) is no holder of a fixed
+//! port, as those binds say `SO_REUSEADDR`; two such sockets that do not listen can
+//! share a number, so a number that may be any is bound without.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -19,7 +20,7 @@ use xtask_core::name::Name;
 use xtask_core::plan::Port;
 use xtask_core::stack::BindFailure;
 
-use super::holder;
+use super::{holder, numbers};
 
 /// Connections that queue before callers are refused; the system may allow fewer.
 const BACKLOG: i32 = 4096;
@@ -147,7 +148,12 @@ fn get(port: &Port, number: u16, listen: bool) -> Result<Held, BindFailure> {
         error: format!("cannot bind `{}` port {number}: {error}", port.host),
     };
     let address = resolve(&port.host, number).map_err(other)?;
-    match open(address, listen) {
+    let opened = match (listen, number) {
+        (true, _) => open(address, Use::Listen),
+        (false, 0) => reserve_any(address),
+        (false, _) => open(address, Use::Reserve),
+    };
+    match opened {
         Ok((socket, number)) => Ok(Held {
             name: port.name.clone(),
             host: port.host.clone(),
@@ -162,13 +168,36 @@ fn get(port: &Port, number: u16, listen: bool) -> Result<Held, BindFailure> {
     }
 }
 
+/// What a bound socket is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Use {
+    /// Callers queue on it, and a run inherits it.
+    Listen,
+    /// It holds a number that must be this one, whatever lingers there.
+    Reserve,
+    /// It holds a number that nobody else has bound, reserved by another stack or not.
+    ReserveUnused,
+}
+
+/// A bound socket of any number, preferably one that outgoing connections do not get.
+fn reserve_any(mut address: SocketAddr) -> io::Result<(OwnedFd, u16)> {
+    for number in numbers::to_try() {
+        address.set_port(number);
+        if let Ok(reserved) = open(address, Use::ReserveUnused) {
+            return Ok(reserved);
+        }
+    }
+    address.set_port(0);
+    open(address, Use::ReserveUnused)
+}
+
 /// A bound socket, and its number.
-fn open(address: SocketAddr, listen: bool) -> io::Result<(OwnedFd, u16)> {
+fn open(address: SocketAddr, purpose: Use) -> io::Result<(OwnedFd, u16)> {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let socket = stream_socket(family)?;
-    sockopt::set_socket_reuseaddr(&socket, true)?;
+    sockopt::set_socket_reuseaddr(&socket, purpose != Use::ReserveUnused)?;
     rustix::net::bind(&socket, &address)?;
-    if listen {
+    if purpose == Use::Listen {
         rustix::net::listen(&socket, BACKLOG)?;
     }
     let bound = SocketAddr::try_from(rustix::net::getsockname(&socket)?)?;

@@ -31,7 +31,7 @@ fn with_world<F: Future<Output = ()>>(test: impl FnOnce(Fixture) -> F) {
         let settings = WorldSettings {
             state: folder.path().join("state"),
             runtime: folder.path().join("run"),
-            mark: "test".to_owned(),
+            mark: mark(folder.path()),
         };
         let world = World::new(settings, sender).unwrap();
         let fixture = Fixture { folder, world, events };
@@ -140,6 +140,11 @@ fn text_of_record(record: &str) -> String {
     record.splitn(4, ' ').nth(3).unwrap_or_default().to_owned()
 }
 
+/// A mark that no other world of this process has.
+fn mark(folder: &std::path::Path) -> String {
+    folder.file_name().unwrap().to_string_lossy().into_owned()
+}
+
 fn name() -> Name {
     Name::from("a")
 }
@@ -185,5 +190,6 @@ async fn until(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 mod logs;
+mod misbehaving;
 mod probes;
 mod processes;

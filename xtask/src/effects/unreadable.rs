@@ -1,13 +1,13 @@
 //! Finds the manifests that Cargo could not read, so that the mistake is shown as any
 //! other is.
 //!
-//! Without Cargo it knows little: it follows `members` as far as folders and `*` go,
-//! and describes no binaries.
+//! Without Cargo it knows less: it follows `members` as far as folders and `*` go, and
+//! finds binaries where they usually are. Nothing is built from what it says.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use xtask_core::manifest::{Manifest, Package, ValueKind, Workspace};
+use xtask_core::manifest::{Binary, Manifest, Package, Table, ValueKind, Workspace};
 use xtask_core::problem::Problem;
 
 use super::workspace::{Gathered, manifest};
@@ -85,9 +85,44 @@ fn step(folder: &Path, part: &str) -> Vec<PathBuf> {
         .collect()
 }
 
-/// The little that a manifest says of its package by itself.
+/// What a manifest says of its package, where Cargo cannot be asked: by name, by
+/// `[[bin]]`, by the usual files.
 fn package(manifest: &Manifest) -> Option<Package> {
-    let name = manifest.root.table("package")?.get("name")?;
-    let ValueKind::String(name) = &name.kind else { return None };
-    Some(Package { id: name.clone(), name: name.clone(), ..Package::default() })
+    let table = manifest.root.table("package")?;
+    let name = text(table, "name")?;
+    let folder = Path::new(&manifest.folder);
+    let mut names: Vec<String> = Vec::new();
+    if folder.join("src/main.rs").is_file() {
+        names.push(name.clone());
+    }
+    for entry in fs::read_dir(folder.join("src/bin")).into_iter().flatten().flatten() {
+        names.extend(entry.path().file_stem().map(|stem| stem.to_string_lossy().into_owned()));
+    }
+    if let Some(ValueKind::Array(items)) = manifest.root.get("bin").map(|bins| &bins.kind) {
+        for item in items {
+            let ValueKind::Table(bin) = &item.kind else { continue };
+            if text(bin, "path").is_none_or(|path| path == "src/main.rs") {
+                names.retain(|known| *known != name);
+            }
+            names.extend(text(bin, "name"));
+        }
+    }
+    names.sort();
+    names.dedup();
+    let features = manifest.root.table("features").into_iter().flat_map(|table| &table.entries);
+    Some(Package {
+        spec: name.clone(),
+        id: manifest.file.clone(),
+        default_run: text(table, "default-run"),
+        binaries: names.into_iter().map(|name| Binary { name, ..Binary::default() }).collect(),
+        features: features.map(|(key, _)| key.name.clone()).collect(),
+        name,
+    })
+}
+
+fn text(table: &Table, key: &str) -> Option<String> {
+    match &table.get(key)?.kind {
+        ValueKind::String(text) => Some(text.clone()),
+        _ => None,
+    }
 }

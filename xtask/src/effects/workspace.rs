@@ -66,7 +66,7 @@ pub(crate) enum Error {
 /// manifests.
 ///
 /// Where a manifest is not TOML, the problems say so ([`Code::Syntax`]); the workspace
-/// is then what could be read, good for finding more mistakes and for nothing else.
+/// is then what could be read without Cargo, good for finding more mistakes only.
 ///
 /// # Errors
 /// Cargo's words, or those of the system.
@@ -147,8 +147,10 @@ pub(super) fn manifest(root: &Path, path: &Path, text: String) -> (Manifest, Vec
     let file = path.strip_prefix(root).unwrap_or(path).display().to_string();
     let folder = path.parent().unwrap_or(root).display().to_string();
     let (tree, errors) = DeTable::parse_recoverable(&text);
+    // One mistake makes several complaints; the first is where it is.
     let problems = errors
         .iter()
+        .take(1)
         .map(|error| {
             let bytes = error.span().unwrap_or(0..0);
             Problem::error(Code::Syntax, format!("`{file}` is not valid TOML"))

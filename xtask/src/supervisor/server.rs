@@ -146,3 +146,182 @@ async fn write(mut writer: OwnedWriteHalf, outbox: Outbox) {
 fn is_ours(stream: &UnixStream) -> bool {
     stream.peer_cred().is_ok_and(|peer| peer.uid() == rustix::process::geteuid().as_raw())
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
+    use tokio::net::unix::OwnedReadHalf;
+    use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+    use tokio::task::LocalSet;
+    use xtask_client::protocol::Request;
+    use xtask_client::snapshot::{Phase, ServiceSnapshot, State};
+
+    use super::*;
+    use crate::view::sample::{service, snapshot};
+
+    /// A server, and a driver that knows nothing but `Watch`.
+    struct Scene {
+        board: Board,
+        server: Server,
+        inputs: UnboundedReceiver<Input>,
+        outboxes: Vec<Outbox>,
+    }
+
+    struct Client {
+        lines: Lines<BufReader<OwnedReadHalf>>,
+        writer: OwnedWriteHalf,
+    }
+
+    impl Scene {
+        fn new() -> Self {
+            let (sender, inputs) = unbounded_channel();
+            let board = Board::new("dev".to_string());
+            let server = Server::new(sender, &board);
+            Self { board, server, inputs, outboxes: Vec::new() }
+        }
+
+        fn connect(&mut self) -> Client {
+            let (ours, theirs) = UnixStream::pair().unwrap();
+            self.server.serve(theirs);
+            let (reader, writer) = ours.into_split();
+            Client { lines: BufReader::new(reader).lines(), writer }
+        }
+
+        /// Takes the inputs up to one call, and answers it.
+        async fn answer(&mut self) {
+            loop {
+                match self.inputs.recv().await.unwrap() {
+                    Input::Opened { outbox, .. } => self.outboxes.push(outbox),
+                    Input::Call { connection, call } => {
+                        let outbox =
+                            self.outboxes[usize::try_from(connection).unwrap() - 1].clone();
+                        let reply = match call.request {
+                            Request::Watch => {
+                                self.board.add(outbox.clone());
+                                Reply::Snapshot(snapshot(Vec::new()))
+                            }
+                            _ => Reply::Done,
+                        };
+                        outbox.answer(Answer { id: call.id, reply });
+                        call.answered.send(()).unwrap();
+                        return;
+                    }
+                    Input::Closed { .. } | Input::Leave => {}
+                }
+            }
+        }
+
+        fn publish(&mut self, phase: Phase) {
+            self.board.publish(State::Working, [service("a", phase)].into_iter());
+        }
+    }
+
+    impl Client {
+        async fn send(&mut self, id: u64, request: Request) {
+            let call = Call { version: VERSION, id, request };
+            let mut line = serde_json::to_vec(&call).unwrap();
+            line.push(b'\n');
+            self.writer.write_all(&line).await.unwrap();
+        }
+
+        async fn receive(&mut self) -> Answer {
+            serde_json::from_str(&self.lines.next_line().await.unwrap().unwrap()).unwrap()
+        }
+    }
+
+    fn phases(answer: &Answer) -> Vec<Phase> {
+        match &answer.reply {
+            Reply::Changed { services, .. } => services.iter().map(phase_of).collect(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn phase_of(service: &ServiceSnapshot) -> Phase {
+        service.phase
+    }
+
+    #[tokio::test]
+    async fn what_makes_no_sense_is_refused_and_the_connection_goes_on() {
+        LocalSet::new()
+            .run_until(async {
+                let mut scene = Scene::new();
+                let mut client = scene.connect();
+                let wrong = [
+                    "nonsense\n",
+                    "{\"version\":1,\"id\":7,\"request\":{\"type\":\"dance\"}}\n",
+                    "{\"version\":99,\"id\":8,\"request\":{\"type\":\"status\"}}\n",
+                ];
+                for line in wrong {
+                    client.writer.write_all(line.as_bytes()).await.unwrap();
+                }
+                for id in [0, 7, 8] {
+                    let answer = client.receive().await;
+                    assert_eq!(answer.id, id);
+                    assert!(matches!(answer.reply, Reply::Refused { .. }), "{answer:?}");
+                }
+                client.send(9, Request::Watch).await;
+                scene.answer().await;
+                assert!(matches!(client.receive().await.reply, Reply::Snapshot(_)));
+            })
+            .await;
+    }
+
+    #[tokio::test]
+    async fn a_line_without_end_is_refused_and_its_sender_cut_off() {
+        LocalSet::new()
+            .run_until(async {
+                let mut scene = Scene::new();
+                let Client { mut lines, mut writer } = scene.connect();
+                let flood = spawn_local(async move {
+                    let part = vec![b'x'; 1 << 20];
+                    while writer.write_all(&part).await.is_ok() {}
+                });
+                let line = lines.next_line().await.unwrap().unwrap();
+                assert!(line.contains("longer than"), "{line}");
+                assert_eq!(lines.next_line().await.unwrap_or(None), None);
+                flood.await.unwrap();
+            })
+            .await;
+    }
+
+    #[tokio::test]
+    async fn a_slow_client_gets_the_newest_state_once() {
+        LocalSet::new()
+            .run_until(async {
+                let mut scene = Scene::new();
+                let mut client = scene.connect();
+                client.send(1, Request::Watch).await;
+                scene.answer().await;
+                client.receive().await;
+                for _ in 0..1000 {
+                    scene.publish(Phase::Starting);
+                    scene.publish(Phase::Ready);
+                }
+                assert_eq!(phases(&client.receive().await), [Phase::Ready]);
+            })
+            .await;
+    }
+
+    #[tokio::test]
+    async fn an_answer_comes_after_what_changed_before_it_and_before_what_changed_after_it() {
+        LocalSet::new()
+            .run_until(async {
+                let mut scene = Scene::new();
+                let mut client = scene.connect();
+                client.send(1, Request::Watch).await;
+                scene.answer().await;
+                scene.publish(Phase::Starting);
+                client.send(2, Request::BuildEnded { ok: true }).await;
+                assert!(matches!(client.receive().await.reply, Reply::Snapshot(_)));
+                assert_eq!(phases(&client.receive().await), [Phase::Starting]);
+                scene.publish(Phase::Ready);
+                scene.answer().await;
+                scene.publish(Phase::Stopping);
+                assert_eq!(phases(&client.receive().await), [Phase::Ready]);
+                let answer = client.receive().await;
+                assert_eq!((answer.id, matches!(answer.reply, Reply::Done)), (2, true));
+                assert_eq!(phases(&client.receive().await), [Phase::Stopping]);
+            })
+            .await;
+    }
+}

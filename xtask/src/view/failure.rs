@@ -23,9 +23,13 @@ pub(crate) fn failures(
     let mut out = String::new();
     for service in services.iter().filter(|service| is_cause(service)) {
         let name = &service.name;
-        let reason = service.reason.as_deref().unwrap_or("no reason is known");
         let _ = writeln!(out, "{BAD}error{RESET}{BOLD}: `{name}` {}{RESET}", headline(service));
-        let _ = writeln!(out, "  {reason}");
+        match (&service.reason, service.failure) {
+            // Cargo has said why, right above.
+            (Some(_), Some(Failure::Build)) if !has_words(service) => {}
+            (Some(reason), _) => drop(writeln!(out, "  {reason}")),
+            (None, _) => {}
+        }
         if let Some(place) = plan.service(name).map(|planned| &planned.declared) {
             let _ = writeln!(out, "  {DIM}declared at {place}{RESET}");
         }
@@ -48,9 +52,20 @@ pub(crate) fn failures(
     out
 }
 
+/// Whether the reason of a failed build says more than that it failed.
+fn has_words(service: &ServiceSnapshot) -> bool {
+    service.reason.as_ref().is_some_and(|reason| !reason.contains("could not be built"))
+}
+
 /// Whether a service failed, and not only because of another one.
 pub(crate) fn is_cause(service: &ServiceSnapshot) -> bool {
     service.phase == Phase::Failed && service.failure != Some(Failure::Dependency)
+        || is_taken_down(service)
+}
+
+/// Whether somebody took it down while it was brought up.
+fn is_taken_down(service: &ServiceSnapshot) -> bool {
+    service.phase == Phase::Stopped && !service.wanted
 }
 
 /// Whether a failed service had a process, so that its log says something about it.
@@ -62,6 +77,9 @@ pub(crate) fn has_log(service: &ServiceSnapshot) -> bool {
 }
 
 fn headline(service: &ServiceSnapshot) -> &'static str {
+    if is_taken_down(service) {
+        return "was taken down meanwhile";
+    }
     match service.failure {
         Some(Failure::Build) => "could not be built",
         Some(Failure::Port) => "cannot have its port",
@@ -109,7 +127,8 @@ fn waiting_on<'a>(plan: &'a Plan, services: &[&ServiceSnapshot], name: &Name) ->
 
 fn is_held_up(service: &ServiceSnapshot) -> bool {
     match service.phase {
-        Phase::Waiting | Phase::Building | Phase::Stopped => true,
+        Phase::Waiting | Phase::Building => true,
+        Phase::Stopped => service.wanted,
         Phase::Failed => service.failure == Some(Failure::Dependency),
         Phase::Starting | Phase::Ready | Phase::Backoff | Phase::Stopping | Phase::Succeeded => {
             false
@@ -144,6 +163,17 @@ mod tests {
              `api` is waiting on it\n  `web` is waiting on it\n  its last lines:\n      \
              | no disk\n  hint: `cargo xtask logs db` shows all that it printed\n"
         );
+    }
+
+    #[test]
+    fn a_failed_build_is_left_to_cargo_to_explain() {
+        let plan = plan(&[("db", &[])]);
+        let db = failed("db", Failure::Build, "its program could not be built");
+        let text = failures(&plan, &[&db], &BTreeMap::new());
+        assert!(!text.contains("its program"), "{text}");
+        let db = failed("db", Failure::Build, "there is no `/t/db`");
+        let text = failures(&plan, &[&db], &BTreeMap::new());
+        assert!(text.contains("there is no `/t/db`"), "{text}");
     }
 
     #[test]

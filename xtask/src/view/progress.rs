@@ -26,7 +26,7 @@ pub(crate) fn step(before: Option<&ServiceSnapshot>, now: &ServiceSnapshot) -> O
         Phase::Ready => (GOOD, "Ready", format!("{name}{at}{took}")),
         Phase::Succeeded if now.kind == Kind::Job => (GOOD, "Done", format!("{name}{took}")),
         Phase::Succeeded => (GOOD, "Ended", format!("{name}{because}")),
-        Phase::Backoff => (WARN, "Again soon", format!("{name}{because}")),
+        Phase::Backoff => (WARN, "Ended", format!("{name}{because}; it is started again soon")),
         Phase::Stopping => (BUSY, "Stopping", name.to_string()),
         Phase::Stopped => match before {
             Some(before) if before.pid.is_some() => (GOOD, "Stopped", name.to_string()),
@@ -41,6 +41,7 @@ pub(crate) fn waiting<'a>(
     services: impl IntoIterator<Item = &'a ServiceSnapshot>,
 ) -> Option<String> {
     let mut waiting = Vec::new();
+    let mut unbuilt: Vec<&str> = Vec::new();
     for service in services {
         let name = &service.name;
         match service.phase {
@@ -48,10 +49,18 @@ pub(crate) fn waiting<'a>(
                 Some(seen) => waiting.push(format!("{name} to get ready ({seen})")),
                 None => waiting.push(format!("{name} to get ready")),
             },
-            Phase::Building => waiting.push(format!("the build of {name}")),
+            Phase::Building => unbuilt.push(name),
             Phase::Backoff => waiting.push(format!("{name} to be started again")),
             Phase::Stopping => waiting.push(format!("{name} to stop")),
             Phase::Waiting | Phase::Ready | Phase::Stopped | Phase::Succeeded | Phase::Failed => {}
+        }
+    }
+    match unbuilt.as_slice() {
+        [] => {}
+        [one] => waiting.push(format!("cargo to build {one}")),
+        [first, second] => waiting.push(format!("cargo to build {first} and {second}")),
+        [first, second, more @ ..] => {
+            waiting.push(format!("cargo to build {first}, {second} and {} more", more.len()));
         }
     }
     if waiting.is_empty() {

@@ -41,12 +41,14 @@ fn a_request_in_flight_at_the_signal_is_completed_and_idle_connections_end_in_or
         "POST /lists/ann/home/items HTTP/1.1\r\nHost: test\r\n{JSON}Content-Length: {length}\r\n\r\n"
     ));
     // The unused connection has been accepted by now, since later ones were answered.
+    let signalled = Instant::now();
     run.signal(libc::SIGTERM);
     run.wait_message("STOPPING=1");
     // One that was accepted and sends its request only now is still answered, and told to go.
     let answer = unused.ask("GET /lists", "", "").unwrap();
     assert_eq!((answer.status, answer.keep), (200, false));
     idle.expect_end();
+    assert!(signalled.elapsed() >= Duration::from_millis(200), "{:?}", signalled.elapsed());
     slow.send(body);
     let answer = slow.answer().unwrap();
     assert_eq!((answer.status, answer.keep), (201, false));

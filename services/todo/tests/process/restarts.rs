@@ -28,17 +28,16 @@ struct Load {
 }
 
 impl Load {
-    /// Two clients of each kind.
+    /// Two clients of each kind; one of those without keep-alive takes its time between connecting
+    /// and asking, so that the service often has a connection without a request when it stops.
     fn start(address: SocketAddr) -> Self {
         let tally = Arc::new(Tally::default());
         let clients = (0..4).map(|number| {
             let tally = tally.clone();
-            std::thread::spawn(move || {
-                if number % 2 == 0 {
-                    close_each(address, &tally)
-                } else {
-                    keep_alive(address, &tally)
-                }
+            std::thread::spawn(move || match number {
+                0 => close_each(address, &tally, Duration::ZERO),
+                1 => close_each(address, &tally, Duration::from_millis(5)),
+                _ => keep_alive(address, &tally),
             })
         });
         let clients = clients.collect();
@@ -84,11 +83,12 @@ impl Tally {
     }
 }
 
-fn close_each(address: SocketAddr, tally: &Tally) {
+fn close_each(address: SocketAddr, tally: &Tally, pause: Duration) {
     while tally.goes_on() {
-        let answer = Connection::open(address)
-            .map_err(Failure::Lost)
-            .and_then(|mut connection| connection.ask("GET /lists", "Connection: close\r\n", ""));
+        let answer = Connection::open(address).map_err(Failure::Lost).and_then(|mut connection| {
+            std::thread::sleep(pause);
+            connection.ask("GET /lists", "Connection: close\r\n", "")
+        });
         tally.count(answer.map(|answer| answer.status));
     }
 }

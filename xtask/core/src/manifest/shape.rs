@@ -32,27 +32,29 @@ pub(crate) fn ports(reader: &mut Reader<'_>, table: &Table) -> Option<At<Vec<Por
         for (name, value) in &ports.entries {
             let name = reader.key(name);
             let named = reader.name("a port", &name);
-            if let (true, Some(number)) = (named, port_number(reader, &name.value, value)) {
+            let number = port_number(reader, &name.value, value);
+            if named {
                 wanted.push(PortWanted { name, number });
             }
         }
         return Some(reader.at(&key.bytes, wanted));
     }
     let (key, value) = table.entry("port")?;
-    let number = port_number(reader, "port", value)?;
+    let number = port_number(reader, "port", value);
     let name = reader.at(&key.bytes, "http".into());
     Some(reader.at(&value.bytes, alloc::vec![PortWanted { name, number }]))
 }
 
-/// A port's number; `0` is any.
-fn port_number(reader: &mut Reader<'_>, key: &str, value: &Value) -> Option<Option<u16>> {
+/// A port's number, none for any (`0`). After a mistake it is any too, so that what
+/// names the port is no further mistake.
+fn port_number(reader: &mut Reader<'_>, key: &str, value: &Value) -> Option<u16> {
     let ValueKind::Integer(number) = value.kind else {
         reader.wrong_type(key, value, "a port's number", &format!("write `{key} = 5000`"));
         return None;
     };
     match u16::try_from(number) {
-        Ok(0) => Some(None),
-        Ok(number) => Some(Some(number)),
+        Ok(0) => None,
+        Ok(number) => Some(number),
         Err(_) => {
             let message = format!("`{number}` is not a port's number");
             reader.bad_value(&value.bytes, message, "write a number from 1 to 65535, or 0 for any");

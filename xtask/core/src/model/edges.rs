@@ -57,11 +57,14 @@ fn known(
     names: &BTreeMap<Name, Kind>,
     problems: &mut Vec<Problem>,
 ) -> Option<Kind> {
-    if to.value == merged.name.value {
+    if to.value == merged.name.value || to.value == "self" {
         problems.push(
-            Problem::error(Code::SelfDependency, format!("`{}` depends on itself", to.value))
-                .at(to.span.clone(), "")
-                .hint(format!("remove `{}` here; its own address is `${{self.url}}`", to.value)),
+            Problem::error(
+                Code::SelfDependency,
+                format!("`{}` depends on itself", merged.name.value),
+            )
+            .at(to.span.clone(), "")
+            .hint(format!("remove `{}` here; its own address is `${{self.url}}`", to.value)),
         );
         return None;
     }

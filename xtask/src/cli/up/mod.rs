@@ -156,7 +156,7 @@ async fn up(args: &UpArgs, loaded: &Loaded) -> anyhow::Result<Exit> {
     let listener = if args.json { Listener::Program } else { Listener::Person };
     let teller = Teller::new(listener, plan)?;
     // Cargo starts before the supervisor is looked for: it takes longer.
-    let build = match args.no_build {
+    let mut build = match args.no_build {
         true => {
             let target = load::target_folder(loaded);
             Build::of_earlier_programs(plan, &target, args.plan.profile())
@@ -164,10 +164,16 @@ async fn up(args: &UpArgs, loaded: &Loaded) -> anyhow::Result<Exit> {
         false => Build::start(plan, args.keep_going)?,
     };
     let settings = LaunchSettings { until_pid: args.until_pid, record: args.record.clone() };
-    let session = connect_or_launch(&loaded.paths, &settings, || {
+    let connecting = connect_or_launch(&loaded.paths, &settings, || {
         style::say(BUSY, "Waiting", "for the stack to be down: it is being stopped");
-    })
-    .await?;
+    });
+    let session = tokio::select! {
+        session = connecting => session?,
+        exit = interrupts.next() => {
+            build.stop().await;
+            return Ok(exit);
+        }
+    };
     if let Some(pid) = session.died_before {
         let text = format!("supervisor {pid} was killed; what it left behind is cleaned up");
         style::say(WARN, "Cleaned", &text);
