@@ -7,7 +7,7 @@ use xtask_client::protocol::{Reply, Request};
 use xtask_core::name::Name;
 use xtask_core::plan::Plan;
 use xtask_core::snapshot::{Phase, Snapshot, State};
-use xtask_core::stack::Event;
+use xtask_core::stack::{Event, Report};
 
 use super::{Asked, ConnectionId, Driver, Input, Pending};
 
@@ -136,12 +136,14 @@ impl Driver {
     }
 
     fn kill(&mut self, service: &Name) -> Reply {
-        match self.stack.service_snapshot(service).map(|service| service.pid) {
-            Some(Some(_)) => {
+        match self.stack.service_snapshot(service).map(|seen| (seen.pid, seen.run)) {
+            Some((Some(_), run)) => {
+                // Said first: whoever watches must know it before the run is seen to end.
+                self.board.report(&Report::Killed { service: service.clone(), run });
                 self.world.kill_run(service);
                 Reply::Done
             }
-            Some(None) => refused(format!("service `{service}` has no process")),
+            Some((None, _)) => refused(format!("service `{service}` has no process")),
             None => refused(format!("no service `{service}` in this stack")),
         }
     }
