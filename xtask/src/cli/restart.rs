@@ -38,6 +38,8 @@ pub(crate) fn run(global: &Global, args: &RestartArgs) -> anyhow::Result<Exit> {
         let before: BTreeMap<Name, u64> =
             names.iter().map(|name| (name.clone(), run_of(name))).collect();
         session.connection.call(Request::Restart { services: names.clone() }).await?;
+        // What failed before is no answer: only what it is from now on counts.
+        session.snapshot = session.connection.status().await?;
         let exit = until(&mut session, &names, |service| {
             let new_run = before.get(&service.name).is_some_and(|&run| service.run > run);
             is_settled(service.phase) && (new_run || service.phase == Phase::Failed)
