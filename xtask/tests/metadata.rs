@@ -40,8 +40,10 @@ fn each_case_prints_its_expected_text() {
 
 #[test]
 fn each_code_has_a_case() {
-    let all: String =
-        cases().iter().filter_map(|case| fs::read_to_string(case.join("expected.txt")).ok()).collect();
+    let all: String = cases()
+        .iter()
+        .filter_map(|case| fs::read_to_string(case.join("expected.txt")).ok())
+        .collect();
     let missing: Vec<&str> = Code::ALL
         .iter()
         .map(|code| code.as_str())
@@ -83,8 +85,7 @@ fn a_workspace_is_found_from_any_of_its_folders() {
     let below = run(&case.join("src"), &["check"]);
     assert_eq!(below.status.code(), Some(0), "{}", String::from_utf8_lossy(&below.stderr));
     let manifest = case.join("Cargo.toml");
-    let apart =
-        run(Path::new("/"), &["check", "--manifest-path", &manifest.display().to_string()]);
+    let apart = run(Path::new("/"), &["check", "--manifest-path", &manifest.display().to_string()]);
     assert_eq!(apart.status.code(), Some(0), "{}", String::from_utf8_lossy(&apart.stderr));
 }
 
