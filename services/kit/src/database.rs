@@ -5,6 +5,7 @@
 //! feature of sqlx and a folder of migrations. Only SQLite is compiled in so far.
 
 use std::borrow::Cow;
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -29,6 +30,9 @@ const SQLITE_PRAGMAS: [&str; 4] = [
     "PRAGMA synchronous = FULL",
     "PRAGMA foreign_keys = ON",
 ];
+
+/// `SQLITE_BUSY` and `SQLITE_LOCKED` with their extended codes.
+const SQLITE_BUSY_CODES: [&str; 7] = ["5", "6", "261", "262", "517", "518", "773"];
 
 /// A pool of connections.
 #[derive(Clone, Debug)]
@@ -61,8 +65,8 @@ pub enum DatabaseError {
     /// The address is of an engine that is not compiled in, or malformed.
     #[error(transparent)]
     Setting(#[from] SettingError),
-    /// The folder of the file cannot be made.
-    #[error("creating the folder `{}` for `DATABASE_URL`", folder.display())]
+    /// The folder of the file cannot be made or locked.
+    #[error("preparing the folder `{}` for `DATABASE_URL`", folder.display())]
     Folder {
         /// The folder.
         folder: PathBuf,
@@ -98,16 +102,19 @@ impl Database {
         migrations: fn(Engine) -> &'static [Migration],
     ) -> Result<Self, DatabaseError> {
         sqlx::any::install_default_drivers();
-        let Some(rest) = url.strip_prefix("sqlite:") else {
+        let Some(rest) = url.strip_prefix("sqlite://").or_else(|| url.strip_prefix("sqlite:"))
+        else {
             let expected = "an address such as `sqlite:/path/to/file.db`";
             return Err(SettingError::bad("DATABASE_URL", shown(url), expected).into());
         };
-        let pool = open_sqlite(url, rest).await?;
-        let database = Self { pool, engine: Engine::Sqlite };
+        let in_memory = rest.contains(":memory:") || rest.contains("mode=memory");
+        let folder_lock = if in_memory { None } else { Some(lock_folder(rest).await?) };
+        let database = Self { pool: open_sqlite(url, in_memory).await?, engine: Engine::Sqlite };
         migrator(migrations(database.engine))
             .run(&database.pool)
             .await
             .map_err(|source| DatabaseError::Migrate { url: shown(url), source })?;
+        drop(folder_lock);
         Ok(database)
     }
 
@@ -146,10 +153,8 @@ impl Database {
 pub fn is_busy(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::PoolTimedOut => true,
-        // SQLITE_BUSY and SQLITE_LOCKED, with their extended codes in the higher bits.
         sqlx::Error::Database(error) => {
-            let code = error.code().and_then(|code| code.parse::<u32>().ok());
-            code.is_some_and(|code| matches!(code & 0xff, 5 | 6))
+            error.code().is_some_and(|code| SQLITE_BUSY_CODES.contains(&&*code))
         }
         _ => false,
     }
@@ -160,8 +165,7 @@ pub fn is_taken(error: &sqlx::Error) -> bool {
     error.as_database_error().is_some_and(|error| error.is_unique_violation())
 }
 
-async fn open_sqlite(url: &str, rest: &str) -> Result<AnyPool, DatabaseError> {
-    let in_memory = rest.contains(":memory:") || rest.contains("mode=memory");
+async fn open_sqlite(url: &str, in_memory: bool) -> Result<AnyPool, DatabaseError> {
     let mut options = AnyPoolOptions::new()
         .acquire_timeout(ACQUIRE_TIME)
         .max_connections(SQLITE_CONNECTIONS)
@@ -177,20 +181,31 @@ async fn open_sqlite(url: &str, rest: &str) -> Result<AnyPool, DatabaseError> {
     if in_memory {
         // Each connection would be a database of its own, and gone when it is closed.
         options = options.max_connections(1).idle_timeout(None).max_lifetime(None);
-    } else if !rest.contains('?') {
-        make_folder(Path::new(rest))?;
+    } else if !url.contains('?') {
         url_with_mode.push_str("?mode=rwc");
     }
     let opened = options.connect(&url_with_mode).await;
     opened.map_err(|source| DatabaseError::Open { url: shown(url), source })
 }
 
-fn make_folder(file: &Path) -> Result<(), DatabaseError> {
-    let Some(folder) = file.parent().filter(|folder| !folder.as_os_str().is_empty()) else {
-        return Ok(());
+/// Makes the folder of the file where it is missing, and locks it until the answer is dropped:
+/// of two programs that open a new database at once, the second finds it complete. SQLite's own
+/// locks cannot do this, since the driver takes them anew for each migration.
+async fn lock_folder(rest: &str) -> Result<File, DatabaseError> {
+    let path = Path::new(rest.split('?').next().unwrap_or(rest));
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
+        _ => PathBuf::from("."),
     };
-    std::fs::create_dir_all(folder)
-        .map_err(|source| DatabaseError::Folder { folder: folder.to_owned(), source })
+    let locking = folder.clone();
+    let lock = move || {
+        std::fs::create_dir_all(&locking)?;
+        let file = File::open(&locking)?;
+        file.lock()?;
+        Ok(file)
+    };
+    let locked = tokio::task::spawn_blocking(lock).await.map_err(io::Error::other);
+    locked.flatten().map_err(|source| DatabaseError::Folder { folder, source })
 }
 
 fn migrator(migrations: &'static [Migration]) -> Migrator {

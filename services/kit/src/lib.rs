@@ -15,6 +15,7 @@ pub mod fields;
 pub mod limits;
 pub mod listener;
 pub mod openapi;
+mod panics;
 pub mod probe;
 pub mod problem;
 pub mod readiness;

@@ -17,6 +17,7 @@ use tower_http::cors::{AllowHeaders, Any, CorsLayer};
 use crate::context;
 use crate::database::Database;
 use crate::limits::{self, Limits};
+use crate::panics;
 use crate::problem::{self, Problem};
 
 /// How long the storage may take to show that it is reachable.
@@ -94,6 +95,7 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
             .fallback(problem::no_such_path)
             .method_not_allowed_fallback(problem::no_such_method)
             .with_state(state)
+            .layer(middleware::from_fn(panics::answer))
             .layer(middleware::map_response(problem::unify))
             .layer(middleware::from_fn_with_state(limits, limits::enforce))
             .layer(cross_origin())

@@ -167,6 +167,7 @@ async fn limited() -> Service {
     let database = Database::open("sqlite::memory:", |_| &[]).await.unwrap();
     let routes = Routes::new()
         .post("/echo", async |fields: Fields| fields.finish())
+        .get("/panic", async || -> &'static str { panic!("as the test wants") })
         .get("/never", async || std::future::pending::<Result<(), Problem>>().await);
     start(routes.into_app((), database, "{}", limits), Drain::default())
 }
@@ -191,6 +192,17 @@ async fn an_answer_that_takes_too_long_is_unavailable() {
     let answer = read_until(&mut stream, "}").await;
     assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
     assert!(answer.contains("retry-after: 1"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_handler_that_panics_is_an_internal_error_and_no_more() {
+    let service = limited().await;
+    let mut stream = connect(service.address).await;
+    send(&mut stream, "/panic").await;
+    let answer = read_until(&mut stream, "}").await;
+    assert!(answer.starts_with("HTTP/1.1 500"), "{answer}");
+    send(&mut stream, "/healthz").await;
+    assert!(read_until(&mut stream, "alive").await.starts_with("HTTP/1.1 200"));
 }
 
 #[tokio::test]

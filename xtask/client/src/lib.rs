@@ -8,6 +8,7 @@
 pub mod connection;
 pub mod escapes;
 pub mod handle;
+pub mod harness;
 pub mod logs;
 pub mod paths;
 pub mod protocol;

@@ -66,7 +66,7 @@ pub struct ServiceSnapshot {
     pub reason: Option<String>,
     /// For `failed`: what kind of failure.
     pub failure: Option<Failure>,
-    /// What it waits for right now, each with why: `todo (starting)`.
+    /// What it waits for right now, each with why: `api (starting)`.
     pub waiting_on: Vec<String>,
     /// Its process.
     pub pid: Option<u32>,
@@ -84,6 +84,9 @@ pub struct ServiceSnapshot {
     pub restarts: u32,
     /// What its probes last saw.
     pub seen: Vec<String>,
+    /// How many callers wait unaccepted on its ports, where that was looked at: in the
+    /// answer to a `status`, of a service that is not ready.
+    pub callers_waiting: Option<u32>,
     /// Its own `STATUS=`.
     pub status: Option<String>,
     /// What it waits for at a start.

@@ -184,9 +184,9 @@ mod tests {
     #[test]
     fn a_port_may_be_named() {
         let of = |service, field, port| Asks::Of { service, field, port };
-        assert_eq!(asked("${todo.url}"), [of(Some("todo"), Field::Url, None)]);
+        assert_eq!(asked("${api.url}"), [of(Some("api"), Field::Url, None)]);
         assert_eq!(asked("${self.port.metrics}"), [of(None, Field::Port, Some("metrics"))]);
-        assert_eq!(asked("${todo.host.x}"), [Asks::Unknown("todo.host.x")]);
+        assert_eq!(asked("${api.host.x}"), [Asks::Unknown("api.host.x")]);
         assert_eq!(asked("${HOME}"), [Asks::Unknown("HOME")]);
     }
 

@@ -1,14 +1,67 @@
-//! `ci`: what continuous integration runs.
+//! `cargo xtask ci`: what has to hold before a change is taken, one step after another.
+//!
+//! It installs nothing and knows nothing of any service that runs it elsewhere.
 
 use clap::Args;
 
-use super::Global;
 use super::exit::Exit;
+use super::test::{all as all_tests, passed, step};
+use super::test_e2e::workspace::Tested;
+use super::{Global, block_on};
+use crate::view::style;
+
+/// A step that is one cargo command.
+struct Step {
+    name: &'static str,
+    words: &'static [&'static str],
+    /// A variable to which warnings are added as errors.
+    flags: Option<&'static str>,
+}
+
+const STEPS: [Step; 3] = [
+    Step { name: "format", words: &["fmt", "--all", "--check"], flags: None },
+    Step {
+        name: "clippy",
+        words: &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"],
+        flags: None,
+    },
+    Step { name: "docs", words: &["doc", "--workspace", "--no-deps"], flags: Some("RUSTDOCFLAGS") },
+];
 
 /// `ci`
 #[derive(Debug, Args)]
 pub(crate) struct CiArgs {}
 
-pub(crate) fn run(_global: &Global, _args: &CiArgs) -> anyhow::Result<Exit> {
-    anyhow::bail!("`ci` is not there yet")
+pub(crate) fn run(global: &Global, _args: &CiArgs) -> anyhow::Result<Exit> {
+    let tested = Tested::find(global)?;
+    block_on(all(&tested))
+}
+
+/// Runs every step until one fails, and returns the exit code.
+async fn all(tested: &Tested) -> anyhow::Result<Exit> {
+    for Step { name, words, flags } in STEPS {
+        let words: Vec<_> = words.iter().map(|word| (*word).to_owned()).collect();
+        let variables: Vec<_> = flags.iter().map(|name| (*name, with_denied(name))).collect();
+        let exit = passed(step(name, &tested.root, &words, &variables).await?);
+        if exit != Exit::DONE {
+            return Ok(failed(name, exit));
+        }
+    }
+    let exit = all_tests(tested, &[]).await?;
+    if exit != Exit::DONE {
+        return Ok(failed("tests", exit));
+    }
+    style::say(style::GOOD, "Passed", "format, clippy, docs and tests");
+    Ok(exit)
+}
+
+fn failed(step: &str, exit: Exit) -> Exit {
+    style::say(style::BAD, "Failed", &format!("step `{step}`; nothing after it was tried"));
+    exit
+}
+
+/// The flags that the caller set, and warnings as errors.
+fn with_denied(variable: &str) -> String {
+    let flags = std::env::var(variable).unwrap_or_default();
+    format!("{flags} -D warnings").trim_start().to_owned()
 }

@@ -28,6 +28,11 @@ impl Exit {
     /// Ended by SIGTERM or SIGHUP.
     pub(crate) const TERMINATED: Self = Self(143);
 
+    /// What another run of this program ended with.
+    pub(crate) const fn from_code(code: u8) -> Self {
+        Self(code)
+    }
+
     /// The number.
     pub(crate) const fn code(self) -> u8 {
         self.0

@@ -1,18 +1,90 @@
-//! `test`: the workspace's own tests, then `test-e2e`.
+//! `cargo xtask test`: the tests of the workspace, then the end-to-end tests.
+//!
+//! Cargo and the runner print their own summaries; nothing is counted here.
 
+use std::path::Path;
+
+use anyhow::Context;
 use clap::Args;
+use xtask_client::harness::cargo;
 
-use super::Global;
 use super::exit::Exit;
+use super::interrupt::Interrupts;
+use super::test_e2e::process::{Ended, spawn, wait};
+use super::test_e2e::runner::{Runner, Selection, Verdict};
+use super::test_e2e::workspace::Tested;
+use super::test_e2e::{self, TestE2eArgs};
+use super::{Global, block_on};
+use crate::view::style;
 
 /// `test`
 #[derive(Debug, Args)]
 pub(crate) struct TestArgs {
-    /// Arguments for the test runner
+    /// Arguments for the runner: for `cargo nextest run`, or else for the test binaries
     #[arg(last = true, value_name = "ARGS")]
     args: Vec<String>,
 }
 
-pub(crate) fn run(_global: &Global, _args: &TestArgs) -> anyhow::Result<Exit> {
-    anyhow::bail!("`test` is not there yet")
+pub(crate) fn run(global: &Global, args: &TestArgs) -> anyhow::Result<Exit> {
+    let tested = Tested::find(global)?;
+    block_on(all(&tested, &args.args))
+}
+
+/// Runs every test of the workspace until one kind fails, and returns the exit code.
+pub(crate) async fn all(tested: &Tested, runner_args: &[String]) -> anyhow::Result<Exit> {
+    let Tested { root, e2e, has_examples } = tested;
+    let e2e = e2e.as_deref();
+    let runner = Runner::find();
+    let words = runner.run(Selection::AllBut(e2e), &[], runner_args);
+    let ended = step("tests", root, &words, &[]).await?;
+    let exit = match (ended.interrupted, runner.verdict(ended.code)) {
+        (Some(exit), _) => exit,
+        // A workspace may have none but the end-to-end tests.
+        (None, Verdict::Passed | Verdict::NothingRun) => Exit::DONE,
+        (None, Verdict::NotBuilt) => Exit::BUILD,
+        (None, Verdict::Failed) => Exit::FAILED,
+    };
+    if exit != Exit::DONE {
+        return Ok(exit);
+    }
+    if *has_examples {
+        let mut words = vec!["test", "--doc", "--workspace"];
+        words.extend(e2e.iter().flat_map(|package| ["--exclude", package]));
+        let words: Vec<_> = words.into_iter().map(str::to_owned).collect();
+        let exit = passed(step("examples in documentation", root, &words, &[]).await?);
+        if exit != Exit::DONE {
+            return Ok(exit);
+        }
+    }
+    let Some(package) = e2e else { return Ok(Exit::DONE) };
+    announce("end-to-end tests", "cargo xtask test-e2e");
+    test_e2e::test(root, package, &TestE2eArgs::default()).await
+}
+
+/// Runs one cargo command with these variables added, and says first what it is for.
+pub(crate) async fn step(
+    name: &str,
+    root: &Path,
+    words: &[String],
+    variables: &[(&str, String)],
+) -> anyhow::Result<Ended> {
+    announce(name, &format!("cargo {}", words.join(" ")));
+    let mut interrupts = Interrupts::new()?;
+    let mut command = tokio::process::Command::from(cargo(root));
+    command.args(words).envs(variables.iter().map(|(name, value)| (name, value)));
+    let child = spawn(&mut command).context("cannot start cargo")?;
+    Ok(wait(child, &mut interrupts, None, |_| {}).await?)
+}
+
+/// The exit code for a command that can only succeed or fail.
+pub(crate) fn passed(ended: Ended) -> Exit {
+    match ended {
+        Ended { interrupted: Some(exit), .. } => exit,
+        Ended { interrupted: None, code: Some(0) } => Exit::DONE,
+        Ended { interrupted: None, code: _ } => Exit::FAILED,
+    }
+}
+
+fn announce(name: &str, command: &str) {
+    style::say(style::BUSY, "Step", &format!("{name}: `{command}`"));
 }

@@ -6,8 +6,8 @@
 use xtask_client::protocol::{Reply, Request};
 use xtask_core::name::Name;
 use xtask_core::plan::Plan;
-use xtask_core::snapshot::{Snapshot, State};
-use xtask_core::stack::Event;
+use xtask_core::snapshot::{Phase, Snapshot, State};
+use xtask_core::stack::{Event, Report};
 
 use super::{Asked, ConnectionId, Driver, Input, Pending};
 
@@ -27,7 +27,7 @@ impl Driver {
         let Asked { id, request, answered } = call;
         let pending = Pending { connection, id, answered };
         let reply = match request {
-            Request::Status => Reply::Snapshot(self.snapshot()),
+            Request::Status => Reply::Snapshot(self.looked_at()),
             Request::Watch => self.watch(connection),
             Request::Apply { plan, hold } => self.apply(connection, *plan, hold),
             Request::Hold { hold } => {
@@ -73,6 +73,19 @@ impl Driver {
         snapshot.supervisor_pid = std::process::id();
         if snapshot.stack.is_empty() {
             snapshot.stack = self.board.stack().to_string();
+        }
+        snapshot
+    }
+
+    /// The state with what only a look at the system tells.
+    fn looked_at(&self) -> Snapshot {
+        let mut snapshot = self.snapshot();
+        for service in &mut snapshot.services {
+            if service.phase != Phase::Ready {
+                let waiting =
+                    service.ports.iter().map(|(_, port)| self.world.waiting_callers(*port));
+                service.callers_waiting = waiting.flatten().reduce(u32::saturating_add);
+            }
         }
         snapshot
     }
@@ -123,12 +136,14 @@ impl Driver {
     }
 
     fn kill(&mut self, service: &Name) -> Reply {
-        match self.stack.service_snapshot(service).map(|service| service.pid) {
-            Some(Some(_)) => {
+        match self.stack.service_snapshot(service).map(|seen| (seen.pid, seen.run)) {
+            Some((Some(_), run)) => {
+                // Said first: whoever watches must know it before the run is seen to end.
+                self.board.report(&Report::Killed { service: service.clone(), run });
                 self.world.kill_run(service);
                 Reply::Done
             }
-            Some(None) => refused(format!("service `{service}` has no process")),
+            Some((None, _)) => refused(format!("service `{service}` has no process")),
             None => refused(format!("no service `{service}` in this stack")),
         }
     }

@@ -130,7 +130,6 @@ impl World {
 
     /// How many callers wait unaccepted on a port, our own queued requests apart; none
     /// if nobody listens there, or the system does not tell.
-    #[cfg_attr(not(test), expect(dead_code, reason = "no view shows it yet"))]
     pub(crate) fn waiting_callers(&self, port: u16) -> Option<u32> {
         let own = self.queued.get(&port).map_or(0, |handle| Arc::strong_count(handle) - 1);
         let all = listeners::waiting_callers(port)?;

@@ -4,7 +4,7 @@
 //! nor cargo: its clients bring both.
 
 pub(crate) mod launch;
-mod lock;
+pub(crate) mod lock;
 pub(crate) mod outbox;
 mod process;
 mod server;
@@ -33,6 +33,10 @@ use server::Server;
 
 /// How long the last changes may take to reach clients once the stack has ended.
 const FAREWELL: Duration = Duration::from_millis(500);
+
+/// How long services may take to stop once nobody is left who wants the stack: all of it
+/// is gone a second after the process that it was for.
+const LAST_GRACE: Duration = Duration::from_millis(500);
 
 /// What a supervisor is told when it is started.
 pub(crate) struct Settings {
@@ -178,6 +182,8 @@ fn watch_process(pid: u32, inputs: UnboundedSender<Input>) {
     let watched = Watched::new(pid);
     spawn_local(async move {
         watched.gone().await;
+        let _ = inputs.send(Input::Leave);
+        tokio::time::sleep(LAST_GRACE).await;
         let _ = inputs.send(Input::Leave);
     });
 }

@@ -38,6 +38,7 @@ pub(crate) fn service(name: &str, phase: Phase) -> ServiceSnapshot {
         ready_at_ms: None,
         restarts: 0,
         seen: Vec::new(),
+        callers_waiting: None,
         status: None,
         depends_on: Vec::new(),
         uses: Vec::new(),

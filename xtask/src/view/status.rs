@@ -74,13 +74,20 @@ fn address(service: &ServiceSnapshot) -> String {
 }
 
 fn note(service: &ServiceSnapshot) -> String {
+    let mut notes = Vec::new();
     if let Some(reason) = &service.reason {
-        return reason.clone();
+        notes.push(reason.clone());
+    } else if !service.waiting_on.is_empty() {
+        notes.push(format!("waiting on {}", service.waiting_on.join(", ")));
+    } else if let Some(status) = &service.status {
+        notes.push(status.clone());
     }
-    if !service.waiting_on.is_empty() {
-        return format!("waiting on {}", service.waiting_on.join(", "));
+    match service.callers_waiting {
+        None | Some(0) => {}
+        Some(1) => notes.push("1 caller waits for an answer".to_string()),
+        Some(count) => notes.push(format!("{count} callers wait for an answer")),
     }
-    service.status.clone().unwrap_or_default()
+    notes.join("; ")
 }
 
 fn header(names: &[&str]) -> Vec<Cell> {

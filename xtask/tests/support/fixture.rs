@@ -176,6 +176,16 @@ impl Fixture {
         processes::of_folder(&self.base)
     }
 
+    /// Fails the test if anything of this fixture is alive a second from now.
+    #[track_caller]
+    pub(crate) fn is_quiet(&self) {
+        let deadline = Instant::now() + Duration::from_secs(1);
+        while Instant::now() < deadline && !self.processes().is_empty() {
+            thread::sleep(Duration::from_millis(5));
+        }
+        assert_eq!(self.processes(), []);
+    }
+
     /// Takes the stacks down and gives back what is still alive.
     fn end(&self) -> Vec<Process> {
         if Path::new(&self.root()).exists() && !self.processes().is_empty() {

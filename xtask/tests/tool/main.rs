@@ -1,5 +1,7 @@
 //! The tool as its users meet it: a real binary, in workspaces generated somewhere
 //! else, with real builds, processes and sockets.
+//!
+//! Details of the parts are tested beside them; here is what a user would notice.
 
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)]
@@ -7,4 +9,13 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod again;
+mod builds;
+mod commands;
+mod cycles;
+mod failures;
+mod generated;
+mod graphs;
 mod programs;
+mod sizes;
+mod stops;

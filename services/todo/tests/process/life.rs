@@ -150,7 +150,7 @@ fn a_setting_that_cannot_be_used_is_named() {
     for (name, value, expected) in [
         ("PORT", "70000", "todo: `PORT` is `70000`, expected a port from 0 to 65535"),
         ("DATABASE_URL", "mysql://u:secret@h/d", "todo: `DATABASE_URL` is `mysql://***@h/d`"),
-        ("DATABASE_URL", "sqlite:/dev/null/x/y.db", "todo: creating the folder `/dev/null/x`"),
+        ("DATABASE_URL", "sqlite:/dev/null/x/y.db", "todo: preparing the folder `/dev/null/x`"),
         ("LOG_FORMAT", "xml", "todo: `LOG_FORMAT` is `xml`"),
     ] {
         let mut command = Command::new(env!("CARGO_BIN_EXE_todo"));

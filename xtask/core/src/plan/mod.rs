@@ -218,7 +218,7 @@ pub enum Source {
     Shell,
     /// A flag of the command line, as typed.
     Flag {
-        /// For example `-e todo:RUST_LOG=debug`.
+        /// For example `-e api:RUST_LOG=debug`.
         flag: String,
     },
     /// The tool: an address of a declared dependency, or the service's own.

@@ -71,7 +71,8 @@ impl Stack {
             unexpected(effects, format!("`bound` for `{service}` with {} ports", ports.len()));
             return;
         }
-        let moved = !address.numbers.is_empty() && address.numbers != ports;
+        let moved = !address.given.is_empty() && address.given != ports;
+        address.given.clone_from(&ports);
         address.numbers = ports;
         address.bound = Bound::Yes;
         self.enqueue(id);
@@ -81,7 +82,7 @@ impl Stack {
     }
 
     /// Whoever was started with the old address must not go on with it.
-    fn tell_new_address(&mut self, id: Id) {
+    pub(super) fn tell_new_address(&mut self, id: Id) {
         let edges = self.nodes[id].edges.clone();
         let knowing = edges.dependents.iter().map(|(id, _)| id).chain(&edges.users);
         for &neighbour in knowing {

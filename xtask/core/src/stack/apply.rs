@@ -25,13 +25,21 @@ impl Stack {
         }
         self.name = plan.stack;
         self.workspace = plan.workspace;
+        let before: Vec<Option<Vec<u16>>> =
+            plan.services.iter().map(|spec| self.numbers(*self.ids.get(&spec.name)?)).collect();
         let ids: Vec<Id> = plan.services.into_iter().map(|spec| self.take_service(spec)).collect();
         let named: BTreeSet<Id> = ids.iter().copied().collect();
         let rest = core::mem::take(&mut self.order).into_iter().filter(|id| !named.contains(id));
         self.order = ids.iter().copied().chain(rest).collect();
         self.connect();
-        for id in ids {
+        for (id, before) in ids.into_iter().zip(before) {
             self.enqueue(id);
+            // Dependents outside the plan may have other edges to it by now.
+            self.enqueue_neighbours(id);
+            // What is not managed has a new address at once.
+            if self.nodes[id].is_external() && before.is_some() && before != self.numbers(id) {
+                self.tell_new_address(id);
+            }
         }
     }
 
@@ -87,6 +95,7 @@ impl Stack {
                     .collect(),
                 uses: spec.uses.iter().filter_map(|used| find(&self.ids, &used.of)).collect(),
                 together: spec.together.iter().filter_map(|name| find(&self.ids, name)).collect(),
+                grouped_by: Vec::new(),
                 dependents: Vec::new(),
                 users: Vec::new(),
             };
@@ -99,6 +108,10 @@ impl Stack {
                 if let Some(on) = find(&self.ids, &dependency.on) {
                     self.nodes[on].edges.dependents.push((id, restart));
                 }
+            }
+            for index in 0..self.nodes[id].edges.together.len() {
+                let member = self.nodes[id].edges.together[index];
+                self.nodes[member].edges.grouped_by.push(id);
             }
             for index in 0..self.nodes[id].edges.uses.len() {
                 let used = self.nodes[id].edges.uses[index];

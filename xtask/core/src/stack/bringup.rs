@@ -32,9 +32,7 @@ impl Stack {
         node.run += 1;
         node.shown = Shown::default();
         node.shown.seen.resize(probes.len(), None);
-        // A job takes as long as it takes.
-        let deadline =
-            if node.is_job() { None } else { Some(now.saturating_add(node.spec.start_timeout)) };
+        let deadline = Some(now.saturating_add(node.spec.start_timeout));
         node.phase = Phase::Starting(Starting {
             since: now,
             pid: None,

@@ -60,11 +60,7 @@ impl Stack {
         effects: &mut Vec<Effect>,
     ) {
         let Some(id) = self.buildable(service, "`build-failed`", effects) else { return };
-        if self.nodes[id].is_building() {
-            self.fail_build(id, message);
-        } else {
-            unexpected(effects, format!("`build-failed` for `{service}`, which was not built"));
-        }
+        self.fail_build(id, message);
     }
 
     /// Programs on their way into the stack's state are not lost by this: their answer
@@ -88,7 +84,9 @@ impl Stack {
             Build::Pending { serving }
             | Build::Linked { serving }
             | Build::Failed { serving, .. } => serving,
-            Build::Unneeded | Build::Accepted => false,
+            // Of two builds at once the other one did better.
+            Build::Accepted => true,
+            Build::Unneeded => false,
         };
         node.build = Build::Failed { serving, message: message.to_string() };
         node.check = Check::Done;

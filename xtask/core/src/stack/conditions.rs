@@ -216,7 +216,7 @@ impl Stack {
     pub(crate) fn holder(&self, id: Id) -> Option<Id> {
         self.nodes[id].edges.dependents.iter().map(|(dependent, _)| *dependent).find(|dependent| {
             let node = &self.nodes[*dependent];
-            node.is_due() && node.is_in_the_way()
+            node.is_ending() && node.is_in_the_way()
         })
     }
 
@@ -224,7 +224,8 @@ impl Stack {
     pub(crate) fn restarting_dependent(&self, id: Id) -> Option<Id> {
         self.nodes[id].edges.dependents.iter().find_map(|(dependent, restart)| {
             let node = &self.nodes[*dependent];
-            (*restart && node.replace && node.is_in_the_way()).then_some(*dependent)
+            (*restart && node.wanted && node.is_ending() && node.is_in_the_way())
+                .then_some(*dependent)
         })
     }
 }

@@ -148,6 +148,13 @@ pub enum Report {
         /// Why, where there is more to say than the phase.
         reason: Option<String>,
     },
+    /// A run is killed because somebody asked for this fault: what follows is no surprise.
+    Killed {
+        /// The service.
+        service: Name,
+        /// Its run.
+        run: Run,
+    },
     /// An event that makes no sense where it came; a fault of the tool, said and survived.
     Unexpected {
         /// What came, and when.

@@ -15,6 +15,7 @@ mod conditions;
 pub mod effect;
 pub mod event;
 pub(crate) mod node;
+mod phase;
 mod request;
 mod run;
 mod settle;
@@ -274,7 +275,7 @@ impl Stack {
         for user in &edges.users {
             self.enqueue(*user);
         }
-        for member in &edges.together {
+        for member in &edges.grouped_by {
             for (dependent, _) in self.nodes[*member].edges.dependents.clone() {
                 self.enqueue(dependent);
             }

@@ -25,6 +25,7 @@ impl Stack {
     fn settle_rest(&mut self, id: Id, effects: &mut Vec<Effect>) {
         self.nodes[id].replace = false;
         if !self.nodes[id].wanted {
+            self.nodes[id].check = Check::Done;
             // What a job has done stays done.
             if self.nodes[id].phase != Phase::Rest(Rest::Succeeded) {
                 self.nodes[id].phase = Phase::Rest(Rest::Idle);

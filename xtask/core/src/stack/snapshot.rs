@@ -93,6 +93,7 @@ impl Stack {
             ready_at_ms: millis(node.shown.ready_at),
             restarts: node.series.restarts,
             seen: self.seen(id),
+            callers_waiting: None,
             status: node.shown.status.clone(),
             depends_on: node.spec.depends_on.iter().map(|d| d.on.clone()).collect(),
             uses: node.spec.uses.iter().map(|used| used.of.clone()).collect(),

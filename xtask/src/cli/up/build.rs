@@ -79,6 +79,8 @@ impl Build {
         command.current_dir(&plan.workspace);
         clean_environment(&mut command);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
+        // A group of its own, so that its compilers can be ended with it.
+        command.process_group(0);
         let mut child =
             command.spawn().with_context(|| format!("cannot start `{}`", cargo.display()))?;
         let stdout = child.stdout.take().context("cargo has no standard output")?;
@@ -135,7 +137,7 @@ impl Build {
             && let Some(pid) = cargo.child.id().and_then(|pid| i32::try_from(pid).ok())
             && let Some(pid) = rustix::process::Pid::from_raw(pid)
         {
-            let _ = rustix::process::kill_process(pid, rustix::process::Signal::INT);
+            let _ = rustix::process::kill_process_group(pid, rustix::process::Signal::INT);
             let _ = cargo.child.wait().await;
             cargo.ended = true;
         }

@@ -56,7 +56,6 @@ fn append(
             text.push_str(&serde_json::to_string(&event)?);
             text.push('\n');
         }
-        Listener::Nobody => {}
     }
     Ok(())
 }

@@ -26,8 +26,6 @@ pub(crate) enum Listener {
     Person,
     /// A program that reads JSON lines on standard output.
     Program,
-    /// Nobody: somebody else tells what matters.
-    Nobody,
 }
 
 /// The voice of one `up`.
@@ -80,7 +78,7 @@ impl Teller {
                 style::say(GOOD, "Built", &text);
                 self.spoke();
             }
-            Listener::Person | Listener::Nobody => {}
+            Listener::Person => {}
         }
         Ok(())
     }
@@ -113,7 +111,6 @@ impl Teller {
                     print::json(&UpEvent::phase(now))?;
                 }
             }
-            Listener::Nobody => {}
         }
         Ok(())
     }
@@ -153,7 +150,6 @@ impl Teller {
                 let already_running = kept.iter().map(|name| name.as_str()).collect();
                 print::json(&UpEvent::Ready { snapshot, already_running })?;
             }
-            Listener::Nobody => {}
         }
         Ok(())
     }

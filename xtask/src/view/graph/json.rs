@@ -6,7 +6,7 @@ use serde::Serialize;
 use xtask_core::name::Name;
 use xtask_core::plan::{Condition, Kind, Place, Plan};
 
-use super::{Wait, edges, layers};
+use super::{Wait, address, edges, layers};
 
 /// The document of `cargo xtask graph --format json`.
 #[derive(Serialize)]
@@ -67,7 +67,7 @@ pub(super) fn draw(plan: &Plan) -> String {
     let services = plan.services.iter().zip(layers).map(|(service, layer)| Node {
         name: &service.name,
         kind: service.kind,
-        url: service.url.as_ref().map(ToString::to_string),
+        url: address(plan, service),
         layer,
         together: &service.together,
         declared: &service.declared,

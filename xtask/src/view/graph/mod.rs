@@ -12,6 +12,7 @@ mod svg;
 mod tests;
 mod text;
 
+use xtask_core::name::Name;
 use xtask_core::plan::{Condition, Dependency, Kind, Place, Plan, Service};
 
 /// The form of a drawing.
@@ -122,10 +123,17 @@ fn condition(condition: Condition) -> &'static str {
 }
 
 /// What stands below a service's name: its address, or that it is a job.
-fn subtitle(service: &Service) -> Option<String> {
-    match (&service.url, service.kind) {
-        (Some(url), _) => Some(url.to_string()),
+fn subtitle(plan: &Plan, service: &Service) -> Option<String> {
+    match (address(plan, service), service.kind) {
+        (Some(address), _) => Some(address),
         (None, Kind::Job) => Some("job".to_owned()),
         (None, Kind::Service) => None,
     }
+}
+
+/// A service's address; a port that is chosen at the start stands as `?`.
+fn address(plan: &Plan, service: &Service) -> Option<String> {
+    let url = service.url.as_ref()?;
+    let number = |name: &Name, port: usize| plan.service(name)?.ports.get(port)?.number;
+    Some(url.render(number).unwrap_or_else(|_| url.to_string()))
 }

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use xtask_core::plan::{
-    Adopt, Condition, Dependency, Kind, Place, Plan, Program, Restart, Service, Stop, Text, Use,
+    Adopt, Condition, Dependency, Kind, Place, Plan, Port, Program, Restart, Service, Stop, Text,
+    Use,
 };
 
 use super::layout::{Size, place};
@@ -126,6 +127,25 @@ fn text_draws_each_member_of_a_cycle_through_uses_once() {
         draw(&pair, Format::Text),
         "b\n└── a\n    └╌╌ b\n\ndashed: uses the address, waits for nothing\n"
     );
+}
+
+#[test]
+fn a_fixed_port_is_shown_and_a_free_one_is_a_question_mark() {
+    let mut fixed = service("fixed");
+    let number = |number| Port {
+        name: "http".into(),
+        host: "127.0.0.1".into(),
+        number,
+        declared: declared(1),
+    };
+    let mut url = Text::from("http://h:");
+    url.push_port("fixed".into(), 0);
+    fixed.url = Some(url);
+    fixed.ports = vec![number(Some(4000))];
+    let drawn = |service: &Service| draw(&plan(vec![service.clone()]), Format::Text);
+    assert_eq!(drawn(&fixed), "fixed  http://h:4000\n");
+    fixed.ports = vec![number(None)];
+    assert_eq!(drawn(&fixed), "fixed  http://h:?\n");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 
 use xtask_core::plan::{Kind, Plan};
 
-use super::{Edge, edges};
+use super::{Edge, address, edges};
 
 pub(super) fn draw(plan: &Plan) -> String {
     let edges = edges(plan);
@@ -79,8 +79,8 @@ impl Tree<'_> {
         if !notes.is_empty() {
             let _ = write!(self.out, " ({})", notes.join(", "));
         }
-        if let Some(url) = service.url.as_ref().filter(|_| waits && !again) {
-            let _ = write!(self.out, "  {}", visible(&url.to_string()));
+        if let Some(url) = address(self.plan, service).filter(|_| waits && !again) {
+            let _ = write!(self.out, "  {}", visible(&url));
         }
         if again && waits && !below.is_empty() {
             self.out.push_str(" (*)");

@@ -1,0 +1,153 @@
+//! The database as services get it: on disk, safe, up to date, and patient with writers.
+
+#![allow(clippy::unwrap_used)]
+
+use kit::Database;
+use kit::database::{Engine, Migration, is_taken};
+use sqlx::Row as _;
+
+const FIRST: Migration = Migration {
+    version: 1,
+    description: "words",
+    sql: "CREATE TABLE words (word TEXT NOT NULL UNIQUE); CREATE INDEX by_word ON words (word);",
+};
+
+fn first(_: Engine) -> &'static [Migration] {
+    &[FIRST]
+}
+
+fn both(_: Engine) -> &'static [Migration] {
+    const SECOND: Migration = Migration {
+        version: 2,
+        description: "lengths",
+        sql: "ALTER TABLE words ADD COLUMN length INTEGER NOT NULL DEFAULT 0",
+    };
+    &[FIRST, SECOND]
+}
+
+fn changed(_: Engine) -> &'static [Migration] {
+    &[Migration { sql: "CREATE TABLE other (word TEXT)", ..FIRST }]
+}
+
+struct Folder(tempfile::TempDir);
+
+impl Folder {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    /// A file in a folder that does not exist yet, with a space in its name.
+    fn url(&self) -> String {
+        format!("sqlite:{}/new folder/words.db", self.0.path().display())
+    }
+}
+
+async fn add(database: &Database, word: &str) -> Result<(), sqlx::Error> {
+    let mut write = database.write().await?;
+    let insert = sqlx::query("INSERT INTO words (word) VALUES ($1)").bind(word.to_owned());
+    insert.execute(&mut *write).await?;
+    write.commit().await
+}
+
+async fn number(database: &Database, query: &'static str) -> i64 {
+    sqlx::query(query).fetch_one(database.reader()).await.unwrap().try_get(0).unwrap()
+}
+
+#[tokio::test]
+async fn every_connection_is_safe_against_the_end_of_the_machine() {
+    let folder = Folder::new();
+    let database = Database::open(&folder.url(), first).await.unwrap();
+    // All connections of the pool, at the same time.
+    let mut connections = Vec::new();
+    for _ in 0..4 {
+        connections.push(database.reader().acquire().await.unwrap());
+    }
+    for connection in &mut connections {
+        for (pragma, expected) in [
+            ("SELECT synchronous FROM pragma_synchronous", "2"),
+            ("SELECT foreign_keys FROM pragma_foreign_keys", "1"),
+            ("SELECT timeout FROM pragma_busy_timeout", "5000"),
+            ("SELECT journal_mode FROM pragma_journal_mode", "wal"),
+        ] {
+            let row = sqlx::query(pragma).fetch_one(&mut **connection).await.unwrap();
+            let seen: String = row.try_get(0).unwrap_or_else(|_| row.get::<i64, _>(0).to_string());
+            assert_eq!(seen, expected, "{pragma}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_was_written_is_there_again_and_new_migrations_are_applied_once() {
+    let folder = Folder::new();
+    let database = Database::open(&folder.url(), first).await.unwrap();
+    add(&database, "one").await.unwrap();
+    database.close().await;
+    for _ in 0..2 {
+        let database = Database::open(&folder.url(), both).await.unwrap();
+        assert_eq!(number(&database, "SELECT COUNT(*) FROM words WHERE length = 0").await, 1);
+        database.close().await;
+    }
+}
+
+#[tokio::test]
+async fn an_address_with_two_slashes_is_the_same_file() {
+    let folder = Folder::new();
+    let url = folder.url();
+    Database::open(&url, first).await.unwrap().close().await;
+    let database = Database::open(&url.replace("sqlite:", "sqlite://"), first).await.unwrap();
+    add(&database, "one").await.unwrap();
+    database.close().await;
+    let database = Database::open(&url, first).await.unwrap();
+    assert_eq!(number(&database, "SELECT COUNT(*) FROM words").await, 1);
+}
+
+#[tokio::test]
+async fn a_migration_that_was_changed_after_it_was_applied_is_an_error() {
+    let folder = Folder::new();
+    Database::open(&folder.url(), first).await.unwrap().close().await;
+    let error = Database::open(&folder.url(), changed).await.unwrap_err();
+    assert!(error.to_string().starts_with("bringing the tables of `sqlite:"), "{error}");
+}
+
+#[tokio::test]
+async fn writers_queue_and_none_is_refused_or_lost() {
+    let folder = Folder::new();
+    let database = Database::open(&folder.url(), first).await.unwrap();
+    let writers = (0..16).map(|writer| {
+        let database = database.clone();
+        tokio::spawn(async move {
+            for number in 0..10 {
+                add(&database, &format!("{writer}-{number}")).await.unwrap();
+            }
+        })
+    });
+    for writer in writers.collect::<Vec<_>>() {
+        writer.await.unwrap();
+    }
+    assert_eq!(number(&database, "SELECT COUNT(*) FROM words").await, 160);
+}
+
+#[tokio::test]
+async fn a_second_one_of_what_is_unique_is_told_apart_from_other_failures() {
+    let folder = Folder::new();
+    let database = Database::open(&folder.url(), first).await.unwrap();
+    add(&database, "one").await.unwrap();
+    assert!(is_taken(&add(&database, "one").await.unwrap_err()));
+    let failure = sqlx::query("SELECT * FROM nothing").execute(database.reader()).await;
+    assert!(!is_taken(&failure.unwrap_err()));
+    // The failed write has left nothing behind that would hold up the next one.
+    add(&database, "two").await.unwrap();
+}
+
+#[tokio::test]
+async fn two_programs_that_open_a_new_database_at_once_both_succeed() {
+    let folder = Folder::new();
+    let url = folder.url();
+    let open = || {
+        let url = url.clone();
+        tokio::spawn(async move { Database::open(&url, both).await.map(drop) })
+    };
+    for opened in [open(), open(), open(), open()] {
+        opened.await.unwrap().unwrap();
+    }
+}

@@ -1,0 +1,64 @@
+//! What every service answers beside its own paths: health, its document, request ids, and
+//! problems for what nothing answers.
+
+use e2e::{Api, harness, unique};
+
+const SERVICES: [&str; 2] = ["todo", "users"];
+
+#[tokio::test]
+async fn every_service_is_alive_and_ready() {
+    let stack = harness::stack().await;
+    for service in SERVICES {
+        let api = Api::of(&stack, service).await;
+        assert_eq!(api.get("/healthz").await.expect(200).json()["status"], "alive");
+        assert_eq!(api.get("/readyz").await.expect(200).json()["status"], "ready");
+    }
+}
+
+#[tokio::test]
+async fn every_service_describes_its_paths() {
+    let stack = harness::stack().await;
+    for (service, path) in SERVICES.into_iter().zip(["/lists/{username}", "/users/{username}"]) {
+        let document = Api::of(&stack, service).await.get("/openapi.json").await.expect(200).json();
+        assert!(document["openapi"].as_str().is_some_and(|v| v.starts_with("3.")), "{document}");
+        assert!(document["paths"][path]["get"].is_object(), "{path} in {document}");
+    }
+}
+
+#[tokio::test]
+async fn a_path_or_method_that_no_service_knows_is_a_problem() {
+    let stack = harness::stack().await;
+    for service in SERVICES {
+        let api = Api::of(&stack, service).await;
+        let path = format!("/{}", unique("nowhere"));
+        let body = api.get(&path).await.problem(404);
+        assert!(body["detail"].as_str().unwrap().contains(&path), "{body}");
+        let answer = api.send(api.request("DELETE", "/")).await;
+        assert!(answer.header("allow").contains("GET"), "{answer:?}");
+        answer.problem(405);
+    }
+}
+
+#[tokio::test]
+async fn a_request_keeps_the_id_that_it_came_with_and_gets_one_otherwise() {
+    let stack = harness::stack().await;
+    for service in SERVICES {
+        let api = Api::of(&stack, service).await;
+        let id = unique("request");
+        let answer = api.send(api.request("GET", "/").header("x-request-id", &id)).await;
+        assert_eq!(answer.header("x-request-id"), id);
+        let (one, other) = (api.get("/").await, api.get("/").await);
+        assert!(!one.header("x-request-id").is_empty());
+        assert_ne!(one.header("x-request-id"), other.header("x-request-id"));
+    }
+}
+
+#[tokio::test]
+async fn head_is_answered_as_get_without_a_body() {
+    let stack = harness::stack().await;
+    for service in SERVICES {
+        let api = Api::of(&stack, service).await;
+        let answer = api.send(api.request("HEAD", "/")).await.expect(200);
+        assert_eq!(answer.text, "");
+    }
+}

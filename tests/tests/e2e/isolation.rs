@@ -1,0 +1,52 @@
+//! What is the stack's own: its name, its addresses, and its data.
+
+use std::collections::BTreeSet;
+
+use e2e::{Api, harness, unique};
+use serde_json::json;
+
+#[tokio::test]
+async fn the_stack_is_not_the_one_that_people_work_with() {
+    let stack = harness::stack().await;
+    let snapshot = stack.status().await.unwrap();
+    assert_ne!(snapshot.stack, "dev");
+    let ports: Vec<_> =
+        snapshot.services.iter().flat_map(|service| &service.ports).map(|(_, p)| *p).collect();
+    let distinct: BTreeSet<_> = ports.iter().collect();
+    assert_eq!(distinct.len(), ports.len(), "{ports:?}");
+    for wanted in [5000, 5001] {
+        assert!(!ports.contains(&wanted), "{wanted} is a port of the stack `dev`");
+    }
+}
+
+#[tokio::test]
+#[cfg(target_os = "linux")]
+async fn every_service_keeps_its_data_in_the_folder_of_the_stack() {
+    let stack = harness::stack().await;
+    let data = stack.paths().data().canonicalize().unwrap();
+    for name in ["todo", "users"] {
+        // Something is written, so that the database is open.
+        let api = Api::of(&stack, name).await;
+        api.get("/readyz").await.expect(200);
+        let pid = stack.service(name).status().await.unwrap().pid.unwrap();
+        let open = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+        let files: Vec<_> = open
+            .filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok())
+            .filter(|target| target.extension().is_some_and(|extension| extension == "db"))
+            .collect();
+        assert!(!files.is_empty(), "`{name}` has no database open");
+        assert!(files.iter().all(|file| file.starts_with(&data)), "{files:?} in {data:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_one_service_stores_is_seen_through_the_other() {
+    let stack = harness::stack().await;
+    let (todo, users) = (Api::of(&stack, "todo").await, Api::of(&stack, "users").await);
+    let user = unique("hana");
+    users.post("/users", &json!({"username": user, "name": "Hana"})).await.expect(201);
+    let list = json!({"name": "home", "items": ["sweep"]});
+    todo.post(&format!("/lists/{user}"), &list).await.expect(201);
+    let lists = users.get(&format!("/users/{user}/lists")).await.expect(200).json();
+    assert_eq!(lists, json!({"home": ["sweep"]}));
+}

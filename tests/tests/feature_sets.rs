@@ -1,0 +1,146 @@
+//! Nothing is compiled twice on the way from a clean clone through `up` and `test-e2e`: the
+//! tool, the services and these tests are three cargo calls, and a library that two of them
+//! use must come out the same.
+//!
+//! It reads what cargo says it built, in the target directory that everybody uses, so that
+//! there is nothing left to build when these tests run. It judges no versions.
+
+#![allow(clippy::unwrap_used)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use e2e::harness::{cargo, workspace_of};
+use serde_json::Value;
+
+/// What a library is linked into: a program, or something that runs during the build.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Normal,
+    Host,
+}
+
+/// Each library as it was compiled, by package, and which call wanted it so.
+type Builds = BTreeMap<String, BTreeMap<Build, BTreeSet<&'static str>>>;
+
+/// One time that a library was compiled: by its features, and by the file that came of it,
+/// which differs too where only a dependency's features do.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Build {
+    features: Vec<String>,
+    file: String,
+}
+
+#[test]
+fn no_library_is_compiled_twice_for_one_kind_of_use() {
+    let root = workspace_of(Path::new(env!("CARGO_MANIFEST_DIR"))).unwrap();
+    let mut builds = Builds::new();
+    collect(&mut builds, "tool", &root, &["build", "-p", "xtask"]);
+    let services = services_build(&root);
+    let services: Vec<_> = services.iter().map(String::as_str).collect();
+    collect(&mut builds, "services", &root, &services);
+    collect(&mut builds, "tests", &root, &["test", "--no-run", "-p", env!("CARGO_PKG_NAME")]);
+
+    let kinds = kinds(&root, &builds);
+    let mut twice = BTreeMap::new();
+    for (package, builds) in builds {
+        // One call builds a library at most once of each kind.
+        let allowed = kinds.get(&package).map_or(1, BTreeSet::len);
+        if builds.len() > allowed {
+            twice.insert(package, builds);
+        }
+    }
+    assert!(
+        twice.is_empty(),
+        "compiled more than once: {twice:#?}\nhint: where features differ, name the larger set \
+         in the Cargo.toml of the smaller one, as `tests/Cargo.toml` does"
+    );
+}
+
+/// The arguments of the cargo call by which `up` builds the services, from its plan.
+fn services_build(root: &Path) -> Vec<String> {
+    let output = cargo(root).args(["xtask", "up", "--dry-run", "--json"]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let plan: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let command = plan["build"]["command"].as_array().expect("the plan builds something");
+    command.iter().skip(1).map(|argument| argument.as_str().unwrap().to_owned()).collect()
+}
+
+/// Adds what a cargo call says it built or found built.
+fn collect(builds: &mut Builds, call: &'static str, root: &Path, arguments: &[&str]) {
+    let output = cargo(root).args(arguments).arg("--message-format=json").output().unwrap();
+    assert!(
+        output.status.success(),
+        "`cargo {}`: {}",
+        arguments.join(" "),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    for line in output.stdout.split(|byte| *byte == b'\n').filter(|line| line.starts_with(b"{")) {
+        let message: Value = serde_json::from_slice(line).unwrap();
+        if message["reason"] != "compiler-artifact" || !is_library(&message) {
+            continue;
+        }
+        let features = message["features"].as_array().unwrap();
+        let features = features.iter().map(|feature| feature.as_str().unwrap().to_owned());
+        let file = message["filenames"][0].as_str().unwrap().to_owned();
+        let build = Build { features: features.collect(), file };
+        let package = message["package_id"].as_str().unwrap().to_owned();
+        builds.entry(package).or_default().entry(build).or_default().insert(call);
+    }
+    let built = builds.values().flat_map(BTreeMap::values).any(|calls| calls.contains(call));
+    assert!(built, "`cargo {}` built nothing", arguments.join(" "));
+}
+
+fn is_library(artifact: &Value) -> bool {
+    let kinds = artifact["target"]["kind"].as_array().unwrap();
+    let library = |kind: &Value| matches!(kind.as_str(), Some("lib" | "rlib" | "proc-macro"));
+    kinds.iter().any(library) && artifact["profile"]["test"] == false
+}
+
+/// In which ways each package that was built is reached from the workspace's members.
+fn kinds(root: &Path, built: &Builds) -> BTreeMap<String, BTreeSet<Kind>> {
+    let host = host_triple(root);
+    let arguments = ["metadata", "--format-version", "1", "--filter-platform", &host];
+    let output = cargo(root).args(arguments).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let macros: BTreeSet<String> = metadata["packages"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|package| package["targets"].to_string().contains("\"proc-macro\""))
+        .map(|package| text(&package["id"]))
+        .collect();
+    let nodes = metadata["resolve"]["nodes"].as_array().unwrap();
+    let nodes: BTreeMap<_, _> = nodes.iter().map(|node| (text(&node["id"]), node)).collect();
+
+    let members = metadata["workspace_members"].as_array().unwrap();
+    let mut open: Vec<_> = members.iter().map(|member| (text(member), Kind::Normal)).collect();
+    let mut found: BTreeMap<String, BTreeSet<Kind>> = BTreeMap::new();
+    while let Some((package, kind)) = open.pop() {
+        if !found.entry(package.clone()).or_default().insert(kind) {
+            continue;
+        }
+        for dependency in nodes[&package]["deps"].as_array().unwrap() {
+            let child = text(&dependency["pkg"]);
+            // Cargo names optional dependencies too that nothing switches on.
+            if !built.contains_key(&child) {
+                continue;
+            }
+            for edge in dependency["dep_kinds"].as_array().unwrap() {
+                let during_build = edge["kind"] == "build" || macros.contains(&child);
+                open.push((child.clone(), if during_build { Kind::Host } else { kind }));
+            }
+        }
+    }
+    found
+}
+
+fn host_triple(root: &Path) -> String {
+    let rustc = std::env::var_os("RUSTC").map_or_else(|| PathBuf::from("rustc"), PathBuf::from);
+    let output = std::process::Command::new(rustc).arg("-vV").current_dir(root).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix("host: "));
+    line.expect("rustc names its host").to_owned()
+}

@@ -1,0 +1,251 @@
+//! Gives end-to-end tests the stack that they run against.
+//!
+//! The stack is the one that the environment names, as `cargo xtask test-e2e` does; else
+//! the first test of a run starts one, all tests of the run share it, and it goes when the
+//! runner goes. Tests that only use the stack run at once; one that takes a service away
+//! asks for it alone. Nothing here asserts anything about the services.
+//!
+//! ```no_run
+//! # async fn test() -> Result<(), xtask_client::Error> {
+//! let stack = xtask_client::harness::stack().await;
+//! let address = stack.service("greeter").url().await?;
+//! # drop(address);
+//! # Ok(())
+//! # }
+//! ```
+
+mod cargo;
+mod once;
+mod runner;
+
+use std::fs::File;
+use std::ops::Deref;
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use cargo::{cargo, workspace_of};
+pub use once::StartError;
+
+use crate::paths::StackPaths;
+use crate::snapshot::{Phase, Snapshot};
+use crate::{Error, STACK_VARIABLE, Stack};
+use once::{Files, Outcome};
+use runner::Runner;
+
+/// The variable that names the process whose end ends the tests too.
+pub const OWNER_VARIABLE: &str = "XTASK_TEST_OWNER_PID";
+
+/// How long a stack may take to recover from what the test before did to it.
+const RECOVERY_TIME: Duration = Duration::from_secs(60);
+
+/// How often it is looked whether it has recovered.
+const RECOVERY_PAUSE: Duration = Duration::from_millis(20);
+
+/// A stack for one test, as long as this value lives.
+///
+/// One test takes one lease: a second one may wait for the first for ever.
+#[derive(Debug)]
+pub struct Lease {
+    stack: Stack,
+    /// Locked, shared or alone; given back when it closes.
+    _turn: File,
+}
+
+/// Why a test has no stack.
+#[derive(Debug, thiserror::Error)]
+pub enum HarnessError {
+    /// It could not be started.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// It runs no longer, or does not answer.
+    #[error("the stack in `{}` is gone", folder.display())]
+    Gone {
+        /// The folder of the stack.
+        folder: PathBuf,
+        /// What was seen.
+        source: Error,
+    },
+    /// A test before left it broken, or a service of it failed.
+    #[error("the stack does not get ready: {unready}")]
+    Unready {
+        /// The services that are not ready, each with its phase and why.
+        unready: String,
+    },
+}
+
+#[derive(Clone, Copy)]
+enum Turn {
+    Shared,
+    Alone,
+}
+
+impl Deref for Lease {
+    type Target = Stack;
+
+    fn deref(&self) -> &Stack {
+        &self.stack
+    }
+}
+
+/// The stack of this run, together with other tests.
+///
+/// # Panics
+/// When there is none; the panic's text is the tool's.
+pub async fn stack() -> Lease {
+    take(Turn::Shared).await.unwrap_or_else(|error| panic!("{}", chain(&error)))
+}
+
+/// The stack of this run, with no other test beside this one: for tests that kill, restart
+/// or stop services that others use. It waits until the tests that run have ended.
+///
+/// # Panics
+/// As for [`stack`].
+pub async fn exclusive() -> Lease {
+    take(Turn::Alone).await.unwrap_or_else(|error| panic!("{}", chain(&error)))
+}
+
+async fn take(turn: Turn) -> Result<Lease, HarnessError> {
+    let waited = tokio::task::spawn_blocking(move || {
+        let paths = find_or_start()?;
+        // In the stack's own folder, so that it is the same file for whoever attaches.
+        let file = paths.folder().join("tests.lock");
+        let turn = match turn {
+            Turn::Shared => once::lock_shared(&file),
+            Turn::Alone => once::lock(&file),
+        }?;
+        Ok::<_, StartError>((paths, turn))
+    });
+    let (paths, turn) = match waited.await {
+        Ok(result) => result?,
+        Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+    };
+    let folder = paths.folder().to_owned();
+    let gone = |source| HarnessError::Gone { folder: folder.clone(), source };
+    let stack = Stack::connect(paths).await.map_err(gone)?;
+    wait_until_ready(&stack).await?;
+    Ok(Lease { stack, _turn: turn })
+}
+
+/// The stack that the environment names, else the one of this runner. Blocks meanwhile.
+fn find_or_start() -> Result<StackPaths, StartError> {
+    if let Some(folder) = std::env::var_os(STACK_VARIABLE).filter(|folder| !folder.is_empty()) {
+        if let Some(owner) = std::env::var(OWNER_VARIABLE).ok().and_then(|pid| pid.parse().ok()) {
+            end_with(owner);
+        }
+        return Ok(StackPaths::at(folder));
+    }
+    // Not in the workspace's own state: which workspace it is shows only when cargo is asked,
+    // and most tests need not ask.
+    let folder = StackPaths::at("test-runners")
+        .create_runtime()
+        .map_err(|source| StartError::File { path: "test-runners".into(), source })?;
+    let runner = Runner::of_this_test();
+    if runner.pid != std::process::id() {
+        end_with(runner.pid);
+    }
+    let outcome = once::once(&Files::of(&folder, runner), |log| {
+        once::clean(&folder, bury);
+        once::start(runner, &package(), log)
+    })?;
+    match outcome {
+        Outcome::Up { stack, workspace } => StackPaths::of(&workspace, &stack)
+            .map_err(|source| StartError::File { path: workspace, source }),
+        Outcome::Failed => unreachable!("a failed start is an error"),
+    }
+}
+
+/// The folder of the package under test; where the binary was called by hand, the present one.
+fn package() -> PathBuf {
+    match std::env::var_os("CARGO_MANIFEST_DIR") {
+        Some(folder) => folder.into(),
+        None => std::env::current_dir().unwrap_or_else(|_| ".".into()),
+    }
+}
+
+/// Deletes what a stack left whose runner is gone; true when nothing of it is left. The
+/// state is kept that long, so that logs can be read after a run that failed.
+fn bury(stack: &str, workspace: &std::path::Path) -> bool {
+    let Ok(paths) = StackPaths::of(workspace, stack) else { return true };
+    let Ok(lock) = File::open(paths.lock()) else { return true };
+    // Its supervisor holds the lock as long as it lives.
+    lock.try_lock().is_ok() && std::fs::remove_dir_all(paths.folder()).is_ok()
+}
+
+async fn wait_until_ready(stack: &Stack) -> Result<(), HarnessError> {
+    let folder = stack.paths().folder();
+    let wait = async {
+        loop {
+            let seen = stack.status().await;
+            let gone = |source| HarnessError::Gone { folder: folder.to_owned(), source };
+            let unready = unready(&seen.map_err(gone)?);
+            if unready.is_empty() {
+                return Ok(());
+            }
+            if unready.iter().any(|(phase, _)| matches!(phase, Phase::Failed | Phase::Stopped)) {
+                return Err(not_ready(unready));
+            }
+            tokio::time::sleep(RECOVERY_PAUSE).await;
+        }
+    };
+    match tokio::time::timeout(RECOVERY_TIME, wait).await {
+        Ok(result) => result,
+        Err(_) => {
+            let seen = stack.status().await;
+            Err(not_ready(seen.map(|snapshot| unready(&snapshot)).unwrap_or_default()))
+        }
+    }
+}
+
+/// The wanted services that are not ready, each in words.
+fn unready(snapshot: &Snapshot) -> Vec<(Phase, String)> {
+    let wanted = snapshot.services.iter().filter(|service| service.wanted);
+    let unready = wanted.filter(|s| !matches!(s.phase, Phase::Ready | Phase::Succeeded));
+    unready
+        .map(|service| {
+            let reason = service.reason.as_deref().unwrap_or("no reason given");
+            let words = format!("`{}` is {}: {reason}", service.name, service.phase.as_str());
+            (service.phase, words)
+        })
+        .collect()
+}
+
+fn not_ready(unready: Vec<(Phase, String)>) -> HarnessError {
+    let words: Vec<_> = unready.into_iter().map(|(_, words)| words).collect();
+    HarnessError::Unready { unready: words.join("; ") }
+}
+
+/// An error with its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+/// Ends this process when that one has ended: a test that outlives its runner would only
+/// wait for a stack that is gone.
+#[cfg(target_os = "linux")]
+fn end_with(owner: u32) {
+    use rustix::event::{PollFd, PollFlags, poll};
+    use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    let Some(owner) = i32::try_from(owner).ok().and_then(Pid::from_raw) else { return };
+    ONCE.call_once(|| {
+        std::thread::spawn(move || {
+            if let Ok(owner) = pidfd_open(owner, PidfdFlags::empty()) {
+                let mut watched = [PollFd::new(&owner, PollFlags::IN)];
+                while poll(&mut watched, None) == Err(rustix::io::Errno::INTR) {}
+            }
+            eprintln!("the program that runs these tests is gone, and their stack with it");
+            std::process::exit(1);
+        });
+    });
+}
+
+/// Elsewhere tests fail by themselves when the stack is gone.
+#[cfg(not(target_os = "linux"))]
+fn end_with(_owner: u32) {}

@@ -1,0 +1,83 @@
+//! Cargo as a user calls it, from inside a test that another cargo runs.
+//!
+//! It calls the same cargo and keeps the user's settings; it only forgets what the outer
+//! cargo said of the test.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::once::StartError;
+
+/// Variables, or their beginnings, that cargo and the runner set for a test, and that the
+/// inner cargo would take for settings or for changes that want a rebuild.
+const SET_FOR_A_TEST: [&str; 9] = [
+    "CARGO",
+    "CARGO_BIN_",
+    "CARGO_CRATE_NAME",
+    "CARGO_MANIFEST_",
+    "CARGO_PKG_",
+    "CARGO_PRIMARY_PACKAGE",
+    "CARGO_TARGET_TMPDIR",
+    "NEXTEST",
+    "OUT_DIR",
+];
+
+/// Cargo as the user would call it from a shell in `folder`: without the variables that a
+/// test has from the cargo that runs it.
+#[must_use]
+pub fn cargo(folder: &Path) -> Command {
+    let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(program);
+    command.current_dir(folder);
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(is_set_for_a_test) {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+/// The workspace that a package's folder belongs to, as cargo sees it. Blocks meanwhile.
+///
+/// # Errors
+/// When there is no cargo, or the folder is in no workspace.
+pub fn workspace_of(package: &Path) -> Result<PathBuf, StartError> {
+    let arguments = ["locate-project", "--workspace", "--message-format", "plain"];
+    let said =
+        |message| StartError::Cargo { command: format!("cargo {}", arguments.join(" ")), message };
+    let output =
+        cargo(package).args(arguments).output().map_err(|error| said(error.to_string()))?;
+    let manifest = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
+    match manifest.parent() {
+        Some(root) if output.status.success() => Ok(root.to_owned()),
+        _ => Err(said(String::from_utf8_lossy(&output.stderr).trim().to_owned())),
+    }
+}
+
+fn is_set_for_a_test(name: &str) -> bool {
+    SET_FOR_A_TEST.iter().any(|set| match *set {
+        "CARGO" => name == "CARGO",
+        prefix => name.starts_with(prefix),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cargo_sets_for_a_test_is_removed_and_what_the_user_sets_stays() {
+        for name in ["CARGO", "CARGO_PKG_NAME", "CARGO_MANIFEST_DIR", "NEXTEST_RUN_ID", "OUT_DIR"] {
+            assert!(is_set_for_a_test(name), "{name}");
+        }
+        for name in ["CARGO_HOME", "CARGO_TARGET_DIR", "CARGO_PROFILE_DEV_DEBUG", "PATH"] {
+            assert!(!is_set_for_a_test(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_workspace_of_this_package_is_found() {
+        let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+        assert!(workspace_of(package).unwrap().join("Cargo.lock").exists());
+    }
+}

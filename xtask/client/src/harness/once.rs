@@ -1,0 +1,282 @@
+//! One stack for all tests of a run: the first test that asks starts it, under a locked
+//! file, and the others read there what came of it.
+//!
+//! It does not stop the stack: the supervisor watches the runner and goes when it goes.
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+
+use serde::{Deserialize, Serialize};
+
+use super::cargo::{cargo, workspace_of};
+use super::runner::Runner;
+
+/// Lines of the tool's words that a failing test shows; its log holds all of them.
+const SHOWN_LINES: usize = 100;
+
+/// What came of the start, for every test of the run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "outcome")]
+pub(crate) enum Outcome {
+    /// The stack was ready.
+    Up {
+        /// Its name.
+        stack: String,
+        /// The workspace root.
+        workspace: PathBuf,
+    },
+    /// There is none, and it is not tried again.
+    Failed,
+}
+
+/// Why there is no stack to test.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A file of the harness cannot be used.
+    #[error("using `{}`", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Cargo cannot be run, or does not know the workspace.
+    #[error("running `{command}`: {message}")]
+    Cargo {
+        /// The command.
+        command: String,
+        /// What was seen.
+        message: String,
+    },
+    /// The tool ended without a stack.
+    #[error(
+        "the stack could not be started: `{command}` in `{}` ended with {status}\n\n{words}",
+        workspace.display()
+    )]
+    Tool {
+        /// The command.
+        command: String,
+        /// Where it ran.
+        workspace: PathBuf,
+        /// How it ended.
+        status: ExitStatus,
+        /// The end of what it printed.
+        words: String,
+    },
+    /// Another test tried before.
+    #[error(
+        "the stack could not be started: the reason stands in the first test that failed, \
+         and in `{}`",
+        log.display()
+    )]
+    FailedBefore {
+        /// What the tool printed.
+        log: PathBuf,
+    },
+}
+
+/// The files of one run, named after its runner.
+pub(crate) struct Files {
+    folder: PathBuf,
+    key: String,
+}
+
+impl Files {
+    pub(crate) fn of(folder: &Path, runner: Runner) -> Self {
+        Self { folder: folder.to_owned(), key: runner.key() }
+    }
+
+    /// Held while the stack is looked for or started.
+    fn lock(&self) -> PathBuf {
+        self.path("lock")
+    }
+
+    /// An [`Outcome`].
+    fn outcome(&self) -> PathBuf {
+        self.path("json")
+    }
+
+    /// What the tool printed.
+    fn log(&self) -> PathBuf {
+        self.path("log")
+    }
+
+    fn path(&self, extension: &str) -> PathBuf {
+        self.folder.join(format!("{}.{extension}", self.key))
+    }
+}
+
+/// The stack of this runner, started by `start` if no test did before. Blocks meanwhile.
+pub(crate) fn once(
+    files: &Files,
+    start: impl FnOnce(&Path) -> Result<Outcome, StartError>,
+) -> Result<Outcome, StartError> {
+    let _held = lock(&files.lock())?;
+    match read(&files.outcome()) {
+        Some(Outcome::Failed) => Err(StartError::FailedBefore { log: files.log() }),
+        Some(up) => Ok(up),
+        None => {
+            let result = start(&files.log());
+            write(&files.outcome(), result.as_ref().unwrap_or(&Outcome::Failed))?;
+            result
+        }
+    }
+}
+
+/// Deletes the files of runners that are gone, and has `bury` delete the stacks they left;
+/// where that cannot be done yet the files stay, so that it is tried again.
+pub(crate) fn clean(folder: &Path, mut bury: impl FnMut(&str, &Path) -> bool) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
+        let key = path.file_stem().and_then(OsStr::to_str).unwrap_or_default();
+        if Runner::from_key(key).is_none_or(Runner::is_alive) {
+            continue;
+        }
+        if let Some(Outcome::Up { stack, workspace }) = read(&path)
+            && !bury(&stack, &workspace)
+        {
+            continue;
+        }
+        // Another run may be cleaning too; whoever comes second has nothing to do.
+        fs::remove_file(&path).ok();
+    }
+}
+
+/// Starts an isolated stack that lives as long as `runner`, and waits until it is ready.
+pub(crate) fn start(runner: Runner, package: &Path, log: &Path) -> Result<Outcome, StartError> {
+    let workspace = workspace_of(package)?;
+    let stack = format!("test-{}", runner.key());
+    let pid = runner.pid.to_string();
+    let arguments =
+        ["xtask", "up", "--detach", "--isolated", "--stack", &stack, "--until-pid", &pid];
+    let words = File::create(log).map_err(failed(log))?;
+    let also = words.try_clone().map_err(failed(log))?;
+    let command = format!("cargo {}", arguments.join(" "));
+    let status = cargo(&workspace)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(words)
+        .stderr(also)
+        .status()
+        .map_err(|error| StartError::Cargo {
+            command: command.clone(),
+            message: error.to_string(),
+        })?;
+    if status.success() {
+        return Ok(Outcome::Up { stack, workspace });
+    }
+    Err(StartError::Tool { command, workspace, status, words: last_lines(log) })
+}
+
+/// Opens a file of this user alone and waits for the lock on it. Every caller has an open
+/// file of its own, so threads wait for each other as processes do.
+pub(crate) fn lock(path: &Path) -> Result<File, StartError> {
+    let file = open(path)?;
+    file.lock().map_err(failed(path))?;
+    Ok(file)
+}
+
+/// As [`lock`], but shared with whoever asks for the same.
+pub(crate) fn lock_shared(path: &Path) -> Result<File, StartError> {
+    let file = open(path)?;
+    file.lock_shared().map_err(failed(path))?;
+    Ok(file)
+}
+
+fn open(path: &Path) -> Result<File, StartError> {
+    File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)
+        .map_err(failed(path))
+}
+
+fn last_lines(log: &Path) -> String {
+    let text = fs::read(log).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let lines: Vec<_> = text.lines().collect();
+    lines[lines.len().saturating_sub(SHOWN_LINES)..].join("\n")
+}
+
+fn read(path: &Path) -> Option<Outcome> {
+    serde_json::from_slice(&fs::read(path).ok()?).ok()
+}
+
+fn write(path: &Path, outcome: &Outcome) -> Result<(), StartError> {
+    let text = serde_json::to_vec(outcome).map_err(|error| failed(path)(error.into()))?;
+    fs::write(path, text).map_err(failed(path))
+}
+
+fn failed(path: &Path) -> impl FnOnce(io::Error) -> StartError {
+    move |source| StartError::File { path: path.to_owned(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    fn files(folder: &Path) -> Files {
+        Files::of(folder, Runner::of_this_test())
+    }
+
+    fn up() -> Outcome {
+        Outcome::Up { stack: "s".into(), workspace: "/w".into() }
+    }
+
+    #[test]
+    fn of_tests_that_ask_at_once_only_one_starts_the_stack() {
+        let folder = tempfile::tempdir().unwrap();
+        let starts = AtomicU32::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..16 {
+                scope.spawn(|| {
+                    let outcome = once(&files(folder.path()), |_| {
+                        starts.fetch_add(1, Ordering::SeqCst);
+                        Ok(up())
+                    });
+                    assert_eq!(outcome.unwrap(), up());
+                });
+            }
+        });
+        assert_eq!(starts.into_inner(), 1);
+    }
+
+    #[test]
+    fn a_failed_start_is_told_in_full_once_and_not_tried_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let fail = |log: &Path| {
+            fs::write(log, "the tool's words").unwrap();
+            Err(StartError::Cargo { command: "c".into(), message: last_lines(log) })
+        };
+        let first = once(&files(folder.path()), fail).unwrap_err().to_string();
+        assert!(first.contains("the tool's words"), "{first}");
+        let second = once(&files(folder.path()), |_| panic!("tried again")).unwrap_err();
+        assert!(matches!(second, StartError::FailedBefore { .. }), "{second}");
+        assert!(!second.to_string().contains("the tool's words"), "{second}");
+    }
+
+    #[test]
+    fn files_of_runners_that_are_gone_are_deleted_and_their_stacks_buried() {
+        let folder = tempfile::tempdir().unwrap();
+        let gone = folder.path().join("1-999999.json");
+        write(&gone, &up()).unwrap();
+        let own = files(folder.path());
+        once(&own, |_| Ok(up())).unwrap();
+        let mut buried = Vec::new();
+        clean(folder.path(), |_, _| false);
+        assert!(gone.exists());
+        clean(folder.path(), |stack, _| {
+            buried.push(stack.to_owned());
+            true
+        });
+        assert_eq!(buried, ["s"]);
+        assert!(!gone.exists());
+        assert!(own.outcome().exists());
+    }
+}

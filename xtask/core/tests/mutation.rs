@@ -1,0 +1,177 @@
+//! Does the simulation find anything? Each file in `mutants/` breaks one rule of the
+//! reducer in a copy of its source; the copy is built and simulated with the normal
+//! number of seeds, and a checker must object.
+//!
+//! A mutant that survives fails this test, and so does one that no longer applies. The
+//! repository's own source is not touched.
+
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// Longer than any simulation of a mutant takes, and shorter than patience.
+const LIMIT: Duration = Duration::from_secs(300);
+
+/// One way to break the source: in `file`, the only place that reads `find` reads
+/// `replace` instead.
+struct Mutant {
+    name: String,
+    what: String,
+    file: String,
+    find: String,
+    replace: String,
+}
+
+impl Mutant {
+    fn read(path: &Path) -> Self {
+        let text = fs::read_to_string(path).unwrap();
+        let (head, rest) = text.split_once("--- find\n").unwrap();
+        let (find, replace) = rest.split_once("--- replace\n").unwrap();
+        let field = |key: &str| {
+            let mut lines = head.lines().filter_map(|line| line.strip_prefix(key));
+            lines.next().unwrap().trim().to_owned()
+        };
+        Self {
+            name: path.file_stem().unwrap().to_str().unwrap().to_owned(),
+            what: field("what:"),
+            file: field("file:"),
+            find: find.trim_end().to_owned(),
+            replace: replace.trim_end().to_owned(),
+        }
+    }
+}
+
+/// The copy: a workspace of its own, and one target folder for all mutants.
+struct Copy {
+    root: PathBuf,
+}
+
+impl Copy {
+    fn make() -> Self {
+        let core = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let workspace = core.join("../..");
+        let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join("mutation");
+        let this = Self { root };
+        let _ = fs::remove_dir_all(this.root.join("core"));
+        fs::create_dir_all(&this.root).unwrap();
+        let manifest = fs::read_to_string(workspace.join("Cargo.toml")).unwrap();
+        let members = manifest.lines().find(|line| line.starts_with("members = ")).unwrap();
+        // Compiling counts here, not speed: a broken rule is found within few seeds.
+        let manifest = manifest
+            .replace(members, "members = [\"core\"]")
+            .replace("opt-level = 2", "opt-level = 0")
+            .replace("debug = \"line-tables-only\"", "debug = false");
+        fs::write(this.root.join("Cargo.toml"), manifest).unwrap();
+        fs::copy(workspace.join("Cargo.lock"), this.root.join("Cargo.lock")).unwrap();
+        for part in ["Cargo.toml", "src", "tests/support", "tests/simulation", "tests/traces"] {
+            copy(&core.join(part), &this.root.join("core").join(part));
+        }
+        this
+    }
+
+    /// Runs the simulation of the copy as it stands, and says what it printed.
+    fn simulate(&self) -> (bool, String) {
+        let mut command = Command::new(env!("CARGO"));
+        command
+            .args(["test", "--offline", "--quiet", "-p", "xtask-core", "--test", "simulation"])
+            .args(["--", "no_promise_is_broken_under_any_seed"])
+            .current_dir(&self.root)
+            .env("CARGO_TARGET_DIR", self.root.join("target"))
+            .env("CARGO_INCREMENTAL", "1")
+            .env("RUST_BACKTRACE", "0")
+            .env_remove("XTASK_SEED")
+            .env_remove("XTASK_SEEDS")
+            .stdin(Stdio::null());
+        let output = self.root.join("output");
+        let file = fs::File::create(&output).unwrap();
+        command.stdout(file.try_clone().unwrap()).stderr(file);
+        let mut child = command.spawn().unwrap();
+        let end = Instant::now() + LIMIT;
+        let status = loop {
+            if let Some(status) = child.try_wait().unwrap() {
+                break status;
+            }
+            if Instant::now() > end {
+                child.kill().unwrap();
+                break child.wait().unwrap();
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        };
+        (status.success(), fs::read_to_string(&output).unwrap())
+    }
+
+    /// The words of the checker that objects to a mutant.
+    fn objection(&self, mutant: &Mutant) -> Result<String, String> {
+        let path = self.root.join("core").join(&mutant.file);
+        let source = fs::read_to_string(&path).unwrap();
+        if source.matches(&mutant.find).count() != 1 {
+            return Err(format!("does not apply to {}", mutant.file));
+        }
+        fs::write(&path, source.replace(&mutant.find, &mutant.replace)).unwrap();
+        let (survived, output) = self.simulate();
+        fs::write(&path, source).unwrap();
+        if survived {
+            return Err("survived".to_owned());
+        }
+        let said =
+            output.lines().find(|line| line.starts_with("seed ") && line.contains("checker"));
+        match said {
+            Some(line) => Ok(line.to_owned()),
+            None => {
+                let start = output.len().saturating_sub(2000);
+                Err(format!("ended without a checker's word:\n{}", output.get(start..).unwrap()))
+            }
+        }
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    if from.is_dir() {
+        fs::create_dir_all(to).unwrap();
+        for entry in fs::read_dir(from).unwrap() {
+            let entry = entry.unwrap();
+            copy(&entry.path(), &to.join(entry.file_name()));
+        }
+    } else {
+        fs::create_dir_all(to.parent().unwrap()).unwrap();
+        fs::write(to, fs::read(from).unwrap()).unwrap();
+    }
+}
+
+#[test]
+fn every_broken_rule_is_found_within_the_normal_number_of_seeds() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/mutants");
+    let mut paths: Vec<PathBuf> =
+        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    let only = std::env::var("XTASK_MUTANT").ok();
+    let copy = Copy::make();
+    let mut wrong = Vec::new();
+    for mutant in paths.iter().map(|path| Mutant::read(path)) {
+        if only.as_ref().is_some_and(|only| !mutant.name.contains(only.as_str())) {
+            continue;
+        }
+        match copy.objection(&mutant) {
+            Ok(said) => println!("{} ({}): {said}", mutant.name, mutant.what),
+            Err(why) => wrong.push(format!("{} ({}): {why}", mutant.name, mutant.what)),
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_rule_and_every_condition_has_a_mutant() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/mutants");
+    let names: Vec<String> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    let rules = (1..=6).map(|rule| format!("rule-{rule}-"));
+    let conditions = ["ready", "started", "succeeded", "together", "program", "address", "wanted"];
+    for wanted in rules.chain(conditions.map(|condition| format!("condition-{condition}"))) {
+        assert!(names.iter().any(|name| name.starts_with(&wanted)), "no mutant {wanted}");
+    }
+}

@@ -1,0 +1,413 @@
+//! What can be known of a stack from the events that went in and the effects that came
+//! out.
+//!
+//! It judges nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use xtask_core::name::Name;
+use xtask_core::plan::{Kind, Program, Service};
+use xtask_core::stack::{Command, Effect, Event, Exit, Run, Signal};
+
+#[derive(Default)]
+pub(crate) struct Observed {
+    pub(crate) services: BTreeMap<Name, Seen>,
+    pub(crate) shutdown: bool,
+    pub(crate) kill_now: bool,
+    pub(crate) ends: usize,
+    /// When the stack said it wants to be woken.
+    pub(crate) deadline: Option<Duration>,
+}
+
+/// What is known of one service.
+pub(crate) struct Seen {
+    pub(crate) spec: Service,
+    pub(crate) wanted: bool,
+    /// Where the accepted program lies, and its content.
+    pub(crate) accepted: Option<(String, u64)>,
+    /// Whether a build has begun and not answered for this service.
+    pub(crate) pending: bool,
+    /// Whether it may be started from the accepted program nevertheless.
+    pub(crate) serving: bool,
+    /// Whether a build, or the keeping of its result, has ever failed.
+    pub(crate) build_failed: bool,
+    pub(crate) bound: bool,
+    /// The numbers of its ports as they were last had.
+    pub(crate) numbers: Option<Vec<u16>>,
+    pub(crate) life: Option<Life>,
+    /// How the last run ended, if by itself.
+    pub(crate) crashed_at: Option<Duration>,
+    pub(crate) succeeded: bool,
+    /// Whether a person, a build, an edit or an address gave reason for a new run.
+    pub(crate) excused: bool,
+    /// When it was started without anybody asking.
+    pub(crate) again: Vec<Duration>,
+    /// Whether somebody asked for something since the last start.
+    pub(crate) asked: bool,
+    /// Whether somebody asked for a new run since the last start.
+    pub(crate) restarted: bool,
+}
+
+/// A run, from its effect to the end of its group.
+#[derive(Clone)]
+pub(crate) struct Life {
+    pub(crate) run: Run,
+    pub(crate) external: bool,
+    pub(crate) since: Duration,
+    pub(crate) env: Vec<(String, String)>,
+    pub(crate) args: Vec<String>,
+    pub(crate) content: Option<u64>,
+    pub(crate) started: bool,
+    pub(crate) missing: BTreeSet<usize>,
+    pub(crate) told: Option<Duration>,
+    /// When it may be killed, once it is told.
+    pub(crate) grace_ends: Option<Duration>,
+    pub(crate) killed: Option<Duration>,
+    pub(crate) exit: Option<Exit>,
+    /// Whether its end was asked for before it came.
+    pub(crate) clean: bool,
+    /// When its start timeout ends, as far as it may have been moved.
+    pub(crate) overdue: Duration,
+    pub(crate) last_ping: Option<Duration>,
+}
+
+impl Life {
+    /// Whether every probe passed and its process is there and not told to go.
+    pub(crate) fn ready(&self) -> bool {
+        self.started && self.missing.is_empty() && self.live()
+    }
+
+    /// Whether its process is there and not told to go.
+    pub(crate) fn live(&self) -> bool {
+        self.started && self.exit.is_none() && self.told.is_none() && self.killed.is_none()
+    }
+}
+
+impl Seen {
+    fn new(spec: Service) -> Self {
+        Self {
+            spec,
+            wanted: false,
+            accepted: None,
+            pending: false,
+            serving: false,
+            build_failed: false,
+            bound: false,
+            numbers: None,
+            life: None,
+            crashed_at: None,
+            succeeded: false,
+            excused: false,
+            again: Vec::new(),
+            asked: true,
+            restarted: false,
+        }
+    }
+
+    pub(crate) fn is_job(&self) -> bool {
+        self.spec.kind == Kind::Job
+    }
+
+    pub(crate) fn ready(&self) -> bool {
+        self.wanted && self.life.as_ref().is_some_and(Life::ready)
+    }
+
+    /// The run that others may have to wait for: a process, and not one beyond reach.
+    pub(crate) fn process(&self, now: Duration) -> Option<&Life> {
+        self.life.as_ref().filter(|life| {
+            let lost = |at: Option<Duration>| at.is_some_and(|at| now >= at + REACH);
+            // One that never appeared counts from when it was asked for.
+            let unborn = !life.started && now >= life.since + REACH;
+            !life.external && !lost(life.killed) && !unborn
+        })
+    }
+
+    fn asked_for(&mut self) {
+        self.asked = true;
+        self.again.clear();
+    }
+}
+
+/// After this long a killed process is nobody's hope any more.
+pub(crate) const REACH: Duration = Duration::from_secs(5);
+
+impl Observed {
+    fn seen(&mut self, name: &Name) -> Option<&mut Seen> {
+        self.services.get_mut(name)
+    }
+
+    fn life(&mut self, name: &Name, run: Run) -> Option<&mut Life> {
+        self.seen(name)?.life.as_mut().filter(|life| life.run == run)
+    }
+
+    /// Whether an event is about a run that is over.
+    pub(crate) fn is_stale(&self, event: &Event) -> bool {
+        let (name, run) = match event {
+            Event::Started { service, run, .. }
+            | Event::StartFailed { service, run, .. }
+            | Event::ProbePassed { service, run, .. }
+            | Event::ProbeSeen { service, run, .. }
+            | Event::Status { service, run, .. }
+            | Event::ExtendTimeout { service, run, .. }
+            | Event::WatchdogPing { service, run }
+            | Event::Exited { service, run, .. }
+            | Event::Gone { service, run } => (service, *run),
+            _ => return false,
+        };
+        let Some(seen) = self.services.get(name) else { return false };
+        // What is not managed can be given up without a word.
+        let external = seen.spec.program == Program::External;
+        !external && seen.life.as_ref().is_none_or(|life| run < life.run)
+    }
+
+    pub(crate) fn event(&mut self, now: Duration, event: &Event) {
+        match event {
+            Event::Apply { plan } => {
+                if !self.shutdown {
+                    plan.services.iter().for_each(|spec| self.applied(spec));
+                }
+            }
+            Event::TakeDown { services, only } => self.taken_down(services, *only),
+            Event::Restart { services } => {
+                for name in services {
+                    if !self.shutdown
+                        && let Some(seen) = self.seen(name)
+                    {
+                        seen.asked_for();
+                        (seen.wanted, seen.excused) = (true, true);
+                        (seen.succeeded, seen.serving) = (false, true);
+                        seen.restarted = true;
+                    }
+                }
+            }
+            Event::Shutdown | Event::KillNow => {
+                self.shutdown = true;
+                self.kill_now |= *event == Event::KillNow;
+                self.services.values_mut().for_each(|seen| seen.wanted = false);
+            }
+            Event::Accepted { service, artifact } => {
+                let Some(seen) = self.seen(service) else { return };
+                let new = (artifact.path.clone(), artifact.content);
+                if seen.accepted.as_ref() != Some(&new) {
+                    seen.excused = true;
+                    seen.asked_for();
+                }
+                seen.accepted = Some(new);
+                seen.pending = false;
+            }
+            Event::BuildFailed { service, .. } => {
+                let Some(seen) = self.seen(service) else { return };
+                seen.build_failed = true;
+            }
+            Event::BuildEnded { .. } => {
+                let pending = self.services.values_mut().filter(|seen| seen.pending);
+                pending.for_each(|seen| seen.build_failed = true);
+            }
+            Event::Bound { service, ports } => self.bound(service, ports),
+            Event::Started { service, run, .. } => {
+                if let Some(life) = self.life(service, *run) {
+                    life.started = true;
+                    life.last_ping = Some(now);
+                }
+            }
+            Event::StartFailed { service, run, .. } => {
+                if self.life(service, *run).is_some()
+                    && let Some(seen) = self.seen(service)
+                {
+                    seen.life = None;
+                }
+            }
+            Event::ProbePassed { service, run, probe } => {
+                if let Some(life) = self.life(service, *run)
+                    && life.missing.remove(probe)
+                {
+                    life.last_ping = Some(now);
+                }
+            }
+            Event::ExtendTimeout { service, run, by } => {
+                if let Some(life) = self.life(service, *run) {
+                    life.overdue = now + *by;
+                    if life.told.is_some() {
+                        life.grace_ends = Some(now + *by);
+                    }
+                }
+            }
+            Event::WatchdogPing { service, run } => {
+                if let Some(life) = self.life(service, *run) {
+                    life.last_ping = Some(now);
+                }
+            }
+            Event::Exited { service, run, exit } => self.exited(now, service, *run, *exit),
+            Event::Gone { service, run } => self.gone(service, *run),
+            Event::Linked { .. }
+            | Event::BindFailed { .. }
+            | Event::ProbeSeen { .. }
+            | Event::Status { .. }
+            | Event::Tick => {}
+        }
+    }
+
+    fn applied(&mut self, spec: &Service) {
+        let seen =
+            self.services.entry(spec.name.clone()).or_insert_with(|| Seen::new(spec.clone()));
+        let running = seen.life.is_some();
+        let same = seen.spec.args == spec.args
+            && seen.spec.env == spec.env
+            && seen.spec.ports == spec.ports
+            && seen.spec.socket_activation == spec.socket_activation;
+        seen.excused |= !same;
+        seen.serving = running && seen.wanted;
+        seen.pending = matches!(spec.program, Program::Artifact { .. });
+        seen.build_failed = false;
+        let moved = seen.spec.ports != spec.ports;
+        if moved {
+            seen.numbers = None;
+        }
+        seen.wanted = true;
+        seen.asked_for();
+        seen.spec = spec.clone();
+        if moved {
+            self.excuse_knowing(&spec.name);
+        }
+    }
+
+    /// Whoever knows the address of a service may have to be told another one.
+    fn excuse_knowing(&mut self, name: &Name) {
+        for other in self.services.values_mut() {
+            let knows = other.spec.uses.iter().any(|used| used.of == *name)
+                || other.spec.depends_on.iter().any(|edge| edge.on == *name);
+            other.excused |= knows;
+        }
+    }
+
+    fn taken_down(&mut self, names: &[Name], only: bool) {
+        let mut open = names.to_vec();
+        let mut known = BTreeSet::new();
+        while let Some(name) = open.pop() {
+            if !known.insert(name.clone()) {
+                continue;
+            }
+            let Some(seen) = self.seen(&name) else { continue };
+            // It is told as soon as it is there, even if it is wanted again by then.
+            seen.excused |= seen.life.as_ref().is_some_and(|life| !life.started);
+            seen.wanted = false;
+            if !only {
+                open.extend(self.dependents(&name));
+            }
+        }
+    }
+
+    /// Who names a service in `depends-on`.
+    pub(crate) fn dependents(&self, name: &Name) -> Vec<Name> {
+        let all = self.services.values();
+        all.filter(|seen| seen.spec.depends_on.iter().any(|edge| edge.on == *name))
+            .map(|seen| seen.spec.name.clone())
+            .collect()
+    }
+
+    fn bound(&mut self, service: &Name, ports: &[u16]) {
+        let Some(seen) = self.seen(service) else { return };
+        seen.bound = true;
+        let moved = seen.numbers.as_deref().is_none_or(|numbers| numbers != ports);
+        seen.numbers = Some(ports.to_vec());
+        if moved {
+            self.excuse_knowing(service);
+        }
+    }
+
+    fn exited(&mut self, now: Duration, service: &Name, run: Run, exit: Exit) {
+        let Some(life) = self.life(service, run) else { return };
+        life.exit = Some(exit);
+        life.clean = life.told.is_some() || life.killed.is_some();
+        if !life.clean
+            && let Some(seen) = self.seen(service)
+        {
+            seen.crashed_at = Some(now);
+        }
+    }
+
+    fn gone(&mut self, service: &Name, run: Run) {
+        if self.life(service, run).is_none() {
+            return;
+        }
+        let Some(seen) = self.seen(service) else { return };
+        let Some(life) = seen.life.take() else { return };
+        seen.succeeded = seen.is_job()
+            && life.exit == Some(Exit::Code(0))
+            && !life.clean
+            && seen.wanted
+            && !seen.restarted;
+    }
+
+    pub(crate) fn effect(&mut self, now: Duration, effect: &Effect) {
+        match effect {
+            Effect::Spawn { service, run, command, probes } => {
+                let missing = probes.iter().map(|probe| probe.index).collect();
+                self.begin(now, service, *run, missing, Some(command));
+            }
+            Effect::Probe { service, run, probes } => {
+                let missing = probes.iter().map(|probe| probe.index).collect();
+                self.begin(now, service, *run, missing, None);
+            }
+            Effect::Signal { service, run, signal } => {
+                let grace = self.services[service].spec.stop.timeout;
+                let Some(life) = self.life(service, *run) else { return };
+                match signal {
+                    Signal::Stop(_) => {
+                        life.told = life.told.or(Some(now));
+                        life.grace_ends = Some(now + grace);
+                    }
+                    Signal::Kill => life.killed = life.killed.or(Some(now)),
+                }
+            }
+            Effect::Unbind { service } => {
+                if let Some(seen) = self.seen(service) {
+                    seen.bound = false;
+                }
+            }
+            Effect::End => self.ends += 1,
+            Effect::Accept { .. }
+            | Effect::Bind { .. }
+            | Effect::StopProbes { .. }
+            | Effect::Report(_) => {}
+        }
+    }
+
+    fn begin(
+        &mut self,
+        now: Duration,
+        service: &Name,
+        run: Run,
+        missing: BTreeSet<usize>,
+        command: Option<&Command>,
+    ) {
+        let Some(seen) = self.seen(service) else { return };
+        let external = command.is_none();
+        let env = command.map(|command| command.env.clone()).unwrap_or_default();
+        let args = command.map(|command| command.args.clone()).unwrap_or_default();
+        if !core::mem::take(&mut seen.asked) && seen.crashed_at.is_some() {
+            seen.again.push(now);
+        }
+        (seen.excused, seen.restarted) = (false, false);
+        seen.succeeded = false;
+        seen.crashed_at = None;
+        seen.life = Some(Life {
+            run,
+            external,
+            since: now,
+            env,
+            args,
+            content: seen.accepted.as_ref().map(|accepted| accepted.1),
+            started: external,
+            missing,
+            told: None,
+            grace_ends: None,
+            killed: None,
+            exit: None,
+            clean: false,
+            overdue: now + seen.spec.start_timeout,
+            last_ping: None,
+        });
+    }
+}

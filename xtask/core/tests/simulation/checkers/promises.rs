@@ -1,0 +1,135 @@
+//! What holds for the stack as a whole: it stands still, it gets somewhere, it says no
+//! nonsense, and nobody is forgotten.
+
+use std::time::Duration;
+
+use xtask_core::plan::Program;
+use xtask_core::snapshot::{Phase, State};
+use xtask_core::stack::{Effect, Event, Report, Stack};
+
+use super::{Observed, Verdict, demand};
+
+/// Judges one effect before it is noted.
+pub(super) fn check(observed: &Observed, effect: &Effect) -> Verdict {
+    demand!(observed.ends == 0, "the end", "{effect:?} after the end");
+    if let Effect::Report(Report::Unexpected { what }) = effect {
+        let known = what.ends_with("while the stack ends") || what.ends_with("after SIGKILL");
+        demand!(known, "nonsense", "{what}");
+    }
+    Ok(())
+}
+
+/// One event causes no more than something about everybody.
+pub(super) fn bounded(observed: &Observed, effects: &[Effect]) -> Verdict {
+    let most = 20 + 8 * observed.services.len();
+    demand!(effects.len() <= most, "livelock", "{} effects of one event", effects.len());
+    Ok(())
+}
+
+/// A second look changes nothing, and the next one is later.
+pub(super) fn fixed_point(stack: &mut Stack, now: Duration) -> Verdict {
+    let mut effects = Vec::new();
+    stack.step(now, Event::Tick, &mut effects);
+    demand!(effects.is_empty(), "fixed point", "a second look caused {effects:?}");
+    let next = stack.next_deadline();
+    let later = next.is_none_or(|next| next > now);
+    demand!(later, "fixed point", "at {now:?} the next deadline is {next:?}");
+    Ok(())
+}
+
+/// Looking at everybody finds nothing that looking at the changed ones did not.
+pub(super) fn worklist(stack: &Stack) -> Verdict {
+    let mut all = stack.clone();
+    let mut effects = Vec::new();
+    all.sweep(&mut effects);
+    demand!(effects.is_empty(), "worklist", "a look at everybody caused {effects:?}");
+    demand!(
+        all.snapshot() == stack.snapshot(),
+        "worklist",
+        "a look at everybody changed something"
+    );
+    Ok(())
+}
+
+/// Whoever waits waits for something that can still come, and whoever failed for
+/// another's sake has another that is to blame.
+pub(super) fn nobody_hangs_on_a_failure(observed: &Observed, stack: &Stack) -> Verdict {
+    for seen in observed.services.values().filter(|seen| seen.wanted) {
+        let name = &seen.spec.name;
+        let this = stack.service_snapshot(name).unwrap();
+        if this.phase != Phase::Waiting {
+            continue;
+        }
+        for edge in &seen.spec.depends_on {
+            let on = stack.service_snapshot(&edge.on).unwrap();
+            let dead = matches!(on.phase, Phase::Failed | Phase::Stopped);
+            demand!(
+                !dead,
+                "failed dependency",
+                "`{name}` waits for `{}`, which is {:?}",
+                on.name,
+                on.phase
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Long after the last fault everybody is where he can stay.
+pub(super) fn everything_settled(observed: &Observed, stack: &Stack) -> Verdict {
+    let snapshot = stack.snapshot();
+    demand!(snapshot.state != State::Working, "rest", "still at work: {:#?}", unsettled(stack));
+    for seen in observed.services.values() {
+        let name = &seen.spec.name;
+        let this = snapshot.service(name).unwrap();
+        let settled =
+            matches!(this.phase, Phase::Ready | Phase::Succeeded | Phase::Failed | Phase::Stopped);
+        demand!(settled || !seen.wanted, "rest", "`{name}` is {:?}: {:?}", this.phase, this.reason);
+        if this.failure == Some(xtask_core::snapshot::Failure::Dependency) {
+            let named = seen.spec.depends_on.iter().map(|edge| &edge.on);
+            let all = named.chain(seen.spec.uses.iter().map(|used| &used.of));
+            let blame = all
+                .flat_map(|on| observed.services[on].spec.together.iter().chain([on]))
+                .any(|on| {
+                    !matches!(snapshot.service(on).unwrap().phase, Phase::Ready | Phase::Succeeded)
+                });
+            demand!(blame, "waits again", "`{name}` failed, and nobody is to blame");
+        }
+        if this.phase == Phase::Ready {
+            current(observed, seen)?;
+        }
+    }
+    Ok(())
+}
+
+fn unsettled(stack: &Stack) -> Vec<String> {
+    let services = stack.snapshot().services.into_iter();
+    services.map(|this| format!("{} {:?} {:?}", this.name, this.phase, this.reason)).collect()
+}
+
+/// What runs is what is wanted, as far as it could be built.
+fn current(observed: &Observed, seen: &super::observed::Seen) -> Verdict {
+    let Some(life) = &seen.life else { return Ok(()) };
+    if seen.build_failed || life.external {
+        return Ok(());
+    }
+    let name = &seen.spec.name;
+    if let Program::Artifact { .. } = seen.spec.program {
+        let accepted = seen.accepted.as_ref().map(|accepted| accepted.1);
+        demand!(life.content == accepted, "current", "`{name}` runs an old program");
+    }
+    let args: Vec<String> = seen.spec.args.iter().map(|arg| arg.value.to_string()).collect();
+    demand!(life.args == args, "current", "`{name}` runs with {:?}, not {args:?}", life.args);
+    for (key, value) in &life.env {
+        let Some(other) = observed.services.get(key.to_lowercase().as_str()) else { continue };
+        if !other.bound || other.build_failed {
+            continue;
+        }
+        let Some(number) = other.numbers.as_ref().and_then(|numbers| numbers.first()) else {
+            continue;
+        };
+        let right = number.to_string() == *value;
+        demand!(right, "current", "`{name}` calls `{key}` at {value}, not {number:?}");
+    }
+    Ok(())
+}

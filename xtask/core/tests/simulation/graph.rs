@@ -1,0 +1,200 @@
+//! Random workspaces, and plans of them as a planner would make them: closed over
+//! every edge, dependencies first, cycles through `uses` filled in.
+//!
+//! Edits change a workspace; what they do to a stack is not known here.
+
+use std::collections::BTreeSet;
+
+use xtask_core::name::Name;
+use xtask_core::plan::{Condition, Kind, Plan, Probe, Program, Restart, Service};
+
+use crate::random::Random;
+use crate::support::{self, With};
+
+/// A workspace: services in an order in which `depends-on` only looks back.
+#[derive(Clone, Debug)]
+pub(crate) struct Workspace {
+    pub(crate) services: Vec<Service>,
+}
+
+impl Workspace {
+    pub(crate) fn random(random: &mut Random) -> Self {
+        let count = random.range(1..13);
+        let mut this = Self { services: Vec::new() };
+        for index in 0..count {
+            let service = random_service(random, &name(index));
+            this.services.push(service);
+            this.connect(random, index);
+        }
+        for index in 0..count {
+            if count > 1 && random.chance(30) {
+                this.add_use(random, index);
+            }
+        }
+        this
+    }
+
+    /// Gives a service new dependencies among those before it.
+    fn connect(&mut self, random: &mut Random, index: usize) {
+        let mut service = self.services[index].clone();
+        service.depends_on.clear();
+        let wish = if index == 0 { 0 } else { random.below(4) };
+        let chosen: BTreeSet<usize> = (0..wish).map(|_| random.below(index)).collect();
+        for on in chosen {
+            let other = &self.services[on];
+            let condition = match other.kind {
+                Kind::Job if random.chance(70) => Condition::Succeeded,
+                Kind::Job | Kind::Service if random.chance(30) => Condition::Started,
+                Kind::Job | Kind::Service => Condition::Ready,
+            };
+            service = service.after(&other.name.clone(), condition);
+            if let Some(edge) = service.depends_on.last_mut() {
+                edge.restart = random.chance(25);
+            }
+        }
+        self.services[index] = service;
+    }
+
+    fn add_use(&mut self, random: &mut Random, index: usize) {
+        let of = random.below(self.services.len());
+        let name = self.services[of].name.clone();
+        let service = &self.services[index];
+        let known = service.uses.iter().any(|used| used.of == name)
+            || service.depends_on.iter().any(|dependency| dependency.on == name);
+        if of != index && !known {
+            self.services[index] = service.clone().using(&name);
+        }
+    }
+
+    /// Somebody edits a manifest.
+    pub(crate) fn edit(&mut self, random: &mut Random) {
+        let index = random.below(self.services.len());
+        let service = &mut self.services[index];
+        match random.below(8) {
+            0 => {
+                service.args =
+                    vec![support::setting(format!("v{}", random.below(9)).as_str().into())]
+            }
+            1 => service.start_timeout = random.millis(500..40_000),
+            2 => service.stop.timeout = random.millis(0..10_000),
+            3 => service.restart = policy(random),
+            4 => service.probes = probes(random, service),
+            5 => {
+                for port in &mut service.ports {
+                    port.number = Some(u16::try_from(random.range(5000..6000)).unwrap());
+                }
+            }
+            6 => self.connect(random, index),
+            _ => self.add_use(random, index),
+        }
+    }
+
+    /// What an `up` of some services wants.
+    pub(crate) fn plan(&self, random: &mut Random) -> Plan {
+        let mut wanted: BTreeSet<usize> = BTreeSet::new();
+        if random.chance(60) {
+            wanted.extend(0..self.services.len());
+        } else {
+            wanted.insert(random.below(self.services.len()));
+        }
+        let asked = wanted.iter().map(|index| self.services[*index].name.clone()).collect();
+        let closure = self.reachable(wanted);
+        let mut services = Vec::new();
+        for index in closure {
+            let mut service = self.with_addresses(index);
+            service.together = self.together(index);
+            services.push(service);
+        }
+        let mut plan = support::plan(services);
+        plan.wanted = asked;
+        plan
+    }
+
+    /// The service with a variable for the address of everybody it names.
+    fn with_addresses(&self, index: usize) -> Service {
+        let mut service = self.services[index].clone();
+        let named: Vec<Name> = (service.depends_on.iter().map(|edge| edge.on.clone()))
+            .chain(service.uses.iter().map(|used| used.of.clone()))
+            .collect();
+        for name in named {
+            let other = self.index(&name).unwrap();
+            if !self.services[other].ports.is_empty() {
+                service = service.calls(&name.to_uppercase(), &name);
+            }
+        }
+        service
+    }
+
+    /// The other services that this one reaches and that reach it.
+    fn together(&self, index: usize) -> Vec<Name> {
+        let mine = self.reachable(BTreeSet::from([index]));
+        let others = mine.into_iter().filter(|other| {
+            *other != index && self.reachable(BTreeSet::from([*other])).contains(&index)
+        });
+        others.map(|other| self.services[other].name.clone()).collect()
+    }
+
+    fn reachable(&self, from: BTreeSet<usize>) -> BTreeSet<usize> {
+        let mut open: Vec<usize> = from.into_iter().collect();
+        let mut seen = BTreeSet::new();
+        while let Some(index) = open.pop() {
+            if seen.insert(index) {
+                let service = &self.services[index];
+                let named = (service.depends_on.iter().map(|dependency| &dependency.on))
+                    .chain(service.uses.iter().map(|used| &used.of));
+                open.extend(named.filter_map(|name| self.index(name)));
+            }
+        }
+        seen
+    }
+
+    fn index(&self, name: &Name) -> Option<usize> {
+        self.services.iter().position(|service| service.name == *name)
+    }
+}
+
+fn name(index: usize) -> String {
+    format!("s{index:02}")
+}
+
+fn random_service(random: &mut Random, name: &str) -> Service {
+    let mut service = support::service(name);
+    match random.below(20) {
+        0..=9 => service = service.built(),
+        10 => service = service.external(),
+        _ => {}
+    }
+    let external = service.program == Program::External;
+    if !external && random.chance(20) {
+        service = service.job();
+    }
+    if external || random.chance(60) {
+        let fixed = external || random.chance(50);
+        let number = fixed.then(|| u16::try_from(random.range(5000..6000)).unwrap());
+        service = service.port(number);
+        service.socket_activation = !external && random.chance(60);
+    }
+    service.probes = probes(random, &service);
+    service.restart = policy(random);
+    service.start_timeout = random.millis(500..40_000);
+    service.stop.timeout = random.millis(0..10_000);
+    if random.chance(15) {
+        service = service.watchdog(random.millis(5_000..20_000));
+    }
+    service
+}
+
+fn probes(random: &mut Random, service: &Service) -> Vec<Probe> {
+    let mut out = Vec::new();
+    if service.program == Program::External || (!service.ports.is_empty() && random.chance(40)) {
+        out.push(Probe::Tcp { port: 0 });
+    }
+    if service.program != Program::External && random.chance(50) {
+        out.push(Probe::Notify);
+    }
+    out
+}
+
+fn policy(random: &mut Random) -> Restart {
+    *random.pick(&[Restart::No, Restart::OnFailure, Restart::OnFailure, Restart::Always])
+}

@@ -1,0 +1,96 @@
+//! The reducer under a random world, a random workspace and random people, for
+//! thousands of seeds, with checkers apart from the world.
+//!
+//! `XTASK_SEEDS=N` tries N seeds instead of the normal number; `XTASK_SEED=N` tries one
+//! and prints its trace.
+
+#![allow(clippy::unwrap_used)]
+
+mod checkers;
+mod graph;
+mod play;
+mod random;
+#[path = "../support/mod.rs"]
+mod support;
+mod trace;
+mod world;
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// How many seeds a normal test run tries.
+const SEEDS: u64 = 2_000;
+
+fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok().map(|text| text.parse().unwrap())
+}
+
+#[test]
+fn no_promise_is_broken_under_any_seed() {
+    if let Some(seed) = number("XTASK_SEED") {
+        let played = play::play(seed, true);
+        println!("{}", played.trace.join("\n"));
+        if let Err(violation) = played.verdict {
+            panic!("seed {seed}: checker `{}`: {}", violation.checker, violation.message);
+        }
+        return;
+    }
+    let seeds = number("XTASK_SEEDS").unwrap_or(SEEDS);
+    let (next, failed) = (AtomicU64::new(0), AtomicBool::new(false));
+    let worst = Mutex::new(None::<u64>);
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(|| {
+                while !failed.load(Ordering::Relaxed) {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= seeds {
+                        break;
+                    }
+                    let verdict = std::panic::catch_unwind(|| play::play(seed, false).verdict);
+                    if !matches!(verdict, Ok(Ok(()))) {
+                        failed.store(true, Ordering::Relaxed);
+                        let mut worst = worst.lock().unwrap();
+                        *worst = Some(worst.map_or(seed, |other| other.min(seed)));
+                    }
+                }
+            });
+        }
+    });
+    if let Some(seed) = *worst.lock().unwrap() {
+        fail(seed);
+    }
+}
+
+/// Plays a seed again, this time with a trace.
+fn fail(seed: u64) -> ! {
+    let played = play::play(seed, true);
+    let violation = played.verdict.expect_err("the same seed, the same end");
+    let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("seed-{seed}.json"));
+    std::fs::write(&path, played.trace.join("\n")).unwrap();
+    for line in &played.trace[played.trace.len().saturating_sub(20)..] {
+        println!("{line}");
+    }
+    panic!(
+        "seed {seed}: checker `{}`: {}\n  the whole trace: {}\n  again: XTASK_SEED={seed} \
+         cargo test -p xtask-core --test simulation",
+        violation.checker,
+        violation.message,
+        path.display()
+    );
+}
+
+#[test]
+fn traces_that_once_failed_hold() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/traces");
+    let mut traces: Vec<_> =
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    traces.sort();
+    assert!(!traces.is_empty());
+    for path in traces {
+        let text = std::fs::read_to_string(&path).unwrap();
+        if let Err(violation) = trace::replay(&text) {
+            let name = path.file_name().unwrap().display();
+            panic!("{name}: checker `{}`: {}", violation.checker, violation.message);
+        }
+    }
+}

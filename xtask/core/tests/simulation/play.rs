@@ -1,0 +1,191 @@
+//! One play: people ask for things at random times, the world answers, the clock jumps
+//! from one event to the next.
+
+use std::time::Duration;
+
+use xtask_core::name::Name;
+use xtask_core::stack::{Event, Stack};
+
+use crate::checkers::{Checkers, Verdict, Violation};
+use crate::graph::Workspace;
+use crate::random::Random;
+use crate::trace;
+use crate::world::World;
+
+/// No play needs more events.
+const MOST_EVENTS: usize = 60_000;
+
+/// So long nothing bad happens before everybody has to be at rest.
+const CALM: Duration = Duration::from_secs(400);
+
+/// So long the end may take: twelve services in a chain that ignore everything.
+const END: Duration = Duration::from_secs(4_000);
+
+pub(crate) struct Played {
+    pub(crate) verdict: Verdict,
+    pub(crate) trace: Vec<String>,
+}
+
+struct Play {
+    stack: Stack,
+    checkers: Checkers,
+    world: World,
+    workspace: Workspace,
+    people: Random,
+    now: Duration,
+    events: usize,
+    traced: bool,
+    trace: Vec<String>,
+}
+
+/// Plays a seed to its end, or to the first broken promise.
+pub(crate) fn play(seed: u64, traced: bool) -> Played {
+    let mut random = Random::new(seed);
+    let workspace = Workspace::random(&mut random);
+    let world = World::new(Random::new(random.next()));
+    let mut play = Play {
+        stack: Stack::new(),
+        checkers: Checkers::default(),
+        world,
+        workspace,
+        people: random,
+        now: Duration::ZERO,
+        events: 0,
+        traced,
+        trace: Vec::new(),
+    };
+    let verdict = play.run();
+    Played { verdict, trace: play.trace }
+}
+
+impl Play {
+    fn run(&mut self) -> Verdict {
+        self.bring_up()?;
+        for _ in 0..self.people.below(10) {
+            let pause = match self.people.below(3) {
+                0 => self.people.millis(0..300),
+                1 => self.people.millis(300..5_000),
+                _ => self.people.millis(5_000..60_000),
+            };
+            self.pass(pause)?;
+            self.somebody_asks()?;
+        }
+        if self.people.chance(60) {
+            self.world.calm = true;
+            // Whatever was built badly is built well now.
+            if self.people.chance(50) {
+                self.bring_up()?;
+            }
+            self.pass(CALM)?;
+            if self.traced {
+                self.trace.push(trace::REST.to_owned());
+            }
+            self.checkers.at_rest(&self.stack)?;
+        }
+        self.end()
+    }
+
+    fn end(&mut self) -> Verdict {
+        self.step(Event::Shutdown)?;
+        if self.people.chance(30) {
+            let pause = self.people.millis(0..8_000);
+            self.pass(pause)?;
+            if self.people.chance(50) {
+                self.somebody_asks()?;
+            }
+            self.step(Event::KillNow)?;
+        }
+        self.pass(END)?;
+        let survivors = if self.stack.is_over() { Vec::new() } else { self.world.survivors() };
+        self.checkers.at_the_end(&survivors)
+    }
+
+    fn bring_up(&mut self) -> Verdict {
+        let plan = self.workspace.plan(&mut self.people);
+        let now = self.now;
+        self.world.learn(&plan);
+        self.step(Event::Apply { plan: plan.clone() })?;
+        self.world.build(now, &plan);
+        Ok(())
+    }
+
+    fn somebody_asks(&mut self) -> Verdict {
+        match self.people.below(10) {
+            0..=3 => {
+                for _ in 0..self.people.below(4) {
+                    self.workspace.edit(&mut self.people);
+                }
+                self.bring_up()
+            }
+            4 | 5 => {
+                let services = self.some_services();
+                let only = self.people.chance(30);
+                self.step(Event::TakeDown { services, only })
+            }
+            6..=8 => {
+                let services = self.some_services();
+                self.step(Event::Restart { services })
+            }
+            _ => self.step(Event::Tick),
+        }
+    }
+
+    /// Some of the services that the stack knows.
+    fn some_services(&mut self) -> Vec<Name> {
+        let known: Vec<Name> = self.checkers.observed.services.keys().cloned().collect();
+        let count = self.people.range(1..4);
+        let mut chosen: Vec<Name> = (0..count).map(|_| self.people.pick(&known).clone()).collect();
+        chosen.sort();
+        chosen.dedup();
+        chosen
+    }
+
+    /// Lets a time go by, with everything that happens in it.
+    fn pass(&mut self, time: Duration) -> Verdict {
+        let end = self.now + time;
+        while !self.stack.is_over() {
+            let world = self.world.next_time();
+            let deadline = self.stack.next_deadline();
+            // Ticks come late now and then, and sometimes for nothing.
+            let late =
+                if self.people.chance(10) { self.people.millis(0..400) } else { Duration::ZERO };
+            let tick = deadline.map(|deadline| deadline.max(self.now) + late);
+            let next = match (world, tick) {
+                (None, None) => break,
+                (Some(world), Some(tick)) => world.min(tick),
+                (Some(only), None) | (None, Some(only)) => only,
+            };
+            if next > end {
+                break;
+            }
+            self.now = self.now.max(next);
+            if world.is_some_and(|world| tick.is_none_or(|tick| world <= tick)) {
+                let Some(event) = self.world.next_event() else { continue };
+                self.step(event)?;
+            } else {
+                self.step(Event::Tick)?;
+            }
+            if self.people.chance(5) {
+                self.step(Event::Tick)?;
+            }
+        }
+        self.now = self.now.max(end);
+        if self.stack.is_over() { Ok(()) } else { self.step(Event::Tick) }
+    }
+
+    fn step(&mut self, event: Event) -> Verdict {
+        self.events += 1;
+        if self.events > MOST_EVENTS {
+            let message = format!("{MOST_EVENTS} events, and no end");
+            return Err(Violation { checker: "livelock", message });
+        }
+        let verdict = self.checkers.step(&mut self.stack, self.now, &event);
+        if self.traced {
+            self.trace.push(trace::line(self.now, &event, &self.checkers.effects));
+        }
+        for effect in core::mem::take(&mut self.checkers.effects) {
+            self.world.perform(self.now, &effect);
+        }
+        verdict
+    }
+}

@@ -1,0 +1,323 @@
+//! A world that answers effects late, badly, twice, or not at all.
+//!
+//! It knows processes, sockets and programs, and nothing of what should happen: that is
+//! for the checkers.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use xtask_core::name::Name;
+use xtask_core::plan::{Kind, Plan, Program};
+use xtask_core::stack::{Artifact, BindFailure, Effect, Event, Exit, Run, Signal};
+
+use crate::random::Random;
+
+/// Things to come, in order, and the processes they are about.
+#[derive(Debug)]
+pub(crate) struct World {
+    pub(crate) random: Random,
+    queue: BTreeMap<(Duration, u64), Event>,
+    order: u64,
+    processes: BTreeMap<(Name, Run), Process>,
+    content: BTreeMap<Name, u64>,
+    jobs: BTreeSet<Name>,
+    watchdogs: BTreeMap<Name, Duration>,
+    next_pid: u32,
+    /// No more faults: what starts now behaves.
+    pub(crate) calm: bool,
+}
+
+#[derive(Clone, Debug)]
+struct Process {
+    leader: bool,
+    members: bool,
+    deaf: bool,
+    immortal: bool,
+}
+
+impl World {
+    pub(crate) fn new(random: Random) -> Self {
+        Self {
+            random,
+            queue: BTreeMap::new(),
+            order: 0,
+            processes: BTreeMap::new(),
+            content: BTreeMap::new(),
+            jobs: BTreeSet::new(),
+            watchdogs: BTreeMap::new(),
+            next_pid: 1000,
+            calm: false,
+        }
+    }
+
+    pub(crate) fn next_time(&self) -> Option<Duration> {
+        self.queue.keys().next().map(|(at, _)| *at)
+    }
+
+    /// The next thing, if it really happens: processes that are no more say nothing,
+    /// except what is sent stale on purpose.
+    pub(crate) fn next_event(&mut self) -> Option<Event> {
+        let ((at, _), event) = self.queue.pop_first()?;
+        self.happens(at, &event).then_some(event)
+    }
+
+    fn at(&mut self, at: Duration, event: Event) {
+        self.order += 1;
+        self.queue.insert((at, self.order), event);
+    }
+
+    fn soon(&mut self, now: Duration, millis: std::ops::Range<usize>, event: Event) {
+        let delay = self.random.millis(millis);
+        self.at(now + delay, event);
+    }
+
+    fn fault(&mut self, percent: usize) -> bool {
+        !self.calm && self.random.chance(percent)
+    }
+
+    /// What programs will do, as far as their manifests tell.
+    pub(crate) fn learn(&mut self, plan: &Plan) {
+        for service in &plan.services {
+            self.watchdogs.remove(&service.name);
+            if let Some(every) = service.watchdog {
+                self.watchdogs.insert(service.name.clone(), every);
+            }
+            if service.kind == Kind::Job {
+                self.jobs.insert(service.name.clone());
+            }
+        }
+    }
+
+    /// Cargo begins to build what a plan needs.
+    pub(crate) fn build(&mut self, now: Duration, plan: &Plan) {
+        let mut last = now;
+        let broken = self.fault(15);
+        for service in &plan.services {
+            let Program::Artifact { .. } = service.program else { continue };
+            if self.random.chance(30) {
+                *self.content.entry(service.name.clone()).or_default() += 1;
+            }
+            let name = service.name.clone();
+            let at = now + self.random.millis(0..6000);
+            last = last.max(at);
+            if !(broken && self.random.chance(40)) {
+                let path = format!("/target/{name}");
+                self.at(at, Event::Linked { service: name, path });
+            } else if self.random.chance(50) {
+                let message = "does not compile".to_owned();
+                self.at(at, Event::BuildFailed { service: name, message });
+            }
+        }
+        self.soon(last, 1..100, Event::BuildEnded { ok: !broken });
+    }
+
+    /// Answers what was asked for.
+    pub(crate) fn perform(&mut self, now: Duration, effect: &Effect) {
+        match effect {
+            Effect::Accept { service, .. } => {
+                if self.fault(4) {
+                    let message = "no space left".to_owned();
+                    let event = Event::BuildFailed { service: service.clone(), message };
+                    return self.soon(now, 0..50, event);
+                }
+                let content = *self.content.entry(service.clone()).or_default();
+                let artifact = Artifact { path: format!("/kept/{service}/{content}"), content };
+                let event = Event::Accepted { service: service.clone(), artifact };
+                self.soon(now, 0..50, event);
+            }
+            Effect::Bind { service, ports, .. } => {
+                let service = service.clone();
+                if self.fault(5) {
+                    let port = ports[0].number.unwrap_or(0);
+                    let failure = BindFailure::Held { port, holder: None };
+                    return self.soon(now, 0..300, Event::BindFailed { service, failure });
+                }
+                let numbers = ports.iter().map(|port| {
+                    let any = u16::try_from(self.random.range(40_000..60_000)).unwrap();
+                    port.number.unwrap_or(any)
+                });
+                let ports = numbers.collect();
+                self.soon(now, 0..300, Event::Bound { service, ports });
+            }
+            Effect::Spawn { service, run, probes, .. } => {
+                self.spawn(now, service, *run, probes.len());
+            }
+            Effect::Probe { service, run, probes } => {
+                for probe in probes {
+                    self.probe(now, service, *run, probe.index);
+                }
+            }
+            Effect::Signal { service, run, signal } => {
+                let kill = *signal == Signal::Kill;
+                self.signal(now, (service.clone(), *run), kill);
+            }
+            Effect::Unbind { .. } | Effect::StopProbes { .. } | Effect::Report(_) | Effect::End => {
+            }
+        }
+    }
+
+    fn probe(&mut self, now: Duration, service: &Name, run: Run, probe: usize) {
+        for _ in 0..self.random.below(3) {
+            let seen = "connection refused".to_owned();
+            let event = Event::ProbeSeen { service: service.clone(), run, probe, seen };
+            self.soon(now, 1..2000, event);
+        }
+        if !self.fault(8) {
+            let event = Event::ProbePassed { service: service.clone(), run, probe };
+            let delay = self.random.millis(0..2500);
+            self.at(now + delay, event.clone());
+            if self.random.chance(20) {
+                self.soon(now + delay, 0..9000, event);
+            }
+        }
+    }
+
+    fn spawn(&mut self, now: Duration, service: &Name, run: Run, probes: usize) {
+        let (name, key) = (service.clone(), (service.clone(), run));
+        if self.fault(3) {
+            let error = "no such file".to_owned();
+            return self.soon(now, 0..100, Event::StartFailed { service: name, run, error });
+        }
+        if self.fault(1) {
+            return; // Never heard of again.
+        }
+        let process = Process {
+            leader: true,
+            members: self.random.chance(20),
+            deaf: self.fault(12),
+            immortal: self.fault(1),
+        };
+        self.processes.insert(key, process);
+        let started = now + self.random.millis(0..200);
+        self.next_pid += 1;
+        let pid = self.next_pid;
+        self.at(started, Event::Started { service: name.clone(), run, pid });
+        for probe in 0..probes {
+            self.probe(started, service, run, probe);
+        }
+        if self.fault(10) {
+            let by = self.random.millis(0..60_000);
+            self.soon(started, 1..5000, Event::ExtendTimeout { service: name.clone(), run, by });
+        }
+        if let Some(every) = self.watchdogs.get(service).copied() {
+            let pings = if self.fault(15) { self.random.below(3) } else { 200 };
+            for ping in 1..=u32::try_from(pings).unwrap() {
+                let event = Event::WatchdogPing { service: name.clone(), run };
+                self.at(started + every / 2 * ping, event);
+            }
+        }
+        self.fate(started, service, run);
+    }
+
+    /// How, and when, a process ends by itself.
+    fn fate(&mut self, started: Duration, service: &Name, run: Run) {
+        let job = self.jobs.contains(service);
+        let delay = match self.random.below(3) {
+            0 => self.random.millis(0..50),
+            1 => self.random.millis(50..3000),
+            _ => self.random.millis(3000..60_000),
+        };
+        let exit = if job {
+            if self.fault(15) { Exit::Code(1) } else { Exit::Code(0) }
+        } else if self.fault(20) {
+            *self.random.pick(&[Exit::Code(1), Exit::Code(1), Exit::Signal(11), Exit::Code(0)])
+        } else {
+            return;
+        };
+        let event = Event::Exited { service: service.clone(), run, exit };
+        self.at(started + delay, event);
+    }
+
+    fn signal(&mut self, now: Duration, key: (Name, Run), kill: bool) {
+        let Some(process) = self.processes.get(&key).cloned() else { return };
+        if (process.deaf && !kill) || process.immortal {
+            return;
+        }
+        let (service, run) = key.clone();
+        if let Some(process) = self.processes.get_mut(&key) {
+            process.members &= !kill;
+        }
+        if process.leader {
+            let code = *self.random.pick(&[Exit::Signal(15), Exit::Code(0), Exit::Code(143)]);
+            let exit = if kill { Exit::Signal(9) } else { code };
+            let delay = if kill { 0..20 } else { 0..1500 };
+            self.soon(now, delay, Event::Exited { service, run, exit });
+        } else if process.members {
+            self.soon(now, 0..1000, Event::Gone { service, run });
+        }
+    }
+
+    /// Whether an event still makes sense, and what follows from it.
+    fn happens(&mut self, at: Duration, event: &Event) -> bool {
+        match event {
+            Event::Exited { service, run, .. } => {
+                let key = (service.clone(), *run);
+                let Some(process) = self.processes.get_mut(&key) else { return true };
+                if !core::mem::replace(&mut process.leader, false) {
+                    return false;
+                }
+                let (members, immortal) = (process.members, process.immortal);
+                let gone = Event::Gone { service: service.clone(), run: *run };
+                if immortal || (members && process.deaf) {
+                    return true;
+                }
+                // Members outlive their leader until they are told, or a while.
+                let delay = if members { 500..20_000 } else { 0..3 };
+                self.soon(at, delay, gone);
+                true
+            }
+            Event::Gone { service, run } => {
+                let key = (service.clone(), *run);
+                let known = self.processes.get(&key).is_some_and(|process| !process.leader);
+                if known {
+                    self.processes.remove(&key);
+                    self.echo(at, service, *run);
+                }
+                known || !self.processes.contains_key(&key)
+            }
+            // A process that ended says nothing any more; it may be read late, though.
+            Event::Started { .. } => true,
+            Event::WatchdogPing { service, run } | Event::ExtendTimeout { service, run, .. } => {
+                self.processes.get(&(service.clone(), *run)).is_some_and(|process| process.leader)
+            }
+            Event::Apply { .. }
+            | Event::TakeDown { .. }
+            | Event::Restart { .. }
+            | Event::Shutdown
+            | Event::KillNow
+            | Event::Linked { .. }
+            | Event::Accepted { .. }
+            | Event::BuildFailed { .. }
+            | Event::BuildEnded { .. }
+            | Event::Bound { .. }
+            | Event::BindFailed { .. }
+            | Event::StartFailed { .. }
+            | Event::ProbePassed { .. }
+            | Event::ProbeSeen { .. }
+            | Event::Status { .. }
+            | Event::Tick => true,
+        }
+    }
+
+    /// Events of a run that is over, said again later.
+    fn echo(&mut self, now: Duration, service: &Name, run: Run) {
+        if !self.random.chance(30) {
+            return;
+        }
+        let service = service.clone();
+        let event = match self.random.below(5) {
+            0 => Event::Exited { service, run, exit: Exit::Code(1) },
+            1 => Event::Gone { service, run },
+            2 => Event::Started { service, run, pid: 1 },
+            3 => Event::ProbePassed { service, run, probe: 0 },
+            _ => Event::ExtendTimeout { service, run, by: Duration::from_millis(1) },
+        };
+        self.soon(now, 0..3000, event);
+    }
+
+    /// Processes that would survive the end, other than those beyond anybody's reach.
+    pub(crate) fn survivors(&self) -> Vec<String> {
+        let mortal = self.processes.iter().filter(|(_, process)| !process.immortal);
+        mortal.map(|((name, run), _)| format!("{name} run {run}")).collect()
+    }
+}

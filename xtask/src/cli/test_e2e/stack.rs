@@ -1,0 +1,87 @@
+//! Names and leftovers of the stacks that tests run against.
+//!
+//! It starts and stops nothing.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use anyhow::Context;
+use xtask_client::StackPaths;
+use xtask_client::paths::stacks_of;
+
+use crate::supervisor::lock::Lock;
+
+/// What a failed run leaves is kept this long.
+const KEPT: Duration = Duration::from_secs(24 * 3600);
+
+/// A folder younger than this may be one of a run that has just begun.
+const YOUNG: Duration = Duration::from_secs(60);
+
+/// The paths of a stack that no other run uses. Nothing is created.
+pub(crate) fn fresh(root: &Path) -> anyhow::Result<StackPaths> {
+    let pid = std::process::id();
+    // An earlier process of this number may have left its stack behind.
+    let names =
+        std::iter::once(format!("e2e-{pid}")).chain((2..).map(|n| format!("e2e-{pid}-{n}")));
+    for name in names {
+        let paths = StackPaths::of(root, &name).context("cannot place the stack's state")?;
+        if !paths.folder().exists() {
+            return Ok(paths);
+        }
+    }
+    unreachable!("there are more names than folders")
+}
+
+/// Keeps what a failed run leaves, for a day.
+///
+/// # Errors
+/// What the system says.
+pub(crate) fn keep(paths: &StackPaths) -> io::Result<()> {
+    std::fs::write(marker(paths), "")
+}
+
+/// Deletes what runs left that were killed, and what failed runs left long ago. What cannot
+/// be deleted stays.
+pub(crate) fn sweep(root: &Path) {
+    for paths in stacks_of(root).unwrap_or_default() {
+        let age = if marker(&paths).exists() { KEPT } else { YOUNG };
+        if is_name_of_a_run(&paths.stack())
+            && is_older_than(age, paths.folder())
+            && matches!(Lock::try_take(&paths.lock()), Ok(Some(_)))
+        {
+            std::fs::remove_dir_all(paths.folder()).ok();
+        }
+    }
+}
+
+fn marker(paths: &StackPaths) -> PathBuf {
+    paths.folder().join("kept")
+}
+
+/// Names as [`fresh`] gives them: `e2e-` and numbers.
+fn is_name_of_a_run(stack: &str) -> bool {
+    let numbers = stack.strip_prefix("e2e-").unwrap_or_default();
+    numbers.split('-').all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()))
+}
+
+fn is_older_than(limit: Duration, folder: &Path) -> bool {
+    let changed = std::fs::metadata(folder).and_then(|found| found.modified());
+    let age = changed.ok().and_then(|changed| SystemTime::now().duration_since(changed).ok());
+    age.is_some_and(|age| age > limit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_stacks_of_test_runs_are_swept() {
+        for name in ["e2e-1", "e2e-12-3"] {
+            assert!(is_name_of_a_run(name), "{name}");
+        }
+        for name in ["dev", "e2e", "e2e-", "e2e-mine", "e2e-1-", "e2e-1-mine", "e2e1"] {
+            assert!(!is_name_of_a_run(name), "{name}");
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! What testing needs to know of the workspace: where it is, which package holds the
+//! end-to-end tests, and whether there is documentation with examples.
+//!
+//! It checks no metadata of services; bringing them up does.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use cargo_metadata::{Metadata, MetadataCommand, TargetKind};
+
+use crate::cli::Global;
+use crate::cli::locate::workspace_root;
+
+/// The package that is taken where the metadata names none.
+const DEFAULT_PACKAGE: &str = "e2e";
+
+/// A workspace with tests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Tested {
+    /// Its root.
+    pub(crate) root: PathBuf,
+    /// The package with the end-to-end tests: `[workspace.metadata.xtask] e2e`, else the
+    /// member of the usual name, if there is one.
+    pub(crate) e2e: Option<String>,
+    /// Whether there is a library whose documentation may hold examples; cargo refuses to
+    /// look for them where there is none.
+    pub(crate) has_examples: bool,
+}
+
+impl Tested {
+    /// The workspace that the command is about.
+    ///
+    /// # Errors
+    /// Cargo's own words.
+    pub(crate) fn find(global: &Global) -> anyhow::Result<Self> {
+        let root = workspace_root(global)?;
+        let mut command = MetadataCommand::new();
+        let metadata = command.manifest_path(root.join("Cargo.toml")).no_deps().exec();
+        let metadata = metadata.context("cannot read the workspace's metadata")?;
+        Ok(Self { e2e: e2e(&metadata), has_examples: has_examples(&metadata), root })
+    }
+}
+
+fn e2e(metadata: &Metadata) -> Option<String> {
+    if let Some(named) = metadata.workspace_metadata["xtask"]["e2e"].as_str() {
+        return Some(named.to_owned());
+    }
+    let mut members = metadata.workspace_packages().into_iter();
+    members.find(|package| *package.name == DEFAULT_PACKAGE).map(|package| package.name.to_string())
+}
+
+fn has_examples(metadata: &Metadata) -> bool {
+    let e2e = e2e(metadata);
+    let members = metadata.workspace_packages().into_iter();
+    members.filter(|package| Some(package.name.to_string()) != e2e).any(|package| {
+        let mut targets = package.targets.iter();
+        targets.any(|target| target.doctest && !target.kind.contains(&TargetKind::Bin))
+    })
+}

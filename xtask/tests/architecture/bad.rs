@@ -1,0 +1,131 @@
+//! Bad files, each of which a rule must refuse, and good ones beside them.
+
+use crate::rules::{File, Words, dependencies, edges, imports, mentions, shape};
+use crate::source::{Path, Source};
+
+fn file(path: &str, text: &str) -> File {
+    File { path: path.to_owned(), text: text.to_owned() }
+}
+
+#[track_caller]
+fn refuses(path: &str, text: &str, ban: &str) {
+    let wrong = imports(&file(path, text));
+    assert!(wrong.iter().any(|w| w.contains(ban)), "`{text}` in {path} passes: {wrong:?}");
+}
+
+#[track_caller]
+fn accepts(path: &str, text: &str) {
+    assert_eq!(imports(&file(path, text)), Vec::<String>::new());
+}
+
+#[test]
+fn a_source_is_taken_apart() {
+    let source = Source::read(
+        "/* a /* b */ \"c */ let x = \"d\\\"//e\"; // f \"g\n\
+         let y: &'a str = r#\"h\"i\"#; let z = ('\"', '\\'', b'\"'); let for_r = b\"j\";",
+    );
+    let texts: Vec<&str> = source.texts.iter().map(|(_, text)| text.as_str()).collect();
+    assert_eq!(texts, ["\"d\\\"//e\"", "r#\"h\"i\"#", "b\"j\""]);
+    let comments: Vec<&str> = source.comments.iter().map(|(_, text)| text.as_str()).collect();
+    assert_eq!(comments, ["/* a /* b */ \"c */", "// f \"g"]);
+    assert_eq!(source.texts[1].0, 2);
+    assert!(source.code.contains("let for_r ="));
+}
+
+#[test]
+fn use_trees_are_unfolded() {
+    let source = Source::read("use crate::{a::{self, b as c}, d};\nfn f() { e::g::<H>(); i }");
+    let paths: Vec<String> = source.paths().iter().map(|path| path.parts.join("::")).collect();
+    assert_eq!(paths, ["crate::a::self", "crate::a::b", "crate::d", "e::g"]);
+    let lines: Vec<usize> = source.paths().iter().map(|path: &Path| path.line).collect();
+    assert_eq!(lines, [1, 1, 1, 2]);
+}
+
+#[test]
+fn an_import_against_the_floors_is_refused() {
+    refuses("xtask/src/view/table.rs", "use crate::effects::World;", "crate::effects");
+    refuses("xtask/src/view/table.rs", "use crate::{cli, view};", "crate::cli");
+    refuses("xtask/src/view/table.rs", "fn f() { super::super::driver::run(); }", "crate::driver");
+    refuses("xtask/src/view/mod.rs", "use super::effects;", "crate::effects");
+    refuses("xtask/src/view/table.rs", "use std::{fmt, fs};", "std::fs");
+    refuses("xtask/src/effects/a/b.rs", "use crate::driver;", "crate::driver");
+    refuses("xtask/src/effects/a/mod.rs", "use super::super::view::x;", "crate::view");
+    refuses("xtask/src/driver/mod.rs", "use crate::cli::Args;", "crate::cli");
+    refuses("xtask/core/src/a.rs", "use std::fs;", "std");
+    refuses("xtask/core/src/a.rs", "extern crate std;", "`std` in the core");
+    refuses("xtask/core/src/a.rs", "fn f() { unsafe {} }", "`unsafe` in the core");
+    refuses("xtask/core/src/a.rs", "use xtask_client::Handle;", "xtask_client");
+    refuses("services/x/src/a.rs", "use xtask_core::name::Name;", "names the tool");
+    refuses("tests/tests/a.rs", "use xtask_core::name::Name;", "only `xtask_client`");
+}
+
+#[test]
+fn an_import_along_the_floors_is_accepted() {
+    accepts("xtask/src/view/table.rs", "use crate::view::words; use xtask_core::plan::Plan;");
+    accepts("xtask/src/view/table.rs", "use super::words; use std::fmt; // crate::effects\n");
+    accepts("xtask/src/view/table.rs", "let x = \"crate::effects\"; let effects::Y = x;");
+    accepts("xtask/src/view/tests.rs", "use std::fs::read;");
+    accepts("xtask/src/effects/a/b.rs", "use super::c; use super::super::d; use xtask_core::x;");
+    accepts("xtask/src/cli/up.rs", "use crate::{driver, effects, view};");
+    accepts("xtask/core/src/a.rs", "use crate::name::Name; use core::fmt; // std::fs");
+    accepts("xtask/core/tests/a.rs", "use std::fs;");
+    accepts("tests/tests/a.rs", "use xtask_client::Handle; use std::fs;");
+}
+
+#[test]
+fn an_edge_between_packages_against_the_floors_is_refused() {
+    let manifest = |dependency: &str, table: &str| {
+        format!("[{table}]\n{dependency}.workspace = true\n").parse::<toml::Table>().unwrap()
+    };
+    let services = ["shop".to_owned()];
+    for (folder, dependency, table) in [
+        ("services/shop", "xtask-client", "dev-dependencies"),
+        ("tests", "xtask-core", "dependencies"),
+        ("tests", "shop", "dependencies"),
+        ("xtask", "shop", "dependencies"),
+        ("xtask/core", "xtask-client", "dependencies"),
+        ("xtask/core", "xtask", "dev-dependencies"),
+        ("xtask/core", "tokio", "target.'cfg(unix)'.dependencies"),
+        ("xtask/client", "xtask", "dependencies"),
+    ] {
+        let wrong = edges(folder, &manifest(dependency, table), &services);
+        assert_eq!(wrong, [format!("{folder}/Cargo.toml: depends on `{dependency}`")]);
+    }
+    for (folder, dependency) in
+        [("tests", "xtask-client"), ("xtask", "xtask-core"), ("services/shop", "tokio")]
+    {
+        let wrong = edges(folder, &manifest(dependency, "dependencies"), &services);
+        assert_eq!(wrong, Vec::<String>::new());
+    }
+    let renamed = "[dependencies]\nx = { package = \"shop\", version = \"1\" }";
+    let found = dependencies(&renamed.parse().unwrap());
+    assert_eq!(found, [("dependencies".to_owned(), "shop".to_owned())]);
+}
+
+#[test]
+fn a_file_out_of_shape_is_refused() {
+    let bad = |text: &str| shape(&file("a.rs", text));
+    assert_eq!(bad("//! Purpose.\n"), Vec::<String>::new());
+    assert_eq!(bad("//! Purpose.\n// #[ignore]\n"), Vec::<String>::new());
+    assert_eq!(bad("// no purpose\n"), ["a.rs: does not begin with `//!`"]);
+    assert_eq!(bad("//! P\n#[test]\n#[ignore = \"slow\"]\n"), ["a.rs: a test is ignored"]);
+    assert_eq!(bad("//! P\n#[cfg_attr(x, ignore)]\n"), ["a.rs: a test is ignored"]);
+    assert_eq!(bad(&"//! P\n".repeat(501)), ["a.rs: 501 lines, of 500 at most"]);
+}
+
+#[test]
+fn a_mention_of_the_sample_application_is_found() {
+    let words = Words { services: vec!["shop".into()], names: vec!["jane_doe".into()] };
+    let found = |path: &str, text: &str| mentions(&file(path, text), &words).len();
+    assert_eq!(found("a.rs", "let name = \"shop\";"), 1);
+    assert_eq!(found("a.rs", "// asks `shop` for it"), 1);
+    assert_eq!(found("a.rs", "/// asks the\n/// `GET /shop/1`"), 1);
+    assert_eq!(found("a.rs", "// jane_doe"), 1);
+    assert_eq!(found("a.toml", "x = \"shop\""), 1);
+    assert_eq!(found("a.md", "Run `up shop` now"), 1);
+
+    assert_eq!(found("a.rs", "let shop = 1; // in every shop"), 0);
+    assert_eq!(found("a.rs", "let x = \"workshop shops shop-front\";"), 0);
+    assert_eq!(found("a.rs", "// `shop!` and `clippy::shop`"), 0);
+    assert_eq!(found("a.md", "every shop has a door"), 0);
+}

@@ -1,0 +1,121 @@
+//! The floors of the architecture, held by reading every file of the workspace.
+//!
+//! What a compiler could say is left to the compiler. Each rule is tried on bad input
+//! first: a rule that cannot fail holds nothing.
+
+#![allow(clippy::unwrap_used)]
+
+mod bad;
+mod rules;
+mod source;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rules::{File, Words};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
+}
+
+/// Every text file below the folder, but what a build made.
+fn files(folder: &str) -> Vec<File> {
+    let mut found = Vec::new();
+    let mut folders = vec![root().join(folder)];
+    while let Some(next) = folders.pop() {
+        for entry in fs::read_dir(&next).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() && !path.ends_with("target") {
+                folders.push(path);
+            } else if let Ok(text) = fs::read_to_string(&path) {
+                let path = path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned();
+                found.push(File { path, text });
+            }
+        }
+    }
+    found.sort_by(|a, b| a.path.cmp(&b.path));
+    assert!(!found.is_empty(), "there are no files in `{folder}`");
+    found
+}
+
+fn sources() -> Vec<File> {
+    let all = ["xtask", "services", "tests"].into_iter().flat_map(files);
+    all.filter(|file| file.path.ends_with(".rs")).collect()
+}
+
+fn manifest(path: &str) -> toml::Table {
+    fs::read_to_string(root().join(path)).unwrap().parse().unwrap()
+}
+
+/// The folders of the sample application's packages, and the packages' names.
+fn services() -> Vec<(String, String)> {
+    let mut services = Vec::new();
+    for entry in fs::read_dir(root().join("services")).unwrap() {
+        let folder = format!("services/{}", entry.unwrap().file_name().to_str().unwrap());
+        if root().join(&folder).join("Cargo.toml").exists() {
+            let name = manifest(&format!("{folder}/Cargo.toml"))["package"]["name"].clone();
+            services.push((folder, name.as_str().unwrap().to_owned()));
+        }
+    }
+    services.sort();
+    services
+}
+
+/// The keys at the top of every JSON document in the sample application's data folders,
+/// which are its people.
+fn people() -> Vec<String> {
+    let mut people = Vec::new();
+    for file in files("services").iter().filter(|file| file.path.contains("/data/")) {
+        if let Ok(serde_json::Value::Object(document)) = serde_json::from_str(&file.text) {
+            people.extend(document.keys().cloned());
+        }
+    }
+    people.sort();
+    people.dedup();
+    people
+}
+
+#[track_caller]
+fn holds(wrong: impl IntoIterator<Item = String>) {
+    let wrong: Vec<String> = wrong.into_iter().collect();
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn imports_follow_the_floors() {
+    holds(sources().iter().flat_map(rules::imports));
+}
+
+#[test]
+fn the_core_is_without_the_standard_library_and_without_unsafe_code() {
+    let lib = fs::read_to_string(root().join("xtask/core/src/lib.rs")).unwrap();
+    for line in ["#![no_std]", "#![forbid(unsafe_code)]"] {
+        assert!(lib.lines().any(|other| other == line), "`{line}` is missing");
+    }
+}
+
+#[test]
+fn packages_depend_downwards_only() {
+    let services = services();
+    let names: Vec<String> = services.iter().map(|(_, name)| name.clone()).collect();
+    let tool = ["xtask", "xtask/core", "xtask/client", "tests"].map(str::to_owned);
+    let folders = tool.into_iter().chain(services.into_iter().map(|(folder, _)| folder));
+    holds(folders.flat_map(|folder| {
+        rules::edges(&folder, &manifest(&format!("{folder}/Cargo.toml")), &names)
+    }));
+}
+
+#[test]
+fn the_tool_does_not_mention_the_sample_application() {
+    let words =
+        Words { services: services().into_iter().map(|(_, name)| name).collect(), names: people() };
+    assert!(!words.services.is_empty(), "no service was found");
+    holds(files("xtask").iter().flat_map(|file| rules::mentions(file, &words)));
+}
+
+#[test]
+fn every_file_says_its_purpose_and_is_short_and_no_test_is_ignored() {
+    // The sources of cases are what they are about, like any other text in them.
+    let written = sources().into_iter().filter(|file| !file.path.contains("/tests/cases/"));
+    holds(written.flat_map(|file| rules::shape(&file)));
+}

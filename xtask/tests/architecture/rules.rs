@@ -1,0 +1,220 @@
+//! The rules themselves: each looks at one file and says what breaks it.
+//!
+//! They know nothing of the files on disk, so that they can be tried on bad ones.
+
+use crate::source::{Source, is_word};
+
+/// A file of the workspace.
+#[derive(Clone, Debug)]
+pub(crate) struct File {
+    /// Its path from the workspace root, with `/`.
+    pub(crate) path: String,
+    /// Its text.
+    pub(crate) text: String,
+}
+
+/// Where a module stands in the order of the floors: what its files may not name.
+const FLOORS: [(&str, &[&str]); 6] = [
+    ("xtask/src/view/", &["crate::cli", "crate::driver", "crate::effects"]),
+    ("xtask/src/effects/", &["crate::cli", "crate::driver", "crate::view"]),
+    ("xtask/src/driver", &["crate::cli"]),
+    ("xtask/client/", &["xtask"]),
+    ("xtask/core/", &["xtask", "xtask_client"]),
+    (CORE, &["std"]),
+];
+
+/// What a view would need to be more than a function of what it is given.
+const WORLD: [&str; 5] = ["std::fs", "std::net", "std::process", "std::time::Instant", "tokio"];
+
+/// The files whose `#![no_std]` the compiler enforces, and that may hold no `unsafe`.
+const CORE: &str = "xtask/core/src/";
+
+/// Everything that is wrong with the imports of a Rust file.
+pub(crate) fn imports(file: &File) -> Vec<String> {
+    let source = Source::read(&file.text);
+    let mut wrong = Vec::new();
+    for path in source.paths() {
+        let full = absolute(&file.path, &path.parts).join("::");
+        let banned = FLOORS
+            .iter()
+            .filter(|(folder, _)| file.path.starts_with(folder))
+            .flat_map(|(_, banned)| banned.iter());
+        let world = WORLD.iter().filter(|_| is_view(&file.path));
+        for ban in banned.chain(world) {
+            if names(&full, ban) {
+                wrong.push(format!("{}:{}: `{full}` names `{ban}`", file.path, path.line));
+            }
+        }
+        if file.path.starts_with("services/") && full.starts_with("xtask") {
+            wrong.push(format!("{}:{}: a service names the tool", file.path, path.line));
+        }
+        if file.path.starts_with("tests/")
+            && full.starts_with("xtask")
+            && !names(&full, "xtask_client")
+        {
+            wrong.push(format!("{}:{}: only `xtask_client` is for tests", file.path, path.line));
+        }
+    }
+    if file.path.starts_with(CORE) {
+        for pair in source.words().windows(2) {
+            let (line, word) = &pair[1];
+            if word == "unsafe" || (word == "std" && pair[0].1 == "crate") {
+                wrong.push(format!("{}:{line}: `{word}` in the core", file.path));
+            }
+        }
+    }
+    wrong
+}
+
+fn is_view(path: &str) -> bool {
+    path.starts_with("xtask/src/view/") && !path.ends_with("/tests.rs")
+}
+
+/// Whether the path is what is banned, or inside it.
+fn names(path: &str, ban: &str) -> bool {
+    path.strip_prefix(ban).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+}
+
+/// The path with `self` and `super` followed from the file's own module.
+fn absolute(file: &str, parts: &[String]) -> Vec<String> {
+    let Some((_, inside)) = file.split_once("/src/") else { return parts.to_vec() };
+    let inside = inside.trim_end_matches(".rs").trim_end_matches("/mod");
+    let mut module = vec!["crate".to_owned()];
+    module.extend(inside.split('/').filter(|m| *m != "main" && *m != "lib").map(str::to_owned));
+    let mut followed = 0;
+    for part in parts {
+        match part.as_str() {
+            "super" if module.len() > 1 => drop(module.pop()),
+            "super" | "self" => {}
+            _ => break,
+        }
+        followed += 1;
+    }
+    if followed == 0 {
+        return parts.to_vec();
+    }
+    module.extend(parts[followed..].iter().cloned());
+    module
+}
+
+/// What is wrong with a Rust file as a text: too long, no purpose, a test left out.
+pub(crate) fn shape(file: &File) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let lines = file.text.lines().count();
+    if lines > 500 {
+        wrong.push(format!("{}: {lines} lines, of 500 at most", file.path));
+    }
+    if !file.text.starts_with("//!") {
+        wrong.push(format!("{}: does not begin with `//!`", file.path));
+    }
+    let code = Source::read(&file.text).code;
+    let packed: String = code.chars().filter(|c| !c.is_whitespace()).collect();
+    if packed.contains("#[ignore") || packed.contains(",ignore]") || packed.contains(",ignore)") {
+        wrong.push(format!("{}: a test is ignored", file.path));
+    }
+    wrong
+}
+
+/// Crates that a manifest depends on for any target, each with the table that says so.
+pub(crate) fn dependencies(manifest: &toml::Table) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    for (key, value) in manifest {
+        let Some(table) = value.as_table() else { continue };
+        if matches!(key.as_str(), "dependencies" | "dev-dependencies" | "build-dependencies") {
+            found.extend(table.iter().map(|(name, value)| {
+                let renamed = value.get("package").and_then(toml::Value::as_str);
+                (key.clone(), renamed.unwrap_or(name).to_owned())
+            }));
+        } else if key == "target" {
+            found.extend(table.values().filter_map(toml::Value::as_table).flat_map(dependencies));
+        }
+    }
+    found
+}
+
+/// What is wrong with the dependencies of the manifest in this folder. `services` are
+/// the packages of the sample application.
+pub(crate) fn edges(folder: &str, manifest: &toml::Table, services: &[String]) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for (table, name) in dependencies(manifest) {
+        let tool = name == "xtask" || name.starts_with("xtask-");
+        let service = services.contains(&name);
+        let allowed = match folder {
+            "xtask/core" if table == "dev-dependencies" => !tool && !service,
+            "xtask/core" => ["petgraph", "serde", "thiserror"].contains(&name.as_str()),
+            "xtask/client" => (!tool || name == "xtask-core") && !service,
+            "tests" => (!tool || name == "xtask-client") && !service,
+            folder if folder.starts_with("services/") => !tool,
+            _ => !service,
+        };
+        if !allowed {
+            wrong.push(format!("{folder}/Cargo.toml: depends on `{name}`"));
+        }
+    }
+    wrong
+}
+
+/// Words of the sample application.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Words {
+    /// Names of its services. They may be plain words, so that comments may say them in
+    /// a sentence and code may call a variable so; texts and marked words may not.
+    pub(crate) services: Vec<String>,
+    /// Names in its data. They are nobody else's.
+    pub(crate) names: Vec<String>,
+}
+
+/// Places where a file of the tool mentions the sample application.
+pub(crate) fn mentions(file: &File, words: &Words) -> Vec<String> {
+    let mut wrong: Vec<String> = file
+        .text
+        .lines()
+        .enumerate()
+        .flat_map(|(line, text)| found(text, &words.names).map(move |word| (line + 1, word)))
+        .map(|(line, word)| format!("{}:{line}: mentions `{word}`", file.path))
+        .collect();
+    let marked: Vec<(usize, String)> = if file.path.ends_with(".rs") {
+        let source = Source::read(&file.text);
+        let comments = source.comments.iter().flat_map(|(line, text)| marked(*line, text));
+        source.texts.iter().cloned().chain(comments).collect()
+    } else if file.path.ends_with(".md") {
+        marked(1, &file.text)
+    } else {
+        vec![(1, file.text.clone())]
+    };
+    for (line, text) in marked {
+        for (below, text) in text.lines().enumerate() {
+            wrong.extend(
+                found(text, &words.services)
+                    .map(|word| format!("{}:{}: mentions `{word}`", file.path, line + below)),
+            );
+        }
+    }
+    wrong
+}
+
+/// What stands between backticks.
+fn marked(line: usize, text: &str) -> Vec<(usize, String)> {
+    let mut line = line;
+    let mut marked = Vec::new();
+    for (place, part) in text.split('`').enumerate() {
+        if place % 2 == 1 {
+            marked.push((line, part.to_owned()));
+        }
+        line += part.matches('\n').count();
+    }
+    marked
+}
+
+/// Those of the words that stand in the line by themselves. The names of lints and
+/// macros of the language are no mention.
+fn found<'a>(line: &'a str, words: &'a [String]) -> impl Iterator<Item = &'a str> + 'a {
+    words.iter().map(String::as_str).filter(move |word| {
+        line.match_indices(word).any(|(at, _)| {
+            let (before, after) = (&line[..at], &line[at + word.len()..]);
+            !before.ends_with(|c| is_word(c) || c == '-')
+                && !after.starts_with(|c| is_word(c) || c == '-' || c == '!')
+                && !before.ends_with("clippy::")
+        })
+    })
+}

@@ -1,0 +1,133 @@
+//! Commands on a running stack, and settings from the command line.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use crate::support::{Fixture, JOB, PackageSpec, SERVICE, eventually, get_at};
+
+fn shop() -> Fixture {
+    Fixture::new("shop")
+        .package(PackageSpec::new("back", "stockroom").bin("stockd", SERVICE).metadata(
+            "[package.metadata.service]\nname = \"stock\"\nport = 0\n",
+        ))
+        .package(PackageSpec::new("desk", "shopfront").bin("frontd", SERVICE).metadata(
+            "[package.metadata.service]\nname = \"front\"\nport = 0\ndepends-on = [\"stock\"]\n\
+             args = [\"--own\"]\nenv = { COLOUR = \"red\", SIZE = \"small\" }\nenv-file = \".env\"\n",
+        ))
+        .package(PackageSpec::new("jobs", "fill-shelves").bin("filler", JOB).metadata(
+            "[package.metadata.service]\nname = \"shelves\"\nkind = \"job\"\n\
+             depends-on = [\"stock\"]\nenv = { JOB_FILE = \"${workspace.root}/shelves\" }\n",
+        ))
+        .stack("other")
+        .write()
+}
+
+fn ask(fixture: &Fixture, service: &str, path: &str) -> String {
+    let url = fixture.service(service)["url"].as_str().unwrap().to_owned();
+    get_at(&url, path).unwrap().body
+}
+
+#[test]
+fn settings_come_from_file_shell_and_command_line_in_that_order() {
+    let fixture = shop();
+    fixture.file("desk/.env", "# Ours.\nSIZE=\"large\"\nSHAPE=round\n");
+    let up = fixture.spawn_with(
+        &[
+            "up",
+            "-d",
+            "front",
+            "-e",
+            "front:SHAPE=square",
+            "-e",
+            "TASTE=sweet",
+            "--",
+            "--more",
+            "x",
+        ],
+        |command| {
+            command.env("COLOUR", "blue").env("STOCK_URL", "http://nowhere");
+        },
+    );
+    let up = up.wait(Duration::from_secs(90)).ends_with(0);
+    assert!(up.stderr.contains("COLOUR"), "the shell's value is said\n{up}");
+    assert_eq!(ask(&fixture, "front", "/args"), "--own\n--more\nx");
+    assert_eq!(ask(&fixture, "front", "/env/COLOUR"), "blue");
+    assert_eq!(ask(&fixture, "front", "/env/SIZE"), "large");
+    assert_eq!(ask(&fixture, "front", "/env/SHAPE"), "square");
+    assert_eq!(ask(&fixture, "front", "/env/TASTE"), "sweet");
+    assert_eq!(ask(&fixture, "stock", "/env/TASTE"), "sweet");
+    let stock = fixture.service("stock")["url"].as_str().unwrap().to_owned();
+    assert_eq!(ask(&fixture, "front", "/env/STOCK_URL"), stock);
+    let status = fixture.status();
+    assert_eq!(status["services"].as_array().unwrap().len(), 2, "the job was not asked for");
+}
+
+#[test]
+fn down_of_a_dependency_takes_its_dependents_down_unless_told_otherwise() {
+    let fixture = shop();
+    fixture.file("desk/.env", "");
+    fixture.xtask(&["up", "-d"]).ends_with(0);
+    fixture.xtask(&["down", "--only", "stock"]).ends_with(0);
+    assert_eq!(fixture.service("stock")["phase"], "stopped");
+    assert_eq!(fixture.service("front")["phase"], "ready");
+    fixture.xtask(&["up", "-d"]).ends_with(0);
+    fixture.xtask(&["down", "stock"]).ends_with(0);
+    assert_eq!(fixture.service("stock")["phase"], "stopped");
+    assert_eq!(fixture.service("front")["phase"], "stopped");
+    fixture.xtask(&["up", "-d"]).ends_with(0);
+    assert_eq!(fixture.service("front")["phase"], "ready");
+}
+
+#[test]
+fn a_job_runs_once_in_a_stacks_life_and_again_when_told() {
+    let fixture = shop();
+    fixture.file("desk/.env", "");
+    let lines = || fixture.text("shelves").lines().count();
+    fixture.xtask(&["up", "-d"]).ends_with(0);
+    fixture.xtask(&["up", "-d"]).ends_with(0);
+    assert_eq!(lines(), 1);
+    fixture.xtask(&["restart", "shelves"]).ends_with(0);
+    eventually(Duration::from_secs(10), "a second run", || (lines() == 2).then_some(()));
+    fixture.xtask(&["down"]).ends_with(0);
+    fixture.xtask(&["up", "-d"]).ends_with(0);
+    assert_eq!(lines(), 3);
+}
+
+#[test]
+fn two_stacks_of_one_workspace_know_nothing_of_each_other() {
+    let fixture = shop();
+    fixture.file("desk/.env", "");
+    fixture.xtask(&["up", "-d"]).ends_with(0);
+    fixture.xtask(&["up", "-d", "--stack", "other"]).ends_with(0);
+    let dev = fixture.status();
+    let other = fixture.xtask(&["status", "--json", "--stack", "other"]).ends_with(0).json();
+    assert_ne!(dev["supervisor_pid"], other["supervisor_pid"]);
+    assert_ne!(dev["services"][0]["url"], other["services"][0]["url"]);
+    fixture.xtask(&["down"]).ends_with(0);
+    fixture.xtask(&["status"]).ends_with(7);
+    fixture.xtask(&["status", "--stack", "other"]).ends_with(0).says("front");
+}
+
+#[test]
+fn nobody_listening_to_the_output_is_no_mistake() {
+    let fixture = shop();
+    fixture.file("desk/.env", "");
+    fixture.xtask(&["up", "-d"]).ends_with(0);
+    for args in [["status", "--json"], ["logs", "--json"], ["graph", "--json"]] {
+        let mut child = fixture.command().args(args).stdout(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        assert_eq!(child.wait().unwrap().code(), Some(0), "{args:?}");
+    }
+}
+
+#[test]
+fn a_detached_up_closes_its_pipes() {
+    let fixture = shop();
+    fixture.file("desk/.env", "");
+    // It returns when both pipes are at their end, which a supervisor could hold open.
+    let output = fixture.command().args(["up", "-d"]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let waited = fixture.xtask(&["wait", "front"]).ends_with(0);
+    drop(waited);
+    fixture.xtask(&["down", "--data"]).ends_with(0);
+}
