@@ -53,6 +53,17 @@ fn each_code_has_a_case() {
 }
 
 #[test]
+fn no_mistake_hides_another() {
+    let text = fs::read_to_string(folder().join("everything-at-once/expected.txt")).unwrap();
+    let hidden: Vec<&str> = Code::ALL
+        .iter()
+        .map(|code| code.as_str())
+        .filter(|code| !text.contains(&format!("error[{code}]")))
+        .collect();
+    assert!(hidden.is_empty(), "{hidden:?} is not told beside all the others");
+}
+
+#[test]
 fn each_mistake_in_a_file_has_a_place_and_a_way_out() {
     for case in cases() {
         let text = fs::read_to_string(case.join("expected.txt")).unwrap_or_default();
