@@ -63,7 +63,11 @@ pub(crate) fn plan(
     };
     for notice in notices {
         let services: Vec<&str> = notice.services.iter().map(|name| name.as_str()).collect();
-        let text = format!("`{}` of {} comes from there", notice.variable, services.join(", "));
+        let text = format!(
+            "`{}` comes from your shell, not from the metadata, for {}",
+            notice.variable,
+            services.join(", ")
+        );
         style::say(WARN, "Shell", &text);
     }
     Ok(Ok(Loaded { plan, paths, gathered }))
