@@ -51,11 +51,13 @@ pub(crate) fn run(global: &Global, args: &CheckArgs) -> anyhow::Result<Exit> {
     } else {
         load::show_problems(&looked.gathered, problems);
     }
+    if problems.iter().any(|problem| problem.severity == Severity::Error) {
+        return Ok(Exit::USAGE);
+    }
     if !args.json {
         print::out(&format!("{}\n", count(problems)))?;
     }
-    let refused = problems.iter().any(|problem| problem.severity == Severity::Error);
-    Ok(if refused { Exit::USAGE } else { Exit::DONE })
+    Ok(Exit::DONE)
 }
 
 /// Makes the edits, and says what changed.
