@@ -13,6 +13,7 @@ mod again;
 mod builds;
 mod commands;
 mod cycles;
+mod end_to_end;
 mod failures;
 mod generated;
 mod graphs;
