@@ -70,6 +70,14 @@ impl Wanted {
         self.number(flag).map(Duration::from_millis)
     }
 
+    /// For each grandchild whether it has a session of its own.
+    fn grandchildren(&self) -> impl Iterator<Item = bool> {
+        [("--grandchild", false), ("--grandchild-setsid", true)]
+            .into_iter()
+            .filter(|(flag, _)| self.has(flag))
+            .map(|(_, own_session)| own_session)
+    }
+
     /// Ends the program if a flag is unknown: a test with a typing error must fail.
     fn check(&self) {
         const PLAIN: [&str; 9] = [
@@ -135,8 +143,12 @@ fn main() {
     if let Some(pause) = wanted.pause("--boot") {
         thread::sleep(pause);
     }
+    let deaf = wanted.grandchildren().next().is_some().then(DeafForNow::begin);
     let listener = listener(&wanted);
     leave_grandchildren(&wanted, listener.as_ref());
+    if let Some(deaf) = deaf {
+        deaf.end(&wanted);
+    }
     serve(&wanted, listener);
     if let Some(text) = wanted.text("--ready-line") {
         say(text);
@@ -163,6 +175,43 @@ fn refuse(why: &str) -> ! {
     exit(64);
 }
 
+/// From before the socket can be connected to until the grandchildren are there SIGTERM
+/// is put off: who sends it once the socket answers finds them, deaf from their start.
+struct DeafForNow;
+
+impl DeafForNow {
+    fn begin() -> Self {
+        mask_term(libc::SIG_BLOCK);
+        // A child inherits that the signal is ignored, though not that it is blocked;
+        // what is blocked is kept even while it is ignored.
+        // SAFETY: ignoring a signal runs no code.
+        unsafe { libc::signal(libc::SIGTERM, libc::SIG_IGN) };
+        Self
+    }
+
+    fn end(self, wanted: &Wanted) {
+        if !wanted.has("--ignore-term") {
+            // SAFETY: the default runs no code of this program.
+            unsafe { libc::signal(libc::SIGTERM, libc::SIG_DFL) };
+        }
+        if !wanted.has("--drain") {
+            mask_term(libc::SIG_UNBLOCK);
+        }
+    }
+}
+
+/// Blocks or unblocks SIGTERM for this thread and those that it starts from now on.
+fn mask_term(how: libc::c_int) -> libc::sigset_t {
+    // SAFETY: the set is made by sigemptyset before it is used.
+    unsafe {
+        let mut set = std::mem::zeroed();
+        libc::sigemptyset(&raw mut set);
+        libc::sigaddset(&raw mut set, libc::SIGTERM);
+        libc::pthread_sigmask(how, &raw const set, std::ptr::null_mut());
+        set
+    }
+}
+
 fn choose_signals(wanted: &Wanted) {
     if wanted.has("--ignore-term") || wanted.has(HOLD) {
         // SAFETY: no other thread runs yet, and ignoring a signal runs no code.
@@ -173,15 +222,8 @@ fn choose_signals(wanted: &Wanted) {
         unsafe { libc::signal(libc::SIGHUP, libc::SIG_IGN) };
     }
     if let Some(drain) = wanted.pause("--drain") {
-        // SAFETY: the set is made by sigemptyset before it is used, and blocking the
-        // signal before any other thread starts leaves it to the thread that waits.
-        let set = unsafe {
-            let mut set = std::mem::zeroed();
-            libc::sigemptyset(&raw mut set);
-            libc::sigaddset(&raw mut set, libc::SIGTERM);
-            libc::sigprocmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut());
-            set
-        };
+        // Blocked before any other thread starts, it is left to the one that waits.
+        let set = mask_term(libc::SIG_BLOCK);
         thread::spawn(move || {
             let mut signal = 0;
             // SAFETY: both pointers are to live values of this thread.
@@ -221,10 +263,7 @@ fn listener(wanted: &Wanted) -> Option<TcpListener> {
 }
 
 fn leave_grandchildren(wanted: &Wanted, listener: Option<&TcpListener>) {
-    for (flag, own_session) in [("--grandchild", false), ("--grandchild-setsid", true)] {
-        if !wanted.has(flag) {
-            continue;
-        }
+    for own_session in wanted.grandchildren() {
         let Ok(program) = env::current_exe() else { refuse("where am I?") };
         let mut command = Command::new(program);
         command.arg(HOLD).stdin(Stdio::null());

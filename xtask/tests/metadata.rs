@@ -40,14 +40,27 @@ fn each_case_prints_its_expected_text() {
 
 #[test]
 fn each_code_has_a_case() {
-    let all: String =
-        cases().iter().filter_map(|case| fs::read_to_string(case.join("expected.txt")).ok()).collect();
+    let all: String = cases()
+        .iter()
+        .filter_map(|case| fs::read_to_string(case.join("expected.txt")).ok())
+        .collect();
     let missing: Vec<&str> = Code::ALL
         .iter()
         .map(|code| code.as_str())
         .filter(|code| !all.contains(&format!("[{code}]")))
         .collect();
     assert!(missing.is_empty(), "no case shows {missing:?}");
+}
+
+#[test]
+fn no_mistake_hides_another() {
+    let text = fs::read_to_string(folder().join("everything-at-once/expected.txt")).unwrap();
+    let hidden: Vec<&str> = Code::ALL
+        .iter()
+        .map(|code| code.as_str())
+        .filter(|code| !text.contains(&format!("error[{code}]")))
+        .collect();
+    assert!(hidden.is_empty(), "{hidden:?} is not told beside all the others");
 }
 
 #[test]
@@ -83,8 +96,7 @@ fn a_workspace_is_found_from_any_of_its_folders() {
     let below = run(&case.join("src"), &["check"]);
     assert_eq!(below.status.code(), Some(0), "{}", String::from_utf8_lossy(&below.stderr));
     let manifest = case.join("Cargo.toml");
-    let apart =
-        run(Path::new("/"), &["check", "--manifest-path", &manifest.display().to_string()]);
+    let apart = run(Path::new("/"), &["check", "--manifest-path", &manifest.display().to_string()]);
     assert_eq!(apart.status.code(), Some(0), "{}", String::from_utf8_lossy(&apart.stderr));
 }
 

@@ -108,7 +108,12 @@ impl Service {
     pub async fn restart(&self) -> Result<(), Error> {
         let run = self.status().await?.run;
         self.order(Request::Restart { services: vec![self.name.clone()] }).await?;
-        self.wait_for(|service| service.run > run && is_settled(service.phase)).await.map(drop)
+        self.wait_for(|service| {
+            let is_new = service.run > run || service.phase == Phase::Failed;
+            is_new && is_settled(service.phase)
+        })
+        .await
+        .map(drop)
     }
 
     /// Kills its present run with SIGKILL, as a fault: it counts as a crash.

@@ -116,7 +116,8 @@ impl Copy {
         if survived {
             return Err("survived".to_owned());
         }
-        let said = output.lines().find(|line| line.starts_with("seed ") && line.contains("checker"));
+        let said =
+            output.lines().find(|line| line.starts_with("seed ") && line.contains("checker"));
         match said {
             Some(line) => Ok(line.to_owned()),
             None => {

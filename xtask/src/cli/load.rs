@@ -15,7 +15,6 @@ use super::exit::Exit;
 use super::up::{CyclesWhen, PlanArgs, PortsWhen};
 use crate::effects::planning::{self, Planned, Scope};
 use crate::effects::workspace::{Gathered, gather};
-use crate::view::notice::overrides;
 use crate::view::problem::{count, render};
 use crate::view::style::{self, BOLD, RESET, WARN};
 
@@ -64,8 +63,10 @@ pub(crate) fn plan(
         style::tell(&format!("{BOLD}{}{RESET}", count(&problems)));
         return Ok(Err(Exit::USAGE));
     };
-    for line in overrides(&notices) {
-        style::say(WARN, "Shell", &line);
+    for notice in notices {
+        let services: Vec<&str> = notice.services.iter().map(|name| name.as_str()).collect();
+        let text = format!("`{}` of {} comes from there", notice.variable, services.join(", "));
+        style::say(WARN, "Shell", &text);
     }
     Ok(Ok(Loaded { plan, paths, gathered }))
 }

@@ -37,7 +37,7 @@ pub(crate) fn run(global: &Global, args: &RestartArgs) -> anyhow::Result<Exit> {
         let run_of = |name: &Name| session.snapshot.service(name).map_or(0, |service| service.run);
         let before: BTreeMap<Name, u64> =
             names.iter().map(|name| (name.clone(), run_of(name))).collect();
-        session.connection.call(Request::Restart { services: names.clone() }).await?;
+        session.order(Request::Restart { services: names.clone() }).await?;
         let exit = until(&mut session, &names, |service| {
             let new_run = before.get(&service.name).is_some_and(|&run| service.run > run);
             is_settled(service.phase) && (new_run || service.phase == Phase::Failed)

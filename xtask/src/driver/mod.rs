@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 use xtask_client::protocol::{Answer, Reply, Request};
 use xtask_core::name::Name;
-use xtask_core::stack::{Effect, Event, Stack};
+use xtask_core::stack::{Effect, Event, Report, Stack};
 
 use crate::effects::World;
 use crate::supervisor::outbox::{Board, Outbox};
@@ -162,7 +162,12 @@ impl Driver {
         self.stack.step(now, event, &mut self.effects);
         for effect in std::mem::take(&mut self.effects) {
             match effect {
-                Effect::Report(report) => self.board.report(&report),
+                Effect::Report(report) => {
+                    if let Report::Unexpected { what } = &report {
+                        eprintln!("unexpected: {what}");
+                    }
+                    self.board.report(&report);
+                }
                 Effect::End => self.ended = true,
                 Effect::Accept { ref service, .. } => {
                     *self.accepting.entry(service.clone()).or_default() += 1;

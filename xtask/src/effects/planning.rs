@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
-use xtask_core::manifest::{self, Declarations};
+use xtask_core::manifest;
 use xtask_core::plan::{self, Outcome, Request};
 use xtask_core::problem::{Code, Problem, Severity};
 
@@ -24,8 +24,6 @@ pub(crate) enum Scope {
 /// What planning ended in.
 #[derive(Debug)]
 pub(crate) struct Planned {
-    /// What the manifests declare.
-    pub(crate) declarations: Declarations,
     /// The plan, or the problems; those of the manifests are among them.
     pub(crate) outcome: Outcome,
 }
@@ -54,7 +52,7 @@ pub(crate) fn plan(
     if outcome.problems.iter().any(|problem| problem.severity == Severity::Error) {
         outcome.plan = None;
     }
-    Planned { declarations, outcome }
+    Planned { outcome }
 }
 
 /// Drops what was found in files that are not TOML, but for that: half a file says

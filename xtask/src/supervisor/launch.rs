@@ -13,7 +13,7 @@ use std::process::Command;
 use anyhow::{Context, bail};
 use tokio::net::UnixStream;
 use xtask_client::StackPaths;
-use xtask_client::connection::{Connection, Error, unexpected};
+use xtask_client::connection::{Connection, Error, unexpected, update};
 use xtask_client::protocol::{Reply, Request};
 use xtask_client::snapshot::{Snapshot, State};
 
@@ -41,6 +41,27 @@ pub(crate) struct Session {
     pub launched: bool,
     /// A supervisor that died without cleaning up, by its process number.
     pub died_before: Option<u32>,
+}
+
+impl Session {
+    /// Asks for something and takes in every change up to the answer, so that the state
+    /// is no older than the request.
+    ///
+    /// # Errors
+    /// When the supervisor is gone or refuses.
+    pub(crate) async fn order(&mut self, request: Request) -> Result<(), Error> {
+        let id = self.connection.send(request).await?;
+        loop {
+            let answer = self.connection.next().await?.ok_or(Error::Gone)?;
+            match answer.reply {
+                Reply::Refused { message } if answer.id == id => {
+                    return Err(Error::Refused { message });
+                }
+                Reply::Done if answer.id == id => return Ok(()),
+                reply => drop(update(&mut self.snapshot, reply)),
+            }
+        }
+    }
 }
 
 /// The process of a supervisor, for waiting until it is gone.

@@ -188,3 +188,48 @@ fn one_line(text: &str, bytes: &Range<usize>) -> Range<usize> {
     }
     start..end
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use xtask_core::problem::Span;
+
+    fn at(bytes: Range<usize>) -> Problem {
+        let span = Span { file: "Cargo.toml".to_string(), bytes };
+        Problem::error(Code::BadValue, "`x` is wrong").at(span, "")
+    }
+
+    fn plain(problems: &[Problem], text: &str) -> String {
+        anstream::adapter::strip_str(&render(problems, &|_| Some(text.to_string()))).to_string()
+    }
+
+    #[test]
+    fn a_problem_is_drawn_with_its_place_and_a_caret() {
+        let text = plain(&[at(6..7).hint("write `y`")], "a = 1\nx = 2\n");
+        assert!(text.starts_with("error[bad-value]: `x` is wrong\n"), "{text}");
+        assert!(text.contains("--> Cargo.toml:2:1") && text.contains("^"), "{text}");
+        assert!(text.contains("= hint: write `y`"), "{text}");
+    }
+
+    #[test]
+    fn a_place_over_several_lines_is_drawn_on_the_first() {
+        let text = plain(&[at(4..20)], "x = [\n  1,\n  2,\n]\n");
+        assert!(text.contains("1 | x = [") && !text.contains("2 |"), "{text}");
+    }
+
+    #[test]
+    fn a_place_outside_of_the_file_or_within_a_letter_is_drawn_all_the_same() {
+        for bytes in [5..6, 90..99, 0..99, 6..5] {
+            let text = plain(&[at(bytes)], "x = \"é\"\n");
+            assert!(text.contains("error[bad-value]"), "{text}");
+        }
+        assert!(plain(&[at(3..4)], "").contains("error[bad-value]"));
+    }
+
+    #[test]
+    fn problems_are_counted_in_words() {
+        let warning = Problem::warning(Code::Cycle, "a cycle");
+        assert_eq!(count(&[]), "no problems");
+        assert_eq!(count(&[at(0..1), at(1..2), warning]), "2 errors, 1 warning");
+    }
+}

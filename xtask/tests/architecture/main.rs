@@ -115,5 +115,7 @@ fn the_tool_does_not_mention_the_sample_application() {
 
 #[test]
 fn every_file_says_its_purpose_and_is_short_and_no_test_is_ignored() {
-    holds(sources().iter().flat_map(rules::shape));
+    // The sources of cases are what they are about, like any other text in them.
+    let written = sources().into_iter().filter(|file| !file.path.contains("/tests/cases/"));
+    holds(written.flat_map(|file| rules::shape(&file)));
 }

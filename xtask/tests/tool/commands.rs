@@ -44,7 +44,9 @@ fn settings_come_from_file_shell_and_command_line_in_that_order() {
             "--more",
             "x",
         ],
-        |command| drop(command.env("COLOUR", "blue").env("STOCK_URL", "http://nowhere")),
+        |command| {
+            command.env("COLOUR", "blue").env("STOCK_URL", "http://nowhere");
+        },
     );
     let up = up.wait(Duration::from_secs(90)).ends_with(0);
     assert!(up.stderr.contains("COLOUR"), "the shell's value is said\n{up}");

@@ -85,7 +85,7 @@ fn package_sections(
         };
         let path = ["package", "metadata", "service"];
         let what = "`[package.metadata.service]`";
-        out.extend(one(reader, table, name, owner, &path, what, &["name"]));
+        out.push(one(reader, table, name, owner, &path, what, &["name"]));
     }
     if let Some((_, value)) = metadata.entry("services") {
         services(reader, value, owner, out);
@@ -101,11 +101,11 @@ fn services(reader: &mut Reader<'_>, value: &Value, owner: Owner, out: &mut Vec<
         let what = format!("service `{}`", key.name);
         let top = if owner == Owner::Workspace { "workspace" } else { "package" };
         let path = [top, "metadata", "services", &key.name];
-        out.extend(one(reader, table, name, owner, &path, &what, &[]));
+        out.push(one(reader, table, name, owner, &path, &what, &[]));
     }
 }
 
-/// One section with its overlays, unless its name cannot be used.
+/// One section with its overlays. It is read on under a name that cannot be used.
 fn one(
     reader: &mut Reader<'_>,
     table: &Table,
@@ -114,7 +114,7 @@ fn one(
     path: &[&str],
     what: &str,
     more: &[&str],
-) -> Option<Section> {
+) -> Section {
     let more: Vec<&str> = more.iter().copied().chain(["with"]).collect();
     let settings = section::settings(reader, table, path, what, &more);
     let overlays = match table.get("with") {
@@ -122,7 +122,8 @@ fn one(
         None => Vec::new(),
     };
     let folder = reader.manifest.folder.clone();
-    reader.name("a service", &name).then_some(Section { name, owner, folder, settings, overlays })
+    reader.name("a service", &name);
+    Section { name, owner, folder, settings, overlays }
 }
 
 /// `with.NAME`.
@@ -135,9 +136,8 @@ fn overlays(reader: &mut Reader<'_>, value: &Value, path: &[&str]) -> Vec<(Words
         let path: Vec<&str> = path.iter().copied().chain(["with", &key.name]).collect();
         let what = format!("overlay `{}`", key.name);
         let settings = section::settings(reader, table, &path, &what, &[]);
-        if reader.name("an overlay", &name) {
-            out.push((name, settings));
-        }
+        reader.name("an overlay", &name);
+        out.push((name, settings));
     }
     out
 }

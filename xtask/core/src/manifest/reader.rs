@@ -175,8 +175,8 @@ impl Reader<'_> {
     }
 
     /// Checks a name that becomes part of variables, templates and file names.
-    pub(crate) fn name(&mut self, what: &str, name: &Words) -> bool {
-        let Some(why) = bad_name(&name.value) else { return true };
+    pub(crate) fn name(&mut self, what: &str, name: &Words) {
+        let Some(why) = bad_name(&name.value) else { return };
         let problem = Problem::error(
             Code::BadName,
             format!("`{}` cannot be the name of {what}: {why}", name.value),
@@ -184,7 +184,6 @@ impl Reader<'_> {
         .at(name.span.clone(), "")
         .hint(format!("choose a name like `{}`", spelled_well(&name.value)));
         self.problem(problem);
-        false
     }
 
     /// A key at its own place.

@@ -31,11 +31,9 @@ pub(crate) fn ports(reader: &mut Reader<'_>, table: &Table) -> Option<At<Vec<Por
         let mut wanted = Vec::new();
         for (name, value) in &ports.entries {
             let name = reader.key(name);
-            let named = reader.name("a port", &name);
+            reader.name("a port", &name);
             let number = port_number(reader, &name.value, value);
-            if named {
-                wanted.push(PortWanted { name, number });
-            }
+            wanted.push(PortWanted { name, number });
         }
         return Some(reader.at(&key.bytes, wanted));
     }

@@ -10,11 +10,13 @@ use alloc::vec::Vec;
 /// third of its letters wrong, at most three.
 #[must_use]
 pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let allowed = (word.chars().count() / 3).clamp(1, 3);
+    let length = |text: &str| text.chars().count();
     candidates
         .into_iter()
         .map(|candidate| (distance(word, candidate), candidate))
-        .filter(|(distance, _)| *distance <= allowed)
+        .filter(|(distance, candidate)| {
+            *distance <= (length(word).max(length(candidate)) / 3).min(3)
+        })
         .min()
         .map(|(_, candidate)| candidate)
 }
@@ -73,5 +75,6 @@ mod tests {
     fn words_that_have_nothing_in_common_suggest_nothing() {
         assert_eq!(nearest("colour", ["port", "uses"]), None);
         assert_eq!(nearest("", ["port"]), None);
+        assert_eq!(nearest("a", ["b"]), None);
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Cycles are not its business: the plan asks the graph, once it knows what is wanted.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -98,7 +98,10 @@ pub(crate) fn suggest<'a>(
             .note("this workspace declares no services")
             .hint("declare one: `[package.metadata.service]` in a member's `Cargo.toml`"),
         None => problem
-            .note(format!("services are {}", list(names.map(Name::as_str))))
+            .note(format!(
+                "services are {}",
+                list(names.map(Name::as_str).collect::<BTreeSet<_>>())
+            ))
             .hint(format!("declare `{name}`, or remove it here")),
     }
 }

@@ -40,6 +40,8 @@ pub(super) fn check(merged: &Merged, problems: &mut Vec<Problem>) {
             ("watchdog", settings.watchdog.as_ref().map(|at| &at.span)),
             ("env-file", settings.env_file.as_ref().map(|at| &at.span)),
             ("cwd", settings.cwd.as_ref().map(|at| &at.span)),
+            ("env", settings.env.first().map(|(name, _)| &name.span)),
+            ("args", settings.args.iter().flatten().next().map(|arg| &arg.span)),
         ];
         for (key, span) in keys {
             if let Some(span) = span {
@@ -107,6 +109,10 @@ pub(super) fn variables(model: &Model, problems: &mut Vec<Problem>) {
     for node in &model.nodes {
         let prefix = node.name.variable_prefix();
         if let Some(first) = seen.get(&prefix) {
+            // Two of one name are told already.
+            if first.name == node.name {
+                continue;
+            }
             let words = |name: &Name, at: &At<()>| at.with(String::from(name.as_str()));
             problems.push(clash(
                 "services",

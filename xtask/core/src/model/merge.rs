@@ -62,17 +62,20 @@ pub(super) fn merge(
             Owner::Workspace => None,
         };
         let earlier = out.iter_mut().find(|merged| merged.name.value == section.name.value);
-        let on_top = package.is_none() && !has_program(&section.settings);
-        match earlier {
-            Some(merged) if on_top => lay(&mut merged.settings, &section.settings),
-            Some(merged) => problems.push(duplicate(&merged.name, &section.name)),
-            None => out.push(Merged {
-                name: section.name.clone(),
-                package,
-                folder: section.folder.clone(),
-                settings: section.settings.clone(),
-            }),
+        if let Some(earlier) = earlier {
+            if package.is_none() && !has_program(&section.settings) {
+                lay(&mut earlier.settings, &section.settings);
+                continue;
+            }
+            // It is kept all the same, for what else may be wrong with it.
+            problems.push(duplicate(&earlier.name, &section.name));
         }
+        out.push(Merged {
+            name: section.name.clone(),
+            package,
+            folder: section.folder.clone(),
+            settings: section.settings.clone(),
+        });
     }
     for name in with {
         for section in &declarations.sections {

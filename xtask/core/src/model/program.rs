@@ -151,21 +151,17 @@ fn features(package: &Package, wanted: Option<&[Words]>, problems: &mut Vec<Prob
     }
 }
 
-/// Notes two services that want one cargo call to be two different ones.
+/// Notes services that want one cargo call to be two different ones.
 pub(super) fn clashes(model: &Model, problems: &mut Vec<Problem>) {
-    let mut paths: BTreeMap<&str, &Node> = BTreeMap::new();
     let mut wishes: BTreeMap<usize, &Node> = BTreeMap::new();
+    let mut built: Vec<(&Node, usize, &str)> = Vec::new();
     for node in &model.nodes {
-        let (Some(package), Runs::Binary(binary)) = (node.package, &node.program) else { continue };
-        let name = model.packages[package].binaries[*binary].name.as_str();
-        match paths.get(name) {
-            None => {
-                paths.insert(name, node);
-            }
-            Some(first) if first.package != node.package => {
-                problems.push(binary_clash(model, name, first, node));
-            }
-            Some(_) => {}
+        let Some(package) = node.package else { continue };
+        if let Runs::Binary(binary) = node.program {
+            built.push((node, package, &model.packages[package].binaries[binary].name));
+        }
+        if !matches!(node.program, Runs::Binary(_) | Runs::Unknown) {
+            continue;
         }
         match wishes.get(&package) {
             None => {
@@ -175,6 +171,18 @@ pub(super) fn clashes(model: &Model, problems: &mut Vec<Problem>) {
                 problems.push(feature_clash(&model.packages[package], first, node));
             }
             Some(_) => {}
+        }
+    }
+    // `--bin NAME` chooses that binary in every package of the call, so that one which
+    // nobody asked for is enough for a clash.
+    let mut told: BTreeSet<(usize, usize, &str)> = BTreeSet::new();
+    for (index, (first, package, binary)) in built.iter().enumerate() {
+        for (later, (second, other, _)) in built.iter().enumerate() {
+            let both = model.packages[*other].binaries.iter().any(|b| b.name == *binary);
+            let pair = (*package.min(other), *package.max(other), *binary);
+            if index != later && package != other && both && told.insert(pair) {
+                problems.push(binary_clash(model, binary, first, second));
+            }
         }
     }
 }
@@ -189,8 +197,8 @@ fn binary_clash(model: &Model, binary: &str, first: &Node, second: &Node) -> Pro
             package(second)
         ),
     )
-    .at(second.declared.span.clone(), format!("`{}` runs `{binary}`", second.name))
-    .context(first.declared.span.clone(), format!("`{}` runs `{binary}`", first.name))
+    .at(second.declared.span.clone(), format!("package `{}`", package(second)))
+    .context(first.declared.span.clone(), format!("package `{}`", package(first)))
     .note("cargo writes both to one path, so that either service could run the other's program")
     .hint(format!("rename one of them: `[[bin]] name = \"{}-{binary}\"`", package(second)))
 }

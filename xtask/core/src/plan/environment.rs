@@ -87,11 +87,16 @@ fn decide(
     problems: &mut Vec<Problem>,
 ) -> (Setting, bool) {
     let mut overrides: Vec<Source> = given.iter().rev().map(Given::source).collect();
+    // What the metadata says is checked even where somebody else has the last word.
     let mut found = Vec::new();
+    let template = given.iter().rev().find_map(|given| match given {
+        Given::Template(words) => Some(scope.fill(words, Use::Value, &mut found)),
+        _ => None,
+    });
     let (mut value, mut address) = match given.last() {
         Some(Given::Injected(text)) => (text.clone(), true),
-        Some(Given::Template(words)) => {
-            let filled = scope.fill(words, Use::Value, &mut found);
+        Some(Given::Template(_)) => {
+            let filled = template.unwrap_or_default();
             (filled.text, filled.address)
         }
         Some(Given::Literal(text, _)) => (Text::from(text.as_str()), false),
@@ -103,16 +108,17 @@ fn decide(
         scope.request.isolation == Isolation::Shared && !address && value.to_string() != **shell
     });
     let by_shell = shell.is_some();
+    if by_shell || !matches!(given.last(), Some(Given::Template(_))) {
+        found.retain(|problem| problem.code != Code::UnsetVariable);
+    }
+    problems.append(&mut found);
     let source = match shell {
         Some(shell) => {
             value = Text::from(shell.as_str());
             Source::Shell
         }
         None if overrides.is_empty() => Source::Injected,
-        None => {
-            problems.append(&mut found);
-            overrides.remove(0)
-        }
+        None => overrides.remove(0),
     };
     let secret = secret::variable(name, &value.to_string());
     (Setting { value, source, secret, overrides }, by_shell)

@@ -25,9 +25,30 @@ pub type Files<'a> = &'a dyn Fn(&str) -> Result<String, String>;
 /// Makes the plan, or says why there is none.
 #[must_use]
 pub fn make(declarations: &Declarations, request: &Request, files: Files<'_>) -> Outcome {
-    let (model, mut problems) = model::build(declarations, &request.overlays);
+    let mut problems = Vec::new();
+    if declarations.sections.is_empty() && request.services.is_empty() {
+        let message = "this workspace declares no services";
+        problems.push(
+            Problem::error(Code::UnknownService, message)
+                .hint("declare one: `[package.metadata.service]` in a member's `Cargo.toml`"),
+        );
+    }
+    planned(declarations, request, files, problems)
+}
+
+fn planned(
+    declarations: &Declarations,
+    request: &Request,
+    files: Files<'_>,
+    mut problems: Vec<Problem>,
+) -> Outcome {
+    let (model, mut found) = model::build(declarations, &request.overlays);
+    problems.append(&mut found);
     let wanted = select::wanted(declarations, &model, request, &mut problems);
-    let closure = select::closure(&model, &wanted);
+    let all: Vec<Name> = model.nodes.iter().map(|node| node.name.clone()).collect();
+    // Where somebody unknown is asked for, nothing is started, and everything is checked.
+    let known = request.services.iter().all(|name| model.node(name).is_some());
+    let closure = select::closure(&model, if known { &wanted } else { &all });
     let graph = select::graph(&model, &closure, request.cycles, &mut problems);
     let addresses = addresses(declarations, &model, request, &mut problems);
     let taking_part = addresses.iter().filter(|(name, _)| closure.contains(*name));
@@ -76,7 +97,7 @@ pub fn check(declarations: &Declarations, request: &Request, files: Files<'_>) -
         let (model, _) = model::build(declarations, with);
         let services = model.nodes.iter().map(|node| String::from(node.name.as_str())).collect();
         let request = Request { services, overlays: with.to_vec(), ..request.clone() };
-        make(declarations, &request, files)
+        planned(declarations, &request, files, Vec::new())
     };
     let mut out = all(&request.overlays);
     for overlay in model::overlays(declarations) {

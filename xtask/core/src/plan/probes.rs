@@ -21,11 +21,12 @@ pub(crate) fn probes(
     problems: &mut Vec<Problem>,
 ) -> Vec<Probe> {
     let settings = &scope.node.settings;
+    let declared = settings.ready.as_ref().map(|ready| declared(scope, address, ready, problems));
     if scope.node.kind == Kind::Job {
         return Vec::new();
     }
-    if let Some(ready) = &settings.ready {
-        return declared(scope, address, ready, problems);
+    if let Some(declared) = declared {
+        return declared;
     }
     if settings.socket_activation.as_ref().is_some_and(|at| at.value) {
         return alloc::vec![Probe::Notify];

@@ -34,6 +34,8 @@ impl Stack {
         self.connect();
         for (id, before) in ids.into_iter().zip(before) {
             self.enqueue(id);
+            // Dependents outside the plan may have other edges to it by now.
+            self.enqueue_neighbours(id);
             // What is not managed has a new address at once.
             if self.nodes[id].is_external() && before.is_some() && before != self.numbers(id) {
                 self.tell_new_address(id);

@@ -15,6 +15,7 @@ mod conditions;
 pub mod effect;
 pub mod event;
 pub(crate) mod node;
+mod phase;
 mod request;
 mod run;
 mod settle;

@@ -64,13 +64,14 @@ impl Stack {
         self.replace_dependents(id);
     }
 
-    /// Marks the running dependents whose edge says so, and theirs.
+    /// Marks the running dependents whose edge says so, and theirs; also those that are
+    /// being taken down, who may be wanted again before they are told.
     pub(super) fn replace_dependents(&mut self, id: Id) {
         let mut open = alloc::vec![id];
         while let Some(id) = open.pop() {
             for (dependent, restart) in self.nodes[id].edges.dependents.clone() {
                 let node = &mut self.nodes[dependent];
-                if restart && node.wanted && !node.replace && node.is_running() {
+                if restart && !node.replace && node.is_running() {
                     node.replace = true;
                     open.push(dependent);
                     self.enqueue(dependent);

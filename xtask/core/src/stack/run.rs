@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::event::{Exit, Run};
-use super::node::{Check, Id, Phase, Rest, Stage};
+use super::node::{Check, Id, Phase, Rest, Stage, Starting};
 use super::{Effect, Stack, unexpected, words};
 use crate::name::Name;
 use crate::snapshot::Failure;
@@ -45,6 +45,7 @@ impl Stack {
             return self.nonsense(id, "`started` twice", effects);
         }
         let job = self.nodes[id].is_job();
+        let held = !self.is_killing() && self.nodes[id].is_due() && self.is_held(id);
         match &mut self.nodes[id].phase {
             Phase::Starting(starting) => {
                 starting.pid = Some(pid);
@@ -58,6 +59,7 @@ impl Stack {
                 stopping.pid = Some(pid);
                 match stopping.stage {
                     Stage::Lost => self.kill(id, effects),
+                    Stage::Unborn { .. } if held => self.wait_for_dependents(id, pid),
                     Stage::Unborn { .. } | Stage::Told { .. } | Stage::Killed { .. } => {
                         self.tell(id, effects);
                     }
@@ -65,6 +67,22 @@ impl Stack {
             }
             Phase::Rest(_) | Phase::Ready(_) => {}
         }
+    }
+
+    /// It was to be told to stop, and by now dependents have to end before it: it runs
+    /// until they have, though never to be ready.
+    fn wait_for_dependents(&mut self, id: Id, pid: u32) {
+        let now = self.now;
+        let node = &mut self.nodes[id];
+        let probes = node.shown.seen.len();
+        node.replace = true;
+        node.phase = Phase::Starting(Starting {
+            since: now,
+            pid: Some(pid),
+            deadline: None,
+            probes,
+            missing: (0..probes).collect(),
+        });
     }
 
     pub(super) fn start_failed(&mut self, id: Id, error: String, effects: &mut Vec<Effect>) {

@@ -77,6 +77,9 @@ impl Play {
                 self.bring_up()?;
             }
             self.pass(CALM)?;
+            if self.traced {
+                self.trace.push(trace::REST.to_owned());
+            }
             self.checkers.at_rest(&self.stack)?;
         }
         self.end()

@@ -273,7 +273,7 @@ impl World {
                     self.processes.remove(&key);
                     self.echo(at, service, *run);
                 }
-                known || self.processes.get(&key).is_none()
+                known || !self.processes.contains_key(&key)
             }
             // A process that ended says nothing any more; it may be read late, though.
             Event::Started { .. } => true,

@@ -126,7 +126,7 @@ mod tests {
 
     #[test]
     fn words_for_a_shell_are_quoted_where_it_would_split_them() {
-        assert_eq!(quoted("todo::lists"), "todo::lists");
+        assert_eq!(quoted("shop::shelves"), "shop::shelves");
         assert_eq!(quoted("a b"), "'a b'");
         assert_eq!(quoted("it's"), r"'it'\''s'");
         assert_eq!(quoted(""), "''");

@@ -141,7 +141,7 @@ fn is_started(seen: &Seen) -> bool {
 /// Dependents that are restarted with a service end before it starts again.
 fn restart_edges(observed: &Observed, now: Duration, seen: &Seen) -> Verdict {
     let name = &seen.spec.name;
-    if !seen.crashed_at.is_some_and(|_| !seen.asked) {
+    if seen.crashed_at.is_none() || seen.asked {
         return Ok(());
     }
     for dependent in observed.dependents(name) {

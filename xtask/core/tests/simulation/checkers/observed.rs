@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use xtask_core::name::Name;
 use xtask_core::plan::{Kind, Program, Service};
-use xtask_core::stack::{Effect, Event, Exit, Run, Signal};
+use xtask_core::stack::{Command, Effect, Event, Exit, Run, Signal};
 
 #[derive(Default)]
 pub(crate) struct Observed {
@@ -344,8 +344,7 @@ impl Observed {
         match effect {
             Effect::Spawn { service, run, command, probes } => {
                 let missing = probes.iter().map(|probe| probe.index).collect();
-                let details = (command.env.clone(), command.args.clone());
-                self.begin(now, service, *run, missing, Some(details));
+                self.begin(now, service, *run, missing, Some(command));
             }
             Effect::Probe { service, run, probes } => {
                 let missing = probes.iter().map(|probe| probe.index).collect();
@@ -381,11 +380,12 @@ impl Observed {
         service: &Name,
         run: Run,
         missing: BTreeSet<usize>,
-        details: Option<(Vec<(String, String)>, Vec<String>)>,
+        command: Option<&Command>,
     ) {
         let Some(seen) = self.seen(service) else { return };
-        let external = details.is_none();
-        let (env, args) = details.unwrap_or_default();
+        let external = command.is_none();
+        let env = command.map(|command| command.env.clone()).unwrap_or_default();
+        let args = command.map(|command| command.args.clone()).unwrap_or_default();
         if !core::mem::take(&mut seen.asked) && seen.crashed_at.is_some() {
             seen.again.push(now);
         }
