@@ -7,7 +7,6 @@ pub(crate) mod explain;
 pub(crate) mod failure;
 pub(crate) mod graph;
 pub(crate) mod log;
-pub(crate) mod notice;
 pub(crate) mod plan;
 pub(crate) mod problem;
 pub(crate) mod progress;

@@ -10,13 +10,19 @@
 mod support;
 
 mod again;
+mod answers;
 mod builds;
 mod commands;
 mod cycles;
 mod end_to_end;
+mod endings;
+mod environment;
 mod failures;
 mod generated;
 mod graphs;
+mod linking;
 mod programs;
+mod readiness;
 mod sizes;
+mod stand;
 mod stops;
