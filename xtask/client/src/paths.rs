@@ -132,12 +132,14 @@ impl StackPaths {
         short_hash(self.folder.as_os_str().as_encoded_bytes())
     }
 
-    /// Makes the stack's folder, readable for its owner only.
+    /// Makes the stack's folder and that of its data, readable for their owner only:
+    /// whoever is given `${stack.data}` may write there at once.
     ///
     /// # Errors
     /// What the system says.
     pub fn create(&self) -> io::Result<()> {
-        create_private(&self.folder)
+        create_private(&self.folder)?;
+        create_private(&self.data())
     }
 
     /// Makes the folder for this stack's sockets, mode 0700 and owned by this user,

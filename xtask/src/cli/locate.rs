@@ -20,10 +20,15 @@ pub(crate) fn cargo() -> PathBuf {
     std::env::var_os("CARGO").filter(|cargo| !cargo.is_empty()).unwrap_or("cargo".into()).into()
 }
 
+/// Cargo finds no workspace here, in its own words.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct NoWorkspace(String);
+
 /// The root of the workspace.
 ///
 /// # Errors
-/// Cargo's own words.
+/// [`NoWorkspace`].
 pub(crate) fn workspace_root(global: &Global) -> anyhow::Result<PathBuf> {
     let cargo = cargo();
     let mut command = Command::new(&cargo);
@@ -33,7 +38,8 @@ pub(crate) fn workspace_root(global: &Global) -> anyhow::Result<PathBuf> {
     }
     let output = command.output().with_context(|| format!("cannot start `{}`", cargo.display()))?;
     if !output.status.success() {
-        bail!("{}", String::from_utf8_lossy(&output.stderr).trim().trim_start_matches("error: "));
+        let said = String::from_utf8_lossy(&output.stderr);
+        return Err(NoWorkspace(said.trim().trim_start_matches("error: ").to_string()).into());
     }
     let manifest = String::from_utf8_lossy(&output.stdout);
     match Path::new(manifest.trim()).parent() {

@@ -127,7 +127,7 @@ pub(crate) fn run() -> Exit {
         Err(error) if print::is_broken_pipe(&error) => Exit::DONE,
         Err(error) => {
             print::error(&error);
-            Exit::FAILED
+            if error.is::<locate::NoWorkspace>() { Exit::USAGE } else { Exit::FAILED }
         }
     }
 }

@@ -69,7 +69,11 @@ pub(crate) async fn until(
             for service in services {
                 if !matches!(service.phase, Phase::Ready | Phase::Succeeded) {
                     let reason = service.reason.as_deref().unwrap_or("it is not wanted");
-                    let text = format!("{} is {}: {reason}", service.name, service.phase.as_str());
+                    let (name, phase) = (&service.name, service.phase);
+                    let text = match phase {
+                        Phase::Failed => format!("{name}: {reason}"),
+                        phase => format!("{name} is {}: {reason}", phase.as_str()),
+                    };
                     style::say(BAD, "Failed", &text);
                     exit = Exit::NOT_READY;
                 }

@@ -190,11 +190,11 @@ impl Asking {
     async fn ask(&self) -> Result<(), String> {
         let name = self.program.to_string_lossy();
         match tokio::time::timeout(COMMAND_TIMEOUT, self.exit()).await {
-            Err(_) => Err(format!("`{name}` did not end within {} s", COMMAND_TIMEOUT.as_secs())),
+            Err(_) => Err(format!("did not end within {} s", COMMAND_TIMEOUT.as_secs())),
             Ok(Err(error)) => Err(format!("cannot run `{name}`: {error}")),
             Ok(Ok(Exit::Code(0))) => Ok(()),
-            Ok(Ok(Exit::Code(code))) => Err(format!("`{name}` exits with {code}")),
-            Ok(Ok(Exit::Signal(signal))) => Err(format!("`{name}` was ended by signal {signal}")),
+            Ok(Ok(Exit::Code(code))) => Err(format!("exited with status {code}")),
+            Ok(Ok(Exit::Signal(signal))) => Err(format!("ended by signal {signal}")),
         }
     }
 

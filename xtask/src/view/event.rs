@@ -15,7 +15,17 @@ pub(crate) struct LogLine<'a> {
     pub(crate) line: xtask_client::logs::Line<'a>,
 }
 
-/// One line.
+/// One line, apart from `log`: a line that was printed has its own time.
+#[derive(Debug, Serialize)]
+pub(crate) struct TimedEvent<'a> {
+    /// From the beginning of this `up`, in milliseconds.
+    pub(crate) at_ms: u128,
+    /// What happened.
+    #[serde(flatten)]
+    pub(crate) event: UpEvent<'a>,
+}
+
+/// What a line says.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case", tag = "event")]
 pub(crate) enum UpEvent<'a> {

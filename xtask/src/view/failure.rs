@@ -33,8 +33,12 @@ pub(crate) fn failures(
         if let Some(place) = plan.service(name).map(|planned| &planned.declared) {
             let _ = writeln!(out, "  {DIM}declared at {place}{RESET}");
         }
-        if !service.seen.is_empty() && service.failure == Some(Failure::Timeout) {
-            let _ = writeln!(out, "  last seen: {}", service.seen.join("; "));
+        // Usually the reason has said it already.
+        let said = |seen: &&String| service.reason.as_ref().is_some_and(|r| r.contains(*seen));
+        let unsaid: Vec<&str> =
+            service.seen.iter().filter(|seen| !said(seen)).map(String::as_str).collect();
+        if !unsaid.is_empty() && service.failure == Some(Failure::Timeout) {
+            let _ = writeln!(out, "  last seen: {}", unsaid.join("; "));
         }
         for waiting in waiting_on(plan, services, name) {
             let _ = writeln!(out, "  `{waiting}` is waiting on it");

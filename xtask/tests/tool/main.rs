@@ -10,12 +10,18 @@
 mod support;
 
 mod again;
+mod answers;
 mod builds;
 mod commands;
 mod cycles;
+mod endings;
+mod environment;
 mod failures;
 mod generated;
 mod graphs;
+mod linking;
 mod programs;
+mod readiness;
 mod sizes;
+mod stand;
 mod stops;

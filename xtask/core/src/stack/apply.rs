@@ -36,6 +36,10 @@ impl Stack {
             self.enqueue(id);
             // Dependents outside the plan may have other edges to it by now.
             self.enqueue_neighbours(id);
+            if self.nodes[id].replace {
+                // So may those that are restarted with it.
+                self.replace_dependents(id);
+            }
             // What is not managed has a new address at once.
             if self.nodes[id].is_external() && before.is_some() && before != self.numbers(id) {
                 self.tell_new_address(id);

@@ -233,18 +233,28 @@ impl Stack {
 
     /// Works the worklist off, and tells the neighbours of whoever changed.
     fn settle_all(&mut self, effects: &mut Vec<Effect>) {
+        // What the event did is noticed first: others may look at it before it is
+        // settled, and must look again even if settling takes it back.
+        for index in 0..self.worklist.len() {
+            self.notice(self.worklist[index]);
+        }
         while let Some(id) = self.worklist.pop_front() {
             self.nodes[id].queued = false;
             self.settle(id, effects);
             self.index_deadline(id);
-            let face = self.nodes[id].present_face();
-            if self.nodes[id].face.as_ref() != Some(&face) {
-                self.in_the_way += usize::from(face.in_the_way);
-                let old = self.nodes[id].face.replace(face);
-                self.in_the_way -= usize::from(old.is_some_and(|old| old.in_the_way));
-                self.enqueue(id);
-                self.enqueue_neighbours(id);
-            }
+            self.notice(id);
+        }
+    }
+
+    /// Tells the neighbours of a service if they see a change of it.
+    fn notice(&mut self, id: Id) {
+        let face = self.nodes[id].present_face();
+        if self.nodes[id].face.as_ref() != Some(&face) {
+            self.in_the_way += usize::from(face.in_the_way);
+            let old = self.nodes[id].face.replace(face);
+            self.in_the_way -= usize::from(old.is_some_and(|old| old.in_the_way));
+            self.enqueue(id);
+            self.enqueue_neighbours(id);
         }
     }
 

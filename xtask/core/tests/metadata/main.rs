@@ -152,6 +152,9 @@ fn request(random: &mut Random) -> Request {
     let words = |random: &mut Random, of: &[&str]| -> Vec<String> {
         (0..random.below(3)).map(|_| random.pick(of).to_string()).collect()
     };
+    if random.chance(2) {
+        return Request { stack: "dev".into(), data: "/data".into(), ..Request::default() };
+    }
     Request {
         stack: "dev".into(),
         data: "/data".into(),

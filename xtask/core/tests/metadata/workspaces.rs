@@ -34,7 +34,8 @@ impl Random {
     }
 }
 
-pub(crate) const NAMES: &[&str] = &["a", "b", "a-b", "a_b", "self", "c", "9", "", "é"];
+pub(crate) const NAMES: &[&str] =
+    &["a", "b", "c", "d", "a", "b", "c", "d", "a-b", "a_b", "self", "9", "", "é"];
 
 const KEYS: &[&str] = &[
     "name",
@@ -144,16 +145,19 @@ pub(crate) fn nonsense(random: &mut Random) -> Workspace {
 }
 
 fn package(random: &mut Random, index: usize) -> Package {
-    let name = random.pick(NAMES).to_string();
+    let name = if random.chance(4) { random.pick(NAMES).into() } else { format!("p{index}") };
     let binary =
         |name: &str| Binary { name: name.to_string(), required_features: vec!["a".into()] };
     Package {
         id: format!("{name} {index}"),
         spec: name.clone(),
-        name,
         default_run: random.chance(3).then(|| random.pick(NAMES).to_string()),
-        binaries: (0..random.below(3)).map(|_| binary(random.pick(NAMES))).collect(),
+        binaries: match random.below(5) {
+            0 => (0..random.below(3)).map(|_| binary(random.pick(NAMES))).collect(),
+            _ => vec![binary(&name)],
+        },
         features: (0..random.below(3)).map(|_| random.pick(NAMES).to_string()).collect(),
+        name,
     }
 }
 
@@ -186,12 +190,12 @@ fn sections(random: &mut Random) -> Table {
 
 /// Known keys, mostly with values that fit a little.
 fn section(random: &mut Random) -> Table {
-    if random.chance(3) {
+    if random.chance(4) {
         return any_table(random, 3);
     }
     let mut entries = Vec::new();
     for name in ["depends-on", "uses", "args", "ports", "ready", "env", "url", "cwd", "command"] {
-        if random.chance(3) {
+        if !random.chance(4) {
             continue;
         }
         let kind = match name {

@@ -12,7 +12,7 @@ use xtask_core::plan::Plan;
 use super::build::programs;
 use crate::cli::exit::Exit;
 use crate::cli::print;
-use crate::view::event::UpEvent;
+use crate::view::event::{TimedEvent, UpEvent};
 use crate::view::style::{self, BUSY, GOOD};
 use crate::view::{progress, status};
 
@@ -31,6 +31,7 @@ pub(crate) enum Listener {
 /// The voice of one `up`.
 pub(crate) struct Teller {
     listener: Listener,
+    began: Instant,
     programs: usize,
     linked: usize,
     silence: Duration,
@@ -43,21 +44,24 @@ pub(crate) struct Teller {
 impl Teller {
     /// A voice that has said what is going to happen.
     pub(crate) fn new(listener: Listener, plan: &Plan) -> anyhow::Result<Self> {
-        if listener == Listener::Program {
-            print::json(&UpEvent::Plan {
-                stack: &plan.stack,
-                services: plan.services.iter().map(|service| &*service.name).collect(),
-                programs: programs(plan),
-            })?;
-        }
-        Ok(Self {
+        let began = Instant::now();
+        let teller = Self {
             listener,
+            began,
             programs: programs(plan),
             linked: 0,
             silence: FIRST_SILENCE,
-            speak_at: Instant::now() + FIRST_SILENCE,
+            speak_at: began + FIRST_SILENCE,
             failures: false,
-        })
+        };
+        if listener == Listener::Program {
+            teller.print(UpEvent::Plan {
+                stack: &plan.stack,
+                services: plan.services.iter().map(|service| &*service.name).collect(),
+                programs: teller.programs,
+            })?;
+        }
+        Ok(teller)
     }
 
     pub(crate) fn linked(
@@ -70,7 +74,7 @@ impl Teller {
         match self.listener {
             Listener::Program => {
                 let services = services.iter().map(|name| &**name).collect();
-                print::json(&UpEvent::Linked { services, path, fresh })?;
+                self.print(UpEvent::Linked { services, path, fresh })?;
             }
             Listener::Person if !fresh => {
                 let names: Vec<&str> = services.iter().map(|name| &**name).collect();
@@ -85,7 +89,7 @@ impl Teller {
 
     pub(crate) fn build_ended(&mut self, ok: bool) -> anyhow::Result<()> {
         if self.listener == Listener::Program {
-            print::json(&UpEvent::BuildEnded { ok })?;
+            self.print(UpEvent::BuildEnded { ok })?;
         }
         Ok(())
     }
@@ -108,7 +112,7 @@ impl Teller {
                 let same = before
                     .is_some_and(|b| (b.phase, b.run, b.pid) == (now.phase, now.run, now.pid));
                 if !same {
-                    print::json(&UpEvent::phase(now))?;
+                    self.print(UpEvent::phase(now))?;
                 }
             }
         }
@@ -148,7 +152,7 @@ impl Teller {
             Listener::Person => print::out(&status::summary(services, kept))?,
             Listener::Program => {
                 let already_running = kept.iter().map(|name| name.as_str()).collect();
-                print::json(&UpEvent::Ready { snapshot, already_running })?;
+                self.print(UpEvent::Ready { snapshot, already_running })?;
             }
         }
         Ok(())
@@ -157,9 +161,13 @@ impl Teller {
     /// The last word.
     pub(crate) fn end(&mut self, exit: Exit) -> anyhow::Result<()> {
         if self.listener == Listener::Program {
-            print::json(&UpEvent::End { exit_code: exit.code() })?;
+            self.print(UpEvent::End { exit_code: exit.code() })?;
         }
         Ok(())
+    }
+
+    fn print(&self, event: UpEvent<'_>) -> anyhow::Result<()> {
+        print::json(&TimedEvent { at_ms: self.began.elapsed().as_millis(), event })
     }
 
     fn spoke(&mut self) {

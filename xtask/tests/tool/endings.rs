@@ -1,0 +1,149 @@
+//! The end of things: in order, in time, and with nothing left behind.
+
+use std::fs;
+use std::net::TcpListener;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::stand::{SERVE, on_a_terminal, phase, phase_if_any, pid, port, stand, tower};
+use crate::support::{Fixture, alive, eventually};
+
+/// How long anything beside other tests may take.
+const SOON: Duration = Duration::from_secs(30);
+
+/// Waits until everything of the tower is up.
+fn is_up(fixture: &Fixture) {
+    eventually(SOON, "everything ready", || {
+        let all = ["top", "aside"].map(|name| phase_if_any(fixture, name));
+        all.iter().all(|phase| phase.as_deref() == Some("ready")).then_some(())
+    });
+}
+
+/// Waits until nothing of the fixture is alive.
+fn is_gone(fixture: &Fixture) {
+    eventually(SOON, "everything gone", || fixture.processes().is_empty().then_some(()));
+}
+
+#[test]
+fn another_signal_can_be_asked_for() {
+    let stop = "stop = { signal = \"SIGINT\", timeout = \"600s\" }\n";
+    let fixture = stand(&[("picky", "--ignore-term", stop)]).write();
+    fixture.xtask(&["up", "-d"]).ends_with(0);
+    fixture.xtask(&["down"]).ends_with(0);
+    fixture.is_quiet();
+}
+
+#[test]
+fn dependents_are_gone_before_their_dependencies_are_told_to_stop() {
+    let fixture = tower("--drain 60", "");
+    fixture.xtask(&["up", "-d"]).ends_with(0);
+    fixture.xtask(&["down"]).ends_with(0);
+    let logs = fixture.xtask(&["logs", "--json"]).ends_with(0);
+    let lines: Vec<Value> =
+        logs.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let draining = lines.iter().filter(|line| line["text"] == "draining");
+    let order: Vec<&str> = draining.map(|line| line["service"].as_str().unwrap()).collect();
+    let tower: Vec<&str> = order.iter().copied().filter(|name| *name != "aside").collect();
+    assert_eq!(tower, ["top", "mid", "base"], "{logs}");
+    assert_eq!(order.len(), 4, "{logs}");
+    fixture.is_quiet();
+}
+
+/// The grandchild stays in the group, holds the socket and is deaf to SIGTERM.
+#[test]
+fn stopped_means_that_the_group_is_gone_and_the_port_is_free() {
+    let flags = format!("{SERVE} --grandchild");
+    let fixture =
+        stand(&[("parent", &flags, "port = 0\nstop = { timeout = \"300ms\" }\n")]).write();
+    fixture.xtask(&["up", "-d"]).ends_with(0);
+    let logs = fixture.xtask(&["logs", "parent"]).ends_with(0);
+    let grandchild = logs.stdout.split("grandchild ").nth(1).and_then(|rest| rest.lines().next());
+    let grandchild: i32 = grandchild.unwrap_or_else(|| panic!("{logs}")).trim().parse().unwrap();
+    let (parent, address) = (pid(&fixture, "parent"), port(&fixture, "parent"));
+    assert!(alive(parent) && alive(grandchild));
+
+    fixture.xtask(&["down", "parent"]).ends_with(0);
+    assert!(!alive(parent) && !alive(grandchild));
+    TcpListener::bind(("127.0.0.1", address)).expect("the port is free");
+    assert_eq!(phase(&fixture, "parent"), "stopped");
+
+    fixture.xtask(&["up", "-d"]).ends_with(0);
+    fixture.xtask(&["restart", "parent"]).ends_with(0);
+    fixture.xtask(&["down"]).ends_with(0);
+    fixture.is_quiet();
+}
+
+#[test]
+fn a_foreground_up_whose_terminal_vanishes_takes_everything_along() {
+    let fixture = tower("", "");
+    let (mut up, terminal) = on_a_terminal(fixture.command(), &["up"]);
+    is_up(&fixture);
+    drop(terminal);
+    is_gone_while(&fixture, || drop(up.try_wait()));
+    assert!(up.wait().unwrap().code().is_some(), "no signal ended it");
+}
+
+/// As [`is_gone`], for a child that somebody has to wait for.
+fn is_gone_while(fixture: &Fixture, mut wait: impl FnMut()) {
+    eventually(SOON, "everything gone", || {
+        wait();
+        fixture.processes().is_empty().then_some(())
+    });
+}
+
+#[test]
+fn term_and_hangup_end_the_foreground_in_order() {
+    for signal in [libc::SIGTERM, libc::SIGHUP] {
+        let fixture = tower("", "");
+        let up = fixture.spawn(&["up"]);
+        is_up(&fixture);
+        up.signal(signal);
+        up.wait(SOON).ends_with(143);
+        fixture.is_quiet();
+    }
+}
+
+#[test]
+fn a_foreground_killed_while_it_starts_takes_its_stack_along() {
+    let fixture = stand(&[
+        ("base", SERVE, "port = 0\n"),
+        ("slow", "--boot 600000", "port = 0\nstart-timeout = \"600s\"\n"),
+    ])
+    .write();
+    let up = fixture.spawn(&["up", "-d"]);
+    eventually(SOON, "a start under way", || {
+        (phase_if_any(&fixture, "slow")? == "starting").then_some(())
+    });
+    up.signal(libc::SIGKILL);
+    drop(up);
+    is_gone(&fixture);
+}
+
+#[test]
+fn a_stack_that_was_left_running_outlives_the_watching_foreground() {
+    let fixture = tower("", "");
+    fixture.xtask(&["up", "-d"]).ends_with(0);
+    let before = pid(&fixture, "top");
+    let up = fixture.spawn(&["up"]);
+    up.says(SOON, "already running");
+    up.signal(libc::SIGINT);
+    up.wait(SOON).ends_with(130);
+    assert_eq!(pid(&fixture, "top"), before);
+}
+
+#[test]
+fn a_failed_service_can_be_tried_again_by_hand() {
+    let fixture = stand(&[]).workspace(
+        "[workspace.metadata.services.shaky]\n\
+         command = [\"sh\", \"-c\", \"test -e flag && exec sleep 600; echo no flag; exit 9\"]\n\
+         ready = { command = [\"test\", \"-e\", \"flag\"] }\nrestart = \"no\"\n",
+    );
+    let fixture = fixture.write();
+    let up = fixture.xtask(&["up", "-d", "--keep-going"]).ends_with(4);
+    up.says("exited with status 9").says("no flag");
+    assert_eq!(phase(&fixture, "shaky"), "failed");
+    fs::write(fixture.root().join("flag"), "").unwrap();
+    fixture.xtask(&["restart", "shaky"]).ends_with(0);
+    assert_eq!(phase(&fixture, "shaky"), "ready");
+}
