@@ -51,13 +51,11 @@ pub(crate) fn run(global: &Global, args: &CheckArgs) -> anyhow::Result<Exit> {
     } else {
         load::show_problems(&looked.gathered, problems);
     }
-    if problems.iter().any(|problem| problem.severity == Severity::Error) {
-        return Ok(Exit::USAGE);
-    }
     if !args.json {
         print::out(&format!("{}\n", count(problems)))?;
     }
-    Ok(Exit::DONE)
+    let refused = problems.iter().any(|problem| problem.severity == Severity::Error);
+    Ok(if refused { Exit::USAGE } else { Exit::DONE })
 }
 
 /// Makes the edits, and says what changed.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use xtask_client::StackPaths;
 use xtask_core::plan::{Building, Cycles, Isolation, Outcome, Plan, Ports, Request};
-use xtask_core::problem::{Problem, Severity};
+use xtask_core::problem::Problem;
 
 use super::Global;
 use super::exit::Exit;
@@ -58,16 +58,14 @@ pub(crate) fn plan(
             Err(exit) => return Ok(Err(exit)),
         };
     show_problems(&gathered, &planned.outcome.problems);
-    let Outcome { plan: Some(plan), notices, .. } = planned.outcome else {
+    let Outcome { plan, problems, notices, .. } = planned.outcome;
+    let Some(plan) = plan else {
+        style::tell(&format!("{BOLD}{}{RESET}", count(&problems)));
         return Ok(Err(Exit::USAGE));
     };
     for notice in notices {
         let services: Vec<&str> = notice.services.iter().map(|name| name.as_str()).collect();
-        let text = format!(
-            "`{}` comes from your shell, not from the metadata, for {}",
-            notice.variable,
-            services.join(", ")
-        );
+        let text = format!("`{}` of {} comes from there", notice.variable, services.join(", "));
         style::say(WARN, "Shell", &text);
     }
     Ok(Ok(Loaded { plan, paths, gathered }))
@@ -104,11 +102,7 @@ pub(crate) fn show_problems(gathered: &Gathered, problems: &[Problem]) {
         return;
     }
     style::tell(render(problems, &|file| gathered.text(file)).trim_end_matches('\n'));
-    if problems.iter().any(|problem| problem.severity == Severity::Error) {
-        style::tell(&format!("\n{BOLD}{}{RESET}: nothing was started", count(problems)));
-    } else {
-        style::tell("");
-    }
+    style::tell("");
 }
 
 /// Where cargo puts what it builds.
