@@ -108,7 +108,7 @@ impl StackPaths {
         self.folder.join("supervisor.log")
     }
 
-    /// Locked by the supervisor as long as it lives.
+    /// Locked by supervisor and guardian as long as one of them lives.
     #[must_use]
     pub fn lock(&self) -> PathBuf {
         self.folder.join("lock")
@@ -124,6 +124,13 @@ impl StackPaths {
     #[must_use]
     pub fn endpoint(&self) -> PathBuf {
         self.folder.join("supervisor.json")
+    }
+
+    /// What the [`Endpoint`] becomes when its supervisor died without cleaning up and
+    /// somebody else did that.
+    #[must_use]
+    pub fn obituary(&self) -> PathBuf {
+        self.folder.join("died.json")
     }
 
     /// A short text that differs between stacks and stays the same for one.

@@ -10,9 +10,9 @@ use xtask_client::StackPaths;
 use xtask_core::plan::{Building, Cycles, Isolation, Outcome, Plan, Ports, Request};
 use xtask_core::problem::Problem;
 
-use super::Global;
 use super::exit::Exit;
 use super::up::{CyclesWhen, PlanArgs, PortsWhen};
+use super::{Global, locate};
 use crate::effects::planning::{self, Planned, Scope};
 use crate::effects::workspace::{Gathered, gather};
 use crate::view::problem::{count, render};
@@ -90,7 +90,9 @@ pub(crate) fn look(
             return Ok(Err(Exit::USAGE));
         }
     };
-    let paths = StackPaths::of(Path::new(&gathered.workspace.root), &global.stack)?;
+    let root = Path::new(&gathered.workspace.root);
+    locate::clean_up(root)?;
+    let paths = StackPaths::of(root, &global.stack)?;
     let request = request(global, args, services, service_args, &paths);
     let planned = planning::plan(&gathered, found, &request, scope);
     Ok(Ok(Looked { gathered, planned, paths }))

@@ -9,11 +9,15 @@ use std::process::Command;
 use anyhow::{Context, bail};
 use xtask_client::StackPaths;
 use xtask_client::connection::Connection;
+use xtask_client::paths::stacks_of;
 
 use super::Global;
 use super::exit::Exit;
 use super::print::error_with_hint;
 use crate::supervisor::launch::{Session, connect};
+use crate::supervisor::leftovers::{Leftovers, clean};
+use crate::view::progress;
+use crate::view::style::{self, WARN};
 
 /// The cargo to call: the one that called this program, or the first in `PATH`.
 pub(crate) fn cargo() -> PathBuf {
@@ -53,7 +57,31 @@ pub(crate) fn workspace_root(global: &Global) -> anyhow::Result<PathBuf> {
 /// # Errors
 /// As for [`workspace_root`], and when there is no place for state.
 pub(crate) fn stack_paths(global: &Global) -> anyhow::Result<StackPaths> {
-    Ok(StackPaths::of(&workspace_root(global)?, &global.stack)?)
+    let root = workspace_root(global)?;
+    clean_up(&root)?;
+    Ok(StackPaths::of(&root, &global.stack)?)
+}
+
+/// Ends and removes what supervisors of any stack of the workspace left behind when
+/// they were killed, and says so.
+///
+/// # Errors
+/// When there is no place for state, or a lock cannot be had.
+pub(crate) fn clean_up(root: &Path) -> anyhow::Result<()> {
+    for paths in stacks_of(root)? {
+        if let Some(leftovers) = clean(&paths)? {
+            tell_leftovers(&paths, &leftovers);
+        }
+    }
+    Ok(())
+}
+
+/// Says what a supervisor that was killed had left.
+pub(crate) fn tell_leftovers(paths: &StackPaths, leftovers: &Leftovers) {
+    let ended: Vec<(i32, &str)> =
+        leftovers.ended.iter().map(|ended| (ended.pid, &*ended.command)).collect();
+    let text = progress::leftovers(&paths.stack(), leftovers.supervisor, &ended);
+    style::say(WARN, "Cleaned", &text);
 }
 
 /// Says that nothing runs.

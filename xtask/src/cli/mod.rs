@@ -19,6 +19,7 @@ mod print;
 mod restart;
 mod status;
 mod supervise;
+mod sweep;
 mod test;
 mod test_e2e;
 mod up;
@@ -110,6 +111,9 @@ enum Command {
     /// Own a stack; started by `up`
     #[command(hide = true)]
     Supervise(supervise::SuperviseArgs),
+    /// End what a supervisor leaves behind; started by it
+    #[command(hide = true)]
+    Sweep(sweep::SweepArgs),
 }
 
 /// Reads the command line and does what it says.
@@ -148,6 +152,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Test(args) => test::run(global, &args),
         Command::Ci(args) => ci::run(global, &args),
         Command::Supervise(args) => supervise::run(&args),
+        Command::Sweep(args) => sweep::run(&args),
     }
 }
 

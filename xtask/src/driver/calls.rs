@@ -3,13 +3,14 @@
 //! It answers at once, except where an answer promises that something has happened.
 //! Nothing is refused here for reasons that the reducer knows better.
 
+use tokio::time::Instant;
 use xtask_client::protocol::{Reply, Request};
 use xtask_core::name::Name;
 use xtask_core::plan::Plan;
 use xtask_core::snapshot::{Phase, Snapshot, State};
 use xtask_core::stack::{Event, Report};
 
-use super::{Asked, ConnectionId, Driver, Input, Pending};
+use super::{Asked, ConnectionId, Driver, HURRIED_GRACE, Input, Pending};
 
 impl Driver {
     pub(super) fn take(&mut self, input: Input) {
@@ -20,6 +21,11 @@ impl Driver {
             Input::Call { connection, call } => self.call(connection, call),
             Input::Closed { connection } => self.closed(connection),
             Input::Leave => self.leave(),
+            Input::Abandoned => self.hurry(),
+            Input::Unguarded { sweeper } => {
+                self.guardian = sweeper;
+                self.hurry();
+            }
         }
     }
 
@@ -71,6 +77,7 @@ impl Driver {
     fn snapshot(&self) -> Snapshot {
         let mut snapshot = self.stack.snapshot();
         snapshot.supervisor_pid = std::process::id();
+        snapshot.guardian_pid = self.guardian;
         if snapshot.stack.is_empty() {
             snapshot.stack = self.board.stack().to_string();
         }
@@ -164,12 +171,29 @@ impl Driver {
             self.build_ended(connection, false);
         }
         if self.holders.remove(&connection) {
-            self.step(Event::Shutdown);
+            if self.stack.state() == State::Stopping {
+                // It has asked for that itself, and then did not want to wait.
+                self.step(Event::Shutdown);
+            } else {
+                // It was killed, and whoever did that expects everything to be gone.
+                self.hurry();
+            }
         }
         // A supervisor that was started and then given nothing to do has no reason to stay.
         if !self.applied && self.clients.is_empty() {
             self.ended = true;
         }
+    }
+
+    /// Stops everything in order, but kills what is there after [`HURRIED_GRACE`].
+    fn hurry(&mut self) {
+        if !self.applied {
+            self.ended = true;
+            return;
+        }
+        self.step(Event::Shutdown);
+        let kill_at = Instant::now() + HURRIED_GRACE;
+        self.kill_at = Some(self.kill_at.map_or(kill_at, |earlier| earlier.min(kill_at)));
     }
 
     fn leave(&mut self) {

@@ -8,6 +8,7 @@ mod calls;
 mod record;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::oneshot;
@@ -21,6 +22,10 @@ use crate::supervisor::outbox::{Board, Outbox};
 
 pub(crate) use record::Record;
 
+/// How long services may take to stop once nobody is left who wants the stack: all of it
+/// is gone a second after the process that it was for.
+const HURRIED_GRACE: Duration = Duration::from_millis(500);
+
 /// The number of a connection, never reused in a supervisor's life.
 pub(crate) type ConnectionId = u64;
 
@@ -32,9 +37,12 @@ pub(crate) enum Input {
     Call { connection: ConnectionId, call: Asked },
     /// A client is gone.
     Closed { connection: ConnectionId },
-    /// The supervisor was told to go: by a signal, or because the process it lives for
-    /// is gone. The second time it does not wait for anybody.
+    /// The supervisor was told to go. The second time it does not wait for anybody.
     Leave,
+    /// The process that the supervisor lives for is gone.
+    Abandoned,
+    /// The guardian is gone; this process, if any, has taken its place.
+    Unguarded { sweeper: Option<u32> },
 }
 
 /// A request that waits for its answer.
@@ -69,6 +77,9 @@ pub(crate) struct Driver {
     after_accepts: Vec<Pending>,
     applied: bool,
     leaving: bool,
+    /// When everything that still runs is killed, in no order.
+    kill_at: Option<Instant>,
+    guardian: Option<u32>,
     ended: bool,
 }
 
@@ -81,7 +92,12 @@ struct Pending {
 
 impl Driver {
     /// A driver over a fresh stack. Its clock starts now.
-    pub(crate) fn new(world: World, board: Board, record: Option<Record>) -> Self {
+    pub(crate) fn new(
+        world: World,
+        board: Board,
+        record: Option<Record>,
+        guardian: Option<u32>,
+    ) -> Self {
         Self {
             stack: Stack::new(),
             world,
@@ -97,6 +113,8 @@ impl Driver {
             after_accepts: Vec::new(),
             applied: false,
             leaving: false,
+            kill_at: None,
+            guardian,
             ended: false,
         }
     }
@@ -110,10 +128,11 @@ impl Driver {
     ) {
         while !self.ended {
             let deadline = self.stack.next_deadline().map(|deadline| self.began + deadline);
+            let deadline = deadline.into_iter().chain(self.kill_at).min();
             tokio::select! {
                 Some(event) = events.recv() => self.happened(event),
                 Some(input) = inputs.recv() => self.take(input),
-                () = sleep_until(deadline) => self.step(Event::Tick),
+                () = sleep_until(deadline) => self.tick(),
             }
             loop {
                 if let Ok(event) = events.try_recv() {
@@ -142,6 +161,15 @@ impl Driver {
             self.accepted(&service);
         } else {
             self.step(event);
+        }
+    }
+
+    fn tick(&mut self) {
+        if self.kill_at.is_some_and(|kill_at| kill_at <= Instant::now()) {
+            self.kill_at = None;
+            self.step(Event::KillNow);
+        } else {
+            self.step(Event::Tick);
         }
     }
 

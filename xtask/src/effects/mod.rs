@@ -6,7 +6,7 @@
 
 mod accept;
 pub(crate) mod edit;
-mod environment;
+pub(crate) mod environment;
 mod exit;
 mod group;
 mod holder;
@@ -23,6 +23,7 @@ pub(crate) mod planning;
 mod probe;
 mod sockets;
 mod spawn;
+pub(crate) mod sweep;
 #[cfg(test)]
 mod tests;
 mod unreadable;

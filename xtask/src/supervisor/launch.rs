@@ -4,7 +4,6 @@
 //! take turns here, so that two of them never start two.
 
 use std::fs::File;
-use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as BlockingStream;
 use std::path::{Path, PathBuf};
@@ -17,8 +16,10 @@ use xtask_client::connection::{Connection, Error, unexpected, update};
 use xtask_client::protocol::{Reply, Request};
 use xtask_client::snapshot::{Snapshot, State};
 
+use super::leftovers::{Leftovers, clean_locked};
 use super::lock::Lock;
 use super::process::Watched;
+use crate::effects::environment::MARK;
 
 /// What a supervisor that has to be started is told.
 #[derive(Clone, Debug, Default)]
@@ -39,8 +40,8 @@ pub(crate) struct Session {
     pub supervisor: Supervisor,
     /// Whether it was started for this session.
     pub launched: bool,
-    /// A supervisor that died without cleaning up, by its process number.
-    pub died_before: Option<u32>,
+    /// What a supervisor that died before had left.
+    pub leftovers: Option<Leftovers>,
 }
 
 impl Session {
@@ -64,20 +65,23 @@ impl Session {
     }
 }
 
-/// The process of a supervisor, for waiting until it is gone.
+/// The processes of a supervisor and its guardian, for waiting until they are gone.
 pub(crate) struct Supervisor {
-    process: Watched,
+    processes: Vec<Watched>,
     child: Option<std::process::Child>,
 }
 
 impl Supervisor {
-    fn of(pid: u32) -> Self {
-        Self { process: Watched::new(pid), child: None }
+    fn of(snapshot: &Snapshot) -> Self {
+        let pids = [Some(snapshot.supervisor_pid), snapshot.guardian_pid];
+        Self { processes: pids.into_iter().flatten().map(Watched::new).collect(), child: None }
     }
 
-    /// Waits until the process is gone.
+    /// Waits until both processes are gone.
     pub(crate) async fn gone(&mut self) {
-        self.process.gone().await;
+        for process in &self.processes {
+            process.gone().await;
+        }
         if let Some(child) = &mut self.child {
             let _ = child.wait();
         }
@@ -89,9 +93,9 @@ pub(crate) async fn connect(paths: &StackPaths) -> Result<Option<Session>, Error
     let Some(connection) = Connection::open(paths).await? else { return Ok(None) };
     match watch(connection).await {
         Ok((connection, snapshot)) => {
-            let supervisor = Supervisor::of(snapshot.supervisor_pid);
+            let supervisor = Supervisor::of(&snapshot);
             let session =
-                Session { connection, snapshot, supervisor, launched: false, died_before: None };
+                Session { connection, snapshot, supervisor, launched: false, leftovers: None };
             Ok(Some(session))
         }
         // It went between the connection and the answer.
@@ -128,7 +132,14 @@ pub(crate) async fn connect_or_launch(
 /// Starts a supervisor. The first connection is its standard input, so that nothing
 /// has to be waited for or found before the first request can be sent.
 async fn launch(paths: &StackPaths, settings: &LaunchSettings) -> anyhow::Result<Session> {
-    let died_before = died_before(paths)?;
+    let lock = paths.lock();
+    let leftovers = {
+        // Whoever holds it is on the way out: a supervisor that no longer answers, or a
+        // guardian that cleans up.
+        let held =
+            Lock::wait(&lock).with_context(|| format!("cannot lock `{}`", lock.display()))?;
+        clean_locked(paths, &held)
+    };
     let (ours, theirs) = BlockingStream::pair().context("cannot make a pair of sockets")?;
     let log_path = paths.supervisor_log();
     let log = File::options().create(true).append(true).open(&log_path);
@@ -145,29 +156,27 @@ async fn launch(paths: &StackPaths, settings: &LaunchSettings) -> anyhow::Result
     let logged = log.metadata().map(|log| log.len()).unwrap_or(0);
     // The folder that the user stands in must not be held by a process that stays.
     command.current_dir("/").stdin(OwnedFd::from(theirs)).stdout(log.try_clone()?).stderr(log);
-    let child = command.spawn().with_context(|| format!("cannot start `{}`", program.display()))?;
+    // What the services of an outer stack start belongs to that one, but what a service
+    // of this very stack starts anew must not be swept away by itself.
+    if std::env::var_os(MARK).is_some_and(|mark| *mark == *paths.short_name()) {
+        command.env_remove(MARK);
+    }
+    let mut child =
+        command.spawn().with_context(|| format!("cannot start `{}`", program.display()))?;
     drop(command);
     ours.set_nonblocking(true)?;
     let connection = Connection::from_stream(UnixStream::from_std(ours)?, PathBuf::new());
-    let mut supervisor = Supervisor::of(child.id());
-    supervisor.child = Some(child);
     match watch(connection).await {
         Ok((connection, snapshot)) => {
-            Ok(Session { connection, snapshot, supervisor, launched: true, died_before })
+            let supervisor = Supervisor { child: Some(child), ..Supervisor::of(&snapshot) };
+            Ok(Session { connection, snapshot, supervisor, launched: true, leftovers })
         }
         Err(Error::Gone) => {
-            supervisor.gone().await;
+            let _ = child.wait();
             bail!("the supervisor did not start{}", last_words(&log_path, logged));
         }
         Err(error) => Err(error.into()),
     }
-}
-
-/// Whether a supervisor left its endpoint without being there any more. While its lock
-/// is held it only does not answer yet, or any more.
-fn died_before(paths: &StackPaths) -> io::Result<Option<u32>> {
-    let Some(endpoint) = paths.read_endpoint() else { return Ok(None) };
-    Ok(Lock::try_take(&paths.lock())?.map(|_| endpoint.pid))
 }
 
 async fn watch(mut connection: Connection) -> Result<(Connection, Snapshot), Error> {

@@ -1,10 +1,11 @@
 //! The lock that makes a supervisor the only one of its stack.
 //!
-//! The lock goes with its process, however that ends, so that a lock that is held
-//! means a supervisor that lives.
+//! The lock goes with its processes, however they end, so that a lock that is held
+//! means a supervisor that lives, or a guardian that still cleans up behind it.
 
 use std::fs::File;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use rustix::fs::{FlockOperation, flock};
@@ -12,7 +13,7 @@ use rustix::fs::{FlockOperation, flock};
 /// A held lock; released when it is dropped or its process ends.
 #[derive(Debug)]
 pub(crate) struct Lock {
-    _file: File,
+    file: File,
 }
 
 impl Lock {
@@ -24,11 +25,19 @@ impl Lock {
         let file = File::options().create(true).truncate(false).write(true).open(path)?;
         loop {
             match flock(&file, FlockOperation::LockExclusive) {
-                Ok(()) => return Ok(Self { _file: file }),
+                Ok(()) => return Ok(Self { file }),
                 Err(rustix::io::Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+
+    /// Another handle on the same lock, which is held until both are gone.
+    ///
+    /// # Errors
+    /// When there are no descriptors left.
+    pub(crate) fn share(&self) -> io::Result<OwnedFd> {
+        Ok(self.file.try_clone()?.into())
     }
 
     /// Takes the lock if nobody else holds it.
@@ -38,7 +47,7 @@ impl Lock {
     pub(crate) fn try_take(path: &Path) -> io::Result<Option<Self>> {
         let file = File::options().create(true).truncate(false).write(true).open(path)?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Some(Self { _file: file })),
+            Ok(()) => Ok(Some(Self { file })),
             Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
             Err(error) => Err(error.into()),
         }

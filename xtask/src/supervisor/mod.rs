@@ -3,7 +3,9 @@
 //! It sets the scene for the driver and cleans up behind it. It knows neither plans
 //! nor cargo: its clients bring both.
 
+pub(crate) mod guardian;
 pub(crate) mod launch;
+pub(crate) mod leftovers;
 pub(crate) mod lock;
 pub(crate) mod outbox;
 mod process;
@@ -26,17 +28,18 @@ use xtask_client::paths::Endpoint;
 
 use crate::driver::{Driver, Input, Record};
 use crate::effects::{World, WorldSettings};
+use guardian::{Guardian, Scene, guard, start_sweeper};
+use leftovers::clean_locked;
 use lock::Lock;
 use outbox::Board;
 use process::Watched;
 use server::Server;
 
 /// How long the last changes may take to reach clients once the stack has ended.
-const FAREWELL: Duration = Duration::from_millis(500);
+const FAREWELL: Duration = Duration::from_millis(300);
 
-/// How long services may take to stop once nobody is left who wants the stack: all of it
-/// is gone a second after the process that it was for.
-const LAST_GRACE: Duration = Duration::from_millis(500);
+/// How many sweepers are started, should one after the other be killed.
+const SWEEPERS: usize = 5;
 
 /// What a supervisor is told when it is started.
 pub(crate) struct Settings {
@@ -53,16 +56,30 @@ pub(crate) fn run(settings: &Settings) -> anyhow::Result<()> {
     // A session of its own: the terminal's Ctrl-C is for the client. It fails where a
     // shell started this as a group leader, which does no harm.
     let _ = rustix::process::setsid();
-    let first = take_standard_input();
     let paths = StackPaths::at(&settings.folder);
     paths.create().with_context(|| format!("cannot make `{}`", paths.folder().display()))?;
-    let lock = paths.lock();
-    let _lock = Lock::wait(&lock).with_context(|| format!("cannot lock `{}`", lock.display()))?;
-    remove_leftovers(&paths);
+    let lock_path = paths.lock();
+    let lock =
+        Lock::wait(&lock_path).with_context(|| format!("cannot lock `{}`", lock_path.display()))?;
+    if let Some(left) = clean_locked(&paths, &lock) {
+        eprintln!("supervisor {} went without cleaning up; that is done now", left.supervisor);
+    }
     let runtime_folder = paths.create_runtime().context("no folder for sockets")?;
+    let scene = Scene { paths: &paths, runtime: &runtime_folder };
+    let guardian = match guard(&scene) {
+        Ok(guardian) => Some(guardian),
+        Err(error) => {
+            eprintln!("there is no guardian: {error}");
+            None
+        }
+    };
+    // From here on this is another process: the guardian's child. A signal to the
+    // guardian's group must not reach both.
+    let _ = rustix::process::setsid();
+    let first = take_standard_input();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let outcome =
-        LocalSet::new().block_on(&runtime, serve(settings, &paths, &runtime_folder, first));
+    let serving = serve(settings, &scene, &lock, guardian, first);
+    let outcome = LocalSet::new().block_on(&runtime, serving);
     let _ = std::fs::remove_file(paths.endpoint());
     let _ = std::fs::remove_dir_all(&runtime_folder);
     outcome
@@ -70,11 +87,13 @@ pub(crate) fn run(settings: &Settings) -> anyhow::Result<()> {
 
 async fn serve(
     settings: &Settings,
-    paths: &StackPaths,
-    runtime_folder: &Path,
+    scene: &Scene<'_>,
+    lock: &Lock,
+    guardian: Option<Guardian>,
     first: Option<BlockingStream>,
 ) -> anyhow::Result<()> {
-    let socket = runtime_folder.join("control");
+    let paths = scene.paths;
+    let socket = scene.runtime.join("control");
     let listener =
         listen(&socket).with_context(|| format!("cannot listen on `{}`", socket.display()))?;
     write_endpoint(paths, &Endpoint { pid: std::process::id(), socket })?;
@@ -84,7 +103,7 @@ async fn serve(
     let world = World::new(
         WorldSettings {
             state: paths.folder().to_path_buf(),
-            runtime: runtime_folder.to_path_buf(),
+            runtime: scene.runtime.to_path_buf(),
             mark: paths.short_name(),
         },
         event_sender,
@@ -99,10 +118,11 @@ async fn serve(
     };
     let board = Board::new(paths.stack());
     let mut server = Server::new(input_sender.clone(), &board);
-    let mut driver = Driver::new(world, board, record);
+    let guardian_pid = guardian.as_ref().map(|guardian| guardian.pid);
+    let mut driver = Driver::new(world, board, record, guardian_pid);
     watch_signals(&input_sender)?;
     if let Some(pid) = settings.until_pid {
-        watch_process(pid, input_sender);
+        watch_process(pid, input_sender.clone());
     }
     if let Some(stream) = first {
         stream.set_nonblocking(true)?;
@@ -111,8 +131,11 @@ async fn serve(
     tokio::select! {
         () = driver.run(events, inputs) => {}
         () = server.accept(&listener) => {}
+        () = stay_guarded(scene, lock, guardian, &input_sender) => {}
     }
     driver.close();
+    // With it goes its world, and with that what services left behind.
+    drop(driver);
     let _ = tokio::time::timeout(FAREWELL, async {
         for writer in server.into_writers() {
             let _ = writer.await;
@@ -133,13 +156,29 @@ fn take_standard_input() -> Option<BlockingStream> {
     Some(stream)
 }
 
-/// What a supervisor that was killed left behind; this one holds the lock.
-fn remove_leftovers(paths: &StackPaths) {
-    if let Some(endpoint) = paths.read_endpoint() {
-        eprintln!("supervisor {} went without cleaning up; its socket is removed", endpoint.pid);
-        let _ = std::fs::remove_file(&endpoint.socket);
-        let _ = std::fs::remove_file(paths.endpoint());
+/// Puts a sweeper into the place of a guardian that is gone, and another one into
+/// that of a sweeper. Never ends.
+async fn stay_guarded(
+    scene: &Scene<'_>,
+    lock: &Lock,
+    guardian: Option<Guardian>,
+    inputs: &UnboundedSender<Input>,
+) {
+    let mut guardian = guardian;
+    for _ in 0..SWEEPERS {
+        let Some(Guardian { pidfd, .. }) = guardian else { break };
+        Watched::of(pidfd).gone().await;
+        guardian = match start_sweeper(scene, lock) {
+            Ok(sweeper) => Some(sweeper),
+            Err(error) => {
+                eprintln!("there is no sweeper: {error}");
+                None
+            }
+        };
+        let sweeper = guardian.as_ref().map(|sweeper| sweeper.pid);
+        let _ = inputs.send(Input::Unguarded { sweeper });
     }
+    std::future::pending().await
 }
 
 fn listen(socket: &Path) -> io::Result<UnixListener> {
@@ -177,13 +216,11 @@ fn watch_signals(inputs: &UnboundedSender<Input>) -> io::Result<()> {
     Ok(())
 }
 
-/// Leaves when a process is gone, also if it is gone by now.
+/// Leaves in a hurry when a process is gone, also if it is gone by now.
 fn watch_process(pid: u32, inputs: UnboundedSender<Input>) {
     let watched = Watched::new(pid);
     spawn_local(async move {
         watched.gone().await;
-        let _ = inputs.send(Input::Leave);
-        tokio::time::sleep(LAST_GRACE).await;
-        let _ = inputs.send(Input::Leave);
+        let _ = inputs.send(Input::Abandoned);
     });
 }

@@ -15,8 +15,13 @@ impl Watched {
     pub(crate) fn new(pid: u32) -> Self {
         let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
         let pidfd = pid.and_then(|pid| pidfd_open(pid, PidfdFlags::NONBLOCK).ok());
+        pidfd.map_or(Self(None), Self::of)
+    }
+
+    /// The process that a descriptor stands for.
+    pub(crate) fn of(pidfd: OwnedFd) -> Self {
         // SAFETY: an `OwnedFd` is the same open descriptor for as long as it lives.
-        Self(pidfd.and_then(|fd| unsafe { AsyncFd::register(fd) }.ok()))
+        Self(unsafe { AsyncFd::register(pidfd) }.ok())
     }
 
     /// Waits until the process is gone.

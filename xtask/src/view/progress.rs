@@ -36,6 +36,26 @@ pub(crate) fn step(before: Option<&ServiceSnapshot>, now: &ServiceSnapshot) -> O
     })
 }
 
+/// What was left of a stack whose supervisor was killed: processes with their command
+/// lines.
+pub(crate) fn leftovers(stack: &str, supervisor: u32, ended: &[(i32, &str)]) -> String {
+    let mut text = format!("supervisor {supervisor} of stack `{stack}` was killed; ");
+    match ended {
+        [] => text.push_str("nothing that it started is left"),
+        [(pid, command)] => {
+            text.push_str(&format!("process {pid} was still there and is ended: `{command}`"));
+        }
+        more => {
+            let listed = more.iter().map(|(pid, command)| format!("{pid} `{command}`"));
+            let listed: Vec<String> = listed.collect();
+            let count = more.len();
+            text.push_str(&format!("{count} processes were still there and are ended: "));
+            text.push_str(&listed.join(", "));
+        }
+    }
+    text
+}
+
 /// What everything that is not ready yet waits for; nothing if all is.
 pub(crate) fn waiting<'a>(
     services: impl IntoIterator<Item = &'a ServiceSnapshot>,

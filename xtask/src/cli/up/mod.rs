@@ -20,7 +20,7 @@ use super::exit::Exit;
 use super::follow::Follower;
 use super::interrupt::Interrupts;
 use super::load::{self, Loaded};
-use super::{Global, block_on, print};
+use super::{Global, block_on, locate, print};
 use crate::supervisor::launch::{LaunchSettings, connect_or_launch};
 use crate::view;
 use crate::view::style::{self, BUSY, WARN};
@@ -174,9 +174,8 @@ async fn up(args: &UpArgs, loaded: &Loaded) -> anyhow::Result<Exit> {
             return Ok(exit);
         }
     };
-    if let Some(pid) = session.died_before {
-        let text = format!("supervisor {pid} was killed; what it left behind is cleaned up");
-        style::say(WARN, "Cleaned", &text);
+    if let Some(leftovers) = &session.leftovers {
+        locate::tell_leftovers(&loaded.paths, leftovers);
     }
     // Lines of this start are shown too, once it is clear that it went well.
     let follower = match args.detach {

@@ -1,0 +1,29 @@
+//! `sweep`: what a supervisor puts into the place of its guardian; hidden.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use xtask_client::StackPaths;
+
+use super::exit::Exit;
+use crate::supervisor::guardian::{Scene, sweep_after};
+
+/// `sweep`
+#[derive(Debug, Args)]
+pub(crate) struct SweepArgs {
+    /// The folder of the stack
+    #[arg(long, value_name = "PATH")]
+    stack_dir: PathBuf,
+    /// The folder of its sockets
+    #[arg(long, value_name = "PATH")]
+    runtime_dir: PathBuf,
+    /// The supervisor
+    #[arg(long, value_name = "PID")]
+    supervisor: u32,
+}
+
+pub(crate) fn run(args: &SweepArgs) -> anyhow::Result<Exit> {
+    let paths = StackPaths::at(&args.stack_dir);
+    sweep_after(args.supervisor, &Scene { paths: &paths, runtime: &args.runtime_dir })?;
+    Ok(Exit::DONE)
+}

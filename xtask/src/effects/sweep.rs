@@ -1,0 +1,269 @@
+//! Killing whatever is left of a stack: by descent, and by the mark in its environment.
+//!
+//! No signal can reach a stranger. A process is only signalled through a descriptor
+//! that was opened before the look at whose it is, or while it is our own child, whose
+//! number stays taken until we reap it. Nothing is stopped in order here: whoever is
+//! found is killed, again and again until nobody is found.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitOptions, getpid, pidfd_open, pidfd_send_signal, wait,
+};
+
+use super::environment::MARK;
+use super::group::processes;
+
+/// How long killed processes are waited for: one that the system cannot end, because
+/// its disk does not answer, must not keep us for ever.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The first and the longest pause between two looks.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
+
+/// How deep below a child it is looked. What lies deeper comes nearer when those
+/// above it die.
+const DEPTH: u32 = 64;
+
+/// The longest command line that is told.
+const LONGEST_COMMAND_BYTES: u64 = 200;
+
+/// A process that was killed because of its mark.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Ended {
+    /// Its number.
+    pub(crate) pid: i32,
+    /// Its command line, or the beginning of it.
+    pub(crate) command: String,
+}
+
+/// Kills everything below this process, which must be a child subreaper without
+/// children that matter to anybody. Whether nothing is left.
+pub(crate) fn end_descendants() -> bool {
+    let me = getpid().as_raw_nonzero().get();
+    let until = Instant::now() + PATIENCE;
+    let (mut pause, longest) = PAUSES;
+    loop {
+        kill_below(me, None, me, 0);
+        loop {
+            match wait(WaitOptions::NOHANG) {
+                Ok(Some(_)) => pause = PAUSES.0,
+                Ok(None) => break,
+                // There is no child any more; whoever was below one is a child by now.
+                Err(rustix::io::Errno::CHILD) => return true,
+                Err(_) => return false,
+            }
+        }
+        if Instant::now() > until {
+            return false;
+        }
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(longest);
+    }
+}
+
+/// Kills every process of this user and this machine that carries the mark, except
+/// those in `spared`. Who was killed.
+pub(crate) fn end_marked(mark: &str, spared: &[i32]) -> Vec<Ended> {
+    let until = Instant::now() + PATIENCE;
+    let mut ended: Vec<Ended> = Vec::new();
+    // One that appears while the processes are listed can be missed once.
+    let mut found_none = 0;
+    while found_none < 2 {
+        found_none += 1;
+        for pid in processes() {
+            if spared.contains(&pid) || !carries(pid, mark) {
+                continue;
+            }
+            let Some(pidfd) = open(pid) else { continue };
+            // Once more, as the number may have changed hands before the descriptor.
+            if !carries(pid, mark) || !is_of_this_machine(pid) {
+                continue;
+            }
+            let command = command_of(pid);
+            if has_ended(&pidfd) {
+                continue;
+            }
+            found_none = 0;
+            let _ = pidfd_send_signal(&pidfd, Signal::KILL);
+            if ended.iter().all(|known| known.pid != pid) {
+                ended.push(Ended { pid, command });
+            }
+        }
+        if found_none == 0 {
+            if Instant::now() > until {
+                break;
+            }
+            std::thread::sleep(PAUSES.0);
+        }
+    }
+    ended
+}
+
+/// This process, and those that it descends from.
+pub(crate) fn ourselves() -> Vec<i32> {
+    let mut line = vec![getpid().as_raw_nonzero().get()];
+    while let Some(parent) = line.last().and_then(|pid| parent_of(*pid))
+        && parent > 0
+        && !line.contains(&parent)
+    {
+        line.push(parent);
+    }
+    line
+}
+
+/// Whether the process that a descriptor means has ended.
+pub(crate) fn has_ended(pidfd: &OwnedFd) -> bool {
+    let mut wanted = [PollFd::new(pidfd, PollFlags::IN)];
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    !matches!(poll(&mut wanted, Some(&at_once)), Ok(0))
+}
+
+/// Kills the children of a process, theirs first. `held` keeps the process from being
+/// taken for another one; it is none for ourselves.
+fn kill_below(parent: i32, held: Option<&OwnedFd>, me: i32, depth: u32) {
+    for pid in children_of(parent) {
+        let Some(pidfd) = open(pid) else { continue };
+        // Its parent may have died meanwhile, and then it is our child.
+        let is_ours = match parent_of(pid) {
+            Some(now) if now == me => true,
+            Some(now) => now == parent && held.is_some_and(|held| !has_ended(held)),
+            None => false,
+        };
+        if !is_ours {
+            continue;
+        }
+        if depth < DEPTH {
+            kill_below(pid, Some(&pidfd), me, depth + 1);
+        }
+        let _ = pidfd_send_signal(pidfd.as_fd(), Signal::KILL);
+    }
+}
+
+fn open(pid: i32) -> Option<OwnedFd> {
+    pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok()
+}
+
+/// The children of all threads of a process. Where the system does not list them,
+/// every process is asked for its parent.
+fn children_of(parent: i32) -> Vec<i32> {
+    let mut children = Vec::new();
+    let Ok(tasks) = std::fs::read_dir(format!("/proc/{parent}/task")) else { return children };
+    for task in tasks.flatten() {
+        match std::fs::read_to_string(task.path().join("children")) {
+            Ok(text) => {
+                children.extend(text.split_ascii_whitespace().filter_map(|w| w.parse::<i32>().ok()))
+            }
+            Err(_) if !Path::new("/proc/thread-self/children").exists() => {
+                return processes().filter(|pid| parent_of(*pid) == Some(parent)).collect();
+            }
+            // A thread that ended meanwhile.
+            Err(_) => {}
+        }
+    }
+    children
+}
+
+fn parent_of(pid: i32) -> Option<i32> {
+    let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
+    // The name before may hold anything, parentheses and spaces too.
+    let after_name = memchr::memrchr(b')', &stat)? + 1;
+    let text = std::str::from_utf8(stat.get(after_name..)?).ok()?;
+    text.split_ascii_whitespace().nth(1)?.parse().ok()
+}
+
+/// Whether the mark stands in the environment that a process was started with.
+fn carries(pid: i32, mark: &str) -> bool {
+    let Ok(environment) = File::open(format!("/proc/{pid}/environ")) else { return false };
+    let mut environment = BufReader::with_capacity(4096, environment);
+    let mut entry = Vec::new();
+    loop {
+        entry.clear();
+        match environment.read_until(0, &mut entry) {
+            Ok(0) | Err(_) => return false,
+            Ok(_) => {}
+        }
+        let value = entry.strip_prefix(MARK.as_bytes()).and_then(|rest| rest.strip_prefix(b"="));
+        if let Some(value) = value {
+            return value.strip_suffix(&[0]).unwrap_or(value) == mark.as_bytes();
+        }
+    }
+}
+
+/// Whether a process counts its processes as we do: one inside a container may have a
+/// stack in a folder of the same name.
+fn is_of_this_machine(pid: i32) -> bool {
+    let space = |pid: &str| std::fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
+    let own = space("self");
+    own.is_some() && space(&pid.to_string()) == own
+}
+
+fn command_of(pid: i32) -> String {
+    let mut line = Vec::new();
+    if let Ok(file) = File::open(format!("/proc/{pid}/cmdline")) {
+        let _ = file.take(LONGEST_COMMAND_BYTES).read_to_end(&mut line);
+    }
+    let text = String::from_utf8_lossy(&line);
+    text.trim_end_matches('\0').replace('\0', " ").chars().filter(|c| !c.is_control()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    fn marked(mark: &str) -> std::process::Child {
+        Command::new("sleep").arg("600").env(MARK, mark).stdin(Stdio::null()).spawn().unwrap()
+    }
+
+    #[test]
+    fn only_processes_with_the_very_mark_are_ended_and_told() {
+        let mark = format!("sweep-{}", std::process::id());
+        let mut hit = marked(&mark);
+        let mut other = marked(&format!("{mark}x"));
+        let mut spared = marked(&mark);
+        let number = |child: &std::process::Child| i32::try_from(child.id()).unwrap();
+        let hit_pid = number(&hit);
+        // Its environment is there as soon as it is its program.
+        while !carries(hit_pid, &mark) || !carries(number(&spared), &mark) {
+            std::thread::yield_now();
+        }
+
+        let ended = end_marked(&mark, &[number(&spared)]);
+
+        assert_eq!(ended, [Ended { pid: hit_pid, command: "sleep 600".to_owned() }]);
+        assert!(hit.wait().unwrap().code().is_none());
+        assert!(other.try_wait().unwrap().is_none() && spared.try_wait().unwrap().is_none());
+        for mut child in [other, spared] {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+        assert_eq!(end_marked(&mark, &[]), []);
+    }
+
+    #[test]
+    fn our_own_line_begins_with_us_and_ends_with_the_first_process() {
+        let line = ourselves();
+        assert_eq!(line[0], i32::try_from(std::process::id()).unwrap());
+        assert!(line.len() > 1);
+        assert_eq!(parent_of(line[line.len() - 1]), Some(0));
+    }
+
+    #[test]
+    fn a_child_is_found_below_its_parent() {
+        let mut child = marked("children");
+        let pid = i32::try_from(child.id()).unwrap();
+        let me = getpid().as_raw_nonzero().get();
+        assert!(children_of(me).contains(&pid));
+        assert_eq!(parent_of(pid), Some(me));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(!children_of(me).contains(&pid));
+    }
+}

@@ -1,0 +1,131 @@
+//! What is left of a stack whose supervisor did not end in order: recognised, cleaned
+//! up, and told.
+//!
+//! A guardian cleans up itself and leaves a note. Where supervisor and guardian died
+//! together, the next command does it, whichever it is. Everything here is done under
+//! the stack's lock, so that nothing of a living supervisor is ever touched.
+
+use std::io;
+use std::path::Path;
+
+use xtask_client::StackPaths;
+use xtask_client::paths::Endpoint;
+
+use super::lock::Lock;
+use crate::effects::sweep::{Ended, end_marked, ourselves};
+
+/// A supervisor that died without cleaning up, and what was left of its stack.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Leftovers {
+    /// The supervisor's process.
+    pub(crate) supervisor: u32,
+    /// The processes that were still there.
+    pub(crate) ended: Vec<Ended>,
+}
+
+/// Cleans up what a stack left behind, if its supervisor is dead and left something.
+/// It costs next to nothing where there is nothing to do.
+///
+/// # Errors
+/// What the system says of the lock.
+pub(crate) fn clean(paths: &StackPaths) -> io::Result<Option<Leftovers>> {
+    if !paths.endpoint().exists() && !paths.obituary().exists() {
+        return Ok(None);
+    }
+    Ok(Lock::try_take(&paths.lock())?.and_then(|lock| clean_locked(paths, &lock)))
+}
+
+/// As [`clean`], with the stack's lock in hand.
+pub(crate) fn clean_locked(paths: &StackPaths, _lock: &Lock) -> Option<Leftovers> {
+    let leftovers = if let Some(endpoint) = paths.read_endpoint() {
+        // Who calls us may have been started by a service of this very stack.
+        let ended = end_marked(&paths.short_name(), &ourselves());
+        remove_sockets(paths, &endpoint);
+        Some(Leftovers { supervisor: endpoint.pid, ended })
+    } else {
+        let note = std::fs::read(paths.obituary()).ok();
+        let endpoint = note.and_then(|note| serde_json::from_slice::<Endpoint>(&note).ok());
+        endpoint.map(|endpoint| Leftovers { supervisor: endpoint.pid, ended: Vec::new() })
+    };
+    // The endpoint goes last: until then somebody else would begin anew.
+    let _ = std::fs::remove_file(paths.obituary());
+    let _ = std::fs::remove_file(paths.endpoint());
+    leftovers
+}
+
+/// Leaves the note that a supervisor died, once everything of its stack is gone.
+pub(crate) fn bury(paths: &StackPaths, runtime: &Path) {
+    let _ = std::fs::remove_dir_all(runtime);
+    let _ = std::fs::rename(paths.endpoint(), paths.obituary());
+}
+
+/// Removes the folder of the sockets, if it is the one that this stack would use.
+fn remove_sockets(paths: &StackPaths, endpoint: &Endpoint) {
+    let folder = endpoint.socket.parent();
+    if let Some(folder) = folder.filter(|folder| folder.ends_with(paths.short_name())) {
+        let _ = std::fs::remove_dir_all(folder);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stack(folder: &Path) -> StackPaths {
+        let paths = StackPaths::at(folder.join("dev"));
+        paths.create().unwrap();
+        paths
+    }
+
+    fn write(paths: &StackPaths, file: &Path, socket: &Path) {
+        let endpoint = Endpoint { pid: 7, socket: socket.to_path_buf() };
+        std::fs::write(file, serde_json::to_vec(&endpoint).unwrap()).unwrap();
+        assert!(paths.folder().exists());
+    }
+
+    #[test]
+    fn the_sockets_of_a_dead_supervisor_are_removed_and_it_is_told_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let paths = stack(folder.path());
+        let runtime = folder.path().join(paths.short_name());
+        std::fs::create_dir(&runtime).unwrap();
+        std::fs::write(runtime.join("control"), "").unwrap();
+        write(&paths, &paths.endpoint(), &runtime.join("control"));
+
+        let told = Leftovers { supervisor: 7, ended: Vec::new() };
+        assert_eq!(clean(&paths).unwrap(), Some(told));
+        assert!(!runtime.exists() && !paths.endpoint().exists());
+        assert_eq!(clean(&paths).unwrap(), None);
+    }
+
+    #[test]
+    fn a_stack_whose_lock_is_held_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let paths = stack(folder.path());
+        write(&paths, &paths.endpoint(), Path::new("/no/where/control"));
+        let held = Lock::wait(&paths.lock()).unwrap();
+        assert_eq!(clean(&paths).unwrap(), None);
+        assert!(paths.endpoint().exists());
+        drop(held);
+        assert!(clean(&paths).unwrap().is_some());
+    }
+
+    #[test]
+    fn a_guardians_note_is_told_once_and_a_foreign_folder_is_not_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let paths = stack(folder.path());
+        let foreign = folder.path().join("foreign");
+        std::fs::create_dir(&foreign).unwrap();
+        write(&paths, &paths.endpoint(), &foreign.join("control"));
+        let runtime = folder.path().join("runtime");
+        std::fs::create_dir(&runtime).unwrap();
+        bury(&paths, &runtime);
+        assert!(!runtime.exists() && !paths.endpoint().exists());
+        assert_eq!(clean(&paths).unwrap().unwrap().supervisor, 7);
+        assert_eq!(clean(&paths).unwrap(), None);
+
+        write(&paths, &paths.endpoint(), &foreign.join("control"));
+        assert!(clean(&paths).unwrap().is_some());
+        assert!(foreign.exists());
+    }
+}
