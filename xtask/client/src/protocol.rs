@@ -45,6 +45,12 @@ pub enum Request {
         /// Whether it does.
         hold: bool,
     },
+    /// Cargo builds what this connection applies, as the leader of a group of its own. The
+    /// group is killed when the connection closes before its [`Request::BuildEnded`].
+    Building {
+        /// Its process.
+        pid: u32,
+    },
     /// Cargo linked the program of these services.
     Linked {
         /// The services that run it.

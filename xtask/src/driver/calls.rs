@@ -11,6 +11,7 @@ use xtask_core::snapshot::{Phase, Snapshot, State};
 use xtask_core::stack::{Event, Report};
 
 use super::{Asked, ConnectionId, Driver, HURRIED_GRACE, Input, Pending};
+use crate::effects::compilers::Compilers;
 
 impl Driver {
     pub(super) fn take(&mut self, input: Input) {
@@ -40,6 +41,12 @@ impl Driver {
                 self.hold(connection, hold);
                 Reply::Done
             }
+            Request::Building { pid } => {
+                if let Some(compilers) = Compilers::led_by(pid) {
+                    self.compilers.insert(connection, compilers);
+                }
+                Reply::Done
+            }
             Request::Linked { services, path } => {
                 for service in services {
                     self.step(Event::Linked { service, path: path.clone() });
@@ -53,6 +60,7 @@ impl Driver {
                 Reply::Done
             }
             Request::BuildEnded { ok } => {
+                self.compilers.remove(&connection);
                 self.build_ended(connection, ok);
                 self.after_accepts.push(pending);
                 return;
@@ -167,6 +175,9 @@ impl Driver {
 
     fn closed(&mut self, connection: ConnectionId) {
         self.clients.remove(&connection);
+        if let Some(compilers) = self.compilers.remove(&connection) {
+            compilers.kill();
+        }
         if self.builders.contains(&connection) {
             self.build_ended(connection, false);
         }

@@ -18,6 +18,7 @@ use xtask_core::name::Name;
 use xtask_core::stack::{Effect, Event, Report, Stack};
 
 use crate::effects::World;
+use crate::effects::compilers::Compilers;
 use crate::supervisor::outbox::{Board, Outbox};
 
 pub(crate) use record::Record;
@@ -69,6 +70,8 @@ pub(crate) struct Driver {
     /// Connections that applied a plan and have not said that its build ended, each
     /// with whether all went well so far.
     builders: BTreeSet<ConnectionId>,
+    /// What builds for them, and is killed with them.
+    compilers: BTreeMap<ConnectionId, Compilers>,
     /// Whether every build that ended since the last time there was none went well.
     builds_ok: bool,
     /// Programs that are being accepted. A service may be accepted twice at once.
@@ -108,6 +111,7 @@ impl Driver {
             clients: BTreeMap::new(),
             holders: BTreeSet::new(),
             builders: BTreeSet::new(),
+            compilers: BTreeMap::new(),
             builds_ok: true,
             accepting: BTreeMap::new(),
             after_accepts: Vec::new(),

@@ -5,6 +5,7 @@
 //! should run; the reducer does, and hears of everything through events.
 
 mod accept;
+pub(crate) mod compilers;
 pub(crate) mod edit;
 pub(crate) mod environment;
 mod exit;

@@ -20,6 +20,7 @@ mod environment;
 mod failures;
 mod generated;
 mod graphs;
+mod guardian;
 mod linking;
 mod programs;
 mod readiness;

@@ -79,6 +79,9 @@ impl<'a> BringUp<'a> {
         hold: bool,
         interrupts: &mut Interrupts,
     ) -> anyhow::Result<Outcome> {
+        if let Some(pid) = self.build.pid() {
+            self.session.connection.send(Request::Building { pid }).await?;
+        }
         let plan = Box::new(self.plan.clone());
         let apply = self.session.connection.send(Request::Apply { plan, hold }).await?;
         let mut build_ended = None;

@@ -131,6 +131,14 @@ impl Build {
         }
     }
 
+    /// The process of cargo, which leads a group of its own; none if it has ended.
+    pub(crate) fn pid(&self) -> Option<u32> {
+        match self {
+            Self::Cargo(cargo) => cargo.child.id(),
+            Self::Known(_) => None,
+        }
+    }
+
     /// Ends a build that nobody wants any more, and waits for it.
     pub(crate) async fn stop(&mut self) {
         if let Self::Cargo(cargo) = self

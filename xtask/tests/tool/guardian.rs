@@ -1,0 +1,385 @@
+//! Nothing survives: whatever is killed, at whatever moment, a second later nothing of
+//! the stack is there, as seen from outside: no process in its folders or with its
+//! mark, no listener on its ports, no socket, no note of a running supervisor.
+//!
+//! Each fault is tried a few times; `XTASK_TRIES=100` tries harder.
+
+use std::fs;
+use std::net::TcpStream;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::support::{Fixture, PackageSpec, Running, SERVICE, alive, eventually, misbehave};
+
+/// What is killed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    Supervisor,
+    Guardian,
+    SupervisorThenGuardian,
+    GuardianThenSupervisor,
+}
+
+const FAULTS: [Fault; 4] = [
+    Fault::Supervisor,
+    Fault::Guardian,
+    Fault::SupervisorThenGuardian,
+    Fault::GuardianThenSupervisor,
+];
+
+/// Between the two that are not killed at once.
+const APART: Duration = Duration::from_millis(50);
+
+fn tries() -> usize {
+    std::env::var("XTASK_TRIES").ok().and_then(|tries| tries.parse().ok()).unwrap_or(2)
+}
+
+/// Ten services, most of them badly behaved.
+fn zoo(name: &str) -> Fixture {
+    const HABITS: [&str; 5] = [
+        r#""--ignore-term", "--listen-env", "--grandchild", "--grandchild-setsid""#,
+        r#""--listen-env", "--drain", "30000""#,
+        r#""--listen-env", "--flood", "20000""#,
+        r#""--listen-env", "--grandchild-setsid""#,
+        r#""--listen-env""#,
+    ];
+    let program = misbehave().display().to_string();
+    let mut services = String::new();
+    for number in 0..10 {
+        let habits = HABITS[number % HABITS.len()];
+        let waits = match number {
+            0 => String::new(),
+            _ => format!("depends-on = [\"s{}\"]\n", (number - 1) / 2),
+        };
+        services.push_str(&format!(
+            "[workspace.metadata.services.s{number}]\n\
+             command = [{program:?}, {habits}, \"--ready-line\", \"up\"]\n\
+             port = 0\nready = {{ log = \"^up\" }}\n{waits}"
+        ));
+    }
+    Fixture::new(name).workspace(&services)
+}
+
+/// A package whose build does not end by itself.
+fn endless_build() -> PackageSpec {
+    PackageSpec::new("slow", "slow")
+        .bin("slow", SERVICE)
+        .metadata("[package.metadata.service]\nport = 0\n")
+}
+
+const ENDLESS: &str = "fn main() { std::thread::sleep(std::time::Duration::from_secs(300)) }\n";
+
+/// A running stack as its files and its status show it.
+struct Victim {
+    supervisor: i32,
+    guardian: i32,
+    mark: Vec<u8>,
+    ports: Vec<u16>,
+}
+
+impl Victim {
+    fn of(fixture: &Fixture) -> Self {
+        let status = fixture.status();
+        let pid = |value: &serde_json::Value| i32::try_from(value.as_i64().unwrap()).unwrap();
+        let services = status["services"].as_array().unwrap();
+        let ports = services.iter().filter_map(|service| {
+            service["url"].as_str()?.rsplit(':').next()?.trim_end_matches('/').parse().ok()
+        });
+        let marked = services.iter().find(|service| service["pid"].is_i64()).unwrap();
+        Self {
+            supervisor: pid(&status["supervisor_pid"]),
+            guardian: pid(&status["guardian_pid"]),
+            mark: mark(pid(&marked["pid"])).unwrap(),
+            ports: ports.collect(),
+        }
+    }
+
+    fn suffer(&self, fault: Fault) {
+        match fault {
+            Fault::Supervisor => kill(self.supervisor),
+            Fault::Guardian => kill(self.guardian),
+            Fault::SupervisorThenGuardian => {
+                kill(self.supervisor);
+                thread::sleep(APART);
+                kill(self.guardian);
+            }
+            Fault::GuardianThenSupervisor => {
+                kill(self.guardian);
+                thread::sleep(APART);
+                kill(self.supervisor);
+            }
+        }
+    }
+
+    /// What is left of it.
+    fn remains(&self, fixture: &Fixture) -> Vec<String> {
+        let mut left = remains(fixture);
+        left.extend(marked(&self.mark).into_iter().map(|pid| format!("process {pid} by its mark")));
+        left.extend(
+            (self.ports.iter())
+                .filter(|port| TcpStream::connect(("127.0.0.1", **port)).is_ok())
+                .map(|port| format!("port {port} answers")),
+        );
+        left
+    }
+}
+
+/// Everything of a fixture that a stack which is gone has no use for.
+fn remains(fixture: &Fixture) -> Vec<String> {
+    let processes = fixture.processes();
+    let mut left: Vec<String> =
+        processes.iter().map(|found| format!("{} {}", found.pid, found.command)).collect();
+    let files = files_below(fixture.state().parent().unwrap().join("run").as_path());
+    left.extend(files.into_iter().map(|file| file.display().to_string()));
+    left.extend(
+        (files_below(&fixture.state()).into_iter())
+            .filter(|file| file.ends_with("supervisor.json"))
+            .map(|file| file.display().to_string()),
+    );
+    left
+}
+
+/// Fails the test if something is left a second after `begun`.
+#[track_caller]
+fn gone_within_a_second(begun: Instant, what: &str, remains: impl Fn() -> Vec<String>) {
+    loop {
+        let late = begun.elapsed() > Duration::from_secs(1);
+        let left = remains();
+        if left.is_empty() {
+            return;
+        }
+        assert!(!late, "left after {what}: {left:#?}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[track_caller]
+fn suffers(fixture: &Fixture, fault: Fault, client: Option<Running>) {
+    let victim = Victim::of(fixture);
+    victim.suffer(fault);
+    let begun = Instant::now();
+    gone_within_a_second(begun, &format!("{fault:?}"), || victim.remains(fixture));
+    if let Some(client) = client {
+        let ran = client.wait(Duration::from_secs(5));
+        assert_ne!(ran.code, Some(101), "{ran}");
+    }
+}
+
+#[test]
+fn nothing_survives_a_kill_in_a_steady_state_and_the_next_up_works_at_once() {
+    let fixture = zoo("steady").write();
+    for _ in 0..tries() {
+        for fault in FAULTS {
+            fixture.xtask(&["up", "-d"]).ends_with(0);
+            suffers(&fixture, fault, None);
+        }
+    }
+    fixture.xtask(&["up", "-d"]).ends_with(0).says("was killed");
+    fixture.xtask(&["up", "-d"]).ends_with(0).says("already running");
+}
+
+#[test]
+fn nothing_survives_a_kill_during_a_restart() {
+    let fixture = zoo("restart").write();
+    for _ in 0..tries() {
+        for fault in FAULTS {
+            fixture.xtask(&["up", "-d"]).ends_with(0);
+            let client = fixture.spawn(&["restart", "s0", "s1"]);
+            eventually(Duration::from_secs(10), "a service that stops", || {
+                (fixture.service("s0")["phase"] == "stopping").then_some(())
+            });
+            suffers(&fixture, fault, Some(client));
+        }
+    }
+}
+
+#[test]
+fn nothing_survives_a_kill_while_a_build_runs_compilers_included() {
+    let fixture = zoo("build").package(endless_build()).write();
+    fixture.file("slow/build.rs", ENDLESS);
+    for _ in 0..tries() {
+        for fault in FAULTS {
+            let client = building(&fixture, |_| {});
+            suffers(&fixture, fault, Some(client));
+        }
+    }
+}
+
+#[test]
+fn nothing_survives_a_kill_in_the_first_moments_of_a_start() {
+    let fixture = zoo("start").write();
+    for delay_ms in 0..(3 * tries() as u64) {
+        for fault in FAULTS {
+            let client = fixture.spawn(&["up", "-d"]);
+            let (guardian, supervisor) = eventually(Duration::from_secs(30), "a start", || {
+                let found = fixture.processes();
+                let mut pids: Vec<i32> = (found.iter())
+                    .filter(|process| process.command.contains(" supervise "))
+                    .map(|process| process.pid)
+                    .collect();
+                pids.sort_by_key(|pid| std::cmp::Reverse(parent(*pid) == Some(client.pid())));
+                (pids.len() == 2).then(|| (pids[0], pids[1]))
+            });
+            thread::sleep(Duration::from_millis(delay_ms));
+            let victim = Victim { supervisor, guardian, mark: Vec::new(), ports: Vec::new() };
+            victim.suffer(fault);
+            let begun = Instant::now();
+            gone_within_a_second(begun, &format!("{fault:?} after {delay_ms} ms"), || {
+                remains(&fixture)
+            });
+            assert_ne!(client.wait(Duration::from_secs(5)).code, Some(0));
+        }
+    }
+    fixture.xtask(&["up", "-d"]).ends_with(0);
+}
+
+#[test]
+fn after_a_kill_of_both_at_once_the_next_command_ends_what_is_detached_and_says_so() {
+    let fixture = zoo("both").write();
+    for next in [&["status"][..], &["down"], &["logs"], &["graph"], &["up", "-d"]] {
+        fixture.xtask(&["up", "-d"]).ends_with(0);
+        let victim = Victim::of(&fixture);
+        // While they are stopped neither can answer to the death of the other.
+        for pid in [victim.guardian, victim.supervisor] {
+            signal(pid, libc::SIGSTOP);
+        }
+        kill(victim.guardian);
+        kill(victim.supervisor);
+        eventually(Duration::from_secs(1), "only detached grandchildren", || {
+            let left = fixture.processes();
+            let detached = left.iter().all(|process| process.command.ends_with("--hold"));
+            (!left.is_empty() && detached).then_some(())
+        });
+        let ran = fixture.xtask(next).says("were still there and are ended");
+        assert!(ran.stderr.contains(&format!("supervisor {}", victim.supervisor)), "{ran}");
+        if next[0] != "up" {
+            assert_eq!(victim.remains(&fixture), Vec::<String>::new());
+        }
+        assert!(!fixture.xtask(&["logs"]).stderr.contains("Cleaned"), "it is said once");
+    }
+}
+
+#[test]
+fn nothing_survives_a_kill_of_the_terminals_process_group() {
+    let fixture = zoo("terminal").write();
+    for _ in 0..tries() {
+        let client = fixture.spawn_with(&["up"], |command| {
+            command.process_group(0);
+        });
+        client.says(Duration::from_secs(30), "SERVICE");
+        let victim = Victim::of(&fixture);
+        kill(-client.pid());
+        let begun = Instant::now();
+        client.wait(Duration::from_secs(5));
+        gone_within_a_second(begun, "a kill of the group", || victim.remains(&fixture));
+    }
+}
+
+#[test]
+fn nothing_survives_a_kill_of_the_terminals_process_group_while_a_build_runs() {
+    let fixture = zoo("terminal-build").package(endless_build()).write();
+    fixture.file("slow/build.rs", ENDLESS);
+    for _ in 0..tries() {
+        let client = building(&fixture, |command| {
+            command.process_group(0);
+        });
+        let victim = Victim::of(&fixture);
+        kill(-client.pid());
+        let begun = Instant::now();
+        client.wait(Duration::from_secs(5));
+        gone_within_a_second(begun, "a kill of the group", || victim.remains(&fixture));
+    }
+}
+
+#[test]
+fn a_guardian_passes_signals_on_and_sleeps_otherwise() {
+    let program = misbehave().display().to_string();
+    let fixture = Fixture::new("signals")
+        .workspace(&format!(
+            "[workspace.metadata.services.calm]\n\
+             command = [{program:?}, \"--drain\", \"50\", \"--ready-line\", \"up\"]\n\
+             ready = {{ log = \"up\" }}\n"
+        ))
+        .write();
+    for number in [libc::SIGTERM, libc::SIGHUP, libc::SIGINT] {
+        fixture.xtask(&["up", "-d"]).ends_with(0);
+        let victim = Victim::of(&fixture);
+        let before = switches(victim.guardian);
+        // Neither its terminal nor a crash of a service concerns it.
+        signal(victim.guardian, libc::SIGQUIT);
+        signal(victim.guardian, libc::SIGTSTP);
+        fixture.xtask(&["restart", "calm"]).ends_with(0);
+        assert_eq!(switches(victim.guardian), before, "it woke up");
+        signal(victim.guardian, number);
+        eventually(Duration::from_secs(5), "the end", || {
+            victim.remains(&fixture).is_empty().then_some(())
+        });
+        let logs = fixture.xtask(&["logs", "calm", "-n", "1"]).ends_with(0);
+        assert!(logs.stdout.contains("draining"), "it was not stopped in order\n{logs}");
+        assert!(!logs.stderr.contains("Cleaned"), "{logs}");
+    }
+}
+
+/// An `up` whose build has come to the script that does not end, with the services that
+/// need no build up.
+fn building(fixture: &Fixture, change: impl FnOnce(&mut std::process::Command)) -> Running {
+    let client = fixture.spawn_with(&["up"], change);
+    eventually(Duration::from_secs(60), "a build script", || {
+        let found = fixture.processes();
+        found.iter().any(|process| process.command.contains("build-script-build")).then_some(())
+    });
+    eventually(Duration::from_secs(30), "the services without a build", || {
+        (fixture.service("s9")["phase"] == "ready").then_some(())
+    });
+    client
+}
+
+fn kill(pid: i32) {
+    // It may be gone already: that is what the other kill was for.
+    // SAFETY: the call takes two numbers; the process is one that the fixture started.
+    unsafe { libc::kill(pid, libc::SIGKILL) };
+}
+
+fn signal(pid: i32, number: i32) {
+    // SAFETY: as above.
+    assert_eq!(unsafe { libc::kill(pid, number) }, 0);
+}
+
+fn mark(pid: i32) -> Option<Vec<u8>> {
+    let environment = fs::read(format!("/proc/{pid}/environ")).ok()?;
+    let mut entries = environment.split(|byte| *byte == 0);
+    entries.find_map(|entry| entry.strip_prefix(b"XTASK_MARK=")).map(<[u8]>::to_vec)
+}
+
+fn marked(wanted: &[u8]) -> Vec<i32> {
+    let all = fs::read_dir("/proc").unwrap().flatten();
+    all.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok())
+        .filter(|pid| mark(*pid).is_some_and(|mark| mark == wanted) && alive(*pid))
+        .collect()
+}
+
+fn parent(pid: i32) -> Option<i32> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit(") ").next()?.split(' ').nth(1)?.parse().ok()
+}
+
+/// How often a process went to sleep by itself.
+fn switches(pid: i32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+    line.unwrap().trim().parse().unwrap()
+}
+
+fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        match entry.file_type() {
+            Ok(found) if found.is_dir() => files.extend(files_below(&entry.path())),
+            Ok(_) => files.push(entry.path()),
+            Err(_) => {}
+        }
+    }
+    files
+}
