@@ -206,7 +206,10 @@ mod tests {
                         call.answered.send(()).unwrap();
                         return;
                     }
-                    Input::Closed { .. } | Input::Leave => {}
+                    Input::Closed { .. }
+                    | Input::Leave
+                    | Input::Abandoned
+                    | Input::Unguarded { .. } => {}
                 }
             }
         }
