@@ -113,6 +113,17 @@ fn a_stack_goes_with_the_foreground_that_started_it_also_by_kill() {
 }
 
 #[test]
+fn a_detached_start_that_is_killed_half_way_leaves_nothing() {
+    let fixture =
+        misbehaving("never", &[], "ready = { log = \"never said\" }\nstart-timeout = \"100s\"");
+    let up = fixture.spawn(&["up", "-d"]);
+    up.says(PATIENCE, "Starting never");
+    up.signal(libc::SIGKILL);
+    up.wait(PATIENCE);
+    eventually(PATIENCE, "everything is gone", || fixture.processes().is_empty().then_some(()));
+}
+
+#[test]
 fn a_second_ctrl_c_kills_what_is_deaf_to_the_first() {
     let fixture = misbehaving("deaf", &["--ignore-term"], "stop = { timeout = \"100s\" }");
     let up = fixture.spawn(&["up"]);

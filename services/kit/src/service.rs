@@ -86,11 +86,15 @@ pub async fn serve_until_signal(listeners: Listeners, router: Router) -> Result<
     let watch_signals = async {
         wait(&mut terminate, &mut interrupt).await;
         tracing::info!("draining");
-        readiness.stopping();
         told.send(()).ok();
+        // The loop is polled first and learns of it now: whoever is told that this stops must
+        // find that it does.
+        tokio::task::yield_now().await;
+        readiness.stopping();
         wait(&mut terminate, &mut interrupt).await;
     };
     tokio::select! {
+        biased;
         ended = serve(listeners, router, Drain::default(), stop) => match ended {
             Ended::Drained => tracing::info!("stopped"),
             Ended::CutOff => tracing::warn!("stopped, some answers were given up"),

@@ -202,8 +202,25 @@ impl Stopped {
     async fn new(stack: &Stack, service: &str) -> Self {
         let pid = stack.service(service).status().await.unwrap().pid.unwrap();
         let pid = rustix::process::Pid::from_raw(pid.try_into().unwrap()).unwrap();
+        let stopped = Self { pid };
         rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
-        Self { pid }
+        // The signal is sent, but a thread that runs stops only when it notices.
+        let deadline = Instant::now() + RECOVERY_TIME;
+        while !stopped.all_threads_stand() {
+            assert!(Instant::now() < deadline, "`{service}` does not stop");
+            sleep(Duration::from_millis(1)).await;
+        }
+        stopped
+    }
+
+    fn all_threads_stand(&self) -> bool {
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.pid.as_raw_nonzero()));
+        threads.unwrap().all(|thread| {
+            let stat = std::fs::read_to_string(thread.unwrap().path().join("stat"));
+            stat.is_ok_and(|stat| {
+                stat.rsplit(')').next().is_some_and(|rest| rest.starts_with(" T"))
+            })
+        })
     }
 }
 

@@ -5,6 +5,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[cfg(target_os = "linux")]
+mod alone;
 mod common;
 mod cycle;
 mod faults;

@@ -29,7 +29,7 @@ pub use once::StartError;
 use crate::paths::StackPaths;
 use crate::snapshot::{Phase, Snapshot};
 use crate::{Error, STACK_VARIABLE, Stack};
-use once::{Files, Outcome};
+use once::Files;
 use runner::Runner;
 
 /// The variable that names the process whose end ends the tests too.
@@ -143,15 +143,12 @@ fn find_or_start() -> Result<StackPaths, StartError> {
     if runner.pid != std::process::id() {
         end_with(runner.pid);
     }
-    let outcome = once::once(&Files::of(&folder, runner), |log| {
+    let started = once::once(&Files::of(&folder, runner), &package(), |started, log| {
         once::clean(&folder, bury);
-        once::start(runner, &package(), log)
+        once::start(runner, started, log)
     })?;
-    match outcome {
-        Outcome::Up { stack, workspace } => StackPaths::of(&workspace, &stack)
-            .map_err(|source| StartError::File { path: workspace, source }),
-        Outcome::Failed => unreachable!("a failed start is an error"),
-    }
+    StackPaths::of(&started.workspace, &started.stack)
+        .map_err(|source| StartError::File { path: started.workspace, source })
 }
 
 /// The folder of the package under test; where the binary was called by hand, the present one.

@@ -65,8 +65,8 @@ pub(crate) fn plan(
     };
     for notice in notices {
         let services: Vec<&str> = notice.services.iter().map(|name| name.as_str()).collect();
-        let text = format!("`{}` of {} comes from there", notice.variable, services.join(", "));
-        style::say(WARN, "Shell", &text);
+        let text = format!("`{}` of {} comes from the shell", notice.variable, services.join(", "));
+        style::say(WARN, "Note", &text);
     }
     Ok(Ok(Loaded { plan, paths, gathered }))
 }

@@ -10,7 +10,7 @@ use xtask_client::harness::cargo;
 
 use super::exit::Exit;
 use super::interrupt::Interrupts;
-use super::test_e2e::process::{Ended, spawn, wait};
+use super::test_e2e::process::{Ended, spawn};
 use super::test_e2e::runner::{Runner, Selection, Verdict};
 use super::test_e2e::workspace::Tested;
 use super::test_e2e::{self, TestE2eArgs};
@@ -72,8 +72,8 @@ pub(crate) async fn step(
     let mut interrupts = Interrupts::new()?;
     let mut command = tokio::process::Command::from(cargo(root));
     command.args(words).envs(variables.iter().map(|(name, value)| (name, value)));
-    let child = spawn(&mut command).context("cannot start cargo")?;
-    Ok(wait(child, &mut interrupts, None, |_| {}).await?)
+    let program = spawn(&mut command).context("cannot start cargo")?;
+    Ok(program.wait(&mut interrupts, None, |_| {}).await?)
 }
 
 /// The exit code for a command that can only succeed or fail.

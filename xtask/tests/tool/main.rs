@@ -14,6 +14,7 @@ mod answers;
 mod builds;
 mod commands;
 mod cycles;
+mod end_to_end;
 mod endings;
 mod environment;
 mod failures;

@@ -17,19 +17,15 @@ use super::runner::Runner;
 /// Lines of the tool's words that a failing test shows; its log holds all of them.
 const SHOWN_LINES: usize = 100;
 
-/// What came of the start, for every test of the run.
+/// The stack of a run, for every test of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", tag = "outcome")]
-pub(crate) enum Outcome {
-    /// The stack was ready.
-    Up {
-        /// Its name.
-        stack: String,
-        /// The workspace root.
-        workspace: PathBuf,
-    },
-    /// There is none, and it is not tried again.
-    Failed,
+pub(crate) struct Started {
+    /// Its name.
+    pub(crate) stack: String,
+    /// The workspace root.
+    pub(crate) workspace: PathBuf,
+    /// Whether it got ready. If not it is not tried again.
+    ready: bool,
 }
 
 /// Why there is no stack to test.
@@ -94,7 +90,7 @@ impl Files {
         self.path("lock")
     }
 
-    /// An [`Outcome`].
+    /// A [`Started`].
     fn outcome(&self) -> PathBuf {
         self.path("json")
     }
@@ -109,21 +105,28 @@ impl Files {
     }
 }
 
-/// The stack of this runner, started by `start` if no test did before. Blocks meanwhile.
+/// The stack of this runner in the workspace of `package`, started by `start` if no test did
+/// before. Blocks meanwhile.
 pub(crate) fn once(
     files: &Files,
-    start: impl FnOnce(&Path) -> Result<Outcome, StartError>,
-) -> Result<Outcome, StartError> {
+    package: &Path,
+    start: impl FnOnce(&Started, &Path) -> Result<(), StartError>,
+) -> Result<Started, StartError> {
     let _held = lock(&files.lock())?;
     match read(&files.outcome()) {
-        Some(Outcome::Failed) => Err(StartError::FailedBefore { log: files.log() }),
-        Some(up) => Ok(up),
-        None => {
-            let result = start(&files.log());
-            write(&files.outcome(), result.as_ref().unwrap_or(&Outcome::Failed))?;
-            result
-        }
+        Some(started) if started.ready => return Ok(started),
+        Some(_) => return Err(StartError::FailedBefore { log: files.log() }),
+        None => {}
     }
+    let workspace = workspace_of(package)?;
+    let stack = format!("test-{}", files.key);
+    let mut started = Started { stack, workspace, ready: false };
+    // Before the start, so that one that is cut short counts as tried, and is cleaned up.
+    write(&files.outcome(), &started)?;
+    start(&started, &files.log())?;
+    started.ready = true;
+    write(&files.outcome(), &started)?;
+    Ok(started)
 }
 
 /// Deletes the files of runners that are gone, and has `bury` delete the stacks they left;
@@ -135,7 +138,7 @@ pub(crate) fn clean(folder: &Path, mut bury: impl FnMut(&str, &Path) -> bool) {
         if Runner::from_key(key).is_none_or(Runner::is_alive) {
             continue;
         }
-        if let Some(Outcome::Up { stack, workspace }) = read(&path)
+        if let Some(Started { stack, workspace, .. }) = read(&path)
             && !bury(&stack, &workspace)
         {
             continue;
@@ -146,16 +149,15 @@ pub(crate) fn clean(folder: &Path, mut bury: impl FnMut(&str, &Path) -> bool) {
 }
 
 /// Starts an isolated stack that lives as long as `runner`, and waits until it is ready.
-pub(crate) fn start(runner: Runner, package: &Path, log: &Path) -> Result<Outcome, StartError> {
-    let workspace = workspace_of(package)?;
-    let stack = format!("test-{}", runner.key());
+pub(crate) fn start(runner: Runner, started: &Started, log: &Path) -> Result<(), StartError> {
+    let Started { stack, workspace, .. } = started;
     let pid = runner.pid.to_string();
     let arguments =
-        ["xtask", "up", "--detach", "--isolated", "--stack", &stack, "--until-pid", &pid];
+        ["xtask", "up", "--detach", "--isolated", "--stack", stack, "--until-pid", &pid];
     let words = File::create(log).map_err(failed(log))?;
     let also = words.try_clone().map_err(failed(log))?;
     let command = format!("cargo {}", arguments.join(" "));
-    let status = cargo(&workspace)
+    let status = cargo(workspace)
         .args(arguments)
         .stdin(Stdio::null())
         .stdout(words)
@@ -166,9 +168,10 @@ pub(crate) fn start(runner: Runner, package: &Path, log: &Path) -> Result<Outcom
             message: error.to_string(),
         })?;
     if status.success() {
-        return Ok(Outcome::Up { stack, workspace });
+        return Ok(());
     }
-    Err(StartError::Tool { command, workspace, status, words: last_lines(log) })
+    let (workspace, words) = (workspace.clone(), last_lines(log));
+    Err(StartError::Tool { command, workspace, status, words })
 }
 
 /// Opens a file of this user alone and waits for the lock on it. Every caller has an open
@@ -203,12 +206,12 @@ fn last_lines(log: &Path) -> String {
     lines[lines.len().saturating_sub(SHOWN_LINES)..].join("\n")
 }
 
-fn read(path: &Path) -> Option<Outcome> {
+fn read(path: &Path) -> Option<Started> {
     serde_json::from_slice(&fs::read(path).ok()?).ok()
 }
 
-fn write(path: &Path, outcome: &Outcome) -> Result<(), StartError> {
-    let text = serde_json::to_vec(outcome).map_err(|error| failed(path)(error.into()))?;
+fn write(path: &Path, started: &Started) -> Result<(), StartError> {
+    let text = serde_json::to_vec(started).map_err(|error| failed(path)(error.into()))?;
     fs::write(path, text).map_err(failed(path))
 }
 
@@ -225,38 +228,43 @@ mod tests {
         Files::of(folder, Runner::of_this_test())
     }
 
-    fn up() -> Outcome {
-        Outcome::Up { stack: "s".into(), workspace: "/w".into() }
+    fn here() -> &'static Path {
+        Path::new(env!("CARGO_MANIFEST_DIR"))
     }
 
     #[test]
     fn of_tests_that_ask_at_once_only_one_starts_the_stack() {
         let folder = tempfile::tempdir().unwrap();
         let starts = AtomicU32::new(0);
-        std::thread::scope(|scope| {
-            for _ in 0..16 {
-                scope.spawn(|| {
-                    let outcome = once(&files(folder.path()), |_| {
-                        starts.fetch_add(1, Ordering::SeqCst);
-                        Ok(up())
-                    });
-                    assert_eq!(outcome.unwrap(), up());
-                });
-            }
+        let names: Vec<String> = std::thread::scope(|scope| {
+            let asks: Vec<_> = (0..16)
+                .map(|_| {
+                    scope.spawn(|| {
+                        let started = once(&files(folder.path()), here(), |_, _| {
+                            starts.fetch_add(1, Ordering::SeqCst);
+                            Ok(())
+                        });
+                        started.unwrap().stack
+                    })
+                })
+                .collect();
+            asks.into_iter().map(|ask| ask.join().unwrap()).collect()
         });
         assert_eq!(starts.into_inner(), 1);
+        assert!(names.iter().all(|name| *name == names[0]), "{names:?}");
     }
 
     #[test]
     fn a_failed_start_is_told_in_full_once_and_not_tried_again() {
         let folder = tempfile::tempdir().unwrap();
-        let fail = |log: &Path| {
+        let fail = |_: &Started, log: &Path| {
             fs::write(log, "the tool's words").unwrap();
             Err(StartError::Cargo { command: "c".into(), message: last_lines(log) })
         };
-        let first = once(&files(folder.path()), fail).unwrap_err().to_string();
+        let first = once(&files(folder.path()), here(), fail).unwrap_err().to_string();
         assert!(first.contains("the tool's words"), "{first}");
-        let second = once(&files(folder.path()), |_| panic!("tried again")).unwrap_err();
+        let again = |_: &Started, _: &Path| panic!("tried again");
+        let second = once(&files(folder.path()), here(), again).unwrap_err();
         assert!(matches!(second, StartError::FailedBefore { .. }), "{second}");
         assert!(!second.to_string().contains("the tool's words"), "{second}");
     }
@@ -265,9 +273,10 @@ mod tests {
     fn files_of_runners_that_are_gone_are_deleted_and_their_stacks_buried() {
         let folder = tempfile::tempdir().unwrap();
         let gone = folder.path().join("1-999999.json");
-        write(&gone, &up()).unwrap();
+        let left = Started { stack: "s".into(), workspace: "/w".into(), ready: false };
+        write(&gone, &left).unwrap();
         let own = files(folder.path());
-        once(&own, |_| Ok(up())).unwrap();
+        once(&own, here(), |_, _| Ok(())).unwrap();
         let mut buried = Vec::new();
         clean(folder.path(), |_, _| false);
         assert!(gone.exists());

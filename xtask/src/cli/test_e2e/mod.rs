@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
+use tokio::io::AsyncReadExt as _;
 use tokio::process::Command;
 use tokio::time::timeout;
 use xtask_client::harness::{OWNER_VARIABLE, cargo};
@@ -24,7 +25,7 @@ use xtask_client::protocol::{Reply, Request};
 use xtask_client::{STACK_VARIABLE, StackPaths};
 
 use self::deaths::Deaths;
-use self::process::{spawn, wait};
+use self::process::{Ended, spawn};
 use self::report::Outcome;
 use self::runner::{Runner, Selection, Verdict, count_listed};
 use self::workspace::Tested;
@@ -132,9 +133,8 @@ impl Trial<'_> {
             command.arg("--with").arg(overlay);
         }
         // Its table of addresses is not what was asked for.
-        command.current_dir(self.root).stdin(Stdio::null()).stdout(Stdio::null());
-        let child = spawn(&mut command)?;
-        let ended = wait(child, &mut self.interrupts, None, |_| {}).await?;
+        command.current_dir(self.root).stdout(Stdio::null());
+        let ended = spawn(&mut command)?.wait(&mut self.interrupts, None, |_| {}).await?;
         let code = ended.code.and_then(|code| u8::try_from(code).ok());
         Ok(ended.interrupted.unwrap_or(code.map_or(Exit::FAILED, Exit::from_code)))
     }
@@ -155,10 +155,10 @@ impl Trial<'_> {
             command.stdout(std::io::stderr());
         }
         let mut deaths = Deaths::since(session.snapshot.clone());
-        let child = spawn(&mut command).context("cannot start cargo")?;
+        let tests = spawn(&mut command).context("cannot start cargo")?;
         let connection = Some(&mut session.connection);
         let ended =
-            wait(child, &mut self.interrupts, connection, |reply| deaths.take(reply)).await?;
+            tests.wait(&mut self.interrupts, connection, |reply| deaths.take(reply)).await?;
         let stands = last_messages(session, &mut deaths).await;
         self.outcome.runner_exit_code = ended.code;
         self.outcome.died = deaths.found().to_vec();
@@ -186,18 +186,21 @@ impl Trial<'_> {
             return Ok(None);
         };
         let mut command = self.cargo(words);
-        let child = spawn(command.stdout(Stdio::piped())).context("cannot start cargo")?;
-        tokio::select! {
-            exit = self.interrupts.next() => Ok(Some(exit)),
-            listed = child.wait_with_output() => {
-                let listed = listed?;
-                if !listed.status.success() {
-                    return Ok(Some(Exit::BUILD));
-                }
-                let count = count_listed(&String::from_utf8_lossy(&listed.stdout));
-                Ok((count == 0).then(|| self.nothing_run()))
-            }
-        }
+        let mut list = spawn(command.stdout(Stdio::piped())).context("cannot start cargo")?;
+        let mut names = String::new();
+        let mut output = list.stdout().context("cargo was started without an output")?;
+        // Both at once: a list that nobody reads would never end.
+        let (read, ended) = tokio::join!(
+            output.read_to_string(&mut names),
+            list.wait(&mut self.interrupts, None, |_| {})
+        );
+        read?;
+        Ok(match ended? {
+            Ended { interrupted: Some(exit), .. } => Some(exit),
+            Ended { code: Some(0), .. } if count_listed(&names) > 0 => None,
+            Ended { code: Some(0), .. } => Some(self.nothing_run()),
+            Ended { .. } => Some(Exit::BUILD),
+        })
     }
 
     fn cargo(&self, words: Vec<String>) -> Command {

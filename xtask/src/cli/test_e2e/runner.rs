@@ -34,6 +34,17 @@ pub(crate) enum Verdict {
     NotBuilt,
 }
 
+impl Selection<'_> {
+    /// What nextest is to think of it when there are none: a workspace may have no other
+    /// tests than the end-to-end ones.
+    const fn no_tests(self) -> &'static str {
+        match self {
+            Self::Only(_) => "--no-tests=fail",
+            Self::AllBut(_) => "--no-tests=pass",
+        }
+    }
+}
+
 impl Runner {
     /// The runner of this machine.
     pub(crate) fn find() -> Self {
@@ -60,7 +71,7 @@ impl Runner {
         match self {
             Self::Nextest => {
                 if !extra.iter().any(|argument| argument.starts_with("--no-tests")) {
-                    arguments.push("--no-tests=fail".to_owned());
+                    arguments.push(selection.no_tests().to_owned());
                 }
                 arguments.extend_from_slice(filters);
             }
@@ -159,7 +170,7 @@ mod tests {
         let arguments = Runner::Nextest.run(Selection::AllBut(Some("black-box")), &[], &[]);
         assert_eq!(
             arguments.join(" "),
-            "nextest run --workspace --exclude black-box --no-tests=fail"
+            "nextest run --workspace --exclude black-box --no-tests=pass"
         );
         let arguments = Runner::Cargo.run(Selection::AllBut(None), &[], &[]);
         assert_eq!(arguments.join(" "), "test --tests --workspace --");
