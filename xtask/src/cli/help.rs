@@ -7,8 +7,9 @@ pub(crate) const TEMPLATE: &str = "\
 {usage-heading} {usage}
 
 Commands:
-{subcommands}
-{after-help}
+{subcommands}{after-help}
+
+Everywhere:
 {options}";
 
 /// The commands that clap is told to hide.

@@ -104,7 +104,7 @@ fn each_source_of_a_variable_wins_over_the_one_before() {
     depot.says("env: LEVEL_5=flag").says("env: LEVEL_6=flag");
 
     // Both services get it, and it is said once; what a flag decides is not said.
-    let said = started.stderr.lines().filter(|line| line.contains("from the shell"));
+    let said = started.stderr.lines().filter(|line| line.contains("the shell"));
     let said: Vec<&str> = said.collect();
     assert!(matches!(said[..], [line] if line.contains("`LEVEL_4`")), "{started}");
 }
@@ -116,7 +116,7 @@ fn an_isolated_stack_takes_nothing_from_the_shell_that_the_plan_sets() {
     let shell = [SHELL.as_slice(), &stray].concat();
     let started =
         up(&fixture, &[["--stack", "apart"].as_slice(), &FLAGS].concat(), &shell).ends_with(0);
-    assert!(!started.stderr.contains("from the shell"), "{started}");
+    assert!(!started.stderr.contains("the shell"), "{started}");
     let seen = levels(&fixture, "apart");
     assert_eq!(seen, ["workspace", "service", "file", "file", "flag", "own"]);
     let environ = environ(&fixture, "apart");
@@ -129,7 +129,7 @@ fn addresses_are_told_and_never_come_from_the_shell() {
     let fixture = shelf();
     let wrong = ["PORT", "HOST", "DEPOT_URL", "DEPOT_PORT", "METRICS_PORT", "PEER"];
     let started = up(&fixture, &[], &wrong.map(|name| (name, "1"))).ends_with(0);
-    assert!(!started.stderr.contains("from the shell"), "{started}");
+    assert!(!started.stderr.contains("the shell"), "{started}");
 
     let (asker, depot) = (service(&fixture, "dev", "asker"), service(&fixture, "dev", "depot"));
     let port = |service: &Value, name: &str| {
