@@ -135,13 +135,13 @@ pub(crate) fn nonsense(random: &mut Random) -> Workspace {
         let metadata = table(vec![(key("metadata"), nested(table(metadata)))]);
         manifests.push(Manifest {
             file: format!("{index}/Cargo.toml"),
-            folder: format!("/work/{index}"),
+            folder: format!("/repo/{index}"),
             text: "x".repeat(400),
             root: table(vec![(key(top), nested(metadata))]),
             package: (top == "package").then(|| package(random, index)),
         });
     }
-    Workspace { root: "/work".into(), manifests }
+    Workspace { root: "/repo".into(), manifests }
 }
 
 fn package(random: &mut Random, index: usize) -> Package {
@@ -276,12 +276,12 @@ pub(crate) fn sensible(random: &mut Random) -> Workspace {
     let metadata = table(vec![(key("metadata"), nested(services))]);
     let manifest = Manifest {
         file: "Cargo.toml".into(),
-        folder: "/work".into(),
+        folder: "/repo".into(),
         text: "x".into(),
         root: table(vec![(key("workspace"), nested(metadata))]),
         package: None,
     };
-    Workspace { root: "/work".into(), manifests: vec![manifest] }
+    Workspace { root: "/repo".into(), manifests: vec![manifest] }
 }
 
 fn texts(words: impl IntoIterator<Item = String>) -> Value {

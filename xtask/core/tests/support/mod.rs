@@ -165,7 +165,7 @@ pub(crate) fn plan(services: impl Into<Vec<Service>>) -> Plan {
     let services = services.into();
     Plan {
         version: Plan::VERSION,
-        workspace: "/work".to_owned(),
+        workspace: "/repo".to_owned(),
         stack: "dev".to_owned(),
         data: "/data".to_owned(),
         build: None,
