@@ -4,13 +4,16 @@
 //! depends on a shell that may differ from the supervisor's (where sockets may lie)
 //! is not computed twice: the supervisor writes it down as its [`Endpoint`].
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use rustix::process::geteuid;
 use serde::{Deserialize, Serialize};
+
+/// The variable that names the folder of all state; an absolute path.
+pub const STATE_VARIABLE: &str = "XTASK_STATE_DIR";
 
 /// The longest folder that leaves room for a socket's name: the system allows 108
 /// bytes for the whole path of a Unix socket.
@@ -36,7 +39,8 @@ impl StackPaths {
     /// process' environment. Nothing is created.
     ///
     /// # Errors
-    /// When neither `XTASK_STATE_DIR`, `XDG_STATE_HOME` nor `HOME` is set.
+    /// When neither `XTASK_STATE_DIR`, `XDG_STATE_HOME` nor `HOME` is set, or the first
+    /// is a relative path.
     pub fn of(root: &Path, stack: &str) -> io::Result<Self> {
         Self::with_environment(root, stack, |name| std::env::var_os(name))
     }
@@ -50,8 +54,14 @@ impl StackPaths {
         stack: &str,
         variable: impl Fn(&str) -> Option<OsString>,
     ) -> io::Result<Self> {
+        if let Some(given) = variable(STATE_VARIABLE).filter(|given| is_relative(given)) {
+            // Each folder would have its own stacks, and `down` would not find them.
+            let given = given.display();
+            let what = format!("`{STATE_VARIABLE}` is `{given}`, which is not an absolute path");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
+        }
         let absolute = |name| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
-        let state = absolute("XTASK_STATE_DIR")
+        let state = absolute(STATE_VARIABLE)
             .or_else(|| absolute("XDG_STATE_HOME").map(|path| path.join("xtask")))
             .or_else(|| absolute("HOME").map(|path| path.join(".local/state/xtask")))
             .ok_or_else(|| {
@@ -220,6 +230,10 @@ pub fn check_stack_name(text: &str) -> Result<(), &'static str> {
     }
 }
 
+fn is_relative(path: &OsStr) -> bool {
+    !path.is_empty() && Path::new(path).is_relative()
+}
+
 fn workspace_folder(root: &Path) -> String {
     let name: String = root
         .file_name()
@@ -286,6 +300,16 @@ mod tests {
         assert_eq!(parent(&all[..1]), Path::new("/h/.local/state/xtask"));
         assert!(of("dev", &[]).is_err());
         assert!(of("dev", &[("HOME", "relative")]).is_err());
+    }
+
+    #[test]
+    fn a_relative_state_folder_is_refused_instead_of_left_aside() {
+        let error = of("dev", &[("HOME", "/h"), ("XTASK_STATE_DIR", "state")]).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "`XTASK_STATE_DIR` is `state`, which is not an absolute path"
+        );
+        assert!(of("dev", &[("HOME", "/h"), ("XTASK_STATE_DIR", "")]).is_ok());
     }
 
     #[test]

@@ -12,6 +12,10 @@
 
 extern crate alloc;
 
+// The rest of the tool is built after this crate, so that this is all that is said.
+#[cfg(not(any(target_os = "linux", target_os = "macos")))]
+compile_error!("`cargo xtask` runs on Linux and macOS only");
+
 pub mod explain;
 pub mod graph;
 pub mod manifest;

@@ -120,6 +120,17 @@ pub enum Phase {
 }
 
 impl Phase {
+    /// Whether it is on the way to another phase.
+    #[must_use]
+    pub const fn is_on_the_way(self) -> bool {
+        match self {
+            Self::Waiting | Self::Building | Self::Starting | Self::Backoff | Self::Stopping => {
+                true
+            }
+            Self::Ready | Self::Stopped | Self::Succeeded | Self::Failed => false,
+        }
+    }
+
     /// The phase as users see it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

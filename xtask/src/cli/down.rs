@@ -9,12 +9,11 @@ use anyhow::Context;
 use clap::Args;
 use xtask_client::StackPaths;
 use xtask_client::connection::update;
-use xtask_client::protocol::Request;
+use xtask_client::protocol::{Reply, Request};
 use xtask_client::snapshot::{Phase, Snapshot};
 
 use super::exit::Exit;
-use super::wait::{unknown_service, wanted};
-use super::{Global, block_on, locate};
+use super::{Global, asked, block_on, locate};
 use crate::supervisor::launch::{Session, connect};
 use crate::view::progress;
 use crate::view::style::{self, GOOD};
@@ -72,9 +71,9 @@ pub(crate) async fn watch_end(session: &mut Session) -> anyhow::Result<()> {
 }
 
 async fn some(mut session: Session, args: &DownArgs) -> anyhow::Result<Exit> {
-    let names = match wanted(&session.snapshot, &args.services) {
+    let names = match asked::named(&session.snapshot, &args.services) {
         Ok(names) => names,
-        Err(unknown) => return Ok(unknown_service(&unknown, &session.snapshot)),
+        Err(exit) => return Ok(exit),
     };
     let request = Request::TakeDown { services: names.clone(), only: args.only };
     let id = session.connection.send(request).await?;
@@ -94,18 +93,18 @@ async fn some(mut session: Session, args: &DownArgs) -> anyhow::Result<Exit> {
     }
 }
 
-fn take(snapshot: &mut Snapshot, reply: xtask_client::protocol::Reply) {
-    let before = snapshot.clone();
-    if update(snapshot, reply) {
-        for service in &snapshot.services {
+fn take(snapshot: &mut Snapshot, reply: Reply) {
+    if let Reply::Changed { services, .. } = &reply {
+        for service in services {
             if matches!(service.phase, Phase::Stopped | Phase::Failed)
                 && let Some((color, verb, text)) =
-                    progress::step(before.service(&service.name), service)
+                    progress::step(snapshot.service(&service.name), service)
             {
                 style::say(color, verb, &text);
             }
         }
     }
+    update(snapshot, reply);
 }
 
 fn delete_data(paths: &StackPaths) -> anyhow::Result<()> {

@@ -3,13 +3,14 @@
 //! It asks cargo, which knows workspaces better than any walk up the folders. Commands
 //! that need the services' metadata load a plan instead.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, bail};
 use xtask_client::StackPaths;
 use xtask_client::connection::Connection;
-use xtask_client::paths::stacks_of;
+use xtask_client::paths::{STATE_VARIABLE, stacks_of};
 
 use super::Global;
 use super::exit::Exit;
@@ -82,6 +83,18 @@ pub(crate) fn tell_leftovers(paths: &StackPaths, leftovers: &Leftovers) {
         leftovers.ended.iter().map(|ended| (ended.pid, &*ended.command)).collect();
     let text = progress::leftovers(&paths.stack(), leftovers.supervisor, &ended);
     style::say(WARN, "Cleaned", &text);
+}
+
+/// Says that the variable that names the folder of all state cannot be used, if so.
+pub(crate) fn refused_state_folder() -> Option<Exit> {
+    let error = StackPaths::of(Path::new("/"), "dev").err()?;
+    if error.kind() != io::ErrorKind::InvalidInput {
+        return None;
+    }
+    let given = std::env::var_os(STATE_VARIABLE).unwrap_or_default();
+    let hint = format!("`export {STATE_VARIABLE}=\"$PWD/{}\"`", given.display());
+    error_with_hint(&error.to_string(), &hint);
+    Some(Exit::USAGE)
 }
 
 /// Says that nothing runs.

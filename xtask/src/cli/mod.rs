@@ -3,6 +3,7 @@
 //! A file a command. Arguments are checked here as far as they make sense by
 //! themselves; whether they fit the workspace is the plan's affair.
 
+mod asked;
 mod check;
 mod ci;
 mod down;
@@ -12,6 +13,7 @@ mod follow;
 mod graph;
 mod help;
 mod interrupt;
+mod isolated;
 mod load;
 mod locate;
 mod logs;
@@ -126,6 +128,9 @@ pub(crate) fn run() -> Exit {
         }
     };
     style::choose(cli.global.color);
+    if let Some(exit) = locate::refused_state_folder() {
+        return exit;
+    }
     match dispatch(cli) {
         Ok(exit) => exit,
         Err(error) if print::is_broken_pipe(&error) => Exit::DONE,

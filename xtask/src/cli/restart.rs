@@ -10,8 +10,8 @@ use xtask_client::snapshot::Phase;
 use xtask_core::name::Name;
 
 use super::exit::Exit;
-use super::wait::{is_settled, unknown_service, until, wanted};
-use super::{Global, block_on, locate};
+use super::wait::{is_settled, until};
+use super::{Global, asked, block_on};
 use crate::view::status::time;
 use crate::view::style::{self, GOOD};
 
@@ -24,15 +24,10 @@ pub(crate) struct RestartArgs {
 }
 
 pub(crate) fn run(global: &Global, args: &RestartArgs) -> anyhow::Result<Exit> {
-    let paths = locate::stack_paths(global)?;
     block_on(async {
-        let mut session = match locate::watch(&paths).await? {
-            Ok(session) => session,
+        let (mut session, names) = match asked::session(global, &args.services).await? {
+            Ok(found) => found,
             Err(exit) => return Ok(exit),
-        };
-        let names = match wanted(&session.snapshot, &args.services) {
-            Ok(names) => names,
-            Err(unknown) => return Ok(unknown_service(&unknown, &session.snapshot)),
         };
         let run_of = |name: &Name| session.snapshot.service(name).map_or(0, |service| service.run);
         let before: BTreeMap<Name, u64> =

@@ -5,11 +5,11 @@ use std::time::Duration;
 use anyhow::bail;
 use clap::Args;
 use xtask_client::connection::update;
-use xtask_client::snapshot::{Phase, ServiceSnapshot, Snapshot};
+use xtask_client::snapshot::{Phase, ServiceSnapshot};
 use xtask_core::name::Name;
 
 use super::exit::Exit;
-use super::{Global, block_on, locate};
+use super::{Global, asked, block_on};
 use crate::supervisor::launch::Session;
 use crate::view::progress;
 use crate::view::style::{self, BAD};
@@ -28,15 +28,10 @@ pub(crate) struct WaitArgs {
 pub(crate) fn run(global: &Global, args: &WaitArgs) -> anyhow::Result<Exit> {
     let limit = args.timeout.map(Duration::try_from_secs_f64).transpose();
     let Ok(limit) = limit else { bail!("`--timeout` wants a number of seconds") };
-    let paths = locate::stack_paths(global)?;
     block_on(async {
-        let mut session = match locate::watch(&paths).await? {
-            Ok(session) => session,
+        let (mut session, names) = match asked::session(global, &args.services).await? {
+            Ok(found) => found,
             Err(exit) => return Ok(exit),
-        };
-        let names = match wanted(&session.snapshot, &args.services) {
-            Ok(names) => names,
-            Err(unknown) => return Ok(unknown_service(&unknown, &session.snapshot)),
         };
         let settled = until(&mut session, &names, |service| is_settled(service.phase));
         match limit {
@@ -85,29 +80,6 @@ pub(crate) async fn until(
             None => bail!("the stack was shut down meanwhile"),
         };
     }
-}
-
-/// The services of those names, or those that are wanted; else the unknown one.
-pub(crate) fn wanted(snapshot: &Snapshot, asked: &[String]) -> Result<Vec<Name>, String> {
-    if asked.is_empty() {
-        let wanted = snapshot.services.iter().filter(|service| service.wanted);
-        return Ok(wanted.map(|service| service.name.clone()).collect());
-    }
-    let known = |name: &String| match snapshot.service(name) {
-        Some(service) => Ok(service.name.clone()),
-        None => Err(name.clone()),
-    };
-    asked.iter().map(known).collect()
-}
-
-/// Says that a service is not known, and which are.
-pub(crate) fn unknown_service(name: &str, snapshot: &Snapshot) -> Exit {
-    let known: Vec<&str> = snapshot.services.iter().map(|service| &*service.name).collect();
-    super::print::error_with_hint(
-        &format!("no service `{name}` in stack `{}`", snapshot.stack),
-        &format!("its services are {}", known.join(", ")),
-    );
-    Exit::USAGE
 }
 
 /// Whether nothing more happens to a service in this phase by itself.

@@ -4,7 +4,7 @@
 //! and newer states, and costs no memory. Nothing here waits for a client.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
 use tokio::sync::Notify;
@@ -26,6 +26,8 @@ pub(crate) struct Board {
 struct Latest {
     state: State,
     services: BTreeMap<Name, ServiceSnapshot>,
+    /// How many changes there were.
+    changes: u64,
 }
 
 /// Makes outboxes over one board.
@@ -47,7 +49,8 @@ struct Shared {
 struct Queue {
     /// The number of the call that asked to watch.
     watch: u64,
-    changed: BTreeSet<Name>,
+    /// Each with the number of the change that put it in its phase.
+    changed: BTreeMap<Name, u64>,
     state_changed: bool,
     reports: VecDeque<Report>,
     /// Answers, each with the changes that came before it.
@@ -61,9 +64,10 @@ impl Queue {
         let id = self.watch;
         ready.extend(self.reports.drain(..).map(|r| Answer { id, reply: Reply::Report(r) }));
         if self.state_changed || !self.changed.is_empty() {
-            let names = std::mem::take(&mut self.changed);
-            let services =
-                names.iter().filter_map(|name| latest.services.get(name)).cloned().collect();
+            let mut changed: Vec<_> = std::mem::take(&mut self.changed).into_iter().collect();
+            changed.sort_by_key(|(_, change)| *change);
+            let names = changed.iter().map(|(name, _)| name);
+            let services = names.filter_map(|name| latest.services.get(name)).cloned().collect();
             ready.push(Answer { id, reply: Reply::Changed { state: latest.state, services } });
             self.state_changed = false;
         }
@@ -73,7 +77,7 @@ impl Queue {
 impl Board {
     /// An empty board of the stack of that name.
     pub(crate) fn new(stack: String) -> Self {
-        let latest = Latest { state: State::Working, services: BTreeMap::new() };
+        let latest = Latest { state: State::Working, services: BTreeMap::new(), changes: 0 };
         Self { stack, latest: Rc::new(RefCell::new(latest)), watchers: Vec::new() }
     }
 
@@ -94,28 +98,35 @@ impl Board {
         }
     }
 
-    /// Takes in new states of services.
+    /// Takes in new states of services, in the order in which they came into them.
     pub(crate) fn publish(
         &mut self,
         state: State,
         services: impl Iterator<Item = ServiceSnapshot>,
     ) {
-        let mut names = Vec::new();
+        let mut changed = Vec::new();
         let state_changed = {
             let mut latest = self.latest.borrow_mut();
             for service in services {
-                if latest.services.get(&service.name) != Some(&service) {
-                    names.push(service.name.clone());
+                let known = latest.services.get(&service.name);
+                if known != Some(&service) {
+                    let moved = known.is_none_or(|known| known.phase != service.phase);
+                    latest.changes += 1;
+                    changed.push((service.name.clone(), moved, latest.changes));
                     latest.services.insert(service.name.clone(), service);
                 }
             }
             std::mem::replace(&mut latest.state, state) != state
         };
-        if names.is_empty() && !state_changed {
+        if changed.is_empty() && !state_changed {
             return;
         }
         self.each(|queue| {
-            queue.changed.extend(names.iter().cloned());
+            for (name, moved, change) in &changed {
+                let at = queue.changed.entry(name.clone()).or_insert(*change);
+                // A detail that changed later does not move a service behind others.
+                *at = if *moved { *change } else { *at };
+            }
             queue.state_changed |= state_changed;
         });
     }
@@ -194,5 +205,35 @@ impl Outbox {
         let mut ready = std::mem::take(&mut queue.answers);
         queue.settle(&self.0.latest.borrow(), &mut ready);
         ready
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::view::sample::service;
+    use xtask_client::snapshot::Phase;
+
+    fn names(answers: &[Answer]) -> Vec<&str> {
+        let changed = answers.iter().filter_map(|answer| match &answer.reply {
+            Reply::Changed { services, .. } => Some(services),
+            _ => None,
+        });
+        changed.flatten().map(|service| &*service.name).collect()
+    }
+
+    #[test]
+    fn changes_are_read_in_the_order_in_which_services_came_into_their_phases() {
+        let mut board = Board::new("dev".to_owned());
+        let outbox = board.outboxes().outbox();
+        board.add(outbox.clone());
+        let mut publish = |services: &[ServiceSnapshot]| {
+            board.publish(State::Stopping, services.iter().cloned());
+        };
+        let stopped = service("z", Phase::Stopped);
+        publish(&[service("b", Phase::Stopping), stopped.clone(), service("a", Phase::Stopping)]);
+        publish(&[service("b", Phase::Stopped)]);
+        publish(&[ServiceSnapshot { restarts: 1, ..stopped }]);
+        assert_eq!(names(&outbox.take()), ["z", "a", "b"]);
     }
 }

@@ -109,6 +109,18 @@ fn two_stacks_of_one_workspace_know_nothing_of_each_other() {
 }
 
 #[test]
+fn a_relative_folder_for_state_is_refused_with_the_way_out() {
+    let fixture = shop();
+    let status = fixture.spawn_with(&["status"], |command| {
+        command.env("XTASK_STATE_DIR", "state");
+    });
+    let status = status.wait(Duration::from_secs(30)).ends_with(2);
+    status
+        .says("`XTASK_STATE_DIR` is `state`, which is not an absolute path")
+        .says("hint: `export XTASK_STATE_DIR=\"$PWD/state\"`");
+}
+
+#[test]
 fn nobody_listening_to_the_output_is_no_mistake() {
     let fixture = shop();
     fixture.file("desk/.env", "");

@@ -1,7 +1,7 @@
 //! The variables of one service: who may set them, and who wins.
 //!
 //! Low to high: injected addresses, the workspace's `env`, the service's, its env-file,
-//! the caller's shell, `-e`. The shell wins in the default stack only, and never over
+//! the caller's shell, `-e` for all, `-e` for this service. The shell wins in the default stack only, and never over
 //! an address of the stack. Variables that nobody sets here are not looked at.
 
 use alloc::collections::BTreeMap;
@@ -62,7 +62,10 @@ pub(crate) fn variables(
             given.entry(line.name).or_default().push(literal);
         }
     }
-    for flag in flags.iter().filter(|flag| flag.is_for(&node.name)) {
+    let for_it = flags.iter().filter(|flag| flag.is_for(&node.name));
+    // Whoever names the service means it, wherever that stands on the command line.
+    let (for_all, for_it): (Vec<_>, Vec<_>) = for_it.partition(|flag| flag.is_for_all());
+    for flag in for_all.into_iter().chain(for_it) {
         given.entry(flag.name.clone()).or_default().push(Given::Flag(flag));
     }
     let mut overridden = Vec::new();

@@ -28,6 +28,11 @@ pub(crate) struct Variable {
 }
 
 impl Variable {
+    /// Whether every service gets it.
+    pub(crate) fn is_for_all(&self) -> bool {
+        self.service.is_none()
+    }
+
     /// Whether this service gets it.
     pub(crate) fn is_for(&self, service: &Name) -> bool {
         self.service.as_ref().is_none_or(|name| name == service)

@@ -58,8 +58,11 @@ pub struct Stack {
     deadlines: BTreeSet<(Duration, Id)>,
     /// Services that may look different since the step began.
     touched: BTreeSet<Id>,
-    /// Services that may look different since somebody asked.
-    changed: BTreeSet<Id>,
+    /// Services that may look different since somebody asked, each with the number of
+    /// the change that put it in its phase.
+    changed: BTreeMap<Id, u64>,
+    /// How many changes there were.
+    changes: u64,
     /// How many services may have a process that can be waited for.
     in_the_way: usize,
     /// Whether, and how, everything is to end.
@@ -295,12 +298,17 @@ impl Stack {
 
     /// Says which phases are not what they were before the step.
     fn report_phases(&mut self, effects: &mut Vec<Effect>) {
-        for id in core::mem::take(&mut self.touched) {
+        let mut touched: Vec<Id> = core::mem::take(&mut self.touched).into_iter().collect();
+        // What an event ended comes before what could begin because of that.
+        touched.sort_by_key(|id| self.nodes[*id].public_phase().is_on_the_way());
+        for id in touched {
             let phase = self.nodes[id].public_phase();
-            self.changed.insert(id);
+            self.changes += 1;
             if phase == self.nodes[id].reported {
+                self.changed.entry(id).or_insert(self.changes);
                 continue;
             }
+            self.changed.insert(id, self.changes);
             self.nodes[id].reported = phase;
             effects.push(Effect::Report(Report::Phase {
                 service: self.nodes[id].spec.name.clone(),

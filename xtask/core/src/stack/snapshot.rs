@@ -36,10 +36,11 @@ impl Stack {
     }
 
     /// The services that may look different since this was last called, in the order
-    /// in which the stack came to know them.
+    /// in which they came into their phases.
     pub fn take_changed(&mut self) -> Vec<Name> {
-        let changed = core::mem::take(&mut self.changed);
-        changed.into_iter().map(|id| self.nodes[id].spec.name.clone()).collect()
+        let mut changed: Vec<_> = core::mem::take(&mut self.changed).into_iter().collect();
+        changed.sort_by_key(|(_, change)| *change);
+        changed.into_iter().map(|(id, _)| self.nodes[id].spec.name.clone()).collect()
     }
 
     /// What the stack as a whole is doing.

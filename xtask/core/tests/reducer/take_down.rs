@@ -30,6 +30,16 @@ fn dependents_go_first() {
 }
 
 #[test]
+fn changes_are_told_in_the_order_in_which_one_made_the_next_possible() {
+    let mut s = chain();
+    s.take_down(&["a"]);
+    s.stack.take_changed();
+    s.end("c", Exit::Code(0));
+    s.end("b", Exit::Code(0));
+    assert_eq!(s.stack.take_changed(), ["c", "b", "a"].map(Into::into));
+}
+
+#[test]
 fn only_leaves_the_dependents() {
     let mut s = chain();
     s.event(Event::TakeDown { services: vec!["a".into()], only: true });

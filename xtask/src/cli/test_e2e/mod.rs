@@ -8,7 +8,6 @@ mod deaths;
 pub(crate) mod process;
 mod report;
 pub(crate) mod runner;
-mod stack;
 pub(crate) mod workspace;
 
 use std::path::Path;
@@ -32,7 +31,7 @@ use self::workspace::Tested;
 use super::exit::Exit;
 use super::interrupt::Interrupts;
 use super::print::{self, error_with_hint};
-use super::{Global, block_on};
+use super::{Global, block_on, isolated};
 use crate::supervisor::launch::{Session, connect};
 
 /// The stack's name where the command line has none.
@@ -91,8 +90,8 @@ pub(crate) fn run(global: &Global, args: &TestE2eArgs) -> anyhow::Result<Exit> {
 
 /// Runs the tests of `package` in the workspace at `root`, and returns the exit code.
 pub(crate) async fn test(root: &Path, package: &str, args: &TestE2eArgs) -> anyhow::Result<Exit> {
-    stack::sweep(root);
-    let paths = stack::fresh(root)?;
+    isolated::sweep(root);
+    let paths = isolated::fresh(root)?;
     let outcome = Outcome::of(&paths);
     let interrupts = Interrupts::new()?;
     let mut trial = Trial { root, package, args, paths, interrupts, outcome };
@@ -116,7 +115,7 @@ impl Trial<'_> {
         let exit = self.test(&mut session).await;
         // Also when the tests could not be run.
         if !self.args.keep {
-            self.take_down(session).await;
+            isolated::take_down(session, &mut self.interrupts).await;
         }
         exit
     }
@@ -223,21 +222,6 @@ impl Trial<'_> {
             &format!("see what there is: `cargo test -p {package} -- --list`"),
         );
         Exit::FAILED
-    }
-
-    /// Stops the stack in order; a signal meanwhile kills it.
-    async fn take_down(&mut self, mut session: Session) {
-        let Session { connection, supervisor, .. } = &mut session;
-        // It may have gone by itself, which is what is wanted.
-        connection.send(Request::Shutdown { now: false }).await.ok();
-        loop {
-            tokio::select! {
-                () = supervisor.gone() => return,
-                _ = self.interrupts.next() => {
-                    connection.send(Request::Shutdown { now: true }).await.ok();
-                }
-            }
-        }
     }
 }
 

@@ -8,10 +8,10 @@ use serde::Serialize;
 use xtask_client::StackPaths;
 use xtask_client::logs::last_lines;
 
+use super::TestE2eArgs;
 use super::deaths::Death;
-use super::{TestE2eArgs, stack};
 use crate::cli::exit::Exit;
-use crate::cli::print;
+use crate::cli::{isolated, print};
 use crate::view::{log, style};
 
 /// Lines that are shown of the log of a service that died.
@@ -63,7 +63,7 @@ impl Outcome {
         if args.keep && self.runner.is_some() {
             style::say(style::BUSY, "Kept", &format!("stack `{}` is up", self.stack));
             hint(&format!("take it down: `cargo xtask down --data --stack {}`", self.stack));
-        } else if self.is_worth_a_look(exit, paths) && stack::keep(paths).is_ok() {
+        } else if self.is_worth_a_look(exit, paths) && isolated::keep(paths).is_ok() {
             let logs = paths.logs();
             style::say(style::BUSY, "Kept", &format!("logs in `{}`", logs.display()));
             self.logs = Some(logs);

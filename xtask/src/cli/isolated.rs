@@ -1,6 +1,7 @@
-//! Names and leftovers of the stacks that tests run against.
+//! Stacks that a command makes for itself, apart from all others: their names, their end,
+//! and what they leave.
 //!
-//! It starts and stops nothing.
+//! It starts none: whoever wants one brings it up.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,7 +10,10 @@ use std::time::{Duration, SystemTime};
 use anyhow::Context;
 use xtask_client::StackPaths;
 use xtask_client::paths::stacks_of;
+use xtask_client::protocol::Request;
 
+use super::interrupt::Interrupts;
+use crate::supervisor::launch::Session;
 use crate::supervisor::lock::Lock;
 
 /// What a failed run leaves is kept this long.
@@ -31,6 +35,21 @@ pub(crate) fn fresh(root: &Path) -> anyhow::Result<StackPaths> {
         }
     }
     unreachable!("there are more names than folders")
+}
+
+/// Stops a stack in order; a signal meanwhile kills it.
+pub(crate) async fn take_down(mut session: Session, interrupts: &mut Interrupts) {
+    let Session { connection, supervisor, .. } = &mut session;
+    // It may have gone by itself, which is what is wanted.
+    connection.send(Request::Shutdown { now: false }).await.ok();
+    loop {
+        tokio::select! {
+            () = supervisor.gone() => return,
+            _ = interrupts.next() => {
+                connection.send(Request::Shutdown { now: true }).await.ok();
+            }
+        }
+    }
 }
 
 /// Keeps what a failed run leaves, for a day.
