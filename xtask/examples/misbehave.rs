@@ -13,13 +13,14 @@
 //! - `--listen-env`: binds HOST:PORT; `--inherit`: takes the socket of `LISTEN_FDS`
 //!   and ends with code 3 if `LISTEN_PID` is not its own
 //! - `--grandchild`: leaves a child in its group that holds the socket and is deaf to
-//!   SIGTERM; `--grandchild-setsid`: the same in a session of its own. Both say
-//!   `grandchild PID`
+//!   SIGTERM; `--grandchild-setsid`: the same in a session of its own;
+//!   `--grandchild-daemon`: the same, forked twice. All say `grandchild PID`
 //! - `--http STATUS`: answers every request with that status; without it connections
 //!   stay unaccepted
 //! - `--ready-line TEXT`: a line once bound
 //! - `--notify-after MS`: sends `READY=1` to `NOTIFY_SOCKET`
-//! - `--flood LINES`: that many lines as fast as possible
+//! - `--flood LINES`: that many lines as fast as possible; `--flood-on`: without end,
+//!   until nobody reads them
 //! - `--half-line`: text without a line end
 //! - `--exit-after MS`, with `--code N` (0 by default); `--crash-after MS`: aborts
 //!
@@ -38,6 +39,17 @@ use std::time::Duration;
 
 /// The flag by which the program starts itself as a grandchild.
 const HOLD: &str = "--hold";
+/// The flag by which it starts itself to leave a grandchild and end.
+const FORK_AGAIN: &str = "--fork-again";
+
+/// Where a grandchild is left.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Group,
+    Session,
+    /// A session of its own, and not as a child of ours.
+    Daemon,
+}
 
 /// What is wanted, as typed.
 #[derive(Default)]
@@ -70,18 +82,22 @@ impl Wanted {
         self.number(flag).map(Duration::from_millis)
     }
 
-    /// For each grandchild whether it has a session of its own.
-    fn grandchildren(&self) -> impl Iterator<Item = bool> {
-        [("--grandchild", false), ("--grandchild-setsid", true)]
-            .into_iter()
-            .filter(|(flag, _)| self.has(flag))
-            .map(|(_, own_session)| own_session)
+    fn grandchildren(&self) -> impl Iterator<Item = Place> {
+        [
+            ("--grandchild", Place::Group),
+            ("--grandchild-setsid", Place::Session),
+            ("--grandchild-daemon", Place::Daemon),
+        ]
+        .into_iter()
+        .filter(|(flag, _)| self.has(flag))
+        .map(|(_, place)| place)
     }
 
     /// Ends the program if a flag is unknown: a test with a typing error must fail.
     fn check(&self) {
-        const PLAIN: [&str; 9] = [
+        const PLAIN: [&str; 12] = [
             HOLD,
+            FORK_AGAIN,
             "--print-args",
             "--print-env",
             "--ignore-term",
@@ -89,6 +105,8 @@ impl Wanted {
             "--inherit",
             "--grandchild",
             "--grandchild-setsid",
+            "--grandchild-daemon",
+            "--flood-on",
             "--half-line",
         ];
         const VALUED: [&str; 12] = [
@@ -119,6 +137,10 @@ impl Wanted {
 fn main() {
     let wanted = Wanted { args: env::args().skip(1).collect() };
     wanted.check();
+    if wanted.has(FORK_AGAIN) {
+        hold(&mut Command::new(own_program()));
+        return;
+    }
     if wanted.has("--print-args") {
         wanted.args.iter().for_each(|arg| say(&format!("arg: {arg}")));
     }
@@ -263,15 +285,13 @@ fn listener(wanted: &Wanted) -> Option<TcpListener> {
 }
 
 fn leave_grandchildren(wanted: &Wanted, listener: Option<&TcpListener>) {
-    for own_session in wanted.grandchildren() {
-        let Ok(program) = env::current_exe() else { refuse("where am I?") };
-        let mut command = Command::new(program);
-        command.arg(HOLD).stdin(Stdio::null());
+    for place in wanted.grandchildren() {
+        let mut command = Command::new(own_program());
         let socket = listener.map(|listener| listener.as_raw_fd());
         // SAFETY: between fork and exec only calls are made that are safe there.
         unsafe {
             command.pre_exec(move || {
-                if own_session {
+                if place != Place::Group {
                     libc::setsid();
                 }
                 if let Some(socket) = socket {
@@ -280,11 +300,28 @@ fn leave_grandchildren(wanted: &Wanted, listener: Option<&TcpListener>) {
                 Ok(())
             });
         }
-        match command.spawn() {
-            Ok(child) => say(&format!("grandchild {}", child.id())),
-            Err(error) => refuse(&format!("cannot start a grandchild: {error}")),
+        if place == Place::Daemon {
+            // It says itself whom it leaves, and ends.
+            let between = command.arg(FORK_AGAIN).stdin(Stdio::null()).status();
+            if !between.is_ok_and(|status| status.success()) {
+                refuse("cannot fork twice");
+            }
+        } else {
+            hold(&mut command);
         }
     }
+}
+
+/// Starts a process that does nothing but hold what it inherits.
+fn hold(command: &mut Command) {
+    match command.arg(HOLD).stdin(Stdio::null()).spawn() {
+        Ok(child) => say(&format!("grandchild {}", child.id())),
+        Err(error) => refuse(&format!("cannot start a grandchild: {error}")),
+    }
+}
+
+fn own_program() -> std::path::PathBuf {
+    env::current_exe().unwrap_or_else(|_| refuse("where am I?"))
 }
 
 /// Answers requests in threads, or keeps the socket without ever accepting.
@@ -349,6 +386,10 @@ fn print_much(wanted: &Wanted) {
             let _ = writeln!(out, "flood {line} of {lines}");
         }
         let _ = out.flush();
+    }
+    if wanted.has("--flood-on") {
+        let mut out = io::BufWriter::new(io::stdout().lock());
+        while writeln!(out, "a flood without end").is_ok() {}
     }
     if wanted.has("--half-line") {
         let _ = write!(io::stdout(), "half a line");

@@ -20,13 +20,16 @@ enum Fault {
     Guardian,
     SupervisorThenGuardian,
     GuardianThenSupervisor,
+    /// Everything in the process group of the terminal that the stack was started from.
+    Terminal,
 }
 
-const FAULTS: [Fault; 4] = [
+const FAULTS: [Fault; 5] = [
     Fault::Supervisor,
     Fault::Guardian,
     Fault::SupervisorThenGuardian,
     Fault::GuardianThenSupervisor,
+    Fault::Terminal,
 ];
 
 /// Between the two that are not killed at once.
@@ -38,12 +41,13 @@ fn tries() -> usize {
 
 /// Ten services, most of them badly behaved.
 fn zoo(name: &str) -> Fixture {
-    const HABITS: [&str; 5] = [
+    const HABITS: [&str; 6] = [
         r#""--ignore-term", "--listen-env", "--grandchild", "--grandchild-setsid""#,
         r#""--listen-env", "--drain", "30000""#,
         r#""--listen-env", "--flood", "20000""#,
         r#""--listen-env", "--grandchild-setsid""#,
         r#""--listen-env""#,
+        r#""--ignore-term", "--listen-env", "--grandchild-daemon", "--flood-on""#,
     ];
     let program = misbehave().display().to_string();
     let mut services = String::new();
@@ -56,7 +60,7 @@ fn zoo(name: &str) -> Fixture {
         services.push_str(&format!(
             "[workspace.metadata.services.s{number}]\n\
              command = [{program:?}, {habits}, \"--ready-line\", \"up\"]\n\
-             port = 0\nready = {{ log = \"^up\" }}\n{waits}"
+             port = 0\nready = {{ log = \"^up\" }}\nstop = {{ timeout = \"3s\" }}\n{waits}"
         ));
     }
     Fixture::new(name).workspace(&services)
@@ -75,12 +79,14 @@ const ENDLESS: &str = "fn main() { std::thread::sleep(std::time::Duration::from_
 struct Victim {
     supervisor: i32,
     guardian: i32,
+    /// The client that leads the terminal's process group.
+    client: Option<i32>,
     mark: Vec<u8>,
     ports: Vec<u16>,
 }
 
 impl Victim {
-    fn of(fixture: &Fixture) -> Self {
+    fn of(fixture: &Fixture, client: Option<&Running>) -> Self {
         let status = fixture.status();
         let pid = |value: &serde_json::Value| i32::try_from(value.as_i64().unwrap()).unwrap();
         let services = status["services"].as_array().unwrap();
@@ -91,6 +97,7 @@ impl Victim {
         Self {
             supervisor: pid(&status["supervisor_pid"]),
             guardian: pid(&status["guardian_pid"]),
+            client: client.map(Running::pid),
             mark: mark(pid(&marked["pid"])).unwrap(),
             ports: ports.collect(),
         }
@@ -110,6 +117,7 @@ impl Victim {
                 thread::sleep(APART);
                 kill(self.supervisor);
             }
+            Fault::Terminal => kill(-self.client.expect("a client in a group of its own")),
         }
     }
 
@@ -155,16 +163,35 @@ fn gone_within_a_second(begun: Instant, what: &str, remains: impl Fn() -> Vec<St
     }
 }
 
+/// The first of the clients is the one in the terminal.
 #[track_caller]
-fn suffers(fixture: &Fixture, fault: Fault, client: Option<Running>) {
-    let victim = Victim::of(fixture);
+fn suffers(fixture: &Fixture, fault: Fault, clients: Vec<Running>) {
+    let victim = Victim::of(fixture, clients.first());
     victim.suffer(fault);
     let begun = Instant::now();
     gone_within_a_second(begun, &format!("{fault:?}"), || victim.remains(fixture));
-    if let Some(client) = client {
+    for client in clients {
         let ran = client.wait(Duration::from_secs(5));
         assert_ne!(ran.code, Some(101), "{ran}");
     }
+}
+
+/// Brings everything up: for the terminal's fault by a client that stays.
+fn up(fixture: &Fixture, fault: Fault) -> Vec<Running> {
+    if fault != Fault::Terminal {
+        fixture.xtask(&["up", "-d"]).ends_with(0);
+        return Vec::new();
+    }
+    let client = in_a_terminal(fixture, &["up"]);
+    client.says(Duration::from_secs(30), "SERVICE");
+    vec![client]
+}
+
+/// A client that leads a process group, as a shell has it.
+fn in_a_terminal(fixture: &Fixture, args: &[&str]) -> Running {
+    fixture.spawn_with(args, |command| {
+        command.process_group(0);
+    })
 }
 
 #[test]
@@ -172,10 +199,12 @@ fn nothing_survives_a_kill_in_a_steady_state_and_the_next_up_works_at_once() {
     let fixture = zoo("steady").write();
     for _ in 0..tries() {
         for fault in FAULTS {
-            fixture.xtask(&["up", "-d"]).ends_with(0);
-            suffers(&fixture, fault, None);
+            let clients = up(&fixture, fault);
+            suffers(&fixture, fault, clients);
         }
     }
+    fixture.xtask(&["up", "-d"]).ends_with(0);
+    suffers(&fixture, Fault::Supervisor, Vec::new());
     fixture.xtask(&["up", "-d"]).ends_with(0).says("was killed");
     fixture.xtask(&["up", "-d"]).ends_with(0).says("already running");
 }
@@ -185,12 +214,12 @@ fn nothing_survives_a_kill_during_a_restart() {
     let fixture = zoo("restart").write();
     for _ in 0..tries() {
         for fault in FAULTS {
-            fixture.xtask(&["up", "-d"]).ends_with(0);
-            let client = fixture.spawn(&["restart", "s1"]);
+            let mut clients = up(&fixture, fault);
+            clients.push(fixture.spawn(&["restart", "s1"]));
             eventually(Duration::from_secs(10), "a service that stops", || {
                 (fixture.service("s1")["phase"] == "stopping").then_some(())
             });
-            suffers(&fixture, fault, Some(client));
+            suffers(&fixture, fault, clients);
         }
     }
 }
@@ -201,32 +230,29 @@ fn nothing_survives_a_kill_while_a_build_runs_compilers_included() {
     fixture.file("slow/build.rs", ENDLESS);
     for _ in 0..tries() {
         for fault in FAULTS {
-            let client = building(&fixture, |_| {});
-            suffers(&fixture, fault, Some(client));
+            let client = building(&fixture);
+            suffers(&fixture, fault, vec![client]);
         }
     }
 }
 
+/// The first five milliseconds, and then a millisecond later with each try.
 #[test]
 fn nothing_survives_a_kill_in_the_first_moments_of_a_start() {
     let fixture = zoo("start").write();
-    for delay_ms in 0..(3 * tries() as u64) {
+    let tries = u32::try_from(tries()).unwrap();
+    let first = (0..tries).map(|number| Duration::from_millis(5) * number / tries);
+    let later = (0..tries).map(|number| Duration::from_millis(5 + u64::from(number)));
+    for delay in first.chain(later) {
         for fault in FAULTS {
-            let client = fixture.spawn(&["up", "-d"]);
-            let (guardian, supervisor) = eventually(Duration::from_secs(30), "a start", || {
-                let found = fixture.processes();
-                let mut pids: Vec<i32> = (found.iter())
-                    .filter(|process| process.command.contains(" supervise "))
-                    .map(|process| process.pid)
-                    .collect();
-                pids.sort_by_key(|pid| std::cmp::Reverse(parent(*pid) == Some(client.pid())));
-                (pids.len() == 2).then(|| (pids[0], pids[1]))
-            });
-            thread::sleep(Duration::from_millis(delay_ms));
-            let victim = Victim { supervisor, guardian, mark: Vec::new(), ports: Vec::new() };
+            let client = in_a_terminal(&fixture, &["up", "-d"]);
+            let (guardian, supervisor) = started(&fixture, &client);
+            thread::sleep(delay);
+            let (mark, ports) = (Vec::new(), Vec::new());
+            let victim = Victim { supervisor, guardian, client: Some(client.pid()), mark, ports };
             victim.suffer(fault);
             let begun = Instant::now();
-            gone_within_a_second(begun, &format!("{fault:?} after {delay_ms} ms"), || {
+            gone_within_a_second(begun, &format!("{fault:?} after {delay:?}"), || {
                 remains(&fixture)
             });
             assert_ne!(client.wait(Duration::from_secs(5)).code, Some(0));
@@ -235,12 +261,25 @@ fn nothing_survives_a_kill_in_the_first_moments_of_a_start() {
     fixture.xtask(&["up", "-d"]).ends_with(0);
 }
 
+/// The guardian and the supervisor that a client has just started.
+fn started(fixture: &Fixture, client: &Running) -> (i32, i32) {
+    eventually(Duration::from_secs(30), "a start", || {
+        let found = fixture.processes();
+        let mut pids: Vec<i32> = (found.iter())
+            .filter(|process| process.command.contains(" supervise "))
+            .map(|process| process.pid)
+            .collect();
+        pids.sort_by_key(|pid| std::cmp::Reverse(parent(*pid) == Some(client.pid())));
+        (pids.len() == 2).then(|| (pids[0], pids[1]))
+    })
+}
+
 #[test]
 fn after_a_kill_of_both_at_once_the_next_command_ends_what_is_detached_and_says_so() {
     let fixture = zoo("both").write();
     for next in [&["status"][..], &["down"], &["logs"], &["graph"], &["up", "-d"]] {
         fixture.xtask(&["up", "-d"]).ends_with(0);
-        let victim = Victim::of(&fixture);
+        let victim = Victim::of(&fixture, None);
         // While they are stopped neither can answer to the death of the other.
         for pid in [victim.guardian, victim.supervisor] {
             signal(pid, libc::SIGSTOP);
@@ -262,38 +301,6 @@ fn after_a_kill_of_both_at_once_the_next_command_ends_what_is_detached_and_says_
 }
 
 #[test]
-fn nothing_survives_a_kill_of_the_terminals_process_group() {
-    let fixture = zoo("terminal").write();
-    for _ in 0..tries() {
-        let client = fixture.spawn_with(&["up"], |command| {
-            command.process_group(0);
-        });
-        client.says(Duration::from_secs(30), "SERVICE");
-        let victim = Victim::of(&fixture);
-        kill(-client.pid());
-        let begun = Instant::now();
-        client.wait(Duration::from_secs(5));
-        gone_within_a_second(begun, "a kill of the group", || victim.remains(&fixture));
-    }
-}
-
-#[test]
-fn nothing_survives_a_kill_of_the_terminals_process_group_while_a_build_runs() {
-    let fixture = zoo("terminal-build").package(endless_build()).write();
-    fixture.file("slow/build.rs", ENDLESS);
-    for _ in 0..tries() {
-        let client = building(&fixture, |command| {
-            command.process_group(0);
-        });
-        let victim = Victim::of(&fixture);
-        kill(-client.pid());
-        let begun = Instant::now();
-        client.wait(Duration::from_secs(5));
-        gone_within_a_second(begun, "a kill of the group", || victim.remains(&fixture));
-    }
-}
-
-#[test]
 fn a_guardian_passes_signals_on_and_sleeps_otherwise() {
     let program = misbehave().display().to_string();
     let fixture = Fixture::new("signals")
@@ -305,7 +312,7 @@ fn a_guardian_passes_signals_on_and_sleeps_otherwise() {
         .write();
     for number in [libc::SIGTERM, libc::SIGHUP, libc::SIGINT] {
         fixture.xtask(&["up", "-d"]).ends_with(0);
-        let victim = Victim::of(&fixture);
+        let victim = Victim::of(&fixture, None);
         let before = switches(victim.guardian);
         // Neither its terminal nor a crash of a service concerns it.
         signal(victim.guardian, libc::SIGQUIT);
@@ -324,8 +331,8 @@ fn a_guardian_passes_signals_on_and_sleeps_otherwise() {
 
 /// An `up` whose build has come to the script that does not end, with the services that
 /// need no build up.
-fn building(fixture: &Fixture, change: impl FnOnce(&mut std::process::Command)) -> Running {
-    let client = fixture.spawn_with(&["up"], change);
+fn building(fixture: &Fixture) -> Running {
+    let client = in_a_terminal(fixture, &["up"]);
     eventually(Duration::from_secs(60), "a build script", || {
         let found = fixture.processes();
         found.iter().any(|process| process.command.contains("build-script-build")).then_some(())
