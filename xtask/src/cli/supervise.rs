@@ -13,6 +13,9 @@ pub(crate) struct SuperviseArgs {
     /// The folder of the stack
     #[arg(long, value_name = "PATH")]
     stack_dir: PathBuf,
+    /// The root of its workspace; shown to whoever asks who holds a port
+    #[arg(long, value_name = "PATH")]
+    workspace: Option<PathBuf>,
     /// Shut down when this process is gone
     #[arg(long, value_name = "PID")]
     until_pid: Option<u32>,

@@ -152,6 +152,7 @@ pub(crate) fn reap(pid: i32) -> bool {
 /// What matters of `/proc/PID/stat`.
 struct Status {
     state: u8,
+    parent: i32,
     group: i32,
 }
 
@@ -171,8 +172,26 @@ fn parse_status(stat: &[u8]) -> Option<Status> {
     let text = std::str::from_utf8(stat.get(after_name..)?).ok()?;
     let mut words = text.split_ascii_whitespace();
     let state = *words.next()?.as_bytes().first()?;
-    let group = words.nth(1)?.parse().ok()?;
-    Some(Status { state, group })
+    let parent = words.next()?.parse().ok()?;
+    let group = words.next()?.parse().ok()?;
+    Some(Status { state, parent, group })
+}
+
+/// The parent of a process; 0 for one that has none here.
+pub(crate) fn parent_of(pid: i32) -> Option<i32> {
+    Some(status(pid)?.parent)
+}
+
+/// A process, and those that it descends from.
+pub(crate) fn ancestry(pid: i32) -> Vec<i32> {
+    let mut line = vec![pid];
+    while let Some(parent) = line.last().and_then(|pid| parent_of(*pid))
+        && parent > 0
+        && !line.contains(&parent)
+    {
+        line.push(parent);
+    }
+    line
 }
 
 /// Every process of this machine.
@@ -204,7 +223,7 @@ mod tests {
     #[test]
     fn a_process_name_with_parentheses_and_spaces_does_not_confuse() {
         let status = parse_status(b"12 (a) b) Z) S 1 77 77 0 -1").unwrap();
-        assert_eq!((status.state, status.group), (b'S', 77));
+        assert_eq!((status.state, status.parent, status.group), (b'S', 1, 77));
         assert!(parse_status(b"12 (a").is_none());
     }
 

@@ -4,9 +4,9 @@
 //! then there is no answer.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use xtask_core::stack::event::Holder;
+use xtask_core::stack::event::{Holder, StackOf};
 
 use super::{group, listeners};
 
@@ -56,11 +56,7 @@ fn socket_number(link: &std::path::Path) -> Option<u64> {
 fn describe(pid: i32) -> Holder {
     let of_process = |file: &str| PathBuf::from(format!("/proc/{pid}/{file}"));
     let read = |file: &str| std::fs::read(of_process(file)).unwrap_or_default();
-    let arguments: Vec<String> = read("cmdline")
-        .split(|&byte| byte == 0)
-        .map(|argument| String::from_utf8_lossy(argument).into_owned())
-        .filter(|argument| !argument.is_empty())
-        .collect();
+    let arguments = arguments(&read("cmdline"));
     let program = std::fs::read_link(of_process("exe")).map_or_else(
         |_| String::from_utf8_lossy(&read("comm")).trim_end().to_owned(),
         |path| path.display().to_string(),
@@ -70,7 +66,34 @@ fn describe(pid: i32) -> Holder {
         program,
         command: arguments.join(" "),
         user: user_of(&of_process("")),
+        stack: stack_of(pid).map(Box::new),
     }
+}
+
+fn arguments(cmdline: &[u8]) -> Vec<String> {
+    cmdline
+        .split(|&byte| byte == 0)
+        .map(|argument| String::from_utf8_lossy(argument).into_owned())
+        .filter(|argument| !argument.is_empty())
+        .collect()
+}
+
+/// The stack whose supervisor a process is or descends from: whatever a service leaves
+/// behind becomes its supervisor's child.
+fn stack_of(pid: i32) -> Option<StackOf> {
+    let cmdline = |pid: i32| std::fs::read(format!("/proc/{pid}/cmdline")).ok();
+    group::ancestry(pid).into_iter().find_map(|pid| supervised(&arguments(&cmdline(pid)?)))
+}
+
+/// What a supervisor's command line says of its stack.
+fn supervised(arguments: &[String]) -> Option<StackOf> {
+    if arguments.get(1)? != "supervise" {
+        return None;
+    }
+    let value = |flag: &str| arguments.get(arguments.iter().position(|a| a == flag)? + 1);
+    let folder = Path::new(value("--stack-dir")?);
+    let name = folder.file_name()?.to_string_lossy().into_owned();
+    Some(StackOf { name, workspace: value("--workspace")?.clone() })
 }
 
 /// The name of the user that owns `path`, or its number.
@@ -92,6 +115,17 @@ fn user_name(passwords: &str, uid: u32) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_supervisor_is_known_by_its_command_line() {
+        let words = |line: &str| line.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        let stack = StackOf { name: "dev".to_owned(), workspace: "/w/shop".to_owned() };
+        let line = "/t/xtask supervise --stack-dir /s/shop-1/dev --workspace /w/shop";
+        assert_eq!(supervised(&words(line)), Some(stack));
+        for other in ["xtask up", "vim supervise", "xtask supervise --stack-dir /s/dev", "x"] {
+            assert_eq!(supervised(&words(other)), None, "{other}");
+        }
+    }
 
     #[test]
     fn a_user_is_found_by_number() {

@@ -25,6 +25,7 @@ mod probe;
 mod sockets;
 mod spawn;
 pub(crate) mod sweep;
+pub(crate) mod target_folder;
 #[cfg(test)]
 mod tests;
 mod unreadable;

@@ -17,7 +17,7 @@ use rustix::process::{
 };
 
 use super::environment::MARK;
-use super::group::processes;
+use super::group::{ancestry, parent_of, processes};
 
 /// How long killed processes are waited for: one that the system cannot end, because
 /// its disk does not answer, must not keep us for ever.
@@ -107,14 +107,7 @@ pub(crate) fn end_marked(mark: &str, spared: &[i32]) -> Vec<Ended> {
 
 /// This process, and those that it descends from.
 pub(crate) fn ourselves() -> Vec<i32> {
-    let mut line = vec![getpid().as_raw_nonzero().get()];
-    while let Some(parent) = line.last().and_then(|pid| parent_of(*pid))
-        && parent > 0
-        && !line.contains(&parent)
-    {
-        line.push(parent);
-    }
-    line
+    ancestry(getpid().as_raw_nonzero().get())
 }
 
 /// Whether the process that a descriptor means has ended.
@@ -167,14 +160,6 @@ fn children_of(parent: i32) -> Vec<i32> {
         }
     }
     children
-}
-
-fn parent_of(pid: i32) -> Option<i32> {
-    let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
-    // The name before may hold anything, parentheses and spaces too.
-    let after_name = memchr::memrchr(b')', &stat)? + 1;
-    let text = std::str::from_utf8(stat.get(after_name..)?).ok()?;
-    text.split_ascii_whitespace().nth(1)?.parse().ok()
 }
 
 /// Whether the mark stands in the environment that a process was started with.

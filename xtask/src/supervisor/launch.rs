@@ -24,6 +24,8 @@ use crate::effects::environment::MARK;
 /// What a supervisor that has to be started is told.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct LaunchSettings {
+    /// The root of the workspace.
+    pub workspace: PathBuf,
     /// Shut down when this process is gone.
     pub until_pid: Option<u32>,
     /// Write every event there.
@@ -147,6 +149,7 @@ async fn launch(paths: &StackPaths, settings: &LaunchSettings) -> anyhow::Result
     let program = std::env::current_exe().context("cannot find this program's own file")?;
     let mut command = Command::new(&program);
     command.arg("supervise").arg("--stack-dir").arg(paths.folder());
+    command.arg("--workspace").arg(&settings.workspace);
     if let Some(pid) = settings.until_pid {
         command.arg("--until-pid").arg(pid.to_string());
     }

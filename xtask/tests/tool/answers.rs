@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::stand::{SERVE, on_a_terminal, phase, phase_if_any, pid, port, stand, tower};
-use crate::support::{Fixture, Ran, Running, alive, eventually, get};
+use crate::support::{Ran, alive, eventually, get};
 
 /// How long anything beside other tests may take.
 const SOON: Duration = Duration::from_secs(30);
@@ -234,23 +234,4 @@ fn colours_are_for_terminals_outside_of_continuous_integration() {
     }
     let plain = fixture.xtask(&["status"]).ends_with(0);
     assert!(!plain.stdout.contains('\x1b'), "{plain}");
-}
-
-/// Two at the same moment: one starts the stack, the other one joins.
-#[test]
-fn two_ups_at_once_share_one_stack() {
-    let fixture = tower("", "");
-    let ups: [Running; 2] = std::array::from_fn(|_| fixture.spawn(&["up", "-d"]));
-    for up in ups {
-        up.wait(SOON).ends_with(0);
-    }
-    // A supervisor and its guardian, which are one command.
-    assert_eq!(supervising(&fixture), 2, "{:#?}", fixture.processes());
-    assert_eq!(phase(&fixture, "top"), "ready");
-    assert_eq!(fixture.service("base")["run"], 1);
-}
-
-fn supervising(fixture: &Fixture) -> usize {
-    let all = fixture.processes();
-    all.iter().filter(|process| process.command.contains("supervise")).count()
 }

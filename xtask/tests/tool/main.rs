@@ -27,3 +27,4 @@ mod readiness;
 mod sizes;
 mod stand;
 mod stops;
+mod two_at_once;

@@ -4,6 +4,7 @@
 //! that is over is dropped, in one place. Events are plain data: a recorded list of
 //! them is a trace that can be stepped again.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -232,4 +233,17 @@ pub struct Holder {
     pub command: String,
     /// The user it runs as.
     pub user: String,
+    /// The stack that it belongs to, if it is one of this tool's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stack: Option<Box<StackOf>>,
+}
+
+/// A stack as others know it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct StackOf {
+    /// Its name.
+    pub name: String,
+    /// The root of its workspace.
+    pub workspace: String,
 }

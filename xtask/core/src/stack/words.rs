@@ -60,10 +60,15 @@ fn signal_name(signal: i32) -> Option<&'static str> {
 /// Why a port could not be had.
 pub(crate) fn bind_failure(failure: &BindFailure) -> String {
     match failure {
-        BindFailure::Held { port, holder: Some(holder) } => format!(
-            "port {port} is held by `{}` (pid {}, user {}): `{}`",
-            holder.program, holder.pid, holder.user, holder.command
-        ),
+        BindFailure::Held { port, holder: Some(holder) } => {
+            let stack = holder.stack.as_ref().map_or(String::new(), |stack| {
+                format!("stack `{}` of workspace `{}`: ", stack.name, stack.workspace)
+            });
+            format!(
+                "port {port} is held by {stack}`{}` (pid {}, user {}): `{}`",
+                holder.program, holder.pid, holder.user, holder.command
+            )
+        }
         BindFailure::Held { port, holder: None } => {
             format!("port {port} is held by another program")
         }

@@ -216,7 +216,7 @@ fn clean_environment(command: &mut Command) {
 }
 
 /// The folder that cargo uses for a profile.
-fn profile_folder(profile: &str) -> &str {
+pub(super) fn profile_folder(profile: &str) -> &str {
     match profile {
         "dev" | "test" => "debug",
         "bench" => "release",

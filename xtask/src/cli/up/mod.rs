@@ -6,6 +6,7 @@ pub(crate) mod bring_up;
 pub(crate) mod build;
 mod fail;
 mod hold;
+mod target;
 pub(crate) mod tell;
 
 use std::path::PathBuf;
@@ -147,6 +148,9 @@ pub(crate) fn run(global: &Global, args: &UpArgs) -> anyhow::Result<Exit> {
         }
         return Ok(Exit::DONE);
     }
+    if let Some(exit) = target::refuse_shared(&loaded, args.plan.profile()) {
+        return Ok(exit);
+    }
     block_on(up(args, &loaded))
 }
 
@@ -163,7 +167,11 @@ async fn up(args: &UpArgs, loaded: &Loaded) -> anyhow::Result<Exit> {
         }
         false => Build::start(plan, args.keep_going)?,
     };
-    let settings = LaunchSettings { until_pid: args.until_pid, record: args.record.clone() };
+    let settings = LaunchSettings {
+        workspace: PathBuf::from(&plan.workspace),
+        until_pid: args.until_pid,
+        record: args.record.clone(),
+    };
     let connecting = connect_or_launch(&loaded.paths, &settings, || {
         style::say(BUSY, "Waiting", "for the stack to be down: it is being stopped");
     });

@@ -1,0 +1,49 @@
+//! Refuses to build where another worktree builds the same packages.
+//!
+//! It changes nothing: which of the two moves is the user's choice.
+
+use std::path::Path;
+
+use super::build::profile_folder;
+use crate::cli::exit::Exit;
+use crate::cli::load::{self, Loaded};
+use crate::cli::print::error_with_hint;
+use crate::effects::target_folder::{Built, other_builder};
+
+/// The exit code if the programs of the plan cannot be told from another worktree's; it
+/// is said why.
+pub(crate) fn refuse_shared(loaded: &Loaded, profile: &str) -> Option<Exit> {
+    let packages = packages(loaded);
+    if packages.is_empty() {
+        return None;
+    }
+    let target = load::target_folder(loaded);
+    let root = Path::new(&loaded.plan.workspace);
+    let other = other_builder(&target, profile_folder(profile), root, &packages)?;
+    error_with_hint(
+        &format!(
+            "`{}` and `{}` build the same packages in one target directory, `{}`: cargo takes the \
+             programs of one for those of the other",
+            root.display(),
+            other.display(),
+            target.display()
+        ),
+        &format!("`CARGO_TARGET_DIR={} cargo xtask up`", root.join("target").display()),
+    );
+    Some(Exit::USAGE)
+}
+
+/// The packages whose programs the plan wants.
+fn packages(loaded: &Loaded) -> Vec<Built> {
+    let targets = loaded.plan.build.as_ref().map_or(&[][..], |build| &build.targets);
+    let manifests = loaded.gathered.workspace.manifests.iter();
+    manifests
+        .filter_map(|manifest| {
+            let package = manifest.package.as_ref()?;
+            let wanted = targets.iter().filter(|target| target.package_id == package.id);
+            let binaries: Vec<String> = wanted.map(|target| target.binary.clone()).collect();
+            let (manifest, name) = (manifest.file.clone(), package.name.clone());
+            (!binaries.is_empty()).then_some(Built { manifest, name, binaries })
+        })
+        .collect()
+}

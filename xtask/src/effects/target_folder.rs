@@ -1,0 +1,174 @@
+//! Who builds in a target directory: with one for two worktrees cargo takes the
+//! programs of one for those of the other, and says nothing.
+//!
+//! Each workspace that builds there is written down in the directory itself, and cargo
+//! leaves the sources of each program beside it. Workspaces without a package in common
+//! may share a directory; whether to build in spite of what is found is not decided
+//! here.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+
+/// The file that names the workspaces, a JSON text a line.
+const ROOTS: &str = "xtask-roots";
+
+/// A package whose programs are wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Built {
+    /// Its manifest, relative to the workspace's root.
+    pub(crate) manifest: String,
+    /// Its name.
+    pub(crate) name: String,
+    /// The programs that are wanted of it.
+    pub(crate) binaries: Vec<String>,
+}
+
+/// Another worktree that builds one of the packages of the workspace at `root` in the
+/// same directory; `profile` is the folder of the programs in it. Where there is none
+/// the workspace is written down.
+///
+/// What cannot be read or written is no obstacle: whether cargo can build there is for
+/// cargo to say.
+pub(crate) fn other_builder(
+    target: &Path,
+    profile: &str,
+    root: &Path,
+    packages: &[Built],
+) -> Option<PathBuf> {
+    let root = root.canonicalize().unwrap_or_else(|_| root.to_path_buf());
+    let mut file = roots_file(target).ok();
+    let known = file.as_mut().and_then(|file| read_roots(file).ok()).unwrap_or_default();
+    let compiled = packages.iter().flat_map(|package| compiled_by(target, profile, package));
+    let other =
+        known.iter().cloned().chain(compiled).find(|other| {
+            !is_same(other, &root) && packages.iter().any(|package| has(other, package))
+        });
+    if other.is_none()
+        && !known.contains(&root)
+        && let Some(file) = &mut file
+    {
+        let _ = serde_json::to_string(&root).map(|line| writeln!(file, "{line}"));
+    }
+    other
+}
+
+/// The file, locked until it is closed.
+fn roots_file(target: &Path) -> io::Result<File> {
+    fs::create_dir_all(target)?;
+    let path = target.join(ROOTS);
+    let file = File::options().create(true).read(true).append(true).open(path)?;
+    flock(&file, FlockOperation::LockExclusive)?;
+    Ok(file)
+}
+
+fn read_roots(file: &mut File) -> io::Result<BTreeSet<PathBuf>> {
+    let mut text = String::new();
+    file.read_to_string(&mut text)?;
+    Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
+}
+
+/// The roots that the sources of a package's programs may belong to, as cargo left them
+/// beside the programs: `PROGRAM: SOURCE SOURCE …`, blanks escaped.
+fn compiled_by(target: &Path, profile: &str, package: &Built) -> BTreeSet<PathBuf> {
+    let folder = target.join(profile);
+    let texts = package
+        .binaries
+        .iter()
+        .filter_map(|binary| fs::read_to_string(folder.join(format!("{binary}.d"))).ok());
+    let mut roots = BTreeSet::new();
+    for text in texts {
+        let Some((_, sources)) = text.split_once(": ") else { continue };
+        let sources = sources.replace("\\ ", "\0");
+        for source in sources.split_ascii_whitespace() {
+            let source = PathBuf::from(source.replace('\0', " "));
+            roots.extend(source.ancestors().skip(1).map(Path::to_path_buf));
+        }
+    }
+    roots
+}
+
+/// Whether the workspace at `root` has that package in that place.
+fn has(root: &Path, package: &Built) -> bool {
+    let manifest = fs::read_to_string(root.join(&package.manifest)).ok();
+    let manifest = manifest.and_then(|text| text.parse::<toml::Table>().ok());
+    let name = manifest.as_ref().and_then(|table| table.get("package")?.get("name")?.as_str());
+    name == Some(&package.name)
+}
+
+/// Whether two paths lead to one folder.
+fn is_same(one: &Path, other: &Path) -> bool {
+    let identity = |path| fs::metadata(path).map(|found| (found.dev(), found.ino())).ok();
+    one == other || identity(one).is_some_and(|one| Some(one) == identity(other))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Fixture(tempfile::TempDir);
+
+    impl Fixture {
+        fn new() -> Self {
+            Self(tempfile::tempdir().unwrap())
+        }
+
+        fn root(&self, name: &str, package: &str) -> PathBuf {
+            let folder = self.0.path().join(name);
+            fs::create_dir_all(folder.join("apps/shop/src")).unwrap();
+            let manifest = format!("[package]\nname = \"{package}\"\n");
+            fs::write(folder.join("apps/shop/Cargo.toml"), manifest).unwrap();
+            folder.canonicalize().unwrap()
+        }
+
+        fn other(&self, root: &Path, name: &str) -> Option<PathBuf> {
+            let package = Built {
+                manifest: "apps/shop/Cargo.toml".to_owned(),
+                name: name.to_owned(),
+                binaries: vec!["shopd".to_owned()],
+            };
+            other_builder(&self.0.path().join("target"), "debug", root, &[package])
+        }
+    }
+
+    #[test]
+    fn the_first_worktree_has_the_directory_until_it_is_gone() {
+        let fixture = Fixture::new();
+        let (one, two) = (fixture.root("one", "shop"), fixture.root("a second one", "shop"));
+        for _ in 0..2 {
+            assert_eq!(fixture.other(&one, "shop"), None);
+            assert_eq!(fixture.other(&two, "shop"), Some(one.clone()));
+        }
+        fs::remove_dir_all(&one).unwrap();
+        assert_eq!(fixture.other(&two, "shop"), None);
+        assert_eq!(fixture.other(&fixture.root("one", "shop"), "shop"), Some(two));
+    }
+
+    #[test]
+    fn workspaces_without_a_package_in_common_may_share_a_directory() {
+        let fixture = Fixture::new();
+        let (one, two) = (fixture.root("one", "shop"), fixture.root("two", "stock"));
+        assert_eq!(fixture.other(&one, "shop"), None);
+        assert_eq!(fixture.other(&two, "stock"), None);
+        let link = fixture.0.path().join("link");
+        std::os::unix::fs::symlink(&one, &link).unwrap();
+        assert_eq!(fixture.other(&link, "shop"), None, "one folder by another name");
+    }
+
+    #[test]
+    fn a_worktree_that_was_built_by_cargo_alone_is_found_by_what_cargo_left() {
+        let fixture = Fixture::new();
+        let (one, two) = (fixture.root("wt one", "shop"), fixture.root("two", "shop"));
+        let folder = fixture.0.path().join("target/debug");
+        fs::create_dir_all(&folder).unwrap();
+        let source = one.join("apps/shop/src/main.rs").display().to_string().replace(' ', "\\ ");
+        fs::write(folder.join("shopd.d"), format!("{}/shopd: {source}\n", folder.display()))
+            .unwrap();
+        assert_eq!(fixture.other(&two, "shop"), Some(one.clone()));
+        assert_eq!(fixture.other(&one, "shop"), None);
+    }
+}
