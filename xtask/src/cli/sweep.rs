@@ -6,7 +6,8 @@ use clap::Args;
 use xtask_client::StackPaths;
 
 use super::exit::Exit;
-use crate::supervisor::guardian::{Scene, sweep_after};
+use crate::supervisor::guardian::Scene;
+use crate::supervisor::sweeper::sweep_after;
 
 /// `sweep`
 #[derive(Debug, Args)]

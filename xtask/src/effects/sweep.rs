@@ -16,6 +16,8 @@ use rustix::process::{
     Pid, PidfdFlags, Signal, WaitOptions, getpid, pidfd_open, pidfd_send_signal, wait,
 };
 
+use serde::{Deserialize, Serialize};
+
 use super::environment::MARK;
 use super::group::{ancestry, parent_of, processes};
 
@@ -34,7 +36,7 @@ const DEPTH: u32 = 64;
 const LONGEST_COMMAND_BYTES: u64 = 200;
 
 /// A process that was killed because of its mark.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Ended {
     /// Its number.
     pub(crate) pid: i32,
@@ -43,21 +45,29 @@ pub(crate) struct Ended {
 }
 
 /// Kills everything below this process, which must be a child subreaper without
-/// children that matter to anybody. Whether nothing is left.
-pub(crate) fn end_descendants() -> bool {
+/// children that matter to anybody but for one, `spared`, which is forgotten if it ends
+/// meanwhile. Whether nothing else is left.
+pub(crate) fn end_descendants(spared: &mut Option<Pid>) -> bool {
     let me = getpid().as_raw_nonzero().get();
     let until = Instant::now() + PATIENCE;
     let (mut pause, longest) = PAUSES;
     loop {
-        kill_below(me, None, me, 0);
+        kill_below(me, None, me, *spared, 0);
         loop {
             match wait(WaitOptions::NOHANG) {
-                Ok(Some(_)) => pause = PAUSES.0,
+                Ok(Some((pid, _))) => {
+                    *spared = spared.filter(|spared| *spared != pid);
+                    pause = PAUSES.0;
+                }
                 Ok(None) => break,
                 // There is no child any more; whoever was below one is a child by now.
                 Err(rustix::io::Errno::CHILD) => return true,
                 Err(_) => return false,
             }
+        }
+        let left = children_of(me);
+        if left.iter().all(|pid| spared.is_some_and(|spared| is(spared, *pid))) {
+            return true;
         }
         if Instant::now() > until {
             return false;
@@ -110,6 +120,11 @@ pub(crate) fn ourselves() -> Vec<i32> {
     ancestry(getpid().as_raw_nonzero().get())
 }
 
+/// Whether there is no process of that number, but for one that waits to be reaped.
+pub(crate) fn has_died(pid: u32) -> bool {
+    i32::try_from(pid).ok().and_then(open).is_none_or(|pidfd| has_ended(&pidfd))
+}
+
 /// Whether the process that a descriptor means has ended.
 pub(crate) fn has_ended(pidfd: &OwnedFd) -> bool {
     let mut wanted = [PollFd::new(pidfd, PollFlags::IN)];
@@ -119,8 +134,11 @@ pub(crate) fn has_ended(pidfd: &OwnedFd) -> bool {
 
 /// Kills the children of a process, theirs first. `held` keeps the process from being
 /// taken for another one; it is none for ourselves.
-fn kill_below(parent: i32, held: Option<&OwnedFd>, me: i32, depth: u32) {
+fn kill_below(parent: i32, held: Option<&OwnedFd>, me: i32, spared: Option<Pid>, depth: u32) {
     for pid in children_of(parent) {
+        if spared.is_some_and(|spared| is(spared, pid)) {
+            continue;
+        }
         let Some(pidfd) = open(pid) else { continue };
         // Its parent may have died meanwhile, and then it is our child.
         let is_ours = match parent_of(pid) {
@@ -132,10 +150,14 @@ fn kill_below(parent: i32, held: Option<&OwnedFd>, me: i32, depth: u32) {
             continue;
         }
         if depth < DEPTH {
-            kill_below(pid, Some(&pidfd), me, depth + 1);
+            kill_below(pid, Some(&pidfd), me, spared, depth + 1);
         }
         let _ = pidfd_send_signal(pidfd.as_fd(), Signal::KILL);
     }
+}
+
+fn is(process: Pid, pid: i32) -> bool {
+    process.as_raw_nonzero().get() == pid
 }
 
 fn open(pid: i32) -> Option<OwnedFd> {

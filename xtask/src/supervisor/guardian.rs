@@ -6,25 +6,22 @@
 //! the parent of the supervisor and of every orphan of it, passes signals on, and
 //! sleeps. It knows no plan, stops nothing in order, and starts nothing.
 //!
-//! A supervisor whose guardian dies starts a sweeper in its place: this program again,
-//! which is nobody's parent and knows what is left by its mark.
+//! What it cannot finish because it is killed itself, the sweeper does, which is forked
+//! with it.
 
-use std::io::{self, Write};
+use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::ptr;
 
-use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitOptions, WaitStatus, getpid, getppid, kill_process, pidfd_open,
-    set_child_subreaper, wait,
+    Pid, PidfdFlags, Signal, WaitOptions, WaitStatus, getpid, kill_process, pidfd_open,
+    set_child_subreaper, wait, waitpid,
 };
 use xtask_client::StackPaths;
 
-use super::leftovers::bury;
-use super::lock::Lock;
-use crate::effects::sweep::{end_descendants, end_marked};
+use super::sweeper::{Standby, say, stand_by, sweep};
+use crate::effects::sweep::end_descendants;
 
 /// The exit code of a process that a signal ended, without the signal's number.
 const SIGNALLED: i32 = 128;
@@ -37,24 +34,53 @@ pub(crate) struct Scene<'a> {
     pub(crate) runtime: &'a Path,
 }
 
-/// The process that outlives a supervisor, as the supervisor knows it.
-pub(crate) struct Guardian {
+/// A process that outlives a supervisor, as the supervisor knows it.
+pub(crate) struct Companion {
     /// Its number.
     pub(crate) pid: u32,
     /// Readable when it is gone.
     pub(crate) pidfd: OwnedFd,
 }
 
+impl Companion {
+    /// Of a process that cannot have been replaced by another one: this one, or a child
+    /// that is not reaped.
+    ///
+    /// # Errors
+    /// When there are no descriptors left.
+    pub(super) fn of(process: Pid) -> io::Result<Self> {
+        let pidfd = pidfd_open(process, PidfdFlags::empty())?;
+        Ok(Self { pid: process.as_raw_nonzero().get().unsigned_abs(), pidfd })
+    }
+}
+
+/// Those that outlive a supervisor.
+pub(crate) struct Companions {
+    /// Its parent.
+    pub(crate) guardian: Companion,
+    /// Who is left when both are gone; none where it could not be forked.
+    pub(crate) sweeper: Option<Companion>,
+    /// What keeps the sweeper waiting.
+    pub(crate) held: Option<OwnedFd>,
+}
+
 /// Makes this process a guardian. Only the supervisor, its fork, returns.
 ///
-/// To be called while there is one thread only. What is locked stays locked until both
+/// To be called while there is one thread only. What is locked stays locked until all
 /// are gone.
 ///
 /// # Errors
 /// When the system refuses; this process can be a supervisor without a guardian then.
-pub(crate) fn guard(scene: &Scene<'_>) -> io::Result<Guardian> {
+pub(crate) fn guard(scene: &Scene<'_>) -> io::Result<Companions> {
     let me = getpid();
-    let pidfd = pidfd_open(me, PidfdFlags::empty())?;
+    let guardian = Companion::of(me)?;
+    let standby = match stand_by(scene) {
+        Ok(standby) => Some(standby),
+        Err(error) => {
+            say(&format!("there is no sweeper: {error}"));
+            None
+        }
+    };
     set_child_subreaper(Some(me))?;
     let before = take_signals_by_hand();
     // SAFETY: there is only this thread, so the child has everything in order and may
@@ -62,12 +88,16 @@ pub(crate) fn guard(scene: &Scene<'_>) -> io::Result<Guardian> {
     match unsafe { libc::fork() } {
         0 => {
             restore_signals(&before);
-            Ok(Guardian { pid: me.as_raw_nonzero().get().unsigned_abs(), pidfd })
+            let (sweeper, held) = match standby {
+                Some(Standby { sweeper, held }) => (Some(sweeper), Some(held)),
+                None => (None, None),
+            };
+            Ok(Companions { guardian, sweeper, held })
         }
         pid => match Pid::from_raw(pid) {
             Some(supervisor) if pid > 0 => {
-                drop(pidfd);
-                watch(supervisor, scene)
+                drop(guardian);
+                watch(supervisor, standby, scene)
             }
             Some(_) | None => {
                 let error = io::Error::last_os_error();
@@ -79,57 +109,20 @@ pub(crate) fn guard(scene: &Scene<'_>) -> io::Result<Guardian> {
     }
 }
 
-/// Starts a sweeper for this supervisor. The lock that it inherits as its standard
-/// input keeps others from beginning before it is done.
-///
-/// # Errors
-/// When it cannot be started.
-pub(crate) fn start_sweeper(scene: &Scene<'_>, lock: &Lock) -> io::Result<Guardian> {
-    // The program's own file may have been replaced or removed meanwhile.
-    let mut command = Command::new("/proc/self/exe");
-    command.arg("sweep").arg("--stack-dir").arg(scene.paths.folder());
-    command.arg("--runtime-dir").arg(scene.runtime);
-    command.arg("--supervisor").arg(std::process::id().to_string());
-    command.stdin(Stdio::from(lock.share()?));
-    std::os::unix::process::CommandExt::process_group(&mut command, 0);
-    // It is reaped with the orphans, should it be the first to go.
-    let child: Child = command.spawn()?;
-    let number = Pid::from_child(&child);
-    Ok(Guardian { pid: child.id(), pidfd: pidfd_open(number, PidfdFlags::empty())? })
-}
-
-/// The life of a sweeper.
-///
-/// # Errors
-/// When it cannot watch the supervisor.
-pub(crate) fn sweep_after(supervisor: u32, scene: &Scene<'_>) -> io::Result<()> {
-    let _ = rustix::process::setsid();
-    let _ = rustix::thread::set_name(c"xtask-sweeper");
-    ignore(&[libc::SIGHUP, libc::SIGINT, libc::SIGTERM, libc::SIGQUIT, libc::SIGTSTP]);
-    let number = i32::try_from(supervisor).ok().and_then(Pid::from_raw);
-    let number = number.ok_or_else(|| io::Error::other("not the number of a process"))?;
-    let pidfd = pidfd_open(number, PidfdFlags::empty());
-    // As long as it is our parent it lives, and the descriptor means no other process.
-    if getppid() == Some(number) {
-        let pidfd = pidfd?;
-        while let Err(rustix::io::Errno::INTR) =
-            poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], None)
-        {}
-    }
-    sweep(scene);
-    Ok(())
-}
-
 /// What a guardian does all its life.
-fn watch(supervisor: Pid, scene: &Scene<'_>) -> ! {
+fn watch(supervisor: Pid, standby: Option<Standby>, scene: &Scene<'_>) -> ! {
     // The client's connection is the supervisor's alone: its end must be seen.
     if let Ok(nothing) = std::fs::File::open("/dev/null") {
         let _ = rustix::stdio::dup2_stdin(&nothing);
     }
     let _ = rustix::thread::set_name(c"xtask-guardian");
     ignore(&[libc::SIGQUIT, libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU]);
+    let (mut sweeper, held) = match standby {
+        Some(standby) => (number(&standby.sweeper), Some(standby.held)),
+        None => (None, None),
+    };
     let status = loop {
-        if let Some(status) = reap(supervisor) {
+        if let Some(status) = reap(supervisor, &mut sweeper) {
             break status;
         }
         match next_signal() {
@@ -140,14 +133,18 @@ fn watch(supervisor: Pid, scene: &Scene<'_>) -> ! {
             Some(_) | None => {}
         }
     };
-    let all_gone = end_descendants();
+    let all_gone = end_descendants(&mut sweeper);
     if scene.paths.endpoint().exists() {
-        // A supervisor that ends in order has removed it.
         say(&format!("supervisor {supervisor} died: {}", words(status)));
-        sweep(scene);
     }
+    sweep(scene);
     if !all_gone {
         say(&format!("some processes below supervisor {supervisor} do not end"));
+    }
+    // Whoever sees the guardian end may rely on it that the stack's lock is free.
+    drop(held);
+    if let Some(sweeper) = sweeper {
+        let _ = waitpid(Some(sweeper), WaitOptions::empty());
     }
     std::process::exit(match (status.exit_status(), status.terminating_signal()) {
         (Some(code), _) => code,
@@ -155,26 +152,18 @@ fn watch(supervisor: Pid, scene: &Scene<'_>) -> ! {
     })
 }
 
-/// Ends who carries the mark, and removes the files.
-fn sweep(scene: &Scene<'_>) {
-    let me = getpid().as_raw_nonzero().get();
-    for ended in end_marked(&scene.paths.short_name(), &[me]) {
-        say(&format!("process {} was left and is ended: `{}`", ended.pid, ended.command));
-    }
-    bury(scene.paths, scene.runtime);
+fn number(companion: &Companion) -> Option<Pid> {
+    Pid::from_raw(companion.pid.cast_signed())
 }
 
-/// A line in the supervisor's log. Where it cannot be written there is nobody to tell.
-fn say(line: &str) {
-    let _ = writeln!(io::stderr(), "{line}");
-}
-
-/// Reaps children that ended until the supervisor is among them.
-fn reap(supervisor: Pid) -> Option<WaitStatus> {
+/// Reaps children that ended until the supervisor is among them. A sweeper that ended
+/// is forgotten.
+fn reap(supervisor: Pid, sweeper: &mut Option<Pid>) -> Option<WaitStatus> {
     loop {
         match wait(WaitOptions::NOHANG) {
             Ok(Some((pid, status))) if pid == supervisor => return Some(status),
-            Ok(Some(_)) | Err(rustix::io::Errno::INTR) => {}
+            Ok(Some((pid, _))) => *sweeper = sweeper.filter(|sweeper| *sweeper != pid),
+            Err(rustix::io::Errno::INTR) => {}
             Ok(None) | Err(_) => return None,
         }
     }

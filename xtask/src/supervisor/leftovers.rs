@@ -1,21 +1,22 @@
 //! What is left of a stack whose supervisor did not end in order: recognised, cleaned
 //! up, and told.
 //!
-//! A guardian cleans up itself and leaves a note. Where supervisor and guardian died
-//! together, the next command does it, whichever it is. Everything here is done under
-//! the stack's lock, so that nothing of a living supervisor is ever touched.
+//! Guardian and sweeper clean up themselves and leave a note. Where they died together
+//! with the supervisor, the next command does it, whichever it is. Everything here is
+//! done under the stack's lock, so that nothing of a living supervisor is ever touched.
 
 use std::io;
 use std::path::Path;
 
+use serde::{Deserialize, Serialize};
 use xtask_client::StackPaths;
 use xtask_client::paths::Endpoint;
 
 use super::lock::Lock;
-use crate::effects::sweep::{Ended, end_marked, ourselves};
+use crate::effects::sweep::{Ended, end_marked, has_died, ourselves};
 
 /// A supervisor that died without cleaning up, and what was left of its stack.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Leftovers {
     /// The supervisor's process.
     pub(crate) supervisor: u32,
@@ -32,7 +33,15 @@ pub(crate) fn clean(paths: &StackPaths) -> io::Result<Option<Leftovers>> {
     if !paths.endpoint().exists() && !paths.obituary().exists() {
         return Ok(None);
     }
-    Ok(Lock::try_take(&paths.lock())?.and_then(|lock| clean_locked(paths, &lock)))
+    let lock = match Lock::try_take(&paths.lock())? {
+        Some(lock) => lock,
+        // Whoever holds it is about to clean up, and has something to tell.
+        None if paths.read_endpoint().is_some_and(|endpoint| has_died(endpoint.pid)) => {
+            Lock::wait(&paths.lock())?
+        }
+        None => return Ok(None),
+    };
+    Ok(clean_locked(paths, &lock))
 }
 
 /// As [`clean`], with the stack's lock in hand.
@@ -44,8 +53,7 @@ pub(crate) fn clean_locked(paths: &StackPaths, _lock: &Lock) -> Option<Leftovers
         Some(Leftovers { supervisor: endpoint.pid, ended })
     } else {
         let note = std::fs::read(paths.obituary()).ok();
-        let endpoint = note.and_then(|note| serde_json::from_slice::<Endpoint>(&note).ok());
-        endpoint.map(|endpoint| Leftovers { supervisor: endpoint.pid, ended: Vec::new() })
+        note.and_then(|note| serde_json::from_slice(&note).ok())
     };
     // The endpoint goes last: until then somebody else would begin anew.
     let _ = std::fs::remove_file(paths.obituary());
@@ -53,10 +61,15 @@ pub(crate) fn clean_locked(paths: &StackPaths, _lock: &Lock) -> Option<Leftovers
     leftovers
 }
 
-/// Leaves the note that a supervisor died, once everything of its stack is gone.
-pub(crate) fn bury(paths: &StackPaths, runtime: &Path) {
+/// Leaves the note that a supervisor died, once everything of its stack is gone and
+/// these were `ended`.
+pub(crate) fn bury(paths: &StackPaths, runtime: &Path, ended: Vec<Ended>) {
     let _ = std::fs::remove_dir_all(runtime);
-    let _ = std::fs::rename(paths.endpoint(), paths.obituary());
+    if let Some(endpoint) = paths.read_endpoint() {
+        let note = serde_json::to_vec(&Leftovers { supervisor: endpoint.pid, ended });
+        let _ = note.map(|note| std::fs::write(paths.obituary(), note));
+    }
+    let _ = std::fs::remove_file(paths.endpoint());
 }
 
 /// Removes the folder of the sockets, if it is the one that this stack would use.
@@ -69,6 +82,8 @@ fn remove_sockets(paths: &StackPaths, endpoint: &Endpoint) {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
 
     fn stack(folder: &Path) -> StackPaths {
@@ -103,6 +118,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let paths = stack(folder.path());
         write(&paths, &paths.endpoint(), Path::new("/no/where/control"));
+        let alive = Endpoint { pid: std::process::id(), socket: PathBuf::from("/no/where") };
+        std::fs::write(paths.endpoint(), serde_json::to_vec(&alive).unwrap()).unwrap();
         let held = Lock::wait(&paths.lock()).unwrap();
         assert_eq!(clean(&paths).unwrap(), None);
         assert!(paths.endpoint().exists());
@@ -119,9 +136,10 @@ mod tests {
         write(&paths, &paths.endpoint(), &foreign.join("control"));
         let runtime = folder.path().join("runtime");
         std::fs::create_dir(&runtime).unwrap();
-        bury(&paths, &runtime);
+        let ended = vec![Ended { pid: 8, command: "sleep".to_owned() }];
+        bury(&paths, &runtime, ended.clone());
         assert!(!runtime.exists() && !paths.endpoint().exists());
-        assert_eq!(clean(&paths).unwrap().unwrap().supervisor, 7);
+        assert_eq!(clean(&paths).unwrap(), Some(Leftovers { supervisor: 7, ended }));
         assert_eq!(clean(&paths).unwrap(), None);
 
         write(&paths, &paths.endpoint(), &foreign.join("control"));

@@ -10,6 +10,7 @@ pub(crate) mod lock;
 pub(crate) mod outbox;
 mod process;
 mod server;
+pub(crate) mod sweeper;
 
 use std::io;
 use std::os::fd::AsFd;
@@ -28,17 +29,18 @@ use xtask_client::paths::Endpoint;
 
 use crate::driver::{Driver, Input, Record};
 use crate::effects::{World, WorldSettings};
-use guardian::{Guardian, Scene, guard, start_sweeper};
+use guardian::{Companions, Scene, guard};
 use leftovers::clean_locked;
 use lock::Lock;
 use outbox::Board;
 use process::Watched;
 use server::Server;
+use sweeper::start_another;
 
 /// How long the last changes may take to reach clients once the stack has ended.
 const FAREWELL: Duration = Duration::from_millis(300);
 
-/// How many sweepers are started, should one after the other be killed.
+/// How many more sweepers are started, should one after the other be killed.
 const SWEEPERS: usize = 5;
 
 /// What a supervisor is told when it is started.
@@ -66,8 +68,8 @@ pub(crate) fn run(settings: &Settings) -> anyhow::Result<()> {
     }
     let runtime_folder = paths.create_runtime().context("no folder for sockets")?;
     let scene = Scene { paths: &paths, runtime: &runtime_folder };
-    let guardian = match guard(&scene) {
-        Ok(guardian) => Some(guardian),
+    let companions = match guard(&scene) {
+        Ok(companions) => Some(companions),
         Err(error) => {
             eprintln!("there is no guardian: {error}");
             None
@@ -78,7 +80,7 @@ pub(crate) fn run(settings: &Settings) -> anyhow::Result<()> {
     let _ = rustix::process::setsid();
     let first = take_standard_input();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let serving = serve(settings, &scene, &lock, guardian, first);
+    let serving = serve(settings, &scene, &lock, companions, first);
     let outcome = LocalSet::new().block_on(&runtime, serving);
     let _ = std::fs::remove_file(paths.endpoint());
     let _ = std::fs::remove_dir_all(&runtime_folder);
@@ -89,7 +91,7 @@ async fn serve(
     settings: &Settings,
     scene: &Scene<'_>,
     lock: &Lock,
-    guardian: Option<Guardian>,
+    companions: Option<Companions>,
     first: Option<BlockingStream>,
 ) -> anyhow::Result<()> {
     let paths = scene.paths;
@@ -118,7 +120,7 @@ async fn serve(
     };
     let board = Board::new(paths.stack());
     let mut server = Server::new(input_sender.clone(), &board);
-    let guardian_pid = guardian.as_ref().map(|guardian| guardian.pid);
+    let guardian_pid = companions.as_ref().map(|companions| companions.guardian.pid);
     let mut driver = Driver::new(world, board, record, guardian_pid);
     watch_signals(&input_sender)?;
     if let Some(pid) = settings.until_pid {
@@ -131,7 +133,7 @@ async fn serve(
     tokio::select! {
         () = driver.run(events, inputs) => {}
         () = server.accept(&listener) => {}
-        () = stay_guarded(scene, lock, guardian, &input_sender) => {}
+        () = stay_guarded(scene, lock, companions, &input_sender) => {}
     }
     driver.close();
     // With it goes its world, and with that what services left behind.
@@ -156,29 +158,46 @@ fn take_standard_input() -> Option<BlockingStream> {
     Some(stream)
 }
 
-/// Puts a sweeper into the place of a guardian that is gone, and another one into
-/// that of a sweeper. Never ends.
+/// Reports a guardian that is gone, and puts another sweeper into the place of one that
+/// is. Never ends.
 async fn stay_guarded(
     scene: &Scene<'_>,
     lock: &Lock,
-    guardian: Option<Guardian>,
+    companions: Option<Companions>,
     inputs: &UnboundedSender<Input>,
 ) {
-    let mut guardian = guardian;
-    for _ in 0..SWEEPERS {
-        let Some(Guardian { pidfd, .. }) = guardian else { break };
-        Watched::of(pidfd).gone().await;
-        guardian = match start_sweeper(scene, lock) {
-            Ok(sweeper) => Some(sweeper),
-            Err(error) => {
-                eprintln!("there is no sweeper: {error}");
-                None
+    let Some(Companions { guardian, sweeper, held: _held }) = companions else {
+        return std::future::pending().await;
+    };
+    let guardian = Watched::of(guardian.pidfd);
+    let mut guarded = true;
+    let mut number = sweeper.as_ref().map(|sweeper| sweeper.pid);
+    let mut sweeper = sweeper.map(|sweeper| Watched::of(sweeper.pidfd));
+    let mut started = 0;
+    loop {
+        tokio::select! {
+            () = guardian.gone(), if guarded => {
+                guarded = false;
+                let _ = inputs.send(Input::Unguarded { sweeper: number });
             }
-        };
-        let sweeper = guardian.as_ref().map(|sweeper| sweeper.pid);
-        let _ = inputs.send(Input::Unguarded { sweeper });
+            () = gone(sweeper.as_ref()) => {
+                started += 1;
+                let another = (started <= SWEEPERS).then(|| start_another(scene, lock));
+                let another = another.and_then(|another| {
+                    another.inspect_err(|error| eprintln!("there is no sweeper: {error}")).ok()
+                });
+                number = another.as_ref().map(|sweeper| sweeper.pid);
+                sweeper = another.map(|sweeper| Watched::of(sweeper.pidfd));
+            }
+        }
     }
-    std::future::pending().await
+}
+
+async fn gone(process: Option<&Watched>) {
+    match process {
+        Some(process) => process.gone().await,
+        None => std::future::pending().await,
+    }
 }
 
 fn listen(socket: &Path) -> io::Result<UnixListener> {

@@ -20,15 +20,18 @@ enum Fault {
     Guardian,
     SupervisorThenGuardian,
     GuardianThenSupervisor,
+    /// At the same instant, so that neither can answer to the death of the other.
+    Both,
     /// Everything in the process group of the terminal that the stack was started from.
     Terminal,
 }
 
-const FAULTS: [Fault; 5] = [
+const FAULTS: [Fault; 6] = [
     Fault::Supervisor,
     Fault::Guardian,
     Fault::SupervisorThenGuardian,
     Fault::GuardianThenSupervisor,
+    Fault::Both,
     Fault::Terminal,
 ];
 
@@ -115,6 +118,13 @@ impl Victim {
             Fault::GuardianThenSupervisor => {
                 kill(self.guardian);
                 thread::sleep(APART);
+                kill(self.supervisor);
+            }
+            Fault::Both => {
+                for pid in [self.guardian, self.supervisor] {
+                    signal(pid, libc::SIGSTOP);
+                }
+                kill(self.guardian);
                 kill(self.supervisor);
             }
             Fault::Terminal => kill(-self.client.expect("a client in a group of its own")),
@@ -246,7 +256,7 @@ fn nothing_survives_a_kill_in_the_first_moments_of_a_start() {
     for delay in first.chain(later) {
         for fault in FAULTS {
             let client = in_a_terminal(&fixture, &["up", "-d"]);
-            let (guardian, supervisor) = started(&fixture, &client);
+            let (guardian, supervisor) = started(&client);
             thread::sleep(delay);
             let (mark, ports) = (Vec::new(), Vec::new());
             let victim = Victim { supervisor, guardian, client: Some(client.pid()), mark, ports };
@@ -255,37 +265,61 @@ fn nothing_survives_a_kill_in_the_first_moments_of_a_start() {
             gone_within_a_second(begun, &format!("{fault:?} after {delay:?}"), || {
                 remains(&fixture)
             });
-            assert_ne!(client.wait(Duration::from_secs(5)).code, Some(0));
+            assert_ne!(client.wait(Duration::from_secs(5)).code, Some(101));
         }
     }
     fixture.xtask(&["up", "-d"]).ends_with(0);
 }
 
-/// The guardian and the supervisor that a client has just started.
-fn started(fixture: &Fixture, client: &Running) -> (i32, i32) {
-    eventually(Duration::from_secs(30), "a start", || {
-        let found = fixture.processes();
-        let mut pids: Vec<i32> = (found.iter())
-            .filter(|process| process.command.contains(" supervise "))
-            .map(|process| process.pid)
-            .collect();
-        pids.sort_by_key(|pid| std::cmp::Reverse(parent(*pid) == Some(client.pid())));
-        (pids.len() == 2).then(|| (pids[0], pids[1]))
-    })
+/// The guardian and the supervisor that a client has just started, found without a pause.
+fn started(client: &Running) -> (i32, i32) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        let guardian = children(client.pid()).into_iter().find(|pid| supervises(*pid));
+        // The sweeper is forked first.
+        if let Some(guardian) = guardian
+            && let [_, supervisor, ..] = children(guardian)[..]
+        {
+            return (guardian, supervisor);
+        }
+        assert!(Instant::now() < deadline, "it does not start\n{}", client.said());
+        thread::yield_now();
+    }
 }
 
+/// The children of a process in the order in which they were made.
+fn children(pid: i32) -> Vec<i32> {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let texts = tasks.filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
+    texts
+        .flat_map(|text| text.split(' ').filter_map(|p| p.parse().ok()).collect::<Vec<_>>())
+        .collect()
+}
+
+fn supervises(pid: i32) -> bool {
+    let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    line.split(|byte| *byte == 0).nth(1) == Some(b"supervise")
+}
+
+fn sweeper(fixture: &Fixture) -> Option<i32> {
+    fixture.processes().into_iter().map(|process| process.pid).find(|pid| is_sweeper(*pid))
+}
+
+fn is_sweeper(pid: i32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "xtask-sweeper\n")
+}
+
+/// One command after the other finds out what is left once nobody is there any more.
 #[test]
-fn after_a_kill_of_both_at_once_the_next_command_ends_what_is_detached_and_says_so() {
-    let fixture = zoo("both").write();
+fn after_a_kill_of_all_three_at_once_the_next_command_ends_what_is_detached_and_says_so() {
+    let fixture = zoo("all").write();
     for next in [&["status"][..], &["down"], &["logs"], &["graph"], &["up", "-d"]] {
         fixture.xtask(&["up", "-d"]).ends_with(0);
         let victim = Victim::of(&fixture, None);
-        // While they are stopped neither can answer to the death of the other.
-        for pid in [victim.guardian, victim.supervisor] {
-            signal(pid, libc::SIGSTOP);
-        }
-        kill(victim.guardian);
-        kill(victim.supervisor);
+        // While they are stopped none can answer to the death of another.
+        let all = [victim.guardian, victim.supervisor, sweeper(&fixture).unwrap()];
+        all.iter().for_each(|pid| signal(*pid, libc::SIGSTOP));
+        all.iter().for_each(|pid| kill(*pid));
         eventually(Duration::from_secs(1), "only detached grandchildren", || {
             let left = fixture.processes();
             let detached = left.iter().all(|process| process.command.ends_with("--hold"));
@@ -298,6 +332,35 @@ fn after_a_kill_of_both_at_once_the_next_command_ends_what_is_detached_and_says_
         }
         assert!(!fixture.xtask(&["logs"]).stderr.contains("Cleaned"), "it is said once");
     }
+}
+
+/// The sweeper is at work then, and whoever comes next waits for what it has to tell.
+#[test]
+fn after_a_kill_of_both_at_once_the_next_command_says_what_was_ended() {
+    let fixture = zoo("both").write();
+    for next in [&["status"][..], &["up", "-d"]] {
+        fixture.xtask(&["up", "-d"]).ends_with(0);
+        let victim = Victim::of(&fixture, None);
+        victim.suffer(Fault::Both);
+        let ran = fixture.xtask(next).says("were still there and are ended");
+        assert!(ran.stderr.contains(&format!("supervisor {}", victim.supervisor)), "{ran}");
+    }
+}
+
+#[test]
+fn a_sweeper_that_is_killed_is_replaced_and_the_stack_does_not_notice() {
+    let fixture = zoo("sweeper").write();
+    fixture.xtask(&["up", "-d"]).ends_with(0);
+    let victim = Victim::of(&fixture, None);
+    let first = sweeper(&fixture).unwrap();
+    kill(first);
+    eventually(Duration::from_secs(10), "another sweeper", || {
+        sweeper(&fixture).filter(|now| *now != first)
+    });
+    assert_eq!(fixture.status()["state"], "ready");
+    victim.suffer(Fault::GuardianThenSupervisor);
+    let begun = Instant::now();
+    gone_within_a_second(begun, "both, after the sweeper", || victim.remains(&fixture));
 }
 
 #[test]
@@ -365,11 +428,6 @@ fn marked(wanted: &[u8]) -> Vec<i32> {
     all.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok())
         .filter(|pid| mark(*pid).is_some_and(|mark| mark == wanted) && alive(*pid))
         .collect()
-}
-
-fn parent(pid: i32) -> Option<i32> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit(") ").next()?.split(' ').nth(1)?.parse().ok()
 }
 
 /// How often a process went to sleep by itself.

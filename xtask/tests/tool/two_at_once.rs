@@ -33,8 +33,8 @@ fn of_several_ups_at_once_one_wins_and_the_others_become_its_clients() {
         }
         let found = fixture.processes();
         let supervising = found.iter().filter(|process| process.command.contains(" supervise "));
-        // A supervisor and its guardian, which are one command.
-        assert_eq!(supervising.count(), 2, "{found:#?}");
+        // A supervisor, its guardian and its sweeper, which are one command.
+        assert_eq!(supervising.count(), 3, "{found:#?}");
         let status = fixture.status();
         for service in status["services"].as_array().unwrap() {
             assert_eq!((&service["phase"], &service["run"]), (&"ready".into(), &1.into()));

@@ -1,0 +1,125 @@
+//! The sweeper: the process that is there when supervisor and guardian are both gone, and
+//! ends what they could not.
+//!
+//! It is forked before either of them begins, and sleeps on a pipe that only these two
+//! hold open: the pipe's end is the end of both, however they died and however busy the
+//! machine is. One that is killed is replaced by this program, started anew, which
+//! watches the supervisor. It is nobody's parent, knows what is left by its mark, and
+//! stops nothing in order.
+
+use std::io::{self, Write};
+use std::os::fd::OwnedFd;
+use std::process::{Child, Command, Stdio};
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::{Pid, PidfdFlags, getpid, getppid, pidfd_open};
+
+use super::guardian::{Companion, Scene};
+use super::leftovers::bury;
+use super::lock::Lock;
+use crate::effects::sweep::end_marked;
+
+/// A sweeper that waits for the end of everybody who holds the pipe.
+pub(super) struct Standby {
+    /// The sweeper.
+    pub(super) sweeper: Companion,
+    /// What keeps it waiting.
+    pub(super) held: OwnedFd,
+}
+
+/// Forks a sweeper. To be called while there is one thread only; what is locked stays
+/// locked until it is gone too.
+///
+/// # Errors
+/// When the system refuses.
+pub(super) fn stand_by(scene: &Scene<'_>) -> io::Result<Standby> {
+    let (ended, held) = pipe_with(PipeFlags::CLOEXEC)?;
+    // SAFETY: there is only this thread, so the child has everything in order and may
+    // go on as if it had been started so.
+    let pid = unsafe { libc::fork() };
+    if pid == 0 {
+        drop(held);
+        wait_for_both(&ended, scene);
+    }
+    // It is our child and not reaped, so the number cannot be another's.
+    let pid = Pid::from_raw(pid).filter(|_| pid > 0).ok_or_else(io::Error::last_os_error)?;
+    Ok(Standby { sweeper: Companion::of(pid)?, held })
+}
+
+/// The life of a sweeper that was forked.
+fn wait_for_both(ended: &OwnedFd, scene: &Scene<'_>) -> ! {
+    settle();
+    while let Err(rustix::io::Errno::INTR) = rustix::io::read(ended, &mut [0; 1]) {}
+    sweep(scene);
+    std::process::exit(0)
+}
+
+/// Starts another sweeper. The lock that it inherits as its standard input keeps others
+/// from beginning before it is done.
+///
+/// # Errors
+/// When it cannot be started.
+pub(super) fn start_another(scene: &Scene<'_>, lock: &Lock) -> io::Result<Companion> {
+    // The program's own file may have been replaced or removed meanwhile.
+    let mut command = Command::new("/proc/self/exe");
+    command.arg("sweep").arg("--stack-dir").arg(scene.paths.folder());
+    command.arg("--runtime-dir").arg(scene.runtime);
+    command.arg("--supervisor").arg(std::process::id().to_string());
+    command.stdin(Stdio::from(lock.share()?));
+    std::os::unix::process::CommandExt::process_group(&mut command, 0);
+    // It is reaped with the orphans, should it be the first to go.
+    let child: Child = command.spawn()?;
+    Companion::of(Pid::from_child(&child))
+}
+
+/// The life of a sweeper that was started.
+///
+/// # Errors
+/// When it cannot watch the supervisor.
+pub(crate) fn sweep_after(supervisor: u32, scene: &Scene<'_>) -> io::Result<()> {
+    settle();
+    let number = i32::try_from(supervisor).ok().and_then(Pid::from_raw);
+    let number = number.ok_or_else(|| io::Error::other("not the number of a process"))?;
+    let pidfd = pidfd_open(number, PidfdFlags::empty());
+    // As long as it is our parent it lives, and the descriptor means no other process.
+    if getppid() == Some(number) {
+        let pidfd = pidfd?;
+        while let Err(rustix::io::Errno::INTR) =
+            poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], None)
+        {}
+    }
+    sweep(scene);
+    Ok(())
+}
+
+/// Ends who carries the mark, and removes the files. A supervisor that ends in order has
+/// done so itself.
+pub(super) fn sweep(scene: &Scene<'_>) {
+    if !scene.paths.endpoint().exists() {
+        // It may have died before it could say where it is found.
+        let _ = std::fs::remove_dir_all(scene.runtime);
+        return;
+    }
+    let me = getpid().as_raw_nonzero().get();
+    let ended = end_marked(&scene.paths.short_name(), &[me]);
+    for ended in &ended {
+        say(&format!("process {} was left and is ended: `{}`", ended.pid, ended.command));
+    }
+    bury(scene.paths, scene.runtime, ended);
+}
+
+/// A line in the supervisor's log. Where it cannot be written there is nobody to tell.
+pub(super) fn say(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
+/// No terminal and no client concerns it.
+fn settle() {
+    let _ = rustix::process::setsid();
+    let _ = rustix::thread::set_name(c"xtask-sweeper");
+    for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGTERM, libc::SIGQUIT, libc::SIGTSTP] {
+        // SAFETY: ignoring a signal runs no code.
+        unsafe { libc::signal(signal, libc::SIG_IGN) };
+    }
+}
