@@ -25,6 +25,14 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
+    /// Somebody else listens where the supervisor should.
+    #[error("the control socket `{path}` belongs to another user, number {user}")]
+    Foreign {
+        /// The socket.
+        path: PathBuf,
+        /// The number of the user.
+        user: u32,
+    },
     /// The supervisor is gone, or went away in the middle of a call.
     #[error("the supervisor went away")]
     Gone,
@@ -101,7 +109,14 @@ impl Connection {
     pub async fn open(paths: &StackPaths) -> Result<Option<Self>, Error> {
         let Some(endpoint) = paths.read_endpoint() else { return Ok(None) };
         match UnixStream::connect(&endpoint.socket).await {
-            Ok(stream) => Ok(Some(Self::from_stream(stream, endpoint.socket))),
+            Ok(stream) => match stream.peer_cred() {
+                // It is told everything that the plan sets, secrets too.
+                Ok(peer) if peer.uid() != rustix::process::geteuid().as_raw() => {
+                    Err(Error::Foreign { path: endpoint.socket, user: peer.uid() })
+                }
+                Ok(_) => Ok(Some(Self::from_stream(stream, endpoint.socket))),
+                Err(source) => Err(Error::Socket { path: endpoint.socket, source }),
+            },
             Err(error) if is_nobody(&error) => Ok(None),
             Err(source) => Err(Error::Socket { path: endpoint.socket, source }),
         }

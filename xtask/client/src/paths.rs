@@ -160,23 +160,26 @@ impl StackPaths {
     }
 
     /// Makes the folder for this stack's sockets, mode 0700 and owned by this user,
-    /// and returns it. It is in `XDG_RUNTIME_DIR` if that serves, else in a folder of
-    /// our own in the temporary folder.
+    /// and returns it. It is in `XDG_RUNTIME_DIR` if that serves and is this user's, else
+    /// in a folder of our own in the temporary folder.
     ///
     /// # Errors
     /// When no folder could be made, or somebody else owns what stands in its place.
     pub fn create_runtime(&self) -> io::Result<PathBuf> {
         let own = format!("xtask-{}", geteuid().as_raw());
+        let given = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+        let given = given.filter(|path| path.is_absolute() && is_ours(path));
         let candidates = [
-            std::env::var_os("XDG_RUNTIME_DIR")
-                .map(PathBuf::from)
-                .filter(|path| path.is_absolute())
-                .map(|path| path.join("xtask")),
+            given.map(|path| path.join("xtask")),
             Some(std::env::temp_dir().join(&own)),
             Some(Path::new("/tmp").join(&own)),
         ];
+        self.create_runtime_in(candidates.into_iter().flatten())
+    }
+
+    fn create_runtime_in(&self, parents: impl Iterator<Item = PathBuf>) -> io::Result<PathBuf> {
         let mut failure = io::Error::other("no folder with a short enough path for sockets");
-        for parent in candidates.into_iter().flatten() {
+        for parent in parents {
             let folder = parent.join(self.short_name());
             if folder.as_os_str().len() > LONGEST_RUNTIME_FOLDER_BYTES {
                 continue;
@@ -260,6 +263,11 @@ fn create_private(folder: &Path) -> io::Result<()> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
+/// Whether a folder is this user's: in that of somebody else ours could be replaced.
+fn is_ours(folder: &Path) -> bool {
+    std::fs::metadata(folder).is_ok_and(|found| found.uid() == geteuid().as_raw())
+}
+
 /// Makes one private folder, or checks that what stands there is one of ours.
 fn private(folder: &Path) -> io::Result<()> {
     match std::fs::DirBuilder::new().mode(0o700).create(folder) {
@@ -273,7 +281,11 @@ fn private(folder: &Path) -> io::Result<()> {
     } else {
         Err(io::Error::new(
             io::ErrorKind::PermissionDenied,
-            format!("`{}` is not a folder that only this user may enter", folder.display()),
+            format!(
+                "`{}` is not a folder that only this user may enter; `XDG_RUNTIME_DIR` can name \
+                 another place",
+                folder.display()
+            ),
         ))
     }
 }
@@ -328,6 +340,39 @@ mod tests {
         assert!(runtime.as_os_str().len() <= LONGEST_RUNTIME_FOLDER_BYTES, "{runtime:?}");
         assert_eq!(std::fs::metadata(&runtime).unwrap().mode() & 0o777, 0o700);
         std::fs::remove_dir(runtime).unwrap();
+    }
+
+    /// Whoever else can write to the temporary folder may have been there first.
+    #[test]
+    fn a_folder_of_somebody_else_or_a_link_is_not_taken_for_ours() {
+        let folder = tempfile::tempdir().unwrap();
+        let paths = StackPaths::at("/no/where/dev");
+        let create = |parent: &Path| paths.create_runtime_in([parent.to_path_buf()].into_iter());
+        let (elsewhere, link) = (folder.path().join("elsewhere"), folder.path().join("link"));
+        private(&elsewhere).unwrap();
+        std::os::unix::fs::symlink(&elsewhere, &link).unwrap();
+        assert!(create(&link).unwrap_err().to_string().contains("only this user"));
+        let open = folder.path().join("open");
+        std::fs::create_dir(&open).unwrap();
+        std::fs::set_permissions(&open, std::os::unix::fs::PermissionsExt::from_mode(0o755))
+            .unwrap();
+        assert!(create(&open).is_err());
+        std::fs::write(folder.path().join("file"), "").unwrap();
+        assert!(create(&folder.path().join("file")).is_err());
+        if geteuid().is_root() {
+            let foreign = folder.path().join("foreign");
+            private(&foreign).unwrap();
+            std::os::unix::fs::chown(&foreign, Some(65534), None).unwrap();
+            assert!(create(&foreign).is_err() && !is_ours(&foreign));
+        } else {
+            eprintln!("skipped: only root can make a folder of somebody else");
+        }
+        // Ours has the stack's own folder in it, where a link is no better.
+        let own = folder.path().join("own");
+        private(&own).unwrap();
+        std::os::unix::fs::symlink(&elsewhere, own.join(paths.short_name())).unwrap();
+        assert!(create(&own).is_err());
+        assert_eq!(std::fs::read_dir(&elsewhere).unwrap().count(), 0);
     }
 
     #[test]

@@ -9,6 +9,7 @@ pub(crate) mod leftovers;
 pub(crate) mod lock;
 pub(crate) mod outbox;
 mod process;
+mod request;
 mod server;
 pub(crate) mod sweeper;
 

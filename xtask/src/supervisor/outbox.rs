@@ -16,6 +16,9 @@ use xtask_core::stack::Report;
 /// How many reports a client may be behind; older ones are dropped.
 const MOST_REPORTS: usize = 1024;
 
+/// How many answers may wait before the client's next request is read.
+const MOST_ANSWERS: usize = 16;
+
 /// The newest published state, and everybody who watches it.
 pub(crate) struct Board {
     stack: String,
@@ -43,6 +46,8 @@ struct Shared {
     latest: Rc<RefCell<Latest>>,
     queue: RefCell<Queue>,
     wake: Notify,
+    /// Told when answers were taken, or none is wanted any more.
+    taken: Notify,
 }
 
 #[derive(Default)]
@@ -160,7 +165,8 @@ impl Outboxes {
     /// An outbox for a new client. It gets no changes before it is added to the board.
     pub(crate) fn outbox(&self) -> Outbox {
         let latest = Rc::clone(&self.latest);
-        Outbox(Rc::new(Shared { latest, queue: RefCell::default(), wake: Notify::new() }))
+        let (wake, taken) = (Notify::new(), Notify::new());
+        Outbox(Rc::new(Shared { latest, queue: RefCell::default(), wake, taken }))
     }
 }
 
@@ -184,6 +190,20 @@ impl Outbox {
     pub(crate) fn close(&self) {
         self.0.queue.borrow_mut().closed = true;
         self.0.wake.notify_one();
+        self.0.taken.notify_one();
+    }
+
+    /// Waits until few enough answers wait to be written; false if the client is gone.
+    pub(crate) async fn has_room(&self) -> bool {
+        loop {
+            {
+                let queue = self.0.queue.borrow();
+                if queue.closed || queue.answers.len() < MOST_ANSWERS {
+                    return !queue.closed;
+                }
+            }
+            self.0.taken.notified().await;
+        }
     }
 
     /// Waits for something to write; none at the end.
@@ -204,6 +224,7 @@ impl Outbox {
         let mut queue = self.0.queue.borrow_mut();
         let mut ready = std::mem::take(&mut queue.answers);
         queue.settle(&self.0.latest.borrow(), &mut ready);
+        self.0.taken.notify_one();
         ready
     }
 }

@@ -4,20 +4,23 @@
 //! slow, silent or wrong harms nobody but itself.
 
 use std::io;
+use std::rc::Rc;
+use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncWriteExt, BufReader};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc::UnboundedSender;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 use tokio::task::{JoinHandle, spawn_local};
-use xtask_client::protocol::{Answer, Call, Reply, VERSION};
+use xtask_client::protocol::{Answer, Reply};
 
 use super::outbox::{Board, Outbox, Outboxes};
+use super::request::{MOST_LONG_LINES, Unread, line, understand};
 use crate::driver::{Asked, ConnectionId, Input};
 
-/// The longest line taken: a plan of thousands of services fits.
-const LONGEST_LINE_BYTES: u64 = 16 * 1024 * 1024;
+/// How many clients are served at once; more are turned away with a word.
+const MOST_CLIENTS: usize = 256;
 
 /// Makes connections out of streams.
 pub(crate) struct Server {
@@ -25,24 +28,38 @@ pub(crate) struct Server {
     outboxes: Outboxes,
     last_connection: ConnectionId,
     writers: Vec<JoinHandle<()>>,
+    limits: Rc<Limits>,
+}
+
+/// What all clients share. Each holds two handles, one for either direction, for as long
+/// as it costs memory.
+struct Limits {
+    long_lines: Semaphore,
 }
 
 impl Server {
     /// A server whose clients reach the driver through `inputs`.
     pub(crate) fn new(inputs: UnboundedSender<Input>, board: &Board) -> Self {
-        Self { inputs, outboxes: board.outboxes(), last_connection: 0, writers: Vec::new() }
+        let limits = Rc::new(Limits { long_lines: Semaphore::new(MOST_LONG_LINES) });
+        let outboxes = board.outboxes();
+        Self { inputs, outboxes, last_connection: 0, writers: Vec::new(), limits }
     }
 
     /// Accepts clients of this user for ever.
     pub(crate) async fn accept(&mut self, listener: &UnixListener) {
         loop {
             match listener.accept().await {
-                Ok((stream, _)) if is_ours(&stream) => self.serve(stream),
-                Ok(_) => eprintln!("a process of another user was turned away"),
+                Ok((stream, _)) if !is_ours(&stream) => {
+                    eprintln!("a process of another user was turned away");
+                }
+                Ok((stream, _)) if Rc::strong_count(&self.limits) > 2 * MOST_CLIENTS => {
+                    turn_away(&stream);
+                }
+                Ok((stream, _)) => self.serve(stream),
                 // Out of descriptors, most likely: others must end before it goes on.
                 Err(error) => {
                     eprintln!("the control socket does not accept: {error}");
-                    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                    tokio::time::sleep(Duration::from_millis(100)).await;
                 }
             }
         }
@@ -59,9 +76,16 @@ impl Server {
             return;
         }
         self.writers.retain(|writer| !writer.is_finished());
-        self.writers.push(spawn_local(write(writer, outbox.clone())));
+        let limits = Rc::clone(&self.limits);
+        self.writers.push(spawn_local({
+            let (outbox, limits) = (outbox.clone(), Rc::clone(&limits));
+            async move {
+                write(writer, outbox).await;
+                drop(limits);
+            }
+        }));
         spawn_local(async move {
-            read(reader, connection, &outbox, &inputs).await;
+            read(reader, connection, &outbox, &inputs, &limits).await;
             let _ = inputs.send(Input::Closed { connection });
             outbox.close();
         });
@@ -73,41 +97,34 @@ impl Server {
     }
 }
 
-/// One request after the other: the next is read when this one is answered, so that a
-/// client can have no more than one of them in this process' memory.
+/// One request after the other: the next is read when this one is answered and most
+/// answers are written, so that neither what a client sends nor what it does not read
+/// grows in this process' memory.
 async fn read(
     reader: OwnedReadHalf,
     connection: ConnectionId,
     outbox: &Outbox,
     inputs: &UnboundedSender<Input>,
+    limits: &Limits,
 ) {
-    let mut reader = BufReader::with_capacity(64 * 1024, reader);
-    let mut line = Vec::new();
-    loop {
-        line.clear();
-        match (&mut reader).take(LONGEST_LINE_BYTES).read_until(b'\n', &mut line).await {
-            Ok(_) if line.last() == Some(&b'\n') => {}
-            Ok(_) if line.len() as u64 == LONGEST_LINE_BYTES => {
-                refuse(outbox, 0, format!("a request is longer than {LONGEST_LINE_BYTES} bytes"));
+    let mut reader = BufReader::new(reader);
+    while outbox.has_room().await {
+        let (line, _turn) = match line(&mut reader, &limits.long_lines).await {
+            Ok(line) => line,
+            Err(Unread::Gone) => return,
+            Err(Unread::Refused(why)) => {
+                refuse(outbox, 0, why);
                 return;
             }
-            Ok(_) | Err(_) => return,
-        }
-        let call: Call = match serde_json::from_slice(&line) {
+        };
+        let call = match understand(&line) {
             Ok(call) => call,
-            Err(error) => {
-                refuse(outbox, spoken_id(&line), format!("the request makes no sense: {error}"));
+            Err((id, message)) => {
+                refuse(outbox, id, message);
                 continue;
             }
         };
-        if call.version != VERSION {
-            let message = format!(
-                "protocol version {} was spoken, this supervisor speaks {VERSION}",
-                call.version
-            );
-            refuse(outbox, call.id, message);
-            continue;
-        }
+        drop(line);
         let (answered, answer) = oneshot::channel();
         let call = Asked { id: call.id, request: call.request, answered };
         if inputs.send(Input::Call { connection, call }).is_err() {
@@ -117,10 +134,14 @@ async fn read(
     }
 }
 
-/// The number of a call that could not be read whole, so that its sender hears of it.
-fn spoken_id(line: &[u8]) -> u64 {
-    let value: Option<serde_json::Value> = serde_json::from_slice(line).ok();
-    value.and_then(|value| value.get("id")?.as_u64()).unwrap_or(0)
+/// Says at once that there is no room, to a client that may not even listen.
+fn turn_away(stream: &UnixStream) {
+    let message = format!("{MOST_CLIENTS} clients are connected already");
+    let answer = Answer { id: 0, reply: Reply::Refused { message } };
+    if let Ok(mut line) = serde_json::to_vec(&answer) {
+        line.push(b'\n');
+        let _ = stream.try_write(&line);
+    }
 }
 
 fn refuse(outbox: &Outbox, id: u64, message: String) {
@@ -153,7 +174,7 @@ mod tests {
     use tokio::net::unix::OwnedReadHalf;
     use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
     use tokio::task::LocalSet;
-    use xtask_client::protocol::Request;
+    use xtask_client::protocol::{Call, Request, VERSION};
     use xtask_client::snapshot::{Phase, ServiceSnapshot, State};
 
     use super::*;
@@ -252,15 +273,17 @@ mod tests {
                 let wrong = [
                     "nonsense\n",
                     "{\"version\":1,\"id\":7,\"request\":{\"type\":\"dance\"}}\n",
-                    "{\"version\":99,\"id\":8,\"request\":{\"type\":\"status\"}}\n",
+                    // Nobody knows what a later version asks.
+                    "{\"version\":99,\"id\":8,\"question\":[1,2]}\n",
                 ];
                 for line in wrong {
                     client.writer.write_all(line.as_bytes()).await.unwrap();
                 }
-                for id in [0, 7, 8] {
+                for (id, words) in [(0, "no sense"), (7, "no sense"), (8, "version 99")] {
                     let answer = client.receive().await;
                     assert_eq!(answer.id, id);
-                    assert!(matches!(answer.reply, Reply::Refused { .. }), "{answer:?}");
+                    let Reply::Refused { message } = answer.reply else { panic!("{answer:?}") };
+                    assert!(message.contains(words), "{message}");
                 }
                 client.send(9, Request::Watch).await;
                 scene.answer().await;

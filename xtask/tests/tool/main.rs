@@ -13,6 +13,7 @@ mod again;
 mod answers;
 mod builds;
 mod commands;
+mod control;
 mod cycles;
 mod end_to_end;
 mod endings;
