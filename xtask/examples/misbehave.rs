@@ -15,6 +15,8 @@
 //! - `--grandchild`: leaves a child in its group that holds the socket and is deaf to
 //!   SIGTERM; `--grandchild-setsid`: the same in a session of its own;
 //!   `--grandchild-daemon`: the same, forked twice. All say `grandchild PID`
+//! - `--call HOST:PORT`: sends a request there, waits for an answer before it serves,
+//!   and keeps the connection; ends with code 1 if it is refused
 //! - `--http STATUS`: answers every request with that status; without it connections
 //!   stay unaccepted
 //! - `--ready-line TEXT`: a line once bound
@@ -109,12 +111,13 @@ impl Wanted {
             "--flood-on",
             "--half-line",
         ];
-        const VALUED: [&str; 12] = [
+        const VALUED: [&str; 13] = [
             "--require-env",
             "--stderr",
             "--print-before-bind",
             "--drain",
             "--boot",
+            "--call",
             "--http",
             "--ready-line",
             "--notify-after",
@@ -171,6 +174,7 @@ fn main() {
     if let Some(deaf) = deaf {
         deaf.end(&wanted);
     }
+    let _kept = wanted.text("--call").map(call);
     serve(&wanted, listener);
     if let Some(text) = wanted.text("--ready-line") {
         say(text);
@@ -322,6 +326,23 @@ fn hold(command: &mut Command) {
 
 fn own_program() -> std::path::PathBuf {
     env::current_exe().unwrap_or_else(|_| refuse("where am I?"))
+}
+
+/// Waits for an answer from that address, and keeps the connection.
+fn call(address: &str) -> TcpStream {
+    let mut answer = [0; 1];
+    let called = TcpStream::connect(address).and_then(|mut stream| {
+        write!(stream, "GET / HTTP/1.1\r\nhost: {address}\r\n\r\n")?;
+        stream.read_exact(&mut answer)?;
+        Ok(stream)
+    });
+    match called {
+        Ok(stream) => stream,
+        Err(error) => {
+            eprintln!("cannot call {address}: {error}");
+            exit(1);
+        }
+    }
 }
 
 /// Answers requests in threads, or keeps the socket without ever accepting.

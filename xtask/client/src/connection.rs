@@ -225,6 +225,8 @@ pub fn update(snapshot: &mut Snapshot, reply: Reply) -> bool {
         Reply::Snapshot(whole) => *snapshot = whole,
         Reply::Changed { state, services } => {
             snapshot.state = state;
+            // They were seen before this change, and nobody has looked since.
+            snapshot.deadlocks.clear();
             for service in services {
                 match snapshot.services.iter_mut().find(|known| known.name == service.name) {
                     Some(known) => *known = service,

@@ -16,6 +16,7 @@ extern crate alloc;
 #[cfg(not(any(target_os = "linux", target_os = "macos")))]
 compile_error!("`cargo xtask` runs on Linux and macOS only");
 
+pub mod calls;
 pub mod explain;
 pub mod graph;
 pub mod manifest;

@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
+use crate::calls::{Called, Deadlock};
 use crate::name::Name;
 use crate::plan::Kind;
 
@@ -25,6 +26,10 @@ pub struct Snapshot {
     pub state: State,
     /// Its services, dependencies first.
     pub services: Vec<ServiceSnapshot>,
+    /// Services that keep each other from getting ready, where that was looked at: in
+    /// the answer to a `status`.
+    #[serde(default)]
+    pub deadlocks: Vec<Deadlock>,
 }
 
 impl Snapshot {
@@ -87,6 +92,10 @@ pub struct ServiceSnapshot {
     /// How many callers wait unaccepted on its ports, where that was looked at: in the
     /// answer to a `status`, of a service that is not ready.
     pub callers_waiting: Option<u32>,
+    /// Whom its processes have open connections to, where that was looked at: in the
+    /// answer to a `status`.
+    #[serde(default)]
+    pub calls: Vec<Called>,
     /// Its own `STATUS=`.
     pub status: Option<String>,
     /// What it waits for at a start.

@@ -14,6 +14,9 @@ use crate::supervisor::launch::Session;
 use crate::view::progress;
 use crate::view::style::{self, BAD};
 
+/// How long the supervisor may take to look who is blocked on whom.
+const LOOK: Duration = Duration::from_secs(2);
+
 /// `wait`
 #[derive(Debug, Args)]
 pub(crate) struct WaitArgs {
@@ -39,8 +42,11 @@ pub(crate) fn run(global: &Global, args: &WaitArgs) -> anyhow::Result<Exit> {
             Some(limit) => match tokio::time::timeout(limit, settled).await {
                 Ok(settled) => settled,
                 Err(_) => {
-                    let shown = names.iter().filter_map(|name| session.snapshot.service(name));
-                    let what = progress::waiting(shown).unwrap_or_default();
+                    // Only a look at the system tells who is blocked on whom.
+                    let look = tokio::time::timeout(LOOK, session.connection.status()).await;
+                    let snapshot = look.ok().transpose()?.unwrap_or(session.snapshot);
+                    let shown = names.iter().filter_map(|name| snapshot.service(name));
+                    let what = progress::waiting(shown, &snapshot.deadlocks).unwrap_or_default();
                     style::say(BAD, "Timed out", &format!("waiting {what}"));
                     Ok(Exit::NOT_READY)
                 }

@@ -102,6 +102,7 @@ impl Driver {
                 service.callers_waiting = waiting.flatten().reduce(u32::saturating_add);
             }
         }
+        self.stack.note_calls(&mut snapshot, &self.world.calls(&self.stack.addresses()));
         snapshot
     }
 

@@ -188,6 +188,14 @@ impl Driver {
 
     fn step(&mut self, event: Event) {
         let now = self.began.elapsed();
+        if self.stack.gives_up_at(now) {
+            let calls = self.world.calls(&self.stack.addresses());
+            self.step_at(now, Event::Calls { calls });
+        }
+        self.step_at(now, event);
+    }
+
+    fn step_at(&mut self, now: Duration, event: Event) {
         if let Some(record) = &mut self.record {
             record.write(now, &event);
         }

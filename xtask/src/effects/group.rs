@@ -116,6 +116,13 @@ pub(crate) fn members(group: i32) -> Vec<i32> {
     processes().filter(alive).collect()
 }
 
+/// Every living process of this machine, with its group.
+pub(crate) fn all_members() -> impl Iterator<Item = (i32, i32)> {
+    processes().filter_map(|pid| {
+        status(pid).filter(|status| !status.is_zombie()).map(|status| (pid, status.group))
+    })
+}
+
 /// The members of a group; the system leaves out those that ended.
 #[cfg(target_os = "macos")]
 pub(crate) fn members(group: i32) -> Vec<i32> {

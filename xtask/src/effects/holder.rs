@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use xtask_core::stack::event::{Holder, StackOf};
 
-use super::{group, listeners};
+use super::{group, listeners, tcp};
 
 /// Whoever listens where a call to `address` ends, as far as the system tells.
 pub(crate) fn of(address: SocketAddr) -> Option<Holder> {
@@ -39,18 +39,7 @@ fn sockets_at(address: SocketAddr) -> Vec<u64> {
 }
 
 fn has_one_of(pid: i32, inodes: &[u64]) -> bool {
-    if inodes.is_empty() {
-        return false;
-    }
-    let links = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
-    links
-        .filter_map(|link| std::fs::read_link(link.path()).ok())
-        .any(|target| socket_number(&target).is_some_and(|number| inodes.contains(&number)))
-}
-
-/// The number in `socket:[12345]`.
-fn socket_number(link: &std::path::Path) -> Option<u64> {
-    link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
+    !inodes.is_empty() && tcp::held_by(pid).any(|number| inodes.contains(&number))
 }
 
 fn describe(pid: i32) -> Holder {

@@ -5,6 +5,7 @@
 //! should run; the reducer does, and hears of everything through events.
 
 mod accept;
+mod calls;
 pub(crate) mod compilers;
 pub(crate) mod edit;
 pub(crate) mod environment;
@@ -26,6 +27,7 @@ mod sockets;
 mod spawn;
 pub(crate) mod sweep;
 pub(crate) mod target_folder;
+mod tcp;
 #[cfg(test)]
 mod tests;
 mod unreadable;

@@ -12,10 +12,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use tokio::sync::mpsc::UnboundedSender;
+use xtask_core::calls::Call;
 use xtask_core::name::Name;
 use xtask_core::plan::Port;
 use xtask_core::stack::effect::PreparedProbe;
-use xtask_core::stack::{Command, Effect, Event, Run, Signal};
+use xtask_core::stack::{Address, Command, Effect, Event, Run, Signal};
 
 use super::accept::Programs;
 use super::environment::Environment;
@@ -26,7 +27,7 @@ use super::logs::AwaitedLines;
 use super::notify::NotifySocket;
 use super::probe::{ListenerOf, Probe, Tasks};
 use super::sockets::Sockets;
-use super::{Outlet, listeners, orphans};
+use super::{Outlet, calls, listeners, orphans};
 
 /// The longest path that the address of a Unix socket can hold, in bytes.
 const LONGEST_SOCKET_PATH: usize = 103;
@@ -134,6 +135,15 @@ impl World {
         let own = self.queued.get(&port).map_or(0, |handle| Arc::strong_count(handle) - 1);
         let all = listeners::waiting_callers(port)?;
         Some(all.saturating_sub(u32::try_from(own).unwrap_or(u32::MAX)))
+    }
+
+    /// Which services have open connections to which of these addresses.
+    pub(crate) fn calls(&self, addresses: &[Address]) -> Vec<Call> {
+        let leaders = self.runs.iter().filter_map(|((service, _), live)| {
+            let leader = live.leader.as_ref().filter(|leader| !leader.is_reaped())?;
+            Some((leader.pid().as_raw_nonzero().get(), service.clone()))
+        });
+        calls::between(&leaders.collect(), addresses)
     }
 
     fn accept(&self, service: Name, path: PathBuf) {

@@ -6,10 +6,12 @@
 use std::fmt::Write as _;
 
 use serde::Serialize;
+use xtask_core::calls::Deadlock;
 use xtask_core::manifest::duration::spell;
 use xtask_core::plan::{Kind, Plan, Restart, Service, Setting};
 use xtask_core::snapshot::{ServiceSnapshot, Snapshot};
 
+use super::calls;
 use super::service_json::ServiceJson;
 use super::setting::{Values, source};
 use super::words;
@@ -22,13 +24,17 @@ pub(crate) struct ExplainJson {
     plan: ServiceJson,
     /// Its state in the running stack, null if none runs.
     state: Option<ServiceSnapshot>,
+    /// The start-up deadlock that it is part of, null if none.
+    deadlock: Option<Deadlock>,
 }
 
 /// One service as data, or none if the plan has no such service.
 pub(crate) fn json(plan: &Plan, service: &str, running: Option<&Snapshot>) -> Option<ExplainJson> {
     let values = Values { plan, running };
     let state = running.and_then(|snapshot| snapshot.service(service)).cloned();
-    Some(ExplainJson { plan: ServiceJson::new(&values, plan.service(service)?), state })
+    let deadlocks = running.map(|snapshot| snapshot.deadlocks.as_slice()).unwrap_or_default();
+    let deadlock = deadlocks.iter().find(|deadlock| deadlock.concerns(service)).cloned();
+    Some(ExplainJson { deadlock, plan: ServiceJson::new(&values, plan.service(service)?), state })
 }
 
 /// One service for people, or none if the plan has no such service.
@@ -40,8 +46,10 @@ pub(crate) fn render(plan: &Plan, service: &str, running: Option<&Snapshot>) -> 
         Kind::Job => "job",
     };
     let mut out = format!("{} ({kind}), declared at {}\n", service.name, service.declared);
-    if let Some(state) = running.and_then(|snapshot| snapshot.service(&service.name)) {
-        out.push_str(&state_text(state));
+    if let Some(snapshot) = running
+        && let Some(state) = snapshot.service(&service.name)
+    {
+        out.push_str(&state_text(snapshot, state));
     }
     let general = general(&values, service);
     section(&mut out, None, general);
@@ -145,7 +153,7 @@ fn uses(service: &Service) -> Vec<Row> {
 }
 
 /// How the service stands, and why.
-fn state_text(state: &ServiceSnapshot) -> String {
+fn state_text(snapshot: &Snapshot, state: &ServiceSnapshot) -> String {
     let mut out = format!("it is {}", state.phase.as_str());
     if let Some(pid) = state.pid {
         let _ = write!(out, " as process {pid}");
@@ -163,5 +171,12 @@ fn state_text(state: &ServiceSnapshot) -> String {
     if let Some(status) = &state.status {
         let _ = writeln!(out, "it says: {status}");
     }
+    if let Some(callers) = calls::callers(state) {
+        let _ = writeln!(out, "{callers}");
+    }
+    if let Some(blocked) = calls::blocked(snapshot, state) {
+        let _ = writeln!(out, "it is {blocked}");
+    }
+    out.push_str(&calls::deadlocks(snapshot, Some(&state.name)));
     out
 }

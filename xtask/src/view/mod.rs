@@ -2,6 +2,7 @@
 //!
 //! Nothing here asks a supervisor, reads a file or decides anything.
 
+pub(crate) mod calls;
 pub(crate) mod event;
 pub(crate) mod explain;
 pub(crate) mod failure;

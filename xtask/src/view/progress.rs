@@ -3,6 +3,7 @@
 //! From one state of a service to the next; what both have in common is not said.
 
 use xtask_client::snapshot::{Phase, ServiceSnapshot};
+use xtask_core::calls::Deadlock;
 use xtask_core::plan::Kind;
 
 use super::status::time;
@@ -56,9 +57,11 @@ pub(crate) fn leftovers(stack: &str, supervisor: u32, ended: &[(i32, &str)]) -> 
     text
 }
 
-/// What everything that is not ready yet waits for; nothing if all is.
+/// What everything that is not ready yet waits for, and which of it waits for ever;
+/// nothing if all is ready.
 pub(crate) fn waiting<'a>(
     services: impl IntoIterator<Item = &'a ServiceSnapshot>,
+    deadlocks: &[Deadlock],
 ) -> Option<String> {
     let mut waiting = Vec::new();
     let mut unbuilt: Vec<&str> = Vec::new();
@@ -90,7 +93,8 @@ pub(crate) fn waiting<'a>(
     let more = waiting.len().saturating_sub(shown);
     waiting.truncate(shown);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    Some(format!("for {}{more}", waiting.join(", ")))
+    let deadlocks = deadlocks.iter().map(|deadlock| format!("; deadlock: {deadlock}"));
+    Some(format!("for {}{more}{}", waiting.join(", "), deadlocks.collect::<String>()))
 }
 
 #[cfg(test)]
@@ -117,8 +121,8 @@ mod tests {
     #[test]
     fn long_lists_of_waits_are_cut() {
         let many: Vec<_> = (0..9).map(|n| service(&format!("s{n}"), Phase::Starting)).collect();
-        let text = waiting(&many).unwrap();
+        let text = waiting(&many, &[]).unwrap();
         assert!(text.ends_with("s3 to get ready and 5 more"), "{text}");
-        assert_eq!(waiting(&[service("a", Phase::Ready)]), None);
+        assert_eq!(waiting(&[service("a", Phase::Ready)], &[]), None);
     }
 }

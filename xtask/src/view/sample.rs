@@ -17,6 +17,7 @@ pub(crate) fn snapshot(services: Vec<ServiceSnapshot>) -> Snapshot {
         guardian_pid: None,
         state: State::Working,
         services,
+        deadlocks: Vec::new(),
     }
 }
 
@@ -39,6 +40,7 @@ pub(crate) fn service(name: &str, phase: Phase) -> ServiceSnapshot {
         restarts: 0,
         seen: Vec::new(),
         callers_waiting: None,
+        calls: Vec::new(),
         status: None,
         depends_on: Vec::new(),
         uses: Vec::new(),

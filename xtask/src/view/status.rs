@@ -4,6 +4,7 @@ use xtask_client::snapshot::{Phase, ServiceSnapshot, Snapshot};
 use xtask_core::name::Name;
 use xtask_core::plan::Kind;
 
+use super::calls;
 use super::style::{BAD, BOLD, BUSY, DIM, GOOD, WARN};
 use super::table::{Cell, table};
 
@@ -19,10 +20,12 @@ pub(crate) fn status(snapshot: &Snapshot) -> String {
             service.pid.map(|pid| pid.to_string()).unwrap_or_default().into(),
             service.ready_ms.map(time).unwrap_or_default().into(),
             if service.restarts > 0 { service.restarts.to_string() } else { String::new() }.into(),
-            Cell::styled(note(service), DIM),
+            Cell::styled(note(snapshot, service), DIM),
         ]
     }));
-    table(&rows)
+    let mut out = table(&rows);
+    out.push_str(&calls::deadlocks(snapshot, None));
+    out
 }
 
 /// What `up` has to show for itself. `kept` are the services that ran already.
@@ -73,7 +76,7 @@ fn address(service: &ServiceSnapshot) -> String {
     }
 }
 
-fn note(service: &ServiceSnapshot) -> String {
+fn note(snapshot: &Snapshot, service: &ServiceSnapshot) -> String {
     let mut notes = Vec::new();
     if let Some(reason) = &service.reason {
         notes.push(reason.clone());
@@ -82,11 +85,8 @@ fn note(service: &ServiceSnapshot) -> String {
     } else if let Some(status) = &service.status {
         notes.push(status.clone());
     }
-    match service.callers_waiting {
-        None | Some(0) => {}
-        Some(1) => notes.push("1 caller waits for an answer".to_string()),
-        Some(count) => notes.push(format!("{count} callers wait for an answer")),
-    }
+    notes.extend(calls::callers(service));
+    notes.extend(calls::blocked(snapshot, service));
     notes.join("; ")
 }
 

@@ -63,6 +63,13 @@ pub(crate) fn tell(text: &str) {
     let _ = writeln!(anstream::stderr().lock(), "{}{text}", clear_line());
 }
 
+/// Whole lines on standard error, if there are any.
+pub(crate) fn tell_all(lines: &str) {
+    if !lines.is_empty() {
+        tell(lines.trim_end_matches('\n'));
+    }
+}
+
 /// Cargo may be drawing its progress on the line that is written to.
 fn clear_line() -> &'static str {
     if std::io::stderr().is_terminal() && !is_set("CI") { "\r\x1b[K" } else { "" }

@@ -12,6 +12,7 @@ mod support;
 mod again;
 mod answers;
 mod builds;
+mod calls;
 mod commands;
 mod control;
 mod cycles;

@@ -11,6 +11,7 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::calls::Call;
 use crate::name::Name;
 use crate::plan::Plan;
 
@@ -174,6 +175,13 @@ pub enum Event {
         service: Name,
         /// The run.
         run: Run,
+    },
+
+    /// Who calls whom at this moment; comes where [`super::Stack::gives_up_at`] asks for
+    /// it, so that a service that is given up can say what it was blocked on.
+    Calls {
+        /// What was seen.
+        calls: Vec<Call>,
     },
 
     /// Time passed. Late, early and double ticks are harmless.

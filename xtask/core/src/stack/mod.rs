@@ -12,6 +12,7 @@ mod apply;
 mod bringup;
 mod build;
 mod conditions;
+mod deadlock;
 pub mod effect;
 pub mod event;
 pub(crate) mod node;
@@ -24,6 +25,7 @@ mod takedown;
 mod verdict;
 pub(crate) mod words;
 
+pub use deadlock::Address;
 pub use effect::{Command, Effect, Report, Signal};
 pub use event::{Artifact, BindFailure, Event, Exit, Run};
 
@@ -33,6 +35,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use crate::calls::Call;
 use crate::name::Name;
 use node::{Id, Node};
 
@@ -67,6 +70,8 @@ pub struct Stack {
     in_the_way: usize,
     /// Whether, and how, everything is to end.
     ending: Ending,
+    /// Who was seen to call whom in this step; nobody knows about any other.
+    calls: Vec<Call>,
 }
 
 /// Whether the stack ends.
@@ -102,6 +107,7 @@ impl Stack {
         self.settle_all(effects);
         self.report_phases(effects);
         self.end_if_over(effects);
+        self.calls.clear();
     }
 
     /// When the next [`Event::Tick`] is wanted, if ever.
@@ -200,6 +206,7 @@ impl Stack {
                     stack.gone(id, effects);
                 });
             }
+            Event::Calls { calls } => self.calls = calls,
             Event::Tick => {}
         }
     }

@@ -26,6 +26,7 @@ impl Stack {
             guardian_pid: None,
             state: self.state(),
             services: self.order.iter().map(|id| self.snapshot_of(*id)).collect(),
+            deadlocks: Vec::new(),
         }
     }
 
@@ -95,6 +96,7 @@ impl Stack {
             restarts: node.series.restarts,
             seen: self.seen(id),
             callers_waiting: None,
+            calls: Vec::new(),
             status: node.shown.status.clone(),
             depends_on: node.spec.depends_on.iter().map(|d| d.on.clone()).collect(),
             uses: node.spec.uses.iter().map(|used| used.of.clone()).collect(),
@@ -102,7 +104,7 @@ impl Stack {
     }
 
     /// The numbers that a view may show: those that the service has, or will have.
-    fn known_numbers(&self, id: Id) -> Option<Vec<u16>> {
+    pub(super) fn known_numbers(&self, id: Id) -> Option<Vec<u16>> {
         let node = &self.nodes[id];
         let shown = node.is_external() || node.address.bound == Bound::Yes;
         if shown { self.numbers(id) } else { None }

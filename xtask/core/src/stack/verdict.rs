@@ -107,7 +107,7 @@ impl Stack {
     pub(super) fn time_out(&mut self, id: Id, effects: &mut Vec<Effect>) {
         let node = &self.nodes[id];
         let seen = words::list(&self.missing_probes(id));
-        let reason = if node.is_external() {
+        let mut reason = if node.is_external() {
             format!("not running: {seen}")
         } else {
             let limit = words::duration(node.spec.start_timeout);
@@ -119,6 +119,10 @@ impl Stack {
                 (None, true) => format!("not started within {limit}"),
             }
         };
+        if let Some(blocked) = self.blocked(id) {
+            reason.push_str("; ");
+            reason.push_str(&blocked);
+        }
         let then = Rest::Failed { failure: Failure::Timeout, reason: reason.clone() };
         self.stop(id, then, Some(reason), effects);
     }

@@ -8,6 +8,7 @@
 mod bring_up;
 mod builds;
 mod crashes;
+mod deadlocks;
 mod ports;
 mod replacement;
 mod reports;

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use xtask_core::calls::{Call, CallState};
 use xtask_core::name::Name;
 use xtask_core::plan::{Kind, Plan, Program};
 use xtask_core::stack::{Artifact, BindFailure, Effect, Event, Exit, Run, Signal};
@@ -196,6 +197,12 @@ impl World {
             self.probe(started, service, run, probe);
         }
         if self.fault(10) {
+            let others = self.processes.keys().map(|(other, _)| other.clone());
+            let call = |to| Call { from: name.clone(), to, state: CallState::Waiting };
+            let calls = others.map(call).collect();
+            self.soon(started, 0..40_000, Event::Calls { calls });
+        }
+        if self.fault(10) {
             let by = self.random.millis(0..60_000);
             self.soon(started, 1..5000, Event::ExtendTimeout { service: name.clone(), run, by });
         }
@@ -295,6 +302,7 @@ impl World {
             | Event::ProbePassed { .. }
             | Event::ProbeSeen { .. }
             | Event::Status { .. }
+            | Event::Calls { .. }
             | Event::Tick => true,
         }
     }

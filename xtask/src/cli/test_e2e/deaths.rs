@@ -102,6 +102,7 @@ mod tests {
             guardian_pid: None,
             state: State::Ready,
             services: vec![serde_json::from_value(service).unwrap()],
+            deadlocks: Vec::new(),
         }
     }
 

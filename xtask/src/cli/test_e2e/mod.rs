@@ -21,7 +21,9 @@ use tokio::process::Command;
 use tokio::time::timeout;
 use xtask_client::harness::{OWNER_VARIABLE, cargo};
 use xtask_client::protocol::{Reply, Request};
+use xtask_client::snapshot::Snapshot;
 use xtask_client::{STACK_VARIABLE, StackPaths};
+use xtask_core::calls::undeclared;
 
 use self::deaths::Deaths;
 use self::process::{Ended, spawn};
@@ -33,6 +35,7 @@ use super::interrupt::Interrupts;
 use super::print::{self, error_with_hint};
 use super::{Global, block_on, isolated};
 use crate::supervisor::launch::{Session, connect};
+use crate::view::{self, style};
 
 /// The stack's name where the command line has none.
 const DEFAULT_STACK: &str = "dev";
@@ -158,11 +161,16 @@ impl Trial<'_> {
         let connection = Some(&mut session.connection);
         let ended =
             tests.wait(&mut self.interrupts, connection, |reply| deaths.take(reply)).await?;
-        let stands = last_messages(session, &mut deaths).await;
+        let last = last_messages(session, &mut deaths).await;
+        let stands = last.is_some();
         self.outcome.runner_exit_code = ended.code;
         self.outcome.died = deaths.found().to_vec();
         if let Some(exit) = ended.interrupted {
             return Ok(exit);
+        }
+        if let Some(last) = &last {
+            style::tell_all(&view::calls::undeclared(last));
+            self.outcome.undeclared = undeclared(last);
         }
         if !stands {
             print::error(&anyhow::anyhow!("the stack went away during the tests"));
@@ -226,15 +234,15 @@ impl Trial<'_> {
 }
 
 /// Takes in what the supervisor said up to now, so that a death in the last moment counts.
-/// False if there is no supervisor any more.
-async fn last_messages(session: &mut Session, deaths: &mut Deaths) -> bool {
+/// The last state, or none if there is no supervisor any more.
+async fn last_messages(session: &mut Session, deaths: &mut Deaths) -> Option<Snapshot> {
     let Ok(Reply::Snapshot(last)) = session.connection.call(Request::Status).await else {
-        return false;
+        return None;
     };
     // What came before that answer waits to be read; nothing else is waited for.
     while let Ok(Ok(Some(answer))) = timeout(Duration::ZERO, session.connection.next()).await {
         deaths.take(answer.reply);
     }
-    deaths.take(Reply::Snapshot(last));
-    true
+    deaths.take(Reply::Snapshot(last.clone()));
+    Some(last)
 }

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 use xtask_client::StackPaths;
 use xtask_client::logs::last_lines;
+use xtask_core::calls::Call;
 
 use super::TestE2eArgs;
 use super::deaths::Death;
@@ -34,6 +35,8 @@ pub(crate) struct Outcome {
     pub(crate) runner_exit_code: Option<i32>,
     /// Services that died by themselves during the tests.
     pub(crate) died: Vec<Death>,
+    /// Connections between services that were open at the end and that no metadata declares.
+    pub(crate) undeclared: Vec<Call>,
     /// The folder of the logs, where they are kept.
     pub(crate) logs: Option<PathBuf>,
 }
@@ -49,6 +52,7 @@ impl Outcome {
             runner: None,
             runner_exit_code: None,
             died: Vec::new(),
+            undeclared: Vec::new(),
             logs: None,
         }
     }

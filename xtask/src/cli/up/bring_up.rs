@@ -85,6 +85,7 @@ impl<'a> BringUp<'a> {
         let plan = Box::new(self.plan.clone());
         let apply = self.session.connection.send(Request::Apply { plan, hold }).await?;
         let mut build_ended = None;
+        let mut asked = None;
         loop {
             if let Some(outcome) = self.judge() {
                 return Ok(outcome);
@@ -106,12 +107,19 @@ impl<'a> BringUp<'a> {
                         self.applied |= id == apply;
                         self.build_settled |= Some(id) == build_ended;
                         self.take(answer.reply)?;
+                        if asked == Some(id) {
+                            asked = None;
+                            let services = services_of(self.plan, &self.session.snapshot);
+                            self.teller.waiting(&services, &self.session.snapshot.deadlocks);
+                        }
                     }
                 },
                 exit = interrupts.next() => return Ok(Outcome::Interrupted(exit)),
                 () = tokio::time::sleep_until(speak_at) => {
-                    let services = services_of(self.plan, &self.session.snapshot);
-                    self.teller.waiting(services.into_iter());
+                    if self.teller.is_time_to_speak() {
+                        // Only a look at the system tells who is blocked on whom.
+                        asked = Some(self.session.connection.send(Request::Status).await?);
+                    }
                 }
             }
         }
@@ -137,7 +145,11 @@ impl<'a> BringUp<'a> {
     /// # Errors
     /// When nobody listens any more.
     pub(crate) fn take(&mut self, reply: Reply) -> anyhow::Result<()> {
-        let Reply::Changed { services, .. } = &reply else { return Ok(()) };
+        let services = match &reply {
+            Reply::Changed { services, .. } => services,
+            Reply::Snapshot(snapshot) => &snapshot.services,
+            Reply::Done | Reply::Report(_) | Reply::Refused { .. } => return Ok(()),
+        };
         for now in services {
             self.teller.changed(self.session.snapshot.service(&now.name), now)?;
         }

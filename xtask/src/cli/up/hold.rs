@@ -3,7 +3,7 @@
 //! A stack that somebody else started is only watched: Ctrl-C leaves it running.
 
 use xtask_client::logs::Line;
-use xtask_client::protocol::Request;
+use xtask_client::protocol::{Reply, Request};
 
 use super::bring_up::BringUp;
 use super::tell::Listener;
@@ -11,6 +11,7 @@ use crate::cli::exit::Exit;
 use crate::cli::follow::Follower;
 use crate::cli::interrupt::Interrupts;
 use crate::cli::print;
+use crate::view::calls::undeclared;
 use crate::view::event::{LogLine, UpEvent};
 use crate::view::log::Prefixes;
 use crate::view::style::{self, BUSY, GOOD, WARN};
@@ -129,6 +130,8 @@ pub(crate) async fn end(
     exit: Exit,
 ) -> anyhow::Result<Exit> {
     let mut asked = 1;
+    // The last look at who calls whom, while they still do.
+    let look = up.session.connection.send(Request::Status).await.ok();
     let _ = up.session.connection.send(Request::Shutdown { now: false }).await;
     loop {
         let lines = async {
@@ -147,6 +150,9 @@ pub(crate) async fn end(
             }
             answer = up.session.connection.next() => match answer {
                 Ok(Some(answer)) => {
+                    if let (true, Reply::Snapshot(seen)) = (look == Some(answer.id), &answer.reply) {
+                        style::tell_all(&undeclared(seen));
+                    }
                     let _ = up.take(answer.reply);
                 }
                 Ok(None) | Err(_) => break,

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use xtask_client::snapshot::{Phase, ServiceSnapshot, Snapshot};
+use xtask_core::calls::Deadlock;
 use xtask_core::name::Name;
 use xtask_core::plan::Plan;
 
@@ -130,14 +131,18 @@ impl Teller {
     }
 
     /// Says what is waited for.
-    pub(crate) fn waiting<'a>(&mut self, services: impl Iterator<Item = &'a ServiceSnapshot>) {
-        if self.listener == Listener::Person
-            && let Some(text) = progress::waiting(services)
-        {
+    pub(crate) fn waiting(&mut self, services: &[&ServiceSnapshot], deadlocks: &[Deadlock]) {
+        if let Some(text) = progress::waiting(services.iter().copied(), deadlocks) {
             style::say(BUSY, "Waiting", &text);
         }
+    }
+
+    /// It is time to say what is waited for, and again after twice as long. Whether anybody
+    /// wants to hear it.
+    pub(crate) fn is_time_to_speak(&mut self) -> bool {
         self.silence *= 2;
         self.speak_at = Instant::now() + self.silence;
+        self.listener == Listener::Person
     }
 
     /// What is up now.

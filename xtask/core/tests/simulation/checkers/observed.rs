@@ -244,6 +244,7 @@ impl Observed {
             | Event::BindFailed { .. }
             | Event::ProbeSeen { .. }
             | Event::Status { .. }
+            | Event::Calls { .. }
             | Event::Tick => {}
         }
     }

@@ -1,0 +1,154 @@
+//! Start-up deadlocks: services of which each waits for the next to get ready, by a call
+//! that is not accepted or by a condition, in a circle.
+//!
+//! It only looks, at calls that somebody else saw; nobody is stopped because of a
+//! deadlock before its time is up.
+
+use alloc::collections::VecDeque;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use alloc::{format, vec};
+use core::time::Duration;
+
+use super::Stack;
+use super::node::{Id, Phase};
+use crate::calls::{Blocked, Call, CallState, Called, Deadlock, Step};
+use crate::name::Name;
+use crate::snapshot::Snapshot;
+
+/// Where a service can be called.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Address {
+    /// The service.
+    pub service: Name,
+    /// The host that it binds.
+    pub host: String,
+    /// The port's number.
+    pub port: u16,
+}
+
+impl Stack {
+    /// Whether a service is given up at this time because it is not ready. It is then
+    /// worth a look who calls whom: [`super::Event::Calls`] before anything else.
+    #[must_use]
+    pub fn gives_up_at(&self, now: Duration) -> bool {
+        let due = self.deadlines.iter().take_while(|(at, _)| *at <= now);
+        due.into_iter().any(|(_, id)| matches!(self.nodes[*id].phase, Phase::Starting(_)))
+    }
+
+    /// Where services can be called whose ports are known.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<Address> {
+        let of = |id: &Id| {
+            let spec = &self.nodes[*id].spec;
+            let numbers = self.known_numbers(*id).unwrap_or_default();
+            let ports = spec.ports.iter().zip(numbers);
+            ports.map(|(declared, port)| Address {
+                service: spec.name.clone(),
+                host: declared.host.clone(),
+                port,
+            })
+        };
+        self.order.iter().flat_map(of).collect()
+    }
+
+    /// Puts calls that were just seen, and what follows from them, into a snapshot.
+    pub fn note_calls(&self, snapshot: &mut Snapshot, calls: &[Call]) {
+        for service in &mut snapshot.services {
+            let own = calls.iter().filter(|call| call.from == service.name);
+            service.calls =
+                own.map(|call| Called { to: call.to.clone(), state: call.state }).collect();
+        }
+        snapshot.deadlocks = self.deadlocks(calls);
+    }
+
+    /// Every deadlock among the services that are not ready; each of them is named in one
+    /// at most.
+    fn deadlocks(&self, calls: &[Call]) -> Vec<Deadlock> {
+        let mut named = vec![false; self.nodes.len()];
+        let mut found = Vec::new();
+        if calls.iter().all(|call| call.state != CallState::Waiting) {
+            return found;
+        }
+        for &id in &self.order {
+            if !named[id]
+                && let Some(circle) = self.circle(id, calls)
+            {
+                circle.iter().for_each(|(id, _)| named[*id] = true);
+                found.push(self.deadlock(&circle));
+            }
+        }
+        found
+    }
+
+    fn deadlock(&self, circle: &[(Id, Blocked)]) -> Deadlock {
+        let name = |id: Id| self.nodes[id].spec.name.clone();
+        let next = circle.iter().cycle().skip(1);
+        let steps = circle.iter().zip(next).map(|((id, blocked), (on, _))| Step {
+            service: name(*id),
+            blocked: *blocked,
+            on: name(*on),
+        });
+        Deadlock { steps: steps.collect() }
+    }
+
+    /// The shortest circle from a service back to itself: whoever waits, and how it waits
+    /// for the next one.
+    fn circle(&self, start: Id, calls: &[Call]) -> Option<Vec<(Id, Blocked)>> {
+        let mut came_from: Vec<Option<(Id, Blocked)>> = vec![None; self.nodes.len()];
+        let mut open = VecDeque::from([start]);
+        while let Some(id) = open.pop_front() {
+            for (on, blocked) in self.waits(id, calls) {
+                if came_from[on].is_none() {
+                    came_from[on] = Some((id, blocked));
+                    open.push_back(on);
+                }
+            }
+        }
+        let mut circle = Vec::new();
+        let mut at = start;
+        loop {
+            let (before, blocked) = came_from[at]?;
+            circle.insert(0, (before, blocked));
+            at = before;
+            if at == start {
+                let calls = circle.iter().any(|(_, blocked)| *blocked == Blocked::Calling);
+                return calls.then_some(circle);
+            }
+        }
+    }
+
+    /// For whom a service waits in a way that only the other's getting ready ends.
+    fn waits(&self, id: Id, calls: &[Call]) -> Vec<(Id, Blocked)> {
+        let node = &self.nodes[id];
+        match node.phase {
+            Phase::Starting(_) | Phase::Stopping(_) => {
+                let own = calls.iter().filter(|call| call.from == node.spec.name);
+                let waiting = own.filter(|call| call.state == CallState::Waiting);
+                let called = waiting.filter_map(|call| self.id_of(&call.to));
+                called
+                    .filter(|on| !matches!(self.nodes[*on].phase, Phase::Ready(_)))
+                    .map(|on| (on, Blocked::Calling))
+                    .collect()
+            }
+            Phase::Rest(_) if node.wanted => {
+                let unmet = self.unmet(id).into_iter();
+                let conditions = unmet.filter(|want| want.condition.is_some());
+                conditions.map(|want| (want.on, Blocked::Waiting)).collect()
+            }
+            Phase::Rest(_) | Phase::Ready(_) => Vec::new(),
+        }
+    }
+
+    /// What keeps a service whose time is up, as far as the calls tell that were seen in
+    /// this step.
+    pub(super) fn blocked(&self, id: Id) -> Option<String> {
+        let name = &self.nodes[id].spec.name;
+        let deadlocks = self.deadlocks(&self.calls);
+        if let Some(deadlock) = deadlocks.iter().find(|deadlock| deadlock.concerns(name)) {
+            return Some(deadlock.to_string());
+        }
+        let called = self.waits(id, &self.calls).into_iter().next();
+        called.map(|(on, _)| format!("it is blocked calling `{}`", self.nodes[on].spec.name))
+    }
+}

@@ -1,0 +1,59 @@
+//! Calls in words: who waits unaccepted, who is blocked calling whom, and deadlocks.
+//!
+//! What is blocked, and what is a deadlock, was decided before.
+
+use std::fmt::Write as _;
+
+use xtask_client::snapshot::{ServiceSnapshot, Snapshot};
+use xtask_core::calls::blocked_calling;
+
+use super::style::{BAD, BOLD, RESET, WARN};
+
+/// How many callers wait on a service's ports, if any do.
+pub(crate) fn callers(service: &ServiceSnapshot) -> Option<String> {
+    match service.callers_waiting {
+        None | Some(0) => None,
+        Some(1) => Some("1 caller waits for an answer".to_string()),
+        Some(count) => Some(format!("{count} callers wait for an answer")),
+    }
+}
+
+/// Whom a service is blocked calling, if anybody.
+pub(crate) fn blocked(snapshot: &Snapshot, service: &ServiceSnapshot) -> Option<String> {
+    let called = blocked_calling(snapshot, service);
+    let called: Vec<String> =
+        called.map(|called| format!("`{}` ({})", called.name, called.phase.as_str())).collect();
+    (!called.is_empty()).then(|| format!("blocked calling {}", called.join(", ")))
+}
+
+/// Every deadlock, or those that concern one service, with the way out: lines to append.
+pub(crate) fn deadlocks(snapshot: &Snapshot, service: Option<&str>) -> String {
+    let mut out = String::new();
+    let concerns = |name| move |found: &&_| xtask_core::calls::Deadlock::concerns(found, name);
+    let all = snapshot.deadlocks.iter();
+    let shown: Vec<_> = match service {
+        Some(name) => all.filter(concerns(name)).collect(),
+        None => all.collect(),
+    };
+    for deadlock in &shown {
+        let _ = writeln!(out, "{BAD}deadlock{RESET}{BOLD}: {deadlock}{RESET}");
+    }
+    if !shown.is_empty() {
+        let hint = "let one of them accept connections before it calls the other";
+        let _ = writeln!(out, "  {BOLD}hint:{RESET} {hint}");
+    }
+    out
+}
+
+/// Calls that no metadata declares, each with the way out.
+pub(crate) fn undeclared(snapshot: &Snapshot) -> String {
+    let mut out = String::new();
+    for call in xtask_core::calls::undeclared(snapshot) {
+        let (from, to) = (&call.from, &call.to);
+        let text = format!("`{from}` has a connection to `{to}`, which it does not declare");
+        let _ = writeln!(out, "{WARN}warning{RESET}{BOLD}: {text}{RESET}");
+        let hint = format!("add `{to}` to the `depends-on` or `uses` of `{from}`");
+        let _ = writeln!(out, "  {BOLD}hint:{RESET} {hint}");
+    }
+    out
+}
