@@ -15,5 +15,5 @@ pub mod protocol;
 
 pub use connection::{Connection, Error};
 pub use handle::{STACK_VARIABLE, Service, Stack};
-pub use paths::StackPaths;
+pub use paths::{StackPaths, workspace_name};
 pub use xtask_core::snapshot;

@@ -237,6 +237,13 @@ fn is_relative(path: &OsStr) -> bool {
     !path.is_empty() && Path::new(path).is_relative()
 }
 
+/// A short name that tells a workspace from any other on this machine: its folder's name
+/// and a hash of its path.
+#[must_use]
+pub fn workspace_name(root: &Path) -> String {
+    workspace_folder(&root.canonicalize().unwrap_or_else(|_| root.to_path_buf()))
+}
+
 fn workspace_folder(root: &Path) -> String {
     let name: String = root
         .file_name()

@@ -21,6 +21,8 @@ impl Exit {
     pub(crate) const NOT_READY: Self = Self(4);
     /// A port is held by another program.
     pub(crate) const PORT_HELD: Self = Self(5);
+    /// No container engine is there, or its daemon does not answer.
+    pub(crate) const NO_ENGINE: Self = Self(6);
     /// Nothing is running where a running stack is needed. `down` is content then.
     pub(crate) const NOTHING_RUNS: Self = Self(7);
     /// Ended by Ctrl-C.

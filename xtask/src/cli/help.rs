@@ -18,6 +18,7 @@ More:
   wait      Wait until services are ready
   graph     Draw the graph of services (text, mermaid, dot, svg, json)
   check     Find mistakes in the metadata; `--fix` repairs cycles
+  image     Make container images of the programs that are built here
   test      Run the workspace's tests, then test-e2e
   ci        Run what continuous integration runs
 

@@ -12,6 +12,7 @@ mod explain;
 mod follow;
 mod graph;
 mod help;
+mod image;
 mod interrupt;
 mod isolated;
 mod load;
@@ -103,6 +104,9 @@ enum Command {
     /// Find mistakes in the metadata
     #[command(hide = true)]
     Check(check::CheckArgs),
+    /// Make container images of the programs that are built here
+    #[command(hide = true)]
+    Image(image::ImageArgs),
     /// Run the workspace's tests, then test-e2e
     #[command(hide = true)]
     Test(test::TestArgs),
@@ -154,6 +158,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Wait(args) => wait::run(global, &args),
         Command::Graph(args) => graph::run(global, &args),
         Command::Check(args) => check::run(global, &args),
+        Command::Image(args) => image::run(global, &args),
         Command::Test(args) => test::run(global, &args),
         Command::Ci(args) => ci::run(global, &args),
         Command::Supervise(args) => supervise::run(&args),

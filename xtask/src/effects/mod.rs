@@ -7,6 +7,7 @@
 mod accept;
 mod calls;
 pub(crate) mod compilers;
+pub(crate) mod containers;
 pub(crate) mod edit;
 pub(crate) mod environment;
 mod exit;

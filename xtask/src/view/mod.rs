@@ -7,6 +7,7 @@ pub(crate) mod event;
 pub(crate) mod explain;
 pub(crate) mod failure;
 pub(crate) mod graph;
+pub(crate) mod image;
 pub(crate) mod log;
 pub(crate) mod plan;
 pub(crate) mod problem;

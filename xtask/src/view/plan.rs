@@ -23,6 +23,8 @@ pub(crate) struct PlanJson {
     stack: String,
     /// The stack's data folder, absolute.
     data: String,
+    /// What images of built programs are built upon, null for nothing.
+    base_image: Option<String>,
     /// The services asked for, or the default ones.
     wanted: Vec<Name>,
     /// The one cargo call, null if there is nothing to build.
@@ -59,6 +61,7 @@ pub(crate) fn json(plan: &Plan) -> PlanJson {
         workspace: plan.workspace.clone(),
         stack: plan.stack.clone(),
         data: plan.data.clone(),
+        base_image: plan.base_image.clone(),
         wanted: plan.wanted.clone(),
         build: plan.build.as_ref().map(|build| BuildJson {
             command: ["cargo", "build"]

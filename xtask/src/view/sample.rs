@@ -76,6 +76,8 @@ pub(crate) fn plan(services: &[(&str, &[&str])]) -> Plan {
         together: Vec::new(),
         probes: Vec::new(),
         watchdog: None,
+        volumes: Vec::new(),
+        self_probe: Vec::new(),
         restart: Restart::No,
         stop: Stop { signal: "SIGTERM".to_string(), timeout: Duration::from_secs(1) },
         start_timeout: Duration::from_secs(1),
@@ -88,6 +90,7 @@ pub(crate) fn plan(services: &[(&str, &[&str])]) -> Plan {
         data: "/data".to_string(),
         build: None,
         services: services.iter().map(planned).collect(),
+        base_image: None,
         wanted: Vec::new(),
     }
 }

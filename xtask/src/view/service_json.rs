@@ -45,6 +45,10 @@ pub(crate) struct ServiceJson {
     probes: Vec<ProbeJson>,
     /// How often it promised to send `WATCHDOG=1`, in milliseconds.
     watchdog_ms: Option<u128>,
+    /// What it sees of this machine when it runs in a container.
+    volumes: Vec<VolumeJson>,
+    /// The arguments with which its program asks itself whether it is well.
+    self_probe: Vec<String>,
     /// `no`, `on-failure` or `always`.
     restart: Restart,
     /// The first signal at a stop.
@@ -119,6 +123,15 @@ struct UseJson {
     declared: String,
 }
 
+/// A folder or file of this machine that a container sees.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+struct VolumeJson {
+    /// The path in the container.
+    inside: String,
+    /// The path on this machine.
+    outside: String,
+}
+
 /// A probe.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case", tag = "type")]
@@ -171,6 +184,8 @@ impl ServiceJson {
             together: service.together.clone(),
             probes: service.probes.iter().map(|p| probe(values, service, p)).collect(),
             watchdog_ms: service.watchdog.map(ms),
+            volumes: volumes(service),
+            self_probe: service.self_probe.clone(),
             restart: service.restart,
             stop_signal: service.stop.signal.clone(),
             stop_timeout_ms: ms(service.stop.timeout),
@@ -220,6 +235,14 @@ fn uses(service: &Service) -> Vec<UseJson> {
         declared: place(&edge.declared),
     };
     service.uses.iter().map(json).collect()
+}
+
+fn volumes(service: &Service) -> Vec<VolumeJson> {
+    let json = |volume: &xtask_core::plan::Volume| VolumeJson {
+        inside: volume.inside.clone(),
+        outside: volume.outside.clone(),
+    };
+    service.volumes.iter().map(json).collect()
 }
 
 fn probe(values: &Values<'_>, service: &Service, probe: &Probe) -> ProbeJson {

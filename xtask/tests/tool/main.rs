@@ -14,6 +14,7 @@ mod answers;
 mod builds;
 mod calls;
 mod commands;
+mod containers;
 mod control;
 mod cycles;
 mod end_to_end;

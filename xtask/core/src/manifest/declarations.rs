@@ -28,6 +28,8 @@ pub struct Declarations {
     pub default: Option<Vec<Words>>,
     /// `env` of the workspace, for every service.
     pub env: Vec<(Words, Words)>,
+    /// `base-image`: what images of built programs are built upon; none for nothing.
+    pub base_image: Option<Words>,
     /// The package of the end-to-end tests: `e2e`, else a member of that name.
     pub e2e: Option<String>,
 }
@@ -160,11 +162,12 @@ fn workspace_keys(reader: &mut Reader<'_>, metadata: &Table, out: &mut Declarati
     let Some(value) = metadata.get("xtask") else { return };
     let Some(table) = reader.table("xtask", value) else { return };
     let what = "`[workspace.metadata.xtask]`";
-    reader.known_keys(table, &["default", "env", "e2e"], what);
+    reader.known_keys(table, &["default", "env", "e2e", "base-image"], what);
     for (key, value) in &table.entries {
         match key.name.as_str() {
             "default" => out.default = reader.strings("default", value).map(|at| at.value),
             "env" => out.env = shape::env(reader, value),
+            "base-image" => out.base_image = reader.string("base-image", value),
             "e2e" => out.e2e = e2e(reader, value, &out.packages),
             _ => {}
         }

@@ -45,6 +45,10 @@ pub struct Settings {
     pub env: Vec<(Words, Words)>,
     /// `env-file`.
     pub env_file: Option<Words>,
+    /// `volumes`: the path in the container, and what is seen there.
+    pub volumes: Vec<(Words, Words)>,
+    /// `self-probe`: arguments, never empty.
+    pub self_probe: Option<At<Vec<Words>>>,
     /// `cwd`.
     pub cwd: Option<Words>,
     /// `features`.

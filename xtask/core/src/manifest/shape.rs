@@ -1,5 +1,5 @@
 //! Decodes the keys that are more than one value: ports, probes, commands, variables,
-//! stop.
+//! volumes, stop.
 //!
 //! Defaults are not applied here: what is absent stays absent.
 
@@ -61,12 +61,13 @@ fn port_number(reader: &mut Reader<'_>, key: &str, value: &Value) -> Option<u16>
     }
 }
 
-/// Program and arguments.
+/// Program and arguments, or arguments alone.
 pub(crate) fn command(reader: &mut Reader<'_>, key: &str, value: &Value) -> Option<At<Vec<Words>>> {
     let words = reader.strings(key, value)?;
     if words.value.is_empty() {
         let message = format!("`{key}` is empty");
-        reader.bad_value(&value.bytes, message, &format!("write `{key} = [\"program\"]`"));
+        let example = if key == "self-probe" { "--probe" } else { "program" };
+        reader.bad_value(&value.bytes, message, &format!("write `{key} = [\"{example}\"]`"));
         return None;
     }
     Some(words)
@@ -85,6 +86,26 @@ pub(crate) fn env(reader: &mut Reader<'_>, value: &Value) -> Vec<(Words, Words)>
         let name = reader.key(key);
         if let Some(words) = reader.string(&key.name, value) {
             out.push((name, words));
+        }
+    }
+    out
+}
+
+/// `volumes = { "/var/lib/x" = "${stack.data}/x" }`: the path in the container first, as
+/// that is what must be said once only.
+pub(crate) fn volumes(reader: &mut Reader<'_>, value: &Value) -> Vec<(Words, Words)> {
+    let Some(table) = reader.table("volumes", value) else { return Vec::new() };
+    let mut out = Vec::new();
+    for (key, value) in &table.entries {
+        let inside = reader.key(key);
+        if !inside.value.starts_with('/') || inside.value.contains([':', ',', '\0']) {
+            let message = format!("`{}` is not a path in a container", key.name);
+            let hint = "write the path first: `\"/var/lib/x\" = \"${stack.data}/x\"`";
+            reader.bad_value(&key.bytes, message, hint);
+            continue;
+        }
+        if let Some(outside) = reader.string(&key.name, value) {
+            out.push((inside, outside));
         }
     }
     out

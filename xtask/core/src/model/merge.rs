@@ -1,7 +1,7 @@
 //! Merges what several sections say of one service.
 //!
 //! A service has one section that declares it; the workspace's table of the same name
-//! and the active overlays lie on top, in this order. `env` and `stop` merge by key,
+//! and the active overlays lie on top, in this order. `env`, `volumes` and `stop` merge by key,
 //! `depends-on` and `uses` are united, everything else replaces.
 
 use alloc::format;
@@ -114,13 +114,9 @@ fn lay(base: &mut Settings, top: &Settings) {
     }
     replace!(bin command image external kind ports url host socket_activation ready watchdog
         args env_file cwd features no_default_features restart stop_signal stop_timeout
-        start_timeout adopt);
-    for (name, value) in &top.env {
-        match base.env.iter_mut().find(|(known, _)| known.value == name.value) {
-            Some(entry) => *entry = (name.clone(), value.clone()),
-            None => base.env.push((name.clone(), value.clone())),
-        }
-    }
+        start_timeout adopt self_probe);
+    lay_pairs(&mut base.env, &top.env);
+    lay_pairs(&mut base.volumes, &top.volumes);
     for edge in &top.depends_on {
         base.uses.retain(|used| used.value != edge.on.value);
         match base.depends_on.iter_mut().find(|known| known.on.value == edge.on.value) {
@@ -133,6 +129,16 @@ fn lay(base: &mut Settings, top: &Settings) {
             || base.depends_on.iter().any(|edge| edge.on.value == used.value);
         if !known {
             base.uses.push(used.clone());
+        }
+    }
+}
+
+/// Lays pairs over others by their first words.
+fn lay_pairs(base: &mut Vec<(Words, Words)>, top: &[(Words, Words)]) {
+    for (key, value) in top {
+        match base.iter_mut().find(|(known, _)| known.value == key.value) {
+            Some(entry) => *entry = (key.clone(), value.clone()),
+            None => base.push((key.clone(), value.clone())),
         }
     }
 }

@@ -209,6 +209,7 @@ fn plan(
         data: request.data.clone(),
         build: build::build(model, &closure, request),
         services: graph.order.iter().filter_map(|name| services.remove(name)).collect(),
+        base_image: declarations.base_image.as_ref().map(|image| image.value.clone()),
         wanted,
     }
 }

@@ -49,6 +49,9 @@ pub struct Plan {
     /// Every service and job of the closure of what is wanted, dependencies first,
     /// ties in order of name.
     pub services: Vec<Service>,
+    /// What images of built programs are built upon; none for nothing.
+    #[serde(default)]
+    pub base_image: Option<String>,
     /// The services asked for, or the default ones.
     pub wanted: Vec<Name>,
 }
@@ -127,6 +130,13 @@ pub struct Service {
     pub probes: Vec<Probe>,
     /// How often the service promised to send `WATCHDOG=1`.
     pub watchdog: Option<Duration>,
+    /// What it sees of this machine when it runs in a container.
+    #[serde(default)]
+    pub volumes: Vec<Volume>,
+    /// The arguments with which its program asks itself whether it is well, for health
+    /// checks in images without a shell; none if it cannot.
+    #[serde(default)]
+    pub self_probe: Vec<String>,
     /// When it is started again.
     pub restart: Restart,
     /// How it is stopped.
@@ -319,6 +329,16 @@ pub enum Restart {
     OnFailure,
     /// Whenever it ended.
     Always,
+}
+
+/// A folder or file of this machine that a container sees.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Volume {
+    /// The path in the container, absolute.
+    pub inside: String,
+    /// The path on this machine, absolute.
+    pub outside: String,
 }
 
 /// How a service is stopped.

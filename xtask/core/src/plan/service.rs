@@ -11,7 +11,7 @@ use super::flags::Variable;
 use super::scope::{Scope, Use};
 use super::{
     Adopt, Dependency, Kind, Program, Restart, Service, Setting, Source, Stop, Text, Use as Uses,
-    environment, paths, probes, secret,
+    Volume, environment, paths, probes, secret,
 };
 use crate::manifest::at::Words;
 use crate::model::{Edge, Runs};
@@ -76,6 +76,13 @@ pub(crate) fn make(
         together: around.together,
         probes,
         watchdog: settings.watchdog.as_ref().map(|at| at.value),
+        volumes: volumes(scope, problems),
+        self_probe: settings
+            .self_probe
+            .iter()
+            .flat_map(|words| &words.value)
+            .map(|word| scope.path(word, problems))
+            .collect(),
         restart: value(
             settings.restart.as_ref(),
             if job { Restart::No } else { Restart::OnFailure },
@@ -94,6 +101,15 @@ pub(crate) fn make(
         ),
     };
     (service, overridden)
+}
+
+/// Paths of this machine are relative to the folder of the service, like all others.
+fn volumes(scope: &Scope<'_>, problems: &mut Vec<Problem>) -> Vec<Volume> {
+    let volume = |(inside, outside): &(Words, Words)| Volume {
+        inside: inside.value.clone(),
+        outside: paths::join(&scope.node.folder, &scope.path(outside, problems)),
+    };
+    scope.node.settings.volumes.iter().map(volume).collect()
 }
 
 fn value<T: Copy>(said: Option<&crate::manifest::At<T>>, default: T) -> T {

@@ -64,6 +64,8 @@ const KEYS: &[&str] = &[
     "stop",
     "start-timeout",
     "adopt",
+    "volumes",
+    "self-probe",
     "http",
     "status",
     "tcp",

@@ -48,6 +48,8 @@ pub(crate) fn service(name: &str) -> Service {
         together: Vec::new(),
         probes: Vec::new(),
         watchdog: None,
+        volumes: Vec::new(),
+        self_probe: Vec::new(),
         restart: Restart::OnFailure,
         stop: Stop { signal: "SIGTERM".to_owned(), timeout: GRACE },
         start_timeout: START,
@@ -169,6 +171,7 @@ pub(crate) fn plan(services: impl Into<Vec<Service>>) -> Plan {
         stack: "dev".to_owned(),
         data: "/data".to_owned(),
         build: None,
+        base_image: None,
         wanted: services.iter().map(|service| service.name.clone()).collect(),
         services,
     }

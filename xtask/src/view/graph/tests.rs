@@ -38,6 +38,8 @@ fn service(name: &str) -> Service {
         together: Vec::new(),
         probes: Vec::new(),
         watchdog: None,
+        volumes: Vec::new(),
+        self_probe: Vec::new(),
         restart: Restart::No,
         stop: Stop { signal: "SIGTERM".into(), timeout: Duration::from_secs(1) },
         start_timeout: Duration::from_secs(1),
@@ -74,6 +76,7 @@ fn plan(services: Vec<Service>) -> Plan {
         data: "/d".into(),
         build: None,
         services,
+        base_image: None,
         wanted: Vec::new(),
     }
 }

@@ -1,0 +1,133 @@
+//! `image`: the images of services whose programs cargo builds.
+//!
+//! It runs no service. Images that are there with the same content are left alone.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use xtask_core::plan::{Plan, Program, Service};
+
+use super::exit::Exit;
+use super::load::{self, Loaded};
+use super::up::PlanArgs;
+use super::up::build::{Build, BuildEvent};
+use super::{Global, block_on, print};
+use crate::effects::containers::engine::Engine;
+use crate::effects::containers::image::{self, Image, Made, Recipe};
+use crate::view::image::{ImageRow, table};
+use crate::view::style::{self, GOOD, WARN};
+
+/// `image`
+#[derive(Debug, Args)]
+pub(crate) struct ImageArgs {
+    /// The services [default: all whose program is built here]
+    #[arg(value_name = "SERVICE")]
+    services: Vec<String>,
+    /// The images as JSON
+    #[arg(long)]
+    json: bool,
+    /// Do not build: take the programs of an earlier build
+    #[arg(long)]
+    no_build: bool,
+    #[command(flatten)]
+    plan: PlanArgs,
+}
+
+pub(crate) fn run(global: &Global, args: &ImageArgs) -> anyhow::Result<Exit> {
+    let loaded = match load::plan(global, &args.plan, &args.services, &[])? {
+        Ok(loaded) => loaded,
+        Err(exit) => return Ok(exit),
+    };
+    block_on(images(args, &loaded))
+}
+
+/// The engine, or the words that there is none.
+///
+/// # Errors
+/// When it is there and cannot be asked.
+pub(crate) async fn engine() -> anyhow::Result<Result<Engine, Exit>> {
+    match Engine::answering().await {
+        Ok(engine) => Ok(Ok(engine)),
+        Err(error) if error.is_absence() => {
+            print::error_with_hint(&error.to_string(), error.hint().unwrap_or_default());
+            Ok(Err(Exit::NO_ENGINE))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// What the image of a service is made of, once its program is at `program`.
+pub(crate) fn recipe(plan: &Plan, service: &Service, program: PathBuf) -> Recipe {
+    Recipe {
+        workspace: PathBuf::from(&plan.workspace),
+        service: service.name.to_string(),
+        program,
+        base: plan.base_image.clone(),
+        self_probe: service.self_probe.clone(),
+    }
+}
+
+async fn images(args: &ImageArgs, loaded: &Loaded) -> anyhow::Result<Exit> {
+    let plan = &loaded.plan;
+    let engine = match engine().await? {
+        Ok(engine) => engine,
+        Err(exit) => return Ok(exit),
+    };
+    let mut build = match args.no_build {
+        true => {
+            let target = load::target_folder(loaded);
+            Build::of_earlier_programs(plan, &target, args.plan.profile())
+        }
+        false => Build::start(plan, false)?,
+    };
+    let mut rows = Vec::new();
+    loop {
+        match build.next().await? {
+            BuildEvent::Linked { services, path, .. } => {
+                let named = services.iter().filter_map(|name| plan.service(name));
+                for service in named.filter(|service| is_asked(args, service)) {
+                    let recipe = recipe(plan, service, PathBuf::from(&path));
+                    let image = image::make(&engine, &recipe).await?;
+                    tell(service, &image);
+                    rows.push(row(service, image));
+                }
+            }
+            BuildEvent::Missing { message, .. } => style::say(WARN, "Missing", &message),
+            BuildEvent::Ended { ok: true } => break,
+            BuildEvent::Ended { ok: false } => return Ok(Exit::BUILD),
+        }
+    }
+    rows.sort_by(|a, b| a.service.cmp(&b.service));
+    if args.json {
+        print::json_pretty(&rows)?;
+    } else {
+        print::out(&table(&rows))?;
+    }
+    Ok(Exit::DONE)
+}
+
+/// What a service depends on is built with it, but only what was named gets an image.
+fn is_asked(args: &ImageArgs, service: &Service) -> bool {
+    let built = matches!(service.program, Program::Artifact { .. });
+    built && (args.services.is_empty() || args.services.iter().any(|name| **name == *service.name))
+}
+
+fn tell(service: &Service, image: &Image) {
+    if image.made == Made::Now {
+        style::say(GOOD, "Made", &format!("the image of {}", service.name));
+    }
+    for note in &image.notes {
+        style::say(WARN, "Note", &format!("image of {}: {note}", service.name));
+    }
+}
+
+fn row(service: &Service, image: Image) -> ImageRow {
+    ImageRow {
+        service: service.name.to_string(),
+        image: image.reference,
+        content: image.content,
+        size_bytes: image.size_bytes,
+        new: image.made == Made::Now,
+        notes: image.notes,
+    }
+}

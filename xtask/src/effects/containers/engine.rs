@@ -1,0 +1,202 @@
+//! The container engine: which one there is, and one command of it at a time.
+//!
+//! It knows no containers and no images: arguments come from those who do. A command is
+//! told what it said on standard error, and is given up after a time.
+
+use std::path::PathBuf;
+use std::process::{Output, Stdio};
+use std::time::Duration;
+
+use tokio::io::AsyncWriteExt;
+use tokio::process::Command;
+
+/// The engines that are looked for, the first one found being used.
+const KNOWN: [&str; 2] = ["docker", "podman"];
+
+/// How long a daemon may take to say that it is there.
+const GREETING: Duration = Duration::from_secs(20);
+
+/// How long any other command may take; an image is fed to the engine in a second or two.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// A command line that makes and runs containers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Engine {
+    program: PathBuf,
+}
+
+/// Why there is no engine, or what it refused.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum EngineError {
+    /// No program of that kind is installed.
+    #[error("no container engine: neither `docker` nor `podman` is in `PATH`")]
+    Missing,
+    /// It is installed and cannot do anything now.
+    #[error("`{engine}` is installed, but its daemon does not answer: {said}")]
+    Silent {
+        /// The engine's program.
+        engine: String,
+        /// Its words.
+        said: String,
+    },
+    /// It could not be started, or its answer not be read.
+    #[error("cannot run `{command}`")]
+    Run {
+        /// The command line.
+        command: String,
+        /// The system's words.
+        source: std::io::Error,
+    },
+    /// It refused.
+    #[error("`{command}` failed: {said}")]
+    Refused {
+        /// The command line.
+        command: String,
+        /// Its words.
+        said: String,
+    },
+    /// It did not end.
+    #[error("`{command}` did not end within {} seconds", after.as_secs())]
+    Late {
+        /// The command line.
+        command: String,
+        /// How long it was waited for.
+        after: Duration,
+    },
+}
+
+impl EngineError {
+    /// The way out, where there is one that holds for everybody.
+    pub(crate) fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Missing => Some("install `docker.io` or `podman`; processes need neither"),
+            Self::Silent { .. } => {
+                Some("start the daemon and look at `docker info`; processes need none")
+            }
+            Self::Run { .. } | Self::Refused { .. } | Self::Late { .. } => None,
+        }
+    }
+
+    /// Whether no container can be made at all.
+    pub(crate) fn is_absence(&self) -> bool {
+        match self {
+            Self::Missing | Self::Silent { .. } => true,
+            Self::Run { .. } | Self::Refused { .. } | Self::Late { .. } => false,
+        }
+    }
+}
+
+impl Engine {
+    /// The engine in `PATH`; whether it answers is not known yet.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub(crate) fn find() -> Result<Self, EngineError> {
+        let found = KNOWN.iter().find_map(|name| which::which(name).ok());
+        found.map(|program| Self { program }).ok_or(EngineError::Missing)
+    }
+
+    /// The engine in `PATH`, once its daemon has answered.
+    ///
+    /// # Errors
+    /// When there is none, or its daemon does not answer.
+    pub(crate) async fn answering() -> Result<Self, EngineError> {
+        let engine = Self::find()?;
+        let silent = |said| EngineError::Silent { engine: engine.name(), said };
+        match engine.output(&["version"], &[], GREETING).await {
+            Ok(output) if output.status.success() => Ok(engine),
+            Ok(output) => Err(silent(words(&output.stderr))),
+            Err(EngineError::Late { after, .. }) => {
+                Err(silent(format!("nothing came for {} seconds", after.as_secs())))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Runs a command and returns what it printed.
+    ///
+    /// # Errors
+    /// When it cannot be run, does not end, or fails.
+    pub(crate) async fn run(&self, args: &[&str]) -> Result<String, EngineError> {
+        self.run_with(args, &[]).await
+    }
+
+    /// As [`Engine::run`], with bytes on its standard input.
+    ///
+    /// # Errors
+    /// As for [`Engine::run`].
+    pub(crate) async fn run_with(
+        &self,
+        args: &[&str],
+        input: &[u8],
+    ) -> Result<String, EngineError> {
+        let output = self.output(args, input, PATIENCE).await?;
+        if output.status.success() {
+            return Ok(String::from_utf8_lossy(&output.stdout).trim().to_string());
+        }
+        Err(EngineError::Refused { command: self.line(args), said: words(&output.stderr) })
+    }
+
+    /// Runs a command to its end, well or not.
+    ///
+    /// # Errors
+    /// When it cannot be run, or does not end.
+    pub(crate) async fn ask(&self, args: &[&str]) -> Result<Output, EngineError> {
+        self.output(args, &[], PATIENCE).await
+    }
+
+    async fn output(
+        &self,
+        args: &[&str],
+        input: &[u8],
+        patience: Duration,
+    ) -> Result<Output, EngineError> {
+        let failed = |source| EngineError::Run { command: self.line(args), source };
+        let mut child = Command::new(&self.program)
+            .args(args)
+            .stdin(if input.is_empty() { Stdio::null() } else { Stdio::piped() })
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(failed)?;
+        let mut stdin = child.stdin.take();
+        let whole = async {
+            let write = async {
+                if let Some(mut stdin) = stdin.take() {
+                    // A command that refuses does not read to the end; it says why itself.
+                    let _ = stdin.write_all(input).await;
+                }
+            };
+            tokio::join!(write, child.wait_with_output()).1
+        };
+        match tokio::time::timeout(patience, whole).await {
+            Ok(output) => output.map_err(failed),
+            Err(_) => Err(EngineError::Late { command: self.line(args), after: patience }),
+        }
+    }
+
+    /// What it is called.
+    fn name(&self) -> String {
+        self.program.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
+
+    /// The beginning of a command line: the rest is long and says little.
+    fn line(&self, args: &[&str]) -> String {
+        let words = args.iter().take_while(|arg| !arg.starts_with('-')).take(2);
+        std::iter::once(self.name())
+            .chain(words.map(ToString::to_string))
+            .collect::<Vec<_>>()
+            .join(" ")
+    }
+}
+
+/// What a command said, on one line and without its own prefix.
+fn words(stderr: &[u8]) -> String {
+    let text = String::from_utf8_lossy(stderr);
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let text = lines.collect::<Vec<_>>().join("; ");
+    let prefixes = ["Error response from daemon: ", "error: ", "Error: "];
+    let text = prefixes.iter().find_map(|prefix| text.strip_prefix(prefix)).unwrap_or(&text);
+    if text.is_empty() { "it said nothing".to_string() } else { text.to_string() }
+}

@@ -1,0 +1,10 @@
+//! Containers: the engine that runs them, and images made of built programs.
+//!
+//! The engine is Docker or Podman through its command line, so that whatever the user
+//! has set up for it (contexts, a remote host, no root) holds here too. Nothing is ever
+//! pulled: an image is a program with what it needs to run, and is fed to the engine.
+
+pub(crate) mod engine;
+pub(crate) mod image;
+mod linked;
+mod root;

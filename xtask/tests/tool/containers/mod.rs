@@ -1,0 +1,7 @@
+//! Containers on the engine of this machine, with images made here from small programs.
+//!
+//! Where no engine answers these tests are skipped aloud. Everything that they make carries
+//! the label of their workspace, by which it is removed.
+
+mod engine;
+mod images;
