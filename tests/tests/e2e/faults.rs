@@ -45,25 +45,53 @@ async fn a_killed_dependency_comes_back_and_its_dependent_answers_again() {
 }
 
 #[tokio::test]
-#[cfg(target_os = "linux")]
-async fn while_a_dependency_does_not_answer_its_dependent_says_so_and_does_the_rest() {
+async fn while_a_dependency_is_paused_its_dependent_says_so_does_the_rest_and_recovers() {
     let stack = harness::exclusive().await;
     let users = Api::of(&stack, "users").await;
-    let stopped = Stopped::new(&stack, "todo").await;
+    let todo = stack.service("todo");
+    let before = todo.status().await.unwrap();
+    todo.pause().await.unwrap();
+    let paused = todo.status().await.unwrap();
+    assert!(paused.paused && paused.phase == before.phase, "{paused:?}");
+    // Each answer is an honest refusal, however many ask; none hangs.
     let asked = Instant::now();
-    let answer = users.get("/users/aniket/lists").await;
+    let callers: Vec<_> = (0..CALLERS)
+        .map(|_| {
+            let users = users.clone();
+            tokio::spawn(async move { users.get("/users/aniket/lists").await })
+        })
+        .collect();
+    for caller in callers {
+        let answer = caller.await.unwrap();
+        let wait: u32 = answer.header("retry-after").parse().unwrap();
+        assert!(wait >= 1);
+        answer.problem(503);
+    }
     assert!(asked.elapsed() < Duration::from_secs(10), "{:?}", asked.elapsed());
-    let wait: u32 = answer.header("retry-after").parse().unwrap();
-    assert!(wait >= 1);
-    answer.problem(503);
     users.get("/users/aniket").await.expect(200);
     users.get("/healthz").await.expect(200);
-    drop(stopped);
+    todo.resume().await.unwrap();
     let deadline = Instant::now() + RECOVERY_TIME;
     while users.get("/users/aniket/lists").await.status != 200 {
         assert!(Instant::now() < deadline, "`users` does not find `todo` again");
         sleep(Duration::from_millis(20)).await;
     }
+    let after = todo.status().await.unwrap();
+    assert_eq!((after.pid, after.run, after.paused), (before.pid, before.run, false));
+}
+
+#[tokio::test]
+async fn a_paused_service_can_be_restarted_and_killed() {
+    let stack = harness::exclusive().await;
+    let todo = stack.service("todo");
+    todo.pause().await.unwrap();
+    todo.restart().await.unwrap();
+    Api::of(&stack, "todo").await.get("/readyz").await.expect(200);
+    let run = todo.status().await.unwrap().run;
+    todo.pause().await.unwrap();
+    todo.kill().await.unwrap();
+    assert!(!todo.wait_ready_after(run).await.unwrap().paused);
+    Api::of(&stack, "todo").await.get("/readyz").await.expect(200);
 }
 
 #[tokio::test]
@@ -139,8 +167,6 @@ async fn what_was_answered_with_success_survives_a_kill() {
         todo.kill().await.unwrap();
         todo.wait_ready_after(run).await.unwrap();
     }
-    // By hand, so that the crashes so far are forgiven and these tests can be run again soon.
-    todo.restart().await.unwrap();
     over.store(true, Ordering::Relaxed);
     let mut acknowledged = BTreeSet::new();
     for writer in writers {
@@ -188,45 +214,5 @@ impl List {
         let items = self.todo.get(&self.items).await.expect(200).json();
         let titles = items.as_array().unwrap().iter().map(|item| item["title"].as_str().unwrap());
         titles.map(str::to_owned).collect()
-    }
-}
-
-/// A service whose process stands still until this value is dropped.
-#[cfg(target_os = "linux")]
-struct Stopped {
-    pid: rustix::process::Pid,
-}
-
-#[cfg(target_os = "linux")]
-impl Stopped {
-    async fn new(stack: &Stack, service: &str) -> Self {
-        let pid = stack.service(service).status().await.unwrap().pid.unwrap();
-        let pid = rustix::process::Pid::from_raw(pid.try_into().unwrap()).unwrap();
-        let stopped = Self { pid };
-        rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
-        // The signal is sent, but a thread that runs stops only when it notices.
-        let deadline = Instant::now() + RECOVERY_TIME;
-        while !stopped.all_threads_stand() {
-            assert!(Instant::now() < deadline, "`{service}` does not stop");
-            sleep(Duration::from_millis(1)).await;
-        }
-        stopped
-    }
-
-    fn all_threads_stand(&self) -> bool {
-        let threads = std::fs::read_dir(format!("/proc/{}/task", self.pid.as_raw_nonzero()));
-        threads.unwrap().all(|thread| {
-            let stat = std::fs::read_to_string(thread.unwrap().path().join("stat"));
-            stat.is_ok_and(|stat| {
-                stat.rsplit(')').next().is_some_and(|rest| rest.starts_with(" T"))
-            })
-        })
-    }
-}
-
-#[cfg(target_os = "linux")]
-impl Drop for Stopped {
-    fn drop(&mut self) {
-        rustix::process::kill_process(self.pid, rustix::process::Signal::CONT).ok();
     }
 }

@@ -4,9 +4,11 @@
 //! [`Stack::connect`] fails where nothing runs.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use xtask_core::name::Name;
 use xtask_core::snapshot::{Phase, ServiceSnapshot, Snapshot};
+use xtask_core::stack::Fault;
 
 use crate::connection::{Connection, Error, unexpected, update};
 use crate::logs;
@@ -15,6 +17,12 @@ use crate::protocol::{Reply, Request};
 
 /// The variable that names the folder of the stack to attach to.
 pub const STACK_VARIABLE: &str = "XTASK_STACK_DIR";
+
+/// How long a process that was told to stand still may take to do so.
+const PAUSE_TIME: Duration = Duration::from_secs(5);
+
+/// How often it is looked whether it does.
+const PAUSE_LOOK: Duration = Duration::from_millis(1);
 
 /// A running stack.
 #[derive(Clone, Debug)]
@@ -116,12 +124,40 @@ impl Service {
         .map(drop)
     }
 
-    /// Kills its present run with SIGKILL, as a fault: it counts as a crash.
+    /// Kills its present run with SIGKILL, as a fault: what follows is what follows a
+    /// crash, but that try is not counted.
     ///
     /// # Errors
-    /// When the supervisor is gone.
+    /// When it does not run, or the supervisor is gone.
     pub async fn kill(&self) -> Result<(), Error> {
-        self.order(Request::Kill { service: self.name.clone() }).await
+        self.fault(Fault::Kill).await
+    }
+
+    /// Makes its present run stand still, with every process of its group, until
+    /// [`Service::resume`]. It stays `ready`, as a service does that hangs: its watchdog,
+    /// if it has one, bites, and its start timeout goes on. A stop or restart wakes it first.
+    /// Returns when it stands still, where the system can tell.
+    ///
+    /// # Errors
+    /// When it does not run, or the supervisor is gone.
+    pub async fn pause(&self) -> Result<(), Error> {
+        self.fault(Fault::Pause).await?;
+        // The signal is sent, but a thread that runs stops only when it notices.
+        let wait = async {
+            while self.status().await?.pid.is_some_and(|pid| !stands_still(pid)) {
+                tokio::time::sleep(PAUSE_LOOK).await;
+            }
+            Ok(())
+        };
+        tokio::time::timeout(PAUSE_TIME, wait).await.unwrap_or(Ok(()))
+    }
+
+    /// Lets a paused run go on.
+    ///
+    /// # Errors
+    /// When it does not run, or the supervisor is gone.
+    pub async fn resume(&self) -> Result<(), Error> {
+        self.fault(Fault::Resume).await
     }
 
     /// Waits until it is ready, or a job has succeeded. There is no limit of time
@@ -149,6 +185,10 @@ impl Service {
     pub fn logs(&self) -> Result<Vec<String>, Error> {
         let path = self.paths.log(&self.name);
         logs::last_lines(&path, None, 1000).map_err(|source| Error::File { path, source })
+    }
+
+    async fn fault(&self, fault: Fault) -> Result<(), Error> {
+        self.order(Request::Fault { service: self.name.clone(), fault }).await
     }
 
     async fn order(&self, request: Request) -> Result<(), Error> {
@@ -203,6 +243,16 @@ fn is_settled(phase: Phase) -> bool {
             false
         }
     }
+}
+
+/// Whether every thread of a process is stopped; true where the system does not say.
+fn stands_still(pid: u32) -> bool {
+    let Ok(threads) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return true };
+    threads.flatten().all(|thread| {
+        let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        // The name before the state may itself hold brackets.
+        stat.rsplit(')').next().is_none_or(|rest| rest.is_empty() || rest.starts_with(" T"))
+    })
 }
 
 async fn open(paths: &StackPaths) -> Result<Connection, Error> {

@@ -174,7 +174,12 @@ async fn wait_until_ready(stack: &Stack) -> Result<(), HarnessError> {
         loop {
             let seen = stack.status().await;
             let gone = |source| HarnessError::Gone { folder: folder.to_owned(), source };
-            let unready = unready(&seen.map_err(gone)?);
+            let seen = seen.map_err(gone)?;
+            for service in seen.services.iter().filter(|service| service.paused) {
+                // A test that failed did not come to that. By now it may have ended.
+                stack.service(&service.name).resume().await.ok();
+            }
+            let unready = unready(&seen);
             if unready.is_empty() {
                 return Ok(());
             }

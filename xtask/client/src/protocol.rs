@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use xtask_core::name::Name;
 use xtask_core::plan::Plan;
 use xtask_core::snapshot::{ServiceSnapshot, Snapshot, State};
-use xtask_core::stack::Report;
+use xtask_core::stack::{Fault, Report};
 
 /// The version of this protocol; another one is refused with a clear word.
 pub const VERSION: u32 = 1;
@@ -84,10 +84,12 @@ pub enum Request {
         /// Which.
         services: Vec<Name>,
     },
-    /// SIGKILL the present run of a service, as a fault for tests: it counts as a crash.
-    Kill {
+    /// Kill, pause or resume the present run of a service, as a fault for tests.
+    Fault {
         /// Which.
         service: Name,
+        /// What.
+        fault: Fault,
     },
     /// End the stack.
     Shutdown {

@@ -96,6 +96,9 @@ pub struct ServiceSnapshot {
     /// answer to a `status`.
     #[serde(default)]
     pub calls: Vec<Called>,
+    /// Whether a test made it stand still: it may be `ready` and answer nobody.
+    #[serde(default)]
+    pub paused: bool,
     /// Its own `STATUS=`.
     pub status: Option<String>,
     /// What it waits for at a start.

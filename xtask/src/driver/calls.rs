@@ -8,7 +8,7 @@ use xtask_client::protocol::{Reply, Request};
 use xtask_core::name::Name;
 use xtask_core::plan::Plan;
 use xtask_core::snapshot::{Phase, Snapshot, State};
-use xtask_core::stack::{Event, Report};
+use xtask_core::stack::{Event, Fault};
 
 use super::{Asked, ConnectionId, Driver, HURRIED_GRACE, Input, Pending};
 use crate::effects::compilers::Compilers;
@@ -71,7 +71,7 @@ impl Driver {
             Request::Restart { services } => {
                 self.step_known(&services.clone(), Event::Restart { services })
             }
-            Request::Kill { service } => self.kill(&service),
+            Request::Fault { service, fault } => self.fault(service, fault),
             Request::Shutdown { now } => {
                 self.step(if now { Event::KillNow } else { Event::Shutdown });
                 Reply::Done
@@ -151,16 +151,20 @@ impl Driver {
         }
     }
 
-    fn kill(&mut self, service: &Name) -> Reply {
-        match self.stack.service_snapshot(service).map(|seen| (seen.pid, seen.run)) {
-            Some((Some(_), run)) => {
-                // Said first: whoever watches must know it before the run is seen to end.
-                self.board.report(&Report::Killed { service: service.clone(), run });
-                self.world.kill_run(service);
+    /// Refused where nothing would come of it, so that no test waits for that.
+    fn fault(&mut self, service: Name, fault: Fault) -> Reply {
+        let Some(seen) = self.stack.service_snapshot(&service) else {
+            return refused(format!("no service `{service}` in this stack"));
+        };
+        match (seen.phase, seen.pid) {
+            (Phase::Starting | Phase::Ready, Some(_)) => {
+                self.step(Event::Fault { service, fault });
                 Reply::Done
             }
-            Some((None, _)) => refused(format!("service `{service}` has no process")),
-            None => refused(format!("no service `{service}` in this stack")),
+            (phase, _) => refused(format!(
+                "service `{service}` has no process that can be signalled: it is {}",
+                phase.as_str()
+            )),
         }
     }
 

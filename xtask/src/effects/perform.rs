@@ -120,15 +120,6 @@ impl World {
         }
     }
 
-    /// Kills the present run of a service, as a crash would: a fault for tests.
-    pub(crate) fn kill_run(&self, service: &Name) {
-        let runs = self.runs.range((service.clone(), 0)..=(service.clone(), Run::MAX));
-        let mut leaders = runs.filter_map(|(_, live)| live.leader.as_ref());
-        if let Some(leader) = leaders.find(|leader| matches!(leader.exit(), Ok(None))) {
-            leader.signal(rustix::process::Signal::KILL);
-        }
-    }
-
     /// How many callers wait unaccepted on a port, our own queued requests apart; none
     /// if nobody listens there, or the system does not tell.
     pub(crate) fn waiting_callers(&self, port: u16) -> Option<u32> {
@@ -178,6 +169,8 @@ impl World {
         let Some(leader) = &live.leader else { return };
         match signal {
             Signal::Kill => leader.signal(Number::KILL),
+            Signal::Pause => leader.signal(Number::STOP),
+            Signal::Resume => leader.signal(Number::CONT),
             Signal::Stop(name) => {
                 leader.signal(number(name).unwrap_or(Number::TERM));
                 // Whoever is suspended would not see it before it is woken.

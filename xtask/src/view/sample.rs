@@ -41,6 +41,7 @@ pub(crate) fn service(name: &str, phase: Phase) -> ServiceSnapshot {
         seen: Vec::new(),
         callers_waiting: None,
         calls: Vec::new(),
+        paused: false,
         status: None,
         depends_on: Vec::new(),
         uses: Vec::new(),

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
-use super::event::Run;
+use super::event::{Fault, Run};
 use crate::name::Name;
 use crate::plan::{Port, Probe};
 
@@ -90,6 +90,10 @@ pub enum Signal {
     Stop(String),
     /// SIGKILL.
     Kill,
+    /// SIGSTOP.
+    Pause,
+    /// SIGCONT.
+    Resume,
 }
 
 /// A command with nothing left to decide.
@@ -148,12 +152,14 @@ pub enum Report {
         /// Why, where there is more to say than the phase.
         reason: Option<String>,
     },
-    /// A run is killed because somebody asked for this fault: what follows is no surprise.
-    Killed {
+    /// Somebody asked for this fault: what follows is no surprise.
+    Fault {
         /// The service.
         service: Name,
         /// Its run.
         run: Run,
+        /// What is done to it.
+        fault: Fault,
     },
     /// An event that makes no sense where it came; a fault of the tool, said and survived.
     Unexpected {

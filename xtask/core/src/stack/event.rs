@@ -44,6 +44,14 @@ pub enum Event {
         /// Which.
         services: Vec<Name>,
     },
+    /// A test does something to the present run of a service, as chance might. Without a
+    /// run that can be signalled nothing comes of it.
+    Fault {
+        /// The service.
+        service: Name,
+        /// What.
+        fault: Fault,
+    },
     /// Nothing is wanted any more: stop everything in order, then end.
     Shutdown,
     /// As `Shutdown`, but everything is killed now, in no order.
@@ -197,6 +205,20 @@ pub struct Artifact {
     /// Its content, as a number that changes when the content does; equal content
     /// has an equal number in a stack's life.
     pub content: u64,
+}
+
+/// What tests do to a run. What follows from it is no surprise: it is started again as
+/// after a crash, but its tries are not counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fault {
+    /// It is killed, with its whole group.
+    Kill,
+    /// It stands still, with its whole group, until it is resumed or told to stop. To the
+    /// stack it is a run that hangs: what watches it goes on.
+    Pause,
+    /// It goes on.
+    Resume,
 }
 
 /// How a process ended.

@@ -15,6 +15,7 @@ mod conditions;
 mod deadlock;
 pub mod effect;
 pub mod event;
+mod fault;
 pub(crate) mod node;
 mod phase;
 mod request;
@@ -27,7 +28,7 @@ pub(crate) mod words;
 
 pub use deadlock::Address;
 pub use effect::{Command, Effect, Report, Signal};
-pub use event::{Artifact, BindFailure, Event, Exit, Run};
+pub use event::{Artifact, BindFailure, Event, Exit, Fault, Run};
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::format;
@@ -153,6 +154,7 @@ impl Stack {
             Event::Apply { plan } => self.apply(plan, effects),
             Event::TakeDown { services, only } => self.take_down(&services, only, effects),
             Event::Restart { services } => self.restart(&services, effects),
+            Event::Fault { service, fault } => self.fault(&service, fault, effects),
             Event::Shutdown => self.shut_down(Ending::Shutdown),
             Event::KillNow => self.shut_down(Ending::Kill),
             Event::Linked { service, path } => self.linked(&service, path, effects),

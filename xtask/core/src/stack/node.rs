@@ -8,7 +8,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::event::{Artifact, Run};
+use super::event::{Artifact, Fault, Run};
 pub(crate) use super::phase::{Launched, Phase, Ready, Rest, Stage, Starting, Stopping};
 use crate::plan::{Condition, Kind, Port, Program, Service};
 use crate::snapshot::{self, Failure};
@@ -169,6 +169,8 @@ pub(crate) struct Shown {
     pub(crate) seen: Vec<Option<String>>,
     /// Its own words.
     pub(crate) status: Option<String>,
+    /// What a test did to it, and did not take back.
+    pub(crate) fault: Option<Fault>,
 }
 
 /// The edges at a node.

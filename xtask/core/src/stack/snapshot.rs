@@ -9,6 +9,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::conditions::Want;
+use super::event::Fault;
 use super::node::{Bound, Build, Id, Node, Phase, Rest};
 use super::{Ending, Stack, words};
 use crate::name::Name;
@@ -97,6 +98,7 @@ impl Stack {
             seen: self.seen(id),
             callers_waiting: None,
             calls: Vec::new(),
+            paused: node.is_running() && node.shown.fault == Some(Fault::Pause),
             status: node.shown.status.clone(),
             depends_on: node.spec.depends_on.iter().map(|d| d.on.clone()).collect(),
             uses: node.spec.uses.iter().map(|used| used.of.clone()).collect(),
@@ -167,6 +169,9 @@ impl Stack {
             Phase::Starting(_) | Phase::Ready(_) if node.is_due() => {
                 let holder = &self.nodes[self.holder(id)?].spec.name;
                 Some(format!("stops after `{holder}`"))
+            }
+            Phase::Starting(_) | Phase::Ready(_) if node.shown.fault == Some(Fault::Pause) => {
+                Some(words::PAUSED.to_string())
             }
             Phase::Starting(_) | Phase::Ready(_) => match &node.build {
                 Build::Failed { message, .. } => {

@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::event::Exit;
-use super::node::{Id, Phase, Rest, Stage, Stopping};
+use super::node::{Id, Node, Phase, Rest, Stage, Stopping};
 use super::{Effect, Stack, words};
 use crate::plan::Restart;
 use crate::snapshot::Failure;
@@ -54,15 +54,19 @@ impl Stack {
     /// A pause, or the end of tries.
     fn try_again(&mut self, id: Id, reason: &str) -> Rest {
         let now = self.now;
-        let series = &mut self.nodes[id].series;
+        let Node { series, shown, .. } = &mut self.nodes[id];
         series.again.retain(|at| now.saturating_sub(*at) < WINDOW);
-        let tries = series.again.len();
+        // An end that was asked for says nothing against the service.
+        let asked_for = shown.fault.is_some();
+        let tries = if asked_for { 0 } else { series.again.len() };
         if tries >= MOST_TRIES {
             let all =
                 format!("{reason}; started again {tries} times within {}", words::duration(WINDOW));
             return self.give_up(id, all);
         }
-        series.again.push(now);
+        if !asked_for {
+            series.again.push(now);
+        }
         series.restarts += 1;
         let doubled = FIRST_PAUSE.saturating_mul(1 << tries.min(16));
         self.replace_dependents(id);

@@ -17,6 +17,9 @@ use crate::snapshot::Failure;
 /// What is said of a run that survives everything.
 pub(crate) const LOST: &str = "has processes that are still there after SIGKILL";
 
+/// What is said of a run that a test made stand still.
+pub(crate) const PAUSED: &str = "paused: it stands still until it is resumed";
+
 /// That a dependency failed. One that failed for another's sake names that other one,
 /// so that a long chain of dependents names the culprit.
 pub(crate) fn failed(name: &Name, failure: Failure, reason: &str) -> String {

@@ -9,6 +9,7 @@ mod bring_up;
 mod builds;
 mod crashes;
 mod deadlocks;
+mod faults;
 mod ports;
 mod replacement;
 mod reports;

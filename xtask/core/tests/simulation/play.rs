@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use xtask_core::name::Name;
-use xtask_core::stack::{Event, Stack};
+use xtask_core::stack::{Event, Fault, Stack};
 
 use crate::checkers::{Checkers, Verdict, Violation};
 use crate::graph::Workspace;
@@ -126,7 +126,11 @@ impl Play {
                 let services = self.some_services();
                 self.step(Event::Restart { services })
             }
-            _ => self.step(Event::Tick),
+            _ => {
+                let service = self.some_services().remove(0);
+                let fault = *self.people.pick(&[Fault::Kill, Fault::Pause, Fault::Resume]);
+                self.step(Event::Fault { service, fault })
+            }
         }
     }
 

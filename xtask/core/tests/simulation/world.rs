@@ -149,7 +149,12 @@ impl World {
                 }
             }
             Effect::Signal { service, run, signal } => {
-                let kill = *signal == Signal::Kill;
+                let kill = match signal {
+                    Signal::Stop(_) => false,
+                    Signal::Kill => true,
+                    // It says what it would have said: news of a run may always be late.
+                    Signal::Pause | Signal::Resume => return,
+                };
                 self.signal(now, (service.clone(), *run), kill);
             }
             Effect::Unbind { .. } | Effect::StopProbes { .. } | Effect::Report(_) | Effect::End => {
@@ -290,6 +295,7 @@ impl World {
             Event::Apply { .. }
             | Event::TakeDown { .. }
             | Event::Restart { .. }
+            | Event::Fault { .. }
             | Event::Shutdown
             | Event::KillNow
             | Event::Linked { .. }

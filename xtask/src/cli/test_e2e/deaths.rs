@@ -10,7 +10,7 @@ use xtask_client::connection::update;
 use xtask_client::protocol::Reply;
 use xtask_client::snapshot::{Failure, Phase, ServiceSnapshot, Snapshot};
 use xtask_core::name::Name;
-use xtask_core::stack::{Report, Run};
+use xtask_core::stack::{Fault, Report, Run};
 
 /// One run that ended without having been told to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -39,8 +39,12 @@ impl Deaths {
 
     /// Takes in one message.
     pub(crate) fn take(&mut self, reply: Reply) {
-        if let Reply::Report(Report::Killed { service, run }) = &reply {
-            self.ordered.insert((service.clone(), *run));
+        if let Reply::Report(Report::Fault { service, run, fault }) = &reply {
+            let run = (service.clone(), *run);
+            match fault {
+                Fault::Kill | Fault::Pause => self.ordered.insert(run),
+                Fault::Resume => self.ordered.remove(&run),
+            };
         }
         if !update(&mut self.snapshot, reply) {
             return;
@@ -111,6 +115,10 @@ mod tests {
         Reply::Changed { state: State::Working, services: snapshot.services }
     }
 
+    fn told(fault: Fault) -> Reply {
+        Reply::Report(Report::Fault { service: "greeter".into(), run: 1, fault })
+    }
+
     fn deaths(replies: impl IntoIterator<Item = Reply>) -> Vec<Run> {
         let mut deaths = Deaths::since(snapshot(Phase::Ready, 1));
         for reply in replies {
@@ -132,12 +140,18 @@ mod tests {
 
     #[test]
     fn what_a_test_killed_did_not_die_by_itself_but_its_next_run_may() {
-        let killed = Reply::Report(Report::Killed { service: "greeter".into(), run: 1 });
         let then = [changed(Phase::Backoff, 1), changed(Phase::Ready, 2)];
-        assert_eq!(deaths([killed].into_iter().chain(then)), [0; 0]);
-        let killed = Reply::Report(Report::Killed { service: "greeter".into(), run: 1 });
+        assert_eq!(deaths([told(Fault::Kill)].into_iter().chain(then)), [0; 0]);
         let then = [changed(Phase::Backoff, 1), changed(Phase::Backoff, 2)];
-        assert_eq!(deaths([killed].into_iter().chain(then)), [2]);
+        assert_eq!(deaths([told(Fault::Kill)].into_iter().chain(then)), [2]);
+    }
+
+    #[test]
+    fn what_dies_while_a_test_pauses_it_died_by_order_and_later_by_itself() {
+        let paused = [told(Fault::Pause), changed(Phase::Backoff, 1)];
+        assert_eq!(deaths(paused), [0; 0]);
+        let resumed = [told(Fault::Pause), told(Fault::Resume), changed(Phase::Backoff, 1)];
+        assert_eq!(deaths(resumed), [1]);
     }
 
     #[test]

@@ -195,13 +195,50 @@ fn a_kill_as_a_fault_looks_like_a_crash() {
     with_world(async |mut fixture| {
         fixture.spawn(1, shell("sleep 1000"), Vec::new());
         fixture.until_started().await;
-        fixture.world.kill_run(&name());
+        fixture.signal(1, Signal::Kill);
         assert_eq!(fixture.until_exited().await, Exit::Signal(9));
         fixture.until_gone().await;
         // A run that is over is left alone.
-        fixture.world.kill_run(&name());
         fixture.signal(1, Signal::Kill);
     });
+}
+
+#[test]
+fn a_paused_run_stands_still_with_its_whole_group_goes_on_when_told_and_can_be_stopped() {
+    with_world(async |mut fixture| {
+        fixture.spawn(1, shell("sleep 1000 & wait"), Vec::new());
+        let leader = fixture.until_started().await.to_string();
+        let members = loop {
+            let members = children_of(&leader);
+            if !members.is_empty() {
+                break [members, vec![leader.clone()]].concat();
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        };
+        for (signal, stands) in
+            [(Signal::Pause, true), (Signal::Resume, false), (Signal::Pause, true)]
+        {
+            fixture.signal(1, signal);
+            for member in &members {
+                while stands_still(member) != stands {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            }
+        }
+        fixture.signal(1, Signal::Stop("SIGTERM".to_owned()));
+        assert_eq!(fixture.until_exited().await, Exit::Signal(15));
+        fixture.until_gone().await;
+    });
+}
+
+fn children_of(pid: &str) -> Vec<String> {
+    let path = format!("/proc/{pid}/task/{pid}/children");
+    std::fs::read_to_string(path).unwrap().split_whitespace().map(str::to_owned).collect()
+}
+
+fn stands_still(pid: &str) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    stat.rsplit(')').next().is_some_and(|rest| rest.starts_with(" T"))
 }
 
 #[test]

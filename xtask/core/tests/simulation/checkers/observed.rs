@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use xtask_core::name::Name;
 use xtask_core::plan::{Kind, Program, Service};
-use xtask_core::stack::{Command, Effect, Event, Exit, Run, Signal};
+use xtask_core::stack::{Command, Effect, Event, Exit, Fault, Run, Signal};
 
 #[derive(Default)]
 pub(crate) struct Observed {
@@ -70,6 +70,10 @@ pub(crate) struct Life {
     /// When its start timeout ends, as far as it may have been moved.
     pub(crate) overdue: Duration,
     pub(crate) last_ping: Option<Duration>,
+    /// What a test did to it.
+    pub(crate) fault: Option<Fault>,
+    /// Whether a test asked for a SIGKILL that has not come.
+    pub(crate) kill_owed: bool,
 }
 
 impl Life {
@@ -181,6 +185,7 @@ impl Observed {
                     }
                 }
             }
+            Event::Fault { service, fault } => self.fault(service, *fault),
             Event::Shutdown | Event::KillNow => {
                 self.shutdown = true;
                 self.kill_now |= *event == Event::KillNow;
@@ -247,6 +252,18 @@ impl Observed {
             | Event::Calls { .. }
             | Event::Tick => {}
         }
+    }
+
+    /// Somebody did it, so that no try is counted.
+    fn fault(&mut self, name: &Name, fault: Fault) {
+        let Some(seen) = self.seen(name) else { return };
+        let Some(life) = seen.life.as_mut().filter(|life| life.live()) else { return };
+        life.kill_owed |= fault == Fault::Kill;
+        life.fault = match (life.fault, fault) {
+            (Some(Fault::Kill), _) => Some(Fault::Kill),
+            (_, Fault::Resume) => None,
+            (_, fault) => Some(fault),
+        };
     }
 
     fn applied(&mut self, spec: &Service) {
@@ -321,10 +338,12 @@ impl Observed {
         let Some(life) = self.life(service, run) else { return };
         life.exit = Some(exit);
         life.clean = life.told.is_some() || life.killed.is_some();
+        let asked_for = life.fault.is_some();
         if !life.clean
             && let Some(seen) = self.seen(service)
         {
             seen.crashed_at = Some(now);
+            seen.asked |= asked_for;
         }
     }
 
@@ -359,7 +378,10 @@ impl Observed {
                         life.told = life.told.or(Some(now));
                         life.grace_ends = Some(now + grace);
                     }
+                    // It looks like a crash, and has to be taken for one.
+                    Signal::Kill if life.kill_owed => life.kill_owed = false,
                     Signal::Kill => life.killed = life.killed.or(Some(now)),
+                    Signal::Pause | Signal::Resume => {}
                 }
             }
             Effect::Unbind { service } => {
@@ -409,6 +431,8 @@ impl Observed {
             clean: false,
             overdue: now + seen.spec.start_timeout,
             last_ping: None,
+            fault: None,
+            kill_owed: false,
         });
     }
 }

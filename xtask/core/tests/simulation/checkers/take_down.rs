@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use xtask_core::name::Name;
-use xtask_core::stack::{Effect, Signal};
+use xtask_core::stack::{Effect, Fault, Signal};
 
 use super::observed::{Life, Seen};
 use super::{Observed, Verdict, demand};
@@ -29,7 +29,13 @@ pub(super) fn check(observed: &Observed, now: Duration, effect: &Effect) -> Verd
             }
             Ok(())
         }
+        Signal::Kill if life.kill_owed => Ok(()),
         Signal::Kill => grace(observed, now, seen, life),
+        Signal::Pause | Signal::Resume => {
+            let asked = life.fault == Some(Fault::Pause) || *signal == Signal::Resume;
+            demand!(asked && life.live(), "signals", "`{service}` run {run} is made to pause");
+            Ok(())
+        }
     }
 }
 
