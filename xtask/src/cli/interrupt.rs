@@ -8,6 +8,29 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::exit::Exit;
 
+/// From now on these signals end the process with the code of one that they ended, until
+/// [`Interrupts`] takes them: nothing is left behind before that, and whoever reads the
+/// code need not tell the two apart. What is ignored, as by `nohup`, stays so.
+pub(crate) fn end_with_its_code() {
+    for number in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
+        let mut before = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
+        // SAFETY: the kernel fills in a whole structure, and the handler makes one call,
+        // which is safe in it.
+        unsafe {
+            let got = libc::sigaction(number, std::ptr::null(), before.as_mut_ptr());
+            if got == 0 && before.assume_init().sa_sigaction == libc::SIG_DFL {
+                libc::signal(number, end as extern "C" fn(libc::c_int) as libc::sighandler_t);
+            }
+        }
+    }
+}
+
+extern "C" fn end(number: libc::c_int) {
+    let exit = if number == libc::SIGINT { Exit::INTERRUPTED } else { Exit::TERMINATED };
+    // SAFETY: it ends the process and runs nothing of it.
+    unsafe { libc::_exit(exit.code().into()) }
+}
+
 /// The signals that ask a command to end.
 pub(crate) struct Interrupts {
     interrupt: Signal,

@@ -124,6 +124,7 @@ enum Command {
 
 /// Reads the command line and does what it says.
 pub(crate) fn run() -> Exit {
+    interrupt::end_with_its_code();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {

@@ -117,7 +117,7 @@ pub(crate) async fn connect_or_launch(
     loop {
         let lock = paths.launch_lock();
         let turn =
-            Lock::wait(&lock).with_context(|| format!("cannot lock `{}`", lock.display()))?;
+            Lock::turn(&lock).await.with_context(|| format!("cannot lock `{}`", lock.display()))?;
         match connect(paths).await? {
             Some(session) if session.snapshot.state != State::Stopping => return Ok(session),
             Some(mut session) => {
@@ -139,7 +139,7 @@ async fn launch(paths: &StackPaths, settings: &LaunchSettings) -> anyhow::Result
         // Whoever holds it is on the way out: a supervisor that no longer answers, or a
         // guardian that cleans up.
         let held =
-            Lock::wait(&lock).with_context(|| format!("cannot lock `{}`", lock.display()))?;
+            Lock::turn(&lock).await.with_context(|| format!("cannot lock `{}`", lock.display()))?;
         clean_locked(paths, &held)
     };
     let (ours, theirs) = BlockingStream::pair().context("cannot make a pair of sockets")?;

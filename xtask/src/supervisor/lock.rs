@@ -32,6 +32,21 @@ impl Lock {
         }
     }
 
+    /// As [`Lock::wait`], without keeping this thread from anything else meanwhile. A wait
+    /// that is given up goes on beside, and lets go of what it gets.
+    ///
+    /// # Errors
+    /// What the system says of the file.
+    pub(crate) async fn turn(path: &Path) -> io::Result<Self> {
+        if let Some(lock) = Self::try_take(path)? {
+            return Ok(lock);
+        }
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        let path = path.to_path_buf();
+        std::thread::Builder::new().spawn(move || drop(sender.send(Self::wait(&path))))?;
+        receiver.await.map_err(io::Error::other)?
+    }
+
     /// Another handle on the same lock, which is held until both are gone.
     ///
     /// # Errors

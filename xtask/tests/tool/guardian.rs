@@ -145,7 +145,7 @@ impl Victim {
 }
 
 /// Everything of a fixture that a stack which is gone has no use for.
-fn remains(fixture: &Fixture) -> Vec<String> {
+pub(crate) fn remains(fixture: &Fixture) -> Vec<String> {
     let processes = fixture.processes();
     let mut left: Vec<String> =
         processes.iter().map(|found| format!("{} {}", found.pid, found.command)).collect();
@@ -161,7 +161,7 @@ fn remains(fixture: &Fixture) -> Vec<String> {
 
 /// Fails the test if something is left a second after `begun`.
 #[track_caller]
-fn gone_within_a_second(begun: Instant, what: &str, remains: impl Fn() -> Vec<String>) {
+pub(crate) fn gone_within_a_second(begun: Instant, what: &str, remains: impl Fn() -> Vec<String>) {
     loop {
         let late = begun.elapsed() > Duration::from_secs(1);
         let left = remains();

@@ -24,6 +24,7 @@ mod failures;
 mod generated;
 mod graphs;
 mod guardian;
+mod interrupts;
 mod linking;
 mod programs;
 mod readiness;
