@@ -67,8 +67,8 @@ impl StackPaths {
             .ok_or_else(|| {
                 io::Error::new(
                     io::ErrorKind::NotFound,
-                    "no place for state: none of `XTASK_STATE_DIR`, `XDG_STATE_HOME` and `HOME` \
-                     is an absolute path",
+                    "no place for state: set `XTASK_STATE_DIR`, as none of it, `XDG_STATE_HOME` and \
+                     `HOME` is an absolute path",
                 )
             })?;
         let root = root.canonicalize().unwrap_or_else(|_| root.to_path_buf());

@@ -7,7 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use xtask_client::StackPaths;
 use xtask_client::connection::Connection;
 use xtask_client::paths::{STATE_VARIABLE, stacks_of};
@@ -15,6 +15,7 @@ use xtask_client::paths::{STATE_VARIABLE, stacks_of};
 use super::Global;
 use super::exit::Exit;
 use super::print::error_with_hint;
+use crate::effects::workspace;
 use crate::supervisor::launch::{Session, connect};
 use crate::supervisor::leftovers::{Leftovers, clean};
 use crate::view::progress;
@@ -41,7 +42,7 @@ pub(crate) fn workspace_root(global: &Global) -> anyhow::Result<PathBuf> {
     if let Some(path) = &global.manifest_path {
         command.arg("--manifest-path").arg(path);
     }
-    let output = command.output().with_context(|| format!("cannot start `{}`", cargo.display()))?;
+    let output = command.output().map_err(|source| workspace::Error::NoCargo { source })?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
         return Err(NoWorkspace(said.trim().trim_start_matches("error: ").to_string()).into());

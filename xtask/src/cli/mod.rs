@@ -30,11 +30,13 @@ mod wait;
 
 use std::path::PathBuf;
 
+use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use xtask_client::paths::check_stack_name;
 
 pub(crate) use exit::Exit;
 
+use crate::effects::workspace;
 use crate::view::style::{self, ColorWhen};
 
 /// The tool's command line.
@@ -141,7 +143,8 @@ pub(crate) fn run() -> Exit {
         Err(error) if print::is_broken_pipe(&error) => Exit::DONE,
         Err(error) => {
             print::error(&error);
-            if error.is::<locate::NoWorkspace>() { Exit::USAGE } else { Exit::FAILED }
+            let usage = error.is::<locate::NoWorkspace>() || error.is::<workspace::Error>();
+            if usage { Exit::USAGE } else { Exit::FAILED }
         }
     }
 }
@@ -169,7 +172,8 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
 
 /// A runtime of one thread, for commands that wait.
 fn block_on<T>(task: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(task)
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.context("cannot prepare to wait")?.block_on(task)
 }
 
 fn stack_name(text: &str) -> Result<String, &'static str> {

@@ -6,6 +6,7 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
+use crate::effects::workspace;
 use crate::view::style::{BAD, BOLD, RESET, tell};
 
 /// Writes to standard output, colours taken out where nobody wants them.
@@ -43,6 +44,22 @@ pub(crate) fn error(error: &anyhow::Error) {
     tell(&format!("{BAD}error{RESET}{BOLD}: {error}{RESET}"));
     for cause in error.chain().skip(1) {
         tell(&format!("  because: {cause}"));
+    }
+    if let Some(hint) = hint(error) {
+        tell(&format!("  {BOLD}hint:{RESET} {hint}"));
+    }
+}
+
+/// The way out of what the system lacks.
+fn hint(error: &anyhow::Error) -> Option<&'static str> {
+    let system = error.chain().find_map(|cause| cause.downcast_ref::<io::Error>());
+    let no_cargo = matches!(error.downcast_ref(), Some(workspace::Error::NoCargo { .. }));
+    match (system?.kind(), system?.raw_os_error()) {
+        (io::ErrorKind::NotFound, _) if no_cargo => {
+            Some("put the folder of Rust's programs into `PATH`: `PATH=~/.cargo/bin:$PATH`")
+        }
+        (_, Some(libc::EMFILE)) => Some("`ulimit -n 1024` allows more open files"),
+        _ => None,
     }
 }
 

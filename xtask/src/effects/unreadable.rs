@@ -12,6 +12,10 @@ use xtask_core::problem::Problem;
 
 use super::workspace::{Gathered, manifest};
 
+/// A manifest that is longer was not written by anybody, and is left to Cargo's words:
+/// a picture of the place of its mistake would take a minute.
+const LONGEST_MANIFEST_BYTES: u64 = 4 * 1024 * 1024;
+
 /// The manifests around `start`, if one of them is not TOML.
 pub(super) fn gather(start: &Path) -> Option<(Gathered, Vec<Problem>)> {
     let start = start.canonicalize().ok()?;
@@ -19,6 +23,11 @@ pub(super) fn gather(start: &Path) -> Option<(Gathered, Vec<Problem>)> {
         start.ancestors().map(|folder| folder.join("Cargo.toml")).filter(|p| p.is_file()).collect();
     let nearest = if start.is_file() { Some(start.clone()) } else { above.first().cloned() }?;
     let mut root = nearest.parent()?.to_path_buf();
+    let is_long =
+        |path: &PathBuf| fs::metadata(path).is_ok_and(|found| found.len() > LONGEST_MANIFEST_BYTES);
+    if above.iter().any(is_long) {
+        return None;
+    }
     for path in &above {
         let text = fs::read_to_string(path).ok()?;
         let folder = path.parent()?;
@@ -37,6 +46,9 @@ pub(super) fn gather(start: &Path) -> Option<(Gathered, Vec<Problem>)> {
     }
     let (mut manifests, mut problems) = (Vec::new(), Vec::new());
     for path in paths {
+        if is_long(&path) {
+            return None;
+        }
         let Ok(text) = fs::read_to_string(&path) else { continue };
         let (mut read, mut found) = manifest(&root, &path, text);
         read.package = package(&read);

@@ -47,6 +47,12 @@ pub(crate) enum Error {
         words: String,
     },
     /// There is no cargo that could be asked.
+    #[error("cannot start `cargo`")]
+    NoCargo {
+        /// The system's words.
+        source: io::Error,
+    },
+    /// Cargo answered with something else than it should.
     #[error("cannot run `cargo metadata`")]
     Cargo {
         /// The system's words.
@@ -74,6 +80,10 @@ pub(crate) fn gather(
     start: &Path,
     manifest_path: Option<&Path>,
 ) -> Result<(Gathered, Vec<Problem>), Error> {
+    if start.to_str().is_none() {
+        let words = format!("`{}` is not UTF-8, which cargo wants of a path", start.display());
+        return Err(Error::Refused { words });
+    }
     let mut command = MetadataCommand::new();
     command.no_deps().current_dir(start);
     if let Some(path) = manifest_path {
@@ -86,6 +96,7 @@ pub(crate) fn gather(
             return unreadable::gather(&first)
                 .ok_or_else(|| Error::Refused { words: without_prefix(&stderr) });
         }
+        Err(cargo_metadata::Error::Io(source)) => return Err(Error::NoCargo { source }),
         Err(source) => return Err(Error::Cargo { source }),
     };
     let root = metadata.workspace_root.as_std_path();
