@@ -84,6 +84,12 @@ pub enum Request {
         /// Which.
         services: Vec<Name>,
     },
+    /// A new run for each; a process of the same program that was started by somebody
+    /// else is stopped to make room.
+    Replace {
+        /// Which.
+        services: Vec<Name>,
+    },
     /// Kill, pause or resume the present run of a service, as a fault for tests.
     Fault {
         /// Which.

@@ -139,8 +139,17 @@ impl Stack {
         if self.node(id).program() == ProgramState::Pending {
             causes.push(Cause::Build);
         }
-        if self.is_bindable(id) && self.node(id).address.bound != Bound::Yes {
-            causes.push(Cause::Address);
+        match self.node(id).address.bound {
+            Bound::Yes | Bound::Taken(_) => {}
+            Bound::No
+            | Bound::Asked
+            | Bound::Held(_)
+            | Bound::Looking { .. }
+            | Bound::Failed { .. } => {
+                if self.is_bindable(id) {
+                    causes.push(Cause::Address);
+                }
+            }
         }
         if let Some(dependent) = self.restarting_dependent(id) {
             let service = self.node(dependent).spec.name.clone();

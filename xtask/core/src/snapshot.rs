@@ -75,6 +75,9 @@ pub struct ServiceSnapshot {
     pub waiting_on: Vec<String>,
     /// Its process.
     pub pid: Option<u32>,
+    /// Whether that process was started by somebody else and is left alone.
+    #[serde(default)]
+    pub adopted: bool,
     /// Its run, 0 before the first.
     pub run: u64,
     /// Its default address.
@@ -168,6 +171,9 @@ pub enum Failure {
     Build,
     /// Its port is held by another program.
     Port,
+    /// Its port is held by the same program, started by somebody else, which cannot
+    /// stand in its place: it is another build, or has other settings.
+    Unadopted,
     /// It could not be started, ended too often, or ended before it was ready.
     Start,
     /// It did not get ready in time.

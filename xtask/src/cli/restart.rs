@@ -21,6 +21,9 @@ pub(crate) struct RestartArgs {
     /// The services; a job runs again
     #[arg(value_name = "SERVICE", required = true)]
     services: Vec<String>,
+    /// Also what was started by hand: it is stopped, and a run of ours takes its place
+    #[arg(long)]
+    replace: bool,
 }
 
 pub(crate) fn run(global: &Global, args: &RestartArgs) -> anyhow::Result<Exit> {
@@ -32,7 +35,12 @@ pub(crate) fn run(global: &Global, args: &RestartArgs) -> anyhow::Result<Exit> {
         let run_of = |name: &Name| session.snapshot.service(name).map_or(0, |service| service.run);
         let before: BTreeMap<Name, u64> =
             names.iter().map(|name| (name.clone(), run_of(name))).collect();
-        session.order(Request::Restart { services: names.clone() }).await?;
+        let services = names.clone();
+        let request = match args.replace {
+            true => Request::Replace { services },
+            false => Request::Restart { services },
+        };
+        session.order(request).await?;
         let exit = until(&mut session, &names, |service| {
             let new_run = before.get(&service.name).is_some_and(|&run| service.run > run);
             is_settled(service.phase) && (new_run || service.phase == Phase::Failed)

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use xtask_client::protocol::{Reply, Request};
 use xtask_core::name::Name;
 use xtask_core::plan::Plan;
-use xtask_core::snapshot::{Phase, Snapshot, State};
+use xtask_core::snapshot::{Phase, ServiceSnapshot, Snapshot, State};
 use xtask_core::stack::{Event, Fault};
 
 use super::{Asked, ConnectionId, Driver, HURRIED_GRACE, Input, Pending};
@@ -68,8 +68,9 @@ impl Driver {
             Request::TakeDown { services, only } => {
                 self.step_known(&services.clone(), Event::TakeDown { services, only })
             }
-            Request::Restart { services } => {
-                self.step_known(&services.clone(), Event::Restart { services })
+            Request::Restart { services } => self.restart(services),
+            Request::Replace { services } => {
+                self.step_known(&services.clone(), Event::Replace { services })
             }
             Request::Fault { service, fault } => self.fault(service, fault),
             Request::Shutdown { now } => {
@@ -151,11 +152,23 @@ impl Driver {
         }
     }
 
+    /// What was not started here would be left alone without a word.
+    fn restart(&mut self, services: Vec<Name>) -> Reply {
+        let mut all = services.iter().filter_map(|name| self.stack.service_snapshot(name));
+        match all.find(|seen| seen.adopted) {
+            Some(seen) => not_ours(&seen),
+            None => self.step_known(&services.clone(), Event::Restart { services }),
+        }
+    }
+
     /// Refused where nothing would come of it, so that no test waits for that.
     fn fault(&mut self, service: Name, fault: Fault) -> Reply {
         let Some(seen) = self.stack.service_snapshot(&service) else {
             return refused(format!("no service `{service}` in this stack"));
         };
+        if seen.adopted {
+            return not_ours(&seen);
+        }
         match (seen.phase, seen.pid) {
             (Phase::Starting | Phase::Ready, Some(_)) => {
                 self.step(Event::Fault { service, fault });
@@ -221,6 +234,15 @@ impl Driver {
             self.step(Event::Shutdown);
         }
     }
+}
+
+fn not_ours(service: &ServiceSnapshot) -> Reply {
+    let pid = service.pid.map(|pid| format!(" as process {pid}")).unwrap_or_default();
+    let name = &service.name;
+    refused(format!(
+        "`{name}` runs{pid}, which was not started here and is left alone; \
+         `cargo xtask restart --replace {name}` stops it"
+    ))
 }
 
 fn refused(message: String) -> Reply {

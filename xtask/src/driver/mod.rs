@@ -215,6 +215,9 @@ impl Driver {
                 }
                 Effect::Bind { .. }
                 | Effect::Unbind { .. }
+                | Effect::Look { .. }
+                | Effect::Adopt { .. }
+                | Effect::Release { .. }
                 | Effect::Spawn { .. }
                 | Effect::Probe { .. }
                 | Effect::StopProbes { .. }

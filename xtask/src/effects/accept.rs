@@ -133,7 +133,11 @@ fn has_content_of(old: &Kept, path: &Path, source: FileIdentity) -> io::Result<b
     same_bytes(File::open(&old.path)?, File::open(path)?)
 }
 
-fn same_bytes(mut one: impl Read, mut other: impl Read) -> io::Result<bool> {
+/// Whether both hold the same from here to their end.
+///
+/// # Errors
+/// When one of them cannot be read.
+pub(crate) fn same_bytes(mut one: impl Read, mut other: impl Read) -> io::Result<bool> {
     let mut buffers = (vec![0; 128 * 1024], vec![0; 128 * 1024]);
     loop {
         let length = fill(&mut one, &mut buffers.0)?;

@@ -91,7 +91,7 @@ mod tests {
 
     fn socket(local: &str, remote: &str, state: SocketState, inode: u64) -> Socket {
         let (local, remote) = (local.parse().unwrap(), remote.parse().unwrap());
-        Socket { local, remote, state, received: 0, inode }
+        Socket { local, remote, state, user: 0, received: 0, inode }
     }
 
     fn address(service: &str, host: &str, port: u16) -> Address {

@@ -60,12 +60,17 @@ impl Environment {
         Self { base }
     }
 
+    /// The value that every command inherits, unless it has its own.
+    pub(crate) fn inherited(&self, name: &str) -> Option<&OsStr> {
+        self.base.get(OsStr::new(name)).map(OsString::as_os_str)
+    }
+
     /// The value that a command sees.
     pub(crate) fn get<'a>(&'a self, command: &'a Command, name: &str) -> Option<&'a OsStr> {
         let set = command.env.iter().rev().find(|(set, _)| set == name);
         match set {
             Some((_, value)) => Some(OsStr::new(value)),
-            None => self.base.get(OsStr::new(name)).map(OsString::as_os_str),
+            None => self.inherited(name),
         }
     }
 

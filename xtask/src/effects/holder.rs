@@ -1,20 +1,35 @@
 //! Which process holds a port: found by the number of its listening socket.
 //!
 //! It only looks; processes of other users show their sockets to root alone, and
-//! then there is no answer.
+//! then only the user that the socket belongs to is known. Whether a holder may stand
+//! in a service's place is found out from what `stranger` sees, and not here.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use xtask_core::stack::event::{Holder, StackOf};
 
+use super::listeners::Listener;
 use super::{group, listeners, tcp};
 
 /// Whoever listens where a call to `address` ends, as far as the system tells.
 pub(crate) fn of(address: SocketAddr) -> Option<Holder> {
-    let inodes = sockets_at(address);
-    let pid = group::processes().find(|pid| has_one_of(*pid, &inodes))?;
-    Some(describe(pid))
+    process_with(&sockets_at(address)).map(describe)
+}
+
+/// The user to whom the listener at `address` belongs.
+pub(crate) fn user_at(address: SocketAddr) -> Option<String> {
+    listeners_at(address).first().map(|listener| name_of(listener.user))
+}
+
+/// The process that has one of these sockets. Of several that share it, as a server and
+/// its workers do, it is the one that the others descend from.
+pub(crate) fn process_with(inodes: &[u64]) -> Option<i32> {
+    let mut pid = group::processes().find(|pid| has_one_of(*pid, inodes))?;
+    while let Some(parent) = group::parent_of(pid).filter(|parent| has_one_of(*parent, inodes)) {
+        pid = parent;
+    }
+    Some(pid)
 }
 
 /// Whether the listener at `address` belongs to a member of the group.
@@ -25,7 +40,12 @@ pub(crate) fn is_in_group(address: SocketAddr, leader: i32) -> bool {
         || group::members(leader).into_iter().any(|pid| has_one_of(pid, &inodes))
 }
 
-fn sockets_at(address: SocketAddr) -> Vec<u64> {
+/// The numbers of the sockets that take calls to `address`.
+pub(crate) fn sockets_at(address: SocketAddr) -> Vec<u64> {
+    listeners_at(address).into_iter().map(|listener| listener.inode).collect()
+}
+
+fn listeners_at(address: SocketAddr) -> Vec<Listener> {
     let mut found = listeners::all();
     found.retain(|listener| listener.takes_calls_to(address));
     // The kernel prefers the exact address to a wildcard, and so do we.
@@ -34,44 +54,56 @@ fn sockets_at(address: SocketAddr) -> Vec<u64> {
     found
         .into_iter()
         .take_while(|listener| !exact || listener.address.ip() == address.ip())
-        .map(|listener| listener.inode)
         .collect()
 }
 
-fn has_one_of(pid: i32, inodes: &[u64]) -> bool {
+/// Whether a process has one of these sockets.
+pub(crate) fn has_one_of(pid: i32, inodes: &[u64]) -> bool {
     !inodes.is_empty() && tcp::held_by(pid).any(|number| inodes.contains(&number))
 }
 
-fn describe(pid: i32) -> Holder {
+/// A process for people.
+pub(crate) fn describe(pid: i32) -> Holder {
     let of_process = |file: &str| PathBuf::from(format!("/proc/{pid}/{file}"));
     let read = |file: &str| std::fs::read(of_process(file)).unwrap_or_default();
-    let arguments = arguments(&read("cmdline"));
-    let program = std::fs::read_link(of_process("exe")).map_or_else(
-        |_| String::from_utf8_lossy(&read("comm")).trim_end().to_owned(),
-        |path| path.display().to_string(),
+    let program = executable(pid).map_or_else(
+        || String::from_utf8_lossy(&read("comm")).trim_end().to_owned(),
+        |(path, _)| path,
     );
     Holder {
         pid: u32::try_from(pid).unwrap_or_default(),
         program,
-        command: arguments.join(" "),
+        command: arguments(pid).join(" "),
         user: user_of(&of_process("")),
         stack: stack_of(pid).map(Box::new),
     }
 }
 
-fn arguments(cmdline: &[u8]) -> Vec<String> {
-    cmdline
-        .split(|&byte| byte == 0)
-        .map(|argument| String::from_utf8_lossy(argument).into_owned())
-        .filter(|argument| !argument.is_empty())
-        .collect()
+/// The path of a process's executable, and whether it leads there no more.
+pub(crate) fn executable(pid: i32) -> Option<(String, bool)> {
+    let path = std::fs::read_link(format!("/proc/{pid}/exe")).ok()?;
+    let path = path.to_string_lossy();
+    Some(match path.strip_suffix(" (deleted)") {
+        Some(path) => (path.to_owned(), true),
+        None => (path.into_owned(), false),
+    })
+}
+
+/// The command line of a process, its own name first.
+pub(crate) fn arguments(pid: i32) -> Vec<String> {
+    let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let line = line.strip_suffix(&[0]).unwrap_or(&line);
+    if line.is_empty() {
+        return Vec::new();
+    }
+    let words = line.split(|&byte| byte == 0);
+    words.map(|word| String::from_utf8_lossy(word).into_owned()).collect()
 }
 
 /// The stack whose supervisor a process is or descends from: whatever a service leaves
 /// behind becomes its supervisor's child.
 fn stack_of(pid: i32) -> Option<StackOf> {
-    let cmdline = |pid: i32| std::fs::read(format!("/proc/{pid}/cmdline")).ok();
-    group::ancestry(pid).into_iter().find_map(|pid| supervised(&arguments(&cmdline(pid)?)))
+    group::ancestry(pid).into_iter().find_map(|pid| supervised(&arguments(pid)))
 }
 
 /// What a supervisor's command line says of its stack.
@@ -88,9 +120,13 @@ fn supervised(arguments: &[String]) -> Option<StackOf> {
 /// The name of the user that owns `path`, or its number.
 fn user_of(path: &std::path::Path) -> String {
     use std::os::unix::fs::MetadataExt;
-    let Ok(metadata) = std::fs::metadata(path) else { return String::new() };
+    std::fs::metadata(path).map(|metadata| name_of(metadata.uid())).unwrap_or_default()
+}
+
+/// The name of a user, or the number.
+fn name_of(user: u32) -> String {
     let passwords = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
-    user_name(&passwords, metadata.uid()).unwrap_or_else(|| metadata.uid().to_string())
+    user_name(&passwords, user).unwrap_or_else(|| user.to_string())
 }
 
 fn user_name(passwords: &str, uid: u32) -> Option<String> {

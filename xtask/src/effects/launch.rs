@@ -21,7 +21,7 @@ use super::group::Leader;
 use super::http::{self, Request};
 use super::logs::{Awaited, AwaitedLines, Pipe, Stream};
 use super::notify::NotifySocket;
-use super::perform::{Live, socket_path};
+use super::perform::{Live, Process, socket_path};
 use super::probe::{Asking, ListenerOf, Probe, Question, find_program};
 use super::sockets;
 use super::spawn::{self, Launch};
@@ -79,7 +79,7 @@ impl World {
         let live = Live {
             awaited: Arc::clone(&awaited),
             notify: notify.as_ref().map(Arc::downgrade).unwrap_or_default(),
-            ..Live::new(Some(Arc::clone(&leader)), program.clone())
+            ..Live::new(Process::Child(Arc::clone(&leader)), program.clone())
         };
         let probes = questions
             .into_iter()

@@ -15,6 +15,8 @@ pub(crate) struct Listener {
     pub(crate) inode: u64,
     /// Connections made and not accepted yet.
     pub(crate) waiting: u32,
+    /// The number of the user that it belongs to.
+    pub(crate) user: u32,
 }
 
 impl Listener {
@@ -36,8 +38,8 @@ pub(crate) fn all() -> Vec<Listener> {
 }
 
 fn listener(socket: Socket) -> Option<Listener> {
-    let Socket { local: address, state, received: waiting, inode, .. } = socket;
-    (state == SocketState::Listening).then_some(Listener { address, inode, waiting })
+    let Socket { local: address, state, received: waiting, inode, user, .. } = socket;
+    (state == SocketState::Listening).then_some(Listener { address, inode, waiting, user })
 }
 
 /// How many callers wait unaccepted on a port of this machine; none if nobody listens.
@@ -53,7 +55,7 @@ mod tests {
     #[test]
     fn a_wildcard_takes_calls_of_both_versions_and_an_address_only_its_own() {
         let listener =
-            |text: &str| Listener { address: text.parse().unwrap(), inode: 0, waiting: 0 };
+            |text: &str| Listener { address: text.parse().unwrap(), inode: 0, waiting: 0, user: 0 };
         let takes = |own: &str, called: &str| listener(own).takes_calls_to(called.parse().unwrap());
         assert!(takes("127.0.0.1:1", "127.0.0.1:1"));
         assert!(takes("0.0.0.0:1", "127.0.0.1:1"));

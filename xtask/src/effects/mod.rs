@@ -5,6 +5,7 @@
 //! should run; the reducer does, and hears of everything through events.
 
 mod accept;
+mod adopt;
 mod calls;
 pub(crate) mod compilers;
 pub(crate) mod containers;
@@ -26,6 +27,7 @@ pub(crate) mod planning;
 mod probe;
 mod sockets;
 mod spawn;
+mod stranger;
 pub(crate) mod sweep;
 pub(crate) mod target_folder;
 mod tcp;

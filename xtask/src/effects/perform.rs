@@ -19,6 +19,7 @@ use xtask_core::stack::effect::PreparedProbe;
 use xtask_core::stack::{Address, Command, Effect, Event, Run, Signal};
 
 use super::accept::Programs;
+use super::adopt::Adopted;
 use super::environment::Environment;
 use super::exit::stop_probes;
 use super::group::{Family, Leader};
@@ -27,6 +28,7 @@ use super::logs::AwaitedLines;
 use super::notify::NotifySocket;
 use super::probe::{ListenerOf, Probe, Tasks};
 use super::sockets::Sockets;
+use super::stranger::Strangers;
 use super::{Outlet, calls, listeners, orphans};
 
 /// The longest path that the address of a Unix socket can hold, in bytes.
@@ -54,6 +56,8 @@ pub(crate) struct World {
     programs: Arc<Mutex<Programs>>,
     logs: BTreeMap<Name, Arc<Mutex<LogFile>>>,
     pub(super) runs: BTreeMap<(Name, Run), Live>,
+    /// Whom the last look for each service found.
+    pub(super) strangers: Strangers,
     /// One handle is held by each request that is queued on a port.
     pub(super) queued: BTreeMap<u16, Arc<()>>,
     pub(super) notify_sockets: u64,
@@ -63,12 +67,23 @@ pub(crate) struct World {
 /// A run that can still be signalled, or a probed service that has no process.
 #[derive(Debug)]
 pub(super) struct Live {
-    pub(super) leader: Option<Arc<Leader>>,
+    pub(super) process: Process,
     pub(super) program: PathBuf,
     pub(super) tasks: Tasks,
     pub(super) awaited: AwaitedLines,
     /// The run owns it, and removes it in its end.
     pub(super) notify: Weak<NotifySocket>,
+}
+
+/// What a run is in the system.
+#[derive(Debug)]
+pub(super) enum Process {
+    /// Nothing that is known: it is only probed.
+    Unknown,
+    /// A child of ours, with its group.
+    Child(Arc<Leader>),
+    /// Somebody else's.
+    Adopted(Adopted),
 }
 
 impl World {
@@ -98,6 +113,7 @@ impl World {
             sockets: Sockets::default(),
             logs: BTreeMap::new(),
             runs: BTreeMap::new(),
+            strangers: Strangers::default(),
             queued: BTreeMap::new(),
             notify_sockets: 0,
             open_files: raise_open_files(),
@@ -110,6 +126,11 @@ impl World {
             Effect::Accept { service, path } => self.accept(service, PathBuf::from(path)),
             Effect::Bind { service, ports, listen } => self.bind(service, &ports, listen),
             Effect::Unbind { service } => self.sockets.unbind(&service),
+            Effect::Look { service, ports, like } => self.look(service, &ports, like),
+            Effect::Adopt { service, run, pid, command, probes } => {
+                self.adopt(service, run, pid, &command, probes);
+            }
+            Effect::Release { service, run } => drop(self.runs.remove(&(service, run))),
             Effect::Spawn { service, run, command, probes } => {
                 self.spawn(service, run, &command, probes);
             }
@@ -131,7 +152,7 @@ impl World {
     /// Which services have open connections to which of these addresses.
     pub(crate) fn calls(&self, addresses: &[Address]) -> Vec<Call> {
         let leaders = self.runs.iter().filter_map(|((service, _), live)| {
-            let leader = live.leader.as_ref().filter(|leader| !leader.is_reaped())?;
+            let leader = live.leader().filter(|leader| !leader.is_reaped())?;
             Some((leader.pid().as_raw_nonzero().get(), service.clone()))
         });
         calls::between(&leaders.collect(), addresses)
@@ -166,15 +187,19 @@ impl World {
     fn signal(&self, service: Name, run: Run, signal: &Signal) {
         use rustix::process::Signal as Number;
         let Some(live) = self.runs.get(&(service, run)) else { return };
-        let Some(leader) = &live.leader else { return };
+        let send = |number| match &live.process {
+            Process::Unknown => {}
+            Process::Child(leader) => leader.signal(number),
+            Process::Adopted(adopted) => adopted.signal(number),
+        };
         match signal {
-            Signal::Kill => leader.signal(Number::KILL),
-            Signal::Pause => leader.signal(Number::STOP),
-            Signal::Resume => leader.signal(Number::CONT),
+            Signal::Kill => send(Number::KILL),
+            Signal::Pause => send(Number::STOP),
+            Signal::Resume => send(Number::CONT),
             Signal::Stop(name) => {
-                leader.signal(number(name).unwrap_or(Number::TERM));
+                send(number(name).unwrap_or(Number::TERM));
                 // Whoever is suspended would not see it before it is woken.
-                leader.signal(Number::CONT);
+                send(Number::CONT);
             }
         }
     }
@@ -183,7 +208,7 @@ impl World {
         let key = (service, run);
         if let Some(live) = self.runs.get(&key) {
             stop_probes(&live.tasks, &live.awaited, live.notify.upgrade().as_deref());
-            if live.leader.is_none() {
+            if live.leader().is_none() {
                 self.runs.remove(&key);
             }
         }
@@ -200,18 +225,29 @@ impl World {
             notify: false,
             watchdog_us: None,
         };
-        let live = Live::new(None, PathBuf::new());
+        let live = Live::new(Process::Unknown, PathBuf::new());
+        self.ask(&live, &outlet, &command, probes);
+        if let Some(before) = self.runs.insert((service, run), live) {
+            before.tasks.stop();
+        }
+    }
+
+    /// Starts the probes of a run that was not started here.
+    pub(super) fn ask(
+        &mut self,
+        live: &Live,
+        outlet: &Outlet,
+        command: &Command,
+        probes: Vec<PreparedProbe>,
+    ) {
         for prepared in probes {
-            if let Some(question) = self.question(&prepared, &command) {
+            if let Some(question) = self.question(&prepared, command) {
                 let listener = ListenerOf::Anyone;
                 let (index, outlet) = (prepared.index, outlet.clone());
                 live.tasks.start(Probe { outlet, index, question, listener });
             } else {
                 outlet.seen(prepared.index, "only a service that is started can do this".into());
             }
-        }
-        if let Some(before) = self.runs.insert((service, run), live) {
-            before.tasks.stop();
         }
     }
 
@@ -246,9 +282,9 @@ impl Drop for World {
 }
 
 impl Live {
-    pub(super) fn new(leader: Option<Arc<Leader>>, program: PathBuf) -> Self {
+    pub(super) fn new(process: Process, program: PathBuf) -> Self {
         Self {
-            leader,
+            process,
             program,
             tasks: Tasks::new(),
             awaited: AwaitedLines::default(),
@@ -258,7 +294,18 @@ impl Live {
 
     /// Whether it can still be signalled, or is probed without a process.
     fn is_alive(&self) -> bool {
-        self.leader.as_ref().is_none_or(|leader| !leader.is_reaped())
+        match &self.process {
+            Process::Unknown => true,
+            Process::Child(leader) => !leader.is_reaped(),
+            Process::Adopted(adopted) => adopted.is_alive(),
+        }
+    }
+
+    fn leader(&self) -> Option<&Arc<Leader>> {
+        match &self.process {
+            Process::Child(leader) => Some(leader),
+            Process::Unknown | Process::Adopted(_) => None,
+        }
     }
 }
 

@@ -195,6 +195,7 @@ impl Asking {
             Ok(Ok(Exit::Code(0))) => Ok(()),
             Ok(Ok(Exit::Code(code))) => Err(format!("exited with status {code}")),
             Ok(Ok(Exit::Signal(signal))) => Err(format!("ended by signal {signal}")),
+            Ok(Ok(Exit::Unknown)) => Err("ended, nobody knows how".to_owned()),
         }
     }
 

@@ -162,7 +162,10 @@ fn get(port: &Port, number: u16, listen: bool) -> Result<Held, BindFailure> {
             listens: listen,
         }),
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-            Err(BindFailure::Held { port: number, holder: holder::of(address) })
+            let holder = holder::of(address);
+            // Of whom the system shows nothing it still shows the socket's owner.
+            let user = if holder.is_none() { holder::user_at(address) } else { None };
+            Err(BindFailure::Held { port: number, holder, user })
         }
         Err(error) => Err(other(error)),
     }
@@ -252,7 +255,7 @@ mod tests {
             let failure = Sockets::default()
                 .bind(&"a".into(), &[port("http", Some(number))], listen)
                 .unwrap_err();
-            let BindFailure::Held { port, holder } = failure else { panic!("{failure:?}") };
+            let BindFailure::Held { port, holder, .. } = failure else { panic!("{failure:?}") };
             assert_eq!(port, number);
             if cfg!(target_os = "linux") {
                 assert_eq!(holder.unwrap().pid, std::process::id());

@@ -160,7 +160,8 @@ fn is(process: Pid, pid: i32) -> bool {
     process.as_raw_nonzero().get() == pid
 }
 
-fn open(pid: i32) -> Option<OwnedFd> {
+/// A descriptor that means this process and no other, however its number is used later.
+pub(crate) fn open(pid: i32) -> Option<OwnedFd> {
     pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok()
 }
 

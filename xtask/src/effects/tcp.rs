@@ -15,6 +15,8 @@ pub(crate) struct Socket {
     pub(crate) remote: SocketAddr,
     /// What it is doing.
     pub(crate) state: SocketState,
+    /// The number of the user that it belongs to.
+    pub(crate) user: u32,
     /// Bytes received and not read; for a listener, connections not accepted.
     pub(crate) received: u32,
     /// The socket's number, as the links in `/proc/PID/fd` show it; 0 for one that no
@@ -78,8 +80,9 @@ fn line(line: &str) -> Option<Socket> {
     };
     let (_, received) = words.next()?.split_once(':')?;
     let received = u32::from_str_radix(received, 16).ok()?;
-    let inode = words.nth(4)?.parse().ok()?;
-    Some(Socket { local, remote, state, received, inode })
+    let user = words.nth(2)?.parse().ok()?;
+    let inode = words.nth(1)?.parse().ok()?;
+    Some(Socket { local, remote, state, user, received, inode })
 }
 
 /// `0100007F:1388`: the address in words of the machine's byte order, the port.
@@ -122,6 +125,7 @@ mod tests {
             local: own,
             remote: "0.0.0.0:0".parse().unwrap(),
             state: SocketState::Listening,
+            user: 1000,
             received: 3,
             inode: 31337,
         };
@@ -129,6 +133,7 @@ mod tests {
             local: own,
             remote: "127.0.0.1:54321".parse().unwrap(),
             state: SocketState::Open,
+            user: 1000,
             received: 16,
             inode: 31338,
         };

@@ -62,6 +62,8 @@ pub(crate) enum UpEvent<'a> {
         run: u64,
         /// Its process.
         pid: Option<u32>,
+        /// Whether that process was started by somebody else and is left alone.
+        adopted: bool,
         /// Its default address, once known.
         url: Option<&'a str>,
         /// From the start of the run to ready, in milliseconds.
@@ -96,6 +98,7 @@ impl<'a> UpEvent<'a> {
             phase: service.phase,
             run: service.run,
             pid: service.pid,
+            adopted: service.adopted,
             url: service.url.as_deref(),
             ready_ms: service.ready_ms,
             reason: service.reason.as_deref(),

@@ -76,7 +76,9 @@ fn is_taken_down(service: &ServiceSnapshot) -> bool {
 pub(crate) fn has_log(service: &ServiceSnapshot) -> bool {
     match service.failure {
         Some(Failure::Start | Failure::Timeout | Failure::Died) => service.run > 0,
-        Some(Failure::Build | Failure::Port | Failure::Dependency) | None => false,
+        Some(Failure::Build | Failure::Port | Failure::Unadopted | Failure::Dependency) | None => {
+            false
+        }
     }
 }
 
@@ -87,6 +89,7 @@ fn headline(service: &ServiceSnapshot) -> &'static str {
     match service.failure {
         Some(Failure::Build) => "could not be built",
         Some(Failure::Port) => "cannot have its port",
+        Some(Failure::Unadopted) => "runs already, and not as it is wanted",
         Some(Failure::Start) => "did not start",
         Some(Failure::Timeout) => "did not get ready in time",
         Some(Failure::Died) => "ended by itself",
@@ -97,7 +100,12 @@ fn headline(service: &ServiceSnapshot) -> &'static str {
 fn hint(service: &ServiceSnapshot) -> Option<String> {
     let name = &service.name;
     match service.failure {
-        Some(Failure::Port) => Some("`cargo xtask up --ports auto`".to_string()),
+        Some(Failure::Port) => {
+            Some("`cargo xtask up --ports auto`, or stop that program".to_string())
+        }
+        Some(Failure::Unadopted) => {
+            Some("`cargo xtask up --replace` stops that process, and starts ours".to_string())
+        }
         Some(Failure::Timeout) => {
             Some(format!("`cargo xtask explain {name}` shows how readiness is found out"))
         }

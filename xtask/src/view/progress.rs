@@ -24,11 +24,18 @@ pub(crate) fn step(before: Option<&ServiceSnapshot>, now: &ServiceSnapshot) -> O
     Some(match now.phase {
         Phase::Waiting | Phase::Building => return None,
         Phase::Starting => (BUSY, "Starting", name.to_string()),
+        Phase::Ready if now.adopted => {
+            let pid = now.pid.map(|pid| format!(", process {pid}")).unwrap_or_default();
+            (GOOD, "Adopted", format!("{name}{at}{pid}: it was not started here"))
+        }
         Phase::Ready => (GOOD, "Ready", format!("{name}{at}{took}")),
         Phase::Succeeded if now.kind == Kind::Job => (GOOD, "Done", format!("{name}{took}")),
         Phase::Succeeded => (GOOD, "Ended", format!("{name}{because}")),
         Phase::Backoff => (WARN, "Ended", format!("{name}{because}; it is started again soon")),
         Phase::Stopping => (BUSY, "Stopping", name.to_string()),
+        Phase::Stopped if before.is_some_and(|before| before.adopted) => {
+            (GOOD, "Left", format!("{name}, which was not started here"))
+        }
         Phase::Stopped => match before {
             Some(before) if before.pid.is_some() => (GOOD, "Stopped", name.to_string()),
             _ => return None,

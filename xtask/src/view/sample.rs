@@ -32,6 +32,7 @@ pub(crate) fn service(name: &str, phase: Phase) -> ServiceSnapshot {
         failure: None,
         waiting_on: Vec::new(),
         pid: None,
+        adopted: false,
         run: 1,
         url: None,
         ports: Vec::new(),
@@ -93,5 +94,6 @@ pub(crate) fn plan(services: &[(&str, &[&str])]) -> Plan {
         services: services.iter().map(planned).collect(),
         base_image: None,
         wanted: Vec::new(),
+        replace: false,
     }
 }

@@ -60,6 +60,7 @@ pub(crate) fn color(phase: Phase) -> &'static str {
 fn outcome(service: &ServiceSnapshot, kept: bool) -> String {
     let pid = service.pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default();
     match (service.phase, kept) {
+        (Phase::Ready, _) if service.adopted => format!("adopted{pid}"),
         (Phase::Ready, true) => format!("already running{pid}"),
         (Phase::Succeeded, true) => "already done".to_string(),
         (Phase::Ready, false) => format!("in {}", time(service.ready_ms.unwrap_or(0))),
@@ -128,5 +129,10 @@ mod tests {
         let text = plain(&summary(&[&old, &new], &[&"old".into()]));
         assert!(text.contains("old      already running (pid 7)"), "{text}");
         assert!(text.contains("new      in 9 ms"), "{text}");
+        old.adopted = true;
+        for kept in [&[][..], &[&"old".into()]] {
+            let text = plain(&summary(&[&old], kept));
+            assert!(text.contains("old      adopted (pid 7)"), "{text}");
+        }
     }
 }

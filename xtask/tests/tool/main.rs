@@ -9,6 +9,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod adoption;
 mod again;
 mod answers;
 mod arguments;

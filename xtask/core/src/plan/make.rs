@@ -211,5 +211,6 @@ fn plan(
         services: graph.order.iter().filter_map(|name| services.remove(name)).collect(),
         base_image: declarations.base_image.as_ref().map(|image| image.value.clone()),
         wanted,
+        replace: false,
     }
 }

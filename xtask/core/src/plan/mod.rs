@@ -54,6 +54,11 @@ pub struct Plan {
     pub base_image: Option<String>,
     /// The services asked for, or the default ones.
     pub wanted: Vec<Name>,
+    /// Whether processes of the same programs that were started by hand are stopped to
+    /// make room, instead of being adopted or refused. A matter of one start: the caller
+    /// says so.
+    #[serde(default)]
+    pub replace: bool,
 }
 
 impl Plan {

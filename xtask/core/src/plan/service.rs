@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::flags::Variable;
+use super::request::Isolation;
 use super::scope::{Scope, Use};
 use super::{
     Adopt, Dependency, Kind, Program, Restart, Service, Setting, Source, Stop, Text, Use as Uses,
@@ -95,10 +96,7 @@ pub(crate) fn make(
             settings.start_timeout.as_ref(),
             if job { JOB_TIMEOUT } else { START_TIMEOUT },
         ),
-        adopt: value(
-            settings.adopt.as_ref(),
-            if external { Adopt::Any } else { Adopt::SameBinary },
-        ),
+        adopt: adopt(scope, external),
     };
     (service, overridden)
 }
@@ -110,6 +108,18 @@ fn volumes(scope: &Scope<'_>, problems: &mut Vec<Problem>) -> Vec<Volume> {
         outside: paths::join(&scope.node.folder, &scope.path(outside, problems)),
     };
     scope.node.settings.volumes.iter().map(volume).collect()
+}
+
+/// A stack that is apart from everything takes nobody in; what is not managed is
+/// nobody's but its own.
+fn adopt(scope: &Scope<'_>, external: bool) -> Adopt {
+    let default = if external { Adopt::Any } else { Adopt::SameBinary };
+    match scope.request.isolation {
+        Isolation::Isolated if !external => Adopt::Never,
+        Isolation::Isolated | Isolation::Shared => {
+            value(scope.node.settings.adopt.as_ref(), default)
+        }
+    }
 }
 
 fn value<T: Copy>(said: Option<&crate::manifest::At<T>>, default: T) -> T {

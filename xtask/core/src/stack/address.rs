@@ -1,11 +1,13 @@
 //! Ports: asked for as soon as a service is wanted, closed when it is taken down or
 //! given up, so that callers are refused instead of left hanging.
 //!
-//! Which numbers to choose is the world's business.
+//! Which numbers to choose is the world's business, and what becomes of somebody who
+//! holds them is decided in `adopt`.
 
 use alloc::format;
 use alloc::vec::Vec;
 
+use super::adopt::Held;
 use super::conditions::same_ports;
 use super::event::BindFailure;
 use super::node::{Bound, Check, Id};
@@ -20,21 +22,31 @@ impl Stack {
             self.release_address(id, effects);
             return;
         }
-        match self.nodes[id].address.bound {
-            Bound::No => self.ask_for_ports(id, effects),
-            Bound::Yes if !self.asked_as_wanted(id) => {
-                self.release_address(id, effects);
-                self.ask_for_ports(id, effects);
-            }
-            Bound::Yes | Bound::Asked | Bound::Failed { .. } => {}
+        let anew = match &self.nodes[id].address.bound {
+            Bound::No => true,
+            Bound::Yes | Bound::Held(_) => !self.asked_as_wanted(id),
+            Bound::Taken(tenant) => !self.is_settled_with(id, tenant),
+            Bound::Asked | Bound::Looking { .. } | Bound::Failed { .. } => false,
+        };
+        if anew {
+            self.release_address(id, effects);
+            self.ask_for_ports(id, effects);
+        } else {
+            self.look(id, effects);
         }
     }
 
-    /// Closes the sockets of a service that does not run.
+    /// Closes the sockets of a service that does not run, and forgets who holds its
+    /// ports.
     pub(crate) fn release_address(&mut self, id: Id, effects: &mut Vec<Effect>) {
-        if self.nodes[id].address.bound == Bound::Yes {
-            self.nodes[id].address.bound = Bound::No;
-            effects.push(Effect::Unbind { service: self.nodes[id].spec.name.clone() });
+        let bound = &mut self.nodes[id].address.bound;
+        match bound {
+            Bound::Yes => {
+                *bound = Bound::No;
+                effects.push(Effect::Unbind { service: self.nodes[id].spec.name.clone() });
+            }
+            Bound::Held(_) | Bound::Taken(_) => *bound = Bound::No,
+            Bound::No | Bound::Asked | Bound::Looking { .. } | Bound::Failed { .. } => {}
         }
     }
 
@@ -106,16 +118,17 @@ impl Stack {
             unexpected(effects, format!("`bind-failed` for `{service}`, which asked for nothing"));
             return;
         }
-        if address.remembered {
-            // Somebody took a port that nobody insisted on: any other one will do.
-            address.numbers.clear();
-            address.bound = Bound::No;
-        } else {
-            let kind = match failure {
-                BindFailure::Held { .. } => Failure::Port,
-                BindFailure::Other { .. } => Failure::Start,
-            };
-            address.bound = Bound::Failed { failure: kind, reason: words::bind_failure(failure) };
+        match failure {
+            BindFailure::Held { port, holder, user } => {
+                self.held(id, Held { port: *port, holder: holder.clone(), user: user.clone() });
+            }
+            BindFailure::Other { .. } if address.remembered => {
+                address.numbers.clear();
+                address.bound = Bound::No;
+            }
+            BindFailure::Other { port, error } => {
+                address.bound = Bound::failed(Failure::Start, words::unbindable(*port, error));
+            }
         }
         self.enqueue(id);
     }

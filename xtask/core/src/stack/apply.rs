@@ -25,6 +25,8 @@ impl Stack {
         }
         self.name = plan.stack;
         self.workspace = plan.workspace;
+        self.data = plan.data;
+        let replace = plan.replace;
         let before: Vec<Option<Vec<u16>>> =
             plan.services.iter().map(|spec| self.numbers(*self.ids.get(&spec.name)?)).collect();
         let ids: Vec<Id> = plan.services.into_iter().map(|spec| self.take_service(spec)).collect();
@@ -33,6 +35,7 @@ impl Stack {
         self.order = ids.iter().copied().chain(rest).collect();
         self.connect();
         for (id, before) in ids.into_iter().zip(before) {
+            self.allow_evictions(id, replace);
             self.enqueue(id);
             // Dependents outside the plan may have other edges to it by now.
             self.enqueue_neighbours(id);

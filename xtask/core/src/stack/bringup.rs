@@ -9,47 +9,69 @@ use alloc::vec::Vec;
 
 use super::conditions::Standing;
 use super::effect::{Command, PreparedProbe};
-use super::node::{Bound, Id, Launched, Phase, Ready, Shown, Starting};
+use super::event::Run;
+use super::node::{Bound, Id, Launched, Origin, Phase, Ready, Shown, Starting};
 use super::{Effect, Stack};
 use crate::plan::{Probe, Program, Text};
 use crate::snapshot::Failure;
 
 impl Stack {
-    /// Whether the service's own ports are its own.
+    /// Whether the service's own ports are its own, or those of a process in its place.
     pub(super) fn has_address(&self, id: Id) -> bool {
         !self.is_bindable(id)
-            || (self.nodes[id].address.bound == Bound::Yes && self.asked_as_wanted(id))
+            || match &self.nodes[id].address.bound {
+                Bound::Yes => self.asked_as_wanted(id),
+                Bound::Taken(tenant) => self.is_settled_with(id, tenant),
+                Bound::No
+                | Bound::Asked
+                | Bound::Held(_)
+                | Bound::Looking { .. }
+                | Bound::Failed { .. } => false,
+            }
     }
 
     /// Starts the next run. Its conditions hold.
     pub(super) fn start(&mut self, id: Id, effects: &mut Vec<Effect>) {
+        if let Bound::Taken(_) = self.nodes[id].address.bound {
+            return self.take_tenant(id, effects);
+        }
         let (launched, probes) = match self.prepare(id) {
             Ok(prepared) => prepared,
             Err(reason) => return self.fail(id, Failure::Start, reason, effects),
         };
-        let now = self.now;
-        let node = &mut self.nodes[id];
-        node.run += 1;
-        node.shown = Shown::default();
-        node.shown.seen.resize(probes.len(), None);
-        let deadline = Some(now.saturating_add(node.spec.start_timeout));
-        node.phase = Phase::Starting(Starting {
-            since: now,
-            pid: None,
-            deadline,
-            probes: probes.len(),
-            missing: probes.iter().map(|probe| probe.index).collect(),
-        });
-        node.launched = Some(launched.clone());
-        let (service, run) = (node.spec.name.clone(), node.run);
-        match launched.command {
+        self.nodes[id].evictions = 0;
+        let command = launched.command.clone();
+        let run = self.begin(id, launched, &probes);
+        let service = self.nodes[id].spec.name.clone();
+        match command {
             Some(command) => effects.push(Effect::Spawn { service, run, command, probes }),
             None if probes.is_empty() => self.become_ready(id),
             None => effects.push(Effect::Probe { service, run, probes }),
         }
     }
 
-    fn prepare(&self, id: Id) -> Result<(Launched, Vec<PreparedProbe>), String> {
+    /// Everything that is known of a run before the world has done anything for it.
+    pub(super) fn begin(&mut self, id: Id, launched: Launched, probes: &[PreparedProbe]) -> Run {
+        let now = self.now;
+        let node = &mut self.nodes[id];
+        node.run += 1;
+        node.shown = Shown::default();
+        // Some may be left out, and the others keep their index.
+        let count = probes.iter().map(|probe| probe.index + 1).max().unwrap_or(0);
+        node.shown.seen.resize(count, None);
+        let deadline = Some(now.saturating_add(node.spec.start_timeout));
+        node.phase = Phase::Starting(Starting {
+            since: now,
+            pid: None,
+            deadline,
+            probes: count,
+            missing: probes.iter().map(|probe| probe.index).collect(),
+        });
+        node.launched = Some(launched);
+        node.run
+    }
+
+    pub(super) fn prepare(&self, id: Id) -> Result<(Launched, Vec<PreparedProbe>), String> {
         let launched = self.render(id)?;
         let node = &self.nodes[id];
         if node.is_job() {
@@ -107,7 +129,13 @@ impl Stack {
             }
             Program::Command { program } => (self.text(&program.value)?, None),
             Program::External => {
-                return Ok(Launched { command: None, content: None, ports: spec.ports.clone() });
+                return Ok(Launched {
+                    origin: Origin::Unmanaged,
+                    command: None,
+                    content: None,
+                    ports: spec.ports.clone(),
+                    likeness: None,
+                });
             }
             Program::Image { image } => return Err(format!("`{image}` is not a program")),
         };
@@ -137,7 +165,13 @@ impl Stack {
             notify: spec.probes.contains(&Probe::Notify) || spec.watchdog.is_some(),
             watchdog_us,
         };
-        Ok(Launched { command: Some(command), content, ports: spec.ports.clone() })
+        Ok(Launched {
+            origin: Origin::Started,
+            command: Some(command),
+            content,
+            ports: spec.ports.clone(),
+            likeness: None,
+        })
     }
 
     /// A text with its ports filled in.
@@ -162,8 +196,8 @@ impl Stack {
         node.shown.ready = Some(now.saturating_sub(starting.since));
         node.shown.ready_at = Some(now);
         node.series.was_ready = true;
-        // What is not managed sends nothing.
-        let watchdog = if node.is_external() { None } else { node.spec.watchdog };
+        // Whoever was not started here sends nothing.
+        let watchdog = if node.is_alive() { node.spec.watchdog } else { None };
         node.phase = Phase::Ready(Ready {
             pid: starting.pid,
             probes: starting.probes,

@@ -24,6 +24,7 @@ impl Stack {
             Build::Unneeded | Build::Accepted => node.is_running(),
         };
         node.build = Build::Linked { serving };
+        node.linked = Some(path.clone());
         effects.push(Effect::Accept { service: service.clone(), path });
         self.enqueue(id);
     }

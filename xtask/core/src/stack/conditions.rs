@@ -151,6 +151,10 @@ impl Stack {
             Bound::Yes => moving && !self.asked_as_wanted(id),
             Bound::Asked => true,
             Bound::No => moving,
+            // Whatever becomes of the holder, a number that is known stays.
+            Bound::Held(_) | Bound::Looking { .. } | Bound::Taken(_) => {
+                moving && (!self.asked_as_wanted(id) || self.numbers(id).is_none())
+            }
             Bound::Failed { .. } => false,
         };
         if coming {

@@ -38,6 +38,38 @@ pub enum Effect {
         /// The service.
         service: Name,
     },
+    /// Look closely at who holds these ports. Ends in `Looked`.
+    Look {
+        /// The service.
+        service: Name,
+        /// Its ports, all with their numbers.
+        ports: Vec<Port>,
+        /// What the holder is compared with; nothing where anybody will do.
+        like: Option<Like>,
+    },
+    /// Take the process that the last look found as a run: watch it and probe it. Ends
+    /// in `StartFailed` if it is no more, or in `Started`, and in `Exited` and `Gone`
+    /// when it ends. It gets no signal but by `Signal`.
+    Adopt {
+        /// The service.
+        service: Name,
+        /// The run.
+        run: Run,
+        /// The process.
+        pid: u32,
+        /// What would have been started in its place: `command` probes see its variables.
+        command: Command,
+        /// Probes, none of which is queued.
+        probes: Vec<PreparedProbe>,
+    },
+    /// Leave an adopted process to itself: no more probes, no more events of it. No
+    /// event follows.
+    Release {
+        /// The service.
+        service: Name,
+        /// The run.
+        run: Run,
+    },
     /// Start a run. Ends in `StartFailed`, or in `Started`, `Exited`, `Gone`.
     Spawn {
         /// The service.
@@ -67,7 +99,8 @@ pub enum Effect {
         /// The run.
         run: Run,
     },
-    /// Send a signal to the whole group of a run. No event follows.
+    /// Send a signal to the whole group of a run; of an adopted one to its process
+    /// alone. No event follows.
     Signal {
         /// The service.
         service: Name,
@@ -114,6 +147,20 @@ pub struct Command {
     pub notify: bool,
     /// `WATCHDOG_USEC`, in microseconds.
     pub watchdog_us: Option<u64>,
+}
+
+/// What the holder of a port is compared with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Like {
+    /// The program that would be started: a path, or a name to look up.
+    pub program: String,
+    /// The `PATH` to look it up in, where the plan sets one.
+    pub path: Option<String>,
+    /// The folder that a relative path begins at.
+    pub cwd: String,
+    /// The variables to tell of.
+    pub variables: Vec<String>,
 }
 
 /// A probe with its address filled in.

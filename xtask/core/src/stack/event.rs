@@ -5,6 +5,7 @@
 //! them is a trace that can be stepped again.
 
 use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -54,6 +55,12 @@ pub enum Event {
     },
     /// Nothing is wanted any more: stop everything in order, then end.
     Shutdown,
+    /// As `Restart`, and a process that was adopted, or that holds the ports and is the
+    /// same program, is stopped to make room.
+    Replace {
+        /// Which.
+        services: Vec<Name>,
+    },
     /// As `Shutdown`, but everything is killed now, in no order.
     KillNow,
 
@@ -102,9 +109,16 @@ pub enum Event {
         /// Why.
         failure: BindFailure,
     },
+    /// Who holds the ports of this service (answers [`super::Effect::Look`]).
+    Looked {
+        /// The service.
+        service: Name,
+        /// What was seen.
+        occupant: Occupant,
+    },
 
     // --- about a run ---
-    /// The process runs (answers [`super::Effect::Spawn`]).
+    /// The process runs (answers [`super::Effect::Spawn`] and [`super::Effect::Adopt`]).
     Started {
         /// The service.
         service: Name,
@@ -113,7 +127,8 @@ pub enum Event {
         /// The process.
         pid: u32,
     },
-    /// There is no process (answers [`super::Effect::Spawn`]).
+    /// There is no process (answers [`super::Effect::Spawn`] and
+    /// [`super::Effect::Adopt`]).
     StartFailed {
         /// The service.
         service: Name,
@@ -229,6 +244,8 @@ pub enum Exit {
     Code(i32),
     /// By a signal of this number.
     Signal(i32),
+    /// Nobody told: it was not started here.
+    Unknown,
 }
 
 /// Why a port could not be had.
@@ -239,8 +256,11 @@ pub enum BindFailure {
     Held {
         /// The port's number.
         port: u16,
-        /// Who, as far as the system tells: pid, program, command line, user.
+        /// Who, if the system shows the process.
         holder: Option<Holder>,
+        /// The user that the socket belongs to, where no more is shown.
+        #[serde(default)]
+        user: Option<String>,
     },
     /// Anything else, in the system's words.
     Other {
@@ -257,7 +277,7 @@ pub enum BindFailure {
 pub struct Holder {
     /// Its process.
     pub pid: u32,
-    /// The program's name.
+    /// Its executable's path, or its name where the system hides the path.
     pub program: String,
     /// Its command line.
     pub command: String,
@@ -276,4 +296,50 @@ pub struct StackOf {
     pub name: String,
     /// The root of its workspace.
     pub workspace: String,
+}
+
+/// Who holds the ports of a service at a closer look.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "who")]
+pub enum Occupant {
+    /// Nobody any more.
+    Nobody,
+    /// Somebody whom the system does not show.
+    Hidden,
+    /// A process. It can be adopted until the next look for this service.
+    Process(Found),
+}
+
+/// A process that holds the ports of a service, as it was found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Found {
+    /// Who it is.
+    pub holder: Holder,
+    /// For how long it has run.
+    pub age: Duration,
+    /// Whether its executable is the file that would be started, or has its content.
+    pub same: bool,
+    /// Whether its executable's path leads to it no more.
+    pub deleted: bool,
+    /// Its arguments, without the program's name.
+    pub args: Vec<String>,
+    /// Those of the variables asked for that it has; none if the system hides them.
+    pub variables: Option<BTreeMap<String, String>>,
+    /// Numbers among the service's ports on which it does not listen.
+    pub elsewhere: Vec<u16>,
+    /// Who started it.
+    pub started_by: StartedBy,
+}
+
+/// Who started a process, as the mark in its environment tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StartedBy {
+    /// Somebody by hand: it has no mark.
+    Hand,
+    /// This stack, which lost it.
+    ThisStack,
+    /// The supervisor of another stack.
+    OtherStack,
 }

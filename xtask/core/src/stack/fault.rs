@@ -35,7 +35,8 @@ impl Stack {
     }
 }
 
-/// A run that ends has its own signals coming, which no fault may get between.
+/// A run that ends has its own signals coming, which no fault may get between, and what
+/// was not started here gets none.
 fn can_be_signalled(node: &node::Node) -> bool {
-    node.is_running() && node.pid().is_some()
+    node.is_running() && node.is_alive() && node.pid().is_some()
 }

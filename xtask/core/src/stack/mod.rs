@@ -8,6 +8,7 @@
 //! sweeps over all services, except those that are about all of them.
 
 mod address;
+mod adopt;
 mod apply;
 mod bringup;
 mod build;
@@ -16,6 +17,7 @@ mod deadlock;
 pub mod effect;
 pub mod event;
 mod fault;
+pub(crate) mod likeness;
 pub(crate) mod node;
 mod phase;
 mod request;
@@ -51,6 +53,8 @@ pub struct Stack {
     name: String,
     /// The workspace root.
     workspace: String,
+    /// The stack's data folder.
+    data: String,
     /// Every service that was ever named by a plan.
     nodes: Vec<Node>,
     ids: BTreeMap<Name, Id>,
@@ -153,7 +157,8 @@ impl Stack {
         match event {
             Event::Apply { plan } => self.apply(plan, effects),
             Event::TakeDown { services, only } => self.take_down(&services, only, effects),
-            Event::Restart { services } => self.restart(&services, effects),
+            Event::Restart { services } => self.restart(&services, false, effects),
+            Event::Replace { services } => self.restart(&services, true, effects),
             Event::Fault { service, fault } => self.fault(&service, fault, effects),
             Event::Shutdown => self.shut_down(Ending::Shutdown),
             Event::KillNow => self.shut_down(Ending::Kill),
@@ -167,6 +172,7 @@ impl Stack {
             Event::BindFailed { service, failure } => {
                 self.bind_failed(&service, &failure, effects);
             }
+            Event::Looked { service, occupant } => self.looked(&service, occupant, effects),
             Event::Started { service, run, pid } => {
                 self.with_run(&service, run, effects, |stack, id, effects| {
                     stack.started(id, pid, effects);

@@ -8,8 +8,10 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use super::adopt::{Held, Tenant};
 use super::event::{Artifact, Fault, Run};
-pub(crate) use super::phase::{Launched, Phase, Ready, Rest, Stage, Starting, Stopping};
+use super::likeness::Likeness;
+pub(crate) use super::phase::{Launched, Origin, Phase, Ready, Rest, Stage, Starting, Stopping};
 use crate::plan::{Condition, Kind, Port, Program, Service};
 use crate::snapshot::{self, Failure};
 
@@ -25,10 +27,14 @@ pub(crate) struct Node {
     pub(crate) wanted: bool,
     /// Whether what runs must end, so that a new run can take its place.
     pub(crate) replace: bool,
+    /// How many processes of the same program may still be stopped to make room.
+    pub(crate) evictions: u32,
     /// Whether what runs must be compared with what is wanted.
     pub(crate) check: Check,
     /// Its program.
     pub(crate) build: Build,
+    /// Where cargo put its program, once it did.
+    pub(crate) linked: Option<String>,
     /// The program that is kept, once there is one.
     pub(crate) accepted: Option<Artifact>,
     /// Its ports.
@@ -130,6 +136,17 @@ pub(crate) enum Bound {
     Asked,
     /// Yes.
     Yes,
+    /// Somebody holds them who may be worth a closer look.
+    Held(Held),
+    /// That look is under way.
+    Looking {
+        /// Who held them before.
+        held: Held,
+        /// What the holder is compared with; none where anybody will do.
+        like: Option<Likeness>,
+    },
+    /// Somebody holds them whose fate is decided.
+    Taken(Tenant),
     /// They could not be had.
     Failed {
         /// Which kind of failure.
@@ -137,6 +154,12 @@ pub(crate) enum Bound {
         /// Why.
         reason: String,
     },
+}
+
+impl Bound {
+    pub(crate) fn failed(failure: Failure, reason: String) -> Self {
+        Self::Failed { failure, reason }
+    }
 }
 
 /// Ends and starts in a row.
@@ -223,8 +246,10 @@ impl Node {
             spec,
             wanted: false,
             replace: false,
+            evictions: 0,
             check: Check::Done,
             build: Build::Unneeded,
+            linked: None,
             accepted: None,
             address: Address::default(),
             phase: Phase::Rest(Rest::Idle),
@@ -264,12 +289,37 @@ impl Node {
         }
     }
 
-    /// Whether there is, or may be, a process.
-    pub(crate) fn is_alive(&self) -> bool {
-        let process = self.launched.as_ref().is_some_and(|launched| launched.command.is_some());
+    /// How its run came to be, if there is one.
+    pub(crate) fn origin(&self) -> Option<Origin> {
         match self.phase {
-            Phase::Starting(_) | Phase::Ready(_) | Phase::Stopping(_) => process,
-            Phase::Rest(_) => false,
+            Phase::Starting(_) | Phase::Ready(_) | Phase::Stopping(_) => {
+                self.launched.as_ref().map(|launched| launched.origin)
+            }
+            Phase::Rest(_) => None,
+        }
+    }
+
+    /// Whether there is, or may be, a process that is ours to end.
+    pub(crate) fn is_alive(&self) -> bool {
+        match self.origin() {
+            Some(Origin::Started | Origin::Evicted) => true,
+            Some(Origin::Adopted | Origin::Unmanaged) | None => false,
+        }
+    }
+
+    /// Whether its run has a process, whoever started it.
+    pub(crate) fn has_process(&self) -> bool {
+        match self.origin() {
+            Some(Origin::Started | Origin::Adopted | Origin::Evicted) => true,
+            Some(Origin::Unmanaged) | None => false,
+        }
+    }
+
+    /// Whether a process stands in its place that is to be left alone.
+    pub(crate) fn is_adopted(&self) -> bool {
+        match self.origin() {
+            Some(Origin::Adopted) => true,
+            Some(Origin::Started | Origin::Evicted | Origin::Unmanaged) | None => false,
         }
     }
 

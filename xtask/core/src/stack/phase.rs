@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::effect::Command;
+use super::likeness::Likeness;
 use crate::plan::Port;
 use crate::snapshot::Failure;
 
@@ -120,10 +121,28 @@ pub(crate) enum Stage {
 /// What a run was started as.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Launched {
-    /// The command; none for what is not managed.
+    /// How it came to be.
+    pub(crate) origin: Origin,
+    /// The command; none for what is not managed. What was not started here would have
+    /// been started with it.
     pub(crate) command: Option<Command>,
     /// The content of the program, if it was built.
     pub(crate) content: Option<u64>,
     /// Its ports.
     pub(crate) ports: Vec<Port>,
+    /// What an adopted process was compared with; none where anybody would do.
+    pub(crate) likeness: Option<Likeness>,
+}
+
+/// How a run came to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// By a start.
+    Started,
+    /// It was there, and stands in the place of one. It gets no signal.
+    Adopted,
+    /// It was there, and is stopped because somebody asked for that.
+    Evicted,
+    /// Nobody knows: it is only probed.
+    Unmanaged,
 }

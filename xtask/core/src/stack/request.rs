@@ -32,10 +32,12 @@ impl Stack {
         node.wanted = false;
         node.series.reset();
         node.set_serving(false);
+        node.evictions = 0;
         self.enqueue(id);
     }
 
-    pub(super) fn restart(&mut self, services: &[Name], effects: &mut Vec<Effect>) {
+    /// A new run for each; with `evict` whoever stands in its place makes room.
+    pub(super) fn restart(&mut self, services: &[Name], evict: bool, effects: &mut Vec<Effect>) {
         if self.ending != Ending::No {
             unexpected(effects, String::from("`restart` while the stack ends"));
             return;
@@ -46,7 +48,11 @@ impl Stack {
             node.wanted = true;
             node.set_serving(true);
             self.forget_bind_failure(id);
-            self.replace(id);
+            self.allow_evictions(id, evict);
+            // What was not started here is not ours to start again.
+            if evict || !self.nodes[id].is_adopted() {
+                self.replace(id);
+            }
         }
     }
 
@@ -71,7 +77,8 @@ impl Stack {
         while let Some(id) = open.pop() {
             for (dependent, restart) in self.nodes[id].edges.dependents.clone() {
                 let node = &mut self.nodes[dependent];
-                if restart && !node.replace && node.is_running() {
+                let ours = node.is_running() && !node.is_adopted();
+                if restart && !node.replace && ours {
                     node.replace = true;
                     open.push(dependent);
                     self.enqueue(dependent);

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::event::{Exit, Run};
-use super::node::{Check, Id, Phase, Rest, Stage, Starting};
+use super::node::{Check, Id, Origin, Phase, Rest, Stage, Starting};
 use super::{Effect, Stack, unexpected, words};
 use crate::name::Name;
 use crate::snapshot::Failure;
@@ -41,7 +41,7 @@ impl Stack {
     }
 
     pub(super) fn started(&mut self, id: Id, pid: u32, effects: &mut Vec<Effect>) {
-        if self.nodes[id].pid().is_some() || !self.nodes[id].is_alive() {
+        if self.nodes[id].pid().is_some() || !self.nodes[id].has_process() {
             return self.nonsense(id, "`started` twice", effects);
         }
         let job = self.nodes[id].is_job();
@@ -87,8 +87,12 @@ impl Stack {
 
     pub(super) fn start_failed(&mut self, id: Id, error: String, effects: &mut Vec<Effect>) {
         let node = &self.nodes[id];
-        if node.pid().is_some() || !node.is_alive() {
+        if node.pid().is_some() || !node.has_process() {
             return self.nonsense(id, "`start-failed` after `started`", effects);
+        }
+        if node.origin() != Some(Origin::Started) {
+            // It is no more: the port may be free by now.
+            return self.part(id, Rest::Idle);
         }
         match &node.phase {
             Phase::Starting(_) if !node.is_due() => {
@@ -173,8 +177,10 @@ impl Stack {
 
     /// The leader ended; its group is told to end too, and waited for.
     pub(super) fn exited(&mut self, id: Id, exit: Exit, effects: &mut Vec<Effect>) {
-        let alive = self.nodes[id].is_alive();
-        match &mut self.nodes[id].phase {
+        let node = &mut self.nodes[id];
+        let (alive, adopted) = (node.is_alive(), node.is_adopted() && node.pid().is_some());
+        match &mut node.phase {
+            Phase::Starting(_) | Phase::Ready(_) if adopted => self.adopted_ended(id, exit),
             Phase::Starting(_) | Phase::Ready(_) if alive => {
                 let reason = words::exit(exit);
                 let then = if self.nodes[id].is_due() {
@@ -200,6 +206,9 @@ impl Stack {
         if !exited {
             self.nonsense(id, "`gone` before `exited`", effects);
             self.exited(id, Exit::Signal(0), effects);
+        }
+        if self.nodes[id].origin() == Some(Origin::Evicted) {
+            return self.part(id, Rest::Idle);
         }
         let now = self.now;
         let node = &mut self.nodes[id];

@@ -7,7 +7,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::conditions::same_ports;
-use super::node::{Bound, Check, Id, Launched, Phase, ProgramState, Rest, Stage};
+use super::node::{Bound, Check, Id, Launched, Origin, Phase, ProgramState, Rest, Stage};
 use super::{Effect, Report, Stack};
 use crate::plan::Program;
 use crate::snapshot::Failure;
@@ -150,15 +150,17 @@ impl Stack {
         if let Program::Image { .. } = node.spec.program {
             return Some(false);
         }
-        if launched.command.is_none() != node.is_external()
-            || !same_ports(&launched.ports, &node.spec.ports)
-        {
+        let unmanaged = launched.origin == Origin::Unmanaged;
+        if unmanaged != node.is_external() || !same_ports(&launched.ports, &node.spec.ports) {
             return Some(false);
         }
         let uses = node.edges.uses.iter().copied();
         let mut known = node.edges.dependencies.iter().map(|edge| edge.on).chain(uses);
         if known.any(|on| self.address_is_coming(on)) {
             return None;
+        }
+        if node.is_adopted() {
+            return Some(self.is_as_adopted(id, launched));
         }
         // What cannot be rendered any more runs on as it is.
         let Ok(wanted) = self.render(id) else { return Some(true) };

@@ -89,6 +89,7 @@ impl Stack {
             failure: failure(node),
             waiting_on: self.waiting_on(id),
             pid: node.pid(),
+            adopted: node.is_adopted(),
             run: node.run,
             url,
             ports,
@@ -108,8 +109,15 @@ impl Stack {
     /// The numbers that a view may show: those that the service has, or will have.
     pub(super) fn known_numbers(&self, id: Id) -> Option<Vec<u16>> {
         let node = &self.nodes[id];
-        let shown = node.is_external() || node.address.bound == Bound::Yes;
-        if shown { self.numbers(id) } else { None }
+        let known = match node.address.bound {
+            Bound::Yes | Bound::Taken(_) => true,
+            Bound::No
+            | Bound::Asked
+            | Bound::Held(_)
+            | Bound::Looking { .. }
+            | Bound::Failed { .. } => node.is_external(),
+        };
+        if known { self.numbers(id) } else { None }
     }
 
     /// What a wanted service waits for, each with why, once.
@@ -172,6 +180,9 @@ impl Stack {
             }
             Phase::Starting(_) | Phase::Ready(_) if node.shown.fault == Some(Fault::Pause) => {
                 Some(words::PAUSED.to_string())
+            }
+            Phase::Starting(_) | Phase::Ready(_) if node.is_adopted() => {
+                Some(words::ADOPTED.to_string())
             }
             Phase::Starting(_) | Phase::Ready(_) => match &node.build {
                 Build::Failed { message, .. } => {

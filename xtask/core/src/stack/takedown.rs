@@ -42,6 +42,9 @@ impl Stack {
         reason: Option<String>,
         effects: &mut Vec<Effect>,
     ) {
+        if self.nodes[id].is_adopted() {
+            return self.release(id, then, effects);
+        }
         self.stop_probes(id, effects);
         let external = !self.nodes[id].is_alive();
         if external {

@@ -111,6 +111,9 @@ impl Stack {
     pub(super) fn time_out(&mut self, id: Id, effects: &mut Vec<Effect>) {
         let node = &self.nodes[id];
         let seen = words::list(&self.missing_probes(id));
+        if let Some(then) = self.unready(id, &seen) {
+            return self.stop(id, then, None, effects);
+        }
         let mut reason = if node.is_external() {
             format!("not running: {seen}")
         } else {

@@ -9,7 +9,8 @@ use alloc::vec::Vec;
 use core::fmt::Write as _;
 use core::time::Duration;
 
-use super::event::{BindFailure, Exit};
+use super::adopt::Held;
+use super::event::{Exit, Found, Holder};
 use crate::name::Name;
 use crate::plan::{Probe, Service};
 use crate::snapshot::Failure;
@@ -25,7 +26,12 @@ pub(crate) const PAUSED: &str = "paused: it stands still until it is resumed";
 pub(crate) fn failed(name: &Name, failure: Failure, reason: &str) -> String {
     match failure {
         Failure::Dependency => reason.to_string(),
-        Failure::Build | Failure::Port | Failure::Start | Failure::Timeout | Failure::Died => {
+        Failure::Build
+        | Failure::Port
+        | Failure::Unadopted
+        | Failure::Start
+        | Failure::Timeout
+        | Failure::Died => {
             format!("`{name}` failed: {reason}")
         }
     }
@@ -39,6 +45,7 @@ pub(crate) fn exit(exit: Exit) -> String {
             Some(name) => format!("ended by signal {signal} ({name})"),
             None => format!("ended by signal {signal}"),
         },
+        Exit::Unknown => "ended, and was not started here".to_string(),
     }
 }
 
@@ -61,9 +68,15 @@ fn signal_name(signal: i32) -> Option<&'static str> {
 }
 
 /// Why a port could not be had.
-pub(crate) fn bind_failure(failure: &BindFailure) -> String {
-    match failure {
-        BindFailure::Held { port, holder: Some(holder) } => {
+pub(crate) fn unbindable(port: u16, error: &str) -> String {
+    format!("port {port} could not be bound: {error}")
+}
+
+/// That a port is somebody else's.
+pub(crate) fn held(held: &Held) -> String {
+    let port = held.port;
+    match (&held.holder, &held.user) {
+        (Some(holder), _) => {
             let stack = holder.stack.as_ref().map_or(String::new(), |stack| {
                 format!("stack `{}` of workspace `{}`: ", stack.name, stack.workspace)
             });
@@ -72,10 +85,63 @@ pub(crate) fn bind_failure(failure: &BindFailure) -> String {
                 holder.program, holder.pid, holder.user, holder.command
             )
         }
-        BindFailure::Held { port, holder: None } => {
-            format!("port {port} is held by another program")
+        (None, Some(user)) => format!(
+            "port {port} is held by a program of user {user}, which shows itself to that user \
+             and root alone"
+        ),
+        (None, None) => format!("port {port} is held by another program"),
+    }
+}
+
+/// Who holds the ports of a service in its place.
+pub(crate) fn tenant(holder: Option<&Holder>) -> String {
+    match holder {
+        Some(Holder { pid, program, command, user, .. }) => {
+            format!("`{program}` (pid {pid}, user {user}): `{command}`, which holds the port,")
         }
-        BindFailure::Other { port, error } => format!("port {port} could not be bound: {error}"),
+        None => String::from("the program that holds the port"),
+    }
+}
+
+/// What is said of an adopted process.
+pub(crate) const ADOPTED: &str = "adopted: it was not started here and is left alone";
+
+/// What is said of a process that is stopped because somebody asked for it.
+pub(crate) const MAKES_ROOM: &str = "it was not started here, and makes room";
+
+/// That a process is another build of the program.
+pub(crate) fn other_build(found: &Found) -> String {
+    format!("{}, is another build of it", this(found))
+}
+
+/// That a process escaped from an earlier run.
+pub(crate) fn left_behind(found: &Found) -> String {
+    format!("{}, was left behind by an earlier run", this(found))
+}
+
+/// That a process may not be adopted.
+pub(crate) fn not_to_be_adopted(found: &Found) -> String {
+    format!("{}, is the same program, and `adopt = \"never\"`", this(found))
+}
+
+/// In what a process of the same program differs.
+pub(crate) fn differs(found: &Found, differences: &[String]) -> String {
+    format!("{}, is the same program with other settings: {}", this(found), list(differences))
+}
+
+fn this(found: &Found) -> String {
+    let Holder { pid, program, user, .. } = &found.holder;
+    format!("`{program}` (pid {pid}, user {user}), running for {}", age(found.age))
+}
+
+/// For how long something has run, roughly.
+fn age(age: Duration) -> String {
+    let seconds = age.as_secs();
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7_200 => format!("{} min", seconds / 60),
+        7_200..172_800 => format!("{} h", seconds / 3_600),
+        _ => format!("{} days", seconds / 86_400),
     }
 }
 

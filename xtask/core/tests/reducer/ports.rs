@@ -53,7 +53,7 @@ fn an_inherited_socket_is_probed_through_its_queue() {
 #[test]
 fn a_held_port_fails_the_service_even_while_it_is_built() {
     let mut s = Scenario::of([service("a").built().port(Some(5000)), service("b").needs("a")]);
-    let failure = BindFailure::Held { port: 5000, holder: None };
+    let failure = BindFailure::Held { port: 5000, holder: None, user: None };
     s.event(Event::BindFailed { service: "a".into(), failure });
     assert_eq!(s.failure("a"), Some(Failure::Port));
     assert_eq!(s.failure("b"), Some(Failure::Dependency));
@@ -91,7 +91,7 @@ fn a_service_that_is_given_up_closes_its_sockets_and_keeps_its_number() {
         _ => None,
     });
     assert_eq!(number, Some(40_000), "others were started with it");
-    let failure = BindFailure::Held { port: 40_000, holder: None };
+    let failure = BindFailure::Held { port: 40_000, holder: None, user: None };
     s.event(Event::BindFailed { service: "a".into(), failure });
     assert_eq!(s.asked_ports(), ["a"], "any other will do");
     s.bind("a", &[40_001]);

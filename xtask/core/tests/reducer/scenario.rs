@@ -186,7 +186,11 @@ impl Scenario {
                     self.pass_probe(&service, probe.index);
                 }
             }
-            Effect::Spawn { .. }
+            // Who holds a port is each test's own affair.
+            Effect::Look { .. }
+            | Effect::Adopt { .. }
+            | Effect::Release { .. }
+            | Effect::Spawn { .. }
             | Effect::Unbind { .. }
             | Effect::StopProbes { .. }
             | Effect::Signal { .. }

@@ -130,7 +130,7 @@ impl World {
                 let service = service.clone();
                 if self.fault(5) {
                     let port = ports[0].number.unwrap_or(0);
-                    let failure = BindFailure::Held { port, holder: None };
+                    let failure = BindFailure::Held { port, holder: None, user: None };
                     return self.soon(now, 0..300, Event::BindFailed { service, failure });
                 }
                 let numbers = ports.iter().map(|port| {
@@ -157,8 +157,13 @@ impl World {
                 };
                 self.signal(now, (service.clone(), *run), kill);
             }
-            Effect::Unbind { .. } | Effect::StopProbes { .. } | Effect::Report(_) | Effect::End => {
-            }
+            Effect::Look { .. }
+            | Effect::Adopt { .. }
+            | Effect::Release { .. }
+            | Effect::Unbind { .. }
+            | Effect::StopProbes { .. }
+            | Effect::Report(_)
+            | Effect::End => {}
         }
     }
 
@@ -296,6 +301,8 @@ impl World {
             | Event::TakeDown { .. }
             | Event::Restart { .. }
             | Event::Fault { .. }
+            | Event::Replace { .. }
+            | Event::Looked { .. }
             | Event::Shutdown
             | Event::KillNow
             | Event::Linked { .. }

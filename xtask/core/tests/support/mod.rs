@@ -74,6 +74,7 @@ pub(crate) trait With: Sized {
     fn arg(self, arg: &str) -> Self;
     fn calls(self, variable: &str, of: &str) -> Self;
     fn watchdog(self, every: Duration) -> Self;
+    fn adopts(self, adopt: Adopt) -> Self;
 }
 
 impl With for Service {
@@ -160,6 +161,10 @@ impl With for Service {
         self.watchdog = Some(every);
         self
     }
+    fn adopts(mut self, adopt: Adopt) -> Self {
+        self.adopt = adopt;
+        self
+    }
 }
 
 /// A plan of these services, all of them wanted. The order is as given.
@@ -174,5 +179,6 @@ pub(crate) fn plan(services: impl Into<Vec<Service>>) -> Plan {
         base_image: None,
         wanted: services.iter().map(|service| service.name.clone()).collect(),
         services,
+        replace: false,
     }
 }

@@ -39,7 +39,7 @@ fn exit_code(services: &[&ServiceSnapshot]) -> Exit {
     };
     if failed(Failure::Build) {
         Exit::BUILD
-    } else if failed(Failure::Port) {
+    } else if failed(Failure::Port) || failed(Failure::Unadopted) {
         Exit::PORT_HELD
     } else {
         Exit::NOT_READY

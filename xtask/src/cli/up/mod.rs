@@ -48,6 +48,9 @@ pub(crate) struct UpArgs {
     /// Keep running what can run when something fails
     #[arg(long)]
     pub(crate) keep_going: bool,
+    /// Stop processes of the same programs that were started by hand, to start ours
+    #[arg(long)]
+    pub(crate) replace: bool,
     /// Write every event of the stack there; only when this starts it
     #[arg(long, value_name = "FILE", hide = true)]
     record: Option<PathBuf>,
@@ -137,10 +140,11 @@ pub(crate) enum CyclesWhen {
 }
 
 pub(crate) fn run(global: &Global, args: &UpArgs) -> anyhow::Result<Exit> {
-    let loaded = match load::plan(global, &args.plan, &args.services, &args.args)? {
+    let mut loaded = match load::plan(global, &args.plan, &args.services, &args.args)? {
         Ok(loaded) => loaded,
         Err(exit) => return Ok(exit),
     };
+    loaded.plan.replace = args.replace;
     if args.dry_run {
         match args.json {
             true => print::json_pretty(&view::plan::json(&loaded.plan))?,

@@ -199,7 +199,7 @@ fn a_held_port_names_its_holder() {
         let number = listener.local_addr().unwrap().port();
         let ports = vec![Port { number: Some(number), ..port("http") }];
         fixture.world.perform(Effect::Bind { service: name(), ports, listen: true });
-        let Event::BindFailed { failure: BindFailure::Held { port, holder }, .. } =
+        let Event::BindFailed { failure: BindFailure::Held { port, holder, .. }, .. } =
             fixture.next().await
         else {
             panic!()

@@ -78,6 +78,7 @@ fn plan(services: Vec<Service>) -> Plan {
         services,
         base_image: None,
         wanted: Vec::new(),
+        replace: false,
     }
 }
 

@@ -245,7 +245,9 @@ impl Observed {
             }
             Event::Exited { service, run, exit } => self.exited(now, service, *run, *exit),
             Event::Gone { service, run } => self.gone(service, *run),
-            Event::Linked { .. }
+            Event::Replace { .. }
+            | Event::Looked { .. }
+            | Event::Linked { .. }
             | Event::BindFailed { .. }
             | Event::ProbeSeen { .. }
             | Event::Status { .. }
@@ -392,6 +394,9 @@ impl Observed {
             Effect::End => self.ends += 1,
             Effect::Accept { .. }
             | Effect::Bind { .. }
+            | Effect::Look { .. }
+            | Effect::Adopt { .. }
+            | Effect::Release { .. }
             | Effect::StopProbes { .. }
             | Effect::Report(_) => {}
         }
