@@ -15,12 +15,13 @@ Everywhere:
 /// The commands that clap is told to hide.
 pub(crate) const MORE: &str = "\
 More:
-  wait      Wait until services are ready
-  graph     Draw the graph of services (text, mermaid, dot, svg, json)
-  check     Find mistakes in the metadata; `--fix` repairs cycles
-  image     Make container images of the programs that are built here
-  test      Run the workspace's tests, then test-e2e
-  ci        Run what continuous integration runs
+  wait         Wait until services are ready
+  graph        Draw the graph of services (text, mermaid, dot, svg, json)
+  check        Find mistakes in the metadata; `--fix` repairs cycles
+  image        Make container images of the programs that are built here
+  test         Run the workspace's tests, then test-e2e
+  verify-deps  Find out whether services declare what they need, and need what they declare
+  ci           Run what continuous integration runs
 
 `cargo xtask COMMAND --help` tells the rest.";
 

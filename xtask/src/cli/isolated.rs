@@ -12,7 +12,11 @@ use xtask_client::StackPaths;
 use xtask_client::paths::stacks_of;
 use xtask_client::protocol::Request;
 
+use super::Global;
+use super::exit::Exit;
 use super::interrupt::Interrupts;
+use super::load::DEFAULT_STACK;
+use super::print::error_with_hint;
 use crate::supervisor::launch::Session;
 use crate::supervisor::lock::Lock;
 
@@ -21,6 +25,15 @@ const KEPT: Duration = Duration::from_secs(24 * 3600);
 
 /// A folder younger than this may be one of a run that has just begun.
 const YOUNG: Duration = Duration::from_secs(60);
+
+/// Says that a command names its stack itself, if it was given a name.
+pub(crate) fn refuse_name(global: &Global, command: &str, hint: &str) -> Option<Exit> {
+    let named = global.stack != DEFAULT_STACK;
+    named.then(|| {
+        error_with_hint(&format!("`{command}` names its stack itself"), hint);
+        Exit::USAGE
+    })
+}
 
 /// The paths of a stack that no other run uses. Nothing is created.
 pub(crate) fn fresh(root: &Path) -> anyhow::Result<StackPaths> {

@@ -52,23 +52,34 @@ pub(crate) fn plan(
     services: &[String],
     service_args: &[String],
 ) -> anyhow::Result<Result<Loaded, Exit>> {
-    let Looked { gathered, planned, paths } =
-        match look(global, args, services, service_args, Scope::Request)? {
-            Ok(looked) => looked,
-            Err(exit) => return Ok(Err(exit)),
-        };
+    let looked = look(global, args, services, service_args, Scope::Request)?;
+    Ok(looked.and_then(accept))
+}
+
+/// Shows what was found, and takes the plan if there is one.
+fn accept(looked: Looked) -> Result<Loaded, Exit> {
+    let Looked { gathered, planned, paths } = looked;
     show_problems(&gathered, &planned.outcome.problems);
     let Outcome { plan, problems, notices, .. } = planned.outcome;
     let Some(plan) = plan else {
         style::tell(&format!("{BOLD}{}{RESET}", count(&problems)));
-        return Ok(Err(Exit::USAGE));
+        return Err(Exit::USAGE);
     };
     for notice in notices {
         let services: Vec<&str> = notice.services.iter().map(|name| name.as_str()).collect();
         let text = format!("`{}` of {} comes from the shell", notice.variable, services.join(", "));
         style::say(WARN, "Note", &text);
     }
-    Ok(Ok(Loaded { plan, paths, gathered }))
+    Ok(Loaded { plan, paths, gathered })
+}
+
+/// As [`plan`], for every service that is declared.
+///
+/// # Errors
+/// What the system says.
+pub(crate) fn everything(global: &Global, args: &PlanArgs) -> anyhow::Result<Result<Loaded, Exit>> {
+    let looked = look(global, args, &[], &[], Scope::Everything)?;
+    Ok(looked.and_then(accept))
 }
 
 /// As [`plan`], but prints nothing of what it found, and takes it as it is.

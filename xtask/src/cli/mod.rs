@@ -26,6 +26,7 @@ mod sweep;
 mod test;
 mod test_e2e;
 mod up;
+mod verify_deps;
 mod wait;
 
 use std::path::PathBuf;
@@ -112,6 +113,9 @@ enum Command {
     /// Run the workspace's tests, then test-e2e
     #[command(hide = true)]
     Test(test::TestArgs),
+    /// Find out whether services declare what they need, and need what they declare
+    #[command(hide = true)]
+    VerifyDeps(verify_deps::VerifyDepsArgs),
     /// Run what continuous integration runs
     #[command(hide = true)]
     Ci(ci::CiArgs),
@@ -164,6 +168,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Check(args) => check::run(global, &args),
         Command::Image(args) => image::run(global, &args),
         Command::Test(args) => test::run(global, &args),
+        Command::VerifyDeps(args) => verify_deps::run(global, &args),
         Command::Ci(args) => ci::run(global, &args),
         Command::Supervise(args) => supervise::run(&args),
         Command::Sweep(args) => sweep::run(&args),

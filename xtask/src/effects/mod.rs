@@ -38,6 +38,7 @@ mod watched;
 pub(crate) mod workspace;
 
 pub(crate) use perform::{World, WorldSettings};
+pub(crate) use sockets::refusing_port;
 
 use tokio::sync::mpsc::UnboundedSender;
 use xtask_core::name::Name;

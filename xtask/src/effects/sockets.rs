@@ -182,6 +182,14 @@ enum Use {
     ReserveUnused,
 }
 
+/// A port where callers are refused as long as the socket is held.
+///
+/// # Errors
+/// When the host cannot be bound, or has no free port.
+pub(crate) fn refusing_port(host: &str) -> io::Result<(OwnedFd, u16)> {
+    reserve_any(resolve(host, 0)?)
+}
+
 /// A bound socket of any number, preferably one that outgoing connections do not get.
 fn reserve_any(mut address: SocketAddr) -> io::Result<(OwnedFd, u16)> {
     for number in numbers::to_try() {

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 
 use xtask_client::snapshot::{ServiceSnapshot, Snapshot};
 use xtask_core::calls::blocked_calling;
+use xtask_core::name::Name;
 
 use super::style::{BAD, BOLD, RESET, WARN};
 
@@ -49,11 +50,14 @@ pub(crate) fn deadlocks(snapshot: &Snapshot, service: Option<&str>) -> String {
 pub(crate) fn undeclared(snapshot: &Snapshot) -> String {
     let mut out = String::new();
     for call in xtask_core::calls::undeclared(snapshot) {
-        let (from, to) = (&call.from, &call.to);
-        let text = format!("`{from}` has a connection to `{to}`, which it does not declare");
-        let _ = writeln!(out, "{WARN}warning{RESET}{BOLD}: {text}{RESET}");
-        let hint = format!("add `{to}` to the `depends-on` or `uses` of `{from}`");
-        let _ = writeln!(out, "  {BOLD}hint:{RESET} {hint}");
+        out.push_str(&undeclared_call(&call.from, &call.to));
     }
     out
+}
+
+/// One such call.
+pub(crate) fn undeclared_call(from: &Name, to: &Name) -> String {
+    let text = format!("`{from}` has a connection to `{to}`, which it does not declare");
+    let hint = format!("add `{to}` to the `depends-on` or `uses` of `{from}`");
+    format!("{WARN}warning{RESET}{BOLD}: {text}{RESET}\n  {BOLD}hint:{RESET} {hint}\n")
 }

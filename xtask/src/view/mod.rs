@@ -19,4 +19,5 @@ pub(crate) mod setting;
 pub(crate) mod status;
 pub(crate) mod style;
 pub(crate) mod table;
+pub(crate) mod verify;
 pub(crate) mod words;

@@ -36,3 +36,4 @@ mod stand;
 mod stops;
 mod surroundings;
 mod two_at_once;
+mod verify_deps;

@@ -11,6 +11,7 @@ mod envfile;
 mod environment;
 mod flags;
 mod make;
+mod part;
 mod paths;
 mod probes;
 mod request;
@@ -29,6 +30,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::name::Name;
 pub use make::{Files, check, check_patterns, make, tidy};
+pub use part::Inseparable;
 pub use request::{Building, Cycles, Isolation, Outcome, Ports, Repair, Request, ShellOverride};
 pub use text::{Piece, Text};
 

@@ -37,9 +37,6 @@ use super::{Global, block_on, isolated};
 use crate::supervisor::launch::{Session, connect};
 use crate::view::{self, style};
 
-/// The stack's name where the command line has none.
-const DEFAULT_STACK: &str = "dev";
-
 /// `test-e2e`
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct TestE2eArgs {
@@ -71,12 +68,10 @@ struct Trial<'a> {
 }
 
 pub(crate) fn run(global: &Global, args: &TestE2eArgs) -> anyhow::Result<Exit> {
-    if global.stack != DEFAULT_STACK {
-        error_with_hint(
-            "`test-e2e` names its stack itself",
-            "leave `--stack` out, or test a stack that is up: `XTASK_STACK_DIR=FOLDER cargo test`",
-        );
-        return Ok(Exit::USAGE);
+    let hint =
+        "leave `--stack` out, or test a stack that is up: `XTASK_STACK_DIR=FOLDER cargo test`";
+    if let Some(exit) = isolated::refuse_name(global, "test-e2e", hint) {
+        return Ok(exit);
     }
     let tested = Tested::find(global)?;
     match &tested.e2e {

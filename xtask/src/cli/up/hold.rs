@@ -57,6 +57,7 @@ fn append(
             text.push_str(&serde_json::to_string(&event)?);
             text.push('\n');
         }
+        Listener::Nobody => {}
     }
     Ok(())
 }

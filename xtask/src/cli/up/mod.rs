@@ -6,7 +6,7 @@ pub(crate) mod bring_up;
 pub(crate) mod build;
 mod fail;
 mod hold;
-mod target;
+pub(crate) mod target;
 pub(crate) mod tell;
 
 use std::path::PathBuf;

@@ -27,6 +27,8 @@ pub(crate) enum Listener {
     Person,
     /// A program that reads JSON lines on standard output.
     Program,
+    /// Nobody: somebody else tells what came of it.
+    Nobody,
 }
 
 /// The voice of one `up`.
@@ -83,7 +85,7 @@ impl Teller {
                 style::say(GOOD, "Built", &text);
                 self.spoke();
             }
-            Listener::Person => {}
+            Listener::Person | Listener::Nobody => {}
         }
         Ok(())
     }
@@ -116,6 +118,7 @@ impl Teller {
                     self.print(UpEvent::phase(now))?;
                 }
             }
+            Listener::Nobody => {}
         }
         Ok(())
     }
@@ -159,6 +162,7 @@ impl Teller {
                 let already_running = kept.iter().map(|name| name.as_str()).collect();
                 self.print(UpEvent::Ready { snapshot, already_running })?;
             }
+            Listener::Nobody => {}
         }
         Ok(())
     }

@@ -1,0 +1,83 @@
+//! Parts of a plan: a service alone with what it declares, and with one dependency absent.
+
+#![allow(clippy::unwrap_used)]
+
+#[path = "support/mod.rs"]
+mod support;
+
+use std::time::Duration;
+
+use support::{With, plan, service};
+use xtask_core::name::Name;
+use xtask_core::plan::{Inseparable, Piece, Plan, Probe, Program, Restart};
+
+const LIMIT: Duration = Duration::from_secs(5);
+
+/// `web` waits for `api` and `db`, `api` for `db`; `mail` has nothing to do with them.
+fn shop() -> Plan {
+    let mut api = service("api").port(None).needs("db").calls("DB_PORT", "db");
+    api.together = vec![];
+    let web = service("web").port(None).probe(Probe::Tcp { port: 0 });
+    let web = web.needs("api").needs("db").calls("DB_PORT", "db").calls("API_PORT", "api");
+    plan([service("db").port(Some(5432)), api, service("mail").port(None), web.using("mail")])
+}
+
+fn names(plan: &Plan) -> Vec<&str> {
+    plan.services.iter().map(|service| &*service.name).collect()
+}
+
+fn without(plan: &Plan, of: &str, dependency: &str) -> Result<Plan, Inseparable> {
+    plan.alone_without(&of.into(), &dependency.into(), LIMIT, |_| 9)
+}
+
+#[test]
+fn a_service_alone_has_what_it_declares_directly_or_not() {
+    let shop = shop();
+    assert_eq!(names(&shop.alone(&"api".into())), ["db", "api"]);
+    assert_eq!(names(&shop.alone(&"web".into())), ["db", "api", "mail", "web"]);
+    assert_eq!(shop.alone(&"api".into()).wanted, [Name::from("api")]);
+}
+
+#[test]
+fn a_dependency_that_is_absent_has_an_address_where_nobody_is() {
+    let part = without(&shop(), "web", "api").unwrap();
+    assert_eq!(names(&part), ["api-absent", "db", "mail", "web"]);
+    let absent = part.service("api-absent").unwrap();
+    assert_eq!((&absent.program, absent.ports[0].number), (&Program::External, Some(9)));
+    assert_eq!((absent.probes.len(), absent.depends_on.len()), (0, 0));
+    let web = part.service("web").unwrap();
+    let port = Piece::Port { service: "api-absent".into(), port: 0 };
+    assert_eq!(web.env["API_PORT"].value.pieces, [port]);
+    assert_eq!(web.depends_on.iter().map(|edge| &*edge.on).collect::<Vec<_>>(), ["db"]);
+    assert_eq!((web.restart, web.start_timeout), (Restart::No, LIMIT));
+}
+
+#[test]
+fn what_others_need_too_stays_for_them() {
+    let part = without(&shop(), "web", "db").unwrap();
+    assert_eq!(names(&part), ["db-absent", "db", "api", "mail", "web"]);
+    let named = |of: &str| part.service(of).unwrap().env["DB_PORT"].value.pieces.clone();
+    assert_eq!(named("web"), [Piece::Port { service: "db-absent".into(), port: 0 }]);
+    assert_eq!(named("api"), [Piece::Port { service: "db".into(), port: 0 }]);
+}
+
+#[test]
+fn what_would_show_nothing_is_not_tried() {
+    assert_eq!(without(&shop(), "api", "db"), Err(Inseparable::ReadyAtOnce));
+    let job = || service("migrate").job();
+    let probed = |name: &str| service(name).port(None).probe(Probe::Tcp { port: 0 });
+    let shared = [job(), probed("a").needs("migrate"), probed("b").needs("a").needs("migrate")];
+    assert_eq!(without(&plan(shared), "b", "migrate"), Err(Inseparable::Shared));
+    let own = [job(), probed("a"), probed("b").needs("a").needs("migrate")];
+    assert_eq!(names(&without(&plan(own), "b", "migrate").unwrap()), ["migrate-absent", "a", "b"]);
+}
+
+#[test]
+fn who_starts_together_is_no_more_than_who_takes_part() {
+    let a = service("a").port(None).probe(Probe::Tcp { port: 0 }).needs("b").together(&["b"]);
+    let pair = plan([service("b").port(None).using("a").together(&["a"]), a]);
+    assert_eq!(pair.alone(&"a".into()).service("a").unwrap().together, [Name::from("b")]);
+    let part = without(&pair, "a", "b").unwrap();
+    assert_eq!(names(&part), ["b-absent", "a"]);
+    assert_eq!(part.service("a").unwrap().together, [] as [Name; 0]);
+}
