@@ -6,8 +6,10 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use axum::extract::Request;
 use axum::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use axum::http::{Method, StatusCode, Uri};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
@@ -132,6 +134,15 @@ pub(crate) async fn unify(response: Response) -> Response {
 /// The answer for a path that no route matches.
 pub(crate) async fn no_such_path(uri: Uri) -> Problem {
     Problem::not_found(format!("nothing is at `{}`", uri.path()))
+}
+
+/// The answer for a path with a NUL in it, which no name has: PostgreSQL takes none in a text, and
+/// SQLite should not be asked for one either.
+pub(crate) async fn no_nul(request: Request, next: Next) -> Response {
+    if request.uri().path().contains("%00") {
+        return no_such_path(request.uri().clone()).await.into_response();
+    }
+    next.run(request).await
 }
 
 /// The answer for a method that the path does not know; axum adds `Allow`.

@@ -95,6 +95,7 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
             .fallback(problem::no_such_path)
             .method_not_allowed_fallback(problem::no_such_method)
             .with_state(state)
+            .layer(middleware::from_fn(problem::no_nul))
             .layer(middleware::from_fn(panics::answer))
             .layer(middleware::map_response(problem::unify))
             .layer(middleware::from_fn_with_state(limits, limits::enforce))

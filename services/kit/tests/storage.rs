@@ -1,6 +1,10 @@
 //! The database as services get it: on disk, safe, up to date, and patient with writers.
+//!
+//! What happens when a server goes away and comes back is in `restarts.rs` beside this file.
 
 #![allow(clippy::unwrap_used)]
+
+use std::path::Path;
 
 use kit::Database;
 use kit::database::{Engine, Migration, is_taken};
@@ -29,17 +33,9 @@ fn changed(_: Engine) -> &'static [Migration] {
     &[Migration { sql: "CREATE TABLE other (word TEXT)", ..FIRST }]
 }
 
-struct Folder(tempfile::TempDir);
-
-impl Folder {
-    fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
-    }
-
-    /// A file in a folder that does not exist yet, with a space in its name.
-    fn url(&self) -> String {
-        format!("sqlite:{}/new folder/words.db", self.0.path().display())
-    }
+/// A file in a folder that does not exist yet, with a space in its name.
+fn file(folder: &Path) -> String {
+    format!("sqlite:{}/new folder/words.db", folder.display())
 }
 
 async fn add(database: &Database, word: &str) -> Result<(), sqlx::Error> {
@@ -55,8 +51,9 @@ async fn number(database: &Database, query: &'static str) -> i64 {
 
 #[tokio::test]
 async fn every_connection_is_safe_against_the_end_of_the_machine() {
-    let folder = Folder::new();
-    let database = Database::open(&folder.url(), first).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let url = file(folder.path());
+    let database = Database::open(&url, first).await.unwrap();
     // All connections of the pool, at the same time.
     let mut connections = Vec::new();
     for _ in 0..4 {
@@ -76,14 +73,12 @@ async fn every_connection_is_safe_against_the_end_of_the_machine() {
     }
 }
 
-#[tokio::test]
-async fn what_was_written_is_there_again_and_new_migrations_are_applied_once() {
-    let folder = Folder::new();
-    let database = Database::open(&folder.url(), first).await.unwrap();
+async fn what_was_written_is_there_again_and_new_migrations_are_applied_once(url: String) {
+    let database = Database::open(&url, first).await.unwrap();
     add(&database, "one").await.unwrap();
     database.close().await;
     for _ in 0..2 {
-        let database = Database::open(&folder.url(), both).await.unwrap();
+        let database = Database::open(&url, both).await.unwrap();
         assert_eq!(number(&database, "SELECT COUNT(*) FROM words WHERE length = 0").await, 1);
         database.close().await;
     }
@@ -91,8 +86,8 @@ async fn what_was_written_is_there_again_and_new_migrations_are_applied_once() {
 
 #[tokio::test]
 async fn an_address_with_two_slashes_is_the_same_file() {
-    let folder = Folder::new();
-    let url = folder.url();
+    let folder = tempfile::tempdir().unwrap();
+    let url = file(folder.path());
     Database::open(&url, first).await.unwrap().close().await;
     let database = Database::open(&url.replace("sqlite:", "sqlite://"), first).await.unwrap();
     add(&database, "one").await.unwrap();
@@ -101,18 +96,14 @@ async fn an_address_with_two_slashes_is_the_same_file() {
     assert_eq!(number(&database, "SELECT COUNT(*) FROM words").await, 1);
 }
 
-#[tokio::test]
-async fn a_migration_that_was_changed_after_it_was_applied_is_an_error() {
-    let folder = Folder::new();
-    Database::open(&folder.url(), first).await.unwrap().close().await;
-    let error = Database::open(&folder.url(), changed).await.unwrap_err();
-    assert!(error.to_string().starts_with("bringing the tables of `sqlite:"), "{error}");
+async fn a_migration_that_was_changed_after_it_was_applied_is_an_error(url: String) {
+    Database::open(&url, first).await.unwrap().close().await;
+    let error = Database::open(&url, changed).await.unwrap_err();
+    assert!(error.to_string().starts_with("bringing the tables of `"), "{error}");
 }
 
-#[tokio::test]
-async fn writers_queue_and_none_is_refused_or_lost() {
-    let folder = Folder::new();
-    let database = Database::open(&folder.url(), first).await.unwrap();
+async fn writers_queue_and_none_is_refused_or_lost(url: String) {
+    let database = Database::open(&url, first).await.unwrap();
     let writers = (0..16).map(|writer| {
         let database = database.clone();
         tokio::spawn(async move {
@@ -127,10 +118,8 @@ async fn writers_queue_and_none_is_refused_or_lost() {
     assert_eq!(number(&database, "SELECT COUNT(*) FROM words").await, 160);
 }
 
-#[tokio::test]
-async fn a_second_one_of_what_is_unique_is_told_apart_from_other_failures() {
-    let folder = Folder::new();
-    let database = Database::open(&folder.url(), first).await.unwrap();
+async fn a_second_one_of_what_is_unique_is_told_apart_from_other_failures(url: String) {
+    let database = Database::open(&url, first).await.unwrap();
     add(&database, "one").await.unwrap();
     assert!(is_taken(&add(&database, "one").await.unwrap_err()));
     let failure = sqlx::query("SELECT * FROM nothing").execute(database.reader()).await;
@@ -139,10 +128,7 @@ async fn a_second_one_of_what_is_unique_is_told_apart_from_other_failures() {
     add(&database, "two").await.unwrap();
 }
 
-#[tokio::test]
-async fn two_programs_that_open_a_new_database_at_once_both_succeed() {
-    let folder = Folder::new();
-    let url = folder.url();
+async fn two_programs_that_open_a_new_database_at_once_both_succeed(url: String) {
     let open = || {
         let url = url.clone();
         tokio::spawn(async move { Database::open(&url, both).await.map(drop) })
@@ -150,4 +136,13 @@ async fn two_programs_that_open_a_new_database_at_once_both_succeed() {
     for opened in [open(), open(), open(), open()] {
         opened.await.unwrap().unwrap();
     }
+}
+
+postgres::on_both_databases! {
+    super::file;
+    what_was_written_is_there_again_and_new_migrations_are_applied_once,
+    a_migration_that_was_changed_after_it_was_applied_is_an_error,
+    writers_queue_and_none_is_refused_or_lost,
+    a_second_one_of_what_is_unique_is_told_apart_from_other_failures,
+    two_programs_that_open_a_new_database_at_once_both_succeed,
 }

@@ -15,6 +15,38 @@ use crate::account::Life;
 use crate::cluster::{Cluster, ClusterError, Durability};
 use crate::programs::ProgramsError;
 
+/// Makes tests of scenarios, functions that take the address of an empty database: each scenario
+/// on SQLite as a test by its name, and all of them, one after the other, on one PostgreSQL. The
+/// first argument is a function from an empty folder to the address for SQLite. The caller's
+/// package needs `tempfile` and `tokio`.
+#[macro_export]
+macro_rules! on_both_databases {
+    ($sqlite:expr; $($scenario:ident),* $(,)?) => {
+        mod on_sqlite {
+            $(
+                #[tokio::test]
+                async fn $scenario() {
+                    let folder = ::tempfile::tempdir().expect("a temporary folder");
+                    super::$scenario($sqlite(folder.path())).await;
+                }
+            )*
+        }
+
+        #[tokio::test]
+        async fn every_scenario_ends_on_postgresql_as_on_sqlite() {
+            let folder = ::tempfile::tempdir().expect("a temporary folder");
+            // A name of a database may have 63 letters.
+            let names = [$(&stringify!($scenario)[..stringify!($scenario).len().min(63)]),*];
+            let Some(server) = $crate::lend::Lent::in_folder(folder.path(), &names) else { return };
+            let mut urls = names.iter().map(|name| server.url(name));
+            $(
+                eprintln!("on PostgreSQL: {}", stringify!($scenario));
+                $scenario(urls.next().expect("one for each scenario")).await;
+            )*
+        }
+    };
+}
+
 /// No wait for the server is longer.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -60,7 +92,7 @@ impl Lent {
     #[must_use]
     pub fn url(&self, database: &str) -> String {
         let folder = self.cluster.folder().display().to_string();
-        format!("postgres://app@/{database}?host={}", folder.replace(' ', "%20"))
+        format!("postgres://app@localhost/{database}?host={}", folder.replace(' ', "%20"))
     }
 
     /// Starts the server and waits until it accepts connections.

@@ -59,9 +59,9 @@ impl IntoResponse for Error {
             }
             Self::ListTaken { .. } => Problem::conflict(self.to_string()),
             Self::Request(problem) => problem,
-            Self::Storage(error) if database::is_busy(&error) => {
-                tracing::warn!(%error, "storage is busy");
-                Problem::unavailable("the storage is busy", Duration::from_secs(1))
+            Self::Storage(error) if database::is_away(&error) => {
+                tracing::warn!(%error, "storage is not available");
+                Problem::unavailable("the storage is not available", Duration::from_secs(1))
             }
             Self::Storage(error) => {
                 tracing::error!(%error, "storage failed");

@@ -67,6 +67,12 @@ const SQLITE: [Migration; 1] = [Migration {
     sql: include_str!("../migrations/sqlite/0001_lists_and_items.sql"),
 }];
 
+const POSTGRES: [Migration; 1] = [Migration {
+    version: 1,
+    description: "lists and items",
+    sql: include_str!("../migrations/postgres/0001_lists_and_items.sql"),
+}];
+
 impl Store {
     /// Opens the database at `url` with its tables up to date.
     ///
@@ -75,6 +81,7 @@ impl Store {
     pub async fn open(url: &str) -> Result<Self, DatabaseError> {
         let migrations = |engine| match engine {
             Engine::Sqlite => &SQLITE[..],
+            Engine::Postgres => &POSTGRES[..],
         };
         Ok(Self { database: Database::open(url, migrations).await? })
     }
@@ -325,9 +332,12 @@ fn bind_key(query: Query, key: &ListKey) -> Query {
     query.bind(key.username.clone()).bind(key.list.clone())
 }
 
+/// The list's id. The list is held until the end of the transaction, so that it is not removed
+/// meanwhile, and two items at once do not get one place. (An update that changes nothing is the
+/// statement for this that both databases have.)
 async fn list_id(write: &mut Transaction<'static, Any>, key: &ListKey) -> Result<i64, Error> {
-    let select = "SELECT id FROM lists WHERE username = $1 AND name = $2";
-    let row = bind_key(sqlx::query(select), key).fetch_optional(&mut **write).await?;
+    let hold = "UPDATE lists SET name = name WHERE username = $1 AND name = $2 RETURNING id";
+    let row = bind_key(sqlx::query(hold), key).fetch_optional(&mut **write).await?;
     Ok(row.ok_or_else(|| key.missing())?.try_get(0)?)
 }
 

@@ -14,14 +14,14 @@ use tower::ServiceExt as _;
 const HOME: &str = "/lists/saurabh_badhwar/home";
 const ITEMS: &str = "/lists/saurabh_badhwar/home/items";
 
-async fn empty() -> Router {
-    let store = Store::open("sqlite::memory:").await.unwrap();
+async fn empty(url: String) -> Router {
+    let store = Store::open(&url).await.unwrap();
     http::app(store, Limits { body_bytes: 2048, ..Limits::default() })
 }
 
 /// The original's sample data.
-async fn sample() -> Router {
-    let app = empty().await;
+async fn sample(url: String) -> Router {
+    let app = empty(url).await;
     let milk = ["Buy milk", "Look for pest control service", "Get a new carpet"];
     let blog = ["Complete the blogpost", "Create presentation for meeting"];
     let school = ["Complete homework", "Prepare for test"];
@@ -62,9 +62,8 @@ async fn get(app: &Router, path: &str) -> (StatusCode, Value) {
     send(app, "GET", path, Value::Null).await
 }
 
-#[tokio::test]
-async fn the_original_paths_answer_the_original_bodies() {
-    let app = sample().await;
+async fn the_original_paths_answer_the_original_bodies(url: String) {
+    let app = sample(url).await;
     let (status, _, text) = ask(&app, Request::get("/").body(Body::empty()).unwrap()).await;
     assert_eq!((status, text.as_slice()), (StatusCode::OK, &b"The todo service is up.\n"[..]));
     let (status, lists) = get(&app, "/lists").await;
@@ -74,9 +73,8 @@ async fn the_original_paths_answer_the_original_bodies() {
     assert_eq!((status, lists), (StatusCode::OK, expected));
 }
 
-#[tokio::test]
-async fn the_lists_of_a_user_stand_in_the_order_of_their_creation() {
-    let app = sample().await;
+async fn the_lists_of_a_user_stand_in_the_order_of_their_creation(url: String) {
+    let app = sample(url).await;
     for name in ["zoo", "attic"] {
         send(&app, "POST", "/lists/aniket", json!({"name": name})).await;
     }
@@ -87,9 +85,8 @@ async fn the_lists_of_a_user_stand_in_the_order_of_their_creation() {
     assert!(places.is_sorted(), "{body}");
 }
 
-#[tokio::test]
-async fn what_does_not_exist_is_not_found() {
-    let app = sample().await;
+async fn what_does_not_exist_is_not_found(url: String) {
+    let app = sample(url).await;
     for path in [
         "/nothing",
         "/lists/nobody",
@@ -98,6 +95,8 @@ async fn what_does_not_exist_is_not_found() {
         "/lists/aniket/school/items/999",
         "/lists/aniket/school/items/x",
         "/lists/saurabh_badhwar/school",
+        "/lists/aniket%00",
+        "/lists/aniket/%00/items",
     ] {
         let (status, problem) = get(&app, path).await;
         assert_eq!(status, StatusCode::NOT_FOUND, "{path}");
@@ -107,9 +106,8 @@ async fn what_does_not_exist_is_not_found() {
     assert_eq!(status, StatusCode::NOT_FOUND);
 }
 
-#[tokio::test]
-async fn a_method_that_a_path_does_not_know_is_refused_with_those_it_knows() {
-    let app = empty().await;
+async fn a_method_that_a_path_does_not_know_is_refused_with_those_it_knows(url: String) {
+    let app = empty(url).await;
     let request = Request::put("/lists").body(Body::empty()).unwrap();
     let (status, headers, _) = ask(&app, request).await;
     assert_eq!(status, StatusCode::METHOD_NOT_ALLOWED);
@@ -117,9 +115,8 @@ async fn a_method_that_a_path_does_not_know_is_refused_with_those_it_knows() {
     assert_eq!(headers["content-type"], "application/problem+json");
 }
 
-#[tokio::test]
-async fn a_list_is_created_renamed_and_deleted() {
-    let app = sample().await;
+async fn a_list_is_created_renamed_and_deleted(url: String) {
+    let app = sample(url).await;
     let (status, list) =
         send(&app, "POST", "/lists/luckas", json!({"name": "a/b ü", "items": ["x"]})).await;
     assert_eq!(status, StatusCode::CREATED);
@@ -135,9 +132,8 @@ async fn a_list_is_created_renamed_and_deleted() {
     assert_eq!(get(&app, "/lists/luckas").await.0, StatusCode::NOT_FOUND);
 }
 
-#[tokio::test]
-async fn a_second_list_of_one_name_is_a_conflict_and_changes_nothing() {
-    let app = sample().await;
+async fn a_second_list_of_one_name_is_a_conflict_and_changes_nothing(url: String) {
+    let app = sample(url).await;
     let again = json!({"name": "home", "items": ["other"]});
     let (status, _) = send(&app, "POST", "/lists/saurabh_badhwar", again).await;
     assert_eq!(status, StatusCode::CONFLICT);
@@ -151,17 +147,15 @@ async fn a_second_list_of_one_name_is_a_conflict_and_changes_nothing() {
     assert_eq!(status, StatusCode::CREATED);
 }
 
-#[tokio::test]
-async fn removing_the_lists_of_a_user_leaves_those_of_others() {
-    let app = sample().await;
+async fn removing_the_lists_of_a_user_leaves_those_of_others(url: String) {
+    let app = sample(url).await;
     let (status, _) = send(&app, "DELETE", "/lists/saurabh_badhwar", Value::Null).await;
     assert_eq!(status, StatusCode::NO_CONTENT);
     assert_eq!(get(&app, "/lists").await.1, json!({"lists": ["school"]}));
 }
 
-#[tokio::test]
-async fn the_items_of_a_list_are_a_root_of_the_todo_backend_api() {
-    let app = sample().await;
+async fn the_items_of_a_list_are_a_root_of_the_todo_backend_api(url: String) {
+    let app = sample(url).await;
     assert_eq!(send(&app, "DELETE", ITEMS, Value::Null).await.0, StatusCode::NO_CONTENT);
     assert_eq!(get(&app, ITEMS).await, (StatusCode::OK, json!([])));
 
@@ -186,9 +180,8 @@ async fn the_items_of_a_list_are_a_root_of_the_todo_backend_api() {
     assert_eq!(send(&app, "PATCH", path, json!({})).await.0, StatusCode::NOT_FOUND);
 }
 
-#[tokio::test]
-async fn items_stand_in_their_order_and_new_ones_at_the_end() {
-    let app = sample().await;
+async fn items_stand_in_their_order_and_new_ones_at_the_end(url: String) {
+    let app = sample(url).await;
     for body in [json!({"title": "first", "order": -1}), json!({"title": "last"})] {
         assert_eq!(send(&app, "POST", ITEMS, body).await.0, StatusCode::CREATED);
     }
@@ -198,9 +191,8 @@ async fn items_stand_in_their_order_and_new_ones_at_the_end() {
     assert_eq!(lists["home"], home);
 }
 
-#[tokio::test]
-async fn wrong_fields_are_named_and_change_nothing() {
-    let app = sample().await;
+async fn wrong_fields_are_named_and_change_nothing(url: String) {
+    let app = sample(url).await;
     let long = "x".repeat(501);
     for (body, field) in [
         (json!({}), "title"),
@@ -230,9 +222,8 @@ async fn wrong_fields_are_named_and_change_nothing() {
     );
 }
 
-#[tokio::test]
-async fn bodies_that_cannot_be_read_are_told_apart() {
-    let app = sample().await;
+async fn bodies_that_cannot_be_read_are_told_apart(url: String) {
+    let app = sample(url).await;
     let large = format!("{{\"title\": \"{}\"}}", "x".repeat(4000));
     for (media, body, expected) in [
         ("application/json", "{\"title\": ", StatusCode::BAD_REQUEST),
@@ -252,9 +243,8 @@ async fn bodies_that_cannot_be_read_are_told_apart() {
     assert_eq!(headers["content-type"], "application/problem+json");
 }
 
-#[tokio::test]
-async fn pages_from_elsewhere_may_call() {
-    let app = sample().await;
+async fn pages_from_elsewhere_may_call(url: String) {
+    let app = sample(url).await;
     let request = Request::options(ITEMS)
         .header("origin", "https://todobackend.com")
         .header("access-control-request-method", "PATCH")
@@ -271,9 +261,8 @@ async fn pages_from_elsewhere_may_call() {
     assert_eq!(headers["access-control-allow-origin"], "*");
 }
 
-#[tokio::test]
-async fn health_document_and_request_ids_are_served() {
-    let app = empty().await;
+async fn health_document_and_request_ids_are_served(url: String) {
+    let app = empty(url).await;
     for path in ["/healthz", "/readyz", "/openapi.json"] {
         assert_eq!(get(&app, path).await.0, StatusCode::OK, "{path}");
     }
@@ -282,12 +271,29 @@ async fn health_document_and_request_ids_are_served() {
     assert_eq!(headers["x-request-id"], "abc");
 }
 
-#[tokio::test]
-async fn a_closed_storage_is_not_ready_but_alive() {
-    let store = Store::open("sqlite::memory:").await.unwrap();
+async fn a_closed_storage_is_not_ready_but_alive(url: String) {
+    let store = Store::open(&url).await.unwrap();
     let app = http::app(store.clone(), Limits::default());
     store.close().await;
     assert_eq!(get(&app, "/readyz").await.0, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(get(&app, "/healthz").await.0, StatusCode::OK);
     assert_eq!(get(&app, "/lists").await.0, StatusCode::INTERNAL_SERVER_ERROR);
+}
+
+postgres::on_both_databases! {
+    |_| "sqlite::memory:".to_owned();
+    the_original_paths_answer_the_original_bodies,
+    the_lists_of_a_user_stand_in_the_order_of_their_creation,
+    what_does_not_exist_is_not_found,
+    a_method_that_a_path_does_not_know_is_refused_with_those_it_knows,
+    a_list_is_created_renamed_and_deleted,
+    a_second_list_of_one_name_is_a_conflict_and_changes_nothing,
+    removing_the_lists_of_a_user_leaves_those_of_others,
+    the_items_of_a_list_are_a_root_of_the_todo_backend_api,
+    items_stand_in_their_order_and_new_ones_at_the_end,
+    wrong_fields_are_named_and_change_nothing,
+    bodies_that_cannot_be_read_are_told_apart,
+    pages_from_elsewhere_may_call,
+    health_document_and_request_ids_are_served,
+    a_closed_storage_is_not_ready_but_alive,
 }

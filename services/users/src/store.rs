@@ -58,6 +58,12 @@ const SQLITE: [Migration; 1] = [Migration {
     sql: include_str!("../migrations/sqlite/0001_users.sql"),
 }];
 
+const POSTGRES: [Migration; 1] = [Migration {
+    version: 1,
+    description: "users",
+    sql: include_str!("../migrations/postgres/0001_users.sql"),
+}];
+
 impl Store {
     /// Opens the database at `url` with its tables up to date.
     ///
@@ -66,6 +72,7 @@ impl Store {
     pub async fn open(url: &str) -> Result<Self, DatabaseError> {
         let migrations = |engine| match engine {
             Engine::Sqlite => &SQLITE[..],
+            Engine::Postgres => &POSTGRES[..],
         };
         Ok(Self { database: Database::open(url, migrations).await? })
     }

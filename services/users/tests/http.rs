@@ -21,8 +21,8 @@ use users::todo::Todo;
 const PATIENCE: Patience =
     Patience { connect: Duration::from_millis(300), answer: Duration::from_millis(300) };
 
-async fn app_asking(todo: &str) -> Router {
-    let store = Store::open("sqlite::memory:").await.unwrap();
+async fn app_asking(url: &str, todo: &str) -> Router {
+    let store = Store::open(url).await.unwrap();
     let todo = Todo::new(Client::new("TODO_URL", todo, PATIENCE).unwrap());
     let app = http::app(store, todo, Limits::default());
     for (username, id, name, verified) in [
@@ -38,9 +38,9 @@ async fn app_asking(todo: &str) -> Router {
 }
 
 /// Nobody listens there: the port was free a moment ago.
-async fn app() -> Router {
+async fn app(url: &str) -> Router {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    app_asking(&format!("http://127.0.0.1:{port}")).await
+    app_asking(url, &format!("http://127.0.0.1:{port}")).await
 }
 
 async fn send(
@@ -101,9 +101,8 @@ fn read_head(stream: &mut TcpStream) -> String {
 const LISTS: &str = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 19\r\n\r\n{\"school\":[\"Test\"]}";
 const LISTS_BODY: &str = "{\"school\":[\"Test\"]}";
 
-#[tokio::test]
-async fn the_original_paths_answer_the_original_bodies() {
-    let app = app().await;
+async fn the_original_paths_answer_the_original_bodies(url: String) {
+    let app = app(&url).await;
     let (status, users) = get(&app, "/users").await;
     assert_eq!(status, StatusCode::OK);
     let expected = r#"{"aniket":{"id":2,"name":"Aniket Sharma","verified":1},"luckas":{"id":4,"name":"Luckas Friendel","verified":0},"saurabh_badhwar":{"id":1,"name":"Saurabh Badhwar","verified":1}}"#;
@@ -116,9 +115,8 @@ async fn the_original_paths_answer_the_original_bodies() {
     assert_eq!(get(&app, "/").await.0, StatusCode::OK);
 }
 
-#[tokio::test]
-async fn the_keys_of_all_users_are_sorted_in_the_text_itself() {
-    let app = app().await;
+async fn the_keys_of_all_users_are_sorted_in_the_text_itself(url: String) {
+    let app = app(&url).await;
     let request = Request::get("/users").body(Body::empty()).unwrap();
     let response = app.oneshot(request).await.unwrap();
     let body = to_bytes(response.into_body(), 1 << 20).await.unwrap();
@@ -127,9 +125,8 @@ async fn the_keys_of_all_users_are_sorted_in_the_text_itself() {
     assert!(places.is_sorted(), "{body}");
 }
 
-#[tokio::test]
-async fn a_user_is_created_changed_and_gets_a_number_of_its_own() {
-    let app = app().await;
+async fn a_user_is_created_changed_and_gets_a_number_of_its_own(url: String) {
+    let app = app(&url).await;
     let new = json!({"username": "ann b", "name": "Ann"});
     let (status, headers, user) = send(&app, "POST", "/users", new.clone()).await;
     assert_eq!(status, StatusCode::CREATED);
@@ -149,9 +146,8 @@ async fn a_user_is_created_changed_and_gets_a_number_of_its_own() {
     assert_eq!(status, StatusCode::NOT_FOUND);
 }
 
-#[tokio::test]
-async fn wrong_fields_are_named() {
-    let app = app().await;
+async fn wrong_fields_are_named(url: String) {
+    let app = app(&url).await;
     for (method, path, body, field) in [
         ("POST", "/users", json!({"name": "x"}), "username"),
         ("POST", "/users", json!({"username": "x"}), "name"),
@@ -167,10 +163,9 @@ async fn wrong_fields_are_named() {
     }
 }
 
-#[tokio::test]
-async fn lists_are_what_todo_answers_and_the_request_id_travels_on() {
+async fn lists_are_what_todo_answers_and_the_request_id_travels_on(url: String) {
     let (todo, requests) = play_todo(vec![Some(LISTS)]);
-    let app = app_asking(&todo).await;
+    let app = app_asking(&url, &todo).await;
     let answer = get(&app, "/users/aniket/lists").await;
     assert_eq!(answer, (StatusCode::OK, serde_json::from_str(LISTS_BODY).unwrap()));
     let request = requests.recv_timeout(Duration::from_secs(5)).unwrap();
@@ -179,30 +174,30 @@ async fn lists_are_what_todo_answers_and_the_request_id_travels_on() {
     assert!(request.contains("traceparent: 00-"), "{request}");
 }
 
-#[tokio::test]
-async fn a_user_without_lists_has_none_and_nobody_is_not_found() {
+async fn a_user_without_lists_has_none_and_nobody_is_not_found(url: String) {
     let not_found = "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n";
     let (todo, _requests) = play_todo(vec![Some(not_found)]);
-    let app = app_asking(&todo).await;
+    let app = app_asking(&url, &todo).await;
     assert_eq!(get(&app, "/users/luckas/lists").await, (StatusCode::OK, json!({})));
     assert_eq!(get(&app, "/users/nobody/lists").await.0, StatusCode::NOT_FOUND);
 }
 
-#[tokio::test]
-async fn a_connection_that_was_closed_meanwhile_is_replaced_once() {
+async fn a_connection_that_was_closed_meanwhile_is_replaced(url: String) {
     let (todo, requests) = play_todo(vec![None, Some(LISTS)]);
-    let app = app_asking(&todo).await;
+    let app = app_asking(&url, &todo).await;
     assert_eq!(get(&app, "/users/aniket/lists").await.0, StatusCode::OK);
     assert_eq!(requests.iter().count(), 2);
+}
+
+async fn a_connection_is_replaced_only_once(url: String) {
     let (todo, requests) = play_todo(vec![None, None, Some(LISTS)]);
-    let app = app_asking(&todo).await;
+    let app = app_asking(&url, &todo).await;
     assert_eq!(get(&app, "/users/aniket/lists").await.0, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(requests.try_iter().count(), 2);
 }
 
-#[tokio::test]
-async fn a_todo_that_is_away_is_unavailable_and_says_when_to_come_again() {
-    let app = app().await;
+async fn a_todo_that_is_away_is_unavailable_and_says_when_to_come_again(url: String) {
+    let app = app(&url).await;
     let (status, headers, problem) = send(&app, "GET", "/users/aniket/lists", Value::Null).await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(headers["retry-after"], "2");
@@ -211,28 +206,25 @@ async fn a_todo_that_is_away_is_unavailable_and_says_when_to_come_again() {
     assert_eq!(get(&app, "/readyz").await.0, StatusCode::OK);
 }
 
-#[tokio::test]
-async fn a_todo_that_never_answers_is_given_up_in_time() {
+async fn a_todo_that_never_answers_is_given_up_in_time(url: String) {
     // The connection is taken by the system's queue, and nobody ever reads it.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
-    let app = app_asking(&format!("http://{}", silent.local_addr().unwrap())).await;
+    let app = app_asking(&url, &format!("http://{}", silent.local_addr().unwrap())).await;
     let begin = Instant::now();
     assert_eq!(get(&app, "/users/aniket/lists").await.0, StatusCode::SERVICE_UNAVAILABLE);
     assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
 }
 
-#[tokio::test]
-async fn a_todo_that_fails_is_a_bad_gateway() {
+async fn a_todo_that_fails_is_a_bad_gateway(url: String) {
     let odd = "HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\n\r\n";
     let (todo, _requests) = play_todo(vec![Some(odd)]);
-    let app = app_asking(&todo).await;
+    let app = app_asking(&url, &todo).await;
     assert_eq!(get(&app, "/users/aniket/lists").await.0, StatusCode::BAD_GATEWAY);
 }
 
-#[tokio::test]
-async fn a_user_is_removed_with_the_lists_and_stays_while_todo_is_away() {
+async fn a_user_is_removed_with_the_lists_and_stays_while_todo_is_away(url: String) {
     let (todo, requests) = play_todo(vec![Some("HTTP/1.1 204 No Content\r\n\r\n")]);
-    let app = app_asking(&todo).await;
+    let app = app_asking(&url, &todo).await;
     let (status, _, _) = send(&app, "DELETE", "/users/aniket", Value::Null).await;
     assert_eq!(status, StatusCode::NO_CONTENT);
     assert!(requests.recv().unwrap().starts_with("delete /lists/aniket "));
@@ -243,4 +235,20 @@ async fn a_user_is_removed_with_the_lists_and_stays_while_todo_is_away() {
     let (status, _, _) = send(&app, "DELETE", "/users/luckas", Value::Null).await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(get(&app, "/users/luckas").await.0, StatusCode::OK);
+}
+
+postgres::on_both_databases! {
+    |_| "sqlite::memory:".to_owned();
+    the_original_paths_answer_the_original_bodies,
+    the_keys_of_all_users_are_sorted_in_the_text_itself,
+    a_user_is_created_changed_and_gets_a_number_of_its_own,
+    wrong_fields_are_named,
+    lists_are_what_todo_answers_and_the_request_id_travels_on,
+    a_user_without_lists_has_none_and_nobody_is_not_found,
+    a_connection_that_was_closed_meanwhile_is_replaced,
+    a_connection_is_replaced_only_once,
+    a_todo_that_is_away_is_unavailable_and_says_when_to_come_again,
+    a_todo_that_never_answers_is_given_up_in_time,
+    a_todo_that_fails_is_a_bad_gateway,
+    a_user_is_removed_with_the_lists_and_stays_while_todo_is_away,
 }

@@ -1,16 +1,17 @@
 //! Opens the database that `DATABASE_URL` names and brings its tables up to date.
 //!
 //! Statements belong to each service's `store.rs`; they are written for the `Any` driver with
-//! `$1` placeholders, which SQLite and PostgreSQL both accept, so that another engine is a
-//! feature of sqlx and a folder of migrations. Only SQLite is compiled in so far.
+//! `$1` placeholders, so that SQLite and PostgreSQL both take them, and what differs is a folder
+//! of migrations for each. Both drivers are in every build: the address decides, at the start.
+
+mod postgres;
+mod sqlite;
 
 use std::borrow::Cow;
-use std::fs::File;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use sqlx::any::AnyPoolOptions;
 use sqlx::migrate::{MigrateError, Migration as Step, MigrationType, Migrator};
 use sqlx::{Any, AnyPool, SqlSafeStr as _, Transaction};
 
@@ -18,21 +19,6 @@ use crate::settings::SettingError;
 
 /// How long a request waits for a connection before it is told to come again.
 const ACQUIRE_TIME: Duration = Duration::from_secs(3);
-
-/// Connections to an SQLite file: writers go one by one, readers need not wait for them.
-const SQLITE_CONNECTIONS: u32 = 4;
-
-/// What every SQLite connection needs. Under `FULL` a commit is on the disk before it is
-/// answered, so an acknowledged write survives the process and the machine.
-const SQLITE_PRAGMAS: [&str; 4] = [
-    "PRAGMA busy_timeout = 5000",
-    "PRAGMA journal_mode = WAL",
-    "PRAGMA synchronous = FULL",
-    "PRAGMA foreign_keys = ON",
-];
-
-/// `SQLITE_BUSY` and `SQLITE_LOCKED` with their extended codes.
-const SQLITE_BUSY_CODES: [&str; 7] = ["5", "6", "261", "262", "517", "518", "773"];
 
 /// A pool of connections.
 #[derive(Clone, Debug)]
@@ -46,6 +32,8 @@ pub struct Database {
 pub enum Engine {
     /// A file, or memory in tests.
     Sqlite,
+    /// A server.
+    Postgres,
 }
 
 /// One change of the tables, applied once in the order of versions.
@@ -102,20 +90,22 @@ impl Database {
         migrations: fn(Engine) -> &'static [Migration],
     ) -> Result<Self, DatabaseError> {
         sqlx::any::install_default_drivers();
-        let Some(rest) = url.strip_prefix("sqlite://").or_else(|| url.strip_prefix("sqlite:"))
-        else {
-            let expected = "an address such as `sqlite:/path/to/file.db`";
+        let Some(engine) = Engine::of(url) else {
+            let expected = "an address such as `sqlite:/path/to/file.db` or \
+                            `postgres://user@host:5432/name`";
             return Err(SettingError::bad("DATABASE_URL", shown(url), expected).into());
         };
-        let in_memory = rest.contains(":memory:") || rest.contains("mode=memory");
-        let folder_lock = if in_memory { None } else { Some(lock_folder(rest).await?) };
-        let database = Self { pool: open_sqlite(url, in_memory).await?, engine: Engine::Sqlite };
-        migrator(migrations(database.engine))
-            .run(&database.pool)
+        let (pool, lock) = match engine {
+            Engine::Sqlite => sqlite::open(url).await?,
+            // The driver locks the database itself while it migrates.
+            Engine::Postgres => (postgres::open(url).await?, None),
+        };
+        migrator(migrations(engine))
+            .run(&pool)
             .await
             .map_err(|source| DatabaseError::Migrate { url: shown(url), source })?;
-        drop(folder_lock);
-        Ok(database)
+        drop(lock);
+        Ok(Self { pool, engine })
     }
 
     /// For statements that only read.
@@ -132,6 +122,7 @@ impl Database {
         match self.engine {
             // Taking the lock at once lets writers queue; a lock taken halfway would fail.
             Engine::Sqlite => self.pool.begin_with("BEGIN IMMEDIATE").await,
+            Engine::Postgres => self.pool.begin().await,
         }
     }
 
@@ -149,12 +140,25 @@ impl Database {
     }
 }
 
-/// Whether the database had no time for a request, as against refusing it.
-pub fn is_busy(error: &sqlx::Error) -> bool {
+impl Engine {
+    fn of(url: &str) -> Option<Self> {
+        let (scheme, _) = url.split_once(':')?;
+        match scheme {
+            "sqlite" => Some(Self::Sqlite),
+            "postgres" | "postgresql" => Some(Self::Postgres),
+            _ => None,
+        }
+    }
+}
+
+/// Whether the database is away or had no time for a request, as against refusing it: the same
+/// request may succeed later. What a write came to, whose commit was cut off, nobody knows.
+pub fn is_away(error: &sqlx::Error) -> bool {
     match error {
-        sqlx::Error::PoolTimedOut => true,
+        sqlx::Error::PoolTimedOut | sqlx::Error::Io(_) => true,
+        // Codes of one engine are none of the other: they differ in length.
         sqlx::Error::Database(error) => {
-            error.code().is_some_and(|code| SQLITE_BUSY_CODES.contains(&&*code))
+            error.code().is_some_and(|code| sqlite::is_busy(&code) || postgres::is_away(&code))
         }
         _ => false,
     }
@@ -163,49 +167,6 @@ pub fn is_busy(error: &sqlx::Error) -> bool {
 /// Whether a uniqueness constraint refused the write.
 pub fn is_taken(error: &sqlx::Error) -> bool {
     error.as_database_error().is_some_and(|error| error.is_unique_violation())
-}
-
-async fn open_sqlite(url: &str, in_memory: bool) -> Result<AnyPool, DatabaseError> {
-    let mut options = AnyPoolOptions::new()
-        .acquire_timeout(ACQUIRE_TIME)
-        .max_connections(SQLITE_CONNECTIONS)
-        .after_connect(|connection, _| {
-            Box::pin(async move {
-                for pragma in SQLITE_PRAGMAS {
-                    sqlx::query(pragma).execute(&mut *connection).await?;
-                }
-                Ok(())
-            })
-        });
-    let mut url_with_mode = url.to_owned();
-    if in_memory {
-        // Each connection would be a database of its own, and gone when it is closed.
-        options = options.max_connections(1).idle_timeout(None).max_lifetime(None);
-    } else if !url.contains('?') {
-        url_with_mode.push_str("?mode=rwc");
-    }
-    let opened = options.connect(&url_with_mode).await;
-    opened.map_err(|source| DatabaseError::Open { url: shown(url), source })
-}
-
-/// Makes the folder of the file where it is missing, and locks it until the answer is dropped:
-/// of two programs that open a new database at once, the second finds it complete. SQLite's own
-/// locks cannot do this, since the driver takes them anew for each migration.
-async fn lock_folder(rest: &str) -> Result<File, DatabaseError> {
-    let path = Path::new(rest.split('?').next().unwrap_or(rest));
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
-        _ => PathBuf::from("."),
-    };
-    let locking = folder.clone();
-    let lock = move || {
-        std::fs::create_dir_all(&locking)?;
-        let file = File::open(&locking)?;
-        file.lock()?;
-        Ok(file)
-    };
-    let locked = tokio::task::spawn_blocking(lock).await.map_err(io::Error::other);
-    locked.flatten().map_err(|source| DatabaseError::Folder { folder, source })
 }
 
 fn migrator(migrations: &'static [Migration]) -> Migrator {

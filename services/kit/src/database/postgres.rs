@@ -1,0 +1,54 @@
+//! PostgreSQL: a pool of connections that outlives the server's restarts.
+//!
+//! A connection is tried before it is used, and one that broke is replaced, so nothing here
+//! watches the server.
+
+use sqlx::any::AnyPoolOptions;
+use sqlx::{AnyConnection, AnyPool, Connection as _};
+
+use super::{ACQUIRE_TIME, DatabaseError, shown};
+
+/// Connections of one service: some services with some copies each stay below the hundred that a
+/// server has to give.
+const CONNECTIONS: u32 = 8;
+
+/// Classes of codes, by their first two characters, for which the same request may succeed later:
+/// connections that broke, transactions that met, resources used up, and a server that stops
+/// or starts.
+const AWAY_CLASSES: [&str; 4] = ["08", "40", "53", "57"];
+
+/// Connects to the server, which may be starting.
+pub(super) async fn open(url: &str) -> Result<AnyPool, DatabaseError> {
+    let options =
+        || AnyPoolOptions::new().acquire_timeout(ACQUIRE_TIME).max_connections(CONNECTIONS);
+    let opened = match options().connect(url).await {
+        // The pool does not tell why it had to wait.
+        Err(sqlx::Error::PoolTimedOut) => match AnyConnection::connect(url).await {
+            Ok(_) => options().connect(url).await,
+            Err(error) => Err(error),
+        },
+        opened => opened,
+    };
+    opened.map_err(|source| DatabaseError::Open { url: shown(url), source })
+}
+
+/// Whether this is the code of a server that is away or has no time.
+pub(super) fn is_away(code: &str) -> bool {
+    code.len() == 5 && AWAY_CLASSES.iter().any(|class| code.starts_with(class))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_stops_is_away_and_a_wrong_statement_is_not() {
+        for code in ["57P01", "57P03", "08006", "40P01", "53300"] {
+            assert!(is_away(code), "{code}");
+        }
+        // Unique violation, syntax error, and a code of SQLite.
+        for code in ["23505", "42601", "57", "531"] {
+            assert!(!is_away(code), "{code}");
+        }
+    }
+}
