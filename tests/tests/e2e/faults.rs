@@ -7,9 +7,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use e2e::{Api, Stack, harness, unique};
+use e2e::{Api, Stack, harness};
 use serde_json::json;
 use tokio::time::{Instant, sleep};
+
+use crate::list::new_list;
 
 /// For a killed service to be back.
 const RECOVERY_TIME: Duration = Duration::from_secs(30);
@@ -129,56 +131,6 @@ async fn a_restart_under_requests_loses_none() {
 }
 
 #[tokio::test]
-async fn what_was_answered_with_success_survives_a_kill() {
-    let stack = harness::exclusive().await;
-    let list = new_list(&stack).await;
-    let over = Arc::new(AtomicBool::new(false));
-    let writers: Vec<_> = (0..CALLERS)
-        .map(|writer| {
-            let (list, over) = (list.clone(), over.clone());
-            tokio::spawn(async move {
-                let mut stored = Vec::new();
-                for count in 0.. {
-                    if over.load(Ordering::Relaxed) {
-                        break;
-                    }
-                    let title = format!("{writer}-{count}");
-                    let request = list.todo.request("POST", &list.items);
-                    let request = request.json(&json!({"title": title}));
-                    // A write that was cut by the kill may have happened or not.
-                    if let Ok(answer) = list.todo.try_send(request).await {
-                        answer.expect(201);
-                        stored.push(title);
-                    }
-                }
-                stored
-            })
-        })
-        .collect();
-    let todo = stack.service("todo");
-    for _ in 0..2 {
-        let run = todo.status().await.unwrap().run;
-        let enough = list.titles().await.len() + 2 * CALLERS;
-        let deadline = Instant::now() + RECOVERY_TIME;
-        while list.titles().await.len() < enough {
-            assert!(Instant::now() < deadline, "nothing is written");
-            sleep(Duration::from_millis(5)).await;
-        }
-        todo.kill().await.unwrap();
-        todo.wait_ready_after(run).await.unwrap();
-    }
-    over.store(true, Ordering::Relaxed);
-    let mut acknowledged = BTreeSet::new();
-    for writer in writers {
-        acknowledged.extend(writer.await.unwrap());
-    }
-    let kept = list.titles().await;
-    let lost: Vec<_> = acknowledged.difference(&kept).collect();
-    assert!(lost.is_empty(), "{lost:?} of {}", acknowledged.len());
-    assert!(acknowledged.len() >= 2 * CALLERS);
-}
-
-#[tokio::test]
 async fn a_killed_service_is_a_new_run_with_the_old_address_and_a_log_of_both() {
     let stack = harness::exclusive().await;
     let users = stack.service("users");
@@ -192,27 +144,5 @@ async fn a_killed_service_is_a_new_run_with_the_old_address_and_a_log_of_both() 
     for run in [before.run, after.run] {
         let of_run = |line: &String| line.split(' ').nth(1) == Some(&run.to_string());
         assert!(lines.iter().any(of_run), "run {run} in {lines:#?}");
-    }
-}
-
-/// A list to write to.
-#[derive(Clone)]
-struct List {
-    todo: Api,
-    items: String,
-}
-
-async fn new_list(stack: &Stack) -> List {
-    let todo = Api::of(stack, "todo").await;
-    let user = unique("fault");
-    todo.post(&format!("/lists/{user}"), &json!({"name": "list"})).await.expect(201);
-    List { todo, items: format!("/lists/{user}/list/items") }
-}
-
-impl List {
-    async fn titles(&self) -> BTreeSet<String> {
-        let items = self.todo.get(&self.items).await.expect(200).json();
-        let titles = items.as_array().unwrap().iter().map(|item| item["title"].as_str().unwrap());
-        titles.map(str::to_owned).collect()
     }
 }

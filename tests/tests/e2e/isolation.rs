@@ -24,6 +24,12 @@ async fn the_stack_is_not_the_one_that_people_work_with() {
 async fn every_service_keeps_its_data_in_the_folder_of_the_stack() {
     let stack = harness::stack().await;
     let data = stack.paths().data().canonicalize().unwrap();
+    let server = database_server(&stack).await;
+    if let Some(pid) = server {
+        // It works in the folder of its files.
+        let folder = std::fs::read_link(format!("/proc/{pid}/cwd")).unwrap();
+        assert!(folder.starts_with(&data), "{folder:?} in {data:?}");
+    }
     for name in ["todo", "users"] {
         // Something is written, so that the database is open.
         let api = Api::of(&stack, name).await;
@@ -34,9 +40,15 @@ async fn every_service_keeps_its_data_in_the_folder_of_the_stack() {
             .filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok())
             .filter(|target| target.extension().is_some_and(|extension| extension == "db"))
             .collect();
-        assert!(!files.is_empty(), "`{name}` has no database open");
+        assert_eq!(files.is_empty(), server.is_some(), "`{name}` has {files:?} open");
         assert!(files.iter().all(|file| file.starts_with(&data)), "{files:?} in {data:?}");
     }
+}
+
+/// The process of the database server, where the stack has one.
+#[cfg(target_os = "linux")]
+async fn database_server(stack: &e2e::Stack) -> Option<u32> {
+    stack.status().await.unwrap().service("postgres").map(|service| service.pid.unwrap())
 }
 
 #[tokio::test]

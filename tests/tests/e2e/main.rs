@@ -9,8 +9,10 @@
 mod alone;
 mod common;
 mod cycle;
+mod durability;
 mod faults;
 mod isolation;
+mod list;
 mod logs;
 mod sample_data;
 mod todo_items;

@@ -1,0 +1,149 @@
+//! What was answered with success is kept, whatever is killed; and what a database that goes
+//! away does to the services.
+//!
+//! The database is a process of its own only in a stack with PostgreSQL.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use e2e::{Answer, Api, Stack, harness};
+use serde_json::json;
+use tokio::time::{Instant, sleep};
+
+use crate::list::{List, new_list};
+
+/// Writes that are answered with success.
+const WRITES: usize = 1000;
+
+/// Kills meanwhile, of each victim in turn.
+const KILLS: usize = 4;
+
+/// Writers at once.
+const WRITERS: usize = 8;
+
+/// For some writes to be answered, or for a killed service to be back.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The service that is a database server.
+const SERVER: &str = "postgres";
+
+#[tokio::test]
+async fn a_thousand_acknowledged_writes_survive_kills_of_the_service_and_of_the_database() {
+    let stack = harness::exclusive().await;
+    let list = new_list(&stack).await;
+    let count = Arc::new(AtomicUsize::new(0));
+    let writers: Vec<_> = (0..WRITERS)
+        .map(|writer| tokio::spawn(write(list.clone(), writer, count.clone())))
+        .collect();
+    let victims = if has_server(&stack).await { vec!["todo", SERVER] } else { vec!["todo"] };
+    for (kill, victim) in victims.iter().copied().cycle().take(KILLS).enumerate() {
+        await_writes(&count, (kill + 1) * WRITES / (KILLS + 1)).await;
+        let service = stack.service(victim);
+        let run = service.status().await.unwrap().run;
+        service.kill().await.unwrap();
+        service.wait_ready_after(run).await.unwrap();
+    }
+    await_writes(&count, WRITES).await;
+    let mut acknowledged = BTreeSet::new();
+    for writer in writers {
+        acknowledged.extend(writer.await.unwrap());
+    }
+    await_answer(&list.todo).await;
+    let kept = list.titles().await;
+    println!("{} writes acknowledged, {} found", acknowledged.len(), kept.len());
+    let lost: Vec<_> = acknowledged.difference(&kept).collect();
+    assert!(lost.is_empty(), "{lost:?} of {}", acknowledged.len());
+    assert!(acknowledged.len() >= WRITES);
+}
+
+/// Writes one item after the other until there are enough of all writers; the titles of those
+/// that were answered with success.
+async fn write(list: List, writer: usize, count: Arc<AtomicUsize>) -> Vec<String> {
+    let mut stored = Vec::new();
+    for number in 0.. {
+        if count.load(Ordering::Relaxed) >= WRITES {
+            break;
+        }
+        let title = format!("{writer}-{number}");
+        let request = list.todo.request("POST", &list.items).json(&json!({"title": title}));
+        // A write that was cut off, by the end of the service or of the database, may have
+        // happened or not.
+        match list.todo.try_send(request).await {
+            Ok(answer) if answer.status == 503 => honest(answer),
+            Ok(answer) => {
+                answer.expect(201);
+                stored.push(title);
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+            Err(_) => {}
+        }
+    }
+    stored
+}
+
+#[tokio::test]
+async fn services_outlive_a_database_that_is_killed_and_find_it_again() {
+    let stack = harness::exclusive().await;
+    if !has_server(&stack).await {
+        eprintln!("skipped: the stack has no database server, see `test-e2e --with postgres`");
+        return;
+    }
+    let (todo, users) = (Api::of(&stack, "todo").await, Api::of(&stack, "users").await);
+    let before = users.get("/users/aniket/lists").await.expect(200).text;
+    let pids = async || {
+        let snapshot = stack.status().await.unwrap();
+        ["todo", "users"].map(|name| snapshot.service(name).unwrap().pid)
+    };
+    let pids_before = pids().await;
+    let server = stack.service(SERVER);
+    let run = server.status().await.unwrap().run;
+    server.kill().await.unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let (ready, lists) = tokio::join!(todo.get("/readyz"), users.get("/users/aniket/lists"));
+        if ready.status == 200 && lists.status == 200 {
+            assert_eq!(lists.text, before);
+            // An answer from before the end of the server counts for nothing.
+            if server.status().await.unwrap().run > run {
+                break;
+            }
+        }
+        for answer in [ready, lists] {
+            if answer.status != 200 {
+                honest(answer);
+            }
+        }
+        todo.get("/healthz").await.expect(200);
+        assert!(Instant::now() < deadline, "the services do not find the database again");
+    }
+    server.wait_ready_after(run).await.unwrap();
+    assert_eq!(pids().await, pids_before);
+}
+
+/// A refusal that says when to come again.
+fn honest(answer: Answer) {
+    assert_ne!(answer.header("retry-after"), "");
+    answer.problem(503);
+}
+
+async fn has_server(stack: &Stack) -> bool {
+    stack.status().await.unwrap().service(SERVER).is_some()
+}
+
+async fn await_writes(count: &AtomicUsize, enough: usize) {
+    let deadline = Instant::now() + PATIENCE;
+    while count.load(Ordering::Relaxed) < enough {
+        assert!(Instant::now() < deadline, "nothing is written");
+        sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Waits until a service has its database.
+async fn await_answer(api: &Api) {
+    let deadline = Instant::now() + PATIENCE;
+    while api.get("/readyz").await.status != 200 {
+        assert!(Instant::now() < deadline, "the service does not find its database");
+    }
+}
