@@ -9,7 +9,6 @@ use std::fs;
 use std::io::{self, Write as _};
 #[cfg(target_os = "linux")]
 use std::os::fd::OwnedFd;
-use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 
@@ -154,7 +153,7 @@ impl Cluster {
     }
 
     /// The command that serves the cluster at `host` and `port`, and takes this process' place
-    /// by [`CommandExt::exec`].
+    /// by `exec`.
     ///
     /// # Errors
     /// When there is no cluster, or not the version of PostgreSQL that made it.
@@ -297,6 +296,7 @@ impl Cluster {
         use rustix::fs::{Mode, OFlags, open};
         use rustix::io::{FdFlags, fcntl_setfd};
         use std::os::fd::AsRawFd as _;
+        use std::os::unix::process::CommandExt as _;
 
         if self.account == Account::Own {
             return Ok(folder.as_os_str().to_owned());
