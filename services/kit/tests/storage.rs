@@ -138,7 +138,7 @@ async fn two_programs_that_open_a_new_database_at_once_both_succeed(url: String)
     }
 }
 
-postgres::on_both_databases! {
+postgres_cluster::on_both_databases! {
     super::file;
     what_was_written_is_there_again_and_new_migrations_are_applied_once,
     a_migration_that_was_changed_after_it_was_applied_is_an_error,

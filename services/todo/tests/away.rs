@@ -11,7 +11,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use kit::Limits;
-use postgres::lend::Lent;
+use postgres_cluster::lend::Lent;
 use sqlx::{AnyConnection, Connection as _};
 use todo::http;
 use todo::store::Store;

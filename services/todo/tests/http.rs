@@ -280,7 +280,7 @@ async fn a_closed_storage_is_not_ready_but_alive(url: String) {
     assert_eq!(get(&app, "/lists").await.0, StatusCode::INTERNAL_SERVER_ERROR);
 }
 
-postgres::on_both_databases! {
+postgres_cluster::on_both_databases! {
     |_| "sqlite::memory:".to_owned();
     the_original_paths_answer_the_original_bodies,
     the_lists_of_a_user_stand_in_the_order_of_their_creation,

@@ -237,7 +237,7 @@ async fn a_user_is_removed_with_the_lists_and_stays_while_todo_is_away(url: Stri
     assert_eq!(get(&app, "/users/luckas").await.0, StatusCode::OK);
 }
 
-postgres::on_both_databases! {
+postgres_cluster::on_both_databases! {
     |_| "sqlite::memory:".to_owned();
     the_original_paths_answer_the_original_bodies,
     the_keys_of_all_users_are_sorted_in_the_text_itself,

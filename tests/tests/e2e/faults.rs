@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use e2e::{Api, Stack, harness};
+use e2e::{Api, harness};
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 

@@ -3,12 +3,14 @@
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
-use postgres::Programs;
-use postgres::lend::Lent;
+use postgres_cluster::Programs;
+use postgres_cluster::lend::Lent;
 
 fn program(arguments: &[&str]) -> Output {
     let mut program = Command::new(env!("CARGO_BIN_EXE_postgres-cluster"));
@@ -79,6 +81,44 @@ fn what_cannot_be_done_is_said_with_a_way_out() {
     let output = serve.args(["serve", place]).env("HOST", "127.0.0.1").env("PORT", "1").output();
     let text = String::from_utf8(output.unwrap().stderr).unwrap();
     assert!(text.contains("there is no cluster in"), "{text}");
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_server_goes_with_the_thread_that_started_it() {
+    use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+
+    use rustix::process::{Signal, set_parent_process_death_signal};
+
+    let folder = tempfile::tempdir().unwrap();
+    let Some(place) = place(folder.path()) else { return };
+    expect(&program(&["make", &place, "one"]), "a cluster of PostgreSQL");
+    let started = std::thread::spawn(move || {
+        let mut serve = Command::new(env!("CARGO_BIN_EXE_postgres-cluster"));
+        // An address of this process alone, since the server takes no port 0.
+        let [.., high, low] = std::process::id().to_be_bytes();
+        let host = format!("127.{high}.{low}.2");
+        serve.args(["serve", &place]).env("HOST", host).env("PORT", "5432");
+        serve.stderr(Stdio::piped());
+        // As the supervisor asks for it; root's server changes its account after this.
+        let tie = || Ok(set_parent_process_death_signal(Some(Signal::KILL))?);
+        // SAFETY: a system call, which may be made between fork and exec.
+        unsafe { serve.pre_exec(tie) };
+        let mut child = serve.spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+        assert!(lines.any(|line| line.contains("ready to accept connections")));
+        child
+    });
+    let mut child = started.join().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let ended = loop {
+        match child.try_wait().unwrap() {
+            None if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(5)),
+            ended => break ended,
+        }
+    };
+    child.kill().ok();
+    assert_eq!(ended.and_then(|status| status.signal()), Some(9));
 }
 
 #[test]

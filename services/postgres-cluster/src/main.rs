@@ -7,8 +7,8 @@ use std::error::Error;
 use std::os::unix::process::CommandExt as _;
 use std::process::ExitCode;
 
-use postgres::Cluster;
-use postgres::cluster::{Durability, Made};
+use postgres_cluster::Cluster;
+use postgres_cluster::cluster::{Durability, Made};
 
 const USAGE: &str = "usage: `postgres-cluster make FOLDER DATABASE...`, or \
      `HOST=127.0.0.1 PORT=5432 postgres-cluster serve FOLDER`";
