@@ -3,10 +3,14 @@
 //! It counts and decides nothing: what the second one means is the command's affair.
 
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::exit::Exit;
+
+/// Whether somebody waits for the signals: what was set before is still called then.
+static TAKEN: AtomicBool = AtomicBool::new(false);
 
 /// From now on these signals end the process with the code of one that they ended, until
 /// [`Interrupts`] takes them: nothing is left behind before that, and whoever reads the
@@ -26,6 +30,9 @@ pub(crate) fn end_with_its_code() {
 }
 
 extern "C" fn end(number: libc::c_int) {
+    if TAKEN.load(Ordering::Relaxed) {
+        return;
+    }
     let exit = if number == libc::SIGINT { Exit::INTERRUPTED } else { Exit::TERMINATED };
     // SAFETY: it ends the process and runs nothing of it.
     unsafe { libc::_exit(exit.code().into()) }
@@ -41,11 +48,13 @@ pub(crate) struct Interrupts {
 impl Interrupts {
     /// From now on these signals no longer end the process by themselves.
     pub(crate) fn new() -> io::Result<Self> {
-        Ok(Self {
+        let taken = Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
             hangup: signal(SignalKind::hangup())?,
-        })
+        };
+        TAKEN.store(true, Ordering::Relaxed);
+        Ok(taken)
     }
 
     /// Waits for the next one, and says how the process is to end because of it.

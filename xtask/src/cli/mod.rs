@@ -130,7 +130,6 @@ enum Command {
 
 /// Reads the command line and does what it says.
 pub(crate) fn run() -> Exit {
-    interrupt::end_with_its_code();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -139,6 +138,9 @@ pub(crate) fn run() -> Exit {
         }
     };
     style::choose(cli.global.color);
+    if !matches!(cli.command, Command::Supervise(_) | Command::Sweep(_)) {
+        interrupt::end_with_its_code();
+    }
     if let Some(exit) = locate::refused_state_folder() {
         return exit;
     }

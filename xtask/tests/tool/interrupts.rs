@@ -91,8 +91,13 @@ fn change(fixture: &Fixture, number: u32) {
     fixture.file(SOURCE, &format!("{SERVICE}\n// {number}\n"));
 }
 
+/// What was up is told to be stopped, dependents first.
 fn stopped_in_order(shown: &str) {
     let place = |name: &str| shown.find(&format!("Stopped {name}"));
+    for name in ["base", "mid", "top", "late"] {
+        let was_up = shown.contains(&format!("Ready {name}"));
+        assert!(!was_up || place(name).is_some(), "`{name}` was not stopped\n{shown}");
+    }
     for (dependent, dependency) in [("top", "mid"), ("mid", "base"), ("late", "base")] {
         if let (Some(first), Some(second)) = (place(dependent), place(dependency)) {
             assert!(first < second, "`{dependency}` before `{dependent}`\n{shown}");
