@@ -12,8 +12,8 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::environment::MARK;
 use super::group::{Family, foreign_children, foreign_zombies, reap};
+use super::sweep::{Owner, owner};
 
 /// How long a zombie that nobody in this program waits for is left alone.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -62,12 +62,12 @@ pub(crate) fn end(family: &Family, mark: &str) {
     }
 }
 
-/// Our children that run, that we did not start, and that have our mark.
+/// Our children that run, that we did not start, and that have our mark, or may have it.
 fn marked(family: &Family, mark: &str) -> Vec<i32> {
-    let ours = format!("{MARK}={mark}");
-    let is_marked = |pid: &i32| {
-        std::fs::read(format!("/proc/{pid}/environ"))
-            .is_ok_and(|all| all.split(|&byte| byte == 0).any(|one| one == ours.as_bytes()))
+    let is_marked = |pid: &i32| match owner(*pid, mark) {
+        // Whoever is our child was left by one of ours.
+        Owner::Mark | Owner::Unsure => true,
+        Owner::Other => false,
     };
     foreign_children(family).into_iter().filter(is_marked).collect()
 }

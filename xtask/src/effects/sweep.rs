@@ -28,6 +28,10 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 /// The first and the longest pause between two looks.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
 
+/// How long a process that shows neither arguments nor variables may be on its way to
+/// its program; some show none all their life.
+const UNSURE: Duration = Duration::from_millis(200);
+
 /// How deep below a child it is looked. What lies deeper comes nearer when those
 /// above it die.
 const DEPTH: u32 = 64;
@@ -84,15 +88,26 @@ pub(crate) fn end_marked(mark: &str, spared: &[i32]) -> Vec<Ended> {
     let mut ended: Vec<Ended> = Vec::new();
     // One that appears while the processes are listed can be missed once.
     let mut found_none = 0;
+    let mut unsure_until = Instant::now() + UNSURE;
     while found_none < 2 {
         found_none += 1;
         for pid in processes() {
-            if spared.contains(&pid) || !carries(pid, mark) {
+            if spared.contains(&pid) {
                 continue;
+            }
+            match owner(pid, mark) {
+                Owner::Mark => {}
+                Owner::Other => continue,
+                Owner::Unsure => {
+                    if Instant::now() < unsure_until {
+                        found_none = 0;
+                    }
+                    continue;
+                }
             }
             let Some(pidfd) = open(pid) else { continue };
             // Once more, as the number may have changed hands before the descriptor.
-            if !carries(pid, mark) || !is_of_this_machine(pid) {
+            if owner(pid, mark) != Owner::Mark || !is_of_this_machine(pid) {
                 continue;
             }
             let command = command_of(pid);
@@ -100,6 +115,7 @@ pub(crate) fn end_marked(mark: &str, spared: &[i32]) -> Vec<Ended> {
                 continue;
             }
             found_none = 0;
+            unsure_until = Instant::now() + UNSURE;
             let _ = pidfd_send_signal(&pidfd, Signal::KILL);
             if ended.iter().all(|known| known.pid != pid) {
                 ended.push(Ended { pid, command });
@@ -185,22 +201,43 @@ fn children_of(parent: i32) -> Vec<i32> {
     children
 }
 
-/// Whether the mark stands in the environment that a process was started with.
-fn carries(pid: i32, mark: &str) -> bool {
-    let Ok(environment) = File::open(format!("/proc/{pid}/environ")) else { return false };
+/// Whose a process is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Owner {
+    /// That of the mark.
+    Mark,
+    /// Somebody else's.
+    Other,
+    /// It is about to become its program, and shows nothing at this moment.
+    Unsure,
+}
+
+/// Looks for the mark in the environment that a process was started with.
+pub(crate) fn owner(pid: i32, mark: &str) -> Owner {
+    let Ok(environment) = File::open(format!("/proc/{pid}/environ")) else { return Owner::Other };
     let mut environment = BufReader::with_capacity(4096, environment);
     let mut entry = Vec::new();
+    let mut is_empty = true;
     loop {
         entry.clear();
         match environment.read_until(0, &mut entry) {
-            Ok(0) | Err(_) => return false,
-            Ok(_) => {}
+            Ok(0) if is_empty && is_nameless(pid) => return Owner::Unsure,
+            Ok(0) | Err(_) => return Owner::Other,
+            Ok(_) => is_empty = false,
         }
         let value = entry.strip_prefix(MARK.as_bytes()).and_then(|rest| rest.strip_prefix(b"="));
         if let Some(value) = value {
-            return value.strip_suffix(&[0]).unwrap_or(value) == mark.as_bytes();
+            let is_ours = value.strip_suffix(&[0]).unwrap_or(value) == mark.as_bytes();
+            return if is_ours { Owner::Mark } else { Owner::Other };
         }
     }
+}
+
+/// Whether a process has a program and no arguments, not even its name. Threads of the
+/// kernel have no program, and neither has who ended.
+fn is_nameless(pid: i32) -> bool {
+    std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.is_empty())
+        && std::fs::read_link(format!("/proc/{pid}/exe")).is_ok()
 }
 
 /// Whether a process counts its processes as we do: one inside a container may have a
@@ -239,7 +276,8 @@ mod tests {
         let number = |child: &std::process::Child| i32::try_from(child.id()).unwrap();
         let hit_pid = number(&hit);
         // Its environment is there as soon as it is its program.
-        while !carries(hit_pid, &mark) || !carries(number(&spared), &mark) {
+        let carries = |pid| owner(pid, &mark) == Owner::Mark;
+        while !carries(hit_pid) || !carries(number(&spared)) {
             std::thread::yield_now();
         }
 

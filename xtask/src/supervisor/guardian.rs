@@ -135,11 +135,17 @@ fn watch(supervisor: Pid, standby: Option<Standby>, scene: &Scene<'_>) -> ! {
     };
     let all_gone = end_descendants(&mut sweeper);
     if scene.paths.endpoint().exists() {
+        // A supervisor that ends in order has removed it.
         say(&format!("supervisor {supervisor} died: {}", words(status)));
+        sweep(scene);
     }
-    sweep(scene);
+    // It may have died before it could say where it is found.
+    let _ = std::fs::remove_dir_all(scene.runtime);
     if !all_gone {
         say(&format!("some processes below supervisor {supervisor} do not end"));
+    }
+    if let (true, Some(held)) = (all_gone, &held) {
+        let _ = rustix::io::write(held, b".");
     }
     // Whoever sees the guardian end may rely on it that the stack's lock is free.
     drop(held);

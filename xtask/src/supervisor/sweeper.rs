@@ -3,9 +3,9 @@
 //!
 //! It is forked before either of them begins, and sleeps on a pipe that only these two
 //! hold open: the pipe's end is the end of both, however they died and however busy the
-//! machine is. One that is killed is replaced by this program, started anew, which
-//! watches the supervisor. It is nobody's parent, knows what is left by its mark, and
-//! stops nothing in order.
+//! machine is. A guardian that leaves nothing to do says so with a byte. A sweeper that is
+//! killed is replaced by this program, started anew, which watches the supervisor. It is
+//! nobody's parent, knows what is left by its mark, and stops nothing in order.
 
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
@@ -50,8 +50,15 @@ pub(super) fn stand_by(scene: &Scene<'_>) -> io::Result<Standby> {
 /// The life of a sweeper that was forked.
 fn wait_for_both(ended: &OwnedFd, scene: &Scene<'_>) -> ! {
     settle();
-    while let Err(rustix::io::Errno::INTR) = rustix::io::read(ended, &mut [0; 1]) {}
-    sweep(scene);
+    let said = loop {
+        match rustix::io::read(ended, &mut [0; 1]) {
+            Err(rustix::io::Errno::INTR) => {}
+            other => break other.unwrap_or(0),
+        }
+    };
+    if said == 0 {
+        sweep(scene);
+    }
     std::process::exit(0)
 }
 
@@ -93,14 +100,8 @@ pub(crate) fn sweep_after(supervisor: u32, scene: &Scene<'_>) -> io::Result<()> 
     Ok(())
 }
 
-/// Ends who carries the mark, and removes the files. A supervisor that ends in order has
-/// done so itself.
+/// Ends who carries the mark, and removes the files.
 pub(super) fn sweep(scene: &Scene<'_>) {
-    if !scene.paths.endpoint().exists() {
-        // It may have died before it could say where it is found.
-        let _ = std::fs::remove_dir_all(scene.runtime);
-        return;
-    }
     let me = getpid().as_raw_nonzero().get();
     let ended = end_marked(&scene.paths.short_name(), &[me]);
     for ended in &ended {
