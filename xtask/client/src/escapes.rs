@@ -17,54 +17,73 @@ pub enum Keep {
 
 const ESCAPE: u8 = 0x1b;
 
+/// The first byte of the control characters U+0080 to U+009F, each of which means what
+/// an escape and one more byte do.
+const C1: u8 = 0xc2;
+
 /// `line` without terminal escapes, and without control characters other than tab.
 #[must_use]
 pub fn strip(line: &[u8], keep: Keep) -> Cow<'_, [u8]> {
-    if !line.iter().any(|&byte| is_control(byte)) {
+    if is_plain(line) {
         return Cow::Borrowed(line);
     }
     let mut out = Vec::with_capacity(line.len());
     let mut rest = line;
     while let Some(&byte) = rest.first() {
-        if byte == ESCAPE {
-            let length = sequence(rest);
-            let (escape, after) = rest.split_at(length);
-            if keep == Keep::Colours && is_colour(escape) {
-                out.extend_from_slice(escape);
+        let length = match rest {
+            [ESCAPE, kind, ..] => 1 + sequence(*kind, &rest[1..]),
+            [C1, kind @ 0x80..=0x9f, ..] => 1 + sequence(*kind - 0x40, &rest[1..]),
+            _ => {
+                if !is_control(byte) {
+                    out.push(byte);
+                }
+                rest = &rest[1..];
+                continue;
             }
-            rest = after;
-        } else {
-            if !is_control(byte) {
-                out.push(byte);
-            }
-            rest = &rest[1..];
+        };
+        let (escape, after) = rest.split_at(length);
+        if keep == Keep::Colours && is_colour(escape) {
+            out.extend_from_slice(escape);
         }
+        rest = after;
     }
     Cow::Owned(out)
+}
+
+/// Whether there is nothing to take out. Without a branch a byte: nearly every line is
+/// plain, and every byte of it is looked at.
+fn is_plain(line: &[u8]) -> bool {
+    !line.iter().fold(false, |found, &byte| found | is_control(byte) | (byte == C1))
 }
 
 fn is_control(byte: u8) -> bool {
     (byte < 0x20 && byte != b'\t') || byte == 0x7f
 }
 
-/// The length of the escape sequence that `bytes` begins with.
-fn sequence(bytes: &[u8]) -> usize {
+/// The length of what follows the escape, of which `kind` is the first; `bytes` begins
+/// with the byte that says it.
+fn sequence(kind: u8, bytes: &[u8]) -> usize {
     let ends_at = |from: usize, is_end: fn(u8) -> bool| {
         let end = bytes.iter().skip(from).position(|&byte| is_end(byte));
         end.map_or(bytes.len(), |end| from + end + 1)
     };
-    match bytes.get(1) {
-        None => 1,
+    match kind {
         // CSI: parameters, then one final byte.
-        Some(b'[') => ends_at(2, |byte| (0x40..=0x7e).contains(&byte)),
+        b'[' => ends_at(1, |byte| (0x40..=0x7e).contains(&byte)),
         // OSC, DCS, SOS, PM, APC: a text that BEL or ESC \ ends.
-        Some(b']' | b'P' | b'X' | b'^' | b'_') => {
-            let end = ends_at(2, |byte| byte == 0x07 || byte == ESCAPE);
-            let by_escape = end >= 1 && bytes[end - 1] == ESCAPE && end > 2;
-            if by_escape && bytes.get(end) == Some(&b'\\') { end + 1 } else { end }
+        b']' | b'P' | b'X' | b'^' | b'_' => {
+            let end = ends_at(1, |byte| byte == 0x07 || byte == ESCAPE);
+            let by_escape = bytes[end - 1] == ESCAPE;
+            match (by_escape, bytes.get(end)) {
+                (true, Some(b'\\')) => end + 1,
+                // Another escape, which is looked at by itself.
+                (true, _) => end - 1,
+                (false, _) => end,
+            }
         }
         // Two or three bytes: intermediates, then a final byte.
-        Some(_) => ends_at(1, |byte| !(0x20..=0x2f).contains(&byte)),
+        0x20..=0x2f => ends_at(0, |byte| !(0x20..=0x2f).contains(&byte)),
+        _ => 1,
     }
 }
 
@@ -99,6 +118,13 @@ mod tests {
         }
         assert_eq!(both("a\x1b]8;;http://x\x1b\\b").1, "ab");
         assert_eq!(both("a\r\x08b\0").1, "ab");
+    }
+
+    #[test]
+    fn control_characters_of_two_bytes_are_escapes_too() {
+        assert_eq!(both("a\u{9b}2Jb\u{9d}0;title\x07c\u{85}d").1, "abcd");
+        assert_eq!(both("a\u{9b}31mb").1, "ab");
+        assert_eq!(both("\u{a0}\u{a7}\u{c2}").1, "\u{a0}\u{a7}\u{c2}");
     }
 
     #[test]

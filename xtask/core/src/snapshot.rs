@@ -104,6 +104,8 @@ pub struct ServiceSnapshot {
     pub paused: bool,
     /// Its own `STATUS=`.
     pub status: Option<String>,
+    /// Why lines that it prints are missing from its log, while that is so.
+    pub log_trouble: Option<String>,
     /// What it waits for at a start.
     pub depends_on: Vec<Name>,
     /// What it only knows the address of.

@@ -1,48 +1,41 @@
 //! Log files of a stack, followed as they grow: woken by the system, never by a clock.
 //!
-//! It survives rotation: the old file is read to its end before the new one. It says
-//! nothing of lines that were there before, unless told where to begin.
+//! What the files say is read elsewhere. No more than one turn's lines are handed over
+//! at once, so that whoever is slow to show them holds no more than that.
 
-use std::collections::BTreeMap;
 use std::ffi::CStr;
-use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
 
 use rustix::fs::inotify;
 use tokio::io::unix::AsyncFd;
 use xtask_client::StackPaths;
-use xtask_client::logs::Line;
+use xtask_client::logs::{Line, Merge, More, Reader, Start};
 
-/// How much of one file is read before the next one has its turn.
-const TURN_BYTES: usize = 256 * 1024;
+/// How much is handed over at once, in bytes.
+pub(crate) const TURN_BYTES: usize = 256 * 1024;
 
 /// The logs of a stack, some services of it or all.
 pub(crate) struct Follower {
     inotify: AsyncFd<OwnedFd>,
-    folder: PathBuf,
+    paths: StackPaths,
     services: Vec<String>,
-    files: BTreeMap<String, Tail>,
-    /// Services whose log may have more to read.
-    pending: Vec<String>,
-}
-
-struct Tail {
-    file: File,
-    inode: u64,
-    partial: Vec<u8>,
+    logs: Merge,
+    more: More,
 }
 
 impl Follower {
-    /// Follows the logs of these services, or of all if none is named, from their
-    /// present end.
+    /// Follows the logs of these services, or of all if none is named. `start` is where
+    /// those begin that are there; others are followed from their beginning.
     ///
     /// # Errors
     /// What the system says.
-    pub(crate) fn new(paths: &StackPaths, services: &[String]) -> io::Result<Self> {
+    pub(crate) fn new(
+        paths: &StackPaths,
+        services: &[String],
+        start: &Start<'_>,
+    ) -> io::Result<Self> {
         let folder = paths.logs();
         std::fs::create_dir_all(&folder)?;
         let flags = inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK;
@@ -57,136 +50,117 @@ impl Follower {
         )?;
         // SAFETY: an `OwnedFd` is the same open descriptor for as long as it lives.
         let inotify = unsafe { AsyncFd::register(fd) }?;
-        let mut follower = Self {
-            inotify,
-            folder,
-            services: services.to_vec(),
-            files: BTreeMap::new(),
-            pending: Vec::new(),
-        };
-        for entry in std::fs::read_dir(&follower.folder)? {
-            if let Some(service) = follower.service_of(entry?.file_name().as_encoded_bytes()) {
-                follower.open(&service, SeekFrom::End(0))?;
+        let mut logs = Merge::default();
+        for service in services_with_logs(paths)? {
+            if services.is_empty() || services.contains(&service) {
+                logs.add(&service, Reader::new(&paths.log(&service), start)?);
             }
         }
-        Ok(follower)
+        let services = services.to_vec();
+        Ok(Self { inotify, paths: paths.clone(), services, logs, more: More::Yes })
     }
 
-    /// Waits for new lines and hands over those that are there. Nothing is lost when
-    /// the wait is given up.
+    /// Waits for new lines and hands over those that are there, or a turn of them.
+    /// Nothing is lost when the wait is given up.
     ///
     /// # Errors
     /// What the system, or whoever gets the lines, says.
     pub(crate) async fn next(
         &mut self,
-        mut take: impl FnMut(&str, &Line<'_>) -> anyhow::Result<()>,
+        take: impl FnMut(&str, &Line<'_>) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
-        if self.pending.is_empty() {
+        if self.more == More::No {
             let mut ready = self.inotify.readable_mut().await?;
             let names = ready.try_io(|fd| changed(fd.get_ref()));
             drop(ready);
-            for name in names.unwrap_or(Ok(Vec::new()))? {
-                if let Some(service) = self.service_of(&name)
-                    && !self.pending.contains(&service)
-                {
-                    self.pending.push(service);
-                }
+            if let Ok(names) = names {
+                self.noticed(names?)?;
             }
         }
-        for service in std::mem::take(&mut self.pending) {
-            if self.read(&service, &mut take)? {
-                self.pending.push(service);
-            }
-        }
+        self.more = self.logs.read(TURN_BYTES, take)?;
         Ok(())
     }
 
-    /// Hands over what is there, without waiting.
+    /// Hands over a turn of what is there, without waiting.
     ///
     /// # Errors
     /// As for [`Follower::next`].
     pub(crate) fn rest(
         &mut self,
-        mut take: impl FnMut(&str, &Line<'_>) -> anyhow::Result<()>,
-    ) -> anyhow::Result<()> {
-        let services: Vec<String> = self.files.keys().cloned().collect();
-        for service in services {
-            while self.read(&service, &mut take)? {}
-        }
-        Ok(())
+        take: impl FnMut(&str, &Line<'_>) -> anyhow::Result<()>,
+    ) -> anyhow::Result<More> {
+        self.logs.all_grown();
+        self.logs.read(TURN_BYTES, take)
     }
 
-    /// The service that a file of the folder is the log of, if it is followed.
-    fn service_of(&self, file: &[u8]) -> Option<String> {
-        let name = std::str::from_utf8(file).ok()?.strip_suffix(".log")?;
-        let followed = self.services.is_empty() || self.services.iter().any(|s| s == name);
-        followed.then(|| name.to_string())
-    }
-
-    fn open(&mut self, service: &str, from: SeekFrom) -> io::Result<()> {
-        let mut file = match File::open(self.folder.join(format!("{service}.log"))) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(error),
-        };
-        file.seek(from)?;
-        let inode = file.metadata()?.ino();
-        self.files.insert(service.to_string(), Tail { file, inode, partial: Vec::new() });
-        Ok(())
-    }
-
-    /// Reads one turn; true if there may be more.
-    fn read(
-        &mut self,
-        service: &str,
-        take: &mut impl FnMut(&str, &Line<'_>) -> anyhow::Result<()>,
-    ) -> anyhow::Result<bool> {
-        if !self.files.contains_key(service) {
-            self.open(service, SeekFrom::Start(0))?;
-        }
-        let Some(tail) = self.files.get_mut(service) else { return Ok(false) };
-        let more = tail.read(|line| take(service, line))?;
-        if more {
-            return Ok(true);
-        }
-        // At the end of the file: is it still the one that is written to?
-        let path = self.folder.join(format!("{service}.log"));
-        let rotated = std::fs::metadata(path).is_ok_and(|found| found.ino() != tail.inode);
-        if rotated {
-            self.open(service, SeekFrom::Start(0))?;
-        }
-        Ok(rotated)
-    }
-}
-
-impl Tail {
-    fn read(
-        &mut self,
-        mut take: impl FnMut(&Line<'_>) -> anyhow::Result<()>,
-    ) -> anyhow::Result<bool> {
-        let before = self.partial.len();
-        (&mut self.file).take(TURN_BYTES as u64).read_to_end(&mut self.partial)?;
-        let read = self.partial.len() - before;
-        let mut begin = 0;
-        while let Some(length) = memchr::memchr(b'\n', &self.partial[begin..]) {
-            let line = String::from_utf8_lossy(&self.partial[begin..begin + length]);
-            begin += length + 1;
-            if let Some(line) = Line::parse(&line) {
-                take(&line)?;
+    fn noticed(&mut self, changed: Changed) -> io::Result<()> {
+        let names = match changed {
+            Changed::These(names) => {
+                names.iter().filter_map(|name| service_of(name).map(str::to_owned)).collect()
             }
+            // So much happened that the system has lost count.
+            Changed::Any => services_with_logs(&self.paths)?,
+        };
+        for service in names {
+            if !self.services.is_empty() && !self.services.contains(&service) {
+                continue;
+            }
+            if !self.logs.contains(&service) {
+                let reader = Reader::new(&self.paths.log(&service), &Start::Beginning)?;
+                self.logs.add(&service, reader);
+            }
+            self.logs.grown(&service);
         }
-        self.partial.drain(..begin);
-        Ok(read == TURN_BYTES)
+        Ok(())
     }
 }
 
-/// The names of the files that changed.
-fn changed(fd: &OwnedFd) -> io::Result<Vec<Vec<u8>>> {
+/// The services of a stack that have a log, by name.
+///
+/// # Errors
+/// What the system says of the folder; that there is none is no error.
+pub(crate) fn services_with_logs(paths: &StackPaths) -> io::Result<Vec<String>> {
+    let entries = match std::fs::read_dir(paths.logs()) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        names.extend(service_of(entry?.file_name().as_encoded_bytes()).map(str::to_owned));
+    }
+    names.sort();
+    names.dedup();
+    Ok(names)
+}
+
+/// The service that a file is the log of; that it was put aside makes no difference.
+fn service_of(file: &[u8]) -> Option<&str> {
+    let name = std::str::from_utf8(file).ok()?;
+    if let Some(service) = name.strip_suffix(".log") {
+        return Some(service);
+    }
+    let (log, number) = name.rsplit_once('.')?;
+    let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+    log.strip_suffix(".log").filter(|_| is_number)
+}
+
+/// What the system says has changed.
+enum Changed {
+    /// Files of these names.
+    These(Vec<Vec<u8>>),
+    /// There was more than it could keep.
+    Any,
+}
+
+fn changed(fd: &OwnedFd) -> io::Result<Changed> {
     let mut buffer = [MaybeUninit::uninit(); 4096];
     let mut events = inotify::Reader::new(fd, &mut buffer);
     let mut names: Vec<Vec<u8>> = Vec::new();
     loop {
         match events.next() {
+            Ok(event) if event.events().contains(inotify::ReadFlags::QUEUE_OVERFLOW) => {
+                return Ok(Changed::Any);
+            }
             Ok(event) => {
                 if let Some(name) = event.file_name().map(CStr::to_bytes)
                     && !names.iter().any(|known| known == name)
@@ -197,7 +171,7 @@ fn changed(fd: &OwnedFd) -> io::Result<Vec<Vec<u8>>> {
             Err(rustix::io::Errno::WOULDBLOCK) if names.is_empty() => {
                 return Err(io::ErrorKind::WouldBlock.into());
             }
-            Err(rustix::io::Errno::WOULDBLOCK) => return Ok(names),
+            Err(rustix::io::Errno::WOULDBLOCK) => return Ok(Changed::These(names)),
             Err(error) => return Err(error.into()),
         }
     }
@@ -205,6 +179,7 @@ fn changed(fd: &OwnedFd) -> io::Result<Vec<Vec<u8>>> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
     use std::io::Write;
 
     use super::*;
@@ -218,7 +193,7 @@ mod tests {
         let mut texts = Vec::new();
         while texts.len() < count {
             let next = follower.next(|service, line| {
-                texts.push(format!("{service}: {}", line.text));
+                texts.push(format!("{service}: {}", line.text_lossy()));
                 Ok(())
             });
             tokio::time::timeout(std::time::Duration::from_secs(20), next).await.unwrap().unwrap();
@@ -233,7 +208,7 @@ mod tests {
         std::fs::create_dir(paths.logs()).unwrap();
         let log = paths.log("a");
         append(&log, "t 1 o old\n");
-        let mut follower = Follower::new(&paths, &[]).unwrap();
+        let mut follower = Follower::new(&paths, &[], &Start::Now).unwrap();
         append(&log, "t 1 o one\nt 1 o tw");
         assert_eq!(next_texts(&mut follower, 1).await, ["a: one"]);
         append(&log, "o\nt 1 o three\n");
@@ -249,7 +224,7 @@ mod tests {
     async fn other_services_are_left_out() {
         let folder = tempfile::tempdir().unwrap();
         let paths = StackPaths::at(folder.path());
-        let mut follower = Follower::new(&paths, &["b".to_string()]).unwrap();
+        let mut follower = Follower::new(&paths, &["b".to_string()], &Start::Now).unwrap();
         append(&paths.log("a"), "t 1 o no\n");
         append(&paths.log("b"), "t 1 o yes\n");
         assert_eq!(next_texts(&mut follower, 1).await, ["b: yes"]);

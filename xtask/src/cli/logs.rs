@@ -1,15 +1,24 @@
 //! `logs`: what services printed, also of a stack that no longer runs.
 //!
-//! It reads the files of the stack's state; the supervisor is not asked.
+//! It reads the files of the stack's state; the supervisor is not asked, and does not
+//! notice whether this is slow.
 
 use clap::Args;
+use regex::bytes::Regex;
 use xtask_client::StackPaths;
-use xtask_client::logs::{Line, last_lines};
+use xtask_client::escapes::{Keep, strip};
+use xtask_client::logs::{Line, More, Start};
+use xtask_core::manifest::duration;
 
 use super::exit::Exit;
-use super::follow::Follower;
+use super::follow::{Follower, services_with_logs};
 use super::{Global, block_on, locate, print};
-use crate::view::log::Prefixes;
+use crate::view::event::LogLine;
+use crate::view::log::{Plain, Prefixes};
+use crate::view::style;
+
+/// How many lines of each service are shown if nothing says which.
+const LAST_LINES: usize = 200;
 
 /// `logs`
 #[derive(Debug, Args)]
@@ -20,19 +29,34 @@ pub(crate) struct LogsArgs {
     /// Go on with what is printed from now on
     #[arg(short, long)]
     follow: bool,
-    /// So many lines of each service's end
-    #[arg(short = 'n', long, value_name = "LINES", default_value_t = 200)]
-    lines: usize,
-    /// Each line as a JSON object: service, time, run, stream, text
-    #[arg(long)]
+    /// So many lines of each service's end [default: 200, or all with `--since` or `--grep`]
+    #[arg(short = 'n', long, value_name = "LINES")]
+    lines: Option<usize>,
+    /// Lines from this time on: `5m` ago, or `2026-01-31T08:00:00Z`
+    #[arg(long, value_name = "TIME", value_parser = since)]
+    since: Option<String>,
+    /// Lines that match this regular expression, colours apart
+    #[arg(long, value_name = "REGEX")]
+    grep: Option<Regex>,
+    /// Each line as a JSON object: time, service, run, stream, text
+    #[arg(long, conflicts_with = "raw")]
     json: bool,
+    /// Byte by byte as it was printed, nothing added and nothing taken out
+    #[arg(long)]
+    raw: bool,
+}
+
+/// How lines are written.
+enum Form {
+    Prefixed(Prefixes),
+    Json,
+    Raw(Plain),
 }
 
 pub(crate) fn run(global: &Global, args: &LogsArgs) -> anyhow::Result<Exit> {
     let paths = locate::stack_paths(global)?;
-    let known = services_with_logs(&paths);
-    let chosen = if args.services.is_empty() { known.clone() } else { args.services.clone() };
-    if let Some(unknown) = chosen.iter().find(|name| !known.contains(name)).cloned()
+    let known = services_with_logs(&paths)?;
+    if let Some(unknown) = args.services.iter().find(|name| !known.contains(name))
         && !args.follow
     {
         let message = format!("service `{unknown}` of stack `{}` has no log", paths.stack());
@@ -46,68 +70,102 @@ pub(crate) fn run(global: &Global, args: &LogsArgs) -> anyhow::Result<Exit> {
     if known.is_empty() && !args.follow {
         return Ok(locate::nothing_runs(&paths));
     }
-    block_on(show(&paths, &chosen, args))
-}
-
-async fn show(paths: &StackPaths, chosen: &[String], args: &LogsArgs) -> anyhow::Result<Exit> {
-    // It begins before the past is read: what is printed in between is shown twice
-    // rather than never.
-    let follower = match args.follow {
-        true => Some(Follower::new(paths, &args.services)?),
-        false => None,
+    let shown = if args.services.is_empty() { known } else { args.services.clone() };
+    let mut form = match (args.json, args.raw) {
+        (true, _) => Form::Json,
+        (false, true) => Form::Raw(Plain::default()),
+        (false, false) => {
+            Form::Prefixed(Prefixes::of(style::kept(), shown.iter().map(String::as_str)))
+        }
     };
-    let mut past = Vec::new();
-    for service in chosen {
-        for line in last_lines(&paths.log(service), None, args.lines)? {
-            past.push((service, line));
+    block_on(show(&paths, args, &mut form))
+}
+
+async fn show(paths: &StackPaths, args: &LogsArgs, form: &mut Form) -> anyhow::Result<Exit> {
+    let since = args.since.as_deref();
+    let wanted = |line: &Line<'_>| {
+        since.is_none_or(|since| line.time >= since)
+            && args
+                .grep
+                .as_ref()
+                .is_none_or(|regex| regex.is_match(&strip(line.text, Keep::Nothing)))
+    };
+    let all = args.since.is_some() || args.grep.is_some();
+    let start = match (args.lines, since) {
+        (None, Some(since)) => Start::Since(since),
+        (None, None) if all => Start::Beginning,
+        (count, since) => {
+            let count = count.unwrap_or(LAST_LINES);
+            Start::Last { count, since, wanted: &wanted }
         }
-    }
-    past.sort_by(|a, b| time(&a.1).cmp(time(&b.1)));
-    let mut prefixes = Prefixes::of(chosen.iter().map(String::as_str));
-    let mut text = String::new();
-    for (service, line) in &past {
-        if let Some(line) = Line::parse(line) {
-            append(&mut text, &mut prefixes, args.json, service, &line)?;
-        }
-    }
-    print::out(&text)?;
-    let Some(mut follower) = follower else { return Ok(Exit::DONE) };
+    };
+    let mut follower = Follower::new(paths, &args.services, &start)?;
+    let mut out = Vec::new();
+    let mut take = |out: &mut Vec<u8>, service: &str, line: &Line<'_>| match wanted(line) {
+        true => form.append(out, service, line),
+        false => Ok(()),
+    };
     loop {
-        text.clear();
-        follower
-            .next(|service, line| append(&mut text, &mut prefixes, args.json, service, line))
-            .await?;
-        print::out(&text)?;
+        out.clear();
+        let more = follower.rest(|service, line| take(&mut out, service, line))?;
+        print::bytes(&out)?;
+        if more == More::No {
+            break;
+        }
+    }
+    if !args.follow {
+        return Ok(Exit::DONE);
+    }
+    loop {
+        out.clear();
+        follower.next(|service, line| take(&mut out, service, line)).await?;
+        print::bytes(&out)?;
     }
 }
 
-fn append(
-    out: &mut String,
-    prefixes: &mut Prefixes,
-    json: bool,
-    service: &str,
-    line: &Line<'_>,
-) -> anyhow::Result<()> {
-    if json {
-        let event = crate::view::event::LogLine { service, line: *line };
-        out.push_str(&serde_json::to_string(&event)?);
-        out.push('\n');
-    } else {
-        prefixes.append(out, service, line);
+impl Form {
+    fn append(&mut self, out: &mut Vec<u8>, service: &str, line: &Line<'_>) -> anyhow::Result<()> {
+        match self {
+            Self::Prefixed(prefixes) => prefixes.append(out, service, line),
+            Self::Raw(plain) => plain.append(out, service, line),
+            Self::Json => {
+                serde_json::to_writer(&mut *out, &LogLine::new(service, line))?;
+                out.push(b'\n');
+            }
+        }
+        Ok(())
     }
-    Ok(())
 }
 
-fn time(line: &str) -> &str {
-    line.split(' ').next().unwrap_or_default()
+/// A time as it stands in the files: RFC 3339 in UTC with milliseconds.
+fn since(text: &str) -> Result<String, String> {
+    let time = match (text.parse::<jiff::Timestamp>(), duration::parse(text)) {
+        (Ok(time), _) => time,
+        (Err(_), Ok(ago)) => {
+            let ago = jiff::SignedDuration::try_from(ago).map_err(|error| error.to_string())?;
+            jiff::Timestamp::now().checked_sub(ago).map_err(|error| error.to_string())?
+        }
+        (Err(_), Err(why)) => {
+            return Err(format!(
+                "as a duration such as `5m` it {why}, and it is no time such as \
+                 `2026-01-31T08:00:00Z`"
+            ));
+        }
+    };
+    Ok(format!("{time:.3}"))
 }
 
-fn services_with_logs(paths: &StackPaths) -> Vec<String> {
-    let Ok(entries) = std::fs::read_dir(paths.logs()) else { return Vec::new() };
-    let mut names: Vec<String> = entries
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.strip_suffix(".log").map(str::to_string))
-        .collect();
-    names.sort();
-    names
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_a_moment_or_so_long_ago() {
+        assert_eq!(since("2026-01-31T09:00:00+01:00").unwrap(), "2026-01-31T08:00:00.000Z");
+        let minute_ago = since("1m").unwrap();
+        assert!(minute_ago < since("0s").unwrap() && minute_ago > since("2m").unwrap());
+        for wrong in ["", "m", "5x", "5", "-5m", "yesterday"] {
+            assert!(since(wrong).is_err(), "{wrong}");
+        }
+    }
 }

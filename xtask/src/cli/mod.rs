@@ -180,7 +180,11 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
 /// A runtime of one thread, for commands that wait.
 fn block_on<T>(task: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.context("cannot prepare to wait")?.block_on(task)
+    let runtime = runtime.context("cannot prepare to wait")?;
+    let outcome = runtime.block_on(task);
+    // Somebody may still be printing to a reader who is stuck.
+    runtime.shutdown_background();
+    outcome
 }
 
 fn stack_name(text: &str) -> Result<String, &'static str> {

@@ -19,6 +19,16 @@ pub(crate) fn out(text: &str) -> io::Result<()> {
     stream.flush()
 }
 
+/// Writes bytes to standard output as they are.
+///
+/// # Errors
+/// When nobody reads it any more.
+pub(crate) fn bytes(bytes: &[u8]) -> io::Result<()> {
+    let mut stream = io::stdout().lock();
+    stream.write_all(bytes)?;
+    stream.flush()
+}
+
 /// Writes one JSON value and a line's end to standard output.
 ///
 /// # Errors

@@ -15,7 +15,8 @@ use xtask_core::stack::Exit;
 
 use super::Outlet;
 use super::group::Leader;
-use super::logs::{AwaitedLines, Pipe};
+use super::lines::AwaitedLines;
+use super::logs::Pipe;
 use super::notify::NotifySocket;
 use super::probe::{Probe, Tasks};
 use super::spawn::{Failure, Step};

@@ -10,6 +10,7 @@ use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::{Arc, PoisonError};
 
+use xtask_client::logs::Stream;
 use xtask_core::name::Name;
 use xtask_core::plan::Probe as Kind;
 use xtask_core::stack::effect::PreparedProbe;
@@ -19,7 +20,8 @@ use super::environment::Additions;
 use super::exit::Life;
 use super::group::Leader;
 use super::http::{self, Request};
-use super::logs::{Awaited, AwaitedLines, Pipe, Stream};
+use super::lines::{Awaited, AwaitedLines, Lines};
+use super::logs::Pipe;
 use super::notify::NotifySocket;
 use super::perform::{Live, Process, socket_path};
 use super::probe::{Asking, ListenerOf, Probe, Question, find_program};
@@ -46,7 +48,8 @@ impl World {
         let (out, out_end) = spawn::close_on_exec_pipe().map_err(system)?;
         let (err, err_end) = spawn::close_on_exec_pipe().map_err(system)?;
         let pipe = |fd, stream| {
-            Pipe::new(fd, stream, outlet.clone(), Arc::clone(&log), Arc::clone(&awaited))
+            let log = Arc::clone(&log);
+            Pipe::new(fd, Lines::new(stream, outlet.clone(), log, Arc::clone(&awaited)))
         };
         let pipes =
             [pipe(out, Stream::Out).map_err(system)?, pipe(err, Stream::Err).map_err(system)?];

@@ -1,4 +1,4 @@
-//! The log file of one service: whole records appended, rotated by size.
+//! The log file of one service: whole records appended, put aside by size.
 //!
 //! A full disk costs log lines, never a service: what cannot be written is counted,
 //! and the file itself says so once writing works again. Reading logs is not done
@@ -8,108 +8,229 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use xtask_client::logs::{End, Stream, aside, head, numbers_aside};
+use xtask_core::stack::Run;
+
 /// A file is put aside when it would grow beyond this many bytes.
-const ROTATE_AT: u64 = 16 * 1024 * 1024;
+const ROTATE_AT: u64 = 32 * 1024 * 1024;
 
 /// How many files that were put aside are kept.
-const KEEP: u32 = 3;
+const KEEP: u64 = 5;
 
-/// `SERVICE.log`, with `SERVICE.log.1` and older beside it.
+/// `SERVICE.log`, with `SERVICE.log.N` beside it.
 #[derive(Debug)]
 pub(crate) struct LogFile {
     path: PathBuf,
     open: Option<File>,
     size: u64,
     rotate_at: u64,
-    lost: u64,
+    /// The number of the next file that is put aside, once known.
+    next_number: Option<u64>,
+    /// The time of the newest record.
+    time: String,
+    missing: Missing,
+}
+
+/// What could not be written since the last time that something could.
+#[derive(Debug, Default)]
+struct Missing {
+    records: usize,
+    error: String,
+}
+
+/// How writing went, if that is news.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Writing {
+    /// As the last time.
+    AsBefore,
+    /// Records are dropped from now on, for this reason.
+    Fails(String),
+    /// Records are written again.
+    Again,
+}
+
+/// A write that was not done whole.
+struct Failed {
+    /// How many bytes of whole records are in the file.
+    kept: usize,
+    error: io::Error,
 }
 
 impl LogFile {
-    /// The log of `service` in the folder `logs`; opened at the first record.
+    /// The log of `service` in the folder `logs`. One of an earlier supervisor is
+    /// continued, and says where: runs are counted anew.
     pub(crate) fn new(logs: &Path, service: &str) -> Self {
         let path = logs.join(format!("{service}.log"));
-        Self { path, open: None, size: 0, rotate_at: ROTATE_AT, lost: 0 }
-    }
-
-    /// Appends `records`, which are `count` whole lines. `prefix` is what a record of
-    /// this moment begins with, should the log have something to say itself.
-    pub(crate) fn append(&mut self, records: &[u8], count: u64, prefix: &str) {
-        if records.is_empty() {
-            return;
-        }
-        let lost = self.lost;
-        let written = if lost == 0 {
-            self.write(records)
-        } else {
-            let mut notice =
-                format!("{prefix}[xtask: {lost} lines could not be written here]\n").into_bytes();
-            notice.extend_from_slice(records);
-            self.write(&notice)
+        let mut log = Self {
+            path,
+            open: None,
+            size: 0,
+            rotate_at: ROTATE_AT,
+            next_number: None,
+            time: String::new(),
+            missing: Missing::default(),
         };
-        match written {
-            Ok(()) => self.lost = 0,
-            Err(_) => self.lost = lost.saturating_add(count),
+        if let Ok(file) = OpenOptions::new().append(true).open(&log.path) {
+            log.size = file.metadata().map_or(0, |found| found.len());
+            log.open = Some(file);
+            let takeover = head(log.time(), 0, Stream::Tool, End::Line);
+            let _ = log.write(format!("{takeover}supervisor {}\n", std::process::id()).as_bytes());
+        }
+        log
+    }
+
+    /// The time of a record that is made now. It never goes back, so that a log is in
+    /// the order of time also when somebody sets the clock.
+    pub(crate) fn time(&mut self) -> &str {
+        let now = format!("{:.3}", jiff::Timestamp::now());
+        if now > self.time {
+            self.time = now;
+        }
+        &self.time
+    }
+
+    /// Appends records, which are whole lines. `run` is whose they are, should the log
+    /// have something to say itself.
+    pub(crate) fn append(&mut self, run: Run, records: &[u8]) -> Writing {
+        let failing = self.missing.records > 0;
+        if failing {
+            let notice = self.notice(run);
+            if self.write(notice.as_bytes()).is_err() {
+                self.missing.records += count(records);
+                return Writing::AsBefore;
+            }
+            self.missing = Missing::default();
+        }
+        match self.write(records) {
+            Ok(()) if failing => Writing::Again,
+            Ok(()) => Writing::AsBefore,
+            Err(failed) => {
+                let error = failed.error.to_string();
+                self.missing = Missing { records: count(&records[failed.kept..]), error };
+                if failing { Writing::AsBefore } else { Writing::Fails(self.missing.error.clone()) }
+            }
         }
     }
 
-    fn write(&mut self, records: &[u8]) -> io::Result<()> {
-        let length = records.len() as u64;
-        if self.size > 0 && self.size.saturating_add(length) > self.rotate_at {
+    fn notice(&mut self, run: Run) -> String {
+        let head = head(self.time(), run, Stream::Tool, End::Line);
+        let Missing { records, error } = &self.missing;
+        let lines = if *records == 1 { "line is" } else { "lines are" };
+        format!("{head}{records} {lines} missing here: {error}\n")
+    }
+
+    fn write(&mut self, records: &[u8]) -> Result<(), Failed> {
+        if records.is_empty() {
+            return Ok(());
+        }
+        if self.size > 0 && self.size.saturating_add(records.len() as u64) > self.rotate_at {
             self.rotate();
         }
+        let failed = match self.write_here(records) {
+            // A limit of size for files, less than ours.
+            Err(failed) if failed.error.kind() == io::ErrorKind::FileTooLarge && self.size > 0 => {
+                failed
+            }
+            written => return written,
+        };
+        self.rotate();
+        self.write_here(&records[failed.kept..])
+            .map_err(|again| Failed { kept: failed.kept + again.kept, ..again })
+    }
+
+    /// Writes into the present file.
+    fn write_here(&mut self, records: &[u8]) -> Result<(), Failed> {
+        let nothing = |error| Failed { kept: 0, error };
         let mut file = match self.open.take() {
             Some(file) => file,
             None => {
-                let file = OpenOptions::new().create(true).append(true).open(&self.path)?;
-                self.size = file.metadata()?.len();
+                let open = OpenOptions::new().create(true).append(true).open(&self.path);
+                let file = open.map_err(nothing)?;
+                self.size = file.metadata().map_err(nothing)?.len();
                 file
             }
         };
-        let result = file.write_all(records);
-        if result.is_ok() {
-            self.size += length;
-            self.open = Some(file);
-        } else {
-            // Half a record would spoil the one after it. The file is opened anew then,
-            // as it may be this one that is broken.
-            let _ = file.set_len(self.size);
+        let mut written = 0;
+        while written < records.len() {
+            match file.write(&records[written..]) {
+                Ok(0) => {
+                    return Err(self.cut(&file, records, written, io::ErrorKind::WriteZero.into()));
+                }
+                Ok(bytes) => written += bytes,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(self.cut(&file, records, written, error)),
+            }
         }
-        result
+        self.size += written as u64;
+        self.open = Some(file);
+        Ok(())
     }
 
-    /// Puts the present file aside. Whoever reads it keeps it open and sees its end.
+    /// Takes half a record back, which would spoil the one after it. The file is opened
+    /// anew then, as it may be this one that is broken.
+    fn cut(&mut self, file: &File, records: &[u8], written: usize, error: io::Error) -> Failed {
+        let kept = memchr::memrchr(b'\n', &records[..written]).map_or(0, |at| at + 1);
+        self.size += kept as u64;
+        let _ = file.set_len(self.size);
+        Failed { kept, error }
+    }
+
+    /// Puts the present file aside, and deletes the oldest one. Whoever reads them keeps
+    /// them open.
     fn rotate(&mut self) {
-        let aside = |number: u32| {
-            let mut path = self.path.clone().into_os_string();
-            path.push(format!(".{number}"));
-            PathBuf::from(path)
+        let number = match self.next_number {
+            Some(number) => number,
+            None => {
+                let numbers = numbers_aside(&self.path).unwrap_or_default();
+                let next = numbers.last().map_or(1, |newest| newest + 1);
+                for number in numbers.into_iter().filter(|number| number + KEEP <= next) {
+                    let _ = fs::remove_file(aside(&self.path, number));
+                }
+                next
+            }
         };
-        for number in (1..KEEP).rev() {
-            let _ = fs::rename(aside(number), aside(number + 1));
+        let _ = fs::rename(&self.path, aside(&self.path, number));
+        if let Some(oldest) = number.checked_sub(KEEP) {
+            let _ = fs::remove_file(aside(&self.path, oldest));
         }
-        let _ = fs::rename(&self.path, aside(1));
+        self.next_number = Some(number + 1);
         self.open = None;
         self.size = 0;
     }
+}
+
+fn count(records: &[u8]) -> usize {
+    memchr::memchr_iter(b'\n', records).count()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// The log's records without their times.
+    fn texts(path: &Path) -> Vec<String> {
+        let text = fs::read_to_string(path).unwrap();
+        text.lines()
+            .map(|line| line.split_once(' ').map_or("", |parts| parts.1).to_owned())
+            .collect()
+    }
+
     #[test]
     fn a_log_that_grows_is_put_aside_and_only_the_newest_are_kept() {
         let folder = tempfile::tempdir().unwrap();
         let mut log = LogFile::new(folder.path(), "a");
         log.rotate_at = 10;
-        for number in 0..6 {
-            log.append(format!("line {number}\n").as_bytes(), 1, "");
+        for number in 0..9 {
+            log.append(1, format!("line {number}\n").as_bytes());
         }
         let read = |name: &str| fs::read_to_string(folder.path().join(name)).ok();
-        assert_eq!(read("a.log").as_deref(), Some("line 5\n"));
-        assert_eq!(read("a.log.1").as_deref(), Some("line 4\n"));
-        assert_eq!(read("a.log.3").as_deref(), Some("line 2\n"));
-        assert_eq!(read("a.log.4"), None);
+        assert_eq!(read("a.log").as_deref(), Some("line 8\n"));
+        assert_eq!(read("a.log.8").as_deref(), Some("line 7\n"));
+        assert_eq!(numbers_aside(&log.path).unwrap(), [4, 5, 6, 7, 8]);
+
+        let mut next = LogFile { rotate_at: 10, ..LogFile::new(folder.path(), "a") };
+        next.append(1, b"line 9\n");
+        assert_eq!(numbers_aside(&log.path).unwrap(), [5, 6, 7, 8, 9]);
     }
 
     #[test]
@@ -117,15 +238,19 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let logs = folder.path().join("missing");
         let mut log = LogFile::new(&logs, "a");
-        log.append(b"one\ntwo\n", 2, "T ");
-        log.append(b"three\n", 1, "T ");
+        let writing = log.append(1, b"t 1 o one\nt 1 o two\n");
+        assert!(matches!(writing, Writing::Fails(why) if why.contains("No such file")));
+        assert_eq!(log.append(1, b"t 1 o three\n"), Writing::AsBefore);
+        assert_eq!(log.append(1, b""), Writing::AsBefore);
         fs::create_dir(&logs).unwrap();
-        log.append(b"four\n", 1, "T ");
-        log.append(b"five\n", 1, "T ");
+        assert_eq!(log.append(2, b"t 2 o four\n"), Writing::Again);
+        assert_eq!(log.append(2, b"t 2 o five\n"), Writing::AsBefore);
+        let texts = texts(&log.path);
         assert_eq!(
-            fs::read_to_string(logs.join("a.log")).unwrap(),
-            "T [xtask: 3 lines could not be written here]\nfour\nfive\n"
+            texts[0],
+            "2 x 3 lines are missing here: No such file or directory (os error 2)"
         );
+        assert_eq!(texts[1..], ["2 o four", "2 o five"]);
     }
 
     #[test]
@@ -134,21 +259,36 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.log");
         std::os::unix::fs::symlink("/dev/full", &path).unwrap();
-        let mut log = LogFile::new(folder.path(), "a");
-        log.append(b"one\n", 1, "T ");
+        let mut log = LogFile::new(folder.path(), "b");
+        log.path = path.clone();
+        assert!(matches!(log.append(1, b"t 1 o one\n"), Writing::Fails(_)));
         fs::remove_file(&path).unwrap();
-        log.append(b"two\n", 1, "T ");
+        assert_eq!(log.append(1, b""), Writing::Again, "also when nothing more is printed");
         assert_eq!(
-            fs::read_to_string(&path).unwrap(),
-            "T [xtask: 1 lines could not be written here]\ntwo\n"
+            texts(&path),
+            ["1 x 1 line is missing here: No space left on device (os error 28)"]
         );
     }
 
     #[test]
-    fn a_log_of_an_earlier_supervisor_is_continued() {
+    fn a_log_of_an_earlier_supervisor_is_continued_behind_a_mark() {
         let folder = tempfile::tempdir().unwrap();
-        LogFile::new(folder.path(), "a").append(b"old\n", 1, "");
-        LogFile::new(folder.path(), "a").append(b"new\n", 1, "");
-        assert_eq!(fs::read_to_string(folder.path().join("a.log")).unwrap(), "old\nnew\n");
+        LogFile::new(folder.path(), "a").append(1, b"t 1 o old\n");
+        LogFile::new(folder.path(), "a").append(1, b"t 1 o new\n");
+        let own = std::process::id();
+        let texts = texts(&folder.path().join("a.log"));
+        assert_eq!(
+            texts,
+            ["1 o old".to_owned(), format!("0 x supervisor {own}"), "1 o new".to_owned()]
+        );
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_changes_no_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut log = LogFile::new(folder.path(), "a");
+        assert!(log.time() > "2026");
+        "2999-01-01T00:00:00.000Z".clone_into(&mut log.time);
+        assert_eq!(log.time(), "2999-01-01T00:00:00.000Z");
     }
 }

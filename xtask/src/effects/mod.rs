@@ -16,6 +16,7 @@ mod group;
 mod holder;
 mod http;
 mod launch;
+mod lines;
 mod listeners;
 mod log_file;
 mod logs;
@@ -76,6 +77,10 @@ impl Outlet {
 
     fn exited(&self, exit: Exit) {
         self.send(Event::Exited { service: self.service.clone(), run: self.run, exit });
+    }
+
+    fn log_trouble(&self, trouble: Option<String>) {
+        self.send(Event::LogTrouble { service: self.service.clone(), trouble });
     }
 
     fn gone(&self) {

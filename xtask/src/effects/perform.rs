@@ -23,8 +23,8 @@ use super::adopt::Adopted;
 use super::environment::Environment;
 use super::exit::stop_probes;
 use super::group::{Family, Leader};
+use super::lines::AwaitedLines;
 use super::log_file::LogFile;
-use super::logs::AwaitedLines;
 use super::notify::NotifySocket;
 use super::probe::{ListenerOf, Probe, Tasks};
 use super::sockets::Sockets;
@@ -103,6 +103,7 @@ impl World {
         }
         let family = Family::default();
         orphans::adopt(&family)?;
+        survive_limits_of_size();
         let programs = Programs::new(settings.state.join("programs"))?;
         Ok(Self {
             environment: Environment::of_this_process(&settings.mark),
@@ -326,6 +327,13 @@ fn number(name: &str) -> Option<rustix::process::Signal> {
         "WINCH" => Number::WINCH,
         _ => return None,
     })
+}
+
+/// A file that may not grow any more is an error of the write, not the end of this
+/// process.
+fn survive_limits_of_size() {
+    // SAFETY: to ignore a signal runs no code.
+    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
 }
 
 /// Raises the limit of open files, as every run needs half a dozen. Returns the one

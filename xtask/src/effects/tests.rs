@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
+use xtask_client::logs::{Merge, More, Reader, Start};
 use xtask_core::name::Name;
 use xtask_core::plan::{Place, Port, Probe};
 use xtask_core::stack::effect::PreparedProbe;
@@ -123,21 +124,17 @@ impl Fixture {
 
     /// The texts of the log, oldest first, files that were put aside included.
     fn log(&self) -> Vec<String> {
-        let logs = self.folder.path().join("state/logs");
-        ["a.log.3", "a.log.2", "a.log.1", "a.log"]
-            .iter()
-            .filter_map(|file| std::fs::read(logs.join(file)).ok())
-            .flat_map(|bytes| {
-                let text = String::from_utf8_lossy(&bytes).into_owned();
-                text.lines().map(text_of_record).collect::<Vec<_>>()
-            })
-            .collect()
+        let log = self.folder.path().join("state/logs/a.log");
+        let mut logs = Merge::default();
+        logs.add("a", Reader::new(&log, &Start::Beginning).unwrap());
+        let mut texts = Vec::new();
+        let all = logs.read(usize::MAX, |_, line| {
+            texts.push(line.text_lossy().into_owned());
+            std::io::Result::Ok(())
+        });
+        assert_eq!(all.unwrap(), More::No);
+        texts
     }
-}
-
-/// The text of `TIMESTAMP RUN STREAM text`.
-fn text_of_record(record: &str) -> String {
-    record.splitn(4, ' ').nth(3).unwrap_or_default().to_owned()
 }
 
 /// A mark that no other world of this process has.

@@ -1,18 +1,44 @@
 //! `up --json`: what happens, one JSON object a line on standard output.
 //!
-//! These types are documented in the README and change only by addition.
+//! These types change only by addition.
+
+use std::borrow::Cow;
 
 use serde::Serialize;
+use xtask_client::logs::{End, Line, Stream};
 use xtask_client::snapshot::{Failure, Phase, ServiceSnapshot, Snapshot};
 
 /// A line that a service printed, as in `logs --json`.
 #[derive(Debug, Serialize)]
 pub(crate) struct LogLine<'a> {
+    /// When, RFC 3339 in UTC with milliseconds.
+    time: &'a str,
     /// The service.
-    pub(crate) service: &'a str,
-    /// The line, with its time, run and stream.
-    #[serde(flatten)]
-    pub(crate) line: xtask_client::logs::Line<'a>,
+    service: &'a str,
+    /// The run that printed it.
+    run: u64,
+    /// `stdout`, `stderr`, or `xtask` where the tool has something to say about the log.
+    stream: &'static str,
+    /// What was printed, escapes and all; the replacement character where it was no text.
+    text: Cow<'a, str>,
+    /// There and true if the line does not end here: it was longer than 64 KiB and the
+    /// next of this run and stream goes on, or it never ended.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    open: bool,
+}
+
+impl<'a> LogLine<'a> {
+    /// A line of the log of that service.
+    pub(crate) fn new(service: &'a str, line: &Line<'a>) -> Self {
+        let stream = match line.stream {
+            Stream::Out => "stdout",
+            Stream::Err => "stderr",
+            Stream::Tool => "xtask",
+        };
+        let open = line.end == End::Open;
+        let Line { time, run, .. } = *line;
+        Self { time, service, run, stream, text: line.text_lossy(), open }
+    }
 }
 
 /// One line, apart from `log`: a line that was printed has its own time.
@@ -80,6 +106,14 @@ pub(crate) enum UpEvent<'a> {
         snapshot: &'a Snapshot,
         /// Services that ran before and were left alone.
         already_running: Vec<&'a str>,
+    },
+    /// Lines that the service prints are missing from its log from now on. Said once a
+    /// service.
+    LogTrouble {
+        /// The service.
+        service: &'a str,
+        /// Why, in the system's words.
+        error: &'a str,
     },
     /// A line that a service printed; in the foreground only.
     Log(LogLine<'a>),

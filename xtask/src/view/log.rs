@@ -1,50 +1,122 @@
-//! A service's log lines, prefixed with its name.
+//! Lines of logs for people: prefixed with the service's name, and for programs.
 //!
-//! What a service prints may hold any terminal escape; only colours get through, so
-//! that no log line moves the cursor or renames the window.
+//! What a service prints may hold any terminal escape; only colours get through, and
+//! only to where colours are wanted, so that no line moves the cursor or renames the
+//! window. What one line leaves open, the next one does not inherit.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use xtask_client::escapes::{Keep, strip};
-use xtask_client::logs::Line;
+use xtask_client::logs::{End, Line, Stream};
 
-use super::style::{DIM, RESET, SERVICES};
+use super::style::{DIM, RESET, SERVICES, WARN};
 
-/// Prefixes for a set of services.
-#[derive(Clone, Debug, Default)]
+/// Stands where a line goes on in the next one, or has no end.
+const OPEN: &str = "…";
+
+/// Lines with prefixes of one width, for a set of services.
+#[derive(Clone, Debug)]
 pub(crate) struct Prefixes {
-    colors: BTreeMap<String, &'static str>,
+    keep: Keep,
+    services: BTreeMap<String, Prefix>,
     width: usize,
+    /// Lines whose last part had no end.
+    open: BTreeSet<(String, u64, Stream)>,
+}
+
+#[derive(Clone, Debug)]
+struct Prefix {
+    color: &'static str,
+    text: String,
 }
 
 impl Prefixes {
     /// Prefixes of one width for these services. Others can still come.
-    pub(crate) fn of<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
-        let mut prefixes = Self::default();
+    pub(crate) fn of<'a>(keep: Keep, names: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut prefixes =
+            Self { keep, services: BTreeMap::new(), width: 0, open: BTreeSet::new() };
         for name in names {
-            prefixes.color(name);
+            prefixes.add(name);
         }
         prefixes
     }
 
     /// Appends a line with its prefix to `out`.
-    pub(crate) fn append(&mut self, out: &mut String, service: &str, line: &Line<'_>) {
-        let color = self.color(service);
-        let width = self.width;
-        let _ = write!(out, "{color}{service:width$} |{RESET} ");
-        colors_only(out, line.text);
-        out.push('\n');
+    pub(crate) fn append(&mut self, out: &mut Vec<u8>, service: &str, line: &Line<'_>) {
+        match self.services.get(service) {
+            Some(prefix) => out.extend_from_slice(prefix.text.as_bytes()),
+            None => {
+                self.add(service);
+                return self.append(out, service, line);
+            }
+        }
+        if line.stream == Stream::Tool {
+            return self.note(out, line);
+        }
+        let goes_on =
+            !self.open.is_empty() && self.open.remove(&(service.to_owned(), line.run, line.stream));
+        if goes_on {
+            out.extend_from_slice(OPEN.as_bytes());
+        }
+        clean(out, line.text, self.keep);
+        if line.end == End::Open {
+            out.extend_from_slice(OPEN.as_bytes());
+            self.open.insert((service.to_owned(), line.run, line.stream));
+        }
+        out.push(b'\n');
     }
 
-    fn color(&mut self, service: &str) -> &'static str {
-        if let Some(color) = self.colors.get(service) {
-            return color;
-        }
-        let color = SERVICES[self.colors.len() % SERVICES.len()];
-        self.colors.insert(service.to_string(), color);
+    /// What the tool says about the log.
+    fn note(&self, out: &mut Vec<u8>, line: &Line<'_>) {
+        let (on, off) = if self.keep == Keep::Colours { (WARN, RESET) } else { ("", "") };
+        out.extend_from_slice(on.as_bytes());
+        out.push(b'[');
+        clean(out, line.text, Keep::Nothing);
+        out.push(b']');
+        out.extend_from_slice(off.as_bytes());
+        out.push(b'\n');
+    }
+
+    fn add(&mut self, service: &str) {
+        let color = SERVICES[self.services.len() % SERVICES.len()];
+        self.services.insert(service.to_string(), Prefix { color, text: String::new() });
         self.width = self.width.max(service.chars().count());
-        color
+        for (name, prefix) in &mut self.services {
+            let (width, color) = (self.width, prefix.color);
+            prefix.text = match self.keep {
+                Keep::Colours => format!("{color}{name:width$} |{RESET} "),
+                Keep::Nothing => format!("{name:width$} | "),
+            };
+        }
+    }
+}
+
+/// Puts bytes together again as a service printed them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Plain {
+    /// Whose line was left without an end.
+    open: Option<(String, u64, Stream)>,
+}
+
+impl Plain {
+    /// Appends a line as it was printed. Half a line of one stream is ended before
+    /// another one has its turn.
+    pub(crate) fn append(&mut self, out: &mut Vec<u8>, service: &str, line: &Line<'_>) {
+        if line.stream == Stream::Tool {
+            return;
+        }
+        let whose = |(name, run, stream): (String, u64, Stream)| {
+            name == service && run == line.run && stream == line.stream
+        };
+        if self.open.take().is_some_and(|open| !whose(open)) {
+            out.push(b'\n');
+        }
+        out.extend_from_slice(line.text);
+        match line.end {
+            End::Line => out.push(b'\n'),
+            End::Open => self.open = Some((service.to_owned(), line.run, line.stream)),
+        }
     }
 }
 
@@ -52,21 +124,22 @@ impl Prefixes {
 pub(crate) fn excerpt(lines: &[String]) -> String {
     let mut out = String::new();
     for line in lines {
-        let text = Line::parse(line).map_or(line.as_str(), |line| line.text);
-        let _ = write!(out, "      {DIM}|{RESET} ");
-        colors_only(&mut out, text);
-        out.push('\n');
+        let text = Line::parse(line.as_bytes()).map_or(line.as_bytes(), |line| line.text);
+        let mut cleaned = Vec::new();
+        clean(&mut cleaned, text, Keep::Colours);
+        let _ = writeln!(out, "      {DIM}|{RESET} {}", String::from_utf8_lossy(&cleaned));
     }
     out
 }
 
-/// Appends `text` without control characters and escapes, colours excepted. Colours
-/// that may have been left open are closed.
-fn colors_only(out: &mut String, text: &str) {
-    let kept = strip(text.as_bytes(), Keep::Colours);
-    out.push_str(&String::from_utf8_lossy(&kept));
-    if kept.contains(&0x1b) {
-        out.push_str(RESET);
+/// Appends `text` without control characters and escapes, colours excepted if they are
+/// kept: those that may have been left open are closed. What is no text becomes the
+/// replacement character.
+fn clean(out: &mut Vec<u8>, text: &[u8], keep: Keep) {
+    let kept = strip(text, keep);
+    out.extend_from_slice(String::from_utf8_lossy(&kept).as_bytes());
+    if keep == Keep::Colours && kept.contains(&0x1b) {
+        out.extend_from_slice(RESET.as_bytes());
     }
 }
 
@@ -74,29 +147,72 @@ fn colors_only(out: &mut String, text: &str) {
 mod tests {
     use super::*;
 
-    fn cleaned(text: &str) -> String {
-        let mut out = String::new();
-        colors_only(&mut out, text);
-        out
+    fn line(run: u64, stream: Stream, end: End, text: &str) -> Line<'_> {
+        Line { time: "", run, stream, end, text: text.as_bytes() }
+    }
+
+    fn cleaned(text: &[u8]) -> String {
+        let mut out = Vec::new();
+        clean(&mut out, text, Keep::Colours);
+        String::from_utf8(out).unwrap()
+    }
+
+    fn shown<'a>(keep: Keep, lines: &[(&str, Line<'a>)]) -> String {
+        let mut prefixes = Prefixes::of(keep, lines.iter().map(|(service, _)| *service));
+        let mut out = Vec::new();
+        for (service, line) in lines {
+            prefixes.append(&mut out, service, line);
+        }
+        String::from_utf8(out).unwrap()
     }
 
     #[test]
     fn only_colours_get_through() {
-        assert_eq!(cleaned("plain"), "plain");
-        assert_eq!(cleaned("\x1b[31mred\x1b[0m"), "\x1b[31mred\x1b[0m\x1b[0m");
-        assert_eq!(cleaned("a\x1b[2Jb\x1b[10;3Hc"), "abc");
-        assert_eq!(cleaned("\x1b]0;title\x07x\x1b]8;;u\x1b\\y"), "xy");
-        assert_eq!(cleaned("50%\r100%\x08\x07"), "50%100%");
+        assert_eq!(cleaned(b"plain"), "plain");
+        assert_eq!(cleaned(b"\x1b[31mred\x1b[0m"), "\x1b[31mred\x1b[0m\x1b[0m");
+        assert_eq!(cleaned(b"a\x1b[2Jb\x1b[10;3Hc"), "abc");
+        assert_eq!(cleaned(b"\x1b]0;title\x07x\x1b]8;;u\x1b\\y"), "xy");
+        assert_eq!(cleaned(b"50%\r100%\x08\x07\0"), "50%100%");
+        assert_eq!(cleaned(b"a\xffb\xfe"), "a\u{fffd}b\u{fffd}");
     }
 
     #[test]
-    fn prefixes_have_one_width() {
-        let mut prefixes = Prefixes::of(["a", "long"]);
-        let mut out = String::new();
-        let line = Line { time: "", run: 1, stream: "out", text: "hello" };
-        prefixes.append(&mut out, "a", &line);
-        prefixes.append(&mut out, "long", &line);
-        let plain = anstream::adapter::strip_str(&out).to_string();
-        assert_eq!(plain, "a    | hello\nlong | hello\n");
+    fn prefixes_have_one_width_and_a_colour_a_service() {
+        let hello = line(1, Stream::Out, End::Line, "hello");
+        let both = [("a", hello), ("long", hello)];
+        assert_eq!(shown(Keep::Nothing, &both), "a    | hello\nlong | hello\n");
+        let colours = shown(Keep::Colours, &both);
+        assert!(colours.starts_with("\x1b[36ma    |\x1b[0m hello\n\x1b[33mlong |"), "{colours:?}");
+    }
+
+    #[test]
+    fn parts_of_lines_are_marked_and_never_share_a_line() {
+        let shown = shown(
+            Keep::Nothing,
+            &[
+                ("a", line(1, Stream::Out, End::Open, "one")),
+                ("a", line(1, Stream::Err, End::Line, "error")),
+                ("a", line(1, Stream::Out, End::Line, "two")),
+                ("a", line(1, Stream::Out, End::Open, "half")),
+                ("a", line(2, Stream::Out, End::Line, "whole")),
+            ],
+        );
+        assert_eq!(shown, "a | one…\na | error\na | …two\na | half…\na | whole\n");
+    }
+
+    #[test]
+    fn what_was_printed_is_had_back_byte_by_byte() {
+        let mut plain = Plain::default();
+        let mut out = Vec::new();
+        for part in [
+            line(1, Stream::Out, End::Open, "\x1b[2Jone"),
+            line(1, Stream::Out, End::Line, " and two"),
+            line(1, Stream::Tool, End::Line, "lines are missing"),
+            line(1, Stream::Out, End::Open, "half"),
+            line(1, Stream::Err, End::Line, "error"),
+        ] {
+            plain.append(&mut out, "a", &part);
+        }
+        assert_eq!(out, b"\x1b[2Jone and two\nhalf\nerror\n");
     }
 }

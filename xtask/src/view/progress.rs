@@ -44,6 +44,11 @@ pub(crate) fn step(before: Option<&ServiceSnapshot>, now: &ServiceSnapshot) -> O
     })
 }
 
+/// That a service's lines cannot be written to its log.
+pub(crate) fn log_trouble(service: &str, error: &str) -> Said {
+    (WARN, "Dropping", format!("lines from the log of {service}: {error}"))
+}
+
 /// What was left of a stack whose supervisor was killed: processes with their command
 /// lines.
 pub(crate) fn leftovers(stack: &str, supervisor: u32, ended: &[(i32, &str)]) -> String {

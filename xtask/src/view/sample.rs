@@ -44,6 +44,7 @@ pub(crate) fn service(name: &str, phase: Phase) -> ServiceSnapshot {
         calls: Vec::new(),
         paused: false,
         status: None,
+        log_trouble: None,
         depends_on: Vec::new(),
         uses: Vec::new(),
     }

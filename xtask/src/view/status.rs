@@ -86,6 +86,9 @@ fn note(snapshot: &Snapshot, service: &ServiceSnapshot) -> String {
     } else if let Some(status) = &service.status {
         notes.push(status.clone());
     }
+    if let Some(trouble) = &service.log_trouble {
+        notes.push(format!("lines are missing from its log: {trouble}"));
+    }
     notes.extend(calls::callers(service));
     notes.extend(calls::blocked(snapshot, service));
     notes.join("; ")

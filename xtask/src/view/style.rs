@@ -7,6 +7,7 @@ use std::io::{IsTerminal, Write};
 
 use anstream::ColorChoice;
 use clap::ValueEnum;
+use xtask_client::escapes::Keep;
 
 /// Back to normal.
 pub(crate) const RESET: &str = "\x1b[0m";
@@ -48,6 +49,14 @@ pub(crate) fn choose(when: ColorWhen) {
         ColorWhen::Auto => ColorChoice::Auto,
     };
     choice.write_global();
+}
+
+/// What of a service's escapes gets to standard output.
+pub(crate) fn kept() -> Keep {
+    match anstream::AutoStream::choice(&std::io::stdout()) {
+        ColorChoice::Never => Keep::Nothing,
+        ColorChoice::Auto | ColorChoice::Always | ColorChoice::AlwaysAnsi => Keep::Colours,
+    }
 }
 
 /// A line of progress on standard error, in the manner of cargo: a verb, then what it

@@ -117,6 +117,15 @@ pub enum Event {
         occupant: Occupant,
     },
 
+    // --- about its log ---
+    /// What the service prints cannot be written to its log any more, or again.
+    LogTrouble {
+        /// The service.
+        service: Name,
+        /// Why lines are dropped, in the system's words; none if they are written again.
+        trouble: Option<String>,
+    },
+
     // --- about a run ---
     /// The process runs (answers [`super::Effect::Spawn`] and [`super::Effect::Adopt`]).
     Started {

@@ -173,6 +173,12 @@ impl Stack {
                 self.bind_failed(&service, &failure, effects);
             }
             Event::Looked { service, occupant } => self.looked(&service, occupant, effects),
+            Event::LogTrouble { service, trouble } => {
+                if let Some(id) = self.known(&service, "a word about a log", effects) {
+                    self.nodes[id].log_trouble = trouble;
+                    self.enqueue(id);
+                }
+            }
             Event::Started { service, run, pid } => {
                 self.with_run(&service, run, effects, |stack, id, effects| {
                     stack.started(id, pid, effects);

@@ -49,6 +49,8 @@ pub(crate) struct Node {
     pub(crate) series: Series,
     /// What the run has shown of itself.
     pub(crate) shown: Shown,
+    /// Why lines that it prints are dropped, while they are.
+    pub(crate) log_trouble: Option<String>,
     /// Its place in the graph.
     pub(crate) edges: Edges,
     /// What its neighbours last heard of it.
@@ -257,6 +259,7 @@ impl Node {
             launched: None,
             series: Series::default(),
             shown: Shown::default(),
+            log_trouble: None,
             edges: Edges::default(),
             face: None,
             indexed: None,

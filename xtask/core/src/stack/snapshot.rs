@@ -101,6 +101,7 @@ impl Stack {
             calls: Vec::new(),
             paused: node.is_running() && node.shown.fault == Some(Fault::Pause),
             status: node.shown.status.clone(),
+            log_trouble: node.log_trouble.clone(),
             depends_on: node.spec.depends_on.iter().map(|d| d.on.clone()).collect(),
             uses: node.spec.uses.iter().map(|used| used.of.clone()).collect(),
         }

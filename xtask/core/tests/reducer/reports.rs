@@ -53,6 +53,18 @@ fn each_change_of_phase_is_reported_once() {
 }
 
 #[test]
+fn a_log_that_cannot_be_written_shows_and_changes_nothing() {
+    let mut s = Scenario::of([service("a")]);
+    s.start("a");
+    let full = Some("disk full".to_owned());
+    s.event(Event::LogTrouble { service: "a".into(), trouble: full.clone() });
+    assert_eq!((s.phase("a"), s.snapshot("a").log_trouble), (Phase::Ready, full));
+    assert_eq!(s.effects, []);
+    s.event(Event::LogTrouble { service: "a".into(), trouble: None });
+    assert_eq!(s.snapshot("a").log_trouble, None);
+}
+
+#[test]
 fn changes_are_told_once() {
     let mut s = Scenario::up([service("a"), service("b")]);
     s.stack.take_changed();

@@ -311,6 +311,7 @@ impl World {
             | Event::BuildEnded { .. }
             | Event::Bound { .. }
             | Event::BindFailed { .. }
+            | Event::LogTrouble { .. }
             | Event::StartFailed { .. }
             | Event::ProbePassed { .. }
             | Event::ProbeSeen { .. }

@@ -2,7 +2,11 @@
 //!
 //! A stack that somebody else started is only watched: Ctrl-C leaves it running.
 
-use xtask_client::logs::Line;
+use std::time::Duration;
+
+use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::timeout;
+use xtask_client::logs::{Line, More};
 use xtask_client::protocol::{Reply, Request};
 
 use super::bring_up::BringUp;
@@ -16,35 +20,76 @@ use crate::view::event::{LogLine, UpEvent};
 use crate::view::log::Prefixes;
 use crate::view::style::{self, BUSY, GOOD, WARN};
 
-/// The foreground's log lines.
+/// How long the last words may wait for somebody who takes them: a terminal that is
+/// stopped, a pager that is at its first page.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// The foreground's log lines. They are printed beside everything else, as a reader may
+/// be slow or stuck, and no more are read before they are gone.
 pub(crate) struct Logs {
     follower: Follower,
     prefixes: Prefixes,
-    text: String,
     listener: Listener,
+    text: Vec<u8>,
+    printing: Option<JoinHandle<(Vec<u8>, std::io::Result<()>)>>,
 }
 
 impl Logs {
-    async fn next(&mut self) -> anyhow::Result<()> {
-        let Self { follower, prefixes, text, listener } = self;
-        follower.next(|service, line| append(text, prefixes, *listener, service, line)).await
+    /// Waits for what is being printed, or else for new lines, which it begins to print.
+    /// Nothing is lost when the wait is given up.
+    async fn step(&mut self) -> anyhow::Result<()> {
+        if self.is_printing() {
+            return self.printed().await;
+        }
+        let Self { follower, prefixes, listener, text, .. } = self;
+        follower.next(|service, line| append(text, prefixes, *listener, service, line)).await?;
+        self.print();
+        Ok(())
     }
 
-    fn rest(&mut self) -> anyhow::Result<()> {
-        let Self { follower, prefixes, text, listener } = self;
-        follower.rest(|service, line| append(text, prefixes, *listener, service, line))?;
-        self.print()
+    fn is_printing(&self) -> bool {
+        self.printing.is_some()
     }
 
-    fn print(&mut self) -> anyhow::Result<()> {
-        let printed = print::out(&self.text);
-        self.text.clear();
-        Ok(printed?)
+    fn print(&mut self) {
+        if !self.text.is_empty() {
+            let text = std::mem::take(&mut self.text);
+            self.printing = Some(spawn_blocking(move || {
+                let printed = print::bytes(&text);
+                (text, printed)
+            }));
+        }
+    }
+
+    async fn printed(&mut self) -> anyhow::Result<()> {
+        if let Some(printing) = &mut self.printing {
+            let (mut text, printed) = printing.await?;
+            self.printing = None;
+            text.clear();
+            self.text = text;
+            printed?;
+        }
+        Ok(())
+    }
+
+    /// Prints what is left, as long as somebody takes it.
+    async fn rest(&mut self) -> anyhow::Result<()> {
+        let mut more = More::Yes;
+        loop {
+            timeout(PATIENCE, self.printed()).await??;
+            if more == More::No {
+                return Ok(());
+            }
+            let Self { follower, prefixes, listener, text, .. } = self;
+            more =
+                follower.rest(|service, line| append(text, prefixes, *listener, service, line))?;
+            self.print();
+        }
     }
 }
 
 fn append(
-    text: &mut String,
+    text: &mut Vec<u8>,
     prefixes: &mut Prefixes,
     listener: Listener,
     service: &str,
@@ -53,9 +98,8 @@ fn append(
     match listener {
         Listener::Person => prefixes.append(text, service, line),
         Listener::Program => {
-            let event = UpEvent::Log(LogLine { service, line: *line });
-            text.push_str(&serde_json::to_string(&event)?);
-            text.push('\n');
+            serde_json::to_writer(&mut *text, &UpEvent::Log(LogLine::new(service, line)))?;
+            text.push(b'\n');
         }
         Listener::Nobody => {}
     }
@@ -74,9 +118,10 @@ pub(crate) async fn foreground(
     let names = up.plan.services.iter().map(|service| &*service.name);
     let mut logs = Logs {
         follower,
-        prefixes: Prefixes::of(names),
-        text: String::new(),
+        prefixes: Prefixes::of(style::kept(), names),
         listener: up.teller.listener(),
+        text: Vec::new(),
+        printing: None,
     };
     if !up.session.launched && logs.listener == Listener::Person {
         style::say(BUSY, "Watching", "a stack that runs by itself; Ctrl-C leaves it running");
@@ -85,8 +130,7 @@ pub(crate) async fn foreground(
         Ok(Some(exit)) if up.session.launched => end(up, Some(logs), interrupts, exit).await,
         Ok(Some(exit)) => Ok(exit),
         Ok(None) => {
-            logs.rest()?;
-            style::say(GOOD, "Down", &format!("stack `{}`", up.plan.stack));
+            farewell(up, Some(logs)).await;
             Ok(Exit::DONE)
         }
         // Whoever read the logs is gone: as good as Ctrl-C.
@@ -103,14 +147,12 @@ async fn watch(
     logs: &mut Logs,
     interrupts: &mut Interrupts,
 ) -> anyhow::Result<Option<Exit>> {
-    logs.rest()?;
     loop {
+        // What changes is told between lines, not in the middle of one.
+        let quiet = !logs.is_printing();
         tokio::select! {
-            lines = logs.next() => {
-                lines?;
-                logs.print()?;
-            }
-            answer = up.session.connection.next() => match answer? {
+            step = logs.step() => step?,
+            answer = up.session.connection.next(), if quiet => match answer? {
                 Some(answer) => up.take(answer.reply)?,
                 None => return Ok(None),
             },
@@ -135,21 +177,21 @@ pub(crate) async fn end(
     let look = up.session.connection.send(Request::Status).await.ok();
     let _ = up.session.connection.send(Request::Shutdown { now: false }).await;
     loop {
-        let lines = async {
+        let quiet = !logs.as_ref().is_some_and(Logs::is_printing);
+        let step = async {
             match &mut logs {
-                Some(logs) => logs.next().await,
+                Some(logs) => logs.step().await,
                 None => std::future::pending().await,
             }
         };
         tokio::select! {
-            lines = lines => {
-                let printed = lines.and_then(|()| logs.as_mut().map_or(Ok(()), Logs::print));
+            step = step => {
                 // Nobody reads the last lines; the stack still has to go.
-                if printed.is_err() {
+                if step.is_err() {
                     logs = None;
                 }
             }
-            answer = up.session.connection.next() => match answer {
+            answer = up.session.connection.next(), if quiet => match answer {
                 Ok(Some(answer)) => {
                     if let (true, Reply::Snapshot(seen)) = (look == Some(answer.id), &answer.reply) {
                         style::tell_all(&undeclared(seen));
@@ -158,6 +200,7 @@ pub(crate) async fn end(
                 }
                 Ok(None) | Err(_) => break,
             },
+            () = up.session.supervisor.gone(), if !quiet => break,
             _ = interrupts.next() => {
                 asked += 1;
                 if asked > 2 {
@@ -170,9 +213,18 @@ pub(crate) async fn end(
         }
     }
     up.session.supervisor.gone().await;
-    if let Some(logs) = &mut logs {
-        let _ = logs.rest();
-    }
-    style::say(GOOD, "Down", &format!("stack `{}`", up.plan.stack));
+    farewell(up, logs).await;
     Ok(exit)
+}
+
+/// The last lines, and that it is over. Whoever is stuck does not hear of it.
+async fn farewell(up: &mut BringUp<'_>, logs: Option<Logs>) {
+    if let Some(mut logs) = logs
+        && logs.rest().await.is_err()
+    {
+        up.teller.fall_silent();
+    }
+    let text = format!("stack `{}`", up.plan.stack);
+    let said = spawn_blocking(move || style::say(GOOD, "Down", &text));
+    let _ = timeout(PATIENCE, said).await;
 }

@@ -12,6 +12,7 @@ pub(crate) mod tell;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use xtask_client::logs::Start;
 use xtask_client::protocol::Request;
 
 use self::bring_up::{BringUp, Outcome};
@@ -192,7 +193,7 @@ async fn up(args: &UpArgs, loaded: &Loaded) -> anyhow::Result<Exit> {
     // Lines of this start are shown too, once it is clear that it went well.
     let follower = match args.detach {
         true => None,
-        false => Some(Follower::new(&loaded.paths, &names_of(plan))?),
+        false => Some(Follower::new(&loaded.paths, &names_of(plan), &Start::Now)?),
     };
     let launched = session.launched;
     let mut up = BringUp::new(plan, session, build, teller, args.keep_going);

@@ -2,6 +2,7 @@
 //!
 //! It chooses words only through the views, and keeps count of what was said.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -42,6 +43,9 @@ pub(crate) struct Teller {
     /// Whether failures are told where they happen: at first they are told at the end,
     /// with all that belongs to them.
     failures: bool,
+    /// Services whose log was said to be in trouble.
+    troubled: BTreeSet<Name>,
+    silent: bool,
 }
 
 impl Teller {
@@ -56,6 +60,8 @@ impl Teller {
             silence: FIRST_SILENCE,
             speak_at: began + FIRST_SILENCE,
             failures: false,
+            troubled: BTreeSet::new(),
+            silent: false,
         };
         if listener == Listener::Program {
             teller.print(UpEvent::Plan {
@@ -102,6 +108,7 @@ impl Teller {
         before: Option<&ServiceSnapshot>,
         now: &ServiceSnapshot,
     ) -> anyhow::Result<()> {
+        self.log_trouble(now)?;
         match self.listener {
             Listener::Person => {
                 if (self.failures || now.phase != Phase::Failed)
@@ -121,6 +128,28 @@ impl Teller {
             Listener::Nobody => {}
         }
         Ok(())
+    }
+
+    /// Says once a service that lines are missing from its log.
+    fn log_trouble(&mut self, now: &ServiceSnapshot) -> anyhow::Result<()> {
+        let Some(error) = &now.log_trouble else { return Ok(()) };
+        if !self.troubled.insert(now.name.clone()) {
+            return Ok(());
+        }
+        match self.listener {
+            Listener::Person => {
+                let (color, verb, text) = progress::log_trouble(&now.name, error);
+                style::say(color, verb, &text);
+                self.spoke();
+            }
+            Listener::Program => self.print(UpEvent::LogTrouble { service: &now.name, error })?,
+        }
+        Ok(())
+    }
+
+    /// Standard output is stuck: it says nothing more there.
+    pub(crate) fn fall_silent(&mut self) {
+        self.silent = true;
     }
 
     /// To whom it speaks.
@@ -169,7 +198,7 @@ impl Teller {
 
     /// The last word.
     pub(crate) fn end(&mut self, exit: Exit) -> anyhow::Result<()> {
-        if self.listener == Listener::Program {
+        if self.listener == Listener::Program && !self.silent {
             self.print(UpEvent::End { exit_code: exit.code() })?;
         }
         Ok(())

@@ -249,6 +249,7 @@ impl Observed {
             | Event::Looked { .. }
             | Event::Linked { .. }
             | Event::BindFailed { .. }
+            | Event::LogTrouble { .. }
             | Event::ProbeSeen { .. }
             | Event::Status { .. }
             | Event::Calls { .. }

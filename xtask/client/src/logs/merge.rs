@@ -1,0 +1,250 @@
+//! Several logs as one, in the order of time.
+//!
+//! Each log is in order by itself. What comes later with an earlier time is shown when
+//! it comes: nobody is waited for.
+
+use std::io;
+
+use super::reader::Reader;
+use super::record::Line;
+
+/// Whether there was more than one turn's worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum More {
+    /// There is: ask again.
+    Yes,
+    /// All logs were read to their present end.
+    No,
+}
+
+/// Logs that are read together.
+#[derive(Debug, Default)]
+pub struct Merge {
+    logs: Vec<Log>,
+}
+
+#[derive(Debug)]
+struct Log {
+    service: String,
+    reader: Reader,
+    /// Whether it may have more than is in memory.
+    stale: bool,
+}
+
+impl Merge {
+    /// Adds the log of a service.
+    pub fn add(&mut self, service: &str, reader: Reader) {
+        self.logs.push(Log { service: service.to_owned(), reader, stale: true });
+    }
+
+    /// Whether the log of that service is among them.
+    #[must_use]
+    pub fn contains(&self, service: &str) -> bool {
+        self.logs.iter().any(|log| log.service == service)
+    }
+
+    /// Says that something was written to the log of that service.
+    pub fn grown(&mut self, service: &str) {
+        for log in self.logs.iter_mut().filter(|log| log.service == service) {
+            log.stale = true;
+        }
+    }
+
+    /// Says that something may have been written to any of them.
+    pub fn all_grown(&mut self) {
+        self.logs.iter_mut().for_each(|log| log.stale = true);
+    }
+
+    /// Hands over records in the order of time, about `bytes` of them or all that are
+    /// there.
+    ///
+    /// # Errors
+    /// What the system, or whoever takes them, says.
+    pub fn read<E: From<io::Error>>(
+        &mut self,
+        bytes: usize,
+        mut take: impl FnMut(&str, &Line<'_>) -> Result<(), E>,
+    ) -> Result<More, E> {
+        let mut left = bytes;
+        loop {
+            for log in self.logs.iter_mut().filter(|log| log.stale) {
+                log.stale = log.reader.fill()?;
+            }
+            let Some((first, until)) = self.first() else { return Ok(More::No) };
+            let log = &mut self.logs[first];
+            while let Some(record) = log.reader.record() {
+                let line = Line::parse(record);
+                if line.is_some_and(|line| until.as_deref().is_some_and(|until| line.time > until))
+                {
+                    break;
+                }
+                if left == 0 {
+                    return Ok(More::Yes);
+                }
+                left = left.saturating_sub(record.len());
+                if let Some(line) = line.filter(|line| !line.is_takeover()) {
+                    take(&log.service, &line)?;
+                }
+                log.reader.advance();
+            }
+        }
+    }
+
+    /// Whose record is next, and until when no other one has its turn.
+    fn first(&self) -> Option<(usize, Option<String>)> {
+        let time = |log: &Log| {
+            let record = log.reader.record()?;
+            Some(Line::parse(record).map_or("", |line| line.time).to_owned())
+        };
+        let mut times: Vec<(String, usize)> = (self.logs.iter().enumerate())
+            .filter_map(|(index, log)| Some((time(log)?, index)))
+            .collect();
+        times.sort();
+        let mut times = times.into_iter();
+        let (_, first) = times.next()?;
+        Some((first, times.next().map(|(time, _)| time)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::{Path, PathBuf};
+
+    use super::*;
+    use crate::logs::{Start, aside};
+
+    fn append(log: &Path, text: &str) {
+        use std::io::Write;
+        let mut file = fs::File::options().create(true).append(true).open(log).unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+    }
+
+    fn turn(logs: &mut Merge, bytes: usize) -> (String, More) {
+        let mut texts = String::new();
+        let more = logs
+            .read(bytes, |service, line| {
+                texts.push_str(&format!("{service}{} ", line.text_lossy()));
+                io::Result::Ok(())
+            })
+            .unwrap();
+        (texts, more)
+    }
+
+    fn all(logs: &mut Merge) -> String {
+        logs.all_grown();
+        let (texts, more) = turn(logs, usize::MAX);
+        assert_eq!(more, More::No);
+        texts
+    }
+
+    fn log(folder: &tempfile::TempDir, service: &str) -> PathBuf {
+        folder.path().join(format!("{service}.log"))
+    }
+
+    fn merge(folder: &tempfile::TempDir, services: &[&str], start: &Start<'_>) -> Merge {
+        let mut logs = Merge::default();
+        for service in services {
+            logs.add(service, Reader::new(&log(folder, service), start).unwrap());
+        }
+        logs
+    }
+
+    #[test]
+    fn lines_of_several_services_come_in_the_order_of_time() {
+        let folder = tempfile::tempdir().unwrap();
+        append(&log(&folder, "a"), "t1 1 o 1\nt2 1 o 2\nt5 1 o 5\nt9 1 o hal");
+        append(&log(&folder, "b"), "t2 1 e 2\nt3 1 e 3\nt4 0 x supervisor\nt6 1 e 6\n");
+        let mut logs = merge(&folder, &["a", "b"], &Start::Beginning);
+        assert_eq!(all(&mut logs), "a1 a2 b2 b3 a5 b6 ");
+        append(&log(&folder, "a"), "f\nt9 1 o 9\n");
+        append(&log(&folder, "b"), "t8 1 o 8\n");
+        assert_eq!(all(&mut logs), "b8 ahalf a9 ");
+    }
+
+    #[test]
+    fn a_turn_is_no_longer_than_what_was_asked_for() {
+        let folder = tempfile::tempdir().unwrap();
+        append(&log(&folder, "a"), &"t1 1 o x\n".repeat(100));
+        let mut logs = merge(&folder, &["a"], &Start::Beginning);
+        let mut turns = 0;
+        let mut seen = 0;
+        loop {
+            let (texts, more) = turn(&mut logs, 80);
+            seen += texts.matches("ax").count();
+            turns += 1;
+            if more == More::No {
+                break;
+            }
+        }
+        assert_eq!(seen, 100);
+        assert!(turns >= 10, "{turns} turns");
+    }
+
+    #[test]
+    fn files_put_aside_are_read_to_their_end_and_in_their_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = log(&folder, "a");
+        append(&aside(&path, 9), "t1 1 o 1\n");
+        append(&aside(&path, 10), "t2 1 o 2\n");
+        append(&path, "t3 1 o 3\n");
+        let mut logs = merge(&folder, &["a"], &Start::Beginning);
+        assert_eq!(all(&mut logs), "a1 a2 a3 ");
+        for (number, rest) in (11..).zip(["4", "5", "6"]) {
+            append(&path, &format!("t{rest} 1 o {rest}\n"));
+            fs::rename(&path, aside(&path, number)).unwrap();
+        }
+        assert_eq!(all(&mut logs), "a4 a5 a6 ");
+        append(&path, "t7 1 o 7\n");
+        assert_eq!(all(&mut logs), "a7 ");
+    }
+
+    #[test]
+    fn lines_that_were_deleted_before_they_were_read_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = log(&folder, "a");
+        append(&path, "t1 1 o 1\n");
+        let mut logs = merge(&folder, &["a"], &Start::Beginning);
+        assert_eq!(all(&mut logs), "a1 ");
+        append(&path, "t2 1 o 2\n");
+        fs::remove_file(&path).unwrap();
+        append(&aside(&path, 7), "t4 1 o 4\n");
+        append(&path, "t5 1 o 5\n");
+        let texts = all(&mut logs);
+        let (before, after) = texts.split_once("alines are missing here").unwrap();
+        assert_eq!(before, "a2 ");
+        assert!(after.ends_with(" a4 a5 "), "{texts}");
+        append(&path, "t6 1 o 6\n");
+        assert_eq!(all(&mut logs), "a6 ");
+    }
+
+    #[test]
+    fn reading_begins_with_the_last_lines_that_are_wanted_or_at_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = log(&folder, "a");
+        append(&aside(&path, 1), "t1 1 o 1\nt2 1 o 2\n");
+        append(&aside(&path, 2), "t3 1 o 3\n");
+        append(&path, "t4 1 o 4\nt5 1 o 5\n");
+        let begun = |start: &Start<'_>| all(&mut merge(&folder, &["a"], start));
+        let odd = |line: &Line<'_>| [b"1", b"3", b"5"].iter().any(|text| line.text == *text);
+        let last = |count, since| begun(&Start::Last { count, since, wanted: &odd });
+        assert_eq!(last(1, None), "a5 ");
+        assert_eq!(last(2, None), "a3 a4 a5 ");
+        assert_eq!(last(9, None), "a1 a2 a3 a4 a5 ");
+        assert_eq!(last(9, Some("t2")), "a2 a3 a4 a5 ");
+        assert_eq!(last(0, None), "");
+        assert!(begun(&Start::Since("t3")).ends_with("a3 a4 a5 "));
+        assert_eq!(begun(&Start::Now), "");
+    }
+
+    #[test]
+    fn whoever_waits_at_the_end_holds_no_memory() {
+        let folder = tempfile::tempdir().unwrap();
+        append(&log(&folder, "a"), &format!("t1 1 o {}\n", "x".repeat(70_000)));
+        let mut reader = Reader::new(&log(&folder, "a"), &Start::Beginning).unwrap();
+        assert!(reader.fill().unwrap());
+        reader.advance();
+        assert!(!reader.fill().unwrap());
+        assert_eq!(reader.held_bytes(), 0);
+    }
+}
