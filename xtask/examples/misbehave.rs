@@ -22,7 +22,12 @@
 //! - `--ready-line TEXT`: a line once bound
 //! - `--notify-after MS`: sends `READY=1` to `NOTIFY_SOCKET`
 //! - `--flood LINES`: that many lines as fast as possible; `--flood-on`: without end,
-//!   until nobody reads them
+//!   until nobody reads them. With `--line-bytes N` each of the former is
+//!   filled up to N bytes, its end included
+//! - `--tick MS`: a numbered line that often, for ever
+//! - `--long-line BYTES`: a line of that many bytes
+//! - `--junk`: a line with NUL bytes, what is no UTF-8, colours and other escapes
+//! - `--torn`: one line on each stream, written by turns in pieces
 //! - `--half-line`: text without a line end
 //! - `--exit-after MS`, with `--code N` (0 by default); `--crash-after MS`: aborts
 //!
@@ -97,7 +102,7 @@ impl Wanted {
 
     /// Ends the program if a flag is unknown: a test with a typing error must fail.
     fn check(&self) {
-        const PLAIN: [&str; 12] = [
+        const PLAIN: [&str; 14] = [
             HOLD,
             FORK_AGAIN,
             "--print-args",
@@ -110,8 +115,10 @@ impl Wanted {
             "--grandchild-daemon",
             "--flood-on",
             "--half-line",
+            "--junk",
+            "--torn",
         ];
-        const VALUED: [&str; 13] = [
+        const VALUED: [&str; 16] = [
             "--require-env",
             "--stderr",
             "--print-before-bind",
@@ -122,6 +129,9 @@ impl Wanted {
             "--ready-line",
             "--notify-after",
             "--flood",
+            "--line-bytes",
+            "--tick",
+            "--long-line",
             "--exit-after",
             "--code",
             "--crash-after",
@@ -402,20 +412,48 @@ fn send_abstract(_: &UnixDatagram, _: &str, _: &str) -> io::Result<usize> {
 
 fn print_much(wanted: &Wanted) {
     if let Some(lines) = wanted.number("--flood") {
-        let mut out = io::BufWriter::new(io::stdout().lock());
-        for line in 1..=lines {
-            let _ = writeln!(out, "flood {line} of {lines}");
-        }
-        let _ = out.flush();
+        flood(lines, wanted.number("--line-bytes").unwrap_or(0));
+    }
+    if let Some(bytes) = wanted.number("--long-line") {
+        let text = "long ".bytes().cycle().take(usize::try_from(bytes).unwrap_or(usize::MAX));
+        let _ = io::stdout().write_all(&text.chain([b'\n']).collect::<Vec<u8>>());
     }
     if wanted.has("--flood-on") {
         let mut out = io::BufWriter::new(io::stdout().lock());
         while writeln!(out, "a flood without end").is_ok() {}
     }
+    if wanted.has("--junk") {
+        let junk = b"a\0b \xff\xfe \x1b[31mred\x1b[0m \x1b[2J\x1b]0;t\x07end\n";
+        let _ = io::stdout().write_all(junk);
+    }
+    if wanted.has("--torn") {
+        for piece in ["one ", "two ", "three\n"] {
+            let _ = write!(io::stdout(), "out {piece}").and_then(|()| io::stdout().flush());
+            let _ = write!(io::stderr(), "err {piece}");
+        }
+    }
     if wanted.has("--half-line") {
         let _ = write!(io::stdout(), "half a line");
         let _ = io::stdout().flush();
     }
+    if let Some(pause) = wanted.pause("--tick") {
+        thread::spawn(move || {
+            for tick in 1_u64.. {
+                say(&format!("tick {tick}"));
+                thread::sleep(pause);
+            }
+        });
+    }
+}
+
+fn flood(lines: u64, bytes: u64) {
+    let width = usize::try_from(bytes).unwrap_or(0).saturating_sub(1);
+    let mut out = io::BufWriter::with_capacity(64 * 1024, io::stdout().lock());
+    for line in 1..=lines {
+        let text = format!("flood {line} of {lines}");
+        let _ = writeln!(out, "{text:.<width$}");
+    }
+    let _ = out.flush();
 }
 
 fn end(wanted: &Wanted) -> ! {
