@@ -64,11 +64,8 @@ impl Follower {
     /// Nothing is lost when the wait is given up.
     ///
     /// # Errors
-    /// What the system, or whoever gets the lines, says.
-    pub(crate) async fn next(
-        &mut self,
-        take: impl FnMut(&str, &Line<'_>) -> anyhow::Result<()>,
-    ) -> anyhow::Result<()> {
+    /// What the system says.
+    pub(crate) async fn next(&mut self, take: &mut dyn FnMut(&str, &Line<'_>)) -> io::Result<()> {
         if self.more == More::No {
             let mut ready = self.inotify.readable_mut().await?;
             let names = ready.try_io(|fd| changed(fd.get_ref()));
@@ -85,10 +82,7 @@ impl Follower {
     ///
     /// # Errors
     /// As for [`Follower::next`].
-    pub(crate) fn rest(
-        &mut self,
-        take: impl FnMut(&str, &Line<'_>) -> anyhow::Result<()>,
-    ) -> anyhow::Result<More> {
+    pub(crate) fn rest(&mut self, take: &mut dyn FnMut(&str, &Line<'_>)) -> io::Result<More> {
         self.logs.all_grown();
         self.logs.read(TURN_BYTES, take)
     }
@@ -192,10 +186,10 @@ mod tests {
     async fn next_texts(follower: &mut Follower, count: usize) -> Vec<String> {
         let mut texts = Vec::new();
         while texts.len() < count {
-            let next = follower.next(|service, line| {
+            let mut take = |service: &str, line: &Line<'_>| {
                 texts.push(format!("{service}: {}", line.text_lossy()));
-                Ok(())
-            });
+            };
+            let next = follower.next(&mut take);
             tokio::time::timeout(std::time::Duration::from_secs(20), next).await.unwrap().unwrap();
         }
         texts

@@ -101,13 +101,14 @@ async fn show(paths: &StackPaths, args: &LogsArgs, form: &mut Form) -> anyhow::R
     };
     let mut follower = Follower::new(paths, &args.services, &start)?;
     let mut out = Vec::new();
-    let mut take = |out: &mut Vec<u8>, service: &str, line: &Line<'_>| match wanted(line) {
-        true => form.append(out, service, line),
-        false => Ok(()),
+    let mut take = |out: &mut Vec<u8>, service: &str, line: &Line<'_>| {
+        if wanted(line) {
+            form.append(out, service, line);
+        }
     };
     loop {
         out.clear();
-        let more = follower.rest(|service, line| take(&mut out, service, line))?;
+        let more = follower.rest(&mut |service, line| take(&mut out, service, line))?;
         print::bytes(&out)?;
         if more == More::No {
             break;
@@ -118,22 +119,18 @@ async fn show(paths: &StackPaths, args: &LogsArgs, form: &mut Form) -> anyhow::R
     }
     loop {
         out.clear();
-        follower.next(|service, line| take(&mut out, service, line)).await?;
+        follower.next(&mut |service, line| take(&mut out, service, line)).await?;
         print::bytes(&out)?;
     }
 }
 
 impl Form {
-    fn append(&mut self, out: &mut Vec<u8>, service: &str, line: &Line<'_>) -> anyhow::Result<()> {
+    fn append(&mut self, out: &mut Vec<u8>, service: &str, line: &Line<'_>) {
         match self {
             Self::Prefixed(prefixes) => prefixes.append(out, service, line),
             Self::Raw(plain) => plain.append(out, service, line),
-            Self::Json => {
-                serde_json::to_writer(&mut *out, &LogLine::new(service, line))?;
-                out.push(b'\n');
-            }
+            Self::Json => LogLine::new(service, line).append(out),
         }
-        Ok(())
     }
 }
 

@@ -128,10 +128,7 @@ impl Fixture {
         let mut logs = Merge::default();
         logs.add("a", Reader::new(&log, &Start::Beginning).unwrap());
         let mut texts = Vec::new();
-        let all = logs.read(usize::MAX, |_, line| {
-            texts.push(line.text_lossy().into_owned());
-            std::io::Result::Ok(())
-        });
+        let all = logs.read(usize::MAX, &mut |_, line| texts.push(line.text_lossy().into_owned()));
         assert_eq!(all.unwrap(), More::No);
         texts
     }

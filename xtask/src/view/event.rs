@@ -39,6 +39,17 @@ impl<'a> LogLine<'a> {
         let Line { time, run, .. } = *line;
         Self { time, service, run, stream, text: line.text_lossy(), open }
     }
+
+    /// Appends it as a line of JSON.
+    pub(crate) fn append(&self, out: &mut Vec<u8>) {
+        append(out, self);
+    }
+}
+
+fn append(out: &mut Vec<u8>, value: &impl Serialize) {
+    // Neither texts and numbers nor a buffer in memory can fail.
+    let _ = serde_json::to_writer(&mut *out, value);
+    out.push(b'\n');
 }
 
 /// One line, apart from `log`: a line that was printed has its own time.
@@ -125,6 +136,11 @@ pub(crate) enum UpEvent<'a> {
 }
 
 impl<'a> UpEvent<'a> {
+    /// Appends it as a line of JSON, without the time that a printed line has itself.
+    pub(crate) fn append(&self, out: &mut Vec<u8>) {
+        append(out, self);
+    }
+
     /// The event of a service's new state.
     pub(crate) fn phase(service: &'a ServiceSnapshot) -> Self {
         Self::Phase {

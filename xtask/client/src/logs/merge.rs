@@ -59,12 +59,12 @@ impl Merge {
     /// there.
     ///
     /// # Errors
-    /// What the system, or whoever takes them, says.
-    pub fn read<E: From<io::Error>>(
+    /// What the system says.
+    pub fn read(
         &mut self,
         bytes: usize,
-        mut take: impl FnMut(&str, &Line<'_>) -> Result<(), E>,
-    ) -> Result<More, E> {
+        take: &mut dyn FnMut(&str, &Line<'_>),
+    ) -> io::Result<More> {
         let mut left = bytes;
         loop {
             for log in self.logs.iter_mut().filter(|log| log.stale) {
@@ -83,7 +83,7 @@ impl Merge {
                 }
                 left = left.saturating_sub(record.len());
                 if let Some(line) = line.filter(|line| !line.is_takeover()) {
-                    take(&log.service, &line)?;
+                    take(&log.service, &line);
                 }
                 log.reader.advance();
             }
@@ -123,9 +123,8 @@ mod tests {
     fn turn(logs: &mut Merge, bytes: usize) -> (String, More) {
         let mut texts = String::new();
         let more = logs
-            .read(bytes, |service, line| {
+            .read(bytes, &mut |service, line| {
                 texts.push_str(&format!("{service}{} ", line.text_lossy()));
-                io::Result::Ok(())
             })
             .unwrap();
         (texts, more)

@@ -42,7 +42,9 @@ impl Logs {
             return self.printed().await;
         }
         let Self { follower, prefixes, listener, text, .. } = self;
-        follower.next(|service, line| append(text, prefixes, *listener, service, line)).await?;
+        follower
+            .next(&mut |service, line| append(text, prefixes, *listener, service, line))
+            .await?;
         self.print();
         Ok(())
     }
@@ -81,8 +83,8 @@ impl Logs {
                 return Ok(());
             }
             let Self { follower, prefixes, listener, text, .. } = self;
-            more =
-                follower.rest(|service, line| append(text, prefixes, *listener, service, line))?;
+            more = follower
+                .rest(&mut |service, line| append(text, prefixes, *listener, service, line))?;
             self.print();
         }
     }
@@ -94,16 +96,12 @@ fn append(
     listener: Listener,
     service: &str,
     line: &Line<'_>,
-) -> anyhow::Result<()> {
+) {
     match listener {
         Listener::Person => prefixes.append(text, service, line),
-        Listener::Program => {
-            serde_json::to_writer(&mut *text, &UpEvent::Log(LogLine::new(service, line)))?;
-            text.push(b'\n');
-        }
+        Listener::Program => UpEvent::Log(LogLine::new(service, line)).append(text),
         Listener::Nobody => {}
     }
-    Ok(())
 }
 
 /// Shows logs until somebody ends it.

@@ -45,7 +45,6 @@ pub(crate) struct Teller {
     failures: bool,
     /// Services whose log was said to be in trouble.
     troubled: BTreeSet<Name>,
-    silent: bool,
 }
 
 impl Teller {
@@ -61,7 +60,6 @@ impl Teller {
             speak_at: began + FIRST_SILENCE,
             failures: false,
             troubled: BTreeSet::new(),
-            silent: false,
         };
         if listener == Listener::Program {
             teller.print(UpEvent::Plan {
@@ -143,13 +141,14 @@ impl Teller {
                 self.spoke();
             }
             Listener::Program => self.print(UpEvent::LogTrouble { service: &now.name, error })?,
+            Listener::Nobody => {}
         }
         Ok(())
     }
 
     /// Standard output is stuck: it says nothing more there.
     pub(crate) fn fall_silent(&mut self) {
-        self.silent = true;
+        self.listener = Listener::Nobody;
     }
 
     /// To whom it speaks.
@@ -198,7 +197,7 @@ impl Teller {
 
     /// The last word.
     pub(crate) fn end(&mut self, exit: Exit) -> anyhow::Result<()> {
-        if self.listener == Listener::Program && !self.silent {
+        if self.listener == Listener::Program {
             self.print(UpEvent::End { exit_code: exit.code() })?;
         }
         Ok(())
