@@ -96,11 +96,11 @@ impl Driver {
     /// The state with what only a look at the system tells.
     fn looked_at(&self) -> Snapshot {
         let mut snapshot = self.snapshot();
+        let waiting = self.world.waiting_callers();
         for service in &mut snapshot.services {
             if service.phase != Phase::Ready {
-                let waiting =
-                    service.ports.iter().map(|(_, port)| self.world.waiting_callers(*port));
-                service.callers_waiting = waiting.flatten().reduce(u32::saturating_add);
+                let ports = service.ports.iter().filter_map(|(_, port)| waiting.get(port));
+                service.callers_waiting = ports.copied().reduce(u32::saturating_add);
             }
         }
         self.stack.note_calls(&mut snapshot, &self.world.calls(&self.stack.addresses()));

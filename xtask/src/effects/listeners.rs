@@ -2,6 +2,7 @@
 //!
 //! Which process a listener belongs to is found elsewhere.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use super::tcp::{self, Socket, SocketState};
@@ -42,10 +43,14 @@ fn listener(socket: Socket) -> Option<Listener> {
     (state == SocketState::Listening).then_some(Listener { address, inode, waiting, user })
 }
 
-/// How many callers wait unaccepted on a port of this machine; none if nobody listens.
-pub(crate) fn waiting_callers(port: u16) -> Option<u32> {
-    let of_port = all().into_iter().filter(|listener| listener.address.port() == port);
-    of_port.map(|listener| listener.waiting).reduce(u32::saturating_add)
+/// How many callers wait unaccepted on each port of this machine that somebody listens on.
+pub(crate) fn waiting_callers() -> BTreeMap<u16, u32> {
+    let mut waiting: BTreeMap<u16, u32> = BTreeMap::new();
+    for listener in all() {
+        let of_port = waiting.entry(listener.address.port()).or_default();
+        *of_port = of_port.saturating_add(listener.waiting);
+    }
+    waiting
 }
 
 #[cfg(test)]
@@ -71,11 +76,11 @@ mod tests {
     fn callers_that_nobody_accepts_are_counted() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        assert_eq!(waiting_callers(address.port()), Some(0));
+        assert_eq!(waiting_callers().get(&address.port()).copied(), Some(0));
         let _callers: Vec<_> =
             (0..3).map(|_| std::net::TcpStream::connect(address).unwrap()).collect();
-        assert_eq!(waiting_callers(address.port()), Some(3));
+        assert_eq!(waiting_callers().get(&address.port()).copied(), Some(3));
         let _accepted = listener.accept().unwrap();
-        assert_eq!(waiting_callers(address.port()), Some(2));
+        assert_eq!(waiting_callers().get(&address.port()).copied(), Some(2));
     }
 }

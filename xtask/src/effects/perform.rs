@@ -142,12 +142,15 @@ impl World {
         }
     }
 
-    /// How many callers wait unaccepted on a port, our own queued requests apart; none
-    /// if nobody listens there, or the system does not tell.
-    pub(crate) fn waiting_callers(&self, port: u16) -> Option<u32> {
-        let own = self.queued.get(&port).map_or(0, |handle| Arc::strong_count(handle) - 1);
-        let all = listeners::waiting_callers(port)?;
-        Some(all.saturating_sub(u32::try_from(own).unwrap_or(u32::MAX)))
+    /// How many callers wait unaccepted on each port that somebody listens on, our own
+    /// queued requests apart; empty if the system does not tell.
+    pub(crate) fn waiting_callers(&self) -> BTreeMap<u16, u32> {
+        let mut waiting = listeners::waiting_callers();
+        for (port, all) in &mut waiting {
+            let own = self.queued.get(port).map_or(0, |handle| Arc::strong_count(handle) - 1);
+            *all = all.saturating_sub(u32::try_from(own).unwrap_or(u32::MAX));
+        }
+        waiting
     }
 
     /// Which services have open connections to which of these addresses.

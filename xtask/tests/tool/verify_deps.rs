@@ -72,25 +72,43 @@ fn an_edge_that_is_needed_says_what_happens_without_it() {
 }
 
 /// `caller` waits for `between` alone, and reads in a file where `hidden` is.
-#[test]
-fn a_connection_that_was_seen_and_is_not_declared_is_a_warning() {
+fn with_a_hidden_call() -> Fixture {
     let program = misbehave().display().to_string();
     let shell = |name: &str, script: &str, more: &str| {
         let script = script.replace("PROGRAM", &program);
         let command = serde_json::to_string(&["sh", "-c", &script]).unwrap();
         format!("[workspace.metadata.services.{name}]\ncommand = {command}\n{more}\n")
     };
-    let hidden = "echo $PORT > hidden.port; exec PROGRAM --listen-env --http 200";
+    let hidden = "echo $$PORT > hidden.port; exec PROGRAM --listen-env --http 200";
     let caller = "exec PROGRAM --call 127.0.0.1:$$(cat hidden.port) --ready-line called";
     let ready = "depends-on = [\"between\"]\nready = { log = \"called\" }";
-    let fixture = stand(&[("between", SERVE, "port = 0\ndepends-on = [\"hidden\"]\n")])
-        .workspace(&shell("hidden", &hidden.replace('$', "$$"), "port = 0"))
+    stand(&[("between", SERVE, "port = 0\ndepends-on = [\"hidden\"]\n")])
+        .workspace(&shell("hidden", hidden, "port = 0"))
         .workspace(&shell("caller", caller, ready))
-        .write();
+        .package(PackageSpec::new("checks", "checks").lib("#[test]\nfn passes() {}\n"))
+        .workspace("[workspace.metadata.xtask]\ne2e = \"checks\"\n")
+        .write()
+}
+
+const HIDDEN: &str = "warning: `caller` has a connection to `hidden`, which it does not declare\n  \
+     hint: add `hidden` to the `depends-on` or `uses` of `caller`\n";
+
+#[test]
+fn a_connection_that_was_seen_and_is_not_declared_is_a_warning() {
+    let fixture = with_a_hidden_call();
     let ran = fixture.xtask(&["verify-deps", "caller", "--json"]).ends_with(0);
     assert_eq!(verified(&ran.json(), "caller")["undeclared"], json!(["hidden"]), "{ran}");
-    ran.says("warning: `caller` has a connection to `hidden`, which it does not declare")
-        .says("hint: add `hidden` to the `depends-on` or `uses` of `caller`");
+    ran.says(HIDDEN);
+    is_clean(&fixture);
+}
+
+#[test]
+fn a_connection_that_is_not_declared_is_said_after_the_tests_too() {
+    let fixture = with_a_hidden_call();
+    let ran = fixture.xtask(&["test-e2e", "--json"]).ends_with(0);
+    let call = json!([{ "from": "caller", "to": "hidden", "state": "accepted" }]);
+    assert_eq!(ran.json()["undeclared"], call, "{ran}");
+    ran.says(HIDDEN);
     is_clean(&fixture);
 }
 
