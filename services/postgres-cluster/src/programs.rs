@@ -39,7 +39,7 @@ pub enum ProgramsError {
     #[error(
         "the cluster was made by PostgreSQL {wanted}, and installed is {found}\nhint: install \
          that version, on Debian and Ubuntu: `apt-get install postgresql-{wanted}`, or delete the \
-         cluster with its data: `cargo xtask down --data`"
+         cluster's folder with all that is stored in it"
     )]
     OtherVersion {
         /// The major version of the cluster.

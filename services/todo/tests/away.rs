@@ -17,8 +17,9 @@ use todo::http;
 use todo::store::Store;
 use tower::ServiceExt as _;
 
-/// No answer of the service may take longer.
-const PATIENCE: Duration = Duration::from_secs(8);
+/// No answer of the service may take longer: its own limit, and some for a machine that has
+/// other things to do.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// For the service to find the server again.
 const RECOVERY_TIME: Duration = Duration::from_secs(30);
