@@ -13,6 +13,24 @@ use super::record::Line;
 /// How much is read at once, in bytes; a record is shorter.
 const BLOCK_BYTES: u64 = 256 * 1024;
 
+/// How far back a panic is looked for, in records: a backtrace is longer than what is shown.
+const PANIC_WITHIN: usize = 200;
+
+/// What the standard library says when a thread panics: its name, then the place.
+const PANIC: [&str; 2] = ["thread '", " panicked at "];
+
+/// At most `count` records of a run that say how it ended: from its last panic on, if it had
+/// one, since a backtrace would push the message out; else its last.
+///
+/// # Errors
+/// As for [`last_lines`].
+pub fn closing_lines(log: &Path, run: u64, count: usize) -> io::Result<Vec<String>> {
+    let lines = last_lines(log, Some(run), count.max(PANIC_WITHIN))?;
+    let panic = lines.iter().rposition(|line| PANIC.iter().all(|words| line.contains(words)));
+    let from = panic.unwrap_or_else(|| lines.len().saturating_sub(count));
+    Ok(lines.into_iter().skip(from).take(count).collect())
+}
+
 /// The last `count` records of a log, oldest first, of one run if `run` says so: a run
 /// of the supervisor that was the last to write. A missing file has none.
 ///
@@ -131,6 +149,23 @@ mod tests {
         assert_eq!(texts(&last_lines(&log, Some(1), 9).unwrap()), ["one", "two", "three"]);
         assert!(last_lines(&log, None, 0).unwrap().is_empty());
         assert!(last_lines(&folder.path().join("b.log"), None, 3).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_panic_is_shown_from_its_message_on_however_long_its_backtrace() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("a.log");
+        let mut text = String::from("t 1 o ready\nt 1 e thread 'main' (7) panicked at a.rs:1:2:\n");
+        text.push_str("t 1 e the address is in use\n");
+        for frame in 0..60 {
+            writeln!(text, "t 1 e {frame}: a::b").unwrap();
+        }
+        fs::write(&log, &text).unwrap();
+        let lines = closing_lines(&log, 1, 3).unwrap();
+        let panic = "thread 'main' (7) panicked at a.rs:1:2:";
+        assert_eq!(texts(&lines), [panic, "the address is in use", "0: a::b"]);
+        fs::write(&log, "t 1 o one\nt 1 o two\nt 1 o three\n").unwrap();
+        assert_eq!(texts(&closing_lines(&log, 1, 2).unwrap()), ["two", "three"]);
     }
 
     #[test]

@@ -11,7 +11,7 @@ mod merge;
 mod reader;
 mod record;
 
-pub use backwards::last_lines;
+pub use backwards::{closing_lines, last_lines};
 pub use files::{aside, numbers_aside};
 pub use merge::{Merge, More};
 pub use reader::{Reader, Start};

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 use xtask_client::StackPaths;
-use xtask_client::logs::last_lines;
+use xtask_client::logs::closing_lines;
 use xtask_core::calls::Call;
 
 use super::TestE2eArgs;
@@ -92,7 +92,7 @@ fn tell(death: &Death, paths: &StackPaths) {
     let text = format!("service `{service}` died by itself in run {run}: {reason}");
     print::error(&anyhow::Error::msg(text));
     let path = paths.log(service);
-    match last_lines(&path, Some(*run), SHOWN_LINES) {
+    match closing_lines(&path, *run, SHOWN_LINES) {
         Ok(lines) => style::tell(log::excerpt(&lines).trim_end_matches('\n')),
         Err(error) => style::tell(&format!("cannot read `{}`: {error}", path.display())),
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use xtask_client::StackPaths;
-use xtask_client::logs::last_lines;
+use xtask_client::logs::closing_lines;
 use xtask_client::snapshot::{Failure, ServiceSnapshot};
 
 use super::bring_up::BringUp;
@@ -24,7 +24,7 @@ pub(crate) async fn tell(up: &mut BringUp<'_>, paths: &StackPaths) -> anyhow::Re
     let services = up.services();
     let mut logs = BTreeMap::new();
     for service in services.iter().filter(|service| is_cause(service) && has_log(service)) {
-        let lines = last_lines(&paths.log(&service.name), Some(service.run), LAST_LINES)?;
+        let lines = closing_lines(&paths.log(&service.name), service.run, LAST_LINES)?;
         logs.insert(service.name.clone(), lines);
     }
     style::tell(failures(up.plan, &services, &logs).trim_end());

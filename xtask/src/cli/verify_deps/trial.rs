@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use xtask_client::StackPaths;
-use xtask_client::logs::last_lines;
+use xtask_client::logs::closing_lines;
 use xtask_client::snapshot::{Phase, Snapshot};
 use xtask_core::name::Name;
 use xtask_core::plan::{Inseparable, Plan};
@@ -121,7 +121,7 @@ impl Trials<'_> {
     fn logs(&self, snapshot: &Snapshot, service: &Name) -> Vec<(Name, Vec<String>)> {
         let causes = snapshot.services.iter();
         let causes = causes.filter(|seen| is_cause(seen) || seen.name == *service);
-        let lines = |name: &Name, run| last_lines(&self.paths.log(name), Some(run), LAST_LINES);
+        let lines = |name: &Name, run| closing_lines(&self.paths.log(name), run, LAST_LINES);
         causes
             .filter_map(|seen| Some((seen.name.clone(), lines(&seen.name, seen.run).ok()?)))
             .collect()
