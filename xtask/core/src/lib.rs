@@ -24,6 +24,7 @@ pub mod model;
 pub mod name;
 pub mod plan;
 pub mod problem;
+pub mod record;
 pub mod snapshot;
 pub mod stack;
 mod template;

@@ -22,6 +22,7 @@ More:
   test         Run the workspace's tests, then test-e2e
   verify-deps  Find out whether services declare what they need, and need what they declare
   ci           Run what continuous integration runs
+  replay       Step a run again that `up --record FILE` wrote, and compare
 
 `cargo xtask COMMAND --help` tells the rest.";
 

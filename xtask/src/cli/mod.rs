@@ -19,6 +19,7 @@ mod load;
 mod locate;
 mod logs;
 mod print;
+mod replay;
 mod restart;
 mod status;
 mod supervise;
@@ -119,6 +120,9 @@ enum Command {
     /// Run what continuous integration runs
     #[command(hide = true)]
     Ci(ci::CiArgs),
+    /// Step a recorded run again
+    #[command(hide = true)]
+    Replay(replay::ReplayArgs),
 
     /// Own a stack; started by `up`
     #[command(hide = true)]
@@ -172,6 +176,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Test(args) => test::run(global, &args),
         Command::VerifyDeps(args) => verify_deps::run(global, &args),
         Command::Ci(args) => ci::run(global, &args),
+        Command::Replay(args) => replay::run(&args),
         Command::Supervise(args) => supervise::run(&args),
         Command::Sweep(args) => sweep::run(&args),
     }

@@ -19,7 +19,7 @@ pub(crate) struct SuperviseArgs {
     /// Shut down when this process is gone
     #[arg(long, value_name = "PID")]
     until_pid: Option<u32>,
-    /// Write every event there, a JSON line each
+    /// Write every event and its effects there, a JSON line each
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
 }

@@ -196,10 +196,11 @@ impl Driver {
     }
 
     fn step_at(&mut self, now: Duration, event: Event) {
-        if let Some(record) = &mut self.record {
-            record.write(now, &event);
-        }
+        let recorded = self.record.is_some().then(|| event.clone());
         self.stack.step(now, event, &mut self.effects);
+        if let (Some(record), Some(event)) = (&mut self.record, recorded) {
+            record.write(now, event, &self.effects);
+        }
         for effect in std::mem::take(&mut self.effects) {
             match effect {
                 Effect::Report(report) => {

@@ -1,42 +1,46 @@
-//! The event log of a stack: one JSON line an event, with its time.
+//! The record of a stack: every event with its time and its effects, for `replay`.
 //!
-//! It is written for `replay`, which steps the same events again. A log that cannot be
-//! written ends with a word; it never stops the stack.
+//! Values are written as they are, secrets too: masked ones would not replay to the same
+//! effects. So the file is readable by its owner only. A record that cannot be written
+//! ends with a word; it never stops the stack.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, BufWriter, Write};
-use std::path::Path;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde::Serialize;
-use xtask_core::stack::Event;
+use xtask_core::record::{Line, Step, VERSION};
+use xtask_core::stack::{Effect, Event};
 
-/// An open event log.
+/// Nobody else reads what services are given.
+const MODE: u32 = 0o600;
+
+/// An open record.
 pub(crate) struct Record {
     file: Option<BufWriter<File>>,
 }
 
-#[derive(Serialize)]
-struct Entry<'a> {
-    /// Microseconds since the stack began.
-    at_us: u64,
-    #[serde(flatten)]
-    event: &'a Event,
-}
-
 impl Record {
-    /// Starts a log; what the file held before is lost.
-    pub(crate) fn create(path: &Path) -> io::Result<Self> {
-        Ok(Self { file: Some(BufWriter::new(File::create(path)?)) })
+    /// The absolute path of a record, which can be written; what the file holds stays.
+    pub(crate) fn prepare(path: &Path) -> io::Result<PathBuf> {
+        let path = std::path::absolute(path)?;
+        open(&path, false)?;
+        Ok(path)
     }
 
-    /// Appends an event.
-    pub(crate) fn write(&mut self, at: Duration, event: &Event) {
-        let at_us = u64::try_from(at.as_micros()).unwrap_or(u64::MAX);
-        self.attempt(|file| {
-            serde_json::to_writer(&mut *file, &Entry { at_us, event })?;
-            file.write_all(b"\n")
-        });
+    /// Starts a record; what the file held before is lost.
+    pub(crate) fn create(path: &Path) -> io::Result<Self> {
+        let mut this = Self { file: Some(BufWriter::new(open(path, true)?)) };
+        let by = concat!("xtask ", env!("CARGO_PKG_VERSION")).to_owned();
+        this.append(&Line::Begin { version: VERSION, by });
+        this.flush();
+        Ok(this)
+    }
+
+    /// Appends an event and what it caused.
+    pub(crate) fn write(&mut self, at: Duration, event: Event, effects: &[Effect]) {
+        self.append(&Line::Step(Step::new(at, event, effects.to_vec())));
     }
 
     /// Hands what was appended to the system.
@@ -44,12 +48,29 @@ impl Record {
         self.attempt(Write::flush);
     }
 
+    fn append(&mut self, line: &Line) {
+        self.attempt(|file| {
+            serde_json::to_writer(&mut *file, line)?;
+            file.write_all(b"\n")
+        });
+    }
+
     fn attempt(&mut self, write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>) {
         if let Some(file) = &mut self.file
             && let Err(error) = write(file)
         {
-            eprintln!("the event log ends here: {error}");
+            eprintln!("the record ends here: {error}");
             self.file = None;
         }
     }
+}
+
+fn open(path: &Path, truncate: bool) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    let file = options.write(true).create(true).truncate(truncate).mode(MODE).open(path)?;
+    // A file that was there before may be open to others; a pipe or device is not ours.
+    if file.metadata()?.is_file() {
+        file.set_permissions(Permissions::from_mode(MODE))?;
+    }
+    Ok(file)
 }

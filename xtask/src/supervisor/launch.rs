@@ -28,7 +28,7 @@ pub(crate) struct LaunchSettings {
     pub workspace: PathBuf,
     /// Shut down when this process is gone.
     pub until_pid: Option<u32>,
-    /// Write every event there.
+    /// Write every event and its effects there; an absolute path.
     pub record: Option<PathBuf>,
 }
 

@@ -50,7 +50,7 @@ pub(crate) struct Settings {
     pub folder: PathBuf,
     /// Shut down when this process is gone.
     pub until_pid: Option<u32>,
-    /// Write every event there.
+    /// Write every event and its effects there.
     pub record: Option<PathBuf>,
 }
 

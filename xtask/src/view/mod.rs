@@ -19,5 +19,7 @@ pub(crate) mod setting;
 pub(crate) mod status;
 pub(crate) mod style;
 pub(crate) mod table;
+pub(crate) mod trace;
+mod trace_words;
 pub(crate) mod verify;
 pub(crate) mod words;

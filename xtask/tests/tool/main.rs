@@ -31,6 +31,7 @@ mod linking;
 mod manifests;
 mod programs;
 mod readiness;
+mod records;
 mod sizes;
 mod stand;
 mod stops;

@@ -29,7 +29,7 @@ fn number(variable: &str) -> Option<u64> {
 fn no_promise_is_broken_under_any_seed() {
     if let Some(seed) = number("XTASK_SEED") {
         let played = play::play(seed, true);
-        println!("{}", played.trace.join("\n"));
+        println!("{}", trace::text(&played.trace));
         if let Err(violation) = played.verdict {
             panic!("seed {seed}: checker `{}`: {}", violation.checker, violation.message);
         }
@@ -66,13 +66,10 @@ fn fail(seed: u64) -> ! {
     let played = play::play(seed, true);
     let violation = played.verdict.expect_err("the same seed, the same end");
     let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("seed-{seed}.json"));
-    std::fs::write(&path, played.trace.join("\n")).unwrap();
-    for line in &played.trace[played.trace.len().saturating_sub(20)..] {
-        println!("{line}");
-    }
+    std::fs::write(&path, trace::text(&played.trace)).unwrap();
     panic!(
-        "seed {seed}: checker `{}`: {}\n  the whole trace: {}\n  again: XTASK_SEED={seed} \
-         cargo test -p xtask-core --test simulation",
+        "seed {seed}: checker `{}`: {}\n  the whole trace: cargo xtask replay {}\n  again: \
+         XTASK_SEED={seed} cargo test -p xtask-core --test simulation",
         violation.checker,
         violation.message,
         path.display()
@@ -88,7 +85,7 @@ fn traces_that_once_failed_hold() {
     assert!(!traces.is_empty());
     for path in traces {
         let text = std::fs::read_to_string(&path).unwrap();
-        if let Err(violation) = trace::replay(&text) {
+        if let Err(violation) = trace::replay(&trace::read(&text)) {
             let name = path.file_name().unwrap().display();
             panic!("{name}: checker `{}`: {}", violation.checker, violation.message);
         }

@@ -4,12 +4,12 @@
 use std::time::Duration;
 
 use xtask_core::name::Name;
+use xtask_core::record::{Check, Line, Step};
 use xtask_core::stack::{Event, Fault, Stack};
 
 use crate::checkers::{Checkers, Verdict, Violation};
 use crate::graph::Workspace;
 use crate::random::Random;
-use crate::trace;
 use crate::world::World;
 
 /// No play needs more events.
@@ -23,7 +23,7 @@ const END: Duration = Duration::from_secs(4_000);
 
 pub(crate) struct Played {
     pub(crate) verdict: Verdict,
-    pub(crate) trace: Vec<String>,
+    pub(crate) trace: Vec<Line>,
 }
 
 struct Play {
@@ -35,7 +35,7 @@ struct Play {
     now: Duration,
     events: usize,
     traced: bool,
-    trace: Vec<String>,
+    trace: Vec<Line>,
 }
 
 /// Plays a seed to its end, or to the first broken promise.
@@ -78,7 +78,7 @@ impl Play {
             }
             self.pass(CALM)?;
             if self.traced {
-                self.trace.push(trace::REST.to_owned());
+                self.trace.push(Line::Check(Check::Rest));
             }
             self.checkers.at_rest(&self.stack)?;
         }
@@ -185,7 +185,8 @@ impl Play {
         }
         let verdict = self.checkers.step(&mut self.stack, self.now, &event);
         if self.traced {
-            self.trace.push(trace::line(self.now, &event, &self.checkers.effects));
+            let effects = self.checkers.effects.clone();
+            self.trace.push(Line::Step(Step::new(self.now, event, effects)));
         }
         for effect in core::mem::take(&mut self.checkers.effects) {
             self.world.perform(self.now, &effect);

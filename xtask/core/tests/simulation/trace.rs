@@ -1,34 +1,49 @@
-//! Traces: one JSON value a line, each an event and when it came; effects are written
-//! for the reader and not read back.
+//! Traces: records as `up --record` writes them, with the points at which everybody has
+//! to be at rest.
+//!
+//! In a case that is kept only the events count: it was kept because the effects were
+//! wrong.
 
-use std::time::Duration;
-
-use serde_json::{Value, json};
-use xtask_core::stack::{Effect, Event, Stack};
+use xtask_core::record::{Check, Line, Step, VERSION};
+use xtask_core::stack::Stack;
 
 use crate::checkers::{Checkers, Verdict};
 
-/// A line of a trace.
-pub(crate) fn line(now: Duration, event: &Event, effects: &[Effect]) -> String {
-    json!({ "at": now, "event": event, "effects": effects }).to_string()
+/// The text of a record.
+pub(crate) fn text(steps: &[Line]) -> String {
+    let begin = Line::Begin { version: VERSION, by: "simulation".to_owned() };
+    let lines = std::iter::once(&begin).chain(steps);
+    lines.map(|line| serde_json::to_string(line).unwrap() + "\n").collect()
 }
 
-/// The line that says: here everybody has to be at rest.
-pub(crate) const REST: &str = r#"{"check":"rest"}"#;
+/// The lines of a record after the first one.
+pub(crate) fn read(text: &str) -> Vec<Line> {
+    let mut lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
+    let begin: Line = lines.next().unwrap();
+    assert!(matches!(begin, Line::Begin { version: VERSION, .. }), "{begin:?}");
+    lines.collect()
+}
 
 /// Steps a trace again under the eyes of the checkers.
-pub(crate) fn replay(text: &str) -> Verdict {
+pub(crate) fn replay(lines: &[Line]) -> Verdict {
     let mut stack = Stack::new();
     let mut checkers = Checkers::default();
-    for line in text.lines().filter(|line| !line.trim().is_empty()) {
-        if line == REST {
-            checkers.at_rest(&stack)?;
-            continue;
+    for line in lines {
+        match line {
+            Line::Step(step) => checkers.step(&mut stack, step.at(), &step.event)?,
+            Line::Check(Check::Rest) => checkers.at_rest(&stack)?,
+            Line::Begin { .. } => panic!("a record in a record"),
         }
-        let value: Value = serde_json::from_str(line).unwrap();
-        let now: Duration = serde_json::from_value(value["at"].clone()).unwrap();
-        let event: Event = serde_json::from_value(value["event"].clone()).unwrap();
-        checkers.step(&mut stack, now, &event)?;
     }
     Ok(())
+}
+
+/// A trace without the effects: what is kept as a case.
+pub(crate) fn events(lines: &[Line]) -> Vec<Line> {
+    let bare = |step: &Step| Step { effects: None, ..step.clone() };
+    let lines = lines.iter().map(|line| match line {
+        Line::Step(step) => Line::Step(bare(step)),
+        other => other.clone(),
+    });
+    lines.collect()
 }

@@ -11,6 +11,7 @@ pub(crate) mod tell;
 
 use std::path::PathBuf;
 
+use anyhow::Context;
 use clap::{Args, ValueEnum};
 use xtask_client::logs::Start;
 use xtask_client::protocol::Request;
@@ -23,6 +24,7 @@ use super::follow::Follower;
 use super::interrupt::Interrupts;
 use super::load::{self, Loaded};
 use super::{Global, block_on, locate, print};
+use crate::driver::Record;
 use crate::supervisor::launch::{LaunchSettings, connect_or_launch};
 use crate::view;
 use crate::view::style::{self, BUSY, WARN};
@@ -52,8 +54,9 @@ pub(crate) struct UpArgs {
     /// Stop processes of the same programs that were started by hand, to start ours
     #[arg(long)]
     pub(crate) replace: bool,
-    /// Write every event of the stack there; only when this starts it
-    #[arg(long, value_name = "FILE", hide = true)]
+    /// Write every event of the stack and its effects there, for `replay`. Secrets stand in it
+    /// as they are, so that only you can read the file
+    #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
     /// Shut down when this process is gone; only when this starts the stack
     #[arg(long, value_name = "PID", hide = true)]
@@ -156,10 +159,22 @@ pub(crate) fn run(global: &Global, args: &UpArgs) -> anyhow::Result<Exit> {
     if let Some(exit) = target::refuse_shared(&loaded, args.plan.profile()) {
         return Ok(exit);
     }
-    block_on(up(args, &loaded))
+    let record = match &args.record {
+        Some(path) => Some(
+            Record::prepare(path)
+                .with_context(|| format!("cannot write the record `{}`", path.display()))?,
+        ),
+        None => None,
+    };
+    let settings = LaunchSettings {
+        workspace: PathBuf::from(&loaded.plan.workspace),
+        until_pid: args.until_pid,
+        record,
+    };
+    block_on(up(args, &loaded, settings))
 }
 
-async fn up(args: &UpArgs, loaded: &Loaded) -> anyhow::Result<Exit> {
+async fn up(args: &UpArgs, loaded: &Loaded, settings: LaunchSettings) -> anyhow::Result<Exit> {
     let mut interrupts = Interrupts::new()?;
     let plan = &loaded.plan;
     let listener = if args.json { Listener::Program } else { Listener::Person };
@@ -172,11 +187,6 @@ async fn up(args: &UpArgs, loaded: &Loaded) -> anyhow::Result<Exit> {
         }
         false => Build::start(plan, args.keep_going)?,
     };
-    let settings = LaunchSettings {
-        workspace: PathBuf::from(&plan.workspace),
-        until_pid: args.until_pid,
-        record: args.record.clone(),
-    };
     let connecting = connect_or_launch(&loaded.paths, &settings, || {
         style::say(BUSY, "Waiting", "for the stack to be down: it is being stopped");
     });
@@ -187,6 +197,13 @@ async fn up(args: &UpArgs, loaded: &Loaded) -> anyhow::Result<Exit> {
             return Ok(exit);
         }
     };
+    if settings.record.is_some() && !session.launched {
+        build.stop().await;
+        let stack = &plan.stack;
+        let what = format!("stack `{stack}` runs already: it can be recorded from its start only");
+        print::error_with_hint(&what, &format!("`cargo xtask down --stack {stack}`, then again"));
+        return Ok(Exit::USAGE);
+    }
     if let Some(leftovers) = &session.leftovers {
         locate::tell_leftovers(&loaded.paths, leftovers);
     }

@@ -1,0 +1,221 @@
+//! A replayed record: time, event, effects; and where it differs from what was recorded.
+//!
+//! The text for people names no values of variables and masks secrets; the JSON is what
+//! stands in the record, whole.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::Value;
+use xtask_core::plan::secret::{self, MASK};
+use xtask_core::record::Step;
+use xtask_core::stack::Effect;
+
+use super::style::{BAD, BOLD, DIM, RESET};
+use super::trace_words as words;
+
+/// One event of `replay --json`, a line each.
+#[derive(Debug, Serialize)]
+pub(crate) struct StepJson<'a> {
+    /// The event's line in the file, counted from 1.
+    pub(crate) line: usize,
+    /// When it came and what it was, with the effects as they were recorded.
+    #[serde(flatten)]
+    pub(crate) step: &'a Step,
+    /// The effects as they are now.
+    pub(crate) replayed: &'a [Effect],
+    /// The first effect that is not what was recorded, counted from 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) differs_at: Option<usize>,
+}
+
+/// The last line of `replay --json`, and what the text ends with.
+#[derive(Debug, Serialize)]
+pub(crate) struct EndJson {
+    /// How it ended.
+    pub(crate) outcome: Outcome,
+    /// Events that were replayed.
+    pub(crate) events: usize,
+    /// Those whose effects were recorded, and so compared.
+    pub(crate) compared: usize,
+    /// Whether the stack came to its end.
+    pub(crate) ended: bool,
+    /// What could not be read, and why.
+    pub(crate) unread: Option<String>,
+}
+
+/// How a replay ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Outcome {
+    /// Every recorded effect came again.
+    Same,
+    /// The last event that is shown had other effects.
+    Differs,
+    /// What was read is the same, but it is not all.
+    Unread,
+}
+
+/// An event with its effects.
+pub(crate) fn step(step: &Step, effects: &[Effect]) -> String {
+    let mut out = format!("{DIM}{:>12}{RESET}  ", time(step.at()));
+    out.push_str(&format!("{BOLD}{}{RESET}\n", words::event(&step.event)));
+    for effect in effects {
+        out.push_str(&format!("{:>14}-> {}\n", "", words::effect(effect)));
+    }
+    out
+}
+
+/// What was recorded of an event, and what came instead.
+pub(crate) fn difference(line: usize, step: &Step, effects: &[Effect], at: usize) -> String {
+    let recorded = step.effects.as_ref().and_then(|effects| effects.get(at));
+    let replayed = effects.get(at);
+    let told = |effect: Option<&Effect>| effect.map_or("nothing".to_string(), words::effect);
+    let event = words::event(&step.event);
+    let mut out = format!(
+        "{BAD}difference{RESET}{BOLD}: line {line}, {} after the start, `{event}`, effect {}\
+         {RESET}\n  recorded: {}\n  replayed: {}\n",
+        time(step.at()),
+        at + 1,
+        told(recorded),
+        told(replayed)
+    );
+    if let (Some(recorded), Some(replayed)) = (value(recorded), value(replayed))
+        && let Some(Leaf { path, left, right }) = first_leaf(&recorded, &replayed, "")
+    {
+        out.push_str(&format!("  `{path}` was {left} and is {right}\n"));
+    }
+    out
+}
+
+/// The last line.
+pub(crate) fn end(end: &EndJson) -> String {
+    let rest = end.events - end.compared;
+    let compared = match (end.compared, rest) {
+        (0, _) => "no effects were recorded, so that nothing was compared".to_string(),
+        (_, 0) => "the effects are the same".to_string(),
+        (_, rest) => format!("the effects are the same, but were not recorded of {rest}"),
+    };
+    let over = if end.ended { "" } else { "; the stack had not ended" };
+    format!("{} events replayed: {compared}{over}\n", end.events)
+}
+
+/// Seconds since the stack began, to the microsecond.
+fn time(at: Duration) -> String {
+    format!("{}.{:06}s", at.as_secs(), at.subsec_micros())
+}
+
+fn value(effect: Option<&Effect>) -> Option<Value> {
+    serde_json::to_value(effect?).ok()
+}
+
+/// A place in an effect where two of them differ.
+struct Leaf {
+    path: String,
+    left: String,
+    right: String,
+}
+
+fn first_leaf(left: &Value, right: &Value, path: &str) -> Option<Leaf> {
+    if left == right {
+        return None;
+    }
+    let below = |key: &str| if path.is_empty() { key.to_string() } else { format!("{path}.{key}") };
+    match (left, right) {
+        (Value::Object(a), Value::Object(b)) => {
+            let keys = a.keys().chain(b.keys().filter(|key| !a.contains_key(*key)));
+            keys.map(|key| (key, a.get(key), b.get(key))).find_map(|(key, a, b)| {
+                first_leaf(a.unwrap_or(&Value::Null), b.unwrap_or(&Value::Null), &below(key))
+            })
+        }
+        (Value::Array(a), Value::Array(b)) => {
+            let at = (0..a.len().max(b.len())).find(|at| a.get(*at) != b.get(*at))?;
+            let before = at.checked_sub(1).and_then(|at| a.get(at)).and_then(Value::as_str);
+            let show = |item: Option<&Value>| match item {
+                Some(Value::String(text)) if is_secret(text, before) => format!("`{MASK}`"),
+                item => shown(item.unwrap_or(&Value::Null)),
+            };
+            match (a.get(at), b.get(at)) {
+                (Some(x), Some(y)) if !x.is_string() || !y.is_string() => {
+                    first_leaf(x, y, &below(&at.to_string()))
+                }
+                (x, y) => {
+                    Some(Leaf { path: below(&at.to_string()), left: show(x), right: show(y) })
+                }
+            }
+        }
+        (left, right) => {
+            Some(Leaf { path: path.to_string(), left: shown(left), right: shown(right) })
+        }
+    }
+}
+
+/// Of a variable the name stands before its value, of an argument the flag.
+fn is_secret(text: &str, before: Option<&str>) -> bool {
+    secret::argument(text, before) || before.is_some_and(|name| secret::variable(name, text))
+}
+
+fn shown(value: &Value) -> String {
+    match value {
+        Value::Null => "nothing".to_string(),
+        Value::String(text) if secret::has_password(text) => format!("`{MASK}`"),
+        // A list of a variable's name and value, or of words: only how many there are.
+        Value::Array(items) => format!("a list of {}", items.len()),
+        Value::String(text) => format!("`{text}`"),
+        other => format!("`{other}`"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use xtask_core::stack::Event;
+
+    use super::*;
+
+    fn spawn(args: &[&str], env: &[(&str, &str)]) -> Effect {
+        serde_json::from_value(json!({
+            "effect": "spawn", "service": "api", "run": 1, "probes": [],
+            "command": { "program": "/bin/api", "args": args, "env": env, "cwd": "/",
+                         "sockets": [], "notify": false, "watchdog-us": null }
+        }))
+        .unwrap()
+    }
+
+    fn told(recorded: Vec<Effect>, replayed: &[Effect]) -> String {
+        let step = Step::new(Duration::from_millis(1_500), Event::Tick, recorded);
+        anstream::adapter::strip_str(&difference(3, &step, replayed, 0)).to_string()
+    }
+
+    #[test]
+    fn a_difference_names_its_line_and_the_field_that_differs() {
+        let told = told(vec![spawn(&["--port", "1"], &[])], &[spawn(&["--port", "2"], &[])]);
+        assert_eq!(
+            told,
+            "difference: line 3, 1.500000s after the start, `tick`, effect 1\n  \
+             recorded: start api, run 1: /bin/api --port 1\n  \
+             replayed: start api, run 1: /bin/api --port 2\n  \
+             `command.args.1` was `1` and is `2`\n"
+        );
+    }
+
+    #[test]
+    fn an_effect_that_is_missing_is_nothing() {
+        let told = told(vec![Effect::End], &[]);
+        assert!(told.ends_with("recorded: the end\n  replayed: nothing\n"), "{told}");
+    }
+
+    #[test]
+    fn secrets_are_masked_wherever_they_differ() {
+        let cases = [
+            (spawn(&[], &[("API_TOKEN", "hunter2")]), spawn(&[], &[("API_TOKEN", "hunter3")])),
+            (spawn(&["--password", "hunter2"], &[]), spawn(&["--password", "hunter3"], &[])),
+            (spawn(&[], &[("DB", "pg://a:hunter2@x")]), spawn(&[], &[("DB", "pg://a:hunter3@x")])),
+            (spawn(&[], &[("API_TOKEN", "hunter2")]), spawn(&[], &[])),
+        ];
+        for (recorded, replayed) in cases {
+            let told = told(vec![recorded], &[replayed]);
+            assert!(told.contains("` was ") && !told.contains("hunter"), "{told}");
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! Events and effects in words, a line each, for people who read a trace.
+//!
+//! Data for programs is the record itself; nothing here is stable.
+
+use xtask_core::name::Name;
+use xtask_core::plan::Port;
+use xtask_core::plan::secret::{self, MASK};
+use xtask_core::stack::{BindFailure, Command, Effect, Event, Exit, Report, Signal};
+
+use super::words::{list, quoted};
+
+/// What happened.
+pub(crate) fn event(event: &Event) -> String {
+    match event {
+        Event::Apply { plan } => {
+            let services = plan.services.iter().map(|service| &service.name);
+            format!("apply a plan of {}", names(services))
+        }
+        Event::TakeDown { services, only: false } => format!("take down {}", names(services)),
+        Event::TakeDown { services, only: true } => format!("take down only {}", names(services)),
+        Event::Restart { services } => format!("restart {}", names(services)),
+        Event::Shutdown => "shut down".to_string(),
+        Event::KillNow => "kill everything now".to_string(),
+        Event::Linked { service, path } => format!("linked {service}: {path}"),
+        Event::Accepted { service, artifact } => {
+            format!("accepted {service}: {} (content {:016x})", artifact.path, artifact.content)
+        }
+        Event::BuildFailed { service, message } => format!("build failed {service}: {message}"),
+        Event::BuildEnded { ok: true } => "build ended well".to_string(),
+        Event::BuildEnded { ok: false } => "build ended badly".to_string(),
+        Event::Bound { service, ports } => {
+            format!("bound {service}: {}", list(ports.iter().map(ToString::to_string)))
+        }
+        Event::BindFailed { service, failure } => {
+            format!("bind failed {service}: {}", bind_failure(failure))
+        }
+        Event::Started { service, run, pid } => format!("started {service}, run {run}: pid {pid}"),
+        Event::StartFailed { service, run, error } => {
+            format!("start failed {service}, run {run}: {error}")
+        }
+        Event::ProbePassed { service, run, probe } => {
+            format!("probe passed {service}, run {run}: probe {probe}")
+        }
+        Event::ProbeSeen { service, run, probe, seen } => {
+            format!("probe saw {service}, run {run}: probe {probe}: {seen}")
+        }
+        Event::Status { service, run, status } => format!("status {service}, run {run}: {status}"),
+        Event::ExtendTimeout { service, run, by } => {
+            format!("extend timeout {service}, run {run}: by {by:?}")
+        }
+        Event::WatchdogPing { service, run } => format!("watchdog ping {service}, run {run}"),
+        Event::Exited { service, run, exit } => {
+            let how = match exit {
+                Exit::Code(code) => format!("status {code}"),
+                Exit::Signal(signal) => format!("signal {signal}"),
+            };
+            format!("exited {service}, run {run}: {how}")
+        }
+        Event::Gone { service, run } => format!("gone {service}, run {run}"),
+        Event::Tick => "tick".to_string(),
+    }
+}
+
+/// What is done.
+pub(crate) fn effect(effect: &Effect) -> String {
+    match effect {
+        Effect::Accept { service, path } => format!("accept {service}: {path}"),
+        Effect::Bind { service, ports, listen } => {
+            let verb = if *listen { "listen for" } else { "find ports for" };
+            format!("{verb} {service}: {}", list(ports.iter().map(port)))
+        }
+        Effect::Unbind { service } => format!("close the ports of {service}"),
+        Effect::Spawn { service, run, command: what, .. } => {
+            format!("start {service}, run {run}: {}", command(what))
+        }
+        Effect::Probe { service, run, probes } => {
+            format!("probe {service}, run {run}: {} probes", probes.len())
+        }
+        Effect::StopProbes { service, run } => format!("stop probing {service}, run {run}"),
+        Effect::Signal { service, run, signal } => {
+            let signal = match signal {
+                Signal::Stop(name) => name.as_str(),
+                Signal::Kill => "SIGKILL",
+            };
+            format!("{signal} to {service}, run {run}")
+        }
+        Effect::Report(told) => report(told),
+        Effect::End => "the end".to_string(),
+    }
+}
+
+fn report(report: &Report) -> String {
+    match report {
+        Report::AlreadyRunning { service } => format!("say: {service} runs already"),
+        Report::Phase { service, run, phase, reason } => {
+            let why = reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
+            format!("say: {service} is {}, run {run}{why}", phase.as_str())
+        }
+        Report::Killed { service, run } => format!("say: {service} is killed, run {run}"),
+        Report::Unexpected { what } => format!("say: unexpected: {what}"),
+    }
+}
+
+fn names<'a>(services: impl IntoIterator<Item = &'a Name>) -> String {
+    list(services.into_iter().map(ToString::to_string))
+}
+
+fn port(port: &Port) -> String {
+    match port.number {
+        Some(number) => format!("{} on {}, {number}", port.name, port.host),
+        None => format!("{} on {}, any", port.name, port.host),
+    }
+}
+
+/// Variables are not shown: there are many, and secrets among them.
+fn command(command: &Command) -> String {
+    let mut words = vec![quoted(&command.program)];
+    let before = std::iter::once(None).chain(command.args.iter().map(|arg| Some(arg.as_str())));
+    words.extend(command.args.iter().zip(before).map(|(arg, before)| {
+        if secret::argument(arg, before) { MASK.to_string() } else { quoted(arg) }
+    }));
+    words.join(" ")
+}
+
+fn bind_failure(failure: &BindFailure) -> String {
+    match failure {
+        BindFailure::Held { port, holder: Some(holder) } => {
+            format!("port {port} is held by {} (pid {})", holder.program, holder.pid)
+        }
+        BindFailure::Held { port, holder: None } => format!("port {port} is held"),
+        BindFailure::Other { port, error } => format!("port {port}: {error}"),
+    }
+}
