@@ -10,6 +10,7 @@ mod checkers;
 mod graph;
 mod play;
 mod random;
+mod shrink;
 #[path = "../support/mod.rs"]
 mod support;
 mod trace;
@@ -17,6 +18,8 @@ mod world;
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use xtask_core::record::Line;
 
 /// How many seeds a normal test run tries.
 const SEEDS: u64 = 2_000;
@@ -65,14 +68,20 @@ fn no_promise_is_broken_under_any_seed() {
 fn fail(seed: u64) -> ! {
     let played = play::play(seed, true);
     let violation = played.verdict.expect_err("the same seed, the same end");
-    let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("seed-{seed}.json"));
-    std::fs::write(&path, trace::text(&played.trace)).unwrap();
+    let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let write = |name: String, lines: &[Line]| {
+        let path = folder.join(name);
+        std::fs::write(&path, trace::text(lines)).unwrap();
+        path.display().to_string()
+    };
+    let whole = write(format!("seed-{seed}.json"), &played.trace);
+    let short = shrink::shrink(&played.trace, violation.checker);
+    let short = write(format!("seed-{seed}-short.json"), &short);
     panic!(
-        "seed {seed}: checker `{}`: {}\n  the whole trace: cargo xtask replay {}\n  again: \
-         XTASK_SEED={seed} cargo test -p xtask-core --test simulation",
-        violation.checker,
-        violation.message,
-        path.display()
+        "seed {seed}: checker `{}`: {}\n  the whole trace: cargo xtask replay {whole}\n  a case \
+         for tests/traces: {short}\n  again: XTASK_SEED={seed} cargo test -p xtask-core --test \
+         simulation",
+        violation.checker, violation.message,
     );
 }
 

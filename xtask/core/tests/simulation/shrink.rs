@@ -1,0 +1,37 @@
+//! A trace with a broken promise, made as short as it goes: what is kept as a case.
+//!
+//! Only steps are left out; none is changed. The same checker must still object, so that
+//! another promise, broken by a world that makes no sense, does not take its place.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use xtask_core::record::Line;
+
+use crate::trace;
+
+/// The shortest part of a trace that was found to break the promise of this checker.
+pub(crate) fn shrink(lines: &[Line], checker: &str) -> Vec<Line> {
+    let breaks = |lines: &[Line]| {
+        let verdict = catch_unwind(AssertUnwindSafe(|| trace::replay(lines)));
+        matches!(verdict, Ok(Err(violation)) if violation.checker == checker)
+    };
+    let mut kept = trace::events(lines);
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    let mut size = kept.len() / 2;
+    while size > 0 && breaks(&kept) {
+        let mut at = 0;
+        while at < kept.len() {
+            let end = (at + size).min(kept.len());
+            let fewer: Vec<Line> = kept[..at].iter().chain(&kept[end..]).cloned().collect();
+            if breaks(&fewer) {
+                kept = fewer;
+            } else {
+                at = end;
+            }
+        }
+        size /= 2;
+    }
+    std::panic::set_hook(hook);
+    kept
+}
