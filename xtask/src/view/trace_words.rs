@@ -57,6 +57,7 @@ pub(crate) fn event(event: &Event) -> String {
             format!("exited {service}, run {run}: {how}")
         }
         Event::Gone { service, run } => format!("gone {service}, run {run}"),
+        Event::Calls { calls } => format!("seen {} calls", calls.len()),
         Event::Tick => "tick".to_string(),
     }
 }
