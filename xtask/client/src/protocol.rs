@@ -136,3 +136,44 @@ pub enum Reply {
         message: String,
     },
 }
+
+/// A line that is no call, and what its sender is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Nonsense {
+    /// The number of the call, as far as it was understood; else 0.
+    pub id: u64,
+    /// What is wrong with it, one line.
+    pub message: String,
+}
+
+/// What every version of the protocol begins with. Whatever else a call holds costs no
+/// memory here.
+#[derive(Deserialize)]
+struct Head {
+    version: u32,
+    #[serde(default)]
+    id: u64,
+}
+
+/// The call in a line, as far as the version of the protocol allows; with or without the
+/// line's end.
+///
+/// # Errors
+/// Where it is none of this version.
+pub fn read(line: &[u8]) -> Result<Call, Nonsense> {
+    let no_sense = |id, error: serde_json::Error| {
+        let message = format!("the request makes no sense: {error}");
+        Nonsense { id, message }
+    };
+    let head: Head = serde_json::from_slice(line).map_err(|error| no_sense(0, error))?;
+    if head.version != VERSION {
+        let message = format!(
+            "protocol version {} was spoken and this supervisor speaks {VERSION}, as it was started \
+             by another version of this tool; `kill {}` stops its stack in order",
+            head.version,
+            std::process::id()
+        );
+        return Err(Nonsense { id: head.id, message });
+    }
+    serde_json::from_slice(line).map_err(|error| no_sense(head.id, error))
+}

@@ -27,4 +27,4 @@ pub mod problem;
 pub mod record;
 pub mod snapshot;
 pub mod stack;
-mod template;
+pub mod template;

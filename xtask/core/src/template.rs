@@ -10,7 +10,7 @@ use core::ops::Range;
 
 /// A piece of a template.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Part<'a> {
+pub enum Part<'a> {
     /// Text that stands for itself.
     Literal(&'a str),
     /// `${...}`.
@@ -33,7 +33,7 @@ pub(crate) enum Part<'a> {
 
 /// What a reference asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Asks<'a> {
+pub enum Asks<'a> {
     /// `stack.name`.
     StackName,
     /// `stack.data`.
@@ -57,7 +57,7 @@ pub(crate) enum Asks<'a> {
 
 /// A part of an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Field {
+pub enum Field {
     /// `url`.
     Url,
     /// `host`.
@@ -67,7 +67,8 @@ pub(crate) enum Field {
 }
 
 /// Splits a template into its parts.
-pub(crate) fn parse(text: &str) -> Vec<Part<'_>> {
+#[must_use]
+pub fn parse(text: &str) -> Vec<Part<'_>> {
     let mut parts = Vec::new();
     let mut literal = 0;
     let mut at = 0;

@@ -9,6 +9,7 @@ mod adopt;
 mod calls;
 pub(crate) mod compilers;
 pub(crate) mod containers;
+mod document;
 pub(crate) mod edit;
 pub(crate) mod environment;
 mod exit;

@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use xtask_core::manifest::{Binary, Manifest, Package, Table, ValueKind, Workspace};
 use xtask_core::problem::Problem;
 
-use super::workspace::{Gathered, manifest};
+use super::document::manifest;
+use super::workspace::Gathered;
 
 /// A manifest that is longer was not written by anybody, and is left to Cargo's words:
 /// a picture of the place of its mistake would take a minute.

@@ -9,11 +9,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use cargo_metadata::{Metadata, MetadataCommand, TargetKind};
-use toml::Spanned;
-use toml::de::{DeTable, DeValue};
-use xtask_core::manifest::{Binary, Key, Manifest, Package, Table, Value, ValueKind, Workspace};
-use xtask_core::problem::{Code, Problem, Span};
+use xtask_core::manifest::{Binary, Package, Workspace};
+use xtask_core::problem::Problem;
 
+use super::document::manifest;
 use super::unreadable;
 
 /// A workspace as it lies on the disk.
@@ -71,7 +70,7 @@ pub(crate) enum Error {
 /// Asks cargo about the workspace around `start`, or that of a manifest, and reads its
 /// manifests.
 ///
-/// Where a manifest is not TOML, the problems say so ([`Code::Syntax`]); the workspace
+/// Where a manifest is not TOML, the problems say so ([`xtask_core::problem::Code::Syntax`]); the workspace
 /// is then what could be read without Cargo, good for finding more mistakes only.
 ///
 /// # Errors
@@ -151,58 +150,6 @@ fn packages(metadata: &Metadata, lock: &str) -> BTreeMap<PathBuf, Package> {
 fn is_ambiguous(name: &str, lock: &str) -> bool {
     let line = format!("name = \"{name}\"");
     lock.lines().filter(|other| *other == line).count() > 1
-}
-
-/// Parses one manifest; what is not TOML is a problem, and left out.
-pub(super) fn manifest(root: &Path, path: &Path, text: String) -> (Manifest, Vec<Problem>) {
-    let file = path.strip_prefix(root).unwrap_or(path).display().to_string();
-    let folder = path.parent().unwrap_or(root).display().to_string();
-    let (tree, errors) = DeTable::parse_recoverable(&text);
-    // One mistake makes several complaints; the first is where it is.
-    let problems = errors
-        .iter()
-        .take(1)
-        .map(|error| {
-            let bytes = error.span().unwrap_or(0..0);
-            Problem::error(Code::Syntax, format!("`{file}` is not valid TOML"))
-                .at(Span { file: file.clone(), bytes }, error.message())
-                .hint("correct the line")
-        })
-        .collect();
-    let root = table(tree.get_ref());
-    (Manifest { file, folder, text, root, package: None }, problems)
-}
-
-/// A table in the order of the file.
-fn table(tree: &DeTable<'_>) -> Table {
-    let mut entries: Vec<(Key, Value)> = tree
-        .iter()
-        .map(|(key, inner)| {
-            let name = key.get_ref().to_string();
-            (Key { name, bytes: key.span() }, value(inner))
-        })
-        .collect();
-    entries.sort_by_key(|(key, _)| key.bytes.start);
-    Table { entries }
-}
-
-fn value(tree: &Spanned<DeValue<'_>>) -> Value {
-    let kind = match tree.get_ref() {
-        DeValue::String(text) => ValueKind::String(text.to_string()),
-        DeValue::Integer(number) => {
-            match i64::from_str_radix(number.as_str(), number.radix()) {
-                Ok(number) => ValueKind::Integer(number),
-                // Beyond 64 bits it is no port, status or anything else that is read.
-                Err(_) => ValueKind::Integer(i64::MAX),
-            }
-        }
-        DeValue::Float(number) => ValueKind::Float(number.as_str().parse().unwrap_or(f64::NAN)),
-        DeValue::Boolean(truth) => ValueKind::Boolean(*truth),
-        DeValue::Datetime(date) => ValueKind::Datetime(date.to_string()),
-        DeValue::Array(items) => ValueKind::Array(items.iter().map(value).collect()),
-        DeValue::Table(inner) => ValueKind::Table(table(inner)),
-    };
-    Value { kind, bytes: tree.span() }
 }
 
 /// Cargo's words without the prefix that the caller writes itself.

@@ -1,16 +1,13 @@
-//! Requests as they come off the control socket: lines of bounded length, understood as
-//! far as the version of the protocol allows.
+//! Requests as they come off the control socket: lines of bounded length.
 //!
-//! Whoever sends without end, slowly, or nonsense costs a bounded amount of memory, and
-//! nobody else waits. What a request asks for is not looked at.
+//! Whoever sends without end or slowly costs a bounded amount of memory, and nobody else
+//! waits. What a line says is not looked at.
 
 use std::time::Duration;
 
-use serde::Deserialize;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::net::unix::OwnedReadHalf;
 use tokio::sync::{Semaphore, SemaphorePermit};
-use xtask_client::protocol::{Call, VERSION};
 
 /// A line that is longer than this takes its turn: most calls are a hundred bytes.
 const SHORT_LINE_BYTES: u64 = 64 * 1024;
@@ -69,33 +66,4 @@ async fn extend(
 ) -> Result<bool, Unread> {
     reader.take(most).read_until(b'\n', line).await.map_err(|_| Unread::Gone)?;
     Ok(line.last() == Some(&b'\n'))
-}
-
-/// What every version of the protocol begins with. Whatever else a call holds costs no
-/// memory here.
-#[derive(Deserialize)]
-struct Head {
-    version: u32,
-    #[serde(default)]
-    id: u64,
-}
-
-/// The call in a line.
-///
-/// # Errors
-/// Its number and what is wrong with it.
-pub(super) fn understand(line: &[u8]) -> Result<Call, (u64, String)> {
-    let head: Head = serde_json::from_slice(line)
-        .map_err(|error| (0, format!("the request makes no sense: {error}")))?;
-    if head.version != VERSION {
-        let message = format!(
-            "protocol version {} was spoken and this supervisor speaks {VERSION}, as it was started \
-             by another version of this tool; `kill {}` stops its stack in order",
-            head.version,
-            std::process::id()
-        );
-        return Err((head.id, message));
-    }
-    serde_json::from_slice(line)
-        .map_err(|error| (head.id, format!("the request makes no sense: {error}")))
 }

@@ -13,10 +13,10 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::{JoinHandle, spawn_local};
-use xtask_client::protocol::{Answer, Reply};
+use xtask_client::protocol::{self, Answer, Nonsense, Reply};
 
 use super::outbox::{Board, Outbox, Outboxes};
-use super::request::{MOST_LONG_LINES, Unread, line, understand};
+use super::request::{MOST_LONG_LINES, Unread, line};
 use crate::driver::{Asked, ConnectionId, Input};
 
 /// How many clients are served at once; more are turned away with a word.
@@ -117,9 +117,9 @@ async fn read(
                 return;
             }
         };
-        let call = match understand(&line) {
+        let call = match protocol::read(&line) {
             Ok(call) => call,
-            Err((id, message)) => {
+            Err(Nonsense { id, message }) => {
                 refuse(outbox, id, message);
                 continue;
             }

@@ -5,7 +5,9 @@
 use xtask_core::name::Name;
 use xtask_core::plan::Port;
 use xtask_core::plan::secret::{self, MASK};
-use xtask_core::stack::{BindFailure, Command, Effect, Event, Exit, Report, Signal};
+use xtask_core::stack::{
+    BindFailure, Command, Effect, Event, Exit, Fault, Occupant, Report, Signal,
+};
 
 use super::words::{list, quoted};
 
@@ -19,6 +21,9 @@ pub(crate) fn event(event: &Event) -> String {
         Event::TakeDown { services, only: false } => format!("take down {}", names(services)),
         Event::TakeDown { services, only: true } => format!("take down only {}", names(services)),
         Event::Restart { services } => format!("restart {}", names(services)),
+        Event::Fault { service, fault } => format!("{} {service}, as a fault", fault_verb(*fault)),
+        Event::Replace { services } => format!("replace {}", names(services)),
+        Event::Looked { service, occupant } => format!("looked {service}: {}", found(occupant)),
         Event::Shutdown => "shut down".to_string(),
         Event::KillNow => "kill everything now".to_string(),
         Event::Linked { service, path } => format!("linked {service}: {path}"),
@@ -53,6 +58,7 @@ pub(crate) fn event(event: &Event) -> String {
             let how = match exit {
                 Exit::Code(code) => format!("status {code}"),
                 Exit::Signal(signal) => format!("signal {signal}"),
+                Exit::Unknown => "nobody told how".to_string(),
             };
             format!("exited {service}, run {run}: {how}")
         }
@@ -78,10 +84,17 @@ pub(crate) fn effect(effect: &Effect) -> String {
             format!("probe {service}, run {run}: {} probes", probes.len())
         }
         Effect::StopProbes { service, run } => format!("stop probing {service}, run {run}"),
+        Effect::Look { service, ports, .. } => {
+            format!("look who holds the ports of {service}: {}", list(ports.iter().map(port)))
+        }
+        Effect::Adopt { service, run, pid, .. } => format!("adopt {service}, run {run}: pid {pid}"),
+        Effect::Release { service, run } => format!("leave {service} to itself, run {run}"),
         Effect::Signal { service, run, signal } => {
             let signal = match signal {
                 Signal::Stop(name) => name.as_str(),
                 Signal::Kill => "SIGKILL",
+                Signal::Pause => "SIGSTOP",
+                Signal::Resume => "SIGCONT",
             };
             format!("{signal} to {service}, run {run}")
         }
@@ -97,7 +110,9 @@ fn report(report: &Report) -> String {
             let why = reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
             format!("say: {service} is {}, run {run}{why}", phase.as_str())
         }
-        Report::Killed { service, run } => format!("say: {service} is killed, run {run}"),
+        Report::Fault { service, run, fault } => {
+            format!("say: {} {service} was asked for, run {run}", fault_verb(*fault))
+        }
         Report::Unexpected { what } => format!("say: unexpected: {what}"),
     }
 }
@@ -125,10 +140,26 @@ fn command(command: &Command) -> String {
 
 fn bind_failure(failure: &BindFailure) -> String {
     match failure {
-        BindFailure::Held { port, holder: Some(holder) } => {
+        BindFailure::Held { port, holder: Some(holder), .. } => {
             format!("port {port} is held by {} (pid {})", holder.program, holder.pid)
         }
-        BindFailure::Held { port, holder: None } => format!("port {port} is held"),
+        BindFailure::Held { port, holder: None, .. } => format!("port {port} is held"),
         BindFailure::Other { port, error } => format!("port {port}: {error}"),
+    }
+}
+
+fn fault_verb(fault: Fault) -> &'static str {
+    match fault {
+        Fault::Kill => "kill",
+        Fault::Pause => "pause",
+        Fault::Resume => "resume",
+    }
+}
+
+fn found(occupant: &Occupant) -> String {
+    match occupant {
+        Occupant::Nobody => "nobody".to_string(),
+        Occupant::Hidden => "somebody whom the system does not show".to_string(),
+        Occupant::Process(found) => format!("{} (pid {})", found.holder.program, found.holder.pid),
     }
 }
