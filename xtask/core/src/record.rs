@@ -4,6 +4,7 @@
 //! have the same effects; [`Replay`] says where they have not. There is deliberately no
 //! file and no JSON here: whoever writes a record writes a line for each [`Line`].
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -27,7 +28,7 @@ pub enum Line {
         by: String,
     },
     /// Something happened.
-    Step(Step),
+    Step(Box<Step>),
     /// Something that is promised at this point; only simulations write it.
     Check(Check),
 }

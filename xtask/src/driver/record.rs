@@ -40,7 +40,7 @@ impl Record {
 
     /// Appends an event and what it caused.
     pub(crate) fn write(&mut self, at: Duration, event: Event, effects: &[Effect]) {
-        self.append(&Line::Step(Step::new(at, event, effects.to_vec())));
+        self.append(&Line::Step(Box::new(Step::new(at, event, effects.to_vec()))));
     }
 
     /// Hands what was appended to the system.

@@ -5,9 +5,8 @@
 use xtask_core::name::Name;
 use xtask_core::plan::Port;
 use xtask_core::plan::secret::{self, MASK};
-use xtask_core::stack::{
-    BindFailure, Command, Effect, Event, Exit, Fault, Occupant, Report, Signal,
-};
+use xtask_core::stack::event::Occupant;
+use xtask_core::stack::{BindFailure, Command, Effect, Event, Exit, Fault, Report, Signal};
 
 use super::words::{list, quoted};
 

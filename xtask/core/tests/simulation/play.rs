@@ -186,7 +186,7 @@ impl Play {
         let verdict = self.checkers.step(&mut self.stack, self.now, &event);
         if self.traced {
             let effects = self.checkers.effects.clone();
-            self.trace.push(Line::Step(Step::new(self.now, event, effects)));
+            self.trace.push(Line::Step(Box::new(Step::new(self.now, event, effects))));
         }
         for effect in core::mem::take(&mut self.checkers.effects) {
             self.world.perform(self.now, &effect);

@@ -42,7 +42,7 @@ pub(crate) fn replay(lines: &[Line]) -> Verdict {
 pub(crate) fn events(lines: &[Line]) -> Vec<Line> {
     let bare = |step: &Step| Step { effects: None, ..step.clone() };
     let lines = lines.iter().map(|line| match line {
-        Line::Step(step) => Line::Step(bare(step)),
+        Line::Step(step) => Line::Step(Box::new(bare(step))),
         other => other.clone(),
     });
     lines.collect()
