@@ -23,6 +23,12 @@ pub(crate) fn event(event: &Event) -> String {
         Event::Fault { service, fault } => format!("{} {service}, as a fault", fault_verb(*fault)),
         Event::Replace { services } => format!("replace {}", names(services)),
         Event::Looked { service, occupant } => format!("looked {service}: {}", found(occupant)),
+        Event::LogTrouble { service, trouble: Some(trouble) } => {
+            format!("the log of {service} fails: {trouble}")
+        }
+        Event::LogTrouble { service, trouble: None } => {
+            format!("the log of {service} is written again")
+        }
         Event::Shutdown => "shut down".to_string(),
         Event::KillNow => "kill everything now".to_string(),
         Event::Linked { service, path } => format!("linked {service}: {path}"),
