@@ -125,7 +125,22 @@ fn nobody_listening_to_the_output_is_no_mistake() {
     let fixture = shop();
     fixture.file("desk/.env", "");
     fixture.xtask(&["up", "-d"]).ends_with(0);
-    for args in [["status", "--json"], ["logs", "--json"], ["graph", "--json"]] {
+    let lines: [&[&str]; 13] = [
+        &["status"],
+        &["status", "--json"],
+        &["logs"],
+        &["logs", "--json"],
+        &["graph"],
+        &["graph", "--json"],
+        &["explain", "front"],
+        &["check"],
+        &["up", "--dry-run"],
+        &["up", "-d"],
+        &["up", "-d", "--json"],
+        &["--help"],
+        &["--version"],
+    ];
+    for args in lines {
         let mut child = fixture.command().args(args).stdout(Stdio::piped()).spawn().unwrap();
         drop(child.stdout.take());
         assert_eq!(child.wait().unwrap().code(), Some(0), "{args:?}");
