@@ -28,11 +28,14 @@ pub(crate) use {
 use std::path::PathBuf;
 use std::process::Command;
 
-/// The misbehaving program, built if this run of the tests has not built it.
+/// The misbehaving program, built if it is not there or is older than its source: cargo
+/// does not build it for a run of one file of tests.
 pub(crate) fn misbehave() -> PathBuf {
     let tests = std::env::current_exe().unwrap();
     let program = tests.parent().unwrap().parent().unwrap().join("examples/misbehave");
-    if !program.exists() {
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/misbehave.rs");
+    let changed = |path: &std::path::Path| path.metadata().and_then(|found| found.modified()).ok();
+    if changed(&program) < changed(source.as_ref()) {
         let built = Command::new(env!("CARGO"))
             .args(["build", "--package", "xtask", "--example", "misbehave"])
             .current_dir(env!("CARGO_MANIFEST_DIR"))
