@@ -28,6 +28,7 @@ mod graphs;
 mod guardian;
 mod interrupts;
 mod linking;
+mod logs;
 mod manifests;
 mod programs;
 mod readiness;
