@@ -56,6 +56,20 @@ fn is_plain(line: &[u8]) -> bool {
     !line.iter().fold(false, |found, &byte| found | is_control(byte) | (byte == C1))
 }
 
+/// Appends `line` to `out` as others may see it: without what [`strip`] takes out, with
+/// colours closed that it may have left open, and with the replacement character where
+/// it is no text.
+pub fn append(out: &mut Vec<u8>, line: &[u8], keep: Keep) {
+    let kept = strip(line, keep);
+    match std::str::from_utf8(&kept) {
+        Ok(_) => out.extend_from_slice(&kept),
+        Err(_) => out.extend_from_slice(String::from_utf8_lossy(&kept).as_bytes()),
+    }
+    if keep == Keep::Colours && kept.contains(&ESCAPE) {
+        out.extend_from_slice(b"\x1b[0m");
+    }
+}
+
 fn is_control(byte: u8) -> bool {
     (byte < 0x20 && byte != b'\t') || byte == 0x7f
 }

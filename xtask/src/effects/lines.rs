@@ -35,6 +35,8 @@ pub(crate) struct Lines {
     outlet: Outlet,
     log: Arc<Mutex<LogFile>>,
     awaited: AwaitedLines,
+    /// Whether a probe waited when the present bytes came.
+    awaits: bool,
     /// The beginning of a line whose end has not come yet.
     half: Vec<u8>,
 }
@@ -53,14 +55,14 @@ impl Lines {
         log: Arc<Mutex<LogFile>>,
         awaited: AwaitedLines,
     ) -> Self {
-        Self { stream, outlet, log, awaited, half: Vec::new() }
+        Self { stream, outlet, log, awaited, awaits: false, half: Vec::new() }
     }
 
     /// Takes the next bytes of the stream; `records` is a buffer to work in.
     pub(crate) fn take(&mut self, mut bytes: &[u8], records: &mut Vec<u8>) {
         let log = Arc::clone(&self.log);
         let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
-        let heads = self.heads(&mut log);
+        let heads = self.begin(&mut log);
         records.clear();
         while let Some(end) = memchr::memchr(b'\n', bytes) {
             if end <= LONGEST && self.half.is_empty() {
@@ -84,7 +86,7 @@ impl Lines {
         let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
         let mut records = Vec::new();
         if !self.half.is_empty() {
-            let heads = self.heads(&mut log);
+            let heads = self.begin(&mut log);
             self.finish(&heads.open, &mut records);
         }
         self.write(log, &records);
@@ -111,14 +113,13 @@ impl Lines {
         records.extend_from_slice(head.as_bytes());
         records.extend_from_slice(text);
         records.push(b'\n');
-        self.show_to_probes(text);
+        if self.awaits {
+            self.show_to_probes(text);
+        }
     }
 
     fn show_to_probes(&self, line: &[u8]) {
         let mut awaited = self.awaited.lock().unwrap_or_else(PoisonError::into_inner);
-        if awaited.is_empty() {
-            return;
-        }
         let line = strip(line, Keep::Nothing);
         awaited.retain(|wait| {
             let matches = wait.pattern.is_match(&line);
@@ -129,7 +130,8 @@ impl Lines {
         });
     }
 
-    fn heads(&self, log: &mut LogFile) -> Heads {
+    fn begin(&mut self, log: &mut LogFile) -> Heads {
+        self.awaits = !self.awaited.lock().unwrap_or_else(PoisonError::into_inner).is_empty();
         let time = log.time();
         let head = |end| head(time, self.outlet.run, self.stream, end);
         Heads { line: head(End::Line), open: head(End::Open) }
@@ -173,6 +175,7 @@ mod tests {
             outlet: Outlet { events: sender, service: "a".into(), run: 7 },
             log: Arc::new(Mutex::new(LogFile::new(folder.path(), "a"))),
             awaited: AwaitedLines::default(),
+            awaits: false,
             half: Vec::new(),
         };
         Fixture { folder, lines, events }

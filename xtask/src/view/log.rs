@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
-use xtask_client::escapes::{Keep, strip};
+use xtask_client::escapes::{self, Keep};
 use xtask_client::logs::{End, Line, Stream};
 
 use super::style::{DIM, RESET, SERVICES, WARN};
@@ -59,7 +59,7 @@ impl Prefixes {
         if goes_on {
             out.extend_from_slice(OPEN.as_bytes());
         }
-        clean(out, line.text, self.keep);
+        escapes::append(out, line.text, self.keep);
         if line.end == End::Open {
             out.extend_from_slice(OPEN.as_bytes());
             self.open.insert((service.to_owned(), line.run, line.stream));
@@ -72,7 +72,7 @@ impl Prefixes {
         let (on, off) = if self.keep == Keep::Colours { (WARN, RESET) } else { ("", "") };
         out.extend_from_slice(on.as_bytes());
         out.push(b'[');
-        clean(out, line.text, Keep::Nothing);
+        escapes::append(out, line.text, Keep::Nothing);
         out.push(b']');
         out.extend_from_slice(off.as_bytes());
         out.push(b'\n');
@@ -126,21 +126,10 @@ pub(crate) fn excerpt(lines: &[String]) -> String {
     for line in lines {
         let text = Line::parse(line.as_bytes()).map_or(line.as_bytes(), |line| line.text);
         let mut cleaned = Vec::new();
-        clean(&mut cleaned, text, Keep::Colours);
+        escapes::append(&mut cleaned, text, Keep::Colours);
         let _ = writeln!(out, "      {DIM}|{RESET} {}", String::from_utf8_lossy(&cleaned));
     }
     out
-}
-
-/// Appends `text` without control characters and escapes, colours excepted if they are
-/// kept: those that may have been left open are closed. What is no text becomes the
-/// replacement character.
-fn clean(out: &mut Vec<u8>, text: &[u8], keep: Keep) {
-    let kept = strip(text, keep);
-    out.extend_from_slice(String::from_utf8_lossy(&kept).as_bytes());
-    if keep == Keep::Colours && kept.contains(&0x1b) {
-        out.extend_from_slice(RESET.as_bytes());
-    }
 }
 
 #[cfg(test)]
@@ -153,7 +142,7 @@ mod tests {
 
     fn cleaned(text: &[u8]) -> String {
         let mut out = Vec::new();
-        clean(&mut out, text, Keep::Colours);
+        escapes::append(&mut out, text, Keep::Colours);
         String::from_utf8(out).unwrap()
     }
 
