@@ -60,7 +60,7 @@ fn stuck_readers_hold_up_nobody_hold_no_memory_and_miss_nothing() {
     let fixture = stand(&[("flood", &flood, "")]).write();
     let mut up = stuck(&fixture, &["up"]);
     eventually(SOON, "a stack", || (fixture.xtask(&["status"]).code == Some(0)).then_some(()));
-    let mut follow = stuck(&fixture, &["logs", "-f", "flood"]);
+    let mut follow = stuck(&fixture, &["logs", "-f", "-n", "1000000", "flood"]);
     eventually(SOON, "the last line in the file", || {
         let last = fixture.xtask(&["logs", "flood", "-n", "1"]).stdout;
         last.contains(&format!("flood {LINES} of")).then_some(())
