@@ -71,7 +71,7 @@ fn a_deadlock_is_named_by_status_explain_and_the_waiting_up() {
 
 #[test]
 fn a_deadlock_is_named_when_the_time_is_up() {
-    let fixture = coin("5s");
+    let fixture = coin("8s");
     let up = fixture.xtask(&["up", "-d"]).ends_with(4);
     up.says("`heads` did not get ready in time")
         .says(&format!("nothing yet; {BOTH}"))
