@@ -17,6 +17,7 @@ extern crate alloc;
 compile_error!("`cargo xtask` runs on Linux and macOS only");
 
 pub mod calls;
+pub mod chance;
 pub mod explain;
 pub mod graph;
 pub mod manifest;

@@ -94,6 +94,7 @@ pub(crate) fn plan(services: &[(&str, &[&str])]) -> Plan {
         build: None,
         services: services.iter().map(planned).collect(),
         base_image: None,
+        faults: xtask_core::plan::Faults::default(),
         wanted: Vec::new(),
         replace: false,
     }

@@ -1,15 +1,16 @@
-//! What flags mean, once the services are known: `-e`, and arguments after `--`.
+//! What flags mean, once the services are known: `-e`, `--slow`, and arguments after `--`.
 //!
 //! A flag that names nobody is a problem without a place: it stands on the command
 //! line.
 
-use alloc::collections::BTreeSet;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::request::Request;
-use super::secret;
+use super::{Faults, secret};
+use crate::manifest::duration;
 use crate::model::{self, Model, Node, Runs};
 use crate::name::Name;
 use crate::problem::{Code, Problem};
@@ -68,7 +69,7 @@ pub(crate) fn variables(
             continue;
         }
         if let Some(service) = service
-            && !named(service, key, model, closure, problems)
+            && !named(service, &format!("-e {key}=..."), model, closure, problems)
         {
             continue;
         }
@@ -83,10 +84,34 @@ pub(crate) fn variables(
     out
 }
 
+/// Reads every `--slow SERVICE=TIME`, and takes the order of starts as it is.
+pub(crate) fn faults(
+    request: &Request,
+    model: &Model,
+    closure: &BTreeSet<Name>,
+    problems: &mut Vec<Problem>,
+) -> Faults {
+    let mut slow = BTreeMap::new();
+    for typed in &request.slow {
+        let (service, time) = typed.split_once('=').unwrap_or((typed, ""));
+        match duration::parse(time) {
+            Ok(time) if named(service, &format!("--slow {typed}"), model, closure, problems) => {
+                slow.insert(Name::from(service), time);
+            }
+            Ok(_) => {}
+            Err(why) => problems.push(
+                Problem::error(Code::BadArgument, format!("`--slow {typed}`: the time {why}"))
+                    .hint("write `--slow SERVICE=TIME`, with a time such as `2s` or `300ms`"),
+            ),
+        }
+    }
+    Faults { start_order: request.start_order, slow }
+}
+
 /// Whether the service that a flag names takes part.
 fn named(
     service: &str,
-    key: &str,
+    flag: &str,
     model: &Model,
     closure: &BTreeSet<Name>,
     problems: &mut Vec<Problem>,
@@ -98,12 +123,12 @@ fn named(
         problems.push(
             Problem::error(
                 Code::BadArgument,
-                format!("`-e {key}=...` names `{service}`, which is not started here"),
+                format!("`{flag}` names `{service}`, which is not started here"),
             )
             .hint(format!("add `{service}` to the services, or leave the flag out")),
         );
     } else {
-        problems.push(unknown(service, &format!("in `-e {key}=...`"), model));
+        problems.push(unknown(service, &format!("in `{flag}`"), model));
     }
     false
 }

@@ -13,7 +13,7 @@ use super::request::{Outcome, Request, ShellOverride};
 use super::scope::{Scope, Use};
 use super::select::{self, Graph};
 use super::service::{self, Around};
-use super::{Plan, Service, build, flags};
+use super::{Faults, Plan, Service, build, flags};
 use crate::manifest::Declarations;
 use crate::model::{self, Model};
 use crate::name::Name;
@@ -55,6 +55,7 @@ fn planned(
     address::check(&model, taking_part, &mut problems);
     let variables = flags::variables(request, &model, &closure, &mut problems);
     let args_for = flags::arguments_for(request, &model, &mut problems);
+    let faults = flags::faults(request, &model, &closure, &mut problems);
 
     let mut services: BTreeMap<Name, Service> = BTreeMap::new();
     let mut overridden: BTreeMap<String, Vec<Name>> = BTreeMap::new();
@@ -81,7 +82,8 @@ fn planned(
     }
     let problems = tidy(problems);
     let refused = problems.iter().any(|problem| problem.severity == Severity::Error);
-    let plan = (!refused).then(|| plan(declarations, &model, request, &graph, services, wanted));
+    let plan =
+        (!refused).then(|| plan(declarations, &model, request, &graph, services, wanted, faults));
     let notices = overridden
         .into_iter()
         .map(|(variable, services)| ShellOverride { variable, services })
@@ -200,6 +202,7 @@ fn plan(
     graph: &Graph,
     mut services: BTreeMap<Name, Service>,
     wanted: Vec<Name>,
+    faults: Faults,
 ) -> Plan {
     let closure: BTreeSet<Name> = services.keys().cloned().collect();
     Plan {
@@ -212,5 +215,6 @@ fn plan(
         base_image: declarations.base_image.as_ref().map(|image| image.value.clone()),
         wanted,
         replace: false,
+        faults,
     }
 }

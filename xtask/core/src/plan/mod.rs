@@ -61,6 +61,34 @@ pub struct Plan {
     /// says so.
     #[serde(default)]
     pub replace: bool,
+    /// What makes this start worse than it need be, for tests.
+    #[serde(default)]
+    pub faults: Faults,
+}
+
+/// Faults of a start.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Faults {
+    /// In which order services start that could.
+    pub start_order: StartOrder,
+    /// How much later than it could each of these starts, at each start.
+    pub slow: BTreeMap<Name, Duration>,
+}
+
+/// In which order services start that could.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StartOrder {
+    /// Each at once.
+    #[default]
+    AtOnce,
+    /// One after the other: the next is drawn when the one before is ready or given up,
+    /// of those that could start then. The same seed, the same order.
+    Random {
+        /// The seed.
+        seed: u64,
+    },
 }
 
 impl Plan {

@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 
 use serde::Serialize;
 
-use super::Plan;
+use super::{Plan, StartOrder};
 use crate::manifest::at::Words;
 use crate::name::Name;
 use crate::problem::Problem;
@@ -35,6 +35,10 @@ pub struct Request {
     pub ports: Ports,
     /// What to do with a cycle that cannot start.
     pub cycles: Cycles,
+    /// `--start-order random`, with its seed.
+    pub start_order: StartOrder,
+    /// `--slow SERVICE=TIME`, as typed.
+    pub slow: Vec<String>,
     /// Flags passed on to cargo: `--release`, `--locked`.
     pub cargo_args: Vec<String>,
     /// Whether to build.

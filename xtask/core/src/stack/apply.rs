@@ -27,12 +27,21 @@ impl Stack {
         self.workspace = plan.workspace;
         self.data = plan.data;
         let replace = plan.replace;
+        self.faults = plan.faults;
+        // Also those outside the plan wait for their turn only if there still are turns.
+        for id in self.startable.clone() {
+            self.enqueue(id);
+        }
         let before: Vec<Option<Vec<u16>>> =
             plan.services.iter().map(|spec| self.numbers(*self.ids.get(&spec.name)?)).collect();
         let ids: Vec<Id> = plan.services.into_iter().map(|spec| self.take_service(spec)).collect();
         let named: BTreeSet<Id> = ids.iter().copied().collect();
         let rest = core::mem::take(&mut self.order).into_iter().filter(|id| !named.contains(id));
         self.order = ids.iter().copied().chain(rest).collect();
+        for &id in &ids {
+            // Whoever it waited for until now may have waited for its end.
+            self.enqueue_neighbours(id);
+        }
         self.connect();
         for (id, before) in ids.into_iter().zip(before) {
             self.allow_evictions(id, replace);

@@ -14,6 +14,7 @@ mod bringup;
 mod build;
 mod conditions;
 mod deadlock;
+mod draw;
 pub mod effect;
 pub mod event;
 mod fault;
@@ -40,6 +41,7 @@ use core::time::Duration;
 
 use crate::calls::Call;
 use crate::name::Name;
+use crate::plan::Faults;
 use node::{Id, Node};
 
 /// A running set of services: what is wanted, what is, and what to do about it.
@@ -71,6 +73,12 @@ pub struct Stack {
     changed: BTreeMap<Id, u64>,
     /// How many changes there were.
     changes: u64,
+    /// What makes starts worse than they need be.
+    faults: Faults,
+    /// Services that could start, and wait for their turn where it is drawn.
+    startable: BTreeSet<Id>,
+    /// How often a turn was drawn.
+    turns: u64,
     /// How many services may have a process that can be waited for.
     in_the_way: usize,
     /// Whether, and how, everything is to end.
@@ -262,11 +270,17 @@ impl Stack {
         for index in 0..self.worklist.len() {
             self.notice(self.worklist[index]);
         }
-        while let Some(id) = self.worklist.pop_front() {
-            self.nodes[id].queued = false;
-            self.settle(id, effects);
-            self.index_deadline(id);
-            self.notice(id);
+        loop {
+            while let Some(id) = self.worklist.pop_front() {
+                self.nodes[id].queued = false;
+                self.settle(id, effects);
+                self.index_deadline(id);
+                self.notice(id);
+            }
+            match self.draw() {
+                Some(id) => self.begin(id, effects),
+                None => return,
+            }
         }
     }
 

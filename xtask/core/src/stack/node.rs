@@ -29,6 +29,8 @@ pub(crate) struct Node {
     pub(crate) replace: bool,
     /// How many processes of the same program may still be stopped to make room.
     pub(crate) evictions: u32,
+    /// When it starts that could have, and that a test wants to be slow.
+    pub(crate) held: Option<Duration>,
     /// Whether what runs must be compared with what is wanted.
     pub(crate) check: Check,
     /// Its program.
@@ -249,6 +251,7 @@ impl Node {
             wanted: false,
             replace: false,
             evictions: 0,
+            held: None,
             check: Check::Done,
             build: Build::Unneeded,
             linked: None,
@@ -436,9 +439,8 @@ impl Node {
     pub(crate) fn deadline(&self) -> Option<Duration> {
         match &self.phase {
             Phase::Rest(Rest::Backoff { until, .. }) => Some(*until),
-            Phase::Rest(
-                Rest::Idle | Rest::Stopped { .. } | Rest::Succeeded | Rest::Failed { .. },
-            ) => None,
+            Phase::Rest(Rest::Idle) => self.held,
+            Phase::Rest(Rest::Stopped { .. } | Rest::Succeeded | Rest::Failed { .. }) => None,
             Phase::Starting(_) | Phase::Ready(_) if self.is_due() => None,
             Phase::Starting(starting) => starting.deadline,
             Phase::Ready(ready) => ready.watchdog,

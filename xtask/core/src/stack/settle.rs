@@ -5,6 +5,7 @@
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use super::conditions::same_ports;
 use super::node::{Bound, Check, Id, Launched, Origin, Phase, ProgramState, Rest, Stage};
@@ -15,14 +16,16 @@ use crate::snapshot::Failure;
 impl Stack {
     pub(super) fn settle(&mut self, id: Id, effects: &mut Vec<Effect>) {
         self.compare(id, effects);
+        self.startable.remove(&id);
+        let held = self.nodes[id].held.take();
         match &self.nodes[id].phase {
-            Phase::Rest(_) => self.settle_rest(id, effects),
+            Phase::Rest(_) => self.settle_rest(id, held, effects),
             Phase::Starting(_) | Phase::Ready(_) => self.settle_running(id, effects),
             Phase::Stopping(_) => self.escalate(id, effects),
         }
     }
 
-    fn settle_rest(&mut self, id: Id, effects: &mut Vec<Effect>) {
+    fn settle_rest(&mut self, id: Id, held: Option<Duration>, effects: &mut Vec<Effect>) {
         self.nodes[id].replace = false;
         if !self.nodes[id].wanted {
             self.nodes[id].check = Check::Done;
@@ -35,17 +38,17 @@ impl Stack {
             return;
         }
         match &self.nodes[id].phase {
-            Phase::Rest(Rest::Idle) => self.settle_idle(id, effects),
+            Phase::Rest(Rest::Idle) => self.settle_idle(id, held, effects),
             Phase::Rest(Rest::Backoff { until, .. }) => {
                 if *until <= self.now {
                     self.nodes[id].phase = Phase::Rest(Rest::Idle);
-                    self.settle_idle(id, effects);
+                    self.settle_idle(id, None, effects);
                 }
             }
             Phase::Rest(Rest::Failed { failure: Failure::Dependency, .. }) => {
                 // Waits again as soon as there is something to wait for.
                 self.nodes[id].phase = Phase::Rest(Rest::Idle);
-                self.settle_idle(id, effects);
+                self.settle_idle(id, None, effects);
             }
             Phase::Rest(Rest::Stopped { .. } | Rest::Failed { .. }) => {
                 self.release_address(id, effects);
@@ -55,8 +58,9 @@ impl Stack {
         }
     }
 
-    /// Nothing runs, and something should: start it, give it up, or wait.
-    fn settle_idle(&mut self, id: Id, effects: &mut Vec<Effect>) {
+    /// Nothing runs, and something should: start it, give it up, or wait. `held` is the
+    /// time that a test made it wait for, so far.
+    fn settle_idle(&mut self, id: Id, held: Option<Duration>, effects: &mut Vec<Effect>) {
         self.nodes[id].check = Check::Done;
         if let Some((failure, reason)) = self.own_obstacle(id) {
             return self.fail(id, failure, reason, effects);
@@ -77,7 +81,7 @@ impl Stack {
             && self.has_address(id)
             && self.restarting_dependent(id).is_none()
         {
-            self.start(id, effects);
+            self.start_in_turn(id, held, effects);
         }
     }
 

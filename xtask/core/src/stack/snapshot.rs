@@ -131,6 +131,12 @@ impl Stack {
         if !self.has_address(id) {
             out.push("its own port".to_string());
         }
+        if node.held.is_some() {
+            out.push("its time, as `--slow` wants it".to_string());
+        }
+        if self.startable.contains(&id) {
+            out.push("its turn in the drawn order".to_string());
+        }
         if let Some(dependent) = self.restarting_dependent(id) {
             out.push(format!("`{}` to stop", self.nodes[dependent].spec.name));
         }

@@ -10,6 +10,7 @@ mod builds;
 mod crashes;
 mod deadlocks;
 mod faults;
+mod late_starts;
 mod ports;
 mod replacement;
 mod reports;

@@ -6,7 +6,9 @@
 use std::collections::BTreeSet;
 
 use xtask_core::name::Name;
-use xtask_core::plan::{Condition, Kind, Plan, Probe, Program, Restart, Service};
+use xtask_core::plan::{
+    Condition, Faults, Kind, Plan, Probe, Program, Restart, Service, StartOrder,
+};
 
 use crate::random::Random;
 use crate::support::{self, With};
@@ -107,7 +109,21 @@ impl Workspace {
         }
         let mut plan = support::plan(services);
         plan.wanted = asked;
+        plan.faults = self.faults(random);
         plan
+    }
+
+    /// Now and then tests want starts to be late.
+    fn faults(&self, random: &mut Random) -> Faults {
+        let mut faults = Faults::default();
+        if random.chance(20) {
+            faults.start_order = StartOrder::Random { seed: random.next() };
+        }
+        if random.chance(20) {
+            let name = random.pick(&self.services).name.clone();
+            faults.slow.insert(name, random.millis(0..5_000));
+        }
+        faults
     }
 
     /// The service with a variable for the address of everybody it names.

@@ -177,6 +177,7 @@ pub(crate) fn plan(services: impl Into<Vec<Service>>) -> Plan {
         data: "/data".to_owned(),
         build: None,
         base_image: None,
+        faults: xtask_core::plan::Faults::default(),
         wanted: services.iter().map(|service| service.name.clone()).collect(),
         services,
         replace: false,

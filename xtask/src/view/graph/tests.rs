@@ -77,6 +77,7 @@ fn plan(services: Vec<Service>) -> Plan {
         build: None,
         services,
         base_image: None,
+        faults: xtask_core::plan::Faults::default(),
         wanted: Vec::new(),
         replace: false,
     }
