@@ -140,7 +140,7 @@ async fn a_killed_service_is_a_new_run_with_the_old_address_and_a_log_of_both() 
     assert_ne!(after.pid, before.pid);
     assert_eq!((&after.url, &after.ports), (&before.url, &before.ports));
     Api::of(&stack, "users").await.get("/users/luckas").await.expect(200);
-    let lines = users.logs().unwrap();
+    let lines = users.logs().lines().unwrap();
     for run in [before.run, after.run] {
         let of_run = |line: &String| line.split(' ').nth(1) == Some(&run.to_string());
         assert!(lines.iter().any(of_run), "run {run} in {lines:#?}");

@@ -45,6 +45,24 @@ async fn every_service_keeps_its_data_in_the_folder_of_the_stack() {
     }
 }
 
+#[tokio::test]
+async fn a_fresh_stack_is_another_one_with_data_of_its_own_and_goes_with_its_test() {
+    let shared = harness::stack().await;
+    let fresh = harness::fresh().await;
+    assert_ne!(fresh.paths().folder(), shared.paths().folder());
+    let folder = fresh.paths().folder().to_owned();
+    let user = unique("fresh");
+    let todo = Api::of(&fresh, "todo").await;
+    todo.post(&format!("/lists/{user}"), &json!({"name": "list"})).await.expect(201);
+    let elsewhere = Api::of(&shared, "todo").await.get(&format!("/lists/{user}")).await;
+    assert!(!elsewhere.text.contains("list\""), "{elsewhere:?}");
+    // Alone with it, a test may do what it likes.
+    fresh.service("todo").kill().await.unwrap();
+    drop(fresh);
+    assert!(!folder.exists(), "{folder:?} is left");
+    Api::of(&shared, "todo").await.get("/readyz").await.expect(200);
+}
+
 /// The process of the database server, where the stack has one.
 #[cfg(target_os = "linux")]
 async fn database_server(stack: &e2e::Stack) -> Option<u32> {

@@ -11,9 +11,9 @@ use xtask_core::snapshot::{Phase, ServiceSnapshot, Snapshot};
 use xtask_core::stack::Fault;
 
 use crate::connection::{Connection, Error, unexpected, update};
-use crate::logs;
 use crate::paths::StackPaths;
 use crate::protocol::{Reply, Request};
+use crate::service_logs::Logs;
 
 /// The variable that names the folder of the stack to attach to.
 pub const STACK_VARIABLE: &str = "XTASK_STACK_DIR";
@@ -46,6 +46,12 @@ impl Stack {
         let stack = Self { paths };
         stack.status().await?;
         Ok(stack)
+    }
+
+    /// A handle to the stack with these paths, whether or not it runs.
+    #[cfg(test)]
+    pub(crate) fn at(paths: StackPaths) -> Self {
+        Self { paths }
     }
 
     /// A handle to the stack whose folder the environment names as
@@ -178,13 +184,10 @@ impl Service {
         self.wait_for(|service| service.run > run && is_settled(service.phase)).await
     }
 
-    /// The last lines that it printed, oldest first, as `TIMESTAMP RUN STREAM text`.
-    ///
-    /// # Errors
-    /// What the system says of its log.
-    pub fn logs(&self) -> Result<Vec<String>, Error> {
-        let path = self.paths.log(&self.name);
-        logs::last_lines(&path, None, 1000).map_err(|source| Error::File { path, source })
+    /// What it printed, in every run.
+    #[must_use]
+    pub fn logs(&self) -> Logs {
+        Logs::of(self.paths.log(&self.name))
     }
 
     async fn fault(&self, fault: Fault) -> Result<(), Error> {

@@ -15,15 +15,19 @@
 //! ```
 
 mod cargo;
+mod failed;
+mod fresh;
 mod once;
 mod runner;
 
 use std::fs::File;
 use std::ops::Deref;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 pub use cargo::{cargo, workspace_of};
+pub use failed::{FAILED_TESTS, FailedTest};
+pub use fresh::{Fresh, fresh};
 pub use once::StartError;
 
 use crate::paths::StackPaths;
@@ -34,6 +38,9 @@ use runner::Runner;
 
 /// The variable that names the process whose end ends the tests too.
 pub const OWNER_VARIABLE: &str = "XTASK_TEST_OWNER_PID";
+
+/// The variable that names the overlays of the stacks that tests start, with commas between.
+pub const WITH_VARIABLE: &str = "XTASK_TEST_WITH";
 
 /// How long a stack may take to recover from what the test before did to it.
 const RECOVERY_TIME: Duration = Duration::from_secs(60);
@@ -47,6 +54,7 @@ const RECOVERY_PAUSE: Duration = Duration::from_millis(20);
 #[derive(Debug)]
 pub struct Lease {
     stack: Stack,
+    since: SystemTime,
     /// Locked, shared or alone; given back when it closes.
     _turn: File,
 }
@@ -87,6 +95,16 @@ impl Deref for Lease {
     }
 }
 
+/// A test that fails leaves word of it where the logs are, so that they can be read beside
+/// each other.
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            failed::note(&self.stack, self.since);
+        }
+    }
+}
+
 /// The stack of this run, together with other tests.
 ///
 /// # Panics
@@ -123,7 +141,7 @@ async fn take(turn: Turn) -> Result<Lease, HarnessError> {
     let gone = |source| HarnessError::Gone { folder: folder.clone(), source };
     let stack = Stack::connect(paths).await.map_err(gone)?;
     wait_until_ready(&stack).await?;
-    Ok(Lease { stack, _turn: turn })
+    Ok(Lease { stack, since: SystemTime::now(), _turn: turn })
 }
 
 /// The stack that the environment names, else the one of this runner. Blocks meanwhile.

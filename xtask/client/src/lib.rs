@@ -12,8 +12,10 @@ pub mod harness;
 pub mod logs;
 pub mod paths;
 pub mod protocol;
+mod service_logs;
 
 pub use connection::{Connection, Error};
 pub use handle::{STACK_VARIABLE, Service, Stack};
 pub use paths::{StackPaths, workspace_name};
+pub use service_logs::{LogError, Logs, Mark};
 pub use xtask_core::snapshot;

@@ -11,6 +11,7 @@ use std::process::{ExitStatus, Stdio};
 
 use serde::{Deserialize, Serialize};
 
+use super::WITH_VARIABLE;
 use super::cargo::{cargo, workspace_of};
 use super::runner::Runner;
 
@@ -80,6 +81,13 @@ pub(crate) struct Files {
     key: String,
 }
 
+impl Started {
+    /// A stack that is about to be started.
+    pub(crate) fn new(stack: String, workspace: PathBuf) -> Self {
+        Self { stack, workspace, ready: false }
+    }
+}
+
 impl Files {
     pub(crate) fn of(folder: &Path, runner: Runner) -> Self {
         Self { folder: folder.to_owned(), key: runner.key() }
@@ -100,7 +108,8 @@ impl Files {
         self.path("log")
     }
 
-    fn path(&self, extension: &str) -> PathBuf {
+    /// Any other file of this run.
+    pub(crate) fn path(&self, extension: &str) -> PathBuf {
         self.folder.join(format!("{}.{extension}", self.key))
     }
 }
@@ -120,7 +129,7 @@ pub(crate) fn once(
     }
     let workspace = workspace_of(package)?;
     let stack = format!("test-{}", files.key);
-    let mut started = Started { stack, workspace, ready: false };
+    let mut started = Started::new(stack, workspace);
     // Before the start, so that one that is cut short counts as tried, and is cleaned up.
     write(&files.outcome(), &started)?;
     start(&started, &files.log())?;
@@ -152,13 +161,17 @@ pub(crate) fn clean(folder: &Path, mut bury: impl FnMut(&str, &Path) -> bool) {
 pub(crate) fn start(runner: Runner, started: &Started, log: &Path) -> Result<(), StartError> {
     let Started { stack, workspace, .. } = started;
     let pid = runner.pid.to_string();
-    let arguments =
-        ["xtask", "up", "--detach", "--isolated", "--stack", stack, "--until-pid", &pid];
+    let overlays = std::env::var(WITH_VARIABLE).unwrap_or_default();
+    let mut arguments =
+        vec!["xtask", "up", "--detach", "--isolated", "--stack", stack, "--until-pid", &pid];
+    for overlay in overlays.split(',').filter(|overlay| !overlay.is_empty()) {
+        arguments.extend(["--with", overlay]);
+    }
     let words = File::create(log).map_err(failed(log))?;
     let also = words.try_clone().map_err(failed(log))?;
     let command = format!("cargo {}", arguments.join(" "));
     let status = cargo(workspace)
-        .args(arguments)
+        .args(&arguments)
         .stdin(Stdio::null())
         .stdout(words)
         .stderr(also)
@@ -210,7 +223,7 @@ fn read(path: &Path) -> Option<Started> {
     serde_json::from_slice(&fs::read(path).ok()?).ok()
 }
 
-fn write(path: &Path, started: &Started) -> Result<(), StartError> {
+pub(crate) fn write(path: &Path, started: &Started) -> Result<(), StartError> {
     let text = serde_json::to_vec(started).map_err(|error| failed(path)(error.into()))?;
     fs::write(path, text).map_err(failed(path))
 }

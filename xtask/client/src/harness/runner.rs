@@ -26,6 +26,12 @@ impl Runner {
         Self { pid, started_ticks: started_ticks(pid).unwrap_or(0) }
     }
 
+    /// This very process.
+    pub(crate) fn this() -> Self {
+        let pid = std::process::id();
+        Self { pid, started_ticks: started_ticks(pid).unwrap_or(0) }
+    }
+
     /// What files of this runner are named after; differs between any two runners.
     pub(crate) fn key(self) -> String {
         format!("{}-{}", self.pid, self.started_ticks)

@@ -1,0 +1,240 @@
+//! The log of one service as a test holds it: its lines, and waiting for one.
+//!
+//! It reads the files that the supervisor writes, and asks the supervisor nothing.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use regex::Regex;
+
+use crate::logs::{Line, aside, last_lines, numbers_aside};
+
+/// How long a line is waited for where nobody says otherwise.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How often it is looked whether it is there.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// Lines that a failed wait shows.
+const SHOWN_LINES: usize = 20;
+
+/// The log of a service, from a mark on or whole.
+#[derive(Clone, Debug)]
+pub struct Logs {
+    path: PathBuf,
+    after: Mark,
+    patience: Duration,
+}
+
+/// A place in a log: lines after it were written later. It stays right when the log is
+/// rotated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mark {
+    /// The file, by its number, and how much of it lies before; none for the beginning.
+    place: Option<(u64, u64)>,
+}
+
+/// Why a log does not tell what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// It cannot be read.
+    #[error("cannot read `{}`", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The pattern is none.
+    #[error(transparent)]
+    Pattern(#[from] regex::Error),
+    /// No line matched in time.
+    #[error(
+        "no line of `{}` matches `{pattern}` within {within:?}; the last ones are:\n{last}",
+        path.display()
+    )]
+    NoMatch {
+        /// The file.
+        path: PathBuf,
+        /// What was waited for.
+        pattern: String,
+        /// For how long.
+        within: Duration,
+        /// The last lines after the mark.
+        last: String,
+    },
+}
+
+impl Logs {
+    pub(crate) fn of(path: PathBuf) -> Self {
+        Self { path, after: Mark::default(), patience: PATIENCE }
+    }
+
+    /// The last lines, at most 1000, oldest first, as `TIMESTAMP RUN STREAM text`. The mark
+    /// is no matter here.
+    ///
+    /// # Errors
+    /// What the system says of the file.
+    pub fn lines(&self) -> Result<Vec<String>, LogError> {
+        last_lines(&self.path, None, 1000).map_err(|source| self.failed(source))
+    }
+
+    /// Where the log ends now. To be taken before what is waited for is caused.
+    ///
+    /// # Errors
+    /// What the system says of the file.
+    pub fn mark(&self) -> Result<Mark, LogError> {
+        match fs::metadata(&self.path) {
+            Ok(found) => Ok(Mark { place: Some((found.ino(), found.len())) }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Mark::default()),
+            Err(source) => Err(self.failed(source)),
+        }
+    }
+
+    /// The same log, but only what comes after the mark.
+    #[must_use]
+    pub fn after(self, mark: Mark) -> Self {
+        Self { after: mark, ..self }
+    }
+
+    /// Waits so long instead of half a minute.
+    #[must_use]
+    pub fn within(self, patience: Duration) -> Self {
+        Self { patience, ..self }
+    }
+
+    /// Waits for the first line whose text matches a regular expression, and returns what
+    /// its first group matched, or the whole text where it has none.
+    ///
+    /// # Errors
+    /// When none comes in time, the log cannot be read, or the pattern is none.
+    pub async fn wait_for(&self, pattern: &str) -> Result<String, LogError> {
+        let regex = Regex::new(pattern)?;
+        let wait = async {
+            loop {
+                let text = self.read().map_err(|source| self.failed(source))?;
+                if let Some(value) = find(&text, &regex) {
+                    return Ok(value);
+                }
+                tokio::time::sleep(PAUSE).await;
+            }
+        };
+        match tokio::time::timeout(self.patience, wait).await {
+            Ok(found) => found,
+            Err(_) => Err(self.no_match(pattern)),
+        }
+    }
+
+    /// Everything after the mark; whole files where it lies in none that is there.
+    fn read(&self) -> io::Result<String> {
+        let older = numbers_aside(&self.path)?.into_iter().rev();
+        let older = older.map(|number| aside(&self.path, number));
+        let mut text = Vec::new();
+        for path in std::iter::once(self.path.clone()).chain(older) {
+            let Some((number, mut bytes)) = read_file(&path, self.after)? else { continue };
+            bytes.append(&mut text);
+            text = bytes;
+            if self.after.place.is_some_and(|(marked, _)| marked == number) {
+                break;
+            }
+        }
+        Ok(String::from_utf8_lossy(&text).into_owned())
+    }
+
+    fn no_match(&self, pattern: &str) -> LogError {
+        let text = self.read().unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        let last = lines[lines.len().saturating_sub(SHOWN_LINES)..].join("\n");
+        let (path, within) = (self.path.clone(), self.patience);
+        LogError::NoMatch { path, pattern: pattern.to_owned(), within, last }
+    }
+
+    fn failed(&self, source: io::Error) -> LogError {
+        LogError::File { path: self.path.clone(), source }
+    }
+}
+
+/// A file's number and its text, from the mark on if that lies in it.
+fn read_file(path: &Path, mark: Mark) -> io::Result<Option<(u64, Vec<u8>)>> {
+    let mut file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let number = file.metadata()?.ino();
+    if let Some((_, place)) = mark.place.filter(|(marked, _)| *marked == number) {
+        file.seek(SeekFrom::Start(place))?;
+    }
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    Ok(Some((number, bytes)))
+}
+
+/// A line counts when it is whole.
+fn find(text: &str, pattern: &Regex) -> Option<String> {
+    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+    whole.lines().filter_map(|line| Line::parse(line.as_bytes())).find_map(|line| {
+        let text = line.text_lossy();
+        let found = pattern.captures(&text)?;
+        Some(found.get(1).map_or(&*text, |group| group.as_str()).to_owned())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    fn logs(folder: &tempfile::TempDir) -> Logs {
+        Logs::of(folder.path().join("a.log")).within(Duration::from_millis(50))
+    }
+
+    fn append(folder: &tempfile::TempDir, text: &str) {
+        let path = folder.path().join("a.log");
+        let mut file = File::options().create(true).append(true).open(path).unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_value_is_taken_from_the_first_whole_line_that_matches() {
+        let folder = tempfile::tempdir().unwrap();
+        append(&folder, "t 1 o listening on 1\nt 2 e listening on 2\nt 2 o port 3");
+        let logs = logs(&folder);
+        assert_eq!(logs.wait_for(r"on (\d+)").await.unwrap(), "1");
+        assert_eq!(logs.wait_for("on 2").await.unwrap(), "listening on 2");
+        let error = logs.wait_for("port").await.unwrap_err().to_string();
+        assert!(error.contains("`port`") && error.contains("listening on 2"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn what_was_there_before_the_mark_does_not_count_also_across_rotations() {
+        let folder = tempfile::tempdir().unwrap();
+        let logs = logs(&folder);
+        let first = logs.mark().unwrap();
+        append(&folder, "t 1 o one\n");
+        assert_eq!(logs.clone().after(first).wait_for("o").await.unwrap(), "one");
+        let mark = logs.mark().unwrap();
+        assert!(logs.clone().after(mark).wait_for("one").await.is_err());
+        append(&folder, "t 1 o two\n");
+        let path = |name: &str| folder.path().join(name);
+        fs::rename(path("a.log"), path("a.log.1")).unwrap();
+        append(&folder, "t 1 o three\n");
+        assert_eq!(logs.clone().after(mark).wait_for("o").await.unwrap(), "two");
+        assert_eq!(logs.clone().after(mark).wait_for("three").await.unwrap(), "three");
+        assert!(logs.after(mark).wait_for("one").await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_line_that_comes_later_is_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let logs = logs(&folder).within(Duration::from_secs(30));
+        let wait = tokio::spawn(async move { logs.wait_for("late").await });
+        tokio::task::yield_now().await;
+        append(&folder, "t 1 o too late\n");
+        assert_eq!(wait.await.unwrap().unwrap(), "too late");
+    }
+}
