@@ -99,6 +99,9 @@ pub struct ServiceSnapshot {
     /// answer to a `status`.
     #[serde(default)]
     pub calls: Vec<Called>,
+    /// Whether its policy starts it again when it is killed.
+    #[serde(default)]
+    pub comes_back: bool,
     /// Whether a test made it stand still: it may be `ready` and answer nobody.
     #[serde(default)]
     pub paused: bool,

@@ -23,6 +23,9 @@ use crate::supervisor::lock::Lock;
 /// What a failed run leaves is kept this long.
 const KEPT: Duration = Duration::from_secs(24 * 3600);
 
+/// No more of it is kept than this many runs left.
+const MOST_KEPT: usize = 10;
+
 /// A folder younger than this may be one of a run that has just begun.
 const YOUNG: Duration = Duration::from_secs(60);
 
@@ -73,18 +76,28 @@ pub(crate) fn keep(paths: &StackPaths) -> io::Result<()> {
     std::fs::write(marker(paths), "")
 }
 
-/// Deletes what runs left that were killed, and what failed runs left long ago. What cannot
-/// be deleted stays.
+/// Deletes what runs left that were killed, and what failed runs left long ago or before
+/// [`MOST_KEPT`] others. What cannot be deleted stays.
 pub(crate) fn sweep(root: &Path) {
-    for paths in stacks_of(root).unwrap_or_default() {
-        let age = if marker(&paths).exists() { KEPT } else { YOUNG };
-        if is_name_of_a_run(&paths.stack())
-            && is_older_than(age, paths.folder())
+    let mut all = stacks_of(root).unwrap_or_default();
+    all.retain(|paths| is_name_of_a_run(&paths.stack()));
+    // The newest first.
+    all.sort_by_cached_key(|paths| std::cmp::Reverse(kept_at(paths)));
+    for (index, paths) in all.iter().enumerate() {
+        let is_kept = kept_at(paths).is_some() && index < MOST_KEPT;
+        let age = if is_kept { KEPT } else { YOUNG };
+        let one_too_many = kept_at(paths).is_some() && index >= MOST_KEPT;
+        if (one_too_many || is_older_than(age, paths.folder()))
             && matches!(Lock::try_take(&paths.lock()), Ok(Some(_)))
         {
             std::fs::remove_dir_all(paths.folder()).ok();
         }
     }
+}
+
+/// When it was kept, if it was.
+fn kept_at(paths: &StackPaths) -> Option<SystemTime> {
+    std::fs::metadata(marker(paths)).and_then(|found| found.modified()).ok()
 }
 
 fn marker(paths: &StackPaths) -> PathBuf {

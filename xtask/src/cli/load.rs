@@ -147,6 +147,8 @@ fn request(
             Some(CyclesWhen::Relax) => Cycles::Relax,
             None => Cycles::Refuse,
         },
+        start_order: args.faults.start_order(),
+        slow: args.faults.slow.clone(),
         cargo_args: args.cargo_args(),
         building: Building::Build,
         shell: planning::shell(),

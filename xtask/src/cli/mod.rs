@@ -9,6 +9,7 @@ mod ci;
 mod down;
 mod exit;
 mod explain;
+mod faults;
 mod follow;
 mod graph;
 mod help;

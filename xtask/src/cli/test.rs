@@ -11,7 +11,7 @@ use xtask_client::harness::cargo;
 use super::exit::Exit;
 use super::interrupt::Interrupts;
 use super::test_e2e::process::{Ended, spawn};
-use super::test_e2e::runner::{Runner, Selection, Verdict};
+use super::test_e2e::runner::{Runner, Selection, Tests, Verdict};
 use super::test_e2e::workspace::Tested;
 use super::test_e2e::{self, TestE2eArgs};
 use super::{Global, block_on};
@@ -35,7 +35,7 @@ pub(crate) async fn all(tested: &Tested, runner_args: &[String]) -> anyhow::Resu
     let Tested { root, e2e, has_examples } = tested;
     let e2e = e2e.as_deref();
     let runner = Runner::find();
-    let words = runner.run(Selection::AllBut(e2e), &[], runner_args);
+    let words = runner.run(Selection::AllBut(e2e), &Tests::ALL, runner_args);
     let ended = step("tests", root, &words, &[]).await?;
     let exit = match (ended.interrupted, runner.verdict(ended.code)) {
         (Some(exit), _) => exit,

@@ -42,6 +42,7 @@ pub(crate) fn service(name: &str, phase: Phase) -> ServiceSnapshot {
         seen: Vec::new(),
         callers_waiting: None,
         calls: Vec::new(),
+        comes_back: true,
         paused: false,
         status: None,
         log_trouble: None,

@@ -65,7 +65,7 @@ fn main() {
 }
 "#;
 
-fn greeter(source: &str, settings: &str) -> Fixture {
+pub(crate) fn greeter(source: &str, settings: &str) -> Fixture {
     Fixture::new("greetings")
         .package(PackageSpec::new("greeter", "greeter").bin("greeter", source).metadata(&format!(
             "[package.metadata.service]\nenv = {{ FUSE = \"${{workspace.root}}/checks/fuse\" }}\n\
@@ -77,7 +77,7 @@ fn greeter(source: &str, settings: &str) -> Fixture {
 }
 
 /// The folders of stacks that test runs left.
-fn left_behind(fixture: &Fixture) -> Vec<PathBuf> {
+pub(crate) fn left_behind(fixture: &Fixture) -> Vec<PathBuf> {
     let workspaces = std::fs::read_dir(fixture.state()).unwrap().flatten();
     let stacks = workspaces.flat_map(|entry| std::fs::read_dir(entry.path()).unwrap().flatten());
     let stacks = stacks.map(|entry| entry.path());
@@ -85,7 +85,7 @@ fn left_behind(fixture: &Fixture) -> Vec<PathBuf> {
 }
 
 /// A `PATH` with every program of this one's, but for nextest.
-fn path_without_nextest(fixture: &Fixture) -> PathBuf {
+pub(crate) fn path_without_nextest(fixture: &Fixture) -> PathBuf {
     let folder = fixture.out().join("programs");
     std::fs::create_dir_all(&folder).unwrap();
     for place in std::env::split_paths(&std::env::var_os("PATH").unwrap()) {
@@ -99,7 +99,7 @@ fn path_without_nextest(fixture: &Fixture) -> PathBuf {
 }
 
 #[track_caller]
-fn by_cargo(fixture: &Fixture, args: &[&str]) -> Ran {
+pub(crate) fn by_cargo(fixture: &Fixture, args: &[&str]) -> Ran {
     let path = path_without_nextest(fixture);
     let run = fixture.spawn_with(args, |command| {
         command.env("PATH", path);
@@ -223,7 +223,8 @@ fn a_kept_stack_stays_up_and_can_be_tested_again_and_taken_down() {
     let stack = ran.json()["stack"].as_str().unwrap().to_owned();
     let status = fixture.xtask(&["status", "--json", "--stack", &stack]).ends_with(0).json();
     assert_eq!(status["services"][0]["phase"], "ready", "{status}");
-    ran.says(&format!("cargo xtask down --data --stack {stack}"));
+    ran.says(&format!("cargo xtask down --data --stack {stack}"))
+        .says("greeter at http://127.0.0.1:");
     fixture.xtask(&["down", "--data", "--stack", &stack]).ends_with(0);
     fixture.is_quiet();
 }

@@ -22,13 +22,13 @@ impl Stack {
         match (held, self.faults.start_order) {
             (Some(until), _) if until > self.now => self.nodes[id].held = held,
             (Some(_), _) => self.start(id, effects),
-            (None, StartOrder::AtOnce) => self.begin(id, effects),
+            (None, StartOrder::AtOnce) => self.start_or_hold(id, effects),
             (None, StartOrder::Random { .. }) => drop(self.startable.insert(id)),
         }
     }
 
     /// Its turn has come: it starts, unless it is to be slow.
-    pub(super) fn begin(&mut self, id: Id, effects: &mut Vec<Effect>) {
+    pub(super) fn start_or_hold(&mut self, id: Id, effects: &mut Vec<Effect>) {
         let slow = self.faults.slow.get(&self.nodes[id].spec.name).copied();
         match slow.filter(|slow| !slow.is_zero()) {
             Some(slow) => self.nodes[id].held = Some(self.now.saturating_add(slow)),

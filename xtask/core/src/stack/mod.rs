@@ -278,7 +278,7 @@ impl Stack {
                 self.notice(id);
             }
             match self.draw() {
-                Some(id) => self.begin(id, effects),
+                Some(id) => self.start_or_hold(id, effects),
                 None => return,
             }
         }

@@ -13,6 +13,7 @@ use super::event::Fault;
 use super::node::{Bound, Build, Id, Node, Phase, Rest};
 use super::{Ending, Stack, words};
 use crate::name::Name;
+use crate::plan::Restart;
 use crate::snapshot::{self, Failure, ServiceSnapshot, Snapshot, State};
 
 impl Stack {
@@ -99,6 +100,7 @@ impl Stack {
             seen: self.seen(id),
             callers_waiting: None,
             calls: Vec::new(),
+            comes_back: node.spec.restart != Restart::No && node.is_alive(),
             paused: node.is_running() && node.shown.fault == Some(Fault::Pause),
             status: node.shown.status.clone(),
             log_trouble: node.log_trouble.clone(),

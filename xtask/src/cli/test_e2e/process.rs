@@ -9,7 +9,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
-use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 use tokio::time::{Instant, sleep_until};
 use xtask_client::connection::Connection;
 use xtask_client::protocol::Reply;
@@ -68,6 +68,11 @@ impl Foreground {
     /// What the program prints, if it was started with a pipe for it.
     pub(crate) fn stdout(&mut self) -> Option<ChildStdout> {
         self.child.stdout.take()
+    }
+
+    /// What the program complains of, likewise.
+    pub(crate) fn stderr(&mut self) -> Option<ChildStderr> {
+        self.child.stderr.take()
     }
 
     /// Waits until the program has ended, and gives what the supervisor says meanwhile to

@@ -2,14 +2,16 @@
 //!
 //! It reads logs and deletes or keeps what the stack left; it decides nothing about the run.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-use xtask_client::StackPaths;
 use xtask_client::logs::closing_lines;
+use xtask_client::{STACK_VARIABLE, StackPaths};
 use xtask_core::calls::Call;
 
 use super::TestE2eArgs;
+use super::again::again;
+use super::bundle::{self, Course};
 use super::deaths::Death;
 use crate::cli::exit::Exit;
 use crate::cli::{isolated, print};
@@ -37,6 +39,12 @@ pub(crate) struct Outcome {
     pub(crate) died: Vec<Death>,
     /// Connections between services that were open at the end and that no metadata declares.
     pub(crate) undeclared: Vec<Call>,
+    /// How many services `--kill-random` killed.
+    pub(crate) killed: u32,
+    /// Whether there was no test to run.
+    pub(crate) nothing_matched: bool,
+    /// The folder with what a failed run leaves.
+    pub(crate) bundle: Option<PathBuf>,
     /// The folder of the logs, where they are kept.
     pub(crate) logs: Option<PathBuf>,
 }
@@ -53,31 +61,56 @@ impl Outcome {
             runner_exit_code: None,
             died: Vec::new(),
             undeclared: Vec::new(),
+            killed: 0,
+            nothing_matched: false,
+            bundle: None,
             logs: None,
         }
     }
 
     /// Says what happened to services and what is left behind, or deletes it.
-    pub(crate) fn conclude(&mut self, exit: Exit, paths: &StackPaths, args: &TestE2eArgs) {
+    pub(crate) fn conclude(
+        &mut self,
+        exit: Exit,
+        paths: &StackPaths,
+        root: &Path,
+        package: &str,
+        args: &TestE2eArgs,
+        course: &Course,
+    ) {
         self.exit_code = exit.code();
         self.passed = exit == Exit::DONE;
         for death in &self.died {
             tell(death, paths);
         }
+        let worth_a_look = self.is_worth_a_look(exit, paths);
+        if worth_a_look {
+            self.keep(paths, root, args, course);
+        }
         if args.keep && self.runner.is_some() {
-            style::say(style::BUSY, "Kept", &format!("stack `{}` is up", self.stack));
-            hint(&format!("take it down: `cargo xtask down --data --stack {}`", self.stack));
-        } else if self.is_worth_a_look(exit, paths) && isolated::keep(paths).is_ok() {
-            let logs = paths.logs();
-            style::say(style::BUSY, "Kept", &format!("logs in `{}`", logs.display()));
-            self.logs = Some(logs);
-        } else {
+            tell_kept(paths, package, course);
+        } else if !worth_a_look {
             // Nobody will look at it, and a later run makes its own.
             std::fs::remove_dir_all(paths.folder()).ok();
         }
         if exit == Exit::FAILED && self.ran {
             hint(&format!("run it again: `{}`", again(args)));
         }
+    }
+
+    fn keep(&mut self, paths: &StackPaths, root: &Path, args: &TestE2eArgs, course: &Course) {
+        let written = isolated::keep(paths).and_then(|()| {
+            self.bundle = Some(bundle::write(paths, root, args, self, course)?);
+            Ok(())
+        });
+        if let Err(error) = written {
+            print::error(&anyhow::Error::from(error).context("the bundle cannot be kept"));
+        }
+        let logs = paths.logs();
+        let bundle = paths.folder().join("bundle");
+        let text = format!("logs in `{}`, all about it in `{}`", logs.display(), bundle.display());
+        style::say(style::BUSY, "Kept", &text);
+        self.logs = Some(logs);
     }
 
     /// Whether something failed of which the services' logs may tell.
@@ -102,49 +135,17 @@ fn hint(text: &str) {
     style::tell(&format!("  {}hint:{} {text}", style::BOLD, style::RESET));
 }
 
-/// The same command, for a shell.
-fn again(args: &TestE2eArgs) -> String {
-    let mut words = vec!["cargo xtask test-e2e".to_owned()];
-    words.extend(args.with.iter().map(|overlay| format!("--with {}", quoted(overlay))));
-    words.extend(args.filters.iter().map(|word| quoted(word)));
-    if !args.runner_args.is_empty() {
-        words.push("--".to_owned());
-        words.extend(args.runner_args.iter().map(|word| quoted(word)));
+/// Says how to reach a stack that stays up, and how to end it.
+fn tell_kept(paths: &StackPaths, package: &str, course: &Course) {
+    let stack = paths.stack();
+    style::say(style::BUSY, "Kept", &format!("stack `{stack}` is up"));
+    for service in course.last.iter().flat_map(|last| &last.services) {
+        if let Some(url) = &service.url {
+            style::tell(&format!("  {} at {url}", service.name));
+        }
     }
-    words.join(" ")
-}
-
-/// A word as a shell takes it.
-fn quoted(word: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_=./:,+@%".contains(&byte);
-    if !word.is_empty() && word.bytes().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', r"'\''"))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn words_for_a_shell_are_quoted_where_it_would_split_them() {
-        assert_eq!(quoted("shop::shelves"), "shop::shelves");
-        assert_eq!(quoted("a b"), "'a b'");
-        assert_eq!(quoted("it's"), r"'it'\''s'");
-        assert_eq!(quoted(""), "''");
-    }
-
-    #[test]
-    fn the_command_to_run_again_is_the_command_that_was_run() {
-        let args = TestE2eArgs {
-            filters: vec!["slow".into()],
-            with: vec!["postgres".into()],
-            runner_args: vec!["-E".into(), "test(a)".into()],
-            ..TestE2eArgs::default()
-        };
-        let command = "cargo xtask test-e2e --with postgres slow -- -E 'test(a)'";
-        assert_eq!(again(&args), command);
-    }
+    let folder = paths.folder().display();
+    hint(&format!("look at it: `cargo xtask status --stack {stack}`"));
+    hint(&format!("test it again: `{STACK_VARIABLE}='{folder}' cargo test -p {package}`"));
+    hint(&format!("take it down: `cargo xtask down --data --stack {stack}`"));
 }

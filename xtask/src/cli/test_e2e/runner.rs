@@ -3,6 +3,8 @@
 //!
 //! It starts nothing and prints nothing.
 
+use super::shards::Shard;
+
 /// Who runs the tests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Runner {
@@ -19,6 +21,25 @@ pub(crate) enum Selection<'a> {
     Only(&'a str),
     /// The whole workspace's, but for the package of that name.
     AllBut(Option<&'a str>),
+}
+
+/// Which tests of a package.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Tests {
+    /// Those whose names contain one of `filters`, or all.
+    Matching {
+        /// Parts of names.
+        filters: Vec<String>,
+        /// Only this part of them.
+        shard: Option<Shard>,
+    },
+    /// Those of these names.
+    These(Vec<String>),
+}
+
+impl Tests {
+    /// All there are.
+    pub(crate) const ALL: Self = Self::Matching { filters: Vec::new(), shard: None };
 }
 
 /// What came of a run.
@@ -59,12 +80,12 @@ impl Runner {
         }
     }
 
-    /// Arguments for cargo that run the tests whose names contain one of `filters`. `extra` are the
-    /// runner's own: options of nextest, or of the test binaries.
+    /// Arguments for cargo that run these tests. `extra` are the runner's own: options of
+    /// nextest, or of the test binaries.
     pub(crate) fn run(
         self,
         selection: Selection<'_>,
-        filters: &[String],
+        tests: &Tests,
         extra: &[String],
     ) -> Vec<String> {
         let mut arguments = self.start(selection);
@@ -73,11 +94,19 @@ impl Runner {
                 if !extra.iter().any(|argument| argument.starts_with("--no-tests")) {
                     arguments.push(selection.no_tests().to_owned());
                 }
+            }
+            Self::Cargo => arguments.push("--".to_owned()),
+        }
+        match tests {
+            Tests::Matching { filters, shard } => {
+                if let (Self::Nextest, Some(Shard { number, of })) = (self, shard) {
+                    arguments.extend(["--partition".to_owned(), format!("slice:{number}/{of}")]);
+                }
                 arguments.extend_from_slice(filters);
             }
-            Self::Cargo => {
-                arguments.push("--".to_owned());
-                arguments.extend_from_slice(filters);
+            Tests::These(names) => {
+                arguments.push("--exact".to_owned());
+                arguments.extend_from_slice(names);
             }
         }
         arguments.extend_from_slice(extra);
@@ -85,17 +114,17 @@ impl Runner {
     }
 
     /// Arguments for cargo that print the tests that [`Runner::run`] would run, for the
-    /// runner whose exit code does not tell whether there were any.
+    /// runner that neither tells whether there were any nor divides them.
     pub(crate) fn list(
         self,
         selection: Selection<'_>,
-        filters: &[String],
+        tests: &Tests,
         extra: &[String],
     ) -> Option<Vec<String>> {
         match self {
             Self::Nextest => None,
             Self::Cargo => {
-                let mut arguments = self.run(selection, filters, extra);
+                let mut arguments = self.run(selection, tests, extra);
                 arguments.extend(["--list", "--format", "terse"].map(str::to_owned));
                 Some(arguments)
             }
@@ -131,8 +160,8 @@ impl Runner {
 }
 
 /// The tests in what [`Runner::list`] makes the runner print.
-pub(crate) fn count_listed(output: &str) -> usize {
-    output.lines().filter(|line| line.ends_with(": test")).count()
+pub(crate) fn listed(output: &str) -> Vec<String> {
+    output.lines().filter_map(|line| line.strip_suffix(": test")).map(str::to_owned).collect()
 }
 
 #[cfg(test)]
@@ -141,7 +170,8 @@ mod tests {
 
     fn words(runner: Runner, filters: &[&str], extra: &[&str]) -> String {
         let owned = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect::<Vec<_>>();
-        runner.run(Selection::Only("black-box"), &owned(filters), &owned(extra)).join(" ")
+        let tests = Tests::Matching { filters: owned(filters), shard: None };
+        runner.run(Selection::Only("black-box"), &tests, &owned(extra)).join(" ")
     }
 
     #[test]
@@ -167,13 +197,25 @@ mod tests {
 
     #[test]
     fn the_workspace_without_the_black_box_tests_is_a_selection() {
-        let arguments = Runner::Nextest.run(Selection::AllBut(Some("black-box")), &[], &[]);
+        let arguments = Runner::Nextest.run(Selection::AllBut(Some("black-box")), &Tests::ALL, &[]);
         assert_eq!(
             arguments.join(" "),
             "nextest run --workspace --exclude black-box --no-tests=pass"
         );
-        let arguments = Runner::Cargo.run(Selection::AllBut(None), &[], &[]);
+        let arguments = Runner::Cargo.run(Selection::AllBut(None), &Tests::ALL, &[]);
         assert_eq!(arguments.join(" "), "test --tests --workspace --");
+    }
+
+    #[test]
+    fn a_shard_is_a_slice_for_nextest_and_a_list_of_names_for_cargo() {
+        let shard = Some(Shard { number: 2, of: 3 });
+        let tests = Tests::Matching { filters: vec!["slow".into()], shard };
+        let arguments = Runner::Nextest.run(Selection::Only("black-box"), &tests, &[]);
+        let command = "nextest run -p black-box --no-tests=fail --partition slice:2/3 slow";
+        assert_eq!(arguments.join(" "), command);
+        let tests = Tests::These(vec!["a::b".into(), "c".into()]);
+        let arguments = Runner::Cargo.run(Selection::Only("black-box"), &tests, &[]);
+        assert_eq!(arguments.join(" "), "test --tests -p black-box -- --exact a::b c");
     }
 
     #[test]
@@ -193,9 +235,9 @@ mod tests {
     }
 
     #[test]
-    fn listed_tests_are_counted_and_benchmarks_are_not() {
+    fn listed_tests_are_named_and_benchmarks_are_not() {
         let output = "a::b: test\nc: test\nd: benchmark\n\n2 tests, 1 benchmark\n";
-        assert_eq!(count_listed(output), 2);
-        assert_eq!(count_listed(""), 0);
+        assert_eq!(listed(output), ["a::b", "c"]);
+        assert!(listed("").is_empty());
     }
 }

@@ -20,6 +20,7 @@ use self::bring_up::{BringUp, Outcome};
 use self::build::Build;
 use self::tell::{Listener, Teller};
 use super::exit::Exit;
+use super::faults::FaultArgs;
 use super::follow::Follower;
 use super::interrupt::Interrupts;
 use super::load::{self, Loaded};
@@ -95,6 +96,8 @@ pub(crate) struct PlanArgs {
     /// Build only if Cargo.lock need not change
     #[arg(long, help_heading = "Build")]
     pub(crate) locked: bool,
+    #[command(flatten)]
+    pub(crate) faults: FaultArgs,
     /// Nothing from the shell, and free ports
     #[arg(long, hide = true)]
     pub(crate) isolated: bool,

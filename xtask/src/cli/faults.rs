@@ -1,0 +1,68 @@
+//! Flags that make a start worse than it need be, for tests: `--start-order random`,
+//! `--seed`, `--slow`.
+//!
+//! What a slow service is, and who is drawn, is decided in the core.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use clap::{Args, ValueEnum};
+use xtask_core::plan::StartOrder;
+
+use crate::view::style;
+
+/// Flags of `up` and `test-e2e`.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct FaultArgs {
+    /// `random`: start services one by one, in an order that the seed draws
+    #[arg(long, value_name = "HOW", help_heading = "Faults")]
+    pub(crate) start_order: Option<StartOrderWhen>,
+    /// Where chance begins: the same number, the same faults [default: another each time]
+    #[arg(long, value_name = "NUMBER", help_heading = "Faults")]
+    pub(crate) seed: Option<u64>,
+    /// Start a service so much later than it could be
+    #[arg(long, value_name = "SERVICE=TIME", help_heading = "Faults")]
+    pub(crate) slow: Vec<String>,
+}
+
+/// In which order services start that could.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum StartOrderWhen {
+    /// One after the other, drawn.
+    Random,
+}
+
+impl FaultArgs {
+    /// The order, for a plan. A seed that nobody named is drawn and said.
+    pub(crate) fn start_order(&self) -> StartOrder {
+        match self.start_order {
+            None => StartOrder::AtOnce,
+            Some(StartOrderWhen::Random) => StartOrder::Random { seed: self.seed_or_draw() },
+        }
+    }
+
+    /// The seed; one that nobody named is drawn and said, so that it can be named.
+    pub(crate) fn seed_or_draw(&self) -> u64 {
+        self.seed.unwrap_or_else(|| {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            // Short enough to be typed.
+            let seed = u64::from(now.subsec_nanos()) % 1_000_000;
+            style::say(style::BUSY, "Seed", &format!("{seed} (again: `--seed {seed}`)"));
+            seed
+        })
+    }
+
+    /// The same flags, for a command line.
+    pub(crate) fn words(&self) -> Vec<String> {
+        let mut words = Vec::new();
+        if self.start_order.is_some() {
+            words.extend(["--start-order", "random"].map(str::to_owned));
+        }
+        if let Some(seed) = self.seed {
+            words.extend(["--seed".to_owned(), seed.to_string()]);
+        }
+        for slow in &self.slow {
+            words.extend(["--slow".to_owned(), slow.clone()]);
+        }
+        words
+    }
+}

@@ -1,0 +1,77 @@
+//! The command that was run, for a shell and for the shards that it is divided into.
+//!
+//! It runs nothing.
+
+use super::TestE2eArgs;
+
+/// The same command, for a shell.
+pub(crate) fn again(args: &TestE2eArgs) -> String {
+    let mut words = vec!["cargo xtask test-e2e".to_owned()];
+    let stacks = args.shard.map(|shard| shard.of).or(args.stacks);
+    words.extend(stacks.map(|stacks| format!("--stacks {stacks}")));
+    words.extend(words_of(args).iter().map(|word| quoted(word)));
+    words.join(" ")
+}
+
+/// Everything that shapes a run but for how many stacks it is divided onto.
+pub(crate) fn words_of(args: &TestE2eArgs) -> Vec<String> {
+    let mut words = Vec::new();
+    for overlay in &args.with {
+        words.extend(["--with".to_owned(), overlay.clone()]);
+    }
+    words.extend(args.faults.words());
+    if args.kill_random {
+        words.push("--kill-random".to_owned());
+    }
+    words.extend(args.filters.iter().cloned());
+    if !args.runner_args.is_empty() {
+        words.push("--".to_owned());
+        words.extend(args.runner_args.iter().cloned());
+    }
+    words
+}
+
+/// A word as a shell takes it.
+fn quoted(word: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_=./:,+@%".contains(&byte);
+    if !word.is_empty() && word.bytes().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::faults::{FaultArgs, StartOrderWhen};
+
+    #[test]
+    fn words_for_a_shell_are_quoted_where_it_would_split_them() {
+        assert_eq!(quoted("shop::shelves"), "shop::shelves");
+        assert_eq!(quoted("a b"), "'a b'");
+        assert_eq!(quoted("it's"), r"'it'\''s'");
+        assert_eq!(quoted(""), "''");
+    }
+
+    #[test]
+    fn the_command_to_run_again_is_the_command_that_was_run() {
+        let args = TestE2eArgs {
+            filters: vec!["slow".into()],
+            with: vec!["postgres".into()],
+            runner_args: vec!["-E".into(), "test(a)".into()],
+            ..TestE2eArgs::default()
+        };
+        let command = "cargo xtask test-e2e --with postgres slow -- -E 'test(a)'";
+        assert_eq!(again(&args), command);
+        let faults = FaultArgs {
+            start_order: Some(StartOrderWhen::Random),
+            seed: Some(7),
+            slow: vec!["shop=2s".into()],
+        };
+        let args = TestE2eArgs { faults, kill_random: true, stacks: Some(3), ..Default::default() };
+        let command = "cargo xtask test-e2e --stacks 3 --start-order random --seed 7 \
+                       --slow shop=2s --kill-random";
+        assert_eq!(again(&args), command);
+    }
+}
