@@ -10,6 +10,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use super::effect::PreparedProbe;
 use super::event::{Exit, Found, Holder, Occupant, StartedBy};
 use super::likeness::{Likeness, Relation};
 use super::node::{Bound, Check, Id, Launched, Origin, Phase, Rest, Stage, Stopping};
@@ -200,6 +201,19 @@ impl Stack {
         }
     }
 
+    /// Whether somebody whom the system does not show stands in the service's place.
+    pub(super) fn is_hidden(&self, id: Id) -> bool {
+        match &self.nodes[id].address.bound {
+            Bound::Taken(tenant) => tenant.holder.is_none(),
+            Bound::No
+            | Bound::Asked
+            | Bound::Yes
+            | Bound::Held(_)
+            | Bound::Looking { .. }
+            | Bound::Failed { .. } => false,
+        }
+    }
+
     /// Whether what was decided about a holder still holds.
     pub(super) fn is_settled_with(&self, id: Id, tenant: &Tenant) -> bool {
         let asked = match (&tenant.likeness, self.nodes[id].spec.adopt) {
@@ -218,18 +232,17 @@ impl Stack {
         };
         let Some(command) = launched.command.clone() else { return };
         launched.likeness = tenant.likeness;
-        launched.origin = match tenant.fate {
-            Fate::Adopted => Origin::Adopted,
-            Fate::Evicted => Origin::Evicted,
-        };
-        // What it says of itself, it does not say to us.
-        probes.retain(|prepared| match prepared.probe {
-            Probe::Http { .. } | Probe::Tcp { .. } | Probe::Command { .. } => true,
-            Probe::Notify | Probe::Log { .. } => false,
-        });
-        probes.iter_mut().for_each(|prepared| prepared.queued = false);
-        if tenant.fate == Fate::Evicted {
-            probes.clear();
+        match tenant.fate {
+            Fate::Adopted => {
+                launched.origin = Origin::Adopted;
+                if let Err(reason) = self.ask_from_outside(id, &mut probes) {
+                    return self.fail(id, Failure::Start, reason, effects);
+                }
+            }
+            Fate::Evicted => {
+                launched.origin = Origin::Evicted;
+                probes.clear();
+            }
         }
         let run = self.begin(id, launched, &probes);
         let service = self.nodes[id].spec.name.clone();
@@ -237,13 +250,27 @@ impl Stack {
             Some(Holder { pid, .. }) => {
                 effects.push(Effect::Adopt { service, run, pid, command, probes });
             }
-            None if probes.is_empty() => self.become_ready(id),
             None => effects.push(Effect::Probe { service, run, probes }),
         }
         match tenant.fate {
             Fate::Adopted => self.nodes[id].evictions = 0,
             Fate::Evicted => self.evict(id),
         }
+    }
+
+    /// The probes of a process that was not started here: what it says of itself, it does
+    /// not say to us. Where nothing else is left, it has to accept a connection.
+    fn ask_from_outside(&self, id: Id, probes: &mut Vec<PreparedProbe>) -> Result<(), String> {
+        probes.retain(|prepared| match prepared.probe {
+            Probe::Http { .. } | Probe::Tcp { .. } | Probe::Command { .. } => true,
+            Probe::Notify | Probe::Log { .. } => false,
+        });
+        if probes.is_empty() {
+            let own = self.nodes[id].spec.probes.len();
+            probes.push(self.prepare_probe(id, own, &Probe::Tcp { port: 0 })?);
+        }
+        probes.iter_mut().for_each(|prepared| prepared.queued = false);
+        Ok(())
     }
 
     /// A run that ends from its first moment: it is told as soon as it is there.

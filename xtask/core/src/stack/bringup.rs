@@ -83,7 +83,12 @@ impl Stack {
         Ok((launched, probes?))
     }
 
-    fn prepare_probe(&self, id: Id, index: usize, probe: &Probe) -> Result<PreparedProbe, String> {
+    pub(super) fn prepare_probe(
+        &self,
+        id: Id,
+        index: usize,
+        probe: &Probe,
+    ) -> Result<PreparedProbe, String> {
         let (port, command) = match probe {
             Probe::Notify | Probe::Log { .. } => (None, Vec::new()),
             Probe::Http { port, .. } | Probe::Tcp { port } => (Some(*port), Vec::new()),

@@ -7,7 +7,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::Stack;
-use super::node::{Bound, Edge, Id, Node, Phase, Rest};
+use super::node::{Bound, Check, Edge, Id, Node, Phase, Rest};
 use super::words;
 use crate::plan::{Condition, Port, Program};
 
@@ -147,8 +147,11 @@ impl Stack {
         // What runs keeps the address it has, unless it is about to be replaced.
         let stays = node.is_running() && !node.is_unsettled();
         let moving = node.wanted && self.is_bindable(id) && !self.is_given_up(id) && !stays;
+        // A job that is done, and wanted with other ports, is about to run again.
+        let again =
+            node.wanted && node.phase == Phase::Rest(Rest::Succeeded) && node.check != Check::Done;
         let coming = match node.address.bound {
-            Bound::Yes => moving && !self.asked_as_wanted(id),
+            Bound::Yes => (moving || again) && !self.asked_as_wanted(id),
             Bound::Asked => true,
             Bound::No => moving,
             // Whatever becomes of the holder, a number that is known stays.

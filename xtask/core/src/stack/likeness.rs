@@ -87,7 +87,7 @@ impl Likeness {
     /// enough: any program of the machine may have it.
     fn is_build_of_it(&self, found: &Found, linked: Option<&str>) -> bool {
         let path = found.holder.program.as_str();
-        if file_name(path) != file_name(&self.program) {
+        if file_name(path) != file_name(linked.unwrap_or(&self.program)) {
             return false;
         }
         match &self.arguments {

@@ -139,7 +139,8 @@ impl Stack {
         let node = &self.nodes[id];
         let all = match &node.phase {
             Phase::Starting(starting) => {
-                let there = starting.pid.is_some() || node.is_external();
+                let faceless = node.is_external() || self.is_hidden(id);
+                let there = starting.pid.is_some() || faceless;
                 there && starting.missing.is_empty() && !node.is_job()
             }
             Phase::Rest(_) | Phase::Ready(_) | Phase::Stopping(_) => false,

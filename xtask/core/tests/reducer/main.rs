@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod adoption;
 mod bring_up;
 mod builds;
 mod crashes;

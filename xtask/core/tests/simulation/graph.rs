@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use xtask_core::name::Name;
 use xtask_core::plan::{
-    Condition, Faults, Kind, Plan, Probe, Program, Restart, Service, StartOrder,
+    Adopt, Condition, Faults, Kind, Plan, Probe, Program, Restart, Service, StartOrder,
 };
 
 use crate::random::Random;
@@ -110,6 +110,7 @@ impl Workspace {
         let mut plan = support::plan(services);
         plan.wanted = asked;
         plan.faults = self.faults(random);
+        plan.replace = random.chance(15);
         plan
     }
 
@@ -192,6 +193,7 @@ fn random_service(random: &mut Random, name: &str) -> Service {
     }
     service.probes = probes(random, &service);
     service.restart = policy(random);
+    service.adopt = *random.pick(&[Adopt::SameBinary, Adopt::SameBinary, Adopt::Any, Adopt::Never]);
     service.start_timeout = random.millis(500..40_000);
     service.stop.timeout = random.millis(0..10_000);
     if random.chance(15) {

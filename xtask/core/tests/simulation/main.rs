@@ -11,6 +11,7 @@ mod graph;
 mod play;
 mod random;
 mod shrink;
+mod strangers;
 #[path = "../support/mod.rs"]
 mod support;
 mod trace;

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use xtask_core::name::Name;
+use xtask_core::plan::Plan;
 use xtask_core::record::{Check, Line, Step};
 use xtask_core::stack::{Event, Fault, Stack};
 
@@ -104,12 +105,34 @@ impl Play {
         let plan = self.workspace.plan(&mut self.people);
         let now = self.now;
         self.world.learn(&plan);
+        if self.events == 0 {
+            self.strangers_come(&plan);
+        }
         self.step(Event::Apply { plan: plan.clone() })?;
-        self.world.build(now, &plan);
+        // A plan that comes while the stack ends is refused, and nothing is built for it.
+        if !self.checkers.observed.shutdown {
+            self.world.build(now, &plan);
+        }
         Ok(())
     }
 
+    /// Some programs run before the stack does.
+    fn strangers_come(&mut self, plan: &Plan) {
+        for service in &plan.services {
+            if self.people.chance(25) {
+                self.world.somebody_comes(&service.name);
+            }
+        }
+    }
+
     fn somebody_asks(&mut self) -> Verdict {
+        if self.people.chance(30) {
+            for service in self.some_services() {
+                self.world.somebody_comes(&service);
+            }
+        } else if self.people.chance(20) {
+            self.world.somebody_goes(self.now);
+        }
         match self.people.below(10) {
             0..=3 => {
                 for _ in 0..self.people.below(4) {
@@ -124,6 +147,9 @@ impl Play {
             }
             6..=8 => {
                 let services = self.some_services();
+                if self.people.chance(20) {
+                    return self.step(Event::Replace { services });
+                }
                 self.step(Event::Restart { services })
             }
             _ => {

@@ -8,10 +8,12 @@ use std::time::Duration;
 
 use xtask_core::calls::{Call, CallState};
 use xtask_core::name::Name;
-use xtask_core::plan::{Kind, Plan, Program};
+use xtask_core::plan::{Kind, Plan, Program, Service};
+use xtask_core::stack::effect::PreparedProbe;
 use xtask_core::stack::{Artifact, BindFailure, Effect, Event, Exit, Run, Signal};
 
 use crate::random::Random;
+use crate::strangers::Strangers;
 
 /// Things to come, in order, and the processes they are about.
 #[derive(Debug)]
@@ -23,6 +25,12 @@ pub(crate) struct World {
     content: BTreeMap<Name, u64>,
     jobs: BTreeSet<Name>,
     watchdogs: BTreeMap<Name, Duration>,
+    /// Services as they were last planned.
+    services: BTreeMap<Name, Service>,
+    /// Who has bound ports, and whose first port was last which.
+    bound: BTreeSet<Name>,
+    numbers: BTreeMap<Name, u16>,
+    strangers: Strangers,
     next_pid: u32,
     /// No more faults: what starts now behaves.
     pub(crate) calm: bool,
@@ -46,6 +54,10 @@ impl World {
             content: BTreeMap::new(),
             jobs: BTreeSet::new(),
             watchdogs: BTreeMap::new(),
+            services: BTreeMap::new(),
+            bound: BTreeSet::new(),
+            numbers: BTreeMap::new(),
+            strangers: Strangers::default(),
             next_pid: 1000,
             calm: false,
         }
@@ -79,6 +91,10 @@ impl World {
     /// What programs will do, as far as their manifests tell.
     pub(crate) fn learn(&mut self, plan: &Plan) {
         for service in &plan.services {
+            self.services.insert(service.name.clone(), service.clone());
+            if let Some(number) = service.ports.first().and_then(|port| port.number) {
+                self.numbers.insert(service.name.clone(), number);
+            }
             self.watchdogs.remove(&service.name);
             if let Some(every) = service.watchdog {
                 self.watchdogs.insert(service.name.clone(), every);
@@ -102,7 +118,7 @@ impl World {
             let at = now + self.random.millis(0..6000);
             last = last.max(at);
             if !(broken && self.random.chance(40)) {
-                let path = format!("/target/{name}");
+                let path = format!("/target/debug/{name}");
                 self.at(at, Event::Linked { service: name, path });
             } else if self.random.chance(50) {
                 let message = "does not compile".to_owned();
@@ -122,7 +138,8 @@ impl World {
                     return self.soon(now, 0..50, event);
                 }
                 let content = *self.content.entry(service.clone()).or_default();
-                let artifact = Artifact { path: format!("/kept/{service}/{content}"), content };
+                let path = format!("/kept/{service}/{content}/{service}");
+                let artifact = Artifact { path, content };
                 let event = Event::Accepted { service: service.clone(), artifact };
                 self.soon(now, 0..50, event);
             }
@@ -133,11 +150,16 @@ impl World {
                     let failure = BindFailure::Held { port, holder: None, user: None };
                     return self.soon(now, 0..300, Event::BindFailed { service, failure });
                 }
+                if let Some(failure) = self.strangers.holds(&service, ports) {
+                    return self.soon(now, 0..300, Event::BindFailed { service, failure });
+                }
                 let numbers = ports.iter().map(|port| {
                     let any = u16::try_from(self.random.range(40_000..60_000)).unwrap();
                     port.number.unwrap_or(any)
                 });
-                let ports = numbers.collect();
+                let ports: Vec<u16> = numbers.collect();
+                self.bound.insert(service.clone());
+                self.numbers.insert(service.clone(), ports[0]);
                 self.soon(now, 0..300, Event::Bound { service, ports });
             }
             Effect::Spawn { service, run, probes, .. } => {
@@ -157,13 +179,62 @@ impl World {
                 };
                 self.signal(now, (service.clone(), *run), kill);
             }
-            Effect::Look { .. }
-            | Effect::Adopt { .. }
-            | Effect::Release { .. }
-            | Effect::Unbind { .. }
-            | Effect::StopProbes { .. }
-            | Effect::Report(_)
-            | Effect::End => {}
+            Effect::Look { service, ports, like } => {
+                let content = self.content.get(service).copied().unwrap_or_default();
+                let occupant = self.strangers.look(service, ports, content, like.as_ref());
+                let service = service.clone();
+                self.soon(now, 0..300, Event::Looked { service, occupant });
+            }
+            Effect::Adopt { service, run, pid, probes, .. } => {
+                self.adopt(now, service, *run, *pid, probes);
+            }
+            Effect::Release { service, run } => self.strangers.release(service, *run),
+            Effect::Unbind { service } => drop(self.bound.remove(service)),
+            Effect::StopProbes { .. } | Effect::Report(_) | Effect::End => {}
+        }
+    }
+
+    fn adopt(
+        &mut self,
+        now: Duration,
+        service: &Name,
+        run: Run,
+        pid: u32,
+        probes: &[PreparedProbe],
+    ) {
+        let service = service.clone();
+        if !self.strangers.adopt(&service, run, pid) {
+            let error = "gone".to_owned();
+            return self.soon(now, 0..5, Event::StartFailed { service, run, error });
+        }
+        let started = now + self.random.millis(0..5);
+        self.at(started, Event::Started { service: service.clone(), run, pid });
+        for probe in probes {
+            self.probe(started, &service, run, probe.index);
+        }
+        if self.fault(20) {
+            let exit = Exit::Unknown;
+            self.soon(started, 1..60_000, Event::Exited { service, run, exit });
+        }
+    }
+
+    /// Somebody starts a program by hand, where the port is free.
+    pub(crate) fn somebody_comes(&mut self, service: &Name) {
+        let Some(spec) = self.services.get(service).cloned() else { return };
+        let free = !self.bound.contains(service)
+            && !self.strangers.is_here(service)
+            && self.processes.keys().all(|(name, _)| name != service);
+        let ours = spec.program != Program::External && spec.kind == Kind::Service;
+        let number = self.numbers.get(service).copied().filter(|_| !spec.ports.is_empty());
+        let (true, true, Some(number)) = (free, ours, number) else { return };
+        let content = self.content.get(service).copied().unwrap_or_default();
+        self.strangers.appear(&mut self.random, &spec, number, content, &self.numbers);
+    }
+
+    /// Somebody ends what was started by hand.
+    pub(crate) fn somebody_goes(&mut self, now: Duration) {
+        if let Some((service, run)) = self.strangers.leave(&mut self.random) {
+            self.at(now, Event::Exited { service, run, exit: Exit::Unknown });
         }
     }
 
@@ -246,6 +317,10 @@ impl World {
     }
 
     fn signal(&mut self, now: Duration, key: (Name, Run), kill: bool) {
+        if self.strangers.minds(&key, kill) {
+            let (service, run) = key;
+            return self.soon(now, 0..900, Event::Exited { service, run, exit: Exit::Unknown });
+        }
         let Some(process) = self.processes.get(&key).cloned() else { return };
         if (process.deaf && !kill) || process.immortal {
             return;
@@ -269,6 +344,14 @@ impl World {
         match event {
             Event::Exited { service, run, .. } => {
                 let key = (service.clone(), *run);
+                if self.strangers.was_adopted(&key) {
+                    let gone = Event::Gone { service: service.clone(), run: *run };
+                    let ended = self.strangers.end(&key);
+                    if ended {
+                        self.soon(at, 0..3, gone);
+                    }
+                    return ended;
+                }
                 let Some(process) = self.processes.get_mut(&key) else { return true };
                 if !core::mem::replace(&mut process.leader, false) {
                     return false;

@@ -8,7 +8,7 @@ use xtask_core::name::Name;
 use xtask_core::plan::{Condition, Program};
 use xtask_core::stack::{Effect, Report};
 
-use super::observed::Seen;
+use super::observed::{Seen, Whose};
 use super::{Observed, Verdict, demand};
 
 /// Judges one effect before it is noted.
@@ -48,11 +48,12 @@ pub(super) fn check(observed: &Observed, now: Duration, effect: &Effect) -> Verd
     }
 }
 
-fn one_run(seen: &Seen, run: u64) -> Verdict {
+/// It is wanted, and nothing of it is there.
+pub(super) fn one_run(seen: &Seen, run: u64) -> Verdict {
     let name = &seen.spec.name;
     demand!(seen.wanted, "wanted", "`{name}` is started and not wanted");
     let rest = seen.life.as_ref().filter(|life| !life.external).map(|life| life.run);
-    demand!(rest.is_none(), "one run", "`{name}` run {run} is started beside run {rest:?}");
+    demand!(rest.is_none(), "one run", "`{name}` run {run} begins beside run {rest:?}");
     Ok(())
 }
 
@@ -84,7 +85,7 @@ fn address(observed: &Observed, now: Duration, seen: &Seen, env: &[(String, Stri
         );
         // Where the sockets are about to be there, nobody starts without them.
         let given_up = !other.wanted || other.spec.program == Program::External;
-        let failed = other.life.is_none();
+        let failed = other.life.as_ref().is_none_or(|life| life.whose != Whose::Ours);
         demand!(
             other.bound || given_up || failed,
             "address",
@@ -98,7 +99,8 @@ fn declared(seen: &Seen) -> Option<Vec<u16>> {
     seen.spec.ports.iter().map(|port| port.number).collect()
 }
 
-fn conditions(observed: &Observed, seen: &Seen) -> Verdict {
+/// Everything that it depends on is as far as it wants.
+pub(super) fn conditions(observed: &Observed, seen: &Seen) -> Verdict {
     let name = &seen.spec.name;
     for edge in &seen.spec.depends_on {
         let on = &observed.services[&edge.on];

@@ -3,6 +3,7 @@
 //!
 //! They share [`Observed`] and nothing with the reducer.
 
+mod adoption;
 mod bring_up;
 mod observed;
 mod promises;
@@ -64,10 +65,12 @@ impl Checkers {
                 "{event:?} of a run that is over caused {effects:?}"
             );
         }
+        adoption::replaced(&self.observed, stack, event)?;
         self.observed.event(now, event);
         for effect in &effects {
             bring_up::check(&self.observed, now, effect)?;
             take_down::check(&self.observed, now, effect)?;
+            adoption::check(&self.observed, effect)?;
             promises::check(&self.observed, effect)?;
             self.observed.effect(now, effect);
         }

@@ -8,7 +8,10 @@ use std::time::Duration;
 
 use xtask_core::name::Name;
 use xtask_core::plan::{Kind, Program, Service};
+use xtask_core::stack::event::{Found, Occupant};
 use xtask_core::stack::{Command, Effect, Event, Exit, Fault, Run, Signal};
+
+use super::adoption::whose;
 
 #[derive(Default)]
 pub(crate) struct Observed {
@@ -47,12 +50,28 @@ pub(crate) struct Seen {
     pub(crate) asked: bool,
     /// Whether somebody asked for a new run since the last start.
     pub(crate) restarted: bool,
+    /// Whether somebody asked that whoever holds its ports makes room.
+    pub(crate) may_replace: bool,
+    /// Who held its ports at the last look.
+    pub(crate) found: Option<Found>,
+}
+
+/// Whose process a run is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Whose {
+    /// It was started here.
+    Ours,
+    /// It was adopted.
+    LeftAlone,
+    /// It is stopped because somebody asked for that.
+    MakesRoom,
 }
 
 /// A run, from its effect to the end of its group.
 #[derive(Clone)]
 pub(crate) struct Life {
     pub(crate) run: Run,
+    pub(crate) whose: Whose,
     pub(crate) external: bool,
     pub(crate) since: Duration,
     pub(crate) env: Vec<(String, String)>,
@@ -106,6 +125,8 @@ impl Seen {
             again: Vec::new(),
             asked: true,
             restarted: false,
+            may_replace: false,
+            found: None,
         }
     }
 
@@ -123,7 +144,8 @@ impl Seen {
             let lost = |at: Option<Duration>| at.is_some_and(|at| now >= at + REACH);
             // One that never appeared counts from when it was asked for.
             let unborn = !life.started && now >= life.since + REACH;
-            !life.external && !lost(life.killed) && !unborn
+            let ours = life.whose != Whose::LeftAlone;
+            ours && !life.external && !lost(life.killed) && !unborn
         })
     }
 
@@ -169,23 +191,39 @@ impl Observed {
         match event {
             Event::Apply { plan } => {
                 if !self.shutdown {
-                    plan.services.iter().for_each(|spec| self.applied(spec));
+                    for spec in &plan.services {
+                        self.applied(spec);
+                        if let Some(seen) = self.seen(&spec.name) {
+                            seen.may_replace = plan.replace;
+                            seen.excused |= plan.replace;
+                        }
+                    }
                 }
             }
             Event::TakeDown { services, only } => self.taken_down(services, *only),
-            Event::Restart { services } => {
+            Event::Restart { services } | Event::Replace { services } => {
+                let replace = matches!(event, Event::Replace { .. });
                 for name in services {
                     if !self.shutdown
                         && let Some(seen) = self.seen(name)
                     {
+                        seen.may_replace = replace;
                         seen.asked_for();
                         (seen.wanted, seen.excused) = (true, true);
                         (seen.succeeded, seen.serving) = (false, true);
                         seen.restarted = true;
+                        self.excuse_restarted_with(name);
                     }
                 }
             }
             Event::Fault { service, fault } => self.fault(service, *fault),
+            Event::Looked { service, occupant } => {
+                let Some(seen) = self.seen(service) else { return };
+                seen.found = match occupant {
+                    Occupant::Process(found) => Some(found.clone()),
+                    Occupant::Nobody | Occupant::Hidden => None,
+                };
+            }
             Event::Shutdown | Event::KillNow => {
                 self.shutdown = true;
                 self.kill_now |= *event == Event::KillNow;
@@ -210,6 +248,8 @@ impl Observed {
                 pending.for_each(|seen| seen.build_failed = true);
             }
             Event::Bound { service, ports } => self.bound(service, ports),
+            // From now on others are told the number of the plan.
+            Event::BindFailed { service, .. } => self.excuse_knowing(service),
             Event::Started { service, run, .. } => {
                 if let Some(life) = self.life(service, *run) {
                     life.started = true;
@@ -245,10 +285,7 @@ impl Observed {
             }
             Event::Exited { service, run, exit } => self.exited(now, service, *run, *exit),
             Event::Gone { service, run } => self.gone(service, *run),
-            Event::Replace { .. }
-            | Event::Looked { .. }
-            | Event::Linked { .. }
-            | Event::BindFailed { .. }
+            Event::Linked { .. }
             | Event::LogTrouble { .. }
             | Event::ProbeSeen { .. }
             | Event::Status { .. }
@@ -302,6 +339,22 @@ impl Observed {
         }
     }
 
+    /// Whoever is restarted with a service is told so now, whatever its edges become.
+    fn excuse_restarted_with(&mut self, name: &Name) {
+        let mut open = vec![name.clone()];
+        let mut known = BTreeSet::new();
+        while let Some(name) = open.pop() {
+            for other in self.services.values_mut() {
+                let edges = &other.spec.depends_on;
+                let with = edges.iter().any(|edge| edge.on == name && edge.restart);
+                if with && known.insert(other.spec.name.clone()) {
+                    other.excused = true;
+                    open.push(other.spec.name.clone());
+                }
+            }
+        }
+    }
+
     fn taken_down(&mut self, names: &[Name], only: bool) {
         let mut open = names.to_vec();
         let mut known = BTreeSet::new();
@@ -312,7 +365,7 @@ impl Observed {
             let Some(seen) = self.seen(&name) else { continue };
             // It is told as soon as it is there, even if it is wanted again by then.
             seen.excused |= seen.life.as_ref().is_some_and(|life| !life.started);
-            seen.wanted = false;
+            (seen.wanted, seen.may_replace) = (false, false);
             if !only {
                 open.extend(self.dependents(&name));
             }
@@ -369,6 +422,23 @@ impl Observed {
                 let missing = probes.iter().map(|probe| probe.index).collect();
                 self.begin(now, service, *run, missing, Some(command));
             }
+            Effect::Adopt { service, run, command, probes, .. } => {
+                let missing = probes.iter().map(|probe| probe.index).collect();
+                let Some(seen) = self.seen(service) else { return };
+                let whose =
+                    seen.found.as_ref().map_or(Whose::LeftAlone, |found| whose(seen, found));
+                self.begin(now, service, *run, missing, Some(command));
+                if let Some(life) = self.life(service, *run) {
+                    life.whose = whose;
+                }
+            }
+            Effect::Release { service, run } => {
+                if self.life(service, *run).is_some()
+                    && let Some(seen) = self.seen(service)
+                {
+                    seen.life = None;
+                }
+            }
             Effect::Probe { service, run, probes } => {
                 let missing = probes.iter().map(|probe| probe.index).collect();
                 self.begin(now, service, *run, missing, None);
@@ -396,8 +466,6 @@ impl Observed {
             Effect::Accept { .. }
             | Effect::Bind { .. }
             | Effect::Look { .. }
-            | Effect::Adopt { .. }
-            | Effect::Release { .. }
             | Effect::StopProbes { .. }
             | Effect::Report(_) => {}
         }
@@ -423,6 +491,7 @@ impl Observed {
         seen.crashed_at = None;
         seen.life = Some(Life {
             run,
+            whose: Whose::Ours,
             external,
             since: now,
             env,

@@ -3,10 +3,11 @@
 
 use std::time::Duration;
 
-use xtask_core::plan::Program;
+use xtask_core::plan::{Adopt, Program};
 use xtask_core::snapshot::{Phase, State};
 use xtask_core::stack::{Effect, Event, Report, Stack};
 
+use super::observed::Whose;
 use super::{Observed, Verdict, demand};
 
 /// Judges one effect before it is noted.
@@ -110,7 +111,8 @@ fn unsettled(stack: &Stack) -> Vec<String> {
 /// What runs is what is wanted, as far as it could be built.
 fn current(observed: &Observed, seen: &super::observed::Seen) -> Verdict {
     let Some(life) = &seen.life else { return Ok(()) };
-    if seen.build_failed || life.external {
+    let anybody = life.whose != Whose::Ours && seen.spec.adopt == Adopt::Any;
+    if seen.build_failed || life.external || anybody {
         return Ok(());
     }
     let name = &seen.spec.name;
@@ -119,7 +121,13 @@ fn current(observed: &Observed, seen: &super::observed::Seen) -> Verdict {
         demand!(life.content == accepted, "current", "`{name}` runs an old program");
     }
     let args: Vec<String> = seen.spec.args.iter().map(|arg| arg.value.to_string()).collect();
-    demand!(life.args == args, "current", "`{name}` runs with {:?}, not {args:?}", life.args);
+    let args_count = life.whose == Whose::Ours;
+    demand!(
+        !args_count || life.args == args,
+        "current",
+        "`{name}` runs with {:?}, not {args:?}",
+        life.args
+    );
     for (key, value) in &life.env {
         let Some(other) = observed.services.get(key.to_lowercase().as_str()) else { continue };
         if !other.bound || other.build_failed {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use xtask_core::name::Name;
 use xtask_core::stack::{Effect, Fault, Signal};
 
-use super::observed::{Life, Seen};
+use super::observed::{Life, Seen, Whose};
 use super::{Observed, Verdict, demand};
 
 /// Judges one effect before it is noted.
@@ -23,7 +23,7 @@ pub(super) fn check(observed: &Observed, now: Duration, effect: &Effect) -> Verd
         Signal::Stop(_) => {
             demand!(life.told.is_none(), "signals", "`{service}` run {run} is told twice");
             // Of a run whose leader ended by itself only the rest of its group is told.
-            if life.exit.is_none() {
+            if life.exit.is_none() && life.whose == Whose::Ours {
                 reason(observed, now, seen, life)?;
                 order(observed, now, seen)?;
             }

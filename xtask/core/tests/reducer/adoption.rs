@@ -1,0 +1,328 @@
+//! Somebody holds a service's port: adopted, refused, or stopped on demand.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use xtask_core::plan::{Adopt, Probe, Restart, Service};
+use xtask_core::snapshot::{Failure, Phase};
+use xtask_core::stack::event::{Found, Holder, Occupant, StartedBy};
+use xtask_core::stack::{BindFailure, Effect, Event, Exit, Signal};
+
+use crate::scenario::Scenario;
+use crate::support::{self, GRACE, With, service};
+
+const PID: u32 = 7;
+
+/// A service that a process started by hand can stand in for.
+fn adopting() -> Service {
+    service("a").built().port(Some(5000)).activated().adopts(Adopt::SameBinary)
+}
+
+fn holder(program: &str) -> Holder {
+    let program = program.to_owned();
+    Holder { pid: PID, command: program.clone(), program, user: "ada".to_owned(), stack: None }
+}
+
+/// The same program, with these variables.
+fn copy(variables: &[(&str, &str)]) -> Found {
+    let text = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+    Found {
+        holder: holder("/target/debug/a"),
+        age: Duration::from_secs(180),
+        same: true,
+        deleted: false,
+        args: Vec::new(),
+        variables: Some(variables.iter().map(text).collect::<BTreeMap<_, _>>()),
+        elsewhere: Vec::new(),
+        started_by: StartedBy::Hand,
+    }
+}
+
+impl Scenario {
+    fn held(&mut self, name: &str, program: &str) {
+        let failure = BindFailure::Held { port: 5000, holder: Some(holder(program)), user: None };
+        self.event(Event::BindFailed { service: name.into(), failure });
+    }
+
+    fn looked(&mut self, name: &str, found: Found) {
+        let occupant = Occupant::Process(found);
+        self.event(Event::Looked { service: name.into(), occupant });
+    }
+
+    /// Everything up to a look that finds this.
+    fn find(&mut self, found: Found) {
+        self.held("a", "/target/debug/a");
+        self.linked_at("a", "/target/debug/a");
+        self.accepted("a", 1);
+        assert!(self.effects.iter().any(|effect| matches!(effect, Effect::Look { .. })));
+        self.looked("a", found);
+    }
+
+    fn linked_at(&mut self, name: &str, path: &str) {
+        self.event(Event::Linked { service: name.into(), path: path.to_owned() });
+    }
+
+    fn adopts(&self) -> bool {
+        self.effects.iter().any(|effect| matches!(effect, Effect::Adopt { pid: PID, .. }))
+    }
+
+    fn signals(&self) -> Vec<&Signal> {
+        let mut signals = Vec::new();
+        for effect in &self.all {
+            if let Effect::Signal { signal, .. } = effect {
+                signals.push(signal);
+            }
+        }
+        signals
+    }
+
+    /// The process is there and accepts.
+    fn is_used(&mut self) {
+        self.event(Event::Started { service: "a".into(), run: self.run("a"), pid: PID });
+        for probe in 0..2 {
+            self.pass_probe("a", probe);
+        }
+        assert_eq!(self.phase("a"), Phase::Ready);
+    }
+}
+
+#[test]
+fn a_copy_is_looked_at_once_the_program_is_there_and_then_adopted() {
+    let mut s = Scenario::of([adopting(), service("b").needs("a")]);
+    s.held("a", "/target/debug/a");
+    assert_eq!(s.phase("a"), Phase::Building, "its program is not known yet");
+    s.built("a", 1);
+    let Some(Effect::Look { like: Some(like), .. }) =
+        s.effects.iter().find(|effect| matches!(effect, Effect::Look { .. }))
+    else {
+        panic!("{:?}", s.effects)
+    };
+    assert_eq!(like.program, "/kept/a-1");
+    s.looked("a", copy(&[]));
+    assert!(s.adopts());
+    assert_eq!(s.spawned(), [""; 0]);
+    s.event(Event::Started { service: "a".into(), run: 1, pid: PID });
+    s.pass_probe("a", 0);
+    let a = s.snapshot("a");
+    assert!(a.adopted && a.phase == Phase::Ready && a.pid == Some(PID), "{a:?}");
+    assert_eq!(a.ports, [("http".to_owned(), 5000)]);
+    assert_eq!(s.spawned(), ["b"]);
+}
+
+#[test]
+fn another_program_fails_the_service_before_anything_is_built() {
+    let mut s = Scenario::of([adopting()]);
+    s.held("a", "/usr/bin/python3");
+    assert_eq!(s.failure("a"), Some(Failure::Port));
+    assert!(s.reason("a").contains("pid 7") && s.reason("a").contains("ada"));
+}
+
+#[test]
+fn a_process_of_the_same_name_from_elsewhere_is_a_stranger() {
+    let mut s = Scenario::of([adopting()]);
+    let elsewhere = Found { same: false, holder: holder("/usr/bin/a"), ..copy(&[]) };
+    s.find(elsewhere);
+    assert_eq!(s.failure("a"), Some(Failure::Port));
+    let mut plan = support::plan([adopting()]);
+    plan.replace = true;
+    s.event(Event::Apply { plan });
+    s.built("a", 1);
+    s.held("a", "/usr/bin/a");
+    s.looked("a", Found { same: false, holder: holder("/usr/bin/a"), ..copy(&[]) });
+    assert_eq!(s.failure("a"), Some(Failure::Port));
+    assert_eq!(s.signals(), [&Signal::Kill; 0]);
+}
+
+#[test]
+fn only_variables_that_say_where_something_is_count() {
+    let with = || {
+        let mut a = adopting().using("b").calls("B_PORT", "b");
+        a.env.insert("RUST_LOG".to_owned(), support::setting("info".into()));
+        a.env.insert("DATA".to_owned(), support::setting("/data/a".into()));
+        [a, service("b").port(Some(6000))]
+    };
+    let mut s = Scenario::of(with());
+    s.bind("b", &[6000]);
+    s.find(copy(&[("B_PORT", "6000"), ("DATA", "/data/a")]));
+    assert!(s.adopts());
+
+    let mut s = Scenario::of(with());
+    s.bind("b", &[6000]);
+    s.find(copy(&[("B_PORT", "6001")]));
+    assert_eq!(s.failure("a"), Some(Failure::Unadopted));
+    let reason = s.reason("a");
+    assert!(reason.contains("`B_PORT` is `6001` instead of `6000`"), "{reason}");
+    assert!(reason.contains("`DATA` is not set"), "{reason}");
+    assert!(!reason.contains("RUST_LOG"), "{reason}");
+}
+
+#[test]
+fn secrets_are_masked_where_they_differ() {
+    let mut a = adopting();
+    let mut url = support::setting("db://u:hunter2@h/x".into());
+    url.secret = true;
+    a.env.insert("DB".to_owned(), url);
+    let mut s = Scenario::of([a]);
+    s.find(copy(&[("DB", "db://u:other3@h/x")]));
+    let reason = s.reason("a");
+    assert!(reason.contains("`DB` is `********` instead of `********`"), "{reason}");
+}
+
+#[test]
+fn another_build_is_stale_and_says_its_age() {
+    let mut s = Scenario::of([adopting()]);
+    s.find(Found { same: false, deleted: true, ..copy(&[]) });
+    assert_eq!(s.failure("a"), Some(Failure::Unadopted));
+    let reason = s.reason("a");
+    assert!(reason.contains("pid 7") && reason.contains("running for 3 min"), "{reason}");
+    assert!(reason.contains("another build"), "{reason}");
+}
+
+#[test]
+fn an_adopted_process_is_never_signalled_by_down_restart_or_the_end() {
+    for end in [Event::Shutdown, Event::KillNow] {
+        let mut s = Scenario::of([adopting()]);
+        s.find(copy(&[]));
+        s.is_used();
+        s.restart(&["a"]);
+        assert_eq!((s.run("a"), s.phase("a")), (1, Phase::Ready));
+        s.take_down(&["a"]);
+        assert!(s.effects.iter().any(|effect| matches!(effect, Effect::Release { .. })));
+        assert_eq!(s.phase("a"), Phase::Stopped);
+        s.event(end);
+        assert_eq!((s.ends(), s.signals()), (1, vec![]));
+    }
+}
+
+#[test]
+fn a_run_takes_the_place_of_an_adopted_process_that_ends() {
+    let mut s = Scenario::of([adopting()]);
+    s.find(copy(&[]));
+    s.is_used();
+    s.exited("a", Exit::Unknown);
+    assert_eq!(s.phase("a"), Phase::Backoff);
+    s.pass(Duration::from_secs(1));
+    assert_eq!(s.asked_ports(), ["a"], "who holds them by now is found out anew");
+    s.bind("a", &[5000]);
+    assert_eq!(s.spawned(), ["a"]);
+    assert!(!s.snapshot("a").adopted);
+
+    let mut s = Scenario::of([adopting().policy(Restart::No)]);
+    s.find(copy(&[]));
+    s.is_used();
+    s.exited("a", Exit::Unknown);
+    assert_eq!(s.failure("a"), Some(Failure::Died));
+}
+
+#[test]
+fn what_is_to_be_replaced_is_stopped_with_the_whole_grace_and_then_started() {
+    let mut s = Scenario::of([adopting()]);
+    s.find(copy(&[]));
+    s.is_used();
+    s.event(Event::Replace { services: vec!["a".into()] });
+    assert_eq!(s.asked_ports(), ["a"]);
+    s.held("a", "/target/debug/a");
+    s.looked("a", copy(&[]));
+    assert!(s.adopts());
+    assert_eq!(s.phase("a"), Phase::Stopping);
+    s.event(Event::Started { service: "a".into(), run: s.run("a"), pid: PID });
+    assert_eq!(s.told(), ["a"]);
+    s.pass(GRACE);
+    assert_eq!(s.killed(), ["a"]);
+    s.end("a", Exit::Unknown);
+    s.bind("a", &[5000]);
+    assert_eq!(s.spawned(), ["a"]);
+}
+
+#[test]
+fn one_wish_stops_a_few_processes_and_not_one_after_the_other_for_ever() {
+    let mut plan = support::plan([adopting()]);
+    plan.replace = true;
+    let mut s = Scenario::of([]);
+    s.event(Event::Apply { plan });
+    s.built("a", 1);
+    let mut stopped = 0;
+    while s.failure("a").is_none() {
+        s.held("a", "/target/debug/a");
+        s.looked("a", Found { elsewhere: vec![1], ..copy(&[]) });
+        if s.failure("a").is_none() {
+            s.event(Event::Started { service: "a".into(), run: s.run("a"), pid: PID });
+            s.end("a", Exit::Unknown);
+            stopped += 1;
+        }
+        assert!(stopped < 20);
+    }
+    assert_eq!(stopped, 8);
+}
+
+#[test]
+fn a_take_down_takes_the_wish_to_replace_back() {
+    let mut plan = support::plan([adopting()]);
+    plan.replace = true;
+    let mut s = Scenario::of([]);
+    s.event(Event::Apply { plan });
+    s.built("a", 1);
+    s.held("a", "/target/debug/a");
+    s.take_down(&["a"]);
+    s.looked("a", copy(&[]));
+    assert_eq!((s.phase("a"), s.signals()), (Phase::Stopped, vec![]));
+}
+
+#[test]
+fn a_service_of_another_stack_is_neither_adopted_nor_stopped() {
+    let mut plan = support::plan([adopting()]);
+    plan.replace = true;
+    let mut s = Scenario::of([]);
+    s.event(Event::Apply { plan });
+    s.built("a", 1);
+    s.held("a", "/target/debug/a");
+    s.looked("a", Found { started_by: StartedBy::OtherStack, ..copy(&[]) });
+    assert_eq!((s.failure("a"), s.signals()), (Some(Failure::Port), vec![]));
+}
+
+#[test]
+fn where_anybody_will_do_whoever_passes_the_probes_is_adopted() {
+    let http = Probe::Http { path: "/".to_owned(), status: vec![200], port: 0 };
+    let a = || service("a").port(Some(5000)).adopts(Adopt::Any).probe(http.clone());
+    let mut s = Scenario::of([a()]);
+    s.held("a", "/usr/bin/python3");
+    s.looked("a", Found { same: false, holder: holder("/usr/bin/python3"), ..copy(&[]) });
+    assert!(s.adopts());
+    s.event(Event::Started { service: "a".into(), run: 1, pid: PID });
+    s.pass(support::START);
+    assert_eq!(s.failure("a"), Some(Failure::Port));
+    assert!(s.reason("a").contains("pid 7") && s.reason("a").contains("GET /"));
+
+    let mut s = Scenario::of([a()]);
+    let failure = BindFailure::Held { port: 5000, holder: None, user: Some("ada".to_owned()) };
+    s.event(Event::BindFailed { service: "a".into(), failure });
+    s.pass_probe("a", 0);
+    assert!(s.snapshot("a").adopted && s.phase("a") == Phase::Ready);
+}
+
+#[test]
+fn a_new_program_or_another_address_makes_it_look_again() {
+    let with = |number| {
+        [adopting().using("b").calls("B_PORT", "b"), service("b").external().port(Some(number))]
+    };
+    let mut s = Scenario::of(with(6000));
+    s.find(copy(&[("B_PORT", "6000")]));
+    s.is_used();
+    s.apply(with(6000));
+    s.built("a", 1);
+    assert_eq!(s.already(), ["a"]);
+    s.apply(with(6001));
+    s.built("a", 1);
+    assert_eq!(s.asked_ports(), ["a"]);
+    s.held("a", "/target/debug/a");
+    s.looked("a", copy(&[("B_PORT", "6000")]));
+    assert_eq!((s.failure("a"), s.signals()), (Some(Failure::Unadopted), vec![]));
+}
+
+#[test]
+fn of_whom_the_system_hides_the_user_is_named() {
+    let mut s = Scenario::of([adopting()]);
+    let failure = BindFailure::Held { port: 5000, holder: None, user: Some("ada".to_owned()) };
+    s.event(Event::BindFailed { service: "a".into(), failure });
+    assert!(s.reason("a").starts_with("port 5000 is held by a program of user ada"));
+}
