@@ -170,7 +170,8 @@ fn every_rule_and_every_condition_has_a_mutant() {
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
     let rules = (1..=6).map(|rule| format!("rule-{rule}-"));
-    let conditions = ["ready", "started", "succeeded", "together", "program", "address", "wanted"];
+    let conditions =
+        ["ready", "started", "succeeded", "together", "program", "address", "wanted", "adopted"];
     for wanted in rules.chain(conditions.map(|condition| format!("condition-{condition}"))) {
         assert!(names.iter().any(|name| name.starts_with(&wanted)), "no mutant {wanted}");
     }

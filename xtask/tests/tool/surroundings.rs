@@ -307,7 +307,7 @@ fn a_holder_that_cannot_be_looked_at_is_a_program_without_a_name() {
             });
         }
     });
-    let blind = blind.ends_with(5).says(&format!("port {port} is held by another program"));
+    let blind = blind.ends_with(5).says(&format!("port {port} is held by a program of user"));
     blind.says("`cargo xtask up --ports auto`");
     nothing_is_left(&fixture);
     let seeing = fixture.xtask(&["up", "-d"]).ends_with(5);

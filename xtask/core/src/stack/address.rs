@@ -83,11 +83,17 @@ impl Stack {
             unexpected(effects, format!("`bound` for `{service}` with {} ports", ports.len()));
             return;
         }
+        address.bound = Bound::Yes;
+        self.enqueue(id);
+        self.give(id, ports);
+    }
+
+    /// These are the service's numbers from now on, for others too.
+    pub(super) fn give(&mut self, id: Id, ports: Vec<u16>) {
+        let address = &mut self.nodes[id].address;
         let moved = !address.given.is_empty() && address.given != ports;
         address.given.clone_from(&ports);
         address.numbers = ports;
-        address.bound = Bound::Yes;
-        self.enqueue(id);
         if moved {
             self.tell_new_address(id);
         }

@@ -253,7 +253,12 @@ impl Stack {
             None => effects.push(Effect::Probe { service, run, probes }),
         }
         match tenant.fate {
-            Fate::Adopted => self.nodes[id].evictions = 0,
+            Fate::Adopted => {
+                self.nodes[id].evictions = 0;
+                if let Some(numbers) = self.numbers(id) {
+                    self.give(id, numbers);
+                }
+            }
             Fate::Evicted => self.evict(id),
         }
     }

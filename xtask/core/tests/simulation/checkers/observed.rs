@@ -424,6 +424,7 @@ impl Observed {
             }
             Effect::Adopt { service, run, command, probes, .. } => {
                 let missing = probes.iter().map(|probe| probe.index).collect();
+                self.excuse_knowing(service);
                 let Some(seen) = self.seen(service) else { return };
                 let whose =
                     seen.found.as_ref().map_or(Whose::LeftAlone, |found| whose(seen, found));
