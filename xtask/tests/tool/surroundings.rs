@@ -275,7 +275,7 @@ fn few_descriptors_are_said_wherever_they_run_out() {
 
 /// Without the right to look into processes of others, root sees no more than anybody.
 #[test]
-fn a_holder_that_cannot_be_looked_at_is_a_program_without_a_name() {
+fn a_holder_that_cannot_be_looked_at_is_named_by_its_user() {
     if !is_root() {
         eprintln!("skipped: only root can start a process of another user");
         return;
