@@ -326,3 +326,21 @@ fn of_whom_the_system_hides_the_user_is_named() {
     s.event(Event::BindFailed { service: "a".into(), failure });
     assert!(s.reason("a").starts_with("port 5000 is held by a program of user ada"));
 }
+
+#[test]
+fn who_was_given_the_address_of_an_adopted_process_hears_of_another_one() {
+    let on = |number| {
+        let mut a = adopting();
+        a.ports[0].number = Some(number);
+        [a, service("b").needs("a").calls("A_PORT", "a")]
+    };
+    let mut s = Scenario::of(on(5000));
+    s.find(copy(&[]));
+    s.is_used();
+    s.start("b");
+    s.apply(on(6000));
+    s.built("a", 1);
+    assert_eq!(s.asked_ports(), ["a"]);
+    s.bind("a", &[6000]);
+    assert_eq!((s.spawned(), s.told()), (vec!["a".to_owned()], vec!["b".to_owned()]));
+}
