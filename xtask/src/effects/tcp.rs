@@ -4,6 +4,8 @@
 //! Parsing is apart from reading. A system without these files yields no sockets; which
 //! process a socket belongs to is found elsewhere.
 
+use std::fs::File;
+use std::io::{BufRead as _, BufReader};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// A socket.
@@ -39,20 +41,20 @@ pub(crate) enum SocketState {
     Closing,
 }
 
-/// Every socket there is.
+/// Every socket that is not on its way out. Line by line: after a minute of many short
+/// calls the tables hold megabytes of those that are.
 pub(crate) fn all() -> Vec<Socket> {
     let mut all = Vec::new();
     for table in ["/proc/self/net/tcp", "/proc/self/net/tcp6"] {
-        if let Ok(text) = std::fs::read_to_string(table) {
-            all.extend(parse(&text));
+        let Ok(file) = File::open(table) else { continue };
+        let mut table = BufReader::new(file);
+        let mut text = String::new();
+        while table.read_line(&mut text).is_ok_and(|length| length > 0) {
+            all.extend(line(&text).filter(|socket| socket.state != SocketState::Closing));
+            text.clear();
         }
     }
     all
-}
-
-/// The sockets in the text of one table; lines that cannot be read are skipped.
-pub(crate) fn parse(table: &str) -> impl Iterator<Item = Socket> {
-    table.lines().filter_map(line)
 }
 
 /// The numbers of the sockets that a process has, of any kind; none if it is gone or
@@ -67,6 +69,7 @@ fn number_of(link: &std::path::Path) -> Option<u64> {
     link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
 }
 
+/// The socket in one line of a table; none in a line that cannot be read.
 fn line(line: &str) -> Option<Socket> {
     let mut words = line.split_ascii_whitespace().skip(1);
     let local = address(words.next()?)?;
@@ -104,6 +107,10 @@ fn address(text: &str) -> Option<SocketAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn parse(table: &str) -> impl Iterator<Item = Socket> {
+        table.lines().filter_map(line)
+    }
 
     const TABLE: &str = "\
   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
