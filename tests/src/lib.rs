@@ -11,4 +11,4 @@ mod tool;
 pub use api::{Answer, Api};
 pub use name::unique;
 pub use tool::Workspace;
-pub use xtask_client::{Stack, harness};
+pub use xtask_client::{Stack, harness, snapshot};

@@ -143,6 +143,12 @@ impl StackPaths {
         self.folder.join("died.json")
     }
 
+    /// Says that the stack has something in a container engine, and in which.
+    #[must_use]
+    pub fn engine_note(&self) -> PathBuf {
+        self.folder.join("engine.json")
+    }
+
     /// A short text that differs between stacks and stays the same for one.
     #[must_use]
     pub fn short_name(&self) -> String {

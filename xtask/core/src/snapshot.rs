@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::calls::{Called, Deadlock};
 use crate::name::Name;
 use crate::plan::Kind;
+pub use crate::plan::Placement;
 
 /// A stack at one moment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,6 +64,9 @@ pub struct ServiceSnapshot {
     pub name: Name,
     /// Service or job.
     pub kind: Kind,
+    /// Where it runs.
+    #[serde(default)]
+    pub placement: Placement,
     /// Its phase.
     pub phase: Phase,
     /// Whether it is wanted.

@@ -143,6 +143,7 @@ fn request(
             Some(PortsWhen::Auto) => Ports::Auto,
             None => Ports::Declared,
         },
+        containers: args.containers(),
         cycles: match args.cycles {
             Some(CyclesWhen::Relax) => Cycles::Relax,
             None => Cycles::Refuse,

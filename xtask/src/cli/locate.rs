@@ -82,8 +82,19 @@ pub(crate) fn clean_up(root: &Path) -> anyhow::Result<()> {
 pub(crate) fn tell_leftovers(paths: &StackPaths, leftovers: &Leftovers) {
     let ended: Vec<(i32, &str)> =
         leftovers.ended.iter().map(|ended| (ended.pid, &*ended.command)).collect();
-    let text = progress::leftovers(&paths.stack(), leftovers.supervisor, &ended);
-    style::say(WARN, "Cleaned", &text);
+    if leftovers.supervisor != 0 {
+        let text = progress::leftovers(&paths.stack(), leftovers.supervisor, &ended);
+        style::say(WARN, "Cleaned", &text);
+    }
+    if !leftovers.containers.is_empty() {
+        let names = leftovers.containers.join(", ");
+        let text = format!("containers of stack `{}` that were left: {names}", paths.stack());
+        style::say(WARN, "Removed", &text);
+    }
+    if let Some(why) = &leftovers.kept {
+        let text = format!("containers of stack `{}` may be left: {why}", paths.stack());
+        style::say(WARN, "Kept", &text);
+    }
 }
 
 /// Says that the variable that names the folder of all state cannot be used, if so.

@@ -120,7 +120,7 @@ impl Programs {
 }
 
 fn artifact(kept: &Kept) -> Artifact {
-    Artifact { path: kept.path.to_string_lossy().into_owned(), content: kept.content }
+    Artifact { path: kept.path.to_string_lossy().into_owned(), content: kept.content, image: None }
 }
 
 fn has_content_of(old: &Kept, path: &Path, source: FileIdentity) -> io::Result<bool> {

@@ -6,7 +6,7 @@
 
 use std::ffi::{CString, OsStr};
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::{Arc, PoisonError};
 
@@ -44,15 +44,7 @@ impl World {
 
         let notify = self.notify_socket(&outlet, command, &probes).map_err(system)?;
         let awaited = AwaitedLines::default();
-        let log = self.log(service);
-        let (out, out_end) = spawn::close_on_exec_pipe().map_err(system)?;
-        let (err, err_end) = spawn::close_on_exec_pipe().map_err(system)?;
-        let pipe = |fd, stream| {
-            let log = Arc::clone(&log);
-            Pipe::new(fd, Lines::new(stream, outlet.clone(), log, Arc::clone(&awaited)))
-        };
-        let pipes =
-            [pipe(out, Stream::Out).map_err(system)?, pipe(err, Stream::Err).map_err(system)?];
+        let (pipes, ends) = self.pipes(&outlet, &awaited).map_err(system)?;
 
         let additions = Additions { notify: notify.as_deref().map(NotifySocket::path) };
         let env = self.environment.of(command, &additions);
@@ -72,7 +64,7 @@ impl World {
             env,
             pid_variables: pid_variables(command),
             cwd: text(OsStr::new(&command.cwd))?,
-            output: [out_end.as_fd(), err_end.as_fd()],
+            output: [ends[0].as_fd(), ends[1].as_fd()],
             sockets,
             open_files: self.open_files,
         })
@@ -112,9 +104,25 @@ impl World {
         Ok(())
     }
 
+    /// Pipes for the output of a run, and the ends that it writes to.
+    pub(super) fn pipes(
+        &mut self,
+        outlet: &Outlet,
+        awaited: &AwaitedLines,
+    ) -> io::Result<([Pipe; 2], [OwnedFd; 2])> {
+        let log = self.log(&outlet.service);
+        let (out, out_end) = spawn::close_on_exec_pipe()?;
+        let (err, err_end) = spawn::close_on_exec_pipe()?;
+        let pipe = |fd, stream| {
+            let log = Arc::clone(&log);
+            Pipe::new(fd, Lines::new(stream, outlet.clone(), log, Arc::clone(awaited)))
+        };
+        Ok(([pipe(out, Stream::Out)?, pipe(err, Stream::Err)?], [out_end, err_end]))
+    }
+
     /// The probes of a run that ask: index, whether the run must listen itself, and
     /// the question. Log probes are entered into `awaited` instead.
-    fn questions(
+    pub(super) fn questions(
         &mut self,
         outlet: &Outlet,
         probes: Vec<PreparedProbe>,
@@ -192,7 +200,7 @@ impl World {
         }))
     }
 
-    fn notify_socket(
+    pub(super) fn notify_socket(
         &mut self,
         outlet: &Outlet,
         command: &Command,

@@ -43,6 +43,15 @@ fn listener(socket: Socket) -> Option<Listener> {
     (state == SocketState::Listening).then_some(Listener { address, inode, waiting, user })
 }
 
+/// Whether somebody listens on a port in the network of that process; none if the system
+/// does not tell.
+pub(crate) fn listens_in(pid: u32, port: u16) -> Option<bool> {
+    let table = |table: &str| std::fs::read_to_string(format!("/proc/{pid}/net/{table}"));
+    let text = [table("tcp").ok()?, table("tcp6").unwrap_or_default()];
+    let mut listeners = text.iter().flat_map(|text| tcp::parse(text)).filter_map(listener);
+    Some(listeners.any(|listener| listener.address.port() == port))
+}
+
 /// How many callers wait unaccepted on each port of this machine that somebody listens on.
 pub(crate) fn waiting_callers() -> BTreeMap<u16, u32> {
     let mut waiting: BTreeMap<u16, u32> = BTreeMap::new();

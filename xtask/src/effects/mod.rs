@@ -8,6 +8,7 @@ mod accept;
 mod adopt;
 mod calls;
 pub(crate) mod compilers;
+mod contain;
 pub(crate) mod containers;
 mod document;
 pub(crate) mod edit;
@@ -48,7 +49,7 @@ use xtask_core::stack::{Event, Exit, Run};
 
 /// The way back to the reducer for everything about one run.
 #[derive(Clone, Debug)]
-struct Outlet {
+pub(crate) struct Outlet {
     events: UnboundedSender<Event>,
     service: Name,
     run: Run,

@@ -15,11 +15,13 @@ use tokio::sync::mpsc::UnboundedSender;
 use xtask_core::calls::Call;
 use xtask_core::name::Name;
 use xtask_core::plan::Port;
-use xtask_core::stack::effect::PreparedProbe;
-use xtask_core::stack::{Address, Command, Effect, Event, Run, Signal};
+use xtask_core::stack::effect::{ImageWanted, PreparedProbe};
+use xtask_core::stack::{Address, Artifact, Command, Effect, Event, Run, Signal};
 
 use super::accept::Programs;
 use super::adopt::Adopted;
+use super::containers::contained::{Contained, Order};
+use super::containers::stack::Containers;
 use super::environment::Environment;
 use super::exit::stop_probes;
 use super::group::{Family, Leader};
@@ -53,6 +55,7 @@ pub(crate) struct World {
     pub(super) environment: Environment,
     pub(super) family: Family,
     pub(super) sockets: Sockets,
+    pub(super) containers: Arc<Containers>,
     programs: Arc<Mutex<Programs>>,
     logs: BTreeMap<Name, Arc<Mutex<LogFile>>>,
     pub(super) runs: BTreeMap<(Name, Run), Live>,
@@ -64,7 +67,8 @@ pub(crate) struct World {
     pub(super) open_files: Option<libc::rlimit>,
 }
 
-/// A run that can still be signalled, or a probed service that has no process.
+/// A run that can still be signalled, here or in its container, or a probed service that
+/// has no process.
 #[derive(Debug)]
 pub(super) struct Live {
     pub(super) process: Process,
@@ -82,6 +86,8 @@ pub(super) enum Process {
     Unknown,
     /// A child of ours, with its group.
     Child(Arc<Leader>),
+    /// In a container.
+    Contained(Arc<Contained>),
     /// Somebody else's.
     Adopted(Adopted),
 }
@@ -107,6 +113,7 @@ impl World {
         let programs = Programs::new(settings.state.join("programs"))?;
         Ok(Self {
             environment: Environment::of_this_process(&settings.mark),
+            containers: Arc::new(Containers::of(&settings.state, &settings.mark)),
             programs: Arc::new(Mutex::new(programs)),
             settings,
             events,
@@ -124,7 +131,9 @@ impl World {
     /// Does what the reducer asks. What comes of it arrives as events.
     pub(crate) fn perform(&mut self, effect: Effect) {
         match effect {
-            Effect::Accept { service, path } => self.accept(service, PathBuf::from(path)),
+            Effect::Accept { service, path, image } => {
+                self.accept(service, PathBuf::from(path), image);
+            }
             Effect::Bind { service, ports, listen } => self.bind(service, &ports, listen),
             Effect::Unbind { service } => self.sockets.unbind(&service),
             Effect::Look { service, ports, like } => self.look(service, &ports, like),
@@ -162,7 +171,7 @@ impl World {
         calls::between(&leaders.collect(), addresses)
     }
 
-    fn accept(&self, service: Name, path: PathBuf) {
+    fn accept(&self, service: Name, path: PathBuf, wanted: Option<ImageWanted>) {
         let (programs, events) = (Arc::clone(&self.programs), self.events.clone());
         let in_use: BTreeSet<PathBuf> = self
             .runs
@@ -170,9 +179,15 @@ impl World {
             .filter(|live| live.is_alive())
             .map(|live| live.program.clone())
             .collect();
-        tokio::task::spawn_blocking(move || {
+        let containers = Arc::clone(&self.containers);
+        let name = service.clone();
+        let keeping = tokio::task::spawn_blocking(move || {
             let mut programs = programs.lock().unwrap_or_else(PoisonError::into_inner);
-            let event = match programs.accept(&service, &path, &in_use) {
+            programs.accept(&name, &path, &in_use)
+        });
+        tokio::spawn(async move {
+            let kept = keeping.await.unwrap_or_else(|error| Err(error.to_string()));
+            let event = match with_image(&containers, &service, kept, wanted).await {
                 Ok(artifact) => Event::Accepted { service, artifact },
                 Err(message) => Event::BuildFailed { service, message },
             };
@@ -191,8 +206,16 @@ impl World {
     fn signal(&self, service: Name, run: Run, signal: &Signal) {
         use rustix::process::Signal as Number;
         let Some(live) = self.runs.get(&(service, run)) else { return };
+        if let Process::Contained(contained) = &live.process {
+            return contained.order(match signal {
+                Signal::Kill => Order::Kill,
+                Signal::Pause => Order::Pause,
+                Signal::Resume => Order::Resume,
+                Signal::Stop(name) => Order::Stop(name.clone()),
+            });
+        }
         let send = |number| match &live.process {
-            Process::Unknown => {}
+            Process::Unknown | Process::Contained(_) => {}
             Process::Child(leader) => leader.signal(number),
             Process::Adopted(adopted) => adopted.signal(number),
         };
@@ -212,7 +235,7 @@ impl World {
         let key = (service, run);
         if let Some(live) = self.runs.get(&key) {
             stop_probes(&live.tasks, &live.awaited, live.notify.upgrade().as_deref());
-            if live.leader().is_none() {
+            if let Process::Unknown = live.process {
                 self.runs.remove(&key);
             }
         }
@@ -228,6 +251,7 @@ impl World {
             sockets: Vec::new(),
             notify: false,
             watchdog_us: None,
+            container: None,
         };
         let live = Live::new(Process::Unknown, PathBuf::new());
         self.ask(&live, &outlet, &command, probes);
@@ -257,7 +281,11 @@ impl World {
 
     fn spawn(&mut self, service: Name, run: Run, command: &Command, probes: Vec<PreparedProbe>) {
         self.runs.retain(|_, live| live.is_alive());
-        if let Err(error) = self.try_spawn(&service, run, command, probes) {
+        let started = match &command.container {
+            None => self.try_spawn(&service, run, command, probes),
+            Some(container) => self.try_contain(&service, run, command, container, probes),
+        };
+        if let Err(error) = started {
             self.outlet(&service, run).start_failed(error);
         }
     }
@@ -273,6 +301,20 @@ impl World {
     }
 }
 
+/// The artifact with its image, where one is wanted.
+async fn with_image(
+    containers: &Containers,
+    service: &Name,
+    kept: Result<Artifact, String>,
+    wanted: Option<ImageWanted>,
+) -> Result<Artifact, String> {
+    let mut artifact = kept?;
+    if let Some(wanted) = wanted {
+        artifact.image = Some(containers.image(service, &artifact, &wanted).await?);
+    }
+    Ok(artifact)
+}
+
 /// Short, as addresses of Unix sockets are.
 pub(super) fn socket_path(runtime: &Path, number: u64) -> PathBuf {
     runtime.join(format!("n{number}"))
@@ -282,6 +324,7 @@ pub(super) fn socket_path(runtime: &Path, number: u64) -> PathBuf {
 impl Drop for World {
     fn drop(&mut self) {
         orphans::end(&self.family, &self.settings.mark);
+        self.containers.end();
     }
 }
 
@@ -301,6 +344,7 @@ impl Live {
         match &self.process {
             Process::Unknown => true,
             Process::Child(leader) => !leader.is_reaped(),
+            Process::Contained(contained) => !contained.is_over(),
             Process::Adopted(adopted) => adopted.is_alive(),
         }
     }
@@ -308,7 +352,7 @@ impl Live {
     fn leader(&self) -> Option<&Arc<Leader>> {
         match &self.process {
             Process::Child(leader) => Some(leader),
-            Process::Unknown | Process::Adopted(_) => None,
+            Process::Unknown | Process::Contained(_) | Process::Adopted(_) => None,
         }
     }
 }

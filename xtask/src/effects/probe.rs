@@ -20,7 +20,7 @@ use super::exit::{self, KillOnDrop};
 use super::group::{Family, Leader};
 use super::http::{Queued, Request};
 use super::spawn::{self, Launch};
-use super::{Outlet, holder};
+use super::{Outlet, holder, listeners};
 
 /// The first pause between two attempts.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
@@ -94,6 +94,8 @@ pub(crate) enum ListenerOf {
     Anyone,
     /// One of this run's group.
     Group(Arc<Leader>),
+    /// One in a container, by the container's first process and the number inside.
+    Container { init: u32, port: u16 },
 }
 
 /// The probing tasks of one run, which end together.
@@ -171,7 +173,16 @@ impl Probe {
 impl ListenerOf {
     /// Whether an answer at `address` counts; an error says who gave it.
     fn check(&self, address: SocketAddr) -> Result<(), String> {
-        let Self::Group(leader) = self else { return Ok(()) };
+        let leader = match self {
+            Self::Anyone => return Ok(()),
+            Self::Container { init, port } => {
+                return match listeners::listens_in(*init, *port) {
+                    Some(false) => Err("connection refused".to_owned()),
+                    Some(true) | None => Ok(()),
+                };
+            }
+            Self::Group(leader) => leader,
+        };
         if holder::is_in_group(address, leader.pid().as_raw_nonzero().get()) {
             return Ok(());
         }

@@ -110,6 +110,19 @@ impl Sockets {
         }
     }
 
+    /// Keeps the numbers of a service, but lets the engine listen on them in its stead: they
+    /// stay taken for everybody who does not say `SO_REUSEADDR`.
+    pub(crate) fn share(&mut self, service: &Name) {
+        for port in self.services.get_mut(service).into_iter().flatten() {
+            let shared = port.socket.as_ref().map(|socket| {
+                cfg!(target_os = "linux") && sockopt::set_socket_reuseaddr(socket, true).is_ok()
+            });
+            if shared == Some(false) {
+                port.socket = None;
+            }
+        }
+    }
+
     /// Whether the supervisor itself listens on this port for the service.
     pub(crate) fn listens(&self, service: &Name, number: u16) -> bool {
         let held = self.services.get(service).map(Vec::as_slice).unwrap_or_default();

@@ -57,6 +57,11 @@ pub(crate) fn all() -> Vec<Socket> {
     all
 }
 
+/// The sockets in the text of one table; lines that cannot be read are skipped.
+pub(crate) fn parse(table: &str) -> impl Iterator<Item = Socket> {
+    table.lines().filter_map(line)
+}
+
 /// The numbers of the sockets that a process has, of any kind; none if it is gone or
 /// another user's.
 pub(crate) fn held_by(pid: i32) -> impl Iterator<Item = u64> {
@@ -107,10 +112,6 @@ fn address(text: &str) -> Option<SocketAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn parse(table: &str) -> impl Iterator<Item = Socket> {
-        table.lines().filter_map(line)
-    }
 
     const TABLE: &str = "\
   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode

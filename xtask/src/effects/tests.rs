@@ -156,6 +156,7 @@ pub(crate) fn command(program: &str, args: &[&str]) -> Command {
         sockets: Vec::new(),
         notify: false,
         watchdog_us: None,
+        container: None,
     }
 }
 

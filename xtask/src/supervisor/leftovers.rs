@@ -13,15 +13,21 @@ use xtask_client::StackPaths;
 use xtask_client::paths::Endpoint;
 
 use super::lock::Lock;
+use crate::effects::containers::remains;
 use crate::effects::sweep::{Ended, end_marked, has_died, ourselves};
 
 /// A supervisor that died without cleaning up, and what was left of its stack.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub(crate) struct Leftovers {
-    /// The supervisor's process.
+    /// The supervisor's process; 0 where it is not known any more.
     pub(crate) supervisor: u32,
     /// The processes that were still there.
     pub(crate) ended: Vec<Ended>,
+    /// The containers that were still there, and are removed.
+    pub(crate) containers: Vec<String>,
+    /// Why some may still be there.
+    pub(crate) kept: Option<String>,
 }
 
 /// Cleans up what a stack left behind, if its supervisor is dead and left something.
@@ -30,7 +36,8 @@ pub(crate) struct Leftovers {
 /// # Errors
 /// What the system says of the lock.
 pub(crate) fn clean(paths: &StackPaths) -> io::Result<Option<Leftovers>> {
-    if !paths.endpoint().exists() && !paths.obituary().exists() {
+    let notes = [paths.endpoint(), paths.obituary(), paths.engine_note()];
+    if !notes.iter().any(|note| note.exists()) {
         return Ok(None);
     }
     let lock = match Lock::try_take(&paths.lock())? {
@@ -46,15 +53,21 @@ pub(crate) fn clean(paths: &StackPaths) -> io::Result<Option<Leftovers>> {
 
 /// As [`clean`], with the stack's lock in hand.
 pub(crate) fn clean_locked(paths: &StackPaths, _lock: &Lock) -> Option<Leftovers> {
-    let leftovers = if let Some(endpoint) = paths.read_endpoint() {
+    let mut leftovers = if let Some(endpoint) = paths.read_endpoint() {
         // Who calls us may have been started by a service of this very stack.
         let ended = end_marked(&paths.short_name(), &ourselves());
         remove_sockets(paths, &endpoint);
-        Some(Leftovers { supervisor: endpoint.pid, ended })
+        Some(Leftovers { supervisor: endpoint.pid, ended, ..Leftovers::default() })
     } else {
         let note = std::fs::read(paths.obituary()).ok();
         note.and_then(|note| serde_json::from_slice(&note).ok())
     };
+    // Where nobody could reach the engine then, somebody may now.
+    match remains::remove(&paths.engine_note(), &paths.short_name()) {
+        Ok(removed) if removed.is_empty() => {}
+        Ok(removed) => leftovers.get_or_insert_default().containers.extend(removed),
+        Err(why) => leftovers.get_or_insert_default().kept = Some(why),
+    }
     // The endpoint goes last: until then somebody else would begin anew.
     let _ = std::fs::remove_file(paths.obituary());
     let _ = std::fs::remove_file(paths.endpoint());
@@ -62,11 +75,16 @@ pub(crate) fn clean_locked(paths: &StackPaths, _lock: &Lock) -> Option<Leftovers
 }
 
 /// Leaves the note that a supervisor died, once everything of its stack is gone and
-/// these were `ended`.
-pub(crate) fn bury(paths: &StackPaths, runtime: &Path, ended: Vec<Ended>) {
+/// these were `ended` or removed.
+pub(crate) fn bury(paths: &StackPaths, runtime: &Path, ended: Vec<Ended>, containers: Vec<String>) {
     let _ = std::fs::remove_dir_all(runtime);
     if let Some(endpoint) = paths.read_endpoint() {
-        let note = serde_json::to_vec(&Leftovers { supervisor: endpoint.pid, ended });
+        let note = serde_json::to_vec(&Leftovers {
+            supervisor: endpoint.pid,
+            ended,
+            containers,
+            kept: None,
+        });
         let _ = note.map(|note| std::fs::write(paths.obituary(), note));
     }
     let _ = std::fs::remove_file(paths.endpoint());
@@ -107,7 +125,7 @@ mod tests {
         std::fs::write(runtime.join("control"), "").unwrap();
         write(&paths, &paths.endpoint(), &runtime.join("control"));
 
-        let told = Leftovers { supervisor: 7, ended: Vec::new() };
+        let told = Leftovers { supervisor: 7, ended: Vec::new(), ..Leftovers::default() };
         assert_eq!(clean(&paths).unwrap(), Some(told));
         assert!(!runtime.exists() && !paths.endpoint().exists());
         assert_eq!(clean(&paths).unwrap(), None);
@@ -137,9 +155,12 @@ mod tests {
         let runtime = folder.path().join("runtime");
         std::fs::create_dir(&runtime).unwrap();
         let ended = vec![Ended { pid: 8, command: "sleep".to_owned() }];
-        bury(&paths, &runtime, ended.clone());
+        bury(&paths, &runtime, ended.clone(), Vec::new());
         assert!(!runtime.exists() && !paths.endpoint().exists());
-        assert_eq!(clean(&paths).unwrap(), Some(Leftovers { supervisor: 7, ended }));
+        assert_eq!(
+            clean(&paths).unwrap(),
+            Some(Leftovers { supervisor: 7, ended, ..Leftovers::default() })
+        );
         assert_eq!(clean(&paths).unwrap(), None);
 
         write(&paths, &paths.endpoint(), &foreign.join("control"));

@@ -18,6 +18,7 @@ use rustix::process::{Pid, PidfdFlags, getpid, getppid, pidfd_open};
 use super::guardian::{Companion, Scene};
 use super::leftovers::bury;
 use super::lock::Lock;
+use crate::effects::containers::remains;
 use crate::effects::sweep::end_marked;
 
 /// A sweeper that waits for the end of everybody who holds the pipe.
@@ -107,7 +108,14 @@ pub(super) fn sweep(scene: &Scene<'_>) {
     for ended in &ended {
         say(&format!("process {} was left and is ended: `{}`", ended.pid, ended.command));
     }
-    bury(scene.paths, scene.runtime, ended);
+    let containers = match remains::remove(&scene.paths.engine_note(), &scene.paths.short_name()) {
+        Ok(removed) => removed,
+        Err(why) => {
+            say(&format!("containers may be left: {why}"));
+            Vec::new()
+        }
+    };
+    bury(scene.paths, scene.runtime, ended, containers);
 }
 
 /// A line in the supervisor's log. Where it cannot be written there is nobody to tell.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use xtask_core::name::Name;
-use xtask_core::plan::{Adopt, Condition, Kind, Probe, Program, Restart, Service};
+use xtask_core::plan::{Adopt, Condition, Kind, Placement, Probe, Program, Restart, Service};
 
 use super::setting::{SettingJson, Values, place};
 
@@ -23,6 +23,8 @@ pub(crate) struct ServiceJson {
     declared: String,
     /// What is run.
     program: ProgramJson,
+    /// `process` or `container`.
+    placement: Placement,
     /// Its arguments, in order.
     args: Vec<SettingJson>,
     /// The variables that the plan sets, by name; the rest is the caller's environment.
@@ -173,6 +175,7 @@ impl ServiceJson {
             kind: service.kind,
             declared: place(&service.declared),
             program: program(values, &service.program),
+            placement: service.placement,
             args: service.args.iter().map(|arg| SettingJson::new(values, arg)).collect(),
             env: env.map(|(name, s)| (name.clone(), SettingJson::new(values, s))).collect(),
             cwd: service.cwd.clone(),
@@ -204,7 +207,7 @@ fn program(values: &Values<'_>, program: &Program) -> ProgramJson {
             ProgramJson::Command { program: SettingJson::new(values, program) }
         }
         Program::External => ProgramJson::External,
-        Program::Image { image } => ProgramJson::Image { image: image.clone() },
+        Program::Image { image, .. } => ProgramJson::Image { image: image.clone() },
     }
 }
 

@@ -1,6 +1,6 @@
 //! `status`, and the table at the end of `up`, from a snapshot.
 
-use xtask_client::snapshot::{Phase, ServiceSnapshot, Snapshot};
+use xtask_client::snapshot::{Phase, Placement, ServiceSnapshot, Snapshot};
 use xtask_core::name::Name;
 use xtask_core::plan::Kind;
 
@@ -85,6 +85,9 @@ fn note(snapshot: &Snapshot, service: &ServiceSnapshot) -> String {
         notes.push(format!("waiting on {}", service.waiting_on.join(", ")));
     } else if let Some(status) = &service.status {
         notes.push(status.clone());
+    }
+    if service.placement == Placement::Container {
+        notes.push("in a container".to_string());
     }
     if let Some(trouble) = &service.log_trouble {
         notes.push(format!("lines are missing from its log: {trouble}"));

@@ -76,7 +76,10 @@ pub(crate) fn event(event: &Event) -> String {
 /// What is done.
 pub(crate) fn effect(effect: &Effect) -> String {
     match effect {
-        Effect::Accept { service, path } => format!("accept {service}: {path}"),
+        Effect::Accept { service, path, image } => {
+            let image = if image.is_some() { ", and make an image of it" } else { "" };
+            format!("accept {service}: {path}{image}")
+        }
         Effect::Bind { service, ports, listen } => {
             let verb = if *listen { "listen for" } else { "find ports for" };
             format!("{verb} {service}: {}", list(ports.iter().map(port)))

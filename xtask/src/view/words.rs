@@ -3,7 +3,7 @@
 //! Data for programs is made elsewhere; nothing here is stable.
 
 use xtask_core::manifest::duration::spell;
-use xtask_core::plan::{Condition, Dependency, Kind, Probe, Program, Service};
+use xtask_core::plan::{Condition, Dependency, Kind, Placement, Probe, Program, Service};
 
 use super::setting::Values;
 
@@ -23,8 +23,12 @@ pub(crate) fn command(values: &Values<'_>, service: &Service) -> String {
         }
         Program::Command { program } => values.setting(program),
         Program::External => "nothing: it is not managed".to_string(),
-        Program::Image { image } => format!("image `{image}`"),
+        Program::Image { image, .. } => format!("image `{image}`"),
     }];
+    if let (Program::Artifact { .. }, Placement::Container) = (&service.program, service.placement)
+    {
+        words.push("in a container".to_string());
+    }
     words.extend(service.args.iter().map(|arg| quoted(&values.setting(arg))));
     words.join(" ")
 }

@@ -50,6 +50,7 @@ pub(super) fn check(merged: &Merged, problems: &mut Vec<Problem>) {
             }
         }
     }
+    image(merged, activated, problems);
     if let Some(span) = activated
         && settings.ports.as_ref().is_none_or(|ports| ports.value.is_empty())
     {
@@ -62,6 +63,33 @@ pub(super) fn check(merged: &Merged, problems: &mut Vec<Problem>) {
     host(settings.host.as_ref(), external.is_some(), problems);
     if let Some(ports) = &settings.ports {
         port_names(ports, problems);
+    }
+}
+
+/// Checks what stands beside `image`: its program is somebody else's, and listens where it
+/// listens.
+fn image(merged: &Merged, activated: Option<&Span>, problems: &mut Vec<Problem>) {
+    let settings = &merged.settings;
+    let Some(image) = &settings.image else { return };
+    let keys = [
+        ("socket-activation", activated),
+        ("cwd", settings.cwd.as_ref().map(|at| &at.span)),
+        ("self-probe", settings.self_probe.as_ref().map(|at| &at.span)),
+    ];
+    for (key, span) in keys {
+        if let Some(span) = span {
+            let place = Some(image.span.clone());
+            problems.push(excluded(key, span, "a service of an image", place));
+        }
+    }
+    for port in settings.ports.iter().flat_map(|ports| &ports.value) {
+        if port.number.is_none() {
+            problems.push(
+                Problem::error(Code::BadValue, "the port of an image needs a number")
+                    .at(port.name.span.clone(), "")
+                    .hint("write the number that it listens on in its container"),
+            );
+        }
     }
 }
 

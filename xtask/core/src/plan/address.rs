@@ -1,4 +1,8 @@
-//! Where services are called: ports, hosts and addresses.
+//! Where services are called: ports, hosts and addresses, seen from this machine or from
+//! inside a container.
+//!
+//! Inside, every service of the stack is called by its name, wherever it runs itself: the
+//! engine's names lead to containers, and for processes to the machine.
 //!
 //! Ports stay holes in every text, fixed ones too: the supervisor fills in what was
 //! really bound. Nothing here decides which number is free.
@@ -7,9 +11,10 @@ use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use core::net::IpAddr;
 
-use super::request::{Isolation, Ports, Request};
-use super::{Port, Text};
+use super::request::{Containers, Isolation, Ports, Request};
+use super::{Placement, Port, Text};
 use crate::manifest::suggest::{list, nearest};
 use crate::model::{Model, Node, Runs};
 use crate::name::Name;
@@ -28,6 +33,50 @@ pub(crate) struct Address {
     pub(crate) call_host: String,
     /// Its default address.
     pub(crate) url: Option<Text>,
+}
+
+/// From where an address is seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum View {
+    /// From a process of this machine.
+    Outside,
+    /// From a container of the stack.
+    Inside,
+}
+
+/// The addresses of all services, from both sides.
+pub(crate) struct Addresses {
+    pub(crate) outside: BTreeMap<Name, Address>,
+    pub(crate) inside: BTreeMap<Name, Address>,
+}
+
+impl Addresses {
+    /// Those that a service sees that runs there.
+    pub(crate) fn seen_from(&self, placement: Placement) -> &BTreeMap<Name, Address> {
+        match placement {
+            Placement::Process => &self.outside,
+            Placement::Container => &self.inside,
+        }
+    }
+}
+
+/// Where a service runs.
+pub(crate) fn placement(node: &Node, request: &Request) -> Placement {
+    let chosen = match &request.containers {
+        Containers::None => false,
+        Containers::All => true,
+        Containers::Named(names) => names.iter().any(|name| **name == *node.name),
+    };
+    match node.program {
+        Runs::Image(_) => Placement::Container,
+        Runs::Binary(_) if chosen => Placement::Container,
+        Runs::Binary(_) | Runs::Command(_) | Runs::External | Runs::Unknown => Placement::Process,
+    }
+}
+
+/// Whether a host means this machine to itself only.
+pub(crate) fn is_loopback(host: &str) -> bool {
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 /// Why a port could not be found.
@@ -97,7 +146,7 @@ pub(crate) fn bracketed(host: &str) -> String {
 }
 
 /// The address of one service, `url` not yet read.
-pub(crate) fn address(node: &Node, request: &Request) -> Address {
+pub(crate) fn address(node: &Node, request: &Request, view: View) -> Address {
     let settings = &node.settings;
     let host = settings.host.as_ref().map_or("127.0.0.1", |host| &host.value);
     // What is not managed listens where it listens.
@@ -115,14 +164,21 @@ pub(crate) fn address(node: &Node, request: &Request) -> Address {
         .collect();
     let http = ports.iter().position(|port| port.name == "http");
     let default = http.or((ports.len() == 1).then_some(0));
-    let call_host = match host {
-        "0.0.0.0" => "127.0.0.1",
-        "::" => "::1",
-        host => host,
+    let call_host = match (view, host) {
+        // Somebody else's machine has the same name everywhere.
+        (View::Inside, host) if external && !is_loopback(host) => host,
+        (View::Inside, _) => node.name.as_str(),
+        (View::Outside, "0.0.0.0") => "127.0.0.1",
+        (View::Outside, "::") => "::1",
+        (View::Outside, host) => host,
+    };
+    let bind_host = match view {
+        View::Outside => host,
+        View::Inside => "0.0.0.0",
     };
     let mut address = Address {
         default,
-        bind_host: host.to_string(),
+        bind_host: bind_host.to_string(),
         call_host: call_host.to_string(),
         ports,
         url: None,

@@ -8,7 +8,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use super::request::Request;
+use super::request::{Containers, Request};
 use super::{Faults, secret};
 use crate::manifest::duration;
 use crate::model::{self, Model, Node, Runs};
@@ -138,6 +138,25 @@ pub(crate) fn unknown(service: &str, place: &str, model: &Model) -> Problem {
     let message = format!("no service is called `{service}` ({place})");
     let problem = Problem::error(Code::UnknownService, message);
     model::suggest(problem, service, model.nodes.iter().map(|node| &node.name))
+}
+
+/// Notes services that were asked to run in containers and cannot.
+pub(crate) fn containers(request: &Request, model: &Model, problems: &mut Vec<Problem>) {
+    let Containers::Named(names) = &request.containers else { return };
+    for name in names {
+        let Some(node) = model.node(name) else {
+            problems.push(unknown(name, "in `--containers`", model));
+            continue;
+        };
+        let why = match node.program {
+            Runs::Binary(_) | Runs::Image(_) | Runs::Unknown => continue,
+            Runs::Command(_) => "it is a command of this machine",
+            Runs::External => "it is not managed",
+        };
+        let message = format!("`{name}` cannot run in a container: {why}");
+        let hint = format!("leave `{name}` out, or give it `image = \"...\"` in an overlay");
+        problems.push(Problem::error(Code::BadArgument, message).hint(hint));
+    }
 }
 
 /// The service that gets the arguments after `--`, if there are any.

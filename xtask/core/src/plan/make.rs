@@ -8,7 +8,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::address::{self, Address};
+use super::address::{self, Address, Addresses, View};
 use super::request::{Outcome, Request, ShellOverride};
 use super::scope::{Scope, Use};
 use super::select::{self, Graph};
@@ -50,18 +50,26 @@ fn planned(
     let known = request.services.iter().all(|name| model.node(name).is_some());
     let closure = select::closure(&model, if known { &wanted } else { &all });
     let graph = select::graph(&model, &closure, request.cycles, &mut problems);
-    let addresses = addresses(declarations, &model, request, &mut problems);
-    let taking_part = addresses.iter().filter(|(name, _)| closure.contains(*name));
+    let addresses = Addresses {
+        outside: addresses(declarations, &model, request, View::Outside, &mut problems),
+        inside: addresses(declarations, &model, request, View::Inside, &mut problems),
+    };
+    let taking_part = addresses.outside.iter().filter(|(name, _)| closure.contains(*name));
     address::check(&model, taking_part, &mut problems);
     let variables = flags::variables(request, &model, &closure, &mut problems);
+    flags::containers(request, &model, &mut problems);
     let args_for = flags::arguments_for(request, &model, &mut problems);
     let faults = flags::faults(request, &model, &closure, &mut problems);
 
     let mut services: BTreeMap<Name, Service> = BTreeMap::new();
     let mut overridden: BTreeMap<String, Vec<Name>> = BTreeMap::new();
     for node in &model.nodes {
-        let scope = Scope { declarations, model: &model, request, addresses: &addresses, node };
+        let placement = address::placement(node, request);
+        let seen = addresses.seen_from(placement);
+        let scope = Scope { declarations, model: &model, request, addresses: seen, node };
         let around = Around {
+            placement,
+            outside: &addresses.outside,
             relaxed: &graph.relaxed,
             together: graph.together.get(&node.name).cloned().unwrap_or_default(),
             flags: &variables,
@@ -167,17 +175,18 @@ pub fn tidy(problems: Vec<Problem>) -> Vec<Problem> {
     out
 }
 
-/// The address of every service. A `url` is read last: it is made of the ports.
+/// The address of every service from one side. A `url` is read last: it is made of the ports.
 fn addresses(
     declarations: &Declarations,
     model: &Model,
     request: &Request,
+    view: View,
     problems: &mut Vec<Problem>,
 ) -> BTreeMap<Name, Address> {
     let mut addresses: BTreeMap<Name, Address> = model
         .nodes
         .iter()
-        .map(|node| (node.name.clone(), address::address(node, request)))
+        .map(|node| (node.name.clone(), address::address(node, request, view)))
         .collect();
     let mut urls = Vec::new();
     for node in &model.nodes {

@@ -29,9 +29,12 @@ use core::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::name::Name;
+pub(crate) use address::is_loopback;
 pub use make::{Files, check, check_patterns, make, tidy};
 pub use part::Inseparable;
-pub use request::{Building, Cycles, Isolation, Outcome, Ports, Repair, Request, ShellOverride};
+pub use request::{
+    Building, Containers, Cycles, Isolation, Outcome, Ports, Repair, Request, ShellOverride,
+};
 pub use text::{Piece, Text};
 
 /// What one `up` wants, complete.
@@ -138,6 +141,9 @@ pub struct Service {
     pub declared: Place,
     /// What is run.
     pub program: Program,
+    /// Where it is run.
+    #[serde(default)]
+    pub placement: Placement,
     /// Arguments, in order.
     pub args: Vec<Setting>,
     /// Variables that the plan sets, by name.
@@ -232,7 +238,21 @@ pub enum Program {
     Image {
         /// The image's reference.
         image: String,
+        /// The numbers on which the image listens, in the order of the service's ports:
+        /// they are its own affair, and do not follow the stack's.
+        ports: Vec<u16>,
     },
+}
+
+/// Where a service runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Placement {
+    /// On this machine, like any other program.
+    #[default]
+    Process,
+    /// In a container of its own.
+    Container,
 }
 
 /// A value, and where it came from.

@@ -33,6 +33,8 @@ pub struct Request {
     pub args: Vec<String>,
     /// Which ports to take.
     pub ports: Ports,
+    /// Which services run in containers.
+    pub containers: Containers,
     /// What to do with a cycle that cannot start.
     pub cycles: Cycles,
     /// `--start-order random`, with its seed.
@@ -65,6 +67,18 @@ pub enum Ports {
     Declared,
     /// Any free ones.
     Auto,
+}
+
+/// Which services run in containers; those of an image always do.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Containers {
+    /// No others.
+    #[default]
+    None,
+    /// All whose program is built here.
+    All,
+    /// Those named, as typed.
+    Named(Vec<String>),
 }
 
 /// What to do with a cycle that cannot start.

@@ -25,6 +25,7 @@ pub(crate) struct Scope<'a> {
     pub(crate) declarations: &'a Declarations,
     pub(crate) model: &'a Model,
     pub(crate) request: &'a Request,
+    /// The addresses as the service sees them from where it runs.
     pub(crate) addresses: &'a BTreeMap<Name, Address>,
     /// The service whose template it is.
     pub(crate) node: &'a Node,

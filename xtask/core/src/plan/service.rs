@@ -2,17 +2,18 @@
 //!
 //! Which services there are and in which order is not its business.
 
-use alloc::collections::BTreeSet;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use super::address::Address;
 use super::flags::Variable;
 use super::request::Isolation;
 use super::scope::{Scope, Use};
 use super::{
-    Adopt, Dependency, Kind, Program, Restart, Service, Setting, Source, Stop, Text, Use as Uses,
-    Volume, environment, paths, probes, secret,
+    Adopt, Dependency, Kind, Placement, Program, Restart, Service, Setting, Source, Stop, Text,
+    Use as Uses, Volume, environment, paths, probes, secret,
 };
 use crate::manifest::at::Words;
 use crate::model::{Edge, Runs};
@@ -28,6 +29,10 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What the other services and the command line say of one service.
 pub(crate) struct Around<'a> {
+    /// Where it runs.
+    pub(crate) placement: Placement,
+    /// The addresses as this machine sees them, wherever the service runs.
+    pub(crate) outside: &'a BTreeMap<Name, Address>,
     /// Edges that count as `uses` this time.
     pub(crate) relaxed: &'a BTreeSet<(Name, Name)>,
     /// Services that start together with it.
@@ -47,7 +52,8 @@ pub(crate) fn make(
     problems: &mut Vec<Problem>,
 ) -> (Service, Vec<String>) {
     let (node, settings) = (scope.node, &scope.node.settings);
-    let mut address = scope.addresses.get(&node.name).cloned().unwrap_or_default();
+    let mut address = around.outside.get(&node.name).cloned().unwrap_or_default();
+    let inside = around.placement == Placement::Container;
     let external = matches!(node.program, Runs::External);
     let (program, args) = command(scope, around.args, problems);
     let (env, overridden) = if external {
@@ -64,6 +70,7 @@ pub(crate) fn make(
         kind: node.kind,
         declared: node.declared.place(),
         program,
+        placement: around.placement,
         args,
         env,
         cwd: paths::join(&node.folder, &cwd),
@@ -71,13 +78,15 @@ pub(crate) fn make(
         ports: core::mem::take(&mut address.ports),
         default_port: address.default,
         url: address.url,
-        socket_activation: settings.socket_activation.as_ref().is_some_and(|at| at.value),
+        // No socket of this machine can be inherited into a container.
+        socket_activation: !inside
+            && settings.socket_activation.as_ref().is_some_and(|at| at.value),
         depends_on,
         uses,
         together: around.together,
         probes,
         watchdog: settings.watchdog.as_ref().map(|at| at.value),
-        volumes: volumes(scope, problems),
+        volumes: volumes(scope, around.placement, problems),
         self_probe: settings
             .self_probe
             .iter()
@@ -96,18 +105,24 @@ pub(crate) fn make(
             settings.start_timeout.as_ref(),
             if job { JOB_TIMEOUT } else { START_TIMEOUT },
         ),
-        adopt: adopt(scope, external),
+        adopt: if inside { Adopt::Never } else { adopt(scope, external) },
     };
     (service, overridden)
 }
 
-/// Paths of this machine are relative to the folder of the service, like all others.
-fn volumes(scope: &Scope<'_>, problems: &mut Vec<Problem>) -> Vec<Volume> {
+/// Paths of this machine are relative to the folder of the service, like all others. A
+/// program that is built here finds the stack's data where it finds it as a process.
+fn volumes(scope: &Scope<'_>, placement: Placement, problems: &mut Vec<Problem>) -> Vec<Volume> {
+    let built = matches!(scope.node.program, Runs::Binary(_));
+    let data = (built && placement == Placement::Container).then(|| Volume {
+        inside: scope.request.data.clone(),
+        outside: scope.request.data.clone(),
+    });
     let volume = |(inside, outside): &(Words, Words)| Volume {
         inside: inside.value.clone(),
         outside: paths::join(&scope.node.folder, &scope.path(outside, problems)),
     };
-    scope.node.settings.volumes.iter().map(volume).collect()
+    data.into_iter().chain(scope.node.settings.volumes.iter().map(volume)).collect()
 }
 
 /// A stack that is apart from everything takes nobody in; what is not managed is
@@ -147,7 +162,12 @@ fn command(
             words.extend(&command[1..]);
             Program::Command { program: setting(scope, &command[0], None, problems) }
         }
-        Runs::Image(image) => Program::Image { image: scope.path(image, problems) },
+        Runs::Image(image) => {
+            let ports = node.settings.ports.iter().flat_map(|ports| &ports.value);
+            // One without a number is told among the keys that do not fit.
+            let ports = ports.map(|port| port.number.unwrap_or_default()).collect();
+            Program::Image { image: scope.path(image, problems), ports }
+        }
         // For `Unknown` there is an error already, so that this is never in a plan.
         Runs::External | Runs::Unknown => Program::External,
     };

@@ -25,6 +25,7 @@ impl Stack {
         }
         self.name = plan.stack;
         self.workspace = plan.workspace;
+        self.base_image = plan.base_image;
         self.data = plan.data;
         let replace = plan.replace;
         self.faults = plan.faults;

@@ -8,6 +8,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::conditions::Standing;
+use super::container::View;
 use super::effect::{Command, PreparedProbe};
 use super::event::Run;
 use super::node::{Bound, Id, Launched, Origin, Phase, Ready, Shown, Starting};
@@ -89,11 +90,13 @@ impl Stack {
         index: usize,
         probe: &Probe,
     ) -> Result<PreparedProbe, String> {
+        let view = View::of(self.nodes[id].spec.placement);
         let (port, command) = match probe {
             Probe::Notify | Probe::Log { .. } => (None, Vec::new()),
             Probe::Http { port, .. } | Probe::Tcp { port } => (Some(*port), Vec::new()),
             Probe::Command { command } => {
-                let words: Result<_, _> = command.iter().map(|text| self.text(text)).collect();
+                let words: Result<_, _> =
+                    command.iter().map(|text| self.text(view, text)).collect();
                 (None, words?)
             }
         };
@@ -127,12 +130,13 @@ impl Stack {
     pub(super) fn render(&self, id: Id) -> Result<Launched, String> {
         let node = &self.nodes[id];
         let spec = &node.spec;
+        let view = View::of(spec.placement);
         let (program, content) = match &spec.program {
             Program::Artifact { .. } => {
                 let artifact = node.accepted.as_ref().ok_or("its program is not there")?;
                 (artifact.path.clone(), Some(artifact.content))
             }
-            Program::Command { program } => (self.text(&program.value)?, None),
+            Program::Command { program } => (self.text(view, &program.value)?, None),
             Program::External => {
                 return Ok(Launched {
                     origin: Origin::Unmanaged,
@@ -142,9 +146,9 @@ impl Stack {
                     likeness: None,
                 });
             }
-            Program::Image { image } => return Err(format!("`{image}` is not a program")),
+            Program::Image { image, .. } => (image.clone(), None),
         };
-        let args: Result<_, _> = spec.args.iter().map(|arg| self.text(&arg.value)).collect();
+        let args: Result<_, _> = spec.args.iter().map(|arg| self.text(view, &arg.value)).collect();
         let mut env = Vec::with_capacity(spec.env.len() + 1);
         if let Some(folder) = &spec.manifest_dir
             && !spec.env.contains_key("CARGO_MANIFEST_DIR")
@@ -152,7 +156,7 @@ impl Stack {
             env.push(("CARGO_MANIFEST_DIR".to_string(), folder.clone()));
         }
         for (name, setting) in &spec.env {
-            env.push((name.clone(), self.text(&setting.value)?));
+            env.push((name.clone(), self.text(view, &setting.value)?));
         }
         let sockets = if spec.socket_activation {
             spec.ports.iter().map(|port| port.name.clone()).collect()
@@ -169,6 +173,7 @@ impl Stack {
             sockets,
             notify: spec.probes.contains(&Probe::Notify) || spec.watchdog.is_some(),
             watchdog_us,
+            container: self.container(id)?,
         };
         Ok(Launched {
             origin: Origin::Started,
@@ -179,11 +184,14 @@ impl Stack {
         })
     }
 
-    /// A text with its ports filled in.
-    pub(super) fn text(&self, text: &Text) -> Result<String, String> {
+    /// A text with its ports filled in, as they are seen from there.
+    pub(super) fn text(&self, view: View, text: &Text) -> Result<String, String> {
         text.render(|name, port| {
             let id = *self.ids.get(name)?;
-            self.numbers(id)?.get(port).copied()
+            match view {
+                View::Outside => self.numbers(id)?.get(port).copied(),
+                View::Inside => self.number_inside(id, port),
+            }
         })
         .map_err(|name| format!("the address of `{name}` is not known"))
     }

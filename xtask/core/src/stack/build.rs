@@ -25,7 +25,8 @@ impl Stack {
         };
         node.build = Build::Linked { serving };
         node.linked = Some(path.clone());
-        effects.push(Effect::Accept { service: service.clone(), path });
+        let image = self.image_wanted(id);
+        effects.push(Effect::Accept { service: service.clone(), path, image });
         self.enqueue(id);
     }
 

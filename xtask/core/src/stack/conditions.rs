@@ -185,10 +185,10 @@ impl Stack {
     /// Whether the tool gets the ports of this service for it.
     pub(crate) fn is_bindable(&self, id: Id) -> bool {
         match self.nodes[id].spec.program {
-            Program::Artifact { .. } | Program::Command { .. } => {
+            Program::Artifact { .. } | Program::Command { .. } | Program::Image { .. } => {
                 !self.nodes[id].spec.ports.is_empty()
             }
-            Program::External | Program::Image { .. } => false,
+            Program::External => false,
         }
     }
 

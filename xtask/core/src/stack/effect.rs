@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::event::{Fault, Run};
 use crate::name::Name;
-use crate::plan::{Port, Probe};
+use crate::plan::{Port, Probe, Volume};
 
 /// Something to do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +21,8 @@ pub enum Effect {
         service: Name,
         /// Where cargo put it.
         path: String,
+        /// The image to make of it, for a service in a container.
+        image: Option<ImageWanted>,
     },
     /// Get the ports: with `listen`, bind and listen for the service to inherit;
     /// else find fixed ones free, and choose numbers for the others. Ends in `Bound`
@@ -147,6 +149,68 @@ pub struct Command {
     pub notify: bool,
     /// `WATCHDOG_USEC`, in microseconds.
     pub watchdog_us: Option<u64>,
+    /// The container to run it in; none for a process.
+    pub container: Option<Container>,
+}
+
+/// An image to make of a program that was built here.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ImageWanted {
+    /// The workspace root.
+    pub workspace: String,
+    /// What it is built upon; none for nothing.
+    pub base: Option<String>,
+    /// The arguments with which the program asks itself whether it is well.
+    pub self_probe: Vec<String>,
+}
+
+/// A container with nothing left to decide.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Container {
+    /// The image's reference.
+    pub image: String,
+    /// Whose program it holds.
+    pub origin: Origin,
+    /// Its ports.
+    pub ports: Vec<Published>,
+    /// What it sees of this machine.
+    pub volumes: Vec<Volume>,
+    /// Services that it calls by name and that are no containers.
+    pub neighbours: Vec<Neighbour>,
+}
+
+/// Whose program an image holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Origin {
+    /// Ours: it is known to need nothing but what it was given.
+    Built,
+    /// Somebody else's, who knows what it needs.
+    Foreign,
+}
+
+/// A port of a container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Published {
+    /// Where this machine listens for it.
+    pub host: String,
+    /// On which number.
+    pub outside: u16,
+    /// The number in the container.
+    pub inside: u16,
+}
+
+/// A process that a container calls.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Neighbour {
+    /// Its name, by which it is called.
+    pub name: Name,
+    /// Host and number of its ports on this machine.
+    pub ports: Vec<(String, u16)>,
 }
 
 /// What the holder of a port is compared with.

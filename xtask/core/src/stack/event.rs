@@ -229,6 +229,9 @@ pub struct Artifact {
     /// Its content, as a number that changes when the content does; equal content
     /// has an equal number in a stack's life.
     pub content: u64,
+    /// The image that was made of it, if one was wanted.
+    #[serde(default)]
+    pub image: Option<String>,
 }
 
 /// What tests do to a run. What follows from it is no surprise: it is started again as

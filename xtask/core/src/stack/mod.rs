@@ -13,6 +13,7 @@ mod apply;
 mod bringup;
 mod build;
 mod conditions;
+mod container;
 mod deadlock;
 mod draw;
 pub mod effect;
@@ -30,7 +31,7 @@ mod verdict;
 pub(crate) mod words;
 
 pub use deadlock::Address;
-pub use effect::{Command, Effect, Report, Signal};
+pub use effect::{Command, Container, Effect, Report, Signal};
 pub use event::{Artifact, BindFailure, Event, Exit, Fault, Run};
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -57,6 +58,8 @@ pub struct Stack {
     workspace: String,
     /// The stack's data folder.
     data: String,
+    /// What images are built upon.
+    base_image: Option<String>,
     /// Every service that was ever named by a plan.
     nodes: Vec<Node>,
     ids: BTreeMap<Name, Id>,

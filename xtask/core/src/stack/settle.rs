@@ -10,7 +10,6 @@ use core::time::Duration;
 use super::conditions::same_ports;
 use super::node::{Bound, Check, Id, Launched, Origin, Phase, ProgramState, Rest, Stage};
 use super::{Effect, Report, Stack};
-use crate::plan::Program;
 use crate::snapshot::Failure;
 
 impl Stack {
@@ -88,9 +87,6 @@ impl Stack {
     /// Why this service cannot start, whatever the others do.
     fn own_obstacle(&self, id: Id) -> Option<(Failure, String)> {
         let node = &self.nodes[id];
-        if let Program::Image { .. } = node.spec.program {
-            return Some((Failure::Start, "containers are not supported yet".to_string()));
-        }
         if node.is_external() && self.numbers(id).is_none() {
             let reason = "the ports of an `external` service need fixed numbers".to_string();
             return Some((Failure::Start, reason));
@@ -151,9 +147,6 @@ impl Stack {
     fn runs_as_wanted(&self, id: Id) -> Option<bool> {
         let node = &self.nodes[id];
         let launched = node.launched.as_ref()?;
-        if let Program::Image { .. } = node.spec.program {
-            return Some(false);
-        }
         let unmanaged = launched.origin == Origin::Unmanaged;
         if unmanaged != node.is_external() || !same_ports(&launched.ports, &node.spec.ports) {
             return Some(false);
@@ -208,6 +201,7 @@ fn same_launch(left: &Launched, right: &Launched) -> bool {
                 && a.env == b.env
                 && a.cwd == b.cwd
                 && a.sockets == b.sockets
+                && a.container == b.container
         }
         (None, None) => true,
         (Some(_), None) | (None, Some(_)) => false,

@@ -9,6 +9,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::conditions::Want;
+use super::container::View;
 use super::event::Fault;
 use super::node::{Bound, Build, Id, Node, Phase, Rest};
 use super::{Ending, Stack, words};
@@ -78,12 +79,13 @@ impl Stack {
             .map(|(port, number)| (port.name.clone(), *number))
             .collect();
         let url = match (&node.spec.url, &numbers) {
-            (Some(url), Some(_)) => self.text(url).ok(),
+            (Some(url), Some(_)) => self.text(View::Outside, url).ok(),
             (None, _) | (_, None) => None,
         };
         ServiceSnapshot {
             name: node.spec.name.clone(),
             kind: node.spec.kind,
+            placement: node.spec.placement,
             phase: node.public_phase(),
             wanted: node.wanted,
             reason: self.reason(id),

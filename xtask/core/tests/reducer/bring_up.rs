@@ -178,15 +178,6 @@ fn outsiders_wait_for_everybody_who_starts_together() {
 }
 
 #[test]
-fn images_are_refused_for_now() {
-    let mut image = service("a");
-    image.program = xtask_core::plan::Program::Image { image: "redis".to_owned() };
-    let s = Scenario::of([image]);
-    assert_eq!(s.failure("a"), Some(Failure::Start));
-    assert_eq!(s.reason("a"), "containers are not supported yet");
-}
-
-#[test]
 fn a_thousand_services_in_a_chain_come_up_and_go_down() {
     let name = |index: usize| format!("s{index:04}");
     let services: Vec<_> = (0..1000)

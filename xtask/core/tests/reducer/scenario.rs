@@ -133,7 +133,7 @@ impl Scenario {
     }
 
     pub(crate) fn accepted(&mut self, name: &str, content: u64) {
-        let artifact = Artifact { path: format!("/kept/{name}-{content}"), content };
+        let artifact = Artifact { path: format!("/kept/{name}-{content}"), content, image: None };
         self.event(Event::Accepted { service: name.into(), artifact });
     }
 

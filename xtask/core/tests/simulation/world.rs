@@ -139,7 +139,7 @@ impl World {
                 }
                 let content = *self.content.entry(service.clone()).or_default();
                 let path = format!("/kept/{service}/{content}/{service}");
-                let artifact = Artifact { path, content };
+                let artifact = Artifact { path, content, image: None };
                 let event = Event::Accepted { service: service.clone(), artifact };
                 self.soon(now, 0..50, event);
             }

@@ -13,11 +13,20 @@ pub(crate) fn again(args: &TestE2eArgs) -> String {
     words.join(" ")
 }
 
+/// The flag for services in containers; without names it means all.
+pub(crate) fn containers(names: &[String]) -> String {
+    let names = names.join(",");
+    if names.is_empty() { "--containers".to_owned() } else { format!("--containers={names}") }
+}
+
 /// Everything that shapes a run but for how many stacks it is divided onto.
 pub(crate) fn words_of(args: &TestE2eArgs) -> Vec<String> {
     let mut words = Vec::new();
     for overlay in &args.with {
         words.extend(["--with".to_owned(), overlay.clone()]);
+    }
+    if let Some(names) = &args.containers {
+        words.push(containers(names));
     }
     words.extend(args.faults.words());
     if args.kill_random {

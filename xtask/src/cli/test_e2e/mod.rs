@@ -42,6 +42,10 @@ pub(crate) struct TestE2eArgs {
     /// Activate an overlay of the metadata, as for `up`
     #[arg(long, value_name = "NAME")]
     with: Vec<String>,
+    /// Run services in containers, as for `up`; names follow after `=`
+    #[arg(long, value_name = "SERVICE", num_args = 0.., require_equals = true,
+        value_delimiter = ',')]
+    containers: Option<Vec<String>>,
     /// Divide the tests onto so many stacks at once
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     stacks: Option<u16>,

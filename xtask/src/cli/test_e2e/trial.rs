@@ -16,6 +16,7 @@ use xtask_client::snapshot::Snapshot;
 use xtask_client::{STACK_VARIABLE, StackPaths};
 use xtask_core::calls::undeclared;
 
+use super::again::containers;
 use super::bundle::Course;
 use super::deaths::Deaths;
 use super::killer::kill_for_ever;
@@ -69,6 +70,7 @@ impl Trial<'_> {
         for overlay in &self.args.with {
             command.arg("--with").arg(overlay);
         }
+        command.args(self.args.containers.as_deref().map(containers));
         command.args(self.args.faults.words());
         // Its table of addresses is not what was asked for.
         command.current_dir(self.root).stdout(Stdio::null());

@@ -15,6 +15,7 @@ use anyhow::Context;
 use clap::{Args, ValueEnum};
 use xtask_client::logs::Start;
 use xtask_client::protocol::Request;
+use xtask_core::plan::{Containers, Placement};
 
 use self::bring_up::{BringUp, Outcome};
 use self::build::Build;
@@ -84,6 +85,9 @@ pub(crate) struct PlanArgs {
     /// `relax`: start in spite of a cycle, for this time
     #[arg(long, value_name = "HOW")]
     pub(crate) cycles: Option<CyclesWhen>,
+    /// Run these services in containers [all whose program is built here, if none is named]
+    #[arg(long, value_name = "SERVICE", num_args = 0.., value_delimiter = ',')]
+    pub(crate) containers: Option<Vec<String>>,
     /// Build in release mode
     #[arg(short, long, conflicts_with = "profile", help_heading = "Build")]
     pub(crate) release: bool,
@@ -104,6 +108,15 @@ pub(crate) struct PlanArgs {
 }
 
 impl PlanArgs {
+    /// Which services run in containers.
+    pub(crate) fn containers(&self) -> Containers {
+        match self.containers.as_deref() {
+            None => Containers::None,
+            Some([]) => Containers::All,
+            Some(names) => Containers::Named(names.to_vec()),
+        }
+    }
+
     /// The profile to build with.
     pub(crate) fn profile(&self) -> &str {
         match &self.profile {
@@ -174,7 +187,15 @@ pub(crate) fn run(global: &Global, args: &UpArgs) -> anyhow::Result<Exit> {
         until_pid: args.until_pid,
         record,
     };
-    block_on(up(args, &loaded, settings))
+    block_on(async {
+        if loaded.plan.services.iter().any(|service| service.placement == Placement::Container) {
+            // Said before anything is built, and once.
+            if let Err(exit) = super::image::engine().await? {
+                return Ok(exit);
+            }
+        }
+        up(args, &loaded, settings).await
+    })
 }
 
 async fn up(args: &UpArgs, loaded: &Loaded, settings: LaunchSettings) -> anyhow::Result<Exit> {

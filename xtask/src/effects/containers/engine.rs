@@ -3,7 +3,7 @@
 //! It knows no containers and no images: arguments come from those who do. A command is
 //! told what it said on standard error, and is given up after a time.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
@@ -103,7 +103,7 @@ impl Engine {
     pub(crate) async fn answering() -> Result<Self, EngineError> {
         let engine = Self::find()?;
         let silent = |said| EngineError::Silent { engine: engine.name(), said };
-        match engine.output(&["version"], &[], GREETING).await {
+        match engine.output(&["version"], &[], &[], GREETING).await {
             Ok(output) if output.status.success() => Ok(engine),
             Ok(output) => Err(silent(words(&output.stderr))),
             Err(EngineError::Late { after, .. }) => {
@@ -111,6 +111,16 @@ impl Engine {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Its program.
+    pub(crate) fn program(&self) -> &Path {
+        &self.program
+    }
+
+    /// Whether it is Podman, which differs where its containers run without root.
+    pub(crate) fn is_podman(&self) -> bool {
+        self.name() == "podman"
     }
 
     /// Runs a command and returns what it printed.
@@ -130,7 +140,22 @@ impl Engine {
         args: &[&str],
         input: &[u8],
     ) -> Result<String, EngineError> {
-        let output = self.output(args, input, PATIENCE).await?;
+        self.printed(args, self.output(args, input, &[], PATIENCE).await?)
+    }
+
+    /// As [`Engine::run`], with variables for the command line itself.
+    ///
+    /// # Errors
+    /// As for [`Engine::run`].
+    pub(crate) async fn run_set(
+        &self,
+        args: &[&str],
+        variables: &[(String, String)],
+    ) -> Result<String, EngineError> {
+        self.printed(args, self.output(args, &[], variables, PATIENCE).await?)
+    }
+
+    fn printed(&self, args: &[&str], output: Output) -> Result<String, EngineError> {
         if output.status.success() {
             return Ok(String::from_utf8_lossy(&output.stdout).trim().to_string());
         }
@@ -142,18 +167,20 @@ impl Engine {
     /// # Errors
     /// When it cannot be run, or does not end.
     pub(crate) async fn ask(&self, args: &[&str]) -> Result<Output, EngineError> {
-        self.output(args, &[], PATIENCE).await
+        self.output(args, &[], &[], PATIENCE).await
     }
 
     async fn output(
         &self,
         args: &[&str],
         input: &[u8],
+        variables: &[(String, String)],
         patience: Duration,
     ) -> Result<Output, EngineError> {
         let failed = |source| EngineError::Run { command: self.line(args), source };
         let mut child = Command::new(&self.program)
             .args(args)
+            .envs(variables.iter().map(|(name, value)| (name, value)))
             .stdin(if input.is_empty() { Stdio::null() } else { Stdio::piped() })
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -4,7 +4,12 @@
 //! has set up for it (contexts, a remote host, no root) holds here too. Nothing is ever
 //! pulled: an image is a program with what it needs to run, and is fed to the engine.
 
+pub(crate) mod contained;
+mod create;
 pub(crate) mod engine;
 pub(crate) mod image;
 mod linked;
+mod relay;
+pub(crate) mod remains;
 mod root;
+pub(crate) mod stack;

@@ -264,12 +264,16 @@ fn an_accepted_program_is_started_from_where_it_is_kept() {
     with_world(async |mut fixture| {
         let sh = which::which("sh").unwrap();
         let path = sh.to_string_lossy().into_owned();
-        fixture.world.perform(Effect::Accept { service: name(), path });
+        fixture.world.perform(Effect::Accept { service: name(), path, image: None });
         let Event::Accepted { artifact, .. } = fixture.next().await else { panic!() };
         assert!(artifact.path.starts_with(fixture.folder.path().to_str().unwrap()));
         let (exit, _) = fixture.run(command(&artifact.path, &["-c", "exit 3"])).await;
         assert_eq!(exit, Exit::Code(3));
-        fixture.world.perform(Effect::Accept { service: name(), path: "/no/such".to_owned() });
+        fixture.world.perform(Effect::Accept {
+            service: name(),
+            path: "/no/such".to_owned(),
+            image: None,
+        });
         let Event::BuildFailed { message, .. } = fixture.next().await else { panic!() };
         assert!(message.contains("`/no/such`"), "{message}");
     });

@@ -38,6 +38,7 @@ fn service(name: &str) -> Service {
         together: Vec::new(),
         probes: Vec::new(),
         watchdog: None,
+        placement: xtask_core::plan::Placement::Process,
         volumes: Vec::new(),
         self_probe: Vec::new(),
         restart: Restart::No,

@@ -13,7 +13,8 @@ pub(crate) struct Made {
 }
 
 impl Made {
-    /// For a test in the workspace at that root; none, said aloud, if no engine answers.
+    /// For a test in the workspace at that root; none, said aloud, if no engine answers. The
+    /// test takes its stacks down before this is dropped: nothing goes while it is in use.
     pub(crate) fn in_workspace(root: &Path) -> Option<Self> {
         let engine = engine()?.clone();
         let label = format!("label=xtask.workspace={}", xtask_client::workspace_name(root));

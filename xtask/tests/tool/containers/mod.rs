@@ -4,4 +4,7 @@
 //! the label of their workspace, by which it is removed.
 
 mod engine;
+mod foreign;
 mod images;
+mod leftovers;
+mod stacks;

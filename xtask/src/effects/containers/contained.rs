@@ -1,0 +1,310 @@
+//! The life of one run in a container: made, started, watched, and gone when the engine
+//! has removed it.
+//!
+//! The run's process here is the engine's command line, attached: its pipes are the
+//! container's, and its end is the container's end. Killing it would not end the
+//! container, so that signals are orders to the engine. Nothing is decided here.
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::watch;
+use xtask_core::stack::effect::{Container, Origin};
+use xtask_core::stack::{Command, Exit};
+
+use super::create;
+use super::engine::Engine;
+use super::stack::Containers;
+use crate::effects::Outlet;
+use crate::effects::exit::{ended, outcome, stop_probes};
+use crate::effects::group::{Family, Leader};
+use crate::effects::lines::AwaitedLines;
+use crate::effects::logs::Pipe;
+use crate::effects::notify::NotifySocket;
+use crate::effects::probe::{ListenerOf, Probe, Question, Tasks};
+use crate::effects::spawn::{self, Launch};
+
+/// The first and the longest pause between two questions whether it runs.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(60), Duration::from_millis(500));
+
+/// How often the first process of a container is looked at until it has started the program.
+const LOOKS: u32 = 50;
+
+/// The pause between two such looks.
+const LOOK: Duration = Duration::from_millis(2);
+
+/// A run in a container, as whoever signals it knows it.
+#[derive(Debug)]
+pub(crate) struct Contained {
+    orders: UnboundedSender<Order>,
+    over: AtomicBool,
+}
+
+/// What the engine is to do with a container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// Send the stop signal of that name.
+    Stop(String),
+    /// End it.
+    Kill,
+    /// Suspend all in it.
+    Pause,
+    /// Wake it.
+    Resume,
+}
+
+impl Contained {
+    /// A run that begins, and where its orders arrive.
+    pub(crate) fn new() -> (Arc<Self>, UnboundedReceiver<Order>) {
+        let (orders, receiver) = unbounded_channel();
+        (Arc::new(Self { orders, over: AtomicBool::new(false) }), receiver)
+    }
+
+    /// Gives an order. One that is over takes none.
+    pub(crate) fn order(&self, order: Order) {
+        let _ = self.orders.send(order);
+    }
+
+    /// Whether the container is gone.
+    pub(crate) fn is_over(&self) -> bool {
+        self.over.load(Ordering::Relaxed)
+    }
+}
+
+/// Everything that belongs to one run in a container.
+#[derive(Debug)]
+pub(crate) struct ContainedLife {
+    /// Where its news goes.
+    pub(crate) outlet: Outlet,
+    /// What it shares with the others of its stack.
+    pub(crate) containers: Arc<Containers>,
+    /// What runs in it.
+    pub(crate) command: Command,
+    /// How it is made.
+    pub(crate) container: Container,
+    /// Its own state.
+    pub(crate) contained: Arc<Contained>,
+    /// What it is told to do.
+    pub(crate) orders: UnboundedReceiver<Order>,
+    /// The environment of the engine's command line.
+    pub(crate) environment: Vec<CString>,
+    /// Its standard output and error, and the ends to write to.
+    pub(crate) pipes: [Pipe; 2],
+    /// See `pipes`.
+    pub(crate) ends: [OwnedFd; 2],
+    /// Where it reports about itself.
+    pub(crate) notify: Option<Arc<NotifySocket>>,
+    /// The lines that log probes wait for.
+    pub(crate) awaited: AwaitedLines,
+    /// What its probes ask, by index.
+    pub(crate) questions: Vec<(usize, Question)>,
+    /// The probes that were started.
+    pub(crate) tasks: Tasks,
+    /// Where processes of ours are entered.
+    pub(crate) family: Family,
+    /// The limit of open files to go back to.
+    pub(crate) open_files: Option<libc::rlimit>,
+}
+
+impl ContainedLife {
+    /// From nothing to the container's removal.
+    pub(crate) async fn run(mut self) {
+        let name = self.containers.name_of(&self.outlet.service, self.outlet.run);
+        let (engine, leader) = match self.start(&name).await {
+            Ok(started) => started,
+            Err(why) => {
+                self.contained.over.store(true, Ordering::Relaxed);
+                return self.outlet.start_failed(why);
+            }
+        };
+        // The end of what it prints is seen once nobody but it could write.
+        drop(self.ends);
+        let pipes = self.pipes.map(Arc::new);
+        for pipe in pipes.clone() {
+            tokio::spawn(async move { pipe.read_to_end().await });
+        }
+        let listening = self
+            .notify
+            .clone()
+            .map(|socket| tokio::spawn(async move { socket.listen().await }).abort_handle());
+        let (runs, running) = watch::channel(false);
+        let obeying =
+            tokio::spawn(obey(engine.clone(), name.clone(), self.orders, running)).abort_handle();
+
+        // One that ends at once may never be seen to run.
+        let init = tokio::select! {
+            init = init_of(&engine, &name) => Some(init),
+            _ = ended(&leader) => None,
+        };
+        let pid = match init {
+            Some(init) if self.container.origin == Origin::Built => program_below(init).await,
+            Some(init) => init,
+            None => leader.pid().as_raw_nonzero().get().unsigned_abs(),
+        };
+        self.outlet.started(pid);
+        let _ = runs.send(true);
+        for (index, question) in self.questions {
+            let listener = listener(&self.container, &question, init);
+            self.tasks.start(Probe { outlet: self.outlet.clone(), index, question, listener });
+        }
+
+        let exit = ended(&leader).await;
+
+        // Its last words come before the news of its end.
+        pipes.iter().for_each(|pipe| pipe.drain());
+        if let Some(socket) = &self.notify {
+            socket.drain();
+        }
+        stop_probes(&self.tasks, &self.awaited, self.notify.as_deref());
+        self.outlet.exited(exit);
+        leader.reap();
+        // The engine removes what has ended; this is for a command line that was ended itself.
+        if !matches!(exit, Exit::Code(_)) || init.is_none() {
+            let _ = engine.ask(&["rm", "--force", "--volumes", &name]).await;
+        }
+        obeying.abort();
+        if let Some(listening) = listening {
+            listening.abort();
+        }
+        pipes.iter().for_each(|pipe| pipe.drain());
+        self.contained.over.store(true, Ordering::Relaxed);
+        self.outlet.gone();
+    }
+
+    /// Makes the container and starts it, attached.
+    async fn start(&mut self, name: &str) -> Result<(Engine, Arc<Leader>), String> {
+        let engine = self.containers.engine().await?.clone();
+        let network = self.containers.network().await?.clone();
+        for neighbour in &self.container.neighbours {
+            self.containers.relay(neighbour).await?;
+        }
+        create::prepare_volumes(&self.container, self.notify.as_deref()).await?;
+        if self.orders.try_recv().is_ok() {
+            return Err("it was told to stop before it was started".to_owned());
+        }
+        let wanted = create::Wanted {
+            service: &self.outlet.service,
+            name,
+            command: &self.command,
+            container: &self.container,
+            notify: self.notify.as_deref().map(NotifySocket::path),
+        };
+        create::create(&engine, &self.containers, &network, &wanted).await?;
+        match self.attach(&engine, name).await {
+            Ok(leader) => Ok((engine, leader)),
+            Err(error) => {
+                let _ = engine.ask(&["rm", "--force", name]).await;
+                Err(format!("cannot start `{}`: {error}", engine.program().display()))
+            }
+        }
+    }
+
+    /// Starts the engine's command line that starts the container and stays with it.
+    async fn attach(&self, engine: &Engine, name: &str) -> io::Result<Arc<Leader>> {
+        let text = |bytes: &[u8]| CString::new(bytes).map_err(io::Error::other);
+        let program = text(engine.program().as_os_str().as_bytes())?;
+        let words = ["start", "--attach", name];
+        let words = words.iter().map(|word| text(word.as_bytes()));
+        let args = std::iter::once(Ok(program.clone())).chain(words).collect::<io::Result<_>>()?;
+        let forked = spawn::start(&Launch {
+            program,
+            args,
+            env: self.environment.clone(),
+            pid_variables: &[],
+            cwd: c"/".to_owned(),
+            output: [self.ends[0].as_fd(), self.ends[1].as_fd()],
+            sockets: Vec::new(),
+            open_files: self.open_files,
+        })?;
+        let leader = Arc::new(Leader::new(forked.pid, self.family.clone()));
+        match outcome(forked.outcome).await {
+            Ok(None) => Ok(leader),
+            Ok(Some(failure)) => {
+                leader.reap();
+                Err(io::Error::from_raw_os_error(failure.errno))
+            }
+            Err(error) => {
+                leader.signal(rustix::process::Signal::KILL);
+                leader.reap();
+                Err(error)
+            }
+        }
+    }
+}
+
+/// Passes orders to the engine, each as soon as it can be obeyed.
+async fn obey(
+    engine: Engine,
+    name: String,
+    mut orders: UnboundedReceiver<Order>,
+    running: watch::Receiver<bool>,
+) {
+    while let Some(order) = orders.recv().await {
+        let (engine, name, mut running) = (engine.clone(), name.clone(), running.clone());
+        tokio::spawn(async move {
+            match order {
+                Order::Stop(signal) => {
+                    // A container that does not run yet cannot be signalled.
+                    let _ = running.wait_for(|running| *running).await;
+                    // Whoever is suspended would not see it before it is woken.
+                    let _ = engine.ask(&["unpause", &name]).await;
+                    let _ = engine.ask(&["kill", "--signal", &signal, &name]).await;
+                }
+                Order::Pause => drop(engine.ask(&["pause", &name]).await),
+                Order::Resume => drop(engine.ask(&["unpause", &name]).await),
+                Order::Kill => {
+                    let killed = engine.run(&["kill", "--signal", "KILL", &name]).await;
+                    if killed.is_err() {
+                        let _ = engine.ask(&["rm", "--force", "--volumes", &name]).await;
+                    }
+                }
+            }
+        });
+    }
+}
+
+/// Waits until a container runs. Its first process, by the number that it has here; 0
+/// where the engine runs elsewhere.
+async fn init_of(engine: &Engine, name: &str) -> u32 {
+    let (mut pause, longest) = PAUSES;
+    let format = "{{.State.Running}} {{.State.Pid}}";
+    loop {
+        tokio::time::sleep(pause).await;
+        if let Ok(said) = engine.run(&["container", "inspect", "--format", format, name]).await
+            && let Some(pid) = said.strip_prefix("true ")
+        {
+            return pid.trim().parse().unwrap_or(0);
+        }
+        pause = (pause * 3 / 2).min(longest);
+    }
+}
+
+/// The program that the first process of a container has started, or else that itself.
+async fn program_below(init: u32) -> u32 {
+    for _ in 0..LOOKS {
+        let path = format!("/proc/{init}/task/{init}/children");
+        let Ok(children) = std::fs::read_to_string(path) else { break };
+        if let Some(pid) = children.split_whitespace().next().and_then(|pid| pid.parse().ok()) {
+            return pid;
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+    init
+}
+
+/// Whose listener makes an answer count: the engine accepts connections for a container
+/// that does not listen yet, and closes them again.
+fn listener(container: &Container, question: &Question, init: Option<u32>) -> ListenerOf {
+    let Question::Tcp { address } = question else { return ListenerOf::Anyone };
+    let port = container.ports.iter().find(|port| port.outside == address.port());
+    match (port, init) {
+        (Some(port), Some(init)) if init > 0 => ListenerOf::Container { init, port: port.inside },
+        _ => ListenerOf::Anyone,
+    }
+}

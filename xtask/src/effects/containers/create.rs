@@ -1,0 +1,205 @@
+//! Making the container of one run: every argument that the engine gets, and the folders
+//! that it is shown.
+//!
+//! What is in them was decided before. It starts nothing.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{PermissionsExt, lchown};
+use std::path::{Path, PathBuf};
+
+use rustix::process::{getegid, geteuid};
+use xtask_core::name::Name;
+use xtask_core::stack::Command;
+use xtask_core::stack::effect::{Container, Origin};
+
+use super::engine::Engine;
+use super::image::SERVICE_LABEL;
+use super::root::USER;
+use super::stack::{Containers, Network};
+use crate::effects::notify::NotifySocket;
+
+/// Where containers find this machine if the network's gateway is not it.
+const ELSEWHERE: &str = "host-gateway";
+
+/// Beginnings of variables that mean something to the engine's own command line.
+const ITS_OWN: [&str; 5] = ["DOCKER_", "CONTAINER_", "XDG_", "LD_", "BUILDAH_"];
+
+/// Variables that do.
+const ITS_OWN_NAMES: [&str; 9] = [
+    "PATH",
+    "HOME",
+    "TMPDIR",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+];
+
+/// The container of a run.
+pub(super) struct Wanted<'a> {
+    pub(super) service: &'a Name,
+    pub(super) name: &'a str,
+    pub(super) command: &'a Command,
+    pub(super) container: &'a Container,
+    /// The socket on which the run reports about itself.
+    pub(super) notify: Option<&'a Path>,
+}
+
+/// Makes the container.
+///
+/// # Errors
+/// The engine's words.
+pub(super) async fn create(
+    engine: &Engine,
+    containers: &Containers,
+    network: &Network,
+    wanted: &Wanted<'_>,
+) -> Result<(), String> {
+    let (mut args, variables) = arguments(containers, network, wanted);
+    if wanted.container.origin == Origin::Built && !geteuid().is_root() {
+        // Whoever may write the data on this machine writes it there.
+        args.push(format!("--user={}:{}", geteuid().as_raw(), getegid().as_raw()));
+        if engine.is_podman() {
+            args.push("--userns=keep-id".to_owned());
+        }
+    }
+    args.push(wanted.container.image.clone());
+    args.extend(wanted.command.args.iter().cloned());
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    engine.run_set(&args, &variables).await.map(drop).map_err(|error| error.to_string())
+}
+
+/// Arguments up to the image, and variables for the command line itself: what it hands on
+/// by name is not seen by others who list processes.
+fn arguments(
+    containers: &Containers,
+    network: &Network,
+    wanted: &Wanted<'_>,
+) -> (Vec<String>, Vec<(String, String)>) {
+    let Wanted { service, name, command, container, notify } = wanted;
+    let mut args: Vec<String> = vec!["create".into(), "--rm".into(), format!("--name={name}")];
+    // What it prints is kept here already.
+    args.push("--log-driver=none".into());
+    args.extend(containers.labels().map(|label| format!("--label={label}")));
+    args.push(format!("--label={SERVICE_LABEL}={service}"));
+    args.push(format!("--network={}", network.name));
+    args.push(format!("--network-alias={service}"));
+    args.push(format!("--hostname={service}"));
+    if container.origin == Origin::Built {
+        // The probes of the stack ask whether it is well.
+        let strict =
+            ["--init", "--read-only", "--tmpfs=/tmp", "--cap-drop=ALL", "--no-healthcheck"];
+        args.extend(strict.map(String::from));
+        args.push("--security-opt=no-new-privileges".into());
+    }
+    for port in &container.ports {
+        let host =
+            if port.host.contains(':') { format!("[{}]", port.host) } else { port.host.clone() };
+        args.push(format!("--publish={host}:{}:{}", port.outside, port.inside));
+    }
+    for volume in &container.volumes {
+        args.push(mount(&volume.outside, &volume.inside));
+    }
+    for neighbour in &container.neighbours {
+        let address = network.gateway.map_or(ELSEWHERE.to_owned(), |gateway| gateway.to_string());
+        args.push(format!("--add-host={}:{address}", neighbour.name));
+    }
+    let mut variables = command.env.clone();
+    if let Some(path) = notify {
+        let path = path.display().to_string();
+        args.push(mount(&path, &path));
+        variables.push(("NOTIFY_SOCKET".into(), path));
+    }
+    if let Some(every) = command.watchdog_us {
+        variables.push(("WATCHDOG_USEC".into(), every.to_string()));
+    }
+    let (own, others): (Vec<_>, Vec<_>) =
+        variables.into_iter().partition(|(name, _)| is_its_own(name));
+    args.extend(own.into_iter().map(|(name, value)| format!("--env={name}={value}")));
+    args.extend(others.iter().map(|(name, _)| format!("--env={name}")));
+    (args, others)
+}
+
+fn is_its_own(name: &str) -> bool {
+    ITS_OWN_NAMES.contains(&name) || ITS_OWN.iter().any(|prefix| name.starts_with(prefix))
+}
+
+/// A mount, in the engine's own form of comma-separated fields.
+fn mount(outside: &str, inside: &str) -> String {
+    let field = |name: &str, path: &str| {
+        let field = format!("{name}={path}");
+        match field.contains([',', '"']) {
+            true => format!("\"{}\"", field.replace('"', "\"\"")),
+            false => field,
+        }
+    };
+    format!("--mount=type=bind,{},{}", field("source", outside), field("target", inside))
+}
+
+/// Makes the folders that the container is shown, and lets its user write to what is the
+/// stack's own: as root this machine's files are root's, and containers run as somebody else.
+pub(super) async fn prepare_volumes(
+    container: &Container,
+    notify: Option<&NotifySocket>,
+) -> Result<(), String> {
+    let paths: Vec<PathBuf> =
+        container.volumes.iter().map(|volume| PathBuf::from(&volume.outside)).collect();
+    let notify = notify.map(|socket| socket.path().to_path_buf());
+    let hand_over = geteuid().is_root() && container.origin == Origin::Built;
+    // The stack's data is the first volume of what is built here.
+    let data = hand_over.then(|| paths.first().cloned()).flatten();
+    let prepare = move || {
+        for path in &paths {
+            let there = path.exists();
+            let failed = |error: io::Error| format!("cannot make `{}`: {error}", path.display());
+            if !there {
+                fs::create_dir_all(path).map_err(failed)?;
+            }
+            if data.as_ref() == Some(path) || (!there && hand_over) {
+                give(path).map_err(failed)?;
+            }
+        }
+        if let Some(path) = &notify {
+            // The folder around it is closed to everybody else.
+            let everybody = fs::Permissions::from_mode(0o666);
+            fs::set_permissions(path, everybody).map_err(|error| error.to_string())?;
+        }
+        Ok(())
+    };
+    tokio::task::spawn_blocking(prepare).await.map_err(|error| error.to_string())?
+}
+
+/// Makes the user of containers the owner of a folder and all in it.
+fn give(path: &Path) -> io::Result<()> {
+    lchown(path, Some(USER), Some(USER))?;
+    if fs::symlink_metadata(path)?.is_dir() {
+        for entry in fs::read_dir(path)? {
+            match give(&entry?.path()) {
+                // A journal that another service has just removed.
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mount_keeps_paths_with_commas_together() {
+        assert_eq!(mount("/a", "/b"), "--mount=type=bind,source=/a,target=/b");
+        assert_eq!(mount("/a,c", "/b"), "--mount=type=bind,\"source=/a,c\",target=/b");
+    }
+
+    #[test]
+    fn what_would_lead_the_engine_astray_is_told_to_the_container_alone() {
+        assert!(is_its_own("DOCKER_HOST") && is_its_own("PATH") && is_its_own("HOME"));
+        assert!(!is_its_own("DATABASE_URL") && !is_its_own("PORT"));
+    }
+}

@@ -1,0 +1,87 @@
+//! A relay: callers in the stack's network reach a process that listens on loopback only.
+//!
+//! It passes bytes on and understands none. Where the process does not listen the caller's
+//! connection ends at once, as it would without a relay.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::AbortHandle;
+
+/// A relay that listens; it ends when this is dropped.
+#[derive(Debug)]
+pub(super) struct Relay(AbortHandle);
+
+impl Relay {
+    /// Listens on `gateway` at the port of `target`, and passes on to `target`. None where
+    /// somebody listens there already: the process itself, on all addresses.
+    ///
+    /// # Errors
+    /// When it cannot listen.
+    pub(super) async fn start(gateway: IpAddr, target: SocketAddr) -> io::Result<Option<Self>> {
+        let listener = match TcpListener::bind(SocketAddr::new(gateway, target.port())).await {
+            Ok(listener) => listener,
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        Ok(Some(Self(tokio::spawn(serve(listener, target)).abort_handle())))
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+async fn serve(listener: TcpListener, target: SocketAddr) {
+    loop {
+        match listener.accept().await {
+            Ok((caller, _)) => drop(tokio::spawn(pass_on(caller, target))),
+            // Too many open files, say: the callers wait meanwhile.
+            Err(_) => tokio::time::sleep(std::time::Duration::from_millis(50)).await,
+        }
+    }
+}
+
+async fn pass_on(mut caller: TcpStream, target: SocketAddr) {
+    let Ok(mut process) = TcpStream::connect(target).await else { return };
+    let _ = (caller.set_nodelay(true), process.set_nodelay(true));
+    let _ = tokio::io::copy_bidirectional(&mut caller, &mut process).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    #[tokio::test]
+    #[cfg(target_os = "linux")]
+    async fn bytes_go_both_ways_and_the_end_is_passed_on() {
+        let process = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let target = process.local_addr().unwrap();
+        // Another address of the loopback stands for the gateway.
+        let gateway: IpAddr = "127.0.0.2".parse().unwrap();
+        let relay = Relay::start(gateway, target).await.unwrap().unwrap();
+        assert!(Relay::start(gateway, target).await.unwrap().is_none());
+
+        let mut caller = TcpStream::connect((gateway, target.port())).await.unwrap();
+        caller.write_all(b"ask").await.unwrap();
+        caller.shutdown().await.unwrap();
+        let (mut accepted, _) = process.accept().await.unwrap();
+        let mut asked = String::new();
+        accepted.read_to_string(&mut asked).await.unwrap();
+        accepted.write_all(b"answer").await.unwrap();
+        drop(accepted);
+        let mut answer = String::new();
+        caller.read_to_string(&mut answer).await.unwrap();
+        assert_eq!((asked.as_str(), answer.as_str()), ("ask", "answer"));
+
+        drop(process);
+        let mut refused = TcpStream::connect((gateway, target.port())).await.unwrap();
+        assert!(refused.read_to_string(&mut String::new()).await.unwrap_or(0) == 0);
+        drop(relay);
+    }
+}

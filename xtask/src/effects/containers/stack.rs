@@ -1,0 +1,185 @@
+//! What the containers of one stack have in common: the engine, their network, the relays
+//! to processes, and the images that were made.
+//!
+//! Everything is made when the first container needs it, and carries the stack's label.
+//! It starts no container.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use tokio::sync::OnceCell;
+use xtask_core::stack::Artifact;
+use xtask_core::stack::effect::{ImageWanted, Neighbour};
+
+use super::engine::Engine;
+use super::image::{self, Recipe, WORKSPACE_LABEL};
+use super::relay::Relay;
+use super::remains::{self, Note, STACK_LABEL};
+use crate::effects::sockets;
+
+/// The containers of one stack, as far as they share things.
+#[derive(Debug)]
+pub(crate) struct Containers {
+    /// The value of the stack's label.
+    mark: String,
+    /// The value of the workspace's label.
+    workspace: String,
+    note: PathBuf,
+    engine: OnceCell<Engine>,
+    network: OnceCell<Network>,
+    /// By the target that they lead to; none where none was needed.
+    relays: tokio::sync::Mutex<BTreeMap<SocketAddr, Option<Relay>>>,
+    /// Images by the kept program that they hold, with what was wanted of them.
+    images: Mutex<BTreeMap<String, (ImageWanted, String)>>,
+}
+
+/// The network of a stack.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Network {
+    /// Its name.
+    pub(super) name: String,
+    /// Where containers find this machine; none where only the engine knows.
+    pub(super) gateway: Option<IpAddr>,
+}
+
+impl Containers {
+    /// For the stack whose folder this is. Nothing is made or looked for yet.
+    pub(crate) fn of(state: &Path, mark: &str) -> Self {
+        let workspace = state.parent().and_then(Path::file_name).unwrap_or_default();
+        Self {
+            mark: mark.to_owned(),
+            workspace: workspace.to_string_lossy().into_owned(),
+            note: xtask_client::StackPaths::at(state).engine_note(),
+            engine: OnceCell::new(),
+            network: OnceCell::new(),
+            relays: tokio::sync::Mutex::default(),
+            images: Mutex::default(),
+        }
+    }
+
+    /// The engine.
+    pub(super) async fn engine(&self) -> Result<&Engine, String> {
+        let find = || async { Engine::find().map_err(|error| error.to_string()) };
+        self.engine.get_or_try_init(find).await
+    }
+
+    /// The labels of everything that is made for this stack, as `NAME=VALUE`.
+    pub(super) fn labels(&self) -> [String; 2] {
+        [format!("{STACK_LABEL}={}", self.mark), format!("{WORKSPACE_LABEL}={}", self.workspace)]
+    }
+
+    /// The name of the container of a run.
+    pub(crate) fn name_of(&self, service: &str, run: u64) -> String {
+        format!("xtask-{}-{service}-{run}", self.mark)
+    }
+
+    /// The stack's network, made if it is not there.
+    pub(super) async fn network(&self) -> Result<&Network, String> {
+        self.network.get_or_try_init(|| self.make_network()).await
+    }
+
+    /// The image of a kept program: made, or still there.
+    ///
+    /// # Errors
+    /// One line.
+    pub(crate) async fn image(
+        &self,
+        service: &str,
+        artifact: &Artifact,
+        wanted: &ImageWanted,
+    ) -> Result<String, String> {
+        let engine = self.engine().await?;
+        let known = self.known_image(artifact, wanted);
+        if let Some(reference) = known
+            && engine.run(&["image", "inspect", "--format", "{{.Id}}", &reference]).await.is_ok()
+        {
+            return Ok(reference);
+        }
+        let recipe = Recipe {
+            workspace: PathBuf::from(&wanted.workspace),
+            service: service.to_owned(),
+            program: PathBuf::from(&artifact.path),
+            base: wanted.base.clone(),
+            self_probe: wanted.self_probe.clone(),
+        };
+        give_large_memory_back();
+        let made = image::make(engine, &recipe).await.map_err(|error| words(&error))?;
+        let mut images = self.images.lock().unwrap_or_else(PoisonError::into_inner);
+        images.insert(artifact.path.clone(), (wanted.clone(), made.reference.clone()));
+        Ok(made.reference)
+    }
+
+    fn known_image(&self, artifact: &Artifact, wanted: &ImageWanted) -> Option<String> {
+        let images = self.images.lock().unwrap_or_else(PoisonError::into_inner);
+        let (before, reference) = images.get(&artifact.path)?;
+        (before == wanted).then(|| reference.clone())
+    }
+
+    /// Removes whatever the stack has in the engine, if it has anything there.
+    pub(crate) fn end(&self) {
+        if let Err(why) = remains::remove(&self.note, &self.mark) {
+            eprintln!("containers may be left: {why}");
+        }
+    }
+
+    /// Makes the ports of a process reachable for containers.
+    pub(super) async fn relay(&self, neighbour: &Neighbour) -> Result<(), String> {
+        let Some(gateway) = self.network().await?.gateway else { return Ok(()) };
+        let mut relays = self.relays.lock().await;
+        for (host, port) in &neighbour.ports {
+            let failed = |error| format!("no relay to `{}` port {port}: {error}", neighbour.name);
+            let target = sockets::resolve(host, *port).map_err(failed)?;
+            if let Entry::Vacant(vacant) = relays.entry(target) {
+                vacant.insert(Relay::start(gateway, target).await.map_err(failed)?);
+            }
+        }
+        Ok(())
+    }
+
+    async fn make_network(&self) -> Result<Network, String> {
+        let engine = self.engine().await?;
+        Note::write(engine, &self.note)
+            .map_err(|error| format!("cannot write `{}`: {error}", self.note.display()))?;
+        let name = format!("xtask-{}", self.mark);
+        let [stack, workspace] = self.labels();
+        let create = ["network", "create", "--label", &stack, "--label", &workspace, &name];
+        engine.run(&create).await.map_err(|error| error.to_string())?;
+        // Elsewhere engines run in a machine of their own, and know how to reach this one.
+        let gateway = match cfg!(target_os = "linux") {
+            true => Some(gateway(engine, &name).await?),
+            false => None,
+        };
+        Ok(Network { name, gateway })
+    }
+}
+
+/// Packing an image takes as much memory as the image has, and a supervisor lives long: an
+/// allocator that learns from large pieces would keep them all for the next time.
+fn give_large_memory_back() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: the call sets a number that later allocations look at.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, 1024 * 1024);
+    }
+}
+
+/// The address of this machine in a network.
+async fn gateway(engine: &Engine, network: &str) -> Result<IpAddr, String> {
+    let format = match engine.is_podman() {
+        true => "{{range .Subnets}}{{.Gateway}} {{end}}",
+        false => "{{range .IPAM.Config}}{{.Gateway}} {{end}}",
+    };
+    let said = engine.run(&["network", "inspect", "--format", format, network]).await;
+    let said = said.map_err(|error| error.to_string())?;
+    let mut addresses = said.split_whitespace().filter_map(|word| word.parse::<IpAddr>().ok());
+    addresses.find(IpAddr::is_ipv4).ok_or_else(|| format!("network `{network}` has no gateway"))
+}
+
+/// An error with its causes, on one line.
+fn words(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}

@@ -1,0 +1,66 @@
+//! What is left in the engine when supervisors are killed, and what is not ours.
+
+use std::time::Duration;
+
+use super::engine::Made;
+use super::stacks::shop;
+use crate::support::{Fixture, alive, eventually};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn kill(pid: &serde_json::Value) {
+    let pid = i32::try_from(pid.as_i64().unwrap()).unwrap();
+    // SAFETY: the call takes two numbers; the process is one that this test started.
+    assert_eq!(unsafe { libc::kill(pid, libc::SIGKILL) }, 0);
+}
+
+/// A container of the same image that is none of the stack's.
+fn somebody_elses(made: &Made, fixture: &Fixture) -> String {
+    let image = made.ask(&["image", "ls", "--quiet", "--filter", "reference=localhost/*/stock"]);
+    let image = image.lines().next().unwrap().to_owned();
+    let label = format!("--label=of={}", fixture.root().display());
+    made.ask(&["create", "--network=none", &label, "--label=xtask.workspace=", &image])
+}
+
+#[test]
+fn containers_go_with_a_killed_supervisor_and_other_peoples_stay() {
+    let fixture = shop("killed").write();
+    let Some(made) = Made::in_workspace(&fixture.root()) else { return };
+    fixture.xtask(&["up", "-d", "front", "--containers"]).ends_with(0);
+    let other = somebody_elses(&made, &fixture);
+    kill(&fixture.status()["supervisor_pid"]);
+    eventually(PATIENCE, "the guardian to remove the containers", || {
+        (made.all("container").is_empty() && made.all("network").is_empty()).then_some(())
+    });
+    assert!(made.can(&["container", "inspect", &other]), "somebody else's container is gone");
+    fixture.xtask(&["up", "-d", "front", "--containers"]).ends_with(0);
+    fixture.xtask(&["down"]).ends_with(0);
+    assert!(made.can(&["rm", &other]), "somebody else's container is gone");
+}
+
+#[test]
+fn the_next_command_removes_containers_whose_guardians_died_too_and_says_so() {
+    let fixture = shop("both").write();
+    let Some(made) = Made::in_workspace(&fixture.root()) else { return };
+    fixture.xtask(&["up", "-d", "front", "--containers"]).ends_with(0);
+    let status = fixture.status();
+    let mut companions: Vec<i32> = fixture.processes().iter().map(|process| process.pid).collect();
+    companions.retain(|pid| {
+        let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+        name.starts_with("xtask-sweeper")
+    });
+    for pid in companions {
+        kill(&pid.into());
+    }
+    kill(&status["guardian_pid"]);
+    kill(&status["supervisor_pid"]);
+    eventually(PATIENCE, "the companions to be gone", || {
+        let gone = |pid: &serde_json::Value| !alive(i32::try_from(pid.as_i64().unwrap()).unwrap());
+        (gone(&status["guardian_pid"]) && gone(&status["supervisor_pid"])).then_some(())
+    });
+    let next = fixture.xtask(&["status"]).ends_with(7);
+    // A sweeper that took the place of the killed one may have been faster.
+    assert!(next.stderr.contains("was killed"), "{next}");
+    assert_eq!(made.all("container"), Vec::<String>::new(), "{next}");
+    assert_eq!(made.all("network"), Vec::<String>::new(), "{next}");
+}
