@@ -9,7 +9,7 @@ use xtask_core::plan::{Plan, Program, Service};
 
 use super::exit::Exit;
 use super::load::{self, Loaded};
-use super::up::PlanArgs;
+use super::plan_args::PlanArgs;
 use super::up::build::{Build, BuildEvent};
 use super::{Global, block_on, print};
 use crate::effects::containers::engine::Engine;
@@ -75,8 +75,8 @@ async fn images(args: &ImageArgs, loaded: &Loaded) -> anyhow::Result<Exit> {
     };
     let mut build = match args.no_build {
         true => {
-            let target = load::target_folder(loaded);
-            Build::of_earlier_programs(plan, &target, args.plan.profile())
+            let target = &loaded.gathered.target_directory;
+            Build::of_earlier_programs(plan, target, args.plan.profile())
         }
         false => Build::start(plan, false)?,
     };
