@@ -9,7 +9,7 @@ use xtask_core::plan::Program;
 use xtask_core::stack::{Event, Run};
 
 use super::Observed;
-use super::seen::{Life, Seen};
+use super::seen::{Life, Seen, Whose};
 
 impl Observed {
     /// Whether an event must be reported and have no other effect.
@@ -19,7 +19,10 @@ impl Observed {
                 self.is_impossible(service, *run, |life| life.external || life.started)
             }
             Event::Exited { service, run, .. } => {
-                self.is_impossible(service, *run, |life| life.external || life.exit.is_some())
+                self.is_impossible(service, *run, |life| {
+                    let adopted = life.whose == Whose::LeftAlone;
+                    life.external || life.exit.is_some() || (adopted && !life.started)
+                })
             }
             Event::StartFailed { service, run, .. } | Event::Gone { service, run } => {
                 self.is_impossible(service, *run, |life| life.external)

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use xtask_core::plan::{Adopt, Program};
+use xtask_core::plan::{Adopt, Condition, Program};
 use xtask_core::snapshot::{Phase, State};
 use xtask_core::stack::{Effect, Event, Report, Stack};
 
@@ -94,7 +94,11 @@ pub(super) fn everything_settled(observed: &Observed, stack: &Stack) -> Verdict 
                 .any(|on| {
                     !matches!(snapshot.service(on).unwrap().phase, Phase::Ready | Phase::Succeeded)
                 });
-            demand!(blame, "waits again", "`{name}` failed, and nobody is to blame");
+            // In another plan it may be no job any more, and then it never succeeds.
+            let hopeless = seen.spec.depends_on.iter().any(|edge| {
+                edge.condition == Condition::Succeeded && !observed.services[&edge.on].is_job()
+            });
+            demand!(blame || hopeless, "waits again", "`{name}` failed, and nobody is to blame");
         }
         if this.phase == Phase::Ready {
             current(observed, seen)?;
