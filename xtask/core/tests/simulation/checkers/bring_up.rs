@@ -86,8 +86,10 @@ fn address(observed: &Observed, now: Duration, seen: &Seen, env: &[(String, Stri
         // Where the sockets are about to be there, nobody starts without them.
         let given_up = !other.wanted || other.spec.program == Program::External;
         let ours = other.life.as_ref().is_some_and(|life| life.whose == Whose::Ours);
-        // What could not be built runs on as it is, with the ports that it has.
-        let failed = !ours || other.build_failed;
+        // A broken build changes nothing: what runs goes on with the ports that it has, if
+        // any, and counts as it is. Its new ones are not coming before the next build.
+        let runs_on = other.build_failed && other.life.as_ref().is_some_and(|life| life.live());
+        let failed = !ours || runs_on;
         demand!(
             other.bound || given_up || failed,
             "address",

@@ -21,6 +21,8 @@ pub(crate) struct Observed {
     pub(crate) shutdown: bool,
     pub(crate) kill_now: bool,
     pub(crate) ends: usize,
+    /// What this event asked to be done to a run.
+    owed: Option<(Name, Fault)>,
     /// When the stack said it wants to be woken.
     pub(crate) deadline: Option<Duration>,
 }
@@ -54,7 +56,13 @@ impl Observed {
         !external && seen.life.as_ref().is_none_or(|life| run < life.run)
     }
 
+    /// Whether the event asked for that fault, and it has not been done yet.
+    pub(crate) fn is_owed(&self, name: &Name, fault: Fault) -> bool {
+        self.owed.as_ref().is_some_and(|(of, owed)| of == name && *owed == fault)
+    }
+
     pub(crate) fn event(&mut self, now: Duration, event: &Event) {
+        self.owed = None;
         match event {
             Event::Apply { plan } => {
                 if !self.shutdown {
@@ -170,13 +178,14 @@ impl Observed {
     /// Somebody did it, so that no try is counted.
     fn fault(&mut self, name: &Name, fault: Fault) {
         let Some(seen) = self.seen(name) else { return };
-        let Some(life) = seen.life.as_mut().filter(|life| life.live()) else { return };
-        life.kill_owed |= fault == Fault::Kill;
+        let ours = |life: &&mut Life| life.live() && life.whose == Whose::Ours && !life.external;
+        let Some(life) = seen.life.as_mut().filter(ours) else { return };
         life.fault = match (life.fault, fault) {
             (Some(Fault::Kill), _) => Some(Fault::Kill),
             (_, Fault::Resume) => None,
             (_, fault) => Some(fault),
         };
+        self.owed = Some((name.clone(), fault));
     }
 
     fn applied(&mut self, spec: &Service) {
@@ -324,6 +333,7 @@ impl Observed {
             }
             Effect::Signal { service, run, signal } => {
                 let grace = self.services[service].spec.stop.timeout;
+                let killed_by_test = self.is_owed(service, Fault::Kill);
                 let Some(life) = self.life(service, *run) else { return };
                 match signal {
                     Signal::Stop(_) => {
@@ -331,9 +341,9 @@ impl Observed {
                         life.grace_ends = Some(now + grace);
                     }
                     // It looks like a crash, and has to be taken for one.
-                    Signal::Kill if life.kill_owed => life.kill_owed = false,
+                    Signal::Kill if killed_by_test => self.owed = None,
                     Signal::Kill => life.killed = life.killed.or(Some(now)),
-                    Signal::Pause | Signal::Resume => {}
+                    Signal::Pause | Signal::Resume => self.owed = None,
                 }
             }
             Effect::Bind { service, ports, .. } => {
@@ -401,7 +411,6 @@ impl Observed {
             given_up: false,
             last_ping: None,
             fault: None,
-            kill_owed: false,
         });
     }
 }

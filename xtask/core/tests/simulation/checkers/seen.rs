@@ -90,8 +90,6 @@ pub(crate) struct Life {
     pub(crate) last_ping: Option<Duration>,
     /// What a test did to it.
     pub(crate) fault: Option<Fault>,
-    /// Whether a test asked for a SIGKILL that has not come.
-    pub(crate) kill_owed: bool,
 }
 
 impl Life {

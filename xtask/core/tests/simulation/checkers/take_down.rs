@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use xtask_core::name::Name;
-use xtask_core::stack::{Effect, Signal};
+use xtask_core::stack::{Effect, Fault, Signal};
 
 use super::seen::{Life, Seen, Whose};
 use super::{Observed, Verdict, demand};
@@ -29,14 +29,20 @@ pub(super) fn check(observed: &Observed, now: Duration, effect: &Effect) -> Verd
             }
             Ok(())
         }
-        Signal::Kill if life.kill_owed => Ok(()),
+        Signal::Kill if observed.is_owed(service, Fault::Kill) => Ok(()),
         Signal::Kill => grace(observed, now, seen, life),
-        Signal::Pause | Signal::Resume => {
-            let asked = life.fault.is_some() || *signal == Signal::Resume;
-            demand!(asked && life.live(), "signals", "`{service}` run {run} is made to pause");
-            Ok(())
-        }
+        // One for each time that a test asks, as long as the run lives: also for one that a
+        // test has killed, whose end may take a moment.
+        Signal::Pause => asked_for(observed, service, Fault::Pause),
+        Signal::Resume => asked_for(observed, service, Fault::Resume),
     }
+}
+
+/// Only tests let a run stand still or go on.
+fn asked_for(observed: &Observed, service: &Name, fault: Fault) -> Verdict {
+    let owed = observed.is_owed(service, fault);
+    demand!(owed, "signals", "`{service}` gets the signal of {fault:?}, and nobody asked");
+    Ok(())
 }
 
 /// Dependents that end, too, end first.
