@@ -18,12 +18,10 @@ impl Observed {
             Event::Started { service, run, .. } => {
                 self.is_impossible(service, *run, |life| life.external || life.started)
             }
-            Event::Exited { service, run, .. } => {
-                self.is_impossible(service, *run, |life| {
-                    let adopted = life.whose == Whose::LeftAlone;
-                    life.external || life.exit.is_some() || (adopted && !life.started)
-                })
-            }
+            Event::Exited { service, run, .. } => self.is_impossible(service, *run, |life| {
+                let adopted = life.whose == Whose::LeftAlone;
+                life.external || life.exit.is_some() || (adopted && !life.started)
+            }),
             Event::StartFailed { service, run, .. } | Event::Gone { service, run } => {
                 self.is_impossible(service, *run, |life| life.external)
             }

@@ -367,9 +367,7 @@ impl Observed {
                     seen.looking = true;
                 }
             }
-            Effect::Accept { .. }
-            | Effect::StopProbes { .. }
-            | Effect::Report(_) => {}
+            Effect::Accept { .. } | Effect::StopProbes { .. } | Effect::Report(_) => {}
         }
     }
 
