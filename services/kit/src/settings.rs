@@ -1,12 +1,14 @@
 //! Settings from the environment: each value is asked for by name and a bad one is an error that
 //! names the variable, what was seen, and what was expected.
 //!
-//! It reads no files and no command line, and has no defaults of its own: a service states them
+//! A secret may lie in a file that `NAME_FILE` names, as container engines hand them out: it then
+//! shows in no environment. There is no command line here and no default: a service states them
 //! where it asks. An empty variable counts as one that is not set.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 /// Where settings come from: the process environment, or fixed pairs in a test.
@@ -34,6 +36,16 @@ pub enum SettingError {
         /// A value that would do.
         example: &'static str,
     },
+    /// The file that holds the value cannot be read.
+    #[error("cannot read `{}`, which `{name}_FILE` names", path.display())]
+    Unreadable {
+        /// The variable.
+        name: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The system's words.
+        source: std::io::Error,
+    },
     /// The variable is set to something that cannot be read.
     #[error("`{name}` is `{seen}`, expected {expected}")]
     Bad {
@@ -58,20 +70,32 @@ impl Settings {
         Self { source: Source::Pairs(pairs.collect()) }
     }
 
-    /// The text of a variable, `None` when it is unset or empty.
+    /// The text of a variable, or else of the file that `NAME_FILE` names, without a line end;
+    /// `None` when both are unset or empty.
     ///
     /// # Errors
-    /// When it is not valid UTF-8.
+    /// When it is not valid UTF-8, or the file cannot be read.
     pub fn text(&self, name: &'static str) -> Result<Option<String>, SettingError> {
-        match self.raw(name) {
-            None => Ok(None),
-            Some(raw) if raw.is_empty() => Ok(None),
+        match self.raw(name).filter(|raw| !raw.is_empty()) {
+            None => self.text_of_file(name),
             Some(raw) => raw.into_string().map(Some).map_err(|raw| SettingError::Bad {
                 name,
                 seen: raw.to_string_lossy().into_owned(),
                 expected: "text in UTF-8".to_owned(),
             }),
         }
+    }
+
+    fn text_of_file(&self, name: &'static str) -> Result<Option<String>, SettingError> {
+        let variable = format!("{name}_FILE");
+        let Some(path) = self.raw(&variable).filter(|raw| !raw.is_empty()) else { return Ok(None) };
+        let path = PathBuf::from(path);
+        let text = std::fs::read_to_string(&path).map_err(|source| SettingError::Unreadable {
+            name,
+            path,
+            source,
+        })?;
+        Ok(Some(text.trim_end_matches(['\r', '\n']).to_owned()).filter(|text| !text.is_empty()))
     }
 
     /// The text of a variable that must be set; `expected` and `example` go into the error.
@@ -134,6 +158,22 @@ mod tests {
         let settings = Settings::from_pairs([("PORT", "70000")]);
         let error = settings.parsed("PORT", 1_u16, "a port from 0 to 65535").unwrap_err();
         assert_eq!(error.to_string(), "`PORT` is `70000`, expected a port from 0 to 65535");
+    }
+
+    #[test]
+    fn a_secret_is_read_from_the_file_that_a_variable_names_unless_it_is_set() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "postgres://app:hidden@db/todo\n").unwrap();
+        let path = file.path().to_str().unwrap();
+        let text = |pairs: &[(&str, &str)]| {
+            Settings::from_pairs(pairs.iter().copied()).text("DATABASE_URL")
+        };
+        let found = text(&[("DATABASE_URL_FILE", path)]).unwrap();
+        assert_eq!(found.as_deref(), Some("postgres://app:hidden@db/todo"));
+        let found = text(&[("DATABASE_URL", "sqlite::memory:"), ("DATABASE_URL_FILE", path)]);
+        assert_eq!(found.unwrap().as_deref(), Some("sqlite::memory:"));
+        let error = text(&[("DATABASE_URL_FILE", "/nowhere/secret")]).unwrap_err();
+        assert!(error.to_string().contains("`DATABASE_URL_FILE` names"), "{error}");
     }
 
     #[test]
