@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 use xtask_core::name::Name;
-use xtask_core::plan::{Adopt, Condition, Kind, Placement, Probe, Program, Restart, Service};
+use xtask_core::plan::{
+    Adopt, Condition, Deploy, Kind, Placement, Probe, Program, Restart, Service,
+};
 
 use super::setting::{SettingJson, Values, place};
 
@@ -51,6 +53,8 @@ pub(crate) struct ServiceJson {
     volumes: Vec<VolumeJson>,
     /// The arguments with which its program asks itself whether it is well.
     self_probe: Vec<String>,
+    /// What an engine for more than one machine is told.
+    deploy: DeployJson,
     /// `no`, `on-failure` or `always`.
     restart: Restart,
     /// The first signal at a stop.
@@ -125,6 +129,17 @@ struct UseJson {
     declared: String,
 }
 
+/// What an engine for more than one machine is told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+struct DeployJson {
+    /// How many copies run.
+    replicas: u32,
+    /// The memory that a copy may use, in bytes.
+    memory_bytes: Option<u64>,
+    /// The processors that a copy may use, in thousandths.
+    cpu_millis: Option<u32>,
+}
+
 /// A folder or file of this machine that a container sees.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 struct VolumeJson {
@@ -189,6 +204,7 @@ impl ServiceJson {
             watchdog_ms: service.watchdog.map(ms),
             volumes: volumes(service),
             self_probe: service.self_probe.clone(),
+            deploy: deploy(service),
             restart: service.restart,
             stop_signal: service.stop.signal.clone(),
             stop_timeout_ms: ms(service.stop.timeout),
@@ -238,6 +254,11 @@ fn uses(service: &Service) -> Vec<UseJson> {
         declared: place(&edge.declared),
     };
     service.uses.iter().map(json).collect()
+}
+
+fn deploy(service: &Service) -> DeployJson {
+    let Deploy { replicas, memory_bytes, cpu_millis } = service.deploy;
+    DeployJson { replicas, memory_bytes, cpu_millis }
 }
 
 fn volumes(service: &Service) -> Vec<VolumeJson> {

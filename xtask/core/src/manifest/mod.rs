@@ -5,6 +5,7 @@
 
 pub mod at;
 mod declarations;
+pub mod deploy;
 pub mod duration;
 mod reader;
 mod section;

@@ -8,6 +8,7 @@ use alloc::format;
 use alloc::string::ToString;
 use alloc::vec::Vec;
 
+use super::deploy;
 use super::reader::Reader;
 use super::settings::{DependsOn, Settings};
 use super::shape;
@@ -36,6 +37,7 @@ pub(crate) const KEYS: &[&str] = &[
     "env-file",
     "volumes",
     "self-probe",
+    "deploy",
     "cwd",
     "features",
     "no-default-features",
@@ -94,6 +96,7 @@ fn read(reader: &mut Reader<'_>, out: &mut Settings, key: &str, value: &Value) {
         "env-file" => out.env_file = reader.string(key, value),
         "volumes" => out.volumes = shape::volumes(reader, value),
         "self-probe" => out.self_probe = shape::command(reader, key, value),
+        "deploy" => out.deploy = deploy::deploy(reader, value),
         "cwd" => out.cwd = reader.string(key, value),
         "features" => out.features = reader.strings(key, value),
         "no-default-features" => out.no_default_features = reader.boolean(key, value),

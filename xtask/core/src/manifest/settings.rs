@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::at::{At, Words};
+use super::deploy::Deploy;
 use crate::plan::{Adopt, Condition, Kind, Restart};
 
 /// The keys of one section.
@@ -47,6 +48,8 @@ pub struct Settings {
     pub env_file: Option<Words>,
     /// `volumes`: the path in the container, and what is seen there.
     pub volumes: Vec<(Words, Words)>,
+    /// `deploy`.
+    pub deploy: Deploy,
     /// `self-probe`: arguments, never empty.
     pub self_probe: Option<At<Vec<Words>>>,
     /// `cwd`.

@@ -110,11 +110,13 @@ fn lay(base: &mut Settings, top: &Settings) {
         (base.bin, base.command, base.image, base.external) = (None, None, None, None);
     }
     macro_rules! replace {
-        ($($key:ident)*) => { $(if top.$key.is_some() { base.$key.clone_from(&top.$key); })* };
+        ($($($key:ident).+)*) => {
+            $(if top.$($key).+.is_some() { base.$($key).+.clone_from(&top.$($key).+); })*
+        };
     }
     replace!(bin command image external kind ports url host socket_activation ready watchdog
         args env_file cwd features no_default_features restart stop_signal stop_timeout
-        start_timeout adopt self_probe);
+        start_timeout adopt self_probe deploy.replicas deploy.memory_bytes deploy.cpu_millis);
     lay_pairs(&mut base.env, &top.env);
     lay_pairs(&mut base.volumes, &top.volumes);
     for edge in &top.depends_on {

@@ -178,6 +178,9 @@ pub struct Service {
     /// checks in images without a shell; none if it cannot.
     #[serde(default)]
     pub self_probe: Vec<String>,
+    /// What an engine for more than one machine is told.
+    #[serde(default)]
+    pub deploy: Deploy,
     /// When it is started again.
     pub restart: Restart,
     /// How it is stopped.
@@ -384,6 +387,24 @@ pub enum Restart {
     OnFailure,
     /// Whenever it ended.
     Always,
+}
+
+/// How a service runs where it is exported to; `up` looks at none of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Deploy {
+    /// How many copies run.
+    pub replicas: u32,
+    /// The memory that a copy may use, in bytes; none for no limit.
+    pub memory_bytes: Option<u64>,
+    /// The processors that a copy may use, in thousandths; none for no limit.
+    pub cpu_millis: Option<u32>,
+}
+
+impl Default for Deploy {
+    fn default() -> Self {
+        Self { replicas: 1, memory_bytes: None, cpu_millis: None }
+    }
 }
 
 /// A folder or file of this machine that a container sees.

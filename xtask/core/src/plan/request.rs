@@ -57,6 +57,8 @@ pub enum Isolation {
     Shared,
     /// Any free ports, and nothing of the shell that the plan sets.
     Isolated,
+    /// Not on this machine: the ports as declared, and nothing of its shell.
+    Elsewhere,
 }
 
 /// Which ports the services of the default stack get.

@@ -12,8 +12,8 @@ use super::flags::Variable;
 use super::request::Isolation;
 use super::scope::{Scope, Use};
 use super::{
-    Adopt, Dependency, Kind, Placement, Program, Restart, Service, Setting, Source, Stop, Text,
-    Use as Uses, Volume, environment, paths, probes, secret,
+    Adopt, Dependency, Deploy, Kind, Placement, Program, Restart, Service, Setting, Source, Stop,
+    Text, Use as Uses, Volume, environment, paths, probes, secret,
 };
 use crate::manifest::at::Words;
 use crate::model::{Edge, Runs};
@@ -93,6 +93,7 @@ pub(crate) fn make(
             .flat_map(|words| &words.value)
             .map(|word| scope.path(word, problems))
             .collect(),
+        deploy: deploy(&settings.deploy),
         restart: value(
             settings.restart.as_ref(),
             if job { Restart::No } else { Restart::OnFailure },
@@ -125,13 +126,21 @@ fn volumes(scope: &Scope<'_>, placement: Placement, problems: &mut Vec<Problem>)
     data.into_iter().chain(scope.node.settings.volumes.iter().map(volume)).collect()
 }
 
+fn deploy(said: &crate::manifest::deploy::Deploy) -> Deploy {
+    Deploy {
+        replicas: value(said.replicas.as_ref(), Deploy::default().replicas),
+        memory_bytes: said.memory_bytes.as_ref().map(|at| at.value),
+        cpu_millis: said.cpu_millis.as_ref().map(|at| at.value),
+    }
+}
+
 /// A stack that is apart from everything takes nobody in; what is not managed is
 /// nobody's but its own.
 fn adopt(scope: &Scope<'_>, external: bool) -> Adopt {
     let default = if external { Adopt::Any } else { Adopt::SameBinary };
     match scope.request.isolation {
         Isolation::Isolated if !external => Adopt::Never,
-        Isolation::Isolated | Isolation::Shared => {
+        Isolation::Isolated | Isolation::Elsewhere | Isolation::Shared => {
             value(scope.node.settings.adopt.as_ref(), default)
         }
     }

@@ -139,7 +139,6 @@ impl Stack {
             Program::Command { program } => (self.text(view, &program.value)?, None),
             Program::External => {
                 return Ok(Launched {
-                    kind: spec.kind,
                     origin: Origin::Unmanaged,
                     command: None,
                     content: None,
@@ -177,7 +176,6 @@ impl Stack {
             container: self.container(id)?,
         };
         Ok(Launched {
-            kind: spec.kind,
             origin: Origin::Started,
             command: Some(command),
             content,

@@ -10,7 +10,6 @@ use core::time::Duration;
 
 use super::event::Exit;
 use super::node::{Id, Node, Phase, Rest, Stage, Stopping};
-use super::takedown::PATIENCE;
 use super::{Effect, Stack, words};
 use crate::plan::Restart;
 use crate::snapshot::Failure;
@@ -98,18 +97,14 @@ impl Stack {
         if then == Rest::Succeeded {
             self.nodes[id].shown.ready = since.map(|since| self.now.saturating_sub(since));
         }
-        let pid = self.nodes[id].pid();
         self.nodes[id].phase = Phase::Stopping(Stopping {
-            pid,
-            stage: Stage::Unborn { give_up: self.now.saturating_add(PATIENCE) },
+            pid: self.nodes[id].pid(),
+            stage: Stage::Unborn { give_up: self.now },
             exited: true,
             reason: Some(reason),
             then,
         });
-        // Of whom nobody has heard that it is there, nobody can be told.
-        if pid.is_some() {
-            self.tell(id, effects);
-        }
+        self.tell(id, effects);
     }
 
     /// A run that was not ready in time. Not tried again: the next try would be as slow.

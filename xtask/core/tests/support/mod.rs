@@ -51,6 +51,7 @@ pub(crate) fn service(name: &str) -> Service {
         placement: xtask_core::plan::Placement::Process,
         volumes: Vec::new(),
         self_probe: Vec::new(),
+        deploy: Default::default(),
         restart: Restart::OnFailure,
         stop: Stop { signal: "SIGTERM".to_owned(), timeout: GRACE },
         start_timeout: START,

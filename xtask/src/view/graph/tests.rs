@@ -41,6 +41,7 @@ fn service(name: &str) -> Service {
         placement: xtask_core::plan::Placement::Process,
         volumes: Vec::new(),
         self_probe: Vec::new(),
+        deploy: Default::default(),
         restart: Restart::No,
         stop: Stop { signal: "SIGTERM".into(), timeout: Duration::from_secs(1) },
         start_timeout: Duration::from_secs(1),
