@@ -19,6 +19,7 @@ More:
   graph        Draw the graph of services (text, mermaid, dot, svg, json)
   check        Find mistakes in the metadata; `--fix` repairs cycles
   image        Make container images of the programs that are built here
+  export       Write the graph down for Compose, Swarm or Kubernetes
   test         Run the workspace's tests, then test-e2e
   verify-deps  Find out whether services declare what they need, and need what they declare
   ci           Run what continuous integration runs

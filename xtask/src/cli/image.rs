@@ -9,7 +9,7 @@ use xtask_core::plan::{Plan, Program, Service};
 
 use super::exit::Exit;
 use super::load::{self, Loaded};
-use super::plan_args::PlanArgs;
+use super::up::PlanArgs;
 use super::up::build::{Build, BuildEvent};
 use super::{Global, block_on, print};
 use crate::effects::containers::engine::Engine;
@@ -38,7 +38,7 @@ pub(crate) fn run(global: &Global, args: &ImageArgs) -> anyhow::Result<Exit> {
         Ok(loaded) => loaded,
         Err(exit) => return Ok(exit),
     };
-    block_on(images(args, &loaded))
+    block_on(shown(args, &loaded))
 }
 
 /// The engine, or the words that there is none.
@@ -67,37 +67,15 @@ pub(crate) fn recipe(plan: &Plan, service: &Service, program: PathBuf) -> Recipe
     }
 }
 
-async fn images(args: &ImageArgs, loaded: &Loaded) -> anyhow::Result<Exit> {
-    let plan = &loaded.plan;
-    let engine = match engine().await? {
-        Ok(engine) => engine,
+async fn shown(args: &ImageArgs, loaded: &Loaded) -> anyhow::Result<Exit> {
+    // What a service depends on is built with it, but only what was named gets an image.
+    let named = |service: &Service| {
+        args.services.is_empty() || args.services.iter().any(|name| **name == *service.name)
+    };
+    let rows = match images(loaded, &args.plan, args.no_build, named).await? {
+        Ok(rows) => rows,
         Err(exit) => return Ok(exit),
     };
-    let mut build = match args.no_build {
-        true => {
-            let target = &loaded.gathered.target_directory;
-            Build::of_earlier_programs(plan, target, args.plan.profile())
-        }
-        false => Build::start(plan, false)?,
-    };
-    let mut rows = Vec::new();
-    loop {
-        match build.next().await? {
-            BuildEvent::Linked { services, path, .. } => {
-                let named = services.iter().filter_map(|name| plan.service(name));
-                for service in named.filter(|service| is_asked(args, service)) {
-                    let recipe = recipe(plan, service, PathBuf::from(&path));
-                    let image = image::make(&engine, &recipe).await?;
-                    tell(service, &image);
-                    rows.push(row(service, image));
-                }
-            }
-            BuildEvent::Missing { message, .. } => style::say(WARN, "Missing", &message),
-            BuildEvent::Ended { ok: true } => break,
-            BuildEvent::Ended { ok: false } => return Ok(Exit::BUILD),
-        }
-    }
-    rows.sort_by(|a, b| a.service.cmp(&b.service));
     if args.json {
         print::json_pretty(&rows)?;
     } else {
@@ -106,10 +84,49 @@ async fn images(args: &ImageArgs, loaded: &Loaded) -> anyhow::Result<Exit> {
     Ok(Exit::DONE)
 }
 
-/// What a service depends on is built with it, but only what was named gets an image.
-fn is_asked(args: &ImageArgs, service: &Service) -> bool {
-    let built = matches!(service.program, Program::Artifact { .. });
-    built && (args.services.is_empty() || args.services.iter().any(|name| **name == *service.name))
+/// The images of those services of the plan whose program is built here and that are asked
+/// for, in order of name; else the words why there are none.
+///
+/// # Errors
+/// When cargo cannot be run, or the engine refuses.
+pub(crate) async fn images(
+    loaded: &Loaded,
+    args: &PlanArgs,
+    no_build: bool,
+    asked: impl Fn(&Service) -> bool,
+) -> anyhow::Result<Result<Vec<ImageRow>, Exit>> {
+    let plan = &loaded.plan;
+    let engine = match engine().await? {
+        Ok(engine) => engine,
+        Err(exit) => return Ok(Err(exit)),
+    };
+    let mut build = match no_build {
+        true => Build::of_earlier_programs(plan, &load::target_folder(loaded), args.profile()),
+        false => Build::start(plan, false)?,
+    };
+    let mut rows = Vec::new();
+    loop {
+        match build.next().await? {
+            BuildEvent::Linked { services, path, .. } => {
+                let named = services.iter().filter_map(|name| plan.service(name));
+                for service in named.filter(|service| is_built(service) && asked(service)) {
+                    let recipe = recipe(plan, service, PathBuf::from(&path));
+                    let image = image::make(&engine, &recipe).await?;
+                    tell(service, &image);
+                    rows.push(row(service, image));
+                }
+            }
+            BuildEvent::Missing { message, .. } => style::say(WARN, "Missing", &message),
+            BuildEvent::Ended { ok: true } => break,
+            BuildEvent::Ended { ok: false } => return Ok(Err(Exit::BUILD)),
+        }
+    }
+    rows.sort_by(|a, b| a.service.cmp(&b.service));
+    Ok(Ok(rows))
+}
+
+fn is_built(service: &Service) -> bool {
+    matches!(service.program, Program::Artifact { .. })
 }
 
 fn tell(service: &Service, image: &Image) {
@@ -123,7 +140,7 @@ fn tell(service: &Service, image: &Image) {
 
 fn row(service: &Service, image: Image) -> ImageRow {
     ImageRow {
-        service: service.name.to_string(),
+        service: service.name.clone(),
         image: image.reference,
         content: image.content,
         size_bytes: image.size_bytes,

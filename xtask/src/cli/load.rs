@@ -3,15 +3,15 @@
 //! It prints what is wrong with the metadata, all of it at once, and knows the exit
 //! code for that. What is wrong is found elsewhere.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use xtask_client::StackPaths;
-use xtask_core::plan::{Building, Cycles, Isolation, Outcome, Plan, Ports, Request};
+use xtask_core::plan::{Building, Containers, Cycles, Isolation, Outcome, Plan, Ports, Request};
 use xtask_core::problem::Problem;
 
 use super::exit::Exit;
-use super::plan_args::{CyclesWhen, PlanArgs, PortsWhen};
+use super::up::{CyclesWhen, PlanArgs, PortsWhen};
 use super::{Global, locate};
 use crate::effects::planning::{self, Planned, Scope};
 use crate::effects::workspace::{Gathered, gather};
@@ -82,6 +82,26 @@ pub(crate) fn everything(global: &Global, args: &PlanArgs) -> anyhow::Result<Res
     Ok(looked.and_then(accept))
 }
 
+/// As [`plan`], for engines elsewhere: every service in a container, with the stack's data in
+/// that folder, and nothing of this machine's shell.
+///
+/// # Errors
+/// What the system says.
+pub(crate) fn for_containers(
+    global: &Global,
+    args: &PlanArgs,
+    services: &[String],
+    data: &str,
+) -> anyhow::Result<Result<Loaded, Exit>> {
+    let shape = |request: &mut Request| {
+        request.isolation = Isolation::Elsewhere;
+        request.containers = Containers::All;
+        request.data = data.to_owned();
+    };
+    let looked = look_shaped(global, args, services, &[], Scope::Request, shape)?;
+    Ok(looked.and_then(accept))
+}
+
 /// As [`plan`], but prints nothing of what it found, and takes it as it is.
 ///
 /// # Errors
@@ -92,6 +112,17 @@ pub(crate) fn look(
     services: &[String],
     service_args: &[String],
     scope: Scope,
+) -> anyhow::Result<Result<Looked, Exit>> {
+    look_shaped(global, args, services, service_args, scope, |_| {})
+}
+
+fn look_shaped(
+    global: &Global,
+    args: &PlanArgs,
+    services: &[String],
+    service_args: &[String],
+    scope: Scope,
+    shape: impl FnOnce(&mut Request),
 ) -> anyhow::Result<Result<Looked, Exit>> {
     let here = std::env::current_dir().context("this folder is not there any more")?;
     let (gathered, found) = match gather(&here, global.manifest_path.as_deref()) {
@@ -104,7 +135,8 @@ pub(crate) fn look(
     let root = Path::new(&gathered.workspace.root);
     locate::clean_up(root)?;
     let paths = StackPaths::of(root, &global.stack)?;
-    let request = request(global, args, services, service_args, &paths);
+    let mut request = request(global, args, services, service_args, &paths);
+    shape(&mut request);
     let planned = planning::plan(&gathered, found, &request, scope);
     Ok(Ok(Looked { gathered, planned, paths }))
 }
@@ -116,6 +148,11 @@ pub(crate) fn show_problems(gathered: &Gathered, problems: &[Problem]) {
     }
     style::tell(render(problems, &|file| gathered.text(file)).trim_end_matches('\n'));
     style::tell("");
+}
+
+/// Where cargo puts what it builds.
+pub(crate) fn target_folder(loaded: &Loaded) -> PathBuf {
+    loaded.gathered.target_directory.clone()
 }
 
 fn request(

@@ -9,6 +9,7 @@ mod ci;
 mod down;
 mod exit;
 mod explain;
+mod export;
 mod faults;
 mod follow;
 mod graph;
@@ -19,7 +20,6 @@ mod isolated;
 mod load;
 mod locate;
 mod logs;
-mod plan_args;
 mod print;
 mod replay;
 mod restart;
@@ -113,6 +113,9 @@ enum Command {
     /// Make container images of the programs that are built here
     #[command(hide = true)]
     Image(image::ImageArgs),
+    /// Write the graph down for Compose, Swarm or Kubernetes
+    #[command(hide = true)]
+    Export(export::ExportArgs),
     /// Run the workspace's tests, then test-e2e
     #[command(hide = true)]
     Test(test::TestArgs),
@@ -174,6 +177,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Wait(args) => wait::run(global, &args),
         Command::Graph(args) => graph::run(global, &args),
         Command::Check(args) => check::run(global, &args),
+        Command::Export(args) => export::run(global, &args),
         Command::Image(args) => image::run(global, &args),
         Command::Test(args) => test::run(global, &args),
         Command::VerifyDeps(args) => verify_deps::run(global, &args),

@@ -18,7 +18,6 @@ mod group;
 mod holder;
 mod http;
 mod launch;
-mod life;
 mod lines;
 mod listeners;
 mod log_file;

@@ -92,10 +92,8 @@ pub(crate) fn gather(
         Ok(metadata) => metadata,
         Err(cargo_metadata::Error::CargoMetadata { stderr }) => {
             let first = manifest_path.map_or_else(|| start.to_path_buf(), |path| start.join(path));
-            let (workspace, problems) = unreadable::gather(&first)
-                .ok_or_else(|| Error::Refused { words: without_prefix(&stderr) })?;
-            let target_directory = Path::new(&workspace.root).join("target");
-            return Ok((Gathered { workspace, target_directory }, problems));
+            return unreadable::gather(&first)
+                .ok_or_else(|| Error::Refused { words: without_prefix(&stderr) });
         }
         Err(cargo_metadata::Error::Io(source)) => return Err(Error::NoCargo { source }),
         Err(source) => return Err(Error::Cargo { source }),

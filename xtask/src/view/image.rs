@@ -1,6 +1,7 @@
 //! `image`: names and sizes of images, for people and programs.
 
 use serde::Serialize;
+use xtask_core::name::Name;
 
 use super::style::BOLD;
 use super::table::{Cell, table as columns};
@@ -9,7 +10,7 @@ use super::table::{Cell, table as columns};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct ImageRow {
     /// The service.
-    pub(crate) service: String,
+    pub(crate) service: Name,
     /// The image's name with its tag, which is the beginning of `content`.
     pub(crate) image: String,
     /// The hash of everything that it is made of.
@@ -27,7 +28,7 @@ pub(crate) fn table(rows: &[ImageRow]) -> String {
     let head = ["SERVICE", "IMAGE", "SIZE"].map(Cell::from).to_vec();
     let row = |row: &ImageRow| {
         vec![
-            Cell::styled(&row.service, BOLD),
+            Cell::styled(&*row.service, BOLD),
             row.image.as_str().into(),
             format!("{}.{} MB", row.size_bytes / 1_000_000, row.size_bytes % 1_000_000 / 100_000)
                 .into(),

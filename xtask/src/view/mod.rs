@@ -5,6 +5,7 @@
 pub(crate) mod calls;
 pub(crate) mod event;
 pub(crate) mod explain;
+pub(crate) mod export;
 pub(crate) mod failure;
 pub(crate) mod graph;
 pub(crate) mod image;

@@ -8,7 +8,6 @@ mod again;
 mod bundle;
 mod deaths;
 mod killer;
-mod outcome;
 pub(crate) mod process;
 mod report;
 pub(crate) mod runner;
@@ -21,7 +20,7 @@ use std::path::Path;
 use clap::Args;
 
 use self::bundle::Course;
-use self::outcome::Outcome;
+use self::report::Outcome;
 use self::shards::Shard;
 use self::trial::Trial;
 use self::workspace::Tested;

@@ -13,3 +13,5 @@ mod relay;
 pub(crate) mod remains;
 mod root;
 pub(crate) mod stack;
+
+pub(crate) use root::{DATA_FOLDER, PROGRAM_FOLDER, USER};

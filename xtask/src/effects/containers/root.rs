@@ -14,10 +14,14 @@ use tar::{Builder, EntryType, Header};
 use super::linked::{Linked, LinkedError, linked};
 
 /// The folder of the program.
-pub(super) const PROGRAM_FOLDER: &str = "/app";
+pub(crate) const PROGRAM_FOLDER: &str = "/app";
 
 /// The number of the user and group that a program runs as, unless told otherwise.
-pub(super) const USER: u32 = 10001;
+pub(crate) const USER: u32 = 10001;
+
+/// A folder that is the user's, for data that outlives the container: a new volume that is
+/// mounted there gets its owner.
+pub(crate) const DATA_FOLDER: &str = "/data";
 
 /// Where systems keep the certificates that they trust.
 const CERTIFICATES: [&str; 4] = [
@@ -83,6 +87,7 @@ pub(super) fn pack(program: &Path, system: System) -> Result<Root, RootError> {
         tree.system(&mut notes)?;
         tree.libraries(&linked)?;
     }
+    tree.data_folder()?;
     let name = program.file_name().unwrap_or_default().to_string_lossy();
     let path = format!("{PROGRAM_FOLDER}/{name}");
     let bytes = match stripped(program) {
@@ -168,6 +173,17 @@ impl Tree {
         Ok(())
     }
 
+    fn data_folder(&mut self) -> Result<(), RootError> {
+        let mut header = Header::new_gnu();
+        header.set_entry_type(EntryType::Directory);
+        header.set_mode(0o755);
+        header.set_uid(USER.into());
+        header.set_gid(USER.into());
+        header.set_size(0);
+        let path = DATA_FOLDER.trim_start_matches('/');
+        self.0.append_data(&mut header, path, io::empty()).map_err(RootError::Pack)
+    }
+
     fn file(&mut self, path: &str, mode: u32, bytes: &[u8]) -> Result<(), RootError> {
         self.add(path, EntryType::Regular, mode, bytes, None)
     }
@@ -243,9 +259,9 @@ mod tests {
     }
 
     #[test]
-    fn beside_a_base_image_only_the_program_is_packed() {
+    fn beside_a_base_image_only_the_program_and_a_place_for_data_are_packed() {
         let program = std::env::current_exe().unwrap();
         let root = pack(&program, System::OfBase).unwrap();
-        assert_eq!(names(&root.tar), [root.program.trim_start_matches('/')]);
+        assert_eq!(names(&root.tar), ["data", root.program.trim_start_matches('/')]);
     }
 }

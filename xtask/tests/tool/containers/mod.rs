@@ -4,6 +4,7 @@
 //! the label of their workspace, by which it is removed.
 
 mod engine;
+mod exports;
 mod foreign;
 mod images;
 mod leftovers;

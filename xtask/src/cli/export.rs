@@ -1,0 +1,147 @@
+//! `export`: the graph for an engine that already exists, as files.
+//!
+//! It applies nothing. Images are made as `image` makes them, so that what is written can be
+//! run at once; `--image-prefix` names them as a registry will.
+
+use std::collections::BTreeMap;
+use std::fs::{DirBuilder, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use clap::Args;
+use serde::Serialize;
+use xtask_core::name::Name;
+
+use super::exit::Exit;
+use super::image::images;
+use super::load::{self, Loaded};
+use super::up::PlanArgs;
+use super::{Global, block_on, print};
+use crate::effects::containers::{DATA_FOLDER, PROGRAM_FOLDER, USER};
+use crate::view::export::{Access, Difference, Export, File, Images, Target, export};
+use crate::view::style::{self, GOOD, WARN};
+
+/// `export`
+#[derive(Debug, Args)]
+pub(crate) struct ExportArgs {
+    /// For whom
+    target: Target,
+    /// The services; what they depend on comes with them [default: those of the workspace]
+    #[arg(value_name = "SERVICE")]
+    services: Vec<String>,
+    /// The folder to write into; else the document is printed
+    #[arg(short, long, value_name = "FOLDER")]
+    output: Option<PathBuf>,
+    /// What the names of images built here begin with, instead of `localhost/WORKSPACE/`
+    #[arg(long, value_name = "PREFIX")]
+    image_prefix: Option<String>,
+    /// What was written and what is different, as JSON
+    #[arg(long)]
+    json: bool,
+    /// Do not build: take the programs of an earlier build
+    #[arg(long)]
+    no_build: bool,
+    #[command(flatten)]
+    plan: PlanArgs,
+}
+
+/// What `export --json` shows.
+#[derive(Serialize)]
+struct Written {
+    /// The files, in the output folder if there is one.
+    files: Vec<PathBuf>,
+    /// The images by service.
+    images: BTreeMap<Name, String>,
+    /// What the engine cannot express.
+    differences: Vec<Difference>,
+}
+
+pub(crate) fn run(global: &Global, args: &ExportArgs) -> anyhow::Result<Exit> {
+    let loaded = match load::for_containers(global, &args.plan, &args.services, DATA_FOLDER)? {
+        Ok(loaded) => loaded,
+        Err(exit) => return Ok(exit),
+    };
+    block_on(written(args, &loaded))
+}
+
+async fn written(args: &ExportArgs, loaded: &Loaded) -> anyhow::Result<Exit> {
+    let images = match images(loaded, &args.plan, args.no_build, |_| true).await? {
+        Ok(rows) => rows.into_iter().map(|row| (row.service, row.image)),
+        Err(exit) => return Ok(exit),
+    };
+    let references: BTreeMap<Name, String> =
+        images.map(|(service, image)| (service, renamed(args, image))).collect();
+    let images = Images { references, program_folder: PROGRAM_FOLDER, user: USER };
+    let export = export(&loaded.plan, &images, args.target);
+    let images = images.references;
+    for Difference { service, what } in &export.differences {
+        style::say(WARN, "Differs", &format!("{service}: {what}"));
+    }
+    let Some(folder) = &args.output else {
+        return print_document(args, export, images);
+    };
+    let mut files = Vec::new();
+    for file in &export.files {
+        files.push(write(folder, file)?);
+    }
+    if args.json {
+        let differences = export.differences;
+        print::json_pretty(&Written { files, images, differences })?;
+    } else {
+        for file in &files {
+            style::say(GOOD, "Wrote", &file.display().to_string());
+        }
+    }
+    Ok(Exit::DONE)
+}
+
+/// The first file is the document; secrets are never printed.
+fn print_document(
+    args: &ExportArgs,
+    export: Export,
+    images: BTreeMap<Name, String>,
+) -> anyhow::Result<Exit> {
+    let secret = |file: &&File| file.access.is_secret();
+    if let Some(file) = export.files.iter().find(secret) {
+        let what = format!("`{}` holds secrets: only `--output FOLDER` writes it", file.path);
+        style::say(WARN, "Note", &what);
+    }
+    if args.json {
+        let differences = export.differences;
+        print::json_pretty(&Written { files: Vec::new(), images, differences })?;
+    } else {
+        print::out(export.files.first().map_or("", |file| &file.text))?;
+    }
+    Ok(Exit::DONE)
+}
+
+fn renamed(args: &ExportArgs, image: String) -> String {
+    match (&args.image_prefix, image.rsplit_once('/')) {
+        (Some(prefix), Some((_, name))) => format!("{}/{name}", prefix.trim_end_matches('/')),
+        (Some(_), None) | (None, _) => image,
+    }
+}
+
+fn write(folder: &Path, file: &File) -> anyhow::Result<PathBuf> {
+    let path = folder.join(&file.path);
+    let failed = || format!("cannot write `{}`", path.display());
+    let (mode, folder_mode) = match file.access {
+        Access::Public => (0o644, 0o777),
+        Access::Secret => (0o600, 0o777),
+        Access::Handed => (0o644, 0o700),
+    };
+    if let Some(parent) = path.parent() {
+        let mut builder = DirBuilder::new();
+        builder.recursive(true).mode(folder_mode).create(parent).with_context(failed)?;
+    }
+    if file.access.is_secret() && path.exists() {
+        // A mode is only given to a new file.
+        std::fs::remove_file(&path).with_context(failed)?;
+    }
+    let mut options = OpenOptions::new();
+    let opened = options.write(true).create(true).truncate(true).mode(mode).open(&path);
+    opened.and_then(|mut out| out.write_all(file.text.as_bytes())).with_context(failed)?;
+    Ok(path)
+}

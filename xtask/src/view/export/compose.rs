@@ -1,0 +1,343 @@
+//! Compose files: for Docker Compose, and as stack files for Docker Swarm.
+//!
+//! Both read the same format and heed different parts of it; each gets what it heeds.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::Serialize;
+use xtask_core::plan::{Condition, Kind, Restart};
+
+use super::unit::{Mount, Secret, Unit};
+use super::{Access, Difference, File, Target, difference, yaml};
+
+/// Where engines show secrets to a container.
+const SECRETS: &str = "/run/secrets";
+
+/// The folder of the output that holds them.
+const SECRET_FILES: &str = "secrets";
+
+/// How often a container is asked whether it is well.
+const CHECKED_EVERY: &str = "2s";
+
+/// The version of the format that `docker stack deploy` asks for.
+const STACK_VERSION: &str = "3.8";
+
+#[derive(Serialize)]
+struct Document {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<&'static str>,
+    services: BTreeMap<String, Service>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    volumes: BTreeMap<&'static str, BTreeMap<String, String>>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    secrets: BTreeMap<String, SecretFile>,
+}
+
+#[derive(Serialize)]
+struct SecretFile {
+    file: String,
+}
+
+#[derive(Serialize)]
+struct Service {
+    image: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    command: Vec<String>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    environment: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    secrets: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    ports: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    volumes: Vec<String>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    depends_on: BTreeMap<String, DependsOn>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    healthcheck: Option<Healthcheck>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    restart: Option<&'static str>,
+    stop_signal: String,
+    stop_grace_period: String,
+    read_only: bool,
+    tmpfs: Vec<&'static str>,
+    cap_drop: Vec<&'static str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    security_opt: Vec<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mem_limit: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cpus: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deploy: Option<Deploy>,
+}
+
+#[derive(Serialize)]
+struct DependsOn {
+    condition: &'static str,
+}
+
+#[derive(Serialize)]
+struct Healthcheck {
+    test: Vec<String>,
+    interval: &'static str,
+    timeout: &'static str,
+    retries: u32,
+    start_period: String,
+}
+
+#[derive(Serialize)]
+struct Deploy {
+    mode: &'static str,
+    replicas: u32,
+    restart_policy: RestartPolicy,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    update_config: Option<UpdateConfig>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rollback_config: Option<RollbackConfig>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resources: Option<Resources>,
+}
+
+#[derive(Serialize)]
+struct RestartPolicy {
+    condition: &'static str,
+    delay: &'static str,
+}
+
+#[derive(Serialize)]
+struct UpdateConfig {
+    parallelism: u32,
+    order: &'static str,
+    monitor: &'static str,
+    failure_action: &'static str,
+}
+
+#[derive(Serialize)]
+struct RollbackConfig {
+    parallelism: u32,
+    order: &'static str,
+}
+
+#[derive(Serialize)]
+struct Resources {
+    limits: Limits,
+}
+
+#[derive(Serialize)]
+struct Limits {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    memory: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cpus: Option<String>,
+}
+
+/// The file, and one for each secret.
+pub(super) fn files(units: &[Unit], target: Target, out: &mut Vec<Difference>) -> Vec<File> {
+    let has_data = |unit: &Unit| unit.volumes.iter().any(|v| matches!(v, Mount::Data { .. }));
+    let secrets = || units.iter().flat_map(|unit| &unit.secrets);
+    let file_of = |secret: &Secret| format!("{SECRET_FILES}/{}", secret.name);
+    let document = Document {
+        version: (target == Target::Swarm).then_some(STACK_VERSION),
+        services: units
+            .iter()
+            .map(|unit| (unit.name.clone(), service(unit, units, target, out)))
+            .collect(),
+        volumes: units
+            .iter()
+            .any(has_data)
+            .then(|| ("data", BTreeMap::new()))
+            .into_iter()
+            .collect(),
+        secrets: secrets()
+            .map(|secret| {
+                (secret.name.clone(), SecretFile { file: format!("./{}", file_of(secret)) })
+            })
+            .collect(),
+    };
+    let path = match target {
+        Target::Compose => "compose.yaml",
+        Target::Swarm | Target::Kubernetes => "stack.yaml",
+    };
+    let main = File { path: path.into(), text: yaml(&document), access: Access::Public };
+    let secret = |secret: &Secret| File {
+        path: file_of(secret),
+        text: secret.value.clone(),
+        access: Access::Handed,
+    };
+    std::iter::once(main).chain(secrets().map(secret)).collect()
+}
+
+fn service(unit: &Unit, units: &[Unit], target: Target, out: &mut Vec<Difference>) -> Service {
+    let swarm = target == Target::Swarm;
+    let plain = unit.env.iter().map(|(name, value)| (name.clone(), escaped(value)));
+    let kept = unit
+        .secrets
+        .iter()
+        .map(|secret| (format!("{}_FILE", secret.variable), format!("{SECRETS}/{}", secret.name)));
+    if swarm {
+        swarm_differences(unit, out);
+    }
+    let limits = (!swarm).then_some(&unit.deploy);
+    Service {
+        image: unit.image.clone(),
+        command: unit.args.iter().map(|arg| escaped(arg)).collect(),
+        environment: plain.chain(kept).collect(),
+        secrets: unit.secrets.iter().map(|secret| secret.name.clone()).collect(),
+        ports: ports(unit, target, out),
+        volumes: unit.volumes.iter().map(|mount| volume(unit, mount, out)).collect(),
+        depends_on: if swarm { BTreeMap::new() } else { depends_on(unit, units, out) },
+        healthcheck: healthcheck(unit, out),
+        restart: (!swarm).then(|| restart(unit)),
+        stop_signal: unit.stop_signal.clone(),
+        stop_grace_period: seconds(unit.stop_timeout),
+        read_only: true,
+        tmpfs: vec!["/tmp"],
+        cap_drop: vec!["ALL"],
+        // Swarm refuses to know it.
+        security_opt: if swarm { Vec::new() } else { vec!["no-new-privileges:true"] },
+        mem_limit: limits.and_then(|deploy| deploy.memory_bytes).map(|bytes| bytes.to_string()),
+        cpus: limits.and_then(|deploy| deploy.cpu_millis).map(|m| f64::from(m) / 1000.0),
+        deploy: swarm.then(|| deploy(unit)),
+    }
+}
+
+/// `$` begins a variable of the file itself.
+fn escaped(text: &str) -> String {
+    text.replace('$', "$$")
+}
+
+fn seconds(duration: Duration) -> String {
+    format!("{}s", duration.as_millis().div_ceil(1000))
+}
+
+fn ports(unit: &Unit, target: Target, out: &mut Vec<Difference>) -> Vec<String> {
+    let mut ports = Vec::new();
+    for port in &unit.ports {
+        let Some(published) = port.published else { continue };
+        match target {
+            Target::Compose if unit.deploy.replicas > 1 => {
+                difference(out, unit, "its port is not published: copies cannot share it");
+            }
+            Target::Compose => ports.push(format!("127.0.0.1:{published}:{}", port.number)),
+            Target::Swarm | Target::Kubernetes => {
+                ports.push(format!("{published}:{}", port.number));
+                let what = format!("port {published} is published on every address of the swarm");
+                difference(out, unit, what);
+            }
+        }
+    }
+    ports
+}
+
+fn volume(unit: &Unit, mount: &Mount, out: &mut Vec<Difference>) -> String {
+    match mount {
+        Mount::Data { inside, below } => {
+            if !below.is_empty() {
+                difference(out, unit, format!("`{inside}` shows all data, not only `{below}`"));
+            }
+            format!("data:{inside}")
+        }
+        Mount::Machine { inside, outside } => {
+            difference(out, unit, format!("`{outside}` must be there on every machine"));
+            format!("{outside}:{inside}")
+        }
+    }
+}
+
+fn depends_on(
+    unit: &Unit,
+    units: &[Unit],
+    out: &mut Vec<Difference>,
+) -> BTreeMap<String, DependsOn> {
+    let mut edges = BTreeMap::new();
+    for (on, condition) in &unit.depends_on {
+        let healthy = units.iter().any(|other| other.name == *on && !other.command.is_empty());
+        let condition = match condition {
+            Condition::Ready if healthy => "service_healthy",
+            Condition::Ready => {
+                difference(out, unit, format!("waits for the start of `{on}` only"));
+                "service_started"
+            }
+            Condition::Started => "service_started",
+            Condition::Succeeded => "service_completed_successfully",
+        };
+        edges.insert(on.clone(), DependsOn { condition });
+    }
+    edges
+}
+
+fn healthcheck(unit: &Unit, out: &mut Vec<Difference>) -> Option<Healthcheck> {
+    if unit.kind == Kind::Job {
+        return None;
+    }
+    if unit.command.is_empty() {
+        let what = "has no health check: only `self-probe` and `ready.command` work inside";
+        difference(out, unit, what);
+        return None;
+    }
+    let command = unit.command.iter().map(|word| escaped(word));
+    Some(Healthcheck {
+        test: std::iter::once("CMD".to_owned()).chain(command).collect(),
+        interval: CHECKED_EVERY,
+        timeout: "5s",
+        retries: 3,
+        start_period: seconds(unit.start_timeout),
+    })
+}
+
+fn restart(unit: &Unit) -> &'static str {
+    match (unit.kind, unit.restart) {
+        (Kind::Job, _) | (_, Restart::No) => "no",
+        (Kind::Service, Restart::OnFailure) => "on-failure",
+        (Kind::Service, Restart::Always) => "always",
+    }
+}
+
+fn swarm_differences(unit: &Unit, out: &mut Vec<Difference>) {
+    if !unit.depends_on.is_empty() {
+        let waits: Vec<&str> = unit.depends_on.iter().map(|(on, _)| on.as_str()).collect();
+        let what =
+            format!("starts without waiting for {}; what fails is tried again", waits.join(", "));
+        difference(out, unit, what);
+    }
+    let data = unit.volumes.iter().any(|mount| matches!(mount, Mount::Data { .. }));
+    if data {
+        difference(out, unit, "its data stays on the machine where it runs first");
+    }
+    if data && unit.deploy.replicas > 1 {
+        difference(out, unit, "its copies share one volume on each machine");
+    }
+}
+
+fn deploy(unit: &Unit) -> Deploy {
+    let job = unit.kind == Kind::Job;
+    // Two at once would open the same files.
+    let data = unit.volumes.iter().any(|mount| matches!(mount, Mount::Data { .. }));
+    let order = if data { "stop-first" } else { "start-first" };
+    let condition = match (unit.kind, unit.restart) {
+        // It is not told when what it needs is there, so it tries until it is.
+        (Kind::Job, _) | (Kind::Service, Restart::OnFailure) => "on-failure",
+        (Kind::Service, Restart::Always) => "any",
+        (Kind::Service, Restart::No) => "none",
+    };
+    let limits = Limits {
+        memory: unit.deploy.memory_bytes.map(|bytes| bytes.to_string()),
+        cpus: unit.deploy.cpu_millis.map(|millis| (f64::from(millis) / 1000.0).to_string()),
+    };
+    let limited = limits.memory.is_some() || limits.cpus.is_some();
+    Deploy {
+        mode: if job { "replicated-job" } else { "replicated" },
+        replicas: unit.deploy.replicas,
+        restart_policy: RestartPolicy { condition, delay: "1s" },
+        update_config: (!job).then_some(UpdateConfig {
+            parallelism: 1,
+            order,
+            monitor: "5s",
+            failure_action: "rollback",
+        }),
+        rollback_config: (!job).then_some(RollbackConfig { parallelism: 1, order }),
+        resources: limited.then_some(Resources { limits }),
+    }
+}

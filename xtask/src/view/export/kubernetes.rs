@@ -1,0 +1,301 @@
+//! Objects for Kubernetes: a workload and an address for each service, a claim for the data,
+//! and the secrets in a file of their own.
+//!
+//! No namespace, ingress or storage class: those belong to the cluster.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use xtask_core::plan::{Kind, Restart};
+
+use super::unit::{Mount, Unit};
+use super::{Access, Difference, File, difference, yaml};
+
+/// Times that a job is tried: it may begin before what it needs is there.
+const JOB_TRIES: u32 = 20;
+
+/// Times that a ready container may fail to answer before it gets no more calls.
+const MISSES: u32 = 3;
+
+/// What is asked for the data; a cluster gives what it has.
+const DATA_SIZE: &str = "1Gi";
+
+/// The longest name of a port.
+const PORT_NAME_BYTES: usize = 15;
+
+/// The objects, and the secrets.
+pub(super) fn files(units: &[Unit], user: u32, out: &mut Vec<Difference>) -> Vec<File> {
+    let mut objects = Vec::new();
+    if units.iter().any(has_data) {
+        objects.push(claim());
+    }
+    for unit in units {
+        unit_differences(unit, out);
+        objects.extend(address(unit));
+        objects.push(match unit.kind {
+            Kind::Service => deployment(unit, user),
+            Kind::Job => job(unit, user),
+        });
+    }
+    let secrets: Vec<Value> =
+        units.iter().filter(|unit| !unit.secrets.is_empty()).map(secret).collect();
+    let mut files =
+        vec![File { path: "kubernetes.yaml".into(), text: text(&objects), access: Access::Public }];
+    if !secrets.is_empty() {
+        let text = text(&secrets);
+        files.push(File { path: "secrets.yaml".into(), text, access: Access::Secret });
+    }
+    files
+}
+
+fn text(objects: &[Value]) -> String {
+    objects.iter().fold(String::new(), |mut out, object| {
+        let _ = write!(out, "---\n{}", yaml(object));
+        out
+    })
+}
+
+fn has_data(unit: &Unit) -> bool {
+    unit.volumes.iter().any(|mount| matches!(mount, Mount::Data { .. }))
+}
+
+fn unit_differences(unit: &Unit, out: &mut Vec<Difference>) {
+    if unit.name.contains('_') {
+        difference(out, unit, "no name for Kubernetes: write `-` for `_`");
+    }
+    if !unit.depends_on.is_empty() {
+        let waits: Vec<&str> = unit.depends_on.iter().map(|(on, _)| on.as_str()).collect();
+        let what =
+            format!("starts without waiting for {}; what fails is tried again", waits.join(", "));
+        difference(out, unit, what);
+    }
+    if unit.kind == Kind::Service && check(unit).is_none() {
+        let what = "counts as ready when it runs: no probe of it can be asked from outside";
+        difference(out, unit, what);
+    }
+    if unit.kind == Kind::Service && unit.restart != Restart::Always {
+        difference(out, unit, "is started again whenever it ends");
+    }
+    if unit.stop_signal != "SIGTERM" {
+        let what =
+            format!("is stopped by what its image says, or SIGTERM, not {}", unit.stop_signal);
+        difference(out, unit, what);
+    }
+    if has_data(unit) {
+        difference(out, unit, "its data is one volume, so that all that use it run on one machine");
+    }
+    for mount in &unit.volumes {
+        if let Mount::Machine { outside, .. } = mount {
+            difference(out, unit, format!("`{outside}` must be there on every machine"));
+        }
+    }
+}
+
+fn metadata(unit: &Unit) -> Value {
+    json!({ "name": unit.name, "labels": labels(unit) })
+}
+
+fn labels(unit: &Unit) -> Value {
+    json!({ "app.kubernetes.io/name": unit.name })
+}
+
+fn claim() -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": { "name": "data" },
+        "spec": {
+            "accessModes": ["ReadWriteOnce"],
+            "resources": { "requests": { "storage": DATA_SIZE } },
+        },
+    })
+}
+
+fn address(unit: &Unit) -> Option<Value> {
+    let ports: Vec<Value> = unit
+        .ports
+        .iter()
+        .map(|port| json!({ "name": port_name(&port.name), "port": port.number }))
+        .collect();
+    (!ports.is_empty()).then(|| {
+        json!({
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": metadata(unit),
+            "spec": { "selector": labels(unit), "ports": ports },
+        })
+    })
+}
+
+fn deployment(unit: &Unit, user: u32) -> Value {
+    // Two at once would open the same files.
+    let strategy = if has_data(unit) {
+        json!({ "type": "Recreate" })
+    } else {
+        json!({ "type": "RollingUpdate", "rollingUpdate": { "maxUnavailable": 0, "maxSurge": 1 } })
+    };
+    json!({
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": metadata(unit),
+        "spec": {
+            "replicas": unit.deploy.replicas,
+            "selector": { "matchLabels": labels(unit) },
+            "strategy": strategy,
+            "template": template(unit, user, "Always"),
+        },
+    })
+}
+
+fn job(unit: &Unit, user: u32) -> Value {
+    json!({
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": metadata(unit),
+        "spec": { "backoffLimit": JOB_TRIES, "template": template(unit, user, "OnFailure") },
+    })
+}
+
+fn template(unit: &Unit, user: u32, restart: &str) -> Value {
+    let mut volumes = vec![json!({ "name": "tmp", "emptyDir": {} })];
+    let mut mounts = vec![json!({ "name": "tmp", "mountPath": "/tmp" })];
+    if has_data(unit) {
+        volumes.push(json!({ "name": "data", "persistentVolumeClaim": { "claimName": "data" } }));
+    }
+    for (index, mount) in unit.volumes.iter().enumerate() {
+        match mount {
+            Mount::Data { inside, below } if below.is_empty() => {
+                mounts.push(json!({ "name": "data", "mountPath": inside }));
+            }
+            Mount::Data { inside, below } => {
+                mounts.push(json!({ "name": "data", "mountPath": inside, "subPath": below }));
+            }
+            Mount::Machine { inside, outside } => {
+                let name = format!("machine-{index}");
+                volumes.push(json!({ "name": name, "hostPath": { "path": outside } }));
+                mounts.push(json!({ "name": name, "mountPath": inside }));
+            }
+        }
+    }
+    json!({
+        "metadata": { "labels": labels(unit) },
+        "spec": {
+            "restartPolicy": restart,
+            // Its variables would stand where the addresses of the plan stand.
+            "enableServiceLinks": false,
+            "automountServiceAccountToken": false,
+            "terminationGracePeriodSeconds": seconds(unit.stop_timeout),
+            "securityContext": {
+                "runAsNonRoot": true,
+                "runAsUser": user,
+                "runAsGroup": user,
+                "fsGroup": user,
+                "seccompProfile": { "type": "RuntimeDefault" },
+            },
+            "containers": [container(unit, mounts)],
+            "volumes": volumes,
+        },
+    })
+}
+
+fn container(unit: &Unit, mounts: Vec<Value>) -> Value {
+    let mut container = json!({
+        "name": unit.name,
+        "image": unit.image,
+        "imagePullPolicy": "IfNotPresent",
+        "env": variables(unit),
+        "securityContext": {
+            "allowPrivilegeEscalation": false,
+            "readOnlyRootFilesystem": true,
+            "capabilities": { "drop": ["ALL"] },
+        },
+        "volumeMounts": mounts,
+    });
+    let mut add = |key: &str, value: Value| container[key] = value;
+    if !unit.args.is_empty() {
+        add("args", unit.args.iter().map(|arg| escaped(arg)).collect());
+    }
+    if !unit.ports.is_empty() {
+        let port = |port: &super::unit::Port| json!({ "name": port_name(&port.name), "containerPort": port.number });
+        add("ports", unit.ports.iter().map(port).collect());
+    }
+    if let Some(check) = check(unit).filter(|_| unit.kind == Kind::Service) {
+        let every = |seconds: u32, failures: u64| {
+            let mut probe = check.clone();
+            probe["periodSeconds"] = seconds.into();
+            probe["timeoutSeconds"] = 5.into();
+            probe["failureThreshold"] = failures.into();
+            probe
+        };
+        add("startupProbe", every(1, seconds(unit.start_timeout).max(1)));
+        add("readinessProbe", every(2, MISSES.into()));
+    }
+    if let Some(limits) = limits(unit) {
+        add("resources", limits);
+    }
+    container
+}
+
+/// How it is asked whether it is ready.
+fn check(unit: &Unit) -> Option<Value> {
+    if let Some((path, port)) = &unit.http {
+        return Some(json!({ "httpGet": { "path": path, "port": port_name(port) } }));
+    }
+    if !unit.command.is_empty() {
+        return Some(json!({ "exec": { "command": unit.command } }));
+    }
+    unit.tcp.as_ref().map(|port| json!({ "tcpSocket": { "port": port_name(port) } }))
+}
+
+fn variables(unit: &Unit) -> Vec<Value> {
+    let plain =
+        unit.env.iter().map(|(name, value)| json!({ "name": name, "value": escaped(value) }));
+    let kept = unit.secrets.iter().map(|secret| {
+        let reference = json!({ "name": secret_name(unit), "key": secret.name });
+        json!({ "name": secret.variable, "valueFrom": { "secretKeyRef": reference } })
+    });
+    plain.chain(kept).collect()
+}
+
+fn secret(unit: &Unit) -> Value {
+    let values: BTreeMap<&str, &str> =
+        unit.secrets.iter().map(|secret| (secret.name.as_str(), secret.value.as_str())).collect();
+    json!({
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": { "name": secret_name(unit) },
+        "stringData": values,
+    })
+}
+
+fn secret_name(unit: &Unit) -> String {
+    format!("{}-secrets", unit.name)
+}
+
+fn limits(unit: &Unit) -> Option<Value> {
+    let mut limits = BTreeMap::new();
+    if let Some(bytes) = unit.deploy.memory_bytes {
+        limits.insert("memory", bytes.to_string());
+    }
+    if let Some(millis) = unit.deploy.cpu_millis {
+        limits.insert("cpu", format!("{millis}m"));
+    }
+    (!limits.is_empty()).then(|| json!({ "limits": limits }))
+}
+
+/// `$(NAME)` stands for another variable.
+fn escaped(text: &str) -> String {
+    text.replace("$(", "$$(")
+}
+
+fn seconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis().div_ceil(1000)).unwrap_or(u64::MAX)
+}
+
+/// Names of ports are short there.
+fn port_name(name: &str) -> &str {
+    let end = name.floor_char_boundary(PORT_NAME_BYTES);
+    name[..end].trim_end_matches('-')
+}

@@ -1,0 +1,157 @@
+//! What is written, by the words that matter in it; real engines read it in the tests of the
+//! tool.
+
+use xtask_core::name::Name;
+use xtask_core::plan::{
+    Condition, Dependency, Deploy, Kind, Place, Plan, Port, Probe, Program, Restart, Setting,
+    Source, Volume,
+};
+
+use super::{Export, File, Images, Target, export};
+use crate::view::sample::plan;
+
+fn setting(value: &str, secret: bool) -> Setting {
+    Setting { value: value.into(), source: Source::Injected, secret, overrides: Vec::new() }
+}
+
+fn place() -> Place {
+    Place { file: "Cargo.toml".to_owned(), line: 1 }
+}
+
+/// `till` waits for `stock`; both are built here, and `stock` keeps something.
+fn shop() -> Plan {
+    let mut plan = plan(&[("stock", &[]), ("till", &["stock"]), ("clock", &[])]);
+    for service in &mut plan.services {
+        if &*service.name != "clock" {
+            service.program = Program::Artifact {
+                package_id: service.name.to_string(),
+                package: service.name.to_string(),
+                binary: format!("{}d", service.name),
+            };
+            service.restart = Restart::OnFailure;
+            service.self_probe = vec!["--probe".to_owned(), "/ready".to_owned()];
+            let number = (&*service.name == "till").then_some(7001);
+            service.ports = vec![Port {
+                name: "http".into(),
+                host: "0.0.0.0".into(),
+                number,
+                declared: place(),
+            }];
+            service.probes =
+                vec![Probe::Http { path: "/ready".into(), status: vec![200], port: 0 }];
+        }
+    }
+    let stock = &mut plan.services[0];
+    stock.env.insert("FILE".into(), setting("/data/stock.db", false));
+    stock.volumes = vec![Volume { inside: "/data".into(), outside: "/data".into() }];
+    stock.deploy = Deploy { replicas: 1, memory_bytes: Some(64 << 20), cpu_millis: Some(500) };
+    let till = &mut plan.services[1];
+    till.env.insert("PRICE".into(), setting("5$ and $(more)", false));
+    till.env.insert("MODE".into(), setting("no", false));
+    till.env.insert("API_TOKEN".into(), setting("hush", true));
+    till.deploy.replicas = 3;
+    plan
+}
+
+fn exported(plan: &Plan, target: Target) -> Export {
+    let references = ["stock", "till"]
+        .into_iter()
+        .map(|name| (Name::from(name), format!("localhost/shop/{name}:1")))
+        .collect();
+    export(plan, &Images { references, program_folder: "/app", user: 10001 }, target)
+}
+
+fn said(export: &Export) -> Vec<String> {
+    export.differences.iter().map(|d| format!("{}: {}", d.service, d.what)).collect()
+}
+
+#[test]
+fn a_secret_stands_in_no_document_and_its_file_is_kept_out_of_repositories() {
+    for target in [Target::Compose, Target::Swarm, Target::Kubernetes] {
+        let export = exported(&shop(), target);
+        let told = |file: &&File| file.text.contains("hush");
+        assert!(export.files.iter().any(|file| told(&file)), "{target:?}");
+        for file in export.files.iter().filter(told) {
+            assert!(file.access.is_secret(), "{target:?}: {file:#?}");
+        }
+        let ignored = export.files.iter().find(|file| file.path == ".gitignore").unwrap();
+        for file in export.files.iter().filter(|file| file.access.is_secret()) {
+            assert!(ignored.text.contains(&format!("/{}\n", file.path)), "{}", ignored.text);
+        }
+    }
+}
+
+#[test]
+fn compose_waits_checks_and_limits_as_the_metadata_says() {
+    let export = exported(&shop(), Target::Compose);
+    let text = &export.files[0].text;
+    for wanted in [
+        "condition: service_healthy",
+        "- /app/stockd",
+        "FILE: /data/stock.db",
+        "- data:/data",
+        "PRICE: 5$$ and $$(more)",
+        "API_TOKEN_FILE: /run/secrets/till-api-token",
+        "restart: on-failure",
+        "read_only: true",
+    ] {
+        assert!(text.contains(wanted), "no `{wanted}` in:\n{text}");
+    }
+    // Read as a truth value, it would be `false` in the program.
+    assert!(text.contains("MODE: \"no\"") || text.contains("MODE: 'no'"), "{text}");
+    assert!(!text.contains("version:"), "{text}");
+}
+
+#[test]
+fn a_swarm_gets_copies_that_are_replaced_one_by_one() {
+    let export = exported(&shop(), Target::Swarm);
+    let text = &export.files[0].text;
+    for wanted in ["version: \"3.8\"", "replicas: 3", "order: start-first", "- 7001:7001"] {
+        assert!(text.contains(wanted), "no `{wanted}` in:\n{text}");
+    }
+    assert!(!text.contains("depends_on"), "{text}");
+    let said = said(&export);
+    assert!(said.iter().any(|what| what.starts_with("till: starts without waiting for stock")));
+}
+
+#[test]
+fn kubernetes_asks_over_http_and_leaves_expansion_alone() {
+    let export = exported(&shop(), Target::Kubernetes);
+    let text = &export.files[0].text;
+    for wanted in [
+        "kind: Deployment",
+        "kind: PersistentVolumeClaim",
+        "readOnlyRootFilesystem: true",
+        "runAsNonRoot: true",
+        "path: /ready",
+        "5$ and $$(more)",
+        "enableServiceLinks: false",
+        "cpu: 500m",
+    ] {
+        assert!(text.contains(wanted), "no `{wanted}` in:\n{text}");
+    }
+}
+
+#[test]
+fn what_is_no_container_is_left_out_and_named() {
+    let export = exported(&shop(), Target::Compose);
+    assert!(said(&export).contains(&"clock: not exported: it is not managed".to_owned()));
+    assert!(!export.files[0].text.contains("clock"));
+}
+
+#[test]
+fn a_job_runs_to_its_end_wherever_it_is() {
+    let mut shop = shop();
+    shop.services[0].kind = Kind::Job;
+    shop.services[1].depends_on = vec![Dependency {
+        on: "stock".into(),
+        condition: Condition::Succeeded,
+        restart: false,
+        declared: place(),
+    }];
+    let text = |target| exported(&shop, target).files[0].text.clone();
+    let compose = text(Target::Compose);
+    assert!(compose.contains("condition: service_completed_successfully"), "{compose}");
+    assert!(text(Target::Swarm).contains("mode: replicated-job"));
+    assert!(text(Target::Kubernetes).contains("kind: Job"));
+}

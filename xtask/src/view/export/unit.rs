@@ -1,0 +1,219 @@
+//! A service as every engine needs it: its plan with all addresses filled in.
+//!
+//! It knows no engine. Numbers of ports are the service's own; in containers nobody else
+//! can hold them, so one that may be any is simply chosen.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use xtask_core::name::Name;
+use xtask_core::plan::{
+    Condition, Deploy, Kind, Plan, Probe, Program, Restart, Service, Setting, Text, Volume,
+};
+
+use super::{Difference, Images};
+
+/// The port of a service that says nothing; further ones follow.
+const FIRST_PORT: u16 = 8080;
+
+/// A service, complete.
+#[derive(Clone, Debug)]
+pub(super) struct Unit {
+    pub(super) name: String,
+    pub(super) kind: Kind,
+    pub(super) image: String,
+    pub(super) args: Vec<String>,
+    /// Variables that anybody may read.
+    pub(super) env: BTreeMap<String, String>,
+    /// Variables that nobody may read.
+    pub(super) secrets: Vec<Secret>,
+    pub(super) ports: Vec<Port>,
+    pub(super) volumes: Vec<Mount>,
+    pub(super) depends_on: Vec<(String, Condition)>,
+    /// How the engine finds out that it is ready, from outside its container.
+    pub(super) http: Option<(String, String)>,
+    /// The same, by the name of a port that must accept.
+    pub(super) tcp: Option<String>,
+    /// The same, by a command inside.
+    pub(super) command: Vec<String>,
+    pub(super) restart: Restart,
+    pub(super) stop_signal: String,
+    pub(super) stop_timeout: Duration,
+    pub(super) start_timeout: Duration,
+    pub(super) deploy: Deploy,
+}
+
+/// A variable whose value is kept apart.
+#[derive(Clone, Debug)]
+pub(super) struct Secret {
+    /// The variable.
+    pub(super) variable: String,
+    /// Its name among the engine's secrets.
+    pub(super) name: String,
+    pub(super) value: String,
+}
+
+/// A port as it is in the container.
+#[derive(Clone, Debug)]
+pub(super) struct Port {
+    pub(super) name: String,
+    pub(super) number: u16,
+    /// The number outside, where the metadata has one.
+    pub(super) published: Option<u16>,
+}
+
+/// What a container sees of something that outlives it.
+#[derive(Clone, Debug)]
+pub(super) enum Mount {
+    /// The stack's data.
+    Data { inside: String, below: String },
+    /// A path of the machine.
+    Machine { inside: String, outside: String },
+}
+
+/// Every service that can be exported; the others are among the differences.
+pub(super) fn units(plan: &Plan, images: &Images, differences: &mut Vec<Difference>) -> Vec<Unit> {
+    let mut units = Vec::new();
+    for service in &plan.services {
+        match unit(plan, service, images) {
+            Ok(unit) => units.push(unit),
+            Err(what) => {
+                differences
+                    .push(Difference { service: service.name.to_string(), what: what.to_string() });
+            }
+        }
+    }
+    for unit in &mut units {
+        let lost = unit
+            .depends_on
+            .iter()
+            .filter(|(on, _)| differences.iter().any(|difference| difference.service == *on));
+        let lost: Vec<String> = lost.map(|(on, _)| on.clone()).collect();
+        unit.depends_on.retain(|(on, _)| !lost.contains(on));
+    }
+    units
+}
+
+fn unit(plan: &Plan, service: &Service, images: &Images) -> Result<Unit, &'static str> {
+    let (image, program) = match &service.program {
+        Program::Artifact { binary, .. } => {
+            let image = images.references.get(&service.name).ok_or("it has no image")?;
+            (image.clone(), Some(format!("{}/{binary}", images.program_folder)))
+        }
+        Program::Image { image, .. } => (image.clone(), None),
+        Program::Command { .. } => {
+            return Err("not exported: it is a command of this machine; give it `image` in an \
+                        overlay");
+        }
+        Program::External => return Err("not exported: it is not managed"),
+    };
+    let text = |text: &Text| render(plan, text);
+    let value = |setting: &Setting| text(&setting.value);
+    let args: Vec<String> = service.args.iter().map(value).collect();
+    let (secret, open): (Vec<_>, Vec<_>) = service.env.iter().partition(|(_, s)| s.secret);
+    let env: BTreeMap<String, String> =
+        open.into_iter().map(|(name, setting)| (name.clone(), value(setting))).collect();
+    let secrets: Vec<Secret> = secret
+        .into_iter()
+        .map(|(variable, setting)| Secret {
+            name: format!("{}-{}", service.name, variable.to_lowercase().replace('_', "-")),
+            variable: variable.clone(),
+            value: value(setting),
+        })
+        .collect();
+    let says_data = |words: &String| words.contains(&plan.data);
+    let needs_data = args.iter().chain(env.values()).any(says_data);
+    let ports: Vec<Port> = (0..service.ports.len()).map(|index| port(service, index)).collect();
+    let (http, tcp, command) = probes(service, &ports, program.as_deref(), &text);
+    Ok(Unit {
+        name: service.name.to_string(),
+        kind: service.kind,
+        image,
+        args,
+        env,
+        secrets,
+        volumes: service.volumes.iter().filter_map(|v| mount(plan, v, needs_data)).collect(),
+        depends_on: service
+            .depends_on
+            .iter()
+            .map(|edge| (edge.on.to_string(), edge.condition))
+            .collect(),
+        http,
+        tcp,
+        command,
+        ports,
+        restart: service.restart,
+        stop_signal: service.stop.signal.clone(),
+        stop_timeout: service.stop.timeout,
+        start_timeout: service.start_timeout,
+        deploy: service.deploy.clone(),
+    })
+}
+
+fn render(plan: &Plan, text: &Text) -> String {
+    let number =
+        |name: &Name, index: usize| plan.service(name).map(|service| port(service, index).number);
+    // Every service that is named is part of the plan.
+    text.render(number).unwrap_or_default()
+}
+
+fn port(service: &Service, index: usize) -> Port {
+    let declared = &service.ports[index];
+    let own = match &service.program {
+        Program::Image { ports, .. } => ports.get(index).copied(),
+        Program::Artifact { .. } | Program::Command { .. } | Program::External => declared.number,
+    };
+    let chosen = || FIRST_PORT.saturating_add(u16::try_from(index).unwrap_or_default());
+    Port {
+        name: declared.name.clone(),
+        number: own.unwrap_or_else(chosen),
+        published: declared.number,
+    }
+}
+
+/// The stack's data is one volume; a service that does not name it does not need it.
+fn mount(plan: &Plan, volume: &Volume, needs_data: bool) -> Option<Mount> {
+    let Volume { inside, outside } = volume.clone();
+    match outside.strip_prefix(&plan.data) {
+        Some("") if inside == plan.data && !needs_data => None,
+        Some(below) if below.is_empty() || below.starts_with('/') => {
+            Some(Mount::Data { inside, below: below.trim_start_matches('/').to_owned() })
+        }
+        Some(_) | None => Some(Mount::Machine { inside, outside }),
+    }
+}
+
+type Probes = (Option<(String, String)>, Option<String>, Vec<String>);
+
+/// What an engine can ask: from outside over HTTP or TCP, from inside by a command. A notify
+/// socket and lines of a log are known to this tool alone.
+fn probes(
+    service: &Service,
+    ports: &[Port],
+    program: Option<&str>,
+    text: &impl Fn(&Text) -> String,
+) -> Probes {
+    let (mut http, mut tcp, mut command) = (None, None, Vec::new());
+    for probe in &service.probes {
+        match probe {
+            Probe::Http { path, status, port } => {
+                // Engines take these for success, and no others.
+                if status.iter().any(|status| (200..400).contains(status)) {
+                    http = Some((path.clone(), ports[*port].name.clone()));
+                } else {
+                    tcp = Some(ports[*port].name.clone());
+                }
+            }
+            Probe::Tcp { port } => tcp = Some(ports[*port].name.clone()),
+            Probe::Command { command: words } => command = words.iter().map(text).collect(),
+            Probe::Notify | Probe::Log { .. } => {}
+        }
+    }
+    if let Some(program) = program
+        && !service.self_probe.is_empty()
+    {
+        let own = std::iter::once(program.to_owned());
+        command = own.chain(service.self_probe.iter().cloned()).collect();
+    }
+    (http, tcp, command)
+}
