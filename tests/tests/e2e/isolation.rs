@@ -11,7 +11,7 @@ async fn the_stack_is_not_the_one_that_people_work_with() {
     let snapshot = stack.status().await.unwrap();
     assert_ne!(snapshot.stack, "dev");
     let ports: Vec<_> =
-        snapshot.services.iter().flat_map(|service| &service.ports).map(|(_, p)| *p).collect();
+        snapshot.services.iter().flat_map(|service| service.ports.values()).copied().collect();
     let distinct: BTreeSet<_> = ports.iter().collect();
     assert_eq!(distinct.len(), ports.len(), "{ports:?}");
     for wanted in [5000, 5001] {

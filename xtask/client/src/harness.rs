@@ -15,6 +15,7 @@
 //! ```
 
 mod cargo;
+mod error;
 mod failed;
 mod fresh;
 mod once;
@@ -22,17 +23,17 @@ mod runner;
 
 use std::fs::File;
 use std::ops::Deref;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 pub use cargo::{cargo, workspace_of};
+pub use error::{HarnessError, StartError};
 pub use failed::{FAILED_TESTS, FailedTest};
 pub use fresh::{Fresh, fresh};
-pub use once::StartError;
 
 use crate::paths::StackPaths;
 use crate::snapshot::{Phase, Snapshot};
-use crate::{Error, STACK_VARIABLE, Stack};
+use crate::{STACK_VARIABLE, Stack};
 use once::Files;
 use runner::Runner;
 
@@ -57,28 +58,6 @@ pub struct Lease {
     since: SystemTime,
     /// Locked, shared or alone; given back when it closes.
     _turn: File,
-}
-
-/// Why a test has no stack.
-#[derive(Debug, thiserror::Error)]
-pub enum HarnessError {
-    /// It could not be started.
-    #[error(transparent)]
-    Start(#[from] StartError),
-    /// It runs no longer, or does not answer.
-    #[error("the stack in `{}` is gone", folder.display())]
-    Gone {
-        /// The folder of the stack.
-        folder: PathBuf,
-        /// What was seen.
-        source: Error,
-    },
-    /// A test before left it broken, or a service of it failed.
-    #[error("the stack does not get ready: {unready}")]
-    Unready {
-        /// The services that are not ready, each with its phase and why.
-        unready: String,
-    },
 }
 
 #[derive(Clone, Copy)]
@@ -152,11 +131,7 @@ fn find_or_start() -> Result<StackPaths, StartError> {
         }
         return Ok(StackPaths::at(folder));
     }
-    // Not in the workspace's own state: which workspace it is shows only when cargo is asked,
-    // and most tests need not ask.
-    let folder = StackPaths::at("test-runners")
-        .create_runtime()
-        .map_err(|source| StartError::File { path: "test-runners".into(), source })?;
+    let folder = folder_of_runners()?;
     let runner = Runner::of_this_test();
     if runner.pid != std::process::id() {
         end_with(runner.pid);
@@ -165,8 +140,14 @@ fn find_or_start() -> Result<StackPaths, StartError> {
         once::clean(&folder, bury);
         once::start(runner, started, log)
     })?;
-    StackPaths::of(&started.workspace, &started.stack)
-        .map_err(|source| StartError::File { path: started.workspace, source })
+    StackPaths::of(&started.workspace, &started.stack).map_err(StartError::file(&started.workspace))
+}
+
+/// Where runners leave word of their stacks. Not in the workspace's own state: which workspace
+/// it is shows only when cargo is asked, and most tests need not ask.
+fn folder_of_runners() -> Result<PathBuf, StartError> {
+    let name = "test-runners";
+    StackPaths::at(name).create_runtime().map_err(StartError::file(Path::new(name)))
 }
 
 /// The folder of the package under test; where the binary was called by hand, the present one.
@@ -179,7 +160,7 @@ fn package() -> PathBuf {
 
 /// Deletes what a stack left whose runner is gone; true when nothing of it is left. The
 /// state is kept that long, so that logs can be read after a run that failed.
-fn bury(stack: &str, workspace: &std::path::Path) -> bool {
+fn bury(stack: &str, workspace: &Path) -> bool {
     let Ok(paths) = StackPaths::of(workspace, stack) else { return true };
     let Ok(lock) = File::open(paths.lock()) else { return true };
     // Its supervisor holds the lock as long as it lives.

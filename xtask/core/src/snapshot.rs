@@ -2,6 +2,7 @@
 //!
 //! A snapshot is made by the reducer; nothing can be changed through it.
 
+use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -87,7 +88,7 @@ pub struct ServiceSnapshot {
     /// Its default address.
     pub url: Option<String>,
     /// Its ports by name, once known.
-    pub ports: Vec<(String, u16)>,
+    pub ports: BTreeMap<String, u16>,
     /// From the start of the run to ready (for a job: to its end), in milliseconds.
     pub ready_ms: Option<u64>,
     /// From the start of the stack to ready, in milliseconds.

@@ -12,7 +12,7 @@ use xtask_core::problem::Severity;
 
 use super::exit::Exit;
 use super::load::{self, Looked};
-use super::up::PlanArgs;
+use super::plan_args::PlanArgs;
 use super::{Global, print};
 use crate::effects::edit::{self, Move};
 use crate::effects::planning::Scope;

@@ -7,7 +7,7 @@ use clap::Args;
 use xtask_client::connection::Connection;
 
 use super::exit::Exit;
-use super::up::PlanArgs;
+use super::plan_args::PlanArgs;
 use super::{Global, block_on, load, print};
 use crate::view::explain::{json, render};
 

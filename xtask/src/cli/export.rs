@@ -17,7 +17,7 @@ use xtask_core::name::Name;
 use super::exit::Exit;
 use super::image::images;
 use super::load::{self, Loaded};
-use super::up::PlanArgs;
+use super::plan_args::PlanArgs;
 use super::{Global, block_on, print};
 use crate::effects::containers::{DATA_FOLDER, PROGRAM_FOLDER, USER};
 use crate::view::export::{Access, Difference, Export, File, Images, Target, export};

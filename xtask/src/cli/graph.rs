@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::exit::Exit;
-use super::up::PlanArgs;
+use super::plan_args::PlanArgs;
 use super::{Global, load, print};
 use crate::view::graph::{Format, draw};
 

@@ -9,7 +9,7 @@ use xtask_core::plan::{Plan, Program, Service};
 
 use super::exit::Exit;
 use super::load::{self, Loaded};
-use super::up::PlanArgs;
+use super::plan_args::PlanArgs;
 use super::up::build::{Build, BuildEvent};
 use super::{Global, block_on, print};
 use crate::effects::containers::engine::Engine;
@@ -101,7 +101,10 @@ pub(crate) async fn images(
         Err(exit) => return Ok(Err(exit)),
     };
     let mut build = match no_build {
-        true => Build::of_earlier_programs(plan, &load::target_folder(loaded), args.profile()),
+        true => {
+            let target = &loaded.gathered.target_directory;
+            Build::of_earlier_programs(plan, target, args.profile())
+        }
         false => Build::start(plan, false)?,
     };
     let mut rows = Vec::new();

@@ -84,10 +84,12 @@ pub(crate) fn sweep(root: &Path) {
     // The newest first.
     all.sort_by_cached_key(|paths| std::cmp::Reverse(kept_at(paths)));
     for (index, paths) in all.iter().enumerate() {
-        let is_kept = kept_at(paths).is_some() && index < MOST_KEPT;
-        let age = if is_kept { KEPT } else { YOUNG };
-        let one_too_many = kept_at(paths).is_some() && index >= MOST_KEPT;
-        if (one_too_many || is_older_than(age, paths.folder()))
+        let age = match kept_at(paths) {
+            Some(_) if index < MOST_KEPT => KEPT,
+            Some(_) => Duration::ZERO,
+            None => YOUNG,
+        };
+        if is_older_than(age, paths.folder())
             && matches!(Lock::try_take(&paths.lock()), Ok(Some(_)))
         {
             std::fs::remove_dir_all(paths.folder()).ok();

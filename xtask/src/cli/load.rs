@@ -3,7 +3,7 @@
 //! It prints what is wrong with the metadata, all of it at once, and knows the exit
 //! code for that. What is wrong is found elsewhere.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::Context;
 use xtask_client::StackPaths;
@@ -11,7 +11,7 @@ use xtask_core::plan::{Building, Containers, Cycles, Isolation, Outcome, Plan, P
 use xtask_core::problem::Problem;
 
 use super::exit::Exit;
-use super::up::{CyclesWhen, PlanArgs, PortsWhen};
+use super::plan_args::{CyclesWhen, PlanArgs, PortsWhen};
 use super::{Global, locate};
 use crate::effects::planning::{self, Planned, Scope};
 use crate::effects::workspace::{Gathered, gather};
@@ -148,11 +148,6 @@ pub(crate) fn show_problems(gathered: &Gathered, problems: &[Problem]) {
     }
     style::tell(render(problems, &|file| gathered.text(file)).trim_end_matches('\n'));
     style::tell("");
-}
-
-/// Where cargo puts what it builds.
-pub(crate) fn target_folder(loaded: &Loaded) -> PathBuf {
-    loaded.gathered.target_directory.clone()
 }
 
 fn request(

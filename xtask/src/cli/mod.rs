@@ -20,6 +20,7 @@ mod isolated;
 mod load;
 mod locate;
 mod logs;
+mod plan_args;
 mod print;
 mod replay;
 mod restart;

@@ -99,7 +99,7 @@ impl Driver {
         let waiting = self.world.waiting_callers();
         for service in &mut snapshot.services {
             if service.phase != Phase::Ready {
-                let ports = service.ports.iter().filter_map(|(_, port)| waiting.get(port));
+                let ports = service.ports.values().filter_map(|port| waiting.get(port));
                 service.callers_waiting = ports.copied().reduce(u32::saturating_add);
             }
         }

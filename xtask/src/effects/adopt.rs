@@ -15,7 +15,7 @@ use xtask_core::plan::Port;
 use xtask_core::stack::effect::{Like, PreparedProbe};
 use xtask_core::stack::{Command, Event, Exit, Run};
 
-use super::exit::stop_probes;
+use super::life::stop_probes;
 use super::perform::{Live, Process};
 use super::stranger::{self, Question};
 use super::watched::watched;

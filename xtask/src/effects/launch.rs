@@ -17,9 +17,9 @@ use xtask_core::stack::effect::PreparedProbe;
 use xtask_core::stack::{Command, Run};
 
 use super::environment::Additions;
-use super::exit::Life;
 use super::group::Leader;
 use super::http::{self, Request};
+use super::life::Life;
 use super::lines::{Awaited, AwaitedLines, Lines};
 use super::logs::Pipe;
 use super::notify::NotifySocket;

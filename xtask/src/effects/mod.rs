@@ -18,6 +18,7 @@ mod group;
 mod holder;
 mod http;
 mod launch;
+mod life;
 mod lines;
 mod listeners;
 mod log_file;

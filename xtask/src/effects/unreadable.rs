@@ -11,14 +11,13 @@ use xtask_core::manifest::{Binary, Manifest, Package, Table, ValueKind, Workspac
 use xtask_core::problem::Problem;
 
 use super::document::manifest;
-use super::workspace::Gathered;
 
 /// A manifest that is longer was not written by anybody, and is left to Cargo's words:
 /// a picture of the place of its mistake would take a minute.
 const LONGEST_MANIFEST_BYTES: u64 = 4 * 1024 * 1024;
 
 /// The manifests around `start`, if one of them is not TOML.
-pub(super) fn gather(start: &Path) -> Option<(Gathered, Vec<Problem>)> {
+pub(super) fn gather(start: &Path) -> Option<(Workspace, Vec<Problem>)> {
     let start = start.canonicalize().ok()?;
     let above: Vec<PathBuf> =
         start.ancestors().map(|folder| folder.join("Cargo.toml")).filter(|p| p.is_file()).collect();
@@ -59,8 +58,7 @@ pub(super) fn gather(start: &Path) -> Option<(Gathered, Vec<Problem>)> {
     if problems.is_empty() {
         return None;
     }
-    let workspace = Workspace { root: root.display().to_string(), manifests };
-    Some((Gathered { workspace, target_directory: root.join("target") }, problems))
+    Some((Workspace { root: root.display().to_string(), manifests }, problems))
 }
 
 /// The manifests of the members, sorted.

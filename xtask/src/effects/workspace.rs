@@ -92,8 +92,10 @@ pub(crate) fn gather(
         Ok(metadata) => metadata,
         Err(cargo_metadata::Error::CargoMetadata { stderr }) => {
             let first = manifest_path.map_or_else(|| start.to_path_buf(), |path| start.join(path));
-            return unreadable::gather(&first)
-                .ok_or_else(|| Error::Refused { words: without_prefix(&stderr) });
+            let (workspace, problems) = unreadable::gather(&first)
+                .ok_or_else(|| Error::Refused { words: without_prefix(&stderr) })?;
+            let target_directory = Path::new(&workspace.root).join("target");
+            return Ok((Gathered { workspace, target_directory }, problems));
         }
         Err(cargo_metadata::Error::Io(source)) => return Err(Error::NoCargo { source }),
         Err(source) => return Err(Error::Cargo { source }),

@@ -36,7 +36,7 @@ pub(crate) fn service(name: &str, phase: Phase) -> ServiceSnapshot {
         adopted: false,
         run: 1,
         url: None,
-        ports: Vec::new(),
+        ports: BTreeMap::new(),
         ready_ms: None,
         ready_at_ms: None,
         restarts: 0,

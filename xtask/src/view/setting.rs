@@ -21,10 +21,10 @@ pub(crate) struct Values<'a> {
 impl Values<'_> {
     /// The number of a port, if it is known.
     pub(crate) fn port(&self, service: &Name, index: usize) -> Option<u16> {
-        let bound = self.running.and_then(|snapshot| snapshot.service(service));
-        let bound = bound.and_then(|service| service.ports.get(index)).map(|(_, number)| *number);
-        let declared = || self.plan.service(service)?.ports.get(index)?.number;
-        bound.or_else(declared)
+        let declared = self.plan.service(service)?.ports.get(index)?;
+        let running = self.running.and_then(|snapshot| snapshot.service(service));
+        let bound = running.and_then(|service| service.ports.get(&declared.name)).copied();
+        bound.or(declared.number)
     }
 
     /// The text with known ports filled in and `?` for the others, or the mask.

@@ -175,7 +175,7 @@ impl Soak<'_> {
             assert_eq!((service.phase, service.paused), (Phase::Ready, false), "{service:?}");
             assert_eq!(service.run, 1 + self.runs.get(name).copied().unwrap_or(0), "{service:?}");
             assert!(alive(pid.cast_signed()), "{service:?}");
-            let answer = get(service.ports[0].1, "/").unwrap();
+            let answer = get(service.ports["http"], "/").unwrap();
             assert_eq!((answer.status, answer.body), (200, pid.to_string()));
         }
     }

@@ -10,9 +10,11 @@ use axum::response::IntoResponse;
 use kit::fields::MAX_INTEGER;
 use kit::{BaseUrl, Fields};
 
-use super::lists::MAX_TITLE_CHARS;
 use crate::error::Error;
 use crate::store::{Item, ItemChange, ListKey, NewItem, Store};
+
+/// The longest title, in characters.
+pub(super) const MAX_TITLE_CHARS: usize = 500;
 
 /// An item as it is answered.
 #[derive(serde::Serialize)]

@@ -12,15 +12,12 @@ use kit::problem::FieldError;
 use kit::{BaseUrl, Fields, Problem};
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
 
-use super::items::ItemBody;
+use super::items::{ItemBody, MAX_TITLE_CHARS};
 use crate::error::Error;
 use crate::store::{ListKey, Store};
 
 /// The longest name of a user or a list, in characters.
-pub(super) const MAX_NAME_CHARS: usize = 100;
-
-/// The longest title, in characters.
-pub(super) const MAX_TITLE_CHARS: usize = 500;
+const MAX_NAME_CHARS: usize = 100;
 
 /// Items that can be made together with their list.
 const MAX_NEW_ITEMS: usize = 1000;

@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::once::StartError;
+use super::error::StartError;
 
 /// Variables, or their beginnings, that cargo and the runner set for a test, and that the
 /// inner cargo would take for settings or for changes that want a rebuild.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::once::{self, Files, Started};
 use super::runner::Runner;
-use super::{HarnessError, StartError, bury, chain, package, workspace_of};
+use super::{HarnessError, StartError, bury, chain, folder_of_runners, package, workspace_of};
 use crate::connection::Connection;
 use crate::paths::StackPaths;
 use crate::protocol::Request;
@@ -58,13 +58,7 @@ async fn make() -> Result<Fresh, HarnessError> {
 
 fn start() -> Result<(Started, PathBuf, StackPaths), StartError> {
     static COUNT: AtomicU32 = AtomicU32::new(1);
-    let failed = |path: &Path| {
-        let path = path.to_owned();
-        move |source| StartError::File { path, source }
-    };
-    let folder = StackPaths::at("test-runners")
-        .create_runtime()
-        .map_err(failed(Path::new("test-runners")))?;
+    let folder = folder_of_runners()?;
     // It must not outlive the test, whose process may end before the runner does.
     let runner = Runner::this();
     let number = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -79,8 +73,8 @@ fn start() -> Result<(Started, PathBuf, StackPaths), StartError> {
         end(&started, &note);
     }
     outcome?;
-    let paths =
-        StackPaths::of(&started.workspace, &started.stack).map_err(failed(&started.workspace))?;
+    let paths = StackPaths::of(&started.workspace, &started.stack)
+        .map_err(StartError::file(&started.workspace))?;
     Ok((started, note, paths))
 }
 

@@ -5,14 +5,14 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{ExitStatus, Stdio};
+use std::process::Stdio;
 
 use serde::{Deserialize, Serialize};
 
 use super::WITH_VARIABLE;
 use super::cargo::{cargo, workspace_of};
+use super::error::StartError;
 use super::runner::Runner;
 
 /// Lines of the tool's words that a failing test shows; its log holds all of them.
@@ -27,52 +27,6 @@ pub(crate) struct Started {
     pub(crate) workspace: PathBuf,
     /// Whether it got ready. If not it is not tried again.
     ready: bool,
-}
-
-/// Why there is no stack to test.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// A file of the harness cannot be used.
-    #[error("using `{}`", path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// Cargo cannot be run, or does not know the workspace.
-    #[error("running `{command}`: {message}")]
-    Cargo {
-        /// The command.
-        command: String,
-        /// What was seen.
-        message: String,
-    },
-    /// The tool ended without a stack.
-    #[error(
-        "the stack could not be started: `{command}` in `{}` ended with {status}\n\n{words}",
-        workspace.display()
-    )]
-    Tool {
-        /// The command.
-        command: String,
-        /// Where it ran.
-        workspace: PathBuf,
-        /// How it ended.
-        status: ExitStatus,
-        /// The end of what it printed.
-        words: String,
-    },
-    /// Another test tried before.
-    #[error(
-        "the stack could not be started: the reason stands in the first test that failed, \
-         and in `{}`",
-        log.display()
-    )]
-    FailedBefore {
-        /// What the tool printed.
-        log: PathBuf,
-    },
 }
 
 /// The files of one run, named after its runner.
@@ -167,8 +121,8 @@ pub(crate) fn start(runner: Runner, started: &Started, log: &Path) -> Result<(),
     for overlay in overlays.split(',').filter(|overlay| !overlay.is_empty()) {
         arguments.extend(["--with", overlay]);
     }
-    let words = File::create(log).map_err(failed(log))?;
-    let also = words.try_clone().map_err(failed(log))?;
+    let words = File::create(log).map_err(StartError::file(log))?;
+    let also = words.try_clone().map_err(StartError::file(log))?;
     let command = format!("cargo {}", arguments.join(" "));
     let status = cargo(workspace)
         .args(&arguments)
@@ -191,14 +145,14 @@ pub(crate) fn start(runner: Runner, started: &Started, log: &Path) -> Result<(),
 /// file of its own, so threads wait for each other as processes do.
 pub(crate) fn lock(path: &Path) -> Result<File, StartError> {
     let file = open(path)?;
-    file.lock().map_err(failed(path))?;
+    file.lock().map_err(StartError::file(path))?;
     Ok(file)
 }
 
 /// As [`lock`], but shared with whoever asks for the same.
 pub(crate) fn lock_shared(path: &Path) -> Result<File, StartError> {
     let file = open(path)?;
-    file.lock_shared().map_err(failed(path))?;
+    file.lock_shared().map_err(StartError::file(path))?;
     Ok(file)
 }
 
@@ -209,7 +163,7 @@ fn open(path: &Path) -> Result<File, StartError> {
         .create(true)
         .truncate(false)
         .open(path)
-        .map_err(failed(path))
+        .map_err(StartError::file(path))
 }
 
 fn last_lines(log: &Path) -> String {
@@ -224,12 +178,8 @@ fn read(path: &Path) -> Option<Started> {
 }
 
 pub(crate) fn write(path: &Path, started: &Started) -> Result<(), StartError> {
-    let text = serde_json::to_vec(started).map_err(|error| failed(path)(error.into()))?;
-    fs::write(path, text).map_err(failed(path))
-}
-
-fn failed(path: &Path) -> impl FnOnce(io::Error) -> StartError {
-    move |source| StartError::File { path: path.to_owned(), source }
+    let text = serde_json::to_vec(started).map_err(|error| StartError::file(path)(error.into()))?;
+    fs::write(path, text).map_err(StartError::file(path))
 }
 
 #[cfg(test)]

@@ -80,12 +80,19 @@ impl Stack {
         };
         node.spec = spec;
         let (mut serving, mut check, mut was_ready) = (false, false, false);
-        match &node.phase {
+        match &mut node.phase {
             Phase::Rest(Rest::Succeeded) if node.spec.kind == Kind::Job => check = true,
             Phase::Rest(_) => node.phase = Phase::Rest(Rest::Idle),
             Phase::Starting(_) => (serving, check) = (was_wanted, true),
             Phase::Ready(_) => (serving, check, was_ready) = (was_wanted, true, true),
-            Phase::Stopping(stopping) => serving = was_wanted && stopping.then == Rest::Idle,
+            Phase::Stopping(stopping) => {
+                serving = was_wanted && stopping.then == Rest::Idle;
+                match (&stopping.then, node.spec.kind) {
+                    (Rest::Succeeded, Kind::Job) => check = true,
+                    // What its end was worth to the last plan says nothing about this one.
+                    _ => stopping.then = Rest::Idle,
+                }
+            }
         }
         node.series.reset();
         node.series.was_ready = was_ready;

@@ -139,6 +139,7 @@ impl Stack {
             Program::Command { program } => (self.text(view, &program.value)?, None),
             Program::External => {
                 return Ok(Launched {
+                    kind: spec.kind,
                     origin: Origin::Unmanaged,
                     command: None,
                     content: None,
@@ -176,6 +177,7 @@ impl Stack {
             container: self.container(id)?,
         };
         Ok(Launched {
+            kind: spec.kind,
             origin: Origin::Started,
             command: Some(command),
             content,

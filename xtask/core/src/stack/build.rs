@@ -41,7 +41,7 @@ impl Stack {
         let old = node.accepted.replace(artifact);
         let new = old.map(|old| old.content) != node.accepted.as_ref().map(|a| a.content);
         node.build = Build::Accepted;
-        if node.is_running() || node.phase == Phase::Rest(Rest::Succeeded) {
+        if node.is_running() || node.has_succeeded() {
             node.check = Check::Said;
         }
         // Another program is worth another try; the old one's failures are not its own.

@@ -203,7 +203,9 @@ impl Stack {
     /// The numbers of a service's ports: those that it has, had, or always has.
     pub(crate) fn numbers(&self, id: Id) -> Option<Vec<u16>> {
         let node = &self.nodes[id];
-        let usable = node.address.bound == Bound::Yes || self.asked_as_wanted(id);
+        // What the tool had for a service that it does not manage any more is not its.
+        let usable =
+            self.is_bindable(id) && (node.address.bound == Bound::Yes || self.asked_as_wanted(id));
         if usable
             && !node.spec.ports.is_empty()
             && node.address.numbers.len() == node.spec.ports.len()

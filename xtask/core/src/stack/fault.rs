@@ -35,9 +35,8 @@ impl Stack {
     }
 }
 
-/// A run that ends has its own signals coming, which no fault may get between; one that was
-/// adopted is not ours to signal. and what
-/// was not started here gets none.
+/// A run that ends has its own signals coming, which no fault may get between; what was not
+/// started here gets none.
 fn can_be_signalled(node: &node::Node) -> bool {
     node.is_running() && node.is_alive() && node.pid().is_some()
 }

@@ -356,6 +356,15 @@ impl Node {
         }
     }
 
+    /// Whether its run did the work of a job, even if something of it is left.
+    pub(crate) fn has_succeeded(&self) -> bool {
+        match &self.phase {
+            Phase::Rest(rest) => *rest == Rest::Succeeded,
+            Phase::Stopping(stopping) => stopping.then == Rest::Succeeded,
+            Phase::Starting(_) | Phase::Ready(_) => false,
+        }
+    }
+
     /// Its process.
     pub(crate) fn pid(&self) -> Option<u32> {
         match &self.phase {

@@ -9,7 +9,7 @@ use core::time::Duration;
 
 use super::effect::Command;
 use super::likeness::Likeness;
-use crate::plan::Port;
+use crate::plan::{Kind, Port};
 use crate::snapshot::Failure;
 
 /// What runs.
@@ -121,6 +121,8 @@ pub(crate) enum Stage {
 /// What a run was started as.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Launched {
+    /// Service or job: what runs to completion is not ready in the same way.
+    pub(crate) kind: Kind,
     /// How it came to be.
     pub(crate) origin: Origin,
     /// The command; none for what is not managed. What was not started here would have

@@ -147,6 +147,9 @@ impl Stack {
     fn runs_as_wanted(&self, id: Id) -> Option<bool> {
         let node = &self.nodes[id];
         let launched = node.launched.as_ref()?;
+        if launched.kind != node.spec.kind {
+            return Some(false);
+        }
         let unmanaged = launched.origin == Origin::Unmanaged;
         if unmanaged != node.is_external() || !same_ports(&launched.ports, &node.spec.ports) {
             return Some(false);

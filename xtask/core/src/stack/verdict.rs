@@ -10,6 +10,7 @@ use core::time::Duration;
 
 use super::event::Exit;
 use super::node::{Id, Node, Phase, Rest, Stage, Stopping};
+use super::takedown::PATIENCE;
 use super::{Effect, Stack, words};
 use crate::plan::Restart;
 use crate::snapshot::Failure;
@@ -97,14 +98,18 @@ impl Stack {
         if then == Rest::Succeeded {
             self.nodes[id].shown.ready = since.map(|since| self.now.saturating_sub(since));
         }
+        let pid = self.nodes[id].pid();
         self.nodes[id].phase = Phase::Stopping(Stopping {
-            pid: self.nodes[id].pid(),
-            stage: Stage::Unborn { give_up: self.now },
+            pid,
+            stage: Stage::Unborn { give_up: self.now.saturating_add(PATIENCE) },
             exited: true,
             reason: Some(reason),
             then,
         });
-        self.tell(id, effects);
+        // Of whom nobody has heard that it is there, nobody can be told.
+        if pid.is_some() {
+            self.tell(id, effects);
+        }
     }
 
     /// A run that was not ready in time. Not tried again: the next try would be as slow.

@@ -105,7 +105,7 @@ fn a_copy_is_looked_at_once_the_program_is_there_and_then_adopted() {
     s.pass_probe("a", 0);
     let a = s.snapshot("a");
     assert!(a.adopted && a.phase == Phase::Ready && a.pid == Some(PID), "{a:?}");
-    assert_eq!(a.ports, [("http".to_owned(), 5000)]);
+    assert_eq!(a.ports, [("http".to_owned(), 5000)].into());
     assert_eq!(s.spawned(), ["b"]);
 }
 

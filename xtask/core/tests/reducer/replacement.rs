@@ -92,3 +92,15 @@ fn a_dependent_of_what_was_taken_down_alone_fails_instead_of_waiting() {
     s.restart(&["a"]);
     assert_eq!(s.phase("b"), Phase::Waiting);
 }
+
+#[test]
+fn a_service_that_becomes_a_job_is_started_again_as_one() {
+    let mut s = Scenario::up([service("a"), service("b").needs("a")]);
+    s.apply([service("a").job(), service("b").needs("a")]);
+    assert_eq!(s.told(), ["a"]);
+    s.end("a", Exit::Signal(15));
+    assert_eq!(s.spawned(), ["a"]);
+    s.start("a");
+    s.end("a", Exit::Code(0));
+    assert_eq!(s.phase("a"), Phase::Succeeded);
+}

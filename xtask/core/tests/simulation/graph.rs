@@ -37,7 +37,7 @@ impl Workspace {
     }
 
     /// Gives a service new dependencies among those before it.
-    fn connect(&mut self, random: &mut Random, index: usize) {
+    pub(crate) fn connect(&mut self, random: &mut Random, index: usize) {
         let mut service = self.services[index].clone();
         service.depends_on.clear();
         let wish = if index == 0 { 0 } else { random.below(4) };
@@ -174,7 +174,7 @@ fn name(index: usize) -> String {
     format!("s{index:02}")
 }
 
-fn random_service(random: &mut Random, name: &str) -> Service {
+pub(crate) fn random_service(random: &mut Random, name: &str) -> Service {
     let mut service = support::service(name);
     match random.below(20) {
         0..=9 => service = service.built(),
@@ -202,7 +202,7 @@ fn random_service(random: &mut Random, name: &str) -> Service {
     service
 }
 
-fn probes(random: &mut Random, service: &Service) -> Vec<Probe> {
+pub(crate) fn probes(random: &mut Random, service: &Service) -> Vec<Probe> {
     let mut out = Vec::new();
     if service.program == Program::External || (!service.ports.is_empty() && random.chance(40)) {
         out.push(Probe::Tcp { port: 0 });

@@ -1,13 +1,16 @@
 //! The reducer under a random world, a random workspace and random people, for
 //! thousands of seeds, with checkers apart from the world.
 //!
-//! `XTASK_SEEDS=N` tries N seeds instead of the normal number; `XTASK_SEED=N` tries one
-//! and prints its trace.
+//! `XTASK_SEEDS=N` tries N seeds instead of the normal number, from `XTASK_FIRST_SEED=N`
+//! on; `XTASK_SEED=N` tries one and prints its trace.
 
 #![allow(clippy::unwrap_used)]
 
 mod checkers;
+mod coverage;
 mod graph;
+mod noise;
+mod overlay;
 mod play;
 mod random;
 mod shrink;
@@ -20,10 +23,15 @@ mod world;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use coverage::Coverage;
+use play::Played;
 use xtask_core::record::Line;
 
 /// How many seeds a normal test run tries.
 const SEEDS: u64 = 2_000;
+
+/// How often every event has to meet every phase in as many seeds.
+const LEAST: u64 = 3;
 
 fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok().map(|text| text.parse().unwrap())
@@ -39,29 +47,41 @@ fn no_promise_is_broken_under_any_seed() {
         }
         return;
     }
-    let seeds = number("XTASK_SEEDS").unwrap_or(SEEDS);
-    let (next, failed) = (AtomicU64::new(0), AtomicBool::new(false));
+    let first = number("XTASK_FIRST_SEED").unwrap_or(0);
+    let seeds = first + number("XTASK_SEEDS").unwrap_or(SEEDS);
+    let (next, failed) = (AtomicU64::new(first), AtomicBool::new(false));
     let worst = Mutex::new(None::<u64>);
+    let covered = Mutex::new(Coverage::default());
     std::thread::scope(|scope| {
         for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
             scope.spawn(|| {
+                let mut own = Coverage::default();
                 while !failed.load(Ordering::Relaxed) {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
                     if seed >= seeds {
                         break;
                     }
-                    let verdict = std::panic::catch_unwind(|| play::play(seed, false).verdict);
-                    if !matches!(verdict, Ok(Ok(()))) {
+                    let played = std::panic::catch_unwind(|| play::play(seed, false));
+                    if let Ok(Played { verdict: Ok(()), coverage, .. }) = played {
+                        own.add(&coverage);
+                    } else {
                         failed.store(true, Ordering::Relaxed);
                         let mut worst = worst.lock().unwrap();
                         *worst = Some(worst.map_or(seed, |other| other.min(seed)));
                     }
                 }
+                covered.lock().unwrap().add(&own);
             });
         }
     });
     if let Some(seed) = *worst.lock().unwrap() {
         fail(seed);
+    }
+    let covered = covered.into_inner().unwrap();
+    println!("{}", covered.table());
+    if seeds - first >= SEEDS {
+        let rare = covered.rarer_than(LEAST);
+        assert!(rare.is_empty(), "hardly tried: {}", rare.join(", "));
     }
 }
 

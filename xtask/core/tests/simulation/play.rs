@@ -6,10 +6,13 @@ use std::time::Duration;
 use xtask_core::name::Name;
 use xtask_core::plan::Plan;
 use xtask_core::record::{Check, Line, Step};
-use xtask_core::stack::{Event, Fault, Stack};
+use xtask_core::snapshot::Phase;
+use xtask_core::stack::{Effect, Event, Fault, Report, Stack};
 
 use crate::checkers::{Checkers, Verdict, Violation};
-use crate::graph::Workspace;
+use crate::coverage::Coverage;
+use crate::noise;
+use crate::overlay::Overlaid;
 use crate::random::Random;
 use crate::world::World;
 
@@ -24,6 +27,7 @@ const END: Duration = Duration::from_secs(4_000);
 
 pub(crate) struct Played {
     pub(crate) verdict: Verdict,
+    pub(crate) coverage: Coverage,
     pub(crate) trace: Vec<Line>,
 }
 
@@ -31,10 +35,15 @@ struct Play {
     stack: Stack,
     checkers: Checkers,
     world: World,
-    workspace: Workspace,
+    workspace: Overlaid,
     people: Random,
     now: Duration,
     events: usize,
+    /// Who pauses before a new try, since the last event: it is over soon.
+    pausing: Option<Name>,
+    /// Whether the last time that passed was cut short by a pause.
+    met: bool,
+    coverage: Coverage,
     traced: bool,
     trace: Vec<Line>,
 }
@@ -42,7 +51,7 @@ struct Play {
 /// Plays a seed to its end, or to the first broken promise.
 pub(crate) fn play(seed: u64, traced: bool) -> Played {
     let mut random = Random::new(seed);
-    let workspace = Workspace::random(&mut random);
+    let workspace = Overlaid::random(&mut random);
     let world = World::new(Random::new(random.next()));
     let mut play = Play {
         stack: Stack::new(),
@@ -52,11 +61,14 @@ pub(crate) fn play(seed: u64, traced: bool) -> Played {
         people: random,
         now: Duration::ZERO,
         events: 0,
+        pausing: None,
+        met: false,
+        coverage: Coverage::default(),
         traced,
         trace: Vec::new(),
     };
     let verdict = play.run();
-    Played { verdict, trace: play.trace }
+    Played { verdict, coverage: play.coverage, trace: play.trace }
 }
 
 impl Play {
@@ -69,6 +81,10 @@ impl Play {
                 _ => self.people.millis(5_000..60_000),
             };
             self.pass(pause)?;
+            if self.met && self.people.chance(30) {
+                return self.end();
+            }
+            self.jump()?;
             self.somebody_asks()?;
         }
         if self.people.chance(60) {
@@ -86,8 +102,22 @@ impl Play {
         self.end()
     }
 
+    /// The machine slept, or was very slow: hours go by between two looks at the clock,
+    /// and the first that is noticed is the deadlines, or else what happened meanwhile.
+    fn jump(&mut self) -> Verdict {
+        if !self.people.chance(5) {
+            return Ok(());
+        }
+        self.now += self.people.millis(60_000..200_000_000);
+        if self.people.chance(50) { self.step(Event::Tick) } else { Ok(()) }
+    }
+
     fn end(&mut self) -> Verdict {
-        self.step(Event::Shutdown)?;
+        let at_once = self.people.chance(20);
+        self.step(if at_once { Event::KillNow } else { Event::Shutdown })?;
+        if self.people.chance(10) {
+            self.step(Event::Shutdown)?;
+        }
         if self.people.chance(30) {
             let pause = self.people.millis(0..8_000);
             self.pass(pause)?;
@@ -173,6 +203,7 @@ impl Play {
     /// Lets a time go by, with everything that happens in it.
     fn pass(&mut self, time: Duration) -> Verdict {
         let end = self.now + time;
+        self.met = false;
         while !self.stack.is_over() {
             let world = self.world.next_time();
             let deadline = self.stack.next_deadline();
@@ -191,16 +222,43 @@ impl Play {
             self.now = self.now.max(next);
             if world.is_some_and(|world| tick.is_none_or(|tick| world <= tick)) {
                 let Some(event) = self.world.next_event() else { continue };
+                let twice = (!self.world.calm && self.people.chance(2)).then(|| event.clone());
                 self.step(event)?;
+                if let Some(event) = twice {
+                    self.step(event)?;
+                }
             } else {
                 self.step(Event::Tick)?;
             }
             if self.people.chance(5) {
                 self.step(Event::Tick)?;
             }
+            if self.pausing.is_some() && !self.world.calm && self.people.chance(25) {
+                return self.meet_a_pause();
+            }
+            if self.people.chance(3) && !self.world.calm && !self.stack.is_over() {
+                let event = noise::event(&mut self.people, &self.checkers.observed.runs());
+                self.step(event)?;
+            }
         }
         self.now = self.now.max(end);
         if self.stack.is_over() { Ok(()) } else { self.step(Event::Tick) }
+    }
+
+    /// Much comes while somebody pauses, and nobody waits until the pause is over.
+    fn meet_a_pause(&mut self) -> Verdict {
+        let Some(name) = self.pausing.take() else { return Ok(()) };
+        self.met = true;
+        let run = self.checkers.observed.services[&name].last_run;
+        for _ in 0..self.people.below(4) {
+            let event = noise::event(&mut self.people, &[(name.clone(), run)]);
+            self.step(event)?;
+        }
+        match self.people.below(6) {
+            0 => self.step(Event::TakeDown { services: vec![name], only: true }),
+            1 => self.step(Event::Restart { services: vec![name] }),
+            _ => Ok(()),
+        }
     }
 
     fn step(&mut self, event: Event) -> Verdict {
@@ -209,12 +267,22 @@ impl Play {
             let message = format!("{MOST_EVENTS} events, and no end");
             return Err(Violation { checker: "livelock", message });
         }
-        let verdict = self.checkers.step(&mut self.stack, self.now, &event);
+        // Now and then the clock is said to have gone backwards.
+        let back =
+            if self.people.chance(1) { self.people.millis(0..9_000) } else { Duration::ZERO };
+        let now = self.now.saturating_sub(back);
+        self.coverage.event(&event);
+        let verdict = self.checkers.step(&mut self.stack, now, &event);
+        self.coverage.effects(&self.checkers.effects);
         if self.traced {
             let effects = self.checkers.effects.clone();
-            self.trace.push(Line::Step(Box::new(Step::new(self.now, event, effects))));
+            self.trace.push(Line::Step(Box::new(Step::new(now, event, effects))));
         }
+        self.pausing = None;
         for effect in core::mem::take(&mut self.checkers.effects) {
+            if let Effect::Report(Report::Phase { service, phase: Phase::Backoff, .. }) = &effect {
+                self.pausing = Some(service.clone());
+            }
             self.world.perform(self.now, &effect);
         }
         verdict

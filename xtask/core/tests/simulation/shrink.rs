@@ -16,6 +16,10 @@ pub(crate) fn shrink(lines: &[Line], checker: &str) -> Vec<Line> {
         matches!(verdict, Ok(Err(violation)) if violation.checker == checker)
     };
     let mut kept = trace::events(lines);
+    if matches!(kept.last(), Some(Line::Check(_))) {
+        // Whoever is not at rest may wait for a step that was left out.
+        return kept;
+    }
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
     let mut size = kept.len() / 2;

@@ -20,7 +20,7 @@ use xtask_core::stack::Report;
 
 use super::TestE2eArgs;
 use super::again::{again, containers};
-use super::report::Outcome;
+use super::outcome::Outcome;
 
 /// Lines of the course of things that are kept, the last ones.
 const MOST_LINES: usize = 5_000;

@@ -8,6 +8,7 @@ mod again;
 mod bundle;
 mod deaths;
 mod killer;
+mod outcome;
 pub(crate) mod process;
 mod report;
 pub(crate) mod runner;
@@ -20,7 +21,7 @@ use std::path::Path;
 use clap::Args;
 
 use self::bundle::Course;
-use self::report::Outcome;
+use self::outcome::Outcome;
 use self::shards::Shard;
 use self::trial::Trial;
 use self::workspace::Tested;

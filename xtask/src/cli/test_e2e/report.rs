@@ -1,18 +1,17 @@
-//! What came of a run of the end-to-end tests: as JSON, and for people.
+//! The end of a run of the end-to-end tests, told to people.
 //!
 //! It reads logs and deletes or keeps what the stack left; it decides nothing about the run.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use serde::Serialize;
 use xtask_client::logs::closing_lines;
 use xtask_client::{STACK_VARIABLE, StackPaths};
-use xtask_core::calls::Call;
 
 use super::TestE2eArgs;
 use super::again::again;
 use super::bundle::{self, Course};
 use super::deaths::Death;
+use super::outcome::Outcome;
 use crate::cli::exit::Exit;
 use crate::cli::{isolated, print};
 use crate::view::{log, style};
@@ -20,54 +19,7 @@ use crate::view::{log, style};
 /// Lines that are shown of the log of a service that died.
 const SHOWN_LINES: usize = 20;
 
-/// What `--json` prints.
-#[derive(Debug, Serialize)]
-pub(crate) struct Outcome {
-    /// The stack's name.
-    pub(crate) stack: String,
-    /// Whether at least one test was run, all passed, and no service died by itself.
-    pub(crate) passed: bool,
-    /// What this command ends with.
-    pub(crate) exit_code: u8,
-    /// Whether at least one test was run.
-    pub(crate) ran: bool,
-    /// Who runs the tests; null if it did not come to that.
-    pub(crate) runner: Option<&'static str>,
-    /// The runner's own exit code; null if a signal ended it, or it did not run.
-    pub(crate) runner_exit_code: Option<i32>,
-    /// Services that died by themselves during the tests.
-    pub(crate) died: Vec<Death>,
-    /// Connections between services that were open at the end and that no metadata declares.
-    pub(crate) undeclared: Vec<Call>,
-    /// How many services `--kill-random` killed.
-    pub(crate) killed: u32,
-    /// Whether there was no test to run.
-    pub(crate) nothing_matched: bool,
-    /// The folder with what a failed run leaves.
-    pub(crate) bundle: Option<PathBuf>,
-    /// The folder of the logs, where they are kept.
-    pub(crate) logs: Option<PathBuf>,
-}
-
 impl Outcome {
-    /// Of a run of which nothing is known yet.
-    pub(crate) fn of(paths: &StackPaths) -> Self {
-        Self {
-            stack: paths.stack(),
-            passed: false,
-            exit_code: Exit::FAILED.code(),
-            ran: false,
-            runner: None,
-            runner_exit_code: None,
-            died: Vec::new(),
-            undeclared: Vec::new(),
-            killed: 0,
-            nothing_matched: false,
-            bundle: None,
-            logs: None,
-        }
-    }
-
     /// Says what happened to services and what is left behind, or deletes it.
     pub(crate) fn conclude(
         &mut self,

@@ -12,19 +12,19 @@ pub(crate) mod tell;
 use std::path::PathBuf;
 
 use anyhow::Context;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use xtask_client::logs::Start;
 use xtask_client::protocol::Request;
-use xtask_core::plan::{Containers, Placement};
+use xtask_core::plan::Placement;
 
 use self::bring_up::{BringUp, Outcome};
 use self::build::Build;
 use self::tell::{Listener, Teller};
 use super::exit::Exit;
-use super::faults::FaultArgs;
 use super::follow::Follower;
 use super::interrupt::Interrupts;
 use super::load::{self, Loaded};
+use super::plan_args::PlanArgs;
 use super::{Global, block_on, locate, print};
 use crate::driver::Record;
 use crate::supervisor::launch::{LaunchSettings, connect_or_launch};
@@ -68,95 +68,6 @@ pub(crate) struct UpArgs {
     /// Arguments for the one named service
     #[arg(last = true, value_name = "ARGS")]
     pub(crate) args: Vec<String>,
-}
-
-/// What shapes a plan, for every command that makes one.
-#[derive(Clone, Debug, Default, Args)]
-pub(crate) struct PlanArgs {
-    /// Activate an overlay of the metadata
-    #[arg(long, value_name = "NAME")]
-    pub(crate) with: Vec<String>,
-    /// `auto`: free ports instead of those in the metadata
-    #[arg(long, value_name = "HOW")]
-    pub(crate) ports: Option<PortsWhen>,
-    /// Set a variable, for one service or all
-    #[arg(short = 'e', long = "env", value_name = "[SERVICE:]KEY=VALUE")]
-    pub(crate) env: Vec<String>,
-    /// `relax`: start in spite of a cycle, for this time
-    #[arg(long, value_name = "HOW")]
-    pub(crate) cycles: Option<CyclesWhen>,
-    /// Run these services in containers [all whose program is built here, if none is named]
-    #[arg(long, value_name = "SERVICE", num_args = 0.., value_delimiter = ',')]
-    pub(crate) containers: Option<Vec<String>>,
-    /// Build in release mode
-    #[arg(short, long, conflicts_with = "profile", help_heading = "Build")]
-    pub(crate) release: bool,
-    /// Build with this profile
-    #[arg(long, value_name = "NAME", help_heading = "Build")]
-    pub(crate) profile: Option<String>,
-    /// Build without the network
-    #[arg(long, help_heading = "Build")]
-    pub(crate) offline: bool,
-    /// Build only if Cargo.lock need not change
-    #[arg(long, help_heading = "Build")]
-    pub(crate) locked: bool,
-    #[command(flatten)]
-    pub(crate) faults: FaultArgs,
-    /// Nothing from the shell, and free ports
-    #[arg(long, hide = true)]
-    pub(crate) isolated: bool,
-}
-
-impl PlanArgs {
-    /// Which services run in containers.
-    pub(crate) fn containers(&self) -> Containers {
-        match self.containers.as_deref() {
-            None => Containers::None,
-            Some([]) => Containers::All,
-            Some(names) => Containers::Named(names.to_vec()),
-        }
-    }
-
-    /// The profile to build with.
-    pub(crate) fn profile(&self) -> &str {
-        match &self.profile {
-            Some(profile) => profile,
-            None if self.release => "release",
-            None => "dev",
-        }
-    }
-
-    /// What cargo is told about it.
-    pub(crate) fn cargo_args(&self) -> Vec<String> {
-        let mut args = Vec::new();
-        if self.release {
-            args.push("--release".to_string());
-        }
-        if let Some(profile) = &self.profile {
-            args.extend(["--profile".to_string(), profile.clone()]);
-        }
-        if self.offline {
-            args.push("--offline".to_string());
-        }
-        if self.locked {
-            args.push("--locked".to_string());
-        }
-        args
-    }
-}
-
-/// Where ports come from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum PortsWhen {
-    /// Any free ones.
-    Auto,
-}
-
-/// What to do about cycles.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum CyclesWhen {
-    /// Treat the smallest set of edges as `uses`.
-    Relax,
 }
 
 pub(crate) fn run(global: &Global, args: &UpArgs) -> anyhow::Result<Exit> {
@@ -206,8 +117,8 @@ async fn up(args: &UpArgs, loaded: &Loaded, settings: LaunchSettings) -> anyhow:
     // Cargo starts before the supervisor is looked for: it takes longer.
     let mut build = match args.no_build {
         true => {
-            let target = load::target_folder(loaded);
-            Build::of_earlier_programs(plan, &target, args.plan.profile())
+            let target = &loaded.gathered.target_directory;
+            Build::of_earlier_programs(plan, target, args.plan.profile())
         }
         false => Build::start(plan, args.keep_going)?,
     };

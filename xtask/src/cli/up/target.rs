@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::build::profile_folder;
 use crate::cli::exit::Exit;
-use crate::cli::load::{self, Loaded};
+use crate::cli::load::Loaded;
 use crate::cli::print::error_with_hint;
 use crate::effects::target_folder::{Built, other_builder};
 
@@ -17,9 +17,9 @@ pub(crate) fn refuse_shared(loaded: &Loaded, profile: &str) -> Option<Exit> {
     if packages.is_empty() {
         return None;
     }
-    let target = load::target_folder(loaded);
+    let target = &loaded.gathered.target_directory;
     let root = Path::new(&loaded.plan.workspace);
-    let other = other_builder(&target, profile_folder(profile), root, &packages)?;
+    let other = other_builder(target, profile_folder(profile), root, &packages)?;
     error_with_hint(
         &format!(
             "`{}` and `{}` build the same packages in one target directory, `{}`: cargo takes the \

@@ -8,7 +8,7 @@ use xtask_core::snapshot::Phase;
 use xtask_core::stack::event::{Found, StartedBy};
 use xtask_core::stack::{Command, Effect, Event, Exit, Stack};
 
-use super::observed::{Seen, Whose};
+use super::seen::{Seen, Whose};
 use super::{Observed, Verdict, bring_up, demand};
 
 /// Judges one effect before it is noted.

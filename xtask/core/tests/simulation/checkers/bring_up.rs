@@ -8,7 +8,7 @@ use xtask_core::name::Name;
 use xtask_core::plan::{Condition, Program};
 use xtask_core::stack::{Effect, Report};
 
-use super::observed::{Seen, Whose};
+use super::seen::{Seen, Whose};
 use super::{Observed, Verdict, demand};
 
 /// Judges one effect before it is noted.
@@ -85,7 +85,11 @@ fn address(observed: &Observed, now: Duration, seen: &Seen, env: &[(String, Stri
         );
         // Where the sockets are about to be there, nobody starts without them.
         let given_up = !other.wanted || other.spec.program == Program::External;
-        let failed = other.life.as_ref().is_none_or(|life| life.whose != Whose::Ours);
+        let ours = other.life.as_ref().is_some_and(|life| life.whose == Whose::Ours);
+        // A broken build changes nothing: what runs goes on with the ports that it has, if
+        // any, and counts as it is. Its new ones are not coming before the next build.
+        let runs_on = other.build_failed && other.life.as_ref().is_some_and(|life| life.live());
+        let failed = !ours || runs_on;
         demand!(
             other.bound || given_up || failed,
             "address",

@@ -5,13 +5,15 @@
 
 mod adoption;
 mod bring_up;
+mod nonsense;
 mod observed;
 mod promises;
+mod seen;
 mod take_down;
 
 use std::time::Duration;
 
-use xtask_core::stack::{Effect, Event, Stack};
+use xtask_core::stack::{Effect, Event, Report, Stack};
 
 pub(crate) use observed::Observed;
 
@@ -46,15 +48,21 @@ pub(crate) struct Checkers {
     /// What the last event caused.
     pub(crate) effects: Vec<Effect>,
     steps: u64,
+    /// The latest time that was seen.
+    latest: Duration,
 }
 
 impl Checkers {
     /// Steps a stack under the eyes of all checkers.
     pub(crate) fn step(&mut self, stack: &mut Stack, now: Duration, event: &Event) -> Verdict {
-        let stale = self.observed.is_stale(event);
+        let nonsense = self.observed.is_nonsense(event);
+        let stale = !nonsense && self.observed.is_stale(event);
         let before = stale.then(|| stack.snapshot());
         let mut effects = Vec::new();
         stack.step(now, event.clone(), &mut effects);
+        // A clock that goes backwards stands still.
+        self.latest = self.latest.max(now);
+        let now = self.latest;
         self.effects.clone_from(&effects);
         if let Some(before) = before {
             // Whatever else is due now may be done now, too.
@@ -66,12 +74,20 @@ impl Checkers {
             );
         }
         adoption::replaced(&self.observed, stack, event)?;
-        self.observed.event(now, event);
+        if nonsense {
+            let due = self.observed.deadline.is_some_and(|deadline| deadline <= now);
+            let said =
+                |effect: &Effect| matches!(effect, Effect::Report(Report::Unexpected { .. }));
+            let only_said = !effects.is_empty() && effects.iter().all(said);
+            demand!(due || only_said, "nonsense", "{event:?} caused {effects:?}");
+        } else {
+            self.observed.event(now, event);
+        }
         for effect in &effects {
             bring_up::check(&self.observed, now, effect)?;
             take_down::check(&self.observed, now, effect)?;
             adoption::check(&self.observed, effect)?;
-            promises::check(&self.observed, effect)?;
+            promises::check(&self.observed, effect, nonsense)?;
             self.observed.effect(now, effect);
         }
         promises::bounded(&self.observed, &effects)?;

@@ -7,11 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use xtask_core::name::Name;
-use xtask_core::plan::{Kind, Program, Service};
-use xtask_core::stack::event::{Found, Occupant};
-use xtask_core::stack::{Command, Effect, Event, Exit, Fault, Run, Signal};
+use xtask_core::plan::{Program, Service};
+use xtask_core::snapshot::Phase;
+use xtask_core::stack::event::Occupant;
+use xtask_core::stack::{Command, Effect, Event, Exit, Fault, Report, Run, Signal};
 
 use super::adoption::whose;
+use super::seen::{Life, Seen, Whose};
 
 #[derive(Default)]
 pub(crate) struct Observed {
@@ -19,144 +21,11 @@ pub(crate) struct Observed {
     pub(crate) shutdown: bool,
     pub(crate) kill_now: bool,
     pub(crate) ends: usize,
+    /// What this event asked to be done to a run.
+    owed: Option<(Name, Fault)>,
     /// When the stack said it wants to be woken.
     pub(crate) deadline: Option<Duration>,
 }
-
-/// What is known of one service.
-pub(crate) struct Seen {
-    pub(crate) spec: Service,
-    pub(crate) wanted: bool,
-    /// Where the accepted program lies, and its content.
-    pub(crate) accepted: Option<(String, u64)>,
-    /// Whether a build has begun and not answered for this service.
-    pub(crate) pending: bool,
-    /// Whether it may be started from the accepted program nevertheless.
-    pub(crate) serving: bool,
-    /// Whether a build, or the keeping of its result, has ever failed.
-    pub(crate) build_failed: bool,
-    pub(crate) bound: bool,
-    /// The numbers of its ports as they were last had.
-    pub(crate) numbers: Option<Vec<u16>>,
-    pub(crate) life: Option<Life>,
-    /// How the last run ended, if by itself.
-    pub(crate) crashed_at: Option<Duration>,
-    pub(crate) succeeded: bool,
-    /// Whether a person, a build, an edit or an address gave reason for a new run.
-    pub(crate) excused: bool,
-    /// When it was started without anybody asking.
-    pub(crate) again: Vec<Duration>,
-    /// Whether somebody asked for something since the last start.
-    pub(crate) asked: bool,
-    /// Whether somebody asked for a new run since the last start.
-    pub(crate) restarted: bool,
-    /// Whether somebody asked that whoever holds its ports makes room.
-    pub(crate) may_replace: bool,
-    /// Who held its ports at the last look.
-    pub(crate) found: Option<Found>,
-}
-
-/// Whose process a run is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Whose {
-    /// It was started here.
-    Ours,
-    /// It was adopted.
-    LeftAlone,
-    /// It is stopped because somebody asked for that.
-    MakesRoom,
-}
-
-/// A run, from its effect to the end of its group.
-#[derive(Clone)]
-pub(crate) struct Life {
-    pub(crate) run: Run,
-    pub(crate) whose: Whose,
-    pub(crate) external: bool,
-    pub(crate) since: Duration,
-    pub(crate) env: Vec<(String, String)>,
-    pub(crate) args: Vec<String>,
-    pub(crate) content: Option<u64>,
-    pub(crate) started: bool,
-    pub(crate) missing: BTreeSet<usize>,
-    pub(crate) told: Option<Duration>,
-    /// When it may be killed, once it is told.
-    pub(crate) grace_ends: Option<Duration>,
-    pub(crate) killed: Option<Duration>,
-    pub(crate) exit: Option<Exit>,
-    /// Whether its end was asked for before it came.
-    pub(crate) clean: bool,
-    /// When its start timeout ends, as far as it may have been moved.
-    pub(crate) overdue: Duration,
-    pub(crate) last_ping: Option<Duration>,
-    /// What a test did to it.
-    pub(crate) fault: Option<Fault>,
-    /// Whether a test asked for a SIGKILL that has not come.
-    pub(crate) kill_owed: bool,
-}
-
-impl Life {
-    /// Whether every probe passed and its process is there and not told to go.
-    pub(crate) fn ready(&self) -> bool {
-        self.started && self.missing.is_empty() && self.live()
-    }
-
-    /// Whether its process is there and not told to go.
-    pub(crate) fn live(&self) -> bool {
-        self.started && self.exit.is_none() && self.told.is_none() && self.killed.is_none()
-    }
-}
-
-impl Seen {
-    fn new(spec: Service) -> Self {
-        Self {
-            spec,
-            wanted: false,
-            accepted: None,
-            pending: false,
-            serving: false,
-            build_failed: false,
-            bound: false,
-            numbers: None,
-            life: None,
-            crashed_at: None,
-            succeeded: false,
-            excused: false,
-            again: Vec::new(),
-            asked: true,
-            restarted: false,
-            may_replace: false,
-            found: None,
-        }
-    }
-
-    pub(crate) fn is_job(&self) -> bool {
-        self.spec.kind == Kind::Job
-    }
-
-    pub(crate) fn ready(&self) -> bool {
-        self.wanted && self.life.as_ref().is_some_and(Life::ready)
-    }
-
-    /// The run that others may have to wait for: a process, and not one beyond reach.
-    pub(crate) fn process(&self, now: Duration) -> Option<&Life> {
-        self.life.as_ref().filter(|life| {
-            let lost = |at: Option<Duration>| at.is_some_and(|at| now >= at + REACH);
-            // One that never appeared counts from when it was asked for.
-            let unborn = !life.started && now >= life.since + REACH;
-            let ours = life.whose != Whose::LeftAlone;
-            ours && !life.external && !lost(life.killed) && !unborn
-        })
-    }
-
-    fn asked_for(&mut self) {
-        self.asked = true;
-        self.again.clear();
-    }
-}
-
-/// After this long a killed process is nobody's hope any more.
-pub(crate) const REACH: Duration = Duration::from_secs(5);
 
 impl Observed {
     fn seen(&mut self, name: &Name) -> Option<&mut Seen> {
@@ -187,7 +56,13 @@ impl Observed {
         !external && seen.life.as_ref().is_none_or(|life| run < life.run)
     }
 
+    /// Whether the event asked for that fault, and it has not been done yet.
+    pub(crate) fn is_owed(&self, name: &Name, fault: Fault) -> bool {
+        self.owed.as_ref().is_some_and(|(of, owed)| of == name && *owed == fault)
+    }
+
     pub(crate) fn event(&mut self, now: Duration, event: &Event) {
+        self.owed = None;
         match event {
             Event::Apply { plan } => {
                 if !self.shutdown {
@@ -219,6 +94,7 @@ impl Observed {
             Event::Fault { service, fault } => self.fault(service, *fault),
             Event::Looked { service, occupant } => {
                 let Some(seen) = self.seen(service) else { return };
+                seen.looking = false;
                 seen.found = match occupant {
                     Occupant::Process(found) => Some(found.clone()),
                     Occupant::Nobody | Occupant::Hidden => None,
@@ -248,8 +124,13 @@ impl Observed {
                 pending.for_each(|seen| seen.build_failed = true);
             }
             Event::Bound { service, ports } => self.bound(service, ports),
-            // From now on others are told the number of the plan.
-            Event::BindFailed { service, .. } => self.excuse_knowing(service),
+            Event::BindFailed { service, .. } => {
+                // From now on others are told the number of the plan.
+                self.excuse_knowing(service);
+                if let Some(seen) = self.seen(service) {
+                    seen.ports_asked = None;
+                }
+            }
             Event::Started { service, run, .. } => {
                 if let Some(life) = self.life(service, *run) {
                     life.started = true;
@@ -297,13 +178,14 @@ impl Observed {
     /// Somebody did it, so that no try is counted.
     fn fault(&mut self, name: &Name, fault: Fault) {
         let Some(seen) = self.seen(name) else { return };
-        let Some(life) = seen.life.as_mut().filter(|life| life.live()) else { return };
-        life.kill_owed |= fault == Fault::Kill;
+        let ours = |life: &&mut Life| life.live() && life.whose == Whose::Ours && !life.external;
+        let Some(life) = seen.life.as_mut().filter(ours) else { return };
         life.fault = match (life.fault, fault) {
             (Some(Fault::Kill), _) => Some(Fault::Kill),
             (_, Fault::Resume) => None,
             (_, fault) => Some(fault),
         };
+        self.owed = Some((name.clone(), fault));
     }
 
     fn applied(&mut self, spec: &Service) {
@@ -313,6 +195,8 @@ impl Observed {
         let same = seen.spec.args == spec.args
             && seen.spec.env == spec.env
             && seen.spec.ports == spec.ports
+            && seen.spec.program == spec.program
+            && seen.spec.kind == spec.kind
             && seen.spec.socket_activation == spec.socket_activation;
         seen.excused |= !same;
         seen.serving = running && seen.wanted;
@@ -320,7 +204,9 @@ impl Observed {
         seen.build_failed = false;
         let moved = seen.spec.ports != spec.ports;
         if moved {
-            seen.numbers = None;
+            // Back to what it had before it was asked for anything else, it is that again.
+            let had = seen.had.as_ref().filter(|(ports, _)| *ports == spec.ports);
+            seen.numbers = had.map(|(_, numbers)| numbers.clone());
         }
         seen.wanted = true;
         seen.asked_for();
@@ -382,9 +268,10 @@ impl Observed {
 
     fn bound(&mut self, service: &Name, ports: &[u16]) {
         let Some(seen) = self.seen(service) else { return };
-        seen.bound = true;
+        (seen.bound, seen.ports_asked) = (true, None);
         let moved = seen.numbers.as_deref().is_none_or(|numbers| numbers != ports);
         seen.numbers = Some(ports.to_vec());
+        seen.had = Some((seen.spec.ports.clone(), ports.to_vec()));
         if moved {
             self.excuse_knowing(service);
         }
@@ -446,6 +333,7 @@ impl Observed {
             }
             Effect::Signal { service, run, signal } => {
                 let grace = self.services[service].spec.stop.timeout;
+                let killed_by_test = self.is_owed(service, Fault::Kill);
                 let Some(life) = self.life(service, *run) else { return };
                 match signal {
                     Signal::Stop(_) => {
@@ -453,9 +341,14 @@ impl Observed {
                         life.grace_ends = Some(now + grace);
                     }
                     // It looks like a crash, and has to be taken for one.
-                    Signal::Kill if life.kill_owed => life.kill_owed = false,
+                    Signal::Kill if killed_by_test => self.owed = None,
                     Signal::Kill => life.killed = life.killed.or(Some(now)),
-                    Signal::Pause | Signal::Resume => {}
+                    Signal::Pause | Signal::Resume => self.owed = None,
+                }
+            }
+            Effect::Bind { service, ports, .. } => {
+                if let Some(seen) = self.seen(service) {
+                    seen.ports_asked = Some(ports.len());
                 }
             }
             Effect::Unbind { service } => {
@@ -463,12 +356,18 @@ impl Observed {
                     seen.bound = false;
                 }
             }
+            Effect::Report(Report::Phase { service, run, phase: Phase::Stopping, .. }) => {
+                if let Some(life) = self.life(service, *run) {
+                    life.given_up |= !life.started && now >= life.overdue;
+                }
+            }
             Effect::End => self.ends += 1,
-            Effect::Accept { .. }
-            | Effect::Bind { .. }
-            | Effect::Look { .. }
-            | Effect::StopProbes { .. }
-            | Effect::Report(_) => {}
+            Effect::Look { service, .. } => {
+                if let Some(seen) = self.seen(service) {
+                    seen.looking = true;
+                }
+            }
+            Effect::Accept { .. } | Effect::StopProbes { .. } | Effect::Report(_) => {}
         }
     }
 
@@ -490,6 +389,7 @@ impl Observed {
         (seen.excused, seen.restarted) = (false, false);
         seen.succeeded = false;
         seen.crashed_at = None;
+        seen.last_run = run;
         seen.life = Some(Life {
             run,
             whose: Whose::Ours,
@@ -506,9 +406,9 @@ impl Observed {
             exit: None,
             clean: false,
             overdue: now + seen.spec.start_timeout,
+            given_up: false,
             last_ping: None,
             fault: None,
-            kill_owed: false,
         });
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use xtask_core::name::Name;
 use xtask_core::stack::{Effect, Fault, Signal};
 
-use super::observed::{Life, Seen, Whose};
+use super::seen::{Life, Seen, Whose};
 use super::{Observed, Verdict, demand};
 
 /// Judges one effect before it is noted.
@@ -29,14 +29,20 @@ pub(super) fn check(observed: &Observed, now: Duration, effect: &Effect) -> Verd
             }
             Ok(())
         }
-        Signal::Kill if life.kill_owed => Ok(()),
+        Signal::Kill if observed.is_owed(service, Fault::Kill) => Ok(()),
         Signal::Kill => grace(observed, now, seen, life),
-        Signal::Pause | Signal::Resume => {
-            let asked = life.fault == Some(Fault::Pause) || *signal == Signal::Resume;
-            demand!(asked && life.live(), "signals", "`{service}` run {run} is made to pause");
-            Ok(())
-        }
+        // One for each time that a test asks, as long as the run lives: also for one that a
+        // test has killed, whose end may take a moment.
+        Signal::Pause => asked_for(observed, service, Fault::Pause),
+        Signal::Resume => asked_for(observed, service, Fault::Resume),
     }
+}
+
+/// Only tests let a run stand still or go on.
+fn asked_for(observed: &Observed, service: &Name, fault: Fault) -> Verdict {
+    let owed = observed.is_owed(service, fault);
+    demand!(owed, "signals", "`{service}` gets the signal of {fault:?}, and nobody asked");
+    Ok(())
 }
 
 /// Dependents that end, too, end first.
@@ -75,7 +81,7 @@ fn replaced_order(observed: &Observed, now: Duration, seen: &Seen) -> Verdict {
 
 /// What is wanted and runs is left alone, unless there is a reason.
 fn reason(observed: &Observed, now: Duration, seen: &Seen, life: &Life) -> Verdict {
-    let late = !life.ready() && now >= life.overdue;
+    let late = life.given_up || (!life.ready() && now >= life.overdue);
     let mut known = Vec::new();
     let excused = !seen.wanted || late || excused(observed, &seen.spec.name, &mut known);
     demand!(excused, "left alone", "`{}` is told to stop for no reason", seen.spec.name);
@@ -111,7 +117,7 @@ fn grace(observed: &Observed, now: Duration, seen: &Seen, life: &Life) -> Verdic
         .spec
         .watchdog
         .is_some_and(|every| life.last_ping.is_some_and(|ping| now >= ping + every));
-    let unborn = now >= life.since + super::observed::REACH;
+    let unborn = now >= life.since + super::seen::REACH;
     demand!(
         over || silent || observed.kill_now || unborn,
         "grace",

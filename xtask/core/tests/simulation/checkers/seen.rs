@@ -1,0 +1,162 @@
+//! What is known of one service and of its present run.
+//!
+//! How it came to be known is in `observed`.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use xtask_core::plan::{Kind, Port, Service};
+use xtask_core::stack::event::Found;
+use xtask_core::stack::{Exit, Fault, Run};
+
+/// After this long a killed process is nobody's hope any more.
+pub(crate) const REACH: Duration = Duration::from_secs(5);
+
+/// What is known of one service.
+pub(crate) struct Seen {
+    pub(crate) spec: Service,
+    pub(crate) wanted: bool,
+    /// Where the accepted program lies, and its content.
+    pub(crate) accepted: Option<(String, u64)>,
+    /// Whether a build has begun and not answered for this service.
+    pub(crate) pending: bool,
+    /// Whether it may be started from the accepted program nevertheless.
+    pub(crate) serving: bool,
+    /// Whether a build, or the keeping of its result, has ever failed.
+    pub(crate) build_failed: bool,
+    pub(crate) bound: bool,
+    /// The numbers of its ports as they were last had.
+    pub(crate) numbers: Option<Vec<u16>>,
+    /// The ports as they were when they were last had, and their numbers.
+    pub(crate) had: Option<(Vec<Port>, Vec<u16>)>,
+    pub(crate) life: Option<Life>,
+    /// The number of the last run, 0 before the first.
+    pub(crate) last_run: Run,
+    /// How many ports were asked for and not answered.
+    pub(crate) ports_asked: Option<usize>,
+    /// How the last run ended, if by itself.
+    pub(crate) crashed_at: Option<Duration>,
+    pub(crate) succeeded: bool,
+    /// Whether a person, a build, an edit or an address gave reason for a new run.
+    pub(crate) excused: bool,
+    /// When it was started without anybody asking.
+    pub(crate) again: Vec<Duration>,
+    /// Whether somebody asked for something since the last start.
+    pub(crate) asked: bool,
+    /// Whether somebody asked for a new run since the last start.
+    pub(crate) restarted: bool,
+    /// Whether somebody asked that whoever holds its ports makes room.
+    pub(crate) may_replace: bool,
+    /// Whether a look at who holds its ports was asked for and not answered.
+    pub(crate) looking: bool,
+    /// Who held its ports at the last look.
+    pub(crate) found: Option<Found>,
+}
+
+/// Whose process a run is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Whose {
+    /// It was started here.
+    Ours,
+    /// It was adopted.
+    LeftAlone,
+    /// It is stopped because somebody asked for that.
+    MakesRoom,
+}
+
+/// A run, from its effect to the end of its group.
+#[derive(Clone)]
+pub(crate) struct Life {
+    pub(crate) run: Run,
+    pub(crate) whose: Whose,
+    pub(crate) external: bool,
+    pub(crate) since: Duration,
+    pub(crate) env: Vec<(String, String)>,
+    pub(crate) args: Vec<String>,
+    pub(crate) content: Option<u64>,
+    pub(crate) started: bool,
+    pub(crate) missing: BTreeSet<usize>,
+    pub(crate) told: Option<Duration>,
+    /// When it may be killed, once it is told.
+    pub(crate) grace_ends: Option<Duration>,
+    pub(crate) killed: Option<Duration>,
+    pub(crate) exit: Option<Exit>,
+    /// Whether its end was asked for before it came.
+    pub(crate) clean: bool,
+    /// When its start timeout ends, as far as it may have been moved.
+    pub(crate) overdue: Duration,
+    /// Whether it was given up for that before its process was there.
+    pub(crate) given_up: bool,
+    pub(crate) last_ping: Option<Duration>,
+    /// What a test did to it.
+    pub(crate) fault: Option<Fault>,
+}
+
+impl Life {
+    /// Whether every probe passed and its process is there and not told to go.
+    pub(crate) fn ready(&self) -> bool {
+        self.started && self.missing.is_empty() && self.live()
+    }
+
+    /// Whether it ended, and nobody waits for what is left: it was not started here.
+    pub(crate) fn parted(&self) -> bool {
+        self.whose == Whose::LeftAlone && self.exit.is_some()
+    }
+
+    /// Whether its process is there and not told to go.
+    pub(crate) fn live(&self) -> bool {
+        self.started && self.exit.is_none() && self.told.is_none() && self.killed.is_none()
+    }
+}
+
+impl Seen {
+    pub(super) fn new(spec: Service) -> Self {
+        Self {
+            spec,
+            wanted: false,
+            accepted: None,
+            pending: false,
+            serving: false,
+            build_failed: false,
+            bound: false,
+            numbers: None,
+            had: None,
+            life: None,
+            last_run: 0,
+            ports_asked: None,
+            crashed_at: None,
+            succeeded: false,
+            excused: false,
+            again: Vec::new(),
+            asked: true,
+            restarted: false,
+            may_replace: false,
+            looking: false,
+            found: None,
+        }
+    }
+
+    pub(crate) fn is_job(&self) -> bool {
+        self.spec.kind == Kind::Job
+    }
+
+    pub(crate) fn ready(&self) -> bool {
+        self.wanted && self.life.as_ref().is_some_and(Life::ready)
+    }
+
+    /// The run that others may have to wait for: a process, and not one beyond reach.
+    pub(crate) fn process(&self, now: Duration) -> Option<&Life> {
+        self.life.as_ref().filter(|life| {
+            let lost = |at: Option<Duration>| at.is_some_and(|at| now >= at + REACH);
+            // One that never appeared counts from when it was asked for.
+            let unborn = !life.started && now >= life.since + REACH;
+            let ours = life.whose != Whose::LeftAlone;
+            ours && !life.external && !lost(life.killed) && !unborn
+        })
+    }
+
+    pub(super) fn asked_for(&mut self) {
+        self.asked = true;
+        self.again.clear();
+    }
+}

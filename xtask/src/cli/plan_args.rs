@@ -1,0 +1,97 @@
+//! The arguments that shape a plan, alike for every command that makes one.
+//!
+//! What is asked for is read here and not judged: that is planning.
+
+use clap::{Args, ValueEnum};
+use xtask_core::plan::Containers;
+
+use super::faults::FaultArgs;
+
+/// What shapes a plan, for every command that makes one.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct PlanArgs {
+    /// Activate an overlay of the metadata
+    #[arg(long, value_name = "NAME")]
+    pub(crate) with: Vec<String>,
+    /// `auto`: free ports instead of those in the metadata
+    #[arg(long, value_name = "HOW")]
+    pub(crate) ports: Option<PortsWhen>,
+    /// Set a variable, for one service or all
+    #[arg(short = 'e', long = "env", value_name = "[SERVICE:]KEY=VALUE")]
+    pub(crate) env: Vec<String>,
+    /// `relax`: start in spite of a cycle, for this time
+    #[arg(long, value_name = "HOW")]
+    pub(crate) cycles: Option<CyclesWhen>,
+    /// Run these services in containers [all whose program is built here, if none is named]
+    #[arg(long, value_name = "SERVICE", num_args = 0.., value_delimiter = ',')]
+    pub(crate) containers: Option<Vec<String>>,
+    /// Build in release mode
+    #[arg(short, long, conflicts_with = "profile", help_heading = "Build")]
+    pub(crate) release: bool,
+    /// Build with this profile
+    #[arg(long, value_name = "NAME", help_heading = "Build")]
+    pub(crate) profile: Option<String>,
+    /// Build without the network
+    #[arg(long, help_heading = "Build")]
+    pub(crate) offline: bool,
+    /// Build only if Cargo.lock need not change
+    #[arg(long, help_heading = "Build")]
+    pub(crate) locked: bool,
+    #[command(flatten)]
+    pub(crate) faults: FaultArgs,
+    /// Nothing from the shell, and free ports
+    #[arg(long, hide = true)]
+    pub(crate) isolated: bool,
+}
+
+/// Where ports come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PortsWhen {
+    /// Any free ones.
+    Auto,
+}
+
+/// What to do about cycles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CyclesWhen {
+    /// Treat the smallest set of edges as `uses`.
+    Relax,
+}
+
+impl PlanArgs {
+    /// Which services run in containers.
+    pub(crate) fn containers(&self) -> Containers {
+        match self.containers.as_deref() {
+            None => Containers::None,
+            Some([]) => Containers::All,
+            Some(names) => Containers::Named(names.to_vec()),
+        }
+    }
+
+    /// The profile to build with.
+    pub(crate) fn profile(&self) -> &str {
+        match &self.profile {
+            Some(profile) => profile,
+            None if self.release => "release",
+            None => "dev",
+        }
+    }
+
+    /// What cargo is told about it.
+    pub(crate) fn cargo_args(&self) -> Vec<String> {
+        let mut args = Vec::new();
+        if self.release {
+            args.push("--release".to_string());
+        }
+        if let Some(profile) = &self.profile {
+            args.extend(["--profile".to_string(), profile.clone()]);
+        }
+        if self.offline {
+            args.push("--offline".to_string());
+        }
+        if self.locked {
+            args.push("--locked".to_string());
+        }
+        args
+    }
+}
