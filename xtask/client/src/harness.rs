@@ -140,7 +140,7 @@ fn find_or_start() -> Result<StackPaths, StartError> {
         once::clean(&folder, bury);
         once::start(runner, started, log)
     })?;
-    StackPaths::of(&started.workspace, &started.stack).map_err(StartError::file(&started.workspace))
+    Ok(started.paths())
 }
 
 /// Where runners leave word of their stacks. Not in the workspace's own state: which workspace
@@ -160,8 +160,7 @@ fn package() -> PathBuf {
 
 /// Deletes what a stack left whose runner is gone; true when nothing of it is left. The
 /// state is kept that long, so that logs can be read after a run that failed.
-fn bury(stack: &str, workspace: &Path) -> bool {
-    let Ok(paths) = StackPaths::of(workspace, stack) else { return true };
+fn bury(paths: &StackPaths) -> bool {
     let Ok(lock) = File::open(paths.lock()) else { return true };
     // Its supervisor holds the lock as long as it lives.
     lock.try_lock().is_ok() && std::fs::remove_dir_all(paths.folder()).is_ok()

@@ -64,7 +64,7 @@ fn start() -> Result<(Started, PathBuf, StackPaths), StartError> {
     let number = COUNT.fetch_add(1, Ordering::Relaxed);
     let files = Files::of(&folder, runner);
     let workspace = workspace_of(&package())?;
-    let started = Started::new(format!("test-{}-{number}", runner.key()), workspace);
+    let started = Started::new(format!("test-{}-{number}", runner.key()), workspace)?;
     let note = files.path(&format!("fresh{number}"));
     once::write(&note, &started)?;
     let outcome = once::start(runner, &started, &log_of(&note));
@@ -73,8 +73,7 @@ fn start() -> Result<(Started, PathBuf, StackPaths), StartError> {
         end(&started, &note);
     }
     outcome?;
-    let paths = StackPaths::of(&started.workspace, &started.stack)
-        .map_err(StartError::file(&started.workspace))?;
+    let paths = started.paths();
     Ok((started, note, paths))
 }
 
@@ -106,7 +105,7 @@ async fn stop(paths: &StackPaths) -> Result<(), Error> {
 /// is found by the note later.
 fn end(started: &Started, note: &Path) {
     let deadline = Instant::now() + FAREWELL;
-    while !bury(&started.stack, &started.workspace) {
+    while !bury(&started.paths()) {
         if Instant::now() > deadline {
             return;
         }

@@ -14,6 +14,7 @@ use super::WITH_VARIABLE;
 use super::cargo::{cargo, workspace_of};
 use super::error::StartError;
 use super::runner::Runner;
+use crate::StackPaths;
 
 /// Lines of the tool's words that a failing test shows; its log holds all of them.
 const SHOWN_LINES: usize = 100;
@@ -25,6 +26,9 @@ pub(crate) struct Started {
     pub(crate) stack: String,
     /// The workspace root.
     pub(crate) workspace: PathBuf,
+    /// Where it keeps its files. Who cleans up later may have another `XTASK_STATE_DIR`, and
+    /// would look for them elsewhere.
+    pub(crate) folder: PathBuf,
     /// Whether it got ready. If not it is not tried again.
     ready: bool,
 }
@@ -37,8 +41,13 @@ pub(crate) struct Files {
 
 impl Started {
     /// A stack that is about to be started.
-    pub(crate) fn new(stack: String, workspace: PathBuf) -> Self {
-        Self { stack, workspace, ready: false }
+    pub(crate) fn new(stack: String, workspace: PathBuf) -> Result<Self, StartError> {
+        let paths = StackPaths::of(&workspace, &stack).map_err(StartError::file(&workspace))?;
+        Ok(Self { stack, workspace, folder: paths.folder().to_owned(), ready: false })
+    }
+
+    pub(crate) fn paths(&self) -> StackPaths {
+        StackPaths::at(&self.folder)
     }
 }
 
@@ -83,7 +92,7 @@ pub(crate) fn once(
     }
     let workspace = workspace_of(package)?;
     let stack = format!("test-{}", files.key);
-    let mut started = Started::new(stack, workspace);
+    let mut started = Started::new(stack, workspace)?;
     // Before the start, so that one that is cut short counts as tried, and is cleaned up.
     write(&files.outcome(), &started)?;
     start(&started, &files.log())?;
@@ -94,15 +103,15 @@ pub(crate) fn once(
 
 /// Deletes the files of runners that are gone, and has `bury` delete the stacks they left;
 /// where that cannot be done yet the files stay, so that it is tried again.
-pub(crate) fn clean(folder: &Path, mut bury: impl FnMut(&str, &Path) -> bool) {
+pub(crate) fn clean(folder: &Path, mut bury: impl FnMut(&StackPaths) -> bool) {
     let Ok(entries) = fs::read_dir(folder) else { return };
     for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
         let key = path.file_stem().and_then(OsStr::to_str).unwrap_or_default();
         if Runner::from_key(key).is_none_or(Runner::is_alive) {
             continue;
         }
-        if let Some(Started { stack, workspace, .. }) = read(&path)
-            && !bury(&stack, &workspace)
+        if let Some(started) = read(&path)
+            && !bury(&started.paths())
         {
             continue;
         }
@@ -236,18 +245,23 @@ mod tests {
     fn files_of_runners_that_are_gone_are_deleted_and_their_stacks_buried() {
         let folder = tempfile::tempdir().unwrap();
         let gone = folder.path().join("1-999999.json");
-        let left = Started { stack: "s".into(), workspace: "/w".into(), ready: false };
+        let left = Started {
+            stack: "s".into(),
+            workspace: "/w".into(),
+            folder: "/state/of/then/s".into(),
+            ready: false,
+        };
         write(&gone, &left).unwrap();
         let own = files(folder.path());
         once(&own, here(), |_, _| Ok(())).unwrap();
         let mut buried = Vec::new();
-        clean(folder.path(), |_, _| false);
+        clean(folder.path(), |_| false);
         assert!(gone.exists());
-        clean(folder.path(), |stack, _| {
-            buried.push(stack.to_owned());
+        clean(folder.path(), |left| {
+            buried.push(left.folder().to_owned());
             true
         });
-        assert_eq!(buried, ["s"]);
+        assert_eq!(buried, [Path::new("/state/of/then/s")]);
         assert!(!gone.exists());
         assert!(own.outcome().exists());
     }
