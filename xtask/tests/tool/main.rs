@@ -18,6 +18,7 @@ mod calls;
 mod commands;
 mod containers;
 mod control;
+mod copied;
 mod cycles;
 mod end_to_end;
 mod endings;
