@@ -10,7 +10,6 @@ use core::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::name::Name;
-use crate::snapshot::{Phase, ServiceSnapshot, Snapshot};
 
 /// At least one open connection from processes of one service to a port of another.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -97,30 +96,4 @@ impl fmt::Display for Step {
             Blocked::Waiting => write!(f, "`{service}` waits for `{on}`"),
         }
     }
-}
-
-/// Whom a service that is not ready has called and who does not accept because it is not
-/// ready either.
-pub fn blocked_calling<'a>(
-    snapshot: &'a Snapshot,
-    service: &'a ServiceSnapshot,
-) -> impl Iterator<Item = &'a ServiceSnapshot> {
-    let waiting = service.calls.iter().filter(|called| called.state == CallState::Waiting);
-    waiting
-        .filter_map(|called| snapshot.service(&called.to))
-        .filter(|called| service.phase != Phase::Ready && called.phase != Phase::Ready)
-}
-
-/// The calls to others that the caller's metadata does not declare, in order.
-#[must_use]
-pub fn undeclared(snapshot: &Snapshot) -> Vec<Call> {
-    let of = |service: &ServiceSnapshot| {
-        let from = service.name.clone();
-        let declared = service.depends_on.iter().chain(&service.uses).cloned();
-        let known: Vec<Name> = declared.chain([from.clone()]).collect();
-        let foreign = service.calls.clone().into_iter();
-        let foreign = foreign.filter(move |called| !known.contains(&called.to));
-        foreign.map(move |Called { to, state }| Call { from: from.clone(), to, state })
-    };
-    snapshot.services.iter().flat_map(of).collect()
 }

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
-use crate::calls::{Called, Deadlock};
+use crate::calls::{Call, CallState, Called, Deadlock};
 use crate::name::Name;
 use crate::plan::Kind;
 pub use crate::plan::Placement;
@@ -39,6 +39,24 @@ impl Snapshot {
     #[must_use]
     pub fn service(&self, name: &str) -> Option<&ServiceSnapshot> {
         self.services.iter().find(|service| &*service.name == name)
+    }
+
+    /// Whom a service that is not ready has called and who does not accept because it is
+    /// not ready either.
+    pub fn blocked_calling<'a>(
+        &'a self,
+        service: &'a ServiceSnapshot,
+    ) -> impl Iterator<Item = &'a ServiceSnapshot> {
+        let waiting = service.calls.iter().filter(|called| called.state == CallState::Waiting);
+        waiting
+            .filter_map(|called| self.service(&called.to))
+            .filter(|called| service.phase != Phase::Ready && called.phase != Phase::Ready)
+    }
+
+    /// The calls to others that the caller's metadata does not declare, in order.
+    #[must_use]
+    pub fn undeclared_calls(&self) -> Vec<Call> {
+        self.services.iter().flat_map(ServiceSnapshot::undeclared_calls).collect()
     }
 }
 
@@ -118,6 +136,18 @@ pub struct ServiceSnapshot {
     pub depends_on: Vec<Name>,
     /// What it only knows the address of.
     pub uses: Vec<Name>,
+}
+
+impl ServiceSnapshot {
+    fn undeclared_calls(&self) -> impl Iterator<Item = Call> {
+        let declared = |name: &Name| self.depends_on.contains(name) || self.uses.contains(name);
+        let foreign = move |called: &&Called| called.to != self.name && !declared(&called.to);
+        self.calls.iter().filter(foreign).map(|called| Call {
+            from: self.name.clone(),
+            to: called.to.clone(),
+            state: called.state,
+        })
+    }
 }
 
 /// The state of a service, by name.

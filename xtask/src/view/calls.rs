@@ -5,7 +5,6 @@
 use std::fmt::Write as _;
 
 use xtask_client::snapshot::{ServiceSnapshot, Snapshot};
-use xtask_core::calls::blocked_calling;
 use xtask_core::name::Name;
 
 use super::style::{BAD, BOLD, RESET, WARN};
@@ -21,7 +20,7 @@ pub(crate) fn callers(service: &ServiceSnapshot) -> Option<String> {
 
 /// Whom a service is blocked calling, if anybody.
 pub(crate) fn blocked(snapshot: &Snapshot, service: &ServiceSnapshot) -> Option<String> {
-    let called = blocked_calling(snapshot, service);
+    let called = snapshot.blocked_calling(service);
     let called: Vec<String> =
         called.map(|called| format!("`{}` ({})", called.name, called.phase.as_str())).collect();
     (!called.is_empty()).then(|| format!("blocked calling {}", called.join(", ")))
@@ -49,7 +48,7 @@ pub(crate) fn deadlocks(snapshot: &Snapshot, service: Option<&str>) -> String {
 /// Calls that no metadata declares, each with the way out.
 pub(crate) fn undeclared(snapshot: &Snapshot) -> String {
     let mut out = String::new();
-    for call in xtask_core::calls::undeclared(snapshot) {
+    for call in snapshot.undeclared_calls() {
         out.push_str(&undeclared_call(&call.from, &call.to));
     }
     out

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use xtask_core::calls::{Call, CallState, blocked_calling, undeclared};
+use xtask_core::calls::{Call, CallState};
 use xtask_core::plan::{Condition, Probe};
 use xtask_core::snapshot::{Phase, Snapshot};
 use xtask_core::stack::Event;
@@ -65,7 +65,7 @@ fn a_call_alone_is_no_deadlock_but_is_told() {
     let snapshot = looked_at(&s, &[waiting("a", "b")]);
     assert_eq!(snapshot.deadlocks, []);
     let of = |name| {
-        let called = blocked_calling(&snapshot, snapshot.service(name).unwrap());
+        let called = snapshot.blocked_calling(snapshot.service(name).unwrap());
         called.map(|called| called.name.to_string()).collect::<Vec<_>>()
     };
     assert_eq!((of("a"), of("b")), (vec!["b".to_owned()], vec![]));
@@ -146,6 +146,6 @@ fn a_call_that_nobody_declared_is_found_whatever_its_state() {
     ]);
     let open = |from, to| call(from, to, CallState::Accepted);
     let calls = [open("b", "a"), open("c", "b"), open("c", "a"), open("a", "a"), waiting("a", "b")];
-    let found = undeclared(&looked_at(&s, &calls));
+    let found = looked_at(&s, &calls).undeclared_calls();
     assert_eq!(found, [waiting("a", "b"), open("c", "a")]);
 }

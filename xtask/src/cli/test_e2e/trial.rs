@@ -14,7 +14,6 @@ use xtask_client::harness::{OWNER_VARIABLE, WITH_VARIABLE, cargo};
 use xtask_client::protocol::{Reply, Request};
 use xtask_client::snapshot::Snapshot;
 use xtask_client::{STACK_VARIABLE, StackPaths};
-use xtask_core::calls::undeclared;
 
 use super::again::containers;
 use super::bundle::Course;
@@ -122,7 +121,7 @@ impl Trial<'_> {
         }
         if let Some(last) = &last {
             style::tell_all(&view::calls::undeclared(last));
-            self.outcome.undeclared = undeclared(last);
+            self.outcome.undeclared = last.undeclared_calls();
         }
         if !stands {
             print::error(&anyhow::anyhow!("the stack went away during the tests"));

@@ -10,7 +10,6 @@ mod trial;
 use std::time::Duration;
 
 use clap::Args;
-use xtask_core::calls::undeclared;
 use xtask_core::name::Name;
 use xtask_core::plan::{Dependency, Inseparable, Program, Service};
 
@@ -156,7 +155,7 @@ impl Ended {
     fn verified(&self, service: &Service) -> Verified {
         let name = &service.name;
         let own = self.snapshot.service(name);
-        let calls = undeclared(&self.snapshot).into_iter();
+        let calls = self.snapshot.undeclared_calls().into_iter();
         Verified {
             service: name.clone(),
             declared: service.declared.clone(),
