@@ -6,7 +6,7 @@ use clap::Args;
 use xtask_client::StackPaths;
 
 use super::exit::Exit;
-use crate::supervisor::guardian::Scene;
+use crate::supervisor::companion::Scene;
 use crate::supervisor::sweeper::sweep_after;
 
 /// `sweep`

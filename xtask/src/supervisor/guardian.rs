@@ -10,59 +10,18 @@
 //! with it.
 
 use std::io;
-use std::os::fd::OwnedFd;
-use std::path::Path;
 use std::ptr;
 
 use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitOptions, WaitStatus, getpid, kill_process, pidfd_open,
-    set_child_subreaper, wait, waitpid,
+    Pid, Signal, WaitOptions, WaitStatus, getpid, kill_process, set_child_subreaper, wait, waitpid,
 };
-use xtask_client::StackPaths;
 
+use super::companion::{Companion, Companions, Scene};
 use super::sweeper::{Standby, say, stand_by, sweep};
 use crate::effects::sweep::end_descendants;
 
 /// The exit code of a process that a signal ended, without the signal's number.
 const SIGNALLED: i32 = 128;
-
-/// What guardian and supervisor share.
-pub(crate) struct Scene<'a> {
-    /// Where the stack keeps its files.
-    pub(crate) paths: &'a StackPaths,
-    /// The folder of its sockets.
-    pub(crate) runtime: &'a Path,
-}
-
-/// A process that outlives a supervisor, as the supervisor knows it.
-pub(crate) struct Companion {
-    /// Its number.
-    pub(crate) pid: u32,
-    /// Readable when it is gone.
-    pub(crate) pidfd: OwnedFd,
-}
-
-impl Companion {
-    /// Of a process that cannot have been replaced by another one: this one, or a child
-    /// that is not reaped.
-    ///
-    /// # Errors
-    /// When there are no descriptors left.
-    pub(super) fn of(process: Pid) -> io::Result<Self> {
-        let pidfd = pidfd_open(process, PidfdFlags::empty())?;
-        Ok(Self { pid: process.as_raw_nonzero().get().unsigned_abs(), pidfd })
-    }
-}
-
-/// Those that outlive a supervisor.
-pub(crate) struct Companions {
-    /// Its parent.
-    pub(crate) guardian: Companion,
-    /// Who is left when both are gone; none where it could not be forked.
-    pub(crate) sweeper: Option<Companion>,
-    /// What keeps the sweeper waiting.
-    pub(crate) held: Option<OwnedFd>,
-}
 
 /// Makes this process a guardian. Only the supervisor, its fork, returns.
 ///

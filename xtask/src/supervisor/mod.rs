@@ -3,7 +3,8 @@
 //! It sets the scene for the driver and cleans up behind it. It knows neither plans
 //! nor cargo: its clients bring both.
 
-pub(crate) mod guardian;
+pub(crate) mod companion;
+mod guardian;
 pub(crate) mod launch;
 pub(crate) mod leftovers;
 pub(crate) mod lock;
@@ -30,7 +31,8 @@ use xtask_client::paths::Endpoint;
 
 use crate::driver::{Driver, Input, Record};
 use crate::effects::{World, WorldSettings};
-use guardian::{Companions, Scene, guard};
+use companion::{Companions, Scene};
+use guardian::guard;
 use leftovers::clean_locked;
 use lock::Lock;
 use outbox::Board;

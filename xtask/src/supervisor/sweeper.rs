@@ -15,7 +15,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, PidfdFlags, getpid, getppid, pidfd_open};
 
-use super::guardian::{Companion, Scene};
+use super::companion::{Companion, Scene};
 use super::leftovers::bury;
 use super::lock::Lock;
 use crate::effects::containers::remains;
