@@ -70,8 +70,9 @@ pub(crate) enum Error {
 /// Asks cargo about the workspace around `start`, or that of a manifest, and reads its
 /// manifests.
 ///
-/// Where a manifest is not TOML, the problems say so ([`xtask_core::problem::Code::Syntax`]); the workspace
-/// is then what could be read without Cargo, good for finding more mistakes only.
+/// Where a manifest is not TOML, the problems say so
+/// ([`xtask_core::problem::Code::Syntax`]); the workspace is then what could be read
+/// without Cargo, good for finding more mistakes only.
 ///
 /// # Errors
 /// Cargo's words, or those of the system.

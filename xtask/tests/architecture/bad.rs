@@ -111,6 +111,8 @@ fn a_file_out_of_shape_is_refused() {
     assert_eq!(bad("//! P\n#[test]\n#[ignore = \"slow\"]\n"), ["a.rs: a test is ignored"]);
     assert_eq!(bad("//! P\n#[cfg_attr(x, ignore)]\n"), ["a.rs: a test is ignored"]);
     assert_eq!(bad(&"//! P\n".repeat(501)), ["a.rs: 501 lines, of 500 at most"]);
+    let wide = format!("//! P\n    // {}\n", "x".repeat(94));
+    assert_eq!(bad(&wide), ["a.rs:2: a comment is wider than 100 characters"]);
 }
 
 #[test]

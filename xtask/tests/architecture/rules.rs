@@ -97,12 +97,18 @@ fn absolute(file: &str, parts: &[String]) -> Vec<String> {
     module
 }
 
-/// What is wrong with a Rust file as a text: too long, no purpose, a test left out.
+/// What is wrong with a Rust file as a text: too long, too wide, no purpose, a test left out.
 pub(crate) fn shape(file: &File) -> Vec<String> {
     let mut wrong = Vec::new();
     let lines = file.text.lines().count();
     if lines > 500 {
         wrong.push(format!("{}: {lines} lines, of 500 at most", file.path));
+    }
+    for (number, line) in (1..).zip(file.text.lines()) {
+        // The formatter wraps code, and leaves comments alone.
+        if line.trim_start().starts_with("//") && line.chars().count() > 100 {
+            wrong.push(format!("{}:{number}: a comment is wider than 100 characters", file.path));
+        }
     }
     if !file.text.starts_with("//!") {
         wrong.push(format!("{}: does not begin with `//!`", file.path));

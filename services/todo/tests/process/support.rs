@@ -152,7 +152,8 @@ impl Connection {
         let request = format!(
             "{line} HTTP/1.1\r\nHost: test\r\nContent-Length: {length}\r\n{headers}\r\n{body}"
         );
-        // A write into a connection that was closed may fail, or succeed and be answered by its end.
+        // A write into a connection that was closed may fail, or succeed and be answered by its
+        // end.
         self.stream.write_all(request.as_bytes()).map_err(|_| Failure::Closed)?;
         self.answer()
     }

@@ -1,8 +1,9 @@
 //! The variables of one service: who may set them, and who wins.
 //!
 //! Low to high: injected addresses, the workspace's `env`, the service's, its env-file,
-//! the caller's shell, `-e` for all, `-e` for this service. The shell wins in the default stack only, and never over
-//! an address of the stack. Variables that nobody sets here are not looked at.
+//! the caller's shell, `-e` for all, `-e` for this service. The shell wins in the default
+//! stack only, and never over an address of the stack. Variables that nobody sets here are
+//! not looked at.
 
 use alloc::collections::BTreeMap;
 use alloc::format;
