@@ -5,46 +5,18 @@
 //! dropping the run leaves it to itself. How it ended is not known to anybody but its
 //! parent.
 
-use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
-use rustix::process::{Signal, pidfd_send_signal};
-use tokio::task::AbortHandle;
 use xtask_core::name::Name;
 use xtask_core::plan::Port;
 use xtask_core::stack::effect::{Like, PreparedProbe};
 use xtask_core::stack::{Command, Event, Exit, Run};
 
 use super::life::stop_probes;
-use super::perform::{Live, Process};
+use super::live::{Adopted, Live, Process};
 use super::stranger::{self, Question};
 use super::watched::watched;
-use super::{World, sockets, sweep};
-
-/// A process of somebody else's that is watched.
-#[derive(Debug)]
-pub(crate) struct Adopted {
-    pidfd: OwnedFd,
-    watch: AbortHandle,
-}
-
-impl Adopted {
-    /// Sends a signal. A process that is gone is no error.
-    pub(crate) fn signal(&self, signal: Signal) {
-        let _ = pidfd_send_signal(&self.pidfd, signal);
-    }
-
-    /// Whether it still runs.
-    pub(crate) fn is_alive(&self) -> bool {
-        !sweep::has_ended(&self.pidfd)
-    }
-}
-
-impl Drop for Adopted {
-    fn drop(&mut self) {
-        self.watch.abort();
-    }
-}
+use super::{World, sockets};
 
 impl World {
     pub(super) fn look(&mut self, service: Name, ports: &[Port], like: Option<Like>) {

@@ -14,7 +14,7 @@ use super::containers::contained::{Contained, ContainedLife};
 use super::containers::engine::Engine;
 use super::environment::Additions;
 use super::lines::AwaitedLines;
-use super::perform::{Live, Process};
+use super::live::{Live, Process};
 
 impl World {
     pub(super) fn try_contain(

@@ -21,6 +21,7 @@ mod launch;
 mod life;
 mod lines;
 mod listeners;
+mod live;
 mod log_file;
 mod logs;
 mod notify;

@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::mpsc::UnboundedSender;
 use xtask_core::calls::Call;
@@ -19,16 +19,14 @@ use xtask_core::stack::effect::{ImageWanted, PreparedProbe};
 use xtask_core::stack::{Address, Artifact, Command, Effect, Event, Run, Signal};
 
 use super::accept::Programs;
-use super::adopt::Adopted;
-use super::containers::contained::{Contained, Order};
+use super::containers::contained::Order;
 use super::containers::stack::Containers;
 use super::environment::Environment;
-use super::group::{Family, Leader};
+use super::group::Family;
 use super::life::stop_probes;
-use super::lines::AwaitedLines;
+use super::live::{Live, Process};
 use super::log_file::LogFile;
-use super::notify::NotifySocket;
-use super::probe::{ListenerOf, Probe, Tasks};
+use super::probe::{ListenerOf, Probe};
 use super::sockets::Sockets;
 use super::stranger::Strangers;
 use super::{Outlet, calls, listeners, orphans};
@@ -65,31 +63,6 @@ pub(crate) struct World {
     pub(super) queued: BTreeMap<u16, Arc<()>>,
     pub(super) notify_sockets: u64,
     pub(super) open_files: Option<libc::rlimit>,
-}
-
-/// A run that can still be signalled, here or in its container, or a probed service that
-/// has no process.
-#[derive(Debug)]
-pub(super) struct Live {
-    pub(super) process: Process,
-    pub(super) program: PathBuf,
-    pub(super) tasks: Tasks,
-    pub(super) awaited: AwaitedLines,
-    /// The run owns it, and removes it in its end.
-    pub(super) notify: Weak<NotifySocket>,
-}
-
-/// What a run is in the system.
-#[derive(Debug)]
-pub(super) enum Process {
-    /// Nothing that is known: it is only probed.
-    Unknown,
-    /// A child of ours, with its group.
-    Child(Arc<Leader>),
-    /// In a container.
-    Contained(Arc<Contained>),
-    /// Somebody else's.
-    Adopted(Adopted),
 }
 
 impl World {
@@ -325,35 +298,6 @@ impl Drop for World {
     fn drop(&mut self) {
         orphans::end(&self.family, &self.settings.mark);
         self.containers.end();
-    }
-}
-
-impl Live {
-    pub(super) fn new(process: Process, program: PathBuf) -> Self {
-        Self {
-            process,
-            program,
-            tasks: Tasks::new(),
-            awaited: AwaitedLines::default(),
-            notify: Weak::new(),
-        }
-    }
-
-    /// Whether it can still be signalled, or is probed without a process.
-    fn is_alive(&self) -> bool {
-        match &self.process {
-            Process::Unknown => true,
-            Process::Child(leader) => !leader.is_reaped(),
-            Process::Contained(contained) => !contained.is_over(),
-            Process::Adopted(adopted) => adopted.is_alive(),
-        }
-    }
-
-    fn leader(&self) -> Option<&Arc<Leader>> {
-        match &self.process {
-            Process::Child(leader) => Some(leader),
-            Process::Unknown | Process::Contained(_) | Process::Adopted(_) => None,
-        }
     }
 }
 
