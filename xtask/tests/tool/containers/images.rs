@@ -50,7 +50,7 @@ fn an_image_whose_program_cannot_be_loaded_gets_no_name() {
     // A base without the C library, as somebody may choose by mistake.
     let fixture = one_service("").write();
     let Some(made) = Made::in_workspace(&fixture.root()) else { return };
-    let label = format!("LABEL xtask.workspace={}", xtask_client::workspace_name(&fixture.root()));
+    let label = format!("xtask.workspace={}", xtask_client::workspace_name(&fixture.root()));
     let base = format!("localhost/image-shop-base:{}", std::process::id());
     fixture.file("empty/readme", "nothing\n");
     let root = fixture.root();
@@ -60,7 +60,7 @@ fn an_image_whose_program_cannot_be_loaded_gets_no_name() {
         .args([&tar, &root.join("empty/readme")])
         .status();
     assert!(packed.unwrap().success());
-    made.ask(&["import", "--change", &label, &tar.to_string_lossy(), &base]);
+    made.ask(&["import", "--change", &format!("LABEL {label}"), &tar.to_string_lossy(), &base]);
 
     fixture.edit(
         "Cargo.toml",
@@ -69,7 +69,9 @@ fn an_image_whose_program_cannot_be_loaded_gets_no_name() {
     );
     let ran = fixture.xtask(&["image"]).ends_with(1);
     assert!(ran.stderr.contains("its program cannot be loaded in it"), "{ran}");
-    let named = made.ask(&["image", "ls", "--format", "{{.Repository}}"]);
+    // Other tests have workspaces of the same name.
+    let ours = format!("label={label}");
+    let named = made.ask(&["image", "ls", "--filter", &ours, "--format", "{{.Repository}}"]);
     assert!(!named.contains("image-shop/stock"), "{named}");
 }
 
