@@ -1,6 +1,6 @@
 //! What `export` writes, applied to the engine that is here.
 //!
-//! Kubernetes is not here: its objects are held against the published schemas elsewhere.
+//! Kubernetes is not here: `kubernetes.rs` holds its objects against the published schemas.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -52,7 +52,8 @@ fn main() {
 }
 "#;
 
-fn shop(port: u16) -> Fixture {
+/// A service and a job that waits for it, not written yet.
+pub(super) fn shop(name: &str, port: u16) -> Fixture {
     let counter = format!(
         "[package.metadata.service]\nname = \"counter\"\nport = {port}\nready = {{ http = \"/\" }}\n\
          self-probe = [\"--probe\"]\ndeploy = {{ memory = \"32M\", cpus = 0.5 }}\n\
@@ -60,14 +61,13 @@ fn shop(port: u16) -> Fixture {
     );
     let once = "[package.metadata.service]\nname = \"once\"\nkind = \"job\"\nargs = [\"once\"]\n\
                 depends-on = [\"counter\"]\nenv = { KEEP = \"${stack.data}/kept\" }\n";
-    Fixture::new("Export shop")
+    Fixture::new(name)
         .package(
             PackageSpec::new("counter", "counter")
                 .bin("counterd", PROGRAM)
                 .metadata(counter.as_str()),
         )
         .package(PackageSpec::new("once", "once").bin("onced", PROGRAM).metadata(once))
-        .write()
 }
 
 /// The Compose tool, either as a plugin or alone.
@@ -116,7 +116,7 @@ impl Drop for Project {
 #[test]
 fn a_compose_file_brings_up_the_same_graph_with_its_checks_secrets_and_data() {
     let port = free_port();
-    let fixture = shop(port);
+    let fixture = shop("Export shop", port).write();
     let Some(made) = Made::in_workspace(&fixture.root()) else { return };
     let Some(tool) = compose() else { return };
     let out = fixture.root().join("out");
@@ -149,7 +149,7 @@ fn is_private(path: &Path) -> bool {
 
 #[test]
 fn without_an_output_folder_the_document_is_printed_and_secrets_are_not() {
-    let fixture = shop(0);
+    let fixture = shop("Export shop", 0).write();
     let Some(_made) = Made::in_workspace(&fixture.root()) else { return };
     for target in ["compose", "swarm", "kubernetes"] {
         let ran = fixture.xtask(&["export", target]).ends_with(0);

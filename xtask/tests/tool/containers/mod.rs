@@ -7,5 +7,6 @@ mod engine;
 mod exports;
 mod foreign;
 mod images;
+mod kubernetes;
 mod leftovers;
 mod stacks;
