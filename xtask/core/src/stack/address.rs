@@ -83,7 +83,14 @@ impl Stack {
             unexpected(effects, format!("`bound` for `{service}` with {} ports", ports.len()));
             return;
         }
-        address.bound = Bound::Yes;
+        if !self.is_bindable(id) {
+            // Meanwhile it has become somebody else's, or has no ports any more.
+            effects.push(Effect::Unbind { service: service.clone() });
+            self.nodes[id].address.bound = Bound::No;
+            self.enqueue(id);
+            return;
+        }
+        self.nodes[id].address.bound = Bound::Yes;
         self.enqueue(id);
         self.give(id, ports);
     }

@@ -54,7 +54,8 @@ enum Fate {
 impl Stack {
     /// Somebody holds a port: is that worth a closer look?
     pub(super) fn held(&mut self, id: Id, held: Held) {
-        if self.nodes[id].is_job() {
+        // Nobody stands in for what runs to completion, or at a number that nobody knows.
+        if self.nodes[id].is_job() || self.numbers(id).is_none() {
             return self.refuse(id, &held);
         }
         let bound = match (self.nodes[id].spec.adopt, &held.holder) {
@@ -101,6 +102,21 @@ impl Stack {
         match self.nodes[id].spec.adopt {
             Adopt::Any if self.nodes[id].evictions == 0 => Some(None),
             Adopt::Any | Adopt::SameBinary | Adopt::Never => self.likeness(id).map(Some),
+        }
+    }
+
+    /// Why a closer look will never be possible: that a command cannot be said is found
+    /// out at its start, and this one does not get that far.
+    pub(super) fn why_no_look(&self, id: Id) -> Option<String> {
+        match self.nodes[id].address.bound {
+            Bound::Held(_) if !self.is_likeness_coming(id) => self.render(id).err(),
+            Bound::Held(_)
+            | Bound::No
+            | Bound::Asked
+            | Bound::Yes
+            | Bound::Looking { .. }
+            | Bound::Taken(_)
+            | Bound::Failed { .. } => None,
         }
     }
 

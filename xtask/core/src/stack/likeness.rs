@@ -137,14 +137,10 @@ impl Likeness {
 impl Stack {
     /// What a process has to be like right now; none while that is not known.
     pub(crate) fn likeness(&self, id: Id) -> Option<Likeness> {
-        let node = &self.nodes[id];
-        let edges = &node.edges;
-        let mut named = edges.dependencies.iter().map(|edge| edge.on).chain(edges.uses.clone());
-        if node.program() != ProgramState::Here
-            || named.any(|on| self.address_standing(on) != Standing::Holds)
-        {
+        if self.is_likeness_coming(id) {
             return None;
         }
+        let node = &self.nodes[id];
         let command = self.render(id).ok()?.command?;
         let args = node.spec.args.iter().zip(&command.args);
         let arguments = match node.spec.program {
@@ -183,6 +179,15 @@ impl Stack {
             arguments,
             variables,
         })
+    }
+
+    /// Whether its program or an address that it is told is still missing.
+    pub(super) fn is_likeness_coming(&self, id: Id) -> bool {
+        let node = &self.nodes[id];
+        let edges = &node.edges;
+        let mut named = edges.dependencies.iter().map(|edge| edge.on).chain(edges.uses.clone());
+        node.program() != ProgramState::Here
+            || named.any(|on| self.address_standing(on) != Standing::Holds)
     }
 
     /// Whether a variable only tells the service its own address: that it listens there

@@ -76,6 +76,9 @@ impl Stack {
             return self.fail(id, Failure::Dependency, reason, effects);
         }
         self.want_address(id, effects);
+        if let Some(reason) = self.why_no_look(id) {
+            return self.fail(id, Failure::Start, reason, effects);
+        }
         if self.all_conditions_hold(id)
             && self.has_address(id)
             && self.restarting_dependent(id).is_none()

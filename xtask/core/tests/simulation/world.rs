@@ -36,6 +36,9 @@ pub(crate) struct World {
     pub(crate) calm: bool,
 }
 
+/// It takes less to adopt somebody.
+const ADOPTION: Duration = Duration::from_millis(5);
+
 #[derive(Clone, Debug)]
 struct Process {
     leader: bool,
@@ -234,7 +237,9 @@ impl World {
     /// Somebody ends what was started by hand.
     pub(crate) fn somebody_goes(&mut self, now: Duration) {
         if let Some((service, run)) = self.strangers.leave(&mut self.random) {
-            self.at(now, Event::Exited { service, run, exit: Exit::Unknown });
+            // Whoever is adopted at this moment is said to be there first.
+            let seen = now + ADOPTION;
+            self.at(seen, Event::Exited { service, run, exit: Exit::Unknown });
         }
     }
 

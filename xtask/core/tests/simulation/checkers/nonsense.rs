@@ -37,7 +37,8 @@ impl Observed {
                 .get(service)
                 .is_none_or(|seen| !matches!(seen.spec.program, Program::Artifact { .. })),
             Event::Bound { service, ports } => {
-                self.services.get(service).is_none_or(|seen| seen.ports_asked != Some(ports.len()))
+                let asked = self.services.get(service).and_then(|seen| seen.ports_asked.as_ref());
+                asked.is_none_or(|asked| asked.len() != ports.len())
             }
             Event::BindFailed { service, .. } => {
                 self.services.get(service).is_none_or(|seen| seen.ports_asked.is_none())

@@ -268,10 +268,15 @@ impl Observed {
 
     fn bound(&mut self, service: &Name, ports: &[u16]) {
         let Some(seen) = self.seen(service) else { return };
-        (seen.bound, seen.ports_asked) = (true, None);
+        seen.bound = true;
+        if let Some(asked) = seen.ports_asked.take() {
+            seen.had = Some((asked, ports.to_vec()));
+        }
+        if seen.spec.program == Program::External {
+            return;
+        }
         let moved = seen.numbers.as_deref().is_none_or(|numbers| numbers != ports);
         seen.numbers = Some(ports.to_vec());
-        seen.had = Some((seen.spec.ports.clone(), ports.to_vec()));
         if moved {
             self.excuse_knowing(service);
         }
@@ -346,9 +351,9 @@ impl Observed {
                     Signal::Pause | Signal::Resume => self.owed = None,
                 }
             }
-            Effect::Bind { service, ports, .. } => {
+            Effect::Bind { service, .. } => {
                 if let Some(seen) = self.seen(service) {
-                    seen.ports_asked = Some(ports.len());
+                    seen.ports_asked = Some(seen.spec.ports.clone());
                 }
             }
             Effect::Unbind { service } => {

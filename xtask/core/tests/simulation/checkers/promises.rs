@@ -100,6 +100,10 @@ pub(super) fn everything_settled(observed: &Observed, stack: &Stack) -> Verdict 
             });
             demand!(blame || hopeless, "waits again", "`{name}` failed, and nobody is to blame");
         }
+        let managed = seen.spec.program != Program::External;
+        // What cannot be ended keeps the sockets that it was started with.
+        let left = seen.life.as_ref().is_some_and(|life| !life.external);
+        demand!(managed || left || !seen.bound, "address", "the tool has ports for `{name}`");
         if this.phase == Phase::Ready {
             current(observed, seen)?;
         }
@@ -134,12 +138,17 @@ fn current(observed: &Observed, seen: &super::seen::Seen) -> Verdict {
     );
     for (key, value) in &life.env {
         let Some(other) = observed.services.get(key.to_lowercase().as_str()) else { continue };
-        if !other.bound || other.build_failed {
+        let external = other.spec.program == Program::External;
+        if (!other.bound && !external) || other.build_failed {
             continue;
         }
-        let Some(number) = other.numbers.as_ref().and_then(|numbers| numbers.first()) else {
-            continue;
+        // What is not managed is where the plan says.
+        let number = if external {
+            other.spec.ports.first().and_then(|port| port.number)
+        } else {
+            other.numbers.as_ref().and_then(|numbers| numbers.first().copied())
         };
+        let Some(number) = number else { continue };
         let right = number.to_string() == *value;
         demand!(right, "current", "`{name}` calls `{key}` at {value}, not {number:?}");
     }

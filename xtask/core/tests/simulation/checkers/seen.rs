@@ -32,8 +32,8 @@ pub(crate) struct Seen {
     pub(crate) life: Option<Life>,
     /// The number of the last run, 0 before the first.
     pub(crate) last_run: Run,
-    /// How many ports were asked for and not answered.
-    pub(crate) ports_asked: Option<usize>,
+    /// The ports that were asked for and not answered.
+    pub(crate) ports_asked: Option<Vec<Port>>,
     /// How the last run ended, if by itself.
     pub(crate) crashed_at: Option<Duration>,
     pub(crate) succeeded: bool,
