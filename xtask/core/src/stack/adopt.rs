@@ -142,6 +142,10 @@ impl Stack {
         }
         match occupant {
             Occupant::Nobody => {}
+            // It may have become a job since the look was asked for.
+            Occupant::Process(found) if self.nodes[id].is_job() => {
+                self.refuse(id, &Held { holder: Some(found.holder), ..held });
+            }
             Occupant::Hidden => self.refuse(id, &Held { holder: None, ..held }),
             Occupant::Process(found) => self.judge(id, held.port, like, found),
         }

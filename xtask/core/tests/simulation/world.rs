@@ -102,8 +102,9 @@ impl World {
             if let Some(every) = service.watchdog {
                 self.watchdogs.insert(service.name.clone(), every);
             }
-            if service.kind == Kind::Job {
-                self.jobs.insert(service.name.clone());
+            match service.kind {
+                Kind::Job => drop(self.jobs.insert(service.name.clone())),
+                Kind::Service => drop(self.jobs.remove(&service.name)),
             }
         }
     }

@@ -52,7 +52,8 @@ pub(super) fn check(observed: &Observed, now: Duration, effect: &Effect) -> Verd
 pub(super) fn one_run(seen: &Seen, run: u64) -> Verdict {
     let name = &seen.spec.name;
     demand!(seen.wanted, "wanted", "`{name}` is started and not wanted");
-    let rest = seen.life.as_ref().filter(|life| !life.external).map(|life| life.run);
+    let rest =
+        seen.life.as_ref().filter(|life| !life.external && !life.parted()).map(|life| life.run);
     demand!(rest.is_none(), "one run", "`{name}` run {run} begins beside run {rest:?}");
     Ok(())
 }

@@ -108,12 +108,16 @@ impl Observed {
             Event::Accepted { service, artifact } => {
                 let Some(seen) = self.seen(service) else { return };
                 let new = (artifact.path.clone(), artifact.content);
-                if seen.accepted.as_ref() != Some(&new) {
+                let changed = seen.accepted.as_ref() != Some(&new);
+                if changed {
                     seen.excused = true;
                     seen.asked_for();
                 }
                 seen.accepted = Some(new);
                 seen.pending = false;
+                if changed {
+                    self.excuse_restarted_with(service);
+                }
             }
             Event::BuildFailed { service, .. } => {
                 let Some(seen) = self.seen(service) else { return };
@@ -218,10 +222,17 @@ impl Observed {
 
     /// Whoever knows the address of a service may have to be told another one.
     fn excuse_knowing(&mut self, name: &Name) {
+        let mut knowing = Vec::new();
         for other in self.services.values_mut() {
             let knows = other.spec.uses.iter().any(|used| used.of == *name)
                 || other.spec.depends_on.iter().any(|edge| edge.on == *name);
             other.excused |= knows;
+            if knows {
+                knowing.push(other.spec.name.clone());
+            }
+        }
+        for name in knowing {
+            self.excuse_restarted_with(&name);
         }
     }
 
@@ -292,6 +303,7 @@ impl Observed {
         {
             seen.crashed_at = Some(now);
             seen.asked |= asked_for;
+            self.excuse_restarted_with(service);
         }
     }
 

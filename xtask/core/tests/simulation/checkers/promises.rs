@@ -116,11 +116,26 @@ fn unsettled(stack: &Stack) -> Vec<String> {
     services.map(|this| format!("{} {:?} {:?}", this.name, this.phase, this.reason)).collect()
 }
 
+/// Whether its command can be said: one that names a port which another plan took away
+/// cannot, and what runs goes on instead of making room for nothing.
+fn can_be_said(observed: &Observed, seen: &super::seen::Seen) -> bool {
+    let named = seen.spec.env.keys().map(|key| key.to_lowercase());
+    let mut others = named.filter_map(|name| observed.services.get(name.as_str()));
+    others.all(|other| {
+        let declared = other.spec.ports.first().map(|port| port.number);
+        let had = other.numbers.as_ref().and_then(|numbers| numbers.first());
+        declared.is_some_and(|number| number.is_some() || had.is_some())
+    })
+}
+
 /// What runs is what is wanted, as far as it could be built.
 fn current(observed: &Observed, seen: &super::seen::Seen) -> Verdict {
     let Some(life) = &seen.life else { return Ok(()) };
     let anybody = life.whose != Whose::Ours && seen.spec.adopt == Adopt::Any;
     if seen.build_failed || life.external || anybody {
+        return Ok(());
+    }
+    if !can_be_said(observed, seen) {
         return Ok(());
     }
     let name = &seen.spec.name;
