@@ -78,6 +78,12 @@ impl Stack {
             Program::Artifact { .. } => true,
             Program::Command { .. } | Program::External | Program::Image { .. } => false,
         };
+        if node.is_external()
+            && let Some(numbers) = node.spec.ports.iter().map(|port| port.number).collect()
+        {
+            // Others may run with them, whoever has the next ones.
+            node.address.given = numbers;
+        }
         node.spec = spec;
         let (mut serving, mut check, mut was_ready) = (false, false, false);
         match &mut node.phase {

@@ -344,3 +344,24 @@ fn who_was_given_the_address_of_an_adopted_process_hears_of_another_one() {
     s.bind("a", &[6000]);
     assert_eq!((s.spawned(), s.told()), (vec!["a".to_owned()], vec!["b".to_owned()]));
 }
+
+#[test]
+fn a_command_that_cannot_be_said_fails_though_somebody_holds_the_port() {
+    let caller = service("a").port(Some(5000)).adopts(Adopt::SameBinary).calls("B", "b");
+    let mut s = Scenario::of([caller, service("b")]);
+    s.held("a", "/bin/a");
+    assert_eq!((s.phase("a"), s.failure("a")), (Phase::Failed, Some(Failure::Start)));
+}
+
+#[test]
+fn what_became_a_job_during_the_look_adopts_nobody() {
+    let mut s = Scenario::of([adopting()]);
+    s.held("a", "/target/debug/a");
+    s.linked_at("a", "/target/debug/a");
+    s.accepted("a", 1);
+    s.apply([adopting().job()]);
+    s.accepted("a", 1);
+    s.looked("a", copy(&[]));
+    assert!(!s.adopts());
+    assert_eq!((s.phase("a"), s.failure("a")), (Phase::Failed, Some(Failure::Port)));
+}

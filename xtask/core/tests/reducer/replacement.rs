@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use xtask_core::plan::Probe;
+use xtask_core::plan::{Probe, Restart};
 use xtask_core::snapshot::Phase;
 use xtask_core::stack::Exit;
 
@@ -103,4 +103,50 @@ fn a_service_that_becomes_a_job_is_started_again_as_one() {
     s.start("a");
     s.end("a", Exit::Code(0));
     assert_eq!(s.phase("a"), Phase::Succeeded);
+}
+
+#[test]
+fn a_job_that_becomes_a_service_while_it_ends_has_not_succeeded() {
+    let mut s = Scenario::of([service("a").job()]);
+    s.start("a");
+    s.exited("a", Exit::Code(0));
+    s.apply([service("a")]);
+    s.gone("a");
+    assert_eq!(s.spawned(), ["a"]);
+}
+
+#[test]
+fn a_new_plan_gives_another_try_to_what_is_just_ending_badly() {
+    let mut s = Scenario::up([service("a").policy(Restart::No)]);
+    s.exited("a", Exit::Code(1));
+    s.apply([service("a").policy(Restart::No)]);
+    s.gone("a");
+    assert_eq!(s.spawned(), ["a"]);
+}
+
+#[test]
+fn a_job_whose_settings_change_while_it_ends_runs_again() {
+    let mut s = Scenario::of([service("a").job()]);
+    s.start("a");
+    s.exited("a", Exit::Code(0));
+    s.apply([service("a").job().arg("--new")]);
+    s.gone("a");
+    assert_eq!(s.spawned(), ["a"]);
+}
+
+#[test]
+fn who_called_what_was_not_managed_is_told_its_new_port() {
+    let caller = || service("b").calls("A", "a").using("a");
+    let mut s = Scenario::up([service("a").external().port(Some(5000)), caller()]);
+    s.apply([service("a").port(None)]);
+    assert_eq!(s.asked_ports(), ["a"]);
+    s.bind("a", &[6000]);
+    assert_eq!(s.told(), ["b"]);
+}
+
+#[test]
+fn who_is_not_there_yet_gets_no_signal() {
+    let mut s = Scenario::of([service("a")]);
+    s.exited("a", Exit::Code(1));
+    assert_eq!(s.told(), [""; 0]);
 }

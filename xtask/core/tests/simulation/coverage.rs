@@ -24,11 +24,12 @@ const PHASES: [Phase; 9] = [
     Phase::Failed,
 ];
 
-/// Every event that is simulated, in the order of the table.
-const EVENTS: [&str; 22] = [
+/// Every event, in the order of the table.
+const EVENTS: [&str; 26] = [
     "apply",
     "take-down",
     "restart",
+    "replace",
     "shutdown",
     "kill-now",
     "fault",
@@ -38,6 +39,8 @@ const EVENTS: [&str; 22] = [
     "build-ended",
     "bound",
     "bind-failed",
+    "looked",
+    "log-trouble",
     "started",
     "start-failed",
     "probe-passed",
@@ -47,6 +50,7 @@ const EVENTS: [&str; 22] = [
     "watchdog-ping",
     "exited",
     "gone",
+    "calls",
     "tick",
 ];
 
@@ -121,7 +125,7 @@ impl Coverage {
     }
 }
 
-/// The name of an event; none of what is not simulated by phases.
+/// The name of an event.
 fn kind(event: &Event) -> &'static str {
     match event {
         Event::Apply { .. } => "apply",

@@ -5,6 +5,7 @@
 //! Whether an event is nonsense is for the checkers to find out.
 
 use xtask_core::name::Name;
+use xtask_core::stack::event::Occupant;
 use xtask_core::stack::{Artifact, BindFailure, Event, Exit, Fault, Run};
 
 use crate::random::Random;
@@ -22,7 +23,7 @@ pub(crate) fn event(random: &mut Random, known: &[(Name, Run)]) -> Event {
         _ => u64::try_from(random.below(usize::try_from(last).unwrap())).unwrap(),
     };
     let known_words = run == last && random.chance(80);
-    match random.below(if known_words { 4 } else { 16 }) {
+    match random.below(if known_words { 4 } else { 18 }) {
         0 => Event::Status { service, run, status: "busy".to_owned() },
         1 => Event::ExtendTimeout { service, run, by: random.millis(0..30_000) },
         2 => Event::WatchdogPing { service, run },
@@ -54,6 +55,11 @@ pub(crate) fn event(random: &mut Random, known: &[(Name, Run)]) -> Event {
         14 => {
             let fault = *random.pick(&[Fault::Kill, Fault::Pause, Fault::Resume]);
             Event::Fault { service, fault }
+        }
+        15 => Event::Looked { service, occupant: Occupant::Nobody },
+        16 => {
+            let trouble = random.chance(50).then(|| "no space left".to_owned());
+            Event::LogTrouble { service, trouble }
         }
         _ => {
             let failure = BindFailure::Other { port: 1, error: "late".to_owned() };

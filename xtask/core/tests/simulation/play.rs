@@ -256,6 +256,7 @@ impl Play {
         }
         match self.people.below(6) {
             0 => self.step(Event::TakeDown { services: vec![name], only: true }),
+            1 if self.people.chance(40) => self.step(Event::Replace { services: vec![name] }),
             1 => self.step(Event::Restart { services: vec![name] }),
             _ => Ok(()),
         }

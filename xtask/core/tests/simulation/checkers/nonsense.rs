@@ -46,12 +46,13 @@ impl Observed {
             Event::Looked { service, .. } => {
                 self.services.get(service).is_none_or(|seen| !seen.looking)
             }
-            Event::Fault { service, .. } => !self.services.contains_key(service),
+            Event::Fault { service, .. } | Event::LogTrouble { service, .. } => {
+                !self.services.contains_key(service)
+            }
             Event::Apply { .. }
             | Event::TakeDown { .. }
             | Event::Restart { .. }
             | Event::Replace { .. }
-            | Event::LogTrouble { .. }
             | Event::Calls { .. }
             | Event::Shutdown
             | Event::KillNow

@@ -132,7 +132,7 @@ impl Observed {
                 // From now on others are told the number of the plan.
                 self.excuse_knowing(service);
                 if let Some(seen) = self.seen(service) {
-                    seen.ports_asked = None;
+                    (seen.ports_asked, seen.numbers_lost) = (None, true);
                 }
             }
             Event::Started { service, run, .. } => {
@@ -279,7 +279,7 @@ impl Observed {
 
     fn bound(&mut self, service: &Name, ports: &[u16]) {
         let Some(seen) = self.seen(service) else { return };
-        seen.bound = true;
+        (seen.bound, seen.numbers_lost) = (true, false);
         if let Some(asked) = seen.ports_asked.take() {
             seen.had = Some((asked, ports.to_vec()));
         }

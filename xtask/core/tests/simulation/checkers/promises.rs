@@ -123,7 +123,7 @@ fn can_be_said(observed: &Observed, seen: &super::seen::Seen) -> bool {
     let mut others = named.filter_map(|name| observed.services.get(name.as_str()));
     others.all(|other| {
         let declared = other.spec.ports.first().map(|port| port.number);
-        let had = other.numbers.as_ref().and_then(|numbers| numbers.first());
+        let had = other.numbers.as_ref().filter(|_| !other.numbers_lost);
         declared.is_some_and(|number| number.is_some() || had.is_some())
     })
 }

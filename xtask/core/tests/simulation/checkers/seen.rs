@@ -27,6 +27,8 @@ pub(crate) struct Seen {
     pub(crate) bound: bool,
     /// The numbers of its ports as they were last had.
     pub(crate) numbers: Option<Vec<u16>>,
+    /// Whether they could not be had again, so that nobody knows the next ones.
+    pub(crate) numbers_lost: bool,
     /// The ports as they were when they were last had, and their numbers.
     pub(crate) had: Option<(Vec<Port>, Vec<u16>)>,
     pub(crate) life: Option<Life>,
@@ -120,6 +122,7 @@ impl Seen {
             build_failed: false,
             bound: false,
             numbers: None,
+            numbers_lost: false,
             had: None,
             life: None,
             last_run: 0,
