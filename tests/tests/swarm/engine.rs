@@ -1,0 +1,154 @@
+//! A swarm of one machine that ends with the test, and a stack in it.
+//!
+//! It is begun only where the engine is in no swarm, so that nobody else's can be left.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+/// For images to start and services to find one another.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Made by the engine for a swarm, and left behind by it.
+const GATEWAY: &str = "docker_gwbridge";
+
+/// All that this test makes in the engine; gone when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Swarm {
+    name: String,
+    /// What was there before stays.
+    before: BTreeSet<String>,
+    images: Vec<String>,
+}
+
+/// One container of a service that is healthy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Copy {
+    pub(crate) id: String,
+    /// On this machine.
+    pub(crate) port: u16,
+}
+
+impl Swarm {
+    /// None, said aloud, if no Docker answers or it is in a swarm already.
+    pub(crate) fn begin() -> Option<Self> {
+        let state = docker(&["info", "--format", "{{.Swarm.LocalNodeState}}"]);
+        match state.as_ref().map(|state| state.trim()) {
+            Ok("inactive") => {}
+            Ok(state) => {
+                println!("SKIPPED: Docker is in a swarm already, its state is `{state}`");
+                return None;
+            }
+            Err(said) => {
+                println!("SKIPPED: Docker does not answer: {said}");
+                return None;
+            }
+        }
+        let there = ["image ls --format {{.Repository}}:{{.Tag}}", "network ls --format {{.Name}}"];
+        let there = there.map(|words| docker(&words.split(' ').collect::<Vec<_>>()).unwrap());
+        let before = there.iter().flat_map(|text| text.lines()).map(str::to_owned).collect();
+        let name = format!("swarm-test-{}", std::process::id());
+        let swarm = Self { name, before, images: Vec::new() };
+        let here = "127.0.0.1";
+        swarm.ask(&["swarm", "init", "--advertise-addr", here, "--listen-addr", here]);
+        Some(swarm)
+    }
+
+    /// The stack's name.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What Docker prints for these arguments.
+    #[track_caller]
+    pub(crate) fn ask(&self, args: &[&str]) -> String {
+        docker(args).unwrap_or_else(|said| panic!("`docker {}`: {said}", args.join(" ")))
+    }
+
+    /// An image that goes with the swarm, unless it was there before.
+    pub(crate) fn will_remove(&mut self, image: &str) {
+        self.images.push(image.to_owned());
+    }
+
+    /// Brings the stack up, from all files together.
+    pub(crate) fn deploy(&self, files: &[PathBuf]) {
+        let mut args = vec!["stack", "deploy", "--resolve-image", "never"];
+        args.extend(files.iter().flat_map(|file| ["-c", file.to_str().unwrap()]));
+        args.push(&self.name);
+        self.ask(&args);
+    }
+
+    /// The healthy copies of a service, the newest first.
+    pub(crate) fn healthy(&self, service: &str) -> Vec<Copy> {
+        healthy(&self.name, service)
+    }
+
+    /// Waits for that many healthy copies.
+    pub(crate) async fn await_healthy(&self, service: &str, copies: usize) {
+        self.await_replaced(service, &[], copies).await;
+    }
+
+    /// Waits until there are that many healthy copies and none of the old ones is left.
+    pub(crate) async fn await_replaced(&self, service: &str, old: &[Copy], copies: usize) {
+        let begin = Instant::now();
+        let mut ticks = tokio::time::interval(Duration::from_millis(300));
+        loop {
+            ticks.tick().await;
+            let seen = self.healthy(service);
+            if seen.len() == copies && !seen.iter().any(|copy| old.contains(copy)) {
+                println!("{copies} healthy copies of {service} after {:?}", begin.elapsed());
+                return;
+            }
+            if begin.elapsed() > PATIENCE {
+                let service = format!("{}_{service}", self.name);
+                let logs = docker(&["service", "logs", "--tail", "20", &service]);
+                let tasks = docker(&["service", "ps", "--no-trunc", &service]);
+                panic!("healthy are only {seen:?}\n{tasks:?}\n{logs:?}");
+            }
+        }
+    }
+}
+
+/// The healthy containers of a service of that stack, none if they cannot be listed.
+pub(crate) fn healthy(stack: &str, service: &str) -> Vec<Copy> {
+    let label = format!("label=com.docker.swarm.service.name={stack}_{service}");
+    let format = "{{.ID}} {{.Ports}}";
+    let args = ["ps", "--filter", &label, "--filter", "health=healthy", "--format", format];
+    let copy = |line: &str| {
+        let (id, ports) = line.split_once(' ')?;
+        let port = ports.split_once("->")?.0.rsplit_once(':')?.1.parse().ok()?;
+        Some(Copy { id: id.to_owned(), port })
+    };
+    docker(&args).unwrap_or_default().lines().filter_map(copy).collect()
+}
+
+fn docker(args: &[&str]) -> Result<String, String> {
+    let output = Command::new("docker").args(args).output().map_err(|error| error.to_string())?;
+    let Output { status, stdout, stderr } = output;
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).trim().to_owned();
+    if status.success() { Ok(text(stdout)) } else { Err(text(stderr)) }
+}
+
+impl Drop for Swarm {
+    fn drop(&mut self) {
+        // The engine says what is in use; nothing is asked of a failed removal but the last.
+        let label = format!("label=com.docker.stack.namespace={}", self.name);
+        docker(&["stack", "rm", &self.name]).ok();
+        let left = docker(&["swarm", "leave", "--force"]);
+        for id in
+            docker(&["ps", "--all", "--quiet", "--filter", &label]).unwrap_or_default().lines()
+        {
+            docker(&["rm", "--force", "--volumes", id]).ok();
+        }
+        for image in self.images.iter().filter(|image| !self.before.contains(*image)) {
+            docker(&["rmi", image]).ok();
+        }
+        if !self.before.contains(GATEWAY) {
+            docker(&["network", "rm", GATEWAY]).ok();
+        }
+        if let Err(said) = left {
+            eprintln!("the swarm could not be left: {said}");
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! The application in Docker Swarm, as `export swarm` writes it: three copies of `todo` on one
+//! PostgreSQL server, one copy killed and all of them replaced while it is written to.
+//!
+//! Swarm's own balancing of published ports is not measured: it needs IPVS, which not every
+//! kernel has. Each copy gets a port of its own, names stand for all addresses (`dnsrr`), and
+//! the writers go from one healthy copy to the next, as a balancer before a swarm does.
+
+#![allow(clippy::unwrap_used)]
+
+mod database;
+mod engine;
+mod load;
+
+use std::path::Path;
+
+use e2e::Api;
+use e2e::harness::{cargo, workspace_of};
+use serde_json::{Value, json};
+
+use engine::Swarm;
+use load::Load;
+
+/// Copies of `todo`, as the overlay `swarm` of its metadata says.
+const COPIES: usize = 3;
+
+/// Writes that must be answered in each part of the test.
+const WRITES: usize = 150;
+
+/// Merged by the engine into what was exported.
+fn additions(database: &str) -> String {
+    let service = |name: &str, port: u16| {
+        format!(
+            "  {name}:\n    deploy: {{ endpoint_mode: dnsrr }}\n    \
+             ports: [{{ target: {port}, mode: host }}]\n"
+        )
+    };
+    format!(
+        "version: \"3.8\"\nservices:\n  postgres:\n    image: {database}\n    \
+         deploy: {{ endpoint_mode: dnsrr }}\n{}{}",
+        service("todo", 5001),
+        service("users", 5000)
+    )
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_copies_lose_no_acknowledged_write_when_one_is_killed_and_all_are_replaced() {
+    let Some(mut swarm) = Swarm::begin() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let database = format!("localhost/{}-postgres:test", swarm.name());
+    if !database::image(&mut swarm, folder.path(), &database) {
+        return;
+    }
+    let out = folder.path().join("out");
+    export(&mut swarm, &out);
+    std::fs::write(out.join("additions.yaml"), additions(&database)).unwrap();
+    swarm.deploy(&[out.join("stack.yaml"), out.join("additions.yaml")]);
+    swarm.await_healthy("todo", COPIES).await;
+    swarm.await_healthy("users", 1).await;
+
+    let users = Api::new(&format!("http://127.0.0.1:{}", swarm.healthy("users")[0].port));
+    users.post("/users", &json!({"username": load::USER, "name": "Swarm"})).await.expect(201);
+    let load = Load::begin(swarm.name());
+    load.await_answered(WRITES).await;
+    let steady = load.part("steady");
+
+    let victim = swarm.healthy("todo").remove(0);
+    swarm.ask(&["kill", &victim.id]);
+    swarm.await_replaced("todo", &[victim], COPIES).await;
+    load.await_answered(WRITES).await;
+    let killed = load.part("one copy killed");
+
+    let old = swarm.healthy("todo");
+    let service = format!("{}_todo", swarm.name());
+    swarm.ask(&["service", "update", "--detach", "--env-add", "X=1", &service]);
+    swarm.await_replaced("todo", &old, COPIES).await;
+    load.await_answered(WRITES).await;
+    let updated = load.part("rolling update");
+
+    let acknowledged = load.end().await;
+    // By way of `users`, which finds the copies by name.
+    let kept = users.get(&format!("/users/{}/lists", load::USER)).await.expect(200).json();
+    let lost: Vec<_> = acknowledged.iter().filter(|name| kept.get(name).is_none()).collect();
+    println!("{} writes acknowledged, {} lost", acknowledged.len(), lost.len());
+    assert!(lost.is_empty(), "{lost:?}");
+    // Whoever is cut off with its copy fails; nobody else does for long.
+    assert_eq!(steady.failed, 0, "{steady:?}");
+    for part in [killed, updated] {
+        assert!(part.failed * 4 < part.answered, "{part:?}");
+    }
+}
+
+/// The application as a stack file. Its ports are taken out of it: those of a swarm are open on
+/// every address of the machine, and may be taken here by a stack that runs.
+fn export(swarm: &mut Swarm, out: &Path) {
+    let root = workspace_of(Path::new(env!("CARGO_MANIFEST_DIR"))).unwrap();
+    let url = |service: &str| {
+        format!("{service}:DATABASE_URL=postgres://{}@postgres:5432/{service}", database::ROLE)
+    };
+    let mut command = cargo(&root);
+    command.args(["xtask", "export", "swarm", "todo", "users", "--with", "swarm", "--json"]);
+    command.args(["-e", &url("todo"), "-e", &url("users"), "--output"]).arg(out);
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let written: Value = serde_json::from_slice(&output.stdout).unwrap();
+    for image in written["images"].as_object().unwrap().values() {
+        swarm.will_remove(image.as_str().unwrap());
+    }
+    let file = out.join("stack.yaml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    assert!(text.contains(&format!("replicas: {COPIES}")), "{text}");
+    let published = ["    ports:", "    - 5000:5000", "    - 5001:5001"];
+    let lines = text.lines().filter(|line| !published.contains(line));
+    std::fs::write(file, lines.map(|line| format!("{line}\n")).collect::<String>()).unwrap();
+}
