@@ -84,6 +84,11 @@ fn address(observed: &Observed, now: Duration, seen: &Seen, env: &[(String, Stri
             "address",
             "`{name}` is given {value} as the port of `{key}`, which is {expected:?}"
         );
+        demand!(
+            other.ports_asked.is_none(),
+            "address",
+            "`{name}` is started while the ports of `{key}` are asked for"
+        );
         // Where the sockets are about to be there, nobody starts without them.
         let given_up = !other.wanted || other.spec.program == Program::External;
         let ours = other.life.as_ref().is_some_and(|life| life.whose == Whose::Ours);
