@@ -16,6 +16,15 @@ use xtask_client::logs::{Line, Merge, More, Reader, Start};
 /// How much is handed over at once, in bytes.
 pub(crate) const TURN_BYTES: usize = 256 * 1024;
 
+/// How far logs are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// To where they end now.
+    Present,
+    /// On and on.
+    Future,
+}
+
 /// The logs of a stack, some services of it or all.
 pub(crate) struct Follower {
     inotify: AsyncFd<OwnedFd>,
@@ -35,6 +44,7 @@ impl Follower {
         paths: &StackPaths,
         services: &[String],
         start: &Start<'_>,
+        extent: Extent,
     ) -> io::Result<Self> {
         let folder = paths.logs();
         std::fs::create_dir_all(&folder)?;
@@ -53,7 +63,12 @@ impl Follower {
         let mut logs = Merge::default();
         for service in services_with_logs(paths)? {
             if services.is_empty() || services.contains(&service) {
-                logs.add(&service, Reader::new(&paths.log(&service), start)?);
+                let reader = Reader::new(&paths.log(&service), start)?;
+                let reader = match extent {
+                    Extent::Present => reader.until_now()?,
+                    Extent::Future => reader,
+                };
+                logs.add(&service, reader);
             }
         }
         let services = services.to_vec();
@@ -202,7 +217,7 @@ mod tests {
         std::fs::create_dir(paths.logs()).unwrap();
         let log = paths.log("a");
         append(&log, "t 1 o old\n");
-        let mut follower = Follower::new(&paths, &[], &Start::Now).unwrap();
+        let mut follower = Follower::new(&paths, &[], &Start::Now, Extent::Future).unwrap();
         append(&log, "t 1 o one\nt 1 o tw");
         assert_eq!(next_texts(&mut follower, 1).await, ["a: one"]);
         append(&log, "o\nt 1 o three\n");
@@ -218,7 +233,8 @@ mod tests {
     async fn other_services_are_left_out() {
         let folder = tempfile::tempdir().unwrap();
         let paths = StackPaths::at(folder.path());
-        let mut follower = Follower::new(&paths, &["b".to_string()], &Start::Now).unwrap();
+        let mut follower =
+            Follower::new(&paths, &["b".to_string()], &Start::Now, Extent::Future).unwrap();
         append(&paths.log("a"), "t 1 o no\n");
         append(&paths.log("b"), "t 1 o yes\n");
         assert_eq!(next_texts(&mut follower, 1).await, ["b: yes"]);

@@ -11,7 +11,7 @@ use xtask_client::logs::{Line, More, Start};
 use xtask_core::manifest::duration;
 
 use super::exit::Exit;
-use super::follow::{Follower, services_with_logs};
+use super::follow::{Extent, Follower, services_with_logs};
 use super::{Global, block_on, locate, print};
 use crate::view::event::LogLine;
 use crate::view::log::{Plain, Prefixes};
@@ -99,7 +99,8 @@ async fn show(paths: &StackPaths, args: &LogsArgs, form: &mut Form) -> anyhow::R
             Start::Last { count, since, wanted: &wanted }
         }
     };
-    let mut follower = Follower::new(paths, &args.services, &start)?;
+    let extent = if args.follow { Extent::Future } else { Extent::Present };
+    let mut follower = Follower::new(paths, &args.services, &start, extent)?;
     let mut out = Vec::new();
     let mut take = |out: &mut Vec<u8>, service: &str, line: &Line<'_>| {
         if wanted(line) {

@@ -102,6 +102,11 @@ impl Open {
         }
     }
 
+    /// Whether both are the same file.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        self.id == other.id
+    }
+
     /// Its length in bytes, now.
     pub(super) fn length(&self) -> io::Result<u64> {
         Ok(self.file.metadata()?.len())

@@ -150,6 +150,22 @@ mod tests {
     }
 
     #[test]
+    fn a_fixed_end_is_reached_however_fast_a_log_grows() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = log(&folder, "a");
+        append(&aside(&log, 1), "t1 1 o one\n");
+        append(&log, "t2 1 o two\nt3 1 o half");
+        let mut logs = Merge::default();
+        logs.add("a", Reader::new(&log, &Start::Beginning).unwrap().until_now().unwrap());
+        append(&log, " a line\n");
+        fs::rename(&log, aside(&log, 2)).unwrap();
+        append(&log, "t4 1 o four\n");
+        assert_eq!(all(&mut logs), "aone atwo ");
+        append(&log, "t5 1 o five\n");
+        assert_eq!(all(&mut logs), "");
+    }
+
+    #[test]
     fn lines_of_several_services_come_in_the_order_of_time() {
         let folder = tempfile::tempdir().unwrap();
         append(&log(&folder, "a"), "t1 1 o 1\nt2 1 o 2\nt5 1 o 5\nt9 1 o hal");

@@ -44,6 +44,8 @@ pub struct Reader {
     filled: usize,
     /// Where the first record in the buffer ends, if it is there whole.
     end: Option<usize>,
+    /// How many bytes are still read, where an end was fixed.
+    left: Option<u64>,
 }
 
 impl Reader {
@@ -65,7 +67,27 @@ impl Reader {
             Start::Last { count, since, wanted } => last(log, *count, *since, wanted)?,
         };
         let log = log.to_owned();
-        Ok(Self { log, file, buffer: Vec::new(), begin: 0, filled: 0, end: None })
+        Ok(Self { log, file, buffer: Vec::new(), begin: 0, filled: 0, end: None, left: None })
+    }
+
+    /// The same reader, which ends where the log ends now: who does not follow must not run
+    /// after a service that prints faster than its lines are shown.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn until_now(mut self) -> io::Result<Self> {
+        let mut left = 0;
+        if let Some(file) = &mut self.file {
+            left = file.length()?.saturating_sub(file.seek(SeekFrom::Current(0))?);
+            let files = Open::all(&self.log)?;
+            let own = files.iter().position(|other| other.is(file));
+            // One that is not among them any more was older than all of them.
+            for later in &files[own.map_or(0, |own| own + 1)..] {
+                left += later.length()?;
+            }
+        }
+        self.left = Some(left);
+        Ok(self)
     }
 
     /// Reads until a whole record is there; false at the present end.
@@ -133,7 +155,12 @@ impl Reader {
             self.filled = 0;
         }
         let before = self.filled;
-        self.filled += file.read(&mut self.buffer[before..])?;
+        let room = self.buffer.len() - before;
+        let wanted =
+            self.left.map_or(room, |left| usize::try_from(left).map_or(room, |l| l.min(room)));
+        let read = file.read(&mut self.buffer[before..before + wanted])?;
+        self.left = self.left.map(|left| left - read as u64);
+        self.filled += read;
         self.find_end(before);
         Ok(self.filled > before)
     }

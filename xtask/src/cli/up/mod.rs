@@ -21,7 +21,7 @@ use self::bring_up::{BringUp, Outcome};
 use self::build::Build;
 use self::tell::{Listener, Teller};
 use super::exit::Exit;
-use super::follow::Follower;
+use super::follow::{Extent, Follower};
 use super::interrupt::Interrupts;
 use super::load::{self, Loaded};
 use super::plan_args::PlanArgs;
@@ -145,7 +145,7 @@ async fn up(args: &UpArgs, loaded: &Loaded, settings: LaunchSettings) -> anyhow:
     // Lines of this start are shown too, once it is clear that it went well.
     let follower = match args.detach {
         true => None,
-        false => Some(Follower::new(&loaded.paths, &names_of(plan), &Start::Now)?),
+        false => Some(Follower::new(&loaded.paths, &names_of(plan), &Start::Now, Extent::Future)?),
     };
     let launched = session.launched;
     let mut up = BringUp::new(plan, session, build, teller, args.keep_going);
