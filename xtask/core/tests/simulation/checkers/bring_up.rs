@@ -105,7 +105,7 @@ fn address(observed: &Observed, now: Duration, seen: &Seen, env: &[(String, Stri
     Ok(())
 }
 
-fn declared(seen: &Seen) -> Option<Vec<u16>> {
+pub(super) fn declared(seen: &Seen) -> Option<Vec<u16>> {
     seen.spec.ports.iter().map(|port| port.number).collect()
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use xtask_core::name::Name;
 use xtask_core::stack::{Effect, Fault, Signal};
 
+use super::bring_up::declared;
 use super::seen::{Life, Seen, Whose};
 use super::{Observed, Verdict, demand};
 
@@ -83,9 +84,23 @@ fn replaced_order(observed: &Observed, now: Duration, seen: &Seen) -> Verdict {
 fn reason(observed: &Observed, now: Duration, seen: &Seen, life: &Life) -> Verdict {
     let late = life.given_up || (!life.ready() && now >= life.overdue);
     let mut known = Vec::new();
-    let excused = !seen.wanted || late || excused(observed, &seen.spec.name, &mut known);
+    let excused = !seen.wanted
+        || late
+        || calls_in_vain(observed, life)
+        || excused(observed, &seen.spec.name, &mut known);
     demand!(excused, "left alone", "`{}` is told to stop for no reason", seen.spec.name);
     Ok(())
+}
+
+/// Whether it was told a port that is neither had nor wanted any more: one that its
+/// dependency kept until a build that came later.
+fn calls_in_vain(observed: &Observed, life: &Life) -> bool {
+    life.env.iter().any(|(key, value)| {
+        let other = observed.services.get(key.to_lowercase().as_str());
+        other
+            .and_then(declared)
+            .is_some_and(|wanted| wanted.first().is_some_and(|number| number.to_string() != *value))
+    })
 }
 
 /// A reason of its own, or that of something that it is restarted with.
