@@ -45,7 +45,7 @@ fn a_whole_stack_runs_in_containers_that_call_each_other_by_name() {
     fixture.xtask(&["up", "-d", "--containers"]).ends_with(0);
     let stock = fixture.service("stock");
     assert_eq!(stock["placement"], "container");
-    let port = stock["ports"][0][1].as_u64().unwrap();
+    let port = stock["ports"]["http"].as_u64().unwrap();
     assert_eq!(stock["url"], format!("http://127.0.0.1:{port}"));
     assert_eq!(ask(&fixture, "front", "/env/STOCK_URL"), format!("http://stock:{port}"));
     assert_eq!(ask(&fixture, "front", "/args"), format!("--of\nhttp://stock:{port}"));
