@@ -132,10 +132,7 @@ fn addresses_are_told_and_never_come_from_the_shell() {
     assert!(!started.stderr.contains("the shell"), "{started}");
 
     let (asker, depot) = (service(&fixture, "dev", "asker"), service(&fixture, "dev", "depot"));
-    let port = |service: &Value, name: &str| {
-        let ports = service["ports"].as_array().unwrap();
-        ports.iter().find(|port| port[0] == name).unwrap()[1].to_string()
-    };
+    let port = |service: &Value, name: &str| service["ports"][name].as_u64().unwrap().to_string();
     let (http, metrics) = (port(&asker, "http"), port(&asker, "metrics"));
     let (depot_http, depot_metrics) = (port(&depot, "http"), port(&depot, "metrics"));
     let depot_url = format!("http://127.0.0.1:{depot_http}");

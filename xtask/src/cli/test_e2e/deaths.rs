@@ -96,7 +96,7 @@ mod tests {
         let service = serde_json::json!({
             "name": "greeter", "kind": "service", "phase": phase, "wanted": true,
             "reason": "exited with code 3", "failure": null, "waiting_on": [], "pid": null,
-            "run": run, "url": null, "ports": [], "ready_ms": null, "ready_at_ms": null,
+            "run": run, "url": null, "ports": {}, "ready_ms": null, "ready_at_ms": null,
             "restarts": 0, "seen": [], "status": null, "depends_on": [], "uses": [],
         });
         Snapshot {
