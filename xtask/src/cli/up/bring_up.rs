@@ -188,8 +188,16 @@ impl<'a> BringUp<'a> {
         if !self.build_settled || !services.iter().all(|service| is_over(service)) {
             return None;
         }
-        let well =
-            |service: &&ServiceSnapshot| matches!(service.phase, Phase::Ready | Phase::Succeeded);
+        let well = |service: &&ServiceSnapshot| match service.phase {
+            Phase::Ready | Phase::Succeeded => true,
+            Phase::Stopped => service.wanted,
+            Phase::Waiting
+            | Phase::Building
+            | Phase::Starting
+            | Phase::Backoff
+            | Phase::Stopping
+            | Phase::Failed => false,
+        };
         if !services.iter().all(well) {
             Some(Outcome::Failed)
         } else if self.build_ok == Some(false) {
@@ -216,8 +224,8 @@ fn kept<'a>(before: &Snapshot, services: &[&'a ServiceSnapshot]) -> Vec<&'a Name
 
 fn is_over(service: &ServiceSnapshot) -> bool {
     match service.phase {
-        Phase::Ready | Phase::Succeeded | Phase::Failed => true,
-        Phase::Stopped => !service.wanted,
+        // One that is wanted and stopped has ended by itself, well, and is not started again.
+        Phase::Ready | Phase::Succeeded | Phase::Failed | Phase::Stopped => true,
         Phase::Waiting | Phase::Building | Phase::Starting | Phase::Backoff | Phase::Stopping => {
             false
         }
