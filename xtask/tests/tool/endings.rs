@@ -35,6 +35,17 @@ fn another_signal_can_be_asked_for() {
 }
 
 #[test]
+fn a_service_that_ends_well_while_others_start_does_not_hold_up_the_start() {
+    let slow = format!("{SERVE} --boot 500");
+    let fixture =
+        stand(&[("brief", "--exit-after 0", "restart = \"no\"\n"), ("slow", &slow, "port = 0\n")])
+            .write();
+    fixture.xtask(&["up", "-d"]).ends_with(0);
+    assert_eq!(phase(&fixture, "brief"), "stopped");
+    assert_eq!(phase(&fixture, "slow"), "ready");
+}
+
+#[test]
 fn dependents_are_gone_before_their_dependencies_are_told_to_stop() {
     let fixture = tower("--drain 60", "");
     fixture.xtask(&["up", "-d"]).ends_with(0);
