@@ -10,6 +10,7 @@
 
 mod fixture;
 mod http;
+mod judges;
 mod package;
 mod processes;
 mod run;
@@ -19,6 +20,7 @@ mod wait;
 pub(crate) use {
     fixture::Fixture,
     http::{Answer, get, get_at},
+    judges::Judge,
     package::{JOB, PackageSpec, SERVICE},
     processes::{Process, alive},
     run::{Ran, Running},
