@@ -12,7 +12,7 @@ use xtask_core::stack::{Command, Run};
 use super::World;
 use super::containers::contained::{Contained, ContainedLife};
 use super::containers::engine::Engine;
-use super::environment::Additions;
+use super::environment::{Additions, MARK};
 use super::lines::AwaitedLines;
 use super::live::{Live, Process};
 
@@ -50,7 +50,9 @@ impl World {
             notify: notify.as_ref().map(Arc::downgrade).unwrap_or_default(),
             ..Live::new(Process::Contained(Arc::clone(&contained)), command.program.clone().into())
         };
-        let none = Command { watchdog_us: None, ..bare };
+        // What it leaves running may serve other people's containers too, and is not ours.
+        let unmarked = vec![(MARK.to_owned(), String::new())];
+        let none = Command { watchdog_us: None, env: unmarked, ..bare };
         let life = ContainedLife {
             outlet,
             containers: Arc::clone(&self.containers),

@@ -36,6 +36,10 @@ const UNSURE: Duration = Duration::from_millis(200);
 /// above it die.
 const DEPTH: u32 = 64;
 
+/// Programs that Podman, which has no daemon, leaves running below whoever called it. They
+/// are other people's too: containers are removed by the engine, and these end with the last.
+const OF_AN_ENGINE: [&str; 2] = ["conmon", "aardvark-dns"];
+
 /// The longest command line that is told.
 const LONGEST_COMMAND_BYTES: u64 = 200;
 
@@ -70,7 +74,7 @@ pub(crate) fn end_descendants(spared: &mut Option<Pid>) -> bool {
             }
         }
         let left = children_of(me);
-        if left.iter().all(|pid| spared.is_some_and(|spared| is(spared, *pid))) {
+        if left.iter().all(|pid| is_spared(*pid, *spared)) {
             return true;
         }
         if Instant::now() > until {
@@ -152,7 +156,7 @@ pub(crate) fn has_ended(pidfd: &OwnedFd) -> bool {
 /// taken for another one; it is none for ourselves.
 fn kill_below(parent: i32, held: Option<&OwnedFd>, me: i32, spared: Option<Pid>, depth: u32) {
     for pid in children_of(parent) {
-        if spared.is_some_and(|spared| is(spared, pid)) {
+        if is_spared(pid, spared) {
             continue;
         }
         let Some(pidfd) = open(pid) else { continue };
@@ -172,8 +176,10 @@ fn kill_below(parent: i32, held: Option<&OwnedFd>, me: i32, spared: Option<Pid>,
     }
 }
 
-fn is(process: Pid, pid: i32) -> bool {
-    process.as_raw_nonzero().get() == pid
+fn is_spared(pid: i32, spared: Option<Pid>) -> bool {
+    let program = || std::fs::read_link(format!("/proc/{pid}/exe")).ok();
+    spared.is_some_and(|spared| spared.as_raw_nonzero().get() == pid)
+        || program().is_some_and(|program| OF_AN_ENGINE.iter().any(|name| program.ends_with(name)))
 }
 
 /// A descriptor that means this process and no other, however its number is used later.
@@ -299,6 +305,23 @@ mod tests {
         assert_eq!(line[0], i32::try_from(std::process::id()).unwrap());
         assert!(line.len() > 1);
         assert_eq!(parent_of(line[line.len() - 1]), Some(0));
+    }
+
+    #[test]
+    fn what_an_engine_keeps_running_is_spared_as_the_one_that_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let program = folder.path().join("conmon");
+        std::fs::copy("/bin/sleep", &program).unwrap();
+        let mut engines = Command::new(&program).arg("600").spawn().unwrap();
+        let mut other = marked("spared");
+        let number = |child: &std::process::Child| i32::try_from(child.id()).unwrap();
+        assert!(is_spared(number(&engines), None));
+        assert!(!is_spared(number(&other), None));
+        assert!(is_spared(number(&other), Pid::from_raw(number(&other))));
+        for child in [&mut engines, &mut other] {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
     }
 
     #[test]

@@ -127,7 +127,7 @@ impl Fixture {
     pub(crate) fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
         command.current_dir(self.root()).env_clear();
-        for name in ["PATH", "HOME", "CARGO_HOME", "RUSTUP_HOME"] {
+        for name in ["PATH", "HOME", "CARGO_HOME", "RUSTUP_HOME", "XTASK_ENGINE"] {
             if let Some(value) = std::env::var_os(name) {
                 command.env(name, value);
             }

@@ -167,7 +167,7 @@ impl ContainedLife {
         leader.reap();
         // The engine removes what has ended; this is for a command line that was ended itself.
         if !matches!(exit, Exit::Code(_)) || init.is_none() {
-            let _ = engine.ask(&["rm", "--force", "--volumes", &name]).await;
+            engine.remove(&name).await;
         }
         obeying.abort();
         if let Some(listening) = listening {
@@ -200,7 +200,7 @@ impl ContainedLife {
         match self.attach(&engine, name).await {
             Ok(leader) => Ok((engine, leader)),
             Err(error) => {
-                let _ = engine.ask(&["rm", "--force", name]).await;
+                engine.remove(name).await;
                 Err(format!("cannot start `{}`: {error}", engine.program().display()))
             }
         }
@@ -262,7 +262,7 @@ async fn obey(
                 Order::Kill => {
                     let killed = engine.run(&["kill", "--signal", "KILL", &name]).await;
                     if killed.is_err() {
-                        let _ = engine.ask(&["rm", "--force", "--volumes", &name]).await;
+                        engine.remove(&name).await;
                     }
                 }
             }

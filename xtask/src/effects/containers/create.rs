@@ -23,7 +23,7 @@ use crate::effects::notify::NotifySocket;
 const ELSEWHERE: &str = "host-gateway";
 
 /// Beginnings of variables that mean something to the engine's own command line.
-const ITS_OWN: [&str; 5] = ["DOCKER_", "CONTAINER_", "XDG_", "LD_", "BUILDAH_"];
+const ITS_OWN: [&str; 6] = ["DOCKER_", "CONTAINER_", "CONTAINERS_", "XDG_", "LD_", "BUILDAH_"];
 
 /// Variables that do.
 const ITS_OWN_NAMES: [&str; 9] = [

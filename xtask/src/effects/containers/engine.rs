@@ -10,6 +10,9 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
+/// The variable that names another engine than the first one found, or its path.
+const CHOICE: &str = "XTASK_ENGINE";
+
 /// The engines that are looked for, the first one found being used.
 const KNOWN: [&str; 2] = ["docker", "podman"];
 
@@ -31,6 +34,12 @@ pub(crate) enum EngineError {
     /// No program of that kind is installed.
     #[error("no container engine: neither `docker` nor `podman` is in `PATH`")]
     Missing,
+    /// Somebody has chosen one that is not there.
+    #[error("no container engine: `{chosen}`, which `{CHOICE}` names, is not in `PATH`")]
+    NotThere {
+        /// What was chosen.
+        chosen: String,
+    },
     /// It is installed and cannot do anything now.
     #[error("`{engine}` is installed, but its daemon does not answer: {said}")]
     Silent {
@@ -70,6 +79,9 @@ impl EngineError {
     pub(crate) fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Missing => Some("install `docker.io` or `podman`; processes need neither"),
+            Self::NotThere { .. } => {
+                Some("install it, or unset the variable; `docker` and `podman` are found without")
+            }
             Self::Silent { .. } => {
                 Some("start the daemon and look at `docker info`; processes need none")
             }
@@ -80,23 +92,30 @@ impl EngineError {
     /// Whether no container can be made at all.
     pub(crate) fn is_absence(&self) -> bool {
         match self {
-            Self::Missing | Self::Silent { .. } => true,
+            Self::Missing | Self::NotThere { .. } | Self::Silent { .. } => true,
             Self::Run { .. } | Self::Refused { .. } | Self::Late { .. } => false,
         }
     }
 }
 
 impl Engine {
-    /// The engine in `PATH`; whether it answers is not known yet.
+    /// The engine that was chosen, or else the first in `PATH`; whether it answers is not known
+    /// yet.
     ///
     /// # Errors
     /// When there is none.
     pub(crate) fn find() -> Result<Self, EngineError> {
+        if let Some(chosen) = std::env::var_os(CHOICE).filter(|chosen| !chosen.is_empty()) {
+            let program = which::which(&chosen).map_err(|_| EngineError::NotThere {
+                chosen: chosen.to_string_lossy().into_owned(),
+            })?;
+            return Ok(Self { program });
+        }
         let found = KNOWN.iter().find_map(|name| which::which(name).ok());
         found.map(|program| Self { program }).ok_or(EngineError::Missing)
     }
 
-    /// The engine in `PATH`, once its daemon has answered.
+    /// As [`Engine::find`], once its daemon has answered.
     ///
     /// # Errors
     /// When there is none, or its daemon does not answer.
@@ -113,6 +132,11 @@ impl Engine {
         }
     }
 
+    /// The engine at this path, as [`Engine::find`] found it before.
+    pub(crate) fn at(program: PathBuf) -> Self {
+        Self { program }
+    }
+
     /// Its program.
     pub(crate) fn program(&self) -> &Path {
         &self.program
@@ -121,6 +145,15 @@ impl Engine {
     /// Whether it is Podman, which differs where its containers run without root.
     pub(crate) fn is_podman(&self) -> bool {
         self.name() == "podman"
+    }
+
+    /// Words that remove containers at once, without a time to stop; their names follow.
+    pub(crate) fn removal(&self) -> Vec<&'static str> {
+        let mut words = vec!["rm", "--force", "--volumes"];
+        if self.is_podman() {
+            words.push("--time=0");
+        }
+        words
     }
 
     /// Runs a command and returns what it printed.
@@ -168,6 +201,11 @@ impl Engine {
     /// When it cannot be run, or does not end.
     pub(crate) async fn ask(&self, args: &[&str]) -> Result<Output, EngineError> {
         self.output(args, &[], &[], PATIENCE).await
+    }
+
+    /// Removes a container at once, if it is still there.
+    pub(crate) async fn remove(&self, name: &str) {
+        let _ = self.ask(&[&self.removal()[..], &[name]].concat()).await;
     }
 
     async fn output(

@@ -121,6 +121,8 @@ async fn build(
 ) -> Result<(), ImageError> {
     let changes = changes(recipe, root, content);
     let id = match &recipe.base {
+        // What it imports cannot have a health check.
+        None if engine.is_podman() => on_base(engine, "scratch", root, &changes).await?,
         None => {
             let mut args = vec!["import"];
             for change in &changes {
@@ -151,7 +153,11 @@ async fn on_base(
     let file = format!("FROM {base}\nADD root.tar /\n{}\n", changes.join("\n"));
     std::fs::write(folder.path().join("Dockerfile"), file).map_err(ImageError::Write)?;
     std::fs::write(folder.path().join("root.tar"), &root.tar).map_err(ImageError::Write)?;
-    Ok(engine.run(&["build", "--quiet", &folder.path().to_string_lossy()]).await?)
+    let folder = folder.path().to_string_lossy();
+    // Other images than those of Docker have no health check, and a layer a line is kept.
+    let own: &[&str] =
+        if engine.is_podman() { &["--format=docker", "--layers=false"] } else { &[] };
+    Ok(engine.run(&[&["build", "--quiet"], own, &[&folder]].concat()).await?)
 }
 
 /// Lets the loader of the image find everything that the program needs, without running it.
@@ -164,8 +170,9 @@ async fn try_loading(
     // A static program needs nothing that could be missing.
     let Some(loader) = &root.loader else { return Ok(()) };
     let loader = loader.to_string_lossy();
-    let run = ["run", "--rm", "--network", "none", "--read-only", "--entrypoint", &loader];
-    let args: Vec<&str> = run.into_iter().chain([id, "--list", &root.program]).collect();
+    let alone = ["run", "--rm", "--network=none", "--read-only", "--no-healthcheck"];
+    let list = ["--entrypoint", &loader, id, "--list", &root.program];
+    let args = [&alone[..], &list].concat();
     let output = engine.ask(&args).await?;
     let (out, err) =
         (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));

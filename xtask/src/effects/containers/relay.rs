@@ -6,7 +6,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::AbortHandle;
 
 /// A relay that listens; it ends when this is dropped.
@@ -20,7 +20,7 @@ impl Relay {
     /// # Errors
     /// When it cannot listen.
     pub(super) async fn start(gateway: IpAddr, target: SocketAddr) -> io::Result<Option<Self>> {
-        let listener = match TcpListener::bind(SocketAddr::new(gateway, target.port())).await {
+        let listener = match listen(SocketAddr::new(gateway, target.port())) {
             Ok(listener) => listener,
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => return Ok(None),
             Err(error) => return Err(error),
@@ -33,6 +33,23 @@ impl Drop for Relay {
     fn drop(&mut self) {
         self.0.abort();
     }
+}
+
+/// Listens at an address that may be there only later: Podman makes a network's bridge with
+/// the first container in it.
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    socket.set_reuseaddr(true)?;
+    #[cfg(target_os = "linux")]
+    match address {
+        SocketAddr::V4(_) => rustix::net::sockopt::set_ip_freebind(&socket, true)?,
+        SocketAddr::V6(_) => rustix::net::sockopt::set_ipv6_freebind(&socket, true)?,
+    }
+    socket.bind(address)?;
+    socket.listen(1024)
 }
 
 async fn serve(listener: TcpListener, target: SocketAddr) {
@@ -56,6 +73,14 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
+
+    #[tokio::test]
+    #[cfg(target_os = "linux")]
+    async fn it_listens_at_an_address_that_this_machine_does_not_have_yet() {
+        // One of those that are kept for documents.
+        let relay = Relay::start("192.0.2.1".parse().unwrap(), "127.0.0.1:0".parse().unwrap());
+        assert!(relay.await.unwrap().is_some());
+    }
 
     #[tokio::test]
     #[cfg(target_os = "linux")]

@@ -18,7 +18,15 @@ use super::engine::Engine;
 pub(crate) const STACK_LABEL: &str = "xtask.stack";
 
 /// Variables that say which engine a command line talks to.
-const CHOOSING: [&str; 4] = ["DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "CONTAINER_HOST"];
+const CHOOSING: [&str; 7] = [
+    "DOCKER_HOST",
+    "DOCKER_CONTEXT",
+    "DOCKER_CONFIG",
+    "CONTAINER_HOST",
+    "CONTAINER_CONNECTION",
+    "CONTAINERS_CONF",
+    "CONTAINERS_STORAGE_CONF",
+];
 
 /// How long one command of the engine may take: a hanging one must not keep the stack's
 /// lock for ever.
@@ -74,10 +82,10 @@ pub(crate) fn remove(path: &Path, mark: &str) -> Result<Vec<String>, String> {
     let list = ["ps", "--all", "--no-trunc", "--filter", &filter, "--format", "{{.Names}}"];
     let names = lines(&run(note.command(&list))?);
     if !names.is_empty() {
-        let args = ["rm", "--force", "--volumes"].into_iter();
+        let mut removal = Engine::at(note.engine.clone()).removal();
+        removal.extend(names.iter().map(String::as_str));
         // One that removes itself meanwhile makes this fail; the next look tells.
-        let _ =
-            run(note.command(&args.chain(names.iter().map(String::as_str)).collect::<Vec<_>>()));
+        let _ = run(note.command(&removal));
         until_none(&note, &list)?;
     }
     let networks = run(note.command(&["network", "ls", "--quiet", "--filter", &filter]))?;

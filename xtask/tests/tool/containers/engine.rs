@@ -21,6 +21,11 @@ impl Made {
         Some(Self { engine, label })
     }
 
+    /// Whether the engine is Docker, which Compose talks to.
+    pub(crate) fn is_docker(&self) -> bool {
+        self.engine.ends_with("docker")
+    }
+
     /// What the engine prints for these arguments.
     #[track_caller]
     pub(crate) fn ask(&self, args: &[&str]) -> String {
@@ -66,7 +71,10 @@ impl Drop for Made {
 fn engine() -> Option<&'static PathBuf> {
     static ENGINE: OnceLock<Option<PathBuf>> = OnceLock::new();
     let found = ENGINE.get_or_init(|| {
-        let engine = ["docker", "podman"].iter().find_map(|name| which::which(name).ok())?;
+        let engine = match std::env::var_os("XTASK_ENGINE") {
+            Some(chosen) => which::which(chosen).ok()?,
+            None => ["docker", "podman"].iter().find_map(|name| which::which(name).ok())?,
+        };
         let output = Command::new(&engine).arg("version").output().ok()?;
         output.status.success().then_some(engine)
     });

@@ -101,13 +101,18 @@ fn without_an_engine_there_is_one_clear_problem_and_processes_still_work() {
     }
     let run = |args: &[&str]| {
         let ran = fixture.spawn_with(args, |command| {
-            command.env("PATH", &programs);
+            command.env("PATH", &programs).env_remove("XTASK_ENGINE");
         });
         ran.wait(Duration::from_secs(60))
     };
     let missing = run(&["image"]).ends_with(6);
     assert!(missing.stderr.contains("neither `docker` nor `podman` is in `PATH`"), "{missing}");
     assert_eq!(missing.stderr.matches("error").count(), 1, "{missing}");
+    let chosen = fixture.spawn_with(&["image"], |command| {
+        command.env("XTASK_ENGINE", "no-such-engine");
+    });
+    let chosen = chosen.wait(Duration::from_secs(60)).ends_with(6);
+    assert!(chosen.stderr.contains("`no-such-engine`, which `XTASK_ENGINE` names"), "{chosen}");
     run(&["up", "-d"]).ends_with(0);
     assert_eq!(fixture.service("stock")["phase"], "ready");
 }
