@@ -82,8 +82,8 @@ pub(crate) fn clean_up(root: &Path) -> anyhow::Result<()> {
 pub(crate) fn tell_leftovers(paths: &StackPaths, leftovers: &Leftovers) {
     let ended: Vec<(i32, &str)> =
         leftovers.ended.iter().map(|ended| (ended.pid, &*ended.command)).collect();
-    if leftovers.supervisor != 0 {
-        let text = progress::leftovers(&paths.stack(), leftovers.supervisor, &ended);
+    if let Some(supervisor) = leftovers.supervisor {
+        let text = progress::leftovers(&paths.stack(), supervisor, &ended);
         style::say(WARN, "Cleaned", &text);
     }
     if !leftovers.containers.is_empty() {

@@ -20,8 +20,8 @@ use crate::effects::sweep::{Ended, end_marked, has_died, ourselves};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Leftovers {
-    /// The supervisor's process; 0 where it is not known any more.
-    pub(crate) supervisor: u32,
+    /// The supervisor's process; none where it is not known any more.
+    pub(crate) supervisor: Option<u32>,
     /// The processes that were still there.
     pub(crate) ended: Vec<Ended>,
     /// The containers that were still there, and are removed.
@@ -57,7 +57,7 @@ pub(crate) fn clean_locked(paths: &StackPaths, _lock: &Lock) -> Option<Leftovers
         // Who calls us may have been started by a service of this very stack.
         let ended = end_marked(&paths.short_name(), &ourselves());
         remove_sockets(paths, &endpoint);
-        Some(Leftovers { supervisor: endpoint.pid, ended, ..Leftovers::default() })
+        Some(Leftovers { supervisor: Some(endpoint.pid), ended, ..Leftovers::default() })
     } else {
         let note = std::fs::read(paths.obituary()).ok();
         note.and_then(|note| serde_json::from_slice(&note).ok())
@@ -80,7 +80,7 @@ pub(crate) fn bury(paths: &StackPaths, runtime: &Path, ended: Vec<Ended>, contai
     let _ = std::fs::remove_dir_all(runtime);
     if let Some(endpoint) = paths.read_endpoint() {
         let note = serde_json::to_vec(&Leftovers {
-            supervisor: endpoint.pid,
+            supervisor: Some(endpoint.pid),
             ended,
             containers,
             kept: None,
@@ -125,7 +125,7 @@ mod tests {
         std::fs::write(runtime.join("control"), "").unwrap();
         write(&paths, &paths.endpoint(), &runtime.join("control"));
 
-        let told = Leftovers { supervisor: 7, ended: Vec::new(), ..Leftovers::default() };
+        let told = Leftovers { supervisor: Some(7), ended: Vec::new(), ..Leftovers::default() };
         assert_eq!(clean(&paths).unwrap(), Some(told));
         assert!(!runtime.exists() && !paths.endpoint().exists());
         assert_eq!(clean(&paths).unwrap(), None);
@@ -159,7 +159,7 @@ mod tests {
         assert!(!runtime.exists() && !paths.endpoint().exists());
         assert_eq!(
             clean(&paths).unwrap(),
-            Some(Leftovers { supervisor: 7, ended, ..Leftovers::default() })
+            Some(Leftovers { supervisor: Some(7), ended, ..Leftovers::default() })
         );
         assert_eq!(clean(&paths).unwrap(), None);
 

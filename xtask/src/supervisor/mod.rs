@@ -33,7 +33,7 @@ use crate::driver::{Driver, Input, Record};
 use crate::effects::{World, WorldSettings};
 use companion::{Companions, Scene};
 use guardian::guard;
-use leftovers::clean_locked;
+use leftovers::{Leftovers, clean_locked};
 use lock::Lock;
 use outbox::Board;
 use process::Watched;
@@ -66,8 +66,8 @@ pub(crate) fn run(settings: &Settings) -> anyhow::Result<()> {
     let lock_path = paths.lock();
     let lock =
         Lock::wait(&lock_path).with_context(|| format!("cannot lock `{}`", lock_path.display()))?;
-    if let Some(left) = clean_locked(&paths, &lock) {
-        eprintln!("supervisor {} went without cleaning up; that is done now", left.supervisor);
+    if let Some(Leftovers { supervisor: Some(before), .. }) = clean_locked(&paths, &lock) {
+        eprintln!("supervisor {before} went without cleaning up; that is done now");
     }
     let runtime_folder = paths.create_runtime().context("no folder for sockets")?;
     let scene = Scene { paths: &paths, runtime: &runtime_folder };

@@ -4,6 +4,7 @@
 //! Only services that their policy starts again, and only while they are ready: what a test
 //! stopped or paused is its own affair. The kills are faults by order, so no try is counted.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use xtask_client::snapshot::{Phase, ServiceSnapshot};
@@ -17,7 +18,7 @@ use crate::view::style;
 const PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_millis(1500));
 
 /// Kills until it is dropped.
-pub(crate) async fn kill_for_ever(paths: &StackPaths, seed: u64, kills: &mut u32) {
+pub(crate) async fn kill_for_ever(paths: &StackPaths, seed: u64, kills: &mut u32) -> Infallible {
     let mut chance = Chance::of(seed);
     loop {
         tokio::time::sleep(chance.duration(PAUSES.0, PAUSES.1)).await;

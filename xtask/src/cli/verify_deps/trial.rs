@@ -88,22 +88,20 @@ impl Trials<'_> {
         let session = connect_or_launch(self.paths, &settings, || {}).await?;
         let teller = Teller::new(Listener::Nobody, part)?;
         let mut up = BringUp::new(part, session, self.build_of(part), teller, false);
-        let outcome = up.run(true, &mut self.interrupts).await;
-        let seen = match &outcome {
-            Ok(_) => Some(up.session.connection.status().await),
-            Err(_) => None,
-        };
-        let logs = match &seen {
-            Some(Ok(snapshot)) => self.logs(snapshot, service),
-            Some(Err(_)) | None => Vec::new(),
+        let tried = match up.run(true, &mut self.interrupts).await {
+            Ok(Outcome::Interrupted(exit)) => Ok(Err(exit)),
+            Ok(outcome) => match up.session.connection.status().await {
+                Ok(snapshot) => {
+                    let logs = self.logs(&snapshot, service);
+                    Ok(Ok(Ended { outcome, snapshot, logs }))
+                }
+                Err(error) => Err(error.into()),
+            },
+            Err(error) => Err(error),
         };
         isolated::take_down(up.session, &mut self.interrupts).await;
         std::fs::remove_dir_all(self.paths.folder()).ok();
-        match (outcome?, seen) {
-            (Outcome::Interrupted(exit), _) => Ok(Err(exit)),
-            (outcome, Some(snapshot)) => Ok(Ok(Ended { outcome, snapshot: snapshot?, logs })),
-            (_, None) => unreachable!("somebody looked whenever there was an outcome"),
-        }
+        tried
     }
 
     /// What was built, as far as the part takes it.
