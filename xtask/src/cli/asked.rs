@@ -7,24 +7,40 @@ use xtask_client::snapshot::Snapshot;
 use xtask_core::name::Name;
 
 use super::exit::Exit;
-use super::{Global, locate, print};
+use super::{Global, block_on, locate, print};
 use crate::supervisor::launch::Session;
 
-/// A watching session and the services named, or all that are wanted; else the words that
-/// nothing runs, or that a service is not known.
+/// Acts on the services named, or on all that are wanted; else says that nothing runs, or that
+/// one is not known. With `json` the stack with these services is printed when all is done, in
+/// the manner of `status --json`.
 ///
 /// # Errors
-/// As for [`locate::stack_paths`], and when a supervisor is there and does not answer.
-pub(crate) async fn session(
+/// As for [`locate::stack_paths`], when a supervisor is there and does not answer, and those of
+/// the action.
+pub(crate) fn on_services(
     global: &Global,
     services: &[String],
-) -> anyhow::Result<Result<(Session, Vec<Name>), Exit>> {
-    let paths = locate::stack_paths(global)?;
-    let session = match locate::watch(&paths).await? {
-        Ok(session) => session,
-        Err(exit) => return Ok(Err(exit)),
-    };
-    Ok(named(&session.snapshot, services).map(|names| (session, names)))
+    json: bool,
+    act: impl AsyncFnOnce(&mut Session, &[Name]) -> anyhow::Result<Exit>,
+) -> anyhow::Result<Exit> {
+    block_on(async {
+        let paths = locate::stack_paths(global)?;
+        let mut session = match locate::watch(&paths).await? {
+            Ok(session) => session,
+            Err(exit) => return Ok(exit),
+        };
+        let names = match named(&session.snapshot, services) {
+            Ok(names) => names,
+            Err(exit) => return Ok(exit),
+        };
+        let exit = act(&mut session, &names).await?;
+        if json {
+            let mut snapshot = session.snapshot;
+            snapshot.services.retain(|service| names.contains(&service.name));
+            print::json_pretty(&snapshot)?;
+        }
+        Ok(exit)
+    })
 }
 
 /// The services of those names, or those that are wanted; else the words that one is not

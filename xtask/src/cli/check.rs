@@ -62,16 +62,16 @@ pub(crate) fn run(global: &Global, args: &CheckArgs) -> anyhow::Result<Exit> {
 fn repair(looked: &Looked) -> anyhow::Result<()> {
     let root = Path::new(&looked.gathered.workspace.root);
     let Outcome { repairs, .. } = &looked.planned.outcome;
-    let moves: Vec<Move> = repairs.iter().map(|repair| to_move(root, repair)).collect();
-    for line in edit::apply(&moves).context("the cycle is not repaired")? {
+    let moves: Vec<Move> = repairs.iter().map(to_move).collect();
+    for line in edit::apply(root, &moves).context("the cycle is not repaired")? {
         style::say(GOOD, "Changed", &line);
     }
     Ok(())
 }
 
-fn to_move(root: &Path, repair: &Repair) -> Move {
+fn to_move(repair: &Repair) -> Move {
     Move {
-        file: root.join(&repair.to.span.file),
+        file: repair.to.span.file.clone().into(),
         service_path: repair.table.clone(),
         dependency: repair.to.value.clone(),
     }

@@ -27,8 +27,15 @@ pub(crate) struct ReplayArgs {
 }
 
 pub(crate) fn run(args: &ReplayArgs) -> anyhow::Result<Exit> {
-    let mut reader = Reader::open(&args.file)?;
-    let version = match reader.next()? {
+    let begun = Reader::open(&args.file).and_then(|mut reader| Ok((reader.next()?, reader)));
+    let (first, mut reader) = match begun {
+        Ok(begun) => begun,
+        Err(error) => {
+            print::error(&error);
+            return Ok(Exit::USAGE);
+        }
+    };
+    let version = match first {
         Read::Line(Line::Begin { version, .. }) => version,
         Read::Line(Line::Step(_) | Line::Check(_)) | Read::Unread(_) | Read::End => {
             let what = format!("`{}` is not a record: its first line is none", args.file.display());

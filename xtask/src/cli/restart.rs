@@ -11,7 +11,7 @@ use xtask_core::name::Name;
 
 use super::exit::Exit;
 use super::wait::{is_settled, until};
-use super::{Global, asked, block_on};
+use super::{Global, asked};
 use crate::view::status::time;
 use crate::view::style::{self, GOOD};
 
@@ -24,24 +24,23 @@ pub(crate) struct RestartArgs {
     /// Also what was started by hand: it is stopped, and a run of ours takes its place
     #[arg(long)]
     replace: bool,
+    /// The services as they are then, as `status --json` shows them
+    #[arg(long)]
+    json: bool,
 }
 
 pub(crate) fn run(global: &Global, args: &RestartArgs) -> anyhow::Result<Exit> {
-    block_on(async {
-        let (mut session, names) = match asked::session(global, &args.services).await? {
-            Ok(found) => found,
-            Err(exit) => return Ok(exit),
-        };
+    asked::on_services(global, &args.services, args.json, async |session, names| {
         let run_of = |name: &Name| session.snapshot.service(name).map_or(0, |service| service.run);
         let before: BTreeMap<Name, u64> =
             names.iter().map(|name| (name.clone(), run_of(name))).collect();
-        let services = names.clone();
+        let services = names.to_vec();
         let request = match args.replace {
             true => Request::Replace { services },
             false => Request::Restart { services },
         };
         session.order(request).await?;
-        let exit = until(&mut session, &names, |service| {
+        let exit = until(session, names, |service| {
             let new_run = before.get(&service.name).is_some_and(|&run| service.run > run);
             is_settled(service.phase) && (new_run || service.phase == Phase::Failed)
         })

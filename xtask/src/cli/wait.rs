@@ -9,7 +9,7 @@ use xtask_client::snapshot::{Phase, ServiceSnapshot};
 use xtask_core::name::Name;
 
 use super::exit::Exit;
-use super::{Global, asked, block_on};
+use super::{Global, asked};
 use crate::supervisor::launch::Session;
 use crate::view::progress;
 use crate::view::style::{self, BAD};
@@ -26,17 +26,16 @@ pub(crate) struct WaitArgs {
     /// Give up after so many seconds [default: the services' own start timeouts decide]
     #[arg(long, value_name = "SECONDS")]
     timeout: Option<f64>,
+    /// The services as they are then, as `status --json` shows them
+    #[arg(long)]
+    json: bool,
 }
 
 pub(crate) fn run(global: &Global, args: &WaitArgs) -> anyhow::Result<Exit> {
     let limit = args.timeout.map(Duration::try_from_secs_f64).transpose();
     let Ok(limit) = limit else { bail!("`--timeout` wants a number of seconds") };
-    block_on(async {
-        let (mut session, names) = match asked::session(global, &args.services).await? {
-            Ok(found) => found,
-            Err(exit) => return Ok(exit),
-        };
-        let settled = until(&mut session, &names, |service| is_settled(service.phase));
+    asked::on_services(global, &args.services, args.json, async |session, names| {
+        let settled = until(session, names, |service| is_settled(service.phase));
         match limit {
             None => settled.await,
             Some(limit) => match tokio::time::timeout(limit, settled).await {
@@ -44,7 +43,10 @@ pub(crate) fn run(global: &Global, args: &WaitArgs) -> anyhow::Result<Exit> {
                 Err(_) => {
                     // Only a look at the system tells who is blocked on whom.
                     let look = tokio::time::timeout(LOOK, session.connection.status()).await;
-                    let snapshot = look.ok().transpose()?.unwrap_or(session.snapshot);
+                    if let Ok(snapshot) = look {
+                        session.snapshot = snapshot?;
+                    }
+                    let snapshot = &session.snapshot;
                     let shown = names.iter().filter_map(|name| snapshot.service(name));
                     let what = progress::waiting(shown, &snapshot.deadlocks).unwrap_or_default();
                     style::say(BAD, "Timed out", &format!("waiting {what}"));

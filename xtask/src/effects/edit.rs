@@ -24,7 +24,7 @@ const USES: &str = "uses";
 /// One edge to turn from `depends-on` into `uses`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Move {
-    /// The manifest that declares the edge.
+    /// The manifest that declares the edge, from the workspace's root.
     pub(crate) file: PathBuf,
     /// The keys that lead to the table with the `depends-on`, for example `package`,
     /// `metadata`, `service`, `with`, `postgres`.
@@ -84,12 +84,13 @@ pub(crate) enum Error {
     },
 }
 
-/// Makes the moves, one atomic write a file, and says in one line each what changed.
+/// Makes the moves below `root`, one atomic write a file, and says in one line each what
+/// changed.
 ///
 /// # Errors
 /// See [`Error`]. A file that is written is written whole; of several files some may
 /// have been written when a later one fails.
-pub(crate) fn apply(moves: &[Move]) -> Result<Vec<String>, Error> {
+pub(crate) fn apply(root: &Path, moves: &[Move]) -> Result<Vec<String>, Error> {
     let mut edited: Vec<(&Path, String)> = Vec::new();
     let mut said = Vec::new();
     for step in moves {
@@ -97,8 +98,8 @@ pub(crate) fn apply(moves: &[Move]) -> Result<Vec<String>, Error> {
             Some(place) => place,
             None => {
                 let file = step.file.clone();
-                let text =
-                    fs::read_to_string(&file).map_err(|source| Error::Read { file, source })?;
+                let text = fs::read_to_string(root.join(&file));
+                let text = text.map_err(|source| Error::Read { file, source })?;
                 edited.push((&step.file, text));
                 edited.len() - 1
             }
@@ -112,7 +113,8 @@ pub(crate) fn apply(moves: &[Move]) -> Result<Vec<String>, Error> {
         ));
     }
     for (file, text) in edited {
-        replace(file, &text).map_err(|source| Error::Write { file: file.into(), source })?;
+        replace(&root.join(file), &text)
+            .map_err(|source| Error::Write { file: file.into(), source })?;
     }
     Ok(said)
 }

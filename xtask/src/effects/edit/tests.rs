@@ -232,7 +232,7 @@ fn several_moves_are_one_write_that_keeps_the_permissions() {
     fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
     let moves = ["a", "b"].map(|name| Move { file: file.clone(), ..step(SERVICE, name) });
 
-    let said = apply(&moves).unwrap();
+    let said = apply(folder.path(), &moves).unwrap();
 
     assert_eq!(
         fs::read_to_string(&file).unwrap(),
@@ -257,7 +257,7 @@ fn nothing_is_written_when_one_of_the_edges_is_not_there() {
     fs::write(&file, text).unwrap();
     let moves = ["a", "z"].map(|name| Move { file: file.clone(), ..step(SERVICE, name) });
 
-    let error = apply(&moves).unwrap_err();
+    let error = apply(folder.path(), &moves).unwrap_err();
 
     assert!(matches!(&error, Error::NotThere { dependency, .. } if dependency == "z"));
     assert_eq!(fs::read_to_string(&file).unwrap(), text);
