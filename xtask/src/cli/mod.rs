@@ -147,7 +147,10 @@ pub(crate) fn run() -> Exit {
             return if error.use_stderr() { Exit::USAGE } else { Exit::DONE };
         }
     };
-    style::choose(cli.global.color);
+    if let Some(word) = style::choose(cli.global.color) {
+        // SAFETY: there is only this thread. Every cargo of ours inherits it, and services do not.
+        unsafe { std::env::set_var(style::CARGOS, word) };
+    }
     if !matches!(cli.command, Command::Supervise(_) | Command::Sweep(_)) {
         interrupt::end_with_its_code();
     }

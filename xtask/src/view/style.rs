@@ -28,6 +28,9 @@ pub(crate) const BOLD: &str = "\x1b[1m";
 pub(crate) const SERVICES: [&str; 6] =
     ["\x1b[36m", "\x1b[33m", "\x1b[32m", "\x1b[35m", "\x1b[34m", "\x1b[31m"];
 
+/// The variable by which cargo is told whether to use colours.
+pub(crate) const CARGOS: &str = "CARGO_TERM_COLOR";
+
 /// When to use colours.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ColorWhen {
@@ -40,15 +43,20 @@ pub(crate) enum ColorWhen {
     Never,
 }
 
-/// Settles for the whole process whether there are colours.
-pub(crate) fn choose(when: ColorWhen) {
-    let choice = match when {
-        ColorWhen::Always => ColorChoice::Always,
-        ColorWhen::Never => ColorChoice::Never,
-        ColorWhen::Auto if is_set("CI") || is_set("NO_COLOR") => ColorChoice::Never,
-        ColorWhen::Auto => ColorChoice::Auto,
+/// Settles for the whole process whether there are colours. Returns the word for cargo, which
+/// writes to the same terminal; none where it is left to see for itself.
+pub(crate) fn choose(when: ColorWhen) -> Option<&'static str> {
+    let (choice, word) = match when {
+        ColorWhen::Always => (ColorChoice::Always, Some("always")),
+        ColorWhen::Never => (ColorChoice::Never, Some("never")),
+        ColorWhen::Auto if is_set("CI") || is_set("NO_COLOR") => {
+            // Who tells cargo something else wants it of cargo alone.
+            (ColorChoice::Never, (!is_set(CARGOS)).then_some("never"))
+        }
+        ColorWhen::Auto => (ColorChoice::Auto, None),
     };
     choice.write_global();
+    word
 }
 
 /// What of a service's escapes gets to standard output.

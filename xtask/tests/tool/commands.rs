@@ -1,8 +1,10 @@
 //! Commands on a running stack, and settings from the command line.
 
+use std::io::Read as _;
 use std::process::Stdio;
 use std::time::Duration;
 
+use crate::stand::on_a_terminal;
 use crate::support::{Fixture, JOB, PackageSpec, SERVICE, eventually, get_at};
 
 fn shop() -> Fixture {
@@ -91,6 +93,44 @@ fn a_job_runs_once_in_a_stacks_life_and_again_when_told() {
     fixture.xtask(&["down"]).ends_with(0);
     fixture.xtask(&["up", "-d"]).ends_with(0);
     assert_eq!(lines(), 3);
+}
+
+/// Both print what `status --json` prints, of the services that they are about.
+#[test]
+fn programs_are_told_what_came_of_a_restart_and_of_a_wait() {
+    let fixture = shop();
+    fixture.file("desk/.env", "");
+    fixture.xtask(&["up", "-d", "stock", "shelves"]).ends_with(0);
+    let before = fixture.status();
+    let restarted = fixture.xtask(&["restart", "--json", "stock"]).ends_with(0).json();
+    assert_eq!(restarted["supervisor_pid"], before["supervisor_pid"]);
+    let services = restarted["services"].as_array().unwrap();
+    let [stock] = &services[..] else { panic!("not one service: {services:?}") };
+    assert_eq!((&stock["name"], &stock["run"]), (&"stock".into(), &2.into()));
+    let waited = fixture.xtask(&["wait", "--json"]).ends_with(0).json();
+    assert_eq!(waited["services"].as_array().unwrap().len(), 2);
+    assert_eq!(waited["services"][0], *stock);
+}
+
+#[test]
+fn cargo_has_colours_where_the_tool_has() {
+    let fixture = shop();
+    fixture.file("desk/.env", "");
+    let mut command = fixture.command();
+    command.env("CI", "true").env_remove("CARGO_TERM_COLOR");
+    let (mut child, mut terminal) = on_a_terminal(command, &["up", "-d", "stock"]);
+    let mut shown = Vec::new();
+    let mut part = [0; 4096];
+    // The end of a terminal is an error.
+    while let Ok(length @ 1..) = terminal.read(&mut part) {
+        shown.extend_from_slice(&part[..length]);
+    }
+    assert!(child.wait().unwrap().success());
+    let shown = String::from_utf8_lossy(&shown);
+    assert!(shown.contains("Finished") && !shown.contains('\x1b'), "{shown:?}");
+    let always = fixture.xtask(&["up", "-d", "--color", "always"]).ends_with(0).stderr;
+    let finished = always.lines().find(|line| line.contains("Finished")).unwrap();
+    assert!(finished.contains('\x1b'), "{finished:?}");
 }
 
 #[test]
