@@ -139,17 +139,19 @@ impl Cluster {
             return self.make_all(databases, durability);
         }
         let programs = Programs::find(Some(self.version()?))?;
-        let made = self.read(MADE)?;
-        let missing: Vec<&str> = databases
-            .iter()
-            .copied()
-            .filter(|name| made.lines().all(|line| line != *name))
-            .collect();
+        // The note only saves the start of a program; what is there the cluster itself knows.
+        if lacking(databases, &self.noted()?).is_empty() {
+            return Ok(Made::Nothing);
+        }
+        let there = self.databases(&programs)?;
+        let missing = lacking(databases, &there);
         if missing.is_empty() {
+            self.note(&self.folder, &there)?;
             return Ok(Made::Nothing);
         }
         self.make_databases(&programs, &self.folder, "", &missing, durability)?;
-        Ok(Made::Databases(missing.into_iter().map(str::to_owned).collect()))
+        self.note(&self.folder, &[there, missing.clone()].concat())?;
+        Ok(Made::Databases(missing))
     }
 
     /// The command that serves the cluster at `host` and `port`, and takes this process' place
@@ -194,7 +196,9 @@ impl Cluster {
         self.write(&unfinished, "pg_hba.conf", WHO_MAY_CONNECT)?;
         // Nothing is synced on the way: it is of no use before it is complete.
         let role = "CREATE ROLE app LOGIN;\n";
-        self.make_databases(&programs, &unfinished, role, databases, Durability::Fleeting)?;
+        let databases = lacking(databases, &[]);
+        self.make_databases(&programs, &unfinished, role, &databases, Durability::Fleeting)?;
+        self.note(&unfinished, &databases)?;
         if durability == Durability::Synced {
             self.sync(&programs, &unfinished)?;
         }
@@ -206,21 +210,42 @@ impl Cluster {
         Ok(Made::Cluster { version: programs.version() })
     }
 
-    /// Makes databases in a cluster that is not served, and notes that they are made.
+    /// Makes databases in a cluster that is not served. None is ever dropped.
     fn make_databases(
         &self,
         programs: &Programs,
         folder: &Path,
         first: &str,
-        databases: &[&str],
+        databases: &[String],
         durability: Durability,
     ) -> Result<(), ClusterError> {
         let mut statements = first.to_owned();
         for name in databases {
-            // One may have been made by a run that did not come to note it.
-            statements.push_str(&format!("DROP DATABASE IF EXISTS \"{name}\";\n"));
             statements.push_str(&format!("CREATE DATABASE \"{name}\" OWNER app;\n"));
         }
+        self.ask(programs, folder, &statements, durability).map(drop)
+    }
+
+    /// The databases that a cluster has that is not served.
+    fn databases(&self, programs: &Programs) -> Result<Vec<String>, ClusterError> {
+        let statement = "SELECT datname FROM pg_database;\n";
+        let said = self.ask(programs, &self.folder, statement, Durability::Synced)?;
+        // A line a row: `1: datname = "todo" (typeid = 19, len = 64, typmod = -1, byval = f)`.
+        let names = said.lines().filter_map(|line| {
+            let (_, rest) = line.split_once(": datname = \"")?;
+            Some(rest.split_once('"')?.0.to_owned())
+        });
+        Ok(names.collect())
+    }
+
+    /// Runs statements in a cluster that is not served, and answers what they print.
+    fn ask(
+        &self,
+        programs: &Programs,
+        folder: &Path,
+        statements: &str,
+        durability: Durability,
+    ) -> Result<String, ClusterError> {
         let program = programs.path("postgres");
         let mut single = self.account.command(program, Life::Until(Signal::KILL));
         single.arg("--single");
@@ -230,10 +255,23 @@ impl Cluster {
             Durability::Fleeting => "fsync=off",
         };
         single.args(["-c", "exit_on_error=on", "-c", fsync, "postgres"]);
-        run(single, "postgres --single", &statements)?;
-        let mut made = fs::read_to_string(folder.join(MADE)).unwrap_or_default();
-        databases.iter().for_each(|name| made.extend([name, "\n"]));
-        self.write(folder, MADE, &made)
+        run(single, "postgres --single", statements)
+    }
+
+    /// The databases that are noted as made; none where there is no note.
+    fn noted(&self) -> Result<Vec<String>, ClusterError> {
+        match fs::read_to_string(self.folder.join(MADE)) {
+            Ok(text) => Ok(text.lines().map(str::to_owned).collect()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(source) => {
+                let path = self.folder.join(MADE);
+                Err(ClusterError::File { doing: "reading", path, source })
+            }
+        }
+    }
+
+    fn note(&self, folder: &Path, databases: &[String]) -> Result<(), ClusterError> {
+        self.write(folder, MADE, &(databases.join("\n") + "\n"))
     }
 
     /// Brings a whole cluster to the disk, with the file system that it lies in: one call takes a
@@ -253,7 +291,7 @@ impl Cluster {
         let mut sync = self.account.command(programs.path("initdb"), Life::Until(Signal::KILL));
         self.add_folder(&mut sync, folder)?;
         sync.arg("--sync-only");
-        run(sync, "initdb", "")
+        run(sync, "initdb", "").map(drop)
     }
 
     /// An empty folder beside the cluster's place; one that is there is of a run that was killed.
@@ -348,9 +386,20 @@ impl Cluster {
     }
 }
 
-/// Runs a program to its end with this input.
-fn run(mut command: Command, program: &'static str, input: &str) -> Result<(), ClusterError> {
-    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+/// Those of these databases that are not there, each once.
+fn lacking(databases: &[&str], there: &[String]) -> Vec<String> {
+    let mut missing: Vec<String> = Vec::new();
+    for name in databases {
+        if !there.iter().chain(&missing).any(|known| known == name) {
+            missing.push((*name).to_owned());
+        }
+    }
+    missing
+}
+
+/// Runs a program to its end with this input, and answers what it printed.
+fn run(mut command: Command, program: &'static str, input: &str) -> Result<String, ClusterError> {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let start = |source| ClusterError::Start { program: program.into(), source };
     let mut child = command.spawn().map_err(start)?;
     if let Some(mut stdin) = child.stdin.take() {
@@ -359,7 +408,7 @@ fn run(mut command: Command, program: &'static str, input: &str) -> Result<(), C
     }
     let output = child.wait_with_output().map_err(start)?;
     if output.status.success() {
-        return Ok(());
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
     let text = String::from_utf8_lossy(&output.stderr);
     let lines: Vec<_> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();

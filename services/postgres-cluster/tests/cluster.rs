@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
@@ -47,6 +49,27 @@ fn making_is_safe_to_repeat_and_adds_what_is_missing() {
     let entries = fs::read_dir(folder.path().join("data")).unwrap();
     assert_eq!(entries.count(), 1);
     assert_eq!(fs::metadata(&place).unwrap().permissions().mode() & 0o777, 0o700);
+}
+
+#[test]
+fn databases_outlive_the_note_that_they_were_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(place) = place(folder.path()) else { return };
+    expect(&program(&["make", &place, "one"]), "a cluster of PostgreSQL");
+    let one = databases_below(&place);
+    // As a kill or a full disk may leave it.
+    fs::write(format!("{place}/databases.made"), "").unwrap();
+    expect(&program(&["make", &place, "one"]), "nothing to do");
+    fs::remove_file(format!("{place}/databases.made")).unwrap();
+    expect(&program(&["make", &place, "one", "two"]), "the databases two were made");
+    let both = databases_below(&place);
+    assert!(one.is_subset(&both) && both.len() == one.len() + 1, "{one:?} {both:?}");
+}
+
+/// The folders of a cluster's databases: one that is dropped and made again gets another.
+fn databases_below(place: &str) -> BTreeSet<OsString> {
+    let entries = fs::read_dir(format!("{place}/base")).unwrap();
+    entries.map(|entry| entry.unwrap().file_name()).collect()
 }
 
 #[test]
