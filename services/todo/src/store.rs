@@ -127,11 +127,11 @@ impl Store {
         if lists.is_empty() { Err(Error::NoLists(username.to_owned())) } else { Ok(lists) }
     }
 
-    /// Makes a list with these items, all or nothing.
+    /// Makes a list with these items, all or nothing, and answers them.
     ///
     /// # Errors
     /// When the user has a list of that name.
-    pub async fn create_list(&self, key: &ListKey, titles: &[String]) -> Result<(), Error> {
+    pub async fn create_list(&self, key: &ListKey, titles: &[String]) -> Result<Vec<Item>, Error> {
         let mut write = self.database.write().await?;
         let insert = "INSERT INTO lists (username, name) VALUES ($1, $2) RETURNING id";
         let inserted = bind_key(sqlx::query(insert), key).fetch_one(&mut *write).await;
@@ -146,21 +146,23 @@ impl Store {
             .execute(&mut *write)
             .await?;
         }
-        Ok(write.commit().await?)
+        commit_with_items(write, key).await
     }
 
-    /// Gives a list another name.
+    /// Gives a list another name, and answers its items.
     ///
     /// # Errors
     /// When there is no such list, or another one has that name.
-    pub async fn rename_list(&self, key: &ListKey, name: &str) -> Result<(), Error> {
+    pub async fn rename_list(&self, key: &ListKey, name: &str) -> Result<Vec<Item>, Error> {
         let mut write = self.database.write().await?;
         let update = "UPDATE lists SET name = $3 WHERE username = $1 AND name = $2";
         let update = bind_key(sqlx::query(update), key).bind(name.to_owned());
         let wanted = ListKey { username: key.username.clone(), list: name.to_owned() };
         let updated = update.execute(&mut *write).await.map_err(|error| wanted.taken_or(error))?;
-        write.commit().await?;
-        if updated.rows_affected() == 0 { Err(key.missing()) } else { Ok(()) }
+        if updated.rows_affected() == 0 {
+            return Err(key.missing());
+        }
+        commit_with_items(write, &wanted).await
     }
 
     /// Removes a list and its items.
@@ -193,22 +195,7 @@ impl Store {
     /// # Errors
     /// When there is no such list.
     pub async fn items(&self, key: &ListKey) -> Result<Vec<Item>, Error> {
-        // One statement, so that list and items are of one moment.
-        let rows = bind_key(
-            sqlx::query(
-                "SELECT items.id, items.title, items.completed, items.position FROM lists \
-                 LEFT JOIN items ON items.list_id = lists.id \
-                 WHERE lists.username = $1 AND lists.name = $2 \
-                 ORDER BY items.position, items.id",
-            ),
-            key,
-        );
-        let rows = rows.fetch_all(self.database.reader()).await?;
-        let Some(first) = rows.first() else { return Err(key.missing()) };
-        if first.try_get::<Option<i64>, _>(0)?.is_none() {
-            return Ok(Vec::new());
-        }
-        Ok(rows.iter().map(item).collect::<Result<_, _>>()?)
+        items(key, select_items(key).fetch_all(self.database.reader()).await?)
     }
 
     /// One item.
@@ -339,6 +326,39 @@ async fn list_id(write: &mut Transaction<'static, Any>, key: &ListKey) -> Result
     let hold = "UPDATE lists SET name = name WHERE username = $1 AND name = $2 RETURNING id";
     let row = bind_key(sqlx::query(hold), key).fetch_optional(&mut **write).await?;
     Ok(row.ok_or_else(|| key.missing())?.try_get(0)?)
+}
+
+/// A list and its items, in one statement, so that they are of one moment.
+fn select_items(key: &ListKey) -> Query {
+    bind_key(
+        sqlx::query(
+            "SELECT items.id, items.title, items.completed, items.position FROM lists \
+             LEFT JOIN items ON items.list_id = lists.id \
+             WHERE lists.username = $1 AND lists.name = $2 \
+             ORDER BY items.position, items.id",
+        ),
+        key,
+    )
+}
+
+/// Commits, and answers the items as they were committed: what is read after that may be of
+/// somebody else's write, or fail, and the caller would take the write for failed.
+async fn commit_with_items(
+    mut write: Transaction<'static, Any>,
+    key: &ListKey,
+) -> Result<Vec<Item>, Error> {
+    let items = items(key, select_items(key).fetch_all(&mut *write).await?)?;
+    write.commit().await?;
+    Ok(items)
+}
+
+/// The items in what `select_items` found.
+fn items(key: &ListKey, rows: Vec<AnyRow>) -> Result<Vec<Item>, Error> {
+    let Some(first) = rows.first() else { return Err(key.missing()) };
+    if first.try_get::<Option<i64>, _>(0)?.is_none() {
+        return Ok(Vec::new());
+    }
+    Ok(rows.iter().map(item).collect::<Result<_, _>>()?)
 }
 
 fn item(row: &AnyRow) -> Result<Item, sqlx::Error> {

@@ -14,7 +14,7 @@ use serde::ser::{Serialize, SerializeMap as _, Serializer};
 
 use super::items::{ItemBody, MAX_TITLE_CHARS};
 use crate::error::Error;
-use crate::store::{ListKey, Store};
+use crate::store::{Item, ListKey, Store};
 
 /// The longest name of a user or a list, in characters.
 const MAX_NAME_CHARS: usize = 100;
@@ -76,8 +76,8 @@ pub(super) async fn create(
         return Err(Problem::invalid(vec![FieldError { field, detail: detail.into() }]).into());
     }
     let key = ListKey { username, list };
-    store.create_list(&key, &titles).await?;
-    let body = describe(&store, key, &base).await?;
+    let items = store.create_list(&key, &titles).await?;
+    let body = describe(key, items, &base);
     Ok((StatusCode::CREATED, [(LOCATION, body.url.clone())], Json(body)))
 }
 
@@ -94,7 +94,9 @@ pub(super) async fn read(
     Path((username, list)): Path<(String, String)>,
     base: BaseUrl,
 ) -> Result<Json<ListBody>, Error> {
-    Ok(Json(describe(&store, ListKey { username, list }, &base).await?))
+    let key = ListKey { username, list };
+    let items = store.items(&key).await?;
+    Ok(Json(describe(key, items, &base)))
 }
 
 pub(super) async fn rename(
@@ -106,8 +108,8 @@ pub(super) async fn rename(
     let name = fields.required_name("name", MAX_NAME_CHARS);
     fields.finish()?;
     let key = ListKey { username, list };
-    store.rename_list(&key, &name).await?;
-    Ok(Json(describe(&store, ListKey { list: name, ..key }, &base).await?))
+    let items = store.rename_list(&key, &name).await?;
+    Ok(Json(describe(ListKey { list: name, ..key }, items, &base)))
 }
 
 pub(super) async fn delete(
@@ -118,14 +120,13 @@ pub(super) async fn delete(
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn describe(store: &Store, key: ListKey, base: &BaseUrl) -> Result<ListBody, Error> {
-    let items = store.items(&key).await?;
+fn describe(key: ListKey, items: Vec<Item>, base: &BaseUrl) -> ListBody {
     let path = ["lists", &key.username, &key.list];
-    Ok(ListBody {
+    ListBody {
         url: base.join(path),
         items_url: base.join(path.into_iter().chain(["items"])),
         items: items.into_iter().map(|item| ItemBody::new(item, &key, base)).collect(),
         username: key.username,
         name: key.list,
-    })
+    }
 }
