@@ -89,17 +89,18 @@ impl Importer {
         let created = self.create(&self.users, &["users"], &body, what.clone()).await?;
         if created == Created::Before {
             let path = ["users", username];
-            let found = self.users.get(&path, &self.context).await;
+            let found = ask_until_there(|| self.users.get(&path, &self.context)).await;
             let found = found.map_err(|source| ImportError::Away { what: what.clone(), source })?;
-            if found.status() == StatusCode::NOT_FOUND {
-                return Err(ImportError::IdTaken { what, id: person.id });
+            match found.status() {
+                StatusCode::OK => {}
+                StatusCode::NOT_FOUND => return Err(ImportError::IdTaken { what, id: person.id }),
+                _ => return Err(refusal(found, what).await),
             }
         }
         Ok(created)
     }
 
-    /// Asks until the service answers for good; repeating is harmless, since what is there is
-    /// not created twice.
+    /// Makes what is not there; repeating is harmless, since what is there is not made twice.
     async fn create(
         &self,
         client: &Client,
@@ -107,20 +108,28 @@ impl Importer {
         body: &Value,
         what: String,
     ) -> Result<Created, ImportError> {
-        let deadline = Instant::now() + PATIENCE;
-        let mut pause = Duration::from_millis(50);
-        loop {
-            let answer = client.post(path, &self.context, body).await;
-            let may_come_back = match &answer {
-                Ok(response) => response.status() == StatusCode::SERVICE_UNAVAILABLE,
-                Err(_) => true,
-            };
-            if !may_come_back || Instant::now() + pause >= deadline {
-                return judge(answer, what).await;
-            }
-            sleep(pause).await;
-            pause = (pause * 2).min(Duration::from_secs(1));
+        judge(ask_until_there(|| client.post(path, &self.context, body)).await, what).await
+    }
+}
+
+/// Asks until the service is there to answer.
+async fn ask_until_there<F>(mut ask: impl FnMut() -> F) -> Result<Response, reqwest::Error>
+where
+    F: Future<Output = Result<Response, reqwest::Error>>,
+{
+    let deadline = Instant::now() + PATIENCE;
+    let mut pause = Duration::from_millis(50);
+    loop {
+        let answer = ask().await;
+        let may_come_back = match &answer {
+            Ok(response) => response.status() == StatusCode::SERVICE_UNAVAILABLE,
+            Err(_) => true,
+        };
+        if !may_come_back || Instant::now() + pause >= deadline {
+            return answer;
         }
+        sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_secs(1));
     }
 }
 
@@ -131,13 +140,15 @@ async fn judge(
     match answer {
         Ok(response) if response.status() == StatusCode::CREATED => Ok(Created::Now),
         Ok(response) if response.status() == StatusCode::CONFLICT => Ok(Created::Before),
-        Ok(response) => {
-            let status = response.status();
-            let body = response.text().await.unwrap_or_default();
-            Err(ImportError::Refused { what, status, body })
-        }
+        Ok(response) => Err(refusal(response, what).await),
         Err(source) => Err(ImportError::Away { what, source }),
     }
+}
+
+async fn refusal(response: Response, what: String) -> ImportError {
+    let status = response.status();
+    let body = response.text().await.unwrap_or_default();
+    ImportError::Refused { what, status, body }
 }
 
 impl Done {
