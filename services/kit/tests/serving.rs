@@ -140,7 +140,7 @@ async fn an_answer_that_never_comes_is_given_up_at_the_limit() {
 }
 
 #[tokio::test]
-async fn callers_in_the_queue_of_an_inherited_socket_are_left_to_the_next_run() {
+async fn callers_who_come_between_two_runs_of_an_inherited_socket_are_answered_by_the_next() {
     let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     socket.set_nonblocking(true).unwrap();
     let inherit = || {

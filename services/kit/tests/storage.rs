@@ -1,6 +1,6 @@
 //! The database as services get it: on disk, safe, up to date, and patient with writers.
 //!
-//! What happens when a server goes away and comes back is in `restarts.rs` beside this file.
+//! What happens when a server goes away and comes back each service tests itself.
 
 #![allow(clippy::unwrap_used)]
 
@@ -54,19 +54,21 @@ async fn every_connection_is_safe_against_the_end_of_the_machine() {
     let folder = tempfile::tempdir().unwrap();
     let url = file(folder.path());
     let database = Database::open(&url, first).await.unwrap();
-    // All connections of the pool, at the same time.
+    // All connections, at the same time.
     let mut connections = Vec::new();
     for _ in 0..4 {
         connections.push(database.reader().acquire().await.unwrap());
     }
-    for connection in &mut connections {
+    let mut writer = database.write().await.unwrap();
+    let connections = connections.iter_mut().map(|connection| &mut **connection);
+    for connection in connections.chain([&mut *writer]) {
         for (pragma, expected) in [
             ("SELECT synchronous FROM pragma_synchronous", "2"),
             ("SELECT foreign_keys FROM pragma_foreign_keys", "1"),
             ("SELECT timeout FROM pragma_busy_timeout", "5000"),
             ("SELECT journal_mode FROM pragma_journal_mode", "wal"),
         ] {
-            let row = sqlx::query(pragma).fetch_one(&mut **connection).await.unwrap();
+            let row = sqlx::query(pragma).fetch_one(&mut *connection).await.unwrap();
             let seen: String = row.try_get(0).unwrap_or_else(|_| row.get::<i64, _>(0).to_string());
             assert_eq!(seen, expected, "{pragma}");
         }
@@ -116,6 +118,37 @@ async fn writers_queue_and_none_is_refused_or_lost(url: String) {
         writer.await.unwrap();
     }
     assert_eq!(number(&database, "SELECT COUNT(*) FROM words").await, 160);
+}
+
+#[tokio::test]
+async fn readers_do_not_wait_for_writers_that_queue() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = Database::open(&file(folder.path()), first).await.unwrap();
+    add(&database, "one").await.unwrap();
+    let write = database.write().await.unwrap();
+    let queue = (0..16).map(|writer| {
+        let database = database.clone();
+        tokio::spawn(async move { add(&database, &format!("{writer}")).await })
+    });
+    let queue: Vec<_> = queue.collect();
+    // Each of them is polled before this goes on.
+    tokio::task::yield_now().await;
+    assert_eq!(number(&database, "SELECT COUNT(*) FROM words").await, 1);
+    write.commit().await.unwrap();
+    for writer in queue {
+        writer.await.unwrap().unwrap();
+    }
+    assert_eq!(number(&database, "SELECT COUNT(*) FROM words").await, 17);
+}
+
+#[tokio::test]
+async fn a_write_that_does_not_end_holds_up_no_stop() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = Database::open(&file(folder.path()), first).await.unwrap();
+    let write = database.write().await.unwrap();
+    // It ends at all, though the connection is in use for as long as this test lasts.
+    database.close().await;
+    drop(write);
 }
 
 async fn a_second_one_of_what_is_unique_is_told_apart_from_other_failures(url: String) {

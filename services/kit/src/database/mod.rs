@@ -14,16 +14,23 @@ use std::time::Duration;
 
 use sqlx::migrate::{MigrateError, Migration as Step, MigrationType, Migrator};
 use sqlx::{Any, AnyPool, SqlSafeStr as _, Transaction};
+use tokio::time::timeout;
 
 use crate::settings::SettingError;
 
 /// How long a request waits for a connection before it is told to come again.
 const ACQUIRE_TIME: Duration = Duration::from_secs(3);
 
-/// A pool of connections.
+/// How long a stop waits for connections that are in use.
+const CLOSE_TIME: Duration = Duration::from_secs(1);
+
+/// Pools of connections.
 #[derive(Clone, Debug)]
 pub struct Database {
-    pool: AnyPool,
+    readers: AnyPool,
+    /// SQLite lets one write at a time: those who wait for their turn must not hold the
+    /// connections that readers need. The same as `readers` for a server.
+    writers: AnyPool,
     engine: Engine,
 }
 
@@ -95,22 +102,37 @@ impl Database {
                             `postgres://user@host:5432/name`";
             return Err(SettingError::bad("DATABASE_URL", shown(url), expected).into());
         };
-        let (pool, lock) = match engine {
-            Engine::Sqlite => sqlite::open(url).await?,
-            // The driver locks the database itself while it migrates.
-            Engine::Postgres => (postgres::open(url).await?, None),
+        let database = match engine {
+            Engine::Sqlite => {
+                let (readers, writers, lock) = sqlite::open(url).await?;
+                let database = Self { readers, writers, engine };
+                database.migrate(url, migrations).await?;
+                drop(lock);
+                database
+            }
+            Engine::Postgres => {
+                let pool = postgres::open(url).await?;
+                let database = Self { readers: pool.clone(), writers: pool, engine };
+                // The driver locks the database itself while it migrates.
+                database.migrate(url, migrations).await?;
+                database
+            }
         };
-        migrator(migrations(engine))
-            .run(&pool)
-            .await
-            .map_err(|source| DatabaseError::Migrate { url: shown(url), source })?;
-        drop(lock);
-        Ok(Self { pool, engine })
+        Ok(database)
+    }
+
+    async fn migrate(
+        &self,
+        url: &str,
+        migrations: fn(Engine) -> &'static [Migration],
+    ) -> Result<(), DatabaseError> {
+        let migrated = migrator(migrations(self.engine)).run(&self.writers).await;
+        migrated.map_err(|source| DatabaseError::Migrate { url: shown(url), source })
     }
 
     /// For statements that only read.
     pub fn reader(&self) -> &AnyPool {
-        &self.pool
+        &self.readers
     }
 
     /// Begins a transaction for writing. Success may be told to a caller only after `commit` has
@@ -121,8 +143,8 @@ impl Database {
     pub async fn write(&self) -> Result<Transaction<'static, Any>, sqlx::Error> {
         match self.engine {
             // Taking the lock at once lets writers queue; a lock taken halfway would fail.
-            Engine::Sqlite => self.pool.begin_with("BEGIN IMMEDIATE").await,
-            Engine::Postgres => self.pool.begin().await,
+            Engine::Sqlite => self.writers.begin_with("BEGIN IMMEDIATE").await,
+            Engine::Postgres => self.writers.begin().await,
         }
     }
 
@@ -131,12 +153,19 @@ impl Database {
     /// # Errors
     /// What the driver says when it does not.
     pub async fn reachable(&self) -> Result<(), sqlx::Error> {
-        sqlx::query("SELECT 1").execute(&self.pool).await.map(drop)
+        sqlx::query("SELECT 1").execute(&self.readers).await.map(drop)
     }
 
-    /// Closes all connections in order.
+    /// Closes all connections in order. Those of requests that were given up are left after a
+    /// second: both databases undo by themselves what was not committed.
     pub async fn close(&self) {
-        self.pool.close().await;
+        let close = async {
+            self.writers.close().await;
+            self.readers.close().await;
+        };
+        if timeout(CLOSE_TIME, close).await.is_err() {
+            tracing::warn!("stopped while statements were under way");
+        }
     }
 }
 
@@ -182,8 +211,9 @@ fn migrator(migrations: &'static [Migration]) -> Migrator {
     Migrator::with_migrations(steps.collect())
 }
 
-/// The address without user and password.
+/// The address without user, password and options, among which a password may be as well.
 fn shown(url: &str) -> String {
+    let url = url.split('?').next().unwrap_or(url);
     match (url.find("://"), url.rfind('@')) {
         (Some(scheme), Some(at)) if at > scheme => {
             format!("{}***{}", &url[..scheme + 3], &url[at..])
