@@ -5,6 +5,8 @@
 //! --test tool soak -- --nocapture` takes half an hour, with `XTASK_SEED=N` for the same
 //! faults again, and prints what was measured.
 
+mod gauge;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -15,6 +17,7 @@ use xtask_client::{Service, Stack, StackPaths};
 use xtask_core::chance::Chance;
 use xtask_core::manifest::duration;
 
+use self::gauge::{Gauge, descriptors};
 use crate::stand::port;
 use crate::support::{Fixture, PackageSpec, SERVICE, alive, eventually, get};
 
@@ -23,9 +26,8 @@ const SERVICES: [&str; 3] = ["base", "mid", "top"];
 /// Threads that ask each service, one request after the other.
 const CALLERS: usize = 2;
 
-/// What a supervisor may have grown by between the first and the last look, in KiB: what
-/// the allocator keeps varies by as much.
-const LEEWAY_KIB: u64 = 2048;
+/// What a supervisor may have grown by, in KiB: what the allocator keeps varies by as much.
+const LEEWAY_KIB: u64 = 512;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Fault {
@@ -36,13 +38,6 @@ enum Fault {
 }
 
 const FAULTS: [Fault; 4] = [Fault::Kill, Fault::Restart, Fault::Pause, Fault::Rebuild];
-
-/// What a process costs.
-#[derive(Clone, Copy, Debug)]
-struct Cost {
-    memory_kib: u64,
-    descriptors: usize,
-}
 
 fn orchard() -> Fixture {
     let service = |name: &str, more: &str| {
@@ -83,25 +78,25 @@ fn a_stack_under_faults_and_load_stays_true_and_its_supervisor_does_not_grow() {
         runtime.block_on(soak.commit(fault));
     }
     let supervisor = i32::try_from(fixture.status()["supervisor_pid"].as_i64().unwrap()).unwrap();
-    let before = cost(supervisor);
+    let before = descriptors_at_rest(supervisor);
+    let gauge = Gauge::start(supervisor);
     let end = Instant::now() + time;
-    let mut highest = before;
     while Instant::now() < end {
         let fault = *soak.chance.pick(&FAULTS).unwrap();
+        gauge.during(format!("{fault:?}"));
         runtime.block_on(soak.commit(fault));
-        let now = cost_now(supervisor);
-        highest.memory_kib = highest.memory_kib.max(now.memory_kib);
-        highest.descriptors = highest.descriptors.max(now.descriptors);
     }
+    let samples = gauge.end();
     let (answered, cut) = load.end();
     runtime.block_on(soak.is_true());
-    let after = cost(supervisor);
+    let after = descriptors_at_rest(supervisor);
     let counts = &soak.counts;
+    let (early, late) = samples.early_and_late_kib();
     println!("soak of {time:?}, seed {seed}: {counts:?}, {answered} requests answered, {cut} cut");
-    println!("supervisor before {before:?}, highest {highest:?}, after {after:?}");
+    println!("{}{early} KiB, then {late} KiB; the highest: {:?}", samples.table(), samples.peak());
     assert!(answered > 100, "{answered} requests were answered");
-    assert_eq!(after.descriptors, before.descriptors, "its descriptors grow");
-    assert!(after.memory_kib <= before.memory_kib + LEEWAY_KIB, "{before:?}, then {after:?}");
+    assert_eq!(after, before, "its descriptors grow");
+    assert!(late <= early + LEEWAY_KIB, "it grows from {early} KiB to {late} KiB");
     fixture.xtask(&["down"]).ends_with(0);
     fixture.is_quiet();
 }
@@ -222,22 +217,12 @@ impl Load {
     }
 }
 
-/// The cost at rest: the number of descriptors is the same twice, a while apart.
-fn cost(pid: i32) -> Cost {
-    let mut last = cost_now(pid);
+/// The number of descriptors at rest: the same twice, a while apart.
+fn descriptors_at_rest(pid: i32) -> usize {
+    let mut last = descriptors(pid);
     eventually(Duration::from_secs(30), "a supervisor at rest", || {
         std::thread::sleep(Duration::from_millis(100));
-        let now = cost_now(pid);
-        let same = now.descriptors == last.descriptors;
-        last = now;
-        same.then_some(now)
+        let now = descriptors(pid);
+        (std::mem::replace(&mut last, now) == now).then_some(now)
     })
-}
-
-fn cost_now(pid: i32) -> Cost {
-    let rollup = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
-    let memory = rollup.lines().find_map(|line| line.strip_prefix("Private_Dirty:")).unwrap();
-    let memory_kib = memory.trim().trim_end_matches(" kB").parse().unwrap();
-    let descriptors = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count();
-    Cost { memory_kib, descriptors }
 }
