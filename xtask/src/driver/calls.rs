@@ -34,7 +34,7 @@ impl Driver {
         let Asked { id, request, answered } = call;
         let pending = Pending { connection, id, answered };
         let reply = match request {
-            Request::Status => Reply::Snapshot(self.looked_at()),
+            Request::Status => return self.look_for(pending),
             Request::Watch => self.watch(connection),
             Request::Apply { plan, hold } => self.apply(connection, *plan, hold),
             Request::Hold { hold } => {
@@ -83,27 +83,13 @@ impl Driver {
         self.answer(pending, reply);
     }
 
-    fn snapshot(&self) -> Snapshot {
+    pub(super) fn snapshot(&self) -> Snapshot {
         let mut snapshot = self.stack.snapshot();
         snapshot.supervisor_pid = std::process::id();
         snapshot.guardian_pid = self.guardian;
         if snapshot.stack.is_empty() {
             snapshot.stack = self.board.stack().to_string();
         }
-        snapshot
-    }
-
-    /// The state with what only a look at the system tells.
-    fn looked_at(&self) -> Snapshot {
-        let mut snapshot = self.snapshot();
-        let waiting = self.world.waiting_callers();
-        for service in &mut snapshot.services {
-            if service.phase != Phase::Ready {
-                let ports = service.ports.values().filter_map(|port| waiting.get(port));
-                service.callers_waiting = ports.copied().reduce(u32::saturating_add);
-            }
-        }
-        self.stack.note_calls(&mut snapshot, &self.world.calls(&self.stack.addresses()));
         snapshot
     }
 

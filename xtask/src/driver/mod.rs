@@ -5,6 +5,7 @@
 //! about clients: whose build is under way, and whose connection holds the stack.
 
 mod calls;
+mod looks;
 mod record;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,6 +22,7 @@ use crate::effects::World;
 use crate::effects::compilers::Compilers;
 use crate::supervisor::outbox::{Board, Outbox};
 
+use looks::Looks;
 pub(crate) use record::Record;
 
 /// How long services may take to stop once nobody is left who wants the stack: all of it
@@ -78,6 +80,7 @@ pub(crate) struct Driver {
     accepting: BTreeMap<Name, usize>,
     /// Calls that are done once no program is being accepted.
     after_accepts: Vec<Pending>,
+    looks: Looks,
     applied: bool,
     leaving: bool,
     /// When everything that still runs is killed, in no order.
@@ -115,6 +118,7 @@ impl Driver {
             builds_ok: true,
             accepting: BTreeMap::new(),
             after_accepts: Vec::new(),
+            looks: Looks::default(),
             applied: false,
             leaving: false,
             kill_at: None,
@@ -136,6 +140,7 @@ impl Driver {
             tokio::select! {
                 Some(event) = events.recv() => self.happened(event),
                 Some(input) = inputs.recv() => self.take(input),
+                (asked, traffic) = self.looks.seen() => self.looked(asked, &traffic),
                 () = sleep_until(deadline) => self.tick(),
             }
             loop {
@@ -189,7 +194,7 @@ impl Driver {
     fn step(&mut self, event: Event) {
         let now = self.began.elapsed();
         if self.stack.gives_up_at(now) {
-            let calls = self.world.calls(&self.stack.addresses());
+            let calls = self.world.traffic(self.stack.addresses()).at_calls();
             self.step_at(now, Event::Calls { calls });
         }
         self.step_at(now, event);

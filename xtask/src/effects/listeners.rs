@@ -35,7 +35,7 @@ impl Listener {
 
 /// Every listener there is.
 pub(crate) fn all() -> Vec<Listener> {
-    tcp::all().into_iter().filter_map(listener).collect()
+    tcp::listening().into_iter().filter_map(listener).collect()
 }
 
 fn listener(socket: Socket) -> Option<Listener> {

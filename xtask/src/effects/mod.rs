@@ -38,6 +38,7 @@ pub(crate) mod target_folder;
 mod tcp;
 #[cfg(test)]
 mod tests;
+pub(crate) mod traffic;
 mod unreadable;
 mod watched;
 pub(crate) mod workspace;

@@ -12,7 +12,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::mpsc::UnboundedSender;
-use xtask_core::calls::Call;
 use xtask_core::name::Name;
 use xtask_core::plan::Port;
 use xtask_core::stack::effect::{ImageWanted, PreparedProbe};
@@ -29,7 +28,8 @@ use super::log_file::LogFile;
 use super::probe::{ListenerOf, Probe};
 use super::sockets::Sockets;
 use super::stranger::Strangers;
-use super::{Outlet, calls, listeners, orphans};
+use super::traffic::Look;
+use super::{Outlet, orphans};
 
 /// The longest path that the address of a Unix socket can hold, in bytes.
 const LONGEST_SOCKET_PATH: usize = 103;
@@ -124,24 +124,17 @@ impl World {
         }
     }
 
-    /// How many callers wait unaccepted on each port that somebody listens on, our own
-    /// queued requests apart; empty if the system does not tell.
-    pub(crate) fn waiting_callers(&self) -> BTreeMap<u16, u32> {
-        let mut waiting = listeners::waiting_callers();
-        for (port, all) in &mut waiting {
-            let own = self.queued.get(port).map_or(0, |handle| Arc::strong_count(handle) - 1);
-            *all = all.saturating_sub(u32::try_from(own).unwrap_or(u32::MAX));
-        }
-        waiting
-    }
-
-    /// Which services have open connections to which of these addresses.
-    pub(crate) fn calls(&self, addresses: &[Address]) -> Vec<Call> {
-        let leaders = self.runs.iter().filter_map(|((service, _), live)| {
+    /// A look at the calls to these addresses and at who waits there.
+    pub(crate) fn traffic(&self, addresses: Vec<Address>) -> Look {
+        let leaders = self.runs.iter();
+        let leaders = leaders.filter_map(|((service, _), live)| {
             let leader = live.leader().filter(|leader| !leader.is_reaped())?;
-            Some((leader.pid().as_raw_nonzero().get(), service.clone()))
+            Some((Arc::clone(leader), service.clone()))
         });
-        calls::between(&leaders.collect(), addresses)
+        let own = |handle: &Arc<()>| u32::try_from(Arc::strong_count(handle) - 1);
+        let queued = self.queued.iter();
+        let queued = queued.map(|(port, handle)| (*port, own(handle).unwrap_or(u32::MAX)));
+        Look { leaders: leaders.collect(), addresses, queued: queued.collect() }
     }
 
     fn accept(&self, service: Name, path: PathBuf, wanted: Option<ImageWanted>) {

@@ -37,27 +37,32 @@ pub(crate) enum SocketState {
     Called,
     /// Both ends are open, or only the other one was closed.
     Open,
-    /// It is on its way out.
-    Closing,
 }
+
+const TABLES: [&str; 2] = ["/proc/self/net/tcp", "/proc/self/net/tcp6"];
 
 /// Every socket that is not on its way out. Line by line: after a minute of many short
-/// calls the tables hold megabytes of those that are.
+/// calls the tables hold megabytes of those that are, and the system takes long to write
+/// them down.
 pub(crate) fn all() -> Vec<Socket> {
-    let mut all = Vec::new();
-    for table in ["/proc/self/net/tcp", "/proc/self/net/tcp6"] {
-        let Ok(file) = File::open(table) else { continue };
-        let mut table = BufReader::new(file);
-        let mut text = String::new();
-        while table.read_line(&mut text).is_ok_and(|length| length > 0) {
-            all.extend(line(&text).filter(|socket| socket.state != SocketState::Closing));
-            text.clear();
-        }
-    }
-    all
+    TABLES.into_iter().flat_map(lines).filter_map(|text| line(&text)).collect()
 }
 
-/// The sockets in the text of one table; lines that cannot be read are skipped.
+/// The sockets that listen. The system lists them first, so that this is quick however
+/// many others there are.
+pub(crate) fn listening() -> Vec<Socket> {
+    let listens = |socket: &Socket| socket.state == SocketState::Listening;
+    let of_table = |table| lines(table).skip(1).map_while(move |text| line(&text).filter(listens));
+    TABLES.into_iter().flat_map(of_table).collect()
+}
+
+fn lines(table: &str) -> impl Iterator<Item = String> {
+    let file = File::open(table).into_iter();
+    file.flat_map(|file| BufReader::new(file).lines().map_while(Result::ok))
+}
+
+/// The sockets in the text of one table; those on their way out and lines that cannot be
+/// read are skipped.
 pub(crate) fn parse(table: &str) -> impl Iterator<Item = Socket> {
     table.lines().filter_map(line)
 }
@@ -74,18 +79,19 @@ fn number_of(link: &std::path::Path) -> Option<u64> {
     link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
 }
 
-/// The socket in one line of a table; none in a line that cannot be read.
+/// The socket in one line of a table; none in a line that cannot be read, or for one on its
+/// way out, which most are where there are many.
 fn line(line: &str) -> Option<Socket> {
     let mut words = line.split_ascii_whitespace().skip(1);
-    let local = address(words.next()?)?;
-    let remote = address(words.next()?)?;
+    let (local, remote) = (words.next()?, words.next()?);
     let state = match words.next()? {
         "01" | "08" => SocketState::Open,
         "02" => SocketState::Calling,
         "03" | "0C" => SocketState::Called,
         "0A" => SocketState::Listening,
-        _ => SocketState::Closing,
+        _ => return None,
     };
+    let (local, remote) = (address(local)?, address(remote)?);
     let (_, received) = words.next()?.split_once(':')?;
     let received = u32::from_str_radix(received, 16).ok()?;
     let user = words.nth(2)?.parse().ok()?;
@@ -118,6 +124,7 @@ mod tests {
    0: 0100007F:1388 00000000:0000 0A 00000000:00000003 00:00000000 00000000  1000        0 31337 1 0000000000000000 100 0 0 10 0
    1: 0100007F:1388 0100007F:D431 01 00000000:00000010 00:00000000 00000000  1000        0 31338 1 0000000000000000 20 4 30 10 -1
    2: broken
+   3: 0100007F:1388 0100007F:D432 06 00000000:00000000 03:000016F5 00000000     0        0 0 3 0000000000000000
 ";
     const TABLE_6: &str = "\
    0: 00000000000000000000000001000000:0BB8 00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 42 1 0 100 0 0 10 0
@@ -126,7 +133,7 @@ mod tests {
 
     #[test]
     #[cfg(target_endian = "little")]
-    fn sockets_are_read_with_both_ends_and_broken_lines_are_skipped() {
+    fn sockets_are_read_with_both_ends_and_what_is_broken_or_closing_is_skipped() {
         let four: Vec<_> = parse(TABLE).collect();
         let own: SocketAddr = "127.0.0.1:5000".parse().unwrap();
         let listener = Socket {
@@ -148,5 +155,15 @@ mod tests {
         assert_eq!(four, [listener, accepted]);
         let six: Vec<_> = parse(TABLE_6).map(|l| (l.local.to_string(), l.inode)).collect();
         assert_eq!(six, [("[::1]:3000".to_owned(), 42), ("[::]:3001".to_owned(), 43)]);
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn listeners_come_before_everything_else() {
+        let listeners = [0; 3].map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+        let own = listeners.each_ref().map(|listener| listener.local_addr().unwrap());
+        let _callers = own.map(|address| std::net::TcpStream::connect(address).unwrap());
+        let found: Vec<_> = listening().into_iter().map(|socket| socket.local).collect();
+        assert!(own.iter().all(|address| found.contains(address)), "{own:?} in {found:?}");
     }
 }
