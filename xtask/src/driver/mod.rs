@@ -162,6 +162,11 @@ impl Driver {
         self.board.close();
     }
 
+    /// Ends what is left of the world. Whether nothing of the stack is there any more.
+    pub(crate) fn end(&mut self) -> bool {
+        self.world.end()
+    }
+
     /// An event of the world.
     fn happened(&mut self, event: Event) {
         if let Event::Accepted { service, .. } | Event::BuildFailed { service, .. } = &event {

@@ -70,7 +70,6 @@ impl World {
                 .map(|(index, _, question)| (index, question))
                 .collect(),
             tasks: live.tasks.clone(),
-            family: self.family.clone(),
             open_files: self.open_files,
         };
         tokio::spawn(life.run());

@@ -7,7 +7,8 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
 use xtask_core::stack::Exit;
@@ -17,25 +18,31 @@ use xtask_core::stack::Exit;
 pub(crate) struct Leader {
     pid: Pid,
     reaped: Mutex<bool>,
-    family: Family,
 }
 
-/// The children that this program started and has not reaped: whoever else is our
-/// child was left behind by one of them.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Family(Arc<Mutex<BTreeSet<i32>>>);
+/// The children that this process started and has not reaped: whoever else is its child was
+/// left behind by one of them.
+static FAMILY: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
 
-impl Family {
-    fn contains(&self, pid: i32) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(&pid)
-    }
+fn family() -> MutexGuard<'static, BTreeSet<i32>> {
+    FAMILY.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn is_foreign(pid: i32) -> bool {
+    !family().contains(&pid)
 }
 
 impl Leader {
-    /// Takes charge of a child that was just forked.
-    pub(crate) fn new(pid: Pid, family: Family) -> Self {
-        family.0.lock().unwrap_or_else(PoisonError::into_inner).insert(pid.as_raw_nonzero().get());
-        Self { pid, reaped: Mutex::new(false), family }
+    /// Takes charge of the child that `fork` makes. Nobody can take it for a stranger between
+    /// its birth and its entry into the family.
+    ///
+    /// # Errors
+    /// Those of `fork`.
+    pub(crate) fn born(fork: impl FnOnce() -> io::Result<Pid>) -> io::Result<Self> {
+        let mut family = family();
+        let pid = fork()?;
+        family.insert(pid.as_raw_nonzero().get());
+        Ok(Self { pid, reaped: Mutex::new(false) })
     }
 
     /// The leader's process, which is also the number of the group.
@@ -71,8 +78,7 @@ impl Leader {
         if !*reaped {
             let _ = rustix::process::waitid(WaitId::Pid(self.pid), WaitIdOptions::EXITED);
             *reaped = true;
-            let mut family = self.family.0.lock().unwrap_or_else(PoisonError::into_inner);
-            family.remove(&self.pid.as_raw_nonzero().get());
+            family().remove(&self.pid.as_raw_nonzero().get());
         }
     }
 
@@ -87,9 +93,7 @@ impl Leader {
     pub(crate) fn has_survivors(&self) -> bool {
         let group = self.pid.as_raw_nonzero().get();
         let strangers = match children() {
-            Some(children) => {
-                children.into_iter().filter(|pid| !self.family.contains(*pid)).collect()
-            }
+            Some(children) => children.into_iter().filter(|pid| is_foreign(*pid)).collect(),
             None => vec![group],
         };
         let mut suspect = false;
@@ -102,10 +106,27 @@ impl Leader {
                 _ => suspect = true,
             }
         }
-        // A member that appears while the processes are listed can be missed once.
-        let others = || members(group).into_iter().any(|member| member != group);
-        suspect && (others() || others())
+        // A member that appears or changes its parent meanwhile can be missed once.
+        suspect && (lives_on(group) || lives_on(group))
     }
+}
+
+/// Whether a group has a living member beside its leader, which has ended: all of them
+/// descend from children of ours that we did not start. To look at those alone matters, as
+/// this is asked many times while a deaf one has its grace.
+fn lives_on(group: i32) -> bool {
+    let is_member = |pid: i32| {
+        pid != group && status(pid).is_some_and(|found| found.group == group && !found.is_zombie())
+    };
+    let Some(mut unseen) = children() else { return members(group).into_iter().any(is_member) };
+    unseen.retain(|pid| is_foreign(*pid));
+    while let Some(pid) = unseen.pop() {
+        if is_member(pid) {
+            return true;
+        }
+        unseen.extend(children_of(pid));
+    }
+    false
 }
 
 /// The living members of a group, its leader included.
@@ -135,18 +156,17 @@ pub(crate) fn members(group: i32) -> Vec<i32> {
 }
 
 /// Our children that ended, that nobody reaped, and that this module did not start.
-pub(crate) fn foreign_zombies(family: &Family) -> BTreeSet<i32> {
+pub(crate) fn foreign_zombies() -> BTreeSet<i32> {
     let is_foreign_zombie =
-        |pid: &i32| !family.contains(*pid) && status(*pid).is_some_and(|status| status.is_zombie());
+        |pid: &i32| is_foreign(*pid) && status(*pid).is_some_and(|status| status.is_zombie());
     children().unwrap_or_default().into_iter().filter(is_foreign_zombie).collect()
 }
 
 /// Our living children that this module did not start.
-pub(crate) fn foreign_children(family: &Family) -> Vec<i32> {
-    let is_foreign = |pid: &i32| {
-        !family.contains(*pid) && status(*pid).is_some_and(|status| !status.is_zombie())
-    };
-    children().unwrap_or_default().into_iter().filter(is_foreign).collect()
+pub(crate) fn foreign_children() -> Vec<i32> {
+    let lives =
+        |pid: &i32| is_foreign(*pid) && status(*pid).is_some_and(|status| !status.is_zombie());
+    children().unwrap_or_default().into_iter().filter(lives).collect()
 }
 
 /// Reaps one child if it ended. Whether it is no child any more.
@@ -221,6 +241,26 @@ fn children() -> Option<Vec<i32>> {
         }
     }
     Some(all)
+}
+
+/// The children of all threads of a process. Where the system does not list them,
+/// every process is asked for its parent.
+pub(crate) fn children_of(parent: i32) -> Vec<i32> {
+    let mut children = Vec::new();
+    let Ok(tasks) = std::fs::read_dir(format!("/proc/{parent}/task")) else { return children };
+    for task in tasks.flatten() {
+        match std::fs::read_to_string(task.path().join("children")) {
+            Ok(text) => {
+                children.extend(text.split_ascii_whitespace().filter_map(|w| w.parse::<i32>().ok()))
+            }
+            Err(_) if !Path::new("/proc/thread-self/children").exists() => {
+                return processes().filter(|pid| parent_of(*pid) == Some(parent)).collect();
+            }
+            // A thread that ended meanwhile.
+            Err(_) => {}
+        }
+    }
+    children
 }
 
 #[cfg(test)]

@@ -17,7 +17,6 @@ use xtask_core::stack::effect::PreparedProbe;
 use xtask_core::stack::{Command, Run};
 
 use super::environment::Additions;
-use super::group::Leader;
 use super::http::{self, Request};
 use super::life::Life;
 use super::lines::{Awaited, AwaitedLines, Lines};
@@ -71,7 +70,7 @@ impl World {
         })
         .map_err(system)?;
 
-        let leader = Arc::new(Leader::new(forked.pid, self.family.clone()));
+        let leader = Arc::new(forked.leader);
         let live = Live {
             awaited: Arc::clone(&awaited),
             notify: notify.as_ref().map(Arc::downgrade).unwrap_or_default(),
@@ -196,7 +195,6 @@ impl World {
             args: arguments(name, args)?,
             env: self.environment.of(&bare, &Additions::default()),
             cwd: text(OsStr::new(&command.cwd))?,
-            family: self.family.clone(),
             open_files: self.open_files,
         }))
     }

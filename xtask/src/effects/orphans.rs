@@ -12,7 +12,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::group::{Family, foreign_children, foreign_zombies, reap};
+use super::group::{foreign_children, foreign_zombies, reap};
 use super::sweep::{Owner, owner};
 
 /// How long a zombie that nobody in this program waits for is left alone.
@@ -28,14 +28,13 @@ const ROUND: Duration = Duration::from_millis(1);
 ///
 /// # Errors
 /// When the system does not let it, or signals cannot be received.
-pub(crate) fn adopt(family: &Family) -> io::Result<()> {
+pub(crate) fn adopt() -> io::Result<()> {
     #[cfg(target_os = "linux")]
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
     let mut ended = signal(SignalKind::child())?;
-    let family = family.clone();
     tokio::spawn(async move {
         while ended.recv().await.is_some() {
-            reap_until_none(&family).await;
+            reap_until_none().await;
         }
     });
     Ok(())
@@ -43,11 +42,11 @@ pub(crate) fn adopt(family: &Family) -> io::Result<()> {
 
 /// Ends every orphan that carries our mark. What an orphan had started becomes our
 /// child when it dies, so this goes on until there are none, or for [`ROUNDS`]. Where
-/// the system does not tell whose children are whose, it finds none.
-pub(crate) fn end(family: &Family, mark: &str) {
+/// the system does not tell whose children are whose, it finds none. Whether all are gone.
+pub(crate) fn end(mark: &str) -> bool {
     let mut ending = BTreeSet::new();
     for _ in 0..ROUNDS {
-        let marked = marked(family, mark);
+        let marked = marked(mark);
         for pid in marked.iter().filter_map(|pid| Pid::from_raw(*pid)) {
             // It is our child and not reaped, so the number cannot be anybody else's.
             let _ = kill_process(pid, Signal::KILL);
@@ -56,28 +55,29 @@ pub(crate) fn end(family: &Family, mark: &str) {
         ending.extend(marked);
         ending.retain(|pid| !reap(*pid));
         if found_none && ending.is_empty() {
-            return;
+            return true;
         }
         std::thread::sleep(ROUND);
     }
+    false
 }
 
 /// Our children that run, that we did not start, and that have our mark, or may have it.
-fn marked(family: &Family, mark: &str) -> Vec<i32> {
+fn marked(mark: &str) -> Vec<i32> {
     let is_marked = |pid: &i32| match owner(*pid, mark) {
         // Whoever is our child was left by one of ours.
         Owner::Mark | Owner::Unsure => true,
         Owner::Other => false,
     };
-    foreign_children(family).into_iter().filter(is_marked).collect()
+    foreign_children().into_iter().filter(is_marked).collect()
 }
 
 /// Looks again and again while there are zombies to take; a signal that comes
 /// meanwhile makes another round.
-async fn reap_until_none(family: &Family) {
+async fn reap_until_none() {
     let mut before = BTreeSet::new();
     loop {
-        let mut now = foreign_zombies(family);
+        let mut now = foreign_zombies();
         for pid in now.intersection(&before) {
             reap(*pid);
         }

@@ -21,7 +21,6 @@ use super::accept::Programs;
 use super::containers::contained::Order;
 use super::containers::stack::Containers;
 use super::environment::Environment;
-use super::group::Family;
 use super::life::stop_probes;
 use super::live::{Live, Process};
 use super::log_file::LogFile;
@@ -51,7 +50,6 @@ pub(crate) struct World {
     pub(super) settings: WorldSettings,
     pub(super) events: UnboundedSender<Event>,
     pub(super) environment: Environment,
-    pub(super) family: Family,
     pub(super) sockets: Sockets,
     pub(super) containers: Arc<Containers>,
     programs: Arc<Mutex<Programs>>,
@@ -80,8 +78,7 @@ impl World {
             let folder = settings.runtime.display();
             return Err(io::Error::other(format!("`{folder}` is too long a path for sockets")));
         }
-        let family = Family::default();
-        orphans::adopt(&family)?;
+        orphans::adopt()?;
         survive_limits_of_size();
         let programs = Programs::new(settings.state.join("programs"))?;
         Ok(Self {
@@ -90,7 +87,6 @@ impl World {
             programs: Arc::new(Mutex::new(programs)),
             settings,
             events,
-            family,
             sockets: Sockets::default(),
             logs: BTreeMap::new(),
             runs: BTreeMap::new(),
@@ -135,6 +131,14 @@ impl World {
         let queued = self.queued.iter();
         let queued = queued.map(|(port, handle)| (*port, own(handle).unwrap_or(u32::MAX)));
         Look { leaders: leaders.collect(), addresses, queued: queued.collect() }
+    }
+
+    /// Ends what runs left behind. Whether nothing of the stack is there any more.
+    pub(crate) fn end(&mut self) -> bool {
+        self.runs.retain(|_, live| live.is_alive());
+        let orphans_ended = orphans::end(&self.settings.mark);
+        self.containers.end();
+        orphans_ended && self.runs.is_empty()
     }
 
     fn accept(&self, service: Name, path: PathBuf, wanted: Option<ImageWanted>) {
@@ -289,8 +293,7 @@ pub(super) fn socket_path(runtime: &Path, number: u64) -> PathBuf {
 /// What runs left behind in sessions of their own ends with the stack.
 impl Drop for World {
     fn drop(&mut self) {
-        orphans::end(&self.family, &self.settings.mark);
-        self.containers.end();
+        self.end();
     }
 }
 

@@ -17,7 +17,7 @@ use tokio::task::AbortHandle;
 use xtask_core::stack::Exit;
 
 use super::exit::{self, KillOnDrop};
-use super::group::{Family, Leader};
+use super::group::Leader;
 use super::http::{Queued, Request};
 use super::spawn::{self, Launch};
 use super::{Outlet, holder, listeners};
@@ -81,8 +81,6 @@ pub(crate) struct Asking {
     pub(crate) env: Vec<CString>,
     /// Its folder.
     pub(crate) cwd: CString,
-    /// Where its process is entered.
-    pub(crate) family: Family,
     /// The limit of open files to go back to.
     pub(crate) open_files: Option<libc::rlimit>,
 }
@@ -222,7 +220,7 @@ impl Asking {
             sockets: Vec::new(),
             open_files: self.open_files,
         })?;
-        let child = KillOnDrop(Arc::new(Leader::new(forked.pid, self.family.clone())));
+        let child = KillOnDrop(Arc::new(forked.leader));
         if let Some(failure) = exit::outcome(forked.outcome).await? {
             return Err(io::Error::from_raw_os_error(failure.errno));
         }

@@ -19,6 +19,8 @@ use std::ptr;
 use libc::{c_char, c_int};
 use rustix::process::Pid;
 
+use super::group::Leader;
+
 /// The first descriptor of inherited sockets, as `sd_listen_fds` has it.
 pub(crate) const FIRST_SOCKET: RawFd = 3;
 
@@ -50,7 +52,7 @@ pub(crate) struct Launch<'a> {
 #[derive(Debug)]
 pub(crate) struct Forked {
     /// The process, leader of a group of its own.
-    pub(crate) pid: Pid,
+    pub(crate) leader: Leader,
     /// Ends without a byte when the program runs, else with a [`Failure`].
     pub(crate) outcome: OwnedFd,
 }
@@ -138,7 +140,7 @@ pub(crate) fn start(launch: &Launch<'_>) -> io::Result<Forked> {
         // SAFETY: `getpid` has no preconditions.
         parent: unsafe { libc::getpid() },
     };
-    fork(&prepared).map(|pid| Forked { pid, outcome })
+    Ok(Forked { leader: Leader::born(|| fork(&prepared))?, outcome })
 }
 
 /// All the child needs, as pointers into memory that the parent keeps alive.

@@ -8,7 +8,6 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -19,7 +18,7 @@ use rustix::process::{
 use serde::{Deserialize, Serialize};
 
 use super::environment::MARK;
-use super::group::{ancestry, parent_of, processes};
+use super::group::{ancestry, children_of, parent_of, processes};
 
 /// How long killed processes are waited for: one that the system cannot end, because
 /// its disk does not answer, must not keep us for ever.
@@ -185,26 +184,6 @@ fn is_spared(pid: i32, spared: Option<Pid>) -> bool {
 /// A descriptor that means this process and no other, however its number is used later.
 pub(crate) fn open(pid: i32) -> Option<OwnedFd> {
     pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok()
-}
-
-/// The children of all threads of a process. Where the system does not list them,
-/// every process is asked for its parent.
-fn children_of(parent: i32) -> Vec<i32> {
-    let mut children = Vec::new();
-    let Ok(tasks) = std::fs::read_dir(format!("/proc/{parent}/task")) else { return children };
-    for task in tasks.flatten() {
-        match std::fs::read_to_string(task.path().join("children")) {
-            Ok(text) => {
-                children.extend(text.split_ascii_whitespace().filter_map(|w| w.parse::<i32>().ok()))
-            }
-            Err(_) if !Path::new("/proc/thread-self/children").exists() => {
-                return processes().filter(|pid| parent_of(*pid) == Some(parent)).collect();
-            }
-            // A thread that ended meanwhile.
-            Err(_) => {}
-        }
-    }
-    children
 }
 
 /// Whose a process is.

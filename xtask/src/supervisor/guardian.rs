@@ -17,7 +17,7 @@ use rustix::process::{
 };
 
 use super::companion::{Companion, Companions, Scene};
-use super::sweeper::{Standby, say, stand_by, sweep};
+use super::sweeper::{Standby, nothing_is_left, say, stand_by, sweep};
 use crate::effects::sweep::end_descendants;
 
 /// The exit code of a process that a signal ended, without the signal's number.
@@ -104,7 +104,7 @@ fn watch(supervisor: Pid, standby: Option<Standby>, scene: &Scene<'_>) -> ! {
         say(&format!("some processes below supervisor {supervisor} do not end"));
     }
     if let (true, Some(held)) = (all_gone, &held) {
-        let _ = rustix::io::write(held, b".");
+        nothing_is_left(held);
     }
     // Whoever sees the guardian end may rely on it that the stack's lock is free.
     drop(held);

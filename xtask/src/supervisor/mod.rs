@@ -22,6 +22,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
+use rustix::process::getppid;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
@@ -38,7 +39,7 @@ use lock::Lock;
 use outbox::Board;
 use process::Watched;
 use server::Server;
-use sweeper::start_another;
+use sweeper::{nothing_is_left, start_another};
 
 /// How long the last changes may take to reach clients once the stack has ended.
 const FAREWELL: Duration = Duration::from_millis(300);
@@ -71,7 +72,7 @@ pub(crate) fn run(settings: &Settings) -> anyhow::Result<()> {
     }
     let runtime_folder = paths.create_runtime().context("no folder for sockets")?;
     let scene = Scene { paths: &paths, runtime: &runtime_folder };
-    let companions = match guard(&scene) {
+    let mut companions = match guard(&scene) {
         Ok(companions) => Some(companions),
         Err(error) => {
             eprintln!("there is no guardian: {error}");
@@ -81,22 +82,32 @@ pub(crate) fn run(settings: &Settings) -> anyhow::Result<()> {
     // From here on this is another process: the guardian's child. A signal to the
     // guardian's group must not reach both.
     let _ = rustix::process::setsid();
+    let held = companions.as_mut().and_then(|companions| companions.held.take());
+    let guardian = companions.as_ref().map(|companions| companions.guardian.pid);
     let first = take_standard_input();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let serving = serve(settings, &scene, &lock, companions, first);
     let outcome = LocalSet::new().block_on(&runtime, serving);
     let _ = std::fs::remove_file(paths.endpoint());
     let _ = std::fs::remove_dir_all(&runtime_folder);
-    outcome
+    // A guardian that is there says it itself, when it has seen that it is so.
+    let parent = getppid().map(|parent| parent.as_raw_nonzero().get().unsigned_abs());
+    if let (Ok(true), Some(held)) = (&outcome, &held)
+        && parent != guardian
+    {
+        nothing_is_left(held);
+    }
+    outcome.map(drop)
 }
 
+/// Serves until the stack has ended; whether nothing of it is left.
 async fn serve(
     settings: &Settings,
     scene: &Scene<'_>,
     lock: &Lock,
     companions: Option<Companions>,
     first: Option<BlockingStream>,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<bool> {
     let paths = scene.paths;
     let socket = scene.runtime.join("control");
     let listener =
@@ -139,15 +150,14 @@ async fn serve(
         () = stay_guarded(scene, lock, companions, &input_sender) => {}
     }
     driver.close();
-    // With it goes its world, and with that what services left behind.
-    drop(driver);
+    let all_gone = driver.end();
     let _ = tokio::time::timeout(FAREWELL, async {
         for writer in server.into_writers() {
             let _ = writer.await;
         }
     })
     .await;
-    Ok(())
+    Ok(all_gone)
 }
 
 /// The connection that the launching client left in place of standard input, if it
@@ -169,7 +179,7 @@ async fn stay_guarded(
     companions: Option<Companions>,
     inputs: &UnboundedSender<Input>,
 ) {
-    let Some(Companions { guardian, sweeper, held: _held }) = companions else {
+    let Some(Companions { guardian, sweeper, held: _ }) = companions else {
         return std::future::pending().await;
     };
     let guardian = Watched::of(guardian.pidfd);

@@ -3,9 +3,10 @@
 //!
 //! It is forked before either of them begins, and sleeps on a pipe that only these two
 //! hold open: the pipe's end is the end of both, however they died and however busy the
-//! machine is. A guardian that leaves nothing to do says so with a byte. A sweeper that is
-//! killed is replaced by this program, started anew, which watches the supervisor. It is
-//! nobody's parent, knows what is left by its mark, and stops nothing in order.
+//! machine is. Whoever of them is the last and leaves nothing to do says so with a byte. A
+//! sweeper that is killed is replaced by this program, started anew, which watches the
+//! supervisor. It is nobody's parent, knows what is left by its mark, and stops nothing in
+//! order.
 
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
@@ -46,6 +47,11 @@ pub(super) fn stand_by(scene: &Scene<'_>) -> io::Result<Standby> {
     // It is our child and not reaped, so the number cannot be another's.
     let pid = Pid::from_raw(pid).filter(|_| pid > 0).ok_or_else(io::Error::last_os_error)?;
     Ok(Standby { sweeper: Companion::of(pid)?, held })
+}
+
+/// Tells a sweeper that was forked that there will be nothing to do.
+pub(super) fn nothing_is_left(held: &OwnedFd) {
+    let _ = rustix::io::write(held, b".");
 }
 
 /// The life of a sweeper that was forked.

@@ -23,7 +23,7 @@ use super::engine::Engine;
 use super::stack::Containers;
 use crate::effects::Outlet;
 use crate::effects::exit::{ended, outcome};
-use crate::effects::group::{Family, Leader};
+use crate::effects::group::Leader;
 use crate::effects::life::stop_probes;
 use crate::effects::lines::AwaitedLines;
 use crate::effects::logs::Pipe;
@@ -107,8 +107,6 @@ pub(crate) struct ContainedLife {
     pub(crate) questions: Vec<(usize, Question)>,
     /// The probes that were started.
     pub(crate) tasks: Tasks,
-    /// Where processes of ours are entered.
-    pub(crate) family: Family,
     /// The limit of open files to go back to.
     pub(crate) open_files: Option<libc::rlimit>,
 }
@@ -223,7 +221,7 @@ impl ContainedLife {
             sockets: Vec::new(),
             open_files: self.open_files,
         })?;
-        let leader = Arc::new(Leader::new(forked.pid, self.family.clone()));
+        let leader = Arc::new(forked.leader);
         match outcome(forked.outcome).await {
             Ok(None) => Ok(leader),
             Ok(Some(failure)) => {
