@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use super::package::PackageSpec;
 use super::processes::{self, Process};
 use super::run::{Ran, Running};
+use super::wait::within_a_second;
 
 /// How long one run of the tool may take; builds beside other tests are slow.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -179,11 +180,12 @@ impl Fixture {
     /// Fails the test if anything of this fixture is alive a second from now.
     #[track_caller]
     pub(crate) fn is_quiet(&self) {
-        let deadline = Instant::now() + Duration::from_secs(1);
-        while Instant::now() < deadline && !self.processes().is_empty() {
-            thread::sleep(Duration::from_millis(5));
-        }
-        assert_eq!(self.processes(), []);
+        within_a_second("the end", || {
+            self.processes()
+                .iter()
+                .map(|found| format!("{} {}", found.pid, found.command))
+                .collect()
+        });
     }
 
     /// Takes the stacks down and gives back what is still alive.

@@ -24,7 +24,7 @@ pub(crate) use {
     package::{JOB, PackageSpec, SERVICE},
     processes::{Process, alive},
     run::{Ran, Running},
-    wait::{eventually, free_port},
+    wait::{eventually, free_port, within_a_second},
 };
 
 use std::path::PathBuf;

@@ -17,6 +17,22 @@ pub(crate) fn eventually<T>(within: Duration, what: &str, mut ask: impl FnMut() 
     }
 }
 
+/// Fails the test if `remains` finds something a second from now.
+///
+/// The second is a hundred naps: on a machine that lets everybody wait they are longer, for
+/// this process as for those that it waits for. Else a test beside others would measure these.
+#[track_caller]
+pub(crate) fn within_a_second(what: &str, remains: impl Fn() -> Vec<String>) {
+    for _ in 0..100 {
+        if remains().is_empty() {
+            return;
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    let left = remains();
+    assert!(left.is_empty(), "left a second after {what}: {left:#?}");
+}
+
 /// A port that nothing listens on at this moment.
 pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()

@@ -9,9 +9,9 @@ use std::process::Child;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crate::guardian::{gone_within_a_second, remains};
+use crate::guardian::remains;
 use crate::stand::{SERVE, on_a_terminal, stand};
-use crate::support::{Fixture, PackageSpec, SERVICE, eventually};
+use crate::support::{Fixture, PackageSpec, SERVICE, eventually, within_a_second};
 
 /// How long an end may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -125,10 +125,7 @@ fn ctrl_c_at_any_moment_of_a_start_ends_in_order_with_130_and_leaves_nothing() {
         foreground.interrupt();
         let (code, shown) = foreground.end();
         assert_eq!(code, Some(130), "after {delay:?} of {whole:?}\n{shown}");
-        let ended = Instant::now();
-        gone_within_a_second(ended, &format!("Ctrl-C after {delay:?}\n{shown}"), || {
-            remains(&fixture)
-        });
+        within_a_second(&format!("Ctrl-C after {delay:?}\n{shown}"), || remains(&fixture));
         stopped_in_order(&shown);
     }
     fixture.xtask(&["up", "-d"]).ends_with(0);
