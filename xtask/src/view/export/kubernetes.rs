@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use xtask_core::plan::{Kind, Restart};
 
-use super::unit::{Mount, Unit};
+use super::unit::{Mount, Port, Unit};
 use super::{Access, Difference, File, difference, yaml};
 
 /// Times that a job is tried: it may begin before what it needs is there.
@@ -22,8 +22,11 @@ const MISSES: u32 = 3;
 /// What is asked for the data; a cluster gives what it has.
 const DATA_SIZE: &str = "1Gi";
 
-/// The longest name of a port.
-const PORT_NAME_BYTES: usize = 15;
+/// The longest name of a port, in bytes.
+const PORT_NAME_LIMIT: usize = 15;
+
+/// The longest name of an object, in bytes.
+const NAME_LIMIT: usize = 63;
 
 /// The objects, and the secrets.
 pub(super) fn files(units: &[Unit], user: u32, out: &mut Vec<Difference>) -> Vec<File> {
@@ -62,8 +65,9 @@ fn has_data(unit: &Unit) -> bool {
 }
 
 fn unit_differences(unit: &Unit, out: &mut Vec<Difference>) {
-    if unit.name.contains('_') {
-        difference(out, unit, "no name for Kubernetes: write `-` for `_`");
+    if !is_label(&unit.name) {
+        let what = "no name for Kubernetes, which wants small letters and digits, with `-` between";
+        difference(out, unit, what);
     }
     if !unit.depends_on.is_empty() {
         let waits: Vec<&str> = unit.depends_on.iter().map(|(on, _)| on.as_str()).collect();
@@ -117,7 +121,7 @@ fn address(unit: &Unit) -> Option<Value> {
     let ports: Vec<Value> = unit
         .ports
         .iter()
-        .map(|port| json!({ "name": port_name(&port.name), "port": port.number }))
+        .map(|port| json!({ "name": port_name(unit, &port.name), "port": port.number }))
         .collect();
     (!ports.is_empty()).then(|| {
         json!({
@@ -218,7 +222,7 @@ fn container(unit: &Unit, mounts: Vec<Value>) -> Value {
         add("args", unit.args.iter().map(|arg| escaped(arg)).collect());
     }
     if !unit.ports.is_empty() {
-        let port = |port: &super::unit::Port| json!({ "name": port_name(&port.name), "containerPort": port.number });
+        let port = |port: &Port| json!({ "name": port_name(unit, &port.name), "containerPort": port.number });
         add("ports", unit.ports.iter().map(port).collect());
     }
     if let Some(check) = check(unit).filter(|_| unit.kind == Kind::Service) {
@@ -241,12 +245,12 @@ fn container(unit: &Unit, mounts: Vec<Value>) -> Value {
 /// How it is asked whether it is ready.
 fn check(unit: &Unit) -> Option<Value> {
     if let Some((path, port)) = &unit.http {
-        return Some(json!({ "httpGet": { "path": path, "port": port_name(port) } }));
+        return Some(json!({ "httpGet": { "path": path, "port": port_name(unit, port) } }));
     }
     if !unit.command.is_empty() {
         return Some(json!({ "exec": { "command": unit.command } }));
     }
-    unit.tcp.as_ref().map(|port| json!({ "tcpSocket": { "port": port_name(port) } }))
+    unit.tcp.as_ref().map(|port| json!({ "tcpSocket": { "port": port_name(unit, port) } }))
 }
 
 fn variables(unit: &Unit) -> Vec<Value> {
@@ -294,8 +298,21 @@ fn seconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis().div_ceil(1000)).unwrap_or(u64::MAX)
 }
 
-/// Names of ports are short there.
-fn port_name(name: &str) -> &str {
-    let end = name.floor_char_boundary(PORT_NAME_BYTES);
-    name[..end].trim_end_matches('-')
+/// A port's own name, where that is one for Kubernetes, or else its place among the ports.
+fn port_name(unit: &Unit, name: &str) -> String {
+    let has_letter = name.contains(|c: char| c.is_ascii_lowercase());
+    if is_label(name) && has_letter && name.len() <= PORT_NAME_LIMIT && !name.contains("--") {
+        return name.to_owned();
+    }
+    let place = unit.ports.iter().position(|port| port.name == name);
+    format!("port-{}", place.unwrap_or_default())
+}
+
+/// Whether this can name an object: a label of RFC 1123.
+fn is_label(name: &str) -> bool {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    name.starts_with(plain)
+        && name.ends_with(plain)
+        && name.len() <= NAME_LIMIT
+        && name.chars().all(|c| plain(c) || c == '-')
 }

@@ -82,6 +82,84 @@ fn a_secret_stands_in_no_document_and_its_file_is_kept_out_of_repositories() {
 }
 
 #[test]
+fn secrets_of_two_services_never_share_a_name() {
+    let mut shop = shop();
+    let [stock, till, ..] = &mut shop.services[..] else { panic!() };
+    stock.name = "till-api".into();
+    stock.program = till.program.clone();
+    stock.env = [("TOKEN".to_owned(), setting("whisper", true))].into();
+    let references = ["till", "till-api"].map(|name| (Name::from(name), "image:1".to_owned()));
+    let images = Images { references: references.into(), program_folder: "/app", user: 10001 };
+    for target in [Target::Compose, Target::Swarm, Target::Kubernetes] {
+        let files = export(&shop, &images, target).files;
+        for value in ["hush", "whisper"] {
+            assert!(files.iter().any(|file| file.text.contains(value)), "{target:?}: {value}");
+        }
+        let mut paths: Vec<&String> = files.iter().map(|file| &file.path).collect();
+        paths.sort();
+        paths.dedup();
+        assert_eq!(paths.len(), files.len(), "{target:?}");
+    }
+}
+
+#[test]
+fn a_service_with_a_secret_argument_is_not_written_down() {
+    let mut shop = shop();
+    shop.services[1].args = vec![setting("--token=quiet", true)];
+    for target in [Target::Compose, Target::Swarm, Target::Kubernetes] {
+        let export = exported(&shop, target);
+        assert!(export.files.iter().all(|file| !file.text.contains("quiet")), "{target:?}");
+        let told = "till: not exported: an argument of it is secret";
+        assert!(said(&export).iter().any(|what| what.starts_with(told)), "{:?}", said(&export));
+    }
+}
+
+#[test]
+fn only_who_names_the_data_folder_gets_it() {
+    for (value, gets) in [
+        ("/data/stock.db", true),
+        ("sqlite:/data", true),
+        ("--in=/data --more", true),
+        ("http://db/database", false),
+        ("/var/data/x", false),
+        ("/data-old", false),
+    ] {
+        let mut shop = shop();
+        shop.services[0].env.insert("FILE".into(), setting(value, false));
+        let text = exported(&shop, Target::Compose).files[0].text.clone();
+        assert_eq!(text.contains("- data:/data"), gets, "{value}: {text}");
+    }
+}
+
+#[test]
+fn ports_that_may_be_any_get_numbers_of_their_own_and_names_that_the_engine_takes() {
+    let mut shop = shop();
+    let port = |name: &str, number| Port {
+        name: name.into(),
+        host: "0.0.0.0".into(),
+        number,
+        declared: place(),
+    };
+    let ports = [
+        port("http", None),
+        port("administration-a", None),
+        port("administration-b", Some(8080)),
+        port("Metrics_1", None),
+    ];
+    shop.services[1].ports = ports.into();
+    let text = exported(&shop, Target::Kubernetes).files[0].text.clone();
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    for wanted in [
+        "containerPort: 8081 name: http",
+        "containerPort: 8082 name: port-1",
+        "containerPort: 8080 name: port-2",
+        "containerPort: 8083 name: port-3",
+    ] {
+        assert!(text.contains(wanted), "no `{wanted}` in:\n{text}");
+    }
+}
+
+#[test]
 fn compose_waits_checks_and_limits_as_the_metadata_says() {
     let export = exported(&shop(), Target::Compose);
     let text = &export.files[0].text;
@@ -91,7 +169,7 @@ fn compose_waits_checks_and_limits_as_the_metadata_says() {
         "FILE: /data/stock.db",
         "- data:/data",
         "PRICE: 5$$ and $$(more)",
-        "API_TOKEN_FILE: /run/secrets/till-api-token",
+        "API_TOKEN_FILE: /run/secrets/till.API_TOKEN",
         "restart: on-failure",
         "read_only: true",
     ] {

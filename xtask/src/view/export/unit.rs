@@ -109,6 +109,10 @@ fn unit(plan: &Plan, service: &Service, images: &Images) -> Result<Unit, &'stati
     };
     let text = |text: &Text| render(plan, text);
     let value = |setting: &Setting| text(&setting.value);
+    if service.args.iter().any(|arg| arg.secret) {
+        return Err("not exported: an argument of it is secret, and engines keep only variables \
+                    apart; hand it over in `env`");
+    }
     let args: Vec<String> = service.args.iter().map(value).collect();
     let (secret, open): (Vec<_>, Vec<_>) = service.env.iter().partition(|(_, s)| s.secret);
     let env: BTreeMap<String, String> =
@@ -116,13 +120,13 @@ fn unit(plan: &Plan, service: &Service, images: &Images) -> Result<Unit, &'stati
     let secrets: Vec<Secret> = secret
         .into_iter()
         .map(|(variable, setting)| Secret {
-            name: format!("{}-{}", service.name, variable.to_lowercase().replace('_', "-")),
+            // No name holds a dot, so that no two secrets get one name.
+            name: format!("{}.{variable}", service.name),
             variable: variable.clone(),
             value: value(setting),
         })
         .collect();
-    let says_data = |words: &String| words.contains(&plan.data);
-    let needs_data = args.iter().chain(env.values()).any(says_data);
+    let needs_data = args.iter().chain(env.values()).any(|words| names_path(words, &plan.data));
     let ports: Vec<Port> = (0..service.ports.len()).map(|index| port(service, index)).collect();
     let (http, tcp, command) = probes(service, &ports, program.as_deref(), &text);
     Ok(Unit {
@@ -163,12 +167,25 @@ fn port(service: &Service, index: usize) -> Port {
         Program::Image { ports, .. } => ports.get(index).copied(),
         Program::Artifact { .. } | Program::Command { .. } | Program::External => declared.number,
     };
-    let chosen = || FIRST_PORT.saturating_add(u16::try_from(index).unwrap_or_default());
+    // Those that may be any get the first numbers that no other port of the service has.
+    let chosen = || {
+        let taken = |number: &u16| service.ports.iter().any(|port| port.number == Some(*number));
+        let before = service.ports[..index].iter().filter(|port| port.number.is_none()).count();
+        (FIRST_PORT..).filter(|number| !taken(number)).nth(before)
+    };
     Port {
         name: declared.name.clone(),
-        number: own.unwrap_or_else(chosen),
+        number: own.or_else(chosen).unwrap_or(FIRST_PORT),
         published: declared.number,
     }
+}
+
+/// Whether a text names a path, or one below it.
+fn names_path(text: &str, path: &str) -> bool {
+    let is_part = |c: char| c.is_alphanumeric() || "-_.".contains(c);
+    text.match_indices(path).any(|(at, _)| {
+        !text[..at].ends_with(is_part) && !text[at + path.len()..].starts_with(is_part)
+    })
 }
 
 /// The stack's data is one volume; a service that does not name it does not need it.
