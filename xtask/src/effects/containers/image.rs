@@ -174,14 +174,8 @@ async fn try_loading(
     let list = ["--entrypoint", &loader, id, "--list", &root.program];
     let args = [&alone[..], &list].concat();
     let output = engine.ask(&args).await?;
-    let (out, err) =
-        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    match complaint(&out, &err) {
+    match complaint(&output) {
         Some(said) => Err(ImageError::Unloadable { service: recipe.service.clone(), said }),
-        None if !output.status.success() => Err(ImageError::Unloadable {
-            service: recipe.service.clone(),
-            said: err.trim().to_string(),
-        }),
         None => Ok(()),
     }
 }

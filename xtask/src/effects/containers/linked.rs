@@ -7,7 +7,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 
 use object::elf::{FileHeader32, FileHeader64};
 use object::read::elf::{FileHeader, ProgramHeader};
@@ -81,17 +81,27 @@ pub(super) fn linked(program: &Path) -> Result<Linked, LinkedError> {
             program: program.to_path_buf(),
             source,
         })?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    if let Some(said) = complaint(&text, &String::from_utf8_lossy(&output.stderr)) {
+    if let Some(said) = complaint(&output) {
         return Err(LinkedError::Unloadable { program: program.to_path_buf(), said });
     }
+    let text = String::from_utf8_lossy(&output.stdout);
     Ok(Linked { libraries: libraries(&text, &loader), loader: Some(loader) })
 }
 
-/// What a loader complained about in a listing, if it did.
-pub(super) fn complaint(out: &str, err: &str) -> Option<String> {
-    let mut lines = out.lines().chain(err.lines()).map(str::trim);
-    lines.find(|line| line.contains("not found") || line.contains("error")).map(str::to_string)
+/// What a loader complained about in a listing, if it did. Libraries and folders may be named
+/// after errors, so words in a line say nothing.
+pub(super) fn complaint(output: &Output) -> Option<String> {
+    let out = String::from_utf8_lossy(&output.stdout);
+    let missing = out.lines().find(|line| line.ends_with("=> not found"));
+    if let Some(line) = missing {
+        return Some(line.trim().to_owned());
+    }
+    if output.status.success() {
+        return None;
+    }
+    let err = String::from_utf8_lossy(&output.stderr);
+    let said = err.lines().chain(out.lines()).map(str::trim).find(|line| !line.is_empty());
+    Some(said.map_or_else(|| format!("its loader ended with {}", output.status), str::to_owned))
 }
 
 /// The loader that the program names, `Some(None)` for a static one; nothing if this is no
@@ -133,6 +143,9 @@ fn libraries(listing: &str, loader: &Path) -> Vec<(String, PathBuf)> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::process::ExitStatusExt as _;
+    use std::process::ExitStatus;
+
     use super::*;
 
     #[test]
@@ -148,9 +161,22 @@ mod tests {
                 ("libown.so".to_string(), PathBuf::from("/opt/a (b)/libown.so")),
             ]
         );
-        assert_eq!(complaint(listing, ""), None);
-        let missing = complaint("\tlibx.so => not found\n", "");
+    }
+
+    #[test]
+    fn only_a_library_that_is_missing_and_a_failure_are_complaints() {
+        let output = |code: i32, out: &str, err: &str| Output {
+            status: ExitStatus::from_raw(code << 8),
+            stdout: out.into(),
+            stderr: err.into(),
+        };
+        let fine = "\tlibgpg-error.so.0 => /opt/errors/libgpg-error.so.0 (0x00007f)\n";
+        assert_eq!(complaint(&output(0, fine, "")), None);
+        let missing = complaint(&output(0, "\tlibx.so => not found\n", ""));
         assert_eq!(missing.as_deref(), Some("libx.so => not found"));
+        let failed = complaint(&output(127, fine, "\nerror while loading\nmore\n"));
+        assert_eq!(failed.as_deref(), Some("error while loading"));
+        assert!(complaint(&output(1, "", "")).is_some_and(|said| said.contains("exit status: 1")));
     }
 
     #[test]

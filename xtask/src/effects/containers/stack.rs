@@ -146,7 +146,12 @@ impl Containers {
         let name = format!("xtask-{}", self.mark);
         let [stack, workspace] = self.labels();
         let create = ["network", "create", "--label", &stack, "--label", &workspace, &name];
-        engine.run(&create).await.map_err(|error| error.to_string())?;
+        if let Err(error) = engine.run(&create).await
+            && !has_network(engine, &stack, &name).await
+        {
+            let program = engine.program().display();
+            return Err(format!("{error}\nhint: `{program} network rm {name}`"));
+        }
         // Elsewhere engines run in a machine of their own, and know how to reach this one.
         let gateway = match cfg!(target_os = "linux") {
             true => Some(gateway(engine, &name).await?),
@@ -164,6 +169,14 @@ fn give_large_memory_back() {
     unsafe {
         libc::mallopt(libc::M_MMAP_THRESHOLD, 1024 * 1024);
     }
+}
+
+/// Whether a network of ours is there already: of a start that failed half way, or because
+/// something in it could not be removed.
+async fn has_network(engine: &Engine, label: &str, name: &str) -> bool {
+    let filter = format!("label={label}");
+    let list = ["network", "ls", "--filter", &filter, "--format", "{{.Name}}"];
+    engine.run(&list).await.is_ok_and(|names| names.lines().any(|line| line == name))
 }
 
 /// The address of this machine in a network.

@@ -64,3 +64,26 @@ fn the_next_command_removes_containers_whose_guardians_died_too_and_says_so() {
     assert_eq!(made.all("container"), Vec::<String>::new(), "{next}");
     assert_eq!(made.all("network"), Vec::<String>::new(), "{next}");
 }
+
+#[test]
+fn a_network_of_the_stack_that_is_there_already_is_used_and_removed_in_the_end() {
+    let fixture = shop("again").write();
+    let Some(made) = Made::in_workspace(&fixture.root()) else { return };
+    fixture.xtask(&["up", "-d", "stock", "--containers"]).ends_with(0);
+    let workspace = format!("xtask.workspace={}", xtask_client::workspace_name(&fixture.root()));
+    let filter = format!("label={workspace}");
+    let name = made.ask(&["network", "ls", "--filter", &filter, "--format", "{{.Name}}"]);
+    let stack = format!("xtask.stack={}", name.strip_prefix("xtask-").unwrap());
+    fixture.xtask(&["down"]).ends_with(0);
+    // As a start leaves it that ends between making it and asking for its address.
+    made.ask(&["network", "create", "--label", &stack, "--label", &workspace, &name]);
+    fixture.xtask(&["up", "-d", "stock", "--containers"]).ends_with(0);
+    fixture.xtask(&["down"]).ends_with(0);
+    assert_eq!(made.all("network"), Vec::<String>::new());
+    // Somebody else's of that name is left alone, and the way out is told.
+    let other = made.ask(&["network", "create", &name]);
+    let failed = fixture.xtask(&["up", "-d", "stock", "--containers"]).ends_with(4);
+    assert!(failed.stderr.contains(&format!("network rm {name}`")), "{failed}");
+    fixture.xtask(&["down"]).ends_with(0);
+    made.ask(&["network", "rm", &other]);
+}
