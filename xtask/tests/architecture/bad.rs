@@ -1,5 +1,6 @@
 //! Bad files, each of which a rule must refuse, and good ones beside them.
 
+use crate::faults::{faults, tests};
 use crate::rules::{File, Words, dependencies, edges, imports, mentions, shape};
 use crate::source::{Path, Source};
 
@@ -130,4 +131,24 @@ fn a_mention_of_the_sample_application_is_found() {
     assert_eq!(found("a.rs", "let x = \"workshop shops shop-front\";"), 0);
     assert_eq!(found("a.rs", "// `shop!` and `clippy::shop`"), 0);
     assert_eq!(found("a.md", "every shop has a door"), 0);
+}
+
+#[test]
+fn a_fault_without_a_test_that_exists_is_refused() {
+    let source = "#[test]\n#[cfg(unix)]\nfn a_kill() {}\n#[tokio::test]\nasync fn a_flood() {}\n\
+                  #[cfg(test)]\nmod tests {}\nfn helper() {}\n// #[test]\nfn told() {}\n\
+                  each! {\n    a_name,\n}\n";
+    let tests = tests(source).into_iter().collect();
+    let wrong = |rows: &str| {
+        let head = "| fault | what happens | shown by |\n|---|---|---|\n";
+        faults(&format!("# A\n\n## Faults\n\n{head}{rows}\n## B\n"), &tests).join("\n")
+    };
+    assert_eq!(wrong("| `x` | nothing | `a_kill`, `a_flood`, `a_name` (`tests/x.rs`) |\n"), "");
+    assert!(wrong("| x | nothing | `a_kill`, `helper` |\n").contains("no test `helper`"));
+    assert!(wrong("| x | nothing | `told` |\n").contains("no test `told`"));
+    assert!(wrong("| x | nothing | `tests/x.rs` |\n").contains("no test is named"));
+    assert!(wrong("").contains("no fault"));
+    assert!(faults("# A\n", &tests)[0].contains("there is no `## Faults`"));
+    let elsewhere = "## Faults\n\n| x | y | `a_kill` |\n\n## B\n\n| fault | z |\n";
+    assert!(faults(elsewhere, &tests)[0].contains("stands elsewhere"));
 }

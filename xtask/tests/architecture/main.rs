@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod bad;
+mod faults;
 mod rules;
 mod source;
 
@@ -111,6 +112,13 @@ fn the_tool_does_not_mention_the_sample_application() {
         Words { services: services().into_iter().map(|(_, name)| name).collect(), names: people() };
     assert!(!words.services.is_empty() && !words.names.is_empty(), "{words:?}");
     holds(files("xtask").iter().flat_map(|file| rules::mentions(file, &words)));
+}
+
+#[test]
+fn every_fault_that_is_told_has_tests() {
+    let tests = sources().iter().flat_map(|file| faults::tests(&file.text)).collect();
+    let document = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    holds(faults::faults(&document, &tests));
 }
 
 #[test]
