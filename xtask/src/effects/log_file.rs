@@ -9,13 +9,8 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use xtask_client::logs::{End, Stream, aside, head, numbers_aside};
+use xtask_core::plan::LogLimits;
 use xtask_core::stack::Run;
-
-/// A file is put aside when it would grow beyond this many bytes.
-const ROTATE_AT: u64 = 32 * 1024 * 1024;
-
-/// How many files that were put aside are kept.
-const KEEP: u64 = 5;
 
 /// `SERVICE.log`, with `SERVICE.log.N` beside it.
 #[derive(Debug)]
@@ -23,7 +18,8 @@ pub(crate) struct LogFile {
     path: PathBuf,
     open: Option<File>,
     size: u64,
-    rotate_at: u64,
+    /// When a file is put aside, and how many of those stay.
+    pub(crate) limits: LogLimits,
     /// The number of the next file that is put aside, once known.
     next_number: Option<u64>,
     /// The time of the newest record.
@@ -65,7 +61,7 @@ impl LogFile {
             path,
             open: None,
             size: 0,
-            rotate_at: ROTATE_AT,
+            limits: LogLimits::default(),
             next_number: None,
             time: String::new(),
             missing: Missing::default(),
@@ -123,7 +119,8 @@ impl LogFile {
         if records.is_empty() {
             return Ok(());
         }
-        if self.size > 0 && self.size.saturating_add(records.len() as u64) > self.rotate_at {
+        if self.size > 0 && self.size.saturating_add(records.len() as u64) > self.limits.size_bytes
+        {
             self.rotate();
         }
         let failed = match self.write_here(records) {
@@ -175,23 +172,16 @@ impl LogFile {
         Failed { kept, error }
     }
 
-    /// Puts the present file aside, and deletes the oldest one. Whoever reads them keeps
+    /// Puts the present file aside, and deletes the oldest ones. Whoever reads them keeps
     /// them open.
     fn rotate(&mut self) {
-        let number = match self.next_number {
-            Some(number) => number,
-            None => {
-                let numbers = numbers_aside(&self.path).unwrap_or_default();
-                let next = numbers.last().map_or(1, |newest| newest + 1);
-                for number in numbers.into_iter().filter(|number| number + KEEP <= next) {
-                    let _ = fs::remove_file(aside(&self.path, number));
-                }
-                next
-            }
-        };
+        let keep = u64::from(self.limits.files);
+        let numbers = numbers_aside(&self.path).unwrap_or_default();
+        let next = || numbers.last().map_or(1, |newest| newest + 1);
+        let number = self.next_number.unwrap_or_else(next);
         let _ = fs::rename(&self.path, aside(&self.path, number));
-        if let Some(oldest) = number.checked_sub(KEEP) {
-            let _ = fs::remove_file(aside(&self.path, oldest));
+        for old in numbers.into_iter().chain([number]).filter(|old| old + keep <= number) {
+            let _ = fs::remove_file(aside(&self.path, old));
         }
         self.next_number = Some(number + 1);
         self.open = None;
@@ -219,7 +209,7 @@ mod tests {
     fn a_log_that_grows_is_put_aside_and_only_the_newest_are_kept() {
         let folder = tempfile::tempdir().unwrap();
         let mut log = LogFile::new(folder.path(), "a");
-        log.rotate_at = 10;
+        log.limits.size_bytes = 10;
         for number in 0..9 {
             log.append(1, format!("line {number}\n").as_bytes());
         }
@@ -228,9 +218,14 @@ mod tests {
         assert_eq!(read("a.log.8").as_deref(), Some("line 7\n"));
         assert_eq!(numbers_aside(&log.path).unwrap(), [4, 5, 6, 7, 8]);
 
-        let mut next = LogFile { rotate_at: 10, ..LogFile::new(folder.path(), "a") };
+        let mut next = LogFile::new(folder.path(), "a");
+        next.limits.size_bytes = 10;
         next.append(1, b"line 9\n");
         assert_eq!(numbers_aside(&log.path).unwrap(), [5, 6, 7, 8, 9]);
+
+        next.limits.files = 2;
+        next.append(1, b"line 10\n");
+        assert_eq!(numbers_aside(&log.path).unwrap(), [9, 10]);
     }
 
     #[test]

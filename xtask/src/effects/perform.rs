@@ -110,7 +110,9 @@ impl World {
                 self.adopt(service, run, pid, &command, probes);
             }
             Effect::Release { service, run } => drop(self.runs.remove(&(service, run))),
-            Effect::Spawn { service, run, command, probes } => {
+            Effect::Spawn { service, run, command, probes, log } => {
+                let file = self.log(&service);
+                file.lock().unwrap_or_else(PoisonError::into_inner).limits = log;
                 self.spawn(service, run, &command, probes);
             }
             Effect::Probe { service, run, probes } => self.probe(service, run, probes),

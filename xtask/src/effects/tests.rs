@@ -107,7 +107,8 @@ impl Fixture {
     }
 
     fn spawn(&mut self, run: Run, command: Command, probes: Vec<PreparedProbe>) {
-        self.world.perform(Effect::Spawn { service: name(), run, command, probes });
+        let log = Default::default();
+        self.world.perform(Effect::Spawn { service: name(), run, command, probes, log });
     }
 
     async fn bind(&mut self, ports: Vec<Port>, listen: bool) -> Vec<u16> {

@@ -85,6 +85,7 @@ pub(crate) fn plan(services: &[(&str, &[&str])]) -> Plan {
         volumes: Vec::new(),
         self_probe: Vec::new(),
         deploy: Default::default(),
+        log: Default::default(),
         restart: Restart::No,
         stop: Stop { signal: "SIGTERM".to_string(), timeout: Duration::from_secs(1) },
         start_timeout: Duration::from_secs(1),

@@ -63,6 +63,10 @@ pub(crate) struct ServiceJson {
     stop_timeout_ms: u128,
     /// How long it may take from start to ready, in milliseconds.
     start_timeout_ms: u128,
+    /// Its log is put aside when it would grow beyond this many bytes.
+    log_size_bytes: u64,
+    /// How many logs that were put aside stay.
+    log_files: u32,
     /// `same-binary`, `any` or `never`.
     adopt: Adopt,
 }
@@ -209,6 +213,8 @@ impl ServiceJson {
             stop_signal: service.stop.signal.clone(),
             stop_timeout_ms: ms(service.stop.timeout),
             start_timeout_ms: ms(service.start_timeout),
+            log_size_bytes: service.log.size_bytes,
+            log_files: service.log.files,
             adopt: service.adopt,
         }
     }

@@ -270,6 +270,21 @@ fn a_limit_of_size_for_files_costs_nothing() {
 }
 
 #[test]
+fn no_more_is_kept_of_a_log_than_the_metadata_says() {
+    let limits = "log = { size = \"64K\", files = 2 }";
+    let fixture = stand(&[("flood", "--flood 20000 --line-bytes 100", limits)]).write();
+    fixture.xtask(&["up", "-d"]).ends_with(0);
+    eventually(SOON, "the last line", || {
+        let last = fixture.xtask(&["logs", "flood", "-n", "1"]).stdout;
+        last.contains("flood 20000 of").then_some(())
+    });
+    let names = std::fs::read_dir(logs_folder(&fixture)).unwrap();
+    let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let kept: Vec<String> = names.filter(|name| name.starts_with("flood.log")).collect();
+    assert_eq!(kept.len(), 3, "{kept:?}");
+}
+
+#[test]
 fn a_reader_that_goes_away_ends_a_follower() {
     let fixture = stand(&[("clock", "--tick 5", "")]).write();
     fixture.xtask(&["up", "-d"]).ends_with(0);

@@ -10,7 +10,7 @@ use super::reader::Reader;
 use super::value::{Table, Value, ValueKind};
 
 /// More copies than anybody means.
-const MOST_REPLICAS: i64 = 1000;
+const MOST_REPLICAS: u32 = 1000;
 
 /// What was said; each key merges alone.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -28,51 +28,12 @@ pub(crate) fn deploy(reader: &mut Reader<'_>, value: &Value) -> Deploy {
     let Some(table) = reader.table("deploy", value) else { return Deploy::default() };
     reader.known_keys(table, &["replicas", "memory", "cpus"], "`deploy`");
     Deploy {
-        replicas: replicas(reader, table),
-        memory_bytes: memory(reader, table),
+        replicas: table
+            .get("replicas")
+            .and_then(|value| reader.count("replicas", value, 1..=MOST_REPLICAS, 3)),
+        memory_bytes: table.get("memory").and_then(|value| reader.size("memory", value, "64M")),
         cpu_millis: cpus(reader, table),
     }
-}
-
-fn replicas(reader: &mut Reader<'_>, table: &Table) -> Option<At<u32>> {
-    let value = table.get("replicas")?;
-    let hint = "write `replicas = 3`";
-    let ValueKind::Integer(number) = value.kind else {
-        reader.wrong_type("replicas", value, "a whole number", hint);
-        return None;
-    };
-    match u32::try_from(number) {
-        Ok(replicas) if (1..=MOST_REPLICAS).contains(&number) => {
-            Some(reader.at(&value.bytes, replicas))
-        }
-        _ => {
-            let message = format!("`replicas` must be 1 to {MOST_REPLICAS}, not {number}");
-            reader.bad_value(&value.bytes, message, hint);
-            None
-        }
-    }
-}
-
-/// A number and one of the units that engines share: `64M` is 64 times 1024 times 1024.
-fn memory(reader: &mut Reader<'_>, table: &Table) -> Option<At<u64>> {
-    let value = table.get("memory")?;
-    let words = reader.string("memory", value)?;
-    let text = words.value.as_str();
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let shift = match unit {
-        "K" => Some(10),
-        "M" => Some(20),
-        "G" => Some(30),
-        _ => None,
-    };
-    let number = number.parse::<u64>().ok().filter(|number| *number > 0);
-    let bytes = number.zip(shift).and_then(|(number, shift)| number.checked_mul(1_u64 << shift));
-    if bytes.is_none() {
-        let message = format!("`memory` must be a number with K, M or G, not `{text}`");
-        reader.bad_value(&value.bytes, message, "write `memory = \"64M\"`");
-    }
-    bytes.map(|bytes| reader.at(&value.bytes, bytes))
 }
 
 fn cpus(reader: &mut Reader<'_>, table: &Table) -> Option<At<u32>> {

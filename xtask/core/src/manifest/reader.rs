@@ -6,7 +6,7 @@
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
-use core::ops::Range;
+use core::ops::{Range, RangeInclusive};
 use core::time::Duration;
 
 use super::at::{At, Words};
@@ -145,6 +145,51 @@ impl Reader<'_> {
                 None
             }
         }
+    }
+
+    /// A whole number of things.
+    pub(crate) fn count(
+        &mut self,
+        key: &str,
+        value: &Value,
+        allowed: RangeInclusive<u32>,
+        example: u32,
+    ) -> Option<At<u32>> {
+        let hint = format!("write `{key} = {example}`");
+        let ValueKind::Integer(number) = value.kind else {
+            self.wrong_type(key, value, "a whole number", &hint);
+            return None;
+        };
+        let count = u32::try_from(number).ok().filter(|count| allowed.contains(count));
+        if count.is_none() {
+            let (least, most) = allowed.into_inner();
+            let message = format!("`{key}` must be {least} to {most}, not {number}");
+            self.bad_value(&value.bytes, message, &hint);
+        }
+        count.map(|count| self.at(&value.bytes, count))
+    }
+
+    /// A number of bytes with one of the units that engines share: `64M` is 64 times 1024
+    /// times 1024.
+    pub(crate) fn size(&mut self, key: &str, value: &Value, example: &str) -> Option<At<u64>> {
+        let words = self.string(key, value)?;
+        let text = words.value.as_str();
+        let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+        let (number, unit) = text.split_at(digits);
+        let shift = match unit {
+            "K" => Some(10),
+            "M" => Some(20),
+            "G" => Some(30),
+            _ => None,
+        };
+        let number = number.parse::<u64>().ok().filter(|number| *number > 0);
+        let bytes =
+            number.zip(shift).and_then(|(number, shift)| number.checked_mul(1_u64 << shift));
+        if bytes.is_none() {
+            let message = format!("`{key}` must be a number with K, M or G, not `{text}`");
+            self.bad_value(&value.bytes, message, &format!("write `{key} = \"{example}\"`"));
+        }
+        bytes.map(|bytes| self.at(&value.bytes, bytes))
     }
 
     /// One of several words.

@@ -44,6 +44,7 @@ pub(crate) const KEYS: &[&str] = &[
     "restart",
     "stop",
     "start-timeout",
+    "log",
     "adopt",
 ];
 
@@ -109,6 +110,7 @@ fn read(reader: &mut Reader<'_>, out: &mut Settings, key: &str, value: &Value) {
             out.restart = reader.choice(key, value, &policies);
         }
         "stop" => (out.stop_signal, out.stop_timeout) = shape::stop(reader, value),
+        "log" => (out.log_size_bytes, out.log_files) = shape::log(reader, value),
         "start-timeout" => out.start_timeout = reader.duration(key, value),
         "adopt" => {
             let kinds =

@@ -66,6 +66,10 @@ pub struct Settings {
     pub stop_timeout: Option<At<Duration>>,
     /// `start-timeout`.
     pub start_timeout: Option<At<Duration>>,
+    /// `log.size`, in bytes.
+    pub log_size_bytes: Option<At<u64>>,
+    /// `log.files`.
+    pub log_files: Option<At<u32>>,
     /// `adopt`.
     pub adopt: Option<At<Adopt>>,
 }

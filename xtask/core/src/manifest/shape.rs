@@ -1,5 +1,5 @@
 //! Decodes the keys that are more than one value: ports, probes, commands, variables,
-//! volumes, stop.
+//! volumes, stop, log.
 //!
 //! Defaults are not applied here: what is absent stays absent.
 
@@ -12,6 +12,9 @@ use super::reader::Reader;
 use super::settings::{PortWanted, Ready};
 use super::value::{Table, Value, ValueKind};
 use crate::problem::{Code, Problem};
+
+/// More files than anybody looks through.
+const MOST_LOG_FILES: u32 = 1000;
 
 /// The signals that a service may be stopped with.
 const SIGNALS: &[(&str, ())] = &[
@@ -124,6 +127,15 @@ pub(crate) fn stop(
     });
     let timeout = table.get("timeout").and_then(|value| reader.duration("timeout", value));
     (signal, timeout)
+}
+
+/// `log = { size = "32M", files = 5 }`.
+pub(crate) fn log(reader: &mut Reader<'_>, value: &Value) -> (Option<At<u64>>, Option<At<u32>>) {
+    let Some(table) = reader.table("log", value) else { return (None, None) };
+    reader.known_keys(table, &["size", "files"], "`log`");
+    let size = table.get("size").and_then(|value| reader.size("size", value, "32M"));
+    let files = table.get("files");
+    (size, files.and_then(|value| reader.count("files", value, 0..=MOST_LOG_FILES, 5)))
 }
 
 /// `ready = { ... }`.

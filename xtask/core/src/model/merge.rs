@@ -116,7 +116,7 @@ fn lay(base: &mut Settings, top: &Settings) {
     }
     replace!(bin command image external kind ports url host socket_activation ready watchdog
         args env_file cwd features no_default_features restart stop_signal stop_timeout
-        start_timeout adopt self_probe deploy.replicas deploy.memory_bytes deploy.cpu_millis);
+        start_timeout log_size_bytes log_files adopt self_probe deploy.replicas deploy.memory_bytes deploy.cpu_millis);
     lay_pairs(&mut base.env, &top.env);
     lay_pairs(&mut base.volumes, &top.volumes);
     for edge in &top.depends_on {

@@ -187,6 +187,9 @@ pub struct Service {
     pub stop: Stop,
     /// How long it may take from start to ready.
     pub start_timeout: Duration,
+    /// How much is kept of what it prints.
+    #[serde(default)]
+    pub log: LogLimits,
     /// What may be adopted in its place.
     pub adopt: Adopt,
 }
@@ -404,6 +407,22 @@ pub struct Deploy {
 impl Default for Deploy {
     fn default() -> Self {
         Self { replicas: 1, memory_bytes: None, cpu_millis: None }
+    }
+}
+
+/// How much is kept of what a service prints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct LogLimits {
+    /// A file that would grow beyond this is put aside.
+    pub size_bytes: u64,
+    /// How many that were put aside stay.
+    pub files: u32,
+}
+
+impl Default for LogLimits {
+    fn default() -> Self {
+        Self { size_bytes: 32 << 20, files: 5 }
     }
 }
 

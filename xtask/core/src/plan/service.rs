@@ -12,8 +12,8 @@ use super::flags::Variable;
 use super::request::Isolation;
 use super::scope::{Scope, Use};
 use super::{
-    Adopt, Dependency, Deploy, Kind, Placement, Program, Restart, Service, Setting, Source, Stop,
-    Text, Use as Uses, Volume, environment, paths, probes, secret,
+    Adopt, Dependency, Deploy, Kind, LogLimits, Placement, Program, Restart, Service, Setting,
+    Source, Stop, Text, Use as Uses, Volume, environment, paths, probes, secret,
 };
 use crate::manifest::at::Words;
 use crate::model::{Edge, Runs};
@@ -106,6 +106,10 @@ pub(crate) fn make(
             settings.start_timeout.as_ref(),
             if job { JOB_TIMEOUT } else { START_TIMEOUT },
         ),
+        log: LogLimits {
+            size_bytes: value(settings.log_size_bytes.as_ref(), LogLimits::default().size_bytes),
+            files: value(settings.log_files.as_ref(), LogLimits::default().files),
+        },
         adopt: if inside { Adopt::Never } else { adopt(scope, external) },
     };
     (service, overridden)

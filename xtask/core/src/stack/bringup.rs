@@ -43,9 +43,10 @@ impl Stack {
         self.nodes[id].evictions = 0;
         let command = launched.command.clone();
         let run = self.begin(id, launched, &probes);
-        let service = self.nodes[id].spec.name.clone();
+        let spec = &self.nodes[id].spec;
+        let (service, log) = (spec.name.clone(), spec.log);
         match command {
-            Some(command) => effects.push(Effect::Spawn { service, run, command, probes }),
+            Some(command) => effects.push(Effect::Spawn { service, run, command, probes, log }),
             None if probes.is_empty() => self.become_ready(id),
             None => effects.push(Effect::Probe { service, run, probes }),
         }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::event::{Fault, Run};
 use crate::name::Name;
-use crate::plan::{Port, Probe, Volume};
+use crate::plan::{LogLimits, Port, Probe, Volume};
 
 /// Something to do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,6 +84,9 @@ pub enum Effect {
         /// inherited socket before the process is there. They stop by themselves
         /// when they pass or their run exits.
         probes: Vec<PreparedProbe>,
+        /// How much is kept of what it prints.
+        #[serde(default)]
+        log: LogLimits,
     },
     /// Probe a service that is not managed. Ends in `ProbePassed` for each.
     Probe {

@@ -52,6 +52,7 @@ pub(crate) fn service(name: &str) -> Service {
         volumes: Vec::new(),
         self_probe: Vec::new(),
         deploy: Default::default(),
+        log: Default::default(),
         restart: Restart::OnFailure,
         stop: Stop { signal: "SIGTERM".to_owned(), timeout: GRACE },
         start_timeout: START,

@@ -42,6 +42,7 @@ fn service(name: &str) -> Service {
         volumes: Vec::new(),
         self_probe: Vec::new(),
         deploy: Default::default(),
+        log: Default::default(),
         restart: Restart::No,
         stop: Stop { signal: "SIGTERM".into(), timeout: Duration::from_secs(1) },
         start_timeout: Duration::from_secs(1),

@@ -322,7 +322,7 @@ impl Observed {
 
     pub(crate) fn effect(&mut self, now: Duration, effect: &Effect) {
         match effect {
-            Effect::Spawn { service, run, command, probes } => {
+            Effect::Spawn { service, run, command, probes, .. } => {
                 let missing = probes.iter().map(|probe| probe.index).collect();
                 self.begin(now, service, *run, missing, Some(command));
             }
