@@ -227,6 +227,12 @@ fn a_kept_stack_stays_up_and_can_be_tested_again_and_taken_down() {
         .says("greeter at http://127.0.0.1:");
     fixture.xtask(&["down", "--data", "--stack", &stack]).ends_with(0);
     fixture.is_quiet();
+
+    let ran = fixture.xtask(&["test-e2e", "--json", "--keep", "apples"]).ends_with(1);
+    let stack = ran.json()["stack"].as_str().unwrap().to_owned();
+    fixture.xtask(&["restart", "greeter", "--stack", &stack]).ends_with(0);
+    fixture.xtask(&["down", "--data", "--stack", &stack]).ends_with(0);
+    fixture.is_quiet();
 }
 
 #[test]

@@ -92,8 +92,6 @@ pub(crate) fn write(
         let name = test.test.replace(|c: char| !c.is_alphanumeric() && c != '_', "-");
         fs::write(folder.join(format!("test-{name}.log")), logs_around(paths, course, test))?;
     }
-    // Cargo makes them again.
-    fs::remove_dir_all(paths.folder().join("programs")).ok();
     Ok(folder)
 }
 

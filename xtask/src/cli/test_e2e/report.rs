@@ -39,7 +39,12 @@ impl Outcome {
         if worth_a_look {
             self.keep(paths, root, args, course);
         }
-        if args.keep && self.runner.is_some() {
+        let is_up = args.keep && self.runner.is_some();
+        if worth_a_look && !is_up {
+            // Cargo makes them again.
+            std::fs::remove_dir_all(paths.folder().join("programs")).ok();
+        }
+        if is_up {
             tell_kept(paths, package, course);
         } else if !worth_a_look {
             // Nobody will look at it, and a later run makes its own.
