@@ -144,6 +144,27 @@ fn a_stack_that_was_left_running_outlives_the_watching_foreground() {
 }
 
 #[test]
+fn the_foreground_tells_a_stack_that_was_taken_down_from_one_that_was_killed() {
+    let fixture = tower("", "");
+    let up = || {
+        let up = fixture.spawn(&["up"]);
+        up.says(SOON, "SERVICE");
+        up
+    };
+    let taken_down = up();
+    fixture.xtask(&["down"]).ends_with(0);
+    taken_down.wait(SOON).ends_with(0).says("Down");
+
+    let killed = up();
+    let supervisor = fixture.status()["supervisor_pid"].as_i64().unwrap();
+    // SAFETY: the call takes two numbers.
+    unsafe { libc::kill(i32::try_from(supervisor).unwrap(), libc::SIGKILL) };
+    let ran = killed.wait(SOON).ends_with(1).says("was killed");
+    assert!(!ran.stderr.contains("Down"), "{ran}");
+    is_gone(&fixture);
+}
+
+#[test]
 fn a_failed_service_can_be_tried_again_by_hand() {
     let fixture = stand(&[]).workspace(
         "[workspace.metadata.services.shaky]\n\

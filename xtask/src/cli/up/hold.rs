@@ -4,10 +4,12 @@
 
 use std::time::Duration;
 
+use anyhow::bail;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
 use xtask_client::logs::{Line, More};
 use xtask_client::protocol::{Reply, Request};
+use xtask_client::snapshot::State;
 
 use super::bring_up::BringUp;
 use super::tell::Listener;
@@ -127,9 +129,14 @@ pub(crate) async fn foreground(
     match watch(up, &mut logs, interrupts).await {
         Ok(Some(exit)) if up.session.launched => end(up, Some(logs), interrupts, exit).await,
         Ok(Some(exit)) => Ok(exit),
-        Ok(None) => {
+        Ok(None) if up.session.snapshot.state == State::Stopping => {
             farewell(up, Some(logs)).await;
             Ok(Exit::DONE)
+        }
+        // Nobody told the stack to end, and the supervisor had no time to say that it does.
+        Ok(None) => {
+            last_lines(up, Some(logs)).await;
+            bail!("the supervisor of stack `{}` was killed", up.plan.stack)
         }
         // Whoever read the logs is gone: as good as Ctrl-C.
         Err(error) if print::is_broken_pipe(&error) && up.session.launched => {
@@ -217,12 +224,16 @@ pub(crate) async fn end(
 
 /// The last lines, and that it is over. Whoever is stuck does not hear of it.
 async fn farewell(up: &mut BringUp<'_>, logs: Option<Logs>) {
+    last_lines(up, logs).await;
+    let text = format!("stack `{}`", up.plan.stack);
+    let said = spawn_blocking(move || style::say(GOOD, "Down", &text));
+    let _ = timeout(PATIENCE, said).await;
+}
+
+async fn last_lines(up: &mut BringUp<'_>, logs: Option<Logs>) {
     if let Some(mut logs) = logs
         && logs.rest().await.is_err()
     {
         up.teller.fall_silent();
     }
-    let text = format!("stack `{}`", up.plan.stack);
-    let said = spawn_blocking(move || style::say(GOOD, "Down", &text));
-    let _ = timeout(PATIENCE, said).await;
 }
