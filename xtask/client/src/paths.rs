@@ -5,8 +5,9 @@
 //! is not computed twice: the supervisor writes it down as its [`Endpoint`].
 
 use std::ffi::{OsStr, OsString};
+use std::fs::Permissions;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::process::geteuid;
@@ -155,14 +156,19 @@ impl StackPaths {
         short_hash(self.folder.as_os_str().as_encoded_bytes())
     }
 
-    /// Makes the stack's folder and that of its data, readable for their owner only:
-    /// whoever is given `${stack.data}` may write there at once.
+    /// Makes the stack's folder and those of its data and logs, readable for their owner
+    /// only: whoever is given `${stack.data}` may write there at once. A stack's folder that
+    /// others may enter is closed.
     ///
     /// # Errors
     /// What the system says.
     pub fn create(&self) -> io::Result<()> {
         create_private(&self.folder)?;
-        create_private(&self.data())
+        if std::fs::metadata(&self.folder)?.mode() & 0o077 != 0 {
+            std::fs::set_permissions(&self.folder, Permissions::from_mode(0o700))?;
+        }
+        create_private(&self.data())?;
+        create_private(&self.logs())
     }
 
     /// Makes the folder for this stack's sockets, mode 0700 and owned by this user,
@@ -347,6 +353,18 @@ mod tests {
     }
 
     #[test]
+    fn nobody_else_may_enter_a_stacks_folder_even_if_it_was_open_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let paths = StackPaths::at(folder.path().join("dev"));
+        std::fs::create_dir(paths.folder()).unwrap();
+        std::fs::set_permissions(paths.folder(), Permissions::from_mode(0o755)).unwrap();
+        paths.create().unwrap();
+        for folder in [paths.folder(), &paths.data(), &paths.logs()] {
+            assert_eq!(std::fs::metadata(folder).unwrap().mode() & 0o777, 0o700, "{folder:?}");
+        }
+    }
+
+    #[test]
     fn sockets_of_a_deep_stack_still_have_a_short_path() {
         let paths = StackPaths::at(format!("/{}/dev", "deep/".repeat(60)));
         let runtime = paths.create_runtime().unwrap();
@@ -367,8 +385,7 @@ mod tests {
         assert!(create(&link).unwrap_err().to_string().contains("only this user"));
         let open = folder.path().join("open");
         std::fs::create_dir(&open).unwrap();
-        std::fs::set_permissions(&open, std::os::unix::fs::PermissionsExt::from_mode(0o755))
-            .unwrap();
+        std::fs::set_permissions(&open, Permissions::from_mode(0o755)).unwrap();
         assert!(create(&open).is_err());
         std::fs::write(folder.path().join("file"), "").unwrap();
         assert!(create(&folder.path().join("file")).is_err());

@@ -47,7 +47,8 @@ impl Follower {
         extent: Extent,
     ) -> io::Result<Self> {
         let folder = paths.logs();
-        std::fs::create_dir_all(&folder)?;
+        // Before the first `up` there is nothing yet, and it must not be open to others.
+        paths.create()?;
         let flags = inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK;
         let fd = inotify::init(flags)?;
         inotify::add_watch(
