@@ -22,6 +22,9 @@ use crate::cli::interrupt::Interrupts;
 use crate::cli::print;
 use crate::view::style;
 
+/// A longer line is passed on in parts: no more of it than this is kept.
+const LONGEST_LINE_BYTES: u64 = 64 * 1024;
+
 /// One part of several.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Shard {
@@ -123,7 +126,7 @@ async fn run_one(shard: Shard, mut command: Command) -> anyhow::Result<Ended> {
     let mut outcome = String::new();
     let (ended, _, read) = tokio::join!(
         program.wait(&mut interrupts, None, |_| {}),
-        tell_lines(shard, stderr),
+        lines(stderr, |line| style::tell(&format!("{} | {line}", shard.number))),
         stdout.read_to_string(&mut outcome)
     );
     read?;
@@ -135,11 +138,13 @@ async fn run_one(shard: Shard, mut command: Command) -> anyhow::Result<Ended> {
     })
 }
 
-/// Passes on what a shard says, with its number before each line.
-async fn tell_lines(shard: Shard, from: impl AsyncRead + Unpin) {
-    let mut lines = BufReader::new(from).lines();
-    while let Ok(Some(line)) = lines.next_line().await {
-        style::tell(&format!("{} | {line}", shard.number));
+/// Hands over each line until the end, whatever bytes are in it; a long one in parts.
+async fn lines(from: impl AsyncRead + Unpin, mut take: impl FnMut(&str)) {
+    let mut from = BufReader::new(from);
+    let mut line = Vec::new();
+    while let Ok(1..) = (&mut from).take(LONGEST_LINE_BYTES).read_until(b'\n', &mut line).await {
+        take(String::from_utf8_lossy(&line).trim_end_matches(['\r', '\n']));
+        line.clear();
     }
 }
 
@@ -158,6 +163,16 @@ mod tests {
         all.sort();
         assert_eq!(all, tests);
         assert!(Shard { number: 3, of: 3 }.part(vec!["one".into()]).is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_is_no_text_and_what_has_no_end_is_passed_on_too() {
+        let endless = vec![b'x'; usize::try_from(LONGEST_LINE_BYTES).unwrap() + 1];
+        let said = [b"a\xffb\r\n\nc\n".as_slice(), &endless].concat();
+        let mut told = Vec::new();
+        lines(said.as_slice(), |line| told.push(line.to_owned())).await;
+        assert_eq!(told[..3], ["a\u{fffd}b", "", "c"]);
+        assert_eq!(told[3..].iter().map(String::len).collect::<Vec<_>>(), [endless.len() - 1, 1]);
     }
 
     #[test]
