@@ -235,6 +235,27 @@ fn a_kept_stack_stays_up_and_can_be_tested_again_and_taken_down() {
     fixture.is_quiet();
 }
 
+/// It takes longer than a program without services of its own may take.
+#[test]
+fn a_service_has_its_own_time_to_stop_when_a_start_is_interrupted() {
+    let fixture = greeter("fn main() {}\n", "kind = \"job\"\n");
+    let manifest = fixture.text("Cargo.toml");
+    let slow = "\n[workspace.metadata.services.slow]\nready = { log = \"never\" }\n\
+                command = [\"sh\", \"-c\", \"trap 'sleep 6; echo > ended; exit' TERM; echo > begun; \
+                while :; do sleep 0.1; done\"]\n";
+    fixture.file("Cargo.toml", &(manifest + slow));
+    for args in [&["test-e2e"][..], &["test-e2e", "--stacks", "2"]] {
+        let running = fixture.spawn(args);
+        eventually(Duration::from_secs(120), "the service that stops slowly", || {
+            std::fs::remove_file(fixture.root().join("begun")).ok()
+        });
+        running.signal(libc::SIGINT);
+        running.wait(Duration::from_secs(40)).ends_with(130);
+        std::fs::remove_file(fixture.root().join("ended")).unwrap();
+        fixture.is_quiet();
+    }
+}
+
 #[test]
 fn test_runs_the_other_tests_first_and_stops_where_one_fails() {
     let fixture = greeter(SERVICE, "port = 0\n");

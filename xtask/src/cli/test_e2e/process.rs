@@ -17,7 +17,8 @@ use xtask_client::protocol::Reply;
 use crate::cli::exit::Exit;
 use crate::cli::interrupt::Interrupts;
 
-/// How long a program may take to end after a signal before it is killed.
+/// How long a program may take to end after a signal before it is killed, unless it is
+/// [patient](Foreground::patient).
 const GRACE: Duration = Duration::from_secs(5);
 
 /// Ends the group `$1` when its standard input ends without a word, as it does when the
@@ -29,6 +30,8 @@ const GUARD: &str = r#"read -r word || kill -s TERM -- "-$1""#;
 pub(crate) struct Foreground {
     child: Child,
     group: Option<Pid>,
+    /// How long it may take to end after a signal; for ever if none.
+    grace: Option<Duration>,
     /// Closed unread, it ends the group.
     guard: Option<(Child, ChildStdin)>,
 }
@@ -47,7 +50,7 @@ pub(crate) struct Ended {
 pub(crate) fn spawn(command: &mut Command) -> io::Result<Foreground> {
     let child = command.stdin(Stdio::null()).process_group(0).spawn()?;
     let group = child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
-    let mut program = Foreground { child, group, guard: None };
+    let mut program = Foreground { child, group, grace: Some(GRACE), guard: None };
     if let Some(group) = group {
         let mut guard = Command::new("sh");
         guard.args(["-c", GUARD, "sh", &group.as_raw_nonzero().to_string()]);
@@ -65,6 +68,12 @@ pub(crate) fn spawn(command: &mut Command) -> io::Result<Foreground> {
 }
 
 impl Foreground {
+    /// The program stops services of its own when it is told to end: their time for that is
+    /// theirs, and only a second signal kills it.
+    pub(crate) fn patient(self) -> Self {
+        Self { grace: None, ..self }
+    }
+
     /// What the program prints, if it was started with a pipe for it.
     pub(crate) fn stdout(&mut self) -> Option<ChildStdout> {
         self.child.stdout.take()
@@ -95,7 +104,7 @@ impl Foreground {
                         (None, _) => Signal::TERM,
                     });
                     interrupted.get_or_insert(exit);
-                    deadline.get_or_insert_with(|| Instant::now() + GRACE);
+                    deadline = deadline.or(self.grace.map(|grace| Instant::now() + grace));
                 }
                 () = until(deadline) => {
                     self.signal(Signal::KILL);

@@ -120,7 +120,8 @@ async fn run_one(shard: Shard, mut command: Command) -> anyhow::Result<Ended> {
     use std::process::Stdio;
     let mut interrupts = Interrupts::new()?;
     let mut program = spawn(command.stdout(Stdio::piped()).stderr(Stdio::piped()))
-        .context("cannot start a shard")?;
+        .context("cannot start a shard")?
+        .patient();
     let mut stdout = program.stdout().context("a shard was started without an output")?;
     let stderr = program.stderr().context("a shard was started without an output")?;
     let mut outcome = String::new();
@@ -130,10 +131,11 @@ async fn run_one(shard: Shard, mut command: Command) -> anyhow::Result<Ended> {
         stdout.read_to_string(&mut outcome)
     );
     read?;
-    let code = ended?.code.and_then(|code| u8::try_from(code).ok());
+    let ended = ended?;
+    let code = ended.code.and_then(|code| u8::try_from(code).ok());
     Ok(Ended {
         shard,
-        exit: code.map_or(Exit::FAILED, Exit::from_code),
+        exit: ended.interrupted.unwrap_or(code.map_or(Exit::FAILED, Exit::from_code)),
         outcome: serde_json::from_str(&outcome).unwrap_or_default(),
     })
 }

@@ -73,7 +73,7 @@ impl Trial<'_> {
         command.args(self.args.faults.words());
         // Its table of addresses is not what was asked for.
         command.current_dir(self.root).stdout(Stdio::null());
-        let ended = spawn(&mut command)?.wait(&mut self.interrupts, None, |_| {}).await?;
+        let ended = spawn(&mut command)?.patient().wait(&mut self.interrupts, None, |_| {}).await?;
         let code = ended.code.and_then(|code| u8::try_from(code).ok());
         Ok(ended.interrupted.unwrap_or(code.map_or(Exit::FAILED, Exit::from_code)))
     }
