@@ -67,7 +67,7 @@ pub(crate) fn run(global: &Global, args: &ExportArgs) -> anyhow::Result<Exit> {
 }
 
 async fn written(args: &ExportArgs, loaded: &Loaded) -> anyhow::Result<Exit> {
-    let images = match images(loaded, &args.plan, args.no_build, |_| true).await? {
+    let images = match images(loaded, &args.plan, args.no_build, "export", |_| true).await? {
         Ok(rows) => rows.into_iter().map(|row| (row.service, row.image)),
         Err(exit) => return Ok(exit),
     };

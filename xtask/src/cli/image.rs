@@ -8,9 +8,11 @@ use clap::Args;
 use xtask_core::plan::{Plan, Program, Service};
 
 use super::exit::Exit;
+use super::interrupt::Interrupts;
 use super::load::{self, Loaded};
 use super::plan_args::PlanArgs;
 use super::up::build::{Build, BuildEvent};
+use super::up::target;
 use super::{Global, block_on, print};
 use crate::effects::containers::engine::Engine;
 use crate::effects::containers::image::{self, Image, Made, Recipe};
@@ -72,7 +74,7 @@ async fn shown(args: &ImageArgs, loaded: &Loaded) -> anyhow::Result<Exit> {
     let named = |service: &Service| {
         args.services.is_empty() || args.services.iter().any(|name| **name == *service.name)
     };
-    let rows = match images(loaded, &args.plan, args.no_build, named).await? {
+    let rows = match images(loaded, &args.plan, args.no_build, "image", named).await? {
         Ok(rows) => rows,
         Err(exit) => return Ok(exit),
     };
@@ -85,7 +87,8 @@ async fn shown(args: &ImageArgs, loaded: &Loaded) -> anyhow::Result<Exit> {
 }
 
 /// The images of those services of the plan whose program is built here and that are asked
-/// for, in order of name; else the words why there are none.
+/// for, in order of name; else the words why there are none. `command` is what the user
+/// called.
 ///
 /// # Errors
 /// When cargo cannot be run, or the engine refuses.
@@ -93,13 +96,18 @@ pub(crate) async fn images(
     loaded: &Loaded,
     args: &PlanArgs,
     no_build: bool,
+    command: &str,
     asked: impl Fn(&Service) -> bool,
 ) -> anyhow::Result<Result<Vec<ImageRow>, Exit>> {
     let plan = &loaded.plan;
+    if let Some(exit) = target::refuse_shared(loaded, args.profile(), command) {
+        return Ok(Err(exit));
+    }
     let engine = match engine().await? {
         Ok(engine) => engine,
         Err(exit) => return Ok(Err(exit)),
     };
+    let mut interrupts = Interrupts::new()?;
     let mut build = match no_build {
         true => {
             let target = &loaded.gathered.target_directory;
@@ -109,12 +117,22 @@ pub(crate) async fn images(
     };
     let mut rows = Vec::new();
     loop {
-        match build.next().await? {
+        let event = match build.next_unless(&mut interrupts).await? {
+            Ok(event) => event,
+            Err(exit) => return Ok(Err(exit)),
+        };
+        match event {
             BuildEvent::Linked { services, path, .. } => {
                 let named = services.iter().filter_map(|name| plan.service(name));
                 for service in named.filter(|service| is_built(service) && asked(service)) {
                     let recipe = recipe(plan, service, PathBuf::from(&path));
-                    let image = image::make(&engine, &recipe).await?;
+                    let image = tokio::select! {
+                        image = image::make(&engine, &recipe) => image?,
+                        exit = interrupts.next() => {
+                            build.stop().await;
+                            return Ok(Err(exit));
+                        }
+                    };
                     tell(service, &image);
                     rows.push(row(service, image));
                 }

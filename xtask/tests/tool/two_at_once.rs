@@ -133,17 +133,20 @@ fn a_foreign_holder_of_a_port_is_no_stack() {
 fn one_target_directory_for_two_worktrees_is_refused_and_both_are_named() {
     let (one, two) = worktrees(0);
     let shared = one.out().join("shared");
-    let up = |fixture: &Fixture| {
-        let up = fixture.spawn_with(&["up", "-d"], |command| {
+    let run = |fixture: &Fixture, args: &[&str]| {
+        let run = fixture.spawn_with(args, |command| {
             command.env("CARGO_TARGET_DIR", &shared);
         });
-        up.wait(SOON)
+        run.wait(SOON)
     };
+    let up = |fixture: &Fixture| run(fixture, &["up", "-d"]);
     up(&one).ends_with(0);
     let refused = up(&two).ends_with(2);
     let (first, second) = (one.root().display().to_string(), two.root().display().to_string());
     let own = format!("hint: `CARGO_TARGET_DIR={second}/target cargo xtask up`");
     refused.says(&first).says(&second).says(&shared.display().to_string()).says(&own);
+    run(&two, &["image"]).ends_with(2).says(&own.replace("xtask up", "xtask image"));
+    run(&two, &["export", "compose"]).ends_with(2).says(&own.replace("xtask up", "xtask export"));
     two.is_quiet();
     up(&one).ends_with(0).says("already running");
     two.xtask(&["up", "-d"]).ends_with(0);

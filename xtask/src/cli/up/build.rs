@@ -14,6 +14,8 @@ use tokio::process::{Child, ChildStdout, Command};
 use xtask_core::name::Name;
 use xtask_core::plan::{self, Plan, Program, Target};
 
+use crate::cli::exit::Exit;
+use crate::cli::interrupt::Interrupts;
 use crate::cli::locate::cargo;
 
 /// Something that came of a build.
@@ -129,6 +131,23 @@ impl Build {
             },
             Self::Cargo(cargo) => cargo.next().await,
         }
+    }
+
+    /// As [`Build::next`], until somebody wants to end: then the build is stopped, and how
+    /// this process is to end comes instead.
+    ///
+    /// # Errors
+    /// As for [`Build::next`].
+    pub(crate) async fn next_unless(
+        &mut self,
+        interrupts: &mut Interrupts,
+    ) -> anyhow::Result<Result<BuildEvent, Exit>> {
+        let exit = tokio::select! {
+            event = self.next() => return Ok(Ok(event?)),
+            exit = interrupts.next() => exit,
+        };
+        self.stop().await;
+        Ok(Err(exit))
     }
 
     /// The process of cargo, which leads a group of its own; none if it has ended.

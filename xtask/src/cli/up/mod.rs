@@ -83,7 +83,7 @@ pub(crate) fn run(global: &Global, args: &UpArgs) -> anyhow::Result<Exit> {
         }
         return Ok(Exit::DONE);
     }
-    if let Some(exit) = target::refuse_shared(&loaded, args.plan.profile()) {
+    if let Some(exit) = target::refuse_shared(&loaded, args.plan.profile(), "up") {
         return Ok(exit);
     }
     let record = match &args.record {

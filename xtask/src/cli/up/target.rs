@@ -11,8 +11,8 @@ use crate::cli::print::error_with_hint;
 use crate::effects::target_folder::{Built, other_builder};
 
 /// The exit code if the programs of the plan cannot be told from another worktree's; it
-/// is said why.
-pub(crate) fn refuse_shared(loaded: &Loaded, profile: &str) -> Option<Exit> {
+/// is said why. `command` is what the user called.
+pub(crate) fn refuse_shared(loaded: &Loaded, profile: &str, command: &str) -> Option<Exit> {
     let packages = packages(loaded);
     if packages.is_empty() {
         return None;
@@ -28,7 +28,7 @@ pub(crate) fn refuse_shared(loaded: &Loaded, profile: &str) -> Option<Exit> {
             other.display(),
             target.display()
         ),
-        &format!("`CARGO_TARGET_DIR={} cargo xtask up`", root.join("target").display()),
+        &format!("`CARGO_TARGET_DIR={} cargo xtask {command}`", root.join("target").display()),
     );
     Some(Exit::USAGE)
 }

@@ -25,12 +25,9 @@ pub(super) async fn all(
     let mut build = Build::start(plan, false)?;
     let mut programs = Vec::new();
     loop {
-        let event = tokio::select! {
-            event = build.next() => event?,
-            exit = interrupts.next() => {
-                build.stop().await;
-                return Ok(Err(exit));
-            }
+        let event = match build.next_unless(interrupts).await? {
+            Ok(event) => event,
+            Err(exit) => return Ok(Err(exit)),
         };
         match event {
             BuildEvent::Linked { services, path, .. } => programs.push(Linked { services, path }),

@@ -58,7 +58,7 @@ pub(crate) fn run(global: &Global, args: &VerifyDepsArgs) -> anyhow::Result<Exit
         Ok(loaded) => loaded,
         Err(exit) => return Ok(exit),
     };
-    if let Some(exit) = target::refuse_shared(&loaded, args.plan.profile()) {
+    if let Some(exit) = target::refuse_shared(&loaded, args.plan.profile(), "verify-deps") {
         return Ok(exit);
     }
     block_on(verify(args, &loaded))

@@ -4,7 +4,7 @@ use std::os::unix::fs::symlink;
 use std::time::Duration;
 
 use super::engine::Made;
-use crate::support::{Fixture, PackageSpec, SERVICE};
+use crate::support::{Fixture, PackageSpec, SERVICE, eventually};
 
 const PROBED: &str = "[package.metadata.service]\nport = 0\nself-probe = [\"--check\", \"/x\"]\n";
 
@@ -43,6 +43,22 @@ fn an_image_is_small_without_a_shell_and_made_once_for_one_content() {
     assert!(!other.stdout.contains(name), "{other}");
     assert_eq!(made.all("image").len(), 2);
     assert_eq!(made.all("container"), Vec::<String>::new());
+}
+
+#[test]
+fn ctrl_c_while_the_programs_of_images_are_built_ends_the_build() {
+    let fixture = one_service("").write();
+    let Some(_made) = Made::in_workspace(&fixture.root()) else { return };
+    let endless = "fn main() { loop { std::thread::sleep(std::time::Duration::from_secs(9)) } }\n";
+    fixture.file("stock/build.rs", endless);
+    let running = fixture.spawn(&["image"]);
+    eventually(Duration::from_secs(60), "a build script", || {
+        let found = fixture.processes();
+        found.iter().any(|process| process.command.contains("build-script-build")).then_some(())
+    });
+    running.signal(libc::SIGINT);
+    running.wait(Duration::from_secs(30)).ends_with(130);
+    fixture.is_quiet();
 }
 
 #[test]
