@@ -16,6 +16,9 @@ use serde::{Deserialize, Serialize};
 /// The variable that names the folder of all state; an absolute path.
 pub const STATE_VARIABLE: &str = "XTASK_STATE_DIR";
 
+/// The stack that people use; any other one is apart from it.
+pub const DEFAULT_STACK: &str = "dev";
+
 /// The longest folder that leaves room for a socket's name: the system allows 108
 /// bytes for the whole path of a Unix socket.
 const LONGEST_RUNTIME_FOLDER_BYTES: usize = 70;

@@ -9,13 +9,12 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
 use xtask_client::StackPaths;
-use xtask_client::paths::stacks_of;
+use xtask_client::paths::{DEFAULT_STACK, stacks_of};
 use xtask_client::protocol::Request;
 
 use super::Global;
 use super::exit::Exit;
 use super::interrupt::Interrupts;
-use super::load::DEFAULT_STACK;
 use super::print::error_with_hint;
 use crate::supervisor::launch::Session;
 use crate::supervisor::lock::Lock;

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use anyhow::Context;
 use xtask_client::StackPaths;
+use xtask_client::paths::DEFAULT_STACK;
 use xtask_core::plan::{Building, Containers, Cycles, Isolation, Outcome, Plan, Ports, Request};
 use xtask_core::problem::Problem;
 
@@ -17,9 +18,6 @@ use crate::effects::planning::{self, Planned, Scope};
 use crate::effects::workspace::{Gathered, gather};
 use crate::view::problem::{count, render};
 use crate::view::style::{self, BOLD, RESET, WARN};
-
-/// The stack that people use; any other one is apart from it.
-pub(crate) const DEFAULT_STACK: &str = "dev";
 
 /// A plan, and what it was made from.
 pub(crate) struct Loaded {

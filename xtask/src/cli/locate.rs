@@ -10,7 +10,7 @@ use std::process::Command;
 use anyhow::bail;
 use xtask_client::StackPaths;
 use xtask_client::connection::Connection;
-use xtask_client::paths::{STATE_VARIABLE, stacks_of};
+use xtask_client::paths::{DEFAULT_STACK, STATE_VARIABLE, stacks_of};
 
 use super::Global;
 use super::exit::Exit;
@@ -20,6 +20,7 @@ use crate::supervisor::launch::{Session, connect};
 use crate::supervisor::leftovers::{Leftovers, clean};
 use crate::view::progress;
 use crate::view::style::{self, WARN};
+use crate::view::words::command_for;
 
 /// The cargo to call: the one that called this program, or the first in `PATH`.
 pub(crate) fn cargo() -> PathBuf {
@@ -99,7 +100,7 @@ pub(crate) fn tell_leftovers(paths: &StackPaths, leftovers: &Leftovers) {
 
 /// Says that the variable that names the folder of all state cannot be used, if so.
 pub(crate) fn refused_state_folder() -> Option<Exit> {
-    let error = StackPaths::of(Path::new("/"), "dev").err()?;
+    let error = StackPaths::of(Path::new("/"), DEFAULT_STACK).err()?;
     if error.kind() != io::ErrorKind::InvalidInput {
         return None;
     }
@@ -113,7 +114,7 @@ pub(crate) fn refused_state_folder() -> Option<Exit> {
 pub(crate) fn nothing_runs(paths: &StackPaths) -> Exit {
     error_with_hint(
         &format!("nothing is running as stack `{}`", paths.stack()),
-        "`cargo xtask up` starts it",
+        &format!("{} starts it", command_for(&paths.stack(), "up")),
     );
     Exit::NOTHING_RUNS
 }

@@ -16,6 +16,7 @@ use super::{Global, block_on, locate, print};
 use crate::view::event::LogLine;
 use crate::view::log::{Plain, Prefixes};
 use crate::view::style;
+use crate::view::words::command_for;
 
 /// How many lines of each service are shown if nothing says which.
 const LAST_LINES: usize = 200;
@@ -61,7 +62,7 @@ pub(crate) fn run(global: &Global, args: &LogsArgs) -> anyhow::Result<Exit> {
     {
         let message = format!("service `{unknown}` of stack `{}` has no log", paths.stack());
         let hint = match known.is_empty() {
-            true => "`cargo xtask up` starts the stack".to_string(),
+            true => format!("{} starts the stack", command_for(&paths.stack(), "up")),
             false => format!("there are logs of {}", known.join(", ")),
         };
         print::error_with_hint(&message, &hint);

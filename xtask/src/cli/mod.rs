@@ -37,7 +37,7 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
-use xtask_client::paths::check_stack_name;
+use xtask_client::paths::{DEFAULT_STACK, check_stack_name};
 
 pub(crate) use exit::Exit;
 
@@ -71,7 +71,7 @@ pub(crate) struct Global {
     #[arg(long, global = true, value_name = "PATH", help_heading = "Everywhere")]
     pub(crate) manifest_path: Option<PathBuf>,
     /// The name of the stack
-    #[arg(long, global = true, value_name = "NAME", default_value = "dev",
+    #[arg(long, global = true, value_name = "NAME", default_value = DEFAULT_STACK,
         value_parser = stack_name, help_heading = "Everywhere")]
     pub(crate) stack: String,
     /// When to use colours

@@ -12,6 +12,7 @@ use xtask_core::plan::Plan;
 
 use super::log::excerpt;
 use super::style::{BAD, BOLD, DIM, RESET};
+use super::words::command_for;
 
 /// The words about everything in `services` that failed. `logs` holds the last lines
 /// of each failed service's last run.
@@ -49,7 +50,7 @@ pub(crate) fn failures(
         } else if logs.contains_key(name) {
             let _ = writeln!(out, "  it printed nothing");
         }
-        if let Some(hint) = hint(service) {
+        if let Some(hint) = hint(service, &plan.stack) {
             let _ = writeln!(out, "  {BOLD}hint:{RESET} {hint}");
         }
     }
@@ -97,20 +98,22 @@ fn headline(service: &ServiceSnapshot) -> &'static str {
     }
 }
 
-fn hint(service: &ServiceSnapshot) -> Option<String> {
+fn hint(service: &ServiceSnapshot, stack: &str) -> Option<String> {
     let name = &service.name;
+    let command = |words: &str| command_for(stack, words);
     match service.failure {
         Some(Failure::Port) => {
-            Some("`cargo xtask up --ports auto`, or stop that program".to_string())
+            Some(format!("{}, or stop that program", command("up --ports auto")))
         }
         Some(Failure::Unadopted) => {
-            Some("`cargo xtask up --replace` stops that process, and starts ours".to_string())
+            Some(format!("{} stops that process, and starts ours", command("up --replace")))
         }
         Some(Failure::Timeout) => {
-            Some(format!("`cargo xtask explain {name}` shows how readiness is found out"))
+            let explain = command(&format!("explain {name}"));
+            Some(format!("{explain} shows how readiness is found out"))
         }
         Some(Failure::Start | Failure::Died) => {
-            Some(format!("`cargo xtask logs {name}` shows all that it printed"))
+            Some(format!("{} shows all that it printed", command(&format!("logs {name}"))))
         }
         Some(Failure::Build | Failure::Dependency) | None => None,
     }
@@ -175,6 +178,15 @@ mod tests {
              `api` is waiting on it\n  `web` is waiting on it\n  its last lines:\n      \
              | no disk\n  hint: `cargo xtask logs db` shows all that it printed\n"
         );
+    }
+
+    #[test]
+    fn a_hint_is_about_the_stack_that_failed() {
+        let mut plan = plan(&[("db", &[])]);
+        plan.stack = "e2e-7".to_string();
+        let db = failed("db", Failure::Start, "it ended with exit code 1");
+        let text = failures(&plan, &[&db], &BTreeMap::new());
+        assert!(text.contains("`cargo xtask logs db --stack e2e-7`"), "{text}");
     }
 
     #[test]

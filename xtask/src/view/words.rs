@@ -2,6 +2,7 @@
 //!
 //! Data for programs is made elsewhere; nothing here is stable.
 
+use xtask_client::paths::DEFAULT_STACK;
 use xtask_core::manifest::duration::spell;
 use xtask_core::plan::{Condition, Dependency, Kind, Placement, Probe, Program, Service};
 
@@ -10,6 +11,14 @@ use super::setting::Values;
 /// Words with commas between them.
 pub(crate) fn list(words: impl Iterator<Item = String>) -> String {
     words.collect::<Vec<_>>().join(", ")
+}
+
+/// A command of this tool about that stack, as somebody would type it.
+pub(crate) fn command_for(stack: &str, words: &str) -> String {
+    match stack {
+        DEFAULT_STACK => format!("`cargo xtask {words}`"),
+        stack => format!("`cargo xtask {words} --stack {stack}`"),
+    }
 }
 
 /// Program and arguments.
