@@ -3,6 +3,8 @@
 //!
 //! It asks the supervisor for nothing but its state.
 
+use anyhow::Context as _;
+use xtask_client::connection::update;
 use xtask_client::snapshot::Snapshot;
 use xtask_core::name::Name;
 
@@ -29,6 +31,12 @@ pub(crate) fn on_services(
             Ok(session) => session,
             Err(exit) => return Ok(exit),
         };
+        // A supervisor that has just been started has no plan yet.
+        while session.snapshot.services.is_empty() {
+            let answer = session.connection.next().await?;
+            let answer = answer.context("the stack was shut down meanwhile")?;
+            update(&mut session.snapshot, answer.reply);
+        }
         let names = match named(&session.snapshot, services) {
             Ok(names) => names,
             Err(exit) => return Ok(exit),

@@ -10,7 +10,7 @@ use xtask_client::snapshot::Phase;
 use xtask_core::name::Name;
 
 use super::exit::Exit;
-use super::wait::{is_settled, until};
+use super::wait::until;
 use super::{Global, asked};
 use crate::view::status::time;
 use crate::view::style::{self, GOOD};
@@ -42,7 +42,7 @@ pub(crate) fn run(global: &Global, args: &RestartArgs) -> anyhow::Result<Exit> {
         session.order(request).await?;
         let exit = until(session, names, |service| {
             let new_run = before.get(&service.name).is_some_and(|&run| service.run > run);
-            is_settled(service.phase) && (new_run || service.phase == Phase::Failed)
+            !service.phase.is_on_the_way() && (new_run || service.phase == Phase::Failed)
         })
         .await?;
         for service in names.iter().filter_map(|name| session.snapshot.service(name)) {

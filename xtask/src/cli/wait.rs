@@ -6,11 +6,13 @@ use anyhow::bail;
 use clap::Args;
 use xtask_client::connection::update;
 use xtask_client::snapshot::{Phase, ServiceSnapshot};
+use xtask_core::manifest::duration;
 use xtask_core::name::Name;
 
 use super::exit::Exit;
 use super::{Global, asked};
 use crate::supervisor::launch::Session;
+use crate::view::failure::is_well;
 use crate::view::progress;
 use crate::view::style::{self, BAD};
 
@@ -23,20 +25,19 @@ pub(crate) struct WaitArgs {
     /// The services [default: all that are wanted]
     #[arg(value_name = "SERVICE")]
     services: Vec<String>,
-    /// Give up after so many seconds [default: the services' own start timeouts decide]
-    #[arg(long, value_name = "SECONDS")]
-    timeout: Option<f64>,
+    /// Give up after this time, `30s` or `2m`; seconds if there is no unit [default: the
+    /// services' own start timeouts decide]
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    timeout: Option<Duration>,
     /// The services as they are then, as `status --json` shows them
     #[arg(long)]
     json: bool,
 }
 
 pub(crate) fn run(global: &Global, args: &WaitArgs) -> anyhow::Result<Exit> {
-    let limit = args.timeout.map(Duration::try_from_secs_f64).transpose();
-    let Ok(limit) = limit else { bail!("`--timeout` wants a number of seconds") };
     asked::on_services(global, &args.services, args.json, async |session, names| {
-        let settled = until(session, names, |service| is_settled(service.phase));
-        match limit {
+        let settled = until(session, names, |service| !service.phase.is_on_the_way());
+        match args.timeout {
             None => settled.await,
             Some(limit) => match tokio::time::timeout(limit, settled).await {
                 Ok(settled) => settled,
@@ -48,7 +49,8 @@ pub(crate) fn run(global: &Global, args: &WaitArgs) -> anyhow::Result<Exit> {
                     }
                     let snapshot = &session.snapshot;
                     let shown = names.iter().filter_map(|name| snapshot.service(name));
-                    let what = progress::waiting(shown, &snapshot.deadlocks).unwrap_or_default();
+                    let what = progress::waiting(shown, &snapshot.deadlocks)
+                        .unwrap_or_else(|| format!("for {}", names.join(", ")));
                     style::say(BAD, "Timed out", &format!("waiting {what}"));
                     Ok(Exit::NOT_READY)
                 }
@@ -70,7 +72,7 @@ pub(crate) async fn until(
         if services.iter().all(|service| done(service)) {
             let mut exit = Exit::DONE;
             for service in services {
-                if !matches!(service.phase, Phase::Ready | Phase::Succeeded) {
+                if !is_well(service) {
                     let reason = service.reason.as_deref().unwrap_or("it is not wanted");
                     let (name, phase) = (&service.name, service.phase);
                     let text = match phase {
@@ -90,12 +92,21 @@ pub(crate) async fn until(
     }
 }
 
-/// Whether nothing more happens to a service in this phase by itself.
-pub(crate) fn is_settled(phase: Phase) -> bool {
-    match phase {
-        Phase::Ready | Phase::Succeeded | Phase::Failed | Phase::Stopped => true,
-        Phase::Waiting | Phase::Building | Phase::Starting | Phase::Backoff | Phase::Stopping => {
-            false
+/// A duration; without a unit it is one of seconds.
+fn time(text: &str) -> Result<Duration, String> {
+    duration::parse(text).or_else(|why| duration::parse(&format!("{text}s")).map_err(|_| why))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_has_a_unit_or_is_one_of_seconds() {
+        assert_eq!(time("2m"), Ok(Duration::from_secs(120)));
+        assert_eq!(time("0.1"), Ok(Duration::from_millis(100)));
+        for wrong in ["-1", "inf", "nan", "soon", "5x", ""] {
+            assert!(time(wrong).is_err(), "{wrong}");
         }
     }
 }

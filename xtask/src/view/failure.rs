@@ -68,6 +68,21 @@ pub(crate) fn is_cause(service: &ServiceSnapshot) -> bool {
         || is_taken_down(service)
 }
 
+/// Whether a service is as it was wanted.
+pub(crate) fn is_well(service: &ServiceSnapshot) -> bool {
+    match service.phase {
+        Phase::Ready | Phase::Succeeded => true,
+        // One that is wanted and stopped has ended by itself, well, and is not started again.
+        Phase::Stopped => service.wanted,
+        Phase::Waiting
+        | Phase::Building
+        | Phase::Starting
+        | Phase::Backoff
+        | Phase::Stopping
+        | Phase::Failed => false,
+    }
+}
+
 /// Whether somebody took it down while it was brought up.
 fn is_taken_down(service: &ServiceSnapshot) -> bool {
     service.phase == Phase::Stopped && !service.wanted

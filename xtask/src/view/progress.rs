@@ -77,6 +77,7 @@ pub(crate) fn waiting<'a>(
 ) -> Option<String> {
     let mut waiting = Vec::new();
     let mut unbuilt: Vec<&str> = Vec::new();
+    let mut held_up = Vec::new();
     for service in services {
         let name = &service.name;
         match service.phase {
@@ -87,7 +88,14 @@ pub(crate) fn waiting<'a>(
             Phase::Building => unbuilt.push(name),
             Phase::Backoff => waiting.push(format!("{name} to be started again")),
             Phase::Stopping => waiting.push(format!("{name} to stop")),
-            Phase::Waiting | Phase::Ready | Phase::Stopped | Phase::Succeeded | Phase::Failed => {}
+            Phase::Waiting if !service.waiting_on.is_empty() => {
+                held_up.push(format!("{name}, which waits on {}", service.waiting_on.join(", ")));
+            }
+            Phase::Waiting
+            | Phase::Ready
+            | Phase::Stopped
+            | Phase::Succeeded
+            | Phase::Failed => {}
         }
     }
     match unbuilt.as_slice() {
@@ -97,6 +105,10 @@ pub(crate) fn waiting<'a>(
         [first, second, more @ ..] => {
             waiting.push(format!("cargo to build {first}, {second} and {} more", more.len()));
         }
+    }
+    // What they wait on is usually among the others.
+    if waiting.is_empty() {
+        waiting = held_up;
     }
     if waiting.is_empty() {
         return None;
@@ -136,5 +148,13 @@ mod tests {
         let text = waiting(&many, &[]).unwrap();
         assert!(text.ends_with("s3 to get ready and 5 more"), "{text}");
         assert_eq!(waiting(&[service("a", Phase::Ready)], &[]), None);
+    }
+
+    #[test]
+    fn what_is_held_up_alone_is_named_with_what_holds_it_up() {
+        let mut web = service("web", Phase::Waiting);
+        web.waiting_on = vec!["api (starting)".to_string()];
+        let text = waiting(&[web], &[]).unwrap();
+        assert_eq!(text, "for web, which waits on api (starting)");
     }
 }

@@ -6,7 +6,7 @@
 use anyhow::bail;
 use xtask_client::connection::update;
 use xtask_client::protocol::{Reply, Request};
-use xtask_client::snapshot::{Phase, ServiceSnapshot, Snapshot};
+use xtask_client::snapshot::{ServiceSnapshot, Snapshot};
 use xtask_core::name::Name;
 use xtask_core::plan::Plan;
 
@@ -15,7 +15,7 @@ use super::tell::Teller;
 use crate::cli::exit::Exit;
 use crate::cli::interrupt::Interrupts;
 use crate::supervisor::launch::Session;
-use crate::view::failure::is_cause;
+use crate::view::failure::{is_cause, is_well};
 
 /// How a bring-up ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -185,20 +185,10 @@ impl<'a> BringUp<'a> {
         if !self.keep_going && services.iter().any(|service| is_cause(service)) {
             return Some(Outcome::Failed);
         }
-        if !self.build_settled || !services.iter().all(|service| is_over(service)) {
+        if !self.build_settled || !services.iter().all(|service| !service.phase.is_on_the_way()) {
             return None;
         }
-        let well = |service: &&ServiceSnapshot| match service.phase {
-            Phase::Ready | Phase::Succeeded => true,
-            Phase::Stopped => service.wanted,
-            Phase::Waiting
-            | Phase::Building
-            | Phase::Starting
-            | Phase::Backoff
-            | Phase::Stopping
-            | Phase::Failed => false,
-        };
-        if !services.iter().all(well) {
+        if !services.iter().all(|service| is_well(service)) {
             Some(Outcome::Failed)
         } else if self.build_ok == Some(false) {
             Some(Outcome::BuildFailed)
@@ -220,14 +210,4 @@ fn kept<'a>(before: &Snapshot, services: &[&'a ServiceSnapshot]) -> Vec<&'a Name
             .is_some_and(|before| (before.run, before.phase) == (service.run, service.phase))
     };
     services.iter().filter(same).map(|service| &service.name).collect()
-}
-
-fn is_over(service: &ServiceSnapshot) -> bool {
-    match service.phase {
-        // One that is wanted and stopped has ended by itself, well, and is not started again.
-        Phase::Ready | Phase::Succeeded | Phase::Failed | Phase::Stopped => true,
-        Phase::Waiting | Phase::Building | Phase::Starting | Phase::Backoff | Phase::Stopping => {
-            false
-        }
-    }
 }
