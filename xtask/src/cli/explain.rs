@@ -4,11 +4,10 @@
 //! an edit, which `up` would make current.
 
 use clap::Args;
-use xtask_client::connection::Connection;
 
 use super::exit::Exit;
 use super::plan_args::PlanArgs;
-use super::{Global, block_on, load, print};
+use super::{Global, block_on, load, locate, print};
 use crate::view::explain::{json, render};
 
 /// `explain`
@@ -30,12 +29,7 @@ pub(crate) fn run(global: &Global, args: &ExplainArgs) -> anyhow::Result<Exit> {
         Ok(loaded) => loaded,
         Err(exit) => return Ok(exit),
     };
-    let running = block_on(async {
-        match Connection::open(&loaded.paths).await? {
-            Some(mut connection) => Ok(Some(connection.status().await?)),
-            None => Ok(None),
-        }
-    })?;
+    let running = block_on(locate::status(&loaded.paths))?;
     if args.json {
         if let Some(explained) = json(&loaded.plan, &args.service, running.as_ref()) {
             print::json_pretty(&explained)?;

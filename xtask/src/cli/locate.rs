@@ -10,6 +10,7 @@ use std::process::Command;
 use anyhow::bail;
 use xtask_client::StackPaths;
 use xtask_client::connection::Connection;
+use xtask_client::snapshot::Snapshot;
 use xtask_client::paths::{DEFAULT_STACK, STATE_VARIABLE, stacks_of};
 
 use super::Global;
@@ -125,6 +126,17 @@ pub(crate) fn nothing_runs(paths: &StackPaths) -> Exit {
 /// When a supervisor is there and does not answer.
 pub(crate) async fn open(paths: &StackPaths) -> anyhow::Result<Result<Connection, Exit>> {
     Ok(Connection::open(paths).await?.ok_or_else(|| nothing_runs(paths)))
+}
+
+/// The state of the running stack, if there is one.
+///
+/// # Errors
+/// When a supervisor is there and does not answer.
+pub(crate) async fn status(paths: &StackPaths) -> anyhow::Result<Option<Snapshot>> {
+    match Connection::open(paths).await? {
+        Some(mut connection) => Ok(Some(connection.status().await?)),
+        None => Ok(None),
+    }
 }
 
 /// A watching connection to the running stack, or the words that there is none.

@@ -1,7 +1,7 @@
 //! `logs`: what services printed, also of a stack that no longer runs.
 //!
-//! It reads the files of the stack's state; the supervisor is not asked, and does not
-//! notice whether this is slow.
+//! It reads the files of the stack's state, and the supervisor does not notice whether this
+//! is slow. It is asked only where there is no file.
 
 use clap::Args;
 use regex::bytes::Regex;
@@ -15,7 +15,7 @@ use super::follow::{Extent, Follower, services_with_logs};
 use super::{Global, block_on, locate, print};
 use crate::view::event::LogLine;
 use crate::view::log::{Plain, Prefixes};
-use crate::view::style;
+use crate::view::style::{self, WARN};
 use crate::view::words::command_for;
 
 /// How many lines of each service are shown if nothing says which.
@@ -57,19 +57,8 @@ enum Form {
 pub(crate) fn run(global: &Global, args: &LogsArgs) -> anyhow::Result<Exit> {
     let paths = locate::stack_paths(global)?;
     let known = services_with_logs(&paths)?;
-    if let Some(unknown) = args.services.iter().find(|name| !known.contains(name))
-        && !args.follow
-    {
-        let message = format!("service `{unknown}` of stack `{}` has no log", paths.stack());
-        let hint = match known.is_empty() {
-            true => format!("{} starts the stack", command_for(&paths.stack(), "up")),
-            false => format!("there are logs of {}", known.join(", ")),
-        };
-        print::error_with_hint(&message, &hint);
-        return Ok(Exit::USAGE);
-    }
-    if known.is_empty() && !args.follow {
-        return Ok(locate::nothing_runs(&paths));
+    if let Some(exit) = explain_silence(&paths, args, &known)? {
+        return Ok(exit);
     }
     let shown = if args.services.is_empty() { known } else { args.services.clone() };
     let mut form = match (args.json, args.raw) {
@@ -80,6 +69,48 @@ pub(crate) fn run(global: &Global, args: &LogsArgs) -> anyhow::Result<Exit> {
         }
     };
     block_on(show(&paths, args, &mut form))
+}
+
+/// Says why there is no log of what is asked for; how to end, unless there is something to
+/// show or to wait for.
+fn explain_silence(
+    paths: &StackPaths,
+    args: &LogsArgs,
+    known: &[String],
+) -> anyhow::Result<Option<Exit>> {
+    let unknown: Vec<_> = args.services.iter().filter(|name| !known.contains(name)).collect();
+    if unknown.is_empty() && !known.is_empty() {
+        return Ok(None);
+    }
+    let stack = paths.stack();
+    let running = block_on(locate::status(paths))?;
+    for name in unknown {
+        let runs = running.as_ref().is_some_and(|running| running.service(name).is_some());
+        if runs {
+            style::tell(&format!("service `{name}` of stack `{stack}` has printed nothing yet"));
+        } else if args.follow {
+            let text = format!("for a log of `{name}`: stack `{stack}` has no such service now");
+            style::say(WARN, "Waiting", &text);
+        } else {
+            let message = format!("service `{name}` of stack `{stack}` has no log");
+            let hint = match known.is_empty() {
+                true => format!("{} starts the stack", command_for(&stack, "up")),
+                false => format!("there are logs of {}", known.join(", ")),
+            };
+            print::error_with_hint(&message, &hint);
+            return Ok(Some(Exit::USAGE));
+        }
+    }
+    Ok(match running {
+        _ if args.follow || !known.is_empty() => None,
+        None => Some(locate::nothing_runs(paths)),
+        Some(_) => {
+            if args.services.is_empty() {
+                style::tell(&format!("stack `{stack}` has printed nothing yet"));
+            }
+            Some(Exit::DONE)
+        }
+    })
 }
 
 async fn show(paths: &StackPaths, args: &LogsArgs, form: &mut Form) -> anyhow::Result<Exit> {

@@ -83,6 +83,19 @@ fn wait_ends_when_services_are_ready_and_gives_up_in_time() {
 }
 
 #[test]
+fn what_runs_and_has_printed_nothing_is_told_from_what_does_not_run() {
+    let fixture = stand(&[("quiet", "", "")]).write();
+    fixture.xtask(&["logs", "quiet"]).ends_with(2).says("cargo xtask up");
+    fixture.xtask(&["up", "-d"]).ends_with(0);
+    fixture.xtask(&["logs"]).ends_with(0).says("nothing yet");
+    fixture.xtask(&["logs", "quiet"]).ends_with(0).says("nothing yet");
+    let follow = fixture.spawn(&["logs", "-f", "tdoo"]);
+    follow.says(SOON, "no such service");
+    follow.signal(libc::SIGINT);
+    follow.wait(SOON);
+}
+
+#[test]
 fn logs_show_the_end_follow_and_outlive_the_stack() {
     let fixture = stand(&[
         ("talker", "--flood 30", ""),
