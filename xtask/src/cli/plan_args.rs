@@ -22,8 +22,10 @@ pub(crate) struct PlanArgs {
     /// `relax`: start in spite of a cycle, for this time
     #[arg(long, value_name = "HOW")]
     pub(crate) cycles: Option<CyclesWhen>,
-    /// Run these services in containers [all whose program is built here, if none is named]
-    #[arg(long, value_name = "SERVICE", num_args = 0.., value_delimiter = ',')]
+    /// Run services in containers: these, or all whose program is built here; names follow
+    /// after `=`
+    #[arg(long, value_name = "SERVICE", num_args = 0.., require_equals = true,
+        value_delimiter = ',')]
     pub(crate) containers: Option<Vec<String>>,
     /// Build in release mode
     #[arg(short, long, conflicts_with = "profile", help_heading = "Build")]

@@ -16,7 +16,7 @@ const EVERYWHERE: [(&[&str], &str); 7] = [
 ];
 
 /// Command line, exit code, words.
-const ONE_BY_ONE: [(&[&str], i32, &str); 28] = [
+const ONE_BY_ONE: [(&[&str], i32, &str); 29] = [
     (&[], 2, "Usage"),
     (&["dance"], 2, "dance"),
     (&["up", "nobody"], 2, "nobody"),
@@ -27,6 +27,7 @@ const ONE_BY_ONE: [(&[&str], i32, &str); 28] = [
     (&["up", "-e", "nobody:KEY=1"], 2, "nobody"),
     (&["up", "--with", "nothing"], 2, "nothing"),
     (&["up", "--", "--more"], 2, "need one service"),
+    (&["up", "--dry-run", "--containers", "idle"], 0, "idle"),
     (&["up", "--release", "--profile", "dev"], 2, "cannot be used with"),
     (&["up", "--manifest-path", "/no/where/Cargo.toml"], 2, "/no/where/Cargo.toml"),
     (&["up", "--manifest-path", "/"], 2, "manifest"),
