@@ -7,12 +7,12 @@ use std::path::Path;
 
 use anyhow::Context;
 use clap::Args;
-use xtask_core::plan::{Outcome, Repair};
+use xtask_core::plan::{Outcome, Repair, Request};
 use xtask_core::problem::Severity;
 
 use super::exit::Exit;
 use super::load::{self, Looked};
-use super::plan_args::PlanArgs;
+use super::plan_args::{PlaceArgs, PlanArgs};
 use super::{Global, print};
 use crate::effects::edit::{self, Move};
 use crate::effects::planning::Scope;
@@ -30,16 +30,20 @@ pub(crate) struct CheckArgs {
     json: bool,
     #[command(flatten)]
     plan: PlanArgs,
+    #[command(flatten)]
+    place: PlaceArgs,
 }
 
 pub(crate) fn run(global: &Global, args: &CheckArgs) -> anyhow::Result<Exit> {
-    let mut looked = match load::look(global, &args.plan, &[], &[], Scope::Everything)? {
+    let place = |request: &mut Request| args.place.shape(request);
+    let look = || load::look(global, &args.plan, &[], Scope::Everything, place);
+    let mut looked = match look()? {
         Ok(looked) => looked,
         Err(exit) => return Ok(exit),
     };
     if args.fix && !looked.planned.outcome.repairs.is_empty() {
         repair(&looked)?;
-        looked = match load::look(global, &args.plan, &[], &[], Scope::Everything)? {
+        looked = match look()? {
             Ok(looked) => looked,
             Err(exit) => return Ok(exit),
         };

@@ -6,7 +6,7 @@
 use clap::Args;
 
 use super::exit::Exit;
-use super::plan_args::PlanArgs;
+use super::plan_args::{PlaceArgs, PlanArgs};
 use super::{Global, block_on, load, locate, print};
 use crate::view::explain::{json, render};
 
@@ -21,14 +21,17 @@ pub(crate) struct ExplainArgs {
     json: bool,
     #[command(flatten)]
     plan: PlanArgs,
+    #[command(flatten)]
+    place: PlaceArgs,
 }
 
 pub(crate) fn run(global: &Global, args: &ExplainArgs) -> anyhow::Result<Exit> {
     let services = std::slice::from_ref(&args.service);
-    let loaded = match load::plan(global, &args.plan, services, &[])? {
-        Ok(loaded) => loaded,
-        Err(exit) => return Ok(exit),
-    };
+    let loaded =
+        match load::plan(global, &args.plan, services, |request| args.place.shape(request))? {
+            Ok(loaded) => loaded,
+            Err(exit) => return Ok(exit),
+        };
     let running = block_on(locate::status(&loaded.paths))?;
     if args.json {
         if let Some(explained) = json(&loaded.plan, &args.service, running.as_ref()) {

@@ -13,11 +13,12 @@ use anyhow::Context as _;
 use clap::Args;
 use serde::Serialize;
 use xtask_core::name::Name;
+use xtask_core::plan::{Containers, Isolation, Request};
 
 use super::exit::Exit;
 use super::image::images;
 use super::load::{self, Loaded};
-use super::plan_args::PlanArgs;
+use super::plan_args::{BuildArgs, PlanArgs};
 use super::{Global, block_on, print};
 use crate::effects::containers::{DATA_FOLDER, PROGRAM_FOLDER, USER};
 use crate::view::export::{Access, Difference, Export, File, Images, Target, export};
@@ -45,6 +46,8 @@ pub(crate) struct ExportArgs {
     no_build: bool,
     #[command(flatten)]
     plan: PlanArgs,
+    #[command(flatten)]
+    build: BuildArgs,
 }
 
 /// What `export --json` shows.
@@ -59,7 +62,13 @@ struct Written {
 }
 
 pub(crate) fn run(global: &Global, args: &ExportArgs) -> anyhow::Result<Exit> {
-    let loaded = match load::for_containers(global, &args.plan, &args.services, DATA_FOLDER)? {
+    let shape = |request: &mut Request| {
+        request.isolation = Isolation::Elsewhere;
+        request.containers = Containers::All;
+        request.data = DATA_FOLDER.to_owned();
+        args.build.shape(args.no_build, request);
+    };
+    let loaded = match load::plan(global, &args.plan, &args.services, shape)? {
         Ok(loaded) => loaded,
         Err(exit) => return Ok(exit),
     };
@@ -67,7 +76,7 @@ pub(crate) fn run(global: &Global, args: &ExportArgs) -> anyhow::Result<Exit> {
 }
 
 async fn written(args: &ExportArgs, loaded: &Loaded) -> anyhow::Result<Exit> {
-    let images = match images(loaded, &args.plan, args.no_build, "export", |_| true).await? {
+    let images = match images(loaded, &args.build, args.no_build, "export", |_| true).await? {
         Ok(rows) => rows.into_iter().map(|row| (row.service, row.image)),
         Err(exit) => return Ok(exit),
     };

@@ -6,18 +6,18 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::{Args, ValueEnum};
-use xtask_core::plan::StartOrder;
+use xtask_core::plan::{Request, StartOrder};
 
 use crate::view::style;
 
-/// Flags of `up` and `test-e2e`.
+/// Flags of `up` and `test-e2e`. What a seed is for is the group `chance` of either.
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct FaultArgs {
     /// `random`: start services one by one, in an order that the seed draws
     #[arg(long, value_name = "HOW", help_heading = "Faults")]
     pub(crate) start_order: Option<StartOrderWhen>,
     /// Where chance begins: the same number, the same faults [default: another each time]
-    #[arg(long, value_name = "NUMBER", help_heading = "Faults")]
+    #[arg(long, value_name = "NUMBER", requires = "chance", help_heading = "Faults")]
     pub(crate) seed: Option<u64>,
     /// Start a service so much later than it could be
     #[arg(long, value_name = "SERVICE=TIME", help_heading = "Faults")]
@@ -32,12 +32,18 @@ pub(crate) enum StartOrderWhen {
 }
 
 impl FaultArgs {
-    /// The order, for a plan. A seed that nobody named is drawn and said.
-    pub(crate) fn start_order(&self) -> StartOrder {
-        match self.start_order {
+    /// Adds to a request what is asked for. A seed that nobody named is drawn and said.
+    pub(crate) fn shape(&self, request: &mut Request) {
+        request.start_order = match self.start_order {
             None => StartOrder::AtOnce,
             Some(StartOrderWhen::Random) => StartOrder::Random { seed: self.seed_or_draw() },
-        }
+        };
+        request.slow.clone_from(&self.slow);
+    }
+
+    /// Those of a start: it has no use for a seed if it draws nothing.
+    pub(crate) fn of_start(&self) -> Self {
+        Self { seed: self.seed.filter(|_| self.start_order.is_some()), ..self.clone() }
     }
 
     /// The seed; one that nobody named is drawn and said, so that it can be named.

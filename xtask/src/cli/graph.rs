@@ -1,9 +1,10 @@
 //! `graph`: the services and what they wait for, drawn.
 
 use clap::Args;
+use xtask_core::plan::Request;
 
 use super::exit::Exit;
-use super::plan_args::PlanArgs;
+use super::plan_args::{PlaceArgs, PlanArgs};
 use super::{Global, load, print};
 use crate::view::graph::{Format, draw};
 
@@ -21,10 +22,13 @@ pub(crate) struct GraphArgs {
     json: bool,
     #[command(flatten)]
     plan: PlanArgs,
+    #[command(flatten)]
+    place: PlaceArgs,
 }
 
 pub(crate) fn run(global: &Global, args: &GraphArgs) -> anyhow::Result<Exit> {
-    let loaded = match load::plan(global, &args.plan, &args.services, &[])? {
+    let place = |request: &mut Request| args.place.shape(request);
+    let loaded = match load::plan(global, &args.plan, &args.services, place)? {
         Ok(loaded) => loaded,
         Err(exit) => return Ok(exit),
     };

@@ -5,12 +5,12 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use xtask_core::plan::{Plan, Program, Service};
+use xtask_core::plan::{Plan, Program, Request, Service};
 
 use super::exit::Exit;
 use super::interrupt::Interrupts;
 use super::load::{self, Loaded};
-use super::plan_args::PlanArgs;
+use super::plan_args::{BuildArgs, PlanArgs};
 use super::up::build::{Build, BuildEvent};
 use super::up::target;
 use super::{Global, block_on, print};
@@ -33,10 +33,13 @@ pub(crate) struct ImageArgs {
     no_build: bool,
     #[command(flatten)]
     plan: PlanArgs,
+    #[command(flatten)]
+    build: BuildArgs,
 }
 
 pub(crate) fn run(global: &Global, args: &ImageArgs) -> anyhow::Result<Exit> {
-    let loaded = match load::plan(global, &args.plan, &args.services, &[])? {
+    let build = |request: &mut Request| args.build.shape(args.no_build, request);
+    let loaded = match load::plan(global, &args.plan, &args.services, build)? {
         Ok(loaded) => loaded,
         Err(exit) => return Ok(exit),
     };
@@ -74,7 +77,7 @@ async fn shown(args: &ImageArgs, loaded: &Loaded) -> anyhow::Result<Exit> {
     let named = |service: &Service| {
         args.services.is_empty() || args.services.iter().any(|name| **name == *service.name)
     };
-    let rows = match images(loaded, &args.plan, args.no_build, "image", named).await? {
+    let rows = match images(loaded, &args.build, args.no_build, "image", named).await? {
         Ok(rows) => rows,
         Err(exit) => return Ok(exit),
     };
@@ -94,7 +97,7 @@ async fn shown(args: &ImageArgs, loaded: &Loaded) -> anyhow::Result<Exit> {
 /// When cargo cannot be run, or the engine refuses.
 pub(crate) async fn images(
     loaded: &Loaded,
-    args: &PlanArgs,
+    args: &BuildArgs,
     no_build: bool,
     command: &str,
     asked: impl Fn(&Service) -> bool,

@@ -8,11 +8,11 @@ use std::path::Path;
 use anyhow::Context;
 use xtask_client::StackPaths;
 use xtask_client::paths::DEFAULT_STACK;
-use xtask_core::plan::{Building, Containers, Cycles, Isolation, Outcome, Plan, Ports, Request};
+use xtask_core::plan::{Isolation, Outcome, Plan, Request};
 use xtask_core::problem::Problem;
 
 use super::exit::Exit;
-use super::plan_args::{CyclesWhen, PlanArgs, PortsWhen};
+use super::plan_args::PlanArgs;
 use super::{Global, locate};
 use crate::effects::planning::{self, Planned, Scope};
 use crate::effects::workspace::{Gathered, gather};
@@ -39,8 +39,8 @@ pub(crate) struct Looked {
     pub(crate) paths: StackPaths,
 }
 
-/// Plans what the command line wants. Problems are printed; errors among them are an
-/// exit code in place of the plan.
+/// Plans what the command line wants; `shape` adds what only some commands take. Problems are
+/// printed; errors among them are an exit code in place of the plan.
 ///
 /// # Errors
 /// What the system says.
@@ -48,9 +48,9 @@ pub(crate) fn plan(
     global: &Global,
     args: &PlanArgs,
     services: &[String],
-    service_args: &[String],
+    shape: impl FnOnce(&mut Request),
 ) -> anyhow::Result<Result<Loaded, Exit>> {
-    let looked = look(global, args, services, service_args, Scope::Request)?;
+    let looked = look(global, args, services, Scope::Request, shape)?;
     Ok(looked.and_then(accept))
 }
 
@@ -75,28 +75,12 @@ fn accept(looked: Looked) -> Result<Loaded, Exit> {
 ///
 /// # Errors
 /// What the system says.
-pub(crate) fn everything(global: &Global, args: &PlanArgs) -> anyhow::Result<Result<Loaded, Exit>> {
-    let looked = look(global, args, &[], &[], Scope::Everything)?;
-    Ok(looked.and_then(accept))
-}
-
-/// As [`plan`], for engines elsewhere: every service in a container, with the stack's data in
-/// that folder, and nothing of this machine's shell.
-///
-/// # Errors
-/// What the system says.
-pub(crate) fn for_containers(
+pub(crate) fn everything(
     global: &Global,
     args: &PlanArgs,
-    services: &[String],
-    data: &str,
+    shape: impl FnOnce(&mut Request),
 ) -> anyhow::Result<Result<Loaded, Exit>> {
-    let shape = |request: &mut Request| {
-        request.isolation = Isolation::Elsewhere;
-        request.containers = Containers::All;
-        request.data = data.to_owned();
-    };
-    let looked = look_shaped(global, args, services, &[], Scope::Request, shape)?;
+    let looked = look(global, args, &[], Scope::Everything, shape)?;
     Ok(looked.and_then(accept))
 }
 
@@ -108,17 +92,6 @@ pub(crate) fn look(
     global: &Global,
     args: &PlanArgs,
     services: &[String],
-    service_args: &[String],
-    scope: Scope,
-) -> anyhow::Result<Result<Looked, Exit>> {
-    look_shaped(global, args, services, service_args, scope, |_| {})
-}
-
-fn look_shaped(
-    global: &Global,
-    args: &PlanArgs,
-    services: &[String],
-    service_args: &[String],
     scope: Scope,
     shape: impl FnOnce(&mut Request),
 ) -> anyhow::Result<Result<Looked, Exit>> {
@@ -133,7 +106,8 @@ fn look_shaped(
     let root = Path::new(&gathered.workspace.root);
     locate::clean_up(root)?;
     let paths = StackPaths::of(root, &global.stack)?;
-    let mut request = request(global, args, services, service_args, &paths);
+    let mut request = request(global, services, &paths);
+    args.shape(&mut request);
     shape(&mut request);
     let planned = planning::plan(&gathered, found, &request, scope);
     Ok(Ok(Looked { gathered, planned, paths }))
@@ -148,35 +122,15 @@ pub(crate) fn show_problems(gathered: &Gathered, problems: &[Problem]) {
     style::tell("");
 }
 
-fn request(
-    global: &Global,
-    args: &PlanArgs,
-    services: &[String],
-    service_args: &[String],
-    paths: &StackPaths,
-) -> Request {
-    let apart = args.isolated || global.stack != DEFAULT_STACK;
+/// What is asked for where nothing more is said.
+fn request(global: &Global, services: &[String], paths: &StackPaths) -> Request {
+    let apart = global.stack != DEFAULT_STACK;
     Request {
         stack: global.stack.clone(),
         isolation: if apart { Isolation::Isolated } else { Isolation::Shared },
         data: paths.data().display().to_string(),
         services: services.to_vec(),
-        overlays: args.with.clone(),
-        variables: args.env.clone(),
-        args: service_args.to_vec(),
-        ports: match args.ports {
-            Some(PortsWhen::Auto) => Ports::Auto,
-            None => Ports::Declared,
-        },
-        containers: args.containers(),
-        cycles: match args.cycles {
-            Some(CyclesWhen::Relax) => Cycles::Relax,
-            None => Cycles::Refuse,
-        },
-        start_order: args.faults.start_order(),
-        slow: args.faults.slow.clone(),
-        cargo_args: args.cargo_args(),
-        building: Building::Build,
         shell: planning::shell(),
+        ..Request::default()
     }
 }

@@ -10,8 +10,8 @@ use std::process::Command;
 use anyhow::bail;
 use xtask_client::StackPaths;
 use xtask_client::connection::Connection;
-use xtask_client::snapshot::Snapshot;
 use xtask_client::paths::{DEFAULT_STACK, STATE_VARIABLE, stacks_of};
+use xtask_client::snapshot::Snapshot;
 
 use super::Global;
 use super::exit::Exit;

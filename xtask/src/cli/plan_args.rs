@@ -3,9 +3,7 @@
 //! What is asked for is read here and not judged: that is planning.
 
 use clap::{Args, ValueEnum};
-use xtask_core::plan::Containers;
-
-use super::faults::FaultArgs;
+use xtask_core::plan::{Building, Containers, Cycles, Isolation, Ports, Request};
 
 /// What shapes a plan, for every command that makes one.
 #[derive(Clone, Debug, Default, Args)]
@@ -13,20 +11,33 @@ pub(crate) struct PlanArgs {
     /// Activate an overlay of the metadata
     #[arg(long, value_name = "NAME")]
     pub(crate) with: Vec<String>,
-    /// `auto`: free ports instead of those in the metadata
-    #[arg(long, value_name = "HOW")]
-    pub(crate) ports: Option<PortsWhen>,
     /// Set a variable, for one service or all
     #[arg(short = 'e', long = "env", value_name = "[SERVICE:]KEY=VALUE")]
     pub(crate) env: Vec<String>,
     /// `relax`: start in spite of a cycle, for this time
     #[arg(long, value_name = "HOW")]
     pub(crate) cycles: Option<CyclesWhen>,
+}
+
+/// Where services run on this machine, for commands whose plan is of a stack here.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct PlaceArgs {
+    /// `auto`: free ports instead of those in the metadata
+    #[arg(long, value_name = "HOW")]
+    pub(crate) ports: Option<PortsWhen>,
     /// Run services in containers: these, or all whose program is built here; names follow
     /// after `=`
     #[arg(long, value_name = "SERVICE", num_args = 0.., require_equals = true,
         value_delimiter = ',')]
     pub(crate) containers: Option<Vec<String>>,
+    /// Nothing from the shell, and free ports
+    #[arg(long, hide = true)]
+    pub(crate) isolated: bool,
+}
+
+/// How programs are built, for commands that build.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct BuildArgs {
     /// Build in release mode
     #[arg(short, long, conflicts_with = "profile", help_heading = "Build")]
     pub(crate) release: bool,
@@ -39,11 +50,6 @@ pub(crate) struct PlanArgs {
     /// Build only if Cargo.lock need not change
     #[arg(long, help_heading = "Build")]
     pub(crate) locked: bool,
-    #[command(flatten)]
-    pub(crate) faults: FaultArgs,
-    /// Nothing from the shell, and free ports
-    #[arg(long, hide = true)]
-    pub(crate) isolated: bool,
 }
 
 /// Where ports come from.
@@ -61,13 +67,40 @@ pub(crate) enum CyclesWhen {
 }
 
 impl PlanArgs {
-    /// Which services run in containers.
-    pub(crate) fn containers(&self) -> Containers {
-        match self.containers.as_deref() {
+    /// Adds to a request what is asked for.
+    pub(crate) fn shape(&self, request: &mut Request) {
+        request.overlays.clone_from(&self.with);
+        request.variables.clone_from(&self.env);
+        request.cycles = match self.cycles {
+            Some(CyclesWhen::Relax) => Cycles::Relax,
+            None => Cycles::Refuse,
+        };
+    }
+}
+
+impl PlaceArgs {
+    /// Adds to a request what is asked for.
+    pub(crate) fn shape(&self, request: &mut Request) {
+        request.ports = match self.ports {
+            Some(PortsWhen::Auto) => Ports::Auto,
+            None => Ports::Declared,
+        };
+        request.containers = match self.containers.as_deref() {
             None => Containers::None,
             Some([]) => Containers::All,
             Some(names) => Containers::Named(names.to_vec()),
+        };
+        if self.isolated {
+            request.isolation = Isolation::Isolated;
         }
+    }
+}
+
+impl BuildArgs {
+    /// Adds to a request what is asked for. With `no_build` nothing is built.
+    pub(crate) fn shape(&self, no_build: bool, request: &mut Request) {
+        request.cargo_args = self.cargo_args();
+        request.building = if no_build { Building::Skip } else { Building::Build };
     }
 
     /// The profile to build with.
@@ -80,7 +113,7 @@ impl PlanArgs {
     }
 
     /// What cargo is told about it.
-    pub(crate) fn cargo_args(&self) -> Vec<String> {
+    fn cargo_args(&self) -> Vec<String> {
         let mut args = Vec::new();
         if self.release {
             args.push("--release".to_string());

@@ -91,11 +91,7 @@ pub(crate) fn waiting<'a>(
             Phase::Waiting if !service.waiting_on.is_empty() => {
                 held_up.push(format!("{name}, which waits on {}", service.waiting_on.join(", ")));
             }
-            Phase::Waiting
-            | Phase::Ready
-            | Phase::Stopped
-            | Phase::Succeeded
-            | Phase::Failed => {}
+            Phase::Waiting | Phase::Ready | Phase::Stopped | Phase::Succeeded | Phase::Failed => {}
         }
     }
     match unbuilt.as_slice() {

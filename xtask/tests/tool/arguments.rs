@@ -16,7 +16,7 @@ const EVERYWHERE: [(&[&str], &str); 7] = [
 ];
 
 /// Command line, exit code, words.
-const ONE_BY_ONE: [(&[&str], i32, &str); 29] = [
+const ONE_BY_ONE: [(&[&str], i32, &str); 36] = [
     (&[], 2, "Usage"),
     (&["dance"], 2, "dance"),
     (&["up", "nobody"], 2, "nobody"),
@@ -46,6 +46,14 @@ const ONE_BY_ONE: [(&[&str], i32, &str); 29] = [
     (&["explain", "nobody"], 2, "nobody"),
     (&["graph", "--format", "oil"], 2, "oil"),
     (&["check", "nobody"], 2, "nobody"),
+    // What a command would not look at.
+    (&["check", "--slow", "idle=1s"], 2, "--slow"),
+    (&["graph", "--release"], 2, "--release"),
+    (&["explain", "idle", "--seed", "1"], 2, "--seed"),
+    (&["export", "compose", "--ports", "auto"], 2, "--ports"),
+    (&["export", "compose", "--containers"], 2, "--containers"),
+    (&["up", "--seed", "1"], 2, "--start-order"),
+    (&["test-e2e", "--seed", "1"], 2, "--kill-random"),
 ];
 
 fn idle() -> Fixture {

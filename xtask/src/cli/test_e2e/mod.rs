@@ -18,7 +18,7 @@ pub(crate) mod workspace;
 
 use std::path::Path;
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 
 use self::bundle::Course;
 use self::outcome::Outcome;
@@ -33,6 +33,7 @@ use super::{Global, block_on, isolated};
 
 /// `test-e2e`
 #[derive(Clone, Debug, Default, Args)]
+#[command(group = ArgGroup::new("chance").args(["start_order", "kill_random"]).multiple(true))]
 pub(crate) struct TestE2eArgs {
     /// Only tests whose name contains one of these
     #[arg(value_name = "FILTER")]

@@ -70,7 +70,7 @@ impl Trial<'_> {
             command.arg("--with").arg(overlay);
         }
         command.args(self.args.containers.as_deref().map(containers));
-        command.args(self.args.faults.words());
+        command.args(self.args.faults.of_start().words());
         // Its table of addresses is not what was asked for.
         command.current_dir(self.root).stdout(Stdio::null());
         let ended = spawn(&mut command)?.patient().wait(&mut self.interrupts, None, |_| {}).await?;

@@ -12,7 +12,7 @@ pub(crate) mod tell;
 use std::path::PathBuf;
 
 use anyhow::Context;
-use clap::Args;
+use clap::{ArgGroup, Args};
 use xtask_client::logs::Start;
 use xtask_client::protocol::Request;
 use xtask_core::plan::Placement;
@@ -21,10 +21,11 @@ use self::bring_up::{BringUp, Outcome};
 use self::build::Build;
 use self::tell::{Listener, Teller};
 use super::exit::Exit;
+use super::faults::FaultArgs;
 use super::follow::{Extent, Follower};
 use super::interrupt::Interrupts;
 use super::load::{self, Loaded};
-use super::plan_args::PlanArgs;
+use super::plan_args::{BuildArgs, PlaceArgs, PlanArgs};
 use super::{Global, block_on, locate, print};
 use crate::driver::Record;
 use crate::supervisor::launch::{LaunchSettings, connect_or_launch};
@@ -33,6 +34,7 @@ use crate::view::style::{self, BUSY, WARN};
 
 /// `up`
 #[derive(Clone, Debug, Args)]
+#[command(group = ArgGroup::new("chance").arg("start_order"))]
 pub(crate) struct UpArgs {
     /// The services; what they depend on comes with them [default: those of the workspace's
     /// metadata, or all]
@@ -65,13 +67,25 @@ pub(crate) struct UpArgs {
     until_pid: Option<u32>,
     #[command(flatten)]
     pub(crate) plan: PlanArgs,
+    #[command(flatten)]
+    place: PlaceArgs,
+    #[command(flatten)]
+    build: BuildArgs,
+    #[command(flatten)]
+    faults: FaultArgs,
     /// Arguments for the one named service
     #[arg(last = true, value_name = "ARGS")]
     pub(crate) args: Vec<String>,
 }
 
 pub(crate) fn run(global: &Global, args: &UpArgs) -> anyhow::Result<Exit> {
-    let mut loaded = match load::plan(global, &args.plan, &args.services, &args.args)? {
+    let loaded = load::plan(global, &args.plan, &args.services, |request| {
+        args.place.shape(request);
+        args.build.shape(args.no_build, request);
+        args.faults.shape(request);
+        request.args.clone_from(&args.args);
+    })?;
+    let mut loaded = match loaded {
         Ok(loaded) => loaded,
         Err(exit) => return Ok(exit),
     };
@@ -83,7 +97,7 @@ pub(crate) fn run(global: &Global, args: &UpArgs) -> anyhow::Result<Exit> {
         }
         return Ok(Exit::DONE);
     }
-    if let Some(exit) = target::refuse_shared(&loaded, args.plan.profile(), "up") {
+    if let Some(exit) = target::refuse_shared(&loaded, args.build.profile(), "up") {
         return Ok(exit);
     }
     let record = match &args.record {
@@ -118,7 +132,7 @@ async fn up(args: &UpArgs, loaded: &Loaded, settings: LaunchSettings) -> anyhow:
     let mut build = match args.no_build {
         true => {
             let target = &loaded.gathered.target_directory;
-            Build::of_earlier_programs(plan, target, args.plan.profile())
+            Build::of_earlier_programs(plan, target, args.build.profile())
         }
         false => Build::start(plan, args.keep_going)?,
     };

@@ -2,7 +2,10 @@
 //!
 //! It changes nothing: which of the two moves is the user's choice.
 
+use std::collections::BTreeSet;
 use std::path::Path;
+
+use xtask_core::plan::Program;
 
 use super::build::profile_folder;
 use crate::cli::exit::Exit;
@@ -33,15 +36,23 @@ pub(crate) fn refuse_shared(loaded: &Loaded, profile: &str, command: &str) -> Op
     Some(Exit::USAGE)
 }
 
-/// The packages whose programs the plan wants.
+/// The packages whose programs the plan wants, whether they are built for it or not.
 fn packages(loaded: &Loaded) -> Vec<Built> {
-    let targets = loaded.plan.build.as_ref().map_or(&[][..], |build| &build.targets);
+    let programs: BTreeSet<(&str, &str)> = loaded
+        .plan
+        .services
+        .iter()
+        .filter_map(|service| match &service.program {
+            Program::Artifact { package_id, binary, .. } => Some((&**package_id, &**binary)),
+            Program::Command { .. } | Program::External | Program::Image { .. } => None,
+        })
+        .collect();
     let manifests = loaded.gathered.workspace.manifests.iter();
     manifests
         .filter_map(|manifest| {
             let package = manifest.package.as_ref()?;
-            let wanted = targets.iter().filter(|target| target.package_id == package.id);
-            let binaries: Vec<String> = wanted.map(|target| target.binary.clone()).collect();
+            let wanted = programs.iter().filter(|(id, _)| *id == package.id);
+            let binaries: Vec<String> = wanted.map(|(_, binary)| (*binary).to_owned()).collect();
             let (manifest, name) = (manifest.file.clone(), package.name.clone());
             (!binaries.is_empty()).then_some(Built { manifest, name, binaries })
         })

@@ -11,13 +11,13 @@ use std::time::Duration;
 
 use clap::Args;
 use xtask_core::name::Name;
-use xtask_core::plan::{Dependency, Inseparable, Program, Service};
+use xtask_core::plan::{Dependency, Inseparable, Program, Request, Service};
 
 use self::trial::{Ended, Trials};
 use super::exit::Exit;
 use super::interrupt::Interrupts;
 use super::load::{self, Loaded};
-use super::plan_args::PlanArgs;
+use super::plan_args::{BuildArgs, PlaceArgs, PlanArgs};
 use super::up::target;
 use super::{Global, block_on, isolated, locate, print};
 use crate::view::style::{self, BUSY};
@@ -40,6 +40,10 @@ pub(crate) struct VerifyDepsArgs {
     json: bool,
     #[command(flatten)]
     plan: PlanArgs,
+    #[command(flatten)]
+    place: PlaceArgs,
+    #[command(flatten)]
+    build: BuildArgs,
 }
 
 pub(crate) fn run(global: &Global, args: &VerifyDepsArgs) -> anyhow::Result<Exit> {
@@ -50,15 +54,19 @@ pub(crate) fn run(global: &Global, args: &VerifyDepsArgs) -> anyhow::Result<Exit
     isolated::sweep(&root);
     let paths = isolated::fresh(&root)?;
     let own = Global { stack: paths.stack(), ..global.clone() };
+    let shape = |request: &mut Request| {
+        args.place.shape(request);
+        args.build.shape(false, request);
+    };
     let loaded = match args.services.is_empty() {
-        true => load::everything(&own, &args.plan)?,
-        false => load::plan(&own, &args.plan, &args.services, &[])?,
+        true => load::everything(&own, &args.plan, shape)?,
+        false => load::plan(&own, &args.plan, &args.services, shape)?,
     };
     let loaded = match loaded {
         Ok(loaded) => loaded,
         Err(exit) => return Ok(exit),
     };
-    if let Some(exit) = target::refuse_shared(&loaded, args.plan.profile(), "verify-deps") {
+    if let Some(exit) = target::refuse_shared(&loaded, args.build.profile(), "verify-deps") {
         return Ok(exit);
     }
     block_on(verify(args, &loaded))
