@@ -220,6 +220,10 @@ fn without_a_build_the_programs_of_the_last_one_are_started() {
     fixture.xtask(&["down"]).ends_with(0);
     let ran = fixture.xtask(&["up", "-d", "--no-build"]).ends_with(0);
     assert!(!ran.stderr.contains("Finished"), "{ran}");
+    let dry = fixture.xtask(&["up", "--dry-run", "--json"]).ends_with(0).json();
+    assert_eq!(dry["build"]["command"][0], "cargo", "{dry}");
+    let dry = fixture.xtask(&["up", "--dry-run", "--no-build", "--json"]).ends_with(0).json();
+    assert_eq!(dry["build"], Value::Null, "{dry}");
 }
 
 #[test]

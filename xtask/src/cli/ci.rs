@@ -7,7 +7,7 @@ use clap::Args;
 use super::exit::Exit;
 use super::test::{all as all_tests, passed, step};
 use super::test_e2e::workspace::Tested;
-use super::{Global, block_on};
+use super::{Global, block_on, isolated};
 use crate::view::style;
 
 /// A step that is one cargo command.
@@ -33,6 +33,9 @@ const STEPS: [Step; 3] = [
 pub(crate) struct CiArgs {}
 
 pub(crate) fn run(global: &Global, _args: &CiArgs) -> anyhow::Result<Exit> {
+    if let Some(exit) = isolated::refuse_name(global, "ci", "leave `--stack` out") {
+        return Ok(exit);
+    }
     let tested = Tested::find(global)?;
     block_on(all(&tested))
 }

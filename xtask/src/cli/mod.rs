@@ -70,7 +70,8 @@ pub(crate) struct Global {
     /// The Cargo.toml of the workspace, or of a member [default: found from here upwards]
     #[arg(long, global = true, value_name = "PATH", help_heading = "Everywhere")]
     pub(crate) manifest_path: Option<PathBuf>,
-    /// The name of the stack
+    /// The name of the stack; any but `dev` gets free ports and nothing from the shell that the
+    /// metadata sets, and adopts nothing
     #[arg(long, global = true, value_name = "NAME", default_value = DEFAULT_STACK,
         value_parser = stack_name, help_heading = "Everywhere")]
     pub(crate) stack: String,

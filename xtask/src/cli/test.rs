@@ -14,7 +14,7 @@ use super::test_e2e::process::{Ended, spawn};
 use super::test_e2e::runner::{Runner, Selection, Tests, Verdict};
 use super::test_e2e::workspace::Tested;
 use super::test_e2e::{self, TestE2eArgs};
-use super::{Global, block_on};
+use super::{Global, block_on, isolated};
 use crate::view::style;
 
 /// `test`
@@ -26,6 +26,9 @@ pub(crate) struct TestArgs {
 }
 
 pub(crate) fn run(global: &Global, args: &TestArgs) -> anyhow::Result<Exit> {
+    if let Some(exit) = isolated::refuse_name(global, "test", "leave `--stack` out") {
+        return Ok(exit);
+    }
     let tested = Tested::find(global)?;
     block_on(all(&tested, &args.args))
 }

@@ -186,7 +186,10 @@ fn a_workspace_without_end_to_end_tests_is_told_how_to_name_them() {
     let fixture = greeter(SERVICE, "port = 0\n");
     fixture.edit("Cargo.toml", "[workspace.metadata.xtask]\ne2e = \"black-box\"\n", "");
     fixture.xtask(&["test-e2e"]).ends_with(2).says("[workspace.metadata.xtask]");
-    fixture.xtask(&["test-e2e", "--stack", "mine"]).ends_with(2).says("names its stack itself");
+    for command in ["test-e2e", "test", "ci"] {
+        let ran = fixture.xtask(&[command, "--stack", "mine"]).ends_with(2);
+        ran.says("names its stack itself");
+    }
 }
 
 #[test]
