@@ -13,6 +13,8 @@ use tokio::io::unix::AsyncFd;
 use xtask_client::StackPaths;
 use xtask_client::logs::{Line, Merge, More, Reader, Start};
 
+use crate::effects::raise_open_files;
+
 /// How much is handed over at once, in bytes.
 pub(crate) const TURN_BYTES: usize = 256 * 1024;
 
@@ -49,6 +51,8 @@ impl Follower {
         let folder = paths.logs();
         // Before the first `up` there is nothing yet, and it must not be open to others.
         paths.create()?;
+        // Each log is an open file.
+        raise_open_files();
         let flags = inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK;
         let fd = inotify::init(flags)?;
         inotify::add_watch(

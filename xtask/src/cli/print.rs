@@ -4,6 +4,7 @@
 
 use std::io::{self, Write};
 
+use rustix::process::{Resource, Rlimit, getrlimit};
 use serde::Serialize;
 
 use crate::effects::workspace;
@@ -61,15 +62,25 @@ pub(crate) fn error(error: &anyhow::Error) {
 }
 
 /// The way out of what the system lacks.
-fn hint(error: &anyhow::Error) -> Option<&'static str> {
+fn hint(error: &anyhow::Error) -> Option<String> {
     let system = error.chain().find_map(|cause| cause.downcast_ref::<io::Error>());
     let no_cargo = matches!(error.downcast_ref(), Some(workspace::Error::NoCargo { .. }));
     match (system?.kind(), system?.raw_os_error()) {
         (io::ErrorKind::NotFound, _) if no_cargo => {
-            Some("put the folder of Rust's programs into `PATH`: `PATH=~/.cargo/bin:$PATH`")
+            Some("put the folder of Rust's programs into `PATH`: `PATH=~/.cargo/bin:$PATH`".into())
         }
-        (_, Some(libc::EMFILE)) => Some("`ulimit -n 1024` allows more open files"),
+        (_, Some(libc::EMFILE)) => Some(more_open_files()),
         _ => None,
+    }
+}
+
+fn more_open_files() -> String {
+    match getrlimit(Resource::Nofile) {
+        Rlimit { current: Some(now), maximum: Some(most) } if now >= most => {
+            format!("root may raise the hard limit of open files, which is {most}: `ulimit -Hn`")
+        }
+        Rlimit { maximum: Some(most), .. } => format!("`ulimit -n {most}` allows more open files"),
+        Rlimit { maximum: None, .. } => "`ulimit -n unlimited` allows more open files".to_owned(),
     }
 }
 

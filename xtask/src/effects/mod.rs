@@ -43,7 +43,7 @@ mod unreadable;
 mod watched;
 pub(crate) mod workspace;
 
-pub(crate) use perform::{World, WorldSettings};
+pub(crate) use perform::{World, WorldSettings, raise_open_files};
 pub(crate) use sockets::refusing_port;
 
 use tokio::sync::mpsc::UnboundedSender;

@@ -327,7 +327,7 @@ fn survive_limits_of_size() {
 
 /// Raises the limit of open files, as every run needs half a dozen. Returns the one
 /// that children go back to.
-fn raise_open_files() -> Option<libc::rlimit> {
+pub(crate) fn raise_open_files() -> Option<libc::rlimit> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let before = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: before.maximum, maximum: before.maximum };

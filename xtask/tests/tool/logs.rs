@@ -53,6 +53,33 @@ fn logs_folder(fixture: &Fixture) -> PathBuf {
 }
 
 #[test]
+fn more_logs_than_the_soft_limit_of_open_files_are_shown() {
+    let fixture = stand(&[("idle", "", "")]).write();
+    let folder = logs_folder(&fixture);
+    std::fs::create_dir_all(&folder).unwrap();
+    for number in 0..40 {
+        let line = "2026-01-31T08:00:00.000Z 1 o hello\n";
+        std::fs::write(folder.join(format!("s{number}.log")), line).unwrap();
+    }
+    let running = fixture.spawn_with(&["logs"], |command| {
+        // SAFETY: between fork and exec two system calls are made.
+        unsafe {
+            command.pre_exec(|| {
+                let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+                libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit);
+                limit.rlim_cur = 32;
+                match libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) {
+                    0 => Ok(()),
+                    _ => Err(std::io::Error::last_os_error()),
+                }
+            });
+        }
+    });
+    let ran = running.wait(SOON).ends_with(0);
+    assert_eq!(ran.stdout.lines().count(), 40, "{ran}");
+}
+
+#[test]
 fn stuck_readers_hold_up_nobody_hold_no_memory_and_miss_nothing() {
     // More than one file of a log holds.
     const LINES: usize = 300_000;
