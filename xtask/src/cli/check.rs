@@ -16,6 +16,7 @@ use super::plan_args::{PlaceArgs, PlanArgs};
 use super::{Global, print};
 use crate::effects::edit::{self, Move};
 use crate::effects::planning::Scope;
+use crate::effects::workspace;
 use crate::view::problem::{ProblemJson, count, json};
 use crate::view::style::{self, GOOD};
 
@@ -37,16 +38,16 @@ pub(crate) struct CheckArgs {
 pub(crate) fn run(global: &Global, args: &CheckArgs) -> anyhow::Result<Exit> {
     let place = |request: &mut Request| args.place.shape(request);
     let look = || load::look(global, &args.plan, &[], Scope::Everything, place);
-    let mut looked = match look()? {
-        Ok(looked) => looked,
-        Err(exit) => return Ok(exit),
+    let mut looked = match look() {
+        Err(error) if args.json && error.is::<workspace::Error>() => {
+            print::json_pretty(&[ProblemJson::of_cargo(&error.to_string())])?;
+            return Err(error);
+        }
+        looked => looked?,
     };
     if args.fix && !looked.planned.outcome.repairs.is_empty() {
         repair(&looked)?;
-        looked = match look()? {
-            Ok(looked) => looked,
-            Err(exit) => return Ok(exit),
-        };
+        looked = look()?;
     }
     let problems = &looked.planned.outcome.problems;
     if args.json {

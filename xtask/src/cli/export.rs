@@ -53,8 +53,10 @@ pub(crate) struct ExportArgs {
 /// What `export --json` shows.
 #[derive(Serialize)]
 struct Written {
-    /// The files, in the output folder if there is one.
+    /// The files in the output folder; none without one.
     files: Vec<PathBuf>,
+    /// The document; null if it is one of the files.
+    document: Option<String>,
     /// The images by service.
     images: BTreeMap<Name, String>,
     /// What the engine cannot express.
@@ -97,7 +99,7 @@ async fn written(args: &ExportArgs, loaded: &Loaded) -> anyhow::Result<Exit> {
     }
     if args.json {
         let differences = export.differences;
-        print::json_pretty(&Written { files, images, differences })?;
+        print::json_pretty(&Written { files, document: None, images, differences })?;
     } else {
         for file in &files {
             style::say(GOOD, "Wrote", &file.display().to_string());
@@ -117,11 +119,12 @@ fn print_document(
         let what = format!("`{}` holds secrets: only `--output FOLDER` writes it", file.path);
         style::say(WARN, "Note", &what);
     }
+    let document = export.files.into_iter().next().map(|file| file.text);
     if args.json {
         let differences = export.differences;
-        print::json_pretty(&Written { files: Vec::new(), images, differences })?;
+        print::json_pretty(&Written { files: Vec::new(), document, images, differences })?;
     } else {
-        print::out(export.files.first().map_or("", |file| &file.text))?;
+        print::out(&document.unwrap_or_default())?;
     }
     Ok(Exit::DONE)
 }

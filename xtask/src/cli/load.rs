@@ -50,8 +50,7 @@ pub(crate) fn plan(
     services: &[String],
     shape: impl FnOnce(&mut Request),
 ) -> anyhow::Result<Result<Loaded, Exit>> {
-    let looked = look(global, args, services, Scope::Request, shape)?;
-    Ok(looked.and_then(accept))
+    Ok(accept(look(global, args, services, Scope::Request, shape)?))
 }
 
 /// Shows what was found, and takes the plan if there is one.
@@ -80,29 +79,23 @@ pub(crate) fn everything(
     args: &PlanArgs,
     shape: impl FnOnce(&mut Request),
 ) -> anyhow::Result<Result<Loaded, Exit>> {
-    let looked = look(global, args, &[], Scope::Everything, shape)?;
-    Ok(looked.and_then(accept))
+    Ok(accept(look(global, args, &[], Scope::Everything, shape)?))
 }
 
 /// As [`plan`], but prints nothing of what it found, and takes it as it is.
 ///
 /// # Errors
-/// What the system says.
+/// What the system says, and [`workspace::Error`](crate::effects::workspace::Error) where cargo
+/// finds no workspace.
 pub(crate) fn look(
     global: &Global,
     args: &PlanArgs,
     services: &[String],
     scope: Scope,
     shape: impl FnOnce(&mut Request),
-) -> anyhow::Result<Result<Looked, Exit>> {
+) -> anyhow::Result<Looked> {
     let here = std::env::current_dir().context("this folder is not there any more")?;
-    let (gathered, found) = match gather(&here, global.manifest_path.as_deref()) {
-        Ok(gathered) => gathered,
-        Err(error) => {
-            super::print::error(&error.into());
-            return Ok(Err(Exit::USAGE));
-        }
-    };
+    let (gathered, found) = gather(&here, global.manifest_path.as_deref())?;
     let root = Path::new(&gathered.workspace.root);
     locate::clean_up(root)?;
     let paths = StackPaths::of(root, &global.stack)?;
@@ -110,7 +103,7 @@ pub(crate) fn look(
     args.shape(&mut request);
     shape(&mut request);
     let planned = planning::plan(&gathered, found, &request, scope);
-    Ok(Ok(Looked { gathered, planned, paths }))
+    Ok(Looked { gathered, planned, paths })
 }
 
 /// Prints problems as rustc does, and how many there are.

@@ -42,8 +42,8 @@ pub(crate) fn count(problems: &[Problem]) -> String {
 /// A problem as `--json` shows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct ProblemJson {
-    /// The stable code: `unknown-key`.
-    code: Code,
+    /// The stable code: `unknown-key`; null where cargo itself refuses the workspace.
+    code: Option<Code>,
     /// `error` or `warning`.
     severity: Severity,
     /// One line: what is wrong.
@@ -54,6 +54,20 @@ pub(crate) struct ProblemJson {
     notes: Vec<String>,
     /// One command or edit that helps.
     hint: Option<String>,
+}
+
+impl ProblemJson {
+    /// What cargo has to say of a workspace that it does not read.
+    pub(crate) fn of_cargo(message: &str) -> Self {
+        Self {
+            code: None,
+            severity: Severity::Error,
+            message: message.to_owned(),
+            places: Vec::new(),
+            notes: Vec::new(),
+            hint: None,
+        }
+    }
 }
 
 /// A place in a file as `--json` shows it.
@@ -90,7 +104,7 @@ pub(crate) fn json(problems: &[Problem], texts: Texts<'_>) -> Vec<ProblemJson> {
     problems
         .iter()
         .map(|problem| ProblemJson {
-            code: problem.code,
+            code: Some(problem.code),
             severity: problem.severity,
             message: problem.message.clone(),
             places: problem.labels.iter().map(place).collect(),

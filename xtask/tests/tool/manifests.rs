@@ -110,3 +110,12 @@ fn a_working_folder_that_is_gone_is_said() {
         fs::create_dir_all(&gone).unwrap();
     }
 }
+
+#[test]
+fn what_cargo_refuses_is_a_problem_as_json_too() {
+    let fixture = shop();
+    let refused = fixture.xtask(&["check", "--json", "--manifest-path", "/no/where/Cargo.toml"]);
+    let problems = refused.ends_with(2).json();
+    assert_eq!(problems[0]["severity"], "error", "{problems}");
+    assert!(problems[0]["message"].as_str().unwrap().contains("/no/where"), "{problems}");
+}

@@ -106,7 +106,11 @@ async fn test_on_one_stack(root: &Path, package: &str, args: &TestE2eArgs) -> an
     let interrupts = Interrupts::new()?;
     let course = Course::default();
     let mut trial = Trial { root, package, args, paths, interrupts, outcome, course };
-    let exit = trial.run().await?;
+    // What went wrong is told as every outcome is, and the folder goes with it.
+    let exit = trial.run().await.unwrap_or_else(|error| {
+        print::error(&error);
+        Exit::FAILED
+    });
     let Trial { mut outcome, course, paths, .. } = trial;
     outcome.conclude(exit, &paths, root, package, args, &course);
     if args.json {

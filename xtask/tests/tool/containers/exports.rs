@@ -128,6 +128,8 @@ fn a_compose_file_brings_up_the_same_graph_with_its_checks_secrets_and_data() {
     let written = fixture.xtask(&["export", "compose", "--output", &out_text, "--json"]);
     let written = written.ends_with(0).json();
     assert_eq!(written["differences"], serde_json::json!([]), "{written:#}");
+    let printed = fixture.xtask(&["export", "compose", "--json"]).ends_with(0).json();
+    assert!(printed["document"].as_str().unwrap().contains("services:"), "{printed:#}");
     assert!(is_private(&out.join("secrets")));
 
     let name = format!("xtask-export-{}", std::process::id());
