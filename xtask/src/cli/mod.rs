@@ -158,14 +158,22 @@ pub(crate) fn run() -> Exit {
     if let Some(exit) = locate::refused_state_folder() {
         return exit;
     }
-    match dispatch(cli) {
-        Ok(exit) => exit,
-        Err(error) if print::is_broken_pipe(&error) => Exit::DONE,
-        Err(error) => {
+    dispatch(cli).unwrap_or_else(|error| {
+        if !print::is_broken_pipe(&error) {
             print::error(&error);
-            let usage = error.is::<locate::NoWorkspace>() || error.is::<workspace::Error>();
-            if usage { Exit::USAGE } else { Exit::FAILED }
         }
+        exit_of(&error)
+    })
+}
+
+/// What the process ends with because of an error.
+fn exit_of(error: &anyhow::Error) -> Exit {
+    if print::is_broken_pipe(error) {
+        Exit::DONE
+    } else if error.is::<locate::NoWorkspace>() || error.is::<workspace::Error>() {
+        Exit::USAGE
+    } else {
+        Exit::FAILED
     }
 }
 

@@ -66,7 +66,7 @@ pub(crate) struct TimedEvent<'a> {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case", tag = "event")]
 pub(crate) enum UpEvent<'a> {
-    /// The first line: what will be brought up.
+    /// The first line, once there is a plan: what will be brought up.
     Plan {
         /// The stack's name.
         stack: &'a str,

@@ -146,6 +146,18 @@ fn down_data_deletes_the_data_after_saying_what() {
 }
 
 #[test]
+fn up_as_json_ends_with_its_exit_code_also_where_nothing_began() {
+    let fixture = stand(&[("base", "", "")]).write();
+    fixture.xtask(&["up", "-d"]).ends_with(0);
+    let record = fixture.out().join("record").display().to_string();
+    for args in [&["up", "--json", "nobody"][..], &["up", "--json", "--record", &record]] {
+        let refused = fixture.xtask(args).ends_with(2);
+        let last = lines(&refused).pop().unwrap();
+        assert_eq!((&last["event"], &last["exit_code"]), (&"end".into(), &2.into()), "{refused}");
+    }
+}
+
+#[test]
 fn up_as_json_is_lines_of_events_to_the_last() {
     let fixture = stand(&[("base", &format!("{SERVE} --ready-line hello"), "port = 0\n")]).write();
     let up = fixture.spawn(&["up", "--json"]);

@@ -2,8 +2,6 @@
 //!
 //! A stack that somebody else started is only watched: Ctrl-C leaves it running.
 
-use std::time::Duration;
-
 use anyhow::bail;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
@@ -12,7 +10,7 @@ use xtask_client::protocol::{Reply, Request};
 use xtask_client::snapshot::State;
 
 use super::bring_up::BringUp;
-use super::tell::Listener;
+use super::tell::{Listener, PATIENCE};
 use crate::cli::exit::Exit;
 use crate::cli::follow::Follower;
 use crate::cli::interrupt::Interrupts;
@@ -21,10 +19,6 @@ use crate::view::calls::undeclared;
 use crate::view::event::{LogLine, UpEvent};
 use crate::view::log::Prefixes;
 use crate::view::style::{self, BUSY, GOOD, WARN};
-
-/// How long the last words may wait for somebody who takes them: a terminal that is
-/// stopped, a pager that is at its first page.
-const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The foreground's log lines. They are printed beside everything else, as a reader may
 /// be slow or stuck, and no more are read before they are gone.
@@ -135,7 +129,7 @@ pub(crate) async fn foreground(
         }
         // Nobody told the stack to end, and the supervisor had no time to say that it does.
         Ok(None) => {
-            last_lines(up, Some(logs)).await;
+            last_lines(Some(logs)).await;
             bail!("the supervisor of stack `{}` was killed", up.plan.stack)
         }
         // Whoever read the logs is gone: as good as Ctrl-C.
@@ -223,17 +217,16 @@ pub(crate) async fn end(
 }
 
 /// The last lines, and that it is over. Whoever is stuck does not hear of it.
-async fn farewell(up: &mut BringUp<'_>, logs: Option<Logs>) {
-    last_lines(up, logs).await;
+async fn farewell(up: &BringUp<'_>, logs: Option<Logs>) {
+    last_lines(logs).await;
     let text = format!("stack `{}`", up.plan.stack);
     let said = spawn_blocking(move || style::say(GOOD, "Down", &text));
     let _ = timeout(PATIENCE, said).await;
 }
 
-async fn last_lines(up: &mut BringUp<'_>, logs: Option<Logs>) {
-    if let Some(mut logs) = logs
-        && logs.rest().await.is_err()
-    {
-        up.teller.fall_silent();
+/// What services printed last, as far as somebody takes it.
+async fn last_lines(logs: Option<Logs>) {
+    if let Some(mut logs) = logs {
+        let _ = logs.rest().await;
     }
 }

@@ -13,6 +13,7 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::{ArgGroup, Args};
+use tokio::time::Instant;
 use xtask_client::logs::Start;
 use xtask_client::protocol::Request;
 use xtask_core::plan::Placement;
@@ -26,7 +27,7 @@ use super::follow::{Extent, Follower};
 use super::interrupt::Interrupts;
 use super::load::{self, Loaded};
 use super::plan_args::{BuildArgs, PlaceArgs, PlanArgs};
-use super::{Global, block_on, locate, print};
+use super::{Global, block_on, exit_of, locate, print};
 use crate::driver::Record;
 use crate::supervisor::launch::{LaunchSettings, connect_or_launch};
 use crate::view;
@@ -79,6 +80,20 @@ pub(crate) struct UpArgs {
 }
 
 pub(crate) fn run(global: &Global, args: &UpArgs) -> anyhow::Result<Exit> {
+    let began = Instant::now();
+    let outcome = prepared(global, args);
+    if args.json && !args.dry_run {
+        // However it ends, a program hears of it.
+        let exit = outcome.as_ref().copied().unwrap_or_else(exit_of);
+        block_on(async {
+            tell::end(began, exit).await;
+            Ok(())
+        })?;
+    }
+    outcome
+}
+
+fn prepared(global: &Global, args: &UpArgs) -> anyhow::Result<Exit> {
     let loaded = load::plan(global, &args.plan, &args.services, |request| {
         args.place.shape(request);
         args.build.shape(args.no_build, request);
@@ -164,9 +179,7 @@ async fn up(args: &UpArgs, loaded: &Loaded, settings: LaunchSettings) -> anyhow:
     let launched = session.launched;
     let mut up = BringUp::new(plan, session, build, teller, args.keep_going);
     let outcome = up.run(launched, &mut interrupts).await;
-    let exit = finish(&mut up, outcome, follower, &mut interrupts, loaded).await?;
-    up.teller.end(exit)?;
-    Ok(exit)
+    finish(&mut up, outcome, follower, &mut interrupts, loaded).await
 }
 
 async fn finish(

@@ -5,7 +5,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, timeout};
 use xtask_client::snapshot::{Phase, ServiceSnapshot, Snapshot};
 use xtask_core::calls::Deadlock;
 use xtask_core::name::Name;
@@ -21,6 +22,10 @@ use crate::view::{progress, status};
 /// After this much silence it is said what is waited for; each time twice as long.
 const FIRST_SILENCE: Duration = Duration::from_millis(1500);
 
+/// How long the last words may wait for somebody who takes them: a terminal that is
+/// stopped, a pager that is at its first page.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
+
 /// To whom it speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Listener {
@@ -30,6 +35,14 @@ pub(crate) enum Listener {
     Program,
     /// Nobody: somebody else tells what came of it.
     Nobody,
+}
+
+/// The last word to a program about an `up` that began then, if anybody takes it.
+pub(crate) async fn end(began: Instant, exit: Exit) {
+    let at_ms = began.elapsed().as_millis();
+    let last = TimedEvent { at_ms, event: UpEvent::End { exit_code: exit.code() } };
+    let said = spawn_blocking(move || print::json(&last));
+    let _ = timeout(PATIENCE, said).await;
 }
 
 /// The voice of one `up`.
@@ -146,11 +159,6 @@ impl Teller {
         Ok(())
     }
 
-    /// Standard output is stuck: it says nothing more there.
-    pub(crate) fn fall_silent(&mut self) {
-        self.listener = Listener::Nobody;
-    }
-
     /// To whom it speaks.
     pub(crate) fn listener(&self) -> Listener {
         self.listener
@@ -191,14 +199,6 @@ impl Teller {
                 self.print(UpEvent::Ready { snapshot, already_running })?;
             }
             Listener::Nobody => {}
-        }
-        Ok(())
-    }
-
-    /// The last word.
-    pub(crate) fn end(&mut self, exit: Exit) -> anyhow::Result<()> {
-        if self.listener == Listener::Program {
-            self.print(UpEvent::End { exit_code: exit.code() })?;
         }
         Ok(())
     }
