@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use xtask_core::plan::{Plan, Program, Request, Service};
+use xtask_core::plan::{Placement, Plan, Program, Request, Service};
 
 use super::exit::Exit;
 use super::interrupt::Interrupts;
@@ -58,6 +58,19 @@ pub(crate) async fn engine() -> anyhow::Result<Result<Engine, Exit>> {
             Ok(Err(Exit::NO_ENGINE))
         }
         Err(error) => Err(error.into()),
+    }
+}
+
+/// Says that there is no engine for those services of a plan that run in containers: once,
+/// and before anything is built.
+///
+/// # Errors
+/// As for [`engine`].
+pub(crate) async fn refuse_without_engine(plan: &Plan) -> anyhow::Result<Option<Exit>> {
+    let mut placements = plan.services.iter().map(|service| service.placement);
+    match placements.any(|placement| placement == Placement::Container) {
+        true => Ok(engine().await?.err()),
+        false => Ok(None),
     }
 }
 

@@ -16,7 +16,6 @@ use clap::{ArgGroup, Args};
 use tokio::time::Instant;
 use xtask_client::logs::Start;
 use xtask_client::protocol::Request;
-use xtask_core::plan::Placement;
 
 use self::bring_up::{BringUp, Outcome};
 use self::build::Build;
@@ -24,6 +23,7 @@ use self::tell::{Listener, Teller};
 use super::exit::Exit;
 use super::faults::FaultArgs;
 use super::follow::{Extent, Follower};
+use super::image;
 use super::interrupt::Interrupts;
 use super::load::{self, Loaded};
 use super::plan_args::{BuildArgs, PlaceArgs, PlanArgs};
@@ -128,11 +128,8 @@ fn prepared(global: &Global, args: &UpArgs) -> anyhow::Result<Exit> {
         record,
     };
     block_on(async {
-        if loaded.plan.services.iter().any(|service| service.placement == Placement::Container) {
-            // Said before anything is built, and once.
-            if let Err(exit) = super::image::engine().await? {
-                return Ok(exit);
-            }
+        if let Some(exit) = image::refuse_without_engine(&loaded.plan).await? {
+            return Ok(exit);
         }
         up(args, &loaded, settings).await
     })

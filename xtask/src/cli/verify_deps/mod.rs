@@ -15,6 +15,7 @@ use xtask_core::plan::{Dependency, Inseparable, Program, Request, Service};
 
 use self::trial::{Ended, Trials};
 use super::exit::Exit;
+use super::image::refuse_without_engine;
 use super::interrupt::Interrupts;
 use super::load::{self, Loaded};
 use super::plan_args::{BuildArgs, PlaceArgs, PlanArgs};
@@ -73,6 +74,9 @@ pub(crate) fn run(global: &Global, args: &VerifyDepsArgs) -> anyhow::Result<Exit
 }
 
 async fn verify(args: &VerifyDepsArgs, loaded: &Loaded) -> anyhow::Result<Exit> {
+    if let Some(exit) = refuse_without_engine(&loaded.plan).await? {
+        return Ok(exit);
+    }
     let mut interrupts = Interrupts::new()?;
     let programs = match build::all(&loaded.plan, &mut interrupts).await? {
         Ok(programs) => programs,

@@ -143,13 +143,15 @@ fn an_interrupt_in_the_foreground_stops_containers_in_order() {
 #[test]
 fn without_an_engine_nothing_is_built_and_one_problem_is_told() {
     let fixture = shop("none").write();
-    let up = fixture.spawn_with(&["up", "-d", "--containers"], |command| {
-        command.env("DOCKER_HOST", "unix:///nonexistent/docker.sock");
-        command.env("CONTAINER_HOST", "unix:///nonexistent/podman.sock");
-    });
-    let up = up.wait(PATIENCE).ends_with(6);
-    assert_eq!(up.stderr.matches("error").count(), 1, "{up}");
-    assert!(!up.stderr.contains("Compiling"), "{up}");
+    for args in [["up", "-d", "--containers"].as_slice(), &["verify-deps", "--containers"]] {
+        let run = fixture.spawn_with(args, |command| {
+            command.env("DOCKER_HOST", "unix:///nonexistent/docker.sock");
+            command.env("CONTAINER_HOST", "unix:///nonexistent/podman.sock");
+        });
+        let ran = run.wait(PATIENCE).ends_with(6);
+        assert_eq!(ran.stderr.matches("error").count(), 1, "{ran}");
+        assert!(!ran.stderr.contains("Compiling"), "{ran}");
+    }
     let named = fixture.xtask(&["up", "--containers=stok"]).ends_with(2);
     assert!(named.stderr.contains("did you mean `stock`"), "{named}");
 }
