@@ -38,6 +38,12 @@ pub(crate) async fn all(tested: &Tested, runner_args: &[String]) -> anyhow::Resu
     let Tested { root, e2e, has_examples } = tested;
     let e2e = e2e.as_deref();
     let runner = Runner::find();
+    if let Some(words) = runner.build(Selection::AllBut(e2e)) {
+        let ended = step("build of the tests", root, &words, &[]).await?;
+        if passed(ended) != Exit::DONE {
+            return Ok(ended.interrupted.unwrap_or(Exit::BUILD));
+        }
+    }
     let words = runner.run(Selection::AllBut(e2e), &Tests::ALL, runner_args);
     let ended = step("tests", root, &words, &[]).await?;
     let exit = match (ended.interrupted, runner.verdict(ended.code)) {

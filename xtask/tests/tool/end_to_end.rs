@@ -158,6 +158,8 @@ fn tests_that_do_not_compile_are_code_3() {
     fixture.edit("checks/src/lib.rs", "\"pears\"", "12");
     fixture.xtask(&["test-e2e"]).ends_with(3).says("E0277");
     by_cargo(&fixture, &["test-e2e"]).ends_with(3).says("E0277");
+    fixture.file("greeter/src/bin/greeter.rs", "fn main() { let x: u32 = \"apples\"; }");
+    by_cargo(&fixture, &["test"]).ends_with(3).says("mismatched types");
     fixture.is_quiet();
 }
 

@@ -113,6 +113,15 @@ impl Runner {
         arguments
     }
 
+    /// Arguments for cargo that only build what [`Runner::run`] would run, for the runner
+    /// whose exit code does not tell a failed build from a failed test.
+    pub(crate) fn build(self, selection: Selection<'_>) -> Option<Vec<String>> {
+        match self {
+            Self::Nextest => None,
+            Self::Cargo => Some([self.start(selection), vec!["--no-run".to_owned()]].concat()),
+        }
+    }
+
     /// Arguments for cargo that print the tests that [`Runner::run`] would run, for the
     /// runner that neither tells whether there were any nor divides them.
     pub(crate) fn list(
