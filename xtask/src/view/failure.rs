@@ -3,7 +3,7 @@
 //! Pure: the caller brings the last lines of the logs. Services that failed only
 //! because of another one are named with that one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Write;
 
 use xtask_client::snapshot::{Failure, Phase, ServiceSnapshot};
@@ -14,6 +14,9 @@ use super::log::excerpt;
 use super::style::{BAD, BOLD, DIM, RESET};
 use super::words::command_for;
 
+/// Of those that wait for a service that failed, so many are named.
+const SHOWN_WAITING: usize = 8;
+
 /// The words about everything in `services` that failed. `logs` holds the last lines
 /// of each failed service's last run.
 pub(crate) fn failures(
@@ -22,6 +25,7 @@ pub(crate) fn failures(
     logs: &BTreeMap<Name, Vec<String>>,
 ) -> String {
     let mut out = String::new();
+    let held_up = HeldUp::new(plan, services);
     for service in services.iter().filter(|service| is_cause(service)) {
         let name = &service.name;
         let _ = writeln!(out, "{BAD}error{RESET}{BOLD}: `{name}` {}{RESET}", headline(service));
@@ -41,8 +45,12 @@ pub(crate) fn failures(
         if !unsaid.is_empty() && service.failure == Some(Failure::Timeout) {
             let _ = writeln!(out, "  last seen: {}", unsaid.join("; "));
         }
-        for waiting in waiting_on(plan, services, name) {
+        let waiting = held_up.by(name);
+        for waiting in waiting.iter().take(SHOWN_WAITING) {
             let _ = writeln!(out, "  `{waiting}` is waiting on it");
+        }
+        if waiting.len() > SHOWN_WAITING {
+            let _ = writeln!(out, "  and {} more", waiting.len() - SHOWN_WAITING);
         }
         if let Some(lines) = logs.get(name).filter(|lines| !lines.is_empty()) {
             let _ = writeln!(out, "  its last lines:");
@@ -134,24 +142,38 @@ fn hint(service: &ServiceSnapshot, stack: &str) -> Option<String> {
     }
 }
 
-/// Services of the plan that are not up and wait for `name`, directly or not.
-fn waiting_on<'a>(plan: &'a Plan, services: &[&ServiceSnapshot], name: &Name) -> Vec<&'a Name> {
-    let mut found: Vec<&Name> = vec![];
-    loop {
-        let more: Vec<&Name> = plan
-            .services
-            .iter()
-            .filter(|planned| {
-                !found.contains(&&planned.name)
-                    && planned.depends_on.iter().any(|on| on.on == *name || found.contains(&&on.on))
-                    && services.iter().any(|s| s.name == planned.name && is_held_up(s))
-            })
-            .map(|planned| &planned.name)
-            .collect();
-        if more.is_empty() {
-            return found;
+/// The services of a plan that are not up because they wait.
+struct HeldUp<'a> {
+    /// Those that wait for a service, in order of the plan.
+    dependents: BTreeMap<&'a Name, Vec<&'a Name>>,
+}
+
+impl<'a> HeldUp<'a> {
+    fn new(plan: &'a Plan, services: &[&ServiceSnapshot]) -> Self {
+        let held_up: BTreeSet<&Name> =
+            services.iter().filter(|s| is_held_up(s)).map(|service| &service.name).collect();
+        let mut dependents: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for planned in plan.services.iter().filter(|planned| held_up.contains(&planned.name)) {
+            for edge in &planned.depends_on {
+                dependents.entry(&edge.on).or_default().push(&planned.name);
+            }
         }
-        found.extend(more);
+        Self { dependents }
+    }
+
+    /// Those that wait for `name`, directly or not: the nearest first.
+    fn by(&self, name: &Name) -> Vec<&'a Name> {
+        let next = |name: &Name| self.dependents.get(name).into_iter().flatten().copied();
+        let mut found: Vec<&Name> = Vec::new();
+        let mut seen: BTreeSet<&Name> = BTreeSet::new();
+        let mut queue: VecDeque<&Name> = next(name).collect();
+        while let Some(waiting) = queue.pop_front() {
+            if seen.insert(waiting) {
+                found.push(waiting);
+                queue.extend(next(waiting));
+            }
+        }
+        found
     }
 }
 
@@ -193,6 +215,21 @@ mod tests {
              `api` is waiting on it\n  `web` is waiting on it\n  its last lines:\n      \
              | no disk\n  hint: `cargo xtask logs db` shows all that it printed\n"
         );
+    }
+
+    #[test]
+    fn of_many_that_wait_some_are_named_and_all_are_counted() {
+        let names: Vec<String> = (10..40).map(|number| format!("s{number}")).collect();
+        let chain: Vec<[&str; 1]> =
+            std::iter::once("db").chain(names.iter().map(String::as_str)).map(|on| [on]).collect();
+        let mut edges: Vec<(&str, &[&str])> = vec![("db", &[])];
+        edges.extend(names.iter().zip(&chain).map(|(name, on)| (name.as_str(), on.as_slice())));
+        let plan = plan(&edges);
+        let mut states = vec![failed("db", Failure::Start, "it ended with exit code 1")];
+        states.extend(names.iter().map(|name| service(name, Phase::Waiting)));
+        let text = failures(&plan, &states.iter().collect::<Vec<_>>(), &BTreeMap::new());
+        assert!(text.contains("`s17` is waiting on it") && !text.contains("`s18`"), "{text}");
+        assert!(text.contains("  and 22 more\n"), "{text}");
     }
 
     #[test]

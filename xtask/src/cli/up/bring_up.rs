@@ -3,6 +3,8 @@
 //!
 //! It starts and stops nothing itself.
 
+use std::collections::BTreeMap;
+
 use anyhow::bail;
 use xtask_client::connection::update;
 use xtask_client::protocol::{Reply, Request};
@@ -199,7 +201,10 @@ impl<'a> BringUp<'a> {
 }
 
 fn services_of<'a>(plan: &Plan, snapshot: &'a Snapshot) -> Vec<&'a ServiceSnapshot> {
-    plan.services.iter().filter_map(|service| snapshot.service(&service.name)).collect()
+    // Asked at each event, so that a look at all of them for each would be felt.
+    let known: BTreeMap<_, _> =
+        snapshot.services.iter().map(|service| (&service.name, service)).collect();
+    plan.services.iter().filter_map(|service| known.get(&service.name).copied()).collect()
 }
 
 /// Those services that still have the run that they had before.
