@@ -4,6 +4,7 @@
 
 use xtask_client::paths::DEFAULT_STACK;
 use xtask_core::manifest::duration::spell;
+use xtask_core::plan::secret::MASK;
 use xtask_core::plan::{Condition, Dependency, Kind, Placement, Probe, Program, Service};
 
 use super::setting::Values;
@@ -42,10 +43,11 @@ pub(crate) fn command(values: &Values<'_>, service: &Service) -> String {
     words.join(" ")
 }
 
-/// An argument as a shell would want it.
+/// A word as a shell takes it.
 pub(crate) fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_alphanumeric() || "-_=:/.,@%+*?".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
+    let plain = |c: char| c.is_alphanumeric() || "-_=:/.,@%+".contains(c);
+    // What is masked is no word of a shell.
+    if word == MASK || !word.is_empty() && word.chars().all(plain) {
         return word.to_string();
     }
     format!("'{}'", word.replace('\'', "'\\''"))
@@ -98,4 +100,18 @@ pub(crate) fn probe(values: &Values<'_>, service: &Service, probe: &Probe) -> St
 /// How a service is stopped.
 pub(crate) fn stop(service: &Service) -> String {
     format!("{}, and killed after {}", service.stop.signal, spell(service.stop.timeout))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_for_a_shell_are_quoted_where_it_would_change_them() {
+        assert_eq!(quoted("shop::shelves"), "shop::shelves");
+        assert_eq!(quoted("a b"), "'a b'");
+        assert_eq!(quoted("*.log"), "'*.log'");
+        assert_eq!(quoted("it's"), r"'it'\''s'");
+        assert_eq!(quoted(""), "''");
+    }
 }

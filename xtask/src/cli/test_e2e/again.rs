@@ -3,6 +3,7 @@
 //! It runs nothing.
 
 use super::TestE2eArgs;
+use crate::view::words::quoted;
 
 /// The same command, for a shell.
 pub(crate) fn again(args: &TestE2eArgs) -> String {
@@ -40,28 +41,10 @@ pub(crate) fn words_of(args: &TestE2eArgs) -> Vec<String> {
     words
 }
 
-/// A word as a shell takes it.
-fn quoted(word: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_=./:,+@%".contains(&byte);
-    if !word.is_empty() && word.bytes().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', r"'\''"))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::cli::faults::{FaultArgs, StartOrderWhen};
-
-    #[test]
-    fn words_for_a_shell_are_quoted_where_it_would_split_them() {
-        assert_eq!(quoted("shop::shelves"), "shop::shelves");
-        assert_eq!(quoted("a b"), "'a b'");
-        assert_eq!(quoted("it's"), r"'it'\''s'");
-        assert_eq!(quoted(""), "''");
-    }
 
     #[test]
     fn the_command_to_run_again_is_the_command_that_was_run() {
