@@ -13,8 +13,8 @@
 extern crate alloc;
 
 // The rest of the tool is built after this crate, so that this is all that is said.
-#[cfg(not(any(target_os = "linux", target_os = "macos")))]
-compile_error!("`cargo xtask` runs on Linux and macOS only");
+#[cfg(not(target_os = "linux"))]
+compile_error!("`cargo xtask` runs on Linux only so far");
 
 pub mod calls;
 pub mod chance;
