@@ -54,11 +54,26 @@ pub(crate) fn service(name: &str, phase: Phase) -> ServiceSnapshot {
 
 /// A plan of services without programs, each with what it depends on.
 pub(crate) fn plan(services: &[(&str, &[&str])]) -> Plan {
-    let place = Place { file: "Cargo.toml".to_string(), line: 1 };
-    let planned = |(name, depends_on): &(&str, &[&str])| Service {
-        name: (*name).into(),
+    let declared = Place { file: "Cargo.toml".to_string(), line: 1 };
+    let edge = |on: &&str| Dependency {
+        on: (*on).into(),
+        condition: Condition::Ready,
+        restart: false,
+        declared: declared.clone(),
+    };
+    let with_edges = |(name, on): &(&str, &[&str])| Service {
+        depends_on: on.iter().map(edge).collect(),
+        ..planned(name)
+    };
+    plan_of(services.iter().map(with_edges).collect())
+}
+
+/// A planned service that has nothing.
+pub(crate) fn planned(name: &str) -> Service {
+    Service {
+        name: name.into(),
         kind: Kind::Service,
-        declared: place.clone(),
+        declared: Place { file: "Cargo.toml".to_string(), line: 1 },
         program: Program::External,
         args: Vec::new(),
         env: BTreeMap::new(),
@@ -68,15 +83,7 @@ pub(crate) fn plan(services: &[(&str, &[&str])]) -> Plan {
         default_port: None,
         url: None,
         socket_activation: false,
-        depends_on: depends_on
-            .iter()
-            .map(|on| Dependency {
-                on: (*on).into(),
-                condition: Condition::Ready,
-                restart: false,
-                declared: place.clone(),
-            })
-            .collect(),
+        depends_on: Vec::new(),
         uses: Vec::new(),
         together: Vec::new(),
         probes: Vec::new(),
@@ -90,14 +97,18 @@ pub(crate) fn plan(services: &[(&str, &[&str])]) -> Plan {
         stop: Stop { signal: "SIGTERM".to_string(), timeout: Duration::from_secs(1) },
         start_timeout: Duration::from_secs(1),
         adopt: Adopt::Never,
-    };
+    }
+}
+
+/// A plan of these services.
+pub(crate) fn plan_of(services: Vec<Service>) -> Plan {
     Plan {
         version: Plan::VERSION,
         workspace: "/shop".to_string(),
         stack: "dev".to_string(),
         data: "/data".to_string(),
         build: None,
-        services: services.iter().map(planned).collect(),
+        services,
         base_image: None,
         faults: xtask_core::plan::Faults::default(),
         wanted: Vec::new(),

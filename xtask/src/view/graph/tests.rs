@@ -1,53 +1,21 @@
 //! Small graphs in every form, to the letter; names that need escapes among them.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
-
 use xtask_core::plan::{
-    Adopt, Condition, Dependency, Kind, Place, Plan, Port, Program, Restart, Service, Stop, Text,
-    Use,
+    Condition, Dependency, Kind, Place, Plan, Port, Program, Service, Text, Use,
 };
 
 use super::layout::{Size, place};
 use super::{Format, draw};
+use crate::view::sample::{plan_of, planned};
 
 fn declared(line: u32) -> Place {
     Place { file: "crates/x/Cargo.toml".into(), line }
 }
 
 fn service(name: &str) -> Service {
-    Service {
-        name: name.into(),
-        kind: Kind::Service,
-        declared: declared(1),
-        program: Program::Artifact {
-            package_id: "p".into(),
-            package: "p".into(),
-            binary: "p".into(),
-        },
-        args: Vec::new(),
-        env: BTreeMap::new(),
-        cwd: "/w".into(),
-        manifest_dir: None,
-        ports: Vec::new(),
-        default_port: None,
-        url: None,
-        socket_activation: false,
-        depends_on: Vec::new(),
-        uses: Vec::new(),
-        together: Vec::new(),
-        probes: Vec::new(),
-        watchdog: None,
-        placement: xtask_core::plan::Placement::Process,
-        volumes: Vec::new(),
-        self_probe: Vec::new(),
-        deploy: Default::default(),
-        log: Default::default(),
-        restart: Restart::No,
-        stop: Stop { signal: "SIGTERM".into(), timeout: Duration::from_secs(1) },
-        start_timeout: Duration::from_secs(1),
-        adopt: Adopt::Never,
-    }
+    let (package_id, package, binary) = ("p".into(), "p".into(), "p".into());
+    let program = Program::Artifact { package_id, package, binary };
+    Service { declared: declared(1), program, ..planned(name) }
 }
 
 fn at(mut service: Service, url: &str) -> Service {
@@ -71,21 +39,6 @@ fn uses(mut service: Service, name: &str) -> Service {
     service
 }
 
-fn plan(services: Vec<Service>) -> Plan {
-    Plan {
-        version: Plan::VERSION,
-        workspace: "/w".into(),
-        stack: "dev".into(),
-        data: "/d".into(),
-        build: None,
-        services,
-        base_image: None,
-        faults: xtask_core::plan::Faults::default(),
-        wanted: Vec::new(),
-        replace: false,
-    }
-}
-
 /// Five services, a job, each kind of edge, and a service that two wait for.
 fn shop() -> Plan {
     use Condition::{Ready, Started, Succeeded};
@@ -97,13 +50,13 @@ fn shop() -> Plan {
     front.depends_on[1].restart = true;
     let mut bus = service("bus");
     bus.program = Program::External;
-    plan(vec![bus, job(service("schema")), stock, prices, front])
+    plan_of(vec![bus, job(service("schema")), stock, prices, front])
 }
 
 /// Names and addresses that mean something in every language of the outside.
 fn strange() -> Plan {
     let a = at(service("a\"b\\c"), "http://x/?q=<1>&r=\"2\"#3");
-    plan(vec![a, on(service("end;`]"), "a\"b\\c", Condition::Ready)])
+    plan_of(vec![a, on(service("end;`]"), "a\"b\\c", Condition::Ready)])
 }
 
 #[test]
@@ -123,14 +76,14 @@ dashed: uses the address, waits for nothing
 (*): its own dependencies are drawn above
 "
     );
-    assert_eq!(draw(&plan(vec![service("b"), service("a")]), Format::Text), "a\nb\n");
-    assert_eq!(draw(&plan(Vec::new()), Format::Text), "");
-    assert_eq!(draw(&plan(vec![service("a\u{1b}[2J")]), Format::Text), "a\\u{1b}[2J\n");
+    assert_eq!(draw(&plan_of(vec![service("b"), service("a")]), Format::Text), "a\nb\n");
+    assert_eq!(draw(&plan_of(Vec::new()), Format::Text), "");
+    assert_eq!(draw(&plan_of(vec![service("a\u{1b}[2J")]), Format::Text), "a\\u{1b}[2J\n");
 }
 
 #[test]
 fn text_draws_each_member_of_a_cycle_through_uses_once() {
-    let pair = plan(vec![uses(service("a"), "b"), on(service("b"), "a", Condition::Ready)]);
+    let pair = plan_of(vec![uses(service("a"), "b"), on(service("b"), "a", Condition::Ready)]);
     assert_eq!(
         draw(&pair, Format::Text),
         "b\n└── a\n    └╌╌ b\n\ndashed: uses the address, waits for nothing\n"
@@ -150,7 +103,7 @@ fn a_fixed_port_is_shown_and_a_free_one_is_a_question_mark() {
     url.push_port("fixed".into(), 0);
     fixed.url = Some(url);
     fixed.ports = vec![number(Some(4000))];
-    let drawn = |service: &Service| draw(&plan(vec![service.clone()]), Format::Text);
+    let drawn = |service: &Service| draw(&plan_of(vec![service.clone()]), Format::Text);
     assert_eq!(drawn(&fixed), "fixed  http://h:4000\n");
     fixed.ports = vec![number(None)];
     assert_eq!(drawn(&fixed), "fixed  http://h:?\n");
@@ -233,7 +186,7 @@ fn json_has_places_layers_and_every_edge() {
 
 #[test]
 fn svg_draws_a_small_graph() {
-    let pair = plan(vec![job(service("a<b")), on(service("c"), "a<b", Condition::Succeeded)]);
+    let pair = plan_of(vec![job(service("a<b")), on(service("c"), "a<b", Condition::Succeeded)]);
     let drawn = draw(&pair, Format::Svg);
     let body = drawn.split_once("<g transform=\"translate(24 24)\">\n").unwrap().1;
     assert_eq!(
@@ -267,7 +220,7 @@ fn svg_escapes_what_means_something_in_xml() {
 
 #[test]
 fn svg_of_nothing_is_a_picture() {
-    let drawn = draw(&plan(Vec::new()), Format::Svg);
+    let drawn = draw(&plan_of(Vec::new()), Format::Svg);
     assert!(drawn.starts_with("<svg ") && !drawn.contains("NaN") && !drawn.contains("inf"));
 }
 
@@ -305,7 +258,7 @@ fn two_hundred_services_side_by_side_are_drawn() {
     let mut services: Vec<Service> = (0..200).map(|i| service(&format!("s{i:03}"))).collect();
     let hub = services.iter().fold(service("hub"), |hub, s| on(hub, &s.name, Condition::Ready));
     services.push(hub);
-    let plan = plan(services);
+    let plan = plan_of(services);
     assert_eq!(draw(&plan, Format::Text).lines().count(), 201);
     assert_eq!(draw(&plan, Format::Svg).matches("<g><title>").count(), 201);
 }
