@@ -192,7 +192,7 @@ impl Stack {
         text.render(|name, port| {
             let id = *self.ids.get(name)?;
             match view {
-                View::Outside => self.numbers(id)?.get(port).copied(),
+                View::Outside => self.numbers_for_others(id)?.get(port).copied(),
                 View::Inside => self.number_inside(id, port),
             }
         })

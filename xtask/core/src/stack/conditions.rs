@@ -7,7 +7,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::Stack;
-use super::node::{Bound, Check, Edge, Id, Node, Phase, Rest};
+use super::node::{Bound, Edge, Id, Node, Phase, Rest};
 use super::words;
 use crate::plan::{Condition, Port, Program};
 
@@ -149,7 +149,7 @@ impl Stack {
         let moving = node.wanted && self.is_bindable(id) && !self.is_given_up(id) && !stays;
         // A job that is done, and wanted with other ports, is about to run again.
         let again =
-            node.wanted && node.phase == Phase::Rest(Rest::Succeeded) && node.check != Check::Done;
+            node.wanted && node.phase == Phase::Rest(Rest::Succeeded) && node.is_unsettled();
         let coming = match node.address.bound {
             Bound::Yes => (moving || again) && !self.asked_as_wanted(id),
             Bound::Asked => true,
@@ -163,7 +163,7 @@ impl Stack {
         if coming {
             return Standing::Waits;
         }
-        match self.numbers(id) {
+        match self.numbers_for_others(id) {
             Some(_) => Standing::Holds,
             None => Standing::Never(
                 self.why_never(id)
@@ -211,6 +211,16 @@ impl Stack {
             && node.address.numbers.len() == node.spec.ports.len()
         {
             return Some(node.address.numbers.clone());
+        }
+        node.spec.ports.iter().map(|port| port.number).collect()
+    }
+
+    /// The numbers that others are told. What was taken down has the sockets of its last
+    /// run until that has ended; if they are not those of the plan, it never has them again.
+    pub(crate) fn numbers_for_others(&self, id: Id) -> Option<Vec<u16>> {
+        let node = &self.nodes[id];
+        if node.wanted || self.asked_as_wanted(id) {
+            return self.numbers(id);
         }
         node.spec.ports.iter().map(|port| port.number).collect()
     }

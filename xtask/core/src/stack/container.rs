@@ -79,7 +79,7 @@ impl Stack {
         match &self.nodes[id].spec.program {
             Program::Image { ports, .. } => ports.get(port).copied(),
             Program::Artifact { .. } | Program::Command { .. } | Program::External => {
-                self.numbers(id)?.get(port).copied()
+                self.numbers_for_others(id)?.get(port).copied()
             }
         }
     }
@@ -97,7 +97,7 @@ impl Stack {
     fn neighbour(&self, id: Id) -> Option<Neighbour> {
         let node = &self.nodes[id];
         let here = |host: &str| !node.is_external() || is_loopback(host);
-        let ports = node.spec.ports.iter().zip(self.numbers(id)?);
+        let ports = node.spec.ports.iter().zip(self.numbers_for_others(id)?);
         let ports: Vec<(String, u16)> = ports
             .filter(|(port, _)| here(&port.host))
             .map(|(port, number)| (callable(&port.host).to_owned(), number))

@@ -9,7 +9,6 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::conditions::Want;
-use super::container::View;
 use super::event::Fault;
 use super::node::{Bound, Build, Id, Node, Phase, Rest};
 use super::{Ending, Stack, words};
@@ -79,7 +78,8 @@ impl Stack {
             .map(|(port, number)| (port.name.clone(), *number))
             .collect();
         let url = match (&node.spec.url, &numbers) {
-            (Some(url), Some(_)) => self.text(View::Outside, url).ok(),
+            // It names nobody but the service itself.
+            (Some(url), Some(numbers)) => url.render(|_, port| numbers.get(port).copied()).ok(),
             (None, _) | (_, None) => None,
         };
         ServiceSnapshot {

@@ -121,3 +121,32 @@ fn taken_down_means_closed() {
     assert_eq!(s.unbound(), ["a"]);
     assert_eq!(s.phase("a"), Phase::Stopped);
 }
+
+#[test]
+fn nobody_is_told_a_number_that_ends_with_what_was_taken_down() {
+    let caller = || service("b").using("a").calls("A", "a");
+    for (number, told) in [(Some(6000), Some("6000")), (None, None)] {
+        let mut s = Scenario::up([service("a").port(Some(5000)), caller()]);
+        s.apply([service("a").port(number), caller()]);
+        s.take_down(&["a"]);
+        s.restart(&["b"]);
+        s.end("b", Exit::Signal(15));
+        assert_eq!(s.snapshot("a").url.as_deref(), Some("http://127.0.0.1:5000"), "while it ends");
+        assert_eq!(env(&s.effects, "A").as_deref(), told);
+        assert_eq!(s.failure("b"), told.is_none().then_some(Failure::Dependency));
+        s.end("a", Exit::Signal(15));
+        assert_eq!(s.told(), [""; 0], "`b` knows the number that `a` would have");
+    }
+}
+
+#[test]
+fn nobody_starts_with_the_number_of_a_job_that_is_built_anew_for_another() {
+    let job = |number| service("a").job().built().port(Some(number));
+    let caller = || service("b").using("a").calls("A", "a");
+    let mut s = Scenario::up([job(5000)]);
+    s.apply([job(6000), caller()]);
+    assert_eq!(s.spawned(), [""; 0]);
+    s.built("a", 2);
+    s.bind("a", &[6000]);
+    assert_eq!(env(&s.effects, "A").as_deref(), Some("6000"));
+}

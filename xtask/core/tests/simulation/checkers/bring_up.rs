@@ -8,7 +8,7 @@ use xtask_core::name::Name;
 use xtask_core::plan::{Condition, Program};
 use xtask_core::stack::{Effect, Report};
 
-use super::seen::{Seen, Whose};
+use super::seen::{Life, Seen, Whose};
 use super::{Observed, Verdict, demand};
 
 /// Judges one effect before it is noted.
@@ -74,13 +74,18 @@ fn address(observed: &Observed, now: Duration, seen: &Seen, env: &[(String, Stri
     demand!(own, "own address", "`{name}` is started without its ports");
     for (key, value) in env {
         let Some(other) = observed.services.get(key.to_lowercase().as_str()) else { continue };
-        if other.life.is_some() && other.process(now).is_none() {
+        if other.is_lost(now) {
             continue; // What cannot be stopped has its old address for ever.
         }
-        let expected = [declared(other), other.numbers.clone()]
+        // A broken build changes nothing: what runs, or has succeeded, keeps the ports that
+        // it has, if any, and counts as it is. Its new ones come with the next build.
+        let lives = other.life.as_ref().is_some_and(Life::live) || other.succeeded;
+        let runs_on = other.wanted && other.build_failed && lives;
+        let kept = other.had.as_ref().filter(|_| runs_on).map(|(_, numbers)| numbers.clone());
+        let expected = [declared(other), other.numbers.clone(), kept]
             .map(|numbers| numbers.and_then(|numbers| numbers.first().map(ToString::to_string)));
         demand!(
-            expected.contains(&Some(value.clone())) || other.build_failed || other.pending,
+            expected.contains(&Some(value.clone())),
             "address",
             "`{name}` is given {value} as the port of `{key}`, which is {expected:?}"
         );
@@ -91,10 +96,8 @@ fn address(observed: &Observed, now: Duration, seen: &Seen, env: &[(String, Stri
         );
         // Where the sockets are about to be there, nobody starts without them.
         let given_up = !other.wanted || other.spec.program == Program::External;
-        let ours = other.life.as_ref().is_some_and(|life| life.whose == Whose::Ours);
-        // A broken build changes nothing: what runs goes on with the ports that it has, if
-        // any, and counts as it is. Its new ones are not coming before the next build.
-        let runs_on = other.build_failed && other.life.as_ref().is_some_and(|life| life.live());
+        let ours = |life: &Life| life.whose == Whose::Ours && !life.external;
+        let ours = other.life.as_ref().is_some_and(ours);
         let failed = !ours || runs_on;
         demand!(
             other.bound || given_up || failed,

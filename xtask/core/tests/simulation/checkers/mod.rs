@@ -92,9 +92,14 @@ impl Checkers {
         }
         promises::bounded(&self.observed, &effects)?;
         promises::fixed_point(stack, now)?;
-        promises::nobody_hangs_on_a_failure(&self.observed, stack)?;
         self.steps += 1;
-        if self.steps.is_multiple_of(7) {
+        let seldom = self.steps.is_multiple_of(7);
+        // Phases and edges do not change without a word.
+        let said = |effect: &Effect| matches!(effect, Effect::Report(Report::Phase { .. }));
+        if seldom || matches!(event, Event::Apply { .. }) || effects.iter().any(said) {
+            promises::nobody_hangs_on_a_failure(&self.observed, stack)?;
+        }
+        if seldom {
             promises::worklist(stack)?;
         }
         self.observed.deadline = stack.next_deadline();
@@ -103,7 +108,7 @@ impl Checkers {
 
     /// Nothing has happened for long, and nothing is broken any more.
     pub(crate) fn at_rest(&self, stack: &Stack) -> Verdict {
-        promises::everything_settled(&self.observed, stack)
+        promises::everything_settled(&self.observed, self.latest, stack)
     }
 
     /// It was told to end, and has had all the time in the world.

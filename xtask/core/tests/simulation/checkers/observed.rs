@@ -287,7 +287,10 @@ impl Observed {
             return;
         }
         let moved = seen.numbers.as_deref().is_none_or(|numbers| numbers != ports);
-        seen.numbers = Some(ports.to_vec());
+        // Ports that came for another plan are closed again.
+        if seen.had.as_ref().is_some_and(|(asked, _)| *asked == seen.spec.ports) {
+            seen.numbers = Some(ports.to_vec());
+        }
         if moved {
             self.excuse_knowing(service);
         }
@@ -330,6 +333,7 @@ impl Observed {
                 let missing = probes.iter().map(|probe| probe.index).collect();
                 self.excuse_knowing(service);
                 let Some(seen) = self.seen(service) else { return };
+                seen.numbers_lost = false;
                 let whose =
                     seen.found.as_ref().map_or(Whose::LeftAlone, |found| whose(seen, found));
                 self.begin(now, service, *run, missing, Some(command));

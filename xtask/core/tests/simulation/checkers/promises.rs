@@ -7,6 +7,7 @@ use xtask_core::plan::{Adopt, Condition, Program};
 use xtask_core::snapshot::{Phase, State};
 use xtask_core::stack::{Effect, Event, Report, Stack};
 
+use super::bring_up::declared;
 use super::seen::Whose;
 use super::{Observed, Verdict, demand};
 
@@ -77,7 +78,7 @@ pub(super) fn nobody_hangs_on_a_failure(observed: &Observed, stack: &Stack) -> V
 }
 
 /// Long after the last fault everybody is where he can stay.
-pub(super) fn everything_settled(observed: &Observed, stack: &Stack) -> Verdict {
+pub(super) fn everything_settled(observed: &Observed, now: Duration, stack: &Stack) -> Verdict {
     let snapshot = stack.snapshot();
     demand!(snapshot.state != State::Working, "rest", "still at work: {:#?}", unsettled(stack));
     for seen in observed.services.values() {
@@ -105,7 +106,7 @@ pub(super) fn everything_settled(observed: &Observed, stack: &Stack) -> Verdict 
         let left = seen.life.as_ref().is_some_and(|life| !life.external);
         demand!(managed || left || !seen.bound, "address", "the tool has ports for `{name}`");
         if this.phase == Phase::Ready {
-            current(observed, seen)?;
+            current(observed, now, seen)?;
         }
     }
     Ok(())
@@ -129,7 +130,7 @@ fn can_be_said(observed: &Observed, seen: &super::seen::Seen) -> bool {
 }
 
 /// What runs is what is wanted, as far as it could be built.
-fn current(observed: &Observed, seen: &super::seen::Seen) -> Verdict {
+fn current(observed: &Observed, now: Duration, seen: &super::seen::Seen) -> Verdict {
     let Some(life) = &seen.life else { return Ok(()) };
     let anybody = life.whose != Whose::Ours && seen.spec.adopt == Adopt::Any;
     if seen.build_failed || life.external || anybody {
@@ -153,19 +154,18 @@ fn current(observed: &Observed, seen: &super::seen::Seen) -> Verdict {
     );
     for (key, value) in &life.env {
         let Some(other) = observed.services.get(key.to_lowercase().as_str()) else { continue };
-        let external = other.spec.program == Program::External;
-        if (!other.bound && !external) || other.build_failed {
+        if !other.wanted {
             continue;
         }
-        // What is not managed is where the plan says.
-        let number = if external {
-            other.spec.ports.first().and_then(|port| port.number)
-        } else {
-            other.numbers.as_ref().and_then(|numbers| numbers.first().copied())
-        };
-        let Some(number) = number else { continue };
-        let right = number.to_string() == *value;
-        demand!(right, "current", "`{name}` calls `{key}` at {value}, not {number:?}");
+        let external = other.spec.program == Program::External;
+        // What no build or no end made room for has its old ones.
+        let keeps = other.build_failed || other.is_lost(now);
+        let had = other.had.as_ref().filter(|_| keeps).map(|(_, numbers)| numbers);
+        // What is not managed is where the plan says, and so is what never had a port here.
+        let own = other.numbers.clone().filter(|_| !external).or_else(|| declared(other));
+        let known = [own.as_ref(), had].map(|numbers| numbers.and_then(|numbers| numbers.first()));
+        let right = known.iter().flatten().any(|number| number.to_string() == *value);
+        demand!(right, "current", "`{name}` calls `{key}` at {value}, not {known:?}");
     }
     Ok(())
 }

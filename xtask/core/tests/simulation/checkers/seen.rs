@@ -158,6 +158,12 @@ impl Seen {
         })
     }
 
+    /// Whether its run is beyond reach.
+    pub(crate) fn is_lost(&self, now: Duration) -> bool {
+        let left = |life: &Life| life.external || life.whose == Whose::LeftAlone;
+        self.life.as_ref().is_some_and(|life| !left(life)) && self.process(now).is_none()
+    }
+
     pub(super) fn asked_for(&mut self) {
         self.asked = true;
         self.again.clear();
