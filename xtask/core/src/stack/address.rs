@@ -98,7 +98,7 @@ impl Stack {
     /// These are the service's numbers from now on, for others too.
     pub(super) fn give(&mut self, id: Id, ports: Vec<u16>) {
         let address = &mut self.nodes[id].address;
-        let moved = !address.given.is_empty() && address.given != ports;
+        let moved = address.given != ports;
         address.given.clone_from(&ports);
         address.numbers = ports;
         if moved {
@@ -112,7 +112,7 @@ impl Stack {
         let knowing = edges.dependents.iter().map(|(id, _)| id).chain(&edges.users);
         for &neighbour in knowing {
             let node = &mut self.nodes[neighbour];
-            if node.is_running() && node.check == Check::Done {
+            if node.is_running() && node.check != Check::Said {
                 node.check = Check::Quiet;
                 self.enqueue(neighbour);
             }
@@ -131,6 +131,13 @@ impl Stack {
             unexpected(effects, format!("`bind-failed` for `{service}`, which asked for nothing"));
             return;
         }
+        self.enqueue(id);
+        if !self.is_bindable(id) {
+            // As in `bound`: nobody wants them any more.
+            self.nodes[id].address.bound = Bound::No;
+            return;
+        }
+        let address = &mut self.nodes[id].address;
         match failure {
             BindFailure::Held { port, holder, user } => {
                 self.held(id, Held { port: *port, holder: holder.clone(), user: user.clone() });
@@ -143,6 +150,5 @@ impl Stack {
                 address.bound = Bound::failed(Failure::Start, words::unbindable(*port, error));
             }
         }
-        self.enqueue(id);
     }
 }

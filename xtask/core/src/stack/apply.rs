@@ -54,7 +54,7 @@ impl Stack {
                 self.replace_dependents(id);
             }
             // What is not managed has a new address at once.
-            if self.nodes[id].is_external() && before.is_some() && before != self.numbers(id) {
+            if self.nodes[id].is_external() && before != self.numbers(id) {
                 self.tell_new_address(id);
             }
         }

@@ -7,9 +7,10 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::Stack;
-use super::node::{Bound, Edge, Id, Node, Phase, Rest};
+use super::node::{Bound, Build, Edge, Id, Node, Phase, Rest};
 use super::words;
 use crate::plan::{Condition, Port, Program};
+use crate::snapshot::Failure;
 
 /// Whether something that is waited for is there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,6 +94,12 @@ impl Stack {
         }
         if condition == Condition::Succeeded && !node.is_job() {
             return Standing::Never(format!("`{}` is not a job", node.spec.name));
+        }
+        if let (true, Phase::Ready(_), Build::Failed { message, .. }) =
+            (node.is_job() && !node.is_due(), &node.phase, &node.build)
+        {
+            // The service that it was runs on in place of the job that it is.
+            return Standing::Never(words::failed(&node.spec.name, Failure::Build, message));
         }
         Standing::Waits
     }
@@ -192,20 +199,27 @@ impl Stack {
         }
     }
 
-    /// Whether the ports last asked for are those of the plan.
+    /// Whether the ports last asked for are those of the plan, and in the same way.
     pub(crate) fn asked_as_wanted(&self, id: Id) -> bool {
         let node = &self.nodes[id];
-        node.address.asked.as_ref().is_some_and(|(ports, listen)| {
-            same_ports(ports, &node.spec.ports) && *listen == node.spec.socket_activation
-        })
+        let asked = node.address.asked.as_ref();
+        let same_way = asked.is_some_and(|(_, listen)| *listen == node.spec.socket_activation);
+        same_way && self.asked_for_these_ports(id)
+    }
+
+    /// Whether they are those of the plan, whoever listens on them.
+    fn asked_for_these_ports(&self, id: Id) -> bool {
+        let node = &self.nodes[id];
+        let asked = node.address.asked.as_ref();
+        asked.is_some_and(|(ports, _)| same_ports(ports, &node.spec.ports))
     }
 
     /// The numbers of a service's ports: those that it has, had, or always has.
     pub(crate) fn numbers(&self, id: Id) -> Option<Vec<u16>> {
         let node = &self.nodes[id];
         // What the tool had for a service that it does not manage any more is not its.
-        let usable =
-            self.is_bindable(id) && (node.address.bound == Bound::Yes || self.asked_as_wanted(id));
+        let usable = self.is_bindable(id)
+            && (node.address.bound == Bound::Yes || self.asked_for_these_ports(id));
         if usable
             && !node.spec.ports.is_empty()
             && node.address.numbers.len() == node.spec.ports.len()
@@ -219,7 +233,7 @@ impl Stack {
     /// run until that has ended; if they are not those of the plan, it never has them again.
     pub(crate) fn numbers_for_others(&self, id: Id) -> Option<Vec<u16>> {
         let node = &self.nodes[id];
-        if node.wanted || self.asked_as_wanted(id) {
+        if node.wanted || self.asked_for_these_ports(id) {
             return self.numbers(id);
         }
         node.spec.ports.iter().map(|port| port.number).collect()

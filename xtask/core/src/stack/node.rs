@@ -70,6 +70,9 @@ pub(crate) struct Node {
 pub(crate) enum Check {
     /// No.
     Done,
+    /// What is wanted cannot be said, since nobody knows an address that it names: what runs
+    /// goes on, and is compared when it can be.
+    Unsaid,
     /// An address that it was given has changed.
     Quiet,
     /// Somebody asked for it, and wants to hear that it runs already.
@@ -394,7 +397,11 @@ impl Node {
 
     /// Whether what runs may turn out to be not what is wanted.
     pub(crate) fn is_unsettled(&self) -> bool {
-        self.is_building() || self.check != Check::Done || self.replace
+        let check = match self.check {
+            Check::Quiet | Check::Said => true,
+            Check::Done | Check::Unsaid => false,
+        };
+        self.is_building() || check || self.replace
     }
 
     /// Whether it could be started as far as its program is concerned.

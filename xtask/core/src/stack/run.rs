@@ -45,7 +45,7 @@ impl Stack {
             return self.nonsense(id, "`started` twice", effects);
         }
         let job = self.nodes[id].is_job();
-        let held = !self.is_killing() && self.nodes[id].is_due() && self.is_held(id);
+        let held = !self.is_killing() && self.is_making_room(id) && self.is_held(id);
         match &mut self.nodes[id].phase {
             Phase::Starting(starting) => {
                 starting.pid = Some(pid);
@@ -67,6 +67,16 @@ impl Stack {
             }
             Phase::Rest(_) | Phase::Ready(_) => {}
         }
+    }
+
+    /// Whether it ends, or has to, because something else is wanted, or nothing.
+    fn is_making_room(&self, id: Id) -> bool {
+        let node = &self.nodes[id];
+        let replaced = match &node.phase {
+            Phase::Stopping(stopping) => stopping.then == Rest::Idle,
+            Phase::Rest(_) | Phase::Starting(_) | Phase::Ready(_) => false,
+        };
+        node.is_due() || replaced
     }
 
     /// It was to be told to stop, and by now dependents have to end before it: it runs

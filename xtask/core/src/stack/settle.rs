@@ -136,38 +136,46 @@ impl Stack {
         if node.check == Check::Done || node.is_building() || !node.wanted || !comparable {
             return;
         }
-        let Some(same) = self.runs_as_wanted(id) else { return };
-        let said = core::mem::replace(&mut self.nodes[id].check, Check::Done) == Check::Said;
-        if !same {
+        let comparison = self.comparison(id);
+        let check = match comparison {
+            Comparison::Coming => node.check,
+            Comparison::Unsaid => Check::Unsaid,
+            Comparison::Same | Comparison::Other => Check::Done,
+        };
+        let said = core::mem::replace(&mut self.nodes[id].check, check) == Check::Said;
+        if comparison == Comparison::Other {
             self.replace(id);
-        } else if said && self.nodes[id].is_running() {
+        } else if comparison == Comparison::Same && said && self.nodes[id].is_running() {
             let service = self.nodes[id].spec.name.clone();
             effects.push(Effect::Report(Report::AlreadyRunning { service }));
         }
     }
 
-    /// Whether the last run is what would be started now; none while that is not known.
-    fn runs_as_wanted(&self, id: Id) -> Option<bool> {
+    /// Whether the last run is what would be started now.
+    fn comparison(&self, id: Id) -> Comparison {
         let node = &self.nodes[id];
-        let launched = node.launched.as_ref()?;
+        let Some(launched) = node.launched.as_ref() else { return Comparison::Unsaid };
         if launched.kind != node.spec.kind {
-            return Some(false);
+            return Comparison::Other;
         }
         let unmanaged = launched.origin == Origin::Unmanaged;
         if unmanaged != node.is_external() || !same_ports(&launched.ports, &node.spec.ports) {
-            return Some(false);
+            return Comparison::Other;
         }
         let uses = node.edges.uses.iter().copied();
         let mut known = node.edges.dependencies.iter().map(|edge| edge.on).chain(uses);
         if known.any(|on| self.address_is_coming(on)) {
-            return None;
+            return Comparison::Coming;
         }
-        if node.is_adopted() {
-            return Some(self.is_as_adopted(id, launched));
-        }
-        // What cannot be rendered any more runs on as it is.
-        let Ok(wanted) = self.render(id) else { return Some(true) };
-        Some(same_launch(launched, &wanted))
+        let same = if node.is_adopted() {
+            self.is_as_adopted(id, launched)
+        } else {
+            match self.render(id) {
+                Ok(wanted) => same_launch(launched, &wanted),
+                Err(_) => return Comparison::Unsaid,
+            }
+        };
+        if same { Comparison::Same } else { Comparison::Other }
     }
 
     /// Whether its last signal or its end is overdue.
@@ -190,6 +198,19 @@ impl Stack {
             self.lose(id, effects);
         }
     }
+}
+
+/// How what runs stands to what is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Comparison {
+    /// An address that it names is about to be known.
+    Coming,
+    /// An address that it names is not known.
+    Unsaid,
+    /// It is that.
+    Same,
+    /// It is something else.
+    Other,
 }
 
 /// Whether two launches are one program with the same settings. How readiness and life

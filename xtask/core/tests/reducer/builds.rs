@@ -147,3 +147,11 @@ fn a_program_that_waits_for_a_job_waits_for_the_new_one() {
     s.end("job", Exit::Code(0));
     assert_eq!(s.spawned(), ["a"]);
 }
+
+#[test]
+fn a_service_that_cannot_become_a_job_keeps_nobody_waiting() {
+    let mut s = Scenario::up([service("a").built()]);
+    s.apply([service("a").built().job(), service("b").needs("a")]);
+    s.event(Event::BuildEnded { ok: false });
+    assert_eq!((s.phase("a"), s.failure("b")), (Phase::Ready, Some(Failure::Dependency)));
+}

@@ -1,11 +1,12 @@
 //! Ports are asked for early, filled in, given back, and asked for again.
 
-use xtask_core::plan::Probe;
+use xtask_core::plan::{Adopt, Probe};
 use xtask_core::snapshot::{Failure, Phase};
+use xtask_core::stack::event::Holder;
 use xtask_core::stack::{BindFailure, Effect, Event, Exit};
 
 use crate::scenario::Scenario;
-use crate::support::{With, service};
+use crate::support::{With, service, setting};
 
 fn env(effects: &[Effect], name: &str) -> Option<String> {
     effects.iter().find_map(|effect| match effect {
@@ -149,4 +150,70 @@ fn nobody_starts_with_the_number_of_a_job_that_is_built_anew_for_another() {
     s.built("a", 2);
     s.bind("a", &[6000]);
     assert_eq!(env(&s.effects, "A").as_deref(), Some("6000"));
+}
+
+#[test]
+fn a_caller_that_was_told_a_number_that_nobody_had_is_told_the_one_that_is_had() {
+    let caller = service("b").using("a").calls("A", "a");
+    let mut s = Scenario::of([service("a").port(Some(5000)), caller]);
+    let failure = BindFailure::Held { port: 5000, holder: None, user: None };
+    s.event(Event::BindFailed { service: "a".into(), failure });
+    assert_eq!(env(&s.effects, "A").as_deref(), Some("5000"));
+    s.start("b");
+    s.apply([service("a").port(Some(6000))]);
+    assert_eq!(s.told(), [""; 0], "nobody answers there yet");
+    s.bind("a", &[6000]);
+    assert_eq!(s.told(), ["b"]);
+}
+
+#[test]
+fn who_held_ports_that_are_not_wanted_any_more_is_forgotten() {
+    let mut s = Scenario::of([service("a").port(Some(5000)).adopts(Adopt::Any)]);
+    s.apply([service("a")]);
+    let holder = Holder {
+        pid: 7,
+        program: "/bin/other".to_owned(),
+        command: "other".to_owned(),
+        user: "ada".to_owned(),
+        stack: None,
+    };
+    let failure = BindFailure::Held { port: 5000, holder: Some(holder), user: None };
+    s.event(Event::BindFailed { service: "a".into(), failure });
+    s.start("a");
+    let caller = service("b").using("a").calls("A", "a");
+    s.apply([service("a").port(Some(5000)).adopts(Adopt::Any), caller]);
+    assert_eq!((s.told(), s.spawned()), (vec!["a".to_owned()], vec![]), "`a` has no port yet");
+}
+
+#[test]
+fn what_cannot_be_said_for_a_while_is_compared_when_it_can_be() {
+    let caller = |arg: &str| {
+        let mut caller = service("b").using("a").calls("A", "a");
+        caller.args = vec![setting(arg.into())];
+        caller
+    };
+    let mut s = Scenario::up([service("a").port(None), caller("old")]);
+    s.take_down(&["a"]);
+    s.end("a", Exit::Signal(15));
+    s.apply([service("a").port(None), caller("new")]);
+    for _ in 0..2 {
+        let failure = BindFailure::Other { port: 40_000, error: "no buffer space".to_owned() };
+        s.event(Event::BindFailed { service: "a".into(), failure });
+        assert_eq!((s.told(), s.already()), (vec![], vec![]), "nobody knows where `a` will be");
+    }
+    s.restart(&["a"]);
+    s.bind("a", &[40_000]);
+    assert_eq!(s.told(), ["b"]);
+}
+
+#[test]
+fn a_number_stays_known_if_only_who_listens_changes() {
+    let caller = || service("b").using("a").calls("A", "a");
+    let mut s = Scenario::up([service("a").port(None), caller()]);
+    s.apply([service("a").port(None).activated(), caller()]);
+    s.take_down(&["a"]);
+    s.end("a", Exit::Signal(15));
+    s.restart(&["b"]);
+    s.end("b", Exit::Signal(15));
+    assert_eq!(env(&s.effects, "A").as_deref(), Some("40000"));
 }

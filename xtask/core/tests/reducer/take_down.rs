@@ -143,3 +143,18 @@ fn nothing_starts_while_the_stack_ends() {
     s.restart(&["a"]);
     assert_eq!(s.unexpected().len(), 1);
 }
+
+#[test]
+fn who_is_told_as_soon_as_it_is_there_is_not_told_under_a_dependent_that_it_has_by_then() {
+    let mut s = Scenario::of([service("a"), service("b")]);
+    s.start("b");
+    s.take_down(&["a", "b"]);
+    assert_eq!(s.told(), ["b"], "`a` is not there yet");
+    s.apply([service("a"), service("b").restarts_with("a")]);
+    s.start("a");
+    assert_eq!(s.told(), [""; 0]);
+    s.end("b", Exit::Signal(15));
+    assert_eq!(s.told(), ["a"]);
+    s.end("a", Exit::Signal(15));
+    assert_eq!(s.spawned(), ["a"]);
+}

@@ -221,7 +221,7 @@ impl Play {
             }
             self.now = self.now.max(next);
             if world.is_some_and(|world| tick.is_none_or(|tick| world <= tick)) {
-                let Some(event) = self.world.next_event() else { continue };
+                let Some(event) = self.world.next_event(self.now) else { continue };
                 let twice = (!self.world.calm && self.people.chance(2)).then(|| event.clone());
                 self.step(event)?;
                 if let Some(event) = twice {

@@ -45,6 +45,9 @@ struct Process {
     members: bool,
     deaf: bool,
     immortal: bool,
+    /// How long it may be silent, and how often it will not be.
+    every: Duration,
+    pings: usize,
 }
 
 impl World {
@@ -72,9 +75,22 @@ impl World {
 
     /// The next thing, if it really happens: processes that are no more say nothing,
     /// except what is sent stale on purpose.
-    pub(crate) fn next_event(&mut self) -> Option<Event> {
+    pub(crate) fn next_event(&mut self, now: Duration) -> Option<Event> {
         let ((at, _), event) = self.queue.pop_first()?;
+        self.ping_again(now, &event);
         self.happens(at, &event).then_some(event)
+    }
+
+    /// A process that says that it is alive says so as long as it is.
+    fn ping_again(&mut self, now: Duration, event: &Event) {
+        let Event::WatchdogPing { service, run } = event else { return };
+        let process = self.processes.get_mut(&(service.clone(), *run));
+        let Some(process) = process.filter(|process| process.leader) else { return };
+        process.pings = process.pings.saturating_sub(1);
+        if process.pings > 0 {
+            let at = now + process.every / 2;
+            self.at(at, event.clone());
+        }
     }
 
     fn at(&mut self, at: Duration, event: Event) {
@@ -269,12 +285,16 @@ impl World {
         if self.fault(1) {
             return; // Never heard of again.
         }
+        let every = self.watchdogs.get(service).copied();
         let process = Process {
             leader: true,
             members: self.random.chance(20),
             deaf: self.fault(12),
             immortal: self.fault(1),
+            every: every.unwrap_or_default(),
+            pings: if self.fault(15) { self.random.below(3) } else { usize::MAX },
         };
+        let pings = process.pings > 0;
         self.processes.insert(key, process);
         let started = now + self.random.millis(0..200);
         self.next_pid += 1;
@@ -293,12 +313,8 @@ impl World {
             let by = self.random.millis(0..60_000);
             self.soon(started, 1..5000, Event::ExtendTimeout { service: name.clone(), run, by });
         }
-        if let Some(every) = self.watchdogs.get(service).copied() {
-            let pings = if self.fault(15) { self.random.below(3) } else { 200 };
-            for ping in 1..=u32::try_from(pings).unwrap() {
-                let event = Event::WatchdogPing { service: name.clone(), run };
-                self.at(started + every / 2 * ping, event);
-            }
+        if let Some(every) = every.filter(|_| pings) {
+            self.at(started + every / 2, Event::WatchdogPing { service: name.clone(), run });
         }
         self.fate(started, service, run);
     }

@@ -79,7 +79,7 @@ fn address(observed: &Observed, now: Duration, seen: &Seen, env: &[(String, Stri
         }
         // A broken build changes nothing: what runs, or has succeeded, keeps the ports that
         // it has, if any, and counts as it is. Its new ones come with the next build.
-        let lives = other.life.as_ref().is_some_and(Life::live) || other.succeeded;
+        let lives = other.life.as_ref().is_some_and(Life::goes_on) || other.succeeded;
         let runs_on = other.wanted && other.build_failed && lives;
         let kept = other.had.as_ref().filter(|_| runs_on).map(|(_, numbers)| numbers.clone());
         let expected = [declared(other), other.numbers.clone(), kept]

@@ -92,15 +92,10 @@ impl Checkers {
         }
         promises::bounded(&self.observed, &effects)?;
         promises::fixed_point(stack, now)?;
+        promises::nobody_hangs_on_a_failure(&self.observed)?;
         self.steps += 1;
-        let seldom = self.steps.is_multiple_of(7);
-        // Phases and edges do not change without a word.
-        let said = |effect: &Effect| matches!(effect, Effect::Report(Report::Phase { .. }));
-        if seldom || matches!(event, Event::Apply { .. }) || effects.iter().any(said) {
-            promises::nobody_hangs_on_a_failure(&self.observed, stack)?;
-        }
-        if seldom {
-            promises::worklist(stack)?;
+        if self.steps.is_multiple_of(7) {
+            promises::worklist(&self.observed, stack)?;
         }
         self.observed.deadline = stack.next_deadline();
         Ok(())

@@ -73,6 +73,10 @@ impl Observed {
                             seen.excused |= plan.replace;
                         }
                     }
+                    // Whoever is to be restarted with what is replaced is told so now.
+                    let replaced = self.services.values().filter(|seen| seen.excused);
+                    let replaced: Vec<Name> = replaced.map(|seen| seen.spec.name.clone()).collect();
+                    replaced.iter().for_each(|name| self.excuse_restarted_with(name));
                 }
             }
             Event::TakeDown { services, only } => self.taken_down(services, *only),
@@ -260,8 +264,6 @@ impl Observed {
                 continue;
             }
             let Some(seen) = self.seen(&name) else { continue };
-            // It is told as soon as it is there, even if it is wanted again by then.
-            seen.excused |= seen.life.as_ref().is_some_and(|life| !life.started);
             (seen.wanted, seen.may_replace) = (false, false);
             if !only {
                 open.extend(self.dependents(&name));
@@ -377,9 +379,12 @@ impl Observed {
                     seen.bound = false;
                 }
             }
-            Effect::Report(Report::Phase { service, run, phase: Phase::Stopping, .. }) => {
-                if let Some(life) = self.life(service, *run) {
-                    life.given_up |= !life.started && now >= life.overdue;
+            Effect::Report(Report::Phase { service, run, phase, .. }) => {
+                if let Some(seen) = self.seen(service) {
+                    seen.phase = *phase;
+                }
+                if let Some(life) = self.life(service, *run).filter(|_| *phase == Phase::Stopping) {
+                    life.sentenced |= !life.started;
                 }
             }
             Effect::End => self.ends += 1,
@@ -427,7 +432,7 @@ impl Observed {
             exit: None,
             clean: false,
             overdue: now + seen.spec.start_timeout,
-            given_up: false,
+            sentenced: false,
             last_ping: None,
             fault: None,
         });

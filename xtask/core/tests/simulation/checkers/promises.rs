@@ -8,7 +8,7 @@ use xtask_core::snapshot::{Phase, State};
 use xtask_core::stack::{Effect, Event, Report, Stack};
 
 use super::bring_up::declared;
-use super::seen::Whose;
+use super::seen::{Seen, Whose};
 use super::{Observed, Verdict, demand};
 
 /// Judges one effect before it is noted.
@@ -40,38 +40,31 @@ pub(super) fn fixed_point(stack: &mut Stack, now: Duration) -> Verdict {
 }
 
 /// Looking at everybody finds nothing that looking at the changed ones did not.
-pub(super) fn worklist(stack: &Stack) -> Verdict {
+pub(super) fn worklist(observed: &Observed, stack: &Stack) -> Verdict {
     let mut all = stack.clone();
     let mut effects = Vec::new();
     all.sweep(&mut effects);
     demand!(effects.is_empty(), "worklist", "a look at everybody caused {effects:?}");
-    demand!(
-        all.snapshot() == stack.snapshot(),
-        "worklist",
-        "a look at everybody changed something"
-    );
+    let snapshot = stack.snapshot();
+    demand!(all.snapshot() == snapshot, "worklist", "a look at everybody changed something");
+    for this in &snapshot.services {
+        let said = observed.services[&this.name].phase;
+        demand!(this.phase == said, "worklist", "`{}` is said to be {said:?}", this.name);
+    }
     Ok(())
 }
 
 /// Whoever waits waits for something that can still come, and whoever failed for
 /// another's sake has another that is to blame.
-pub(super) fn nobody_hangs_on_a_failure(observed: &Observed, stack: &Stack) -> Verdict {
-    for seen in observed.services.values().filter(|seen| seen.wanted) {
+pub(super) fn nobody_hangs_on_a_failure(observed: &Observed) -> Verdict {
+    let waits = |seen: &&Seen| seen.wanted && seen.phase == Phase::Waiting;
+    for seen in observed.services.values().filter(waits) {
         let name = &seen.spec.name;
-        let this = stack.service_snapshot(name).unwrap();
-        if this.phase != Phase::Waiting {
-            continue;
-        }
         for edge in &seen.spec.depends_on {
-            let on = stack.service_snapshot(&edge.on).unwrap();
-            let dead = matches!(on.phase, Phase::Failed | Phase::Stopped);
-            demand!(
-                !dead,
-                "failed dependency",
-                "`{name}` waits for `{}`, which is {:?}",
-                on.name,
-                on.phase
-            );
+            let phase = observed.services[&edge.on].phase;
+            let dead = matches!(phase, Phase::Failed | Phase::Stopped);
+            let on = &edge.on;
+            demand!(!dead, "failed dependency", "`{name}` waits for `{on}`, which is {phase:?}");
         }
     }
     Ok(())
@@ -90,10 +83,15 @@ pub(super) fn everything_settled(observed: &Observed, now: Duration, stack: &Sta
         if this.failure == Some(xtask_core::snapshot::Failure::Dependency) {
             let named = seen.spec.depends_on.iter().map(|edge| &edge.on);
             let all = named.chain(seen.spec.uses.iter().map(|used| &used.of));
+            // With a broken build what runs goes on, and has none of the ports of the plan.
+            let nameless = |on: &Seen| on.numbers.is_none() && declared(on).is_none();
             let blame = all
                 .flat_map(|on| observed.services[on].spec.together.iter().chain([on]))
                 .any(|on| {
-                    !matches!(snapshot.service(on).unwrap().phase, Phase::Ready | Phase::Succeeded)
+                    let phase = snapshot.service(on).unwrap().phase;
+                    let on = &observed.services[on];
+                    let well = if on.is_job() { Phase::Succeeded } else { Phase::Ready };
+                    phase != well || nameless(on)
                 });
             // In another plan it may be no job any more, and then it never succeeds.
             let hopeless = seen.spec.depends_on.iter().any(|edge| {
@@ -119,7 +117,7 @@ fn unsettled(stack: &Stack) -> Vec<String> {
 
 /// Whether its command can be said: one that names a port which another plan took away
 /// cannot, and what runs goes on instead of making room for nothing.
-fn can_be_said(observed: &Observed, seen: &super::seen::Seen) -> bool {
+fn can_be_said(observed: &Observed, seen: &Seen) -> bool {
     let named = seen.spec.env.keys().map(|key| key.to_lowercase());
     let mut others = named.filter_map(|name| observed.services.get(name.as_str()));
     others.all(|other| {
@@ -130,7 +128,7 @@ fn can_be_said(observed: &Observed, seen: &super::seen::Seen) -> bool {
 }
 
 /// What runs is what is wanted, as far as it could be built.
-fn current(observed: &Observed, now: Duration, seen: &super::seen::Seen) -> Verdict {
+fn current(observed: &Observed, now: Duration, seen: &Seen) -> Verdict {
     let Some(life) = &seen.life else { return Ok(()) };
     let anybody = life.whose != Whose::Ours && seen.spec.adopt == Adopt::Any;
     if seen.build_failed || life.external || anybody {
@@ -154,13 +152,18 @@ fn current(observed: &Observed, now: Duration, seen: &super::seen::Seen) -> Verd
     );
     for (key, value) in &life.env {
         let Some(other) = observed.services.get(key.to_lowercase().as_str()) else { continue };
-        if !other.wanted {
+        let external = other.spec.program == Program::External;
+        // Where nobody would answer at any number, nobody is restarted for the right one.
+        let serves = other.bound || external || other.life.is_some();
+        // What is beyond reach has its old one for ever; and what was not managed, and has a
+        // broken build since, is where it was.
+        let was_external = other.life.as_ref().is_some_and(|life| life.external) && !external;
+        let stuck = other.is_lost(now) || (was_external && other.build_failed);
+        if !other.wanted || !serves || stuck {
             continue;
         }
-        let external = other.spec.program == Program::External;
-        // What no build or no end made room for has its old ones.
-        let keeps = other.build_failed || other.is_lost(now);
-        let had = other.had.as_ref().filter(|_| keeps).map(|(_, numbers)| numbers);
+        // What no build made room for has its old ones.
+        let had = other.had.as_ref().filter(|_| other.build_failed).map(|(_, numbers)| numbers);
         // What is not managed is where the plan says, and so is what never had a port here.
         let own = other.numbers.clone().filter(|_| !external).or_else(|| declared(other));
         let known = [own.as_ref(), had].map(|numbers| numbers.and_then(|numbers| numbers.first()));

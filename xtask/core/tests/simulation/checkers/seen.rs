@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use xtask_core::plan::{Kind, Port, Service};
+use xtask_core::snapshot::Phase;
 use xtask_core::stack::event::Found;
 use xtask_core::stack::{Exit, Fault, Run};
 
@@ -16,6 +17,8 @@ pub(crate) const REACH: Duration = Duration::from_secs(5);
 pub(crate) struct Seen {
     pub(crate) spec: Service,
     pub(crate) wanted: bool,
+    /// The phase that was last reported.
+    pub(crate) phase: Phase,
     /// Where the accepted program lies, and its content.
     pub(crate) accepted: Option<(String, u64)>,
     /// Whether a build has begun and not answered for this service.
@@ -87,8 +90,8 @@ pub(crate) struct Life {
     pub(crate) clean: bool,
     /// When its start timeout ends, as far as it may have been moved.
     pub(crate) overdue: Duration,
-    /// Whether it was given up for that before its process was there.
-    pub(crate) given_up: bool,
+    /// Whether it was to end before its process was there, and be told as soon as it is.
+    pub(crate) sentenced: bool,
     pub(crate) last_ping: Option<Duration>,
     /// What a test did to it.
     pub(crate) fault: Option<Fault>,
@@ -107,7 +110,12 @@ impl Life {
 
     /// Whether its process is there and not told to go.
     pub(crate) fn live(&self) -> bool {
-        self.started && self.exit.is_none() && self.told.is_none() && self.killed.is_none()
+        self.started && self.goes_on()
+    }
+
+    /// Whether it has not ended and is not told to go, if its process is there.
+    pub(crate) fn goes_on(&self) -> bool {
+        self.exit.is_none() && self.told.is_none() && self.killed.is_none()
     }
 }
 
@@ -116,6 +124,7 @@ impl Seen {
         Self {
             spec,
             wanted: false,
+            phase: Phase::Stopped,
             accepted: None,
             pending: false,
             serving: false,

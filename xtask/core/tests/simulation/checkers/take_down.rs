@@ -5,14 +5,17 @@
 use std::time::Duration;
 
 use xtask_core::name::Name;
-use xtask_core::stack::{Effect, Fault, Signal};
+use xtask_core::snapshot::Phase;
+use xtask_core::stack::{Effect, Fault, Report, Run, Signal};
 
-use super::bring_up::declared;
 use super::seen::{Life, Seen, Whose};
 use super::{Observed, Verdict, demand};
 
 /// Judges one effect before it is noted.
 pub(super) fn check(observed: &Observed, now: Duration, effect: &Effect) -> Verdict {
+    if let Effect::Report(Report::Phase { service, run, phase: Phase::Stopping, .. }) = effect {
+        return sentence(observed, now, service, *run);
+    }
     let Effect::Signal { service, run, signal } = effect else { return Ok(()) };
     let seen = &observed.services[service];
     let Some(life) = seen.life.as_ref().filter(|life| life.run == *run) else {
@@ -25,7 +28,9 @@ pub(super) fn check(observed: &Observed, now: Duration, effect: &Effect) -> Verd
             demand!(life.told.is_none(), "signals", "`{service}` run {run} is told twice");
             // Of a run whose leader ended by itself only the rest of its group is told.
             if life.exit.is_none() && life.whose == Whose::Ours {
-                reason(observed, now, seen, life)?;
+                if !life.sentenced {
+                    reason(observed, now, seen, life)?;
+                }
                 order(observed, now, seen)?;
             }
             Ok(())
@@ -36,6 +41,17 @@ pub(super) fn check(observed: &Observed, now: Duration, effect: &Effect) -> Verd
         // test has killed, whose end may take a moment.
         Signal::Pause => asked_for(observed, service, Fault::Pause),
         Signal::Resume => asked_for(observed, service, Fault::Resume),
+    }
+}
+
+/// What is not there yet cannot be told to stop: the reason counts that there is now.
+fn sentence(observed: &Observed, now: Duration, service: &Name, run: Run) -> Verdict {
+    let seen = &observed.services[service];
+    let ours = |life: &&Life| life.whose == Whose::Ours && !life.external;
+    let unborn = |life: &&Life| life.run == run && !life.started && life.exit.is_none();
+    match seen.life.as_ref().filter(ours).filter(unborn) {
+        Some(life) => reason(observed, now, seen, life),
+        None => Ok(()),
     }
 }
 
@@ -82,25 +98,11 @@ fn replaced_order(observed: &Observed, now: Duration, seen: &Seen) -> Verdict {
 
 /// What is wanted and runs is left alone, unless there is a reason.
 fn reason(observed: &Observed, now: Duration, seen: &Seen, life: &Life) -> Verdict {
-    let late = life.given_up || (!life.ready() && now >= life.overdue);
+    let late = !life.ready() && now >= life.overdue;
     let mut known = Vec::new();
-    let excused = !seen.wanted
-        || late
-        || calls_in_vain(observed, life)
-        || excused(observed, &seen.spec.name, &mut known);
+    let excused = !seen.wanted || late || excused(observed, &seen.spec.name, &mut known);
     demand!(excused, "left alone", "`{}` is told to stop for no reason", seen.spec.name);
     Ok(())
-}
-
-/// Whether it was told a port that is neither had nor wanted any more: one that its
-/// dependency kept until a build that came later.
-fn calls_in_vain(observed: &Observed, life: &Life) -> bool {
-    life.env.iter().any(|(key, value)| {
-        let other = observed.services.get(key.to_lowercase().as_str());
-        other
-            .and_then(declared)
-            .is_some_and(|wanted| wanted.first().is_some_and(|number| number.to_string() != *value))
-    })
 }
 
 /// A reason of its own, or that of something that it is restarted with.
