@@ -15,7 +15,8 @@ use crate::name::Name;
 use crate::plan::Condition;
 use crate::snapshot::{Failure, Phase};
 use crate::stack::Stack;
-use crate::stack::node::{Bound, Id, Phase as Inner, ProgramState, Rest};
+use crate::stack::node::{Id, Phase as Inner, ProgramState, Rest};
+use crate::stack::tenancy::Bound;
 
 /// A service, and why it is where it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

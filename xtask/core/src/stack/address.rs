@@ -7,10 +7,10 @@
 use alloc::format;
 use alloc::vec::Vec;
 
-use super::adopt::Held;
 use super::conditions::same_ports;
 use super::event::BindFailure;
-use super::node::{Bound, Check, Id};
+use super::node::{Check, Id};
+use super::tenancy::{Bound, Held};
 use super::{Effect, Stack, unexpected, words};
 use crate::name::Name;
 use crate::snapshot::Failure;

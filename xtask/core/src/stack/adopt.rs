@@ -13,8 +13,9 @@ use alloc::vec::Vec;
 use super::effect::PreparedProbe;
 use super::event::{Exit, Found, Holder, Occupant, StartedBy};
 use super::likeness::{Likeness, Relation};
-use super::node::{Bound, Check, Id, Launched, Origin, Phase, Rest, Stage, Stopping};
-use super::takedown::PATIENCE;
+use super::node::{Check, Id, Launched, Origin, Phase, Rest, Stage, Stopping};
+use super::phase::PATIENCE;
+use super::tenancy::{Bound, Fate, Held, Tenant};
 use super::{Effect, Stack, unexpected, words};
 use crate::name::Name;
 use crate::plan::{Adopt, Port, Probe, Program};
@@ -23,33 +24,6 @@ use crate::snapshot::Failure;
 /// How many processes are stopped for one wish: some are started again by somebody
 /// else each time.
 const MOST_EVICTIONS: u32 = 8;
-
-/// Somebody who holds ports.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Held {
-    pub(crate) port: u16,
-    pub(crate) holder: Option<Holder>,
-    pub(crate) user: Option<String>,
-}
-
-/// Somebody whose fate is decided.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Tenant {
-    /// Its process, if the system shows it.
-    pub(crate) holder: Option<Holder>,
-    /// What it was compared with; none where anybody will do.
-    likeness: Option<Likeness>,
-    fate: Fate,
-}
-
-/// What becomes of who holds the ports.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fate {
-    /// It stands in the service's place.
-    Adopted,
-    /// It is stopped.
-    Evicted,
-}
 
 impl Stack {
     /// Somebody holds a port: is that worth a closer look?

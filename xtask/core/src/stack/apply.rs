@@ -8,7 +8,8 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::node::{Build, Check, Edge, Edges, Id, Node, Phase, Rest};
+use super::edges::{Edge, Edges};
+use super::node::{Build, Check, Id, Node, Phase, Rest};
 use super::{Effect, Ending, Stack, unexpected};
 use crate::name::Name;
 use crate::plan::{Kind, Plan, Program, Service};

@@ -7,10 +7,10 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::Stack;
-use super::node::{Bound, Build, Edge, Id, Node, Phase, Rest};
+use super::node::{Build, Edge, Id, Node, Phase, Rest};
+use super::tenancy::Bound;
 use super::words;
 use crate::plan::{Condition, Port, Program};
-use crate::snapshot::Failure;
 
 /// Whether something that is waited for is there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,11 +95,11 @@ impl Stack {
         if condition == Condition::Succeeded && !node.is_job() {
             return Standing::Never(format!("`{}` is not a job", node.spec.name));
         }
-        if let (true, Phase::Ready(_), Build::Failed { message, .. }) =
+        if let (true, Phase::Ready(_), Build::Failed { .. }) =
             (node.is_job() && !node.is_due(), &node.phase, &node.build)
         {
-            // The service that it was runs on in place of the job that it is.
-            return Standing::Never(words::failed(&node.spec.name, Failure::Build, message));
+            let name = &node.spec.name;
+            return Standing::Never(format!("`{name}` could not be built, and is no job yet"));
         }
         Standing::Waits
     }

@@ -5,7 +5,8 @@
 
 use alloc::vec::Vec;
 
-use super::node::{Bound, Id, Node, Phase, ProgramState, Rest};
+use super::node::{Id, Node, Phase, ProgramState, Rest};
+use super::tenancy::Bound;
 use super::{Effect, Stack};
 use crate::chance::Chance;
 use crate::plan::StartOrder;

@@ -8,15 +8,15 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::adopt::{Held, Tenant};
-use super::event::{Artifact, Fault, Run};
-use super::likeness::Likeness;
+use super::edges::Edges;
+pub(crate) use super::edges::{Edge, Id};
+use super::event::{Artifact, Run};
 pub(crate) use super::phase::{Launched, Origin, Phase, Ready, Rest, Stage, Starting, Stopping};
-use crate::plan::{Condition, Kind, Port, Program, Service};
-use crate::snapshot::{self, Failure};
-
-/// The place of a service in the stack's list; never reused.
-pub(crate) type Id = usize;
+pub(crate) use super::program::{Build, ProgramState};
+use super::tenancy::{Address, Bound};
+use super::trail::{Series, Shown};
+use crate::plan::{Kind, Program, Service};
+use crate::snapshot;
 
 /// One service.
 #[derive(Clone, Debug)]
@@ -77,157 +77,6 @@ pub(crate) enum Check {
     Quiet,
     /// Somebody asked for it, and wants to hear that it runs already.
     Said,
-}
-
-/// The state of a program.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Build {
-    /// Nothing is built for it.
-    Unneeded,
-    /// Cargo has not linked it yet. While `serving`, the accepted program goes on and
-    /// may be started again.
-    Pending {
-        /// Whether the service ran when the build began.
-        serving: bool,
-    },
-    /// Linked, and on its way into the stack's state.
-    Linked {
-        /// As in `Pending`.
-        serving: bool,
-    },
-    /// It is there.
-    Accepted,
-    /// It could not be had.
-    Failed {
-        /// As in `Pending`.
-        serving: bool,
-        /// Why.
-        message: String,
-    },
-}
-
-/// Whether a run could be started with the program as it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ProgramState<'a> {
-    /// Yes.
-    Here,
-    /// Not yet.
-    Pending,
-    /// Never.
-    Failed(&'a str),
-}
-
-/// The ports of a service.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Address {
-    /// Whether they are its own.
-    pub(crate) bound: Bound,
-    /// What was last asked for: ports, and whether the service inherits them.
-    pub(crate) asked: Option<(Vec<Port>, bool)>,
-    /// The numbers last had for that. They are asked for again after the sockets were
-    /// closed, because others were started with them.
-    pub(crate) numbers: Vec<u16>,
-    /// The numbers last had for anything: others may run with them.
-    pub(crate) given: Vec<u16>,
-    /// Whether remembered numbers were asked for.
-    pub(crate) remembered: bool,
-}
-
-/// Whether ports are had.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Bound {
-    /// No.
-    #[default]
-    No,
-    /// Asked for.
-    Asked,
-    /// Yes.
-    Yes,
-    /// Somebody holds them who may be worth a closer look.
-    Held(Held),
-    /// That look is under way.
-    Looking {
-        /// Who held them before.
-        held: Held,
-        /// What the holder is compared with; none where anybody will do.
-        like: Option<Likeness>,
-    },
-    /// Somebody holds them whose fate is decided.
-    Taken(Tenant),
-    /// They could not be had.
-    Failed {
-        /// Which kind of failure.
-        failure: Failure,
-        /// Why.
-        reason: String,
-    },
-}
-
-impl Bound {
-    pub(crate) fn failed(failure: Failure, reason: String) -> Self {
-        Self::Failed { failure, reason }
-    }
-}
-
-/// Ends and starts in a row.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Series {
-    /// When it was started again, as far back as it counts.
-    pub(crate) again: Vec<Duration>,
-    /// Whether a run of this series was ready.
-    pub(crate) was_ready: bool,
-    /// How often it was started again at all.
-    pub(crate) restarts: u32,
-}
-
-impl Series {
-    /// Begins anew, because somebody asked for it.
-    pub(crate) fn reset(&mut self) {
-        self.again.clear();
-        self.was_ready = false;
-    }
-}
-
-/// What a run has shown.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Shown {
-    /// From its start to ready.
-    pub(crate) ready: Option<Duration>,
-    /// From the start of the stack to ready.
-    pub(crate) ready_at: Option<Duration>,
-    /// What each probe last saw.
-    pub(crate) seen: Vec<Option<String>>,
-    /// Its own words.
-    pub(crate) status: Option<String>,
-    /// What a test did to it, and did not take back.
-    pub(crate) fault: Option<Fault>,
-}
-
-/// The edges at a node.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Edges {
-    /// What it waits for.
-    pub(crate) dependencies: Vec<Edge>,
-    /// What it only knows the address of.
-    pub(crate) uses: Vec<Id>,
-    /// What starts together with it.
-    pub(crate) together: Vec<Id>,
-    /// Who says that this one starts together with it. The same services, unless only
-    /// some of them stood in the last plan.
-    pub(crate) grouped_by: Vec<Id>,
-    /// Who waits for it, and whether they are restarted with it.
-    pub(crate) dependents: Vec<(Id, bool)>,
-    /// Who knows its address.
-    pub(crate) users: Vec<Id>,
-}
-
-/// An edge that waits.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Edge {
-    /// The dependency.
-    pub(crate) on: Id,
-    /// What for.
-    pub(crate) condition: Condition,
 }
 
 /// All that the neighbours of a node can see of it.
@@ -389,10 +238,7 @@ impl Node {
 
     /// Whether a build that may change it is under way.
     pub(crate) fn is_building(&self) -> bool {
-        match self.build {
-            Build::Pending { .. } | Build::Linked { .. } => true,
-            Build::Unneeded | Build::Accepted | Build::Failed { .. } => false,
-        }
+        self.build.is_under_way()
     }
 
     /// Whether what runs may turn out to be not what is wanted.
@@ -406,29 +252,12 @@ impl Node {
 
     /// Whether it could be started as far as its program is concerned.
     pub(crate) fn program(&self) -> ProgramState<'_> {
-        match &self.build {
-            Build::Unneeded
-            | Build::Accepted
-            | Build::Pending { serving: true }
-            | Build::Linked { serving: true }
-            | Build::Failed { serving: true, .. } => ProgramState::Here,
-            Build::Pending { serving: false } | Build::Linked { serving: false } => {
-                ProgramState::Pending
-            }
-            Build::Failed { serving: false, message } => ProgramState::Failed(message),
-        }
+        self.build.state()
     }
 
     /// Says whether the accepted program may be started while its successor is missing.
     pub(crate) fn set_serving(&mut self, value: bool) {
-        match &mut self.build {
-            Build::Pending { serving }
-            | Build::Linked { serving }
-            | Build::Failed { serving, .. } => {
-                *serving = value && self.accepted.is_some();
-            }
-            Build::Unneeded | Build::Accepted => {}
-        }
+        self.build.set_serving(value && self.accepted.is_some());
     }
 
     /// The phase as others see it.

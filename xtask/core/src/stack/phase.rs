@@ -94,6 +94,9 @@ pub(crate) struct Stopping {
     pub(crate) then: Rest,
 }
 
+/// How long a process may take to go away after SIGKILL, or to appear after its start.
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+
 /// How far a stop is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {

@@ -8,7 +8,8 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::conditions::same_ports;
-use super::node::{Bound, Check, Id, Launched, Origin, Phase, ProgramState, Rest, Stage};
+use super::node::{Check, Id, Launched, Origin, Phase, ProgramState, Rest, Stage};
+use super::tenancy::Bound;
 use super::{Effect, Report, Stack};
 use crate::snapshot::Failure;
 

@@ -10,7 +10,8 @@ use core::time::Duration;
 
 use super::conditions::Want;
 use super::event::Fault;
-use super::node::{Bound, Build, Id, Node, Phase, Rest};
+use super::node::{Build, Id, Node, Phase, Rest};
+use super::tenancy::Bound;
 use super::{Ending, Stack, words};
 use crate::name::Name;
 use crate::plan::Restart;

@@ -9,10 +9,8 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::node::{Id, Phase, Rest, Stage, Stopping};
+use super::phase::PATIENCE;
 use super::{Effect, Ending, Signal, Stack, unexpected, words};
-
-/// How long a process may take to go away after SIGKILL, or to appear after its start.
-pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How far `EXTEND_TIMEOUT_USEC=` can put off SIGKILL: a stop always ends.
 pub(super) const LONGEST_EXTENSION: Duration = Duration::from_secs(300);

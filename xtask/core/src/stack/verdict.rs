@@ -10,7 +10,7 @@ use core::time::Duration;
 
 use super::event::Exit;
 use super::node::{Id, Node, Phase, Rest, Stage, Stopping};
-use super::takedown::PATIENCE;
+use super::phase::PATIENCE;
 use super::{Effect, Stack, words};
 use crate::plan::Restart;
 use crate::snapshot::Failure;

@@ -9,8 +9,8 @@ use alloc::vec::Vec;
 use core::fmt::Write as _;
 use core::time::Duration;
 
-use super::adopt::Held;
 use super::event::{Exit, Found, Holder};
+use super::tenancy::Held;
 use crate::name::Name;
 use crate::plan::{Probe, Service};
 use crate::snapshot::Failure;

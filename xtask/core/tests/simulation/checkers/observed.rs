@@ -119,8 +119,12 @@ impl Observed {
                 }
                 seen.accepted = Some(new);
                 seen.pending = false;
+                let moves = seen.keeps_other_ports();
                 if changed {
                     self.excuse_restarted_with(service);
+                }
+                if moves {
+                    self.excuse_knowing(service);
                 }
             }
             Event::BuildFailed { service, .. } => {
@@ -219,7 +223,7 @@ impl Observed {
         seen.wanted = true;
         seen.asked_for();
         seen.spec = spec.clone();
-        if moved {
+        if moved || seen.keeps_other_ports() {
             self.excuse_knowing(&spec.name);
         }
     }

@@ -154,7 +154,8 @@ fn current(observed: &Observed, now: Duration, seen: &Seen) -> Verdict {
         let Some(other) = observed.services.get(key.to_lowercase().as_str()) else { continue };
         let external = other.spec.program == Program::External;
         // Where nobody would answer at any number, nobody is restarted for the right one.
-        let serves = other.bound || external || other.life.is_some();
+        let runs = matches!(other.phase, Phase::Starting | Phase::Ready);
+        let serves = other.bound || external || runs;
         // What is beyond reach has its old one for ever; and what was not managed, and has a
         // broken build since, is where it was.
         let was_external = other.life.as_ref().is_some_and(|life| life.external) && !external;

@@ -167,6 +167,12 @@ impl Seen {
         })
     }
 
+    /// Whether the ports that it last had are not those of the plan: a broken build let it
+    /// keep them, and whoever was started since was told their numbers.
+    pub(super) fn keeps_other_ports(&self) -> bool {
+        self.had.as_ref().is_some_and(|(ports, _)| *ports != self.spec.ports)
+    }
+
     /// Whether its run is beyond reach.
     pub(crate) fn is_lost(&self, now: Duration) -> bool {
         let left = |life: &Life| life.external || life.whose == Whose::LeftAlone;
