@@ -18,7 +18,7 @@ use xtask_client::protocol::{Answer, Reply, Request};
 use xtask_core::name::Name;
 use xtask_core::stack::{Effect, Event, Report, Stack};
 
-use crate::effects::World;
+use crate::effects::{World, say};
 use crate::effects::compilers::Compilers;
 use crate::supervisor::outbox::{Board, Outbox};
 
@@ -215,7 +215,7 @@ impl Driver {
             match effect {
                 Effect::Report(report) => {
                     if let Report::Unexpected { what } = &report {
-                        eprintln!("unexpected: {what}");
+                        say(&format!("unexpected: {what}"));
                     }
                     self.board.report(&report);
                 }

@@ -13,6 +13,8 @@ use std::time::Duration;
 use xtask_core::record::{Line, Step, VERSION};
 use xtask_core::stack::{Effect, Event};
 
+use crate::effects::say;
+
 /// Nobody else reads what services are given.
 const MODE: u32 = 0o600;
 
@@ -59,7 +61,7 @@ impl Record {
         if let Some(file) = &mut self.file
             && let Err(error) = write(file)
         {
-            eprintln!("the record ends here: {error}");
+            say(&format!("the record ends here: {error}"));
             self.file = None;
         }
     }

@@ -30,6 +30,7 @@ mod orphans;
 mod perform;
 pub(crate) mod planning;
 mod probe;
+mod say;
 mod sockets;
 mod spawn;
 mod stranger;
@@ -44,6 +45,7 @@ mod watched;
 pub(crate) mod workspace;
 
 pub(crate) use perform::{World, WorldSettings, raise_open_files};
+pub(crate) use say::say;
 pub(crate) use sockets::refusing_port;
 
 use tokio::sync::mpsc::UnboundedSender;

@@ -17,7 +17,8 @@ use rustix::process::{
 };
 
 use super::companion::{Companion, Companions, Scene};
-use super::sweeper::{Standby, nothing_is_left, say, stand_by, sweep};
+use super::sweeper::{Standby, nothing_is_left, stand_by, sweep};
+use crate::effects::say;
 use crate::effects::sweep::end_descendants;
 
 /// The exit code of a process that a signal ended, without the signal's number.

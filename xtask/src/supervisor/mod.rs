@@ -31,7 +31,7 @@ use xtask_client::StackPaths;
 use xtask_client::paths::Endpoint;
 
 use crate::driver::{Driver, Input, Record};
-use crate::effects::{World, WorldSettings};
+use crate::effects::{World, WorldSettings, say};
 use companion::{Companions, Scene};
 use guardian::guard;
 use leftovers::{Leftovers, clean_locked};
@@ -68,14 +68,14 @@ pub(crate) fn run(settings: &Settings) -> anyhow::Result<()> {
     let lock =
         Lock::wait(&lock_path).with_context(|| format!("cannot lock `{}`", lock_path.display()))?;
     if let Some(Leftovers { supervisor: Some(before), .. }) = clean_locked(&paths, &lock) {
-        eprintln!("supervisor {before} went without cleaning up; that is done now");
+        say(&format!("supervisor {before} went without cleaning up; that is done now"));
     }
     let runtime_folder = paths.create_runtime().context("no folder for sockets")?;
     let scene = Scene { paths: &paths, runtime: &runtime_folder };
     let mut companions = match guard(&scene) {
         Ok(companions) => Some(companions),
         Err(error) => {
-            eprintln!("there is no guardian: {error}");
+            say(&format!("there is no guardian: {error}"));
             None
         }
     };
@@ -197,7 +197,7 @@ async fn stay_guarded(
                 started += 1;
                 let another = (started <= SWEEPERS).then(|| start_another(scene, lock));
                 let another = another.and_then(|another| {
-                    another.inspect_err(|error| eprintln!("there is no sweeper: {error}")).ok()
+                    another.inspect_err(|error| say(&format!("there is no sweeper: {error}"))).ok()
                 });
                 number = another.as_ref().map(|sweeper| sweeper.pid);
                 sweeper = another.map(|sweeper| Watched::of(sweeper.pidfd));

@@ -18,6 +18,7 @@ use xtask_client::protocol::{self, Answer, Nonsense, Reply};
 use super::outbox::{Board, Outbox, Outboxes};
 use super::request::{MOST_LONG_LINES, Unread, line};
 use crate::driver::{Asked, ConnectionId, Input};
+use crate::effects::say;
 
 /// How many clients are served at once; more are turned away with a word.
 const MOST_CLIENTS: usize = 256;
@@ -50,7 +51,7 @@ impl Server {
         loop {
             match listener.accept().await {
                 Ok((stream, _)) if !is_ours(&stream) => {
-                    eprintln!("a process of another user was turned away");
+                    say("a process of another user was turned away");
                 }
                 Ok((stream, _)) if Rc::strong_count(&self.limits) > 2 * MOST_CLIENTS => {
                     turn_away(&stream);
@@ -58,7 +59,7 @@ impl Server {
                 Ok((stream, _)) => self.serve(stream),
                 // Out of descriptors, most likely: others must end before it goes on.
                 Err(error) => {
-                    eprintln!("the control socket does not accept: {error}");
+                    say(&format!("the control socket does not accept: {error}"));
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
             }

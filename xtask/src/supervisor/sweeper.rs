@@ -8,7 +8,7 @@
 //! supervisor. It is nobody's parent, knows what is left by its mark, and stops nothing in
 //! order.
 
-use std::io::{self, Write};
+use std::io;
 use std::os::fd::OwnedFd;
 use std::process::{Child, Command, Stdio};
 
@@ -20,6 +20,7 @@ use super::companion::{Companion, Scene};
 use super::leftovers::bury;
 use super::lock::Lock;
 use crate::effects::containers::remains;
+use crate::effects::say;
 use crate::effects::sweep::end_marked;
 
 /// A sweeper that waits for the end of everybody who holds the pipe.
@@ -122,11 +123,6 @@ pub(super) fn sweep(scene: &Scene<'_>) {
         }
     };
     bury(scene.paths, scene.runtime, ended, containers);
-}
-
-/// A line in the supervisor's log. Where it cannot be written there is nobody to tell.
-pub(super) fn say(line: &str) {
-    let _ = writeln!(io::stderr(), "{line}");
 }
 
 /// No terminal and no client concerns it.

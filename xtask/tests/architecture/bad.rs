@@ -1,7 +1,7 @@
 //! Bad files, each of which a rule must refuse, and good ones beside them.
 
 use crate::faults::{faults, tests};
-use crate::rules::{File, Words, dependencies, edges, imports, mentions, shape};
+use crate::rules::{File, Words, dependencies, edges, imports, mentions, prints, shape};
 use crate::source::{Path, Source};
 
 fn file(path: &str, text: &str) -> File {
@@ -71,6 +71,16 @@ fn an_import_along_the_floors_is_accepted() {
     accepts("xtask/core/src/a.rs", "use crate::name::Name; use core::fmt; // std::fs");
     accepts("xtask/core/tests/a.rs", "use std::fs;");
     accepts("tests/tests/a.rs", "use xtask_client::Handle; use std::fs;");
+}
+
+#[test]
+fn a_macro_that_can_panic_is_refused_where_a_supervisor_runs() {
+    let found = |path: &str, text: &str| prints(&file(path, text)).len();
+    assert_eq!(found("xtask/src/driver/mod.rs", "fn f() { eprintln!(\"x\"); }"), 1);
+    assert_eq!(found("xtask/src/effects/a/b.rs", "fn f() { println!(); dbg!(1); }"), 2);
+    assert_eq!(found("xtask/src/effects/tests/a.rs", "fn f() { eprintln!(\"skipped\"); }"), 0);
+    assert_eq!(found("xtask/src/supervisor/a.rs", "// eprintln!\nfn f() { say(\"print\"); }"), 0);
+    assert_eq!(found("xtask/src/cli/a.rs", "fn f() { println!(); }"), 0);
 }
 
 #[test]

@@ -88,6 +88,11 @@ fn imports_follow_the_floors() {
 }
 
 #[test]
+fn a_supervisor_says_nothing_in_a_way_that_can_end_it() {
+    holds(sources().iter().flat_map(rules::prints));
+}
+
+#[test]
 fn the_core_is_without_the_standard_library_and_without_unsafe_code() {
     let lib = fs::read_to_string(root().join("xtask/core/src/lib.rs")).unwrap();
     for line in ["#![no_std]", "#![forbid(unsafe_code)]"] {

@@ -242,6 +242,30 @@ fn a_disk_without_files_or_room_to_spare_is_said_and_leaves_nothing() {
     }
 }
 
+/// The record and the supervisor's own words share the disk with everything else.
+#[test]
+fn a_disk_that_is_full_ends_a_record_and_no_stack() {
+    let fixture = plain();
+    let options = ["-t", "tmpfs", "-o", "size=2m", "none"];
+    let Some(state) = Mount::new(&fixture.state(), &options) else { return };
+    let record = state.0.join("run.record");
+    fixture.xtask(&["up", "-d", "--record", record.to_str().unwrap()]).ends_with(0);
+    let supervisor = fixture.status()["supervisor_pid"].clone();
+    let filler = state.0.join("filler");
+    let error = fs::write(&filler, vec![0; 4 << 20]).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+    for _ in 0..5 {
+        fixture.xtask(&["restart", "plain"]).ends_with(0);
+    }
+    let status = fixture.status();
+    assert_eq!((&status["state"], &status["supervisor_pid"]), (&"ready".into(), &supervisor));
+    fs::remove_file(filler).unwrap();
+    fixture.xtask(&["down"]).ends_with(0);
+    nothing_is_left(&fixture);
+    let record = fixture.xtask(&["replay", record.to_str().unwrap()]);
+    record.says("the stack had not ended");
+}
+
 #[test]
 fn few_descriptors_are_said_wherever_they_run_out() {
     let fixture = plain();

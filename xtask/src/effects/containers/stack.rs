@@ -18,7 +18,7 @@ use super::engine::Engine;
 use super::image::{self, Recipe, WORKSPACE_LABEL};
 use super::relay::Relay;
 use super::remains::{self, Note, STACK_LABEL};
-use crate::effects::sockets;
+use crate::effects::{say, sockets};
 
 /// The containers of one stack, as far as they share things.
 #[derive(Debug)]
@@ -121,7 +121,7 @@ impl Containers {
     /// Removes whatever the stack has in the engine, if it has anything there.
     pub(crate) fn end(&self) {
         if let Err(why) = remains::remove(&self.note, &self.mark) {
-            eprintln!("containers may be left: {why}");
+            say(&format!("containers may be left: {why}"));
         }
     }
 
