@@ -59,6 +59,7 @@ pub(crate) struct Settings {
 
 /// Runs a supervisor until its stack has ended.
 pub(crate) fn run(settings: &Settings) -> anyhow::Result<()> {
+    close_inherited();
     // A session of its own: the terminal's Ctrl-C is for the client. It fails where a
     // shell started this as a group leader, which does no harm.
     let _ = rustix::process::setsid();
@@ -98,6 +99,13 @@ pub(crate) fn run(settings: &Settings) -> anyhow::Result<()> {
         nothing_is_left(held);
     }
     outcome.map(drop)
+}
+
+/// Closes what the caller's shell had left open. A lock or the end of a pipe would be held
+/// for as long as the stack lives.
+fn close_inherited() {
+    // SAFETY: this process has opened nothing yet, so nobody here uses what is closed.
+    unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0) };
 }
 
 /// Serves until the stack has ended; whether nothing of it is left.

@@ -28,6 +28,7 @@ mod faulty_runs;
 mod generated;
 mod graphs;
 mod guardian;
+mod holding;
 mod interrupts;
 mod linking;
 mod logs;

@@ -1,0 +1,43 @@
+//! What the processes of a stack hold, and what they let go of: descriptors of whoever
+//! started it, the connection of a client, locks.
+
+use std::io::Read as _;
+use std::os::fd::AsRawFd as _;
+use std::os::unix::process::CommandExt as _;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use crate::stand::{SERVE, stand};
+use crate::support::Fixture;
+
+/// How long a run may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// Nothing to build: one service that answers.
+fn plain() -> Fixture {
+    stand(&[("plain", SERVE, "port = 0\n")]).write()
+}
+
+/// A script that reads to the end of a pipe waits for `up -d` and not for its stack.
+#[test]
+fn a_stack_holds_nothing_that_its_caller_left_open() {
+    let fixture = plain();
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    let number = writer.as_raw_fd();
+    let up = fixture.spawn_with(&["up", "-d"], |command| {
+        // SAFETY: between fork and exec one system call is made.
+        unsafe {
+            command.pre_exec(move || match libc::fcntl(number, libc::F_SETFD, 0) {
+                0 => Ok(()),
+                _ => Err(std::io::Error::last_os_error()),
+            });
+        }
+    });
+    up.wait(PATIENCE).ends_with(0);
+    drop(writer);
+    let (sender, end) = mpsc::channel();
+    thread::spawn(move || sender.send(reader.read_to_end(&mut Vec::new()).unwrap()));
+    assert_eq!(end.recv_timeout(PATIENCE), Ok(0), "the stack holds the pipe");
+    assert_eq!(fixture.status()["state"], "ready");
+}
