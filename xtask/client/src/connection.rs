@@ -3,15 +3,17 @@
 //! It finds a running supervisor and never starts one.
 
 use std::collections::VecDeque;
+use std::fs::{File, TryLockError};
 use std::io;
 use std::path::PathBuf;
 
+use rustix::process::{Pid, test_kill_process};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use xtask_core::snapshot::Snapshot;
 
-use crate::paths::StackPaths;
+use crate::paths::{Endpoint, StackPaths};
 use crate::protocol::{Answer, Call, Reply, Request, VERSION};
 
 /// What can go wrong between a client and a supervisor.
@@ -32,6 +34,20 @@ pub enum Error {
         path: PathBuf,
         /// The number of the user.
         user: u32,
+    },
+    /// The supervisor lives, and its socket is gone: with `XDG_RUNTIME_DIR`, most likely,
+    /// when the user's last session ended.
+    #[error(
+        "supervisor {pid} of stack `{stack}` cannot be reached, as its socket `{socket}` is gone; \
+         `kill {pid}` stops the stack in order"
+    )]
+    Unreachable {
+        /// The supervisor's process.
+        pid: u32,
+        /// The stack.
+        stack: String,
+        /// Where the socket was.
+        socket: PathBuf,
     },
     /// The supervisor is gone, or went away in the middle of a call.
     #[error("the supervisor went away")]
@@ -105,7 +121,7 @@ impl Connection {
     /// Connects to the supervisor of a stack; none if nothing runs there.
     ///
     /// # Errors
-    /// When a supervisor is there and cannot be reached.
+    /// When a supervisor is there and cannot be reached. One that has just gone is none.
     pub async fn open(paths: &StackPaths) -> Result<Option<Self>, Error> {
         let Some(endpoint) = paths.read_endpoint() else { return Ok(None) };
         match UnixStream::connect(&endpoint.socket).await {
@@ -117,6 +133,13 @@ impl Connection {
                 Ok(_) => Ok(Some(Self::from_stream(stream, endpoint.socket))),
                 Err(source) => Err(Error::Socket { path: endpoint.socket, source }),
             },
+            Err(error) if error.kind() == io::ErrorKind::NotFound && is_alive(paths, &endpoint) => {
+                Err(Error::Unreachable {
+                    pid: endpoint.pid,
+                    stack: paths.stack(),
+                    socket: endpoint.socket,
+                })
+            }
             Err(error) if is_nobody(&error) => Ok(None),
             Err(source) => Err(Error::Socket { path: endpoint.socket, source }),
         }
@@ -247,6 +270,15 @@ pub fn unexpected(reply: &Reply) -> Error {
         what.truncate(cut);
     }
     Error::Unexpected { what }
+}
+
+/// Whether a supervisor lives: it holds the stack's lock. One that dies leaves the lock to
+/// those that clean up behind it, and its number to nobody who holds it.
+fn is_alive(paths: &StackPaths, endpoint: &Endpoint) -> bool {
+    let number = i32::try_from(endpoint.pid).ok().and_then(Pid::from_raw);
+    let is_there = number.is_some_and(|number| test_kill_process(number).is_ok());
+    let lock = File::open(paths.lock()).map(|lock| lock.try_lock_shared());
+    is_there && matches!(lock, Ok(Err(TryLockError::WouldBlock)))
 }
 
 /// Whether an error of a socket means that nobody is at the other end.

@@ -8,6 +8,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as BlockingStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use tokio::net::UnixStream;
@@ -20,6 +21,9 @@ use super::leftovers::{Leftovers, clean_locked};
 use super::lock::Lock;
 use super::process::Watched;
 use crate::effects::environment::MARK;
+
+/// How long a lock is waited for without a word.
+const SILENCE: Duration = Duration::from_secs(1);
 
 /// What a supervisor that has to be started is told.
 #[derive(Clone, Debug, Default)]
@@ -126,20 +130,31 @@ pub(crate) async fn connect_or_launch(
                 while let Ok(Some(_)) = session.connection.next().await {}
                 session.supervisor.gone().await;
             }
-            None => return launch(paths, settings).await,
+            None => return launch(paths, settings, waiting).await,
         }
     }
 }
 
 /// Starts a supervisor. The first connection is its standard input, so that nothing
 /// has to be waited for or found before the first request can be sent.
-async fn launch(paths: &StackPaths, settings: &LaunchSettings) -> anyhow::Result<Session> {
+async fn launch(
+    paths: &StackPaths,
+    settings: &LaunchSettings,
+    waiting: impl FnOnce(),
+) -> anyhow::Result<Session> {
     let lock = paths.lock();
     let leftovers = {
         // Whoever holds it is on the way out: a supervisor that no longer answers, or a
         // guardian that cleans up.
-        let held =
-            Lock::turn(&lock).await.with_context(|| format!("cannot lock `{}`", lock.display()))?;
+        let mut turn = std::pin::pin!(Lock::turn(&lock));
+        let held = match tokio::time::timeout(SILENCE, turn.as_mut()).await {
+            Ok(held) => held,
+            Err(_) => {
+                waiting();
+                turn.await
+            }
+        };
+        let held = held.with_context(|| format!("cannot lock `{}`", lock.display()))?;
         clean_locked(paths, &held)
     };
     let (ours, theirs) = BlockingStream::pair().context("cannot make a pair of sockets")?;

@@ -1,6 +1,7 @@
 //! What the processes of a stack hold, and what they let go of: descriptors of whoever
 //! started it, the connection of a client, locks.
 
+use std::fs;
 use std::io::Read as _;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::process::CommandExt as _;
@@ -9,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::stand::{SERVE, stand};
-use crate::support::Fixture;
+use crate::support::{Fixture, eventually};
 
 /// How long a run may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -40,4 +41,23 @@ fn a_stack_holds_nothing_that_its_caller_left_open() {
     thread::spawn(move || sender.send(reader.read_to_end(&mut Vec::new()).unwrap()));
     assert_eq!(end.recv_timeout(PATIENCE), Ok(0), "the stack holds the pipe");
     assert_eq!(fixture.status()["state"], "ready");
+}
+
+/// A user's last logout takes the folder of the sockets away, and leaves the stack.
+#[test]
+fn a_stack_whose_socket_is_gone_is_told_from_none_and_can_be_stopped() {
+    let fixture = plain();
+    fixture.xtask(&["up", "-d"]).ends_with(0);
+    let supervisor = fixture.status()["supervisor_pid"].as_i64().unwrap();
+    let runtime = fixture.state().with_file_name("run/xtask");
+    fs::remove_dir_all(&runtime).unwrap();
+    for args in [&["status"][..], &["down"], &["up", "-d"], &["restart", "plain"]] {
+        let told = fixture.xtask(args).ends_with(1);
+        told.says("cannot be reached").says(&format!("`kill {supervisor}`"));
+    }
+    // SAFETY: the call takes two numbers; the process is the fixture's and still lives.
+    assert_eq!(unsafe { libc::kill(i32::try_from(supervisor).unwrap(), libc::SIGTERM) }, 0);
+    eventually(PATIENCE, "the end", || fixture.processes().is_empty().then_some(()));
+    fixture.xtask(&["status"]).ends_with(7);
+    fixture.xtask(&["up", "-d"]).ends_with(0);
 }
