@@ -3,6 +3,8 @@
 //! It answers at once, except where an answer promises that something has happened.
 //! Nothing is refused here for reasons that the reducer knows better.
 
+use std::collections::btree_map::Entry;
+
 use tokio::time::Instant;
 use xtask_client::protocol::{Reply, Request};
 use xtask_core::name::Name;
@@ -62,8 +64,17 @@ impl Driver {
             Request::BuildEnded { ok } => {
                 self.compilers.remove(&connection);
                 self.build_ended(connection, ok);
-                self.after_accepts.push(pending);
-                return;
+                match self.after_accepts.entry(connection) {
+                    // Making an image takes its time, and the client may not want to wait.
+                    Entry::Vacant(vacant) => {
+                        vacant.insert(id);
+                        let _ = pending.answered.send(());
+                        return;
+                    }
+                    Entry::Occupied(_) => {
+                        refused("the build of this connection is ending already".to_owned())
+                    }
+                }
             }
             Request::TakeDown { services, only } => {
                 self.step_known(&services.clone(), Event::TakeDown { services, only })
@@ -179,6 +190,7 @@ impl Driver {
 
     fn closed(&mut self, connection: ConnectionId) {
         self.clients.remove(&connection);
+        self.after_accepts.remove(&connection);
         if let Some(compilers) = self.compilers.remove(&connection) {
             compilers.kill();
         }

@@ -18,8 +18,8 @@ use xtask_client::protocol::{Answer, Reply, Request};
 use xtask_core::name::Name;
 use xtask_core::stack::{Effect, Event, Report, Stack};
 
-use crate::effects::{World, say};
 use crate::effects::compilers::Compilers;
+use crate::effects::{World, say};
 use crate::supervisor::outbox::{Board, Outbox};
 
 use looks::Looks;
@@ -54,7 +54,8 @@ pub(crate) struct Asked {
     pub id: u64,
     /// What is asked.
     pub request: Request,
-    /// Told when the answer is in the client's outbox.
+    /// Told when the client's next request may be read: when the answer is in the client's
+    /// outbox, or is due later.
     pub answered: oneshot::Sender<()>,
 }
 
@@ -78,8 +79,8 @@ pub(crate) struct Driver {
     builds_ok: bool,
     /// Programs that are being accepted. A service may be accepted twice at once.
     accepting: BTreeMap<Name, usize>,
-    /// Calls that are done once no program is being accepted.
-    after_accepts: Vec<Pending>,
+    /// Calls that are done once no program is being accepted: at most one a connection.
+    after_accepts: BTreeMap<ConnectionId, u64>,
     looks: Looks,
     applied: bool,
     leaving: bool,
@@ -117,7 +118,7 @@ impl Driver {
             compilers: BTreeMap::new(),
             builds_ok: true,
             accepting: BTreeMap::new(),
-            after_accepts: Vec::new(),
+            after_accepts: BTreeMap::new(),
             looks: Looks::default(),
             applied: false,
             leaving: false,
@@ -238,10 +239,14 @@ impl Driver {
     }
 
     fn answer(&self, pending: Pending, reply: Reply) {
-        if let Some(outbox) = self.clients.get(&pending.connection) {
-            outbox.answer(Answer { id: pending.id, reply });
-        }
+        self.post(pending.connection, pending.id, reply);
         let _ = pending.answered.send(());
+    }
+
+    fn post(&self, connection: ConnectionId, id: u64, reply: Reply) {
+        if let Some(outbox) = self.clients.get(&connection) {
+            outbox.answer(Answer { id, reply });
+        }
     }
 
     fn publish(&mut self) {
@@ -249,8 +254,8 @@ impl Driver {
         let services = changed.iter().filter_map(|name| self.stack.service_snapshot(name));
         self.board.publish(self.stack.state(), services);
         if self.accepting.is_empty() {
-            for pending in std::mem::take(&mut self.after_accepts) {
-                self.answer(pending, Reply::Done);
+            for (connection, id) in std::mem::take(&mut self.after_accepts) {
+                self.post(connection, id, Reply::Done);
             }
         }
         if let Some(record) = &mut self.record {

@@ -89,6 +89,8 @@ pub(crate) fn run(settings: &Settings) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let serving = serve(settings, &scene, &lock, companions, first);
     let outcome = LocalSet::new().block_on(&runtime, serving);
+    // What another thread still does (an image is packed, a program copied) is of no use.
+    runtime.shutdown_background();
     let _ = std::fs::remove_file(paths.endpoint());
     let _ = std::fs::remove_dir_all(&runtime_folder);
     // A guardian that is there says it itself, when it has seen that it is so.

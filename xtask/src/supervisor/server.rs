@@ -98,9 +98,9 @@ impl Server {
     }
 }
 
-/// One request after the other: the next is read when this one is answered and most
-/// answers are written, so that neither what a client sends nor what it does not read
-/// grows in this process' memory.
+/// One request after the other: the next is read when this one is answered, or is to be
+/// later, and most answers are written, so that neither what a client sends nor what it
+/// does not read grows in this process' memory.
 async fn read(
     reader: OwnedReadHalf,
     connection: ConnectionId,

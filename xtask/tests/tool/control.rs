@@ -3,8 +3,10 @@
 //!
 //! Random bytes come from a seed, which a failure names; `XTASK_TRIES` multiplies them.
 
+use std::ffi::CString;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,7 +16,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::stand::tower;
-use crate::support::Fixture;
+use crate::support::{Fixture, PackageSpec, SERVICE, eventually};
 
 /// How long an answer may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -58,7 +60,10 @@ struct Target {
 
 impl Target {
     fn up() -> Self {
-        let fixture = tower("", "");
+        Self::of(tower("", ""))
+    }
+
+    fn of(fixture: Fixture) -> Self {
         fixture.xtask(&["up", "-d"]).ends_with(0);
         let workspace = fs::read_dir(fixture.state()).unwrap().next().unwrap().unwrap().path();
         let endpoint = fs::read(workspace.join("dev/supervisor.json")).unwrap();
@@ -306,13 +311,51 @@ fn too_many_clients_are_told_so_and_those_that_are_connected_go_on() {
     first.send(&call(1, &json!({ "type": "status" })));
     assert_eq!(first.answer()["id"], 1);
     drop(crowd);
-    crate::support::eventually(PATIENCE, "room again", || {
+    eventually(PATIENCE, "room again", || {
         let mut client = target.client();
         let sent = client
             .writer
             .write_all(format!("{}\n", call(2, &json!({ "type": "status" }))).as_bytes());
         (sent.is_ok() && client.answer()["id"] == 2).then_some(())
     });
+}
+
+/// Taking in a program may need an image, which takes its time. Here it never ends: opening
+/// a pipe that nobody writes to waits for ever.
+#[test]
+fn a_client_is_read_while_a_program_is_taken_in_and_a_stack_ends_meanwhile() {
+    let other_disk = tempfile::tempdir_in("/dev/shm").unwrap();
+    let package = PackageSpec::new("shop", "shop").bin("shopd", SERVICE);
+    let package = package.metadata("[package.metadata.service]\nname = \"shop\"\nport = 0\n");
+    let fixture = Fixture::new("slow").package(package).write();
+    let record = fixture.out().join("record");
+    fixture.xtask(&["up", "-d", "--record", record.to_str().unwrap()]).ends_with(0);
+    fixture.xtask(&["down"]).ends_with(0);
+    let record = fs::read_to_string(record).unwrap();
+    let steps = record.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let mut plans = steps.map(|step| step["step"]["event"]["plan"].clone());
+    let plan = plans.find(Value::is_object).unwrap();
+    let target = Target::of(fixture);
+    let pipe = other_disk.path().join("shopd");
+    let name = CString::new(pipe.as_os_str().as_bytes()).unwrap();
+    // SAFETY: the name is a text that ends with a NUL.
+    assert_eq!(unsafe { libc::mkfifo(name.as_ptr(), 0o700) }, 0);
+
+    let mut client = target.client();
+    for request in [
+        json!({ "type": "apply", "plan": plan, "hold": false }),
+        json!({ "type": "linked", "services": ["shop"], "path": pipe }),
+    ] {
+        client.send(&call(1, &request));
+        assert_eq!(client.answer(), json!({ "id": 1, "reply": { "type": "done" } }));
+    }
+    client.send(&call(2, &json!({ "type": "build-ended", "ok": true })));
+    client.send(&call(3, &json!({ "type": "build-ended", "ok": true })));
+    let refused = client.answer();
+    assert_eq!((&refused["id"], &refused["reply"]["type"]), (&3.into(), &"refused".into()));
+    client.send(&call(4, &json!({ "type": "shutdown", "now": false })));
+    assert_eq!(client.answer()["id"], 4);
+    eventually(PATIENCE, "the end", || target.fixture.processes().is_empty().then_some(()));
 }
 
 /// Even where every folder and the socket itself are open to all.
