@@ -35,6 +35,22 @@ pub(crate) struct Companions {
     pub(crate) held: Option<OwnedFd>,
 }
 
+/// Forks: the child's number for the parent, and none for the child.
+///
+/// # Safety
+/// There must be one thread only, so that the child has everything in order and may go on as
+/// if it had been started so.
+///
+/// # Errors
+/// When the system refuses.
+pub(super) unsafe fn fork() -> io::Result<Option<Pid>> {
+    // SAFETY: as the caller promises.
+    match unsafe { libc::fork() } {
+        0 => Ok(None),
+        pid => Pid::from_raw(pid.max(0)).map(Some).ok_or_else(io::Error::last_os_error),
+    }
+}
+
 impl Companion {
     /// Of a process that cannot have been replaced by another one: this one, or a child
     /// that is not reaped.

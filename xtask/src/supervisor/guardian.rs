@@ -16,7 +16,7 @@ use rustix::process::{
     Pid, Signal, WaitOptions, WaitStatus, getpid, kill_process, set_child_subreaper, wait, waitpid,
 };
 
-use super::companion::{Companion, Companions, Scene};
+use super::companion::{Companion, Companions, Scene, fork};
 use super::sweeper::{Standby, nothing_is_left, stand_by, sweep};
 use crate::effects::say;
 use crate::effects::sweep::end_descendants;
@@ -41,12 +41,11 @@ pub(crate) fn guard(scene: &Scene<'_>) -> io::Result<Companions> {
             None
         }
     };
-    set_child_subreaper(Some(me))?;
     let before = take_signals_by_hand();
-    // SAFETY: there is only this thread, so the child has everything in order and may
-    // go on as if it had been started so.
-    match unsafe { libc::fork() } {
-        0 => {
+    let subreaper = set_child_subreaper(Some(me)).map_err(io::Error::from);
+    // SAFETY: there is only this thread.
+    match subreaper.and_then(|()| unsafe { fork() }) {
+        Ok(None) => {
             restore_signals(&before);
             let (sweeper, held) = match standby {
                 Some(Standby { sweeper, held }) => (Some(sweeper), Some(held)),
@@ -54,18 +53,18 @@ pub(crate) fn guard(scene: &Scene<'_>) -> io::Result<Companions> {
             };
             Ok(Companions { guardian, sweeper, held })
         }
-        pid => match Pid::from_raw(pid) {
-            Some(supervisor) if pid > 0 => {
-                drop(guardian);
-                watch(supervisor, standby, scene)
+        Ok(Some(supervisor)) => {
+            drop(guardian);
+            watch(supervisor, standby, scene)
+        }
+        Err(error) => {
+            if let Some(Standby { held, .. }) = &standby {
+                nothing_is_left(held);
             }
-            Some(_) | None => {
-                let error = io::Error::last_os_error();
-                let _ = set_child_subreaper(None);
-                restore_signals(&before);
-                Err(error)
-            }
-        },
+            let _ = set_child_subreaper(None);
+            restore_signals(&before);
+            Err(error)
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, PidfdFlags, getpid, getppid, pidfd_open};
 
-use super::companion::{Companion, Scene};
+use super::companion::{Companion, Scene, fork};
 use super::leftovers::bury;
 use super::lock::Lock;
 use crate::effects::containers::remains;
@@ -38,19 +38,23 @@ pub(super) struct Standby {
 /// When the system refuses.
 pub(super) fn stand_by(scene: &Scene<'_>) -> io::Result<Standby> {
     let (ended, held) = pipe_with(PipeFlags::CLOEXEC)?;
-    // SAFETY: there is only this thread, so the child has everything in order and may
-    // go on as if it had been started so.
-    let pid = unsafe { libc::fork() };
-    if pid == 0 {
+    // SAFETY: there is only this thread.
+    let Some(pid) = (unsafe { fork() })? else {
         drop(held);
         wait_for_both(&ended, scene);
-    }
+    };
     // It is our child and not reaped, so the number cannot be another's.
-    let pid = Pid::from_raw(pid).filter(|_| pid > 0).ok_or_else(io::Error::last_os_error)?;
-    Ok(Standby { sweeper: Companion::of(pid)?, held })
+    match Companion::of(pid) {
+        Ok(sweeper) => Ok(Standby { sweeper, held }),
+        Err(error) => {
+            nothing_is_left(&held);
+            Err(error)
+        }
+    }
 }
 
-/// Tells a sweeper that was forked that there will be nothing to do.
+/// Tells a sweeper that was forked that there will be nothing to do. It would take the end
+/// of the pipe for that of the stack.
 pub(super) fn nothing_is_left(held: &OwnedFd) {
     let _ = rustix::io::write(held, b".");
 }
