@@ -51,6 +51,13 @@ pub(super) unsafe fn fork() -> io::Result<Option<Pid>> {
     }
 }
 
+/// Lets go of standard input. A client's connection is the supervisor's alone, so that its
+/// end is seen.
+pub(super) fn empty_standard_input() -> io::Result<()> {
+    let nothing = std::fs::File::open("/dev/null")?;
+    Ok(rustix::stdio::dup2_stdin(&nothing)?)
+}
+
 impl Companion {
     /// Of a process that cannot have been replaced by another one: this one, or a child
     /// that is not reaped.

@@ -16,7 +16,7 @@ use rustix::process::{
     Pid, Signal, WaitOptions, WaitStatus, getpid, kill_process, set_child_subreaper, wait, waitpid,
 };
 
-use super::companion::{Companion, Companions, Scene, fork};
+use super::companion::{Companion, Companions, Scene, empty_standard_input, fork};
 use super::sweeper::{Standby, nothing_is_left, stand_by, sweep};
 use crate::effects::say;
 use crate::effects::sweep::end_descendants;
@@ -70,10 +70,7 @@ pub(crate) fn guard(scene: &Scene<'_>) -> io::Result<Companions> {
 
 /// What a guardian does all its life.
 fn watch(supervisor: Pid, standby: Option<Standby>, scene: &Scene<'_>) -> ! {
-    // The client's connection is the supervisor's alone: its end must be seen.
-    if let Ok(nothing) = std::fs::File::open("/dev/null") {
-        let _ = rustix::stdio::dup2_stdin(&nothing);
-    }
+    let _ = empty_standard_input();
     let _ = rustix::thread::set_name(c"xtask-guardian");
     ignore(&[libc::SIGQUIT, libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU]);
     let (mut sweeper, held) = match standby {

@@ -32,7 +32,7 @@ use xtask_client::paths::Endpoint;
 
 use crate::driver::{Driver, Input, Record};
 use crate::effects::{World, WorldSettings, say};
-use companion::{Companions, Scene};
+use companion::{Companions, Scene, empty_standard_input};
 use guardian::guard;
 use leftovers::{Leftovers, clean_locked};
 use lock::Lock;
@@ -176,8 +176,7 @@ fn take_standard_input() -> Option<BlockingStream> {
     let input = io::stdin();
     rustix::net::sockopt::socket_type(input.as_fd()).ok()?;
     let stream = BlockingStream::from(input.as_fd().try_clone_to_owned().ok()?);
-    let nothing = std::fs::File::open("/dev/null").ok()?;
-    rustix::stdio::dup2_stdin(&nothing).ok()?;
+    empty_standard_input().ok()?;
     Some(stream)
 }
 

@@ -16,7 +16,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, PidfdFlags, getpid, getppid, pidfd_open};
 
-use super::companion::{Companion, Scene, fork};
+use super::companion::{Companion, Scene, empty_standard_input, fork};
 use super::leftovers::bury;
 use super::lock::Lock;
 use crate::effects::containers::remains;
@@ -62,6 +62,7 @@ pub(super) fn nothing_is_left(held: &OwnedFd) {
 /// The life of a sweeper that was forked.
 fn wait_for_both(ended: &OwnedFd, scene: &Scene<'_>) -> ! {
     settle();
+    let _ = empty_standard_input();
     let said = loop {
         match rustix::io::read(ended, &mut [0; 1]) {
             Err(rustix::io::Errno::INTR) => {}

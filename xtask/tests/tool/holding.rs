@@ -9,6 +9,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use crate::guardian::sweeper;
 use crate::stand::{SERVE, stand};
 use crate::support::{Fixture, eventually};
 
@@ -55,9 +56,34 @@ fn a_stack_whose_socket_is_gone_is_told_from_none_and_can_be_stopped() {
         let told = fixture.xtask(args).ends_with(1);
         told.says("cannot be reached").says(&format!("`kill {supervisor}`"));
     }
-    // SAFETY: the call takes two numbers; the process is the fixture's and still lives.
-    assert_eq!(unsafe { libc::kill(i32::try_from(supervisor).unwrap(), libc::SIGTERM) }, 0);
+    signal(i32::try_from(supervisor).unwrap(), libc::SIGTERM);
     eventually(PATIENCE, "the end", || fixture.processes().is_empty().then_some(()));
     fixture.xtask(&["status"]).ends_with(7);
     fixture.xtask(&["up", "-d"]).ends_with(0);
+}
+
+/// A sweep may take seconds, and a sweeper that is stopped takes for ever.
+#[test]
+fn a_client_sees_the_end_of_its_supervisor_before_the_sweep_is_over() {
+    let fixture = plain();
+    let up = fixture.spawn(&["up"]);
+    up.says(PATIENCE, "plain");
+    eventually(PATIENCE, "a stack", || (fixture.xtask(&["status"]).code == Some(0)).then_some(()));
+    let status = fixture.status();
+    let sweeper = sweeper(&fixture).unwrap();
+    signal(sweeper, libc::SIGSTOP);
+    let pid = |name: &str| i32::try_from(status[name].as_i64().unwrap()).unwrap();
+    let both = [pid("guardian_pid"), pid("supervisor_pid")];
+    // At the same instant, so that neither can answer to the death of the other.
+    for number in [libc::SIGSTOP, libc::SIGKILL] {
+        both.into_iter().for_each(|pid| signal(pid, number));
+    }
+    up.wait(PATIENCE);
+    signal(sweeper, libc::SIGCONT);
+    eventually(PATIENCE, "the end", || fixture.processes().is_empty().then_some(()));
+}
+
+fn signal(pid: i32, number: i32) {
+    // SAFETY: the call takes two numbers; the process is one that the fixture started.
+    assert_eq!(unsafe { libc::kill(pid, number) }, 0);
 }

@@ -119,7 +119,7 @@ pub(crate) fn remains(fixture: &Fixture) -> Vec<String> {
     left
 }
 
-pub(super) fn sweeper(fixture: &Fixture) -> Option<i32> {
+pub(crate) fn sweeper(fixture: &Fixture) -> Option<i32> {
     fixture.processes().into_iter().map(|process| process.pid).find(|pid| is_sweeper(*pid))
 }
 
