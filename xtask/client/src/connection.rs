@@ -171,7 +171,18 @@ impl Connection {
         line.push(b'\n');
         match self.writer.write_all(&line).await {
             Ok(()) => Ok(self.last_id),
-            Err(source) => Err(self.failure(source)),
+            Err(source) => Err(self.last_words().await.unwrap_or_else(|| self.failure(source))),
+        }
+    }
+
+    /// Why a supervisor that reads no more has closed the connection, if it said so.
+    async fn last_words(&mut self) -> Option<Error> {
+        loop {
+            match self.receive().await {
+                Ok(Some(answer)) => self.backlog.push_back(answer),
+                Err(refused @ Error::Refused { .. }) => return Some(refused),
+                Ok(None) | Err(_) => return None,
+            }
         }
     }
 
@@ -227,6 +238,10 @@ impl Connection {
         }
         let line = std::mem::take(&mut self.partial);
         match serde_json::from_slice(&line) {
+            // To no call of ours: the connection itself is turned away.
+            Ok(Answer { id: 0, reply: Reply::Refused { message } }) => {
+                Err(Error::Refused { message })
+            }
             Ok(answer) => Ok(Some(answer)),
             Err(error) => Err(Error::Unexpected { what: error.to_string() }),
         }
