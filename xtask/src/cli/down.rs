@@ -15,6 +15,7 @@ use xtask_client::snapshot::{Phase, Snapshot};
 use super::exit::Exit;
 use super::{Global, asked, block_on, locate};
 use crate::supervisor::launch::{Session, connect};
+use crate::supervisor::lock::Lock;
 use crate::view::progress;
 use crate::view::style::{self, GOOD};
 
@@ -38,6 +39,11 @@ pub(crate) struct DownArgs {
 pub(crate) fn run(global: &Global, args: &DownArgs) -> anyhow::Result<Exit> {
     let paths = locate::stack_paths(global)?;
     block_on(async {
+        // Nobody else starts the stack until its data is deleted.
+        let _turn = match args.data && paths.data().exists() {
+            true => Some(lock(&paths.launch_lock()).await?),
+            false => None,
+        };
         let exit = match connect(&paths).await? {
             None => {
                 style::tell(&format!("nothing is running as stack `{}`", paths.stack()));
@@ -47,10 +53,14 @@ pub(crate) fn run(global: &Global, args: &DownArgs) -> anyhow::Result<Exit> {
             Some(session) => some(session, args).await?,
         };
         if args.data && exit == Exit::DONE {
-            delete_data(&paths)?;
+            delete_data(&paths).await?;
         }
         Ok(exit)
     })
+}
+
+async fn lock(path: &Path) -> anyhow::Result<Lock> {
+    Lock::turn(path).await.with_context(|| format!("cannot lock `{}`", path.display()))
 }
 
 async fn whole(mut session: Session, now: bool) -> anyhow::Result<Exit> {
@@ -107,7 +117,7 @@ fn take(snapshot: &mut Snapshot, reply: Reply) {
     update(snapshot, reply);
 }
 
-fn delete_data(paths: &StackPaths) -> anyhow::Result<()> {
+async fn delete_data(paths: &StackPaths) -> anyhow::Result<()> {
     let data = paths.data();
     let size = match folder_size(&data) {
         Ok(size) => size,
@@ -119,6 +129,8 @@ fn delete_data(paths: &StackPaths) -> anyhow::Result<()> {
             return Err(error).with_context(|| format!("cannot read `{}`", data.display()));
         }
     };
+    // What a supervisor that was killed has left may still write there.
+    let _gone = lock(&paths.lock()).await?;
     let text = format!("`{}` ({} files, {} bytes)", data.display(), size.0, size.1);
     style::say(GOOD, "Deleting", &text);
     std::fs::remove_dir_all(&data).with_context(|| format!("cannot delete `{}`", data.display()))

@@ -4,6 +4,7 @@
 use std::fs;
 use std::io::Read as _;
 use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::sync::mpsc;
 use std::thread;
@@ -86,4 +87,30 @@ fn a_client_sees_the_end_of_its_supervisor_before_the_sweep_is_over() {
 fn signal(pid: i32, number: i32) {
     // SAFETY: the call takes two numbers; the process is one that the fixture started.
     assert_eq!(unsafe { libc::kill(pid, number) }, 0);
+}
+
+#[test]
+fn data_is_not_deleted_while_somebody_starts_the_stack() {
+    let fixture = plain();
+    fixture.xtask(&["up", "-d"]).ends_with(0);
+    fixture.xtask(&["down"]).ends_with(0);
+    let workspace = fs::read_dir(fixture.state()).unwrap().next().unwrap().unwrap().path();
+    let data = workspace.join("dev/data");
+    for name in ["launch.lock", "lock"] {
+        let path = workspace.join("dev").join(name);
+        let starting = fs::File::open(&path).unwrap();
+        starting.lock().unwrap();
+        let down = fixture.spawn(&["down", "--data"]);
+        eventually(PATIENCE, "somebody who waits for the lock", || {
+            let inode = format!(":{} ", starting.metadata().unwrap().ino());
+            let locks = fs::read_to_string("/proc/locks").unwrap();
+            let waits = locks.lines().any(|line| line.contains("->") && line.contains(&inode));
+            assert!(data.exists(), "it is deleted under a held `{name}`");
+            waits.then_some(())
+        });
+        drop(starting);
+        down.wait(PATIENCE).ends_with(0);
+        assert!(!data.exists());
+        fs::create_dir(&data).unwrap();
+    }
 }
