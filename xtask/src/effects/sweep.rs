@@ -139,16 +139,21 @@ pub(crate) fn ourselves() -> Vec<i32> {
     ancestry(getpid().as_raw_nonzero().get())
 }
 
-/// Whether there is no process of that number, but for one that waits to be reaped.
+/// Whether there is no process of that number, but for one that waits to be reaped. One that
+/// cannot be looked at has not died.
 pub(crate) fn has_died(pid: u32) -> bool {
-    i32::try_from(pid).ok().and_then(open).is_none_or(|pidfd| has_ended(&pidfd))
+    let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return true };
+    match pidfd_open(pid, PidfdFlags::empty()) {
+        Ok(pidfd) => has_ended(&pidfd),
+        Err(error) => error == rustix::io::Errno::SRCH,
+    }
 }
 
 /// Whether the process that a descriptor means has ended.
 pub(crate) fn has_ended(pidfd: &OwnedFd) -> bool {
     let mut wanted = [PollFd::new(pidfd, PollFlags::IN)];
     let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
-    !matches!(poll(&mut wanted, Some(&at_once)), Ok(0))
+    poll(&mut wanted, Some(&at_once)).is_ok_and(|ready| ready > 0)
 }
 
 /// Kills the children of a process, theirs first. `held` keeps the process from being

@@ -4,6 +4,7 @@
 //! take turns here, so that two of them never start two.
 
 use std::fs::File;
+use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as BlockingStream;
 use std::path::{Path, PathBuf};
@@ -78,9 +79,10 @@ pub(crate) struct Supervisor {
 }
 
 impl Supervisor {
-    fn of(snapshot: &Snapshot) -> Self {
+    fn of(snapshot: &Snapshot) -> anyhow::Result<Self> {
         let pids = [Some(snapshot.supervisor_pid), snapshot.guardian_pid];
-        Self { processes: pids.into_iter().flatten().map(Watched::new).collect(), child: None }
+        let processes = pids.into_iter().flatten().map(Watched::new).collect::<io::Result<_>>();
+        Ok(Self { processes: processes.context("cannot watch the supervisor")?, child: None })
     }
 
     /// Waits until both processes are gone.
@@ -95,18 +97,18 @@ impl Supervisor {
 }
 
 /// Connects to the supervisor of a stack and watches it; none if nothing runs.
-pub(crate) async fn connect(paths: &StackPaths) -> Result<Option<Session>, Error> {
+pub(crate) async fn connect(paths: &StackPaths) -> anyhow::Result<Option<Session>> {
     let Some(connection) = Connection::open(paths).await? else { return Ok(None) };
     match watch(connection).await {
         Ok((connection, snapshot)) => {
-            let supervisor = Supervisor::of(&snapshot);
+            let supervisor = Supervisor::of(&snapshot)?;
             let session =
                 Session { connection, snapshot, supervisor, launched: false, leftovers: None };
             Ok(Some(session))
         }
         // It went between the connection and the answer.
         Err(Error::Gone) => Ok(None),
-        Err(error) => Err(error),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -186,7 +188,7 @@ async fn launch(
     let connection = Connection::from_stream(UnixStream::from_std(ours)?, PathBuf::new());
     match watch(connection).await {
         Ok((connection, snapshot)) => {
-            let supervisor = Supervisor { child: Some(child), ..Supervisor::of(&snapshot) };
+            let supervisor = Supervisor { child: Some(child), ..Supervisor::of(&snapshot)? };
             Ok(Session { connection, snapshot, supervisor, launched: true, leftovers })
         }
         Err(Error::Gone) => {

@@ -148,7 +148,8 @@ async fn serve(
     let mut driver = Driver::new(world, board, record, guardian_pid);
     watch_signals(&input_sender)?;
     if let Some(pid) = settings.until_pid {
-        watch_process(pid, input_sender.clone());
+        let watched = watch_process(pid, input_sender.clone());
+        watched.with_context(|| format!("cannot watch process {pid}"))?;
     }
     if let Some(stream) = first {
         stream.set_nonblocking(true)?;
@@ -157,7 +158,7 @@ async fn serve(
     tokio::select! {
         () = driver.run(events, inputs) => {}
         () = server.accept(&listener) => {}
-        () = stay_guarded(scene, lock, companions, &input_sender) => {}
+        ended = stay_guarded(scene, lock, companions, &input_sender) => ended?,
     }
     driver.close();
     let all_gone = driver.end();
@@ -181,20 +182,23 @@ fn take_standard_input() -> Option<BlockingStream> {
 }
 
 /// Reports a guardian that is gone, and puts another sweeper into the place of one that
-/// is. Never ends.
+/// is. Never ends well.
+///
+/// # Errors
+/// When they cannot be watched from the beginning.
 async fn stay_guarded(
     scene: &Scene<'_>,
     lock: &Lock,
     companions: Option<Companions>,
     inputs: &UnboundedSender<Input>,
-) {
+) -> io::Result<()> {
     let Some(Companions { guardian, sweeper, held: _ }) = companions else {
         return std::future::pending().await;
     };
-    let guardian = Watched::of(guardian.pidfd);
+    let guardian = Watched::of(guardian.pidfd)?;
     let mut guarded = true;
     let mut number = sweeper.as_ref().map(|sweeper| sweeper.pid);
-    let mut sweeper = sweeper.map(|sweeper| Watched::of(sweeper.pidfd));
+    let mut sweeper = sweeper.map(|sweeper| Watched::of(sweeper.pidfd)).transpose()?;
     let mut started = 0;
     loop {
         tokio::select! {
@@ -204,12 +208,14 @@ async fn stay_guarded(
             }
             () = gone(sweeper.as_ref()) => {
                 started += 1;
-                let another = (started <= SWEEPERS).then(|| start_another(scene, lock));
-                let another = another.and_then(|another| {
-                    another.inspect_err(|error| say(&format!("there is no sweeper: {error}"))).ok()
-                });
-                number = another.as_ref().map(|sweeper| sweeper.pid);
-                sweeper = another.map(|sweeper| Watched::of(sweeper.pidfd));
+                (number, sweeper) = (None, None);
+                if started <= SWEEPERS {
+                    let another = start_another(scene, lock);
+                    match another.and_then(|it| Ok((it.pid, Watched::of(it.pidfd)?))) {
+                        Ok((pid, watched)) => (number, sweeper) = (Some(pid), Some(watched)),
+                        Err(error) => say(&format!("there is no sweeper: {error}")),
+                    }
+                }
             }
         }
     }
@@ -258,10 +264,11 @@ fn watch_signals(inputs: &UnboundedSender<Input>) -> io::Result<()> {
 }
 
 /// Leaves in a hurry when a process is gone, also if it is gone by now.
-fn watch_process(pid: u32, inputs: UnboundedSender<Input>) {
-    let watched = Watched::new(pid);
+fn watch_process(pid: u32, inputs: UnboundedSender<Input>) -> io::Result<()> {
+    let watched = Watched::new(pid)?;
     spawn_local(async move {
         watched.gone().await;
         let _ = inputs.send(Input::Abandoned);
     });
+    Ok(())
 }
