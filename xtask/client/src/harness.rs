@@ -161,9 +161,11 @@ fn package() -> PathBuf {
 /// Deletes what a stack left whose runner is gone; true when nothing of it is left. The
 /// state is kept that long, so that logs can be read after a run that failed.
 fn bury(paths: &StackPaths) -> bool {
-    let Ok(lock) = File::open(paths.lock()) else { return true };
-    // Its supervisor holds the lock as long as it lives.
-    lock.try_lock().is_ok() && std::fs::remove_dir_all(paths.folder()).is_ok()
+    match File::open(paths.lock()) {
+        // Its supervisor holds the lock as long as it lives.
+        Ok(lock) => lock.try_lock().is_ok() && std::fs::remove_dir_all(paths.folder()).is_ok(),
+        Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+    }
 }
 
 async fn wait_until_ready(stack: &Stack) -> Result<(), HarnessError> {
@@ -236,9 +238,14 @@ fn end_with(owner: u32) {
     let Some(owner) = i32::try_from(owner).ok().and_then(Pid::from_raw) else { return };
     ONCE.call_once(|| {
         std::thread::spawn(move || {
-            if let Ok(owner) = pidfd_open(owner, PidfdFlags::empty()) {
-                let mut watched = [PollFd::new(&owner, PollFlags::IN)];
-                while poll(&mut watched, None) == Err(rustix::io::Errno::INTR) {}
+            match pidfd_open(owner, PidfdFlags::empty()) {
+                Ok(owner) => {
+                    let mut watched = [PollFd::new(&owner, PollFlags::IN)];
+                    while poll(&mut watched, None) == Err(rustix::io::Errno::INTR) {}
+                }
+                Err(rustix::io::Errno::SRCH) => {}
+                // Nothing is known of it then; tests fail by themselves when it is gone.
+                Err(_) => return,
             }
             eprintln!("the program that runs these tests is gone, and their stack with it");
             std::process::exit(1);
