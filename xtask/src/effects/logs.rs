@@ -26,7 +26,7 @@ const READS_A_TURN: usize = 4;
 
 /// How many reads in a row a drain makes at most, so that an endless printer that
 /// its leader left behind cannot hold up the news of the leader's end.
-const DRAIN_READS: usize = 64;
+pub(super) const DRAIN_READS: usize = 64;
 
 /// One pipe of a run.
 #[derive(Debug)]

@@ -16,6 +16,7 @@ use xtask_client::escapes::{Keep, strip};
 use xtask_core::stack::Event;
 
 use super::Outlet;
+use super::logs::DRAIN_READS;
 use super::watched::watched;
 
 /// The longest message that is read whole, in bytes.
@@ -70,9 +71,13 @@ impl NotifySocket {
         }
     }
 
-    /// Passes on what is there now.
+    /// Passes on what is there now, within bounds: others may go on sending.
     pub(crate) fn drain(&self) {
-        while self.receive(self.socket.get_ref()).is_ok() {}
+        for _ in 0..DRAIN_READS {
+            if self.receive(self.socket.get_ref()).is_err() {
+                return;
+            }
+        }
     }
 
     /// From now on `READY=1` makes nothing pass.
