@@ -17,10 +17,9 @@ use super::sockets::stream_socket;
 /// The longest head of an answer that is read, in bytes.
 const LONGEST_HEAD: usize = 32 * 1024;
 
-/// A request as bytes, and where to send it.
+/// A request as bytes.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
-    address: SocketAddr,
     bytes: Vec<u8>,
 }
 
@@ -34,26 +33,20 @@ pub(crate) struct Queued {
 }
 
 impl Request {
-    /// A GET of `path` from `address`; `host` is what the service is called by.
-    pub(crate) fn new(address: SocketAddr, host: &str, path: &str) -> Self {
+    /// A GET of `path`; `host` and `port` are what the service is called by.
+    pub(crate) fn new(host: &str, port: u16, path: &str) -> Self {
         let host = if host.contains(':') && !host.starts_with('[') {
             format!("[{host}]")
         } else {
             host.to_owned()
         };
         let slash = if path.starts_with('/') { "" } else { "/" };
-        let port = address.port();
         let bytes = format!(
             "GET {slash}{path} HTTP/1.1\r\nHost: {host}:{port}\r\nUser-Agent: xtask-probe\r\n\
              Accept: */*\r\nConnection: close\r\n\r\n"
         )
         .into_bytes();
-        Self { address: callable(address), bytes }
-    }
-
-    /// Where it goes.
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.address
+        Self { bytes }
     }
 
     /// Connects and sends without waiting for anybody: a call to a listening socket
@@ -63,12 +56,11 @@ impl Request {
     ///
     /// # Errors
     /// When nobody listens, or the queue is full.
-    pub(crate) fn queue(&self, counted: Arc<()>) -> io::Result<Queued> {
-        let family =
-            if self.address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    pub(crate) fn queue(&self, address: SocketAddr, counted: Arc<()>) -> io::Result<Queued> {
+        let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
         let socket = stream_socket(family)?;
         rustix::io::ioctl_fionbio(&socket, true)?;
-        match rustix::net::connect(&socket, &self.address) {
+        match rustix::net::connect(&socket, &address) {
             Ok(()) | Err(rustix::io::Errno::INPROGRESS) => {}
             Err(error) => return Err(error.into()),
         }
@@ -103,8 +95,8 @@ impl Request {
     /// # Errors
     /// When the connection cannot be made or breaks before a status came, or it is no
     /// HTTP.
-    pub(crate) async fn get(&self) -> io::Result<u16> {
-        exchange(TcpStream::connect(self.address).await?, &self.bytes).await
+    pub(crate) async fn get(&self, address: SocketAddr) -> io::Result<u16> {
+        exchange(TcpStream::connect(address).await?, &self.bytes).await
     }
 }
 
@@ -187,11 +179,10 @@ mod tests {
 
     #[test]
     fn the_request_names_the_host_and_closes() {
-        let request = Request::new("[::1]:80".parse().unwrap(), "::1", "/readyz?x=1");
+        let request = Request::new("::1", 80, "/readyz?x=1");
         let text = String::from_utf8(request.bytes).unwrap();
         assert!(text.starts_with("GET /readyz?x=1 HTTP/1.1\r\nHost: [::1]:80\r\n"), "{text}");
         assert!(text.contains("\r\nConnection: close\r\n"), "{text}");
-        let everywhere = Request::new("0.0.0.0:80".parse().unwrap(), "0.0.0.0", "/");
-        assert_eq!(everywhere.address().to_string(), "127.0.0.1:80");
+        assert_eq!(callable("0.0.0.0:80".parse().unwrap()).to_string(), "127.0.0.1:80");
     }
 }

@@ -158,23 +158,19 @@ impl World {
         prepared: &PreparedProbe,
         command: &Command,
     ) -> Option<Question> {
-        let address = || {
-            let (host, port) = prepared.address.as_ref().ok_or("no address to probe")?;
-            sockets::resolve(host, *port)
-                .map(|address| (address, host))
-                .map_err(|error| format!("cannot resolve `{host}`: {error}"))
-        };
+        let address = || prepared.address.clone().ok_or_else(|| "no address to probe".to_owned());
         let question = match &prepared.probe {
             Kind::Notify | Kind::Log { .. } => return None,
-            Kind::Http { path, status, .. } => address().map(|(address, host)| {
-                let request = Request::new(address, host, path);
-                let counted = prepared.queued.then(|| self.counted(request.address().port()));
-                let queued = counted.and_then(|counted| request.queue(counted).ok());
-                Question::Http { request, status: status.clone(), queued }
+            Kind::Http { path, status, .. } => address().map(|(host, port)| {
+                let request = Request::new(&host, port, path);
+                // What we listen at ourselves was looked up when it was bound.
+                let bound = prepared.queued.then(|| sockets::resolve(&host, port).ok()).flatten();
+                let queued = bound.and_then(|address| {
+                    request.queue(http::callable(address), self.counted(port)).ok()
+                });
+                Question::Http { host, port, request, status: status.clone(), queued }
             }),
-            Kind::Tcp { .. } => {
-                address().map(|(address, _)| Question::Tcp { address: http::callable(address) })
-            }
+            Kind::Tcp { .. } => address().map(|(host, port)| Question::Tcp { host, port }),
             Kind::Command { .. } => self.asking(prepared, command),
         };
         Some(question.unwrap_or_else(Question::Impossible))

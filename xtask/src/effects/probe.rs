@@ -18,9 +18,9 @@ use xtask_core::stack::Exit;
 
 use super::exit::{self, KillOnDrop};
 use super::group::Leader;
-use super::http::{Queued, Request};
+use super::http::{Queued, Request, callable};
 use super::spawn::{self, Launch};
-use super::{Outlet, holder, listeners};
+use super::{Outlet, holder, listeners, sockets};
 
 /// The first pause between two attempts.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
@@ -52,6 +52,10 @@ pub(crate) struct Probe {
 pub(crate) enum Question {
     /// For an answer with one of these statuses.
     Http {
+        /// Whom it asks; a name is looked up for each attempt.
+        host: String,
+        /// See `host`.
+        port: u16,
         /// The request.
         request: Request,
         /// The statuses that count.
@@ -61,8 +65,10 @@ pub(crate) enum Question {
     },
     /// For an accepted connection.
     Tcp {
-        /// Where.
-        address: SocketAddr,
+        /// Where; a name is looked up for each attempt.
+        host: String,
+        /// See `host`.
+        port: u16,
     },
     /// A command for exit code 0.
     Command(Asking),
@@ -149,19 +155,21 @@ impl Probe {
         let address = match &mut self.question {
             Question::Impossible(why) => return Err(why.clone()),
             Question::Command(asking) => return asking.ask().await,
-            Question::Tcp { address } => {
-                within_timeout(TcpStream::connect(*address)).await?;
-                *address
+            Question::Tcp { host, port } => {
+                let address = within_timeout(lookup(host, *port)).await?;
+                within_timeout(TcpStream::connect(address)).await?;
+                address
             }
-            Question::Http { request, status, queued } => {
+            Question::Http { host, port, request, status, queued } => {
+                let address = within_timeout(lookup(host, *port)).await?;
                 let answered = match queued.take() {
                     Some(queued) => request.answer(queued).await.map_err(|error| words(&error))?,
-                    None => within_timeout(request.get()).await?,
+                    None => within_timeout(request.get(address)).await?,
                 };
                 if !status.contains(&answered) {
                     return Err(format!("status {answered}"));
                 }
-                request.address()
+                address
             }
         };
         self.listener.check(address)
@@ -226,6 +234,12 @@ impl Asking {
         }
         Ok(exit::ended(&child.0).await)
     }
+}
+
+/// Where a host is called.
+async fn lookup(host: &str, port: u16) -> io::Result<SocketAddr> {
+    let unknown = |error: io::Error| io::Error::other(format!("cannot resolve `{host}`: {error}"));
+    sockets::lookup(host, port).await.map(callable).map_err(unknown)
 }
 
 async fn within_timeout<T>(call: impl Future<Output = io::Result<T>>) -> Result<T, String> {

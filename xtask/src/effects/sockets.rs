@@ -142,17 +142,32 @@ impl Sockets {
 /// The address of a host and port: a literal as it stands, a name as the system
 /// resolves it, version 4 first so that `localhost` is the same everywhere.
 pub(crate) fn resolve(host: &str, port: u16) -> io::Result<SocketAddr> {
+    match literal(host, port) {
+        Some(address) => Ok(address),
+        None => first(host, (host, port).to_socket_addrs()?),
+    }
+}
+
+/// As [`resolve`], without keeping this thread: servers of names may take seconds.
+pub(crate) async fn lookup(host: &str, port: u16) -> io::Result<SocketAddr> {
+    match literal(host, port) {
+        Some(address) => Ok(address),
+        None => first(host, tokio::net::lookup_host((host, port)).await?),
+    }
+}
+
+fn literal(host: &str, port: u16) -> Option<SocketAddr> {
     let literal = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    if let Ok(ip) = literal.parse::<IpAddr>() {
-        return Ok(SocketAddr::new(ip, port));
-    }
-    if host == "localhost" {
-        return Ok(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port));
-    }
-    let mut all: Vec<SocketAddr> = (host, port).to_socket_addrs()?.collect();
-    all.sort_by_key(SocketAddr::is_ipv6);
+    let ip = match host {
+        "localhost" => Ipv4Addr::LOCALHOST.into(),
+        _ => literal.parse::<IpAddr>().ok()?,
+    };
+    Some(SocketAddr::new(ip, port))
+}
+
+fn first(host: &str, addresses: impl Iterator<Item = SocketAddr>) -> io::Result<SocketAddr> {
     let no_address = || io::Error::other(format!("`{host}` has no address"));
-    all.into_iter().next().ok_or_else(no_address)
+    addresses.min_by_key(SocketAddr::is_ipv6).ok_or_else(no_address)
 }
 
 fn get(port: &Port, number: u16, listen: bool) -> Result<Held, BindFailure> {

@@ -300,8 +300,8 @@ async fn program_below(init: u32) -> u32 {
 /// Whose listener makes an answer count: the engine accepts connections for a container
 /// that does not listen yet, and closes them again.
 fn listener(container: &Container, question: &Question, init: Option<u32>) -> ListenerOf {
-    let Question::Tcp { address } = question else { return ListenerOf::Anyone };
-    let port = container.ports.iter().find(|port| port.outside == address.port());
+    let Question::Tcp { port: outside, .. } = question else { return ListenerOf::Anyone };
+    let port = container.ports.iter().find(|port| port.outside == *outside);
     match (port, init) {
         (Some(port), Some(init)) if init > 0 => ListenerOf::Container { init, port: port.inside },
         _ => ListenerOf::Anyone,
