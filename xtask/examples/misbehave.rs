@@ -7,6 +7,7 @@
 //! - `--require-env NAME`: ends with code 1 unless the variable is set
 //! - `--stderr TEXT`: a line on standard error
 //! - `--print-before-bind TEXT`: a line that sounds ready and is not
+//! - `--hide`: shows no other process what it has open
 //! - `--ignore-term`: deaf to SIGTERM
 //! - `--drain MS`: on SIGTERM says `draining`, takes that long, ends with code 0
 //! - `--boot MS`: waits before it binds
@@ -102,11 +103,12 @@ impl Wanted {
 
     /// Ends the program if a flag is unknown: a test with a typing error must fail.
     fn check(&self) {
-        const PLAIN: [&str; 14] = [
+        const PLAIN: [&str; 15] = [
             HOLD,
             FORK_AGAIN,
             "--print-args",
             "--print-env",
+            "--hide",
             "--ignore-term",
             "--listen-env",
             "--inherit",
@@ -173,6 +175,10 @@ fn main() {
     }
     if let Some(text) = wanted.text("--print-before-bind") {
         say(text);
+    }
+    if wanted.has("--hide") {
+        // SAFETY: the call takes two numbers.
+        unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0) };
     }
     choose_signals(&wanted);
     if let Some(pause) = wanted.pause("--boot") {

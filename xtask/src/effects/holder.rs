@@ -40,6 +40,11 @@ pub(crate) fn is_in_group(address: SocketAddr, leader: i32) -> bool {
         || group::members(leader).into_iter().any(|pid| has_one_of(pid, &inodes))
 }
 
+/// Whether a member of the group has descriptors that we may not see.
+pub(crate) fn hides_in_group(leader: i32) -> bool {
+    group::members(leader).into_iter().any(tcp::hides)
+}
+
 /// The numbers of the sockets that take calls to `address`.
 pub(crate) fn sockets_at(address: SocketAddr) -> Vec<u64> {
     listeners_at(address).into_iter().map(|listener| listener.inode).collect()

@@ -74,6 +74,16 @@ pub(crate) fn held_by(pid: i32) -> impl Iterator<Item = u64> {
     links.filter_map(|link| number_of(&std::fs::read_link(link.path()).ok()?))
 }
 
+/// Whether the system does not let us see what a process has open.
+pub(crate) fn hides(pid: i32) -> bool {
+    let denied = |error: std::io::Error| error.kind() == std::io::ErrorKind::PermissionDenied;
+    match std::fs::read_dir(format!("/proc/{pid}/fd")) {
+        // A folder of the same user may be looked into while its links may not be followed.
+        Ok(links) => links.flatten().any(|link| std::fs::read_link(link.path()).is_err_and(denied)),
+        Err(error) => denied(error),
+    }
+}
+
 /// The number in `socket:[12345]`.
 fn number_of(link: &std::path::Path) -> Option<u64> {
     link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()

@@ -297,6 +297,30 @@ fn few_descriptors_are_said_wherever_they_run_out() {
     assert!(came_up, "the last limit is enough");
 }
 
+/// What is not in this set root does not get at an exec.
+fn without_rights(command: &mut Command) {
+    // SAFETY: between fork and exec only system calls are made.
+    unsafe {
+        command.pre_exec(|| {
+            for right in 0..64 {
+                libc::prctl(libc::PR_CAPBSET_DROP, right);
+            }
+            Ok(())
+        });
+    }
+}
+
+/// As one has that got a right with its file, such as that to a port below 1024.
+#[test]
+fn a_program_that_shows_nobody_what_it_holds_gets_ready() {
+    let hidden = format!("{SERVE} --hide");
+    let fixture = stand(&[("hidden", &hidden, "port = 0\nstart-timeout = \"20s\"\n")]).write();
+    ran(&fixture, &["up", "-d"], without_rights).ends_with(0);
+    assert_eq!(fixture.service("hidden")["phase"], "ready");
+    fixture.xtask(&["down"]).ends_with(0);
+    nothing_is_left(&fixture);
+}
+
 /// Without the right to look into processes of others, root sees no more than anybody.
 #[test]
 fn a_holder_that_cannot_be_looked_at_is_named_by_its_user() {
@@ -320,16 +344,7 @@ fn a_holder_that_cannot_be_looked_at_is_named_by_its_user() {
         TcpListener::bind(("127.0.0.1", port)).err()
     });
     let blind = ran(&fixture, &["up", "-d"], |command| {
-        // SAFETY: between fork and exec only system calls are made.
-        unsafe {
-            command.pre_exec(|| {
-                // What is not in this set root does not get at an exec.
-                for right in 0..64 {
-                    libc::prctl(libc::PR_CAPBSET_DROP, right);
-                }
-                Ok(())
-            });
-        }
+        without_rights(command);
     });
     let blind = blind.ends_with(5).says(&format!("port {port} is held by a program of user"));
     blind.says("`cargo xtask up --ports auto`");
