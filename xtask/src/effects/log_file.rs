@@ -6,6 +6,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use xtask_client::logs::{End, Stream, aside, head, numbers_aside};
@@ -119,6 +120,7 @@ impl LogFile {
         if records.is_empty() {
             return Ok(());
         }
+        self.look();
         if self.size > 0 && self.size.saturating_add(records.len() as u64) > self.limits.size_bytes
         {
             self.rotate();
@@ -133,6 +135,15 @@ impl LogFile {
         self.rotate();
         self.write_here(&records[failed.kept..])
             .map_err(|again| Failed { kept: failed.kept + again.kept, ..again })
+    }
+
+    /// Looks at the present file: somebody may have deleted it or cut it off.
+    fn look(&mut self) {
+        let Some(file) = &self.open else { return };
+        match file.metadata() {
+            Ok(found) if found.nlink() > 0 => self.size = found.len(),
+            Ok(_) | Err(_) => (self.open, self.size) = (None, 0),
+        }
     }
 
     /// Writes into the present file.
@@ -263,6 +274,20 @@ mod tests {
             texts(&path),
             ["1 x 1 line is missing here: No space left on device (os error 28)"]
         );
+    }
+
+    #[test]
+    fn a_log_that_was_deleted_or_cut_off_is_begun_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut log = LogFile::new(folder.path(), "a");
+        log.append(1, b"t 1 o one\n");
+        fs::remove_file(&log.path).unwrap();
+        log.append(1, b"t 1 o two\n");
+        assert_eq!(texts(&log.path), ["1 o two"]);
+        fs::write(&log.path, "").unwrap();
+        log.append(1, b"t 1 o three\n");
+        assert_eq!(texts(&log.path), ["1 o three"]);
+        assert_eq!(log.size, fs::metadata(&log.path).unwrap().len());
     }
 
     #[test]
