@@ -6,7 +6,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use xtask_client::logs::{End, Stream, aside, head, numbers_aside};
@@ -67,11 +67,14 @@ impl LogFile {
             time: String::new(),
             missing: Missing::default(),
         };
-        if let Ok(file) = OpenOptions::new().append(true).open(&log.path) {
+        if let Ok(file) = OpenOptions::new().read(true).append(true).open(&log.path) {
             log.size = file.metadata().map_or(0, |found| found.len());
+            // A supervisor that was killed may have left half a record.
+            let half = if ends_a_line(&file, log.size) { "" } else { "\n" };
             log.open = Some(file);
-            let takeover = head(log.time(), 0, Stream::Tool, End::Line);
-            let _ = log.write(format!("{takeover}supervisor {}\n", std::process::id()).as_bytes());
+            let head = head(log.time(), 0, Stream::Tool, End::Line);
+            let takeover = format!("{half}{head}supervisor {}\n", std::process::id());
+            let _ = log.write(takeover.as_bytes());
         }
         log
     }
@@ -200,6 +203,14 @@ impl LogFile {
     }
 }
 
+/// Whether the last byte of a file of that size ends a line; so it does where there is none,
+/// or it cannot be read.
+fn ends_a_line(file: &File, size: u64) -> bool {
+    let mut last = *b"\n";
+    let _ = size.checked_sub(1).map(|at| file.read_exact_at(&mut last, at));
+    last == *b"\n"
+}
+
 fn count(records: &[u8]) -> usize {
     memchr::memchr_iter(b'\n', records).count()
 }
@@ -301,6 +312,16 @@ mod tests {
             texts,
             ["1 o old".to_owned(), format!("0 x supervisor {own}"), "1 o new".to_owned()]
         );
+    }
+
+    #[test]
+    fn half_a_record_of_an_earlier_supervisor_spoils_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("a.log"), "t 1 o old\nt 1 o ha").unwrap();
+        LogFile::new(folder.path(), "a").append(1, b"t 1 o new\n");
+        let own = std::process::id();
+        let texts = texts(&folder.path().join("a.log"));
+        assert_eq!(texts, ["1 o old", "1 o ha", &format!("0 x supervisor {own}"), "1 o new"]);
     }
 
     #[test]
