@@ -126,7 +126,7 @@ impl LogFile {
         self.look();
         if self.size > 0 && self.size.saturating_add(records.len() as u64) > self.limits.size_bytes
         {
-            self.rotate();
+            self.rotate().map_err(|error| Failed { kept: 0, error })?;
         }
         let failed = match self.write_here(records) {
             // A limit of size for files, less than ours.
@@ -135,7 +135,7 @@ impl LogFile {
             }
             written => return written,
         };
-        self.rotate();
+        self.rotate().map_err(|error| Failed { kept: failed.kept, error })?;
         self.write_here(&records[failed.kept..])
             .map_err(|again| Failed { kept: failed.kept + again.kept, ..again })
     }
@@ -187,19 +187,23 @@ impl LogFile {
     }
 
     /// Puts the present file aside, and deletes the oldest ones. Whoever reads them keeps
-    /// them open.
-    fn rotate(&mut self) {
+    /// them open. Nothing is deleted before there is something in its place.
+    fn rotate(&mut self) -> io::Result<()> {
         let keep = u64::from(self.limits.files);
         let numbers = numbers_aside(&self.path).unwrap_or_default();
         let next = || numbers.last().map_or(1, |newest| newest + 1);
         let number = self.next_number.unwrap_or_else(next);
-        let _ = fs::rename(&self.path, aside(&self.path, number));
+        match fs::rename(&self.path, aside(&self.path, number)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
         for old in numbers.into_iter().chain([number]).filter(|old| old + keep <= number) {
             let _ = fs::remove_file(aside(&self.path, old));
         }
         self.next_number = Some(number + 1);
         self.open = None;
         self.size = 0;
+        Ok(())
     }
 }
 
@@ -248,6 +252,24 @@ mod tests {
         next.limits.files = 2;
         next.append(1, b"line 10\n");
         assert_eq!(numbers_aside(&log.path).unwrap(), [9, 10]);
+    }
+
+    #[test]
+    fn a_log_that_cannot_be_put_aside_costs_lines_and_no_older_log() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut log = LogFile::new(folder.path(), "a");
+        log.append(1, b"line 0\n");
+        for (number, text) in [(1, "oldest"), (5, "older")] {
+            fs::write(aside(&log.path, number), text).unwrap();
+        }
+        (log.limits.size_bytes, log.next_number) = (10, Some(6));
+        fs::create_dir(aside(&log.path, 6)).unwrap();
+        assert!(matches!(log.append(1, b"line 1\n"), Writing::Fails(_)));
+        assert_eq!(numbers_aside(&log.path).unwrap(), [1, 5, 6]);
+        fs::remove_dir(aside(&log.path, 6)).unwrap();
+        assert_eq!(log.append(1, b"line 2\n"), Writing::Again);
+        assert_eq!(fs::read_to_string(aside(&log.path, 6)).unwrap(), "line 0\n");
+        assert!(!aside(&log.path, 1).exists());
     }
 
     #[test]
