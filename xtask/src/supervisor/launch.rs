@@ -4,7 +4,7 @@
 //! take turns here, so that two of them never start two.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read, Seek, SeekFrom};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as BlockingStream;
 use std::path::{Path, PathBuf};
@@ -22,6 +22,9 @@ use super::leftovers::{Leftovers, clean_locked};
 use super::lock::Lock;
 use super::process::Watched;
 use crate::effects::environment::MARK;
+
+/// A supervisor's log that is longer is put aside when the next one starts.
+const LONGEST_LOG_BYTES: u64 = 1024 * 1024;
 
 /// How long a lock is waited for without a word.
 const SILENCE: Duration = Duration::from_secs(1);
@@ -161,7 +164,7 @@ async fn launch(
     };
     let (ours, theirs) = BlockingStream::pair().context("cannot make a pair of sockets")?;
     let log_path = paths.supervisor_log();
-    let log = File::options().create(true).append(true).open(&log_path);
+    let log = open_log(&log_path);
     let log = log.with_context(|| format!("cannot write `{}`", log_path.display()))?;
     let program = std::env::current_exe().context("cannot find this program's own file")?;
     let mut command = Command::new(&program);
@@ -206,11 +209,46 @@ async fn watch(mut connection: Connection) -> Result<(Connection, Snapshot), Err
     }
 }
 
+/// The supervisor's own log, which is appended to. One that has grown is put aside, in the
+/// place of the one before.
+fn open_log(path: &Path) -> io::Result<File> {
+    if std::fs::metadata(path).is_ok_and(|found| found.len() > LONGEST_LOG_BYTES) {
+        std::fs::rename(path, path.with_added_extension("1"))?;
+    }
+    File::options().create(true).append(true).open(path)
+}
+
 fn last_words(log: &Path, from: u64) -> String {
-    let Ok(bytes) = std::fs::read(log) else { return String::new() };
-    let new = bytes.get(usize::try_from(from).unwrap_or(0)..).unwrap_or_default();
-    match String::from_utf8_lossy(new).trim() {
+    let mut new = Vec::new();
+    let read = File::open(log).and_then(|mut file| {
+        file.seek(SeekFrom::Start(from))?;
+        file.take(LONGEST_LOG_BYTES).read_to_end(&mut new)
+    });
+    if read.is_err() {
+        return String::new();
+    }
+    match String::from_utf8_lossy(&new).trim() {
         "" => format!(" and said nothing in `{}`", log.display()),
         words => format!(": {words}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn a_log_that_has_grown_is_put_aside_and_only_what_is_new_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, before) = (folder.path().join("s.log"), folder.path().join("s.log.1"));
+        open_log(&path).unwrap().write_all(b"old\n").unwrap();
+        open_log(&path).unwrap().write_all(b"new\n").unwrap();
+        assert_eq!(last_words(&path, 4), ": new");
+        assert!(last_words(&path, 8).starts_with(" and said nothing in"));
+        open_log(&path).unwrap().set_len(LONGEST_LOG_BYTES + 1).unwrap();
+        assert_eq!(open_log(&path).unwrap().metadata().unwrap().len(), 0);
+        assert_eq!(std::fs::metadata(before).unwrap().len(), LONGEST_LOG_BYTES + 1);
     }
 }
