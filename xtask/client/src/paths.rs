@@ -76,7 +76,8 @@ impl StackPaths {
                 )
             })?;
         let root = root.canonicalize().unwrap_or_else(|_| root.to_path_buf());
-        let folder = state.join(workspace_folder(&root)).join(stack);
+        // The mark of the stack comes from it: it must not depend on how it was spelled.
+        let folder = real(&state).join(workspace_folder(&root)).join(stack);
         Ok(Self { folder })
     }
 
@@ -248,6 +249,15 @@ pub fn check_stack_name(text: &str) -> Result<(), &'static str> {
     }
 }
 
+/// The path without links in it, as far as it is there.
+fn real(path: &Path) -> PathBuf {
+    let there = path.ancestors().find_map(|there| Some((there, there.canonicalize().ok()?)));
+    match there.map(|(there, real)| path.strip_prefix(there).map(|rest| real.join(rest))) {
+        Some(Ok(real)) => real.components().collect(),
+        Some(Err(_)) | None => path.to_path_buf(),
+    }
+}
+
 fn is_relative(path: &OsStr) -> bool {
     !path.is_empty() && Path::new(path).is_relative()
 }
@@ -334,6 +344,20 @@ mod tests {
         assert_eq!(parent(&all[..1]), Path::new("/h/.local/state/xtask"));
         assert!(of("dev", &[]).is_err());
         assert!(of("dev", &[("HOME", "relative")]).is_err());
+    }
+
+    #[test]
+    fn a_state_folder_has_one_name_however_it_is_spelled_and_before_it_is_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let base = folder.path().canonicalize().unwrap();
+        std::fs::create_dir(base.join("real")).unwrap();
+        std::os::unix::fs::symlink(base.join("real"), base.join("link")).unwrap();
+        let at =
+            |state: PathBuf| of("dev", &[("XTASK_STATE_DIR", state.to_str().unwrap())]).unwrap();
+        let before = at(base.join("link/state"));
+        assert_eq!(before, at(base.join("real/state/")));
+        before.create().unwrap();
+        assert_eq!(before, at(base.join("link/../link//state")));
     }
 
     #[test]
