@@ -162,12 +162,21 @@ impl StackPaths {
 
     /// Makes the stack's folder and those of its data and logs, readable for their owner
     /// only: whoever is given `${stack.data}` may write there at once. A stack's folder that
-    /// others may enter is closed.
+    /// others may read is closed.
     ///
     /// # Errors
-    /// What the system says.
+    /// What the system says, or when it is a folder where somebody else may write: of such a
+    /// one everything could be replaced.
     pub fn create(&self) -> io::Result<()> {
         create_private(&self.folder)?;
+        for folder in self.folder.ancestors().take(2) {
+            let found = std::fs::metadata(folder)?;
+            if found.uid() != geteuid().as_raw() || found.mode() & 0o022 != 0 {
+                let shown = folder.display();
+                let what = format!("`{shown}` is not a folder where only this user may write");
+                return Err(io::Error::new(io::ErrorKind::PermissionDenied, what));
+            }
+        }
         if std::fs::metadata(&self.folder)?.mode() & 0o077 != 0 {
             std::fs::set_permissions(&self.folder, Permissions::from_mode(0o700))?;
         }
@@ -368,6 +377,31 @@ mod tests {
             "`XTASK_STATE_DIR` is `state`, which is not an absolute path"
         );
         assert!(of("dev", &[("HOME", "/h"), ("XTASK_STATE_DIR", "")]).is_ok());
+    }
+
+    /// Where several users share a folder for state, one may have been there first.
+    #[test]
+    fn a_stack_is_not_kept_where_others_may_write() {
+        let folder = tempfile::tempdir().unwrap();
+        let workspace = folder.path().join("shop-1");
+        let paths = StackPaths::at(workspace.join("dev"));
+        paths.create().unwrap();
+        let open = |path: &Path, mode| {
+            let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
+            std::fs::set_permissions(path, mode).unwrap();
+        };
+        for path in [&workspace, paths.folder()] {
+            open(path, 0o777);
+            assert!(paths.create().unwrap_err().to_string().contains("only this user"));
+            open(path, 0o755);
+            paths.create().unwrap();
+        }
+        if geteuid().is_root() {
+            std::os::unix::fs::chown(&workspace, Some(65534), None).unwrap();
+            assert!(paths.create().is_err());
+        } else {
+            eprintln!("skipped: only root can make a folder of somebody else");
+        }
     }
 
     #[test]
