@@ -30,14 +30,15 @@ pub(crate) use {
 use std::path::PathBuf;
 use std::process::Command;
 
-/// The misbehaving program, built if it is not there or is older than its source: cargo
+/// The misbehaving program, built if it is not there or is older than its sources: cargo
 /// does not build it for a run of one file of tests.
 pub(crate) fn misbehave() -> PathBuf {
     let tests = std::env::current_exe().unwrap();
     let program = tests.parent().unwrap().parent().unwrap().join("examples/misbehave");
-    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/misbehave.rs");
+    let sources = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/misbehave");
     let changed = |path: &std::path::Path| path.metadata().and_then(|found| found.modified()).ok();
-    if changed(&program) < changed(source.as_ref()) {
+    let sources = std::fs::read_dir(sources).unwrap().flatten();
+    if changed(&program) < sources.filter_map(|source| changed(&source.path())).max() {
         let built = Command::new(env!("CARGO"))
             .args(["build", "--package", "xtask", "--example", "misbehave"])
             .current_dir(env!("CARGO_MANIFEST_DIR"))

@@ -3,124 +3,19 @@
 //! Each test plays somebody who starts a program by hand, or holds a port with another
 //! one, and looks from outside at what becomes of that process.
 
-use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Stdio};
+mod shop;
+
+use std::process::Command;
 use std::time::Duration;
 
 use serde_json::Value;
 
+use self::shop::{ByHand, Shop};
 use crate::stand::{phase, pid, port, stand};
-use crate::support::{
-    Fixture, PackageSpec, SERVICE, alive, eventually, free_port, get, get_at, misbehave,
-};
+use crate::support::{Fixture, PackageSpec, alive, eventually, free_port, get, get_at, misbehave};
 
 /// How long anything beside other tests may take.
 const SOON: Duration = Duration::from_secs(30);
-
-/// Where `stock` keeps its goods, with a secret in it.
-const GOODS: &str = "GOODS = \"store://clerk:hunter1@local${stack.data}/goods\"";
-
-/// `front` waits for `stock`, whose port has a fixed number.
-struct Shop {
-    fixture: Fixture,
-    number: u16,
-}
-
-impl Shop {
-    fn new(more: &str) -> Self {
-        let number = free_port();
-        let stock = format!(
-            "[package.metadata.service]\nname = \"stock\"\nport = {number}\n\
-             env = {{ {GOODS}, LOUD = \"no\" }}\n{more}"
-        );
-        let front = "[package.metadata.service]\nname = \"front\"\nport = 0\n\
-                     depends-on = [\"stock\"]\n";
-        let package = |name: &str, metadata: &str| {
-            PackageSpec::new(&format!("apps/{name}"), name).bin(name, SERVICE).metadata(metadata)
-        };
-        let fixture = Fixture::new("shop")
-            .package(package("stockroom", &stock))
-            .package(package("shopfront", front))
-            .write();
-        Self { fixture, number }
-    }
-
-    /// The program as cargo leaves it.
-    fn program(&self) -> PathBuf {
-        self.fixture.root().join("target/debug/stockroom")
-    }
-
-    fn build(&self) {
-        let mut cargo = Command::new(env!("CARGO"));
-        cargo.args(["build", "--quiet", "--offline"]).current_dir(self.fixture.root());
-        cargo.env_remove("CARGO_TARGET_DIR");
-        assert!(cargo.status().unwrap().success());
-    }
-
-    /// The variables of a service, as the plan has them.
-    fn variables(&self) -> Vec<(String, String)> {
-        // Secrets are masked where they are shown, so that one is put together here.
-        let explained = self.fixture.xtask(&["explain", "stock", "--json"]).ends_with(0).json();
-        let mut all: Vec<(String, String)> = Vec::new();
-        for (name, setting) in explained["env"].as_object().unwrap() {
-            let value = setting["value"].as_str().unwrap().to_owned();
-            all.push((name.clone(), value));
-        }
-        let data = self.fixture.xtask(&["up", "--dry-run", "--json"]).ends_with(0).json();
-        let data = data["data"].as_str().unwrap().to_owned();
-        all.retain(|(name, _)| name != "GOODS");
-        all.push(("GOODS".to_owned(), format!("store://clerk:hunter1@local{data}/goods")));
-        all
-    }
-
-    /// Starts the program by hand, with the right variables and these on top.
-    fn by_hand(&self, changed: &[(&str, &str)]) -> ByHand {
-        let mut command = Command::new(self.program());
-        command.env_clear().envs(self.variables()).envs(changed.iter().copied());
-        ByHand::listening(command, self.number)
-    }
-}
-
-/// A process that somebody started, and that ends with the test.
-struct ByHand {
-    child: Child,
-}
-
-impl ByHand {
-    /// Starts it and waits until it accepts on the port.
-    fn listening(mut command: Command, number: u16) -> Self {
-        command.stdin(Stdio::null()).stdout(Stdio::null());
-        let this = Self { child: command.spawn().unwrap() };
-        eventually(SOON, "a process that listens", || get(number, "/"));
-        this
-    }
-
-    fn misbehaving(flags: &str, number: u16) -> Self {
-        let mut command = Command::new(misbehave());
-        command.args(flags.split_whitespace()).env_clear().env("PORT", number.to_string());
-        Self::listening(command, number)
-    }
-
-    fn pid(&self) -> i32 {
-        i32::try_from(self.child.id()).unwrap()
-    }
-
-    fn is_alive(&mut self) -> bool {
-        self.child.try_wait().unwrap().is_none()
-    }
-
-    /// How it ended, which must be soon.
-    fn ended(&mut self) -> ExitStatus {
-        eventually(SOON, "the end of a process started by hand", || self.child.try_wait().unwrap())
-    }
-}
-
-impl Drop for ByHand {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 fn is_adopted(fixture: &Fixture, name: &str) -> bool {
     fixture.service(name)["adopted"] == Value::Bool(true)

@@ -1,0 +1,65 @@
+//! Processes that are left behind.
+
+use std::env;
+use std::net::TcpListener;
+use std::os::fd::AsRawFd as _;
+use std::os::unix::process::CommandExt as _;
+use std::process::{Command, Stdio};
+
+use crate::output::say;
+use crate::refuse;
+use crate::wanted::Wanted;
+
+/// The flag by which the program starts itself as a grandchild.
+pub(crate) const HOLD: &str = "--hold";
+/// The flag by which it starts itself to leave a grandchild and end.
+pub(crate) const FORK_AGAIN: &str = "--fork-again";
+
+/// Where a grandchild is left.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    Group,
+    Session,
+    /// A session of its own, and not as a child of ours.
+    Daemon,
+}
+
+pub(crate) fn leave_grandchildren(wanted: &Wanted, listener: Option<&TcpListener>) {
+    for place in wanted.grandchildren() {
+        let mut command = Command::new(own_program());
+        let socket = listener.map(|listener| listener.as_raw_fd());
+        // SAFETY: between fork and exec only calls are made that are safe there.
+        unsafe {
+            command.pre_exec(move || {
+                if place != Place::Group {
+                    libc::setsid();
+                }
+                if let Some(socket) = socket {
+                    libc::fcntl(socket, libc::F_SETFD, 0);
+                }
+                Ok(())
+            });
+        }
+        if place == Place::Daemon {
+            // It says itself whom it leaves, and ends.
+            let between = command.arg(FORK_AGAIN).stdin(Stdio::null()).status();
+            if !between.is_ok_and(|status| status.success()) {
+                refuse("cannot fork twice");
+            }
+        } else {
+            hold(&mut command);
+        }
+    }
+}
+
+/// Starts a process that does nothing but hold what it inherits.
+pub(crate) fn hold(command: &mut Command) {
+    match command.arg(HOLD).stdin(Stdio::null()).spawn() {
+        Ok(child) => say(&format!("grandchild {}", child.id())),
+        Err(error) => refuse(&format!("cannot start a grandchild: {error}")),
+    }
+}
+
+pub(crate) fn own_program() -> std::path::PathBuf {
+    env::current_exe().unwrap_or_else(|_| refuse("where am I?"))
+}

@@ -1,0 +1,111 @@
+//! What is bound, answered, called and notified.
+
+use std::env;
+use std::io::{self, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::FromRawFd as _;
+use std::os::unix::net::UnixDatagram;
+use std::process::exit;
+use std::thread;
+
+use crate::refuse;
+use crate::wanted::Wanted;
+
+pub(crate) fn listener(wanted: &Wanted) -> Option<TcpListener> {
+    if wanted.has("--inherit") {
+        let number = |name| env::var(name).ok().and_then(|text| text.parse::<u32>().ok());
+        if number("LISTEN_PID") != Some(std::process::id())
+            || number("LISTEN_FDS").is_none_or(|n| n == 0)
+        {
+            eprintln!("no socket was passed to this process");
+            exit(3);
+        }
+        // SAFETY: by the protocol that was just checked descriptor 3 is ours alone.
+        return Some(unsafe { TcpListener::from_raw_fd(3) });
+    }
+    if !wanted.has("--listen-env") {
+        return None;
+    }
+    let host = env::var("HOST").unwrap_or_else(|_| "127.0.0.1".to_owned());
+    let port = env::var("PORT").ok().and_then(|port| port.parse::<u16>().ok());
+    let Some(port) = port else { refuse("`--listen-env` wants PORT") };
+    match TcpListener::bind((host.as_str(), port)) {
+        Ok(listener) => Some(listener),
+        Err(error) => {
+            eprintln!("cannot bind {host}:{port}: {error}");
+            exit(1);
+        }
+    }
+}
+
+/// Waits for an answer from that address, and keeps the connection.
+pub(crate) fn call(address: &str) -> TcpStream {
+    let mut answer = [0; 1];
+    let called = TcpStream::connect(address).and_then(|mut stream| {
+        write!(stream, "GET / HTTP/1.1\r\nhost: {address}\r\n\r\n")?;
+        stream.read_exact(&mut answer)?;
+        Ok(stream)
+    });
+    match called {
+        Ok(stream) => stream,
+        Err(error) => {
+            eprintln!("cannot call {address}: {error}");
+            exit(1);
+        }
+    }
+}
+
+/// Answers requests in threads, or keeps the socket without ever accepting.
+pub(crate) fn serve(wanted: &Wanted, listener: Option<TcpListener>) {
+    let Some(listener) = listener else { return };
+    let Some(status) = wanted.number("--http") else {
+        std::mem::forget(listener);
+        return;
+    };
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            thread::spawn(move || answer(stream, status));
+        }
+    });
+}
+
+pub(crate) fn answer(mut stream: TcpStream, status: u64) {
+    let mut head = Vec::new();
+    let mut part = [0; 1024];
+    while !head.windows(4).any(|end| end == b"\r\n\r\n") {
+        match stream.read(&mut part) {
+            Ok(0) | Err(_) => return,
+            Ok(length) => head.extend_from_slice(&part[..length]),
+        }
+    }
+    let pid = std::process::id().to_string();
+    let _ = write!(
+        stream,
+        "HTTP/1.1 {status} Misbehaving\r\nlocation: /elsewhere\r\ncontent-length: {}\r\n\
+         connection: close\r\n\r\n{pid}",
+        pid.len()
+    );
+}
+
+pub(crate) fn notify(message: &str) {
+    let Ok(path) = env::var("NOTIFY_SOCKET") else { refuse("`NOTIFY_SOCKET` is not set") };
+    let sent = UnixDatagram::unbound().and_then(|socket| match path.strip_prefix('@') {
+        Some(name) => send_abstract(&socket, name, message),
+        None => socket.send_to(message.as_bytes(), &path),
+    });
+    if let Err(error) = sent {
+        eprintln!("cannot notify {path}: {error}");
+    }
+}
+
+#[cfg(target_os = "linux")]
+pub(crate) fn send_abstract(socket: &UnixDatagram, name: &str, message: &str) -> io::Result<usize> {
+    use std::os::linux::net::SocketAddrExt as _;
+    let address = std::os::unix::net::SocketAddr::from_abstract_name(name)?;
+    socket.send_to_addr(message.as_bytes(), &address)
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn send_abstract(_: &UnixDatagram, _: &str, _: &str) -> io::Result<usize> {
+    Err(io::ErrorKind::Unsupported.into())
+}
