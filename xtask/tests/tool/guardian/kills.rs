@@ -117,7 +117,7 @@ fn nothing_survives_a_kill_in_the_first_moments_of_a_start() {
             let client = in_a_terminal(&fixture, &["up", "-d"]);
             let (guardian, sweeper, supervisor) = started(&client);
             thread::sleep(delay);
-            let (mark, ports) = (Vec::new(), Vec::new());
+            let (mark, ports) = (None, Vec::new());
             let terminal = Some(client.pid());
             let victim = Victim { supervisor, guardian, sweeper, client: terminal, mark, ports };
             victim.suffer(fault);

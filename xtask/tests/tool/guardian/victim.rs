@@ -31,7 +31,8 @@ pub(super) struct Victim {
     pub(super) sweeper: i32,
     /// The client that leads the terminal's process group.
     pub(super) client: Option<i32>,
-    pub(super) mark: Vec<u8>,
+    /// Unknown in the first moments.
+    pub(super) mark: Option<Vec<u8>>,
     pub(super) ports: Vec<u16>,
 }
 
@@ -49,7 +50,7 @@ impl Victim {
             guardian: pid(&status["guardian_pid"]),
             sweeper: sweeper(fixture).unwrap(),
             client: client.map(Running::pid),
-            mark: mark(pid(&marked["pid"])).unwrap(),
+            mark: Some(mark(pid(&marked["pid"])).unwrap()),
             ports: ports.collect(),
         }
     }
@@ -82,11 +83,12 @@ impl Victim {
     /// What is left of it.
     pub(super) fn remains(&self, fixture: &Fixture) -> Vec<String> {
         let mut left = remains(fixture);
-        left.extend(marked(&self.mark).into_iter().map(|pid| format!("process {pid} by its mark")));
+        let marked = self.mark.iter().flat_map(|mark| marked(mark));
+        left.extend(marked.map(|pid| format!("process {pid} by its mark")));
         left.extend(
             (self.ports.iter())
                 .filter(|port| TcpStream::connect(("127.0.0.1", **port)).is_ok())
-                .filter(|port| !is_anothers(**port, &self.mark))
+                .filter(|port| !is_anothers(**port, self.mark.as_deref()))
                 .map(|port| format!("port {port} answers")),
         );
         left
@@ -155,7 +157,7 @@ fn pids() -> impl Iterator<Item = i32> {
 
 /// Whether the listener on a port belongs to somebody without this mark, who got the number
 /// when it was free again.
-fn is_anothers(port: u16, own: &[u8]) -> bool {
+fn is_anothers(port: u16, own: Option<&[u8]>) -> bool {
     let table = fs::read_to_string("/proc/net/tcp").unwrap();
     let fields = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
     let ours = format!(":{port:04X}");
@@ -168,7 +170,7 @@ fn is_anothers(port: u16, own: &[u8]) -> bool {
         descriptors.flat_map(|found| fs::read_link(found.path())).any(|to| to.as_os_str() == &*link)
     };
     let mut holders = pids().filter(holds).peekable();
-    holders.peek().is_some() && holders.all(|pid| mark(pid).is_none_or(|mark| mark != own))
+    holders.peek().is_some() && holders.all(|pid| mark(pid).as_deref() != own)
 }
 
 fn files_below(folder: &Path) -> Vec<PathBuf> {
