@@ -26,6 +26,9 @@ pub struct Snapshot {
     pub guardian_pid: Option<u32>,
     /// What the stack as a whole is doing.
     pub state: State,
+    /// Whether it goes with a client that stays, an `up` in the foreground.
+    #[serde(default)]
+    pub held: bool,
     /// Its services, dependencies first.
     pub services: Vec<ServiceSnapshot>,
     /// Services that keep each other from getting ready, where that was looked at: in

@@ -14,8 +14,10 @@ static TAKEN: AtomicBool = AtomicBool::new(false);
 
 /// From now on these signals end the process with the code of one that they ended, until
 /// [`Interrupts`] takes them: nothing is left behind before that, and whoever reads the
-/// code need not tell the two apart. What is ignored, as by `nohup`, stays so.
+/// code need not tell the two apart. What is ignored, as by `nohup`, stays so. To be called
+/// again when nobody takes them any more.
 pub(crate) fn end_with_its_code() {
+    TAKEN.store(false, Ordering::Relaxed);
     for number in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
         let mut before = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
         // SAFETY: the kernel fills in a whole structure, and the handler makes one call,

@@ -34,6 +34,7 @@ mod verify_deps;
 mod wait;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
@@ -42,6 +43,7 @@ use xtask_client::paths::{DEFAULT_STACK, check_stack_name};
 pub(crate) use exit::Exit;
 
 use crate::effects::workspace;
+use crate::view::stderr;
 use crate::view::style::{self, ColorWhen};
 
 /// The tool's command line.
@@ -139,8 +141,21 @@ enum Command {
     Sweep(sweep::SweepArgs),
 }
 
+/// How long the last words of a command that was told to end may take.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
 /// Reads the command line and does what it says.
 pub(crate) fn run() -> Exit {
+    let exit = obey();
+    // Whoever was told to end does not wait for a reader who is stuck; anybody else does, and
+    // can be told to.
+    let told = exit == Exit::INTERRUPTED || exit == Exit::TERMINATED;
+    interrupt::end_with_its_code();
+    stderr::drain(told.then_some(LAST_WORDS));
+    exit
+}
+
+fn obey() -> Exit {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {

@@ -98,6 +98,7 @@ impl Driver {
         let mut snapshot = self.stack.snapshot();
         snapshot.supervisor_pid = std::process::id();
         snapshot.guardian_pid = self.guardian;
+        snapshot.held = !self.holders.is_empty();
         if snapshot.stack.is_empty() {
             snapshot.stack = self.board.stack().to_string();
         }

@@ -2,8 +2,9 @@
 //!
 //! From one state of a service to the next; what both have in common is not said.
 
-use xtask_client::snapshot::{Phase, ServiceSnapshot};
+use xtask_client::snapshot::{Phase, ServiceSnapshot, Snapshot};
 use xtask_core::calls::Deadlock;
+use xtask_core::name::Name;
 use xtask_core::plan::Kind;
 
 use super::status::time;
@@ -41,6 +42,32 @@ pub(crate) fn step(before: Option<&ServiceSnapshot>, now: &ServiceSnapshot) -> O
             _ => return None,
         },
         Phase::Failed => (BAD, "Failed", format!("{name}{because}")),
+    })
+}
+
+/// Services that run, that something needed `before`, and that nothing needs any more.
+pub(crate) fn unused<'a>(before: &Snapshot, now: &'a Snapshot) -> Vec<&'a Name> {
+    let is_needed = |name: &Name, by: &Snapshot| {
+        let mut wanted = by.services.iter().filter(|service| service.wanted);
+        wanted.any(|other| other.depends_on.contains(name) || other.uses.contains(name))
+    };
+    (now.services.iter())
+        .filter(|service| service.wanted && service.pid.is_some())
+        .map(|service| &service.name)
+        .filter(|name| is_needed(name, before) && !is_needed(name, now))
+        .collect()
+}
+
+/// What to say of them; nothing if there are none.
+pub(crate) fn unused_words(names: &[&Name], stack: &str) -> Option<String> {
+    let all: Vec<&str> = names.iter().map(|name| name.as_str()).collect();
+    (!all.is_empty()).then(|| {
+        format!(
+            "{} still up, and nothing needs it any more; `cargo xtask down --stack {stack} {}` \
+             ends it",
+            all.join(", "),
+            all.join(" ")
+        )
     })
 }
 

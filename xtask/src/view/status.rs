@@ -61,7 +61,11 @@ fn outcome(service: &ServiceSnapshot, kept: bool) -> String {
     let pid = service.pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default();
     match (service.phase, kept) {
         (Phase::Ready, _) if service.adopted => format!("adopted{pid}"),
-        (Phase::Ready, true) => format!("already running{pid}"),
+        (Phase::Ready, true) => match &service.reason {
+            // It runs, but not as it is wanted.
+            Some(reason) => format!("{reason}{pid}"),
+            None => format!("already running{pid}"),
+        },
         (Phase::Succeeded, true) => "already done".to_string(),
         (Phase::Ready, false) => format!("in {}", time(service.ready_ms.unwrap_or(0))),
         (Phase::Succeeded, false) => format!("done in {}", time(service.ready_ms.unwrap_or(0))),

@@ -3,11 +3,13 @@
 //! Views write escapes always; the streams take them out where nobody wants them, so
 //! that no view asks what it writes to.
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 
 use anstream::ColorChoice;
 use clap::ValueEnum;
 use xtask_client::escapes::Keep;
+
+use super::stderr;
 
 /// Back to normal.
 pub(crate) const RESET: &str = "\x1b[0m";
@@ -70,14 +72,12 @@ pub(crate) fn kept() -> Keep {
 /// A line of progress on standard error, in the manner of cargo: a verb, then what it
 /// is about. Nobody is told when standard error is gone.
 pub(crate) fn say(color: &str, verb: &str, text: &str) {
-    let mut stream = anstream::stderr().lock();
-    let clear = clear_line();
-    let _ = writeln!(stream, "{clear}{color}{verb:>12}{RESET} {text}");
+    stderr::write(format!("{}{color}{verb:>12}{RESET} {text}\n", clear_line()));
 }
 
 /// A plain message on standard error.
 pub(crate) fn tell(text: &str) {
-    let _ = writeln!(anstream::stderr().lock(), "{}{text}", clear_line());
+    stderr::write(format!("{}{text}\n", clear_line()));
 }
 
 /// Whole lines on standard error, if there are any.

@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
+use crate::stand::{SERVE, phase, stand};
 use crate::support::{Fixture, PackageSpec, SERVICE, eventually, get_at};
+
+/// How long anything beside other tests may take.
+const SOON: Duration = Duration::from_secs(30);
 
 fn pair() -> Fixture {
     let package = |name: &str, service: &str, more: &str| {
@@ -80,4 +84,43 @@ fn a_killed_service_comes_back_and_a_killed_supervisor_is_cleaned_up() {
 fn kill(pid: u64) {
     // SAFETY: the call takes two numbers; the process is one that the fixture started.
     assert_eq!(unsafe { libc::kill(i32::try_from(pid).unwrap(), libc::SIGKILL) }, 0);
+}
+
+/// It is not stopped, since the next `up` may want it again; but nobody forgets it.
+#[test]
+fn what_an_up_without_its_overlay_needs_no_more_is_named_once() {
+    let on_store = "port = 0\n[workspace.metadata.services.front.with.big]\n\
+                    depends-on = [\"store\"]\n";
+    let fixture = stand(&[("front", SERVE, on_store), ("store", SERVE, "port = 0\n")])
+        .workspace("[workspace.metadata.xtask]\ndefault = [\"front\"]\n")
+        .write();
+    let unused = "store still up, and nothing needs it any more; \
+                  `cargo xtask down --stack dev store` ends it";
+    let with = fixture.xtask(&["up", "-d", "--with", "big"]).ends_with(0);
+    assert!(!with.stderr.contains("Unused"), "{with}");
+    fixture.xtask(&["up", "-d"]).ends_with(0).says(unused);
+    assert_eq!(phase(&fixture, "store"), "ready");
+    let again = fixture.xtask(&["up", "-d"]).ends_with(0);
+    assert!(!again.stderr.contains("Unused"), "{again}");
+    fixture.xtask(&["down", "--stack", "dev", "store"]).ends_with(0);
+    assert_eq!(phase(&fixture, "store"), "stopped");
+}
+
+#[test]
+fn who_watches_is_told_whether_the_stack_goes_with_another_up() {
+    let fixture = stand(&[("calm", SERVE, "port = 0\n")]).write();
+    let watch = |words: &str| {
+        let watching = fixture.spawn(&["up"]);
+        watching.says(SOON, words);
+        watching.signal(libc::SIGINT);
+        watching.wait(SOON).ends_with(130);
+        assert_eq!(phase(&fixture, "calm"), "ready");
+    };
+    let owner = fixture.spawn(&["up"]);
+    owner.says(SOON, "SERVICE");
+    watch("a stack that goes with another `up`; Ctrl-C leaves it running");
+    owner.signal(libc::SIGINT);
+    owner.wait(SOON).ends_with(130);
+    fixture.xtask(&["up", "-d"]).ends_with(0);
+    watch("a stack that runs by itself; Ctrl-C leaves it running");
 }

@@ -34,6 +34,7 @@ mod linking;
 mod logs;
 mod manifests;
 mod programs;
+mod readers;
 mod readiness;
 mod records;
 mod sizes;

@@ -90,6 +90,7 @@ fn two_worktrees_of_one_repository_share_nothing_and_a_fixed_port_names_its_stac
     let held = two.xtask(&["up", "-d"]).ends_with(5);
     let workspace = one.root().display().to_string();
     let held = held.says(&format!("held by stack `dev` of workspace `{workspace}`"));
+    let held = held.says("`cargo xtask down --stack dev` there ends it");
     held.says("hint: `cargo xtask up --ports auto`");
     two.is_quiet();
     two.xtask(&["up", "-d", "--ports", "auto"]).ends_with(0);
@@ -117,7 +118,8 @@ fn a_port_of_another_stack_of_the_same_workspace_is_named_too() {
     fixture.edit("shop/Cargo.toml", &format!("port = {port}"), &format!("port = {taken}"));
     let held = fixture.xtask(&["up", "-d"]).ends_with(5);
     let root = fixture.root().display().to_string();
-    held.says(&format!("port {taken} is held by stack `other` of workspace `{root}`"));
+    let held = held.says(&format!("port {taken} is held by stack `other` of workspace `{root}`"));
+    held.says("`cargo xtask down --stack other` there ends it");
 }
 
 #[test]

@@ -144,6 +144,9 @@ impl Stack {
             Comparison::Same | Comparison::Other => Check::Done,
         };
         let said = core::mem::replace(&mut self.nodes[id].check, check) == Check::Said;
+        // What cannot be rendered any more runs on as it is.
+        let is_unsaid = comparison == Comparison::Unsaid;
+        self.nodes[id].shown.outdated = if is_unsaid { self.render(id).err() } else { None };
         if comparison == Comparison::Other {
             self.replace(id);
         } else if comparison == Comparison::Same && said && self.nodes[id].is_running() {

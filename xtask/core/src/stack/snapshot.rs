@@ -27,6 +27,7 @@ impl Stack {
             workspace: self.workspace.clone(),
             supervisor_pid: 0,
             guardian_pid: None,
+            held: false,
             state: self.state(),
             services: self.order.iter().map(|id| self.snapshot_of(*id)).collect(),
             deadlocks: Vec::new(),
@@ -203,7 +204,10 @@ impl Stack {
                 Build::Unneeded
                 | Build::Pending { .. }
                 | Build::Linked { .. }
-                | Build::Accepted => None,
+                | Build::Accepted => {
+                    let outdated = node.shown.outdated.as_ref();
+                    outdated.map(|why| format!("still runs with the settings before: {why}"))
+                }
             },
         }
     }

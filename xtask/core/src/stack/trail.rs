@@ -41,4 +41,6 @@ pub(crate) struct Shown {
     pub(crate) status: Option<String>,
     /// What a test did to it, and did not take back.
     pub(crate) fault: Option<Fault>,
+    /// Why nobody can say with which settings it would be started now.
+    pub(crate) outdated: Option<String>,
 }

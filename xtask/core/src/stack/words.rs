@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 use core::fmt::Write as _;
 use core::time::Duration;
 
-use super::event::{Exit, Found, Holder};
+use super::event::{Exit, Found, Holder, StackOf};
 use super::tenancy::Held;
 use crate::name::Name;
 use crate::plan::{Probe, Service};
@@ -77,9 +77,7 @@ pub(crate) fn held(held: &Held) -> String {
     let port = held.port;
     match (&held.holder, &held.user) {
         (Some(holder), _) => {
-            let stack = holder.stack.as_ref().map_or(String::new(), |stack| {
-                format!("stack `{}` of workspace `{}`: ", stack.name, stack.workspace)
-            });
+            let stack = holder.stack.as_deref().map_or(String::new(), sibling);
             format!(
                 "port {port} is held by {stack}`{}` (pid {}, user {}): `{}`",
                 holder.program, holder.pid, holder.user, holder.command
@@ -91,6 +89,15 @@ pub(crate) fn held(held: &Held) -> String {
         ),
         (None, None) => format!("port {port} is held by another program"),
     }
+}
+
+/// A stack of ours that is in the way, and what ends it.
+fn sibling(stack: &StackOf) -> String {
+    let StackOf { name, workspace } = stack;
+    format!(
+        "stack `{name}` of workspace `{workspace}` (`cargo xtask down --stack {name}` there ends \
+         it): "
+    )
 }
 
 /// Who holds the ports of a service in its place.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use xtask_core::plan::{Probe, Restart};
 use xtask_core::snapshot::Phase;
-use xtask_core::stack::Exit;
+use xtask_core::stack::{BindFailure, Event, Exit};
 
 use crate::scenario::Scenario;
 use crate::support::{With, service};
@@ -149,4 +149,23 @@ fn who_is_not_there_yet_gets_no_signal() {
     let mut s = Scenario::of([service("a")]);
     s.exited("a", Exit::Code(1));
     assert_eq!(s.told(), [""; 0]);
+}
+
+#[test]
+fn what_cannot_be_rendered_any_more_runs_on_and_says_so() {
+    let caller = |arg| service("b").calls("A", "a").using("a").arg(arg);
+    let fail = |s: &mut Scenario| {
+        let failure = BindFailure::Other { port: 0, error: "no".to_owned() };
+        s.event(Event::BindFailed { service: "a".into(), failure });
+    };
+    let mut s = Scenario::up([service("a").port(None), caller("--old")]);
+    s.apply([service("a").port(None).port(None), caller("--old")]);
+    s.end("a", Exit::Signal(15));
+    fail(&mut s);
+    s.apply([service("a").port(None).port(None), caller("--new")]);
+    fail(&mut s);
+    assert_eq!((s.phase("a"), s.phase("b")), (Phase::Failed, Phase::Ready));
+    assert_eq!(s.already(), [""; 0]);
+    let reason = "still runs with the settings before: the address of `a` is not known";
+    assert_eq!(s.reason("b"), reason);
 }

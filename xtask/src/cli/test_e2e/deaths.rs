@@ -104,6 +104,7 @@ mod tests {
             workspace: "/w".into(),
             supervisor_pid: 1,
             guardian_pid: None,
+            held: false,
             state: State::Ready,
             services: vec![serde_json::from_value(service).unwrap()],
             deadlocks: Vec::new(),

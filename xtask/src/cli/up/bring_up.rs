@@ -18,6 +18,7 @@ use crate::cli::exit::Exit;
 use crate::cli::interrupt::Interrupts;
 use crate::supervisor::launch::Session;
 use crate::view::failure::{is_cause, is_well};
+use crate::view::progress::unused;
 
 /// How a bring-up ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,7 +140,9 @@ impl<'a> BringUp<'a> {
     pub(crate) fn show(&mut self) -> anyhow::Result<()> {
         let Self { plan, session, before, teller, .. } = self;
         let services = services_of(plan, &session.snapshot);
-        teller.ready(&session.snapshot, &services, &kept(before, &services))
+        teller.ready(&session.snapshot, &services, &kept(before, &services))?;
+        teller.unused(&unused(before, &session.snapshot), &plan.stack);
+        Ok(())
     }
 
     /// Takes in what the supervisor says, and passes it on.

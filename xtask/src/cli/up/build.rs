@@ -1,9 +1,10 @@
 //! The one cargo call of an `up`: its messages, artifact by artifact.
 //!
-//! What cargo has to say to people goes straight to their terminal; only its messages
-//! for programs are read here. What follows from an artifact is decided elsewhere.
+//! What cargo has to say to people goes straight to their terminal, or on to where they want
+//! it; only its messages for programs are read here. What follows from an artifact is decided elsewhere.
 
 use std::collections::VecDeque;
+use std::io::{IsTerminal as _, PipeReader, Read as _, Write as _};
 use std::path::Path;
 use std::process::Stdio;
 
@@ -11,6 +12,7 @@ use anyhow::Context;
 use serde::Deserialize;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, ChildStdout, Command};
+use tokio::task::{JoinHandle, spawn_blocking};
 use xtask_core::name::Name;
 use xtask_core::plan::{self, Plan, Program, Target};
 
@@ -59,6 +61,8 @@ pub(crate) struct Cargo {
     /// The line that is being received; kept here so that a cancelled wait loses nothing.
     partial: Vec<u8>,
     targets: Vec<Target>,
+    /// Passes on what cargo says to people.
+    relay: Option<JoinHandle<()>>,
     ended: bool,
 }
 
@@ -83,6 +87,15 @@ impl Build {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
         // A group of its own, so that its compilers can be ended with it.
         command.process_group(0);
+        let relay = match std::io::stderr().is_terminal() {
+            true => None,
+            // Cargo fails when nobody reads what it says, and that is no reason to fail.
+            false => {
+                let (said, ear) = std::io::pipe().context("cannot make a pipe")?;
+                command.stderr(ear);
+                Some(spawn_blocking(|| pass_on(said)))
+            }
+        };
         let mut child =
             command.spawn().with_context(|| format!("cannot start `{}`", cargo.display()))?;
         let stdout = child.stdout.take().context("cargo has no standard output")?;
@@ -91,6 +104,7 @@ impl Build {
             messages: BufReader::with_capacity(64 * 1024, stdout),
             partial: Vec::new(),
             targets: build.targets.clone(),
+            relay,
             ended: false,
         })))
     }
@@ -180,6 +194,11 @@ impl Cargo {
             let read = self.messages.read_until(b'\n', &mut self.partial).await;
             if read.context("cannot read cargo's messages")? == 0 && self.partial.is_empty() {
                 let status = self.child.wait().await.context("cannot wait for cargo")?;
+                // Its last words come before ours.
+                if let Some(relay) = &mut self.relay {
+                    let _ = relay.await;
+                    self.relay = None;
+                }
                 self.ended = true;
                 return Ok(BuildEvent::Ended { ok: status.success() });
             }
@@ -188,6 +207,15 @@ impl Cargo {
                 return Ok(event);
             }
         }
+    }
+}
+
+/// Writes to standard error what comes, as long as somebody reads there, and takes the rest.
+fn pass_on(mut said: PipeReader) {
+    let mut part = [0; 4096];
+    let mut heard = true;
+    while let Ok(length @ 1..) = said.read(&mut part) {
+        heard = heard && std::io::stderr().write_all(&part[..length]).is_ok();
     }
 }
 

@@ -118,7 +118,12 @@ pub(crate) async fn foreground(
         printing: None,
     };
     if !up.session.launched && logs.listener == Listener::Person {
-        style::say(BUSY, "Watching", "a stack that runs by itself; Ctrl-C leaves it running");
+        let held = up.session.connection.status().await?.held;
+        let whose = match held {
+            true => "a stack that goes with another `up`",
+            false => "a stack that runs by itself",
+        };
+        style::say(BUSY, "Watching", &format!("{whose}; Ctrl-C leaves it running"));
     }
     match watch(up, &mut logs, interrupts).await {
         Ok(Some(exit)) if up.session.launched => end(up, Some(logs), interrupts, exit).await,
@@ -219,9 +224,7 @@ pub(crate) async fn end(
 /// The last lines, and that it is over. Whoever is stuck does not hear of it.
 async fn farewell(up: &BringUp<'_>, logs: Option<Logs>) {
     last_lines(logs).await;
-    let text = format!("stack `{}`", up.plan.stack);
-    let said = spawn_blocking(move || style::say(GOOD, "Down", &text));
-    let _ = timeout(PATIENCE, said).await;
+    style::say(GOOD, "Down", &format!("stack `{}`", up.plan.stack));
 }
 
 /// What services printed last, as far as somebody takes it.

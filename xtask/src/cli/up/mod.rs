@@ -139,7 +139,7 @@ async fn up(args: &UpArgs, loaded: &Loaded, settings: LaunchSettings) -> anyhow:
     let mut interrupts = Interrupts::new()?;
     let plan = &loaded.plan;
     let listener = if args.json { Listener::Program } else { Listener::Person };
-    let teller = Teller::new(listener, plan)?;
+    let teller = Teller::new(listener, plan, args.detach)?;
     // Cargo starts before the supervisor is looked for: it takes longer.
     let mut build = match args.no_build {
         true => {

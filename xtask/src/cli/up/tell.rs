@@ -16,7 +16,7 @@ use super::build::programs;
 use crate::cli::exit::Exit;
 use crate::cli::print;
 use crate::view::event::{TimedEvent, UpEvent};
-use crate::view::style::{self, BUSY, GOOD};
+use crate::view::style::{self, BUSY, GOOD, WARN};
 use crate::view::{progress, status};
 
 /// After this much silence it is said what is waited for; each time twice as long.
@@ -58,13 +58,16 @@ pub(crate) struct Teller {
     failures: bool,
     /// Services whose log was said to be in trouble.
     troubled: BTreeSet<Name>,
+    /// Whether it goes on, and silently, when nobody reads any more.
+    goes_on: bool,
 }
 
 impl Teller {
     /// A voice that has said what is going to happen.
-    pub(crate) fn new(listener: Listener, plan: &Plan) -> anyhow::Result<Self> {
+    /// With `goes_on` a reader who leaves is no reason to end.
+    pub(crate) fn new(listener: Listener, plan: &Plan, goes_on: bool) -> anyhow::Result<Self> {
         let began = Instant::now();
-        let teller = Self {
+        let mut teller = Self {
             listener,
             began,
             programs: programs(plan),
@@ -73,12 +76,14 @@ impl Teller {
             speak_at: began + FIRST_SILENCE,
             failures: false,
             troubled: BTreeSet::new(),
+            goes_on,
         };
         if listener == Listener::Program {
+            let programs = teller.programs;
             teller.print(UpEvent::Plan {
                 stack: &plan.stack,
                 services: plan.services.iter().map(|service| &*service.name).collect(),
-                programs: teller.programs,
+                programs,
             })?;
         }
         Ok(teller)
@@ -193,7 +198,10 @@ impl Teller {
     ) -> anyhow::Result<()> {
         self.failures = true;
         match self.listener {
-            Listener::Person => print::out(&status::summary(services, kept))?,
+            Listener::Person => {
+                let printed = print::out(&status::summary(services, kept));
+                self.heard(printed.map_err(Into::into))?;
+            }
             Listener::Program => {
                 let already_running = kept.iter().map(|name| name.as_str()).collect();
                 self.print(UpEvent::Ready { snapshot, already_running })?;
@@ -203,8 +211,30 @@ impl Teller {
         Ok(())
     }
 
-    fn print(&self, event: UpEvent<'_>) -> anyhow::Result<()> {
-        print::json(&TimedEvent { at_ms: self.began.elapsed().as_millis(), event })
+    /// Services that run on, though this `up` took away who needed them: they may be wanted
+    /// again by the next one, with their overlay.
+    pub(crate) fn unused(&self, names: &[&Name], stack: &str) {
+        if let (Listener::Person, Some(text)) =
+            (self.listener, progress::unused_words(names, stack))
+        {
+            style::say(WARN, "Unused", &text);
+        }
+    }
+
+    fn print(&mut self, event: UpEvent<'_>) -> anyhow::Result<()> {
+        let printed = print::json(&TimedEvent { at_ms: self.began.elapsed().as_millis(), event });
+        self.heard(printed)
+    }
+
+    /// Falls silent where nobody reads and that changes nothing.
+    fn heard(&mut self, printed: anyhow::Result<()>) -> anyhow::Result<()> {
+        match printed {
+            Err(error) if self.goes_on && print::is_broken_pipe(&error) => {
+                self.listener = Listener::Nobody;
+                Ok(())
+            }
+            printed => printed,
+        }
     }
 
     fn spoke(&mut self) {

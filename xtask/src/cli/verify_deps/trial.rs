@@ -86,7 +86,7 @@ impl Trials<'_> {
             record: None,
         };
         let session = connect_or_launch(self.paths, &settings, || {}).await?;
-        let teller = Teller::new(Listener::Nobody, part)?;
+        let teller = Teller::new(Listener::Nobody, part, true)?;
         let mut up = BringUp::new(part, session, self.build_of(part), teller, false);
         let tried = match up.run(true, &mut self.interrupts).await {
             Ok(Outcome::Interrupted(exit)) => Ok(Err(exit)),
