@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::{PermissionsExt, lchown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, lchown};
 use std::path::{Path, PathBuf};
 
 use rustix::process::{getegid, geteuid};
@@ -59,8 +59,10 @@ pub(super) async fn create(
     wanted: &Wanted<'_>,
 ) -> Result<(), String> {
     let (mut args, variables) = arguments(containers, network, wanted);
-    if wanted.container.origin == Origin::Built && !geteuid().is_root() {
-        // Whoever may write the data on this machine writes it there.
+    let writes_here =
+        wanted.container.origin == Origin::Built || !wanted.container.volumes.is_empty();
+    if writes_here && !geteuid().is_root() {
+        // Whoever may write the data on this machine writes it there, and can delete it.
         args.push(format!("--user={}:{}", geteuid().as_raw(), getegid().as_raw()));
         if engine.is_podman() {
             args.push("--userns=keep-id".to_owned());
@@ -172,10 +174,15 @@ pub(super) async fn prepare_volumes(
     tokio::task::spawn_blocking(prepare).await.map_err(|error| error.to_string())?
 }
 
-/// Makes the user of containers the owner of a folder and all in it.
+/// Makes the user of containers the owner of what is ours: a folder and all in it. What belongs
+/// to another account stays its own, as the files of a database server do.
 fn give(path: &Path) -> io::Result<()> {
-    lchown(path, Some(USER), Some(USER))?;
-    if fs::symlink_metadata(path)?.is_dir() {
+    let about = fs::symlink_metadata(path)?;
+    let is_ours = about.uid() == geteuid().as_raw();
+    if is_ours {
+        lchown(path, Some(USER), Some(USER))?;
+    }
+    if about.is_dir() && (is_ours || about.uid() == USER) {
         for entry in fs::read_dir(path)? {
             match give(&entry?.path()) {
                 // A journal that another service has just removed.
@@ -195,6 +202,26 @@ mod tests {
     fn a_mount_keeps_paths_with_commas_together() {
         assert_eq!(mount("/a", "/b"), "--mount=type=bind,source=/a,target=/b");
         assert_eq!(mount("/a,c", "/b"), "--mount=type=bind,\"source=/a,c\",target=/b");
+    }
+
+    #[test]
+    fn of_a_folder_only_what_is_ours_is_given_away() {
+        if !geteuid().is_root() {
+            println!("SKIPPED: only root gives files away");
+            return;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::create_dir_all(at("server/below")).unwrap();
+        fs::write(at("server/file"), "").unwrap();
+        fs::write(at("ours"), "").unwrap();
+        lchown(at("server"), Some(999), Some(999)).unwrap();
+        for _ in 0..2 {
+            give(folder.path()).unwrap();
+        }
+        let owner = |name: &str| fs::symlink_metadata(at(name)).unwrap().uid();
+        assert_eq!([owner(""), owner("ours")], [USER, USER]);
+        assert_eq!([owner("server"), owner("server/file"), owner("server/below")], [999, 0, 0]);
     }
 
     #[test]
