@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use xtask_core::plan::{Placement, Plan, Program, Request, Service};
+use xtask_core::plan::{Containers, Placement, Plan, Program, Request, Service};
 
 use super::exit::Exit;
 use super::interrupt::Interrupts;
@@ -38,8 +38,11 @@ pub(crate) struct ImageArgs {
 }
 
 pub(crate) fn run(global: &Global, args: &ImageArgs) -> anyhow::Result<Exit> {
-    let build = |request: &mut Request| args.build.shape(args.no_build, request);
-    let loaded = match load::plan(global, &args.plan, &args.services, build)? {
+    let shape = |request: &mut Request| {
+        args.build.shape(args.no_build, request);
+        request.containers = Containers::All;
+    };
+    let loaded = match load::plan(global, &args.plan, &args.services, shape)? {
         Ok(loaded) => loaded,
         Err(exit) => return Ok(exit),
     };
@@ -162,8 +165,9 @@ pub(crate) async fn images(
     Ok(Ok(rows))
 }
 
+/// Whether its program is built here and can run in a container.
 fn is_built(service: &Service) -> bool {
-    matches!(service.program, Program::Artifact { .. })
+    matches!(service.program, Program::Artifact { .. }) && service.placement == Placement::Container
 }
 
 fn tell(service: &Service, image: &Image) {

@@ -13,7 +13,7 @@ use super::reader::Reader;
 use super::settings::{DependsOn, Settings};
 use super::shape;
 use super::value::{Table, Value, ValueKind};
-use crate::plan::{Adopt, Condition, Kind, Restart};
+use crate::plan::{Adopt, Condition, Kind, Placement, Restart};
 use crate::problem::{Code, Problem};
 
 /// The keys that a section and its overlays have in common.
@@ -22,6 +22,7 @@ pub(crate) const KEYS: &[&str] = &[
     "command",
     "image",
     "external",
+    "placement",
     "kind",
     "depends-on",
     "uses",
@@ -81,6 +82,10 @@ fn read(reader: &mut Reader<'_>, out: &mut Settings, key: &str, value: &Value) {
         "command" => out.command = shape::command(reader, key, value),
         "image" => out.image = reader.string(key, value),
         "external" => out.external = reader.boolean(key, value),
+        "placement" => {
+            // Where the others run is decided at each start.
+            out.placement = reader.choice(key, value, &[("process", Placement::Process)]);
+        }
         "kind" => {
             let kinds = [("service", Kind::Service), ("job", Kind::Job)];
             out.kind = reader.choice(key, value, &kinds);

@@ -9,7 +9,7 @@ use core::time::Duration;
 
 use super::at::{At, Words};
 use super::deploy::Deploy;
-use crate::plan::{Adopt, Condition, Kind, Restart};
+use crate::plan::{Adopt, Condition, Kind, Placement, Restart};
 
 /// The keys of one section.
 #[derive(Clone, Debug, Default)]
@@ -22,6 +22,8 @@ pub struct Settings {
     pub image: Option<Words>,
     /// `external`.
     pub external: Option<At<bool>>,
+    /// `placement`.
+    pub placement: Option<At<Placement>>,
     /// `kind`.
     pub kind: Option<At<Kind>>,
     /// `depends-on`.

@@ -72,6 +72,7 @@ fn image(merged: &Merged, activated: Option<&Span>, problems: &mut Vec<Problem>)
     let settings = &merged.settings;
     let Some(image) = &settings.image else { return };
     let keys = [
+        ("placement", settings.placement.as_ref().map(|at| &at.span)),
         ("socket-activation", activated),
         ("cwd", settings.cwd.as_ref().map(|at| &at.span)),
         ("self-probe", settings.self_probe.as_ref().map(|at| &at.span)),

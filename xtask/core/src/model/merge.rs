@@ -108,13 +108,15 @@ fn duplicate(first: &Words, second: &Words) -> Problem {
 fn lay(base: &mut Settings, top: &Settings) {
     if has_program(top) {
         (base.bin, base.command, base.image, base.external) = (None, None, None, None);
+        // What held for one program need not hold for another.
+        base.placement = None;
     }
     macro_rules! replace {
         ($($($key:ident).+)*) => {
             $(if top.$($key).+.is_some() { base.$($key).+.clone_from(&top.$($key).+); })*
         };
     }
-    replace!(bin command image external kind ports url host socket_activation ready watchdog
+    replace!(bin command image external placement kind ports url host socket_activation ready watchdog
         args env_file cwd features no_default_features restart stop_signal stop_timeout
         start_timeout log_size_bytes log_files adopt self_probe deploy.replicas deploy.memory_bytes deploy.cpu_millis);
     lay_pairs(&mut base.env, &top.env);

@@ -67,9 +67,10 @@ pub(crate) fn placement(node: &Node, request: &Request) -> Placement {
         Containers::All => true,
         Containers::Named(names) => names.iter().any(|name| **name == *node.name),
     };
+    let said = node.settings.placement.as_ref().map(|at| at.value);
     match node.program {
         Runs::Image(_) => Placement::Container,
-        Runs::Binary(_) if chosen => Placement::Container,
+        Runs::Binary(_) if chosen => said.unwrap_or(Placement::Container),
         Runs::Binary(_) | Runs::Command(_) | Runs::External | Runs::Unknown => Placement::Process,
     }
 }

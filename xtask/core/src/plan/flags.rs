@@ -149,6 +149,9 @@ pub(crate) fn containers(request: &Request, model: &Model, problems: &mut Vec<Pr
             continue;
         };
         let why = match node.program {
+            Runs::Binary(_) if node.settings.placement.is_some() => {
+                "its metadata says `placement = \"process\"`"
+            }
             Runs::Binary(_) | Runs::Image(_) | Runs::Unknown => continue,
             Runs::Command(_) => "it is a command of this machine",
             Runs::External => "it is not managed",

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use xtask_core::name::Name;
 use xtask_core::plan::{
-    Condition, Deploy, Kind, Plan, Probe, Program, Restart, Service, Setting, Text, Volume,
+    Condition, Deploy, Kind, Placement, Plan, Probe, Program, Restart, Service, Setting, Text,
+    Volume,
 };
 
 use super::{Difference, Images};
@@ -96,6 +97,10 @@ pub(super) fn units(plan: &Plan, images: &Images, differences: &mut Vec<Differen
 
 fn unit(plan: &Plan, service: &Service, images: &Images) -> Result<Unit, &'static str> {
     let (image, program) = match &service.program {
+        Program::Artifact { .. } if service.placement == Placement::Process => {
+            return Err("not exported: its metadata says `placement = \"process\"`; give it \
+                        `image` in an overlay");
+        }
         Program::Artifact { binary, .. } => {
             let image = images.references.get(&service.name).ok_or("it has no image")?;
             (image.clone(), Some(format!("{}/{binary}", images.program_folder)))
