@@ -18,6 +18,18 @@ pub struct Api {
     base: String,
 }
 
+/// The services that are a database server, where an overlay says so.
+const SERVERS: [&str; 2] = ["postgres", "database"];
+
+/// The database server of the stack; none where the services keep files of their own.
+///
+/// # Panics
+/// When the stack does not answer.
+pub async fn database_server(stack: &Stack) -> Option<&'static str> {
+    let snapshot = stack.status().await.expect("the stack answers");
+    SERVERS.into_iter().find(|name| snapshot.service(name).is_some())
+}
+
 /// A complete answer.
 #[derive(Clone, Debug)]
 pub struct Answer {

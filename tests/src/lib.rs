@@ -6,9 +6,10 @@
 
 mod api;
 mod name;
+pub mod postgres_image;
 mod tool;
 
-pub use api::{Answer, Api};
+pub use api::{Answer, Api, database_server};
 pub use name::unique;
 pub use tool::Workspace;
 pub use xtask_client::{Stack, harness, snapshot};

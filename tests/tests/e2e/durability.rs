@@ -4,11 +4,12 @@
 //! The database is a process of its own only in a stack with PostgreSQL.
 
 use std::collections::BTreeSet;
+use std::iter;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use e2e::{Answer, Api, Stack, harness};
+use e2e::{Answer, Api, database_server, harness};
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
@@ -26,9 +27,6 @@ const WRITERS: usize = 8;
 /// For some writes to be answered, or for a killed service to be back.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The service that is a database server.
-const SERVER: &str = "postgres";
-
 #[tokio::test]
 async fn a_thousand_acknowledged_writes_survive_kills_of_the_service_and_of_the_database() {
     let stack = harness::exclusive().await;
@@ -37,7 +35,7 @@ async fn a_thousand_acknowledged_writes_survive_kills_of_the_service_and_of_the_
     let writers: Vec<_> = (0..WRITERS)
         .map(|writer| tokio::spawn(write(list.clone(), writer, count.clone())))
         .collect();
-    let victims = if has_server(&stack).await { vec!["todo", SERVER] } else { vec!["todo"] };
+    let victims: Vec<_> = iter::once("todo").chain(database_server(&stack).await).collect();
     for (kill, victim) in victims.iter().copied().cycle().take(KILLS).enumerate() {
         await_writes(&count, (kill + 1) * WRITES / (KILLS + 1)).await;
         let service = stack.service(victim);
@@ -86,10 +84,10 @@ async fn write(list: List, writer: usize, count: Arc<AtomicUsize>) -> Vec<String
 #[tokio::test]
 async fn services_outlive_a_database_that_is_killed_and_find_it_again() {
     let stack = harness::exclusive().await;
-    if !has_server(&stack).await {
+    let Some(server) = database_server(&stack).await else {
         eprintln!("skipped: the stack has no database server, see `test-e2e --with postgres`");
         return;
-    }
+    };
     let (todo, users) = (Api::of(&stack, "todo").await, Api::of(&stack, "users").await);
     let before = users.get("/users/aniket/lists").await.expect(200).text;
     let pids = async || {
@@ -97,7 +95,7 @@ async fn services_outlive_a_database_that_is_killed_and_find_it_again() {
         ["todo", "users"].map(|name| snapshot.service(name).unwrap().pid)
     };
     let pids_before = pids().await;
-    let server = stack.service(SERVER);
+    let server = stack.service(server);
     let run = server.status().await.unwrap().run;
     server.kill().await.unwrap();
     let deadline = Instant::now() + PATIENCE;
@@ -126,10 +124,6 @@ async fn services_outlive_a_database_that_is_killed_and_find_it_again() {
 fn honest(answer: Answer) {
     assert_ne!(answer.header("retry-after"), "");
     answer.problem(503);
-}
-
-async fn has_server(stack: &Stack) -> bool {
-    stack.status().await.unwrap().service(SERVER).is_some()
 }
 
 async fn await_writes(count: &AtomicUsize, enough: usize) {

@@ -7,14 +7,13 @@
 
 #![allow(clippy::unwrap_used)]
 
-mod database;
 mod engine;
 mod load;
 
 use std::path::Path;
 
-use e2e::Api;
 use e2e::harness::{cargo, workspace_of};
+use e2e::{Api, postgres_image};
 use serde_json::{Value, json};
 
 use engine::Swarm;
@@ -23,20 +22,27 @@ use load::Load;
 /// Copies of `todo`, as the overlay `swarm` of its metadata says.
 const COPIES: usize = 3;
 
+/// Who owns the databases.
+const ROLE: &str = "app";
+
 /// Writes that must be answered in each part of the test.
 const WRITES: usize = 150;
 
 /// Merged by the engine into what was exported.
-fn additions(database: &str) -> String {
+fn additions(database: &str, root: &Path) -> String {
     let service = |name: &str, port: u16| {
         format!(
             "  {name}:\n    deploy: {{ endpoint_mode: dnsrr }}\n    \
              ports: [{{ target: {port}, mode: host }}]\n"
         )
     };
+    let databases = root.join("services/postgres-cluster/image");
     format!(
         "version: \"3.8\"\nservices:\n  postgres:\n    image: {database}\n    \
-         deploy: {{ endpoint_mode: dnsrr }}\n{}{}",
+         deploy: {{ endpoint_mode: dnsrr }}\n    \
+         environment: {{ POSTGRES_USER: {ROLE}, POSTGRES_HOST_AUTH_METHOD: trust }}\n    \
+         volumes: [\"{}:/docker-entrypoint-initdb.d:ro\"]\n{}{}",
+        databases.display(),
         service("todo", 5001),
         service("users", 5000)
     )
@@ -47,12 +53,14 @@ async fn three_copies_lose_no_acknowledged_write_when_one_is_killed_and_all_are_
     let Some(mut swarm) = Swarm::begin() else { return };
     let folder = tempfile::tempdir().unwrap();
     let database = format!("localhost/{}-postgres:test", swarm.name());
-    if !database::image(&mut swarm, folder.path(), &database) {
+    if !postgres_image::make(Path::new("docker"), &database) {
         return;
     }
+    swarm.will_remove(&database);
+    let root = workspace_of(Path::new(env!("CARGO_MANIFEST_DIR"))).unwrap();
     let out = folder.path().join("out");
-    export(&mut swarm, &out);
-    std::fs::write(out.join("additions.yaml"), additions(&database)).unwrap();
+    export(&mut swarm, &root, &out);
+    std::fs::write(out.join("additions.yaml"), additions(&database, &root)).unwrap();
     swarm.deploy(&[out.join("stack.yaml"), out.join("additions.yaml")]);
     swarm.await_healthy("todo", COPIES).await;
     swarm.await_healthy("users", 1).await;
@@ -91,12 +99,11 @@ async fn three_copies_lose_no_acknowledged_write_when_one_is_killed_and_all_are_
 
 /// The application as a stack file. Its ports are taken out of it: those of a swarm are open on
 /// every address of the machine, and may be taken here by a stack that runs.
-fn export(swarm: &mut Swarm, out: &Path) {
-    let root = workspace_of(Path::new(env!("CARGO_MANIFEST_DIR"))).unwrap();
+fn export(swarm: &mut Swarm, root: &Path, out: &Path) {
     let url = |service: &str| {
-        format!("{service}:DATABASE_URL=postgres://{}@postgres:5432/{service}", database::ROLE)
+        format!("{service}:DATABASE_URL=postgres://{}@postgres:5432/{service}", ROLE)
     };
-    let mut command = cargo(&root);
+    let mut command = cargo(root);
     command.args(["xtask", "export", "swarm", "todo", "users", "--with", "swarm", "--json"]);
     command.args(["-e", &url("todo"), "-e", &url("users"), "--output"]).arg(out);
     let output = command.output().unwrap();
