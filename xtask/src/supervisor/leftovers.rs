@@ -13,7 +13,7 @@ use xtask_client::StackPaths;
 use xtask_client::paths::Endpoint;
 
 use super::lock::Lock;
-use crate::effects::containers::remains;
+use crate::effects::containers::remains::{self, NoteThen};
 use crate::effects::sweep::{Ended, end_marked, has_died, ourselves};
 
 /// A supervisor that died without cleaning up, and what was left of its stack.
@@ -63,7 +63,7 @@ pub(crate) fn clean_locked(paths: &StackPaths, _lock: &Lock) -> Option<Leftovers
         note.and_then(|note| serde_json::from_slice(&note).ok())
     };
     // Where nobody could reach the engine then, somebody may now.
-    match remains::remove(&paths.engine_note(), &paths.short_name()) {
+    match remains::remove(&paths.engine_note(), &paths.short_name(), NoteThen::Forget) {
         Ok(removed) if removed.is_empty() => {}
         Ok(removed) => leftovers.get_or_insert_default().containers.extend(removed),
         Err(why) => leftovers.get_or_insert_default().kept = Some(why),

@@ -19,7 +19,7 @@ use rustix::process::{Pid, PidfdFlags, getpid, getppid, pidfd_open};
 use super::companion::{Companion, Scene, empty_standard_input, fork};
 use super::leftovers::bury;
 use super::lock::Lock;
-use crate::effects::containers::remains;
+use crate::effects::containers::remains::{self, NoteThen};
 use crate::effects::say;
 use crate::effects::sweep::end_marked;
 
@@ -120,7 +120,8 @@ pub(super) fn sweep(scene: &Scene<'_>) {
     for ended in &ended {
         say(&format!("process {} was left and is ended: `{}`", ended.pid, ended.command));
     }
-    let containers = match remains::remove(&scene.paths.engine_note(), &scene.paths.short_name()) {
+    let note = scene.paths.engine_note();
+    let containers = match remains::remove(&note, &scene.paths.short_name(), NoteThen::Keep) {
         Ok(removed) => removed,
         Err(why) => {
             say(&format!("containers may be left: {why}"));

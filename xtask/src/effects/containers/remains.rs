@@ -67,12 +67,22 @@ impl Note {
     }
 }
 
-/// Removes all that carries the stack's label, and then the note at `path`. Returns the
-/// names of the containers that were there; none where there is no note.
+/// What becomes of the note once everything is removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NoteThen {
+    /// It goes: nobody can have ordered anything since.
+    Forget,
+    /// It stays, so that the next command looks again: an engine may yet make what a command
+    /// line ordered that was killed a moment ago.
+    Keep,
+}
+
+/// Removes all that carries the stack's label. Returns the names of the containers that were
+/// there; none where there is no note.
 ///
 /// # Errors
 /// One line when the engine does not do it; the note stays, for the next time.
-pub(crate) fn remove(path: &Path, mark: &str) -> Result<Vec<String>, String> {
+pub(crate) fn remove(path: &Path, mark: &str, then: NoteThen) -> Result<Vec<String>, String> {
     let Ok(note) = std::fs::read(path) else { return Ok(Vec::new()) };
     let Ok(note) = serde_json::from_slice::<Note>(&note) else {
         let _ = std::fs::remove_file(path);
@@ -92,7 +102,9 @@ pub(crate) fn remove(path: &Path, mark: &str) -> Result<Vec<String>, String> {
     for network in lines(&networks) {
         run(note.command(&["network", "rm", &network]))?;
     }
-    let _ = std::fs::remove_file(path);
+    if then == NoteThen::Forget {
+        let _ = std::fs::remove_file(path);
+    }
     Ok(names)
 }
 
@@ -149,7 +161,23 @@ mod tests {
     #[test]
     fn without_a_note_no_engine_is_asked() {
         let folder = tempfile::tempdir().unwrap();
-        assert_eq!(remove(&folder.path().join("engine.json"), "m"), Ok(Vec::new()));
+        assert_eq!(
+            remove(&folder.path().join("engine.json"), "m", NoteThen::Forget),
+            Ok(Vec::new())
+        );
+    }
+
+    #[test]
+    fn a_note_stays_for_another_look_until_it_is_to_be_forgotten() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("engine.json");
+        // It says of everything that there is none.
+        let note = Note { engine: "/bin/true".into(), variables: Vec::new() };
+        std::fs::write(&path, serde_json::to_vec(&note).unwrap()).unwrap();
+        assert_eq!(remove(&path, "m", NoteThen::Keep), Ok(Vec::new()));
+        assert!(path.exists());
+        assert_eq!(remove(&path, "m", NoteThen::Forget), Ok(Vec::new()));
+        assert!(!path.exists());
     }
 
     #[test]
@@ -158,7 +186,7 @@ mod tests {
         let path = folder.path().join("engine.json");
         let note = Note { engine: "/no/such/engine".into(), variables: Vec::new() };
         std::fs::write(&path, serde_json::to_vec(&note).unwrap()).unwrap();
-        assert!(remove(&path, "m").unwrap_err().contains("/no/such/engine"));
+        assert!(remove(&path, "m", NoteThen::Forget).unwrap_err().contains("/no/such/engine"));
         assert!(path.exists());
     }
 }

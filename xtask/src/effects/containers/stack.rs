@@ -17,7 +17,7 @@ use xtask_core::stack::effect::{ImageWanted, Neighbour};
 use super::engine::Engine;
 use super::image::{self, Recipe, WORKSPACE_LABEL};
 use super::relay::Relay;
-use super::remains::{self, Note, STACK_LABEL};
+use super::remains::{self, Note, NoteThen, STACK_LABEL};
 use crate::effects::{say, sockets};
 
 /// The containers of one stack, as far as they share things.
@@ -120,7 +120,7 @@ impl Containers {
 
     /// Removes whatever the stack has in the engine, if it has anything there.
     pub(crate) fn end(&self) {
-        if let Err(why) = remains::remove(&self.note, &self.mark) {
+        if let Err(why) = remains::remove(&self.note, &self.mark, NoteThen::Forget) {
             say(&format!("containers may be left: {why}"));
         }
     }

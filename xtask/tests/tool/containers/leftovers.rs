@@ -1,6 +1,8 @@
 //! What is left in the engine when supervisors are killed, and what is not ours.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use xtask_client::StackPaths;
 
 use super::engine::Made;
 use super::stacks::shop;
@@ -86,4 +88,34 @@ fn a_network_of_the_stack_that_is_there_already_is_used_and_removed_in_the_end()
     assert!(failed.stderr.contains(&format!("network rm {name}`")), "{failed}");
     fixture.xtask(&["down"]).ends_with(0);
     made.ask(&["network", "rm", &other]);
+}
+
+#[test]
+fn a_kill_at_any_moment_of_a_start_leaves_nothing_after_the_next_command() {
+    let fixture = shop("moments").write();
+    let Some(made) = Made::in_workspace(&fixture.root()) else { return };
+    // How long a start takes, images and all that is cached apart.
+    let up = ["up", "-d", "front", "--containers"];
+    fixture.xtask(&up).ends_with(0);
+    fixture.xtask(&["down"]).ends_with(0);
+    let begin = Instant::now();
+    fixture.xtask(&up).ends_with(0);
+    let whole = begin.elapsed();
+    fixture.xtask(&["down"]).ends_with(0);
+    let folder = std::fs::read_dir(fixture.state()).unwrap().next().unwrap().unwrap().path();
+    let paths = StackPaths::at(folder.join("dev"));
+    let moments: u32 =
+        std::env::var("XTASK_KILLS").map_or(4, |text| text.parse().expect("a number"));
+    for moment in 0..moments {
+        let client = fixture.spawn(&up);
+        client.says(PATIENCE, "Starting");
+        let supervisor = paths.read_endpoint().unwrap().pid;
+        let delay = whole * moment / moments;
+        std::thread::sleep(delay);
+        kill(&supervisor.into());
+        client.wait(PATIENCE);
+        fixture.xtask(&["status"]).ends_with(7);
+        assert_eq!(made.all("container"), Vec::<String>::new(), "after {delay:?}");
+        assert_eq!(made.all("network"), Vec::<String>::new(), "after {delay:?}");
+    }
 }
