@@ -2,6 +2,7 @@
 //!
 //! The rest takes time and is a task of its own; see [`ContainedLife`].
 
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
 use xtask_core::name::Name;
@@ -43,7 +44,14 @@ impl World {
         let bare =
             Command { env: Vec::new(), sockets: Vec::new(), cwd: "/".into(), ..command.clone() };
         let questions = self.questions(&outlet, probes, &bare, &awaited);
-        self.sockets.share(service);
+        let inherited = self.sockets.inherited(service, &command.sockets);
+        let inherited =
+            inherited.ok_or_else(|| format!("`{service}` inherits sockets that are not bound"))?;
+        let sockets = inherited.iter().map(BorrowedFd::try_clone_to_owned);
+        let sockets = sockets.collect::<Result<_, _>>().map_err(failed)?;
+        if command.sockets.is_empty() {
+            self.sockets.share(service);
+        }
         let (contained, orders) = Contained::new();
         let live = Live {
             awaited: Arc::clone(&awaited),
@@ -58,6 +66,7 @@ impl World {
             containers: Arc::clone(&self.containers),
             command: command.clone(),
             container: container.clone(),
+            sockets,
             contained,
             orders,
             environment: self.environment.of(&none, &Additions::default()),

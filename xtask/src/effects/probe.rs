@@ -181,7 +181,7 @@ impl Probe {
 
 impl ListenerOf {
     /// Whether an answer at `address` counts; an error says who gave it.
-    fn check(&self, address: SocketAddr) -> Result<(), String> {
+    pub(crate) fn check(&self, address: SocketAddr) -> Result<(), String> {
         let leader = match self {
             Self::Anyone => return Ok(()),
             Self::Container { init, port } => {

@@ -3,6 +3,7 @@
 //! One function, so that the promise that the runtime asks for is given in one place.
 
 use std::io;
+use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixDatagram;
 
@@ -13,6 +14,7 @@ use tokio::io::unix::AsyncFd;
 pub(crate) trait Owned: std::os::fd::AsRawFd {}
 
 impl Owned for OwnedFd {}
+impl Owned for TcpListener {}
 impl Owned for UnixDatagram {}
 
 /// Watches `inner` for something to read.

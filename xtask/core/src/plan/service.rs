@@ -78,9 +78,7 @@ pub(crate) fn make(
         ports: core::mem::take(&mut address.ports),
         default_port: address.default,
         url: address.url,
-        // No socket of this machine can be inherited into a container.
-        socket_activation: !inside
-            && settings.socket_activation.as_ref().is_some_and(|at| at.value),
+        socket_activation: settings.socket_activation.as_ref().is_some_and(|at| at.value),
         depends_on,
         uses,
         together: around.together,

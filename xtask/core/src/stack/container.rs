@@ -84,7 +84,7 @@ impl Stack {
         }
     }
 
-    /// The processes of this machine that a service calls.
+    /// The services that a service calls where this machine listens for them.
     fn neighbours(&self, id: Id) -> Vec<Neighbour> {
         let edges = &self.nodes[id].edges;
         let called =
@@ -102,8 +102,8 @@ impl Stack {
             .filter(|(port, _)| here(&port.host))
             .map(|(port, number)| (callable(&port.host).to_owned(), number))
             .collect();
-        let is_process = node.spec.placement == Placement::Process && !ports.is_empty();
-        is_process.then(|| Neighbour { name: node.spec.name.clone(), ports })
+        let here = node.spec.placement == Placement::Process || node.spec.socket_activation;
+        (here && !ports.is_empty()).then(|| Neighbour { name: node.spec.name.clone(), ports })
     }
 }
 

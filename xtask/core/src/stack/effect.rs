@@ -146,7 +146,8 @@ pub struct Command {
     pub env: Vec<(String, String)>,
     /// The working folder.
     pub cwd: String,
-    /// Names of the inherited sockets (`LISTEN_FDNAMES`), in order; empty for none.
+    /// Names of the inherited sockets (`LISTEN_FDNAMES`), in order; empty for none. In the
+    /// stead of a container the supervisor accepts from them.
     pub sockets: Vec<String>,
     /// Whether the run gets a `NOTIFY_SOCKET`.
     pub notify: bool,
@@ -180,7 +181,7 @@ pub struct Container {
     pub ports: Vec<Published>,
     /// What it sees of this machine.
     pub volumes: Vec<Volume>,
-    /// Services that it calls by name and that are no containers.
+    /// Services that it calls by name and for which this machine listens.
     pub neighbours: Vec<Neighbour>,
 }
 
@@ -206,7 +207,7 @@ pub struct Published {
     pub inside: u16,
 }
 
-/// A process that a container calls.
+/// A service that a container calls where this machine listens for it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Neighbour {

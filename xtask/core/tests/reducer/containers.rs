@@ -58,20 +58,24 @@ fn the_port_of_an_image_is_its_own_inside_and_any_outside() {
 }
 
 #[test]
-fn a_container_is_told_where_processes_are_and_not_where_containers_are() {
+fn a_container_is_told_where_this_machine_listens_and_not_where_containers_do() {
     let mut far = service("far").external().port(Some(80));
     far.ports[0].host = "example.org".to_owned();
     let near = service("near").external().port(Some(81));
     let user = built_into_an_image("c").using("p").using("a").using("far").using("near");
-    let mut s = Scenario::of([image("a"), far, near, service("p").port(None), user]);
+    let user = user.using("held");
+    let held = built_into_an_image("held").port(None).activated();
+    let mut s = Scenario::of([image("a"), far, near, service("p").port(None), held, user]);
     s.bind("p", &[40_001]);
     s.bind("a", &[40_002]);
+    s.bind("held", &[40_003]);
     accept(&mut s, "c", "c:1");
     let here = |name: &str, port| Neighbour {
         name: name.into(),
         ports: vec![("127.0.0.1".to_owned(), port)],
     };
-    assert_eq!(container(&s, "c").neighbours, [here("near", 81), here("p", 40_001)]);
+    let listening = [here("held", 40_003), here("near", 81), here("p", 40_001)];
+    assert_eq!(container(&s, "c").neighbours, listening);
 }
 
 #[test]

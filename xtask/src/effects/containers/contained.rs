@@ -7,6 +7,7 @@
 
 use std::ffi::CString;
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
@@ -20,7 +21,9 @@ use xtask_core::stack::{Command, Exit};
 
 use super::create;
 use super::engine::Engine;
+use super::front::{Front, Inside};
 use super::stack::Containers;
+use super::stack::Network;
 use crate::effects::Outlet;
 use crate::effects::exit::{ended, outcome};
 use crate::effects::group::Leader;
@@ -60,6 +63,15 @@ pub(crate) enum Order {
     Resume,
 }
 
+/// A container that runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Running {
+    /// Its first process, by the number that it has here; 0 where the engine runs elsewhere.
+    pub(super) init: u32,
+    /// Its address in the stack's network.
+    pub(super) address: Option<IpAddr>,
+}
+
 impl Contained {
     /// A run that begins, and where its orders arrive.
     pub(crate) fn new() -> (Arc<Self>, UnboundedReceiver<Order>) {
@@ -89,6 +101,8 @@ pub(crate) struct ContainedLife {
     pub(crate) command: Command,
     /// How it is made.
     pub(crate) container: Container,
+    /// The sockets that it would inherit as a process, one for each of its ports, or none.
+    pub(crate) sockets: Vec<OwnedFd>,
     /// Its own state.
     pub(crate) contained: Arc<Contained>,
     /// What it is told to do.
@@ -115,7 +129,8 @@ impl ContainedLife {
     /// From nothing to the container's removal.
     pub(crate) async fn run(mut self) {
         let name = self.containers.name_of(&self.outlet.service, self.outlet.run);
-        let (engine, leader) = match self.start(&name).await {
+        let mut front = Front::new();
+        let (engine, network, leader) = match self.start(&name).await {
             Ok(started) => started,
             Err(why) => {
                 self.contained.over.store(true, Ordering::Relaxed);
@@ -134,13 +149,25 @@ impl ContainedLife {
             .map(|socket| tokio::spawn(async move { socket.listen().await }).abort_handle());
         let (runs, running) = watch::channel(false);
         let obeying =
-            tokio::spawn(obey(engine.clone(), name.clone(), self.orders, running)).abort_handle();
+            tokio::spawn(obey(engine.clone(), name.clone(), self.orders, running, front.gate()))
+                .abort_handle();
 
         // One that ends at once may never be seen to run.
-        let init = tokio::select! {
-            init = init_of(&engine, &name) => Some(init),
+        let running = tokio::select! {
+            running = until_it_runs(&engine, &name) => Some(running),
             _ = ended(&leader) => None,
         };
+        if let Some(running) = &running {
+            for (socket, port) in self.sockets.into_iter().zip(&self.container.ports) {
+                let container = (&engine, name.as_str());
+                if let Some(inside) = Inside::of(port.inside, running, container, &network).await
+                    && let Err(error) = front.accept(socket, inside)
+                {
+                    eprintln!("no caller of `{name}` is accepted: {error}");
+                }
+            }
+        }
+        let init = running.map(|running| running.init);
         let pid = match init {
             Some(init) if self.container.origin == Origin::Built => program_below(init).await,
             Some(init) => init,
@@ -177,7 +204,7 @@ impl ContainedLife {
     }
 
     /// Makes the container and starts it, attached.
-    async fn start(&mut self, name: &str) -> Result<(Engine, Arc<Leader>), String> {
+    async fn start(&mut self, name: &str) -> Result<(Engine, Network, Arc<Leader>), String> {
         let engine = self.containers.engine().await?.clone();
         let network = self.containers.network().await?.clone();
         for neighbour in &self.container.neighbours {
@@ -196,7 +223,7 @@ impl ContainedLife {
         };
         create::create(&engine, &self.containers, &network, &wanted).await?;
         match self.attach(&engine, name).await {
-            Ok(leader) => Ok((engine, leader)),
+            Ok(leader) => Ok((engine, network, leader)),
             Err(error) => {
                 engine.remove(name).await;
                 Err(format!("cannot start `{}`: {error}", engine.program().display()))
@@ -243,8 +270,13 @@ async fn obey(
     name: String,
     mut orders: UnboundedReceiver<Order>,
     running: watch::Receiver<bool>,
+    gate: watch::Sender<bool>,
 ) {
+    let mut stopping = false;
     while let Some(order) = orders.recv().await {
+        stopping |= matches!(order, Order::Stop(_) | Order::Kill);
+        // Whoever has not been let in yet waits for the next run, or until it is woken.
+        gate.send_replace(order == Order::Resume && !stopping);
         let (engine, name, mut running) = (engine.clone(), name.clone(), running.clone());
         tokio::spawn(async move {
             match order {
@@ -268,17 +300,19 @@ async fn obey(
     }
 }
 
-/// Waits until a container runs. Its first process, by the number that it has here; 0
-/// where the engine runs elsewhere.
-async fn init_of(engine: &Engine, name: &str) -> u32 {
+/// Waits until a container runs.
+async fn until_it_runs(engine: &Engine, name: &str) -> Running {
     let (mut pause, longest) = PAUSES;
-    let format = "{{.State.Running}} {{.State.Pid}}";
+    let format = "{{.State.Running}} {{.State.Pid}} \
+                  {{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}";
     loop {
         tokio::time::sleep(pause).await;
         if let Ok(said) = engine.run(&["container", "inspect", "--format", format, name]).await
-            && let Some(pid) = said.strip_prefix("true ")
+            && let Some(said) = said.strip_prefix("true ")
         {
-            return pid.trim().parse().unwrap_or(0);
+            let mut words = said.split_whitespace();
+            let init = words.next().and_then(|pid| pid.parse().ok()).unwrap_or(0);
+            return Running { init, address: words.next().and_then(|ip| ip.parse().ok()) };
         }
         pause = (pause * 3 / 2).min(longest);
     }

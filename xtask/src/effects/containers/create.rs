@@ -100,7 +100,14 @@ fn arguments(
     for port in &container.ports {
         let host =
             if port.host.contains(':') { format!("[{}]", port.host) } else { port.host.clone() };
-        args.push(format!("--publish={host}:{}:{}", port.outside, port.inside));
+        match (command.sockets.is_empty(), network.gateway) {
+            (true, _) => {
+                args.push(format!("--publish={host}:{}:{}", port.outside, port.inside));
+            }
+            // The supervisor listens, and reaches the container as it is.
+            (false, Some(_)) => {}
+            (false, None) => args.push(format!("--publish=127.0.0.1::{}", port.inside)),
+        }
     }
     for volume in &container.volumes {
         args.push(mount(&volume.outside, &volume.inside));

@@ -7,6 +7,7 @@
 pub(crate) mod contained;
 mod create;
 pub(crate) mod engine;
+mod front;
 pub(crate) mod image;
 mod linked;
 mod relay;

@@ -62,10 +62,19 @@ async fn serve(listener: TcpListener, target: SocketAddr) {
     }
 }
 
-async fn pass_on(mut caller: TcpStream, target: SocketAddr) {
-    let Ok(mut process) = TcpStream::connect(target).await else { return };
-    let _ = (caller.set_nodelay(true), process.set_nodelay(true));
-    let _ = tokio::io::copy_bidirectional(&mut caller, &mut process).await;
+async fn pass_on(caller: TcpStream, target: SocketAddr) {
+    if let Ok(process) = TcpStream::connect(target).await {
+        pass(caller, process).await;
+    }
+}
+
+/// Passes bytes both ways, and how each way ends: an answer that was cut short must not look
+/// like a whole one.
+pub(super) async fn pass(mut caller: TcpStream, mut callee: TcpStream) {
+    let _ = (caller.set_nodelay(true), callee.set_nodelay(true));
+    if tokio::io::copy_bidirectional(&mut caller, &mut callee).await.is_err() {
+        let _ = (caller.set_zero_linger(), callee.set_zero_linger());
+    }
 }
 
 #[cfg(test)]

@@ -41,7 +41,8 @@ pub(crate) struct Containers {
 pub(super) struct Network {
     /// Its name.
     pub(super) name: String,
-    /// Where containers find this machine; none where only the engine knows.
+    /// Where containers find this machine, which then finds them too; none where only the
+    /// engine knows.
     pub(super) gateway: Option<IpAddr>,
 }
 
@@ -152,8 +153,9 @@ impl Containers {
             let program = engine.program().display();
             return Err(format!("{error}\nhint: `{program} network rm {name}`"));
         }
-        // Elsewhere engines run in a machine of their own, and know how to reach this one.
-        let gateway = match cfg!(target_os = "linux") {
+        // Elsewhere engines run in a machine of their own, and without root in a namespace,
+        // and know how to reach this machine.
+        let gateway = match cfg!(target_os = "linux") && !is_rootless(engine).await {
             true => Some(gateway(engine, &name).await?),
             false => None,
         };
@@ -177,6 +179,16 @@ async fn has_network(engine: &Engine, label: &str, name: &str) -> bool {
     let filter = format!("label={label}");
     let list = ["network", "ls", "--filter", &filter, "--format", "{{.Name}}"];
     engine.run(&list).await.is_ok_and(|names| names.lines().any(|line| line == name))
+}
+
+/// Whether networks are in a namespace of the engine's own, as they are without root.
+async fn is_rootless(engine: &Engine) -> bool {
+    let format = match engine.is_podman() {
+        true => "{{if .Host.Security.Rootless}}rootless{{end}}",
+        false => "{{.SecurityOptions}}",
+    };
+    let said = engine.run(&["info", "--format", format]).await;
+    said.is_ok_and(|said| said.contains("rootless"))
 }
 
 /// The address of this machine in a network.

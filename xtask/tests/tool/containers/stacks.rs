@@ -113,6 +113,31 @@ fn a_container_that_ends_is_started_again_and_a_failing_job_is_a_failure() {
 }
 
 #[test]
+fn callers_of_a_container_whose_socket_is_held_wait_for_its_next_run() {
+    let fixture = shop("held").write();
+    let Some(made) = Made::in_workspace(&fixture.root()) else { return };
+    fixture.xtask(&["up", "-d", "front", "--containers"]).ends_with(0);
+    let stock = fixture.service("stock")["url"].as_str().unwrap().to_owned();
+    let published = made.all("container");
+    let published = published.iter().filter(|id| !made.ask(&["port", id]).is_empty());
+    assert_eq!(published.count(), 1, "only that of `front`, which binds by itself");
+    for _ in 0..2 {
+        // It dies at once, without an answer.
+        assert!(get_at(&stock, "/exit/3").is_none());
+        // From here, and from a container: both wait, and neither is turned away.
+        let here = get_at(&stock, "/env/HOST").expect("a caller from here is lost");
+        assert_eq!(here.body, "0.0.0.0");
+        assert!(get_at(&stock, "/exit/3").is_none());
+        assert_eq!(through_front(&fixture), "0.0.0.0");
+    }
+    assert_eq!(fixture.service("stock")["restarts"], 4);
+    fixture.xtask(&["down", "stock", "--only"]).ends_with(0);
+    assert!(get_at(&stock, "/env/HOST").is_none(), "its socket is closed");
+    fixture.xtask(&["down"]).ends_with(0);
+    assert_eq!(made.all("container"), Vec::<String>::new());
+}
+
+#[test]
 fn two_stacks_run_side_by_side_with_a_network_each() {
     let fixture = shop("two").write();
     let Some(made) = Made::in_workspace(&fixture.root()) else { return };
