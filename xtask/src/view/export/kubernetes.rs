@@ -19,6 +19,9 @@ const JOB_TRIES: u32 = 20;
 /// Times that a ready container may fail to answer before it gets no more calls.
 const MISSES: u32 = 3;
 
+/// For every balancer to hear that a container goes, as Kubernetes waits for none of them.
+const UNTIL_CALLERS_KNOW: Duration = Duration::from_secs(5);
+
 /// What is asked for the data; a cluster gives what it has.
 const DATA_SIZE: &str = "1Gi";
 
@@ -183,6 +186,8 @@ fn template(unit: &Unit, user: u32, restart: &str) -> Value {
             }
         }
     }
+    // The pause is part of what the engine allows.
+    let stop_timeout = unit.stop_timeout + pause_before_stop(unit).unwrap_or_default();
     json!({
         "metadata": { "labels": labels(unit) },
         "spec": {
@@ -190,7 +195,7 @@ fn template(unit: &Unit, user: u32, restart: &str) -> Value {
             // Its variables would stand where the addresses of the plan stand.
             "enableServiceLinks": false,
             "automountServiceAccountToken": false,
-            "terminationGracePeriodSeconds": seconds(unit.stop_timeout),
+            "terminationGracePeriodSeconds": seconds(stop_timeout),
             "securityContext": {
                 "runAsNonRoot": true,
                 "runAsUser": user,
@@ -236,10 +241,20 @@ fn container(unit: &Unit, mounts: Vec<Value>) -> Value {
         add("startupProbe", every(1, seconds(unit.start_timeout).max(1)));
         add("readinessProbe", every(2, MISSES.into()));
     }
+    if let Some(pause) = pause_before_stop(unit) {
+        let sleep = json!({ "sleep": { "seconds": seconds(pause) } });
+        add("lifecycle", json!({ "preStop": sleep }));
+    }
     if let Some(limits) = limits(unit) {
         add("resources", limits);
     }
     container
+}
+
+/// How long a service that is called goes on before it is told to stop: until then its callers
+/// hear that it goes. Swarm does the same by itself.
+fn pause_before_stop(unit: &Unit) -> Option<Duration> {
+    (unit.kind == Kind::Service && !unit.ports.is_empty()).then_some(UNTIL_CALLERS_KNOW)
 }
 
 /// How it is asked whether it is ready.

@@ -205,9 +205,13 @@ fn kubernetes_asks_over_http_and_leaves_expansion_alone() {
         "5$ and $$(more)",
         "enableServiceLinks: false",
         "cpu: 500m",
+        // Five of them before it is told.
+        "terminationGracePeriodSeconds: 15",
     ] {
         assert!(text.contains(wanted), "no `{wanted}` in:\n{text}");
     }
+    let pause: Vec<&str> = text.split("preStop:").skip(1).collect();
+    assert!(pause[0].trim_start().starts_with("sleep:"), "{text}");
 }
 
 #[test]
