@@ -18,7 +18,6 @@ compile_error!("`cargo xtask` runs on Linux only so far");
 
 pub mod calls;
 pub mod chance;
-pub mod explain;
 pub mod graph;
 pub mod manifest;
 pub mod model;

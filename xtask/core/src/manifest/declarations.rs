@@ -30,8 +30,6 @@ pub struct Declarations {
     pub env: Vec<(Words, Words)>,
     /// `base-image`: what images of built programs are built upon; none for nothing.
     pub base_image: Option<Words>,
-    /// The package of the end-to-end tests: `e2e`, else a member of that name.
-    pub e2e: Option<String>,
 }
 
 /// Reads the metadata of a workspace.
@@ -62,9 +60,6 @@ pub fn read(workspace: &Workspace) -> (Declarations, Vec<Problem>) {
                 workspace_keys(&mut reader, metadata, &mut out);
             }
         }
-    }
-    if out.e2e.is_none() {
-        out.e2e = out.packages.iter().find(|p| p.name == "e2e").map(|p| p.name.clone());
     }
     out.sections = sections;
     (out, problems)
@@ -168,17 +163,17 @@ fn workspace_keys(reader: &mut Reader<'_>, metadata: &Table, out: &mut Declarati
             "default" => out.default = reader.strings("default", value).map(|at| at.value),
             "env" => out.env = shape::env(reader, value),
             "base-image" => out.base_image = reader.string("base-image", value),
-            "e2e" => out.e2e = e2e(reader, value, &out.packages),
+            "e2e" => check_e2e(reader, value, &out.packages),
             _ => {}
         }
     }
 }
 
-/// The package of the end-to-end tests.
-fn e2e(reader: &mut Reader<'_>, value: &Value, packages: &[Package]) -> Option<String> {
-    let name = reader.string("e2e", value)?;
+/// That the package of the end-to-end tests is a member. Who runs them looks for it.
+fn check_e2e(reader: &mut Reader<'_>, value: &Value, packages: &[Package]) {
+    let Some(name) = reader.string("e2e", value) else { return };
     if packages.iter().any(|package| package.name == name.value) {
-        return Some(name.value);
+        return;
     }
     let names = packages.iter().map(|package| package.name.as_str());
     let hint = match super::suggest::nearest(&name.value, names) {
@@ -187,5 +182,4 @@ fn e2e(reader: &mut Reader<'_>, value: &Value, packages: &[Package]) -> Option<S
     };
     let message = format!("no member of the workspace is called `{}`", name.value);
     reader.bad_value(&value.bytes, message, &hint);
-    None
 }

@@ -146,10 +146,6 @@ impl Stack {
         self.ending == Ending::Over
     }
 
-    pub(crate) fn node(&self, id: Id) -> &Node {
-        &self.nodes[id]
-    }
-
     pub(crate) fn id_of(&self, name: &str) -> Option<Id> {
         self.ids.get(name).copied()
     }

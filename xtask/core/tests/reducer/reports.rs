@@ -1,9 +1,7 @@
-//! What is said: nonsense, phases, explanations, changes.
+//! What is said: nonsense, phases, changes.
 
 use std::time::Duration;
 
-use xtask_core::explain::Cause;
-use xtask_core::plan::{Condition, Probe};
 use xtask_core::snapshot::Phase;
 use xtask_core::stack::{Event, Exit};
 
@@ -72,27 +70,6 @@ fn changes_are_told_once() {
     let changed: Vec<String> = s.stack.take_changed().iter().map(ToString::to_string).collect();
     assert_eq!(changed, ["b"]);
     assert_eq!(s.stack.take_changed(), []);
-}
-
-#[test]
-fn an_explanation_goes_down_to_what_can_be_changed() {
-    let mut s = Scenario::of([
-        service("a").probe(Probe::Log { pattern: "up".to_owned() }),
-        service("b").needs("a"),
-        service("c").needs("b"),
-    ]);
-    s.start("a");
-    s.seen("a", 0, "`starting`");
-    let c = s.stack.explain("c").unwrap();
-    let Cause::Dependency { condition: Condition::Ready, because: b } = &c.causes[0] else {
-        panic!("{c:?}")
-    };
-    let Cause::Dependency { because: a, .. } = &b.causes[0] else { panic!("{b:?}") };
-    let seen = "line that matches `up`: `starting`".to_owned();
-    assert_eq!((&*a.service, a.causes.as_slice()), ("a", [Cause::Probe { seen }].as_slice()));
-    assert!(s.stack.explain("nobody").is_none());
-    let json = serde_json::to_string(&c).unwrap();
-    assert!(json.contains(r#""cause":"dependency","condition":"ready""#), "{json}");
 }
 
 #[test]
