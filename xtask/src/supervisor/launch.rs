@@ -7,6 +7,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as BlockingStream;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -183,6 +184,12 @@ async fn launch(
     // of this very stack starts anew must not be swept away by itself.
     if std::env::var_os(MARK).is_some_and(|mark| *mark == *paths.short_name()) {
         command.env_remove(MARK);
+    }
+    // A session of its own from the first moment: a Ctrl-C on this terminal is for the client
+    // alone.
+    // SAFETY: between fork and exec one call is made, which is safe there.
+    unsafe {
+        command.pre_exec(|| rustix::process::setsid().map(|_| ()).map_err(Into::into));
     }
     let mut child =
         command.spawn().with_context(|| format!("cannot start `{}`", program.display()))?;

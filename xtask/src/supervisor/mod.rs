@@ -60,9 +60,6 @@ pub(crate) struct Settings {
 /// Runs a supervisor until its stack has ended.
 pub(crate) fn run(settings: &Settings) -> anyhow::Result<()> {
     close_inherited();
-    // A session of its own: the terminal's Ctrl-C is for the client. It fails where a
-    // shell started this as a group leader, which does no harm.
-    let _ = rustix::process::setsid();
     let paths = StackPaths::at(&settings.folder);
     paths.create().with_context(|| format!("cannot make `{}`", paths.folder().display()))?;
     let lock_path = paths.lock();
