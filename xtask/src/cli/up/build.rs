@@ -1,7 +1,8 @@
 //! The one cargo call of an `up`: its messages, artifact by artifact.
 //!
 //! What cargo has to say to people goes straight to their terminal, or on to where they want
-//! it; only its messages for programs are read here. What follows from an artifact is decided elsewhere.
+//! it; only its messages for programs are read here. What follows from an artifact is decided
+//! elsewhere.
 
 use std::collections::VecDeque;
 use std::io::{IsTerminal as _, PipeReader, Read as _, Write as _};
