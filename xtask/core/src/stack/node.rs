@@ -139,6 +139,11 @@ impl Node {
         }
     }
 
+    /// Whether its last run was started as one that ends: by now the plan may say otherwise.
+    pub(crate) fn runs_a_job(&self) -> bool {
+        self.launched.as_ref().is_some_and(|launched| launched.kind == Kind::Job)
+    }
+
     /// Whether there is a run that was not told to stop.
     pub(crate) fn is_running(&self) -> bool {
         match self.phase {

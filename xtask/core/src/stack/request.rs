@@ -47,6 +47,7 @@ impl Stack {
             let node = &mut self.nodes[id];
             node.wanted = true;
             node.set_serving(true);
+            self.enqueue(id);
             self.forget_bind_failure(id);
             self.allow_evictions(id, evict);
             // What was not started here is not ours to start again.

@@ -44,7 +44,7 @@ impl Stack {
         if self.nodes[id].pid().is_some() || !self.nodes[id].has_process() {
             return self.nonsense(id, "`started` twice", effects);
         }
-        let job = self.nodes[id].is_job();
+        let job = self.nodes[id].runs_a_job();
         let held = !self.is_killing() && self.is_making_room(id) && self.is_held(id);
         match &mut self.nodes[id].phase {
             Phase::Starting(starting) => {
@@ -76,7 +76,8 @@ impl Stack {
             Phase::Stopping(stopping) => stopping.then == Rest::Idle,
             Phase::Rest(_) | Phase::Starting(_) | Phase::Ready(_) => false,
         };
-        node.is_due() || replaced
+        // Nobody depends on what was not started here and makes room.
+        node.origin() == Some(Origin::Started) && (node.is_due() || replaced)
     }
 
     /// It was to be told to stop, and by now dependents have to end before it: it runs
@@ -151,7 +152,7 @@ impl Stack {
             Phase::Starting(starting) => {
                 let faceless = node.is_external() || self.is_hidden(id);
                 let there = starting.pid.is_some() || faceless;
-                there && starting.missing.is_empty() && !node.is_job()
+                there && starting.missing.is_empty() && !node.runs_a_job()
             }
             Phase::Rest(_) | Phase::Ready(_) | Phase::Stopping(_) => false,
         };

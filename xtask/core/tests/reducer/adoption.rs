@@ -365,3 +365,16 @@ fn what_became_a_job_during_the_look_adopts_nobody() {
     assert!(!s.adopts());
     assert_eq!((s.phase("a"), s.failure("a")), (Phase::Failed, Some(Failure::Port)));
 }
+
+#[test]
+fn a_restart_of_an_adopted_process_takes_its_take_down_back_at_once() {
+    let mut s = Scenario::of([adopting(), service("b").needs("a")]);
+    s.find(copy(&[]));
+    s.is_used();
+    s.start("b");
+    s.take_down(&["a"]);
+    s.built("a", 1);
+    assert_eq!((s.told(), s.already()), (vec![], vec![]));
+    s.restart(&["a"]);
+    assert_eq!((s.already(), s.phase("b")), (vec!["a".to_owned()], Phase::Stopping));
+}

@@ -155,3 +155,14 @@ fn a_service_that_cannot_become_a_job_keeps_nobody_waiting() {
     s.event(Event::BuildEnded { ok: false });
     assert_eq!((s.phase("a"), s.failure("b")), (Phase::Ready, Some(Failure::Dependency)));
 }
+
+#[test]
+fn a_run_on_its_way_is_what_it_was_started_as() {
+    let mut s = Scenario::of([service("a").built().probe(Probe::Notify)]);
+    s.built("a", 1);
+    s.apply([service("a").built().probe(Probe::Notify).job()]);
+    s.start("a");
+    s.event(Event::BuildEnded { ok: false });
+    s.pass_probe("a", 0);
+    assert_eq!(s.phase("a"), Phase::Ready, "what cannot become a job runs on as a service");
+}

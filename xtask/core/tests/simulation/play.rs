@@ -271,6 +271,8 @@ impl Play {
         // Now and then the clock is said to have gone backwards.
         let back =
             if self.people.chance(1) { self.people.millis(0..9_000) } else { Duration::ZERO };
+        // A sign of life that is dated back may come too late.
+        let back = if self.world.calm { Duration::ZERO } else { back };
         let now = self.now.saturating_sub(back);
         self.coverage.event(&event);
         let verdict = self.checkers.step(&mut self.stack, now, &event);

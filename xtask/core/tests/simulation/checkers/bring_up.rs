@@ -32,10 +32,10 @@ pub(super) fn check(observed: &Observed, now: Duration, effect: &Effect) -> Verd
         }
         Effect::Report(Report::Phase { service, phase, .. }) => {
             let seen = &observed.services[service];
-            let ready = seen.life.as_ref().is_some_and(|life| life.ready());
+            let ready = seen.life.as_ref().is_some_and(|life| life.ready() && !life.job);
             match phase {
                 xtask_core::snapshot::Phase::Ready => {
-                    demand!(ready && !seen.is_job(), "ready", "`{service}` is said to be ready");
+                    demand!(ready, "ready", "`{service}` is said to be ready");
                 }
                 xtask_core::snapshot::Phase::Succeeded => {
                     demand!(seen.succeeded, "succeeded", "`{service}` is said to have succeeded");

@@ -286,12 +286,11 @@ impl Observed {
     fn bound(&mut self, service: &Name, ports: &[u16]) {
         let Some(seen) = self.seen(service) else { return };
         (seen.bound, seen.numbers_lost) = (true, false);
-        if let Some(asked) = seen.ports_asked.take() {
-            seen.had = Some((asked, ports.to_vec()));
+        let asked = seen.ports_asked.take();
+        if seen.spec.program == Program::External || seen.spec.ports.is_empty() {
+            return; // They are closed again at once.
         }
-        if seen.spec.program == Program::External {
-            return;
-        }
+        seen.had = asked.map(|asked| (asked, ports.to_vec()));
         let moved = seen.numbers.as_deref().is_none_or(|numbers| numbers != ports);
         // Ports that came for another plan are closed again.
         if seen.had.as_ref().is_some_and(|(asked, _)| *asked == seen.spec.ports) {
@@ -334,6 +333,9 @@ impl Observed {
             Effect::Spawn { service, run, command, probes, .. } => {
                 let missing = probes.iter().map(|probe| probe.index).collect();
                 self.begin(now, service, *run, missing, Some(command));
+                if let Some(seen) = self.seen(service) {
+                    seen.may_replace = false;
+                }
             }
             Effect::Adopt { service, run, command, probes, .. } => {
                 let missing = probes.iter().map(|probe| probe.index).collect();
@@ -342,6 +344,7 @@ impl Observed {
                 seen.numbers_lost = false;
                 let whose =
                     seen.found.as_ref().map_or(Whose::LeftAlone, |found| whose(seen, found));
+                seen.may_replace &= whose == Whose::MakesRoom;
                 self.begin(now, service, *run, missing, Some(command));
                 if let Some(life) = self.life(service, *run) {
                     life.whose = whose;
@@ -357,6 +360,9 @@ impl Observed {
             Effect::Probe { service, run, probes } => {
                 let missing = probes.iter().map(|probe| probe.index).collect();
                 self.begin(now, service, *run, missing, None);
+                if let Some(seen) = self.seen(service) {
+                    seen.may_replace = false;
+                }
             }
             Effect::Signal { service, run, signal } => {
                 let grace = self.services[service].spec.stop.timeout;
@@ -369,7 +375,13 @@ impl Observed {
                     }
                     // It looks like a crash, and has to be taken for one.
                     Signal::Kill if killed_by_test => self.owed = None,
-                    Signal::Kill => life.killed = life.killed.or(Some(now)),
+                    Signal::Kill => {
+                        life.killed = life.killed.or(Some(now));
+                        if life.told.is_none() {
+                            // It went silent, which is a crash.
+                            self.excuse_restarted_with(service);
+                        }
+                    }
                     Signal::Pause | Signal::Resume => self.owed = None,
                 }
             }
@@ -438,6 +450,7 @@ impl Observed {
             overdue: now + seen.spec.start_timeout,
             sentenced: false,
             last_ping: None,
+            job: seen.is_job(),
             fault: None,
         });
     }

@@ -80,6 +80,8 @@ pub(crate) struct Life {
     pub(crate) args: Vec<String>,
     pub(crate) content: Option<u64>,
     pub(crate) started: bool,
+    /// Whether it was started as a job.
+    pub(crate) job: bool,
     pub(crate) missing: BTreeSet<usize>,
     pub(crate) told: Option<Duration>,
     /// When it may be killed, once it is told.

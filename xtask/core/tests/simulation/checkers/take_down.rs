@@ -87,8 +87,12 @@ fn replaced_order(observed: &Observed, now: Duration, seen: &Seen) -> Verdict {
         let with = other.spec.depends_on.iter().any(|edge| edge.on == *name && edge.restart);
         let runs = other.process(now).is_some_and(|life| life.exit.is_none());
         let late = seen.life.as_ref().is_some_and(|life| now >= life.overdue);
+        // What had to end before a later plan made somebody its dependent waits for that one
+        // only if it ends anyway.
+        let sentenced = seen.life.as_ref().is_some_and(|life| life.sentenced);
+        let ends = other.life.as_ref().is_some_and(|life| life.told.is_some());
         demand!(
-            !(with && runs && other.wanted) || late,
+            !(with && runs && other.wanted) || late || (sentenced && !ends),
             "restart edges",
             "`{name}` is replaced under `{dependent}`"
         );
