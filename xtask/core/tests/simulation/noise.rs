@@ -40,7 +40,7 @@ pub(crate) fn event(random: &mut Random, known: &[(Name, Run)]) -> Event {
             let seen = "late".to_owned();
             Event::ProbeSeen { service, run: over(run, last), probe: 7, seen }
         }
-        10 => Event::Linked { path: format!("/target/{service}"), service },
+        10 => Event::Linked { path: format!("/target/debug/{service}"), service },
         11 => {
             // What was kept before, again.
             let path = format!("/kept/{service}/0");
