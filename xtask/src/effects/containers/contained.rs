@@ -24,7 +24,6 @@ use super::engine::Engine;
 use super::front::{Front, Inside};
 use super::stack::Containers;
 use super::stack::Network;
-use crate::effects::Outlet;
 use crate::effects::exit::{ended, outcome};
 use crate::effects::group::Leader;
 use crate::effects::life::stop_probes;
@@ -33,6 +32,7 @@ use crate::effects::logs::Pipe;
 use crate::effects::notify::NotifySocket;
 use crate::effects::probe::{ListenerOf, Probe, Question, Tasks};
 use crate::effects::spawn::{self, Launch};
+use crate::effects::{Outlet, say};
 
 /// The first and the longest pause between two questions whether it runs.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(60), Duration::from_millis(500));
@@ -163,7 +163,7 @@ impl ContainedLife {
                 if let Some(inside) = Inside::of(port.inside, running, container, &network).await
                     && let Err(error) = front.accept(socket, inside)
                 {
-                    eprintln!("no caller of `{name}` is accepted: {error}");
+                    say(&format!("no caller of `{name}` is accepted: {error}"));
                 }
             }
         }

@@ -214,7 +214,7 @@ mod tests {
     #[test]
     fn of_a_folder_only_what_is_ours_is_given_away() {
         if !geteuid().is_root() {
-            println!("SKIPPED: only root gives files away");
+            crate::effects::say("SKIPPED: only root gives files away");
             return;
         }
         let folder = tempfile::tempdir().unwrap();
