@@ -218,15 +218,16 @@ mod tests {
     #[tokio::test]
     async fn new_lines_are_followed_through_half_lines_and_rotation() {
         let folder = tempfile::tempdir().unwrap();
-        let paths = StackPaths::at(folder.path());
-        std::fs::create_dir(paths.logs()).unwrap();
+        let paths = StackPaths::at(&folder.path().join("shop/dev"));
+        paths.create().unwrap();
+        std::fs::create_dir_all(paths.logs()).unwrap();
         let log = paths.log("a");
         append(&log, "t 1 o old\n");
         let mut follower = Follower::new(&paths, &[], &Start::Now, Extent::Future).unwrap();
         append(&log, "t 1 o one\nt 1 o tw");
         assert_eq!(next_texts(&mut follower, 1).await, ["a: one"]);
         append(&log, "o\nt 1 o three\n");
-        std::fs::rename(&log, folder.path().join("logs/a.log.1")).unwrap();
+        std::fs::rename(&log, paths.logs().join("a.log.1")).unwrap();
         append(&log, "t 1 o four\n");
         append(&paths.log("b"), "t 1 o new\n");
         let mut texts = next_texts(&mut follower, 4).await;
@@ -237,7 +238,7 @@ mod tests {
     #[tokio::test]
     async fn other_services_are_left_out() {
         let folder = tempfile::tempdir().unwrap();
-        let paths = StackPaths::at(folder.path());
+        let paths = StackPaths::at(&folder.path().join("shop/dev"));
         let mut follower =
             Follower::new(&paths, &["b".to_string()], &Start::Now, Extent::Future).unwrap();
         append(&paths.log("a"), "t 1 o no\n");

@@ -3,8 +3,8 @@
 
 use xtask_core::name::Name;
 use xtask_core::plan::{
-    Condition, Dependency, Deploy, Kind, Place, Plan, Port, Probe, Program, Restart, Setting,
-    Source, Volume,
+    Condition, Dependency, Deploy, Kind, Place, Placement, Plan, Port, Probe, Program, Restart,
+    Setting, Source, Volume,
 };
 
 use super::{Export, File, Images, Target, export};
@@ -28,6 +28,7 @@ fn shop() -> Plan {
                 package: service.name.to_string(),
                 binary: format!("{}d", service.name),
             };
+            service.placement = Placement::Container;
             service.restart = Restart::OnFailure;
             service.self_probe = vec!["--probe".to_owned(), "/ready".to_owned()];
             let number = (&*service.name == "till").then_some(7001);
@@ -205,8 +206,8 @@ fn kubernetes_asks_over_http_and_leaves_expansion_alone() {
         "5$ and $$(more)",
         "enableServiceLinks: false",
         "cpu: 500m",
-        // Five of them before it is told.
-        "terminationGracePeriodSeconds: 15",
+        // Its own second, and five before it is told.
+        "terminationGracePeriodSeconds: 6",
     ] {
         assert!(text.contains(wanted), "no `{wanted}` in:\n{text}");
     }
