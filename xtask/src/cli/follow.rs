@@ -218,7 +218,7 @@ mod tests {
     #[tokio::test]
     async fn new_lines_are_followed_through_half_lines_and_rotation() {
         let folder = tempfile::tempdir().unwrap();
-        let paths = StackPaths::at(&folder.path().join("shop/dev"));
+        let paths = StackPaths::at(folder.path().join("shop/dev"));
         paths.create().unwrap();
         std::fs::create_dir_all(paths.logs()).unwrap();
         let log = paths.log("a");
@@ -238,7 +238,7 @@ mod tests {
     #[tokio::test]
     async fn other_services_are_left_out() {
         let folder = tempfile::tempdir().unwrap();
-        let paths = StackPaths::at(&folder.path().join("shop/dev"));
+        let paths = StackPaths::at(folder.path().join("shop/dev"));
         let mut follower =
             Follower::new(&paths, &["b".to_string()], &Start::Now, Extent::Future).unwrap();
         append(&paths.log("a"), "t 1 o no\n");
