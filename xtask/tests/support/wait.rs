@@ -21,16 +21,19 @@ pub(crate) fn eventually<T>(within: Duration, what: &str, mut ask: impl FnMut() 
 ///
 /// The second is a hundred naps: on a machine that lets everybody wait they are longer, for
 /// this process as for those that it waits for. Else a test beside others would measure these.
+/// Returns how long it took by the clock.
 #[track_caller]
-pub(crate) fn within_a_second(what: &str, remains: impl Fn() -> Vec<String>) {
+pub(crate) fn within_a_second(what: &str, remains: impl Fn() -> Vec<String>) -> Duration {
+    let since = Instant::now();
     for _ in 0..100 {
         if remains().is_empty() {
-            return;
+            return since.elapsed();
         }
         thread::sleep(Duration::from_millis(10));
     }
     let left = remains();
     assert!(left.is_empty(), "left a second after {what}: {left:#?}");
+    since.elapsed()
 }
 
 /// A port that nothing listens on at this moment.

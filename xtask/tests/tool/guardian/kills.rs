@@ -1,6 +1,7 @@
 //! Kills of supervisor, guardian and both, at every moment of a stack's life.
 //!
-//! Each fault is tried a few times; `XTASK_TRIES=100` tries harder.
+//! Each fault is tried a few times; `XTASK_TRIES=100` tries harder, and `--nocapture` shows how
+//! long it took at the most until nothing was left.
 
 use std::fs;
 use std::os::unix::process::CommandExt as _;
@@ -33,16 +34,37 @@ fn endless_build() -> PackageSpec {
 
 const ENDLESS: &str = "fn main() { std::thread::sleep(std::time::Duration::from_secs(300)) }\n";
 
-/// The first of the clients is the one in the terminal.
+/// How often nothing was left, and after how long at the most.
+#[derive(Default)]
+struct Cleanings {
+    count: usize,
+    longest: Duration,
+}
+
+impl Cleanings {
+    fn add(&mut self, took: Duration) {
+        self.count += 1;
+        self.longest = self.longest.max(took);
+    }
+}
+
+impl Drop for Cleanings {
+    fn drop(&mut self) {
+        println!("{} kills: nothing left after {:?} at the most", self.count, self.longest);
+    }
+}
+
+/// The first of the clients is the one in the terminal. Returns when nothing was left.
 #[track_caller]
-fn suffers(fixture: &Fixture, fault: Fault, clients: Vec<Running>) {
+fn suffers(fixture: &Fixture, fault: Fault, clients: Vec<Running>) -> Duration {
     let victim = Victim::of(fixture, clients.first());
     victim.suffer(fault);
-    victim.is_gone_within_a_second(fixture, &format!("{fault:?}"));
+    let took = victim.is_gone_within_a_second(fixture, &format!("{fault:?}"));
     for client in clients {
         let ran = client.wait(Duration::from_secs(5));
         assert_ne!(ran.code, Some(101), "{ran}");
     }
+    took
 }
 
 /// Brings everything up: for the terminal's fault by a client that stays.
@@ -66,10 +88,11 @@ fn in_a_terminal(fixture: &Fixture, args: &[&str]) -> Running {
 #[test]
 fn nothing_survives_a_kill_in_a_steady_state_and_the_next_up_works_at_once() {
     let fixture = zoo("steady").write();
+    let mut cleanings = Cleanings::default();
     for _ in 0..tries() {
         for fault in FAULTS {
             let clients = up(&fixture, fault);
-            suffers(&fixture, fault, clients);
+            cleanings.add(suffers(&fixture, fault, clients));
         }
     }
     fixture.xtask(&["up", "-d"]).ends_with(0);
@@ -81,6 +104,7 @@ fn nothing_survives_a_kill_in_a_steady_state_and_the_next_up_works_at_once() {
 #[test]
 fn nothing_survives_a_kill_during_a_restart() {
     let fixture = zoo("restart").write();
+    let mut cleanings = Cleanings::default();
     for _ in 0..tries() {
         for fault in FAULTS {
             let mut clients = up(&fixture, fault);
@@ -88,7 +112,7 @@ fn nothing_survives_a_kill_during_a_restart() {
             eventually(Duration::from_secs(10), "a service that stops", || {
                 (fixture.service("s1")["phase"] == "stopping").then_some(())
             });
-            suffers(&fixture, fault, clients);
+            cleanings.add(suffers(&fixture, fault, clients));
         }
     }
 }
@@ -97,10 +121,11 @@ fn nothing_survives_a_kill_during_a_restart() {
 fn nothing_survives_a_kill_while_a_build_runs_compilers_included() {
     let fixture = zoo("build").package(endless_build()).write();
     fixture.file("slow/build.rs", ENDLESS);
+    let mut cleanings = Cleanings::default();
     for _ in 0..tries() {
         for fault in FAULTS {
             let client = building(&fixture);
-            suffers(&fixture, fault, vec![client]);
+            cleanings.add(suffers(&fixture, fault, vec![client]));
         }
     }
 }
@@ -109,6 +134,7 @@ fn nothing_survives_a_kill_while_a_build_runs_compilers_included() {
 #[test]
 fn nothing_survives_a_kill_in_the_first_moments_of_a_start() {
     let fixture = zoo("start").write();
+    let mut cleanings = Cleanings::default();
     let tries = u32::try_from(tries()).unwrap();
     let first = (0..tries).map(|number| Duration::from_millis(5) * number / tries);
     let later = (0..tries).map(|number| Duration::from_millis(5 + u64::from(number)));
@@ -121,7 +147,8 @@ fn nothing_survives_a_kill_in_the_first_moments_of_a_start() {
             let terminal = Some(client.pid());
             let victim = Victim { supervisor, guardian, sweeper, client: terminal, mark, ports };
             victim.suffer(fault);
-            victim.is_gone_within_a_second(&fixture, &format!("{fault:?} after {delay:?}"));
+            let what = format!("{fault:?} after {delay:?}");
+            cleanings.add(victim.is_gone_within_a_second(&fixture, &what));
             assert_ne!(client.wait(Duration::from_secs(5)).code, Some(101));
         }
     }

@@ -97,12 +97,12 @@ impl Victim {
     /// Fails the test if something is left a second from now. While those that clean up are
     /// at it, something is: whoever looked closely meanwhile would only be in their way.
     #[track_caller]
-    pub(super) fn is_gone_within_a_second(&self, fixture: &Fixture, what: &str) {
+    pub(super) fn is_gone_within_a_second(&self, fixture: &Fixture, what: &str) -> Duration {
         let all = [self.supervisor, self.guardian, self.sweeper];
         within_a_second(what, || match all.into_iter().find(|pid| alive(*pid)) {
             Some(pid) => vec![format!("process {pid} of {all:?}")],
             None => self.remains(fixture),
-        });
+        })
     }
 }
 
