@@ -18,7 +18,7 @@ use crate::effects::edit::{self, Move};
 use crate::effects::planning::Scope;
 use crate::effects::workspace;
 use crate::view::problem::{ProblemJson, count, json};
-use crate::view::style::{self, GOOD};
+use crate::view::style::GOOD;
 
 /// `check`
 #[derive(Debug, Args)]
@@ -69,7 +69,7 @@ fn repair(looked: &Looked) -> anyhow::Result<()> {
     let Outcome { repairs, .. } = &looked.planned.outcome;
     let moves: Vec<Move> = repairs.iter().map(to_move).collect();
     for line in edit::apply(root, &moves).context("the cycle is not repaired")? {
-        style::say(GOOD, "Changed", &line);
+        print::say(GOOD, "Changed", &line);
     }
     Ok(())
 }

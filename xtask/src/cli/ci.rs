@@ -7,7 +7,7 @@ use clap::Args;
 use super::exit::Exit;
 use super::test::{all as all_tests, passed, step};
 use super::test_e2e::workspace::Tested;
-use super::{Global, block_on, isolated};
+use super::{Global, block_on, isolated, print};
 use crate::view::style;
 
 /// A step that is one cargo command.
@@ -54,12 +54,12 @@ async fn all(tested: &Tested) -> anyhow::Result<Exit> {
     if exit != Exit::DONE {
         return Ok(failed("tests", exit));
     }
-    style::say(style::GOOD, "Passed", "format, clippy, docs and tests");
+    print::say(style::GOOD, "Passed", "format, clippy, docs and tests");
     Ok(exit)
 }
 
 fn failed(step: &str, exit: Exit) -> Exit {
-    style::say(style::BAD, "Failed", &format!("step `{step}`; nothing after it was tried"));
+    print::say(style::BAD, "Failed", &format!("step `{step}`; nothing after it was tried"));
     exit
 }
 

@@ -13,11 +13,11 @@ use xtask_client::protocol::{Reply, Request};
 use xtask_client::snapshot::{Phase, Snapshot};
 
 use super::exit::Exit;
-use super::{Global, asked, block_on, locate};
+use super::{Global, asked, block_on, locate, print};
 use crate::supervisor::launch::{Session, connect};
 use crate::supervisor::lock::Lock;
 use crate::view::progress;
-use crate::view::style::{self, GOOD};
+use crate::view::style::GOOD;
 
 /// `down`
 #[derive(Debug, Args)]
@@ -46,7 +46,7 @@ pub(crate) fn run(global: &Global, args: &DownArgs) -> anyhow::Result<Exit> {
         };
         let exit = match connect(&paths).await? {
             None => {
-                style::tell(&format!("nothing is running as stack `{}`", paths.stack()));
+                print::tell(&format!("nothing is running as stack `{}`", paths.stack()));
                 Exit::DONE
             }
             Some(session) if args.services.is_empty() => whole(session, args.now).await?,
@@ -67,7 +67,7 @@ async fn whole(mut session: Session, now: bool) -> anyhow::Result<Exit> {
     session.connection.send(Request::Shutdown { now }).await?;
     let stack = session.snapshot.stack.clone();
     watch_end(&mut session).await?;
-    style::say(GOOD, "Down", &format!("stack `{stack}`"));
+    print::say(GOOD, "Down", &format!("stack `{stack}`"));
     Ok(Exit::DONE)
 }
 
@@ -110,7 +110,7 @@ fn take(snapshot: &mut Snapshot, reply: Reply) {
                 && let Some((color, verb, text)) =
                     progress::step(snapshot.service(&service.name), service)
             {
-                style::say(color, verb, &text);
+                print::say(color, verb, &text);
             }
         }
     }
@@ -122,7 +122,7 @@ async fn delete_data(paths: &StackPaths) -> anyhow::Result<()> {
     let size = match folder_size(&data) {
         Ok(size) => size,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            style::tell(&format!("there is no data of stack `{}`", paths.stack()));
+            print::tell(&format!("there is no data of stack `{}`", paths.stack()));
             return Ok(());
         }
         Err(error) => {
@@ -132,7 +132,7 @@ async fn delete_data(paths: &StackPaths) -> anyhow::Result<()> {
     // What a supervisor that was killed has left may still write there.
     let _gone = lock(&paths.lock()).await?;
     let text = format!("`{}` ({} files, {} bytes)", data.display(), size.0, size.1);
-    style::say(GOOD, "Deleting", &text);
+    print::say(GOOD, "Deleting", &text);
     std::fs::remove_dir_all(&data).with_context(|| format!("cannot delete `{}`", data.display()))
 }
 

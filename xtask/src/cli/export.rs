@@ -22,7 +22,7 @@ use super::plan_args::{BuildArgs, PlanArgs};
 use super::{Global, block_on, print};
 use crate::effects::containers::{DATA_FOLDER, PROGRAM_FOLDER, USER};
 use crate::view::export::{Access, Difference, Export, File, Images, Target, export};
-use crate::view::style::{self, GOOD, WARN};
+use crate::view::style::{GOOD, WARN};
 
 /// `export`
 #[derive(Debug, Args)]
@@ -88,7 +88,7 @@ async fn written(args: &ExportArgs, loaded: &Loaded) -> anyhow::Result<Exit> {
     let export = export(&loaded.plan, &images, args.target);
     let images = images.references;
     for Difference { service, what } in &export.differences {
-        style::say(WARN, "Differs", &format!("{service}: {what}"));
+        print::say(WARN, "Differs", &format!("{service}: {what}"));
     }
     let Some(folder) = &args.output else {
         return print_document(args, export, images);
@@ -102,7 +102,7 @@ async fn written(args: &ExportArgs, loaded: &Loaded) -> anyhow::Result<Exit> {
         print::json_pretty(&Written { files, document: None, images, differences })?;
     } else {
         for file in &files {
-            style::say(GOOD, "Wrote", &file.display().to_string());
+            print::say(GOOD, "Wrote", &file.display().to_string());
         }
     }
     Ok(Exit::DONE)
@@ -117,7 +117,7 @@ fn print_document(
     let secret = |file: &&File| file.access.is_secret();
     if let Some(file) = export.files.iter().find(secret) {
         let what = format!("`{}` holds secrets: only `--output FOLDER` writes it", file.path);
-        style::say(WARN, "Note", &what);
+        print::say(WARN, "Note", &what);
     }
     let document = export.files.into_iter().next().map(|file| file.text);
     if args.json {

@@ -8,6 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use clap::{Args, ValueEnum};
 use xtask_core::plan::{Request, StartOrder};
 
+use super::print;
 use crate::view::style;
 
 /// Flags of `up` and `test-e2e`. What a seed is for is the group `chance` of either.
@@ -52,7 +53,7 @@ impl FaultArgs {
             let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
             // Short enough to be typed.
             let seed = u64::from(now.subsec_nanos()) % 1_000_000;
-            style::say(style::BUSY, "Seed", &format!("{seed} (again: `--seed {seed}`)"));
+            print::say(style::BUSY, "Seed", &format!("{seed} (again: `--seed {seed}`)"));
             seed
         })
     }

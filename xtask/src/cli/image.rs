@@ -17,7 +17,7 @@ use super::{Global, block_on, print};
 use crate::effects::containers::engine::Engine;
 use crate::effects::containers::image::{self, Image, Made, Recipe};
 use crate::view::image::{ImageRow, table};
-use crate::view::style::{self, GOOD, WARN};
+use crate::view::style::{GOOD, WARN};
 
 /// `image`
 #[derive(Debug, Args)]
@@ -156,7 +156,7 @@ pub(crate) async fn images(
                     rows.push(row(service, image));
                 }
             }
-            BuildEvent::Missing { message, .. } => style::say(WARN, "Missing", &message),
+            BuildEvent::Missing { message, .. } => print::say(WARN, "Missing", &message),
             BuildEvent::Ended { ok: true } => break,
             BuildEvent::Ended { ok: false } => return Ok(Err(Exit::BUILD)),
         }
@@ -172,10 +172,10 @@ fn is_built(service: &Service) -> bool {
 
 fn tell(service: &Service, image: &Image) {
     if image.made == Made::Now {
-        style::say(GOOD, "Made", &format!("the image of {}", service.name));
+        print::say(GOOD, "Made", &format!("the image of {}", service.name));
     }
     for note in &image.notes {
-        style::say(WARN, "Note", &format!("image of {}: {note}", service.name));
+        print::say(WARN, "Note", &format!("image of {}: {note}", service.name));
     }
 }
 

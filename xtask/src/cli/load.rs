@@ -13,11 +13,11 @@ use xtask_core::problem::Problem;
 
 use super::exit::Exit;
 use super::plan_args::PlanArgs;
-use super::{Global, locate};
+use super::{Global, locate, print};
 use crate::effects::planning::{self, Planned, Scope};
 use crate::effects::workspace::{Gathered, gather};
 use crate::view::problem::{count, render};
-use crate::view::style::{self, BOLD, RESET, WARN};
+use crate::view::style::{BOLD, RESET, WARN};
 
 /// A plan, and what it was made from.
 pub(crate) struct Loaded {
@@ -59,13 +59,13 @@ fn accept(looked: Looked) -> Result<Loaded, Exit> {
     show_problems(&gathered, &planned.outcome.problems);
     let Outcome { plan, problems, notices, .. } = planned.outcome;
     let Some(plan) = plan else {
-        style::tell(&format!("{BOLD}{}{RESET}", count(&problems)));
+        print::tell(&format!("{BOLD}{}{RESET}", count(&problems)));
         return Err(Exit::USAGE);
     };
     for notice in notices {
         let services: Vec<&str> = notice.services.iter().map(|name| name.as_str()).collect();
         let text = format!("`{}` of {} comes from the shell", notice.variable, services.join(", "));
-        style::say(WARN, "Note", &text);
+        print::say(WARN, "Note", &text);
     }
     Ok(Loaded { plan, paths, gathered })
 }
@@ -111,8 +111,8 @@ pub(crate) fn show_problems(gathered: &Gathered, problems: &[Problem]) {
     if problems.is_empty() {
         return;
     }
-    style::tell(render(problems, &|file| gathered.text(file)).trim_end_matches('\n'));
-    style::tell("");
+    print::tell(render(problems, &|file| gathered.text(file)).trim_end_matches('\n'));
+    print::tell("");
 }
 
 /// What is asked for where nothing more is said.

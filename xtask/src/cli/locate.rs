@@ -15,12 +15,12 @@ use xtask_client::snapshot::Snapshot;
 
 use super::Global;
 use super::exit::Exit;
-use super::print::error_with_hint;
+use super::print::{self, error_with_hint};
 use crate::effects::workspace;
 use crate::supervisor::launch::{Session, connect};
 use crate::supervisor::leftovers::{Leftovers, clean};
 use crate::view::progress;
-use crate::view::style::{self, WARN};
+use crate::view::style::WARN;
 use crate::view::words::command_for;
 
 /// The cargo to call: the one that called this program, or the first in `PATH`.
@@ -86,16 +86,16 @@ pub(crate) fn tell_leftovers(paths: &StackPaths, leftovers: &Leftovers) {
         leftovers.ended.iter().map(|ended| (ended.pid, &*ended.command)).collect();
     if let Some(supervisor) = leftovers.supervisor {
         let text = progress::leftovers(&paths.stack(), supervisor, &ended);
-        style::say(WARN, "Cleaned", &text);
+        print::say(WARN, "Cleaned", &text);
     }
     if !leftovers.containers.is_empty() {
         let names = leftovers.containers.join(", ");
         let text = format!("containers of stack `{}` that were left: {names}", paths.stack());
-        style::say(WARN, "Removed", &text);
+        print::say(WARN, "Removed", &text);
     }
     if let Some(why) = &leftovers.kept {
         let text = format!("containers of stack `{}` may be left: {why}", paths.stack());
-        style::say(WARN, "Kept", &text);
+        print::say(WARN, "Kept", &text);
     }
 }
 

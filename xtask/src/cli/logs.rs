@@ -12,10 +12,10 @@ use xtask_core::manifest::duration;
 
 use super::exit::Exit;
 use super::follow::{Extent, Follower, services_with_logs};
-use super::{Global, block_on, locate, print};
+use super::{Global, block_on, color, locate, print};
 use crate::view::event::LogLine;
 use crate::view::log::{Plain, Prefixes};
-use crate::view::style::{self, WARN};
+use crate::view::style::WARN;
 use crate::view::words::command_for;
 
 /// How many lines of each service are shown if nothing says which.
@@ -65,7 +65,7 @@ pub(crate) fn run(global: &Global, args: &LogsArgs) -> anyhow::Result<Exit> {
         (true, _) => Form::Json,
         (false, true) => Form::Raw(Plain::default()),
         (false, false) => {
-            Form::Prefixed(Prefixes::of(style::kept(), shown.iter().map(String::as_str)))
+            Form::Prefixed(Prefixes::of(color::kept(), shown.iter().map(String::as_str)))
         }
     };
     block_on(show(&paths, args, &mut form))
@@ -87,10 +87,10 @@ fn explain_silence(
     for name in unknown {
         let runs = running.as_ref().is_some_and(|running| running.service(name).is_some());
         if runs {
-            style::tell(&format!("service `{name}` of stack `{stack}` has printed nothing yet"));
+            print::tell(&format!("service `{name}` of stack `{stack}` has printed nothing yet"));
         } else if args.follow {
             let text = format!("for a log of `{name}`: stack `{stack}` has no such service now");
-            style::say(WARN, "Waiting", &text);
+            print::say(WARN, "Waiting", &text);
         } else {
             let message = format!("service `{name}` of stack `{stack}` has no log");
             let hint = match known.is_empty() {
@@ -106,7 +106,7 @@ fn explain_silence(
         None => Some(locate::nothing_runs(paths)),
         Some(_) => {
             if args.services.is_empty() {
-                style::tell(&format!("stack `{stack}` has printed nothing yet"));
+                print::tell(&format!("stack `{stack}` has printed nothing yet"));
             }
             Some(Exit::DONE)
         }

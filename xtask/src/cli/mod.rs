@@ -6,6 +6,7 @@
 mod asked;
 mod check;
 mod ci;
+mod color;
 mod down;
 mod exit;
 mod explain;
@@ -25,6 +26,7 @@ mod print;
 mod replay;
 mod restart;
 mod status;
+mod stderr;
 mod supervise;
 mod sweep;
 mod test;
@@ -43,8 +45,6 @@ use xtask_client::paths::{DEFAULT_STACK, check_stack_name};
 pub(crate) use exit::Exit;
 
 use crate::effects::workspace;
-use crate::view::stderr;
-use crate::view::style::{self, ColorWhen};
 
 /// The tool's command line.
 #[derive(Debug, Parser)]
@@ -85,7 +85,7 @@ pub(crate) struct Global {
         default_value = "auto",
         help_heading = "Everywhere"
     )]
-    pub(crate) color: ColorWhen,
+    pub(crate) color: color::ColorWhen,
 }
 
 #[derive(Debug, Subcommand)]
@@ -163,9 +163,9 @@ fn obey() -> Exit {
             return if error.use_stderr() { Exit::USAGE } else { Exit::DONE };
         }
     };
-    if let Some(word) = style::choose(cli.global.color) {
+    if let Some(word) = color::choose(cli.global.color) {
         // SAFETY: there is only this thread. Every cargo of ours inherits it, and services do not.
-        unsafe { std::env::set_var(style::CARGOS, word) };
+        unsafe { std::env::set_var(color::CARGOS, word) };
     }
     if !matches!(cli.command, Command::Supervise(_) | Command::Sweep(_)) {
         interrupt::end_with_its_code();

@@ -2,13 +2,16 @@
 //!
 //! A reader that goes away is no failure: whoever writes to it ends, and well.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 
 use rustix::process::{Resource, Rlimit, getrlimit};
 use serde::Serialize;
 
 use crate::effects::workspace;
-use crate::view::style::{BAD, BOLD, RESET, tell};
+use crate::view::style::{BAD, BOLD, RESET};
+
+use super::color::is_set;
+use super::stderr;
 
 /// Writes to standard output, colours taken out where nobody wants them.
 ///
@@ -48,6 +51,29 @@ pub(crate) fn json_pretty(value: &impl Serialize) -> anyhow::Result<()> {
     let mut text = serde_json::to_string_pretty(value)?;
     text.push('\n');
     Ok(out(&text)?)
+}
+
+/// A line of progress on standard error, in the manner of cargo: a verb, then what it
+/// is about. Nobody is told when standard error is gone.
+pub(crate) fn say(color: &str, verb: &str, text: &str) {
+    stderr::write(format!("{}{color}{verb:>12}{RESET} {text}\n", clear_line()));
+}
+
+/// A plain message on standard error.
+pub(crate) fn tell(text: &str) {
+    stderr::write(format!("{}{text}\n", clear_line()));
+}
+
+/// Whole lines on standard error, if there are any.
+pub(crate) fn tell_all(lines: &str) {
+    if !lines.is_empty() {
+        tell(lines.trim_end_matches('\n'));
+    }
+}
+
+/// Cargo may be drawing its progress on the line that is written to.
+fn clear_line() -> &'static str {
+    if std::io::stderr().is_terminal() && !is_set("CI") { "\r\x1b[K" } else { "" }
 }
 
 /// An error with everything that caused it, once.

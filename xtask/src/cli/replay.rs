@@ -49,7 +49,7 @@ pub(crate) fn run(args: &ReplayArgs) -> anyhow::Result<Exit> {
             "the record has version {version} of the format, and this program reads version \
              {VERSION}"
         );
-        style::say(WARN, "Replaying", &format!("what can be read: {why}"));
+        print::say(WARN, "Replaying", &format!("what can be read: {why}"));
         replaying.unread = Some(why);
     }
     let outcome = loop {
@@ -159,7 +159,7 @@ impl Replaying {
         if let Some(why) = &end.unread
             && !self.json
         {
-            style::tell(&format!(
+            print::tell(&format!(
                 "{}error{}: not all was replayed: {why}",
                 style::BAD,
                 style::RESET

@@ -11,9 +11,9 @@ use xtask_core::name::Name;
 
 use super::exit::Exit;
 use super::wait::until;
-use super::{Global, asked};
+use super::{Global, asked, print};
 use crate::view::status::time;
-use crate::view::style::{self, GOOD};
+use crate::view::style::GOOD;
 
 /// `restart`
 #[derive(Debug, Args)]
@@ -48,7 +48,7 @@ pub(crate) fn run(global: &Global, args: &RestartArgs) -> anyhow::Result<Exit> {
         for service in names.iter().filter_map(|name| session.snapshot.service(name)) {
             if matches!(service.phase, Phase::Ready | Phase::Succeeded) {
                 let took = time(service.ready_ms.unwrap_or(0));
-                style::say(GOOD, "Restarted", &format!("{} in {took}", service.name));
+                print::say(GOOD, "Restarted", &format!("{} in {took}", service.name));
             }
         }
         Ok(exit)

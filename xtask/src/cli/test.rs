@@ -14,7 +14,7 @@ use super::test_e2e::process::{Ended, spawn};
 use super::test_e2e::runner::{Runner, Selection, Tests, Verdict};
 use super::test_e2e::workspace::Tested;
 use super::test_e2e::{self, TestE2eArgs};
-use super::{Global, block_on, isolated};
+use super::{Global, block_on, isolated, print};
 use crate::view::style;
 
 /// `test`
@@ -95,5 +95,5 @@ pub(crate) fn passed(ended: Ended) -> Exit {
 }
 
 fn announce(name: &str, command: &str) {
-    style::say(style::BUSY, "Step", &format!("{name}: `{command}`"));
+    print::say(style::BUSY, "Step", &format!("{name}: `{command}`"));
 }

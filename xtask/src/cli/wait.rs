@@ -10,11 +10,11 @@ use xtask_core::manifest::duration;
 use xtask_core::name::Name;
 
 use super::exit::Exit;
-use super::{Global, asked};
+use super::{Global, asked, print};
 use crate::supervisor::launch::Session;
 use crate::view::failure::is_well;
 use crate::view::progress;
-use crate::view::style::{self, BAD};
+use crate::view::style::BAD;
 
 /// How long the supervisor may take to look who is blocked on whom.
 const LOOK: Duration = Duration::from_secs(2);
@@ -51,7 +51,7 @@ pub(crate) fn run(global: &Global, args: &WaitArgs) -> anyhow::Result<Exit> {
                     let shown = names.iter().filter_map(|name| snapshot.service(name));
                     let what = progress::waiting(shown, &snapshot.deadlocks)
                         .unwrap_or_else(|| format!("for {}", names.join(", ")));
-                    style::say(BAD, "Timed out", &format!("waiting {what}"));
+                    print::say(BAD, "Timed out", &format!("waiting {what}"));
                     Ok(Exit::NOT_READY)
                 }
             },
@@ -79,7 +79,7 @@ pub(crate) async fn until(
                         Phase::Failed => format!("{name}: {reason}"),
                         phase => format!("{name} is {}: {reason}", phase.as_str()),
                     };
-                    style::say(BAD, "Failed", &text);
+                    print::say(BAD, "Failed", &text);
                     exit = Exit::NOT_READY;
                 }
             }

@@ -18,7 +18,6 @@ pub(crate) mod sample;
 pub(crate) mod service_json;
 pub(crate) mod setting;
 pub(crate) mod status;
-pub(crate) mod stderr;
 pub(crate) mod style;
 pub(crate) mod table;
 pub(crate) mod trace;

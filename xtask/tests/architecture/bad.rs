@@ -49,6 +49,9 @@ fn an_import_against_the_floors_is_refused() {
     refuses("xtask/src/view/table.rs", "fn f() { super::super::driver::run(); }", "crate::driver");
     refuses("xtask/src/view/mod.rs", "use super::effects;", "crate::effects");
     refuses("xtask/src/view/table.rs", "use std::{fmt, fs};", "std::fs");
+    refuses("xtask/src/view/style.rs", "use std::io::{self, IsTerminal};", "std::io");
+    refuses("xtask/src/view/style.rs", "fn f() { std::env::var_os(\"CI\"); }", "std::env");
+    refuses("xtask/src/view/style.rs", "fn f() { anstream::stderr().lock(); }", "anstream::stderr");
     refuses("xtask/src/effects/a/b.rs", "use crate::driver;", "crate::driver");
     refuses("xtask/src/effects/a/mod.rs", "use super::super::view::x;", "crate::view");
     refuses("xtask/src/driver/mod.rs", "use crate::cli::Args;", "crate::cli");
@@ -66,6 +69,7 @@ fn an_import_along_the_floors_is_accepted() {
     accepts("xtask/src/view/table.rs", "use super::words; use std::fmt; // crate::effects\n");
     accepts("xtask/src/view/table.rs", "let x = \"crate::effects\"; let effects::Y = x;");
     accepts("xtask/src/view/tests.rs", "use std::fs::read;");
+    accepts("xtask/src/view/table.rs", "fn f() { anstream::adapter::strip_str(x); env!(\"X\"); }");
     accepts("xtask/src/effects/a/b.rs", "use super::c; use super::super::d; use xtask_core::x;");
     accepts("xtask/src/cli/up.rs", "use crate::{driver, effects, view};");
     accepts("xtask/core/src/a.rs", "use crate::name::Name; use core::fmt; // std::fs");
@@ -74,12 +78,14 @@ fn an_import_along_the_floors_is_accepted() {
 }
 
 #[test]
-fn a_macro_that_can_panic_is_refused_where_a_supervisor_runs() {
+fn a_macro_that_writes_is_refused_in_views_and_where_a_supervisor_runs() {
     let found = |path: &str, text: &str| prints(&file(path, text)).len();
     assert_eq!(found("xtask/src/driver/mod.rs", "fn f() { eprintln!(\"x\"); }"), 1);
     assert_eq!(found("xtask/src/effects/a/b.rs", "fn f() { println!(); dbg!(1); }"), 2);
     assert_eq!(found("xtask/src/effects/tests/a.rs", "fn f() { eprintln!(\"skipped\"); }"), 0);
     assert_eq!(found("xtask/src/supervisor/a.rs", "// eprintln!\nfn f() { say(\"print\"); }"), 0);
+    assert_eq!(found("xtask/src/view/table.rs", "fn f() { println!(); }"), 1);
+    assert_eq!(found("xtask/src/view/graph/tests.rs", "fn f() { println!(); }"), 0);
     assert_eq!(found("xtask/src/cli/a.rs", "fn f() { println!(); }"), 0);
 }
 

@@ -12,6 +12,7 @@ use xtask_client::{Stack, StackPaths};
 use xtask_core::chance::Chance;
 use xtask_core::plan::Kind;
 
+use crate::cli::print;
 use crate::view::style;
 
 /// The shortest and the longest pause between two kills.
@@ -32,7 +33,7 @@ pub(crate) async fn kill_for_ever(paths: &StackPaths, seed: u64, kills: &mut u32
             *kills += 1;
             let text =
                 format!("`{}` (run {}), as `--kill-random` wants it", victim.name, victim.run);
-            style::say(style::WARN, "Killed", &text);
+            print::say(style::WARN, "Killed", &text);
         }
     }
 }

@@ -66,7 +66,7 @@ impl Outcome {
         let logs = paths.logs();
         let bundle = paths.folder().join("bundle");
         let text = format!("logs in `{}`, all about it in `{}`", logs.display(), bundle.display());
-        style::say(style::BUSY, "Kept", &text);
+        print::say(style::BUSY, "Kept", &text);
         self.logs = Some(logs);
     }
 
@@ -83,22 +83,22 @@ fn tell(death: &Death, paths: &StackPaths) {
     print::error(&anyhow::Error::msg(text));
     let path = paths.log(service);
     match closing_lines(&path, *run, SHOWN_LINES) {
-        Ok(lines) => style::tell(log::excerpt(&lines).trim_end_matches('\n')),
-        Err(error) => style::tell(&format!("cannot read `{}`: {error}", path.display())),
+        Ok(lines) => print::tell(log::excerpt(&lines).trim_end_matches('\n')),
+        Err(error) => print::tell(&format!("cannot read `{}`: {error}", path.display())),
     }
 }
 
 fn hint(text: &str) {
-    style::tell(&format!("  {}hint:{} {text}", style::BOLD, style::RESET));
+    print::tell(&format!("  {}hint:{} {text}", style::BOLD, style::RESET));
 }
 
 /// Says how to reach a stack that stays up, and how to end it.
 fn tell_kept(paths: &StackPaths, package: &str, course: &Course) {
     let stack = paths.stack();
-    style::say(style::BUSY, "Kept", &format!("stack `{stack}` is up"));
+    print::say(style::BUSY, "Kept", &format!("stack `{stack}` is up"));
     for service in course.last.iter().flat_map(|last| &last.services) {
         if let Some(url) = &service.url {
-            style::tell(&format!("  {} at {url}", service.name));
+            print::tell(&format!("  {} at {url}", service.name));
         }
     }
     let folder = paths.folder().display();

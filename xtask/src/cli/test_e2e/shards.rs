@@ -20,7 +20,6 @@ use super::{TestE2eArgs, nothing_run};
 use crate::cli::exit::Exit;
 use crate::cli::interrupt::Interrupts;
 use crate::cli::print;
-use crate::view::style;
 
 /// A longer line is passed on in parts: no more of it than this is kept.
 const LONGEST_LINE_BYTES: u64 = 64 * 1024;
@@ -127,7 +126,7 @@ async fn run_one(shard: Shard, mut command: Command) -> anyhow::Result<Ended> {
     let mut outcome = String::new();
     let (ended, _, read) = tokio::join!(
         program.wait(&mut interrupts, None, |_| {}),
-        lines(stderr, |line| style::tell(&format!("{} | {line}", shard.number))),
+        lines(stderr, |line| print::tell(&format!("{} | {line}", shard.number))),
         stdout.read_to_string(&mut outcome)
     );
     read?;

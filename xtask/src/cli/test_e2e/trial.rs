@@ -27,7 +27,7 @@ use crate::cli::exit::Exit;
 use crate::cli::interrupt::Interrupts;
 use crate::cli::{isolated, print};
 use crate::supervisor::launch::{Session, connect};
-use crate::view::{self, style};
+use crate::view;
 
 /// One run of the end-to-end tests.
 pub(super) struct Trial<'a> {
@@ -120,7 +120,7 @@ impl Trial<'_> {
             return Ok(exit);
         }
         if let Some(last) = &last {
-            style::tell_all(&view::calls::undeclared(last));
+            print::tell_all(&view::calls::undeclared(last));
             self.outcome.undeclared = last.undeclared_calls();
         }
         if !stands {

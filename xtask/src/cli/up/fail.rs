@@ -8,8 +8,8 @@ use xtask_client::snapshot::{Failure, ServiceSnapshot};
 
 use super::bring_up::BringUp;
 use crate::cli::exit::Exit;
+use crate::cli::print;
 use crate::view::failure::{failures, has_log, is_cause};
-use crate::view::style;
 
 /// How many of a failed service's last lines are shown.
 const LAST_LINES: usize = 20;
@@ -27,7 +27,7 @@ pub(crate) async fn tell(up: &mut BringUp<'_>, paths: &StackPaths) -> anyhow::Re
         let lines = closing_lines(&paths.log(&service.name), service.run, LAST_LINES)?;
         logs.insert(service.name.clone(), lines);
     }
-    style::tell(failures(up.plan, &services, &logs).trim_end());
+    print::tell(failures(up.plan, &services, &logs).trim_end());
     Ok(exit_code(&services))
 }
 

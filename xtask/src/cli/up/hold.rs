@@ -14,11 +14,11 @@ use super::tell::{Listener, PATIENCE};
 use crate::cli::exit::Exit;
 use crate::cli::follow::Follower;
 use crate::cli::interrupt::Interrupts;
-use crate::cli::print;
+use crate::cli::{color, print};
 use crate::view::calls::undeclared;
 use crate::view::event::{LogLine, UpEvent};
 use crate::view::log::Prefixes;
-use crate::view::style::{self, BUSY, GOOD, WARN};
+use crate::view::style::{BUSY, GOOD, WARN};
 
 /// The foreground's log lines. They are printed beside everything else, as a reader may
 /// be slow or stuck, and no more are read before they are gone.
@@ -112,7 +112,7 @@ pub(crate) async fn foreground(
     let names = up.plan.services.iter().map(|service| &*service.name);
     let mut logs = Logs {
         follower,
-        prefixes: Prefixes::of(style::kept(), names),
+        prefixes: Prefixes::of(color::kept(), names),
         listener: up.teller.listener(),
         text: Vec::new(),
         printing: None,
@@ -123,7 +123,7 @@ pub(crate) async fn foreground(
             true => "a stack that goes with another `up`",
             false => "a stack that runs by itself",
         };
-        style::say(BUSY, "Watching", &format!("{whose}; Ctrl-C leaves it running"));
+        print::say(BUSY, "Watching", &format!("{whose}; Ctrl-C leaves it running"));
     }
     match watch(up, &mut logs, interrupts).await {
         Ok(Some(exit)) if up.session.launched => end(up, Some(logs), interrupts, exit).await,
@@ -198,7 +198,7 @@ pub(crate) async fn end(
             answer = up.session.connection.next(), if quiet => match answer {
                 Ok(Some(answer)) => {
                     if let (true, Reply::Snapshot(seen)) = (look == Some(answer.id), &answer.reply) {
-                        style::tell_all(&undeclared(seen));
+                        print::tell_all(&undeclared(seen));
                     }
                     let _ = up.take(answer.reply);
                 }
@@ -208,10 +208,10 @@ pub(crate) async fn end(
             _ = interrupts.next() => {
                 asked += 1;
                 if asked > 2 {
-                    style::say(WARN, "Leaving", "the supervisor goes on stopping the stack");
+                    print::say(WARN, "Leaving", "the supervisor goes on stopping the stack");
                     return Ok(exit);
                 }
-                style::say(WARN, "Killing", "everything that still runs");
+                print::say(WARN, "Killing", "everything that still runs");
                 let _ = up.session.connection.send(Request::Shutdown { now: true }).await;
             }
         }
@@ -224,7 +224,7 @@ pub(crate) async fn end(
 /// The last lines, and that it is over. Whoever is stuck does not hear of it.
 async fn farewell(up: &BringUp<'_>, logs: Option<Logs>) {
     last_lines(logs).await;
-    style::say(GOOD, "Down", &format!("stack `{}`", up.plan.stack));
+    print::say(GOOD, "Down", &format!("stack `{}`", up.plan.stack));
 }
 
 /// What services printed last, as far as somebody takes it.

@@ -31,7 +31,7 @@ use super::{Global, block_on, exit_of, locate, print};
 use crate::driver::Record;
 use crate::supervisor::launch::{LaunchSettings, connect_or_launch};
 use crate::view;
-use crate::view::style::{self, BUSY, WARN};
+use crate::view::style::{BUSY, WARN};
 
 /// `up`
 #[derive(Clone, Debug, Args)]
@@ -149,7 +149,7 @@ async fn up(args: &UpArgs, loaded: &Loaded, settings: LaunchSettings) -> anyhow:
         false => Build::start(plan, args.keep_going)?,
     };
     let connecting = connect_or_launch(&loaded.paths, &settings, || {
-        style::say(BUSY, "Waiting", "for the stack to be down: it is being stopped");
+        print::say(BUSY, "Waiting", "for the stack to be down: it is being stopped");
     });
     let session = tokio::select! {
         session = connecting => session?,
@@ -205,7 +205,7 @@ async fn finish(
             Some(fail::tell(up, &loaded.paths).await?)
         }
         Ok(Outcome::BuildFailed) => {
-            style::say(WARN, "Kept", "what runs, with the programs of the build before");
+            print::say(WARN, "Kept", "what runs, with the programs of the build before");
             Some(Exit::BUILD)
         }
     };

@@ -16,7 +16,7 @@ use super::build::programs;
 use crate::cli::exit::Exit;
 use crate::cli::print;
 use crate::view::event::{TimedEvent, UpEvent};
-use crate::view::style::{self, BUSY, GOOD, WARN};
+use crate::view::style::{BUSY, GOOD, WARN};
 use crate::view::{progress, status};
 
 /// After this much silence it is said what is waited for; each time twice as long.
@@ -104,7 +104,7 @@ impl Teller {
             Listener::Person if !fresh => {
                 let names: Vec<&str> = services.iter().map(|name| &**name).collect();
                 let text = format!("{} ({} of {})", names.join(", "), self.linked, self.programs);
-                style::say(GOOD, "Built", &text);
+                print::say(GOOD, "Built", &text);
                 self.spoke();
             }
             Listener::Person | Listener::Nobody => {}
@@ -130,7 +130,7 @@ impl Teller {
                 if (self.failures || now.phase != Phase::Failed)
                     && let Some((color, verb, text)) = progress::step(before, now)
                 {
-                    style::say(color, verb, &text);
+                    print::say(color, verb, &text);
                     self.spoke();
                 }
             }
@@ -155,7 +155,7 @@ impl Teller {
         match self.listener {
             Listener::Person => {
                 let (color, verb, text) = progress::log_trouble(&now.name, error);
-                style::say(color, verb, &text);
+                print::say(color, verb, &text);
                 self.spoke();
             }
             Listener::Program => self.print(UpEvent::LogTrouble { service: &now.name, error })?,
@@ -177,7 +177,7 @@ impl Teller {
     /// Says what is waited for.
     pub(crate) fn waiting(&mut self, services: &[&ServiceSnapshot], deadlocks: &[Deadlock]) {
         if let Some(text) = progress::waiting(services.iter().copied(), deadlocks) {
-            style::say(BUSY, "Waiting", &text);
+            print::say(BUSY, "Waiting", &text);
         }
     }
 
@@ -217,7 +217,7 @@ impl Teller {
         if let (Listener::Person, Some(text)) =
             (self.listener, progress::unused_words(names, stack))
         {
-            style::say(WARN, "Unused", &text);
+            print::say(WARN, "Unused", &text);
         }
     }
 

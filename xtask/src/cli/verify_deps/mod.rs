@@ -21,7 +21,7 @@ use super::load::{self, Loaded};
 use super::plan_args::{BuildArgs, PlaceArgs, PlanArgs};
 use super::up::target;
 use super::{Global, block_on, isolated, locate, print};
-use crate::view::style::{self, BUSY};
+use crate::view::style::BUSY;
 use crate::view::verify::{Tried, Verdict, Verified, VerifyJson, text, trouble};
 
 /// The least time that a service has to get ready without a dependency.
@@ -94,7 +94,7 @@ async fn verify(args: &VerifyDepsArgs, loaded: &Loaded) -> anyhow::Result<Exit> 
         true => Exit::DONE,
         false => Exit::FAILED,
     };
-    style::tell_all(&trouble(&services));
+    print::tell_all(&trouble(&services));
     match args.json {
         true => print::json_pretty(&VerifyJson { exit_code: exit.code(), services })?,
         false => print::out(&text(&services))?,
@@ -113,7 +113,7 @@ impl Trials<'_> {
     /// Everything about one service; the exit code if somebody wants to end.
     async fn verify(&mut self, service: &Service) -> anyhow::Result<Result<Verified, Exit>> {
         let name = &service.name;
-        style::say(BUSY, "Verifying", &format!("{name} alone with what it declares"));
+        print::say(BUSY, "Verifying", &format!("{name} alone with what it declares"));
         let alone = match self.bring_up(&self.plan.alone(name), name).await? {
             Ok(ended) => ended,
             Err(exit) => return Ok(Err(exit)),
@@ -150,7 +150,7 @@ impl Trials<'_> {
             Ok(part) => part,
             Err(why) => return Ok(Ok(tried(Verdict::NotTried, Some(words(why)), None))),
         };
-        style::say(BUSY, "Verifying", &format!("{name} without {on}"));
+        print::say(BUSY, "Verifying", &format!("{name} without {on}"));
         Ok(self.bring_up(&part, name).await?.map(|ended| {
             let own = ended.snapshot.service(name);
             let reason = own.and_then(|own| own.reason.clone());
