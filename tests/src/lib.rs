@@ -5,11 +5,14 @@
 //! them.
 
 mod api;
+mod application;
+pub mod engine;
 mod name;
 pub mod postgres_image;
 mod tool;
 
 pub use api::{Answer, Api, database_server};
+pub use application::Application;
 pub use name::unique;
 pub use tool::Workspace;
 pub use xtask_client::{Stack, harness, snapshot};
