@@ -8,21 +8,7 @@ use std::process::{Command, Stdio};
 
 use crate::output::say;
 use crate::refuse;
-use crate::wanted::Wanted;
-
-/// The flag by which the program starts itself as a grandchild.
-pub(crate) const HOLD: &str = "--hold";
-/// The flag by which it starts itself to leave a grandchild and end.
-pub(crate) const FORK_AGAIN: &str = "--fork-again";
-
-/// Where a grandchild is left.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Place {
-    Group,
-    Session,
-    /// A session of its own, and not as a child of ours.
-    Daemon,
-}
+use crate::wanted::{FORK_AGAIN, HOLD, Place, Wanted};
 
 pub(crate) fn leave_grandchildren(wanted: &Wanted, listener: Option<&TcpListener>) {
     for place in wanted.grandchildren() {

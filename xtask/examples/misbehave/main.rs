@@ -45,11 +45,11 @@ use std::env;
 use std::process::{Command, exit};
 use std::thread;
 
-use grandchildren::{FORK_AGAIN, hold, leave_grandchildren, own_program};
+use grandchildren::{hold, leave_grandchildren, own_program};
 use output::{print_much, say};
 use signals::{DeafForNow, choose_signals};
 use sockets::{call, listener, notify, serve};
-use wanted::Wanted;
+use wanted::{FORK_AGAIN, Wanted};
 
 fn main() {
     let wanted = Wanted { args: env::args().skip(1).collect() };

@@ -3,9 +3,8 @@
 use std::process::exit;
 use std::thread;
 
-use crate::grandchildren::HOLD;
 use crate::output::say;
-use crate::wanted::Wanted;
+use crate::wanted::{HOLD, Wanted};
 
 /// From before the socket can be connected to until the grandchildren are there SIGTERM
 /// is put off: who sends it once the socket answers finds them, deaf from their start.

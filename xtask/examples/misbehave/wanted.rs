@@ -2,8 +2,21 @@
 
 use std::time::Duration;
 
-use crate::grandchildren::{FORK_AGAIN, HOLD, Place};
 use crate::refuse;
+
+/// The flag by which the program starts itself as a grandchild.
+pub(crate) const HOLD: &str = "--hold";
+/// The flag by which it starts itself to leave a grandchild and end.
+pub(crate) const FORK_AGAIN: &str = "--fork-again";
+
+/// Where a grandchild is left.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    Group,
+    Session,
+    /// A session of its own, and not as a child of ours.
+    Daemon,
+}
 
 /// What is wanted, as typed.
 #[derive(Default)]
