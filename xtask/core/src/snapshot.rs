@@ -72,8 +72,10 @@ pub enum State {
     Working,
     /// Everything that is wanted is ready or succeeded.
     Ready,
-    /// Nothing more happens by itself, and something that is wanted failed, or ended
-    /// by itself.
+    /// Nothing more happens by itself, nothing failed, and something that is wanted ended
+    /// by itself and well.
+    Stopped,
+    /// Nothing more happens by itself, and something that is wanted failed.
     Failed,
     /// It is being shut down.
     Stopping,

@@ -180,11 +180,13 @@ impl<'a> HeldUp<'a> {
 fn is_held_up(service: &ServiceSnapshot) -> bool {
     match service.phase {
         Phase::Waiting | Phase::Building => true,
-        Phase::Stopped => service.wanted,
         Phase::Failed => service.failure == Some(Failure::Dependency),
-        Phase::Starting | Phase::Ready | Phase::Backoff | Phase::Stopping | Phase::Succeeded => {
-            false
-        }
+        Phase::Starting
+        | Phase::Ready
+        | Phase::Backoff
+        | Phase::Stopping
+        | Phase::Stopped
+        | Phase::Succeeded => false,
     }
 }
 

@@ -37,6 +37,8 @@ pub(crate) fn step(before: Option<&ServiceSnapshot>, now: &ServiceSnapshot) -> O
         Phase::Stopped if before.is_some_and(|before| before.adopted) => {
             (GOOD, "Left", format!("{name}, which was not started here"))
         }
+        // It was not told to: one that is told to stop is not wanted any more.
+        Phase::Stopped if now.wanted => (GOOD, "Ended", format!("{name}{because}")),
         Phase::Stopped => match before {
             Some(before) if before.pid.is_some() => (GOOD, "Stopped", name.to_string()),
             _ => return None,
@@ -162,7 +164,21 @@ mod tests {
     #[test]
     fn a_service_that_never_ran_is_not_said_to_have_stopped() {
         let waiting = service("a", Phase::Waiting);
-        assert!(step(Some(&waiting), &service("a", Phase::Stopped)).is_none());
+        let mut stopped = service("a", Phase::Stopped);
+        stopped.wanted = false;
+        assert!(step(Some(&waiting), &stopped).is_none());
+    }
+
+    #[test]
+    fn a_wanted_service_that_stopped_has_ended_by_itself() {
+        let mut stopped = service("a", Phase::Stopped);
+        stopped.reason = Some("exited by itself with status 0".to_string());
+        let mut before = service("a", Phase::Stopping);
+        before.pid = Some(7);
+        let verb = |now: &ServiceSnapshot| step(Some(&before), now).unwrap().1;
+        assert_eq!(verb(&stopped), "Ended");
+        stopped.wanted = false;
+        assert_eq!(verb(&stopped), "Stopped");
     }
 
     #[test]

@@ -44,6 +44,7 @@ fn a_service_that_ends_well_while_others_start_does_not_hold_up_the_start() {
     assert_eq!(phase(&fixture, "brief"), "stopped");
     fixture.xtask(&["wait"]).ends_with(0);
     assert_eq!(phase(&fixture, "slow"), "ready");
+    assert_eq!(fixture.status()["state"], "stopped");
 }
 
 #[test]

@@ -67,7 +67,9 @@ impl Stack {
                         return State::Working;
                     }
                 }
-                snapshot::Phase::Stopped | snapshot::Phase::Failed => state = State::Failed,
+                snapshot::Phase::Stopped if state == State::Ready => state = State::Stopped,
+                snapshot::Phase::Stopped => {}
+                snapshot::Phase::Failed => state = State::Failed,
             }
         }
         state

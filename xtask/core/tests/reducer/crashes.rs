@@ -52,10 +52,11 @@ fn ending_well_by_itself_is_stopped_and_not_ready() {
     s.end("a", Exit::Code(0));
     assert_eq!(s.phase("a"), Phase::Stopped);
     assert_eq!(s.reason("a"), "exited by itself with status 0");
-    assert_eq!((s.phase("b"), s.state()), (Phase::Ready, State::Failed));
+    assert_eq!((s.phase("b"), s.state()), (Phase::Ready, State::Stopped));
     s.restart(&["b"]);
     s.end("b", Exit::Signal(15));
     assert_eq!(s.reason("b"), "`a` exited by itself with status 0", "nobody hangs in waiting");
+    assert_eq!(s.state(), State::Failed, "one that failed outweighs one that ended well");
 }
 
 #[test]
