@@ -65,7 +65,7 @@ pub(crate) async fn ended(leader: &Leader) -> Exit {
         match leader.exit() {
             Ok(Some(exit)) => return exit,
             // Somebody else reaped it: how it ended is lost.
-            Err(_) => return Exit::Code(255),
+            Err(_) => return Exit::Unknown,
             Ok(None) => tokio::time::sleep(LOOK).await,
         }
     }

@@ -67,7 +67,7 @@ impl Leader {
         Ok(Some(match (status.exit_status(), status.terminating_signal()) {
             (Some(code), _) => Exit::Code(code),
             (None, Some(signal)) => Exit::Signal(signal),
-            (None, None) => Exit::Code(255),
+            (None, None) => Exit::Unknown,
         }))
     }
 

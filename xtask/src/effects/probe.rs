@@ -217,7 +217,7 @@ impl Asking {
             Ok(Ok(Exit::Code(0))) => Ok(()),
             Ok(Ok(Exit::Code(code))) => Err(format!("exited with status {code}")),
             Ok(Ok(Exit::Signal(signal))) => Err(format!("ended by signal {signal}")),
-            Ok(Ok(Exit::Unknown)) => Err("ended, nobody knows how".to_owned()),
+            Ok(Ok(Exit::Unknown)) => Err("ended, and nobody told how".to_owned()),
         }
     }
 

@@ -256,7 +256,7 @@ pub enum Exit {
     Code(i32),
     /// By a signal of this number.
     Signal(i32),
-    /// Nobody told: it was not started here.
+    /// Nobody told: it was not started here, or somebody else took the news.
     Unknown,
 }
 

@@ -45,7 +45,7 @@ pub(crate) fn exit(exit: Exit) -> String {
             Some(name) => format!("ended by signal {signal} ({name})"),
             None => format!("ended by signal {signal}"),
         },
-        Exit::Unknown => "ended, and was not started here".to_string(),
+        Exit::Unknown => "ended, and nobody told how".to_string(),
     }
 }
 

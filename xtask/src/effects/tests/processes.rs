@@ -1,5 +1,7 @@
 //! Starting, signalling and ending processes and their groups.
 
+use rustix::process::{Pid, WaitId, WaitIdOptions, kill_process, waitid};
+
 use super::*;
 
 #[test]
@@ -119,6 +121,20 @@ fn the_stop_signal_reaches_the_group_and_a_deaf_one_is_killed() {
         fixture.signal(2, Signal::Stop("TERM".to_owned()));
         fixture.signal(2, Signal::Kill);
         assert_eq!(fixture.until_exited().await, Exit::Signal(9));
+        fixture.until_gone().await;
+    });
+}
+
+#[test]
+fn an_end_that_somebody_else_took_the_news_of_is_unknown() {
+    with_world(async |mut fixture| {
+        fixture.spawn(1, shell("exec sleep 1000"), Vec::new());
+        let Event::Started { pid, .. } = fixture.next().await else { panic!() };
+        let pid = Pid::from_raw(pid.cast_signed()).unwrap();
+        // Nothing is awaited in between, so the task of the run cannot be quicker.
+        kill_process(pid, rustix::process::Signal::KILL).unwrap();
+        waitid(WaitId::Pid(pid), WaitIdOptions::EXITED).unwrap();
+        assert_eq!(fixture.until_exited().await, Exit::Unknown);
         fixture.until_gone().await;
     });
 }
