@@ -25,10 +25,15 @@ impl Chance {
         z ^ (z >> 31)
     }
 
+    /// A number from 0 up to, and without, `end`; 0 if there is none.
+    pub fn below(&mut self, end: usize) -> usize {
+        let end = u64::try_from(end).unwrap_or(u64::MAX).max(1);
+        usize::try_from(self.number() % end).unwrap_or(0)
+    }
+
     /// One of these; none if there are none.
     pub fn pick<'a, T>(&mut self, of: &'a [T]) -> Option<&'a T> {
-        let count = u64::try_from(of.len()).ok().filter(|count| *count > 0)?;
-        of.get(usize::try_from(self.number() % count).unwrap_or(0))
+        if of.is_empty() { None } else { of.get(self.below(of.len())) }
     }
 
     /// A time from `least` up to, and without, `most`, in whole milliseconds.

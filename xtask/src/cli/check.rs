@@ -3,15 +3,15 @@
 //!
 //! It starts nothing and builds nothing.
 
-use std::path::Path;
+use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::Args;
-use xtask_core::plan::{Outcome, Repair, Request};
+use xtask_core::plan::Request;
 use xtask_core::problem::Severity;
 
 use super::exit::Exit;
-use super::load::{self, Looked};
+use super::load;
 use super::plan_args::{PlaceArgs, PlanArgs};
 use super::{Global, print};
 use crate::effects::edit::{self, Move};
@@ -45,9 +45,17 @@ pub(crate) fn run(global: &Global, args: &CheckArgs) -> anyhow::Result<Exit> {
         }
         looked => looked?,
     };
-    if args.fix && !looked.planned.outcome.repairs.is_empty() {
-        repair(&looked)?;
-        looked = look()?;
+    if args.fix {
+        let root = PathBuf::from(&looked.gathered.workspace.root);
+        // An edge that two tables declare shows the second one when the first is changed. Each
+        // round leaves fewer names in `depends-on`.
+        while !looked.planned.outcome.repairs.is_empty() {
+            let moves: Vec<Move> = looked.planned.outcome.repairs.iter().map(Move::from).collect();
+            for line in edit::apply(&root, &moves).context("the cycle is not repaired")? {
+                print::say(GOOD, "Changed", &line);
+            }
+            looked = look()?;
+        }
     }
     let problems = &looked.planned.outcome.problems;
     if args.json {
@@ -61,23 +69,4 @@ pub(crate) fn run(global: &Global, args: &CheckArgs) -> anyhow::Result<Exit> {
     }
     let refused = problems.iter().any(|problem| problem.severity == Severity::Error);
     Ok(if refused { Exit::USAGE } else { Exit::DONE })
-}
-
-/// Makes the edits, and says what changed.
-fn repair(looked: &Looked) -> anyhow::Result<()> {
-    let root = Path::new(&looked.gathered.workspace.root);
-    let Outcome { repairs, .. } = &looked.planned.outcome;
-    let moves: Vec<Move> = repairs.iter().map(to_move).collect();
-    for line in edit::apply(root, &moves).context("the cycle is not repaired")? {
-        print::say(GOOD, "Changed", &line);
-    }
-    Ok(())
-}
-
-fn to_move(repair: &Repair) -> Move {
-    Move {
-        file: repair.to.span.file.clone().into(),
-        service_path: repair.table.clone(),
-        dependency: repair.to.value.clone(),
-    }
 }

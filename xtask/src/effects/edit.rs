@@ -14,6 +14,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use toml_edit::{DocumentMut, Item, Key, TableLike, Value};
+use xtask_core::plan::Repair;
 
 use comments::Comments;
 use list::{Element, List};
@@ -31,6 +32,16 @@ pub(crate) struct Move {
     pub(crate) service_path: Vec<String>,
     /// The name to move.
     pub(crate) dependency: String,
+}
+
+impl From<&Repair> for Move {
+    fn from(repair: &Repair) -> Self {
+        Self {
+            file: repair.to.span.file.clone().into(),
+            service_path: repair.table.clone(),
+            dependency: repair.to.value.clone(),
+        }
+    }
 }
 
 /// Why a manifest could not be edited. No file is written unless all edits can be made.
@@ -305,6 +316,8 @@ impl Service<'_> {
         element.broken &= keep_lines;
         let mut list = List::default();
         if let Some(close) = close.filter(|_| element.broken) {
+            // Its comments stay where they are.
+            let close = list::Lead { above: Vec::new(), ..close };
             list = List { close, trailing_comma: true, ..list };
         }
         list.push(element);

@@ -52,6 +52,22 @@ fn check_fix_mends_a_cycle_keeps_comments_and_up_works() {
     assert_eq!(get_at(&egg, "/env/CHICKEN_URL").unwrap().body, chicken);
 }
 
+/// A table of the root lies on top of the package's.
+#[test]
+fn check_fix_mends_an_edge_that_two_tables_declare_at_once() {
+    let fixture = ring();
+    for (name, on) in [("chicken", "egg"), ("egg", "chicken")] {
+        let overlay = format!("[workspace.metadata.services.{name}]\ndepends-on = [\"{on}\"]\n");
+        fixture.file("Cargo.toml", &(fixture.text("Cargo.toml") + &overlay));
+    }
+    fixture.xtask(&["check", "--fix"]).ends_with(0).says("`Cargo.toml`").says("`chicken/");
+    let mended = ["Cargo.toml", "chicken/Cargo.toml", "egg/Cargo.toml"].map(|f| fixture.text(f));
+    let again = fixture.xtask(&["check", "--fix"]).ends_with(0);
+    assert!(!again.stderr.contains("Changed"), "{again}");
+    let still = ["Cargo.toml", "chicken/Cargo.toml", "egg/Cargo.toml"].map(|f| fixture.text(f));
+    assert_eq!(mended, still);
+}
+
 #[test]
 fn a_cycle_can_be_relaxed_for_one_start() {
     let fixture = ring();

@@ -1,5 +1,7 @@
 //! Every form in which edges are written, before and after, to the byte.
 
+mod cycles;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
