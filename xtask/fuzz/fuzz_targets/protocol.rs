@@ -1,19 +1,8 @@
-//! A line of any bytes on the control socket: a call or a word why it is none, and a call
-//! that is written again is read as the same one.
+//! See `properties/protocol.rs`.
 
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-use xtask_client::protocol::{VERSION, read};
+#[path = "../properties/protocol.rs"]
+mod property;
 
-fuzz_target!(|line: &[u8]| {
-    match read(line) {
-        Ok(call) => {
-            assert_eq!(call.version, VERSION);
-            let written = serde_json::to_vec(&call).unwrap();
-            let again = read(&written).unwrap();
-            assert_eq!(written, serde_json::to_vec(&again).unwrap());
-        }
-        Err(nonsense) => assert!(!nonsense.message.is_empty()),
-    }
-});
+libfuzzer_sys::fuzz_target!(|line: &[u8]| property::holds(line));
