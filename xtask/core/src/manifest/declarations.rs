@@ -160,7 +160,9 @@ fn workspace_keys(reader: &mut Reader<'_>, metadata: &Table, out: &mut Declarati
     reader.known_keys(table, &["default", "env", "e2e", "base-image"], what);
     for (key, value) in &table.entries {
         match key.name.as_str() {
-            "default" => out.default = reader.strings("default", value).map(|at| at.value),
+            "default" => {
+                out.default = shape::words(reader, "default", value, "NAME").map(|at| at.value);
+            }
             "env" => out.env = shape::env(reader, value),
             "base-image" => out.base_image = reader.string("base-image", value),
             "e2e" => check_e2e(reader, value, &out.packages),

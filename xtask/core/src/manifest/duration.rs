@@ -28,6 +28,9 @@ pub fn parse(text: &str) -> Result<Duration, String> {
     if !(0.0..=31_536_000_000.0).contains(&ms) {
         return Err("is longer than a year".to_string());
     }
+    if 0.0 < ms && ms < 1.0 {
+        return Err("is shorter than a millisecond".to_string());
+    }
     Duration::try_from_secs_f64(ms / 1_000.0).map_err(|error| error.to_string())
 }
 
@@ -61,6 +64,8 @@ mod tests {
         assert_eq!(parse("10 parsecs"), Err("has the unknown unit `parsecs`".to_string()));
         assert!(parse("s").is_err() && parse("1.2.3s").is_err() && parse("-1s").is_err());
         assert!(parse("99999999h").is_err());
+        assert_eq!(parse("0.1ms"), Err("is shorter than a millisecond".to_string()));
+        assert_eq!(parse("0ms"), Ok(Duration::ZERO));
     }
 
     #[test]

@@ -147,6 +147,17 @@ impl Reader<'_> {
         }
     }
 
+    /// A duration that is not zero.
+    pub(crate) fn wait(&mut self, key: &str, value: &Value, example: &str) -> Option<At<Duration>> {
+        let duration = self.duration(key, value)?;
+        if duration.value.is_zero() {
+            let hint = format!("write `{key} = \"{example}\"`, or remove `{key}`");
+            self.bad_value(&value.bytes, format!("`{key}` is no time at all"), &hint);
+            return None;
+        }
+        Some(duration)
+    }
+
     /// A whole number of things.
     pub(crate) fn count(
         &mut self,

@@ -79,7 +79,7 @@ pub(crate) fn settings(
 fn read(reader: &mut Reader<'_>, out: &mut Settings, key: &str, value: &Value) {
     match key {
         "bin" => out.bin = reader.string(key, value),
-        "command" => out.command = shape::command(reader, key, value),
+        "command" => out.command = shape::words(reader, key, value, "program"),
         "image" => out.image = reader.string(key, value),
         "external" => out.external = reader.boolean(key, value),
         "placement" => {
@@ -96,12 +96,12 @@ fn read(reader: &mut Reader<'_>, out: &mut Settings, key: &str, value: &Value) {
         "host" => out.host = reader.string(key, value),
         "socket-activation" => out.socket_activation = reader.boolean(key, value),
         "ready" => out.ready = shape::ready(reader, value),
-        "watchdog" => out.watchdog = reader.duration(key, value),
+        "watchdog" => out.watchdog = reader.wait(key, value, "10s"),
         "args" => out.args = reader.strings(key, value).map(|at| at.value),
         "env" => out.env = shape::env(reader, value),
         "env-file" => out.env_file = reader.string(key, value),
         "volumes" => out.volumes = shape::volumes(reader, value),
-        "self-probe" => out.self_probe = shape::command(reader, key, value),
+        "self-probe" => out.self_probe = shape::words(reader, key, value, "--probe"),
         "deploy" => out.deploy = deploy::deploy(reader, value),
         "cwd" => out.cwd = reader.string(key, value),
         "features" => out.features = reader.strings(key, value),
@@ -116,7 +116,7 @@ fn read(reader: &mut Reader<'_>, out: &mut Settings, key: &str, value: &Value) {
         }
         "stop" => (out.stop_signal, out.stop_timeout) = shape::stop(reader, value),
         "log" => (out.log_size_bytes, out.log_files) = shape::log(reader, value),
-        "start-timeout" => out.start_timeout = reader.duration(key, value),
+        "start-timeout" => out.start_timeout = reader.wait(key, value, "30s"),
         "adopt" => {
             let kinds =
                 [("same-binary", Adopt::SameBinary), ("any", Adopt::Any), ("never", Adopt::Never)];

@@ -10,6 +10,7 @@ use core::time::Duration;
 use super::at::{At, Words};
 use super::reader::Reader;
 use super::settings::{PortWanted, Ready};
+use super::suggest::list;
 use super::value::{Table, Value, ValueKind};
 use crate::problem::{Code, Problem};
 
@@ -64,13 +65,18 @@ fn port_number(reader: &mut Reader<'_>, key: &str, value: &Value) -> Option<u16>
     }
 }
 
-/// Program and arguments, or arguments alone.
-pub(crate) fn command(reader: &mut Reader<'_>, key: &str, value: &Value) -> Option<At<Vec<Words>>> {
+/// A list of texts that must not be empty: program and arguments, arguments alone, or names.
+pub(crate) fn words(
+    reader: &mut Reader<'_>,
+    key: &str,
+    value: &Value,
+    example: &str,
+) -> Option<At<Vec<Words>>> {
     let words = reader.strings(key, value)?;
     if words.value.is_empty() {
         let message = format!("`{key}` is empty");
-        let example = if key == "self-probe" { "--probe" } else { "program" };
-        reader.bad_value(&value.bytes, message, &format!("write `{key} = [\"{example}\"]`"));
+        let hint = format!("write `{key} = [\"{example}\"]`, or remove `{key}`");
+        reader.bad_value(&value.bytes, message, &hint);
         return None;
     }
     Some(words)
@@ -153,12 +159,24 @@ pub(crate) fn ready(reader: &mut Reader<'_>, value: &Value) -> Option<At<Ready>>
             "tcp" => out.tcp = reader.boolean(name, value).is_some_and(|at| at.value),
             "log" => out.log = reader.string(name, value),
             "notify" => out.notify = reader.boolean(name, value).is_some_and(|at| at.value),
-            "command" => out.command = command(reader, name, value).map(|at| at.value),
+            "command" => out.command = words(reader, name, value, "program").map(|at| at.value),
             _ => {}
         }
     }
     needs(reader, table, "status", &["http"]);
     needs(reader, table, "port", &["http", "tcp"]);
+    let probes = ["http", "tcp", "log", "notify", "command"];
+    let says = |key: &&str| table.get(key).is_some_and(|v| v.kind != ValueKind::Boolean(false));
+    if !table.entries.iter().any(|(key, _)| !known.contains(&key.name.as_str()))
+        && !["status", "port"].iter().chain(&probes).any(says)
+    {
+        let problem = Problem::error(Code::MissingKey, "`ready` names no probe")
+            .at(reader.span(&value.bytes), "")
+            .note(format!("probes are {}", list(probes)))
+            .hint("name one of them, or remove `ready`");
+        reader.problem(problem);
+        return None;
+    }
     Some(reader.at(&value.bytes, out))
 }
 

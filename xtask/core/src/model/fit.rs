@@ -12,6 +12,7 @@ use super::Model;
 use super::merge::Merged;
 use crate::manifest::At;
 use crate::manifest::at::Words;
+use crate::manifest::settings::Settings;
 use crate::name::{Name, variable_prefix};
 use crate::plan::Kind;
 use crate::problem::{Code, Problem, Span};
@@ -20,7 +21,8 @@ use crate::problem::{Code, Problem, Span};
 pub(super) fn check(merged: &Merged, problems: &mut Vec<Problem>) {
     let settings = &merged.settings;
     let activated = settings.socket_activation.as_ref().filter(|at| at.value).map(|at| &at.span);
-    if merged.kind() == Kind::Job {
+    let external = settings.external.as_ref().filter(|at| at.value);
+    if merged.kind() == Kind::Job && external.is_none() {
         let keys = [
             ("ready", settings.ready.as_ref().map(|at| &at.span)),
             ("watchdog", settings.watchdog.as_ref().map(|at| &at.span)),
@@ -33,9 +35,13 @@ pub(super) fn check(merged: &Merged, problems: &mut Vec<Problem>) {
             }
         }
     }
-    let external = settings.external.as_ref().filter(|at| at.value);
     if let Some(external) = external {
+        let job = settings.kind.as_ref().filter(|at| at.value == Kind::Job);
+        let probes = settings.ready.as_ref();
         let keys = [
+            ("kind", job.map(|at| &at.span)),
+            ("notify", probes.filter(|at| at.value.notify).map(|at| &at.span)),
+            ("log", probes.and_then(|at| at.value.log.as_ref()).map(|log| &log.span)),
             ("socket-activation", activated),
             ("watchdog", settings.watchdog.as_ref().map(|at| &at.span)),
             ("env-file", settings.env_file.as_ref().map(|at| &at.span)),
@@ -49,7 +55,19 @@ pub(super) fn check(merged: &Merged, problems: &mut Vec<Problem>) {
                 problems.push(excluded(key, span, what, Some(external.span.clone())));
             }
         }
+        let ports = settings.ports.as_ref();
+        if probes.is_none() && ports.is_none_or(|ports| ports.value.is_empty()) {
+            let message = format!("nothing says how `{}` is found", merged.name.value);
+            problems.push(
+                Problem::error(Code::MissingKey, message)
+                    .at(external.span.clone(), "it is not managed, so it is only probed")
+                    .hint(
+                        "add the `port` that it listens on, or `ready = { command = [\"...\"] }`",
+                    ),
+            );
+        }
     }
+    stop(settings, problems);
     image(merged, activated, problems);
     if let Some(span) = activated
         && settings.ports.as_ref().is_none_or(|ports| ports.value.is_empty())
@@ -63,6 +81,21 @@ pub(super) fn check(merged: &Merged, problems: &mut Vec<Problem>) {
     host(settings.host.as_ref(), external.is_some(), problems);
     if let Some(ports) = &settings.ports {
         port_names(ports, problems);
+    }
+}
+
+/// Notes a signal that nobody has the time to obey.
+fn stop(settings: &Settings, problems: &mut Vec<Problem>) {
+    let Some(timeout) = settings.stop_timeout.as_ref().filter(|at| at.value.is_zero()) else {
+        return;
+    };
+    let signal = settings.stop_signal.as_ref().map_or("SIGTERM", |at| &at.value);
+    if signal != "SIGKILL" {
+        problems.push(
+            Problem::error(Code::BadValue, format!("`{signal}` is given no time to be obeyed"))
+                .at(timeout.span.clone(), "")
+                .hint("write `timeout = \"10s\"`, or kill at once: `signal = \"SIGKILL\"`"),
+        );
     }
 }
 

@@ -63,7 +63,7 @@ pub(super) fn merge(
         };
         let earlier = out.iter_mut().find(|merged| merged.name.value == section.name.value);
         if let Some(earlier) = earlier {
-            if package.is_none() && !has_program(&section.settings) {
+            if package.is_none() && !brings_program(&section.settings) {
                 lay(&mut earlier.settings, &section.settings);
                 continue;
             }
@@ -91,10 +91,15 @@ pub(super) fn merge(
 
 /// Whether the section says what is run.
 fn has_program(settings: &Settings) -> bool {
-    settings.bin.is_some()
-        || settings.command.is_some()
+    settings.bin.is_some() || brings_program(settings)
+}
+
+/// Whether it does so without the help of a package, which a table of the workspace that is
+/// laid over a package's section leaves to the package.
+fn brings_program(settings: &Settings) -> bool {
+    settings.command.is_some()
         || settings.image.is_some()
-        || settings.external.is_some()
+        || settings.external.as_ref().is_some_and(|external| external.value)
 }
 
 fn duplicate(first: &Words, second: &Words) -> Problem {

@@ -33,6 +33,8 @@ pub(crate) struct Address {
     pub(crate) call_host: String,
     /// Its default address.
     pub(crate) url: Option<Text>,
+    /// Whether it listens where somebody else decided.
+    pub(crate) given: bool,
 }
 
 /// From where an address is seen.
@@ -135,8 +137,15 @@ impl Address {
                         .hint("name one of them, or none for the default"),
                 }
             }
-            _ => Problem::error(Code::NoPort, format!("`{service}` has no port"))
-                .hint(format!("add `port = 0` (any free one) to service `{service}`")),
+            _ => {
+                let port = if self.given {
+                    "the `port` that it listens on"
+                } else {
+                    "`port = 0` (any free one)"
+                };
+                Problem::error(Code::NoPort, format!("`{service}` has no port"))
+                    .hint(format!("add {port} to service `{service}`"))
+            }
         }
     }
 }
@@ -183,6 +192,7 @@ pub(crate) fn address(node: &Node, request: &Request, view: View) -> Address {
         call_host: call_host.to_string(),
         ports,
         url: None,
+        given: matches!(node.program, Runs::External | Runs::Image(_)),
     };
     if settings.url.is_none() {
         address.url = default.map(|port| address.port_url(&node.name, port));

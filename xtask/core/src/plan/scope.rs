@@ -49,6 +49,8 @@ pub(crate) enum Use {
     Url,
     /// A path, needed before anything is bound: no ports.
     Path,
+    /// An argument of `self-probe`, which an image holds wherever it runs: no ports.
+    SelfProbe,
 }
 
 impl Scope<'_> {
@@ -117,6 +119,13 @@ impl Scope<'_> {
             return Err(Problem::error(Code::BadTemplate, "a path cannot hold an address").hint(
                 "use `${stack.data}`, `${stack.name}`, `${workspace.root}` or `${env.NAME}`",
             ));
+        }
+        if used == Use::SelfProbe {
+            return Err(Problem::error(
+                Code::BadTemplate,
+                "`self-probe` cannot hold an address: its image is the same wherever it runs",
+            )
+            .hint("remove it, and let the program read its variables `HOST` and `PORT`"));
         }
         if used == Use::Url && (service.is_some() || field == Field::Url) {
             return Err(Problem::error(

@@ -89,7 +89,7 @@ pub(crate) fn make(
             .self_probe
             .iter()
             .flat_map(|words| &words.value)
-            .map(|word| scope.path(word, problems))
+            .map(|word| scope.fill(word, Use::SelfProbe, problems).text.to_string())
             .collect(),
         deploy: deploy(&settings.deploy),
         restart: value(
