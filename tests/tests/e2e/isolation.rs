@@ -1,8 +1,9 @@
 //! What is the stack's own: its name, its addresses, and its data.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use e2e::{Api, database_server, harness, unique};
+use e2e::snapshot::Placement;
+use e2e::{Api, Stack, database_server, harness, unique};
 use serde_json::json;
 
 #[tokio::test]
@@ -44,11 +45,17 @@ async fn every_service_keeps_its_data_in_the_folder_of_the_stack() {
     }
 }
 
+async fn placements(stack: &Stack) -> BTreeMap<String, Placement> {
+    let services = stack.status().await.unwrap().services.into_iter();
+    services.map(|service| (service.name.to_string(), service.placement)).collect()
+}
+
 #[tokio::test]
 async fn a_fresh_stack_is_another_one_with_data_of_its_own_and_goes_with_its_test() {
     let shared = harness::stack().await;
     let fresh = harness::fresh().await;
     assert_ne!(fresh.paths().folder(), shared.paths().folder());
+    assert_eq!(placements(&fresh).await, placements(&shared).await);
     let folder = fresh.paths().folder().to_owned();
     let user = unique("fresh");
     let todo = Api::of(&fresh, "todo").await;

@@ -40,8 +40,9 @@ use runner::Runner;
 /// The variable that names the process whose end ends the tests too.
 pub const OWNER_VARIABLE: &str = "XTASK_TEST_OWNER_PID";
 
-/// The variable that names the overlays of the stacks that tests start, with commas between.
-pub const WITH_VARIABLE: &str = "XTASK_TEST_WITH";
+/// The variable with the arguments of `up` that shape every stack of a run (`--with`,
+/// `--containers`), with blanks between: those that tests start are alike.
+pub const SHAPE_VARIABLE: &str = "XTASK_TEST_SHAPE";
 
 /// How long a stack may take to recover from what the test before did to it.
 const RECOVERY_TIME: Duration = Duration::from_secs(60);
@@ -161,6 +162,10 @@ fn package() -> PathBuf {
 /// Deletes what a stack left whose runner is gone; true when nothing of it is left. The
 /// state is kept that long, so that logs can be read after a run that failed.
 fn bury(paths: &StackPaths) -> bool {
+    // The next command of the tool looks for containers by this note.
+    if paths.engine_note().exists() {
+        return false;
+    }
     match File::open(paths.lock()) {
         // Its supervisor holds the lock as long as it lives.
         Ok(lock) => lock.try_lock().is_ok() && std::fs::remove_dir_all(paths.folder()).is_ok(),

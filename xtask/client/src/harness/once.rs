@@ -10,7 +10,7 @@ use std::process::Stdio;
 
 use serde::{Deserialize, Serialize};
 
-use super::WITH_VARIABLE;
+use super::SHAPE_VARIABLE;
 use super::cargo::{cargo, workspace_of};
 use super::error::StartError;
 use super::runner::Runner;
@@ -124,12 +124,10 @@ pub(crate) fn clean(folder: &Path, mut bury: impl FnMut(&StackPaths) -> bool) {
 pub(crate) fn start(runner: Runner, started: &Started, log: &Path) -> Result<(), StartError> {
     let Started { stack, workspace, .. } = started;
     let pid = runner.pid.to_string();
-    let overlays = std::env::var(WITH_VARIABLE).unwrap_or_default();
+    let shape = std::env::var(SHAPE_VARIABLE).unwrap_or_default();
     let mut arguments =
         vec!["xtask", "up", "--detach", "--isolated", "--stack", stack, "--until-pid", &pid];
-    for overlay in overlays.split(',').filter(|overlay| !overlay.is_empty()) {
-        arguments.extend(["--with", overlay]);
-    }
+    arguments.extend(shape.split_whitespace());
     let words = File::create(log).map_err(StartError::file(log))?;
     let also = words.try_clone().map_err(StartError::file(log))?;
     let command = format!("cargo {}", arguments.join(" "));

@@ -15,20 +15,20 @@ pub(crate) fn again(args: &TestE2eArgs) -> String {
 }
 
 /// The flag for services in containers; without names it means all.
-pub(crate) fn containers(names: &[String]) -> String {
+fn containers(names: &[String]) -> String {
     let names = names.join(",");
     if names.is_empty() { "--containers".to_owned() } else { format!("--containers={names}") }
 }
 
+/// What `up` is told of the services and where they run.
+pub(crate) fn shape_of(args: &TestE2eArgs) -> Vec<String> {
+    let with = args.with.iter().flat_map(|overlay| ["--with".to_owned(), overlay.clone()]);
+    with.chain(args.containers.as_deref().map(containers)).collect()
+}
+
 /// Everything that shapes a run but for how many stacks it is divided onto.
 pub(crate) fn words_of(args: &TestE2eArgs) -> Vec<String> {
-    let mut words = Vec::new();
-    for overlay in &args.with {
-        words.extend(["--with".to_owned(), overlay.clone()]);
-    }
-    if let Some(names) = &args.containers {
-        words.push(containers(names));
-    }
+    let mut words = shape_of(args);
     words.extend(args.faults.words());
     if args.kill_random {
         words.push("--kill-random".to_owned());

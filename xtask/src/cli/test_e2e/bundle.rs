@@ -19,7 +19,7 @@ use xtask_core::plan::secret::{MASK, has_password};
 use xtask_core::stack::Report;
 
 use super::TestE2eArgs;
-use super::again::{again, containers};
+use super::again::{again, shape_of};
 use super::outcome::Outcome;
 
 /// Lines of the course of things that are kept, the last ones.
@@ -132,8 +132,7 @@ fn save(root: &Path, args: &TestE2eArgs, words: &[&str], file: &Path) {
     let Ok(program) = std::env::current_exe() else { return };
     let mut command = Command::new(program);
     command.args(words).args(["--color", "never"]).current_dir(root);
-    command.args(args.containers.as_deref().map(containers));
-    command.args(args.with.iter().flat_map(|overlay| ["--with", overlay]));
+    command.args(shape_of(args));
     if let Ok(output) = command.output() {
         fs::write(file, output.stdout).ok();
     }

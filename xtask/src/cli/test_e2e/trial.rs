@@ -10,12 +10,12 @@ use anyhow::Context;
 use tokio::io::AsyncReadExt as _;
 use tokio::process::Command;
 use tokio::time::timeout;
-use xtask_client::harness::{OWNER_VARIABLE, WITH_VARIABLE, cargo};
+use xtask_client::harness::{OWNER_VARIABLE, SHAPE_VARIABLE, cargo};
 use xtask_client::protocol::{Reply, Request};
 use xtask_client::snapshot::Snapshot;
 use xtask_client::{STACK_VARIABLE, StackPaths};
 
-use super::again::containers;
+use super::again::shape_of;
 use super::bundle::Course;
 use super::deaths::Deaths;
 use super::killer::kill_for_ever;
@@ -66,10 +66,7 @@ impl Trial<'_> {
         if !self.args.keep {
             command.arg("--until-pid").arg(std::process::id().to_string());
         }
-        for overlay in &self.args.with {
-            command.arg("--with").arg(overlay);
-        }
-        command.args(self.args.containers.as_deref().map(containers));
+        command.args(shape_of(self.args));
         command.args(self.args.faults.of_start().words());
         // Its table of addresses is not what was asked for.
         command.current_dir(self.root).stdout(Stdio::null());
@@ -181,7 +178,7 @@ impl Trial<'_> {
         command.args(words);
         command.env(STACK_VARIABLE, self.paths.folder());
         command.env(OWNER_VARIABLE, std::process::id().to_string());
-        command.env(WITH_VARIABLE, self.args.with.join(","));
+        command.env(SHAPE_VARIABLE, shape_of(self.args).join(" "));
         command
     }
 }
