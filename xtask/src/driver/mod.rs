@@ -233,6 +233,7 @@ impl Driver {
                 | Effect::Spawn { .. }
                 | Effect::Probe { .. }
                 | Effect::StopProbes { .. }
+                | Effect::CallOff { .. }
                 | Effect::Signal { .. } => self.world.perform(effect),
             }
         }

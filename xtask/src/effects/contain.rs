@@ -4,10 +4,11 @@
 
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
+use std::time::Duration;
 
 use xtask_core::name::Name;
 use xtask_core::plan::Probe as Kind;
-use xtask_core::stack::effect::{Container, PreparedProbe};
+use xtask_core::stack::effect::PreparedProbe;
 use xtask_core::stack::{Command, Run};
 
 use super::World;
@@ -23,9 +24,10 @@ impl World {
         service: &Name,
         run: Run,
         command: &Command,
-        container: &Container,
         mut probes: Vec<PreparedProbe>,
+        start_timeout: Duration,
     ) -> Result<(), String> {
+        let container = command.container.clone().ok_or("it runs in no container")?;
         let outlet = self.outlet(service, run);
         let engine = Engine::find().map_err(|error| error.to_string())?;
         let failed = |error: std::io::Error| format!("cannot start `{service}`: {error}");
@@ -65,10 +67,10 @@ impl World {
             outlet,
             containers: Arc::clone(&self.containers),
             command: command.clone(),
-            container: container.clone(),
+            container,
+            start_timeout,
             sockets,
             contained,
-            orders,
             environment: self.environment.of(&none, &Additions::default()),
             pipes,
             ends,
@@ -81,7 +83,7 @@ impl World {
             tasks: live.tasks.clone(),
             open_files: self.open_files,
         };
-        tokio::spawn(life.run());
+        tokio::spawn(life.run(orders));
         self.runs.insert((service.clone(), run), live);
         Ok(())
     }

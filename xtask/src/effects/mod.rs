@@ -48,6 +48,8 @@ pub(crate) use perform::{World, WorldSettings, raise_open_files};
 pub(crate) use say::say;
 pub(crate) use sockets::refusing_port;
 
+use std::time::Duration;
+
 use tokio::sync::mpsc::UnboundedSender;
 use xtask_core::name::Name;
 use xtask_core::stack::{Event, Exit, Run};
@@ -80,6 +82,20 @@ impl Outlet {
 
     fn seen(&self, probe: usize, seen: String) {
         self.send(Event::ProbeSeen { service: self.service.clone(), run: self.run, probe, seen });
+    }
+
+    /// What it says of itself; an empty text takes that back.
+    fn status(&self, status: String) {
+        self.send(Event::Status { service: self.service.clone(), run: self.run, status });
+    }
+
+    /// Lets the present deadline be so far from now.
+    fn extend(&self, by: Duration) {
+        self.send(Event::ExtendTimeout { service: self.service.clone(), run: self.run, by });
+    }
+
+    fn pinged(&self) {
+        self.send(Event::WatchdogPing { service: self.service.clone(), run: self.run });
     }
 
     fn exited(&self, exit: Exit) {

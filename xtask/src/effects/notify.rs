@@ -13,7 +13,6 @@ use std::time::Duration;
 
 use tokio::io::unix::AsyncFd;
 use xtask_client::escapes::{Keep, strip};
-use xtask_core::stack::Event;
 
 use super::Outlet;
 use super::logs::DRAIN_READS;
@@ -95,7 +94,6 @@ impl NotifySocket {
     }
 
     fn pass_on(&self, message: Message) {
-        let (service, run) = (self.outlet.service.clone(), self.outlet.run);
         match message {
             Message::Ready => {
                 let mut ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
@@ -103,9 +101,9 @@ impl NotifySocket {
                     self.outlet.passed(probe);
                 }
             }
-            Message::Status(status) => self.outlet.send(Event::Status { service, run, status }),
-            Message::Extend(by) => self.outlet.send(Event::ExtendTimeout { service, run, by }),
-            Message::Watchdog => self.outlet.send(Event::WatchdogPing { service, run }),
+            Message::Status(status) => self.outlet.status(status),
+            Message::Extend(by) => self.outlet.extend(by),
+            Message::Watchdog => self.outlet.pinged(),
         }
     }
 }

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedSender;
 use xtask_core::name::Name;
@@ -110,11 +111,12 @@ impl World {
                 self.adopt(service, run, pid, &command, probes);
             }
             Effect::Release { service, run } => drop(self.runs.remove(&(service, run))),
-            Effect::Spawn { service, run, command, probes, log } => {
+            Effect::Spawn { service, run, command, probes, log, start_timeout } => {
                 let file = self.log(&service);
                 file.lock().unwrap_or_else(PoisonError::into_inner).limits = log;
-                self.spawn(service, run, &command, probes);
+                self.spawn(service, run, &command, probes, start_timeout);
             }
+            Effect::CallOff { service, run } => self.call_off(service, run),
             Effect::Probe { service, run, probes } => self.probe(service, run, probes),
             Effect::StopProbes { service, run } => self.stop_probes(service, run),
             Effect::Signal { service, run, signal } => self.signal(service, run, &signal),
@@ -203,6 +205,15 @@ impl World {
         }
     }
 
+    /// A process is there in a moment, and told then.
+    fn call_off(&self, service: Name, run: Run) {
+        if let Some(live) = self.runs.get(&(service, run))
+            && let Process::Contained(contained) = &live.process
+        {
+            contained.order(Order::CallOff);
+        }
+    }
+
     fn stop_probes(&mut self, service: Name, run: Run) {
         let key = (service, run);
         if let Some(live) = self.runs.get(&key) {
@@ -251,11 +262,18 @@ impl World {
         }
     }
 
-    fn spawn(&mut self, service: Name, run: Run, command: &Command, probes: Vec<PreparedProbe>) {
+    fn spawn(
+        &mut self,
+        service: Name,
+        run: Run,
+        command: &Command,
+        probes: Vec<PreparedProbe>,
+        start_timeout: Duration,
+    ) {
         self.runs.retain(|_, live| live.is_alive());
         let started = match &command.container {
             None => self.try_spawn(&service, run, command, probes),
-            Some(container) => self.try_contain(&service, run, command, container, probes),
+            Some(_) => self.try_contain(&service, run, command, probes, start_timeout),
         };
         if let Err(error) = started {
             self.outlet(&service, run).start_failed(error);

@@ -107,8 +107,9 @@ impl Fixture {
     }
 
     fn spawn(&mut self, run: Run, command: Command, probes: Vec<PreparedProbe>) {
-        let log = Default::default();
-        self.world.perform(Effect::Spawn { service: name(), run, command, probes, log });
+        let (log, start_timeout) = (Default::default(), PATIENCE);
+        let service = name();
+        self.world.perform(Effect::Spawn { service, run, command, probes, log, start_timeout });
     }
 
     async fn bind(&mut self, ports: Vec<Port>, listen: bool) -> Vec<u16> {

@@ -40,7 +40,13 @@ pub(crate) fn step(before: Option<&ServiceSnapshot>, now: &ServiceSnapshot) -> O
         // It was not told to: one that is told to stop is not wanted any more.
         Phase::Stopped if now.wanted => (GOOD, "Ended", format!("{name}{because}")),
         Phase::Stopped => match before {
-            Some(before) if before.pid.is_some() => (GOOD, "Stopped", name.to_string()),
+            // A start that was called off has no process, and was said to begin.
+            Some(before)
+                if before.pid.is_some()
+                    || matches!(before.phase, Phase::Starting | Phase::Stopping) =>
+            {
+                (GOOD, "Stopped", name.to_string())
+            }
             _ => return None,
         },
         Phase::Failed => (BAD, "Failed", format!("{name}{because}")),
@@ -167,6 +173,8 @@ mod tests {
         let mut stopped = service("a", Phase::Stopped);
         stopped.wanted = false;
         assert!(step(Some(&waiting), &stopped).is_none());
+        let called_off = step(Some(&service("a", Phase::Stopping)), &stopped);
+        assert_eq!(called_off.unwrap().1, "Stopped");
     }
 
     #[test]

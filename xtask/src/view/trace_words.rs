@@ -92,6 +92,7 @@ pub(crate) fn effect(effect: &Effect) -> String {
             format!("probe {service}, run {run}: {} probes", probes.len())
         }
         Effect::StopProbes { service, run } => format!("stop probing {service}, run {run}"),
+        Effect::CallOff { service, run } => format!("call the start of {service} off, run {run}"),
         Effect::Look { service, ports, .. } => {
             format!("look who holds the ports of {service}: {}", list(ports.iter().map(port)))
         }

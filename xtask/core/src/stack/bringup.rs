@@ -46,9 +46,11 @@ impl Stack {
         let command = launched.command.clone();
         let run = self.begin(id, launched, &probes);
         let spec = &self.nodes[id].spec;
-        let (service, log) = (spec.name.clone(), spec.log);
+        let (service, log, start_timeout) = (spec.name.clone(), spec.log, spec.start_timeout);
         match command {
-            Some(command) => effects.push(Effect::Spawn { service, run, command, probes, log }),
+            Some(command) => {
+                effects.push(Effect::Spawn { service, run, command, probes, log, start_timeout })
+            }
             None if probes.is_empty() => self.become_ready(id),
             None => effects.push(Effect::Probe { service, run, probes }),
         }

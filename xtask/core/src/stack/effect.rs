@@ -4,6 +4,7 @@
 
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -87,6 +88,18 @@ pub enum Effect {
         /// How much is kept of what it prints.
         #[serde(default)]
         log: LogLimits,
+        /// How long it may take until it is ready, from when it can start at all: what has to
+        /// be fetched first does not count.
+        #[serde(default)]
+        start_timeout: Duration,
+    },
+    /// Give up a start that has not come to its `Started`. It still ends in `StartFailed`, or
+    /// in `Started` where it was too late; no other event follows.
+    CallOff {
+        /// The service.
+        service: Name,
+        /// The run.
+        run: Run,
     },
     /// Probe a service that is not managed. Ends in `ProbePassed` for each.
     Probe {

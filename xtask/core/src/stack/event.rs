@@ -166,7 +166,7 @@ pub enum Event {
         /// One line: `connection refused`, `status 503`.
         seen: String,
     },
-    /// `STATUS=` of sd_notify.
+    /// `STATUS=` of sd_notify; an empty one takes the last one back.
     Status {
         /// The service.
         service: Name,

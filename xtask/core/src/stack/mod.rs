@@ -213,7 +213,7 @@ impl Stack {
             }
             Event::Status { service, run, status } => {
                 self.with_run(&service, run, effects, |stack, id, _| {
-                    stack.nodes[id].shown.status = Some(status);
+                    stack.nodes[id].shown.status = Some(status).filter(|said| !said.is_empty());
                 });
             }
             Event::ExtendTimeout { service, run, by } => {

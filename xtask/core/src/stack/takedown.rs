@@ -60,6 +60,10 @@ impl Stack {
         });
         if pid.is_some() {
             self.tell(id, effects);
+        } else {
+            // A container may take long to be made, and its image longer to be fetched.
+            let node = &self.nodes[id];
+            effects.push(Effect::CallOff { service: node.spec.name.clone(), run: node.run });
         }
     }
 

@@ -193,6 +193,7 @@ impl Scenario {
             | Effect::Spawn { .. }
             | Effect::Unbind { .. }
             | Effect::StopProbes { .. }
+            | Effect::CallOff { .. }
             | Effect::Signal { .. }
             | Effect::Report(_)
             | Effect::End => {}

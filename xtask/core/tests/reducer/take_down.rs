@@ -113,6 +113,24 @@ fn what_is_being_started_is_told_as_soon_as_it_is_there() {
 }
 
 #[test]
+fn a_start_that_nobody_wants_any_more_is_called_off_once_and_ends_at_its_failure() {
+    let mut s = Scenario::of([service("a"), service("b")]);
+    s.start("b");
+    s.event(Event::Shutdown);
+    let called_off = |s: &Scenario| {
+        let of = |effect: &&Effect| matches!(effect, Effect::CallOff { .. });
+        s.effects.iter().filter(of).cloned().collect::<Vec<_>>()
+    };
+    assert_eq!(called_off(&s), [Effect::CallOff { service: "a".into(), run: 1 }]);
+    s.event(Event::Shutdown);
+    assert_eq!(called_off(&s), []);
+    s.event(Event::StartFailed { service: "a".into(), run: 1, error: "called off".to_owned() });
+    assert_eq!(s.phase("a"), Phase::Stopped);
+    s.end("b", Exit::Signal(15));
+    assert_eq!((s.ends(), s.unexpected()), (1, vec![]));
+}
+
+#[test]
 fn wanted_again_while_it_stops_means_a_new_run() {
     let mut s = Scenario::up([service("a")]);
     s.take_down(&["a"]);

@@ -199,6 +199,7 @@ impl World {
                 };
                 self.signal(now, (service.clone(), *run), kill);
             }
+            Effect::CallOff { service, run } => self.call_off(now, service, *run),
             Effect::Look { service, ports, like } => {
                 let content = self.content.get(service).copied().unwrap_or_default();
                 let occupant = self.strangers.look(service, ports, content, like.as_ref());
@@ -317,6 +318,21 @@ impl World {
             self.at(started + every / 2, Event::WatchdogPing { service: name.clone(), run });
         }
         self.fate(started, service, run);
+    }
+
+    /// Often it is too late.
+    fn call_off(&mut self, now: Duration, service: &Name, run: Run) {
+        let is_its_start = |event: &Event| match event {
+            Event::Started { service: other, run: of, .. } => (other, *of) == (service, run),
+            _ => false,
+        };
+        let start = self.queue.iter().find(|(_, event)| is_its_start(event));
+        let Some(at) = start.map(|(at, _)| *at).filter(|_| self.random.chance(50)) else { return };
+        self.queue.remove(&at);
+        self.processes.remove(&(service.clone(), run));
+        let error = "called off".to_owned();
+        let event = Event::StartFailed { service: service.clone(), run, error };
+        self.soon(now, 0..3000, event);
     }
 
     /// How, and when, a process ends by itself.

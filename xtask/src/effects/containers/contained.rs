@@ -6,10 +6,8 @@
 //! container, so that signals are orders to the engine. Nothing is decided here.
 
 use std::ffi::CString;
-use std::io;
 use std::net::IpAddr;
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -19,23 +17,23 @@ use tokio::sync::watch;
 use xtask_core::stack::effect::{Container, Origin};
 use xtask_core::stack::{Command, Exit};
 
-use super::create;
 use super::engine::Engine;
 use super::front::{Front, Inside};
 use super::stack::Containers;
-use super::stack::Network;
-use crate::effects::exit::{ended, outcome};
-use crate::effects::group::Leader;
+use crate::effects::exit::ended;
 use crate::effects::life::stop_probes;
 use crate::effects::lines::AwaitedLines;
 use crate::effects::logs::Pipe;
 use crate::effects::notify::NotifySocket;
 use crate::effects::probe::{ListenerOf, Probe, Question, Tasks};
-use crate::effects::spawn::{self, Launch};
 use crate::effects::{Outlet, say};
 
 /// The first and the longest pause between two questions whether it runs.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(60), Duration::from_millis(500));
+
+/// How long the engine is waited for once nobody wants the container any more: a command line
+/// that is ended itself may be obeyed all the same.
+pub(super) const LAST_WAIT: Duration = Duration::from_secs(3);
 
 /// How often the first process of a container is looked at until it has started the program.
 const LOOKS: u32 = 50;
@@ -53,6 +51,8 @@ pub(crate) struct Contained {
 /// What the engine is to do with a container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Order {
+    /// Give up its start, as long as it has not begun to run.
+    CallOff,
     /// Send the stop signal of that name.
     Stop(String),
     /// End it.
@@ -70,6 +70,15 @@ pub(super) struct Running {
     pub(super) init: u32,
     /// Its address in the stack's network.
     pub(super) address: Option<IpAddr>,
+}
+
+impl Running {
+    /// From the engine's words: state, process and address; none if it does not run.
+    fn read(said: &str) -> Option<Self> {
+        let mut words = said.strip_prefix("running ")?.split_whitespace();
+        let init = words.next().and_then(|pid| pid.parse().ok()).unwrap_or(0);
+        Some(Self { init, address: words.next().and_then(|ip| ip.parse().ok()) })
+    }
 }
 
 impl Contained {
@@ -101,12 +110,12 @@ pub(crate) struct ContainedLife {
     pub(crate) command: Command,
     /// How it is made.
     pub(crate) container: Container,
+    /// How long it may take until it is ready, once its image is here.
+    pub(crate) start_timeout: Duration,
     /// The sockets that it would inherit as a process, one for each of its ports, or none.
     pub(crate) sockets: Vec<OwnedFd>,
     /// Its own state.
     pub(crate) contained: Arc<Contained>,
-    /// What it is told to do.
-    pub(crate) orders: UnboundedReceiver<Order>,
     /// The environment of the engine's command line.
     pub(crate) environment: Vec<CString>,
     /// Its standard output and error, and the ends to write to.
@@ -126,11 +135,11 @@ pub(crate) struct ContainedLife {
 }
 
 impl ContainedLife {
-    /// From nothing to the container's removal.
-    pub(crate) async fn run(mut self) {
+    /// From nothing to the container's removal. `orders` are what it is told to do.
+    pub(crate) async fn run(self, mut orders: UnboundedReceiver<Order>) {
         let name = self.containers.name_of(&self.outlet.service, self.outlet.run);
         let mut front = Front::new();
-        let (engine, network, leader) = match self.start(&name).await {
+        let (engine, network, leader) = match self.start(&name, &mut orders).await {
             Ok(started) => started,
             Err(why) => {
                 self.contained.over.store(true, Ordering::Relaxed);
@@ -149,12 +158,13 @@ impl ContainedLife {
             .map(|socket| tokio::spawn(async move { socket.listen().await }).abort_handle());
         let (runs, running) = watch::channel(false);
         let obeying =
-            tokio::spawn(obey(engine.clone(), name.clone(), self.orders, running, front.gate()))
+            tokio::spawn(obey(engine.clone(), name.clone(), orders, running, front.gate()))
                 .abort_handle();
 
+        let blocked = |what: &str| seen(&self.outlet, &self.questions, what);
         // One that ends at once may never be seen to run.
         let running = tokio::select! {
-            running = until_it_runs(&engine, &name) => Some(running),
+            running = until_it_runs(&engine, &name, blocked) => Some(running),
             _ = ended(&leader) => None,
         };
         if let Some(running) = &running {
@@ -202,65 +212,37 @@ impl ContainedLife {
         self.contained.over.store(true, Ordering::Relaxed);
         self.outlet.gone();
     }
+}
 
-    /// Makes the container and starts it, attached.
-    async fn start(&mut self, name: &str) -> Result<(Engine, Network, Arc<Leader>), String> {
-        let engine = self.containers.engine().await?.clone();
-        let network = self.containers.network().await?.clone();
-        for neighbour in &self.container.neighbours {
-            self.containers.relay(neighbour).await?;
-        }
-        create::prepare_volumes(&self.container, self.notify.as_deref()).await?;
-        if self.orders.try_recv().is_ok() {
-            return Err("it was told to stop before it was started".to_owned());
-        }
-        let wanted = create::Wanted {
-            service: &self.outlet.service,
-            name,
-            command: &self.command,
-            container: &self.container,
-            notify: self.notify.as_deref().map(NotifySocket::path),
-        };
-        create::create(&engine, &self.containers, &network, &wanted).await?;
-        match self.attach(&engine, name).await {
-            Ok(leader) => Ok((engine, network, leader)),
-            Err(error) => {
-                engine.remove(name).await;
-                Err(format!("cannot start `{}`: {error}", engine.program().display()))
-            }
-        }
+/// What stands in the way of all probes of a run.
+pub(super) fn seen(outlet: &Outlet, questions: &[(usize, Question)], what: &str) {
+    for (index, _) in questions {
+        outlet.seen(*index, what.to_owned());
     }
+}
 
-    /// Starts the engine's command line that starts the container and stays with it.
-    async fn attach(&self, engine: &Engine, name: &str) -> io::Result<Arc<Leader>> {
-        let text = |bytes: &[u8]| CString::new(bytes).map_err(io::Error::other);
-        let program = text(engine.program().as_os_str().as_bytes())?;
-        let words = ["start", "--attach", name];
-        let words = words.iter().map(|word| text(word.as_bytes()));
-        let args = std::iter::once(Ok(program.clone())).chain(words).collect::<io::Result<_>>()?;
-        let forked = spawn::start(&Launch {
-            program,
-            args,
-            env: self.environment.clone(),
-            pid_variables: &[],
-            cwd: c"/".to_owned(),
-            output: [self.ends[0].as_fd(), self.ends[1].as_fd()],
-            sockets: Vec::new(),
-            open_files: self.open_files,
-        })?;
-        let leader = Arc::new(forked.leader);
-        match outcome(forked.outcome).await {
-            Ok(None) => Ok(leader),
-            Ok(Some(failure)) => {
-                leader.reap();
-                Err(io::Error::from_raw_os_error(failure.errno))
-            }
-            Err(error) => {
-                leader.signal(rustix::process::Signal::KILL);
-                leader.reap();
-                Err(error)
-            }
+/// Waits until the container runs.
+async fn until_it_runs(engine: &Engine, name: &str, tell: impl Fn(&str)) -> Running {
+    let (mut pause, longest) = PAUSES;
+    let format = "{{.State.Status}} {{.State.Pid}} \
+                  {{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}";
+    let mut told = String::new();
+    loop {
+        tokio::time::sleep(pause).await;
+        let said = engine.question(&["container", "inspect", "--format", format, name]).await;
+        let said = match said {
+            Ok(said) => said,
+            Err(error) => error.to_string(),
+        };
+        if let Some(running) = Running::read(&said) {
+            return running;
         }
+        // Most run at once, and nobody has to hear of what comes before.
+        if pause == longest && told != said {
+            tell(&format!("its container does not run yet: {said}"));
+            told = said;
+        }
+        pause = (pause * 3 / 2).min(longest);
     }
 }
 
@@ -274,7 +256,7 @@ async fn obey(
 ) {
     let mut stopping = false;
     while let Some(order) = orders.recv().await {
-        stopping |= matches!(order, Order::Stop(_) | Order::Kill);
+        stopping |= matches!(order, Order::CallOff | Order::Stop(_) | Order::Kill);
         // Whoever has not been let in yet waits for the next run, or until it is woken.
         gate.send_replace(order == Order::Resume && !stopping);
         let (engine, name, mut running) = (engine.clone(), name.clone(), running.clone());
@@ -287,6 +269,13 @@ async fn obey(
                     let _ = engine.ask(&["unpause", &name]).await;
                     let _ = engine.ask(&["kill", "--signal", &signal, &name]).await;
                 }
+                Order::CallOff => {
+                    // As soon as it runs it is told to stop, as any other.
+                    let runs = running.wait_for(|running| *running);
+                    if tokio::time::timeout(LAST_WAIT, runs).await.is_err() {
+                        engine.remove(&name).await;
+                    }
+                }
                 Order::Pause => drop(engine.ask(&["pause", &name]).await),
                 Order::Resume => drop(engine.ask(&["unpause", &name]).await),
                 Order::Kill => {
@@ -297,24 +286,6 @@ async fn obey(
                 }
             }
         });
-    }
-}
-
-/// Waits until a container runs.
-async fn until_it_runs(engine: &Engine, name: &str) -> Running {
-    let (mut pause, longest) = PAUSES;
-    let format = "{{.State.Running}} {{.State.Pid}} \
-                  {{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}";
-    loop {
-        tokio::time::sleep(pause).await;
-        if let Ok(said) = engine.run(&["container", "inspect", "--format", format, name]).await
-            && let Some(said) = said.strip_prefix("true ")
-        {
-            let mut words = said.split_whitespace();
-            let init = words.next().and_then(|pid| pid.parse().ok()).unwrap_or(0);
-            return Running { init, address: words.next().and_then(|ip| ip.parse().ok()) };
-        }
-        pause = (pause * 3 / 2).min(longest);
     }
 }
 

@@ -71,7 +71,8 @@ pub(super) async fn create(
     args.push(wanted.container.image.clone());
     args.extend(wanted.command.args.iter().cloned());
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
-    engine.run_set(&args, &variables).await.map(drop).map_err(|error| error.to_string())
+    let made = containers.making(engine.run_set(&args, &variables)).await;
+    made.map(drop).map_err(|error| error.to_string())
 }
 
 /// Arguments up to the image, and variables for the command line itself: what it hands on
@@ -82,7 +83,10 @@ fn arguments(
     wanted: &Wanted<'_>,
 ) -> (Vec<String>, Vec<(String, String)>) {
     let Wanted { service, name, command, container, notify } = wanted;
-    let mut args: Vec<String> = vec!["create".into(), "--rm".into(), format!("--name={name}")];
+    // The image is here: made, or fetched before.
+    let mut args: Vec<String> =
+        ["create", "--rm", "--pull=never"].map(String::from).into_iter().collect();
+    args.push(format!("--name={name}"));
     // What it prints is kept here already.
     args.push("--log-driver=none".into());
     args.extend(containers.labels().map(|label| format!("--label={label}")));

@@ -19,6 +19,13 @@ const KNOWN: [&str; 2] = ["docker", "podman"];
 /// How long a daemon may take to say that it is there.
 const GREETING: Duration = Duration::from_secs(20);
 
+/// How long a question may take that changes nothing. It is asked once more: an engine that
+/// is busy, or lost one, answers the next.
+const QUESTION: Duration = Duration::from_secs(10);
+
+/// How long an image may take to come from its registry.
+pub(super) const FETCH: Duration = Duration::from_secs(30 * 60);
+
 /// How long any other command may take; an image is fed to the engine in a second or two.
 const PATIENCE: Duration = Duration::from_secs(300);
 
@@ -162,6 +169,39 @@ impl Engine {
     /// When it cannot be run, does not end, or fails.
     pub(crate) async fn run(&self, args: &[&str]) -> Result<String, EngineError> {
         self.run_with(args, &[]).await
+    }
+
+    /// What the engine answers to a question that changes nothing.
+    ///
+    /// # Errors
+    /// As for [`Engine::run`], after a much shorter time.
+    pub(crate) async fn question(&self, args: &[&str]) -> Result<String, EngineError> {
+        let output = match self.output(args, &[], &[], QUESTION).await {
+            Err(EngineError::Late { .. }) => self.output(args, &[], &[], QUESTION).await,
+            answered => answered,
+        };
+        self.printed(args, output?)
+    }
+
+    /// Whether an image of that name is here.
+    ///
+    /// # Errors
+    /// When the engine cannot be asked.
+    pub(super) async fn has_image(&self, name: &str) -> Result<bool, EngineError> {
+        match self.question(&["image", "inspect", "--format", "{{.Id}}", name]).await {
+            Ok(_) => Ok(true),
+            Err(EngineError::Refused { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Gets an image from its registry.
+    ///
+    /// # Errors
+    /// As for [`Engine::run`], after a much longer time.
+    pub(super) async fn fetch(&self, image: &str) -> Result<(), EngineError> {
+        let args = ["pull", "--quiet", image];
+        self.printed(&args, self.output(&args, &[], &[], FETCH).await?).map(drop)
     }
 
     /// As [`Engine::run`], with bytes on its standard input.

@@ -81,7 +81,7 @@ impl Inside {
             let address = SocketAddr::new(running.address?, port);
             return Some(Self { address, listener: ListenerOf::Anyone });
         }
-        let published = engine.run(&["port", name, &format!("{port}/tcp")]).await.ok()?;
+        let published = engine.question(&["port", name, &format!("{port}/tcp")]).await.ok()?;
         let address = published.lines().next()?.trim().parse().ok()?;
         let listener = match running.init {
             0 => ListenerOf::Anyone,

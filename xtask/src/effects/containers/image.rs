@@ -98,15 +98,13 @@ pub(crate) async fn make(engine: &Engine, recipe: &Recipe) -> Result<Image, Imag
     let root = packing.await.map_err(|error| ImageError::Write(error.into()))??;
     let content = content(recipe, &root, base_id(engine, recipe).await.as_deref());
     let reference = reference(recipe, &content);
-    let made = match engine.run(&["image", "inspect", "--format", "{{.Id}}", &reference]).await {
-        Ok(_) => Made::Before,
-        Err(EngineError::Refused { .. }) => {
-            build(engine, recipe, &root, &content, &reference).await?;
-            Made::Now
-        }
-        Err(error) => return Err(error.into()),
+    let made = if engine.has_image(&reference).await? {
+        Made::Before
+    } else {
+        build(engine, recipe, &root, &content, &reference).await?;
+        Made::Now
     };
-    let size = engine.run(&["image", "inspect", "--format", "{{.Size}}", &reference]).await?;
+    let size = engine.question(&["image", "inspect", "--format", "{{.Size}}", &reference]).await?;
     let size_bytes = size.parse().unwrap_or_default();
     Ok(Image { reference, content, size_bytes, made, notes: root.notes })
 }
@@ -170,7 +168,8 @@ async fn try_loading(
     // A static program needs nothing that could be missing.
     let Some(loader) = &root.loader else { return Ok(()) };
     let loader = loader.to_string_lossy();
-    let alone = ["run", "--rm", "--network=none", "--read-only", "--no-healthcheck"];
+    let alone =
+        ["run", "--rm", "--pull=never", "--network=none", "--read-only", "--no-healthcheck"];
     let list = ["--entrypoint", &loader, id, "--list", &root.program];
     let args = [&alone[..], &list].concat();
     let output = engine.ask(&args).await?;
@@ -230,7 +229,7 @@ fn content(recipe: &Recipe, root: &Root, base_id: Option<&str>) -> String {
 /// Which image the name of the base stands for now, if it is here.
 async fn base_id(engine: &Engine, recipe: &Recipe) -> Option<String> {
     let base = recipe.base.as_deref()?;
-    engine.run(&["image", "inspect", "--format", "{{.Id}}", base]).await.ok()
+    engine.question(&["image", "inspect", "--format", "{{.Id}}", base]).await.ok()
 }
 
 /// The image's name. It begins like a registry on this machine, so that no engine looks

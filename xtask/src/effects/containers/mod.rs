@@ -1,8 +1,9 @@
 //! Containers: the engine that runs them, and images made of built programs.
 //!
 //! The engine is Docker or Podman through its command line, so that whatever the user
-//! has set up for it (contexts, a remote host, no root) holds here too. Nothing is ever
-//! pulled: an image is a program with what it needs to run, and is fed to the engine.
+//! has set up for it (contexts, a remote host, no root) holds here too. Only
+//! somebody else's image is pulled: one of ours is a program with what it needs to run, and is
+//! fed to the engine.
 
 pub(crate) mod contained;
 mod create;
@@ -14,5 +15,6 @@ mod relay;
 pub(crate) mod remains;
 mod root;
 pub(crate) mod stack;
+mod start;
 
 pub(crate) use root::{DATA_FOLDER, PROGRAM_FOLDER, USER};

@@ -8,13 +8,14 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::OnceCell;
 use xtask_core::stack::Artifact;
 use xtask_core::stack::effect::{ImageWanted, Neighbour};
 
-use super::engine::Engine;
+use super::engine::{Engine, EngineError};
 use super::image::{self, Recipe, WORKSPACE_LABEL};
 use super::relay::Relay;
 use super::remains::{self, Note, NoteThen, STACK_LABEL};
@@ -34,6 +35,8 @@ pub(crate) struct Containers {
     relays: tokio::sync::Mutex<BTreeMap<SocketAddr, Option<Relay>>>,
     /// Images by the kept program that they hold, with what was wanted of them.
     images: Mutex<BTreeMap<String, (ImageWanted, String)>>,
+    /// How many things the engine was told to make and has not said to be made, or not.
+    ordered: AtomicUsize,
 }
 
 /// The network of a stack.
@@ -58,7 +61,22 @@ impl Containers {
             network: OnceCell::new(),
             relays: tokio::sync::Mutex::default(),
             images: Mutex::default(),
+            ordered: AtomicUsize::new(0),
         }
+    }
+
+    /// Waits for a command that makes something of this stack. One that is given up before it
+    /// has ended may be obeyed yet.
+    pub(super) async fn making<T>(
+        &self,
+        command: impl Future<Output = Result<T, EngineError>>,
+    ) -> Result<T, EngineError> {
+        self.ordered.fetch_add(1, Ordering::Relaxed);
+        let made = command.await;
+        if !matches!(made, Err(EngineError::Late { .. })) {
+            self.ordered.fetch_sub(1, Ordering::Relaxed);
+        }
+        made
     }
 
     /// The engine.
@@ -95,7 +113,7 @@ impl Containers {
         let engine = self.engine().await?;
         let known = self.known_image(artifact, wanted);
         if let Some(reference) = known
-            && engine.run(&["image", "inspect", "--format", "{{.Id}}", &reference]).await.is_ok()
+            && engine.has_image(&reference).await.is_ok_and(|there| there)
         {
             return Ok(reference);
         }
@@ -121,7 +139,11 @@ impl Containers {
 
     /// Removes whatever the stack has in the engine, if it has anything there.
     pub(crate) fn end(&self) {
-        if let Err(why) = remains::remove(&self.note, &self.mark, NoteThen::Forget) {
+        let then = match self.ordered.load(Ordering::Relaxed) {
+            0 => NoteThen::Forget,
+            _ => NoteThen::Keep,
+        };
+        if let Err(why) = remains::remove(&self.note, &self.mark, then) {
             say(&format!("containers may be left: {why}"));
         }
     }
@@ -147,7 +169,7 @@ impl Containers {
         let name = format!("xtask-{}", self.mark);
         let [stack, workspace] = self.labels();
         let create = ["network", "create", "--label", &stack, "--label", &workspace, &name];
-        if let Err(error) = engine.run(&create).await
+        if let Err(error) = self.making(engine.run(&create)).await
             && !has_network(engine, &stack, &name).await
         {
             let program = engine.program().display();
@@ -178,7 +200,7 @@ fn give_large_memory_back() {
 async fn has_network(engine: &Engine, label: &str, name: &str) -> bool {
     let filter = format!("label={label}");
     let list = ["network", "ls", "--filter", &filter, "--format", "{{.Name}}"];
-    engine.run(&list).await.is_ok_and(|names| names.lines().any(|line| line == name))
+    engine.question(&list).await.is_ok_and(|names| names.lines().any(|line| line == name))
 }
 
 /// Whether networks are in a namespace of the engine's own, as they are without root.
@@ -187,7 +209,7 @@ async fn is_rootless(engine: &Engine) -> bool {
         true => "{{if .Host.Security.Rootless}}rootless{{end}}",
         false => "{{.SecurityOptions}}",
     };
-    let said = engine.run(&["info", "--format", format]).await;
+    let said = engine.question(&["info", "--format", format]).await;
     said.is_ok_and(|said| said.contains("rootless"))
 }
 
@@ -197,7 +219,7 @@ async fn gateway(engine: &Engine, network: &str) -> Result<IpAddr, String> {
         true => "{{range .Subnets}}{{.Gateway}} {{end}}",
         false => "{{range .IPAM.Config}}{{.Gateway}} {{end}}",
     };
-    let said = engine.run(&["network", "inspect", "--format", format, network]).await;
+    let said = engine.question(&["network", "inspect", "--format", format, network]).await;
     let said = said.map_err(|error| error.to_string())?;
     let mut addresses = said.split_whitespace().filter_map(|word| word.parse::<IpAddr>().ok());
     addresses.find(IpAddr::is_ipv4).ok_or_else(|| format!("network `{network}` has no gateway"))

@@ -68,7 +68,7 @@ impl Drop for Made {
 }
 
 /// The engine of this machine, if its daemon answers.
-fn engine() -> Option<&'static PathBuf> {
+pub(super) fn engine() -> Option<&'static PathBuf> {
     static ENGINE: OnceLock<Option<PathBuf>> = OnceLock::new();
     let found = ENGINE.get_or_init(|| {
         let engine = match std::env::var_os("XTASK_ENGINE") {

@@ -9,4 +9,6 @@ mod foreign;
 mod images;
 mod kubernetes;
 mod leftovers;
+mod script;
 mod stacks;
+mod starts;

@@ -409,6 +409,11 @@ impl Observed {
                     seen.looking = true;
                 }
             }
+            Effect::CallOff { service, run } => {
+                if let Some(life) = self.life(service, *run) {
+                    life.called_off = true;
+                }
+            }
             Effect::Accept { .. } | Effect::StopProbes { .. } | Effect::Report(_) => {}
         }
     }
@@ -449,6 +454,7 @@ impl Observed {
             clean: false,
             overdue: now + seen.spec.start_timeout,
             sentenced: false,
+            called_off: false,
             last_ping: None,
             job: seen.is_job(),
             fault: None,

@@ -94,6 +94,8 @@ pub(crate) struct Life {
     pub(crate) overdue: Duration,
     /// Whether it was to end before its process was there, and be told as soon as it is.
     pub(crate) sentenced: bool,
+    /// Whether its start was called off.
+    pub(crate) called_off: bool,
     pub(crate) last_ping: Option<Duration>,
     /// What a test did to it.
     pub(crate) fault: Option<Fault>,

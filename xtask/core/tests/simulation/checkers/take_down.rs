@@ -16,6 +16,9 @@ pub(super) fn check(observed: &Observed, now: Duration, effect: &Effect) -> Verd
     if let Effect::Report(Report::Phase { service, run, phase: Phase::Stopping, .. }) = effect {
         return sentence(observed, now, service, *run);
     }
+    if let Effect::CallOff { service, run } = effect {
+        return calling_off(observed, service, *run);
+    }
     let Effect::Signal { service, run, signal } = effect else { return Ok(()) };
     let seen = &observed.services[service];
     let Some(life) = seen.life.as_ref().filter(|life| life.run == *run) else {
@@ -42,6 +45,16 @@ pub(super) fn check(observed: &Observed, now: Duration, effect: &Effect) -> Verd
         Signal::Pause => asked_for(observed, service, Fault::Pause),
         Signal::Resume => asked_for(observed, service, Fault::Resume),
     }
+}
+
+/// Only a start of ours that is under way is called off, and once.
+fn calling_off(observed: &Observed, service: &Name, run: Run) -> Verdict {
+    let life = observed.services[service].life.as_ref().filter(|life| life.run == run);
+    let unborn = life.is_some_and(|life| !life.started && life.whose == Whose::Ours);
+    demand!(unborn, "signals", "`{service}` run {run} is called off, and does not start");
+    let again = life.is_some_and(|life| life.called_off);
+    demand!(!again, "signals", "`{service}` run {run} is called off twice");
+    Ok(())
 }
 
 /// What is not there yet cannot be told to stop: the reason counts that there is now.

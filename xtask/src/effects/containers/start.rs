@@ -1,0 +1,146 @@
+//! The start of one run in a container, from nothing to the engine's command line that is
+//! attached to it; it can be called off at any time.
+//!
+//! What the container is like stands in [`create`], and what becomes of it in
+//! [`super::contained`].
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc::UnboundedReceiver;
+use xtask_core::stack::effect::Origin;
+
+use super::contained::{ContainedLife, LAST_WAIT, Order, seen};
+use super::create;
+use super::engine::{Engine, FETCH};
+use super::stack::Network;
+use crate::effects::exit::outcome;
+use crate::effects::group::Leader;
+use crate::effects::notify::NotifySocket;
+use crate::effects::spawn::{self, Launch};
+
+/// How long the engine may take to make a container before that is said.
+const SLOW: Duration = Duration::from_secs(3);
+
+impl ContainedLife {
+    /// Makes the container and starts it, attached, unless that is called off.
+    pub(super) async fn start(
+        &self,
+        name: &str,
+        orders: &mut UnboundedReceiver<Order>,
+    ) -> Result<(Engine, Network, Arc<Leader>), String> {
+        const CALLED_OFF: &str = "it was told to stop before it was started";
+        let engine = self.containers.engine().await?;
+        if self.container.origin == Origin::Foreign {
+            tokio::select! {
+                fetched = self.fetch(engine) => fetched?,
+                () = called_off(orders) => return Err(CALLED_OFF.to_owned()),
+            }
+        }
+        let mut making = pin!(self.make(engine, name));
+        let network = tokio::select! {
+            made = &mut making => made?,
+            () = called_off(orders) => {
+                let _ = tokio::time::timeout(LAST_WAIT, making).await;
+                engine.remove(name).await;
+                return Err(CALLED_OFF.to_owned());
+            }
+        };
+        match self.attach(engine, name).await {
+            Ok(leader) => Ok((engine.clone(), network, leader)),
+            Err(error) => {
+                engine.remove(name).await;
+                Err(format!("cannot start `{}`: {error}", engine.program().display()))
+            }
+        }
+    }
+
+    /// Gets an image that is not here. The time for that is not the service's.
+    async fn fetch(&self, engine: &Engine) -> Result<(), String> {
+        let image = &self.container.image;
+        if engine.has_image(image).await.map_err(|error| error.to_string())? {
+            return Ok(());
+        }
+        self.outlet.status(format!("fetching the image `{image}`"));
+        self.outlet.extend(FETCH + self.start_timeout);
+        let fetched = engine.fetch(image).await;
+        self.outlet.status(String::new());
+        self.outlet.extend(self.start_timeout);
+        fetched.map_err(|error| format!("the image `{image}` is not here, and {error}"))
+    }
+
+    /// Makes the container and what it needs beside it.
+    async fn make(&self, engine: &Engine, name: &str) -> Result<Network, String> {
+        let make = async {
+            let network = self.containers.network().await?.clone();
+            for neighbour in &self.container.neighbours {
+                self.containers.relay(neighbour).await?;
+            }
+            create::prepare_volumes(&self.container, self.notify.as_deref()).await?;
+            let wanted = create::Wanted {
+                service: &self.outlet.service,
+                name,
+                command: &self.command,
+                container: &self.container,
+                notify: self.notify.as_deref().map(NotifySocket::path),
+            };
+            create::create(engine, &self.containers, &network, &wanted).await?;
+            Ok(network)
+        };
+        let mut make = pin!(make);
+        if let Ok(made) = tokio::time::timeout(SLOW, &mut make).await {
+            return made;
+        }
+        seen(&self.outlet, &self.questions, "the engine has not made its container yet");
+        make.await
+    }
+
+    /// Starts the engine's command line that starts the container and stays with it.
+    async fn attach(&self, engine: &Engine, name: &str) -> io::Result<Arc<Leader>> {
+        let text = |bytes: &[u8]| CString::new(bytes).map_err(io::Error::other);
+        let program = text(engine.program().as_os_str().as_bytes())?;
+        let words = ["start", "--attach", name];
+        let words = words.iter().map(|word| text(word.as_bytes()));
+        let args = std::iter::once(Ok(program.clone())).chain(words).collect::<io::Result<_>>()?;
+        let forked = spawn::start(&Launch {
+            program,
+            args,
+            env: self.environment.clone(),
+            pid_variables: &[],
+            cwd: c"/".to_owned(),
+            output: [self.ends[0].as_fd(), self.ends[1].as_fd()],
+            sockets: Vec::new(),
+            open_files: self.open_files,
+        })?;
+        let leader = Arc::new(forked.leader);
+        match outcome(forked.outcome).await {
+            Ok(None) => Ok(leader),
+            Ok(Some(failure)) => {
+                leader.reap();
+                Err(io::Error::from_raw_os_error(failure.errno))
+            }
+            Err(error) => {
+                leader.signal(rustix::process::Signal::KILL);
+                leader.reap();
+                Err(error)
+            }
+        }
+    }
+}
+
+/// Waits until a start is not wanted any more. There is nothing yet that another order could
+/// be for.
+async fn called_off(orders: &mut UnboundedReceiver<Order>) {
+    loop {
+        match orders.recv().await {
+            Some(Order::CallOff | Order::Stop(_) | Order::Kill) => return,
+            Some(Order::Pause | Order::Resume) => {}
+            None => return std::future::pending().await,
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! Starts in containers that take long, and what becomes of them: with an engine that only
+//! pretends, since none of this can be had of a real one at a wish.
+
+use std::time::{Duration, Instant};
+
+use xtask_client::StackPaths;
+
+use super::engine::{Made, engine};
+use super::script::Script;
+use super::stacks::shop;
+use crate::support::{Fixture, PackageSpec};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long the service may take to get ready.
+const START: Duration = Duration::from_secs(2);
+
+/// A service of an image, which is ready when something can be run in it.
+fn safe() -> Fixture {
+    Fixture::new("vault").package(PackageSpec::new("idle", "idle").lib("")).workspace(&format!(
+        "[workspace.metadata.services.safe]\nimage = \"registry.invalid/safe:1\"\nport = 7070\n\
+         start-timeout = \"{}s\"\nready = {{ command = [\"true\"] }}\n",
+        START.as_secs()
+    ))
+}
+
+fn paths(fixture: &Fixture) -> StackPaths {
+    let workspace = xtask_client::workspace_name(&fixture.root());
+    StackPaths::at(fixture.state().join(workspace).join("dev"))
+}
+
+/// What the supervisor complained of.
+fn complaints(fixture: &Fixture) -> String {
+    std::fs::read_to_string(paths(fixture).supervisor_log()).unwrap()
+}
+
+#[test]
+fn a_stop_while_the_engine_makes_a_container_ends_the_start() {
+    let fixture = safe().write();
+    let engine = Script::pretending(&fixture);
+    engine.hold("create", true);
+    let up = engine.spawn(&fixture, &["up", "safe", "--ports", "auto"]);
+    engine.until_told("create");
+    up.signal(libc::SIGINT);
+    let up = up.wait(PATIENCE).ends_with(130);
+    assert!(up.stderr.contains("Stopped safe"), "{up}");
+    assert_eq!(complaints(&fixture), "");
+    assert_eq!(engine.told("start"), [""; 0]);
+    assert_eq!(engine.told("rm").len(), 1, "what it may have made by now");
+
+    // An engine may obey what is gone: the next command looks for it, whichever it is.
+    let note = paths(&fixture).engine_note();
+    assert!(note.exists());
+    let looks = engine.told("ps").len();
+    fixture.xtask(&["status"]).ends_with(7);
+    assert_eq!(engine.told("ps").len(), looks + 1);
+    assert!(!note.exists());
+}
+
+#[test]
+fn the_time_for_an_image_to_come_is_not_the_services() {
+    let fixture = safe().write();
+    let engine = Script::pretending(&fixture);
+    engine.hold("pull", true);
+    let up = engine.spawn(&fixture, &["up", "safe", "-d", "--ports", "auto"]);
+    engine.until_told("pull");
+    let since = Instant::now();
+    while since.elapsed() < START * 3 / 2 {
+        let safe = fixture.service("safe");
+        assert_eq!(safe["phase"], "starting", "{safe:#}");
+    }
+    let safe = fixture.service("safe");
+    assert_eq!(safe["status"], "fetching the image `registry.invalid/safe:1`", "{safe:#}");
+    engine.hold("pull", false);
+    up.wait(PATIENCE).ends_with(0);
+    assert!(fixture.service("safe")["status"].is_null());
+    fixture.xtask(&["restart", "safe"]).ends_with(0);
+    fixture.xtask(&["down"]).ends_with(0);
+    assert_eq!(engine.told("pull").len(), 1, "it is here now");
+    let created = engine.told("create");
+    assert!(created.iter().all(|line| line.contains(" --pull=never ")), "{created:?}");
+}
+
+#[test]
+fn a_stop_while_an_image_is_fetched_ends_the_start() {
+    let fixture = safe().write();
+    let engine = Script::pretending(&fixture);
+    engine.hold("pull", true);
+    let up = engine.spawn(&fixture, &["up", "safe", "-d", "--ports", "auto"]);
+    engine.until_told("pull");
+    fixture.xtask(&["down"]).ends_with(0);
+    up.wait(PATIENCE);
+    assert_eq!(complaints(&fixture), "");
+    assert_eq!(engine.told("create"), [""; 0]);
+}
+
+#[test]
+fn an_engine_that_does_not_say_that_a_container_runs_is_named_when_the_time_is_over() {
+    let fixture = safe().write();
+    let engine = Script::pretending(&fixture);
+    engine.fail("container", true);
+    let up = engine.spawn(&fixture, &["up", "safe", "-d", "--ports", "auto"]);
+    let up = up.wait(PATIENCE).ends_with(4);
+    assert!(up.stderr.contains("its container does not run yet: `docker container"), "{up}");
+    assert!(up.stderr.contains("container is refused"), "{up}");
+}
+
+#[test]
+fn an_image_that_was_made_here_is_asked_of_no_registry() {
+    let fixture = shop("registry").write();
+    let Some(made) = Made::in_workspace(&fixture.root()) else { return };
+    let script = Script::before(&fixture, engine().unwrap());
+    let up = script.spawn(&fixture, &["up", "front", "-d", "--containers"]);
+    up.wait(PATIENCE).ends_with(0);
+    fixture.xtask(&["down"]).ends_with(0);
+    let ordered = [script.told("create"), script.told("run")];
+    assert_eq!(ordered.each_ref().map(Vec::len), [2, 2], "containers, and looks at new images");
+    for line in ordered.iter().flatten() {
+        assert!(line.contains(" --pull=never "), "{line}");
+    }
+    assert_eq!(script.told("pull"), [""; 0]);
+    drop(made);
+}
