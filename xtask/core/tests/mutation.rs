@@ -8,9 +8,12 @@
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+
+use xtask_core::record::{Line, VERSION};
 
 /// Longer than any simulation of a mutant takes, and shorter than patience.
 const LIMIT: Duration = Duration::from_secs(300);
@@ -95,7 +98,7 @@ impl Copy {
                 break status;
             }
             if Instant::now() > end {
-                child.kill().unwrap();
+                end_all(&mut child);
                 break child.wait().unwrap();
             }
             std::thread::sleep(Duration::from_millis(20));
@@ -119,13 +122,56 @@ impl Copy {
         let said =
             output.lines().find(|line| line.starts_with("seed ") && line.contains("checker"));
         match said {
-            Some(line) => Ok(line.to_owned()),
+            Some(line) => {
+                let record = output.lines().find_map(|line| line.split_once("cargo xtask replay "));
+                let (_, path) = record.ok_or_else(|| format!("{line}, and no record is named"))?;
+                record_is_whole(&fs::read_to_string(path).unwrap());
+                Ok(line.to_owned())
+            }
             None => {
                 let start = output.len().saturating_sub(2000);
                 Err(format!("ended without a checker's word:\n{}", output.get(start..).unwrap()))
             }
         }
     }
+}
+
+/// Ends a process and everything below it: compilers, and a simulation that goes on for ever.
+/// It has no group of its own, so that it goes with this test when that is ended.
+fn end_all(child: &mut Child) {
+    let kill = |signal: &str, pids: &[String]| {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "kill -s \"$@\"", "sh", signal]).args(pids).stderr(Stdio::null());
+        shell.status().unwrap();
+    };
+    let mut pids = vec![child.id().to_string()];
+    // It must not start another one meanwhile.
+    kill("STOP", &pids);
+    let mut at = 0;
+    while let Some(pid) = pids.get(at) {
+        let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+        let children = threads.filter_map(|it| fs::read_to_string(it.path().join("children")).ok());
+        let children: String = children.collect();
+        pids.extend(children.split_whitespace().map(str::to_owned));
+        at += 1;
+    }
+    kill("KILL", &pids);
+}
+
+/// Fails the test unless this is what `replay` reads: a beginning, and then steps, all of
+/// them with their effects but for the one that ended in a panic.
+fn record_is_whole(text: &str) {
+    let mut lines = text.lines().map(|line| serde_json::from_str::<Line>(line).unwrap());
+    assert!(matches!(lines.next(), Some(Line::Begin { version: VERSION, .. })));
+    let effects: Vec<bool> = lines
+        .filter_map(|line| match line {
+            Line::Step(step) => Some(step.effects.is_some()),
+            Line::Check(_) => None,
+            Line::Begin { .. } => panic!("a record in a record"),
+        })
+        .collect();
+    let (_, before) = effects.split_last().unwrap();
+    assert!(before.iter().all(|effects| *effects), "some steps have no effects");
 }
 
 fn copy(from: &Path, to: &Path) {
@@ -169,10 +215,30 @@ fn every_rule_and_every_condition_has_a_mutant() {
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
-    let rules = (1..=6).map(|rule| format!("rule-{rule}-"));
+    let rules = (1..=7).map(|rule| format!("rule-{rule}-"));
     let conditions =
         ["ready", "started", "succeeded", "together", "program", "address", "wanted", "adopted"];
     for wanted in rules.chain(conditions.map(|condition| format!("condition-{condition}"))) {
         assert!(names.iter().any(|name| name.starts_with(&wanted)), "no mutant {wanted}");
+    }
+}
+
+#[test]
+fn what_is_ended_takes_everything_below_it_along() {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "sleep 600 & echo $!; wait"]).stdout(Stdio::piped());
+    let mut child = shell.spawn().unwrap();
+    let mut pid = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut pid).unwrap();
+    end_all(&mut child);
+    assert!(!child.wait().unwrap().success());
+    let lives = || {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
+        stat.rsplit(')').next().is_some_and(|state| !state.is_empty() && !state.starts_with(" Z"))
+    };
+    let end = Instant::now() + Duration::from_secs(10);
+    while lives() {
+        assert!(Instant::now() < end, "{pid} is alive");
+        std::thread::sleep(Duration::from_millis(5));
     }
 }

@@ -4,6 +4,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use super::stand::{SERVE, stand};
 use crate::support::{Fixture, Ran};
@@ -104,5 +105,32 @@ fn a_trace_of_the_simulation_is_a_record() {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         replay(&fixture, &path).ends_with(0).says("no effects were recorded");
+    }
+}
+
+/// A seed in which a promise is broken on purpose, by a checker and by a panic.
+#[test]
+fn a_seed_that_fails_leaves_a_record_that_replay_takes() {
+    let fixture = stand(&[]).write();
+    for (broken, checker) in [("objection", "on purpose"), ("panic", "no panic")] {
+        // All of the workspace, so that its features are those that everybody builds with.
+        let simulated = Command::new(env!("CARGO"))
+            .args(["test", "--offline", "--workspace", "--test", "simulation", "--"])
+            .arg("no_promise_is_broken_under_any_seed")
+            .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")))
+            .env("XTASK_BREAK", broken)
+            .env("XTASK_SEEDS", "1")
+            .output()
+            .unwrap();
+        let said = String::from_utf8([simulated.stdout, simulated.stderr].concat()).unwrap();
+        assert!(!simulated.status.success(), "{said}");
+        assert!(said.contains(&format!("checker `{checker}`: broken on purpose")), "{said}");
+        let path = |before: &str| {
+            let line = said.lines().find_map(|line| line.split_once(before));
+            PathBuf::from(line.unwrap_or_else(|| panic!("no `{before}` in:\n{said}")).1)
+        };
+        let whole = replay(&fixture, &path("cargo xtask replay ")).ends_with(0);
+        whole.says("apply a plan of").says("25 events replayed: the effects are the same");
+        replay(&fixture, &path("a case for tests/traces: ")).ends_with(0);
     }
 }

@@ -2,7 +2,8 @@
 //! thousands of seeds, with checkers apart from the world.
 //!
 //! `XTASK_SEEDS=N` tries N seeds instead of the normal number, from `XTASK_FIRST_SEED=N`
-//! on; `XTASK_SEED=N` tries one and prints its trace.
+//! on; `XTASK_SEED=N` tries one and prints its trace. `XTASK_BREAK=objection` or `=panic`
+//! breaks a promise on purpose in every seed, to see what is left of it.
 
 #![allow(clippy::unwrap_used)]
 
@@ -23,6 +24,7 @@ mod world;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use checkers::Verdict;
 use coverage::Coverage;
 use play::Played;
 use xtask_core::record::Line;
@@ -40,9 +42,9 @@ fn number(variable: &str) -> Option<u64> {
 #[test]
 fn no_promise_is_broken_under_any_seed() {
     if let Some(seed) = number("XTASK_SEED") {
-        let played = play::play(seed, true);
-        println!("{}", trace::text(&played.trace));
-        if let Err(violation) = played.verdict {
+        let (verdict, lines) = traced(seed);
+        println!("{}", trace::text(&lines));
+        if let Err(violation) = verdict {
             panic!("seed {seed}: checker `{}`: {}", violation.checker, violation.message);
         }
         return;
@@ -61,7 +63,7 @@ fn no_promise_is_broken_under_any_seed() {
                     if seed >= seeds {
                         break;
                     }
-                    let played = std::panic::catch_unwind(|| play::play(seed, false));
+                    let played = std::panic::catch_unwind(|| play::play(seed, None));
                     if let Ok(Played { verdict: Ok(()), coverage, .. }) = played {
                         own.add(&coverage);
                     } else {
@@ -85,18 +87,25 @@ fn no_promise_is_broken_under_any_seed() {
     }
 }
 
+/// Plays a seed with a trace, which is there after a panic too.
+fn traced(seed: u64) -> (Verdict, Vec<Line>) {
+    let mut lines = Vec::new();
+    let verdict = checkers::judged(|| play::play(seed, Some(&mut lines)).verdict);
+    (verdict, lines)
+}
+
 /// Plays a seed again, this time with a trace.
 fn fail(seed: u64) -> ! {
-    let played = play::play(seed, true);
-    let violation = played.verdict.expect_err("the same seed, the same end");
+    let (verdict, lines) = traced(seed);
+    let violation = verdict.expect_err("the same seed, the same end");
     let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR"));
     let write = |name: String, lines: &[Line]| {
         let path = folder.join(name);
         std::fs::write(&path, trace::text(lines)).unwrap();
         path.display().to_string()
     };
-    let whole = write(format!("seed-{seed}.json"), &played.trace);
-    let short = shrink::shrink(&played.trace, violation.checker);
+    let whole = write(format!("seed-{seed}.json"), &lines);
+    let short = shrink::shrink(&lines, violation.checker);
     let short = write(format!("seed-{seed}-short.json"), &short);
     panic!(
         "seed {seed}: checker `{}`: {}\n  the whole trace: cargo xtask replay {whole}\n  a case \

@@ -25,13 +25,15 @@ const CALM: Duration = Duration::from_secs(400);
 /// So long the end may take: twelve services in a chain that ignore everything.
 const END: Duration = Duration::from_secs(4_000);
 
+/// The event at which a promise is broken on purpose.
+const BROKEN_AT: usize = 25;
+
 pub(crate) struct Played {
     pub(crate) verdict: Verdict,
     pub(crate) coverage: Coverage,
-    pub(crate) trace: Vec<Line>,
 }
 
-struct Play {
+struct Play<'a> {
     stack: Stack,
     checkers: Checkers,
     world: World,
@@ -44,12 +46,14 @@ struct Play {
     /// Whether the last time that passed was cut short by a pause.
     met: bool,
     coverage: Coverage,
-    traced: bool,
-    trace: Vec<Line>,
+    /// Gets each event before the reducer does, so that one that ends in a panic is there too.
+    trace: Option<&'a mut Vec<Line>>,
+    /// `XTASK_BREAK`.
+    broken: Option<String>,
 }
 
 /// Plays a seed to its end, or to the first broken promise.
-pub(crate) fn play(seed: u64, traced: bool) -> Played {
+pub(crate) fn play(seed: u64, trace: Option<&mut Vec<Line>>) -> Played {
     let mut random = Random::new(seed);
     let workspace = Overlaid::random(&mut random);
     let world = World::new(Random::new(random.next()));
@@ -64,14 +68,14 @@ pub(crate) fn play(seed: u64, traced: bool) -> Played {
         pausing: None,
         met: false,
         coverage: Coverage::default(),
-        traced,
-        trace: Vec::new(),
+        trace,
+        broken: std::env::var("XTASK_BREAK").ok(),
     };
     let verdict = play.run();
-    Played { verdict, coverage: play.coverage, trace: play.trace }
+    Played { verdict, coverage: play.coverage }
 }
 
-impl Play {
+impl Play<'_> {
     fn run(&mut self) -> Verdict {
         self.bring_up()?;
         for _ in 0..self.people.below(10) {
@@ -94,8 +98,8 @@ impl Play {
                 self.bring_up()?;
             }
             self.pass(CALM)?;
-            if self.traced {
-                self.trace.push(Line::Check(Check::Rest));
+            if let Some(trace) = &mut self.trace {
+                trace.push(Line::Check(Check::Rest));
             }
             self.checkers.at_rest(&self.stack)?;
         }
@@ -275,11 +279,17 @@ impl Play {
         let back = if self.world.calm { Duration::ZERO } else { back };
         let now = self.now.saturating_sub(back);
         self.coverage.event(&event);
-        let verdict = self.checkers.step(&mut self.stack, now, &event);
+        if let Some(trace) = &mut self.trace {
+            let step = Step { effects: None, ..Step::new(now, event.clone(), Vec::new()) };
+            trace.push(Line::Step(Box::new(step)));
+        }
+        let mut verdict = self.checkers.step(&mut self.stack, now, &event);
         self.coverage.effects(&self.checkers.effects);
-        if self.traced {
-            let effects = self.checkers.effects.clone();
-            self.trace.push(Line::Step(Box::new(Step::new(now, event, effects))));
+        if self.events == BROKEN_AT && self.broken.is_some() {
+            verdict = self.break_a_promise();
+        }
+        if let Some(Line::Step(step)) = self.trace.as_mut().and_then(|trace| trace.last_mut()) {
+            step.effects = Some(self.checkers.effects.clone());
         }
         self.pausing = None;
         for effect in core::mem::take(&mut self.checkers.effects) {
@@ -289,5 +299,12 @@ impl Play {
             self.world.perform(self.now, &effect);
         }
         verdict
+    }
+    /// What `XTASK_BREAK` says: a panic, or else an objection.
+    fn break_a_promise(&self) -> Verdict {
+        match self.broken.as_deref() {
+            Some("panic") => panic!("broken on purpose"),
+            _ => Err(Violation { checker: "on purpose", message: "broken on purpose".to_owned() }),
+        }
     }
 }

@@ -3,17 +3,16 @@
 //! Only steps are left out; none is changed. The same checker must still object, so that
 //! another promise, broken by a world that makes no sense, does not take its place.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 use xtask_core::record::Line;
 
+use crate::checkers::judged;
 use crate::trace;
 
 /// The shortest part of a trace that was found to break the promise of this checker.
 pub(crate) fn shrink(lines: &[Line], checker: &str) -> Vec<Line> {
     let breaks = |lines: &[Line]| {
-        let verdict = catch_unwind(AssertUnwindSafe(|| trace::replay(lines)));
-        matches!(verdict, Ok(Err(violation)) if violation.checker == checker)
+        let verdict = judged(|| trace::replay(lines));
+        matches!(verdict, Err(violation) if violation.checker == checker)
     };
     let mut kept = trace::events(lines);
     if matches!(kept.last(), Some(Line::Check(_))) {

@@ -11,6 +11,7 @@ mod promises;
 mod seen;
 mod take_down;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use xtask_core::stack::{Effect, Event, Report, Stack};
@@ -27,6 +28,15 @@ pub(crate) struct Violation {
 }
 
 pub(crate) type Verdict = Result<(), Violation>;
+
+/// A verdict, or the panic that came instead: no event may end in one.
+pub(crate) fn judged(play: impl FnOnce() -> Verdict) -> Verdict {
+    catch_unwind(AssertUnwindSafe(play)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let said = text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("it says nothing");
+        Err(Violation { checker: "no panic", message: said.to_owned() })
+    })
+}
 
 /// Fails with a message unless a condition holds.
 macro_rules! demand {

@@ -28,12 +28,16 @@ pub(super) fn bounded(observed: &Observed, effects: &[Effect]) -> Verdict {
     Ok(())
 }
 
-/// A second look changes nothing, and the next one is later.
-pub(super) fn fixed_point(stack: &mut Stack, now: Duration) -> Verdict {
+/// A second look changes nothing, and the next one is later. A copy looks, so that the stack
+/// itself gets no tick that it would not get elsewhere.
+pub(super) fn fixed_point(stack: &Stack, now: Duration) -> Verdict {
+    let mut copy = stack.clone();
     let mut effects = Vec::new();
-    stack.step(now, Event::Tick, &mut effects);
+    copy.step(now, Event::Tick, &mut effects);
     demand!(effects.is_empty(), "fixed point", "a second look caused {effects:?}");
     let next = stack.next_deadline();
+    let after = copy.next_deadline();
+    demand!(after == next, "fixed point", "a second look moved {next:?} to {after:?}");
     let later = next.is_none_or(|next| next > now);
     demand!(later, "fixed point", "at {now:?} the next deadline is {next:?}");
     Ok(())
