@@ -132,3 +132,14 @@ fn every_file_says_its_purpose_and_is_short_and_no_test_is_ignored() {
     let written = sources().into_iter().filter(|file| !file.path.contains("/tests/cases/"));
     holds(written.flat_map(|file| rules::shape(&file)));
 }
+
+#[test]
+fn no_test_may_hang_for_ever() {
+    let table = manifest(".config/nextest.toml");
+    let default = &table["profile"]["default"];
+    let overrides = default["overrides"].as_array().unwrap();
+    for settings in overrides.iter().chain([default]) {
+        let periods = settings["slow-timeout"]["terminate-after"].as_integer();
+        assert!(periods.is_some_and(|periods| periods > 0), "{settings}");
+    }
+}
