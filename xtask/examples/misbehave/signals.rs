@@ -61,6 +61,7 @@ pub(crate) fn choose_signals(wanted: &Wanted) {
             unsafe { libc::sigwait(&raw const set, &raw mut signal) };
             say("draining");
             thread::sleep(drain);
+            say("drained");
             exit(0);
         });
     }

@@ -52,15 +52,48 @@ fn dependents_are_gone_before_their_dependencies_are_told_to_stop() {
     let fixture = tower("--drain 60", "");
     fixture.xtask(&["up", "-d"]).ends_with(0);
     fixture.xtask(&["down"]).ends_with(0);
+    assert_eq!(stopped_in_order(&fixture), 4);
+    fixture.is_quiet();
+}
+
+/// Fails the test if a service of the tower was told to stop before its dependent had ended,
+/// by their own words. Says how many had the time to end by themselves.
+#[track_caller]
+fn stopped_in_order(fixture: &Fixture) -> usize {
     let logs = fixture.xtask(&["logs", "--json"]).ends_with(0);
     let lines: Vec<Value> =
         logs.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let draining = lines.iter().filter(|line| line["text"] == "draining");
-    let order: Vec<&str> = draining.map(|line| line["service"].as_str().unwrap()).collect();
-    let tower: Vec<&str> = order.iter().copied().filter(|name| *name != "aside").collect();
-    assert_eq!(tower, ["top", "mid", "base"], "{logs}");
-    assert_eq!(order.len(), 4, "{logs}");
-    fixture.is_quiet();
+    let time = |service: &str, text: &str| {
+        let mut lines = lines.iter();
+        let said = lines.find(|line| line["service"] == service && line["text"] == text)?;
+        Some(said["time"].as_str().unwrap().to_owned())
+    };
+    for (dependent, dependency) in [("top", "mid"), ("mid", "base")] {
+        let told = time(dependency, "draining");
+        if let (Some(ended), Some(told)) = (time(dependent, "drained"), &told) {
+            assert!(ended <= *told, "`{dependency}` before `{dependent}`\n{logs}");
+        }
+        let first = time(dependent, "draining");
+        assert!(told.is_none() || first.is_some(), "`{dependent}` was not told\n{logs}");
+    }
+    ["top", "mid", "base", "aside"].iter().filter(|name| time(name, "drained").is_some()).count()
+}
+
+/// The grace is short, so that a busy machine may cut it: then it is tried again.
+#[test]
+fn a_stack_whose_guardian_died_stops_in_order() {
+    for _ in 0..5 {
+        let fixture = tower("--drain 60", "");
+        fixture.xtask(&["up", "-d"]).ends_with(0);
+        let guardian = fixture.status()["guardian_pid"].as_i64().unwrap();
+        // SAFETY: the call takes two numbers.
+        unsafe { libc::kill(i32::try_from(guardian).unwrap(), libc::SIGKILL) };
+        is_gone(&fixture);
+        if stopped_in_order(&fixture) == 4 {
+            return;
+        }
+    }
+    panic!("the grace was too short for four services, five times");
 }
 
 /// The grandchild stays in the group, holds the socket and is deaf to SIGTERM.
@@ -108,11 +141,12 @@ fn is_gone_while(fixture: &Fixture, mut wait: impl FnMut()) {
 #[test]
 fn term_and_hangup_end_the_foreground_in_order() {
     for signal in [libc::SIGTERM, libc::SIGHUP] {
-        let fixture = tower("", "");
+        let fixture = tower("--drain 60", "");
         let up = fixture.spawn(&["up"]);
         is_up(&fixture);
         up.signal(signal);
         up.wait(SOON).ends_with(143);
+        assert_eq!(stopped_in_order(&fixture), 4);
         fixture.is_quiet();
     }
 }

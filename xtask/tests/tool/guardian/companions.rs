@@ -85,7 +85,7 @@ fn a_guardian_passes_signals_on_and_sleeps_otherwise() {
             victim.remains(&fixture).is_empty().then_some(())
         });
         let logs = fixture.xtask(&["logs", "calm", "-n", "1"]).ends_with(0);
-        assert!(logs.stdout.contains("draining"), "it was not stopped in order\n{logs}");
+        assert!(logs.stdout.contains("drained"), "it was not stopped in order\n{logs}");
         assert!(!logs.stderr.contains("Cleaned"), "{logs}");
     }
 }

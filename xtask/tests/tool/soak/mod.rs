@@ -95,6 +95,9 @@ fn a_stack_under_faults_and_load_stays_true_and_its_supervisor_does_not_grow() {
     println!("soak of {time:?}, seed {seed}: {counts:?}, {answered} requests answered, {cut} cut");
     println!("{}{early} KiB, then {late} KiB; the highest: {:?}", samples.table(), samples.peak());
     assert!(answered > 100, "{answered} requests were answered");
+    // A kill hits what its service is just serving, one request of each caller at the most.
+    let most = u64::from(counts[&Fault::Kill]) * CALLERS as u64;
+    assert!(cut <= most, "{cut} requests were cut by {counts:?}");
     assert_eq!(after, before, "its descriptors grow");
     assert!(late <= early + LEEWAY_KIB, "it grows from {early} KiB to {late} KiB");
     fixture.xtask(&["down"]).ends_with(0);
