@@ -1,6 +1,6 @@
 //! Nothing is compiled twice on the way from a clean clone through `up` and `test-e2e`: the
-//! tool, the services and these tests are three cargo calls, and a library that two of them
-//! use must come out the same.
+//! tool, the services, those of `up --with postgres`, and these tests are cargo calls of their
+//! own, and a library that two of them use must come out the same.
 //!
 //! It reads what cargo says it built, in the target directory that everybody uses, so that
 //! there is nothing left to build when these tests run. It judges no versions.
@@ -36,9 +36,11 @@ fn no_library_is_compiled_twice_for_one_kind_of_use() {
     let root = workspace_of(Path::new(env!("CARGO_MANIFEST_DIR"))).unwrap();
     let mut builds = Builds::new();
     collect(&mut builds, "tool", &root, &["build", "-p", "xtask"]);
-    let services = services_build(&root);
-    let services: Vec<_> = services.iter().map(String::as_str).collect();
-    collect(&mut builds, "services", &root, &services);
+    for (call, overlay) in [("services", &[][..]), ("with postgres", &["--with", "postgres"])] {
+        let services = services_build(&root, overlay);
+        let services: Vec<_> = services.iter().map(String::as_str).collect();
+        collect(&mut builds, call, &root, &services);
+    }
     collect(&mut builds, "tests", &root, &["test", "--no-run", "-p", env!("CARGO_PKG_NAME")]);
 
     let kinds = kinds(&root, &builds);
@@ -58,8 +60,10 @@ fn no_library_is_compiled_twice_for_one_kind_of_use() {
 }
 
 /// The arguments of the cargo call by which `up` builds the services, from its plan.
-fn services_build(root: &Path) -> Vec<String> {
-    let output = cargo(root).args(["xtask", "up", "--dry-run", "--json"]).output().unwrap();
+fn services_build(root: &Path, overlay: &[&str]) -> Vec<String> {
+    let mut dry_run = cargo(root);
+    let output =
+        dry_run.args(["xtask", "up", "--dry-run", "--json"]).args(overlay).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let plan: Value = serde_json::from_slice(&output.stdout).unwrap();
     let command = plan["build"]["command"].as_array().expect("the plan builds something");
