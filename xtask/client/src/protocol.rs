@@ -11,7 +11,7 @@ use xtask_core::snapshot::{ServiceSnapshot, Snapshot, State};
 use xtask_core::stack::{Fault, Report};
 
 /// The version of this protocol; another one is refused with a clear word.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// What a client sends.
 #[derive(Clone, Debug, Serialize, Deserialize)]

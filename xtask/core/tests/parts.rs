@@ -15,8 +15,7 @@ const LIMIT: Duration = Duration::from_secs(5);
 
 /// `web` waits for `api` and `db`, `api` for `db`; `mail` has nothing to do with them.
 fn shop() -> Plan {
-    let mut api = service("api").port(None).needs("db").calls("DB_PORT", "db");
-    api.together = vec![];
+    let api = service("api").port(None).needs("db").calls("DB_PORT", "db");
     let web = service("web").port(None).probe(Probe::Tcp { port: 0 });
     let web = web.needs("api").needs("db").calls("DB_PORT", "db").calls("API_PORT", "api");
     plan([service("db").port(Some(5432)), api, service("mail").port(None), web.using("mail")])
@@ -74,10 +73,10 @@ fn what_would_show_nothing_is_not_tried() {
 
 #[test]
 fn who_starts_together_is_no_more_than_who_takes_part() {
-    let a = service("a").port(None).probe(Probe::Tcp { port: 0 }).needs("b").together(&["b"]);
-    let pair = plan([service("b").port(None).using("a").together(&["a"]), a]);
-    assert_eq!(pair.alone(&"a".into()).service("a").unwrap().together, [Name::from("b")]);
+    let a = service("a").port(None).probe(Probe::Tcp { port: 0 }).needs("b");
+    let pair = plan([service("b").port(None).using("a"), a]);
+    assert_eq!(pair.alone(&"a".into()).rings(), [["b", "a"].map(Name::from).each_ref()]);
     let part = without(&pair, "a", "b").unwrap();
     assert_eq!(names(&part), ["b-absent", "a"]);
-    assert_eq!(part.service("a").unwrap().together, [] as [Name; 0]);
+    assert_eq!(part.rings(), [[]; 0] as [[&Name; 0]; 0]);
 }

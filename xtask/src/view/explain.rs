@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 use xtask_core::calls::Deadlock;
 use xtask_core::manifest::duration::spell;
+use xtask_core::name::Name;
 use xtask_core::plan::{Kind, Plan, Restart, Service, Setting};
 use xtask_core::snapshot::{ServiceSnapshot, Snapshot};
 
@@ -22,6 +23,8 @@ pub(crate) struct ExplainJson {
     /// What was decided about it, and by whom.
     #[serde(flatten)]
     plan: ServiceJson,
+    /// The other services that start together with it.
+    together: Vec<Name>,
     /// Its state in the running stack, null if none runs.
     state: Option<ServiceSnapshot>,
     /// The start-up deadlock that it is part of, null if none.
@@ -34,7 +37,15 @@ pub(crate) fn json(plan: &Plan, service: &str, running: Option<&Snapshot>) -> Op
     let state = running.and_then(|snapshot| snapshot.service(service)).cloned();
     let deadlocks = running.map(|snapshot| snapshot.deadlocks.as_slice()).unwrap_or_default();
     let deadlock = deadlocks.iter().find(|deadlock| deadlock.concerns(service)).cloned();
-    Some(ExplainJson { deadlock, plan: ServiceJson::new(&values, plan.service(service)?), state })
+    let service = plan.service(service)?;
+    let together = together(plan, &service.name).into_iter().cloned().collect();
+    Some(ExplainJson { plan: ServiceJson::new(&values, service), together, state, deadlock })
+}
+
+/// The other members of the ring of a service.
+fn together<'a>(plan: &'a Plan, service: &Name) -> Vec<&'a Name> {
+    let ring = plan.rings().into_iter().find(|ring| ring.contains(&service)).unwrap_or_default();
+    ring.into_iter().filter(|member| *member != service).collect()
 }
 
 /// One service for people, or none if the plan has no such service.
@@ -102,8 +113,9 @@ fn general(values: &Values<'_>, service: &Service) -> Vec<Row> {
     if let Some(watchdog) = service.watchdog {
         rows.push(("watchdog", format!("every {}", spell(watchdog))));
     }
-    if !service.together.is_empty() {
-        let together = words::list(service.together.iter().map(ToString::to_string));
+    let together = together(values.plan, &service.name);
+    if !together.is_empty() {
+        let together = words::list(together.into_iter().map(ToString::to_string));
         rows.push(("starts with", together));
     }
     rows.into_iter().map(|(left, right)| (left.to_string(), right)).collect()

@@ -29,6 +29,9 @@ pub(crate) struct PlanJson {
     wanted: Vec<Name>,
     /// The one cargo call, null if there is nothing to build.
     build: Option<BuildJson>,
+    /// Services that start together, in groups: each reaches the others of its group
+    /// through `depends-on` and `uses`.
+    together: Vec<Vec<Name>>,
     /// Every service and job that takes part, dependencies first, ties by name.
     services: Vec<ServiceJson>,
 }
@@ -79,6 +82,11 @@ pub(crate) fn json(plan: &Plan) -> PlanJson {
                 })
                 .collect(),
         }),
+        together: plan
+            .rings()
+            .into_iter()
+            .map(|ring| ring.into_iter().cloned().collect())
+            .collect(),
         services: plan.services.iter().map(|s| ServiceJson::new(&values, s)).collect(),
     }
 }
@@ -90,6 +98,10 @@ pub(crate) fn text(plan: &Plan) -> String {
     let _ = writeln!(out, "stack {} with data in {}", plan.stack, plan.data);
     if let Some(build) = &plan.build {
         let _ = writeln!(out, "build: cargo build {}", build.args.join(" "));
+    }
+    for ring in plan.rings() {
+        let _ =
+            writeln!(out, "start together: {}", words::list(ring.iter().map(ToString::to_string)));
     }
     for service in &plan.services {
         let kind = match service.kind {
@@ -107,7 +119,6 @@ pub(crate) fn text(plan: &Plan) -> String {
         line("address", service.url.as_ref().map(|url| values.text(url)).unwrap_or_default());
         line("waits for", words::list(service.depends_on.iter().map(words::dependency)));
         line("uses", words::list(service.uses.iter().map(|edge| edge.of.to_string())));
-        line("starts with", words::list(service.together.iter().map(ToString::to_string)));
         line("ready when", words::ready(&values, service));
         for (index, (name, setting)) in service.env.iter().enumerate() {
             let label = if index == 0 { "variables" } else { "" };

@@ -86,7 +86,6 @@ pub(crate) fn planned(name: &str) -> Service {
         socket_activation: false,
         depends_on: Vec::new(),
         uses: Vec::new(),
-        together: Vec::new(),
         probes: Vec::new(),
         watchdog: None,
         placement: xtask_core::plan::Placement::Process,

@@ -43,8 +43,6 @@ pub(crate) struct ServiceJson {
     depends_on: Vec<DependencyJson>,
     /// What it only knows the address of.
     uses: Vec<UseJson>,
-    /// Services that start together with it, being in a cycle through `uses` with it.
-    together: Vec<Name>,
     /// All of these must pass; empty means ready when started.
     probes: Vec<ProbeJson>,
     /// How often it promised to send `WATCHDOG=1`, in milliseconds.
@@ -203,7 +201,6 @@ impl ServiceJson {
             socket_activation: service.socket_activation,
             depends_on: dependencies(service),
             uses: uses(service),
-            together: service.together.clone(),
             probes: service.probes.iter().map(|p| probe(values, service, p)).collect(),
             watchdog_ms: service.watchdog.map(ms),
             volumes: volumes(service),

@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 
 use crate::stand::tower;
 use crate::support::{Fixture, PackageSpec, SERVICE, eventually};
+use xtask_client::protocol::VERSION;
 
 /// How long an answer may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -119,7 +120,7 @@ impl Client {
 }
 
 fn call(id: u64, request: &Value) -> Value {
-    json!({ "version": 1, "id": id, "request": request })
+    json!({ "version": VERSION, "id": id, "request": request })
 }
 
 /// Calls that change nothing, and nothing near them does.
@@ -279,7 +280,9 @@ fn a_line_that_is_too_long_is_refused_and_its_sender_cut_off() {
     let mut client = target.client();
     client.writer.set_write_timeout(Some(PATIENCE)).unwrap();
     let list = "1,".repeat(4 * 1024 * 1024);
-    let _ = client.writer.write_all(format!("{{\"version\":1,\"id\":1,\"x\":[{list}").as_bytes());
+    let _ = client
+        .writer
+        .write_all(format!("{{\"version\":{VERSION},\"id\":1,\"x\":[{list}").as_bytes());
     let refused = client.answer();
     assert!(refused["reply"]["message"].as_str().unwrap().contains("longer than"), "{refused}");
     assert!(client.is_closed() || client.writer.write_all(b"x").is_err());

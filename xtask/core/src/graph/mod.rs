@@ -36,9 +36,6 @@ pub struct Analysis {
     /// of name. Where waiting edges form cycles, those of their repairs count as
     /// `uses`, so that there always is an order.
     pub order: Vec<Name>,
-    /// The groups of more than one member that reach each other over any edges, each
-    /// sorted, in order of their first members.
-    pub components: Vec<Vec<Name>>,
     /// The groups that reach each other over waiting edges alone, in order of their
     /// first members.
     pub cycles: Vec<Cycle>,
@@ -67,19 +64,20 @@ pub fn analyse(names: &[Name], edges: &[EdgeIn]) -> Analysis {
     let names: Vec<Name> = names.iter().cloned().collect::<BTreeSet<_>>().into_iter().collect();
     let declared = declared(&names, edges);
 
-    let all = graph(names.len(), declared.iter().copied());
-    let components = components(&all)
-        .into_iter()
-        .filter(|members| members.len() > 1)
-        .map(|members| members.into_iter().map(|node| names[node].clone()).collect())
-        .collect();
-
     let waiting = graph(names.len(), declared.into_iter().filter(|edge| edges[edge.2].waits));
     let cycles = cycles(&names, &waiting);
 
     let relaxed: BTreeSet<usize> = cycles.iter().flat_map(|cycle| &cycle.repair).copied().collect();
     let order = order(&waiting, &relaxed).into_iter().map(|node| names[node].clone()).collect();
-    Analysis { order, components, cycles }
+    Analysis { order, cycles }
+}
+
+/// The groups of more than one node that reach each other, each sorted, in order of their
+/// first members. An edge leads from one node to another.
+#[must_use]
+pub fn rings(nodes: usize, edges: impl Iterator<Item = (usize, usize)>) -> Vec<Vec<usize>> {
+    let graph = graph(nodes, edges.map(|(from, to)| (from, to, 0)));
+    components(&graph).into_iter().filter(|members| members.len() > 1).collect()
 }
 
 /// Nodes are places in the sorted names, an edge's weight is its index in the input.

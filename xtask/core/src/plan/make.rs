@@ -71,7 +71,6 @@ fn planned(
             placement,
             outside: &addresses.outside,
             relaxed: &graph.relaxed,
-            together: graph.together.get(&node.name).cloned().unwrap_or_default(),
             flags: &variables,
             args: if args_for == Some(&node.name) { &request.args } else { &[] },
             files,

@@ -103,6 +103,21 @@ impl Plan {
     pub fn service(&self, name: &str) -> Option<&Service> {
         self.services.iter().find(|service| &*service.name == name)
     }
+
+    /// The services that start together, in groups: each reaches the others of its group
+    /// through `depends-on` and `uses`. Dependents from outside wait for all of them.
+    #[must_use]
+    pub fn rings(&self) -> Vec<Vec<&Name>> {
+        let names = self.services.iter().map(|service| &service.name);
+        let places: BTreeMap<&Name, usize> =
+            names.enumerate().map(|(at, name)| (name, at)).collect();
+        let edges = self.services.iter().enumerate().flat_map(|(from, service)| {
+            service.edges().filter_map(|to| places.get(to)).map(move |to| (from, *to))
+        });
+        let rings = crate::graph::rings(self.services.len(), edges);
+        let name = |at: usize| &self.services[at].name;
+        rings.into_iter().map(|ring| ring.into_iter().map(name).collect()).collect()
+    }
 }
 
 /// The one cargo call that makes every program of the plan.
@@ -164,9 +179,6 @@ pub struct Service {
     pub depends_on: Vec<Dependency>,
     /// What it only knows the address of.
     pub uses: Vec<Use>,
-    /// Services that start together with it: the other members of its cycle through
-    /// `uses`. Dependents from outside wait for all of them.
-    pub together: Vec<Name>,
     /// All of them must pass; empty means ready when started.
     pub probes: Vec<Probe>,
     /// How often the service promised to send `WATCHDOG=1`.
@@ -192,6 +204,14 @@ pub struct Service {
     pub log: LogLimits,
     /// What may be adopted in its place.
     pub adopt: Adopt,
+}
+
+impl Service {
+    /// What it depends on and what it uses.
+    pub fn edges(&self) -> impl Iterator<Item = &Name> {
+        let depends_on = self.depends_on.iter().map(|edge| &edge.on);
+        depends_on.chain(self.uses.iter().map(|used| &used.of))
+    }
 }
 
 /// Service or job.

@@ -30,17 +30,13 @@ impl Plan {
             if let Some(found) = self.service(name)
                 && closure.insert(name.clone())
             {
-                open.extend(found.depends_on.iter().map(|edge| &edge.on));
-                open.extend(found.uses.iter().map(|edge| &edge.of));
+                open.extend(found.edges());
             }
         }
         let mut part = self.clone();
         part.build = None;
         part.wanted = Vec::from([service.clone()]);
         part.services.retain(|service| closure.contains(&service.name));
-        for service in &mut part.services {
-            service.together.retain(|other| closure.contains(other));
-        }
         part
     }
 
@@ -77,7 +73,6 @@ impl Plan {
             own.depends_on.retain(|edge| edge.on != *dependency);
             own.uses.retain(|edge| edge.of != *dependency);
             own.uses.push(Use { of: absent.clone(), declared, relaxed: false });
-            own.together.retain(|other| other != dependency);
             for text in texts(own) {
                 readdress(text, dependency, &absent);
             }
@@ -104,7 +99,6 @@ fn stands_in(service: &mut Service, name: &Name) {
     service.probes.clear();
     service.depends_on.clear();
     service.uses.clear();
-    service.together.clear();
     service.args.clear();
     service.env.clear();
 }

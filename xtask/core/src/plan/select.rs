@@ -65,8 +65,6 @@ pub(crate) fn closure(model: &Model, wanted: &[Name]) -> BTreeSet<Name> {
 pub(crate) struct Graph {
     /// Dependencies first.
     pub(crate) order: Vec<Name>,
-    /// For each member of a cycle of any kind, the other members.
-    pub(crate) together: BTreeMap<Name, Vec<Name>>,
     /// Dependent and dependency of each edge that counts as `uses` this time.
     pub(crate) relaxed: BTreeSet<(Name, Name)>,
     /// What would repair the cycles that cannot start.
@@ -90,14 +88,7 @@ pub(crate) fn graph(
             edges.push(EdgeIn { from: node.name.clone(), to: edge.to.value.clone(), waits });
         }
     }
-    let Analysis { order, components, cycles: found } = analyse(&names, &edges);
-    let mut together = BTreeMap::new();
-    for members in &components {
-        for member in members {
-            let others = members.iter().filter(|other| *other != member).cloned().collect();
-            together.insert(member.clone(), others);
-        }
-    }
+    let Analysis { order, cycles: found } = analyse(&names, &edges);
     let mut repairs = Vec::new();
     let mut relaxed = BTreeSet::new();
     for cycle in &found {
@@ -111,7 +102,7 @@ pub(crate) fn graph(
             }
         }
     }
-    Graph { order, together, relaxed, repairs }
+    Graph { order, relaxed, repairs }
 }
 
 /// A cycle with every edge and the repair.

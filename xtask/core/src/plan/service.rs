@@ -35,8 +35,6 @@ pub(crate) struct Around<'a> {
     pub(crate) outside: &'a BTreeMap<Name, Address>,
     /// Edges that count as `uses` this time.
     pub(crate) relaxed: &'a BTreeSet<(Name, Name)>,
-    /// Services that start together with it.
-    pub(crate) together: Vec<Name>,
     /// Every `-e`.
     pub(crate) flags: &'a [Variable],
     /// Arguments after `--` that are for it.
@@ -81,7 +79,6 @@ pub(crate) fn make(
         socket_activation: settings.socket_activation.as_ref().is_some_and(|at| at.value),
         depends_on,
         uses,
-        together: around.together,
         probes,
         watchdog: settings.watchdog.as_ref().map(|at| at.value),
         volumes: volumes(scope, around.placement, problems),

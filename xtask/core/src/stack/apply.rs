@@ -8,7 +8,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::edges::{Edge, Edges};
+use super::edges::{Edge, Edges, Ring};
 use super::node::{Build, Check, Id, Node, Phase, Rest};
 use super::{Effect, Ending, Stack, unexpected};
 use crate::name::Name;
@@ -125,8 +125,7 @@ impl Stack {
                     })
                     .collect(),
                 uses: spec.uses.iter().filter_map(|used| find(&self.ids, &used.of)).collect(),
-                together: spec.together.iter().filter_map(|name| find(&self.ids, name)).collect(),
-                grouped_by: Vec::new(),
+                ring: None,
                 dependents: Vec::new(),
                 users: Vec::new(),
             };
@@ -140,15 +139,31 @@ impl Stack {
                     self.nodes[on].edges.dependents.push((id, restart));
                 }
             }
-            for index in 0..self.nodes[id].edges.together.len() {
-                let member = self.nodes[id].edges.together[index];
-                self.nodes[member].edges.grouped_by.push(id);
-            }
             for index in 0..self.nodes[id].edges.uses.len() {
                 let used = self.nodes[id].edges.uses[index];
                 self.nodes[used].edges.users.push(id);
             }
         }
+        self.form_rings();
+    }
+
+    /// Finds out who starts together, once the edges are made.
+    fn form_rings(&mut self) {
+        let edges = self.nodes.iter().enumerate().flat_map(|(from, node)| {
+            let waits = node.edges.dependencies.iter().map(|edge| edge.on);
+            waits.chain(node.edges.uses.iter().copied()).map(move |to| (from, to))
+        });
+        let rings = crate::graph::rings(self.nodes.len(), edges);
+        for (ring, members) in rings.iter().enumerate() {
+            members.iter().for_each(|id| self.nodes[*id].edges.ring = Some(ring));
+        }
+        let formed = rings.into_iter().enumerate().map(|(ring, members)| {
+            let dependents = members.iter().flat_map(|id| &self.nodes[*id].edges.dependents);
+            let outside = |id: &Id| self.nodes[*id].edges.ring != Some(ring);
+            let outsiders: BTreeSet<Id> = dependents.map(|(id, _)| *id).filter(outside).collect();
+            Ring { members, outsiders: outsiders.into_iter().collect() }
+        });
+        self.rings = formed.collect();
     }
 
     /// What is wrong with a plan, if something is.
@@ -160,10 +175,7 @@ impl Stack {
             }
         }
         for service in &plan.services {
-            let named = (service.depends_on.iter().map(|dependency| &dependency.on))
-                .chain(service.uses.iter().map(|used| &used.of))
-                .chain(&service.together);
-            for name in named {
+            for name in service.edges() {
                 if !own.contains_key(name) && !self.ids.contains_key(name) {
                     return Err(format!("`{}` names `{name}`, which is not there", service.name));
                 }

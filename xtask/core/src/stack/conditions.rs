@@ -68,14 +68,16 @@ impl Stack {
     /// The dependency itself, and for a dependent from outside everybody who starts
     /// together with it.
     fn edge_wants(&self, dependent: Id, edge: Edge) -> impl Iterator<Item = Want> + '_ {
-        let together = &self.nodes[edge.on].edges.together;
-        let members = if together.contains(&dependent) { &[] } else { together.as_slice() };
+        let ring = self.nodes[edge.on].edges.ring;
+        let inside = ring == self.nodes[dependent].edges.ring;
+        let ring = ring.filter(|_| !inside).map(|ring| self.rings[ring].members.as_slice());
+        let members = ring.unwrap_or_default().iter().filter(move |member| **member != edge.on);
         let for_members = match edge.condition {
             Condition::Started => Condition::Started,
             Condition::Ready | Condition::Succeeded => Condition::Ready,
         };
         core::iter::once((edge.on, edge.condition))
-            .chain(members.iter().map(move |member| (*member, for_members)))
+            .chain(members.map(move |member| (*member, for_members)))
             .map(|(on, condition)| Want {
                 on,
                 condition: Some(condition),

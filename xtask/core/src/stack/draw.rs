@@ -69,7 +69,7 @@ impl Stack {
             if seen.insert(id) {
                 let edges = &self.nodes[id].edges;
                 open.extend(edges.dependencies.iter().map(|edge| edge.on));
-                open.extend(edges.uses.iter().chain(&edges.together).copied());
+                open.extend(&edges.uses);
             }
         }
         false

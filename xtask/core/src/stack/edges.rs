@@ -16,15 +16,21 @@ pub(crate) struct Edges {
     pub(crate) dependencies: Vec<Edge>,
     /// What it only knows the address of.
     pub(crate) uses: Vec<Id>,
-    /// What starts together with it.
-    pub(crate) together: Vec<Id>,
-    /// Who says that this one starts together with it. The same services, unless only
-    /// some of them stood in the last plan.
-    pub(crate) grouped_by: Vec<Id>,
+    /// Which of the stack's rings it is a member of.
+    pub(crate) ring: Option<usize>,
     /// Who waits for it, and whether they are restarted with it.
     pub(crate) dependents: Vec<(Id, bool)>,
     /// Who knows its address.
     pub(crate) users: Vec<Id>,
+}
+
+/// Services that reach each other, and so start together.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Ring {
+    /// Its members.
+    pub(crate) members: Vec<Id>,
+    /// Who waits for one of them, and so for all, without being one of them.
+    pub(crate) outsiders: Vec<Id>,
 }
 
 /// An edge that waits.

@@ -48,6 +48,7 @@ use core::time::Duration;
 use crate::calls::Call;
 use crate::name::Name;
 use crate::plan::Faults;
+use edges::Ring;
 use node::{Id, Node};
 
 /// A running set of services: what is wanted, what is, and what to do about it.
@@ -68,6 +69,8 @@ pub struct Stack {
     /// Every service that was ever named by a plan.
     nodes: Vec<Node>,
     ids: BTreeMap<Name, Id>,
+    /// Who starts together.
+    rings: Vec<Ring>,
     /// The order of views: dependencies first.
     order: Vec<Id>,
     /// Services to settle.
@@ -327,10 +330,10 @@ impl Stack {
         for user in &edges.users {
             self.enqueue(*user);
         }
-        for member in &edges.grouped_by {
-            for (dependent, _) in self.nodes[*member].edges.dependents.clone() {
-                self.enqueue(dependent);
-            }
+        if let Some(ring) = edges.ring {
+            let outsiders = core::mem::take(&mut self.rings[ring].outsiders);
+            outsiders.iter().for_each(|outsider| self.enqueue(*outsider));
+            self.rings[ring].outsiders = outsiders;
         }
         self.nodes[id].edges = edges;
     }

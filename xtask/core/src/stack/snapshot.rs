@@ -3,6 +3,7 @@
 //!
 //! It changes nothing but the list of changes.
 
+use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -148,16 +149,16 @@ impl Stack {
         if let Some(dependent) = self.restarting_dependent(id) {
             out.push(format!("`{}` to stop", self.nodes[dependent].spec.name));
         }
+        let mut said = BTreeSet::new();
         for Want { on, condition, .. } in self.unmet(id) {
+            if !said.insert(on) {
+                continue;
+            }
             let other = &self.nodes[on];
-            let text = match condition {
+            out.push(match condition {
                 Some(_) => format!("{} ({})", other.spec.name, other.public_phase().as_str()),
                 None => format!("{} (address)", other.spec.name),
-            };
-            let named = format!("{} (", other.spec.name);
-            if !out.iter().any(|said| said.starts_with(&named)) {
-                out.push(text);
-            }
+            });
         }
         out
     }

@@ -111,8 +111,7 @@ fn holds_together(plan: &Plan, seed: u64) {
         }
     };
     for service in &plan.services {
-        let edges = service.depends_on.iter().map(|edge| &edge.on);
-        for name in edges.chain(service.uses.iter().map(|edge| &edge.of)).chain(&service.together) {
+        for name in service.edges() {
             assert!(plan.service(name).is_some(), "seed {seed}: `{name}` is missing");
         }
         service.env.values().chain(&service.args).for_each(|setting| whole(&setting.value));

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use xtask_core::plan::{Condition, Probe};
 use xtask_core::snapshot::{Failure, Phase, State};
-use xtask_core::stack::{Effect, Event, Exit};
+use xtask_core::stack::{Effect, Event, Exit, Stack};
 
 use crate::scenario::Scenario;
-use crate::support::{START, With, service};
+use crate::support::{START, With, plan, service};
 
 #[test]
 fn a_dependent_starts_when_its_dependency_is_ready() {
@@ -163,8 +163,8 @@ fn what_is_not_managed_is_probed_and_named_when_missing() {
 #[test]
 fn outsiders_wait_for_everybody_who_starts_together() {
     let mut s = Scenario::of([
-        service("a").using("b").together(&["b"]).probe(Probe::Notify),
-        service("b").needs("a").together(&["a"]).probe(Probe::Notify),
+        service("a").using("b").probe(Probe::Notify),
+        service("b").needs("a").probe(Probe::Notify),
         service("c").needs("a"),
     ]);
     s.start("a");
@@ -187,9 +187,9 @@ fn a_thousand_services_in_a_chain_come_up_and_go_down() {
         })
         .collect();
     // Without the checks of `Scenario`, which look at everybody after each event.
-    let mut stack = xtask_core::stack::Stack::new();
+    let mut stack = Stack::new();
     let mut effects = Vec::new();
-    let event = Event::Apply { plan: crate::support::plan(services) };
+    let event = Event::Apply { plan: plan(services) };
     stack.step(Duration::ZERO, event, &mut effects);
     for index in 0..1000 {
         let event = Event::Started { service: name(index).into(), run: 1, pid: 1 };
@@ -210,4 +210,27 @@ fn a_thousand_services_in_a_chain_come_up_and_go_down() {
         stack.step(Duration::ZERO, Event::Gone { service, run: 1 }, &mut effects);
     }
     assert_eq!(effects.last(), Some(&Effect::End));
+}
+
+#[test]
+fn two_thousand_services_in_a_ring_take_little_room_and_outsiders_wait_for_all() {
+    const COUNT: usize = 2_000;
+    let name = |index: usize| format!("service-of-a-ring-{:04}", index % COUNT);
+    let ring = (0..COUNT).map(|index| service(&name(index)).using(&name(index + 1)));
+    let plan = plan(ring.chain([service("outside").needs(&name(0))]).collect::<Vec<_>>());
+    let bytes = serde_json::to_vec(&plan).unwrap().len();
+    assert!(bytes < 4 * 1024 * 1024, "a plan of {bytes} bytes is no request");
+    assert_eq!(plan.rings().iter().map(Vec::len).collect::<Vec<_>>(), [COUNT]);
+
+    // Without the checks of `Scenario`, which look at everybody after each event.
+    let mut stack = Stack::new();
+    let mut effects = Vec::new();
+    stack.step(Duration::ZERO, Event::Apply { plan }, &mut effects);
+    let outside = |stack: &Stack| stack.service_snapshot("outside").unwrap().phase;
+    for index in 0..COUNT {
+        assert_eq!(outside(&stack), Phase::Waiting);
+        let started = Event::Started { service: name(index).into(), run: 1, pid: 1 };
+        stack.step(Duration::ZERO, started, &mut effects);
+    }
+    assert_eq!(outside(&stack), Phase::Starting);
 }

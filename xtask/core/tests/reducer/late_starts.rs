@@ -94,7 +94,7 @@ fn one_that_fails_passes_its_turn_on() {
 fn whom_the_one_on_its_way_may_be_calling_need_not_wait_for_it() {
     for seed in 0..10 {
         let on = |name: &str, of: &str| service(name).probe(Probe::Notify).using(of).port(None);
-        let (a, b) = (on("a", "b").together(&["a", "b"]), on("b", "a").together(&["a", "b"]));
+        let (a, b) = (on("a", "b"), on("b", "a"));
         let mut s = apply(vec![a, b, service("c")], random(seed));
         s.bind("a", &[40_001]);
         s.bind("b", &[40_002]);

@@ -103,9 +103,7 @@ impl Workspace {
         let closure = self.reachable(wanted);
         let mut services = Vec::new();
         for index in closure {
-            let mut service = self.with_addresses(index);
-            service.together = self.together(index);
-            services.push(service);
+            services.push(self.with_addresses(index));
         }
         let mut plan = support::plan(services);
         plan.wanted = asked;
@@ -140,15 +138,6 @@ impl Workspace {
             }
         }
         service
-    }
-
-    /// The other services that this one reaches and that reach it.
-    fn together(&self, index: usize) -> Vec<Name> {
-        let mine = self.reachable(BTreeSet::from([index]));
-        let others = mine.into_iter().filter(|other| {
-            *other != index && self.reachable(BTreeSet::from([*other])).contains(&index)
-        });
-        others.map(|other| self.services[other].name.clone()).collect()
     }
 
     fn reachable(&self, from: BTreeSet<usize>) -> BTreeSet<usize> {

@@ -45,7 +45,6 @@ pub(crate) fn service(name: &str) -> Service {
         socket_activation: false,
         depends_on: Vec::new(),
         uses: Vec::new(),
-        together: Vec::new(),
         probes: Vec::new(),
         watchdog: None,
         placement: xtask_core::plan::Placement::Process,
@@ -71,7 +70,6 @@ pub(crate) trait With: Sized {
     fn needs(self, on: &str) -> Self;
     fn restarts_with(self, on: &str) -> Self;
     fn using(self, of: &str) -> Self;
-    fn together(self, names: &[&str]) -> Self;
     fn probe(self, probe: Probe) -> Self;
     fn policy(self, restart: Restart) -> Self;
     fn arg(self, arg: &str) -> Self;
@@ -136,10 +134,6 @@ impl With for Service {
     }
     fn using(mut self, of: &str) -> Self {
         self.uses.push(Use { of: Name::from(of), declared: place(), relaxed: false });
-        self
-    }
-    fn together(mut self, names: &[&str]) -> Self {
-        self.together = names.iter().map(|name| Name::from(*name)).collect();
         self
     }
     fn probe(mut self, probe: Probe) -> Self {

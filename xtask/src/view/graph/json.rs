@@ -18,6 +18,8 @@ struct Graph<'a> {
     stack: &'a str,
     /// Every service and job, dependencies first.
     services: Vec<Node<'a>>,
+    /// Services that start together, in groups.
+    together: Vec<Vec<&'a Name>>,
     /// Every edge, in order of dependents.
     edges: Vec<Line<'a>>,
 }
@@ -32,8 +34,6 @@ struct Node<'a> {
     url: Option<String>,
     /// The longest way over waiting edges to a service that waits for nothing.
     layer: usize,
-    /// Services that start together with it.
-    together: &'a [Name],
     declared: &'a Place,
 }
 
@@ -69,7 +69,6 @@ pub(super) fn draw(plan: &Plan) -> String {
         kind: service.kind,
         url: address(plan, service),
         layer,
-        together: &service.together,
         declared: &service.declared,
     });
     let lines = edges.iter().map(|edge| {
@@ -91,6 +90,7 @@ pub(super) fn draw(plan: &Plan) -> String {
         version: 1,
         stack: &plan.stack,
         services: services.collect(),
+        together: plan.rings(),
         edges: lines.collect(),
     };
     // Plain structs of text and numbers always serialize.

@@ -123,10 +123,10 @@ pub(super) fn conditions(observed: &Observed, seen: &Seen) -> Verdict {
             Condition::Started => ("condition started", is_started(on)),
         };
         demand_with(checker, holds, name, &edge.on)?;
-        if on.spec.together.contains(name) {
+        if on.together.contains(name) {
             continue;
         }
-        for member in &on.spec.together {
+        for member in &on.together {
             let other = &observed.services[member];
             let holds = match edge.condition {
                 Condition::Ready | Condition::Succeeded => is_ready(other),

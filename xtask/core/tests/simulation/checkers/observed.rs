@@ -73,6 +73,7 @@ impl Observed {
                             seen.excused |= plan.replace;
                         }
                     }
+                    self.gather();
                     // Whoever is to be restarted with what is replaced is told so now.
                     let replaced = self.services.values().filter(|seen| seen.excused);
                     let replaced: Vec<Name> = replaced.map(|seen| seen.spec.name.clone()).collect();
@@ -198,6 +199,27 @@ impl Observed {
             (_, fault) => Some(fault),
         };
         self.owed = Some((name.clone(), fault));
+    }
+
+    /// Finds out who starts together.
+    fn gather(&mut self) {
+        let reached: BTreeMap<Name, BTreeSet<Name>> =
+            self.services.keys().map(|name| (name.clone(), self.reachable(name))).collect();
+        for (name, seen) in &mut self.services {
+            let both = reached[name].iter().filter(|other| reached[*other].contains(name));
+            seen.together = both.filter(|other| *other != name).cloned().collect();
+        }
+    }
+
+    fn reachable(&self, from: &Name) -> BTreeSet<Name> {
+        let mut open = vec![from];
+        let mut reached = BTreeSet::new();
+        while let Some(name) = open.pop() {
+            if reached.insert(name.clone()) {
+                open.extend(self.services.get(name).iter().flat_map(|seen| seen.spec.edges()));
+            }
+        }
+        reached
     }
 
     fn applied(&mut self, spec: &Service) {

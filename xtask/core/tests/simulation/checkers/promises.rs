@@ -89,9 +89,8 @@ pub(super) fn everything_settled(observed: &Observed, now: Duration, stack: &Sta
             let all = named.chain(seen.spec.uses.iter().map(|used| &used.of));
             // With a broken build what runs goes on, and has none of the ports of the plan.
             let nameless = |on: &Seen| on.numbers.is_none() && declared(on).is_none();
-            let blame = all
-                .flat_map(|on| observed.services[on].spec.together.iter().chain([on]))
-                .any(|on| {
+            let blame =
+                all.flat_map(|on| observed.services[on].together.iter().chain([on])).any(|on| {
                     let phase = snapshot.service(on).unwrap().phase;
                     let on = &observed.services[on];
                     let well = if on.is_job() { Phase::Succeeded } else { Phase::Ready };

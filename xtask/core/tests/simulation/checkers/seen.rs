@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use xtask_core::name::Name;
 use xtask_core::plan::{Kind, Port, Service};
 use xtask_core::snapshot::Phase;
 use xtask_core::stack::event::Found;
@@ -16,6 +17,8 @@ pub(crate) const REACH: Duration = Duration::from_secs(5);
 /// What is known of one service.
 pub(crate) struct Seen {
     pub(crate) spec: Service,
+    /// The other services that it reaches and that reach it.
+    pub(crate) together: BTreeSet<Name>,
     pub(crate) wanted: bool,
     /// The phase that was last reported.
     pub(crate) phase: Phase,
@@ -127,6 +130,7 @@ impl Seen {
     pub(super) fn new(spec: Service) -> Self {
         Self {
             spec,
+            together: BTreeSet::new(),
             wanted: false,
             phase: Phase::Stopped,
             accepted: None,
