@@ -1,12 +1,8 @@
-//! Making the container of one run: every argument that the engine gets, and the folders
-//! that it is shown.
+//! Making the container of one run: every argument that the engine gets.
 //!
 //! What is in them was decided before. It starts nothing.
 
-use std::fs;
-use std::io;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, lchown};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustix::process::{getegid, geteuid};
 use xtask_core::name::Name;
@@ -15,9 +11,7 @@ use xtask_core::stack::effect::{Container, Origin};
 
 use super::engine::Engine;
 use super::image::SERVICE_LABEL;
-use super::root::USER;
 use super::stack::{Containers, Network};
-use crate::effects::notify::NotifySocket;
 
 /// Where containers find this machine if the network's gateway is not it.
 const ELSEWHERE: &str = "host-gateway";
@@ -152,59 +146,6 @@ fn mount(outside: &str, inside: &str) -> String {
     format!("--mount=type=bind,{},{}", field("source", outside), field("target", inside))
 }
 
-/// Makes the folders that the container is shown, and lets its user write to what is the
-/// stack's own: as root this machine's files are root's, and containers run as somebody else.
-pub(super) async fn prepare_volumes(
-    container: &Container,
-    notify: Option<&NotifySocket>,
-) -> Result<(), String> {
-    let paths: Vec<PathBuf> =
-        container.volumes.iter().map(|volume| PathBuf::from(&volume.outside)).collect();
-    let notify = notify.map(|socket| socket.path().to_path_buf());
-    let hand_over = geteuid().is_root() && container.origin == Origin::Built;
-    // The stack's data is the first volume of what is built here.
-    let data = hand_over.then(|| paths.first().cloned()).flatten();
-    let prepare = move || {
-        for path in &paths {
-            let there = path.exists();
-            let failed = |error: io::Error| format!("cannot make `{}`: {error}", path.display());
-            if !there {
-                fs::create_dir_all(path).map_err(failed)?;
-            }
-            if data.as_ref() == Some(path) || (!there && hand_over) {
-                give(path).map_err(failed)?;
-            }
-        }
-        if let Some(path) = &notify {
-            // The folder around it is closed to everybody else.
-            let everybody = fs::Permissions::from_mode(0o666);
-            fs::set_permissions(path, everybody).map_err(|error| error.to_string())?;
-        }
-        Ok(())
-    };
-    tokio::task::spawn_blocking(prepare).await.map_err(|error| error.to_string())?
-}
-
-/// Makes the user of containers the owner of what is ours: a folder and all in it. What belongs
-/// to another account stays its own, as the files of a database server do.
-fn give(path: &Path) -> io::Result<()> {
-    let about = fs::symlink_metadata(path)?;
-    let is_ours = about.uid() == geteuid().as_raw();
-    if is_ours {
-        lchown(path, Some(USER), Some(USER))?;
-    }
-    if about.is_dir() && (is_ours || about.uid() == USER) {
-        for entry in fs::read_dir(path)? {
-            match give(&entry?.path()) {
-                // A journal that another service has just removed.
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -213,26 +154,6 @@ mod tests {
     fn a_mount_keeps_paths_with_commas_together() {
         assert_eq!(mount("/a", "/b"), "--mount=type=bind,source=/a,target=/b");
         assert_eq!(mount("/a,c", "/b"), "--mount=type=bind,\"source=/a,c\",target=/b");
-    }
-
-    #[test]
-    fn of_a_folder_only_what_is_ours_is_given_away() {
-        if !geteuid().is_root() {
-            crate::effects::say("SKIPPED: only root gives files away");
-            return;
-        }
-        let folder = tempfile::tempdir().unwrap();
-        let at = |name: &str| folder.path().join(name);
-        fs::create_dir_all(at("server/below")).unwrap();
-        fs::write(at("server/file"), "").unwrap();
-        fs::write(at("ours"), "").unwrap();
-        lchown(at("server"), Some(999), Some(999)).unwrap();
-        for _ in 0..2 {
-            give(folder.path()).unwrap();
-        }
-        let owner = |name: &str| fs::symlink_metadata(at(name)).unwrap().uid();
-        assert_eq!([owner(""), owner("ours")], [USER, USER]);
-        assert_eq!([owner("server"), owner("server/file"), owner("server/below")], [999, 0, 0]);
     }
 
     #[test]

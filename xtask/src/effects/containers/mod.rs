@@ -16,5 +16,6 @@ pub(crate) mod remains;
 mod root;
 pub(crate) mod stack;
 mod start;
+mod volumes;
 
 pub(crate) use root::{DATA_FOLDER, PROGRAM_FOLDER, USER};

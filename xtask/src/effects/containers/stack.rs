@@ -29,6 +29,7 @@ pub(crate) struct Containers {
     /// The value of the workspace's label.
     workspace: String,
     note: PathBuf,
+    data: PathBuf,
     engine: OnceCell<Engine>,
     network: OnceCell<Network>,
     /// By the target that they lead to; none where none was needed.
@@ -53,10 +54,12 @@ impl Containers {
     /// For the stack whose folder this is. Nothing is made or looked for yet.
     pub(crate) fn of(state: &Path, mark: &str) -> Self {
         let workspace = state.parent().and_then(Path::file_name).unwrap_or_default();
+        let paths = xtask_client::StackPaths::at(state);
         Self {
             mark: mark.to_owned(),
             workspace: workspace.to_string_lossy().into_owned(),
-            note: xtask_client::StackPaths::at(state).engine_note(),
+            note: paths.engine_note(),
+            data: paths.data(),
             engine: OnceCell::new(),
             network: OnceCell::new(),
             relays: tokio::sync::Mutex::default(),
@@ -83,6 +86,11 @@ impl Containers {
     pub(super) async fn engine(&self) -> Result<&Engine, String> {
         let find = || async { Engine::find().map_err(|error| error.to_string()) };
         self.engine.get_or_try_init(find).await
+    }
+
+    /// The stack's data folder.
+    pub(super) fn data(&self) -> PathBuf {
+        self.data.clone()
     }
 
     /// The labels of everything that is made for this stack, as `NAME=VALUE`.

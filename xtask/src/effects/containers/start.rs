@@ -19,6 +19,7 @@ use super::contained::{ContainedLife, LAST_WAIT, Order, seen};
 use super::create;
 use super::engine::{Engine, FETCH};
 use super::stack::Network;
+use super::volumes;
 use crate::effects::exit::outcome;
 use crate::effects::group::Leader;
 use crate::effects::notify::NotifySocket;
@@ -81,7 +82,7 @@ impl ContainedLife {
             for neighbour in &self.container.neighbours {
                 self.containers.relay(neighbour).await?;
             }
-            create::prepare_volumes(&self.container, self.notify.as_deref()).await?;
+            volumes::prepare(&self.containers, &self.container, self.notify.as_deref()).await?;
             let wanted = create::Wanted {
                 service: &self.outlet.service,
                 name,

@@ -1,0 +1,176 @@
+//! The folders of this machine that a container is shown: made, and given to its user where
+//! they are the stack's own.
+//!
+//! As root this machine's files are root's, and containers run as somebody else; without root
+//! they run as the caller, and nothing is given away.
+
+use std::ffi::CStr;
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{
+    AtFlags, CWD, Dir, FileType, Mode, OFlags, chownat, fchown, fstat, openat, statat,
+};
+use rustix::io::Errno;
+use rustix::process::{Gid, Uid, geteuid};
+use xtask_core::stack::effect::{Container, Origin};
+
+use super::root::USER;
+use super::stack::Containers;
+use crate::effects::notify::NotifySocket;
+
+/// How a folder is opened, and nothing in its place.
+const FOLDER: OFlags =
+    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+/// Makes the folders that the container is shown. The data folder is given to its user as a
+/// whole, for other services write there too; another folder only if it was not there before.
+///
+/// # Errors
+/// One line.
+pub(super) async fn prepare(
+    containers: &Containers,
+    container: &Container,
+    notify: Option<&NotifySocket>,
+) -> Result<(), String> {
+    let paths: Vec<PathBuf> =
+        container.volumes.iter().map(|volume| PathBuf::from(&volume.outside)).collect();
+    let notify = notify.map(|socket| socket.path().to_path_buf());
+    let hand_over = geteuid().is_root() && container.origin == Origin::Built;
+    let data = containers.data();
+    let prepare = move || {
+        for path in &paths {
+            let there = path.exists();
+            let failed = |error: io::Error| format!("cannot make `{}`: {error}", path.display());
+            if !there {
+                fs::create_dir_all(path).map_err(failed)?;
+            }
+            if hand_over && (!there || *path == data) {
+                give(path).map_err(failed)?;
+            }
+        }
+        if let Some(path) = &notify {
+            // The folder around it is closed to everybody else.
+            let everybody = fs::Permissions::from_mode(0o666);
+            fs::set_permissions(path, everybody).map_err(|error| error.to_string())?;
+        }
+        Ok(())
+    };
+    tokio::task::spawn_blocking(prepare).await.map_err(|error| error.to_string())?
+}
+
+/// Makes the user of containers the owner of what is ours: a folder and all in it. What belongs
+/// to another account stays its own, as the files of a database server do.
+///
+/// Services write there meanwhile, and may put a link in the place of a folder: so each folder is
+/// held open, and nothing is reached through a path.
+fn give(path: &Path) -> io::Result<()> {
+    Ok(give_folder(openat(CWD, path, FOLDER, Mode::empty())?.as_fd())?)
+}
+
+fn give_folder(folder: BorrowedFd<'_>) -> Result<(), Errno> {
+    let owner = Uid::from_raw(fstat(folder)?.st_uid);
+    if owner == geteuid() {
+        fchown(folder, Some(Uid::from_raw(USER)), Some(Gid::from_raw(USER)))?;
+    } else if owner.as_raw() != USER {
+        return Ok(());
+    }
+    for entry in Dir::read_from(folder)? {
+        let entry = entry?;
+        if matches!(entry.file_name().to_bytes(), b"." | b"..") {
+            continue;
+        }
+        match give_entry(folder, entry.file_name()) {
+            // A journal that another service has just removed, or what was a folder.
+            Ok(()) | Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+fn give_entry(folder: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
+    let about = statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?;
+    if FileType::from_raw_mode(about.st_mode) == FileType::Directory {
+        return give_folder(openat(folder, name, FOLDER, Mode::empty())?.as_fd());
+    }
+    if Uid::from_raw(about.st_uid) == geteuid() {
+        let user = (Some(Uid::from_raw(USER)), Some(Gid::from_raw(USER)));
+        chownat(folder, name, user.0, user.1, AtFlags::SYMLINK_NOFOLLOW)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{MetadataExt, lchown, symlink};
+
+    use super::*;
+
+    /// Whether files can be given away here, else said aloud.
+    fn may_give() -> bool {
+        if !geteuid().is_root() {
+            crate::effects::say("SKIPPED: only root gives files away");
+        }
+        geteuid().is_root()
+    }
+
+    fn owner(path: &Path) -> u32 {
+        fs::symlink_metadata(path).unwrap().uid()
+    }
+
+    #[test]
+    fn of_a_folder_only_what_is_ours_is_given_away() {
+        if !may_give() {
+            return;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::create_dir_all(at("server/below")).unwrap();
+        fs::create_dir_all(at("deep/er")).unwrap();
+        fs::write(at("deep/er/file"), "").unwrap();
+        fs::write(at("server/file"), "").unwrap();
+        fs::write(at("ours"), "").unwrap();
+        symlink(at("server/file"), at("link")).unwrap();
+        lchown(at("server"), Some(999), Some(999)).unwrap();
+        for _ in 0..2 {
+            give(folder.path()).unwrap();
+        }
+        let owners = |names: &[&str]| names.iter().map(|name| owner(&at(name))).collect::<Vec<_>>();
+        assert_eq!(owners(&["", "ours", "link", "deep/er", "deep/er/file"]), [USER; 5]);
+        assert_eq!(owners(&["server", "server/file", "server/below"]), [999, 0, 0]);
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_folder_that_becomes_a_link_meanwhile_is_not_followed() {
+        use rustix::fs::{RenameFlags, renameat_with};
+        use std::sync::atomic::{AtomicBool, Ordering};
+
+        if !may_give() {
+            return;
+        }
+        let (folder, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let outside = elsewhere.path().join("outside");
+        fs::write(&outside, "").unwrap();
+        let (real, link) = (folder.path().join("real"), folder.path().join("link"));
+        fs::create_dir(&real).unwrap();
+        symlink(elsewhere.path(), &link).unwrap();
+        let over = AtomicBool::new(false);
+        let given = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    renameat_with(CWD, &real, CWD, &link, RenameFlags::EXCHANGE).unwrap();
+                }
+            });
+            let given = (0..5_000).try_for_each(|_| give(folder.path()));
+            over.store(true, Ordering::Relaxed);
+            given
+        });
+        given.unwrap();
+        assert_eq!((owner(elsewhere.path()), owner(&outside)), (0, 0));
+    }
+}
