@@ -65,9 +65,8 @@ async fn lock(path: &Path) -> anyhow::Result<Lock> {
 
 async fn whole(mut session: Session, now: bool) -> anyhow::Result<Exit> {
     session.connection.send(Request::Shutdown { now }).await?;
-    let stack = session.snapshot.stack.clone();
     watch_end(&mut session).await?;
-    print::say(GOOD, "Down", &format!("stack `{stack}`"));
+    locate::say_down(&session.paths);
     Ok(Exit::DONE)
 }
 

@@ -15,6 +15,7 @@ use xtask_client::protocol::Request;
 use super::Global;
 use super::exit::Exit;
 use super::interrupt::Interrupts;
+use super::locate;
 use super::print::error_with_hint;
 use crate::supervisor::launch::Session;
 use crate::supervisor::lock::Lock;
@@ -67,6 +68,16 @@ pub(crate) async fn take_down(mut session: Session, interrupts: &mut Interrupts)
     }
 }
 
+/// Deletes what a stack that has ended leaves. Where it could not remove all that it had in a
+/// container engine, that is said, and the folder stays for the command that tries it again.
+pub(crate) fn delete(paths: &StackPaths) {
+    if paths.engine_note().exists() {
+        locate::tell_what_is_left(paths);
+    } else {
+        std::fs::remove_dir_all(paths.folder()).ok();
+    }
+}
+
 /// Keeps what a failed run leaves, for a day.
 ///
 /// # Errors
@@ -89,6 +100,7 @@ pub(crate) fn sweep(root: &Path) {
             None => YOUNG,
         };
         if is_older_than(age, paths.folder())
+            && !paths.engine_note().exists()
             && matches!(Lock::try_take(&paths.lock()), Ok(Some(_)))
         {
             std::fs::remove_dir_all(paths.folder()).ok();

@@ -16,11 +16,12 @@ use xtask_client::snapshot::Snapshot;
 use super::Global;
 use super::exit::Exit;
 use super::print::{self, error_with_hint};
+use crate::effects::containers::remains;
 use crate::effects::workspace;
 use crate::supervisor::launch::{Session, connect};
 use crate::supervisor::leftovers::{Leftovers, clean};
 use crate::view::progress;
-use crate::view::style::WARN;
+use crate::view::style::{GOOD, WARN};
 use crate::view::words::command_for;
 
 /// The cargo to call: the one that called this program, or the first in `PATH`.
@@ -97,6 +98,18 @@ pub(crate) fn tell_leftovers(paths: &StackPaths, leftovers: &Leftovers) {
         let text = format!("containers of stack `{}` may be left: {why}", paths.stack());
         print::say(WARN, "Kept", &text);
     }
+}
+
+/// Says that a stack has ended, and what of it could not be removed.
+pub(crate) fn say_down(paths: &StackPaths) {
+    print::say(GOOD, "Down", &format!("stack `{}`", paths.stack()));
+    tell_what_is_left(paths);
+}
+
+/// Says what a stack that has ended could not remove from a container engine.
+pub(crate) fn tell_what_is_left(paths: &StackPaths) {
+    let kept = remains::left(&paths.engine_note());
+    tell_leftovers(paths, &Leftovers { kept, ..Leftovers::default() });
 }
 
 /// Says that the variable that names the folder of all state cannot be used, if so.

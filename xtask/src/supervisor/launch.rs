@@ -43,6 +43,8 @@ pub(crate) struct LaunchSettings {
 
 /// A watching connection to a supervisor.
 pub(crate) struct Session {
+    /// Where the stack keeps its files.
+    pub paths: StackPaths,
     /// The connection; it is watching.
     pub connection: Connection,
     /// The state as it was found.
@@ -106,8 +108,14 @@ pub(crate) async fn connect(paths: &StackPaths) -> anyhow::Result<Option<Session
     match watch(connection).await {
         Ok((connection, snapshot)) => {
             let supervisor = Supervisor::of(&snapshot)?;
-            let session =
-                Session { connection, snapshot, supervisor, launched: false, leftovers: None };
+            let session = Session {
+                paths: paths.clone(),
+                connection,
+                snapshot,
+                supervisor,
+                launched: false,
+                leftovers: None,
+            };
             Ok(Some(session))
         }
         // It went between the connection and the answer.
@@ -199,7 +207,14 @@ async fn launch(
     match watch(connection).await {
         Ok((connection, snapshot)) => {
             let supervisor = Supervisor { child: Some(child), ..Supervisor::of(&snapshot)? };
-            Ok(Session { connection, snapshot, supervisor, launched: true, leftovers })
+            Ok(Session {
+                paths: paths.clone(),
+                connection,
+                snapshot,
+                supervisor,
+                launched: true,
+                leftovers,
+            })
         }
         Err(Error::Gone) => {
             let _ = child.wait();

@@ -158,14 +158,14 @@ async fn serve(
         ended = stay_guarded(scene, lock, companions, &input_sender) => ended?,
     }
     driver.close();
-    let all_gone = driver.end();
     let _ = tokio::time::timeout(FAREWELL, async {
         for writer in server.into_writers() {
             let _ = writer.await;
         }
     })
     .await;
-    Ok(all_gone)
+    // A container engine may be waited for, and clients have heard everything by now.
+    Ok(driver.end())
 }
 
 /// The connection that the launching client left in place of standard input, if it

@@ -48,7 +48,7 @@ impl Outcome {
             tell_kept(paths, package, course);
         } else if !worth_a_look {
             // Nobody will look at it, and a later run makes its own.
-            std::fs::remove_dir_all(paths.folder()).ok();
+            isolated::delete(paths);
         }
         if exit == Exit::FAILED && self.ran {
             hint(&format!("run it again: `{}`", again(args)));

@@ -14,11 +14,11 @@ use super::tell::{Listener, PATIENCE};
 use crate::cli::exit::Exit;
 use crate::cli::follow::Follower;
 use crate::cli::interrupt::Interrupts;
-use crate::cli::{color, print};
+use crate::cli::{color, locate, print};
 use crate::view::calls::undeclared;
 use crate::view::event::{LogLine, UpEvent};
 use crate::view::log::Prefixes;
-use crate::view::style::{BUSY, GOOD, WARN};
+use crate::view::style::{BUSY, WARN};
 
 /// The foreground's log lines. They are printed beside everything else, as a reader may
 /// be slow or stuck, and no more are read before they are gone.
@@ -224,7 +224,7 @@ pub(crate) async fn end(
 /// The last lines, and that it is over. Whoever is stuck does not hear of it.
 async fn farewell(up: &BringUp<'_>, logs: Option<Logs>) {
     last_lines(logs).await;
-    print::say(GOOD, "Down", &format!("stack `{}`", up.plan.stack));
+    locate::say_down(&up.session.paths);
 }
 
 /// What services printed last, as far as somebody takes it.

@@ -100,7 +100,7 @@ impl Trials<'_> {
             Err(error) => Err(error),
         };
         isolated::take_down(up.session, &mut self.interrupts).await;
-        std::fs::remove_dir_all(self.paths.folder()).ok();
+        isolated::delete(self.paths);
         tried
     }
 

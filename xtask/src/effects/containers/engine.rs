@@ -10,6 +10,8 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
+use crate::effects::say;
+
 /// The variable that names another engine than the first one found, or its path.
 const CHOICE: &str = "XTASK_ENGINE";
 
@@ -243,9 +245,13 @@ impl Engine {
         self.output(args, &[], &[], PATIENCE).await
     }
 
-    /// Removes a container at once, if it is still there.
+    /// Removes a container at once, if it is still there. One that stays is said, and is removed
+    /// with its stack.
     pub(crate) async fn remove(&self, name: &str) {
-        let _ = self.ask(&[&self.removal()[..], &[name]].concat()).await;
+        let Err(error) = self.run(&[&self.removal()[..], &[name]].concat()).await else { return };
+        if self.question(&["container", "inspect", "--format", "{{.Id}}", name]).await.is_ok() {
+            say(&format!("container `{name}` is left: {error}"));
+        }
     }
 
     async fn output(

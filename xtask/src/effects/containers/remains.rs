@@ -6,6 +6,7 @@
 //! the engine without a runtime, since a guardian has none.
 
 use std::io::{self, Read};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -32,6 +33,9 @@ const CHOOSING: [&str; 7] = [
 /// lock for ever.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// How long containers may be there after they were told to go.
+const REMOVAL: Duration = Duration::from_secs(10);
+
 /// The pause between two looks at a command that runs.
 const PAUSE: Duration = Duration::from_millis(5);
 
@@ -40,6 +44,9 @@ const PAUSE: Duration = Duration::from_millis(5);
 pub(crate) struct Note {
     engine: PathBuf,
     variables: Vec<(String, String)>,
+    /// Why something is still there, once it should have been removed.
+    #[serde(default)]
+    left: Option<String>,
 }
 
 impl Note {
@@ -52,8 +59,18 @@ impl Note {
         let note = Self {
             engine: engine.program().to_path_buf(),
             variables: CHOOSING.iter().filter_map(|name| set(name)).collect(),
+            left: None,
         };
-        std::fs::write(path, serde_json::to_vec(&note)?)
+        note.save(path)
+    }
+
+    fn save(&self, path: &Path) -> io::Result<()> {
+        std::fs::write(path, serde_json::to_vec(self)?)
+    }
+
+    /// Why something is left, and the command that removes it.
+    fn way_out(&self, why: &str, removal: &[&str]) -> String {
+        format!("{why}; `{} {}` removes what is left", self.engine.display(), removal.join(" "))
     }
 
     fn command(&self, args: &[&str]) -> Command {
@@ -77,49 +94,70 @@ pub(crate) enum NoteThen {
     Keep,
 }
 
+/// Why something of a stack that has ended is still in the engine; none where nothing is.
+pub(crate) fn left(path: &Path) -> Option<String> {
+    serde_json::from_slice::<Note>(&std::fs::read(path).ok()?).ok()?.left
+}
+
 /// Removes all that carries the stack's label. Returns the names of the containers that were
 /// there; none where there is no note.
 ///
 /// # Errors
-/// One line when the engine does not do it; the note stays, for the next time.
+/// One line when the engine does not do it: why, and how to remove what is left. The note stays
+/// and says it too, and the next command tries again.
 pub(crate) fn remove(path: &Path, mark: &str, then: NoteThen) -> Result<Vec<String>, String> {
     let Ok(note) = std::fs::read(path) else { return Ok(Vec::new()) };
     let Ok(note) = serde_json::from_slice::<Note>(&note) else {
         let _ = std::fs::remove_file(path);
         return Ok(Vec::new());
     };
+    let removed = remove_all(&note, mark);
+    match (&removed, then) {
+        (Ok(_), NoteThen::Forget) => drop(std::fs::remove_file(path)),
+        (Ok(_), NoteThen::Keep) => {}
+        (Err(why), _) => drop(Note { left: Some(why.clone()), ..note }.save(path)),
+    }
+    removed
+}
+
+fn remove_all(note: &Note, mark: &str) -> Result<Vec<String>, String> {
     let filter = format!("label={STACK_LABEL}={mark}");
     let list = ["ps", "--all", "--no-trunc", "--filter", &filter, "--format", "{{.Names}}"];
     let names = lines(&run(note.command(&list))?);
+    let mut trouble = Vec::new();
     if !names.is_empty() {
         let mut removal = Engine::at(note.engine.clone()).removal();
+        let how = removal.len();
         removal.extend(names.iter().map(String::as_str));
         // One that removes itself meanwhile makes this fail; the next look tells.
-        let _ = run(note.command(&removal));
-        until_none(&note, &list)?;
+        let refused = run(note.command(&removal)).err();
+        let left = left_of(note, &list)?;
+        if !left.is_empty() {
+            removal.truncate(how);
+            removal.extend(left.iter().map(String::as_str));
+            let why = refused.unwrap_or_else(|| "the engine does not remove them".to_owned());
+            trouble.push(note.way_out(&why, &removal));
+        }
     }
-    let networks = run(note.command(&["network", "ls", "--quiet", "--filter", &filter]))?;
-    for network in lines(&networks) {
-        run(note.command(&["network", "rm", &network]))?;
+    let networks = ["network", "ls", "--filter", &filter, "--format", "{{.Name}}"];
+    for network in lines(&run(note.command(&networks))?) {
+        let removal = ["network", "rm", &network];
+        if let Err(why) = run(note.command(&removal)) {
+            trouble.push(note.way_out(&why, &removal));
+        }
     }
-    if then == NoteThen::Forget {
-        let _ = std::fs::remove_file(path);
-    }
-    Ok(names)
+    if trouble.is_empty() { Ok(names) } else { Err(trouble.join("; ")) }
 }
 
-/// Waits until the list is empty: an engine may still be removing.
-fn until_none(note: &Note, list: &[&str]) -> Result<(), String> {
-    let until = Instant::now() + PATIENCE;
+/// Which containers of a list are there after a while: an engine may still be removing.
+fn left_of(note: &Note, list: &[&str]) -> Result<Vec<String>, String> {
+    let until = Instant::now() + REMOVAL;
     loop {
         let left = lines(&run(note.command(list))?);
-        match left.first() {
-            None => return Ok(()),
-            Some(name) if Instant::now() > until => {
-                return Err(format!("container `{name}` cannot be removed"));
-            }
-            Some(_) => std::thread::sleep(PAUSE * 10),
+        if left.is_empty() || Instant::now() > until {
+            return Ok(left);
         }
+        std::thread::sleep(PAUSE * 10);
     }
 }
 
@@ -127,30 +165,58 @@ fn lines(text: &str) -> Vec<String> {
     text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect()
 }
 
-/// Runs a command to its end, within bounds.
+/// Runs a command to its end, within bounds. What it prints is read meanwhile: it would wait
+/// for that before it ends.
 fn run(mut command: Command) -> Result<String, String> {
     let shown = command.get_program().to_string_lossy().into_owned();
     let failed = |error: io::Error| format!("cannot run `{shown}`: {error}");
     let mut child = command.spawn().map_err(failed)?;
+    let mut out = Output::of(child.stdout.take()).map_err(failed)?;
+    let mut err = Output::of(child.stderr.take()).map_err(failed)?;
     let until = Instant::now() + PATIENCE;
     let status = loop {
-        match child.try_wait().map_err(failed)? {
+        let status = child.try_wait().map_err(failed)?;
+        out.read();
+        err.read();
+        match status {
             Some(status) => break status,
             None if Instant::now() > until => {
                 let _ = child.kill();
                 let _ = child.wait();
-                return Err(format!("`{shown}` did not end"));
+                return Err(format!("`{shown}` did not end within {} seconds", PATIENCE.as_secs()));
             }
             None => std::thread::sleep(PAUSE),
         }
     };
-    let mut text = String::new();
-    let mut said = String::new();
-    let _ = child.stdout.take().map(|mut out| out.read_to_string(&mut text));
-    let _ = child.stderr.take().map(|mut err| err.read_to_string(&mut said));
     match status.success() {
-        true => Ok(text),
-        false => Err(format!("`{shown}` failed: {}", said.trim())),
+        true => Ok(out.text()),
+        false => Err(format!("`{shown}` failed: {}", err.text().trim())),
+    }
+}
+
+/// What a command prints, as far as it has.
+struct Output<P> {
+    pipe: Option<P>,
+    bytes: Vec<u8>,
+}
+
+impl<P: Read + AsFd> Output<P> {
+    fn of(pipe: Option<P>) -> io::Result<Self> {
+        if let Some(pipe) = &pipe {
+            rustix::io::ioctl_fionbio(pipe, true)?;
+        }
+        Ok(Self { pipe, bytes: Vec::new() })
+    }
+
+    /// Reads what is there, and waits for nothing more.
+    fn read(&mut self) {
+        if let Some(pipe) = &mut self.pipe {
+            let _ = pipe.read_to_end(&mut self.bytes);
+        }
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.bytes).into_owned()
     }
 }
 
@@ -172,7 +238,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("engine.json");
         // It says of everything that there is none.
-        let note = Note { engine: "/bin/true".into(), variables: Vec::new() };
+        let note = Note { engine: "/bin/true".into(), variables: Vec::new(), left: None };
         std::fs::write(&path, serde_json::to_vec(&note).unwrap()).unwrap();
         assert_eq!(remove(&path, "m", NoteThen::Keep), Ok(Vec::new()));
         assert!(path.exists());
@@ -184,9 +250,54 @@ mod tests {
     fn a_note_stays_while_its_engine_does_not_answer() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("engine.json");
-        let note = Note { engine: "/no/such/engine".into(), variables: Vec::new() };
+        let note = Note { engine: "/no/such/engine".into(), variables: Vec::new(), left: None };
         std::fs::write(&path, serde_json::to_vec(&note).unwrap()).unwrap();
         assert!(remove(&path, "m", NoteThen::Forget).unwrap_err().contains("/no/such/engine"));
-        assert!(path.exists());
+        assert!(left(&path).unwrap().contains("/no/such/engine"), "it says why");
+    }
+
+    /// A note that names this script as the engine.
+    fn note_of(folder: &Path, script: &str) -> PathBuf {
+        let engine = folder.join("engine");
+        std::fs::write(&engine, format!("#!/bin/sh\n{script}\n")).unwrap();
+        let may_run = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(&engine, may_run).unwrap();
+        let path = folder.join("engine.json");
+        Note { engine, variables: Vec::new(), left: None }.save(&path).unwrap();
+        path
+    }
+
+    #[test]
+    fn more_than_a_pipe_holds_is_read_while_the_engine_prints_it() {
+        let folder = tempfile::tempdir().unwrap();
+        // More complaints than names, and the names are there only once.
+        let script = "cd \"$(dirname \"$0\")\"\n\
+            [ \"$1\" = ps ] && [ ! -e asked ] || exit 0\n\
+            : > asked\n\
+            head -c 200000 /dev/zero >&2\n\
+            for n in $(seq 3000); do echo container-$n-with-a-name-as-long-as-names-are; done";
+        let path = note_of(folder.path(), script);
+        assert_eq!(remove(&path, "m", NoteThen::Forget).unwrap().len(), 3000);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn networks_that_are_left_are_told_each_with_a_way_out_and_the_others_are_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let script = "cd \"$(dirname \"$0\")\"\n\
+            case \"$1 $2 $3\" in\n\
+            \"network ls \"*) printf 'one\\ntwo\\nthree\\n' ;;\n\
+            \"network rm two\") echo removed >> told ;;\n\
+            \"network rm \"*) echo \"$3 is in use\" >&2; exit 1 ;;\n\
+            esac";
+        let path = note_of(folder.path(), script);
+        let why = remove(&path, "m", NoteThen::Forget).unwrap_err();
+        let engine = folder.path().join("engine");
+        for network in ["one", "three"] {
+            let said = format!("{network} is in use; `{} network rm {network}`", engine.display());
+            assert!(why.contains(&said), "{why}");
+        }
+        assert_eq!(std::fs::read_to_string(folder.path().join("told")).unwrap(), "removed\n");
+        assert_eq!(left(&path), Some(why));
     }
 }

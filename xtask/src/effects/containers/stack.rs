@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::OnceCell;
@@ -38,6 +38,7 @@ pub(crate) struct Containers {
     images: Mutex<BTreeMap<String, (ImageWanted, String)>>,
     /// How many things the engine was told to make and has not said to be made, or not.
     ordered: AtomicUsize,
+    ended: AtomicBool,
 }
 
 /// The network of a stack.
@@ -65,6 +66,7 @@ impl Containers {
             relays: tokio::sync::Mutex::default(),
             images: Mutex::default(),
             ordered: AtomicUsize::new(0),
+            ended: AtomicBool::new(false),
         }
     }
 
@@ -145,8 +147,12 @@ impl Containers {
         (before == wanted).then(|| reference.clone())
     }
 
-    /// Removes whatever the stack has in the engine, if it has anything there.
+    /// Removes whatever the stack has in the engine, if it has anything there. It waits for the
+    /// engine, and is done once.
     pub(crate) fn end(&self) {
+        if self.ended.swap(true, Ordering::Relaxed) {
+            return;
+        }
         let then = match self.ordered.load(Ordering::Relaxed) {
             0 => NoteThen::Forget,
             _ => NoteThen::Keep,

@@ -106,6 +106,23 @@ fn an_engine_that_does_not_say_that_a_container_runs_is_named_when_the_time_is_o
 }
 
 #[test]
+fn what_a_stack_cannot_remove_is_told_when_it_ends_and_tried_again_by_the_next_command() {
+    let fixture = safe().write();
+    let engine = Script::pretending(&fixture);
+    engine.spawn(&fixture, &["up", "safe", "-d", "--ports", "auto"]).wait(PATIENCE).ends_with(0);
+    engine.fail("network", true);
+    let down = fixture.xtask(&["down"]).ends_with(0);
+    assert!(down.stderr.contains("of stack `dev` may be left"), "{down}");
+    assert!(down.stderr.contains("network is refused"), "{down}");
+    let again = fixture.xtask(&["status"]).ends_with(7);
+    assert!(again.stderr.contains("network is refused"), "{again}");
+    engine.fail("network", false);
+    let last = fixture.xtask(&["status"]).ends_with(7);
+    assert!(!last.stderr.contains("may be left"), "{last}");
+    assert!(!paths(&fixture).engine_note().exists());
+}
+
+#[test]
 fn an_image_that_was_made_here_is_asked_of_no_registry() {
     let fixture = shop("registry").write();
     let Some(made) = Made::in_workspace(&fixture.root()) else { return };
