@@ -17,7 +17,7 @@ pub fn engine() -> Option<&'static Path> {
         None => ["docker", "podman"].into_iter().map(PathBuf::from).find(answers),
     });
     if found.is_none() {
-        println!("SKIPPED: no container engine answers on this machine");
+        xtask_client::harness::skipped("a container engine");
     }
     found.as_deref()
 }

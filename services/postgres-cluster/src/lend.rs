@@ -3,7 +3,7 @@
 //! It listens on a socket in its own folder, so that tests at once cannot take each other's
 //! address. What is stored there is lost when the machine goes down.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Child, ChildStderr, Stdio};
 use std::sync::mpsc::{self, Receiver};
@@ -81,7 +81,7 @@ impl Lent {
                 Some(lent)
             }
             Err(ClusterError::Programs(ProgramsError::Missing)) => {
-                eprintln!("skipped: PostgreSQL is not installed");
+                skipped();
                 None
             }
             Err(error) => panic!("making a cluster: {error:?}"),
@@ -174,4 +174,20 @@ fn read(stderr: ChildStderr) -> Receiver<String> {
         }
     });
     lines
+}
+
+/// Says that the test is skipped for want of PostgreSQL, on standard error and as a line of the
+/// file that `SKIPPED_TESTS` names: runners do not show what tests say that pass.
+///
+/// # Panics
+/// When that file cannot be written.
+pub fn skipped() {
+    let thread = std::thread::current();
+    let test = thread.name().unwrap_or("a test");
+    eprintln!("skipped for want of PostgreSQL: {test}");
+    if let Some(file) = std::env::var_os("SKIPPED_TESTS") {
+        let file = std::fs::OpenOptions::new().create(true).append(true).open(file);
+        let written = file.and_then(|mut file| writeln!(file, "PostgreSQL\t{test}"));
+        written.expect("the file of skipped tests can be written");
+    }
 }

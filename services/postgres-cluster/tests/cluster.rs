@@ -12,7 +12,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use postgres_cluster::Programs;
-use postgres_cluster::lend::Lent;
+use postgres_cluster::lend::{Lent, skipped};
 
 fn program(arguments: &[&str]) -> Output {
     let mut program = Command::new(env!("CARGO_BIN_EXE_postgres-cluster"));
@@ -21,8 +21,8 @@ fn program(arguments: &[&str]) -> Output {
 
 /// The folder of a cluster, as an argument; `None` where there is no PostgreSQL.
 fn place(folder: &Path) -> Option<String> {
-    if let Err(error) = Programs::find(None) {
-        eprintln!("skipped: {error}");
+    if Programs::find(None).is_err() {
+        skipped();
         return None;
     }
     Some(folder.join("data/postgres").to_str().unwrap().to_owned())

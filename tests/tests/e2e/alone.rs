@@ -68,7 +68,7 @@ async fn nothing_is_left_of_the_stack_one_second_after_its_runner_was_killed() {
     let by_cargo = ["test", "-p", "e2e", "--test", "e2e", "--", TESTS];
     for words in [&nextest[..], &by_cargo[..]] {
         if words == nextest && !has_nextest() {
-            eprintln!("skipped: there is no cargo-nextest");
+            harness::skipped("cargo-nextest");
             continue;
         }
         let started = Runner(tests_alone(words, state.path()).spawn().unwrap());

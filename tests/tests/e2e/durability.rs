@@ -85,7 +85,7 @@ async fn write(list: List, writer: usize, count: Arc<AtomicUsize>) -> Vec<String
 async fn services_outlive_a_database_that_is_killed_and_find_it_again() {
     let stack = harness::exclusive().await;
     let Some(server) = database_server(&stack).await else {
-        eprintln!("skipped: the stack has no database server, see `test-e2e --with postgres`");
+        harness::skipped("a database server in the stack");
         return;
     };
     let (todo, users) = (Api::of(&stack, "todo").await, Api::of(&stack, "users").await);

@@ -41,7 +41,7 @@ impl Swarm {
     /// None, said aloud, if nobody asked for it, no Docker answers or it is in a swarm already.
     pub(crate) fn begin() -> Option<Self> {
         if std::env::var_os(ASKED_FOR).is_none() {
-            println!("SKIPPED: this makes the machine a swarm for a while: set `{ASKED_FOR}=1`");
+            xtask_client::harness::skipped(ASKED_FOR);
             return None;
         }
         end_what_was_left();
@@ -49,11 +49,11 @@ impl Swarm {
         match state.as_ref().map(|state| state.trim()) {
             Ok("inactive") => {}
             Ok(state) => {
-                println!("SKIPPED: Docker is in a swarm already, its state is `{state}`");
+                xtask_client::harness::skipped(&format!("a Docker without a swarm, not `{state}`"));
                 return None;
             }
             Err(said) => {
-                println!("SKIPPED: Docker does not answer: {said}");
+                xtask_client::harness::skipped(&format!("Docker: {said}"));
                 return None;
             }
         }

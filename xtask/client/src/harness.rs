@@ -20,6 +20,7 @@ mod failed;
 mod fresh;
 mod once;
 mod runner;
+mod skipped;
 
 use std::fs::File;
 use std::ops::Deref;
@@ -30,6 +31,7 @@ pub use cargo::{cargo, workspace_of};
 pub use error::{HarnessError, StartError};
 pub use failed::{FAILED_TESTS, FailedTest};
 pub use fresh::{Fresh, fresh};
+pub use skipped::{SKIPPED_TESTS, skipped};
 
 use crate::paths::StackPaths;
 use crate::snapshot::{Phase, Snapshot};

@@ -400,7 +400,7 @@ mod tests {
             std::os::unix::fs::chown(&workspace, Some(65534), None).unwrap();
             assert!(paths.create().is_err());
         } else {
-            eprintln!("skipped: only root can make a folder of somebody else");
+            crate::harness::skipped("root");
         }
     }
 
@@ -456,7 +456,7 @@ mod tests {
             std::os::unix::fs::chown(&foreign, Some(65534), None).unwrap();
             assert!(create(&foreign).is_err() && !is_ours(&foreign));
         } else {
-            eprintln!("skipped: only root can make a folder of somebody else");
+            crate::harness::skipped("root");
         }
         // Ours has the stack's own folder in it, where a link is no better.
         let own = folder.path().join("own");

@@ -92,7 +92,7 @@ impl Judge {
         };
         match judge.arg(file).output() {
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                println!("SKIPPED: {judge:?} is not on this machine");
+                xtask_client::harness::skipped(&judge.get_program().to_string_lossy());
                 None
             }
             output => Some(output.unwrap()),

@@ -369,7 +369,7 @@ fn a_client_is_read_while_a_program_is_taken_in_and_a_stack_ends_meanwhile() {
 fn a_process_of_another_user_is_turned_away() {
     // SAFETY: the call has no preconditions.
     if unsafe { libc::geteuid() } != 0 {
-        eprintln!("skipped: only root can be another user");
+        xtask_client::harness::skipped("root");
         return;
     }
     let target = Target::up();

@@ -129,7 +129,7 @@ fn cargo_that_cannot_be_found_is_said_with_a_way_out() {
 fn a_pinned_toolchain_that_is_not_installed_is_explained_by_rustup() {
     let cargo = which::which("cargo").unwrap();
     if !fs::canonicalize(&cargo).is_ok_and(|real| real.ends_with("rustup")) {
-        eprintln!("skipped: `{}` is not rustup's", cargo.display());
+        xtask_client::harness::skipped("rustup");
         return;
     }
     let fixture = plain();
@@ -175,7 +175,7 @@ impl Mount {
         let mounted =
             Command::new("mount").args(options).arg(folder).stderr(Stdio::null()).status();
         if !is_root() || !mounted.is_ok_and(|status| status.success()) {
-            eprintln!("skipped: nothing can be mounted here");
+            xtask_client::harness::skipped("the right to mount");
             return None;
         }
         Some(Self(folder.to_path_buf()))
@@ -325,7 +325,7 @@ fn a_program_that_shows_nobody_what_it_holds_gets_ready() {
 #[test]
 fn a_holder_that_cannot_be_looked_at_is_named_by_its_user() {
     if !is_root() {
-        eprintln!("skipped: only root can start a process of another user");
+        xtask_client::harness::skipped("root");
         return;
     }
     let port = free_port();
@@ -337,7 +337,7 @@ fn a_holder_that_cannot_be_looked_at_is_named_by_its_user() {
         .stdin(Stdio::null())
         .spawn();
     let Ok(mut holder) = holder else {
-        eprintln!("skipped: another user cannot start a program here");
+        xtask_client::harness::skipped("a program for another user");
         return;
     };
     eventually(Duration::from_secs(10), "a holder", || {

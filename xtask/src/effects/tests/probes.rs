@@ -114,7 +114,7 @@ fn a_foreign_listener_is_never_ready_and_is_named() {
 #[test]
 fn an_own_listener_is_ready_also_when_a_grandchild_has_it() {
     let Ok(python) = which::which("python3") else {
-        eprintln!("skipped: no `python3` to listen with");
+        xtask_client::harness::skipped("python3");
         return;
     };
     with_world(async |mut fixture| {

@@ -79,7 +79,7 @@ pub(super) fn engine() -> Option<&'static PathBuf> {
         output.status.success().then_some(engine)
     });
     if found.is_none() {
-        println!("SKIPPED: no container engine answers on this machine");
+        xtask_client::harness::skipped("a container engine");
     }
     found.as_ref()
 }

@@ -73,7 +73,7 @@ pub(super) fn shop(name: &str, port: u16) -> Fixture {
 /// The Compose tool, either as a plugin or alone.
 fn compose(made: &Made) -> Option<Vec<String>> {
     if !made.is_docker() {
-        println!("SKIPPED: Compose is tried with Docker alone");
+        xtask_client::harness::skipped("Docker");
         return None;
     }
     let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
@@ -83,7 +83,7 @@ fn compose(made: &Made) -> Option<Vec<String>> {
     }
     let found = which::which("docker-compose").is_ok();
     if !found {
-        println!("SKIPPED: the Compose tool is not on this machine");
+        xtask_client::harness::skipped("the Compose tool");
     }
     found.then(|| words(&["docker-compose"]))
 }
