@@ -62,14 +62,16 @@ pub(crate) fn serve(wanted: &Wanted, listener: Option<TcpListener>) {
         std::mem::forget(listener);
         return;
     };
+    let counts = wanted.has("--count");
     thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            thread::spawn(move || answer(stream, status));
+        for (count, stream) in (1..).zip(listener.incoming().flatten()) {
+            let count: Option<u64> = counts.then_some(count);
+            thread::spawn(move || answer(stream, status, count));
         }
     });
 }
 
-pub(crate) fn answer(mut stream: TcpStream, status: u64) {
+pub(crate) fn answer(mut stream: TcpStream, status: u64, count: Option<u64>) {
     let mut head = Vec::new();
     let mut part = [0; 1024];
     while !head.windows(4).any(|end| end == b"\r\n\r\n") {
@@ -78,7 +80,10 @@ pub(crate) fn answer(mut stream: TcpStream, status: u64) {
             Ok(length) => head.extend_from_slice(&part[..length]),
         }
     }
-    let pid = std::process::id().to_string();
+    let mut pid = std::process::id().to_string();
+    if let Some(count) = count {
+        pid = format!("{pid} {count}");
+    }
     let _ = write!(
         stream,
         "HTTP/1.1 {status} Misbehaving\r\nlocation: /elsewhere\r\ncontent-length: {}\r\n\

@@ -62,9 +62,10 @@ impl Wanted {
 
     /// Ends the program if a flag is unknown: a test with a typing error must fail.
     pub(crate) fn check(&self) {
-        const PLAIN: [&str; 15] = [
+        const PLAIN: [&str; 16] = [
             HOLD,
             FORK_AGAIN,
+            "--count",
             "--print-args",
             "--print-env",
             "--hide",

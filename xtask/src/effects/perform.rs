@@ -26,7 +26,7 @@ use super::life::stop_probes;
 use super::live::{Live, Process};
 use super::log_file::LogFile;
 use super::probe::{ListenerOf, Probe};
-use super::sockets::Sockets;
+use super::sockets::{Sockets, Unbound};
 use super::stranger::Strangers;
 use super::traffic::Look;
 use super::{Outlet, orphans};
@@ -172,7 +172,10 @@ impl World {
     fn bind(&mut self, service: Name, ports: &[Port], listen: bool) {
         let event = match self.sockets.bind(&service, ports, listen) {
             Ok(ports) => Event::Bound { service, ports },
-            Err(failure) => Event::BindFailed { service, failure },
+            Err(unbound) => {
+                let Unbound { first: failure, others } = *unbound;
+                Event::BindFailed { service, failure, others }
+            }
         };
         let _ = self.events.send(event);
     }

@@ -42,19 +42,29 @@ struct Held {
     listens: bool,
 }
 
+/// Why a service has no ports.
+#[derive(Debug)]
+pub(crate) struct Unbound {
+    /// Why the first of those that cannot be had cannot.
+    pub(crate) first: BindFailure,
+    /// And the others.
+    pub(crate) others: Vec<BindFailure>,
+}
+
 impl Sockets {
     /// Gets the ports of a service; those that it has already stay as they are.
     ///
     /// # Errors
-    /// For the first port that cannot be had; the service then has none.
+    /// For each port that cannot be had; the service then has none.
     pub(crate) fn bind(
         &mut self,
         service: &Name,
         ports: &[Port],
         listen: bool,
-    ) -> Result<Vec<u16>, BindFailure> {
+    ) -> Result<Vec<u16>, Box<Unbound>> {
         let mut before = self.services.remove(service).unwrap_or_default();
         let mut held = Vec::with_capacity(ports.len());
+        let mut failures = Vec::new();
         for port in ports {
             let same = |old: &Held| {
                 old.name == port.name
@@ -63,18 +73,24 @@ impl Sockets {
                     && port.number.is_none_or(|number| number == old.number)
             };
             let found = before.iter().position(same).map(|at| before.swap_remove(at));
-            held.push(match found {
-                Some(old) if old.socket.is_some() => old,
+            let got = match found {
+                Some(old) if old.socket.is_some() => Ok(old),
                 // The number was let go: the service had it, so it is free, and asked
                 // for again, or lost.
-                Some(old) => {
-                    get(port, old.number, listen).or_else(|failure| match port.number {
-                        Some(_) => Err(failure),
-                        None => get(port, 0, listen),
-                    })?
-                }
-                None => get(port, port.number.unwrap_or(0), listen)?,
-            });
+                Some(old) => get(port, old.number, listen).or_else(|failure| match port.number {
+                    Some(_) => Err(failure),
+                    None => get(port, 0, listen),
+                }),
+                None => get(port, port.number.unwrap_or(0), listen),
+            };
+            match got {
+                Ok(got) => held.push(got),
+                Err(failure) => failures.push(failure),
+            }
+        }
+        let mut failures = failures.into_iter();
+        if let Some(first) = failures.next() {
+            return Err(Box::new(Unbound { first, others: failures.collect() }));
         }
         let numbers = held.iter().map(|port| port.number).collect();
         self.services.insert(service.clone(), held);
@@ -290,7 +306,8 @@ mod tests {
         for listen in [true, false] {
             let failure = Sockets::default()
                 .bind(&"a".into(), &[port("http", Some(number))], listen)
-                .unwrap_err();
+                .unwrap_err()
+                .first;
             let BindFailure::Held { port, holder, .. } = failure else { panic!("{failure:?}") };
             assert_eq!(port, number);
             if cfg!(target_os = "linux") {

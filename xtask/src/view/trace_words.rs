@@ -41,8 +41,9 @@ pub(crate) fn event(event: &Event) -> String {
         Event::Bound { service, ports } => {
             format!("bound {service}: {}", list(ports.iter().map(ToString::to_string)))
         }
-        Event::BindFailed { service, failure } => {
-            format!("bind failed {service}: {}", bind_failure(failure))
+        Event::BindFailed { service, failure, others } => {
+            let all = core::iter::once(failure).chain(others).map(bind_failure);
+            format!("bind failed {service}: {}", list(all))
         }
         Event::Started { service, run, pid } => format!("started {service}, run {run}: pid {pid}"),
         Event::StartFailed { service, run, error } => {

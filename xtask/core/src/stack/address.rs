@@ -122,7 +122,8 @@ impl Stack {
     pub(super) fn bind_failed(
         &mut self,
         service: &Name,
-        failure: &BindFailure,
+        failure: BindFailure,
+        others: Vec<BindFailure>,
         effects: &mut Vec<Effect>,
     ) {
         let Some(id) = self.known(service, "`bind-failed`", effects) else { return };
@@ -140,14 +141,15 @@ impl Stack {
         let address = &mut self.nodes[id].address;
         match failure {
             BindFailure::Held { port, holder, user } => {
-                self.held(id, Held { port: *port, holder: holder.clone(), user: user.clone() });
+                self.held(id, Held { port, holder, user, others });
             }
             BindFailure::Other { .. } if address.remembered => {
                 address.numbers.clear();
                 address.bound = Bound::No;
             }
-            BindFailure::Other { port, error } => {
-                address.bound = Bound::failed(Failure::Start, words::unbindable(*port, error));
+            BindFailure::Other { .. } => {
+                let reason = words::without_ports(&failure, &others);
+                address.bound = Bound::failed(Failure::Start, reason);
             }
         }
     }

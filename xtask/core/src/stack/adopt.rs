@@ -121,11 +121,11 @@ impl Stack {
                 self.refuse(id, &Held { holder: Some(found.holder), ..held });
             }
             Occupant::Hidden => self.refuse(id, &Held { holder: None, ..held }),
-            Occupant::Process(found) => self.judge(id, held.port, like, found),
+            Occupant::Process(found) => self.judge(id, held, like, found),
         }
     }
 
-    fn judge(&mut self, id: Id, port: u16, likeness: Option<Likeness>, found: Found) {
+    fn judge(&mut self, id: Id, held: Held, likeness: Option<Likeness>, found: Found) {
         let node = &self.nodes[id];
         let relation = match &likeness {
             Some(likeness) => likeness.relation(&found, node.linked.as_deref()),
@@ -140,13 +140,13 @@ impl Stack {
         let bound = match relation {
             Relation::Stranger if any => take(Fate::Adopted),
             Relation::Stranger => {
-                let held = Held { port, holder, user: None };
+                let held = Held { holder, user: None, ..held };
                 return self.refuse(id, &held);
             }
             Relation::Same | Relation::OtherBuild => match found.started_by {
                 // Its own supervisor would start it again.
                 StartedBy::OtherStack if !any => {
-                    let held = Held { port, holder, user: None };
+                    let held = Held { holder, user: None, ..held };
                     Bound::failed(Failure::Port, words::held(&held))
                 }
                 StartedBy::Hand | StartedBy::ThisStack if node.evictions > 0 => take(Fate::Evicted),

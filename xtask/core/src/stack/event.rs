@@ -106,8 +106,11 @@ pub enum Event {
     BindFailed {
         /// The service.
         service: Name,
-        /// Why.
+        /// Why the first of them could not.
         failure: BindFailure,
+        /// Why others of the service could not either.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        others: Vec<BindFailure>,
     },
     /// Who holds the ports of this service (answers [`super::Effect::Look`]).
     Looked {

@@ -184,8 +184,8 @@ impl Stack {
             }
             Event::BuildEnded { ok } => self.build_ended(ok),
             Event::Bound { service, ports } => self.bound(&service, ports, effects),
-            Event::BindFailed { service, failure } => {
-                self.bind_failed(&service, &failure, effects);
+            Event::BindFailed { service, failure, others } => {
+                self.bind_failed(&service, failure, others, effects);
             }
             Event::Looked { service, occupant } => self.looked(&service, occupant, effects),
             Event::LogTrouble { service, trouble } => {

@@ -6,7 +6,7 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::event::Holder;
+use super::event::{BindFailure, Holder};
 use super::likeness::Likeness;
 use crate::plan::Port;
 use crate::snapshot::Failure;
@@ -72,6 +72,8 @@ pub(crate) struct Held {
     pub(crate) holder: Option<Holder>,
     /// The user it runs as, where only that is shown.
     pub(crate) user: Option<String>,
+    /// Why other ports of the service cannot be had either.
+    pub(crate) others: Vec<BindFailure>,
 }
 
 /// Somebody whose fate is decided.

@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 use core::fmt::Write as _;
 use core::time::Duration;
 
-use super::event::{Exit, Found, Holder, StackOf};
+use super::event::{BindFailure, Exit, Found, Holder, StackOf};
 use super::tenancy::Held;
 use crate::name::Name;
 use crate::plan::{Probe, Service};
@@ -67,15 +67,36 @@ fn signal_name(signal: i32) -> Option<&'static str> {
     })
 }
 
-/// Why a port could not be had.
-pub(crate) fn unbindable(port: u16, error: &str) -> String {
-    format!("port {port} could not be bound: {error}")
+/// Why a service cannot have its ports: for each that it cannot.
+pub(crate) fn without_ports(first: &BindFailure, others: &[BindFailure]) -> String {
+    with_others(without_port(first), others)
 }
 
-/// That a port is somebody else's.
+fn with_others(mut said: String, others: &[BindFailure]) -> String {
+    for failure in others {
+        said += "; ";
+        said += &without_port(failure);
+    }
+    said
+}
+
+fn without_port(failure: &BindFailure) -> String {
+    match failure {
+        BindFailure::Held { port, holder, user } => {
+            held_by(*port, holder.as_ref(), user.as_deref())
+        }
+        BindFailure::Other { port, error } => format!("port {port} could not be bound: {error}"),
+    }
+}
+
+/// That a port is somebody else's, and perhaps more of them are.
 pub(crate) fn held(held: &Held) -> String {
-    let port = held.port;
-    match (&held.holder, &held.user) {
+    let first = held_by(held.port, held.holder.as_ref(), held.user.as_deref());
+    with_others(first, &held.others)
+}
+
+fn held_by(port: u16, holder: Option<&Holder>, user: Option<&str>) -> String {
+    match (holder, user) {
         (Some(holder), _) => {
             let stack = holder.stack.as_deref().map_or(String::new(), sibling);
             format!(

@@ -41,7 +41,7 @@ fn copy(variables: &[(&str, &str)]) -> Found {
 impl Scenario {
     fn held(&mut self, name: &str, program: &str) {
         let failure = BindFailure::Held { port: 5000, holder: Some(holder(program)), user: None };
-        self.event(Event::BindFailed { service: name.into(), failure });
+        self.event(Event::BindFailed { service: name.into(), failure, others: Vec::new() });
     }
 
     fn looked(&mut self, name: &str, found: Found) {
@@ -295,7 +295,7 @@ fn where_anybody_will_do_whoever_passes_the_probes_is_adopted() {
 
     let mut s = Scenario::of([a()]);
     let failure = BindFailure::Held { port: 5000, holder: None, user: Some("ada".to_owned()) };
-    s.event(Event::BindFailed { service: "a".into(), failure });
+    s.event(Event::BindFailed { service: "a".into(), failure, others: Vec::new() });
     s.pass_probe("a", 0);
     assert!(s.snapshot("a").adopted && s.phase("a") == Phase::Ready);
 }
@@ -323,7 +323,7 @@ fn a_new_program_or_another_address_makes_it_look_again() {
 fn of_whom_the_system_hides_the_user_is_named() {
     let mut s = Scenario::of([adopting()]);
     let failure = BindFailure::Held { port: 5000, holder: None, user: Some("ada".to_owned()) };
-    s.event(Event::BindFailed { service: "a".into(), failure });
+    s.event(Event::BindFailed { service: "a".into(), failure, others: Vec::new() });
     assert!(s.reason("a").starts_with("port 5000 is held by a program of user ada"));
 }
 

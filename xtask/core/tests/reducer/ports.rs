@@ -55,7 +55,7 @@ fn an_inherited_socket_is_probed_through_its_queue() {
 fn a_held_port_fails_the_service_even_while_it_is_built() {
     let mut s = Scenario::of([service("a").built().port(Some(5000)), service("b").needs("a")]);
     let failure = BindFailure::Held { port: 5000, holder: None, user: None };
-    s.event(Event::BindFailed { service: "a".into(), failure });
+    s.event(Event::BindFailed { service: "a".into(), failure, others: Vec::new() });
     assert_eq!(s.failure("a"), Some(Failure::Port));
     assert_eq!(s.failure("b"), Some(Failure::Dependency));
     s.built("a", 1);
@@ -70,9 +70,12 @@ fn a_held_port_fails_the_service_even_while_it_is_built() {
 fn other_trouble_with_a_port_is_a_failed_start() {
     let mut s = Scenario::of([service("a").port(Some(80))]);
     let failure = BindFailure::Other { port: 80, error: "permission denied".to_owned() };
-    s.event(Event::BindFailed { service: "a".into(), failure });
+    let others = vec![BindFailure::Held { port: 81, holder: None, user: None }];
+    s.event(Event::BindFailed { service: "a".into(), failure, others });
     assert_eq!(s.failure("a"), Some(Failure::Start));
-    assert_eq!(s.reason("a"), "port 80 could not be bound: permission denied");
+    let reason =
+        "port 80 could not be bound: permission denied; port 81 is held by another program";
+    assert_eq!(s.reason("a"), reason);
 }
 
 #[test]
@@ -93,7 +96,7 @@ fn a_service_that_is_given_up_closes_its_sockets_and_keeps_its_number() {
     });
     assert_eq!(number, Some(40_000), "others were started with it");
     let failure = BindFailure::Held { port: 40_000, holder: None, user: None };
-    s.event(Event::BindFailed { service: "a".into(), failure });
+    s.event(Event::BindFailed { service: "a".into(), failure, others: Vec::new() });
     assert_eq!(s.asked_ports(), ["a"], "any other will do");
     s.bind("a", &[40_001]);
     assert_eq!(s.spawned(), ["a"]);
@@ -157,7 +160,7 @@ fn a_caller_that_was_told_a_number_that_nobody_had_is_told_the_one_that_is_had()
     let caller = service("b").using("a").calls("A", "a");
     let mut s = Scenario::of([service("a").port(Some(5000)), caller]);
     let failure = BindFailure::Held { port: 5000, holder: None, user: None };
-    s.event(Event::BindFailed { service: "a".into(), failure });
+    s.event(Event::BindFailed { service: "a".into(), failure, others: Vec::new() });
     assert_eq!(env(&s.effects, "A").as_deref(), Some("5000"));
     s.start("b");
     s.apply([service("a").port(Some(6000))]);
@@ -178,7 +181,7 @@ fn who_held_ports_that_are_not_wanted_any_more_is_forgotten() {
         stack: None,
     };
     let failure = BindFailure::Held { port: 5000, holder: Some(holder), user: None };
-    s.event(Event::BindFailed { service: "a".into(), failure });
+    s.event(Event::BindFailed { service: "a".into(), failure, others: Vec::new() });
     s.start("a");
     let caller = service("b").using("a").calls("A", "a");
     s.apply([service("a").port(Some(5000)).adopts(Adopt::Any), caller]);
@@ -198,7 +201,7 @@ fn what_cannot_be_said_for_a_while_is_compared_when_it_can_be() {
     s.apply([service("a").port(None), caller("new")]);
     for _ in 0..2 {
         let failure = BindFailure::Other { port: 40_000, error: "no buffer space".to_owned() };
-        s.event(Event::BindFailed { service: "a".into(), failure });
+        s.event(Event::BindFailed { service: "a".into(), failure, others: Vec::new() });
         assert_eq!((s.told(), s.already()), (vec![], vec![]), "nobody knows where `a` will be");
     }
     s.restart(&["a"]);

@@ -156,7 +156,7 @@ fn what_cannot_be_rendered_any_more_runs_on_and_says_so() {
     let caller = |arg| service("b").calls("A", "a").using("a").arg(arg);
     let fail = |s: &mut Scenario| {
         let failure = BindFailure::Other { port: 0, error: "no".to_owned() };
-        s.event(Event::BindFailed { service: "a".into(), failure });
+        s.event(Event::BindFailed { service: "a".into(), failure, others: Vec::new() });
     };
     let mut s = Scenario::up([service("a").port(None), caller("--old")]);
     s.apply([service("a").port(None).port(None), caller("--old")]);

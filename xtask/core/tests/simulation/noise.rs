@@ -63,7 +63,7 @@ pub(crate) fn event(random: &mut Random, known: &[(Name, Run)]) -> Event {
         }
         _ => {
             let failure = BindFailure::Other { port: 1, error: "late".to_owned() };
-            Event::BindFailed { service, failure }
+            Event::BindFailed { service, failure, others: Vec::new() }
         }
     }
 }

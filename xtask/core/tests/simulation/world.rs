@@ -168,10 +168,18 @@ impl World {
                 if self.fault(5) {
                     let port = ports[0].number.unwrap_or(0);
                     let failure = BindFailure::Held { port, holder: None, user: None };
-                    return self.soon(now, 0..300, Event::BindFailed { service, failure });
+                    return self.soon(
+                        now,
+                        0..300,
+                        Event::BindFailed { service, failure, others: Vec::new() },
+                    );
                 }
                 if let Some(failure) = self.strangers.holds(&service, ports) {
-                    return self.soon(now, 0..300, Event::BindFailed { service, failure });
+                    return self.soon(
+                        now,
+                        0..300,
+                        Event::BindFailed { service, failure, others: Vec::new() },
+                    );
                 }
                 let numbers = ports.iter().map(|port| {
                     let any = u16::try_from(self.random.range(40_000..60_000)).unwrap();

@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use self::shop::{ByHand, Shop};
-use crate::stand::{phase, pid, port, stand};
+use crate::stand::{SERVE, phase, pid, port, stand};
 use crate::support::{Fixture, PackageSpec, alive, eventually, free_port, get, get_at, misbehave};
 
 /// How long anything beside other tests may take.
@@ -194,12 +194,70 @@ fn a_stranger_is_named_and_nothing_changes_for_it() {
     }
 }
 
+/// They count who connects to them, so that not even a look at them is missed.
+#[test]
+fn strangers_on_every_wanted_port_are_named_and_notice_nothing() {
+    let numbers: Vec<u16> = std::iter::repeat_with(free_port).take(5).collect();
+    let two = |at: usize| {
+        format!("ports = {{ http = {}, metrics = {} }}\n", numbers[at], numbers[at + 1])
+    };
+    let on = format!("port = {}\ndepends-on = [\"base\"]\n", numbers[2]);
+    let inherits = format!("socket-activation = true\nready = {{ tcp = true }}\n{}", two(3));
+    let fixture = stand(&[
+        ("base", SERVE, &two(0)),
+        ("mid", SERVE, &on),
+        ("aside", "--inherit --http 200", &inherits),
+    ])
+    .write();
+    let flags = |number: &u16| format!("--listen-env --http 200 --count --ready-line at:{number}");
+    let mut strangers: Vec<ByHand> =
+        numbers.iter().map(|number| ByHand::misbehaving(&flags(number), *number)).collect();
+    let asked = |number: u16| {
+        let body = get(number, "/").unwrap().body;
+        let (pid, count) = body.split_once(' ').unwrap();
+        (pid.parse::<i32>().unwrap(), count.parse::<u64>().unwrap())
+    };
+    let before: Vec<(i32, u64)> = numbers.iter().map(|number| asked(*number)).collect();
+    let user = Command::new("id").arg("-un").output().unwrap();
+    let user = String::from_utf8(user.stdout).unwrap();
+
+    // Without `--keep-going` nobody waits for those who come later than the first.
+    for (args, least) in [
+        (&["up", "-d"][..], 1),
+        (&["up", "-d", "--replace"], 1),
+        (&["up", "-d", "--keep-going"], numbers.len()),
+    ] {
+        let refused = fixture.xtask(args).ends_with(5);
+        let mut named = 0;
+        for (number, stranger) in numbers.iter().zip(&strangers) {
+            let mut said = refused.stderr.split(['\n', ';']);
+            let port = format!("port {number} ");
+            let Some(held) = said.find(|part| part.contains(&port)) else { continue };
+            for words in [
+                format!("(pid {}, user {})", stranger.pid(), user.trim()),
+                format!("`{}`", misbehave().display()),
+                flags(number),
+            ] {
+                assert!(held.contains(&words), "`{words}` is not said of {port}\n{refused}");
+            }
+            named += 1;
+        }
+        assert!(named >= least, "{named} of {numbers:?} are named\n{refused}");
+        fixture.xtask(&["down"]).ends_with(0);
+        fixture.is_quiet();
+    }
+    assert!(strangers.iter_mut().all(ByHand::is_alive));
+    let after: Vec<(i32, u64)> = numbers.iter().map(|number| asked(*number)).collect();
+    let expected: Vec<(i32, u64)> = before.iter().map(|(pid, count)| (*pid, count + 1)).collect();
+    assert_eq!(after, expected, "somebody else has connected");
+}
+
 #[test]
 fn of_a_stranger_that_the_system_hides_the_user_is_named() {
     // In a user namespace of its own the tool may not look at processes outside.
     let possible = Command::new("unshare").args(["-r", "true"]).status();
     if !possible.is_ok_and(|status| status.success()) {
-        eprintln!("skipped: this machine makes no user namespaces");
+        xtask_client::harness::skipped("user namespaces");
         return;
     }
     let shop = Shop::new("");
