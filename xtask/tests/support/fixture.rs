@@ -23,6 +23,8 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 pub(crate) struct Fixture {
     folder: Option<tempfile::TempDir>,
     base: PathBuf,
+    /// Where state and sockets lie: `base`, or that of another fixture.
+    shared: PathBuf,
     name: String,
     packages: Vec<PackageSpec>,
     workspace: String,
@@ -38,6 +40,7 @@ impl Fixture {
         let base = fs::canonicalize(folder.path()).unwrap();
         Self {
             folder: Some(folder),
+            shared: base.clone(),
             base,
             name: name.to_owned(),
             packages: Vec::new(),
@@ -63,6 +66,12 @@ impl Fixture {
     /// Says that the test uses a stack of that name, which is taken down at the end.
     pub(crate) fn stack(mut self, name: &str) -> Self {
         self.stacks.push(name.to_owned());
+        self
+    }
+
+    /// Keeps state and sockets in the folders of another fixture, which must outlive this one.
+    pub(crate) fn sharing(mut self, other: &Self) -> Self {
+        self.shared.clone_from(&other.shared);
         self
     }
 
@@ -112,7 +121,7 @@ impl Fixture {
 
     /// The state directory of this fixture's stacks.
     pub(crate) fn state(&self) -> PathBuf {
-        self.base.join("state")
+        self.shared.join("state")
     }
 
     /// A folder for the test's own files.
@@ -121,7 +130,7 @@ impl Fixture {
     }
 
     fn runtime(&self) -> PathBuf {
-        self.base.join("run")
+        self.shared.join("run")
     }
 
     /// The tool in the root, with nothing in its environment but what it needs.

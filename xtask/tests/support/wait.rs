@@ -1,6 +1,7 @@
 //! Waiting for values, never for a time in the hope that something has happened.
 
 use std::net::TcpListener;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -36,7 +37,22 @@ pub(crate) fn within_a_second(what: &str, remains: impl Fn() -> Vec<String>) -> 
     since.elapsed()
 }
 
-/// A port that nothing listens on at this moment.
+/// A port that nothing listens on at this moment: below those from which the system takes
+/// numbers for outgoing connections, and the tool for services that bind by themselves, so that
+/// nobody gets it before the test does. Tests at once begin at different places.
 pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    const FIRST: u16 = 10_000;
+    static TAKEN: AtomicU16 = AtomicU16::new(0);
+    let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap();
+    let outgoing: u16 = range.split_whitespace().next().unwrap().parse().unwrap();
+    let width = outgoing.saturating_sub(10_000).saturating_sub(FIRST);
+    assert!(width > 0, "outgoing connections begin at {outgoing}: there is no room below");
+    // Neighbours in number are neighbours in time: they are far apart here.
+    let begin = std::process::id().wrapping_mul(257) % u32::from(width);
+    let mut to_try = (0..width).map(|_| {
+        let next = u32::from(TAKEN.fetch_add(1, Ordering::Relaxed));
+        FIRST + u16::try_from((begin + next) % u32::from(width)).unwrap()
+    });
+    let free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    to_try.find(free).expect("a port that nothing listens on")
 }

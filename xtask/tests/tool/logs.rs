@@ -226,7 +226,7 @@ fn a_full_disk_costs_lines_is_said_once_and_named_in_the_log_when_there_is_room_
     let mut probe = std::process::Command::new("unshare");
     probe.args(["-m", "sh", "-c", mount]).arg(&logs).stderr(Stdio::null());
     if !probe.status().is_ok_and(|status| status.success()) {
-        eprintln!("skipped: nothing can be mounted here");
+        xtask_client::harness::skipped("the right to mount");
         return;
     }
     let up = fixture.spawn_with(&[], |command| {
@@ -305,10 +305,82 @@ fn no_more_is_kept_of_a_log_than_the_metadata_says() {
         let last = fixture.xtask(&["logs", "flood", "-n", "1"]).stdout;
         last.contains("flood 20000 of").then_some(())
     });
-    let names = std::fs::read_dir(logs_folder(&fixture)).unwrap();
-    let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    let kept: Vec<String> = names.filter(|name| name.starts_with("flood.log")).collect();
+    let kept = files_of(&fixture, "flood");
     assert_eq!(kept.len(), 3, "{kept:?}");
+}
+
+/// The names of a service's files, those that were put aside included.
+fn files_of(fixture: &Fixture, service: &str) -> Vec<String> {
+    let names = std::fs::read_dir(logs_folder(fixture)).unwrap();
+    let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| name.starts_with(&format!("{service}.log"))).collect()
+}
+
+#[test]
+fn times_and_patterns_find_lines_in_files_that_were_put_aside() {
+    const LINES: usize = 6000;
+    let limits = "log = { size = \"64K\", files = 20 }";
+    let flood = format!("--flood {LINES} --line-bytes 100");
+    let fixture = stand(&[("flood", &flood, limits)]).write();
+    fixture.xtask(&["up", "-d"]).ends_with(0);
+    eventually(SOON, "the last line", || {
+        let last = fixture.xtask(&["logs", "flood", "-n", "1"]).stdout;
+        last.contains(&format!("flood {LINES} of")).then_some(())
+    });
+    let files = files_of(&fixture, "flood");
+    assert!(files.len() > 3, "{files:?}");
+
+    let all = json_lines(&fixture.xtask(&["logs", "--json", "-n", "100000"]).ends_with(0));
+    assert_eq!(all.len(), LINES);
+    // One in the oldest file, one in the middle, and one in the newest.
+    let pattern = format!("^flood (7|{}|{LINES}) of", LINES / 2);
+    let found = json_lines(&fixture.xtask(&["logs", "--json", "--grep", &pattern]).ends_with(0));
+    assert_eq!(found, [all[6].clone(), all[LINES / 2 - 1].clone(), all[LINES - 1].clone()]);
+
+    for place in [0, LINES / 3, LINES - 1] {
+        let time = all[place]["time"].as_str().unwrap();
+        let later: Vec<Value> =
+            all.iter().filter(|line| line["time"].as_str().unwrap() >= time).cloned().collect();
+        let shown = fixture.xtask(&["logs", "--json", "--since", time]).ends_with(0);
+        assert_eq!(json_lines(&shown), later, "since {time}");
+        let args = ["logs", "--json", "--since", time, "--grep", &pattern];
+        let both = json_lines(&fixture.xtask(&args).ends_with(0));
+        let wanted: Vec<Value> =
+            found.iter().filter(|line| later.contains(line)).cloned().collect();
+        assert_eq!(both, wanted, "since {time}");
+    }
+}
+
+/// It neither ends with the supervisor nor shows a line twice or not at all.
+#[test]
+fn a_follower_goes_on_over_restarts_of_the_supervisor() {
+    let limits = "log = { size = \"64K\", files = 50 }";
+    let fixture = stand(&[("clock", "--tick 2", limits)]).write();
+    fixture.xtask(&["up", "-d"]).ends_with(0);
+    let follow = fixture.spawn(&["logs", "-f", "--json", "-n", "100000"]);
+    for round in 1..=3 {
+        let told = follow.said().stdout.lines().count();
+        eventually(SOON, &format!("lines of round {round}"), || {
+            (follow.said().stdout.lines().count() > told + 50).then_some(())
+        });
+        if round == 2 {
+            // SAFETY: the call takes two numbers.
+            unsafe { libc::kill(supervisor(&fixture), libc::SIGKILL) };
+            eventually(SOON, "the end", || {
+                let own = follow.pid();
+                fixture.processes().iter().all(|process| process.pid == own).then_some(())
+            });
+        } else {
+            fixture.xtask(&["down"]).ends_with(0);
+        }
+        if round < 3 {
+            fixture.xtask(&["up", "-d"]).ends_with(0);
+        }
+    }
+    let all = fixture.xtask(&["logs", "--json", "-n", "100000"]).ends_with(0).stdout;
+    let firsts = json_lines(&fixture.xtask(&["logs", "--json", "--grep", "^tick 1$"]));
+    assert_eq!(firsts.len(), 3, "one of each supervisor");
+    eventually(SOON, "all lines, and none twice", || (follow.said().stdout == all).then_some(()));
 }
 
 #[test]

@@ -6,13 +6,15 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::TcpListener;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::guardian::mark;
 use crate::stand::{SERVE, stand, tower};
-use crate::support::{Fixture, PackageSpec, Running, SERVICE, free_port, get_at};
+use crate::support::{Fixture, JOB, PackageSpec, Running, SERVICE, free_port, get_at};
 
 /// How long anything beside other tests may take.
 const SOON: Duration = Duration::from_secs(60);
@@ -83,8 +85,121 @@ fn worktrees(port: u16) -> (Fixture, Fixture) {
     (worktree(), worktree())
 }
 
+/// What the processes of a stack hold, as the system shows it.
+#[derive(Debug, Default)]
+struct Held {
+    marks: BTreeSet<String>,
+    /// Numbers of TCP ports that are listened on.
+    ports: BTreeSet<String>,
+    /// Sockets with a place in the file system, by that place.
+    sockets: BTreeSet<String>,
+    /// Files in the folder of the state.
+    files: BTreeSet<String>,
+}
+
+impl Held {
+    /// By the mark of a service, and by the processes that the status names.
+    fn by_the_stack_of(fixture: &Fixture) -> Self {
+        let status = fixture.status();
+        let number = |value: &Value| i32::try_from(value.as_i64().unwrap()).unwrap();
+        let services = status["services"].as_array().unwrap().iter();
+        let run: Vec<i32> =
+            services.filter(|it| it["pid"].is_i64()).map(|it| number(&it["pid"])).collect();
+        let own = mark(run[0]).unwrap();
+        let owners = [number(&status["supervisor_pid"]), number(&status["guardian_pid"])];
+        let marked = fixture.processes().into_iter().map(|process| process.pid);
+        let marked = marked.filter(|pid| mark(*pid).as_ref() == Some(&own));
+        let mut held = Self::default();
+        let (tcp, unix) = (table("tcp"), table("unix"));
+        for pid in marked.chain(owners).collect::<BTreeSet<i32>>() {
+            held.marks.extend(mark(pid).map(|mark| String::from_utf8(mark).unwrap()));
+            for entry in fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten() {
+                let Ok(link) = fs::read_link(entry.path()) else { continue };
+                let link = link.display().to_string();
+                if link.starts_with(&fixture.state().display().to_string()) {
+                    held.files.insert(link.clone());
+                }
+                let Some(socket) = link.strip_prefix("socket:[") else { continue };
+                let inode = socket.trim_end_matches(']');
+                let listens = tcp.iter().filter(|line| line[3] == "0A" && line[9] == inode);
+                held.ports.extend(listens.map(|line| line[1].clone()));
+                let placed = unix.iter().filter(|line| line[6] == inode && line.len() > 7);
+                held.sockets.extend(placed.map(|line| line[7].clone()));
+            }
+        }
+        held
+    }
+
+    #[track_caller]
+    fn is_apart_from(&self, other: &Self) {
+        for (own, others) in [
+            (&self.marks, &other.marks),
+            (&self.ports, &other.ports),
+            (&self.sockets, &other.sockets),
+            (&self.files, &other.files),
+        ] {
+            assert!(!own.is_empty() && !others.is_empty(), "{self:#?}\n{other:#?}");
+            assert!(own.is_disjoint(others), "{self:#?}\n{other:#?}");
+        }
+    }
+}
+
+/// A table of sockets, a line of words each, without its head.
+fn table(name: &str) -> Vec<Vec<String>> {
+    let text = fs::read_to_string(format!("/proc/net/{name}")).unwrap();
+    let lines = text.lines().skip(1);
+    lines.map(|line| line.split_whitespace().map(str::to_owned).collect()).collect()
+}
+
+/// The paths below a folder that end in this name.
+fn named(folder: &Path, name: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+        if path.is_dir() {
+            found.extend(named(&path, name));
+        } else if path.ends_with(name) {
+            found.push(path);
+        }
+    }
+    found
+}
+
+/// One folder for the state of both and one for their sockets, as one user has them.
 #[test]
-fn two_worktrees_of_one_repository_share_nothing_and_a_fixed_port_names_its_stack() {
+fn two_worktrees_in_one_state_folder_hold_nothing_together() {
+    let worktree = |fixture: Fixture| {
+        let activated = "port = 0\nsocket-activation = true\n";
+        let job = "kind = \"job\"\nenv = { JOB_FILE = \"${stack.data}/done\" }\n";
+        let package = |name: &str, source: &str, more: &str| {
+            let metadata = format!("[package.metadata.service]\n{more}");
+            PackageSpec::new(name, name).bin(name, source).metadata(&metadata)
+        };
+        fixture
+            .package(package("shop", SERVICE, "port = 0\ndepends-on = [\"stock\", \"once\"]\n"))
+            .package(package("stock", SERVICE, activated))
+            .package(package("once", JOB, job))
+            .write()
+    };
+    let one = worktree(Fixture::new("tree"));
+    let two = worktree(Fixture::new("tree").sharing(&one));
+    let ups = [one.spawn(&["up", "-d"]), two.spawn(&["up", "-d"])];
+    ups.into_iter().for_each(|up| drop(up.wait(SOON).ends_with(0)));
+
+    Held::by_the_stack_of(&one).is_apart_from(&Held::by_the_stack_of(&two));
+    let done = named(&one.state(), "done");
+    assert_eq!(done.len(), 2, "{done:?}");
+    for file in done {
+        assert_eq!(fs::read_to_string(&file).unwrap(), "done\n", "{}", file.display());
+    }
+    let logs = |fixture: &Fixture| fixture.xtask(&["logs", "--json"]).ends_with(0).stdout;
+    let before = logs(&two);
+    one.xtask(&["down", "--data"]).ends_with(0);
+    assert_eq!((two.status()["state"].as_str(), logs(&two)), (Some("ready"), before));
+    assert_eq!(named(&one.state(), "done").len(), 1, "the data of one are gone, the other's stay");
+}
+
+#[test]
+fn a_fixed_port_that_another_worktree_has_names_its_stack() {
     let (one, two) = worktrees(free_port());
     one.xtask(&["up", "-d"]).ends_with(0);
     let held = two.xtask(&["up", "-d"]).ends_with(5);

@@ -2,26 +2,19 @@
 //!
 //! The values have places as if a file had been parsed, but there is no file.
 
+use xtask_core::chance::Chance;
 use xtask_core::manifest::{Binary, Key, Manifest, Package, Table, Value, ValueKind, Workspace};
 
-/// Numbers that follow from a seed (SplitMix64).
-pub(crate) struct Random(u64);
+/// Chance, as it is used here.
+pub(crate) struct Random(Chance);
 
 impl Random {
     pub(crate) fn new(seed: u64) -> Self {
-        Self(seed ^ 0x5851_f42d_4c95_7f2d)
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        Self(Chance::of(seed ^ 0x5851_f42d_4c95_7f2d))
     }
 
     pub(crate) fn below(&mut self, limit: usize) -> usize {
-        usize::try_from(self.next() % limit.max(1) as u64).unwrap()
+        self.0.below(limit)
     }
 
     /// True once in `of` times.

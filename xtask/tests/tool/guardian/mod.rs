@@ -6,7 +6,7 @@ mod companions;
 mod kills;
 mod victim;
 
-pub(crate) use victim::{remains, sweeper};
+pub(crate) use victim::{mark, remains, sweeper};
 
 use crate::support::{Fixture, misbehave};
 

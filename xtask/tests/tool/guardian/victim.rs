@@ -140,7 +140,8 @@ pub(super) fn signal(pid: i32, number: i32) {
     assert_eq!(unsafe { libc::kill(pid, number) }, 0);
 }
 
-fn mark(pid: i32) -> Option<Vec<u8>> {
+/// The mark by which a process is known as one of a stack, as it stands in its environment.
+pub(crate) fn mark(pid: i32) -> Option<Vec<u8>> {
     let environment = fs::read(format!("/proc/{pid}/environ")).ok()?;
     let mut entries = environment.split(|byte| *byte == 0);
     entries.find_map(|entry| entry.strip_prefix(b"XTASK_MARK=")).map(<[u8]>::to_vec)
