@@ -11,7 +11,7 @@ use super::{edges, subtitle};
 pub(super) fn draw(plan: &Plan) -> String {
     let mut out = format!("digraph {} {{\n    rankdir=LR;\n", quoted(&plan.stack));
     for service in &plan.services {
-        let label = match subtitle(plan, service) {
+        let label = match subtitle(service) {
             Some(below) => format!("{}\n{below}", service.name),
             None => service.name.to_string(),
         };

@@ -67,7 +67,7 @@ pub(super) fn draw(plan: &Plan) -> String {
     let services = plan.services.iter().zip(layers).map(|(service, layer)| Node {
         name: &service.name,
         kind: service.kind,
-        url: address(plan, service),
+        url: address(service),
         layer,
         declared: &service.declared,
     });

@@ -71,6 +71,39 @@ struct Grid {
     chains: Vec<Vec<usize>>,
 }
 
+/// How many lines end at each place of a column, so that those below a place are counted
+/// without looking at each (a Fenwick tree).
+struct Ends {
+    counts: Vec<usize>,
+    all: usize,
+}
+
+impl Ends {
+    fn new(places: usize) -> Self {
+        Self { counts: vec![0; places + 1], all: 0 }
+    }
+
+    fn add(&mut self, place: usize) {
+        self.all += 1;
+        let mut at = place + 1;
+        while at < self.counts.len() {
+            self.counts[at] += 1;
+            at += at & at.wrapping_neg();
+        }
+    }
+
+    /// Those that end below the place.
+    fn below(&self, place: usize) -> usize {
+        let mut not_below = 0;
+        let mut at = place + 1;
+        while at > 0 {
+            not_below += self.counts[at];
+            at -= at & at.wrapping_neg();
+        }
+        self.all - not_below
+    }
+}
+
 impl Grid {
     fn new(boxes: &[Size], lines: &[(usize, usize)]) -> Self {
         let cell = |column, height| Cell {
@@ -109,12 +142,12 @@ impl Grid {
     /// Orders each column by where its neighbours are, back and forth, and keeps the
     /// order with the fewest crossings.
     fn sort(&mut self) {
-        let mut best = (self.crossings(), self.columns.clone());
+        let mut places = self.places();
+        let mut best = (self.crossings(&places), self.columns.clone());
         for sweep in 0..SWEEPS {
             let forward = sweep % 2 == 0;
             for step in 0..self.columns.len() {
                 let column = if forward { step } else { self.columns.len() - 1 - step };
-                let places = self.places();
                 let mean = |&cell: &usize| {
                     let cell_at = &self.cells[cell];
                     let near = if forward { &cell_at.before } else { &cell_at.after };
@@ -126,9 +159,12 @@ impl Grid {
                 let mut sorted: Vec<(f64, usize)> =
                     self.columns[column].iter().map(|cell| (mean(cell), *cell)).collect();
                 sorted.sort_by(|a, b| a.0.total_cmp(&b.0));
-                self.columns[column] = sorted.into_iter().map(|(_, cell)| cell).collect();
+                for (place, (_, cell)) in sorted.into_iter().enumerate() {
+                    self.columns[column][place] = cell;
+                    places[cell] = place;
+                }
             }
-            let crossings = self.crossings();
+            let crossings = self.crossings(&places);
             if crossings < best.0 {
                 best = (crossings, self.columns.clone());
             }
@@ -147,20 +183,18 @@ impl Grid {
         places
     }
 
-    fn crossings(&self) -> usize {
-        let places = self.places();
+    /// How many pairs of lines cross between two columns: of two lines one begins above the
+    /// other and ends below it.
+    fn crossings(&self, places: &[usize]) -> usize {
         let mut crossings = 0;
-        for column in &self.columns {
-            let links: Vec<(usize, usize)> = column
-                .iter()
-                .flat_map(|&cell| self.cells[cell].after.iter().map(move |&to| (cell, to)))
-                .map(|(from, to)| (places[from], places[to]))
-                .collect();
-            for (index, a) in links.iter().enumerate() {
-                crossings += links[index + 1..]
-                    .iter()
-                    .filter(|b| (a.0 < b.0 && a.1 > b.1) || (a.0 > b.0 && a.1 < b.1))
-                    .count();
+        for (column, cells) in self.columns.iter().enumerate() {
+            let next = self.columns.get(column + 1).map_or(0, Vec::len);
+            let mut ends = Ends::new(next);
+            for &cell in cells {
+                let after = || self.cells[cell].after.iter().map(|&to| places[to]);
+                // Those that begin at one place do not cross each other.
+                crossings += after().map(|to| ends.below(to)).sum::<usize>();
+                after().for_each(|to| ends.add(to));
             }
         }
         crossings
@@ -301,27 +335,50 @@ impl Grid {
     /// For each line the heights at which it leaves its left box and enters its right
     /// one, as shares of the boxes' heights: in order of where the lines come from.
     fn ports(&self, boxes: usize) -> Vec<[f64; 2]> {
+        // For each box where its lines go next: those that enter it, and those that leave it.
+        let mut ends: Vec<[Vec<(f64, usize)>; 2]> = vec![Default::default(); boxes];
+        for (line, chain) in self.chains.iter().enumerate() {
+            if let [first, second, ..] = chain[..]
+                && let [.., next, last] = chain[..]
+            {
+                ends[last][0].push((self.cells[next].middle, line));
+                ends[first][1].push((self.cells[second].middle, line));
+            }
+        }
         let mut ports = vec![[0.5; 2]; self.chains.len()];
-        for node in 0..boxes {
-            for entering in [false, true] {
-                let mut ends: Vec<(f64, usize)> = Vec::new();
-                for (line, chain) in self.chains.iter().enumerate().filter(|(_, c)| c.len() > 1) {
-                    let (own, next) = if entering {
-                        (chain[chain.len() - 1], chain[chain.len() - 2])
-                    } else {
-                        (chain[0], chain[1])
-                    };
-                    if own == node {
-                        ends.push((self.cells[next].middle, line));
-                    }
-                }
-                ends.sort_by(|a, b| a.0.total_cmp(&b.0));
-                let count = ends.len() as f64;
-                for (place, (_, line)) in ends.into_iter().enumerate() {
-                    ports[line][usize::from(!entering)] = (place as f64 + 1.0) / (count + 1.0);
-                }
+        for (side, mut ends) in ends.into_iter().flat_map(|ends| ends.into_iter().enumerate()) {
+            ends.sort_by(|a, b| a.0.total_cmp(&b.0));
+            let count = ends.len() as f64;
+            for (place, (_, line)) in ends.into_iter().enumerate() {
+                ports[line][side] = (place as f64 + 1.0) / (count + 1.0);
             }
         }
         ports
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn crossings_are_those_of_every_pair_of_lines() {
+        for seed in 1..40_usize {
+            let size = |index: usize| Size { width: 1.0, height: 1.0, column: index % 3 };
+            let boxes: Vec<Size> = (0..24).map(size).collect();
+            let lines: Vec<(usize, usize)> =
+                (0..40).map(|line| ((line * seed) % 24, (line * line + 7 * seed) % 24)).collect();
+            let grid = Grid::new(&boxes, &lines);
+            let places = grid.places();
+            let links: Vec<_> = (grid.cells.iter().enumerate())
+                .flat_map(|(from, cell)| cell.after.iter().map(move |to| (from, *to)))
+                .map(|(from, to)| (grid.cells[from].column, places[from], places[to]))
+                .collect();
+            let crosses = |a: &(usize, usize, usize), b: &(usize, usize, usize)| {
+                a.0 == b.0 && a.1 < b.1 && a.2 > b.2
+            };
+            let pairs = links.iter().flat_map(|a| links.iter().filter(move |b| crosses(a, b)));
+            assert_eq!(grid.crossings(&places), pairs.count(), "seed {seed}");
+        }
     }
 }

@@ -12,7 +12,7 @@ pub(super) fn draw(plan: &Plan) -> String {
     let mut out = String::from("flowchart LR\n");
     for (place, service) in plan.services.iter().enumerate() {
         let mut label = escape(&service.name);
-        if let Some(below) = subtitle(plan, service) {
+        if let Some(below) = subtitle(service) {
             label.extend(["<br/>", &escape(&below)]);
         }
         let (open, close) = match service.kind {

@@ -12,6 +12,8 @@ mod svg;
 mod tests;
 mod text;
 
+use std::collections::BTreeMap;
+
 use xtask_core::name::Name;
 use xtask_core::plan::{Condition, Dependency, Kind, Place, Plan, Service};
 
@@ -85,7 +87,9 @@ impl Wait<'_> {
 
 /// Every edge, in order of dependents. Edges that lead out of the plan are left out.
 fn edges(plan: &Plan) -> Vec<Edge<'_>> {
-    let place = |name: &str| plan.services.iter().position(|service| &*service.name == name);
+    let names = plan.services.iter().enumerate().map(|(place, service)| (&service.name, place));
+    let places: BTreeMap<&Name, usize> = names.collect();
+    let place = |name: &Name| places.get(name).copied();
     let mut edges = Vec::new();
     for (from, service) in plan.services.iter().enumerate() {
         for dependency in &service.depends_on {
@@ -123,8 +127,8 @@ fn condition(condition: Condition) -> &'static str {
 }
 
 /// What stands below a service's name: its address, or that it is a job.
-fn subtitle(plan: &Plan, service: &Service) -> Option<String> {
-    match (address(plan, service), service.kind) {
+fn subtitle(service: &Service) -> Option<String> {
+    match (address(service), service.kind) {
         (Some(address), _) => Some(address),
         (None, Kind::Job) => Some("job".to_owned()),
         (None, Kind::Service) => None,
@@ -132,8 +136,9 @@ fn subtitle(plan: &Plan, service: &Service) -> Option<String> {
 }
 
 /// A service's address; a port that is chosen at the start stands as `?`.
-fn address(plan: &Plan, service: &Service) -> Option<String> {
+fn address(service: &Service) -> Option<String> {
     let url = service.url.as_ref()?;
-    let number = |name: &Name, port: usize| plan.service(name)?.ports.get(port)?.number;
+    // It names nobody but the service itself.
+    let number = |_: &Name, port: usize| service.ports.get(port)?.number;
     Some(url.render(number).unwrap_or_else(|_| url.to_string()))
 }

@@ -44,7 +44,7 @@ pub(super) fn draw(plan: &Plan) -> String {
         .iter()
         .zip(&layers)
         .map(|(service, layer)| Size {
-            width: box_width(plan, service),
+            width: box_width(service),
             height: HEIGHT,
             column: last - layer,
         })
@@ -63,7 +63,7 @@ pub(super) fn draw(plan: &Plan) -> String {
         );
     }
     for (service, area) in plan.services.iter().zip(&layout.areas) {
-        node(&mut body, plan, service, (area.left + area.width / 2.0, area.top), area.width);
+        node(&mut body, service, (area.left + area.width / 2.0, area.top), area.width);
     }
     let legend = legend(plan, &edges);
     page(plan, &layout, &(body + &labels), &legend)
@@ -107,13 +107,13 @@ fn page(plan: &Plan, layout: &Layout, body: &str, legend: &[(&str, &str)]) -> St
     out + "</g>\n</svg>\n"
 }
 
-fn node(out: &mut String, plan: &Plan, service: &Service, (middle, top): Point, width: f64) {
+fn node(out: &mut String, service: &Service, (middle, top): Point, width: f64) {
     let (job, radius) = match service.kind {
         Kind::Service => ("", 6.0),
         Kind::Job => (" job", HEIGHT / 2.0),
     };
     let external = if service.program == Program::External { " external" } else { "" };
-    let below = subtitle(plan, service);
+    let below = subtitle(service);
     let name_y = top + if below.is_some() { 22.0 } else { 29.0 };
     let _ = writeln!(
         out,
@@ -200,8 +200,8 @@ fn legend(plan: &Plan, edges: &[Edge<'_>]) -> Vec<(&'static str, &'static str)> 
     legend
 }
 
-fn box_width(plan: &Plan, service: &Service) -> f64 {
-    let below = subtitle(plan, service).map_or(0.0, |below| text_width(&below, 11.0));
+fn box_width(service: &Service) -> f64 {
+    let below = subtitle(service).map_or(0.0, |below| text_width(&below, 11.0));
     (text_width(&service.name, 16.5).max(below) + 32.0).max(96.0)
 }
 

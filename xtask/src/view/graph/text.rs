@@ -79,7 +79,7 @@ impl Tree<'_> {
         if !notes.is_empty() {
             let _ = write!(self.out, " ({})", notes.join(", "));
         }
-        if let Some(url) = address(self.plan, service).filter(|_| waits && !again) {
+        if let Some(url) = address(service).filter(|_| waits && !again) {
             let _ = write!(self.out, "  {}", visible(&url));
         }
         if again && waits && !below.is_empty() {
