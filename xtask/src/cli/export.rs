@@ -18,7 +18,7 @@ use xtask_core::plan::{Containers, Isolation, Request};
 use super::exit::Exit;
 use super::image::images;
 use super::load::{self, Loaded};
-use super::plan_args::{BuildArgs, PlanArgs};
+use super::plan_args::{PlanArgs, ProgramArgs};
 use super::{Global, block_on, print};
 use crate::effects::containers::{DATA_FOLDER, PROGRAM_FOLDER, USER};
 use crate::view::export::{Access, Difference, Export, File, Images, Target, export};
@@ -41,13 +41,10 @@ pub(crate) struct ExportArgs {
     /// What was written and what is different, as JSON
     #[arg(long)]
     json: bool,
-    /// Do not build: take the programs of an earlier build
-    #[arg(long)]
-    no_build: bool,
     #[command(flatten)]
     plan: PlanArgs,
     #[command(flatten)]
-    build: BuildArgs,
+    programs: ProgramArgs,
 }
 
 /// What `export --json` shows.
@@ -68,7 +65,7 @@ pub(crate) fn run(global: &Global, args: &ExportArgs) -> anyhow::Result<Exit> {
         request.isolation = Isolation::Elsewhere;
         request.containers = Containers::All;
         request.data = DATA_FOLDER.to_owned();
-        args.build.shape(args.no_build, request);
+        args.programs.shape(request);
     };
     let loaded = match load::plan(global, &args.plan, &args.services, shape)? {
         Ok(loaded) => loaded,
@@ -78,7 +75,7 @@ pub(crate) fn run(global: &Global, args: &ExportArgs) -> anyhow::Result<Exit> {
 }
 
 async fn written(args: &ExportArgs, loaded: &Loaded) -> anyhow::Result<Exit> {
-    let images = match images(loaded, &args.build, args.no_build, "export", |_| true).await? {
+    let images = match images(loaded, &args.programs, "export", |_| true).await? {
         Ok(rows) => rows.into_iter().map(|row| (row.service, row.image)),
         Err(exit) => return Ok(exit),
     };

@@ -10,7 +10,7 @@ use xtask_core::plan::{Containers, Placement, Plan, Program, Request, Service};
 use super::exit::Exit;
 use super::interrupt::Interrupts;
 use super::load::{self, Loaded};
-use super::plan_args::{BuildArgs, PlanArgs};
+use super::plan_args::{OverlayArgs, ProgramArgs};
 use super::up::build::{Build, BuildEvent};
 use super::up::target;
 use super::{Global, block_on, print};
@@ -28,21 +28,18 @@ pub(crate) struct ImageArgs {
     /// The images as JSON
     #[arg(long)]
     json: bool,
-    /// Do not build: take the programs of an earlier build
-    #[arg(long)]
-    no_build: bool,
     #[command(flatten)]
-    plan: PlanArgs,
+    overlays: OverlayArgs,
     #[command(flatten)]
-    build: BuildArgs,
+    programs: ProgramArgs,
 }
 
 pub(crate) fn run(global: &Global, args: &ImageArgs) -> anyhow::Result<Exit> {
     let shape = |request: &mut Request| {
-        args.build.shape(args.no_build, request);
+        args.programs.shape(request);
         request.containers = Containers::All;
     };
-    let loaded = match load::plan(global, &args.plan, &args.services, shape)? {
+    let loaded = match load::plan(global, &args.overlays.clone().into(), &args.services, shape)? {
         Ok(loaded) => loaded,
         Err(exit) => return Ok(exit),
     };
@@ -93,7 +90,7 @@ async fn shown(args: &ImageArgs, loaded: &Loaded) -> anyhow::Result<Exit> {
     let named = |service: &Service| {
         args.services.is_empty() || args.services.iter().any(|name| **name == *service.name)
     };
-    let rows = match images(loaded, &args.build, args.no_build, "image", named).await? {
+    let rows = match images(loaded, &args.programs, "image", named).await? {
         Ok(rows) => rows,
         Err(exit) => return Ok(exit),
     };
@@ -113,13 +110,12 @@ async fn shown(args: &ImageArgs, loaded: &Loaded) -> anyhow::Result<Exit> {
 /// When cargo cannot be run, or the engine refuses.
 pub(crate) async fn images(
     loaded: &Loaded,
-    args: &BuildArgs,
-    no_build: bool,
+    args: &ProgramArgs,
     command: &str,
     asked: impl Fn(&Service) -> bool,
 ) -> anyhow::Result<Result<Vec<ImageRow>, Exit>> {
     let plan = &loaded.plan;
-    if let Some(exit) = target::refuse_shared(loaded, args.profile(), command) {
+    if let Some(exit) = target::refuse_shared(loaded, args.build.profile(), command) {
         return Ok(Err(exit));
     }
     let engine = match engine().await? {
@@ -127,10 +123,10 @@ pub(crate) async fn images(
         Err(exit) => return Ok(Err(exit)),
     };
     let mut interrupts = Interrupts::new()?;
-    let mut build = match no_build {
+    let mut build = match args.no_build {
         true => {
             let target = &loaded.gathered.target_directory;
-            Build::of_earlier_programs(plan, target, args.profile())
+            Build::of_earlier_programs(plan, target, args.build.profile())
         }
         false => Build::start(plan, false)?,
     };

@@ -5,18 +5,25 @@
 use clap::{Args, ValueEnum};
 use xtask_core::plan::{Building, Containers, Cycles, Isolation, Ports, Request};
 
-/// What shapes a plan, for every command that makes one.
+/// What shapes the graph, for every command that makes one.
 #[derive(Clone, Debug, Default, Args)]
-pub(crate) struct PlanArgs {
+pub(crate) struct OverlayArgs {
     /// Activate an overlay of the metadata
     #[arg(long, value_name = "NAME")]
     pub(crate) with: Vec<String>,
-    /// Set a variable, for one service or all
-    #[arg(short = 'e', long = "env", value_name = "[SERVICE:]KEY=VALUE")]
-    pub(crate) env: Vec<String>,
     /// `relax`: start in spite of a cycle, for this time
     #[arg(long, value_name = "HOW")]
     pub(crate) cycles: Option<CyclesWhen>,
+}
+
+/// What shapes a plan, for commands that do something with variables.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct PlanArgs {
+    #[command(flatten)]
+    pub(crate) overlays: OverlayArgs,
+    /// Set a variable, for one service or all
+    #[arg(short = 'e', long = "env", value_name = "[SERVICE:]KEY=VALUE")]
+    pub(crate) env: Vec<String>,
 }
 
 /// Where services run on this machine, for commands whose plan is of a stack here.
@@ -52,6 +59,16 @@ pub(crate) struct BuildArgs {
     pub(crate) locked: bool,
 }
 
+/// Which programs images are made of.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct ProgramArgs {
+    /// Do not build: take the programs of an earlier build
+    #[arg(long)]
+    pub(crate) no_build: bool,
+    #[command(flatten)]
+    pub(crate) build: BuildArgs,
+}
+
 /// Where ports come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum PortsWhen {
@@ -69,9 +86,9 @@ pub(crate) enum CyclesWhen {
 impl PlanArgs {
     /// Adds to a request what is asked for.
     pub(crate) fn shape(&self, request: &mut Request) {
-        request.overlays.clone_from(&self.with);
+        request.overlays.clone_from(&self.overlays.with);
         request.variables.clone_from(&self.env);
-        request.cycles = match self.cycles {
+        request.cycles = match self.overlays.cycles {
             Some(CyclesWhen::Relax) => Cycles::Relax,
             None => Cycles::Refuse,
         };
@@ -93,6 +110,19 @@ impl PlaceArgs {
         if self.isolated {
             request.isolation = Isolation::Isolated;
         }
+    }
+}
+
+impl From<OverlayArgs> for PlanArgs {
+    fn from(overlays: OverlayArgs) -> Self {
+        Self { overlays, ..Self::default() }
+    }
+}
+
+impl ProgramArgs {
+    /// Adds to a request what is asked for.
+    pub(crate) fn shape(&self, request: &mut Request) {
+        self.build.shape(self.no_build, request);
     }
 }
 

@@ -16,7 +16,7 @@ const EVERYWHERE: [(&[&str], &str); 7] = [
 ];
 
 /// Command line, exit code, words.
-const ONE_BY_ONE: [(&[&str], i32, &str); 36] = [
+const ONE_BY_ONE: [(&[&str], i32, &str); 37] = [
     (&[], 2, "Usage"),
     (&["dance"], 2, "dance"),
     (&["up", "nobody"], 2, "nobody"),
@@ -51,6 +51,7 @@ const ONE_BY_ONE: [(&[&str], i32, &str); 36] = [
     (&["graph", "--release"], 2, "--release"),
     (&["explain", "idle", "--seed", "1"], 2, "--seed"),
     (&["export", "compose", "--ports", "auto"], 2, "--ports"),
+    (&["image", "-e", "LEVEL=1"], 2, "-e"),
     (&["export", "compose", "--containers"], 2, "--containers"),
     (&["up", "--seed", "1"], 2, "--start-order"),
     (&["test-e2e", "--seed", "1"], 2, "--kill-random"),
