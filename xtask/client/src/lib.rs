@@ -9,6 +9,7 @@ pub mod connection;
 pub mod escapes;
 pub mod handle;
 pub mod harness;
+pub mod inherited;
 pub mod logs;
 pub mod paths;
 pub mod protocol;

@@ -9,6 +9,7 @@ use std::ffi::{CString, OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
+use xtask_client::inherited::{is_of_a_supervisor, is_of_cargo};
 use xtask_core::stack::Command;
 
 /// The variable that tells whose child a process is.
@@ -113,18 +114,10 @@ fn is_for_the_tool(name: &OsStr) -> bool {
     match name {
         "CARGO_HOME" => false,
         // A shell's notes on a folder that the child does not start in.
-        "PWD" | "OLDPWD" => true,
-        "CARGO"
-        | "RUST_RECURSION_COUNT"
-        | "NOTIFY_SOCKET"
-        | "JOURNAL_STREAM"
-        | "INVOCATION_ID"
-        | "MANAGERPID"
-        | "SYSTEMD_EXEC_PID"
-        | "__CARGO_FIX_YOLO" => true,
-        _ => ["CARGO_", "LISTEN_", "WATCHDOG_", "XTASK_"]
-            .iter()
-            .any(|prefix| name.starts_with(prefix)),
+        "PWD" | "OLDPWD" | "__CARGO_FIX_YOLO" => true,
+        // Settings of cargo are for the build.
+        _ if name.starts_with("CARGO_") || name.starts_with("XTASK_") => true,
+        _ => is_of_cargo(name) || is_of_a_supervisor(name),
     }
 }
 

@@ -227,40 +227,40 @@ pub(crate) fn processes() -> impl Iterator<Item = i32> {
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
 
-/// The children of this process, if the system tells.
+/// The children of this process, if the system tells of all.
 fn children() -> Option<Vec<i32>> {
-    let mut all = Vec::new();
-    for task in std::fs::read_dir("/proc/self/task").ok()?.flatten() {
-        match std::fs::read_to_string(task.path().join("children")) {
-            Ok(text) => {
-                all.extend(text.split_ascii_whitespace().filter_map(|w| w.parse::<i32>().ok()))
-            }
-            // No such file on this system, or a thread that ended meanwhile and left
-            // its children to another one: not knowing means a closer look.
-            Err(_) => return None,
-        }
-    }
-    Some(all)
+    let (children, all) = listed_children(std::process::id().cast_signed());
+    all.then_some(children)
 }
 
 /// The children of all threads of a process. Where the system does not list them,
 /// every process is asked for its parent.
 pub(crate) fn children_of(parent: i32) -> Vec<i32> {
+    match listed_children(parent) {
+        (_, false) if !Path::new("/proc/thread-self/children").exists() => {
+            processes().filter(|pid| parent_of(*pid) == Some(parent)).collect()
+        }
+        (children, _) => children,
+    }
+}
+
+/// The children of a process that the system lists, and whether these are all: a thread
+/// that ends meanwhile leaves its children to another one, and not every system has lists.
+fn listed_children(parent: i32) -> (Vec<i32>, bool) {
     let mut children = Vec::new();
-    let Ok(tasks) = std::fs::read_dir(format!("/proc/{parent}/task")) else { return children };
+    let Ok(tasks) = std::fs::read_dir(format!("/proc/{parent}/task")) else {
+        return (children, false);
+    };
+    let mut all = true;
     for task in tasks.flatten() {
         match std::fs::read_to_string(task.path().join("children")) {
             Ok(text) => {
                 children.extend(text.split_ascii_whitespace().filter_map(|w| w.parse::<i32>().ok()))
             }
-            Err(_) if !Path::new("/proc/thread-self/children").exists() => {
-                return processes().filter(|pid| parent_of(*pid) == Some(parent)).collect();
-            }
-            // A thread that ended meanwhile.
-            Err(_) => {}
+            Err(_) => all = false,
         }
     }
-    children
+    (children, all)
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
+use xtask_client::inherited::{is_of_a_supervisor, is_of_cargo};
 use xtask_core::manifest;
 use xtask_core::plan::{self, Outcome, Request};
 use xtask_core::problem::{Code, Problem, Severity};
@@ -74,16 +75,8 @@ fn without_consequences(problems: &mut Vec<Problem>) {
 pub(crate) fn shell() -> BTreeMap<String, String> {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .filter(|(name, _)| !is_for_the_tool(name))
+        .filter(|(name, _)| !is_of_cargo(name) && !is_of_a_supervisor(name))
         .collect()
-}
-
-/// Whether a variable was meant for this program and not for those that it starts.
-fn is_for_the_tool(name: &str) -> bool {
-    let names = ["CARGO", "NOTIFY_SOCKET", "JOURNAL_STREAM", "OUT_DIR"];
-    let prefixes =
-        ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_", "LISTEN_", "WATCHDOG_"];
-    names.contains(&name) || prefixes.iter().any(|prefix| name.starts_with(prefix))
 }
 
 /// The last line of a message that draws its own picture first.

@@ -7,20 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::error::StartError;
-
-/// Variables, or their beginnings, that cargo and the runner set for a test, and that the
-/// inner cargo would take for settings or for changes that want a rebuild.
-const SET_FOR_A_TEST: [&str; 9] = [
-    "CARGO",
-    "CARGO_BIN_",
-    "CARGO_CRATE_NAME",
-    "CARGO_MANIFEST_",
-    "CARGO_PKG_",
-    "CARGO_PRIMARY_PACKAGE",
-    "CARGO_TARGET_TMPDIR",
-    "NEXTEST",
-    "OUT_DIR",
-];
+use crate::inherited::is_of_cargo;
 
 /// Cargo as the user would call it from a shell in `folder`: without the variables that a
 /// test has from the cargo that runs it.
@@ -30,7 +17,7 @@ pub fn cargo(folder: &Path) -> Command {
     let mut command = Command::new(program);
     command.current_dir(folder);
     for (name, _) in std::env::vars_os() {
-        if name.to_str().is_some_and(is_set_for_a_test) {
+        if name.to_str().is_some_and(is_of_cargo) {
             command.env_remove(name);
         }
     }
@@ -54,26 +41,9 @@ pub fn workspace_of(package: &Path) -> Result<PathBuf, StartError> {
     }
 }
 
-fn is_set_for_a_test(name: &str) -> bool {
-    SET_FOR_A_TEST.iter().any(|set| match *set {
-        "CARGO" => name == "CARGO",
-        prefix => name.starts_with(prefix),
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_cargo_sets_for_a_test_is_removed_and_what_the_user_sets_stays() {
-        for name in ["CARGO", "CARGO_PKG_NAME", "CARGO_MANIFEST_DIR", "NEXTEST_RUN_ID", "OUT_DIR"] {
-            assert!(is_set_for_a_test(name), "{name}");
-        }
-        for name in ["CARGO_HOME", "CARGO_TARGET_DIR", "CARGO_PROFILE_DEV_DEBUG", "PATH"] {
-            assert!(!is_set_for_a_test(name), "{name}");
-        }
-    }
 
     #[test]
     fn the_workspace_of_this_package_is_found() {

@@ -14,6 +14,7 @@ use serde::Deserialize;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::task::{JoinHandle, spawn_blocking};
+use xtask_client::inherited::is_of_cargo;
 use xtask_core::name::Name;
 use xtask_core::plan::{self, Plan, Program, Target};
 
@@ -252,12 +253,8 @@ fn linked(line: &[u8], targets: &[Target]) -> Option<BuildEvent> {
 /// Variables that cargo set for this program and that mean something else to the
 /// build: a build script that looks at them would run again each time.
 fn clean_environment(command: &mut Command) {
-    let foreign = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_"];
     for (name, _) in std::env::vars_os() {
-        let text = name.to_string_lossy();
-        if foreign.iter().any(|prefix| text.starts_with(prefix))
-            || matches!(&*text, "CARGO_PRIMARY_PACKAGE" | "CARGO_CRATE_NAME" | "OUT_DIR")
-        {
+        if name.to_str().is_some_and(is_of_cargo) {
             command.env_remove(&name);
         }
     }
