@@ -4,17 +4,21 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-/// The engine that `XTASK_ENGINE` names, or else the first that answers. None, said aloud, where
-/// there is none.
+/// The engine that the tool takes: the one that `XTASK_ENGINE` names, or else the first that is
+/// installed. None, said aloud, where it does not answer.
 #[must_use]
 pub fn engine() -> Option<&'static Path> {
     static ENGINE: OnceLock<Option<PathBuf>> = OnceLock::new();
-    let answers = |engine: &PathBuf| {
-        Command::new(engine).arg("version").output().is_ok_and(|output| output.status.success())
+    let installed = |engine: PathBuf| {
+        let output = Command::new(&engine).arg("version").output().ok()?;
+        Some((engine, output.status.success()))
     };
-    let found = ENGINE.get_or_init(|| match std::env::var_os("XTASK_ENGINE") {
-        Some(chosen) => Some(PathBuf::from(chosen)).filter(answers),
-        None => ["docker", "podman"].into_iter().map(PathBuf::from).find(answers),
+    let found = ENGINE.get_or_init(|| {
+        let (engine, answers) = match std::env::var_os("XTASK_ENGINE") {
+            Some(chosen) => installed(chosen.into()),
+            None => ["docker", "podman"].into_iter().find_map(|name| installed(name.into())),
+        }?;
+        answers.then_some(engine)
     });
     if found.is_none() {
         xtask_client::harness::skipped("a container engine");
