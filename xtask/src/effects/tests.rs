@@ -98,6 +98,17 @@ impl Fixture {
         .await
     }
 
+    /// Kills the run, and fails the test if it was ready before it was gone.
+    async fn is_killed_before_it_is_ready(&mut self) {
+        self.signal(1, Signal::Kill);
+        let passed = |event: &Event| match event {
+            Event::ProbePassed { .. } => Some(true),
+            Event::Gone { .. } => Some(false),
+            _ => None,
+        };
+        assert!(!self.until(passed).await);
+    }
+
     /// Runs a command to its end: its exit, and the texts of its log.
     async fn run(&mut self, command: Command) -> (Exit, Vec<String>) {
         self.spawn(1, command, Vec::new());

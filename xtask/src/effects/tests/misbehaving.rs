@@ -59,13 +59,7 @@ fn what_is_printed_before_the_bind_is_not_ready_and_dies() {
         let probes = vec![probe(0, Probe::Tcp { port: 0 }, Some(number))];
         fixture.spawn(1, binding(number, &args), probes);
         assert_eq!(fixture.until_seen().await, "connection refused");
-        fixture.signal(1, Signal::Kill);
-        let passed = |event: &Event| match event {
-            Event::ProbePassed { .. } => Some(true),
-            Event::Gone { .. } => Some(false),
-            _ => None,
-        };
-        assert!(!fixture.until(passed).await);
+        fixture.is_killed_before_it_is_ready().await;
     });
 }
 

@@ -101,13 +101,7 @@ fn a_foreign_listener_is_never_ready_and_is_named() {
             format!("port {number} is served by another program: pid {}", std::process::id());
         assert!(seen.starts_with(&start), "{seen}");
         fixture.world.perform(Effect::StopProbes { service: name(), run: 1 });
-        fixture.signal(1, Signal::Kill);
-        let passed = |event: &Event| match event {
-            Event::ProbePassed { .. } => Some(true),
-            Event::Gone { .. } => Some(false),
-            _ => None,
-        };
-        assert!(!fixture.until(passed).await);
+        fixture.is_killed_before_it_is_ready().await;
     });
 }
 
