@@ -201,7 +201,8 @@ fn strangers_on_every_wanted_port_are_named_and_notice_nothing() {
     let two = |at: usize| {
         format!("ports = {{ http = {}, metrics = {} }}\n", numbers[at], numbers[at + 1])
     };
-    let on = format!("port = {}\ndepends-on = [\"base\"]\n", numbers[2]);
+    // Whoever waits for another one fails for its sake, and may not come to its own port.
+    let on = format!("port = {}\nuses = [\"base\"]\n", numbers[2]);
     let inherits = format!("socket-activation = true\nready = {{ tcp = true }}\n{}", two(3));
     let fixture = stand(&[
         ("base", SERVE, &two(0)),
