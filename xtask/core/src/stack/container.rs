@@ -103,7 +103,9 @@ impl Stack {
             .map(|(port, number)| (callable(&port.host).to_owned(), number))
             .collect();
         let here = node.spec.placement == Placement::Process || node.spec.socket_activation;
-        (here && !ports.is_empty()).then(|| Neighbour { name: node.spec.name.clone(), ports })
+        let contained = node.spec.placement == Placement::Container;
+        let name = node.spec.name.clone();
+        (here && !ports.is_empty()).then_some(Neighbour { name, ports, contained })
     }
 }
 

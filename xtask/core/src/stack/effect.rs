@@ -228,6 +228,9 @@ pub struct Neighbour {
     pub name: Name,
     /// Host and number of its ports on this machine.
     pub ports: Vec<(String, u16)>,
+    /// Whether it runs in a container, too.
+    #[serde(default)]
+    pub contained: bool,
 }
 
 /// What the holder of a port is compared with.

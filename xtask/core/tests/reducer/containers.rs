@@ -73,6 +73,7 @@ fn a_container_is_told_where_this_machine_listens_and_not_where_containers_do() 
     let here = |name: &str, port| Neighbour {
         name: name.into(),
         ports: vec![("127.0.0.1".to_owned(), port)],
+        contained: name == "held",
     };
     let listening = [here("held", 40_003), here("near", 81), here("p", 40_001)];
     assert_eq!(container(&s, "c").neighbours, listening);

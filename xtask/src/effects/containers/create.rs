@@ -7,11 +7,11 @@ use std::path::Path;
 use rustix::process::{getegid, geteuid};
 use xtask_core::name::Name;
 use xtask_core::stack::Command;
-use xtask_core::stack::effect::{Container, Origin};
+use xtask_core::stack::effect::{Container, Neighbour, Origin};
 
 use super::engine::Engine;
 use super::image::SERVICE_LABEL;
-use super::stack::{Containers, Network};
+use super::stack::{Containers, Host, Network};
 
 /// Where containers find this machine if the network's gateway is not it.
 const ELSEWHERE: &str = "host-gateway";
@@ -53,6 +53,7 @@ pub(super) async fn create(
     wanted: &Wanted<'_>,
 ) -> Result<(), String> {
     let (mut args, variables) = arguments(containers, network, wanted);
+    args.extend(hosts(network, &wanted.container.neighbours)?);
     let writes_here =
         wanted.container.origin == Origin::Built || !wanted.container.volumes.is_empty();
     if writes_here && !geteuid().is_root() {
@@ -98,7 +99,7 @@ fn arguments(
     for port in &container.ports {
         let host =
             if port.host.contains(':') { format!("[{}]", port.host) } else { port.host.clone() };
-        match (command.sockets.is_empty(), network.gateway) {
+        match (command.sockets.is_empty(), network.gateway()) {
             (true, _) => {
                 args.push(format!("--publish={host}:{}:{}", port.outside, port.inside));
             }
@@ -109,10 +110,6 @@ fn arguments(
     }
     for volume in &container.volumes {
         args.push(mount(&volume.outside, &volume.inside));
-    }
-    for neighbour in &container.neighbours {
-        let address = network.gateway.map_or(ELSEWHERE.to_owned(), |gateway| gateway.to_string());
-        args.push(format!("--add-host={}:{address}", neighbour.name));
     }
     let mut variables = command.env.clone();
     if let Some(path) = notify {
@@ -128,6 +125,24 @@ fn arguments(
     args.extend(own.into_iter().map(|(name, value)| format!("--env={name}={value}")));
     args.extend(others.iter().map(|(name, _)| format!("--env={name}")));
     (args, others)
+}
+
+/// Where the container finds those that this machine listens for. Those that are containers
+/// have their name in the network, too.
+fn hosts(network: &Network, neighbours: &[Neighbour]) -> Result<Vec<String>, String> {
+    let host = |neighbour: &Neighbour| {
+        let name = &neighbour.name;
+        match (network.host, neighbour.contained) {
+            (Host::At(address), _) => Some(Ok(format!("--add-host={name}:{address}"))),
+            (Host::Elsewhere, _) => Some(Ok(format!("--add-host={name}:{ELSEWHERE}"))),
+            (Host::Hidden, true) => None,
+            (Host::Hidden, false) => Some(Err(format!(
+                "`{name}` is a process, and containers of an engine without root reach none: \
+                 run it in a container too"
+            ))),
+        }
+    };
+    neighbours.iter().filter_map(host).collect()
 }
 
 fn is_its_own(name: &str) -> bool {
@@ -154,6 +169,24 @@ mod tests {
     fn a_mount_keeps_paths_with_commas_together() {
         assert_eq!(mount("/a", "/b"), "--mount=type=bind,source=/a,target=/b");
         assert_eq!(mount("/a,c", "/b"), "--mount=type=bind,\"source=/a,c\",target=/b");
+    }
+
+    #[test]
+    fn without_root_containers_call_each_other_and_a_process_is_refused() {
+        let neighbour = |name: &str, contained| Neighbour {
+            name: name.into(),
+            ports: vec![("127.0.0.1".to_owned(), 5000)],
+            contained,
+        };
+        let both = [neighbour("inside", true), neighbour("process", false)];
+        let hosts = |host, of: &[Neighbour]| hosts(&Network { name: "n".to_owned(), host }, of);
+        let named = |names: [&str; 2]| Ok(names.map(|name| format!("--add-host={name}")).to_vec());
+        let gateway = Host::At("172.17.0.1".parse().unwrap());
+        assert_eq!(hosts(gateway, &both), named(["inside:172.17.0.1", "process:172.17.0.1"]));
+        assert_eq!(hosts(Host::Hidden, &both[..1]), Ok(Vec::new()));
+        assert!(hosts(Host::Hidden, &both).unwrap_err().starts_with("`process` is a process"));
+        let elsewhere = ["inside:host-gateway", "process:host-gateway"];
+        assert_eq!(hosts(Host::Elsewhere, &both), named(elsewhere));
     }
 
     #[test]

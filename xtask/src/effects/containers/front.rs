@@ -77,7 +77,7 @@ impl Inside {
         (engine, name): (&Engine, &str),
         network: &Network,
     ) -> Option<Self> {
-        if network.gateway.is_some() {
+        if network.gateway().is_some() {
             let address = SocketAddr::new(running.address?, port);
             return Some(Self { address, listener: ListenerOf::Anyone });
         }

@@ -46,9 +46,29 @@ pub(crate) struct Containers {
 pub(super) struct Network {
     /// Its name.
     pub(super) name: String,
-    /// Where containers find this machine, which then finds them too; none where only the
-    /// engine knows.
-    pub(super) gateway: Option<IpAddr>,
+    /// Where this machine is for the containers in it.
+    pub(super) host: Host,
+}
+
+/// How containers find this machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Host {
+    /// At this address, and it finds them at theirs.
+    At(IpAddr),
+    /// Only the engine knows: it runs in a machine of its own.
+    Elsewhere,
+    /// Not at all: without root the engine's networks are in a namespace that is closed.
+    Hidden,
+}
+
+impl Network {
+    /// The address of this machine, if it has one there.
+    pub(super) fn gateway(&self) -> Option<IpAddr> {
+        match self.host {
+            Host::At(address) => Some(address),
+            Host::Elsewhere | Host::Hidden => None,
+        }
+    }
 }
 
 impl Containers {
@@ -164,7 +184,7 @@ impl Containers {
 
     /// Makes the ports of a process reachable for containers.
     pub(super) async fn relay(&self, neighbour: &Neighbour) -> Result<(), String> {
-        let Some(gateway) = self.network().await?.gateway else { return Ok(()) };
+        let Some(gateway) = self.network().await?.gateway() else { return Ok(()) };
         let mut relays = self.relays.lock().await;
         for (host, port) in &neighbour.ports {
             let failed = |error| format!("no relay to `{}` port {port}: {error}", neighbour.name);
@@ -189,13 +209,14 @@ impl Containers {
             let program = engine.program().display();
             return Err(format!("{error}\nhint: `{program} network rm {name}`"));
         }
-        // Elsewhere engines run in a machine of their own, and without root in a namespace,
-        // and know how to reach this machine.
-        let gateway = match cfg!(target_os = "linux") && !is_rootless(engine).await {
-            true => Some(gateway(engine, &name).await?),
-            false => None,
+        let host = if !cfg!(target_os = "linux") {
+            Host::Elsewhere
+        } else if is_rootless(engine).await? {
+            Host::Hidden
+        } else {
+            Host::At(gateway(engine, &name).await?)
         };
-        Ok(Network { name, gateway })
+        Ok(Network { name, host })
     }
 }
 
@@ -218,13 +239,13 @@ async fn has_network(engine: &Engine, label: &str, name: &str) -> bool {
 }
 
 /// Whether networks are in a namespace of the engine's own, as they are without root.
-async fn is_rootless(engine: &Engine) -> bool {
+async fn is_rootless(engine: &Engine) -> Result<bool, String> {
     let format = match engine.is_podman() {
         true => "{{if .Host.Security.Rootless}}rootless{{end}}",
         false => "{{.SecurityOptions}}",
     };
     let said = engine.question(&["info", "--format", format]).await;
-    said.is_ok_and(|said| said.contains("rootless"))
+    said.map(|said| said.contains("rootless")).map_err(|error| error.to_string())
 }
 
 /// The address of this machine in a network.
