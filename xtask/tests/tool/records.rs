@@ -120,6 +120,8 @@ fn a_seed_that_fails_leaves_a_record_that_replay_takes() {
             .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")))
             .env("XTASK_BREAK", broken)
             .env("XTASK_SEEDS", "1")
+            .env_remove("XTASK_SEED")
+            .env_remove("XTASK_FIRST_SEED")
             .output()
             .unwrap();
         let said = String::from_utf8([simulated.stdout, simulated.stderr].concat()).unwrap();
