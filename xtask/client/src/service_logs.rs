@@ -3,7 +3,7 @@
 //! It reads the files that the supervisor writes, and asks the supervisor nothing.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -114,11 +114,13 @@ impl Logs {
     pub async fn wait_for(&self, pattern: &str) -> Result<String, LogError> {
         let regex = Regex::new(pattern)?;
         let wait = async {
+            let mut after = self.after;
             loop {
-                let text = self.read().map_err(|source| self.failed(source))?;
-                if let Some(value) = find(&text, &regex) {
+                let read = self.read(after).map_err(|source| self.failed(source))?;
+                if let Some(value) = find(&read.text, &regex) {
                     return Ok(value);
                 }
+                after = read.end;
                 tokio::time::sleep(PAUSE).await;
             }
         };
@@ -129,23 +131,30 @@ impl Logs {
     }
 
     /// Everything after the mark; whole files where it lies in none that is there.
-    fn read(&self) -> io::Result<String> {
-        let older = numbers_aside(&self.path)?.into_iter().rev();
-        let older = older.map(|number| aside(&self.path, number));
-        let mut text = Vec::new();
-        for path in std::iter::once(self.path.clone()).chain(older) {
-            let Some((number, mut bytes)) = read_file(&path, self.after)? else { continue };
-            bytes.append(&mut text);
-            text = bytes;
-            if self.after.place.is_some_and(|(marked, _)| marked == number) {
-                break;
+    fn read(&self, after: Mark) -> io::Result<Read> {
+        loop {
+            let numbers = numbers_aside(&self.path)?;
+            let older = numbers.iter().rev().map(|number| aside(&self.path, *number));
+            let (mut text, mut end) = (Vec::new(), None);
+            for path in std::iter::once(self.path.clone()).chain(older) {
+                let Some(mut part) = read_file(&path, after)? else { continue };
+                end = end.or(Some((part.number, part.start + whole(&part.bytes) as u64)));
+                part.bytes.append(&mut text);
+                text = part.bytes;
+                if after.place.is_some_and(|(marked, _)| marked == part.number) {
+                    break;
+                }
+            }
+            // A file that was put aside meanwhile was perhaps not read under either name.
+            if numbers_aside(&self.path)? == numbers {
+                let end = Mark { place: end.or(after.place) };
+                return Ok(Read { text: String::from_utf8_lossy(&text).into_owned(), end });
             }
         }
-        Ok(String::from_utf8_lossy(&text).into_owned())
     }
 
     fn no_match(&self, pattern: &str) -> LogError {
-        let text = self.read().unwrap_or_default();
+        let text = self.read(self.after).map(|read| read.text).unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();
         let last = lines[lines.len().saturating_sub(SHOWN_LINES)..].join("\n");
         let (path, within) = (self.path.clone(), self.patience);
@@ -157,20 +166,40 @@ impl Logs {
     }
 }
 
-/// A file's number and its text, from the mark on if that lies in it.
-fn read_file(path: &Path, mark: Mark) -> io::Result<Option<(u64, Vec<u8>)>> {
+/// What lies between a mark and the present end.
+struct Read {
+    text: String,
+    /// The end of its last whole line.
+    end: Mark,
+}
+
+/// What was read of one file.
+struct Part {
+    /// The file's number.
+    number: u64,
+    /// Where the bytes begin.
+    start: u64,
+    bytes: Vec<u8>,
+}
+
+/// A file from the mark on, if that lies in it, or else all of it; none if it is not there.
+fn read_file(path: &Path, mark: Mark) -> io::Result<Option<Part>> {
     let mut file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
     let number = file.metadata()?.ino();
-    if let Some((_, place)) = mark.place.filter(|(marked, _)| *marked == number) {
-        file.seek(SeekFrom::Start(place))?;
-    }
+    let start = mark.place.filter(|(marked, _)| *marked == number).map_or(0, |(_, place)| place);
+    file.seek(SeekFrom::Start(start))?;
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes)?;
-    Ok(Some((number, bytes)))
+    Ok(Some(Part { number, start, bytes }))
+}
+
+/// How many bytes are whole lines.
+fn whole(bytes: &[u8]) -> usize {
+    memchr::memrchr(b'\n', bytes).map_or(0, |end| end + 1)
 }
 
 /// A line counts when it is whole.
@@ -236,5 +265,19 @@ mod tests {
         tokio::task::yield_now().await;
         append(&folder, "t 1 o too late\n");
         assert_eq!(wait.await.unwrap().unwrap(), "too late");
+    }
+
+    #[tokio::test]
+    async fn what_was_looked_at_is_not_read_again() {
+        let folder = tempfile::tempdir().unwrap();
+        append(&folder, "t 1 o first\nt 1 o ha");
+        let logs = logs(&folder).within(Duration::from_secs(30));
+        let wait = tokio::spawn(async move { logs.wait_for("late|half").await });
+        // It looks once before it waits.
+        tokio::task::yield_now().await;
+        let path = folder.path().join("a.log");
+        fs::OpenOptions::new().write(true).open(&path).unwrap().write_all(b"t 1 o late!").unwrap();
+        append(&folder, "lf\n");
+        assert_eq!(wait.await.unwrap().unwrap(), "half");
     }
 }
