@@ -3,7 +3,7 @@
 //! Every run has a socket of its own in a folder that only this user can enter, so
 //! what arrives there needs no further proof of who sent it. Descriptors that come
 //! with a message are closed by the system; states that nobody acts on
-//! (`RELOADING=1`, `STOPPING=1`, `MAINPID=`) are ignored.
+//! (`RELOADING=1`, `MAINPID=`) are ignored.
 
 use std::io;
 use std::os::unix::net::UnixDatagram;
@@ -32,7 +32,12 @@ pub(crate) enum Message {
     Extend(Duration),
     /// It is alive.
     Watchdog,
+    /// It is on its way to its end.
+    Stopping,
 }
+
+/// What is shown of a run that says that it stops, and nothing else.
+const STOPPING: &str = "it says that it stops";
 
 /// The socket of one run; removed with it.
 #[derive(Debug)]
@@ -87,7 +92,13 @@ impl NotifySocket {
     fn receive(&self, socket: &UnixDatagram) -> io::Result<()> {
         let mut buffer = [0; LONGEST];
         let length = socket.recv(&mut buffer)?;
-        for message in parse(&buffer[..length]) {
+        let messages = parse(&buffer[..length]);
+        // Its own words say more.
+        let silent = !messages.iter().any(|message| matches!(message, Message::Status(_)));
+        if silent && messages.contains(&Message::Stopping) {
+            self.outlet.status(STOPPING.to_owned());
+        }
+        for message in messages {
             self.pass_on(message);
         }
         Ok(())
@@ -104,6 +115,8 @@ impl NotifySocket {
             Message::Status(status) => self.outlet.status(status),
             Message::Extend(by) => self.outlet.extend(by),
             Message::Watchdog => self.outlet.pinged(),
+            // Whatever it says later, it does not get ready any more.
+            Message::Stopping => self.forget_ready(),
         }
     }
 }
@@ -125,6 +138,7 @@ fn assignment(line: &[u8]) -> Option<Message> {
     let (name, value) = (&line[..at], &line[at + 1..]);
     match name {
         b"READY" if value == b"1" => Some(Message::Ready),
+        b"STOPPING" if value == b"1" => Some(Message::Stopping),
         b"WATCHDOG" if value == b"1" => Some(Message::Watchdog),
         b"STATUS" => {
             Some(Message::Status(String::from_utf8_lossy(&strip(value, Keep::Nothing)).into()))

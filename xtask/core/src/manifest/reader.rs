@@ -81,6 +81,11 @@ impl Reader<'_> {
     /// Text.
     pub(crate) fn string(&mut self, key: &str, value: &Value) -> Option<Words> {
         match &value.kind {
+            ValueKind::String(text) if text.contains('\0') => {
+                let message = format!("`{key}` holds a NUL byte, which no program can be given");
+                self.bad_value(&value.bytes, message, "remove `\\u0000`");
+                None
+            }
             ValueKind::String(text) => Some(self.at(&value.bytes, text.clone())),
             ValueKind::Integer(number) => {
                 self.wrong_type(key, value, "text", &format!("write `\"{number}\"`"));

@@ -50,6 +50,9 @@ pub(crate) fn parse(text: &str) -> (Vec<Line>, Vec<BadLine>) {
 }
 
 fn assignment(line: &str) -> Result<(String, String), &'static str> {
+    if line.contains('\0') {
+        return Err("a variable cannot hold a NUL byte");
+    }
     let line = line.strip_prefix("export ").unwrap_or(line);
     let (name, value) = line.split_once('=').ok_or("there is no `=`")?;
     let name = name.trim();
@@ -107,9 +110,9 @@ mod tests {
 
     #[test]
     fn a_bad_line_is_named_and_the_rest_is_read() {
-        let (lines, bad) = parse("A=1\nnonsense\nB=\"open\nC=3\n");
+        let (lines, bad) = parse("A=1\nnonsense\nB=\"open\nC=3\nD=a\0b\n");
         assert_eq!(lines.len(), 2);
-        assert_eq!(bad.iter().map(|b| b.number).collect::<Vec<_>>(), [2, 3]);
+        assert_eq!(bad.iter().map(|b| b.number).collect::<Vec<_>>(), [2, 3, 5]);
         assert_eq!(bad[0].bytes, 4..12);
     }
 }

@@ -48,6 +48,33 @@ fn a_datagram_from_the_run_makes_it_ready_and_tells_its_status() {
 }
 
 #[test]
+fn a_run_that_says_that_it_stops_is_shown_so_and_does_not_get_ready_any_more() {
+    with_world(async |mut fixture| {
+        let mut command = shell("echo $NOTIFY_SOCKET; sleep 1000");
+        command.notify = true;
+        fixture.spawn(1, command, vec![probe(4, Probe::Notify, None)]);
+        fixture.until_started().await;
+        let log = fixture.folder.path().join("state/logs/a.log");
+        until("it printed", || std::fs::metadata(&log).is_ok_and(|log| log.len() > 0)).await;
+        let path = fixture.log()[0].clone();
+        let run = std::os::unix::net::UnixDatagram::unbound().unwrap();
+        run.send_to(b"STOPPING=1", &path).unwrap();
+        run.send_to(b"READY=1", &path).unwrap();
+        run.send_to(b"STATUS=saving\nSTOPPING=1", &path).unwrap();
+        let mut said = Vec::new();
+        while said.len() < 2 {
+            match fixture.next().await {
+                Event::Status { status, .. } => said.push(status),
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(said, ["it says that it stops", "saving"]);
+        fixture.signal(1, Signal::Kill);
+        fixture.until_gone().await;
+    });
+}
+
+#[test]
 fn a_queued_request_is_answered_by_the_first_accept() {
     with_world(async |mut fixture| {
         let number = fixture.bind(vec![port("http")], true).await[0];
