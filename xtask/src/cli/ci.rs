@@ -16,16 +16,31 @@ struct Step {
     words: &'static [&'static str],
     /// A variable to which warnings are added as errors.
     flags: Option<&'static str>,
+    /// What its failure means.
+    failed: Exit,
 }
 
-const STEPS: [Step; 3] = [
-    Step { name: "format", words: &["fmt", "--all", "--check"], flags: None },
+const STEPS: [Step; 4] = [
+    Step { name: "format", words: &["fmt", "--all", "--check"], flags: None, failed: Exit::FAILED },
+    // Clippy ends in the same way for what does not compile and for what could be better.
+    Step {
+        name: "build",
+        words: &["check", "--workspace", "--all-targets"],
+        flags: None,
+        failed: Exit::BUILD,
+    },
     Step {
         name: "clippy",
         words: &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"],
         flags: None,
+        failed: Exit::FAILED,
     },
-    Step { name: "docs", words: &["doc", "--workspace", "--no-deps"], flags: Some("RUSTDOCFLAGS") },
+    Step {
+        name: "docs",
+        words: &["doc", "--workspace", "--no-deps"],
+        flags: Some("RUSTDOCFLAGS"),
+        failed: Exit::FAILED,
+    },
 ];
 
 /// `ci`
@@ -42,23 +57,24 @@ pub(crate) fn run(global: &Global, _args: &CiArgs) -> anyhow::Result<Exit> {
 
 /// Runs every step until one fails, and returns the exit code.
 async fn all(tested: &Tested) -> anyhow::Result<Exit> {
-    for Step { name, words, flags } in STEPS {
+    for Step { name, words, flags, failed } in STEPS {
         let words: Vec<_> = words.iter().map(|word| (*word).to_owned()).collect();
         let variables: Vec<_> = flags.iter().map(|name| (*name, with_denied(name))).collect();
-        let exit = passed(step(name, &tested.root, &words, &variables).await?);
-        if exit != Exit::DONE {
-            return Ok(failed(name, exit));
+        match passed(step(name, &tested.root, &words, &variables).await?) {
+            Exit::DONE => {}
+            Exit::FAILED => return Ok(tell(name, failed)),
+            interrupted => return Ok(tell(name, interrupted)),
         }
     }
     let exit = all_tests(tested, &[]).await?;
     if exit != Exit::DONE {
-        return Ok(failed("tests", exit));
+        return Ok(tell("tests", exit));
     }
-    print::say(style::GOOD, "Passed", "format, clippy, docs and tests");
+    print::say(style::GOOD, "Passed", "format, build, clippy, docs and tests");
     Ok(exit)
 }
 
-fn failed(step: &str, exit: Exit) -> Exit {
+fn tell(step: &str, exit: Exit) -> Exit {
     print::say(style::BAD, "Failed", &format!("step `{step}`; nothing after it was tried"));
     exit
 }
