@@ -197,8 +197,8 @@ impl Fixture {
         });
     }
 
-    /// Takes the stacks down and gives back what is still alive.
-    fn end(&self) -> Vec<Process> {
+    /// Takes the stacks down, as far as something of them runs.
+    pub(crate) fn take_down(&self) {
         if Path::new(&self.root()).exists() && !self.processes().is_empty() {
             for stack in &self.stacks {
                 let down = self.spawn(&["down", "--stack", stack]);
@@ -208,6 +208,11 @@ impl Fixture {
                 }));
             }
         }
+    }
+
+    /// Takes the stacks down and gives back what is still alive.
+    fn end(&self) -> Vec<Process> {
+        self.take_down();
         let deadline = Instant::now() + LAST_WORDS;
         loop {
             let left = self.processes();

@@ -6,19 +6,39 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-/// What a test makes in the engine: gone when this is dropped.
-pub(crate) struct Made {
-    engine: PathBuf,
+use crate::support::Fixture;
+
+/// What a test makes in the engine: gone when this is dropped, however the test ends.
+pub(crate) struct Made<'a> {
+    fixture: &'a Fixture,
+    engine: &'static Path,
     label: String,
 }
 
-impl Made {
-    /// For a test in the workspace at that root; none, said aloud, if no engine answers. The
-    /// test takes its stacks down before this is dropped: nothing goes while it is in use.
-    pub(crate) fn in_workspace(root: &Path) -> Option<Self> {
-        let engine = engine()?.clone();
-        let label = format!("label=xtask.workspace={}", xtask_client::workspace_name(root));
-        Some(Self { engine, label })
+/// A container that is no stack's; gone when this is dropped.
+pub(crate) struct Stranger<'a> {
+    made: &'a Made<'a>,
+    pub(crate) id: String,
+}
+
+impl<'a> Made<'a> {
+    /// For a test in this workspace; none, said aloud, if no engine answers.
+    pub(crate) fn by(fixture: &'a Fixture) -> Option<Self> {
+        let workspace = xtask_client::workspace_name(&fixture.root());
+        Some(Self {
+            fixture,
+            engine: engine()?,
+            label: format!("label=xtask.workspace={workspace}"),
+        })
+    }
+
+    /// Makes a container of this image that is none of the workspace's.
+    #[track_caller]
+    pub(crate) fn stranger(&'a self, image: &str) -> Stranger<'a> {
+        // It would have the labels of its image.
+        let none = "--label=xtask.workspace=";
+        let id = self.ask(&["create", "--pull=never", "--network=none", none, image]);
+        Stranger { made: self, id }
     }
 
     /// Whether the engine is Docker, which Compose talks to.
@@ -29,7 +49,7 @@ impl Made {
     /// What the engine prints for these arguments.
     #[track_caller]
     pub(crate) fn ask(&self, args: &[&str]) -> String {
-        let output = Command::new(&self.engine).args(args).output().unwrap();
+        let output = Command::new(self.engine).args(args).output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "`{args:?}` failed: {said}");
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
@@ -37,7 +57,7 @@ impl Made {
 
     /// Whether the engine does what these arguments say.
     pub(crate) fn can(&self, args: &[&str]) -> bool {
-        Command::new(&self.engine).args(args).output().unwrap().status.success()
+        Command::new(self.engine).args(args).output().unwrap().status.success()
     }
 
     /// The identifiers of what this test made: of `image`, `container` or `network`.
@@ -53,8 +73,16 @@ impl Made {
     }
 }
 
-impl Drop for Made {
+impl Drop for Stranger<'_> {
     fn drop(&mut self) {
+        self.made.can(&["rm", "--force", &self.id]);
+    }
+}
+
+impl Drop for Made<'_> {
+    fn drop(&mut self) {
+        // A stack that is up would start again what is removed, and use its network and images.
+        self.fixture.take_down();
         // A panic here, while the test fails already, would end the process.
         let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             for (kind, force) in [("container", true), ("network", false), ("image", true)] {
@@ -68,7 +96,7 @@ impl Drop for Made {
 }
 
 /// The engine of this machine, if its daemon answers.
-pub(super) fn engine() -> Option<&'static PathBuf> {
+pub(super) fn engine() -> Option<&'static Path> {
     static ENGINE: OnceLock<Option<PathBuf>> = OnceLock::new();
     let found = ENGINE.get_or_init(|| {
         let engine = match std::env::var_os("XTASK_ENGINE") {
@@ -81,5 +109,5 @@ pub(super) fn engine() -> Option<&'static PathBuf> {
     if found.is_none() {
         xtask_client::harness::skipped("a container engine");
     }
-    found.as_ref()
+    found.as_deref()
 }

@@ -121,7 +121,7 @@ impl Drop for Project {
 fn a_compose_file_brings_up_the_same_graph_with_its_checks_secrets_and_data() {
     let port = free_port();
     let fixture = shop("Export shop", port).write();
-    let Some(made) = Made::in_workspace(&fixture.root()) else { return };
+    let Some(made) = Made::by(&fixture) else { return };
     let Some(tool) = compose(&made) else { return };
     let out = fixture.root().join("out");
     let out_text = out.to_string_lossy().into_owned();
@@ -156,7 +156,7 @@ fn is_private(path: &Path) -> bool {
 #[test]
 fn without_an_output_folder_the_document_is_printed_and_secrets_are_not() {
     let fixture = shop("Export shop", 0).write();
-    let Some(_made) = Made::in_workspace(&fixture.root()) else { return };
+    let Some(_made) = Made::by(&fixture) else { return };
     for target in ["compose", "swarm", "kubernetes"] {
         let ran = fixture.xtask(&["export", target]).ends_with(0);
         assert!(ran.stdout.contains("image: localhost/export-shop/counter:"), "{ran}");

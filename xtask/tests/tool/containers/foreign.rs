@@ -29,7 +29,7 @@ fn bank(image: &str) -> Fixture {
 fn a_service_of_an_image_is_reached_from_processes_and_from_containers() {
     let image = format!("localhost/bank-vault:{}", std::process::id());
     let fixture = bank(&image).write();
-    let Some(made) = Made::in_workspace(&fixture.root()) else { return };
+    let Some(made) = Made::by(&fixture) else { return };
     let vault = fixture.xtask(&["image", "vault", "--json"]).ends_with(0).json();
     made.ask(&["tag", vault[0]["image"].as_str().unwrap(), &image]);
 
@@ -61,7 +61,7 @@ fn a_service_of_an_image_is_reached_from_processes_and_from_containers() {
 #[test]
 fn an_image_that_is_not_there_is_named() {
     let fixture = bank("localhost/no-such-image:1").write();
-    let Some(_made) = Made::in_workspace(&fixture.root()) else { return };
+    let Some(_made) = Made::by(&fixture) else { return };
     let up = fixture.xtask(&["up", "-d"]).ends_with(4);
     assert!(up.stderr.contains("no-such-image"), "{up}");
 }

@@ -16,7 +16,7 @@ fn one_service(workspace: &str) -> Fixture {
 #[test]
 fn an_image_is_small_without_a_shell_and_made_once_for_one_content() {
     let fixture = one_service("").write();
-    let Some(made) = Made::in_workspace(&fixture.root()) else { return };
+    let Some(made) = Made::by(&fixture) else { return };
     let first = fixture.xtask(&["image", "--json"]).ends_with(0).json();
     let name = first[0]["image"].as_str().unwrap();
     assert!(name.starts_with("localhost/image-shop/stock:"), "{name}");
@@ -48,7 +48,7 @@ fn an_image_is_small_without_a_shell_and_made_once_for_one_content() {
 #[test]
 fn ctrl_c_while_the_programs_of_images_are_built_ends_the_build() {
     let fixture = one_service("").write();
-    let Some(_made) = Made::in_workspace(&fixture.root()) else { return };
+    let Some(_made) = Made::by(&fixture) else { return };
     let endless = "fn main() { loop { std::thread::sleep(std::time::Duration::from_secs(9)) } }\n";
     fixture.file("stock/build.rs", endless);
     let running = fixture.spawn(&["image"]);
@@ -65,7 +65,7 @@ fn ctrl_c_while_the_programs_of_images_are_built_ends_the_build() {
 fn an_image_whose_program_cannot_be_loaded_gets_no_name() {
     // A base without the C library, as somebody may choose by mistake.
     let fixture = one_service("").write();
-    let Some(made) = Made::in_workspace(&fixture.root()) else { return };
+    let Some(made) = Made::by(&fixture) else { return };
     let label = format!("xtask.workspace={}", xtask_client::workspace_name(&fixture.root()));
     let base = format!("localhost/image-shop-base:{}", std::process::id());
     fixture.file("empty/readme", "nothing\n");

@@ -15,7 +15,7 @@ fn a_generated_workspace_is_written_as_objects_that_the_schemas_and_kubectl_know
                 env = { COUNT = \"7\", ON = \"yes\", EMPTY = \"\", DB_PASSWORD = \"a: b\" }\n";
     let till = PackageSpec::new("till", "till").bin("tilld", "fn main() {}").metadata(till);
     let fixture = shop("Export objects", 0).package(till).write();
-    let Some(_made) = Made::in_workspace(&fixture.root()) else { return };
+    let Some(_made) = Made::by(&fixture) else { return };
     let out = fixture.root().join("out");
     fixture.xtask(&["export", "kubernetes", "--output", &out.to_string_lossy()]).ends_with(0);
     let objects = out.join("kubernetes.yaml");

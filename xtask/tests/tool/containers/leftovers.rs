@@ -6,7 +6,7 @@ use xtask_client::StackPaths;
 
 use super::engine::Made;
 use super::stacks::shop;
-use crate::support::{Fixture, alive, eventually};
+use crate::support::{alive, eventually};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -16,34 +16,26 @@ fn kill(pid: &serde_json::Value) {
     assert_eq!(unsafe { libc::kill(pid, libc::SIGKILL) }, 0);
 }
 
-/// A container of the same image that is none of the stack's.
-fn somebody_elses(made: &Made, fixture: &Fixture) -> String {
-    let image = made.ask(&["image", "ls", "--quiet", "--filter", "reference=localhost/*/stock"]);
-    let image = image.lines().next().unwrap().to_owned();
-    let label = format!("--label=of={}", fixture.root().display());
-    made.ask(&["create", "--network=none", &label, "--label=xtask.workspace=", &image])
-}
-
 #[test]
 fn containers_go_with_a_killed_supervisor_and_other_peoples_stay() {
     let fixture = shop("killed").write();
-    let Some(made) = Made::in_workspace(&fixture.root()) else { return };
+    let Some(made) = Made::by(&fixture) else { return };
     fixture.xtask(&["up", "-d", "front", "--containers"]).ends_with(0);
-    let other = somebody_elses(&made, &fixture);
+    let other = made.stranger(&made.all("image")[0]);
     kill(&fixture.status()["supervisor_pid"]);
     eventually(PATIENCE, "the guardian to remove the containers", || {
         (made.all("container").is_empty() && made.all("network").is_empty()).then_some(())
     });
-    assert!(made.can(&["container", "inspect", &other]), "somebody else's container is gone");
+    assert!(made.can(&["container", "inspect", &other.id]), "somebody else's container is gone");
     fixture.xtask(&["up", "-d", "front", "--containers"]).ends_with(0);
     fixture.xtask(&["down"]).ends_with(0);
-    assert!(made.can(&["rm", &other]), "somebody else's container is gone");
+    assert!(made.can(&["rm", &other.id]), "somebody else's container is gone");
 }
 
 #[test]
 fn the_next_command_removes_containers_whose_guardians_died_too_and_says_so() {
     let fixture = shop("both").write();
-    let Some(made) = Made::in_workspace(&fixture.root()) else { return };
+    let Some(made) = Made::by(&fixture) else { return };
     fixture.xtask(&["up", "-d", "front", "--containers"]).ends_with(0);
     let status = fixture.status();
     let mut companions: Vec<i32> = fixture.processes().iter().map(|process| process.pid).collect();
@@ -70,7 +62,7 @@ fn the_next_command_removes_containers_whose_guardians_died_too_and_says_so() {
 #[test]
 fn a_network_of_the_stack_that_is_there_already_is_used_and_removed_in_the_end() {
     let fixture = shop("again").write();
-    let Some(made) = Made::in_workspace(&fixture.root()) else { return };
+    let Some(made) = Made::by(&fixture) else { return };
     fixture.xtask(&["up", "-d", "stock", "--containers"]).ends_with(0);
     let workspace = format!("xtask.workspace={}", xtask_client::workspace_name(&fixture.root()));
     let filter = format!("label={workspace}");
@@ -93,7 +85,7 @@ fn a_network_of_the_stack_that_is_there_already_is_used_and_removed_in_the_end()
 #[test]
 fn a_kill_at_any_moment_of_a_start_leaves_nothing_after_the_next_command() {
     let fixture = shop("moments").write();
-    let Some(made) = Made::in_workspace(&fixture.root()) else { return };
+    let Some(made) = Made::by(&fixture) else { return };
     // How long a start takes, images and all that is cached apart.
     let up = ["up", "-d", "front", "--containers"];
     fixture.xtask(&up).ends_with(0);
@@ -118,4 +110,26 @@ fn a_kill_at_any_moment_of_a_start_leaves_nothing_after_the_next_command() {
         assert_eq!(made.all("container"), Vec::<String>::new(), "after {delay:?}");
         assert_eq!(made.all("network"), Vec::<String>::new(), "after {delay:?}");
     }
+}
+
+#[test]
+fn a_test_that_fails_while_its_stack_is_up_leaves_nothing_in_the_engine() {
+    let fixture = shop("failing").write();
+    let Some(_made) = Made::by(&fixture) else { return };
+    let mut stranger = String::new();
+    let failed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        let made = Made::by(&fixture).unwrap();
+        fixture.xtask(&["up", "-d", "front", "--containers"]).ends_with(0);
+        let made_too = made.stranger(&made.all("image")[0]);
+        stranger.clone_from(&made_too.id);
+        panic!("as a test does");
+    }));
+    assert!(failed.is_err());
+    // Or else what was removed would be made again.
+    fixture.is_quiet();
+    let left = Made::by(&fixture).unwrap();
+    for kind in ["container", "network", "image"] {
+        assert_eq!(left.all(kind), Vec::<String>::new(), "{kind}");
+    }
+    assert!(!left.can(&["container", "inspect", &stranger]), "the other one is left");
 }

@@ -41,7 +41,7 @@ fn through_front(fixture: &Fixture) -> String {
 #[test]
 fn a_whole_stack_runs_in_containers_that_call_each_other_by_name() {
     let fixture = shop("whole").write();
-    let Some(made) = Made::in_workspace(&fixture.root()) else { return };
+    let Some(made) = Made::by(&fixture) else { return };
     fixture.xtask(&["up", "-d", "--containers"]).ends_with(0);
     let stock = fixture.service("stock");
     assert_eq!(stock["placement"], "container");
@@ -74,7 +74,7 @@ fn a_whole_stack_runs_in_containers_that_call_each_other_by_name() {
 #[test]
 fn any_service_alone_runs_in_a_container_and_any_alone_does_not() {
     let fixture = shop("mixed").write();
-    let Some(made) = Made::in_workspace(&fixture.root()) else { return };
+    let Some(made) = Made::by(&fixture) else { return };
     let all = ["stock", "front", "shelves"];
     for alone in all {
         let rest: Vec<&str> = all.iter().copied().filter(|name| *name != alone).collect();
@@ -97,7 +97,7 @@ fn any_service_alone_runs_in_a_container_and_any_alone_does_not() {
 #[test]
 fn a_container_that_ends_is_started_again_and_a_failing_job_is_a_failure() {
     let fixture = shop("ends").write();
-    let Some(_made) = Made::in_workspace(&fixture.root()) else { return };
+    let Some(_made) = Made::by(&fixture) else { return };
     fixture.xtask(&["up", "-d", "front", "--containers"]).ends_with(0);
     let url = fixture.service("front")["url"].as_str().unwrap().to_owned();
     let _ = get_at(&url, "/exit/3");
@@ -115,7 +115,7 @@ fn a_container_that_ends_is_started_again_and_a_failing_job_is_a_failure() {
 #[test]
 fn callers_of_a_container_whose_socket_is_held_wait_for_its_next_run() {
     let fixture = shop("held").write();
-    let Some(made) = Made::in_workspace(&fixture.root()) else { return };
+    let Some(made) = Made::by(&fixture) else { return };
     fixture.xtask(&["up", "-d", "front", "--containers"]).ends_with(0);
     let stock = fixture.service("stock")["url"].as_str().unwrap().to_owned();
     let published = made.all("container");
@@ -140,7 +140,7 @@ fn callers_of_a_container_whose_socket_is_held_wait_for_its_next_run() {
 #[test]
 fn two_stacks_run_side_by_side_with_a_network_each() {
     let fixture = shop("two").write();
-    let Some(made) = Made::in_workspace(&fixture.root()) else { return };
+    let Some(made) = Made::by(&fixture) else { return };
     fixture.xtask(&["up", "-d", "front", "--containers"]).ends_with(0);
     fixture.xtask(&["up", "-d", "front", "--stack", "other", "--containers"]).ends_with(0);
     assert_eq!(made.all("network").len(), 2);
@@ -154,7 +154,7 @@ fn two_stacks_run_side_by_side_with_a_network_each() {
 #[test]
 fn an_interrupt_in_the_foreground_stops_containers_in_order() {
     let fixture = shop("front").write();
-    let Some(made) = Made::in_workspace(&fixture.root()) else { return };
+    let Some(made) = Made::by(&fixture) else { return };
     let up = fixture.spawn(&["up", "front", "--containers"]);
     up.says(PATIENCE, "http://127.0.0.1");
     up.signal(libc::SIGINT);

@@ -125,7 +125,7 @@ fn what_a_stack_cannot_remove_is_told_when_it_ends_and_tried_again_by_the_next_c
 #[test]
 fn an_image_that_was_made_here_is_asked_of_no_registry() {
     let fixture = shop("registry").write();
-    let Some(made) = Made::in_workspace(&fixture.root()) else { return };
+    let Some(made) = Made::by(&fixture) else { return };
     let script = Script::before(&fixture, engine().unwrap());
     let up = script.spawn(&fixture, &["up", "front", "-d", "--containers"]);
     up.wait(PATIENCE).ends_with(0);
