@@ -7,6 +7,7 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -16,7 +17,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tower::ServiceExt as _;
@@ -53,6 +54,10 @@ enum Stage {
 /// A connection that sends no request for this long is closed; clients of ours close earlier.
 const HEAD_TIME: Duration = Duration::from_secs(30);
 
+/// So many connections are open at a time. Further callers wait in the socket's queue, so that
+/// descriptors are left for the database and for calls to others.
+pub const MOST_CONNECTIONS: usize = 400;
+
 /// A pause after an error of `accept` that is not the caller's fault, such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 
@@ -72,10 +77,15 @@ pub async fn serve(
     let (stage, observed) = watch::channel(Stage::Accepting);
     // Nothing is ever sent: the channel closes when the last connection drops its sender.
     let (alive, mut all_closed) = mpsc::channel::<Infallible>(1);
+    let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
     let mut accepting = JoinSet::new();
     for socket in listeners.sockets {
-        let connections =
-            Connections { router: router.clone(), stage: observed.clone(), alive: alive.clone() };
+        let connections = Connections {
+            router: router.clone(),
+            stage: observed.clone(),
+            alive: alive.clone(),
+            places: places.clone(),
+        };
         accepting.spawn(accept(socket, listeners.origin, connections));
     }
     drop((observed, alive, router));
@@ -98,15 +108,24 @@ struct Connections {
     router: Router,
     stage: watch::Receiver<Stage>,
     alive: mpsc::Sender<Infallible>,
+    places: Arc<Semaphore>,
 }
 
 impl Connections {
-    fn open(&self, stream: TcpStream) {
+    /// Answers on a connection until it closes; its place is free then.
+    fn open(&self, stream: TcpStream, place: Option<OwnedSemaphorePermit>) {
         let (router, stage, alive) = (self.router.clone(), self.stage.clone(), self.alive.clone());
         tokio::spawn(async move {
             answer(stream, router, stage).await;
-            drop(alive);
+            drop((place, alive));
         });
+    }
+
+    /// The next caller, once there is a place for one.
+    async fn next(&self, socket: &TcpListener) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
+        let place = self.places.clone().acquire_owned().await.map_err(io::Error::other)?;
+        let (stream, _) = socket.accept().await?;
+        Ok((stream, place))
     }
 }
 
@@ -116,8 +135,8 @@ async fn accept(socket: TcpListener, origin: Origin, connections: Connections) {
         tokio::select! {
             biased;
             () = reached(&mut stage, Stage::Answering) => break,
-            accepted = socket.accept() => match accepted {
-                Ok((stream, _)) => connections.open(stream),
+            accepted = connections.next(&socket) => match accepted {
+                Ok((stream, place)) => connections.open(stream, Some(place)),
                 Err(error) if is_callers_fault(&error) => {}
                 Err(error) => {
                     tracing::warn!(%error, "accepting a connection");
@@ -134,7 +153,7 @@ async fn accept(socket: TcpListener, origin: Origin, connections: Connections) {
             if stream.set_nonblocking(true).is_ok()
                 && let Ok(stream) = TcpStream::from_std(stream)
             {
-                connections.open(stream);
+                connections.open(stream, None);
             }
         }
     }

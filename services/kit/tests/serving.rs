@@ -9,7 +9,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::routing::get;
 use kit::listener::{Address, Listeners, Origin};
-use kit::serve::{Drain, Ended, serve};
+use kit::serve::{Drain, Ended, MOST_CONNECTIONS, serve};
 use kit::{Database, Fields, Limits, Problem, Routes};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -101,6 +101,29 @@ async fn a_connection_that_asks_only_after_the_stop_is_answered_and_told_to_go()
     }
     // With the last connection gone nothing waits for the rest of the grace time.
     assert_eq!(timeout(PATIENCE, service.ended).await.unwrap().unwrap(), Ended::Drained);
+}
+
+#[tokio::test]
+async fn a_caller_for_whom_there_is_no_place_waits_until_another_goes() {
+    let service = start(answering(&Arc::default()), Drain::default());
+    let mut open = Vec::new();
+    for _ in 0..MOST_CONNECTIONS {
+        let mut stream = connect(service.address).await;
+        send(&mut stream, "/").await;
+        read_until(&mut stream, "fast").await;
+        open.push(stream);
+    }
+    let mut waiting = connect(service.address).await;
+    send(&mut waiting, "/").await;
+    // Others are answered meanwhile, many times over.
+    for stream in &mut open {
+        send(stream, "/").await;
+        read_until(stream, "fast").await;
+    }
+    let early = waiting.try_read(&mut [0; 1024]).map_err(|error| error.kind());
+    assert_eq!(early, Err(std::io::ErrorKind::WouldBlock));
+    open.pop();
+    assert!(read_until(&mut waiting, "fast").await.contains("fast"));
 }
 
 #[tokio::test]
