@@ -1,6 +1,8 @@
 //! The state of a stack as data for views, `status --json` and tests.
 //!
-//! A snapshot is made by the reducer; nothing can be changed through it.
+//! A snapshot is made by the reducer; nothing can be changed through it. As JSON it is what
+//! `status` writes: keys may be added, so readers skip those that they do not know, and a key
+//! that is added has a default, so that another version's snapshot can be read.
 
 use alloc::collections::BTreeMap;
 use alloc::string::String;

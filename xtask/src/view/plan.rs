@@ -12,7 +12,8 @@ use super::service_json::ServiceJson;
 use super::setting::Values;
 use super::words;
 
-/// A plan as `--dry-run --json` shows it.
+/// A plan as `--dry-run --json` shows it. Keys may be added; `version` changes when one goes or
+/// means something else.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct PlanJson {
     /// The version of this format.
