@@ -122,9 +122,11 @@ fn a_test_that_fails_while_its_stack_is_up_leaves_nothing_in_the_engine() {
         fixture.xtask(&["up", "-d", "front", "--containers"]).ends_with(0);
         let made_too = made.stranger(&made.all("image")[0]);
         stranger.clone_from(&made_too.id);
+        assert!(made.can(&["container", "inspect", &stranger]), "there is no other one");
         panic!("as a test does");
     }));
-    assert!(failed.is_err());
+    let why = failed.unwrap_err();
+    assert_eq!(why.downcast_ref(), Some(&"as a test does"), "it failed before it should");
     // Or else what was removed would be made again.
     fixture.is_quiet();
     let left = Made::by(&fixture).unwrap();
