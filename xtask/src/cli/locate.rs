@@ -95,7 +95,8 @@ pub(crate) fn tell_leftovers(paths: &StackPaths, leftovers: &Leftovers) {
         print::say(WARN, "Removed", &text);
     }
     if let Some(why) = &leftovers.kept {
-        let text = format!("containers of stack `{}` may be left: {why}", paths.stack());
+        let text =
+            format!("containers or networks of stack `{}` may be left: {why}", paths.stack());
         print::say(WARN, "Kept", &text);
     }
 }

@@ -124,7 +124,7 @@ pub(super) fn sweep(scene: &Scene<'_>) {
     let containers = match remains::remove(&note, &scene.paths.short_name(), NoteThen::Keep) {
         Ok(removed) => removed,
         Err(why) => {
-            say(&format!("containers may be left: {why}"));
+            say(&format!("containers or networks may be left: {why}"));
             Vec::new()
         }
     };

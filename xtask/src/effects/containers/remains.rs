@@ -73,6 +73,18 @@ impl Note {
         format!("{why}; `{} {}` removes what is left", self.engine.display(), removal.join(" "))
     }
 
+    /// The names that a question to the engine lists.
+    ///
+    /// # Errors
+    /// Why it does not answer, and what to do: without names there is no command that removes.
+    fn list(&self, question: &[&str]) -> Result<Vec<String>, String> {
+        let answer = run(self.command(question)).map_err(|why| {
+            format!("{why}; start the engine; any `cargo xtask` command tries again")
+        })?;
+        let names = answer.lines().map(str::trim).filter(|name| !name.is_empty());
+        Ok(names.map(str::to_owned).collect())
+    }
+
     fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(&self.engine);
         for name in CHOOSING {
@@ -123,7 +135,7 @@ pub(crate) fn remove(path: &Path, mark: &str, then: NoteThen) -> Result<Vec<Stri
 fn remove_all(note: &Note, mark: &str) -> Result<Vec<String>, String> {
     let filter = format!("label={STACK_LABEL}={mark}");
     let list = ["ps", "--all", "--no-trunc", "--filter", &filter, "--format", "{{.Names}}"];
-    let names = lines(&run(note.command(&list))?);
+    let names = note.list(&list)?;
     let mut trouble = Vec::new();
     if !names.is_empty() {
         let mut removal = Engine::at(note.engine.clone()).removal();
@@ -140,11 +152,13 @@ fn remove_all(note: &Note, mark: &str) -> Result<Vec<String>, String> {
         }
     }
     let networks = ["network", "ls", "--filter", &filter, "--format", "{{.Name}}"];
-    for network in lines(&run(note.command(&networks))?) {
-        let removal = ["network", "rm", &network];
-        if let Err(why) = run(note.command(&removal)) {
-            trouble.push(note.way_out(&why, &removal));
-        }
+    match note.list(&networks) {
+        Ok(networks) => trouble.extend(networks.iter().filter_map(|network| {
+            let removal = ["network", "rm", network];
+            let why = run(note.command(&removal)).err()?;
+            Some(note.way_out(&why, &removal))
+        })),
+        Err(why) => trouble.push(why),
     }
     if trouble.is_empty() { Ok(names) } else { Err(trouble.join("; ")) }
 }
@@ -153,16 +167,12 @@ fn remove_all(note: &Note, mark: &str) -> Result<Vec<String>, String> {
 fn left_of(note: &Note, list: &[&str]) -> Result<Vec<String>, String> {
     let until = Instant::now() + REMOVAL;
     loop {
-        let left = lines(&run(note.command(list))?);
+        let left = note.list(list)?;
         if left.is_empty() || Instant::now() > until {
             return Ok(left);
         }
         std::thread::sleep(PAUSE * 10);
     }
-}
-
-fn lines(text: &str) -> Vec<String> {
-    text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect()
 }
 
 /// Runs a command to its end, within bounds. What it prints is read meanwhile: it would wait

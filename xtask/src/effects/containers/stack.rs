@@ -178,7 +178,7 @@ impl Containers {
             _ => NoteThen::Keep,
         };
         if let Err(why) = remains::remove(&self.note, &self.mark, then) {
-            say(&format!("containers may be left: {why}"));
+            say(&format!("containers or networks may be left: {why}"));
         }
     }
 
