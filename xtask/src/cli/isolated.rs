@@ -69,12 +69,24 @@ pub(crate) async fn take_down(mut session: Session, interrupts: &mut Interrupts)
 }
 
 /// Deletes what a stack that has ended leaves. Where it could not remove all that it had in a
-/// container engine, that is said, and the folder stays for the command that tries it again.
+/// container engine, that is said, and the note of it stays, with the lock, for the command that
+/// tries it again. What cannot be deleted stays, too.
 pub(crate) fn delete(paths: &StackPaths) {
-    if paths.engine_note().exists() {
-        locate::tell_what_is_left(paths);
-    } else {
+    if !paths.engine_note().exists() {
         std::fs::remove_dir_all(paths.folder()).ok();
+        return;
+    }
+    locate::tell_what_is_left(paths);
+    let kept = [paths.engine_note(), paths.lock()];
+    for entry in std::fs::read_dir(paths.folder()).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if kept.contains(&path) {
+            continue;
+        }
+        match entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            true => std::fs::remove_dir_all(path).ok(),
+            false => std::fs::remove_file(path).ok(),
+        };
     }
 }
 

@@ -127,6 +127,38 @@ fn what_a_stack_cannot_remove_is_told_when_it_ends_and_tried_again_by_the_next_c
 }
 
 #[test]
+fn a_try_finds_no_data_of_one_whose_containers_could_not_be_removed() {
+    let shell = |name: &str, script: &str, more: &str| {
+        let command = serde_json::to_string(&["sh", "-c", script]).unwrap();
+        format!("[workspace.metadata.services.{name}]\ncommand = {command}\n{more}\n")
+    };
+    let reads = "test -e ${stack.data}/stored && echo found && exec sleep 60";
+    let reader =
+        "depends-on = [\"store\", \"safe\"]\nready = { log = \"found\" }\nrestart = \"no\"";
+    let fixture = safe()
+        .workspace(&shell("store", "echo > ${stack.data}/stored", "kind = \"job\""))
+        .workspace(&shell("reader", reads, reader))
+        .write();
+    let engine = Script::pretending(&fixture);
+    engine.fail("ps", true);
+    let tried = engine.spawn(&fixture, &["verify-deps", "reader", "--json"]);
+    let tried = tried.wait(PATIENCE).ends_with(0).says("ps is refused");
+    let edges = &tried.json()["services"][0]["dependencies"];
+    let store = edges.as_array().unwrap().iter().find(|edge| edge["on"] == "store").unwrap();
+    assert_eq!(store["verdict"], "needed", "{tried}");
+
+    let workspace = paths(&fixture).folder().parent().unwrap().to_owned();
+    let folder = std::fs::read_dir(workspace).unwrap().next().unwrap().unwrap().path();
+    let left = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name());
+    let mut left: Vec<_> = left.collect();
+    left.sort();
+    assert_eq!(left, ["engine.json", "lock"], "what the next command needs");
+    engine.fail("ps", false);
+    fixture.xtask(&["status"]).ends_with(7);
+    assert!(!folder.join("engine.json").exists());
+}
+
+#[test]
 fn an_image_that_was_made_here_is_asked_of_no_registry() {
     let fixture = shop("registry").write();
     let Some(made) = Made::by(&fixture) else { return };
