@@ -23,10 +23,15 @@ use super::volumes;
 use crate::effects::exit::outcome;
 use crate::effects::group::Leader;
 use crate::effects::notify::NotifySocket;
+use crate::effects::say;
 use crate::effects::spawn::{self, Launch};
 
 /// How long the engine may take to make a container before that is said.
 const SLOW: Duration = Duration::from_secs(3);
+
+/// How long the engine may take to remove what a start that came to nothing has made. With
+/// [`LAST_WAIT`] it is shorter than the time after which a start that was called off is lost.
+const LAST_REMOVAL: Duration = Duration::from_millis(1500);
 
 impl ContainedLife {
     /// Makes the container and starts it, attached, unless that is called off.
@@ -43,22 +48,24 @@ impl ContainedLife {
                 () = called_off(orders) => return Err(CALLED_OFF.to_owned()),
             }
         }
-        let mut making = pin!(self.make(engine, name));
-        let network = tokio::select! {
-            made = &mut making => made?,
+        let mut making = Box::pin(self.make(engine, name));
+        let made = tokio::select! {
+            made = &mut making => made,
             () = called_off(orders) => {
-                let _ = tokio::time::timeout(LAST_WAIT, making).await;
-                engine.remove(name).await;
-                return Err(CALLED_OFF.to_owned());
+                let _ = tokio::time::timeout(LAST_WAIT, &mut making).await;
+                Err(CALLED_OFF.to_owned())
             }
         };
-        match self.attach(engine, name).await {
-            Ok(leader) => Ok((engine.clone(), network, leader)),
-            Err(error) => {
-                engine.remove(name).await;
-                Err(format!("cannot start `{}`: {error}", engine.program().display()))
-            }
+        // A command line that still runs would make its container after the removal.
+        drop(making);
+        let started = match made {
+            Ok(network) => self.attach(engine, name).await.map(|leader| (network, leader)),
+            Err(why) => Err(why),
+        };
+        if started.is_err() {
+            remove_soon(engine, name).await;
         }
+        started.map(|(network, leader)| (engine.clone(), network, leader))
     }
 
     /// Gets an image that is not here. The time for that is not the service's.
@@ -102,7 +109,12 @@ impl ContainedLife {
     }
 
     /// Starts the engine's command line that starts the container and stays with it.
-    async fn attach(&self, engine: &Engine, name: &str) -> io::Result<Arc<Leader>> {
+    async fn attach(&self, engine: &Engine, name: &str) -> Result<Arc<Leader>, String> {
+        let attached = self.try_attach(engine, name).await;
+        attached.map_err(|error| format!("cannot start `{}`: {error}", engine.program().display()))
+    }
+
+    async fn try_attach(&self, engine: &Engine, name: &str) -> io::Result<Arc<Leader>> {
         let text = |bytes: &[u8]| CString::new(bytes).map_err(io::Error::other);
         let program = text(engine.program().as_os_str().as_bytes())?;
         let words = ["start", "--attach", name];
@@ -131,6 +143,13 @@ impl ContainedLife {
                 Err(error)
             }
         }
+    }
+}
+
+/// Removes what a start that came to nothing may have made.
+async fn remove_soon(engine: &Engine, name: &str) {
+    if tokio::time::timeout(LAST_REMOVAL, engine.remove(name)).await.is_err() {
+        say(&format!("container `{name}` may be left: the engine takes too long to remove it"));
     }
 }
 

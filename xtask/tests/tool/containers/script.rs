@@ -10,12 +10,13 @@ use crate::support::{Fixture, Running, eventually};
 
 /// A command named in a file `hold-COMMAND` does not end while that file is there; one in
 /// `fail-COMMAND` fails. An image is here once it was pulled, and a container is a process that
-/// sleeps.
+/// sleeps. Nothing is removed while a `create` runs.
 const PRETENDER: &str = r#"#!/bin/sh
 folder=$(dirname "$0")
 echo "$*" >> "$folder/told"
 last() { for word; do :; done; echo "$word"; }
 turns=3000
+[ "$1" = create ] && echo $$ > "$folder/creating"
 while [ -e "$folder/hold-$1" ] && [ $turns -gt 0 ]; do sleep 0.02; turns=$((turns - 1)); done
 [ -e "$folder/fail-$1" ] && { echo "Error response from daemon: $1 is refused" >&2; exit 1; }
 case "$1 $2" in
@@ -25,7 +26,8 @@ case "$1 $2" in
 "container inspect") pid=$(cat "$folder/$(last "$@")") && echo "running $pid 127.0.0.1" ;;
 "start "*) echo $$ > "$folder/$(last "$@")"; exec sleep 60 ;;
 "kill "*) kill -s "${3#SIG}" "$(cat "$folder/$(last "$@")")" ;;
-"rm "*) pid=$(cat "$folder/$(last "$@")") && kill -KILL "$pid" ;;
+"rm "*) while kill -0 "$(cat "$folder/creating")"; do sleep 0.02; done
+    pid=$(cat "$folder/$(last "$@")") && kill -KILL "$pid" ;;
 esac
 "#;
 

@@ -58,6 +58,33 @@ fn a_stop_while_the_engine_makes_a_container_ends_the_start() {
 }
 
 #[test]
+fn a_stop_ends_the_start_also_when_the_engine_removes_nothing() {
+    let fixture = safe().write();
+    let engine = Script::pretending(&fixture);
+    engine.hold("create", true);
+    engine.hold("rm", true);
+    let up = engine.spawn(&fixture, &["up", "safe", "--ports", "auto"]);
+    engine.until_told("create");
+    up.signal(libc::SIGINT);
+    let up = up.wait(PATIENCE).ends_with(130);
+    assert!(up.stderr.contains("Stopped safe"), "{up}");
+    let complaints = complaints(&fixture);
+    assert!(complaints.contains("may be left: the engine takes too long"), "{complaints}");
+}
+
+#[test]
+fn what_a_refused_start_may_have_made_is_removed() {
+    let fixture = safe().write();
+    let engine = Script::pretending(&fixture);
+    engine.fail("create", true);
+    let up = engine.spawn(&fixture, &["up", "safe", "--ports", "auto"]);
+    let up = up.wait(PATIENCE).ends_with(4);
+    assert!(up.stderr.contains("create is refused"), "{up}");
+    assert_eq!(engine.told("rm").len(), engine.told("create").len());
+    assert_eq!(complaints(&fixture), "");
+}
+
+#[test]
 fn the_time_for_an_image_to_come_is_not_the_services() {
     let fixture = safe().write();
     let engine = Script::pretending(&fixture);
