@@ -256,9 +256,12 @@ async fn obey(
 ) {
     let mut stopping = false;
     while let Some(order) = orders.recv().await {
-        stopping |= matches!(order, Order::CallOff | Order::Stop(_) | Order::Kill);
-        // Whoever has not been let in yet waits for the next run, or until it is woken.
-        gate.send_replace(order == Order::Resume && !stopping);
+        stopping |= matches!(order, Order::Stop(_) | Order::Kill);
+        // One that was called off too late may yet serve, until it is told to stop.
+        if order != Order::CallOff {
+            // Whoever has not been let in yet waits for the next run, or until it is woken.
+            gate.send_replace(order == Order::Resume && !stopping);
+        }
         let (engine, name, mut running) = (engine.clone(), name.clone(), running.clone());
         tokio::spawn(async move {
             match order {
@@ -310,5 +313,36 @@ fn listener(container: &Container, question: &Question, init: Option<u32>) -> Li
     match (port, init) {
         (Some(port), Some(init)) if init > 0 => ListenerOf::Container { init, port: port.inside },
         _ => ListenerOf::Anyone,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn callers_are_let_in_until_a_stop_and_not_after_it() {
+        use Order::{CallOff, Kill, Pause, Resume, Stop};
+        let term = || Stop("SIGTERM".to_owned());
+        let cases = [
+            (vec![CallOff], true),
+            (vec![CallOff, Pause, Resume], true),
+            (vec![CallOff, term()], false),
+            (vec![Pause], false),
+            (vec![term(), Resume], false),
+            (vec![Kill, Resume], false),
+        ];
+        for (given, open) in cases {
+            let shown = format!("{given:?}");
+            let (orders, receiver) = unbounded_channel();
+            given.into_iter().for_each(|order| orders.send(order).unwrap());
+            drop(orders);
+            // It does everything that it is told, and nothing.
+            let engine = Engine::at("true".into());
+            let (_runs, running) = watch::channel(true);
+            let gate = watch::Sender::new(true);
+            obey(engine, "safe".to_owned(), receiver, running, gate.clone()).await;
+            assert_eq!(*gate.borrow(), open, "{shown}");
+        }
     }
 }
