@@ -28,6 +28,7 @@ const FOLDER: OFlags =
 
 /// Makes the folders that the container is shown. The data folder is given to its user as a
 /// whole, for other services write there too; another folder only if it was not there before.
+/// The data folder may be a link, to a larger disk say: no service can put one in its place.
 ///
 /// # Errors
 /// One line.
@@ -44,12 +45,16 @@ pub(super) async fn prepare(
     let prepare = move || {
         for path in &paths {
             let there = path.exists();
-            let failed = |error: io::Error| format!("cannot make `{}`: {error}", path.display());
+            let shown = path.display();
             if !there {
-                fs::create_dir_all(path).map_err(failed)?;
+                fs::create_dir_all(path)
+                    .map_err(|error| format!("cannot make `{shown}`: {error}"))?;
             }
             if hand_over && (!there || *path == data) {
-                give(path).map_err(failed)?;
+                let how = if *path == data { FOLDER.difference(OFlags::NOFOLLOW) } else { FOLDER };
+                give(path, how).map_err(|error| {
+                    format!("cannot give `{shown}` to the user of containers: {error}")
+                })?;
             }
         }
         if let Some(path) = &notify {
@@ -66,9 +71,10 @@ pub(super) async fn prepare(
 /// to another account stays its own, as the files of a database server do.
 ///
 /// Services write there meanwhile, and may put a link in the place of a folder: so each folder is
-/// held open, and nothing is reached through a path.
-fn give(path: &Path) -> io::Result<()> {
-    Ok(give_folder(openat(CWD, path, FOLDER, Mode::empty())?.as_fd())?)
+/// held open, and nothing in it is reached through a path. `how` the first one is opened says
+/// whether it may be a link.
+fn give(path: &Path, how: OFlags) -> io::Result<()> {
+    Ok(give_folder(openat(CWD, path, how, Mode::empty())?.as_fd())?)
 }
 
 fn give_folder(folder: BorrowedFd<'_>) -> Result<(), Errno> {
@@ -108,12 +114,14 @@ fn give_entry(folder: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
 mod tests {
     use std::os::unix::fs::{MetadataExt, lchown, symlink};
 
+    use xtask_core::plan::Volume;
+
     use super::*;
 
     /// Whether files can be given away here, else said aloud.
     fn may_give() -> bool {
         if !geteuid().is_root() {
-            crate::effects::say("SKIPPED: only root gives files away");
+            xtask_client::harness::skipped("root");
         }
         geteuid().is_root()
     }
@@ -137,11 +145,34 @@ mod tests {
         symlink(at("server/file"), at("link")).unwrap();
         lchown(at("server"), Some(999), Some(999)).unwrap();
         for _ in 0..2 {
-            give(folder.path()).unwrap();
+            give(folder.path(), FOLDER).unwrap();
         }
         let owners = |names: &[&str]| names.iter().map(|name| owner(&at(name))).collect::<Vec<_>>();
         assert_eq!(owners(&["", "ours", "link", "deep/er", "deep/er/file"]), [USER; 5]);
         assert_eq!(owners(&["server", "server/file", "server/below"]), [999, 0, 0]);
+    }
+
+    #[tokio::test]
+    async fn a_data_folder_that_is_a_link_is_given_away_where_it_leads() {
+        if !may_give() {
+            return;
+        }
+        let (stack, disk) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let containers = Containers::of(stack.path(), "m");
+        let (data, file) = (containers.data(), disk.path().join("file"));
+        fs::write(&file, "").unwrap();
+        symlink(disk.path(), &data).unwrap();
+        let outside = data.to_str().unwrap().to_owned();
+        let container = Container {
+            image: String::new(),
+            origin: Origin::Built,
+            ports: Vec::new(),
+            volumes: vec![Volume { inside: "/data".to_owned(), outside }],
+            neighbours: Vec::new(),
+        };
+        prepare(&containers, &container, None).await.unwrap();
+        assert_eq!([owner(disk.path()), owner(&file), owner(&data)], [USER, USER, 0]);
+        assert!(give(&data, FOLDER).is_err(), "another folder is no link");
     }
 
     #[test]
@@ -166,7 +197,7 @@ mod tests {
                     renameat_with(CWD, &real, CWD, &link, RenameFlags::EXCHANGE).unwrap();
                 }
             });
-            let given = (0..5_000).try_for_each(|_| give(folder.path()));
+            let given = (0..5_000).try_for_each(|_| give(folder.path(), FOLDER));
             over.store(true, Ordering::Relaxed);
             given
         });
