@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use xtask_core::name::Name;
 use xtask_core::plan::Probe as Kind;
-use xtask_core::stack::effect::PreparedProbe;
+use xtask_core::stack::effect::{Container, PreparedProbe};
 use xtask_core::stack::{Command, Run};
 
 use super::World;
@@ -24,10 +24,10 @@ impl World {
         service: &Name,
         run: Run,
         command: &Command,
+        container: &Container,
         mut probes: Vec<PreparedProbe>,
         start_timeout: Duration,
     ) -> Result<(), String> {
-        let container = command.container.clone().ok_or("it runs in no container")?;
         let outlet = self.outlet(service, run);
         let engine = Engine::find().map_err(|error| error.to_string())?;
         let failed = |error: std::io::Error| format!("cannot start `{service}`: {error}");
@@ -67,7 +67,7 @@ impl World {
             outlet,
             containers: Arc::clone(&self.containers),
             command: command.clone(),
-            container,
+            container: container.clone(),
             start_timeout,
             sockets,
             contained,

@@ -276,7 +276,9 @@ impl World {
         self.runs.retain(|_, live| live.is_alive());
         let started = match &command.container {
             None => self.try_spawn(&service, run, command, probes),
-            Some(_) => self.try_contain(&service, run, command, probes, start_timeout),
+            Some(container) => {
+                self.try_contain(&service, run, command, container, probes, start_timeout)
+            }
         };
         if let Err(error) = started {
             self.outlet(&service, run).start_failed(error);
