@@ -54,11 +54,14 @@ enum Stage {
 /// A connection that sends no request for this long is closed; clients of ours close earlier.
 const HEAD_TIME: Duration = Duration::from_secs(30);
 
-/// So many connections are open at a time. Further callers wait in the socket's queue, so that
-/// descriptors are left for the database and for calls to others.
+/// So many connections are open at a time, until a stop; each socket keeps one of these places
+/// for its next caller. Further callers wait in the socket's queue, so that descriptors are left
+/// for the database and for calls to others. While no place is free, each connection closes
+/// after its next answer: those that are only kept open keep nobody out.
 pub const MOST_CONNECTIONS: usize = 400;
 
-/// A pause after an error of `accept` that is not the caller's fault, such as too many open files.
+/// A pause after an error of `accept` that is not the caller's fault, such as too many open files:
+/// some are closed meanwhile.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 
 impl Default for Drain {
@@ -78,6 +81,7 @@ pub async fn serve(
     // Nothing is ever sent: the channel closes when the last connection drops its sender.
     let (alive, mut all_closed) = mpsc::channel::<Infallible>(1);
     let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+    // Those that are left at the end are ended with it.
     let mut accepting = JoinSet::new();
     for socket in listeners.sockets {
         let connections = Connections {
@@ -92,7 +96,7 @@ pub async fn serve(
 
     stop.await;
     stage.send_replace(Stage::Answering);
-    while accepting.join_next().await.is_some() {}
+    // The loops hold a sender as well: none is left once they have ended, too.
     if timeout(drain.grace, all_closed.recv()).await.is_ok() {
         return Ended::Drained;
     }
@@ -115,8 +119,9 @@ impl Connections {
     /// Answers on a connection until it closes; its place is free then.
     fn open(&self, stream: TcpStream, place: Option<OwnedSemaphorePermit>) {
         let (router, stage, alive) = (self.router.clone(), self.stage.clone(), self.alive.clone());
+        let places = self.places.clone();
         tokio::spawn(async move {
-            answer(stream, router, stage).await;
+            answer(stream, router, stage, &places).await;
             drop((place, alive));
         });
     }
@@ -149,11 +154,34 @@ async fn accept(socket: TcpListener, origin: Origin, connections: Connections) {
     if origin == Origin::Bound
         && let Ok(socket) = socket.into_std()
     {
-        while let Ok((stream, _)) = socket.accept() {
-            if stream.set_nonblocking(true).is_ok()
-                && let Ok(stream) = TcpStream::from_std(stream)
-            {
-                connections.open(stream, None);
+        empty(&socket, &mut stage, &connections).await;
+    }
+}
+
+/// Takes all who wait in a socket, beyond the number of places: who must wait longer than the
+/// grace time gets no answer. Descriptors may run out, and come back as connections close.
+async fn empty(
+    socket: &std::net::TcpListener,
+    stage: &mut watch::Receiver<Stage>,
+    connections: &Connections,
+) {
+    loop {
+        match socket.accept() {
+            Ok((stream, _)) => {
+                if stream.set_nonblocking(true).is_ok()
+                    && let Ok(stream) = TcpStream::from_std(stream)
+                {
+                    connections.open(stream, None);
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+            Err(error) if is_callers_fault(&error) => {}
+            Err(error) => {
+                tracing::warn!(%error, "accepting a connection");
+                tokio::select! {
+                    () = reached(stage, Stage::Closing) => return,
+                    () = sleep(ACCEPT_PAUSE) => {}
+                }
             }
         }
     }
@@ -174,7 +202,12 @@ fn is_callers_fault(error: &io::Error) -> bool {
     )
 }
 
-async fn answer(stream: TcpStream, router: Router, mut stage: watch::Receiver<Stage>) {
+async fn answer(
+    stream: TcpStream,
+    router: Router,
+    mut stage: watch::Receiver<Stage>,
+    places: &Semaphore,
+) {
     // Answers are small and complete: waiting to fill a packet only costs time.
     stream.set_nodelay(true).ok();
     let observed = stage.clone();
@@ -182,7 +215,7 @@ async fn answer(stream: TcpStream, router: Router, mut stage: watch::Receiver<St
         let (router, stage) = (router.clone(), observed.clone());
         async move {
             let mut response = router.oneshot(request.map(Body::new)).await?;
-            if *stage.borrow() != Stage::Accepting {
+            if *stage.borrow() != Stage::Accepting || places.available_permits() == 0 {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
             Ok::<_, Infallible>(response)

@@ -13,7 +13,7 @@ use kit::serve::{Drain, Ended, MOST_CONNECTIONS, serve};
 use kit::{Database, Fields, Limits, Problem, Routes};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, Semaphore, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
@@ -105,25 +105,53 @@ async fn a_connection_that_asks_only_after_the_stop_is_answered_and_told_to_go()
 
 #[tokio::test]
 async fn a_caller_for_whom_there_is_no_place_waits_until_another_goes() {
-    let service = start(answering(&Arc::default()), Drain::default());
-    let mut open = Vec::new();
+    let (slow, inside) = (Arc::new(Notify::new()), Arc::new(Semaphore::new(0)));
+    let counted = (slow.clone(), inside.clone());
+    let wait = move || {
+        let (slow, inside) = counted.clone();
+        async move {
+            inside.add_permits(1);
+            slow.notified().await;
+            "slow"
+        }
+    };
+    let router = answering(&Arc::default()).route("/counted", get(wait));
+    let service = start(router, Drain::default());
+    let mut busy = Vec::new();
     for _ in 0..MOST_CONNECTIONS {
         let mut stream = connect(service.address).await;
-        send(&mut stream, "/").await;
-        read_until(&mut stream, "fast").await;
-        open.push(stream);
+        send(&mut stream, "/counted").await;
+        busy.push(stream);
     }
+    let all = u32::try_from(MOST_CONNECTIONS).unwrap();
+    let arrived = timeout(PATIENCE, inside.acquire_many(all)).await;
+    arrived.expect("all are inside").unwrap().forget();
     let mut waiting = connect(service.address).await;
     send(&mut waiting, "/").await;
-    // Others are answered meanwhile, many times over.
-    for stream in &mut open {
-        send(stream, "/").await;
-        read_until(stream, "fast").await;
+    // The service has its turn many times over.
+    for _ in 0..10_000 {
+        tokio::task::yield_now().await;
     }
     let early = waiting.try_read(&mut [0; 1024]).map_err(|error| error.kind());
     assert_eq!(early, Err(std::io::ErrorKind::WouldBlock));
-    open.pop();
+    slow.notify_one();
     assert!(read_until(&mut waiting, "fast").await.contains("fast"));
+}
+
+#[tokio::test]
+async fn connections_that_are_only_kept_open_keep_nobody_out() {
+    let service = start(answering(&Arc::default()), Drain::default());
+    let mut kept = Vec::new();
+    for _ in 0..MOST_CONNECTIONS {
+        kept.push(connect(service.address).await);
+    }
+    for stream in &mut kept {
+        send(stream, "/").await;
+        assert!(read_until(stream, "fast").await.starts_with("HTTP/1.1 200"));
+    }
+    let mut other = connect(service.address).await;
+    send(&mut other, "/").await;
+    assert!(read_until(&mut other, "fast").await.starts_with("HTTP/1.1 200"));
 }
 
 #[tokio::test]
