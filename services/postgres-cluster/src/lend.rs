@@ -179,6 +179,9 @@ fn read(stderr: ChildStderr) -> Receiver<String> {
 /// Says that the test is skipped for want of PostgreSQL, on standard error and as a line of the
 /// file that `SKIPPED_TESTS` names: runners do not show what tests say that pass.
 ///
+/// `xtask_client::harness::skipped` writes the same line. Services have no edge to the tool, so
+/// it stands here too; a change of one is a change of the other.
+///
 /// # Panics
 /// When that file cannot be written.
 pub fn skipped() {
