@@ -14,10 +14,11 @@ pub fn engine() -> Option<&'static Path> {
         Some((engine, output.status.success()))
     };
     let found = ENGINE.get_or_init(|| {
-        let (engine, answers) = match std::env::var_os("XTASK_ENGINE") {
-            Some(chosen) => installed(chosen.into()),
-            None => ["docker", "podman"].into_iter().find_map(|name| installed(name.into())),
-        }?;
+        let (engine, answers) =
+            match std::env::var_os("XTASK_ENGINE").filter(|chosen| !chosen.is_empty()) {
+                Some(chosen) => installed(chosen.into()),
+                None => ["docker", "podman"].into_iter().find_map(|name| installed(name.into())),
+            }?;
         answers.then_some(engine)
     });
     if found.is_none() {

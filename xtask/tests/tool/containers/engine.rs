@@ -99,7 +99,7 @@ impl Drop for Made<'_> {
 pub(super) fn engine() -> Option<&'static Path> {
     static ENGINE: OnceLock<Option<PathBuf>> = OnceLock::new();
     let found = ENGINE.get_or_init(|| {
-        let engine = match std::env::var_os("XTASK_ENGINE") {
+        let engine = match std::env::var_os("XTASK_ENGINE").filter(|chosen| !chosen.is_empty()) {
             Some(chosen) => which::which(chosen).ok()?,
             None => ["docker", "podman"].iter().find_map(|name| which::which(name).ok())?,
         };
