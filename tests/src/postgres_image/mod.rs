@@ -31,7 +31,7 @@ pub fn make(engine: &Path, image: &str) -> bool {
     let versions = fs::read_dir(VERSIONS).into_iter().flatten().flatten();
     let found = versions.map(|e| e.path()).filter(|v| v.join("bin/postgres").exists()).max();
     let Some(version) = found else {
-        xtask_client::harness::skipped("PostgreSQL");
+        xtask_client::harness::skipped("PostgreSQL of Debian's packages");
         return false;
     };
     let folder = tempfile::tempdir().expect("a temporary folder");

@@ -53,7 +53,8 @@ impl Swarm {
                 return None;
             }
             Err(said) => {
-                xtask_client::harness::skipped(&format!("Docker: {said}"));
+                eprintln!("{said}");
+                xtask_client::harness::skipped("Docker");
                 return None;
             }
         }
