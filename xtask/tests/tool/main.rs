@@ -14,6 +14,7 @@ mod again;
 mod answers;
 mod arguments;
 mod builds;
+mod by_hand;
 mod calls;
 mod commands;
 mod containers;

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use crate::by_hand::ByHand;
 use crate::guardian::remains;
 use crate::stand::{SERVE, stand};
 use crate::support::{
@@ -330,13 +331,9 @@ fn a_holder_that_cannot_be_looked_at_is_named_by_its_user() {
     }
     let port = free_port();
     let fixture = stand(&[("plain", SERVE, &format!("port = {port}\n"))]).write();
-    let holder = Command::new(misbehave())
-        .arg("--listen-env")
-        .env("PORT", port.to_string())
-        .uid(65534)
-        .stdin(Stdio::null())
-        .spawn();
-    let Ok(mut holder) = holder else {
+    let mut holder = Command::new(misbehave());
+    holder.arg("--listen-env").env("PORT", port.to_string()).uid(65534);
+    let Ok(holder) = ByHand::started(holder) else {
         xtask_client::harness::skipped("a program for another user");
         return;
     };
@@ -350,9 +347,7 @@ fn a_holder_that_cannot_be_looked_at_is_named_by_its_user() {
     blind.says("`cargo xtask up --ports auto`");
     nothing_is_left(&fixture);
     let seeing = fixture.xtask(&["up", "-d"]).ends_with(5);
-    seeing.says(&format!("(pid {}, user ", holder.id()));
-    holder.kill().unwrap();
-    holder.wait().unwrap();
+    seeing.says(&format!("(pid {}, user ", holder.pid()));
 }
 
 #[test]

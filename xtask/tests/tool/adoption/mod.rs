@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use self::shop::{ByHand, Shop};
+use self::shop::Shop;
+use crate::by_hand::ByHand;
 use crate::stand::{SERVE, phase, pid, port, stand};
 use crate::support::{Fixture, PackageSpec, alive, eventually, free_port, get, get_at, misbehave};
 

@@ -1,11 +1,10 @@
-//! A workspace whose services may run already, and those who start them by hand. No tests,
-//! only what they need.
+//! A workspace whose services may run already. No tests, only what they need.
 
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::Command;
 
-use super::SOON;
-use crate::support::{Fixture, PackageSpec, SERVICE, eventually, free_port, get, misbehave};
+use crate::by_hand::ByHand;
+use crate::support::{Fixture, PackageSpec, SERVICE, free_port};
 
 /// Where `stock` keeps its goods, with a secret in it.
 const GOODS: &str = "GOODS = \"store://clerk:hunter1@local${stack.data}/goods\"";
@@ -68,46 +67,5 @@ impl Shop {
         let mut command = Command::new(self.program());
         command.env_clear().envs(self.variables()).envs(changed.iter().copied());
         ByHand::listening(command, self.number)
-    }
-}
-
-/// A process that somebody started, and that ends with the test.
-pub(super) struct ByHand {
-    pub(super) child: Child,
-}
-
-impl ByHand {
-    /// Starts it and waits until it accepts on the port.
-    pub(super) fn listening(mut command: Command, number: u16) -> Self {
-        command.stdin(Stdio::null()).stdout(Stdio::null());
-        let this = Self { child: command.spawn().unwrap() };
-        eventually(SOON, "a process that listens", || get(number, "/"));
-        this
-    }
-
-    pub(super) fn misbehaving(flags: &str, number: u16) -> Self {
-        let mut command = Command::new(misbehave());
-        command.args(flags.split_whitespace()).env_clear().env("PORT", number.to_string());
-        Self::listening(command, number)
-    }
-
-    pub(super) fn pid(&self) -> i32 {
-        i32::try_from(self.child.id()).unwrap()
-    }
-
-    pub(super) fn is_alive(&mut self) -> bool {
-        self.child.try_wait().unwrap().is_none()
-    }
-
-    /// How it ended, which must be soon.
-    pub(super) fn ended(&mut self) -> ExitStatus {
-        eventually(SOON, "the end of a process started by hand", || self.child.try_wait().unwrap())
-    }
-}
-
-impl Drop for ByHand {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
