@@ -25,6 +25,13 @@ fn is_gone(fixture: &Fixture) {
     eventually(SOON, "everything gone", || fixture.processes().is_empty().then_some(()));
 }
 
+#[track_caller]
+fn kill_guardian(fixture: &Fixture) {
+    let guardian = fixture.status()["guardian_pid"].as_i64().unwrap();
+    // SAFETY: the call takes two numbers.
+    unsafe { libc::kill(i32::try_from(guardian).unwrap(), libc::SIGKILL) };
+}
+
 #[test]
 fn another_signal_can_be_asked_for() {
     let stop = "stop = { signal = \"SIGINT\", timeout = \"600s\" }\n";
@@ -85,15 +92,22 @@ fn a_stack_whose_guardian_died_stops_in_order() {
     for _ in 0..5 {
         let fixture = tower("--drain 60", "");
         fixture.xtask(&["up", "-d"]).ends_with(0);
-        let guardian = fixture.status()["guardian_pid"].as_i64().unwrap();
-        // SAFETY: the call takes two numbers.
-        unsafe { libc::kill(i32::try_from(guardian).unwrap(), libc::SIGKILL) };
+        kill_guardian(&fixture);
         is_gone(&fixture);
         if stopped_in_order(&fixture) == 4 {
             return;
         }
     }
     panic!("the grace was too short for four services, five times");
+}
+
+#[test]
+fn a_stack_whose_guardian_died_waits_for_no_stop_timeout() {
+    let deaf = ("deaf", "--ignore-term", "stop = { timeout = \"600s\" }\n");
+    let fixture = stand(&[deaf]).write();
+    fixture.xtask(&["up", "-d"]).ends_with(0);
+    kill_guardian(&fixture);
+    is_gone(&fixture);
 }
 
 /// The grandchild stays in the group, holds the socket and is deaf to SIGTERM.
