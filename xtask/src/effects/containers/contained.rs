@@ -6,7 +6,6 @@
 //! container, so that signals are orders to the engine. Nothing is decided here.
 
 use std::ffi::CString;
-use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,6 +18,7 @@ use xtask_core::stack::{Command, Exit};
 
 use super::engine::Engine;
 use super::front::{Front, Inside};
+use super::running::until_it_runs;
 use super::stack::Containers;
 use crate::effects::exit::ended;
 use crate::effects::life::stop_probes;
@@ -27,9 +27,6 @@ use crate::effects::logs::Pipe;
 use crate::effects::notify::NotifySocket;
 use crate::effects::probe::{ListenerOf, Probe, Question, Tasks};
 use crate::effects::{Outlet, say};
-
-/// The first and the longest pause between two questions whether it runs.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(60), Duration::from_millis(500));
 
 /// How long the engine is waited for once nobody wants the container any more: a command line
 /// that is ended itself may be obeyed all the same.
@@ -61,24 +58,6 @@ pub(crate) enum Order {
     Pause,
     /// Wake it.
     Resume,
-}
-
-/// A container that runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Running {
-    /// Its first process, by the number that it has here; 0 where the engine runs elsewhere.
-    pub(super) init: u32,
-    /// Its address in the stack's network.
-    pub(super) address: Option<IpAddr>,
-}
-
-impl Running {
-    /// From the engine's words: state, process and address; none if it does not run.
-    fn read(said: &str) -> Option<Self> {
-        let mut words = said.strip_prefix("running ")?.split_whitespace();
-        let init = words.next().and_then(|pid| pid.parse().ok()).unwrap_or(0);
-        Some(Self { init, address: words.next().and_then(|ip| ip.parse().ok()) })
-    }
 }
 
 impl Contained {
@@ -218,31 +197,6 @@ impl ContainedLife {
 pub(super) fn seen(outlet: &Outlet, questions: &[(usize, Question)], what: &str) {
     for (index, _) in questions {
         outlet.seen(*index, what.to_owned());
-    }
-}
-
-/// Waits until the container runs.
-async fn until_it_runs(engine: &Engine, name: &str, tell: impl Fn(&str)) -> Running {
-    let (mut pause, longest) = PAUSES;
-    let format = "{{.State.Status}} {{.State.Pid}} \
-                  {{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}";
-    let mut told = String::new();
-    loop {
-        tokio::time::sleep(pause).await;
-        let said = engine.question(&["container", "inspect", "--format", format, name]).await;
-        let said = match said {
-            Ok(said) => said,
-            Err(error) => error.to_string(),
-        };
-        if let Some(running) = Running::read(&said) {
-            return running;
-        }
-        // Most run at once, and nobody has to hear of what comes before.
-        if pause == longest && told != said {
-            tell(&format!("its container does not run yet: {said}"));
-            told = said;
-        }
-        pause = (pause * 3 / 2).min(longest);
     }
 }
 

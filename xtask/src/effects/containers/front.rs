@@ -17,9 +17,9 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
-use super::contained::Running;
 use super::engine::Engine;
 use super::relay;
+use super::running::Running;
 use super::stack::Network;
 use crate::effects::probe::ListenerOf;
 use crate::effects::watched::watched;

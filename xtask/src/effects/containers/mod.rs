@@ -14,6 +14,7 @@ mod linked;
 mod relay;
 pub(crate) mod remains;
 mod root;
+mod running;
 pub(crate) mod stack;
 mod start;
 mod volumes;
