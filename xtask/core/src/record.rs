@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::stack::{Effect, Event, Stack};
 
 /// The version of the format: of these types, and of events, effects and plans.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// One line of a record. The first one is [`Line::Begin`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -271,9 +271,12 @@ mod tests {
             .run_until(async {
                 let mut scene = Scene::new();
                 let mut client = scene.connect();
+                let dance = format!(
+                    "{{\"version\":{VERSION},\"id\":7,\"request\":{{\"type\":\"dance\"}}}}\n"
+                );
                 let wrong = [
                     "nonsense\n",
-                    "{\"version\":1,\"id\":7,\"request\":{\"type\":\"dance\"}}\n",
+                    &dance,
                     // Nobody knows what a later version asks.
                     "{\"version\":99,\"id\":8,\"question\":[1,2]}\n",
                 ];

@@ -132,7 +132,7 @@ fn harmless(random: &mut Random) -> Vec<u8> {
         json!({ "type": "linked", "services": ["nobody"], "path": "/no/where" }),
         json!({ "type": "build-failed", "services": ["nobody"], "message": "no" }),
         json!({ "type": "restart", "services": ["nobody"] }),
-        json!({ "type": "apply", "plan": { "version": 1, "services": [] }, "hold": true }),
+        json!({ "type": "apply", "plan": { "version": 2, "services": [] }, "hold": true }),
     ];
     let request = &requests[random.below(requests.len())];
     format!("{}\n", call(random.next(), request)).into_bytes()

@@ -66,9 +66,9 @@ fn a_recorded_run_replays_to_the_same_effects_and_every_change_of_it_is_said() {
     let spoilt = changed(&file, |text| text.replace("\"event\":\"shutdown\"", "\"event\":\"x\""));
     replay(&fixture, &spoilt).ends_with(1).says("makes no sense: unknown variant `x`");
 
-    let newer = changed(&file, |text| text.replacen("\"version\":1", "\"version\":7", 1));
+    let newer = changed(&file, |text| text.replacen("\"version\":2", "\"version\":7", 1));
     let newer = replay(&fixture, &newer).ends_with(1).says("-> the end");
-    newer.says("the record has version 7 of the format, and this program reads version 1");
+    newer.says("the record has version 7 of the format, and this program reads version 2");
 }
 
 #[test]

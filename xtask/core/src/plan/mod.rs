@@ -96,7 +96,7 @@ pub enum StartOrder {
 
 impl Plan {
     /// The value of [`Plan::version`] that this code writes and reads.
-    pub const VERSION: u32 = 1;
+    pub const VERSION: u32 = 2;
 
     /// The service of that name.
     #[must_use]

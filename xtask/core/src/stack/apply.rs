@@ -163,7 +163,14 @@ impl Stack {
             let outsiders: BTreeSet<Id> = dependents.map(|(id, _)| *id).filter(outside).collect();
             Ring { members, outsiders: outsiders.into_iter().collect() }
         });
-        self.rings = formed.collect();
+        let formed: Vec<Ring> = formed.collect();
+        let same = |(old, new): (&Ring, &Ring)| old.members == new.members;
+        if self.rings.len() != formed.len() || !self.rings.iter().zip(&formed).all(same) {
+            // A ring is opened or closed by any one of its edges, so that those who wait for its
+            // members need not stand in the plan.
+            (0..self.nodes.len()).for_each(|id| self.enqueue(id));
+        }
+        self.rings = formed;
     }
 
     /// What is wrong with a plan, if something is.

@@ -12,7 +12,7 @@ use super::{Wait, address, edges, layers};
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
 struct Graph<'a> {
-    /// The version of this format, 1.
+    /// The version of this format, 2.
     version: u32,
     /// The name of the stack.
     stack: &'a str,
@@ -87,7 +87,7 @@ pub(super) fn draw(plan: &Plan) -> String {
         }
     });
     let graph = Graph {
-        version: 1,
+        version: 2,
         stack: &plan.stack,
         services: services.collect(),
         together: plan.rings(),

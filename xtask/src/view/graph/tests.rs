@@ -181,7 +181,7 @@ fn json_has_places_layers_and_every_edge() {
     );
     assert_eq!(drawn["edges"][5]["condition"], "ready");
     assert_eq!(drawn["edges"][5]["restart"], true);
-    assert_eq!(drawn["version"], 1);
+    assert_eq!(drawn["version"], 2);
 }
 
 #[test]
