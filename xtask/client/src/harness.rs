@@ -140,7 +140,7 @@ fn find_or_start() -> Result<StackPaths, StartError> {
         end_with(runner.pid);
     }
     let started = once::once(&Files::of(&folder, runner), &package(), |started, log| {
-        once::clean(&folder, bury);
+        once::clean(&folder, |paths| bury(paths) == Burial::Done);
         once::start(runner, started, log)
     })?;
     Ok(started.paths())
@@ -161,17 +161,34 @@ fn package() -> PathBuf {
     }
 }
 
-/// Deletes what a stack left whose runner is gone; true when nothing of it is left. The
-/// state is kept that long, so that logs can be read after a run that failed.
-fn bury(paths: &StackPaths) -> bool {
-    // The next command of the tool looks for containers by this note.
-    if paths.engine_note().exists() {
-        return false;
+/// What became of a stack that nobody needs any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Burial {
+    /// Nothing of it is left.
+    Done,
+    /// Its supervisor, or who cleans up after that, is still there.
+    Early,
+    /// It cannot be deleted, or there is a note by which the next command of the tool looks
+    /// for its containers.
+    Later,
+}
+
+/// Deletes what a stack left whose runner is gone. The state is kept that long, so that logs
+/// can be read after a run that failed.
+fn bury(paths: &StackPaths) -> Burial {
+    let lock = match File::open(paths.lock()) {
+        Ok(lock) => lock,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Burial::Done,
+        Err(_) => return Burial::Later,
+    };
+    // Its supervisor holds the lock as long as it lives.
+    if lock.try_lock().is_err() {
+        return Burial::Early;
     }
-    match File::open(paths.lock()) {
-        // Its supervisor holds the lock as long as it lives.
-        Ok(lock) => lock.try_lock().is_ok() && std::fs::remove_dir_all(paths.folder()).is_ok(),
-        Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+    if !paths.engine_note().exists() && std::fs::remove_dir_all(paths.folder()).is_ok() {
+        Burial::Done
+    } else {
+        Burial::Later
     }
 }
 

@@ -182,15 +182,17 @@ struct Part {
     bytes: Vec<u8>,
 }
 
-/// A file from the mark on, if that lies in it, or else all of it; none if it is not there.
+/// A file from the mark on, if that lies in it, or else all of it; none if it is not there. A
+/// new file may have the number of one that was deleted, but hardly its length.
 fn read_file(path: &Path, mark: Mark) -> io::Result<Option<Part>> {
     let mut file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
-    let number = file.metadata()?.ino();
-    let start = mark.place.filter(|(marked, _)| *marked == number).map_or(0, |(_, place)| place);
+    let (number, length) = file.metadata().map(|of| (of.ino(), of.len()))?;
+    let lies_in_it = |(marked, place): &(u64, u64)| *marked == number && *place <= length;
+    let start = mark.place.filter(lies_in_it).map_or(0, |(_, place)| place);
     file.seek(SeekFrom::Start(start))?;
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes)?;
@@ -279,5 +281,17 @@ mod tests {
         fs::OpenOptions::new().write(true).open(&path).unwrap().write_all(b"t 1 o late!").unwrap();
         append(&folder, "lf\n");
         assert_eq!(wait.await.unwrap().unwrap(), "half");
+    }
+
+    #[tokio::test]
+    async fn a_new_file_with_the_number_of_an_old_one_is_read_from_its_beginning() {
+        let folder = tempfile::tempdir().unwrap();
+        append(&folder, "t 1 o something long that was looked at\n");
+        let logs = logs(&folder).within(Duration::from_secs(30));
+        let wait = tokio::spawn(async move { logs.wait_for("new").await });
+        tokio::task::yield_now().await;
+        File::options().write(true).open(folder.path().join("a.log")).unwrap().set_len(0).unwrap();
+        append(&folder, "t 2 o new\n");
+        assert_eq!(wait.await.unwrap().unwrap(), "new");
     }
 }

@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 
 use super::once::{self, Files, Started};
 use super::runner::Runner;
-use super::{HarnessError, StartError, bury, chain, folder_of_runners, package, workspace_of};
+use super::{
+    Burial, HarnessError, StartError, bury, chain, folder_of_runners, package, workspace_of,
+};
 use crate::connection::Connection;
 use crate::paths::StackPaths;
 use crate::protocol::Request;
@@ -105,11 +107,14 @@ async fn stop(paths: &StackPaths) -> Result<(), Error> {
 /// is found by the note later.
 fn end(started: &Started, note: &Path) {
     let deadline = Instant::now() + FAREWELL;
-    while !bury(&started.paths()) {
-        if Instant::now() > deadline {
-            return;
+    loop {
+        match bury(&started.paths()) {
+            Burial::Done => break,
+            Burial::Early if Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            Burial::Early | Burial::Later => return,
         }
-        std::thread::sleep(Duration::from_millis(5));
     }
     std::fs::remove_file(note).ok();
     std::fs::remove_file(log_of(note)).ok();

@@ -109,7 +109,13 @@ impl Stack {
             calls: Vec::new(),
             comes_back: node.spec.restart != Restart::No && node.is_alive(),
             paused: node.is_running() && node.shown.fault == Some(Fault::Pause),
-            status: node.shown.status.clone(),
+            status: match &node.phase {
+                // It was about a run that is over.
+                Phase::Rest(_) => None,
+                Phase::Starting(_) | Phase::Ready(_) | Phase::Stopping(_) => {
+                    node.shown.status.clone()
+                }
+            },
             log_trouble: node.log_trouble.clone(),
             depends_on: node.spec.depends_on.iter().map(|d| d.on.clone()).collect(),
             uses: node.spec.uses.iter().map(|used| used.of.clone()).collect(),

@@ -48,6 +48,8 @@ fn each_change_of_phase_is_reported_once() {
     s.event(Event::Status { service: "a".into(), run: 1, status: "idle".to_owned() });
     assert_eq!(s.phases(), []);
     assert_eq!(s.snapshot("a").status.as_deref(), Some("idle"));
+    s.end("a", Exit::Code(0));
+    assert_eq!(s.snapshot("a").status, None, "it was about a run that is over");
 }
 
 #[test]
