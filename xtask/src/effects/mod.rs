@@ -17,6 +17,7 @@ mod exit;
 mod group;
 mod holder;
 mod http;
+pub(crate) mod json_file;
 mod launch;
 mod life;
 mod lines;

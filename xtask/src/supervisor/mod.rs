@@ -31,6 +31,7 @@ use xtask_client::StackPaths;
 use xtask_client::paths::Endpoint;
 
 use crate::driver::{Driver, Input, Record};
+use crate::effects::json_file::write_json;
 use crate::effects::{World, WorldSettings, say};
 use companion::{Companions, Scene, empty_standard_input};
 use guardian::guard;
@@ -119,7 +120,9 @@ async fn serve(
     let socket = scene.runtime.join("control");
     let listener =
         listen(&socket).with_context(|| format!("cannot listen on `{}`", socket.display()))?;
-    write_endpoint(paths, &Endpoint { pid: std::process::id(), socket })?;
+    let path = paths.endpoint();
+    write_json(&path, &Endpoint { pid: std::process::id(), socket })
+        .with_context(|| format!("cannot write `{}`", path.display()))?;
 
     let (event_sender, events) = unbounded_channel();
     let (input_sender, inputs) = unbounded_channel();
@@ -234,15 +237,6 @@ fn listen(socket: &Path) -> io::Result<UnixListener> {
     let listener = UnixListener::bind(socket)?;
     std::fs::set_permissions(socket, std::fs::Permissions::from_mode(0o600))?;
     Ok(listener)
-}
-
-/// Readers never see half of it: it is renamed into its place.
-fn write_endpoint(paths: &StackPaths, endpoint: &Endpoint) -> anyhow::Result<()> {
-    let path = paths.endpoint();
-    let fresh = path.with_extension("json.new");
-    std::fs::write(&fresh, serde_json::to_vec(endpoint)?)
-        .and_then(|()| std::fs::rename(&fresh, &path))
-        .with_context(|| format!("cannot write `{}`", path.display()))
 }
 
 fn watch_signals(inputs: &UnboundedSender<Input>) -> io::Result<()> {
