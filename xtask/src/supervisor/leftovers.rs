@@ -13,7 +13,8 @@ use xtask_client::StackPaths;
 use xtask_client::paths::Endpoint;
 
 use super::lock::Lock;
-use crate::effects::containers::remains::{self, NoteThen};
+use crate::effects::containers::remains::{self, NoteThen, Removed};
+use crate::effects::json_file::write_json;
 use crate::effects::sweep::{Ended, end_marked, has_died, ourselves};
 
 /// A supervisor that died without cleaning up, and what was left of its stack.
@@ -63,10 +64,11 @@ pub(crate) fn clean_locked(paths: &StackPaths, _lock: &Lock) -> Option<Leftovers
         note.and_then(|note| serde_json::from_slice(&note).ok())
     };
     // Where nobody could reach the engine then, somebody may now.
-    match remains::remove(&paths.engine_note(), &paths.short_name(), NoteThen::Forget) {
-        Ok(removed) if removed.is_empty() => {}
-        Ok(removed) => leftovers.get_or_insert_default().containers.extend(removed),
-        Err(why) => leftovers.get_or_insert_default().kept = Some(why),
+    let removed = remains::remove(&paths.engine_note(), &paths.short_name(), NoteThen::Forget);
+    if removed != Removed::default() {
+        let leftovers = leftovers.get_or_insert_default();
+        leftovers.containers.extend(removed.containers);
+        leftovers.kept = removed.kept;
     }
     // The endpoint goes last: until then somebody else would begin anew.
     let _ = std::fs::remove_file(paths.obituary());
@@ -79,13 +81,9 @@ pub(crate) fn clean_locked(paths: &StackPaths, _lock: &Lock) -> Option<Leftovers
 pub(crate) fn bury(paths: &StackPaths, runtime: &Path, ended: Vec<Ended>, containers: Vec<String>) {
     let _ = std::fs::remove_dir_all(runtime);
     if let Some(endpoint) = paths.read_endpoint() {
-        let note = serde_json::to_vec(&Leftovers {
-            supervisor: Some(endpoint.pid),
-            ended,
-            containers,
-            kept: None,
-        });
-        let _ = note.map(|note| std::fs::write(paths.obituary(), note));
+        let supervisor = Some(endpoint.pid);
+        let note = Leftovers { supervisor, ended, containers, kept: None };
+        let _ = write_json(&paths.obituary(), &note);
     }
     let _ = std::fs::remove_file(paths.endpoint());
 }

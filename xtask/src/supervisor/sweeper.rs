@@ -121,14 +121,11 @@ pub(super) fn sweep(scene: &Scene<'_>) {
         say(&format!("process {} was left and is ended: `{}`", ended.pid, ended.command));
     }
     let note = scene.paths.engine_note();
-    let containers = match remains::remove(&note, &scene.paths.short_name(), NoteThen::Keep) {
-        Ok(removed) => removed,
-        Err(why) => {
-            say(&format!("containers or networks may be left: {why}"));
-            Vec::new()
-        }
-    };
-    bury(scene.paths, scene.runtime, ended, containers);
+    let removed = remains::remove(&note, &scene.paths.short_name(), NoteThen::Keep);
+    if let Some(why) = removed.kept {
+        say(&format!("containers or networks may be left: {why}"));
+    }
+    bury(scene.paths, scene.runtime, ended, removed.containers);
 }
 
 /// No terminal and no client concerns it.

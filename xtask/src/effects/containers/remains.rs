@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::engine::Engine;
+use crate::effects::json_file::write_json;
 
 /// The label that tells which stack a container or network belongs to.
 pub(crate) const STACK_LABEL: &str = "xtask.stack";
@@ -61,11 +62,25 @@ impl Note {
             variables: CHOOSING.iter().filter_map(|name| set(name)).collect(),
             left: None,
         };
-        note.save(path)
+        write_json(path, &note)
     }
 
-    fn save(&self, path: &Path) -> io::Result<()> {
-        std::fs::write(path, serde_json::to_vec(self)?)
+    /// The note at this path, if there is one.
+    ///
+    /// # Errors
+    /// Why it cannot be read, and what to do: without it nobody knows the engine.
+    fn read(path: &Path) -> Result<Option<Self>, String> {
+        let read = match std::fs::read(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            read => read.and_then(|text| Ok(serde_json::from_slice(&text)?)),
+        };
+        read.map(Some).map_err(|error| {
+            format!(
+                "cannot read `{}`: {error}; delete it once `ps --all --filter label={STACK_LABEL}` \
+                 of your container engine lists nothing of this stack",
+                path.display()
+            )
+        })
     }
 
     /// Why something is left, and the command that removes it.
@@ -106,37 +121,60 @@ pub(crate) enum NoteThen {
     Keep,
 }
 
-/// Why something of a stack that has ended is still in the engine; none where nothing is.
-pub(crate) fn left(path: &Path) -> Option<String> {
-    serde_json::from_slice::<Note>(&std::fs::read(path).ok()?).ok()?.left
+/// What became of what a stack had in an engine.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Removed {
+    /// The names of the containers that were there and are gone.
+    pub(crate) containers: Vec<String>,
+    /// Why something may be left, and what to do, on one line; none where nothing is.
+    pub(crate) kept: Option<String>,
 }
 
-/// Removes all that carries the stack's label. Returns the names of the containers that were
-/// there; none where there is no note.
-///
-/// # Errors
-/// One line when the engine does not do it: why, and how to remove what is left. The note stays
-/// and says it too, and the next command tries again.
-pub(crate) fn remove(path: &Path, mark: &str, then: NoteThen) -> Result<Vec<String>, String> {
-    let Ok(note) = std::fs::read(path) else { return Ok(Vec::new()) };
-    let Ok(note) = serde_json::from_slice::<Note>(&note) else {
-        let _ = std::fs::remove_file(path);
-        return Ok(Vec::new());
+impl Removed {
+    fn keeps(&mut self, why: String) {
+        self.kept = Some(match self.kept.take() {
+            Some(before) => format!("{before}; {why}"),
+            None => why,
+        });
+    }
+}
+
+/// Why something of a stack that has ended is still in the engine; none where nothing is.
+pub(crate) fn left(path: &Path) -> Option<String> {
+    Note::read(path).map_or_else(Some, |note| note?.left)
+}
+
+/// Removes all that carries the stack's label; nothing where there is no note. While the engine
+/// does not do it the note stays and says why, and the next command tries again.
+pub(crate) fn remove(path: &Path, mark: &str, then: NoteThen) -> Removed {
+    let mut removed = Removed::default();
+    let note = match Note::read(path) {
+        Ok(Some(note)) => note,
+        Ok(None) => return removed,
+        Err(why) => {
+            removed.keeps(why);
+            return removed;
+        }
     };
-    let removed = remove_all(&note, mark);
-    match (&removed, then) {
-        (Ok(_), NoteThen::Forget) => drop(std::fs::remove_file(path)),
-        (Ok(_), NoteThen::Keep) => {}
-        (Err(why), _) => drop(Note { left: Some(why.clone()), ..note }.save(path)),
+    if let Err(why) = remove_all(&note, mark, &mut removed) {
+        removed.keeps(why);
+    }
+    let noted = match (&removed.kept, then) {
+        (None, NoteThen::Forget) => std::fs::remove_file(path),
+        (None, NoteThen::Keep) | (Some(_), _) => {
+            write_json(path, &Note { left: removed.kept.clone(), ..note })
+        }
+    };
+    if let Err(error) = noted {
+        removed.keeps(format!("cannot bring `{}` up to date: {error}", path.display()));
     }
     removed
 }
 
-fn remove_all(note: &Note, mark: &str) -> Result<Vec<String>, String> {
+fn remove_all(note: &Note, mark: &str, removed: &mut Removed) -> Result<(), String> {
     let filter = format!("label={STACK_LABEL}={mark}");
     let list = ["ps", "--all", "--no-trunc", "--filter", &filter, "--format", "{{.Names}}"];
     let names = note.list(&list)?;
-    let mut trouble = Vec::new();
     if !names.is_empty() {
         let mut removal = Engine::at(note.engine.clone()).removal();
         let how = removal.len();
@@ -148,19 +186,18 @@ fn remove_all(note: &Note, mark: &str) -> Result<Vec<String>, String> {
             removal.truncate(how);
             removal.extend(left.iter().map(String::as_str));
             let why = refused.unwrap_or_else(|| "the engine does not remove them".to_owned());
-            trouble.push(note.way_out(&why, &removal));
+            removed.keeps(note.way_out(&why, &removal));
         }
+        removed.containers = names.into_iter().filter(|name| !left.contains(name)).collect();
     }
     let networks = ["network", "ls", "--filter", &filter, "--format", "{{.Name}}"];
-    match note.list(&networks) {
-        Ok(networks) => trouble.extend(networks.iter().filter_map(|network| {
-            let removal = ["network", "rm", network];
-            let why = run(note.command(&removal)).err()?;
-            Some(note.way_out(&why, &removal))
-        })),
-        Err(why) => trouble.push(why),
+    for network in note.list(&networks)? {
+        let removal = ["network", "rm", &network];
+        if let Err(why) = run(note.command(&removal)) {
+            removed.keeps(note.way_out(&why, &removal));
+        }
     }
-    if trouble.is_empty() { Ok(names) } else { Err(trouble.join("; ")) }
+    Ok(())
 }
 
 /// Which containers of a list are there after a while: an engine may still be removing.
@@ -237,10 +274,8 @@ mod tests {
     #[test]
     fn without_a_note_no_engine_is_asked() {
         let folder = tempfile::tempdir().unwrap();
-        assert_eq!(
-            remove(&folder.path().join("engine.json"), "m", NoteThen::Forget),
-            Ok(Vec::new())
-        );
+        let path = folder.path().join("engine.json");
+        assert_eq!(remove(&path, "m", NoteThen::Forget), Removed::default());
     }
 
     #[test]
@@ -248,11 +283,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("engine.json");
         // It says of everything that there is none.
-        let note = Note { engine: "/bin/true".into(), variables: Vec::new(), left: None };
-        std::fs::write(&path, serde_json::to_vec(&note).unwrap()).unwrap();
-        assert_eq!(remove(&path, "m", NoteThen::Keep), Ok(Vec::new()));
-        assert!(path.exists());
-        assert_eq!(remove(&path, "m", NoteThen::Forget), Ok(Vec::new()));
+        let engine = "/bin/true".into();
+        let note = Note { engine, variables: Vec::new(), left: Some("it slept".to_owned()) };
+        write_json(&path, &note).unwrap();
+        assert_eq!(remove(&path, "m", NoteThen::Keep), Removed::default());
+        assert_eq!(Note::read(&path), Ok(Some(Note { left: None, ..note })));
+        assert_eq!(remove(&path, "m", NoteThen::Forget), Removed::default());
         assert!(!path.exists());
     }
 
@@ -261,9 +297,22 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("engine.json");
         let note = Note { engine: "/no/such/engine".into(), variables: Vec::new(), left: None };
-        std::fs::write(&path, serde_json::to_vec(&note).unwrap()).unwrap();
-        assert!(remove(&path, "m", NoteThen::Forget).unwrap_err().contains("/no/such/engine"));
-        assert!(left(&path).unwrap().contains("/no/such/engine"), "it says why");
+        write_json(&path, &note).unwrap();
+        let why = remove(&path, "m", NoteThen::Forget).kept.unwrap();
+        assert!(why.contains("/no/such/engine"), "{why}");
+        assert_eq!(left(&path), Some(why), "it says why");
+    }
+
+    #[test]
+    fn a_note_that_cannot_be_read_stays_and_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("engine.json");
+        std::fs::write(&path, "{\"engine\":\"/bin/tr").unwrap();
+        let why = remove(&path, "m", NoteThen::Forget).kept.unwrap();
+        assert!(why.contains("engine.json`: EOF"), "{why}");
+        assert!(why.contains("delete it once `ps --all --filter label="), "{why}");
+        assert!(path.exists());
+        assert_eq!(left(&path), Some(why));
     }
 
     /// A note that names this script as the engine.
@@ -273,7 +322,7 @@ mod tests {
         let may_run = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         std::fs::set_permissions(&engine, may_run).unwrap();
         let path = folder.join("engine.json");
-        Note { engine, variables: Vec::new(), left: None }.save(&path).unwrap();
+        write_json(&path, &Note { engine, variables: Vec::new(), left: None }).unwrap();
         path
     }
 
@@ -287,21 +336,24 @@ mod tests {
             head -c 200000 /dev/zero >&2\n\
             for n in $(seq 3000); do echo container-$n-with-a-name-as-long-as-names-are; done";
         let path = note_of(folder.path(), script);
-        assert_eq!(remove(&path, "m", NoteThen::Forget).unwrap().len(), 3000);
+        assert_eq!(remove(&path, "m", NoteThen::Forget).containers.len(), 3000);
         assert!(!path.exists());
     }
 
     #[test]
-    fn networks_that_are_left_are_told_each_with_a_way_out_and_the_others_are_removed() {
+    fn what_is_left_is_told_with_a_way_out_and_so_is_what_is_removed() {
         let folder = tempfile::tempdir().unwrap();
         let script = "cd \"$(dirname \"$0\")\"\n\
             case \"$1 $2 $3\" in\n\
+            \"ps \"*) [ -e asked ] || printf 'a\\nb\\n'; : > asked ;;\n\
             \"network ls \"*) printf 'one\\ntwo\\nthree\\n' ;;\n\
             \"network rm two\") echo removed >> told ;;\n\
             \"network rm \"*) echo \"$3 is in use\" >&2; exit 1 ;;\n\
             esac";
         let path = note_of(folder.path(), script);
-        let why = remove(&path, "m", NoteThen::Forget).unwrap_err();
+        let removed = remove(&path, "m", NoteThen::Forget);
+        assert_eq!(removed.containers, ["a", "b"]);
+        let why = removed.kept.unwrap();
         let engine = folder.path().join("engine");
         for network in ["one", "three"] {
             let said = format!("{network} is in use; `{} network rm {network}`", engine.display());

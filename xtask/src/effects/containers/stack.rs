@@ -177,7 +177,7 @@ impl Containers {
             0 => NoteThen::Forget,
             _ => NoteThen::Keep,
         };
-        if let Err(why) = remains::remove(&self.note, &self.mark, then) {
+        if let Some(why) = remains::remove(&self.note, &self.mark, then).kept {
             say(&format!("containers or networks may be left: {why}"));
         }
     }
