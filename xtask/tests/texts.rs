@@ -174,7 +174,8 @@ fn changed_lines_on_the_control_socket_are_calls_or_told_why_not() {
         let mut chance = Chance::of(seed);
         let mut line = chance.pick(&kept).unwrap().clone();
         for _ in 0..=chance.below(3) {
-            line = change_bytes(&line, chance.clone().pick(&kept).unwrap(), &mut chance);
+            let other = chance.pick(&kept).unwrap();
+            line = change_bytes(&line, other, &mut chance);
         }
         let input = || format!("seed {seed}: {}", line.escape_ascii());
         holds(input, || protocol::holds(&line));

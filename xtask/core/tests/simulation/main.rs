@@ -104,9 +104,14 @@ fn fail(seed: u64) -> ! {
         std::fs::write(&path, trace::text(lines)).unwrap();
         path.display().to_string()
     };
-    let whole = write(format!("seed-{seed}.json"), &lines);
+    // A seed that is broken on purpose must not take the place of one that fails by itself.
+    let seed_file = match std::env::var_os("XTASK_BREAK") {
+        Some(_) => format!("broken-seed-{seed}"),
+        None => format!("seed-{seed}"),
+    };
+    let whole = write(format!("{seed_file}.json"), &lines);
     let short = shrink::shrink(&lines, violation.checker);
-    let short = write(format!("seed-{seed}-short.json"), &short);
+    let short = write(format!("{seed_file}-short.json"), &short);
     panic!(
         "seed {seed}: checker `{}`: {}\n  the whole trace: cargo xtask replay {whole}\n  a case \
          for tests/traces: {short}\n  again: XTASK_SEED={seed} cargo test -p xtask-core --test \
