@@ -18,7 +18,7 @@ pub(crate) fn event(random: &mut Random, known: &[(Name, Run)]) -> Event {
     };
     // Seldom one that is still to come, else one that may be over.
     let run = match random.below(10) {
-        0 => last + 1000,
+        0 => never(last),
         1..=3 => last,
         _ => u64::try_from(random.below(usize::try_from(last).unwrap())).unwrap(),
     };
@@ -70,5 +70,10 @@ pub(crate) fn event(random: &mut Random, known: &[(Name, Run)]) -> Event {
 
 /// A run other than the last: what ends or begins that one is for the world to say.
 fn over(run: Run, last: Run) -> Run {
-    if run == last { last + 1 } else { run }
+    if run == last { never(last) } else { run }
+}
+
+/// A run that no play comes to, however late the event arrives.
+fn never(last: Run) -> Run {
+    last + 1000
 }
