@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
+use std::os::unix::net::UnixDatagram;
 
 use super::*;
 
@@ -21,18 +22,22 @@ fn serve(listener: TcpListener, heads: &'static [&'static str]) -> std::thread::
     })
 }
 
+/// Starts a run, and returns a socket and where it would report about itself: a shell cannot
+/// send datagrams, so the test speaks for it.
+async fn notifying(fixture: &mut Fixture) -> (UnixDatagram, String) {
+    let mut command = shell("echo $NOTIFY_SOCKET; sleep 1000");
+    command.notify = true;
+    fixture.spawn(1, command, vec![probe(4, Probe::Notify, None)]);
+    fixture.until_started().await;
+    let log = fixture.folder.path().join("state/logs/a.log");
+    until("it printed", || std::fs::metadata(&log).is_ok_and(|log| log.len() > 0)).await;
+    (UnixDatagram::unbound().unwrap(), fixture.log()[0].clone())
+}
+
 #[test]
 fn a_datagram_from_the_run_makes_it_ready_and_tells_its_status() {
     with_world(async |mut fixture| {
-        // A shell cannot send datagrams, so the test speaks for the run.
-        let mut command = shell("echo $NOTIFY_SOCKET; sleep 1000");
-        command.notify = true;
-        fixture.spawn(1, command, vec![probe(4, Probe::Notify, None)]);
-        fixture.until_started().await;
-        let log = fixture.folder.path().join("state/logs/a.log");
-        until("it printed", || std::fs::metadata(&log).is_ok_and(|log| log.len() > 0)).await;
-        let path = fixture.log()[0].clone();
-        let run = std::os::unix::net::UnixDatagram::unbound().unwrap();
+        let (run, path) = notifying(&mut fixture).await;
         run.send_to(b"STATUS=almost\nEXTEND_TIMEOUT_USEC=1000", &path).unwrap();
         run.send_to(b"READY=1\nWATCHDOG=1", &path).unwrap();
         assert!(matches!(fixture.next().await, Event::Status { status, .. } if status == "almost"));
@@ -50,14 +55,7 @@ fn a_datagram_from_the_run_makes_it_ready_and_tells_its_status() {
 #[test]
 fn a_run_that_says_that_it_stops_is_shown_so_and_does_not_get_ready_any_more() {
     with_world(async |mut fixture| {
-        let mut command = shell("echo $NOTIFY_SOCKET; sleep 1000");
-        command.notify = true;
-        fixture.spawn(1, command, vec![probe(4, Probe::Notify, None)]);
-        fixture.until_started().await;
-        let log = fixture.folder.path().join("state/logs/a.log");
-        until("it printed", || std::fs::metadata(&log).is_ok_and(|log| log.len() > 0)).await;
-        let path = fixture.log()[0].clone();
-        let run = std::os::unix::net::UnixDatagram::unbound().unwrap();
+        let (run, path) = notifying(&mut fixture).await;
         run.send_to(b"STOPPING=1", &path).unwrap();
         run.send_to(b"READY=1", &path).unwrap();
         run.send_to(b"STATUS=saving\nSTOPPING=1", &path).unwrap();
