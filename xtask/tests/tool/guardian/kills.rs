@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::victim::{Fault, Victim};
 use super::zoo;
-use crate::support::{Fixture, PackageSpec, Running, SERVICE, eventually};
+use crate::support::{Fixture, PackageSpec, Running, SERVICE, alive, eventually};
 
 const FAULTS: [Fault; 6] = [
     Fault::Supervisor,
@@ -70,12 +70,18 @@ fn suffers(fixture: &Fixture, fault: Fault, clients: Vec<Running>) -> Duration {
 /// Brings everything up: for the terminal's fault by a client that stays.
 fn up(fixture: &Fixture, fault: Fault) -> Vec<Running> {
     if fault != Fault::Terminal {
-        fixture.xtask(&["up", "-d"]).ends_with(0);
+        fixture.xtask(starting(fault)).ends_with(0);
         return Vec::new();
     }
-    let client = in_a_terminal(fixture, &["up"]);
+    let client = in_a_terminal(fixture, starting(fault));
     client.says(Duration::from_secs(30), "SERVICE");
     vec![client]
+}
+
+/// The command for a stack that this fault ends: a terminal takes only those with it that a
+/// client holds, and `up -d` lets go as soon as everything is ready.
+fn starting(fault: Fault) -> &'static [&'static str] {
+    if fault == Fault::Terminal { &["up"] } else { &["up", "-d"] }
 }
 
 /// A client that leads a process group, as a shell has it.
@@ -140,7 +146,7 @@ fn nothing_survives_a_kill_in_the_first_moments_of_a_start() {
     let later = (0..tries).map(|number| Duration::from_millis(5 + u64::from(number)));
     for delay in first.chain(later) {
         for fault in FAULTS {
-            let client = in_a_terminal(&fixture, &["up", "-d"]);
+            let client = in_a_terminal(&fixture, starting(fault));
             let (guardian, sweeper, supervisor) = started(&client);
             thread::sleep(delay);
             let (mark, ports) = (None, Vec::new());
@@ -190,11 +196,14 @@ fn supervises(pid: i32) -> bool {
 /// need no build up.
 fn building(fixture: &Fixture) -> Running {
     let client = in_a_terminal(fixture, &["up"]);
+    let stays = || assert!(alive(client.pid()), "it ended by itself\n{}", client.said());
     eventually(Duration::from_secs(60), "a build script", || {
+        stays();
         let found = fixture.processes();
         found.iter().any(|process| process.command.contains("build-script-build")).then_some(())
     });
     eventually(Duration::from_secs(30), "the services without a build", || {
+        stays();
         (fixture.service("s9")["phase"] == "ready").then_some(())
     });
     client
