@@ -269,6 +269,20 @@ fn one_target_directory_for_two_worktrees_is_refused_and_both_are_named() {
     two.xtask(&["up", "-d"]).ends_with(0);
 }
 
+#[test]
+fn a_copy_of_a_checkout_is_told_how_to_be_rid_of_the_programs_that_came_along() {
+    let (one, two) = worktrees(0);
+    one.xtask(&["up", "-d"]).ends_with(0);
+    let mut copy = Command::new("cp");
+    copy.arg("-a").args([one.root().join("target"), two.root().into()]);
+    assert!(copy.status().unwrap().success());
+    let refused = two.xtask(&["up", "-d"]).ends_with(2);
+    refused.says(&one.root().display().to_string()).says("hint: `cargo clean`, if this folder is");
+    let mut clean = Command::new(env!("CARGO"));
+    assert!(clean.arg("clean").current_dir(two.root()).status().unwrap().success());
+    two.xtask(&["up", "-d"]).ends_with(0);
+}
+
 /// Said in a configuration file, and known from a build that was cargo's alone.
 #[test]
 fn a_shared_target_directory_is_noticed_after_a_build_without_this_tool() {

@@ -23,6 +23,13 @@ pub(crate) fn refuse_shared(loaded: &Loaded, profile: &str, command: &str) -> Op
     let target = &loaded.gathered.target_directory;
     let root = Path::new(&loaded.plan.workspace);
     let other = other_builder(target, profile_folder(profile), root, &packages)?;
+    // A copy of a checkout brings the programs of the original along.
+    let hint = match target.starts_with(root) {
+        true => "`cargo clean`, if this folder is a copy of that one".to_owned(),
+        false => {
+            format!("`CARGO_TARGET_DIR={} cargo xtask {command}`", root.join("target").display())
+        }
+    };
     error_with_hint(
         &format!(
             "`{}` and `{}` build the same packages in one target directory, `{}`: cargo takes the \
@@ -31,7 +38,7 @@ pub(crate) fn refuse_shared(loaded: &Loaded, profile: &str, command: &str) -> Op
             other.display(),
             target.display()
         ),
-        &format!("`CARGO_TARGET_DIR={} cargo xtask {command}`", root.join("target").display()),
+        &hint,
     );
     Some(Exit::USAGE)
 }
