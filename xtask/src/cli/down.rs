@@ -44,7 +44,7 @@ pub(crate) fn run(global: &Global, args: &DownArgs) -> anyhow::Result<Exit> {
             true => Some(lock(&paths.launch_lock()).await?),
             false => None,
         };
-        let exit = match connect(&paths).await? {
+        let exit = match connect(&paths, || locate::tell_silence(&paths)).await? {
             None => {
                 print::tell(&format!("nothing is running as stack `{}`", paths.stack()));
                 Exit::DONE

@@ -10,18 +10,18 @@ use std::process::Command;
 use anyhow::bail;
 use xtask_client::StackPaths;
 use xtask_client::connection::Connection;
-use xtask_client::paths::{DEFAULT_STACK, STATE_VARIABLE, stacks_of};
+use xtask_client::paths::{DEFAULT_STACK, Endpoint, STATE_VARIABLE, stacks_of};
 use xtask_client::snapshot::Snapshot;
 
 use super::Global;
 use super::exit::Exit;
 use super::print::{self, error_with_hint};
 use crate::effects::containers::remains;
-use crate::effects::workspace;
-use crate::supervisor::launch::{Session, connect};
+use crate::effects::{group, workspace};
+use crate::supervisor::launch::{Session, connect, patiently};
 use crate::supervisor::leftovers::{Leftovers, clean};
 use crate::view::progress;
-use crate::view::style::{GOOD, WARN};
+use crate::view::style::{BUSY, GOOD, WARN};
 use crate::view::words::command_for;
 
 /// The cargo to call: the one that called this program, or the first in `PATH`.
@@ -134,12 +134,11 @@ pub(crate) fn nothing_runs(paths: &StackPaths) -> Exit {
     Exit::NOTHING_RUNS
 }
 
-/// A connection to the running stack, or the words that there is none.
-///
-/// # Errors
-/// When a supervisor is there and does not answer.
-pub(crate) async fn open(paths: &StackPaths) -> anyhow::Result<Result<Connection, Exit>> {
-    Ok(Connection::open(paths).await?.ok_or_else(|| nothing_runs(paths)))
+/// Says that a supervisor does not answer, and what can be done about it.
+pub(crate) fn tell_silence(paths: &StackPaths) {
+    let Some(Endpoint { pid, .. }) = paths.read_endpoint() else { return };
+    let is_stopped = i32::try_from(pid).is_ok_and(group::is_stopped);
+    print::say(BUSY, "Waiting", &progress::silence(&paths.stack(), pid, is_stopped));
 }
 
 /// The state of the running stack, if there is one.
@@ -148,7 +147,10 @@ pub(crate) async fn open(paths: &StackPaths) -> anyhow::Result<Result<Connection
 /// When a supervisor is there and does not answer.
 pub(crate) async fn status(paths: &StackPaths) -> anyhow::Result<Option<Snapshot>> {
     match Connection::open(paths).await? {
-        Some(mut connection) => Ok(Some(connection.status().await?)),
+        Some(mut connection) => {
+            let status = patiently(connection.status(), || tell_silence(paths));
+            Ok(Some(status.await?))
+        }
         None => Ok(None),
     }
 }
@@ -158,5 +160,6 @@ pub(crate) async fn status(paths: &StackPaths) -> anyhow::Result<Option<Snapshot
 /// # Errors
 /// When a supervisor is there and does not answer.
 pub(crate) async fn watch(paths: &StackPaths) -> anyhow::Result<Result<Session, Exit>> {
-    Ok(connect(paths).await?.ok_or_else(|| nothing_runs(paths)))
+    let session = connect(paths, || tell_silence(paths)).await?;
+    Ok(session.ok_or_else(|| nothing_runs(paths)))
 }

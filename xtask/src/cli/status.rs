@@ -17,11 +17,9 @@ pub(crate) struct StatusArgs {
 pub(crate) fn run(global: &Global, args: &StatusArgs) -> anyhow::Result<Exit> {
     let paths = locate::stack_paths(global)?;
     block_on(async {
-        let mut connection = match locate::open(&paths).await? {
-            Ok(connection) => connection,
-            Err(exit) => return Ok(exit),
+        let Some(snapshot) = locate::status(&paths).await? else {
+            return Ok(locate::nothing_runs(&paths));
         };
-        let snapshot = connection.status().await?;
         if args.json {
             print::json_pretty(&snapshot)?;
         } else {

@@ -204,6 +204,11 @@ fn parse_status(stat: &[u8]) -> Option<Status> {
     Some(Status { state, parent, group })
 }
 
+/// Whether somebody has stopped a process, as with `kill -STOP`.
+pub(crate) fn is_stopped(pid: i32) -> bool {
+    status(pid).is_some_and(|status| status.state == b'T')
+}
+
 /// The parent of a process; 0 for one that has none here.
 pub(crate) fn parent_of(pid: i32) -> Option<i32> {
     Some(status(pid)?.parent)

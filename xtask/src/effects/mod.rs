@@ -14,7 +14,7 @@ mod document;
 pub(crate) mod edit;
 pub(crate) mod environment;
 mod exit;
-mod group;
+pub(crate) mod group;
 mod holder;
 mod http;
 pub(crate) mod json_file;

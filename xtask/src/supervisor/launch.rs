@@ -27,7 +27,7 @@ use crate::effects::environment::MARK;
 /// A supervisor's log that is longer is put aside when the next one starts.
 const LONGEST_LOG_BYTES: u64 = 1024 * 1024;
 
-/// How long a lock is waited for without a word.
+/// How long others are waited for without a word.
 const SILENCE: Duration = Duration::from_secs(1);
 
 /// What a supervisor that has to be started is told.
@@ -102,10 +102,35 @@ impl Supervisor {
     }
 }
 
-/// Connects to the supervisor of a stack and watches it; none if nothing runs.
-pub(crate) async fn connect(paths: &StackPaths) -> anyhow::Result<Option<Session>> {
+/// What a client waits for that takes longer than it should.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wait {
+    /// The supervisor's first answer.
+    Answer,
+    /// The end of the stack, or of what cleans up behind it.
+    End,
+}
+
+/// Waits as long as it takes, and calls `speak` once when that is longer than it should be.
+pub(crate) async fn patiently<T>(awaited: impl Future<Output = T>, speak: impl FnOnce()) -> T {
+    let mut awaited = std::pin::pin!(awaited);
+    match tokio::time::timeout(SILENCE, awaited.as_mut()).await {
+        Ok(it) => it,
+        Err(_) => {
+            speak();
+            awaited.await
+        }
+    }
+}
+
+/// Connects to the supervisor of a stack and watches it; none if nothing runs. `silent` is
+/// called when it does not answer.
+pub(crate) async fn connect(
+    paths: &StackPaths,
+    silent: impl FnOnce(),
+) -> anyhow::Result<Option<Session>> {
     let Some(connection) = Connection::open(paths).await? else { return Ok(None) };
-    match watch(connection).await {
+    match patiently(watch(connection), silent).await {
         Ok((connection, snapshot)) => {
             let supervisor = Supervisor::of(&snapshot)?;
             let session = Session {
@@ -125,22 +150,22 @@ pub(crate) async fn connect(paths: &StackPaths) -> anyhow::Result<Option<Session
 }
 
 /// Connects to the supervisor of a stack, starting it if nothing runs. One that is
-/// on its way out is waited for; `waiting` is called then.
+/// on its way out is waited for. `waiting` hears what takes long.
 pub(crate) async fn connect_or_launch(
     paths: &StackPaths,
     settings: &LaunchSettings,
-    mut waiting: impl FnMut(),
+    mut waiting: impl FnMut(Wait),
 ) -> anyhow::Result<Session> {
     paths.create().with_context(|| format!("cannot make `{}`", paths.folder().display()))?;
     loop {
         let lock = paths.launch_lock();
         let turn =
             Lock::turn(&lock).await.with_context(|| format!("cannot lock `{}`", lock.display()))?;
-        match connect(paths).await? {
+        match connect(paths, || waiting(Wait::Answer)).await? {
             Some(session) if session.snapshot.state != State::Stopping => return Ok(session),
             Some(mut session) => {
                 drop(turn);
-                waiting();
+                waiting(Wait::End);
                 while let Ok(Some(_)) = session.connection.next().await {}
                 session.supervisor.gone().await;
             }
@@ -154,20 +179,13 @@ pub(crate) async fn connect_or_launch(
 async fn launch(
     paths: &StackPaths,
     settings: &LaunchSettings,
-    waiting: impl FnOnce(),
+    waiting: impl FnOnce(Wait),
 ) -> anyhow::Result<Session> {
     let lock = paths.lock();
     let leftovers = {
         // Whoever holds it is on the way out: a supervisor that no longer answers, or a
         // guardian that cleans up.
-        let mut turn = std::pin::pin!(Lock::turn(&lock));
-        let held = match tokio::time::timeout(SILENCE, turn.as_mut()).await {
-            Ok(held) => held,
-            Err(_) => {
-                waiting();
-                turn.await
-            }
-        };
+        let held = patiently(Lock::turn(&lock), || waiting(Wait::End)).await;
         let held = held.with_context(|| format!("cannot lock `{}`", lock.display()))?;
         clean_locked(paths, &held)
     };

@@ -104,6 +104,18 @@ pub(crate) fn leftovers(stack: &str, supervisor: u32, ended: &[(i32, &str)]) -> 
     text
 }
 
+/// That a supervisor does not answer, and what can be done about it.
+pub(crate) fn silence(stack: &str, supervisor: u32, is_stopped: bool) -> String {
+    let state = match is_stopped {
+        true => format!("is stopped: `kill -CONT {supervisor}` lets it go on"),
+        false => "does not answer".to_owned(),
+    };
+    format!(
+        "for supervisor {supervisor} of stack `{stack}`, which {state}; \
+         `kill -9 {supervisor}` ends everything of the stack"
+    )
+}
+
 /// What everything that is not ready yet waits for, and which of it waits for ever;
 /// nothing if all is ready.
 pub(crate) fn waiting<'a>(

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use crate::guardian::sweeper;
 use crate::stand::{SERVE, stand};
-use crate::support::{Fixture, eventually};
+use crate::support::{Fixture, Running, eventually};
 
 /// How long a run may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -81,6 +81,41 @@ fn a_client_sees_the_end_of_its_supervisor_before_the_sweep_is_over() {
     }
     up.wait(PATIENCE);
     signal(sweeper, libc::SIGCONT);
+    eventually(PATIENCE, "the end", || fixture.processes().is_empty().then_some(()));
+}
+
+/// A machine that wakes up again may have stopped it, or somebody with a debugger.
+#[test]
+fn a_supervisor_that_is_stopped_is_named_with_what_wakes_and_what_ends_it() {
+    let fixture = plain();
+    fixture.xtask(&["up", "-d"]).ends_with(0);
+    let supervisor = fixture.status()["supervisor_pid"].as_i64().unwrap();
+    let supervisor = i32::try_from(supervisor).unwrap();
+    let wakes = format!("which is stopped: `kill -CONT {supervisor}` lets it go on");
+    for all in [
+        &[&["status"][..], &["up", "-d"], &["restart", "plain"], &["explain", "plain"]][..],
+        &[&["down"]],
+    ] {
+        signal(supervisor, libc::SIGSTOP);
+        let asking: Vec<Running> = all.iter().map(|args| fixture.spawn(args)).collect();
+        for asks in &asking {
+            asks.says(PATIENCE, &wakes);
+        }
+        signal(supervisor, libc::SIGCONT);
+        for asks in asking {
+            asks.wait(PATIENCE)
+                .ends_with(0)
+                .says(&format!("`kill -9 {supervisor}` ends everything"));
+        }
+    }
+    fixture.xtask(&["up", "-d"]).ends_with(0);
+    let supervisor = fixture.status()["supervisor_pid"].as_i64().unwrap();
+    let supervisor = i32::try_from(supervisor).unwrap();
+    signal(supervisor, libc::SIGSTOP);
+    let asks = fixture.spawn(&["status"]);
+    asks.says(PATIENCE, &format!("`kill -9 {supervisor}` ends everything"));
+    signal(supervisor, libc::SIGKILL);
+    asks.wait(PATIENCE).ends_with(1);
     eventually(PATIENCE, "the end", || fixture.processes().is_empty().then_some(()));
 }
 

@@ -25,7 +25,7 @@ use super::runner::{Runner, Selection, Tests, Verdict, listed};
 use super::{TestE2eArgs, nothing_run};
 use crate::cli::exit::Exit;
 use crate::cli::interrupt::Interrupts;
-use crate::cli::{isolated, print};
+use crate::cli::{isolated, locate, print};
 use crate::supervisor::launch::{Session, connect};
 use crate::view;
 
@@ -47,7 +47,8 @@ impl Trial<'_> {
         if up != Exit::DONE {
             return Ok(up);
         }
-        let Some(mut session) = connect(&self.paths).await? else {
+        let Some(mut session) = connect(&self.paths, || locate::tell_silence(&self.paths)).await?
+        else {
             anyhow::bail!("stack `{}` went away before the tests", self.paths.stack());
         };
         let exit = self.test(&mut session).await;

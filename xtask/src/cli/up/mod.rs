@@ -29,7 +29,7 @@ use super::load::{self, Loaded};
 use super::plan_args::{BuildArgs, PlaceArgs, PlanArgs};
 use super::{Global, block_on, exit_of, locate, print};
 use crate::driver::Record;
-use crate::supervisor::launch::{LaunchSettings, connect_or_launch};
+use crate::supervisor::launch::{LaunchSettings, Wait, connect_or_launch};
 use crate::view;
 use crate::view::style::{BUSY, WARN};
 
@@ -148,8 +148,11 @@ async fn up(args: &UpArgs, loaded: &Loaded, settings: LaunchSettings) -> anyhow:
         }
         false => Build::start(plan, args.keep_going)?,
     };
-    let connecting = connect_or_launch(&loaded.paths, &settings, || {
-        print::say(BUSY, "Waiting", "for the stack to be down: it is being stopped");
+    let connecting = connect_or_launch(&loaded.paths, &settings, |wait| match wait {
+        Wait::Answer => locate::tell_silence(&loaded.paths),
+        Wait::End => {
+            print::say(BUSY, "Waiting", "for the stack to be down: it is being stopped");
+        }
     });
     let session = tokio::select! {
         session = connecting => session?,

@@ -85,7 +85,7 @@ impl Trials<'_> {
             until_pid: Some(std::process::id()),
             record: None,
         };
-        let session = connect_or_launch(self.paths, &settings, || {}).await?;
+        let session = connect_or_launch(self.paths, &settings, |_| {}).await?;
         let teller = Teller::new(Listener::Nobody, part, true)?;
         let mut up = BringUp::new(part, session, self.build_of(part), teller, false);
         let tried = match up.run(true, &mut self.interrupts).await {
