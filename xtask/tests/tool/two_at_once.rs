@@ -274,7 +274,7 @@ fn a_copy_of_a_checkout_is_told_how_to_be_rid_of_the_programs_that_came_along() 
     let (one, two) = worktrees(0);
     one.xtask(&["up", "-d"]).ends_with(0);
     let mut copy = Command::new("cp");
-    copy.arg("-a").args([one.root().join("target"), two.root().into()]);
+    copy.arg("-a").args([one.root().join("target"), two.root()]);
     assert!(copy.status().unwrap().success());
     let refused = two.xtask(&["up", "-d"]).ends_with(2);
     refused.says(&one.root().display().to_string()).says("hint: `cargo clean`, if this folder is");
