@@ -13,6 +13,7 @@ use reqwest::{Method, Response, Url};
 use serde_json::Value;
 
 use crate::context::RequestContext;
+use crate::serve::HEAD_TIME;
 use crate::settings::SettingError;
 
 /// How long the other side may take.
@@ -25,7 +26,8 @@ pub struct Patience {
 }
 
 /// Shorter than the time after which our services close an idle connection.
-const IDLE_TIME: Duration = Duration::from_secs(15);
+const IDLE_TIME: Duration = Duration::from_secs(3);
+const _: () = assert!(IDLE_TIME.as_secs() < HEAD_TIME.as_secs());
 
 /// A service that is called by its base address.
 #[derive(Clone, Debug)]

@@ -23,6 +23,7 @@ pub mod routes;
 pub mod serve;
 pub mod service;
 pub mod settings;
+mod taken;
 pub mod telemetry;
 
 pub use base_url::BaseUrl;

@@ -23,6 +23,7 @@ use tokio::time::{sleep, timeout};
 use tower::ServiceExt as _;
 
 use crate::listener::{Listeners, Origin};
+use crate::taken::Taken;
 
 /// How long a stop may take.
 #[derive(Clone, Copy, Debug)]
@@ -51,8 +52,12 @@ enum Stage {
     Closing,
 }
 
-/// A connection that sends no request for this long is closed; clients of ours close earlier.
-const HEAD_TIME: Duration = Duration::from_secs(30);
+/// A connection is closed when the head of its next request has not come whole within this time:
+/// those that say nothing, or say it slowly, keep nobody out for longer.
+pub(crate) const HEAD_TIME: Duration = Duration::from_secs(5);
+
+/// A connection is closed when its caller takes nothing of an answer for this long.
+const TAKING_TIME: Duration = Duration::from_secs(5);
 
 /// So many connections are open at a time, until a stop; each socket keeps one of these places
 /// for its next caller. Further callers wait in the socket's queue, so that descriptors are left
@@ -224,7 +229,7 @@ async fn answer(
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIME)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(Taken::new(stream, TAKING_TIME)), service);
     tokio::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,

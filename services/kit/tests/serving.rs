@@ -19,6 +19,9 @@ use tokio::time::{Instant, timeout};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Within this time a caller who does nothing has to make room.
+const SOON: Duration = Duration::from_secs(10);
+
 /// Longer than any test takes, so that only what the test waits for can end the grace time.
 const LONG: Duration = Duration::from_secs(60);
 
@@ -152,6 +155,37 @@ async fn connections_that_are_only_kept_open_keep_nobody_out() {
     let mut other = connect(service.address).await;
     send(&mut other, "/").await;
     assert!(read_until(&mut other, "fast").await.starts_with("HTTP/1.1 200"));
+}
+
+#[tokio::test]
+async fn callers_who_send_nothing_or_half_a_head_keep_others_out_for_a_moment_only() {
+    let service = start(answering(&Arc::default()), Drain::default());
+    let mut silent = Vec::new();
+    for number in 0..MOST_CONNECTIONS {
+        let mut stream = connect(service.address).await;
+        if number % 2 == 0 {
+            stream.write_all(b"GET / HTTP/1.1\r\nHost:").await.unwrap();
+        }
+        silent.push(stream);
+    }
+    let mut other = connect(service.address).await;
+    send(&mut other, "/").await;
+    let answer = timeout(SOON, read_until(&mut other, "fast")).await.expect("there is room soon");
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_caller_who_takes_nothing_of_its_answer_is_let_go() {
+    // More than the system keeps for the two of them.
+    let large = get(async || "x".repeat(32 * 1024 * 1024));
+    let drain = Drain { grace: Duration::from_millis(10), limit: LONG };
+    let service = start(answering(&Arc::default()).route("/large", large), drain);
+    let mut stuck = connect(service.address).await;
+    send(&mut stuck, "/large").await;
+    assert!(read_until(&mut stuck, "x").await.starts_with("HTTP/1.1 200"));
+    service.stop.send(()).unwrap();
+    let ended = timeout(SOON, service.ended).await.expect("the stop waits for nobody");
+    assert_eq!(ended.unwrap(), Ended::Drained);
 }
 
 #[tokio::test]
