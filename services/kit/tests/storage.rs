@@ -98,6 +98,32 @@ async fn an_address_with_two_slashes_is_the_same_file() {
     assert_eq!(number(&database, "SELECT COUNT(*) FROM words").await, 1);
 }
 
+#[tokio::test]
+async fn the_path_of_a_file_is_taken_as_it_stands() {
+    let folder = tempfile::tempdir().unwrap();
+    let names = ["a%20b?c#d", "100%", "%2e", "x@y://z", "'\"`", "mode=memory", ":memory:", "ö"];
+    for name in names {
+        let url = file(&folder.path().join(name));
+        let database = Database::open(&url, first).await.unwrap();
+        add(&database, "one").await.unwrap();
+        database.close().await;
+        assert!(folder.path().join(name).join("new folder/words.db").is_file(), "{name}");
+    }
+    // And nothing lies beside them.
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), names.len());
+}
+
+#[tokio::test]
+async fn options_after_the_path_of_a_file_are_refused_and_make_no_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("words.db").display().to_string();
+    for url in [format!("sqlite:{path}?mode=rwc"), format!("sqlite:{}/", folder.path().display())] {
+        let error = Database::open(&url, first).await.unwrap_err();
+        assert!(error.to_string().starts_with(&format!("`DATABASE_URL` is `{url}`")), "{error}");
+    }
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
 async fn a_migration_that_was_changed_after_it_was_applied_is_an_error(url: String) {
     Database::open(&url, first).await.unwrap().close().await;
     let error = Database::open(&url, changed).await.unwrap_err();

@@ -211,8 +211,12 @@ fn migrator(migrations: &'static [Migration]) -> Migrator {
     Migrator::with_migrations(steps.collect())
 }
 
-/// The address without user, password and options, among which a password may be as well.
+/// The address without user, password and options, among which a password may be as well. That
+/// of a file has none of them.
 fn shown(url: &str) -> String {
+    if Engine::of(url) == Some(Engine::Sqlite) {
+        return url.to_owned();
+    }
     let url = url.split('?').next().unwrap_or(url);
     match (url.find("://"), url.rfind('@')) {
         (Some(scheme), Some(at)) if at > scheme => {
