@@ -8,6 +8,7 @@ use std::path::Path;
 
 use kit::Database;
 use kit::database::{Engine, Migration, is_taken};
+use postgres_cluster::lend::Lent;
 use sqlx::Row as _;
 
 const FIRST: Migration = Migration {
@@ -122,6 +123,24 @@ async fn options_after_the_path_of_a_file_are_refused_and_make_no_file() {
         assert!(error.to_string().starts_with(&format!("`DATABASE_URL` is `{url}`")), "{error}");
     }
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn on_postgresql_statements_end_in_time_and_migrations_take_theirs() {
+    let migrations = |_| -> &'static [Migration] {
+        const SQL: &str =
+            "CREATE TABLE limits AS SELECT current_setting('statement_timeout') AS seen";
+        &[Migration { sql: SQL, ..FIRST }]
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let Some(server) = Lent::in_folder(folder.path(), &["words"]) else { return };
+    let database = Database::open(&server.url("words"), migrations).await.unwrap();
+    for (query, expected) in
+        [("SELECT seen FROM limits", "0"), ("SELECT current_setting('statement_timeout')", "10s")]
+    {
+        let seen = sqlx::query_scalar::<_, String>(query).fetch_one(database.reader()).await;
+        assert_eq!(seen.unwrap(), expected, "{query}");
+    }
 }
 
 async fn a_migration_that_was_changed_after_it_was_applied_is_an_error(url: String) {

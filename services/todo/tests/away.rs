@@ -116,6 +116,30 @@ async fn a_server_that_does_not_answer_is_given_up_in_time() {
     }
 }
 
+#[tokio::test]
+async fn statements_that_hang_are_ended_and_leave_their_connections_to_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(server) = Lent::in_folder(folder.path(), &["todo"]) else { return };
+    let url = server.url("todo");
+    let store = Store::open(&url).await.unwrap();
+    let limits = Limits { request_time: Duration::from_millis(300), ..Limits::default() };
+    let app = http::app(store, limits);
+    let _holder = hold(&url).await;
+    // More than there are connections; each is given up, and its statement waits on.
+    let waiting = (0..12).map(|_| {
+        let app = app.clone();
+        tokio::spawn(async move { get(&app, "/lists").await })
+    });
+    for answer in waiting.collect::<Vec<_>>() {
+        assert_eq!(answer.await.unwrap(), StatusCode::SERVICE_UNAVAILABLE);
+    }
+    // The table is held all the time, and what does not need it works again.
+    let deadline = Instant::now() + RECOVERY_TIME;
+    while get(&app, "/readyz").await != StatusCode::OK {
+        assert!(Instant::now() < deadline, "the connections do not come back");
+    }
+}
+
 /// A connection that holds the table of lists.
 async fn hold(url: &str) -> AnyConnection {
     let mut connection = AnyConnection::connect(url).await.unwrap();

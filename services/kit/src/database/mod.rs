@@ -102,32 +102,23 @@ impl Database {
                             `postgres://user@host:5432/name`";
             return Err(SettingError::bad("DATABASE_URL", shown(url), expected).into());
         };
-        let database = match engine {
+        let migrate = |pool| migrate(pool, url, migrations(engine));
+        match engine {
             Engine::Sqlite => {
                 let (readers, writers, lock) = sqlite::open(url).await?;
-                let database = Self { readers, writers, engine };
-                database.migrate(url, migrations).await?;
+                migrate(writers.clone()).await?;
                 drop(lock);
-                database
+                Ok(Self { readers, writers, engine })
             }
             Engine::Postgres => {
-                let pool = postgres::open(url).await?;
-                let database = Self { readers: pool.clone(), writers: pool, engine };
                 // The driver locks the database itself while it migrates.
-                database.migrate(url, migrations).await?;
-                database
+                let migrating = postgres::open_for_migrations(url).await?;
+                migrate(migrating.clone()).await?;
+                migrating.close().await;
+                let pool = postgres::open(url).await?;
+                Ok(Self { readers: pool.clone(), writers: pool, engine })
             }
-        };
-        Ok(database)
-    }
-
-    async fn migrate(
-        &self,
-        url: &str,
-        migrations: fn(Engine) -> &'static [Migration],
-    ) -> Result<(), DatabaseError> {
-        let migrated = migrator(migrations(self.engine)).run(&self.writers).await;
-        migrated.map_err(|source| DatabaseError::Migrate { url: shown(url), source })
+        }
     }
 
     /// For statements that only read.
@@ -196,6 +187,15 @@ pub fn is_away(error: &sqlx::Error) -> bool {
 /// Whether a uniqueness constraint refused the write.
 pub fn is_taken(error: &sqlx::Error) -> bool {
     error.as_database_error().is_some_and(|error| error.is_unique_violation())
+}
+
+async fn migrate(
+    pool: AnyPool,
+    url: &str,
+    migrations: &'static [Migration],
+) -> Result<(), DatabaseError> {
+    let migrated = migrator(migrations).run(&pool).await;
+    migrated.map_err(|source| DatabaseError::Migrate { url: shown(url), source })
 }
 
 fn migrator(migrations: &'static [Migration]) -> Migrator {
