@@ -108,18 +108,21 @@ pub(crate) fn arguments(pid: i32) -> Vec<String> {
 /// The stack whose supervisor a process is or descends from: whatever a service leaves
 /// behind becomes its supervisor's child.
 fn stack_of(pid: i32) -> Option<StackOf> {
-    group::ancestry(pid).into_iter().find_map(|pid| supervised(&arguments(pid)))
+    group::ancestry(pid).into_iter().find_map(|pid| {
+        let (name, workspace) = supervised(&arguments(pid))?;
+        Some(StackOf { name, workspace, supervisor: u32::try_from(pid).ok() })
+    })
 }
 
-/// What a supervisor's command line says of its stack.
-fn supervised(arguments: &[String]) -> Option<StackOf> {
+/// The name of a stack and its workspace, as they stand in its supervisor's command line.
+fn supervised(arguments: &[String]) -> Option<(String, String)> {
     if arguments.get(1)? != "supervise" {
         return None;
     }
     let value = |flag: &str| arguments.get(arguments.iter().position(|a| a == flag)? + 1);
     let folder = Path::new(value("--stack-dir")?);
     let name = folder.file_name()?.to_string_lossy().into_owned();
-    Some(StackOf { name, workspace: value("--workspace")?.clone() })
+    Some((name, value("--workspace")?.clone()))
 }
 
 /// The name of the user that owns `path`, or its number.
@@ -149,7 +152,7 @@ mod tests {
     #[test]
     fn a_supervisor_is_known_by_its_command_line() {
         let words = |line: &str| line.split(' ').map(str::to_owned).collect::<Vec<_>>();
-        let stack = StackOf { name: "dev".to_owned(), workspace: "/w/shop".to_owned() };
+        let stack = ("dev".to_owned(), "/w/shop".to_owned());
         let line = "/t/xtask supervise --stack-dir /s/shop-1/dev --workspace /w/shop";
         assert_eq!(supervised(&words(line)), Some(stack));
         for other in ["xtask up", "vim supervise", "xtask supervise --stack-dir /s/dev", "x"] {

@@ -108,13 +108,17 @@ impl Question {
         let variables = self.variables.iter();
         let variables =
             variables.filter_map(|name| Some((name.clone(), text(value(name)?)))).collect();
+        let holder = holder::describe(pid);
+        // One whose state was deleted under it bears the name of this one.
+        let is_anothers = (holder.stack.as_ref())
+            .is_some_and(|stack| stack.supervisor != Some(std::process::id()));
         let started_by = match value(MARK) {
             None => StartedBy::Hand,
-            Some(mark) if mark == self.mark.as_bytes() => StartedBy::ThisStack,
+            Some(mark) if mark == self.mark.as_bytes() && !is_anothers => StartedBy::ThisStack,
             Some(_) => StartedBy::OtherStack,
         };
         Found {
-            holder: holder::describe(pid),
+            holder,
             age: age(pid).unwrap_or_default(),
             same: self.program.as_deref().is_some_and(|program| runs(pid, program)),
             deleted: holder::executable(pid).is_some_and(|(_, deleted)| deleted),

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use crate::guardian::sweeper;
 use crate::stand::{SERVE, stand};
-use crate::support::{Fixture, Running, eventually};
+use crate::support::{Fixture, Running, eventually, free_port};
 
 /// How long a run may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -82,6 +82,20 @@ fn a_client_sees_the_end_of_its_supervisor_before_the_sweep_is_over() {
     up.wait(PATIENCE);
     signal(sweeper, libc::SIGCONT);
     eventually(PATIENCE, "the end", || fixture.processes().is_empty().then_some(()));
+}
+
+/// Somebody deleted it to begin anew, as they thought.
+#[test]
+fn a_stack_whose_state_is_gone_is_named_by_the_next_one_with_what_ends_it() {
+    let port = free_port();
+    let fixture = stand(&[("plain", SERVE, &format!("port = {port}\n"))]).write();
+    fixture.xtask(&["up", "-d"]).ends_with(0);
+    let supervisor = fixture.status()["supervisor_pid"].as_i64().unwrap();
+    fs::remove_dir_all(fixture.state()).unwrap();
+    fixture.xtask(&["up", "-d"]).ends_with(5).says(&format!("or `kill {supervisor}`, ends it"));
+    signal(i32::try_from(supervisor).unwrap(), libc::SIGTERM);
+    eventually(PATIENCE, "the end", || fixture.processes().is_empty().then_some(()));
+    fixture.xtask(&["up", "-d"]).ends_with(0);
 }
 
 /// A machine that wakes up again may have stopped it, or somebody with a debugger.

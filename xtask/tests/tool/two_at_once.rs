@@ -205,7 +205,9 @@ fn a_fixed_port_that_another_worktree_has_names_its_stack() {
     let held = two.xtask(&["up", "-d"]).ends_with(5);
     let workspace = one.root().display().to_string();
     let held = held.says(&format!("held by stack `dev` of workspace `{workspace}`"));
-    let held = held.says("`cargo xtask down --stack dev` there ends it");
+    let supervisor = &one.status()["supervisor_pid"];
+    let held =
+        held.says(&format!("`cargo xtask down --stack dev` there, or `kill {supervisor}`, ends"));
     held.says("hint: `cargo xtask up --ports auto`");
     two.is_quiet();
     two.xtask(&["up", "-d", "--ports", "auto"]).ends_with(0);
@@ -234,7 +236,7 @@ fn a_port_of_another_stack_of_the_same_workspace_is_named_too() {
     let held = fixture.xtask(&["up", "-d"]).ends_with(5);
     let root = fixture.root().display().to_string();
     let held = held.says(&format!("port {taken} is held by stack `other` of workspace `{root}`"));
-    held.says("`cargo xtask down --stack other` there ends it");
+    held.says("`cargo xtask down --stack other` there, or `kill ");
 }
 
 #[test]

@@ -311,6 +311,9 @@ pub struct StackOf {
     pub name: String,
     /// The root of its workspace.
     pub workspace: String,
+    /// The process of its supervisor; records of earlier versions do not have it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub supervisor: Option<u32>,
 }
 
 /// Who holds the ports of a service at a closer look.

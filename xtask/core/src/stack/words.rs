@@ -112,12 +112,14 @@ fn held_by(port: u16, holder: Option<&Holder>, user: Option<&str>) -> String {
     }
 }
 
-/// A stack of ours that is in the way, and what ends it.
+/// A stack of ours that is in the way, and what ends it. The command does not find a stack
+/// whose state lies elsewhere or is deleted; the signal does.
 fn sibling(stack: &StackOf) -> String {
-    let StackOf { name, workspace } = stack;
+    let StackOf { name, workspace, supervisor } = stack;
+    let signal = supervisor.map(|pid| format!(", or `kill {pid}`,")).unwrap_or_default();
     format!(
-        "stack `{name}` of workspace `{workspace}` (`cargo xtask down --stack {name}` there ends \
-         it): "
+        "stack `{name}` of workspace `{workspace}` (`cargo xtask down --stack {name}` \
+         there{signal} ends it): "
     )
 }
 
