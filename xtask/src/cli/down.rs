@@ -14,10 +14,10 @@ use xtask_client::snapshot::{Phase, Snapshot};
 
 use super::exit::Exit;
 use super::{Global, asked, block_on, locate, print};
-use crate::supervisor::launch::{Session, connect};
+use crate::supervisor::launch::{Session, connect, patiently};
 use crate::supervisor::lock::Lock;
 use crate::view::progress;
-use crate::view::style::GOOD;
+use crate::view::style::{BUSY, GOOD};
 
 /// `down`
 #[derive(Debug, Args)]
@@ -75,7 +75,12 @@ pub(crate) async fn watch_end(session: &mut Session) -> anyhow::Result<()> {
     while let Some(answer) = session.connection.next().await? {
         take(&mut session.snapshot, answer.reply);
     }
-    session.supervisor.gone().await;
+    let guardian = session.snapshot.guardian_pid.unwrap_or(session.snapshot.supervisor_pid);
+    let text = format!(
+        "for process {guardian}, which cleans up behind stack `{}`",
+        session.snapshot.stack
+    );
+    patiently(session.supervisor.gone(), || print::say(BUSY, "Waiting", &text)).await;
     Ok(())
 }
 

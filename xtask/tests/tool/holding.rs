@@ -84,6 +84,19 @@ fn a_client_sees_the_end_of_its_supervisor_before_the_sweep_is_over() {
     eventually(PATIENCE, "the end", || fixture.processes().is_empty().then_some(()));
 }
 
+#[test]
+fn a_clean_up_that_takes_long_is_told_with_who_is_at_it() {
+    let fixture = plain();
+    fixture.xtask(&["up", "-d"]).ends_with(0);
+    let guardian = fixture.status()["guardian_pid"].as_i64().unwrap();
+    let guardian = i32::try_from(guardian).unwrap();
+    signal(guardian, libc::SIGSTOP);
+    let down = fixture.spawn(&["down"]);
+    down.says(PATIENCE, &format!("for process {guardian}, which cleans up"));
+    signal(guardian, libc::SIGCONT);
+    down.wait(PATIENCE).ends_with(0);
+}
+
 /// Somebody deleted it to begin anew, as they thought.
 #[test]
 fn a_stack_whose_state_is_gone_is_named_by_the_next_one_with_what_ends_it() {
