@@ -46,9 +46,11 @@ pub fn make(engine: &Path, image: &str) -> bool {
     done(tar.arg("--directory").arg(&own).args(["entrypoint.sh", "etc", "tmp"]));
 
     let path = format!("PATH={}:/usr/bin:/bin", version.join("bin").display());
+    // One variable a line: Podman's import takes all that follows for the value of the first.
     let changes = [
         format!("ENV {path}"),
-        "ENV PGDATA=/var/lib/postgresql/data POSTGRES_INITDB_ARGS=".to_owned(),
+        "ENV PGDATA=/var/lib/postgresql/data".to_owned(),
+        "ENV POSTGRES_INITDB_ARGS=".to_owned(),
         "ENTRYPOINT [\"/entrypoint.sh\"]".to_owned(),
     ];
     let before =
