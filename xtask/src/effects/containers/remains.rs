@@ -181,7 +181,13 @@ fn remove_all(note: &Note, mark: &str, removed: &mut Removed) -> Result<(), Stri
         removal.extend(names.iter().map(String::as_str));
         // One that removes itself meanwhile makes this fail; the next look tells.
         let refused = run(note.command(&removal)).err();
-        let left = left_of(note, &list)?;
+        let looked = left_of(note, &list);
+        let left = match (&looked, &refused) {
+            (Ok(left), _) => left.clone(),
+            // What it said that it removed is gone, though it says nothing more.
+            (Err(_), None) => Vec::new(),
+            (Err(_), Some(_)) => names.clone(),
+        };
         if !left.is_empty() {
             removal.truncate(how);
             removal.extend(left.iter().map(String::as_str));
@@ -189,6 +195,7 @@ fn remove_all(note: &Note, mark: &str, removed: &mut Removed) -> Result<(), Stri
             removed.keeps(note.way_out(&why, &removal));
         }
         removed.containers = names.into_iter().filter(|name| !left.contains(name)).collect();
+        looked?;
     }
     let networks = ["network", "ls", "--filter", &filter, "--format", "{{.Name}}"];
     for network in note.list(&networks)? {
@@ -338,6 +345,34 @@ mod tests {
         let path = note_of(folder.path(), script);
         assert_eq!(remove(&path, "m", NoteThen::Forget).containers.len(), 3000);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn an_engine_that_stops_after_a_removal_is_believed_what_it_said_of_it() {
+        let removed_by = |rm: &str| {
+            let folder = tempfile::tempdir().unwrap();
+            let script = format!(
+                "cd \"$(dirname \"$0\")\"\n\
+                 case \"$1\" in\n\
+                 ps) [ -e asked ] && {{ echo it stopped >&2; exit 1; }}; : > asked; echo a; echo b ;;\n\
+                 rm) {rm} ;;\n\
+                 esac"
+            );
+            let path = note_of(folder.path(), &script);
+            let removed = remove(&path, "m", NoteThen::Forget);
+            assert!(path.exists(), "networks may be left");
+            (removed.containers, removed.kept.unwrap())
+        };
+        let (containers, why) = removed_by("true");
+        assert_eq!(containers, ["a", "b"]);
+        assert!(why.contains("it stopped; start the engine; "), "{why}");
+        assert!(!why.contains("removes what is left"), "{why}");
+
+        let (containers, why) = removed_by("echo it is busy >&2; exit 1");
+        assert_eq!(containers, [""; 0]);
+        let (first, second) = ("it is busy; `", " a b` removes what is left; `");
+        assert!(why.contains(first) && why.contains(second), "{why}");
+        assert!(why.contains("it stopped; start the engine; "), "{why}");
     }
 
     #[test]
