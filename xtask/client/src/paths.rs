@@ -43,8 +43,8 @@ impl StackPaths {
     /// process' environment. Nothing is created.
     ///
     /// # Errors
-    /// When neither `XTASK_STATE_DIR`, `XDG_STATE_HOME` nor `HOME` is set, or the first
-    /// is a relative path.
+    /// When neither `XTASK_STATE_DIR`, `XDG_STATE_HOME` nor `HOME` is set, the first is a
+    /// relative path, or the folder is not UTF-8.
     pub fn of(root: &Path, stack: &str) -> io::Result<Self> {
         Self::with_environment(root, stack, |name| std::env::var_os(name))
     }
@@ -77,7 +77,13 @@ impl StackPaths {
             })?;
         let root = root.canonicalize().unwrap_or_else(|_| root.to_path_buf());
         // The mark of the stack comes from it: it must not depend on how it was spelled.
-        let folder = real(&state).join(workspace_folder(&root)).join(stack);
+        let state = real(&state);
+        if state.to_str().is_none() {
+            // Plans are text, and would name another folder.
+            let what = format!("the folder for state, `{}`, is not UTF-8", state.display());
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
+        }
+        let folder = state.join(workspace_folder(&root)).join(stack);
         Ok(Self { folder })
     }
 
@@ -377,6 +383,17 @@ mod tests {
             "`XTASK_STATE_DIR` is `state`, which is not an absolute path"
         );
         assert!(of("dev", &[("HOME", "/h"), ("XTASK_STATE_DIR", "")]).is_ok());
+    }
+
+    #[test]
+    fn a_state_folder_that_is_no_text_is_refused_by_its_name() {
+        let folder: &std::ffi::OsStr = std::os::unix::ffi::OsStrExt::from_bytes(b"/s/caf\xe9");
+        let root = Path::new("/no/where/shop");
+        let error = StackPaths::with_environment(root, "dev", |name| {
+            (name == STATE_VARIABLE).then(|| folder.to_owned())
+        });
+        let text = error.unwrap_err().to_string();
+        assert_eq!(text, "the folder for state, `/s/caf\u{fffd}`, is not UTF-8");
     }
 
     /// Where several users share a folder for state, one may have been there first.

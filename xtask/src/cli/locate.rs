@@ -113,14 +113,19 @@ pub(crate) fn tell_what_is_left(paths: &StackPaths) {
     tell_leftovers(paths, &Leftovers { kept, ..Leftovers::default() });
 }
 
-/// Says that the variable that names the folder of all state cannot be used, if so.
+/// Says that the folder of all state, or the variable that names it, cannot be used, if so.
 pub(crate) fn refused_state_folder() -> Option<Exit> {
     let error = StackPaths::of(Path::new("/"), DEFAULT_STACK).err()?;
     if error.kind() != io::ErrorKind::InvalidInput {
         return None;
     }
     let given = std::env::var_os(STATE_VARIABLE).unwrap_or_default();
-    let hint = format!("`export {STATE_VARIABLE}=\"$PWD/{}\"`", given.display());
+    let hint = match given.to_str() {
+        Some(given) if Path::new(given).is_relative() && !given.is_empty() => {
+            format!("`export {STATE_VARIABLE}=\"$PWD/{given}\"`")
+        }
+        _ => format!("set `{STATE_VARIABLE}` to an absolute path in UTF-8"),
+    };
     error_with_hint(&error.to_string(), &hint);
     Some(Exit::USAGE)
 }

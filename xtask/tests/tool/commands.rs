@@ -1,6 +1,8 @@
 //! Commands on a running stack, and settings from the command line.
 
+use std::ffi::OsStr;
 use std::io::Read as _;
+use std::os::unix::ffi::OsStrExt as _;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -158,6 +160,22 @@ fn a_relative_folder_for_state_is_refused_with_the_way_out() {
     status
         .says("`XTASK_STATE_DIR` is `state`, which is not an absolute path")
         .says("hint: `export XTASK_STATE_DIR=\"$PWD/state\"`");
+}
+
+#[test]
+fn a_folder_for_state_that_is_no_text_is_refused_before_anything_is_made() {
+    let fixture = shop();
+    let folder = fixture.out().join(OsStr::from_bytes(b"caf\xe9"));
+    for arguments in [&["up", "-d"][..], &["status"], &["down"]] {
+        let refused = fixture.spawn_with(arguments, |command| {
+            command.env("XTASK_STATE_DIR", &folder);
+        });
+        let refused = refused.wait(Duration::from_secs(30)).ends_with(2);
+        refused
+            .says("caf\u{fffd}`, is not UTF-8")
+            .says("hint: set `XTASK_STATE_DIR` to an absolute path in UTF-8");
+    }
+    assert!(!folder.exists());
 }
 
 #[test]
