@@ -5,11 +5,15 @@
 #![allow(clippy::unwrap_used)]
 
 use std::path::Path;
+use std::time::Duration;
 
 use kit::Database;
 use kit::database::{Engine, Migration, is_taken};
 use postgres_cluster::lend::Lent;
 use sqlx::Row as _;
+use tokio::time::timeout;
+
+const PATIENCE: Duration = Duration::from_secs(20);
 
 const FIRST: Migration = Migration {
     version: 1,
@@ -141,6 +145,15 @@ async fn on_postgresql_statements_end_in_time_and_migrations_take_theirs() {
         let seen = sqlx::query_scalar::<_, String>(query).fetch_one(database.reader()).await;
         assert_eq!(seen.unwrap(), expected, "{query}");
     }
+}
+
+#[tokio::test]
+async fn a_server_that_accepts_and_says_nothing_is_given_up_at_the_start() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("postgres://app@{}/words", silent.local_addr().unwrap());
+    let opened = timeout(PATIENCE, Database::open(&url, first)).await.expect("it ends");
+    let error = opened.unwrap_err().to_string();
+    assert!(error.starts_with("opening the database `postgres://"), "{error}");
 }
 
 async fn a_migration_that_was_changed_after_it_was_applied_is_an_error(url: String) {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use sqlx::any::AnyPoolOptions;
 use sqlx::{AnyConnection, AnyPool, Connection as _};
+use tokio::time::timeout;
 
 use super::{ACQUIRE_TIME, DatabaseError, shown};
 use crate::limits::Limits;
@@ -38,10 +39,13 @@ async fn connect(url: &str, limit: Duration) -> Result<AnyPool, DatabaseError> {
     };
     let opened = match options().connect(url).await {
         // The pool does not tell why it had to wait.
-        Err(sqlx::Error::PoolTimedOut) => match AnyConnection::connect(url).await {
-            Ok(_) => options().connect(url).await,
-            Err(error) => Err(error),
-        },
+        Err(sqlx::Error::PoolTimedOut) => {
+            match timeout(ACQUIRE_TIME, AnyConnection::connect(url)).await {
+                Ok(Ok(_)) => options().connect(url).await,
+                Ok(Err(error)) => Err(error),
+                Err(_) => Err(sqlx::Error::PoolTimedOut),
+            }
+        }
         opened => opened,
     };
     opened.map_err(|source| DatabaseError::Open { url: shown(url), source })
