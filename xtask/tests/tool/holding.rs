@@ -10,6 +10,8 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use serde_json::Value;
+
 use crate::guardian::sweeper;
 use crate::stand::{SERVE, stand};
 use crate::support::{Fixture, Running, eventually, free_port};
@@ -50,14 +52,14 @@ fn a_stack_holds_nothing_that_its_caller_left_open() {
 fn a_stack_whose_socket_is_gone_is_told_from_none_and_can_be_stopped() {
     let fixture = plain();
     fixture.xtask(&["up", "-d"]).ends_with(0);
-    let supervisor = fixture.status()["supervisor_pid"].as_i64().unwrap();
+    let supervisor = pid(&fixture.status(), "supervisor_pid");
     let runtime = fixture.state().with_file_name("run/xtask");
     fs::remove_dir_all(&runtime).unwrap();
     for args in [&["status"][..], &["down"], &["up", "-d"], &["restart", "plain"]] {
         let told = fixture.xtask(args).ends_with(1);
         told.says("cannot be reached").says(&format!("`kill {supervisor}`"));
     }
-    signal(i32::try_from(supervisor).unwrap(), libc::SIGTERM);
+    signal(supervisor, libc::SIGTERM);
     eventually(PATIENCE, "the end", || fixture.processes().is_empty().then_some(()));
     fixture.xtask(&["status"]).ends_with(7);
     fixture.xtask(&["up", "-d"]).ends_with(0);
@@ -73,8 +75,7 @@ fn a_client_sees_the_end_of_its_supervisor_before_the_sweep_is_over() {
     let status = fixture.status();
     let sweeper = sweeper(&fixture).unwrap();
     signal(sweeper, libc::SIGSTOP);
-    let pid = |name: &str| i32::try_from(status[name].as_i64().unwrap()).unwrap();
-    let both = [pid("guardian_pid"), pid("supervisor_pid")];
+    let both = [pid(&status, "guardian_pid"), pid(&status, "supervisor_pid")];
     // At the same instant, so that neither can answer to the death of the other.
     for number in [libc::SIGSTOP, libc::SIGKILL] {
         both.into_iter().for_each(|pid| signal(pid, number));
@@ -88,8 +89,7 @@ fn a_client_sees_the_end_of_its_supervisor_before_the_sweep_is_over() {
 fn a_clean_up_that_takes_long_is_told_with_who_is_at_it() {
     let fixture = plain();
     fixture.xtask(&["up", "-d"]).ends_with(0);
-    let guardian = fixture.status()["guardian_pid"].as_i64().unwrap();
-    let guardian = i32::try_from(guardian).unwrap();
+    let guardian = pid(&fixture.status(), "guardian_pid");
     signal(guardian, libc::SIGSTOP);
     let down = fixture.spawn(&["down"]);
     down.says(PATIENCE, &format!("for process {guardian}, which cleans up"));
@@ -103,10 +103,10 @@ fn a_stack_whose_state_is_gone_is_named_by_the_next_one_with_what_ends_it() {
     let port = free_port();
     let fixture = stand(&[("plain", SERVE, &format!("port = {port}\n"))]).write();
     fixture.xtask(&["up", "-d"]).ends_with(0);
-    let supervisor = fixture.status()["supervisor_pid"].as_i64().unwrap();
+    let supervisor = pid(&fixture.status(), "supervisor_pid");
     fs::remove_dir_all(fixture.state()).unwrap();
     fixture.xtask(&["up", "-d"]).ends_with(5).says(&format!("or `kill {supervisor}`, ends it"));
-    signal(i32::try_from(supervisor).unwrap(), libc::SIGTERM);
+    signal(supervisor, libc::SIGTERM);
     eventually(PATIENCE, "the end", || fixture.processes().is_empty().then_some(()));
     fixture.xtask(&["up", "-d"]).ends_with(0);
 }
@@ -116,8 +116,7 @@ fn a_stack_whose_state_is_gone_is_named_by_the_next_one_with_what_ends_it() {
 fn a_supervisor_that_is_stopped_is_named_with_what_wakes_and_what_ends_it() {
     let fixture = plain();
     fixture.xtask(&["up", "-d"]).ends_with(0);
-    let supervisor = fixture.status()["supervisor_pid"].as_i64().unwrap();
-    let supervisor = i32::try_from(supervisor).unwrap();
+    let supervisor = pid(&fixture.status(), "supervisor_pid");
     let wakes = format!("which is stopped: `kill -CONT {supervisor}` lets it go on");
     for all in [
         &[&["status"][..], &["up", "-d"], &["restart", "plain"], &["explain", "plain"]][..],
@@ -136,14 +135,18 @@ fn a_supervisor_that_is_stopped_is_named_with_what_wakes_and_what_ends_it() {
         }
     }
     fixture.xtask(&["up", "-d"]).ends_with(0);
-    let supervisor = fixture.status()["supervisor_pid"].as_i64().unwrap();
-    let supervisor = i32::try_from(supervisor).unwrap();
+    let supervisor = pid(&fixture.status(), "supervisor_pid");
     signal(supervisor, libc::SIGSTOP);
     let asks = fixture.spawn(&["status"]);
     asks.says(PATIENCE, &format!("`kill -9 {supervisor}` ends everything"));
     signal(supervisor, libc::SIGKILL);
     asks.wait(PATIENCE).ends_with(1);
     eventually(PATIENCE, "the end", || fixture.processes().is_empty().then_some(()));
+}
+
+/// The process that a status names so.
+fn pid(status: &Value, name: &str) -> i32 {
+    i32::try_from(status[name].as_i64().unwrap()).unwrap()
 }
 
 fn signal(pid: i32, number: i32) {
