@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use super::environment::MARK;
 use super::group::{ancestry, children_of, parent_of, processes};
+use super::holder::arguments;
 
 /// How long killed processes are waited for: one that the system cannot end, because
 /// its disk does not answer, must not keep us for ever.
@@ -37,7 +38,10 @@ const DEPTH: u32 = 64;
 
 /// Programs that Podman, which has no daemon, leaves running below whoever called it. They
 /// are other people's too: containers are removed by the engine, and these end with the last.
-const OF_AN_ENGINE: [&str; 2] = ["conmon", "aardvark-dns"];
+const OF_AN_ENGINE: [&str; 2] = [MONITOR, "aardvark-dns"];
+
+/// What watches one container of Podman's, which is named in its arguments.
+const MONITOR: &str = "conmon";
 
 /// The longest command line that is told.
 const LONGEST_COMMAND_BYTES: u64 = 200;
@@ -132,6 +136,28 @@ pub(crate) fn end_marked(mark: &str, spared: &[i32]) -> Vec<Ended> {
         }
     }
     ended
+}
+
+/// Kills the monitors of containers whose names begin so, with what they watch. A command line
+/// of Podman's that is killed between two steps leaves a monitor of whose container Podman
+/// knows nothing any more.
+pub(crate) fn end_monitors(names: &str) {
+    let me = getpid().as_raw_nonzero().get();
+    for pid in processes().filter(|pid| monitors(*pid, names)) {
+        let Some(pidfd) = open(pid) else { continue };
+        // Once more, as the number may have changed hands before the descriptor.
+        if monitors(pid, names) && is_of_this_machine(pid) {
+            kill_below(pid, Some(&pidfd), me, None, 0);
+            let _ = pidfd_send_signal(&pidfd, Signal::KILL);
+        }
+    }
+}
+
+/// Whether a process is Podman's monitor of a container with a name that begins so.
+fn monitors(pid: i32, names: &str) -> bool {
+    let program = std::fs::read_link(format!("/proc/{pid}/exe"));
+    program.is_ok_and(|program| program.ends_with(MONITOR))
+        && arguments(pid).windows(2).any(|words| words[0] == "-n" && words[1].starts_with(names))
 }
 
 /// This process, and those that it descends from.
@@ -289,6 +315,36 @@ mod tests {
         assert_eq!(line[0], i32::try_from(std::process::id()).unwrap());
         assert!(line.len() > 1);
         assert_eq!(parent_of(line[line.len() - 1]), Some(0));
+    }
+
+    #[test]
+    fn monitors_of_removed_containers_end_with_what_they_watch_and_others_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let program = folder.path().join(MONITOR);
+        std::fs::copy("/bin/sh", &program).unwrap();
+        let mark = format!("monitors-{}", std::process::id());
+        let monitor = |name: String| {
+            let mut command = Command::new(&program);
+            command.args(["-c", "sleep 600 & echo $!; wait", "conmon", "-n"]).arg(name);
+            let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+            let mut watched = String::new();
+            BufReader::new(child.stdout.take().unwrap()).read_line(&mut watched).unwrap();
+            (child, watched.trim().parse::<u32>().unwrap())
+        };
+        let (mut left, inside) = monitor(format!("xtask-{mark}-front-1"));
+        let (mut other, others) = monitor(format!("xtask-{mark}x-front-1"));
+
+        end_monitors(&format!("xtask-{mark}-"));
+
+        assert!(left.wait().unwrap().code().is_none());
+        let until = Instant::now() + PATIENCE;
+        while !has_died(inside) {
+            assert!(Instant::now() < until, "{inside} is there");
+            std::thread::yield_now();
+        }
+        assert!(other.try_wait().unwrap().is_none() && !has_died(others));
+        end_monitors(&format!("xtask-{mark}x-"));
+        other.wait().unwrap();
     }
 
     #[test]

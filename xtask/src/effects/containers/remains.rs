@@ -15,9 +15,15 @@ use serde::{Deserialize, Serialize};
 
 use super::engine::Engine;
 use crate::effects::json_file::write_json;
+use crate::effects::sweep::end_monitors;
 
 /// The label that tells which stack a container or network belongs to.
 pub(crate) const STACK_LABEL: &str = "xtask.stack";
+
+/// What the names of a stack's containers begin with.
+pub(super) fn container_names(mark: &str) -> String {
+    format!("xtask-{mark}-")
+}
 
 /// Variables that say which engine a command line talks to.
 const CHOOSING: [&str; 7] = [
@@ -203,6 +209,9 @@ fn remove_all(note: &Note, mark: &str, removed: &mut Removed) -> Result<(), Stri
         if let Err(why) = run(note.command(&removal)) {
             removed.keeps(note.way_out(&why, &removal));
         }
+    }
+    if removed.kept.is_none() {
+        end_monitors(&container_names(mark));
     }
     Ok(())
 }

@@ -122,7 +122,7 @@ impl Containers {
 
     /// The name of the container of a run.
     pub(crate) fn name_of(&self, service: &str, run: u64) -> String {
-        format!("xtask-{}-{service}-{run}", self.mark)
+        format!("{}{service}-{run}", remains::container_names(&self.mark))
     }
 
     /// The stack's network, made if it is not there.
