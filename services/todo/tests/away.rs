@@ -104,9 +104,7 @@ async fn a_server_that_does_not_answer_is_given_up_in_time() {
     let folder = tempfile::tempdir().unwrap();
     let Some(server) = Lent::in_folder(folder.path(), &["todo"]) else { return };
     let url = server.url("todo");
-    let store = Store::open(&url).await.unwrap();
-    let limits = Limits { request_time: Duration::from_millis(300), ..Limits::default() };
-    let app = http::app(store, limits);
+    let app = impatient(&url).await;
     let holder = hold(&url).await;
     assert_eq!(get(&app, "/lists").await, StatusCode::SERVICE_UNAVAILABLE);
     holder.close().await.unwrap();
@@ -121,9 +119,7 @@ async fn statements_that_hang_are_ended_and_leave_their_connections_to_others() 
     let folder = tempfile::tempdir().unwrap();
     let Some(server) = Lent::in_folder(folder.path(), &["todo"]) else { return };
     let url = server.url("todo");
-    let store = Store::open(&url).await.unwrap();
-    let limits = Limits { request_time: Duration::from_millis(300), ..Limits::default() };
-    let app = http::app(store, limits);
+    let app = impatient(&url).await;
     let _holder = hold(&url).await;
     // More than there are connections; each is given up, and its statement waits on.
     let waiting = (0..12).map(|_| {
@@ -138,6 +134,13 @@ async fn statements_that_hang_are_ended_and_leave_their_connections_to_others() 
     while get(&app, "/readyz").await != StatusCode::OK {
         assert!(Instant::now() < deadline, "the connections do not come back");
     }
+}
+
+/// The application, which gives requests up soon.
+async fn impatient(url: &str) -> Router {
+    let store = Store::open(url).await.unwrap();
+    let limits = Limits { request_time: Duration::from_millis(300), ..Limits::default() };
+    http::app(store, limits)
 }
 
 /// A connection that holds the table of lists.
