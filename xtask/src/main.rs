@@ -7,8 +7,13 @@
 mod cli;
 mod driver;
 mod effects;
+#[cfg(test)]
+mod sample;
+mod session;
 mod supervisor;
+mod system;
 mod view;
+mod workspace;
 
 use std::process::ExitCode;
 

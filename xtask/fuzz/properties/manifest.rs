@@ -3,7 +3,7 @@
 //!
 //! Cargo is not asked; a package is said to have one binary.
 
-#[path = "../../src/effects/document.rs"]
+#[path = "../../src/workspace/document.rs"]
 mod document;
 
 use std::path::Path;

@@ -10,7 +10,7 @@ use xtask_core::name::Name;
 
 use super::exit::Exit;
 use super::{Global, block_on, locate, print};
-use crate::supervisor::launch::Session;
+use crate::session::launch::Session;
 
 /// Acts on the services named, or on all that are wanted; else says that nothing runs, or that
 /// one is not known. With `json` the stack with these services is printed when all is done, in

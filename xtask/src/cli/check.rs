@@ -14,11 +14,12 @@ use super::exit::Exit;
 use super::load;
 use super::plan_args::{PlaceArgs, PlanArgs};
 use super::{Global, print};
-use crate::effects::edit::{self, Move};
-use crate::effects::planning::Scope;
-use crate::effects::workspace;
 use crate::view::problem::{ProblemJson, count, json};
 use crate::view::style::GOOD;
+use crate::workspace;
+use crate::workspace::edit;
+use crate::workspace::edit::Move;
+use crate::workspace::planning::Scope;
 
 /// `check`
 #[derive(Debug, Args)]

@@ -14,7 +14,7 @@ use xtask_client::snapshot::{Phase, Snapshot};
 
 use super::exit::Exit;
 use super::{Global, asked, block_on, locate, print};
-use crate::supervisor::launch::{Session, connect, patiently};
+use crate::session::launch::{Session, connect, patiently};
 use crate::supervisor::lock::Lock;
 use crate::view::progress;
 use crate::view::style::{BUSY, GOOD};

@@ -13,7 +13,7 @@ use tokio::io::unix::AsyncFd;
 use xtask_client::StackPaths;
 use xtask_client::logs::{Line, Merge, More, Reader, Start};
 
-use crate::effects::raise_open_files;
+use crate::system::limits::raise_open_files;
 
 /// How much is handed over at once, in bytes.
 pub(crate) const TURN_BYTES: usize = 256 * 1024;

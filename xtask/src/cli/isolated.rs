@@ -17,7 +17,7 @@ use super::exit::Exit;
 use super::interrupt::Interrupts;
 use super::locate;
 use super::print::error_with_hint;
-use crate::supervisor::launch::Session;
+use crate::session::launch::Session;
 use crate::supervisor::lock::Lock;
 
 /// What a failed run leaves is kept this long.

@@ -14,10 +14,10 @@ use xtask_core::problem::Problem;
 use super::exit::Exit;
 use super::plan_args::PlanArgs;
 use super::{Global, locate, print};
-use crate::effects::planning::{self, Planned, Scope};
-use crate::effects::workspace::{Gathered, gather};
 use crate::view::problem::{count, render};
 use crate::view::style::{BOLD, RESET, WARN};
+use crate::workspace::planning::{Planned, Scope};
+use crate::workspace::{Gathered, gather, planning};
 
 /// A plan, and what it was made from.
 pub(crate) struct Loaded {
@@ -85,7 +85,7 @@ pub(crate) fn everything(
 /// As [`plan`], but prints nothing of what it found, and takes it as it is.
 ///
 /// # Errors
-/// What the system says, and [`workspace::Error`](crate::effects::workspace::Error) where cargo
+/// What the system says, and [`workspace::Error`](crate::workspace::Error) where cargo
 /// finds no workspace.
 pub(crate) fn look(
     global: &Global,

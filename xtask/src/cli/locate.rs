@@ -17,12 +17,13 @@ use super::Global;
 use super::exit::Exit;
 use super::print::{self, error_with_hint};
 use crate::effects::containers::remains;
-use crate::effects::{group, workspace};
-use crate::supervisor::launch::{Session, connect, patiently};
+use crate::session::launch::{Session, connect, patiently};
 use crate::supervisor::leftovers::{Leftovers, clean};
+use crate::system::group;
 use crate::view::progress;
 use crate::view::style::{BUSY, GOOD, WARN};
 use crate::view::words::command_for;
+use crate::workspace;
 
 /// The cargo to call: the one that called this program, or the first in `PATH`.
 pub(crate) fn cargo() -> PathBuf {

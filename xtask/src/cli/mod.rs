@@ -44,7 +44,7 @@ use xtask_client::paths::{DEFAULT_STACK, check_stack_name};
 
 pub(crate) use exit::Exit;
 
-use crate::effects::workspace;
+use crate::workspace;
 
 /// The tool's command line.
 #[derive(Debug, Parser)]

@@ -7,8 +7,8 @@ use std::io::{self, IsTerminal, Write};
 use rustix::process::{Resource, Rlimit, getrlimit};
 use serde::Serialize;
 
-use crate::effects::workspace;
 use crate::view::style::{BAD, BOLD, RESET};
+use crate::workspace;
 
 use super::color::is_set;
 use super::stderr;

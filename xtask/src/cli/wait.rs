@@ -11,7 +11,7 @@ use xtask_core::name::Name;
 
 use super::exit::Exit;
 use super::{Global, asked, print};
-use crate::supervisor::launch::Session;
+use crate::session::launch::Session;
 use crate::view::failure::is_well;
 use crate::view::progress;
 use crate::view::style::BAD;

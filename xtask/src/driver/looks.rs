@@ -10,7 +10,7 @@ use xtask_client::protocol::Reply;
 use xtask_core::snapshot::{Phase, Snapshot};
 
 use super::{Driver, Pending};
-use crate::effects::traffic::Traffic;
+use crate::system::traffic::Traffic;
 
 /// Who waits for a look, and the one that is under way.
 #[derive(Default)]

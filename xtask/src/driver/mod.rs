@@ -4,9 +4,11 @@
 //! It decides nothing about services: that is the reducer's. What it knows itself is
 //! about clients: whose build is under way, and whose connection holds the stack.
 
-mod calls;
+pub(crate) mod compilers;
 mod looks;
+pub(crate) mod outbox;
 mod record;
+mod requests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -18,9 +20,10 @@ use xtask_client::protocol::{Answer, Reply, Request};
 use xtask_core::name::Name;
 use xtask_core::stack::{Effect, Event, Report, Stack};
 
-use crate::effects::compilers::Compilers;
-use crate::effects::{World, say};
-use crate::supervisor::outbox::{Board, Outbox};
+use crate::driver::compilers::Compilers;
+use crate::driver::outbox::{Board, Outbox};
+use crate::effects::World;
+use crate::system::say;
 
 use looks::Looks;
 pub(crate) use record::Record;

@@ -13,7 +13,7 @@ use std::time::Duration;
 use xtask_core::record::{Line, Step, VERSION};
 use xtask_core::stack::{Effect, Event};
 
-use crate::effects::say;
+use crate::system::say;
 
 /// Nobody else reads what services are given.
 const MODE: u32 = 0o600;

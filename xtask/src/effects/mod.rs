@@ -4,50 +4,18 @@
 //! straight-line tasks, each of which ends in one event. Nothing here decides what
 //! should run; the reducer does, and hears of everything through events.
 
-mod accept;
-mod adopt;
-mod calls;
-pub(crate) mod compilers;
-mod contain;
 pub(crate) mod containers;
-mod document;
-pub(crate) mod edit;
-pub(crate) mod environment;
-mod exit;
-pub(crate) mod group;
-mod holder;
-mod http;
-pub(crate) mod json_file;
-mod launch;
-mod life;
-mod lines;
-mod listeners;
-mod live;
-mod log_file;
 mod logs;
-mod notify;
-mod numbers;
-mod orphans;
 mod perform;
-pub(crate) mod planning;
 mod probe;
-mod say;
+mod process;
+mod programs;
+mod runs;
 mod sockets;
-mod spawn;
-mod stranger;
-pub(crate) mod sweep;
-pub(crate) mod target_folder;
-mod tcp;
 #[cfg(test)]
 mod tests;
-pub(crate) mod traffic;
-mod unreadable;
-mod watched;
-pub(crate) mod workspace;
 
-pub(crate) use perform::{World, WorldSettings, raise_open_files};
-pub(crate) use say::say;
-pub(crate) use sockets::refusing_port;
+pub(crate) use perform::{World, WorldSettings};
 
 use std::time::Duration;
 

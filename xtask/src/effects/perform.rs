@@ -18,18 +18,20 @@ use xtask_core::plan::Port;
 use xtask_core::stack::effect::{ImageWanted, PreparedProbe};
 use xtask_core::stack::{Address, Artifact, Command, Effect, Event, Run, Signal};
 
-use super::accept::Programs;
+use super::Outlet;
 use super::containers::contained::Order;
 use super::containers::stack::Containers;
-use super::environment::Environment;
-use super::life::stop_probes;
-use super::live::{Live, Process};
-use super::log_file::LogFile;
 use super::probe::{ListenerOf, Probe};
+use super::process::orphans;
 use super::sockets::{Sockets, Unbound};
-use super::stranger::Strangers;
-use super::traffic::Look;
-use super::{Outlet, orphans};
+use crate::effects::logs::file::LogFile;
+use crate::effects::process::environment::Environment;
+use crate::effects::process::life::stop_probes;
+use crate::effects::process::stranger::Strangers;
+use crate::effects::programs::Programs;
+use crate::effects::runs::{Live, Process};
+use crate::system::limits::raise_open_files;
+use crate::system::traffic::Look;
 
 /// The longest path that the address of a Unix socket can hold, in bytes.
 const LONGEST_SOCKET_PATH: usize = 103;
@@ -48,20 +50,20 @@ pub(crate) struct WorldSettings {
 /// Processes, sockets, probes, logs and programs of one stack.
 #[derive(Debug)]
 pub(crate) struct World {
-    pub(super) settings: WorldSettings,
-    pub(super) events: UnboundedSender<Event>,
-    pub(super) environment: Environment,
-    pub(super) sockets: Sockets,
-    pub(super) containers: Arc<Containers>,
+    pub(crate) settings: WorldSettings,
+    pub(crate) events: UnboundedSender<Event>,
+    pub(crate) environment: Environment,
+    pub(crate) sockets: Sockets,
+    pub(crate) containers: Arc<Containers>,
     programs: Arc<Mutex<Programs>>,
     logs: BTreeMap<Name, Arc<Mutex<LogFile>>>,
-    pub(super) runs: BTreeMap<(Name, Run), Live>,
+    pub(crate) runs: BTreeMap<(Name, Run), Live>,
     /// Whom the last look for each service found.
-    pub(super) strangers: Strangers,
+    pub(crate) strangers: Strangers,
     /// One handle is held by each request that is queued on a port.
-    pub(super) queued: BTreeMap<u16, Arc<()>>,
-    pub(super) notify_sockets: u64,
-    pub(super) open_files: Option<libc::rlimit>,
+    pub(crate) queued: BTreeMap<u16, Arc<()>>,
+    pub(crate) notify_sockets: u64,
+    pub(crate) open_files: Option<libc::rlimit>,
 }
 
 impl World {
@@ -247,7 +249,7 @@ impl World {
     }
 
     /// Starts the probes of a run that was not started here.
-    pub(super) fn ask(
+    pub(crate) fn ask(
         &mut self,
         live: &Live,
         outlet: &Outlet,
@@ -285,13 +287,13 @@ impl World {
         }
     }
 
-    pub(super) fn log(&mut self, service: &Name) -> Arc<Mutex<LogFile>> {
+    pub(crate) fn log(&mut self, service: &Name) -> Arc<Mutex<LogFile>> {
         let logs = self.settings.state.join("logs");
         let new = || Arc::new(Mutex::new(LogFile::new(&logs, service)));
         Arc::clone(self.logs.entry(service.clone()).or_insert_with(new))
     }
 
-    pub(super) fn outlet(&self, service: &Name, run: Run) -> Outlet {
+    pub(crate) fn outlet(&self, service: &Name, run: Run) -> Outlet {
         Outlet { events: self.events.clone(), service: service.clone(), run }
     }
 }
@@ -311,7 +313,7 @@ async fn with_image(
 }
 
 /// Short, as addresses of Unix sockets are.
-pub(super) fn socket_path(runtime: &Path, number: u64) -> PathBuf {
+pub(crate) fn socket_path(runtime: &Path, number: u64) -> PathBuf {
     runtime.join(format!("n{number}"))
 }
 
@@ -346,16 +348,4 @@ fn number(name: &str) -> Option<rustix::process::Signal> {
 fn survive_limits_of_size() {
     // SAFETY: to ignore a signal runs no code.
     unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
-}
-
-/// Raises the limit of open files, as every run needs half a dozen. Returns the one
-/// that children go back to.
-pub(crate) fn raise_open_files() -> Option<libc::rlimit> {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let before = getrlimit(Resource::Nofile);
-    let raised = Rlimit { current: before.maximum, maximum: before.maximum };
-    setrlimit(Resource::Nofile, raised).ok()?;
-    let limit =
-        |limit: Option<u64>| limit.map_or(libc::RLIM_INFINITY, |limit| limit as libc::rlim_t);
-    Some(libc::rlimit { rlim_cur: limit(before.current), rlim_max: limit(before.maximum) })
 }

@@ -18,8 +18,8 @@ use rustix::process::{
 
 use super::companion::{Companion, Companions, Scene, empty_standard_input, fork};
 use super::sweeper::{Standby, nothing_is_left, stand_by, sweep};
-use crate::effects::say;
-use crate::effects::sweep::end_descendants;
+use crate::system::say;
+use crate::system::sweep::end_descendants;
 
 /// The exit code of a process that a signal ended, without the signal's number.
 const SIGNALLED: i32 = 128;

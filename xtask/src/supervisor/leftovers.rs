@@ -14,8 +14,8 @@ use xtask_client::paths::Endpoint;
 
 use super::lock::Lock;
 use crate::effects::containers::remains::{self, NoteThen, Removed};
-use crate::effects::json_file::write_json;
-use crate::effects::sweep::{Ended, end_marked, has_died, ourselves};
+use crate::system::json_file::write_json;
+use crate::system::sweep::{Ended, end_marked, has_died, ourselves};
 
 /// A supervisor that died without cleaning up, and what was left of its stack.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

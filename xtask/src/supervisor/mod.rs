@@ -5,11 +5,8 @@
 
 pub(crate) mod companion;
 mod guardian;
-pub(crate) mod launch;
 pub(crate) mod leftovers;
 pub(crate) mod lock;
-pub(crate) mod outbox;
-mod process;
 mod request;
 mod server;
 pub(crate) mod sweeper;
@@ -30,15 +27,16 @@ use tokio::task::{LocalSet, spawn_local};
 use xtask_client::StackPaths;
 use xtask_client::paths::Endpoint;
 
+use crate::driver::outbox::Board;
 use crate::driver::{Driver, Input, Record};
-use crate::effects::json_file::write_json;
-use crate::effects::{World, WorldSettings, say};
+use crate::effects::{World, WorldSettings};
+use crate::system::json_file::write_json;
+use crate::system::process::Watched;
+use crate::system::say;
 use companion::{Companions, Scene, empty_standard_input};
 use guardian::guard;
 use leftovers::{Leftovers, clean_locked};
 use lock::Lock;
-use outbox::Board;
-use process::Watched;
 use server::Server;
 use sweeper::{nothing_is_left, start_another};
 

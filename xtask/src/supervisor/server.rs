@@ -15,10 +15,10 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::task::{JoinHandle, spawn_local};
 use xtask_client::protocol::{self, Answer, Nonsense, Reply};
 
-use super::outbox::{Board, Outbox, Outboxes};
 use super::request::{MOST_LONG_LINES, Unread, line};
+use crate::driver::outbox::{Board, Outbox, Outboxes};
 use crate::driver::{Asked, ConnectionId, Input};
-use crate::effects::say;
+use crate::system::say;
 
 /// How many clients are served at once; more are turned away with a word.
 const MOST_CLIENTS: usize = 256;
@@ -179,7 +179,7 @@ mod tests {
     use xtask_client::snapshot::{Phase, ServiceSnapshot, State};
 
     use super::*;
-    use crate::view::sample::{service, snapshot};
+    use crate::sample::{service, snapshot};
 
     /// A server, and a driver that knows nothing but `Watch`.
     struct Scene {

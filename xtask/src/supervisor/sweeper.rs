@@ -20,8 +20,8 @@ use super::companion::{Companion, Scene, empty_standard_input, fork};
 use super::leftovers::bury;
 use super::lock::Lock;
 use crate::effects::containers::remains::{self, NoteThen};
-use crate::effects::say;
-use crate::effects::sweep::end_marked;
+use crate::system::say;
+use crate::system::sweep::end_marked;
 
 /// A sweeper that waits for the end of everybody who holds the pipe.
 pub(super) struct Standby {

@@ -193,7 +193,7 @@ fn is_held_up(service: &ServiceSnapshot) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::view::sample::{plan, service};
+    use crate::sample::{plan, service};
 
     fn failed(name: &str, failure: Failure, reason: &str) -> ServiceSnapshot {
         let mut service = service(name, Phase::Failed);

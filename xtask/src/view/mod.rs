@@ -13,8 +13,6 @@ pub(crate) mod log;
 pub(crate) mod plan;
 pub(crate) mod problem;
 pub(crate) mod progress;
-#[cfg(test)]
-pub(crate) mod sample;
 pub(crate) mod service_json;
 pub(crate) mod setting;
 pub(crate) mod status;

@@ -167,7 +167,7 @@ pub(crate) fn waiting<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::view::sample::service;
+    use crate::sample::service;
 
     #[test]
     fn a_step_is_said_once() {

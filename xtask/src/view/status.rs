@@ -108,7 +108,7 @@ fn header(names: &[&str]) -> Vec<Cell> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::view::sample::{service, snapshot};
+    use crate::sample::{service, snapshot};
 
     fn plain(text: &str) -> String {
         anstream::adapter::strip_str(text).to_string()

@@ -82,7 +82,8 @@ pub(crate) fn imports(file: &File) -> Vec<String> {
 /// Macros that write to a stream, which no view does; and that panic where their words cannot
 /// be written, so that in what a supervisor runs a full disk would end the stack.
 pub(crate) fn prints(file: &File) -> Vec<String> {
-    let floors = ["xtask/src/driver/", "xtask/src/effects/", "xtask/src/supervisor/"];
+    let floors =
+        ["driver", "effects", "supervisor", "system"].map(|room| format!("xtask/src/{room}/"));
     let is_bound = is_view(&file.path)
         || floors.iter().any(|folder| file.path.starts_with(folder))
             && !file.path.contains("/tests/");

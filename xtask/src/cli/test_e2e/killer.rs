@@ -46,7 +46,7 @@ fn may_die(service: &ServiceSnapshot) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::view::sample::service;
+    use crate::sample::service;
 
     #[test]
     fn only_what_is_ready_and_comes_back_is_killed() {

@@ -26,7 +26,7 @@ use super::{TestE2eArgs, nothing_run};
 use crate::cli::exit::Exit;
 use crate::cli::interrupt::Interrupts;
 use crate::cli::{isolated, locate, print};
-use crate::supervisor::launch::{Session, connect};
+use crate::session::launch::{Session, connect};
 use crate::view;
 
 /// One run of the end-to-end tests.

@@ -16,7 +16,7 @@ use super::build::{Build, BuildEvent};
 use super::tell::Teller;
 use crate::cli::exit::Exit;
 use crate::cli::interrupt::Interrupts;
-use crate::supervisor::launch::Session;
+use crate::session::launch::Session;
 use crate::view::failure::{is_cause, is_well};
 use crate::view::progress::unused;
 

@@ -29,7 +29,7 @@ use super::load::{self, Loaded};
 use super::plan_args::{BuildArgs, PlaceArgs, PlanArgs};
 use super::{Global, block_on, exit_of, locate, print};
 use crate::driver::Record;
-use crate::supervisor::launch::{LaunchSettings, Wait, connect_or_launch};
+use crate::session::launch::{LaunchSettings, Wait, connect_or_launch};
 use crate::view;
 use crate::view::style::{BUSY, WARN};
 

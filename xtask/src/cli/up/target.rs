@@ -11,7 +11,7 @@ use super::build::profile_folder;
 use crate::cli::exit::Exit;
 use crate::cli::load::Loaded;
 use crate::cli::print::error_with_hint;
-use crate::effects::target_folder::{Built, other_builder};
+use crate::workspace::target_folder::{Built, other_builder};
 
 /// The exit code if the programs of the plan cannot be told from another worktree's; it
 /// is said why. `command` is what the user called.

@@ -22,8 +22,8 @@ use crate::cli::isolated;
 use crate::cli::up::bring_up::{BringUp, Outcome};
 use crate::cli::up::build::{Build, BuildEvent};
 use crate::cli::up::tell::{Listener, Teller};
-use crate::effects::refusing_port;
-use crate::supervisor::launch::{LaunchSettings, connect_or_launch};
+use crate::session::launch::{LaunchSettings, connect_or_launch};
+use crate::system::socket::refusing_port;
 use crate::view::failure::is_cause;
 use crate::view::verify::Failed;
 

@@ -20,17 +20,18 @@ use super::engine::Engine;
 use super::front::{Front, Inside};
 use super::running::until_it_runs;
 use super::stack::Containers;
-use crate::effects::exit::ended;
-use crate::effects::life::stop_probes;
-use crate::effects::lines::AwaitedLines;
+use crate::effects::Outlet;
 use crate::effects::logs::Pipe;
-use crate::effects::notify::NotifySocket;
+use crate::effects::logs::lines::AwaitedLines;
 use crate::effects::probe::{ListenerOf, Probe, Question, Tasks};
-use crate::effects::{Outlet, say};
+use crate::effects::process::exit::ended;
+use crate::effects::process::life::stop_probes;
+use crate::effects::process::notify::NotifySocket;
+use crate::system::say;
 
 /// How long the engine is waited for once nobody wants the container any more: a command line
 /// that is ended itself may be obeyed all the same.
-pub(super) const LAST_WAIT: Duration = Duration::from_secs(3);
+pub(crate) const LAST_WAIT: Duration = Duration::from_secs(3);
 
 /// How often the first process of a container is looked at until it has started the program.
 const LOOKS: u32 = 50;
@@ -194,7 +195,7 @@ impl ContainedLife {
 }
 
 /// What stands in the way of all probes of a run.
-pub(super) fn seen(outlet: &Outlet, questions: &[(usize, Question)], what: &str) {
+pub(crate) fn seen(outlet: &Outlet, questions: &[(usize, Question)], what: &str) {
     for (index, _) in questions {
         outlet.seen(*index, what.to_owned());
     }

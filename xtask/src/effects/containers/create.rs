@@ -33,20 +33,20 @@ const ITS_OWN_NAMES: [&str; 9] = [
 ];
 
 /// The container of a run.
-pub(super) struct Wanted<'a> {
-    pub(super) service: &'a Name,
-    pub(super) name: &'a str,
-    pub(super) command: &'a Command,
-    pub(super) container: &'a Container,
+pub(crate) struct Wanted<'a> {
+    pub(crate) service: &'a Name,
+    pub(crate) name: &'a str,
+    pub(crate) command: &'a Command,
+    pub(crate) container: &'a Container,
     /// The socket on which the run reports about itself.
-    pub(super) notify: Option<&'a Path>,
+    pub(crate) notify: Option<&'a Path>,
 }
 
 /// Makes the container.
 ///
 /// # Errors
 /// The engine's words.
-pub(super) async fn create(
+pub(crate) async fn create(
     engine: &Engine,
     containers: &Containers,
     network: &Network,

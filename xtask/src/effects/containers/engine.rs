@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
-use crate::effects::say;
+use crate::system::say;
 
 /// The variable that names another engine than the first one found, or its path.
 const CHOICE: &str = "XTASK_ENGINE";
@@ -26,7 +26,7 @@ const GREETING: Duration = Duration::from_secs(20);
 const QUESTION: Duration = Duration::from_secs(10);
 
 /// How long an image may take to come from its registry.
-pub(super) const FETCH: Duration = Duration::from_secs(30 * 60);
+pub(crate) const FETCH: Duration = Duration::from_secs(30 * 60);
 
 /// How long any other command may take; an image is fed to the engine in a second or two.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -189,7 +189,7 @@ impl Engine {
     ///
     /// # Errors
     /// When the engine cannot be asked.
-    pub(super) async fn has_image(&self, name: &str) -> Result<bool, EngineError> {
+    pub(crate) async fn has_image(&self, name: &str) -> Result<bool, EngineError> {
         match self.question(&["image", "inspect", "--format", "{{.Id}}", name]).await {
             Ok(_) => Ok(true),
             Err(EngineError::Refused { .. }) => Ok(false),
@@ -201,7 +201,7 @@ impl Engine {
     ///
     /// # Errors
     /// As for [`Engine::run`], after a much longer time.
-    pub(super) async fn fetch(&self, image: &str) -> Result<(), EngineError> {
+    pub(crate) async fn fetch(&self, image: &str) -> Result<(), EngineError> {
         let args = ["pull", "--quiet", image];
         self.printed(&args, self.output(&args, &[], &[], FETCH).await?).map(drop)
     }

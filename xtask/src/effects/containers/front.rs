@@ -22,7 +22,7 @@ use super::relay;
 use super::running::Running;
 use super::stack::Network;
 use crate::effects::probe::ListenerOf;
-use crate::effects::watched::watched;
+use crate::system::watched::watched;
 
 /// The first and the longest pause between two attempts to connect to the container.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
@@ -32,28 +32,28 @@ const SHORTAGE: Duration = Duration::from_millis(50);
 
 /// Where a port of a container is connected to.
 #[derive(Clone, Debug)]
-pub(super) struct Inside {
+pub(crate) struct Inside {
     /// By this machine.
-    pub(super) address: SocketAddr,
+    pub(crate) address: SocketAddr,
     /// Who must listen, where somebody else accepts for the container.
-    pub(super) listener: ListenerOf,
+    pub(crate) listener: ListenerOf,
 }
 
 /// Accepts for one run; it ends when this is dropped, and the connections go on.
 #[derive(Debug)]
-pub(super) struct Front {
+pub(crate) struct Front {
     open: watch::Sender<bool>,
     accepting: Vec<AbortHandle>,
 }
 
 impl Front {
     /// One that accepts on nothing yet.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { open: watch::Sender::new(true), accepting: Vec::new() }
     }
 
     /// Whether callers are accepted; one that has been told to stop takes none.
-    pub(super) fn gate(&self) -> watch::Sender<bool> {
+    pub(crate) fn gate(&self) -> watch::Sender<bool> {
         self.open.clone()
     }
 
@@ -61,7 +61,7 @@ impl Front {
     ///
     /// # Errors
     /// When the socket cannot be waited for.
-    pub(super) fn accept(&mut self, socket: OwnedFd, inside: Inside) -> io::Result<()> {
+    pub(crate) fn accept(&mut self, socket: OwnedFd, inside: Inside) -> io::Result<()> {
         let socket = Socket::new(socket)?;
         let serving = tokio::spawn(serve(socket, inside, self.open.subscribe()));
         self.accepting.push(serving.abort_handle());
@@ -71,7 +71,7 @@ impl Front {
 
 impl Inside {
     /// Where a port of a container that runs is; none if it ended meanwhile.
-    pub(super) async fn of(
+    pub(crate) async fn of(
         port: u16,
         running: &Running,
         (engine, name): (&Engine, &str),
@@ -170,7 +170,7 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
-    use crate::effects::listeners;
+    use crate::system::listeners;
 
     /// A held socket with its address, and an address where nobody listens yet.
     fn held() -> (TcpListener, SocketAddr, SocketAddr) {

@@ -15,11 +15,11 @@ use object::{Endianness, FileKind};
 
 /// What a program is linked with; nothing for a static one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Linked {
+pub(crate) struct Linked {
     /// The loader, where the program wants it.
-    pub(super) loader: Option<PathBuf>,
+    pub(crate) loader: Option<PathBuf>,
     /// Libraries by the name that is searched for, each with where it was found.
-    pub(super) libraries: Vec<(String, PathBuf)>,
+    pub(crate) libraries: Vec<(String, PathBuf)>,
 }
 
 /// Why it is not known what a program needs.
@@ -63,7 +63,7 @@ pub(crate) enum LinkedError {
 ///
 /// # Errors
 /// When it is no program for Linux, or cannot be loaded on this machine.
-pub(super) fn linked(program: &Path) -> Result<Linked, LinkedError> {
+pub(crate) fn linked(program: &Path) -> Result<Linked, LinkedError> {
     let bytes = fs::read(program)
         .map_err(|source| LinkedError::Read { program: program.to_path_buf(), source })?;
     let loader =
@@ -90,7 +90,7 @@ pub(super) fn linked(program: &Path) -> Result<Linked, LinkedError> {
 
 /// What a loader complained about in a listing, if it did. Libraries and folders may be named
 /// after errors, so words in a line say nothing.
-pub(super) fn complaint(output: &Output) -> Option<String> {
+pub(crate) fn complaint(output: &Output) -> Option<String> {
     let out = String::from_utf8_lossy(&output.stdout);
     let missing = out.lines().find(|line| line.ends_with("=> not found"));
     if let Some(line) = missing {

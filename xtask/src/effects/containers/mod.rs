@@ -10,6 +10,7 @@ mod create;
 pub(crate) mod engine;
 mod front;
 pub(crate) mod image;
+pub(crate) mod launch;
 mod linked;
 mod relay;
 pub(crate) mod remains;

@@ -11,7 +11,7 @@ use tokio::task::AbortHandle;
 
 /// A relay that listens; it ends when this is dropped.
 #[derive(Debug)]
-pub(super) struct Relay(AbortHandle);
+pub(crate) struct Relay(AbortHandle);
 
 impl Relay {
     /// Listens on `gateway` at the port of `target`, and passes on to `target`. None where
@@ -19,7 +19,7 @@ impl Relay {
     ///
     /// # Errors
     /// When it cannot listen.
-    pub(super) async fn start(gateway: IpAddr, target: SocketAddr) -> io::Result<Option<Self>> {
+    pub(crate) async fn start(gateway: IpAddr, target: SocketAddr) -> io::Result<Option<Self>> {
         let listener = match listen(SocketAddr::new(gateway, target.port())) {
             Ok(listener) => listener,
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => return Ok(None),
@@ -70,7 +70,7 @@ async fn pass_on(caller: TcpStream, target: SocketAddr) {
 
 /// Passes bytes both ways, and how each way ends: an answer that was cut short must not look
 /// like a whole one.
-pub(super) async fn pass(mut caller: TcpStream, mut callee: TcpStream) {
+pub(crate) async fn pass(mut caller: TcpStream, mut callee: TcpStream) {
     let _ = (caller.set_nodelay(true), callee.set_nodelay(true));
     if tokio::io::copy_bidirectional(&mut caller, &mut callee).await.is_err() {
         let _ = (caller.set_zero_linger(), callee.set_zero_linger());

@@ -14,14 +14,14 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::engine::Engine;
-use crate::effects::json_file::write_json;
-use crate::effects::sweep::end_monitors;
+use crate::system::json_file::write_json;
+use crate::system::sweep::end_monitors;
 
 /// The label that tells which stack a container or network belongs to.
 pub(crate) const STACK_LABEL: &str = "xtask.stack";
 
 /// What the names of a stack's containers begin with.
-pub(super) fn container_names(mark: &str) -> String {
+pub(crate) fn container_names(mark: &str) -> String {
     format!("xtask-{mark}-")
 }
 
@@ -61,7 +61,7 @@ impl Note {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub(super) fn write(engine: &Engine, path: &Path) -> io::Result<()> {
+    pub(crate) fn write(engine: &Engine, path: &Path) -> io::Result<()> {
         let set = |name: &str| Some((name.to_owned(), std::env::var(name).ok()?));
         let note = Self {
             engine: engine.program().to_path_buf(),

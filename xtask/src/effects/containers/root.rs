@@ -36,7 +36,7 @@ const ZONES: &str = "/usr/share/zoneinfo";
 
 /// How much of the system goes into an image beside the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum System {
+pub(crate) enum System {
     /// All that it needs: there is nothing below it.
     Whole,
     /// None: the base image has it.
@@ -45,15 +45,15 @@ pub(super) enum System {
 
 /// A root file system.
 #[derive(Clone, Debug)]
-pub(super) struct Root {
+pub(crate) struct Root {
     /// The bytes of the tar.
-    pub(super) tar: Vec<u8>,
+    pub(crate) tar: Vec<u8>,
     /// The program's path in it.
-    pub(super) program: String,
+    pub(crate) program: String,
     /// The loader that the program names, if it names one.
-    pub(super) loader: Option<PathBuf>,
+    pub(crate) loader: Option<PathBuf>,
     /// What is not as it should be, and does not stand in the way.
-    pub(super) notes: Vec<String>,
+    pub(crate) notes: Vec<String>,
 }
 
 /// Why a root file system cannot be made.
@@ -79,7 +79,7 @@ pub(crate) enum RootError {
 ///
 /// # Errors
 /// When the program is none for Linux, cannot be loaded, or a file cannot be read.
-pub(super) fn pack(program: &Path, system: System) -> Result<Root, RootError> {
+pub(crate) fn pack(program: &Path, system: System) -> Result<Root, RootError> {
     let linked = linked(program)?;
     let mut notes = Vec::new();
     let mut tree = Tree(Builder::new(Vec::new()));

@@ -10,11 +10,11 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(60), Duration::from_
 
 /// A container that runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Running {
+pub(crate) struct Running {
     /// Its first process, by the number that it has here; 0 where the engine runs elsewhere.
-    pub(super) init: u32,
+    pub(crate) init: u32,
     /// Its address in the stack's network.
-    pub(super) address: Option<IpAddr>,
+    pub(crate) address: Option<IpAddr>,
 }
 
 impl Running {
@@ -27,7 +27,7 @@ impl Running {
 }
 
 /// Waits until the container runs, and tells what it does instead.
-pub(super) async fn until_it_runs(engine: &Engine, name: &str, tell: impl Fn(&str)) -> Running {
+pub(crate) async fn until_it_runs(engine: &Engine, name: &str, tell: impl Fn(&str)) -> Running {
     let (mut pause, longest) = PAUSES;
     let format = "{{.State.Status}} {{.State.Pid}} \
                   {{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}";

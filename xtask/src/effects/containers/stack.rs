@@ -19,7 +19,7 @@ use super::engine::{Engine, EngineError};
 use super::image::{self, Recipe, WORKSPACE_LABEL};
 use super::relay::Relay;
 use super::remains::{self, Note, NoteThen, STACK_LABEL};
-use crate::effects::{say, sockets};
+use crate::system::{say, socket};
 
 /// The containers of one stack, as far as they share things.
 #[derive(Debug)]
@@ -43,16 +43,16 @@ pub(crate) struct Containers {
 
 /// The network of a stack.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Network {
+pub(crate) struct Network {
     /// Its name.
-    pub(super) name: String,
+    pub(crate) name: String,
     /// Where this machine is for the containers in it.
-    pub(super) host: Host,
+    pub(crate) host: Host,
 }
 
 /// How containers find this machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Host {
+pub(crate) enum Host {
     /// At this address, and it finds them at theirs.
     At(IpAddr),
     /// Only the engine knows: it runs in a machine of its own.
@@ -63,7 +63,7 @@ pub(super) enum Host {
 
 impl Network {
     /// The address of this machine, if it has one there.
-    pub(super) fn gateway(&self) -> Option<IpAddr> {
+    pub(crate) fn gateway(&self) -> Option<IpAddr> {
         match self.host {
             Host::At(address) => Some(address),
             Host::Elsewhere | Host::Hidden => None,
@@ -92,7 +92,7 @@ impl Containers {
 
     /// Waits for a command that makes something of this stack. One that is given up before it
     /// has ended may be obeyed yet.
-    pub(super) async fn making<T>(
+    pub(crate) async fn making<T>(
         &self,
         command: impl Future<Output = Result<T, EngineError>>,
     ) -> Result<T, EngineError> {
@@ -105,18 +105,18 @@ impl Containers {
     }
 
     /// The engine.
-    pub(super) async fn engine(&self) -> Result<&Engine, String> {
+    pub(crate) async fn engine(&self) -> Result<&Engine, String> {
         let find = || async { Engine::find().map_err(|error| error.to_string()) };
         self.engine.get_or_try_init(find).await
     }
 
     /// The stack's data folder.
-    pub(super) fn data(&self) -> PathBuf {
+    pub(crate) fn data(&self) -> PathBuf {
         self.data.clone()
     }
 
     /// The labels of everything that is made for this stack, as `NAME=VALUE`.
-    pub(super) fn labels(&self) -> [String; 2] {
+    pub(crate) fn labels(&self) -> [String; 2] {
         [format!("{STACK_LABEL}={}", self.mark), format!("{WORKSPACE_LABEL}={}", self.workspace)]
     }
 
@@ -126,7 +126,7 @@ impl Containers {
     }
 
     /// The stack's network, made if it is not there.
-    pub(super) async fn network(&self) -> Result<&Network, String> {
+    pub(crate) async fn network(&self) -> Result<&Network, String> {
         self.network.get_or_try_init(|| self.make_network()).await
     }
 
@@ -183,12 +183,12 @@ impl Containers {
     }
 
     /// Makes the ports of a process reachable for containers.
-    pub(super) async fn relay(&self, neighbour: &Neighbour) -> Result<(), String> {
+    pub(crate) async fn relay(&self, neighbour: &Neighbour) -> Result<(), String> {
         let Some(gateway) = self.network().await?.gateway() else { return Ok(()) };
         let mut relays = self.relays.lock().await;
         for (host, port) in &neighbour.ports {
             let failed = |error| format!("no relay to `{}` port {port}: {error}", neighbour.name);
-            let target = sockets::resolve(host, *port).map_err(failed)?;
+            let target = socket::resolve(host, *port).map_err(failed)?;
             if let Entry::Vacant(vacant) = relays.entry(target) {
                 vacant.insert(Relay::start(gateway, target).await.map_err(failed)?);
             }

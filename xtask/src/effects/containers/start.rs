@@ -20,11 +20,12 @@ use super::create;
 use super::engine::{Engine, FETCH};
 use super::stack::Network;
 use super::volumes;
-use crate::effects::exit::outcome;
-use crate::effects::group::Leader;
-use crate::effects::notify::NotifySocket;
-use crate::effects::say;
-use crate::effects::spawn::{self, Launch};
+use crate::effects::process::exit::outcome;
+use crate::effects::process::notify::NotifySocket;
+use crate::effects::process::spawn;
+use crate::effects::process::spawn::Launch;
+use crate::system::group::Leader;
+use crate::system::say;
 
 /// How long the engine may take to make a container before that is said.
 const SLOW: Duration = Duration::from_secs(3);
@@ -35,7 +36,7 @@ const LAST_REMOVAL: Duration = Duration::from_millis(1500);
 
 impl ContainedLife {
     /// Makes the container and starts it, attached, unless that is called off.
-    pub(super) async fn start(
+    pub(crate) async fn start(
         &self,
         name: &str,
         orders: &mut UnboundedReceiver<Order>,

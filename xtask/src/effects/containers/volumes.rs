@@ -20,7 +20,7 @@ use xtask_core::stack::effect::{Container, Origin};
 
 use super::root::USER;
 use super::stack::Containers;
-use crate::effects::notify::NotifySocket;
+use crate::effects::process::notify::NotifySocket;
 
 /// How a folder is opened, and nothing in its place.
 const FOLDER: OFlags =
@@ -32,7 +32,7 @@ const FOLDER: OFlags =
 ///
 /// # Errors
 /// One line.
-pub(super) async fn prepare(
+pub(crate) async fn prepare(
     containers: &Containers,
     container: &Container,
     notify: Option<&NotifySocket>,

@@ -82,7 +82,7 @@ fn a_queued_request_is_answered_by_the_first_accept() {
         queued.queued = true;
         fixture.spawn(1, command, vec![queued]);
         // One caller waits though nobody accepts yet.
-        assert_eq!(super::super::listeners::waiting_callers()[&number], 1);
+        assert_eq!(crate::system::listeners::waiting_callers()[&number], 1);
         // It is our own, so nobody is kept waiting.
         assert_eq!(fixture.world.traffic(Vec::new()).at_all().waiting[&number], 0);
         fixture.until_started().await;

@@ -55,7 +55,7 @@ fn forty_sockets_are_inherited_in_order_with_a_right_listen_pid() {
         let pid = lines[0].split(' ').next().unwrap();
         assert_eq!(lines[0], format!("{pid} {pid} 40 {}", names.join(":")));
 
-        let table = super::super::listeners::all();
+        let table = crate::system::listeners::all();
         for (number, port) in ports.iter().enumerate() {
             let listener = table.iter().find(|listener| listener.address.port() == *port).unwrap();
             let expected = format!("{} socket:[{}]", number + 3, listener.inode);

@@ -8,7 +8,7 @@ use xtask_core::plan::{
 };
 
 use super::{Export, File, Images, Target, export};
-use crate::view::sample::plan;
+use crate::sample::plan;
 
 fn setting(value: &str, secret: bool) -> Setting {
     Setting { value: value.into(), source: Source::Injected, secret, overrides: Vec::new() }

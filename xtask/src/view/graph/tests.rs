@@ -6,7 +6,7 @@ use xtask_core::plan::{
 
 use super::layout::{Size, place};
 use super::{Format, draw};
-use crate::view::sample::{plan_of, planned};
+use crate::sample::{plan_of, planned};
 
 fn declared(line: u32) -> Place {
     Place { file: "crates/x/Cargo.toml".into(), line }

@@ -1,0 +1,260 @@
+//! What waits to be written to each client, bounded whatever the client does.
+//!
+//! Changes are kept as names and read when they are written: a slow client gets fewer
+//! and newer states, and costs no memory. Nothing here waits for a client.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+
+use tokio::sync::Notify;
+use xtask_client::protocol::{Answer, Reply};
+use xtask_core::name::Name;
+use xtask_core::snapshot::{ServiceSnapshot, State};
+use xtask_core::stack::Report;
+
+/// How many reports a client may be behind; older ones are dropped.
+const MOST_REPORTS: usize = 1024;
+
+/// How many answers may wait before the client's next request is read.
+const MOST_ANSWERS: usize = 16;
+
+/// The newest published state, and everybody who watches it.
+pub(crate) struct Board {
+    stack: String,
+    latest: Rc<RefCell<Latest>>,
+    watchers: Vec<Outbox>,
+}
+
+struct Latest {
+    state: State,
+    services: BTreeMap<Name, ServiceSnapshot>,
+    /// How many changes there were.
+    changes: u64,
+}
+
+/// Makes outboxes over one board.
+pub(crate) struct Outboxes {
+    latest: Rc<RefCell<Latest>>,
+}
+
+/// What waits for one client.
+#[derive(Clone)]
+pub(crate) struct Outbox(Rc<Shared>);
+
+struct Shared {
+    latest: Rc<RefCell<Latest>>,
+    queue: RefCell<Queue>,
+    wake: Notify,
+    /// Told when answers were taken, or none is wanted any more.
+    taken: Notify,
+}
+
+#[derive(Default)]
+struct Queue {
+    /// The number of the call that asked to watch.
+    watch: u64,
+    /// Each with the number of the change that put it in its phase.
+    changed: BTreeMap<Name, u64>,
+    state_changed: bool,
+    reports: VecDeque<Report>,
+    /// Answers, each with the changes that came before it.
+    answers: Vec<Answer>,
+    closed: bool,
+}
+
+impl Queue {
+    /// Moves changes and reports that wait to the end of `ready`, as they are now.
+    fn settle(&mut self, latest: &Latest, ready: &mut Vec<Answer>) {
+        let id = self.watch;
+        ready.extend(self.reports.drain(..).map(|r| Answer { id, reply: Reply::Report(r) }));
+        if self.state_changed || !self.changed.is_empty() {
+            let mut changed: Vec<_> = std::mem::take(&mut self.changed).into_iter().collect();
+            changed.sort_by_key(|(_, change)| *change);
+            let names = changed.iter().map(|(name, _)| name);
+            let services = names.filter_map(|name| latest.services.get(name)).cloned().collect();
+            ready.push(Answer { id, reply: Reply::Changed { state: latest.state, services } });
+            self.state_changed = false;
+        }
+    }
+}
+
+impl Board {
+    /// An empty board of the stack of that name.
+    pub(crate) fn new(stack: String) -> Self {
+        let latest = Latest { state: State::Working, services: BTreeMap::new(), changes: 0 };
+        Self { stack, latest: Rc::new(RefCell::new(latest)), watchers: Vec::new() }
+    }
+
+    /// The stack's name.
+    pub(crate) fn stack(&self) -> &str {
+        &self.stack
+    }
+
+    /// Makes outboxes for new clients.
+    pub(crate) fn outboxes(&self) -> Outboxes {
+        Outboxes { latest: Rc::clone(&self.latest) }
+    }
+
+    /// From now on this client hears of changes.
+    pub(crate) fn add(&mut self, outbox: Outbox) {
+        if !self.watchers.iter().any(|known| Rc::ptr_eq(&known.0, &outbox.0)) {
+            self.watchers.push(outbox);
+        }
+    }
+
+    /// Takes in new states of services, in the order in which they came into them.
+    pub(crate) fn publish(
+        &mut self,
+        state: State,
+        services: impl Iterator<Item = ServiceSnapshot>,
+    ) {
+        let mut changed = Vec::new();
+        let state_changed = {
+            let mut latest = self.latest.borrow_mut();
+            for service in services {
+                let known = latest.services.get(&service.name);
+                if known != Some(&service) {
+                    let moved = known.is_none_or(|known| known.phase != service.phase);
+                    latest.changes += 1;
+                    changed.push((service.name.clone(), moved, latest.changes));
+                    latest.services.insert(service.name.clone(), service);
+                }
+            }
+            std::mem::replace(&mut latest.state, state) != state
+        };
+        if changed.is_empty() && !state_changed {
+            return;
+        }
+        self.each(|queue| {
+            for (name, moved, change) in &changed {
+                let at = queue.changed.entry(name.clone()).or_insert(*change);
+                // A detail that changed later does not move a service behind others.
+                *at = if *moved { *change } else { *at };
+            }
+            queue.state_changed |= state_changed;
+        });
+    }
+
+    /// Passes a report on.
+    pub(crate) fn report(&mut self, report: &Report) {
+        self.each(|queue| {
+            if queue.reports.len() == MOST_REPORTS {
+                queue.reports.pop_front();
+            }
+            queue.reports.push_back(report.clone());
+        });
+    }
+
+    /// Nothing more will come: each client gets what waits for it, then its end.
+    pub(crate) fn close(&mut self) {
+        self.each(|queue| queue.closed = true);
+        self.watchers.clear();
+    }
+
+    fn each(&mut self, mut change: impl FnMut(&mut Queue)) {
+        self.watchers.retain(|outbox| !outbox.0.queue.borrow().closed);
+        for outbox in &self.watchers {
+            change(&mut outbox.0.queue.borrow_mut());
+            outbox.0.wake.notify_one();
+        }
+    }
+}
+
+impl Outboxes {
+    /// An outbox for a new client. It gets no changes before it is added to the board.
+    pub(crate) fn outbox(&self) -> Outbox {
+        let latest = Rc::clone(&self.latest);
+        let (wake, taken) = (Notify::new(), Notify::new());
+        Outbox(Rc::new(Shared { latest, queue: RefCell::default(), wake, taken }))
+    }
+}
+
+impl Outbox {
+    /// Queues an answer. Changes that were published before are written before it, and
+    /// later ones after it.
+    pub(crate) fn answer(&self, answer: Answer) {
+        let mut queue = self.0.queue.borrow_mut();
+        let mut answers = std::mem::take(&mut queue.answers);
+        queue.settle(&self.0.latest.borrow(), &mut answers);
+        if let Reply::Snapshot(_) = &answer.reply {
+            queue.watch = answer.id;
+        }
+        answers.push(answer);
+        queue.answers = answers;
+        drop(queue);
+        self.0.wake.notify_one();
+    }
+
+    /// The client is gone, or is to get no more.
+    pub(crate) fn close(&self) {
+        self.0.queue.borrow_mut().closed = true;
+        self.0.wake.notify_one();
+        self.0.taken.notify_one();
+    }
+
+    /// Waits until few enough answers wait to be written; false if the client is gone.
+    pub(crate) async fn has_room(&self) -> bool {
+        loop {
+            {
+                let queue = self.0.queue.borrow();
+                if queue.closed || queue.answers.len() < MOST_ANSWERS {
+                    return !queue.closed;
+                }
+            }
+            self.0.taken.notified().await;
+        }
+    }
+
+    /// Waits for something to write; none at the end.
+    pub(crate) async fn next(&self) -> Option<Vec<Answer>> {
+        loop {
+            let ready = self.take();
+            if !ready.is_empty() {
+                return Some(ready);
+            }
+            if self.0.queue.borrow().closed {
+                return None;
+            }
+            self.0.wake.notified().await;
+        }
+    }
+
+    fn take(&self) -> Vec<Answer> {
+        let mut queue = self.0.queue.borrow_mut();
+        let mut ready = std::mem::take(&mut queue.answers);
+        queue.settle(&self.0.latest.borrow(), &mut ready);
+        self.0.taken.notify_one();
+        ready
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample::service;
+    use xtask_client::snapshot::Phase;
+
+    fn names(answers: &[Answer]) -> Vec<&str> {
+        let changed = answers.iter().filter_map(|answer| match &answer.reply {
+            Reply::Changed { services, .. } => Some(services),
+            _ => None,
+        });
+        changed.flatten().map(|service| &*service.name).collect()
+    }
+
+    #[test]
+    fn changes_are_read_in_the_order_in_which_services_came_into_their_phases() {
+        let mut board = Board::new("dev".to_owned());
+        let outbox = board.outboxes().outbox();
+        board.add(outbox.clone());
+        let mut publish = |services: &[ServiceSnapshot]| {
+            board.publish(State::Stopping, services.iter().cloned());
+        };
+        let stopped = service("z", Phase::Stopped);
+        publish(&[service("b", Phase::Stopping), stopped.clone(), service("a", Phase::Stopping)]);
+        publish(&[service("b", Phase::Stopped)]);
+        publish(&[ServiceSnapshot { restarts: 1, ..stopped }]);
+        assert_eq!(names(&outbox.take()), ["z", "a", "b"]);
+    }
+}

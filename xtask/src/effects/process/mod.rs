@@ -1,0 +1,11 @@
+//! A run as a process: its environment, its start, its end, and processes that others started.
+
+pub(crate) mod adopt;
+pub(crate) mod environment;
+pub(crate) mod exit;
+pub(crate) mod launch;
+pub(crate) mod life;
+pub(crate) mod notify;
+pub(crate) mod orphans;
+pub(crate) mod spawn;
+pub(crate) mod stranger;

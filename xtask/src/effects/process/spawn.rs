@@ -1,0 +1,387 @@
+//! Starting a process: fork and exec by hand, because inherited sockets need it.
+//!
+//! The standard library cannot do this: the variables of a command cannot hold the
+//! child's own process id (`LISTEN_PID`), and descriptors moved onto 3 and up in a
+//! hook can overwrite the pipe over which it reports a failed exec. So everything is
+//! prepared before the fork, and between fork and exec nothing allocates, takes a
+//! lock, or touches the environment.
+//!
+//! Processes are started from the supervisor's main thread only: the death signal
+//! that every child asks for follows the thread that forked it.
+//!
+//! It does not wait for the process; [`crate::effects::process::exit`] does.
+
+use std::ffi::{CStr, CString};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::ptr;
+
+use libc::{c_char, c_int};
+use rustix::process::Pid;
+
+use crate::system::group::Leader;
+
+/// The first descriptor of inherited sockets, as `sd_listen_fds` has it.
+pub(crate) const FIRST_SOCKET: RawFd = 3;
+
+/// Digits reserved for a process id in the environment.
+const PID_DIGITS: usize = 10;
+
+/// A process to start, everything about it decided.
+#[derive(Debug)]
+pub(crate) struct Launch<'a> {
+    /// The path to execute.
+    pub(crate) program: CString,
+    /// Its arguments, the first being its own name.
+    pub(crate) args: Vec<CString>,
+    /// Its whole environment, as `NAME=VALUE`.
+    pub(crate) env: Vec<CString>,
+    /// Variables that get the child's process id.
+    pub(crate) pid_variables: &'static [&'static str],
+    /// Its working folder.
+    pub(crate) cwd: CString,
+    /// Standard output and standard error.
+    pub(crate) output: [BorrowedFd<'a>; 2],
+    /// Descriptors to inherit, from [`FIRST_SOCKET`] on.
+    pub(crate) sockets: Vec<BorrowedFd<'a>>,
+    /// The limit of open files to go back to, if the supervisor raised its own.
+    pub(crate) open_files: Option<libc::rlimit>,
+}
+
+/// A child that was forked; whether it became the program shows on `outcome`.
+#[derive(Debug)]
+pub(crate) struct Forked {
+    /// The process, leader of a group of its own.
+    pub(crate) leader: Leader,
+    /// Ends without a byte when the program runs, else with a [`Failure`].
+    pub(crate) outcome: OwnedFd,
+}
+
+/// What the child reports instead of becoming the program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Failure {
+    /// What did not work.
+    pub(crate) step: Step,
+    /// The system's error number.
+    pub(crate) errno: i32,
+}
+
+/// The steps of a child on its way to its program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Making its own group, or asking for a death signal.
+    Group,
+    /// Putting descriptors in their places.
+    Descriptors,
+    /// Entering the working folder.
+    Folder,
+    /// Executing the program.
+    Program,
+}
+
+impl Failure {
+    /// Reads a report; anything but eight bytes is none.
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (step, errno) = bytes.split_first_chunk::<4>()?;
+        let step = match i32::from_ne_bytes(*step) {
+            0 => Step::Group,
+            1 => Step::Descriptors,
+            2 => Step::Folder,
+            _ => Step::Program,
+        };
+        Some(Self { step, errno: i32::from_ne_bytes(errno.try_into().ok()?) })
+    }
+}
+
+/// Forks, and lets the child become the program.
+///
+/// # Errors
+/// When no process could be made; a program that cannot be executed is reported
+/// through [`Forked::outcome`] instead.
+pub(crate) fn start(launch: &Launch<'_>) -> io::Result<Forked> {
+    // Every source lies above the places it is moved to, so that no move overwrites
+    // a descriptor that is still needed.
+    let above = FIRST_SOCKET + c_int::try_from(launch.sockets.len()).unwrap_or(c_int::MAX);
+    let null = std::fs::File::open("/dev/null")?;
+    let mut lifted = Vec::new();
+    let stdin = lift(null.as_fd(), above, &mut lifted)?;
+    let stdout = lift(launch.output[0], above, &mut lifted)?;
+    let stderr = lift(launch.output[1], above, &mut lifted)?;
+    let mut descriptors = vec![(stdin, 0), (stdout, 1), (stderr, 2)];
+    for (place, socket) in (FIRST_SOCKET..).zip(&launch.sockets) {
+        descriptors.push((lift(*socket, above, &mut lifted)?, place));
+    }
+    let (outcome, report) = close_on_exec_pipe()?;
+    let report_fd = lift(report.as_fd(), above, &mut lifted)?;
+
+    let args = pointers(&launch.args);
+    let mut pid_buffers: Vec<Vec<u8>> =
+        launch.pid_variables.iter().map(|name| pid_buffer(name)).collect();
+    let mut env = pointers(&launch.env);
+    env.pop();
+    let mut pid_slots = Vec::with_capacity(pid_buffers.len());
+    for buffer in &mut pid_buffers {
+        let digits = buffer.len() - PID_DIGITS - 1;
+        env.push(buffer.as_ptr().cast());
+        pid_slots.push(buffer[digits..].as_mut_ptr());
+    }
+    env.push(ptr::null());
+
+    let prepared = Prepared {
+        program: &launch.program,
+        args: &args,
+        env: &env,
+        pid_slots: &pid_slots,
+        cwd: &launch.cwd,
+        descriptors: &descriptors,
+        above,
+        report: report_fd,
+        open_files: launch.open_files,
+        // SAFETY: `getpid` has no preconditions.
+        parent: unsafe { libc::getpid() },
+    };
+    Ok(Forked { leader: Leader::born(|| fork(&prepared))?, outcome })
+}
+
+/// All the child needs, as pointers into memory that the parent keeps alive.
+struct Prepared<'a> {
+    program: &'a CStr,
+    args: &'a [*const c_char],
+    env: &'a [*const c_char],
+    pid_slots: &'a [*mut u8],
+    cwd: &'a CStr,
+    descriptors: &'a [(RawFd, RawFd)],
+    above: RawFd,
+    report: RawFd,
+    open_files: Option<libc::rlimit>,
+    parent: libc::pid_t,
+}
+
+fn fork(prepared: &Prepared<'_>) -> io::Result<Pid> {
+    // A signal that reached the child before its handlers are reset would run the
+    // supervisor's handler there and write into the supervisor's pipe.
+    let mut all = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
+    let mut before = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: both sets are valid memory; `sigfillset` initialises the first, and
+    // `pthread_sigmask` the second. After `fork` the child only runs `in_child`,
+    // which is made of async-signal-safe calls and never returns; the parent
+    // restores its mask.
+    let pid = unsafe {
+        libc::sigfillset(all.as_mut_ptr());
+        libc::pthread_sigmask(libc::SIG_BLOCK, all.as_ptr(), before.as_mut_ptr());
+        let pid = libc::fork();
+        if pid == 0 {
+            in_child(prepared);
+        }
+        let error = io::Error::last_os_error();
+        libc::pthread_sigmask(libc::SIG_SETMASK, before.as_ptr(), ptr::null_mut());
+        if pid < 0 {
+            return Err(error);
+        }
+        // The child does the same; whoever comes first, a signal to the group finds it.
+        libc::setpgid(pid, pid);
+        pid
+    };
+    Pid::from_raw(pid).ok_or_else(|| io::Error::other("fork returned no process id"))
+}
+
+/// Turns the forked child into the program. Never returns.
+///
+/// # Safety
+/// Only in a process that was just forked, with every pointer in `p` valid there.
+/// Calls nothing but async-signal-safe functions.
+unsafe fn in_child(p: &Prepared<'_>) -> ! {
+    // SAFETY: the caller's promise; each call gets pointers into `p` or to locals.
+    unsafe {
+        if libc::setpgid(0, 0) != 0 || !die_with(p.parent) {
+            fail(p, Step::Group);
+        }
+        for &(from, to) in p.descriptors {
+            if libc::dup2(from, to) < 0 {
+                fail(p, Step::Descriptors);
+            }
+        }
+        close_the_rest_on_exec(p.above);
+        if libc::chdir(p.cwd.as_ptr()) != 0 {
+            fail(p, Step::Folder);
+        }
+        default_signals();
+        if let Some(limit) = p.open_files {
+            libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit);
+        }
+        let pid = libc::getpid();
+        for &slot in p.pid_slots {
+            write_digits(slot, pid);
+        }
+        // A program that was copied a moment ago can be "busy" while another child
+        // of ours, forked meanwhile, has not reached its own exec yet.
+        for _ in 0..100 {
+            libc::execve(p.program.as_ptr(), p.args.as_ptr(), p.env.as_ptr());
+            if errno() != libc::ETXTBSY {
+                break;
+            }
+            let pause = libc::timespec { tv_sec: 0, tv_nsec: 2_000_000 };
+            libc::nanosleep(&raw const pause, ptr::null_mut());
+        }
+        fail(p, Step::Program)
+    }
+}
+
+/// Asks to be killed when the thread that forked us ends.
+#[cfg(target_os = "linux")]
+unsafe fn die_with(parent: libc::pid_t) -> bool {
+    // SAFETY: plain system calls without pointers.
+    unsafe {
+        if libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) != 0 {
+            return false;
+        }
+        // It may have died before the call above.
+        if libc::getppid() != parent {
+            libc::_exit(127);
+        }
+    }
+    true
+}
+
+/// This system has no death signal.
+#[cfg(not(target_os = "linux"))]
+unsafe fn die_with(_parent: libc::pid_t) -> bool {
+    true
+}
+
+/// Whatever else is open, inherited by the supervisor itself, stays behind.
+#[cfg(target_os = "linux")]
+unsafe fn close_the_rest_on_exec(above: RawFd) {
+    // SAFETY: a plain system call; an old kernel refuses it, which changes nothing,
+    // as all that the supervisor opens is marked already.
+    unsafe {
+        libc::syscall(
+            libc::SYS_close_range,
+            above,
+            libc::c_uint::MAX,
+            libc::CLOSE_RANGE_CLOEXEC as c_int,
+        );
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+unsafe fn close_the_rest_on_exec(_above: RawFd) {}
+
+/// Default dispositions for every signal, and none blocked.
+unsafe fn default_signals() {
+    // SAFETY: the call gets a pointer to a local that it initialises.
+    unsafe {
+        for signal in 1..=64 {
+            default_signal(signal);
+        }
+        let mut none = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
+        libc::sigemptyset(none.as_mut_ptr());
+        libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), ptr::null_mut());
+    }
+}
+
+/// The system call itself, because the C library keeps two signals to itself, which
+/// the supervisor may have inherited as ignored.
+#[cfg(target_os = "linux")]
+unsafe fn default_signal(signal: c_int) {
+    // All-zero means the default; this is longer than the kernel's structure is.
+    let default = [0_usize; 16];
+    let set_size = size_of::<u64>();
+    let none = ptr::null_mut::<usize>();
+    // SAFETY: the kernel reads from a local that is long enough. Numbers that cannot
+    // be set are refused, as they should be.
+    unsafe {
+        libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), none, set_size);
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+unsafe fn default_signal(signal: c_int) {
+    // SAFETY: all-zero is a valid `sigaction` and means the default.
+    unsafe {
+        let default: libc::sigaction = std::mem::zeroed();
+        libc::sigaction(signal, &raw const default, ptr::null_mut());
+    }
+}
+
+/// Writes `pid` in decimal and a final NUL.
+///
+/// # Safety
+/// `slot` must have room for [`PID_DIGITS`] digits and the NUL.
+unsafe fn write_digits(slot: *mut u8, pid: libc::pid_t) {
+    let mut digits = [0_u8; PID_DIGITS];
+    let mut rest = pid.unsigned_abs();
+    let mut count = 0;
+    while count < PID_DIGITS && (rest > 0 || count == 0) {
+        digits[count] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        count += 1;
+    }
+    for place in 0..count {
+        // SAFETY: `place` stays below `PID_DIGITS`; the caller's promise.
+        unsafe { slot.add(place).write(digits[count - 1 - place]) };
+    }
+    // SAFETY: `count` is at most `PID_DIGITS`, where the NUL has its room.
+    unsafe { slot.add(count).write(0) };
+}
+
+/// Reports what failed, and ends the child.
+unsafe fn fail(p: &Prepared<'_>, step: Step) -> ! {
+    let report = [step as i32, errno()];
+    // SAFETY: `report` is valid for its whole size, and `_exit` runs no handlers.
+    unsafe {
+        libc::write(p.report, report.as_ptr().cast(), size_of_val(&report));
+        libc::_exit(127)
+    }
+}
+
+fn errno() -> i32 {
+    #[cfg(target_os = "linux")]
+    // SAFETY: the thread's own error number is always there.
+    unsafe {
+        *libc::__errno_location()
+    }
+    #[cfg(not(target_os = "linux"))]
+    // SAFETY: as above.
+    unsafe {
+        *libc::__error()
+    }
+}
+
+/// `fd`, or a copy of it at `above` or higher that lives in `lifted`.
+fn lift(fd: BorrowedFd<'_>, above: RawFd, lifted: &mut Vec<OwnedFd>) -> io::Result<RawFd> {
+    if fd.as_raw_fd() >= above {
+        return Ok(fd.as_raw_fd());
+    }
+    let copy = rustix::io::fcntl_dupfd_cloexec(fd, above)?;
+    let number = copy.as_raw_fd();
+    lifted.push(copy);
+    Ok(number)
+}
+
+/// A pipe that no program inherits: reading end, writing end.
+pub(crate) fn close_on_exec_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    #[cfg(target_os = "linux")]
+    {
+        Ok(rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?)
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let (read, write) = rustix::pipe::pipe()?;
+        for end in [&read, &write] {
+            rustix::io::fcntl_setfd(end, rustix::io::FdFlags::CLOEXEC)?;
+        }
+        Ok((read, write))
+    }
+}
+
+fn pointers(texts: &[CString]) -> Vec<*const c_char> {
+    texts.iter().map(|text| text.as_ptr()).chain([ptr::null()]).collect()
+}
+
+/// `NAME=` and room for the digits and the final NUL.
+fn pid_buffer(name: &str) -> Vec<u8> {
+    let mut buffer = format!("{name}=").into_bytes();
+    buffer.resize(buffer.len() + PID_DIGITS + 1, 0);
+    buffer
+}

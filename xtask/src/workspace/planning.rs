@@ -1,0 +1,86 @@
+//! From the manifests on the disk to a plan, with every mistake that stands in the way.
+//!
+//! The deciding is the core's; here are the files that it asks for, and the regular
+//! expressions that it cannot read itself.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+
+use xtask_client::inherited::{is_of_a_supervisor, is_of_cargo};
+use xtask_core::manifest;
+use xtask_core::plan::{self, Outcome, Request};
+use xtask_core::problem::{Code, Problem, Severity};
+
+use crate::workspace::Gathered;
+
+/// How much is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scope {
+    /// What the request wants.
+    Request,
+    /// Everything that is declared, under every overlay.
+    Everything,
+}
+
+/// What planning ended in.
+#[derive(Debug)]
+pub(crate) struct Planned {
+    /// The plan, or the problems; those of the manifests are among them.
+    pub(crate) outcome: Outcome,
+}
+
+/// Plans a request; `found` are the problems of gathering.
+pub(crate) fn plan(
+    gathered: &Gathered,
+    found: Vec<Problem>,
+    request: &Request,
+    scope: Scope,
+) -> Planned {
+    let mut problems = found;
+    let (declarations, mut read) = manifest::read(&gathered.workspace);
+    problems.append(&mut read);
+    problems.append(&mut plan::check_patterns(&declarations, &|pattern| {
+        regex::Regex::new(pattern).map(drop).map_err(|error| last_line(&error.to_string()))
+    }));
+    let files = |path: &str| fs::read_to_string(path).map_err(|error| error.to_string());
+    let mut outcome = match scope {
+        Scope::Request => plan::make(&declarations, request, &files),
+        Scope::Everything => plan::check(&declarations, request, &files),
+    };
+    problems.append(&mut outcome.problems);
+    without_consequences(&mut problems);
+    outcome.problems = plan::tidy(problems);
+    if outcome.problems.iter().any(|problem| problem.severity == Severity::Error) {
+        outcome.plan = None;
+    }
+    Planned { outcome }
+}
+
+/// Drops what was found in files that are not TOML, but for that: half a file says
+/// half of what was meant.
+fn without_consequences(problems: &mut Vec<Problem>) {
+    let broken: BTreeSet<String> = problems
+        .iter()
+        .filter(|problem| problem.code == Code::Syntax)
+        .flat_map(|problem| problem.labels.iter().map(|label| label.span.file.clone()))
+        .collect();
+    problems.retain(|problem| {
+        let first = problem.labels.first();
+        problem.code == Code::Syntax || first.is_none_or(|l| !broken.contains(&l.span.file))
+    });
+}
+
+/// The caller's environment, as far as it is text, without what cargo or an outer
+/// supervisor set for this program.
+pub(crate) fn shell() -> BTreeMap<String, String> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .filter(|(name, _)| !is_of_cargo(name) && !is_of_a_supervisor(name))
+        .collect()
+}
+
+/// The last line of a message that draws its own picture first.
+fn last_line(text: &str) -> String {
+    let line = text.lines().last().unwrap_or(text).trim();
+    line.strip_prefix("error: ").unwrap_or(line).to_string()
+}
