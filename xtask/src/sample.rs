@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use xtask_client::snapshot::{Phase, ServiceSnapshot, Snapshot, State};
-use xtask_core::plan::{
-    Adopt, Condition, Dependency, Kind, Place, Plan, Program, Restart, Service, Stop,
-};
+use xtask_core::plan::{Dependency, Plan, Program, Service, Stop};
+use xtask_core::terms::{Adopt, Condition, Kind, Place, Restart};
 
 /// A stack of these services.
 pub(crate) fn snapshot(services: Vec<ServiceSnapshot>) -> Snapshot {
@@ -28,7 +27,7 @@ pub(crate) fn service(name: &str, phase: Phase) -> ServiceSnapshot {
         name: name.into(),
         kind: Kind::Service,
         phase,
-        placement: xtask_core::plan::Placement::Process,
+        placement: xtask_core::terms::Placement::Process,
         wanted: true,
         reason: None,
         failure: None,
@@ -88,7 +87,7 @@ pub(crate) fn planned(name: &str) -> Service {
         uses: Vec::new(),
         probes: Vec::new(),
         watchdog: None,
-        placement: xtask_core::plan::Placement::Process,
+        placement: xtask_core::terms::Placement::Process,
         volumes: Vec::new(),
         self_probe: Vec::new(),
         deploy: Default::default(),

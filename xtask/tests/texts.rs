@@ -18,7 +18,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use toml_edit::{DocumentMut, Item, TableLike, Value};
-use xtask_core::chance::Chance;
+use xtask_core::terms::chance::Chance;
 
 fn seeds() -> u64 {
     std::env::var("XTASK_SEEDS").map_or(1_000, |seeds| seeds.parse().unwrap())

@@ -6,9 +6,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use xtask_core::name::Name;
 use xtask_core::snapshot::{Phase, ServiceSnapshot, Snapshot};
 use xtask_core::stack::Fault;
+use xtask_core::terms::Name;
 
 use crate::connection::{Connection, Error, unexpected, update};
 use crate::paths::StackPaths;

@@ -5,10 +5,10 @@
 //! a supervisor and its clients are the same program, and [`VERSION`] says so.
 
 use serde::{Deserialize, Serialize};
-use xtask_core::name::Name;
 use xtask_core::plan::Plan;
 use xtask_core::snapshot::{ServiceSnapshot, Snapshot, State};
 use xtask_core::stack::{Fault, Report};
+use xtask_core::terms::Name;
 
 /// The version of this protocol; another one is refused with a clear word.
 pub const VERSION: u32 = 2;

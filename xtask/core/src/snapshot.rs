@@ -11,9 +11,8 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 use crate::calls::{Call, CallState, Called, Deadlock};
-use crate::name::Name;
-use crate::plan::Kind;
-pub use crate::plan::Placement;
+pub use crate::terms::Placement;
+use crate::terms::{Kind, Name};
 
 /// A stack at one moment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -8,8 +8,8 @@ mod support;
 use std::time::Duration;
 
 use support::{With, plan, service};
-use xtask_core::name::Name;
-use xtask_core::plan::{Inseparable, Piece, Plan, Probe, Program, Restart};
+use xtask_core::plan::{Inseparable, Piece, Plan, Probe, Program};
+use xtask_core::terms::{Name, Restart};
 
 const LIMIT: Duration = Duration::from_secs(5);
 

@@ -1,6 +1,6 @@
 //! A template of any text: its parts, printed again, are the text.
 
-use xtask_core::template::{Asks, Field, Part, parse};
+use xtask_core::terms::template::{Asks, Field, Part, parse};
 
 /// Fails unless it holds for this text.
 pub(crate) fn holds(text: &str) {

@@ -6,7 +6,7 @@
 use anyhow::Context as _;
 use xtask_client::connection::update;
 use xtask_client::snapshot::Snapshot;
-use xtask_core::name::Name;
+use xtask_core::terms::Name;
 
 use super::exit::Exit;
 use super::{Global, block_on, locate, print};

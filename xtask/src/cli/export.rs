@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use clap::Args;
 use serde::Serialize;
-use xtask_core::name::Name;
 use xtask_core::plan::{Containers, Isolation, Request};
+use xtask_core::terms::Name;
 
 use super::exit::Exit;
 use super::image::images;

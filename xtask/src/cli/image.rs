@@ -5,7 +5,8 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use xtask_core::plan::{Containers, Placement, Plan, Program, Request, Service};
+use xtask_core::plan::{Containers, Plan, Program, Request, Service};
+use xtask_core::terms::Placement;
 
 use super::exit::Exit;
 use super::interrupt::Interrupts;

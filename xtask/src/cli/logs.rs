@@ -8,7 +8,7 @@ use regex::bytes::Regex;
 use xtask_client::StackPaths;
 use xtask_client::escapes::{Keep, strip};
 use xtask_client::logs::{Line, More, Start};
-use xtask_core::manifest::duration;
+use xtask_core::terms::duration;
 
 use super::exit::Exit;
 use super::follow::{Extent, Follower, services_with_logs};

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use clap::Args;
 use xtask_client::protocol::Request;
 use xtask_client::snapshot::Phase;
-use xtask_core::name::Name;
+use xtask_core::terms::Name;
 
 use super::exit::Exit;
 use super::wait::until;

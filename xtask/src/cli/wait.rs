@@ -6,8 +6,8 @@ use anyhow::bail;
 use clap::Args;
 use xtask_client::connection::update;
 use xtask_client::snapshot::{Phase, ServiceSnapshot};
-use xtask_core::manifest::duration;
-use xtask_core::name::Name;
+use xtask_core::terms::Name;
+use xtask_core::terms::duration;
 
 use super::exit::Exit;
 use super::{Global, asked, print};

@@ -17,8 +17,8 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 use xtask_client::protocol::{Answer, Reply, Request};
-use xtask_core::name::Name;
 use xtask_core::stack::{Effect, Event, Report, Stack};
+use xtask_core::terms::Name;
 
 use crate::driver::compilers::Compilers;
 use crate::driver::outbox::{Board, Outbox};

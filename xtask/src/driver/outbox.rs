@@ -9,9 +9,9 @@ use std::rc::Rc;
 
 use tokio::sync::Notify;
 use xtask_client::protocol::{Answer, Reply};
-use xtask_core::name::Name;
 use xtask_core::snapshot::{ServiceSnapshot, State};
 use xtask_core::stack::Report;
+use xtask_core::terms::Name;
 
 /// How many reports a client may be behind; older ones are dropped.
 const MOST_REPORTS: usize = 1024;

@@ -7,10 +7,10 @@ use std::collections::btree_map::Entry;
 
 use tokio::time::Instant;
 use xtask_client::protocol::{Reply, Request};
-use xtask_core::name::Name;
 use xtask_core::plan::Plan;
 use xtask_core::snapshot::{Phase, ServiceSnapshot, Snapshot, State};
 use xtask_core::stack::{Event, Fault};
+use xtask_core::terms::Name;
 
 use crate::driver::compilers::Compilers;
 use crate::driver::{Asked, ConnectionId, Driver, HURRIED_GRACE, Input, Pending};

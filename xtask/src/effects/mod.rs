@@ -20,8 +20,8 @@ pub(crate) use perform::{World, WorldSettings};
 use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedSender;
-use xtask_core::name::Name;
 use xtask_core::stack::{Event, Exit, Run};
+use xtask_core::terms::Name;
 
 /// The way back to the reducer for everything about one run.
 #[derive(Clone, Debug)]

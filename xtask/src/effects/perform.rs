@@ -13,10 +13,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedSender;
-use xtask_core::name::Name;
 use xtask_core::plan::Port;
 use xtask_core::stack::effect::{ImageWanted, PreparedProbe};
 use xtask_core::stack::{Address, Artifact, Command, Effect, Event, Run, Signal};
+use xtask_core::terms::Name;
 
 use super::Outlet;
 use super::containers::contained::Order;

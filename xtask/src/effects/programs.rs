@@ -11,8 +11,8 @@ use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use xtask_core::name::Name;
 use xtask_core::stack::Artifact;
+use xtask_core::terms::Name;
 
 /// Programs of a service that are kept though no run uses them.
 const KEEP: usize = 2;

@@ -16,9 +16,9 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::net::sockopt;
-use xtask_core::name::Name;
 use xtask_core::plan::Port;
 use xtask_core::stack::BindFailure;
+use xtask_core::terms::Name;
 
 use crate::system::port_holder;
 use crate::system::socket::{Use, open, reserve_any, resolve};
@@ -188,7 +188,7 @@ mod tests {
     use std::net::{TcpListener, TcpStream};
 
     fn port(name: &str, number: Option<u16>) -> Port {
-        let declared = xtask_core::plan::Place { file: String::new(), line: 1 };
+        let declared = xtask_core::terms::Place { file: String::new(), line: 1 };
         Port { name: name.into(), host: "127.0.0.1".into(), number, declared }
     }
 

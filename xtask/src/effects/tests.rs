@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use xtask_client::logs::{Merge, More, Reader, Start};
-use xtask_core::name::Name;
-use xtask_core::plan::{Place, Port, Probe};
+use xtask_core::plan::{Port, Probe};
 use xtask_core::stack::effect::PreparedProbe;
 use xtask_core::stack::{BindFailure, Command, Effect, Event, Exit, Run, Signal};
+use xtask_core::terms::{Name, Place};
 
 use super::{World, WorldSettings};
 

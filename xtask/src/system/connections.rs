@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use xtask_core::calls::{Call, CallState};
-use xtask_core::name::Name;
 use xtask_core::stack::Address;
+use xtask_core::terms::Name;
 
 use crate::system::tcp::{Socket, SocketState};
 use crate::system::{group, tcp};

@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use xtask_core::calls::Call;
-use xtask_core::name::Name;
 use xtask_core::stack::Address;
+use xtask_core::terms::Name;
 
 use crate::system::group::Leader;
 use crate::system::{connections, listeners};

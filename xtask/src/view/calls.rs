@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 
 use xtask_client::snapshot::{ServiceSnapshot, Snapshot};
-use xtask_core::name::Name;
+use xtask_core::terms::Name;
 
 use super::style::{BAD, BOLD, RESET, WARN};
 

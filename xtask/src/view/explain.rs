@@ -7,10 +7,10 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 use xtask_core::calls::Deadlock;
-use xtask_core::manifest::duration::spell;
-use xtask_core::name::Name;
-use xtask_core::plan::{Kind, Plan, Restart, Service, Setting};
+use xtask_core::plan::{Plan, Service, Setting};
 use xtask_core::snapshot::{ServiceSnapshot, Snapshot};
+use xtask_core::terms::duration::spell;
+use xtask_core::terms::{Kind, Name, Restart};
 
 use super::calls;
 use super::service_json::ServiceJson;

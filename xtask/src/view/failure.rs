@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Write;
 
 use xtask_client::snapshot::{Failure, Phase, ServiceSnapshot};
-use xtask_core::name::Name;
 use xtask_core::plan::Plan;
+use xtask_core::terms::Name;
 
 use super::log::excerpt;
 use super::style::{BAD, BOLD, DIM, RESET};

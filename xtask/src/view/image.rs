@@ -1,7 +1,7 @@
 //! `image`: names and sizes of images, for people and programs.
 
 use serde::Serialize;
-use xtask_core::name::Name;
+use xtask_core::terms::Name;
 
 use super::style::BOLD;
 use super::table::{Cell, table as columns};

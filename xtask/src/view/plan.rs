@@ -5,8 +5,8 @@
 use std::fmt::Write as _;
 
 use serde::Serialize;
-use xtask_core::name::Name;
-use xtask_core::plan::{Kind, Plan};
+use xtask_core::plan::Plan;
+use xtask_core::terms::{Kind, Name};
 
 use super::service_json::ServiceJson;
 use super::setting::Values;

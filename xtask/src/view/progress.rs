@@ -4,8 +4,7 @@
 
 use xtask_client::snapshot::{Phase, ServiceSnapshot, Snapshot};
 use xtask_core::calls::Deadlock;
-use xtask_core::name::Name;
-use xtask_core::plan::Kind;
+use xtask_core::terms::{Kind, Name};
 
 use super::status::time;
 use super::style::{BAD, BUSY, GOOD, WARN};

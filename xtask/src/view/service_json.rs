@@ -7,10 +7,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Serialize;
-use xtask_core::name::Name;
-use xtask_core::plan::{
-    Adopt, Condition, Deploy, Kind, Placement, Probe, Program, Restart, Service,
-};
+use xtask_core::plan::{Deploy, Probe, Program, Service};
+use xtask_core::terms::{Adopt, Condition, Kind, Name, Placement, Restart};
 
 use super::setting::{SettingJson, Values, place};
 

@@ -5,9 +5,10 @@
 //! past it.
 
 use serde::Serialize;
-use xtask_core::name::Name;
-use xtask_core::plan::{Piece, Place, Plan, Setting, Source, Text, secret};
+use xtask_core::plan::{Piece, Plan, Setting, Source, Text};
 use xtask_core::snapshot::Snapshot;
+use xtask_core::terms::secret;
+use xtask_core::terms::{Name, Place};
 
 /// Where port numbers come from: what is bound, else what is fixed.
 #[derive(Clone, Copy, Debug)]

@@ -1,8 +1,7 @@
 //! `status`, and the table at the end of `up`, from a snapshot.
 
 use xtask_client::snapshot::{Phase, Placement, ServiceSnapshot, Snapshot};
-use xtask_core::name::Name;
-use xtask_core::plan::Kind;
+use xtask_core::terms::{Kind, Name};
 
 use super::calls;
 use super::style::{BAD, BOLD, BUSY, DIM, GOOD, WARN};

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::Value;
-use xtask_core::plan::secret::{self, MASK};
 use xtask_core::record::Step;
 use xtask_core::stack::Effect;
+use xtask_core::terms::secret::{self, MASK};
 
 use super::style::{BAD, BOLD, DIM, RESET};
 use super::trace_words as words;

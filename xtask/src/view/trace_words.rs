@@ -2,11 +2,11 @@
 //!
 //! Data for programs is the record itself; nothing here is stable.
 
-use xtask_core::name::Name;
 use xtask_core::plan::Port;
-use xtask_core::plan::secret::{self, MASK};
 use xtask_core::stack::event::Occupant;
 use xtask_core::stack::{BindFailure, Command, Effect, Event, Exit, Fault, Report, Signal};
+use xtask_core::terms::Name;
+use xtask_core::terms::secret::{self, MASK};
 
 use super::words::{list, quoted};
 

@@ -6,8 +6,7 @@
 use std::fmt::Write as _;
 
 use serde::Serialize;
-use xtask_core::name::Name;
-use xtask_core::plan::Place;
+use xtask_core::terms::{Name, Place};
 
 use super::calls;
 use super::log::excerpt;

@@ -3,9 +3,10 @@
 //! Data for programs is made elsewhere; nothing here is stable.
 
 use xtask_client::paths::DEFAULT_STACK;
-use xtask_core::manifest::duration::spell;
-use xtask_core::plan::secret::MASK;
-use xtask_core::plan::{Condition, Dependency, Kind, Placement, Probe, Program, Service};
+use xtask_core::plan::{Dependency, Probe, Program, Service};
+use xtask_core::terms::duration::spell;
+use xtask_core::terms::secret::MASK;
+use xtask_core::terms::{Condition, Kind, Placement};
 
 use super::setting::Values;
 

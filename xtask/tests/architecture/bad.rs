@@ -59,8 +59,8 @@ fn an_import_against_the_floors_is_refused() {
     refuses("xtask/core/src/a.rs", "extern crate std;", "`std` in the core");
     refuses("xtask/core/src/a.rs", "fn f() { unsafe {} }", "`unsafe` in the core");
     refuses("xtask/core/src/a.rs", "use xtask_client::Handle;", "xtask_client");
-    refuses("services/x/src/a.rs", "use xtask_core::name::Name;", "names the tool");
-    refuses("tests/tests/a.rs", "use xtask_core::name::Name;", "only `xtask_client`");
+    refuses("services/x/src/a.rs", "use xtask_core::terms::Name;", "names the tool");
+    refuses("tests/tests/a.rs", "use xtask_core::terms::Name;", "only `xtask_client`");
 }
 
 #[test]
@@ -72,7 +72,7 @@ fn an_import_along_the_floors_is_accepted() {
     accepts("xtask/src/view/table.rs", "fn f() { anstream::adapter::strip_str(x); env!(\"X\"); }");
     accepts("xtask/src/effects/a/b.rs", "use super::c; use super::super::d; use xtask_core::x;");
     accepts("xtask/src/cli/up.rs", "use crate::{driver, effects, view};");
-    accepts("xtask/core/src/a.rs", "use crate::name::Name; use core::fmt; // std::fs");
+    accepts("xtask/core/src/a.rs", "use crate::terms::Name; use core::fmt; // std::fs");
     accepts("xtask/core/tests/a.rs", "use std::fs;");
     accepts("tests/tests/a.rs", "use xtask_client::Handle; use std::fs;");
 }

@@ -16,7 +16,7 @@ use petgraph::algo::kosaraju_scc;
 use petgraph::graph::{DiGraph, NodeIndex};
 use petgraph::visit::EdgeRef;
 
-use crate::name::Name;
+use crate::terms::Name;
 
 /// An edge as declared.
 #[derive(Clone, Debug, PartialEq, Eq)]

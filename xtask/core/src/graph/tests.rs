@@ -7,7 +7,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use super::{Analysis, EdgeIn, analyse, feedback, rings};
-use crate::name::Name;
+use crate::terms::Name;
 
 /// A small generator of numbers that are random enough (xorshift).
 struct Random(u64);

@@ -5,8 +5,8 @@
 
 use alloc::string::String;
 
-use crate::plan::Place;
 use crate::problem::Span;
+use crate::terms::Place;
 
 /// A value and its place.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,7 +6,6 @@
 pub mod at;
 mod declarations;
 pub mod deploy;
-pub mod duration;
 mod reader;
 mod section;
 pub mod settings;

@@ -9,11 +9,12 @@ use alloc::vec::Vec;
 use core::ops::{Range, RangeInclusive};
 use core::time::Duration;
 
+use super::Manifest;
 use super::at::{At, Words};
 use super::suggest::{list, nearest};
 use super::value::{Key, Table, Value, ValueKind};
-use super::{Manifest, duration};
 use crate::problem::{Code, Problem, Span};
+use crate::terms::duration;
 
 /// Reads one manifest.
 pub(crate) struct Reader<'a> {

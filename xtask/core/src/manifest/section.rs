@@ -13,8 +13,8 @@ use super::reader::Reader;
 use super::settings::{DependsOn, Settings};
 use super::shape;
 use super::value::{Table, Value, ValueKind};
-use crate::plan::{Adopt, Condition, Kind, Placement, Restart};
 use crate::problem::{Code, Problem};
+use crate::terms::{Adopt, Condition, Kind, Placement, Restart};
 
 /// The keys that a section and its overlays have in common.
 pub(crate) const KEYS: &[&str] = &[

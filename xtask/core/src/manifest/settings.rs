@@ -9,7 +9,7 @@ use core::time::Duration;
 
 use super::at::{At, Words};
 use super::deploy::Deploy;
-use crate::plan::{Adopt, Condition, Kind, Placement, Restart};
+use crate::terms::{Adopt, Condition, Kind, Placement, Restart};
 
 /// The keys of one section.
 #[derive(Clone, Debug, Default)]

@@ -13,9 +13,8 @@ use crate::manifest::Declarations;
 use crate::manifest::at::Words;
 use crate::manifest::settings::DependsOn;
 use crate::manifest::suggest::{list, nearest};
-use crate::name::Name;
-use crate::plan::{Condition, Kind};
 use crate::problem::{Code, Problem};
+use crate::terms::{Condition, Kind, Name};
 
 /// The edges of one service: those that wait, and those that only use.
 pub(super) fn resolve(

@@ -13,9 +13,8 @@ use super::merge::Merged;
 use crate::manifest::At;
 use crate::manifest::at::Words;
 use crate::manifest::settings::Settings;
-use crate::name::{Name, variable_prefix};
-use crate::plan::Kind;
 use crate::problem::{Code, Problem, Span};
+use crate::terms::{Kind, Name, variable_prefix};
 
 /// Checks the keys of one service against each other.
 pub(super) fn check(merged: &Merged, problems: &mut Vec<Problem>) {

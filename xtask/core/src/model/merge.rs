@@ -12,9 +12,8 @@ use super::{Edge, Node, Runs};
 use crate::manifest::Declarations;
 use crate::manifest::at::Words;
 use crate::manifest::settings::{Owner, Section, Settings};
-use crate::name::Name;
-use crate::plan::Kind;
 use crate::problem::{Code, Problem};
+use crate::terms::{Kind, Name};
 
 /// One service, its sections merged.
 pub(super) struct Merged {

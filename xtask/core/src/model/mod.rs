@@ -20,9 +20,8 @@ use crate::manifest::at::Words;
 use crate::manifest::settings::Settings;
 use crate::manifest::suggest::{list, nearest};
 use crate::manifest::{At, Declarations, Package};
-use crate::name::Name;
-use crate::plan::{Condition, Kind};
 use crate::problem::{Code, Problem};
+use crate::terms::{Condition, Kind, Name};
 
 /// Every service of a workspace under some overlays.
 #[derive(Clone, Debug, Default)]

@@ -14,11 +14,11 @@ use alloc::vec::Vec;
 use core::net::IpAddr;
 
 use super::request::{Containers, Isolation, Ports, Request};
-use super::{Placement, Port, Text};
+use super::{Port, Text};
 use crate::manifest::suggest::{list, nearest};
 use crate::model::{Model, Node, Runs};
-use crate::name::Name;
 use crate::problem::{Code, Problem};
+use crate::terms::{Name, Placement};
 
 /// The address of one service.
 #[derive(Clone, Debug, Default)]

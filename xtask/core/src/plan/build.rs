@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 use super::request::{Building, Request};
 use super::{Build, Target};
 use crate::model::{Model, Node, Runs};
-use crate::name::Name;
+use crate::terms::Name;
 
 /// The call, unless there is nothing to build.
 pub(crate) fn build(model: &Model, closure: &BTreeSet<Name>, request: &Request) -> Option<Build> {

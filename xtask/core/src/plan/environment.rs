@@ -13,11 +13,11 @@ use alloc::vec::Vec;
 use super::flags::Variable;
 use super::request::Isolation;
 use super::scope::{Scope, Use};
-use super::{Place, Setting, Source, Text, envfile, secret};
+use super::{Setting, Source, Text, envfile};
 use crate::manifest::At;
 use crate::manifest::at::Words;
-use crate::name::{Name, variable_prefix};
 use crate::problem::{Code, Problem, Span};
+use crate::terms::{Name, Place, secret, variable_prefix};
 
 /// A value that somebody gives a variable.
 enum Given<'a> {

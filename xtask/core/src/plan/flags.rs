@@ -8,12 +8,11 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
+use super::Faults;
 use super::request::{Containers, Request};
-use super::{Faults, secret};
-use crate::manifest::duration;
 use crate::model::{self, Model, Node, Runs};
-use crate::name::Name;
 use crate::problem::{Code, Problem};
+use crate::terms::{Name, duration, secret};
 
 /// One `-e`.
 #[derive(Clone, Debug)]

@@ -9,15 +9,15 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::address::{self, Address, Addresses, View};
+use super::assemble::{self, Around};
 use super::request::{Outcome, Request, ShellOverride};
 use super::scope::{Scope, Use};
 use super::select::{self, Graph};
-use super::service::{self, Around};
 use super::{Faults, Plan, Service, build, flags};
 use crate::manifest::Declarations;
 use crate::model::{self, Model};
-use crate::name::Name;
 use crate::problem::{Code, Problem, Severity};
+use crate::terms::Name;
 
 /// Reads a file by its absolute path; the error is the system's words.
 pub type Files<'a> = &'a dyn Fn(&str) -> Result<String, String>;
@@ -76,7 +76,7 @@ fn planned(
             files,
         };
         let mut found = Vec::new();
-        let (service, by_shell) = service::make(&scope, around, &mut found);
+        let (service, by_shell) = assemble::make(&scope, around, &mut found);
         if closure.contains(&node.name) {
             for variable in by_shell {
                 overridden.entry(variable).or_default().push(node.name.clone());

@@ -8,8 +8,8 @@ use alloc::format;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::{Piece, Plan, Probe, Program, Restart, Service, Text, Use};
-use crate::name::Name;
+use super::{Piece, Plan, Probe, Program, Service, Text, Use};
+use crate::terms::{Kind, Name, Restart};
 
 /// Why a dependency cannot be left out to see what happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +63,7 @@ impl Plan {
             }
         }
         for own in whole.services.iter_mut().filter(|own| own.name == *service) {
-            if own.probes.is_empty() && own.kind == super::Kind::Service {
+            if own.probes.is_empty() && own.kind == Kind::Service {
                 return Err(Inseparable::ReadyAtOnce);
             }
             own.restart = Restart::No;
@@ -93,7 +93,7 @@ fn stands_in(service: &mut Service, name: &Name) {
     if let Some(url) = &mut service.url {
         readdress(url, &own, name);
     }
-    service.kind = super::Kind::Service;
+    service.kind = Kind::Service;
     service.program = Program::External;
     service.socket_activation = false;
     service.probes.clear();

@@ -4,12 +4,13 @@
 
 use alloc::vec::Vec;
 
+use super::Probe;
 use super::address::Address;
 use super::scope::{Scope, Use};
-use super::{Kind, Probe};
 use crate::manifest::At;
 use crate::manifest::settings::Ready;
 use crate::problem::{Problem, Span};
+use crate::terms::Kind;
 
 /// The statuses that count when none is named.
 const STATUS: &[u16] = &[200];

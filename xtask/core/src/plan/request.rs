@@ -11,8 +11,8 @@ use serde::Serialize;
 
 use super::{Plan, StartOrder};
 use crate::manifest::at::Words;
-use crate::name::Name;
 use crate::problem::Problem;
+use crate::terms::Name;
 
 /// What is wanted.
 #[derive(Clone, Debug, Default)]

@@ -16,9 +16,9 @@ use crate::manifest::Declarations;
 use crate::manifest::at::Words;
 use crate::manifest::suggest::nearest;
 use crate::model::{Model, Node};
-use crate::name::Name;
 use crate::problem::{Code, Problem, Span};
-use crate::template::{Asks, Field, Part, parse};
+use crate::terms::Name;
+use crate::terms::template::{Asks, Field, Part, parse};
 
 /// What a template sees.
 pub(crate) struct Scope<'a> {

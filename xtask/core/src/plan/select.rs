@@ -13,8 +13,8 @@ use crate::graph::{Analysis, Cycle, EdgeIn, analyse};
 use crate::manifest::Declarations;
 use crate::manifest::suggest::list;
 use crate::model::{Edge, Model, Node};
-use crate::name::Name;
 use crate::problem::{Code, Problem};
+use crate::terms::Name;
 
 /// The services asked for, or the default ones, or all.
 pub(crate) fn wanted(

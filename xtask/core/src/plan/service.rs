@@ -1,232 +1,274 @@
-//! Makes one service of the plan from its node: everything about it decided.
+//! What a plan holds about one service: its program, settings, ports, edges and probes.
 //!
-//! Which services there are and in which order is not its business.
+//! Types only. [`assemble`](super::assemble) makes them from the metadata.
 
-use alloc::collections::{BTreeMap, BTreeSet};
-use alloc::string::{String, ToString};
+use alloc::collections::BTreeMap;
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::address::Address;
-use super::flags::Variable;
-use super::request::Isolation;
-use super::scope::{Scope, Use};
-use super::{
-    Adopt, Dependency, Deploy, Kind, LogLimits, Placement, Program, Restart, Service, Setting,
-    Source, Stop, Text, Use as Uses, Volume, environment, paths, probes, secret,
-};
-use crate::manifest::at::Words;
-use crate::model::{Edge, Runs};
-use crate::name::Name;
-use crate::problem::Problem;
+use serde::{Deserialize, Serialize};
 
-/// How long a service may take to get ready.
-const START_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long a job may take to end: migrations and imports are slower than starts.
-const JOB_TIMEOUT: Duration = Duration::from_secs(600);
-/// How long a service may take to stop.
-const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+use super::Text;
+use crate::terms::{Adopt, Condition, Kind, Name, Place, Placement, Restart};
 
-/// What the other services and the command line say of one service.
-pub(crate) struct Around<'a> {
-    /// Where it runs.
-    pub(crate) placement: Placement,
-    /// The addresses as this machine sees them, wherever the service runs.
-    pub(crate) outside: &'a BTreeMap<Name, Address>,
-    /// Edges that count as `uses` this time.
-    pub(crate) relaxed: &'a BTreeSet<(Name, Name)>,
-    /// Every `-e`.
-    pub(crate) flags: &'a [Variable],
-    /// Arguments after `--` that are for it.
-    pub(crate) args: &'a [String],
-    /// Reads a file.
-    pub(crate) files: &'a dyn Fn(&str) -> Result<String, String>,
+/// One node of the graph, everything about it decided.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Service {
+    /// Its name.
+    pub name: Name,
+    /// Service or job.
+    pub kind: Kind,
+    /// Where it is declared.
+    pub declared: Place,
+    /// What is run.
+    pub program: Program,
+    /// Where it is run.
+    #[serde(default)]
+    pub placement: Placement,
+    /// Arguments, in order.
+    pub args: Vec<Setting>,
+    /// Variables that the plan sets, by name.
+    pub env: BTreeMap<String, Setting>,
+    /// The working folder, absolute.
+    pub cwd: String,
+    /// The package's folder, absolute: its `CARGO_MANIFEST_DIR`. None outside packages.
+    pub manifest_dir: Option<String>,
+    /// Its ports, in order of declaration; may be empty.
+    pub ports: Vec<Port>,
+    /// The index into `ports` of the default port, if there is one.
+    pub default_port: Option<usize>,
+    /// Its default address, if it has a port.
+    pub url: Option<Text>,
+    /// Whether the tool binds the ports and the service inherits the sockets.
+    pub socket_activation: bool,
+    /// What it waits for.
+    pub depends_on: Vec<Dependency>,
+    /// What it only knows the address of.
+    pub uses: Vec<Use>,
+    /// All of them must pass; empty means ready when started.
+    pub probes: Vec<Probe>,
+    /// How often the service promised to send `WATCHDOG=1`.
+    pub watchdog: Option<Duration>,
+    /// What it sees of this machine when it runs in a container.
+    #[serde(default)]
+    pub volumes: Vec<Volume>,
+    /// The arguments with which its program asks itself whether it is well, for health
+    /// checks in images without a shell; none if it cannot.
+    #[serde(default)]
+    pub self_probe: Vec<String>,
+    /// What an engine for more than one machine is told.
+    #[serde(default)]
+    pub deploy: Deploy,
+    /// When it is started again.
+    pub restart: Restart,
+    /// How it is stopped.
+    pub stop: Stop,
+    /// How long it may take from start to ready.
+    pub start_timeout: Duration,
+    /// How much is kept of what it prints.
+    #[serde(default)]
+    pub log: LogLimits,
+    /// What may be adopted in its place.
+    pub adopt: Adopt,
 }
 
-/// The service, and the variables that the shell overrides.
-pub(crate) fn make(
-    scope: &Scope<'_>,
-    around: Around<'_>,
-    problems: &mut Vec<Problem>,
-) -> (Service, Vec<String>) {
-    let (node, settings) = (scope.node, &scope.node.settings);
-    let mut address = around.outside.get(&node.name).cloned().unwrap_or_default();
-    let inside = around.placement == Placement::Container;
-    let external = matches!(node.program, Runs::External);
-    let (program, args) = command(scope, around.args, problems);
-    let (env, overridden) = if external {
-        Default::default()
-    } else {
-        environment::variables(scope, around.flags, around.files, problems)
-    };
-    let cwd = settings.cwd.as_ref().map_or(String::new(), |cwd| scope.path(cwd, problems));
-    let probes = probes::probes(scope, &address, problems);
-    let (uses, depends_on) = edges(scope, around.relaxed);
-    let job = node.kind == Kind::Job;
-    let service = Service {
-        name: node.name.clone(),
-        kind: node.kind,
-        declared: node.declared.place(),
-        program,
-        placement: around.placement,
-        args,
-        env,
-        cwd: paths::join(&node.folder, &cwd),
-        manifest_dir: node.package.map(|_| node.folder.clone()),
-        ports: core::mem::take(&mut address.ports),
-        default_port: address.default,
-        url: address.url,
-        socket_activation: settings.socket_activation.as_ref().is_some_and(|at| at.value),
-        depends_on,
-        uses,
-        probes,
-        watchdog: settings.watchdog.as_ref().map(|at| at.value),
-        volumes: volumes(scope, around.placement, problems),
-        self_probe: settings
-            .self_probe
-            .iter()
-            .flat_map(|words| &words.value)
-            .map(|word| scope.fill(word, Use::SelfProbe, problems).text.to_string())
-            .collect(),
-        deploy: deploy(&settings.deploy),
-        restart: value(
-            settings.restart.as_ref(),
-            if job { Restart::No } else { Restart::OnFailure },
-        ),
-        stop: Stop {
-            signal: settings.stop_signal.as_ref().map_or("SIGTERM", |at| &at.value).to_string(),
-            timeout: value(settings.stop_timeout.as_ref(), STOP_TIMEOUT),
-        },
-        start_timeout: value(
-            settings.start_timeout.as_ref(),
-            if job { JOB_TIMEOUT } else { START_TIMEOUT },
-        ),
-        log: LogLimits {
-            size_bytes: value(settings.log_size_bytes.as_ref(), LogLimits::default().size_bytes),
-            files: value(settings.log_files.as_ref(), LogLimits::default().files),
-        },
-        adopt: if inside { Adopt::Never } else { adopt(scope, external) },
-    };
-    (service, overridden)
-}
-
-/// Paths of this machine are relative to the folder of the service, like all others. A
-/// program that is built here finds the stack's data where it finds it as a process.
-fn volumes(scope: &Scope<'_>, placement: Placement, problems: &mut Vec<Problem>) -> Vec<Volume> {
-    let built = matches!(scope.node.program, Runs::Binary(_));
-    let data = (built && placement == Placement::Container).then(|| Volume {
-        inside: scope.request.data.clone(),
-        outside: scope.request.data.clone(),
-    });
-    let volume = |(inside, outside): &(Words, Words)| Volume {
-        inside: inside.value.clone(),
-        outside: paths::join(&scope.node.folder, &scope.path(outside, problems)),
-    };
-    data.into_iter().chain(scope.node.settings.volumes.iter().map(volume)).collect()
-}
-
-fn deploy(said: &crate::manifest::deploy::Deploy) -> Deploy {
-    Deploy {
-        replicas: value(said.replicas.as_ref(), Deploy::default().replicas),
-        memory_bytes: said.memory_bytes.as_ref().map(|at| at.value),
-        cpu_millis: said.cpu_millis.as_ref().map(|at| at.value),
+impl Service {
+    /// What it depends on and what it uses.
+    pub fn edges(&self) -> impl Iterator<Item = &Name> {
+        let depends_on = self.depends_on.iter().map(|edge| &edge.on);
+        depends_on.chain(self.uses.iter().map(|used| &used.of))
     }
 }
 
-/// A stack that is apart from everything takes nobody in; what is not managed is
-/// nobody's but its own.
-fn adopt(scope: &Scope<'_>, external: bool) -> Adopt {
-    let default = if external { Adopt::Any } else { Adopt::SameBinary };
-    match scope.request.isolation {
-        Isolation::Isolated if !external => Adopt::Never,
-        Isolation::Isolated | Isolation::Elsewhere | Isolation::Shared => {
-            value(scope.node.settings.adopt.as_ref(), default)
-        }
+/// What is run for a service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "type")]
+pub enum Program {
+    /// A binary of the workspace: cargo's artifact says where it is.
+    Artifact {
+        /// Cargo's package id.
+        package_id: String,
+        /// The package's name.
+        package: String,
+        /// The binary's name.
+        binary: String,
+    },
+    /// Something else; its arguments are in `args`.
+    Command {
+        /// A name to look up in `PATH`, or a path.
+        program: Setting,
+    },
+    /// Not managed: only probed.
+    External,
+    /// A container image.
+    Image {
+        /// The image's reference.
+        image: String,
+        /// The numbers on which the image listens, in the order of the service's ports:
+        /// they are its own affair, and do not follow the stack's.
+        ports: Vec<u16>,
+    },
+}
+
+/// A value, and where it came from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Setting {
+    /// The value.
+    pub value: Text,
+    /// Who said so.
+    pub source: Source,
+    /// Whether it is masked wherever it is shown.
+    pub secret: bool,
+    /// What it won over, highest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub overrides: Vec<Source>,
+}
+
+/// Who set a value.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "from")]
+pub enum Source {
+    /// A manifest, or an env-file.
+    File {
+        /// Where.
+        place: Place,
+    },
+    /// The caller's environment.
+    Shell,
+    /// A flag of the command line, as typed.
+    Flag {
+        /// For example `-e api:RUST_LOG=debug`.
+        flag: String,
+    },
+    /// The tool: an address of a declared dependency, or the service's own.
+    Injected,
+}
+
+/// One port of a service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Port {
+    /// Its name; the only port of a service is called `http` unless it says otherwise.
+    pub name: String,
+    /// The address to bind and to call.
+    pub host: String,
+    /// The number, or none: any free one.
+    pub number: Option<u16>,
+    /// Where it is declared.
+    pub declared: Place,
+}
+
+/// An edge that waits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Dependency {
+    /// The dependency.
+    pub on: Name,
+    /// What is waited for.
+    pub condition: Condition,
+    /// Whether the dependent is restarted when the dependency is.
+    pub restart: bool,
+    /// Where it is declared.
+    pub declared: Place,
+}
+
+/// An edge that waits for nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Use {
+    /// The service whose address is known.
+    pub of: Name,
+    /// Where it is declared.
+    pub declared: Place,
+    /// Whether it was a `depends-on` until `--cycles relax`.
+    pub relaxed: bool,
+}
+
+/// One way to find out that a service is ready.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "type")]
+pub enum Probe {
+    /// `READY=1` on the run's own socket.
+    Notify,
+    /// An answer with an expected status.
+    Http {
+        /// The path, with its query.
+        path: String,
+        /// The statuses that count.
+        status: Vec<u16>,
+        /// The index of the port.
+        port: usize,
+    },
+    /// An accepted connection.
+    Tcp {
+        /// The index of the port.
+        port: usize,
+    },
+    /// A line of either stream that matches.
+    Log {
+        /// A regular expression.
+        pattern: String,
+    },
+    /// A command that exits with 0.
+    Command {
+        /// Program and arguments.
+        command: Vec<Text>,
+    },
+}
+
+/// How a service runs where it is exported to; `up` looks at none of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Deploy {
+    /// How many copies run.
+    pub replicas: u32,
+    /// The memory that a copy may use, in bytes; none for no limit.
+    pub memory_bytes: Option<u64>,
+    /// The processors that a copy may use, in thousandths; none for no limit.
+    pub cpu_millis: Option<u32>,
+}
+
+impl Default for Deploy {
+    fn default() -> Self {
+        Self { replicas: 1, memory_bytes: None, cpu_millis: None }
     }
 }
 
-fn value<T: Copy>(said: Option<&crate::manifest::At<T>>, default: T) -> T {
-    said.map_or(default, |at| at.value)
+/// How much is kept of what a service prints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct LogLimits {
+    /// A file that would grow beyond this is put aside.
+    pub size_bytes: u64,
+    /// How many that were put aside stay.
+    pub files: u32,
 }
 
-/// What is run, with which arguments.
-fn command(
-    scope: &Scope<'_>,
-    more: &[String],
-    problems: &mut Vec<Problem>,
-) -> (Program, Vec<Setting>) {
-    let node = scope.node;
-    let mut words: Vec<&Words> = Vec::new();
-    let program = match &node.program {
-        Runs::Binary(index) => {
-            let package = node.package.map(|package| &scope.model.packages[package]);
-            Program::Artifact {
-                package_id: package.map(|p| p.id.clone()).unwrap_or_default(),
-                package: package.map(|p| p.name.clone()).unwrap_or_default(),
-                binary: package.map(|p| p.binaries[*index].name.clone()).unwrap_or_default(),
-            }
-        }
-        Runs::Command(command) => {
-            words.extend(&command[1..]);
-            Program::Command { program: setting(scope, &command[0], None, problems) }
-        }
-        Runs::Image(image) => {
-            let ports = node.settings.ports.iter().flat_map(|ports| &ports.value);
-            // One without a number is told among the keys that do not fit.
-            let ports = ports.map(|port| port.number.unwrap_or_default()).collect();
-            Program::Image { image: scope.path(image, problems), ports }
-        }
-        // For `Unknown` there is an error already, so that this is never in a plan.
-        Runs::External | Runs::Unknown => Program::External,
-    };
-    words.extend(node.settings.args.iter().flatten());
-    let mut args: Vec<Setting> = Vec::new();
-    for word in words {
-        let before = args.last().map(|setting| setting.value.to_string());
-        args.push(setting(scope, word, before.as_deref(), problems));
+impl Default for LogLimits {
+    fn default() -> Self {
+        Self { size_bytes: 32 << 20, files: 5 }
     }
-    for arg in more {
-        let before = args.last().map(|setting| setting.value.to_string());
-        args.push(Setting {
-            value: Text::from(arg.as_str()),
-            source: Source::Flag { flag: "--".to_string() },
-            secret: secret::argument(arg, before.as_deref()),
-            overrides: Vec::new(),
-        });
-    }
-    (program, args)
 }
 
-fn setting(
-    scope: &Scope<'_>,
-    words: &Words,
-    before: Option<&str>,
-    problems: &mut Vec<Problem>,
-) -> Setting {
-    let value = scope.fill(words, Use::Value, problems).text;
-    let secret = secret::argument(&value.to_string(), before);
-    Setting { value, source: Source::File { place: words.place() }, secret, overrides: Vec::new() }
+/// A folder or file of this machine that a container sees.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Volume {
+    /// The path in the container, absolute.
+    pub inside: String,
+    /// The path on this machine, absolute.
+    pub outside: String,
 }
 
-/// The edges that only use, and those that wait.
-fn edges(scope: &Scope<'_>, relaxed: &BTreeSet<(Name, Name)>) -> (Vec<Uses>, Vec<Dependency>) {
-    let node = scope.node;
-    let is_relaxed = |edge: &&Edge| relaxed.contains(&(node.name.clone(), edge.to.value.clone()));
-    let used = |edge: &Edge, relaxed| Uses {
-        of: edge.to.value.clone(),
-        declared: edge.to.place(),
-        relaxed,
-    };
-    let mut uses: Vec<Uses> = node.uses.iter().map(|edge| used(edge, false)).collect();
-    uses.extend(node.depends_on.iter().filter(is_relaxed).map(|edge| used(edge, true)));
-    let waits = node.depends_on.iter().filter(|edge| !is_relaxed(edge));
-    let depends_on = waits
-        .map(|edge| Dependency {
-            on: edge.to.value.clone(),
-            condition: edge.condition,
-            restart: edge.restart,
-            declared: edge.to.place(),
-        })
-        .collect();
-    (uses, depends_on)
+/// How a service is stopped.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Stop {
+    /// The first signal, by name: `SIGTERM`.
+    pub signal: String,
+    /// After this it is killed.
+    pub timeout: Duration,
 }

@@ -8,7 +8,7 @@ use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::name::Name;
+use crate::terms::Name;
 
 /// Text with holes for ports.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -12,8 +12,8 @@ use super::event::BindFailure;
 use super::node::{Check, Id};
 use super::tenancy::{Bound, Held};
 use super::{Effect, Stack, unexpected, words};
-use crate::name::Name;
 use crate::snapshot::Failure;
+use crate::terms::Name;
 
 impl Stack {
     /// Asks for the ports of a service that does not run, unless it has them.

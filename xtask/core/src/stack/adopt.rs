@@ -17,9 +17,9 @@ use super::node::{Check, Id, Launched, Origin, Phase, Rest, Stage, Stopping};
 use super::phase::PATIENCE;
 use super::tenancy::{Bound, Fate, Held, Tenant};
 use super::{Effect, Stack, unexpected, words};
-use crate::name::Name;
-use crate::plan::{Adopt, Port, Probe, Program};
+use crate::plan::{Port, Probe, Program};
 use crate::snapshot::Failure;
+use crate::terms::{Adopt, Name};
 
 /// How many processes are stopped for one wish: some are started again by somebody
 /// else each time.

@@ -11,8 +11,8 @@ use alloc::vec::Vec;
 use super::edges::{Edge, Edges, Ring};
 use super::node::{Build, Check, Id, Node, Phase, Rest};
 use super::{Effect, Ending, Stack, unexpected};
-use crate::name::Name;
-use crate::plan::{Kind, Plan, Program, Service};
+use crate::plan::{Plan, Program, Service};
+use crate::terms::{Kind, Name};
 
 impl Stack {
     pub(super) fn apply(&mut self, plan: Plan, effects: &mut Vec<Effect>) {

@@ -9,9 +9,9 @@ use alloc::vec::Vec;
 use super::event::Artifact;
 use super::node::{Build, Check, Id, Phase, Rest};
 use super::{Effect, Stack, unexpected};
-use crate::name::Name;
 use crate::plan::Program;
 use crate::snapshot::Failure;
+use crate::terms::Name;
 
 impl Stack {
     pub(super) fn linked(&mut self, service: &Name, path: String, effects: &mut Vec<Effect>) {

@@ -10,7 +10,8 @@ use super::Stack;
 use super::node::{Build, Edge, Id, Node, Phase, Rest};
 use super::tenancy::Bound;
 use super::words;
-use crate::plan::{Condition, Port, Program};
+use crate::plan::{Port, Program};
+use crate::terms::Condition;
 
 /// Whether something that is waited for is there.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,7 +10,8 @@ use alloc::vec::Vec;
 use super::Stack;
 use super::effect::{Container, ImageWanted, Neighbour, Origin, Published};
 use super::node::Id;
-use crate::plan::{Placement, Program, is_loopback};
+use crate::plan::{Program, is_loopback};
+use crate::terms::Placement;
 
 /// From where ports are seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -13,8 +13,8 @@ use core::time::Duration;
 use super::Stack;
 use super::node::{Id, Phase};
 use crate::calls::{Blocked, Call, CallState, Called, Deadlock, Step};
-use crate::name::Name;
 use crate::snapshot::Snapshot;
+use crate::terms::Name;
 
 /// Where a service can be called.
 #[derive(Clone, Debug, PartialEq, Eq)]

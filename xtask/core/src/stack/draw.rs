@@ -8,8 +8,8 @@ use alloc::vec::Vec;
 use super::node::{Id, Node, Phase, ProgramState, Rest};
 use super::tenancy::Bound;
 use super::{Effect, Stack};
-use crate::chance::Chance;
 use crate::plan::StartOrder;
+use crate::terms::chance::Chance;
 
 impl Stack {
     /// The service could start: it does, or waits for its turn or its time. `held` is the

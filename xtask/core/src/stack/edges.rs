@@ -4,7 +4,7 @@
 
 use alloc::vec::Vec;
 
-use crate::plan::Condition;
+use crate::terms::Condition;
 
 /// The place of a service in the stack's list; never reused.
 pub(crate) type Id = usize;

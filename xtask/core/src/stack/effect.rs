@@ -9,8 +9,8 @@ use core::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::event::{Fault, Run};
-use crate::name::Name;
 use crate::plan::{LogLimits, Port, Probe, Volume};
+use crate::terms::Name;
 
 /// Something to do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -13,8 +13,8 @@ use core::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::calls::Call;
-use crate::name::Name;
 use crate::plan::Plan;
+use crate::terms::Name;
 
 /// The number of a process life of one service, counted from 1; never reused in a
 /// stack's life.

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use super::effect::{Effect, Report, Signal};
 use super::event::Fault;
 use super::{Stack, node};
-use crate::name::Name;
+use crate::terms::Name;
 
 impl Stack {
     pub(super) fn fault(&mut self, service: &Name, fault: Fault, effects: &mut Vec<Effect>) {

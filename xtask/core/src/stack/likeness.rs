@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 
 use super::effect::Like;
 use super::event::Found;
-use crate::plan::secret::{self, MASK};
+use crate::terms::secret::{self, MASK};
 
 /// What a process has to be like, to stand in the place of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]

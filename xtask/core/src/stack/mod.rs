@@ -46,8 +46,8 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::calls::Call;
-use crate::name::Name;
 use crate::plan::Faults;
+use crate::terms::Name;
 use edges::Ring;
 use node::{Id, Node};
 

@@ -15,8 +15,9 @@ pub(crate) use super::phase::{Launched, Origin, Phase, Ready, Rest, Stage, Start
 pub(crate) use super::program::{Build, ProgramState};
 use super::tenancy::{Address, Bound};
 use super::trail::{Series, Shown};
-use crate::plan::{Kind, Program, Service};
+use crate::plan::{Program, Service};
 use crate::snapshot;
+use crate::terms::Kind;
 
 /// One service.
 #[derive(Clone, Debug)]

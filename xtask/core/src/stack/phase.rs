@@ -9,8 +9,9 @@ use core::time::Duration;
 
 use super::effect::Command;
 use super::likeness::Likeness;
-use crate::plan::{Kind, Port};
+use crate::plan::Port;
 use crate::snapshot::Failure;
+use crate::terms::Kind;
 
 /// What runs.
 #[derive(Clone, Debug, PartialEq, Eq)]

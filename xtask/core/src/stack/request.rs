@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 
 use super::node::{Id, Phase, Rest};
 use super::{Effect, Ending, Stack, unexpected};
-use crate::name::Name;
+use crate::terms::Name;
 
 impl Stack {
     pub(super) fn take_down(&mut self, services: &[Name], only: bool, effects: &mut Vec<Effect>) {

@@ -10,8 +10,8 @@ use core::time::Duration;
 use super::event::{Exit, Run};
 use super::node::{Check, Id, Origin, Phase, Rest, Stage, Starting};
 use super::{Effect, Stack, unexpected, words};
-use crate::name::Name;
 use crate::snapshot::Failure;
+use crate::terms::Name;
 
 impl Stack {
     /// Hands an event about a run to what handles it, if that run is the present one

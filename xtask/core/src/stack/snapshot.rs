@@ -14,9 +14,8 @@ use super::event::Fault;
 use super::node::{Build, Id, Node, Phase, Rest};
 use super::tenancy::Bound;
 use super::{Ending, Stack, words};
-use crate::name::Name;
-use crate::plan::Restart;
 use crate::snapshot::{self, Failure, ServiceSnapshot, Snapshot, State};
+use crate::terms::{Name, Restart};
 
 impl Stack {
     /// Everything about the stack that the reducer knows; the caller fills in its own

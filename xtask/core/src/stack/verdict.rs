@@ -12,8 +12,8 @@ use super::event::Exit;
 use super::node::{Id, Node, Phase, Rest, Stage, Stopping};
 use super::phase::PATIENCE;
 use super::{Effect, Stack, words};
-use crate::plan::Restart;
 use crate::snapshot::Failure;
+use crate::terms::Restart;
 
 /// The first pause before a new try.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);

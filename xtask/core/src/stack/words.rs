@@ -11,9 +11,9 @@ use core::time::Duration;
 
 use super::event::{BindFailure, Exit, Found, Holder, StackOf};
 use super::tenancy::Held;
-use crate::name::Name;
 use crate::plan::{Probe, Service};
 use crate::snapshot::Failure;
+use crate::terms::Name;
 
 /// What is said of a run that survives everything.
 pub(crate) const LOST: &str = "has processes that are still there after SIGKILL";

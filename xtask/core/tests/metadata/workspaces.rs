@@ -2,8 +2,8 @@
 //!
 //! The values have places as if a file had been parsed, but there is no file.
 
-use xtask_core::chance::Chance;
 use xtask_core::manifest::{Binary, Key, Manifest, Package, Table, Value, ValueKind, Workspace};
+use xtask_core::terms::chance::Chance;
 
 /// Chance, as it is used here.
 pub(crate) struct Random(Chance);

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use xtask_core::plan::{Adopt, Probe, Restart, Service};
+use xtask_core::plan::{Probe, Service};
 use xtask_core::snapshot::{Failure, Phase};
 use xtask_core::stack::event::{Found, Holder, Occupant, StartedBy};
 use xtask_core::stack::{BindFailure, Effect, Event, Exit, Signal};
+use xtask_core::terms::{Adopt, Restart};
 
 use crate::scenario::Scenario;
 use crate::support::{self, GRACE, With, service};

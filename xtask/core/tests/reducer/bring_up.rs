@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use xtask_core::plan::{Condition, Probe};
+use xtask_core::plan::Probe;
 use xtask_core::snapshot::{Failure, Phase, State};
 use xtask_core::stack::{Effect, Event, Exit, Stack};
+use xtask_core::terms::Condition;
 
 use crate::scenario::Scenario;
 use crate::support::{START, With, plan, service};
@@ -200,7 +201,7 @@ fn a_thousand_services_in_a_chain_come_up_and_go_down() {
     assert_eq!(stack.state(), State::Ready);
     stack.step(Duration::ZERO, Event::Shutdown, &mut effects);
     for index in (0..1000).rev() {
-        let service: xtask_core::name::Name = name(index).into();
+        let service: xtask_core::terms::Name = name(index).into();
         let exit = Exit::Signal(15);
         stack.step(
             Duration::ZERO,

@@ -79,7 +79,7 @@ fn other_settings_are_another_program() {
 #[test]
 fn other_probes_and_policies_are_no_reason_to_stop() {
     let mut s = Scenario::up([service("a")]);
-    s.apply([service("a").probe(Probe::Notify).policy(xtask_core::plan::Restart::Always)]);
+    s.apply([service("a").probe(Probe::Notify).policy(xtask_core::terms::Restart::Always)]);
     assert_eq!(s.already(), ["a"]);
     s.end("a", Exit::Code(0));
     assert_eq!(s.phase("a"), Phase::Backoff, "the new policy holds");

@@ -1,8 +1,9 @@
 //! What a run in a container is told: its image, its ports, and where the others are.
 
-use xtask_core::plan::{Placement, Program, Service};
+use xtask_core::plan::{Program, Service};
 use xtask_core::stack::effect::{Container, Neighbour, Published};
 use xtask_core::stack::{Artifact, Command, Effect, Event};
+use xtask_core::terms::Placement;
 
 use crate::scenario::Scenario;
 use crate::support::{With, service};

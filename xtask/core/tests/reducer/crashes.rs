@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use xtask_core::plan::{Probe, Restart};
+use xtask_core::plan::Probe;
 use xtask_core::snapshot::{Failure, Phase, State};
 use xtask_core::stack::{Event, Exit};
+use xtask_core::terms::Restart;
 
 use crate::scenario::Scenario;
 use crate::support::{GRACE, With, service};

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use xtask_core::calls::{Call, CallState};
-use xtask_core::plan::{Condition, Probe};
+use xtask_core::plan::Probe;
 use xtask_core::snapshot::{Phase, Snapshot};
 use xtask_core::stack::Event;
+use xtask_core::terms::Condition;
 
 use crate::scenario::Scenario;
 use crate::support::{START, With, service};

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use xtask_core::plan::{Probe, Restart};
+use xtask_core::plan::Probe;
 use xtask_core::snapshot::{Failure, Phase};
 use xtask_core::stack::{Effect, Event, Exit, Fault, Report, Signal};
+use xtask_core::terms::Restart;
 
 use crate::scenario::Scenario;
 use crate::support::{START, With, service};

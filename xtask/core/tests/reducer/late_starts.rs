@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use xtask_core::name::Name;
 use xtask_core::plan::{Faults, Probe, Service, StartOrder};
 use xtask_core::snapshot::{Failure, Phase, State};
 use xtask_core::stack::{Event, Exit};
+use xtask_core::terms::Name;
 
 use crate::scenario::Scenario;
 use crate::support::{self, START, With, service};

@@ -1,9 +1,10 @@
 //! Ports are asked for early, filled in, given back, and asked for again.
 
-use xtask_core::plan::{Adopt, Probe};
+use xtask_core::plan::Probe;
 use xtask_core::snapshot::{Failure, Phase};
 use xtask_core::stack::event::Holder;
 use xtask_core::stack::{BindFailure, Effect, Event, Exit};
+use xtask_core::terms::Adopt;
 
 use crate::scenario::Scenario;
 use crate::support::{With, service, setting};

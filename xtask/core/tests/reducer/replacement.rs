@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use xtask_core::plan::{Probe, Restart};
+use xtask_core::plan::Probe;
 use xtask_core::snapshot::Phase;
 use xtask_core::stack::{BindFailure, Event, Exit};
+use xtask_core::terms::Restart;
 
 use crate::scenario::Scenario;
 use crate::support::{With, service};

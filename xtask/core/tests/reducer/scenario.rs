@@ -6,10 +6,10 @@
 
 use std::time::Duration;
 
-use xtask_core::name::Name;
 use xtask_core::plan::{Program, Service};
 use xtask_core::snapshot::{Failure, Phase, ServiceSnapshot, State};
 use xtask_core::stack::{Artifact, Effect, Event, Exit, Report, Run, Signal, Stack};
+use xtask_core::terms::Name;
 
 use crate::support;
 
@@ -177,7 +177,7 @@ impl Scenario {
                 for probe in probes {
                     self.pass_probe(&service, probe.index);
                 }
-                if self.snapshot(&service).kind == xtask_core::plan::Kind::Job {
+                if self.snapshot(&service).kind == xtask_core::terms::Kind::Job {
                     self.end(&service, Exit::Code(0));
                 }
             }

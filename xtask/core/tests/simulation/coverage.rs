@@ -7,9 +7,9 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use xtask_core::name::Name;
 use xtask_core::snapshot::Phase;
 use xtask_core::stack::{Effect, Event, Report};
+use xtask_core::terms::Name;
 
 /// Every phase, in the order of the table.
 const PHASES: [Phase; 9] = [

@@ -5,10 +5,8 @@
 
 use std::collections::BTreeSet;
 
-use xtask_core::name::Name;
-use xtask_core::plan::{
-    Adopt, Condition, Faults, Kind, Plan, Probe, Program, Restart, Service, StartOrder,
-};
+use xtask_core::plan::{Faults, Plan, Probe, Program, Service, StartOrder};
+use xtask_core::terms::{Adopt, Condition, Kind, Name, Restart};
 
 use crate::random::Random;
 use crate::support::{self, With};

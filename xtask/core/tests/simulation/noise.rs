@@ -4,9 +4,9 @@
 //!
 //! Whether an event is nonsense is for the checkers to find out.
 
-use xtask_core::name::Name;
 use xtask_core::stack::event::Occupant;
 use xtask_core::stack::{Artifact, BindFailure, Event, Exit, Fault, Run};
+use xtask_core::terms::Name;
 
 use crate::random::Random;
 

@@ -3,7 +3,8 @@
 //!
 //! As in `graph`, what a change does to a stack is not known here.
 
-use xtask_core::plan::{Condition, Kind, Plan, Program};
+use xtask_core::plan::{Plan, Program};
+use xtask_core::terms::{Condition, Kind};
 
 use crate::graph::{self, Workspace};
 use crate::random::Random;

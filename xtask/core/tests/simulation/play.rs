@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
-use xtask_core::name::Name;
 use xtask_core::plan::Plan;
 use xtask_core::record::{Check, Line, Step};
 use xtask_core::snapshot::Phase;
 use xtask_core::stack::{Effect, Event, Fault, Report, Stack};
+use xtask_core::terms::Name;
 
 use crate::checkers::{Checkers, Verdict, Violation};
 use crate::coverage::Coverage;

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use xtask_core::chance::Chance;
+use xtask_core::terms::chance::Chance;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Random(Chance);

@@ -5,11 +5,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use xtask_core::name::Name;
 use xtask_core::plan::{Port, Program, Service};
 use xtask_core::stack::effect::Like;
 use xtask_core::stack::event::{Found, Holder, Occupant, StartedBy};
 use xtask_core::stack::{BindFailure, Run};
+use xtask_core::terms::Name;
 
 use crate::random::Random;
 

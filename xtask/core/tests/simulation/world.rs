@@ -7,10 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use xtask_core::calls::{Call, CallState};
-use xtask_core::name::Name;
-use xtask_core::plan::{Kind, Plan, Program, Service};
+use xtask_core::plan::{Plan, Program, Service};
 use xtask_core::stack::effect::PreparedProbe;
 use xtask_core::stack::{Artifact, BindFailure, Effect, Event, Exit, Run, Signal};
+use xtask_core::terms::{Kind, Name};
 
 use crate::random::Random;
 use crate::strangers::Strangers;

@@ -7,11 +7,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use xtask_core::name::Name;
 use xtask_core::plan::{
-    Adopt, Condition, Dependency, Kind, Place, Plan, Port, Probe, Program, Restart, Service,
-    Setting, Source, Stop, Text, Use,
+    Dependency, Plan, Port, Probe, Program, Service, Setting, Source, Stop, Text, Use,
 };
+use xtask_core::terms::{Adopt, Condition, Kind, Name, Place, Restart};
 
 /// The stop timeout of services made here.
 pub(crate) const GRACE: Duration = Duration::from_secs(10);
@@ -47,7 +46,7 @@ pub(crate) fn service(name: &str) -> Service {
         uses: Vec::new(),
         probes: Vec::new(),
         watchdog: None,
-        placement: xtask_core::plan::Placement::Process,
+        placement: xtask_core::terms::Placement::Process,
         volumes: Vec::new(),
         self_probe: Vec::new(),
         deploy: Default::default(),

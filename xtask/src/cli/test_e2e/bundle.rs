@@ -15,8 +15,8 @@ use xtask_client::harness::{FAILED_TESTS, FailedTest};
 use xtask_client::logs::last_lines;
 use xtask_client::protocol::Reply;
 use xtask_client::snapshot::Snapshot;
-use xtask_core::plan::secret::{MASK, has_password};
 use xtask_core::stack::Report;
+use xtask_core::terms::secret::{MASK, has_password};
 
 use super::TestE2eArgs;
 use super::again::{again, shape_of};

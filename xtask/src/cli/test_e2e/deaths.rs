@@ -9,8 +9,8 @@ use serde::Serialize;
 use xtask_client::connection::update;
 use xtask_client::protocol::Reply;
 use xtask_client::snapshot::{Failure, Phase, ServiceSnapshot, Snapshot};
-use xtask_core::name::Name;
 use xtask_core::stack::{Fault, Report, Run};
+use xtask_core::terms::Name;
 
 /// One run that ended without having been told to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use xtask_client::snapshot::{Phase, ServiceSnapshot};
 use xtask_client::{Stack, StackPaths};
-use xtask_core::chance::Chance;
-use xtask_core::plan::Kind;
+use xtask_core::terms::Kind;
+use xtask_core::terms::chance::Chance;
 
 use crate::cli::print;
 use crate::view::style;

@@ -9,8 +9,8 @@ use anyhow::bail;
 use xtask_client::connection::update;
 use xtask_client::protocol::{Reply, Request};
 use xtask_client::snapshot::{ServiceSnapshot, Snapshot};
-use xtask_core::name::Name;
 use xtask_core::plan::Plan;
+use xtask_core::terms::Name;
 
 use super::build::{Build, BuildEvent};
 use super::tell::Teller;

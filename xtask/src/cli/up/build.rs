@@ -15,8 +15,8 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::task::{JoinHandle, spawn_blocking};
 use xtask_client::inherited::is_of_cargo;
-use xtask_core::name::Name;
 use xtask_core::plan::{self, Plan, Program, Target};
+use xtask_core::terms::Name;
 
 use crate::cli::exit::Exit;
 use crate::cli::interrupt::Interrupts;

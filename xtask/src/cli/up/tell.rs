@@ -9,8 +9,8 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout};
 use xtask_client::snapshot::{Phase, ServiceSnapshot, Snapshot};
 use xtask_core::calls::Deadlock;
-use xtask_core::name::Name;
 use xtask_core::plan::Plan;
+use xtask_core::terms::Name;
 
 use super::build::programs;
 use crate::cli::exit::Exit;

@@ -1,7 +1,7 @@
 //! The one build of all programs, before any of them is started.
 
-use xtask_core::name::Name;
 use xtask_core::plan::Plan;
+use xtask_core::terms::Name;
 
 use crate::cli::exit::Exit;
 use crate::cli::interrupt::Interrupts;

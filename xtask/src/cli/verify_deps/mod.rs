@@ -10,8 +10,8 @@ mod trial;
 use std::time::Duration;
 
 use clap::Args;
-use xtask_core::name::Name;
 use xtask_core::plan::{Dependency, Inseparable, Program, Request, Service};
+use xtask_core::terms::Name;
 
 use self::trial::{Ended, Trials};
 use super::exit::Exit;

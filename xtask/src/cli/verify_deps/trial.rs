@@ -12,8 +12,8 @@ use anyhow::Context;
 use xtask_client::StackPaths;
 use xtask_client::logs::closing_lines;
 use xtask_client::snapshot::{Phase, Snapshot};
-use xtask_core::name::Name;
 use xtask_core::plan::{Inseparable, Plan};
+use xtask_core::terms::Name;
 
 use super::build::Linked;
 use crate::cli::exit::Exit;

@@ -5,9 +5,9 @@
 use std::path::Path;
 
 use rustix::process::{getegid, geteuid};
-use xtask_core::name::Name;
 use xtask_core::stack::Command;
 use xtask_core::stack::effect::{Container, Neighbour, Origin};
+use xtask_core::terms::Name;
 
 use super::engine::Engine;
 use super::image::SERVICE_LABEL;

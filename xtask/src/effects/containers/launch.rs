@@ -6,10 +6,10 @@ use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use xtask_core::name::Name;
 use xtask_core::plan::Probe as Kind;
 use xtask_core::stack::effect::{Container, PreparedProbe};
 use xtask_core::stack::{Command, Run};
+use xtask_core::terms::Name;
 
 use crate::effects::World;
 use crate::effects::containers::contained::{Contained, ContainedLife};

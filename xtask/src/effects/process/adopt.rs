@@ -7,10 +7,10 @@
 
 use std::path::PathBuf;
 
-use xtask_core::name::Name;
 use xtask_core::plan::Port;
 use xtask_core::stack::effect::{Like, PreparedProbe};
 use xtask_core::stack::{Command, Event, Exit, Run};
+use xtask_core::terms::Name;
 
 use crate::effects::World;
 use crate::effects::process::life::stop_probes;

@@ -11,10 +11,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::sync::{Arc, PoisonError};
 
 use xtask_client::logs::Stream;
-use xtask_core::name::Name;
 use xtask_core::plan::Probe as Kind;
 use xtask_core::stack::effect::PreparedProbe;
 use xtask_core::stack::{Command, Run};
+use xtask_core::terms::Name;
 
 use crate::effects::logs::Pipe;
 use crate::effects::logs::lines::{Awaited, AwaitedLines, Lines};

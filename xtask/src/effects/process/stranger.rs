@@ -16,8 +16,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
-use xtask_core::name::Name;
 use xtask_core::stack::event::{Found, Occupant, StartedBy};
+use xtask_core::terms::Name;
 
 use crate::effects::programs::same_bytes;
 use crate::system::sweep::MARK;

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Serialize;
-use xtask_core::plan::{Condition, Kind, Restart};
+use xtask_core::terms::{Condition, Kind, Restart};
 
 use super::unit::{Mount, Secret, Unit};
 use super::{Access, Difference, File, Target, difference, yaml};

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use xtask_core::plan::{Kind, Restart};
+use xtask_core::terms::{Kind, Restart};
 
 use super::unit::{Mount, Port, Unit};
 use super::{Access, Difference, File, difference, yaml};

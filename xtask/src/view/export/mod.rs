@@ -11,8 +11,8 @@ mod unit;
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use xtask_core::name::Name;
 use xtask_core::plan::Plan;
+use xtask_core::terms::Name;
 
 use unit::{Unit, units};
 

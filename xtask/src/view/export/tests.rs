@@ -1,11 +1,8 @@
 //! What is written, by the words that matter in it; real engines read it in the tests of the
 //! tool.
 
-use xtask_core::name::Name;
-use xtask_core::plan::{
-    Condition, Dependency, Deploy, Kind, Place, Placement, Plan, Port, Probe, Program, Restart,
-    Setting, Source, Volume,
-};
+use xtask_core::plan::{Dependency, Deploy, Plan, Port, Probe, Program, Setting, Source, Volume};
+use xtask_core::terms::{Condition, Kind, Name, Place, Placement, Restart};
 
 use super::{Export, File, Images, Target, export};
 use crate::sample::plan;

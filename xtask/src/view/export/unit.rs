@@ -6,11 +6,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use xtask_core::name::Name;
-use xtask_core::plan::{
-    Condition, Deploy, Kind, Placement, Plan, Probe, Program, Restart, Service, Setting, Text,
-    Volume,
-};
+use xtask_core::plan::{Deploy, Plan, Probe, Program, Service, Setting, Text, Volume};
+use xtask_core::terms::{Condition, Kind, Name, Placement, Restart};
 
 use super::{Difference, Images};
 

@@ -3,8 +3,8 @@
 //! It has types of its own, so that the plan's can change without breaking readers.
 
 use serde::Serialize;
-use xtask_core::name::Name;
-use xtask_core::plan::{Condition, Kind, Place, Plan};
+use xtask_core::plan::Plan;
+use xtask_core::terms::{Condition, Kind, Name, Place};
 
 use super::{Wait, address, edges, layers};
 

@@ -4,7 +4,8 @@
 
 use std::fmt::Write as _;
 
-use xtask_core::plan::{Kind, Plan};
+use xtask_core::plan::Plan;
+use xtask_core::terms::Kind;
 
 use super::{edges, subtitle};
 

@@ -14,8 +14,8 @@ mod text;
 
 use std::collections::BTreeMap;
 
-use xtask_core::name::Name;
-use xtask_core::plan::{Condition, Dependency, Kind, Place, Plan, Service};
+use xtask_core::plan::{Dependency, Plan, Service};
+use xtask_core::terms::{Condition, Kind, Name, Place};
 
 /// The form of a drawing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]

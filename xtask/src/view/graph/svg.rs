@@ -5,7 +5,8 @@
 
 use std::fmt::Write as _;
 
-use xtask_core::plan::{Kind, Plan, Program, Service};
+use xtask_core::plan::{Plan, Program, Service};
+use xtask_core::terms::Kind;
 
 use super::layout::{Layout, Point, Size, place};
 use super::{Edge, edges, layers, subtitle};

@@ -1,8 +1,7 @@
 //! Small graphs in every form, to the letter; names that need escapes among them.
 
-use xtask_core::plan::{
-    Condition, Dependency, Kind, Place, Plan, Port, Program, Service, Text, Use,
-};
+use xtask_core::plan::{Dependency, Plan, Port, Program, Service, Text, Use};
+use xtask_core::terms::{Condition, Kind, Place};
 
 use super::layout::{Size, place};
 use super::{Format, draw};

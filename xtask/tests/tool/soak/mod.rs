@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 
 use xtask_client::snapshot::Phase;
 use xtask_client::{Service, Stack, StackPaths};
-use xtask_core::chance::Chance;
-use xtask_core::manifest::duration;
+use xtask_core::terms::chance::Chance;
+use xtask_core::terms::duration;
 
 use self::gauge::{Gauge, descriptors};
 use crate::stand::port;

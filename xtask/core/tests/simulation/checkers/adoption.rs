@@ -3,10 +3,11 @@
 //!
 //! That nothing of ours serves beside it is found in `bring_up`.
 
-use xtask_core::plan::{Adopt, Program, Restart};
+use xtask_core::plan::Program;
 use xtask_core::snapshot::Phase;
 use xtask_core::stack::event::{Found, StartedBy};
 use xtask_core::stack::{Command, Effect, Event, Exit, Stack};
+use xtask_core::terms::{Adopt, Restart};
 
 use super::seen::{Seen, Whose};
 use super::{Observed, Verdict, bring_up, demand};

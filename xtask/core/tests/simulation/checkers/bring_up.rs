@@ -4,9 +4,9 @@
 
 use std::time::Duration;
 
-use xtask_core::name::Name;
-use xtask_core::plan::{Condition, Program};
+use xtask_core::plan::Program;
 use xtask_core::stack::{Effect, Report};
+use xtask_core::terms::{Condition, Name};
 
 use super::seen::{Life, Seen, Whose};
 use super::{Observed, Verdict, demand};

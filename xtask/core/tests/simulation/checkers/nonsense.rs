@@ -4,9 +4,9 @@
 //!
 //! Those of runs that are over are no nonsense, only late.
 
-use xtask_core::name::Name;
 use xtask_core::plan::Program;
 use xtask_core::stack::{Event, Run};
+use xtask_core::terms::Name;
 
 use super::Observed;
 use super::seen::{Life, Seen, Whose};

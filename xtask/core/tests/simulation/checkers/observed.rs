@@ -6,11 +6,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use xtask_core::name::Name;
 use xtask_core::plan::{Program, Service};
 use xtask_core::snapshot::Phase;
 use xtask_core::stack::event::Occupant;
 use xtask_core::stack::{Command, Effect, Event, Exit, Fault, Report, Run, Signal};
+use xtask_core::terms::Name;
 
 use super::adoption::whose;
 use super::seen::{Life, Seen, Whose};

@@ -3,9 +3,10 @@
 
 use std::time::Duration;
 
-use xtask_core::plan::{Adopt, Condition, Program};
+use xtask_core::plan::Program;
 use xtask_core::snapshot::{Phase, State};
 use xtask_core::stack::{Effect, Event, Report, Stack};
+use xtask_core::terms::{Adopt, Condition};
 
 use super::bring_up::declared;
 use super::seen::{Seen, Whose};

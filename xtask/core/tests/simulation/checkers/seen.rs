@@ -5,11 +5,11 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use xtask_core::name::Name;
-use xtask_core::plan::{Kind, Port, Service};
+use xtask_core::plan::{Port, Service};
 use xtask_core::snapshot::Phase;
 use xtask_core::stack::event::Found;
 use xtask_core::stack::{Exit, Fault, Run};
+use xtask_core::terms::{Kind, Name};
 
 /// After this long a killed process is nobody's hope any more.
 pub(crate) const REACH: Duration = Duration::from_secs(5);

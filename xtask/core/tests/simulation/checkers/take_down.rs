@@ -4,9 +4,9 @@
 
 use std::time::Duration;
 
-use xtask_core::name::Name;
 use xtask_core::snapshot::Phase;
 use xtask_core::stack::{Effect, Fault, Report, Run, Signal};
+use xtask_core::terms::Name;
 
 use super::seen::{Life, Seen, Whose};
 use super::{Observed, Verdict, demand};

@@ -7,10 +7,10 @@ use std::fs;
 use std::path::Path;
 
 use toml::{Table, Value};
-use xtask_core::chance::Chance;
 use xtask_core::manifest::{self, Binary, Package, Workspace};
 use xtask_core::plan::{self, Outcome, Request};
 use xtask_core::problem::Code;
+use xtask_core::terms::chance::Chance;
 
 use crate::workspace::document;
 use crate::workspace::edit::{Move, apply};

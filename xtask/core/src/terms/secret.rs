@@ -2,7 +2,7 @@
 //!
 //! It errs on the side of masking; it hides nothing from the process that gets them.
 
-use crate::name::variable_prefix;
+use super::variable_prefix;
 
 /// What stands in a secret's place.
 pub const MASK: &str = "********";
