@@ -51,8 +51,8 @@ impl Driver {
     fn look(&mut self) {
         let Self { looks, world, stack, .. } = self;
         looks.begin(|| {
-            let look = world.traffic(stack.addresses());
-            || look.at_all()
+            let query = world.traffic_query(stack.addresses());
+            || query.run()
         });
     }
 

@@ -203,7 +203,7 @@ impl Driver {
     fn step(&mut self, event: Event) {
         let now = self.began.elapsed();
         if self.stack.gives_up_at(now) {
-            let calls = self.world.traffic(self.stack.addresses()).at_calls();
+            let calls = self.world.traffic_query(self.stack.addresses()).calls();
             self.step_at(now, Event::Calls { calls });
         }
         self.step_at(now, event);

@@ -4,13 +4,13 @@
 //! straight-line tasks, each of which ends in one event. Nothing here decides what
 //! should run; the reducer does, and hears of everything through events.
 
+mod active_run;
 pub(crate) mod containers;
 mod logs;
 mod perform;
 mod probe;
 mod process;
 mod programs;
-mod runs;
 mod sockets;
 #[cfg(test)]
 mod tests;
@@ -25,13 +25,13 @@ use xtask_core::terms::Name;
 
 /// The way back to the reducer for everything about one run.
 #[derive(Clone, Debug)]
-pub(crate) struct Outlet {
+pub(crate) struct RunEvents {
     events: UnboundedSender<Event>,
     service: Name,
     run: Run,
 }
 
-impl Outlet {
+impl RunEvents {
     /// Sends an event; the supervisor being over is no reason to complain.
     fn send(&self, event: Event) {
         let _ = self.events.send(event);

@@ -1,9 +1,9 @@
 //! The one place where effects become deeds.
 //!
 //! [`World::perform`] never waits: what takes time is a task that ends in an event.
-//! Tasks are `Send` and started with `tokio::spawn`; the runtime must be a
+//! ProbeTasks are `Send` and started with `tokio::spawn`; the runtime must be a
 //! current-thread one and run on the process's main thread, because children ask to
-//! die with the thread that forked them. Reports, and the end of the supervisor, are
+//! die with the thread that spawned them. Reports, and the end of the supervisor, are
 //! the driver's.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,20 +18,20 @@ use xtask_core::stack::effect::{ImageWanted, PreparedProbe};
 use xtask_core::stack::{Address, Artifact, Command, Effect, Event, Run, Signal};
 use xtask_core::terms::Name;
 
-use super::Outlet;
+use super::RunEvents;
 use super::containers::contained::Order;
 use super::containers::stack::Containers;
-use super::probe::{ListenerOf, Probe};
+use super::probe::{ExpectedListener, PollingProbe};
 use super::process::orphans;
-use super::sockets::{Sockets, Unbound};
+use super::sockets::{BindFailures, Sockets};
+use crate::effects::active_run::{ActiveRun, Process};
 use crate::effects::logs::file::LogFile;
 use crate::effects::process::environment::Environment;
-use crate::effects::process::life::stop_probes;
-use crate::effects::process::stranger::Strangers;
+use crate::effects::process::inspect::PortHolders;
+use crate::effects::process::run::stop_probes;
 use crate::effects::programs::Programs;
-use crate::effects::runs::{Live, Process};
 use crate::system::limits::raise_open_files;
-use crate::system::traffic::Look;
+use crate::system::traffic::TrafficQuery;
 
 /// The longest path that the address of a Unix socket can hold, in bytes.
 const LONGEST_SOCKET_PATH: usize = 103;
@@ -57,9 +57,9 @@ pub(crate) struct World {
     pub(crate) containers: Arc<Containers>,
     programs: Arc<Mutex<Programs>>,
     logs: BTreeMap<Name, Arc<Mutex<LogFile>>>,
-    pub(crate) runs: BTreeMap<(Name, Run), Live>,
+    pub(crate) runs: BTreeMap<(Name, Run), ActiveRun>,
     /// Whom the last look for each service found.
-    pub(crate) strangers: Strangers,
+    pub(crate) port_holders: PortHolders,
     /// One handle is held by each request that is queued on a port.
     pub(crate) queued: BTreeMap<u16, Arc<()>>,
     pub(crate) notify_sockets: u64,
@@ -93,7 +93,7 @@ impl World {
             sockets: Sockets::default(),
             logs: BTreeMap::new(),
             runs: BTreeMap::new(),
-            strangers: Strangers::default(),
+            port_holders: PortHolders::default(),
             queued: BTreeMap::new(),
             notify_sockets: 0,
             open_files: raise_open_files(),
@@ -127,21 +127,21 @@ impl World {
     }
 
     /// A look at the calls to these addresses and at who waits there.
-    pub(crate) fn traffic(&self, addresses: Vec<Address>) -> Look {
+    pub(crate) fn traffic_query(&self, addresses: Vec<Address>) -> TrafficQuery {
         let leaders = self.runs.iter();
-        let leaders = leaders.filter_map(|((service, _), live)| {
-            let leader = live.leader().filter(|leader| !leader.is_reaped())?;
+        let leaders = leaders.filter_map(|((service, _), active)| {
+            let leader = active.leader().filter(|leader| !leader.is_reaped())?;
             Some((Arc::clone(leader), service.clone()))
         });
         let own = |handle: &Arc<()>| u32::try_from(Arc::strong_count(handle) - 1);
         let queued = self.queued.iter();
         let queued = queued.map(|(port, handle)| (*port, own(handle).unwrap_or(u32::MAX)));
-        Look { leaders: leaders.collect(), addresses, queued: queued.collect() }
+        TrafficQuery { leaders: leaders.collect(), addresses, queued: queued.collect() }
     }
 
     /// Ends what runs left behind. Whether nothing of the stack is there any more.
     pub(crate) fn end(&mut self) -> bool {
-        self.runs.retain(|_, live| live.is_alive());
+        self.runs.retain(|_, active| active.is_active());
         let orphans_ended = orphans::end(&self.settings.mark);
         self.containers.end();
         orphans_ended && self.runs.is_empty()
@@ -152,8 +152,8 @@ impl World {
         let in_use: BTreeSet<PathBuf> = self
             .runs
             .values()
-            .filter(|live| live.is_alive())
-            .map(|live| live.program.clone())
+            .filter(|active| active.is_active())
+            .map(|active| active.program.clone())
             .collect();
         let containers = Arc::clone(&self.containers);
         let name = service.clone();
@@ -175,7 +175,7 @@ impl World {
         let event = match self.sockets.bind(&service, ports, listen) {
             Ok(ports) => Event::Bound { service, ports },
             Err(unbound) => {
-                let Unbound { first: failure, others } = *unbound;
+                let BindFailures { first: failure, others } = *unbound;
                 Event::BindFailed { service, failure, others }
             }
         };
@@ -184,8 +184,8 @@ impl World {
 
     fn signal(&self, service: Name, run: Run, signal: &Signal) {
         use rustix::process::Signal as Number;
-        let Some(live) = self.runs.get(&(service, run)) else { return };
-        if let Process::Contained(contained) = &live.process {
+        let Some(active) = self.runs.get(&(service, run)) else { return };
+        if let Process::Contained(contained) = &active.process {
             return contained.order(match signal {
                 Signal::Kill => Order::Kill,
                 Signal::Pause => Order::Pause,
@@ -193,8 +193,8 @@ impl World {
                 Signal::Stop(name) => Order::Stop(name.clone()),
             });
         }
-        let send = |number| match &live.process {
-            Process::Unknown | Process::Contained(_) => {}
+        let send = |number| match &active.process {
+            Process::Unmanaged | Process::Contained(_) => {}
             Process::Child(leader) => leader.signal(number),
             Process::Adopted(adopted) => adopted.signal(number),
         };
@@ -203,7 +203,7 @@ impl World {
             Signal::Pause => send(Number::STOP),
             Signal::Resume => send(Number::CONT),
             Signal::Stop(name) => {
-                send(number(name).unwrap_or(Number::TERM));
+                send(signal_number(name).unwrap_or(Number::TERM));
                 // Whoever is suspended would not see it before it is woken.
                 send(Number::CONT);
             }
@@ -212,8 +212,8 @@ impl World {
 
     /// A process is there in a moment, and told then.
     fn call_off(&self, service: Name, run: Run) {
-        if let Some(live) = self.runs.get(&(service, run))
-            && let Process::Contained(contained) = &live.process
+        if let Some(active) = self.runs.get(&(service, run))
+            && let Process::Contained(contained) = &active.process
         {
             contained.order(Order::CallOff);
         }
@@ -221,16 +221,16 @@ impl World {
 
     fn stop_probes(&mut self, service: Name, run: Run) {
         let key = (service, run);
-        if let Some(live) = self.runs.get(&key) {
-            stop_probes(&live.tasks, &live.awaited, live.notify.upgrade().as_deref());
-            if let Process::Unknown = live.process {
+        if let Some(active) = self.runs.get(&key) {
+            stop_probes(&active.tasks, &active.patterns, active.notify.upgrade().as_deref());
+            if let Process::Unmanaged = active.process {
                 self.runs.remove(&key);
             }
         }
     }
 
     fn probe(&mut self, service: Name, run: Run, probes: Vec<PreparedProbe>) {
-        let outlet = self.outlet(&service, run);
+        let events = self.events(&service, run);
         let command = Command {
             program: String::new(),
             args: Vec::new(),
@@ -241,28 +241,28 @@ impl World {
             watchdog_us: None,
             container: None,
         };
-        let live = Live::new(Process::Unknown, PathBuf::new());
-        self.ask(&live, &outlet, &command, probes);
-        if let Some(before) = self.runs.insert((service, run), live) {
+        let active = ActiveRun::new(Process::Unmanaged, PathBuf::new());
+        self.start_probes(&active, &events, &command, probes);
+        if let Some(before) = self.runs.insert((service, run), active) {
             before.tasks.stop();
         }
     }
 
     /// Starts the probes of a run that was not started here.
-    pub(crate) fn ask(
+    pub(crate) fn start_probes(
         &mut self,
-        live: &Live,
-        outlet: &Outlet,
+        active: &ActiveRun,
+        events: &RunEvents,
         command: &Command,
         probes: Vec<PreparedProbe>,
     ) {
         for prepared in probes {
-            if let Some(question) = self.question(&prepared, command) {
-                let listener = ListenerOf::Anyone;
-                let (index, outlet) = (prepared.index, outlet.clone());
-                live.tasks.start(Probe { outlet, index, question, listener });
+            if let Some(target) = self.target(&prepared, command) {
+                let listener = ExpectedListener::Any;
+                let (index, events) = (prepared.index, events.clone());
+                active.tasks.start(PollingProbe { events, index, target, listener });
             } else {
-                outlet.seen(prepared.index, "only a service that is started can do this".into());
+                events.seen(prepared.index, "only a service that is started can do this".into());
             }
         }
     }
@@ -275,7 +275,7 @@ impl World {
         probes: Vec<PreparedProbe>,
         start_timeout: Duration,
     ) {
-        self.runs.retain(|_, live| live.is_alive());
+        self.runs.retain(|_, active| active.is_active());
         let started = match &command.container {
             None => self.try_spawn(&service, run, command, probes),
             Some(container) => {
@@ -283,7 +283,7 @@ impl World {
             }
         };
         if let Err(error) = started {
-            self.outlet(&service, run).start_failed(error);
+            self.events(&service, run).start_failed(error);
         }
     }
 
@@ -293,8 +293,8 @@ impl World {
         Arc::clone(self.logs.entry(service.clone()).or_insert_with(new))
     }
 
-    pub(crate) fn outlet(&self, service: &Name, run: Run) -> Outlet {
-        Outlet { events: self.events.clone(), service: service.clone(), run }
+    pub(crate) fn events(&self, service: &Name, run: Run) -> RunEvents {
+        RunEvents { events: self.events.clone(), service: service.clone(), run }
     }
 }
 
@@ -325,7 +325,7 @@ impl Drop for World {
 }
 
 /// The number of a signal by name, with or without `SIG`.
-fn number(name: &str) -> Option<rustix::process::Signal> {
+fn signal_number(name: &str) -> Option<rustix::process::Signal> {
     use rustix::process::Signal as Number;
     Some(match name.strip_prefix("SIG").unwrap_or(name) {
         "HUP" => Number::HUP,

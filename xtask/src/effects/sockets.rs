@@ -21,17 +21,17 @@ use xtask_core::stack::BindFailure;
 use xtask_core::terms::Name;
 
 use crate::system::port_holder;
-use crate::system::socket::{Use, open, reserve_any, resolve};
+use crate::system::socket::{Purpose, open, reserve_any, resolve};
 
 /// The ports of all services.
 #[derive(Debug, Default)]
 pub(crate) struct Sockets {
-    services: BTreeMap<Name, Vec<Held>>,
+    services: BTreeMap<Name, Vec<BoundPort>>,
 }
 
 /// One port of a service.
 #[derive(Debug)]
-struct Held {
+struct BoundPort {
     name: String,
     host: String,
     number: u16,
@@ -42,7 +42,7 @@ struct Held {
 
 /// Why a service has no ports.
 #[derive(Debug)]
-pub(crate) struct Unbound {
+pub(crate) struct BindFailures {
     /// Why the first of those that cannot be had cannot.
     pub(crate) first: BindFailure,
     /// And the others.
@@ -59,12 +59,12 @@ impl Sockets {
         service: &Name,
         ports: &[Port],
         listen: bool,
-    ) -> Result<Vec<u16>, Box<Unbound>> {
+    ) -> Result<Vec<u16>, Box<BindFailures>> {
         let mut before = self.services.remove(service).unwrap_or_default();
         let mut held = Vec::with_capacity(ports.len());
         let mut failures = Vec::new();
         for port in ports {
-            let same = |old: &Held| {
+            let same = |old: &BoundPort| {
                 old.name == port.name
                     && old.host == port.host
                     && old.listens == listen
@@ -88,7 +88,7 @@ impl Sockets {
         }
         let mut failures = failures.into_iter();
         if let Some(first) = failures.next() {
-            return Err(Box::new(Unbound { first, others: failures.collect() }));
+            return Err(Box::new(BindFailures { first, others: failures.collect() }));
         }
         let numbers = held.iter().map(|port| port.number).collect();
         self.services.insert(service.clone(), held);
@@ -153,19 +153,19 @@ impl Sockets {
     }
 }
 
-fn get(port: &Port, number: u16, listen: bool) -> Result<Held, BindFailure> {
+fn get(port: &Port, number: u16, listen: bool) -> Result<BoundPort, BindFailure> {
     let other = |error: io::Error| BindFailure::Other {
         port: number,
         error: format!("cannot bind `{}` port {number}: {error}", port.host),
     };
     let address = resolve(&port.host, number).map_err(other)?;
     let opened = match (listen, number) {
-        (true, _) => open(address, Use::Listen),
+        (true, _) => open(address, Purpose::Listen),
         (false, 0) => reserve_any(address),
-        (false, _) => open(address, Use::Reserve),
+        (false, _) => open(address, Purpose::Reserve),
     };
     match opened {
-        Ok((socket, number)) => Ok(Held {
+        Ok((socket, number)) => Ok(BoundPort {
             name: port.name.clone(),
             host: port.host.clone(),
             number,

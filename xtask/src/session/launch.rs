@@ -21,7 +21,7 @@ use xtask_client::snapshot::{Snapshot, State};
 
 use crate::supervisor::leftovers::{Leftovers, clean_locked};
 use crate::supervisor::lock::Lock;
-use crate::system::process::Watched;
+use crate::system::pidfd::ExitWatch;
 use crate::system::sweep::MARK;
 
 /// A supervisor's log that is longer is put aside when the next one starts.
@@ -80,21 +80,21 @@ impl Session {
 
 /// The processes of a supervisor and its guardian, for waiting until they are gone.
 pub(crate) struct Supervisor {
-    processes: Vec<Watched>,
+    processes: Vec<ExitWatch>,
     child: Option<std::process::Child>,
 }
 
 impl Supervisor {
     fn of(snapshot: &Snapshot) -> anyhow::Result<Self> {
         let pids = [Some(snapshot.supervisor_pid), snapshot.guardian_pid];
-        let processes = pids.into_iter().flatten().map(Watched::new).collect::<io::Result<_>>();
+        let processes = pids.into_iter().flatten().map(ExitWatch::new).collect::<io::Result<_>>();
         Ok(Self { processes: processes.context("cannot watch the supervisor")?, child: None })
     }
 
     /// Waits until both processes are gone.
     pub(crate) async fn gone(&mut self) {
         for process in &self.processes {
-            process.gone().await;
+            process.exited().await;
         }
         if let Some(child) = &mut self.child {
             let _ = child.wait();

@@ -15,7 +15,7 @@ use xtask_client::paths::Endpoint;
 use super::lock::Lock;
 use crate::effects::containers::remains::{self, NoteThen, Removed};
 use crate::system::json_file::write_json;
-use crate::system::sweep::{Ended, end_marked, has_died, ourselves};
+use crate::system::sweep::{KilledProcess, end_marked, has_died, ourselves};
 
 /// A supervisor that died without cleaning up, and what was left of its stack.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,7 +24,7 @@ pub(crate) struct Leftovers {
     /// The supervisor's process; none where it is not known any more.
     pub(crate) supervisor: Option<u32>,
     /// The processes that were still there.
-    pub(crate) ended: Vec<Ended>,
+    pub(crate) ended: Vec<KilledProcess>,
     /// The containers that were still there, and are removed.
     pub(crate) containers: Vec<String>,
     /// Why some may still be there.
@@ -78,7 +78,12 @@ pub(crate) fn clean_locked(paths: &StackPaths, _lock: &Lock) -> Option<Leftovers
 
 /// Leaves the note that a supervisor died, once everything of its stack is gone and
 /// these were `ended` or removed.
-pub(crate) fn bury(paths: &StackPaths, runtime: &Path, ended: Vec<Ended>, containers: Vec<String>) {
+pub(crate) fn bury(
+    paths: &StackPaths,
+    runtime: &Path,
+    ended: Vec<KilledProcess>,
+    containers: Vec<String>,
+) {
     let _ = std::fs::remove_dir_all(runtime);
     if let Some(endpoint) = paths.read_endpoint() {
         let supervisor = Some(endpoint.pid);
@@ -152,7 +157,7 @@ mod tests {
         write(&paths, &paths.endpoint(), &foreign.join("control"));
         let runtime = folder.path().join("runtime");
         std::fs::create_dir(&runtime).unwrap();
-        let ended = vec![Ended { pid: 8, command: "sleep".to_owned() }];
+        let ended = vec![KilledProcess { pid: 8, command: "sleep".to_owned() }];
         bury(&paths, &runtime, ended.clone(), Vec::new());
         assert!(!runtime.exists() && !paths.endpoint().exists());
         assert_eq!(

@@ -31,7 +31,7 @@ use crate::driver::outbox::Board;
 use crate::driver::{Driver, Input, Record};
 use crate::effects::{World, WorldSettings};
 use crate::system::json_file::write_json;
-use crate::system::process::Watched;
+use crate::system::pidfd::ExitWatch;
 use crate::system::say;
 use companion::{Companions, Scene, empty_standard_input};
 use guardian::guard;
@@ -193,14 +193,14 @@ async fn stay_guarded(
     let Some(Companions { guardian, sweeper, held: _ }) = companions else {
         return std::future::pending().await;
     };
-    let guardian = Watched::of(guardian.pidfd)?;
+    let guardian = ExitWatch::of(guardian.pidfd)?;
     let mut guarded = true;
     let mut number = sweeper.as_ref().map(|sweeper| sweeper.pid);
-    let mut sweeper = sweeper.map(|sweeper| Watched::of(sweeper.pidfd)).transpose()?;
+    let mut sweeper = sweeper.map(|sweeper| ExitWatch::of(sweeper.pidfd)).transpose()?;
     let mut started = 0;
     loop {
         tokio::select! {
-            () = guardian.gone(), if guarded => {
+            () = guardian.exited(), if guarded => {
                 guarded = false;
                 let _ = inputs.send(Input::Unguarded { sweeper: number });
             }
@@ -209,7 +209,7 @@ async fn stay_guarded(
                 (number, sweeper) = (None, None);
                 if started <= SWEEPERS {
                     let another = start_another(scene, lock);
-                    match another.and_then(|it| Ok((it.pid, Watched::of(it.pidfd)?))) {
+                    match another.and_then(|it| Ok((it.pid, ExitWatch::of(it.pidfd)?))) {
                         Ok((pid, watched)) => (number, sweeper) = (Some(pid), Some(watched)),
                         Err(error) => say(&format!("there is no sweeper: {error}")),
                     }
@@ -219,9 +219,9 @@ async fn stay_guarded(
     }
 }
 
-async fn gone(process: Option<&Watched>) {
+async fn gone(process: Option<&ExitWatch>) {
     match process {
-        Some(process) => process.gone().await,
+        Some(process) => process.exited().await,
         None => std::future::pending().await,
     }
 }
@@ -254,9 +254,9 @@ fn watch_signals(inputs: &UnboundedSender<Input>) -> io::Result<()> {
 
 /// Leaves in a hurry when a process is gone, also if it is gone by now.
 fn watch_process(pid: u32, inputs: UnboundedSender<Input>) -> io::Result<()> {
-    let watched = Watched::new(pid)?;
+    let watched = ExitWatch::new(pid)?;
     spawn_local(async move {
-        watched.gone().await;
+        watched.exited().await;
         let _ = inputs.send(Input::Abandoned);
     });
     Ok(())

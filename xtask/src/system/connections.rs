@@ -33,7 +33,7 @@ pub(crate) fn between(groups: &BTreeMap<i32, Name>, addresses: &[Address]) -> Ve
     if outgoing.is_empty() {
         return Vec::new();
     }
-    for (pid, group) in group::all_members() {
+    for (pid, group) in group::members_of_all_groups() {
         let Some(from) = groups.get(&group) else { continue };
         for inode in tcp::held_by(pid) {
             if let Some(Outgoing { to, state }) = outgoing.get(&inode) {

@@ -22,26 +22,26 @@ pub(crate) struct Leader {
 
 /// The children that this process started and has not reaped: whoever else is its child was
 /// left behind by one of them.
-static FAMILY: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
+static CHILDREN: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
 
-fn family() -> MutexGuard<'static, BTreeSet<i32>> {
-    FAMILY.lock().unwrap_or_else(PoisonError::into_inner)
+fn own_children() -> MutexGuard<'static, BTreeSet<i32>> {
+    CHILDREN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn is_foreign(pid: i32) -> bool {
-    !family().contains(&pid)
+fn is_orphan(pid: i32) -> bool {
+    !own_children().contains(&pid)
 }
 
 impl Leader {
     /// Takes charge of the child that `fork` makes. Nobody can take it for a stranger between
-    /// its birth and its entry into the family.
+    /// its birth and its entry into the own_children.
     ///
     /// # Errors
     /// Those of `fork`.
-    pub(crate) fn born(fork: impl FnOnce() -> io::Result<Pid>) -> io::Result<Self> {
-        let mut family = family();
+    pub(crate) fn fork(fork: impl FnOnce() -> io::Result<Pid>) -> io::Result<Self> {
+        let mut own_children = own_children();
         let pid = fork()?;
-        family.insert(pid.as_raw_nonzero().get());
+        own_children.insert(pid.as_raw_nonzero().get());
         Ok(Self { pid, reaped: Mutex::new(false) })
     }
 
@@ -78,7 +78,7 @@ impl Leader {
         if !*reaped {
             let _ = rustix::process::waitid(WaitId::Pid(self.pid), WaitIdOptions::EXITED);
             *reaped = true;
-            family().remove(&self.pid.as_raw_nonzero().get());
+            own_children().remove(&self.pid.as_raw_nonzero().get());
         }
     }
 
@@ -93,7 +93,7 @@ impl Leader {
     pub(crate) fn has_survivors(&self) -> bool {
         let group = self.pid.as_raw_nonzero().get();
         let strangers = match children() {
-            Some(children) => children.into_iter().filter(|pid| is_foreign(*pid)).collect(),
+            Some(children) => children.into_iter().filter(|pid| is_orphan(*pid)).collect(),
             None => vec![group],
         };
         let mut suspect = false;
@@ -107,19 +107,19 @@ impl Leader {
             }
         }
         // A member that appears or changes its parent meanwhile can be missed once.
-        suspect && (lives_on(group) || lives_on(group))
+        suspect && (has_running_member(group) || has_running_member(group))
     }
 }
 
 /// Whether a group has a living member beside its leader, which has ended: all of them
 /// descend from children of ours that we did not start. To look at those alone matters, as
 /// this is asked many times while a deaf one has its grace.
-fn lives_on(group: i32) -> bool {
+fn has_running_member(group: i32) -> bool {
     let is_member = |pid: i32| {
         pid != group && status(pid).is_some_and(|found| found.group == group && !found.is_zombie())
     };
     let Some(mut unseen) = children() else { return members(group).into_iter().any(is_member) };
-    unseen.retain(|pid| is_foreign(*pid));
+    unseen.retain(|pid| is_orphan(*pid));
     while let Some(pid) = unseen.pop() {
         if is_member(pid) {
             return true;
@@ -138,7 +138,7 @@ pub(crate) fn members(group: i32) -> Vec<i32> {
 }
 
 /// Every living process of this machine, with its group.
-pub(crate) fn all_members() -> impl Iterator<Item = (i32, i32)> {
+pub(crate) fn members_of_all_groups() -> impl Iterator<Item = (i32, i32)> {
     processes().filter_map(|pid| {
         status(pid).filter(|status| !status.is_zombie()).map(|status| (pid, status.group))
     })
@@ -156,16 +156,16 @@ pub(crate) fn members(group: i32) -> Vec<i32> {
 }
 
 /// Our children that ended, that nobody reaped, and that this module did not start.
-pub(crate) fn foreign_zombies() -> BTreeSet<i32> {
-    let is_foreign_zombie =
-        |pid: &i32| is_foreign(*pid) && status(*pid).is_some_and(|status| status.is_zombie());
-    children().unwrap_or_default().into_iter().filter(is_foreign_zombie).collect()
+pub(crate) fn zombie_orphans() -> BTreeSet<i32> {
+    let is_orphan_zombie =
+        |pid: &i32| is_orphan(*pid) && status(*pid).is_some_and(|status| status.is_zombie());
+    children().unwrap_or_default().into_iter().filter(is_orphan_zombie).collect()
 }
 
 /// Our living children that this module did not start.
-pub(crate) fn foreign_children() -> Vec<i32> {
+pub(crate) fn running_orphans() -> Vec<i32> {
     let lives =
-        |pid: &i32| is_foreign(*pid) && status(*pid).is_some_and(|status| !status.is_zombie());
+        |pid: &i32| is_orphan(*pid) && status(*pid).is_some_and(|status| !status.is_zombie());
     children().unwrap_or_default().into_iter().filter(lives).collect()
 }
 

@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 
-use crate::system::numbers;
+use crate::system::port_range;
 
 /// Connections that queue before callers are refused; the system may allow fewer.
 const BACKLOG: i32 = 4096;
@@ -44,7 +44,7 @@ fn first(host: &str, addresses: impl Iterator<Item = SocketAddr>) -> io::Result<
 
 /// What a bound socket is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Use {
+pub(crate) enum Purpose {
     /// Callers queue on it, and a run inherits it.
     Listen,
     /// It holds a number that must be this one, whatever lingers there.
@@ -63,23 +63,23 @@ pub(crate) fn refusing_port(host: &str) -> io::Result<(OwnedFd, u16)> {
 
 /// A bound socket of any number, preferably one that outgoing connections do not get.
 pub(crate) fn reserve_any(mut address: SocketAddr) -> io::Result<(OwnedFd, u16)> {
-    for number in numbers::to_try() {
+    for number in port_range::candidates() {
         address.set_port(number);
-        if let Ok(reserved) = open(address, Use::ReserveUnused) {
+        if let Ok(reserved) = open(address, Purpose::ReserveUnused) {
             return Ok(reserved);
         }
     }
     address.set_port(0);
-    open(address, Use::ReserveUnused)
+    open(address, Purpose::ReserveUnused)
 }
 
 /// A bound socket, and its number.
-pub(crate) fn open(address: SocketAddr, purpose: Use) -> io::Result<(OwnedFd, u16)> {
+pub(crate) fn open(address: SocketAddr, purpose: Purpose) -> io::Result<(OwnedFd, u16)> {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let socket = stream_socket(family)?;
-    sockopt::set_socket_reuseaddr(&socket, purpose != Use::ReserveUnused)?;
+    sockopt::set_socket_reuseaddr(&socket, purpose != Purpose::ReserveUnused)?;
     rustix::net::bind(&socket, &address)?;
-    if purpose == Use::Listen {
+    if purpose == Purpose::Listen {
         rustix::net::listen(&socket, BACKLOG)?;
     }
     let bound = SocketAddr::try_from(rustix::net::getsockname(&socket)?)?;

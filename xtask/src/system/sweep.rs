@@ -50,7 +50,7 @@ const LONGEST_COMMAND_BYTES: u64 = 200;
 
 /// A process that was killed because of its mark.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Ended {
+pub(crate) struct KilledProcess {
     /// Its number.
     pub(crate) pid: i32,
     /// Its command line, or the beginning of it.
@@ -92,9 +92,9 @@ pub(crate) fn end_descendants(spared: &mut Option<Pid>) -> bool {
 
 /// Kills every process of this user and this machine that carries the mark, except
 /// those in `spared`. Who was killed.
-pub(crate) fn end_marked(mark: &str, spared: &[i32]) -> Vec<Ended> {
+pub(crate) fn end_marked(mark: &str, spared: &[i32]) -> Vec<KilledProcess> {
     let until = Instant::now() + PATIENCE;
-    let mut ended: Vec<Ended> = Vec::new();
+    let mut ended: Vec<KilledProcess> = Vec::new();
     // One that appears while the processes are listed can be missed once.
     let mut found_none = 0;
     let mut unsure_until = Instant::now() + UNSURE;
@@ -127,7 +127,7 @@ pub(crate) fn end_marked(mark: &str, spared: &[i32]) -> Vec<Ended> {
             unsure_until = Instant::now() + UNSURE;
             let _ = pidfd_send_signal(&pidfd, Signal::KILL);
             if ended.iter().all(|known| known.pid != pid) {
-                ended.push(Ended { pid, command });
+                ended.push(KilledProcess { pid, command });
             }
         }
         if found_none == 0 {
@@ -301,7 +301,7 @@ mod tests {
 
         let ended = end_marked(&mark, &[number(&spared)]);
 
-        assert_eq!(ended, [Ended { pid: hit_pid, command: "sleep 600".to_owned() }]);
+        assert_eq!(ended, [KilledProcess { pid: hit_pid, command: "sleep 600".to_owned() }]);
         assert!(hit.wait().unwrap().code().is_none());
         assert!(other.try_wait().unwrap().is_none() && spared.try_wait().unwrap().is_none());
         for mut child in [other, spared] {

@@ -25,25 +25,25 @@ pub(crate) struct Traffic {
 }
 
 /// A look that is prepared.
-pub(crate) struct Look {
+pub(crate) struct TrafficQuery {
     pub(crate) leaders: Vec<(Arc<Leader>, Name)>,
     pub(crate) addresses: Vec<Address>,
     /// How many of our own requests are queued on a port.
     pub(crate) queued: BTreeMap<u16, u32>,
 }
 
-impl Look {
+impl TrafficQuery {
     /// Looks at everything.
-    pub(crate) fn at_all(self) -> Traffic {
+    pub(crate) fn run(self) -> Traffic {
         let mut waiting = listeners::waiting_callers();
         for (port, own) in &self.queued {
             waiting.entry(*port).and_modify(|all| *all = all.saturating_sub(*own));
         }
-        Traffic { waiting, calls: self.at_calls() }
+        Traffic { waiting, calls: self.calls() }
     }
 
     /// Looks at who calls whom.
-    pub(crate) fn at_calls(self) -> Vec<Call> {
+    pub(crate) fn calls(self) -> Vec<Call> {
         let living = self.leaders.iter().filter(|(leader, _)| !leader.is_reaped());
         let groups = living.map(|(leader, name)| (leader.pid().as_raw_nonzero().get(), name));
         let groups = groups.map(|(pid, name)| (pid, name.clone())).collect();

@@ -20,13 +20,13 @@ use super::engine::Engine;
 use super::front::{Front, Inside};
 use super::running::until_it_runs;
 use super::stack::Containers;
-use crate::effects::Outlet;
+use crate::effects::RunEvents;
 use crate::effects::logs::Pipe;
-use crate::effects::logs::lines::AwaitedLines;
-use crate::effects::probe::{ListenerOf, Probe, Question, Tasks};
-use crate::effects::process::exit::ended;
-use crate::effects::process::life::stop_probes;
+use crate::effects::logs::lines::LogPatterns;
+use crate::effects::probe::{ExpectedListener, PollingProbe, ProbeTasks, Target};
+use crate::effects::process::exit::wait_for_exit;
 use crate::effects::process::notify::NotifySocket;
+use crate::effects::process::run::stop_probes;
 use crate::system::say;
 
 /// How long the engine is waited for once nobody wants the container any more: a command line
@@ -83,7 +83,7 @@ impl Contained {
 #[derive(Debug)]
 pub(crate) struct ContainedLife {
     /// Where its news goes.
-    pub(crate) outlet: Outlet,
+    pub(crate) events: RunEvents,
     /// What it shares with the others of its stack.
     pub(crate) containers: Arc<Containers>,
     /// What runs in it.
@@ -105,11 +105,11 @@ pub(crate) struct ContainedLife {
     /// Where it reports about itself.
     pub(crate) notify: Option<Arc<NotifySocket>>,
     /// The lines that log probes wait for.
-    pub(crate) awaited: AwaitedLines,
+    pub(crate) patterns: LogPatterns,
     /// What its probes ask, by index.
-    pub(crate) questions: Vec<(usize, Question)>,
+    pub(crate) targets: Vec<(usize, Target)>,
     /// The probes that were started.
-    pub(crate) tasks: Tasks,
+    pub(crate) tasks: ProbeTasks,
     /// The limit of open files to go back to.
     pub(crate) open_files: Option<libc::rlimit>,
 }
@@ -117,13 +117,13 @@ pub(crate) struct ContainedLife {
 impl ContainedLife {
     /// From nothing to the container's removal. `orders` are what it is told to do.
     pub(crate) async fn run(self, mut orders: UnboundedReceiver<Order>) {
-        let name = self.containers.name_of(&self.outlet.service, self.outlet.run);
+        let name = self.containers.name_of(&self.events.service, self.events.run);
         let mut front = Front::new();
         let (engine, network, leader) = match self.start(&name, &mut orders).await {
             Ok(started) => started,
             Err(why) => {
                 self.contained.over.store(true, Ordering::Relaxed);
-                return self.outlet.start_failed(why);
+                return self.events.start_failed(why);
             }
         };
         // The end of what it prints is seen once nobody but it could write.
@@ -141,11 +141,11 @@ impl ContainedLife {
             tokio::spawn(obey(engine.clone(), name.clone(), orders, running, front.gate()))
                 .abort_handle();
 
-        let blocked = |what: &str| seen(&self.outlet, &self.questions, what);
+        let blocked = |what: &str| seen(&self.events, &self.targets, what);
         // One that ends at once may never be seen to run.
         let running = tokio::select! {
             running = until_it_runs(&engine, &name, blocked) => Some(running),
-            _ = ended(&leader) => None,
+            _ = wait_for_exit(&leader) => None,
         };
         if let Some(running) = &running {
             for (socket, port) in self.sockets.into_iter().zip(&self.container.ports) {
@@ -163,22 +163,22 @@ impl ContainedLife {
             Some(init) => init,
             None => leader.pid().as_raw_nonzero().get().unsigned_abs(),
         };
-        self.outlet.started(pid);
+        self.events.started(pid);
         let _ = runs.send(true);
-        for (index, question) in self.questions {
-            let listener = listener(&self.container, &question, init);
-            self.tasks.start(Probe { outlet: self.outlet.clone(), index, question, listener });
+        for (index, target) in self.targets {
+            let listener = listener(&self.container, &target, init);
+            self.tasks.start(PollingProbe { events: self.events.clone(), index, target, listener });
         }
 
-        let exit = ended(&leader).await;
+        let exit = wait_for_exit(&leader).await;
 
         // Its last words come before the news of its end.
         pipes.iter().for_each(|pipe| pipe.drain());
         if let Some(socket) = &self.notify {
             socket.drain();
         }
-        stop_probes(&self.tasks, &self.awaited, self.notify.as_deref());
-        self.outlet.exited(exit);
+        stop_probes(&self.tasks, &self.patterns, self.notify.as_deref());
+        self.events.exited(exit);
         leader.reap();
         // The engine removes what has ended; this is for a command line that was ended itself.
         if !matches!(exit, Exit::Code(_)) || init.is_none() {
@@ -190,14 +190,14 @@ impl ContainedLife {
         }
         pipes.iter().for_each(|pipe| pipe.drain());
         self.contained.over.store(true, Ordering::Relaxed);
-        self.outlet.gone();
+        self.events.gone();
     }
 }
 
 /// What stands in the way of all probes of a run.
-pub(crate) fn seen(outlet: &Outlet, questions: &[(usize, Question)], what: &str) {
-    for (index, _) in questions {
-        outlet.seen(*index, what.to_owned());
+pub(crate) fn seen(events: &RunEvents, targets: &[(usize, Target)], what: &str) {
+    for (index, _) in targets {
+        events.seen(*index, what.to_owned());
     }
 }
 
@@ -262,12 +262,14 @@ async fn program_below(init: u32) -> u32 {
 
 /// Whose listener makes an answer count: the engine accepts connections for a container
 /// that does not listen yet, and closes them again.
-fn listener(container: &Container, question: &Question, init: Option<u32>) -> ListenerOf {
-    let Question::Tcp { port: outside, .. } = question else { return ListenerOf::Anyone };
+fn listener(container: &Container, target: &Target, init: Option<u32>) -> ExpectedListener {
+    let Target::Tcp { port: outside, .. } = target else { return ExpectedListener::Any };
     let port = container.ports.iter().find(|port| port.outside == *outside);
     match (port, init) {
-        (Some(port), Some(init)) if init > 0 => ListenerOf::Container { init, port: port.inside },
-        _ => ListenerOf::Anyone,
+        (Some(port), Some(init)) if init > 0 => {
+            ExpectedListener::Container { init, port: port.inside }
+        }
+        _ => ExpectedListener::Any,
     }
 }
 

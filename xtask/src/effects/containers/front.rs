@@ -21,8 +21,8 @@ use super::engine::Engine;
 use super::relay;
 use super::running::Running;
 use super::stack::Network;
-use crate::effects::probe::ListenerOf;
-use crate::system::watched::watched;
+use crate::effects::probe::ExpectedListener;
+use crate::system::async_fd::async_fd;
 
 /// The first and the longest pause between two attempts to connect to the container.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
@@ -36,7 +36,7 @@ pub(crate) struct Inside {
     /// By this machine.
     pub(crate) address: SocketAddr,
     /// Who must listen, where somebody else accepts for the container.
-    pub(crate) listener: ListenerOf,
+    pub(crate) listener: ExpectedListener,
 }
 
 /// Accepts for one run; it ends when this is dropped, and the connections go on.
@@ -79,13 +79,13 @@ impl Inside {
     ) -> Option<Self> {
         if network.gateway().is_some() {
             let address = SocketAddr::new(running.address?, port);
-            return Some(Self { address, listener: ListenerOf::Anyone });
+            return Some(Self { address, listener: ExpectedListener::Any });
         }
         let published = engine.question(&["port", name, &format!("{port}/tcp")]).await.ok()?;
         let address = published.lines().next()?.trim().parse().ok()?;
         let listener = match running.init {
-            0 => ListenerOf::Anyone,
-            init => ListenerOf::Container { init, port },
+            0 => ExpectedListener::Any,
+            init => ExpectedListener::Container { init, port },
         };
         Some(Self { address, listener })
     }
@@ -120,7 +120,7 @@ impl Socket {
     fn new(socket: OwnedFd) -> io::Result<Self> {
         let listener = TcpListener::from(socket);
         listener.set_nonblocking(true)?;
-        watched(listener).map(Self)
+        async_fd(listener).map(Self)
     }
 
     /// Waits for a caller, connects it with the container, and lets the two talk.
@@ -182,7 +182,7 @@ mod tests {
 
     fn front(socket: &TcpListener, address: SocketAddr) -> Front {
         let mut front = Front::new();
-        let inside = Inside { address, listener: ListenerOf::Anyone };
+        let inside = Inside { address, listener: ExpectedListener::Any };
         front.accept(socket.try_clone().unwrap().into(), inside).unwrap();
         front
     }

@@ -12,11 +12,11 @@ use xtask_core::stack::{Command, Run};
 use xtask_core::terms::Name;
 
 use crate::effects::World;
+use crate::effects::active_run::{ActiveRun, Process};
 use crate::effects::containers::contained::{Contained, ContainedLife};
 use crate::effects::containers::engine::Engine;
-use crate::effects::logs::lines::AwaitedLines;
+use crate::effects::logs::lines::LogPatterns;
 use crate::effects::process::environment::Additions;
-use crate::effects::runs::{Live, Process};
 use crate::system::sweep::MARK;
 
 impl World {
@@ -29,12 +29,12 @@ impl World {
         mut probes: Vec<PreparedProbe>,
         start_timeout: Duration,
     ) -> Result<(), String> {
-        let outlet = self.outlet(service, run);
+        let events = self.events(service, run);
         let engine = Engine::find().map_err(|error| error.to_string())?;
         let failed = |error: std::io::Error| format!("cannot start `{service}`: {error}");
-        let notify = self.notify_socket(&outlet, command, &probes).map_err(failed)?;
-        let awaited = AwaitedLines::default();
-        let (pipes, ends) = self.pipes(&outlet, &awaited).map_err(failed)?;
+        let notify = self.notify_socket(&events, command, &probes).map_err(failed)?;
+        let patterns = LogPatterns::default();
+        let (pipes, ends) = self.pipes(&events, &patterns).map_err(failed)?;
         let name = self.containers.name_of(service, run);
         for prepared in &mut probes {
             if let Kind::Command { .. } = prepared.probe {
@@ -46,7 +46,7 @@ impl World {
         // The command line of the engine gets nothing that is meant for the container.
         let bare =
             Command { env: Vec::new(), sockets: Vec::new(), cwd: "/".into(), ..command.clone() };
-        let questions = self.questions(&outlet, probes, &bare, &awaited);
+        let targets = self.targets(&events, probes, &bare, &patterns);
         let inherited = self.sockets.inherited(service, &command.sockets);
         let inherited =
             inherited.ok_or_else(|| format!("`{service}` inherits sockets that are not bound"))?;
@@ -56,16 +56,19 @@ impl World {
             self.sockets.share(service);
         }
         let (contained, orders) = Contained::new();
-        let live = Live {
-            awaited: Arc::clone(&awaited),
+        let active = ActiveRun {
+            patterns: Arc::clone(&patterns),
             notify: notify.as_ref().map(Arc::downgrade).unwrap_or_default(),
-            ..Live::new(Process::Contained(Arc::clone(&contained)), command.program.clone().into())
+            ..ActiveRun::new(
+                Process::Contained(Arc::clone(&contained)),
+                command.program.clone().into(),
+            )
         };
         // What it leaves running may serve other people's containers too, and is not ours.
         let unmarked = vec![(MARK.to_owned(), String::new())];
         let none = Command { watchdog_us: None, env: unmarked, ..bare };
         let life = ContainedLife {
-            outlet,
+            events,
             containers: Arc::clone(&self.containers),
             command: command.clone(),
             container: container.clone(),
@@ -76,16 +79,13 @@ impl World {
             pipes,
             ends,
             notify,
-            awaited,
-            questions: questions
-                .into_iter()
-                .map(|(index, _, question)| (index, question))
-                .collect(),
-            tasks: live.tasks.clone(),
+            patterns,
+            targets: targets.into_iter().map(|(index, _, target)| (index, target)).collect(),
+            tasks: active.tasks.clone(),
             open_files: self.open_files,
         };
         tokio::spawn(life.run(orders));
-        self.runs.insert((service.clone(), run), live);
+        self.runs.insert((service.clone(), run), active);
         Ok(())
     }
 }

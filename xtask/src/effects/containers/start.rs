@@ -20,10 +20,10 @@ use super::create;
 use super::engine::{Engine, FETCH};
 use super::stack::Network;
 use super::volumes;
-use crate::effects::process::exit::outcome;
+use crate::effects::process::exit::exec_failure;
 use crate::effects::process::notify::NotifySocket;
 use crate::effects::process::spawn;
-use crate::effects::process::spawn::Launch;
+use crate::effects::process::spawn::SpawnRequest;
 use crate::system::group::Leader;
 use crate::system::say;
 
@@ -75,11 +75,11 @@ impl ContainedLife {
         if engine.has_image(image).await.map_err(|error| error.to_string())? {
             return Ok(());
         }
-        self.outlet.status(format!("fetching the image `{image}`"));
-        self.outlet.extend(FETCH + self.start_timeout);
+        self.events.status(format!("fetching the image `{image}`"));
+        self.events.extend(FETCH + self.start_timeout);
         let fetched = engine.fetch(image).await;
-        self.outlet.status(String::new());
-        self.outlet.extend(self.start_timeout);
+        self.events.status(String::new());
+        self.events.extend(self.start_timeout);
         fetched.map_err(|error| format!("the image `{image}` is not here, and {error}"))
     }
 
@@ -92,7 +92,7 @@ impl ContainedLife {
             }
             volumes::prepare(&self.containers, &self.container, self.notify.as_deref()).await?;
             let wanted = create::Wanted {
-                service: &self.outlet.service,
+                service: &self.events.service,
                 name,
                 command: &self.command,
                 container: &self.container,
@@ -105,7 +105,7 @@ impl ContainedLife {
         if let Ok(made) = tokio::time::timeout(SLOW, &mut make).await {
             return made;
         }
-        seen(&self.outlet, &self.questions, "the engine has not made its container yet");
+        seen(&self.events, &self.targets, "the engine has not made its container yet");
         make.await
     }
 
@@ -121,7 +121,7 @@ impl ContainedLife {
         let words = ["start", "--attach", name];
         let words = words.iter().map(|word| text(word.as_bytes()));
         let args = std::iter::once(Ok(program.clone())).chain(words).collect::<io::Result<_>>()?;
-        let forked = spawn::start(&Launch {
+        let spawned = spawn::start(&SpawnRequest {
             program,
             args,
             env: self.environment.clone(),
@@ -131,8 +131,8 @@ impl ContainedLife {
             sockets: Vec::new(),
             open_files: self.open_files,
         })?;
-        let leader = Arc::new(forked.leader);
-        match outcome(forked.outcome).await {
+        let leader = Arc::new(spawned.leader);
+        match exec_failure(spawned.exec_report).await {
             Ok(None) => Ok(leader),
             Ok(Some(failure)) => {
                 leader.reap();

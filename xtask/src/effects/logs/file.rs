@@ -37,7 +37,7 @@ struct Missing {
 
 /// How writing went, if that is news.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Writing {
+pub(crate) enum WriteChange {
     /// As the last time.
     AsBefore,
     /// Records are dropped from now on, for this reason.
@@ -91,23 +91,27 @@ impl LogFile {
 
     /// Appends records, which are whole lines. `run` is whose they are, should the log
     /// have something to say itself.
-    pub(crate) fn append(&mut self, run: Run, records: &[u8]) -> Writing {
+    pub(crate) fn append(&mut self, run: Run, records: &[u8]) -> WriteChange {
         let failing = self.missing.records > 0;
         if failing {
             let notice = self.notice(run);
             if self.write(notice.as_bytes()).is_err() {
                 self.missing.records += count(records);
-                return Writing::AsBefore;
+                return WriteChange::AsBefore;
             }
             self.missing = Missing::default();
         }
         match self.write(records) {
-            Ok(()) if failing => Writing::Again,
-            Ok(()) => Writing::AsBefore,
+            Ok(()) if failing => WriteChange::Again,
+            Ok(()) => WriteChange::AsBefore,
             Err(failed) => {
                 let error = failed.error.to_string();
                 self.missing = Missing { records: count(&records[failed.kept..]), error };
-                if failing { Writing::AsBefore } else { Writing::Fails(self.missing.error.clone()) }
+                if failing {
+                    WriteChange::AsBefore
+                } else {
+                    WriteChange::Fails(self.missing.error.clone())
+                }
             }
         }
     }
@@ -264,10 +268,10 @@ mod tests {
         }
         (log.limits.size_bytes, log.next_number) = (10, Some(6));
         fs::create_dir(aside(&log.path, 6)).unwrap();
-        assert!(matches!(log.append(1, b"line 1\n"), Writing::Fails(_)));
+        assert!(matches!(log.append(1, b"line 1\n"), WriteChange::Fails(_)));
         assert_eq!(numbers_aside(&log.path).unwrap(), [1, 5, 6]);
         fs::remove_dir(aside(&log.path, 6)).unwrap();
-        assert_eq!(log.append(1, b"line 2\n"), Writing::Again);
+        assert_eq!(log.append(1, b"line 2\n"), WriteChange::Again);
         assert_eq!(fs::read_to_string(aside(&log.path, 6)).unwrap(), "line 0\n");
         assert!(!aside(&log.path, 1).exists());
     }
@@ -278,12 +282,12 @@ mod tests {
         let logs = folder.path().join("missing");
         let mut log = LogFile::new(&logs, "a");
         let writing = log.append(1, b"t 1 o one\nt 1 o two\n");
-        assert!(matches!(writing, Writing::Fails(why) if why.contains("No such file")));
-        assert_eq!(log.append(1, b"t 1 o three\n"), Writing::AsBefore);
-        assert_eq!(log.append(1, b""), Writing::AsBefore);
+        assert!(matches!(writing, WriteChange::Fails(why) if why.contains("No such file")));
+        assert_eq!(log.append(1, b"t 1 o three\n"), WriteChange::AsBefore);
+        assert_eq!(log.append(1, b""), WriteChange::AsBefore);
         fs::create_dir(&logs).unwrap();
-        assert_eq!(log.append(2, b"t 2 o four\n"), Writing::Again);
-        assert_eq!(log.append(2, b"t 2 o five\n"), Writing::AsBefore);
+        assert_eq!(log.append(2, b"t 2 o four\n"), WriteChange::Again);
+        assert_eq!(log.append(2, b"t 2 o five\n"), WriteChange::AsBefore);
         let texts = texts(&log.path);
         assert_eq!(
             texts[0],
@@ -300,9 +304,9 @@ mod tests {
         std::os::unix::fs::symlink("/dev/full", &path).unwrap();
         let mut log = LogFile::new(folder.path(), "b");
         log.path = path.clone();
-        assert!(matches!(log.append(1, b"t 1 o one\n"), Writing::Fails(_)));
+        assert!(matches!(log.append(1, b"t 1 o one\n"), WriteChange::Fails(_)));
         fs::remove_file(&path).unwrap();
-        assert_eq!(log.append(1, b""), Writing::Again, "also when nothing more is printed");
+        assert_eq!(log.append(1, b""), WriteChange::Again, "also when nothing more is printed");
         assert_eq!(
             texts(&path),
             ["1 x 1 line is missing here: No space left on device (os error 28)"]

@@ -10,15 +10,15 @@ use regex::bytes::Regex;
 use xtask_client::escapes::{Keep, strip};
 use xtask_client::logs::{End, Stream, head};
 
-use crate::effects::Outlet;
-use crate::effects::logs::file::{LogFile, Writing};
+use crate::effects::RunEvents;
+use crate::effects::logs::file::{LogFile, WriteChange};
 
 /// A line is split when it grows beyond this many bytes.
 const LONGEST: usize = 64 * 1024;
 
 /// A line that a log probe waits for.
 #[derive(Debug)]
-pub(crate) struct Awaited {
+pub(crate) struct LogPattern {
     /// The index of the probe.
     pub(crate) probe: usize,
     /// What the line must match.
@@ -26,15 +26,15 @@ pub(crate) struct Awaited {
 }
 
 /// The lines that log probes of one run still wait for, shared by both streams.
-pub(crate) type AwaitedLines = Arc<Mutex<Vec<Awaited>>>;
+pub(crate) type LogPatterns = Arc<Mutex<Vec<LogPattern>>>;
 
 /// The lines of one stream of a run.
 #[derive(Debug)]
 pub(crate) struct Lines {
     stream: Stream,
-    outlet: Outlet,
+    events: RunEvents,
     log: Arc<Mutex<LogFile>>,
-    awaited: AwaitedLines,
+    patterns: LogPatterns,
     /// Whether a probe waited when the present bytes came.
     awaits: bool,
     /// The beginning of a line whose end has not come yet.
@@ -48,14 +48,14 @@ struct Heads {
 }
 
 impl Lines {
-    /// The lines of a stream of the run that `outlet` speaks for.
+    /// The lines of a stream of the run that `events` speaks for.
     pub(crate) fn new(
         stream: Stream,
-        outlet: Outlet,
+        events: RunEvents,
         log: Arc<Mutex<LogFile>>,
-        awaited: AwaitedLines,
+        patterns: LogPatterns,
     ) -> Self {
-        Self { stream, outlet, log, awaited, awaits: false, half: Vec::new() }
+        Self { stream, events, log, patterns, awaits: false, half: Vec::new() }
     }
 
     /// Takes the next bytes of the stream; `records` is a buffer to work in.
@@ -119,29 +119,29 @@ impl Lines {
     }
 
     fn show_to_probes(&self, line: &[u8]) {
-        let mut awaited = self.awaited.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut patterns = self.patterns.lock().unwrap_or_else(PoisonError::into_inner);
         let line = strip(line, Keep::Nothing);
-        awaited.retain(|wait| {
+        patterns.retain(|wait| {
             let matches = wait.pattern.is_match(&line);
             if matches {
-                self.outlet.passed(wait.probe);
+                self.events.passed(wait.probe);
             }
             !matches
         });
     }
 
     fn begin(&mut self, log: &mut LogFile) -> Heads {
-        self.awaits = !self.awaited.lock().unwrap_or_else(PoisonError::into_inner).is_empty();
+        self.awaits = !self.patterns.lock().unwrap_or_else(PoisonError::into_inner).is_empty();
         let time = log.time();
-        let head = |end| head(time, self.outlet.run, self.stream, end);
+        let head = |end| head(time, self.events.run, self.stream, end);
         Heads { line: head(End::Line), open: head(End::Open) }
     }
 
     fn write(&self, mut log: MutexGuard<'_, LogFile>, records: &[u8]) {
-        match log.append(self.outlet.run, records) {
-            Writing::AsBefore => {}
-            Writing::Fails(error) => self.outlet.log_trouble(Some(error)),
-            Writing::Again => self.outlet.log_trouble(None),
+        match log.append(self.events.run, records) {
+            WriteChange::AsBefore => {}
+            WriteChange::Fails(error) => self.events.log_trouble(Some(error)),
+            WriteChange::Again => self.events.log_trouble(None),
         }
     }
 }
@@ -172,9 +172,9 @@ mod tests {
         let (sender, events) = mpsc::unbounded_channel();
         let lines = Lines {
             stream: Stream::Err,
-            outlet: Outlet { events: sender, service: "a".into(), run: 7 },
+            events: RunEvents { events: sender, service: "a".into(), run: 7 },
             log: Arc::new(Mutex::new(LogFile::new(folder.path(), "a"))),
-            awaited: AwaitedLines::default(),
+            patterns: LogPatterns::default(),
             awaits: false,
             half: Vec::new(),
         };
@@ -266,7 +266,7 @@ mod tests {
     fn a_log_probe_sees_the_line_without_its_escapes_and_passes_once() {
         let mut fixture = fixture();
         let pattern = Regex::new("^listening on [0-9]+$").unwrap();
-        fixture.lines.awaited.lock().unwrap().push(Awaited { probe: 2, pattern });
+        fixture.lines.patterns.lock().unwrap().push(LogPattern { probe: 2, pattern });
         fixture.take(b"not listening on 80\n");
         assert!(fixture.events.try_recv().is_err());
         fixture.take(b"\x1b[32mlistening\x1b[0m on 80\nlistening on 80\n");

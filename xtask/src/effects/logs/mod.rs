@@ -16,7 +16,7 @@ use std::sync::{Mutex, PoisonError};
 use tokio::io::unix::AsyncFd;
 
 use crate::effects::logs::lines::Lines;
-use crate::system::watched::watched;
+use crate::system::async_fd::async_fd;
 
 /// How much is read at once; also the size of the pipe of whoever prints that much.
 const READ: usize = 256 * 1024;
@@ -60,7 +60,7 @@ impl Pipe {
     pub(crate) fn new(fd: OwnedFd, lines: Lines) -> io::Result<Self> {
         rustix::io::ioctl_fionbio(&fd, true)?;
         let enlarged = AtomicBool::new(false);
-        Ok(Self { fd: watched(fd)?, lines: Mutex::new(lines), enlarged })
+        Ok(Self { fd: async_fd(fd)?, lines: Mutex::new(lines), enlarged })
     }
 
     /// Reads until the last holder of the writing end is gone.

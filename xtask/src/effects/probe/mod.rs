@@ -1,4 +1,4 @@
-//! Finding out whether a service is ready by asking it: `http`, `tcp` and `command`.
+//! Finding out whether a service is ready by command_target it: `http`, `tcp` and `command`.
 //!
 //! A probe asks again, 1 ms later at first and 250 ms in the end, until it passes or
 //! is stopped; when to give up is the reducer's business. What it saw instead is told
@@ -18,10 +18,10 @@ use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
 use xtask_core::stack::Exit;
 
-use crate::effects::Outlet;
+use crate::effects::RunEvents;
 use crate::effects::probe::http::{Queued, Request, callable};
 use crate::effects::process::exit::KillOnDrop;
-use crate::effects::process::spawn::Launch;
+use crate::effects::process::spawn::SpawnRequest;
 use crate::effects::process::{exit, spawn};
 use crate::system::group::Leader;
 use crate::system::{listeners, port_holder, socket};
@@ -40,20 +40,20 @@ const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A probe that asks.
 #[derive(Debug)]
-pub(crate) struct Probe {
+pub(crate) struct PollingProbe {
     /// Where its news goes.
-    pub(crate) outlet: Outlet,
+    pub(crate) events: RunEvents,
     /// Its index.
     pub(crate) index: usize,
     /// What it asks.
-    pub(crate) question: Question,
+    pub(crate) target: Target,
     /// Whose answer counts.
-    pub(crate) listener: ListenerOf,
+    pub(crate) listener: ExpectedListener,
 }
 
 /// What a probe asks.
 #[derive(Debug)]
-pub(crate) enum Question {
+pub(crate) enum Target {
     /// For an answer with one of these statuses.
     Http {
         /// Whom it asks; a name is looked up for each attempt.
@@ -75,14 +75,14 @@ pub(crate) enum Question {
         port: u16,
     },
     /// A command for exit code 0.
-    Command(Asking),
+    Command(CommandTarget),
     /// Nothing: it can never pass, and says why.
     Impossible(String),
 }
 
 /// A command that is run as a probe.
 #[derive(Debug)]
-pub(crate) struct Asking {
+pub(crate) struct CommandTarget {
     /// The program's path.
     pub(crate) program: CString,
     /// Its arguments, the first being its own name.
@@ -97,9 +97,9 @@ pub(crate) struct Asking {
 
 /// Whose listener makes an answer count.
 #[derive(Clone, Debug)]
-pub(crate) enum ListenerOf {
+pub(crate) enum ExpectedListener {
     /// Anybody's: the supervisor itself holds the socket, or nobody is managed.
-    Anyone,
+    Any,
     /// One of this run's group.
     Group(Arc<Leader>),
     /// One in a container, by the container's first process and the number inside.
@@ -108,16 +108,16 @@ pub(crate) enum ListenerOf {
 
 /// The probing tasks of one run, which end together.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Tasks(Arc<Mutex<Option<Vec<AbortHandle>>>>);
+pub(crate) struct ProbeTasks(Arc<Mutex<Option<Vec<AbortHandle>>>>);
 
-impl Tasks {
+impl ProbeTasks {
     /// No tasks yet.
     pub(crate) fn new() -> Self {
         Self(Arc::new(Mutex::new(Some(Vec::new()))))
     }
 
     /// Starts a probe, unless they were stopped before.
-    pub(crate) fn start(&self, probe: Probe) {
+    pub(crate) fn start(&self, probe: PollingProbe) {
         if let Some(tasks) = self.0.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
             tasks.push(tokio::spawn(probe.run()).abort_handle());
         }
@@ -132,21 +132,21 @@ impl Tasks {
     }
 }
 
-impl Probe {
+impl PollingProbe {
     /// Asks until the answer is right.
     pub(crate) async fn run(mut self) {
         let mut last = String::new();
         let mut pause = FIRST_PAUSE;
         loop {
             match self.attempt().await {
-                Ok(()) => return self.outlet.passed(self.index),
+                Ok(()) => return self.events.passed(self.index),
                 Err(seen) if seen != last => {
-                    self.outlet.seen(self.index, seen.clone());
+                    self.events.seen(self.index, seen.clone());
                     last = seen;
                 }
                 Err(_) => {}
             }
-            if matches!(self.question, Question::Impossible(_)) {
+            if matches!(self.target, Target::Impossible(_)) {
                 return;
             }
             tokio::time::sleep(pause).await;
@@ -156,15 +156,15 @@ impl Probe {
 
     /// One attempt; an error is what was seen instead.
     async fn attempt(&mut self) -> Result<(), String> {
-        let address = match &mut self.question {
-            Question::Impossible(why) => return Err(why.clone()),
-            Question::Command(asking) => return asking.ask().await,
-            Question::Tcp { host, port } => {
+        let address = match &mut self.target {
+            Target::Impossible(why) => return Err(why.clone()),
+            Target::Command(command_target) => return command_target.ask().await,
+            Target::Tcp { host, port } => {
                 let address = within_timeout(lookup(host, *port)).await?;
                 within_timeout(TcpStream::connect(address)).await?;
                 address
             }
-            Question::Http { host, port, request, status, queued } => {
+            Target::Http { host, port, request, status, queued } => {
                 let address = within_timeout(lookup(host, *port)).await?;
                 let answered = match queued.take() {
                     Some(queued) => request.answer(queued).await.map_err(|error| words(&error))?,
@@ -183,11 +183,11 @@ impl Probe {
     }
 }
 
-impl ListenerOf {
+impl ExpectedListener {
     /// Whether an answer at `address` counts; an error says who gave it.
     pub(crate) fn check(&self, address: SocketAddr) -> Result<(), String> {
         let leader = match self {
-            Self::Anyone => return Ok(()),
+            Self::Any => return Ok(()),
             Self::Container { init, port } => {
                 return match listeners::listens_in(*init, *port) {
                     Some(false) => Err("connection refused".to_owned()),
@@ -212,7 +212,7 @@ impl ListenerOf {
     }
 }
 
-impl Asking {
+impl CommandTarget {
     async fn ask(&self) -> Result<(), String> {
         let name = self.program.to_string_lossy();
         match tokio::time::timeout(COMMAND_TIMEOUT, self.exit()).await {
@@ -227,7 +227,7 @@ impl Asking {
 
     async fn exit(&self) -> io::Result<Exit> {
         let null = std::fs::File::options().write(true).open("/dev/null")?;
-        let forked = spawn::start(&Launch {
+        let spawned = spawn::start(&SpawnRequest {
             program: self.program.clone(),
             args: self.args.clone(),
             env: self.env.clone(),
@@ -237,11 +237,11 @@ impl Asking {
             sockets: Vec::new(),
             open_files: self.open_files,
         })?;
-        let child = KillOnDrop(Arc::new(forked.leader));
-        if let Some(failure) = exit::outcome(forked.outcome).await? {
+        let child = KillOnDrop(Arc::new(spawned.leader));
+        if let Some(failure) = exit::exec_failure(spawned.exec_report).await? {
             return Err(io::Error::from_raw_os_error(failure.errno));
         }
-        Ok(exit::ended(&child.0).await)
+        Ok(exit::wait_for_exit(&child.0).await)
     }
 }
 

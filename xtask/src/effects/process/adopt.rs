@@ -13,12 +13,11 @@ use xtask_core::stack::{Command, Event, Exit, Run};
 use xtask_core::terms::Name;
 
 use crate::effects::World;
-use crate::effects::process::life::stop_probes;
-use crate::effects::process::stranger;
-use crate::effects::process::stranger::Question;
-use crate::effects::runs::{Adopted, Live, Process};
+use crate::effects::active_run::{ActiveRun, Adopted, Process};
+use crate::effects::process::inspect::{Inspection, find};
+use crate::effects::process::run::stop_probes;
+use crate::system::async_fd::async_fd;
 use crate::system::socket;
-use crate::system::watched::watched;
 
 impl World {
     pub(crate) fn look(&mut self, service: Name, ports: &[Port], like: Option<Like>) {
@@ -27,20 +26,20 @@ impl World {
             Some(Like { program, path, cwd, variables }) => {
                 let own = path.as_deref().map(std::ffi::OsStr::new);
                 let path = own.or_else(|| self.environment.inherited("PATH"));
-                (stranger::find(&program, path, &cwd), variables)
+                (find(&program, path, &cwd), variables)
             }
             None => (None, Vec::new()),
         };
-        let question = Question {
+        let inspection = Inspection {
             addresses: ports.iter().filter_map(resolve).collect(),
             program,
             variables,
             mark: self.settings.mark.clone(),
         };
-        let (events, strangers) = (self.events.clone(), self.strangers.clone());
+        let (events, port_holders) = (self.events.clone(), self.port_holders.clone());
         tokio::task::spawn_blocking(move || {
-            let (occupant, found) = question.look();
-            strangers.keep(&service, found);
+            let (occupant, found) = inspection.look();
+            port_holders.keep(&service, found);
             let _ = events.send(Event::Looked { service, occupant });
         });
     }
@@ -53,27 +52,27 @@ impl World {
         command: &Command,
         probes: Vec<PreparedProbe>,
     ) {
-        let outlet = self.outlet(&service, run);
-        let found = self.strangers.take(&service, pid);
+        let events = self.events(&service, run);
+        let found = self.port_holders.take(&service, pid);
         let watching = found.and_then(|found| {
-            let ending = watched(found.pidfd.try_clone().ok()?).ok()?;
+            let ending = async_fd(found.pidfd.try_clone().ok()?).ok()?;
             Some((found.pidfd, ending))
         });
         let Some((pidfd, ending)) = watching else {
-            return outlet.start_failed(format!("process {pid} is gone"));
+            return events.start_failed(format!("process {pid} is gone"));
         };
-        let mut live = Live::new(Process::Unknown, PathBuf::new());
-        let (tasks, awaited) = (live.tasks.clone(), live.awaited.clone());
-        let news = outlet.clone();
+        let mut active = ActiveRun::new(Process::Unmanaged, PathBuf::new());
+        let (tasks, patterns) = (active.tasks.clone(), active.patterns.clone());
+        let news = events.clone();
         let watch = tokio::spawn(async move {
             let _ = ending.readable().await;
-            stop_probes(&tasks, &awaited, None);
+            stop_probes(&tasks, &patterns, None);
             news.exited(Exit::Unknown);
             news.gone();
         });
-        live.process = Process::Adopted(Adopted { pidfd, watch: watch.abort_handle() });
-        outlet.started(pid);
-        self.ask(&live, &outlet, command, probes);
-        self.runs.insert((service, run), live);
+        active.process = Process::Adopted(Adopted { pidfd, watch: watch.abort_handle() });
+        events.started(pid);
+        self.start_probes(&active, &events, command, probes);
+        self.runs.insert((service, run), active);
     }
 }

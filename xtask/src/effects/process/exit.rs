@@ -12,9 +12,9 @@ use rustix::process::Signal;
 use tokio::io::unix::AsyncFd;
 use xtask_core::stack::Exit;
 
-use crate::effects::process::spawn::Failure;
+use crate::effects::process::spawn::SpawnFailure;
+use crate::system::async_fd::async_fd;
 use crate::system::group::Leader;
-use crate::system::watched::watched;
 
 /// How often a leader is looked at where the system cannot tell of its end.
 const LOOK: Duration = Duration::from_millis(20);
@@ -29,7 +29,7 @@ impl Drop for KillOnDrop {
         if matches!(self.0.exit(), Ok(None)) && tokio::runtime::Handle::try_current().is_ok() {
             let leader = Arc::clone(&self.0);
             tokio::spawn(async move {
-                ended(&leader).await;
+                wait_for_exit(&leader).await;
                 leader.reap();
             });
         } else {
@@ -42,15 +42,15 @@ impl Drop for KillOnDrop {
 ///
 /// # Errors
 /// When the pipe cannot be watched.
-pub(crate) async fn outcome(pipe: OwnedFd) -> io::Result<Option<Failure>> {
+pub(crate) async fn exec_failure(pipe: OwnedFd) -> io::Result<Option<SpawnFailure>> {
     rustix::io::ioctl_fionbio(&pipe, true)?;
-    let pipe = watched(pipe)?;
+    let pipe = async_fd(pipe)?;
     loop {
         let mut ready = pipe.readable().await?;
         let mut report = [0; 8];
         let read = |fd: &AsyncFd<OwnedFd>| Ok(rustix::io::read(fd.get_ref().as_fd(), &mut report)?);
         match ready.try_io(read) {
-            Ok(Ok(length)) => return Ok(Failure::from_bytes(&report[..length])),
+            Ok(Ok(length)) => return Ok(SpawnFailure::from_bytes(&report[..length])),
             Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
             Ok(Err(error)) => return Err(error),
             Err(_) => {}
@@ -59,7 +59,7 @@ pub(crate) async fn outcome(pipe: OwnedFd) -> io::Result<Option<Failure>> {
 }
 
 /// Waits until the leader ended; it stays a zombie.
-pub(crate) async fn ended(leader: &Leader) -> Exit {
+pub(crate) async fn wait_for_exit(leader: &Leader) -> Exit {
     wait_readable(leader).await;
     loop {
         match leader.exit() {
@@ -77,7 +77,7 @@ async fn wait_readable(leader: &Leader) {
     {
         use rustix::process::{PidfdFlags, pidfd_open};
         let Ok(pidfd) = pidfd_open(leader.pid(), PidfdFlags::empty()) else { return };
-        let Ok(pidfd) = watched(pidfd) else { return };
+        let Ok(pidfd) = async_fd(pidfd) else { return };
         let _ = pidfd.readable().await;
     }
     #[cfg(not(target_os = "linux"))]

@@ -16,18 +16,20 @@ use xtask_core::stack::effect::PreparedProbe;
 use xtask_core::stack::{Command, Run};
 use xtask_core::terms::Name;
 
+use crate::effects::active_run::{ActiveRun, Process};
 use crate::effects::logs::Pipe;
-use crate::effects::logs::lines::{Awaited, AwaitedLines, Lines};
+use crate::effects::logs::lines::{Lines, LogPattern, LogPatterns};
 use crate::effects::perform::socket_path;
 use crate::effects::probe::http::Request;
-use crate::effects::probe::{Asking, ListenerOf, Probe, Question, find_program, http};
+use crate::effects::probe::{
+    CommandTarget, ExpectedListener, PollingProbe, Target, find_program, http,
+};
 use crate::effects::process::environment::Additions;
-use crate::effects::process::life::Life;
 use crate::effects::process::notify::NotifySocket;
+use crate::effects::process::run::ProcessRun;
 use crate::effects::process::spawn;
-use crate::effects::process::spawn::Launch;
-use crate::effects::runs::{Live, Process};
-use crate::effects::{Outlet, World};
+use crate::effects::process::spawn::SpawnRequest;
+use crate::effects::{RunEvents, World};
 use crate::system::socket;
 
 impl World {
@@ -38,19 +40,19 @@ impl World {
         command: &Command,
         probes: Vec<PreparedProbe>,
     ) -> Result<(), String> {
-        let outlet = self.outlet(service, run);
+        let events = self.events(service, run);
         let system = |error: io::Error| format!("cannot start `{}`: {error}", command.program);
         let program =
             find_program(&command.program, self.environment.get(command, "PATH"), &command.cwd)?;
 
-        let notify = self.notify_socket(&outlet, command, &probes).map_err(system)?;
-        let awaited = AwaitedLines::default();
-        let (pipes, ends) = self.pipes(&outlet, &awaited).map_err(system)?;
+        let notify = self.notify_socket(&events, command, &probes).map_err(system)?;
+        let patterns = LogPatterns::default();
+        let (pipes, ends) = self.pipes(&events, &patterns).map_err(system)?;
 
         let additions = Additions { notify: notify.as_deref().map(NotifySocket::path) };
         let env = self.environment.of(command, &additions);
         // Before the process is there, so that the first accept answers.
-        let questions = self.questions(&outlet, probes, command, &awaited);
+        let targets = self.targets(&events, probes, command, &patterns);
 
         if command.sockets.is_empty() {
             self.sockets.release(service);
@@ -59,7 +61,7 @@ impl World {
             .sockets
             .inherited(service, &command.sockets)
             .ok_or_else(|| format!("`{service}` inherits sockets that are not bound"))?;
-        let forked = spawn::start(&Launch {
+        let spawned = spawn::start(&SpawnRequest {
             program: text(program.as_os_str())?,
             args: arguments(&command.program, &command.args)?,
             env,
@@ -71,96 +73,92 @@ impl World {
         })
         .map_err(system)?;
 
-        let leader = Arc::new(forked.leader);
-        let live = Live {
-            awaited: Arc::clone(&awaited),
+        let leader = Arc::new(spawned.leader);
+        let active = ActiveRun {
+            patterns: Arc::clone(&patterns),
             notify: notify.as_ref().map(Arc::downgrade).unwrap_or_default(),
-            ..Live::new(Process::Child(Arc::clone(&leader)), program.clone())
+            ..ActiveRun::new(Process::Child(Arc::clone(&leader)), program.clone())
         };
-        let probes = questions
+        let probes = targets
             .into_iter()
-            .map(|(index, own, question)| {
+            .map(|(index, own, target)| {
                 let listener = if own && cfg!(target_os = "linux") {
-                    ListenerOf::Group(Arc::clone(&leader))
+                    ExpectedListener::Group(Arc::clone(&leader))
                 } else {
-                    ListenerOf::Anyone
+                    ExpectedListener::Any
                 };
-                Probe { outlet: outlet.clone(), index, question, listener }
+                PollingProbe { events: events.clone(), index, target, listener }
             })
             .collect();
-        let life = Life {
-            outlet,
+        let watched = ProcessRun {
+            events,
             leader,
-            outcome: forked.outcome,
+            exec_report: spawned.exec_report,
             program: program.to_string_lossy().into_owned(),
             cwd: command.cwd.clone(),
             pipes,
             notify,
-            awaited,
+            patterns,
             probes,
-            tasks: live.tasks.clone(),
+            tasks: active.tasks.clone(),
         };
-        tokio::spawn(life.run());
-        self.runs.insert((service.clone(), run), live);
+        tokio::spawn(watched.run());
+        self.runs.insert((service.clone(), run), active);
         Ok(())
     }
 
     /// Pipes for the output of a run, and the ends that it writes to.
     pub(crate) fn pipes(
         &mut self,
-        outlet: &Outlet,
-        awaited: &AwaitedLines,
+        events: &RunEvents,
+        patterns: &LogPatterns,
     ) -> io::Result<([Pipe; 2], [OwnedFd; 2])> {
-        let log = self.log(&outlet.service);
+        let log = self.log(&events.service);
         let (out, out_end) = spawn::close_on_exec_pipe()?;
         let (err, err_end) = spawn::close_on_exec_pipe()?;
         let pipe = |fd, stream| {
             let log = Arc::clone(&log);
-            Pipe::new(fd, Lines::new(stream, outlet.clone(), log, Arc::clone(awaited)))
+            Pipe::new(fd, Lines::new(stream, events.clone(), log, Arc::clone(patterns)))
         };
         Ok(([pipe(out, Stream::Out)?, pipe(err, Stream::Err)?], [out_end, err_end]))
     }
 
     /// The probes of a run that ask: index, whether the run must listen itself, and
-    /// the question. Log probes are entered into `awaited` instead.
-    pub(crate) fn questions(
+    /// the target. Log probes are entered into `patterns` instead.
+    pub(crate) fn targets(
         &mut self,
-        outlet: &Outlet,
+        events: &RunEvents,
         probes: Vec<PreparedProbe>,
         command: &Command,
-        awaited: &AwaitedLines,
-    ) -> Vec<(usize, bool, Question)> {
-        let mut questions = Vec::new();
+        patterns: &LogPatterns,
+    ) -> Vec<(usize, bool, Target)> {
+        let mut targets = Vec::new();
         for prepared in probes {
             if let Kind::Log { pattern } = &prepared.probe {
                 match regex::bytes::Regex::new(pattern) {
-                    Ok(pattern) => awaited
+                    Ok(pattern) => patterns
                         .lock()
                         .unwrap_or_else(PoisonError::into_inner)
-                        .push(Awaited { probe: prepared.index, pattern }),
+                        .push(LogPattern { probe: prepared.index, pattern }),
                     Err(error) => {
                         let why = format!("`{pattern}` is no regular expression: {error}");
-                        questions.push((prepared.index, false, Question::Impossible(why)));
+                        targets.push((prepared.index, false, Target::Impossible(why)));
                     }
                 }
-            } else if let Some(question) = self.question(&prepared, command) {
+            } else if let Some(target) = self.target(&prepared, command) {
                 let own = prepared.address.as_ref().is_some_and(|(_, port)| {
-                    !prepared.queued && !self.sockets.listens(&outlet.service, *port)
+                    !prepared.queued && !self.sockets.listens(&events.service, *port)
                 });
-                questions.push((prepared.index, own, question));
+                targets.push((prepared.index, own, target));
             }
         }
-        questions
+        targets
     }
 
     /// What a prepared probe asks; none for those that only wait.
-    pub(crate) fn question(
-        &mut self,
-        prepared: &PreparedProbe,
-        command: &Command,
-    ) -> Option<Question> {
+    pub(crate) fn target(&mut self, prepared: &PreparedProbe, command: &Command) -> Option<Target> {
         let address = || prepared.address.clone().ok_or_else(|| "no address to probe".to_owned());
-        let question = match &prepared.probe {
+        let target = match &prepared.probe {
             Kind::Notify | Kind::Log { .. } => return None,
             Kind::Http { path, status, .. } => address().map(|(host, port)| {
                 let request = Request::new(&host, port, path);
@@ -169,12 +167,12 @@ impl World {
                 let queued = bound.and_then(|address| {
                     request.queue(http::callable(address), self.counted(port)).ok()
                 });
-                Question::Http { host, port, request, status: status.clone(), queued }
+                Target::Http { host, port, request, status: status.clone(), queued }
             }),
-            Kind::Tcp { .. } => address().map(|(host, port)| Question::Tcp { host, port }),
-            Kind::Command { .. } => self.asking(prepared, command),
+            Kind::Tcp { .. } => address().map(|(host, port)| Target::Tcp { host, port }),
+            Kind::Command { .. } => self.command_target(prepared, command),
         };
-        Some(question.unwrap_or_else(Question::Impossible))
+        Some(target.unwrap_or_else(Target::Impossible))
     }
 
     /// A handle that counts as a request of ours on that port.
@@ -182,12 +180,16 @@ impl World {
         Arc::clone(self.queued.entry(port).or_default())
     }
 
-    fn asking(&self, prepared: &PreparedProbe, command: &Command) -> Result<Question, String> {
+    fn command_target(
+        &self,
+        prepared: &PreparedProbe,
+        command: &Command,
+    ) -> Result<Target, String> {
         // It sees what the run sees, but does not speak or listen for it.
         let bare = Command { sockets: Vec::new(), watchdog_us: None, ..command.clone() };
         let (name, args) = prepared.command.split_first().ok_or("an empty command")?;
         let program = find_program(name, self.environment.get(command, "PATH"), &command.cwd)?;
-        Ok(Question::Command(Asking {
+        Ok(Target::Command(CommandTarget {
             program: text(program.as_os_str())?,
             args: arguments(name, args)?,
             env: self.environment.of(&bare, &Additions::default()),
@@ -198,7 +200,7 @@ impl World {
 
     pub(crate) fn notify_socket(
         &mut self,
-        outlet: &Outlet,
+        events: &RunEvents,
         command: &Command,
         probes: &[PreparedProbe],
     ) -> io::Result<Option<Arc<NotifySocket>>> {
@@ -209,7 +211,7 @@ impl World {
         let ready = probes.iter().filter(waits).map(|prepared| prepared.index).collect();
         self.notify_sockets += 1;
         let path = socket_path(&self.settings.runtime, self.notify_sockets);
-        NotifySocket::bind(path, outlet.clone(), ready).map(|socket| Some(Arc::new(socket)))
+        NotifySocket::bind(path, events.clone(), ready).map(|socket| Some(Arc::new(socket)))
     }
 }
 

@@ -14,9 +14,9 @@ use std::time::Duration;
 use tokio::io::unix::AsyncFd;
 use xtask_client::escapes::{Keep, strip};
 
-use crate::effects::Outlet;
+use crate::effects::RunEvents;
 use crate::effects::logs::DRAIN_READS;
-use crate::system::watched::watched;
+use crate::system::async_fd::async_fd;
 
 /// The longest message that is read whole, in bytes.
 const LONGEST: usize = 16 * 1024;
@@ -44,7 +44,7 @@ const STOPPING: &str = "it says that it stops";
 pub(crate) struct NotifySocket {
     path: PathBuf,
     socket: AsyncFd<UnixDatagram>,
-    outlet: Outlet,
+    events: RunEvents,
     /// The probes that `READY=1` makes pass, until it did.
     ready: Mutex<Vec<usize>>,
 }
@@ -54,12 +54,12 @@ impl NotifySocket {
     ///
     /// # Errors
     /// When it cannot be bound.
-    pub(crate) fn bind(path: PathBuf, outlet: Outlet, ready: Vec<usize>) -> io::Result<Self> {
+    pub(crate) fn bind(path: PathBuf, events: RunEvents, ready: Vec<usize>) -> io::Result<Self> {
         // A supervisor that was killed may have left one of that name.
         let _ = std::fs::remove_file(&path);
         let socket = UnixDatagram::bind(&path)?;
         socket.set_nonblocking(true)?;
-        Ok(Self { path, socket: watched(socket)?, outlet, ready: Mutex::new(ready) })
+        Ok(Self { path, socket: async_fd(socket)?, events, ready: Mutex::new(ready) })
     }
 
     /// What goes into `NOTIFY_SOCKET`.
@@ -96,7 +96,7 @@ impl NotifySocket {
         // Its own words say more.
         let silent = !messages.iter().any(|message| matches!(message, Message::Status(_)));
         if silent && messages.contains(&Message::Stopping) {
-            self.outlet.status(STOPPING.to_owned());
+            self.events.status(STOPPING.to_owned());
         }
         for message in messages {
             self.pass_on(message);
@@ -109,12 +109,12 @@ impl NotifySocket {
             Message::Ready => {
                 let mut ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
                 for probe in ready.drain(..) {
-                    self.outlet.passed(probe);
+                    self.events.passed(probe);
                 }
             }
-            Message::Status(status) => self.outlet.status(status),
-            Message::Extend(by) => self.outlet.extend(by),
-            Message::Watchdog => self.outlet.pinged(),
+            Message::Status(status) => self.events.status(status),
+            Message::Extend(by) => self.events.extend(by),
+            Message::Watchdog => self.events.pinged(),
             // Whatever it says later, it does not get ready any more.
             Message::Stopping => self.forget_ready(),
         }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::system::group::{foreign_children, foreign_zombies, reap};
+use crate::system::group::{reap, running_orphans, zombie_orphans};
 use crate::system::sweep::{Owner, owner};
 
 /// How long a zombie that nobody in this program waits for is left alone.
@@ -69,7 +69,7 @@ fn marked(mark: &str) -> Vec<i32> {
         Owner::Mark | Owner::Unsure => true,
         Owner::Other => false,
     };
-    foreign_children().into_iter().filter(is_marked).collect()
+    running_orphans().into_iter().filter(is_marked).collect()
 }
 
 /// Looks again and again while there are zombies to take; a signal that comes
@@ -77,7 +77,7 @@ fn marked(mark: &str) -> Vec<i32> {
 async fn reap_until_none() {
     let mut before = BTreeSet::new();
     loop {
-        let mut now = foreign_zombies();
+        let mut now = zombie_orphans();
         for pid in now.intersection(&before) {
             reap(*pid);
         }

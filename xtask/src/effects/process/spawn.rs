@@ -7,7 +7,7 @@
 //! lock, or touches the environment.
 //!
 //! Processes are started from the supervisor's main thread only: the death signal
-//! that every child asks for follows the thread that forked it.
+//! that every child asks for follows the thread that spawned it.
 //!
 //! It does not wait for the process; [`crate::effects::process::exit`] does.
 
@@ -29,7 +29,7 @@ const PID_DIGITS: usize = 10;
 
 /// A process to start, everything about it decided.
 #[derive(Debug)]
-pub(crate) struct Launch<'a> {
+pub(crate) struct SpawnRequest<'a> {
     /// The path to execute.
     pub(crate) program: CString,
     /// Its arguments, the first being its own name.
@@ -48,28 +48,28 @@ pub(crate) struct Launch<'a> {
     pub(crate) open_files: Option<libc::rlimit>,
 }
 
-/// A child that was forked; whether it became the program shows on `outcome`.
+/// A child that was spawned; whether it became the program shows on `exec_report`.
 #[derive(Debug)]
-pub(crate) struct Forked {
+pub(crate) struct Spawned {
     /// The process, leader of a group of its own.
     pub(crate) leader: Leader,
-    /// Ends without a byte when the program runs, else with a [`Failure`].
-    pub(crate) outcome: OwnedFd,
+    /// Ends without a byte when the program runs, else with a [`SpawnFailure`].
+    pub(crate) exec_report: OwnedFd,
 }
 
 /// What the child reports instead of becoming the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Failure {
+pub(crate) struct SpawnFailure {
     /// What did not work.
-    pub(crate) step: Step,
+    pub(crate) step: SpawnStep,
     /// The system's error number.
     pub(crate) errno: i32,
 }
 
 /// The steps of a child on its way to its program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Step {
-    /// Making its own group, or asking for a death signal.
+pub(crate) enum SpawnStep {
+    /// Making its own group, or command_target for a death signal.
     Group,
     /// Putting descriptors in their places.
     Descriptors,
@@ -79,15 +79,15 @@ pub(crate) enum Step {
     Program,
 }
 
-impl Failure {
+impl SpawnFailure {
     /// Reads a report; anything but eight bytes is none.
     pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (step, errno) = bytes.split_first_chunk::<4>()?;
         let step = match i32::from_ne_bytes(*step) {
-            0 => Step::Group,
-            1 => Step::Descriptors,
-            2 => Step::Folder,
-            _ => Step::Program,
+            0 => SpawnStep::Group,
+            1 => SpawnStep::Descriptors,
+            2 => SpawnStep::Folder,
+            _ => SpawnStep::Program,
         };
         Some(Self { step, errno: i32::from_ne_bytes(errno.try_into().ok()?) })
     }
@@ -97,8 +97,8 @@ impl Failure {
 ///
 /// # Errors
 /// When no process could be made; a program that cannot be executed is reported
-/// through [`Forked::outcome`] instead.
-pub(crate) fn start(launch: &Launch<'_>) -> io::Result<Forked> {
+/// through [`Spawned::exec_report`] instead.
+pub(crate) fn start(launch: &SpawnRequest<'_>) -> io::Result<Spawned> {
     // Every source lies above the places it is moved to, so that no move overwrites
     // a descriptor that is still needed.
     let above = FIRST_SOCKET + c_int::try_from(launch.sockets.len()).unwrap_or(c_int::MAX);
@@ -111,7 +111,7 @@ pub(crate) fn start(launch: &Launch<'_>) -> io::Result<Forked> {
     for (place, socket) in (FIRST_SOCKET..).zip(&launch.sockets) {
         descriptors.push((lift(*socket, above, &mut lifted)?, place));
     }
-    let (outcome, report) = close_on_exec_pipe()?;
+    let (exec_report, report) = close_on_exec_pipe()?;
     let report_fd = lift(report.as_fd(), above, &mut lifted)?;
 
     let args = pointers(&launch.args);
@@ -140,7 +140,7 @@ pub(crate) fn start(launch: &Launch<'_>) -> io::Result<Forked> {
         // SAFETY: `getpid` has no preconditions.
         parent: unsafe { libc::getpid() },
     };
-    Ok(Forked { leader: Leader::born(|| fork(&prepared))?, outcome })
+    Ok(Spawned { leader: Leader::fork(|| fork(&prepared))?, exec_report })
 }
 
 /// All the child needs, as pointers into memory that the parent keeps alive.
@@ -185,25 +185,25 @@ fn fork(prepared: &Prepared<'_>) -> io::Result<Pid> {
     Pid::from_raw(pid).ok_or_else(|| io::Error::other("fork returned no process id"))
 }
 
-/// Turns the forked child into the program. Never returns.
+/// Turns the spawned child into the program. Never returns.
 ///
 /// # Safety
-/// Only in a process that was just forked, with every pointer in `p` valid there.
+/// Only in a process that was just spawned, with every pointer in `p` valid there.
 /// Calls nothing but async-signal-safe functions.
 unsafe fn in_child(p: &Prepared<'_>) -> ! {
     // SAFETY: the caller's promise; each call gets pointers into `p` or to locals.
     unsafe {
         if libc::setpgid(0, 0) != 0 || !die_with(p.parent) {
-            fail(p, Step::Group);
+            fail(p, SpawnStep::Group);
         }
         for &(from, to) in p.descriptors {
             if libc::dup2(from, to) < 0 {
-                fail(p, Step::Descriptors);
+                fail(p, SpawnStep::Descriptors);
             }
         }
         close_the_rest_on_exec(p.above);
         if libc::chdir(p.cwd.as_ptr()) != 0 {
-            fail(p, Step::Folder);
+            fail(p, SpawnStep::Folder);
         }
         default_signals();
         if let Some(limit) = p.open_files {
@@ -214,7 +214,7 @@ unsafe fn in_child(p: &Prepared<'_>) -> ! {
             write_digits(slot, pid);
         }
         // A program that was copied a moment ago can be "busy" while another child
-        // of ours, forked meanwhile, has not reached its own exec yet.
+        // of ours, spawned meanwhile, has not reached its own exec yet.
         for _ in 0..100 {
             libc::execve(p.program.as_ptr(), p.args.as_ptr(), p.env.as_ptr());
             if errno() != libc::ETXTBSY {
@@ -223,11 +223,11 @@ unsafe fn in_child(p: &Prepared<'_>) -> ! {
             let pause = libc::timespec { tv_sec: 0, tv_nsec: 2_000_000 };
             libc::nanosleep(&raw const pause, ptr::null_mut());
         }
-        fail(p, Step::Program)
+        fail(p, SpawnStep::Program)
     }
 }
 
-/// Asks to be killed when the thread that forked us ends.
+/// Asks to be killed when the thread that spawned us ends.
 #[cfg(target_os = "linux")]
 unsafe fn die_with(parent: libc::pid_t) -> bool {
     // SAFETY: plain system calls without pointers.
@@ -326,7 +326,7 @@ unsafe fn write_digits(slot: *mut u8, pid: libc::pid_t) {
 }
 
 /// Reports what failed, and ends the child.
-unsafe fn fail(p: &Prepared<'_>, step: Step) -> ! {
+unsafe fn fail(p: &Prepared<'_>, step: SpawnStep) -> ! {
     let report = [step as i32, errno()];
     // SAFETY: `report` is valid for its whole size, and `_exit` runs no handlers.
     unsafe {

@@ -84,7 +84,7 @@ fn a_queued_request_is_answered_by_the_first_accept() {
         // One caller waits though nobody accepts yet.
         assert_eq!(crate::system::listeners::waiting_callers()[&number], 1);
         // It is our own, so nobody is kept waiting.
-        assert_eq!(fixture.world.traffic(Vec::new()).at_all().waiting[&number], 0);
+        assert_eq!(fixture.world.traffic_query(Vec::new()).run().waiting[&number], 0);
         fixture.until_started().await;
         let listener = fixture.world.sockets.listener(&name());
         let server = serve(listener, &["HTTP/1.1 200 OK\r\n\r\n"]);

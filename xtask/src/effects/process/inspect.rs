@@ -28,20 +28,20 @@ const TRIES: usize = 5;
 
 /// The processes that were found, by the service whose ports they hold.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Strangers(Arc<Mutex<BTreeMap<Name, Stranger>>>);
+pub(crate) struct PortHolders(Arc<Mutex<BTreeMap<Name, PortHolder>>>);
 
 /// A process that was looked at.
 #[derive(Debug)]
-pub(crate) struct Stranger {
+pub(crate) struct PortHolder {
     /// Its number.
     pub(crate) pid: u32,
     /// The process itself.
     pub(crate) pidfd: OwnedFd,
 }
 
-impl Strangers {
+impl PortHolders {
     /// Keeps whom the last look found.
-    pub(crate) fn keep(&self, service: &Name, found: Option<Stranger>) {
+    pub(crate) fn keep(&self, service: &Name, found: Option<PortHolder>) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match found {
             Some(stranger) => drop(all.insert(service.clone(), stranger)),
@@ -50,7 +50,7 @@ impl Strangers {
     }
 
     /// The process of that number, if the last look found it and it still runs.
-    pub(crate) fn take(&self, service: &Name, pid: u32) -> Option<Stranger> {
+    pub(crate) fn take(&self, service: &Name, pid: u32) -> Option<PortHolder> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let stranger = all.remove(service)?;
         (stranger.pid == pid && !sweep::has_ended(&stranger.pidfd)).then_some(stranger)
@@ -59,7 +59,7 @@ impl Strangers {
 
 /// What is looked for.
 #[derive(Debug)]
-pub(crate) struct Question {
+pub(crate) struct Inspection {
     /// The service's addresses.
     pub(crate) addresses: Vec<SocketAddr>,
     /// The program that would be started.
@@ -70,9 +70,9 @@ pub(crate) struct Question {
     pub(crate) mark: String,
 }
 
-impl Question {
+impl Inspection {
     /// Looks. It may read two whole programs.
-    pub(crate) fn look(&self) -> (Occupant, Option<Stranger>) {
+    pub(crate) fn look(&self) -> (Occupant, Option<PortHolder>) {
         for _ in 0..TRIES {
             let sockets: Vec<Vec<u64>> =
                 self.addresses.iter().map(|address| port_holder::sockets_at(*address)).collect();
@@ -87,7 +87,7 @@ impl Question {
             }
             let found = self.describe(pid, &sockets);
             if !sweep::has_ended(&pidfd) {
-                let stranger = Stranger { pid: found.holder.pid, pidfd };
+                let stranger = PortHolder { pid: found.holder.pid, pidfd };
                 return (Occupant::Process(found), Some(stranger));
             }
         }

@@ -10,8 +10,8 @@ use rustix::process::{Signal, pidfd_send_signal};
 use tokio::task::AbortHandle;
 
 use crate::effects::containers::contained::Contained;
-use crate::effects::logs::lines::AwaitedLines;
-use crate::effects::probe::Tasks;
+use crate::effects::logs::lines::LogPatterns;
+use crate::effects::probe::ProbeTasks;
 use crate::effects::process::notify::NotifySocket;
 use crate::system::group::Leader;
 use crate::system::sweep;
@@ -19,11 +19,11 @@ use crate::system::sweep;
 /// A run that can still be signalled, here or in its container, or a probed service that
 /// has no process.
 #[derive(Debug)]
-pub(crate) struct Live {
+pub(crate) struct ActiveRun {
     pub(crate) process: Process,
     pub(crate) program: PathBuf,
-    pub(crate) tasks: Tasks,
-    pub(crate) awaited: AwaitedLines,
+    pub(crate) tasks: ProbeTasks,
+    pub(crate) patterns: LogPatterns,
     /// The run owns it, and removes it in its end.
     pub(crate) notify: Weak<NotifySocket>,
 }
@@ -32,7 +32,7 @@ pub(crate) struct Live {
 #[derive(Debug)]
 pub(crate) enum Process {
     /// Nothing that is known: it is only probed.
-    Unknown,
+    Unmanaged,
     /// A child of ours, with its group.
     Child(Arc<Leader>),
     /// In a container.
@@ -50,31 +50,31 @@ pub(crate) struct Adopted {
     pub(crate) watch: AbortHandle,
 }
 
-impl Live {
+impl ActiveRun {
     pub(crate) fn new(process: Process, program: PathBuf) -> Self {
         Self {
             process,
             program,
-            tasks: Tasks::new(),
-            awaited: AwaitedLines::default(),
+            tasks: ProbeTasks::new(),
+            patterns: LogPatterns::default(),
             notify: Weak::new(),
         }
     }
 
     /// Whether it can still be signalled, or is probed without a process.
-    pub(crate) fn is_alive(&self) -> bool {
+    pub(crate) fn is_active(&self) -> bool {
         match &self.process {
-            Process::Unknown => true,
+            Process::Unmanaged => true,
             Process::Child(leader) => !leader.is_reaped(),
             Process::Contained(contained) => !contained.is_over(),
-            Process::Adopted(adopted) => adopted.is_alive(),
+            Process::Adopted(adopted) => adopted.is_active(),
         }
     }
 
     pub(crate) fn leader(&self) -> Option<&Arc<Leader>> {
         match &self.process {
             Process::Child(leader) => Some(leader),
-            Process::Unknown | Process::Contained(_) | Process::Adopted(_) => None,
+            Process::Unmanaged | Process::Contained(_) | Process::Adopted(_) => None,
         }
     }
 }
@@ -86,7 +86,7 @@ impl Adopted {
     }
 
     /// Whether it still runs.
-    pub(crate) fn is_alive(&self) -> bool {
+    pub(crate) fn is_active(&self) -> bool {
         !sweep::has_ended(&self.pidfd)
     }
 }

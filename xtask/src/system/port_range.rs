@@ -17,7 +17,7 @@ const TRIES: usize = 64;
 
 /// Numbers to try, in random order, so that stacks that start at once do not all try
 /// the same.
-pub(crate) fn to_try() -> impl Iterator<Item = u16> {
+pub(crate) fn candidates() -> impl Iterator<Item = u16> {
     let range = below(outgoing_from());
     let width = u64::from(range.end.saturating_sub(range.start));
     let tries = if width == 0 { 0 } else { TRIES };
@@ -52,7 +52,7 @@ mod tests {
     #[test]
     fn numbers_lie_below_those_of_outgoing_connections_and_differ() {
         let first = outgoing_from();
-        let all: Vec<u16> = to_try().collect();
+        let all: Vec<u16> = candidates().collect();
         assert!(all.iter().all(|number| *number < first && *number >= 10_000), "{all:?}");
         assert!(all.is_empty() || all.iter().any(|number| *number != all[0]), "{all:?}");
         assert_eq!(below(32_768), 22_768..32_768);

@@ -10,9 +10,9 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use tokio::io::unix::AsyncFd;
 
 /// A process to wait for, held so that its number cannot mean another one.
-pub(crate) struct Watched(Option<AsyncFd<OwnedFd>>);
+pub(crate) struct ExitWatch(Option<AsyncFd<OwnedFd>>);
 
-impl Watched {
+impl ExitWatch {
     /// The process of that number, as it is now. If there is none it counts as gone.
     ///
     /// # Errors
@@ -31,14 +31,14 @@ impl Watched {
     /// The process that a descriptor stands for.
     ///
     /// # Errors
-    /// As for [`Watched::new`].
+    /// As for [`ExitWatch::new`].
     pub(crate) fn of(pidfd: OwnedFd) -> io::Result<Self> {
         // SAFETY: an `OwnedFd` is the same open descriptor for as long as it lives.
         Ok(Self(Some(unsafe { AsyncFd::register(pidfd) }?)))
     }
 
     /// Waits until the process is gone.
-    pub(crate) async fn gone(&self) {
+    pub(crate) async fn exited(&self) {
         if let Some(fd) = &self.0 {
             let _ = fd.readable().await;
         }
@@ -53,11 +53,11 @@ mod tests {
     async fn a_process_is_gone_when_it_ended_or_never_was() {
         let mut child =
             std::process::Command::new("cat").stdin(std::process::Stdio::piped()).spawn().unwrap();
-        let watched = Watched::new(child.id()).unwrap();
+        let watched = ExitWatch::new(child.id()).unwrap();
         drop(child.stdin.take());
-        watched.gone().await;
+        watched.exited().await;
         assert!(child.wait().unwrap().success());
-        Watched::new(u32::MAX).unwrap().gone().await;
+        ExitWatch::new(u32::MAX).unwrap().exited().await;
     }
 
     /// A thread is no process, which the system says with an error of its own.
@@ -70,7 +70,7 @@ mod tests {
             let _ = theirs.recv();
         });
         let number = receiver.recv().unwrap().unsigned_abs();
-        assert!(Watched::new(number).is_err());
+        assert!(ExitWatch::new(number).is_err());
         assert!(!crate::system::sweep::has_died(number));
         drop(ours);
         thread.join().unwrap();

@@ -11,13 +11,13 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::effects::Outlet;
+use crate::effects::RunEvents;
 use crate::effects::logs::Pipe;
-use crate::effects::logs::lines::AwaitedLines;
-use crate::effects::probe::{Probe, Tasks};
-use crate::effects::process::exit::{ended, outcome};
+use crate::effects::logs::lines::LogPatterns;
+use crate::effects::probe::{PollingProbe, ProbeTasks};
+use crate::effects::process::exit::{exec_failure, wait_for_exit};
 use crate::effects::process::notify::NotifySocket;
-use crate::effects::process::spawn::{Failure, Step};
+use crate::effects::process::spawn::{SpawnFailure, SpawnStep};
 use crate::system::group::Leader;
 
 /// The first and the longest pause between two looks at a group whose leader ended.
@@ -25,13 +25,13 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_m
 
 /// Everything that belongs to one run.
 #[derive(Debug)]
-pub(crate) struct Life {
+pub(crate) struct ProcessRun {
     /// Where its news goes.
-    pub(crate) outlet: Outlet,
+    pub(crate) events: RunEvents,
     /// Its first process.
     pub(crate) leader: Arc<Leader>,
     /// Says whether it became its program.
-    pub(crate) outcome: OwnedFd,
+    pub(crate) exec_report: OwnedFd,
     /// Its program and folder, for messages.
     pub(crate) program: String,
     /// See `program`.
@@ -41,31 +41,31 @@ pub(crate) struct Life {
     /// Where it reports about itself.
     pub(crate) notify: Option<Arc<NotifySocket>>,
     /// The lines that log probes wait for.
-    pub(crate) awaited: AwaitedLines,
+    pub(crate) patterns: LogPatterns,
     /// The probes to start once it runs.
-    pub(crate) probes: Vec<Probe>,
+    pub(crate) probes: Vec<PollingProbe>,
     /// The probes that were started.
-    pub(crate) tasks: Tasks,
+    pub(crate) tasks: ProbeTasks,
 }
 
-impl Life {
+impl ProcessRun {
     /// From the fork to the end.
     pub(crate) async fn run(self) {
-        match outcome(self.outcome).await {
+        match exec_failure(self.exec_report).await {
             Ok(None) => {}
             Ok(Some(failure)) => {
                 self.leader.reap();
-                self.outlet.start_failed(words(failure, &self.program, &self.cwd));
+                self.events.start_failed(words(failure, &self.program, &self.cwd));
                 return;
             }
             Err(error) => {
                 self.leader.signal(Signal::KILL);
                 self.leader.reap();
-                self.outlet.start_failed(format!("cannot watch `{}`: {error}", self.program));
+                self.events.start_failed(format!("cannot watch `{}`: {error}", self.program));
                 return;
             }
         }
-        self.outlet.started(self.leader.pid().as_raw_nonzero().get().unsigned_abs());
+        self.events.started(self.leader.pid().as_raw_nonzero().get().unsigned_abs());
 
         let pipes = self.pipes.map(Arc::new);
         for pipe in pipes.clone() {
@@ -79,15 +79,15 @@ impl Life {
             self.tasks.start(probe);
         }
 
-        let exit = ended(&self.leader).await;
+        let exit = wait_for_exit(&self.leader).await;
 
         // Its last words come before the news of its end.
         pipes.iter().for_each(|pipe| pipe.drain());
         if let Some(socket) = &self.notify {
             socket.drain();
         }
-        stop_probes(&self.tasks, &self.awaited, self.notify.as_deref());
-        self.outlet.exited(exit);
+        stop_probes(&self.tasks, &self.patterns, self.notify.as_deref());
+        self.events.exited(exit);
 
         let (mut pause, longest) = PAUSES;
         while self.leader.has_survivors() {
@@ -99,27 +99,31 @@ impl Life {
             listening.abort();
         }
         pipes.iter().for_each(|pipe| pipe.drain());
-        self.outlet.gone();
+        self.events.gone();
     }
 }
 
 /// Ends the probes of a run.
-pub(crate) fn stop_probes(tasks: &Tasks, awaited: &AwaitedLines, notify: Option<&NotifySocket>) {
+pub(crate) fn stop_probes(
+    tasks: &ProbeTasks,
+    patterns: &LogPatterns,
+    notify: Option<&NotifySocket>,
+) {
     tasks.stop();
-    awaited.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clear();
+    patterns.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clear();
     if let Some(socket) = notify {
         socket.forget_ready();
     }
 }
 
 /// What kept a child from becoming its program, in words.
-fn words(failure: Failure, program: &str, cwd: &str) -> String {
+fn words(failure: SpawnFailure, program: &str, cwd: &str) -> String {
     let error = io::Error::from_raw_os_error(failure.errno);
     match failure.step {
-        Step::Group => format!("cannot make a process group for `{program}`: {error}"),
-        Step::Descriptors => format!("cannot hand its sockets to `{program}`: {error}"),
-        Step::Folder => format!("cannot enter the working folder `{cwd}`: {error}"),
-        Step::Program => {
+        SpawnStep::Group => format!("cannot make a process group for `{program}`: {error}"),
+        SpawnStep::Descriptors => format!("cannot hand its sockets to `{program}`: {error}"),
+        SpawnStep::Folder => format!("cannot enter the working folder `{cwd}`: {error}"),
+        SpawnStep::Program => {
             let there = std::path::Path::new(cwd).join(program).exists();
             match error.kind() {
                 io::ErrorKind::NotFound if there => format!(

@@ -21,7 +21,7 @@ impl Owned for UnixDatagram {}
 ///
 /// # Errors
 /// When the system cannot watch it.
-pub(crate) fn watched<T: Owned>(inner: T) -> io::Result<AsyncFd<T>> {
+pub(crate) fn async_fd<T: Owned>(inner: T) -> io::Result<AsyncFd<T>> {
     // SAFETY: the types of `Owned` hold one open descriptor from here to their drop,
     // and the `AsyncFd` that owns them hands out shared references only.
     Ok(unsafe { AsyncFd::register_with_interest(inner, Interest::READABLE) }?)
