@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod bad;
+mod documents;
 mod faults;
 mod rules;
 mod source;
