@@ -6,12 +6,14 @@
 
 mod active_run;
 pub(crate) mod containers;
+mod exit;
 mod logs;
 mod perform;
 mod probe;
 mod process;
 mod programs;
 mod sockets;
+mod spawn;
 #[cfg(test)]
 mod tests;
 

@@ -20,10 +20,10 @@ use super::create;
 use super::engine::{Engine, FETCH};
 use super::stack::Network;
 use super::volumes;
-use crate::effects::process::exit::exec_failure;
+use crate::effects::exit::exec_failure;
 use crate::effects::process::notify::NotifySocket;
-use crate::effects::process::spawn;
-use crate::effects::process::spawn::SpawnRequest;
+use crate::effects::spawn;
+use crate::effects::spawn::SpawnRequest;
 use crate::system::group::Leader;
 use crate::system::say;
 

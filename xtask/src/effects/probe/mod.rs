@@ -19,10 +19,10 @@ use tokio::task::AbortHandle;
 use xtask_core::stack::Exit;
 
 use crate::effects::RunEvents;
+use crate::effects::exit::KillOnDrop;
 use crate::effects::probe::http::{Queued, Request, callable};
-use crate::effects::process::exit::KillOnDrop;
-use crate::effects::process::spawn::SpawnRequest;
-use crate::effects::process::{exit, spawn};
+use crate::effects::spawn::SpawnRequest;
+use crate::effects::{exit, spawn};
 use crate::system::group::Leader;
 use crate::system::{listeners, port_holder, socket};
 

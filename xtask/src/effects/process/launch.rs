@@ -27,8 +27,8 @@ use crate::effects::probe::{
 use crate::effects::process::environment::Additions;
 use crate::effects::process::notify::NotifySocket;
 use crate::effects::process::run::ProcessRun;
-use crate::effects::process::spawn;
-use crate::effects::process::spawn::SpawnRequest;
+use crate::effects::spawn;
+use crate::effects::spawn::SpawnRequest;
 use crate::effects::{RunEvents, World};
 use crate::system::socket;
 

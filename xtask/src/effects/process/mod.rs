@@ -2,10 +2,8 @@
 
 pub(crate) mod adopt;
 pub(crate) mod environment;
-pub(crate) mod exit;
 pub(crate) mod inspect;
 pub(crate) mod launch;
 pub(crate) mod notify;
 pub(crate) mod orphans;
 pub(crate) mod run;
-pub(crate) mod spawn;

@@ -12,12 +12,12 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use crate::effects::RunEvents;
+use crate::effects::exit::{exec_failure, wait_for_exit};
 use crate::effects::logs::Pipe;
 use crate::effects::logs::lines::LogPatterns;
 use crate::effects::probe::{PollingProbe, ProbeTasks};
-use crate::effects::process::exit::{exec_failure, wait_for_exit};
 use crate::effects::process::notify::NotifySocket;
-use crate::effects::process::spawn::{SpawnFailure, SpawnStep};
+use crate::effects::spawn::{SpawnFailure, SpawnStep};
 use crate::system::group::Leader;
 
 /// The first and the longest pause between two looks at a group whose leader ended.

@@ -12,7 +12,7 @@ use rustix::process::Signal;
 use tokio::io::unix::AsyncFd;
 use xtask_core::stack::Exit;
 
-use crate::effects::process::spawn::SpawnFailure;
+use crate::effects::spawn::SpawnFailure;
 use crate::system::async_fd::async_fd;
 use crate::system::group::Leader;
 

@@ -9,7 +9,7 @@
 //! Processes are started from the supervisor's main thread only: the death signal
 //! that every child asks for follows the thread that spawned it.
 //!
-//! It does not wait for the process; [`crate::effects::process::exit`] does.
+//! It does not wait for the process; [`crate::effects::exit`] does.
 
 use std::ffi::{CStr, CString};
 use std::io;
