@@ -10,7 +10,8 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use clap::Args;
+use clap::builder::PossibleValue;
+use clap::{Args, ValueEnum};
 use serde::Serialize;
 use xtask_core::plan::{Containers, Isolation, Request};
 use xtask_core::terms::Name;
@@ -58,6 +59,21 @@ struct Written {
     images: BTreeMap<Name, String>,
     /// What the engine cannot express.
     differences: Vec<Difference>,
+}
+
+impl ValueEnum for Target {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Self::Compose, Self::Swarm, Self::Kubernetes]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        let (name, help) = match self {
+            Self::Compose => ("compose", "A file for Docker Compose: one machine"),
+            Self::Swarm => ("swarm", "A stack file for Docker Swarm: several machines"),
+            Self::Kubernetes => ("kubernetes", "Objects for Kubernetes"),
+        };
+        Some(PossibleValue::new(name).help(help))
+    }
 }
 
 pub(crate) fn run(global: &Global, args: &ExportArgs) -> anyhow::Result<Exit> {

@@ -1,6 +1,7 @@
 //! `graph`: the services and what they wait for, drawn.
 
-use clap::Args;
+use clap::builder::PossibleValue;
+use clap::{Args, ValueEnum};
 use xtask_core::plan::Request;
 
 use super::exit::Exit;
@@ -24,6 +25,23 @@ pub(crate) struct GraphArgs {
     plan: PlanArgs,
     #[command(flatten)]
     place: PlaceArgs,
+}
+
+impl ValueEnum for Format {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Self::Text, Self::Mermaid, Self::Dot, Self::Svg, Self::Json]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        let (name, help) = match self {
+            Self::Text => ("text", "A tree for a terminal"),
+            Self::Mermaid => ("mermaid", "For Markdown pages that draw Mermaid"),
+            Self::Dot => ("dot", "For Graphviz"),
+            Self::Svg => ("svg", "A picture that needs no other program"),
+            Self::Json => ("json", "For programs"),
+        };
+        Some(PossibleValue::new(name).help(help))
+    }
 }
 
 pub(crate) fn run(global: &Global, args: &GraphArgs) -> anyhow::Result<Exit> {

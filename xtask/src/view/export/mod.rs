@@ -28,7 +28,7 @@ pub(crate) struct Images {
 }
 
 /// For whom it is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Target {
     /// A file for Docker Compose: one machine
     Compose,

@@ -18,7 +18,7 @@ use xtask_core::plan::{Dependency, Plan, Service};
 use xtask_core::terms::{Condition, Kind, Name, Place};
 
 /// The form of a drawing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Format {
     /// A tree for a terminal.
     Text,
