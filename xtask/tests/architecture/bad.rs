@@ -1,8 +1,10 @@
 //! Bad files, each of which a rule must refuse, and good ones beside them.
 
 use crate::faults::{faults, tests};
+use crate::rooms::{Graph, TOOL};
 use crate::rules::{File, Words, dependencies, edges, imports, mentions, prints, shape};
 use crate::source::{Path, Source};
+use crate::style::{banned, banned_words, empty_docs, long_names};
 
 fn file(path: &str, text: &str) -> File {
     File { path: path.to_owned(), text: text.to_owned() }
@@ -42,19 +44,70 @@ fn use_trees_are_unfolded() {
     assert_eq!(lines, [1, 1, 1, 2]);
 }
 
+/// What the order of the tool finds in these files.
+fn rooms(files: &[(&str, &str)]) -> Vec<String> {
+    let files: Vec<File> = files.iter().map(|(path, text)| file(path, text)).collect();
+    let graph = Graph::read(TOOL.0, &files);
+    [graph.against(TOOL.1), graph.circles()].concat()
+}
+
 #[test]
-fn an_import_against_the_floors_is_refused() {
-    refuses("xtask/src/view/table.rs", "use crate::effects::World;", "crate::effects");
-    refuses("xtask/src/view/table.rs", "use crate::{cli, view};", "crate::cli");
-    refuses("xtask/src/view/table.rs", "fn f() { super::super::driver::run(); }", "crate::driver");
-    refuses("xtask/src/view/mod.rs", "use super::effects;", "crate::effects");
+fn arrow_against_the_order_is_refused() {
+    for (path, text, arrow) in [
+        ("view/table.rs", "use crate::{cli, view};", "view -> cli"),
+        ("view/table.rs", "fn f() { super::super::session::run(); }", "view -> session"),
+        ("view/mod.rs", "use super::session;", "view -> session"),
+        ("effects/a/b.rs", "use crate::driver;", "effects::a -> driver"),
+        ("effects/a/mod.rs", "use super::super::supervisor::x;", "effects::a -> supervisor"),
+        ("effects/mod.rs", "#[cfg(test)] mod t { use super::super::view::X; }", "effects -> view"),
+        ("driver/mod.rs", "use crate::cli::Args;", "driver -> cli"),
+        ("driver/a.rs", "fn f(_: crate::session::S) {}", "driver -> session"),
+        ("system/a.rs", "pub use crate::workspace::{self, read};", "system -> workspace"),
+        ("system/a.rs", "use crate::Root;", "system -> Root"),
+        ("drawer.rs", "use crate::system::tcp;", "drawer -> system"),
+    ] {
+        let path = format!("xtask/src/{path}");
+        let wrong = rooms(&[(&path, text), ("xtask/src/effects/a/mod.rs", "")]);
+        assert!(wrong.iter().any(|line| line.contains(arrow)), "`{text}`: {wrong:?}");
+    }
+}
+
+#[test]
+fn arrow_along_the_order_is_accepted() {
+    for (path, text) in [
+        ("view/table.rs", "use crate::view::text; // crate::cli"),
+        ("session/table.rs", "use super::text; fn f() { super::super::effects::x(); }"),
+        ("view/mod.rs", "mod tests { use super::table::x; mod a { use super::super::text; } }"),
+        ("view/mod.rs", "mod tests { fn f() {} } use self::table::x;"),
+        ("view/table.rs", "let x = \"crate::cli\"; let cli::Y = x;"),
+        ("effects/a/b.rs", "use super::c; use super::super::d; use xtask_core::x;"),
+        ("cli/up.rs", "use crate::{driver, effects, view};"),
+    ] {
+        assert_eq!(rooms(&[(&format!("xtask/src/{path}"), text)]), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn circle_between_rooms_is_refused() {
+    let (one, two) = ("xtask/src/effects/one/a.rs", "xtask/src/effects/two/a.rs");
+    let three = ("xtask/src/effects/three/b.rs", "use crate::effects::one::a;");
+    let to_two = (one, "use super::super::two::a;");
+    assert_eq!(rooms(&[to_two, (two, "")]), Vec::<String>::new());
+    assert_eq!(rooms(&[to_two, (two, "use crate::effects::one::a;")]).len(), 2);
+    assert_eq!(rooms(&[to_two, (two, "use crate::effects::three;"), three]).len(), 3);
+    let parent = ("xtask/src/effects/mod.rs", "mod one; use self::one::a::X;");
+    assert_eq!(rooms(&[parent, (one, "use super::super::Y; use super::Z;")]), Vec::<String>::new());
+}
+
+#[test]
+fn import_outside_its_limits_is_refused() {
     refuses("xtask/src/view/table.rs", "use std::{fmt, fs};", "std::fs");
     refuses("xtask/src/view/style.rs", "use std::io::{self, IsTerminal};", "std::io");
     refuses("xtask/src/view/style.rs", "fn f() { std::env::var_os(\"CI\"); }", "std::env");
     refuses("xtask/src/view/style.rs", "fn f() { anstream::stderr().lock(); }", "anstream::stderr");
-    refuses("xtask/src/effects/a/b.rs", "use crate::driver;", "crate::driver");
-    refuses("xtask/src/effects/a/mod.rs", "use super::super::view::x;", "crate::view");
-    refuses("xtask/src/driver/mod.rs", "use crate::cli::Args;", "crate::cli");
+    refuses("xtask/src/view/table.rs", "use crate::effects::World;", "crate::effects");
+    refuses("xtask/src/view/mod.rs", "use super::workspace;", "crate::workspace");
+    refuses("xtask/src/view/style.rs", "#[derive(clap::ValueEnum)] enum E {}", "clap");
     refuses("xtask/core/src/a.rs", "use std::fs;", "std");
     refuses("xtask/core/src/a.rs", "extern crate std;", "`std` in the core");
     refuses("xtask/core/src/a.rs", "fn f() { unsafe {} }", "`unsafe` in the core");
@@ -64,14 +117,10 @@ fn an_import_against_the_floors_is_refused() {
 }
 
 #[test]
-fn an_import_along_the_floors_is_accepted() {
-    accepts("xtask/src/view/table.rs", "use crate::view::words; use xtask_core::plan::Plan;");
-    accepts("xtask/src/view/table.rs", "use super::words; use std::fmt; // crate::effects\n");
-    accepts("xtask/src/view/table.rs", "let x = \"crate::effects\"; let effects::Y = x;");
+fn import_inside_its_limits_is_accepted() {
+    accepts("xtask/src/view/table.rs", "use super::words; use std::fmt; // std::fs\n");
     accepts("xtask/src/view/tests.rs", "use std::fs::read;");
     accepts("xtask/src/view/table.rs", "fn f() { anstream::adapter::strip_str(x); env!(\"X\"); }");
-    accepts("xtask/src/effects/a/b.rs", "use super::c; use super::super::d; use xtask_core::x;");
-    accepts("xtask/src/cli/up.rs", "use crate::{driver, effects, view};");
     accepts("xtask/core/src/a.rs", "use crate::terms::Name; use core::fmt; // std::fs");
     accepts("xtask/core/tests/a.rs", "use std::fs;");
     accepts("tests/tests/a.rs", "use xtask_client::Handle; use std::fs;");
@@ -164,4 +213,61 @@ fn a_fault_without_a_test_that_exists_is_refused() {
     assert!(wrong("| x | nothing | `told` |\n").contains("no test `told`"));
     assert!(wrong("| x | nothing | `tests/x.rs` |\n").contains("no test is named"));
     assert!(wrong("").contains("lists no fault"));
+}
+
+#[test]
+fn banned_word_is_found_in_prose_and_names() {
+    let list = banned("# A\n\n## Banned words\n\nThese:\n\n- zig\n- zag zog\n\n## B\n\n- fine\n");
+    assert_eq!(list, [vec!["zig"], vec!["zag", "zog"]]);
+    let found = |path: &str, text: &str| banned_words(&file(path, text), &list);
+    for text in [
+        "A Zig here.",
+        "let zig_x = 1;",
+        "struct ZigZoom;",
+        "struct BigZig;",
+        "/// zag zog",
+        "fn zag_zog() {}",
+        "ZAG-zog",
+        "x zag\n    /// zog x",
+        "\"x zag \\\n        zog\"",
+        "> zag\n> zog",
+        "\"zig\"",
+    ] {
+        assert_eq!(found("a.rs", text).len(), 1, "{text}");
+    }
+    for text in
+        ["zigs", "zag, zog", "zag.\n/// Zog", "zag(zog)", "zigzag zogs", "zag zip zog", "fine"]
+    {
+        assert_eq!(found("a.rs", text), Vec::<String>::new(), "{text}");
+    }
+    assert_eq!(found("a.md", "x\n\nzig"), ["a.md:3: `zig` is banned"]);
+    assert_eq!(found("a.json", "zig"), Vec::<String>::new());
+    assert_eq!(found("zag-zog.json", "").len(), 1);
+    assert_eq!(banned("# No list\n"), Vec::<Vec<String>>::new());
+}
+
+#[test]
+fn account_is_exempt_only_between_quotes() {
+    let account = concat!("no", "body");
+    let list = [vec![account.to_owned()]];
+    let found = |text: String| banned_words(&file("a.rs", &text), &list).len();
+    assert_eq!(found(format!("let x = \"{account}\"; // `{account}`")), 0);
+    assert_eq!(found(format!("let x = \"{account} is here\"; // {account}")), 2);
+}
+
+#[test]
+fn empty_doc_comment_is_found() {
+    let found = |text: &str| empty_docs(&file("a.rs", text)).len();
+    assert_eq!(found("/// Which.\nx\n    /// The service.\n//! Its.\n///\n"), 4);
+    assert_eq!(found("/// Process id.\nx\n/// `FILE:LINE`.\nx\n//! One\n//! long line.\n"), 0);
+    assert_eq!(found("// Which.\nlet x = \"/// Which.\"; /// a\n//////\n"), 0);
+}
+
+#[test]
+fn long_test_name_is_found() {
+    let named =
+        |name: &str| long_names(&file("a.rs", &format!("#[test]\nfn {name}() {{}}\n"))).len();
+    assert_eq!(named("a_b_c_d_e_f_g_h_i"), 0);
+    assert_eq!(named("a_b_c_d_e_f_g_h_i_j"), 1);
+    assert_eq!(long_names(&file("a.rs", "fn a_b_c_d_e_f_g_h_i_j() {}")), Vec::<String>::new());
 }

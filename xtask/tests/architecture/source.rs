@@ -22,6 +22,13 @@ impl Source {
         let mut line = 1;
         let mut after_word = false;
         while let Some(first) = rest.chars().next() {
+            if !"/\"'rbc".contains(first) {
+                source.code.push(first);
+                after_word = is_word(first);
+                line += usize::from(first == '\n');
+                rest = &rest[first.len_utf8()..];
+                continue;
+            }
             let part = next_part(rest, after_word);
             let length = match part {
                 Part::Comment(length) => {
@@ -48,10 +55,28 @@ impl Source {
     /// Every path of two or more parts that the code names, `use` trees unfolded.
     pub(crate) fn paths(&self) -> Vec<Path> {
         let tokens = tokens(&self.code);
+        let text = |at: usize| tokens.get(at).map(|token| token.text.as_str());
         let mut paths = Vec::new();
-        let mut at = 0;
+        let (mut at, mut depth) = (0, 0);
+        // The modules inside the file that are open here, each with the depth of its brace.
+        let mut modules: Vec<(String, usize)> = Vec::new();
         while at < tokens.len() {
+            match text(at) {
+                Some("mod") if text(at + 2) == Some("{") => {
+                    modules.push((tokens[at + 1].text.clone(), depth));
+                }
+                Some("{") => depth += 1,
+                Some("}") => {
+                    depth = depth.saturating_sub(1);
+                    modules.pop_if(|(_, outside)| *outside == depth);
+                }
+                _ => {}
+            }
+            let before = paths.len();
             at = path(&tokens, at, &[], &mut paths);
+            for path in &mut paths[before..] {
+                path.modules = modules.iter().map(|(name, _)| name.clone()).collect();
+            }
         }
         paths
     }
@@ -71,6 +96,34 @@ impl Source {
 pub(crate) struct Path {
     pub(crate) line: usize,
     pub(crate) parts: Vec<String>,
+    /// The modules of the file, outermost first, that enclose it.
+    pub(crate) modules: Vec<String>,
+}
+
+impl Path {
+    /// The parts with `self` and `super` followed from the module of the file, for a file of
+    /// a crate's sources.
+    pub(crate) fn absolute(&self, file: &str) -> Vec<String> {
+        let Some((_, inside)) = file.split_once("/src/") else { return self.parts.clone() };
+        let inside = inside.trim_end_matches(".rs").trim_end_matches("/mod");
+        let mut module = vec!["crate".to_owned()];
+        module.extend(inside.split('/').filter(|m| *m != "main" && *m != "lib").map(str::to_owned));
+        module.extend_from_slice(&self.modules);
+        let mut followed = 0;
+        for part in &self.parts {
+            match part.as_str() {
+                "super" if module.len() > 1 => drop(module.pop()),
+                "super" | "self" => {}
+                _ => break,
+            }
+            followed += 1;
+        }
+        if followed == 0 {
+            return self.parts.clone();
+        }
+        module.extend(self.parts[followed..].iter().cloned());
+        module
+    }
 }
 
 enum Part {
@@ -205,7 +258,7 @@ fn path(tokens: &[Token], mut at: usize, before: &[String], paths: &mut Vec<Path
             }
             _ => {
                 if parts.len() > before.len().max(1) {
-                    paths.push(Path { line, parts });
+                    paths.push(Path { line, parts, modules: Vec::new() });
                 }
                 return at + 1;
             }
@@ -214,7 +267,7 @@ fn path(tokens: &[Token], mut at: usize, before: &[String], paths: &mut Vec<Path
             at += 1;
         } else {
             if parts.len() > 1 {
-                paths.push(Path { line, parts });
+                paths.push(Path { line, parts, modules: Vec::new() });
             }
             return if text(at) == Some("as") { at + 2 } else { at };
         }
