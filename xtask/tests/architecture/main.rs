@@ -167,7 +167,7 @@ fn no_test_may_hang_for_ever() {
 /// Beginnings of paths whose files break `docs/style.md` so far. A clean one fails the test until
 /// it is removed.
 const UNTIDY: &[&str] = &[
-    "docs/",
+    "docs/faults.md",
     "services/",
     "tests/",
     "xtask/client/",
