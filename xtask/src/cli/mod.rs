@@ -32,6 +32,7 @@ mod sweep;
 mod test;
 mod test_e2e;
 mod up;
+mod values;
 mod verify_deps;
 mod wait;
 

@@ -30,11 +30,11 @@ pub(crate) struct Images {
 /// For whom it is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Target {
-    /// A file for Docker Compose: one machine
+    /// A file for Docker Compose: one machine.
     Compose,
-    /// A stack file for Docker Swarm: several machines
+    /// A stack file for Docker Swarm: several machines.
     Swarm,
-    /// Objects for Kubernetes
+    /// Objects for Kubernetes.
     Kubernetes,
 }
 

@@ -1,30 +1,32 @@
-//! Where boxes and lines of a picture go: columns by layer, dependents on the left,
-//! few crossings, long lines around the boxes between their ends.
+//! A layered layout: columns by layer, dependents on the left, each column ordered by the
+//! barycentre of its neighbours.
 //!
-//! It knows sizes and ends, no names; the same input always gives the same picture.
+//! A line over several columns runs in a lane: one narrow cell in each column between. Lines
+//! of one box share its lane, so the number of cells grows with boxes, not with lines. The
+//! layout knows sizes and ends, no names; the same input always gives the same picture.
 
-/// The space between two columns, in pixels.
+/// Space between two columns, in pixels.
 const COLUMN_GAP: f64 = 116.0;
-/// The space between two boxes of a column, in pixels.
+/// Space between two cells of a column, in pixels.
 const ROW_GAP: f64 = 22.0;
-/// The height that a line passing through a column takes, in pixels.
-const BEND_HEIGHT: f64 = 14.0;
-/// How often columns are sorted and moved.
-const SWEEPS: usize = 12;
+/// Height of a lane, in pixels.
+const LANE_HEIGHT: f64 = 14.0;
+/// How often the columns are ordered.
+const SWEEPS: usize = 8;
 
 /// A point in pixels, from the top left.
 pub(super) type Point = (f64, f64);
 
-/// What is known of a box before it has a place.
+/// A box before it has a place; width and height in pixels.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Size {
     pub(super) width: f64,
     pub(super) height: f64,
-    /// Its column, counted from the left.
+    /// Column, counted from the left.
     pub(super) column: usize,
 }
 
-/// A box with its place.
+/// A box with its place, in pixels.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Area {
     pub(super) left: f64,
@@ -33,228 +35,143 @@ pub(super) struct Area {
     pub(super) height: f64,
 }
 
-/// Everything with its place; the top left corner is the origin.
+/// All boxes and lines with their places; the top left corner is the origin.
 #[derive(Clone, Debug)]
 pub(super) struct Layout {
-    /// One a box.
+    /// One for each box.
     pub(super) areas: Vec<Area>,
-    /// One a line: points in pairs, each pair the ends of a curve between two columns.
+    /// One for each line: pairs of points, each pair the ends of a curve between two columns.
     pub(super) curves: Vec<Vec<[Point; 2]>>,
     pub(super) width: f64,
     pub(super) height: f64,
 }
 
-/// Places boxes, and lines between them given by the places of their ends.
+/// Places the boxes and draws the lines, each given by the indices of the boxes at its ends.
 pub(super) fn place(boxes: &[Size], lines: &[(usize, usize)]) -> Layout {
     let mut grid = Grid::new(boxes, lines);
-    grid.sort();
-    grid.settle();
+    grid.order();
+    grid.align();
     grid.layout(boxes, lines)
 }
 
-/// Something that takes space in a column: a box, or a line that passes.
+/// A box, or a lane where it passes a column.
 struct Cell {
     column: usize,
     height: f64,
-    /// Cells of the column before and of the next one that lines lead to.
-    before: Vec<usize>,
-    after: Vec<usize>,
-    /// The place of its middle, from the top.
+    /// Linked cells of the previous and of the next column.
+    near: [Vec<usize>; 2],
+    /// Height of its middle, in pixels.
     middle: f64,
+}
+
+/// The lane on one side of a box: consecutive cells, one for each column.
+#[derive(Clone, Debug, Default)]
+struct Lane {
+    columns: std::ops::Range<usize>,
+    first_cell: usize,
 }
 
 struct Grid {
     cells: Vec<Cell>,
     /// The cells of each column from top to bottom.
     columns: Vec<Vec<usize>>,
-    /// The cells of each line from left to right; one cell for a line in one column.
+    /// The cells of each line from left to right; one cell if both ends share a column.
     chains: Vec<Vec<usize>>,
-}
-
-/// How many lines end at each place of a column, so that those below a place are counted
-/// without looking at each (a Fenwick tree).
-struct Ends {
-    counts: Vec<usize>,
-    all: usize,
-}
-
-impl Ends {
-    fn new(places: usize) -> Self {
-        Self { counts: vec![0; places + 1], all: 0 }
-    }
-
-    fn add(&mut self, place: usize) {
-        self.all += 1;
-        let mut at = place + 1;
-        while at < self.counts.len() {
-            self.counts[at] += 1;
-            at += at & at.wrapping_neg();
-        }
-    }
-
-    /// Those that end below the place.
-    fn below(&self, place: usize) -> usize {
-        let mut not_below = 0;
-        let mut at = place + 1;
-        while at > 0 {
-            not_below += self.counts[at];
-            at -= at & at.wrapping_neg();
-        }
-        self.all - not_below
-    }
 }
 
 impl Grid {
     fn new(boxes: &[Size], lines: &[(usize, usize)]) -> Self {
-        let cell = |column, height| Cell {
-            column,
-            height,
-            before: Vec::new(),
-            after: Vec::new(),
-            middle: 0.0,
-        };
+        let cell = |column, height| Cell { column, height, near: Default::default(), middle: 0.0 };
         let mut cells: Vec<Cell> = boxes.iter().map(|b| cell(b.column, b.height)).collect();
-        let mut chains = Vec::new();
-        for &(from, to) in lines {
-            let (left, right) =
-                if boxes[from].column <= boxes[to].column { (from, to) } else { (to, from) };
-            let mut chain = vec![left];
-            for column in boxes[left].column + 1..boxes[right].column {
-                chain.push(cells.len());
-                cells.push(cell(column, BEND_HEIGHT));
+        let mut degrees = vec![0_usize; boxes.len()];
+        lines.iter().for_each(|&(from, to)| [from, to].iter().for_each(|&end| degrees[end] += 1));
+        // Each line as its left end, its right end, and the end whose lane it uses.
+        let ends: Vec<(usize, usize, usize)> = lines
+            .iter()
+            .map(|&(from, to)| {
+                let is_forward = boxes[from].column <= boxes[to].column;
+                let (left, right) = if is_forward { (from, to) } else { (to, from) };
+                (left, right, if degrees[left] >= degrees[right] { left } else { right })
+            })
+            .collect();
+        // The lanes to the left and to the right of each box, as long as their longest line.
+        let mut lanes: Vec<[Lane; 2]> = vec![Default::default(); boxes.len()];
+        for &(left, right, owner) in &ends {
+            let between = boxes[left].column + 1..boxes[right].column;
+            let lane = &mut lanes[owner][usize::from(owner == left)];
+            if between.len() > lane.columns.len() {
+                lane.columns = between;
             }
+        }
+        for lane in lanes.iter_mut().flatten() {
+            lane.first_cell = cells.len();
+            cells.extend(lane.columns.clone().map(|column| cell(column, LANE_HEIGHT)));
+        }
+        let mut links = std::collections::BTreeSet::new();
+        let mut chains = Vec::new();
+        for (left, right, owner) in ends {
+            let lane = &lanes[owner][usize::from(owner == left)];
+            let between = boxes[left].column + 1..boxes[right].column;
+            let in_lane = between.map(|column| lane.first_cell + column - lane.columns.start);
+            let mut chain = vec![left];
+            chain.extend(in_lane);
             if boxes[left].column < boxes[right].column {
                 chain.push(right);
             }
-            for pair in chain.windows(2) {
-                cells[pair[0]].after.push(pair[1]);
-                cells[pair[1]].before.push(pair[0]);
-            }
+            links.extend(chain.first_chunk::<2>().into_iter().chain(chain.last_chunk()).copied());
             chains.push(chain);
         }
+        let inside = lanes.iter().flatten().flat_map(|lane| {
+            (lane.first_cell + 1..lane.first_cell + lane.columns.len()).map(|cell| [cell - 1, cell])
+        });
+        links.extend(inside);
+        for [left, right] in links {
+            cells[left].near[1].push(right);
+            cells[right].near[0].push(left);
+        }
         let mut columns = vec![Vec::new(); cells.iter().map(|c| c.column + 1).max().unwrap_or(0)];
-        for (place, cell) in cells.iter().enumerate() {
-            columns[cell.column].push(place);
+        for (index, cell) in cells.iter().enumerate() {
+            columns[cell.column].push(index);
         }
         Self { cells, columns, chains }
     }
 
-    /// Orders each column by where its neighbours are, back and forth, and keeps the
-    /// order with the fewest crossings.
-    fn sort(&mut self) {
-        let mut places = self.places();
-        let mut best = (self.crossings(&places), self.columns.clone());
+    /// Orders each column by the mean place of its neighbours in the previous column, then in
+    /// the next column, in turn.
+    fn order(&mut self) {
+        let mut places = vec![0.0; self.cells.len()];
         for sweep in 0..SWEEPS {
-            let forward = sweep % 2 == 0;
-            for step in 0..self.columns.len() {
-                let column = if forward { step } else { self.columns.len() - 1 - step };
-                let mean = |&cell: &usize| {
-                    let cell_at = &self.cells[cell];
-                    let near = if forward { &cell_at.before } else { &cell_at.after };
-                    if near.is_empty() {
-                        return places[cell] as f64;
-                    }
-                    near.iter().map(|&other| places[other] as f64).sum::<f64>() / near.len() as f64
-                };
-                let mut sorted: Vec<(f64, usize)> =
-                    self.columns[column].iter().map(|cell| (mean(cell), *cell)).collect();
-                sorted.sort_by(|a, b| a.0.total_cmp(&b.0));
-                for (place, (_, cell)) in sorted.into_iter().enumerate() {
+            let side = sweep % 2;
+            for column in sweep_over(self.columns.len(), side) {
+                let mean = |cell: &usize| mean(&self.cells[*cell].near[side], &places);
+                let mut means: Vec<(f64, usize)> = self.columns[column]
+                    .iter()
+                    .map(|cell| (mean(cell).unwrap_or(places[*cell]), *cell))
+                    .collect();
+                means.sort_by(|a, b| a.0.total_cmp(&b.0));
+                for (place, (_, cell)) in means.into_iter().enumerate() {
                     self.columns[column][place] = cell;
-                    places[cell] = place;
+                    places[cell] = place as f64;
                 }
             }
-            let crossings = self.crossings(&places);
-            if crossings < best.0 {
-                best = (crossings, self.columns.clone());
-            }
         }
-        self.columns = best.1;
     }
 
-    /// The place of each cell in its column.
-    fn places(&self) -> Vec<usize> {
-        let mut places = vec![0; self.cells.len()];
+    /// Stacks the cells of each column, all columns around one horizontal axis.
+    fn align(&mut self) {
+        let mut heights = Vec::with_capacity(self.columns.len());
         for column in &self.columns {
-            for (place, &cell) in column.iter().enumerate() {
-                places[cell] = place;
+            let mut bottom = 0.0;
+            for &cell in column {
+                let cell = &mut self.cells[cell];
+                cell.middle = bottom + cell.height / 2.0;
+                bottom += cell.height + ROW_GAP;
             }
+            heights.push(bottom);
         }
-        places
-    }
-
-    /// How many pairs of lines cross between two columns: of two lines one begins above the
-    /// other and ends below it.
-    fn crossings(&self, places: &[usize]) -> usize {
-        let mut crossings = 0;
-        for (column, cells) in self.columns.iter().enumerate() {
-            let next = self.columns.get(column + 1).map_or(0, Vec::len);
-            let mut ends = Ends::new(next);
-            for &cell in cells {
-                let after = || self.cells[cell].after.iter().map(|&to| places[to]);
-                // Those that begin at one place do not cross each other.
-                crossings += after().map(|to| ends.below(to)).sum::<usize>();
-                after().for_each(|to| ends.add(to));
-            }
-        }
-        crossings
-    }
-
-    /// Moves cells up and down towards their neighbours, order and gaps kept.
-    fn settle(&mut self) {
-        for sweep in 0..=SWEEPS {
-            for step in 0..self.columns.len() {
-                let column = if sweep % 2 == 0 { step } else { self.columns.len() - 1 - step };
-                let wanted: Vec<f64> = self.columns[column]
-                    .iter()
-                    .map(|&cell| {
-                        let cell = &self.cells[cell];
-                        let near: Vec<f64> = cell
-                            .before
-                            .iter()
-                            .chain(&cell.after)
-                            .map(|&other| self.cells[other].middle)
-                            .collect();
-                        if near.is_empty() || sweep == 0 {
-                            return cell.middle;
-                        }
-                        near.iter().sum::<f64>() / near.len() as f64
-                    })
-                    .collect();
-                self.spread(column, &wanted);
-            }
-        }
-    }
-
-    /// Gives each cell of a column the place nearest to the wanted one, all in order
-    /// and none too near to another: neighbours that want the same place share the
-    /// mean of what they want.
-    fn spread(&mut self, column: usize, wanted: &[f64]) {
-        let mut offsets = Vec::with_capacity(wanted.len());
-        let mut offset = 0.0;
-        for (index, &cell) in self.columns[column].iter().enumerate() {
-            if index > 0 {
-                let above = self.cells[self.columns[column][index - 1]].height;
-                offset += f64::midpoint(above, self.cells[cell].height) + ROW_GAP;
-            }
-            offsets.push(offset);
-        }
-        // Groups of neighbours: the sum of what they want, and how many they are.
-        let mut groups: Vec<(f64, f64)> = Vec::new();
-        for (want, offset) in wanted.iter().zip(&offsets) {
-            groups.push((want - offset, 1.0));
-            while let [.., (a, n), (b, m)] = groups[..]
-                && a / n > b / m
-            {
-                groups.truncate(groups.len() - 2);
-                groups.push((a + b, n + m));
-            }
-        }
-        let means = groups
-            .iter()
-            .flat_map(|&(sum, count)| std::iter::repeat_n(sum / count, count as usize));
-        for ((mean, offset), &cell) in means.zip(offsets).zip(&self.columns[column]) {
-            self.cells[cell].middle = mean + offset;
+        let tallest = heights.iter().copied().fold(0.0, f64::max);
+        for cell in &mut self.cells {
+            cell.middle += (tallest - heights[cell.column]) / 2.0;
         }
     }
 
@@ -263,122 +180,85 @@ impl Grid {
         for size in boxes {
             widths[size.column] = widths[size.column].max(size.width);
         }
-        let lefts: Vec<f64> = widths
-            .iter()
-            .scan(0.0, |next, width| {
-                let left = *next;
-                *next += width + COLUMN_GAP;
-                Some(left)
-            })
-            .collect();
-        let edge = |cell: &Cell, side: f64| cell.middle + side * cell.height / 2.0;
-        let top = self.cells.iter().map(|cell| edge(cell, -1.0)).fold(f64::MAX, f64::min);
-        let bottom = self.cells.iter().map(|cell| edge(cell, 1.0)).fold(f64::MIN, f64::max);
-
+        let mut lefts = Vec::with_capacity(widths.len());
+        let mut width = 0.0;
+        for column in &widths {
+            lefts.push(width);
+            width += column + COLUMN_GAP;
+        }
         let areas: Vec<Area> = boxes
             .iter()
             .zip(&self.cells)
             .map(|(size, cell)| Area {
                 left: lefts[size.column] + (widths[size.column] - size.width) / 2.0,
-                top: edge(cell, -1.0) - top,
+                top: cell.middle - size.height / 2.0,
                 width: size.width,
                 height: size.height,
             })
             .collect();
-        let ports = self.ports(boxes.len());
-        let at = |line: usize, link: usize, right: bool| -> Point {
-            let cell = self.chains[line][link];
-            let middle = self.cells[cell].middle - top;
-            match areas.get(cell) {
-                Some(area) => {
-                    let share = ports[line][usize::from(right)];
-                    let x = if right { area.left + area.width } else { area.left };
-                    (x, area.top + area.height * share)
-                }
+        let curve = |(chain, &(from, to)): (&Vec<usize>, &(usize, usize))| {
+            if chain.len() == 1 {
+                return vec![beside(&areas[from], &areas[to], from < to)];
+            }
+            let point = |cell: usize, other: usize, side: usize| match areas.get(cell) {
+                Some(area) => self.port(cell, other, side, area),
                 None => {
                     let column = self.cells[cell].column;
-                    (lefts[column] + if right { widths[column] } else { 0.0 }, middle)
+                    (lefts[column] + widths[column] * side as f64, self.cells[cell].middle)
+                }
+            };
+            let mut curve: Vec<[Point; 2]> = Vec::new();
+            for link in chain.windows(2) {
+                let [start, end] = [point(link[0], link[1], 1), point(link[1], link[0], 0)];
+                match curve.last_mut() {
+                    // A lane at one height is one stroke.
+                    Some([first, last])
+                        if [first.1, last.1, start.1].iter().all(|y| (y - end.1).abs() < 0.5) =>
+                    {
+                        *last = end;
+                    }
+                    _ => curve.push([start, end]),
                 }
             }
+            if chain[0] != from {
+                curve.reverse();
+                curve.iter_mut().for_each(|pair| pair.reverse());
+            }
+            curve
         };
-        let curves = lines
-            .iter()
-            .enumerate()
-            .map(|(line, &(from, to))| {
-                let chain = &self.chains[line];
-                if chain.len() == 1 {
-                    // Both ends in one column: around on the right, from the lower part
-                    // of one to the upper part of the other; two lines there and back
-                    // have different ends.
-                    let inset = if from < to { 0.12 } else { 0.3 };
-                    let side = |area: &Area, other: &Area| {
-                        let share = if area.top < other.top { 1.0 - inset } else { inset };
-                        (area.left + area.width, area.top + area.height * share)
-                    };
-                    let (from, to) = (&areas[from], &areas[to]);
-                    return vec![[side(from, to), side(to, from)]];
-                }
-                let mut curve: Vec<[Point; 2]> = (0..chain.len() - 1)
-                    .map(|link| [at(line, link, true), at(line, link + 1, false)])
-                    .collect();
-                if chain[0] != from {
-                    curve.reverse();
-                    curve.iter_mut().for_each(|pair| pair.reverse());
-                }
-                curve
-            })
-            .collect();
-        let width = lefts.last().copied().unwrap_or(0.0) + widths.last().copied().unwrap_or(0.0);
-        Layout { areas, curves, width, height: if boxes.is_empty() { 0.0 } else { bottom - top } }
+        let curves = self.chains.iter().zip(lines).map(curve).collect();
+        let bottoms = self.cells.iter().map(|cell| cell.middle + cell.height / 2.0);
+        let (width, height) = ((width - COLUMN_GAP).max(0.0), bottoms.fold(0.0, f64::max));
+        Layout { areas, curves, width, height }
     }
 
-    /// For each line the heights at which it leaves its left box and enters its right
-    /// one, as shares of the boxes' heights: in order of where the lines come from.
-    fn ports(&self, boxes: usize) -> Vec<[f64; 2]> {
-        // For each box where its lines go next: those that enter it, and those that leave it.
-        let mut ends: Vec<[Vec<(f64, usize)>; 2]> = vec![Default::default(); boxes];
-        for (line, chain) in self.chains.iter().enumerate() {
-            if let [first, second, ..] = chain[..]
-                && let [.., next, last] = chain[..]
-            {
-                ends[last][0].push((self.cells[next].middle, line));
-                ends[first][1].push((self.cells[second].middle, line));
-            }
-        }
-        let mut ports = vec![[0.5; 2]; self.chains.len()];
-        for (side, mut ends) in ends.into_iter().flat_map(|ends| ends.into_iter().enumerate()) {
-            ends.sort_by(|a, b| a.0.total_cmp(&b.0));
-            let count = ends.len() as f64;
-            for (place, (_, line)) in ends.into_iter().enumerate() {
-                ports[line][side] = (place as f64 + 1.0) / (count + 1.0);
-            }
-        }
-        ports
+    /// Where a box is linked with a neighbour: the links of a side are spread over its height
+    /// in the order of the neighbours.
+    fn port(&self, cell: usize, other: usize, side: usize, area: &Area) -> Point {
+        let near = &self.cells[cell].near[side];
+        let is_above = |&&one: &&usize| self.cells[one].middle < self.cells[other].middle;
+        let share = (near.iter().filter(is_above).count() + 1) as f64 / (near.len() + 1) as f64;
+        (area.left + area.width * side as f64, area.top + area.height * share)
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// The columns, from the left if the previous column (side 0) decides, else from the right.
+fn sweep_over(columns: usize, side: usize) -> impl Iterator<Item = usize> {
+    (0..columns).map(move |step| if side == 0 { step } else { columns - 1 - step })
+}
 
-    #[test]
-    fn crossings_are_those_of_every_pair_of_lines() {
-        for seed in 1..40_usize {
-            let size = |index: usize| Size { width: 1.0, height: 1.0, column: index % 3 };
-            let boxes: Vec<Size> = (0..24).map(size).collect();
-            let lines: Vec<(usize, usize)> =
-                (0..40).map(|line| ((line * seed) % 24, (line * line + 7 * seed) % 24)).collect();
-            let grid = Grid::new(&boxes, &lines);
-            let places = grid.places();
-            let links: Vec<_> = (grid.cells.iter().enumerate())
-                .flat_map(|(from, cell)| cell.after.iter().map(move |to| (from, *to)))
-                .map(|(from, to)| (grid.cells[from].column, places[from], places[to]))
-                .collect();
-            let crosses = |a: &(usize, usize, usize), b: &(usize, usize, usize)| {
-                a.0 == b.0 && a.1 < b.1 && a.2 > b.2
-            };
-            let pairs = links.iter().flat_map(|a| links.iter().filter(move |b| crosses(a, b)));
-            assert_eq!(grid.crossings(&places), pairs.count(), "seed {seed}");
-        }
-    }
+fn mean(cells: &[usize], values: &[f64]) -> Option<f64> {
+    let sum = cells.iter().map(|&cell| values[cell]).sum::<f64>();
+    (!cells.is_empty()).then(|| sum / cells.len() as f64)
+}
+
+/// A line between two boxes of one column: on their right, from the lower part of one to the
+/// upper part of the other. A line there and a line back have different ends.
+fn beside(from: &Area, to: &Area, is_first: bool) -> [Point; 2] {
+    let inset = if is_first { 0.12 } else { 0.3 };
+    let end = |area: &Area, other: &Area| {
+        let share = if area.top < other.top { 1.0 - inset } else { inset };
+        (area.left + area.width, area.top + area.height * share)
+    };
+    [end(from, to), end(to, from)]
 }

@@ -90,7 +90,7 @@ fn text_draws_each_member_of_a_cycle_through_uses_once() {
 }
 
 #[test]
-fn a_fixed_port_is_shown_and_a_free_one_is_a_question_mark() {
+fn text_shows_fixed_ports_and_marks_free_ones() {
     let mut fixed = service("fixed");
     let number = |number| Port {
         name: "http".into(),
@@ -109,7 +109,7 @@ fn a_fixed_port_is_shown_and_a_free_one_is_a_question_mark() {
 }
 
 #[test]
-fn mermaid_numbers_its_nodes_and_escapes_their_names() {
+fn mermaid_numbers_nodes_and_escapes_names() {
     assert_eq!(
         draw(&shop(), Format::Mermaid),
         "\
@@ -163,7 +163,7 @@ digraph \"dev\" {
 }
 
 #[test]
-fn json_has_places_layers_and_every_edge() {
+fn json_has_layers_and_every_edge() {
     let drawn: serde_json::Value = serde_json::from_str(&draw(&shop(), Format::Json)).unwrap();
     let services = drawn["services"].as_array().unwrap();
     let layers: Vec<_> = services.iter().map(|s| s["layer"].as_u64().unwrap()).collect();
@@ -211,20 +211,38 @@ width=\"96.0\" height=\"48\" rx=\"6\"/><text class=\"name\" x=\"48.0\" y=\"29.0\
 }
 
 #[test]
-fn svg_escapes_what_means_something_in_xml() {
+fn svg_escapes_xml() {
     let drawn = draw(&strange(), Format::Svg);
     assert!(drawn.contains(">http://x/?q=&lt;1&gt;&amp;r=&quot;2&quot;#3</text>"));
     assert!(!drawn.contains("a\"b"));
 }
 
 #[test]
-fn svg_of_nothing_is_a_picture() {
+fn svg_of_an_empty_plan_is_valid() {
     let drawn = draw(&plan_of(Vec::new()), Format::Svg);
     assert!(drawn.starts_with("<svg ") && !drawn.contains("NaN") && !drawn.contains("inf"));
 }
 
 #[test]
-fn no_two_boxes_overlap_and_lines_begin_and_end_at_their_boxes() {
+fn layout_orders_columns_to_avoid_crossings() {
+    let boxes = [0, 0, 1, 1].map(|column| Size { width: 80.0, height: 48.0, column });
+    let layout = place(&boxes, &[(0, 3), (1, 2)]);
+    assert!(layout.areas[0].top < layout.areas[1].top);
+    assert!(layout.areas[3].top < layout.areas[2].top);
+}
+
+#[test]
+fn long_lines_of_a_box_share_one_straight_lane() {
+    let boxes: Vec<Size> =
+        (0..1000).map(|column| Size { width: 80.0, height: 48.0, column }).collect();
+    let chain = (1..1000).map(|to| (to - 1, to));
+    let layout = place(&boxes, &chain.chain((2..1000).map(|to| (0, to))).collect::<Vec<_>>());
+    assert!(layout.curves.iter().all(|curve| curve.len() <= 3));
+    assert!(layout.height < 2.0 * 48.0 + 22.0);
+}
+
+#[test]
+fn boxes_do_not_overlap_and_lines_touch_their_boxes() {
     // 3 to 4 boxes a column, and lines that also skip columns or stay in one.
     let boxes: Vec<Size> = (0..24)
         .map(|i| Size { width: 80.0 + (i % 5) as f64 * 20.0, height: 48.0, column: i * 7 % 6 })
@@ -253,7 +271,7 @@ fn no_two_boxes_overlap_and_lines_begin_and_end_at_their_boxes() {
 }
 
 #[test]
-fn two_hundred_services_side_by_side_are_drawn() {
+fn two_hundred_services_in_one_column_are_drawn() {
     let mut services: Vec<Service> = (0..200).map(|i| service(&format!("s{i:03}"))).collect();
     let hub = services.iter().fold(service("hub"), |hub, s| on(hub, &s.name, Condition::Ready));
     services.push(hub);
