@@ -32,7 +32,6 @@ mod sweep;
 mod test;
 mod test_e2e;
 mod up;
-mod values;
 mod verify_deps;
 mod wait;
 
