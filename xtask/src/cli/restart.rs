@@ -8,11 +8,11 @@ use clap::Args;
 use xtask_client::protocol::Request;
 use xtask_client::snapshot::Phase;
 use xtask_core::terms::Name;
+use xtask_core::terms::duration::measured;
 
 use super::exit::Exit;
 use super::wait::until;
 use super::{Global, asked, print};
-use crate::view::status::time;
 use crate::view::style::GOOD;
 
 /// `restart`
@@ -47,7 +47,7 @@ pub(crate) fn run(global: &Global, args: &RestartArgs) -> anyhow::Result<Exit> {
         .await?;
         for service in names.iter().filter_map(|name| session.snapshot.service(name)) {
             if matches!(service.phase, Phase::Ready | Phase::Succeeded) {
-                let took = time(service.ready_ms.unwrap_or(0));
+                let took = measured(service.ready_ms.unwrap_or(0));
                 print::say(GOOD, "Restarted", &format!("{} in {took}", service.name));
             }
         }

@@ -6,8 +6,8 @@ use anyhow::bail;
 use clap::Args;
 use xtask_client::connection::update;
 use xtask_client::snapshot::{Phase, ServiceSnapshot};
-use xtask_core::terms::Name;
-use xtask_core::terms::duration;
+use xtask_core::terms::duration::BadDuration;
+use xtask_core::terms::{Name, duration};
 
 use super::exit::Exit;
 use super::{Global, asked, print};
@@ -93,7 +93,7 @@ pub(crate) async fn until(
 }
 
 /// A duration; without a unit it is one of seconds.
-fn time(text: &str) -> Result<Duration, String> {
+fn time(text: &str) -> Result<Duration, BadDuration> {
     duration::parse(text).or_else(|why| duration::parse(&format!("{text}s")).map_err(|_| why))
 }
 

@@ -4,9 +4,9 @@
 
 use xtask_client::snapshot::{Phase, ServiceSnapshot, Snapshot};
 use xtask_core::calls::Deadlock;
+use xtask_core::terms::duration::measured;
 use xtask_core::terms::{Kind, Name};
 
-use super::status::time;
 use super::style::{BAD, BUSY, GOOD, WARN};
 
 /// A line: colour, verb, text.
@@ -19,7 +19,7 @@ pub(crate) fn step(before: Option<&ServiceSnapshot>, now: &ServiceSnapshot) -> O
     }
     let name = &now.name;
     let because = now.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
-    let took = now.ready_ms.map(|ms| format!(" in {}", time(ms))).unwrap_or_default();
+    let took = now.ready_ms.map(|ms| format!(" in {}", measured(ms))).unwrap_or_default();
     let at = now.url.as_ref().map(|url| format!(" at {url}")).unwrap_or_default();
     Some(match now.phase {
         Phase::Waiting | Phase::Building => return None,

@@ -1,6 +1,7 @@
 //! `status`, and the table at the end of `up`, from a snapshot.
 
 use xtask_client::snapshot::{Phase, Placement, ServiceSnapshot, Snapshot};
+use xtask_core::terms::duration::measured;
 use xtask_core::terms::{Kind, Name};
 
 use super::calls;
@@ -17,7 +18,7 @@ pub(crate) fn status(snapshot: &Snapshot) -> String {
             Cell::styled(service.phase.as_str(), color(service.phase)),
             address(service).into(),
             service.pid.map(|pid| pid.to_string()).unwrap_or_default().into(),
-            service.ready_ms.map(time).unwrap_or_default().into(),
+            service.ready_ms.map(measured).unwrap_or_default().into(),
             if service.restarts > 0 { service.restarts.to_string() } else { String::new() }.into(),
             Cell::styled(note(snapshot, service), DIM),
         ]
@@ -38,11 +39,6 @@ pub(crate) fn summary(services: &[&ServiceSnapshot], kept: &[&Name]) -> String {
         ]
     }));
     table(&rows)
-}
-
-/// A time for people: `12 ms`, `3.4 s`.
-pub(crate) fn time(ms: u64) -> String {
-    if ms < 1000 { format!("{ms} ms") } else { format!("{}.{} s", ms / 1000, ms % 1000 / 100) }
 }
 
 /// The colour of a phase.
@@ -66,8 +62,8 @@ fn outcome(service: &ServiceSnapshot, kept: bool) -> String {
             None => format!("already running{pid}"),
         },
         (Phase::Succeeded, true) => "already done".to_string(),
-        (Phase::Ready, false) => format!("in {}", time(service.ready_ms.unwrap_or(0))),
-        (Phase::Succeeded, false) => format!("done in {}", time(service.ready_ms.unwrap_or(0))),
+        (Phase::Ready, false) => format!("in {}", measured(service.ready_ms.unwrap_or(0))),
+        (Phase::Succeeded, false) => format!("done in {}", measured(service.ready_ms.unwrap_or(0))),
         (phase, _) => phase.as_str().to_string(),
     }
 }

@@ -6,11 +6,11 @@
 use std::fmt::Write as _;
 
 use serde::Serialize;
+use xtask_core::terms::duration::measured;
 use xtask_core::terms::{Name, Place};
 
 use super::calls;
 use super::log::excerpt;
-use super::status::time;
 use super::style::{BAD, BOLD, DIM, GOOD, RESET, WARN};
 use super::table::{Cell, table};
 
@@ -87,7 +87,7 @@ pub(crate) fn text(services: &[Verified]) -> String {
     let mut rows = vec![head.map(|name| Cell::styled(name, DIM)).to_vec()];
     for verified in services {
         let alone = match verified.ready_ms {
-            Some(ms) => Cell::styled(format!("ready in {}", time(ms)), GOOD),
+            Some(ms) => Cell::styled(format!("ready in {}", measured(ms)), GOOD),
             None => Cell::styled("not ready", BAD),
         };
         let mut first = vec![Cell::styled(&*verified.service, BOLD), alone];
@@ -146,7 +146,7 @@ fn without(tried: &Tried) -> Cell {
     match tried.verdict {
         Verdict::Needed => Cell::styled(format!("not ready: {reason}"), DIM),
         Verdict::Unneeded => {
-            Cell::styled(format!("ready in {}", time(tried.ready_ms.unwrap_or(0))), WARN)
+            Cell::styled(format!("ready in {}", measured(tried.ready_ms.unwrap_or(0))), WARN)
         }
         Verdict::NotTried => Cell::styled(format!("not tried: {reason}"), DIM),
     }

@@ -11,13 +11,13 @@ use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
-use core::net::IpAddr;
 
 use super::request::{Containers, Isolation, Ports, Request};
 use super::{Port, Text};
 use crate::manifest::suggest::{list, nearest};
 use crate::model::{Model, Node, Runs};
 use crate::problem::{Code, Problem};
+use crate::terms::host::{bracketed, callable, is_loopback, is_wildcard};
 use crate::terms::{Name, Placement};
 
 /// The address of one service.
@@ -75,11 +75,6 @@ pub(crate) fn placement(node: &Node, request: &Request) -> Placement {
         Runs::Binary(_) if chosen => said.unwrap_or(Placement::Container),
         Runs::Binary(_) | Runs::Command(_) | Runs::External | Runs::Unknown => Placement::Process,
     }
-}
-
-/// Whether a host means this machine to itself only.
-pub(crate) fn is_loopback(host: &str) -> bool {
-    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 /// Why a port could not be found.
@@ -150,11 +145,6 @@ impl Address {
     }
 }
 
-/// The host as it stands in an address.
-pub(crate) fn bracketed(host: &str) -> String {
-    if host.contains(':') { format!("[{host}]") } else { host.to_string() }
-}
-
 /// The address of one service, `url` not yet read.
 pub(crate) fn address(node: &Node, request: &Request, view: View) -> Address {
     let settings = &node.settings;
@@ -176,11 +166,9 @@ pub(crate) fn address(node: &Node, request: &Request, view: View) -> Address {
     let default = http.or((ports.len() == 1).then_some(0));
     let call_host = match (view, host) {
         // Somebody else's machine has the same name everywhere.
-        (View::Inside, host) if external && !is_loopback(host) => host,
-        (View::Inside, _) => node.name.as_str(),
-        (View::Outside, "0.0.0.0") => "127.0.0.1",
-        (View::Outside, "::") => "::1",
-        (View::Outside, host) => host,
+        (View::Inside, host) if external && !is_loopback(host) => host.to_string(),
+        (View::Inside, _) => node.name.to_string(),
+        (View::Outside, host) => callable(host),
     };
     let bind_host = match view {
         View::Outside => host,
@@ -189,7 +177,7 @@ pub(crate) fn address(node: &Node, request: &Request, view: View) -> Address {
     let mut address = Address {
         default,
         bind_host: bind_host.to_string(),
-        call_host: call_host.to_string(),
+        call_host,
         ports,
         url: None,
         given: matches!(node.program, Runs::External | Runs::Image(_)),
@@ -227,8 +215,7 @@ pub(crate) fn check<'a>(
 
 /// Whether one address cannot be bound beside the other.
 fn overlap(left: &str, right: &str) -> bool {
-    let wildcard = |host: &str| matches!(host, "0.0.0.0" | "::");
-    left == right || wildcard(left) || wildcard(right)
+    left == right || is_wildcard(left) || is_wildcard(right)
 }
 
 fn port_clash(

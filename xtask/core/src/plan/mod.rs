@@ -28,7 +28,6 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use address::is_loopback;
 pub use make::{Files, check, check_patterns, make, tidy};
 pub use part::Inseparable;
 pub use request::{

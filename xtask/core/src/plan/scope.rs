@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 use super::Text;
-use super::address::{Address, bracketed};
+use super::address::Address;
 use super::request::Request;
 use crate::manifest::Declarations;
 use crate::manifest::at::Words;
@@ -18,6 +18,7 @@ use crate::manifest::suggest::nearest;
 use crate::model::{Model, Node};
 use crate::problem::{Code, Problem, Span};
 use crate::terms::Name;
+use crate::terms::host::bracketed;
 use crate::terms::template::{Asks, Field, Part, parse};
 
 /// What a template sees.

@@ -19,7 +19,7 @@ use super::tenancy::{Bound, Fate, Held, Tenant};
 use super::{Effect, Stack, unexpected, words};
 use crate::plan::{Port, Probe, Program};
 use crate::snapshot::Failure;
-use crate::terms::{Adopt, Name};
+use crate::terms::{Adopt, Name, duration};
 
 /// How many processes are stopped for one wish: some are started again by somebody
 /// else each time.
@@ -300,7 +300,7 @@ impl Stack {
     /// anybody wants to know whom.
     pub(super) fn unready(&self, id: Id, seen: &str) -> Option<Rest> {
         let Bound::Taken(tenant) = &self.nodes[id].address.bound else { return None };
-        let limit = words::duration(self.nodes[id].spec.start_timeout);
+        let limit = duration::spell(self.nodes[id].spec.start_timeout);
         let who = words::tenant(tenant.holder.as_ref());
         let reason = format!("{who} is not ready within {limit}: {seen}");
         let failure = match tenant.likeness {

@@ -2,7 +2,6 @@
 //!
 //! Whether it may start is decided before, in `settle` and `conditions`.
 
-use alloc::borrow::ToOwned;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -17,6 +16,7 @@ use super::trail::Shown;
 use super::{Effect, Stack};
 use crate::plan::{Probe, Program, Text};
 use crate::snapshot::Failure;
+use crate::terms::host::callable;
 
 impl Stack {
     /// Whether the service's own ports are its own, or those of a process in its place.
@@ -123,12 +123,7 @@ impl Stack {
         let (Some(declared), Some(number)) = (declared, number) else {
             return Err(format!("a probe asks for port {port}, which is not there"));
         };
-        let host = match declared.host.as_str() {
-            "0.0.0.0" => "127.0.0.1",
-            "::" => "::1",
-            host => host,
-        };
-        Ok((host.to_owned(), number))
+        Ok((callable(&declared.host), number))
     }
 
     /// What would be started now, or why that cannot be said.

@@ -3,15 +3,15 @@
 //!
 //! A container is a run like any other: nothing here decides when it starts or stops.
 
-use alloc::borrow::ToOwned;
 use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::Stack;
 use super::effect::{Container, ImageWanted, Neighbour, Origin, Published};
 use super::node::Id;
-use crate::plan::{Program, is_loopback};
+use crate::plan::Program;
 use crate::terms::Placement;
+use crate::terms::host::{callable, is_loopback};
 
 /// From where ports are seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,20 +101,11 @@ impl Stack {
         let ports = node.spec.ports.iter().zip(self.numbers_for_others(id)?);
         let ports: Vec<(String, u16)> = ports
             .filter(|(port, _)| here(&port.host))
-            .map(|(port, number)| (callable(&port.host).to_owned(), number))
+            .map(|(port, number)| (callable(&port.host), number))
             .collect();
         let here = node.spec.placement == Placement::Process || node.spec.socket_activation;
         let contained = node.spec.placement == Placement::Container;
         let name = node.spec.name.clone();
         (here && !ports.is_empty()).then_some(Neighbour { name, ports, contained })
-    }
-}
-
-/// The host at which a bound one is called on this machine.
-fn callable(host: &str) -> &str {
-    match host {
-        "0.0.0.0" => "127.0.0.1",
-        "::" => "::1",
-        host => host,
     }
 }

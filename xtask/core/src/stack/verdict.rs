@@ -13,7 +13,7 @@ use super::node::{Id, Node, Phase, Rest, Stage, Stopping};
 use super::phase::PATIENCE;
 use super::{Effect, Stack, words};
 use crate::snapshot::Failure;
-use crate::terms::Restart;
+use crate::terms::{Restart, duration};
 
 /// The first pause before a new try.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
@@ -62,7 +62,7 @@ impl Stack {
         let tries = if asked_for { 0 } else { series.again.len() };
         if tries >= MOST_TRIES {
             let all =
-                format!("{reason}; started again {tries} times within {}", words::duration(WINDOW));
+                format!("{reason}; started again {tries} times within {}", duration::spell(WINDOW));
             return self.give_up(id, all);
         }
         if !asked_for {
@@ -122,7 +122,7 @@ impl Stack {
         let mut reason = if node.is_external() {
             format!("not running: {seen}")
         } else {
-            let limit = words::duration(node.spec.start_timeout);
+            let limit = duration::spell(node.spec.start_timeout);
             match (&node.shown.status, seen.is_empty()) {
                 (Some(status), _) => {
                     format!("not ready within {limit}: {seen}; it says `{status}`")
@@ -143,7 +143,7 @@ impl Stack {
     /// counts as a crash.
     pub(super) fn watchdog_bites(&mut self, id: Id, effects: &mut Vec<Effect>) {
         let every = self.nodes[id].spec.watchdog.unwrap_or_default();
-        let reason = format!("sent no `WATCHDOG=1` for {}", words::duration(every));
+        let reason = format!("sent no `WATCHDOG=1` for {}", duration::spell(every));
         let then = self.after_end(id, Exit::Signal(9), &reason);
         self.nodes[id].phase = Phase::Stopping(Stopping {
             pid: self.nodes[id].pid(),

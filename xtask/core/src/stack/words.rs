@@ -7,13 +7,13 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt::Write as _;
-use core::time::Duration;
 
 use super::event::{BindFailure, Exit, Found, Holder, StackOf};
 use super::tenancy::Held;
 use crate::plan::{Probe, Service};
 use crate::snapshot::Failure;
-use crate::terms::Name;
+use crate::terms::host::authority;
+use crate::terms::{Name, duration};
 
 /// What is said of a run that survives everything.
 pub(crate) const LOST: &str = "has processes that are still there after SIGKILL";
@@ -161,31 +161,7 @@ pub(crate) fn differs(found: &Found, differences: &[String]) -> String {
 
 fn this(found: &Found) -> String {
     let Holder { pid, program, user, .. } = &found.holder;
-    format!("`{program}` (pid {pid}, user {user}), running for {}", age(found.age))
-}
-
-/// For how long something has run, roughly.
-fn age(age: Duration) -> String {
-    let seconds = age.as_secs();
-    match seconds {
-        0..120 => format!("{seconds} s"),
-        120..7_200 => format!("{} min", seconds / 60),
-        7_200..172_800 => format!("{} h", seconds / 3_600),
-        _ => format!("{} days", seconds / 86_400),
-    }
-}
-
-/// A duration as people write it in a manifest.
-pub(crate) fn duration(duration: Duration) -> String {
-    let millis = duration.as_millis();
-    if millis < 1000 {
-        format!("{millis}ms")
-    } else if millis.is_multiple_of(1000) {
-        format!("{}s", millis / 1000)
-    } else {
-        let fraction = format!("{:03}", millis % 1000);
-        format!("{}.{}s", millis / 1000, fraction.trim_end_matches('0'))
-    }
+    format!("`{program}` (pid {pid}, user {user}), running for {}", duration::age(found.age))
 }
 
 /// What a probe tries.
@@ -207,11 +183,6 @@ pub(crate) fn probe(service: &Service, numbers: Option<&[u16]>, probe: &Probe) -
             format!("`{}`", words.join(" "))
         }
     }
-}
-
-/// Host and port, with the brackets that IPv6 wants.
-pub(crate) fn authority(host: &str, port: u16) -> String {
-    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
 /// A probe, and what it saw.

@@ -5,6 +5,7 @@
 
 pub mod chance;
 pub mod duration;
+pub mod host;
 mod name;
 pub mod secret;
 pub mod template;

@@ -23,7 +23,7 @@ fn pauses_double_and_tries_end() {
     }
     s.crash("a");
     assert_eq!(s.failure("a"), Some(Failure::Start), "it was never ready");
-    assert_eq!(s.reason("a"), "exited with status 1; started again 5 times within 60s");
+    assert_eq!(s.reason("a"), "exited with status 1; started again 5 times within 1m");
     assert_eq!(s.snapshot("a").restarts, 5);
     s.restart(&["a"]);
     assert_eq!(s.spawned(), ["a"]);

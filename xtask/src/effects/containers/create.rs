@@ -8,6 +8,7 @@ use rustix::process::{getegid, geteuid};
 use xtask_core::stack::Command;
 use xtask_core::stack::effect::{Container, Neighbour, Origin};
 use xtask_core::terms::Name;
+use xtask_core::terms::host::bracketed;
 
 use super::engine::Engine;
 use super::image::SERVICE_LABEL;
@@ -97,8 +98,7 @@ fn arguments(
         args.push("--security-opt=no-new-privileges".into());
     }
     for port in &container.ports {
-        let host =
-            if port.host.contains(':') { format!("[{}]", port.host) } else { port.host.clone() };
+        let host = bracketed(&port.host);
         match (command.sockets.is_empty(), network.gateway()) {
             (true, _) => {
                 args.push(format!("--publish={host}:{}:{}", port.outside, port.inside));

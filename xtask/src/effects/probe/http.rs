@@ -5,12 +5,13 @@
 //! not read.
 
 use std::io::{self, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use rustix::net::AddressFamily;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use xtask_core::terms::host::authority;
 
 use crate::system::socket::stream_socket;
 
@@ -35,15 +36,11 @@ pub(crate) struct Queued {
 impl Request {
     /// A GET of `path`; `host` and `port` are what the service is called by.
     pub(crate) fn new(host: &str, port: u16, path: &str) -> Self {
-        let host = if host.contains(':') && !host.starts_with('[') {
-            format!("[{host}]")
-        } else {
-            host.to_owned()
-        };
         let slash = if path.starts_with('/') { "" } else { "/" };
         let bytes = format!(
-            "GET {slash}{path} HTTP/1.1\r\nHost: {host}:{port}\r\nUser-Agent: xtask-probe\r\n\
-             Accept: */*\r\nConnection: close\r\n\r\n"
+            "GET {slash}{path} HTTP/1.1\r\nHost: {}\r\nUser-Agent: xtask-probe\r\n\
+             Accept: */*\r\nConnection: close\r\n\r\n",
+            authority(host, port)
         )
         .into_bytes();
         Self { bytes }
@@ -98,17 +95,6 @@ impl Request {
     pub(crate) async fn get(&self, address: SocketAddr) -> io::Result<u16> {
         exchange(TcpStream::connect(address).await?, &self.bytes).await
     }
-}
-
-/// The address to call a listener at: one that listens everywhere is called on the
-/// loopback.
-pub(crate) fn callable(address: SocketAddr) -> SocketAddr {
-    let ip = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    };
-    SocketAddr::new(ip, address.port())
 }
 
 async fn exchange(mut stream: TcpStream, request: &[u8]) -> io::Result<u16> {
@@ -183,6 +169,5 @@ mod tests {
         let text = String::from_utf8(request.bytes).unwrap();
         assert!(text.starts_with("GET /readyz?x=1 HTTP/1.1\r\nHost: [::1]:80\r\n"), "{text}");
         assert!(text.contains("\r\nConnection: close\r\n"), "{text}");
-        assert_eq!(callable("0.0.0.0:80".parse().unwrap()).to_string(), "127.0.0.1:80");
     }
 }

@@ -17,10 +17,12 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
 use xtask_core::stack::Exit;
+use xtask_core::terms::duration::spell;
+use xtask_core::terms::host::callable_address;
 
 use crate::effects::RunEvents;
 use crate::effects::exit::KillOnDrop;
-use crate::effects::probe::http::{Queued, Request, callable};
+use crate::effects::probe::http::{Queued, Request};
 use crate::effects::spawn::SpawnRequest;
 use crate::effects::{exit, spawn};
 use crate::system::group::Leader;
@@ -216,7 +218,7 @@ impl CommandTarget {
     async fn ask(&self) -> Result<(), String> {
         let name = self.program.to_string_lossy();
         match tokio::time::timeout(COMMAND_TIMEOUT, self.exit()).await {
-            Err(_) => Err(format!("did not end within {} s", COMMAND_TIMEOUT.as_secs())),
+            Err(_) => Err(format!("did not end within {}", spell(COMMAND_TIMEOUT))),
             Ok(Err(error)) => Err(format!("cannot run `{name}`: {error}")),
             Ok(Ok(Exit::Code(0))) => Ok(()),
             Ok(Ok(Exit::Code(code))) => Err(format!("exited with status {code}")),
@@ -248,13 +250,13 @@ impl CommandTarget {
 /// Where a host is called.
 async fn lookup(host: &str, port: u16) -> io::Result<SocketAddr> {
     let unknown = |error: io::Error| io::Error::other(format!("cannot resolve `{host}`: {error}"));
-    socket::lookup(host, port).await.map(callable).map_err(unknown)
+    socket::lookup(host, port).await.map(callable_address).map_err(unknown)
 }
 
 async fn within_timeout<T>(call: impl Future<Output = io::Result<T>>) -> Result<T, String> {
     match tokio::time::timeout(CALL_TIMEOUT, call).await {
         Ok(result) => result.map_err(|error| words(&error)),
-        Err(_) => Err(format!("no answer within {} s", CALL_TIMEOUT.as_secs())),
+        Err(_) => Err(format!("no answer within {}", spell(CALL_TIMEOUT))),
     }
 }
 

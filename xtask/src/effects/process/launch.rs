@@ -15,15 +15,14 @@ use xtask_core::plan::Probe as Kind;
 use xtask_core::stack::effect::PreparedProbe;
 use xtask_core::stack::{Command, Run};
 use xtask_core::terms::Name;
+use xtask_core::terms::host::callable_address;
 
 use crate::effects::active_run::{ActiveRun, Process};
 use crate::effects::logs::Pipe;
 use crate::effects::logs::lines::{Lines, LogPattern, LogPatterns};
 use crate::effects::perform::socket_path;
 use crate::effects::probe::http::Request;
-use crate::effects::probe::{
-    CommandTarget, ExpectedListener, PollingProbe, Target, find_program, http,
-};
+use crate::effects::probe::{CommandTarget, ExpectedListener, PollingProbe, Target, find_program};
 use crate::effects::process::environment::Additions;
 use crate::effects::process::notify::NotifySocket;
 use crate::effects::process::run::ProcessRun;
@@ -165,7 +164,7 @@ impl World {
                 // What we listen at ourselves was looked up when it was bound.
                 let bound = prepared.queued.then(|| socket::resolve(&host, port).ok()).flatten();
                 let queued = bound.and_then(|address| {
-                    request.queue(http::callable(address), self.counted(port)).ok()
+                    request.queue(callable_address(address), self.counted(port)).ok()
                 });
                 Target::Http { host, port, request, status: status.clone(), queued }
             }),

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Serialize;
+use xtask_core::terms::duration::whole_seconds;
 use xtask_core::terms::{Condition, Kind, Restart};
 
 use super::unit::{Mount, Secret, Unit};
@@ -209,7 +210,7 @@ fn escaped(text: &str) -> String {
 }
 
 fn seconds(duration: Duration) -> String {
-    format!("{}s", duration.as_millis().div_ceil(1000))
+    format!("{}s", whole_seconds(duration))
 }
 
 fn ports(unit: &Unit, target: Target, out: &mut Vec<Difference>) -> Vec<String> {

@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use xtask_core::terms::duration::whole_seconds;
 use xtask_core::terms::{Kind, Restart};
 
 use super::unit::{Mount, Port, Unit};
@@ -195,7 +196,7 @@ fn template(unit: &Unit, user: u32, restart: &str) -> Value {
             // Its variables would stand where the addresses of the plan stand.
             "enableServiceLinks": false,
             "automountServiceAccountToken": false,
-            "terminationGracePeriodSeconds": seconds(stop_timeout),
+            "terminationGracePeriodSeconds": whole_seconds(stop_timeout),
             "securityContext": {
                 "runAsNonRoot": true,
                 "runAsUser": user,
@@ -238,11 +239,11 @@ fn container(unit: &Unit, mounts: Vec<Value>) -> Value {
             probe["failureThreshold"] = failures.into();
             probe
         };
-        add("startupProbe", every(1, seconds(unit.start_timeout).max(1)));
+        add("startupProbe", every(1, whole_seconds(unit.start_timeout).max(1)));
         add("readinessProbe", every(2, MISSES.into()));
     }
     if let Some(pause) = pause_before_stop(unit) {
-        let sleep = json!({ "sleep": { "seconds": seconds(pause) } });
+        let sleep = json!({ "sleep": { "seconds": whole_seconds(pause) } });
         add("lifecycle", json!({ "preStop": sleep }));
     }
     if let Some(limits) = limits(unit) {
@@ -307,10 +308,6 @@ fn limits(unit: &Unit) -> Option<Value> {
 /// `$(NAME)` stands for another variable.
 fn escaped(text: &str) -> String {
     text.replace("$(", "$$(")
-}
-
-fn seconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis().div_ceil(1000)).unwrap_or(u64::MAX)
 }
 
 /// A port's own name, where that is one for Kubernetes, or else its place among the ports.
