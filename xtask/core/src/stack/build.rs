@@ -1,30 +1,115 @@
-//! What the build says: programs come one by one, or not at all.
+//! Programs: what a service runs, and how far its build is.
 //!
-//! It starts nothing; a program that is there lets `settle` do that.
+//! Nothing is started here; `settle` starts a service once its program is available.
 
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::event::Artifact;
-use super::node::{Build, Check, Id, Phase, Rest};
+use super::node::Id;
+use super::phase::{Phase, Rest};
 use super::{Effect, Stack, unexpected};
 use crate::plan::Program;
 use crate::snapshot::Failure;
 use crate::terms::Name;
 
+/// The program of a service.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Build {
+    pub(crate) state: BuildState,
+    /// Where cargo put the program, once it did.
+    pub(crate) linked: Option<String>,
+    /// The program that is kept, once there is one.
+    pub(crate) accepted: Option<Artifact>,
+}
+
+/// How far a build is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum BuildState {
+    /// Nothing is built for it.
+    #[default]
+    Unneeded,
+    /// Cargo has not linked it yet. While `serving`, the accepted program goes on and
+    /// may be started again.
+    Pending {
+        /// Whether the service ran when the build began.
+        serving: bool,
+    },
+    /// Linked, and on its way into the stack's state.
+    Linked {
+        /// As in `Pending`.
+        serving: bool,
+    },
+    /// It is there.
+    Accepted,
+    /// It could not be had.
+    Failed {
+        /// As in `Pending`.
+        serving: bool,
+        /// Why.
+        message: String,
+    },
+}
+
+/// Whether a run could be started with the program as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ProgramState<'a> {
+    /// Yes.
+    Available,
+    /// Not yet.
+    Pending,
+    /// Never.
+    Failed(&'a str),
+}
+
+impl BuildState {
+    /// Whether it may bring another program.
+    pub(super) fn is_under_way(&self) -> bool {
+        match self {
+            Self::Pending { .. } | Self::Linked { .. } => true,
+            Self::Unneeded | Self::Accepted | Self::Failed { .. } => false,
+        }
+    }
+
+    /// Whether a run could be started.
+    pub(super) fn program(&self) -> ProgramState<'_> {
+        match self {
+            Self::Unneeded
+            | Self::Accepted
+            | Self::Pending { serving: true }
+            | Self::Linked { serving: true }
+            | Self::Failed { serving: true, .. } => ProgramState::Available,
+            Self::Pending { serving: false } | Self::Linked { serving: false } => {
+                ProgramState::Pending
+            }
+            Self::Failed { serving: false, message } => ProgramState::Failed(message),
+        }
+    }
+
+    /// Says whether the accepted program may be started while its successor is missing.
+    pub(super) fn set_serving(&mut self, value: bool) {
+        match self {
+            Self::Pending { serving } | Self::Linked { serving } | Self::Failed { serving, .. } => {
+                *serving = value
+            }
+            Self::Unneeded | Self::Accepted => {}
+        }
+    }
+}
+
 impl Stack {
     pub(super) fn linked(&mut self, service: &Name, path: String, effects: &mut Vec<Effect>) {
         let Some(id) = self.buildable(service, "`linked`", effects) else { return };
         let node = &mut self.nodes[id];
-        let serving = match node.build {
-            Build::Pending { serving }
-            | Build::Linked { serving }
-            | Build::Failed { serving, .. } => serving,
-            Build::Unneeded | Build::Accepted => node.is_running(),
+        let serving = match node.build.state {
+            BuildState::Pending { serving }
+            | BuildState::Linked { serving }
+            | BuildState::Failed { serving, .. } => serving,
+            BuildState::Unneeded | BuildState::Accepted => node.is_running(),
         };
-        node.build = Build::Linked { serving };
-        node.linked = Some(path.clone());
+        node.build.state = BuildState::Linked { serving };
+        node.build.linked = Some(path.clone());
         let image = self.image_wanted(id);
         effects.push(Effect::Accept { service: service.clone(), path, image });
         self.enqueue(id);
@@ -38,17 +123,17 @@ impl Stack {
     ) {
         let Some(id) = self.buildable(service, "`accepted`", effects) else { return };
         let node = &mut self.nodes[id];
-        let old = node.accepted.replace(artifact);
-        let new = old.map(|old| old.content) != node.accepted.as_ref().map(|a| a.content);
-        node.build = Build::Accepted;
+        let old = node.build.accepted.replace(artifact);
+        let new = old.map(|old| old.content) != node.build.accepted.as_ref().map(|a| a.content);
+        node.build.state = BuildState::Accepted;
         if node.is_running() || node.has_succeeded() {
-            node.check = Check::Said;
+            node.lifecycle.request_check(true);
         }
         // Another program is worth another try; the old one's failures are not its own.
-        match &node.phase {
+        match node.phase() {
             Phase::Rest(Rest::Failed { failure, .. }) if new || *failure == Failure::Build => {
-                node.series.reset();
-                node.phase = Phase::Rest(Rest::Idle);
+                node.retries.reset();
+                node.lifecycle.retry();
             }
             Phase::Rest(_) | Phase::Starting(_) | Phase::Ready(_) | Phase::Stopping(_) => {}
         }
@@ -74,7 +159,7 @@ impl Stack {
             "its program could not be built"
         };
         for id in 0..self.nodes.len() {
-            if let Build::Pending { .. } = self.nodes[id].build {
+            if let BuildState::Pending { .. } = self.nodes[id].build.state {
                 self.fail_build(id, message);
             }
         }
@@ -82,16 +167,16 @@ impl Stack {
 
     fn fail_build(&mut self, id: Id, message: &str) {
         let node = &mut self.nodes[id];
-        let serving = match node.build {
-            Build::Pending { serving }
-            | Build::Linked { serving }
-            | Build::Failed { serving, .. } => serving,
+        let serving = match node.build.state {
+            BuildState::Pending { serving }
+            | BuildState::Linked { serving }
+            | BuildState::Failed { serving, .. } => serving,
             // Of two builds at once the other one did better.
-            Build::Accepted => true,
-            Build::Unneeded => false,
+            BuildState::Accepted => true,
+            BuildState::Unneeded => false,
         };
-        node.build = Build::Failed { serving, message: message.to_string() };
-        node.check = Check::Done;
+        node.build.state = BuildState::Failed { serving, message: message.to_string() };
+        node.lifecycle.clear_check();
         self.enqueue(id);
     }
 

@@ -6,69 +6,75 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::Stack;
-use super::node::{Build, Edge, Id, Node, Phase, Rest};
-use super::tenancy::Bound;
-use super::words;
-use crate::plan::{Port, Program};
+use super::build::BuildState;
+use super::edges::DependencyEdge;
+use super::node::{Id, Node};
+use super::phase::{Phase, Rest};
+use super::ports::PortState;
+use super::{Stack, words};
 use crate::terms::Condition;
 
-/// Whether something that is waited for is there.
+/// Whether a requirement of a start holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Standing {
-    /// Yes.
+pub(crate) enum ConditionState {
     Holds,
-    /// Not yet.
-    Waits,
-    /// Not before somebody does something about it, and what.
-    Never(String),
+    /// Does not hold yet, and may still.
+    Pending,
+    /// Cannot hold without user action; the text says which.
+    Impossible(String),
 }
 
-/// One thing that a service waits for.
+/// One thing that a start needs of another service.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Want {
-    /// Whom it waits for.
+pub(crate) struct Requirement {
+    /// The service that it needs.
     pub(crate) on: Id,
-    /// What for; none for the address.
+    /// The condition; none for the address.
     pub(crate) condition: Option<Condition>,
-    /// Whether it is there.
-    pub(crate) standing: Standing,
+    pub(crate) state: ConditionState,
 }
 
 impl Stack {
     /// Everything that a start of this service needs of others and that is not there.
-    pub(crate) fn unmet(&self, id: Id) -> Vec<Want> {
-        self.wants(id).filter(|want| want.standing != Standing::Holds).collect()
+    pub(crate) fn unmet(&self, id: Id) -> Vec<Requirement> {
+        self.requirements(id)
+            .filter(|requirement| requirement.state != ConditionState::Holds)
+            .collect()
     }
 
     /// Why this service will not start before somebody does something, if so.
-    pub(crate) fn hopeless(&self, id: Id) -> Option<String> {
-        self.wants(id).find_map(|want| match want.standing {
-            Standing::Holds | Standing::Waits => None,
-            Standing::Never(reason) => Some(reason),
+    pub(crate) fn impossible_reason(&self, id: Id) -> Option<String> {
+        self.requirements(id).find_map(|requirement| match requirement.state {
+            ConditionState::Holds | ConditionState::Pending => None,
+            ConditionState::Impossible(reason) => Some(reason),
         })
     }
 
     /// Whether everything that a start needs of others is there.
     pub(crate) fn all_conditions_hold(&self, id: Id) -> bool {
-        self.wants(id).all(|want| want.standing == Standing::Holds)
+        self.requirements(id).all(|requirement| requirement.state == ConditionState::Holds)
     }
 
-    fn wants(&self, id: Id) -> impl Iterator<Item = Want> + '_ {
+    fn requirements(&self, id: Id) -> impl Iterator<Item = Requirement> + '_ {
         let edges = &self.nodes[id].edges;
-        let conditions = edges.dependencies.iter().flat_map(move |edge| self.edge_wants(id, *edge));
+        let conditions =
+            edges.dependencies.iter().flat_map(move |edge| self.edge_requirements(id, *edge));
         let addresses = edges
             .dependencies
             .iter()
             .map(|edge| edge.on)
             .chain(edges.uses.iter().copied())
-            .map(move |on| Want { on, condition: None, standing: self.address_standing(on) });
+            .map(move |on| Requirement { on, condition: None, state: self.address_state(on) });
         conditions.chain(addresses)
     }
 
     /// The dependency itself, and for a dependent from outside everybody who starts
     /// together with it.
-    fn edge_wants(&self, dependent: Id, edge: Edge) -> impl Iterator<Item = Want> + '_ {
+    fn edge_requirements(
+        &self,
+        dependent: Id,
+        edge: DependencyEdge,
+    ) -> impl Iterator<Item = Requirement> + '_ {
         let ring = self.nodes[edge.on].edges.ring;
         let inside = ring == self.nodes[dependent].edges.ring;
         let ring = ring.filter(|_| !inside).map(|ring| self.rings[ring].members.as_slice());
@@ -79,38 +85,40 @@ impl Stack {
         };
         core::iter::once((edge.on, edge.condition))
             .chain(members.map(move |member| (*member, for_members)))
-            .map(|(on, condition)| Want {
+            .map(|(on, condition)| Requirement {
                 on,
                 condition: Some(condition),
-                standing: self.standing(on, condition),
+                state: self.condition_state(on, condition),
             })
     }
 
     /// Whether a service has got as far as a condition asks.
-    fn standing(&self, id: Id, condition: Condition) -> Standing {
+    fn condition_state(&self, id: Id, condition: Condition) -> ConditionState {
         let node = &self.nodes[id];
         if self.condition_holds(node, condition) {
-            return Standing::Holds;
+            return ConditionState::Holds;
         }
         if let Some(reason) = self.why_never(id) {
-            return Standing::Never(reason);
+            return ConditionState::Impossible(reason);
         }
         if condition == Condition::Succeeded && !node.is_job() {
-            return Standing::Never(format!("`{}` is not a job", node.spec.name));
+            return ConditionState::Impossible(format!("`{}` is not a job", node.spec.name));
         }
-        if let (true, Phase::Ready(_), Build::Failed { .. }) =
-            (node.is_job() && !node.is_due(), &node.phase, &node.build)
+        if let (true, Phase::Ready(_), BuildState::Failed { .. }) =
+            (node.is_job() && !node.is_due(), node.phase(), &node.build.state)
         {
             let name = &node.spec.name;
-            return Standing::Never(format!("`{name}` could not be built, and is no job yet"));
+            return ConditionState::Impossible(format!(
+                "`{name}` could not be built, and is no job yet"
+            ));
         }
-        Standing::Waits
+        ConditionState::Pending
     }
 
     fn condition_holds(&self, node: &Node, condition: Condition) -> bool {
         // A job whose program is being built may have to run again first.
-        let done = node.phase == Phase::Rest(Rest::Succeeded) && !node.is_building();
-        let ready = match node.phase {
+        let done = *node.phase() == Phase::Rest(Rest::Succeeded) && !node.is_building();
+        let ready = match node.phase() {
             Phase::Ready(_) => !node.is_due(),
             Phase::Starting(_) | Phase::Rest(_) | Phase::Stopping(_) => false,
         };
@@ -130,7 +138,7 @@ impl Stack {
     /// Why a service will not get anywhere by itself.
     fn why_never(&self, id: Id) -> Option<String> {
         let node = &self.nodes[id];
-        match &node.phase {
+        match node.phase() {
             Phase::Rest(Rest::Failed { failure, reason }) => {
                 Some(words::failed(&node.spec.name, *failure, reason))
             }
@@ -149,33 +157,33 @@ impl Stack {
     }
 
     /// Whether the address of a service can be given to others.
-    pub(super) fn address_standing(&self, id: Id) -> Standing {
+    pub(super) fn address_state(&self, id: Id) -> ConditionState {
         let node = &self.nodes[id];
         if node.spec.ports.is_empty() {
-            return Standing::Holds;
+            return ConditionState::Holds;
         }
         // What runs keeps the address it has, unless it is about to be replaced.
-        let stays = node.is_running() && !node.is_unsettled();
+        let stays = node.is_running() && !node.may_be_outdated();
         let moving = node.wanted && self.is_bindable(id) && !self.is_given_up(id) && !stays;
         // A job that is done, and wanted with other ports, is about to run again.
         let again =
-            node.wanted && node.phase == Phase::Rest(Rest::Succeeded) && node.is_unsettled();
-        let coming = match node.address.bound {
-            Bound::Yes => (moving || again) && !self.asked_as_wanted(id),
-            Bound::Asked => true,
-            Bound::No => moving,
+            node.wanted && *node.phase() == Phase::Rest(Rest::Succeeded) && node.may_be_outdated();
+        let coming = match node.ports.state {
+            PortState::Bound => (moving || again) && !self.ports_match_plan(id),
+            PortState::Requested => true,
+            PortState::Unbound => moving,
             // Whatever becomes of the holder, a number that is known stays.
-            Bound::Held(_) | Bound::Looking { .. } | Bound::Taken(_) => {
-                moving && (!self.asked_as_wanted(id) || self.numbers(id).is_none())
+            PortState::Held(_) | PortState::Inspecting { .. } | PortState::Decided(_) => {
+                moving && (!self.ports_match_plan(id) || self.numbers(id).is_none())
             }
-            Bound::Failed { .. } => false,
+            PortState::Failed { .. } => false,
         };
         if coming {
-            return Standing::Waits;
+            return ConditionState::Pending;
         }
         match self.numbers_for_others(id) {
-            Some(_) => Standing::Holds,
-            None => Standing::Never(
+            Some(_) => ConditionState::Holds,
+            None => ConditionState::Impossible(
                 self.why_never(id)
                     .unwrap_or_else(|| format!("the address of `{}` is not known", node.spec.name)),
             ),
@@ -183,7 +191,7 @@ impl Stack {
     }
 
     fn is_given_up(&self, id: Id) -> bool {
-        match &self.nodes[id].phase {
+        match self.nodes[id].phase() {
             Phase::Rest(Rest::Failed { .. } | Rest::Stopped { .. } | Rest::Succeeded) => true,
             Phase::Rest(Rest::Idle | Rest::Backoff { .. })
             | Phase::Starting(_)
@@ -192,67 +200,17 @@ impl Stack {
         }
     }
 
-    /// Whether the tool gets the ports of this service for it.
-    pub(crate) fn is_bindable(&self, id: Id) -> bool {
-        match self.nodes[id].spec.program {
-            Program::Artifact { .. } | Program::Command { .. } | Program::Image { .. } => {
-                !self.nodes[id].spec.ports.is_empty()
-            }
-            Program::External => false,
-        }
-    }
-
-    /// Whether the ports last asked for are those of the plan, and in the same way.
-    pub(crate) fn asked_as_wanted(&self, id: Id) -> bool {
-        let node = &self.nodes[id];
-        let asked = node.address.asked.as_ref();
-        let same_way = asked.is_some_and(|(_, listen)| *listen == node.spec.socket_activation);
-        same_way && self.asked_for_these_ports(id)
-    }
-
-    /// Whether they are those of the plan, whoever listens on them.
-    fn asked_for_these_ports(&self, id: Id) -> bool {
-        let node = &self.nodes[id];
-        let asked = node.address.asked.as_ref();
-        asked.is_some_and(|(ports, _)| same_ports(ports, &node.spec.ports))
-    }
-
-    /// The numbers of a service's ports: those that it has, had, or always has.
-    pub(crate) fn numbers(&self, id: Id) -> Option<Vec<u16>> {
-        let node = &self.nodes[id];
-        // What the tool had for a service that it does not manage any more is not its.
-        let usable = self.is_bindable(id)
-            && (node.address.bound == Bound::Yes || self.asked_for_these_ports(id));
-        if usable
-            && !node.spec.ports.is_empty()
-            && node.address.numbers.len() == node.spec.ports.len()
-        {
-            return Some(node.address.numbers.clone());
-        }
-        node.spec.ports.iter().map(|port| port.number).collect()
-    }
-
-    /// The numbers that others are told. What was taken down has the sockets of its last
-    /// run until that has ended; if they are not those of the plan, it never has them again.
-    pub(crate) fn numbers_for_others(&self, id: Id) -> Option<Vec<u16>> {
-        let node = &self.nodes[id];
-        if node.wanted || self.asked_for_these_ports(id) {
-            return self.numbers(id);
-        }
-        node.spec.ports.iter().map(|port| port.number).collect()
-    }
-
     /// Whether a dependent that is to end as well is still there: what it depends on
     /// goes on until it is gone.
-    pub(crate) fn is_held(&self, id: Id) -> bool {
-        self.holder(id).is_some()
+    pub(crate) fn has_stopping_dependent(&self, id: Id) -> bool {
+        self.stopping_dependent(id).is_some()
     }
 
     /// The first such dependent.
-    pub(crate) fn holder(&self, id: Id) -> Option<Id> {
+    pub(crate) fn stopping_dependent(&self, id: Id) -> Option<Id> {
         self.nodes[id].edges.dependents.iter().map(|(dependent, _)| *dependent).find(|dependent| {
             let node = &self.nodes[*dependent];
-            node.is_ending() && node.is_in_the_way()
+            node.is_ending() && node.holds_dependencies()
         })
     }
 
@@ -260,16 +218,8 @@ impl Stack {
     pub(crate) fn restarting_dependent(&self, id: Id) -> Option<Id> {
         self.nodes[id].edges.dependents.iter().find_map(|(dependent, restart)| {
             let node = &self.nodes[*dependent];
-            (*restart && node.wanted && node.is_ending() && node.is_in_the_way())
+            (*restart && node.wanted && node.is_ending() && node.holds_dependencies())
                 .then_some(*dependent)
         })
     }
-}
-
-/// Whether two lists of ports ask for the same, wherever they are declared.
-pub(crate) fn same_ports(left: &[Port], right: &[Port]) -> bool {
-    left.len() == right.len()
-        && left.iter().zip(right).all(|(left, right)| {
-            left.name == right.name && left.host == right.host && left.number == right.number
-        })
 }

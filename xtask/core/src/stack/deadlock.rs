@@ -11,7 +11,8 @@ use alloc::{format, vec};
 use core::time::Duration;
 
 use super::Stack;
-use super::node::{Id, Phase};
+use super::node::Id;
+use super::phase::Phase;
 use crate::calls::{Blocked, Call, CallState, Called, Deadlock, Step};
 use crate::snapshot::Snapshot;
 use crate::terms::Name;
@@ -32,8 +33,8 @@ impl Stack {
     /// worth a look who calls whom: [`super::Event::Calls`] before anything else.
     #[must_use]
     pub fn gives_up_at(&self, now: Duration) -> bool {
-        let due = self.deadlines.iter().take_while(|(at, _)| *at <= now);
-        due.into_iter().any(|(_, id)| matches!(self.nodes[*id].phase, Phase::Starting(_)))
+        let due = self.worklist.deadlines.iter().take_while(|(at, _)| *at <= now);
+        due.into_iter().any(|(_, id)| matches!(self.nodes[*id].phase(), Phase::Starting(_)))
     }
 
     /// Where services can be called whose ports are known.
@@ -121,13 +122,13 @@ impl Stack {
     /// For whom a service waits in a way that only the other's getting ready ends.
     fn waits(&self, id: Id, calls: &[Call]) -> Vec<(Id, Blocked)> {
         let node = &self.nodes[id];
-        match node.phase {
+        match node.phase() {
             Phase::Starting(_) | Phase::Stopping(_) => {
                 let own = calls.iter().filter(|call| call.from == node.spec.name);
                 let waiting = own.filter(|call| call.state == CallState::Waiting);
                 let called = waiting.filter_map(|call| self.id_of(&call.to));
                 called
-                    .filter(|on| !matches!(self.nodes[*on].phase, Phase::Ready(_)))
+                    .filter(|on| !matches!(self.nodes[*on].phase(), Phase::Ready(_)))
                     .map(|on| (on, Blocked::Calling))
                     .collect()
             }

@@ -7,32 +7,24 @@
 //! and whoever can see a change of it, until nothing changes any more. No event
 //! sweeps over all services, except those that are about all of them.
 
-mod address;
-mod adopt;
-mod apply;
-mod bringup;
+mod adoption;
 mod build;
 mod conditions;
-mod container;
 mod deadlock;
-mod draw;
 mod edges;
 pub mod effect;
 pub mod event;
-mod fault;
-mod liken;
-pub(crate) mod likeness;
-pub(crate) mod node;
+mod node;
 mod phase;
-mod program;
-mod request;
+mod ports;
+mod render;
+mod requests;
 mod run;
 mod settle;
 mod snapshot;
-mod takedown;
-pub(crate) mod tenancy;
-mod trail;
-mod verdict;
+mod start;
+mod stop;
+mod transitions;
 pub(crate) mod words;
 
 pub use deadlock::Address;
@@ -58,44 +50,64 @@ use node::{Id, Node};
 pub struct Stack {
     /// The latest time that was seen.
     now: Duration,
-    /// The stack's name.
-    name: String,
-    /// The workspace root.
-    workspace: String,
-    /// The stack's data folder.
-    data: String,
-    /// What images are built upon.
-    base_image: Option<String>,
-    /// Every service that was ever named by a plan.
+    identity: Identity,
+    /// Every service that a plan ever named.
     nodes: Vec<Node>,
     ids: BTreeMap<Name, Id>,
-    /// Who starts together.
+    /// Services that start together.
     rings: Vec<Ring>,
     /// The order of views: dependencies first.
     order: Vec<Id>,
-    /// Services to settle.
-    worklist: VecDeque<Id>,
-    /// Every deadline, so that the next one is found without looking at everybody.
+    worklist: Worklist,
+    changes: Changes,
+    starts: Starts,
+    /// How many services hold their dependencies: they may have a process to wait for.
+    holding: usize,
+    ending: Ending,
+    /// The calls that were observed in this step.
+    calls: Vec<Call>,
+}
+
+/// Which stack this is, and where its files are.
+#[derive(Clone, Debug, Default)]
+struct Identity {
+    /// The stack's name.
+    stack: String,
+    /// The workspace root.
+    workspace: String,
+    /// The data folder.
+    data: String,
+    /// The image that built images are based on.
+    base_image: Option<String>,
+}
+
+/// Services to settle, now or at a deadline.
+#[derive(Clone, Debug, Default)]
+struct Worklist {
+    queue: VecDeque<Id>,
+    /// The deadlines of all services, earliest first.
     deadlines: BTreeSet<(Duration, Id)>,
     /// Services that may look different since the step began.
     touched: BTreeSet<Id>,
-    /// Services that may look different since somebody asked, each with the number of
-    /// the change that put it in its phase.
-    changed: BTreeMap<Id, u64>,
+}
+
+/// Services that may look different since [`Stack::take_changed`] was last called.
+#[derive(Clone, Debug, Default)]
+struct Changes {
+    /// Each with the number of the change that put it in its phase.
+    latest: BTreeMap<Id, u64>,
     /// How many changes there were.
-    changes: u64,
-    /// What makes starts worse than they need be.
+    count: u64,
+}
+
+/// Starts that a fault delays or draws.
+#[derive(Clone, Debug, Default)]
+struct Starts {
     faults: Faults,
-    /// Services that could start, and wait for their turn where it is drawn.
+    /// Services that could start and wait to be drawn.
     startable: BTreeSet<Id>,
-    /// How often a turn was drawn.
+    /// How many services were drawn.
     turns: u64,
-    /// How many services may have a process that can be waited for.
-    in_the_way: usize,
-    /// Whether, and how, everything is to end.
-    ending: Ending,
-    /// Who was seen to call whom in this step; nobody knows about any other.
-    calls: Vec<Call>,
 }
 
 /// Whether the stack ends.
@@ -140,7 +152,7 @@ impl Stack {
         if self.ending == Ending::Over {
             return None;
         }
-        self.deadlines.first().map(|(deadline, _)| *deadline)
+        self.worklist.deadlines.first().map(|(deadline, _)| *deadline)
     }
 
     /// Whether [`Effect::End`] was emitted; nothing follows it.
@@ -216,7 +228,7 @@ impl Stack {
             }
             Event::Status { service, run, status } => {
                 self.with_run(&service, run, effects, |stack, id, _| {
-                    stack.nodes[id].shown.status = Some(status).filter(|said| !said.is_empty());
+                    stack.nodes[id].observed.status = Some(status).filter(|said| !said.is_empty());
                 });
             }
             Event::ExtendTimeout { service, run, by } => {
@@ -252,6 +264,7 @@ impl Stack {
     /// Puts everything whose deadline has come onto the worklist.
     fn wake(&mut self) {
         let due: Vec<Id> = self
+            .worklist
             .deadlines
             .iter()
             .take_while(|(at, _)| *at <= self.now)
@@ -264,22 +277,22 @@ impl Stack {
 
     /// Puts a service onto the worklist.
     fn enqueue(&mut self, id: Id) {
-        if !core::mem::replace(&mut self.nodes[id].queued, true) {
-            self.worklist.push_back(id);
+        if !core::mem::replace(&mut self.nodes[id].indexed.queued, true) {
+            self.worklist.queue.push_back(id);
         }
-        self.touched.insert(id);
+        self.worklist.touched.insert(id);
     }
 
     /// Works the worklist off, and tells the neighbours of whoever changed.
     fn settle_all(&mut self, effects: &mut Vec<Effect>) {
         // What the event did is noticed first: others may look at it before it is
         // settled, and must look again even if settling takes it back.
-        for index in 0..self.worklist.len() {
-            self.notice(self.worklist[index]);
+        for index in 0..self.worklist.queue.len() {
+            self.notice(self.worklist.queue[index]);
         }
         loop {
-            while let Some(id) = self.worklist.pop_front() {
-                self.nodes[id].queued = false;
+            while let Some(id) = self.worklist.queue.pop_front() {
+                self.nodes[id].indexed.queued = false;
                 self.settle(id, effects);
                 self.index_deadline(id);
                 self.notice(id);
@@ -293,11 +306,11 @@ impl Stack {
 
     /// Tells the neighbours of a service if they see a change of it.
     fn notice(&mut self, id: Id) {
-        let face = self.nodes[id].present_face();
-        if self.nodes[id].face.as_ref() != Some(&face) {
-            self.in_the_way += usize::from(face.in_the_way);
-            let old = self.nodes[id].face.replace(face);
-            self.in_the_way -= usize::from(old.is_some_and(|old| old.in_the_way));
+        let visible = self.nodes[id].visible_state();
+        if self.nodes[id].indexed.visible.as_ref() != Some(&visible) {
+            self.holding += usize::from(visible.holds_dependencies);
+            let old = self.nodes[id].indexed.visible.replace(visible);
+            self.holding -= usize::from(old.is_some_and(|old| old.holds_dependencies));
             self.enqueue(id);
             self.enqueue_neighbours(id);
         }
@@ -305,56 +318,37 @@ impl Stack {
 
     fn index_deadline(&mut self, id: Id) {
         let deadline = self.nodes[id].deadline();
-        let indexed = self.nodes[id].indexed;
+        let indexed = self.nodes[id].indexed.deadline;
         if deadline == indexed {
             return;
         }
         if let Some(old) = indexed {
-            self.deadlines.remove(&(old, id));
+            self.worklist.deadlines.remove(&(old, id));
         }
         if let Some(new) = deadline {
-            self.deadlines.insert((new, id));
+            self.worklist.deadlines.insert((new, id));
         }
-        self.nodes[id].indexed = deadline;
-    }
-
-    /// Everybody whose conditions, order or address can depend on this service.
-    fn enqueue_neighbours(&mut self, id: Id) {
-        let edges = core::mem::take(&mut self.nodes[id].edges);
-        for edge in &edges.dependencies {
-            self.enqueue(edge.on);
-        }
-        for (dependent, _) in &edges.dependents {
-            self.enqueue(*dependent);
-        }
-        for user in &edges.users {
-            self.enqueue(*user);
-        }
-        if let Some(ring) = edges.ring {
-            let outsiders = core::mem::take(&mut self.rings[ring].outsiders);
-            outsiders.iter().for_each(|outsider| self.enqueue(*outsider));
-            self.rings[ring].outsiders = outsiders;
-        }
-        self.nodes[id].edges = edges;
+        self.nodes[id].indexed.deadline = deadline;
     }
 
     /// Says which phases are not what they were before the step.
     fn report_phases(&mut self, effects: &mut Vec<Effect>) {
-        let mut touched: Vec<Id> = core::mem::take(&mut self.touched).into_iter().collect();
+        let mut touched: Vec<Id> =
+            core::mem::take(&mut self.worklist.touched).into_iter().collect();
         // What an event ended comes before what could begin because of that.
         touched.sort_by_key(|id| self.nodes[*id].public_phase().is_on_the_way());
         for id in touched {
             let phase = self.nodes[id].public_phase();
-            self.changes += 1;
-            if phase == self.nodes[id].reported {
-                self.changed.entry(id).or_insert(self.changes);
+            self.changes.count += 1;
+            if phase == self.nodes[id].indexed.phase {
+                self.changes.latest.entry(id).or_insert(self.changes.count);
                 continue;
             }
-            self.changed.insert(id, self.changes);
-            self.nodes[id].reported = phase;
+            self.changes.latest.insert(id, self.changes.count);
+            self.nodes[id].indexed.phase = phase;
             effects.push(Effect::Report(Report::Phase {
                 service: self.nodes[id].spec.name.clone(),
-                run: self.nodes[id].run,
+                run: self.nodes[id].run(),
                 phase,
                 reason: self.reason(id),
             }));

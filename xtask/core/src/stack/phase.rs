@@ -7,8 +7,8 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use super::adoption::ExpectedProcess;
 use super::effect::Command;
-use super::likeness::Likeness;
 use crate::plan::Port;
 use crate::snapshot::Failure;
 use crate::terms::Kind;
@@ -102,12 +102,12 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
     /// It cannot be told before it is started.
-    Unborn {
+    Unstarted {
         /// When that is no longer expected.
         give_up: Duration,
     },
     /// It was told.
-    Told {
+    Signalled {
         /// When it is killed.
         kill_at: Duration,
         /// The latest time that its own words can move that to.
@@ -122,13 +122,26 @@ pub(crate) enum Stage {
     Lost,
 }
 
+/// Whether what runs must be compared with what is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Check {
+    /// No comparison is due.
+    Done,
+    /// An address that the launch names is unknown: the run is kept until it can be compared.
+    Deferred,
+    /// An address that the run was given has changed.
+    Silent,
+    /// The user asked for it, and is told if the run is already up to date.
+    Announced,
+}
+
 /// What a run was started as.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Launched {
     /// Service or job: what runs to completion is not ready in the same way.
     pub(crate) kind: Kind,
     /// How it came to be.
-    pub(crate) origin: Origin,
+    pub(crate) origin: RunOrigin,
     /// The command; none for what is not managed. What was not started here would have
     /// been started with it.
     pub(crate) command: Option<Command>,
@@ -137,12 +150,12 @@ pub(crate) struct Launched {
     /// Its ports.
     pub(crate) ports: Vec<Port>,
     /// What an adopted process was compared with; none where anybody would do.
-    pub(crate) likeness: Option<Likeness>,
+    pub(crate) expected: Option<ExpectedProcess>,
 }
 
 /// How a run came to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Origin {
+pub(crate) enum RunOrigin {
     /// By a start.
     Started,
     /// It was there, and stands in the place of one. It gets no signal.

@@ -7,51 +7,48 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::conditions::same_ports;
-use super::node::{Check, Id, Launched, Origin, Phase, ProgramState, Rest, Stage};
-use super::tenancy::Bound;
+use super::build::ProgramState;
+use super::node::Id;
+use super::phase::{Check, Launched, Phase, Rest, RunOrigin, Stage};
+use super::ports::{PortState, same_ports};
 use super::{Effect, Report, Stack};
 use crate::snapshot::Failure;
 
 impl Stack {
     pub(super) fn settle(&mut self, id: Id, effects: &mut Vec<Effect>) {
         self.compare(id, effects);
-        self.startable.remove(&id);
-        let held = self.nodes[id].held.take();
-        match &self.nodes[id].phase {
-            Phase::Rest(_) => self.settle_rest(id, held, effects),
+        self.starts.startable.remove(&id);
+        let delayed_until = self.nodes[id].delayed_until.take();
+        match self.nodes[id].phase() {
+            Phase::Rest(_) => self.settle_rest(id, delayed_until, effects),
             Phase::Starting(_) | Phase::Ready(_) => self.settle_running(id, effects),
             Phase::Stopping(_) => self.escalate(id, effects),
         }
     }
 
-    fn settle_rest(&mut self, id: Id, held: Option<Duration>, effects: &mut Vec<Effect>) {
-        self.nodes[id].replace = false;
+    fn settle_rest(&mut self, id: Id, delayed_until: Option<Duration>, effects: &mut Vec<Effect>) {
+        self.nodes[id].lifecycle.clear_replacement();
         if !self.nodes[id].wanted {
-            self.nodes[id].check = Check::Done;
-            // What a job has done stays done.
-            if self.nodes[id].phase != Phase::Rest(Rest::Succeeded) {
-                self.nodes[id].phase = Phase::Rest(Rest::Idle);
-            }
+            self.nodes[id].lifecycle.rest_unwanted();
             self.forget_bind_failure(id);
-            self.release_address(id, effects);
+            self.release_ports(id, effects);
             return;
         }
-        match &self.nodes[id].phase {
-            Phase::Rest(Rest::Idle) => self.settle_idle(id, held, effects),
+        match self.nodes[id].phase() {
+            Phase::Rest(Rest::Idle) => self.settle_idle(id, delayed_until, effects),
             Phase::Rest(Rest::Backoff { until, .. }) => {
                 if *until <= self.now {
-                    self.nodes[id].phase = Phase::Rest(Rest::Idle);
+                    self.nodes[id].lifecycle.retry();
                     self.settle_idle(id, None, effects);
                 }
             }
             Phase::Rest(Rest::Failed { failure: Failure::Dependency, .. }) => {
                 // Waits again as soon as there is something to wait for.
-                self.nodes[id].phase = Phase::Rest(Rest::Idle);
+                self.nodes[id].lifecycle.retry();
                 self.settle_idle(id, None, effects);
             }
             Phase::Rest(Rest::Stopped { .. } | Rest::Failed { .. }) => {
-                self.release_address(id, effects);
+                self.release_ports(id, effects);
             }
             Phase::Rest(Rest::Succeeded) => {}
             Phase::Starting(_) | Phase::Ready(_) | Phase::Stopping(_) => {}
@@ -60,31 +57,31 @@ impl Stack {
 
     /// Nothing runs, and something should: start it, give it up, or wait. `held` is the
     /// time that a test made it wait for, so far.
-    fn settle_idle(&mut self, id: Id, held: Option<Duration>, effects: &mut Vec<Effect>) {
-        self.nodes[id].check = Check::Done;
+    fn settle_idle(&mut self, id: Id, delayed_until: Option<Duration>, effects: &mut Vec<Effect>) {
+        self.nodes[id].lifecycle.clear_check();
         if let Some((failure, reason)) = self.own_obstacle(id) {
             return self.fail(id, failure, reason, effects);
         }
         if self.nodes[id].program() == ProgramState::Pending {
             // Its sockets are there first: callers queue while it is built.
-            return self.want_address(id, effects);
+            return self.request_ports(id, effects);
         }
         if self.numbers(id).is_none() {
             // Others may only need to know the address, whatever becomes of this one.
-            self.want_address(id, effects);
+            self.request_ports(id, effects);
         }
-        if let Some(reason) = self.hopeless(id) {
+        if let Some(reason) = self.impossible_reason(id) {
             return self.fail(id, Failure::Dependency, reason, effects);
         }
-        self.want_address(id, effects);
-        if let Some(reason) = self.why_no_look(id) {
+        self.request_ports(id, effects);
+        if let Some(reason) = self.inspection_obstacle(id) {
             return self.fail(id, Failure::Start, reason, effects);
         }
         if self.all_conditions_hold(id)
-            && self.has_address(id)
+            && self.has_ports(id)
             && self.restarting_dependent(id).is_none()
         {
-            self.start_in_turn(id, held, effects);
+            self.start_in_turn(id, delayed_until, effects);
         }
     }
 
@@ -95,12 +92,12 @@ impl Stack {
             let reason = "the ports of an `external` service need fixed numbers".to_string();
             return Some((Failure::Start, reason));
         }
-        if let Bound::Failed { failure, reason } = &node.address.bound {
+        if let PortState::Failed { failure, reason } = &node.ports.state {
             return Some((*failure, reason.clone()));
         }
         match node.program() {
             ProgramState::Failed(message) => Some((Failure::Build, message.to_string())),
-            ProgramState::Here | ProgramState::Pending => None,
+            ProgramState::Available | ProgramState::Pending => None,
         }
     }
 
@@ -112,19 +109,19 @@ impl Stack {
         reason: String,
         effects: &mut Vec<Effect>,
     ) {
-        self.nodes[id].phase = Phase::Rest(Rest::Failed { failure, reason });
-        self.release_address(id, effects);
+        self.nodes[id].lifecycle.give_up(failure, reason);
+        self.release_ports(id, effects);
     }
 
     fn settle_running(&mut self, id: Id, effects: &mut Vec<Effect>) {
         if self.nodes[id].is_due() {
-            self.stop_if_free(id, effects);
+            self.stop_unless_needed(id, effects);
             return;
         }
         if self.nodes[id].deadline().is_some_and(|deadline| deadline <= self.now) {
-            match &self.nodes[id].phase {
+            match self.nodes[id].phase() {
                 Phase::Starting(_) => self.time_out(id, effects),
-                Phase::Ready(_) => self.watchdog_bites(id, effects),
+                Phase::Ready(_) => self.kill_unresponsive(id, effects),
                 Phase::Rest(_) | Phase::Stopping(_) => {}
             }
         }
@@ -133,23 +130,25 @@ impl Stack {
     /// Compares what runs with what is wanted, once both are known.
     fn compare(&mut self, id: Id, effects: &mut Vec<Effect>) {
         let node = &self.nodes[id];
-        let comparable = node.is_running() || node.phase == Phase::Rest(Rest::Succeeded);
-        if node.check == Check::Done || node.is_building() || !node.wanted || !comparable {
+        let comparable = node.is_running() || *node.phase() == Phase::Rest(Rest::Succeeded);
+        let check = node.lifecycle.check();
+        if check == Check::Done || node.is_building() || !node.wanted || !comparable {
             return;
         }
         let comparison = self.comparison(id);
-        let check = match comparison {
-            Comparison::Coming => node.check,
-            Comparison::Unsaid => Check::Unsaid,
-            Comparison::Same | Comparison::Other => Check::Done,
-        };
-        let said = core::mem::replace(&mut self.nodes[id].check, check) == Check::Said;
+        let lifecycle = &mut self.nodes[id].lifecycle;
+        match comparison {
+            Comparison::Coming => {}
+            Comparison::Unsaid => lifecycle.defer_check(),
+            Comparison::Same | Comparison::Other => lifecycle.clear_check(),
+        }
+        let announced = check == Check::Announced;
         // What cannot be rendered any more runs on as it is.
         let is_unsaid = comparison == Comparison::Unsaid;
-        self.nodes[id].shown.outdated = if is_unsaid { self.render(id).err() } else { None };
+        self.nodes[id].observed.outdated = if is_unsaid { self.render(id).err() } else { None };
         if comparison == Comparison::Other {
             self.replace(id);
-        } else if comparison == Comparison::Same && said && self.nodes[id].is_running() {
+        } else if comparison == Comparison::Same && announced && self.nodes[id].is_running() {
             let service = self.nodes[id].spec.name.clone();
             effects.push(Effect::Report(Report::AlreadyRunning { service }));
         }
@@ -158,17 +157,17 @@ impl Stack {
     /// Whether the last run is what would be started now.
     fn comparison(&self, id: Id) -> Comparison {
         let node = &self.nodes[id];
-        let Some(launched) = node.launched.as_ref() else { return Comparison::Unsaid };
+        let Some(launched) = node.lifecycle.launched() else { return Comparison::Unsaid };
         if launched.kind != node.spec.kind {
             return Comparison::Other;
         }
-        let unmanaged = launched.origin == Origin::Unmanaged;
+        let unmanaged = launched.origin == RunOrigin::Unmanaged;
         if unmanaged != node.is_external() || !same_ports(&launched.ports, &node.spec.ports) {
             return Comparison::Other;
         }
         let uses = node.edges.uses.iter().copied();
         let mut known = node.edges.dependencies.iter().map(|edge| edge.on).chain(uses);
-        if known.any(|on| self.address_is_coming(on)) {
+        if known.any(|on| self.address_is_pending(on)) {
             return Comparison::Coming;
         }
         let same = if node.is_adopted() {
@@ -186,14 +185,13 @@ impl Stack {
     fn escalate(&mut self, id: Id, effects: &mut Vec<Effect>) {
         let due = self.nodes[id].is_due();
         let killing = self.is_killing();
-        let Phase::Stopping(stopping) = &mut self.nodes[id].phase else { return };
         if due {
-            // However it was to go on: it is not wanted so any more.
-            stopping.then = Rest::Idle;
+            self.nodes[id].lifecycle.reset_then();
         }
+        let Phase::Stopping(stopping) = self.nodes[id].phase() else { return };
         let (deadline, told) = match stopping.stage {
-            Stage::Unborn { give_up } | Stage::Killed { give_up } => (give_up, false),
-            Stage::Told { kill_at, .. } => (kill_at, true),
+            Stage::Unstarted { give_up } | Stage::Killed { give_up } => (give_up, false),
+            Stage::Signalled { kill_at, .. } => (kill_at, true),
             Stage::Lost => return,
         };
         if told && (killing || deadline <= self.now) {

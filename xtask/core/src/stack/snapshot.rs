@@ -9,10 +9,12 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::conditions::Want;
+use super::build::BuildState;
+use super::conditions::Requirement;
 use super::event::Fault;
-use super::node::{Build, Id, Node, Phase, Rest};
-use super::tenancy::Bound;
+use super::node::{Id, Node};
+use super::phase::{Phase, Rest};
+use super::ports::PortState;
 use super::{Ending, Stack, words};
 use crate::snapshot::{self, Failure, ServiceSnapshot, Snapshot, State};
 use crate::terms::{Name, Restart};
@@ -23,8 +25,8 @@ impl Stack {
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         Snapshot {
-            stack: self.name.clone(),
-            workspace: self.workspace.clone(),
+            stack: self.identity.stack.clone(),
+            workspace: self.identity.workspace.clone(),
             supervisor_pid: 0,
             guardian_pid: None,
             held: false,
@@ -43,7 +45,7 @@ impl Stack {
     /// The services that may look different since this was last called, in the order
     /// in which they came into their phases.
     pub fn take_changed(&mut self) -> Vec<Name> {
-        let mut changed: Vec<_> = core::mem::take(&mut self.changed).into_iter().collect();
+        let mut changed: Vec<_> = core::mem::take(&mut self.changes.latest).into_iter().collect();
         changed.sort_by_key(|(_, change)| *change);
         changed.into_iter().map(|(id, _)| self.nodes[id].spec.name.clone()).collect()
     }
@@ -63,7 +65,7 @@ impl Stack {
                 | snapshot::Phase::Backoff
                 | snapshot::Phase::Stopping => return State::Working,
                 snapshot::Phase::Ready | snapshot::Phase::Succeeded => {
-                    if node.is_unsettled() {
+                    if node.may_be_outdated() {
                         return State::Working;
                     }
                 }
@@ -97,22 +99,22 @@ impl Stack {
             waiting_on: self.waiting_on(id),
             pid: node.pid(),
             adopted: node.is_adopted(),
-            run: node.run,
+            run: node.run(),
             url,
             ports,
-            ready_ms: millis(node.shown.ready),
-            ready_at_ms: millis(node.shown.ready_at),
-            restarts: node.series.restarts,
+            ready_ms: millis(node.observed.ready),
+            ready_at_ms: millis(node.observed.ready_at),
+            restarts: node.retries.restarts,
             seen: self.seen(id),
             callers_waiting: None,
             calls: Vec::new(),
             comes_back: node.spec.restart != Restart::No && node.is_alive(),
-            paused: node.is_running() && node.shown.fault == Some(Fault::Pause),
-            status: match &node.phase {
+            paused: node.is_running() && node.observed.fault == Some(Fault::Pause),
+            status: match node.phase() {
                 // It was about a run that is over.
                 Phase::Rest(_) => None,
                 Phase::Starting(_) | Phase::Ready(_) | Phase::Stopping(_) => {
-                    node.shown.status.clone()
+                    node.observed.status.clone()
                 }
             },
             log_trouble: node.log_trouble.clone(),
@@ -124,13 +126,13 @@ impl Stack {
     /// The numbers that a view may show: those that the service has, or will have.
     pub(super) fn known_numbers(&self, id: Id) -> Option<Vec<u16>> {
         let node = &self.nodes[id];
-        let known = match node.address.bound {
-            Bound::Yes | Bound::Taken(_) => true,
-            Bound::No
-            | Bound::Asked
-            | Bound::Held(_)
-            | Bound::Looking { .. }
-            | Bound::Failed { .. } => node.is_external(),
+        let known = match node.ports.state {
+            PortState::Bound | PortState::Decided(_) => true,
+            PortState::Unbound
+            | PortState::Requested
+            | PortState::Held(_)
+            | PortState::Inspecting { .. }
+            | PortState::Failed { .. } => node.is_external(),
         };
         if known { self.numbers(id) } else { None }
     }
@@ -142,20 +144,20 @@ impl Stack {
             return Vec::new();
         }
         let mut out: Vec<String> = Vec::new();
-        if !self.has_address(id) {
+        if !self.has_ports(id) {
             out.push("its own port".to_string());
         }
-        if node.held.is_some() {
+        if node.delayed_until.is_some() {
             out.push("its time, as `--slow` wants it".to_string());
         }
-        if self.startable.contains(&id) {
+        if self.starts.startable.contains(&id) {
             out.push("its turn in the drawn order".to_string());
         }
         if let Some(dependent) = self.restarting_dependent(id) {
             out.push(format!("`{}` to stop", self.nodes[dependent].spec.name));
         }
         let mut said = BTreeSet::new();
-        for Want { on, condition, .. } in self.unmet(id) {
+        for Requirement { on, condition, .. } in self.unmet(id) {
             if !said.insert(on) {
                 continue;
             }
@@ -171,7 +173,7 @@ impl Stack {
     fn seen(&self, id: Id) -> Vec<String> {
         let node = &self.nodes[id];
         let numbers = self.numbers(id);
-        (node.spec.probes.iter().zip(&node.shown.seen))
+        (node.spec.probes.iter().zip(&node.observed.seen))
             .filter_map(|(probe, seen)| {
                 let what = words::probe(&node.spec, numbers.as_deref(), probe);
                 seen.as_deref().map(|seen| words::seen(&what, Some(seen)))
@@ -182,7 +184,7 @@ impl Stack {
     /// Why a service is in its phase, where there is more to say than the phase.
     pub(crate) fn reason(&self, id: Id) -> Option<String> {
         let node = &self.nodes[id];
-        match &node.phase {
+        match node.phase() {
             Phase::Rest(Rest::Idle) => {
                 let waits = self.waiting_on(id);
                 (!waits.is_empty()).then(|| format!("waits for {}", words::list(&waits)))
@@ -196,24 +198,24 @@ impl Stack {
             Phase::Stopping(_) if node.is_lost() => Some(words::LOST.to_string()),
             Phase::Stopping(stopping) => stopping.reason.clone(),
             Phase::Starting(_) | Phase::Ready(_) if node.is_due() => {
-                let holder = &self.nodes[self.holder(id)?].spec.name;
+                let holder = &self.nodes[self.stopping_dependent(id)?].spec.name;
                 Some(format!("stops after `{holder}`"))
             }
-            Phase::Starting(_) | Phase::Ready(_) if node.shown.fault == Some(Fault::Pause) => {
+            Phase::Starting(_) | Phase::Ready(_) if node.observed.fault == Some(Fault::Pause) => {
                 Some(words::PAUSED.to_string())
             }
             Phase::Starting(_) | Phase::Ready(_) if node.is_adopted() => {
                 Some(words::ADOPTED.to_string())
             }
-            Phase::Starting(_) | Phase::Ready(_) => match &node.build {
-                Build::Failed { message, .. } => {
+            Phase::Starting(_) | Phase::Ready(_) => match &node.build.state {
+                BuildState::Failed { message, .. } => {
                     Some(format!("still runs the program accepted before: {message}"))
                 }
-                Build::Unneeded
-                | Build::Pending { .. }
-                | Build::Linked { .. }
-                | Build::Accepted => {
-                    let outdated = node.shown.outdated.as_ref();
+                BuildState::Unneeded
+                | BuildState::Pending { .. }
+                | BuildState::Linked { .. }
+                | BuildState::Accepted => {
+                    let outdated = node.observed.outdated.as_ref();
                     outdated.map(|why| format!("still runs with the settings before: {why}"))
                 }
             },
@@ -222,7 +224,7 @@ impl Stack {
 }
 
 fn failure(node: &Node) -> Option<Failure> {
-    match &node.phase {
+    match node.phase() {
         Phase::Rest(Rest::Failed { failure, .. }) => Some(*failure),
         Phase::Stopping(_) if node.wanted && node.is_lost() => Some(Failure::Start),
         Phase::Rest(Rest::Idle | Rest::Backoff { .. } | Rest::Stopped { .. } | Rest::Succeeded)

@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 use core::fmt::Write as _;
 
 use super::event::{BindFailure, Exit, Found, Holder, StackOf};
-use super::tenancy::Held;
+use super::ports::HeldPort;
 use crate::plan::{Probe, Service};
 use crate::snapshot::Failure;
 use crate::terms::host::authority;
@@ -90,7 +90,7 @@ fn without_port(failure: &BindFailure) -> String {
 }
 
 /// That a port is somebody else's, and perhaps more of them are.
-pub(crate) fn held(held: &Held) -> String {
+pub(crate) fn held(held: &HeldPort) -> String {
     let first = held_by(held.port, held.holder.as_ref(), held.user.as_deref());
     with_others(first, &held.others)
 }
@@ -124,7 +124,7 @@ fn sibling(stack: &StackOf) -> String {
 }
 
 /// Who holds the ports of a service in its place.
-pub(crate) fn tenant(holder: Option<&Holder>) -> String {
+pub(crate) fn holder(holder: Option<&Holder>) -> String {
     match holder {
         Some(Holder { pid, program, command, user, .. }) => {
             format!("`{program}` (pid {pid}, user {user}): `{command}`, which holds the port,")

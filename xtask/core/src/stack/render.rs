@@ -1,82 +1,40 @@
-//! A run is started: everything about it is filled in, numbered and asked for.
+//! What would be started now: command, probes and container with every address filled in.
 //!
-//! Whether it may start is decided before, in `settle` and `conditions`.
+//! Rendering starts nothing and decides nothing.
 
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use super::conditions::Standing;
-use super::container::View;
-use super::effect::{Command, PreparedProbe};
-use super::event::Run;
-use super::node::{Id, Launched, Origin, Phase, Ready, Starting};
-use super::tenancy::Bound;
-use super::trail::Shown;
-use super::{Effect, Stack};
+use super::Stack;
+use super::conditions::ConditionState;
+use super::effect::{Command, Container, ImageWanted, Neighbour, Origin, PreparedProbe, Published};
+use super::node::Id;
+use super::phase::{Launched, RunOrigin};
 use crate::plan::{Probe, Program, Text};
-use crate::snapshot::Failure;
-use crate::terms::host::callable;
+use crate::terms::Placement;
+use crate::terms::host::{callable, is_loopback};
+
+/// From where ports are seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum View {
+    /// From this machine: the numbers that it listens on.
+    Outside,
+    /// From a container of the stack: the numbers that the others listen on themselves.
+    Inside,
+}
+
+impl View {
+    /// What a service sees that runs there.
+    pub(super) fn of(placement: Placement) -> Self {
+        match placement {
+            Placement::Process => Self::Outside,
+            Placement::Container => Self::Inside,
+        }
+    }
+}
 
 impl Stack {
-    /// Whether the service's own ports are its own, or those of a process in its place.
-    pub(super) fn has_address(&self, id: Id) -> bool {
-        !self.is_bindable(id)
-            || match &self.nodes[id].address.bound {
-                Bound::Yes => self.asked_as_wanted(id),
-                Bound::Taken(tenant) => self.is_settled_with(id, tenant),
-                Bound::No
-                | Bound::Asked
-                | Bound::Held(_)
-                | Bound::Looking { .. }
-                | Bound::Failed { .. } => false,
-            }
-    }
-
-    /// Starts the next run. Its conditions hold.
-    pub(super) fn start(&mut self, id: Id, effects: &mut Vec<Effect>) {
-        if let Bound::Taken(_) = self.nodes[id].address.bound {
-            return self.take_tenant(id, effects);
-        }
-        let (launched, probes) = match self.prepare(id) {
-            Ok(prepared) => prepared,
-            Err(reason) => return self.fail(id, Failure::Start, reason, effects),
-        };
-        self.nodes[id].evictions = 0;
-        let command = launched.command.clone();
-        let run = self.begin(id, launched, &probes);
-        let spec = &self.nodes[id].spec;
-        let (service, log, start_timeout) = (spec.name.clone(), spec.log, spec.start_timeout);
-        match command {
-            Some(command) => {
-                effects.push(Effect::Spawn { service, run, command, probes, log, start_timeout })
-            }
-            None if probes.is_empty() => self.become_ready(id),
-            None => effects.push(Effect::Probe { service, run, probes }),
-        }
-    }
-
-    /// Everything that is known of a run before the world has done anything for it.
-    pub(super) fn begin(&mut self, id: Id, launched: Launched, probes: &[PreparedProbe]) -> Run {
-        let now = self.now;
-        let node = &mut self.nodes[id];
-        node.run += 1;
-        node.shown = Shown::default();
-        // Some may be left out, and the others keep their index.
-        let count = probes.iter().map(|probe| probe.index + 1).max().unwrap_or(0);
-        node.shown.seen.resize(count, None);
-        let deadline = Some(now.saturating_add(node.spec.start_timeout));
-        node.phase = Phase::Starting(Starting {
-            since: now,
-            pid: None,
-            deadline,
-            probes: count,
-            missing: probes.iter().map(|probe| probe.index).collect(),
-        });
-        node.launched = Some(launched);
-        node.run
-    }
-
     pub(super) fn prepare(&self, id: Id) -> Result<(Launched, Vec<PreparedProbe>), String> {
         let launched = self.render(id)?;
         let node = &self.nodes[id];
@@ -133,18 +91,18 @@ impl Stack {
         let view = View::of(spec.placement);
         let (program, content) = match &spec.program {
             Program::Artifact { .. } => {
-                let artifact = node.accepted.as_ref().ok_or("its program is not there")?;
+                let artifact = node.build.accepted.as_ref().ok_or("its program is not there")?;
                 (artifact.path.clone(), Some(artifact.content))
             }
             Program::Command { program } => (self.text(view, &program.value)?, None),
             Program::External => {
                 return Ok(Launched {
                     kind: spec.kind,
-                    origin: Origin::Unmanaged,
+                    origin: RunOrigin::Unmanaged,
                     command: None,
                     content: None,
                     ports: spec.ports.clone(),
-                    likeness: None,
+                    expected: None,
                 });
             }
             Program::Image { image, .. } => (image.clone(), None),
@@ -178,11 +136,11 @@ impl Stack {
         };
         Ok(Launched {
             kind: spec.kind,
-            origin: Origin::Started,
+            origin: RunOrigin::Started,
             command: Some(command),
             content,
             ports: spec.ports.clone(),
-            likeness: None,
+            expected: None,
         })
     }
 
@@ -199,24 +157,83 @@ impl Stack {
     }
 
     /// Whether the address of a service will be known, or another, without being asked.
-    pub(super) fn address_is_coming(&self, id: Id) -> bool {
-        self.address_standing(id) == Standing::Waits
+    pub(super) fn address_is_pending(&self, id: Id) -> bool {
+        self.address_state(id) == ConditionState::Pending
     }
 
-    /// All probes of a live run have passed.
-    pub(super) fn become_ready(&mut self, id: Id) {
-        let now = self.now;
-        let node = &mut self.nodes[id];
-        let Phase::Starting(starting) = &node.phase else { return };
-        node.shown.ready = Some(now.saturating_sub(starting.since));
-        node.shown.ready_at = Some(now);
-        node.series.was_ready = true;
-        // Whoever was not started here sends nothing.
-        let watchdog = if node.is_alive() { node.spec.watchdog } else { None };
-        node.phase = Phase::Ready(Ready {
-            pid: starting.pid,
-            probes: starting.probes,
-            watchdog: watchdog.map(|every| now.saturating_add(every)),
+    /// The image to make of a service's program, if it runs in one.
+    pub(super) fn image_wanted(&self, id: Id) -> Option<ImageWanted> {
+        let spec = &self.nodes[id].spec;
+        match spec.placement {
+            Placement::Process => None,
+            Placement::Container => Some(ImageWanted {
+                workspace: self.identity.workspace.clone(),
+                base: self.identity.base_image.clone(),
+                self_probe: spec.self_probe.clone(),
+            }),
+        }
+    }
+
+    /// The container of a service, if it runs in one.
+    pub(super) fn container(&self, id: Id) -> Result<Option<Container>, String> {
+        let node = &self.nodes[id];
+        if node.spec.placement == Placement::Process {
+            return Ok(None);
+        }
+        let (image, origin) = match &node.spec.program {
+            Program::Image { image, .. } => (image.clone(), Origin::Foreign),
+            Program::Artifact { .. } | Program::Command { .. } | Program::External => {
+                let artifact = node.build.accepted.as_ref();
+                let image = artifact.and_then(|artifact| artifact.image.clone());
+                (image.ok_or("its image is not there")?, Origin::Built)
+            }
+        };
+        let numbers = self.numbers(id).unwrap_or_default();
+        let ports = node.spec.ports.iter().zip(&numbers).enumerate();
+        let ports = ports.filter_map(|(index, (port, &outside))| {
+            let inside = self.number_inside(id, index)?;
+            Some(Published { host: port.host.clone(), outside, inside })
         });
+        Ok(Some(Container {
+            image,
+            origin,
+            ports: ports.collect(),
+            volumes: node.spec.volumes.clone(),
+            neighbours: self.neighbours(id),
+        }))
+    }
+
+    /// The number of a port where the service itself runs.
+    pub(super) fn number_inside(&self, id: Id, port: usize) -> Option<u16> {
+        match &self.nodes[id].spec.program {
+            Program::Image { ports, .. } => ports.get(port).copied(),
+            Program::Artifact { .. } | Program::Command { .. } | Program::External => {
+                self.numbers_for_others(id)?.get(port).copied()
+            }
+        }
+    }
+
+    /// The services that a service calls where this machine listens for them.
+    fn neighbours(&self, id: Id) -> Vec<Neighbour> {
+        let edges = &self.nodes[id].edges;
+        let called =
+            edges.dependencies.iter().map(|edge| edge.on).chain(edges.uses.iter().copied());
+        let mut out: Vec<Neighbour> = called.filter_map(|on| self.neighbour(on)).collect();
+        out.sort_by(|a, b| a.name.cmp(&b.name));
+        out
+    }
+
+    fn neighbour(&self, id: Id) -> Option<Neighbour> {
+        let node = &self.nodes[id];
+        let here = |host: &str| !node.is_external() || is_loopback(host);
+        let ports = node.spec.ports.iter().zip(self.numbers_for_others(id)?);
+        let ports: Vec<(String, u16)> = ports
+            .filter(|(port, _)| here(&port.host))
+            .map(|(port, number)| (callable(&port.host), number))
+            .collect();
+        let here = node.spec.placement == Placement::Process || node.spec.socket_activation;
+        let contained = node.spec.placement == Placement::Container;
+        let name = node.spec.name.clone();
+        (here && !ports.is_empty()).then_some(Neighbour { name, ports, contained })
     }
 }

@@ -1,18 +1,24 @@
-//! What a process that holds a service's ports is compared with, and how it differs.
+//! What a process must match to run in the place of a service's run, and how it differs.
 //!
-//! What follows from a difference is decided in `adopt`.
+//! `adoption` decides what follows from a difference. Of the variables that the plan sets,
+//! only addresses and places of data count: a verbose log does not make another service.
 
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::effect::Like;
-use super::event::Found;
+use crate::plan::{Piece, Program, Setting, Source};
+use crate::stack::Stack;
+use crate::stack::build::ProgramState;
+use crate::stack::conditions::ConditionState;
+use crate::stack::effect::Like;
+use crate::stack::event::Found;
+use crate::stack::node::Id;
 use crate::terms::secret::{self, MASK};
 
 /// What a process has to be like, to stand in the place of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Likeness {
+pub(crate) struct ExpectedProcess {
     /// Its program.
     pub(super) program: String,
     /// Where programs are looked for.
@@ -56,7 +62,7 @@ pub(crate) enum Relation {
     Stranger,
 }
 
-impl Likeness {
+impl ExpectedProcess {
     /// What the world has to look for.
     pub(crate) fn question(&self) -> Like {
         Like {
@@ -148,4 +154,84 @@ fn two_above(path: &str) -> Option<&str> {
     let (folder, _) = path.rsplit_once('/')?;
     let (above, _) = folder.rsplit_once('/')?;
     (!above.is_empty()).then_some(above)
+}
+
+impl Stack {
+    /// What a process has to be like right now; none while that is not known.
+    pub(crate) fn expected_process(&self, id: Id) -> Option<ExpectedProcess> {
+        if self.is_expectation_pending(id) {
+            return None;
+        }
+        let node = &self.nodes[id];
+        let command = self.render(id).ok()?.command?;
+        let args = node.spec.args.iter().zip(&command.args);
+        let arguments = match node.spec.program {
+            Program::Artifact { .. } => Arguments::Among(
+                args.filter(|(setting, value)| self.is_place(setting, value))
+                    .map(|(setting, value)| Expected {
+                        name: String::new(),
+                        value: value.clone(),
+                        secret: setting.secret,
+                    })
+                    .collect(),
+            ),
+            Program::Command { .. } | Program::External | Program::Image { .. } => {
+                Arguments::Exactly(command.args.clone())
+            }
+        };
+        let value_of = |name: &str| command.env.iter().find(|(key, _)| key == name);
+        let variables = (node.spec.env.iter())
+            .filter_map(|(name, setting)| Some((name, setting, &value_of(name)?.1)))
+            .filter(|(name, setting, _)| !self.is_own_address(id, name, setting))
+            .filter(|(_, setting, value)| {
+                setting.source == Source::Injected
+                    || setting.overrides.contains(&Source::Injected)
+                    || self.is_place(setting, value)
+            })
+            .map(|(name, setting, value)| Expected {
+                name: name.clone(),
+                value: value.clone(),
+                secret: setting.secret,
+            })
+            .collect();
+        Some(ExpectedProcess {
+            path: value_of("PATH").map(|(_, value)| value.clone()),
+            program: command.program,
+            cwd: command.cwd,
+            arguments,
+            variables,
+        })
+    }
+
+    /// Whether its program or an address that it is told is still missing.
+    pub(super) fn is_expectation_pending(&self, id: Id) -> bool {
+        let node = &self.nodes[id];
+        let edges = &node.edges;
+        let mut named = edges.dependencies.iter().map(|edge| edge.on).chain(edges.uses.clone());
+        node.program() != ProgramState::Available
+            || named.any(|on| self.address_state(on) != ConditionState::Holds)
+    }
+
+    /// Whether a variable only tells the service its own address: that it listens there
+    /// is seen, however it came to know.
+    fn is_own_address(&self, id: Id, name: &str, setting: &Setting) -> bool {
+        let own = |piece: &Piece| match piece {
+            Piece::Literal(_) => false,
+            Piece::Port { service, .. } => *service == self.nodes[id].spec.name,
+        };
+        setting.source == Source::Injected
+            && (name == "HOST" || setting.value.pieces.iter().all(own))
+    }
+
+    /// Whether a value says where something is: a port, a path, an address.
+    fn is_place(&self, setting: &Setting, value: &str) -> bool {
+        let is_port = |piece: &Piece| match piece {
+            Piece::Literal(_) => false,
+            Piece::Port { .. } => true,
+        };
+        setting.value.pieces.iter().any(is_port)
+            || value.starts_with('/')
+            || [":/", "=/"].iter().any(|mark| value.contains(mark))
+            || (!self.identity.data.is_empty() && value.contains(&self.identity.data))
+    }
 }

@@ -1,0 +1,300 @@
+//! Ports: requested as soon as a service is wanted, closed when it is taken down or given
+//! up, so that callers are refused instead of left hanging.
+//!
+//! The driver chooses the numbers. `adoption` decides about a process that holds a port.
+
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use super::adoption::ExpectedProcess;
+use super::event::{BindFailure, Holder};
+use super::node::Id;
+use super::{Effect, Stack, unexpected, words};
+use crate::plan::{Port, Program};
+use crate::snapshot::Failure;
+use crate::terms::Name;
+
+/// The ports of a service.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Ports {
+    pub(crate) state: PortState,
+    /// The last request: ports, and whether the service inherits their sockets.
+    pub(crate) requested: Option<(Vec<Port>, bool)>,
+    /// The numbers that the last request got. The next request asks for them again, because
+    /// other services were started with them.
+    pub(crate) numbers: Vec<u16>,
+    /// The numbers that other services may have been started with.
+    pub(crate) announced: Vec<u16>,
+    /// Whether the last request asked for remembered numbers.
+    pub(crate) remembered: bool,
+    /// How many processes of the same program may still be stopped to free the ports.
+    pub(crate) evictions: u32,
+}
+
+/// Whether a service has its ports.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum PortState {
+    /// Not requested.
+    #[default]
+    Unbound,
+    Requested,
+    Bound,
+    /// Another process holds a port and may be worth an inspection.
+    Held(HeldPort),
+    /// The inspection of the port holder is under way.
+    Inspecting {
+        /// What the failed request reported.
+        held: HeldPort,
+        /// What the holder is compared with; none where `adopt` accepts any process.
+        expected: Option<ExpectedProcess>,
+    },
+    /// The port holder will be adopted or stopped.
+    Decided(HolderDecision),
+    /// The service cannot have its ports.
+    Failed {
+        /// Which kind of failure.
+        failure: Failure,
+        /// Why.
+        reason: String,
+    },
+}
+
+impl PortState {
+    pub(crate) fn failed(failure: Failure, reason: String) -> Self {
+        Self::Failed { failure, reason }
+    }
+}
+
+/// A port that another process holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct HeldPort {
+    pub(crate) port: u16,
+    /// The process, if the system shows it.
+    pub(crate) holder: Option<Holder>,
+    /// Its user, if the system shows only that.
+    pub(crate) user: Option<String>,
+    /// Why other ports of the service cannot be bound either.
+    pub(crate) others: Vec<BindFailure>,
+}
+
+/// A port holder, and what happens to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct HolderDecision {
+    /// The process, if the system shows it.
+    pub(crate) holder: Option<Holder>,
+    /// What it was compared with; none where `adopt` accepts any process.
+    pub(super) expected: Option<ExpectedProcess>,
+    pub(super) action: HolderAction,
+}
+
+/// What happens to a port holder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum HolderAction {
+    /// It becomes the run of the service.
+    Adopt,
+    /// It is stopped.
+    Evict,
+}
+
+impl Stack {
+    /// Asks for the ports of a service that does not run, unless it has them.
+    pub(crate) fn request_ports(&mut self, id: Id, effects: &mut Vec<Effect>) {
+        if !self.is_bindable(id) {
+            self.release_ports(id, effects);
+            return;
+        }
+        let anew = match &self.nodes[id].ports.state {
+            PortState::Unbound => true,
+            PortState::Bound | PortState::Held(_) => !self.ports_match_plan(id),
+            PortState::Decided(tenant) => !self.is_decision_current(id, tenant),
+            PortState::Requested | PortState::Inspecting { .. } | PortState::Failed { .. } => false,
+        };
+        if anew {
+            self.release_ports(id, effects);
+            self.bind_ports(id, effects);
+        } else {
+            self.inspect_holder(id, effects);
+        }
+    }
+
+    /// Closes the sockets of a service that does not run, and forgets who holds its
+    /// ports.
+    pub(crate) fn release_ports(&mut self, id: Id, effects: &mut Vec<Effect>) {
+        let bound = &mut self.nodes[id].ports.state;
+        match bound {
+            PortState::Bound => {
+                *bound = PortState::Unbound;
+                effects.push(Effect::Unbind { service: self.nodes[id].spec.name.clone() });
+            }
+            PortState::Held(_) | PortState::Decided(_) => *bound = PortState::Unbound,
+            PortState::Unbound
+            | PortState::Requested
+            | PortState::Inspecting { .. }
+            | PortState::Failed { .. } => {}
+        }
+    }
+
+    /// Lets a failed attempt be tried again.
+    pub(crate) fn forget_bind_failure(&mut self, id: Id) {
+        if let PortState::Failed { .. } = self.nodes[id].ports.state {
+            self.nodes[id].ports.state = PortState::Unbound;
+        }
+    }
+
+    fn bind_ports(&mut self, id: Id, effects: &mut Vec<Effect>) {
+        let node = &mut self.nodes[id];
+        let mut ports = node.spec.ports.clone();
+        let same =
+            node.ports.requested.as_ref().is_some_and(|(asked, _)| same_ports(asked, &ports));
+        if !same || node.ports.numbers.len() != ports.len() {
+            node.ports.numbers.clear();
+        }
+        node.ports.remembered = false;
+        for (port, number) in ports.iter_mut().zip(&node.ports.numbers) {
+            node.ports.remembered |= port.number.is_none();
+            port.number = port.number.or(Some(*number));
+        }
+        let listen = node.spec.socket_activation;
+        node.ports.requested = Some((node.spec.ports.clone(), listen));
+        node.ports.state = PortState::Requested;
+        effects.push(Effect::Bind { service: node.spec.name.clone(), ports, listen });
+    }
+
+    pub(super) fn bound(&mut self, service: &Name, numbers: Vec<u16>, effects: &mut Vec<Effect>) {
+        let Some(id) = self.known(service, "`bound`", effects) else { return };
+        let ports = &mut self.nodes[id].ports;
+        let asked = ports.requested.as_ref().map_or(0, |(asked, _)| asked.len());
+        if ports.state != PortState::Requested || numbers.len() != asked {
+            unexpected(effects, format!("`bound` for `{service}` with {} ports", numbers.len()));
+            return;
+        }
+        if !self.is_bindable(id) {
+            // Meanwhile it has become somebody else's, or has no ports any more.
+            effects.push(Effect::Unbind { service: service.clone() });
+            self.nodes[id].ports.state = PortState::Unbound;
+            self.enqueue(id);
+            return;
+        }
+        self.nodes[id].ports.state = PortState::Bound;
+        self.enqueue(id);
+        self.set_numbers(id, numbers);
+    }
+
+    /// These are the service's numbers from now on, for others too.
+    pub(super) fn set_numbers(&mut self, id: Id, numbers: Vec<u16>) {
+        let ports = &mut self.nodes[id].ports;
+        let moved = ports.announced != numbers;
+        ports.announced.clone_from(&numbers);
+        ports.numbers = numbers;
+        if moved {
+            self.announce_new_address(id);
+        }
+    }
+
+    /// Whoever was started with the old address must not go on with it.
+    pub(super) fn announce_new_address(&mut self, id: Id) {
+        let edges = self.nodes[id].edges.clone();
+        let knowing = edges.dependents.iter().map(|(id, _)| id).chain(&edges.users);
+        for &neighbour in knowing {
+            let node = &mut self.nodes[neighbour];
+            if node.is_running() {
+                node.lifecycle.request_check(false);
+                self.enqueue(neighbour);
+            }
+        }
+    }
+
+    pub(super) fn bind_failed(
+        &mut self,
+        service: &Name,
+        failure: BindFailure,
+        others: Vec<BindFailure>,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(id) = self.known(service, "`bind-failed`", effects) else { return };
+        let ports = &mut self.nodes[id].ports;
+        if ports.state != PortState::Requested {
+            unexpected(effects, format!("`bind-failed` for `{service}`, which asked for nothing"));
+            return;
+        }
+        self.enqueue(id);
+        if !self.is_bindable(id) {
+            // As in `bound`: nobody wants them any more.
+            self.nodes[id].ports.state = PortState::Unbound;
+            return;
+        }
+        let ports = &mut self.nodes[id].ports;
+        match failure {
+            BindFailure::Held { port, holder, user } => {
+                self.port_held(id, HeldPort { port, holder, user, others });
+            }
+            BindFailure::Other { .. } if ports.remembered => {
+                ports.numbers.clear();
+                ports.state = PortState::Unbound;
+            }
+            BindFailure::Other { .. } => {
+                let reason = words::without_ports(&failure, &others);
+                ports.state = PortState::failed(Failure::Start, reason);
+            }
+        }
+    }
+
+    /// Whether the tool gets the ports of this service for it.
+    pub(crate) fn is_bindable(&self, id: Id) -> bool {
+        match self.nodes[id].spec.program {
+            Program::Artifact { .. } | Program::Command { .. } | Program::Image { .. } => {
+                !self.nodes[id].spec.ports.is_empty()
+            }
+            Program::External => false,
+        }
+    }
+
+    /// Whether the ports last asked for are those of the plan, and in the same way.
+    pub(crate) fn ports_match_plan(&self, id: Id) -> bool {
+        let node = &self.nodes[id];
+        let asked = node.ports.requested.as_ref();
+        let same_way = asked.is_some_and(|(_, listen)| *listen == node.spec.socket_activation);
+        same_way && self.port_list_matches_plan(id)
+    }
+
+    /// Whether they are those of the plan, whoever listens on them.
+    fn port_list_matches_plan(&self, id: Id) -> bool {
+        let node = &self.nodes[id];
+        let asked = node.ports.requested.as_ref();
+        asked.is_some_and(|(ports, _)| same_ports(ports, &node.spec.ports))
+    }
+
+    /// The numbers of a service's ports: those that it has, had, or always has.
+    pub(crate) fn numbers(&self, id: Id) -> Option<Vec<u16>> {
+        let node = &self.nodes[id];
+        // What the tool had for a service that it does not manage any more is not its.
+        let usable = self.is_bindable(id)
+            && (node.ports.state == PortState::Bound || self.port_list_matches_plan(id));
+        if usable
+            && !node.spec.ports.is_empty()
+            && node.ports.numbers.len() == node.spec.ports.len()
+        {
+            return Some(node.ports.numbers.clone());
+        }
+        node.spec.ports.iter().map(|port| port.number).collect()
+    }
+
+    /// The numbers that others are told. What was taken down has the sockets of its last
+    /// run until that has ended; if they are not those of the plan, it never has them again.
+    pub(crate) fn numbers_for_others(&self, id: Id) -> Option<Vec<u16>> {
+        let node = &self.nodes[id];
+        if node.wanted || self.port_list_matches_plan(id) {
+            return self.numbers(id);
+        }
+        node.spec.ports.iter().map(|port| port.number).collect()
+    }
+}
+
+/// Whether two lists of ports ask for the same, wherever they are declared.
+pub(crate) fn same_ports(left: &[Port], right: &[Port]) -> bool {
+    left.len() == right.len()
+        && left.iter().zip(right).all(|(left, right)| {
+            left.name == right.name && left.host == right.host && left.number == right.number
+        })
+}

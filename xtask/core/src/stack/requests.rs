@@ -1,0 +1,280 @@
+//! What users ask of a stack: apply a plan, take down, restart, replace, inject a fault,
+//! shut down.
+//!
+//! Requests change what is wanted; `settle` does the rest in dependency order. A plan that
+//! contradicts itself is refused whole, with a report.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use super::build::BuildState;
+use super::effect::{Report, Signal};
+use super::event::Fault;
+use super::node::{Id, Node};
+use super::phase::{Phase, Rest};
+use super::{Effect, Ending, Identity, Stack, unexpected};
+use crate::plan::{Plan, Program, Service};
+use crate::terms::Name;
+
+impl Stack {
+    pub(super) fn apply(&mut self, plan: Plan, effects: &mut Vec<Effect>) {
+        if self.ending != Ending::No {
+            unexpected(effects, String::from("`apply` while the stack ends"));
+            return;
+        }
+        if let Err(what) = self.check_plan(&plan) {
+            unexpected(effects, format!("a plan that cannot be followed: {what}"));
+            return;
+        }
+        self.identity = Identity {
+            stack: plan.stack,
+            workspace: plan.workspace,
+            data: plan.data,
+            base_image: plan.base_image,
+        };
+        let replace = plan.replace;
+        self.starts.faults = plan.faults;
+        // Also those outside the plan wait for their turn only if there still are turns.
+        for id in self.starts.startable.clone() {
+            self.enqueue(id);
+        }
+        let before: Vec<Option<Vec<u16>>> =
+            plan.services.iter().map(|spec| self.numbers(*self.ids.get(&spec.name)?)).collect();
+        let ids: Vec<Id> = plan.services.into_iter().map(|spec| self.take_service(spec)).collect();
+        let named: BTreeSet<Id> = ids.iter().copied().collect();
+        let rest = core::mem::take(&mut self.order).into_iter().filter(|id| !named.contains(id));
+        self.order = ids.iter().copied().chain(rest).collect();
+        for &id in &ids {
+            // Whoever it waited for until now may have waited for its end.
+            self.enqueue_neighbours(id);
+        }
+        self.connect();
+        for (id, before) in ids.into_iter().zip(before) {
+            self.allow_evictions(id, replace);
+            self.enqueue(id);
+            // Dependents outside the plan may have other edges to it by now.
+            self.enqueue_neighbours(id);
+            if self.nodes[id].lifecycle.replaces() {
+                // So may those that are restarted with it.
+                self.replace_dependents(id);
+            }
+            // What is not managed has a new address at once.
+            if self.nodes[id].is_external() && before != self.numbers(id) {
+                self.announce_new_address(id);
+            }
+        }
+    }
+
+    /// Replaces what is known of one service, and wants it.
+    fn take_service(&mut self, spec: Service) -> Id {
+        let id = match self.ids.get(&spec.name) {
+            Some(id) => *id,
+            None => {
+                let id = self.nodes.len();
+                self.ids.insert(spec.name.clone(), id);
+                self.nodes.push(Node::new(spec.clone()));
+                id
+            }
+        };
+        self.forget_bind_failure(id);
+        let node = &mut self.nodes[id];
+        let was_wanted = core::mem::replace(&mut node.wanted, true);
+        let built = match spec.program {
+            Program::Artifact { .. } => true,
+            Program::Command { .. } | Program::External | Program::Image { .. } => false,
+        };
+        if node.is_external()
+            && let Some(numbers) = node.spec.ports.iter().map(|port| port.number).collect()
+        {
+            // Others may run with them, whoever has the next ones.
+            node.ports.announced = numbers;
+        }
+        node.spec = spec;
+        let (runs, was_ready) = match node.phase() {
+            Phase::Rest(_) => (false, false),
+            Phase::Starting(_) => (true, false),
+            Phase::Ready(_) => (true, true),
+            Phase::Stopping(stopping) => (stopping.then == Rest::Idle, false),
+        };
+        node.lifecycle.apply(node.spec.kind);
+        node.retries.reset();
+        node.retries.was_ready = was_ready;
+        if built {
+            let serving = was_wanted && runs && node.build.accepted.is_some();
+            node.build.state = BuildState::Pending { serving };
+        } else {
+            node.build.state = BuildState::Unneeded;
+            if node.is_running() || node.has_succeeded() {
+                node.lifecycle.request_check(true);
+            } else {
+                node.lifecycle.clear_check();
+            }
+        }
+        id
+    }
+
+    pub(super) fn take_down(&mut self, services: &[Name], only: bool, effects: &mut Vec<Effect>) {
+        let mut open: Vec<Id> = Vec::new();
+        for name in services {
+            open.extend(self.known(name, "`take-down`", effects));
+        }
+        let mut seen = alloc::collections::BTreeSet::new();
+        while let Some(id) = open.pop() {
+            if !seen.insert(id) {
+                continue;
+            }
+            self.unwant(id);
+            if !only {
+                open.extend(self.nodes[id].edges.dependents.iter().map(|(id, _)| *id));
+            }
+        }
+    }
+
+    fn unwant(&mut self, id: Id) {
+        let node = &mut self.nodes[id];
+        node.wanted = false;
+        node.retries.reset();
+        node.set_serving(false);
+        node.ports.evictions = 0;
+        self.enqueue(id);
+    }
+
+    /// A new run for each; with `evict` whoever stands in its place makes room.
+    pub(super) fn restart(&mut self, services: &[Name], evict: bool, effects: &mut Vec<Effect>) {
+        if self.ending != Ending::No {
+            unexpected(effects, String::from("`restart` while the stack ends"));
+            return;
+        }
+        for name in services {
+            let Some(id) = self.known(name, "`restart`", effects) else { continue };
+            let node = &mut self.nodes[id];
+            node.wanted = true;
+            node.set_serving(true);
+            self.enqueue(id);
+            self.forget_bind_failure(id);
+            self.allow_evictions(id, evict);
+            // What was not started here is not ours to start again.
+            if evict || !self.nodes[id].is_adopted() {
+                self.replace(id);
+            }
+        }
+    }
+
+    /// Wants a new run in place of whatever there is, and restarts who asked to be
+    /// restarted with it.
+    pub(super) fn replace(&mut self, id: Id) {
+        let node = &mut self.nodes[id];
+        node.retries.reset();
+        node.lifecycle.request_replacement();
+        self.enqueue(id);
+        self.replace_dependents(id);
+    }
+
+    /// Marks the running dependents whose edge says so, and theirs; also those that are
+    /// being taken down, who may be wanted again before they are told.
+    pub(super) fn replace_dependents(&mut self, id: Id) {
+        let mut open = alloc::vec![id];
+        while let Some(id) = open.pop() {
+            for (dependent, restart) in self.nodes[id].edges.dependents.clone() {
+                let node = &mut self.nodes[dependent];
+                let ours = node.is_running() && !node.is_adopted();
+                if restart && !node.lifecycle.replaces() && ours {
+                    node.lifecycle.request_replacement();
+                    open.push(dependent);
+                    self.enqueue(dependent);
+                }
+            }
+        }
+    }
+
+    pub(super) fn shut_down(&mut self, how: Ending) {
+        // Killing is not taken back by asking for order again.
+        if self.ending != Ending::Kill {
+            self.ending = how;
+        }
+        for id in 0..self.nodes.len() {
+            self.unwant(id);
+        }
+    }
+
+    pub(super) fn fault(&mut self, service: &Name, fault: Fault, effects: &mut Vec<Effect>) {
+        let Some(id) = self.known(service, "a fault", effects) else { return };
+        let node = &mut self.nodes[id];
+        if !can_be_signalled(node) {
+            return;
+        }
+        let signal = match fault {
+            Fault::Kill => Signal::Kill,
+            Fault::Pause => Signal::Pause,
+            Fault::Resume => Signal::Resume,
+        };
+        node.observed.fault = match (node.observed.fault, fault) {
+            // It ends, whatever is asked of it meanwhile.
+            (Some(Fault::Kill), _) | (_, Fault::Kill) => Some(Fault::Kill),
+            (_, Fault::Pause) => Some(Fault::Pause),
+            (_, Fault::Resume) => None,
+        };
+        let (service, run) = (node.spec.name.clone(), node.run());
+        effects.push(Effect::Report(Report::Fault { service: service.clone(), run, fault }));
+        effects.push(Effect::Signal { service, run, signal });
+        self.enqueue(id);
+    }
+
+    /// What is wrong with a plan, if something is.
+    fn check_plan(&self, plan: &Plan) -> Result<(), String> {
+        let mut own: BTreeMap<&Name, &Service> = BTreeMap::new();
+        for service in &plan.services {
+            if own.insert(&service.name, service).is_some() {
+                return Err(format!("`{}` stands in it twice", service.name));
+            }
+        }
+        for service in &plan.services {
+            for name in service.edges() {
+                if !own.contains_key(name) && !self.ids.contains_key(name) {
+                    return Err(format!("`{}` names `{name}`, which is not there", service.name));
+                }
+            }
+        }
+        no_cycle(&plan.services, &own)
+    }
+}
+
+/// Takes away whoever waits for nobody, until nobody is left.
+fn no_cycle(services: &[Service], own: &BTreeMap<&Name, &Service>) -> Result<(), String> {
+    let inside = |service: &Service| {
+        service.depends_on.iter().filter(|dependency| own.contains_key(&dependency.on)).count()
+    };
+    let mut open: BTreeMap<&Name, usize> =
+        services.iter().map(|service| (&service.name, inside(service))).collect();
+    let mut dependents: BTreeMap<&Name, Vec<&Name>> = BTreeMap::new();
+    for service in services {
+        for dependency in &service.depends_on {
+            dependents.entry(&dependency.on).or_default().push(&service.name);
+        }
+    }
+    let mut free: Vec<&Name> =
+        open.iter().filter(|(_, count)| **count == 0).map(|(name, _)| *name).collect();
+    while let Some(name) = free.pop() {
+        open.remove(name);
+        for dependent in dependents.get(name).into_iter().flatten() {
+            if let Some(count) = open.get_mut(*dependent) {
+                *count -= 1;
+                if *count == 0 {
+                    free.push(dependent);
+                }
+            }
+        }
+    }
+    match open.keys().next() {
+        Some(name) => Err(format!("`{name}` waits for itself through `depends-on`")),
+        None => Ok(()),
+    }
+}
+
+/// A run that ends has its own signals coming, which no fault may get between; what was not
+/// started here gets none.
+fn can_be_signalled(node: &Node) -> bool {
+    node.is_running() && node.is_alive() && node.pid().is_some()
+}

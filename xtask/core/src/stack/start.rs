@@ -1,0 +1,161 @@
+//! Starts a run, at once or later where a fault asks for a drawn order or a delay.
+//!
+//! `settle` and `conditions` decide before whether a service may start.
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use super::build::ProgramState;
+use super::effect::PreparedProbe;
+use super::event::Run;
+use super::node::{Id, Node, Observed};
+use super::phase::{Launched, Phase, Rest};
+use super::ports::PortState;
+use super::{Effect, Stack};
+use crate::plan::StartOrder;
+use crate::snapshot::Failure;
+use crate::terms::chance::Chance;
+
+impl Stack {
+    /// Whether the service's own ports are its own, or those of a process in its place.
+    pub(super) fn has_ports(&self, id: Id) -> bool {
+        !self.is_bindable(id)
+            || match &self.nodes[id].ports.state {
+                PortState::Bound => self.ports_match_plan(id),
+                PortState::Decided(tenant) => self.is_decision_current(id, tenant),
+                PortState::Unbound
+                | PortState::Requested
+                | PortState::Held(_)
+                | PortState::Inspecting { .. }
+                | PortState::Failed { .. } => false,
+            }
+    }
+
+    /// Starts the next run. Its conditions hold.
+    pub(super) fn start(&mut self, id: Id, effects: &mut Vec<Effect>) {
+        if let PortState::Decided(_) = self.nodes[id].ports.state {
+            return self.take_holder(id, effects);
+        }
+        let (launched, probes) = match self.prepare(id) {
+            Ok(prepared) => prepared,
+            Err(reason) => return self.fail(id, Failure::Start, reason, effects),
+        };
+        self.nodes[id].ports.evictions = 0;
+        let command = launched.command.clone();
+        let run = self.begin(id, launched, &probes);
+        let spec = &self.nodes[id].spec;
+        let (service, log, start_timeout) = (spec.name.clone(), spec.log, spec.start_timeout);
+        match command {
+            Some(command) => {
+                effects.push(Effect::Spawn { service, run, command, probes, log, start_timeout })
+            }
+            None if probes.is_empty() => self.become_ready(id),
+            None => effects.push(Effect::Probe { service, run, probes }),
+        }
+    }
+
+    /// Everything that is known of a run before the world has done anything for it.
+    pub(super) fn begin(&mut self, id: Id, launched: Launched, probes: &[PreparedProbe]) -> Run {
+        let now = self.now;
+        let node = &mut self.nodes[id];
+        node.observed = Observed::default();
+        // Some may be left out, and the others keep their index.
+        let count = probes.iter().map(|probe| probe.index + 1).max().unwrap_or(0);
+        node.observed.seen.resize(count, None);
+        let missing = probes.iter().map(|probe| probe.index).collect();
+        let deadline = now.saturating_add(node.spec.start_timeout);
+        node.lifecycle.begin_run(launched, now, deadline, count, missing);
+        node.run()
+    }
+
+    /// All probes of a live run have passed.
+    pub(super) fn become_ready(&mut self, id: Id) {
+        let now = self.now;
+        let node = &mut self.nodes[id];
+        let Phase::Starting(starting) = node.phase() else { return };
+        node.observed.ready = Some(now.saturating_sub(starting.since));
+        node.observed.ready_at = Some(now);
+        node.retries.was_ready = true;
+        // Whoever was not started here sends nothing.
+        let watchdog = if node.is_alive() { node.spec.watchdog } else { None };
+        node.lifecycle.become_ready(watchdog.map(|every| now.saturating_add(every)));
+    }
+
+    /// The service could start: it does, or waits for its turn or its time. `held` is the
+    /// time, if it has had its turn.
+    pub(super) fn start_in_turn(
+        &mut self,
+        id: Id,
+        delayed_until: Option<Duration>,
+        effects: &mut Vec<Effect>,
+    ) {
+        match (delayed_until, self.starts.faults.start_order) {
+            (Some(until), _) if until > self.now => self.nodes[id].delayed_until = delayed_until,
+            (Some(_), _) => self.start(id, effects),
+            (None, StartOrder::AtOnce) => self.start_or_hold(id, effects),
+            (None, StartOrder::Random { .. }) => drop(self.starts.startable.insert(id)),
+        }
+    }
+
+    /// Its turn has come: it starts, unless it is to be slow.
+    pub(super) fn start_or_hold(&mut self, id: Id, effects: &mut Vec<Effect>) {
+        let slow = self.starts.faults.slow.get(&self.nodes[id].spec.name).copied();
+        match slow.filter(|slow| !slow.is_zero()) {
+            Some(slow) => self.nodes[id].delayed_until = Some(self.now.saturating_add(slow)),
+            None => self.start(id, effects),
+        }
+        self.enqueue(id);
+    }
+
+    /// Whose turn it is, if it is anybody's.
+    pub(super) fn draw(&mut self) -> Option<Id> {
+        let StartOrder::Random { seed } = self.starts.faults.start_order else { return None };
+        // Only when it is clear who could start is the draw the same each time.
+        if self.starts.startable.is_empty() || self.nodes.iter().any(is_undecided) {
+            return None;
+        }
+        let on_the_way: Vec<Id> =
+            (0..self.nodes.len()).filter(|id| is_on_the_way(&self.nodes[*id])).collect();
+        let could = self.starts.startable.iter().copied();
+        // Whoever is on the way may be waiting for what it knows the address of.
+        let free: Vec<Id> =
+            could.filter(|id| on_the_way.iter().all(|other| self.knows(*other, *id))).collect();
+        let turn = self.starts.turns;
+        let drawn = *Chance::of(Chance::of(seed ^ turn).number()).pick(&free)?;
+        self.starts.turns += 1;
+        self.starts.startable.remove(&drawn);
+        Some(drawn)
+    }
+
+    /// Whether a service waits for another or knows its address, directly or through others.
+    fn knows(&self, from: Id, to: Id) -> bool {
+        let mut seen = alloc::collections::BTreeSet::new();
+        let mut open = alloc::vec![from];
+        while let Some(id) = open.pop() {
+            if id == to {
+                return true;
+            }
+            if seen.insert(id) {
+                let edges = &self.nodes[id].edges;
+                open.extend(edges.dependencies.iter().map(|edge| edge.on));
+                open.extend(&edges.uses);
+            }
+        }
+        false
+    }
+}
+
+/// Whether it may yet turn out that a service could start, without any other's doing.
+fn is_undecided(node: &Node) -> bool {
+    let idle = node.wanted && *node.phase() == Phase::Rest(Rest::Idle);
+    idle && (node.program() == ProgramState::Pending || node.ports.state == PortState::Requested)
+}
+
+/// Whether a service has had its turn and is neither ready nor given up.
+fn is_on_the_way(node: &Node) -> bool {
+    match node.phase() {
+        Phase::Starting(_) => !node.is_due(),
+        Phase::Rest(Rest::Idle) => node.delayed_until.is_some(),
+        Phase::Rest(_) | Phase::Ready(_) | Phase::Stopping(_) => false,
+    }
+}

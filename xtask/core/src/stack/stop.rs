@@ -1,0 +1,265 @@
+//! How a run ends, and what follows: stop signal, SIGKILL, restart with a pause, or failure.
+//!
+//! `settle` decides which runs have to end.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use super::event::Exit;
+use super::node::{Id, Node};
+use super::phase::{PATIENCE, Phase, Rest, Stage};
+use super::{Effect, Ending, Signal, Stack, unexpected, words};
+use crate::snapshot::Failure;
+use crate::terms::{Restart, duration};
+
+/// How far `EXTEND_TIMEOUT_USEC=` can put off SIGKILL: a stop always ends.
+pub(super) const LONGEST_EXTENSION: Duration = Duration::from_secs(300);
+
+/// The first pause before a new try.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+
+/// No pause is longer.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+/// So many new tries within [`WINDOW`], and no more.
+const MOST_TRIES: usize = 5;
+
+/// See [`MOST_TRIES`].
+const WINDOW: Duration = Duration::from_secs(60);
+
+impl Stack {
+    /// Whether everything is killed at once.
+    pub(super) fn is_killing(&self) -> bool {
+        match self.ending {
+            Ending::Kill => true,
+            Ending::No | Ending::Shutdown | Ending::Over => false,
+        }
+    }
+
+    /// Ends a run that has to end, unless a dependent that has to end too is still there.
+    pub(super) fn stop_unless_needed(&mut self, id: Id, effects: &mut Vec<Effect>) {
+        if !self.is_killing() && self.has_stopping_dependent(id) {
+            return;
+        }
+        self.stop(id, Rest::Idle, None, effects);
+    }
+
+    /// Ends a run. `then` is what follows when nothing of it is left.
+    pub(super) fn stop(
+        &mut self,
+        id: Id,
+        then: Rest,
+        reason: Option<String>,
+        effects: &mut Vec<Effect>,
+    ) {
+        if self.nodes[id].is_adopted() {
+            return self.release(id, then, effects);
+        }
+        self.stop_probes(id, effects);
+        let external = !self.nodes[id].is_alive();
+        if external {
+            self.nodes[id].lifecycle.end_run(then);
+            return;
+        }
+        let give_up = self.now.saturating_add(PATIENCE);
+        self.nodes[id].lifecycle.begin_stop(give_up, reason, then);
+        if self.nodes[id].pid().is_some() {
+            self.send_stop_signal(id, effects);
+        } else {
+            // A container may take long to be made, and its image longer to be fetched.
+            let node = &self.nodes[id];
+            effects.push(Effect::CallOff { service: node.spec.name.clone(), run: node.run() });
+        }
+    }
+
+    /// Sends the first signal to a process that is there.
+    pub(super) fn send_stop_signal(&mut self, id: Id, effects: &mut Vec<Effect>) {
+        if self.is_killing() {
+            return self.kill(id, effects);
+        }
+        let signal = Signal::Stop(self.nodes[id].spec.stop.signal.clone());
+        let kill_at = self.now.saturating_add(self.nodes[id].spec.stop.timeout);
+        let latest = kill_at.saturating_add(LONGEST_EXTENSION);
+        self.nodes[id].lifecycle.set_stage(Stage::Signalled { kill_at, latest });
+        self.signal(id, signal, effects);
+    }
+
+    /// Kills what is left of a run.
+    pub(super) fn kill(&mut self, id: Id, effects: &mut Vec<Effect>) {
+        self.nodes[id]
+            .lifecycle
+            .set_stage(Stage::Killed { give_up: self.now.saturating_add(PATIENCE) });
+        self.signal(id, Signal::Kill, effects);
+    }
+
+    /// Waits no longer for a run, but lets nothing take its place.
+    pub(super) fn lose(&mut self, id: Id, effects: &mut Vec<Effect>) {
+        self.nodes[id].lifecycle.set_stage(Stage::Lost);
+        let node = &self.nodes[id];
+        unexpected(effects, format!("`{}` (run {}) {}", node.spec.name, node.run(), words::LOST));
+    }
+
+    fn signal(&self, id: Id, signal: Signal, effects: &mut Vec<Effect>) {
+        let node = &self.nodes[id];
+        effects.push(Effect::Signal { service: node.spec.name.clone(), run: node.run(), signal });
+    }
+
+    /// Stops the probes of a run that has not become ready.
+    fn stop_probes(&self, id: Id, effects: &mut Vec<Effect>) {
+        let node = &self.nodes[id];
+        let open = match node.phase() {
+            Phase::Starting(starting) => !starting.missing.is_empty(),
+            Phase::Rest(_) | Phase::Ready(_) | Phase::Stopping(_) => false,
+        };
+        if open {
+            effects.push(Effect::StopProbes { service: node.spec.name.clone(), run: node.run() });
+        }
+    }
+
+    /// Ends the stack once nothing is left to wait for.
+    pub(super) fn end_if_over(&mut self, effects: &mut Vec<Effect>) {
+        match self.ending {
+            Ending::Shutdown | Ending::Kill if self.holding == 0 => {
+                self.ending = Ending::Over;
+                effects.push(Effect::End);
+            }
+            Ending::No | Ending::Shutdown | Ending::Kill | Ending::Over => {}
+        }
+    }
+
+    /// What follows the end of a run that nobody told to end.
+    pub(super) fn after_end(&mut self, id: Id, exit: Exit, reason: &str) -> Rest {
+        let node = &self.nodes[id];
+        let well = exit == Exit::Code(0);
+        if node.is_job() && well {
+            return Rest::Succeeded;
+        }
+        let was_ready = match node.phase() {
+            Phase::Ready(_) => true,
+            Phase::Starting(_) | Phase::Stopping(_) | Phase::Rest(_) => false,
+        };
+        match node.spec.restart {
+            Restart::Always => self.try_again(id, reason),
+            Restart::OnFailure if !well => self.try_again(id, reason),
+            Restart::OnFailure | Restart::No if well && was_ready => {
+                Rest::Stopped { reason: "exited by itself with status 0".to_string() }
+            }
+            Restart::OnFailure | Restart::No => {
+                let when = if well { " before it was ready" } else { "" };
+                self.give_up(id, format!("{reason}{when}"))
+            }
+        }
+    }
+
+    /// A pause, or the end of tries.
+    fn try_again(&mut self, id: Id, reason: &str) -> Rest {
+        let now = self.now;
+        let Node { retries, observed, .. } = &mut self.nodes[id];
+        retries.again.retain(|at| now.saturating_sub(*at) < WINDOW);
+        // An end that was asked for says nothing against the service.
+        let asked_for = observed.fault.is_some();
+        let tries = if asked_for { 0 } else { retries.again.len() };
+        if tries >= MOST_TRIES {
+            let all =
+                format!("{reason}; started again {tries} times within {}", duration::spell(WINDOW));
+            return self.give_up(id, all);
+        }
+        if !asked_for {
+            retries.again.push(now);
+        }
+        retries.restarts += 1;
+        let doubled = FIRST_PAUSE.saturating_mul(1 << tries.min(16));
+        self.replace_dependents(id);
+        Rest::Backoff {
+            until: now.saturating_add(doubled.min(LONGEST_PAUSE)),
+            reason: reason.to_string(),
+        }
+    }
+
+    fn give_up(&self, id: Id, reason: String) -> Rest {
+        let ready = self.nodes[id].retries.was_ready;
+        let failure = if ready { Failure::Died } else { Failure::Start };
+        Rest::Failed { failure, reason }
+    }
+
+    /// The leader of a run is gone: whatever is left of its group has to go too.
+    pub(super) fn stop_after_exit(
+        &mut self,
+        id: Id,
+        then: Rest,
+        reason: String,
+        effects: &mut Vec<Effect>,
+    ) {
+        let since = match self.nodes[id].phase() {
+            Phase::Starting(starting) => Some(starting.since),
+            Phase::Rest(_) | Phase::Ready(_) | Phase::Stopping(_) => None,
+        };
+        if then == Rest::Succeeded {
+            self.nodes[id].observed.ready = since.map(|since| self.now.saturating_sub(since));
+        }
+        let give_up = self.now.saturating_add(PATIENCE);
+        self.nodes[id].lifecycle.leader_exited(give_up, reason, then);
+        // A run that never reported `Started` has no pid to signal.
+        if self.nodes[id].pid().is_some() {
+            self.send_stop_signal(id, effects);
+        }
+    }
+
+    /// A run that was not ready in time. Not tried again: the next try would be as slow.
+    pub(super) fn time_out(&mut self, id: Id, effects: &mut Vec<Effect>) {
+        let node = &self.nodes[id];
+        let seen = words::list(&self.missing_probes(id));
+        if let Some(then) = self.unready(id, &seen) {
+            return self.stop(id, then, None, effects);
+        }
+        let mut reason = if node.is_external() {
+            format!("not running: {seen}")
+        } else {
+            let limit = duration::spell(node.spec.start_timeout);
+            match (&node.observed.status, seen.is_empty()) {
+                (Some(status), _) => {
+                    format!("not ready within {limit}: {seen}; it says `{status}`")
+                }
+                (None, false) => format!("not ready within {limit}: {seen}"),
+                (None, true) => format!("not started within {limit}"),
+            }
+        };
+        if let Some(blocked) = self.blocked(id) {
+            reason.push_str("; ");
+            reason.push_str(&blocked);
+        }
+        let then = Rest::Failed { failure: Failure::Timeout, reason: reason.clone() };
+        self.stop(id, then, Some(reason), effects);
+    }
+
+    /// A run that promised to say that it is alive, and did not: it is killed, and that
+    /// counts as a crash.
+    pub(super) fn kill_unresponsive(&mut self, id: Id, effects: &mut Vec<Effect>) {
+        let every = self.nodes[id].spec.watchdog.unwrap_or_default();
+        let reason = format!("sent no `WATCHDOG=1` for {}", duration::spell(every));
+        let then = self.after_end(id, Exit::Signal(9), &reason);
+        self.nodes[id].lifecycle.begin_stop(self.now, Some(reason), then);
+        self.kill(id, effects);
+    }
+
+    /// The probes that have not passed, each with what it saw.
+    pub(crate) fn missing_probes(&self, id: Id) -> Vec<String> {
+        let node = &self.nodes[id];
+        let missing = match node.phase() {
+            Phase::Starting(starting) => starting.missing.as_slice(),
+            Phase::Rest(_) | Phase::Ready(_) | Phase::Stopping(_) => &[],
+        };
+        let numbers = self.numbers(id);
+        missing
+            .iter()
+            .filter_map(|index| {
+                let probe = node.spec.probes.get(*index)?;
+                let what = words::probe(&node.spec, numbers.as_deref(), probe);
+                let seen = node.observed.seen.get(*index).and_then(Option::as_deref);
+                Some(words::seen(&what, seen))
+            })
+            .collect()
+    }
+}

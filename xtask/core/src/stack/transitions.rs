@@ -1,0 +1,405 @@
+//! The state machine of one service: phase × event → phase.
+//!
+//! The fields of [`Lifecycle`] are private, so only the transitions in this file write
+//! phase, check and replace mark. The reducer decides when a transition happens and which
+//! effects go with it. A transition that does not apply to a phase leaves it unchanged.
+//!
+//! `Rest` has five columns: idle, backoff, stopped, succeeded and failed. `then` is the rest
+//! that the caller passes or that the stop recorded. A unit test holds the table.
+//!
+//! | event | transition | idle | backoff | stopped | succeeded | failed | starting | ready | stopping |
+//! |---|---|---|---|---|---|---|---|---|---|
+//! | `Apply` of a service | `apply` | idle | idle | idle | idle | idle | starting | ready | stopping |
+//! | `Apply` of a job | `apply_job` | idle | idle | idle | succeeded | idle | starting | ready | stopping |
+//! | not wanted any more | `rest_unwanted` | idle | idle | idle | succeeded | idle | starting | ready | stopping |
+//! | pause over, dependency back, new program | `retry` | idle | idle | idle | idle | idle | starting | ready | stopping |
+//! | `Restart`, `Replace`, another launch wanted | `request_replacement` | idle | idle | idle | idle | idle | starting | ready | stopping |
+//! | obstacle, `StartFailed` | `give_up` | failed | failed | failed | failed | failed | failed | ready | stopping |
+//! | conditions hold | `begin_run` | starting | starting | starting | starting | starting | starting | ready | stopping |
+//! | last of `Started` and `ProbePassed` | `become_ready` | idle | backoff | stopped | succeeded | failed | ready | ready | stopping |
+//! | stop due, timeout, watchdog | `begin_stop` | idle | backoff | stopped | succeeded | failed | stopping | stopping | stopping |
+//! | `Exited` | `leader_exited` | idle | backoff | stopped | succeeded | failed | stopping | stopping | stopping |
+//! | `Started` late, dependents still run | `resume_run` | idle | backoff | stopped | succeeded | failed | starting | ready | starting |
+//! | `StartFailed`, `Release`, no process | `end_run` | idle | backoff | stopped | succeeded | failed | then | then | then |
+//! | `Gone` while wanted | `gone` | idle | backoff | stopped | succeeded | failed | starting | ready | then |
+//! | `Gone` while due | `gone_due` | idle | backoff | stopped | succeeded | failed | starting | ready | idle |
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use super::event::Run;
+use super::phase::{Check, Launched, Phase, Ready, Rest, Stage, Starting, Stopping};
+use crate::snapshot::Failure;
+use crate::terms::Kind;
+
+/// What runs, whether it must be compared, and whether it must be replaced.
+#[derive(Clone, Debug)]
+pub(crate) struct Lifecycle {
+    phase: Phase,
+    check: Check,
+    replace: bool,
+    run: Run,
+    launched: Option<Launched>,
+}
+
+impl Default for Lifecycle {
+    fn default() -> Self {
+        Self {
+            phase: Phase::Rest(Rest::Idle),
+            check: Check::Done,
+            replace: false,
+            run: 0,
+            launched: None,
+        }
+    }
+}
+
+impl Lifecycle {
+    pub(crate) fn phase(&self) -> &Phase {
+        &self.phase
+    }
+
+    pub(crate) fn check(&self) -> Check {
+        self.check
+    }
+
+    /// Whether the run must end so that a new run can take its place.
+    pub(crate) fn replaces(&self) -> bool {
+        self.replace
+    }
+
+    /// The number of the last run, 0 before the first.
+    pub(crate) fn run(&self) -> Run {
+        self.run
+    }
+
+    /// What the last run was started as.
+    pub(crate) fn launched(&self) -> Option<&Launched> {
+        self.launched.as_ref()
+    }
+
+    /// A new plan names the service. It keeps only the success of a job that stays a job.
+    pub(super) fn apply(&mut self, kind: Kind) {
+        match &mut self.phase {
+            Phase::Rest(Rest::Succeeded) if kind == Kind::Job => {}
+            Phase::Rest(rest) => *rest = Rest::Idle,
+            Phase::Starting(_) | Phase::Ready(_) => {}
+            Phase::Stopping(stopping) => match (&stopping.then, kind) {
+                (Rest::Succeeded, Kind::Job) => {}
+                (Rest::Succeeded, Kind::Service)
+                | (
+                    Rest::Idle | Rest::Backoff { .. } | Rest::Stopped { .. } | Rest::Failed { .. },
+                    _,
+                ) => stopping.then = Rest::Idle,
+            },
+        }
+    }
+
+    /// Nothing runs and nothing is wanted. A job that succeeded keeps its success.
+    pub(super) fn rest_unwanted(&mut self) {
+        self.check = Check::Done;
+        match &mut self.phase {
+            Phase::Rest(Rest::Succeeded)
+            | Phase::Starting(_)
+            | Phase::Ready(_)
+            | Phase::Stopping(_) => {}
+            Phase::Rest(rest) => *rest = Rest::Idle,
+        }
+    }
+
+    /// A service at rest may start again.
+    pub(super) fn retry(&mut self) {
+        if let Phase::Rest(rest) = &mut self.phase {
+            *rest = Rest::Idle;
+        }
+    }
+
+    /// A new run is wanted: now if nothing runs, else after the end of what runs.
+    pub(super) fn request_replacement(&mut self) {
+        match &mut self.phase {
+            Phase::Rest(rest) => *rest = Rest::Idle,
+            Phase::Starting(_) | Phase::Ready(_) => self.replace = true,
+            Phase::Stopping(stopping) => stopping.then = Rest::Idle,
+        }
+    }
+
+    /// A service at rest has nothing to replace.
+    pub(super) fn clear_replacement(&mut self) {
+        if let Phase::Rest(_) = self.phase {
+            self.replace = false;
+        }
+    }
+
+    /// No start will be tried until the user acts or a condition changes.
+    pub(super) fn give_up(&mut self, failure: Failure, reason: String) {
+        if let Phase::Rest(_) | Phase::Starting(_) = self.phase {
+            self.phase = Phase::Rest(Rest::Failed { failure, reason });
+        }
+    }
+
+    /// A new run begins at `since`, with `probes` probes of which `missing` must pass.
+    pub(super) fn begin_run(
+        &mut self,
+        launched: Launched,
+        since: Duration,
+        deadline: Duration,
+        probes: usize,
+        missing: Vec<usize>,
+    ) {
+        if let Phase::Rest(_) = self.phase {
+            self.run += 1;
+            self.launched = Some(launched);
+            let deadline = Some(deadline);
+            self.phase = Phase::Starting(Starting { since, pid: None, deadline, probes, missing });
+        }
+    }
+
+    /// The process exists.
+    pub(super) fn note_pid(&mut self, started: u32) {
+        match &mut self.phase {
+            Phase::Starting(Starting { pid, .. }) | Phase::Stopping(Stopping { pid, .. }) => {
+                *pid = Some(started);
+            }
+            Phase::Rest(_) | Phase::Ready(_) => {}
+        }
+    }
+
+    /// A probe passed.
+    pub(super) fn pass_probe(&mut self, probe: usize) {
+        if let Phase::Starting(starting) = &mut self.phase {
+            starting.missing.retain(|missing| *missing != probe);
+        }
+    }
+
+    /// All probes passed. `watchdog` is the deadline of the first ping.
+    pub(super) fn become_ready(&mut self, watchdog: Option<Duration>) {
+        if let Phase::Starting(Starting { pid, probes, .. }) = self.phase {
+            self.phase = Phase::Ready(Ready { pid, probes, watchdog });
+        }
+    }
+
+    /// Moves the deadline of a start, or that of SIGKILL up to its limit. `None` lifts the
+    /// deadline of a start.
+    pub(super) fn move_deadline(&mut self, new: Option<Duration>) {
+        match &mut self.phase {
+            Phase::Starting(Starting { deadline, .. }) => *deadline = deadline.and(new),
+            Phase::Stopping(stopping) => match (&mut stopping.stage, new) {
+                (Stage::Signalled { kill_at, latest }, Some(new)) => *kill_at = new.min(*latest),
+                (
+                    Stage::Unstarted { .. }
+                    | Stage::Signalled { .. }
+                    | Stage::Killed { .. }
+                    | Stage::Lost,
+                    _,
+                ) => {}
+            },
+            Phase::Rest(_) | Phase::Ready(_) => {}
+        }
+    }
+
+    /// The service sent a watchdog ping; `next` is the deadline of the next one.
+    pub(super) fn reset_watchdog(&mut self, next: Option<Duration>) {
+        if let Phase::Ready(ready) = &mut self.phase {
+            ready.watchdog = ready.watchdog.and(next);
+        }
+    }
+
+    /// The run ends. No signal has been sent yet.
+    pub(super) fn begin_stop(&mut self, give_up: Duration, reason: Option<String>, then: Rest) {
+        let (Phase::Starting(Starting { pid, .. }) | Phase::Ready(Ready { pid, .. })) = self.phase
+        else {
+            return;
+        };
+        let stage = Stage::Unstarted { give_up };
+        self.phase = Phase::Stopping(Stopping { pid, stage, exited: false, reason, then });
+    }
+
+    /// The leader of a run exited, and the rest of its group has to end as well.
+    pub(super) fn leader_exited(&mut self, give_up: Duration, reason: String, then: Rest) {
+        self.begin_stop(give_up, Some(reason), then);
+        self.note_exit();
+    }
+
+    /// The leader of a run that is stopping exited.
+    pub(super) fn note_exit(&mut self) {
+        if let Phase::Stopping(stopping) = &mut self.phase {
+            stopping.exited = true;
+        }
+    }
+
+    /// A stop reached its next stage.
+    pub(super) fn set_stage(&mut self, stage: Stage) {
+        if let Phase::Stopping(stopping) = &mut self.phase {
+            stopping.stage = stage;
+        }
+    }
+
+    /// What was to follow a stop is no longer wanted.
+    pub(super) fn reset_then(&mut self) {
+        if let Phase::Stopping(stopping) = &mut self.phase {
+            stopping.then = Rest::Idle;
+        }
+    }
+
+    /// A stop that has sent no signal waits for dependents: the run continues, without a
+    /// deadline and with all probes missing, until they have ended.
+    pub(super) fn resume_run(&mut self, since: Duration, probes: usize) {
+        if let Phase::Stopping(Stopping { pid, .. }) = self.phase {
+            let missing = (0..probes).collect();
+            self.replace = true;
+            self.phase = Phase::Starting(Starting { since, pid, deadline: None, probes, missing });
+        }
+    }
+
+    /// The run is over without a process to wait for.
+    pub(super) fn end_run(&mut self, then: Rest) {
+        match self.phase {
+            Phase::Rest(_) => {}
+            Phase::Starting(_) | Phase::Ready(_) | Phase::Stopping(_) => {
+                self.phase = Phase::Rest(then);
+            }
+        }
+    }
+
+    /// Nothing is left of the run. What the stop recorded follows, unless the run was due.
+    pub(super) fn gone(&mut self, wanted: bool) {
+        let Phase::Stopping(stopping) = &self.phase else { return };
+        let due = !wanted || self.replace;
+        let then = if due { Rest::Idle } else { stopping.then.clone() };
+        if then != Rest::Succeeded {
+            self.check = Check::Done;
+        }
+        self.replace = false;
+        self.phase = Phase::Rest(then);
+    }
+
+    /// What runs must be compared with what is wanted. A comparison that the user asked for
+    /// stays announced.
+    pub(super) fn request_check(&mut self, announced: bool) {
+        if announced {
+            self.check = Check::Announced;
+        } else if self.check != Check::Announced {
+            self.check = Check::Silent;
+        }
+    }
+
+    /// The comparison is impossible for now.
+    pub(super) fn defer_check(&mut self) {
+        self.check = Check::Deferred;
+    }
+
+    /// No comparison is due.
+    pub(super) fn clear_check(&mut self) {
+        self.check = Check::Done;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::format;
+    use alloc::vec;
+
+    use super::*;
+    use crate::stack::phase::RunOrigin;
+
+    const NOW: Duration = Duration::ZERO;
+
+    fn launched() -> Launched {
+        Launched {
+            kind: Kind::Service,
+            origin: RunOrigin::Started,
+            command: None,
+            content: None,
+            ports: Vec::new(),
+            expected: None,
+        }
+    }
+
+    /// The rest that a stop of the table records, and that is in no other cell.
+    fn then() -> Rest {
+        Rest::Backoff { until: NOW, reason: String::from("then") }
+    }
+
+    fn in_phase(column: &str) -> Lifecycle {
+        let mut lifecycle = Lifecycle::default();
+        let reason = String::new();
+        let phase = match column {
+            "idle" => Phase::Rest(Rest::Idle),
+            "backoff" => Phase::Rest(Rest::Backoff { until: NOW, reason }),
+            "stopped" => Phase::Rest(Rest::Stopped { reason }),
+            "succeeded" => Phase::Rest(Rest::Succeeded),
+            "failed" => Phase::Rest(Rest::Failed { failure: Failure::Start, reason }),
+            running => {
+                lifecycle.begin_run(launched(), NOW, NOW, 0, vec![]);
+                match running {
+                    "starting" => {}
+                    "ready" => lifecycle.become_ready(None),
+                    "stopping" => lifecycle.begin_stop(NOW, None, then()),
+                    other => panic!("no phase `{other}`"),
+                }
+                return lifecycle;
+            }
+        };
+        lifecycle.phase = phase;
+        lifecycle
+    }
+
+    fn step(lifecycle: &mut Lifecycle, transition: &str) {
+        match transition {
+            "apply" => lifecycle.apply(Kind::Service),
+            "apply_job" => lifecycle.apply(Kind::Job),
+            "rest_unwanted" => lifecycle.rest_unwanted(),
+            "retry" => lifecycle.retry(),
+            "request_replacement" => lifecycle.request_replacement(),
+            "give_up" => lifecycle.give_up(Failure::Start, String::new()),
+            "begin_run" => lifecycle.begin_run(launched(), NOW, NOW, 0, vec![]),
+            "become_ready" => lifecycle.become_ready(None),
+            "begin_stop" => lifecycle.begin_stop(NOW, None, then()),
+            "leader_exited" => lifecycle.leader_exited(NOW, String::new(), then()),
+            "resume_run" => lifecycle.resume_run(NOW, 0),
+            "end_run" => lifecycle.end_run(then()),
+            "gone" => lifecycle.gone(true),
+            "gone_due" => lifecycle.gone(false),
+            other => panic!("no transition `{other}`"),
+        }
+    }
+
+    fn name(phase: &Phase) -> &'static str {
+        match phase {
+            Phase::Rest(rest) if *rest == then() => "then",
+            Phase::Rest(Rest::Idle) => "idle",
+            Phase::Rest(Rest::Backoff { .. }) => "backoff",
+            Phase::Rest(Rest::Stopped { .. }) => "stopped",
+            Phase::Rest(Rest::Succeeded) => "succeeded",
+            Phase::Rest(Rest::Failed { .. }) => "failed",
+            Phase::Starting(_) => "starting",
+            Phase::Ready(_) => "ready",
+            Phase::Stopping(_) => "stopping",
+        }
+    }
+
+    #[test]
+    fn transitions_follow_the_table_in_the_header() {
+        let rows = include_str!("transitions.rs").lines().filter_map(|line| {
+            let row = line.strip_prefix("//! | ")?.strip_suffix(" |")?;
+            Some(row.split(" | ").collect::<Vec<_>>())
+        });
+        let rows: Vec<_> = rows.collect();
+        let (head, rows) = rows.split_first().unwrap();
+        assert_eq!((head.len(), rows.len()), (10, 14));
+        let mut wrong = Vec::new();
+        for row in rows {
+            let transition = row[1].trim_matches('`');
+            for (column, expected) in head[2..].iter().zip(&row[2..]) {
+                let mut lifecycle = in_phase(column);
+                step(&mut lifecycle, transition);
+                let found = name(lifecycle.phase());
+                if found != *expected {
+                    wrong.push(format!("{transition} while {column}: {found}, not {expected}"));
+                }
+            }
+        }
+        assert_eq!(wrong, Vec::<String>::new());
+    }
+}
