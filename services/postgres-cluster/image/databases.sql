@@ -1,3 +1,3 @@
--- Run once by the image of PostgreSQL, as the role `app`, when it has made a cluster.
+-- The PostgreSQL image runs this once, as the role `app`, after it has created a cluster.
 CREATE DATABASE todo;
 CREATE DATABASE users;

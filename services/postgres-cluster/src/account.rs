@@ -1,6 +1,7 @@
-//! As whom PostgreSQL runs: it refuses to be root, so where we are, another account is taken.
+//! The account that runs PostgreSQL. PostgreSQL refuses to run as root, so a caller that is root uses
+//! another account.
 //!
-//! No account is made, and nothing is ever run with more rights than the caller has.
+//! No account is created, and no program gets more rights than the caller has.
 
 use std::fs;
 use std::io;
@@ -13,45 +14,44 @@ use std::process::Command;
 use rustix::process::getppid;
 use rustix::process::{Signal, geteuid};
 
-/// The accounts that are taken in the place of root: the one that packages make, or else the
-/// one that owns nothing.
-const INSTEAD_OF_ROOT: [&str; 2] = ["postgres", "nobody"];
+/// The accounts to use instead of root: the one that packages create, or else the one without files.
+const UNPRIVILEGED: [&str; 2] = ["postgres", "nobody"];
 
 /// The account that runs the programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Account {
     /// The caller's own.
     Own,
-    /// Another one, since the caller is root.
+    /// Another one, because the caller is root.
     Other {
-        /// Its user's number.
+        /// The user id.
         uid: u32,
-        /// Its group's number.
+        /// The group id.
         gid: u32,
     },
 }
 
-/// There is no account to run as.
+/// Why there is no account.
 #[derive(Debug, thiserror::Error)]
 pub enum AccountError {
-    /// The accounts cannot be read.
-    #[error("reading `/etc/passwd`, to find an account other than root")]
+    /// `/etc/passwd` cannot be read.
+    #[error("failed to read `/etc/passwd` to find an account other than root")]
     Unreadable(#[source] io::Error),
-    /// There are none of the wanted names.
+    /// None of the accounts exists.
     #[error(
         "PostgreSQL refuses to run as root, and there is no account `postgres` or `nobody`\nhint: \
-         run this as another user, or make one: `useradd --system postgres`"
+         run this as another user, or create one: `useradd --system postgres`"
     )]
     Missing,
 }
 
-/// How long a program lives, whose account may not be the caller's.
+/// Which process the program becomes, and so when the kernel ends it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Life {
-    /// It takes the place of this process, and ends with whatever this one would end with.
-    InOurPlace,
-    /// It is a child, and gets this signal when the thread that started it ends.
-    Until(Signal),
+pub(crate) enum Role {
+    /// It replaces this process with `exec` and keeps its parent-death signal.
+    Exec,
+    /// It is a child and gets this signal when the thread that started it ends.
+    Child(Signal),
 }
 
 impl Account {
@@ -64,15 +64,15 @@ impl Account {
             return Ok(Self::Own);
         }
         let accounts = fs::read_to_string("/etc/passwd").map_err(AccountError::Unreadable)?;
-        let found = INSTEAD_OF_ROOT.iter().find_map(|name| find(&accounts, name));
+        let found = UNPRIVILEGED.iter().find_map(|name| find(&accounts, name));
         found.ok_or(AccountError::Missing)
     }
 
-    /// Makes a folder that only this account may enter.
+    /// Creates a folder that only this account can enter.
     ///
     /// # Errors
-    /// What the system says.
-    pub fn make_folder(self, folder: &Path) -> io::Result<()> {
+    /// The system's error.
+    pub fn create_folder(self, folder: &Path) -> io::Result<()> {
         fs::create_dir(folder)?;
         fs::set_permissions(folder, std::os::unix::fs::PermissionsExt::from_mode(0o700))?;
         self.give(folder)
@@ -81,7 +81,7 @@ impl Account {
     /// Makes this account the owner of a file.
     ///
     /// # Errors
-    /// What the system says.
+    /// The system's error.
     pub fn give(self, path: &Path) -> io::Result<()> {
         match self {
             Self::Own => Ok(()),
@@ -89,9 +89,9 @@ impl Account {
         }
     }
 
-    /// A command that runs `program` as this account, in a folder that everybody may enter, and
-    /// without the variables that change what PostgreSQL does.
-    pub(crate) fn command(self, program: PathBuf, life: Life) -> Command {
+    /// A command that runs `program` as this account, in `/`, which every account can enter, and
+    /// without the variables that configure PostgreSQL.
+    pub(crate) fn command(self, program: PathBuf, role: Role) -> Command {
         let mut command = Command::new(program);
         command.current_dir("/");
         for (name, _) in
@@ -102,38 +102,37 @@ impl Account {
         if let Self::Other { uid, gid } = self {
             command.uid(uid).gid(gid);
         }
-        tie(&mut command, life);
+        set_death_signal(&mut command, role);
         command
     }
 }
 
-/// Asks for a signal at the end of the parent; what was asked before is forgotten by the system
-/// when the account changes.
+/// Sets the parent-death signal. The kernel clears it when the account changes.
 #[cfg(target_os = "linux")]
-fn tie(command: &mut Command, life: Life) {
+fn set_death_signal(command: &mut Command, role: Role) {
     use rustix::process::{getpid, parent_process_death_signal, set_parent_process_death_signal};
 
-    // Asked now: in the new process it is gone already.
-    let (signal, parent) = match life {
-        Life::InOurPlace => (parent_process_death_signal().ok().flatten(), getppid()),
-        Life::Until(signal) => (Some(signal), Some(getpid())),
+    // Read here, because the kernel clears it in the new process.
+    let (signal, parent) = match role {
+        Role::Exec => (parent_process_death_signal().ok().flatten(), getppid()),
+        Role::Child(signal) => (Some(signal), Some(getpid())),
     };
-    let tie = move || {
+    let set = move || {
         set_parent_process_death_signal(signal)?;
-        // It may have ended in between, and then nobody would send the signal any more.
+        // The parent may have ended before the signal was set; then no signal would arrive.
         if signal.is_some() && getppid() != parent {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
         Ok(())
     };
-    // SAFETY: system calls only, which may be made between fork and exec.
-    unsafe { command.pre_exec(tie) };
+    // SAFETY: the closure makes only system calls, which are allowed between fork and exec.
+    unsafe { command.pre_exec(set) };
 }
 
 #[cfg(not(target_os = "linux"))]
-fn tie(_: &mut Command, _: Life) {}
+fn set_death_signal(_: &mut Command, _: Role) {}
 
-/// The account of that name in the text of `/etc/passwd`.
+/// The account `name` in the text of `/etc/passwd`.
 fn find(accounts: &str, name: &str) -> Option<Account> {
     accounts.lines().find_map(|line| {
         let mut fields = line.strip_prefix(name)?.strip_prefix(':')?.split(':').skip(1);
@@ -147,7 +146,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_account_is_found_by_its_whole_name() {
+    fn account_is_found_by_its_full_name() {
         let accounts =
             "root:x:0:0:root:/root:/bin/sh\npostgres2:x:7:8::/:\npostgres:x:101:104:,:/:\n";
         assert_eq!(find(accounts, "postgres"), Some(Account::Other { uid: 101, gid: 104 }));

@@ -1,8 +1,8 @@
-//! One cluster in one folder: making it with its databases, and the command that serves it.
+//! One cluster in one folder: creates it with its databases, and builds the command that serves it.
 //!
-//! A cluster is made beside its place and moved there when it is complete, so that what is in the
-//! place can always be served. Nobody but the role `app` is let in over the network, and that
-//! role owns the databases and nothing else. No server is asked anything here.
+//! A cluster is created next to its folder and renamed when it is complete, so the folder always
+//! contains a complete cluster. Over TCP only the role `app` can connect, and it owns the databases
+//! and nothing else. No running server is used here.
 
 use std::ffi::OsString;
 use std::fs;
@@ -10,105 +10,61 @@ use std::io::{self, Write as _};
 #[cfg(target_os = "linux")]
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Command, Stdio};
 
 use rustix::process::Signal;
 
-use crate::account::{Account, AccountError, Life};
-use crate::programs::{Programs, ProgramsError};
+use crate::account::{Account, Role};
+use crate::error::ClusterError;
+use crate::programs::Programs;
 
-/// Who may connect, and how. The first kind is for tests, which open a socket in the cluster's
-/// own folder: whoever can reach that may read the files as well.
-const WHO_MAY_CONNECT: &str = "\
+/// The allowed connections. The first line is for tests, which use a socket in the cluster's folder:
+/// a process that can reach it can also read the files.
+const HBA_CONF: &str = "\
 # TYPE  DATABASE  USER  ADDRESS       METHOD
 local   all       all                 trust
 host    all       app   127.0.0.1/32  trust
 host    all       app   ::1/128       trust
 ";
 
-/// The file, in the cluster's folder, that names the databases that were made.
-const MADE: &str = "databases.made";
+/// The file in the cluster's folder that lists the created databases.
+const DATABASES_FILE: &str = "databases.made";
 
-/// The file in which PostgreSQL keeps the major version of a cluster.
-const VERSION: &str = "PG_VERSION";
+/// The file with the major version of a cluster; PostgreSQL writes it.
+const VERSION_FILE: &str = "PG_VERSION";
 
-/// A folder that holds a cluster, or will.
+/// The folder of a cluster, which may not be created yet.
 #[derive(Clone, Debug)]
 pub struct Cluster {
     folder: PathBuf,
     account: Account,
 }
 
-/// What making a cluster came to.
+/// What [`Cluster::create`] created.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Made {
-    /// There was none.
+pub enum Created {
+    /// The cluster and its databases.
     Cluster {
         /// PostgreSQL's major version.
         version: u32,
     },
-    /// It lacked these databases.
+    /// These databases.
     Databases(Vec<String>),
-    /// Everything was there.
+    /// Nothing: the cluster was complete.
     Nothing,
 }
 
-/// Whether a new cluster is on the disk when it is said to be made.
+/// Whether a new cluster is flushed to the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
-    /// It survives the machine.
+    /// It survives a crash of the machine.
     Synced,
-    /// It is for a test and need not.
-    Fleeting,
-}
-
-/// Why there is no cluster, or it cannot be served.
-#[derive(Debug, thiserror::Error)]
-pub enum ClusterError {
-    /// The programs are missing.
-    #[error(transparent)]
-    Programs(#[from] ProgramsError),
-    /// The caller is root, and there is no other account.
-    #[error(transparent)]
-    Account(#[from] AccountError),
-    /// A name that cannot be a database's.
-    #[error("`{0}` cannot be the name of a database, expected letters, digits, `-` and `_`")]
-    Name(String),
-    /// The folder or a file in it cannot be made or read.
-    #[error("{doing} `{}`", path.display())]
-    File {
-        /// What was being done.
-        doing: &'static str,
-        /// The file or folder.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// There is no cluster in the folder.
-    #[error("there is no cluster in `{}`\nhint: make it: `postgres-cluster make FOLDER`", .0.display())]
-    NotMade(PathBuf),
-    /// A program cannot be started.
-    #[error("starting `{}`", program.display())]
-    Start {
-        /// The program.
-        program: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// A program failed.
-    #[error("`{program}` ended with {status}: {said}")]
-    Failed {
-        /// The program.
-        program: &'static str,
-        /// How it ended.
-        status: ExitStatus,
-        /// The last that it said.
-        said: String,
-    },
+    /// It does not have to: it belongs to a test.
+    Unsynced,
 }
 
 impl Cluster {
-    /// The cluster in this folder; nothing is made yet.
+    /// The cluster in `folder`; nothing is created yet.
     ///
     /// # Errors
     /// When the caller is root and there is no other account.
@@ -122,96 +78,103 @@ impl Cluster {
         &self.folder
     }
 
-    /// Makes what is not there: the cluster, the role `app`, and these databases, owned by it.
-    /// To add databases to a cluster it must not be served.
+    /// Creates what is missing: the cluster, the role `app`, and these databases, owned by `app`.
+    /// Adding databases fails while the cluster is served.
     ///
     /// # Errors
-    /// When a program is missing or fails, or the folder cannot be written. Half a cluster is
-    /// never left in the folder.
-    pub fn make(&self, databases: &[&str], durability: Durability) -> Result<Made, ClusterError> {
+    /// When a program is missing or fails, or the folder cannot be written. The folder never contains
+    /// an incomplete cluster.
+    pub fn create(
+        &self,
+        databases: &[&str],
+        durability: Durability,
+    ) -> Result<Created, ClusterError> {
         for name in databases {
             let allowed = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
             if name.is_empty() || !name.chars().all(allowed) {
                 return Err(ClusterError::Name((*name).to_owned()));
             }
         }
-        if !self.folder.join(VERSION).exists() {
-            return self.make_all(databases, durability);
+        if !self.folder.join(VERSION_FILE).exists() {
+            return self.create_all(databases, durability);
         }
         let programs = Programs::find(Some(self.version()?))?;
-        // The note only saves the start of a program; what is there the cluster itself knows.
-        if lacking(databases, &self.noted()?).is_empty() {
-            return Ok(Made::Nothing);
+        // The file saves the start of `postgres`; the cluster's catalog is authoritative.
+        if missing(databases, &self.listed()?).is_empty() {
+            return Ok(Created::Nothing);
         }
-        let there = self.databases(&programs)?;
-        let missing = lacking(databases, &there);
-        if missing.is_empty() {
-            self.note(&self.folder, &there)?;
-            return Ok(Made::Nothing);
+        let existing = self.databases(&programs)?;
+        let added = missing(databases, &existing);
+        if added.is_empty() {
+            self.list(&self.folder, &existing)?;
+            return Ok(Created::Nothing);
         }
-        self.make_databases(&programs, &self.folder, "", &missing, durability)?;
-        self.note(&self.folder, &[there, missing.clone()].concat())?;
-        Ok(Made::Databases(missing))
+        self.create_databases(&programs, &self.folder, "", &added, durability)?;
+        self.list(&self.folder, &[existing, added.clone()].concat())?;
+        Ok(Created::Databases(added))
     }
 
-    /// The command that serves the cluster at `host` and `port`, and takes this process' place
-    /// by `exec`.
+    /// The command that serves the cluster at `host` and `port`, to be run with `exec`.
     ///
     /// # Errors
-    /// When there is no cluster, or not the version of PostgreSQL that made it.
+    /// When there is no cluster, or the version of PostgreSQL that created it is not installed.
     pub fn serve(&self, host: &str, port: u16) -> Result<Command, ClusterError> {
         let mut set = vec![
             format!("listen_addresses={host}"),
             format!("port={port}"),
-            // Nobody is to find it by a file.
+            // TCP only.
             "unix_socket_directories=".to_owned(),
         ];
         if cfg!(target_os = "linux") && self.version()? >= 14 {
-            // After a kill it has to be up again soon: one call instead of one a file.
+            // Faster crash recovery: one system call instead of one per file.
             set.push("recovery_init_sync_method=syncfs".to_owned());
         }
-        self.server(Life::InOurPlace, &set)
+        self.server(Role::Exec, &set)
     }
 
     /// The command that runs the server with these settings.
-    pub(crate) fn server(&self, life: Life, set: &[String]) -> Result<Command, ClusterError> {
+    pub(crate) fn server(&self, role: Role, set: &[String]) -> Result<Command, ClusterError> {
         let programs = Programs::find(Some(self.version()?))?;
-        let mut command = self.account.command(programs.path("postgres"), life);
+        let mut command = self.account.command(programs.path("postgres"), role);
         self.add_folder(&mut command, &self.folder)?;
         command.args(set.iter().flat_map(|setting| ["-c", setting]));
         command.stdin(Stdio::null());
         Ok(command)
     }
 
-    fn make_all(&self, databases: &[&str], durability: Durability) -> Result<Made, ClusterError> {
+    fn create_all(
+        &self,
+        databases: &[&str],
+        durability: Durability,
+    ) -> Result<Created, ClusterError> {
         let programs = Programs::find(None)?;
         let unfinished = self.unfinished();
         self.start_over(&unfinished)?;
-        let mut initdb = self.account.command(programs.path("initdb"), Life::Until(Signal::KILL));
+        let mut initdb = self.account.command(programs.path("initdb"), Role::Child(Signal::KILL));
         self.add_folder(&mut initdb, &unfinished)?;
-        // Text is compared by its bytes, as SQLite does it; messages are those that are waited for.
+        // Locale C compares text by bytes, as SQLite does, and has the messages that probes match.
         initdb.args(["--username=postgres", "--encoding=UTF8", "--locale=C", "--auth=trust"]);
         initdb.arg("--no-sync");
         run(initdb, "initdb", "")?;
-        self.write(&unfinished, "pg_hba.conf", WHO_MAY_CONNECT)?;
-        // Nothing is synced on the way: it is of no use before it is complete.
+        self.write(&unfinished, "pg_hba.conf", HBA_CONF)?;
+        // Not synced yet: an incomplete cluster is discarded anyway.
         let role = "CREATE ROLE app LOGIN;\n";
-        let databases = lacking(databases, &[]);
-        self.make_databases(&programs, &unfinished, role, &databases, Durability::Fleeting)?;
-        self.note(&unfinished, &databases)?;
+        let databases = missing(databases, &[]);
+        self.create_databases(&programs, &unfinished, role, &databases, Durability::Unsynced)?;
+        self.list(&unfinished, &databases)?;
         if durability == Durability::Synced {
             self.sync(&programs, &unfinished)?;
         }
         fs::rename(&unfinished, &self.folder).map_err(|source| ClusterError::File {
-            doing: "moving into its place the cluster",
+            operation: "rename",
             path: unfinished,
             source,
         })?;
-        Ok(Made::Cluster { version: programs.version() })
+        Ok(Created::Cluster { version: programs.version() })
     }
 
-    /// Makes databases in a cluster that is not served. None is ever dropped.
-    fn make_databases(
+    /// Creates databases in a cluster that is not served, after the statements `first`.
+    fn create_databases(
         &self,
         programs: &Programs,
         folder: &Path,
@@ -223,23 +186,23 @@ impl Cluster {
         for name in databases {
             statements.push_str(&format!("CREATE DATABASE \"{name}\" OWNER app;\n"));
         }
-        self.ask(programs, folder, &statements, durability).map(drop)
+        self.query(programs, folder, &statements, durability).map(drop)
     }
 
-    /// The databases that a cluster has that is not served.
+    /// The databases of the cluster, which must not be served.
     fn databases(&self, programs: &Programs) -> Result<Vec<String>, ClusterError> {
         let statement = "SELECT datname FROM pg_database;\n";
-        let said = self.ask(programs, &self.folder, statement, Durability::Synced)?;
-        // A line a row: `1: datname = "todo" (typeid = 19, len = 64, typmod = -1, byval = f)`.
-        let names = said.lines().filter_map(|line| {
+        let output = self.query(programs, &self.folder, statement, Durability::Synced)?;
+        // One line per row: `1: datname = "todo" (typeid = 19, len = 64, typmod = -1, byval = f)`.
+        let names = output.lines().filter_map(|line| {
             let (_, rest) = line.split_once(": datname = \"")?;
             Some(rest.split_once('"')?.0.to_owned())
         });
         Ok(names.collect())
     }
 
-    /// Runs statements in a cluster that is not served, and answers what they print.
-    fn ask(
+    /// Runs statements in a cluster that is not served, and returns their output.
+    fn query(
         &self,
         programs: &Programs,
         folder: &Path,
@@ -247,40 +210,39 @@ impl Cluster {
         durability: Durability,
     ) -> Result<String, ClusterError> {
         let program = programs.path("postgres");
-        let mut single = self.account.command(program, Life::Until(Signal::KILL));
+        let mut single = self.account.command(program, Role::Child(Signal::KILL));
         single.arg("--single");
         self.add_folder(&mut single, folder)?;
         let fsync = match durability {
             Durability::Synced => "fsync=on",
-            Durability::Fleeting => "fsync=off",
+            Durability::Unsynced => "fsync=off",
         };
         single.args(["-c", "exit_on_error=on", "-c", fsync, "postgres"]);
         run(single, "postgres --single", statements)
     }
 
-    /// The databases that are noted as made; none where there is no note.
-    fn noted(&self) -> Result<Vec<String>, ClusterError> {
-        match fs::read_to_string(self.folder.join(MADE)) {
+    /// The databases in [`DATABASES_FILE`]; empty if there is no such file.
+    fn listed(&self) -> Result<Vec<String>, ClusterError> {
+        match self.read(DATABASES_FILE) {
             Ok(text) => Ok(text.lines().map(str::to_owned).collect()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-            Err(source) => {
-                let path = self.folder.join(MADE);
-                Err(ClusterError::File { doing: "reading", path, source })
+            Err(ClusterError::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                Ok(Vec::new())
             }
+            Err(error) => Err(error),
         }
     }
 
-    fn note(&self, folder: &Path, databases: &[String]) -> Result<(), ClusterError> {
-        self.write(folder, MADE, &(databases.join("\n") + "\n"))
+    fn list(&self, folder: &Path, databases: &[String]) -> Result<(), ClusterError> {
+        self.write(folder, DATABASES_FILE, &(databases.join("\n") + "\n"))
     }
 
-    /// Brings a whole cluster to the disk, with the file system that it lies in: one call takes a
-    /// fraction of a second, where a call for each of its thousand files takes some.
+    /// Flushes the file system of the cluster. One call takes a fraction of a second; a call for each
+    /// of its thousand files takes several.
     #[cfg(target_os = "linux")]
     fn sync(&self, _: &Programs, folder: &Path) -> Result<(), ClusterError> {
         let sync = || Ok(rustix::fs::syncfs(fs::File::open(folder)?)?);
         sync().map_err(|source| ClusterError::File {
-            doing: "bringing to the disk",
+            operation: "flush",
             path: folder.to_owned(),
             source,
         })
@@ -288,25 +250,25 @@ impl Cluster {
 
     #[cfg(not(target_os = "linux"))]
     fn sync(&self, programs: &Programs, folder: &Path) -> Result<(), ClusterError> {
-        let mut sync = self.account.command(programs.path("initdb"), Life::Until(Signal::KILL));
+        let mut sync = self.account.command(programs.path("initdb"), Role::Child(Signal::KILL));
         self.add_folder(&mut sync, folder)?;
         sync.arg("--sync-only");
         run(sync, "initdb", "").map(drop)
     }
 
-    /// An empty folder beside the cluster's place; one that is there is of a run that was killed.
+    /// Creates an empty folder next to the cluster's, and removes that of a killed run.
     fn start_over(&self, unfinished: &Path) -> Result<(), ClusterError> {
-        let file = |doing, path: &Path| {
+        let file = |operation, path: &Path| {
             let path = path.to_owned();
-            move |source| ClusterError::File { doing, path, source }
+            move |source| ClusterError::File { operation, path, source }
         };
         if let Some(parent) = self.folder.parent() {
-            fs::create_dir_all(parent).map_err(file("making the folder", parent))?;
+            fs::create_dir_all(parent).map_err(file("create the folder", parent))?;
         }
         if unfinished.exists() {
-            fs::remove_dir_all(unfinished).map_err(file("removing the unfinished", unfinished))?;
+            fs::remove_dir_all(unfinished).map_err(file("remove", unfinished))?;
         }
-        self.account.make_folder(unfinished).map_err(file("making the folder", unfinished))
+        self.account.create_folder(unfinished).map_err(file("create the folder", unfinished))
     }
 
     fn unfinished(&self) -> PathBuf {
@@ -315,22 +277,22 @@ impl Cluster {
         name.into()
     }
 
-    /// Names the folder to a program that runs as the account.
+    /// Adds the folder to the arguments of a program that runs as the account.
     fn add_folder(&self, command: &mut Command, folder: &Path) -> Result<(), ClusterError> {
-        let seen = self.as_seen(command, folder).map_err(|source| ClusterError::File {
-            doing: "opening the cluster's folder",
+        let path = self.accessible(command, folder).map_err(|source| ClusterError::File {
+            operation: "open",
             path: folder.to_owned(),
             source,
         })?;
-        command.arg("-D").arg(seen);
+        command.arg("-D").arg(path);
         Ok(())
     }
 
-    /// The folder as the account sees it. Another account may be kept out of a folder above, such
-    /// as root's home; so the folder is opened here and reached through its descriptor, which the
-    /// program and its children inherit. They need no more right than to the folder itself.
+    /// A path to the folder for the account. Another account may have no access to a parent folder,
+    /// such as root's home. So this opens the folder, and the program reaches it through the inherited
+    /// descriptor.
     #[cfg(target_os = "linux")]
-    fn as_seen(&self, command: &mut Command, folder: &Path) -> io::Result<OsString> {
+    fn accessible(&self, command: &mut Command, folder: &Path) -> io::Result<OsString> {
         use rustix::fs::{Mode, OFlags, open};
         use rustix::io::{FdFlags, fcntl_setfd};
         use std::os::fd::AsRawFd as _;
@@ -341,25 +303,25 @@ impl Cluster {
         }
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let opened: OwnedFd = open(folder, flags, Mode::empty())?;
-        let seen = format!("/proc/self/fd/{}", opened.as_raw_fd());
-        // SAFETY: a system call, which may be made between fork and exec.
+        let path = format!("/proc/self/fd/{}", opened.as_raw_fd());
+        // SAFETY: the closure makes one system call, which is allowed between fork and exec.
         unsafe { command.pre_exec(move || Ok(fcntl_setfd(&opened, FdFlags::empty())?)) };
-        Ok(seen.into())
+        Ok(path.into())
     }
 
     #[cfg(not(target_os = "linux"))]
-    fn as_seen(&self, _: &mut Command, folder: &Path) -> io::Result<OsString> {
+    fn accessible(&self, _: &mut Command, folder: &Path) -> io::Result<OsString> {
         Ok(folder.as_os_str().to_owned())
     }
 
-    /// The major version that made the cluster.
+    /// The major version that created the cluster.
     fn version(&self) -> Result<u32, ClusterError> {
-        if !self.folder.join(VERSION).exists() {
-            return Err(ClusterError::NotMade(self.folder.clone()));
+        if !self.folder.join(VERSION_FILE).exists() {
+            return Err(ClusterError::Missing(self.folder.clone()));
         }
-        self.read(VERSION)?.trim().parse().map_err(|_| ClusterError::File {
-            doing: "finding a number in",
-            path: self.folder.join(VERSION),
+        self.read(VERSION_FILE)?.trim().parse().map_err(|_| ClusterError::File {
+            operation: "parse",
+            path: self.folder.join(VERSION_FILE),
             source: io::ErrorKind::InvalidData.into(),
         })
     }
@@ -367,7 +329,7 @@ impl Cluster {
     fn read(&self, name: &str) -> Result<String, ClusterError> {
         let path = self.folder.join(name);
         fs::read_to_string(&path).map_err(|source| ClusterError::File {
-            doing: "reading",
+            operation: "read",
             path,
             source,
         })
@@ -382,28 +344,28 @@ impl Cluster {
             file.sync_all()?;
             self.account.give(&path)
         };
-        write().map_err(|source| ClusterError::File { doing: "writing", path, source })
+        write().map_err(|source| ClusterError::File { operation: "write", path, source })
     }
 }
 
-/// Those of these databases that are not there, each once.
-fn lacking(databases: &[&str], there: &[String]) -> Vec<String> {
+/// The databases that do not exist yet, each once.
+fn missing(databases: &[&str], existing: &[String]) -> Vec<String> {
     let mut missing: Vec<String> = Vec::new();
     for name in databases {
-        if !there.iter().chain(&missing).any(|known| known == name) {
+        if !existing.iter().chain(&missing).any(|known| known == name) {
             missing.push((*name).to_owned());
         }
     }
     missing
 }
 
-/// Runs a program to its end with this input, and answers what it printed.
+/// Runs a program with this input and returns its standard output.
 fn run(mut command: Command, program: &'static str, input: &str) -> Result<String, ClusterError> {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let start = |source| ClusterError::Start { program: program.into(), source };
     let mut child = command.spawn().map_err(start)?;
     if let Some(mut stdin) = child.stdin.take() {
-        // One that does not read to the end says why itself.
+        // A program that does not read its input reports the reason on standard error.
         stdin.write_all(input.as_bytes()).ok();
     }
     let output = child.wait_with_output().map_err(start)?;
@@ -412,6 +374,6 @@ fn run(mut command: Command, program: &'static str, input: &str) -> Result<Strin
     }
     let text = String::from_utf8_lossy(&output.stderr);
     let lines: Vec<_> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    let said = lines[lines.len().saturating_sub(3)..].join("; ");
-    Err(ClusterError::Failed { program, status: output.status, said })
+    let stderr = lines[lines.len().saturating_sub(3)..].join("; ");
+    Err(ClusterError::Failed { program, status: output.status, stderr })
 }

@@ -1,14 +1,14 @@
-//! A PostgreSQL cluster in a folder of one's own: made, served, and lent to tests.
+//! A PostgreSQL cluster in a folder: create it, serve it, and start a server for tests.
 //!
-//! It speaks no SQL to a running server, and it knows nothing of the tables in the databases:
-//! those belong to the services.
+//! It connects to no running server. The tables in the databases belong to the services.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod account;
 pub mod cluster;
-pub mod lend;
+pub mod error;
 pub mod programs;
+pub mod test_server;
 
 pub use cluster::Cluster;
 pub use programs::Programs;

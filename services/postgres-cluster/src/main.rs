@@ -1,14 +1,14 @@
-//! `postgres-cluster`: makes a PostgreSQL cluster with its databases, and serves it.
+//! `postgres-cluster`: creates a PostgreSQL cluster with its databases, and serves it.
 //!
-//! What serves is PostgreSQL's own program: it takes this one's place, so signals, groups and
-//! its end are its own. This program waits for nothing and restarts nothing.
+//! To serve, this process replaces itself with `postgres`, which then receives the signals. This
+//! program restarts nothing.
 
 use std::error::Error;
 use std::os::unix::process::CommandExt as _;
 use std::process::ExitCode;
 
 use postgres_cluster::Cluster;
-use postgres_cluster::cluster::{Durability, Made};
+use postgres_cluster::cluster::{Created, Durability};
 
 const USAGE: &str = "usage: `postgres-cluster make FOLDER DATABASE...`, or \
      `HOST=127.0.0.1 PORT=5432 postgres-cluster serve FOLDER`";
@@ -16,32 +16,28 @@ const USAGE: &str = "usage: `postgres-cluster make FOLDER DATABASE...`, or \
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let outcome = match arguments[..] {
-        ["make", folder, ref databases @ ..] => make(folder, databases),
+    let result = match arguments[..] {
+        ["make", folder, ref databases @ ..] => create(folder, databases),
         ["serve", folder] => serve(folder),
         _ => {
-            eprintln!("postgres-cluster: it is not clear what to do\nhint: {USAGE}");
+            eprintln!("postgres-cluster: unknown arguments\nhint: {USAGE}");
             return ExitCode::from(2);
         }
     };
-    let Err(error) = outcome else { return ExitCode::SUCCESS };
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
+    let Err(error) = result else { return ExitCode::SUCCESS };
+    let causes = std::iter::successors(Some(&*error), |error| (**error).source());
+    let text = causes.map(ToString::to_string).collect::<Vec<_>>().join(": ");
     eprintln!("postgres-cluster: {text}");
     ExitCode::FAILURE
 }
 
-fn make(folder: &str, databases: &[&str]) -> Result<(), Box<dyn Error>> {
-    match Cluster::at(folder)?.make(databases, Durability::Synced)? {
-        Made::Cluster { version } => {
-            println!("a cluster of PostgreSQL {version} was made in {folder}");
+fn create(folder: &str, databases: &[&str]) -> Result<(), Box<dyn Error>> {
+    match Cluster::at(folder)?.create(databases, Durability::Synced)? {
+        Created::Cluster { version } => {
+            println!("created a cluster of PostgreSQL {version} in {folder}");
         }
-        Made::Databases(names) => println!("the databases {} were made", names.join(", ")),
-        Made::Nothing => println!("the cluster was made before, nothing to do"),
+        Created::Databases(names) => println!("created the databases {}", names.join(", ")),
+        Created::Nothing => println!("the cluster is complete"),
     }
     Ok(())
 }
@@ -52,7 +48,7 @@ fn serve(folder: &str) -> Result<(), Box<dyn Error>> {
     let port = setting("PORT")?;
     let port = port.parse().map_err(|_| format!("`PORT` is `{port}`, expected a port"))?;
     let mut server = Cluster::at(folder)?.serve(&setting("HOST")?, port)?;
-    // It comes back only when that failed.
+    // `exec` returns only when it fails.
     let error = server.exec();
-    Err(format!("starting `{}`: {error}", server.get_program().display()).into())
+    Err(format!("failed to start `{}`: {error}", server.get_program().display()).into())
 }

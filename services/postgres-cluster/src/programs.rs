@@ -1,19 +1,19 @@
-//! Finds PostgreSQL's programs, and the right version of them.
+//! Finds PostgreSQL's programs in the right version.
 //!
-//! Debian keeps several versions side by side, none of them in `PATH`; a cluster can only be
-//! served by the version that made it. Nothing is installed here.
+//! Debian installs several versions side by side, outside `PATH`. Only the version that created a
+//! cluster can serve it. Nothing is installed here.
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Where packages put the programs, each with one folder a version in the place of the `*`.
+/// The folders of packages: each has one subfolder per version, with this prefix and suffix.
 const PLACES: [(&str, &str, &str); 4] = [
     // Debian and Ubuntu.
     ("/usr/lib/postgresql", "", "bin"),
     // Fedora, from PostgreSQL's own packages.
     ("/usr", "pgsql-", "bin"),
-    // Homebrew, on both kinds of processor.
+    // Homebrew, on ARM and on Intel.
     ("/opt/homebrew/opt", "postgresql", "bin"),
     ("/usr/local/opt", "postgresql", "bin"),
 ];
@@ -25,41 +25,40 @@ pub struct Programs {
     version: u32,
 }
 
-/// Why there are no programs to use.
+/// Why there are no programs.
 #[derive(Debug, thiserror::Error)]
 pub enum ProgramsError {
     /// PostgreSQL is not installed.
     #[error(
-        "PostgreSQL is not installed: `postgres` and `initdb` are neither in `PATH` nor where \
-         packages put them (`/usr/lib/postgresql/*/bin`)\nhint: install it, on Debian and Ubuntu: \
+        "PostgreSQL is not installed: `postgres` and `initdb` are neither in `PATH` nor in the \
+         folders of packages (`/usr/lib/postgresql/*/bin`)\nhint: install it, on Debian and Ubuntu: \
          `apt-get install postgresql`"
     )]
     Missing,
-    /// Another version made the cluster.
+    /// Another version created the cluster.
     #[error(
-        "the cluster was made by PostgreSQL {wanted}, and installed is {found}\nhint: install \
-         that version, on Debian and Ubuntu: `apt-get install postgresql-{wanted}`, or delete the \
-         cluster's folder with all that is stored in it"
+        "PostgreSQL {wanted} created the cluster, but only {found} is installed\nhint: install that \
+         version, on Debian and Ubuntu: `apt-get install postgresql-{wanted}`, or delete the \
+         cluster's folder and all data in it"
     )]
     OtherVersion {
         /// The major version of the cluster.
         wanted: u32,
-        /// The major versions that are there.
+        /// The installed major versions.
         found: String,
     },
-    /// A program does not tell its version.
-    #[error("asking `{} --version`", program.display())]
+    /// A program does not report its version.
+    #[error("failed to run `{} --version`", program.display())]
     Version {
         /// The program.
         program: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
 }
 
 impl Programs {
-    /// Those in `PATH`, or else the newest ones; those of the major version `wanted` if it is
-    /// given.
+    /// The programs in `PATH`, or else the newest ones. With `wanted`, those of that major version.
     ///
     /// # Errors
     /// When there are none, or none of that version.
@@ -86,7 +85,7 @@ impl Programs {
     ) -> Result<Self, ProgramsError> {
         let mut others = Vec::new();
         for candidate in candidates {
-            // The link in `PATH` may lie apart from the program's companions.
+            // The link in `PATH` may be in another folder than `initdb`.
             let Ok(program) = candidate.canonicalize() else { continue };
             let Some(folder) = program.parent() else { continue };
             if !folder.join("initdb").is_file() {
@@ -111,7 +110,7 @@ impl Programs {
     }
 }
 
-/// `postgres` of every version in the usual places, the newest first.
+/// `postgres` of every version in the folders of packages, newest first.
 fn installed() -> Vec<PathBuf> {
     let mut found = Vec::new();
     for (folder, prefix, rest) in PLACES {
@@ -139,7 +138,7 @@ fn version_of(program: &Path) -> io::Result<u32> {
     let digits: String = number.chars().take_while(char::is_ascii_digit).collect();
     digits.parse().map_err(|_| {
         let line = text.lines().next().unwrap_or_default();
-        io::Error::new(io::ErrorKind::InvalidData, format!("it answered `{line}`"))
+        io::Error::new(io::ErrorKind::InvalidData, format!("unexpected output `{line}`"))
     })
 }
 
@@ -149,8 +148,8 @@ mod tests {
 
     use super::*;
 
-    /// A folder with programs that say that they are of these versions.
-    fn play(versions: &[&str]) -> (tempfile::TempDir, Vec<PathBuf>) {
+    /// A folder with fake programs of these versions.
+    fn fake_programs(versions: &[&str]) -> (tempfile::TempDir, Vec<PathBuf>) {
         let folder = tempfile::tempdir().unwrap();
         let programs = versions.iter().map(|version| {
             let folder = folder.path().join(version);
@@ -167,19 +166,24 @@ mod tests {
     }
 
     #[test]
-    fn the_first_is_taken_unless_a_cluster_wants_another_version() {
-        let (_folder, programs) = play(&["17.2", "15.18", "18beta1"]);
+    fn first_programs_are_used_without_a_wanted_version() {
+        let (_folder, programs) = fake_programs(&["17.2", "15.18", "18beta1"]);
         let choose = |wanted| Programs::choose(programs.clone(), wanted).map(|p| p.version());
         assert_eq!(choose(None).unwrap(), 17);
         assert_eq!(choose(Some(15)).unwrap(), 15);
         assert_eq!(choose(Some(18)).unwrap(), 18);
         let error = choose(Some(16)).unwrap_err().to_string();
-        assert!(error.contains("PostgreSQL 16, and installed is 15, 17, 18\nhint"), "{error}");
+        assert!(
+            error.contains(
+                "PostgreSQL 16 created the cluster, but only 15, 17, 18 is installed\nhint"
+            ),
+            "{error}"
+        );
     }
 
     #[test]
-    fn a_machine_without_postgresql_is_told_the_name_of_the_package() {
-        let (folder, programs) = play(&["17.2"]);
+    fn missing_postgresql_names_the_package() {
+        let (folder, programs) = fake_programs(&["17.2"]);
         std::fs::remove_file(folder.path().join("17.2/initdb")).unwrap();
         let error = Programs::choose(programs, None).unwrap_err().to_string();
         assert!(error.contains("`apt-get install postgresql`"), "{error}");

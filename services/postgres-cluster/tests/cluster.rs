@@ -1,4 +1,4 @@
-//! Clusters in folders of the test's, with the PostgreSQL that is installed here.
+//! Clusters in temporary folders, with the installed PostgreSQL.
 
 #![allow(clippy::unwrap_used)]
 
@@ -12,14 +12,14 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use postgres_cluster::Programs;
-use postgres_cluster::lend::{Lent, skipped};
+use postgres_cluster::test_server::{TestServer, skipped};
 
 fn program(arguments: &[&str]) -> Output {
     let mut program = Command::new(env!("CARGO_BIN_EXE_postgres-cluster"));
     program.args(arguments).env_remove("HOST").env_remove("PORT").output().unwrap()
 }
 
-/// The folder of a cluster, as an argument; `None` where there is no PostgreSQL.
+/// The folder of a cluster, as an argument; `None` without PostgreSQL.
 fn place(folder: &Path) -> Option<String> {
     if Programs::find(None).is_err() {
         skipped();
@@ -29,51 +29,51 @@ fn place(folder: &Path) -> Option<String> {
 }
 
 #[track_caller]
-fn expect(output: &Output, said: &str) {
+fn expect(output: &Output, expected: &str) {
     let text = String::from_utf8_lossy(&output.stdout);
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{errors}");
-    assert!(text.contains(said), "{text}");
+    assert!(text.contains(expected), "{text}");
 }
 
 #[test]
-fn making_is_safe_to_repeat_and_adds_what_is_missing() {
+fn make_is_idempotent_and_adds_databases() {
     let folder = tempfile::tempdir().unwrap();
     let Some(place) = place(folder.path()) else { return };
-    // What a run that was killed has left.
+    // The remains of a killed run.
     fs::create_dir_all(format!("{place}.unfinished/base")).unwrap();
-    expect(&program(&["make", &place, "one"]), "a cluster of PostgreSQL");
-    expect(&program(&["make", &place, "one"]), "nothing to do");
-    expect(&program(&["make", &place, "one", "two"]), "the databases two were made");
-    expect(&program(&["make", &place, "two", "one"]), "nothing to do");
+    expect(&program(&["make", &place, "one"]), "created a cluster of PostgreSQL");
+    expect(&program(&["make", &place, "one"]), "the cluster is complete");
+    expect(&program(&["make", &place, "one", "two"]), "created the databases two");
+    expect(&program(&["make", &place, "two", "one"]), "the cluster is complete");
     let entries = fs::read_dir(folder.path().join("data")).unwrap();
     assert_eq!(entries.count(), 1);
     assert_eq!(fs::metadata(&place).unwrap().permissions().mode() & 0o777, 0o700);
 }
 
 #[test]
-fn databases_outlive_the_note_that_they_were_made() {
+fn databases_survive_the_loss_of_their_list() {
     let folder = tempfile::tempdir().unwrap();
     let Some(place) = place(folder.path()) else { return };
-    expect(&program(&["make", &place, "one"]), "a cluster of PostgreSQL");
-    let one = databases_below(&place);
-    // As a kill or a full disk may leave it.
+    expect(&program(&["make", &place, "one"]), "created a cluster of PostgreSQL");
+    let one = database_folders(&place);
+    // As after a kill or on a full disk.
     fs::write(format!("{place}/databases.made"), "").unwrap();
-    expect(&program(&["make", &place, "one"]), "nothing to do");
+    expect(&program(&["make", &place, "one"]), "the cluster is complete");
     fs::remove_file(format!("{place}/databases.made")).unwrap();
-    expect(&program(&["make", &place, "one", "two"]), "the databases two were made");
-    let both = databases_below(&place);
+    expect(&program(&["make", &place, "one", "two"]), "created the databases two");
+    let both = database_folders(&place);
     assert!(one.is_subset(&both) && both.len() == one.len() + 1, "{one:?} {both:?}");
 }
 
-/// The folders of a cluster's databases: one that is dropped and made again gets another.
-fn databases_below(place: &str) -> BTreeSet<OsString> {
+/// The folders of a cluster's databases: a database that is dropped and recreated gets another.
+fn database_folders(place: &str) -> BTreeSet<OsString> {
     let entries = fs::read_dir(format!("{place}/base")).unwrap();
     entries.map(|entry| entry.unwrap().file_name()).collect()
 }
 
 #[test]
-fn a_cluster_of_a_version_that_is_not_installed_is_refused_by_name() {
+fn cluster_of_a_missing_version_is_rejected() {
     let folder = tempfile::tempdir().unwrap();
     let Some(place) = place(folder.path()) else { return };
     fs::create_dir_all(&place).unwrap();
@@ -81,12 +81,12 @@ fn a_cluster_of_a_version_that_is_not_installed_is_refused_by_name() {
     let output = program(&["make", &place, "one"]);
     let text = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1));
-    assert!(text.contains("made by PostgreSQL 7, and installed is"), "{text}");
+    assert!(text.contains("PostgreSQL 7 created the cluster, but only"), "{text}");
     assert!(text.contains("hint: install that version"), "{text}");
 }
 
 #[test]
-fn what_cannot_be_done_is_said_with_a_way_out() {
+fn errors_have_a_hint() {
     let folder = tempfile::tempdir().unwrap();
     let place = folder.path().join("none");
     let place = place.to_str().unwrap();
@@ -108,25 +108,25 @@ fn what_cannot_be_done_is_said_with_a_way_out() {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn a_server_goes_with_the_thread_that_started_it() {
+fn server_ends_with_the_thread_that_started_it() {
     use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 
     use rustix::process::{Signal, set_parent_process_death_signal};
 
     let folder = tempfile::tempdir().unwrap();
     let Some(place) = place(folder.path()) else { return };
-    expect(&program(&["make", &place, "one"]), "a cluster of PostgreSQL");
+    expect(&program(&["make", &place, "one"]), "created a cluster of PostgreSQL");
     let started = std::thread::spawn(move || {
         let mut serve = Command::new(env!("CARGO_BIN_EXE_postgres-cluster"));
-        // An address of this process alone, since the server takes no port 0.
+        // An address that only this process uses, because the server does not accept port 0.
         let [.., high, low] = std::process::id().to_be_bytes();
         let host = format!("127.{high}.{low}.2");
         serve.args(["serve", &place]).env("HOST", host).env("PORT", "5432");
         serve.stderr(Stdio::piped());
-        // As the supervisor asks for it; root's server changes its account after this.
-        let tie = || Ok(set_parent_process_death_signal(Some(Signal::KILL))?);
-        // SAFETY: a system call, which may be made between fork and exec.
-        unsafe { serve.pre_exec(tie) };
+        // As the supervisor does. For root, the account of the server changes after this.
+        let set_death_signal = || Ok(set_parent_process_death_signal(Some(Signal::KILL))?);
+        // SAFETY: the closure makes one system call, which is allowed between fork and exec.
+        unsafe { serve.pre_exec(set_death_signal) };
         let mut child = serve.spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
         assert!(lines.any(|line| line.contains("ready to accept connections")));
@@ -145,9 +145,9 @@ fn a_server_goes_with_the_thread_that_started_it() {
 }
 
 #[test]
-fn a_server_that_was_killed_is_started_again_and_none_is_left_in_the_end() {
+fn killed_server_restarts_and_ends_with_the_test() {
     let folder = tempfile::tempdir().unwrap();
-    let Some(mut server) = Lent::in_folder(folder.path(), &["one"]) else { return };
+    let Some(mut server) = TestServer::in_folder(folder.path(), &["one"]) else { return };
     for _ in 0..3 {
         server.kill();
         server.start();
