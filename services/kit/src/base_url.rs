@@ -1,7 +1,7 @@
-//! The address under which the caller knows this service, for absolute URLs in bodies.
+//! The base URL by which the caller reached this service, for absolute URLs in bodies.
 //!
-//! It trusts a proxy's `X-Forwarded-*` before `Host`, and takes neither when it contains anything
-//! that cannot stand in a host: what a stranger sends must not end up in a body as markup.
+//! A proxy's `X-Forwarded-*` has precedence over `Host`. A value with a character that no host
+//! contains is ignored, so that a request cannot inject markup into a body.
 
 use std::convert::Infallible;
 
@@ -63,7 +63,7 @@ fn is_prefix(prefix: &str) -> bool {
     prefix.starts_with('/') && !prefix.starts_with("//") && prefix.bytes().all(allowed)
 }
 
-/// Keeps what RFC 3986 calls unreserved and encodes every other byte.
+/// Appends `segment`, with every byte that RFC 3986 does not call unreserved percent-encoded.
 fn encode(segment: &str, url: &mut String) {
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
     for byte in segment.bytes() {
@@ -89,12 +89,12 @@ mod tests {
     }
 
     #[test]
-    fn the_host_header_is_the_address() {
+    fn host_header_is_the_base() {
         assert_eq!(base(&[("host", "localhost:5001")]), "http://localhost:5001");
     }
 
     #[test]
-    fn a_proxy_knows_better() {
+    fn forwarded_headers_override_host() {
         let headers = [
             ("host", "10.0.0.1:5001"),
             ("x-forwarded-host", "todo.example, inner"),
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_with_markup_is_not_repeated() {
+    fn host_with_markup_is_ignored() {
         assert_eq!(base(&[("host", "a\"><script>")]), "http://localhost");
     }
 

@@ -1,6 +1,4 @@
-//! Reads a request's JSON body within the limits.
-//!
-//! What the JSON means is for [`crate::fields`].
+//! Reads a request's JSON body within the limits; [`crate::fields`] reads the values in it.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -15,9 +13,9 @@ use serde_json::Value;
 use crate::limits::Limits;
 use crate::problem::Problem;
 
-/// A body too large is still read to its end up to this many times the limit: closing a
-/// connection with unread bytes resets it, and the client would never see the answer.
-const READ_ON_FACTOR: usize = 16;
+/// A body over the limit is still read, up to this many times the limit. Closing a connection
+/// with unread bytes resets it, and the client would never read the answer.
+const DISCARD_FACTOR: usize = 16;
 
 /// Reads and parses the body.
 pub(crate) async fn read_json(request: Request) -> Result<Value, Problem> {
@@ -29,7 +27,7 @@ pub(crate) async fn read_json(request: Request) -> Result<Value, Problem> {
         ));
     }
     let announced = announced_bytes(request.headers());
-    if announced.is_some_and(|bytes| bytes > limits.body_bytes.saturating_mul(READ_ON_FACTOR)) {
+    if announced.is_some_and(|bytes| bytes > limits.body_bytes.saturating_mul(DISCARD_FACTOR)) {
         return Err(too_large(limits));
     }
     let reading = read(request.into_body(), limits);
@@ -71,7 +69,7 @@ async fn read(mut body: Body, limits: Limits) -> Result<Vec<u8>, Problem> {
         })?;
         let Ok(chunk) = frame.into_data() else { continue };
         seen = seen.saturating_add(chunk.len());
-        if seen > limits.body_bytes.saturating_mul(READ_ON_FACTOR) {
+        if seen > limits.body_bytes.saturating_mul(DISCARD_FACTOR) {
             break;
         }
         if seen <= limits.body_bytes {

@@ -1,8 +1,8 @@
-//! Calls to another service: pooled connections, short timeouts, and one fresh try when a pooled
-//! connection turns out to have been closed by the other side.
+//! Calls to another service, with short timeouts and pooled connections.
 //!
-//! It neither follows redirects nor uses a proxy, and it does not repeat what is not safe: a
-//! request that changes something always goes out on a fresh connection instead.
+//! A GET is retried once on a fresh connection if the server had closed the pooled one. A request
+//! that changes something is never retried; it always uses a fresh connection. The client follows
+//! no redirects and uses no proxy.
 
 use std::error::Error as _;
 use std::io;
@@ -16,20 +16,20 @@ use crate::context::RequestContext;
 use crate::serve::HEAD_TIME;
 use crate::settings::SettingError;
 
-/// How long the other side may take.
+/// The timeouts of a call.
 #[derive(Clone, Copy, Debug)]
-pub struct Patience {
-    /// To accept a connection.
+pub struct Timeouts {
+    /// For the connection to be established.
     pub connect: Duration,
-    /// To answer completely, connecting included.
+    /// For the complete answer, connecting included.
     pub answer: Duration,
 }
 
-/// Shorter than the time after which our services close an idle connection.
+/// Idle pooled connections are closed after this time, before the server closes them.
 const IDLE_TIME: Duration = Duration::from_secs(3);
 const _: () = assert!(IDLE_TIME.as_secs() < HEAD_TIME.as_secs());
 
-/// A service that is called by its base address.
+/// A client for one service.
 #[derive(Clone, Debug)]
 pub struct Client {
     base: Url,
@@ -37,21 +37,21 @@ pub struct Client {
     fresh: reqwest::Client,
 }
 
-impl Default for Patience {
+impl Default for Timeouts {
     fn default() -> Self {
         Self { connect: Duration::from_secs(1), answer: Duration::from_secs(3) }
     }
 }
 
 impl Client {
-    /// A client for the service at `base`, an `http` address; `variable` is named in the error.
+    /// A client for the service at `base`, an `http` URL from the variable `variable`.
     ///
     /// # Errors
-    /// When `base` is no such address.
+    /// When `base` is not an `http` URL with a host; the error names the variable.
     pub fn new(
         variable: &'static str,
         base: &str,
-        patience: Patience,
+        timeouts: Timeouts,
     ) -> Result<Self, SettingError> {
         let expected = "an address such as `http://127.0.0.1:5001`";
         let bad = |_| SettingError::bad(variable, base, expected);
@@ -63,8 +63,8 @@ impl Client {
             reqwest::Client::builder()
                 .no_proxy()
                 .redirect(Policy::none())
-                .connect_timeout(patience.connect)
-                .timeout(patience.answer)
+                .connect_timeout(timeouts.connect)
+                .timeout(timeouts.answer)
         };
         Ok(Self {
             base: url,
@@ -73,10 +73,10 @@ impl Client {
         })
     }
 
-    /// Reads what is at the path of `segments`.
+    /// Sends a GET for the path of `segments`.
     ///
     /// # Errors
-    /// When no answer came; an answer that is no success is not an error here.
+    /// When there is no answer. An answer with an error status is `Ok`.
     pub async fn get(
         &self,
         segments: &[&str],
@@ -86,17 +86,17 @@ impl Client {
         let request = || self.pooled.get(url.clone()).headers(context.headers());
         match request().send().await {
             Err(error) if closed_before_answering(&error) => {
-                tracing::debug!(%url, "the connection was closed, trying a fresh one");
+                tracing::debug!(%url, "the pooled connection was closed, retrying on a fresh one");
                 self.fresh.get(url).headers(context.headers()).send().await
             }
-            outcome => outcome,
+            answer => answer,
         }
     }
 
-    /// Sends `body` to the path of `segments`, once.
+    /// Posts `body` to the path of `segments`, without a retry.
     ///
     /// # Errors
-    /// When no answer came: it is then unknown whether the request took effect.
+    /// When there is no answer: it is then unknown whether the request took effect.
     pub async fn post(
         &self,
         segments: &[&str],
@@ -107,10 +107,10 @@ impl Client {
         request.json(body).send().await
     }
 
-    /// Removes what is at the path of `segments`, once.
+    /// Sends a DELETE for the path of `segments`, without a retry.
     ///
     /// # Errors
-    /// When no answer came: it is then unknown whether the request took effect.
+    /// When there is no answer: it is then unknown whether the request took effect.
     pub async fn delete(
         &self,
         segments: &[&str],
@@ -122,7 +122,7 @@ impl Client {
 
     fn url(&self, segments: &[&str]) -> Url {
         let mut url = self.base.clone();
-        // An `http` address always has segments, so nothing is lost here.
+        // Never fails: `new` accepts only `http` URLs, which have segments.
         if let Ok(mut path) = url.path_segments_mut() {
             path.pop_if_empty().extend(segments);
         }
@@ -130,7 +130,7 @@ impl Client {
     }
 }
 
-/// Whether the other side closed the connection without a byte of an answer.
+/// Whether the server closed the connection before the first byte of an answer.
 fn closed_before_answering(error: &reqwest::Error) -> bool {
     if error.is_timeout() || error.is_connect() {
         return false;

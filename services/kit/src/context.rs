@@ -1,7 +1,6 @@
-//! What one request carries from service to service: its id and its W3C trace context, and the
-//! one log line that is written when it is answered.
+//! Request ids and W3C trace context, forwarded from service to service, and the access log.
 //!
-//! Spans are not exported anywhere: the ids stand in the logs and travel on.
+//! Spans are not exported: the ids appear in the log lines and in forwarded headers.
 
 use std::convert::Infallible;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
@@ -14,20 +13,20 @@ use axum::middleware::Next;
 use axum::response::Response;
 use tracing::Instrument as _;
 
-/// The header of the request id, accepted and answered.
+/// The header of the request id, in requests and answers.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 const TRACE_PARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACE_STATE: HeaderName = HeaderName::from_static("tracestate");
 
-/// Longer ids are replaced: they go into every log line.
+/// A longer id is replaced, because every log line of the request contains it.
 const MAX_REQUEST_ID_BYTES: usize = 128;
 
-/// The identity of one request, to be passed on to every call made for it.
+/// The identity of one request, forwarded with every call made for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestContext {
     request_id: HeaderValue,
-    /// 32 hexadecimal digits: the same in all services that take part.
+    /// 32 hexadecimal digits, the same in all services that handle the request.
     trace_id: String,
     /// 16 hexadecimal digits: this service's part of the trace.
     span_id: String,
@@ -45,12 +44,12 @@ impl<S: Send + Sync> FromRequestParts<S> for RequestContext {
 }
 
 impl RequestContext {
-    /// A context that nobody sent: the begin of a trace.
+    /// A new context, which starts a trace.
     pub fn start() -> Self {
         Self::from_headers(&HeaderMap::new())
     }
 
-    /// The context that a caller sent; what is missing or malformed is made anew.
+    /// The context in a caller's headers. Missing and malformed parts are generated.
     pub fn from_headers(headers: &HeaderMap) -> Self {
         let request_id = headers.get(REQUEST_ID).filter(|id| is_request_id(id)).cloned();
         let parent = headers.get(TRACE_PARENT).and_then(|value| parse_parent(value.to_str().ok()?));
@@ -63,7 +62,7 @@ impl RequestContext {
         Self { request_id, trace_id, span_id: random_hex(), flags, state }
     }
 
-    /// The headers that a call made for this request carries.
+    /// The headers for a call made for this request.
     pub fn headers(&self) -> HeaderMap {
         let mut headers = HeaderMap::new();
         headers.insert(REQUEST_ID, self.request_id.clone());
@@ -82,8 +81,8 @@ impl RequestContext {
     }
 }
 
-/// Gives each request its context, and logs it when it was answered.
-pub(crate) async fn follow(mut request: Request, next: Next) -> Response {
+/// Adds the context to each request, and writes one log line with the answer.
+pub(crate) async fn trace(mut request: Request, next: Next) -> Response {
     let context = RequestContext::from_headers(request.headers());
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let span = tracing::info_span!(
@@ -99,7 +98,7 @@ pub(crate) async fn follow(mut request: Request, next: Next) -> Response {
         response.headers_mut().insert(REQUEST_ID, request_id);
         let status = response.status().as_u16();
         let elapsed_us = started.elapsed().as_micros();
-        // Probes come often and say nothing new.
+        // Frequent and uninteresting while they succeed.
         if matches!(path.as_str(), "/healthz" | "/readyz") && status < 400 {
             tracing::debug!(%method, path, status, elapsed_us, "answered");
         } else {
@@ -137,8 +136,8 @@ fn is_hex(text: &str, length: usize) -> bool {
     text.len() == length && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
 }
 
-/// 64 bits that differ from call to call and process to process. Ids need no secrecy, so the
-/// standard library's hash keys are random enough and save a dependency.
+/// 64 random bits. Ids need no secrecy, so the standard library's random hash keys are enough and
+/// save a dependency.
 fn random_hex() -> String {
     let number = RandomState::new().build_hasher().finish();
     format!("{:016x}", number.max(1))
@@ -158,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trace_goes_on_under_a_span_of_our_own() {
+    fn trace_is_forwarded_with_own_span() {
         let sent = context(&[("traceparent", PARENT), ("tracestate", "a=b")]).headers();
         let parent = sent[TRACE_PARENT].to_str().unwrap();
         assert!(parent.starts_with("00-0af7651916cd43dd8448eb211c80319c-"), "{parent}");
@@ -168,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn a_malformed_trace_is_replaced() {
+    fn malformed_trace_is_replaced() {
         for wrong in ["", "00-0af-b7ad-01", "ff-x", &PARENT.replace("0af7", "0AF7")] {
             let made = context(&[("traceparent", wrong)]);
             assert!(is_hex(&made.trace_id, 32), "{wrong}");
@@ -177,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_id_is_kept_and_a_missing_one_is_made() {
+    fn request_id_is_kept_or_generated() {
         assert_eq!(context(&[("x-request-id", "abc-1")]).headers()[REQUEST_ID], "abc-1");
         let (first, second) = (RequestContext::start(), RequestContext::start());
         assert_ne!(first.request_id, second.request_id);

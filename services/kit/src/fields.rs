@@ -1,7 +1,6 @@
-//! The fields of a JSON body, taken one by one: each mistake is collected with the field's name,
-//! and one answer tells them all.
+//! Reads the fields of a JSON body one by one and reports every mistake in one answer.
 //!
-//! It checks shapes and lengths. What values mean together is for the service.
+//! It checks shapes and lengths. The service decides what the values mean together.
 
 use std::ops::RangeInclusive;
 
@@ -11,15 +10,70 @@ use serde_json::{Map, Value};
 use crate::body;
 use crate::problem::{FieldError, Problem};
 
-/// The largest whole number that every JSON reader keeps exact.
+/// The largest integer that every JSON reader represents exactly.
 pub const MAX_INTEGER: i64 = (1 << 53) - 1;
 
-/// A JSON object being read. Every taker returns a harmless value when it found a mistake;
-/// [`Fields::finish`] must be called before any of them is used.
+/// A JSON object whose fields are being read. A reader returns a placeholder for a wrong value:
+/// call [`Fields::finish`] before using any of them.
 #[derive(Debug)]
 pub struct Fields {
     object: Map<String, Value>,
     errors: Vec<FieldError>,
+}
+
+/// Why a field cannot be used. The text follows the field's name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FieldMistake {
+    /// A required field is absent.
+    #[error("is missing")]
+    Missing,
+    /// Text without a visible character.
+    #[error("must not be empty")]
+    Empty,
+    /// Text over the limit.
+    #[error("has {chars} characters, at most {max}")]
+    TooLong {
+        /// Its length in characters.
+        chars: usize,
+        /// The limit in characters.
+        max: usize,
+    },
+    /// Text with a control character.
+    #[error("must not contain control characters")]
+    Control,
+    /// A name that clients remove when they normalise a path.
+    #[error("must not be `.` or `..`")]
+    Dots,
+    /// A value of another JSON type.
+    #[error("must be {expected}, not {seen}")]
+    Type {
+        /// The expected type.
+        expected: &'static str,
+        /// The type in the body.
+        seen: &'static str,
+    },
+    /// Not an integer, or one outside the range.
+    #[error("must be a whole number from {min} to {max}")]
+    Range {
+        /// The smallest allowed value.
+        min: i64,
+        /// The largest allowed value.
+        max: i64,
+    },
+    /// A number other than 0 and 1 for a flag.
+    #[error("must be 0, 1, true or false")]
+    Bit,
+    /// An array over the limit.
+    #[error("has {count} entries, at most {max}")]
+    TooMany {
+        /// Its length.
+        count: usize,
+        /// The limit.
+        max: usize,
+    },
+    /// A field that this request cannot set.
+    #[error("cannot be changed")]
+    ReadOnly,
 }
 
 impl<S: Send + Sync> FromRequest<S> for Fields {
@@ -31,7 +85,7 @@ impl<S: Send + Sync> FromRequest<S> for Fields {
 }
 
 impl Fields {
-    /// Takes the fields of `value`.
+    /// Starts reading the fields of `value`.
     ///
     /// # Errors
     /// When it is not an object.
@@ -39,59 +93,55 @@ impl Fields {
         match value {
             Value::Object(object) => Ok(Self { object, errors: Vec::new() }),
             other => {
-                let detail = format!("must be an object, not {}", kind(&other));
-                Err(Problem::invalid(vec![FieldError { field: "body".to_owned(), detail }]))
+                Err(Problem::invalid(vec![FieldError::new("body", wrong("an object", &other))]))
             }
         }
     }
 
-    /// A line of text of 1 to `max_chars` characters.
+    /// One line of text, 1 to `max_chars` characters.
     pub fn text(&mut self, field: &str, max_chars: usize) -> Option<String> {
         let value = self.object.remove(field)?;
         self.checked(field, line(value, max_chars))
     }
 
-    /// The same, and it must be there.
+    /// Like [`Fields::text`], and the field must be present.
     pub fn required_text(&mut self, field: &str, max_chars: usize) -> String {
         self.require(field);
         self.text(field, max_chars).unwrap_or_default()
     }
 
-    /// A name that is also one segment of a path; see [`name_error`].
+    /// A name that is also one segment of a path; see [`check_name`].
     pub fn name(&mut self, field: &str, max_chars: usize) -> Option<String> {
         let name = self.text(field, max_chars)?;
-        let checked = name_error(&name, max_chars).map_or(Ok(name), |detail| Err(detail.into()));
-        self.checked(field, checked)
+        let checked = check_name(&name, max_chars);
+        self.checked(field, checked.map(|()| name))
     }
 
-    /// The same, and it must be there.
+    /// Like [`Fields::name`], and the field must be present.
     pub fn required_name(&mut self, field: &str, max_chars: usize) -> String {
         self.require(field);
         self.name(field, max_chars).unwrap_or_default()
     }
 
-    /// Up to `max_count` lines of text; an absent field is an empty list.
-    pub fn texts(&mut self, field: &str, max_count: usize, max_chars: usize) -> Vec<String> {
+    /// Up to `max` lines of text; an absent field is an empty list.
+    pub fn texts(&mut self, field: &str, max: usize, max_chars: usize) -> Vec<String> {
         match self.object.remove(field) {
             None => Vec::new(),
-            Some(Value::Array(values)) if values.len() <= max_count => {
+            Some(Value::Array(values)) if values.len() <= max => {
                 let lines = values.into_iter().enumerate().map(|(index, value)| {
-                    line(value, max_chars).map_err(|detail| (format!("{field}[{index}]"), detail))
+                    line(value, max_chars).map_err(|mistake| (format!("{field}[{index}]"), mistake))
                 });
-                match lines.collect() {
-                    Ok(lines) => lines,
-                    Err((field, detail)) => {
-                        self.errors.push(FieldError { field, detail });
-                        Vec::new()
-                    }
-                }
+                lines.collect::<Result<_, _>>().unwrap_or_else(|(entry, mistake)| {
+                    self.error(&entry, mistake);
+                    Vec::new()
+                })
             }
             Some(Value::Array(values)) => {
-                self.error(field, format!("has {} entries, at most {max_count}", values.len()));
+                self.error(field, FieldMistake::TooMany { count: values.len(), max });
                 Vec::new()
             }
             Some(other) => {
-                self.error(field, format!("must be an array, not {}", kind(&other)));
+                self.error(field, wrong("an array", &other));
                 Vec::new()
             }
         }
@@ -101,112 +151,103 @@ impl Fields {
     pub fn flag(&mut self, field: &str) -> Option<bool> {
         let checked = match self.object.remove(field)? {
             Value::Bool(flag) => Ok(flag),
-            other => Err(format!("must be true or false, not {}", kind(&other))),
+            other => Err(wrong("true or false", &other)),
         };
         self.checked(field, checked)
     }
 
-    /// `true` or `false`, or the numbers 1 and 0 for them.
+    /// `true`, `false`, 1 or 0.
     pub fn flag_or_bit(&mut self, field: &str) -> Option<bool> {
-        match self.object.get(field)?.as_i64() {
-            Some(bit @ (0 | 1)) => {
-                self.object.remove(field);
-                Some(bit == 1)
-            }
-            Some(_) => {
-                self.object.remove(field);
-                self.error(field, "must be 0, 1, true or false".to_owned());
-                None
-            }
-            None => self.flag(field),
-        }
+        let Some(number) = self.object.get(field)?.as_i64() else { return self.flag(field) };
+        self.object.remove(field);
+        let checked = match number {
+            0 | 1 => Ok(number == 1),
+            _ => Err(FieldMistake::Bit),
+        };
+        self.checked(field, checked)
     }
 
-    /// A whole number within `range`.
+    /// An integer within `range`.
     pub fn integer(&mut self, field: &str, range: RangeInclusive<i64>) -> Option<i64> {
+        let outside = FieldMistake::Range { min: *range.start(), max: *range.end() };
         let checked = match self.object.remove(field)? {
             Value::Number(number) => {
-                number.as_i64().filter(|integer| range.contains(integer)).ok_or_else(|| {
-                    format!("must be a whole number from {} to {}", range.start(), range.end())
-                })
+                number.as_i64().filter(|integer| range.contains(integer)).ok_or(outside)
             }
-            other => Err(format!("must be a whole number, not {}", kind(&other))),
+            other => Err(wrong("a whole number", &other)),
         };
         self.checked(field, checked)
     }
 
-    /// Refuses a field that exists but cannot be set here.
-    pub fn refuse(&mut self, field: &str, why: &str) {
+    /// Rejects a field that exists but cannot be set by this request.
+    pub fn read_only(&mut self, field: &str) {
         if self.object.contains_key(field) {
-            self.error(field, why.to_owned());
+            self.error(field, FieldMistake::ReadOnly);
         }
     }
 
-    /// Ends the reading; fields that nobody took are ignored.
+    /// Ends the reading and ignores fields that were not read.
     ///
     /// # Errors
-    /// When any taker found a mistake: a problem of status 422 that names them all.
+    /// When a reader found a mistake: a problem of status 422 that names all of them.
     pub fn finish(self) -> Result<(), Problem> {
         if self.errors.is_empty() { Ok(()) } else { Err(Problem::invalid(self.errors)) }
     }
 
     fn require(&mut self, field: &str) {
         if !self.object.contains_key(field) {
-            self.error(field, "is missing".to_owned());
+            self.error(field, FieldMistake::Missing);
         }
     }
 
-    fn checked<T>(&mut self, field: &str, checked: Result<T, String>) -> Option<T> {
-        checked.map_err(|detail| self.error(field, detail)).ok()
+    fn checked<T>(&mut self, field: &str, checked: Result<T, FieldMistake>) -> Option<T> {
+        checked.map_err(|mistake| self.error(field, mistake)).ok()
     }
 
-    fn error(&mut self, field: &str, detail: String) {
-        self.errors.push(FieldError { field: field.to_owned(), detail });
+    fn error(&mut self, field: &str, mistake: FieldMistake) {
+        self.errors.push(FieldError::new(field, mistake));
     }
 }
 
-/// What keeps `name` from being one segment of a path: blank, too long, a control character, or
-/// one of the two names that clients take out of paths.
-pub fn name_error(name: &str, max_chars: usize) -> Option<&'static str> {
-    if name.trim().is_empty() {
-        Some("must not be empty")
-    } else if name.chars().count() > max_chars {
-        Some("is too long")
-    } else if name.chars().any(char::is_control) {
-        Some("must not contain control characters")
-    } else if name == "." || name == ".." {
-        Some("must not be `.` or `..`")
-    } else {
-        None
-    }
+/// Checks that `name` can be one segment of a path.
+///
+/// # Errors
+/// When it is blank, too long, contains a control character, or is `.` or `..`.
+pub fn check_name(name: &str, max_chars: usize) -> Result<(), FieldMistake> {
+    check_line(name, max_chars)?;
+    if matches!(name, "." | "..") { Err(FieldMistake::Dots) } else { Ok(()) }
 }
 
-fn line(value: Value, max_chars: usize) -> Result<String, String> {
-    let Value::String(text) = value else {
-        return Err(format!("must be text, not {}", kind(&value)));
-    };
-    if text.trim().is_empty() {
-        return Err("must not be empty".to_owned());
-    }
-    let chars = text.chars().count();
-    if chars > max_chars {
-        return Err(format!("has {chars} characters, at most {max_chars}"));
-    }
-    if text.chars().any(char::is_control) {
-        return Err("must not contain control characters".to_owned());
-    }
-    Ok(text)
-}
-
-fn kind(value: &Value) -> &'static str {
+fn line(value: Value, max_chars: usize) -> Result<String, FieldMistake> {
     match value {
+        Value::String(text) => check_line(&text, max_chars).map(|()| text),
+        other => Err(wrong("text", &other)),
+    }
+}
+
+fn check_line(text: &str, max: usize) -> Result<(), FieldMistake> {
+    let chars = text.chars().count();
+    if text.trim().is_empty() {
+        Err(FieldMistake::Empty)
+    } else if chars > max {
+        Err(FieldMistake::TooLong { chars, max })
+    } else if text.chars().any(char::is_control) {
+        Err(FieldMistake::Control)
+    } else {
+        Ok(())
+    }
+}
+
+fn wrong(expected: &'static str, seen: &Value) -> FieldMistake {
+    let seen = match seen {
         Value::Null => "null",
         Value::Bool(_) => "true or false",
         Value::Number(_) => "a number",
         Value::String(_) => "text",
         Value::Array(_) => "an array",
         Value::Object(_) => "an object",
-    }
+    };
+    FieldMistake::Type { expected, seen }
 }
 
 #[cfg(test)]
@@ -223,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn every_mistake_is_told_at_once_with_its_field() {
+    fn every_mistake_is_reported_with_its_field() {
         let found = mistakes(
             |fields| {
                 fields.required_text("title", 5);
@@ -245,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn text_is_counted_in_characters_and_blank_text_is_refused() {
+    fn text_limit_counts_characters_and_blank_is_empty() {
         let mut fields = Fields::new(json!({"a": "äöü", "b": " "})).unwrap();
         assert_eq!(fields.text("a", 3).as_deref(), Some("äöü"));
         assert_eq!(fields.text("b", 3), None);
@@ -253,15 +294,15 @@ mod tests {
     }
 
     #[test]
-    fn names_that_clients_would_take_out_of_a_path_are_refused() {
+    fn names_unusable_in_paths_are_rejected() {
         for name in [".", "..", "a\nb", " "] {
-            assert!(name_error(name, 10).is_some(), "{name:?}");
+            assert!(check_name(name, 10).is_err(), "{name:?}");
         }
-        assert_eq!(name_error("shopping / food", 20), None);
+        assert_eq!(check_name("shopping / food", 20), Ok(()));
     }
 
     #[test]
-    fn a_bit_is_a_flag_where_that_is_wanted() {
+    fn flag_or_bit_reads_zero_and_one() {
         let mut fields = Fields::new(json!({"a": 1, "b": false, "c": 2})).unwrap();
         assert_eq!(fields.flag_or_bit("a"), Some(true));
         assert_eq!(fields.flag_or_bit("b"), Some(false));
@@ -270,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_that_is_no_object_is_refused() {
+    fn non_object_body_is_rejected() {
         assert_eq!(Fields::new(json!([])).unwrap_err().status(), 422);
     }
 }

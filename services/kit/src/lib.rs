@@ -1,8 +1,7 @@
-//! What every service of this workspace shares: how it gets its socket, says that it is ready,
-//! answers, drains, logs, reports problems, stores and calls.
+//! The library that every service of this workspace uses: sockets, readiness, serving and
+//! draining, settings, logs, problem bodies, storage, and calls to other services.
 //!
-//! It knows nothing about to-do lists or people: no route, table or rule of one service lives
-//! here, and no service needs another service's types.
+//! It contains no route, table or rule of a single service.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -23,8 +22,8 @@ pub mod routes;
 pub mod serve;
 pub mod service;
 pub mod settings;
-mod taken;
 pub mod telemetry;
+mod write_timeout;
 
 pub use base_url::BaseUrl;
 pub use client::Client;

@@ -1,7 +1,7 @@
-//! Limits on what one request may cost, and the layer that ends a request which takes too long.
+//! Limits for one request, and the layer that ends a request at its timeout.
 //!
-//! The number of requests at a time is not limited here: the database pool is the narrow place,
-//! and it answers 503 when a caller waits too long for it.
+//! The number of concurrent requests has no limit here. The database pool is the bottleneck: a
+//! request that waits too long for a connection gets 503.
 
 use std::time::Duration;
 
@@ -12,14 +12,14 @@ use axum::response::{IntoResponse as _, Response};
 
 use crate::problem::Problem;
 
-/// What one request may cost.
+/// The limits for one request.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// The largest body that is read, in bytes.
+    /// The largest body, in bytes.
     pub body_bytes: usize,
-    /// How long a client may take to send its body.
+    /// The timeout for the client to send its body.
     pub body_time: Duration,
-    /// How long an answer may take, the body of the request included.
+    /// The timeout for the whole answer, reading the request's body included.
     pub request_time: Duration,
 }
 
@@ -33,7 +33,7 @@ impl Default for Limits {
     }
 }
 
-/// Makes the limits known to the body reader and answers 503 when the time is over.
+/// Passes the limits to the body reader and answers 503 at the timeout.
 pub(crate) async fn enforce(
     State(limits): State<Limits>,
     mut request: Request,
@@ -44,7 +44,7 @@ pub(crate) async fn enforce(
         Ok(response) => response,
         Err(_) => Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,
-            format!("no answer was ready within {:?}", limits.request_time),
+            format!("the service had no answer within {:?}", limits.request_time),
         )
         .retry_after(Duration::from_secs(1))
         .into_response(),

@@ -1,38 +1,35 @@
 //! The sockets that a service answers on: inherited ones, or else one bound to `HOST:PORT`.
 //!
-//! The protocol is that of socket activation: `LISTEN_FDS` sockets from descriptor 3 on, meant
-//! for the process that `LISTEN_PID` names. Sockets that are meant for another process are left
-//! alone. Nothing is accepted here.
+//! `listenfd` takes the inherited sockets of systemd's protocol. It also takes sockets without a
+//! `LISTEN_PID`; those may be meant for another process, so they are left alone here. No
+//! connection is accepted in this file.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener as StdListener, ToSocketAddrs};
-use std::os::fd::{FromRawFd, RawFd};
+use std::net::{SocketAddr, ToSocketAddrs};
 
+use listenfd::ListenFd;
 use tokio::net::{TcpListener, TcpSocket};
 
 use crate::settings::{SettingError, Settings};
 
-/// The first descriptor that the protocol passes.
-const FIRST_DESCRIPTOR: RawFd = 3;
-
-/// Callers that may wait while a service that bound its own socket is busy.
+/// Connections that may wait in a socket that the service bound itself.
 const BACKLOG: u32 = 1024;
 
-/// What decides whether a queue outlives the process: who made the sockets.
+/// Which process made the sockets. It decides whether their queues outlive this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// A supervisor holds the sockets too; callers that wait in them are served by the next run.
+    /// The supervisor, which keeps them open: the next run serves the connections that wait.
     Inherited,
-    /// The sockets end with this process, and so do the callers that still wait in them.
+    /// This process: connections that still wait are lost when it ends.
     Bound,
 }
 
-/// The address to bind when nothing is inherited.
+/// The address to bind when no socket is inherited.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Address {
-    /// A name or an address, `HOST`; the default is `127.0.0.1`.
+pub struct BindAddress {
+    /// `HOST`, a name or an IP address; the default is `127.0.0.1`.
     pub host: String,
-    /// `PORT`; 0 lets the system choose.
+    /// `PORT`; with 0 the system chooses.
     pub port: u16,
 }
 
@@ -41,35 +38,37 @@ pub struct Address {
 pub struct Listeners {
     /// At least one listening socket.
     pub sockets: Vec<TcpListener>,
-    /// Who made them.
+    /// Which process made them.
     pub origin: Origin,
 }
 
-/// Why there is no socket to answer on.
+/// Why the service has no socket to answer on.
 #[derive(Debug, thiserror::Error)]
 pub enum ListenerError {
-    /// `LISTEN_FDS` or `LISTEN_PID` cannot be read.
+    /// `LISTEN_PID` cannot be read.
     #[error(transparent)]
     Setting(#[from] SettingError),
-    /// A passed descriptor is not a TCP socket.
-    #[error("using the inherited descriptor {descriptor}, expected a listening TCP socket")]
+    /// An inherited descriptor is not a TCP socket.
+    #[error("failed to use inherited socket {index} of {count}, expected a listening TCP socket")]
     Inherit {
-        /// The descriptor's number.
-        descriptor: RawFd,
-        /// What the system said.
+        /// Its place among the inherited descriptors, counted from 1.
+        index: usize,
+        /// The number of inherited descriptors, `LISTEN_FDS`.
+        count: usize,
+        /// The system's error.
         source: io::Error,
     },
-    /// The address is taken, unknown, or not ours to bind.
-    #[error("binding `{address}` from `HOST` and `PORT`")]
+    /// The address is in use, unknown, or not allowed for this user.
+    #[error("failed to bind `{address}` from `HOST` and `PORT`")]
     Bind {
         /// The address as configured.
         address: String,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
 }
 
-impl Address {
+impl BindAddress {
     /// Reads `HOST` and `PORT`.
     ///
     /// # Errors
@@ -81,52 +80,71 @@ impl Address {
         })
     }
 
-    /// The form that a message shows, IPv6 addresses in brackets.
+    /// `HOST:PORT` for messages and for the `Host` header, IPv6 addresses in brackets.
     pub fn display(&self) -> String {
-        if self.host.contains(':') {
-            format!("[{}]:{}", self.host, self.port)
-        } else {
-            format!("{}:{}", self.host, self.port)
+        match self.bare_host() {
+            host if host.contains(':') => format!("[{host}]:{}", self.port),
+            host => format!("{host}:{}", self.port),
         }
     }
 
-    fn resolve(&self) -> io::Result<Vec<SocketAddr>> {
-        let host = self.host.trim_start_matches('[').trim_end_matches(']');
-        Ok((host, self.port).to_socket_addrs()?.collect())
+    /// The socket addresses of the host.
+    ///
+    /// # Errors
+    /// When the host has none.
+    pub(crate) fn resolve(&self) -> io::Result<Vec<SocketAddr>> {
+        let addresses: Vec<_> = (self.bare_host(), self.port).to_socket_addrs()?.collect();
+        match addresses.is_empty() {
+            true => Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address")),
+            false => Ok(addresses),
+        }
+    }
+
+    fn bare_host(&self) -> &str {
+        self.host.trim_start_matches('[').trim_end_matches(']')
     }
 }
 
 impl Listeners {
-    /// The inherited sockets when there are some for this process, else one bound to `address`.
+    /// The inherited sockets if there are some for this process, else one bound to `address`.
     ///
-    /// Call it once: the descriptors are owned by what is returned.
+    /// Call it once, at the start: it takes the variables of the protocol out of the environment.
     ///
     /// # Errors
-    /// When a passed descriptor is no socket, or the address cannot be bound.
-    pub fn obtain(settings: &Settings, address: &Address) -> Result<Self, ListenerError> {
-        let count = inherited_count(settings, std::process::id())?;
+    /// When an inherited descriptor is not a TCP socket, or the address cannot be bound.
+    pub fn obtain(settings: &Settings, address: &BindAddress) -> Result<Self, ListenerError> {
+        let mut inherited = match names_process(settings, std::process::id())? {
+            true => ListenFd::from_env(),
+            false => ListenFd::empty(),
+        };
+        let count = inherited.len();
         if count == 0 {
             return Self::bind(address);
         }
-        let descriptors = (0..count).map(|index| FIRST_DESCRIPTOR + index);
-        let sockets = descriptors.map(inherit).collect::<Result<_, _>>()?;
-        Ok(Self { sockets, origin: Origin::Inherited })
+        let sockets = (0..count).filter_map(|index| {
+            let taken = inherited.take_tcp_listener(index).transpose()?.and_then(|socket| {
+                socket.set_nonblocking(true)?;
+                TcpListener::from_std(socket)
+            });
+            Some(taken.map_err(|source| ListenerError::Inherit { index: index + 1, count, source }))
+        });
+        Ok(Self { sockets: sockets.collect::<Result<_, _>>()?, origin: Origin::Inherited })
     }
 
-    /// One socket of our own.
+    /// Binds one socket.
     ///
     /// # Errors
     /// When the address cannot be resolved or bound.
-    pub fn bind(address: &Address) -> Result<Self, ListenerError> {
+    pub fn bind(address: &BindAddress) -> Result<Self, ListenerError> {
         let failed = |source| ListenerError::Bind { address: address.display(), source };
-        let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+        let mut last = None;
         for candidate in address.resolve().map_err(failed)? {
             match bind_one(candidate) {
                 Ok(socket) => return Ok(Self { sockets: vec![socket], origin: Origin::Bound }),
-                Err(error) => last = error,
+                Err(error) => last = Some(error),
             }
         }
-        Err(failed(last))
+        Err(failed(last.unwrap_or_else(|| io::ErrorKind::AddrNotAvailable.into())))
     }
 
     /// The addresses as `127.0.0.1:5001, [::1]:5001`, for logs and status lines.
@@ -136,25 +154,9 @@ impl Listeners {
     }
 }
 
-/// How many descriptors are passed to the process `own_pid`; 0 when they are for another one.
-fn inherited_count(settings: &Settings, own_pid: u32) -> Result<i32, SettingError> {
-    let count = settings.parsed("LISTEN_FDS", 0_u16, "a number of descriptors")?;
-    let pid = settings.parsed("LISTEN_PID", 0_u32, "a process id")?;
-    Ok(if pid == own_pid { i32::from(count) } else { 0 })
-}
-
-fn inherit(descriptor: RawFd) -> Result<TcpListener, ListenerError> {
-    let failed = |source| ListenerError::Inherit { descriptor, source };
-    // SAFETY: the protocol hands these descriptors to this process alone, and `obtain`, their
-    // only user, is called once; a number that is not open is found out by the next line, and
-    // then forgotten rather than closed.
-    let socket = unsafe { StdListener::from_raw_fd(descriptor) };
-    if let Err(source) = socket.local_addr() {
-        std::mem::forget(socket);
-        return Err(failed(source));
-    }
-    socket.set_nonblocking(true).map_err(failed)?;
-    TcpListener::from_std(socket).map_err(failed)
+/// Whether `LISTEN_PID` names the process `pid`.
+fn names_process(settings: &Settings, pid: u32) -> Result<bool, SettingError> {
+    Ok(settings.parsed("LISTEN_PID", 0_u32, "a process id")? == pid)
 }
 
 fn bind_one(address: SocketAddr) -> io::Result<TcpListener> {
@@ -170,35 +172,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sockets_for_another_process_are_left_alone() {
+    fn only_sockets_for_this_process_are_inherited() {
         let settings = Settings::from_pairs([("LISTEN_FDS", "1"), ("LISTEN_PID", "7")]);
-        assert_eq!(inherited_count(&settings, 8).unwrap(), 0);
-        assert_eq!(inherited_count(&settings, 7).unwrap(), 1);
-    }
-
-    #[test]
-    fn descriptors_without_a_process_id_are_not_taken() {
-        let settings = Settings::from_pairs([("LISTEN_FDS", "1")]);
-        assert_eq!(inherited_count(&settings, 8).unwrap(), 0);
+        assert!(names_process(&settings, 7).unwrap());
+        assert!(!names_process(&settings, 8).unwrap());
+        assert!(!names_process(&Settings::from_pairs([("LISTEN_FDS", "1")]), 8).unwrap());
     }
 
     #[tokio::test]
-    async fn a_taken_port_is_an_error_that_names_the_address() {
-        let first = Listeners::bind(&Address { host: "127.0.0.1".into(), port: 0 }).unwrap();
+    async fn bind_error_names_the_address() {
+        let first = Listeners::bind(&BindAddress { host: "127.0.0.1".into(), port: 0 }).unwrap();
         let port = first.sockets[0].local_addr().unwrap().port();
-        let error = Listeners::bind(&Address { host: "127.0.0.1".into(), port }).unwrap_err();
+        let error = Listeners::bind(&BindAddress { host: "127.0.0.1".into(), port }).unwrap_err();
         assert!(error.to_string().contains(&format!("`127.0.0.1:{port}`")), "{error}");
     }
 
-    #[tokio::test]
-    async fn a_descriptor_that_is_not_open_is_an_error() {
-        let error = inherit(993).unwrap_err();
-        assert!(error.to_string().contains("descriptor 993"), "{error}");
-    }
-
     #[test]
-    fn the_default_host_is_the_loopback_address() {
-        let address = Address::from_settings(&Settings::from_pairs([]), 5001).unwrap();
+    fn default_host_is_loopback() {
+        let address = BindAddress::from_settings(&Settings::from_pairs([]), 5001).unwrap();
         assert_eq!(address.display(), "127.0.0.1:5001");
     }
 }

@@ -1,6 +1,6 @@
-//! Checks that an OpenAPI document says what the routes do.
+//! Compares an OpenAPI document with the routes: paths, methods and references.
 //!
-//! It compares paths and methods and follows references; it does not judge schemas.
+//! It does not check schemas.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use crate::routes::Entry;
 /// The keys of a path item that are methods.
 const METHODS: [&str; 7] = ["get", "put", "post", "delete", "patch", "head", "options"];
 
-/// Every difference between the routes and the document, in words; empty when they agree.
+/// One line for each difference between the routes and the document.
 pub fn differences(table: &[Entry], document: &str) -> Vec<String> {
     let document: Value = match serde_json::from_str(document) {
         Ok(document) => document,
@@ -22,12 +22,12 @@ pub fn differences(table: &[Entry], document: &str) -> Vec<String> {
     let described = described(&document);
     let mut found: Vec<String> = served
         .difference(&described)
-        .map(|operation| format!("`{operation}` is served and not described"))
+        .map(|operation| format!("`{operation}` is served but not described"))
         .collect();
     found.extend(
         described
             .difference(&served)
-            .map(|operation| format!("`{operation}` is described and not served")),
+            .map(|operation| format!("`{operation}` is described but not served")),
     );
     dangling(&document, &document, &mut found);
     found
@@ -51,7 +51,7 @@ fn dangling(value: &Value, document: &Value, found: &mut Vec<String>) {
             if let Some(Value::String(reference)) = members.get("$ref") {
                 let target = reference.strip_prefix('#').and_then(|at| document.pointer(at));
                 if target.is_none() {
-                    found.push(format!("`{reference}` refers to nothing"));
+                    found.push(format!("`{reference}` has no target"));
                 }
             }
             members.values().for_each(|value| dangling(value, document, found));
@@ -66,15 +66,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn drift_in_both_directions_and_dangling_references_are_found() {
+    fn drift_and_dangling_references_are_reported() {
         let table = [Entry { method: "GET", path: "/a" }, Entry { method: "POST", path: "/a" }];
         let document = r##"{"paths": {"/a": {"get": {"$ref": "#/gone"}, "put": {}}}}"##;
         assert_eq!(
             differences(&table, document),
             [
-                "`POST /a` is served and not described",
-                "`PUT /a` is described and not served",
-                "`#/gone` refers to nothing",
+                "`POST /a` is served but not described",
+                "`PUT /a` is described but not served",
+                "`#/gone` has no target",
             ]
         );
     }

@@ -1,51 +1,51 @@
-//! `--probe PATH`: the program asks its own address and exits with the answer, for health checks
-//! in images that have neither a shell nor curl.
+//! `--probe PATH`: the program sends one GET to its own address, for health checks in images
+//! without a shell or curl.
 //!
-//! One plain GET without redirects; it starts nothing and reads no database.
+//! It follows no redirect, starts nothing and reads no database.
 
 use std::io::{self, Read as _, Write as _};
-use std::net::{TcpStream, ToSocketAddrs as _};
+use std::net::TcpStream;
 use std::time::Duration;
 
-use crate::listener::Address;
+use crate::listener::BindAddress;
 
-/// How long the whole probe may take for each of its steps.
+/// The timeout of each step: connect, write, read.
 const STEP_TIME: Duration = Duration::from_secs(2);
 
 /// Why a probe failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ProbeError {
-    /// Nobody answers there.
-    #[error("asking `{address}`")]
+    /// No answer.
+    #[error("failed to probe `{address}`")]
     Unreachable {
-        /// The address that was asked.
+        /// The probed address.
         address: String,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// The answer is no success.
+    /// An answer without a success status.
     #[error("`{path}` answered `{seen}`, expected a status of 200 to 299")]
     Refused {
-        /// The path that was asked for.
+        /// The probed path.
         path: String,
         /// The first line of the answer.
         seen: String,
     },
 }
 
-/// Asks `path` at `address`.
+/// Sends a GET for `path` to `address`.
 ///
 /// # Errors
-/// When nobody answers in time, or not with success.
-pub fn probe(address: &Address, path: &str) -> Result<(), ProbeError> {
-    // A service on all addresses is asked on the loopback one.
+/// When no answer arrives in time, or its status is not a success.
+pub fn probe(address: &BindAddress, path: &str) -> Result<(), ProbeError> {
+    // A service on all addresses is reached at the loopback address.
     let host = match address.host.as_str() {
         "0.0.0.0" => "127.0.0.1",
         "::" | "[::]" => "::1",
         host => host,
     };
-    let address = Address { host: host.to_owned(), port: address.port };
-    let line = ask(&address, path)
+    let address = BindAddress { host: host.to_owned(), port: address.port };
+    let line = get(&address, path)
         .map_err(|source| ProbeError::Unreachable { address: address.display(), source })?;
     let status = line.split(' ').nth(1).and_then(|status| status.parse::<u16>().ok());
     match status {
@@ -54,19 +54,16 @@ pub fn probe(address: &Address, path: &str) -> Result<(), ProbeError> {
     }
 }
 
-fn ask(address: &Address, path: &str) -> io::Result<String> {
-    let host = address.host.trim_start_matches('[').trim_end_matches(']');
-    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    for candidate in (host, address.port).to_socket_addrs()? {
-        match TcpStream::connect_timeout(&candidate, STEP_TIME) {
-            Ok(stream) => return exchange(stream, address, path),
-            Err(error) => last = error,
+/// The first line of the answer.
+fn get(address: &BindAddress, path: &str) -> io::Result<String> {
+    let mut stream = Err(io::ErrorKind::NotFound.into());
+    for candidate in address.resolve()? {
+        stream = TcpStream::connect_timeout(&candidate, STEP_TIME);
+        if stream.is_ok() {
+            break;
         }
     }
-    Err(last)
-}
-
-fn exchange(mut stream: TcpStream, address: &Address, path: &str) -> io::Result<String> {
+    let mut stream = stream?;
     stream.set_read_timeout(Some(STEP_TIME))?;
     stream.set_write_timeout(Some(STEP_TIME))?;
     let host = address.display();

@@ -1,7 +1,6 @@
 //! The body of every answer that is not a success: `application/problem+json` (RFC 9457).
 //!
-//! A problem is what the caller may know. Causes inside the service are logged where they happen
-//! and never put into a problem.
+//! A problem contains only what the caller may know. Internal causes are logged where they occur.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -15,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 const MEDIA_TYPE: &str = "application/problem+json";
 
-/// One answer that is not a success.
+/// An answer with an error status.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     status: StatusCode,
@@ -24,16 +23,16 @@ pub struct Problem {
     retry_after: Option<Duration>,
 }
 
-/// What is wrong with one field of a request.
+/// A mistake in one field of a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FieldError {
     /// The field's name in the body, or the path parameter's.
     pub field: String,
-    /// What was expected, in words.
+    /// What is wrong with it; the text follows the field's name.
     pub detail: String,
 }
 
-/// The members on the wire.
+/// The JSON members.
 #[derive(Serialize)]
 struct Members<'a> {
     r#type: &'static str,
@@ -44,34 +43,41 @@ struct Members<'a> {
     errors: &'a [FieldError],
 }
 
+impl FieldError {
+    /// A mistake in the field of that name.
+    pub fn new(field: &str, detail: impl ToString) -> Self {
+        Self { field: field.to_owned(), detail: detail.to_string() }
+    }
+}
+
 impl Problem {
-    /// A problem of this status; `detail` tells a person about this very case.
+    /// A problem of this status; `detail` explains this case to a person.
     pub fn new(status: StatusCode, detail: impl Into<Cow<'static, str>>) -> Self {
         Self { status, detail: detail.into(), errors: Vec::new(), retry_after: None }
     }
 
-    /// 404: what was asked for does not exist.
+    /// 404: the resource does not exist.
     pub fn not_found(detail: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::NOT_FOUND, detail)
     }
 
-    /// 409: it exists already.
+    /// 409: the resource exists already.
     pub fn conflict(detail: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::CONFLICT, detail)
     }
 
-    /// 422: these fields cannot be used.
+    /// 422: these fields are invalid.
     pub fn invalid(errors: Vec<FieldError>) -> Self {
         let named: Vec<_> = errors.iter().map(|e| format!("`{}` {}", e.field, e.detail)).collect();
         Self { errors, ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, named.join("; ")) }
     }
 
-    /// 503: try again after `wait`, which is rounded up to whole seconds.
+    /// 503: retry after `wait`.
     pub fn unavailable(detail: impl Into<Cow<'static, str>>, wait: Duration) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after(wait)
     }
 
-    /// 500: our fault. The cause belongs into the log.
+    /// 500: the service failed. The caller must log the cause.
     pub fn internal() -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "the service failed to answer this request")
     }
@@ -87,7 +93,7 @@ impl Problem {
         self.status
     }
 
-    /// What is wrong with which field.
+    /// The mistakes in the request's fields.
     pub fn errors(&self) -> &[FieldError] {
         &self.errors
     }
@@ -114,8 +120,8 @@ impl IntoResponse for Problem {
     }
 }
 
-/// Turns an error that a library answered in its own words, such as a path that is not UTF-8,
-/// into a problem of the same status.
+/// Replaces an error answer of a library, such as for a path that is not UTF-8, with a problem of
+/// the same status.
 pub(crate) async fn unify(response: Response) -> Response {
     let status = response.status();
     let is_error = status.is_client_error() || status.is_server_error();
@@ -124,30 +130,30 @@ pub(crate) async fn unify(response: Response) -> Response {
         return response;
     }
     let detail = if status.is_client_error() {
-        "the request cannot be understood"
+        "malformed request"
     } else {
         "the service failed to answer this request"
     };
     Problem::new(status, detail).into_response()
 }
 
-/// The answer for a path that no route matches.
+/// Answers a path that no route matches.
 pub(crate) async fn no_such_path(uri: Uri) -> Problem {
     Problem::not_found(format!("nothing is at `{}`", uri.path()))
 }
 
-/// The answer for a path with a NUL in it, which no name has: PostgreSQL takes none in a text, and
-/// SQLite should not be asked for one either.
-pub(crate) async fn no_nul(request: Request, next: Next) -> Response {
+/// Answers 404 to a path with a NUL. No stored name contains one, and PostgreSQL rejects NUL in
+/// text.
+pub(crate) async fn reject_nul(request: Request, next: Next) -> Response {
     if request.uri().path().contains("%00") {
         return no_such_path(request.uri().clone()).await.into_response();
     }
     next.run(request).await
 }
 
-/// The answer for a method that the path does not know; axum adds `Allow`.
+/// Answers a method that the path does not support; axum adds `Allow`.
 pub(crate) async fn no_such_method(method: Method, uri: Uri) -> Problem {
-    let detail = format!("`{}` does not answer {method}", uri.path());
+    let detail = format!("`{}` does not support {method}", uri.path());
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail)
 }
 
@@ -156,8 +162,8 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_problem_has_the_members_and_the_media_type_of_the_rfc() {
-        let response = Problem::unavailable("todo is away", Duration::from_millis(1500));
+    async fn problem_has_members_and_media_type_of_the_rfc() {
+        let response = Problem::unavailable("todo is down", Duration::from_millis(1500));
         let response = response.into_response();
         assert_eq!(response.status(), 503);
         assert_eq!(response.headers()[CONTENT_TYPE], "application/problem+json");
@@ -167,13 +173,13 @@ mod tests {
         assert_eq!(
             body,
             serde_json::json!({"type": "about:blank", "title": "Service Unavailable",
-                "status": 503, "detail": "todo is away"})
+                "status": 503, "detail": "todo is down"})
         );
     }
 
     #[test]
-    fn invalid_fields_are_named_in_the_detail_and_in_the_list() {
-        let error = FieldError { field: "title".into(), detail: "must not be empty".into() };
+    fn invalid_fields_appear_in_detail_and_list() {
+        let error = FieldError::new("title", "must not be empty");
         let problem = Problem::invalid(vec![error.clone()]);
         assert_eq!(problem.status(), 422);
         assert_eq!(problem.detail, "`title` must not be empty");

@@ -1,15 +1,17 @@
-//! Tells whoever started this process how far it is: one datagram to `NOTIFY_SOCKET` a message.
+//! Reports readiness, shutdown and liveness to the process that `NOTIFY_SOCKET` names.
 //!
-//! Without that variable nothing is sent, and a supervisor that does not listen is no error: the
-//! service serves either way.
+//! `sd-notify` formats the messages and reads the watchdog variables. The socket is our own:
+//! `sd_notify::notify` connects to no abstract `@name`, and it blocks while the receiver does not
+//! read. Without the variable, or without a receiver, the service serves all the same.
 
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixDatagram;
-use std::time::Duration;
 
-/// The one who listens, if any.
+use sd_notify::NotifyState;
+
+/// The connection to the supervisor, if there is one.
 #[derive(Debug)]
 pub struct Readiness {
     socket: Option<UnixDatagram>,
@@ -24,58 +26,43 @@ impl Readiness {
         }
     }
 
-    /// Connects to the named socket; a socket that cannot be reached is logged and then ignored.
+    /// Connects to the named socket. An unreachable socket is logged and ignored.
     pub fn connect(name: &OsStr) -> Self {
-        match open(name) {
-            Ok(socket) => Self { socket: Some(socket) },
-            Err(error) => {
-                tracing::warn!(socket = %name.display(), %error, "cannot reach `NOTIFY_SOCKET`");
-                Self { socket: None }
-            }
-        }
+        let opened = open(name).inspect_err(|error| {
+            tracing::warn!(socket = %name.display(), %error, "failed to connect to `NOTIFY_SOCKET`");
+        });
+        Self { socket: opened.ok() }
     }
 
-    /// Says that requests are answered from now on.
+    /// Reports that the service answers requests from now on.
     pub fn ready(&self, status: &str) {
-        self.send(&format!("READY=1\nSTATUS={status}"));
+        self.send(&[NotifyState::Ready, NotifyState::Status(status)]);
     }
 
-    /// Says that the process is on its way out.
+    /// Reports that the service is shutting down.
     pub fn stopping(&self) {
-        self.send("STOPPING=1\nSTATUS=draining");
+        self.send(&[NotifyState::Stopping, NotifyState::Status("draining")]);
     }
 
-    /// Says in words what is being done; one line.
-    pub fn status(&self, status: &str) {
-        self.send(&format!("STATUS={status}"));
-    }
-
-    /// Says that the process is alive, at least twice in each interval that the supervisor asked
-    /// for, until the returned future is dropped.
-    pub async fn keep_watchdog_fed(&self) {
-        let Some(interval) = watchdog_interval() else {
+    /// Feeds the watchdog twice per interval that the supervisor asked for, until the returned
+    /// future is dropped.
+    pub async fn feed_watchdog(&self) {
+        let Some(interval) = sd_notify::watchdog_enabled().filter(|time| !time.is_zero()) else {
             return std::future::pending().await;
         };
         loop {
-            self.send("WATCHDOG=1");
+            self.send(&[NotifyState::Watchdog]);
             tokio::time::sleep(interval / 2).await;
         }
     }
 
-    fn send(&self, message: &str) {
+    fn send(&self, states: &[NotifyState<'_>]) {
         let Some(socket) = &self.socket else { return };
+        let message = states.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
         if let Err(error) = socket.send(message.as_bytes()) {
-            tracing::debug!(%error, message, "readiness message was not taken");
+            tracing::debug!(%error, message, "failed to notify the supervisor");
         }
     }
-}
-
-/// The interval in which the supervisor wants a sign of life, if it wants one from this process.
-fn watchdog_interval() -> Option<Duration> {
-    let number = |name| std::env::var(name).ok()?.parse::<u64>().ok();
-    let for_us = number("WATCHDOG_PID").is_none_or(|pid| pid == u64::from(std::process::id()));
-    let micros = number("WATCHDOG_USEC").filter(|micros| *micros > 0 && for_us)?;
-    Some(Duration::from_micros(micros))
 }
 
 fn open(name: &OsStr) -> io::Result<UnixDatagram> {
@@ -84,7 +71,7 @@ fn open(name: &OsStr) -> io::Result<UnixDatagram> {
         [b'@', rest @ ..] => connect_abstract(&socket, rest)?,
         _ => socket.connect(name)?,
     }
-    // A supervisor that does not read must not hold up the service.
+    // A supervisor that does not read must not block the service.
     socket.set_nonblocking(true)?;
     Ok(socket)
 }
@@ -103,6 +90,8 @@ fn connect_abstract(_: &UnixDatagram, _: &[u8]) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn received(socket: &UnixDatagram) -> String {
@@ -133,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_listening_is_no_error() {
+    fn missing_supervisor_is_no_error() {
         Readiness::connect(OsStr::new("/nonexistent/notify")).ready("serving");
     }
 }

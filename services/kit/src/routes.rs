@@ -1,7 +1,7 @@
-//! The route table of a service, and the application that is made of it.
+//! The route table of a service, and the application built from it.
 //!
-//! The router and the list of what it serves are built by the same calls, so that the check of
-//! the OpenAPI document compares with the truth. What a route does is the service's business.
+//! The same calls build the router and the list of its routes, so the check of the OpenAPI
+//! document compares with the real routes.
 
 use std::time::Duration;
 
@@ -20,39 +20,39 @@ use crate::limits::{self, Limits};
 use crate::panics;
 use crate::problem::{self, Problem};
 
-/// How long the storage may take to show that it is reachable.
+/// The timeout for the storage in `/readyz`.
 const READY_TIME: Duration = Duration::from_secs(1);
 
-/// One operation that is served.
+/// One served operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// The method in capitals.
+    /// The method, in upper case.
     pub method: &'static str,
     /// The path with `{parameters}`.
     pub path: &'static str,
 }
 
-/// What every service serves beside its own routes.
+/// The routes of every service.
 const COMMON: [Entry; 3] = [
     Entry { method: "GET", path: "/healthz" },
     Entry { method: "GET", path: "/readyz" },
     Entry { method: "GET", path: "/openapi.json" },
 ];
 
-/// Routes being collected.
+/// The routes of a service, while they are added.
 pub struct Routes<S> {
     router: Router<S>,
     table: Vec<Entry>,
 }
 
 impl<S: Clone + Send + Sync + 'static> Routes<S> {
-    /// Only the common routes.
+    /// The common routes alone.
     #[expect(clippy::new_without_default, reason = "a table without routes is no default")]
     pub fn new() -> Self {
         Self { router: Router::new(), table: COMMON.to_vec() }
     }
 
-    /// Adds a GET route, which answers HEAD too.
+    /// Adds a GET route, which also answers HEAD.
     pub fn get<H: Handler<T, S>, T: 'static>(self, path: &'static str, handler: H) -> Self {
         self.add("GET", path, get(handler))
     }
@@ -72,13 +72,13 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
         self.add("DELETE", path, delete(handler))
     }
 
-    /// Every operation, the common ones included.
+    /// Every served operation, common routes included.
     pub fn table(&self) -> &[Entry] {
         &self.table
     }
 
-    /// The whole application: routes, health, document, problems for what no route answers,
-    /// cross-origin calls, limits, and one log line a request.
+    /// The complete application: routes, health, OpenAPI document, problem bodies, cross-origin
+    /// headers, limits, and the access log.
     pub fn into_app(
         self,
         state: S,
@@ -95,12 +95,12 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
             .fallback(problem::no_such_path)
             .method_not_allowed_fallback(problem::no_such_method)
             .with_state(state)
-            .layer(middleware::from_fn(problem::no_nul))
-            .layer(middleware::from_fn(panics::answer))
+            .layer(middleware::from_fn(problem::reject_nul))
+            .layer(middleware::from_fn(panics::catch))
             .layer(middleware::map_response(problem::unify))
             .layer(middleware::from_fn_with_state(limits, limits::enforce))
             .layer(cross_origin())
-            .layer(middleware::from_fn(context::follow))
+            .layer(middleware::from_fn(context::trace))
     }
 
     fn add(mut self, method: &'static str, path: &'static str, route: MethodRouter<S>) -> Self {
@@ -111,16 +111,16 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
 }
 
 async fn readyz(database: &Database) -> Response {
-    match tokio::time::timeout(READY_TIME, database.reachable()).await {
+    match tokio::time::timeout(READY_TIME, database.ping()).await {
         Ok(Ok(())) => Json(serde_json::json!({"status": "ready"})).into_response(),
-        outcome => {
-            tracing::warn!(?outcome, "storage is not reachable");
+        result => {
+            tracing::warn!(?result, "the storage is not reachable");
             Problem::unavailable("the storage is not reachable", READY_TIME).into_response()
         }
     }
 }
 
-/// Pages from anywhere may call: there are no cookies or other credentials to abuse.
+/// Allows pages of every origin: there are no cookies or other credentials to abuse.
 fn cross_origin() -> CorsLayer {
     CorsLayer::new()
         .allow_origin(Any)

@@ -1,9 +1,8 @@
-//! The accept loop, and the end of it: no caller that got through is turned away.
+//! The accept loop and the drain. A stop loses no request on an accepted connection.
 //!
-//! On a stop the service accepts no more, goes on answering for a grace time with
-//! `Connection: close`, and only then closes idle connections. axum's own graceful shutdown lacks
-//! that grace: it drops connections that were accepted but whose request was not read yet.
-//! What is served, and when to stop, is the caller's business.
+//! After a stop the service accepts no connection. It answers open connections for a grace time,
+//! with `Connection: close`, and then closes idle ones. axum's graceful shutdown has no grace time:
+//! it drops an accepted connection whose request is not read yet.
 
 use std::convert::Infallible;
 use std::io;
@@ -23,28 +22,27 @@ use tokio::time::{sleep, timeout};
 use tower::ServiceExt as _;
 
 use crate::listener::{Listeners, Origin};
-use crate::taken::Taken;
+use crate::write_timeout::WriteTimeout;
 
-/// How long a stop may take.
+/// The times of a drain.
 #[derive(Clone, Copy, Debug)]
 pub struct Drain {
-    /// Time in which requests on open connections are still answered, so that a client that is
-    /// just sending one loses nothing.
+    /// New requests on open connections are answered for this time, counted from the stop.
     pub grace: Duration,
-    /// Time after which answers that are still being made are given up, counted from the stop.
+    /// Unfinished answers are dropped after this time, counted from the stop.
     pub limit: Duration,
 }
 
-/// How the service ended.
+/// How a drain ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
-    /// Every connection was closed in order.
-    Drained,
-    /// The limit passed and some connection was cut off.
+pub enum DrainOutcome {
+    /// Every connection was closed after its last answer.
+    Complete,
+    /// A connection was still open at the limit.
     CutOff,
 }
 
-/// Where the loop is; connections read it before each answer.
+/// The stage of the service; connections read it before each answer.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Stage {
     Accepting,
@@ -52,21 +50,21 @@ enum Stage {
     Closing,
 }
 
-/// A connection is closed when the head of its next request has not come whole within this time:
-/// those that say nothing, or say it slowly, keep nobody out for longer.
+/// The timeout for the head of the next request on a connection. It also frees the places of idle
+/// and slow connections.
 pub(crate) const HEAD_TIME: Duration = Duration::from_secs(5);
 
-/// A connection is closed when its caller takes nothing of an answer for this long.
-const TAKING_TIME: Duration = Duration::from_secs(5);
+/// The timeout for a caller that reads nothing of its answer.
+const WRITE_TIME: Duration = Duration::from_secs(5);
 
-/// So many connections are open at a time, until a stop; each socket keeps one of these places
-/// for its next caller. Further callers wait in the socket's queue, so that descriptors are left
-/// for the database and for calls to others. While no place is free, each connection closes
-/// after its next answer: those that are only kept open keep nobody out.
-pub const MOST_CONNECTIONS: usize = 400;
+/// The limit of open connections, until a stop; each socket reserves one for its next caller.
+/// Further callers wait in the socket's queue, so descriptors remain for the database and for
+/// calls to other services. At the limit every connection closes after its next answer, which
+/// makes room for callers that wait.
+pub const MAX_CONNECTIONS: usize = 400;
 
-/// A pause after an error of `accept` that is not the caller's fault, such as too many open files:
-/// some are closed meanwhile.
+/// The pause after an error of `accept` that is not the caller's fault, such as too many open
+/// files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 
 impl Default for Drain {
@@ -81,57 +79,57 @@ pub async fn serve(
     router: Router,
     drain: Drain,
     stop: impl Future<Output = ()>,
-) -> Ended {
+) -> DrainOutcome {
     let (stage, observed) = watch::channel(Stage::Accepting);
-    // Nothing is ever sent: the channel closes when the last connection drops its sender.
-    let (alive, mut all_closed) = mpsc::channel::<Infallible>(1);
-    let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
-    // Those that are left at the end are ended with it.
+    // No message is sent: the channel closes when the last connection drops its sender.
+    let (open, mut all_closed) = mpsc::channel::<Infallible>(1);
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    // Dropping the set aborts the loops that are left.
     let mut accepting = JoinSet::new();
     for socket in listeners.sockets {
         let connections = Connections {
             router: router.clone(),
             stage: observed.clone(),
-            alive: alive.clone(),
+            open: open.clone(),
             places: places.clone(),
         };
         accepting.spawn(accept(socket, listeners.origin, connections));
     }
-    drop((observed, alive, router));
+    drop((observed, open, router));
 
     stop.await;
     stage.send_replace(Stage::Answering);
-    // The loops hold a sender as well: none is left once they have ended, too.
+    // The accept loops hold a sender, too.
     if timeout(drain.grace, all_closed.recv()).await.is_ok() {
-        return Ended::Drained;
+        return DrainOutcome::Complete;
     }
     stage.send_replace(Stage::Closing);
     match timeout(drain.limit.saturating_sub(drain.grace), all_closed.recv()).await {
-        Ok(_) => Ended::Drained,
-        Err(_) => Ended::CutOff,
+        Ok(_) => DrainOutcome::Complete,
+        Err(_) => DrainOutcome::CutOff,
     }
 }
 
-/// What each connection needs.
+/// The shared state of the connections of one socket.
 struct Connections {
     router: Router,
     stage: watch::Receiver<Stage>,
-    alive: mpsc::Sender<Infallible>,
+    open: mpsc::Sender<Infallible>,
     places: Arc<Semaphore>,
 }
 
 impl Connections {
-    /// Answers on a connection until it closes; its place is free then.
-    fn open(&self, stream: TcpStream, place: Option<OwnedSemaphorePermit>) {
-        let (router, stage, alive) = (self.router.clone(), self.stage.clone(), self.alive.clone());
+    /// Answers requests on a connection until it closes, then frees its place.
+    fn spawn(&self, stream: TcpStream, place: Option<OwnedSemaphorePermit>) {
+        let (router, stage, open) = (self.router.clone(), self.stage.clone(), self.open.clone());
         let places = self.places.clone();
         tokio::spawn(async move {
             answer(stream, router, stage, &places).await;
-            drop((place, alive));
+            drop((place, open));
         });
     }
 
-    /// The next caller, once there is a place for one.
+    /// Waits for a place, then accepts the next connection.
     async fn next(&self, socket: &TcpListener) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
         let place = self.places.clone().acquire_owned().await.map_err(io::Error::other)?;
         let (stream, _) = socket.accept().await?;
@@ -146,26 +144,26 @@ async fn accept(socket: TcpListener, origin: Origin, connections: Connections) {
             biased;
             () = reached(&mut stage, Stage::Answering) => break,
             accepted = connections.next(&socket) => match accepted {
-                Ok((stream, place)) => connections.open(stream, Some(place)),
+                Ok((stream, place)) => connections.spawn(stream, Some(place)),
                 Err(error) if is_callers_fault(&error) => {}
                 Err(error) => {
-                    tracing::warn!(%error, "accepting a connection");
+                    tracing::warn!(%error, "failed to accept a connection");
                     sleep(ACCEPT_PAUSE).await;
                 }
             },
         }
     }
-    // Nobody else will take those who wait in a socket of our own; an inherited one lives on.
+    // The queue of a bound socket is lost with this process; that of an inherited one is not.
     if origin == Origin::Bound
         && let Ok(socket) = socket.into_std()
     {
-        empty(&socket, &mut stage, &connections).await;
+        accept_queue(&socket, &mut stage, &connections).await;
     }
 }
 
-/// Takes all who wait in a socket, beyond the number of places: who must wait longer than the
-/// grace time gets no answer. Descriptors may run out, and come back as connections close.
-async fn empty(
+/// Accepts every connection that waits in a socket, also above the limit: after the grace time they
+/// would get no answer. If descriptors run out, it retries as connections close.
+async fn accept_queue(
     socket: &std::net::TcpListener,
     stage: &mut watch::Receiver<Stage>,
     connections: &Connections,
@@ -176,13 +174,13 @@ async fn empty(
                 if stream.set_nonblocking(true).is_ok()
                     && let Ok(stream) = TcpStream::from_std(stream)
                 {
-                    connections.open(stream, None);
+                    connections.spawn(stream, None);
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
             Err(error) if is_callers_fault(&error) => {}
             Err(error) => {
-                tracing::warn!(%error, "accepting a connection");
+                tracing::warn!(%error, "failed to accept a connection");
                 tokio::select! {
                     () = reached(stage, Stage::Closing) => return,
                     () = sleep(ACCEPT_PAUSE) => {}
@@ -194,7 +192,7 @@ async fn empty(
 
 /// Waits for `wanted` or a later stage.
 async fn reached(stage: &mut watch::Receiver<Stage>, wanted: Stage) {
-    // The value is a lock guard that must not be held; a loop that is gone is past every stage.
+    // The value is a lock guard that must not be held. An error means that `serve` has returned.
     drop(stage.wait_for(|stage| *stage >= wanted).await);
 }
 
@@ -213,7 +211,7 @@ async fn answer(
     mut stage: watch::Receiver<Stage>,
     places: &Semaphore,
 ) {
-    // Answers are small and complete: waiting to fill a packet only costs time.
+    // Answers are small and complete: waiting for a full packet only adds latency.
     stream.set_nodelay(true).ok();
     let observed = stage.clone();
     let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
@@ -229,16 +227,16 @@ async fn answer(
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIME)
-        .serve_connection(TokioIo::new(Taken::new(stream, TAKING_TIME)), service);
+        .serve_connection(TokioIo::new(WriteTimeout::new(stream, WRITE_TIME)), service);
     tokio::pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
+    let served = tokio::select! {
+        served = connection.as_mut() => served,
         () = reached(&mut stage, Stage::Closing) => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }
     };
-    if let Err(error) = ended {
-        tracing::debug!(%error, "connection ended early");
+    if let Err(error) = served {
+        tracing::debug!(%error, "connection failed");
     }
 }

@@ -1,7 +1,6 @@
-//! The frame of a service's `main`: command line, logs, runtime, and the exit code; and the frame
-//! of its life: ready, serve until told to stop, drain.
+//! The common part of every `main`: command line, logs, runtime, readiness, signals, exit code.
 //!
-//! What a service opens before it is ready, and what it answers, is its own business.
+//! Each service opens its own resources before it is ready, and provides its own routes.
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -9,25 +8,34 @@ use std::process::ExitCode;
 use axum::Router;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::listener::{Address, Listeners};
+use crate::listener::{BindAddress, Listeners};
 use crate::probe;
 use crate::readiness::Readiness;
-use crate::serve::{Drain, Ended, serve};
+use crate::serve::{Drain, DrainOutcome, serve};
 use crate::settings::Settings;
 use crate::telemetry;
 
-/// Any error that ends a program; `main` prints it with its causes.
+/// An error that ends the program; [`run`] prints it with its causes.
 pub type Fatal = Box<dyn Error + Send + Sync>;
 
-/// What the command line asks for.
+/// The command line.
 #[derive(Debug, PartialEq, Eq)]
-enum Asked {
+enum Invocation {
     Serve,
     Probe(String),
     Version,
 }
 
-/// Runs a service named `name`, whose port is `default_port` where `PORT` does not say otherwise.
+/// Why a command line is invalid.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+enum UsageError {
+    #[error("`--probe` needs a path such as `/readyz`, not {seen:?}")]
+    Path { seen: Option<String> },
+    #[error("unknown argument `{0}`")]
+    Unknown(String),
+}
+
+/// Runs the service `name`, on `default_port` unless `PORT` is set.
 pub fn run<F>(
     name: &'static str,
     version: &'static str,
@@ -37,28 +45,28 @@ pub fn run<F>(
 where
     F: Future<Output = Result<(), Fatal>>,
 {
-    let asked = match asked(std::env::args().skip(1)) {
-        Ok(asked) => asked,
-        Err(complaint) => {
-            eprintln!("{name}: {complaint}\nhint: usage: `{name} [--probe PATH | --version]`");
+    let invocation = match parse(std::env::args().skip(1)) {
+        Ok(invocation) => invocation,
+        Err(error) => {
+            eprintln!("{name}: {error}\nhint: usage: `{name} [--probe PATH | --version]`");
             return ExitCode::from(2);
         }
     };
     let settings = Settings::from_process();
-    let outcome = match asked {
-        Asked::Version => {
+    let result = match invocation {
+        Invocation::Version => {
             println!("{name} {version}");
             Ok(())
         }
-        Asked::Probe(path) => Address::from_settings(&settings, default_port)
+        Invocation::Probe(path) => BindAddress::from_settings(&settings, default_port)
             .map_err(Fatal::from)
             .and_then(|address| probe::probe(&address, &path).map_err(Fatal::from)),
-        Asked::Serve => block_on(settings, service),
+        Invocation::Serve => block_on(settings, service),
     };
-    exit_code(name, outcome)
+    exit_code(name, result)
 }
 
-/// Runs a job: the same frame without a port or a probe.
+/// Runs a job, which has neither a port nor arguments.
 pub fn run_job<F>(name: &'static str, job: impl FnOnce(Settings) -> F) -> ExitCode
 where
     F: Future<Output = Result<(), Fatal>>,
@@ -66,11 +74,11 @@ where
     exit_code(name, block_on(Settings::from_process(), job))
 }
 
-/// Serves `router` on `listeners` until SIGTERM or SIGINT, and says so to whoever listens.
-/// A second signal ends the drain.
+/// Serves `router` on `listeners` until SIGTERM or SIGINT, then drains. Readiness and the drain are
+/// reported to the supervisor. A second signal ends the drain.
 ///
 /// # Errors
-/// When signals cannot be handled.
+/// When the signal handlers cannot be installed.
 pub async fn serve_until_signal(listeners: Listeners, router: Router) -> Result<(), Fatal> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -79,28 +87,27 @@ pub async fn serve_until_signal(listeners: Listeners, router: Router) -> Result<
     tracing::info!(origin = ?listeners.origin, "{status}");
     readiness.ready(&status);
 
-    let (told, wait_told) = tokio::sync::oneshot::channel::<()>();
-    let stop = async {
-        wait_told.await.ok();
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let stopped = async {
+        stopped.await.ok();
     };
     let watch_signals = async {
         wait(&mut terminate, &mut interrupt).await;
         tracing::info!("draining");
-        told.send(()).ok();
-        // The loop is polled first and learns of it now: whoever is told that this stops must
-        // find that it does.
+        stop.send(()).ok();
+        // `serve` is polled first and closes the sockets before the supervisor is notified.
         tokio::task::yield_now().await;
         readiness.stopping();
         wait(&mut terminate, &mut interrupt).await;
     };
     tokio::select! {
         biased;
-        ended = serve(listeners, router, Drain::default(), stop) => match ended {
-            Ended::Drained => tracing::info!("stopped"),
-            Ended::CutOff => tracing::warn!("stopped, some answers were given up"),
+        outcome = serve(listeners, router, Drain::default(), stopped) => match outcome {
+            DrainOutcome::Complete => tracing::info!("stopped"),
+            DrainOutcome::CutOff => tracing::warn!("stopped, unfinished answers were dropped"),
         },
-        () = watch_signals => tracing::warn!("stopped without draining, as told twice"),
-        () = readiness.keep_watchdog_fed() => {}
+        () = watch_signals => tracing::warn!("stopped without draining, because of a second signal"),
+        () = readiness.feed_watchdog() => {}
     }
     Ok(())
 }
@@ -118,19 +125,19 @@ where
 {
     telemetry::start(&settings)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let outcome = runtime.block_on(program(settings));
-    // Answers that were given up must not hold the process.
+    let result = runtime.block_on(program(settings));
+    // Dropped answers must not delay the exit.
     runtime.shutdown_background();
-    outcome
+    result
 }
 
-fn exit_code(name: &str, outcome: Result<(), Fatal>) -> ExitCode {
-    let Err(error) = outcome else { return ExitCode::SUCCESS };
+fn exit_code(name: &str, result: Result<(), Fatal>) -> ExitCode {
+    let Err(error) = result else { return ExitCode::SUCCESS };
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
         let cause_text = cause.to_string();
-        // Some libraries repeat their cause in their own text.
+        // Some libraries repeat the cause in their own text.
         if !text.ends_with(&cause_text) {
             text = format!("{text}: {cause_text}");
         }
@@ -140,34 +147,31 @@ fn exit_code(name: &str, outcome: Result<(), Fatal>) -> ExitCode {
     ExitCode::FAILURE
 }
 
-fn asked(mut arguments: impl Iterator<Item = String>) -> Result<Asked, String> {
-    let asked = match arguments.next().as_deref() {
-        None => Asked::Serve,
-        Some("--version") => Asked::Version,
+fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Invocation, UsageError> {
+    let invocation = match arguments.next().as_deref() {
+        None => Invocation::Serve,
+        Some("--version") => Invocation::Version,
         Some("--probe") => match arguments.next() {
-            Some(path) if path.starts_with('/') => Asked::Probe(path),
-            seen => return Err(format!("`--probe` wants a path such as `/readyz`, not {seen:?}")),
+            Some(path) if path.starts_with('/') => Invocation::Probe(path),
+            seen => return Err(UsageError::Path { seen }),
         },
-        Some(other) => return Err(format!("unknown argument `{other}`")),
+        Some(other) => return Err(UsageError::Unknown(other.to_owned())),
     };
-    match arguments.next() {
-        None => Ok(asked),
-        Some(extra) => Err(format!("unknown argument `{extra}`")),
-    }
+    arguments.next().map_or(Ok(invocation), |extra| Err(UsageError::Unknown(extra)))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{Invocation, UsageError};
 
-    fn parse(arguments: &[&str]) -> Result<Asked, String> {
-        asked(arguments.iter().map(|argument| (*argument).to_owned()))
+    fn parse(arguments: &[&str]) -> Result<Invocation, UsageError> {
+        super::parse(arguments.iter().map(|argument| (*argument).to_owned()))
     }
 
     #[test]
-    fn the_command_line_knows_serving_and_probing() {
-        assert_eq!(parse(&[]), Ok(Asked::Serve));
-        assert_eq!(parse(&["--probe", "/readyz"]), Ok(Asked::Probe("/readyz".into())));
+    fn command_line_serves_or_probes() {
+        assert_eq!(parse(&[]), Ok(Invocation::Serve));
+        assert_eq!(parse(&["--probe", "/readyz"]), Ok(Invocation::Probe("/readyz".into())));
         assert!(parse(&["--probe"]).is_err());
         assert!(parse(&["--probe", "/a", "/b"]).is_err());
         assert!(parse(&["serve"]).is_err());

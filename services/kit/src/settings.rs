@@ -1,9 +1,9 @@
-//! Settings from the environment: each value is asked for by name and a bad one is an error that
-//! names the variable, what was seen, and what was expected.
+//! Reads settings from environment variables. An error names the variable, its value, and the
+//! expected value.
 //!
-//! A secret may lie in a file that `NAME_FILE` names, as container engines hand them out: it then
-//! shows in no environment. There is no command line here and no default: a service states them
-//! where it asks. An empty variable counts as one that is not set.
+//! `NAME_FILE` may name a file that contains the value of `NAME`, so that container engines can
+//! pass secrets outside the environment. An empty variable counts as unset. Defaults are in each
+//! service's `config.rs`.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -11,7 +11,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-/// Where settings come from: the process environment, or fixed pairs in a test.
+/// The source of settings: the process environment, or fixed pairs in a test.
 pub struct Settings {
     source: Source,
 }
@@ -21,39 +21,39 @@ enum Source {
     Pairs(BTreeMap<String, String>),
 }
 
-/// A setting that cannot be used.
+/// A missing or invalid setting.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingError {
-    /// The variable is needed and not set.
+    /// A required variable is not set.
     #[error(
         "`{name}` is not set, expected {expected}\nhint: set it, for example `{name}={example}`"
     )]
     Missing {
         /// The variable.
         name: &'static str,
-        /// What it should hold, in words.
+        /// A description of the expected value.
         expected: &'static str,
-        /// A value that would do.
+        /// A valid value.
         example: &'static str,
     },
-    /// The file that holds the value cannot be read.
-    #[error("cannot read `{}`, which `{name}_FILE` names", path.display())]
+    /// The file with the value cannot be read.
+    #[error("failed to read `{}`, which `{name}_FILE` names", path.display())]
     Unreadable {
         /// The variable.
         name: &'static str,
         /// The file.
         path: PathBuf,
-        /// The system's words.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// The variable is set to something that cannot be read.
+    /// The variable has an invalid value.
     #[error("`{name}` is `{seen}`, expected {expected}")]
     Bad {
         /// The variable.
         name: &'static str,
-        /// Its value, as far as it can be shown.
+        /// Its value, without secrets.
         seen: String,
-        /// What it should hold, in words.
+        /// A description of the expected value.
         expected: String,
     },
 }
@@ -70,8 +70,8 @@ impl Settings {
         Self { source: Source::Pairs(pairs.collect()) }
     }
 
-    /// The text of a variable, or else of the file that `NAME_FILE` names, without a line end;
-    /// `None` when both are unset or empty.
+    /// The value of a variable, or else the content of the file that `NAME_FILE` names, without
+    /// its final newline. `None` when both are unset or empty.
     ///
     /// # Errors
     /// When it is not valid UTF-8, or the file cannot be read.
@@ -98,7 +98,7 @@ impl Settings {
         Ok(Some(text.trim_end_matches(['\r', '\n']).to_owned()).filter(|text| !text.is_empty()))
     }
 
-    /// The text of a variable that must be set; `expected` and `example` go into the error.
+    /// The value of a required variable; the error contains `expected` and `example`.
     ///
     /// # Errors
     /// When it is unset, empty, or not valid UTF-8.
@@ -111,10 +111,10 @@ impl Settings {
         self.text(name)?.ok_or(SettingError::Missing { name, expected, example })
     }
 
-    /// A variable read with [`FromStr`], `default` when it is unset.
+    /// The value of a variable, parsed; `default` when it is unset.
     ///
     /// # Errors
-    /// When it cannot be parsed; `expected` says in words what would have been right.
+    /// When it cannot be parsed; the error contains `expected`.
     pub fn parsed<T: FromStr>(
         &self,
         name: &'static str,
@@ -136,7 +136,7 @@ impl Settings {
 }
 
 impl SettingError {
-    /// A value that was read and found wrong.
+    /// An invalid value.
     pub fn bad(name: &'static str, seen: impl Into<String>, expected: impl fmt::Display) -> Self {
         Self::Bad { name, seen: seen.into(), expected: expected.to_string() }
     }
@@ -147,21 +147,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_unset_or_empty_variable_takes_the_default() {
+    fn unset_or_empty_variable_has_the_default() {
         let settings = Settings::from_pairs([("PORT", "")]);
         assert_eq!(settings.parsed("PORT", 5001_u16, "a port").unwrap(), 5001);
         assert_eq!(settings.parsed("OTHER", 7_u16, "a port").unwrap(), 7);
     }
 
     #[test]
-    fn a_bad_value_is_an_error_that_names_the_variable_and_both_sides() {
+    fn bad_value_names_variable_value_and_expectation() {
         let settings = Settings::from_pairs([("PORT", "70000")]);
         let error = settings.parsed("PORT", 1_u16, "a port from 0 to 65535").unwrap_err();
         assert_eq!(error.to_string(), "`PORT` is `70000`, expected a port from 0 to 65535");
     }
 
     #[test]
-    fn a_secret_is_read_from_the_file_that_a_variable_names_unless_it_is_set() {
+    fn variable_overrides_its_file() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "postgres://app:hidden@db/todo\n").unwrap();
         let path = file.path().to_str().unwrap();
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_value_is_an_error_with_an_example() {
+    fn missing_value_has_an_example() {
         let settings = Settings::from_pairs([]);
         let error = settings.required("TODO_URL", "an address", "http://127.0.0.1:5001");
         let text = error.unwrap_err().to_string();

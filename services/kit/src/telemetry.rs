@@ -1,7 +1,7 @@
-//! Logs to standard output: compact text for people, JSON lines with `LOG_FORMAT=json`.
+//! Logs to standard output: compact text, or JSON lines with `LOG_FORMAT=json`.
 //!
-//! `RUST_LOG` chooses levels by target (`info,todo=debug`); filters by span or field are not
-//! understood. Nothing is written to files or sent anywhere.
+//! `RUST_LOG` sets levels by target (`info,todo=debug`); filters by span or field are not
+//! supported. No log is written to a file or sent over the network.
 
 use std::io::IsTerminal as _;
 
@@ -12,13 +12,13 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::settings::{SettingError, Settings};
 
-/// Starts logging for this process; a second call changes nothing.
+/// Starts logging for this process; a second call has no effect.
 ///
 /// # Errors
-/// When `LOG_FORMAT` is neither `text` nor `json`. A `RUST_LOG` that cannot be read is no error,
-/// since it is often set for other programs: it is reported, and `info` is used.
+/// When `LOG_FORMAT` is neither `text` nor `json`. An invalid `RUST_LOG` is a
+/// warning, since it is often set for other programs; the level is then `info`.
 pub fn start(settings: &Settings) -> Result<(), SettingError> {
-    let (filter, complaint) = filter(settings)?;
+    let (filter, warning) = filter(settings)?;
     let text = || tracing_subscriber::fmt::layer().compact();
     let layer = match settings.text("LOG_FORMAT")?.as_deref() {
         None | Some("text") => text().with_ansi(std::io::stdout().is_terminal()).boxed(),
@@ -30,20 +30,22 @@ pub fn start(settings: &Settings) -> Result<(), SettingError> {
         Some(other) => return Err(SettingError::bad("LOG_FORMAT", other, "`text` or `json`")),
     };
     let started = tracing_subscriber::registry().with(layer.with_filter(filter)).try_init().is_ok();
-    if let (true, Some(complaint)) = (started, complaint) {
-        tracing::warn!("{complaint}");
+    if let (true, Some(warning)) = (started, warning) {
+        tracing::warn!("{warning}");
     }
     Ok(())
 }
 
 fn filter(settings: &Settings) -> Result<(Targets, Option<String>), SettingError> {
-    // The database driver reports each statement at its own levels; they drown everything else.
+    // The database driver logs single statements; they would drown everything else.
     let default =
         || Targets::new().with_default(LevelFilter::INFO).with_target("sqlx", LevelFilter::WARN);
     let Some(text) = settings.text("RUST_LOG")? else { return Ok((default(), None)) };
     match text.parse::<Targets>() {
         Ok(targets) => Ok((targets, None)),
-        Err(error) => Ok((default(), Some(format!("`RUST_LOG` is `{text}`, not used: {error}")))),
+        Err(error) => {
+            Ok((default(), Some(format!("ignored `RUST_LOG`, which is `{text}`: {error}"))))
+        }
     }
 }
 
@@ -52,14 +54,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_unknown_format_is_an_error() {
+    fn unknown_format_is_an_error() {
         let error = start(&Settings::from_pairs([("LOG_FORMAT", "xml")])).unwrap_err();
         assert_eq!(error.to_string(), "`LOG_FORMAT` is `xml`, expected `text` or `json`");
     }
 
     #[test]
-    fn a_filter_for_other_programs_is_reported_and_replaced() {
-        let (_, complaint) = filter(&Settings::from_pairs([("RUST_LOG", "a[b=c")])).unwrap();
-        assert!(complaint.is_some());
+    fn invalid_filter_is_a_warning() {
+        let (_, warning) = filter(&Settings::from_pairs([("RUST_LOG", "a[b=c")])).unwrap();
+        assert!(warning.is_some());
     }
 }

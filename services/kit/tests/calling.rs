@@ -1,10 +1,10 @@
-//! The client against a service that closes connections at the worst moments.
+//! The client against a service that closes connections before it answers.
 
 #![allow(clippy::unwrap_used)]
 
 use std::time::Duration;
 
-use kit::client::Patience;
+use kit::client::Timeouts;
 use kit::{Client, RequestContext};
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -16,23 +16,23 @@ const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 async fn listen() -> (TcpListener, Client) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}", listener.local_addr().unwrap());
-    (listener, Client::new("URL", &base, Patience::default()).unwrap())
+    (listener, Client::new("URL", &base, Timeouts::default()).unwrap())
 }
 
-/// Reads one request and gives its first line.
+/// Reads one request and returns its first line.
 async fn request(stream: &mut TcpStream) -> String {
     let mut text = Vec::new();
     let mut buffer = [0; 4096];
     while !text.windows(4).any(|bytes| bytes == b"\r\n\r\n") {
         let length = stream.read(&mut buffer).await.unwrap();
-        assert_ne!(length, 0, "the client has gone");
+        assert_ne!(length, 0, "the client closed the connection");
         text.extend_from_slice(&buffer[..length]);
     }
     String::from_utf8_lossy(&text).lines().next().unwrap().to_owned()
 }
 
-/// Answers once, reads the second request on the same connection, and closes it without a byte;
-/// answers on the next one.
+/// Answers once, reads a second request on the same connection, and closes it without an answer.
+/// Then answers on the next connection.
 fn close_the_reused_connection(listener: TcpListener) -> JoinHandle<Vec<String>> {
     tokio::spawn(async move {
         let mut requests = Vec::new();
@@ -53,7 +53,7 @@ async fn get(client: &Client) -> reqwest::Result<String> {
 }
 
 #[tokio::test]
-async fn a_safe_request_on_a_reused_connection_that_ends_is_repeated_on_a_fresh_one() {
+async fn get_is_retried_on_a_fresh_connection() {
     let (listener, client) = listen().await;
     let service = close_the_reused_connection(listener);
     for _ in 0..2 {
@@ -63,7 +63,7 @@ async fn a_safe_request_on_a_reused_connection_that_ends_is_repeated_on_a_fresh_
 }
 
 #[tokio::test]
-async fn a_request_that_changes_something_uses_a_fresh_connection_and_is_never_repeated() {
+async fn post_uses_a_fresh_connection_without_retry() {
     let (listener, client) = listen().await;
     let service = tokio::spawn(async move {
         let (mut kept, _) = listener.accept().await.unwrap();
@@ -72,9 +72,9 @@ async fn a_request_that_changes_something_uses_a_fresh_connection_and_is_never_r
         let (mut fresh, _) = listener.accept().await.unwrap();
         let line = request(&mut fresh).await;
         drop(fresh);
-        // A repetition would come here; the client has given up before the time is over.
-        let repeated = tokio::time::timeout(Duration::from_millis(200), listener.accept()).await;
-        (line, repeated.is_ok())
+        // A retry would arrive here, well before the timeout.
+        let retried = tokio::time::timeout(Duration::from_millis(200), listener.accept()).await;
+        (line, retried.is_ok())
     });
     assert_eq!(get(&client).await.unwrap(), "ok");
     let sent = client.post(&["x"], &RequestContext::start(), &json!({})).await;
@@ -83,9 +83,9 @@ async fn a_request_that_changes_something_uses_a_fresh_connection_and_is_never_r
 }
 
 #[tokio::test]
-async fn an_address_that_is_none_is_an_error_that_names_the_variable() {
+async fn invalid_url_names_the_variable() {
     for wrong in ["", "127.0.0.1:5001", "https://h", "ftp://h"] {
-        let error = Client::new("TODO_URL", wrong, Patience::default()).unwrap_err();
+        let error = Client::new("TODO_URL", wrong, Timeouts::default()).unwrap_err();
         assert!(error.to_string().starts_with("`TODO_URL` is `"), "{error}");
     }
 }

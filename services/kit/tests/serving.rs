@@ -1,4 +1,4 @@
-//! The accept loop on real sockets: what a stop does to each kind of connection, and the limits.
+//! The accept loop on real sockets: the effect of a stop on each kind of connection, and limits.
 
 #![allow(clippy::unwrap_used)]
 
@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get;
-use kit::listener::{Address, Listeners, Origin};
-use kit::serve::{Drain, Ended, MOST_CONNECTIONS, serve};
+use kit::listener::{BindAddress, Listeners, Origin};
+use kit::serve::{Drain, DrainOutcome, MAX_CONNECTIONS, serve};
 use kit::{Database, Fields, Limits, Problem, Routes};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -17,35 +17,35 @@ use tokio::sync::{Notify, Semaphore, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Within this time a caller who does nothing has to make room.
+/// An idle caller frees its place within this time.
 const SOON: Duration = Duration::from_secs(10);
 
-/// Longer than any test takes, so that only what the test waits for can end the grace time.
+/// Longer than any test, so that the grace time does not end a wait.
 const LONG: Duration = Duration::from_secs(60);
 
 struct Service {
     address: SocketAddr,
     stop: oneshot::Sender<()>,
-    ended: JoinHandle<Ended>,
+    outcome: JoinHandle<DrainOutcome>,
 }
 
 fn start(router: Router, drain: Drain) -> Service {
-    let listeners = Listeners::bind(&Address { host: "127.0.0.1".into(), port: 0 }).unwrap();
+    let listeners = Listeners::bind(&BindAddress { host: "127.0.0.1".into(), port: 0 }).unwrap();
     start_on(listeners, router, drain)
 }
 
 fn start_on(listeners: Listeners, router: Router, drain: Drain) -> Service {
     let address = listeners.sockets[0].local_addr().unwrap();
     let (stop, stopped) = oneshot::channel();
-    let ended = tokio::spawn(serve(listeners, router, drain, async {
+    let outcome = tokio::spawn(serve(listeners, router, drain, async {
         stopped.await.ok();
     }));
-    Service { address, stop, ended }
+    Service { address, stop, outcome }
 }
 
-/// A service that answers `/` at once, and `/slow` when it is told to.
+/// A service that answers `/` at once, and `/slow` when `slow` is notified.
 fn answering(slow: &Arc<Notify>) -> Router {
     let slow = slow.clone();
     let wait = move || async move {
@@ -64,12 +64,12 @@ async fn send(stream: &mut TcpStream, path: &str) {
     stream.write_all(request.as_bytes()).await.unwrap();
 }
 
-/// Reads until the text has come, or the connection has ended.
+/// Reads until the text arrives or the connection ends.
 async fn read_until(stream: &mut TcpStream, wanted: &str) -> String {
     let mut text = String::new();
     let mut buffer = [0; 1024];
     while !text.contains(wanted) {
-        let length = timeout(PATIENCE, stream.read(&mut buffer)).await.unwrap().unwrap();
+        let length = timeout(TIMEOUT, stream.read(&mut buffer)).await.unwrap().unwrap();
         if length == 0 {
             break;
         }
@@ -78,17 +78,17 @@ async fn read_until(stream: &mut TcpStream, wanted: &str) -> String {
     text
 }
 
-/// Waits until nobody takes connections any more.
+/// Waits until the address refuses connections.
 async fn wait_until_refused(address: SocketAddr) {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     while TcpStream::connect(address).await.is_ok() {
-        assert!(Instant::now() < deadline, "the service goes on accepting");
+        assert!(Instant::now() < deadline, "the service still accepts");
         tokio::task::yield_now().await;
     }
 }
 
 #[tokio::test]
-async fn a_connection_that_asks_only_after_the_stop_is_answered_and_told_to_go() {
+async fn request_after_the_stop_is_answered_with_close() {
     let drain = Drain { grace: LONG, limit: LONG };
     let service = start(answering(&Arc::default()), drain);
     let mut unused = connect(service.address).await;
@@ -102,12 +102,12 @@ async fn a_connection_that_asks_only_after_the_stop_is_answered_and_told_to_go()
         assert!(read_until(stream, "fast").await.contains("connection: close"));
         assert_eq!(read_until(stream, "more").await, "");
     }
-    // With the last connection gone nothing waits for the rest of the grace time.
-    assert_eq!(timeout(PATIENCE, service.ended).await.unwrap().unwrap(), Ended::Drained);
+    // After the last connection the drain does not wait for the rest of the grace time.
+    assert_eq!(timeout(TIMEOUT, service.outcome).await.unwrap().unwrap(), DrainOutcome::Complete);
 }
 
 #[tokio::test]
-async fn a_caller_for_whom_there_is_no_place_waits_until_another_goes() {
+async fn caller_above_the_limit_waits_for_a_place() {
     let (slow, inside) = (Arc::new(Notify::new()), Arc::new(Semaphore::new(0)));
     let counted = (slow.clone(), inside.clone());
     let wait = move || {
@@ -121,17 +121,17 @@ async fn a_caller_for_whom_there_is_no_place_waits_until_another_goes() {
     let router = answering(&Arc::default()).route("/counted", get(wait));
     let service = start(router, Drain::default());
     let mut busy = Vec::new();
-    for _ in 0..MOST_CONNECTIONS {
+    for _ in 0..MAX_CONNECTIONS {
         let mut stream = connect(service.address).await;
         send(&mut stream, "/counted").await;
         busy.push(stream);
     }
-    let all = u32::try_from(MOST_CONNECTIONS).unwrap();
-    let arrived = timeout(PATIENCE, inside.acquire_many(all)).await;
+    let all = u32::try_from(MAX_CONNECTIONS).unwrap();
+    let arrived = timeout(TIMEOUT, inside.acquire_many(all)).await;
     arrived.expect("all are inside").unwrap().forget();
     let mut waiting = connect(service.address).await;
     send(&mut waiting, "/").await;
-    // The service has its turn many times over.
+    // The service is polled many times.
     for _ in 0..10_000 {
         tokio::task::yield_now().await;
     }
@@ -142,10 +142,10 @@ async fn a_caller_for_whom_there_is_no_place_waits_until_another_goes() {
 }
 
 #[tokio::test]
-async fn connections_that_are_only_kept_open_keep_nobody_out() {
+async fn idle_connections_make_room_for_callers() {
     let service = start(answering(&Arc::default()), Drain::default());
     let mut kept = Vec::new();
-    for _ in 0..MOST_CONNECTIONS {
+    for _ in 0..MAX_CONNECTIONS {
         kept.push(connect(service.address).await);
     }
     for stream in &mut kept {
@@ -158,10 +158,10 @@ async fn connections_that_are_only_kept_open_keep_nobody_out() {
 }
 
 #[tokio::test]
-async fn callers_who_send_nothing_or_half_a_head_keep_others_out_for_a_moment_only() {
+async fn silent_callers_lose_their_place_in_time() {
     let service = start(answering(&Arc::default()), Drain::default());
     let mut silent = Vec::new();
-    for number in 0..MOST_CONNECTIONS {
+    for number in 0..MAX_CONNECTIONS {
         let mut stream = connect(service.address).await;
         if number % 2 == 0 {
             stream.write_all(b"GET / HTTP/1.1\r\nHost:").await.unwrap();
@@ -170,13 +170,14 @@ async fn callers_who_send_nothing_or_half_a_head_keep_others_out_for_a_moment_on
     }
     let mut other = connect(service.address).await;
     send(&mut other, "/").await;
-    let answer = timeout(SOON, read_until(&mut other, "fast")).await.expect("there is room soon");
+    let answer =
+        timeout(SOON, read_until(&mut other, "fast")).await.expect("a place is free in time");
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
 }
 
 #[tokio::test]
-async fn a_caller_who_takes_nothing_of_its_answer_is_let_go() {
-    // More than the system keeps for the two of them.
+async fn caller_that_reads_nothing_is_disconnected() {
+    // More than the buffers of both sockets.
     let large = get(async || "x".repeat(32 * 1024 * 1024));
     let drain = Drain { grace: Duration::from_millis(10), limit: LONG };
     let service = start(answering(&Arc::default()).route("/large", large), drain);
@@ -184,12 +185,12 @@ async fn a_caller_who_takes_nothing_of_its_answer_is_let_go() {
     send(&mut stuck, "/large").await;
     assert!(read_until(&mut stuck, "x").await.starts_with("HTTP/1.1 200"));
     service.stop.send(()).unwrap();
-    let ended = timeout(SOON, service.ended).await.expect("the stop waits for nobody");
-    assert_eq!(ended.unwrap(), Ended::Drained);
+    let outcome = timeout(SOON, service.outcome).await.expect("the drain ends in time");
+    assert_eq!(outcome.unwrap(), DrainOutcome::Complete);
 }
 
 #[tokio::test]
-async fn after_the_grace_time_idle_connections_end_and_answers_in_the_making_do_not() {
+async fn grace_time_ends_idle_connections_not_answers() {
     let slow = Arc::new(Notify::new());
     let drain = Drain { grace: Duration::from_millis(20), limit: LONG };
     let service = start(answering(&slow), drain);
@@ -198,7 +199,7 @@ async fn after_the_grace_time_idle_connections_end_and_answers_in_the_making_do_
     read_until(&mut idle, "fast").await;
     let mut busy = connect(service.address).await;
     send(&mut busy, "/slow").await;
-    // The request has been read once a later one was answered.
+    // A later request is answered, so this one has been read.
     let mut later = connect(service.address).await;
     send(&mut later, "/").await;
     read_until(&mut later, "fast").await;
@@ -207,11 +208,11 @@ async fn after_the_grace_time_idle_connections_end_and_answers_in_the_making_do_
     slow.notify_one();
     let answer = read_until(&mut busy, "slow").await;
     assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("connection: close"), "{answer}");
-    assert_eq!(timeout(PATIENCE, service.ended).await.unwrap().unwrap(), Ended::Drained);
+    assert_eq!(timeout(TIMEOUT, service.outcome).await.unwrap().unwrap(), DrainOutcome::Complete);
 }
 
 #[tokio::test]
-async fn an_answer_that_never_comes_is_given_up_at_the_limit() {
+async fn unfinished_answer_is_dropped_at_the_limit() {
     let drain = Drain { grace: Duration::from_millis(10), limit: Duration::from_millis(50) };
     let slow = Arc::new(Notify::new());
     let service = start(answering(&slow), drain);
@@ -221,11 +222,11 @@ async fn an_answer_that_never_comes_is_given_up_at_the_limit() {
     send(&mut later, "/").await;
     read_until(&mut later, "fast").await;
     service.stop.send(()).unwrap();
-    assert_eq!(timeout(PATIENCE, service.ended).await.unwrap().unwrap(), Ended::CutOff);
+    assert_eq!(timeout(TIMEOUT, service.outcome).await.unwrap().unwrap(), DrainOutcome::CutOff);
 }
 
 #[tokio::test]
-async fn callers_who_come_between_two_runs_of_an_inherited_socket_are_answered_by_the_next() {
+async fn caller_between_two_runs_is_answered_by_the_next() {
     let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     socket.set_nonblocking(true).unwrap();
     let inherit = || {
@@ -235,30 +236,30 @@ async fn callers_who_come_between_two_runs_of_an_inherited_socket_are_answered_b
     let first = start_on(inherit(), answering(&Arc::default()), Drain::default());
     let address = first.address;
     first.stop.send(()).unwrap();
-    assert_eq!(timeout(PATIENCE, first.ended).await.unwrap().unwrap(), Ended::Drained);
+    assert_eq!(timeout(TIMEOUT, first.outcome).await.unwrap().unwrap(), DrainOutcome::Complete);
     let mut queued = connect(address).await;
     send(&mut queued, "/").await;
     let _second = start_on(inherit(), answering(&Arc::default()), Drain::default());
     assert!(read_until(&mut queued, "fast").await.starts_with("HTTP/1.1 200"));
 }
 
-/// A whole application with small limits.
+/// A complete application with small limits.
 async fn limited() -> Service {
     let limits = Limits {
         body_bytes: 100,
         body_time: Duration::from_millis(50),
         request_time: Duration::from_millis(200),
     };
-    let database = Database::open("sqlite::memory:", |_| &[]).await.unwrap();
+    let database = Database::open("sqlite::memory:", &[]).await.unwrap();
     let routes = Routes::new()
         .post("/echo", async |fields: Fields| fields.finish())
-        .get("/panic", async || -> &'static str { panic!("as the test wants") })
+        .get("/panic", async || -> &'static str { panic!("expected by the test") })
         .get("/never", async || std::future::pending::<Result<(), Problem>>().await);
     start(routes.into_app((), database, "{}", limits), Drain::default())
 }
 
 #[tokio::test]
-async fn a_body_that_does_not_come_is_a_request_timeout() {
+async fn missing_body_is_a_request_timeout() {
     let service = limited().await;
     let mut stream = connect(service.address).await;
     let head = "POST /echo HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\n\
@@ -270,7 +271,7 @@ async fn a_body_that_does_not_come_is_a_request_timeout() {
 }
 
 #[tokio::test]
-async fn an_answer_that_takes_too_long_is_unavailable() {
+async fn slow_answer_is_unavailable() {
     let service = limited().await;
     let mut stream = connect(service.address).await;
     send(&mut stream, "/never").await;
@@ -280,7 +281,7 @@ async fn an_answer_that_takes_too_long_is_unavailable() {
 }
 
 #[tokio::test]
-async fn a_handler_that_panics_is_an_internal_error_and_no_more() {
+async fn panicking_handler_is_an_internal_error() {
     let service = limited().await;
     let mut stream = connect(service.address).await;
     send(&mut stream, "/panic").await;
@@ -291,7 +292,7 @@ async fn a_handler_that_panics_is_an_internal_error_and_no_more() {
 }
 
 #[tokio::test]
-async fn a_body_too_large_is_read_on_so_that_the_client_sees_the_answer() {
+async fn client_reads_the_answer_to_a_large_body() {
     let service = limited().await;
     let mut stream = connect(service.address).await;
     let body = "x".repeat(1500);
@@ -302,7 +303,7 @@ async fn a_body_too_large_is_read_on_so_that_the_client_sees_the_answer() {
     stream.write_all(request.as_bytes()).await.unwrap();
     let answer = read_until(&mut stream, "}").await;
     assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
-    // The connection is in order and can be used again.
+    // The connection can be reused.
     send(&mut stream, "/healthz").await;
     assert!(read_until(&mut stream, "alive").await.starts_with("HTTP/1.1 200"));
 }

@@ -1,30 +1,30 @@
 //! The settings of this job.
 //!
-//! What is imported is part of the program and cannot be set.
+//! The sample is part of the program and has no setting.
 
 use std::path::PathBuf;
 
-use kit::client::Patience;
+use kit::client::Timeouts;
 use kit::settings::SettingError;
 use kit::{Client, Settings};
 
-/// Everything that can be set.
+/// All settings.
 #[derive(Debug)]
 pub(crate) struct Config {
-    /// `USERS_URL`, as the client that calls it.
+    /// The client for `USERS_URL`.
     pub(crate) users: Client,
-    /// `TODO_URL`, as the client that calls it.
+    /// The client for `TODO_URL`.
     pub(crate) todo: Client,
-    /// `DATA_DIR`: where the marker of a finished import lies.
+    /// `DATA_DIR`, the folder of the marker file.
     pub(crate) folder: PathBuf,
 }
 
 impl Config {
-    /// Reads the settings; the first value that is missing or wrong is an error naming it.
+    /// Reads the settings; the error names the first value that is missing or invalid.
     pub(crate) fn from_settings(settings: &Settings) -> Result<Self, SettingError> {
         let client = |name, example| {
             let base = settings.required(name, "the address of a service", example)?;
-            Client::new(name, &base, Patience::default())
+            Client::new(name, &base, Timeouts::default())
         };
         Ok(Self {
             users: client("USERS_URL", "http://127.0.0.1:5000")?,

@@ -1,6 +1,6 @@
-//! Imports the sample through the two services: only creating, so that it can be repeated.
+//! Imports the sample through the two services. It only creates, so it is safe to repeat.
 //!
-//! A list is created together with its items in one request: it is there whole or not at all.
+//! One request creates a list together with its items, so a list is never half imported.
 
 use std::fmt;
 use std::time::Duration;
@@ -12,47 +12,51 @@ use tokio::time::{Instant, sleep};
 
 use crate::sample::{Person, Sample};
 
-/// How long a service that is away is asked again before the import is given up.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a call to an unavailable service is retried.
+const RETRY_TIME: Duration = Duration::from_secs(10);
 
-/// Imports into these two services.
+/// The clients of the import.
 pub(crate) struct Importer {
     users: Client,
     todo: Client,
     context: RequestContext,
 }
 
-/// What an import did.
+/// The result of an import.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
-    users: Done,
-    lists: Done,
+    users: Count,
+    lists: Count,
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Done {
+struct Count {
     created: u32,
-    there: u32,
+    existing: u32,
 }
 
-/// Why an import was not finished.
+/// Why an import failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ImportError {
     /// A service did not answer in time.
-    #[error("creating {what}: the service gave no answer")]
-    Away { what: String, source: reqwest::Error },
-    /// A service answered neither that it is created nor that it is there.
-    #[error("creating {what}: the service answered `{status}`, expected 201 or 409: {body}")]
+    #[error("failed to create {what}: the service did not answer")]
+    NoAnswer { what: String, source: reqwest::Error },
+    /// A service answered with an unexpected status.
+    #[error(
+        "failed to create {what}: the service answered `{status}`, expected 201 or 409: {body}"
+    )]
     Refused { what: String, status: StatusCode, body: String },
-    /// The id of a person of the sample belongs to somebody else.
-    #[error("creating {what}: the id {id} belongs to another user")]
+    /// Another person has the id.
+    #[error("failed to create {what}: the id {id} belongs to another user")]
     IdTaken { what: String, id: i64 },
 }
 
-/// What a create-only request came to.
+/// The answer to a request that creates.
 #[derive(PartialEq, Eq)]
 enum Created {
+    /// 201.
     Now,
+    /// 409: it existed before.
     Before,
 }
 
@@ -61,7 +65,7 @@ impl Importer {
         Self { users, todo, context: RequestContext::start() }
     }
 
-    /// Imports everything that is not there yet.
+    /// Imports everything that is missing.
     pub(crate) async fn import(&self, sample: &Sample) -> Result<Counts, ImportError> {
         let mut counts = Counts::default();
         for (username, person) in &sample.users {
@@ -89,8 +93,9 @@ impl Importer {
         let created = self.create(&self.users, &["users"], &body, what.clone()).await?;
         if created == Created::Before {
             let path = ["users", username];
-            let found = ask_until_there(|| self.users.get(&path, &self.context)).await;
-            let found = found.map_err(|source| ImportError::Away { what: what.clone(), source })?;
+            let found = retry(|| self.users.get(&path, &self.context)).await;
+            let found =
+                found.map_err(|source| ImportError::NoAnswer { what: what.clone(), source })?;
             match found.status() {
                 StatusCode::OK => {}
                 StatusCode::NOT_FOUND => return Err(ImportError::IdTaken { what, id: person.id }),
@@ -100,7 +105,7 @@ impl Importer {
         Ok(created)
     }
 
-    /// Makes what is not there; repeating is harmless, since what is there is not made twice.
+    /// Creates something. Repeating is safe: the service rejects a second one with 409.
     async fn create(
         &self,
         client: &Client,
@@ -108,40 +113,33 @@ impl Importer {
         body: &Value,
         what: String,
     ) -> Result<Created, ImportError> {
-        judge(ask_until_there(|| client.post(path, &self.context, body)).await, what).await
+        match retry(|| client.post(path, &self.context, body)).await {
+            Ok(response) if response.status() == StatusCode::CREATED => Ok(Created::Now),
+            Ok(response) if response.status() == StatusCode::CONFLICT => Ok(Created::Before),
+            Ok(response) => Err(refusal(response, what).await),
+            Err(source) => Err(ImportError::NoAnswer { what, source }),
+        }
     }
 }
 
-/// Asks until the service is there to answer.
-async fn ask_until_there<F>(mut ask: impl FnMut() -> F) -> Result<Response, reqwest::Error>
+/// Retries a call until the service is available.
+async fn retry<F>(mut call: impl FnMut() -> F) -> Result<Response, reqwest::Error>
 where
     F: Future<Output = Result<Response, reqwest::Error>>,
 {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + RETRY_TIME;
     let mut pause = Duration::from_millis(50);
     loop {
-        let answer = ask().await;
-        let may_come_back = match &answer {
+        let answer = call().await;
+        let unavailable = match &answer {
             Ok(response) => response.status() == StatusCode::SERVICE_UNAVAILABLE,
             Err(_) => true,
         };
-        if !may_come_back || Instant::now() + pause >= deadline {
+        if !unavailable || Instant::now() + pause >= deadline {
             return answer;
         }
         sleep(pause).await;
         pause = (pause * 2).min(Duration::from_secs(1));
-    }
-}
-
-async fn judge(
-    answer: Result<Response, reqwest::Error>,
-    what: String,
-) -> Result<Created, ImportError> {
-    match answer {
-        Ok(response) if response.status() == StatusCode::CREATED => Ok(Created::Now),
-        Ok(response) if response.status() == StatusCode::CONFLICT => Ok(Created::Before),
-        Ok(response) => Err(refusal(response, what).await),
-        Err(source) => Err(ImportError::Away { what, source }),
     }
 }
 
@@ -151,11 +149,11 @@ async fn refusal(response: Response, what: String) -> ImportError {
     ImportError::Refused { what, status, body }
 }
 
-impl Done {
+impl Count {
     fn count(&mut self, created: &Created) {
         match created {
             Created::Now => self.created += 1,
-            Created::Before => self.there += 1,
+            Created::Before => self.existing += 1,
         }
     }
 }
@@ -164,8 +162,8 @@ impl fmt::Display for Counts {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             formatter,
-            "imported {} users and {} lists, {} users and {} lists were there",
-            self.users.created, self.lists.created, self.users.there, self.lists.there
+            "imported {} users and {} lists; {} users and {} lists existed before",
+            self.users.created, self.lists.created, self.users.existing, self.lists.existing
         )
     }
 }

@@ -1,8 +1,7 @@
-//! `sample-data`: a job that imports two files of sample data through the services' own HTTP
-//! interfaces, exactly once.
+//! `sample-data`: a job that imports two files of sample data through the HTTP API of the services.
 //!
-//! It never changes or removes what is there. When it was stopped halfway the next run goes on;
-//! when it has once finished it does nothing more, so that what a person removed stays removed.
+//! It changes and removes nothing. A run after an interrupted one imports the rest. A run after a
+//! complete one does nothing, so data that a person removed stays removed.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -31,7 +30,7 @@ async fn run(settings: Settings) -> Result<(), Fatal> {
     let config = Config::from_settings(&settings)?;
     let marker = Marker::new(&config.folder);
     if marker.exists()? {
-        println!("sample data was imported before, nothing to do");
+        println!("sample data is already imported");
         return Ok(());
     }
     let sample = Sample::built_in()?;

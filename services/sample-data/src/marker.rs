@@ -1,6 +1,6 @@
-//! The file that says that the import is done.
+//! The marker file of a complete import.
 //!
-//! It appears complete or not at all, and it is on the disk before the job says that it is done.
+//! It is written atomically, and it is on the disk before the job reports success.
 
 use std::fs::File;
 use std::io::{self, Write as _};
@@ -8,37 +8,37 @@ use std::path::{Path, PathBuf};
 
 use crate::import::Counts;
 
-/// The marker's place.
+/// A marker file.
 #[derive(Debug)]
 pub(crate) struct Marker {
     folder: PathBuf,
 }
 
-/// The marker cannot be read or written.
+/// The marker file cannot be read or written.
 #[derive(Debug, thiserror::Error)]
-#[error("{doing} `{}` in `DATA_DIR`", path.display())]
+#[error("failed to {operation} `{}` in `DATA_DIR`", path.display())]
 pub(crate) struct MarkerError {
-    doing: &'static str,
+    operation: &'static str,
     path: PathBuf,
     source: io::Error,
 }
 
 impl Marker {
-    /// The marker in this folder.
+    /// The marker in `folder`.
     pub(crate) fn new(folder: &Path) -> Self {
         Self { folder: folder.to_owned() }
     }
 
-    /// Whether an import was finished.
+    /// Whether an import is complete.
     pub(crate) fn exists(&self) -> Result<bool, MarkerError> {
         let path = self.path();
-        path.try_exists().map_err(|source| MarkerError { doing: "looking for", path, source })
+        path.try_exists().map_err(|source| MarkerError { operation: "find", path, source })
     }
 
-    /// Says that the import is finished.
+    /// Records that the import is complete.
     pub(crate) fn write(&self, counts: &Counts) -> Result<(), MarkerError> {
         self.write_and_rename(counts).map_err(|source| MarkerError {
-            doing: "writing",
+            operation: "write",
             path: self.path(),
             source,
         })
@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_marker_is_found_after_it_was_written_and_leaves_nothing_else() {
+    fn written_marker_exists_without_other_files() {
         let folder = tempfile::tempdir().unwrap();
         let marker = Marker::new(&folder.path().join("data"));
         assert!(!marker.exists().unwrap());

@@ -1,7 +1,7 @@
-//! The sample data: two JSON files of the original, in the order in which they are written.
+//! The sample data: two JSON files of the original.
 //!
-//! The order matters: people read their lists in the order of creation, and a JSON map of the
-//! usual kind would sort them.
+//! The order of the files is kept, because the services return lists in order of creation. A
+//! `serde_json` map would sort them.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -9,7 +9,7 @@ use std::marker::PhantomData;
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 
-/// Everything that is imported.
+/// The data to import.
 #[derive(Debug)]
 pub(crate) struct Sample {
     /// People by username.
@@ -26,20 +26,20 @@ pub(crate) struct Person {
     pub(crate) verified: i64,
 }
 
-/// The members of a JSON object in their order.
+/// The members of a JSON object, in the order of the file.
 #[derive(Debug)]
 pub(crate) struct Entries<T>(pub(crate) Vec<(String, T)>);
 
-/// One of the two files is not what it should be.
+/// A built-in file cannot be parsed.
 #[derive(Debug, thiserror::Error)]
-#[error("reading the built-in `{file}`")]
+#[error("failed to read the built-in `{file}`")]
 pub(crate) struct SampleError {
     file: &'static str,
     source: serde_json::Error,
 }
 
 impl Sample {
-    /// The two files in this program.
+    /// The data of the built-in files.
     pub(crate) fn built_in() -> Result<Self, SampleError> {
         let users: Entries<Person> = parse("users.json", include_str!("../data/users.json"))?;
         let lists: Entries<_> = parse("todo.json", include_str!("../data/todo.json"))?;
@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_built_in_files_keep_their_order() {
+    fn built_in_files_keep_their_order() {
         let sample = Sample::built_in().unwrap();
         let ids: Vec<_> = sample.users.iter().map(|(_, person)| person.id).collect();
         assert_eq!(ids, [1, 2, 4]);

@@ -1,10 +1,11 @@
-//! The whole job against both services, running in this process on real sockets.
+//! The job against both services, which run in this process on real sockets.
 
 use std::path::Path;
 
-use kit::client::Patience;
-use kit::listener::{Address, Listeners};
+use kit::client::Timeouts;
+use kit::listener::{BindAddress, Listeners};
 use kit::serve::{Drain, serve};
+use kit::service::Fatal;
 use kit::{Client, Limits, RequestContext, Settings};
 use serde_json::{Value, json};
 
@@ -19,21 +20,21 @@ impl Services {
         let memory = "sqlite::memory:";
         let store = todo::store::Store::open(memory).await.unwrap();
         let todo = spawn(todo::http::app(store, Limits::default()));
-        let client = Client::new("TODO_URL", &todo, Patience::default()).unwrap();
+        let client = Client::new("TODO_URL", &todo, Timeouts::default()).unwrap();
         let store = users::store::Store::open(memory).await.unwrap();
         let client = users::todo::Todo::new(client);
         let users = spawn(users::http::app(store, client, Limits::default()));
         Self { users, todo, folder: tempfile::tempdir().unwrap() }
     }
 
-    async fn import(&self) -> Result<(), String> {
+    async fn import(&self) -> Result<(), Fatal> {
         let folder = self.folder.path().to_str().unwrap();
         let pairs = [("USERS_URL", &*self.users), ("TODO_URL", &self.todo), ("DATA_DIR", folder)];
-        crate::run(Settings::from_pairs(pairs)).await.map_err(|error| error.to_string())
+        crate::run(Settings::from_pairs(pairs)).await
     }
 
     fn client(base: &str) -> Client {
-        Client::new("URL", base, Patience::default()).unwrap()
+        Client::new("URL", base, Timeouts::default()).unwrap()
     }
 
     async fn read(base: &str, path: &[&str]) -> Value {
@@ -58,21 +59,21 @@ impl Services {
 }
 
 fn spawn(app: axum::Router) -> String {
-    let listeners = Listeners::bind(&Address { host: "127.0.0.1".into(), port: 0 }).unwrap();
+    let listeners = Listeners::bind(&BindAddress { host: "127.0.0.1".into(), port: 0 }).unwrap();
     let url = format!("http://{}", listeners.describe());
     tokio::spawn(serve(listeners, app, Drain::default(), std::future::pending()));
     url
 }
 
 #[tokio::test]
-async fn everything_is_imported_as_it_stands_in_the_files() {
+async fn import_equals_the_files() {
     let services = Services::start().await;
     services.import().await.unwrap();
     services.expect_the_sample().await;
 }
 
 #[tokio::test]
-async fn what_was_removed_after_an_import_stays_removed() {
+async fn removed_data_stays_removed() {
     let services = Services::start().await;
     services.import().await.unwrap();
     let todo = Services::client(&services.todo);
@@ -84,7 +85,7 @@ async fn what_was_removed_after_an_import_stays_removed() {
 }
 
 #[tokio::test]
-async fn an_import_that_was_stopped_halfway_is_finished_without_doubles() {
+async fn interrupted_import_is_completed_without_duplicates() {
     let services = Services::start().await;
     let context = RequestContext::start();
     let user = json!({"username": "saurabh_badhwar", "id": 1, "name": "Saurabh Badhwar",
@@ -101,13 +102,14 @@ async fn an_import_that_was_stopped_halfway_is_finished_without_doubles() {
 }
 
 #[tokio::test]
-async fn a_number_that_belongs_to_somebody_else_is_an_error_and_leaves_no_marker() {
+async fn taken_id_fails_and_leaves_no_marker() {
     let services = Services::start().await;
     let user = json!({"username": "other", "id": 2, "name": "Other"});
     let users = Services::client(&services.users);
     let created = users.post(&["users"], &RequestContext::start(), &user).await;
     assert_eq!(created.unwrap().status(), 201);
     let error = services.import().await.unwrap_err();
-    assert_eq!(error, "creating the user `aniket`: the id 2 belongs to another user");
+    let expected = "failed to create the user `aniket`: the id 2 belongs to another user";
+    assert_eq!(error.to_string(), expected);
     assert_eq!(std::fs::read_dir(services.folder.path()).unwrap().count(), 0);
 }

@@ -1,19 +1,19 @@
 //! The settings of this service.
 //!
-//! Logging has its own variables, read by the kit.
+//! `kit::telemetry` reads those of logging.
 
 use kit::Settings;
-use kit::listener::Address;
+use kit::listener::BindAddress;
 use kit::settings::SettingError;
 
-/// The port when `PORT` is not set.
+/// The default of `PORT`.
 pub const DEFAULT_PORT: u16 = 5001;
 
-/// Everything that can be set.
+/// All settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// `HOST` and `PORT`; not used when a socket is inherited.
-    pub address: Address,
+    /// `HOST` and `PORT`; ignored when a socket is inherited.
+    pub address: BindAddress,
     /// `DATABASE_URL`.
     pub database_url: String,
 }
@@ -22,10 +22,10 @@ impl Config {
     /// Reads the settings.
     ///
     /// # Errors
-    /// For the first value that is missing or wrong, naming it.
+    /// For the first value that is missing or invalid; the error names it.
     pub fn from_settings(settings: &Settings) -> Result<Self, SettingError> {
         Ok(Self {
-            address: Address::from_settings(settings, DEFAULT_PORT)?,
+            address: BindAddress::from_settings(settings, DEFAULT_PORT)?,
             database_url: settings.required(
                 "DATABASE_URL",
                 "the address of a database",
@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_missing_database_and_a_bad_port_are_errors_that_name_the_variable() {
+    fn wrong_settings_name_the_variable() {
         for (pairs, name) in [
             (vec![], "`DATABASE_URL` is not set"),
             (vec![("DATABASE_URL", "sqlite:x"), ("PORT", "http")], "`PORT` is `http`"),

@@ -1,13 +1,11 @@
-//! What can go wrong with a request, and which problem the caller is told.
+//! The errors of a request, and the problem that each becomes.
 //!
-//! Causes inside the storage are logged here, once, and not told.
-
-use std::time::Duration;
+//! The caller gets no internal cause; it is logged.
 
 use axum::response::{IntoResponse, Response};
-use kit::{Problem, database};
+use kit::Problem;
 
-/// A request that has no success.
+/// Why a request failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The user has no lists.
@@ -18,7 +16,7 @@ pub enum Error {
     NoList {
         /// The user.
         username: String,
-        /// The list that was asked for.
+        /// The requested list.
         list: String,
     },
     /// The list has no such item.
@@ -26,19 +24,19 @@ pub enum Error {
     NoItem {
         /// The list.
         list: String,
-        /// The item's id as it was asked for.
+        /// The id in the request.
         id: String,
     },
-    /// The user has a list of that name already.
-    #[error("the user `{username}` has a list `{list}` already")]
+    /// The user already has a list of that name.
+    #[error("the user `{username}` already has a list `{list}`")]
     ListTaken {
         /// The user.
         username: String,
-        /// The name that was wanted.
+        /// The requested name.
         list: String,
     },
-    /// The request itself is wrong.
-    #[error("the request is wrong")]
+    /// The request is invalid.
+    #[error("the request is invalid")]
     Request(Problem),
     /// The storage failed.
     #[error("the storage failed")]
@@ -53,20 +51,14 @@ impl From<Problem> for Error {
 
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
+        let text = self.to_string();
         match self {
             Self::NoLists(_) | Self::NoList { .. } | Self::NoItem { .. } => {
-                Problem::not_found(self.to_string())
+                Problem::not_found(text)
             }
-            Self::ListTaken { .. } => Problem::conflict(self.to_string()),
+            Self::ListTaken { .. } => Problem::conflict(text),
             Self::Request(problem) => problem,
-            Self::Storage(error) if database::is_away(&error) => {
-                tracing::warn!(%error, "storage is not available");
-                Problem::unavailable("the storage is not available", Duration::from_secs(1))
-            }
-            Self::Storage(error) => {
-                tracing::error!(%error, "storage failed");
-                Problem::internal()
-            }
+            Self::Storage(error) => error.into(),
         }
         .into_response()
     }

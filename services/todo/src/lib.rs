@@ -1,6 +1,6 @@
-//! The parts of the `todo` service, as a library so that tests reach the router without a socket.
+//! The service `todo` as a library, so that tests call the router without a socket.
 //!
-//! Other crates use it in tests only: services talk over HTTP.
+//! Other services never link it: they call it over HTTP.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 

@@ -1,6 +1,6 @@
-//! `todo`: the service that owns lists and their items, for each username.
+//! `todo`: the service that owns the lists of each username and their items.
 //!
-//! It does not know who the users are: a username is a key here, and `users` owns the people.
+//! A username is only a key here: the service `users` owns the people.
 
 use std::process::ExitCode;
 
@@ -17,11 +17,11 @@ fn main() -> ExitCode {
 
 async fn serve(settings: Settings) -> Result<(), Fatal> {
     let config = Config::from_settings(&settings)?;
-    // The socket comes first: callers queue in it while the tables are brought up to date.
+    // The socket is first: callers queue in it during the migrations.
     let listeners = Listeners::obtain(&settings, &config.address)?;
     let store = Store::open(&config.database_url).await?;
     let app = http::app(store.clone(), Limits::default());
-    let outcome = service::serve_until_signal(listeners, app).await;
+    let result = service::serve_until_signal(listeners, app).await;
     store.close().await;
-    outcome
+    result
 }

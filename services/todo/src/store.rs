@@ -1,11 +1,10 @@
-//! Lists and items in the database: every statement of this service.
+//! The lists and items in the database: every SQL statement of this service.
 //!
-//! Constraints of the database decide what is unique. Statements are written so that SQLite and
-//! PostgreSQL both take them; what differs is in the folders of migrations. A write has returned
-//! only when it is committed.
+//! Every statement works on SQLite and on PostgreSQL; the migrations differ. Constraints of the
+//! database enforce uniqueness. A method that writes returns after the commit.
 
 use kit::Database;
-use kit::database::{DatabaseError, Engine, Migration, is_taken};
+use kit::database::{DatabaseError, Migration, is_conflict};
 use sqlx::any::AnyRow;
 use sqlx::{Any, Row as _, Transaction};
 
@@ -20,90 +19,81 @@ pub struct Store {
 /// The key of one list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListKey {
-    /// Whose list it is.
+    /// Its owner.
     pub username: String,
-    /// Its name, unique for the user.
+    /// Its name, unique per user.
     pub list: String,
 }
 
 /// One item of a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Item {
-    /// Its number, never used again.
+    /// Its number; never reused.
     pub id: i64,
-    /// What is to be done.
+    /// What to do.
     pub title: String,
     /// Whether it is done.
     pub completed: bool,
-    /// Its place in the list: lower comes first, the older one first among equals.
+    /// Its position: ascending, and older items first among equals.
     pub order: i64,
 }
 
-/// An item to be made.
+/// An item to create.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewItem {
-    /// What is to be done.
+    /// What to do.
     pub title: String,
     /// Whether it is done.
     pub completed: bool,
-    /// Its place; the end of the list when it is not given.
+    /// Its position; by default the end of the list.
     pub order: Option<i64>,
 }
 
-/// What to change of an item; what is `None` stays.
+/// A change of an item; `None` keeps the value.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ItemChange {
-    /// A new title.
+    /// The new title.
     pub title: Option<String>,
-    /// Done or not.
+    /// Whether it is done.
     pub completed: Option<bool>,
-    /// A new place.
+    /// The new position.
     pub order: Option<i64>,
 }
 
-const SQLITE: [Migration; 1] = [Migration {
+const MIGRATIONS: [Migration; 1] = [Migration {
     version: 1,
     description: "lists and items",
-    sql: include_str!("../migrations/sqlite/0001_lists_and_items.sql"),
-}];
-
-const POSTGRES: [Migration; 1] = [Migration {
-    version: 1,
-    description: "lists and items",
-    sql: include_str!("../migrations/postgres/0001_lists_and_items.sql"),
+    sqlite: include_str!("../migrations/sqlite/0001_lists_and_items.sql"),
+    postgres: include_str!("../migrations/postgres/0001_lists_and_items.sql"),
 }];
 
 impl Store {
-    /// Opens the database at `url` with its tables up to date.
+    /// Opens the database at `url` and migrates it.
     ///
     /// # Errors
-    /// When it cannot be opened or changed.
+    /// When it cannot be opened or migrated.
     pub async fn open(url: &str) -> Result<Self, DatabaseError> {
-        let migrations = |engine| match engine {
-            Engine::Sqlite => &SQLITE[..],
-            Engine::Postgres => &POSTGRES[..],
-        };
-        Ok(Self { database: Database::open(url, migrations).await? })
+        Ok(Self { database: Database::open(url, &MIGRATIONS).await? })
     }
 
-    /// The database, for probes.
+    /// The database, for `/readyz`.
     pub fn database(&self) -> &Database {
         &self.database
     }
 
-    /// Closes the database in order.
+    /// Closes the database.
     pub async fn close(&self) {
         self.database.close().await;
     }
 
-    /// The name of every list of every user, in order of creation.
+    /// The names of the lists of all users, in order of creation.
     pub async fn list_names(&self) -> Result<Vec<String>, Error> {
         let rows = sqlx::query("SELECT name FROM lists ORDER BY id");
         let rows = rows.fetch_all(self.database.reader()).await?;
         Ok(rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?)
     }
 
-    /// The lists of one user in order of creation, each with its titles in order.
+    /// The lists of a user in order of creation, each with its titles in order.
     ///
     /// # Errors
     /// When the user has no lists.
@@ -127,10 +117,10 @@ impl Store {
         if lists.is_empty() { Err(Error::NoLists(username.to_owned())) } else { Ok(lists) }
     }
 
-    /// Makes a list with these items, all or nothing, and answers them.
+    /// Creates a list with these items in one transaction, and returns the items.
     ///
     /// # Errors
-    /// When the user has a list of that name.
+    /// When the user already has a list of that name.
     pub async fn create_list(&self, key: &ListKey, titles: &[String]) -> Result<Vec<Item>, Error> {
         let mut write = self.database.write().await?;
         let insert = "INSERT INTO lists (username, name) VALUES ($1, $2) RETURNING id";
@@ -149,20 +139,20 @@ impl Store {
         commit_with_items(write, key).await
     }
 
-    /// Gives a list another name, and answers its items.
+    /// Renames a list, and returns its items.
     ///
     /// # Errors
-    /// When there is no such list, or another one has that name.
+    /// When there is no such list, or another list has that name.
     pub async fn rename_list(&self, key: &ListKey, name: &str) -> Result<Vec<Item>, Error> {
         let mut write = self.database.write().await?;
         let update = "UPDATE lists SET name = $3 WHERE username = $1 AND name = $2";
         let update = bind_key(sqlx::query(update), key).bind(name.to_owned());
-        let wanted = ListKey { username: key.username.clone(), list: name.to_owned() };
-        let updated = update.execute(&mut *write).await.map_err(|error| wanted.taken_or(error))?;
+        let renamed = ListKey { username: key.username.clone(), list: name.to_owned() };
+        let updated = update.execute(&mut *write).await.map_err(|error| renamed.taken_or(error))?;
         if updated.rows_affected() == 0 {
             return Err(key.missing());
         }
-        commit_with_items(write, &wanted).await
+        commit_with_items(write, &renamed).await
     }
 
     /// Removes a list and its items.
@@ -180,7 +170,7 @@ impl Store {
     /// Removes all lists of a user.
     ///
     /// # Errors
-    /// When the user has none.
+    /// When the user has no lists.
     pub async fn delete_lists(&self, username: &str) -> Result<(), Error> {
         let mut write = self.database.write().await?;
         let delete = sqlx::query("DELETE FROM lists WHERE username = $1").bind(username.to_owned());
@@ -304,7 +294,7 @@ impl ListKey {
     }
 
     fn taken_or(&self, error: sqlx::Error) -> Error {
-        if is_taken(&error) {
+        if is_conflict(&error) {
             Error::ListTaken { username: self.username.clone(), list: self.list.clone() }
         } else {
             Error::Storage(error)
@@ -319,16 +309,16 @@ fn bind_key(query: Query, key: &ListKey) -> Query {
     query.bind(key.username.clone()).bind(key.list.clone())
 }
 
-/// The list's id. The list is held until the end of the transaction, so that it is not removed
-/// meanwhile, and two items at once do not get one place. (An update that changes nothing is the
-/// statement for this that both databases have.)
+/// The id of a list, whose row stays locked until the end of the transaction. So the list is not
+/// removed meanwhile, and two concurrent items do not get the same position. (An update that changes
+/// nothing locks a row in both databases.)
 async fn list_id(write: &mut Transaction<'static, Any>, key: &ListKey) -> Result<i64, Error> {
-    let hold = "UPDATE lists SET name = name WHERE username = $1 AND name = $2 RETURNING id";
-    let row = bind_key(sqlx::query(hold), key).fetch_optional(&mut **write).await?;
+    let lock = "UPDATE lists SET name = name WHERE username = $1 AND name = $2 RETURNING id";
+    let row = bind_key(sqlx::query(lock), key).fetch_optional(&mut **write).await?;
     Ok(row.ok_or_else(|| key.missing())?.try_get(0)?)
 }
 
-/// A list and its items, in one statement, so that they are of one moment.
+/// Selects a list and its items in one statement, so that they are consistent.
 fn select_items(key: &ListKey) -> Query {
     bind_key(
         sqlx::query(
@@ -341,8 +331,8 @@ fn select_items(key: &ListKey) -> Query {
     )
 }
 
-/// Commits, and answers the items as they were committed: what is read after that may be of
-/// somebody else's write, or fail, and the caller would take the write for failed.
+/// Commits, and returns the items as they were committed. They are read before the commit: a read
+/// after it may see another write, or fail although the write succeeded.
 async fn commit_with_items(
     mut write: Transaction<'static, Any>,
     key: &ListKey,
@@ -352,7 +342,7 @@ async fn commit_with_items(
     Ok(items)
 }
 
-/// The items in what `select_items` found.
+/// The items in the rows of [`select_items`].
 fn items(key: &ListKey, rows: Vec<AnyRow>) -> Result<Vec<Item>, Error> {
     let Some(first) = rows.first() else { return Err(key.missing()) };
     if first.try_get::<Option<i64>, _>(0)?.is_none() {

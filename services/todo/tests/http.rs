@@ -1,4 +1,4 @@
-//! The answers of `todo`, asked without a socket.
+//! The HTTP answers of `todo`, without a socket.
 
 #![allow(clippy::unwrap_used)]
 
@@ -62,7 +62,7 @@ async fn get(app: &Router, path: &str) -> (StatusCode, Value) {
     send(app, "GET", path, Value::Null).await
 }
 
-async fn the_original_paths_answer_the_original_bodies(url: String) {
+async fn original_paths_keep_their_bodies(url: String) {
     let app = sample(url).await;
     let (status, _, text) = ask(&app, Request::get("/").body(Body::empty()).unwrap()).await;
     assert_eq!((status, text.as_slice()), (StatusCode::OK, &b"The todo service is up.\n"[..]));
@@ -73,7 +73,7 @@ async fn the_original_paths_answer_the_original_bodies(url: String) {
     assert_eq!((status, lists), (StatusCode::OK, expected));
 }
 
-async fn the_lists_of_a_user_stand_in_the_order_of_their_creation(url: String) {
+async fn lists_are_in_order_of_creation(url: String) {
     let app = sample(url).await;
     for name in ["zoo", "attic"] {
         send(&app, "POST", "/lists/aniket", json!({"name": name})).await;
@@ -85,11 +85,11 @@ async fn the_lists_of_a_user_stand_in_the_order_of_their_creation(url: String) {
     assert!(places.is_sorted(), "{body}");
 }
 
-async fn what_does_not_exist_is_not_found(url: String) {
+async fn unknown_paths_are_not_found(url: String) {
     let app = sample(url).await;
     for path in [
         "/nothing",
-        "/lists/nobody",
+        "/lists/unknown",
         "/lists/aniket/nothing",
         "/lists/aniket/nothing/items",
         "/lists/aniket/school/items/999",
@@ -102,11 +102,11 @@ async fn what_does_not_exist_is_not_found(url: String) {
         assert_eq!(status, StatusCode::NOT_FOUND, "{path}");
         assert_eq!(problem["status"], 404, "{path}");
     }
-    let (status, _) = send(&app, "DELETE", "/lists/nobody", Value::Null).await;
+    let (status, _) = send(&app, "DELETE", "/lists/unknown", Value::Null).await;
     assert_eq!(status, StatusCode::NOT_FOUND);
 }
 
-async fn a_method_that_a_path_does_not_know_is_refused_with_those_it_knows(url: String) {
+async fn unsupported_method_names_the_supported_ones(url: String) {
     let app = empty(url).await;
     let request = Request::put("/lists").body(Body::empty()).unwrap();
     let (status, headers, _) = ask(&app, request).await;
@@ -115,7 +115,7 @@ async fn a_method_that_a_path_does_not_know_is_refused_with_those_it_knows(url: 
     assert_eq!(headers["content-type"], "application/problem+json");
 }
 
-async fn a_list_is_created_renamed_and_deleted(url: String) {
+async fn list_is_created_renamed_and_deleted(url: String) {
     let app = sample(url).await;
     let (status, list) =
         send(&app, "POST", "/lists/luckas", json!({"name": "a/b ü", "items": ["x"]})).await;
@@ -132,7 +132,7 @@ async fn a_list_is_created_renamed_and_deleted(url: String) {
     assert_eq!(get(&app, "/lists/luckas").await.0, StatusCode::NOT_FOUND);
 }
 
-async fn a_second_list_of_one_name_is_a_conflict_and_changes_nothing(url: String) {
+async fn duplicate_list_name_is_a_conflict(url: String) {
     let app = sample(url).await;
     let again = json!({"name": "home", "items": ["other"]});
     let (status, _) = send(&app, "POST", "/lists/saurabh_badhwar", again).await;
@@ -147,14 +147,14 @@ async fn a_second_list_of_one_name_is_a_conflict_and_changes_nothing(url: String
     assert_eq!(status, StatusCode::CREATED);
 }
 
-async fn removing_the_lists_of_a_user_leaves_those_of_others(url: String) {
+async fn removing_lists_keeps_those_of_other_users(url: String) {
     let app = sample(url).await;
     let (status, _) = send(&app, "DELETE", "/lists/saurabh_badhwar", Value::Null).await;
     assert_eq!(status, StatusCode::NO_CONTENT);
     assert_eq!(get(&app, "/lists").await.1, json!({"lists": ["school"]}));
 }
 
-async fn the_items_of_a_list_are_a_root_of_the_todo_backend_api(url: String) {
+async fn items_are_a_todo_backend_root(url: String) {
     let app = sample(url).await;
     assert_eq!(send(&app, "DELETE", ITEMS, Value::Null).await.0, StatusCode::NO_CONTENT);
     assert_eq!(get(&app, ITEMS).await, (StatusCode::OK, json!([])));
@@ -180,7 +180,7 @@ async fn the_items_of_a_list_are_a_root_of_the_todo_backend_api(url: String) {
     assert_eq!(send(&app, "PATCH", path, json!({})).await.0, StatusCode::NOT_FOUND);
 }
 
-async fn items_stand_in_their_order_and_new_ones_at_the_end(url: String) {
+async fn items_are_ordered_and_new_ones_last(url: String) {
     let app = sample(url).await;
     for body in [json!({"title": "first", "order": -1}), json!({"title": "last"})] {
         assert_eq!(send(&app, "POST", ITEMS, body).await.0, StatusCode::CREATED);
@@ -222,7 +222,7 @@ async fn wrong_fields_are_named_and_change_nothing(url: String) {
     );
 }
 
-async fn bodies_that_cannot_be_read_are_told_apart(url: String) {
+async fn unreadable_bodies_have_distinct_statuses(url: String) {
     let app = sample(url).await;
     let large = format!("{{\"title\": \"{}\"}}", "x".repeat(4000));
     for (media, body, expected) in [
@@ -243,7 +243,7 @@ async fn bodies_that_cannot_be_read_are_told_apart(url: String) {
     assert_eq!(headers["content-type"], "application/problem+json");
 }
 
-async fn pages_from_elsewhere_may_call(url: String) {
+async fn cross_origin_pages_may_call(url: String) {
     let app = sample(url).await;
     let request = Request::options(ITEMS)
         .header("origin", "https://todobackend.com")
@@ -256,12 +256,12 @@ async fn pages_from_elsewhere_may_call(url: String) {
     for method in ["GET", "POST", "PATCH", "DELETE"] {
         assert!(headers["access-control-allow-methods"].to_str().unwrap().contains(method));
     }
-    let request = Request::get("/lists/nobody").header("origin", "https://todobackend.com");
+    let request = Request::get("/lists/unknown").header("origin", "https://todobackend.com");
     let (_, headers, _) = ask(&app, request.body(Body::empty()).unwrap()).await;
     assert_eq!(headers["access-control-allow-origin"], "*");
 }
 
-async fn health_document_and_request_ids_are_served(url: String) {
+async fn health_document_and_request_id_are_served(url: String) {
     let app = empty(url).await;
     for path in ["/healthz", "/readyz", "/openapi.json"] {
         assert_eq!(get(&app, path).await.0, StatusCode::OK, "{path}");
@@ -271,7 +271,7 @@ async fn health_document_and_request_ids_are_served(url: String) {
     assert_eq!(headers["x-request-id"], "abc");
 }
 
-async fn a_closed_storage_is_not_ready_but_alive(url: String) {
+async fn closed_storage_is_alive_but_not_ready(url: String) {
     let store = Store::open(&url).await.unwrap();
     let app = http::app(store.clone(), Limits::default());
     store.close().await;
@@ -282,18 +282,18 @@ async fn a_closed_storage_is_not_ready_but_alive(url: String) {
 
 postgres_cluster::on_both_databases! {
     |_| "sqlite::memory:".to_owned();
-    the_original_paths_answer_the_original_bodies,
-    the_lists_of_a_user_stand_in_the_order_of_their_creation,
-    what_does_not_exist_is_not_found,
-    a_method_that_a_path_does_not_know_is_refused_with_those_it_knows,
-    a_list_is_created_renamed_and_deleted,
-    a_second_list_of_one_name_is_a_conflict_and_changes_nothing,
-    removing_the_lists_of_a_user_leaves_those_of_others,
-    the_items_of_a_list_are_a_root_of_the_todo_backend_api,
-    items_stand_in_their_order_and_new_ones_at_the_end,
+    original_paths_keep_their_bodies,
+    lists_are_in_order_of_creation,
+    unknown_paths_are_not_found,
+    unsupported_method_names_the_supported_ones,
+    list_is_created_renamed_and_deleted,
+    duplicate_list_name_is_a_conflict,
+    removing_lists_keeps_those_of_other_users,
+    items_are_a_todo_backend_root,
+    items_are_ordered_and_new_ones_last,
     wrong_fields_are_named_and_change_nothing,
-    bodies_that_cannot_be_read_are_told_apart,
-    pages_from_elsewhere_may_call,
-    health_document_and_request_ids_are_served,
-    a_closed_storage_is_not_ready_but_alive,
+    unreadable_bodies_have_distinct_statuses,
+    cross_origin_pages_may_call,
+    health_document_and_request_id_are_served,
+    closed_storage_is_alive_but_not_ready,
 }

@@ -1,23 +1,23 @@
 //! The settings of this service.
 //!
-//! Logging has its own variables, read by the kit.
+//! `kit::telemetry` reads those of logging.
 
-use kit::client::Patience;
-use kit::listener::Address;
+use kit::client::Timeouts;
+use kit::listener::BindAddress;
 use kit::settings::SettingError;
 use kit::{Client, Settings};
 
-/// The port when `PORT` is not set.
+/// The default of `PORT`.
 pub const DEFAULT_PORT: u16 = 5000;
 
-/// Everything that can be set.
+/// All settings.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// `HOST` and `PORT`; not used when a socket is inherited.
-    pub address: Address,
+    /// `HOST` and `PORT`; ignored when a socket is inherited.
+    pub address: BindAddress,
     /// `DATABASE_URL`.
     pub database_url: String,
-    /// `TODO_URL`, as the client that calls it.
+    /// The client for `TODO_URL`.
     pub todo: Client,
 }
 
@@ -25,7 +25,7 @@ impl Config {
     /// Reads the settings.
     ///
     /// # Errors
-    /// For the first value that is missing or wrong, naming it.
+    /// For the first value that is missing or invalid; the error names it.
     pub fn from_settings(settings: &Settings) -> Result<Self, SettingError> {
         let todo = settings.required(
             "TODO_URL",
@@ -33,13 +33,13 @@ impl Config {
             "http://127.0.0.1:5001",
         )?;
         Ok(Self {
-            address: Address::from_settings(settings, DEFAULT_PORT)?,
+            address: BindAddress::from_settings(settings, DEFAULT_PORT)?,
             database_url: settings.required(
                 "DATABASE_URL",
                 "the address of a database",
                 "sqlite:users.db",
             )?,
-            todo: Client::new("TODO_URL", &todo, Patience::default())?,
+            todo: Client::new("TODO_URL", &todo, Timeouts::default())?,
         })
     }
 }
@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn wrong_settings_are_errors_that_name_the_variable() {
+    fn wrong_settings_name_the_variable() {
         for (todo, database, expected) in [
             ("", "sqlite:x", "`TODO_URL` is not set"),
             ("localhost:5001", "sqlite:x", "`TODO_URL` is `localhost:5001`"),

@@ -1,36 +1,36 @@
-//! What can go wrong with a request, and which problem the caller is told.
+//! The errors of a request, and the problem that each becomes.
 //!
-//! Causes inside the storage and of calls to `todo` are logged here, once, and not told.
+//! The caller gets no internal cause; it is logged.
 
 use std::time::Duration;
 
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use kit::{Problem, database};
+use kit::Problem;
 
-/// When a caller may come again after `todo` was away.
+/// When a caller may retry after `todo` was unavailable.
 const TODO_RETRY: Duration = Duration::from_secs(2);
 
-/// A request that has no success.
+/// Why a request failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// There is no such person.
     #[error("there is no user `{0}`")]
     NoUser(String),
-    /// The username, or the id that was asked for, belongs to somebody.
+    /// Another person has the username or the id.
     #[error("{0}")]
     Taken(String),
-    /// `todo` gave no answer in time.
+    /// `todo` did not answer in time.
     #[error("the service `todo` is not available")]
-    TodoAway(#[source] reqwest::Error),
-    /// `todo` is there and asks for patience.
+    TodoUnreachable(#[source] reqwest::Error),
+    /// `todo` answered 503.
     #[error("the service `todo` is not available")]
-    TodoBusy,
-    /// `todo` answered something that makes no sense here.
+    TodoUnavailable,
+    /// `todo` answered with an unexpected status.
     #[error("the service `todo` answered with status {0}")]
-    TodoOdd(StatusCode),
-    /// The request itself is wrong.
-    #[error("the request is wrong")]
+    TodoFailed(StatusCode),
+    /// The request is invalid.
+    #[error("the request is invalid")]
     Request(Problem),
     /// The storage failed.
     #[error("the storage failed")]
@@ -49,24 +49,17 @@ impl IntoResponse for Error {
         match self {
             Self::NoUser(_) => Problem::not_found(text),
             Self::Taken(_) => Problem::conflict(text),
-            Self::TodoAway(error) => {
+            Self::TodoUnreachable(error) => {
                 tracing::warn!(%error, cause = ?std::error::Error::source(&error), "{text}");
                 Problem::unavailable(text, TODO_RETRY)
             }
-            Self::TodoBusy => Problem::unavailable(text, TODO_RETRY),
-            Self::TodoOdd(_) => {
+            Self::TodoUnavailable => Problem::unavailable(text, TODO_RETRY),
+            Self::TodoFailed(_) => {
                 tracing::error!("{text}");
                 Problem::new(StatusCode::BAD_GATEWAY, text)
             }
             Self::Request(problem) => problem,
-            Self::Storage(error) if database::is_away(&error) => {
-                tracing::warn!(%error, "storage is not available");
-                Problem::unavailable("the storage is not available", Duration::from_secs(1))
-            }
-            Self::Storage(error) => {
-                tracing::error!(%error, "storage failed");
-                Problem::internal()
-            }
+            Self::Storage(error) => error.into(),
         }
         .into_response()
     }

@@ -1,6 +1,6 @@
-//! `users`: the service that owns the people, and asks `todo` for their lists.
+//! `users`: the service that owns the people and gets their lists from `todo`.
 //!
-//! It stores no lists and remembers no answers of `todo`.
+//! It neither stores lists nor caches answers of `todo`.
 
 use std::process::ExitCode;
 
@@ -18,11 +18,11 @@ fn main() -> ExitCode {
 
 async fn serve(settings: Settings) -> Result<(), Fatal> {
     let config = Config::from_settings(&settings)?;
-    // The socket comes first: callers queue in it while the tables are brought up to date.
+    // The socket is first: callers queue in it during the migrations.
     let listeners = Listeners::obtain(&settings, &config.address)?;
     let store = Store::open(&config.database_url).await?;
     let app = http::app(store.clone(), Todo::new(config.todo), Limits::default());
-    let outcome = service::serve_until_signal(listeners, app).await;
+    let result = service::serve_until_signal(listeners, app).await;
     store.close().await;
-    outcome
+    result
 }

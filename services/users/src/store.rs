@@ -1,13 +1,12 @@
-//! People in the database: every statement of this service.
+//! The people in the database: every SQL statement of this service.
 //!
-//! Constraints of the database decide what is unique. Statements are written so that SQLite and
-//! PostgreSQL both take them; what differs is in the folders of migrations. A write has returned
-//! only when it is committed.
+//! Every statement works on SQLite and on PostgreSQL; the migrations differ. Constraints of the
+//! database enforce uniqueness. A method that writes returns after the commit.
 
 use std::collections::BTreeMap;
 
 use kit::Database;
-use kit::database::{DatabaseError, Engine, Migration, is_taken};
+use kit::database::{DatabaseError, Migration, is_conflict};
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
@@ -19,75 +18,66 @@ pub struct Store {
     database: Database,
 }
 
-/// A person, as the original answers it.
+/// A person, in the original's JSON form.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct User {
-    /// The person's number, never given again.
+    /// The person's number; never reused.
     pub id: i64,
-    /// The name that people read.
+    /// The displayed name.
     pub name: String,
     /// 1 when verified, else 0.
     pub verified: i64,
 }
 
-/// A person to be added.
+/// A person to create.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewUser {
     /// The key in paths.
     pub username: String,
-    /// The name that people read.
+    /// The displayed name.
     pub name: String,
     /// Whether the person is verified.
     pub verified: bool,
-    /// The number; given by the database when it is not.
+    /// The number; by default the database chooses one.
     pub id: Option<i64>,
 }
 
-/// What to change of a person; what is `None` stays.
+/// A change of a person; `None` keeps the value.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UserChange {
-    /// Another name.
+    /// The new name.
     pub name: Option<String>,
-    /// Verified or not.
+    /// Whether the person is verified.
     pub verified: Option<bool>,
 }
 
-const SQLITE: [Migration; 1] = [Migration {
+const MIGRATIONS: [Migration; 1] = [Migration {
     version: 1,
     description: "users",
-    sql: include_str!("../migrations/sqlite/0001_users.sql"),
-}];
-
-const POSTGRES: [Migration; 1] = [Migration {
-    version: 1,
-    description: "users",
-    sql: include_str!("../migrations/postgres/0001_users.sql"),
+    sqlite: include_str!("../migrations/sqlite/0001_users.sql"),
+    postgres: include_str!("../migrations/postgres/0001_users.sql"),
 }];
 
 impl Store {
-    /// Opens the database at `url` with its tables up to date.
+    /// Opens the database at `url` and migrates it.
     ///
     /// # Errors
-    /// When it cannot be opened or changed.
+    /// When it cannot be opened or migrated.
     pub async fn open(url: &str) -> Result<Self, DatabaseError> {
-        let migrations = |engine| match engine {
-            Engine::Sqlite => &SQLITE[..],
-            Engine::Postgres => &POSTGRES[..],
-        };
-        Ok(Self { database: Database::open(url, migrations).await? })
+        Ok(Self { database: Database::open(url, &MIGRATIONS).await? })
     }
 
-    /// The database, for probes.
+    /// The database, for `/readyz`.
     pub fn database(&self) -> &Database {
         &self.database
     }
 
-    /// Closes the database in order.
+    /// Closes the database.
     pub async fn close(&self) {
         self.database.close().await;
     }
 
-    /// Everybody, sorted by username in byte order whatever the database's collation.
+    /// All people, sorted by username in byte order, independent of the database's collation.
     pub async fn users(&self) -> Result<BTreeMap<String, User>, Error> {
         let rows = sqlx::query("SELECT username, id, name, verified FROM users");
         let rows = rows.fetch_all(self.database.reader()).await?;
@@ -112,7 +102,7 @@ impl Store {
     /// Adds a person.
     ///
     /// # Errors
-    /// When the username or the id belongs to somebody.
+    /// When another person has the username or the id.
     pub async fn create(&self, new: &NewUser) -> Result<User, Error> {
         let mut write = self.database.write().await?;
         let query = match new.id {
@@ -172,13 +162,13 @@ impl Store {
 
 impl NewUser {
     fn taken_or(&self, error: sqlx::Error) -> Error {
-        if !is_taken(&error) {
+        if !is_conflict(&error) {
             return Error::Storage(error);
         }
         Error::Taken(match self.id {
-            None => format!("there is a user `{}` already", self.username),
+            None => format!("there is already a user `{}`", self.username),
             Some(id) => {
-                format!("there is a user `{}` or a user with id {id} already", self.username)
+                format!("there is already a user `{}` or a user with id {id}", self.username)
             }
         })
     }

@@ -1,4 +1,4 @@
-//! The answers of `users`, asked without a socket, with a `todo` that the test plays.
+//! The HTTP answers of `users`, without a socket, with a fake `todo`.
 
 #![allow(clippy::unwrap_used)]
 
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
-use kit::client::Patience;
+use kit::client::Timeouts;
 use kit::{Client, Limits};
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
@@ -18,12 +18,12 @@ use users::http;
 use users::store::Store;
 use users::todo::Todo;
 
-const PATIENCE: Patience =
-    Patience { connect: Duration::from_millis(300), answer: Duration::from_millis(300) };
+const TIMEOUTS: Timeouts =
+    Timeouts { connect: Duration::from_millis(300), answer: Duration::from_millis(300) };
 
-async fn app_asking(url: &str, todo: &str) -> Router {
+async fn app_with_todo(url: &str, todo: &str) -> Router {
     let store = Store::open(url).await.unwrap();
-    let todo = Todo::new(Client::new("TODO_URL", todo, PATIENCE).unwrap());
+    let todo = Todo::new(Client::new("TODO_URL", todo, TIMEOUTS).unwrap());
     let app = http::app(store, todo, Limits::default());
     for (username, id, name, verified) in [
         ("saurabh_badhwar", 1, "Saurabh Badhwar", 1),
@@ -37,10 +37,10 @@ async fn app_asking(url: &str, todo: &str) -> Router {
     app
 }
 
-/// Nobody listens there: the port was free a moment ago.
+/// The application with an unreachable `todo`: its port was free a moment ago.
 async fn app(url: &str) -> Router {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    app_asking(url, &format!("http://127.0.0.1:{port}")).await
+    app_with_todo(url, &format!("http://127.0.0.1:{port}")).await
 }
 
 async fn send(
@@ -71,16 +71,16 @@ async fn get(app: &Router, path: &str) -> (StatusCode, Value) {
     (status, body)
 }
 
-/// A `todo` that gives these answers, each on a connection of its own that it then closes without
-/// saying so; `None` closes without an answer. What it was asked comes back through the channel.
-fn play_todo(answers: Vec<Option<&'static str>>) -> (String, mpsc::Receiver<String>) {
+/// A fake `todo` that sends these answers, each on a new connection, which it closes without
+/// `Connection: close`. `None` closes without an answer. The channel receives the requests.
+fn fake_todo(answers: Vec<Option<&'static str>>) -> (String, mpsc::Receiver<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let (asked, requests) = mpsc::channel();
+    let (sender, requests) = mpsc::channel();
     std::thread::spawn(move || {
         for answer in answers {
             let Ok((mut stream, _)) = listener.accept() else { return };
-            asked.send(read_head(&mut stream)).ok();
+            sender.send(read_head(&mut stream)).ok();
             if let Some(answer) = answer {
                 stream.write_all(answer.as_bytes()).ok();
             }
@@ -101,7 +101,7 @@ fn read_head(stream: &mut TcpStream) -> String {
 const LISTS: &str = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 19\r\n\r\n{\"school\":[\"Test\"]}";
 const LISTS_BODY: &str = "{\"school\":[\"Test\"]}";
 
-async fn the_original_paths_answer_the_original_bodies(url: String) {
+async fn original_paths_keep_their_bodies(url: String) {
     let app = app(&url).await;
     let (status, users) = get(&app, "/users").await;
     assert_eq!(status, StatusCode::OK);
@@ -110,12 +110,12 @@ async fn the_original_paths_answer_the_original_bodies(url: String) {
     let (status, user) = get(&app, "/users/luckas").await;
     let luckas = json!({"id": 4, "name": "Luckas Friendel", "verified": 0});
     assert_eq!((status, user), (StatusCode::OK, luckas));
-    let (status, _) = get(&app, "/users/nobody").await;
+    let (status, _) = get(&app, "/users/unknown").await;
     assert_eq!(status, StatusCode::NOT_FOUND);
     assert_eq!(get(&app, "/").await.0, StatusCode::OK);
 }
 
-async fn the_keys_of_all_users_are_sorted_in_the_text_itself(url: String) {
+async fn keys_are_sorted_in_the_text(url: String) {
     let app = app(&url).await;
     let request = Request::get("/users").body(Body::empty()).unwrap();
     let response = app.oneshot(request).await.unwrap();
@@ -125,7 +125,7 @@ async fn the_keys_of_all_users_are_sorted_in_the_text_itself(url: String) {
     assert!(places.is_sorted(), "{body}");
 }
 
-async fn a_user_is_created_changed_and_gets_a_number_of_its_own(url: String) {
+async fn user_is_created_with_a_number_and_changed(url: String) {
     let app = app(&url).await;
     let new = json!({"username": "ann b", "name": "Ann"});
     let (status, headers, user) = send(&app, "POST", "/users", new.clone()).await;
@@ -142,7 +142,7 @@ async fn a_user_is_created_changed_and_gets_a_number_of_its_own(url: String) {
     let same_id = json!({"username": "other", "name": "Other", "id": 5});
     let (status, _, _) = send(&app, "POST", "/users", same_id).await;
     assert_eq!(status, StatusCode::CONFLICT);
-    let (status, _, _) = send(&app, "PATCH", "/users/nobody", json!({"name": "x"})).await;
+    let (status, _, _) = send(&app, "PATCH", "/users/unknown", json!({"name": "x"})).await;
     assert_eq!(status, StatusCode::NOT_FOUND);
 }
 
@@ -163,9 +163,9 @@ async fn wrong_fields_are_named(url: String) {
     }
 }
 
-async fn lists_are_what_todo_answers_and_the_request_id_travels_on(url: String) {
-    let (todo, requests) = play_todo(vec![Some(LISTS)]);
-    let app = app_asking(&url, &todo).await;
+async fn lists_and_request_id_are_forwarded(url: String) {
+    let (todo, requests) = fake_todo(vec![Some(LISTS)]);
+    let app = app_with_todo(&url, &todo).await;
     let answer = get(&app, "/users/aniket/lists").await;
     assert_eq!(answer, (StatusCode::OK, serde_json::from_str(LISTS_BODY).unwrap()));
     let request = requests.recv_timeout(Duration::from_secs(5)).unwrap();
@@ -174,29 +174,29 @@ async fn lists_are_what_todo_answers_and_the_request_id_travels_on(url: String) 
     assert!(request.contains("traceparent: 00-"), "{request}");
 }
 
-async fn a_user_without_lists_has_none_and_nobody_is_not_found(url: String) {
+async fn user_without_lists_has_an_empty_object(url: String) {
     let not_found = "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n";
-    let (todo, _requests) = play_todo(vec![Some(not_found)]);
-    let app = app_asking(&url, &todo).await;
+    let (todo, _requests) = fake_todo(vec![Some(not_found)]);
+    let app = app_with_todo(&url, &todo).await;
     assert_eq!(get(&app, "/users/luckas/lists").await, (StatusCode::OK, json!({})));
-    assert_eq!(get(&app, "/users/nobody/lists").await.0, StatusCode::NOT_FOUND);
+    assert_eq!(get(&app, "/users/unknown/lists").await.0, StatusCode::NOT_FOUND);
 }
 
-async fn a_connection_that_was_closed_meanwhile_is_replaced(url: String) {
-    let (todo, requests) = play_todo(vec![None, Some(LISTS)]);
-    let app = app_asking(&url, &todo).await;
+async fn closed_connection_is_replaced(url: String) {
+    let (todo, requests) = fake_todo(vec![None, Some(LISTS)]);
+    let app = app_with_todo(&url, &todo).await;
     assert_eq!(get(&app, "/users/aniket/lists").await.0, StatusCode::OK);
     assert_eq!(requests.iter().count(), 2);
 }
 
-async fn a_connection_is_replaced_only_once(url: String) {
-    let (todo, requests) = play_todo(vec![None, None, Some(LISTS)]);
-    let app = app_asking(&url, &todo).await;
+async fn connection_is_replaced_only_once(url: String) {
+    let (todo, requests) = fake_todo(vec![None, None, Some(LISTS)]);
+    let app = app_with_todo(&url, &todo).await;
     assert_eq!(get(&app, "/users/aniket/lists").await.0, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(requests.try_iter().count(), 2);
 }
 
-async fn a_todo_that_is_away_is_unavailable_and_says_when_to_come_again(url: String) {
+async fn unreachable_todo_is_unavailable_with_retry_after(url: String) {
     let app = app(&url).await;
     let (status, headers, problem) = send(&app, "GET", "/users/aniket/lists", Value::Null).await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
@@ -206,32 +206,32 @@ async fn a_todo_that_is_away_is_unavailable_and_says_when_to_come_again(url: Str
     assert_eq!(get(&app, "/readyz").await.0, StatusCode::OK);
 }
 
-async fn a_todo_that_never_answers_is_given_up_in_time(url: String) {
-    // The connection is taken by the system's queue, and nobody ever reads it.
+async fn silent_todo_is_unavailable_in_time(url: String) {
+    // The system's queue accepts the connection; no program reads it.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
-    let app = app_asking(&url, &format!("http://{}", silent.local_addr().unwrap())).await;
+    let app = app_with_todo(&url, &format!("http://{}", silent.local_addr().unwrap())).await;
     let begin = Instant::now();
     assert_eq!(get(&app, "/users/aniket/lists").await.0, StatusCode::SERVICE_UNAVAILABLE);
     assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
 }
 
-async fn a_todo_that_fails_is_a_bad_gateway(url: String) {
-    let odd = "HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\n\r\n";
-    let (todo, _requests) = play_todo(vec![Some(odd)]);
-    let app = app_asking(&url, &todo).await;
+async fn failing_todo_is_a_bad_gateway(url: String) {
+    let failure = "HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\n\r\n";
+    let (todo, _requests) = fake_todo(vec![Some(failure)]);
+    let app = app_with_todo(&url, &todo).await;
     assert_eq!(get(&app, "/users/aniket/lists").await.0, StatusCode::BAD_GATEWAY);
 }
 
-async fn a_user_is_removed_with_the_lists_and_stays_while_todo_is_away(url: String) {
-    let (todo, requests) = play_todo(vec![Some("HTTP/1.1 204 No Content\r\n\r\n")]);
-    let app = app_asking(&url, &todo).await;
+async fn user_is_removed_with_lists_unless_todo_is_down(url: String) {
+    let (todo, requests) = fake_todo(vec![Some("HTTP/1.1 204 No Content\r\n\r\n")]);
+    let app = app_with_todo(&url, &todo).await;
     let (status, _, _) = send(&app, "DELETE", "/users/aniket", Value::Null).await;
     assert_eq!(status, StatusCode::NO_CONTENT);
     assert!(requests.recv().unwrap().starts_with("delete /lists/aniket "));
     assert_eq!(get(&app, "/users/aniket").await.0, StatusCode::NOT_FOUND);
     let (status, _, _) = send(&app, "DELETE", "/users/aniket", Value::Null).await;
     assert_eq!(status, StatusCode::NOT_FOUND);
-    // The thread that played `todo` has ended, and its socket with it.
+    // The fake `todo` has closed its socket.
     let (status, _, _) = send(&app, "DELETE", "/users/luckas", Value::Null).await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(get(&app, "/users/luckas").await.0, StatusCode::OK);
@@ -239,16 +239,16 @@ async fn a_user_is_removed_with_the_lists_and_stays_while_todo_is_away(url: Stri
 
 postgres_cluster::on_both_databases! {
     |_| "sqlite::memory:".to_owned();
-    the_original_paths_answer_the_original_bodies,
-    the_keys_of_all_users_are_sorted_in_the_text_itself,
-    a_user_is_created_changed_and_gets_a_number_of_its_own,
+    original_paths_keep_their_bodies,
+    keys_are_sorted_in_the_text,
+    user_is_created_with_a_number_and_changed,
     wrong_fields_are_named,
-    lists_are_what_todo_answers_and_the_request_id_travels_on,
-    a_user_without_lists_has_none_and_nobody_is_not_found,
-    a_connection_that_was_closed_meanwhile_is_replaced,
-    a_connection_is_replaced_only_once,
-    a_todo_that_is_away_is_unavailable_and_says_when_to_come_again,
-    a_todo_that_never_answers_is_given_up_in_time,
-    a_todo_that_fails_is_a_bad_gateway,
-    a_user_is_removed_with_the_lists_and_stays_while_todo_is_away,
+    lists_and_request_id_are_forwarded,
+    user_without_lists_has_an_empty_object,
+    closed_connection_is_replaced,
+    connection_is_replaced_only_once,
+    unreachable_todo_is_unavailable_with_retry_after,
+    silent_todo_is_unavailable_in_time,
+    failing_todo_is_a_bad_gateway,
+    user_is_removed_with_lists_unless_todo_is_down,
 }

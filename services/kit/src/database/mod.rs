@@ -1,8 +1,8 @@
-//! Opens the database that `DATABASE_URL` names and brings its tables up to date.
+//! Opens the database that `DATABASE_URL` names, migrates it, and maps its errors to problems.
 //!
-//! Statements belong to each service's `store.rs`; they are written for the `Any` driver with
-//! `$1` placeholders, so that SQLite and PostgreSQL both take them, and what differs is a folder
-//! of migrations for each. Both drivers are in every build: the address decides, at the start.
+//! The statements are in each service's `store.rs`. They use the `Any` driver with `$1`
+//! placeholders, so SQLite and PostgreSQL accept them; only migrations differ between the two. Every
+//! build contains both drivers, and the URL chooses one at the start.
 
 mod postgres;
 mod sqlite;
@@ -16,104 +16,106 @@ use sqlx::migrate::{MigrateError, Migration as Step, MigrationType, Migrator};
 use sqlx::{Any, AnyPool, SqlSafeStr as _, Transaction};
 use tokio::time::timeout;
 
+use crate::problem::Problem;
 use crate::settings::SettingError;
 
-/// How long a request waits for a connection before it is told to come again.
+/// The timeout of a request for a free connection.
 const ACQUIRE_TIME: Duration = Duration::from_secs(3);
 
-/// How long a stop waits for connections that are in use.
+/// The timeout for closing connections that are in use.
 const CLOSE_TIME: Duration = Duration::from_secs(1);
 
-/// Pools of connections.
+/// When a caller may retry after the database was unavailable.
+const RETRY_TIME: Duration = Duration::from_secs(1);
+
+/// The connection pools of one database.
 #[derive(Clone, Debug)]
 pub struct Database {
     readers: AnyPool,
-    /// SQLite lets one write at a time: those who wait for their turn must not hold the
-    /// connections that readers need. The same as `readers` for a server.
+    /// SQLite allows one write at a time. Writers that wait must not occupy the connections of
+    /// readers. For PostgreSQL this is the same pool.
     writers: AnyPool,
     engine: Engine,
 }
 
-/// The database engines that the services can speak to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Engine {
-    /// A file, or memory in tests.
+enum Engine {
     Sqlite,
-    /// A server.
     Postgres,
 }
 
-/// One change of the tables, applied once in the order of versions.
+/// One change of the schema. Migrations are applied once, in the order of versions.
 #[derive(Clone, Copy, Debug)]
 pub struct Migration {
     /// Its number; never reused.
     pub version: i64,
-    /// What it does, in words.
+    /// A short description.
     pub description: &'static str,
-    /// The statements.
-    pub sql: &'static str,
+    /// The statements for SQLite.
+    pub sqlite: &'static str,
+    /// The statements for PostgreSQL.
+    pub postgres: &'static str,
 }
 
 /// Why the database cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DatabaseError {
-    /// The address is of an engine that is not compiled in, or malformed.
+    /// The URL is malformed, or names an engine without a driver.
     #[error(transparent)]
     Setting(#[from] SettingError),
-    /// The folder of the file cannot be made or locked.
-    #[error("preparing the folder `{}` for `DATABASE_URL`", folder.display())]
+    /// The folder of the file cannot be created or locked.
+    #[error("failed to prepare the folder `{}` for `DATABASE_URL`", folder.display())]
     Folder {
         /// The folder.
         folder: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// The database does not open.
-    #[error("opening the database `{url}` from `DATABASE_URL`")]
+    /// The database cannot be opened.
+    #[error("failed to open the database `{url}` from `DATABASE_URL`")]
     Open {
-        /// The address, without what may be secret.
+        /// The URL, without secrets.
         url: String,
-        /// What the driver said.
+        /// The driver's error.
         source: sqlx::Error,
     },
-    /// The tables cannot be brought up to date.
-    #[error("bringing the tables of `{url}` up to date")]
+    /// A migration failed.
+    #[error("failed to migrate the database `{url}`")]
     Migrate {
-        /// The address, without what may be secret.
+        /// The URL, without secrets.
         url: String,
-        /// What the driver said.
+        /// The driver's error.
         source: MigrateError,
     },
 }
 
 impl Database {
-    /// Opens the database at `url`, creating file and folder where they are missing, and applies
-    /// the migrations that `migrations` gives for its engine.
+    /// Opens the database at `url` and applies `migrations`. A missing file and its folder are
+    /// created.
     ///
     /// # Errors
-    /// When the address is wrong, the database does not open, or a migration fails.
-    pub async fn open(
-        url: &str,
-        migrations: fn(Engine) -> &'static [Migration],
-    ) -> Result<Self, DatabaseError> {
+    /// When the URL is invalid, the database cannot be opened, or a migration fails.
+    pub async fn open(url: &str, migrations: &[Migration]) -> Result<Self, DatabaseError> {
         sqlx::any::install_default_drivers();
         let Some(engine) = Engine::of(url) else {
             let expected = "an address such as `sqlite:/path/to/file.db` or \
                             `postgres://user@host:5432/name`";
             return Err(SettingError::bad("DATABASE_URL", shown(url), expected).into());
         };
-        let migrate = |pool| migrate(pool, url, migrations(engine));
+        let migrate = async |pool: &AnyPool| {
+            let migrated = migrator(engine, migrations).run(pool).await;
+            migrated.map_err(|source| DatabaseError::Migrate { url: shown(url), source })
+        };
         match engine {
             Engine::Sqlite => {
-                let (readers, writers, lock) = sqlite::open(url).await?;
-                migrate(writers.clone()).await?;
-                drop(lock);
+                let (readers, writers, _lock) = sqlite::open(url).await?;
+                migrate(&writers).await?;
                 Ok(Self { readers, writers, engine })
             }
             Engine::Postgres => {
-                // The driver locks the database itself while it migrates.
+                // The driver locks the database while it migrates.
                 let migrating = postgres::open_for_migrations(url).await?;
-                migrate(migrating.clone()).await?;
+                migrate(&migrating).await?;
                 migrating.close().await;
                 let pool = postgres::open(url).await?;
                 Ok(Self { readers: pool.clone(), writers: pool, engine })
@@ -121,41 +123,41 @@ impl Database {
         }
     }
 
-    /// For statements that only read.
+    /// The pool for statements that only read.
     pub fn reader(&self) -> &AnyPool {
         &self.readers
     }
 
-    /// Begins a transaction for writing. Success may be told to a caller only after `commit` has
-    /// returned: rows that a statement returns come before they are safe.
+    /// Begins a transaction for writing. Do not report success before `commit` has returned: rows
+    /// that a statement returns are not durable yet.
     ///
     /// # Errors
-    /// When no connection is free in time or the database stays locked.
+    /// When no connection is free in time, or the database stays locked.
     pub async fn write(&self) -> Result<Transaction<'static, Any>, sqlx::Error> {
         match self.engine {
-            // Taking the lock at once lets writers queue; a lock taken halfway would fail.
+            // Taking the lock at once makes writers queue; an upgrade in a transaction would fail.
             Engine::Sqlite => self.writers.begin_with("BEGIN IMMEDIATE").await,
             Engine::Postgres => self.writers.begin().await,
         }
     }
 
-    /// Whether the database answers.
+    /// Checks that the database answers.
     ///
     /// # Errors
-    /// What the driver says when it does not.
-    pub async fn reachable(&self) -> Result<(), sqlx::Error> {
+    /// The driver's error.
+    pub async fn ping(&self) -> Result<(), sqlx::Error> {
         sqlx::query("SELECT 1").execute(&self.readers).await.map(drop)
     }
 
-    /// Closes all connections in order. Those of requests that were given up are left after a
-    /// second: both databases undo by themselves what was not committed.
+    /// Closes all connections. Connections that are still in use after a second are left: both
+    /// engines roll back what was not committed.
     pub async fn close(&self) {
         let close = async {
             self.writers.close().await;
             self.readers.close().await;
         };
         if timeout(CLOSE_TIME, close).await.is_err() {
-            tracing::warn!("stopped while statements were under way");
+            tracing::warn!("stopped while statements were running");
         }
     }
 }
@@ -171,48 +173,51 @@ impl Engine {
     }
 }
 
-/// Whether the database is away or had no time for a request, as against refusing it: the same
-/// request may succeed later. What a write came to, whose commit was cut off, nobody knows.
-pub fn is_away(error: &sqlx::Error) -> bool {
+/// Logs an error of the storage. The caller gets 503 if a retry may succeed, else 500.
+impl From<sqlx::Error> for Problem {
+    fn from(error: sqlx::Error) -> Self {
+        if is_unavailable(&error) {
+            tracing::warn!(%error, "the storage is not available");
+            Self::unavailable("the storage is not available", RETRY_TIME)
+        } else {
+            tracing::error!(%error, "the storage failed");
+            Self::internal()
+        }
+    }
+}
+
+/// Whether the database was unreachable or busy, so that the same request may succeed later. A
+/// write that failed this way may have been committed.
+fn is_unavailable(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::PoolTimedOut | sqlx::Error::Io(_) => true,
-        // Codes of one engine are none of the other: they differ in length.
-        sqlx::Error::Database(error) => {
-            error.code().is_some_and(|code| sqlite::is_busy(&code) || postgres::is_away(&code))
-        }
+        // Codes of the two engines differ in length.
+        sqlx::Error::Database(error) => error
+            .code()
+            .is_some_and(|code| sqlite::is_busy(&code) || postgres::is_unavailable(&code)),
         _ => false,
     }
 }
 
-/// Whether a uniqueness constraint refused the write.
-pub fn is_taken(error: &sqlx::Error) -> bool {
+/// Whether a uniqueness constraint rejected the write.
+pub fn is_conflict(error: &sqlx::Error) -> bool {
     error.as_database_error().is_some_and(|error| error.is_unique_violation())
 }
 
-async fn migrate(
-    pool: AnyPool,
-    url: &str,
-    migrations: &'static [Migration],
-) -> Result<(), DatabaseError> {
-    let migrated = migrator(migrations).run(&pool).await;
-    migrated.map_err(|source| DatabaseError::Migrate { url: shown(url), source })
-}
-
-fn migrator(migrations: &'static [Migration]) -> Migrator {
+fn migrator(engine: Engine, migrations: &[Migration]) -> Migrator {
     let steps = migrations.iter().map(|migration| {
-        Step::new(
-            migration.version,
-            Cow::Borrowed(migration.description),
-            MigrationType::Simple,
-            migration.sql.into_sql_str(),
-            false,
-        )
+        let sql = match engine {
+            Engine::Sqlite => migration.sqlite,
+            Engine::Postgres => migration.postgres,
+        };
+        let description = Cow::Borrowed(migration.description);
+        Step::new(migration.version, description, MigrationType::Simple, sql.into_sql_str(), false)
     });
     Migrator::with_migrations(steps.collect())
 }
 
-/// The address without user, password and options, among which a password may be as well. That
-/// of a file has none of them.
+/// The URL without user, password and options, which may contain secrets. The URL of a file
+/// contains none.
 fn shown(url: &str) -> String {
     if Engine::of(url) == Some(Engine::Sqlite) {
         return url.to_owned();

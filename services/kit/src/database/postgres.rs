@@ -1,7 +1,7 @@
-//! PostgreSQL: a pool of connections that outlives the server's restarts.
+//! PostgreSQL: a connection pool that survives restarts of the server.
 //!
-//! A connection is tried before it is used, and one that broke is replaced, so nothing here
-//! watches the server.
+//! The pool tests a connection before use and replaces a broken one, so no code here watches the
+//! server.
 
 use std::time::Duration;
 
@@ -12,21 +12,21 @@ use tokio::time::timeout;
 use super::{ACQUIRE_TIME, DatabaseError, shown};
 use crate::limits::Limits;
 
-/// Connections of one service: some services with some copies each stay below the hundred that a
-/// server has to give.
+/// Connections of one process. A server allows a hundred by default, for all copies of all
+/// services.
 const CONNECTIONS: u32 = 8;
 
-/// Classes of codes, by their first two characters, for which the same request may succeed later:
-/// connections that broke, transactions that met, resources used up, and a server that stops
-/// or starts.
-const AWAY_CLASSES: [&str; 4] = ["08", "40", "53", "57"];
+/// Error classes (the first two characters of the code) after which a retry may succeed: broken
+/// connection, transaction conflict, exhausted resources, server starting or stopping.
+const RETRY_CLASSES: [&str; 4] = ["08", "40", "53", "57"];
 
-/// Connects to the server, which may be starting. Statements may take as long as a request may.
+/// Connects to the server, which may be starting. A statement has the timeout of a request.
 pub(super) async fn open(url: &str) -> Result<AnyPool, DatabaseError> {
     connect(url, Limits::default().request_time).await
 }
 
-/// The same for migrations, which may take as long as they need, and wait for those of others.
+/// Connects for migrations, without a timeout: they may be slow, or wait for another process that
+/// migrates.
 pub(super) async fn open_for_migrations(url: &str) -> Result<AnyPool, DatabaseError> {
     connect(url, Duration::ZERO).await
 }
@@ -38,7 +38,7 @@ async fn connect(url: &str, limit: Duration) -> Result<AnyPool, DatabaseError> {
         options.after_connect(move |connection, _| Box::pin(limit_statements(connection, limit)))
     };
     let opened = match options().connect(url).await {
-        // The pool does not tell why it had to wait.
+        // The pool does not report why it could not connect.
         Err(sqlx::Error::PoolTimedOut) => {
             match timeout(ACQUIRE_TIME, AnyConnection::connect(url)).await {
                 Ok(Ok(_)) => options().connect(url).await,
@@ -51,8 +51,8 @@ async fn connect(url: &str, limit: Duration) -> Result<AnyPool, DatabaseError> {
     opened.map_err(|source| DatabaseError::Open { url: shown(url), source })
 }
 
-/// Lets the server end a statement that takes longer; zero is no limit. A request that is given
-/// up leaves its statement behind, and its connection is of no use to others until that ends.
+/// Sets the server's timeout for statements; zero is none. A request that times out leaves its
+/// statement running, which occupies the connection.
 async fn limit_statements(
     connection: &mut AnyConnection,
     limit: Duration,
@@ -62,9 +62,9 @@ async fn limit_statements(
     sqlx::query(set).bind(limit_ms).execute(connection).await.map(drop)
 }
 
-/// Whether this is the code of a server that is away or has no time.
-pub(super) fn is_away(code: &str) -> bool {
-    code.len() == 5 && AWAY_CLASSES.iter().any(|class| code.starts_with(class))
+/// Whether the code means that a retry may succeed.
+pub(super) fn is_unavailable(code: &str) -> bool {
+    code.len() == 5 && RETRY_CLASSES.iter().any(|class| code.starts_with(class))
 }
 
 #[cfg(test)]
@@ -72,13 +72,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_server_that_stops_is_away_and_a_wrong_statement_is_not() {
+    fn stopping_server_is_unavailable_wrong_statement_is_not() {
         for code in ["57P01", "57P03", "08006", "40P01", "53300"] {
-            assert!(is_away(code), "{code}");
+            assert!(is_unavailable(code), "{code}");
         }
         // Unique violation, syntax error, and a code of SQLite.
         for code in ["23505", "42601", "57", "531"] {
-            assert!(!is_away(code), "{code}");
+            assert!(!is_unavailable(code), "{code}");
         }
     }
 }

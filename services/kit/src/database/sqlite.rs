@@ -1,6 +1,4 @@
-//! SQLite: one file, safe on the disk, and patient with writers.
-//!
-//! It knows no table; what is stored is each service's business.
+//! SQLite: one file with durable commits, several readers, and one writer at a time.
 
 use std::fs::File;
 use std::io;
@@ -13,12 +11,12 @@ use sqlx::any::AnyPoolOptions;
 use super::{ACQUIRE_TIME, DatabaseError};
 use crate::settings::SettingError;
 
-/// Connections for reading from a file. Writers go one by one through one of their own, so that
-/// readers need not wait for them.
+/// Connections for reading from a file. Writers share one other connection, so readers never wait
+/// for them.
 const READERS: u32 = 4;
 
-/// What every SQLite connection needs. Under `FULL` a commit is on the disk before it is
-/// answered, so an acknowledged write survives the process and the machine.
+/// The settings of every connection. With `FULL` a commit returns after the data is on the disk, so
+/// an acknowledged write survives a crash of the process and of the machine.
 const PRAGMAS: [&str; 4] = [
     "PRAGMA busy_timeout = 5000",
     "PRAGMA journal_mode = WAL",
@@ -29,30 +27,30 @@ const PRAGMAS: [&str; 4] = [
 /// `SQLITE_BUSY` and `SQLITE_LOCKED` with their extended codes.
 const BUSY_CODES: [&str; 7] = ["5", "6", "261", "262", "517", "518", "773"];
 
-/// Opens the file for readers and for a writer, and locks it against others that open it for the
-/// first time, until the last value of the answer is dropped.
+/// The pools for readers and for the writer, and a lock. Until the lock is dropped, no other process
+/// opens the file.
 pub(super) async fn open(url: &str) -> Result<(AnyPool, AnyPool, Option<File>), DatabaseError> {
     let Some(file) = file(url)? else {
-        // Each connection would be a database of its own, and gone when it is closed.
+        // Each connection is a separate database, which disappears when the connection closes.
         let options = options(1).idle_timeout(None).max_lifetime(None);
         let pool = connect(options, "sqlite::memory:", url).await?;
         return Ok((pool.clone(), pool, None));
     };
     let lock = lock_folder(&file).await?;
     let escaped = escaped(&file);
-    // The writer comes first: it makes the file.
+    // The writer is first: it creates the file.
     let writers = connect(options(1), &escaped, url).await?;
     let readers = connect(options(READERS), &escaped, url).await?;
     Ok((readers, writers, Some(lock)))
 }
 
-/// The file that an address names: what follows `sqlite:` or `sqlite://` is a path as it stands,
-/// whatever it holds, since folders are not named with addresses in mind. `None` is memory.
+/// The file of a URL; `None` is memory. Everything after `sqlite:` or `sqlite://` is the path, taken
+/// literally: names of folders may contain characters that are special in URLs.
 fn file(url: &str) -> Result<Option<PathBuf>, SettingError> {
     let path = url.strip_prefix("sqlite:").unwrap_or(url);
     let path = path.strip_prefix("//").unwrap_or(path);
     let name = path.rsplit('/').next().unwrap_or_default();
-    // The options that the driver would take here: a file of that name is not what was meant.
+    // The user meant options of the driver, not a file of that name.
     if name.is_empty() || name.contains('?') {
         let expected = "`sqlite:` and the path of a file, without options";
         return Err(SettingError::bad("DATABASE_URL", url, expected));
@@ -60,8 +58,8 @@ fn file(url: &str) -> Result<Option<PathBuf>, SettingError> {
     Ok((path != ":memory:").then(|| PathBuf::from(path)))
 }
 
-/// The same for the driver, in which nothing has a meaning: neither in an address (`%`, `?`, `#`,
-/// `..`) nor to SQLite, to which a relative path may be an address again.
+/// The file as a URL for the driver, with every byte escaped: `%`, `?`, `#` and `..` are special in
+/// a URL, and SQLite may read a relative path as a URL.
 fn escaped(file: &Path) -> String {
     let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
     let bytes = file.as_os_str().as_bytes().iter();
@@ -69,7 +67,7 @@ fn escaped(file: &Path) -> String {
     format!("sqlite:{escaped}?mode=rwc")
 }
 
-/// Whether this is the code of a database that was locked for too long.
+/// Whether the code means that the database was locked for too long.
 pub(super) fn is_busy(code: &str) -> bool {
     BUSY_CODES.contains(&code)
 }
@@ -91,9 +89,9 @@ async fn connect(options: AnyPoolOptions, to: &str, url: &str) -> Result<AnyPool
     opened.map_err(|source| DatabaseError::Open { url: url.to_owned(), source })
 }
 
-/// Makes the folder of the file where it is missing, and locks it until the answer is dropped:
-/// of two programs that open a new database at once, the second finds it complete. SQLite's own
-/// locks cannot do this, since the driver takes them anew for each migration.
+/// Creates the folder of the file if it is missing, and locks it until the result is dropped. Of two
+/// programs that open a new database at the same time, the second one finds it complete. SQLite's
+/// locks are not enough, because the driver releases them between migrations.
 async fn lock_folder(file: &Path) -> Result<File, DatabaseError> {
     let folder = match file.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),

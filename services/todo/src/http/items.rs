@@ -1,6 +1,6 @@
 //! The items of one list over HTTP: a complete root of the public Todo-Backend API.
 //!
-//! Titles are single lines; markup in them is text like any other and never interpreted.
+//! Titles are single lines of text; markup in them is not interpreted.
 
 use axum::Json;
 use axum::extract::{Path, State};
@@ -16,7 +16,7 @@ use crate::store::{Item, ItemChange, ListKey, NewItem, Store};
 /// The longest title, in characters.
 pub(super) const MAX_TITLE_CHARS: usize = 500;
 
-/// An item as it is answered.
+/// An item as JSON.
 #[derive(serde::Serialize)]
 pub(super) struct ItemBody {
     id: i64,
@@ -109,7 +109,7 @@ fn order(fields: &mut Fields) -> Option<i64> {
     fields.integer("order", -MAX_INTEGER..=MAX_INTEGER)
 }
 
-/// The item's number; what is no number is the id of no item.
+/// The item's number. An id that is not a number is not found.
 fn number(key: &ListKey, id: &str) -> Result<i64, Error> {
     id.parse().map_err(|_| key.missing_item(id))
 }

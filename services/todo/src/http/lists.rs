@@ -1,13 +1,13 @@
-//! Lists over HTTP: the two read paths of the original, and making, renaming and removing.
+//! Lists over HTTP: the two read paths of the original; create, rename and remove.
 //!
-//! Lists stand in the order of their creation wherever several of them are answered.
+//! Several lists are always in order of creation.
 
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::http::header::LOCATION;
 use axum::response::IntoResponse;
-use kit::fields::name_error;
+use kit::fields::check_name;
 use kit::problem::FieldError;
 use kit::{BaseUrl, Fields, Problem};
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
@@ -19,7 +19,7 @@ use crate::store::{Item, ListKey, Store};
 /// The longest name of a user or a list, in characters.
 const MAX_NAME_CHARS: usize = 100;
 
-/// Items that can be made together with their list.
+/// The largest number of items that a request creates together with their list.
 const MAX_NEW_ITEMS: usize = 1000;
 
 /// The name of every list.
@@ -28,10 +28,10 @@ pub(super) struct Names {
     lists: Vec<String>,
 }
 
-/// A JSON object of list names and their titles, its members in the order given.
+/// A JSON object from list names to titles, with its members in the given order.
 pub(super) struct Titles(Vec<(String, Vec<String>)>);
 
-/// One list with all there is to know.
+/// A list as JSON.
 #[derive(serde::Serialize)]
 pub(super) struct ListBody {
     username: String,
@@ -71,10 +71,8 @@ pub(super) async fn create(
     let list = fields.required_name("name", MAX_NAME_CHARS);
     let titles = fields.texts("items", MAX_NEW_ITEMS, MAX_TITLE_CHARS);
     fields.finish()?;
-    if let Some(detail) = name_error(&username, MAX_NAME_CHARS) {
-        let field = "username".to_owned();
-        return Err(Problem::invalid(vec![FieldError { field, detail: detail.into() }]).into());
-    }
+    let invalid = |mistake| Problem::invalid(vec![FieldError::new("username", mistake)]);
+    check_name(&username, MAX_NAME_CHARS).map_err(invalid)?;
     let key = ListKey { username, list };
     let items = store.create_list(&key, &titles).await?;
     let body = describe(key, items, &base);

@@ -1,6 +1,6 @@
 //! The routes of `todo`, in one table.
 //!
-//! Handlers are thin: they read a request, call the store, and write an answer.
+//! A handler reads the request, calls the store, and writes the answer.
 
 mod items;
 mod lists;
@@ -10,7 +10,7 @@ use kit::{Limits, Routes};
 
 use crate::store::Store;
 
-/// What the service says about its routes.
+/// The OpenAPI document.
 pub const OPENAPI: &str = include_str!("../../openapi.json");
 
 /// Every route of the service.
@@ -32,7 +32,7 @@ pub fn routes() -> Routes<Store> {
         .delete("/lists/{username}/{list}/items/{id}", items::delete)
 }
 
-/// The whole application on this store.
+/// The complete application with this store.
 pub fn app(store: Store, limits: Limits) -> Router {
     let database = store.database().clone();
     routes().into_app(store, database, OPENAPI, limits)
@@ -45,7 +45,7 @@ async fn greet() -> &'static str {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn the_document_describes_exactly_what_is_served() {
+    fn document_describes_the_served_routes() {
         let found = kit::openapi::differences(super::routes().table(), super::OPENAPI);
         assert!(found.is_empty(), "{found:#?}");
     }

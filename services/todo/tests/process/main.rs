@@ -1,9 +1,9 @@
 //! Tests of the program as a process, on sockets that outlive its runs.
 //!
-//! What single requests answer is tested without a process, in `http.rs` beside this folder.
+//! `http.rs`, next to this folder, tests single requests without a process.
 
 #![allow(clippy::unwrap_used)]
 
-mod life;
+mod lifecycle;
 mod restarts;
 mod support;

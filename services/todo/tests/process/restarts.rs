@@ -1,8 +1,7 @@
-//! A hundred restarts under load on an inherited socket: no caller notices any of them.
+//! A hundred restarts under load on an inherited socket, without a failed request.
 //!
-//! Clients without keep-alive may not repeat anything. Clients with keep-alive may repeat a
-//! request once on a fresh connection when the reused one ended before any byte of an answer,
-//! as every HTTP client does.
+//! Clients without keep-alive never retry. Clients with keep-alive retry once on a fresh connection
+//! when the reused one ended before the first byte of an answer, as every HTTP client does.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,11 +9,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::support::{Connection, Failure, PATIENCE, Stack};
+use crate::support::{Connection, Failure, Stack, TIMEOUT};
 
 const RESTARTS: u32 = 100;
 
-/// What the clients have seen.
+/// The results of all clients.
 #[derive(Default)]
 struct Tally {
     stop: AtomicBool,
@@ -28,8 +27,8 @@ struct Load {
 }
 
 impl Load {
-    /// Two clients of each kind; one of those without keep-alive takes its time between connecting
-    /// and asking, so that the service often has a connection without a request when it stops.
+    /// Starts two clients of each kind. One of those without keep-alive pauses between connecting and
+    /// sending, so that the service often has a connection without a request when it stops.
     fn start(address: SocketAddr) -> Self {
         let tally = Arc::new(Tally::default());
         let clients = (0..4).map(|number| {
@@ -44,10 +43,10 @@ impl Load {
         Self { tally, clients }
     }
 
-    /// Waits until some more requests were answered, so that each run gets its share.
+    /// Waits until `count` more requests are answered, so that each run answers some.
     fn wait_for_more(&self, count: u64) {
         let wanted = self.tally.answered.load(Ordering::Relaxed) + count;
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         while self.tally.answered.load(Ordering::Relaxed) < wanted {
             assert!(Instant::now() < deadline, "requests are not answered");
             std::thread::sleep(Duration::from_millis(1));
@@ -76,15 +75,15 @@ impl Tally {
         };
     }
 
-    fn goes_on(&self) -> bool {
-        // A little air between requests leaves the two cores to the services.
+    fn continues(&self) -> bool {
+        // A pause between requests leaves CPU time to the service.
         std::thread::sleep(Duration::from_micros(500));
         !self.stop.load(Ordering::Relaxed)
     }
 }
 
 fn close_each(address: SocketAddr, tally: &Tally, pause: Duration) {
-    while tally.goes_on() {
+    while tally.continues() {
         let answer = Connection::open(address).map_err(Failure::Lost).and_then(|mut connection| {
             std::thread::sleep(pause);
             connection.ask("GET /lists", "Connection: close\r\n", "")
@@ -95,14 +94,14 @@ fn close_each(address: SocketAddr, tally: &Tally, pause: Duration) {
 
 fn keep_alive(address: SocketAddr, tally: &Tally) {
     let mut kept: Option<Connection> = None;
-    while tally.goes_on() {
+    while tally.continues() {
         let reused = kept.take();
-        let again = reused.is_some();
-        let mut outcome = request(address, reused);
-        if again && matches!(outcome, Err(Failure::Closed)) {
-            outcome = request(address, None);
+        let may_retry = reused.is_some();
+        let mut result = request(address, reused);
+        if may_retry && matches!(result, Err(Failure::Closed)) {
+            result = request(address, None);
         }
-        tally.count(outcome.map(|(status, connection)| {
+        tally.count(result.map(|(status, connection)| {
             kept = connection;
             status
         }));
@@ -122,7 +121,7 @@ fn request(
 }
 
 #[test]
-fn no_request_fails_when_the_new_run_is_ready_before_the_old_one_is_told_to_stop() {
+fn handover_loses_no_request() {
     let mut stack = Stack::new();
     let mut run = stack.start();
     run.wait_ready();
@@ -142,7 +141,7 @@ fn no_request_fails_when_the_new_run_is_ready_before_the_old_one_is_told_to_stop
 }
 
 #[test]
-fn no_request_fails_when_callers_queue_while_no_run_is_there() {
+fn restart_queues_callers_and_loses_no_request() {
     let mut stack = Stack::new();
     let mut run = stack.start();
     run.wait_ready();

@@ -1,4 +1,4 @@
-//! Runs the `todo` program on a socket that the test holds, and asks it by hand.
+//! Runs the program `todo` on a socket that the test owns, with a minimal HTTP client.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -9,10 +9,10 @@ use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-/// No wait in these tests is longer.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+/// The timeout of every wait.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// A stack in small: a socket that outlives its runs, and a folder.
+/// A minimal stack: a folder, and a socket that outlives the runs.
 pub(crate) struct Stack {
     socket: TcpListener,
     pub(crate) address: SocketAddr,
@@ -20,7 +20,7 @@ pub(crate) struct Stack {
     runs: u32,
 }
 
-/// One process life of the service.
+/// One process of the service.
 pub(crate) struct Run {
     child: Child,
     notify: UnixDatagram,
@@ -40,14 +40,14 @@ impl Stack {
         self.folder.path().join("data/todo.db")
     }
 
-    /// Starts a run; it need not be ready yet.
+    /// Starts a run without waiting for readiness.
     pub(crate) fn start(&mut self) -> Run {
         self.runs += 1;
         let path = self.folder.path().join(format!("notify-{}", self.runs));
         let notify = UnixDatagram::bind(&path).unwrap();
-        notify.set_read_timeout(Some(PATIENCE)).unwrap();
+        notify.set_read_timeout(Some(TIMEOUT)).unwrap();
         let socket = self.socket.as_raw_fd();
-        // The shell knows its own process id, which the program keeps.
+        // `exec` keeps the process id of the shell.
         let mut command = Command::new("/bin/sh");
         command.args(["-c", "LISTEN_PID=$$ exec \"$0\"", env!("CARGO_BIN_EXE_todo")]);
         command.env("LISTEN_FDS", "1").env("NOTIFY_SOCKET", &path).env("RUST_LOG", "warn");
@@ -55,7 +55,7 @@ impl Stack {
         // SAFETY: `dup2` and `fcntl` may be called between fork and exec.
         unsafe {
             command.pre_exec(move || {
-                // `dup2` onto itself would leave the flag that closes it at exec.
+                // `dup2` onto itself keeps the close-on-exec flag.
                 let done = libc::dup2(socket, 3) == 3 && libc::fcntl(3, libc::F_SETFD, 0) == 0;
                 if done { Ok(()) } else { Err(io::Error::last_os_error()) }
             });
@@ -74,12 +74,12 @@ impl Stack {
 }
 
 impl Run {
-    /// Waits until the service has said that it is ready.
+    /// Waits until the service reports that it is ready.
     pub(crate) fn wait_ready(&self) {
         assert!(self.wait_message("READY=1").contains("STATUS=serving"));
     }
 
-    /// Waits for a message that begins like this, and gives it whole.
+    /// Waits for a message that starts with `begin`, and returns it.
     pub(crate) fn wait_message(&self, begin: &str) -> String {
         let mut buffer = [0; 512];
         loop {
@@ -92,18 +92,18 @@ impl Run {
     }
 
     pub(crate) fn signal(&self, signal: i32) {
-        // SAFETY: the child was not waited for, so the number is still its own.
+        // SAFETY: the child is not reaped, so the pid is still its own.
         assert_eq!(unsafe { libc::kill(self.child.id() as i32, signal) }, 0);
     }
 
-    /// Waits for the end.
+    /// Waits for the exit.
     pub(crate) fn wait(mut self) -> ExitStatus {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status;
             }
-            assert!(Instant::now() < deadline, "the service does not end");
+            assert!(Instant::now() < deadline, "the service did not exit");
             std::thread::sleep(Duration::from_millis(1));
         }
     }
@@ -111,13 +111,13 @@ impl Run {
 
 impl Drop for Run {
     fn drop(&mut self) {
-        // Only a failed test leaves a run alive.
+        // A failed test leaves a process behind.
         self.child.kill().ok();
         self.child.wait().ok();
     }
 }
 
-/// A connection of a client that counts every failure.
+/// A connection that reports every failure.
 pub(crate) struct Connection {
     stream: TcpStream,
 }
@@ -134,26 +134,25 @@ pub(crate) struct Answer {
 pub(crate) enum Failure {
     /// The connection ended before the first byte.
     Closed,
-    /// Anything else, which no client may repeat.
+    /// Any other failure, after which no client may retry.
     Lost(io::Error),
 }
 
 impl Connection {
     pub(crate) fn open(address: SocketAddr) -> io::Result<Self> {
-        let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
+        let stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
+        stream.set_read_timeout(Some(TIMEOUT))?;
         stream.set_nodelay(true)?;
         Ok(Self { stream })
     }
 
-    /// One request with these header lines, each ended by CRLF.
+    /// Sends a request with these header lines, each with its CRLF, and reads the answer.
     pub(crate) fn ask(&mut self, line: &str, headers: &str, body: &str) -> Result<Answer, Failure> {
         let length = body.len();
         let request = format!(
             "{line} HTTP/1.1\r\nHost: test\r\nContent-Length: {length}\r\n{headers}\r\n{body}"
         );
-        // A write into a connection that was closed may fail, or succeed and be answered by its
-        // end.
+        // A write to a closed connection fails, or succeeds and the read finds the end.
         self.stream.write_all(request.as_bytes()).map_err(|_| Failure::Closed)?;
         self.answer()
     }
@@ -184,7 +183,7 @@ impl Connection {
         }
     }
 
-    /// Waits for the end of the connection, which must come in order and without a byte.
+    /// Waits for the orderly end of the connection, without another byte.
     pub(crate) fn expect_end(&mut self) {
         let mut buffer = [0; 64];
         assert_eq!(self.stream.read(&mut buffer).unwrap(), 0);

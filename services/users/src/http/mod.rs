@@ -1,6 +1,6 @@
 //! The routes of `users`, in one table.
 //!
-//! Handlers are thin: they read a request, call the store or `todo`, and write an answer.
+//! A handler reads the request, calls the store or `todo`, and writes the answer.
 
 mod people;
 
@@ -10,10 +10,10 @@ use kit::{Limits, Routes};
 use crate::store::Store;
 use crate::todo::Todo;
 
-/// What the service says about its routes.
+/// The OpenAPI document.
 pub const OPENAPI: &str = include_str!("../../openapi.json");
 
-/// What handlers work with.
+/// The state of the handlers.
 #[derive(Clone, Debug)]
 pub struct App {
     store: Store,
@@ -32,7 +32,7 @@ pub fn routes() -> Routes<App> {
         .get("/users/{username}/lists", people::lists)
 }
 
-/// The whole application on this store, asking this `todo`.
+/// The complete application with this store and this `todo`.
 pub fn app(store: Store, todo: Todo, limits: Limits) -> Router {
     let database = store.database().clone();
     routes().into_app(App { store, todo }, database, OPENAPI, limits)
@@ -45,7 +45,7 @@ async fn greet() -> &'static str {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn the_document_describes_exactly_what_is_served() {
+    fn document_describes_the_served_routes() {
         let found = kit::openapi::differences(super::routes().table(), super::OPENAPI);
         assert!(found.is_empty(), "{found:#?}");
     }

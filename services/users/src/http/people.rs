@@ -1,4 +1,4 @@
-//! People over HTTP: the read paths of the original, and adding, changing and removing.
+//! People over HTTP: the read paths of the original; add, change and remove.
 //!
 //! A username never changes: it is the key under which `todo` keeps the lists.
 
@@ -56,8 +56,8 @@ pub(super) async fn change(
         name: fields.text("name", MAX_NAME_CHARS),
         verified: fields.flag_or_bit("verified"),
     };
-    fields.refuse("username", "cannot be changed");
-    fields.refuse("id", "cannot be changed");
+    fields.read_only("username");
+    fields.read_only("id");
     fields.finish()?;
     Ok(Json(app.store.change(&username, change).await?))
 }
@@ -68,8 +68,8 @@ pub(super) async fn delete(
     context: RequestContext,
 ) -> Result<StatusCode, Error> {
     app.store.user(&username).await?;
-    // The lists go first: a person who is left without lists after a failure can be removed
-    // again, lists without a person would wait for whoever takes the username next.
+    // The lists are removed first, so that a failure can be retried. Lists without a person would
+    // belong to the next person with that username.
     app.todo.delete_lists(&username, &context).await?;
     app.store.delete(&username).await?;
     Ok(StatusCode::NO_CONTENT)

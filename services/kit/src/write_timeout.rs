@@ -1,7 +1,7 @@
-//! A connection that fails once the other side has taken nothing of what is written to it for
-//! too long: hyper bounds how long a caller may take to ask, and not how long to take the answer.
+//! A connection that fails when a write makes no progress for too long. hyper has a timeout for
+//! reading a request, but none for writing the answer.
 //!
-//! Reads pass through, and so does a caller who takes little, but something.
+//! Reads have no timeout here, and a slow caller is allowed as long as it reads something.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -12,18 +12,18 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
-/// The connection.
-pub(crate) struct Taken {
+/// A TCP stream with a write timeout.
+pub(crate) struct WriteTimeout {
     stream: TcpStream,
     limit: Duration,
-    /// Runs while nothing can be written.
-    patience: Option<Pin<Box<Sleep>>>,
+    /// Runs while the stream accepts no bytes.
+    deadline: Option<Pin<Box<Sleep>>>,
 }
 
-impl Taken {
-    /// Bounds each wait for room to write by `limit`.
+impl WriteTimeout {
+    /// Fails a write that waits longer than `limit`.
     pub(crate) fn new(stream: TcpStream, limit: Duration) -> Self {
-        Self { stream, limit, patience: None }
+        Self { stream, limit, deadline: None }
     }
 
     fn bounded(
@@ -32,16 +32,16 @@ impl Taken {
         written: Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
         if written.is_ready() {
-            self.patience = None;
+            self.deadline = None;
             return written;
         }
         let limit = self.limit;
-        let patience = self.patience.get_or_insert_with(|| Box::pin(sleep(limit)));
-        patience.as_mut().poll(context).map(|()| Err(io::ErrorKind::TimedOut.into()))
+        let deadline = self.deadline.get_or_insert_with(|| Box::pin(sleep(limit)));
+        deadline.as_mut().poll(context).map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
 }
 
-impl AsyncRead for Taken {
+impl AsyncRead for WriteTimeout {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -51,7 +51,7 @@ impl AsyncRead for Taken {
     }
 }
 
-impl AsyncWrite for Taken {
+impl AsyncWrite for WriteTimeout {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

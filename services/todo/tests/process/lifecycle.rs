@@ -1,4 +1,4 @@
-//! The program as a process: its socket, its signals, its end, and what it promised before.
+//! The program as a process: its socket, signals, exit, and the durability of its writes.
 
 use std::collections::BTreeSet;
 use std::process::{Command, Stdio};
@@ -15,7 +15,7 @@ fn create_list(connection: &mut Connection) {
 }
 
 #[test]
-fn a_probe_that_was_queued_before_the_start_is_answered_first() {
+fn request_queued_before_the_start_is_answered() {
     let mut stack = Stack::new();
     let mut queued = Connection::open(stack.address).unwrap();
     queued.send("GET /readyz HTTP/1.1\r\nHost: test\r\n\r\n");
@@ -26,7 +26,7 @@ fn a_probe_that_was_queued_before_the_start_is_answered_first() {
 }
 
 #[test]
-fn a_request_in_flight_at_the_signal_is_completed_and_idle_connections_end_in_order() {
+fn stop_completes_requests_and_closes_idle_connections() {
     let mut stack = Stack::new();
     let run = stack.start();
     run.wait_ready();
@@ -40,11 +40,11 @@ fn a_request_in_flight_at_the_signal_is_completed_and_idle_connections_end_in_or
     slow.send(&format!(
         "POST /lists/ann/home/items HTTP/1.1\r\nHost: test\r\n{JSON}Content-Length: {length}\r\n\r\n"
     ));
-    // The unused connection has been accepted by now, since later ones were answered.
+    // A later connection was answered, so the unused one has been accepted.
     let signalled = Instant::now();
     run.signal(libc::SIGTERM);
     run.wait_message("STOPPING=1");
-    // One that was accepted and sends its request only now is still answered, and told to go.
+    // A request on an accepted connection is answered after the signal, with `close`.
     let answer = unused.ask("GET /lists", "", "").unwrap();
     assert_eq!((answer.status, answer.keep), (200, false));
     idle.expect_end();
@@ -56,9 +56,9 @@ fn a_request_in_flight_at_the_signal_is_completed_and_idle_connections_end_in_or
 }
 
 #[test]
-fn without_connections_a_stop_takes_no_grace_time() {
+fn stop_without_connections_skips_the_grace_time() {
     let mut stack = Stack::new();
-    // The best of some, since other tests run beside this one.
+    // The best of ten, because other tests run at the same time.
     let stops = (0..10).map(|_| {
         let run = stack.start();
         run.wait_ready();
@@ -97,14 +97,14 @@ fn acknowledged_writes_survive_kill_9() {
             })
         });
         let writers: Vec<_> = writers.collect();
-        let deadline = Instant::now() + support::PATIENCE;
+        let deadline = Instant::now() + support::TIMEOUT;
         while acknowledged.lock().unwrap().len() < (round + 1) * 40 {
             assert!(Instant::now() < deadline, "writes are not answered");
             std::thread::sleep(Duration::from_millis(1));
         }
         run.signal(libc::SIGKILL);
         assert!(!run.wait().success());
-        // Nobody answers a connection of the killed run, so every writer ends.
+        // The connections of the killed run are closed, so every writer ends.
         writers.into_iter().for_each(|writer| writer.join().unwrap());
         run = stack.start();
         run.wait_ready();
@@ -120,7 +120,7 @@ fn acknowledged_writes_survive_kill_9() {
 }
 
 #[test]
-fn a_service_without_an_inherited_socket_binds_its_own_and_can_be_probed() {
+fn service_without_inherited_socket_binds_and_answers_probes() {
     let stack = Stack::new();
     let port = {
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -135,9 +135,9 @@ fn a_service_without_an_inherited_socket_binds_its_own_and_can_be_probed() {
     let probe = || program().args(["--probe", "/readyz"]).status().unwrap().success();
     assert!(!probe());
     let mut service = program().spawn().unwrap();
-    let deadline = Instant::now() + support::PATIENCE;
+    let deadline = Instant::now() + support::TIMEOUT;
     while !probe() {
-        assert!(Instant::now() < deadline, "the service does not get ready");
+        assert!(Instant::now() < deadline, "the service did not become ready");
     }
     assert!(!program().args(["--probe", "/nothing"]).status().unwrap().success());
     service.kill().unwrap();
@@ -145,12 +145,16 @@ fn a_service_without_an_inherited_socket_binds_its_own_and_can_be_probed() {
 }
 
 #[test]
-fn a_setting_that_cannot_be_used_is_named() {
+fn invalid_setting_is_named() {
     let stack = Stack::new();
     for (name, value, expected) in [
         ("PORT", "70000", "todo: `PORT` is `70000`, expected a port from 0 to 65535"),
         ("DATABASE_URL", "mysql://u:secret@h/d", "todo: `DATABASE_URL` is `mysql://***@h/d`"),
-        ("DATABASE_URL", "sqlite:/dev/null/x/y.db", "todo: preparing the folder `/dev/null/x`"),
+        (
+            "DATABASE_URL",
+            "sqlite:/dev/null/x/y.db",
+            "todo: failed to prepare the folder `/dev/null/x`",
+        ),
         ("LOG_FORMAT", "xml", "todo: `LOG_FORMAT` is `xml`"),
     ] {
         let mut command = Command::new(env!("CARGO_BIN_EXE_todo"));
@@ -160,4 +164,16 @@ fn a_setting_that_cannot_be_used_is_named() {
         assert_eq!(output.status.code(), Some(1), "{name}={value}");
         assert!(text.starts_with(expected), "{text}");
     }
+}
+
+#[test]
+fn inherited_descriptor_must_be_a_socket() {
+    let stack = Stack::new();
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", "LISTEN_PID=$$ exec \"$0\" 3</dev/null", env!("CARGO_BIN_EXE_todo")]);
+    stack.configure(command.env("LISTEN_FDS", "1"));
+    let output = command.output().unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.starts_with("todo: failed to use inherited socket 1 of 1"), "{text}");
 }

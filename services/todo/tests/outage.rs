@@ -1,7 +1,7 @@
-//! What callers are told while the database server is away, and that they need not wait for a
-//! restart of the service when it is back.
+//! The answers while the database server is down or hangs, and the recovery without a restart of
+//! the service.
 //!
-//! SQLite is never away, so these run on PostgreSQL only.
+//! These tests run on PostgreSQL only: SQLite has no server.
 
 #![allow(clippy::unwrap_used)]
 
@@ -11,26 +11,25 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use kit::Limits;
-use postgres_cluster::lend::Lent;
+use postgres_cluster::test_server::TestServer;
 use sqlx::{AnyConnection, Connection as _};
 use todo::http;
 use todo::store::Store;
 use tower::ServiceExt as _;
 
-/// No answer of the service may take longer: its own limit, and some for a machine that has
-/// other things to do.
-const PATIENCE: Duration = Duration::from_secs(15);
+/// The limit for every answer: the service's own timeout, and a reserve for a busy machine.
+const TIMEOUT: Duration = Duration::from_secs(15);
 
-/// For the service to find the server again.
+/// The timeout for the service to reconnect.
 const RECOVERY_TIME: Duration = Duration::from_secs(30);
 
-/// The status of an answer; one of 503 must say when to come again.
+/// The status of the answer. A 503 must have `Retry-After`.
 async fn ask(app: &Router, method: &str, path: &str, body: &'static str) -> StatusCode {
     let request = Request::builder().method(method).uri(path);
     let request = request.header("content-type", "application/json").body(Body::from(body));
     let asked = Instant::now();
     let response = app.clone().oneshot(request.unwrap()).await.unwrap();
-    assert!(asked.elapsed() < PATIENCE, "{method} {path} took {:?}", asked.elapsed());
+    assert!(asked.elapsed() < TIMEOUT, "{method} {path} took {:?}", asked.elapsed());
     let status = response.status();
     if status == StatusCode::SERVICE_UNAVAILABLE {
         assert!(response.headers().contains_key("retry-after"), "{method} {path}");
@@ -47,17 +46,17 @@ async fn create(app: &Router, body: &'static str) -> StatusCode {
 }
 
 #[tokio::test]
-async fn requests_are_told_to_come_again_while_the_server_is_away_and_succeed_when_it_is_back() {
+async fn requests_get_503_during_an_outage_and_recover() {
     let folder = tempfile::tempdir().unwrap();
-    let Some(mut server) = Lent::in_folder(folder.path(), &["todo"]) else { return };
+    let Some(mut server) = TestServer::in_folder(folder.path(), &["todo"]) else { return };
     let store = Store::open(&server.url("todo")).await.unwrap();
     let app = http::app(store, Limits::default());
     for (end, body) in [
-        (Lent::stop as fn(&mut Lent), r#"{"name": "before a stop"}"#),
-        (Lent::kill, r#"{"name": "before a kill"}"#),
+        (TestServer::stop as fn(&mut TestServer), r#"{"name": "before a stop"}"#),
+        (TestServer::kill, r#"{"name": "before a kill"}"#),
     ] {
         assert_eq!(create(&app, body).await, StatusCode::CREATED);
-        // Several connections are open, and each of them breaks.
+        // Opens several connections; all of them break.
         tokio::join!(get(&app, "/lists"), get(&app, "/lists"), get(&app, "/lists"));
         end(&mut server);
         let (ready, read, write, alive) = tokio::join!(
@@ -66,12 +65,12 @@ async fn requests_are_told_to_come_again_while_the_server_is_away_and_succeed_wh
             create(&app, r#"{"name": "lost"}"#),
             get(&app, "/healthz"),
         );
-        let away = StatusCode::SERVICE_UNAVAILABLE;
-        assert_eq!((ready, read, write, alive), (away, away, away, StatusCode::OK));
+        let down = StatusCode::SERVICE_UNAVAILABLE;
+        assert_eq!((ready, read, write, alive), (down, down, down, StatusCode::OK));
         server.start();
         let deadline = Instant::now() + RECOVERY_TIME;
         while get(&app, "/readyz").await != StatusCode::OK {
-            assert!(Instant::now() < deadline, "the service does not find the server again");
+            assert!(Instant::now() < deadline, "the service does not reconnect");
         }
         assert_eq!(get(&app, "/lists/ann").await, StatusCode::OK);
         assert_eq!(create(&app, body).await, StatusCode::CONFLICT);
@@ -79,20 +78,20 @@ async fn requests_are_told_to_come_again_while_the_server_is_away_and_succeed_wh
 }
 
 #[tokio::test]
-async fn requests_in_flight_when_the_server_is_killed_are_answered() {
+async fn kill_of_the_server_answers_requests_in_flight() {
     let folder = tempfile::tempdir().unwrap();
-    let Some(mut server) = Lent::in_folder(folder.path(), &["todo"]) else { return };
+    let Some(mut server) = TestServer::in_folder(folder.path(), &["todo"]) else { return };
     let url = server.url("todo");
     let store = Store::open(&url).await.unwrap();
     let app = http::app(store, Limits::default());
-    // A table that somebody else holds keeps each of them waiting.
-    let mut holder = hold(&url).await;
+    // Every request waits for a locked table.
+    let mut locker = lock(&url).await;
     let waiting = (0..4).map(|_| {
         let app = app.clone();
         tokio::spawn(async move { create(&app, r#"{"name": "one"}"#).await })
     });
     let waiting: Vec<_> = waiting.collect();
-    await_waiting(&mut holder, 4).await;
+    await_waiting(&mut locker, 4).await;
     server.kill();
     for answer in waiting {
         assert_eq!(answer.await.unwrap(), StatusCode::SERVICE_UNAVAILABLE);
@@ -100,14 +99,14 @@ async fn requests_in_flight_when_the_server_is_killed_are_answered() {
 }
 
 #[tokio::test]
-async fn a_server_that_does_not_answer_is_given_up_in_time() {
+async fn hanging_server_is_answered_in_time() {
     let folder = tempfile::tempdir().unwrap();
-    let Some(server) = Lent::in_folder(folder.path(), &["todo"]) else { return };
+    let Some(server) = TestServer::in_folder(folder.path(), &["todo"]) else { return };
     let url = server.url("todo");
     let app = impatient(&url).await;
-    let holder = hold(&url).await;
+    let locker = lock(&url).await;
     assert_eq!(get(&app, "/lists").await, StatusCode::SERVICE_UNAVAILABLE);
-    holder.close().await.unwrap();
+    locker.close().await.unwrap();
     let deadline = Instant::now() + RECOVERY_TIME;
     while get(&app, "/lists").await != StatusCode::OK {
         assert!(Instant::now() < deadline, "the service does not recover");
@@ -115,13 +114,13 @@ async fn a_server_that_does_not_answer_is_given_up_in_time() {
 }
 
 #[tokio::test]
-async fn statements_that_hang_are_ended_and_leave_their_connections_to_others() {
+async fn hanging_statements_release_their_connections() {
     let folder = tempfile::tempdir().unwrap();
-    let Some(server) = Lent::in_folder(folder.path(), &["todo"]) else { return };
+    let Some(server) = TestServer::in_folder(folder.path(), &["todo"]) else { return };
     let url = server.url("todo");
     let app = impatient(&url).await;
-    let _holder = hold(&url).await;
-    // More than there are connections; each is given up, and its statement waits on.
+    let _locker = lock(&url).await;
+    // More requests than connections. Each times out while its statement still waits.
     let waiting = (0..12).map(|_| {
         let app = app.clone();
         tokio::spawn(async move { get(&app, "/lists").await })
@@ -129,22 +128,22 @@ async fn statements_that_hang_are_ended_and_leave_their_connections_to_others() 
     for answer in waiting.collect::<Vec<_>>() {
         assert_eq!(answer.await.unwrap(), StatusCode::SERVICE_UNAVAILABLE);
     }
-    // The table is held all the time, and what does not need it works again.
+    // The table is still locked; requests that do not need it succeed again.
     let deadline = Instant::now() + RECOVERY_TIME;
     while get(&app, "/readyz").await != StatusCode::OK {
-        assert!(Instant::now() < deadline, "the connections do not come back");
+        assert!(Instant::now() < deadline, "the connections are not released");
     }
 }
 
-/// The application, which gives requests up soon.
+/// The application with a short request timeout.
 async fn impatient(url: &str) -> Router {
     let store = Store::open(url).await.unwrap();
     let limits = Limits { request_time: Duration::from_millis(300), ..Limits::default() };
     http::app(store, limits)
 }
 
-/// A connection that holds the table of lists.
-async fn hold(url: &str) -> AnyConnection {
+/// A connection that locks the table of lists.
+async fn lock(url: &str) -> AnyConnection {
     let mut connection = AnyConnection::connect(url).await.unwrap();
     for statement in ["BEGIN", "LOCK TABLE lists"] {
         sqlx::query(statement).execute(&mut connection).await.unwrap();
@@ -152,11 +151,11 @@ async fn hold(url: &str) -> AnyConnection {
     connection
 }
 
-/// Waits until as many connections wait for something that is held.
+/// Waits until `count` connections wait for a lock.
 async fn await_waiting(connection: &mut AnyConnection, count: i64) {
     let deadline = Instant::now() + RECOVERY_TIME;
     let waiting = "SELECT COUNT(*) FROM pg_locks WHERE NOT granted";
     while sqlx::query_scalar::<_, i64>(waiting).fetch_one(&mut *connection).await.unwrap() < count {
-        assert!(Instant::now() < deadline, "nobody waits");
+        assert!(Instant::now() < deadline, "no connection waits for a lock");
     }
 }
