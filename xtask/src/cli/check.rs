@@ -15,10 +15,9 @@ use super::load;
 use super::plan_args::{PlaceArgs, PlanArgs};
 use super::{Global, print};
 use crate::view::problem::{ProblemJson, count, json};
-use crate::view::style::GOOD;
+use crate::view::style::{BOLD, GOOD, RESET, WARN};
 use crate::workspace;
 use crate::workspace::edit;
-use crate::workspace::edit::Move;
 use crate::workspace::planning::Scope;
 
 /// `check`
@@ -48,14 +47,27 @@ pub(crate) fn run(global: &Global, args: &CheckArgs) -> anyhow::Result<Exit> {
     };
     if args.fix {
         let root = PathBuf::from(&looked.gathered.workspace.root);
-        // An edge that two tables declare shows the second one when the first is changed. Each
-        // round leaves fewer names in `depends-on`.
+        // Each round leaves fewer names in `depends-on`: an edge that two tables declare shows
+        // the second one when the first is moved.
         while !looked.planned.outcome.repairs.is_empty() {
-            let moves: Vec<Move> = looked.planned.outcome.repairs.iter().map(Move::from).collect();
-            for line in edit::apply(&root, &moves).context("the cycle is not repaired")? {
+            let applied = edit::apply(&root, &looked.planned.outcome.repairs)
+                .context("failed to repair the cycle")?;
+            for line in applied.moved {
                 print::say(GOOD, "Changed", &line);
             }
+            for edit in &applied.unwritten {
+                print::tell(&format!(
+                    "{WARN}warning{RESET}{BOLD}: `{}` is not changed: the repair would lose a \
+                     comment{RESET}\n{}  {BOLD}hint:{RESET} make this change by hand and keep the \
+                     comment, then run `cargo xtask check --fix` again\n",
+                    edit.file.display(),
+                    edit.diff(),
+                ));
+            }
             looked = look()?;
+            if !applied.unwritten.is_empty() {
+                break;
+            }
         }
     }
     let problems = &looked.planned.outcome.problems;

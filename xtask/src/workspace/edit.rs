@@ -1,11 +1,11 @@
-//! Edits of a `Cargo.toml` that turn a waiting edge into one that only knows the
-//! address: a name moves from `depends-on` to `uses`.
+//! Moves names from `depends-on` to `uses` in a `Cargo.toml`, as `check --fix` asks.
 //!
-//! Which edges move is decided elsewhere. Whatever else stands in the file stays as
-//! it is, comments too: those of the moved name go with it.
+//! The rest of the file keeps its formatting. An edit that would lose a comment is not
+//! written but returned, so that the author can apply it. The core decides which edges
+//! move.
 
-mod comments;
-mod list;
+mod array;
+mod diff;
 #[cfg(test)]
 mod tests;
 
@@ -13,124 +13,113 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use toml_edit::{DocumentMut, Item, Key, TableLike, Value};
+use toml_edit::{Array, Decor, DocumentMut, Item, Key, RawString, TableLike, Value};
 use xtask_core::plan::Repair;
-
-use comments::Comments;
-use list::{Element, List};
 
 const DEPENDS_ON: &str = "depends-on";
 const USES: &str = "uses";
 
-/// One edge to turn from `depends-on` into `uses`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Move {
-    /// The manifest that declares the edge, from the workspace's root.
-    pub(crate) file: PathBuf,
-    /// The keys that lead to the table with the `depends-on`, for example `package`,
-    /// `metadata`, `service`, `with`, `postgres`.
-    pub(crate) service_path: Vec<String>,
-    /// The name to move.
-    pub(crate) dependency: String,
-}
-
-impl From<&Repair> for Move {
-    fn from(repair: &Repair) -> Self {
-        Self {
-            file: repair.to.span.file.clone().into(),
-            service_path: repair.table.clone(),
-            dependency: repair.to.value.clone(),
-        }
-    }
-}
-
-/// Why a manifest could not be edited. No file is written unless all edits can be made.
+/// Why a manifest cannot be edited. A file is written only if all edits can be made.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    /// The file could not be read.
-    #[error("cannot read `{}`", file.display())]
-    Read {
-        /// Which.
-        file: PathBuf,
-        /// The system's words.
-        source: io::Error,
-    },
-    /// It is not TOML, most likely because it was changed a moment ago.
-    #[error("cannot edit `{}`: it is not valid TOML", file.display())]
-    Syntax {
-        /// Which.
-        file: PathBuf,
-        /// Where and why.
-        source: toml_edit::TomlError,
-    },
-    /// The edge is not there, most likely because the file was changed a moment ago.
+    #[error("failed to read `{}`", file.display())]
+    Read { file: PathBuf, source: io::Error },
+    /// The manifest was valid when the repairs were planned.
+    #[error("failed to edit `{}`: it is not valid TOML", file.display())]
+    Syntax { file: PathBuf, source: toml_edit::TomlError },
+    /// The manifest had the name when the repairs were planned.
     #[error(
-        "cannot edit `{}`: expected `{dependency}` in `depends-on` of `[{table}]`, found none\n\
+        "failed to edit `{}`: `depends-on` of `[{table}]` does not contain `{dependency}`\n\
          hint: run the command again",
         file.display()
     )]
-    NotThere {
-        /// Which.
-        file: PathBuf,
-        /// The table that was looked at.
-        table: String,
-        /// The name that is missing.
-        dependency: String,
-    },
-    /// `uses` is something to which no name can be added.
-    #[error("cannot edit `{}`: `uses` of `[{table}]` is not a list", file.display())]
-    NotAList {
-        /// Which.
-        file: PathBuf,
-        /// The table that holds it.
-        table: String,
-    },
-    /// The new text could not be put in place; the old one stands.
-    #[error("cannot write `{}`", file.display())]
-    Write {
-        /// Which.
-        file: PathBuf,
-        /// The system's words.
-        source: io::Error,
-    },
+    NoSuchName { file: PathBuf, table: String, dependency: String },
+    #[error("failed to edit `{}`: `uses` of `[{table}]` is not a list", file.display())]
+    NotAList { file: PathBuf, table: String },
+    #[error("failed to write `{}`", file.display())]
+    Write { file: PathBuf, source: io::Error },
 }
 
-/// Makes the moves below `root`, one atomic write a file, and says in one line each what
-/// changed.
+/// What [`apply`] did.
+#[derive(Debug, Default)]
+pub(crate) struct Applied {
+    /// The moves that were written, one line each.
+    pub(crate) moved: Vec<String>,
+    /// The edits that were not written, because each would lose a comment.
+    pub(crate) unwritten: Vec<Edit>,
+}
+
+/// The edit of one manifest.
+#[derive(Debug)]
+pub(crate) struct Edit {
+    /// The manifest, from the workspace's root.
+    pub(crate) file: PathBuf,
+    before: String,
+    after: String,
+    moved: Vec<String>,
+}
+
+/// Makes the repairs below `root`, with one atomic write for each file.
 ///
 /// # Errors
-/// See [`Error`]. A file that is written is written whole; of several files some may
-/// have been written when a later one fails.
-pub(crate) fn apply(root: &Path, moves: &[Move]) -> Result<Vec<String>, Error> {
-    let mut edited: Vec<(&Path, String)> = Vec::new();
-    let mut said = Vec::new();
-    for step in moves {
-        let place = match edited.iter().position(|(file, _)| *file == step.file) {
+/// See [`Error`]. If a write fails, earlier files stay written.
+pub(crate) fn apply(root: &Path, repairs: &[Repair]) -> Result<Applied, Error> {
+    let mut edits: Vec<Edit> = Vec::new();
+    for repair in repairs {
+        let file = Path::new(&repair.to.span.file);
+        let place = match edits.iter().position(|edit| edit.file == file) {
             Some(place) => place,
             None => {
-                let file = step.file.clone();
-                let text = fs::read_to_string(root.join(&file));
-                let text = text.map_err(|source| Error::Read { file, source })?;
-                edited.push((&step.file, text));
-                edited.len() - 1
+                edits.push(Edit::read(root, file)?);
+                edits.len() - 1
             }
         };
-        edited[place].1 = moved(&edited[place].1, step)?;
-        said.push(format!(
-            "moved `{}` from `depends-on` to `uses` in `[{}]` of `{}`",
-            step.dependency,
-            step.service_path.join("."),
-            step.file.display(),
-        ));
+        edits[place].add(repair)?;
     }
-    for (file, text) in edited {
-        replace(&root.join(file), &text)
-            .map_err(|source| Error::Write { file: file.into(), source })?;
+    let mut applied = Applied::default();
+    for edit in edits {
+        if edit.loses_comments() {
+            applied.unwritten.push(edit);
+        } else {
+            replace(&root.join(&edit.file), &edit.after)
+                .map_err(|source| Error::Write { file: edit.file, source })?;
+            applied.moved.extend(edit.moved);
+        }
     }
-    Ok(said)
+    Ok(applied)
 }
 
-/// Puts the text in the file's place in one step, permissions kept. A link stays one.
+impl Edit {
+    fn read(root: &Path, file: &Path) -> Result<Self, Error> {
+        let before = fs::read_to_string(root.join(file))
+            .map_err(|source| Error::Read { file: file.to_path_buf(), source })?;
+        let after = before.clone();
+        Ok(Self { file: file.to_path_buf(), before, after, moved: Vec::new() })
+    }
+
+    fn add(&mut self, repair: &Repair) -> Result<(), Error> {
+        self.after = moved(&self.after, repair)?;
+        self.moved.push(format!(
+            "moved `{}` from `depends-on` to `uses` in `[{}]` of `{}`",
+            repair.to.value,
+            repair.table.join("."),
+            self.file.display(),
+        ));
+        Ok(())
+    }
+
+    /// No edit changes a `#` within a string, so that counting them counts comments.
+    fn loses_comments(&self) -> bool {
+        self.after.matches('#').count() < self.before.matches('#').count()
+    }
+
+    /// The edit as a unified diff.
+    pub(crate) fn diff(&self) -> String {
+        diff::unified(&self.file.display().to_string(), &self.before, &self.after)
+    }
+}
+
+/// Replaces the file's content in one step. Permissions and symbolic links stay.
 fn replace(file: &Path, text: &str) -> io::Result<()> {
     let file = fs::canonicalize(file)?;
     let folder = file.parent().unwrap_or(Path::new("/"));
@@ -142,244 +131,118 @@ fn replace(file: &Path, text: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// The manifest's text with one edge moved.
-fn moved(text: &str, step: &Move) -> Result<String, Error> {
-    let mut document: DocumentMut =
-        text.parse().map_err(|source| Error::Syntax { file: step.file.clone(), source })?;
-    let mut item = document.as_item_mut();
-    for key in &step.service_path {
-        item = item
-            .as_table_like_mut()
-            .and_then(|table| table.get_mut(key))
-            .ok_or_else(|| step.not_there())?;
+/// The manifest's text with one name moved.
+fn moved(text: &str, repair: &Repair) -> Result<String, Error> {
+    let file = PathBuf::from(&repair.to.span.file);
+    let (name, table) = (&repair.to.value, repair.table.join("."));
+    let mut document: DocumentMut = match text.parse() {
+        Ok(document) => document,
+        Err(source) => return Err(Error::Syntax { file, source }),
+    };
+    let mut keys = repair.table.iter();
+    let service = keys.try_fold(document.as_item_mut(), |item, key| {
+        item.as_table_like_mut().and_then(|table| table.get_mut(key))
+    });
+    if service.as_ref().and_then(|service| service.get(USES)).is_some_and(|uses| !uses.is_array()) {
+        return Err(Error::NotAList { file, table });
     }
-    let inline = item.is_inline_table();
-    let table = item.as_table_like_mut().ok_or_else(|| step.not_there())?;
-    Service { table, inline }.relax(step)?;
-
+    if service.and_then(|service| change(service, |service| relax(service, name))) != Some(true) {
+        return Err(Error::NoSuchName { file, table, dependency: name.clone() });
+    }
     let out = document.to_string();
     // The writer knows one kind of line end.
     Ok(if text.contains("\r\n") { out.replace("\r\n", "\n").replace('\n', "\r\n") } else { out })
 }
 
-impl Move {
-    fn not_there(&self) -> Error {
-        Error::NotThere {
-            file: self.file.clone(),
-            table: self.service_path.join("."),
-            dependency: self.dependency.clone(),
+/// Moves the name in the table of a service; false if `depends-on` does not contain it.
+fn relax(service: &mut dyn TableLike, name: &str) -> bool {
+    let (is_empty, replacement) = match service.get_mut(DEPENDS_ON) {
+        Some(Item::Value(Value::Array(names))) => {
+            let before = names.clone();
+            array::remove_all(names, name);
+            if names.len() == before.len() {
+                return false;
+            }
+            // The only name stays where it is, in an array of another name.
+            (names.is_empty(), (before.len() == 1).then_some(Value::Array(before)))
         }
-    }
-}
-
-/// The table that declares the edges.
-struct Service<'a> {
-    table: &'a mut dyn TableLike,
-    /// Whether it is `{ … }`, where no comment can stand above a key.
-    inline: bool,
-}
-
-impl Service<'_> {
-    fn relax(&mut self, step: &Move) -> Result<(), Error> {
-        let name = &step.dependency;
-        if self.table.get(USES).is_some_and(|uses| !uses.is_array()) {
-            return Err(Error::NotAList {
-                file: step.file.clone(),
-                table: step.service_path.join("."),
+        Some(names) => {
+            if change(names, |names| names.remove(name)).flatten().is_none() {
+                return false;
+            }
+            let space = names.as_value().map(|value| value.decor().clone());
+            let replacement = space.map(|space| {
+                let mut value = Value::Array(Array::from_iter([name]));
+                *value.decor_mut() = space;
+                value
             });
+            (names.as_table_like().is_some_and(TableLike::is_empty), replacement)
         }
-        match self.table.get(DEPENDS_ON) {
-            Some(Item::Value(Value::Array(array))) => {
-                let mut list = List::read(array);
-                let mut element = list.take(name).ok_or_else(|| step.not_there())?;
-                while let Some(again) = list.take(name) {
-                    element.comments.extend(again.comments);
-                }
-                if list.elements.is_empty() {
-                    self.rename(list, element);
-                } else {
-                    let close = list.close.clone();
-                    self.set(DEPENDS_ON, Value::Array(list.write()));
-                    self.add(element, Some(close));
-                }
-            }
-            Some(item) if item.as_table_like().is_some_and(|table| table.contains_key(name)) => {
-                let comments = self.take_from_table(name);
-                let empty = self
-                    .table
-                    .get(DEPENDS_ON)
-                    .is_some_and(|item| item.as_table_like().is_some_and(TableLike::is_empty));
-                if empty && self.table.get(DEPENDS_ON).is_some_and(Item::is_inline_table) {
-                    self.rename(List::default(), Element::new(name, comments));
-                } else {
-                    let mut comments = comments;
-                    if empty {
-                        comments.extend(self.remove_table());
-                    }
-                    self.add(Element::new(name, comments), None);
-                }
-            }
-            _ => return Err(step.not_there()),
-        }
-        Ok(())
+        None => return false,
+    };
+    if let Some(Item::Value(Value::Array(uses))) = service.get_mut(USES) {
+        array::push(uses, name);
+    } else if let (true, Some(value)) = (is_empty, replacement) {
+        insert_uses(service, value, true);
+    } else {
+        let value = Value::Array(Array::from_iter([name])).decorated(" ", "");
+        insert_uses(service, value, false);
     }
+    if is_empty {
+        service.remove(DEPENDS_ON);
+    }
+    true
+}
 
-    /// Removes the name from `depends-on = { … }`, or from the table of that name.
-    fn take_from_table(&mut self, name: &str) -> Comments {
-        let Some(depends_on) = self.table.get_mut(DEPENDS_ON) else { return Comments::default() };
-        let inline = depends_on.is_inline_table();
-        let Some(table) = depends_on.as_table_like_mut() else { return Comments::default() };
-        let comments = comments::of_entry(table, name);
-        let suffix = comments::suffix(table.get(name));
-        let last = table.iter().last().is_some_and(|(key, _)| key == name);
-        table.remove(name);
-        if inline && last {
-            // The space before the brace belongs to whichever entry is the last.
-            if let Some((_, Item::Value(value))) = table.iter_mut().last() {
-                value.decor_mut().set_suffix(suffix);
-            }
+/// Inserts `uses` behind `depends-on`: in its layout with the comments above it, or only
+/// as far indented.
+fn insert_uses(service: &mut dyn TableLike, value: Value, takes_comments: bool) {
+    let mut key = Key::new(USES);
+    if let Some(old) = service.key(DEPENDS_ON) {
+        let mut space = old.leaf_decor().clone();
+        if !takes_comments {
+            let above = text(space.prefix());
+            let indent = above.rsplit('\n').next().unwrap_or_default().to_owned();
+            space = Decor::new(indent, " ");
         }
-        comments
+        key = key.with_leaf_decor(space);
     }
+    // A table can only append: the entries behind are removed and appended again.
+    let names: Vec<String> = service.iter().map(|(name, _)| name.to_owned()).collect();
+    let behind: Vec<(Key, Item)> = names
+        .iter()
+        .skip_while(|name| *name != DEPENDS_ON)
+        .skip(1)
+        .filter_map(|name| Some((service.key(name)?.clone(), service.remove(name)?)))
+        .collect();
+    service.entry_format(&key).or_insert(Item::Value(value));
+    for (key, item) in behind {
+        service.entry_format(&key).or_insert(item);
+    }
+}
 
-    /// Removes the empty `[….depends-on]`.
-    fn remove_table(&mut self) -> Comments {
-        let comments = comments::of_entry(self.table, DEPENDS_ON);
-        self.table.remove(DEPENDS_ON);
-        comments
+/// Changes a table. In `{ … }` the space before the closing brace belongs to the last
+/// value, and passes to the one that is the last afterwards.
+fn change<T>(item: &mut Item, how: impl FnOnce(&mut dyn TableLike) -> T) -> Option<T> {
+    let inline = item.is_inline_table();
+    let table = item.as_table_like_mut()?;
+    let space = if inline { replace_last_suffix(table, "") } else { None };
+    let out = how(table);
+    if let Some(space) = space {
+        replace_last_suffix(table, &space);
     }
+    Some(out)
+}
 
-    /// The last name leaves `depends-on`: without a `uses` yet it becomes that, where
-    /// it stands and with what stands around it.
-    fn rename(&mut self, mut rest: List, mut element: Element) {
-        let old = self.table.key(DEPENDS_ON).cloned();
-        if self.table.contains_key(USES) {
-            element.comments.extend(rest.comments());
-            element.comments.extend(comments::of_entry(self.table, DEPENDS_ON));
-            self.remove_last_suffix();
-            self.add(element, None);
-            return;
-        }
-        let above =
-            if self.inline || element.broken { Vec::new() } else { element.comments.take_lines() };
-        let decor = match self.table.get(DEPENDS_ON) {
-            Some(Item::Value(value)) => Some(value.decor().clone()),
-            _ => None,
-        };
-        rest.push(element);
-        let mut value = Value::Array(rest.write());
-        if let Some(decor) = decor {
-            *value.decor_mut() = decor;
-        }
-        let key = old.map_or_else(|| Key::new(USES), |old| comments::renamed(&old, USES));
-        self.insert_after(DEPENDS_ON, &key, value);
-        self.table.remove(DEPENDS_ON);
-        self.put_above(&above);
-    }
+fn replace_last_suffix(table: &mut dyn TableLike, suffix: &str) -> Option<String> {
+    let (_, last) = table.iter_mut().last()?;
+    let decor = last.as_value_mut()?.decor_mut();
+    let before = text(decor.suffix()).to_owned();
+    decor.set_suffix(suffix);
+    Some(before)
+}
 
-    /// Removes `depends-on`, and hands the space before a closing brace on.
-    fn remove_last_suffix(&mut self) {
-        let suffix = comments::suffix(self.table.get(DEPENDS_ON));
-        let last = self.table.iter().last().is_some_and(|(key, _)| key == DEPENDS_ON);
-        self.table.remove(DEPENDS_ON);
-        if self.inline
-            && last
-            && let Some((_, Item::Value(value))) = self.table.iter_mut().last()
-        {
-            value.decor_mut().set_suffix(suffix);
-        }
-    }
-
-    /// Adds the name to `uses`, which is made if it is not there; `close` is what stands
-    /// before the bracket of the list that it comes from.
-    fn add(&mut self, mut element: Element, close: Option<list::Lead>) {
-        if let Some(Item::Value(Value::Array(array))) = self.table.get(USES) {
-            let mut list = List::read(array);
-            if let Some(known) = list.find(&element.name) {
-                known.comments.extend(element.comments);
-                self.set(USES, Value::Array(list.write()));
-                return;
-            }
-            let above = if list.is_broken() || self.inline {
-                Vec::new()
-            } else {
-                element.comments.take_lines()
-            };
-            element.broken = list.is_broken();
-            list.push(element);
-            self.set(USES, Value::Array(list.write()));
-            self.put_above(&above);
-            return;
-        }
-        let keep_lines = element.broken && !element.comments.is_empty() || self.inline;
-        let above = if keep_lines { Vec::new() } else { element.comments.take_lines() };
-        element.broken &= keep_lines;
-        let mut list = List::default();
-        if let Some(close) = close.filter(|_| element.broken) {
-            // Its comments stay where they are.
-            let close = list::Lead { above: Vec::new(), ..close };
-            list = List { close, trailing_comma: true, ..list };
-        }
-        list.push(element);
-        let mut value = Value::Array(list.write());
-        let mut key = Key::new(USES);
-        if let Some(Item::Value(old)) = self.table.get_mut(DEPENDS_ON) {
-            value.decor_mut().set_prefix(" ");
-            if self.inline {
-                // Whichever comes last has the space before the brace.
-                let suffix = old.decor().suffix().and_then(|s| s.as_str()).unwrap_or("").to_owned();
-                old.decor_mut().set_suffix("");
-                value.decor_mut().set_suffix(suffix);
-            }
-        }
-        let indent = self.table.key(DEPENDS_ON).map(comments::indent).unwrap_or_default();
-        key.leaf_decor_mut().set_prefix(if self.inline { " ".to_owned() } else { indent });
-        key.leaf_decor_mut().set_suffix(" ");
-        self.insert_after(DEPENDS_ON, &key, value);
-        self.put_above(&above);
-    }
-
-    /// Replaces a value, keeping what stands around it.
-    fn set(&mut self, key: &str, mut value: Value) {
-        if let Some(Item::Value(old)) = self.table.get_mut(key) {
-            *value.decor_mut() = old.decor().clone();
-            *old = value;
-        }
-    }
-
-    /// Writes comment lines above `uses`.
-    fn put_above(&mut self, lines: &[String]) {
-        if let Some(mut key) = self.table.key_mut(USES)
-            && !lines.is_empty()
-        {
-            let decor = key.leaf_decor_mut();
-            let prefix = decor.prefix().and_then(|p| p.as_str()).unwrap_or("").to_owned();
-            let indent = prefix.rsplit('\n').next().unwrap_or("").to_owned();
-            let mut above = prefix[..prefix.len() - indent.len()].to_owned();
-            for line in lines {
-                above.extend([&indent, line.as_str(), "\n"]);
-            }
-            decor.set_prefix(above + &indent);
-        }
-    }
-
-    /// Inserts after an entry, or at the end: what follows is taken out and put back,
-    /// because a table can only append.
-    fn insert_after(&mut self, after: &str, key: &Key, value: Value) {
-        let following: Vec<String> = self
-            .table
-            .iter()
-            .skip_while(|(key, _)| *key != after)
-            .skip(1)
-            .map(|(key, _)| key.to_owned())
-            .collect();
-        let following: Vec<(Key, Item)> = following
-            .iter()
-            .filter_map(|name| Some((self.table.key(name)?.clone(), self.table.remove(name)?)))
-            .collect();
-        self.table.entry_format(key).or_insert(Item::Value(value));
-        for (key, item) in following {
-            self.table.entry_format(&key).or_insert(item);
-        }
-    }
+/// The space and comments around a key or value.
+fn text(space: Option<&RawString>) -> &str {
+    space.and_then(RawString::as_str).unwrap_or_default()
 }

@@ -69,6 +69,20 @@ fn check_fix_mends_an_edge_that_two_tables_declare_at_once() {
 }
 
 #[test]
+fn check_fix_prints_an_edit_that_loses_a_comment() {
+    let fixture = ring();
+    for (file, name) in [("chicken/Cargo.toml", "egg"), ("egg/Cargo.toml", "chicken")] {
+        let list = format!("depends-on = [\n    \"{name}\", # why\n]\nuses = []");
+        let text = fixture.text(file).replace(&format!("depends-on = [\"{name}\"]"), &list);
+        fixture.file(file, &text);
+    }
+    let before = fixture.text("chicken/Cargo.toml");
+    let fixed = fixture.xtask(&["check", "--fix"]).ends_with(2);
+    fixed.says("`chicken/Cargo.toml` is not changed").says("-    \"egg\", # why\n");
+    assert_eq!(fixture.text("chicken/Cargo.toml"), before);
+}
+
+#[test]
 fn a_cycle_can_be_relaxed_for_one_start() {
     let fixture = ring();
     fixture.xtask(&["up", "-d", "--cycles", "relax"]).ends_with(0).says("warning");
