@@ -1,7 +1,7 @@
-//! The build of a client, for ending it when the client cannot any more.
+//! Kills a client's build when the client has died.
 //!
-//! Cargo leads a group of its own, which its compilers are in. It is the client's
-//! child and the client's business as long as the client lives.
+//! Cargo leads a process group of its own, which contains its compilers. As long as the client
+//! runs, the build is the client's responsibility.
 
 use std::os::fd::OwnedFd;
 
@@ -9,7 +9,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, getpgid, kill_process_group, pidf
 
 use crate::system::sweep::has_ended;
 
-/// Cargo and its compilers.
+/// The process group of cargo and its compilers.
 #[derive(Debug)]
 pub(crate) struct Compilers {
     cargo: Pid,
@@ -17,14 +17,14 @@ pub(crate) struct Compilers {
 }
 
 impl Compilers {
-    /// The group that this process leads; none if it does not, or is gone.
+    /// Returns the group that process `cargo` leads, `None` if it leads none or has exited.
     pub(crate) fn led_by(cargo: u32) -> Option<Self> {
         let cargo = Pid::from_raw(i32::try_from(cargo).ok()?)?;
         let pidfd = pidfd_open(cargo, PidfdFlags::empty()).ok()?;
         (getpgid(Some(cargo)) == Ok(cargo)).then_some(Self { cargo, pidfd })
     }
 
-    /// Kills them. Where cargo has ended the number of its group says nothing any more.
+    /// Kills the group. After cargo has exited its group id may be reused, so nothing is killed.
     pub(crate) fn kill(&self) {
         if !has_ended(&self.pidfd) {
             let _ = kill_process_group(self.cargo, Signal::KILL);
@@ -37,10 +37,10 @@ mod tests {
     use std::os::unix::process::CommandExt;
     use std::process::Command;
 
-    use crate::driver::compilers::*;
+    use super::*;
 
     #[test]
-    fn a_group_is_killed_with_its_leader_and_another_process_is_no_group() {
+    fn kill_ends_the_group_of_its_leader() {
         let mut leader = Command::new("sleep").arg("600").process_group(0).spawn().unwrap();
         let group = i32::try_from(leader.id()).unwrap();
         let mut member = Command::new("sleep").arg("600").process_group(group).spawn().unwrap();

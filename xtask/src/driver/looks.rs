@@ -1,9 +1,8 @@
-//! Looks at the system's sockets for clients who ask for the status: beside the loop, as a
-//! machine with many connections takes long to tell of them, and no stop, kill or start may
-//! wait for that.
+//! Scans of the system's sockets for clients that ask for the status.
 //!
-//! One look is under way at a time, so that many clients cost no more than one. Who asks
-//! meanwhile gets the next one: an answer is never older than its question.
+//! A scan runs on a thread beside the loop, because it takes long on a machine with many
+//! connections. One scan runs at a time and answers all clients that asked before it began.
+//! Later requests wait for the next one, so no answer is older than its request.
 
 use tokio::task::JoinHandle;
 use xtask_client::protocol::Reply;
@@ -12,37 +11,37 @@ use xtask_core::snapshot::{Phase, Snapshot};
 use super::{Driver, Pending};
 use crate::system::traffic::Traffic;
 
-/// Who waits for a look, and the one that is under way.
+/// Requests that wait for the next scan, and the running scan with the requests it answers.
 #[derive(Default)]
 pub(super) struct Looks {
     waiting: Vec<Pending>,
-    under_way: Option<(JoinHandle<Traffic>, Vec<Pending>)>,
+    running: Option<(JoinHandle<Traffic>, Vec<Pending>)>,
 }
 
 impl Looks {
-    /// Begins a look if somebody waits for one and none is under way.
+    /// Starts a scan if requests wait and none is running.
     fn begin<L>(&mut self, prepare: impl FnOnce() -> L)
     where
         L: FnOnce() -> Traffic + Send + 'static,
     {
-        if self.under_way.is_none() && !self.waiting.is_empty() {
+        if self.running.is_none() && !self.waiting.is_empty() {
             let looking = tokio::task::spawn_blocking(prepare());
-            self.under_way = Some((looking, std::mem::take(&mut self.waiting)));
+            self.running = Some((looking, std::mem::take(&mut self.waiting)));
         }
     }
 
-    /// Waits for the end of the look that is under way: for whom it was, and what was seen.
-    /// Nothing is lost when the wait is given up.
+    /// Waits for the running scan. Returns the requests that it answers and its result.
+    /// Cancelling the wait loses nothing.
     pub(super) async fn seen(&mut self) -> (Vec<Pending>, Traffic) {
-        let Some((looking, _)) = &mut self.under_way else { return std::future::pending().await };
+        let Some((looking, _)) = &mut self.running else { return std::future::pending().await };
         let traffic = looking.await.unwrap_or_default();
-        let asked = self.under_way.take().map(|(_, asked)| asked);
+        let asked = self.running.take().map(|(_, asked)| asked);
         (asked.unwrap_or_default(), traffic)
     }
 }
 
 impl Driver {
-    /// Answers with the state and what only a look at the system tells, once it was looked.
+    /// Answers with a snapshot after the next scan.
     pub(super) fn look_for(&mut self, pending: Pending) {
         self.looks.waiting.push(pending);
         self.look();
@@ -56,7 +55,7 @@ impl Driver {
         });
     }
 
-    /// A look is over.
+    /// Answers the requests of a finished scan and starts the next one.
     pub(super) fn looked(&mut self, asked: Vec<Pending>, traffic: &Traffic) {
         self.publish();
         let snapshot = self.snapshot_with(traffic);
@@ -96,7 +95,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_look_at_a_time_is_for_those_who_asked_before_it_began() {
+    async fn scan_answers_requests_made_before_it_began() {
         let mut looks = Looks::default();
         let (go, wait) = channel();
         looks.waiting.push(asked(1));
@@ -108,12 +107,12 @@ mod tests {
         });
         for id in [2, 3] {
             looks.waiting.push(asked(id));
-            looks.begin(|| -> fn() -> Traffic { panic!("a second look beside the first") });
+            looks.begin(|| -> fn() -> Traffic { panic!("a second scan beside the first") });
         }
         go.send(()).unwrap();
         assert_eq!(ids(&looks.seen().await.0), [1]);
         looks.begin(|| Traffic::default);
         assert_eq!(ids(&looks.seen().await.0), [2, 3]);
-        assert!(looks.waiting.is_empty() && looks.under_way.is_none());
+        assert!(looks.waiting.is_empty() && looks.running.is_none());
     }
 }

@@ -1,8 +1,7 @@
-//! The one loop of a supervisor: receive or sleep until the deadline, step, perform,
-//! publish.
+//! The supervisor's loop: receive or sleep until the deadline, step, perform, publish.
 //!
-//! It decides nothing about services: that is the reducer's. What it knows itself is
-//! about clients: whose build is under way, and whose connection holds the stack.
+//! The reducer decides everything about services. The driver keeps state about clients only:
+//! which of them build, and which connections hold the stack.
 
 pub(crate) mod compilers;
 mod looks;
@@ -28,37 +27,36 @@ use crate::system::say;
 use looks::Looks;
 pub(crate) use record::Record;
 
-/// How long services may take to stop once nobody is left who wants the stack: all of it
-/// is gone a second after the process that it was for.
+/// Time for services to stop after the process that held the stack has died. The whole stack is
+/// gone one second after that process.
 const HURRIED_GRACE: Duration = Duration::from_millis(500);
 
-/// The number of a connection, never reused in a supervisor's life.
+/// The number of a connection. A supervisor never reuses one.
 pub(crate) type ConnectionId = u64;
 
-/// What reaches the driver from clients and the system, beside the events of the world.
+/// Input of the driver from clients and the system. Events of effects arrive separately.
 pub(crate) enum Input {
     /// A client connected.
     Opened { connection: ConnectionId, outbox: Outbox },
-    /// A client asked for something.
+    /// A client sent a request.
     Call { connection: ConnectionId, call: Asked },
-    /// A client is gone.
+    /// A client closed its connection.
     Closed { connection: ConnectionId },
-    /// The supervisor was told to go. The second time it does not wait for anybody.
+    /// The supervisor received a stop signal. The second one kills all services.
     Leave,
-    /// The process that the supervisor lives for is gone.
+    /// The process named by `--until-pid` has exited.
     Abandoned,
-    /// The guardian is gone; this process, if any, has taken its place.
+    /// The guardian has died. The sweeper with this process id, if any, remains.
     Unguarded { sweeper: Option<u32> },
 }
 
-/// A request that waits for its answer.
+/// A request of a client.
 pub(crate) struct Asked {
     /// The number that the answer repeats.
     pub id: u64,
-    /// What is asked.
     pub request: Request,
-    /// Told when the client's next request may be read: when the answer is in the client's
-    /// outbox, or is due later.
+    /// Signalled when the client's next request may be read: its answer is in the outbox or
+    /// deferred.
     pub answered: oneshot::Sender<()>,
 }
 
@@ -71,29 +69,28 @@ pub(crate) struct Driver {
     began: Instant,
     effects: Vec<Effect>,
     clients: BTreeMap<ConnectionId, Outbox>,
-    /// Connections whose end is the stack's end.
+    /// Connections that hold the stack: when one closes, the stack stops.
     holders: BTreeSet<ConnectionId>,
-    /// Connections that applied a plan and have not said that its build ended, each
-    /// with whether all went well so far.
+    /// Connections that applied a plan and have not reported the end of its build.
     builders: BTreeSet<ConnectionId>,
-    /// What builds for them, and is killed with them.
+    /// The builds of these connections, killed when their client dies.
     compilers: BTreeMap<ConnectionId, Compilers>,
-    /// Whether every build that ended since the last time there was none went well.
+    /// Whether all builds succeeded that ended since `builders` was last empty.
     builds_ok: bool,
-    /// Programs that are being accepted. A service may be accepted twice at once.
+    /// How many programs are being accepted for each service.
     accepting: BTreeMap<Name, usize>,
-    /// Calls that are done once no program is being accepted: at most one a connection.
+    /// Calls to answer once no program is being accepted, at most one for each connection.
     after_accepts: BTreeMap<ConnectionId, u64>,
     looks: Looks,
     applied: bool,
     leaving: bool,
-    /// When everything that still runs is killed, in no order.
+    /// When everything that still runs is killed.
     kill_at: Option<Instant>,
     guardian: Option<u32>,
     ended: bool,
 }
 
-/// A call whose request was taken and whose answer is due later.
+/// A call whose answer is deferred.
 struct Pending {
     connection: ConnectionId,
     id: u64,
@@ -101,7 +98,7 @@ struct Pending {
 }
 
 impl Driver {
-    /// A driver over a fresh stack. Its clock starts now.
+    /// Creates a driver of an empty stack. Its clock starts now.
     pub(crate) fn new(
         world: World,
         board: Board,
@@ -131,8 +128,8 @@ impl Driver {
         }
     }
 
-    /// Runs until the stack has ended. What is queued is taken in whole before the
-    /// changes are published, so that a burst of events is one message.
+    /// Runs until the stack has ended. It drains both queues before it publishes, so a burst of
+    /// events becomes one message.
     pub(crate) async fn run(
         &mut self,
         mut events: UnboundedReceiver<Event>,
@@ -160,18 +157,18 @@ impl Driver {
         }
     }
 
-    /// Closes the board: what is published by now still reaches its readers.
+    /// Closes the board. Clients still receive what is already published.
     pub(crate) fn close(&mut self) {
         self.clients.clear();
         self.board.close();
     }
 
-    /// Ends what is left of the world. Whether nothing of the stack is there any more.
+    /// Removes what is left of the stack. Returns whether nothing remains.
     pub(crate) fn end(&mut self) -> bool {
         self.world.end()
     }
 
-    /// An event of the world.
+    /// Takes an event of an effect.
     fn happened(&mut self, event: Event) {
         if let Event::Accepted { service, .. } | Event::BuildFailed { service, .. } = &event {
             let service = service.clone();

@@ -1,7 +1,7 @@
-//! What waits to be written to each client, bounded whatever the client does.
+//! Outboxes: the bounded queue of messages for each client.
 //!
-//! Changes are kept as names and read when they are written: a slow client gets fewer
-//! and newer states, and costs no memory. Nothing here waits for a client.
+//! A queue holds the names of changed services and reads their states when it is written. So a slow
+//! client gets fewer and newer states in bounded memory. No code here waits for a client.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
@@ -13,13 +13,13 @@ use xtask_core::snapshot::{ServiceSnapshot, State};
 use xtask_core::stack::Report;
 use xtask_core::terms::Name;
 
-/// How many reports a client may be behind; older ones are dropped.
+/// The number of reports that wait for one client; older ones are dropped.
 const MOST_REPORTS: usize = 1024;
 
-/// How many answers may wait before the client's next request is read.
+/// The number of waiting answers at which the client's next request is not read yet.
 const MOST_ANSWERS: usize = 16;
 
-/// The newest published state, and everybody who watches it.
+/// The latest published state and the clients that watch it.
 pub(crate) struct Board {
     stack: String,
     latest: Rc<RefCell<Latest>>,
@@ -29,16 +29,16 @@ pub(crate) struct Board {
 struct Latest {
     state: State,
     services: BTreeMap<Name, ServiceSnapshot>,
-    /// How many changes there were.
+    /// The number of changes so far.
     changes: u64,
 }
 
-/// Makes outboxes over one board.
+/// Creates outboxes of one board.
 pub(crate) struct Outboxes {
     latest: Rc<RefCell<Latest>>,
 }
 
-/// What waits for one client.
+/// The queue of one client.
 #[derive(Clone)]
 pub(crate) struct Outbox(Rc<Shared>);
 
@@ -46,7 +46,7 @@ struct Shared {
     latest: Rc<RefCell<Latest>>,
     queue: RefCell<Queue>,
     wake: Notify,
-    /// Told when answers were taken, or none is wanted any more.
+    /// Notified when answers were taken or the outbox was closed.
     taken: Notify,
 }
 
@@ -54,17 +54,17 @@ struct Shared {
 struct Queue {
     /// The number of the call that asked to watch.
     watch: u64,
-    /// Each with the number of the change that put it in its phase.
+    /// Changed services, each with the number of the change that set its phase.
     changed: BTreeMap<Name, u64>,
     state_changed: bool,
     reports: VecDeque<Report>,
-    /// Answers, each with the changes that came before it.
+    /// Answers, with the changes that precede them.
     answers: Vec<Answer>,
     closed: bool,
 }
 
 impl Queue {
-    /// Moves changes and reports that wait to the end of `ready`, as they are now.
+    /// Appends waiting reports and changes, in their latest state, to `ready`.
     fn settle(&mut self, latest: &Latest, ready: &mut Vec<Answer>) {
         let id = self.watch;
         ready.extend(self.reports.drain(..).map(|r| Answer { id, reply: Reply::Report(r) }));
@@ -80,30 +80,29 @@ impl Queue {
 }
 
 impl Board {
-    /// An empty board of the stack of that name.
+    /// Creates an empty board of the stack with that name.
     pub(crate) fn new(stack: String) -> Self {
         let latest = Latest { state: State::Working, services: BTreeMap::new(), changes: 0 };
         Self { stack, latest: Rc::new(RefCell::new(latest)), watchers: Vec::new() }
     }
 
-    /// The stack's name.
     pub(crate) fn stack(&self) -> &str {
         &self.stack
     }
 
-    /// Makes outboxes for new clients.
+    /// Returns a factory of outboxes for new clients.
     pub(crate) fn outboxes(&self) -> Outboxes {
         Outboxes { latest: Rc::clone(&self.latest) }
     }
 
-    /// From now on this client hears of changes.
+    /// Sends changes to this client from now on.
     pub(crate) fn add(&mut self, outbox: Outbox) {
         if !self.watchers.iter().any(|known| Rc::ptr_eq(&known.0, &outbox.0)) {
             self.watchers.push(outbox);
         }
     }
 
-    /// Takes in new states of services, in the order in which they came into them.
+    /// Publishes new states of services, in the order in which they were reached.
     pub(crate) fn publish(
         &mut self,
         state: State,
@@ -136,7 +135,7 @@ impl Board {
         });
     }
 
-    /// Passes a report on.
+    /// Forwards a report to every watcher.
     pub(crate) fn report(&mut self, report: &Report) {
         self.each(|queue| {
             if queue.reports.len() == MOST_REPORTS {
@@ -186,14 +185,14 @@ impl Outbox {
         self.0.wake.notify_one();
     }
 
-    /// The client is gone, or is to get no more.
+    /// Closes the queue: the client disconnected or gets no more messages.
     pub(crate) fn close(&self) {
         self.0.queue.borrow_mut().closed = true;
         self.0.wake.notify_one();
         self.0.taken.notify_one();
     }
 
-    /// Waits until few enough answers wait to be written; false if the client is gone.
+    /// Waits until fewer than [`MOST_ANSWERS`] answers wait. Returns false if the queue is closed.
     pub(crate) async fn has_room(&self) -> bool {
         loop {
             {
@@ -206,7 +205,7 @@ impl Outbox {
         }
     }
 
-    /// Waits for something to write; none at the end.
+    /// Waits for messages to write; `None` once the queue is closed and empty.
     pub(crate) async fn next(&self) -> Option<Vec<Answer>> {
         loop {
             let ready = self.take();
@@ -244,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn changes_are_read_in_the_order_in_which_services_came_into_their_phases() {
+    fn changes_keep_the_order_of_phase_changes() {
         let mut board = Board::new("dev".to_owned());
         let outbox = board.outboxes().outbox();
         board.add(outbox.clone());

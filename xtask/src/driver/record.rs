@@ -1,8 +1,8 @@
-//! The record of a stack: every event with its time and its effects, for `replay`.
+//! The record of a stack: every event with its time and effects, for `replay`.
 //!
-//! Values are written as they are, secrets too: masked ones would not replay to the same
-//! effects. So the file is readable by its owner only. A record that cannot be written
-//! ends with a word; it never stops the stack.
+//! Values are not masked, since masked ones would not replay to the same effects. Therefore only
+//! the owner can read the file. A failed write ends the record with a message and never stops the
+//! stack.
 
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, BufWriter, Write};
@@ -15,7 +15,7 @@ use xtask_core::stack::{Effect, Event};
 
 use crate::system::say;
 
-/// Nobody else reads what services are given.
+/// Only the owner reads the environment of services.
 const MODE: u32 = 0o600;
 
 /// An open record.
@@ -24,14 +24,15 @@ pub(crate) struct Record {
 }
 
 impl Record {
-    /// The absolute path of a record, which can be written; what the file holds stays.
+    /// Returns the absolute path of a record and checks that it can be written. An existing file
+    /// keeps its content.
     pub(crate) fn prepare(path: &Path) -> io::Result<PathBuf> {
         let path = std::path::absolute(path)?;
         open(&path, false)?;
         Ok(path)
     }
 
-    /// Starts a record; what the file held before is lost.
+    /// Creates a record and truncates an existing file.
     pub(crate) fn create(path: &Path) -> io::Result<Self> {
         let mut this = Self { file: Some(BufWriter::new(open(path, true)?)) };
         let by = concat!("xtask ", env!("CARGO_PKG_VERSION")).to_owned();
@@ -40,12 +41,12 @@ impl Record {
         Ok(this)
     }
 
-    /// Appends an event and what it caused.
+    /// Appends an event and its effects.
     pub(crate) fn write(&mut self, at: Duration, event: Event, effects: &[Effect]) {
         self.append(&Line::Step(Box::new(Step::new(at, event, effects.to_vec()))));
     }
 
-    /// Hands what was appended to the system.
+    /// Writes buffered lines to the file.
     pub(crate) fn flush(&mut self) {
         self.attempt(Write::flush);
     }
@@ -61,7 +62,7 @@ impl Record {
         if let Some(file) = &mut self.file
             && let Err(error) = write(file)
         {
-            say(&format!("the record ends here: {error}"));
+            say(&format!("failed to write the record, which ends here: {error}"));
             self.file = None;
         }
     }
@@ -70,7 +71,7 @@ impl Record {
 fn open(path: &Path, truncate: bool) -> io::Result<File> {
     let mut options = OpenOptions::new();
     let file = options.write(true).create(true).truncate(truncate).mode(MODE).open(path)?;
-    // A file that was there before may be open to others; a pipe or device is not ours.
+    // An existing file may be readable for others. Modes of pipes and devices are kept.
     if file.metadata()?.is_file() {
         file.set_permissions(Permissions::from_mode(MODE))?;
     }

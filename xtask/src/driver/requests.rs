@@ -1,7 +1,7 @@
-//! What clients ask for, turned into events for the reducer.
+//! Turns requests of clients into events of the reducer.
 //!
-//! It answers at once, except where an answer promises that something has happened.
-//! Nothing is refused here for reasons that the reducer knows better.
+//! A request is answered at once, unless its answer promises that an effect has happened. The
+//! driver refuses only what the reducer cannot see.
 
 use std::collections::btree_map::Entry;
 
@@ -65,14 +65,14 @@ impl Driver {
                 self.compilers.remove(&connection);
                 self.build_ended(connection, ok);
                 match self.after_accepts.entry(connection) {
-                    // Making an image takes its time, and the client may not want to wait.
+                    // Creating an image takes long, so the answer is deferred.
                     Entry::Vacant(vacant) => {
                         vacant.insert(id);
                         let _ = pending.answered.send(());
                         return;
                     }
                     Entry::Occupied(_) => {
-                        refused("the build of this connection is ending already".to_owned())
+                        refused("the build of this connection is already ending".to_owned())
                     }
                 }
             }
@@ -89,7 +89,7 @@ impl Driver {
                 Reply::Done
             }
         };
-        // What changed must be on its way before the answer that says it is done.
+        // The changes are queued before the answer that reports their completion.
         self.publish();
         self.answer(pending, reply);
     }
@@ -139,8 +139,8 @@ impl Driver {
         }
     }
 
-    /// A build is over for the reducer when the last one is: another client's build
-    /// may still link what this one did not.
+    /// Reports the end of a build to the reducer when the last running build has ended: another
+    /// client's build may still link what this one did not.
     fn build_ended(&mut self, connection: ConnectionId, ok: bool) {
         self.builders.remove(&connection);
         self.builds_ok &= ok;
@@ -150,7 +150,7 @@ impl Driver {
         }
     }
 
-    /// What was not started here would be left alone without a word.
+    /// Refuses adopted services, which the reducer would silently leave alone.
     fn restart(&mut self, services: Vec<Name>) -> Reply {
         let mut all = services.iter().filter_map(|name| self.stack.service_snapshot(name));
         match all.find(|seen| seen.adopted) {
@@ -159,7 +159,7 @@ impl Driver {
         }
     }
 
-    /// Refused where nothing would come of it, so that no test waits for that.
+    /// Refuses a fault that would have no effect, so that no test waits for one.
     fn fault(&mut self, service: Name, fault: Fault) -> Reply {
         let Some(seen) = self.stack.service_snapshot(&service) else {
             return refused(format!("no service `{service}` in this stack"));
@@ -173,7 +173,7 @@ impl Driver {
                 Reply::Done
             }
             (phase, _) => refused(format!(
-                "service `{service}` has no process that can be signalled: it is {}",
+                "service `{service}` has no process to signal: it is {}",
                 phase.as_str()
             )),
         }
@@ -200,20 +200,20 @@ impl Driver {
         }
         if self.holders.remove(&connection) {
             if self.stack.state() == State::Stopping {
-                // It has asked for that itself, and then did not want to wait.
+                // The client asked for the shutdown and left without waiting.
                 self.step(Event::Shutdown);
             } else {
-                // It was killed, and whoever did that expects everything to be gone.
+                // The client was killed, so the stack must be gone soon.
                 self.hurry();
             }
         }
-        // A supervisor that was started and then given nothing to do has no reason to stay.
+        // A supervisor that never received a plan exits with its last client.
         if !self.applied && self.clients.is_empty() {
             self.ended = true;
         }
     }
 
-    /// Stops everything in order, but kills what is there after [`HURRIED_GRACE`].
+    /// Stops everything in order and kills what still runs after [`HURRIED_GRACE`].
     fn hurry(&mut self) {
         if !self.applied {
             self.ended = true;
@@ -239,8 +239,8 @@ fn not_ours(service: &ServiceSnapshot) -> Reply {
     let pid = service.pid.map(|pid| format!(" as process {pid}")).unwrap_or_default();
     let name = &service.name;
     refused(format!(
-        "`{name}` runs{pid}, which was not started here and is left alone; \
-         `cargo xtask restart --replace {name}` stops it"
+        "`{name}` runs{pid}, which this stack did not start and does not stop; \
+         `cargo xtask restart --replace {name}` replaces it"
     ))
 }
 

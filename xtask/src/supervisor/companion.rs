@@ -1,6 +1,4 @@
-//! Those that outlive a supervisor, as it knows them, and what all of them know.
-//!
-//! What they do is told where each of them is.
+//! Companions: guardian and sweeper as the supervisor sees them, and what the three share.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -9,40 +7,39 @@ use std::path::Path;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use xtask_client::StackPaths;
 
-/// What all of them know of their stack.
+/// Paths that supervisor, guardian and sweeper share.
 pub(crate) struct Scene<'a> {
-    /// Where the stack keeps its files.
+    /// The stack's files.
     pub(crate) paths: &'a StackPaths,
-    /// The folder of its sockets.
+    /// The folder of the stack's sockets.
     pub(crate) runtime: &'a Path,
 }
 
-/// A process that outlives a supervisor, as the supervisor knows it.
+/// A process that outlives the supervisor.
 pub(crate) struct Companion {
-    /// Its number.
+    /// Process id.
     pub(crate) pid: u32,
-    /// Readable when it is gone.
+    /// Readable when the process has exited.
     pub(crate) pidfd: OwnedFd,
 }
 
-/// Those that outlive a supervisor.
+/// The companions of a supervisor.
 pub(crate) struct Companions {
-    /// Its parent.
+    /// The supervisor's parent.
     pub(crate) guardian: Companion,
-    /// Who is left when both are gone; none where it could not be forked.
+    /// `None` if it could not be forked.
     pub(crate) sweeper: Option<Companion>,
-    /// What keeps the sweeper waiting.
+    /// The write end of the sweeper's pipe: the sweeper waits until it is closed.
     pub(crate) held: Option<OwnedFd>,
 }
 
-/// Forks: the child's number for the parent, and none for the child.
+/// Forks: returns the child's process id in the parent and `None` in the child.
 ///
 /// # Safety
-/// There must be one thread only, so that the child has everything in order and may go on as
-/// if it had been started so.
+/// The process must have a single thread, so that no lock is held in the child.
 ///
 /// # Errors
-/// When the system refuses.
+/// When `fork` fails.
 pub(super) unsafe fn fork() -> io::Result<Option<Pid>> {
     // SAFETY: as the caller promises.
     match unsafe { libc::fork() } {
@@ -51,19 +48,19 @@ pub(super) unsafe fn fork() -> io::Result<Option<Pid>> {
     }
 }
 
-/// Lets go of standard input. A client's connection is the supervisor's alone, so that its
-/// end is seen.
+/// Redirects standard input from `/dev/null`. Only the supervisor may hold the client's
+/// connection, or the client would not see it close.
 pub(super) fn empty_standard_input() -> io::Result<()> {
     let nothing = std::fs::File::open("/dev/null")?;
     Ok(rustix::stdio::dup2_stdin(&nothing)?)
 }
 
 impl Companion {
-    /// Of a process that cannot have been replaced by another one: this one, or a child
-    /// that is not reaped.
+    /// Opens a pidfd of `process`, which must be this process or an unreaped child: only their
+    /// process ids cannot have been reused.
     ///
     /// # Errors
-    /// When there are no descriptors left.
+    /// When no descriptor is left.
     pub(super) fn of(process: Pid) -> io::Result<Self> {
         let pidfd = pidfd_open(process, PidfdFlags::empty())?;
         Ok(Self { pid: process.as_raw_nonzero().get().unsigned_abs(), pidfd })

@@ -1,13 +1,11 @@
-//! The guardian: the process between a client and its supervisor that outlives the
-//! supervisor and leaves nothing of its stack behind.
+//! The guardian: the supervisor's parent, which cleans up after a supervisor that died.
 //!
-//! It is this program's first process; the supervisor is its fork, made before there
-//! is any runtime or thread, so that the two share nearly all of their memory. It is
-//! the parent of the supervisor and of every orphan of it, passes signals on, and
-//! sleeps. It knows no plan, stops nothing in order, and starts nothing.
+//! The supervisor is forked from it before any runtime or thread exists, so the two share nearly
+//! all of their memory. The guardian is a child subreaper: orphans of the stack become its
+//! children. It forwards signals and sleeps. It reads no plan, starts nothing, and stops nothing
+//! in order.
 //!
-//! What it cannot finish because it is killed itself, the sweeper does, which is forked
-//! with it.
+//! If the guardian is killed as well, the sweeper finishes its work.
 
 use std::io;
 use std::ptr;
@@ -24,20 +22,20 @@ use crate::system::sweep::end_descendants;
 /// The exit code of a process that a signal ended, without the signal's number.
 const SIGNALLED: i32 = 128;
 
-/// Makes this process a guardian. Only the supervisor, its fork, returns.
+/// Makes this process a guardian. Returns only in its fork, the supervisor.
 ///
-/// To be called while there is one thread only. What is locked stays locked until all
-/// are gone.
+/// The process must have a single thread. The forks inherit its locks, which stay held until all of
+/// them have exited.
 ///
 /// # Errors
-/// When the system refuses; this process can be a supervisor without a guardian then.
+/// When the system refuses; this process can then be a supervisor without a guardian.
 pub(crate) fn guard(scene: &Scene<'_>) -> io::Result<Companions> {
     let me = getpid();
     let guardian = Companion::of(me)?;
     let standby = match stand_by(scene) {
         Ok(standby) => Some(standby),
         Err(error) => {
-            say(&format!("there is no sweeper: {error}"));
+            say(&format!("failed to start the sweeper: {error}"));
             None
         }
     };
@@ -68,7 +66,7 @@ pub(crate) fn guard(scene: &Scene<'_>) -> io::Result<Companions> {
     }
 }
 
-/// What a guardian does all its life.
+/// Waits for the supervisor's end, cleans up and exits.
 fn watch(supervisor: Pid, standby: Option<Standby>, scene: &Scene<'_>) -> ! {
     let _ = empty_standard_input();
     let _ = rustix::thread::set_name(c"xtask-guardian");
@@ -82,7 +80,7 @@ fn watch(supervisor: Pid, standby: Option<Standby>, scene: &Scene<'_>) -> ! {
             break status;
         }
         match next_signal() {
-            // It is our child and not reaped, so the number cannot be another's.
+            // It is an unreaped child, so its process id cannot have been reused.
             Some(signal) if signal != Signal::CHILD => {
                 let _ = kill_process(supervisor, signal);
             }
@@ -91,19 +89,19 @@ fn watch(supervisor: Pid, standby: Option<Standby>, scene: &Scene<'_>) -> ! {
     };
     let all_gone = end_descendants(&mut sweeper);
     if scene.paths.endpoint().exists() {
-        // A supervisor that ends in order has removed it.
-        say(&format!("supervisor {supervisor} died: {}", words(status)));
+        // A supervisor that exits in order has removed the file.
+        say(&format!("supervisor {supervisor} died: {}", describe(status)));
         sweep(scene);
     }
-    // It may have died before it could say where it is found.
+    // The supervisor may have died before it wrote its endpoint.
     let _ = std::fs::remove_dir_all(scene.runtime);
     if !all_gone {
-        say(&format!("some processes below supervisor {supervisor} do not end"));
+        say(&format!("some descendants of supervisor {supervisor} do not exit"));
     }
     if let (true, Some(held)) = (all_gone, &held) {
         nothing_is_left(held);
     }
-    // Whoever sees the guardian end may rely on it that the stack's lock is free.
+    // The stack's lock must be free when the guardian has exited.
     drop(held);
     if let Some(sweeper) = sweeper {
         let _ = waitpid(Some(sweeper), WaitOptions::empty());
@@ -118,8 +116,7 @@ fn number(companion: &Companion) -> Option<Pid> {
     Pid::from_raw(companion.pid.cast_signed())
 }
 
-/// Reaps children that ended until the supervisor is among them. A sweeper that ended
-/// is forgotten.
+/// Reaps exited children until the supervisor is one of them. Forgets an exited sweeper.
 fn reap(supervisor: Pid, sweeper: &mut Option<Pid>) -> Option<WaitStatus> {
     loop {
         match wait(WaitOptions::NOHANG) {
@@ -131,15 +128,15 @@ fn reap(supervisor: Pid, sweeper: &mut Option<Pid>) -> Option<WaitStatus> {
     }
 }
 
-fn words(status: WaitStatus) -> String {
+fn describe(status: WaitStatus) -> String {
     match (status.exit_status(), status.terminating_signal()) {
         (Some(code), _) => format!("exit code {code}"),
         (None, Some(signal)) => format!("signal {signal}"),
-        (None, None) => "unknown".to_owned(),
+        (None, None) => "status unknown".to_owned(),
     }
 }
 
-/// The signals that a guardian waits for.
+/// The signals that the guardian waits for.
 fn waited_for() -> libc::sigset_t {
     let mut set = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
     // SAFETY: `sigemptyset` initialises the set that the others add to.
@@ -152,12 +149,12 @@ fn waited_for() -> libc::sigset_t {
     }
 }
 
-/// Blocks them, so that they are taken by [`next_signal`] alone. The mask before.
+/// Blocks them, so that only [`next_signal`] receives them. Returns the previous mask.
 fn take_signals_by_hand() -> libc::sigset_t {
     let wanted = waited_for();
     let mut before = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
-    // SAFETY: both sets are valid, and the call initialises the second; an all-zero
-    // one stands in should it fail.
+    // SAFETY: both sets are valid, and the call initialises the second, which is empty if the
+    // call fails.
     unsafe {
         libc::sigemptyset(before.as_mut_ptr());
         libc::pthread_sigmask(libc::SIG_BLOCK, &raw const wanted, before.as_mut_ptr());
@@ -170,10 +167,10 @@ fn restore_signals(before: &libc::sigset_t) {
     unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, before, ptr::null_mut()) };
 }
 
-/// Sleeps until one of the signals is there.
+/// Sleeps until one of the signals arrives.
 fn next_signal() -> Option<Signal> {
     let wanted = waited_for();
-    // SAFETY: the set is valid, and nothing more is asked about the signal.
+    // SAFETY: the set is valid, and a null pointer requests no details.
     let number = unsafe { libc::sigwaitinfo(&raw const wanted, ptr::null_mut()) };
     Signal::from_named_raw(number)
 }

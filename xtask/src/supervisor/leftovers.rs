@@ -1,9 +1,8 @@
-//! What is left of a stack whose supervisor did not end in order: recognised, cleaned
-//! up, and told.
+//! Leftovers: what remains of a stack whose supervisor died, found, removed and reported.
 //!
-//! Guardian and sweeper clean up themselves and leave a note. Where they died together
-//! with the supervisor, the next command does it, whichever it is. Everything here is
-//! done under the stack's lock, so that nothing of a living supervisor is ever touched.
+//! Guardian and sweeper clean up and leave a note. If they died together with the supervisor, the
+//! next command cleans up. All of this happens under the stack's lock, so a living supervisor is
+//! never affected.
 
 use std::io;
 use std::path::Path;
@@ -17,25 +16,24 @@ use crate::effects::containers::remains::{self, NoteThen, Removed};
 use crate::system::json_file::write_json;
 use crate::system::sweep::{KilledProcess, end_marked, has_died, ourselves};
 
-/// A supervisor that died without cleaning up, and what was left of its stack.
+/// What remained of a stack after its supervisor died.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Leftovers {
-    /// The supervisor's process; none where it is not known any more.
+    /// Process id of the dead supervisor, if known.
     pub(crate) supervisor: Option<u32>,
-    /// The processes that were still there.
+    /// Processes that were still running and were killed.
     pub(crate) ended: Vec<KilledProcess>,
-    /// The containers that were still there, and are removed.
+    /// Containers that still existed and were removed.
     pub(crate) containers: Vec<String>,
-    /// Why some may still be there.
+    /// Why some containers may remain.
     pub(crate) kept: Option<String>,
 }
 
-/// Cleans up what a stack left behind, if its supervisor is dead and left something.
-/// It costs next to nothing where there is nothing to do.
+/// Cleans up after a dead supervisor. Without leftovers this costs three lookups of files.
 ///
 /// # Errors
-/// What the system says of the lock.
+/// When the lock file cannot be used.
 pub(crate) fn clean(paths: &StackPaths) -> io::Result<Option<Leftovers>> {
     let notes = [paths.endpoint(), paths.obituary(), paths.engine_note()];
     if !notes.iter().any(|note| note.exists()) {
@@ -43,7 +41,7 @@ pub(crate) fn clean(paths: &StackPaths) -> io::Result<Option<Leftovers>> {
     }
     let lock = match Lock::try_take(&paths.lock())? {
         Some(lock) => lock,
-        // Whoever holds it is about to clean up, and has something to tell.
+        // The lock's holder is cleaning up and will leave a note.
         None if paths.read_endpoint().is_some_and(|endpoint| has_died(endpoint.pid)) => {
             Lock::wait(&paths.lock())?
         }
@@ -52,10 +50,10 @@ pub(crate) fn clean(paths: &StackPaths) -> io::Result<Option<Leftovers>> {
     Ok(clean_locked(paths, &lock))
 }
 
-/// As [`clean`], with the stack's lock in hand.
+/// As [`clean`], for a caller that holds the stack's lock.
 pub(crate) fn clean_locked(paths: &StackPaths, _lock: &Lock) -> Option<Leftovers> {
     let mut leftovers = if let Some(endpoint) = paths.read_endpoint() {
-        // Who calls us may have been started by a service of this very stack.
+        // The calling process may be a descendant of a service of this stack.
         let ended = end_marked(&paths.short_name(), &ourselves());
         remove_sockets(paths, &endpoint);
         Some(Leftovers { supervisor: Some(endpoint.pid), ended, ..Leftovers::default() })
@@ -63,21 +61,20 @@ pub(crate) fn clean_locked(paths: &StackPaths, _lock: &Lock) -> Option<Leftovers
         let note = std::fs::read(paths.obituary()).ok();
         note.and_then(|note| serde_json::from_slice(&note).ok())
     };
-    // Where nobody could reach the engine then, somebody may now.
+    // The engine may answer now, even if guardian and sweeper could not reach it.
     let removed = remains::remove(&paths.engine_note(), &paths.short_name(), NoteThen::Forget);
     if removed != Removed::default() {
         let leftovers = leftovers.get_or_insert_default();
         leftovers.containers.extend(removed.containers);
         leftovers.kept = removed.kept;
     }
-    // The endpoint goes last: until then somebody else would begin anew.
+    // The endpoint is removed last: an interrupted clean-up is repeated as long as it exists.
     let _ = std::fs::remove_file(paths.obituary());
     let _ = std::fs::remove_file(paths.endpoint());
     leftovers
 }
 
-/// Leaves the note that a supervisor died, once everything of its stack is gone and
-/// these were `ended` or removed.
+/// Replaces the dead supervisor's endpoint by a note that lists what was killed and removed.
 pub(crate) fn bury(
     paths: &StackPaths,
     runtime: &Path,
@@ -93,7 +90,7 @@ pub(crate) fn bury(
     let _ = std::fs::remove_file(paths.endpoint());
 }
 
-/// Removes the folder of the sockets, if it is the one that this stack would use.
+/// Removes the socket folder if its name is the one that this stack uses.
 fn remove_sockets(paths: &StackPaths, endpoint: &Endpoint) {
     let folder = endpoint.socket.parent();
     if let Some(folder) = folder.filter(|folder| folder.ends_with(paths.short_name())) {
@@ -120,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn the_sockets_of_a_dead_supervisor_are_removed_and_it_is_told_once() {
+    fn dead_supervisor_is_cleaned_up_and_reported_once() {
         let folder = tempfile::tempdir().unwrap();
         let paths = stack(folder.path());
         let runtime = folder.path().join(paths.short_name());
@@ -128,14 +125,14 @@ mod tests {
         std::fs::write(runtime.join("control"), "").unwrap();
         write(&paths, &paths.endpoint(), &runtime.join("control"));
 
-        let told = Leftovers { supervisor: Some(7), ended: Vec::new(), ..Leftovers::default() };
-        assert_eq!(clean(&paths).unwrap(), Some(told));
+        let reported = Leftovers { supervisor: Some(7), ended: Vec::new(), ..Leftovers::default() };
+        assert_eq!(clean(&paths).unwrap(), Some(reported));
         assert!(!runtime.exists() && !paths.endpoint().exists());
         assert_eq!(clean(&paths).unwrap(), None);
     }
 
     #[test]
-    fn a_stack_whose_lock_is_held_is_left_alone() {
+    fn clean_skips_a_stack_whose_lock_is_held() {
         let folder = tempfile::tempdir().unwrap();
         let paths = stack(folder.path());
         write(&paths, &paths.endpoint(), Path::new("/no/where/control"));
@@ -149,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_guardians_note_is_told_once_and_a_foreign_folder_is_not_removed() {
+    fn guardian_note_is_reported_once_and_foreign_folders_stay() {
         let folder = tempfile::tempdir().unwrap();
         let paths = stack(folder.path());
         let foreign = folder.path().join("foreign");

@@ -1,7 +1,7 @@
-//! The lock that makes a supervisor the only one of its stack.
+//! The stack's lock: it admits one supervisor at a time.
 //!
-//! The lock goes with its processes, however they end, so that a lock that is held
-//! means a supervisor that lives, or a guardian that still cleans up behind it.
+//! The kernel releases it when the last holding process exits. Acquiring it therefore proves that
+//! supervisor, guardian and sweeper are all dead.
 
 use std::fs::File;
 use std::io;
@@ -10,17 +10,17 @@ use std::path::Path;
 
 use rustix::fs::{FlockOperation, flock};
 
-/// A held lock; released when it is dropped or its process ends.
+/// A held lock; released when it is dropped or the process exits.
 #[derive(Debug)]
 pub(crate) struct Lock {
     file: File,
 }
 
 impl Lock {
-    /// Waits until nobody else holds the lock, and takes it.
+    /// Waits for the lock and acquires it. Blocks the thread.
     ///
     /// # Errors
-    /// What the system says of the file.
+    /// When the lock file cannot be opened or locked.
     pub(crate) fn wait(path: &Path) -> io::Result<Self> {
         let file = File::options().create(true).truncate(false).write(true).open(path)?;
         loop {
@@ -32,11 +32,11 @@ impl Lock {
         }
     }
 
-    /// As [`Lock::wait`], without keeping this thread from anything else meanwhile. A wait
-    /// that is given up goes on beside, and lets go of what it gets.
+    /// As [`Lock::wait`], on a thread of its own. If the caller drops the future, that thread
+    /// releases the lock as soon as it has acquired it.
     ///
     /// # Errors
-    /// What the system says of the file.
+    /// As [`Lock::wait`].
     pub(crate) async fn turn(path: &Path) -> io::Result<Self> {
         if let Some(lock) = Self::try_take(path)? {
             return Ok(lock);
@@ -47,18 +47,18 @@ impl Lock {
         receiver.await.map_err(io::Error::other)?
     }
 
-    /// Another handle on the same lock, which is held until both are gone.
+    /// Returns a second handle on the lock, which stays held until both are closed.
     ///
     /// # Errors
-    /// When there are no descriptors left.
+    /// When no descriptor is left.
     pub(crate) fn share(&self) -> io::Result<OwnedFd> {
         Ok(self.file.try_clone()?.into())
     }
 
-    /// Takes the lock if nobody else holds it.
+    /// Acquires the lock if it is free.
     ///
     /// # Errors
-    /// What the system says of the file.
+    /// As [`Lock::wait`].
     pub(crate) fn try_take(path: &Path) -> io::Result<Option<Self>> {
         let file = File::options().create(true).truncate(false).write(true).open(path)?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_lock_is_held_once_and_free_when_dropped() {
+    fn lock_is_exclusive_until_dropped() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("lock");
         let held = Lock::wait(&path).unwrap();

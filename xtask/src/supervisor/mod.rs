@@ -1,7 +1,7 @@
-//! The process that owns a stack: its lock, its control socket, its world, its loop.
+//! The supervisor: the process that owns a stack, its lock, control socket and loop.
 //!
-//! It sets the scene for the driver and cleans up behind it. It knows neither plans
-//! nor cargo: its clients bring both.
+//! It prepares everything for the driver and cleans up after it. It reads no manifest and
+//! runs no cargo: clients send it plans and built programs.
 
 pub(crate) mod companion;
 mod guardian;
@@ -40,19 +40,19 @@ use lock::Lock;
 use server::Server;
 use sweeper::{nothing_is_left, start_another};
 
-/// How long the last changes may take to reach clients once the stack has ended.
+/// Time that clients have to read the last changes after the stack has ended.
 const FAREWELL: Duration = Duration::from_millis(300);
 
-/// How many more sweepers are started, should one after the other be killed.
+/// How often a killed sweeper is replaced.
 const SWEEPERS: usize = 5;
 
-/// What a supervisor is told when it is started.
+/// Arguments of a supervisor.
 pub(crate) struct Settings {
     /// The stack's folder.
     pub folder: PathBuf,
-    /// Shut down when this process is gone.
+    /// Shut down when this process has exited.
     pub until_pid: Option<u32>,
-    /// Write every event and its effects there.
+    /// Record every event and its effects in this file.
     pub record: Option<PathBuf>,
 }
 
@@ -60,19 +60,19 @@ pub(crate) struct Settings {
 pub(crate) fn run(settings: &Settings) -> anyhow::Result<()> {
     close_inherited();
     let paths = StackPaths::at(&settings.folder);
-    paths.create().with_context(|| format!("cannot make `{}`", paths.folder().display()))?;
+    paths.create().with_context(|| format!("failed to create `{}`", paths.folder().display()))?;
     let lock_path = paths.lock();
-    let lock =
-        Lock::wait(&lock_path).with_context(|| format!("cannot lock `{}`", lock_path.display()))?;
+    let lock = Lock::wait(&lock_path)
+        .with_context(|| format!("failed to lock `{}`", lock_path.display()))?;
     if let Some(Leftovers { supervisor: Some(before), .. }) = clean_locked(&paths, &lock) {
-        say(&format!("supervisor {before} went without cleaning up; that is done now"));
+        say(&format!("supervisor {before} died without cleaning up; cleaned up now"));
     }
-    let runtime_folder = paths.create_runtime().context("no folder for sockets")?;
+    let runtime_folder = paths.create_runtime().context("failed to create a folder for sockets")?;
     let scene = Scene { paths: &paths, runtime: &runtime_folder };
     let mut companions = match guard(&scene) {
         Ok(companions) => Some(companions),
         Err(error) => {
-            say(&format!("there is no guardian: {error}"));
+            say(&format!("failed to start the guardian: {error}"));
             None
         }
     };
@@ -85,11 +85,11 @@ pub(crate) fn run(settings: &Settings) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let serving = serve(settings, &scene, &lock, companions, first);
     let outcome = LocalSet::new().block_on(&runtime, serving);
-    // What another thread still does (an image is packed, a program copied) is of no use.
+    // Other threads may still pack an image or copy a program; their results are not needed.
     runtime.shutdown_background();
     let _ = std::fs::remove_file(paths.endpoint());
     let _ = std::fs::remove_dir_all(&runtime_folder);
-    // A guardian that is there says it itself, when it has seen that it is so.
+    // A living guardian reports this itself after it has checked.
     let parent = getppid().map(|parent| parent.as_raw_nonzero().get().unsigned_abs());
     if let (Ok(true), Some(held)) = (&outcome, &held)
         && parent != guardian
@@ -99,14 +99,14 @@ pub(crate) fn run(settings: &Settings) -> anyhow::Result<()> {
     outcome.map(drop)
 }
 
-/// Closes what the caller's shell had left open. A lock or the end of a pipe would be held
-/// for as long as the stack lives.
+/// Closes descriptors that the caller's shell left open. The stack would otherwise hold a lock or
+/// a pipe of the caller for as long as it runs.
 fn close_inherited() {
-    // SAFETY: this process has opened nothing yet, so nobody here uses what is closed.
+    // SAFETY: this process has opened no descriptor yet, so no code uses the closed ones.
     unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0) };
 }
 
-/// Serves until the stack has ended; whether nothing of it is left.
+/// Serves until the stack has ended. Returns whether nothing of the stack is left.
 async fn serve(
     settings: &Settings,
     scene: &Scene<'_>,
@@ -117,10 +117,10 @@ async fn serve(
     let paths = scene.paths;
     let socket = scene.runtime.join("control");
     let listener =
-        listen(&socket).with_context(|| format!("cannot listen on `{}`", socket.display()))?;
+        listen(&socket).with_context(|| format!("failed to listen on `{}`", socket.display()))?;
     let path = paths.endpoint();
     write_json(&path, &Endpoint { pid: std::process::id(), socket })
-        .with_context(|| format!("cannot write `{}`", path.display()))?;
+        .with_context(|| format!("failed to write `{}`", path.display()))?;
 
     let (event_sender, events) = unbounded_channel();
     let (input_sender, inputs) = unbounded_channel();
@@ -132,11 +132,11 @@ async fn serve(
         },
         event_sender,
     )
-    .context("cannot prepare the stack's folders")?;
+    .context("failed to prepare the stack's folders")?;
     let record = match &settings.record {
         Some(path) => {
             let shown = path.display();
-            Some(Record::create(path).with_context(|| format!("cannot write `{shown}`"))?)
+            Some(Record::create(path).with_context(|| format!("failed to write `{shown}`"))?)
         }
         None => None,
     };
@@ -147,7 +147,7 @@ async fn serve(
     watch_signals(&input_sender)?;
     if let Some(pid) = settings.until_pid {
         let watched = watch_process(pid, input_sender.clone());
-        watched.with_context(|| format!("cannot watch process {pid}"))?;
+        watched.with_context(|| format!("failed to watch process {pid}"))?;
     }
     if let Some(stream) = first {
         stream.set_nonblocking(true)?;
@@ -165,12 +165,12 @@ async fn serve(
         }
     })
     .await;
-    // A container engine may be waited for, and clients have heard everything by now.
+    // This may wait for a container engine; clients have received everything by now.
     Ok(driver.end())
 }
 
-/// The connection that the launching client left in place of standard input, if it
-/// is one. Standard input itself becomes empty.
+/// Takes the connection that the launching client passed as standard input, if there is one, and
+/// redirects standard input from `/dev/null`.
 fn take_standard_input() -> Option<BlockingStream> {
     let input = io::stdin();
     rustix::net::sockopt::socket_type(input.as_fd()).ok()?;
@@ -179,11 +179,10 @@ fn take_standard_input() -> Option<BlockingStream> {
     Some(stream)
 }
 
-/// Reports a guardian that is gone, and puts another sweeper into the place of one that
-/// is. Never ends well.
+/// Reports the guardian's end and replaces a dead sweeper. Returns only on an error.
 ///
 /// # Errors
-/// When they cannot be watched from the beginning.
+/// When guardian or sweeper cannot be watched.
 async fn stay_guarded(
     scene: &Scene<'_>,
     lock: &Lock,
@@ -211,7 +210,7 @@ async fn stay_guarded(
                     let another = start_another(scene, lock);
                     match another.and_then(|it| Ok((it.pid, ExitWatch::of(it.pidfd)?))) {
                         Ok((pid, watched)) => (number, sweeper) = (Some(pid), Some(watched)),
-                        Err(error) => say(&format!("there is no sweeper: {error}")),
+                        Err(error) => say(&format!("failed to start the sweeper: {error}")),
                     }
                 }
             }
@@ -231,7 +230,7 @@ fn listen(socket: &Path) -> io::Result<UnixListener> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         Ok(()) | Err(_) => {}
     }
-    // Nobody else can enter the folder, so the mode is right before anyone connects.
+    // Only this user can enter the folder, so no client connects before the mode is set.
     let listener = UnixListener::bind(socket)?;
     std::fs::set_permissions(socket, std::fs::Permissions::from_mode(0o600))?;
     Ok(listener)
@@ -252,7 +251,7 @@ fn watch_signals(inputs: &UnboundedSender<Input>) -> io::Result<()> {
     Ok(())
 }
 
-/// Leaves in a hurry when a process is gone, also if it is gone by now.
+/// Sends [`Input::Abandoned`] when the process has exited, also if it already has.
 fn watch_process(pid: u32, inputs: UnboundedSender<Input>) -> io::Result<()> {
     let watched = ExitWatch::new(pid)?;
     spawn_local(async move {

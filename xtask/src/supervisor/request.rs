@@ -1,7 +1,7 @@
-//! Requests as they come off the control socket: lines of bounded length.
+//! Reads requests from the control socket: lines of bounded length.
 //!
-//! Whoever sends without end or slowly costs a bounded amount of memory, and nobody else
-//! waits. What a line says is not looked at.
+//! A client that sends slowly or without end costs bounded memory and delays no other client.
+//! Lines are not parsed here.
 
 use std::time::Duration;
 
@@ -9,30 +9,30 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::net::unix::OwnedReadHalf;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-/// A line that is longer than this takes its turn: most calls are a hundred bytes.
+/// A longer line waits for one of [`MOST_LONG_LINES`] permits. Most requests have about 100 bytes.
 const SHORT_LINE_BYTES: u64 = 64 * 1024;
 
-/// The longest line taken: a plan of a thousand services fits.
+/// The longest accepted line. A plan of 1,000 services fits.
 const LONGEST_LINE_BYTES: u64 = 4 * 1024 * 1024;
 
-/// How many long lines are in memory at once.
+/// The number of long lines in memory at once.
 pub(super) const MOST_LONG_LINES: usize = 8;
 
-/// How long a long line may take to arrive once it has its turn.
+/// Time for a long line to arrive after it got its permit.
 const LONG_LINE_TIME: Duration = Duration::from_secs(5);
 
-/// Why there is no line.
+/// Why no line was read.
 pub(super) enum Unread {
-    /// The client is.
+    /// The client closed the connection.
     Gone,
-    /// It is not taken, for this reason.
+    /// The line was refused, for this reason.
     Refused(String),
 }
 
-/// The next line, and the turn of a long one.
+/// Reads the next line. A long line comes with its permit.
 ///
 /// # Errors
-/// When there is none, or it is not taken.
+/// When the connection is closed or the line is refused.
 pub(super) async fn line<'a>(
     reader: &mut BufReader<OwnedReadHalf>,
     long_lines: &'a Semaphore,
@@ -58,7 +58,7 @@ pub(super) async fn line<'a>(
     }
 }
 
-/// Reads at most so many bytes more; whether the line has come to its end.
+/// Reads at most `most` more bytes. Returns whether the line is complete.
 async fn extend(
     reader: &mut BufReader<OwnedReadHalf>,
     most: u64,

@@ -1,7 +1,7 @@
-//! The control socket: who may speak, line by line, and the driver's answers.
+//! The control socket: accepts clients, reads their requests, writes the driver's answers.
 //!
-//! It understands the protocol's frame and none of its requests. A client that is
-//! slow, silent or wrong harms nobody but itself.
+//! It parses the protocol's frame and does not interpret requests. A slow, silent or faulty
+//! client affects only itself.
 
 use std::io;
 use std::rc::Rc;
@@ -20,10 +20,10 @@ use crate::driver::outbox::{Board, Outbox, Outboxes};
 use crate::driver::{Asked, ConnectionId, Input};
 use crate::system::say;
 
-/// How many clients are served at once; more are turned away with a word.
+/// The number of clients served at once; more are refused with a message.
 const MOST_CLIENTS: usize = 256;
 
-/// Makes connections out of streams.
+/// Serves the clients of the control socket.
 pub(crate) struct Server {
     inputs: UnboundedSender<Input>,
     outboxes: Outboxes,
@@ -32,41 +32,41 @@ pub(crate) struct Server {
     limits: Rc<Limits>,
 }
 
-/// What all clients share. Each holds two handles, one for either direction, for as long
-/// as it costs memory.
+/// Limits that all clients share. Each client holds two handles, one for each direction, until its
+/// tasks have ended.
 struct Limits {
     long_lines: Semaphore,
 }
 
 impl Server {
-    /// A server whose clients reach the driver through `inputs`.
+    /// Creates a server that forwards requests through `inputs`.
     pub(crate) fn new(inputs: UnboundedSender<Input>, board: &Board) -> Self {
         let limits = Rc::new(Limits { long_lines: Semaphore::new(MOST_LONG_LINES) });
         let outboxes = board.outboxes();
         Self { inputs, outboxes, last_connection: 0, writers: Vec::new(), limits }
     }
 
-    /// Accepts clients of this user for ever.
+    /// Accepts clients of this user until it is cancelled.
     pub(crate) async fn accept(&mut self, listener: &UnixListener) {
         loop {
             match listener.accept().await {
                 Ok((stream, _)) if !is_ours(&stream) => {
-                    say("a process of another user was turned away");
+                    say("refused a connection of another user");
                 }
                 Ok((stream, _)) if Rc::strong_count(&self.limits) > 2 * MOST_CLIENTS => {
-                    turn_away(&stream);
+                    refuse_client(&stream);
                 }
                 Ok((stream, _)) => self.serve(stream),
-                // Out of descriptors, most likely: others must end before it goes on.
+                // Most likely no descriptor is left, so wait until some are closed.
                 Err(error) => {
-                    say(&format!("the control socket does not accept: {error}"));
+                    say(&format!("failed to accept on the control socket: {error}"));
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
             }
         }
     }
 
-    /// Serves a client that is connected already.
+    /// Serves a connected client.
     pub(crate) fn serve(&mut self, stream: UnixStream) {
         self.last_connection += 1;
         let connection = self.last_connection;
@@ -92,15 +92,14 @@ impl Server {
         });
     }
 
-    /// The tasks that still write to clients.
+    /// Returns the tasks that still write to clients.
     pub(crate) fn into_writers(self) -> Vec<JoinHandle<()>> {
         self.writers
     }
 }
 
-/// One request after the other: the next is read when this one is answered, or is to be
-/// later, and most answers are written, so that neither what a client sends nor what it
-/// does not read grows in this process' memory.
+/// Reads one request after the other. The next one is read when this one is answered or deferred
+/// and most answers are written. So neither unread answers nor pending requests pile up in memory.
 async fn read(
     reader: OwnedReadHalf,
     connection: ConnectionId,
@@ -135,9 +134,9 @@ async fn read(
     }
 }
 
-/// Says at once that there is no room, to a client that may not even listen.
-fn turn_away(stream: &UnixStream) {
-    let message = format!("{MOST_CLIENTS} clients are connected already");
+/// Refuses a client without waiting for it to read the message.
+fn refuse_client(stream: &UnixStream) {
+    let message = format!("{MOST_CLIENTS} clients are already connected");
     let answer = Answer { id: 0, reply: Reply::Refused { message } };
     if let Ok(mut line) = serde_json::to_vec(&answer) {
         line.push(b'\n');
@@ -181,7 +180,7 @@ mod tests {
     use super::*;
     use crate::sample::{service, snapshot};
 
-    /// A server, and a driver that knows nothing but `Watch`.
+    /// A server with a driver that implements only `Watch`.
     struct Scene {
         board: Board,
         server: Server,
@@ -209,7 +208,7 @@ mod tests {
             Client { lines: BufReader::new(reader).lines(), writer }
         }
 
-        /// Takes the inputs up to one call, and answers it.
+        /// Reads inputs up to the next call and answers it.
         async fn answer(&mut self) {
             loop {
                 match self.inputs.recv().await.unwrap() {
@@ -266,7 +265,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_makes_no_sense_is_refused_and_the_connection_goes_on() {
+    async fn malformed_request_is_refused_and_connection_stays_open() {
         LocalSet::new()
             .run_until(async {
                 let mut scene = Scene::new();
@@ -277,7 +276,7 @@ mod tests {
                 let wrong = [
                     "nonsense\n",
                     &dance,
-                    // Nobody knows what a later version asks.
+                    // Requests of a later version are unknown.
                     "{\"version\":99,\"id\":8,\"question\":[1,2]}\n",
                 ];
                 for line in wrong {
@@ -297,7 +296,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_line_without_end_is_refused_and_its_sender_cut_off() {
+    async fn endless_line_is_refused_and_disconnected() {
         LocalSet::new()
             .run_until(async {
                 let mut scene = Scene::new();
@@ -315,7 +314,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_slow_client_gets_the_newest_state_once() {
+    async fn slow_client_gets_the_newest_state_once() {
         LocalSet::new()
             .run_until(async {
                 let mut scene = Scene::new();
@@ -333,7 +332,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_answer_comes_after_what_changed_before_it_and_before_what_changed_after_it() {
+    async fn answers_keep_their_order_among_changes() {
         LocalSet::new()
             .run_until(async {
                 let mut scene = Scene::new();

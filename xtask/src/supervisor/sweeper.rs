@@ -1,12 +1,10 @@
-//! The sweeper: the process that is there when supervisor and guardian are both gone, and
-//! ends what they could not.
+//! The sweeper: the process that cleans up when supervisor and guardian have both died.
 //!
-//! It is forked before either of them begins, and sleeps on a pipe that only these two
-//! hold open: the pipe's end is the end of both, however they died and however busy the
-//! machine is. Whoever of them is the last and leaves nothing to do says so with a byte. A
-//! sweeper that is killed is replaced by this program, started anew, which watches the
-//! supervisor. It is nobody's parent, knows what is left by its mark, and stops nothing in
-//! order.
+//! It is forked up front, because a process that is being killed cannot fork it. It sleeps on a
+//! pipe that only those two hold open, so the pipe closes when both are dead. If nothing is left to
+//! clean up, the last of them writes one byte first. A killed sweeper is replaced by a new process
+//! of this program, which watches the supervisor. The sweeper has no children, finds processes by
+//! the stack's mark, and stops nothing in order.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -23,16 +21,15 @@ use crate::effects::containers::remains::{self, NoteThen};
 use crate::system::say;
 use crate::system::sweep::end_marked;
 
-/// A sweeper that waits for the end of everybody who holds the pipe.
+/// A forked sweeper and the pipe that it waits on.
 pub(super) struct Standby {
-    /// The sweeper.
     pub(super) sweeper: Companion,
-    /// What keeps it waiting.
+    /// The write end of its pipe.
     pub(super) held: OwnedFd,
 }
 
-/// Forks a sweeper. To be called while there is one thread only; what is locked stays
-/// locked until it is gone too.
+/// Forks a sweeper. The process must have a single thread; its locks stay held until the sweeper
+/// has exited too.
 ///
 /// # Errors
 /// When the system refuses.
@@ -43,7 +40,7 @@ pub(super) fn stand_by(scene: &Scene<'_>) -> io::Result<Standby> {
         drop(held);
         wait_for_both(&ended, scene);
     };
-    // It is our child and not reaped, so the number cannot be another's.
+    // It is an unreaped child, so its process id cannot have been reused.
     match Companion::of(pid) {
         Ok(sweeper) => Ok(Standby { sweeper, held }),
         Err(error) => {
@@ -53,13 +50,12 @@ pub(super) fn stand_by(scene: &Scene<'_>) -> io::Result<Standby> {
     }
 }
 
-/// Tells a sweeper that was forked that there will be nothing to do. It would take the end
-/// of the pipe for that of the stack.
+/// Tells a forked sweeper that nothing is left to clean up when the pipe closes.
 pub(super) fn nothing_is_left(held: &OwnedFd) {
     let _ = rustix::io::write(held, b".");
 }
 
-/// The life of a sweeper that was forked.
+/// Runs a forked sweeper.
 fn wait_for_both(ended: &OwnedFd, scene: &Scene<'_>) -> ! {
     settle();
     let _ = empty_standard_input();
@@ -75,34 +71,34 @@ fn wait_for_both(ended: &OwnedFd, scene: &Scene<'_>) -> ! {
     std::process::exit(0)
 }
 
-/// Starts another sweeper. The lock that it inherits as its standard input keeps others
-/// from beginning before it is done.
+/// Starts a new sweeper. It inherits the stack's lock as standard input, so no command can take
+/// the lock before the sweeper is done.
 ///
 /// # Errors
-/// When it cannot be started.
+/// When the process cannot be started.
 pub(super) fn start_another(scene: &Scene<'_>, lock: &Lock) -> io::Result<Companion> {
-    // The program's own file may have been replaced or removed meanwhile.
+    // The program's file may have been replaced or removed since the start.
     let mut command = Command::new("/proc/self/exe");
     command.arg("sweep").arg("--stack-dir").arg(scene.paths.folder());
     command.arg("--runtime-dir").arg(scene.runtime);
     command.arg("--supervisor").arg(std::process::id().to_string());
     command.stdin(Stdio::from(lock.share()?));
     std::os::unix::process::CommandExt::process_group(&mut command, 0);
-    // It is reaped with the orphans, should it be the first to go.
+    // If it exits first, it is reaped with the orphans.
     let child: Child = command.spawn()?;
     Companion::of(Pid::from_child(&child))
 }
 
-/// The life of a sweeper that was started.
+/// Runs a sweeper that was started by [`start_another`].
 ///
 /// # Errors
-/// When it cannot watch the supervisor.
+/// When the supervisor cannot be watched.
 pub(crate) fn sweep_after(supervisor: u32, scene: &Scene<'_>) -> io::Result<()> {
     settle();
     let number = i32::try_from(supervisor).ok().and_then(Pid::from_raw);
-    let number = number.ok_or_else(|| io::Error::other("not the number of a process"))?;
+    let number = number.ok_or_else(|| io::Error::other("not a process id"))?;
     let pidfd = pidfd_open(number, PidfdFlags::empty());
-    // As long as it is our parent it lives, and the descriptor means no other process.
+    // While it is our parent it is alive, so the pidfd refers to no other process.
     if getppid() == Some(number) {
         let pidfd = pidfd?;
         while let Err(rustix::io::Errno::INTR) =
@@ -113,22 +109,22 @@ pub(crate) fn sweep_after(supervisor: u32, scene: &Scene<'_>) -> io::Result<()> 
     Ok(())
 }
 
-/// Ends who carries the mark, and removes the files.
+/// Kills every process with the stack's mark and removes the stack's sockets and containers.
 pub(super) fn sweep(scene: &Scene<'_>) {
     let me = getpid().as_raw_nonzero().get();
     let ended = end_marked(&scene.paths.short_name(), &[me]);
     for ended in &ended {
-        say(&format!("process {} was left and is ended: `{}`", ended.pid, ended.command));
+        say(&format!("killed leftover process {}: `{}`", ended.pid, ended.command));
     }
     let note = scene.paths.engine_note();
     let removed = remains::remove(&note, &scene.paths.short_name(), NoteThen::Keep);
     if let Some(why) = removed.kept {
-        say(&format!("containers or networks may be left: {why}"));
+        say(&format!("containers or networks may remain: {why}"));
     }
     bury(scene.paths, scene.runtime, ended, removed.containers);
 }
 
-/// No terminal and no client concerns it.
+/// Detaches from the terminal and ignores signals that are meant for clients.
 fn settle() {
     let _ = rustix::process::setsid();
     let _ = rustix::thread::set_name(c"xtask-sweeper");

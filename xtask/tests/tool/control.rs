@@ -312,7 +312,7 @@ fn too_many_clients_are_told_so_and_those_that_are_connected_go_on() {
     let refused = last.answer();
     assert!(refused["reply"]["message"].as_str().unwrap().contains("clients"), "{refused}");
     for args in [&["status"][..], &["down"], &["up", "-d"]] {
-        target.fixture.xtask(args).ends_with(1).says("256 clients are connected already");
+        target.fixture.xtask(args).ends_with(1).says("256 clients are already connected");
     }
     first.send(&call(1, &json!({ "type": "status" })));
     assert_eq!(first.answer()["id"], 1);
