@@ -185,7 +185,7 @@ fn bury(paths: &StackPaths) -> Burial {
     if lock.try_lock().is_err() {
         return Burial::Early;
     }
-    if !paths.engine_note().exists() && std::fs::remove_dir_all(paths.folder()).is_ok() {
+    if !paths.engine_record().exists() && std::fs::remove_dir_all(paths.folder()).is_ok() {
         Burial::Done
     } else {
         Burial::Later

@@ -156,7 +156,7 @@ impl StackPaths {
 
     /// Says that the stack has something in a container engine, and in which.
     #[must_use]
-    pub fn engine_note(&self) -> PathBuf {
+    pub fn engine_record(&self) -> PathBuf {
         self.folder.join("engine.json")
     }
 

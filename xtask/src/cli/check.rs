@@ -46,11 +46,11 @@ pub(crate) fn run(global: &Global, args: &CheckArgs) -> anyhow::Result<Exit> {
         looked => looked?,
     };
     if args.fix {
-        let root = PathBuf::from(&looked.gathered.workspace.root);
+        let root = PathBuf::from(&looked.files.workspace.root);
         // Each round leaves fewer names in `depends-on`: an edge that two tables declare shows
         // the second one when the first is moved.
-        while !looked.planned.outcome.repairs.is_empty() {
-            let applied = edit::apply(&root, &looked.planned.outcome.repairs)
+        while !looked.outcome.repairs.is_empty() {
+            let applied = edit::apply(&root, &looked.outcome.repairs)
                 .context("failed to repair the cycle")?;
             for line in applied.moved {
                 print::say(GOOD, "Changed", &line);
@@ -70,12 +70,12 @@ pub(crate) fn run(global: &Global, args: &CheckArgs) -> anyhow::Result<Exit> {
             }
         }
     }
-    let problems = &looked.planned.outcome.problems;
+    let problems = &looked.outcome.problems;
     if args.json {
-        let shown: Vec<ProblemJson> = json(problems, &|file| looked.gathered.text(file));
+        let shown: Vec<ProblemJson> = json(problems, &|file| looked.files.text(file));
         print::json_pretty(&shown)?;
     } else {
-        load::show_problems(&looked.gathered, problems);
+        load::show_problems(&looked.files, problems);
     }
     if !args.json {
         print::out(&format!("{}\n", count(problems)))?;

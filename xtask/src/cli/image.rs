@@ -126,7 +126,7 @@ pub(crate) async fn images(
     let mut interrupts = Interrupts::new()?;
     let mut build = match args.no_build {
         true => {
-            let target = &loaded.gathered.target_directory;
+            let target = &loaded.files.target_directory;
             Build::of_earlier_programs(plan, target, args.build.profile())
         }
         false => Build::start(plan, false)?,

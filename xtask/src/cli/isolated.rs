@@ -72,12 +72,12 @@ pub(crate) async fn take_down(mut session: Session, interrupts: &mut Interrupts)
 /// container engine, that is said, and the note of it stays, with the lock, for the command that
 /// tries it again. What cannot be deleted stays, too.
 pub(crate) fn delete(paths: &StackPaths) {
-    if !paths.engine_note().exists() {
+    if !paths.engine_record().exists() {
         std::fs::remove_dir_all(paths.folder()).ok();
         return;
     }
     locate::tell_what_is_left(paths);
-    let kept = [paths.engine_note(), paths.lock()];
+    let kept = [paths.engine_record(), paths.lock()];
     for entry in std::fs::read_dir(paths.folder()).into_iter().flatten().flatten() {
         let path = entry.path();
         if kept.contains(&path) {
@@ -112,7 +112,7 @@ pub(crate) fn sweep(root: &Path) {
             None => YOUNG,
         };
         if is_older_than(age, paths.folder())
-            && !paths.engine_note().exists()
+            && !paths.engine_record().exists()
             && matches!(Lock::try_take(&paths.lock()), Ok(Some(_)))
         {
             std::fs::remove_dir_all(paths.folder()).ok();

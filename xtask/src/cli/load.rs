@@ -16,8 +16,8 @@ use super::plan_args::PlanArgs;
 use super::{Global, locate, print};
 use crate::view::problem::{count, render};
 use crate::view::style::{BOLD, RESET, WARN};
-use crate::workspace::planning::{Planned, Scope};
-use crate::workspace::{Gathered, gather, planning};
+use crate::workspace::planning::Scope;
+use crate::workspace::{self, WorkspaceFiles, planning};
 
 /// A plan, and what it was made from.
 pub(crate) struct Loaded {
@@ -26,15 +26,15 @@ pub(crate) struct Loaded {
     /// Where its stack keeps its files.
     pub(crate) paths: StackPaths,
     /// The workspace as it lies on the disk.
-    pub(crate) gathered: Gathered,
+    pub(crate) files: WorkspaceFiles,
 }
 
 /// Everything that was found out about a workspace, with or without a plan.
 pub(crate) struct Looked {
     /// The workspace as it lies on the disk.
-    pub(crate) gathered: Gathered,
+    pub(crate) files: WorkspaceFiles,
     /// What planning ended in.
-    pub(crate) planned: Planned,
+    pub(crate) outcome: Outcome,
     /// Where the stack keeps its files.
     pub(crate) paths: StackPaths,
 }
@@ -55,9 +55,9 @@ pub(crate) fn plan(
 
 /// Shows what was found, and takes the plan if there is one.
 fn accept(looked: Looked) -> Result<Loaded, Exit> {
-    let Looked { gathered, planned, paths } = looked;
-    show_problems(&gathered, &planned.outcome.problems);
-    let Outcome { plan, problems, notices, .. } = planned.outcome;
+    let Looked { files, outcome, paths } = looked;
+    show_problems(&files, &outcome.problems);
+    let Outcome { plan, problems, notices, .. } = outcome;
     let Some(plan) = plan else {
         print::tell(&format!("{BOLD}{}{RESET}", count(&problems)));
         return Err(Exit::USAGE);
@@ -67,7 +67,7 @@ fn accept(looked: Looked) -> Result<Loaded, Exit> {
         let text = format!("`{}` of {} comes from the shell", notice.variable, services.join(", "));
         print::say(WARN, "Note", &text);
     }
-    Ok(Loaded { plan, paths, gathered })
+    Ok(Loaded { plan, paths, files })
 }
 
 /// As [`plan`], for every service that is declared.
@@ -95,23 +95,23 @@ pub(crate) fn look(
     shape: impl FnOnce(&mut Request),
 ) -> anyhow::Result<Looked> {
     let here = std::env::current_dir().context("this folder is not there any more")?;
-    let (gathered, found) = gather(&here, global.manifest_path.as_deref())?;
-    let root = Path::new(&gathered.workspace.root);
+    let (files, found) = workspace::read(&here, global.manifest_path.as_deref())?;
+    let root = Path::new(&files.workspace.root);
     locate::clean_up(root)?;
     let paths = StackPaths::of(root, &global.stack)?;
     let mut request = request(global, services, &paths);
     args.shape(&mut request);
     shape(&mut request);
-    let planned = planning::plan(&gathered, found, &request, scope);
-    Ok(Looked { gathered, planned, paths })
+    let outcome = planning::plan(&files, found, &request, scope);
+    Ok(Looked { files, outcome, paths })
 }
 
 /// Prints problems as rustc does, and how many there are.
-pub(crate) fn show_problems(gathered: &Gathered, problems: &[Problem]) {
+pub(crate) fn show_problems(files: &WorkspaceFiles, problems: &[Problem]) {
     if problems.is_empty() {
         return;
     }
-    print::tell(render(problems, &|file| gathered.text(file)).trim_end_matches('\n'));
+    print::tell(render(problems, &|file| files.text(file)).trim_end_matches('\n'));
     print::tell("");
 }
 

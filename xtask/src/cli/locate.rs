@@ -16,7 +16,7 @@ use xtask_client::snapshot::Snapshot;
 use super::Global;
 use super::exit::Exit;
 use super::print::{self, error_with_hint};
-use crate::effects::containers::remains;
+use crate::effects::containers::cleanup;
 use crate::session::launch::{Session, connect, patiently};
 use crate::supervisor::leftovers::{Leftovers, clean};
 use crate::system::group;
@@ -110,7 +110,7 @@ pub(crate) fn say_down(paths: &StackPaths) {
 
 /// Says what a stack that has ended could not remove from a container engine.
 pub(crate) fn tell_what_is_left(paths: &StackPaths) {
-    let kept = remains::left(&paths.engine_note());
+    let kept = cleanup::left(&paths.engine_record());
     tell_leftovers(paths, &Leftovers { kept, ..Leftovers::default() });
 }
 

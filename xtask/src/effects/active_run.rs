@@ -9,7 +9,7 @@ use std::sync::{Arc, Weak};
 use rustix::process::{Signal, pidfd_send_signal};
 use tokio::task::AbortHandle;
 
-use crate::effects::containers::contained::Contained;
+use crate::effects::containers::run::ContainerHandle;
 use crate::effects::logs::lines::LogPatterns;
 use crate::effects::probe::ProbeTasks;
 use crate::effects::process::notify::NotifySocket;
@@ -36,7 +36,7 @@ pub(crate) enum Process {
     /// A child of ours, with its group.
     Child(Arc<Leader>),
     /// In a container.
-    Contained(Arc<Contained>),
+    Container(Arc<ContainerHandle>),
     /// Somebody else's.
     Adopted(Adopted),
 }
@@ -66,7 +66,7 @@ impl ActiveRun {
         match &self.process {
             Process::Unmanaged => true,
             Process::Child(leader) => !leader.is_reaped(),
-            Process::Contained(contained) => !contained.is_over(),
+            Process::Container(handle) => !handle.is_over(),
             Process::Adopted(adopted) => adopted.is_active(),
         }
     }
@@ -74,7 +74,7 @@ impl ActiveRun {
     pub(crate) fn leader(&self) -> Option<&Arc<Leader>> {
         match &self.process {
             Process::Child(leader) => Some(leader),
-            Process::Unmanaged | Process::Contained(_) | Process::Adopted(_) => None,
+            Process::Unmanaged | Process::Container(_) | Process::Adopted(_) => None,
         }
     }
 }

@@ -19,8 +19,8 @@ use xtask_core::stack::{Address, Artifact, Command, Effect, Event, Run, Signal};
 use xtask_core::terms::Name;
 
 use super::RunEvents;
-use super::containers::contained::Order;
-use super::containers::stack::Containers;
+use super::containers::run::ContainerSignal;
+use super::containers::stack::StackContainers;
 use super::probe::{ExpectedListener, PollingProbe};
 use super::process::orphans;
 use super::sockets::{BindFailures, Sockets};
@@ -54,7 +54,7 @@ pub(crate) struct World {
     pub(crate) events: UnboundedSender<Event>,
     pub(crate) environment: Environment,
     pub(crate) sockets: Sockets,
-    pub(crate) containers: Arc<Containers>,
+    pub(crate) containers: Arc<StackContainers>,
     programs: Arc<Mutex<Programs>>,
     logs: BTreeMap<Name, Arc<Mutex<LogFile>>>,
     pub(crate) runs: BTreeMap<(Name, Run), ActiveRun>,
@@ -86,7 +86,7 @@ impl World {
         let programs = Programs::new(settings.state.join("programs"))?;
         Ok(Self {
             environment: Environment::of_this_process(&settings.mark),
-            containers: Arc::new(Containers::of(&settings.state, &settings.mark)),
+            containers: Arc::new(StackContainers::of(&settings.state, &settings.mark)),
             programs: Arc::new(Mutex::new(programs)),
             settings,
             events,
@@ -185,16 +185,16 @@ impl World {
     fn signal(&self, service: Name, run: Run, signal: &Signal) {
         use rustix::process::Signal as Number;
         let Some(active) = self.runs.get(&(service, run)) else { return };
-        if let Process::Contained(contained) = &active.process {
-            return contained.order(match signal {
-                Signal::Kill => Order::Kill,
-                Signal::Pause => Order::Pause,
-                Signal::Resume => Order::Resume,
-                Signal::Stop(name) => Order::Stop(name.clone()),
+        if let Process::Container(handle) = &active.process {
+            return handle.send(match signal {
+                Signal::Kill => ContainerSignal::Kill,
+                Signal::Pause => ContainerSignal::Pause,
+                Signal::Resume => ContainerSignal::Resume,
+                Signal::Stop(name) => ContainerSignal::Stop(name.clone()),
             });
         }
         let send = |number| match &active.process {
-            Process::Unmanaged | Process::Contained(_) => {}
+            Process::Unmanaged | Process::Container(_) => {}
             Process::Child(leader) => leader.signal(number),
             Process::Adopted(adopted) => adopted.signal(number),
         };
@@ -213,9 +213,9 @@ impl World {
     /// A process is there in a moment, and told then.
     fn call_off(&self, service: Name, run: Run) {
         if let Some(active) = self.runs.get(&(service, run))
-            && let Process::Contained(contained) = &active.process
+            && let Process::Container(handle) = &active.process
         {
-            contained.order(Order::CallOff);
+            handle.send(ContainerSignal::Cancel);
         }
     }
 
@@ -300,7 +300,7 @@ impl World {
 
 /// The artifact with its image, where one is wanted.
 async fn with_image(
-    containers: &Containers,
+    containers: &StackContainers,
     service: &Name,
     kept: Result<Artifact, String>,
     wanted: Option<ImageWanted>,

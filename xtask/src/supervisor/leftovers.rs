@@ -12,7 +12,7 @@ use xtask_client::StackPaths;
 use xtask_client::paths::Endpoint;
 
 use super::lock::Lock;
-use crate::effects::containers::remains::{self, NoteThen, Removed};
+use crate::effects::containers::cleanup::{self, AfterCleanup, Removed};
 use crate::system::json_file::write_json;
 use crate::system::sweep::{KilledProcess, end_marked, has_died, ourselves};
 
@@ -35,7 +35,7 @@ pub(crate) struct Leftovers {
 /// # Errors
 /// When the lock file cannot be used.
 pub(crate) fn clean(paths: &StackPaths) -> io::Result<Option<Leftovers>> {
-    let notes = [paths.endpoint(), paths.obituary(), paths.engine_note()];
+    let notes = [paths.endpoint(), paths.obituary(), paths.engine_record()];
     if !notes.iter().any(|note| note.exists()) {
         return Ok(None);
     }
@@ -62,7 +62,8 @@ pub(crate) fn clean_locked(paths: &StackPaths, _lock: &Lock) -> Option<Leftovers
         note.and_then(|note| serde_json::from_slice(&note).ok())
     };
     // The engine may answer now, even if guardian and sweeper could not reach it.
-    let removed = remains::remove(&paths.engine_note(), &paths.short_name(), NoteThen::Forget);
+    let removed =
+        cleanup::remove(&paths.engine_record(), &paths.short_name(), AfterCleanup::DeleteRecord);
     if removed != Removed::default() {
         let leftovers = leftovers.get_or_insert_default();
         leftovers.containers.extend(removed.containers);

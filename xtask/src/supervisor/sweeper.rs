@@ -17,7 +17,7 @@ use rustix::process::{Pid, PidfdFlags, getpid, getppid, pidfd_open};
 use super::companion::{Companion, Scene, empty_standard_input, fork};
 use super::leftovers::bury;
 use super::lock::Lock;
-use crate::effects::containers::remains::{self, NoteThen};
+use crate::effects::containers::cleanup::{self, AfterCleanup};
 use crate::system::say;
 use crate::system::sweep::end_marked;
 
@@ -116,8 +116,8 @@ pub(super) fn sweep(scene: &Scene<'_>) {
     for ended in &ended {
         say(&format!("killed leftover process {}: `{}`", ended.pid, ended.command));
     }
-    let note = scene.paths.engine_note();
-    let removed = remains::remove(&note, &scene.paths.short_name(), NoteThen::Keep);
+    let note = scene.paths.engine_record();
+    let removed = cleanup::remove(&note, &scene.paths.short_name(), AfterCleanup::KeepRecord);
     if let Some(why) = removed.kept {
         say(&format!("containers or networks may remain: {why}"));
     }

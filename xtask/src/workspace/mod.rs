@@ -22,14 +22,14 @@ use crate::workspace::document::manifest;
 
 /// A workspace as it lies on the disk.
 #[derive(Clone, Debug)]
-pub(crate) struct Gathered {
+pub(crate) struct WorkspaceFiles {
     /// What the core reads.
     pub(crate) workspace: Workspace,
     /// Where cargo builds.
     pub(crate) target_directory: PathBuf,
 }
 
-impl Gathered {
+impl WorkspaceFiles {
     /// The text of a file that a problem points into: a manifest, or a file below the
     /// root.
     pub(crate) fn text(&self, file: &str) -> Option<String> {
@@ -41,7 +41,7 @@ impl Gathered {
     }
 }
 
-/// Why a workspace could not be gathered.
+/// Why a workspace could not be files.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     /// Cargo refused, for a reason that is not a manifest's syntax.
@@ -81,10 +81,10 @@ pub(crate) enum Error {
 ///
 /// # Errors
 /// Cargo's words, or those of the system.
-pub(crate) fn gather(
+pub(crate) fn read(
     start: &Path,
     manifest_path: Option<&Path>,
-) -> Result<(Gathered, Vec<Problem>), Error> {
+) -> Result<(WorkspaceFiles, Vec<Problem>), Error> {
     if start.to_str().is_none() {
         let words = format!("`{}` is not UTF-8, which cargo wants of a path", start.display());
         return Err(Error::Refused { words });
@@ -98,10 +98,10 @@ pub(crate) fn gather(
         Ok(metadata) => metadata,
         Err(cargo_metadata::Error::CargoMetadata { stderr }) => {
             let first = manifest_path.map_or_else(|| start.to_path_buf(), |path| start.join(path));
-            let (workspace, problems) = unreadable::gather(&first)
+            let (workspace, problems) = unreadable::read(&first)
                 .ok_or_else(|| Error::Refused { words: without_prefix(&stderr) })?;
             let target_directory = Path::new(&workspace.root).join("target");
-            return Ok((Gathered { workspace, target_directory }, problems));
+            return Ok((WorkspaceFiles { workspace, target_directory }, problems));
         }
         Err(cargo_metadata::Error::Io(source)) => return Err(Error::NoCargo { source }),
         Err(source) => return Err(Error::Cargo { source }),
@@ -125,7 +125,7 @@ pub(crate) fn gather(
     }
     let workspace = Workspace { root: metadata.workspace_root.to_string(), manifests };
     let target_directory = metadata.target_directory.into_std_path_buf();
-    Ok((Gathered { workspace, target_directory }, problems))
+    Ok((WorkspaceFiles { workspace, target_directory }, problems))
 }
 
 /// What Cargo says of each member, by the path of its manifest.

@@ -11,7 +11,7 @@ use xtask_core::manifest;
 use xtask_core::plan::{self, Outcome, Request};
 use xtask_core::problem::{Code, Problem, Severity};
 
-use crate::workspace::Gathered;
+use crate::workspace::WorkspaceFiles;
 
 /// How much is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,30 +22,23 @@ pub(crate) enum Scope {
     Everything,
 }
 
-/// What planning ended in.
-#[derive(Debug)]
-pub(crate) struct Planned {
-    /// The plan, or the problems; those of the manifests are among them.
-    pub(crate) outcome: Outcome,
-}
-
 /// Plans a request; `found` are the problems of gathering.
 pub(crate) fn plan(
-    gathered: &Gathered,
+    files: &WorkspaceFiles,
     found: Vec<Problem>,
     request: &Request,
     scope: Scope,
-) -> Planned {
+) -> Outcome {
     let mut problems = found;
-    let (declarations, mut read) = manifest::read(&gathered.workspace);
+    let (declarations, mut read) = manifest::read(&files.workspace);
     problems.append(&mut read);
     problems.append(&mut plan::check_patterns(&declarations, &|pattern| {
         regex::Regex::new(pattern).map(drop).map_err(|error| last_line(&error.to_string()))
     }));
-    let files = |path: &str| fs::read_to_string(path).map_err(|error| error.to_string());
+    let read_file = |path: &str| fs::read_to_string(path).map_err(|error| error.to_string());
     let mut outcome = match scope {
-        Scope::Request => plan::make(&declarations, request, &files),
-        Scope::Everything => plan::check(&declarations, request, &files),
+        Scope::Request => plan::make(&declarations, request, &read_file),
+        Scope::Everything => plan::check(&declarations, request, &read_file),
     };
     problems.append(&mut outcome.problems);
     without_consequences(&mut problems);
@@ -53,7 +46,7 @@ pub(crate) fn plan(
     if outcome.problems.iter().any(|problem| problem.severity == Severity::Error) {
         outcome.plan = None;
     }
-    Planned { outcome }
+    outcome
 }
 
 /// Drops what was found in files that are not TOML, but for that: half a file says

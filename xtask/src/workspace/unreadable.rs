@@ -17,7 +17,7 @@ use crate::workspace::document::manifest;
 const LONGEST_MANIFEST_BYTES: u64 = 4 * 1024 * 1024;
 
 /// The manifests around `start`, if one of them is not TOML.
-pub(crate) fn gather(start: &Path) -> Option<(Workspace, Vec<Problem>)> {
+pub(crate) fn read(start: &Path) -> Option<(Workspace, Vec<Problem>)> {
     let start = start.canonicalize().ok()?;
     let above: Vec<PathBuf> =
         start.ancestors().map(|folder| folder.join("Cargo.toml")).filter(|p| p.is_file()).collect();

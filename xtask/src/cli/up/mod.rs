@@ -143,7 +143,7 @@ async fn up(args: &UpArgs, loaded: &Loaded, settings: LaunchSettings) -> anyhow:
     // Cargo starts before the supervisor is looked for: it takes longer.
     let mut build = match args.no_build {
         true => {
-            let target = &loaded.gathered.target_directory;
+            let target = &loaded.files.target_directory;
             Build::of_earlier_programs(plan, target, args.build.profile())
         }
         false => Build::start(plan, args.keep_going)?,

@@ -20,7 +20,7 @@ pub(crate) fn refuse_shared(loaded: &Loaded, profile: &str, command: &str) -> Op
     if packages.is_empty() {
         return None;
     }
-    let target = &loaded.gathered.target_directory;
+    let target = &loaded.files.target_directory;
     let root = Path::new(&loaded.plan.workspace);
     let other = other_builder(target, profile_folder(profile), root, &packages)?;
     // A copy of a checkout brings the programs of the original along.
@@ -54,7 +54,7 @@ fn packages(loaded: &Loaded) -> Vec<Built> {
             Program::Command { .. } | Program::External | Program::Image { .. } => None,
         })
         .collect();
-    let manifests = loaded.gathered.workspace.manifests.iter();
+    let manifests = loaded.files.workspace.manifests.iter();
     manifests
         .filter_map(|manifest| {
             let package = manifest.package.as_ref()?;

@@ -12,7 +12,7 @@ use xtask_core::terms::host::bracketed;
 
 use super::engine::Engine;
 use super::image::SERVICE_LABEL;
-use super::stack::{Containers, Host, Network};
+use super::stack::{Host, Network, StackContainers};
 
 /// Where containers find this machine if the network's gateway is not it.
 const ELSEWHERE: &str = "host-gateway";
@@ -34,7 +34,7 @@ const ITS_OWN_NAMES: [&str; 9] = [
 ];
 
 /// The container of a run.
-pub(crate) struct Wanted<'a> {
+pub(crate) struct NewContainer<'a> {
     pub(crate) service: &'a Name,
     pub(crate) name: &'a str,
     pub(crate) command: &'a Command,
@@ -49,9 +49,9 @@ pub(crate) struct Wanted<'a> {
 /// The engine's words.
 pub(crate) async fn create(
     engine: &Engine,
-    containers: &Containers,
+    containers: &StackContainers,
     network: &Network,
-    wanted: &Wanted<'_>,
+    wanted: &NewContainer<'_>,
 ) -> Result<(), String> {
     let (mut args, variables) = arguments(containers, network, wanted);
     args.extend(hosts(network, &wanted.container.neighbours)?);
@@ -67,18 +67,18 @@ pub(crate) async fn create(
     args.push(wanted.container.image.clone());
     args.extend(wanted.command.args.iter().cloned());
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
-    let made = containers.making(engine.run_set(&args, &variables)).await;
+    let made = containers.making(engine.run_with_env(&args, &variables)).await;
     made.map(drop).map_err(|error| error.to_string())
 }
 
 /// Arguments up to the image, and variables for the command line itself: what it hands on
 /// by name is not seen by others who list processes.
 fn arguments(
-    containers: &Containers,
+    containers: &StackContainers,
     network: &Network,
-    wanted: &Wanted<'_>,
+    wanted: &NewContainer<'_>,
 ) -> (Vec<String>, Vec<(String, String)>) {
-    let Wanted { service, name, command, container, notify } = wanted;
+    let NewContainer { service, name, command, container, notify } = wanted;
     // The image is here: made, or fetched before.
     let mut args: Vec<String> =
         ["create", "--rm", "--pull=never"].map(String::from).into_iter().collect();

@@ -19,17 +19,17 @@ const CHOICE: &str = "XTASK_ENGINE";
 const KNOWN: [&str; 2] = ["docker", "podman"];
 
 /// How long a daemon may take to say that it is there.
-const GREETING: Duration = Duration::from_secs(20);
+const VERSION_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// How long a question may take that changes nothing. It is asked once more: an engine that
 /// is busy, or lost one, answers the next.
-const QUESTION: Duration = Duration::from_secs(10);
+const QUERY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long an image may take to come from its registry.
-pub(crate) const FETCH: Duration = Duration::from_secs(30 * 60);
+pub(crate) const PULL_TIMEOUT: Duration = Duration::from_secs(30 * 60);
 
 /// How long any other command may take; an image is fed to the engine in a second or two.
-const PATIENCE: Duration = Duration::from_secs(300);
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// A command line that makes and runs containers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,13 +45,13 @@ pub(crate) enum EngineError {
     Missing,
     /// Somebody has chosen one that is not there.
     #[error("no container engine: `{chosen}`, which `{CHOICE}` names, is not in `PATH`")]
-    NotThere {
+    NotFound {
         /// What was chosen.
         chosen: String,
     },
     /// It is installed and cannot do anything now.
     #[error("`{engine}` is installed, but its daemon does not answer: {said}")]
-    Silent {
+    NotResponding {
         /// The engine's program.
         engine: String,
         /// Its words.
@@ -67,7 +67,7 @@ pub(crate) enum EngineError {
     },
     /// It refused.
     #[error("`{command}` failed: {said}")]
-    Refused {
+    Failed {
         /// The command line.
         command: String,
         /// Its words.
@@ -75,7 +75,7 @@ pub(crate) enum EngineError {
     },
     /// It did not end.
     #[error("`{command}` did not end within {} seconds", after.as_secs())]
-    Late {
+    TimedOut {
         /// The command line.
         command: String,
         /// How long it was waited for.
@@ -88,21 +88,21 @@ impl EngineError {
     pub(crate) fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Missing => Some("install `docker.io` or `podman`; processes need neither"),
-            Self::NotThere { .. } => {
+            Self::NotFound { .. } => {
                 Some("install it, or unset the variable; `docker` and `podman` are found without")
             }
-            Self::Silent { .. } => {
+            Self::NotResponding { .. } => {
                 Some("start the daemon and look at `docker info`; processes need none")
             }
-            Self::Run { .. } | Self::Refused { .. } | Self::Late { .. } => None,
+            Self::Run { .. } | Self::Failed { .. } | Self::TimedOut { .. } => None,
         }
     }
 
     /// Whether no container can be made at all.
     pub(crate) fn is_absence(&self) -> bool {
         match self {
-            Self::Missing | Self::NotThere { .. } | Self::Silent { .. } => true,
-            Self::Run { .. } | Self::Refused { .. } | Self::Late { .. } => false,
+            Self::Missing | Self::NotFound { .. } | Self::NotResponding { .. } => true,
+            Self::Run { .. } | Self::Failed { .. } | Self::TimedOut { .. } => false,
         }
     }
 }
@@ -115,7 +115,7 @@ impl Engine {
     /// When there is none.
     pub(crate) fn find() -> Result<Self, EngineError> {
         if let Some(chosen) = std::env::var_os(CHOICE).filter(|chosen| !chosen.is_empty()) {
-            let program = which::which(&chosen).map_err(|_| EngineError::NotThere {
+            let program = which::which(&chosen).map_err(|_| EngineError::NotFound {
                 chosen: chosen.to_string_lossy().into_owned(),
             })?;
             return Ok(Self { program });
@@ -130,11 +130,11 @@ impl Engine {
     /// When there is none, or its daemon does not answer.
     pub(crate) async fn answering() -> Result<Self, EngineError> {
         let engine = Self::find()?;
-        let silent = |said| EngineError::Silent { engine: engine.name(), said };
-        match engine.output(&["version"], &[], &[], GREETING).await {
+        let silent = |said| EngineError::NotResponding { engine: engine.name(), said };
+        match engine.output(&["version"], &[], &[], VERSION_TIMEOUT).await {
             Ok(output) if output.status.success() => Ok(engine),
             Ok(output) => Err(silent(words(&output.stderr))),
-            Err(EngineError::Late { after, .. }) => {
+            Err(EngineError::TimedOut { after, .. }) => {
                 Err(silent(format!("nothing came for {} seconds", after.as_secs())))
             }
             Err(error) => Err(error),
@@ -170,16 +170,16 @@ impl Engine {
     /// # Errors
     /// When it cannot be run, does not end, or fails.
     pub(crate) async fn run(&self, args: &[&str]) -> Result<String, EngineError> {
-        self.run_with(args, &[]).await
+        self.run_with_input(args, &[]).await
     }
 
     /// What the engine answers to a question that changes nothing.
     ///
     /// # Errors
     /// As for [`Engine::run`], after a much shorter time.
-    pub(crate) async fn question(&self, args: &[&str]) -> Result<String, EngineError> {
-        let output = match self.output(args, &[], &[], QUESTION).await {
-            Err(EngineError::Late { .. }) => self.output(args, &[], &[], QUESTION).await,
+    pub(crate) async fn query(&self, args: &[&str]) -> Result<String, EngineError> {
+        let output = match self.output(args, &[], &[], QUERY_TIMEOUT).await {
+            Err(EngineError::TimedOut { .. }) => self.output(args, &[], &[], QUERY_TIMEOUT).await,
             answered => answered,
         };
         self.printed(args, output?)
@@ -190,9 +190,9 @@ impl Engine {
     /// # Errors
     /// When the engine cannot be asked.
     pub(crate) async fn has_image(&self, name: &str) -> Result<bool, EngineError> {
-        match self.question(&["image", "inspect", "--format", "{{.Id}}", name]).await {
+        match self.query(&["image", "inspect", "--format", "{{.Id}}", name]).await {
             Ok(_) => Ok(true),
-            Err(EngineError::Refused { .. }) => Ok(false),
+            Err(EngineError::Failed { .. }) => Ok(false),
             Err(error) => Err(error),
         }
     }
@@ -201,55 +201,55 @@ impl Engine {
     ///
     /// # Errors
     /// As for [`Engine::run`], after a much longer time.
-    pub(crate) async fn fetch(&self, image: &str) -> Result<(), EngineError> {
+    pub(crate) async fn pull(&self, image: &str) -> Result<(), EngineError> {
         let args = ["pull", "--quiet", image];
-        self.printed(&args, self.output(&args, &[], &[], FETCH).await?).map(drop)
+        self.printed(&args, self.output(&args, &[], &[], PULL_TIMEOUT).await?).map(drop)
     }
 
     /// As [`Engine::run`], with bytes on its standard input.
     ///
     /// # Errors
     /// As for [`Engine::run`].
-    pub(crate) async fn run_with(
+    pub(crate) async fn run_with_input(
         &self,
         args: &[&str],
         input: &[u8],
     ) -> Result<String, EngineError> {
-        self.printed(args, self.output(args, input, &[], PATIENCE).await?)
+        self.printed(args, self.output(args, input, &[], COMMAND_TIMEOUT).await?)
     }
 
     /// As [`Engine::run`], with variables for the command line itself.
     ///
     /// # Errors
     /// As for [`Engine::run`].
-    pub(crate) async fn run_set(
+    pub(crate) async fn run_with_env(
         &self,
         args: &[&str],
         variables: &[(String, String)],
     ) -> Result<String, EngineError> {
-        self.printed(args, self.output(args, &[], variables, PATIENCE).await?)
+        self.printed(args, self.output(args, &[], variables, COMMAND_TIMEOUT).await?)
     }
 
     fn printed(&self, args: &[&str], output: Output) -> Result<String, EngineError> {
         if output.status.success() {
             return Ok(String::from_utf8_lossy(&output.stdout).trim().to_string());
         }
-        Err(EngineError::Refused { command: self.line(args), said: words(&output.stderr) })
+        Err(EngineError::Failed { command: self.line(args), said: words(&output.stderr) })
     }
 
     /// Runs a command to its end, well or not.
     ///
     /// # Errors
     /// When it cannot be run, or does not end.
-    pub(crate) async fn ask(&self, args: &[&str]) -> Result<Output, EngineError> {
-        self.output(args, &[], &[], PATIENCE).await
+    pub(crate) async fn try_run(&self, args: &[&str]) -> Result<Output, EngineError> {
+        self.output(args, &[], &[], COMMAND_TIMEOUT).await
     }
 
     /// Removes a container at once, if it is still there. One that stays is said, and is removed
     /// with its stack.
     pub(crate) async fn remove(&self, name: &str) {
         let Err(error) = self.run(&[&self.removal()[..], &[name]].concat()).await else { return };
-        if self.question(&["container", "inspect", "--format", "{{.Id}}", name]).await.is_ok() {
+        if self.query(&["container", "inspect", "--format", "{{.Id}}", name]).await.is_ok() {
             say(&format!("container `{name}` is left: {error}"));
         }
     }
@@ -283,7 +283,7 @@ impl Engine {
         };
         match tokio::time::timeout(patience, whole).await {
             Ok(output) => output.map_err(failed),
-            Err(_) => Err(EngineError::Late { command: self.line(args), after: patience }),
+            Err(_) => Err(EngineError::TimedOut { command: self.line(args), after: patience }),
         }
     }
 

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::engine::{Engine, EngineError};
 use super::linked::complaint;
-use super::root::{self, Root, RootError, System, USER};
+use super::root_fs::{self, RootFs, RootFsError, System, USER};
 
 /// The label that tells whose image it is: the short name of a workspace.
 pub(crate) const WORKSPACE_LABEL: &str = "xtask.workspace";
@@ -69,7 +69,7 @@ pub(crate) enum Made {
 pub(crate) enum ImageError {
     /// Its files cannot be packed.
     #[error(transparent)]
-    Root(#[from] RootError),
+    RootFs(#[from] RootFsError),
     /// The engine refused.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -94,7 +94,7 @@ pub(crate) enum ImageError {
 pub(crate) async fn make(engine: &Engine, recipe: &Recipe) -> Result<Image, ImageError> {
     let system = if recipe.base.is_some() { System::OfBase } else { System::Whole };
     let program = recipe.program.clone();
-    let packing = tokio::task::spawn_blocking(move || root::pack(&program, system));
+    let packing = tokio::task::spawn_blocking(move || root_fs::pack(&program, system));
     let root = packing.await.map_err(|error| ImageError::Write(error.into()))??;
     let content = content(recipe, &root, base_id(engine, recipe).await.as_deref());
     let reference = reference(recipe, &content);
@@ -104,7 +104,7 @@ pub(crate) async fn make(engine: &Engine, recipe: &Recipe) -> Result<Image, Imag
         build(engine, recipe, &root, &content, &reference).await?;
         Made::Now
     };
-    let size = engine.question(&["image", "inspect", "--format", "{{.Size}}", &reference]).await?;
+    let size = engine.query(&["image", "inspect", "--format", "{{.Size}}", &reference]).await?;
     let size_bytes = size.parse().unwrap_or_default();
     Ok(Image { reference, content, size_bytes, made, notes: root.notes })
 }
@@ -113,7 +113,7 @@ pub(crate) async fn make(engine: &Engine, recipe: &Recipe) -> Result<Image, Imag
 async fn build(
     engine: &Engine,
     recipe: &Recipe,
-    root: &Root,
+    root: &RootFs,
     content: &str,
     reference: &str,
 ) -> Result<(), ImageError> {
@@ -127,12 +127,12 @@ async fn build(
                 args.extend(["--change", change]);
             }
             args.push("-");
-            engine.run_with(&args, &root.tar).await?
+            engine.run_with_input(&args, &root.tar).await?
         }
         Some(base) => on_base(engine, base, root, &changes).await?,
     };
     if let Err(error) = try_loading(engine, recipe, root, &id).await {
-        let _ = engine.ask(&["image", "rm", &id]).await;
+        let _ = engine.try_run(&["image", "rm", &id]).await;
         return Err(error);
     }
     engine.run(&["tag", &id, reference]).await?;
@@ -144,7 +144,7 @@ async fn build(
 async fn on_base(
     engine: &Engine,
     base: &str,
-    root: &Root,
+    root: &RootFs,
     changes: &[String],
 ) -> Result<String, ImageError> {
     let folder = tempfile::tempdir().map_err(ImageError::Write)?;
@@ -162,7 +162,7 @@ async fn on_base(
 async fn try_loading(
     engine: &Engine,
     recipe: &Recipe,
-    root: &Root,
+    root: &RootFs,
     id: &str,
 ) -> Result<(), ImageError> {
     // A static program needs nothing that could be missing.
@@ -172,7 +172,7 @@ async fn try_loading(
         ["run", "--rm", "--pull=never", "--network=none", "--read-only", "--no-healthcheck"];
     let list = ["--entrypoint", &loader, id, "--list", &root.program];
     let args = [&alone[..], &list].concat();
-    let output = engine.ask(&args).await?;
+    let output = engine.try_run(&args).await?;
     match complaint(&output) {
         Some(said) => Err(ImageError::Unloadable { service: recipe.service.clone(), said }),
         None => Ok(()),
@@ -180,7 +180,7 @@ async fn try_loading(
 }
 
 /// What the image says of itself, as lines of a Dockerfile.
-fn changes(recipe: &Recipe, root: &Root, content: &str) -> Vec<String> {
+fn changes(recipe: &Recipe, root: &RootFs, content: &str) -> Vec<String> {
     let mut label = String::from("LABEL");
     let labels = [
         (WORKSPACE_LABEL, xtask_client::workspace_name(&recipe.workspace)),
@@ -212,7 +212,7 @@ fn words(words: &[String]) -> String {
 }
 
 /// The hash of everything that the image is made of.
-fn content(recipe: &Recipe, root: &Root, base_id: Option<&str>) -> String {
+fn content(recipe: &Recipe, root: &RootFs, base_id: Option<&str>) -> String {
     let mut hash = Sha256::new();
     hash.update(&root.tar);
     // What is not known yet does not count: the hash itself is one of the labels.
@@ -229,7 +229,7 @@ fn content(recipe: &Recipe, root: &Root, base_id: Option<&str>) -> String {
 /// Which image the name of the base stands for now, if it is here.
 async fn base_id(engine: &Engine, recipe: &Recipe) -> Option<String> {
     let base = recipe.base.as_deref()?;
-    engine.question(&["image", "inspect", "--format", "{{.Id}}", base]).await.ok()
+    engine.query(&["image", "inspect", "--format", "{{.Id}}", base]).await.ok()
 }
 
 /// The image's name. It begins like a registry on this machine, so that no engine looks
@@ -258,7 +258,7 @@ async fn remove_old(engine: &Engine, recipe: &Recipe) {
         ["image", "ls", "--quiet", "--no-trunc", "--filter", &workspace, "--filter", &service];
     let Ok(ids) = engine.run(&list).await else { return };
     for id in ids.lines().skip(KEEP) {
-        let _ = engine.ask(&["image", "rm", id]).await;
+        let _ = engine.try_run(&["image", "rm", id]).await;
     }
 }
 
@@ -276,8 +276,8 @@ mod tests {
         }
     }
 
-    fn root(bytes: &[u8]) -> Root {
-        Root { tar: bytes.into(), program: "/app/api".into(), loader: None, notes: Vec::new() }
+    fn root(bytes: &[u8]) -> RootFs {
+        RootFs { tar: bytes.into(), program: "/app/api".into(), loader: None, notes: Vec::new() }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Starting a run in a container: what is prepared at once, before the engine is asked.
 //!
-//! The rest takes time and is a task of its own; see [`ContainedLife`].
+//! The rest takes time and is a task of its own; see [`ContainerRun`].
 
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
@@ -13,8 +13,8 @@ use xtask_core::terms::Name;
 
 use crate::effects::World;
 use crate::effects::active_run::{ActiveRun, Process};
-use crate::effects::containers::contained::{Contained, ContainedLife};
 use crate::effects::containers::engine::Engine;
+use crate::effects::containers::run::{ContainerHandle, ContainerRun};
 use crate::effects::logs::lines::LogPatterns;
 use crate::effects::process::environment::Additions;
 use crate::system::sweep::MARK;
@@ -55,26 +55,26 @@ impl World {
         if command.sockets.is_empty() {
             self.sockets.share(service);
         }
-        let (contained, orders) = Contained::new();
+        let (handle, signals) = ContainerHandle::new();
         let active = ActiveRun {
             patterns: Arc::clone(&patterns),
             notify: notify.as_ref().map(Arc::downgrade).unwrap_or_default(),
             ..ActiveRun::new(
-                Process::Contained(Arc::clone(&contained)),
+                Process::Container(Arc::clone(&handle)),
                 command.program.clone().into(),
             )
         };
         // What it leaves running may serve other people's containers too, and is not ours.
         let unmarked = vec![(MARK.to_owned(), String::new())];
         let none = Command { watchdog_us: None, env: unmarked, ..bare };
-        let life = ContainedLife {
+        let life = ContainerRun {
             events,
             containers: Arc::clone(&self.containers),
             command: command.clone(),
             container: container.clone(),
             start_timeout,
             sockets,
-            contained,
+            handle,
             environment: self.environment.of(&none, &Additions::default()),
             pipes,
             ends,
@@ -84,7 +84,7 @@ impl World {
             tasks: active.tasks.clone(),
             open_files: self.open_files,
         };
-        tokio::spawn(life.run(orders));
+        tokio::spawn(life.run(signals));
         self.runs.insert((service.clone(), run), active);
         Ok(())
     }

@@ -33,7 +33,7 @@ pub(crate) enum LinkedError {
         /// The system's words.
         source: io::Error,
     },
-    /// Containers run programs for Linux.
+    /// StackContainers run programs for Linux.
     #[error("`{}` is not a program for Linux, and containers run no others", program.display())]
     Foreign {
         /// The program.

@@ -1,4 +1,4 @@
-//! What the containers of one stack have in common: the engine, their network, the relays
+//! What the containers of one stack have in common: the engine, their network, the forwarders
 //! to processes, and the images that were made.
 //!
 //! Everything is made when the first container needs it, and carries the stack's label.
@@ -15,15 +15,15 @@ use tokio::sync::OnceCell;
 use xtask_core::stack::Artifact;
 use xtask_core::stack::effect::{ImageWanted, Neighbour};
 
+use super::cleanup::{self, AfterCleanup, EngineRecord, STACK_LABEL};
 use super::engine::{Engine, EngineError};
+use super::forwarder::Forwarder;
 use super::image::{self, Recipe, WORKSPACE_LABEL};
-use super::relay::Relay;
-use super::remains::{self, Note, NoteThen, STACK_LABEL};
 use crate::system::{say, socket};
 
 /// The containers of one stack, as far as they share things.
 #[derive(Debug)]
-pub(crate) struct Containers {
+pub(crate) struct StackContainers {
     /// The value of the stack's label.
     mark: String,
     /// The value of the workspace's label.
@@ -33,7 +33,7 @@ pub(crate) struct Containers {
     engine: OnceCell<Engine>,
     network: OnceCell<Network>,
     /// By the target that they lead to; none where none was needed.
-    relays: tokio::sync::Mutex<BTreeMap<SocketAddr, Option<Relay>>>,
+    forwarders: tokio::sync::Mutex<BTreeMap<SocketAddr, Option<Forwarder>>>,
     /// Images by the kept program that they hold, with what was wanted of them.
     images: Mutex<BTreeMap<String, (ImageWanted, String)>>,
     /// How many things the engine was told to make and has not said to be made, or not.
@@ -71,7 +71,7 @@ impl Network {
     }
 }
 
-impl Containers {
+impl StackContainers {
     /// For the stack whose folder this is. Nothing is made or looked for yet.
     pub(crate) fn of(state: &Path, mark: &str) -> Self {
         let workspace = state.parent().and_then(Path::file_name).unwrap_or_default();
@@ -79,11 +79,11 @@ impl Containers {
         Self {
             mark: mark.to_owned(),
             workspace: workspace.to_string_lossy().into_owned(),
-            note: paths.engine_note(),
+            note: paths.engine_record(),
             data: paths.data(),
             engine: OnceCell::new(),
             network: OnceCell::new(),
-            relays: tokio::sync::Mutex::default(),
+            forwarders: tokio::sync::Mutex::default(),
             images: Mutex::default(),
             ordered: AtomicUsize::new(0),
             ended: AtomicBool::new(false),
@@ -98,7 +98,7 @@ impl Containers {
     ) -> Result<T, EngineError> {
         self.ordered.fetch_add(1, Ordering::Relaxed);
         let made = command.await;
-        if !matches!(made, Err(EngineError::Late { .. })) {
+        if !matches!(made, Err(EngineError::TimedOut { .. })) {
             self.ordered.fetch_sub(1, Ordering::Relaxed);
         }
         made
@@ -122,7 +122,7 @@ impl Containers {
 
     /// The name of the container of a run.
     pub(crate) fn name_of(&self, service: &str, run: u64) -> String {
-        format!("{}{service}-{run}", remains::container_names(&self.mark))
+        format!("{}{service}-{run}", cleanup::container_names(&self.mark))
     }
 
     /// The stack's network, made if it is not there.
@@ -174,23 +174,23 @@ impl Containers {
             return;
         }
         let then = match self.ordered.load(Ordering::Relaxed) {
-            0 => NoteThen::Forget,
-            _ => NoteThen::Keep,
+            0 => AfterCleanup::DeleteRecord,
+            _ => AfterCleanup::KeepRecord,
         };
-        if let Some(why) = remains::remove(&self.note, &self.mark, then).kept {
+        if let Some(why) = cleanup::remove(&self.note, &self.mark, then).kept {
             say(&format!("containers or networks may be left: {why}"));
         }
     }
 
     /// Makes the ports of a process reachable for containers.
-    pub(crate) async fn relay(&self, neighbour: &Neighbour) -> Result<(), String> {
+    pub(crate) async fn forward_to(&self, neighbour: &Neighbour) -> Result<(), String> {
         let Some(gateway) = self.network().await?.gateway() else { return Ok(()) };
-        let mut relays = self.relays.lock().await;
+        let mut forwarders = self.forwarders.lock().await;
         for (host, port) in &neighbour.ports {
             let failed = |error| format!("no relay to `{}` port {port}: {error}", neighbour.name);
             let target = socket::resolve(host, *port).map_err(failed)?;
-            if let Entry::Vacant(vacant) = relays.entry(target) {
-                vacant.insert(Relay::start(gateway, target).await.map_err(failed)?);
+            if let Entry::Vacant(vacant) = forwarders.entry(target) {
+                vacant.insert(Forwarder::start(gateway, target).await.map_err(failed)?);
             }
         }
         Ok(())
@@ -198,7 +198,7 @@ impl Containers {
 
     async fn make_network(&self) -> Result<Network, String> {
         let engine = self.engine().await?;
-        Note::write(engine, &self.note)
+        EngineRecord::write(engine, &self.note)
             .map_err(|error| format!("cannot write `{}`: {error}", self.note.display()))?;
         let name = format!("xtask-{}", self.mark);
         let [stack, workspace] = self.labels();
@@ -235,7 +235,7 @@ fn give_large_memory_back() {
 async fn has_network(engine: &Engine, label: &str, name: &str) -> bool {
     let filter = format!("label={label}");
     let list = ["network", "ls", "--filter", &filter, "--format", "{{.Name}}"];
-    engine.question(&list).await.is_ok_and(|names| names.lines().any(|line| line == name))
+    engine.query(&list).await.is_ok_and(|names| names.lines().any(|line| line == name))
 }
 
 /// Whether networks are in a namespace of the engine's own, as they are without root.
@@ -244,7 +244,7 @@ async fn is_rootless(engine: &Engine) -> Result<bool, String> {
         true => "{{if .Host.Security.Rootless}}rootless{{end}}",
         false => "{{.SecurityOptions}}",
     };
-    let said = engine.question(&["info", "--format", format]).await;
+    let said = engine.query(&["info", "--format", format]).await;
     said.map(|said| said.contains("rootless")).map_err(|error| error.to_string())
 }
 
@@ -254,7 +254,7 @@ async fn gateway(engine: &Engine, network: &str) -> Result<IpAddr, String> {
         true => "{{range .Subnets}}{{.Gateway}} {{end}}",
         false => "{{range .IPAM.Config}}{{.Gateway}} {{end}}",
     };
-    let said = engine.question(&["network", "inspect", "--format", format, network]).await;
+    let said = engine.query(&["network", "inspect", "--format", format, network]).await;
     let said = said.map_err(|error| error.to_string())?;
     let mut addresses = said.split_whitespace().filter_map(|word| word.parse::<IpAddr>().ok());
     addresses.find(IpAddr::is_ipv4).ok_or_else(|| format!("network `{network}` has no gateway"))

@@ -2,7 +2,7 @@
 //! attached to it; it can be called off at any time.
 //!
 //! What the container is like stands in [`create`], and what becomes of it in
-//! [`super::contained`].
+//! [`super::run`].
 
 use std::ffi::CString;
 use std::io;
@@ -15,9 +15,9 @@ use std::time::Duration;
 use tokio::sync::mpsc::UnboundedReceiver;
 use xtask_core::stack::effect::Origin;
 
-use super::contained::{ContainedLife, LAST_WAIT, Order, seen};
 use super::create;
-use super::engine::{Engine, FETCH};
+use super::engine::{Engine, PULL_TIMEOUT};
+use super::run::{ContainerRun, ContainerSignal, LAST_WAIT, seen};
 use super::stack::Network;
 use super::volumes;
 use crate::effects::exit::exec_failure;
@@ -34,25 +34,25 @@ const SLOW: Duration = Duration::from_secs(3);
 /// [`LAST_WAIT`] it is shorter than the time after which a start that was called off is lost.
 const LAST_REMOVAL: Duration = Duration::from_millis(1500);
 
-impl ContainedLife {
+impl ContainerRun {
     /// Makes the container and starts it, attached, unless that is called off.
     pub(crate) async fn start(
         &self,
         name: &str,
-        orders: &mut UnboundedReceiver<Order>,
+        signals: &mut UnboundedReceiver<ContainerSignal>,
     ) -> Result<(Engine, Network, Arc<Leader>), String> {
         const CALLED_OFF: &str = "it was told to stop before it was started";
         let engine = self.containers.engine().await?;
         if self.container.origin == Origin::Foreign {
             tokio::select! {
-                fetched = self.fetch(engine) => fetched?,
-                () = called_off(orders) => return Err(CALLED_OFF.to_owned()),
+                fetched = self.pull(engine) => fetched?,
+                () = called_off(signals) => return Err(CALLED_OFF.to_owned()),
             }
         }
         let mut making = Box::pin(self.make(engine, name));
         let made = tokio::select! {
             made = &mut making => made,
-            () = called_off(orders) => {
+            () = called_off(signals) => {
                 let _ = tokio::time::timeout(LAST_WAIT, &mut making).await;
                 Err(CALLED_OFF.to_owned())
             }
@@ -70,14 +70,14 @@ impl ContainedLife {
     }
 
     /// Gets an image that is not here. The time for that is not the service's.
-    async fn fetch(&self, engine: &Engine) -> Result<(), String> {
+    async fn pull(&self, engine: &Engine) -> Result<(), String> {
         let image = &self.container.image;
         if engine.has_image(image).await.map_err(|error| error.to_string())? {
             return Ok(());
         }
         self.events.status(format!("fetching the image `{image}`"));
-        self.events.extend(FETCH + self.start_timeout);
-        let fetched = engine.fetch(image).await;
+        self.events.extend(PULL_TIMEOUT + self.start_timeout);
+        let fetched = engine.pull(image).await;
         self.events.status(String::new());
         self.events.extend(self.start_timeout);
         fetched.map_err(|error| format!("the image `{image}` is not here, and {error}"))
@@ -88,10 +88,10 @@ impl ContainedLife {
         let make = async {
             let network = self.containers.network().await?.clone();
             for neighbour in &self.container.neighbours {
-                self.containers.relay(neighbour).await?;
+                self.containers.forward_to(neighbour).await?;
             }
             volumes::prepare(&self.containers, &self.container, self.notify.as_deref()).await?;
-            let wanted = create::Wanted {
+            let wanted = create::NewContainer {
                 service: &self.events.service,
                 name,
                 command: &self.command,
@@ -156,11 +156,13 @@ async fn remove_soon(engine: &Engine, name: &str) {
 
 /// Waits until a start is not wanted any more. There is nothing yet that another order could
 /// be for.
-async fn called_off(orders: &mut UnboundedReceiver<Order>) {
+async fn called_off(signals: &mut UnboundedReceiver<ContainerSignal>) {
     loop {
-        match orders.recv().await {
-            Some(Order::CallOff | Order::Stop(_) | Order::Kill) => return,
-            Some(Order::Pause | Order::Resume) => {}
+        match signals.recv().await {
+            Some(ContainerSignal::Cancel | ContainerSignal::Stop(_) | ContainerSignal::Kill) => {
+                return;
+            }
+            Some(ContainerSignal::Pause | ContainerSignal::Resume) => {}
             None => return std::future::pending().await,
         }
     }

@@ -18,8 +18,8 @@ use rustix::io::Errno;
 use rustix::process::{Gid, Uid, geteuid};
 use xtask_core::stack::effect::{Container, Origin};
 
-use super::root::USER;
-use super::stack::Containers;
+use super::root_fs::USER;
+use super::stack::StackContainers;
 use crate::effects::process::notify::NotifySocket;
 
 /// How a folder is opened, and nothing in its place.
@@ -33,7 +33,7 @@ const FOLDER: OFlags =
 /// # Errors
 /// One line.
 pub(crate) async fn prepare(
-    containers: &Containers,
+    containers: &StackContainers,
     container: &Container,
     notify: Option<&NotifySocket>,
 ) -> Result<(), String> {
@@ -158,7 +158,7 @@ mod tests {
             return;
         }
         let (stack, disk) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let containers = Containers::of(stack.path(), "m");
+        let containers = StackContainers::of(stack.path(), "m");
         let (data, file) = (containers.data(), disk.path().join("file"));
         fs::write(&file, "").unwrap();
         symlink(disk.path(), &data).unwrap();

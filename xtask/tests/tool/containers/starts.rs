@@ -49,7 +49,7 @@ fn a_stop_while_the_engine_makes_a_container_ends_the_start() {
     assert_eq!(engine.told("rm").len(), 1, "what it may have made by now");
 
     // An engine may obey what is gone: the next command looks for it, whichever it is.
-    let note = paths(&fixture).engine_note();
+    let note = paths(&fixture).engine_record();
     assert!(note.exists());
     let looks = engine.told("ps").len();
     fixture.xtask(&["status"]).ends_with(7);
@@ -150,7 +150,7 @@ fn what_a_stack_cannot_remove_is_told_when_it_ends_and_tried_again_by_the_next_c
     engine.fail("network", false);
     let last = fixture.xtask(&["status"]).ends_with(7);
     assert!(!last.stderr.contains("may be left"), "{last}");
-    assert!(!paths(&fixture).engine_note().exists());
+    assert!(!paths(&fixture).engine_record().exists());
 }
 
 #[test]

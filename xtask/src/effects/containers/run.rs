@@ -3,7 +3,7 @@
 //!
 //! The run's process here is the engine's command line, attached: its pipes are the
 //! container's, and its end is the container's end. Killing it would not end the
-//! container, so that signals are orders to the engine. Nothing is decided here.
+//! container, so that signals are signals to the engine. Nothing is decided here.
 
 use std::ffi::CString;
 use std::os::fd::OwnedFd;
@@ -17,9 +17,9 @@ use xtask_core::stack::effect::{Container, Origin};
 use xtask_core::stack::{Command, Exit};
 
 use super::engine::Engine;
-use super::front::{Front, Inside};
-use super::running::until_it_runs;
-use super::stack::Containers;
+use super::running::wait_until_running;
+use super::socket_proxy::{ContainerTarget, SocketProxy};
+use super::stack::StackContainers;
 use crate::effects::RunEvents;
 use crate::effects::exit::wait_for_exit;
 use crate::effects::logs::Pipe;
@@ -41,16 +41,16 @@ const LOOK: Duration = Duration::from_millis(2);
 
 /// A run in a container, as whoever signals it knows it.
 #[derive(Debug)]
-pub(crate) struct Contained {
-    orders: UnboundedSender<Order>,
+pub(crate) struct ContainerHandle {
+    signals: UnboundedSender<ContainerSignal>,
     over: AtomicBool,
 }
 
 /// What the engine is to do with a container.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Order {
+pub(crate) enum ContainerSignal {
     /// Give up its start, as long as it has not begun to run.
-    CallOff,
+    Cancel,
     /// Send the stop signal of that name.
     Stop(String),
     /// End it.
@@ -61,16 +61,16 @@ pub(crate) enum Order {
     Resume,
 }
 
-impl Contained {
-    /// A run that begins, and where its orders arrive.
-    pub(crate) fn new() -> (Arc<Self>, UnboundedReceiver<Order>) {
-        let (orders, receiver) = unbounded_channel();
-        (Arc::new(Self { orders, over: AtomicBool::new(false) }), receiver)
+impl ContainerHandle {
+    /// A run that begins, and where its signals arrive.
+    pub(crate) fn new() -> (Arc<Self>, UnboundedReceiver<ContainerSignal>) {
+        let (signals, receiver) = unbounded_channel();
+        (Arc::new(Self { signals, over: AtomicBool::new(false) }), receiver)
     }
 
     /// Gives an order. One that is over takes none.
-    pub(crate) fn order(&self, order: Order) {
-        let _ = self.orders.send(order);
+    pub(crate) fn send(&self, signal: ContainerSignal) {
+        let _ = self.signals.send(signal);
     }
 
     /// Whether the container is gone.
@@ -81,11 +81,11 @@ impl Contained {
 
 /// Everything that belongs to one run in a container.
 #[derive(Debug)]
-pub(crate) struct ContainedLife {
+pub(crate) struct ContainerRun {
     /// Where its news goes.
     pub(crate) events: RunEvents,
     /// What it shares with the others of its stack.
-    pub(crate) containers: Arc<Containers>,
+    pub(crate) containers: Arc<StackContainers>,
     /// What runs in it.
     pub(crate) command: Command,
     /// How it is made.
@@ -95,7 +95,7 @@ pub(crate) struct ContainedLife {
     /// The sockets that it would inherit as a process, one for each of its ports, or none.
     pub(crate) sockets: Vec<OwnedFd>,
     /// Its own state.
-    pub(crate) contained: Arc<Contained>,
+    pub(crate) handle: Arc<ContainerHandle>,
     /// The environment of the engine's command line.
     pub(crate) environment: Vec<CString>,
     /// Its standard output and error, and the ends to write to.
@@ -114,15 +114,15 @@ pub(crate) struct ContainedLife {
     pub(crate) open_files: Option<libc::rlimit>,
 }
 
-impl ContainedLife {
-    /// From nothing to the container's removal. `orders` are what it is told to do.
-    pub(crate) async fn run(self, mut orders: UnboundedReceiver<Order>) {
+impl ContainerRun {
+    /// From nothing to the container's removal. `signals` are what it is told to do.
+    pub(crate) async fn run(self, mut signals: UnboundedReceiver<ContainerSignal>) {
         let name = self.containers.name_of(&self.events.service, self.events.run);
-        let mut front = Front::new();
-        let (engine, network, leader) = match self.start(&name, &mut orders).await {
+        let mut proxy = SocketProxy::new();
+        let (engine, network, leader) = match self.start(&name, &mut signals).await {
             Ok(started) => started,
             Err(why) => {
-                self.contained.over.store(true, Ordering::Relaxed);
+                self.handle.over.store(true, Ordering::Relaxed);
                 return self.events.start_failed(why);
             }
         };
@@ -137,21 +137,27 @@ impl ContainedLife {
             .clone()
             .map(|socket| tokio::spawn(async move { socket.listen().await }).abort_handle());
         let (runs, running) = watch::channel(false);
-        let obeying =
-            tokio::spawn(obey(engine.clone(), name.clone(), orders, running, front.gate()))
-                .abort_handle();
+        let forwarding = tokio::spawn(forward_signals(
+            engine.clone(),
+            name.clone(),
+            signals,
+            running,
+            proxy.gate(),
+        ))
+        .abort_handle();
 
         let blocked = |what: &str| seen(&self.events, &self.targets, what);
         // One that ends at once may never be seen to run.
         let running = tokio::select! {
-            running = until_it_runs(&engine, &name, blocked) => Some(running),
+            running = wait_until_running(&engine, &name, blocked) => Some(running),
             _ = wait_for_exit(&leader) => None,
         };
         if let Some(running) = &running {
             for (socket, port) in self.sockets.into_iter().zip(&self.container.ports) {
                 let container = (&engine, name.as_str());
-                if let Some(inside) = Inside::of(port.inside, running, container, &network).await
-                    && let Err(error) = front.accept(socket, inside)
+                if let Some(inside) =
+                    ContainerTarget::of(port.inside, running, container, &network).await
+                    && let Err(error) = proxy.accept(socket, inside)
                 {
                     say(&format!("no caller of `{name}` is accepted: {error}"));
                 }
@@ -184,12 +190,12 @@ impl ContainedLife {
         if !matches!(exit, Exit::Code(_)) || init.is_none() {
             engine.remove(&name).await;
         }
-        obeying.abort();
+        forwarding.abort();
         if let Some(listening) = listening {
             listening.abort();
         }
         pipes.iter().for_each(|pipe| pipe.drain());
-        self.contained.over.store(true, Ordering::Relaxed);
+        self.handle.over.store(true, Ordering::Relaxed);
         self.events.gone();
     }
 }
@@ -201,42 +207,42 @@ pub(crate) fn seen(events: &RunEvents, targets: &[(usize, Target)], what: &str) 
     }
 }
 
-/// Passes orders to the engine, each as soon as it can be obeyed.
-async fn obey(
+/// Passes signals to the engine, each as soon as it can be obeyed.
+async fn forward_signals(
     engine: Engine,
     name: String,
-    mut orders: UnboundedReceiver<Order>,
+    mut signals: UnboundedReceiver<ContainerSignal>,
     running: watch::Receiver<bool>,
     gate: watch::Sender<bool>,
 ) {
     let mut stopping = false;
-    while let Some(order) = orders.recv().await {
-        stopping |= matches!(order, Order::Stop(_) | Order::Kill);
+    while let Some(signal) = signals.recv().await {
+        stopping |= matches!(signal, ContainerSignal::Stop(_) | ContainerSignal::Kill);
         // One that was called off too late may yet serve, until it is told to stop.
-        if order != Order::CallOff {
+        if signal != ContainerSignal::Cancel {
             // Whoever has not been let in yet waits for the next run, or until it is woken.
-            gate.send_replace(order == Order::Resume && !stopping);
+            gate.send_replace(signal == ContainerSignal::Resume && !stopping);
         }
         let (engine, name, mut running) = (engine.clone(), name.clone(), running.clone());
         tokio::spawn(async move {
-            match order {
-                Order::Stop(signal) => {
+            match signal {
+                ContainerSignal::Stop(signal) => {
                     // A container that does not run yet cannot be signalled.
                     let _ = running.wait_for(|running| *running).await;
                     // Whoever is suspended would not see it before it is woken.
-                    let _ = engine.ask(&["unpause", &name]).await;
-                    let _ = engine.ask(&["kill", "--signal", &signal, &name]).await;
+                    let _ = engine.try_run(&["unpause", &name]).await;
+                    let _ = engine.try_run(&["kill", "--signal", &signal, &name]).await;
                 }
-                Order::CallOff => {
+                ContainerSignal::Cancel => {
                     // As soon as it runs it is told to stop, as any other.
                     let runs = running.wait_for(|running| *running);
                     if tokio::time::timeout(LAST_WAIT, runs).await.is_err() {
                         engine.remove(&name).await;
                     }
                 }
-                Order::Pause => drop(engine.ask(&["pause", &name]).await),
-                Order::Resume => drop(engine.ask(&["unpause", &name]).await),
-                Order::Kill => {
+                ContainerSignal::Pause => drop(engine.try_run(&["pause", &name]).await),
+                ContainerSignal::Resume => drop(engine.try_run(&["unpause", &name]).await),
+                ContainerSignal::Kill => {
                     let killed = engine.run(&["kill", "--signal", "KILL", &name]).await;
                     if killed.is_err() {
                         engine.remove(&name).await;
@@ -279,26 +285,26 @@ mod tests {
 
     #[tokio::test]
     async fn callers_are_let_in_until_a_stop_and_not_after_it() {
-        use Order::{CallOff, Kill, Pause, Resume, Stop};
+        use ContainerSignal::{Cancel, Kill, Pause, Resume, Stop};
         let term = || Stop("SIGTERM".to_owned());
         let cases = [
-            (vec![CallOff], true),
-            (vec![CallOff, Pause, Resume], true),
-            (vec![CallOff, term()], false),
+            (vec![Cancel], true),
+            (vec![Cancel, Pause, Resume], true),
+            (vec![Cancel, term()], false),
             (vec![Pause], false),
             (vec![term(), Resume], false),
             (vec![Kill, Resume], false),
         ];
         for (given, open) in cases {
             let shown = format!("{given:?}");
-            let (orders, receiver) = unbounded_channel();
-            given.into_iter().for_each(|order| orders.send(order).unwrap());
-            drop(orders);
+            let (signals, receiver) = unbounded_channel();
+            given.into_iter().for_each(|signal| signals.send(signal).unwrap());
+            drop(signals);
             // It does everything that it is told, and nothing.
             let engine = Engine::at("true".into());
             let (_runs, running) = watch::channel(true);
             let gate = watch::Sender::new(true);
-            obey(engine, "safe".to_owned(), receiver, running, gate.clone()).await;
+            forward_signals(engine, "safe".to_owned(), receiver, running, gate.clone()).await;
             assert_eq!(*gate.borrow(), open, "{shown}");
         }
     }

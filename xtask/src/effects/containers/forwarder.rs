@@ -11,9 +11,9 @@ use tokio::task::AbortHandle;
 
 /// A relay that listens; it ends when this is dropped.
 #[derive(Debug)]
-pub(crate) struct Relay(AbortHandle);
+pub(crate) struct Forwarder(AbortHandle);
 
-impl Relay {
+impl Forwarder {
     /// Listens on `gateway` at the port of `target`, and passes on to `target`. None where
     /// somebody listens there already: the process itself, on all addresses.
     ///
@@ -29,7 +29,7 @@ impl Relay {
     }
 }
 
-impl Drop for Relay {
+impl Drop for Forwarder {
     fn drop(&mut self) {
         self.0.abort();
     }
@@ -55,22 +55,22 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 async fn serve(listener: TcpListener, target: SocketAddr) {
     loop {
         match listener.accept().await {
-            Ok((caller, _)) => drop(tokio::spawn(pass_on(caller, target))),
+            Ok((caller, _)) => drop(tokio::spawn(connect_and_forward(caller, target))),
             // Too many open files, say: the callers wait meanwhile.
             Err(_) => tokio::time::sleep(std::time::Duration::from_millis(50)).await,
         }
     }
 }
 
-async fn pass_on(caller: TcpStream, target: SocketAddr) {
+async fn connect_and_forward(caller: TcpStream, target: SocketAddr) {
     if let Ok(process) = TcpStream::connect(target).await {
-        pass(caller, process).await;
+        forward(caller, process).await;
     }
 }
 
 /// Passes bytes both ways, and how each way ends: an answer that was cut short must not look
 /// like a whole one.
-pub(crate) async fn pass(mut caller: TcpStream, mut callee: TcpStream) {
+pub(crate) async fn forward(mut caller: TcpStream, mut callee: TcpStream) {
     let _ = (caller.set_nodelay(true), callee.set_nodelay(true));
     if tokio::io::copy_bidirectional(&mut caller, &mut callee).await.is_err() {
         let _ = (caller.set_zero_linger(), callee.set_zero_linger());
@@ -87,8 +87,9 @@ mod tests {
     #[cfg(target_os = "linux")]
     async fn it_listens_at_an_address_that_this_machine_does_not_have_yet() {
         // One of those that are kept for documents.
-        let relay = Relay::start("192.0.2.1".parse().unwrap(), "127.0.0.1:0".parse().unwrap());
-        assert!(relay.await.unwrap().is_some());
+        let forwarder =
+            Forwarder::start("192.0.2.1".parse().unwrap(), "127.0.0.1:0".parse().unwrap());
+        assert!(forwarder.await.unwrap().is_some());
     }
 
     #[tokio::test]
@@ -98,8 +99,8 @@ mod tests {
         let target = process.local_addr().unwrap();
         // Another address of the loopback stands for the gateway.
         let gateway: IpAddr = "127.0.0.2".parse().unwrap();
-        let relay = Relay::start(gateway, target).await.unwrap().unwrap();
-        assert!(Relay::start(gateway, target).await.unwrap().is_none());
+        let forwarder = Forwarder::start(gateway, target).await.unwrap().unwrap();
+        assert!(Forwarder::start(gateway, target).await.unwrap().is_none());
 
         let mut caller = TcpStream::connect((gateway, target.port())).await.unwrap();
         caller.write_all(b"ask").await.unwrap();
@@ -116,6 +117,6 @@ mod tests {
         drop(process);
         let mut refused = TcpStream::connect((gateway, target.port())).await.unwrap();
         assert!(refused.read_to_string(&mut String::new()).await.unwrap_or(0) == 0);
-        drop(relay);
+        drop(forwarder);
     }
 }

@@ -18,8 +18,8 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 use super::engine::Engine;
-use super::relay;
-use super::running::Running;
+use super::forwarder;
+use super::running::RunningContainer;
 use super::stack::Network;
 use crate::effects::probe::ExpectedListener;
 use crate::system::async_fd::async_fd;
@@ -32,7 +32,7 @@ const SHORTAGE: Duration = Duration::from_millis(50);
 
 /// Where a port of a container is connected to.
 #[derive(Clone, Debug)]
-pub(crate) struct Inside {
+pub(crate) struct ContainerTarget {
     /// By this machine.
     pub(crate) address: SocketAddr,
     /// Who must listen, where somebody else accepts for the container.
@@ -41,12 +41,12 @@ pub(crate) struct Inside {
 
 /// Accepts for one run; it ends when this is dropped, and the connections go on.
 #[derive(Debug)]
-pub(crate) struct Front {
+pub(crate) struct SocketProxy {
     open: watch::Sender<bool>,
     accepting: Vec<AbortHandle>,
 }
 
-impl Front {
+impl SocketProxy {
     /// One that accepts on nothing yet.
     pub(crate) fn new() -> Self {
         Self { open: watch::Sender::new(true), accepting: Vec::new() }
@@ -61,7 +61,7 @@ impl Front {
     ///
     /// # Errors
     /// When the socket cannot be waited for.
-    pub(crate) fn accept(&mut self, socket: OwnedFd, inside: Inside) -> io::Result<()> {
+    pub(crate) fn accept(&mut self, socket: OwnedFd, inside: ContainerTarget) -> io::Result<()> {
         let socket = Socket::new(socket)?;
         let serving = tokio::spawn(serve(socket, inside, self.open.subscribe()));
         self.accepting.push(serving.abort_handle());
@@ -69,11 +69,11 @@ impl Front {
     }
 }
 
-impl Inside {
+impl ContainerTarget {
     /// Where a port of a container that runs is; none if it ended meanwhile.
     pub(crate) async fn of(
         port: u16,
-        running: &Running,
+        running: &RunningContainer,
         (engine, name): (&Engine, &str),
         network: &Network,
     ) -> Option<Self> {
@@ -81,7 +81,7 @@ impl Inside {
             let address = SocketAddr::new(running.address?, port);
             return Some(Self { address, listener: ExpectedListener::Any });
         }
-        let published = engine.question(&["port", name, &format!("{port}/tcp")]).await.ok()?;
+        let published = engine.query(&["port", name, &format!("{port}/tcp")]).await.ok()?;
         let address = published.lines().next()?.trim().parse().ok()?;
         let listener = match running.init {
             0 => ExpectedListener::Any,
@@ -91,13 +91,13 @@ impl Inside {
     }
 }
 
-impl Drop for Front {
+impl Drop for SocketProxy {
     fn drop(&mut self) {
         self.accepting.iter().for_each(AbortHandle::abort);
     }
 }
 
-async fn serve(mut socket: Socket, inside: Inside, mut open: watch::Receiver<bool>) {
+async fn serve(mut socket: Socket, inside: ContainerTarget, mut open: watch::Receiver<bool>) {
     while open.wait_for(|open| *open).await.is_ok() {
         tokio::select! {
             biased;
@@ -124,7 +124,7 @@ impl Socket {
     }
 
     /// Waits for a caller, connects it with the container, and lets the two talk.
-    async fn pass_next(&mut self, inside: &Inside) -> io::Result<()> {
+    async fn pass_next(&mut self, inside: &ContainerTarget) -> io::Result<()> {
         let mut ready = self.0.readable().await?;
         if !has_caller(ready.get_inner())? {
             ready.clear_ready();
@@ -133,7 +133,7 @@ impl Socket {
         let container = connect(inside).await;
         let (caller, _) = ready.get_inner().accept()?;
         caller.set_nonblocking(true)?;
-        tokio::spawn(relay::pass(TcpStream::from_std(caller)?, container));
+        tokio::spawn(forwarder::forward(TcpStream::from_std(caller)?, container));
         Ok(())
     }
 }
@@ -152,7 +152,7 @@ fn has_caller(socket: &TcpListener) -> io::Result<bool> {
 }
 
 /// A connection to the container, once somebody listens there.
-async fn connect(inside: &Inside) -> TcpStream {
+async fn connect(inside: &ContainerTarget) -> TcpStream {
     let (mut pause, longest) = PAUSES;
     loop {
         if inside.listener.check(inside.address).is_ok()
@@ -180,11 +180,11 @@ mod tests {
         (socket, address, free)
     }
 
-    fn front(socket: &TcpListener, address: SocketAddr) -> Front {
-        let mut front = Front::new();
-        let inside = Inside { address, listener: ExpectedListener::Any };
-        front.accept(socket.try_clone().unwrap().into(), inside).unwrap();
-        front
+    fn proxy(socket: &TcpListener, address: SocketAddr) -> SocketProxy {
+        let mut proxy = SocketProxy::new();
+        let inside = ContainerTarget { address, listener: ExpectedListener::Any };
+        proxy.accept(socket.try_clone().unwrap().into(), inside).unwrap();
+        proxy
     }
 
     async fn ask(address: SocketAddr, word: &str) -> TcpStream {
@@ -212,7 +212,7 @@ mod tests {
     async fn callers_wait_in_the_queue_until_somebody_listens_inside() {
         let (socket, address, inside) = held();
         let mut early = ask(address, "early").await;
-        let running = front(&socket, inside);
+        let running = proxy(&socket, inside);
         tokio::time::sleep(Duration::from_millis(20)).await;
         assert_eq!(listeners::waiting_callers()[&address.port()], 1);
         let container = tokio::net::TcpListener::bind(inside).await.unwrap();
@@ -227,7 +227,7 @@ mod tests {
         drop((running, container));
         let (_, _, other) = held();
         let container = tokio::net::TcpListener::bind(other).await.unwrap();
-        let _running = front(&socket, other);
+        let _running = proxy(&socket, other);
         answer(&container).await;
         assert_eq!(text(&mut late).await, "latelate");
     }
@@ -236,7 +236,7 @@ mod tests {
     async fn a_connection_that_breaks_inside_breaks_outside() {
         let (socket, address, _) = held();
         let container = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let _running = front(&socket, container.local_addr().unwrap());
+        let _running = proxy(&socket, container.local_addr().unwrap());
         let mut caller = TcpStream::connect(address).await.unwrap();
         caller.write_all(b"?").await.unwrap();
         let (mut accepted, _) = container.accept().await.unwrap();
@@ -254,7 +254,7 @@ mod tests {
             let flags = rustix::fs::fcntl_getfl(&socket).unwrap();
             !flags.contains(rustix::fs::OFlags::NONBLOCK)
         };
-        let running = front(&socket, inside);
+        let running = proxy(&socket, inside);
         assert!(!blocks());
         drop(running);
         tokio::task::yield_now().await;

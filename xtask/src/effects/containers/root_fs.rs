@@ -45,7 +45,7 @@ pub(crate) enum System {
 
 /// A root file system.
 #[derive(Clone, Debug)]
-pub(crate) struct Root {
+pub(crate) struct RootFs {
     /// The bytes of the tar.
     pub(crate) tar: Vec<u8>,
     /// The program's path in it.
@@ -58,7 +58,7 @@ pub(crate) struct Root {
 
 /// Why a root file system cannot be made.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum RootError {
+pub(crate) enum RootFsError {
     /// What the program needs is not known.
     #[error(transparent)]
     Linked(#[from] LinkedError),
@@ -79,7 +79,7 @@ pub(crate) enum RootError {
 ///
 /// # Errors
 /// When the program is none for Linux, cannot be loaded, or a file cannot be read.
-pub(crate) fn pack(program: &Path, system: System) -> Result<Root, RootError> {
+pub(crate) fn pack(program: &Path, system: System) -> Result<RootFs, RootFsError> {
     let linked = linked(program)?;
     let mut notes = Vec::new();
     let mut tree = Tree(Builder::new(Vec::new()));
@@ -98,8 +98,8 @@ pub(crate) fn pack(program: &Path, system: System) -> Result<Root, RootError> {
         }
     };
     tree.file(&path, 0o755, &bytes)?;
-    let tar = tree.0.into_inner().map_err(RootError::Pack)?;
-    Ok(Root { tar, program: path, loader: linked.loader, notes })
+    let tar = tree.0.into_inner().map_err(RootFsError::Pack)?;
+    Ok(RootFs { tar, program: path, loader: linked.loader, notes })
 }
 
 /// A tar under way.
@@ -107,7 +107,7 @@ struct Tree(Builder<Vec<u8>>);
 
 impl Tree {
     /// The files that programs expect of a system.
-    fn system(&mut self, notes: &mut Vec<String>) -> Result<(), RootError> {
+    fn system(&mut self, notes: &mut Vec<String>) -> Result<(), RootFsError> {
         self.add("/tmp", EntryType::Directory, 0o1777, &[], None)?;
         let user =
             format!("root:x:0:0:root:/:/nonexistent\napp:x:{USER}:{USER}:app:/:/nonexistent\n");
@@ -127,7 +127,7 @@ impl Tree {
 
     /// The loader where the program wants it, and the libraries beside the C library: the
     /// loader looks there without being told.
-    fn libraries(&mut self, linked: &Linked) -> Result<(), RootError> {
+    fn libraries(&mut self, linked: &Linked) -> Result<(), RootFsError> {
         if let Some(loader) = &linked.loader {
             self.file(&loader.to_string_lossy(), 0o755, &read(loader)?)?;
         }
@@ -151,8 +151,8 @@ impl Tree {
     }
 
     /// Everything below a folder but what is left out, in order of name.
-    fn folder(&mut self, folder: &Path, to: &str, without: &[&str]) -> Result<(), RootError> {
-        let failed = |source| RootError::Read { path: folder.to_path_buf(), source };
+    fn folder(&mut self, folder: &Path, to: &str, without: &[&str]) -> Result<(), RootFsError> {
+        let failed = |source| RootFsError::Read { path: folder.to_path_buf(), source };
         let entries = fs::read_dir(folder).map_err(failed)?;
         let mut names: Vec<_> = entries.flatten().map(|entry| entry.file_name()).collect();
         names.sort();
@@ -173,7 +173,7 @@ impl Tree {
         Ok(())
     }
 
-    fn data_folder(&mut self) -> Result<(), RootError> {
+    fn data_folder(&mut self) -> Result<(), RootFsError> {
         let mut header = Header::new_gnu();
         header.set_entry_type(EntryType::Directory);
         header.set_mode(0o755);
@@ -181,10 +181,10 @@ impl Tree {
         header.set_gid(USER.into());
         header.set_size(0);
         let path = DATA_FOLDER.trim_start_matches('/');
-        self.0.append_data(&mut header, path, io::empty()).map_err(RootError::Pack)
+        self.0.append_data(&mut header, path, io::empty()).map_err(RootFsError::Pack)
     }
 
-    fn file(&mut self, path: &str, mode: u32, bytes: &[u8]) -> Result<(), RootError> {
+    fn file(&mut self, path: &str, mode: u32, bytes: &[u8]) -> Result<(), RootFsError> {
         self.add(path, EntryType::Regular, mode, bytes, None)
     }
 
@@ -196,7 +196,7 @@ impl Tree {
         mode: u32,
         bytes: &[u8],
         link: Option<&Path>,
-    ) -> Result<(), RootError> {
+    ) -> Result<(), RootFsError> {
         let mut header = Header::new_gnu();
         header.set_entry_type(kind);
         header.set_mode(mode);
@@ -206,12 +206,12 @@ impl Tree {
             Some(link) => self.0.append_link(&mut header, path, link),
             None => self.0.append_data(&mut header, path, bytes),
         };
-        added.map_err(RootError::Pack)
+        added.map_err(RootFsError::Pack)
     }
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, RootError> {
-    fs::read(path).map_err(|source| RootError::Read { path: path.to_path_buf(), source })
+fn read(path: &Path) -> Result<Vec<u8>, RootFsError> {
+    fs::read(path).map_err(|source| RootFsError::Read { path: path.to_path_buf(), source })
 }
 
 /// The program without what only a debugger reads, or why it stays as it is.

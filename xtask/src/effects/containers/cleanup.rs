@@ -38,7 +38,7 @@ const CHOOSING: [&str; 7] = [
 
 /// How long one command of the engine may take: a hanging one must not keep the stack's
 /// lock for ever.
-const PATIENCE: Duration = Duration::from_secs(30);
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long containers may be there after they were told to go.
 const REMOVAL: Duration = Duration::from_secs(10);
@@ -48,7 +48,7 @@ const PAUSE: Duration = Duration::from_millis(5);
 
 /// The note that a stack has something in an engine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Note {
+pub(crate) struct EngineRecord {
     engine: PathBuf,
     variables: Vec<(String, String)>,
     /// Why something is still there, once it should have been removed.
@@ -56,7 +56,7 @@ pub(crate) struct Note {
     left: Option<String>,
 }
 
-impl Note {
+impl EngineRecord {
     /// Says that there will be something by this engine.
     ///
     /// # Errors
@@ -119,12 +119,12 @@ impl Note {
 
 /// What becomes of the note once everything is removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum NoteThen {
+pub(crate) enum AfterCleanup {
     /// It goes: nobody can have ordered anything since.
-    Forget,
+    DeleteRecord,
     /// It stays, so that the next command looks again: an engine may yet make what a command
     /// line ordered that was killed a moment ago.
-    Keep,
+    KeepRecord,
 }
 
 /// What became of what a stack had in an engine.
@@ -147,14 +147,14 @@ impl Removed {
 
 /// Why something of a stack that has ended is still in the engine; none where nothing is.
 pub(crate) fn left(path: &Path) -> Option<String> {
-    Note::read(path).map_or_else(Some, |note| note?.left)
+    EngineRecord::read(path).map_or_else(Some, |note| note?.left)
 }
 
 /// Removes all that carries the stack's label; nothing where there is no note. While the engine
 /// does not do it the note stays and says why, and the next command tries again.
-pub(crate) fn remove(path: &Path, mark: &str, then: NoteThen) -> Removed {
+pub(crate) fn remove(path: &Path, mark: &str, then: AfterCleanup) -> Removed {
     let mut removed = Removed::default();
-    let note = match Note::read(path) {
+    let note = match EngineRecord::read(path) {
         Ok(Some(note)) => note,
         Ok(None) => return removed,
         Err(why) => {
@@ -166,9 +166,9 @@ pub(crate) fn remove(path: &Path, mark: &str, then: NoteThen) -> Removed {
         removed.keeps(why);
     }
     let noted = match (&removed.kept, then) {
-        (None, NoteThen::Forget) => std::fs::remove_file(path),
-        (None, NoteThen::Keep) | (Some(_), _) => {
-            write_json(path, &Note { left: removed.kept.clone(), ..note })
+        (None, AfterCleanup::DeleteRecord) => std::fs::remove_file(path),
+        (None, AfterCleanup::KeepRecord) | (Some(_), _) => {
+            write_json(path, &EngineRecord { left: removed.kept.clone(), ..note })
         }
     };
     if let Err(error) = noted {
@@ -177,7 +177,7 @@ pub(crate) fn remove(path: &Path, mark: &str, then: NoteThen) -> Removed {
     removed
 }
 
-fn remove_all(note: &Note, mark: &str, removed: &mut Removed) -> Result<(), String> {
+fn remove_all(note: &EngineRecord, mark: &str, removed: &mut Removed) -> Result<(), String> {
     let filter = format!("label={STACK_LABEL}={mark}");
     let list = ["ps", "--all", "--no-trunc", "--filter", &filter, "--format", "{{.Names}}"];
     let names = note.list(&list)?;
@@ -217,7 +217,7 @@ fn remove_all(note: &Note, mark: &str, removed: &mut Removed) -> Result<(), Stri
 }
 
 /// Which containers of a list are there after a while: an engine may still be removing.
-fn left_of(note: &Note, list: &[&str]) -> Result<Vec<String>, String> {
+fn left_of(note: &EngineRecord, list: &[&str]) -> Result<Vec<String>, String> {
     let until = Instant::now() + REMOVAL;
     loop {
         let left = note.list(list)?;
@@ -236,7 +236,7 @@ fn run(mut command: Command) -> Result<String, String> {
     let mut child = command.spawn().map_err(failed)?;
     let mut out = Output::of(child.stdout.take()).map_err(failed)?;
     let mut err = Output::of(child.stderr.take()).map_err(failed)?;
-    let until = Instant::now() + PATIENCE;
+    let until = Instant::now() + COMMAND_TIMEOUT;
     let status = loop {
         let status = child.try_wait().map_err(failed)?;
         out.read();
@@ -246,7 +246,10 @@ fn run(mut command: Command) -> Result<String, String> {
             None if Instant::now() > until => {
                 let _ = child.kill();
                 let _ = child.wait();
-                return Err(format!("`{shown}` did not end within {} seconds", PATIENCE.as_secs()));
+                return Err(format!(
+                    "`{shown}` did not end within {} seconds",
+                    COMMAND_TIMEOUT.as_secs()
+                ));
             }
             None => std::thread::sleep(PAUSE),
         }
@@ -291,7 +294,7 @@ mod tests {
     fn without_a_note_no_engine_is_asked() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("engine.json");
-        assert_eq!(remove(&path, "m", NoteThen::Forget), Removed::default());
+        assert_eq!(remove(&path, "m", AfterCleanup::DeleteRecord), Removed::default());
     }
 
     #[test]
@@ -300,11 +303,12 @@ mod tests {
         let path = folder.path().join("engine.json");
         // It says of everything that there is none.
         let engine = "/bin/true".into();
-        let note = Note { engine, variables: Vec::new(), left: Some("it slept".to_owned()) };
+        let note =
+            EngineRecord { engine, variables: Vec::new(), left: Some("it slept".to_owned()) };
         write_json(&path, &note).unwrap();
-        assert_eq!(remove(&path, "m", NoteThen::Keep), Removed::default());
-        assert_eq!(Note::read(&path), Ok(Some(Note { left: None, ..note })));
-        assert_eq!(remove(&path, "m", NoteThen::Forget), Removed::default());
+        assert_eq!(remove(&path, "m", AfterCleanup::KeepRecord), Removed::default());
+        assert_eq!(EngineRecord::read(&path), Ok(Some(EngineRecord { left: None, ..note })));
+        assert_eq!(remove(&path, "m", AfterCleanup::DeleteRecord), Removed::default());
         assert!(!path.exists());
     }
 
@@ -312,9 +316,10 @@ mod tests {
     fn a_note_stays_while_its_engine_does_not_answer() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("engine.json");
-        let note = Note { engine: "/no/such/engine".into(), variables: Vec::new(), left: None };
+        let note =
+            EngineRecord { engine: "/no/such/engine".into(), variables: Vec::new(), left: None };
         write_json(&path, &note).unwrap();
-        let why = remove(&path, "m", NoteThen::Forget).kept.unwrap();
+        let why = remove(&path, "m", AfterCleanup::DeleteRecord).kept.unwrap();
         assert!(why.contains("/no/such/engine"), "{why}");
         assert_eq!(left(&path), Some(why), "it says why");
     }
@@ -324,7 +329,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("engine.json");
         std::fs::write(&path, "{\"engine\":\"/bin/tr").unwrap();
-        let why = remove(&path, "m", NoteThen::Forget).kept.unwrap();
+        let why = remove(&path, "m", AfterCleanup::DeleteRecord).kept.unwrap();
         assert!(why.contains("engine.json`: EOF"), "{why}");
         assert!(why.contains("delete it once `ps --all --filter label="), "{why}");
         assert!(path.exists());
@@ -338,7 +343,7 @@ mod tests {
         let may_run = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         std::fs::set_permissions(&engine, may_run).unwrap();
         let path = folder.join("engine.json");
-        write_json(&path, &Note { engine, variables: Vec::new(), left: None }).unwrap();
+        write_json(&path, &EngineRecord { engine, variables: Vec::new(), left: None }).unwrap();
         path
     }
 
@@ -352,7 +357,7 @@ mod tests {
             head -c 200000 /dev/zero >&2\n\
             for n in $(seq 3000); do echo container-$n-with-a-name-as-long-as-names-are; done";
         let path = note_of(folder.path(), script);
-        assert_eq!(remove(&path, "m", NoteThen::Forget).containers.len(), 3000);
+        assert_eq!(remove(&path, "m", AfterCleanup::DeleteRecord).containers.len(), 3000);
         assert!(!path.exists());
     }
 
@@ -368,7 +373,7 @@ mod tests {
                  esac"
             );
             let path = note_of(folder.path(), &script);
-            let removed = remove(&path, "m", NoteThen::Forget);
+            let removed = remove(&path, "m", AfterCleanup::DeleteRecord);
             assert!(path.exists(), "networks may be left");
             (removed.containers, removed.kept.unwrap())
         };
@@ -395,7 +400,7 @@ mod tests {
             \"network rm \"*) echo \"$3 is in use\" >&2; exit 1 ;;\n\
             esac";
         let path = note_of(folder.path(), script);
-        let removed = remove(&path, "m", NoteThen::Forget);
+        let removed = remove(&path, "m", AfterCleanup::DeleteRecord);
         assert_eq!(removed.containers, ["a", "b"]);
         let why = removed.kept.unwrap();
         let engine = folder.path().join("engine");
