@@ -46,12 +46,12 @@ pub struct Called {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Deadlock {
     /// At least one of them is a call.
-    pub steps: Vec<Step>,
+    pub steps: Vec<DeadlockStep>,
 }
 
 /// One service of a deadlock, and what it waits for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Step {
+pub struct DeadlockStep {
     /// Who waits.
     pub service: Name,
     /// In which way.
@@ -88,7 +88,7 @@ impl fmt::Display for Deadlock {
     }
 }
 
-impl fmt::Display for Step {
+impl fmt::Display for DeadlockStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { service, blocked, on } = self;
         match blocked {

@@ -2,7 +2,7 @@
 //!
 //! Chance and clocks are no part of the reducer, so the same events at the same times
 //! have the same effects; [`Replay`] says where they have not. There is deliberately no
-//! file and no JSON here: whoever writes a record writes a line for each [`Line`].
+//! file and no JSON here: whoever writes a record writes a line for each [`RecordLine`].
 
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -16,10 +16,10 @@ use crate::stack::{Effect, Event, Stack};
 /// The version of the format: of these types, and of events, effects and plans.
 pub const VERSION: u32 = 2;
 
-/// One line of a record. The first one is [`Line::Begin`].
+/// One line of a record. The first one is [`RecordLine::Begin`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Line {
+pub enum RecordLine {
     /// What follows, and who wrote it.
     Begin {
         /// [`VERSION`].
@@ -28,15 +28,15 @@ pub enum Line {
         by: String,
     },
     /// Something happened.
-    Step(Box<Step>),
+    Step(Box<RecordStep>),
     /// Something that is promised at this point; only simulations write it.
-    Check(Check),
+    Check(RecordCheck),
 }
 
 /// An event and what it caused.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Step {
+pub struct RecordStep {
     /// When it came, in nanoseconds since the stack began. Not rounded: a deadline must
     /// not come a moment earlier when it is replayed.
     pub at_ns: u64,
@@ -48,7 +48,7 @@ pub struct Step {
     pub effects: Option<Vec<Effect>>,
 }
 
-impl Step {
+impl RecordStep {
     /// A step as it is recorded.
     #[must_use]
     pub fn new(at: Duration, event: Event, effects: Vec<Effect>) -> Self {
@@ -66,14 +66,14 @@ impl Step {
 /// A promise about the stack as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Check {
+pub enum RecordCheck {
     /// Nothing bad has happened for long: everybody is where he can stay.
     Rest,
 }
 
 /// How a replayed step compares with what was recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Comparison {
+pub enum StepComparison {
     /// The effects are the same.
     Same,
     /// The effects differ, the first time at this place in the list.
@@ -99,14 +99,14 @@ impl Replay {
     }
 
     /// Takes one step, and returns its effects as they are now.
-    pub fn step(&mut self, step: &Step) -> (Vec<Effect>, Comparison) {
+    pub fn step(&mut self, step: &RecordStep) -> (Vec<Effect>, StepComparison) {
         let mut effects = Vec::new();
         self.stack.step(step.at(), step.event.clone(), &mut effects);
         let comparison = match &step.effects {
-            None => Comparison::Nothing,
+            None => StepComparison::Nothing,
             Some(recorded) => match first_difference(recorded, &effects) {
-                None => Comparison::Same,
-                Some(at) => Comparison::Differs { at },
+                None => StepComparison::Same,
+                Some(at) => StepComparison::Differs { at },
             },
         };
         (effects, comparison)
@@ -135,11 +135,11 @@ mod tests {
         let mut stack = Stack::new();
         let mut effects = Vec::new();
         stack.step(Duration::from_nanos(1_500), Event::Shutdown, &mut effects);
-        let mut step = Step::new(Duration::from_nanos(1_500), Event::Shutdown, effects);
-        assert_eq!(Replay::new().step(&step), (vec![Effect::End], Comparison::Same));
+        let mut step = RecordStep::new(Duration::from_nanos(1_500), Event::Shutdown, effects);
+        assert_eq!(Replay::new().step(&step), (vec![Effect::End], StepComparison::Same));
         step.effects = Some(vec![Effect::End, Effect::End]);
-        assert_eq!(Replay::new().step(&step).1, Comparison::Differs { at: 1 });
+        assert_eq!(Replay::new().step(&step).1, StepComparison::Differs { at: 1 });
         step.effects = None;
-        assert_eq!(Replay::new().step(&step).1, Comparison::Nothing);
+        assert_eq!(Replay::new().step(&step).1, StepComparison::Nothing);
     }
 }

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use xtask_core::record::{Line, VERSION};
+use xtask_core::record::{RecordLine, VERSION};
 
 /// Longer than any simulation of a mutant takes, and shorter than patience.
 const LIMIT: Duration = Duration::from_secs(300);
@@ -161,13 +161,13 @@ fn end_all(child: &mut Child) {
 /// Fails the test unless this is what `replay` reads: a beginning, and then steps, all of
 /// them with their effects but for the one that ended in a panic.
 fn record_is_whole(text: &str) {
-    let mut lines = text.lines().map(|line| serde_json::from_str::<Line>(line).unwrap());
-    assert!(matches!(lines.next(), Some(Line::Begin { version: VERSION, .. })));
+    let mut lines = text.lines().map(|line| serde_json::from_str::<RecordLine>(line).unwrap());
+    assert!(matches!(lines.next(), Some(RecordLine::Begin { version: VERSION, .. })));
     let effects: Vec<bool> = lines
         .filter_map(|line| match line {
-            Line::Step(step) => Some(step.effects.is_some()),
-            Line::Check(_) => None,
-            Line::Begin { .. } => panic!("a record in a record"),
+            RecordLine::Step(step) => Some(step.effects.is_some()),
+            RecordLine::Check(_) => None,
+            RecordLine::Begin { .. } => panic!("a record in a record"),
         })
         .collect();
     let (_, before) = effects.split_last().unwrap();

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::Args;
-use xtask_core::record::{Comparison, Line, Replay, Step, VERSION};
+use xtask_core::record::{RecordLine, RecordStep, Replay, StepComparison, VERSION};
 
 use super::exit::Exit;
 use super::print;
@@ -36,8 +36,10 @@ pub(crate) fn run(args: &ReplayArgs) -> anyhow::Result<Exit> {
         }
     };
     let version = match first {
-        Read::Line(Line::Begin { version, .. }) => version,
-        Read::Line(Line::Step(_) | Line::Check(_)) | Read::Unread(_) | Read::End => {
+        Read::RecordLine(RecordLine::Begin { version, .. }) => version,
+        Read::RecordLine(RecordLine::Step(_) | RecordLine::Check(_))
+        | Read::Unread(_)
+        | Read::End => {
             let what = format!("`{}` is not a record: its first line is none", args.file.display());
             print::error_with_hint(&what, "`cargo xtask up --record FILE` writes one");
             return Ok(Exit::USAGE);
@@ -61,12 +63,12 @@ pub(crate) fn run(args: &ReplayArgs) -> anyhow::Result<Exit> {
                 replaying.unread.get_or_insert(why);
                 break Outcome::Unread;
             }
-            Read::Line(Line::Step(step)) => {
+            Read::RecordLine(RecordLine::Step(step)) => {
                 if replaying.step(reader.line, &step)? {
                     break Outcome::Differs;
                 }
             }
-            Read::Line(Line::Check(_) | Line::Begin { .. }) => {}
+            Read::RecordLine(RecordLine::Check(_) | RecordLine::Begin { .. }) => {}
         }
     };
     replaying.end(outcome)
@@ -74,7 +76,7 @@ pub(crate) fn run(args: &ReplayArgs) -> anyhow::Result<Exit> {
 
 /// What comes next in a file.
 enum Read {
-    Line(Line),
+    RecordLine(RecordLine),
     /// No line that makes sense, and why.
     Unread(String),
     End,
@@ -104,7 +106,7 @@ impl Reader {
         self.line += 1;
         let line = self.line;
         Ok(match serde_json::from_slice(&bytes) {
-            Ok(read) => Read::Line(read),
+            Ok(read) => Read::RecordLine(read),
             Err(_) if bytes.last() != Some(&b'\n') => {
                 Read::Unread(format!("the record is cut off in the middle of line {line}"))
             }
@@ -128,13 +130,13 @@ impl Replaying {
     }
 
     /// Shows a step, and says whether its effects differ from the recorded ones.
-    fn step(&mut self, line: usize, step: &Step) -> anyhow::Result<bool> {
+    fn step(&mut self, line: usize, step: &RecordStep) -> anyhow::Result<bool> {
         let (effects, comparison) = self.replay.step(step);
         self.events += 1;
         let (compared, differs_at) = match comparison {
-            Comparison::Same => (true, None),
-            Comparison::Differs { at } => (true, Some(at)),
-            Comparison::Nothing => (false, None),
+            StepComparison::Same => (true, None),
+            StepComparison::Differs { at } => (true, Some(at)),
+            StepComparison::Nothing => (false, None),
         };
         self.compared += usize::from(compared);
         if self.json {

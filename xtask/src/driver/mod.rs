@@ -227,13 +227,13 @@ impl Driver {
                 }
                 Effect::Bind { .. }
                 | Effect::Unbind { .. }
-                | Effect::Look { .. }
+                | Effect::InspectHolder { .. }
                 | Effect::Adopt { .. }
                 | Effect::Release { .. }
                 | Effect::Spawn { .. }
                 | Effect::Probe { .. }
                 | Effect::StopProbes { .. }
-                | Effect::CallOff { .. }
+                | Effect::CancelStart { .. }
                 | Effect::Signal { .. } => self.world.perform(effect),
             }
         }

@@ -10,7 +10,7 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use xtask_core::record::{Line, Step, VERSION};
+use xtask_core::record::{RecordLine, RecordStep, VERSION};
 use xtask_core::stack::{Effect, Event};
 
 use crate::system::say;
@@ -36,14 +36,14 @@ impl Record {
     pub(crate) fn create(path: &Path) -> io::Result<Self> {
         let mut this = Self { file: Some(BufWriter::new(open(path, true)?)) };
         let by = concat!("xtask ", env!("CARGO_PKG_VERSION")).to_owned();
-        this.append(&Line::Begin { version: VERSION, by });
+        this.append(&RecordLine::Begin { version: VERSION, by });
         this.flush();
         Ok(this)
     }
 
     /// Appends an event and its effects.
     pub(crate) fn write(&mut self, at: Duration, event: Event, effects: &[Effect]) {
-        self.append(&Line::Step(Box::new(Step::new(at, event, effects.to_vec()))));
+        self.append(&RecordLine::Step(Box::new(RecordStep::new(at, event, effects.to_vec()))));
     }
 
     /// Writes buffered lines to the file.
@@ -51,7 +51,7 @@ impl Record {
         self.attempt(Write::flush);
     }
 
-    fn append(&mut self, line: &Line) {
+    fn append(&mut self, line: &RecordLine) {
         self.attempt(|file| {
             serde_json::to_writer(&mut *file, line)?;
             file.write_all(b"\n")

@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
 use xtask_core::plan::Port;
 use xtask_core::stack::effect::{ImageWanted, PreparedProbe};
-use xtask_core::stack::{Address, Artifact, Command, Effect, Event, Run, Signal};
+use xtask_core::stack::{Artifact, Command, Effect, Event, Run, ServiceAddress, Signal};
 use xtask_core::terms::Name;
 
 use super::RunEvents;
@@ -27,7 +27,7 @@ use super::sockets::{BindFailures, Sockets};
 use crate::effects::active_run::{ActiveRun, Process};
 use crate::effects::logs::file::LogFile;
 use crate::effects::process::environment::Environment;
-use crate::effects::process::inspect::PortHolders;
+use crate::effects::process::inspect::HolderHandles;
 use crate::effects::process::run::stop_probes;
 use crate::effects::programs::Programs;
 use crate::system::limits::raise_open_files;
@@ -59,7 +59,7 @@ pub(crate) struct World {
     logs: BTreeMap<Name, Arc<Mutex<LogFile>>>,
     pub(crate) runs: BTreeMap<(Name, Run), ActiveRun>,
     /// Whom the last look for each service found.
-    pub(crate) port_holders: PortHolders,
+    pub(crate) holder_handles: HolderHandles,
     /// One handle is held by each request that is queued on a port.
     pub(crate) queued: BTreeMap<u16, Arc<()>>,
     pub(crate) notify_sockets: u64,
@@ -93,7 +93,7 @@ impl World {
             sockets: Sockets::default(),
             logs: BTreeMap::new(),
             runs: BTreeMap::new(),
-            port_holders: PortHolders::default(),
+            holder_handles: HolderHandles::default(),
             queued: BTreeMap::new(),
             notify_sockets: 0,
             open_files: raise_open_files(),
@@ -108,7 +108,9 @@ impl World {
             }
             Effect::Bind { service, ports, listen } => self.bind(service, &ports, listen),
             Effect::Unbind { service } => self.sockets.unbind(&service),
-            Effect::Look { service, ports, like } => self.look(service, &ports, like),
+            Effect::InspectHolder { service, ports, expected } => {
+                self.inspect_holder(service, &ports, expected)
+            }
             Effect::Adopt { service, run, pid, command, probes } => {
                 self.adopt(service, run, pid, &command, probes);
             }
@@ -118,7 +120,7 @@ impl World {
                 file.lock().unwrap_or_else(PoisonError::into_inner).limits = log;
                 self.spawn(service, run, &command, probes, start_timeout);
             }
-            Effect::CallOff { service, run } => self.call_off(service, run),
+            Effect::CancelStart { service, run } => self.cancel_start(service, run),
             Effect::Probe { service, run, probes } => self.probe(service, run, probes),
             Effect::StopProbes { service, run } => self.stop_probes(service, run),
             Effect::Signal { service, run, signal } => self.signal(service, run, &signal),
@@ -127,7 +129,7 @@ impl World {
     }
 
     /// A look at the calls to these addresses and at who waits there.
-    pub(crate) fn traffic_query(&self, addresses: Vec<Address>) -> TrafficQuery {
+    pub(crate) fn traffic_query(&self, addresses: Vec<ServiceAddress>) -> TrafficQuery {
         let leaders = self.runs.iter();
         let leaders = leaders.filter_map(|((service, _), active)| {
             let leader = active.leader().filter(|leader| !leader.is_reaped())?;
@@ -211,7 +213,7 @@ impl World {
     }
 
     /// A process is there in a moment, and told then.
-    fn call_off(&self, service: Name, run: Run) {
+    fn cancel_start(&self, service: Name, run: Run) {
         if let Some(active) = self.runs.get(&(service, run))
             && let Process::Container(handle) = &active.process
         {

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use xtask_core::calls::{Call, CallState};
-use xtask_core::stack::Address;
+use xtask_core::stack::ServiceAddress;
 use xtask_core::terms::Name;
 
 use crate::system::tcp::{Socket, SocketState};
@@ -24,7 +24,7 @@ struct Outgoing {
 /// can be called. One call for each pair; one that waits counts before those that do not.
 ///
 /// It takes as long as the system needs to write down every connection of this machine.
-pub(crate) fn between(groups: &BTreeMap<i32, Name>, addresses: &[Address]) -> Vec<Call> {
+pub(crate) fn between(groups: &BTreeMap<i32, Name>, addresses: &[ServiceAddress]) -> Vec<Call> {
     if groups.is_empty() || addresses.is_empty() {
         return Vec::new();
     }
@@ -46,7 +46,7 @@ pub(crate) fn between(groups: &BTreeMap<i32, Name>, addresses: &[Address]) -> Ve
 }
 
 /// The connections to one of the addresses, by the number of the caller's socket.
-fn outgoing(sockets: &[Socket], addresses: &[Address]) -> BTreeMap<u64, Outgoing> {
+fn outgoing(sockets: &[Socket], addresses: &[ServiceAddress]) -> BTreeMap<u64, Outgoing> {
     let ends = |socket: &Socket| (canonical(socket.local), canonical(socket.remote));
     let unaccepted: BTreeSet<(SocketAddr, SocketAddr)> =
         sockets.iter().filter(|socket| is_unaccepted(socket)).map(ends).collect();
@@ -74,7 +74,7 @@ fn is_unaccepted(socket: &Socket) -> bool {
     }
 }
 
-fn takes(address: &Address, called: SocketAddr) -> bool {
+fn takes(address: &ServiceAddress, called: SocketAddr) -> bool {
     let host = match &*address.host {
         "localhost" => Some(Ipv4Addr::LOCALHOST.into()),
         host => host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().ok(),
@@ -99,11 +99,11 @@ mod tests {
         Socket { local, remote, state, user: 0, received: 0, inode }
     }
 
-    fn address(service: &str, host: &str, port: u16) -> Address {
-        Address { service: service.into(), host: host.to_owned(), port }
+    fn address(service: &str, host: &str, port: u16) -> ServiceAddress {
+        ServiceAddress { service: service.into(), host: host.to_owned(), port }
     }
 
-    fn found(sockets: &[Socket], addresses: &[Address]) -> Vec<(u64, String, CallState)> {
+    fn found(sockets: &[Socket], addresses: &[ServiceAddress]) -> Vec<(u64, String, CallState)> {
         let outgoing = outgoing(sockets, addresses).into_iter();
         outgoing.map(|(inode, call)| (inode, call.to.to_string(), call.state)).collect()
     }

@@ -7,13 +7,13 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use xtask_core::stack::event::{Holder, StackOf};
+use xtask_core::stack::event::{HolderStack, PortHolder};
 
 use crate::system::listeners::Listener;
 use crate::system::{group, listeners, tcp};
 
 /// Whoever listens where a call to `address` ends, as far as the system tells.
-pub(crate) fn of(address: SocketAddr) -> Option<Holder> {
+pub(crate) fn of(address: SocketAddr) -> Option<PortHolder> {
     process_with(&sockets_at(address)).map(describe)
 }
 
@@ -68,14 +68,14 @@ pub(crate) fn has_one_of(pid: i32, inodes: &[u64]) -> bool {
 }
 
 /// A process for people.
-pub(crate) fn describe(pid: i32) -> Holder {
+pub(crate) fn describe(pid: i32) -> PortHolder {
     let of_process = |file: &str| PathBuf::from(format!("/proc/{pid}/{file}"));
     let read = |file: &str| std::fs::read(of_process(file)).unwrap_or_default();
     let program = executable(pid).map_or_else(
         || String::from_utf8_lossy(&read("comm")).trim_end().to_owned(),
         |(path, _)| path,
     );
-    Holder {
+    PortHolder {
         pid: u32::try_from(pid).unwrap_or_default(),
         program,
         command: arguments(pid).join(" "),
@@ -107,10 +107,10 @@ pub(crate) fn arguments(pid: i32) -> Vec<String> {
 
 /// The stack whose supervisor a process is or descends from: whatever a service leaves
 /// behind becomes its supervisor's child.
-fn stack_of(pid: i32) -> Option<StackOf> {
+fn stack_of(pid: i32) -> Option<HolderStack> {
     group::ancestry(pid).into_iter().find_map(|pid| {
         let (name, workspace) = supervised(&arguments(pid))?;
-        Some(StackOf { name, workspace, supervisor: u32::try_from(pid).ok() })
+        Some(HolderStack { name, workspace, supervisor: u32::try_from(pid).ok() })
     })
 }
 

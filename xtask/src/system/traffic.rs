@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use xtask_core::calls::Call;
-use xtask_core::stack::Address;
+use xtask_core::stack::ServiceAddress;
 use xtask_core::terms::Name;
 
 use crate::system::group::Leader;
@@ -27,7 +27,7 @@ pub(crate) struct Traffic {
 /// A look that is prepared.
 pub(crate) struct TrafficQuery {
     pub(crate) leaders: Vec<(Arc<Leader>, Name)>,
-    pub(crate) addresses: Vec<Address>,
+    pub(crate) addresses: Vec<ServiceAddress>,
     /// How many of our own requests are queued on a port.
     pub(crate) queued: BTreeMap<u16, u32>,
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::Value;
-use xtask_core::record::Step;
+use xtask_core::record::RecordStep;
 use xtask_core::stack::Effect;
 use xtask_core::terms::secret::{self, MASK};
 
@@ -21,7 +21,7 @@ pub(crate) struct StepJson<'a> {
     pub(crate) line: usize,
     /// When it came and what it was, with the effects as they were recorded.
     #[serde(flatten)]
-    pub(crate) step: &'a Step,
+    pub(crate) step: &'a RecordStep,
     /// The effects as they are now.
     pub(crate) replayed: &'a [Effect],
     /// The first effect that is not what was recorded, counted from 0.
@@ -57,7 +57,7 @@ pub(crate) enum Outcome {
 }
 
 /// An event with its effects.
-pub(crate) fn step(step: &Step, effects: &[Effect]) -> String {
+pub(crate) fn step(step: &RecordStep, effects: &[Effect]) -> String {
     let mut out = format!("{DIM}{:>12}{RESET}  ", time(step.at()));
     out.push_str(&format!("{BOLD}{}{RESET}\n", words::event(&step.event)));
     for effect in effects {
@@ -67,7 +67,7 @@ pub(crate) fn step(step: &Step, effects: &[Effect]) -> String {
 }
 
 /// What was recorded of an event, and what came instead.
-pub(crate) fn difference(line: usize, step: &Step, effects: &[Effect], at: usize) -> String {
+pub(crate) fn difference(line: usize, step: &RecordStep, effects: &[Effect], at: usize) -> String {
     let recorded = step.effects.as_ref().and_then(|effects| effects.get(at));
     let replayed = effects.get(at);
     let told = |effect: Option<&Effect>| effect.map_or("nothing".to_string(), words::effect);
@@ -183,7 +183,7 @@ mod tests {
     }
 
     fn told(recorded: Vec<Effect>, replayed: &[Effect]) -> String {
-        let step = Step::new(Duration::from_millis(1_500), Event::Tick, recorded);
+        let step = RecordStep::new(Duration::from_millis(1_500), Event::Tick, recorded);
         anstream::adapter::strip_str(&difference(3, &step, replayed, 0)).to_string()
     }
 

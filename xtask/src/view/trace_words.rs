@@ -3,7 +3,7 @@
 //! Data for programs is the record itself; nothing here is stable.
 
 use xtask_core::plan::Port;
-use xtask_core::stack::event::Occupant;
+use xtask_core::stack::event::InspectionResult;
 use xtask_core::stack::{BindFailure, Command, Effect, Event, Exit, Fault, Report, Signal};
 use xtask_core::terms::Name;
 use xtask_core::terms::secret::{self, MASK};
@@ -22,7 +22,9 @@ pub(crate) fn event(event: &Event) -> String {
         Event::Restart { services } => format!("restart {}", names(services)),
         Event::Fault { service, fault } => format!("{} {service}, as a fault", fault_verb(*fault)),
         Event::Replace { services } => format!("replace {}", names(services)),
-        Event::Looked { service, occupant } => format!("looked {service}: {}", found(occupant)),
+        Event::HolderInspected { service, result } => {
+            format!("looked {service}: {}", found(result))
+        }
         Event::LogTrouble { service, trouble: Some(trouble) } => {
             format!("the log of {service} fails: {trouble}")
         }
@@ -93,8 +95,10 @@ pub(crate) fn effect(effect: &Effect) -> String {
             format!("probe {service}, run {run}: {} probes", probes.len())
         }
         Effect::StopProbes { service, run } => format!("stop probing {service}, run {run}"),
-        Effect::CallOff { service, run } => format!("call the start of {service} off, run {run}"),
-        Effect::Look { service, ports, .. } => {
+        Effect::CancelStart { service, run } => {
+            format!("call the start of {service} off, run {run}")
+        }
+        Effect::InspectHolder { service, ports, .. } => {
             format!("look who holds the ports of {service}: {}", list(ports.iter().map(port)))
         }
         Effect::Adopt { service, run, pid, .. } => format!("adopt {service}, run {run}: pid {pid}"),
@@ -166,10 +170,12 @@ fn fault_verb(fault: Fault) -> &'static str {
     }
 }
 
-fn found(occupant: &Occupant) -> String {
-    match occupant {
-        Occupant::Nobody => "nobody".to_string(),
-        Occupant::Hidden => "somebody whom the system does not show".to_string(),
-        Occupant::Process(found) => format!("{} (pid {})", found.holder.program, found.holder.pid),
+fn found(result: &InspectionResult) -> String {
+    match result {
+        InspectionResult::Free => "nobody".to_string(),
+        InspectionResult::Hidden => "somebody whom the system does not show".to_string(),
+        InspectionResult::Process(found) => {
+            format!("{} (pid {})", found.holder.program, found.holder.pid)
+        }
     }
 }

@@ -13,13 +13,13 @@ use core::time::Duration;
 use super::Stack;
 use super::node::Id;
 use super::phase::Phase;
-use crate::calls::{Blocked, Call, CallState, Called, Deadlock, Step};
+use crate::calls::{Blocked, Call, CallState, Called, Deadlock, DeadlockStep};
 use crate::snapshot::Snapshot;
 use crate::terms::Name;
 
 /// Where a service can be called.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Address {
+pub struct ServiceAddress {
     /// The service.
     pub service: Name,
     /// The host that it binds.
@@ -39,12 +39,12 @@ impl Stack {
 
     /// Where services can be called whose ports are known.
     #[must_use]
-    pub fn addresses(&self) -> Vec<Address> {
+    pub fn addresses(&self) -> Vec<ServiceAddress> {
         let of = |id: &Id| {
             let spec = &self.nodes[*id].spec;
             let numbers = self.known_numbers(*id).unwrap_or_default();
             let ports = spec.ports.iter().zip(numbers);
-            ports.map(|(declared, port)| Address {
+            ports.map(|(declared, port)| ServiceAddress {
                 service: spec.name.clone(),
                 host: declared.host.clone(),
                 port,
@@ -85,7 +85,7 @@ impl Stack {
     fn deadlock(&self, circle: &[(Id, Blocked)]) -> Deadlock {
         let name = |id: Id| self.nodes[id].spec.name.clone();
         let next = circle.iter().cycle().skip(1);
-        let steps = circle.iter().zip(next).map(|((id, blocked), (on, _))| Step {
+        let steps = circle.iter().zip(next).map(|((id, blocked), (on, _))| DeadlockStep {
             service: name(*id),
             blocked: *blocked,
             on: name(*on),

@@ -41,14 +41,16 @@ pub enum Effect {
         /// The service.
         service: Name,
     },
-    /// Look closely at who holds these ports. Ends in `Looked`.
-    Look {
+    /// Look closely at who holds these ports. Ends in `HolderInspected`.
+    #[serde(rename = "look")]
+    InspectHolder {
         /// The service.
         service: Name,
         /// Its ports, all with their numbers.
         ports: Vec<Port>,
-        /// What the holder is compared with; nothing where anybody will do.
-        like: Option<Like>,
+        /// What the holder is compared with; none where `adopt` accepts any process.
+        #[serde(rename = "like")]
+        expected: Option<ExpectedProgram>,
     },
     /// Take the process that the last look found as a run: watch it and probe it. Ends
     /// in `StartFailed` if it is no more, or in `Started`, and in `Exited` and `Gone`
@@ -95,7 +97,8 @@ pub enum Effect {
     },
     /// Give up a start that has not come to its `Started`. It still ends in `StartFailed`, or
     /// in `Started` where it was too late; no other event follows.
-    CallOff {
+    #[serde(rename = "call-off")]
+    CancelStart {
         /// The service.
         service: Name,
         /// The run.
@@ -189,7 +192,7 @@ pub struct Container {
     /// The image's reference.
     pub image: String,
     /// Whose program it holds.
-    pub origin: Origin,
+    pub origin: ImageOrigin,
     /// Its ports.
     pub ports: Vec<Published>,
     /// What it sees of this machine.
@@ -201,7 +204,7 @@ pub struct Container {
 /// Whose program an image holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Origin {
+pub enum ImageOrigin {
     /// Ours: it is known to need nothing but what it was given.
     Built,
     /// Somebody else's, who knows what it needs.
@@ -236,7 +239,7 @@ pub struct Neighbour {
 /// What the holder of a port is compared with.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Like {
+pub struct ExpectedProgram {
     /// The program that would be started: a path, or a name to look up.
     pub program: String,
     /// The `PATH` to look it up in, where the plan sets one.

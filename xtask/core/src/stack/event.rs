@@ -112,12 +112,14 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         others: Vec<BindFailure>,
     },
-    /// Who holds the ports of this service (answers [`super::Effect::Look`]).
-    Looked {
+    /// Who holds the ports of this service (answers [`super::Effect::InspectHolder`]).
+    #[serde(rename = "looked")]
+    HolderInspected {
         /// The service.
         service: Name,
-        /// What was seen.
-        occupant: Occupant,
+        /// What the inspection found.
+        #[serde(rename = "occupant")]
+        result: InspectionResult,
     },
 
     // --- about its log ---
@@ -272,7 +274,7 @@ pub enum BindFailure {
         /// The port's number.
         port: u16,
         /// Who, if the system shows the process.
-        holder: Option<Holder>,
+        holder: Option<PortHolder>,
         /// The user that the socket belongs to, where no more is shown.
         #[serde(default)]
         user: Option<String>,
@@ -289,7 +291,7 @@ pub enum BindFailure {
 /// A program that holds a port.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Holder {
+pub struct PortHolder {
     /// Its process.
     pub pid: u32,
     /// Its executable's path, or its name where the system hides the path.
@@ -300,13 +302,13 @@ pub struct Holder {
     pub user: String,
     /// The stack that it belongs to, if it is one of this tool's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub stack: Option<Box<StackOf>>,
+    pub stack: Option<Box<HolderStack>>,
 }
 
 /// A stack as others know it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct StackOf {
+pub struct HolderStack {
     /// Its name.
     pub name: String,
     /// The root of its workspace.
@@ -319,21 +321,22 @@ pub struct StackOf {
 /// Who holds the ports of a service at a closer look.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "who")]
-pub enum Occupant {
-    /// Nobody any more.
-    Nobody,
+pub enum InspectionResult {
+    /// No process holds them any more.
+    #[serde(rename = "nobody")]
+    Free,
     /// Somebody whom the system does not show.
     Hidden,
     /// A process. It can be adopted until the next look for this service.
-    Process(Found),
+    Process(InspectedHolder),
 }
 
 /// A process that holds the ports of a service, as it was found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Found {
+pub struct InspectedHolder {
     /// Who it is.
-    pub holder: Holder,
+    pub holder: PortHolder,
     /// For how long it has run.
     pub age: Duration,
     /// Whether its executable is the file that would be started, or has its content.

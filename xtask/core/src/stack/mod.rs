@@ -27,7 +27,7 @@ mod stop;
 mod transitions;
 pub(crate) mod words;
 
-pub use deadlock::Address;
+pub use deadlock::ServiceAddress;
 pub use effect::{Command, Container, Effect, Report, Signal};
 pub use event::{Artifact, BindFailure, Event, Exit, Fault, Run};
 
@@ -199,7 +199,9 @@ impl Stack {
             Event::BindFailed { service, failure, others } => {
                 self.bind_failed(&service, failure, others, effects);
             }
-            Event::Looked { service, occupant } => self.looked(&service, occupant, effects),
+            Event::HolderInspected { service, result } => {
+                self.holder_inspected(&service, result, effects)
+            }
             Event::LogTrouble { service, trouble } => {
                 if let Some(id) = self.known(&service, "a word about a log", effects) {
                     self.nodes[id].log_trouble = trouble;

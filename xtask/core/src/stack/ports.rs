@@ -8,7 +8,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::adoption::ExpectedProcess;
-use super::event::{BindFailure, Holder};
+use super::event::{BindFailure, PortHolder};
 use super::node::Id;
 use super::{Effect, Stack, unexpected, words};
 use crate::plan::{Port, Program};
@@ -71,7 +71,7 @@ impl PortState {
 pub(crate) struct HeldPort {
     pub(crate) port: u16,
     /// The process, if the system shows it.
-    pub(crate) holder: Option<Holder>,
+    pub(crate) holder: Option<PortHolder>,
     /// Its user, if the system shows only that.
     pub(crate) user: Option<String>,
     /// Why other ports of the service cannot be bound either.
@@ -82,7 +82,7 @@ pub(crate) struct HeldPort {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct HolderDecision {
     /// The process, if the system shows it.
-    pub(crate) holder: Option<Holder>,
+    pub(crate) holder: Option<PortHolder>,
     /// What it was compared with; none where `adopt` accepts any process.
     pub(super) expected: Option<ExpectedProcess>,
     pub(super) action: HolderAction,

@@ -8,7 +8,9 @@ use alloc::vec::Vec;
 
 use super::Stack;
 use super::conditions::ConditionState;
-use super::effect::{Command, Container, ImageWanted, Neighbour, Origin, PreparedProbe, Published};
+use super::effect::{
+    Command, Container, ImageOrigin, ImageWanted, Neighbour, PreparedProbe, Published,
+};
 use super::node::Id;
 use super::phase::{Launched, RunOrigin};
 use crate::plan::{Probe, Program, Text};
@@ -181,11 +183,11 @@ impl Stack {
             return Ok(None);
         }
         let (image, origin) = match &node.spec.program {
-            Program::Image { image, .. } => (image.clone(), Origin::Foreign),
+            Program::Image { image, .. } => (image.clone(), ImageOrigin::Foreign),
             Program::Artifact { .. } | Program::Command { .. } | Program::External => {
                 let artifact = node.build.accepted.as_ref();
                 let image = artifact.and_then(|artifact| artifact.image.clone());
-                (image.ok_or("its image is not there")?, Origin::Built)
+                (image.ok_or("its image is not there")?, ImageOrigin::Built)
             }
         };
         let numbers = self.numbers(id).unwrap_or_default();

@@ -70,7 +70,7 @@ impl Stack {
         } else {
             // A container may take long to be made, and its image longer to be fetched.
             let node = &self.nodes[id];
-            effects.push(Effect::CallOff { service: node.spec.name.clone(), run: node.run() });
+            effects.push(Effect::CancelStart { service: node.spec.name.clone(), run: node.run() });
         }
     }
 

@@ -2,27 +2,27 @@
 //!
 //! The fields of [`Lifecycle`] are private, so only the transitions in this file write
 //! phase, check and replace mark. The reducer decides when a transition happens and which
-//! effects go with it. A transition that does not apply to a phase leaves it unchanged.
+//! effects go with it.
 //!
-//! `Rest` has five columns: idle, backoff, stopped, succeeded and failed. `then` is the rest
+//! The first five columns are the kinds of [`Rest`]. `-` keeps the phase. `then` is the rest
 //! that the caller passes or that the stop recorded. A unit test holds the table.
 //!
-//! | event | transition | idle | backoff | stopped | succeeded | failed | starting | ready | stopping |
+//! | event | method | idle | backoff | stopped | succeeded | failed | starting | ready | stopping |
 //! |---|---|---|---|---|---|---|---|---|---|
-//! | `Apply` of a service | `apply` | idle | idle | idle | idle | idle | starting | ready | stopping |
-//! | `Apply` of a job | `apply_job` | idle | idle | idle | succeeded | idle | starting | ready | stopping |
-//! | not wanted any more | `rest_unwanted` | idle | idle | idle | succeeded | idle | starting | ready | stopping |
-//! | pause over, dependency back, new program | `retry` | idle | idle | idle | idle | idle | starting | ready | stopping |
-//! | `Restart`, `Replace`, another launch wanted | `request_replacement` | idle | idle | idle | idle | idle | starting | ready | stopping |
-//! | obstacle, `StartFailed` | `give_up` | failed | failed | failed | failed | failed | failed | ready | stopping |
-//! | conditions hold | `begin_run` | starting | starting | starting | starting | starting | starting | ready | stopping |
-//! | last of `Started` and `ProbePassed` | `become_ready` | idle | backoff | stopped | succeeded | failed | ready | ready | stopping |
-//! | stop due, timeout, watchdog | `begin_stop` | idle | backoff | stopped | succeeded | failed | stopping | stopping | stopping |
-//! | `Exited` | `leader_exited` | idle | backoff | stopped | succeeded | failed | stopping | stopping | stopping |
-//! | `Started` late, dependents still run | `resume_run` | idle | backoff | stopped | succeeded | failed | starting | ready | starting |
-//! | `StartFailed`, `Release`, no process | `end_run` | idle | backoff | stopped | succeeded | failed | then | then | then |
-//! | `Gone` while wanted | `gone` | idle | backoff | stopped | succeeded | failed | starting | ready | then |
-//! | `Gone` while due | `gone_due` | idle | backoff | stopped | succeeded | failed | starting | ready | idle |
+//! | `Apply` of a service | `apply` | - | idle | idle | idle | idle | - | - | - |
+//! | `Apply` of a job | `apply_job` | - | idle | idle | - | idle | - | - | - |
+//! | not wanted at rest | `rest_unwanted` | - | idle | idle | - | idle | - | - | - |
+//! | may start again | `retry` | - | idle | idle | idle | idle | - | - | - |
+//! | new run requested | `request_replacement` | - | idle | idle | idle | idle | - | - | - |
+//! | `StartFailed` | `give_up` | failed | failed | failed | failed | - | failed | - | - |
+//! | can start | `begin_run` | starting | starting | starting | starting | starting | - | - | - |
+//! | last `ProbePassed` | `become_ready` | - | - | - | - | - | ready | - | - |
+//! | stop due, too slow | `begin_stop` | - | - | - | - | - | stopping | stopping | - |
+//! | `Exited` | `leader_exited` | - | - | - | - | - | stopping | stopping | - |
+//! | late `Started` | `resume_run` | - | - | - | - | - | - | - | starting |
+//! | no process is left | `end_run` | - | - | - | - | - | then | then | then |
+//! | `Gone` while wanted | `gone` | - | - | - | - | - | - | - | then |
+//! | `Gone` while due | `gone_due` | - | - | - | - | - | - | - | idle |
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -296,110 +296,4 @@ impl Lifecycle {
 }
 
 #[cfg(test)]
-mod tests {
-    use alloc::format;
-    use alloc::vec;
-
-    use super::*;
-    use crate::stack::phase::RunOrigin;
-
-    const NOW: Duration = Duration::ZERO;
-
-    fn launched() -> Launched {
-        Launched {
-            kind: Kind::Service,
-            origin: RunOrigin::Started,
-            command: None,
-            content: None,
-            ports: Vec::new(),
-            expected: None,
-        }
-    }
-
-    /// The rest that a stop of the table records, and that is in no other cell.
-    fn then() -> Rest {
-        Rest::Backoff { until: NOW, reason: String::from("then") }
-    }
-
-    fn in_phase(column: &str) -> Lifecycle {
-        let mut lifecycle = Lifecycle::default();
-        let reason = String::new();
-        let phase = match column {
-            "idle" => Phase::Rest(Rest::Idle),
-            "backoff" => Phase::Rest(Rest::Backoff { until: NOW, reason }),
-            "stopped" => Phase::Rest(Rest::Stopped { reason }),
-            "succeeded" => Phase::Rest(Rest::Succeeded),
-            "failed" => Phase::Rest(Rest::Failed { failure: Failure::Start, reason }),
-            running => {
-                lifecycle.begin_run(launched(), NOW, NOW, 0, vec![]);
-                match running {
-                    "starting" => {}
-                    "ready" => lifecycle.become_ready(None),
-                    "stopping" => lifecycle.begin_stop(NOW, None, then()),
-                    other => panic!("no phase `{other}`"),
-                }
-                return lifecycle;
-            }
-        };
-        lifecycle.phase = phase;
-        lifecycle
-    }
-
-    fn step(lifecycle: &mut Lifecycle, transition: &str) {
-        match transition {
-            "apply" => lifecycle.apply(Kind::Service),
-            "apply_job" => lifecycle.apply(Kind::Job),
-            "rest_unwanted" => lifecycle.rest_unwanted(),
-            "retry" => lifecycle.retry(),
-            "request_replacement" => lifecycle.request_replacement(),
-            "give_up" => lifecycle.give_up(Failure::Start, String::new()),
-            "begin_run" => lifecycle.begin_run(launched(), NOW, NOW, 0, vec![]),
-            "become_ready" => lifecycle.become_ready(None),
-            "begin_stop" => lifecycle.begin_stop(NOW, None, then()),
-            "leader_exited" => lifecycle.leader_exited(NOW, String::new(), then()),
-            "resume_run" => lifecycle.resume_run(NOW, 0),
-            "end_run" => lifecycle.end_run(then()),
-            "gone" => lifecycle.gone(true),
-            "gone_due" => lifecycle.gone(false),
-            other => panic!("no transition `{other}`"),
-        }
-    }
-
-    fn name(phase: &Phase) -> &'static str {
-        match phase {
-            Phase::Rest(rest) if *rest == then() => "then",
-            Phase::Rest(Rest::Idle) => "idle",
-            Phase::Rest(Rest::Backoff { .. }) => "backoff",
-            Phase::Rest(Rest::Stopped { .. }) => "stopped",
-            Phase::Rest(Rest::Succeeded) => "succeeded",
-            Phase::Rest(Rest::Failed { .. }) => "failed",
-            Phase::Starting(_) => "starting",
-            Phase::Ready(_) => "ready",
-            Phase::Stopping(_) => "stopping",
-        }
-    }
-
-    #[test]
-    fn transitions_follow_the_table_in_the_header() {
-        let rows = include_str!("transitions.rs").lines().filter_map(|line| {
-            let row = line.strip_prefix("//! | ")?.strip_suffix(" |")?;
-            Some(row.split(" | ").collect::<Vec<_>>())
-        });
-        let rows: Vec<_> = rows.collect();
-        let (head, rows) = rows.split_first().unwrap();
-        assert_eq!((head.len(), rows.len()), (10, 14));
-        let mut wrong = Vec::new();
-        for row in rows {
-            let transition = row[1].trim_matches('`');
-            for (column, expected) in head[2..].iter().zip(&row[2..]) {
-                let mut lifecycle = in_phase(column);
-                step(&mut lifecycle, transition);
-                let found = name(lifecycle.phase());
-                if found != *expected {
-                    wrong.push(format!("{transition} while {column}: {found}, not {expected}"));
-                }
-            }
-        }
-        assert_eq!(wrong, Vec::<String>::new());
-    }
-}
+mod tests;

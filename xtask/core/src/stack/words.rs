@@ -8,7 +8,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt::Write as _;
 
-use super::event::{BindFailure, Exit, Found, Holder, StackOf};
+use super::event::{BindFailure, Exit, HolderStack, InspectedHolder, PortHolder};
 use super::ports::HeldPort;
 use crate::plan::{Probe, Service};
 use crate::snapshot::Failure;
@@ -95,7 +95,7 @@ pub(crate) fn held(held: &HeldPort) -> String {
     with_others(first, &held.others)
 }
 
-fn held_by(port: u16, holder: Option<&Holder>, user: Option<&str>) -> String {
+fn held_by(port: u16, holder: Option<&PortHolder>, user: Option<&str>) -> String {
     match (holder, user) {
         (Some(holder), _) => {
             let stack = holder.stack.as_deref().map_or(String::new(), sibling);
@@ -114,8 +114,8 @@ fn held_by(port: u16, holder: Option<&Holder>, user: Option<&str>) -> String {
 
 /// A stack of ours that is in the way, and what ends it. The command does not find a stack
 /// whose state lies elsewhere or is deleted; the signal does.
-fn sibling(stack: &StackOf) -> String {
-    let StackOf { name, workspace, supervisor } = stack;
+fn sibling(stack: &HolderStack) -> String {
+    let HolderStack { name, workspace, supervisor } = stack;
     let signal = supervisor.map(|pid| format!(", or `kill {pid}`,")).unwrap_or_default();
     format!(
         "stack `{name}` of workspace `{workspace}` (`cargo xtask down --stack {name}` \
@@ -124,9 +124,9 @@ fn sibling(stack: &StackOf) -> String {
 }
 
 /// Who holds the ports of a service in its place.
-pub(crate) fn holder(holder: Option<&Holder>) -> String {
+pub(crate) fn holder(holder: Option<&PortHolder>) -> String {
     match holder {
-        Some(Holder { pid, program, command, user, .. }) => {
+        Some(PortHolder { pid, program, command, user, .. }) => {
             format!("`{program}` (pid {pid}, user {user}): `{command}`, which holds the port,")
         }
         None => String::from("the program that holds the port"),
@@ -140,27 +140,27 @@ pub(crate) const ADOPTED: &str = "adopted: it was not started here and is left a
 pub(crate) const MAKES_ROOM: &str = "it was not started here, and makes room";
 
 /// That a process is another build of the program.
-pub(crate) fn other_build(found: &Found) -> String {
+pub(crate) fn other_build(found: &InspectedHolder) -> String {
     format!("{}, is another build of it", this(found))
 }
 
 /// That a process escaped from an earlier run.
-pub(crate) fn left_behind(found: &Found) -> String {
+pub(crate) fn left_behind(found: &InspectedHolder) -> String {
     format!("{}, was left behind by an earlier run", this(found))
 }
 
 /// That a process may not be adopted.
-pub(crate) fn not_to_be_adopted(found: &Found) -> String {
+pub(crate) fn not_to_be_adopted(found: &InspectedHolder) -> String {
     format!("{}, is the same program, and `adopt = \"never\"`", this(found))
 }
 
 /// In what a process of the same program differs.
-pub(crate) fn differs(found: &Found, differences: &[String]) -> String {
+pub(crate) fn differs(found: &InspectedHolder, differences: &[String]) -> String {
     format!("{}, is the same program with other settings: {}", this(found), list(differences))
 }
 
-fn this(found: &Found) -> String {
-    let Holder { pid, program, user, .. } = &found.holder;
+fn this(found: &InspectedHolder) -> String {
+    let PortHolder { pid, program, user, .. } = &found.holder;
     format!("`{program}` (pid {pid}, user {user}), running for {}", duration::age(found.age))
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use xtask_core::plan::{Probe, Service};
 use xtask_core::snapshot::{Failure, Phase};
-use xtask_core::stack::event::{Found, Holder, Occupant, StartedBy};
+use xtask_core::stack::event::{InspectedHolder, InspectionResult, PortHolder, StartedBy};
 use xtask_core::stack::{BindFailure, Effect, Event, Exit, Signal};
 use xtask_core::terms::{Adopt, Restart};
 
@@ -19,15 +19,15 @@ fn adopting() -> Service {
     service("a").built().port(Some(5000)).activated().adopts(Adopt::SameBinary)
 }
 
-fn holder(program: &str) -> Holder {
+fn holder(program: &str) -> PortHolder {
     let program = program.to_owned();
-    Holder { pid: PID, command: program.clone(), program, user: "ada".to_owned(), stack: None }
+    PortHolder { pid: PID, command: program.clone(), program, user: "ada".to_owned(), stack: None }
 }
 
 /// The same program, with these variables.
-fn copy(variables: &[(&str, &str)]) -> Found {
+fn copy(variables: &[(&str, &str)]) -> InspectedHolder {
     let text = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-    Found {
+    InspectedHolder {
         holder: holder("/target/debug/a"),
         age: Duration::from_secs(180),
         same: true,
@@ -45,17 +45,17 @@ impl Scenario {
         self.event(Event::BindFailed { service: name.into(), failure, others: Vec::new() });
     }
 
-    fn looked(&mut self, name: &str, found: Found) {
-        let occupant = Occupant::Process(found);
-        self.event(Event::Looked { service: name.into(), occupant });
+    fn looked(&mut self, name: &str, found: InspectedHolder) {
+        let result = InspectionResult::Process(found);
+        self.event(Event::HolderInspected { service: name.into(), result });
     }
 
     /// Everything up to a look that finds this.
-    fn find(&mut self, found: Found) {
+    fn find(&mut self, found: InspectedHolder) {
         self.held("a", "/target/debug/a");
         self.linked_at("a", "/target/debug/a");
         self.accepted("a", 1);
-        assert!(self.effects.iter().any(|effect| matches!(effect, Effect::Look { .. })));
+        assert!(self.effects.iter().any(|effect| matches!(effect, Effect::InspectHolder { .. })));
         self.looked("a", found);
     }
 
@@ -93,12 +93,12 @@ fn a_copy_is_looked_at_once_the_program_is_there_and_then_adopted() {
     s.held("a", "/target/debug/a");
     assert_eq!(s.phase("a"), Phase::Building, "its program is not known yet");
     s.built("a", 1);
-    let Some(Effect::Look { like: Some(like), .. }) =
-        s.effects.iter().find(|effect| matches!(effect, Effect::Look { .. }))
+    let Some(Effect::InspectHolder { expected: Some(expected), .. }) =
+        s.effects.iter().find(|effect| matches!(effect, Effect::InspectHolder { .. }))
     else {
         panic!("{:?}", s.effects)
     };
-    assert_eq!(like.program, "/kept/a-1");
+    assert_eq!(expected.program, "/kept/a-1");
     s.looked("a", copy(&[]));
     assert!(s.adopts());
     assert_eq!(s.spawned(), [""; 0]);
@@ -121,7 +121,7 @@ fn another_program_fails_the_service_before_anything_is_built() {
 #[test]
 fn a_process_of_the_same_name_from_elsewhere_is_a_stranger() {
     let mut s = Scenario::of([adopting()]);
-    let elsewhere = Found { same: false, holder: holder("/usr/bin/a"), ..copy(&[]) };
+    let elsewhere = InspectedHolder { same: false, holder: holder("/usr/bin/a"), ..copy(&[]) };
     s.find(elsewhere);
     assert_eq!(s.failure("a"), Some(Failure::Port));
     let mut plan = support::plan([adopting()]);
@@ -129,7 +129,7 @@ fn a_process_of_the_same_name_from_elsewhere_is_a_stranger() {
     s.event(Event::Apply { plan });
     s.built("a", 1);
     s.held("a", "/usr/bin/a");
-    s.looked("a", Found { same: false, holder: holder("/usr/bin/a"), ..copy(&[]) });
+    s.looked("a", InspectedHolder { same: false, holder: holder("/usr/bin/a"), ..copy(&[]) });
     assert_eq!(s.failure("a"), Some(Failure::Port));
     assert_eq!(s.signals(), [&Signal::Kill; 0]);
 }
@@ -172,7 +172,7 @@ fn secrets_are_masked_where_they_differ() {
 #[test]
 fn another_build_is_stale_and_says_its_age() {
     let mut s = Scenario::of([adopting()]);
-    s.find(Found { same: false, deleted: true, ..copy(&[]) });
+    s.find(InspectedHolder { same: false, deleted: true, ..copy(&[]) });
     assert_eq!(s.failure("a"), Some(Failure::Unadopted));
     let reason = s.reason("a");
     assert!(reason.contains("pid 7") && reason.contains("running for 3 min"), "{reason}");
@@ -245,7 +245,7 @@ fn one_wish_stops_a_few_processes_and_not_one_after_the_other_for_ever() {
     let mut stopped = 0;
     while s.failure("a").is_none() {
         s.held("a", "/target/debug/a");
-        s.looked("a", Found { elsewhere: vec![1], ..copy(&[]) });
+        s.looked("a", InspectedHolder { elsewhere: vec![1], ..copy(&[]) });
         if s.failure("a").is_none() {
             s.event(Event::Started { service: "a".into(), run: s.run("a"), pid: PID });
             s.end("a", Exit::Unknown);
@@ -277,7 +277,7 @@ fn a_service_of_another_stack_is_neither_adopted_nor_stopped() {
     s.event(Event::Apply { plan });
     s.built("a", 1);
     s.held("a", "/target/debug/a");
-    s.looked("a", Found { started_by: StartedBy::OtherStack, ..copy(&[]) });
+    s.looked("a", InspectedHolder { started_by: StartedBy::OtherStack, ..copy(&[]) });
     assert_eq!((s.failure("a"), s.signals()), (Some(Failure::Port), vec![]));
 }
 
@@ -287,7 +287,7 @@ fn where_anybody_will_do_whoever_passes_the_probes_is_adopted() {
     let a = || service("a").port(Some(5000)).adopts(Adopt::Any).probe(http.clone());
     let mut s = Scenario::of([a()]);
     s.held("a", "/usr/bin/python3");
-    s.looked("a", Found { same: false, holder: holder("/usr/bin/python3"), ..copy(&[]) });
+    s.looked("a", InspectedHolder { same: false, holder: holder("/usr/bin/python3"), ..copy(&[]) });
     assert!(s.adopts());
     s.event(Event::Started { service: "a".into(), run: 1, pid: PID });
     s.pass(support::START);

@@ -2,7 +2,7 @@
 
 use xtask_core::plan::Probe;
 use xtask_core::snapshot::{Failure, Phase};
-use xtask_core::stack::event::Holder;
+use xtask_core::stack::event::PortHolder;
 use xtask_core::stack::{BindFailure, Effect, Event, Exit};
 use xtask_core::terms::Adopt;
 
@@ -174,7 +174,7 @@ fn a_caller_that_was_told_a_number_that_nobody_had_is_told_the_one_that_is_had()
 fn who_held_ports_that_are_not_wanted_any_more_is_forgotten() {
     let mut s = Scenario::of([service("a").port(Some(5000)).adopts(Adopt::Any)]);
     s.apply([service("a")]);
-    let holder = Holder {
+    let holder = PortHolder {
         pid: 7,
         program: "/bin/other".to_owned(),
         command: "other".to_owned(),

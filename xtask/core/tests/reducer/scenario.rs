@@ -187,13 +187,13 @@ impl Scenario {
                 }
             }
             // Who holds a port is each test's own affair.
-            Effect::Look { .. }
+            Effect::InspectHolder { .. }
             | Effect::Adopt { .. }
             | Effect::Release { .. }
             | Effect::Spawn { .. }
             | Effect::Unbind { .. }
             | Effect::StopProbes { .. }
-            | Effect::CallOff { .. }
+            | Effect::CancelStart { .. }
             | Effect::Signal { .. }
             | Effect::Report(_)
             | Effect::End => {}

@@ -118,10 +118,10 @@ fn a_start_that_nobody_wants_any_more_is_called_off_once_and_ends_at_its_failure
     s.start("b");
     s.event(Event::Shutdown);
     let called_off = |s: &Scenario| {
-        let of = |effect: &&Effect| matches!(effect, Effect::CallOff { .. });
+        let of = |effect: &&Effect| matches!(effect, Effect::CancelStart { .. });
         s.effects.iter().filter(of).cloned().collect::<Vec<_>>()
     };
-    assert_eq!(called_off(&s), [Effect::CallOff { service: "a".into(), run: 1 }]);
+    assert_eq!(called_off(&s), [Effect::CancelStart { service: "a".into(), run: 1 }]);
     s.event(Event::Shutdown);
     assert_eq!(called_off(&s), []);
     s.event(Event::StartFailed { service: "a".into(), run: 1, error: "called off".to_owned() });

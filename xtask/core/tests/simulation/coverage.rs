@@ -151,7 +151,7 @@ fn kind(event: &Event) -> &'static str {
         Event::Gone { .. } => "gone",
         Event::Tick => "tick",
         Event::Replace { .. } => "replace",
-        Event::Looked { .. } => "looked",
+        Event::HolderInspected { .. } => "looked",
         Event::Calls { .. } => "calls",
         Event::LogTrouble { .. } => "log-trouble",
     }
@@ -178,7 +178,7 @@ fn about(event: &Event) -> Option<Vec<&Name>> {
         | Event::ExtendTimeout { service, .. }
         | Event::WatchdogPing { service, .. }
         | Event::Exited { service, .. }
-        | Event::Looked { service, .. }
+        | Event::HolderInspected { service, .. }
         | Event::LogTrouble { service, .. }
         | Event::Gone { service, .. } => Some(vec![service]),
         Event::Shutdown

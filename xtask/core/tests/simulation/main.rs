@@ -27,7 +27,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use checkers::Verdict;
 use coverage::Coverage;
 use play::Played;
-use xtask_core::record::Line;
+use xtask_core::record::RecordLine;
 
 /// How many seeds a normal test run tries.
 const SEEDS: u64 = 2_000;
@@ -88,7 +88,7 @@ fn no_promise_is_broken_under_any_seed() {
 }
 
 /// Plays a seed with a trace, which is there after a panic too.
-fn traced(seed: u64) -> (Verdict, Vec<Line>) {
+fn traced(seed: u64) -> (Verdict, Vec<RecordLine>) {
     let mut lines = Vec::new();
     let verdict = checkers::judged(|| play::play(seed, Some(&mut lines)).verdict);
     (verdict, lines)
@@ -99,7 +99,7 @@ fn fail(seed: u64) -> ! {
     let (verdict, lines) = traced(seed);
     let violation = verdict.expect_err("the same seed, the same end");
     let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let write = |name: String, lines: &[Line]| {
+    let write = |name: String, lines: &[RecordLine]| {
         let path = folder.join(name);
         std::fs::write(&path, trace::text(lines)).unwrap();
         path.display().to_string()

@@ -4,7 +4,7 @@
 //!
 //! Whether an event is nonsense is for the checkers to find out.
 
-use xtask_core::stack::event::Occupant;
+use xtask_core::stack::event::InspectionResult;
 use xtask_core::stack::{Artifact, BindFailure, Event, Exit, Fault, Run};
 use xtask_core::terms::Name;
 
@@ -56,7 +56,7 @@ pub(crate) fn event(random: &mut Random, known: &[(Name, Run)]) -> Event {
             let fault = *random.pick(&[Fault::Kill, Fault::Pause, Fault::Resume]);
             Event::Fault { service, fault }
         }
-        15 => Event::Looked { service, occupant: Occupant::Nobody },
+        15 => Event::HolderInspected { service, result: InspectionResult::Free },
         16 => {
             let trouble = random.chance(50).then(|| "no space left".to_owned());
             Event::LogTrouble { service, trouble }

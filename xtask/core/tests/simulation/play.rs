@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use xtask_core::plan::Plan;
-use xtask_core::record::{Check, Line, Step};
+use xtask_core::record::{RecordCheck, RecordLine, RecordStep};
 use xtask_core::snapshot::Phase;
 use xtask_core::stack::{Effect, Event, Fault, Report, Stack};
 use xtask_core::terms::Name;
@@ -47,13 +47,13 @@ struct Play<'a> {
     met: bool,
     coverage: Coverage,
     /// Gets each event before the reducer does, so that one that ends in a panic is there too.
-    trace: Option<&'a mut Vec<Line>>,
+    trace: Option<&'a mut Vec<RecordLine>>,
     /// `XTASK_BREAK`.
     broken: Option<String>,
 }
 
 /// Plays a seed to its end, or to the first broken promise.
-pub(crate) fn play(seed: u64, trace: Option<&mut Vec<Line>>) -> Played {
+pub(crate) fn play(seed: u64, trace: Option<&mut Vec<RecordLine>>) -> Played {
     let mut random = Random::new(seed);
     let workspace = Overlaid::random(&mut random);
     let world = World::new(Random::new(random.next()));
@@ -99,7 +99,7 @@ impl Play<'_> {
             }
             self.pass(CALM)?;
             if let Some(trace) = &mut self.trace {
-                trace.push(Line::Check(Check::Rest));
+                trace.push(RecordLine::Check(RecordCheck::Rest));
             }
             self.checkers.at_rest(&self.stack)?;
         }
@@ -280,15 +280,17 @@ impl Play<'_> {
         let now = self.now.saturating_sub(back);
         self.coverage.event(&event);
         if let Some(trace) = &mut self.trace {
-            let step = Step { effects: None, ..Step::new(now, event.clone(), Vec::new()) };
-            trace.push(Line::Step(Box::new(step)));
+            let step =
+                RecordStep { effects: None, ..RecordStep::new(now, event.clone(), Vec::new()) };
+            trace.push(RecordLine::Step(Box::new(step)));
         }
         let mut verdict = self.checkers.step(&mut self.stack, now, &event);
         self.coverage.effects(&self.checkers.effects);
         if self.events == BROKEN_AT && self.broken.is_some() {
             verdict = self.break_a_promise();
         }
-        if let Some(Line::Step(step)) = self.trace.as_mut().and_then(|trace| trace.last_mut()) {
+        if let Some(RecordLine::Step(step)) = self.trace.as_mut().and_then(|trace| trace.last_mut())
+        {
             step.effects = Some(self.checkers.effects.clone());
         }
         self.pausing = None;

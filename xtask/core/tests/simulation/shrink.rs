@@ -3,19 +3,19 @@
 //! Only steps are left out; none is changed. The same checker must still object, so that
 //! another promise, broken by a world that makes no sense, does not take its place.
 
-use xtask_core::record::Line;
+use xtask_core::record::RecordLine;
 
 use crate::checkers::judged;
 use crate::trace;
 
 /// The shortest part of a trace that was found to break the promise of this checker.
-pub(crate) fn shrink(lines: &[Line], checker: &str) -> Vec<Line> {
-    let breaks = |lines: &[Line]| {
+pub(crate) fn shrink(lines: &[RecordLine], checker: &str) -> Vec<RecordLine> {
+    let breaks = |lines: &[RecordLine]| {
         let verdict = judged(|| trace::replay(lines));
         matches!(verdict, Err(violation) if violation.checker == checker)
     };
     let mut kept = trace::events(lines);
-    if matches!(kept.last(), Some(Line::Check(_))) {
+    if matches!(kept.last(), Some(RecordLine::Check(_))) {
         // Whoever is not at rest may wait for a step that was left out.
         return kept;
     }
@@ -26,7 +26,7 @@ pub(crate) fn shrink(lines: &[Line], checker: &str) -> Vec<Line> {
         let mut at = 0;
         while at < kept.len() {
             let end = (at + size).min(kept.len());
-            let fewer: Vec<Line> = kept[..at].iter().chain(&kept[end..]).cloned().collect();
+            let fewer: Vec<RecordLine> = kept[..at].iter().chain(&kept[end..]).cloned().collect();
             if breaks(&fewer) {
                 kept = fewer;
             } else {

@@ -6,8 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use xtask_core::plan::{Port, Program, Service};
-use xtask_core::stack::effect::Like;
-use xtask_core::stack::event::{Found, Holder, Occupant, StartedBy};
+use xtask_core::stack::effect::ExpectedProgram;
+use xtask_core::stack::event::{InspectedHolder, InspectionResult, PortHolder, StartedBy};
 use xtask_core::stack::{BindFailure, Run};
 use xtask_core::terms::Name;
 
@@ -27,7 +27,7 @@ struct Stranger {
     kind: Kind,
     deaf: bool,
     content: u64,
-    found: Found,
+    found: InspectedHolder,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,14 +79,14 @@ impl Strangers {
             1 => StartedBy::OtherStack,
             _ => StartedBy::Hand,
         };
-        let holder = Holder {
+        let holder = PortHolder {
             pid: u32::try_from(random.range(100_000..900_000)).unwrap(),
             program: program.clone(),
             command: program,
             user: "somebody".to_owned(),
             stack: None,
         };
-        let found = Found {
+        let found = InspectedHolder {
             holder,
             age: random.millis(0..90_000),
             same: false,
@@ -122,20 +122,21 @@ impl Strangers {
         service: &Name,
         ports: &[Port],
         content: u64,
-        like: Option<&Like>,
-    ) -> Occupant {
-        let Some(stranger) = self.at(service, ports) else { return Occupant::Nobody };
+        expected: Option<&ExpectedProgram>,
+    ) -> InspectionResult {
+        let Some(stranger) = self.at(service, ports) else { return InspectionResult::Free };
         if stranger.kind == Kind::Hidden {
-            return Occupant::Hidden;
+            return InspectionResult::Hidden;
         }
         let mut found = stranger.found.clone();
-        found.same = like.is_some() && stranger.kind == Kind::Copy && stranger.content == content;
+        found.same =
+            expected.is_some() && stranger.kind == Kind::Copy && stranger.content == content;
         found.deleted = !found.same;
-        let asked = like.map(|like| like.variables.clone()).unwrap_or_default();
+        let asked = expected.map(|expected| expected.variables.clone()).unwrap_or_default();
         if let Some(variables) = &mut found.variables {
             variables.retain(|name, _| asked.contains(name));
         }
-        Occupant::Process(found)
+        InspectionResult::Process(found)
     }
 
     fn at(&self, service: &Name, ports: &[Port]) -> Option<&Stranger> {

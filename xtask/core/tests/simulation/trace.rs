@@ -4,45 +4,45 @@
 //! In a case that is kept only the events count: it was kept because the effects were
 //! wrong.
 
-use xtask_core::record::{Check, Line, Step, VERSION};
+use xtask_core::record::{RecordCheck, RecordLine, RecordStep, VERSION};
 use xtask_core::stack::Stack;
 
 use crate::checkers::{Checkers, Verdict};
 
 /// The text of a record.
-pub(crate) fn text(steps: &[Line]) -> String {
-    let begin = Line::Begin { version: VERSION, by: "simulation".to_owned() };
+pub(crate) fn text(steps: &[RecordLine]) -> String {
+    let begin = RecordLine::Begin { version: VERSION, by: "simulation".to_owned() };
     let lines = std::iter::once(&begin).chain(steps);
     lines.map(|line| serde_json::to_string(line).unwrap() + "\n").collect()
 }
 
 /// The lines of a record after the first one.
-pub(crate) fn read(text: &str) -> Vec<Line> {
+pub(crate) fn read(text: &str) -> Vec<RecordLine> {
     let mut lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
-    let begin: Line = lines.next().unwrap();
-    assert!(matches!(begin, Line::Begin { version: VERSION, .. }), "{begin:?}");
+    let begin: RecordLine = lines.next().unwrap();
+    assert!(matches!(begin, RecordLine::Begin { version: VERSION, .. }), "{begin:?}");
     lines.collect()
 }
 
 /// Steps a trace again under the eyes of the checkers.
-pub(crate) fn replay(lines: &[Line]) -> Verdict {
+pub(crate) fn replay(lines: &[RecordLine]) -> Verdict {
     let mut stack = Stack::new();
     let mut checkers = Checkers::default();
     for line in lines {
         match line {
-            Line::Step(step) => checkers.step(&mut stack, step.at(), &step.event)?,
-            Line::Check(Check::Rest) => checkers.at_rest(&stack)?,
-            Line::Begin { .. } => panic!("a record in a record"),
+            RecordLine::Step(step) => checkers.step(&mut stack, step.at(), &step.event)?,
+            RecordLine::Check(RecordCheck::Rest) => checkers.at_rest(&stack)?,
+            RecordLine::Begin { .. } => panic!("a record in a record"),
         }
     }
     Ok(())
 }
 
 /// A trace without the effects: what is kept as a case.
-pub(crate) fn events(lines: &[Line]) -> Vec<Line> {
-    let bare = |step: &Step| Step { effects: None, ..step.clone() };
+pub(crate) fn events(lines: &[RecordLine]) -> Vec<RecordLine> {
+    let bare = |step: &RecordStep| RecordStep { effects: None, ..step.clone() };
     let lines = lines.iter().map(|line| match line {
-        Line::Step(step) => Line::Step(Box::new(bare(step))),
+        RecordLine::Step(step) => RecordLine::Step(Box::new(bare(step))),
         other => other.clone(),
     });
     lines.collect()

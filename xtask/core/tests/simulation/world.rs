@@ -207,12 +207,12 @@ impl World {
                 };
                 self.signal(now, (service.clone(), *run), kill);
             }
-            Effect::CallOff { service, run } => self.call_off(now, service, *run),
-            Effect::Look { service, ports, like } => {
+            Effect::CancelStart { service, run } => self.cancel_start(now, service, *run),
+            Effect::InspectHolder { service, ports, expected } => {
                 let content = self.content.get(service).copied().unwrap_or_default();
-                let occupant = self.strangers.look(service, ports, content, like.as_ref());
+                let result = self.strangers.look(service, ports, content, expected.as_ref());
                 let service = service.clone();
-                self.soon(now, 0..300, Event::Looked { service, occupant });
+                self.soon(now, 0..300, Event::HolderInspected { service, result });
             }
             Effect::Adopt { service, run, pid, probes, .. } => {
                 self.adopt(now, service, *run, *pid, probes);
@@ -329,7 +329,7 @@ impl World {
     }
 
     /// Often it is too late.
-    fn call_off(&mut self, now: Duration, service: &Name, run: Run) {
+    fn cancel_start(&mut self, now: Duration, service: &Name, run: Run) {
         let is_its_start = |event: &Event| match event {
             Event::Started { service: other, run: of, .. } => (other, *of) == (service, run),
             _ => false,
@@ -431,7 +431,7 @@ impl World {
             | Event::Restart { .. }
             | Event::Fault { .. }
             | Event::Replace { .. }
-            | Event::Looked { .. }
+            | Event::HolderInspected { .. }
             | Event::Shutdown
             | Event::KillNow
             | Event::Linked { .. }

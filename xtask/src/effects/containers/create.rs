@@ -6,7 +6,7 @@ use std::path::Path;
 
 use rustix::process::{getegid, geteuid};
 use xtask_core::stack::Command;
-use xtask_core::stack::effect::{Container, Neighbour, Origin};
+use xtask_core::stack::effect::{Container, ImageOrigin, Neighbour};
 use xtask_core::terms::Name;
 use xtask_core::terms::host::bracketed;
 
@@ -56,7 +56,7 @@ pub(crate) async fn create(
     let (mut args, variables) = arguments(containers, network, wanted);
     args.extend(hosts(network, &wanted.container.neighbours)?);
     let writes_here =
-        wanted.container.origin == Origin::Built || !wanted.container.volumes.is_empty();
+        wanted.container.origin == ImageOrigin::Built || !wanted.container.volumes.is_empty();
     if writes_here && !geteuid().is_root() {
         // Whoever may write the data on this machine writes it there, and can delete it.
         args.push(format!("--user={}:{}", geteuid().as_raw(), getegid().as_raw()));
@@ -90,7 +90,7 @@ fn arguments(
     args.push(format!("--network={}", network.name));
     args.push(format!("--network-alias={service}"));
     args.push(format!("--hostname={service}"));
-    if container.origin == Origin::Built {
+    if container.origin == ImageOrigin::Built {
         // The probes of the stack ask whether it is well.
         let strict =
             ["--init", "--read-only", "--tmpfs=/tmp", "--cap-drop=ALL", "--no-healthcheck"];

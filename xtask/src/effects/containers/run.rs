@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
-use xtask_core::stack::effect::{Container, Origin};
+use xtask_core::stack::effect::{Container, ImageOrigin};
 use xtask_core::stack::{Command, Exit};
 
 use super::engine::Engine;
@@ -165,7 +165,7 @@ impl ContainerRun {
         }
         let init = running.map(|running| running.init);
         let pid = match init {
-            Some(init) if self.container.origin == Origin::Built => program_below(init).await,
+            Some(init) if self.container.origin == ImageOrigin::Built => program_below(init).await,
             Some(init) => init,
             None => leader.pid().as_raw_nonzero().get().unsigned_abs(),
         };

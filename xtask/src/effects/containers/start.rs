@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedReceiver;
-use xtask_core::stack::effect::Origin;
+use xtask_core::stack::effect::ImageOrigin;
 
 use super::create;
 use super::engine::{Engine, PULL_TIMEOUT};
@@ -43,7 +43,7 @@ impl ContainerRun {
     ) -> Result<(Engine, Network, Arc<Leader>), String> {
         const CALLED_OFF: &str = "it was told to stop before it was started";
         let engine = self.containers.engine().await?;
-        if self.container.origin == Origin::Foreign {
+        if self.container.origin == ImageOrigin::Foreign {
             tokio::select! {
                 fetched = self.pull(engine) => fetched?,
                 () = called_off(signals) => return Err(CALLED_OFF.to_owned()),

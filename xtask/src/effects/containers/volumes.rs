@@ -16,7 +16,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 use rustix::process::{Gid, Uid, geteuid};
-use xtask_core::stack::effect::{Container, Origin};
+use xtask_core::stack::effect::{Container, ImageOrigin};
 
 use super::root_fs::USER;
 use super::stack::StackContainers;
@@ -40,7 +40,7 @@ pub(crate) async fn prepare(
     let paths: Vec<PathBuf> =
         container.volumes.iter().map(|volume| PathBuf::from(&volume.outside)).collect();
     let notify = notify.map(|socket| socket.path().to_path_buf());
-    let hand_over = geteuid().is_root() && container.origin == Origin::Built;
+    let hand_over = geteuid().is_root() && container.origin == ImageOrigin::Built;
     let data = containers.data();
     let prepare = move || {
         for path in &paths {
@@ -165,7 +165,7 @@ mod tests {
         let outside = data.to_str().unwrap().to_owned();
         let container = Container {
             image: String::new(),
-            origin: Origin::Built,
+            origin: ImageOrigin::Built,
             ports: Vec::new(),
             volumes: vec![Volume { inside: "/data".to_owned(), outside }],
             neighbours: Vec::new(),

@@ -8,7 +8,7 @@
 use std::path::PathBuf;
 
 use xtask_core::plan::Port;
-use xtask_core::stack::effect::{Like, PreparedProbe};
+use xtask_core::stack::effect::{ExpectedProgram, PreparedProbe};
 use xtask_core::stack::{Command, Event, Exit, Run};
 use xtask_core::terms::Name;
 
@@ -20,10 +20,15 @@ use crate::system::async_fd::async_fd;
 use crate::system::socket;
 
 impl World {
-    pub(crate) fn look(&mut self, service: Name, ports: &[Port], like: Option<Like>) {
+    pub(crate) fn inspect_holder(
+        &mut self,
+        service: Name,
+        ports: &[Port],
+        expected: Option<ExpectedProgram>,
+    ) {
         let resolve = |port: &Port| socket::resolve(&port.host, port.number?).ok();
-        let (program, variables) = match like {
-            Some(Like { program, path, cwd, variables }) => {
+        let (program, variables) = match expected {
+            Some(ExpectedProgram { program, path, cwd, variables }) => {
                 let own = path.as_deref().map(std::ffi::OsStr::new);
                 let path = own.or_else(|| self.environment.inherited("PATH"));
                 (find(&program, path, &cwd), variables)
@@ -36,11 +41,11 @@ impl World {
             variables,
             mark: self.settings.mark.clone(),
         };
-        let (events, port_holders) = (self.events.clone(), self.port_holders.clone());
+        let (events, holder_handles) = (self.events.clone(), self.holder_handles.clone());
         tokio::task::spawn_blocking(move || {
-            let (occupant, found) = inspection.look();
-            port_holders.keep(&service, found);
-            let _ = events.send(Event::Looked { service, occupant });
+            let (result, found) = inspection.look();
+            holder_handles.keep(&service, found);
+            let _ = events.send(Event::HolderInspected { service, result });
         });
     }
 
@@ -53,7 +58,7 @@ impl World {
         probes: Vec<PreparedProbe>,
     ) {
         let events = self.events(&service, run);
-        let found = self.port_holders.take(&service, pid);
+        let found = self.holder_handles.take(&service, pid);
         let watching = found.and_then(|found| {
             let ending = async_fd(found.pidfd.try_clone().ok()?).ok()?;
             Some((found.pidfd, ending))

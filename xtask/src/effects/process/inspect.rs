@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
-use xtask_core::stack::event::{Found, Occupant, StartedBy};
+use xtask_core::stack::event::{InspectedHolder, InspectionResult, StartedBy};
 use xtask_core::terms::Name;
 
 use crate::effects::programs::same_bytes;
@@ -28,20 +28,20 @@ const TRIES: usize = 5;
 
 /// The processes that were found, by the service whose ports they hold.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct PortHolders(Arc<Mutex<BTreeMap<Name, PortHolder>>>);
+pub(crate) struct HolderHandles(Arc<Mutex<BTreeMap<Name, HolderHandle>>>);
 
 /// A process that was looked at.
 #[derive(Debug)]
-pub(crate) struct PortHolder {
+pub(crate) struct HolderHandle {
     /// Its number.
     pub(crate) pid: u32,
     /// The process itself.
     pub(crate) pidfd: OwnedFd,
 }
 
-impl PortHolders {
+impl HolderHandles {
     /// Keeps whom the last look found.
-    pub(crate) fn keep(&self, service: &Name, found: Option<PortHolder>) {
+    pub(crate) fn keep(&self, service: &Name, found: Option<HolderHandle>) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match found {
             Some(stranger) => drop(all.insert(service.clone(), stranger)),
@@ -50,7 +50,7 @@ impl PortHolders {
     }
 
     /// The process of that number, if the last look found it and it still runs.
-    pub(crate) fn take(&self, service: &Name, pid: u32) -> Option<PortHolder> {
+    pub(crate) fn take(&self, service: &Name, pid: u32) -> Option<HolderHandle> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let stranger = all.remove(service)?;
         (stranger.pid == pid && !sweep::has_ended(&stranger.pidfd)).then_some(stranger)
@@ -72,12 +72,12 @@ pub(crate) struct Inspection {
 
 impl Inspection {
     /// Looks. It may read two whole programs.
-    pub(crate) fn look(&self) -> (Occupant, Option<PortHolder>) {
+    pub(crate) fn look(&self) -> (InspectionResult, Option<HolderHandle>) {
         for _ in 0..TRIES {
             let sockets: Vec<Vec<u64>> =
                 self.addresses.iter().map(|address| port_holder::sockets_at(*address)).collect();
             let Some(held) = sockets.iter().find(|sockets| !sockets.is_empty()) else {
-                return (Occupant::Nobody, None);
+                return (InspectionResult::Free, None);
             };
             let Some(pid) = port_holder::process_with(held) else { break };
             let Some(pidfd) = sweep::open(pid) else { continue };
@@ -87,14 +87,14 @@ impl Inspection {
             }
             let found = self.describe(pid, &sockets);
             if !sweep::has_ended(&pidfd) {
-                let stranger = PortHolder { pid: found.holder.pid, pidfd };
-                return (Occupant::Process(found), Some(stranger));
+                let stranger = HolderHandle { pid: found.holder.pid, pidfd };
+                return (InspectionResult::Process(found), Some(stranger));
             }
         }
-        (Occupant::Hidden, None)
+        (InspectionResult::Hidden, None)
     }
 
-    fn describe(&self, pid: i32, sockets: &[Vec<u64>]) -> Found {
+    fn describe(&self, pid: i32, sockets: &[Vec<u64>]) -> InspectedHolder {
         let elsewhere = (self.addresses.iter().zip(sockets))
             .filter(|(_, sockets)| !port_holder::has_one_of(pid, sockets))
             .map(|(address, _)| address.port())
@@ -117,7 +117,7 @@ impl Inspection {
             Some(mark) if mark == self.mark.as_bytes() && !is_anothers => StartedBy::ThisStack,
             Some(_) => StartedBy::OtherStack,
         };
-        Found {
+        InspectedHolder {
             holder,
             age: age(pid).unwrap_or_default(),
             same: self.program.as_deref().is_some_and(|program| runs(pid, program)),

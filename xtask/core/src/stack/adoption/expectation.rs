@@ -11,8 +11,8 @@ use crate::plan::{Piece, Program, Setting, Source};
 use crate::stack::Stack;
 use crate::stack::build::ProgramState;
 use crate::stack::conditions::ConditionState;
-use crate::stack::effect::Like;
-use crate::stack::event::Found;
+use crate::stack::effect::ExpectedProgram;
+use crate::stack::event::InspectedHolder;
 use crate::stack::node::Id;
 use crate::terms::secret::{self, MASK};
 
@@ -64,8 +64,8 @@ pub(crate) enum Relation {
 
 impl ExpectedProcess {
     /// What the world has to look for.
-    pub(crate) fn question(&self) -> Like {
-        Like {
+    pub(crate) fn question(&self) -> ExpectedProgram {
+        ExpectedProgram {
             program: self.program.clone(),
             path: self.path.clone(),
             cwd: self.cwd.clone(),
@@ -74,7 +74,7 @@ impl ExpectedProcess {
     }
 
     /// How a process stands to the program, which cargo linked at `linked`.
-    pub(crate) fn relation(&self, found: &Found, linked: Option<&str>) -> Relation {
+    pub(crate) fn relation(&self, found: &InspectedHolder, linked: Option<&str>) -> Relation {
         let is_called_so = match &self.arguments {
             Arguments::Exactly(args) => found.args == *args,
             Arguments::Among(_) => true,
@@ -92,7 +92,7 @@ impl ExpectedProcess {
 
     /// A program of that name where this program's builds lie. The name alone is not
     /// enough: any program of the machine may have it.
-    fn is_build_of_it(&self, found: &Found, linked: Option<&str>) -> bool {
+    fn is_build_of_it(&self, found: &InspectedHolder, linked: Option<&str>) -> bool {
         let path = found.holder.program.as_str();
         if file_name(path) != file_name(linked.unwrap_or(&self.program)) {
             return false;
@@ -110,7 +110,7 @@ impl ExpectedProcess {
 
     /// In what a process of the same program differs, in words; nothing if it can stand
     /// in the place of a run.
-    pub(crate) fn differences(&self, found: &Found) -> Vec<String> {
+    pub(crate) fn differences(&self, found: &InspectedHolder) -> Vec<String> {
         let mut out = Vec::new();
         for port in &found.elsewhere {
             out.push(format!("it does not listen on port {port}"));

@@ -16,7 +16,7 @@ pub(crate) use expectation::ExpectedProcess;
 use expectation::Relation;
 
 use super::effect::PreparedProbe;
-use super::event::{Exit, Found, Holder, Occupant, StartedBy};
+use super::event::{Exit, InspectedHolder, InspectionResult, PortHolder, StartedBy};
 use super::node::Id;
 use super::phase::{Launched, PATIENCE, Phase, Rest, RunOrigin};
 use super::ports::{HeldPort, HolderAction, HolderDecision, PortState};
@@ -55,7 +55,7 @@ impl Stack {
 
     /// Whether a process has the name of the service's program. Without it nobody has
     /// to wait for the end of a build to hear that the port is held.
-    fn has_program_name(&self, id: Id, holder: &Holder) -> bool {
+    fn has_program_name(&self, id: Id, holder: &PortHolder) -> bool {
         match &self.nodes[id].spec.program {
             Program::Artifact { binary, .. } => holder.program.rsplit('/').next() == Some(binary),
             Program::Command { .. } => true,
@@ -69,10 +69,10 @@ impl Stack {
         let Some(ports) = self.numbered_ports(id) else { return };
         let PortState::Held(held) = &self.nodes[id].ports.state else { return };
         let held = held.clone();
-        effects.push(Effect::Look {
+        effects.push(Effect::InspectHolder {
             service: self.nodes[id].spec.name.clone(),
             ports,
-            like: expected.as_ref().map(ExpectedProcess::question),
+            expected: expected.as_ref().map(ExpectedProcess::question),
         });
         self.nodes[id].ports.state = PortState::Inspecting { held, expected };
     }
@@ -109,7 +109,12 @@ impl Stack {
         Some(ports)
     }
 
-    pub(super) fn looked(&mut self, service: &Name, occupant: Occupant, effects: &mut Vec<Effect>) {
+    pub(super) fn holder_inspected(
+        &mut self,
+        service: &Name,
+        result: InspectionResult,
+        effects: &mut Vec<Effect>,
+    ) {
         let Some(id) = self.known(service, "`looked`", effects) else { return };
         let PortState::Inspecting { held, expected } = &self.nodes[id].ports.state else {
             return unexpected(effects, format!("`looked` for `{service}`, which did not ask"));
@@ -121,18 +126,24 @@ impl Stack {
         if !self.ports_match_plan(id) || self.comparison_basis(id).as_ref() != Some(&expected) {
             return;
         }
-        match occupant {
-            Occupant::Nobody => {}
+        match result {
+            InspectionResult::Free => {}
             // It may have become a job since the look was asked for.
-            Occupant::Process(found) if self.nodes[id].is_job() => {
+            InspectionResult::Process(found) if self.nodes[id].is_job() => {
                 self.refuse(id, &HeldPort { holder: Some(found.holder), ..held });
             }
-            Occupant::Hidden => self.refuse(id, &HeldPort { holder: None, ..held }),
-            Occupant::Process(found) => self.judge(id, held, expected, found),
+            InspectionResult::Hidden => self.refuse(id, &HeldPort { holder: None, ..held }),
+            InspectionResult::Process(found) => self.judge(id, held, expected, found),
         }
     }
 
-    fn judge(&mut self, id: Id, held: HeldPort, expected: Option<ExpectedProcess>, found: Found) {
+    fn judge(
+        &mut self,
+        id: Id,
+        held: HeldPort,
+        expected: Option<ExpectedProcess>,
+        found: InspectedHolder,
+    ) {
         let node = &self.nodes[id];
         let relation = match &expected {
             Some(expected) => expected.relation(&found, node.build.linked.as_deref()),
@@ -179,7 +190,7 @@ impl Stack {
         id: Id,
         expected: Option<&ExpectedProcess>,
         relation: Relation,
-        found: &Found,
+        found: &InspectedHolder,
     ) -> Option<String> {
         match (relation, found.started_by, self.nodes[id].spec.adopt) {
             (Relation::OtherBuild, _, _) => Some(words::other_build(found)),
@@ -250,7 +261,7 @@ impl Stack {
         let run = self.begin(id, launched, &probes);
         let service = self.nodes[id].spec.name.clone();
         match decision.holder {
-            Some(Holder { pid, .. }) => {
+            Some(PortHolder { pid, .. }) => {
                 effects.push(Effect::Adopt { service, run, pid, command, probes });
             }
             None => effects.push(Effect::Probe { service, run, probes }),

@@ -5,7 +5,7 @@
 
 use xtask_core::plan::Program;
 use xtask_core::snapshot::Phase;
-use xtask_core::stack::event::{Found, StartedBy};
+use xtask_core::stack::event::{InspectedHolder, StartedBy};
 use xtask_core::stack::{Command, Effect, Event, Exit, Stack};
 use xtask_core::terms::{Adopt, Restart};
 
@@ -39,7 +39,7 @@ pub(super) fn check(observed: &Observed, effect: &Effect) -> Verdict {
 }
 
 /// What becomes of a process that is taken as a run.
-pub(super) fn whose(seen: &Seen, found: &Found) -> Whose {
+pub(super) fn whose(seen: &Seen, found: &InspectedHolder) -> Whose {
     let foreign = found.started_by == StartedBy::OtherStack;
     if seen.may_replace && is_of_the_program(seen, found) && !foreign {
         Whose::MakesRoom
@@ -48,7 +48,7 @@ pub(super) fn whose(seen: &Seen, found: &Found) -> Whose {
     }
 }
 
-fn is_of_the_program(seen: &Seen, found: &Found) -> bool {
+fn is_of_the_program(seen: &Seen, found: &InspectedHolder) -> bool {
     let args: Vec<String> = seen.spec.args.iter().map(|arg| arg.value.to_string()).collect();
     match &seen.spec.program {
         Program::Artifact { binary, .. } => {
@@ -62,7 +62,7 @@ fn is_of_the_program(seen: &Seen, found: &Found) -> bool {
 }
 
 /// The same program, the same places; or the metadata says that anybody will do.
-fn likeness(seen: &Seen, found: &Found, command: &Command) -> Verdict {
+fn likeness(seen: &Seen, found: &InspectedHolder, command: &Command) -> Verdict {
     let name = &seen.spec.name;
     if seen.spec.adopt == Adopt::Any {
         return Ok(());

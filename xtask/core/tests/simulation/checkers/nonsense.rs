@@ -43,7 +43,7 @@ impl Observed {
             Event::BindFailed { service, .. } => {
                 self.services.get(service).is_none_or(|seen| seen.ports_asked.is_none())
             }
-            Event::Looked { service, .. } => {
+            Event::HolderInspected { service, .. } => {
                 self.services.get(service).is_none_or(|seen| !seen.looking)
             }
             Event::Fault { service, .. } | Event::LogTrouble { service, .. } => {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use xtask_core::plan::{Program, Service};
 use xtask_core::snapshot::Phase;
-use xtask_core::stack::event::Occupant;
+use xtask_core::stack::event::InspectionResult;
 use xtask_core::stack::{Command, Effect, Event, Exit, Fault, Report, Run, Signal};
 use xtask_core::terms::Name;
 
@@ -97,12 +97,12 @@ impl Observed {
                 }
             }
             Event::Fault { service, fault } => self.fault(service, *fault),
-            Event::Looked { service, occupant } => {
+            Event::HolderInspected { service, result } => {
                 let Some(seen) = self.seen(service) else { return };
                 seen.looking = false;
-                seen.found = match occupant {
-                    Occupant::Process(found) => Some(found.clone()),
-                    Occupant::Nobody | Occupant::Hidden => None,
+                seen.found = match result {
+                    InspectionResult::Process(found) => Some(found.clone()),
+                    InspectionResult::Free | InspectionResult::Hidden => None,
                 };
             }
             Event::Shutdown | Event::KillNow => {
@@ -426,12 +426,12 @@ impl Observed {
                 }
             }
             Effect::End => self.ends += 1,
-            Effect::Look { service, .. } => {
+            Effect::InspectHolder { service, .. } => {
                 if let Some(seen) = self.seen(service) {
                     seen.looking = true;
                 }
             }
-            Effect::CallOff { service, run } => {
+            Effect::CancelStart { service, run } => {
                 if let Some(life) = self.life(service, *run) {
                     life.called_off = true;
                 }

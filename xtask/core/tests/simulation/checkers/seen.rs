@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use xtask_core::plan::{Port, Service};
 use xtask_core::snapshot::Phase;
-use xtask_core::stack::event::Found;
+use xtask_core::stack::event::InspectedHolder;
 use xtask_core::stack::{Exit, Fault, Run};
 use xtask_core::terms::{Kind, Name};
 
@@ -58,7 +58,7 @@ pub(crate) struct Seen {
     /// Whether a look at who holds its ports was asked for and not answered.
     pub(crate) looking: bool,
     /// Who held its ports at the last look.
-    pub(crate) found: Option<Found>,
+    pub(crate) found: Option<InspectedHolder>,
 }
 
 /// Whose process a run is.

@@ -16,7 +16,7 @@ pub(super) fn check(observed: &Observed, now: Duration, effect: &Effect) -> Verd
     if let Effect::Report(Report::Phase { service, run, phase: Phase::Stopping, .. }) = effect {
         return sentence(observed, now, service, *run);
     }
-    if let Effect::CallOff { service, run } = effect {
+    if let Effect::CancelStart { service, run } = effect {
         return calling_off(observed, service, *run);
     }
     let Effect::Signal { service, run, signal } = effect else { return Ok(()) };
