@@ -158,7 +158,7 @@ fn a_third_ctrl_c_leaves_at_once_even_if_the_supervisor_does_not_move() {
         up.said().stderr.contains("Killing").then_some(())
     });
     up.signal(libc::SIGINT);
-    up.wait(PATIENCE).ends_with(130).says("Leaving").says("goes on stopping the stack");
+    up.wait(PATIENCE).ends_with(130).says("Leaving").says("continues to stop the stack");
     // SAFETY: as above.
     unsafe { libc::kill(supervisor, libc::SIGCONT) };
     eventually(PATIENCE, "everything is gone", || fixture.processes().is_empty().then_some(()));
@@ -173,7 +173,7 @@ fn up_waits_for_a_stack_that_is_going_down_and_starts_it_again() {
     eventually(PATIENCE, "it goes down", || {
         (fixture.status()["state"] == "stopping").then_some(())
     });
-    fixture.xtask(&["up", "-d"]).ends_with(0).says("is being stopped");
+    fixture.xtask(&["up", "-d"]).ends_with(0).says("for the previous shutdown");
     down.wait(PATIENCE).ends_with(0);
     assert_ne!(fixture.status()["supervisor_pid"], before);
 }

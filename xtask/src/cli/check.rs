@@ -1,7 +1,6 @@
-//! `check`: every mistake in the metadata, under every overlay, and the repair of
-//! cycles.
+//! `check`: reports every problem of the metadata, under every overlay, and repairs cycles.
 //!
-//! It starts nothing and builds nothing.
+//! It builds and starts nothing.
 
 use std::path::PathBuf;
 
@@ -23,10 +22,10 @@ use crate::workspace::planning::Scope;
 /// `check`
 #[derive(Debug, Args)]
 pub(crate) struct CheckArgs {
-    /// Turn the smallest set of `depends-on` into `uses` that makes cycles startable
+    /// Break cycles: move the smallest set of edges from `depends-on` to `uses`
     #[arg(long)]
     fix: bool,
-    /// The problems as JSON
+    /// Print the problems as JSON
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -37,20 +36,20 @@ pub(crate) struct CheckArgs {
 
 pub(crate) fn run(global: &Global, args: &CheckArgs) -> anyhow::Result<Exit> {
     let place = |request: &mut Request| args.place.shape(request);
-    let look = || load::look(global, &args.plan, &[], Scope::Everything, place);
-    let mut looked = match look() {
+    let inspect = || load::inspect(global, &args.plan, &[], Scope::Everything, place);
+    let mut inspected = match inspect() {
         Err(error) if args.json && error.is::<workspace::Error>() => {
             print::json_pretty(&[ProblemJson::of_cargo(&error.to_string())])?;
             return Err(error);
         }
-        looked => looked?,
+        inspected => inspected?,
     };
     if args.fix {
-        let root = PathBuf::from(&looked.files.workspace.root);
+        let root = PathBuf::from(&inspected.files.workspace.root);
         // Each round leaves fewer names in `depends-on`: an edge that two tables declare shows
         // the second one when the first is moved.
-        while !looked.outcome.repairs.is_empty() {
-            let applied = edit::apply(&root, &looked.outcome.repairs)
+        while !inspected.outcome.repairs.is_empty() {
+            let applied = edit::apply(&root, &inspected.outcome.repairs)
                 .context("failed to repair the cycle")?;
             for line in applied.moved {
                 print::say(GOOD, "Changed", &line);
@@ -64,22 +63,22 @@ pub(crate) fn run(global: &Global, args: &CheckArgs) -> anyhow::Result<Exit> {
                     edit.diff(),
                 ));
             }
-            looked = look()?;
+            inspected = inspect()?;
             if !applied.unwritten.is_empty() {
                 break;
             }
         }
     }
-    let problems = &looked.outcome.problems;
+    let problems = &inspected.outcome.problems;
     if args.json {
-        let shown: Vec<ProblemJson> = json(problems, &|file| looked.files.text(file));
+        let shown: Vec<ProblemJson> = json(problems, &|file| inspected.files.text(file));
         print::json_pretty(&shown)?;
     } else {
-        load::show_problems(&looked.files, problems);
+        load::show_problems(&inspected.files, problems);
     }
     if !args.json {
         print::out(&format!("{}\n", count(problems)))?;
     }
-    let refused = problems.iter().any(|problem| problem.severity == Severity::Error);
-    Ok(if refused { Exit::USAGE } else { Exit::DONE })
+    let has_errors = problems.iter().any(|problem| problem.severity == Severity::Error);
+    Ok(if has_errors { Exit::USAGE } else { Exit::DONE })
 }

@@ -7,7 +7,7 @@ use clap::Args;
 use super::exit::Exit;
 use super::test::{all as all_tests, passed, step};
 use super::test_e2e::workspace::Tested;
-use super::{Global, block_on, isolated, print};
+use super::{Global, block_on, print, stack};
 use crate::view::style;
 
 /// A step that is one cargo command.
@@ -48,9 +48,7 @@ const STEPS: [Step; 4] = [
 pub(crate) struct CiArgs {}
 
 pub(crate) fn run(global: &Global, _args: &CiArgs) -> anyhow::Result<Exit> {
-    if let Some(exit) = isolated::refuse_name(global, "ci", "leave `--stack` out") {
-        return Ok(exit);
-    }
+    stack::refuse_name(global, "ci")?;
     let tested = Tested::find(global)?;
     block_on(all(&tested))
 }

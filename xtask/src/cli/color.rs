@@ -1,18 +1,18 @@
-//! Whether there are colours.
+//! Decides once for the whole process whether output has colours.
 //!
-//! It is settled once for the whole process; what is written holds them always.
+//! Views always write colours, and the streams remove them.
 
 use anstream::ColorChoice;
 use clap::ValueEnum;
 use xtask_client::escapes::Keep;
 
-/// The variable by which cargo is told whether to use colours.
-pub(crate) const CARGOS: &str = "CARGO_TERM_COLOR";
+/// The variable that turns colours of cargo on or off.
+pub(crate) const CARGO_VARIABLE: &str = "CARGO_TERM_COLOR";
 
 /// When to use colours.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ColorWhen {
-    /// On a terminal, outside continuous integration.
+    /// On a terminal, unless `CI` or `NO_COLOR` is set.
     #[default]
     Auto,
     /// Always.
@@ -21,23 +21,23 @@ pub(crate) enum ColorWhen {
     Never,
 }
 
-/// Settles for the whole process whether there are colours. Returns the word for cargo, which
-/// writes to the same terminal; none where it is left to see for itself.
+/// Turns colours on or off for the whole process. Returns the value for cargo, which writes to
+/// the same terminal; none if cargo decides itself.
 pub(crate) fn choose(when: ColorWhen) -> Option<&'static str> {
-    let (choice, word) = match when {
+    let (choice, for_cargo) = match when {
         ColorWhen::Always => (ColorChoice::Always, Some("always")),
         ColorWhen::Never => (ColorChoice::Never, Some("never")),
         ColorWhen::Auto if is_set("CI") || is_set("NO_COLOR") => {
-            // Who tells cargo something else wants it of cargo alone.
-            (ColorChoice::Never, (!is_set(CARGOS)).then_some("never"))
+            // A value that the user set applies to cargo alone.
+            (ColorChoice::Never, (!is_set(CARGO_VARIABLE)).then_some("never"))
         }
         ColorWhen::Auto => (ColorChoice::Auto, None),
     };
     choice.write_global();
-    word
+    for_cargo
 }
 
-/// What of a service's escapes gets to standard output.
+/// Which escapes of a service standard output keeps.
 pub(crate) fn kept() -> Keep {
     match anstream::AutoStream::choice(&std::io::stdout()) {
         ColorChoice::Never => Keep::Nothing,
@@ -45,7 +45,7 @@ pub(crate) fn kept() -> Keep {
     }
 }
 
-/// Whether a variable is there and says yes.
+/// Whether a variable is neither empty nor `false`.
 pub(super) fn is_set(name: &str) -> bool {
     std::env::var_os(name).is_some_and(|value| !value.is_empty() && value != "false")
 }

@@ -1,11 +1,11 @@
-//! `down`: stops services, or everything, and waits until it is gone.
+//! `down`: stops services or the whole stack, and waits until their processes have exited.
 //!
-//! That nothing runs is what was asked for: it is said, and the exit code is 0.
+//! It succeeds if nothing is running.
 
 use std::io;
 use std::path::Path;
 
-use anyhow::Context;
+use anyhow::Context as _;
 use clap::Args;
 use xtask_client::StackPaths;
 use xtask_client::connection::update;
@@ -13,38 +13,37 @@ use xtask_client::protocol::{Reply, Request};
 use xtask_client::snapshot::{Phase, Snapshot};
 
 use super::exit::Exit;
-use super::{Global, asked, block_on, locate, print};
-use crate::session::launch::{Session, connect, patiently};
-use crate::supervisor::lock::Lock;
+use super::{Global, block_on, print, running, stack};
+use crate::session::connect::{Session, connect, lock, notify_if_slow};
 use crate::view::progress;
 use crate::view::style::{BUSY, GOOD};
 
 /// `down`
 #[derive(Debug, Args)]
 pub(crate) struct DownArgs {
-    /// The services, and what depends on them [default: the whole stack]
+    /// Stop these services and their dependents [default: the whole stack]
     #[arg(value_name = "SERVICE")]
     services: Vec<String>,
-    /// Leave the dependents of SERVICE up
+    /// Keep the dependents of SERVICE running
     #[arg(long, requires = "services")]
     only: bool,
-    /// Delete the stack's data too
+    /// Delete the stack's data afterwards
     #[arg(long, conflicts_with = "services")]
     data: bool,
-    /// Kill instead of stopping in order
+    /// Kill all processes at once instead of stopping them in order
     #[arg(long, conflicts_with = "services")]
     now: bool,
 }
 
 pub(crate) fn run(global: &Global, args: &DownArgs) -> anyhow::Result<Exit> {
-    let paths = locate::stack_paths(global)?;
+    let paths = stack::stack_paths(global)?;
     block_on(async {
-        // Nobody else starts the stack until its data is deleted.
+        // No other command starts the stack until its data is deleted.
         let _turn = match args.data && paths.data().exists() {
             true => Some(lock(&paths.launch_lock()).await?),
             false => None,
         };
-        let exit = match connect(&paths, || locate::tell_silence(&paths)).await? {
+        let exit = match connect(&paths, || stack::report_silence(&paths)).await? {
             None => {
                 print::tell(&format!("nothing is running as stack `{}`", paths.stack()));
                 Exit::DONE
@@ -59,55 +58,47 @@ pub(crate) fn run(global: &Global, args: &DownArgs) -> anyhow::Result<Exit> {
     })
 }
 
-async fn lock(path: &Path) -> anyhow::Result<Lock> {
-    Lock::turn(path).await.with_context(|| format!("cannot lock `{}`", path.display()))
-}
-
 async fn whole(mut session: Session, now: bool) -> anyhow::Result<Exit> {
     session.connection.send(Request::Shutdown { now }).await?;
-    watch_end(&mut session).await?;
-    locate::say_down(&session.paths);
+    report_stops(&mut session).await?;
+    stack::report_down(&session.paths);
     Ok(Exit::DONE)
 }
 
-/// Says what stops until the supervisor is gone.
-pub(crate) async fn watch_end(session: &mut Session) -> anyhow::Result<()> {
+/// Reports each service that stops, until supervisor and guardian have exited.
+async fn report_stops(session: &mut Session) -> anyhow::Result<()> {
     while let Some(answer) = session.connection.next().await? {
-        take(&mut session.snapshot, answer.reply);
+        apply(&mut session.snapshot, answer.reply);
     }
     let guardian = session.snapshot.guardian_pid.unwrap_or(session.snapshot.supervisor_pid);
-    let text = format!(
-        "for process {guardian}, which cleans up behind stack `{}`",
-        session.snapshot.stack
-    );
-    patiently(session.supervisor.gone(), || print::say(BUSY, "Waiting", &text)).await;
+    let text =
+        format!("for process {guardian}, which cleans up after stack `{}`", session.snapshot.stack);
+    notify_if_slow(session.supervisor.exited(), || print::say(BUSY, "Waiting", &text)).await;
     Ok(())
 }
 
 async fn some(mut session: Session, args: &DownArgs) -> anyhow::Result<Exit> {
-    let names = match asked::named(&session.snapshot, &args.services) {
-        Ok(names) => names,
-        Err(exit) => return Ok(exit),
-    };
+    let names = running::named(&session.snapshot, &args.services)?;
     let request = Request::TakeDown { services: names.clone(), only: args.only };
     let id = session.connection.send(request).await?;
-    let mut taken = false;
+    let mut accepted = false;
     loop {
-        let gone = |service: &xtask_client::snapshot::ServiceSnapshot| {
+        let stopped = |service: &xtask_client::snapshot::ServiceSnapshot| {
             !service.wanted && service.pid.is_none() && service.phase != Phase::Stopping
         };
-        if taken && names.iter().filter_map(|name| session.snapshot.service(name)).all(gone) {
+        if accepted && names.iter().filter_map(|name| session.snapshot.service(name)).all(stopped) {
             return Ok(Exit::DONE);
         }
         match session.connection.next().await? {
             None => return Ok(Exit::DONE),
-            Some(answer) if answer.id == id => taken = true,
-            Some(answer) => take(&mut session.snapshot, answer.reply),
+            Some(answer) if answer.id == id => accepted = true,
+            Some(answer) => apply(&mut session.snapshot, answer.reply),
         }
     }
 }
 
-fn take(snapshot: &mut Snapshot, reply: Reply) {
+/// Applies a message of the supervisor, and prints the services that it reports as stopped.
+fn apply(snapshot: &mut Snapshot, reply: Reply) {
     if let Reply::Changed { services, .. } = &reply {
         for service in services {
             if matches!(service.phase, Phase::Stopped | Phase::Failed)
@@ -126,21 +117,21 @@ async fn delete_data(paths: &StackPaths) -> anyhow::Result<()> {
     let size = match folder_size(&data) {
         Ok(size) => size,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            print::tell(&format!("there is no data of stack `{}`", paths.stack()));
+            print::tell(&format!("stack `{}` has no data", paths.stack()));
             return Ok(());
         }
         Err(error) => {
-            return Err(error).with_context(|| format!("cannot read `{}`", data.display()));
+            return Err(error).with_context(|| format!("failed to read `{}`", data.display()));
         }
     };
-    // What a supervisor that was killed has left may still write there.
-    let _gone = lock(&paths.lock()).await?;
+    // A process that a killed supervisor left may still write there.
+    let _held = lock(&paths.lock()).await?;
     let text = format!("`{}` ({} files, {} bytes)", data.display(), size.0, size.1);
     print::say(GOOD, "Deleting", &text);
-    std::fs::remove_dir_all(&data).with_context(|| format!("cannot delete `{}`", data.display()))
+    std::fs::remove_dir_all(&data).with_context(|| format!("failed to delete `{}`", data.display()))
 }
 
-/// Files, and bytes in them.
+/// The number of files and of their bytes.
 fn folder_size(folder: &Path) -> io::Result<(u64, u64)> {
     let mut size = (0, 0);
     for entry in std::fs::read_dir(folder)? {

@@ -1,41 +1,38 @@
-//! Exit codes, in one place.
-//!
-//! The README documents them; scripts depend on them.
+//! Exit codes. README documents them, and scripts depend on them.
 
 use std::process::ExitCode;
 
-/// What the tool's process ends with.
+/// The exit code of the tool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Exit(u8);
 
 impl Exit {
-    /// What was asked is done.
+    /// Success.
     pub(crate) const DONE: Self = Self(0);
-    /// Tests or a service failed, or something else went wrong.
+    /// A test or a service failed, or any other failure.
     pub(crate) const FAILED: Self = Self(1);
-    /// The command line or the metadata makes no sense.
+    /// The command line or the metadata is invalid.
     pub(crate) const USAGE: Self = Self(2);
-    /// Something does not compile.
+    /// The build failed.
     pub(crate) const BUILD: Self = Self(3);
-    /// A service did not get ready.
+    /// A service did not become ready.
     pub(crate) const NOT_READY: Self = Self(4);
-    /// A port is held by another program.
+    /// Another program holds a port.
     pub(crate) const PORT_HELD: Self = Self(5);
-    /// No container engine is there, or its daemon does not answer.
+    /// No container engine is installed, or its daemon does not answer.
     pub(crate) const NO_ENGINE: Self = Self(6);
-    /// Nothing is running where a running stack is needed. `down` is content then.
+    /// The command needs a running stack, and nothing is running. `down` succeeds then.
     pub(crate) const NOTHING_RUNS: Self = Self(7);
-    /// Ended by Ctrl-C.
+    /// Interrupted by SIGINT.
     pub(crate) const INTERRUPTED: Self = Self(130);
-    /// Ended by SIGTERM or SIGHUP.
+    /// Terminated by SIGTERM or SIGHUP.
     pub(crate) const TERMINATED: Self = Self(143);
 
-    /// What another run of this program ended with.
+    /// The exit code of another process of this program.
     pub(crate) const fn from_code(code: u8) -> Self {
         Self(code)
     }
 
-    /// The number.
     pub(crate) const fn code(self) -> u8 {
         self.0
     }

@@ -1,22 +1,22 @@
-//! `explain`: every setting of a service and its source, and how it stands if it runs.
+//! `explain`: every setting of a service and its source, and its state if it runs.
 //!
-//! The settings are those of the metadata now; what runs may have been started before
-//! an edit, which `up` would make current.
+//! It reads the present metadata. A running service may have started before an edit.
 
 use clap::Args;
+use xtask_core::plan::Request;
 
 use super::exit::Exit;
 use super::plan_args::{PlaceArgs, PlanArgs};
-use super::{Global, block_on, load, locate, print};
+use super::{Global, block_on, load, print, stack};
 use crate::view::explain::{json, render};
 
 /// `explain`
 #[derive(Debug, Args)]
 pub(crate) struct ExplainArgs {
-    /// The service
+    /// The service to explain
     #[arg(value_name = "SERVICE")]
     service: String,
-    /// As JSON: what was decided about the service, and its state if it runs
+    /// Print the planned service and its state as JSON
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -27,12 +27,9 @@ pub(crate) struct ExplainArgs {
 
 pub(crate) fn run(global: &Global, args: &ExplainArgs) -> anyhow::Result<Exit> {
     let services = std::slice::from_ref(&args.service);
-    let loaded =
-        match load::plan(global, &args.plan, services, |request| args.place.shape(request))? {
-            Ok(loaded) => loaded,
-            Err(exit) => return Ok(exit),
-        };
-    let running = block_on(locate::status(&loaded.paths))?;
+    let place = |request: &mut Request| args.place.shape(request);
+    let loaded = load::plan(global, &args.plan, services, place)?;
+    let running = block_on(stack::status(&loaded.paths))?;
     if args.json {
         if let Some(explained) = json(&loaded.plan, &args.service, running.as_ref()) {
             print::json_pretty(&explained)?;

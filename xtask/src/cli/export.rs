@@ -1,7 +1,7 @@
-//! `export`: the graph for an engine that already exists, as files.
+//! `export`: writes the services as files for Compose, Swarm or Kubernetes.
 //!
-//! It applies nothing. Images are made as `image` makes them, so that what is written can be
-//! run at once; `--image-prefix` names them as a registry will.
+//! It builds the images as `image` does, so that the files can be applied at once. It applies
+//! nothing.
 
 use std::collections::BTreeMap;
 use std::fs::{DirBuilder, OpenOptions};
@@ -28,18 +28,18 @@ use crate::view::style::{GOOD, WARN};
 /// `export`
 #[derive(Debug, Args)]
 pub(crate) struct ExportArgs {
-    /// For whom
+    /// The engine that reads the files
     target: Target,
-    /// The services; what they depend on comes with them [default: those of the workspace]
+    /// Export these services and their dependencies [default: the workspace's default services]
     #[arg(value_name = "SERVICE")]
     services: Vec<String>,
-    /// The folder to write into; else the document is printed
+    /// Write the files into this folder [default: print the document]
     #[arg(short, long, value_name = "FOLDER")]
     output: Option<PathBuf>,
-    /// What the names of images built here begin with, instead of `localhost/WORKSPACE/`
+    /// Name the images PREFIX/SERVICE, as a registry does [default: localhost/WORKSPACE]
     #[arg(long, value_name = "PREFIX")]
     image_prefix: Option<String>,
-    /// What was written and what is different, as JSON
+    /// Print the written files and the differences as JSON
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -48,12 +48,12 @@ pub(crate) struct ExportArgs {
     programs: ProgramArgs,
 }
 
-/// What `export --json` shows.
+/// The output of `export --json`.
 #[derive(Serialize)]
 struct Written {
-    /// The files in the output folder; none without one.
+    /// The files in the output folder; none without `--output`.
     files: Vec<PathBuf>,
-    /// The document; null if it is one of the files.
+    /// The document; null with `--output`.
     document: Option<String>,
     /// The images by service.
     images: BTreeMap<Name, String>,
@@ -83,20 +83,14 @@ pub(crate) fn run(global: &Global, args: &ExportArgs) -> anyhow::Result<Exit> {
         request.data = DATA_FOLDER.to_owned();
         args.programs.shape(request);
     };
-    let loaded = match load::plan(global, &args.plan, &args.services, shape)? {
-        Ok(loaded) => loaded,
-        Err(exit) => return Ok(exit),
-    };
+    let loaded = load::plan(global, &args.plan, &args.services, shape)?;
     block_on(written(args, &loaded))
 }
 
 async fn written(args: &ExportArgs, loaded: &Loaded) -> anyhow::Result<Exit> {
-    let images = match images(loaded, &args.programs, "export", |_| true).await? {
-        Ok(rows) => rows.into_iter().map(|row| (row.service, row.image)),
-        Err(exit) => return Ok(exit),
-    };
+    let rows = images(loaded, &args.programs, "export", |_| true).await?;
     let references: BTreeMap<Name, String> =
-        images.map(|(service, image)| (service, renamed(args, image))).collect();
+        rows.into_iter().map(|row| (row.service, renamed(args, row.image))).collect();
     let images = Images { references, program_folder: PROGRAM_FOLDER, user: USER };
     let export = export(&loaded.plan, &images, args.target);
     let images = images.references;
@@ -121,7 +115,7 @@ async fn written(args: &ExportArgs, loaded: &Loaded) -> anyhow::Result<Exit> {
     Ok(Exit::DONE)
 }
 
-/// The first file is the document; secrets are never printed.
+/// Prints the first file, which is the document. Secrets are never printed.
 fn print_document(
     args: &ExportArgs,
     export: Export,
@@ -129,7 +123,7 @@ fn print_document(
 ) -> anyhow::Result<Exit> {
     let secret = |file: &&File| file.access.is_secret();
     if let Some(file) = export.files.iter().find(secret) {
-        let what = format!("`{}` holds secrets: only `--output FOLDER` writes it", file.path);
+        let what = format!("`{}` contains secrets: only `--output FOLDER` writes it", file.path);
         print::say(WARN, "Note", &what);
     }
     let document = export.files.into_iter().next().map(|file| file.text);
@@ -151,7 +145,7 @@ fn renamed(args: &ExportArgs, image: String) -> String {
 
 fn write(folder: &Path, file: &File) -> anyhow::Result<PathBuf> {
     let path = folder.join(&file.path);
-    let failed = || format!("cannot write `{}`", path.display());
+    let failed = || format!("failed to write `{}`", path.display());
     let (mode, folder_mode) = match file.access {
         Access::Public => (0o644, 0o777),
         Access::Secret => (0o600, 0o777),
@@ -162,7 +156,7 @@ fn write(folder: &Path, file: &File) -> anyhow::Result<PathBuf> {
         builder.recursive(true).mode(folder_mode).create(parent).with_context(failed)?;
     }
     if file.access.is_secret() && path.exists() {
-        // A mode is only given to a new file.
+        // Only a new file gets the mode.
         std::fs::remove_file(&path).with_context(failed)?;
     }
     let mut options = OpenOptions::new();

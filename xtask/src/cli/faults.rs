@@ -1,7 +1,6 @@
-//! Flags that make a start worse than it need be, for tests: `--start-order random`,
-//! `--seed`, `--slow`.
+//! Flags that inject faults into a start, for tests: `--start-order random`, `--seed`, `--slow`.
 //!
-//! What a slow service is, and who is drawn, is decided in the core.
+//! The core draws the order and delays the services.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -11,29 +10,29 @@ use xtask_core::plan::{Request, StartOrder};
 use super::print;
 use crate::view::style;
 
-/// Flags of `up` and `test-e2e`. What a seed is for is the group `chance` of either.
+/// Flags of `up` and `test-e2e`. Each command's group `chance` lists the flags that use the seed.
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct FaultArgs {
-    /// `random`: start services one by one, in an order that the seed draws
+    /// Start services one by one, in random order
     #[arg(long, value_name = "HOW", help_heading = "Faults")]
     pub(crate) start_order: Option<StartOrderWhen>,
-    /// Where chance begins: the same number, the same faults [default: another each time]
+    /// Seed of the random faults; the same seed repeats them [default: a new one, which is printed]
     #[arg(long, value_name = "NUMBER", requires = "chance", help_heading = "Faults")]
     pub(crate) seed: Option<u64>,
-    /// Start a service so much later than it could be
+    /// Delay the start of a service by this time
     #[arg(long, value_name = "SERVICE=TIME", help_heading = "Faults")]
     pub(crate) slow: Vec<String>,
 }
 
-/// In which order services start that could.
+/// The order in which startable services start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum StartOrderWhen {
-    /// One after the other, drawn.
+    /// One by one, in an order that the seed draws.
     Random,
 }
 
 impl FaultArgs {
-    /// Adds to a request what is asked for. A seed that nobody named is drawn and said.
+    /// Adds the flags to a request. Without `--seed` it draws one and prints it.
     pub(crate) fn shape(&self, request: &mut Request) {
         request.start_order = match self.start_order {
             None => StartOrder::AtOnce,
@@ -42,34 +41,34 @@ impl FaultArgs {
         request.slow.clone_from(&self.slow);
     }
 
-    /// Those of a start: it has no use for a seed if it draws nothing.
+    /// The flags for `up`, which rejects a seed without `--start-order`.
     pub(crate) fn of_start(&self) -> Self {
         Self { seed: self.seed.filter(|_| self.start_order.is_some()), ..self.clone() }
     }
 
-    /// The seed; one that nobody named is drawn and said, so that it can be named.
+    /// The given seed, or a new one, which is printed so that the run can be repeated.
     pub(crate) fn seed_or_draw(&self) -> u64 {
         self.seed.unwrap_or_else(|| {
             let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            // Short enough to be typed.
+            // Short enough to type.
             let seed = u64::from(now.subsec_nanos()) % 1_000_000;
-            print::say(style::BUSY, "Seed", &format!("{seed} (again: `--seed {seed}`)"));
+            print::say(style::BUSY, "Seed", &format!("{seed} (repeat with `--seed {seed}`)"));
             seed
         })
     }
 
-    /// The same flags, for a command line.
-    pub(crate) fn words(&self) -> Vec<String> {
-        let mut words = Vec::new();
+    /// The same flags as arguments.
+    pub(crate) fn arguments(&self) -> Vec<String> {
+        let mut arguments = Vec::new();
         if self.start_order.is_some() {
-            words.extend(["--start-order", "random"].map(str::to_owned));
+            arguments.extend(["--start-order", "random"].map(str::to_owned));
         }
         if let Some(seed) = self.seed {
-            words.extend(["--seed".to_owned(), seed.to_string()]);
+            arguments.extend(["--seed".to_owned(), seed.to_string()]);
         }
         for slow in &self.slow {
-            words.extend(["--slow".to_owned(), slow.clone()]);
+            arguments.extend(["--slow".to_owned(), slow.clone()]);
         }
-        words
+        arguments
     }
 }

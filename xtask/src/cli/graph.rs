@@ -1,4 +1,4 @@
-//! `graph`: the services and what they wait for, drawn.
+//! `graph`: draws the services and their edges.
 
 use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
@@ -12,13 +12,13 @@ use crate::view::graph::{Format, draw};
 /// `graph`
 #[derive(Debug, Args)]
 pub(crate) struct GraphArgs {
-    /// The services; what they depend on comes with them [default: those of the workspace]
+    /// Draw these services and their dependencies [default: the workspace's default services]
     #[arg(value_name = "SERVICE")]
     services: Vec<String>,
-    /// The form
+    /// Draw in this format
     #[arg(long, value_name = "FORM", default_value = "text")]
     format: Format,
-    /// Short for `--format json`
+    /// The same as `--format json`
     #[arg(long, conflicts_with = "format")]
     json: bool,
     #[command(flatten)]
@@ -46,10 +46,7 @@ impl ValueEnum for Format {
 
 pub(crate) fn run(global: &Global, args: &GraphArgs) -> anyhow::Result<Exit> {
     let place = |request: &mut Request| args.place.shape(request);
-    let loaded = match load::plan(global, &args.plan, &args.services, place)? {
-        Ok(loaded) => loaded,
-        Err(exit) => return Ok(exit),
-    };
+    let loaded = load::plan(global, &args.plan, &args.services, place)?;
     let format = if args.json { Format::Json } else { args.format };
     print::out(&draw(&loaded.plan, format))?;
     Ok(Exit::DONE)

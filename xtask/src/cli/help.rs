@@ -1,6 +1,9 @@
-//! What `--help` looks like: seven commands, and the rest under "more".
+//! The layout of `--help`: seven commands, and the rest under "More".
 
-/// The frame around clap's own lists.
+/// The heading of the options that every command has.
+pub(crate) const GLOBAL: &str = "Global options";
+
+/// The layout of the top-level `--help`.
 pub(crate) const TEMPLATE: &str = "\
 {about}
 
@@ -9,23 +12,25 @@ pub(crate) const TEMPLATE: &str = "\
 Commands:
 {subcommands}{after-help}
 
-Everywhere:
+Global options:
 {options}";
 
-/// The commands that clap is told to hide.
+/// The commands that clap hides.
 pub(crate) const MORE: &str = "\
 More:
   wait         Wait until services are ready
   graph        Draw the graph of services (text, mermaid, dot, svg, json)
-  check        Find mistakes in the metadata; `--fix` repairs cycles
-  image        Make container images of the programs that are built here
-  export       Write the graph down for Compose, Swarm or Kubernetes
+  check        Check the metadata of all services; `--fix` repairs cycles
+  image        Build container images of the workspace's programs
+  export       Export the services for Compose, Swarm or Kubernetes
   test         Run the workspace's tests, then test-e2e
-  verify-deps  Find out whether services declare what they need, and need what they declare
-  ci           Run what continuous integration runs
-  replay       Step a run again that `up --record FILE` wrote, and compare
+  verify-deps  Test whether services declare exactly what they need
+  ci           Run the checks and tests of continuous integration
+  replay       Replay a stack that `up --record FILE` recorded, and compare its effects
 
-`cargo xtask COMMAND --help` tells the rest.";
+`cargo xtask COMMAND --help` describes a command.
+
+Example: `cargo xtask up`";
 
 #[cfg(test)]
 mod tests {
@@ -35,7 +40,7 @@ mod tests {
     use super::MORE;
 
     #[test]
-    fn help_shows_seven_commands_and_names_all_others_but_the_internal_ones() {
+    fn help_lists_all_commands_except_internal_ones() {
         let command = Cli::command();
         let shown: Vec<_> = command
             .get_subcommands()

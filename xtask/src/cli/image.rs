@@ -1,6 +1,6 @@
-//! `image`: the images of services whose programs cargo builds.
+//! `image`: builds images of the services whose programs cargo builds.
 //!
-//! It runs no service. Images that are there with the same content are left alone.
+//! It skips images that exist with the same content. It runs no service.
 
 use std::path::PathBuf;
 
@@ -8,6 +8,7 @@ use clap::Args;
 use xtask_core::plan::{Containers, Plan, Program, Request, Service};
 use xtask_core::terms::Placement;
 
+use super::error::Error;
 use super::exit::Exit;
 use super::interrupt::Interrupts;
 use super::load::{self, Loaded};
@@ -23,10 +24,10 @@ use crate::view::style::{GOOD, WARN};
 /// `image`
 #[derive(Debug, Args)]
 pub(crate) struct ImageArgs {
-    /// The services [default: all whose program is built here]
+    /// Build images of these services [default: all whose program cargo builds]
     #[arg(value_name = "SERVICE")]
     services: Vec<String>,
-    /// The images as JSON
+    /// Print the images as JSON
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -40,42 +41,31 @@ pub(crate) fn run(global: &Global, args: &ImageArgs) -> anyhow::Result<Exit> {
         args.programs.shape(request);
         request.containers = Containers::All;
     };
-    let loaded = match load::plan(global, &args.overlays.clone().into(), &args.services, shape)? {
-        Ok(loaded) => loaded,
-        Err(exit) => return Ok(exit),
-    };
+    let loaded = load::plan(global, &args.overlays.clone().into(), &args.services, shape)?;
     block_on(shown(args, &loaded))
 }
 
-/// The engine, or the words that there is none.
+/// The container engine that answers.
 ///
 /// # Errors
-/// When it is there and cannot be asked.
-pub(crate) async fn engine() -> anyhow::Result<Result<Engine, Exit>> {
-    match Engine::answering().await {
-        Ok(engine) => Ok(Ok(engine)),
-        Err(error) if error.is_absence() => {
-            print::error_with_hint(&error.to_string(), error.hint().unwrap_or_default());
-            Ok(Err(Exit::NO_ENGINE))
-        }
-        Err(error) => Err(error.into()),
-    }
+/// [`Error::NoEngine`] if none is installed or answers.
+async fn engine() -> anyhow::Result<Engine> {
+    Engine::answering().await.map_err(|error| match error.is_absence() {
+        true => Error::NoEngine(error).into(),
+        false => error.into(),
+    })
 }
 
-/// Says that there is no engine for those services of a plan that run in containers: once,
-/// and before anything is built.
-///
-/// # Errors
-/// As for [`engine`].
-pub(crate) async fn refuse_without_engine(plan: &Plan) -> anyhow::Result<Option<Exit>> {
+/// Fails before the build if services of the plan run in containers and no engine answers.
+pub(crate) async fn check_engine(plan: &Plan) -> anyhow::Result<()> {
     let mut placements = plan.services.iter().map(|service| service.placement);
-    match placements.any(|placement| placement == Placement::Container) {
-        true => Ok(engine().await?.err()),
-        false => Ok(None),
+    if placements.any(|placement| placement == Placement::Container) {
+        engine().await?;
     }
+    Ok(())
 }
 
-/// What the image of a service is made of, once its program is at `program`.
+/// How to build the image of a service whose program is at `program`.
 pub(crate) fn recipe(plan: &Plan, service: &Service, program: PathBuf) -> Recipe {
     Recipe {
         workspace: PathBuf::from(&plan.workspace),
@@ -87,14 +77,11 @@ pub(crate) fn recipe(plan: &Plan, service: &Service, program: PathBuf) -> Recipe
 }
 
 async fn shown(args: &ImageArgs, loaded: &Loaded) -> anyhow::Result<Exit> {
-    // What a service depends on is built with it, but only what was named gets an image.
+    // Dependencies are built too, but only named services get an image.
     let named = |service: &Service| {
         args.services.is_empty() || args.services.iter().any(|name| **name == *service.name)
     };
-    let rows = match images(loaded, &args.programs, "image", named).await? {
-        Ok(rows) => rows,
-        Err(exit) => return Ok(exit),
-    };
+    let rows = images(loaded, &args.programs, "image", named).await?;
     if args.json {
         print::json_pretty(&rows)?;
     } else {
@@ -103,26 +90,17 @@ async fn shown(args: &ImageArgs, loaded: &Loaded) -> anyhow::Result<Exit> {
     Ok(Exit::DONE)
 }
 
-/// The images of those services of the plan whose program is built here and that are asked
-/// for, in order of name; else the words why there are none. `command` is what the user
-/// called.
-///
-/// # Errors
-/// When cargo cannot be run, or the engine refuses.
+/// Builds the images of the services that `selected` accepts and whose program cargo builds.
+/// Returns them in order of name. `command` is the command that the user called.
 pub(crate) async fn images(
     loaded: &Loaded,
     args: &ProgramArgs,
-    command: &str,
-    asked: impl Fn(&Service) -> bool,
-) -> anyhow::Result<Result<Vec<ImageRow>, Exit>> {
+    command: &'static str,
+    selected: impl Fn(&Service) -> bool,
+) -> anyhow::Result<Vec<ImageRow>> {
     let plan = &loaded.plan;
-    if let Some(exit) = target::refuse_shared(loaded, args.build.profile(), command) {
-        return Ok(Err(exit));
-    }
-    let engine = match engine().await? {
-        Ok(engine) => engine,
-        Err(exit) => return Ok(Err(exit)),
-    };
+    target::refuse_shared(loaded, args.build.profile(), command)?;
+    let engine = engine().await?;
     let mut interrupts = Interrupts::new()?;
     let mut build = match args.no_build {
         true => {
@@ -133,43 +111,39 @@ pub(crate) async fn images(
     };
     let mut rows = Vec::new();
     loop {
-        let event = match build.next_unless(&mut interrupts).await? {
-            Ok(event) => event,
-            Err(exit) => return Ok(Err(exit)),
-        };
-        match event {
+        match build.next_unless(&mut interrupts).await? {
             BuildEvent::Linked { services, path, .. } => {
                 let named = services.iter().filter_map(|name| plan.service(name));
-                for service in named.filter(|service| is_built(service) && asked(service)) {
+                for service in named.filter(|service| is_built(service) && selected(service)) {
                     let recipe = recipe(plan, service, PathBuf::from(&path));
                     let image = tokio::select! {
                         image = image::make(&engine, &recipe) => image?,
                         exit = interrupts.next() => {
                             build.stop().await;
-                            return Ok(Err(exit));
+                            return Err(Error::Reported(exit).into());
                         }
                     };
-                    tell(service, &image);
+                    report(service, &image);
                     rows.push(row(service, image));
                 }
             }
             BuildEvent::Missing { message, .. } => print::say(WARN, "Missing", &message),
             BuildEvent::Ended { ok: true } => break,
-            BuildEvent::Ended { ok: false } => return Ok(Err(Exit::BUILD)),
+            BuildEvent::Ended { ok: false } => return Err(Error::Reported(Exit::BUILD).into()),
         }
     }
     rows.sort_by(|a, b| a.service.cmp(&b.service));
-    Ok(Ok(rows))
+    Ok(rows)
 }
 
-/// Whether its program is built here and can run in a container.
+/// Whether cargo builds its program and it can run in a container.
 fn is_built(service: &Service) -> bool {
     matches!(service.program, Program::Artifact { .. }) && service.placement == Placement::Container
 }
 
-fn tell(service: &Service, image: &Image) {
+fn report(service: &Service, image: &Image) {
     if image.made == Made::Now {
-        print::say(GOOD, "Made", &format!("the image of {}", service.name));
+        print::say(GOOD, "Built", &format!("image of {}", service.name));
     }
     for note in &image.notes {
         print::say(WARN, "Note", &format!("image of {}: {note}", service.name));

@@ -1,6 +1,6 @@
-//! Ctrl-C and its relatives, for commands that end in order.
+//! SIGINT, SIGTERM and SIGHUP for commands that clean up before they exit.
 //!
-//! It counts and decides nothing: what the second one means is the command's affair.
+//! The command decides what a second signal does.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,38 +9,37 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::exit::Exit;
 
-/// Whether somebody waits for the signals: what was set before is still called then.
+/// Whether [`Interrupts`] receives the signals. The handler below is still called then.
 static TAKEN: AtomicBool = AtomicBool::new(false);
 
-/// From now on these signals end the process with the code of one that they ended, until
-/// [`Interrupts`] takes them: nothing is left behind before that, and whoever reads the
-/// code need not tell the two apart. What is ignored, as by `nohup`, stays so. To be called
-/// again when nobody takes them any more.
-pub(crate) fn end_with_its_code() {
+/// Makes these signals exit the process with code 130 or 143, until [`Interrupts`] receives
+/// them. Nothing needs cleaning up before that. An ignored signal, as under `nohup`, stays
+/// ignored. Call it again once [`Interrupts`] is no longer read.
+pub(crate) fn exit_on_signal() {
     TAKEN.store(false, Ordering::Relaxed);
     for number in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
         let mut before = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
-        // SAFETY: the kernel fills in a whole structure, and the handler makes one call,
-        // which is safe in it.
+        // SAFETY: the kernel fills in the whole structure, and the handler makes one call, which is
+        // async-signal-safe.
         unsafe {
             let got = libc::sigaction(number, std::ptr::null(), before.as_mut_ptr());
             if got == 0 && before.assume_init().sa_sigaction == libc::SIG_DFL {
-                libc::signal(number, end as extern "C" fn(libc::c_int) as libc::sighandler_t);
+                libc::signal(number, exit as extern "C" fn(libc::c_int) as libc::sighandler_t);
             }
         }
     }
 }
 
-extern "C" fn end(number: libc::c_int) {
+extern "C" fn exit(number: libc::c_int) {
     if TAKEN.load(Ordering::Relaxed) {
         return;
     }
-    let exit = if number == libc::SIGINT { Exit::INTERRUPTED } else { Exit::TERMINATED };
-    // SAFETY: it ends the process and runs nothing of it.
-    unsafe { libc::_exit(exit.code().into()) }
+    let code = if number == libc::SIGINT { Exit::INTERRUPTED } else { Exit::TERMINATED };
+    // SAFETY: `_exit` is async-signal-safe.
+    unsafe { libc::_exit(code.code().into()) }
 }
 
-/// The signals that ask a command to end.
+/// Receives the signals that ask a command to exit.
 pub(crate) struct Interrupts {
     interrupt: Signal,
     terminate: Signal,
@@ -48,7 +47,7 @@ pub(crate) struct Interrupts {
 }
 
 impl Interrupts {
-    /// From now on these signals no longer end the process by themselves.
+    /// From now on these signals no longer exit the process.
     pub(crate) fn new() -> io::Result<Self> {
         let taken = Self {
             interrupt: signal(SignalKind::interrupt())?,
@@ -59,8 +58,7 @@ impl Interrupts {
         Ok(taken)
     }
 
-    /// Waits for the next one, and says how the process is to end because of it.
-    /// Nothing is lost when the wait is given up.
+    /// Waits for the next signal and returns its exit code. Cancel safe.
     pub(crate) async fn next(&mut self) -> Exit {
         tokio::select! {
             _ = self.interrupt.recv() => Exit::INTERRUPTED,

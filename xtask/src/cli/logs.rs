@@ -1,7 +1,7 @@
-//! `logs`: what services printed, also of a stack that no longer runs.
+//! `logs`: the output of services, also of a stack that is down.
 //!
-//! It reads the files of the stack's state, and the supervisor does not notice whether this
-//! is slow. It is asked only where there is no file.
+//! It reads the log files, so that a slow reader never delays the supervisor. It calls the
+//! supervisor only if a service has no file.
 
 use clap::Args;
 use regex::bytes::Regex;
@@ -10,44 +10,44 @@ use xtask_client::escapes::{Keep, strip};
 use xtask_client::logs::{Line, More, Start};
 use xtask_core::terms::duration;
 
+use super::error::Error;
 use super::exit::Exit;
-use super::follow::{Extent, Follower, services_with_logs};
-use super::{Global, block_on, color, locate, print};
+use super::{Global, block_on, color, print, stack};
+use crate::session::follow::{Extent, Follower, services_with_logs};
 use crate::view::event::LogLine;
 use crate::view::log::{Plain, Prefixes};
 use crate::view::style::WARN;
-use crate::view::words::command_for;
 
-/// How many lines of each service are shown if nothing says which.
+/// How many lines of each service are shown by default.
 const LAST_LINES: usize = 200;
 
 /// `logs`
 #[derive(Debug, Args)]
 pub(crate) struct LogsArgs {
-    /// The services [default: all]
+    /// Show these services [default: all]
     #[arg(value_name = "SERVICE")]
     services: Vec<String>,
-    /// Go on with what is printed from now on
+    /// Keep printing new lines
     #[arg(short, long)]
     follow: bool,
-    /// So many lines of each service's end [default: 200, or all with `--since` or `--grep`]
+    /// Show the last lines of each service [default: 200, or all with `--since` or `--grep`]
     #[arg(short = 'n', long, value_name = "LINES")]
     lines: Option<usize>,
-    /// Lines from this time on: `5m` ago, or `2026-01-31T08:00:00Z`
+    /// Show lines since this time: `5m` ago, or `2026-01-31T08:00:00Z`
     #[arg(long, value_name = "TIME", value_parser = since)]
     since: Option<String>,
-    /// Lines that match this regular expression, colours apart
+    /// Show lines that match this regular expression; it does not see colours
     #[arg(long, value_name = "REGEX")]
     grep: Option<Regex>,
-    /// Each line as a JSON object: time, service, run, stream, text
+    /// Print each line as a JSON object: time, service, run, stream, text
     #[arg(long, conflicts_with = "raw")]
     json: bool,
-    /// Byte by byte as it was printed, nothing added and nothing taken out
+    /// Print the bytes of the services unchanged
     #[arg(long)]
     raw: bool,
 }
 
-/// How lines are written.
+/// How lines are printed.
 enum Form {
     Prefixed(Prefixes),
     Json,
@@ -55,9 +55,9 @@ enum Form {
 }
 
 pub(crate) fn run(global: &Global, args: &LogsArgs) -> anyhow::Result<Exit> {
-    let paths = locate::stack_paths(global)?;
+    let paths = stack::stack_paths(global)?;
     let known = services_with_logs(&paths)?;
-    if let Some(exit) = explain_silence(&paths, args, &known)? {
+    if let Some(exit) = report_missing(&paths, args, &known)? {
         return Ok(exit);
     }
     let shown = if args.services.is_empty() { known } else { args.services.clone() };
@@ -71,9 +71,9 @@ pub(crate) fn run(global: &Global, args: &LogsArgs) -> anyhow::Result<Exit> {
     block_on(show(&paths, args, &mut form))
 }
 
-/// Says why there is no log of what is asked for; how to end, unless there is something to
-/// show or to wait for.
-fn explain_silence(
+/// Reports why services have no log. Returns the exit code if there is nothing to show and nothing
+/// to wait for.
+fn report_missing(
     paths: &StackPaths,
     args: &LogsArgs,
     known: &[String],
@@ -83,30 +83,25 @@ fn explain_silence(
         return Ok(None);
     }
     let stack = paths.stack();
-    let running = block_on(locate::status(paths))?;
+    let running = block_on(stack::status(paths))?;
     for name in unknown {
         let runs = running.as_ref().is_some_and(|running| running.service(name).is_some());
         if runs {
-            print::tell(&format!("service `{name}` of stack `{stack}` has printed nothing yet"));
+            print::tell(&format!("service `{name}` of stack `{stack}` has no output yet"));
         } else if args.follow {
-            let text = format!("for a log of `{name}`: stack `{stack}` has no such service now");
+            let text = format!("for a log of `{name}`: stack `{stack}` has no such service");
             print::say(WARN, "Waiting", &text);
         } else {
-            let message = format!("service `{name}` of stack `{stack}` has no log");
-            let hint = match known.is_empty() {
-                true => format!("{} starts the stack", command_for(&stack, "up")),
-                false => format!("there are logs of {}", known.join(", ")),
-            };
-            print::error_with_hint(&message, &hint);
-            return Ok(Some(Exit::USAGE));
+            let (service, known) = (name.clone(), known.to_vec());
+            return Err(Error::NoLog { service, stack, known }.into());
         }
     }
     Ok(match running {
         _ if args.follow || !known.is_empty() => None,
-        None => Some(locate::nothing_runs(paths)),
+        None => return Err(Error::NothingRuns { stack }.into()),
         Some(_) => {
             if args.services.is_empty() {
-                print::tell(&format!("stack `{stack}` has printed nothing yet"));
+                print::tell(&format!("stack `{stack}` has no output yet"));
             }
             Some(Exit::DONE)
         }
@@ -167,7 +162,7 @@ impl Form {
     }
 }
 
-/// A time as it stands in the files: RFC 3339 in UTC with milliseconds.
+/// A time in the format of the log files: RFC 3339 in UTC with milliseconds.
 fn since(text: &str) -> Result<String, String> {
     let time = match (text.parse::<jiff::Timestamp>(), duration::parse(text)) {
         (Ok(time), _) => time,
@@ -177,7 +172,7 @@ fn since(text: &str) -> Result<String, String> {
         }
         (Err(_), Err(why)) => {
             return Err(format!(
-                "as a duration such as `5m` it {why}, and it is no time such as \
+                "neither a duration such as `5m` ({why}) nor a time such as \
                  `2026-01-31T08:00:00Z`"
             ));
         }
@@ -190,7 +185,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_time_is_a_moment_or_so_long_ago() {
+    fn since_accepts_times_and_durations() {
         assert_eq!(since("2026-01-31T09:00:00+01:00").unwrap(), "2026-01-31T08:00:00.000Z");
         let minute_ago = since("1m").unwrap();
         assert!(minute_ago < since("0s").unwrap() && minute_ago > since("2m").unwrap());

@@ -1,30 +1,28 @@
-//! The command line: what can be asked, and which file answers.
+//! The command line: one file or folder per command.
 //!
-//! A file a command. Arguments are checked here as far as they make sense by
-//! themselves; whether they fit the workspace is the plan's affair.
+//! clap checks each argument alone. The plan checks it against the workspace.
 
-mod asked;
 mod check;
 mod ci;
 mod color;
 mod down;
+mod error;
 mod exit;
 mod explain;
 mod export;
 mod faults;
-mod follow;
 mod graph;
 mod help;
 mod image;
 mod interrupt;
-mod isolated;
 mod load;
-mod locate;
 mod logs;
 mod plan_args;
 mod print;
 mod replay;
 mod restart;
+mod running;
+mod stack;
 mod status;
 mod stderr;
 mod supervise;
@@ -44,14 +42,12 @@ use xtask_client::paths::{DEFAULT_STACK, check_stack_name};
 
 pub(crate) use exit::Exit;
 
-use crate::workspace;
-
 /// The tool's command line.
 #[derive(Debug, Parser)]
 #[command(
     name = "cargo xtask",
     bin_name = "cargo xtask",
-    about = "Starts, watches and tests the services of this workspace",
+    about = "Start, watch and test the services of this workspace",
     version,
     help_template = help::TEMPLATE,
     after_help = help::MORE,
@@ -66,96 +62,154 @@ pub(crate) struct Cli {
     command: Command,
 }
 
-/// What every command takes.
+/// Options of every command.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Global {
-    /// The Cargo.toml of the workspace, or of a member [default: found from here upwards]
-    #[arg(long, global = true, value_name = "PATH", help_heading = "Everywhere")]
+    /// Use the workspace of this Cargo.toml [default: search from the current folder upwards]
+    #[arg(long, global = true, value_name = "PATH", help_heading = help::GLOBAL)]
     pub(crate) manifest_path: Option<PathBuf>,
-    /// The name of the stack; any but `dev` gets free ports and nothing from the shell that the
-    /// metadata sets, and adopts nothing
+    /// Use this stack. A stack other than `dev` is isolated: it uses free ports, adopts no process,
+    /// and ignores variables of the shell that the metadata sets
     #[arg(long, global = true, value_name = "NAME", default_value = DEFAULT_STACK,
-        value_parser = stack_name, help_heading = "Everywhere")]
+        value_parser = stack_name, help_heading = help::GLOBAL)]
     pub(crate) stack: String,
     /// When to use colours
-    #[arg(
-        long,
-        global = true,
-        value_name = "WHEN",
-        default_value = "auto",
-        help_heading = "Everywhere"
-    )]
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto",
+        help_heading = help::GLOBAL)]
     pub(crate) color: color::ColorWhen,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Build and start services, each as soon as it can be
+    /// Build and start services in dependency order
+    ///
+    /// Starts the workspace's default services and their dependencies, then follows their logs.
+    /// Ctrl-C shuts the stack down.
+    ///
+    /// Example: `cargo xtask up --detach`
     Up(up::UpArgs),
     /// Stop services, dependents first
+    ///
+    /// Stops the whole stack and waits until its processes have exited. Data is kept.
+    ///
+    /// Example: `cargo xtask down --data`
     Down(down::DownArgs),
-    /// Show what runs
+    /// Show the services of a running stack
+    ///
+    /// Shows the stack `dev` as a table.
+    ///
+    /// Example: `cargo xtask status --json`
     Status(status::StatusArgs),
-    /// Show what services printed
+    /// Show the output of services
+    ///
+    /// Shows the last 200 lines of each service, also after the stack is down.
+    ///
+    /// Example: `cargo xtask logs --follow --since 5m`
     Logs(logs::LogsArgs),
-    /// Start a new run of services
+    /// Stop services and start them again
+    ///
+    /// Starts the programs of the last build, waits until they are ready, and builds nothing.
+    ///
+    /// Example: `cargo xtask restart web`
     Restart(restart::RestartArgs),
-    /// Test against an isolated copy of the stack
+    /// Run the end-to-end tests on an isolated stack
+    ///
+    /// Starts a new stack, runs all tests on it and deletes it. The files of a failed run are kept
+    /// for a day.
+    ///
+    /// Example: `cargo xtask test-e2e --stacks 2`
     TestE2e(test_e2e::TestE2eArgs),
-    /// Show every setting of a service and where it comes from
+    /// Show every setting of a service and its source
+    ///
+    /// Shows the settings of the present metadata, and the state of the service if it runs.
+    ///
+    /// Example: `cargo xtask explain web`
     Explain(explain::ExplainArgs),
 
     /// Wait until services are ready
+    ///
+    /// Waits for all wanted services, without a deadline.
+    ///
+    /// Example: `cargo xtask wait --timeout 30s`
     #[command(hide = true)]
     Wait(wait::WaitArgs),
     /// Draw the graph of services
+    ///
+    /// Draws the workspace's default services and their dependencies as text.
+    ///
+    /// Example: `cargo xtask graph --format svg > graph.svg`
     #[command(hide = true)]
     Graph(graph::GraphArgs),
-    /// Find mistakes in the metadata
+    /// Check the metadata of all services
+    ///
+    /// Reports every problem under every overlay, and changes nothing.
+    ///
+    /// Example: `cargo xtask check --fix`
     #[command(hide = true)]
     Check(check::CheckArgs),
-    /// Make container images of the programs that are built here
+    /// Build container images of the workspace's programs
+    ///
+    /// Builds an image for each service whose program cargo builds.
+    ///
+    /// Example: `cargo xtask image --release`
     #[command(hide = true)]
     Image(image::ImageArgs),
-    /// Write the graph down for Compose, Swarm or Kubernetes
+    /// Export the services for Compose, Swarm or Kubernetes
+    ///
+    /// Builds the images and prints the document for the workspace's default services. It applies
+    /// nothing.
+    ///
+    /// Example: `cargo xtask export compose --output deploy`
     #[command(hide = true)]
     Export(export::ExportArgs),
     /// Run the workspace's tests, then test-e2e
     #[command(hide = true)]
     Test(test::TestArgs),
-    /// Find out whether services declare what they need, and need what they declare
+    /// Test whether services declare exactly what they need
+    ///
+    /// Starts each service with its declared dependencies, then without each of them, on isolated
+    /// stacks.
+    ///
+    /// Example: `cargo xtask verify-deps web`
     #[command(hide = true)]
     VerifyDeps(verify_deps::VerifyDepsArgs),
-    /// Run what continuous integration runs
+    /// Run the checks and tests of continuous integration
+    ///
+    /// Runs format, build, clippy, docs and all tests, and stops at the first failure.
+    ///
+    /// Example: `cargo xtask ci`
     #[command(hide = true)]
     Ci(ci::CiArgs),
-    /// Step a recorded run again
+    /// Replay a recorded stack and compare its effects
+    ///
+    /// Prints each event and its effects, and stops at the first difference.
+    ///
+    /// Example: `cargo xtask replay run.record`
     #[command(hide = true)]
     Replay(replay::ReplayArgs),
 
-    /// Own a stack; started by `up`
+    /// Supervise a stack; internal
     #[command(hide = true)]
     Supervise(supervise::SuperviseArgs),
-    /// End what a supervisor leaves behind; started by it
+    /// Clean up after a supervisor; internal
     #[command(hide = true)]
     Sweep(sweep::SweepArgs),
 }
 
-/// How long the last words of a command that was told to end may take.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+/// How long a signalled command waits for the reader of its last messages.
+const LAST_MESSAGES: Duration = Duration::from_secs(1);
 
-/// Reads the command line and does what it says.
+/// Parses the command line and runs the command.
 pub(crate) fn run() -> Exit {
-    let exit = obey();
-    // Whoever was told to end does not wait for a reader who is stuck; anybody else does, and
-    // can be told to.
-    let told = exit == Exit::INTERRUPTED || exit == Exit::TERMINATED;
-    interrupt::end_with_its_code();
-    stderr::drain(told.then_some(LAST_WORDS));
+    let exit = run_command();
+    // A command that was not signalled waits for a slow reader. A signal ends that wait.
+    let is_signalled = exit == Exit::INTERRUPTED || exit == Exit::TERMINATED;
+    interrupt::exit_on_signal();
+    stderr::drain(is_signalled.then_some(LAST_MESSAGES));
     exit
 }
 
-fn obey() -> Exit {
+fn run_command() -> Exit {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -163,33 +217,15 @@ fn obey() -> Exit {
             return if error.use_stderr() { Exit::USAGE } else { Exit::DONE };
         }
     };
-    if let Some(word) = color::choose(cli.global.color) {
-        // SAFETY: there is only this thread. Every cargo of ours inherits it, and services do not.
-        unsafe { std::env::set_var(color::CARGOS, word) };
+    if let Some(choice) = color::choose(cli.global.color) {
+        // SAFETY: this is the only thread. Each cargo child inherits the variable; services do not.
+        unsafe { std::env::set_var(color::CARGO_VARIABLE, choice) };
     }
     if !matches!(cli.command, Command::Supervise(_) | Command::Sweep(_)) {
-        interrupt::end_with_its_code();
+        interrupt::exit_on_signal();
     }
-    if let Some(exit) = locate::refused_state_folder() {
-        return exit;
-    }
-    dispatch(cli).unwrap_or_else(|error| {
-        if !print::is_broken_pipe(&error) {
-            print::error(&error);
-        }
-        exit_of(&error)
-    })
-}
-
-/// What the process ends with because of an error.
-fn exit_of(error: &anyhow::Error) -> Exit {
-    if print::is_broken_pipe(error) {
-        Exit::DONE
-    } else if error.is::<locate::NoWorkspace>() || error.is::<workspace::Error>() {
-        Exit::USAGE
-    } else {
-        Exit::FAILED
-    }
+    let result = stack::check_state_folder().map_err(Into::into).and_then(|()| dispatch(cli));
+    result.unwrap_or_else(|error| error::report(&error))
 }
 
 fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
@@ -216,14 +252,14 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
     }
 }
 
-/// A runtime of one thread, for commands that wait.
+/// Runs a task on a runtime with one thread.
 fn block_on<T>(task: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.context("cannot prepare to wait")?;
-    let outcome = runtime.block_on(task);
-    // Somebody may still be printing to a reader who is stuck.
+    let runtime = runtime.context("failed to start the asynchronous runtime")?;
+    let result = runtime.block_on(task);
+    // A blocking thread may still be printing to a slow reader.
     runtime.shutdown_background();
-    outcome
+    result
 }
 
 fn stack_name(text: &str) -> Result<String, &'static str> {

@@ -1,90 +1,89 @@
-//! The arguments that shape a plan, alike for every command that makes one.
+//! The options that shape a plan, the same for every command that plans.
 //!
-//! What is asked for is read here and not judged: that is planning.
+//! Planning checks their values.
 
 use clap::{Args, ValueEnum};
 use xtask_core::plan::{Building, Containers, Cycles, Isolation, Ports, Request};
 
-/// What shapes the graph, for every command that makes one.
+/// Options that select the graph.
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct OverlayArgs {
-    /// Activate an overlay of the metadata
+    /// Apply an overlay of the metadata
     #[arg(long, value_name = "NAME")]
     pub(crate) with: Vec<String>,
-    /// `relax`: start in spite of a cycle, for this time
+    /// What to do about cycles [default: refuse to start]
     #[arg(long, value_name = "HOW")]
     pub(crate) cycles: Option<CyclesWhen>,
 }
 
-/// What shapes a plan, for commands that do something with variables.
+/// Options of commands that use the variables of services.
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct PlanArgs {
     #[command(flatten)]
     pub(crate) overlays: OverlayArgs,
-    /// Set a variable, for one service or all
+    /// Set a variable for one or all services
     #[arg(short = 'e', long = "env", value_name = "[SERVICE:]KEY=VALUE")]
     pub(crate) env: Vec<String>,
 }
 
-/// Where services run on this machine, for commands whose plan is of a stack here.
+/// Options of commands that plan a stack on this machine.
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct PlaceArgs {
-    /// `auto`: free ports instead of those in the metadata
+    /// Where ports come from [default: the metadata]
     #[arg(long, value_name = "HOW")]
     pub(crate) ports: Option<PortsWhen>,
-    /// Run services in containers: these, or all whose program is built here; names follow
-    /// after `=`
+    /// Run these services in containers, or without `=SERVICE` all whose program cargo builds
     #[arg(long, value_name = "SERVICE", num_args = 0.., require_equals = true,
         value_delimiter = ',')]
     pub(crate) containers: Option<Vec<String>>,
-    /// Nothing from the shell, and free ports
+    /// Use free ports and ignore the shell's variables
     #[arg(long, hide = true)]
     pub(crate) isolated: bool,
 }
 
-/// How programs are built, for commands that build.
+/// Options of commands that build.
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct BuildArgs {
     /// Build in release mode
     #[arg(short, long, conflicts_with = "profile", help_heading = "Build")]
     pub(crate) release: bool,
-    /// Build with this profile
+    /// Build with this profile [default: dev]
     #[arg(long, value_name = "NAME", help_heading = "Build")]
     pub(crate) profile: Option<String>,
-    /// Build without the network
+    /// Build without network access
     #[arg(long, help_heading = "Build")]
     pub(crate) offline: bool,
-    /// Build only if Cargo.lock need not change
+    /// Fail if Cargo.lock needs to change
     #[arg(long, help_heading = "Build")]
     pub(crate) locked: bool,
 }
 
-/// Which programs images are made of.
+/// Which programs an image contains.
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct ProgramArgs {
-    /// Do not build: take the programs of an earlier build
+    /// Use the programs of an earlier build
     #[arg(long)]
     pub(crate) no_build: bool,
     #[command(flatten)]
     pub(crate) build: BuildArgs,
 }
 
-/// Where ports come from.
+/// The values of `--ports`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum PortsWhen {
-    /// Any free ones.
+    /// Free ports that the system chooses.
     Auto,
 }
 
-/// What to do about cycles.
+/// The values of `--cycles`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum CyclesWhen {
-    /// Treat the smallest set of edges as `uses`.
+    /// Treat the smallest set of edges as `uses` for this start.
     Relax,
 }
 
 impl PlanArgs {
-    /// Adds to a request what is asked for.
+    /// Adds the options to a request.
     pub(crate) fn shape(&self, request: &mut Request) {
         request.overlays.clone_from(&self.overlays.with);
         request.variables.clone_from(&self.env);
@@ -96,7 +95,7 @@ impl PlanArgs {
 }
 
 impl PlaceArgs {
-    /// Adds to a request what is asked for.
+    /// Adds the options to a request.
     pub(crate) fn shape(&self, request: &mut Request) {
         request.ports = match self.ports {
             Some(PortsWhen::Auto) => Ports::Auto,
@@ -120,14 +119,14 @@ impl From<OverlayArgs> for PlanArgs {
 }
 
 impl ProgramArgs {
-    /// Adds to a request what is asked for.
+    /// Adds the options to a request.
     pub(crate) fn shape(&self, request: &mut Request) {
         self.build.shape(self.no_build, request);
     }
 }
 
 impl BuildArgs {
-    /// Adds to a request what is asked for. With `no_build` nothing is built.
+    /// Adds the options to a request. `no_build` skips the build.
     pub(crate) fn shape(&self, no_build: bool, request: &mut Request) {
         request.cargo_args = self.cargo_args();
         request.building = if no_build { Building::Skip } else { Building::Build };
@@ -142,7 +141,7 @@ impl BuildArgs {
         }
     }
 
-    /// What cargo is told about it.
+    /// The same options for cargo.
     fn cargo_args(&self) -> Vec<String> {
         let mut args = Vec::new();
         if self.release {

@@ -1,121 +1,108 @@
-//! `replay`: steps the events of a record again, and shows the first difference.
+//! `replay`: steps the events of a record again, and prints the first difference.
 //!
-//! It needs no workspace and starts nothing: a record is all that the reducer saw.
+//! It needs no workspace, because a record contains everything that the reducer read.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::Args;
 use xtask_core::record::{RecordLine, RecordStep, Replay, StepComparison, VERSION};
 
+use super::error::Error;
 use super::exit::Exit;
 use super::print;
-use crate::view::style::{self, WARN};
+use crate::view::style::WARN;
 use crate::view::trace::{self, EndJson, Outcome, StepJson};
 
 /// `replay`
 #[derive(Debug, Args)]
 pub(crate) struct ReplayArgs {
-    /// What `up --record FILE` or a failing simulation wrote
+    /// The record that `up --record FILE` or a failing simulation wrote
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// One JSON value an event, secrets included, and one for the end
+    /// Print a JSON value for each event, secrets included, and one for the end
     #[arg(long)]
     json: bool,
 }
 
 pub(crate) fn run(args: &ReplayArgs) -> anyhow::Result<Exit> {
-    let begun = Reader::open(&args.file).and_then(|mut reader| Ok((reader.next()?, reader)));
-    let (first, mut reader) = match begun {
-        Ok(begun) => begun,
-        Err(error) => {
-            print::error(&error);
-            return Ok(Exit::USAGE);
-        }
-    };
-    let version = match first {
-        Read::RecordLine(RecordLine::Begin { version, .. }) => version,
-        Read::RecordLine(RecordLine::Step(_) | RecordLine::Check(_))
-        | Read::Unread(_)
-        | Read::End => {
-            let what = format!("`{}` is not a record: its first line is none", args.file.display());
-            print::error_with_hint(&what, "`cargo xtask up --record FILE` writes one");
-            return Ok(Exit::USAGE);
-        }
+    let file = args.file.clone();
+    let first = Reader::open(&file).and_then(|mut reader| Ok((reader.next()?, reader)));
+    let (version, mut reader) = match first {
+        Ok((Read::Line(RecordLine::Begin { version, .. }), reader)) => (version, reader),
+        Ok(_) => return Err(Error::NotARecord { file }.into()),
+        Err(source) => return Err(Error::ReadRecord { file, source }.into()),
     };
     let mut replaying = Replaying::new(args.json);
     if version != VERSION {
         let why = format!(
-            "the record has version {version} of the format, and this program reads version \
+            "the record has version {version} of the format, and this tool reads version \
              {VERSION}"
         );
-        print::say(WARN, "Replaying", &format!("what can be read: {why}"));
+        print::say(WARN, "Replaying", &format!("the readable part: {why}"));
         replaying.unread = Some(why);
     }
     let outcome = loop {
-        match reader.next()? {
+        match reader.next().with_context(|| format!("failed to read `{}`", file.display()))? {
             Read::End if replaying.unread.is_none() => break Outcome::Same,
             Read::End => break Outcome::Unread,
             Read::Unread(why) => {
-                // With another version it is no wonder.
+                // A record of another version keeps its own reason.
                 replaying.unread.get_or_insert(why);
                 break Outcome::Unread;
             }
-            Read::RecordLine(RecordLine::Step(step)) => {
+            Read::Line(RecordLine::Step(step)) => {
                 if replaying.step(reader.line, &step)? {
                     break Outcome::Differs;
                 }
             }
-            Read::RecordLine(RecordLine::Check(_) | RecordLine::Begin { .. }) => {}
+            Read::Line(RecordLine::Check(_) | RecordLine::Begin { .. }) => {}
         }
     };
     replaying.end(outcome)
 }
 
-/// What comes next in a file.
+/// The next part of a record.
 enum Read {
-    RecordLine(RecordLine),
-    /// No line that makes sense, and why.
+    Line(RecordLine),
+    /// A malformed line, and the reason.
     Unread(String),
     End,
 }
 
-/// A file, line by line.
+/// Reads a record line by line.
 struct Reader {
     file: BufReader<File>,
-    shown: String,
-    /// The number of the last line, counted from 1.
+    /// The number of the last line, from 1.
     line: usize,
 }
 
 impl Reader {
-    fn open(path: &Path) -> anyhow::Result<Self> {
-        let shown = format!("cannot read `{}`", path.display());
-        let file = File::open(path).with_context(|| shown.clone())?;
-        Ok(Self { file: BufReader::new(file), shown, line: 0 })
+    fn open(path: &Path) -> io::Result<Self> {
+        Ok(Self { file: BufReader::new(File::open(path)?), line: 0 })
     }
 
-    fn next(&mut self) -> anyhow::Result<Read> {
+    fn next(&mut self) -> io::Result<Read> {
         let mut bytes = Vec::new();
-        self.file.read_until(b'\n', &mut bytes).with_context(|| self.shown.clone())?;
+        self.file.read_until(b'\n', &mut bytes)?;
         if bytes.is_empty() {
             return Ok(Read::End);
         }
         self.line += 1;
         let line = self.line;
         Ok(match serde_json::from_slice(&bytes) {
-            Ok(read) => Read::RecordLine(read),
+            Ok(read) => Read::Line(read),
             Err(_) if bytes.last() != Some(&b'\n') => {
-                Read::Unread(format!("the record is cut off in the middle of line {line}"))
+                Read::Unread(format!("the record ends in the middle of line {line}"))
             }
-            Err(error) => Read::Unread(format!("line {line} makes no sense: {error}")),
+            Err(error) => Read::Unread(format!("line {line} is malformed: {error}")),
         })
     }
 }
 
-/// A replay, as it is shown.
+/// A replay and what it has counted.
 struct Replaying {
     json: bool,
     replay: Replay,
@@ -129,7 +116,7 @@ impl Replaying {
         Self { json, replay: Replay::new(), events: 0, compared: 0, unread: None }
     }
 
-    /// Shows a step, and says whether its effects differ from the recorded ones.
+    /// Prints a step, and returns whether its effects differ from the recorded ones.
     fn step(&mut self, line: usize, step: &RecordStep) -> anyhow::Result<bool> {
         let (effects, comparison) = self.replay.step(step);
         self.events += 1;
@@ -161,11 +148,7 @@ impl Replaying {
         if let Some(why) = &end.unread
             && !self.json
         {
-            print::tell(&format!(
-                "{}error{}: not all was replayed: {why}",
-                style::BAD,
-                style::RESET
-            ));
+            print::error(&format!("the replay is incomplete: {why}"), None);
         }
         Ok(match outcome {
             Outcome::Same => Exit::DONE,

@@ -1,6 +1,6 @@
-//! `restart`: a new run of services, with the build that was accepted last.
+//! `restart`: stops services and starts the programs of the last accepted build.
 //!
-//! It builds nothing: `up` does, and restarts what changed.
+//! It builds nothing. `up` builds, and restarts what changed.
 
 use std::collections::BTreeMap;
 
@@ -12,25 +12,25 @@ use xtask_core::terms::duration::measured;
 
 use super::exit::Exit;
 use super::wait::until;
-use super::{Global, asked, print};
+use super::{Global, print, running};
 use crate::view::style::GOOD;
 
 /// `restart`
 #[derive(Debug, Args)]
 pub(crate) struct RestartArgs {
-    /// The services; a job runs again
+    /// Restart these services; a job runs again
     #[arg(value_name = "SERVICE", required = true)]
     services: Vec<String>,
-    /// Also what was started by hand: it is stopped, and a run of ours takes its place
+    /// Also stop processes that were started by hand, and replace them
     #[arg(long)]
     replace: bool,
-    /// The services as they are then, as `status --json` shows them
+    /// Print the services as `status --json` does when they are ready
     #[arg(long)]
     json: bool,
 }
 
 pub(crate) fn run(global: &Global, args: &RestartArgs) -> anyhow::Result<Exit> {
-    asked::on_services(global, &args.services, args.json, async |session, names| {
+    running::with_services(global, &args.services, args.json, async |session, names| {
         let run_of = |name: &Name| session.snapshot.service(name).map_or(0, |service| service.run);
         let before: BTreeMap<Name, u64> =
             names.iter().map(|name| (name.clone(), run_of(name))).collect();
@@ -39,7 +39,7 @@ pub(crate) fn run(global: &Global, args: &RestartArgs) -> anyhow::Result<Exit> {
             true => Request::Replace { services },
             false => Request::Restart { services },
         };
-        session.order(request).await?;
+        session.request(request).await?;
         let exit = until(session, names, |service| {
             let new_run = before.get(&service.name).is_some_and(|&run| service.run > run);
             !service.phase.is_on_the_way() && (new_run || service.phase == Phase::Failed)

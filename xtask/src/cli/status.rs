@@ -1,25 +1,25 @@
-//! `status`: what runs, from the supervisor's own state.
+//! `status`: the services of a running stack, as its supervisor reports them.
 
 use clap::Args;
 
+use super::error::Error;
 use super::exit::Exit;
-use super::{Global, block_on, locate, print};
+use super::{Global, block_on, print, stack};
 use crate::view;
 
 /// `status`
 #[derive(Debug, Args)]
 pub(crate) struct StatusArgs {
-    /// As JSON: the stack, its supervisor, and each service with phase, pid, url and times
+    /// Print the stack, its supervisor and each service with phase, pid, url and times as JSON
     #[arg(long)]
     json: bool,
 }
 
 pub(crate) fn run(global: &Global, args: &StatusArgs) -> anyhow::Result<Exit> {
-    let paths = locate::stack_paths(global)?;
+    let paths = stack::stack_paths(global)?;
     block_on(async {
-        let Some(snapshot) = locate::status(&paths).await? else {
-            return Ok(locate::nothing_runs(&paths));
-        };
+        let status = stack::status(&paths).await?;
+        let snapshot = status.ok_or_else(|| Error::NothingRuns { stack: paths.stack() })?;
         if args.json {
             print::json_pretty(&snapshot)?;
         } else {

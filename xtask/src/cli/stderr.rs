@@ -1,32 +1,30 @@
-//! Standard error, written by a thread of its own: whoever reads it may be stuck, and Ctrl-C
-//! is obeyed all the same.
+//! Standard error, written by a thread, so that Ctrl-C works while the reader is stuck.
 //!
-//! A writer waits until its text is out, so that nothing changes its place, but not longer
-//! than [`PATIENCE`]; from then on text is kept until the reader goes on, and only so much of
-//! it. Nobody is told when standard error is gone. A process that forks must not have written
-//! before, since its child has no such thread.
+//! A writer waits until its text is written, for at most [`PATIENCE`], so that the order of lines
+//! is kept. After that the queue keeps [`MOST`] texts until the reader continues. Write errors are
+//! ignored. A process that forks must not write before, because its child has no such thread.
 
 use std::collections::VecDeque;
 use std::io::Write as _;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// How long a reader may take before nobody waits for it.
+/// How long a writer waits for the reader.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// How many texts are kept for a reader that is stuck.
+/// How many texts the queue keeps for a stuck reader; later ones are dropped.
 const MOST: usize = 1000;
 
 struct Queue {
     texts: VecDeque<String>,
     /// Whether the thread runs.
-    begun: bool,
+    started: bool,
     writing: bool,
     stuck: bool,
 }
 
 static QUEUE: Mutex<Queue> =
-    Mutex::new(Queue { texts: VecDeque::new(), begun: false, writing: false, stuck: false });
+    Mutex::new(Queue { texts: VecDeque::new(), started: false, writing: false, stuck: false });
 
 static CHANGED: Condvar = Condvar::new();
 
@@ -40,13 +38,13 @@ fn queue() -> MutexGuard<'static, Queue> {
     QUEUE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Writes a text, colours taken out where nobody wants them.
+/// Writes a text. The stream removes colours that are turned off.
 pub(super) fn write(text: String) {
     let mut queue = queue();
-    if !queue.begun {
-        queue.begun = std::thread::Builder::new().spawn(write_for_ever).is_ok();
+    if !queue.started {
+        queue.started = std::thread::Builder::new().spawn(write_queue).is_ok();
     }
-    if !queue.begun {
+    if !queue.started {
         return print(&text);
     }
     if queue.texts.len() < MOST {
@@ -58,7 +56,7 @@ pub(super) fn write(text: String) {
     }
 }
 
-/// Waits until everything is written, or so long: the last thing that a process does.
+/// Waits until everything is written, or for `longest`. Call it last in the process.
 pub(crate) fn drain(longest: Option<Duration>) {
     drop(wait(queue(), longest.unwrap_or(Duration::MAX)));
 }
@@ -70,7 +68,7 @@ fn wait(queue: MutexGuard<'static, Queue>, longest: Duration) -> MutexGuard<'sta
     queue
 }
 
-fn write_for_ever() {
+fn write_queue() {
     let mut queue = queue();
     loop {
         if let Some(text) = queue.texts.pop_front() {

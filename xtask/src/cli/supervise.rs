@@ -1,4 +1,4 @@
-//! `supervise`: the supervisor itself; hidden, started by `up`.
+//! `supervise`: runs the supervisor; hidden, started by [`crate::session::launch`].
 
 use std::path::PathBuf;
 
@@ -13,13 +13,13 @@ pub(crate) struct SuperviseArgs {
     /// The folder of the stack
     #[arg(long, value_name = "PATH")]
     stack_dir: PathBuf,
-    /// The root of its workspace; shown to whoever asks who holds a port
+    /// The root of its workspace, for messages about held ports
     #[arg(long, value_name = "PATH")]
     workspace: Option<PathBuf>,
-    /// Shut down when this process is gone
+    /// Shut down when this process exits
     #[arg(long, value_name = "PID")]
     until_pid: Option<u32>,
-    /// Write every event and its effects there, a JSON line each
+    /// Write every event and its effects to this file, as JSON lines
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
 }

@@ -1,4 +1,4 @@
-//! `sweep`: what a supervisor puts into the place of its guardian; hidden.
+//! `sweep`: cleans up after a supervisor and its guardian; hidden, started to replace a killed sweeper.
 
 use std::path::PathBuf;
 
@@ -18,7 +18,7 @@ pub(crate) struct SweepArgs {
     /// The folder of its sockets
     #[arg(long, value_name = "PATH")]
     runtime_dir: PathBuf,
-    /// The supervisor
+    /// The process of the supervisor
     #[arg(long, value_name = "PID")]
     supervisor: u32,
 }

@@ -10,11 +10,11 @@ use xtask_client::harness::cargo;
 
 use super::exit::Exit;
 use super::interrupt::Interrupts;
-use super::test_e2e::process::{Ended, spawn};
+use super::test_e2e::program::{ProgramExit, spawn};
 use super::test_e2e::runner::{Runner, Selection, Tests, Verdict};
 use super::test_e2e::workspace::Tested;
 use super::test_e2e::{self, TestE2eArgs};
-use super::{Global, block_on, isolated, print};
+use super::{Global, block_on, print, stack};
 use crate::view::style;
 
 /// `test`
@@ -26,9 +26,7 @@ pub(crate) struct TestArgs {
 }
 
 pub(crate) fn run(global: &Global, args: &TestArgs) -> anyhow::Result<Exit> {
-    if let Some(exit) = isolated::refuse_name(global, "test", "leave `--stack` out") {
-        return Ok(exit);
-    }
+    stack::refuse_name(global, "test")?;
     let tested = Tested::find(global)?;
     block_on(all(&tested, &args.args))
 }
@@ -76,21 +74,21 @@ pub(crate) async fn step(
     root: &Path,
     words: &[String],
     variables: &[(&str, String)],
-) -> anyhow::Result<Ended> {
+) -> anyhow::Result<ProgramExit> {
     announce(name, &format!("cargo {}", words.join(" ")));
     let mut interrupts = Interrupts::new()?;
     let mut command = tokio::process::Command::from(cargo(root));
     command.args(words).envs(variables.iter().map(|(name, value)| (name, value)));
-    let program = spawn(&mut command).context("cannot start cargo")?;
+    let program = spawn(&mut command).context("failed to start cargo")?;
     Ok(program.wait(&mut interrupts, None, |_| {}).await?)
 }
 
 /// The exit code for a command that can only succeed or fail.
-pub(crate) fn passed(ended: Ended) -> Exit {
+pub(crate) fn passed(ended: ProgramExit) -> Exit {
     match ended {
-        Ended { interrupted: Some(exit), .. } => exit,
-        Ended { interrupted: None, code: Some(0) } => Exit::DONE,
-        Ended { interrupted: None, code: _ } => Exit::FAILED,
+        ProgramExit { interrupted: Some(exit), .. } => exit,
+        ProgramExit { interrupted: None, code: Some(0) } => Exit::DONE,
+        ProgramExit { interrupted: None, code: _ } => Exit::FAILED,
     }
 }
 

@@ -1,48 +1,48 @@
-//! `wait`: until services are ready, for scripts.
+//! `wait`: waits until services are ready, for scripts.
 
 use std::time::Duration;
 
-use anyhow::bail;
 use clap::Args;
 use xtask_client::connection::update;
 use xtask_client::snapshot::{Phase, ServiceSnapshot};
 use xtask_core::terms::duration::BadDuration;
 use xtask_core::terms::{Name, duration};
 
+use super::error::Error;
 use super::exit::Exit;
-use super::{Global, asked, print};
-use crate::session::launch::Session;
+use super::{Global, print, running};
+use crate::session::connect::Session;
 use crate::view::failure::is_well;
 use crate::view::progress;
 use crate::view::style::BAD;
 
-/// How long the supervisor may take to look who is blocked on whom.
+/// How long the supervisor may take to look for deadlocks.
 const LOOK: Duration = Duration::from_secs(2);
 
 /// `wait`
 #[derive(Debug, Args)]
 pub(crate) struct WaitArgs {
-    /// The services [default: all that are wanted]
+    /// Wait for these services [default: all wanted services]
     #[arg(value_name = "SERVICE")]
     services: Vec<String>,
-    /// Give up after this time, `30s` or `2m`; seconds if there is no unit [default: the
-    /// services' own start timeouts decide]
+    /// Fail after this time, such as `30s`, `2m` or seconds without a unit [default: the services'
+    /// `start-timeout`]
     #[arg(long, value_name = "TIME", value_parser = time)]
     timeout: Option<Duration>,
-    /// The services as they are then, as `status --json` shows them
+    /// Print the services as `status --json` does when they are ready
     #[arg(long)]
     json: bool,
 }
 
 pub(crate) fn run(global: &Global, args: &WaitArgs) -> anyhow::Result<Exit> {
-    asked::on_services(global, &args.services, args.json, async |session, names| {
+    running::with_services(global, &args.services, args.json, async |session, names| {
         let settled = until(session, names, |service| !service.phase.is_on_the_way());
         match args.timeout {
             None => settled.await,
             Some(limit) => match tokio::time::timeout(limit, settled).await {
                 Ok(settled) => settled,
                 Err(_) => {
-                    // Only a look at the system tells who is blocked on whom.
+                    // `Status` makes the supervisor look for deadlocks.
                     let look = tokio::time::timeout(LOOK, session.connection.status()).await;
                     if let Ok(snapshot) = look {
                         session.snapshot = snapshot?;
@@ -59,8 +59,7 @@ pub(crate) fn run(global: &Global, args: &WaitArgs) -> anyhow::Result<Exit> {
     })
 }
 
-/// Waits until `done` holds for each of the services, and says which of them did not
-/// end well.
+/// Waits until `done` holds for each of the services, and prints which of them failed.
 pub(crate) async fn until(
     session: &mut Session,
     names: &[Name],
@@ -73,7 +72,7 @@ pub(crate) async fn until(
             let mut exit = Exit::DONE;
             for service in services {
                 if !is_well(service) {
-                    let reason = service.reason.as_deref().unwrap_or("it is not wanted");
+                    let reason = service.reason.as_deref().unwrap_or("it was stopped");
                     let (name, phase) = (&service.name, service.phase);
                     let text = match phase {
                         Phase::Failed => format!("{name}: {reason}"),
@@ -87,12 +86,12 @@ pub(crate) async fn until(
         }
         match session.connection.next().await? {
             Some(answer) => update(&mut session.snapshot, answer.reply),
-            None => bail!("the stack was shut down meanwhile"),
+            None => return Err(Error::ShutDown.into()),
         };
     }
 }
 
-/// A duration; without a unit it is one of seconds.
+/// A duration, in seconds if it has no unit.
 fn time(text: &str) -> Result<Duration, BadDuration> {
     duration::parse(text).or_else(|why| duration::parse(&format!("{text}s")).map_err(|_| why))
 }
@@ -102,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_time_has_a_unit_or_is_one_of_seconds() {
+    fn timeout_without_unit_is_seconds() {
         assert_eq!(time("2m"), Ok(Duration::from_secs(120)));
         assert_eq!(time("0.1"), Ok(Duration::from_millis(100)));
         for wrong in ["-1", "inf", "nan", "soon", "5x", ""] {

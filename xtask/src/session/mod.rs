@@ -1,3 +1,19 @@
-//! The client side of a stack: finds its supervisor, or starts one.
+//! The client side of a stack: finds its supervisor or starts one, follows its logs, and names
+//! the stacks of test runs.
+//!
+//! It prints nothing. A command decides what a user reads.
 
+pub(crate) mod connect;
+mod error;
+pub(crate) mod follow;
+pub(crate) mod isolated;
 pub(crate) mod launch;
+
+use std::path::PathBuf;
+
+pub(crate) use error::Error;
+
+/// The executable of this tool.
+pub(crate) fn own_program() -> Result<PathBuf, Error> {
+    std::env::current_exe().map_err(Error::OwnProgram)
+}

@@ -118,9 +118,9 @@ fn who_watches_is_told_whether_the_stack_goes_with_another_up() {
     };
     let owner = fixture.spawn(&["up"]);
     owner.says(SOON, "SERVICE");
-    watch("a stack that goes with another `up`; Ctrl-C leaves it running");
+    watch("a stack that another `up` shuts down; Ctrl-C leaves it running");
     owner.signal(libc::SIGINT);
     owner.wait(SOON).ends_with(130);
     fixture.xtask(&["up", "-d"]).ends_with(0);
-    watch("a stack that runs by itself; Ctrl-C leaves it running");
+    watch("a detached stack; Ctrl-C leaves it running");
 }

@@ -167,7 +167,7 @@ fn tests_that_do_not_compile_are_code_3() {
 fn a_service_that_dies_during_the_tests_fails_them_and_is_named() {
     let fixture = greeter(FUSED, "");
     let ran = fixture.xtask(&["test-e2e", "--json", "the_fuse"]).ends_with(1);
-    let ran = ran.says("service `greeter` died by itself in run 1").says("the fuse has burnt");
+    let ran = ran.says("service `greeter` crashed in run 1").says("the fuse has burnt");
     let outcome = ran.json();
     assert_eq!(outcome["runner_exit_code"], 0, "{ran}");
     assert_eq!(outcome["died"][0]["service"], "greeter", "{ran}");
@@ -190,7 +190,7 @@ fn a_workspace_without_end_to_end_tests_is_told_how_to_name_them() {
     fixture.xtask(&["test-e2e"]).ends_with(2).says("[workspace.metadata.xtask]");
     for command in ["test-e2e", "test", "ci"] {
         let ran = fixture.xtask(&[command, "--stack", "mine"]).ends_with(2);
-        ran.says("names its stack itself");
+        ran.says("chooses the name of its stack");
     }
 }
 

@@ -61,10 +61,10 @@ fn a_recorded_run_replays_to_the_same_effects_and_every_change_of_it_is_said() {
 
     let half = changed(&file, |text| text[..text.len() * 2 / 3].to_owned());
     let cut = replay(&fixture, &half).ends_with(1).says("the effects are the same");
-    cut.says("the stack had not ended").says("the record is cut off in the middle of line ");
+    cut.says("the stack had not ended").says("the record ends in the middle of line ");
 
     let spoilt = changed(&file, |text| text.replace("\"event\":\"shutdown\"", "\"event\":\"x\""));
-    replay(&fixture, &spoilt).ends_with(1).says("makes no sense: unknown variant `x`");
+    replay(&fixture, &spoilt).ends_with(1).says("is malformed: unknown variant `x`");
 
     let newer = changed(&file, |text| text.replacen("\"version\":2", "\"version\":7", 1));
     let newer = replay(&fixture, &newer).ends_with(1).says("-> the end");
@@ -80,7 +80,7 @@ fn a_file_that_is_no_record_is_refused() {
         replay(&fixture, &file).ends_with(2).says("is not a record").says("up --record FILE");
     }
     for nothing in [fixture.out().join("nowhere"), fixture.out()] {
-        replay(&fixture, &nothing).ends_with(2).says("cannot read");
+        replay(&fixture, &nothing).ends_with(2).says("failed to read the record");
     }
 }
 
@@ -89,12 +89,12 @@ fn a_stack_that_runs_already_cannot_be_recorded_and_a_bad_place_is_said_at_once(
     let fixture = stand(&[("base", "", "")]).write();
     let nowhere = fixture.out().join("nowhere/run.record");
     let refused = fixture.xtask(&["up", "-d", "--record", nowhere.to_str().unwrap()]);
-    refused.ends_with(1).says("cannot write the record").says("No such file or directory");
+    refused.ends_with(1).says("failed to write the record").says("No such file or directory");
     fixture.is_quiet();
     fixture.xtask(&["up", "-d"]).ends_with(0);
     let file = fixture.out().join("run.record");
     let late = fixture.xtask(&["up", "-d", "--record", file.to_str().unwrap()]).ends_with(2);
-    late.says("can be recorded from its start only").says("cargo xtask down");
+    late.says("a record must begin with the stack").says("cargo xtask down");
     assert_eq!(fixture.service("base")["phase"], "ready");
 }
 

@@ -160,7 +160,7 @@ fn files_in_the_place_of_folders_are_named() {
         command.env("XTASK_STATE_DIR", &file);
     };
     let shown = file.display().to_string();
-    ran(&fixture, &["up", "-d"], change).ends_with(1).says(&shown).says("because:");
+    ran(&fixture, &["up", "-d"], change).ends_with(1).says(&shown).says("failed to create");
     ran(&fixture, &["status"], change).ends_with(7);
     ran(&fixture, &["down"], change).ends_with(0);
     nothing_is_left(&fixture);

@@ -1,8 +1,6 @@
-//! What a failed run leaves for whoever looks for the reason: a folder of texts beside the
-//! logs.
+//! The bundle of a failed run: a folder with texts next to the logs that help to find the reason.
 //!
-//! It decides nothing about the run. What cannot be had is left out: there is a failure to
-//! tell already.
+//! Parts that cannot be read are omitted, because the run has failed already.
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;
@@ -19,29 +17,29 @@ use xtask_core::stack::Report;
 use xtask_core::terms::secret::{MASK, has_password};
 
 use super::TestE2eArgs;
-use super::again::{again, shape_of};
-use super::outcome::Outcome;
+use super::arguments::{repeat_command, up_arguments};
+use super::summary::Summary;
 
-/// Lines of the course of things that are kept, the last ones.
+/// How many of the last lines of the history are kept.
 const MOST_LINES: usize = 5_000;
 
-/// Lines of each service that are looked through for a failed test.
+/// How many of the last lines of each log are searched for a failed test.
 const MOST_LOG_LINES: usize = 20_000;
 
-/// Before a test has its stack, and after it failed, services may say what belongs to it.
+/// Lines this long before and after a test also belong to it, in milliseconds.
 const AROUND_MS: u64 = 500;
 
-/// What services did during the tests, and how they stood in the end.
+/// The reports about services during the tests, and their last state.
 #[derive(Debug, Default)]
-pub(crate) struct Course {
+pub(crate) struct History {
     lines: VecDeque<String>,
-    /// The last state that was seen; none where the stack did not come up.
+    /// The last state; none if the stack failed to start.
     pub(crate) last: Option<Snapshot>,
 }
 
-impl Course {
-    /// Notes what the supervisor says.
-    pub(crate) fn take(&mut self, reply: &Reply) {
+impl History {
+    /// Records a report of the supervisor.
+    pub(crate) fn record(&mut self, reply: &Reply) {
         let Reply::Report(report) = reply else { return };
         let line = match report {
             Report::Phase { service, run, phase, reason } => {
@@ -49,7 +47,7 @@ impl Course {
                 format!("{service} (run {run}) is {} {reason}", phase.as_str())
             }
             Report::Fault { service, run, fault } => {
-                format!("{service} (run {run}) by order: {fault:?}")
+                format!("{service} (run {run}) injected fault: {fault:?}")
             }
             _ => return,
         };
@@ -64,53 +62,50 @@ impl Course {
     }
 }
 
-/// Writes the bundle of a stack; its folder.
-///
-/// # Errors
-/// What the system says of the folder.
+/// Writes the bundle of a stack and returns its folder.
 pub(crate) fn write(
     paths: &StackPaths,
     root: &Path,
     args: &TestE2eArgs,
-    outcome: &Outcome,
-    course: &Course,
+    result: &Summary,
+    history: &History,
 ) -> std::io::Result<PathBuf> {
     let folder = paths.folder().join("bundle");
     fs::create_dir_all(&folder)?;
     let failed = failed_tests(paths);
-    fs::write(folder.join("summary.txt"), summary(args, outcome, course, &failed))?;
-    fs::write(folder.join("events.txt"), course.text())?;
-    if let Some(last) = &course.last {
+    fs::write(folder.join("summary.txt"), summary(args, result, history, &failed))?;
+    fs::write(folder.join("events.txt"), history.text())?;
+    if let Some(last) = &history.last {
         fs::write(folder.join("status.json"), serde_json::to_vec_pretty(&masked(last.clone()))?)?;
     }
-    // The words of other commands, with secrets masked as they mask them.
+    // Other commands print these, with secrets masked.
     let stack = paths.stack();
     let plan = ["up", "--dry-run", "--json", "--isolated", "--stack", &stack];
     save(root, args, &plan, &folder.join("plan.json"));
     save(root, args, &["graph"], &folder.join("graph.txt"));
     for test in &failed {
         let name = test.test.replace(|c: char| !c.is_alphanumeric() && c != '_', "-");
-        fs::write(folder.join(format!("test-{name}.log")), logs_around(paths, course, test))?;
+        fs::write(folder.join(format!("test-{name}.log")), logs_around(paths, history, test))?;
     }
     Ok(folder)
 }
 
 fn summary(
     args: &TestE2eArgs,
-    outcome: &Outcome,
-    course: &Course,
+    result: &Summary,
+    history: &History,
     failed: &[FailedTest],
 ) -> String {
-    let mut text = format!("run it again: {}\n", again(args));
-    let code = outcome.runner_exit_code.map_or("none".to_owned(), |code| code.to_string());
-    let _ = writeln!(text, "exit code: {}, of the runner: {code}", outcome.exit_code);
-    for death in &outcome.died {
-        let _ = writeln!(text, "died: {} (run {}): {}", death.service, death.run, death.reason);
+    let mut text = format!("run it again: {}\n", repeat_command(args));
+    let code = result.runner_exit_code.map_or("none".to_owned(), |code| code.to_string());
+    let _ = writeln!(text, "exit code: {}, exit code of the runner: {code}", result.exit_code);
+    for crash in &result.died {
+        let _ = writeln!(text, "died: {} (run {}): {}", crash.service, crash.run, crash.reason);
     }
     for test in failed {
         let _ = writeln!(text, "failed: {}", test.test);
     }
-    for service in course.last.iter().flat_map(|last| &last.services) {
+    for service in history.last.iter().flat_map(|last| &last.services) {
         let reason = service.reason.as_deref().unwrap_or_default();
         let phase = service.phase.as_str();
         let _ = writeln!(text, "{}: {phase} (run {}) {reason}", service.name, service.run);
@@ -118,7 +113,7 @@ fn summary(
     text
 }
 
-/// Addresses with a password in them are nobody's who reads a bundle.
+/// Masks addresses that contain a password.
 fn masked(mut snapshot: Snapshot) -> Snapshot {
     for service in &mut snapshot.services {
         if service.url.as_deref().is_some_and(has_password) {
@@ -132,7 +127,7 @@ fn save(root: &Path, args: &TestE2eArgs, words: &[&str], file: &Path) {
     let Ok(program) = std::env::current_exe() else { return };
     let mut command = Command::new(program);
     command.args(words).args(["--color", "never"]).current_dir(root);
-    command.args(shape_of(args));
+    command.args(up_arguments(args));
     if let Ok(output) = command.output() {
         fs::write(file, output.stdout).ok();
     }
@@ -143,8 +138,8 @@ fn failed_tests(paths: &StackPaths) -> Vec<FailedTest> {
     text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
 }
 
-/// The lines of all services from a little before the test to a little after it, by time.
-fn logs_around(paths: &StackPaths, course: &Course, test: &FailedTest) -> String {
+/// The lines of all services around the test, in order of time.
+fn logs_around(paths: &StackPaths, history: &History, test: &FailedTest) -> String {
     let (Some(from), Some(until)) = (
         time(test.from_ms.saturating_sub(AROUND_MS)),
         time(test.until_ms.saturating_add(AROUND_MS)),
@@ -152,10 +147,10 @@ fn logs_around(paths: &StackPaths, course: &Course, test: &FailedTest) -> String
         return String::new();
     };
     let mut found = Vec::new();
-    for service in course.last.iter().flat_map(|last| &last.services) {
+    for service in history.last.iter().flat_map(|last| &last.services) {
         let lines = last_lines(&paths.log(&service.name), None, MOST_LOG_LINES);
         for line in lines.unwrap_or_default() {
-            // Their time is written so that the order of texts is that of times.
+            // The text order of times is their order in time.
             if let Some((at, rest)) = line.split_once(' ')
                 && *from <= *at
                 && *at <= *until
@@ -168,7 +163,7 @@ fn logs_around(paths: &StackPaths, course: &Course, test: &FailedTest) -> String
     found.concat()
 }
 
-/// As the times in logs are written.
+/// A time in the format of the logs.
 fn time(ms: u64) -> Option<String> {
     let time = jiff::Timestamp::from_millisecond(i64::try_from(ms).ok()?).ok()?;
     Some(format!("{time:.3}"))

@@ -1,65 +1,63 @@
-//! `cargo xtask test-e2e`: the end-to-end tests against a fresh stack of their own.
+//! `test-e2e`: runs the end-to-end tests on a new isolated stack.
 //!
-//! It brings an isolated stack up, runs the tests, and takes the stack down, on every path;
-//! when this process is killed the supervisor sees it and goes. It knows neither the services
-//! nor the tests.
+//! It shuts the stack down on every path. If this process is killed, the supervisor shuts it down.
 
-mod again;
+mod arguments;
 mod bundle;
-mod deaths;
+mod crashes;
 mod killer;
-mod outcome;
-pub(crate) mod process;
-mod report;
+pub(crate) mod program;
 pub(crate) mod runner;
 mod shards;
-mod trial;
+mod summary;
+mod test_run;
 pub(crate) mod workspace;
 
 use std::path::Path;
 
 use clap::{ArgGroup, Args};
 
-use self::bundle::Course;
-use self::outcome::Outcome;
+use self::bundle::History;
 use self::shards::Shard;
-use self::trial::Trial;
+use self::summary::Summary;
+use self::test_run::TestRun;
 use self::workspace::Tested;
+use super::error::{self, Error};
 use super::exit::Exit;
 use super::faults::FaultArgs;
 use super::interrupt::Interrupts;
-use super::print::{self, error_with_hint};
-use super::{Global, block_on, isolated};
+use super::{Global, block_on, print, stack};
+use crate::session::isolated;
 
 /// `test-e2e`
 #[derive(Clone, Debug, Default, Args)]
 #[command(group = ArgGroup::new("chance").args(["start_order", "kill_random"]).multiple(true))]
 pub(crate) struct TestE2eArgs {
-    /// Only tests whose name contains one of these
+    /// Run tests whose name contains one of these [default: all tests]
     #[arg(value_name = "FILTER")]
     filters: Vec<String>,
-    /// Leave the stack up afterwards
+    /// Keep the stack running afterwards
     #[arg(long)]
     keep: bool,
-    /// Activate an overlay of the metadata, as for `up`
+    /// Apply an overlay of the metadata, as for `up`
     #[arg(long, value_name = "NAME")]
     with: Vec<String>,
-    /// Run services in containers, as for `up`; names follow after `=`
+    /// Run services in containers, as for `up`
     #[arg(long, value_name = "SERVICE", num_args = 0.., require_equals = true,
         value_delimiter = ',')]
     containers: Option<Vec<String>>,
-    /// Divide the tests onto so many stacks at once
+    /// Divide the tests among this many parallel stacks [default: 1]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     stacks: Option<u16>,
-    /// Run one part of the tests; what `--stacks` starts
+    /// Run one shard of the tests; `--stacks` starts it
     #[arg(long, value_name = "I/N", hide = true, conflicts_with = "stacks")]
     shard: Option<Shard>,
     #[command(flatten)]
     faults: FaultArgs,
-    /// Kill services at random times during the tests, those that are started again
+    /// Kill restartable services at random times during the tests
     #[arg(long, help_heading = "Faults")]
     kill_random: bool,
-    /// The result as JSON; what the runner prints goes to standard error
+    /// Print the result as JSON; the output of the runner goes to standard error
     #[arg(long)]
     json: bool,
     /// Arguments for the runner: for `cargo nextest run`, or else for the test binaries
@@ -68,29 +66,17 @@ pub(crate) struct TestE2eArgs {
 }
 
 pub(crate) fn run(global: &Global, args: &TestE2eArgs) -> anyhow::Result<Exit> {
-    let hint =
-        "leave `--stack` out, or test a stack that is up: `XTASK_STACK_DIR=FOLDER cargo test`";
-    if let Some(exit) = isolated::refuse_name(global, "test-e2e", hint) {
-        return Ok(exit);
-    }
+    stack::refuse_name(global, "test-e2e")?;
     let tested = Tested::find(global)?;
-    match &tested.e2e {
-        Some(package) => block_on(test(&tested.root, package, args)),
-        None => {
-            error_with_hint(
-                "this workspace has no package with end-to-end tests",
-                "name one in the root's Cargo.toml: `[workspace.metadata.xtask] e2e = \"PACKAGE\"`",
-            );
-            Ok(Exit::USAGE)
-        }
-    }
+    let package = tested.e2e.as_deref().ok_or(Error::NoEndToEndPackage)?;
+    block_on(test(&tested.root, package, args))
 }
 
 /// Runs the tests of `package` in the workspace at `root`, and returns the exit code.
 pub(crate) async fn test(root: &Path, package: &str, args: &TestE2eArgs) -> anyhow::Result<Exit> {
     let mut args = args.clone();
     if args.kill_random || args.faults.start_order.is_some() {
-        // One seed for everything, which stands in the command to run it again.
+        // One seed for all faults, which the command to repeat the run contains.
         args.faults.seed = Some(args.faults.seed_or_draw());
     }
     match args.stacks {
@@ -102,36 +88,27 @@ pub(crate) async fn test(root: &Path, package: &str, args: &TestE2eArgs) -> anyh
 async fn test_on_one_stack(root: &Path, package: &str, args: &TestE2eArgs) -> anyhow::Result<Exit> {
     isolated::sweep(root);
     let paths = isolated::fresh(root)?;
-    let outcome = Outcome::of(&paths);
+    let summary = Summary::of(&paths);
     let interrupts = Interrupts::new()?;
-    let course = Course::default();
-    let mut trial = Trial { root, package, args, paths, interrupts, outcome, course };
-    // What went wrong is told as every outcome is, and the folder goes with it.
-    let exit = trial.run().await.unwrap_or_else(|error| {
-        print::error(&error);
-        Exit::FAILED
-    });
-    let Trial { mut outcome, course, paths, .. } = trial;
-    outcome.conclude(exit, &paths, root, package, args, &course);
+    let history = History::default();
+    let mut run = TestRun { root, package, args, paths, interrupts, summary, history };
+    let exit = run.run().await.unwrap_or_else(|error| error::report(&error));
+    let TestRun { mut summary, history, paths, .. } = run;
+    summary.conclude(exit, &paths, root, package, args, &history);
     if args.json {
-        print::json(&outcome)?;
+        print::json(&summary)?;
     }
     Ok(exit)
 }
 
-/// Says that there is no test to run.
-fn nothing_run(package: &str, args: &TestE2eArgs) -> Exit {
-    let filters: Vec<_> = args.filters.iter().map(|text| format!("`{text}`")).collect();
-    let message = match &filters[..] {
-        [] => format!("no test matches: package `{package}` has none to run"),
-        filters => format!("no test matches {} in package `{package}`", filters.join(" or ")),
-    };
-    error_with_hint(&message, &format!("see what there is: `cargo test -p {package} -- --list`"));
-    Exit::FAILED
+/// Reports that there is no test to run, and returns the exit code.
+fn report_no_tests(package: &str, args: &TestE2eArgs) -> Exit {
+    let (package, filters) = (package.to_owned(), args.filters.clone());
+    error::report(&Error::NoTests { package, filters }.into())
 }
 
 impl TestE2eArgs {
-    /// Where the killing begins, if there is any; another place in each shard.
+    /// The seed of `--kill-random`, a different one for each shard.
     fn kill_seed(&self) -> Option<u64> {
         let shard = self.shard.map_or(0, |shard| u64::from(shard.number));
         let seed = self.faults.seed.unwrap_or_default();

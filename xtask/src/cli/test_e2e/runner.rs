@@ -1,11 +1,10 @@
-//! The program that runs tests: nextest where it is installed, else cargo itself, and what
-//! their arguments and exit codes mean.
+//! The arguments and exit codes of the test runners: nextest if it is installed, else cargo.
 //!
-//! It starts nothing and prints nothing.
+//! It starts nothing.
 
 use super::shards::Shard;
 
-/// Who runs the tests.
+/// A test runner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Runner {
     /// `cargo nextest run`.
@@ -14,50 +13,48 @@ pub(crate) enum Runner {
     Cargo,
 }
 
-/// Which packages' tests.
+/// The packages to test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Selection<'a> {
-    /// One package's.
+    /// One package.
     Only(&'a str),
-    /// The whole workspace's, but for the package of that name.
+    /// The whole workspace except this package.
     AllBut(Option<&'a str>),
 }
 
-/// Which tests of a package.
+/// The tests to run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Tests {
-    /// Those whose names contain one of `filters`, or all.
+    /// Tests whose names contain one of `filters`, or all.
     Matching {
-        /// Parts of names.
         filters: Vec<String>,
-        /// Only this part of them.
+        /// Run only this shard of them.
         shard: Option<Shard>,
     },
-    /// Those of these names.
+    /// Tests with these names.
     These(Vec<String>),
 }
 
 impl Tests {
-    /// All there are.
+    /// All tests.
     pub(crate) const ALL: Self = Self::Matching { filters: Vec::new(), shard: None };
 }
 
-/// What came of a run.
+/// The result of a test run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// Every test passed, and there was at least one.
+    /// At least one test ran, and all passed.
     Passed,
-    /// A test failed, or the runner did.
+    /// A test or the runner failed.
     Failed,
-    /// No test was run.
+    /// No test ran.
     NothingRun,
-    /// The tests could not be built.
+    /// The build failed.
     NotBuilt,
 }
 
 impl Selection<'_> {
-    /// What nextest is to think of it when there are none: a workspace may have no other
-    /// tests than the end-to-end ones.
+    /// How nextest treats an empty selection. A workspace may have end-to-end tests only.
     const fn no_tests(self) -> &'static str {
         match self {
             Self::Only(_) => "--no-tests=fail",
@@ -67,12 +64,12 @@ impl Selection<'_> {
 }
 
 impl Runner {
-    /// The runner of this machine.
+    /// The installed runner.
     pub(crate) fn find() -> Self {
         if which::which("cargo-nextest").is_ok() { Self::Nextest } else { Self::Cargo }
     }
 
-    /// The command, for people and for `--json`.
+    /// The command, as `--json` prints it.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Nextest => "cargo nextest run",
@@ -80,8 +77,8 @@ impl Runner {
         }
     }
 
-    /// Arguments for cargo that run these tests. `extra` are the runner's own: options of
-    /// nextest, or of the test binaries.
+    /// The arguments for cargo that run these tests. `extra` are options of nextest or of the test
+    /// binaries.
     pub(crate) fn run(
         self,
         selection: Selection<'_>,
@@ -113,8 +110,8 @@ impl Runner {
         arguments
     }
 
-    /// Arguments for cargo that only build what [`Runner::run`] would run, for the runner
-    /// whose exit code does not tell a failed build from a failed test.
+    /// The arguments for cargo that only build the tests. None for nextest, whose exit code reports
+    /// a failed build.
     pub(crate) fn build(self, selection: Selection<'_>) -> Option<Vec<String>> {
         match self {
             Self::Nextest => None,
@@ -122,8 +119,8 @@ impl Runner {
         }
     }
 
-    /// Arguments for cargo that print the tests that [`Runner::run`] would run, for the
-    /// runner that neither tells whether there were any nor divides them.
+    /// The arguments for cargo that list the tests. None for nextest, which reports an empty
+    /// selection and divides the tests itself.
     pub(crate) fn list(
         self,
         selection: Selection<'_>,
@@ -140,8 +137,8 @@ impl Runner {
         }
     }
 
-    /// What an exit code of [`Runner::run`] means; `None` is an end by a signal. Where
-    /// cargo runs the tests, they were built and found before.
+    /// The meaning of an exit code of [`Runner::run`]; `None` is a signal. With cargo the tests were
+    /// built and listed before.
     pub(crate) fn verdict(self, code: Option<i32>) -> Verdict {
         match (self, code) {
             (_, Some(0)) => Verdict::Passed,
@@ -154,7 +151,7 @@ impl Runner {
     fn start(self, selection: Selection<'_>) -> Vec<String> {
         let mut arguments: Vec<_> = match self {
             Self::Nextest => vec!["nextest", "run"],
-            // What nextest runs: everything but the examples in documentation.
+            // As nextest: everything except doc tests.
             Self::Cargo => vec!["test", "--tests"],
         };
         match selection {
@@ -168,7 +165,7 @@ impl Runner {
     }
 }
 
-/// The tests in what [`Runner::list`] makes the runner print.
+/// The names of tests in the output of [`Runner::list`].
 pub(crate) fn listed(output: &str) -> Vec<String> {
     output.lines().filter_map(|line| line.strip_suffix(": test")).map(str::to_owned).collect()
 }
@@ -184,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn filter_and_extra_arguments_go_where_the_runner_takes_them() {
+    fn filters_and_extra_arguments_fit_each_runner() {
         assert_eq!(
             words(Runner::Nextest, &["slow"], &["--retries", "2"]),
             "nextest run -p black-box --no-tests=fail slow --retries 2"
@@ -197,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn a_caller_who_says_what_no_tests_mean_is_not_contradicted() {
+    fn callers_no_tests_flag_is_kept() {
         assert_eq!(
             words(Runner::Nextest, &[], &["--no-tests=pass"]),
             "nextest run -p black-box --no-tests=pass"
@@ -205,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn the_workspace_without_the_black_box_tests_is_a_selection() {
+    fn workspace_selection_excludes_one_package() {
         let arguments = Runner::Nextest.run(Selection::AllBut(Some("black-box")), &Tests::ALL, &[]);
         assert_eq!(
             arguments.join(" "),
@@ -216,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shard_is_a_slice_for_nextest_and_a_list_of_names_for_cargo() {
+    fn shard_is_a_slice_or_a_list_of_names() {
         let shard = Some(Shard { number: 2, of: 3 });
         let tests = Tests::Matching { filters: vec!["slow".into()], shard };
         let arguments = Runner::Nextest.run(Selection::Only("black-box"), &tests, &[]);
@@ -228,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn exit_codes_of_runners_become_verdicts() {
+    fn exit_codes_map_to_verdicts() {
         for (runner, code, verdict) in [
             (Runner::Nextest, Some(0), Verdict::Passed),
             (Runner::Nextest, Some(100), Verdict::Failed),
@@ -244,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn listed_tests_are_named_and_benchmarks_are_not() {
+    fn listed_skips_benchmarks() {
         let output = "a::b: test\nc: test\nd: benchmark\n\n2 tests, 1 benchmark\n";
         assert_eq!(listed(output), ["a::b", "c"]);
         assert!(listed("").is_empty());

@@ -1,8 +1,8 @@
-//! `--stacks N`: this same command N times at once, each with a stack of its own and a part
-//! of the tests.
+//! `--stacks N`: runs this command N times in parallel, each on its own stack with a shard of the
+//! tests.
 //!
-//! Each shard cleans up behind itself, also when this process is killed. Cargo builds once:
-//! it lets one shard build, and the others find everything done.
+//! Each shard cleans up after itself, also when this process is killed. Cargo's lock lets one shard
+//! build, and the others find everything up to date.
 
 use std::path::Path;
 use std::str::FromStr;
@@ -14,22 +14,23 @@ use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, BufReader};
 use tokio::process::Command;
 use tokio::task::JoinSet;
 
-use super::again::words_of;
-use super::process::spawn;
-use super::{TestE2eArgs, nothing_run};
+use super::arguments::run_arguments;
+use super::program::spawn;
+use super::{TestE2eArgs, report_no_tests};
 use crate::cli::exit::Exit;
 use crate::cli::interrupt::Interrupts;
 use crate::cli::print;
+use crate::session::own_program;
 
-/// A longer line is passed on in parts: no more of it than this is kept.
+/// A longer line is forwarded in parts.
 const LONGEST_LINE_BYTES: u64 = 64 * 1024;
 
-/// One part of several.
+/// One of several parts of the tests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Shard {
-    /// Which, from 1.
+    /// From 1.
     pub(crate) number: u16,
-    /// Of how many.
+    /// The number of shards.
     pub(crate) of: u16,
 }
 
@@ -37,16 +38,16 @@ impl FromStr for Shard {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (number, of) = text.split_once('/').ok_or("there is no `/` in it")?;
+        let (number, of) = text.split_once('/').ok_or("expected `I/N`")?;
         match (number.parse(), of.parse()) {
             (Ok(number), Ok(of)) if 0 < number && number <= of => Ok(Self { number, of }),
-            _ => Err("it is not a number and how many there are"),
+            _ => Err("expected `I/N` with `I` from 1 to `N`"),
         }
     }
 }
 
 impl Shard {
-    /// Its part of the tests; every test is in one part.
+    /// The tests of this shard. Every test is in exactly one shard.
     pub(crate) fn part(self, mut tests: Vec<String>) -> Vec<String> {
         tests.sort();
         tests.dedup();
@@ -55,34 +56,34 @@ impl Shard {
     }
 }
 
-/// What `--json` prints of all shards.
+/// The output of `--json` for all shards.
 #[derive(Debug, Serialize)]
 struct Merged {
-    /// Whether at least one test was run, all passed, and no service died by itself.
+    /// Whether at least one test ran, all passed, and no service crashed.
     passed: bool,
-    /// What this command ends with.
+    /// The exit code of this command.
     exit_code: u8,
-    /// Whether at least one test was run.
+    /// Whether at least one test ran.
     ran: bool,
-    /// What each shard has to say; null of one that was killed.
+    /// The output of each shard; null if it was killed.
     shards: Vec<Value>,
 }
 
-/// How a shard ended.
-struct Ended {
+/// The result of a shard.
+struct ShardResult {
     shard: Shard,
     exit: Exit,
-    outcome: Value,
+    output: Value,
 }
 
-/// Runs all shards, and returns the exit code of all of them.
+/// Runs all shards and returns their highest exit code.
 pub(crate) async fn run(
     root: &Path,
     package: &str,
     of: u16,
     args: &TestE2eArgs,
 ) -> anyhow::Result<Exit> {
-    let program = std::env::current_exe().context("cannot find this program's own file")?;
+    let program = own_program()?;
     let mut running = JoinSet::new();
     for number in 1..=of {
         let shard = Shard { number, of };
@@ -91,55 +92,55 @@ pub(crate) async fn run(
         if args.keep {
             command.arg("--keep");
         }
-        command.args(words_of(args)).current_dir(root);
+        command.args(run_arguments(args)).current_dir(root);
         running.spawn(run_one(shard, command));
     }
     let mut ended = Vec::new();
     while let Some(one) = running.join_next().await {
-        ended.push(one.context("a shard is lost")??);
+        ended.push(one.context("a shard panicked")??);
     }
     ended.sort_by_key(|one| one.shard.number);
-    let is_empty = |one: &Ended| one.outcome["nothing_matched"] == true;
+    let is_empty = |one: &ShardResult| one.output["nothing_matched"] == true;
     let exit = match ended.iter().filter(|one| !is_empty(one)).map(|one| one.exit.code()).max() {
         Some(code) => Exit::from_code(code),
-        None => nothing_run(package, args),
+        None => report_no_tests(package, args),
     };
     if args.json {
         print::json(&Merged {
             passed: exit == Exit::DONE,
             exit_code: exit.code(),
-            ran: ended.iter().any(|one| one.outcome["ran"] == true),
-            shards: ended.into_iter().map(|one| one.outcome).collect(),
+            ran: ended.iter().any(|one| one.output["ran"] == true),
+            shards: ended.into_iter().map(|one| one.output).collect(),
         })?;
     }
     Ok(exit)
 }
 
-async fn run_one(shard: Shard, mut command: Command) -> anyhow::Result<Ended> {
+async fn run_one(shard: Shard, mut command: Command) -> anyhow::Result<ShardResult> {
     use std::process::Stdio;
     let mut interrupts = Interrupts::new()?;
     let mut program = spawn(command.stdout(Stdio::piped()).stderr(Stdio::piped()))
-        .context("cannot start a shard")?
-        .patient();
-    let mut stdout = program.stdout().context("a shard was started without an output")?;
-    let stderr = program.stderr().context("a shard was started without an output")?;
-    let mut outcome = String::new();
+        .context("failed to start a shard")?
+        .without_grace();
+    let mut stdout = program.stdout().context("a shard was started without a pipe")?;
+    let stderr = program.stderr().context("a shard was started without a pipe")?;
+    let mut output = String::new();
     let (ended, _, read) = tokio::join!(
         program.wait(&mut interrupts, None, |_| {}),
         lines(stderr, |line| print::tell(&format!("{} | {line}", shard.number))),
-        stdout.read_to_string(&mut outcome)
+        stdout.read_to_string(&mut output)
     );
     read?;
     let ended = ended?;
     let code = ended.code.and_then(|code| u8::try_from(code).ok());
-    Ok(Ended {
+    Ok(ShardResult {
         shard,
         exit: ended.interrupted.unwrap_or(code.map_or(Exit::FAILED, Exit::from_code)),
-        outcome: serde_json::from_str(&outcome).unwrap_or_default(),
+        output: serde_json::from_str(&output).unwrap_or_default(),
     })
 }
 
-/// Hands over each line until the end, whatever bytes are in it; a long one in parts.
+/// Passes each line to `take`, and a long one in parts. Invalid UTF-8 is replaced.
 async fn lines(from: impl AsyncRead + Unpin, mut take: impl FnMut(&str)) {
     let mut from = BufReader::new(from);
     let mut line = Vec::new();
@@ -167,17 +168,20 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_no_text_and_what_has_no_end_is_passed_on_too() {
+    async fn invalid_utf8_and_endless_lines_are_forwarded() {
         let endless = vec![b'x'; usize::try_from(LONGEST_LINE_BYTES).unwrap() + 1];
-        let said = [b"a\xffb\r\n\nc\n".as_slice(), &endless].concat();
-        let mut told = Vec::new();
-        lines(said.as_slice(), |line| told.push(line.to_owned())).await;
-        assert_eq!(told[..3], ["a\u{fffd}b", "", "c"]);
-        assert_eq!(told[3..].iter().map(String::len).collect::<Vec<_>>(), [endless.len() - 1, 1]);
+        let output = [b"a\xffb\r\n\nc\n".as_slice(), &endless].concat();
+        let mut forwarded = Vec::new();
+        lines(output.as_slice(), |line| forwarded.push(line.to_owned())).await;
+        assert_eq!(forwarded[..3], ["a\u{fffd}b", "", "c"]);
+        assert_eq!(
+            forwarded[3..].iter().map(String::len).collect::<Vec<_>>(),
+            [endless.len() - 1, 1]
+        );
     }
 
     #[test]
-    fn a_shard_is_a_number_of_some() {
+    fn shard_parses_number_and_count() {
         assert_eq!("2/3".parse(), Ok(Shard { number: 2, of: 3 }));
         for wrong in ["0/3", "4/3", "2", "a/b", "1/0"] {
             assert!(wrong.parse::<Shard>().is_err(), "{wrong}");

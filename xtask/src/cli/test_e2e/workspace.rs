@@ -1,7 +1,5 @@
-//! What testing needs to know of the workspace: where it is, which package holds the
-//! end-to-end tests, and whether there is documentation with examples.
-//!
-//! It checks no metadata of services; bringing them up does.
+//! The root of the tested workspace, its package with end-to-end tests, and whether it has doc
+//! tests.
 
 use std::path::PathBuf;
 
@@ -9,34 +7,28 @@ use anyhow::Context;
 use cargo_metadata::{Metadata, MetadataCommand, TargetKind};
 
 use crate::cli::Global;
-use crate::cli::locate::workspace_root;
+use crate::cli::stack::workspace_root;
 
-/// The package that is taken where the metadata names none.
+/// The package with end-to-end tests if the metadata names none.
 const DEFAULT_PACKAGE: &str = "e2e";
 
 /// A workspace with tests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Tested {
-    /// Its root.
     pub(crate) root: PathBuf,
-    /// The package with the end-to-end tests: `[workspace.metadata.xtask] e2e`, else the
-    /// member of the usual name, if there is one.
+    /// The package with end-to-end tests: `[workspace.metadata.xtask] e2e`, else the member `e2e`.
     pub(crate) e2e: Option<String>,
-    /// Whether there is a library whose documentation may hold examples; cargo refuses to
-    /// look for them where there is none.
+    /// Whether a library may have doc tests; `cargo test --doc` fails without one.
     pub(crate) has_examples: bool,
 }
 
 impl Tested {
-    /// The workspace that the command is about.
-    ///
-    /// # Errors
-    /// Cargo's own words.
+    /// Asks cargo about the workspace.
     pub(crate) fn find(global: &Global) -> anyhow::Result<Self> {
         let root = workspace_root(global)?;
         let mut command = MetadataCommand::new();
         let metadata = command.manifest_path(root.join("Cargo.toml")).no_deps().exec();
-        let metadata = metadata.context("cannot read the workspace's metadata")?;
+        let metadata = metadata.context("failed to run `cargo metadata`")?;
         Ok(Self { e2e: e2e(&metadata), has_examples: has_examples(&metadata), root })
     }
 }

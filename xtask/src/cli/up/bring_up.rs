@@ -1,7 +1,7 @@
-//! One bring-up as its client sees it: the plan and what cargo links go to the
-//! supervisor, changes come back, and at some point it is done or has failed.
+//! The client of a bring-up: sends the plan and each linked program to the supervisor, and
+//! reports changes until everything is ready or something failed.
 //!
-//! It starts and stops nothing itself.
+//! The supervisor starts and stops the services.
 
 use std::collections::BTreeMap;
 
@@ -13,50 +13,51 @@ use xtask_core::plan::Plan;
 use xtask_core::terms::Name;
 
 use super::build::{Build, BuildEvent};
-use super::tell::Teller;
+use super::reporter::Reporter;
+use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::cli::interrupt::Interrupts;
-use crate::session::launch::Session;
+use crate::session::connect::Session;
 use crate::view::failure::{is_cause, is_well};
 use crate::view::progress::unused;
 
-/// How a bring-up ended.
+/// The result of a bring-up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
-    /// Everything that the plan names is ready or has succeeded.
+pub(crate) enum BringUpResult {
+    /// Every service of the plan is ready or has succeeded.
     Ready,
-    /// Something failed, and nothing more is waited for.
+    /// A service failed, and the bring-up stops waiting.
     Failed,
-    /// The build failed, and nothing that runs was touched by that.
+    /// The build failed, and every service keeps its run.
     BuildFailed,
-    /// Somebody wants it to end.
+    /// A signal ends the command.
     Interrupted(Exit),
 }
 
-/// A bring-up under way.
+/// A running bring-up.
 pub(crate) struct BringUp<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) session: Session,
     pub(crate) build: Build,
-    pub(crate) teller: Teller,
-    /// Whether a failure ends only what it concerns.
+    pub(crate) reporter: Reporter,
+    /// Whether independent services continue after a failure.
     pub(crate) keep_going: bool,
-    /// The state before it began.
+    /// The state before the bring-up.
     before: Snapshot,
     build_ok: Option<bool>,
-    /// Whether the supervisor has taken the plan.
+    /// Whether the supervisor has accepted the plan.
     applied: bool,
-    /// Whether the supervisor has done everything that follows from the build.
+    /// Whether the supervisor has applied the end of the build.
     build_settled: bool,
 }
 
 impl<'a> BringUp<'a> {
-    /// A bring-up that has not begun.
+    /// A bring-up that has sent nothing yet.
     pub(crate) fn new(
         plan: &'a Plan,
         session: Session,
         build: Build,
-        teller: Teller,
+        reporter: Reporter,
         keep_going: bool,
     ) -> Self {
         let before = session.snapshot.clone();
@@ -64,7 +65,7 @@ impl<'a> BringUp<'a> {
             plan,
             session,
             build,
-            teller,
+            reporter,
             keep_going,
             before,
             build_ok: None,
@@ -73,108 +74,101 @@ impl<'a> BringUp<'a> {
         }
     }
 
-    /// Brings the plan up. With `hold` the stack lives as long as this connection.
-    ///
-    /// # Errors
-    /// When the supervisor refuses, or goes away.
+    /// Brings the plan up. With `hold` the supervisor shuts the stack down when this connection
+    /// closes.
     pub(crate) async fn run(
         &mut self,
         hold: bool,
         interrupts: &mut Interrupts,
-    ) -> anyhow::Result<Outcome> {
+    ) -> anyhow::Result<BringUpResult> {
         if let Some(pid) = self.build.pid() {
             self.session.connection.send(Request::Building { pid }).await?;
         }
         let plan = Box::new(self.plan.clone());
         let apply = self.session.connection.send(Request::Apply { plan, hold }).await?;
         let mut build_ended = None;
-        let mut asked = None;
+        let mut status_request = None;
         loop {
-            if let Some(outcome) = self.judge() {
-                return Ok(outcome);
+            if let Some(result) = self.result() {
+                return Ok(result);
             }
-            let speak_at = self.teller.speak_at();
+            let report_at = self.reporter.waiting_report_at();
             tokio::select! {
                 event = self.build.next() => {
-                    if let Some(id) = self.built(event?).await? {
+                    if let Some(id) = self.forward(event?).await? {
                         build_ended = Some(id);
                     }
                 }
                 answer = self.session.connection.next() => match answer? {
-                    None => bail!("the stack was shut down meanwhile"),
+                    None => return Err(Error::ShutDown.into()),
                     Some(answer) => {
                         let id = answer.id;
                         if let Reply::Refused { message } = answer.reply {
-                            bail!("the supervisor refuses: {message}");
+                            bail!("the supervisor refused the plan: {message}");
                         }
                         self.applied |= id == apply;
                         self.build_settled |= Some(id) == build_ended;
-                        self.take(answer.reply)?;
-                        if asked == Some(id) {
-                            asked = None;
+                        self.apply(answer.reply)?;
+                        if status_request == Some(id) {
+                            status_request = None;
                             let services = services_of(self.plan, &self.session.snapshot);
-                            self.teller.waiting(&services, &self.session.snapshot.deadlocks);
+                            self.reporter.waiting(&services, &self.session.snapshot.deadlocks);
                         }
                     }
                 },
-                exit = interrupts.next() => return Ok(Outcome::Interrupted(exit)),
-                () = tokio::time::sleep_until(speak_at) => {
-                    if self.teller.is_time_to_speak() {
-                        // Only a look at the system tells who is blocked on whom.
-                        asked = Some(self.session.connection.send(Request::Status).await?);
+                exit = interrupts.next() => return Ok(BringUpResult::Interrupted(exit)),
+                () = tokio::time::sleep_until(report_at) => {
+                    if self.reporter.schedule_waiting_report() {
+                        // `Status` makes the supervisor look for deadlocks.
+                        status_request = Some(self.session.connection.send(Request::Status).await?);
                     }
                 }
             }
         }
     }
 
-    /// The services of the plan as they are now, dependencies first.
+    /// The present state of the plan's services, dependencies first.
     pub(crate) fn services(&self) -> Vec<&ServiceSnapshot> {
         services_of(self.plan, &self.session.snapshot)
     }
 
-    /// Shows what is up now.
-    ///
-    /// # Errors
-    /// When nobody listens any more.
+    /// Prints the services that are up.
     pub(crate) fn show(&mut self) -> anyhow::Result<()> {
-        let Self { plan, session, before, teller, .. } = self;
+        let Self { plan, session, before, reporter, .. } = self;
         let services = services_of(plan, &session.snapshot);
-        teller.ready(&session.snapshot, &services, &kept(before, &services))?;
-        teller.unused(&unused(before, &session.snapshot), &plan.stack);
+        reporter.ready(&session.snapshot, &services, &kept(before, &services))?;
+        reporter.unused(&unused(before, &session.snapshot), &plan.stack);
         Ok(())
     }
 
-    /// Takes in what the supervisor says, and passes it on.
-    ///
-    /// # Errors
-    /// When nobody listens any more.
-    pub(crate) fn take(&mut self, reply: Reply) -> anyhow::Result<()> {
+    /// Applies a message of the supervisor and reports each change.
+    pub(crate) fn apply(&mut self, reply: Reply) -> anyhow::Result<()> {
         let services = match &reply {
             Reply::Changed { services, .. } => services,
             Reply::Snapshot(snapshot) => &snapshot.services,
             Reply::Done | Reply::Report(_) | Reply::Refused { .. } => return Ok(()),
         };
         for now in services {
-            self.teller.changed(self.session.snapshot.service(&now.name), now)?;
+            self.reporter.changed(self.session.snapshot.service(&now.name), now)?;
         }
         update(&mut self.session.snapshot, reply);
         Ok(())
     }
 
-    /// Tells everybody what the build brought. The number of the last call about it.
-    async fn built(&mut self, event: BuildEvent) -> anyhow::Result<Option<u64>> {
+    /// Reports an event of the build and sends it to the supervisor. Returns the number of the
+    /// request that reports the end of the build.
+    async fn forward(&mut self, event: BuildEvent) -> anyhow::Result<Option<u64>> {
         let connection = &mut self.session.connection;
         match event {
             BuildEvent::Linked { services, path, fresh } => {
-                self.teller.linked(&services, &path, fresh)?;
+                self.reporter.linked(&services, &path, fresh)?;
                 connection.send(Request::Linked { services, path }).await?;
             }
             BuildEvent::Missing { services, message } => {
                 connection.send(Request::BuildFailed { services, message }).await?;
             }
             BuildEvent::Ended { ok } => {
-                self.teller.build_ended(ok)?;
+                self.reporter.build_ended(ok)?;
                 self.build_ok = Some(ok);
                 return Ok(Some(connection.send(Request::BuildEnded { ok }).await?));
             }
@@ -182,35 +176,36 @@ impl<'a> BringUp<'a> {
         Ok(None)
     }
 
-    fn judge(&self) -> Option<Outcome> {
+    /// The result, once it is certain.
+    fn result(&self) -> Option<BringUpResult> {
         if !self.applied {
             return None;
         }
         let services = self.services();
         if !self.keep_going && services.iter().any(|service| is_cause(service)) {
-            return Some(Outcome::Failed);
+            return Some(BringUpResult::Failed);
         }
         if !self.build_settled || !services.iter().all(|service| !service.phase.is_on_the_way()) {
             return None;
         }
         if !services.iter().all(|service| is_well(service)) {
-            Some(Outcome::Failed)
+            Some(BringUpResult::Failed)
         } else if self.build_ok == Some(false) {
-            Some(Outcome::BuildFailed)
+            Some(BringUpResult::BuildFailed)
         } else {
-            Some(Outcome::Ready)
+            Some(BringUpResult::Ready)
         }
     }
 }
 
 fn services_of<'a>(plan: &Plan, snapshot: &'a Snapshot) -> Vec<&'a ServiceSnapshot> {
-    // Asked at each event, so that a look at all of them for each would be felt.
+    // Called for each event: a search of all services for each would be slow in large stacks.
     let known: BTreeMap<_, _> =
         snapshot.services.iter().map(|service| (&service.name, service)).collect();
     plan.services.iter().filter_map(|service| known.get(&service.name).copied()).collect()
 }
 
-/// Those services that still have the run that they had before.
+/// The services that keep the run that they had before.
 fn kept<'a>(before: &Snapshot, services: &[&'a ServiceSnapshot]) -> Vec<&'a Name> {
     let same = |service: &&&ServiceSnapshot| {
         before

@@ -1,8 +1,7 @@
-//! The one cargo call of an `up`: its messages, artifact by artifact.
+//! Runs cargo once and reads its JSON messages, artifact by artifact.
 //!
-//! What cargo has to say to people goes straight to their terminal, or on to where they want
-//! it; only its messages for programs are read here. What follows from an artifact is decided
-//! elsewhere.
+//! Cargo writes its messages for users to the terminal itself. Without a terminal a pipe forwards
+//! them.
 
 use std::collections::VecDeque;
 use std::io::{IsTerminal as _, PipeReader, Read as _, Write as _};
@@ -18,41 +17,41 @@ use xtask_client::inherited::is_of_cargo;
 use xtask_core::plan::{self, Plan, Program, Target};
 use xtask_core::terms::Name;
 
-use crate::cli::exit::Exit;
+use crate::cli::error::Error;
 use crate::cli::interrupt::Interrupts;
-use crate::cli::locate::cargo;
+use crate::cli::stack::cargo;
 
-/// Something that came of a build.
+/// A step of a build.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum BuildEvent {
-    /// A program is there.
+    /// A program is linked.
     Linked {
         /// The services that run it.
         services: Vec<Name>,
-        /// Where cargo put it.
+        /// The path of the program.
         path: String,
-        /// Whether cargo had nothing to do for it.
+        /// Whether it was up to date.
         fresh: bool,
     },
-    /// A program is not there and will not be.
+    /// A program is missing and will not be built.
     Missing {
         /// The services that run it.
         services: Vec<Name>,
-        /// One line.
+        /// The reason, in one line.
         message: String,
     },
-    /// Nothing more comes.
+    /// The build has ended.
     Ended {
-        /// Whether all went well.
+        /// Whether every program was built.
         ok: bool,
     },
 }
 
-/// A build under way.
+/// A running build.
 pub(crate) enum Build {
-    /// By cargo.
+    /// Cargo runs.
     Cargo(Box<Cargo>),
-    /// Without cargo: what is known already.
+    /// The events are known without cargo.
     Known(VecDeque<BuildEvent>),
 }
 
@@ -60,20 +59,16 @@ pub(crate) enum Build {
 pub(crate) struct Cargo {
     child: Child,
     messages: BufReader<ChildStdout>,
-    /// The line that is being received; kept here so that a cancelled wait loses nothing.
+    /// The received part of a line. It survives a cancelled read.
     partial: Vec<u8>,
     targets: Vec<Target>,
-    /// Passes on what cargo says to people.
+    /// Forwards cargo's messages for users.
     relay: Option<JoinHandle<()>>,
     ended: bool,
 }
 
 impl Build {
-    /// Starts what the plan says. With `keep_going` cargo builds what it can after a
-    /// failure.
-    ///
-    /// # Errors
-    /// When cargo cannot be started.
+    /// Starts the plan's build. With `keep_going` cargo continues after a failure.
     pub(crate) fn start(plan: &Plan, keep_going: bool) -> anyhow::Result<Self> {
         let Some(build) = &plan.build else {
             return Ok(Self::Known(VecDeque::from([BuildEvent::Ended { ok: true }])));
@@ -91,16 +86,16 @@ impl Build {
         command.process_group(0);
         let relay = match std::io::stderr().is_terminal() {
             true => None,
-            // Cargo fails when nobody reads what it says, and that is no reason to fail.
+            // Cargo fails on a broken pipe. Forwarding ignores it.
             false => {
-                let (said, ear) = std::io::pipe().context("cannot make a pipe")?;
-                command.stderr(ear);
-                Some(spawn_blocking(|| pass_on(said)))
+                let (reader, writer) = std::io::pipe().context("failed to create a pipe")?;
+                command.stderr(writer);
+                Some(spawn_blocking(|| forward(reader)))
             }
         };
         let mut child =
-            command.spawn().with_context(|| format!("cannot start `{}`", cargo.display()))?;
-        let stdout = child.stdout.take().context("cargo has no standard output")?;
+            command.spawn().with_context(|| format!("failed to start `{}`", cargo.display()))?;
+        let stdout = child.stdout.take().context("cargo was started without a pipe")?;
         Ok(Self::Cargo(Box::new(Cargo {
             child,
             messages: BufReader::with_capacity(64 * 1024, stdout),
@@ -111,8 +106,7 @@ impl Build {
         })))
     }
 
-    /// Takes the programs that an earlier build with this profile left in
-    /// `target_folder`.
+    /// Finds the programs that an earlier build with this profile left in `target_folder`.
     pub(crate) fn of_earlier_programs(plan: &Plan, target_folder: &Path, profile: &str) -> Self {
         let folder = target_folder.join(profile_folder(profile));
         let mut events = VecDeque::new();
@@ -126,7 +120,7 @@ impl Build {
                 events.push_back(BuildEvent::Linked { services, path: shown, fresh: true });
             } else {
                 ok = false;
-                let message = format!("there is no `{shown}`, and `--no-build` was given");
+                let message = format!("`{shown}` does not exist, and `--no-build` skips the build");
                 events.push_back(BuildEvent::Missing { services, message });
             }
         }
@@ -134,11 +128,7 @@ impl Build {
         Self::Known(events)
     }
 
-    /// Waits for what comes next; for ever once it has ended. Nothing is lost when the
-    /// wait is given up.
-    ///
-    /// # Errors
-    /// When cargo's messages cannot be read.
+    /// Waits for the next event; forever after the end. Cancel safe.
     pub(crate) async fn next(&mut self) -> anyhow::Result<BuildEvent> {
         match self {
             Self::Known(events) => match events.pop_front() {
@@ -149,24 +139,20 @@ impl Build {
         }
     }
 
-    /// As [`Build::next`], until somebody wants to end: then the build is stopped, and how
-    /// this process is to end comes instead.
-    ///
-    /// # Errors
-    /// As for [`Build::next`].
+    /// As [`Build::next`]. A signal stops the build and becomes the error.
     pub(crate) async fn next_unless(
         &mut self,
         interrupts: &mut Interrupts,
-    ) -> anyhow::Result<Result<BuildEvent, Exit>> {
+    ) -> anyhow::Result<BuildEvent> {
         let exit = tokio::select! {
-            event = self.next() => return Ok(Ok(event?)),
+            event = self.next() => return event,
             exit = interrupts.next() => exit,
         };
         self.stop().await;
-        Ok(Err(exit))
+        Err(Error::Reported(exit).into())
     }
 
-    /// The process of cargo, which leads a group of its own; none if it has ended.
+    /// The pid of cargo, which leads its own process group; none if it has exited.
     pub(crate) fn pid(&self) -> Option<u32> {
         match self {
             Self::Cargo(cargo) => cargo.child.id(),
@@ -174,7 +160,7 @@ impl Build {
         }
     }
 
-    /// Ends a build that nobody wants any more, and waits for it.
+    /// Interrupts the build and waits until cargo has exited.
     pub(crate) async fn stop(&mut self) {
         if let Self::Cargo(cargo) = self
             && let Some(pid) = cargo.child.id().and_then(|pid| i32::try_from(pid).ok())
@@ -194,9 +180,9 @@ impl Cargo {
         }
         loop {
             let read = self.messages.read_until(b'\n', &mut self.partial).await;
-            if read.context("cannot read cargo's messages")? == 0 && self.partial.is_empty() {
-                let status = self.child.wait().await.context("cannot wait for cargo")?;
-                // Its last words come before ours.
+            if read.context("failed to read cargo's messages")? == 0 && self.partial.is_empty() {
+                let status = self.child.wait().await.context("failed to wait for cargo")?;
+                // Cargo's last messages precede those of this tool.
                 if let Some(relay) = &mut self.relay {
                     let _ = relay.await;
                     self.relay = None;
@@ -212,16 +198,16 @@ impl Cargo {
     }
 }
 
-/// Writes to standard error what comes, as long as somebody reads there, and takes the rest.
-fn pass_on(mut said: PipeReader) {
+/// Copies to standard error. After a write error it reads the rest and drops it.
+fn forward(mut reader: PipeReader) {
     let mut part = [0; 4096];
-    let mut heard = true;
-    while let Ok(length @ 1..) = said.read(&mut part) {
-        heard = heard && std::io::stderr().write_all(&part[..length]).is_ok();
+    let mut writable = true;
+    while let Ok(length @ 1..) = reader.read(&mut part) {
+        writable = writable && std::io::stderr().write_all(&part[..length]).is_ok();
     }
 }
 
-/// The part of cargo's messages that matters here.
+/// The fields that this tool reads from cargo's messages.
 #[derive(Deserialize)]
 struct Message {
     reason: String,
@@ -250,8 +236,8 @@ fn linked(line: &[u8], targets: &[Target]) -> Option<BuildEvent> {
     Some(BuildEvent::Linked { services: wanted.services.clone(), path, fresh: message.fresh })
 }
 
-/// Variables that cargo set for this program and that mean something else to the
-/// build: a build script that looks at them would run again each time.
+/// Removes variables that cargo set for this program: a build script that depends on them would
+/// run again each time.
 fn clean_environment(command: &mut Command) {
     for (name, _) in std::env::vars_os() {
         if name.to_str().is_some_and(is_of_cargo) {
@@ -260,7 +246,7 @@ fn clean_environment(command: &mut Command) {
     }
 }
 
-/// The folder that cargo uses for a profile.
+/// Cargo's folder for a profile.
 pub(super) fn profile_folder(profile: &str) -> &str {
     match profile {
         "dev" | "test" => "debug",
@@ -269,7 +255,7 @@ pub(super) fn profile_folder(profile: &str) -> &str {
     }
 }
 
-/// How many programs a plan wants built.
+/// How many programs a plan builds.
 pub(crate) fn programs(plan: &Plan) -> usize {
     plan.build.as_ref().map_or(0, |build: &plan::Build| build.targets.len())
 }
@@ -296,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_wanted_binary_of_the_wanted_package_counts() {
+    fn only_planned_binaries_are_linked() {
         let id = "path+file:///w/a#0.1.0";
         let path = "\"/t/debug/a-server\"";
         assert_eq!(
@@ -319,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn each_profile_has_its_folder() {
+    fn profile_maps_to_cargos_folder() {
         assert_eq!(profile_folder("dev"), "debug");
         assert_eq!(profile_folder("release"), "release");
         assert_eq!(profile_folder("tuned"), "tuned");

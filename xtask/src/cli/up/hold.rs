@@ -1,8 +1,7 @@
-//! `up` in the foreground once everything is ready: logs until Ctrl-C, and the end.
+//! `up` in the foreground: prints logs until Ctrl-C, then shuts the stack down.
 //!
-//! A stack that somebody else started is only watched: Ctrl-C leaves it running.
+//! Ctrl-C leaves a stack running that another command started.
 
-use anyhow::bail;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
 use xtask_client::logs::{Line, More};
@@ -10,37 +9,35 @@ use xtask_client::protocol::{Reply, Request};
 use xtask_client::snapshot::State;
 
 use super::bring_up::BringUp;
-use super::tell::{Listener, PATIENCE};
+use super::reporter::{Output, PATIENCE};
+use crate::cli::error::{Error, is_broken_pipe};
 use crate::cli::exit::Exit;
-use crate::cli::follow::Follower;
 use crate::cli::interrupt::Interrupts;
-use crate::cli::{color, locate, print};
+use crate::cli::{color, print, stack};
+use crate::session::follow::Follower;
 use crate::view::calls::undeclared;
 use crate::view::event::{LogLine, UpEvent};
 use crate::view::log::Prefixes;
 use crate::view::style::{BUSY, WARN};
 
-/// The foreground's log lines. They are printed beside everything else, as a reader may
-/// be slow or stuck, and no more are read before they are gone.
+/// The log lines of the foreground. A blocking thread prints them, because the reader may be slow.
+/// No more are read before they are printed.
 pub(crate) struct Logs {
     follower: Follower,
     prefixes: Prefixes,
-    listener: Listener,
+    output: Output,
     text: Vec<u8>,
     printing: Option<JoinHandle<(Vec<u8>, std::io::Result<()>)>>,
 }
 
 impl Logs {
-    /// Waits for what is being printed, or else for new lines, which it begins to print.
-    /// Nothing is lost when the wait is given up.
+    /// Waits until printing ends, or else for new lines, and starts to print them. Cancel safe.
     async fn step(&mut self) -> anyhow::Result<()> {
         if self.is_printing() {
             return self.printed().await;
         }
-        let Self { follower, prefixes, listener, text, .. } = self;
-        follower
-            .next(&mut |service, line| append(text, prefixes, *listener, service, line))
-            .await?;
+        let Self { follower, prefixes, output, text, .. } = self;
+        follower.next(&mut |service, line| append(text, prefixes, *output, service, line)).await?;
         self.print();
         Ok(())
     }
@@ -70,7 +67,7 @@ impl Logs {
         Ok(())
     }
 
-    /// Prints what is left, as long as somebody takes it.
+    /// Prints the remaining lines, as long as the reader accepts them.
     async fn rest(&mut self) -> anyhow::Result<()> {
         let mut more = More::Yes;
         loop {
@@ -78,9 +75,9 @@ impl Logs {
             if more == More::No {
                 return Ok(());
             }
-            let Self { follower, prefixes, listener, text, .. } = self;
+            let Self { follower, prefixes, output, text, .. } = self;
             more = follower
-                .rest(&mut |service, line| append(text, prefixes, *listener, service, line))?;
+                .rest(&mut |service, line| append(text, prefixes, *output, service, line))?;
             self.print();
         }
     }
@@ -89,21 +86,18 @@ impl Logs {
 fn append(
     text: &mut Vec<u8>,
     prefixes: &mut Prefixes,
-    listener: Listener,
+    output: Output,
     service: &str,
     line: &Line<'_>,
 ) {
-    match listener {
-        Listener::Person => prefixes.append(text, service, line),
-        Listener::Program => UpEvent::Log(LogLine::new(service, line)).append(text),
-        Listener::Nobody => {}
+    match output {
+        Output::Text => prefixes.append(text, service, line),
+        Output::Json => UpEvent::Log(LogLine::new(service, line)).append(text),
+        Output::Silent => {}
     }
 }
 
-/// Shows logs until somebody ends it.
-///
-/// # Errors
-/// When the supervisor fails.
+/// Prints logs until a signal or the end of the stack.
 pub(crate) async fn foreground(
     up: &mut BringUp<'_>,
     follower: Follower,
@@ -113,51 +107,51 @@ pub(crate) async fn foreground(
     let mut logs = Logs {
         follower,
         prefixes: Prefixes::of(color::kept(), names),
-        listener: up.teller.listener(),
+        output: up.reporter.output(),
         text: Vec::new(),
         printing: None,
     };
-    if !up.session.launched && logs.listener == Listener::Person {
+    if !up.session.launched && logs.output == Output::Text {
         let held = up.session.connection.status().await?.held;
-        let whose = match held {
-            true => "a stack that goes with another `up`",
-            false => "a stack that runs by itself",
+        let owner = match held {
+            true => "a stack that another `up` shuts down",
+            false => "a detached stack",
         };
-        print::say(BUSY, "Watching", &format!("{whose}; Ctrl-C leaves it running"));
+        print::say(BUSY, "Watching", &format!("{owner}; Ctrl-C leaves it running"));
     }
     match watch(up, &mut logs, interrupts).await {
         Ok(Some(exit)) if up.session.launched => end(up, Some(logs), interrupts, exit).await,
         Ok(Some(exit)) => Ok(exit),
         Ok(None) if up.session.snapshot.state == State::Stopping => {
-            farewell(up, Some(logs)).await;
+            report_end(up, Some(logs)).await;
             Ok(Exit::DONE)
         }
-        // Nobody told the stack to end, and the supervisor had no time to say that it does.
+        // A supervisor that shuts down reports it first.
         Ok(None) => {
-            last_lines(Some(logs)).await;
-            bail!("the supervisor of stack `{}` was killed", up.plan.stack)
+            print_rest(Some(logs)).await;
+            Err(Error::SupervisorKilled { stack: up.plan.stack.clone() }.into())
         }
-        // Whoever read the logs is gone: as good as Ctrl-C.
-        Err(error) if print::is_broken_pipe(&error) && up.session.launched => {
+        // The reader of the logs has gone, which is as good as Ctrl-C.
+        Err(error) if is_broken_pipe(&error) && up.session.launched => {
             end(up, None, interrupts, Exit::DONE).await
         }
         Err(error) => Err(error),
     }
 }
 
-/// How the process is to end; none if the stack was shut down by somebody else.
+/// Prints logs and changes. Returns the exit code of a signal; none if the supervisor exited.
 async fn watch(
     up: &mut BringUp<'_>,
     logs: &mut Logs,
     interrupts: &mut Interrupts,
 ) -> anyhow::Result<Option<Exit>> {
     loop {
-        // What changes is told between lines, not in the middle of one.
-        let quiet = !logs.is_printing();
+        // Changes are printed between log lines.
+        let is_idle = !logs.is_printing();
         tokio::select! {
             step = logs.step() => step?,
-            answer = up.session.connection.next(), if quiet => match answer? {
-                Some(answer) => up.take(answer.reply)?,
+            answer = up.session.connection.next(), if is_idle => match answer? {
+                Some(answer) => up.apply(answer.reply)?,
                 None => return Ok(None),
             },
             exit = interrupts.next() => return Ok(Some(exit)),
@@ -165,23 +159,19 @@ async fn watch(
     }
 }
 
-/// Shuts the stack down and waits until it is gone. A second interrupt kills, a third
-/// one leaves.
-///
-/// # Errors
-/// When the supervisor fails.
+/// Shuts the stack down and waits until it is down. A second signal kills, a third one exits.
 pub(crate) async fn end(
     up: &mut BringUp<'_>,
     mut logs: Option<Logs>,
     interrupts: &mut Interrupts,
     exit: Exit,
 ) -> anyhow::Result<Exit> {
-    let mut asked = 1;
-    // The last look at who calls whom, while they still do.
-    let look = up.session.connection.send(Request::Status).await.ok();
+    let mut signals = 1;
+    // The last report of calls between services, before they stop.
+    let status = up.session.connection.send(Request::Status).await.ok();
     let _ = up.session.connection.send(Request::Shutdown { now: false }).await;
     loop {
-        let quiet = !logs.as_ref().is_some_and(Logs::is_printing);
+        let is_idle = !logs.as_ref().is_some_and(Logs::is_printing);
         let step = async {
             match &mut logs {
                 Some(logs) => logs.step().await,
@@ -190,45 +180,46 @@ pub(crate) async fn end(
         };
         tokio::select! {
             step = step => {
-                // Nobody reads the last lines; the stack still has to go.
+                // The reader has gone; the shutdown continues.
                 if step.is_err() {
                     logs = None;
                 }
             }
-            answer = up.session.connection.next(), if quiet => match answer {
+            answer = up.session.connection.next(), if is_idle => match answer {
                 Ok(Some(answer)) => {
-                    if let (true, Reply::Snapshot(seen)) = (look == Some(answer.id), &answer.reply) {
-                        print::tell_all(&undeclared(seen));
+                    if let Reply::Snapshot(snapshot) = &answer.reply
+                        && status == Some(answer.id)
+                    {
+                        print::tell_all(&undeclared(snapshot));
                     }
-                    let _ = up.take(answer.reply);
+                    let _ = up.apply(answer.reply);
                 }
                 Ok(None) | Err(_) => break,
             },
-            () = up.session.supervisor.gone(), if !quiet => break,
+            () = up.session.supervisor.exited(), if !is_idle => break,
             _ = interrupts.next() => {
-                asked += 1;
-                if asked > 2 {
-                    print::say(WARN, "Leaving", "the supervisor goes on stopping the stack");
+                signals += 1;
+                if signals > 2 {
+                    print::say(WARN, "Leaving", "the supervisor continues to stop the stack");
                     return Ok(exit);
                 }
-                print::say(WARN, "Killing", "everything that still runs");
+                print::say(WARN, "Killing", "all processes of the stack");
                 let _ = up.session.connection.send(Request::Shutdown { now: true }).await;
             }
         }
     }
-    up.session.supervisor.gone().await;
-    farewell(up, logs).await;
+    up.session.supervisor.exited().await;
+    report_end(up, logs).await;
     Ok(exit)
 }
 
-/// The last lines, and that it is over. Whoever is stuck does not hear of it.
-async fn farewell(up: &BringUp<'_>, logs: Option<Logs>) {
-    last_lines(logs).await;
-    locate::say_down(&up.session.paths);
+/// Prints the remaining lines and that the stack is down. A stuck reader misses them.
+async fn report_end(up: &BringUp<'_>, logs: Option<Logs>) {
+    print_rest(logs).await;
+    stack::report_down(&up.session.paths);
 }
 
-/// What services printed last, as far as somebody takes it.
-async fn last_lines(logs: Option<Logs>) {
+async fn print_rest(logs: Option<Logs>) {
     if let Some(mut logs) = logs {
         let _ = logs.rest().await;
     }

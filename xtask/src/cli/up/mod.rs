@@ -1,13 +1,13 @@
-//! `up`: builds and starts services, then stays in the foreground or leaves.
+//! `up`: builds and starts services, then follows their logs or exits.
 //!
-//! The process that the user runs is a client: the supervisor owns the stack.
+//! This process is a client. The supervisor owns the stack.
 
 pub(crate) mod bring_up;
 pub(crate) mod build;
-mod fail;
+mod failure;
 mod hold;
+pub(crate) mod reporter;
 pub(crate) mod target;
-pub(crate) mod tell;
 
 use std::path::PathBuf;
 
@@ -17,18 +17,19 @@ use tokio::time::Instant;
 use xtask_client::logs::Start;
 use xtask_client::protocol::Request;
 
-use self::bring_up::{BringUp, Outcome};
+use self::bring_up::{BringUp, BringUpResult};
 use self::build::Build;
-use self::tell::{Listener, Teller};
+use self::reporter::{Output, Reporter};
+use super::error::{Error, exit_of};
 use super::exit::Exit;
 use super::faults::FaultArgs;
-use super::follow::{Extent, Follower};
 use super::image;
 use super::interrupt::Interrupts;
 use super::load::{self, Loaded};
 use super::plan_args::{BuildArgs, PlaceArgs, PlanArgs};
-use super::{Global, block_on, exit_of, locate, print};
+use super::{Global, block_on, print, stack};
 use crate::driver::Record;
+use crate::session::follow::{Extent, Follower};
 use crate::session::launch::{LaunchSettings, Wait, connect_or_launch};
 use crate::view;
 use crate::view::style::{BUSY, WARN};
@@ -37,33 +38,33 @@ use crate::view::style::{BUSY, WARN};
 #[derive(Clone, Debug, Args)]
 #[command(group = ArgGroup::new("chance").arg("start_order"))]
 pub(crate) struct UpArgs {
-    /// The services; what they depend on comes with them [default: those of the workspace's
-    /// metadata, or all]
+    /// Start these services and their dependencies [default: the workspace's default services, or
+    /// all]
     #[arg(value_name = "SERVICE")]
     pub(crate) services: Vec<String>,
-    /// Return when everything is ready, and leave it running
+    /// Exit when everything is ready, and leave it running
     #[arg(short, long)]
     pub(crate) detach: bool,
-    /// Show what would be done, and do nothing
+    /// Print the plan and start nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// One JSON event a line; with `--dry-run` the plan
+    /// Print one JSON event per line; with `--dry-run` the plan as JSON
     #[arg(long)]
     pub(crate) json: bool,
-    /// Do not build: start the programs of an earlier build
+    /// Start the programs of an earlier build
     #[arg(long)]
     pub(crate) no_build: bool,
-    /// Keep running what can run when something fails
+    /// Continue with independent services after a failure
     #[arg(long)]
     pub(crate) keep_going: bool,
-    /// Stop processes of the same programs that were started by hand, to start ours
+    /// Stop processes of the same programs that were started by hand, and replace them
     #[arg(long)]
     pub(crate) replace: bool,
-    /// Write every event of the stack and its effects there, for `replay`. Secrets stand in it
-    /// as they are, so that only you can read the file
+    /// Write every event of the stack and its effects to this file, for `replay`. The file contains
+    /// secrets in plain text and is readable by its owner only
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
-    /// Shut down when this process is gone; only when this starts the stack
+    /// Shut down when this process exits, if this command starts the stack
     #[arg(long, value_name = "PID", hide = true)]
     until_pid: Option<u32>,
     #[command(flatten)]
@@ -81,29 +82,25 @@ pub(crate) struct UpArgs {
 
 pub(crate) fn run(global: &Global, args: &UpArgs) -> anyhow::Result<Exit> {
     let began = Instant::now();
-    let outcome = prepared(global, args);
+    let result = prepare(global, args);
     if args.json && !args.dry_run {
-        // However it ends, a program hears of it.
-        let exit = outcome.as_ref().copied().unwrap_or_else(exit_of);
+        // A program receives the end event in every case.
+        let exit = result.as_ref().copied().unwrap_or_else(exit_of);
         block_on(async {
-            tell::end(began, exit).await;
+            reporter::end(began, exit).await;
             Ok(())
         })?;
     }
-    outcome
+    result
 }
 
-fn prepared(global: &Global, args: &UpArgs) -> anyhow::Result<Exit> {
-    let loaded = load::plan(global, &args.plan, &args.services, |request| {
+fn prepare(global: &Global, args: &UpArgs) -> anyhow::Result<Exit> {
+    let mut loaded = load::plan(global, &args.plan, &args.services, |request| {
         args.place.shape(request);
         args.build.shape(args.no_build, request);
         args.faults.shape(request);
         request.args.clone_from(&args.args);
     })?;
-    let mut loaded = match loaded {
-        Ok(loaded) => loaded,
-        Err(exit) => return Ok(exit),
-    };
     loaded.plan.replace = args.replace;
     if args.dry_run {
         match args.json {
@@ -112,13 +109,11 @@ fn prepared(global: &Global, args: &UpArgs) -> anyhow::Result<Exit> {
         }
         return Ok(Exit::DONE);
     }
-    if let Some(exit) = target::refuse_shared(&loaded, args.build.profile(), "up") {
-        return Ok(exit);
-    }
+    target::refuse_shared(&loaded, args.build.profile(), "up")?;
     let record = match &args.record {
         Some(path) => Some(
             Record::prepare(path)
-                .with_context(|| format!("cannot write the record `{}`", path.display()))?,
+                .with_context(|| format!("failed to write the record `{}`", path.display()))?,
         ),
         None => None,
     };
@@ -128,9 +123,7 @@ fn prepared(global: &Global, args: &UpArgs) -> anyhow::Result<Exit> {
         record,
     };
     block_on(async {
-        if let Some(exit) = image::refuse_without_engine(&loaded.plan).await? {
-            return Ok(exit);
-        }
+        image::check_engine(&loaded.plan).await?;
         up(args, &loaded, settings).await
     })
 }
@@ -138,9 +131,9 @@ fn prepared(global: &Global, args: &UpArgs) -> anyhow::Result<Exit> {
 async fn up(args: &UpArgs, loaded: &Loaded, settings: LaunchSettings) -> anyhow::Result<Exit> {
     let mut interrupts = Interrupts::new()?;
     let plan = &loaded.plan;
-    let listener = if args.json { Listener::Program } else { Listener::Person };
-    let teller = Teller::new(listener, plan, args.detach)?;
-    // Cargo starts before the supervisor is looked for: it takes longer.
+    let output = if args.json { Output::Json } else { Output::Text };
+    let reporter = Reporter::new(output, plan, args.detach)?;
+    // Cargo takes longer than the connection to the supervisor, so it starts first.
     let mut build = match args.no_build {
         true => {
             let target = &loaded.files.target_directory;
@@ -149,9 +142,9 @@ async fn up(args: &UpArgs, loaded: &Loaded, settings: LaunchSettings) -> anyhow:
         false => Build::start(plan, args.keep_going)?,
     };
     let connecting = connect_or_launch(&loaded.paths, &settings, |wait| match wait {
-        Wait::Answer => locate::tell_silence(&loaded.paths),
+        Wait::Answer => stack::report_silence(&loaded.paths),
         Wait::End => {
-            print::say(BUSY, "Waiting", "for the stack to be down: it is being stopped");
+            print::say(BUSY, "Waiting", "for the previous shutdown of the stack");
         }
     });
     let session = tokio::select! {
@@ -163,52 +156,49 @@ async fn up(args: &UpArgs, loaded: &Loaded, settings: LaunchSettings) -> anyhow:
     };
     if settings.record.is_some() && !session.launched {
         build.stop().await;
-        let stack = &plan.stack;
-        let what = format!("stack `{stack}` runs already: it can be recorded from its start only");
-        print::error_with_hint(&what, &format!("`cargo xtask down --stack {stack}`, then again"));
-        return Ok(Exit::USAGE);
+        return Err(Error::RecordOfRunningStack { stack: plan.stack.clone() }.into());
     }
     if let Some(leftovers) = &session.leftovers {
-        locate::tell_leftovers(&loaded.paths, leftovers);
+        stack::report_leftovers(&loaded.paths, leftovers);
     }
-    // Lines of this start are shown too, once it is clear that it went well.
+    // Lines of this start are printed too, once it has succeeded.
     let follower = match args.detach {
         true => None,
         false => Some(Follower::new(&loaded.paths, &names_of(plan), &Start::Now, Extent::Future)?),
     };
     let launched = session.launched;
-    let mut up = BringUp::new(plan, session, build, teller, args.keep_going);
-    let outcome = up.run(launched, &mut interrupts).await;
-    finish(&mut up, outcome, follower, &mut interrupts, loaded).await
+    let mut up = BringUp::new(plan, session, build, reporter, args.keep_going);
+    let result = up.run(launched, &mut interrupts).await;
+    finish(&mut up, result, follower, &mut interrupts, loaded).await
 }
 
 async fn finish(
     up: &mut BringUp<'_>,
-    outcome: anyhow::Result<Outcome>,
+    result: anyhow::Result<BringUpResult>,
     follower: Option<Follower>,
     interrupts: &mut Interrupts,
     loaded: &Loaded,
 ) -> anyhow::Result<Exit> {
     let launched = up.session.launched;
-    let failed = match outcome {
+    let failed = match result {
         Err(error) => {
             up.build.stop().await;
             return Err(error);
         }
-        Ok(Outcome::Interrupted(exit)) => {
+        Ok(BringUpResult::Interrupted(exit)) => {
             up.build.stop().await;
             if launched {
                 return hold::end(up, None, interrupts, exit).await;
             }
             return Ok(exit);
         }
-        Ok(Outcome::Ready) => None,
-        Ok(Outcome::Failed) => {
+        Ok(BringUpResult::Ready) => None,
+        Ok(BringUpResult::Failed) => {
             up.build.stop().await;
-            Some(fail::tell(up, &loaded.paths).await?)
+            Some(failure::report(up, &loaded.paths).await?)
         }
-        Ok(Outcome::BuildFailed) => {
-            print::say(WARN, "Kept", "what runs, with the programs of the build before");
+        Ok(BringUpResult::BuildFailed) => {
+            print::say(WARN, "Kept", "the running services, because the build failed");
             Some(Exit::BUILD)
         }
     };
@@ -233,7 +223,7 @@ async fn finish(
     }
 }
 
-/// From now on the stack lives without this client.
+/// Keeps the stack running after this client exits.
 async fn release(up: &mut BringUp<'_>) -> anyhow::Result<()> {
     if up.session.launched {
         up.session.connection.call(Request::Hold { hold: false }).await?;

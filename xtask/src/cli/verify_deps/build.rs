@@ -1,8 +1,9 @@
-//! The one build of all programs, before any of them is started.
+//! Builds all programs once, before any of them starts.
 
 use xtask_core::plan::Plan;
 use xtask_core::terms::Name;
 
+use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::cli::interrupt::Interrupts;
 use crate::cli::up::build::{Build, BuildEvent};
@@ -14,26 +15,16 @@ pub(super) struct Linked {
     pub(super) path: String,
 }
 
-/// Builds every program of the plan; the exit code if that fails, or somebody ends it.
-///
-/// # Errors
-/// When cargo cannot be started or understood.
-pub(super) async fn all(
-    plan: &Plan,
-    interrupts: &mut Interrupts,
-) -> anyhow::Result<Result<Vec<Linked>, Exit>> {
+/// Builds every program of the plan.
+pub(super) async fn all(plan: &Plan, interrupts: &mut Interrupts) -> anyhow::Result<Vec<Linked>> {
     let mut build = Build::start(plan, false)?;
     let mut programs = Vec::new();
     loop {
-        let event = match build.next_unless(interrupts).await? {
-            Ok(event) => event,
-            Err(exit) => return Ok(Err(exit)),
-        };
-        match event {
+        match build.next_unless(interrupts).await? {
             BuildEvent::Linked { services, path, .. } => programs.push(Linked { services, path }),
             BuildEvent::Missing { .. } => {}
-            BuildEvent::Ended { ok: true } => return Ok(Ok(programs)),
-            BuildEvent::Ended { ok: false } => return Ok(Err(Exit::BUILD)),
+            BuildEvent::Ended { ok: true } => return Ok(programs),
+            BuildEvent::Ended { ok: false } => return Err(Error::Reported(Exit::BUILD).into()),
         }
     }
 }

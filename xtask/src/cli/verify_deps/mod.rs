@@ -1,8 +1,8 @@
-//! `verify-deps`: whether what services declare is what they need to start. Each is brought
-//! up alone with its declared closure, and then once for each dependency without that one.
+//! `verify-deps`: tests whether services declare exactly the dependencies that they need to start.
 //!
-//! Every try is an isolated stack with empty data; programs are built once. It edits no
-//! metadata: what a service needs later than at its start is not seen here.
+//! It brings each service up with its declared dependencies, then once without each of them. Each
+//! trial uses an isolated stack with empty data. Programs are built once. It edits no metadata and
+//! misses dependencies that a service needs only after its start.
 
 mod build;
 mod trial;
@@ -13,30 +13,31 @@ use clap::Args;
 use xtask_core::plan::{Dependency, Inseparable, Program, Request, Service};
 use xtask_core::terms::Name;
 
-use self::trial::{Ended, Trials};
+use self::trial::{TrialResult, Trials};
 use super::exit::Exit;
-use super::image::refuse_without_engine;
+use super::image::check_engine;
 use super::interrupt::Interrupts;
 use super::load::{self, Loaded};
 use super::plan_args::{BuildArgs, PlaceArgs, PlanArgs};
 use super::up::target;
-use super::{Global, block_on, isolated, locate, print};
+use super::{Global, block_on, print, stack};
+use crate::session::isolated;
 use crate::view::style::BUSY;
 use crate::view::verify::{Tried, Verdict, Verified, VerifyJson, text, trouble};
 
-/// The least time that a service has to get ready without a dependency.
-const LEAST_PATIENCE: Duration = Duration::from_secs(5);
+/// The minimum time for a service to become ready without a dependency.
+const MINIMUM_LIMIT: Duration = Duration::from_secs(5);
 
-/// So many times longer than with all dependencies it may take to get ready without one.
-const PATIENCE: u32 = 10;
+/// A service may take this many times longer without a dependency than with all of them.
+const LIMIT_FACTOR: u32 = 10;
 
 /// `verify-deps`
 #[derive(Debug, Args)]
 pub(crate) struct VerifyDepsArgs {
-    /// The services [default: all]
+    /// Verify these services [default: all]
     #[arg(value_name = "SERVICE")]
     services: Vec<String>,
-    /// What was found as JSON
+    /// Print the results as JSON
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -48,10 +49,8 @@ pub(crate) struct VerifyDepsArgs {
 }
 
 pub(crate) fn run(global: &Global, args: &VerifyDepsArgs) -> anyhow::Result<Exit> {
-    if let Some(exit) = isolated::refuse_name(global, "verify-deps", "leave `--stack` out") {
-        return Ok(exit);
-    }
-    let root = locate::workspace_root(global)?;
+    stack::refuse_name(global, "verify-deps")?;
+    let root = stack::workspace_root(global)?;
     isolated::sweep(&root);
     let paths = isolated::fresh(&root)?;
     let own = Global { stack: paths.stack(), ..global.clone() };
@@ -60,35 +59,21 @@ pub(crate) fn run(global: &Global, args: &VerifyDepsArgs) -> anyhow::Result<Exit
         args.build.shape(false, request);
     };
     let loaded = match args.services.is_empty() {
-        true => load::everything(&own, &args.plan, shape)?,
+        true => load::every_service(&own, &args.plan, shape)?,
         false => load::plan(&own, &args.plan, &args.services, shape)?,
     };
-    let loaded = match loaded {
-        Ok(loaded) => loaded,
-        Err(exit) => return Ok(exit),
-    };
-    if let Some(exit) = target::refuse_shared(&loaded, args.build.profile(), "verify-deps") {
-        return Ok(exit);
-    }
+    target::refuse_shared(&loaded, args.build.profile(), "verify-deps")?;
     block_on(verify(args, &loaded))
 }
 
 async fn verify(args: &VerifyDepsArgs, loaded: &Loaded) -> anyhow::Result<Exit> {
-    if let Some(exit) = refuse_without_engine(&loaded.plan).await? {
-        return Ok(exit);
-    }
+    check_engine(&loaded.plan).await?;
     let mut interrupts = Interrupts::new()?;
-    let programs = match build::all(&loaded.plan, &mut interrupts).await? {
-        Ok(programs) => programs,
-        Err(exit) => return Ok(exit),
-    };
+    let programs = build::all(&loaded.plan, &mut interrupts).await?;
     let mut trials = Trials { plan: &loaded.plan, paths: &loaded.paths, programs, interrupts };
     let mut services = Vec::new();
     for service in chosen(loaded) {
-        match trials.verify(service).await? {
-            Ok(verified) => services.push(verified),
-            Err(exit) => return Ok(exit),
-        }
+        services.push(trials.verify(service).await?);
     }
     let exit = match services.iter().all(|verified| verified.ready) {
         true => Exit::DONE,
@@ -102,7 +87,7 @@ async fn verify(args: &VerifyDepsArgs, loaded: &Loaded) -> anyhow::Result<Exit> 
     Ok(exit)
 }
 
-/// The services that were asked for and that somebody starts.
+/// The requested services that this tool starts.
 fn chosen(loaded: &Loaded) -> impl Iterator<Item = &Service> {
     let wanted = |service: &&Service| loaded.plan.wanted.contains(&service.name);
     let started = |service: &&Service| service.program != Program::External;
@@ -110,33 +95,27 @@ fn chosen(loaded: &Loaded) -> impl Iterator<Item = &Service> {
 }
 
 impl Trials<'_> {
-    /// Everything about one service; the exit code if somebody wants to end.
-    async fn verify(&mut self, service: &Service) -> anyhow::Result<Result<Verified, Exit>> {
+    /// Runs all trials of one service.
+    async fn verify(&mut self, service: &Service) -> anyhow::Result<Verified> {
         let name = &service.name;
-        print::say(BUSY, "Verifying", &format!("{name} alone with what it declares"));
-        let alone = match self.bring_up(&self.plan.alone(name), name).await? {
-            Ok(ended) => ended,
-            Err(exit) => return Ok(Err(exit)),
-        };
+        print::say(BUSY, "Verifying", &format!("{name} with its declared dependencies"));
+        let alone = self.bring_up(&self.plan.alone(name), name).await?;
         let mut verified = alone.verified(service);
         if let (true, Some(ready)) = (verified.ready, alone.ready_time(name)) {
             for edge in &service.depends_on {
-                match self.without(service, edge, ready).await? {
-                    Ok(tried) => verified.dependencies.push(tried),
-                    Err(exit) => return Ok(Err(exit)),
-                }
+                verified.dependencies.push(self.without(service, edge, ready).await?);
             }
         }
-        Ok(Ok(verified))
+        Ok(verified)
     }
 
-    /// What becomes of a service without one of its dependencies.
+    /// Brings a service up without one of its dependencies.
     async fn without(
         &mut self,
         service: &Service,
         edge: &Dependency,
         ready: Duration,
-    ) -> anyhow::Result<Result<Tried, Exit>> {
+    ) -> anyhow::Result<Tried> {
         let (name, on) = (&service.name, &edge.on);
         let tried = |verdict, reason: Option<String>, ready_ms| Tried {
             on: on.clone(),
@@ -145,25 +124,23 @@ impl Trials<'_> {
             ready_ms,
             reason,
         };
-        let limit = ready.saturating_mul(PATIENCE).max(LEAST_PATIENCE);
+        let limit = ready.saturating_mul(LIMIT_FACTOR).max(MINIMUM_LIMIT);
         let (part, _held) = match self.plan_without(name, on, limit)? {
             Ok(part) => part,
-            Err(why) => return Ok(Ok(tried(Verdict::NotTried, Some(words(why)), None))),
+            Err(why) => return Ok(tried(Verdict::NotTried, Some(reason(why)), None)),
         };
         print::say(BUSY, "Verifying", &format!("{name} without {on}"));
-        Ok(self.bring_up(&part, name).await?.map(|ended| {
-            let own = ended.snapshot.service(name);
-            let reason = own.and_then(|own| own.reason.clone());
-            match (ended.is_ready(), ended.own_failure(name)) {
-                (true, _) => tried(Verdict::Unneeded, None, own.and_then(|own| own.ready_ms)),
-                (false, true) => tried(Verdict::Needed, reason, None),
-                (false, false) => tried(Verdict::NotTried, ended.others_failure(name), None),
-            }
-        }))
+        let trial = self.bring_up(&part, name).await?;
+        let own = trial.snapshot.service(name);
+        Ok(match (trial.is_ready(), trial.own_failure(name)) {
+            (true, _) => tried(Verdict::Unneeded, None, own.and_then(|own| own.ready_ms)),
+            (false, true) => tried(Verdict::Needed, own.and_then(|own| own.reason.clone()), None),
+            (false, false) => tried(Verdict::NotTried, trial.others_failure(name), None),
+        })
     }
 }
 
-impl Ended {
+impl TrialResult {
     fn verified(&self, service: &Service) -> Verified {
         let name = &service.name;
         let own = self.snapshot.service(name);
@@ -184,10 +161,10 @@ impl Ended {
     }
 }
 
-fn words(why: Inseparable) -> String {
+fn reason(why: Inseparable) -> String {
     match why {
         Inseparable::ReadyAtOnce => "it has no probe, so it is ready as soon as it runs",
-        Inseparable::Shared => "something else that it depends on needs it too",
+        Inseparable::Shared => "another dependency needs it too",
     }
     .to_owned()
 }

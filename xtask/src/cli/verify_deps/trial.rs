@@ -1,7 +1,5 @@
-//! One try: a part of the plan is brought up on a fresh stack, looked at, and taken down,
-//! with all that it left.
-//!
-//! What follows from it is judged elsewhere.
+//! One trial: brings a part of the plan up on a new stack, records the state, and deletes the
+//! stack.
 
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
@@ -16,43 +14,40 @@ use xtask_core::plan::{Inseparable, Plan};
 use xtask_core::terms::Name;
 
 use super::build::Linked;
-use crate::cli::exit::Exit;
+use crate::cli::error::Error;
 use crate::cli::interrupt::Interrupts;
-use crate::cli::isolated;
-use crate::cli::up::bring_up::{BringUp, Outcome};
+use crate::cli::stack;
+use crate::cli::up::bring_up::{BringUp, BringUpResult};
 use crate::cli::up::build::{Build, BuildEvent};
-use crate::cli::up::tell::{Listener, Teller};
+use crate::cli::up::reporter::{Output, Reporter};
 use crate::session::launch::{LaunchSettings, connect_or_launch};
 use crate::system::socket::refusing_port;
 use crate::view::failure::is_cause;
 use crate::view::verify::Failed;
 
-/// Lines that are kept of the log of a service that failed.
+/// How many last lines of a failed service are kept.
 const LAST_LINES: usize = 20;
 
-/// What tries have in common.
+/// The state that all trials share.
 pub(super) struct Trials<'a> {
     pub(super) plan: &'a Plan,
-    /// Of a stack that is there for one try at a time.
+    /// The paths of the stack, which each trial creates and deletes.
     pub(super) paths: &'a StackPaths,
     pub(super) programs: Vec<Linked>,
     pub(super) interrupts: Interrupts,
 }
 
-/// How a try ended, seen just before it was taken down.
-pub(super) struct Ended {
-    outcome: Outcome,
+/// The state of a trial just before its stack was shut down.
+pub(super) struct TrialResult {
+    bring_up: BringUpResult,
     pub(super) snapshot: Snapshot,
-    /// The last lines of each service that failed for itself.
+    /// The last lines of each service that caused a failure.
     logs: Vec<(Name, Vec<String>)>,
 }
 
 impl Trials<'_> {
-    /// The part of the plan without a dependency, and what keeps its address free as long
-    /// as it is held.
-    ///
-    /// # Errors
-    /// When there is no free port.
+    /// The part of the plan without a dependency, and the sockets that reserve its ports and refuse
+    /// connections.
     pub(super) fn plan_without(
         &self,
         service: &Name,
@@ -63,7 +58,8 @@ impl Trials<'_> {
         let hosts = self.plan.service(dependency).map(|found| found.ports.as_slice());
         let mut numbers = VecDeque::new();
         for port in hosts.unwrap_or_default() {
-            let (socket, number) = refusing_port(&port.host).context("there is no free port")?;
+            let (socket, number) =
+                refusing_port(&port.host).context("failed to reserve a free port")?;
             held.push(socket);
             numbers.push_back(number);
         }
@@ -71,40 +67,37 @@ impl Trials<'_> {
         Ok(self.plan.alone_without(service, dependency, limit, next).map(|part| (part, held)))
     }
 
-    /// Tries a part; the exit code if somebody wants to end.
-    ///
-    /// # Errors
-    /// When the supervisor cannot be started, or goes away.
+    /// Brings a part up and deletes its stack again.
     pub(super) async fn bring_up(
         &mut self,
         part: &Plan,
         service: &Name,
-    ) -> anyhow::Result<Result<Ended, Exit>> {
+    ) -> anyhow::Result<TrialResult> {
         let settings = LaunchSettings {
             workspace: PathBuf::from(&part.workspace),
             until_pid: Some(std::process::id()),
             record: None,
         };
         let session = connect_or_launch(self.paths, &settings, |_| {}).await?;
-        let teller = Teller::new(Listener::Nobody, part, true)?;
-        let mut up = BringUp::new(part, session, self.build_of(part), teller, false);
-        let tried = match up.run(true, &mut self.interrupts).await {
-            Ok(Outcome::Interrupted(exit)) => Ok(Err(exit)),
-            Ok(outcome) => match up.session.connection.status().await {
+        let reporter = Reporter::new(Output::Silent, part, true)?;
+        let mut up = BringUp::new(part, session, self.build_of(part), reporter, false);
+        let result = match up.run(true, &mut self.interrupts).await {
+            Ok(BringUpResult::Interrupted(exit)) => Err(Error::Reported(exit).into()),
+            Ok(bring_up) => match up.session.connection.status().await {
                 Ok(snapshot) => {
                     let logs = self.logs(&snapshot, service);
-                    Ok(Ok(Ended { outcome, snapshot, logs }))
+                    Ok(TrialResult { bring_up, snapshot, logs })
                 }
                 Err(error) => Err(error.into()),
             },
             Err(error) => Err(error),
         };
-        isolated::take_down(up.session, &mut self.interrupts).await;
-        isolated::delete(self.paths);
-        tried
+        stack::take_down(up.session, &mut self.interrupts).await;
+        stack::delete(self.paths);
+        result
     }
 
-    /// What was built, as far as the part takes it.
+    /// The built programs of the part.
     fn build_of(&self, part: &Plan) -> Build {
         let of_part = |linked: &Linked| {
             let services = linked.services.iter().filter(|name| part.service(name).is_some());
@@ -126,13 +119,10 @@ impl Trials<'_> {
     }
 }
 
-impl Ended {
-    /// Whether everything got ready.
+impl TrialResult {
+    /// Whether every service became ready.
     pub(super) fn is_ready(&self) -> bool {
-        match self.outcome {
-            Outcome::Ready => true,
-            Outcome::Failed | Outcome::BuildFailed | Outcome::Interrupted(_) => false,
-        }
+        self.bring_up == BringUpResult::Ready
     }
 
     /// Whether the service failed, and not because of another one.
@@ -146,7 +136,7 @@ impl Ended {
         others.map(|Failed { service, reason, .. }| format!("`{service}` failed: {reason}"))
     }
 
-    /// Every service that failed for itself.
+    /// Every service that failed, except those that failed because of another one.
     pub(super) fn failures(&self) -> Vec<Failed> {
         let failed = self.snapshot.services.iter().filter(|seen| is_cause(seen));
         failed

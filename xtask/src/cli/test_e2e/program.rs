@@ -1,8 +1,7 @@
-//! A program run in the foreground for a command that has to clean up behind it. It runs in
-//! a process group of its own, which gets every signal that this process gets, and which is
-//! ended when this process ends, however that happens.
+//! Runs a program in its own process group, for a command that cleans up after it.
 //!
-//! It does not know what the program does.
+//! The group receives every signal that this process receives. A guard kills the group if this
+//! process dies.
 
 use std::io;
 use std::process::Stdio;
@@ -17,36 +16,35 @@ use xtask_client::protocol::Reply;
 use crate::cli::exit::Exit;
 use crate::cli::interrupt::Interrupts;
 
-/// How long a program may take to end after a signal before it is killed, unless it is
-/// [patient](Foreground::patient).
+/// How long a program may take to exit after a signal, unless it runs
+/// [`Foreground::without_grace`].
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Ends the group `$1` when its standard input ends without a word, as it does when the
-/// process that holds the other end is gone. A shell is small, is everywhere, and starts
-/// no thread that a fork could lose.
+/// Terminates the group `$1` when its standard input closes without a line, as it does when this
+/// process dies. A shell is small, available, and starts no thread.
 const GUARD: &str = r#"read -r word || kill -s TERM -- "-$1""#;
 
-/// A program with its group.
+/// A running program and its process group.
 pub(crate) struct Foreground {
     child: Child,
     group: Option<Pid>,
-    /// How long it may take to end after a signal; for ever if none.
+    /// How long it may take to exit after a signal; without limit if none.
     grace: Option<Duration>,
-    /// Closed unread, it ends the group.
+    /// Closing the input without a line terminates the group.
     guard: Option<(Child, ChildStdin)>,
 }
 
-/// How a program ended.
+/// How a program exited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Ended {
-    /// Its exit code; none if a signal ended it.
+pub(crate) struct ProgramExit {
+    /// Its exit code; none if a signal killed it.
     pub(crate) code: Option<i32>,
-    /// How this process is to end, if it was asked to end meanwhile.
+    /// The exit code of this process, if it received a signal meanwhile.
     pub(crate) interrupted: Option<Exit>,
 }
 
-/// Starts a program in a group of its own. Its standard input is empty: a program that reads
-/// the terminal from the background would be stopped.
+/// Starts a program in its own process group. Its standard input is empty, because the terminal
+/// stops a background program that reads from it.
 pub(crate) fn spawn(command: &mut Command) -> io::Result<Foreground> {
     let child = command.stdin(Stdio::null()).process_group(0).spawn()?;
     let group = child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
@@ -57,7 +55,7 @@ pub(crate) fn spawn(command: &mut Command) -> io::Result<Foreground> {
         guard.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
         match guard.spawn() {
             Ok(mut guard) => program.guard = guard.stdin.take().map(|input| (guard, input)),
-            // The program must not run where nothing would end it.
+            // Without a guard the program could outlive this process.
             Err(error) => {
                 program.signal(Signal::KILL);
                 return Err(error);
@@ -68,30 +66,29 @@ pub(crate) fn spawn(command: &mut Command) -> io::Result<Foreground> {
 }
 
 impl Foreground {
-    /// The program stops services of its own when it is told to end: their time for that is
-    /// theirs, and only a second signal kills it.
-    pub(crate) fn patient(self) -> Self {
+    /// Gives the program unlimited time to stop its services. Only a second signal kills it.
+    pub(crate) fn without_grace(self) -> Self {
         Self { grace: None, ..self }
     }
 
-    /// What the program prints, if it was started with a pipe for it.
+    /// The program's standard output, if it is a pipe.
     pub(crate) fn stdout(&mut self) -> Option<ChildStdout> {
         self.child.stdout.take()
     }
 
-    /// What the program complains of, likewise.
+    /// The program's standard error, if it is a pipe.
     pub(crate) fn stderr(&mut self) -> Option<ChildStderr> {
         self.child.stderr.take()
     }
 
-    /// Waits until the program has ended, and gives what the supervisor says meanwhile to
-    /// `heard`. A signal to this process is passed on; the second one kills.
+    /// Waits until the program has exited, and passes messages of the supervisor to `on_reply`. It
+    /// forwards a first signal to the program; a second one kills the program.
     pub(crate) async fn wait(
         mut self,
         interrupts: &mut Interrupts,
         mut supervisor: Option<&mut Connection>,
-        mut heard: impl FnMut(Reply),
-    ) -> io::Result<Ended> {
+        mut on_reply: impl FnMut(Reply),
+    ) -> io::Result<ProgramExit> {
         let mut interrupted = None;
         let mut deadline = None;
         let status = loop {
@@ -111,27 +108,27 @@ impl Foreground {
                     deadline = None;
                 }
                 reply = next(&mut supervisor) => match reply {
-                    Some(reply) => heard(reply),
+                    Some(reply) => on_reply(reply),
                     None => supervisor = None,
                 },
             }
         };
-        // A leader that was told to end may leave members that were not asked.
+        // A group leader may exit before the other members.
         if interrupted.is_some() {
             self.signal(Signal::KILL);
         }
         self.dismiss_guard().await;
-        Ok(Ended { code: status.code(), interrupted })
+        Ok(ProgramExit { code: status.code(), interrupted })
     }
 
     fn signal(&self, signal: Signal) {
         if let Some(group) = self.group {
-            // It may have ended by itself, which is what is wanted.
+            // An error means that the group has exited already.
             kill_process_group(group, signal).ok();
         }
     }
 
-    /// Lets the guard go without ending a group whose number may by now be another's.
+    /// Ends the guard without a kill: another group may have this number by now.
     async fn dismiss_guard(&mut self) {
         use tokio::io::AsyncWriteExt as _;
         if let Some((mut guard, mut input)) = self.guard.take() {
@@ -141,7 +138,7 @@ impl Foreground {
     }
 }
 
-/// The supervisor's next message; none once it is gone, never without one.
+/// The supervisor's next message; none after it has exited. Pending without a supervisor.
 async fn next(supervisor: &mut Option<&mut Connection>) -> Option<Reply> {
     match supervisor {
         Some(connection) => connection.next().await.ok().flatten().map(|answer| answer.reply),
@@ -161,34 +158,34 @@ mod tests {
     use super::*;
     use tokio::io::{AsyncBufReadExt as _, BufReader};
 
-    async fn run(script: &str) -> Ended {
+    async fn run(script: &str) -> ProgramExit {
         let mut interrupts = Interrupts::new().unwrap();
         let program = spawn(Command::new("sh").args(["-c", script])).unwrap();
         program.wait(&mut interrupts, None, |_| {}).await.unwrap()
     }
 
     #[tokio::test]
-    async fn the_exit_code_of_a_program_is_told() {
-        assert_eq!(run("exit 7").await, Ended { code: Some(7), interrupted: None });
+    async fn wait_returns_the_exit_code() {
+        assert_eq!(run("exit 7").await, ProgramExit { code: Some(7), interrupted: None });
     }
 
     #[tokio::test]
-    async fn a_program_that_a_signal_ended_has_no_code() {
-        assert_eq!(run("kill -9 $$").await, Ended { code: None, interrupted: None });
+    async fn signalled_program_has_no_code() {
+        assert_eq!(run("kill -9 $$").await, ProgramExit { code: None, interrupted: None });
     }
 
     #[tokio::test]
-    async fn a_program_that_is_abandoned_ends_with_its_children() {
+    async fn abandoned_program_is_killed_with_its_children() {
         let script = "sleep 600 & echo $!; wait";
         let mut command = Command::new("sh");
         command.args(["-c", script]).stdout(Stdio::piped());
         let mut program = spawn(&mut command).unwrap();
         let mut lines = BufReader::new(program.stdout().unwrap()).lines();
         let grandchild: i32 = lines.next_line().await.unwrap().unwrap().parse().unwrap();
-        // As when this process is killed: nothing of ours runs any more.
+        // Dropping it is as good as killing this process.
         drop(program);
-        // Whoever inherited the pipe has ended when it does.
+        // The pipe closes when every process of the group has exited.
         let end = tokio::time::timeout(Duration::from_secs(10), lines.next_line()).await;
-        assert_eq!(end.unwrap().unwrap(), None, "{grandchild} is still there");
+        assert_eq!(end.unwrap().unwrap(), None, "{grandchild} still runs");
     }
 }

@@ -1,51 +1,34 @@
-//! Stacks that a command makes for itself, apart from all others: their names, their end,
-//! and what they leave.
+//! Stacks that a command makes for itself: their names, and what they leave.
 //!
-//! It starts none: whoever wants one brings it up.
+//! It starts and stops none.
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use anyhow::Context;
 use xtask_client::StackPaths;
-use xtask_client::paths::{DEFAULT_STACK, stacks_of};
-use xtask_client::protocol::Request;
+use xtask_client::paths::stacks_of;
 
-use super::Global;
-use super::exit::Exit;
-use super::interrupt::Interrupts;
-use super::locate;
-use super::print::error_with_hint;
-use crate::session::launch::Session;
+use super::Error;
 use crate::supervisor::lock::Lock;
 
-/// What a failed run leaves is kept this long.
+/// How long the files of a failed run are kept.
 const KEPT: Duration = Duration::from_secs(24 * 3600);
 
-/// No more of it is kept than this many runs left.
+/// The files of no more failed runs than this are kept.
 const MOST_KEPT: usize = 10;
 
-/// A folder younger than this may be one of a run that has just begun.
+/// A younger folder may belong to a run that has just started.
 const YOUNG: Duration = Duration::from_secs(60);
 
-/// Says that a command names its stack itself, if it was given a name.
-pub(crate) fn refuse_name(global: &Global, command: &str, hint: &str) -> Option<Exit> {
-    let named = global.stack != DEFAULT_STACK;
-    named.then(|| {
-        error_with_hint(&format!("`{command}` names its stack itself"), hint);
-        Exit::USAGE
-    })
-}
-
 /// The paths of a stack that no other run uses. Nothing is created.
-pub(crate) fn fresh(root: &Path) -> anyhow::Result<StackPaths> {
+pub(crate) fn fresh(root: &Path) -> Result<StackPaths, Error> {
     let pid = std::process::id();
-    // An earlier process of this number may have left its stack behind.
+    // An earlier process with this pid may have left its stack.
     let names =
         std::iter::once(format!("e2e-{pid}")).chain((2..).map(|n| format!("e2e-{pid}-{n}")));
     for name in names {
-        let paths = StackPaths::of(root, &name).context("cannot place the stack's state")?;
+        let paths = StackPaths::of(root, &name).map_err(Error::NoStateFolder)?;
         if !paths.folder().exists() {
             return Ok(paths);
         }
@@ -53,30 +36,14 @@ pub(crate) fn fresh(root: &Path) -> anyhow::Result<StackPaths> {
     unreachable!("there are more names than folders")
 }
 
-/// Stops a stack in order; a signal meanwhile kills it.
-pub(crate) async fn take_down(mut session: Session, interrupts: &mut Interrupts) {
-    let Session { connection, supervisor, .. } = &mut session;
-    // It may have gone by itself, which is what is wanted.
-    connection.send(Request::Shutdown { now: false }).await.ok();
-    loop {
-        tokio::select! {
-            () = supervisor.gone() => return,
-            _ = interrupts.next() => {
-                connection.send(Request::Shutdown { now: true }).await.ok();
-            }
-        }
-    }
-}
-
-/// Deletes what a stack that has ended leaves. Where it could not remove all that it had in a
-/// container engine, that is said, and the note of it stays, with the lock, for the command that
-/// tries it again. What cannot be deleted stays, too.
+/// Deletes the files of a stack that was shut down. If a container engine could not remove
+/// everything, the engine's note and the lock stay for the command that retries. Files that
+/// cannot be deleted stay too.
 pub(crate) fn delete(paths: &StackPaths) {
     if !paths.engine_record().exists() {
         std::fs::remove_dir_all(paths.folder()).ok();
         return;
     }
-    locate::tell_what_is_left(paths);
     let kept = [paths.engine_record(), paths.lock()];
     for entry in std::fs::read_dir(paths.folder()).into_iter().flatten().flatten() {
         let path = entry.path();
@@ -90,20 +57,17 @@ pub(crate) fn delete(paths: &StackPaths) {
     }
 }
 
-/// Keeps what a failed run leaves, for a day.
-///
-/// # Errors
-/// What the system says.
+/// Marks the files of a failed run, so that [`sweep`] keeps them for a day.
 pub(crate) fn keep(paths: &StackPaths) -> io::Result<()> {
     std::fs::write(marker(paths), "")
 }
 
-/// Deletes what runs left that were killed, and what failed runs left long ago or before
-/// [`MOST_KEPT`] others. What cannot be deleted stays.
+/// Deletes the files of killed runs, and those of failed runs that are older than a day or than
+/// the last [`MOST_KEPT`]. Files that cannot be deleted stay.
 pub(crate) fn sweep(root: &Path) {
     let mut all = stacks_of(root).unwrap_or_default();
     all.retain(|paths| is_name_of_a_run(&paths.stack()));
-    // The newest first.
+    // Newest first.
     all.sort_by_cached_key(|paths| std::cmp::Reverse(kept_at(paths)));
     for (index, paths) in all.iter().enumerate() {
         let age = match kept_at(paths) {
@@ -120,7 +84,6 @@ pub(crate) fn sweep(root: &Path) {
     }
 }
 
-/// When it was kept, if it was.
 fn kept_at(paths: &StackPaths) -> Option<SystemTime> {
     std::fs::metadata(marker(paths)).and_then(|found| found.modified()).ok()
 }

@@ -1,7 +1,7 @@
-//! Which services died by themselves while tests ran against them.
+//! Finds the services that crashed while tests ran on them.
 //!
-//! It reads what the supervisor tells. A run that a test killed through its handle, and
-//! one that was told to stop, died by order and is not counted.
+//! It reads the supervisor's messages. A run that a test stopped, or killed through its handle, is
+//! not a crash.
 
 use std::collections::BTreeSet;
 
@@ -12,38 +12,37 @@ use xtask_client::snapshot::{Failure, Phase, ServiceSnapshot, Snapshot};
 use xtask_core::stack::{Fault, Report, Run};
 use xtask_core::terms::Name;
 
-/// One run that ended without having been told to.
+/// A run that ended unexpectedly.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(crate) struct Death {
-    /// The service.
+pub(crate) struct Crash {
     pub(crate) service: Name,
-    /// Its run.
     pub(crate) run: Run,
-    /// How it ended, in the supervisor's words.
+    /// The supervisor's text.
     pub(crate) reason: String,
 }
 
-/// Takes in what the supervisor says, and counts.
+/// Collects crashes from the supervisor's messages.
 #[derive(Debug)]
-pub(crate) struct Deaths {
+pub(crate) struct Crashes {
     snapshot: Snapshot,
-    ordered: BTreeSet<(Name, Run)>,
-    found: Vec<Death>,
+    /// Runs with an injected fault, and runs that were counted.
+    excused: BTreeSet<(Name, Run)>,
+    found: Vec<Crash>,
 }
 
-impl Deaths {
-    /// Counts from this state on.
+impl Crashes {
+    /// Collects crashes after this state.
     pub(crate) fn since(snapshot: Snapshot) -> Self {
-        Self { snapshot, ordered: BTreeSet::new(), found: Vec::new() }
+        Self { snapshot, excused: BTreeSet::new(), found: Vec::new() }
     }
 
-    /// Takes in one message.
-    pub(crate) fn take(&mut self, reply: Reply) {
+    /// Reads one message.
+    pub(crate) fn apply(&mut self, reply: Reply) {
         if let Reply::Report(Report::Fault { service, run, fault }) = &reply {
             let run = (service.clone(), *run);
             match fault {
-                Fault::Kill | Fault::Pause => self.ordered.insert(run),
-                Fault::Resume => self.ordered.remove(&run),
+                Fault::Kill | Fault::Pause => self.excused.insert(run),
+                Fault::Resume => self.excused.remove(&run),
             };
         }
         if !update(&mut self.snapshot, reply) {
@@ -51,28 +50,28 @@ impl Deaths {
         }
         for service in &self.snapshot.services {
             let run = (service.name.clone(), service.run);
-            if has_died(service) && !self.ordered.contains(&run) {
-                self.found.push(Death {
+            if has_crashed(service) && !self.excused.contains(&run) {
+                self.found.push(Crash {
                     service: run.0.clone(),
                     run: run.1,
                     reason: service.reason.clone().unwrap_or_default(),
                 });
-                // Said once, in however many messages it stays so.
-                self.ordered.insert(run);
+                // Later messages repeat the state.
+                self.excused.insert(run);
             }
         }
     }
 
-    /// Every death so far, in the order in which they were told.
-    pub(crate) fn found(&self) -> &[Death] {
+    /// Every crash so far, in order.
+    pub(crate) fn found(&self) -> &[Crash] {
         &self.found
     }
 }
 
-fn has_died(service: &ServiceSnapshot) -> bool {
+fn has_crashed(service: &ServiceSnapshot) -> bool {
     match service.phase {
         Phase::Backoff => true,
-        // One that was given up because of another died by order too.
+        // A failure because of another service is not a crash.
         Phase::Failed => matches!(
             service.failure,
             None | Some(Failure::Start | Failure::Timeout | Failure::Died)
@@ -116,48 +115,48 @@ mod tests {
         Reply::Changed { state: State::Working, services: snapshot.services }
     }
 
-    fn told(fault: Fault) -> Reply {
+    fn injected(fault: Fault) -> Reply {
         Reply::Report(Report::Fault { service: "greeter".into(), run: 1, fault })
     }
 
-    fn deaths(replies: impl IntoIterator<Item = Reply>) -> Vec<Run> {
-        let mut deaths = Deaths::since(snapshot(Phase::Ready, 1));
+    fn crashes(replies: impl IntoIterator<Item = Reply>) -> Vec<Run> {
+        let mut crashes = Crashes::since(snapshot(Phase::Ready, 1));
         for reply in replies {
-            deaths.take(reply);
+            crashes.apply(reply);
         }
-        deaths.found().iter().map(|death| death.run).collect()
+        crashes.found().iter().map(|crash| crash.run).collect()
     }
 
     #[test]
-    fn a_crash_is_counted_once() {
+    fn repeated_crash_message_counts_once() {
         let replies = [Phase::Backoff, Phase::Backoff].map(|phase| changed(phase, 1));
-        assert_eq!(deaths(replies), [1]);
+        assert_eq!(crashes(replies), [1]);
     }
 
     #[test]
-    fn a_service_that_gave_up_has_died() {
-        assert_eq!(deaths([changed(Phase::Failed, 1)]), [1]);
+    fn failed_service_counts_as_crash() {
+        assert_eq!(crashes([changed(Phase::Failed, 1)]), [1]);
     }
 
     #[test]
-    fn what_a_test_killed_did_not_die_by_itself_but_its_next_run_may() {
+    fn killed_run_is_excused_and_the_next_is_not() {
         let then = [changed(Phase::Backoff, 1), changed(Phase::Ready, 2)];
-        assert_eq!(deaths([told(Fault::Kill)].into_iter().chain(then)), [0; 0]);
+        assert_eq!(crashes([injected(Fault::Kill)].into_iter().chain(then)), [0; 0]);
         let then = [changed(Phase::Backoff, 1), changed(Phase::Backoff, 2)];
-        assert_eq!(deaths([told(Fault::Kill)].into_iter().chain(then)), [2]);
+        assert_eq!(crashes([injected(Fault::Kill)].into_iter().chain(then)), [2]);
     }
 
     #[test]
-    fn what_dies_while_a_test_pauses_it_died_by_order_and_later_by_itself() {
-        let paused = [told(Fault::Pause), changed(Phase::Backoff, 1)];
-        assert_eq!(deaths(paused), [0; 0]);
-        let resumed = [told(Fault::Pause), told(Fault::Resume), changed(Phase::Backoff, 1)];
-        assert_eq!(deaths(resumed), [1]);
+    fn paused_run_is_excused_until_resumed() {
+        let paused = [injected(Fault::Pause), changed(Phase::Backoff, 1)];
+        assert_eq!(crashes(paused), [0; 0]);
+        let resumed = [injected(Fault::Pause), injected(Fault::Resume), changed(Phase::Backoff, 1)];
+        assert_eq!(crashes(resumed), [1]);
     }
 
     #[test]
-    fn a_restart_by_order_is_no_death() {
+    fn requested_restart_is_no_crash() {
         let replies = [Phase::Stopping, Phase::Starting, Phase::Ready];
-        assert_eq!(deaths(replies.map(|phase| changed(phase, 2))), [0; 0]);
+        assert_eq!(crashes(replies.map(|phase| changed(phase, 2))), [0; 0]);
     }
 }

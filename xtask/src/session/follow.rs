@@ -1,7 +1,6 @@
-//! Log files of a stack, followed as they grow: woken by the system, never by a clock.
+//! Follows the log files of a stack. inotify wakes it, not a timer.
 //!
-//! What the files say is read elsewhere. No more than one turn's lines are handed over
-//! at once, so that whoever is slow to show them holds no more than that.
+//! One read returns at most [`TURN_BYTES`], so that a slow terminal holds no more in memory.
 
 use std::ffi::CStr;
 use std::io;
@@ -15,19 +14,19 @@ use xtask_client::logs::{Line, Merge, More, Reader, Start};
 
 use crate::system::limits::raise_open_files;
 
-/// How much is handed over at once, in bytes.
-pub(crate) const TURN_BYTES: usize = 256 * 1024;
+/// The most that one read returns, in bytes.
+const TURN_BYTES: usize = 256 * 1024;
 
 /// How far logs are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Extent {
-    /// To where they end now.
+    /// Up to their present end.
     Present,
-    /// On and on.
+    /// Also what is written later.
     Future,
 }
 
-/// The logs of a stack, some services of it or all.
+/// The logs of some or all services of a stack.
 pub(crate) struct Follower {
     inotify: AsyncFd<OwnedFd>,
     paths: StackPaths,
@@ -37,11 +36,8 @@ pub(crate) struct Follower {
 }
 
 impl Follower {
-    /// Follows the logs of these services, or of all if none is named. `start` is where
-    /// those begin that are there; others are followed from their beginning.
-    ///
-    /// # Errors
-    /// What the system says.
+    /// Follows the logs of these services, or of all if none is named. `start` applies to logs
+    /// that exist; a later log is read from its beginning.
     pub(crate) fn new(
         paths: &StackPaths,
         services: &[String],
@@ -49,7 +45,7 @@ impl Follower {
         extent: Extent,
     ) -> io::Result<Self> {
         let folder = paths.logs();
-        // Before the first `up` there is nothing yet, and it must not be open to others.
+        // Before the first `up` the folder is missing. `create` makes it private.
         paths.create()?;
         // Each log is an open file.
         raise_open_files();
@@ -80,11 +76,7 @@ impl Follower {
         Ok(Self { inotify, paths: paths.clone(), services, logs, more: More::Yes })
     }
 
-    /// Waits for new lines and hands over those that are there, or a turn of them.
-    /// Nothing is lost when the wait is given up.
-    ///
-    /// # Errors
-    /// What the system says.
+    /// Waits for new lines and passes them to `take`, at most [`TURN_BYTES`]. Cancel safe.
     pub(crate) async fn next(&mut self, take: &mut dyn FnMut(&str, &Line<'_>)) -> io::Result<()> {
         if self.more == More::No {
             let mut ready = self.inotify.readable_mut().await?;
@@ -98,10 +90,7 @@ impl Follower {
         Ok(())
     }
 
-    /// Hands over a turn of what is there, without waiting.
-    ///
-    /// # Errors
-    /// As for [`Follower::next`].
+    /// Passes lines to `take` without waiting, at most [`TURN_BYTES`].
     pub(crate) fn rest(&mut self, take: &mut dyn FnMut(&str, &Line<'_>)) -> io::Result<More> {
         self.logs.all_grown();
         self.logs.read(TURN_BYTES, take)
@@ -112,7 +101,7 @@ impl Follower {
             Changed::These(names) => {
                 names.iter().filter_map(|name| service_of(name).map(str::to_owned)).collect()
             }
-            // So much happened that the system has lost count.
+            // The kernel's queue overflowed.
             Changed::Any => services_with_logs(&self.paths)?,
         };
         for service in names {
@@ -129,10 +118,7 @@ impl Follower {
     }
 }
 
-/// The services of a stack that have a log, by name.
-///
-/// # Errors
-/// What the system says of the folder; that there is none is no error.
+/// The services of a stack that have a log, in order of name; none if the folder is missing.
 pub(crate) fn services_with_logs(paths: &StackPaths) -> io::Result<Vec<String>> {
     let entries = match std::fs::read_dir(paths.logs()) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -147,7 +133,7 @@ pub(crate) fn services_with_logs(paths: &StackPaths) -> io::Result<Vec<String>> 
     Ok(names)
 }
 
-/// The service that a file is the log of; that it was put aside makes no difference.
+/// The service whose log a file is. A rotated file has a number at its end.
 fn service_of(file: &[u8]) -> Option<&str> {
     let name = std::str::from_utf8(file).ok()?;
     if let Some(service) = name.strip_suffix(".log") {
@@ -158,11 +144,10 @@ fn service_of(file: &[u8]) -> Option<&str> {
     log.strip_suffix(".log").filter(|_| is_number)
 }
 
-/// What the system says has changed.
+/// Which files inotify reports.
 enum Changed {
-    /// Files of these names.
     These(Vec<Vec<u8>>),
-    /// There was more than it could keep.
+    /// Unknown, because the kernel's queue overflowed.
     Any,
 }
 
@@ -216,7 +201,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn new_lines_are_followed_through_half_lines_and_rotation() {
+    async fn follower_reads_across_partial_lines_and_rotation() {
         let folder = tempfile::tempdir().unwrap();
         let paths = StackPaths::at(folder.path().join("shop/dev"));
         paths.create().unwrap();
@@ -236,7 +221,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn other_services_are_left_out() {
+    async fn follower_skips_services_not_named() {
         let folder = tempfile::tempdir().unwrap();
         let paths = StackPaths::at(folder.path().join("shop/dev"));
         let mut follower =

@@ -1,4 +1,4 @@
-//! What an `up` does when it failed: says why, and which exit code that is.
+//! Reports why an `up` failed, and chooses its exit code.
 
 use std::collections::BTreeMap;
 
@@ -14,12 +14,9 @@ use crate::view::failure::{failures, has_log, is_cause};
 /// How many of a failed service's last lines are shown.
 const LAST_LINES: usize = 20;
 
-/// Says what failed and why.
-///
-/// # Errors
-/// When the supervisor is gone.
-pub(crate) async fn tell(up: &mut BringUp<'_>, paths: &StackPaths) -> anyhow::Result<Exit> {
-    // The freshest state: who fails because of the failure shows a moment later.
+/// Prints what failed and why, and returns the exit code.
+pub(crate) async fn report(up: &mut BringUp<'_>, paths: &StackPaths) -> anyhow::Result<Exit> {
+    // Dependents fail a moment after the cause, so the state is read again.
     up.session.snapshot = up.session.connection.status().await?;
     let services = up.services();
     let mut logs = BTreeMap::new();
@@ -31,8 +28,7 @@ pub(crate) async fn tell(up: &mut BringUp<'_>, paths: &StackPaths) -> anyhow::Re
     Ok(exit_code(&services))
 }
 
-/// What cannot be built comes before what cannot be started, and that before what
-/// did not get ready.
+/// A failed build decides before a held port, and a held port before a service that is not ready.
 fn exit_code(services: &[&ServiceSnapshot]) -> Exit {
     let failed = |failure| {
         services.iter().any(|service| is_cause(service) && service.failure == Some(failure))

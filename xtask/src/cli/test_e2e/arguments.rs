@@ -1,35 +1,33 @@
-//! The command that was run, for a shell and for the shards that it is divided into.
-//!
-//! It runs nothing.
+//! The command line of this run, for the user to repeat it and for its shards.
 
 use super::TestE2eArgs;
 use crate::view::words::quoted;
 
-/// The same command, for a shell.
-pub(crate) fn again(args: &TestE2eArgs) -> String {
+/// The command that repeats the run, quoted for a shell.
+pub(crate) fn repeat_command(args: &TestE2eArgs) -> String {
     let mut words = vec!["cargo xtask test-e2e".to_owned()];
     let stacks = args.shard.map(|shard| shard.of).or(args.stacks);
     words.extend(stacks.map(|stacks| format!("--stacks {stacks}")));
-    words.extend(words_of(args).iter().map(|word| quoted(word)));
+    words.extend(run_arguments(args).iter().map(|word| quoted(word)));
     words.join(" ")
 }
 
-/// The flag for services in containers; without names it means all.
+/// The flag `--containers`; without names it means all services.
 fn containers(names: &[String]) -> String {
     let names = names.join(",");
     if names.is_empty() { "--containers".to_owned() } else { format!("--containers={names}") }
 }
 
-/// What `up` is told of the services and where they run.
-pub(crate) fn shape_of(args: &TestE2eArgs) -> Vec<String> {
+/// The arguments for `up`.
+pub(crate) fn up_arguments(args: &TestE2eArgs) -> Vec<String> {
     let with = args.with.iter().flat_map(|overlay| ["--with".to_owned(), overlay.clone()]);
     with.chain(args.containers.as_deref().map(containers)).collect()
 }
 
-/// Everything that shapes a run but for how many stacks it is divided onto.
-pub(crate) fn words_of(args: &TestE2eArgs) -> Vec<String> {
-    let mut words = shape_of(args);
-    words.extend(args.faults.words());
+/// All arguments of the run except the number of stacks.
+pub(crate) fn run_arguments(args: &TestE2eArgs) -> Vec<String> {
+    let mut words = up_arguments(args);
+    words.extend(args.faults.arguments());
     if args.kill_random {
         words.push("--kill-random".to_owned());
     }
@@ -47,7 +45,7 @@ mod tests {
     use crate::cli::faults::{FaultArgs, StartOrderWhen};
 
     #[test]
-    fn the_command_to_run_again_is_the_command_that_was_run() {
+    fn repeat_command_has_every_argument_of_the_run() {
         let args = TestE2eArgs {
             filters: vec!["slow".into()],
             with: vec!["postgres".into()],
@@ -55,7 +53,7 @@ mod tests {
             ..TestE2eArgs::default()
         };
         let command = "cargo xtask test-e2e --with postgres slow -- -E 'test(a)'";
-        assert_eq!(again(&args), command);
+        assert_eq!(repeat_command(&args), command);
         let faults = FaultArgs {
             start_order: Some(StartOrderWhen::Random),
             seed: Some(7),
@@ -64,6 +62,6 @@ mod tests {
         let args = TestE2eArgs { faults, kill_random: true, stacks: Some(3), ..Default::default() };
         let command = "cargo xtask test-e2e --stacks 3 --start-order random --seed 7 \
                        --slow shop=2s --kill-random";
-        assert_eq!(again(&args), command);
+        assert_eq!(repeat_command(&args), command);
     }
 }

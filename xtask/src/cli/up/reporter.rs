@@ -1,6 +1,6 @@
-//! How an `up` speaks: lines of progress for people, or events for programs.
+//! Reports the progress of an `up`: lines for users, or JSON events for programs.
 //!
-//! It chooses words only through the views, and keeps count of what was said.
+//! The views word the lines.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -13,80 +13,84 @@ use xtask_core::plan::Plan;
 use xtask_core::terms::Name;
 
 use super::build::programs;
+use crate::cli::error::is_broken_pipe;
 use crate::cli::exit::Exit;
 use crate::cli::print;
 use crate::view::event::{TimedEvent, UpEvent};
 use crate::view::style::{BUSY, GOOD, WARN};
 use crate::view::{progress, status};
 
-/// After this much silence it is said what is waited for; each time twice as long.
+/// After this time without a line `up` reports what it waits for. Each repetition waits twice as
+/// long.
 const FIRST_SILENCE: Duration = Duration::from_millis(1500);
 
-/// How long the last words may wait for somebody who takes them: a terminal that is
-/// stopped, a pager that is at its first page.
+/// How long the last lines wait for their reader, such as a stopped terminal or a pager.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
 
-/// To whom it speaks.
+/// The form of the reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Listener {
-    /// Somebody who reads lines.
-    Person,
-    /// A program that reads JSON lines on standard output.
-    Program,
-    /// Nobody: somebody else tells what came of it.
-    Nobody,
+pub(crate) enum Output {
+    /// Lines for users.
+    Text,
+    /// JSON lines on standard output.
+    Json,
+    /// Nothing; the caller reports the result.
+    Silent,
 }
 
-/// The last word to a program about an `up` that began then, if anybody takes it.
+/// Prints the last JSON event of an `up` that began at `began`, if the reader accepts it.
 pub(crate) async fn end(began: Instant, exit: Exit) {
     let at_ms = began.elapsed().as_millis();
     let last = TimedEvent { at_ms, event: UpEvent::End { exit_code: exit.code() } };
-    let said = spawn_blocking(move || print::json(&last));
-    let _ = timeout(PATIENCE, said).await;
+    let printed = spawn_blocking(move || print::json(&last));
+    let _ = timeout(PATIENCE, printed).await;
 }
 
-/// The voice of one `up`.
-pub(crate) struct Teller {
-    listener: Listener,
+/// Reports the progress of one `up`.
+pub(crate) struct Reporter {
+    output: Output,
     began: Instant,
     programs: usize,
     linked: usize,
     silence: Duration,
-    speak_at: Instant,
-    /// Whether failures are told where they happen: at first they are told at the end,
-    /// with all that belongs to them.
-    failures: bool,
-    /// Services whose log was said to be in trouble.
+    waiting_report_at: Instant,
+    /// Whether a failure is reported at once. During the start they are reported at its end, with
+    /// causes and logs.
+    reports_failures: bool,
+    /// Services with a reported log trouble.
     troubled: BTreeSet<Name>,
-    /// Whether it goes on, and silently, when nobody reads any more.
-    goes_on: bool,
+    /// Whether the command continues, and silently, after a broken pipe.
+    survives_broken_pipe: bool,
 }
 
-impl Teller {
-    /// A voice that has said what is going to happen.
-    /// With `goes_on` a reader who leaves is no reason to end.
-    pub(crate) fn new(listener: Listener, plan: &Plan, goes_on: bool) -> anyhow::Result<Self> {
+impl Reporter {
+    /// Reports the plan. With `survives_broken_pipe` the command continues without its reader.
+    pub(crate) fn new(
+        output: Output,
+        plan: &Plan,
+        survives_broken_pipe: bool,
+    ) -> anyhow::Result<Self> {
         let began = Instant::now();
-        let mut teller = Self {
-            listener,
+        let mut reporter = Self {
+            output,
             began,
             programs: programs(plan),
             linked: 0,
             silence: FIRST_SILENCE,
-            speak_at: began + FIRST_SILENCE,
-            failures: false,
+            waiting_report_at: began + FIRST_SILENCE,
+            reports_failures: false,
             troubled: BTreeSet::new(),
-            goes_on,
+            survives_broken_pipe,
         };
-        if listener == Listener::Program {
-            let programs = teller.programs;
-            teller.print(UpEvent::Plan {
+        if output == Output::Json {
+            let programs = reporter.programs;
+            reporter.print(UpEvent::Plan {
                 stack: &plan.stack,
                 services: plan.services.iter().map(|service| &*service.name).collect(),
                 programs,
             })?;
         }
-        Ok(teller)
+        Ok(reporter)
     }
 
     pub(crate) fn linked(
@@ -96,24 +100,24 @@ impl Teller {
         fresh: bool,
     ) -> anyhow::Result<()> {
         self.linked += 1;
-        match self.listener {
-            Listener::Program => {
+        match self.output {
+            Output::Json => {
                 let services = services.iter().map(|name| &**name).collect();
                 self.print(UpEvent::Linked { services, path, fresh })?;
             }
-            Listener::Person if !fresh => {
+            Output::Text if !fresh => {
                 let names: Vec<&str> = services.iter().map(|name| &**name).collect();
                 let text = format!("{} ({} of {})", names.join(", "), self.linked, self.programs);
                 print::say(GOOD, "Built", &text);
-                self.spoke();
+                self.restart_silence();
             }
-            Listener::Person | Listener::Nobody => {}
+            Output::Text | Output::Silent => {}
         }
         Ok(())
     }
 
     pub(crate) fn build_ended(&mut self, ok: bool) -> anyhow::Result<()> {
-        if self.listener == Listener::Program {
+        if self.output == Output::Json {
             self.print(UpEvent::BuildEnded { ok })?;
         }
         Ok(())
@@ -125,120 +129,116 @@ impl Teller {
         now: &ServiceSnapshot,
     ) -> anyhow::Result<()> {
         self.log_trouble(now)?;
-        match self.listener {
-            Listener::Person => {
-                if (self.failures || now.phase != Phase::Failed)
+        match self.output {
+            Output::Text => {
+                if (self.reports_failures || now.phase != Phase::Failed)
                     && let Some((color, verb, text)) = progress::step(before, now)
                 {
                     print::say(color, verb, &text);
-                    self.spoke();
+                    self.restart_silence();
                 }
             }
-            Listener::Program => {
+            Output::Json => {
                 let same = before
                     .is_some_and(|b| (b.phase, b.run, b.pid) == (now.phase, now.run, now.pid));
                 if !same {
                     self.print(UpEvent::phase(now))?;
                 }
             }
-            Listener::Nobody => {}
+            Output::Silent => {}
         }
         Ok(())
     }
 
-    /// Says once a service that lines are missing from its log.
+    /// Reports once per service that its log misses lines.
     fn log_trouble(&mut self, now: &ServiceSnapshot) -> anyhow::Result<()> {
         let Some(error) = &now.log_trouble else { return Ok(()) };
         if !self.troubled.insert(now.name.clone()) {
             return Ok(());
         }
-        match self.listener {
-            Listener::Person => {
+        match self.output {
+            Output::Text => {
                 let (color, verb, text) = progress::log_trouble(&now.name, error);
                 print::say(color, verb, &text);
-                self.spoke();
+                self.restart_silence();
             }
-            Listener::Program => self.print(UpEvent::LogTrouble { service: &now.name, error })?,
-            Listener::Nobody => {}
+            Output::Json => self.print(UpEvent::LogTrouble { service: &now.name, error })?,
+            Output::Silent => {}
         }
         Ok(())
     }
 
-    /// To whom it speaks.
-    pub(crate) fn listener(&self) -> Listener {
-        self.listener
+    pub(crate) fn output(&self) -> Output {
+        self.output
     }
 
-    /// When it is time to say what is waited for.
-    pub(crate) fn speak_at(&self) -> Instant {
-        self.speak_at
+    /// When to report what the command waits for.
+    pub(crate) fn waiting_report_at(&self) -> Instant {
+        self.waiting_report_at
     }
 
-    /// Says what is waited for.
+    /// Reports what the command waits for.
     pub(crate) fn waiting(&mut self, services: &[&ServiceSnapshot], deadlocks: &[Deadlock]) {
         if let Some(text) = progress::waiting(services.iter().copied(), deadlocks) {
             print::say(BUSY, "Waiting", &text);
         }
     }
 
-    /// It is time to say what is waited for, and again after twice as long. Whether anybody
-    /// wants to hear it.
-    pub(crate) fn is_time_to_speak(&mut self) -> bool {
+    /// Schedules the next such report after twice the time. Returns whether this one is due.
+    pub(crate) fn schedule_waiting_report(&mut self) -> bool {
         self.silence *= 2;
-        self.speak_at = Instant::now() + self.silence;
-        self.listener == Listener::Person
+        self.waiting_report_at = Instant::now() + self.silence;
+        self.output == Output::Text
     }
 
-    /// What is up now.
+    /// Reports the services that are up.
     pub(crate) fn ready(
         &mut self,
         snapshot: &Snapshot,
         services: &[&ServiceSnapshot],
         kept: &[&Name],
     ) -> anyhow::Result<()> {
-        self.failures = true;
-        match self.listener {
-            Listener::Person => {
+        self.reports_failures = true;
+        match self.output {
+            Output::Text => {
                 let printed = print::out(&status::summary(services, kept));
-                self.heard(printed.map_err(Into::into))?;
+                self.check_reader(printed.map_err(Into::into))?;
             }
-            Listener::Program => {
+            Output::Json => {
                 let already_running = kept.iter().map(|name| name.as_str()).collect();
                 self.print(UpEvent::Ready { snapshot, already_running })?;
             }
-            Listener::Nobody => {}
+            Output::Silent => {}
         }
         Ok(())
     }
 
-    /// Services that run on, though this `up` took away who needed them: they may be wanted
-    /// again by the next one, with their overlay.
+    /// Reports services that keep running although this `up` removed their last dependent. The next
+    /// `up` with their overlay may need them.
     pub(crate) fn unused(&self, names: &[&Name], stack: &str) {
-        if let (Listener::Person, Some(text)) =
-            (self.listener, progress::unused_words(names, stack))
-        {
+        if let (Output::Text, Some(text)) = (self.output, progress::unused_words(names, stack)) {
             print::say(WARN, "Unused", &text);
         }
     }
 
     fn print(&mut self, event: UpEvent<'_>) -> anyhow::Result<()> {
         let printed = print::json(&TimedEvent { at_ms: self.began.elapsed().as_millis(), event });
-        self.heard(printed)
+        self.check_reader(printed)
     }
 
-    /// Falls silent where nobody reads and that changes nothing.
-    fn heard(&mut self, printed: anyhow::Result<()>) -> anyhow::Result<()> {
+    /// Turns a broken pipe into silence if the command survives it.
+    fn check_reader(&mut self, printed: anyhow::Result<()>) -> anyhow::Result<()> {
         match printed {
-            Err(error) if self.goes_on && print::is_broken_pipe(&error) => {
-                self.listener = Listener::Nobody;
+            Err(error) if self.survives_broken_pipe && is_broken_pipe(&error) => {
+                self.output = Output::Silent;
                 Ok(())
             }
             printed => printed,
         }
     }
 
-    fn spoke(&mut self) {
+    fn restart_silence(&mut self) {
         self.silence = FIRST_SILENCE;
-        self.speak_at = Instant::now() + FIRST_SILENCE;
+        self.waiting_report_at = Instant::now() + FIRST_SILENCE;
     }
 }

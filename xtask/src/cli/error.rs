@@ -1,0 +1,200 @@
+//! Why a command fails, and the one place that prints it.
+//!
+//! The variant decides the exit code and the hint. The text never does.
+
+use std::io;
+use std::path::PathBuf;
+
+use rustix::process::{Resource, Rlimit, getrlimit};
+use xtask_client::paths::STATE_VARIABLE;
+
+use super::exit::Exit;
+use super::print;
+use crate::effects::containers::engine::EngineError;
+use crate::view::words::command_for;
+use crate::workspace;
+
+/// A failure that has its own exit code or hint.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// The reason was printed where it happened, or the user interrupted the command.
+    #[error("the command ends with exit code {}", .0.code())]
+    Reported(Exit),
+    /// Cargo finds no workspace; `reason` is its text.
+    #[error("{reason}")]
+    NoWorkspace { reason: String },
+    #[error("`cargo locate-project` printed no path")]
+    NoManifestPath,
+    #[error("{0}")]
+    StateFolder(io::Error),
+    #[error("nothing is running as stack `{stack}`")]
+    NothingRuns { stack: String },
+    #[error("no service `{service}` in stack `{stack}`")]
+    UnknownService { service: String, stack: String, known: Vec<String> },
+    #[error("service `{service}` of stack `{stack}` has no log")]
+    NoLog { service: String, stack: String, known: Vec<String> },
+    #[error("failed to read the record `{}`", file.display())]
+    ReadRecord { file: PathBuf, source: io::Error },
+    #[error("`{}` is not a record: its first line has another format", file.display())]
+    NotARecord { file: PathBuf },
+    #[error("stack `{stack}` is already running, and a record must begin with the stack")]
+    RecordOfRunningStack { stack: String },
+    #[error("`{command}` chooses the name of its stack and accepts no `--stack`")]
+    StackIsChosen { command: &'static str },
+    #[error(
+        "`{}` and `{}` build the same packages in one target directory, `{}`: cargo uses the \
+         programs of one worktree for the other",
+        root.display(), other.display(), target.display()
+    )]
+    SharedTarget { root: PathBuf, other: PathBuf, target: PathBuf, command: &'static str },
+    #[error("{0}")]
+    NoEngine(EngineError),
+    #[error("this workspace has no package with end-to-end tests")]
+    NoEndToEndPackage,
+    #[error("no test {} in package `{package}`", matching(filters))]
+    NoTests { package: String, filters: Vec<String> },
+    #[error("another command shut the stack down")]
+    ShutDown,
+    #[error("the supervisor of stack `{stack}` was killed")]
+    SupervisorKilled { stack: String },
+}
+
+fn matching(filters: &[String]) -> String {
+    let filters: Vec<_> = filters.iter().map(|text| format!("`{text}`")).collect();
+    match &filters[..] {
+        [] => "to run".to_owned(),
+        filters => format!("matches {}", filters.join(" or ")),
+    }
+}
+
+impl Error {
+    /// The exit code of a command that fails with this.
+    const fn exit(&self) -> Exit {
+        match self {
+            Self::Reported(exit) => *exit,
+            Self::NoWorkspace { .. }
+            | Self::StateFolder(_)
+            | Self::UnknownService { .. }
+            | Self::NoLog { .. }
+            | Self::ReadRecord { .. }
+            | Self::NotARecord { .. }
+            | Self::RecordOfRunningStack { .. }
+            | Self::StackIsChosen { .. }
+            | Self::SharedTarget { .. }
+            | Self::NoEndToEndPackage => Exit::USAGE,
+            Self::NothingRuns { .. } => Exit::NOTHING_RUNS,
+            Self::NoEngine(_) => Exit::NO_ENGINE,
+            Self::NoManifestPath
+            | Self::NoTests { .. }
+            | Self::ShutDown
+            | Self::SupervisorKilled { .. } => Exit::FAILED,
+        }
+    }
+
+    /// One command or edit that helps.
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::StateFolder(_) => {
+                let given = std::env::var(STATE_VARIABLE).unwrap_or_default();
+                match !given.is_empty() && PathBuf::from(&given).is_relative() {
+                    true => format!("`export {STATE_VARIABLE}=\"$PWD/{given}\"`"),
+                    false => format!("set `{STATE_VARIABLE}` to an absolute path in UTF-8"),
+                }
+            }
+            Self::NothingRuns { stack } => format!("{} starts it", command_for(stack, "up")),
+            Self::UnknownService { known, .. } => format!("its services are {}", known.join(", ")),
+            Self::NoLog { stack, known, .. } => match known.is_empty() {
+                true => format!("{} starts the stack", command_for(stack, "up")),
+                false => format!("these services have logs: {}", known.join(", ")),
+            },
+            Self::NotARecord { .. } => "`cargo xtask up --record FILE` writes one".to_owned(),
+            Self::RecordOfRunningStack { stack } => {
+                format!("stop the stack first: {}", command_for(stack, "down"))
+            }
+            Self::StackIsChosen { command: "test-e2e" } => {
+                "omit `--stack`, or test a running stack: `XTASK_STACK_DIR=FOLDER cargo test`"
+                    .into()
+            }
+            Self::StackIsChosen { .. } => "omit `--stack`".to_owned(),
+            // A copy of a checkout contains the programs of the original.
+            Self::SharedTarget { root, target, .. } if target.starts_with(root) => {
+                "`cargo clean`, if this folder is a copy of that one".to_owned()
+            }
+            Self::SharedTarget { root, command, .. } => {
+                let own = root.join("target");
+                format!("`CARGO_TARGET_DIR={} cargo xtask {command}`", own.display())
+            }
+            Self::NoEngine(error) => error.hint()?.to_owned(),
+            Self::NoEndToEndPackage => {
+                "name one in the root's Cargo.toml: `[workspace.metadata.xtask] e2e = \"PACKAGE\"`"
+                    .to_owned()
+            }
+            Self::NoTests { package, .. } => {
+                format!("list the tests: `cargo test -p {package} -- --list`")
+            }
+            Self::Reported(_)
+            | Self::NoWorkspace { .. }
+            | Self::NoManifestPath
+            | Self::ReadRecord { .. }
+            | Self::ShutDown
+            | Self::SupervisorKilled { .. } => return None,
+        })
+    }
+}
+
+/// Prints an error with its causes and its hint, and returns the exit code. A broken pipe is
+/// not an error.
+pub(crate) fn report(error: &anyhow::Error) -> Exit {
+    let exit = exit_of(error);
+    let is_reported = matches!(error.downcast_ref(), Some(Error::Reported(_)));
+    if !is_reported && !is_broken_pipe(error) {
+        print::error(&format!("{error:#}"), hint(error).as_deref());
+    }
+    exit
+}
+
+/// The exit code of a command that fails with this error.
+pub(crate) fn exit_of(error: &anyhow::Error) -> Exit {
+    if is_broken_pipe(error) {
+        return Exit::DONE;
+    }
+    match error.downcast_ref::<Error>() {
+        Some(error) => error.exit(),
+        None if error.is::<workspace::Error>() => Exit::USAGE,
+        None => Exit::FAILED,
+    }
+}
+
+fn hint(error: &anyhow::Error) -> Option<String> {
+    if let Some(error) = error.downcast_ref::<Error>() {
+        return error.hint();
+    }
+    let system = error.chain().find_map(|cause| cause.downcast_ref::<io::Error>())?;
+    let no_cargo = matches!(error.downcast_ref(), Some(workspace::Error::NoCargo { .. }));
+    match (system.kind(), system.raw_os_error()) {
+        (io::ErrorKind::NotFound, _) if no_cargo => {
+            Some("add the folder of cargo to `PATH`: `PATH=~/.cargo/bin:$PATH`".to_owned())
+        }
+        (_, Some(libc::EMFILE)) => Some(more_open_files()),
+        _ => None,
+    }
+}
+
+fn more_open_files() -> String {
+    match getrlimit(Resource::Nofile) {
+        Rlimit { current: Some(now), maximum: Some(most) } if now >= most => {
+            format!("root can raise the hard limit of open files, now {most}: `ulimit -Hn`")
+        }
+        Rlimit { maximum: Some(most), .. } => format!("`ulimit -n {most}` allows more open files"),
+        Rlimit { maximum: None, .. } => "`ulimit -n unlimited` allows more open files".to_owned(),
+    }
+}
+
+/// Whether the reader of standard output has gone, which is no error.
+pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause
+            .downcast_ref::<io::Error>()
+            .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    })
+}

@@ -1,0 +1,53 @@
+//! The services of a running stack that the command line names, for `restart`, `wait` and `down`.
+
+use xtask_client::connection::update;
+use xtask_client::snapshot::Snapshot;
+use xtask_core::terms::Name;
+
+use super::error::Error;
+use super::exit::Exit;
+use super::{Global, block_on, print, stack};
+use crate::session::connect::Session;
+
+/// Runs `act` on the named services, or on all wanted ones. With `json` it prints the stack with
+/// only these services afterwards, as `status --json` does.
+pub(crate) fn with_services(
+    global: &Global,
+    services: &[String],
+    json: bool,
+    act: impl AsyncFnOnce(&mut Session, &[Name]) -> anyhow::Result<Exit>,
+) -> anyhow::Result<Exit> {
+    block_on(async {
+        let mut session = stack::watch(&stack::stack_paths(global)?).await?;
+        // A supervisor that has just started has no plan yet.
+        while session.snapshot.services.is_empty() {
+            let answer = session.connection.next().await?.ok_or(Error::ShutDown)?;
+            update(&mut session.snapshot, answer.reply);
+        }
+        let names = named(&session.snapshot, services)?;
+        let exit = act(&mut session, &names).await?;
+        if json {
+            let mut snapshot = session.snapshot;
+            snapshot.services.retain(|service| names.contains(&service.name));
+            print::json_pretty(&snapshot)?;
+        }
+        Ok(exit)
+    })
+}
+
+/// The services with these names, or all wanted ones.
+pub(crate) fn named(snapshot: &Snapshot, names: &[String]) -> Result<Vec<Name>, Error> {
+    if names.is_empty() {
+        let wanted = snapshot.services.iter().filter(|service| service.wanted);
+        return Ok(wanted.map(|service| service.name.clone()).collect());
+    }
+    let find = |name: &String| match snapshot.service(name) {
+        Some(service) => Ok(service.name.clone()),
+        None => Err(Error::UnknownService {
+            service: name.clone(),
+            stack: snapshot.stack.clone(),
+            known: snapshot.services.iter().map(|service| service.name.to_string()).collect(),
+        }),
+    };
+    names.iter().map(find).collect()
+}

@@ -1,0 +1,150 @@
+//! Finds the workspace and the stack of a command, and words what happens to a stack.
+//!
+//! It asks cargo for the root of the workspace. Commands that need metadata load a plan instead.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use xtask_client::StackPaths;
+use xtask_client::paths::{DEFAULT_STACK, Endpoint, stacks_of};
+use xtask_client::protocol::Request;
+use xtask_client::snapshot::Snapshot;
+
+use super::error::Error;
+use super::interrupt::Interrupts;
+use super::{Global, print};
+use crate::effects::containers::cleanup;
+use crate::session::connect::{self, Session, connect};
+use crate::session::isolated;
+use crate::supervisor::leftovers::{Leftovers, clean};
+use crate::system::group;
+use crate::view::progress;
+use crate::view::style::{BUSY, GOOD, WARN};
+use crate::workspace;
+
+/// The cargo to call: the one that called this program, or the first in `PATH`.
+pub(crate) fn cargo() -> PathBuf {
+    std::env::var_os("CARGO").filter(|cargo| !cargo.is_empty()).unwrap_or("cargo".into()).into()
+}
+
+/// The root of the workspace.
+pub(crate) fn workspace_root(global: &Global) -> anyhow::Result<PathBuf> {
+    let cargo = cargo();
+    let mut command = Command::new(&cargo);
+    command.args(["locate-project", "--workspace", "--message-format", "plain"]);
+    if let Some(path) = &global.manifest_path {
+        command.arg("--manifest-path").arg(path);
+    }
+    let output = command.output().map_err(|source| workspace::Error::NoCargo { source })?;
+    if !output.status.success() {
+        let text = String::from_utf8_lossy(&output.stderr);
+        let reason = text.trim().trim_start_matches("error: ").to_owned();
+        return Err(Error::NoWorkspace { reason }.into());
+    }
+    let manifest = String::from_utf8_lossy(&output.stdout);
+    let root = Path::new(manifest.trim()).parent();
+    Ok(root.ok_or(Error::NoManifestPath)?.to_path_buf())
+}
+
+/// The paths of the command's stack. Cleans up after killed supervisors first.
+pub(crate) fn stack_paths(global: &Global) -> anyhow::Result<StackPaths> {
+    let root = workspace_root(global)?;
+    clean_up(&root)?;
+    Ok(StackPaths::of(&root, &global.stack)?)
+}
+
+/// Kills and removes what killed supervisors of any stack of the workspace left, and reports it.
+pub(crate) fn clean_up(root: &Path) -> anyhow::Result<()> {
+    for paths in stacks_of(root)? {
+        if let Some(leftovers) = clean(&paths)? {
+            report_leftovers(&paths, &leftovers);
+        }
+    }
+    Ok(())
+}
+
+/// Reports what a killed supervisor left.
+pub(crate) fn report_leftovers(paths: &StackPaths, leftovers: &Leftovers) {
+    let stack = paths.stack();
+    let ended: Vec<(i32, &str)> =
+        leftovers.ended.iter().map(|ended| (ended.pid, &*ended.command)).collect();
+    if let Some(supervisor) = leftovers.supervisor {
+        print::say(WARN, "Cleaned", &progress::leftovers(&stack, supervisor, &ended));
+    }
+    if !leftovers.containers.is_empty() {
+        let names = leftovers.containers.join(", ");
+        print::say(WARN, "Removed", &format!("leftover containers of stack `{stack}`: {names}"));
+    }
+    if let Some(why) = &leftovers.kept {
+        let text = format!("containers or networks of stack `{stack}` may be left: {why}");
+        print::say(WARN, "Kept", &text);
+    }
+}
+
+/// Reports that a stack is down, and what a container engine could not remove.
+pub(crate) fn report_down(paths: &StackPaths) {
+    print::say(GOOD, "Down", &format!("stack `{}`", paths.stack()));
+    report_remains(paths);
+}
+
+/// Reports what a container engine could not remove.
+fn report_remains(paths: &StackPaths) {
+    let kept = cleanup::left(&paths.engine_record());
+    report_leftovers(paths, &Leftovers { kept, ..Leftovers::default() });
+}
+
+/// Deletes the files of a stack that was shut down, and reports what cannot be removed.
+pub(crate) fn delete(paths: &StackPaths) {
+    report_remains(paths);
+    isolated::delete(paths);
+}
+
+/// Fails if the folder of all state, or the variable that names it, is unusable.
+pub(crate) fn check_state_folder() -> Result<(), Error> {
+    match StackPaths::of(Path::new("/"), DEFAULT_STACK) {
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => Err(Error::StateFolder(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Fails if the user named a stack for a command that chooses the name itself.
+pub(crate) fn refuse_name(global: &Global, command: &'static str) -> Result<(), Error> {
+    match &*global.stack {
+        DEFAULT_STACK => Ok(()),
+        _ => Err(Error::StackIsChosen { command }),
+    }
+}
+
+/// Reports that a supervisor does not answer, and how to end it.
+pub(crate) fn report_silence(paths: &StackPaths) {
+    let Some(Endpoint { pid, .. }) = paths.read_endpoint() else { return };
+    let is_stopped = i32::try_from(pid).is_ok_and(group::is_stopped);
+    print::say(BUSY, "Waiting", &progress::silence(&paths.stack(), pid, is_stopped));
+}
+
+/// The state of the running stack; none if nothing runs.
+pub(crate) async fn status(paths: &StackPaths) -> anyhow::Result<Option<Snapshot>> {
+    Ok(connect::status(paths, || report_silence(paths)).await?)
+}
+
+/// A watching connection to the running stack.
+pub(crate) async fn watch(paths: &StackPaths) -> anyhow::Result<Session> {
+    let session = connect(paths, || report_silence(paths)).await?;
+    Ok(session.ok_or_else(|| Error::NothingRuns { stack: paths.stack() })?)
+}
+
+/// Shuts a stack down. A signal during the shutdown kills it.
+pub(crate) async fn take_down(mut session: Session, interrupts: &mut Interrupts) {
+    let Session { connection, supervisor, .. } = &mut session;
+    // An error means that the supervisor has exited already.
+    connection.send(Request::Shutdown { now: false }).await.ok();
+    loop {
+        tokio::select! {
+            () = supervisor.exited() => return,
+            _ = interrupts.next() => {
+                connection.send(Request::Shutdown { now: true }).await.ok();
+            }
+        }
+    }
+}

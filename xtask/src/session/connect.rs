@@ -1,0 +1,137 @@
+//! A watching connection to a running stack, and the end of its processes.
+
+use std::io;
+use std::time::Duration;
+
+use xtask_client::StackPaths;
+use xtask_client::connection::{self, Connection, unexpected, update};
+use xtask_client::protocol::{Reply, Request};
+use xtask_client::snapshot::Snapshot;
+
+use super::Error;
+use crate::supervisor::leftovers::Leftovers;
+use crate::supervisor::lock::Lock;
+use crate::system::pidfd::ExitWatch;
+
+/// A wait longer than this is reported.
+const SLOW: Duration = Duration::from_secs(1);
+
+/// A watching connection to a supervisor.
+pub(crate) struct Session {
+    pub(crate) paths: StackPaths,
+    /// Has sent `Watch`, so that every change of the stack arrives.
+    pub(crate) connection: Connection,
+    /// The state at the last message.
+    pub(crate) snapshot: Snapshot,
+    pub(crate) supervisor: Supervisor,
+    /// Whether this session started the supervisor.
+    pub(crate) launched: bool,
+    /// What an earlier supervisor left when it was killed.
+    pub(crate) leftovers: Option<Leftovers>,
+}
+
+impl Session {
+    /// Sends a request and applies every change up to its answer, so that the snapshot is not
+    /// older than the request.
+    ///
+    /// # Errors
+    /// When the supervisor is gone or refuses.
+    pub(crate) async fn request(&mut self, request: Request) -> Result<(), connection::Error> {
+        let id = self.connection.send(request).await?;
+        loop {
+            let answer = self.connection.next().await?.ok_or(connection::Error::Gone)?;
+            match answer.reply {
+                Reply::Refused { message } if answer.id == id => {
+                    return Err(connection::Error::Refused { message });
+                }
+                Reply::Done if answer.id == id => return Ok(()),
+                reply => drop(update(&mut self.snapshot, reply)),
+            }
+        }
+    }
+}
+
+/// The processes of a supervisor and its guardian.
+pub(crate) struct Supervisor {
+    pub(super) processes: Vec<ExitWatch>,
+    /// The supervisor, if it is a child of this process.
+    pub(super) child: Option<std::process::Child>,
+}
+
+impl Supervisor {
+    pub(super) fn of(snapshot: &Snapshot) -> Result<Self, Error> {
+        let pids = [Some(snapshot.supervisor_pid), snapshot.guardian_pid];
+        let processes = pids.into_iter().flatten().map(ExitWatch::new).collect::<io::Result<_>>();
+        Ok(Self { processes: processes.map_err(Error::WatchProcesses)?, child: None })
+    }
+
+    /// Waits until both processes have exited.
+    pub(crate) async fn exited(&mut self) {
+        for process in &self.processes {
+            process.exited().await;
+        }
+        if let Some(child) = &mut self.child {
+            let _ = child.wait();
+        }
+    }
+}
+
+/// Waits without a deadline, and calls `on_slow` once if the wait takes longer than a second.
+pub(crate) async fn notify_if_slow<T>(
+    awaited: impl Future<Output = T>,
+    on_slow: impl FnOnce(),
+) -> T {
+    let mut awaited = std::pin::pin!(awaited);
+    match tokio::time::timeout(SLOW, awaited.as_mut()).await {
+        Ok(it) => it,
+        Err(_) => {
+            on_slow();
+            awaited.await
+        }
+    }
+}
+
+/// Connects to the supervisor of a stack and watches it; none if nothing runs. A slow answer
+/// calls `on_slow`.
+pub(crate) async fn connect(
+    paths: &StackPaths,
+    on_slow: impl FnOnce(),
+) -> Result<Option<Session>, Error> {
+    let Some(connection) = Connection::open(paths).await? else { return Ok(None) };
+    match notify_if_slow(watch(connection), on_slow).await {
+        Ok((connection, snapshot)) => Ok(Some(Session {
+            paths: paths.clone(),
+            connection,
+            supervisor: Supervisor::of(&snapshot)?,
+            snapshot,
+            launched: false,
+            leftovers: None,
+        })),
+        // The supervisor exited between the connection and the answer.
+        Err(connection::Error::Gone) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The state of a running stack; none if nothing runs. A slow answer calls `on_slow`.
+pub(crate) async fn status(
+    paths: &StackPaths,
+    on_slow: impl FnOnce(),
+) -> Result<Option<Snapshot>, Error> {
+    let Some(mut connection) = Connection::open(paths).await? else { return Ok(None) };
+    Ok(Some(notify_if_slow(connection.status(), on_slow).await?))
+}
+
+pub(super) async fn watch(
+    mut connection: Connection,
+) -> Result<(Connection, Snapshot), connection::Error> {
+    match connection.call(Request::Watch).await? {
+        Reply::Snapshot(snapshot) => Ok((connection, snapshot)),
+        other => Err(unexpected(&other)),
+    }
+}
+
+/// Waits for a lock of the stack and takes it.
+pub(crate) async fn lock(path: &std::path::Path) -> Result<Lock, Error> {
+    Lock::turn(path).await.map_err(|source| Error::Lock { path: path.to_path_buf(), source })
+}
