@@ -1,4 +1,4 @@
-//! `sweep`: cleans up after a supervisor and its guardian; hidden, started to replace a killed sweeper.
+//! `sweep`: cleans up after a supervisor and its guardian; hidden, replaces a killed sweeper.
 
 use std::path::PathBuf;
 

@@ -137,8 +137,8 @@ impl Runner {
         }
     }
 
-    /// The meaning of an exit code of [`Runner::run`]; `None` is a signal. With cargo the tests were
-    /// built and listed before.
+    /// The meaning of an exit code of [`Runner::run`]; `None` is a signal. With cargo the tests
+    /// were built and listed before.
     pub(crate) fn verdict(self, code: Option<i32>) -> Verdict {
         match (self, code) {
             (_, Some(0)) => Verdict::Passed,
