@@ -38,4 +38,4 @@ impl<T> At<T> {
 }
 
 /// Text and its place.
-pub type Words = At<String>;
+pub type TextAt = At<String>;

@@ -7,10 +7,11 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use super::at::Words;
+use super::TextAt;
+use super::keys::Settings;
 use super::reader::Reader;
 use super::section;
-use super::settings::{Owner, Section, Settings};
+use super::section::{Owner, Section};
 use super::value::{Table, Value};
 use super::{Package, Workspace, shape};
 use crate::problem::{Code, Problem};
@@ -25,11 +26,11 @@ pub struct Declarations {
     /// Every section that declares a service, in order of the manifests.
     pub sections: Vec<Section>,
     /// `default`: what `up` starts when nothing is named.
-    pub default: Option<Vec<Words>>,
+    pub default: Option<Vec<TextAt>>,
     /// `env` of the workspace, for every service.
-    pub env: Vec<(Words, Words)>,
+    pub env: Vec<(TextAt, TextAt)>,
     /// `base-image`: what images of built programs are built upon; none for nothing.
-    pub base_image: Option<Words>,
+    pub base_image: Option<TextAt>,
 }
 
 /// Reads the metadata of a workspace.
@@ -106,7 +107,7 @@ fn services(reader: &mut Reader<'_>, value: &Value, owner: Owner, out: &mut Vec<
 fn one(
     reader: &mut Reader<'_>,
     table: &Table,
-    name: Words,
+    name: TextAt,
     owner: Owner,
     path: &[&str],
     what: &str,
@@ -124,7 +125,7 @@ fn one(
 }
 
 /// `with.NAME`.
-fn overlays(reader: &mut Reader<'_>, value: &Value, path: &[&str]) -> Vec<(Words, Settings)> {
+fn overlays(reader: &mut Reader<'_>, value: &Value, path: &[&str]) -> Vec<(TextAt, Settings)> {
     let Some(table) = reader.table("with", value) else { return Vec::new() };
     let mut out = Vec::new();
     for (key, value) in &table.entries {
@@ -161,9 +162,9 @@ fn workspace_keys(reader: &mut Reader<'_>, metadata: &Table, out: &mut Declarati
     for (key, value) in &table.entries {
         match key.name.as_str() {
             "default" => {
-                out.default = shape::words(reader, "default", value, "NAME").map(|at| at.value);
+                out.default = shape::nonempty(reader, "default", value, "NAME").map(|at| at.value);
             }
-            "env" => out.env = shape::env(reader, value),
+            "env" => out.env = shape::env(reader, "env", value),
             "base-image" => out.base_image = reader.string("base-image", value),
             "e2e" => check_e2e(reader, value, &out.packages),
             _ => {}

@@ -5,16 +5,16 @@
 
 pub mod at;
 mod declarations;
-pub mod deploy;
+pub mod declare;
+pub mod keys;
 mod reader;
-mod section;
-pub mod settings;
-mod shape;
+pub mod section;
+pub mod shape;
 pub mod suggest;
 pub mod value;
 pub mod workspace;
 
-pub use at::At;
+pub use at::{At, TextAt};
 pub use declarations::{Declarations, read};
 pub use value::{Key, Table, Value, ValueKind};
 pub use workspace::{Binary, Manifest, Package, Workspace};

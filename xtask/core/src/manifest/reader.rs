@@ -10,9 +10,9 @@ use core::ops::{Range, RangeInclusive};
 use core::time::Duration;
 
 use super::Manifest;
-use super::at::{At, Words};
 use super::suggest::{list, nearest};
 use super::value::{Key, Table, Value, ValueKind};
+use super::{At, TextAt};
 use crate::problem::{Code, Problem, Span};
 use crate::terms::duration;
 
@@ -80,7 +80,7 @@ impl Reader<'_> {
     }
 
     /// Text.
-    pub(crate) fn string(&mut self, key: &str, value: &Value) -> Option<Words> {
+    pub(crate) fn string(&mut self, key: &str, value: &Value) -> Option<TextAt> {
         match &value.kind {
             ValueKind::String(text) if text.contains('\0') => {
                 let message = format!("`{key}` holds a NUL byte, which no program can be given");
@@ -113,7 +113,7 @@ impl Reader<'_> {
     }
 
     /// A list of texts.
-    pub(crate) fn strings(&mut self, key: &str, value: &Value) -> Option<At<Vec<Words>>> {
+    pub(crate) fn strings(&mut self, key: &str, value: &Value) -> Option<At<Vec<TextAt>>> {
         let ValueKind::Array(items) = &value.kind else {
             let hint = match &value.kind {
                 ValueKind::String(text) => format!("write `{key} = [\"{text}\"]`"),
@@ -237,7 +237,7 @@ impl Reader<'_> {
     }
 
     /// Checks a name that becomes part of variables, templates and file names.
-    pub(crate) fn name(&mut self, what: &str, name: &Words) {
+    pub(crate) fn name(&mut self, what: &str, name: &TextAt) {
         let Some(why) = bad_name(&name.value) else { return };
         let problem = Problem::error(
             Code::BadName,
@@ -249,7 +249,7 @@ impl Reader<'_> {
     }
 
     /// A key at its own place.
-    pub(crate) fn key(&self, key: &Key) -> Words {
+    pub(crate) fn key(&self, key: &Key) -> TextAt {
         self.at(&key.bytes, key.name.clone())
     }
 }

@@ -1,50 +1,75 @@
-//! Decodes the keys that are more than one value: ports, probes, commands, variables,
-//! volumes, stop, log.
+//! Decodes the values that need more than one call of the reader: dependencies, ports,
+//! probes, variables, volumes.
 //!
-//! Defaults are not applied here: what is absent stays absent.
+//! Defaults are not applied here: an absent value stays absent.
 
 use alloc::format;
+use alloc::string::String;
 use alloc::vec::Vec;
-use core::time::Duration;
 
-use super::at::{At, Words};
+use super::declare::{Declared, Named};
+use super::keys::Ready;
 use super::reader::Reader;
-use super::settings::{PortWanted, Ready};
 use super::suggest::list;
 use super::value::{Table, Value, ValueKind};
+use super::{At, TextAt};
 use crate::problem::{Code, Problem};
+use crate::terms::Condition;
 
-/// More files than anybody looks through.
-const MOST_LOG_FILES: u32 = 1000;
+/// One entry of `depends-on`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DependsOn {
+    /// The service.
+    pub on: TextAt,
+    /// What is waited for, if said.
+    pub condition: Option<At<Condition>>,
+    /// Whether the dependent is restarted with it.
+    pub restart: bool,
+    /// The keys that lead to the table with this `depends-on`.
+    pub table: Vec<String>,
+}
 
-/// The signals that a service may be stopped with.
-const SIGNALS: &[(&str, ())] = &[
-    ("SIGTERM", ()),
-    ("SIGINT", ()),
-    ("SIGQUIT", ()),
-    ("SIGHUP", ()),
-    ("SIGUSR1", ()),
-    ("SIGUSR2", ()),
-    ("SIGKILL", ()),
-];
+/// One entry of `ports`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PortWanted {
+    /// Its name, at the place of its key.
+    pub name: TextAt,
+    /// The number, or none for any (`0`).
+    pub number: Option<u16>,
+}
 
-/// `port = 5000`, or `ports = { http = 3000, metrics = 3001 }`.
-pub(crate) fn ports(reader: &mut Reader<'_>, table: &Table) -> Option<At<Vec<PortWanted>>> {
-    if let Some((key, value)) = table.entry("ports") {
-        let ports = reader.table("ports", value)?;
-        let mut wanted = Vec::new();
-        for (name, value) in &ports.entries {
-            let name = reader.key(name);
-            reader.name("a port", &name);
-            let number = port_number(reader, &name.value, value);
-            wanted.push(PortWanted { name, number });
-        }
-        return Some(reader.at(&key.bytes, wanted));
+impl Named for DependsOn {
+    fn name(&self) -> &String {
+        &self.on.value
     }
-    let (key, value) = table.entry("port")?;
-    let number = port_number(reader, "port", value);
-    let name = reader.at(&key.bytes, "http".into());
+}
+
+/// `port = 5000`: one port called `http`.
+pub(crate) fn port(
+    reader: &mut Reader<'_>,
+    key: &str,
+    value: &Value,
+) -> Option<At<Vec<PortWanted>>> {
+    let number = port_number(reader, key, value);
+    let name = reader.at(&value.bytes, "http".into());
     Some(reader.at(&value.bytes, alloc::vec![PortWanted { name, number }]))
+}
+
+/// `ports = { http = 3000, metrics = 3001 }`.
+pub(crate) fn ports(
+    reader: &mut Reader<'_>,
+    key: &str,
+    value: &Value,
+) -> Option<At<Vec<PortWanted>>> {
+    let table = reader.table(key, value)?;
+    let mut wanted = Vec::new();
+    for (name, value) in &table.entries {
+        let name = reader.key(name);
+        reader.name("a port", &name);
+        let number = port_number(reader, &name.value, value);
+        wanted.push(PortWanted { name, number });
+    }
+    Some(reader.at(&value.bytes, wanted))
 }
 
 /// A port's number, none for any (`0`). After a mistake it is any too, so that what
@@ -66,12 +91,12 @@ fn port_number(reader: &mut Reader<'_>, key: &str, value: &Value) -> Option<u16>
 }
 
 /// A list of texts that must not be empty: program and arguments, arguments alone, or names.
-pub(crate) fn words(
+pub(crate) fn nonempty(
     reader: &mut Reader<'_>,
     key: &str,
     value: &Value,
     example: &str,
-) -> Option<At<Vec<Words>>> {
+) -> Option<At<Vec<TextAt>>> {
     let words = reader.strings(key, value)?;
     if words.value.is_empty() {
         let message = format!("`{key}` is empty");
@@ -83,8 +108,8 @@ pub(crate) fn words(
 }
 
 /// `env = { NAME = "value" }`.
-pub(crate) fn env(reader: &mut Reader<'_>, value: &Value) -> Vec<(Words, Words)> {
-    let Some(table) = reader.table("env", value) else { return Vec::new() };
+pub(crate) fn env(reader: &mut Reader<'_>, key: &str, value: &Value) -> Vec<(TextAt, TextAt)> {
+    let Some(table) = reader.table(key, value) else { return Vec::new() };
     let mut out = Vec::new();
     for (key, value) in &table.entries {
         if key.name.is_empty() || key.name.contains(['=', '\0']) {
@@ -102,8 +127,8 @@ pub(crate) fn env(reader: &mut Reader<'_>, value: &Value) -> Vec<(Words, Words)>
 
 /// `volumes = { "/var/lib/x" = "${stack.data}/x" }`: the path in the container first, as
 /// that is what must be said once only.
-pub(crate) fn volumes(reader: &mut Reader<'_>, value: &Value) -> Vec<(Words, Words)> {
-    let Some(table) = reader.table("volumes", value) else { return Vec::new() };
+pub(crate) fn volumes(reader: &mut Reader<'_>, key: &str, value: &Value) -> Vec<(TextAt, TextAt)> {
+    let Some(table) = reader.table(key, value) else { return Vec::new() };
     let mut out = Vec::new();
     for (key, value) in &table.entries {
         let inside = reader.key(key);
@@ -120,49 +145,12 @@ pub(crate) fn volumes(reader: &mut Reader<'_>, value: &Value) -> Vec<(Words, Wor
     out
 }
 
-/// `stop = { signal = "SIGTERM", timeout = "10s" }`.
-pub(crate) fn stop(
-    reader: &mut Reader<'_>,
-    value: &Value,
-) -> (Option<Words>, Option<At<Duration>>) {
-    let Some(table) = reader.table("stop", value) else { return (None, None) };
-    reader.known_keys(table, &["signal", "timeout"], "`stop`");
-    let signal = table.get("signal").and_then(|value| {
-        reader.choice("signal", value, SIGNALS)?;
-        reader.string("signal", value)
-    });
-    let timeout = table.get("timeout").and_then(|value| reader.duration("timeout", value));
-    (signal, timeout)
-}
-
-/// `log = { size = "32M", files = 5 }`.
-pub(crate) fn log(reader: &mut Reader<'_>, value: &Value) -> (Option<At<u64>>, Option<At<u32>>) {
-    let Some(table) = reader.table("log", value) else { return (None, None) };
-    reader.known_keys(table, &["size", "files"], "`log`");
-    let size = table.get("size").and_then(|value| reader.size("size", value, "32M"));
-    let files = table.get("files");
-    (size, files.and_then(|value| reader.count("files", value, 0..=MOST_LOG_FILES, 5)))
-}
-
 /// `ready = { ... }`.
-pub(crate) fn ready(reader: &mut Reader<'_>, value: &Value) -> Option<At<Ready>> {
-    let table = reader.table("ready", value)?;
-    let known = ["http", "status", "port", "tcp", "log", "notify", "command"];
+pub(crate) fn ready(reader: &mut Reader<'_>, key: &str, value: &Value) -> Option<At<Ready>> {
+    let table = reader.table(key, value)?;
+    let known = Ready::names();
     reader.known_keys(table, &known, "`ready`");
-    let mut out = Ready::default();
-    for (key, value) in &table.entries {
-        let name = key.name.as_str();
-        match name {
-            "http" => out.http = path(reader, value),
-            "status" => out.status = statuses(reader, value),
-            "port" => out.port = reader.string(name, value),
-            "tcp" => out.tcp = reader.boolean(name, value).is_some_and(|at| at.value),
-            "log" => out.log = reader.string(name, value),
-            "notify" => out.notify = reader.boolean(name, value).is_some_and(|at| at.value),
-            "command" => out.command = words(reader, name, value, "program").map(|at| at.value),
-            _ => {}
-        }
-    }
+    let out = Ready::read_all(reader, table);
     needs(reader, table, "status", &["http"]);
     needs(reader, table, "port", &["http", "tcp"]);
     let probes = ["http", "tcp", "log", "notify", "command"];
@@ -181,8 +169,8 @@ pub(crate) fn ready(reader: &mut Reader<'_>, value: &Value) -> Option<At<Ready>>
 }
 
 /// The path of an `http` probe.
-fn path(reader: &mut Reader<'_>, value: &Value) -> Option<Words> {
-    let path = reader.string("http", value)?;
+pub(crate) fn path(reader: &mut Reader<'_>, key: &str, value: &Value) -> Option<TextAt> {
+    let path = reader.string(key, value)?;
     if path.value.starts_with('/') && !path.value.contains([' ', '\r', '\n']) {
         return Some(path);
     }
@@ -193,7 +181,7 @@ fn path(reader: &mut Reader<'_>, value: &Value) -> Option<Words> {
 }
 
 /// The statuses that count, as a list or as one number.
-fn statuses(reader: &mut Reader<'_>, value: &Value) -> Vec<u16> {
+pub(crate) fn statuses(reader: &mut Reader<'_>, key: &str, value: &Value) -> Vec<u16> {
     let items = match &value.kind {
         ValueKind::Array(items) => items.as_slice(),
         _ => core::slice::from_ref(value),
@@ -201,7 +189,7 @@ fn statuses(reader: &mut Reader<'_>, value: &Value) -> Vec<u16> {
     let mut out = Vec::new();
     for item in items {
         let ValueKind::Integer(number) = item.kind else {
-            reader.wrong_type("status", item, "a list of numbers", "write `status = [200]`");
+            reader.wrong_type(key, item, "a list of numbers", "write `status = [200]`");
             continue;
         };
         match u16::try_from(number) {
@@ -228,4 +216,78 @@ fn needs(reader: &mut Reader<'_>, table: &Table, key: &str, others: &[&str]) {
     .at(reader.span(&place.bytes), "")
     .hint(format!("add `{}`", if others[0] == "http" { "http = \"/\"" } else { others[0] }));
     reader.problem(problem);
+}
+
+/// `true`; absent and `false` are the same.
+pub(crate) fn is_true(reader: &mut Reader<'_>, key: &str, value: &Value) -> bool {
+    reader.boolean(key, value).is_some_and(|at| at.value)
+}
+
+/// `depends-on` as a list of names, or as a table of conditions.
+pub(crate) fn depends_on(reader: &mut Reader<'_>, key: &str, value: &Value) -> Vec<DependsOn> {
+    match &value.kind {
+        ValueKind::Array(items) => items
+            .iter()
+            .filter_map(|item| reader.string(key, item))
+            .map(|on| DependsOn { on, condition: None, restart: false, table: Vec::new() })
+            .collect(),
+        ValueKind::Table(table) => table
+            .entries
+            .iter()
+            .map(|(key, value)| {
+                let on = reader.key(key);
+                edge(reader, on, value)
+            })
+            .collect(),
+        other => {
+            let hint = match other {
+                ValueKind::String(name) => format!("write `depends-on = [\"{name}\"]`"),
+                _ => "write `depends-on = [\"name\"]`".into(),
+            };
+            reader.wrong_type(key, value, "a list of names or a table", &hint);
+            Vec::new()
+        }
+    }
+}
+
+/// One entry of the table form: a condition, or a table of it and `restart`.
+fn edge(reader: &mut Reader<'_>, on: TextAt, value: &Value) -> DependsOn {
+    let conditions = [
+        ("ready", Condition::Ready),
+        ("started", Condition::Started),
+        ("succeeded", Condition::Succeeded),
+    ];
+    let mut out = DependsOn { on, condition: None, restart: false, table: Vec::new() };
+    if let ValueKind::Table(table) = &value.kind {
+        reader.known_keys(table, &["condition", "restart"], "a dependency");
+        if let Some(value) = table.get("condition") {
+            out.condition = reader.choice("condition", value, &conditions);
+        }
+        if let Some(value) = table.get("restart") {
+            out.restart = reader.boolean("restart", value).is_some_and(|at| at.value);
+        }
+    } else {
+        out.condition = reader.choice(&out.on.value.clone(), value, &conditions);
+    }
+    out
+}
+
+/// Processors in thousandths.
+pub(crate) fn cpus(reader: &mut Reader<'_>, key: &str, value: &Value) -> Option<At<u32>> {
+    let hint = "write `cpus = 0.5`";
+    let number = match value.kind {
+        ValueKind::Integer(number) => number as f64,
+        ValueKind::Float(number) => number,
+        _ => {
+            reader.wrong_type(key, value, "a number", hint);
+            return None;
+        }
+    };
+    if !(0.001..=1_000.0).contains(&number) {
+        let message = format!("`cpus` must be 0.001 to 1000, not {number}");
+        reader.bad_value(&value.bytes, message, hint);
+        return None;
+    }
+    let millis = (number * 1_000.0) as u32;
+    Some(reader.at(&value.bytes, millis))
 }

@@ -10,8 +10,8 @@ use alloc::vec::Vec;
 use super::Edge;
 use super::merge::Merged;
 use crate::manifest::Declarations;
-use crate::manifest::at::Words;
-use crate::manifest::settings::DependsOn;
+use crate::manifest::TextAt;
+use crate::manifest::shape::DependsOn;
 use crate::manifest::suggest::{list, nearest};
 use crate::problem::{Code, Problem};
 use crate::terms::{Condition, Kind, Name};
@@ -40,7 +40,7 @@ pub(super) fn resolve(
 
 fn push(
     edges: &mut Vec<Edge>,
-    to: &Words,
+    to: &TextAt,
     (condition, restart): (Condition, bool),
     table: Vec<String>,
 ) {
@@ -53,7 +53,7 @@ fn push(
 /// The kind of the service named, unless it is nobody or the service itself.
 fn known(
     merged: &Merged,
-    to: &Words,
+    to: &TextAt,
     names: &BTreeMap<Name, Kind>,
     problems: &mut Vec<Problem>,
 ) -> Option<Kind> {
@@ -76,7 +76,7 @@ fn known(
 }
 
 /// The problem of a name that no service has.
-fn unknown(to: &Words, names: &BTreeMap<Name, Kind>) -> Problem {
+fn unknown(to: &TextAt, names: &BTreeMap<Name, Kind>) -> Problem {
     suggest(
         Problem::error(Code::UnknownService, format!("no service is called `{}`", to.value)),
         &to.value,

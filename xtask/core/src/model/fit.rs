@@ -11,8 +11,8 @@ use core::net::IpAddr;
 use super::Model;
 use super::merge::Merged;
 use crate::manifest::At;
-use crate::manifest::at::Words;
-use crate::manifest::settings::Settings;
+use crate::manifest::TextAt;
+use crate::manifest::keys::Settings;
 use crate::problem::{Code, Problem, Span};
 use crate::terms::{Kind, Name, variable_prefix};
 
@@ -54,7 +54,7 @@ pub(super) fn check(merged: &Merged, problems: &mut Vec<Problem>) {
                 problems.push(excluded(key, span, what, Some(external.span.clone())));
             }
         }
-        let ports = settings.ports.as_ref();
+        let ports = settings.ports();
         if probes.is_none() && ports.is_none_or(|ports| ports.value.is_empty()) {
             let message = format!("nothing says how `{}` is found", merged.name.value);
             problems.push(
@@ -69,7 +69,7 @@ pub(super) fn check(merged: &Merged, problems: &mut Vec<Problem>) {
     stop(settings, problems);
     image(merged, activated, problems);
     if let Some(span) = activated
-        && settings.ports.as_ref().is_none_or(|ports| ports.value.is_empty())
+        && settings.ports().is_none_or(|ports| ports.value.is_empty())
     {
         problems.push(
             Problem::error(Code::NoPort, "there is no port whose socket could be inherited")
@@ -78,17 +78,17 @@ pub(super) fn check(merged: &Merged, problems: &mut Vec<Problem>) {
         );
     }
     host(settings.host.as_ref(), external.is_some(), problems);
-    if let Some(ports) = &settings.ports {
+    if let Some(ports) = settings.ports() {
         port_names(ports, problems);
     }
 }
 
 /// Notes a signal that nobody has the time to obey.
 fn stop(settings: &Settings, problems: &mut Vec<Problem>) {
-    let Some(timeout) = settings.stop_timeout.as_ref().filter(|at| at.value.is_zero()) else {
+    let Some(timeout) = settings.stop.timeout.as_ref().filter(|at| at.value.is_zero()) else {
         return;
     };
-    let signal = settings.stop_signal.as_ref().map_or("SIGTERM", |at| &at.value);
+    let signal = settings.stop.signal.as_ref().map_or("SIGTERM", |at| &at.value);
     if signal != "SIGKILL" {
         problems.push(
             Problem::error(Code::BadValue, format!("`{signal}` is given no time to be obeyed"))
@@ -115,7 +115,7 @@ fn image(merged: &Merged, activated: Option<&Span>, problems: &mut Vec<Problem>)
             problems.push(excluded(key, span, "a service of an image", place));
         }
     }
-    for port in settings.ports.iter().flat_map(|ports| &ports.value) {
+    for port in settings.ports().into_iter().flat_map(|ports| &ports.value) {
         if port.number.is_none() {
             problems.push(
                 Problem::error(Code::BadValue, "the port of an image needs a number")
@@ -139,7 +139,7 @@ fn excluded(key: &str, span: &Span, what: &str, place: Option<Span>) -> Problem 
 
 /// Notes a host that cannot be bound. One that is not managed is only called, and may
 /// have a name.
-fn host(host: Option<&Words>, external: bool, problems: &mut Vec<Problem>) {
+fn host(host: Option<&TextAt>, external: bool, problems: &mut Vec<Problem>) {
     let Some(host) = host else { return };
     if host.value.parse::<IpAddr>().is_ok() || (external && !host.value.is_empty()) {
         return;
@@ -152,8 +152,8 @@ fn host(host: Option<&Words>, external: bool, problems: &mut Vec<Problem>) {
 }
 
 /// Notes ports of one service whose names give one variable.
-fn port_names(ports: &At<Vec<crate::manifest::settings::PortWanted>>, problems: &mut Vec<Problem>) {
-    let mut seen: BTreeMap<String, &Words> = BTreeMap::new();
+fn port_names(ports: &At<Vec<crate::manifest::shape::PortWanted>>, problems: &mut Vec<Problem>) {
+    let mut seen: BTreeMap<String, &TextAt> = BTreeMap::new();
     for port in &ports.value {
         let prefix = variable_prefix(&port.name.value);
         if let Some(first) = seen.get(&prefix) {
@@ -187,7 +187,7 @@ pub(super) fn variables(model: &Model, problems: &mut Vec<Problem>) {
     }
 }
 
-fn clash(what: &str, prefix: &str, first: &Words, second: &Words) -> Problem {
+fn clash(what: &str, prefix: &str, first: &TextAt, second: &TextAt) -> Problem {
     Problem::error(
         Code::VariableClash,
         format!(

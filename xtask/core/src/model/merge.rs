@@ -10,14 +10,16 @@ use alloc::vec::Vec;
 
 use super::{Edge, Node, Runs};
 use crate::manifest::Declarations;
-use crate::manifest::at::Words;
-use crate::manifest::settings::{Owner, Section, Settings};
+use crate::manifest::TextAt;
+use crate::manifest::declare::Overlay;
+use crate::manifest::keys::Settings;
+use crate::manifest::section::{Owner, Section};
 use crate::problem::{Code, Problem};
 use crate::terms::{Kind, Name};
 
 /// One service, its sections merged.
 pub(super) struct Merged {
-    pub(super) name: Words,
+    pub(super) name: TextAt,
     pub(super) package: Option<usize>,
     folder: String,
     pub(super) settings: Settings,
@@ -101,52 +103,25 @@ fn brings_program(settings: &Settings) -> bool {
         || settings.external.as_ref().is_some_and(|external| external.value)
 }
 
-fn duplicate(first: &Words, second: &Words) -> Problem {
+fn duplicate(first: &TextAt, second: &TextAt) -> Problem {
     Problem::error(Code::DuplicateName, format!("two services are called `{}`", first.value))
         .at(second.span.clone(), "declared again")
         .context(first.span.clone(), "declared first")
         .hint("give one of them another `name`")
 }
 
-/// Lays `top` over `base`.
+/// Lays `top` over `base`. Each key follows its own merge rule, but what excludes another
+/// key also replaces that key.
 fn lay(base: &mut Settings, top: &Settings) {
     if has_program(top) {
         (base.bin, base.command, base.image, base.external) = (None, None, None, None);
-        // What held for one program need not hold for another.
+        // A placement holds for one program.
         base.placement = None;
     }
-    macro_rules! replace {
-        ($($($key:ident).+)*) => {
-            $(if top.$($key).+.is_some() { base.$($key).+.clone_from(&top.$($key).+); })*
-        };
+    if top.ports().is_some() {
+        (base.port, base.ports) = (None, None);
     }
-    replace!(bin command image external placement kind ports url host socket_activation ready watchdog
-        args env_file cwd features no_default_features restart stop_signal stop_timeout
-        start_timeout log_size_bytes log_files adopt self_probe deploy.replicas deploy.memory_bytes deploy.cpu_millis);
-    lay_pairs(&mut base.env, &top.env);
-    lay_pairs(&mut base.volumes, &top.volumes);
-    for edge in &top.depends_on {
-        base.uses.retain(|used| used.value != edge.on.value);
-        match base.depends_on.iter_mut().find(|known| known.on.value == edge.on.value) {
-            Some(known) => known.clone_from(edge),
-            None => base.depends_on.push(edge.clone()),
-        }
-    }
-    for used in &top.uses {
-        let known = base.uses.iter().any(|known| known.value == used.value)
-            || base.depends_on.iter().any(|edge| edge.on.value == used.value);
-        if !known {
-            base.uses.push(used.clone());
-        }
-    }
-}
-
-/// Lays pairs over others by their first words.
-fn lay_pairs(base: &mut Vec<(Words, Words)>, top: &[(Words, Words)]) {
-    for (key, value) in top {
-        match base.iter_mut().find(|(known, _)| known.value == key.value) {
-            Some(entry) => *entry = (key.clone(), value.clone()),
-            None => base.push((key.clone(), value.clone())),
-        }
-    }
+    base.lay(top);
+    let depends_on = &base.depends_on;
+    base.uses.retain(|used| depends_on.iter().all(|edge| edge.on.value != used.value));
 }

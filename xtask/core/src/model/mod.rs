@@ -16,8 +16,8 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use crate::manifest::at::Words;
-use crate::manifest::settings::Settings;
+use crate::manifest::TextAt;
+use crate::manifest::keys::Settings;
 use crate::manifest::suggest::{list, nearest};
 use crate::manifest::{At, Declarations, Package};
 use crate::problem::{Code, Problem};
@@ -76,9 +76,9 @@ pub enum Runs {
     /// A binary of the node's package, by index.
     Binary(usize),
     /// `command`.
-    Command(Vec<Words>),
+    Command(Vec<TextAt>),
     /// `image`.
-    Image(Words),
+    Image(TextAt),
     /// `external`.
     External,
     /// Nothing that could be found; a problem says so.

@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 use super::merge::Merged;
 use super::{Model, Node, Runs};
 use crate::manifest::Package;
-use crate::manifest::at::Words;
+use crate::manifest::TextAt;
 use crate::manifest::suggest::{list, nearest};
 use crate::problem::{Code, Problem};
 
@@ -127,7 +127,7 @@ fn binary(merged: &Merged, package: &Package, problems: &mut Vec<Problem>) -> Ru
 }
 
 /// Notes features that the package does not have.
-fn features(package: &Package, wanted: Option<&[Words]>, problems: &mut Vec<Problem>) {
+fn features(package: &Package, wanted: Option<&[TextAt]>, problems: &mut Vec<Problem>) {
     for feature in wanted.unwrap_or_default() {
         if package.features.contains(&feature.value) {
             continue;

@@ -152,7 +152,7 @@ pub(crate) fn address(node: &Node, request: &Request, view: View) -> Address {
     // What is not managed listens where it listens.
     let external = matches!(node.program, Runs::External);
     let free = request.isolation == Isolation::Isolated || request.ports == Ports::Auto;
-    let wanted = settings.ports.as_ref().map(|ports| ports.value.as_slice()).unwrap_or_default();
+    let wanted = settings.ports().map(|ports| ports.value.as_slice()).unwrap_or_default();
     let ports: Vec<Port> = wanted
         .iter()
         .map(|port| Port {
@@ -254,7 +254,7 @@ fn unmanaged(model: &Model, name: &Name, port: usize) -> Option<Problem> {
     )
 }
 
-fn place<'a>(model: &'a Model, port: (&Name, usize)) -> Option<&'a crate::manifest::at::Words> {
-    let ports = model.node(port.0)?.settings.ports.as_ref()?;
+fn place<'a>(model: &'a Model, port: (&Name, usize)) -> Option<&'a crate::manifest::TextAt> {
+    let ports = model.node(port.0)?.settings.ports()?;
     ports.value.get(port.1).map(|port| &port.name)
 }

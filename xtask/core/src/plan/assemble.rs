@@ -15,7 +15,7 @@ use super::{
     Dependency, Deploy, LogLimits, Program, Service, Setting, Source, Stop, Text, Use as Uses,
     Volume, environment, paths, probes,
 };
-use crate::manifest::at::Words;
+use crate::manifest::TextAt;
 use crate::model::{Edge, Runs};
 use crate::problem::Problem;
 use crate::terms::{Adopt, Kind, Name, Placement, Restart, secret};
@@ -94,16 +94,16 @@ pub(crate) fn make(
             if job { Restart::No } else { Restart::OnFailure },
         ),
         stop: Stop {
-            signal: settings.stop_signal.as_ref().map_or("SIGTERM", |at| &at.value).to_string(),
-            timeout: value(settings.stop_timeout.as_ref(), STOP_TIMEOUT),
+            signal: settings.stop.signal.as_ref().map_or("SIGTERM", |at| &at.value).to_string(),
+            timeout: value(settings.stop.timeout.as_ref(), STOP_TIMEOUT),
         },
         start_timeout: value(
             settings.start_timeout.as_ref(),
             if job { JOB_TIMEOUT } else { START_TIMEOUT },
         ),
         log: LogLimits {
-            size_bytes: value(settings.log_size_bytes.as_ref(), LogLimits::default().size_bytes),
-            files: value(settings.log_files.as_ref(), LogLimits::default().files),
+            size_bytes: value(settings.log.size_bytes.as_ref(), LogLimits::default().size_bytes),
+            files: value(settings.log.files.as_ref(), LogLimits::default().files),
         },
         adopt: if inside { Adopt::Never } else { adopt(scope, external) },
     };
@@ -118,14 +118,14 @@ fn volumes(scope: &Scope<'_>, placement: Placement, problems: &mut Vec<Problem>)
         inside: scope.request.data.clone(),
         outside: scope.request.data.clone(),
     });
-    let volume = |(inside, outside): &(Words, Words)| Volume {
+    let volume = |(inside, outside): &(TextAt, TextAt)| Volume {
         inside: inside.value.clone(),
         outside: paths::join(&scope.node.folder, &scope.path(outside, problems)),
     };
     data.into_iter().chain(scope.node.settings.volumes.iter().map(volume)).collect()
 }
 
-fn deploy(said: &crate::manifest::deploy::Deploy) -> Deploy {
+fn deploy(said: &crate::manifest::keys::Deploy) -> Deploy {
     Deploy {
         replicas: value(said.replicas.as_ref(), Deploy::default().replicas),
         memory_bytes: said.memory_bytes.as_ref().map(|at| at.value),
@@ -156,7 +156,7 @@ fn command(
     problems: &mut Vec<Problem>,
 ) -> (Program, Vec<Setting>) {
     let node = scope.node;
-    let mut words: Vec<&Words> = Vec::new();
+    let mut words: Vec<&TextAt> = Vec::new();
     let program = match &node.program {
         Runs::Binary(index) => {
             let package = node.package.map(|package| &scope.model.packages[package]);
@@ -171,7 +171,7 @@ fn command(
             Program::Command { program: setting(scope, &command[0], None, problems) }
         }
         Runs::Image(image) => {
-            let ports = node.settings.ports.iter().flat_map(|ports| &ports.value);
+            let ports = node.settings.ports().into_iter().flat_map(|ports| &ports.value);
             // One without a number is told among the keys that do not fit.
             let ports = ports.map(|port| port.number.unwrap_or_default()).collect();
             Program::Image { image: scope.path(image, problems), ports }
@@ -199,7 +199,7 @@ fn command(
 
 fn setting(
     scope: &Scope<'_>,
-    words: &Words,
+    words: &TextAt,
     before: Option<&str>,
     problems: &mut Vec<Problem>,
 ) -> Setting {

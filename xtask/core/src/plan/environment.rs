@@ -15,7 +15,7 @@ use super::request::Isolation;
 use super::scope::{Scope, Use};
 use super::{Setting, Source, Text, envfile};
 use crate::manifest::At;
-use crate::manifest::at::Words;
+use crate::manifest::TextAt;
 use crate::problem::{Code, Problem, Span};
 use crate::terms::{Name, Place, secret, variable_prefix};
 
@@ -24,7 +24,7 @@ enum Given<'a> {
     /// The tool: an address of the stack.
     Injected(Text),
     /// A manifest: a template.
-    Template(&'a Words),
+    Template(&'a TextAt),
     /// An env-file: literal.
     Literal(String, Place),
     /// `-e`: literal.
@@ -198,7 +198,7 @@ fn clash(variable: &str, first: &At<Name>, second: &At<Name>) -> Problem {
 /// The lines of a service's env-file.
 fn env_file(
     scope: &Scope<'_>,
-    file: &Words,
+    file: &TextAt,
     files: &dyn Fn(&str) -> Result<String, String>,
     problems: &mut Vec<Problem>,
 ) -> Vec<(envfile::Line, Place)> {

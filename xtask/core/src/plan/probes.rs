@@ -8,7 +8,7 @@ use super::Probe;
 use super::address::Address;
 use super::scope::{Scope, Use};
 use crate::manifest::At;
-use crate::manifest::settings::Ready;
+use crate::manifest::keys::Ready;
 use crate::problem::{Problem, Span};
 use crate::terms::Kind;
 

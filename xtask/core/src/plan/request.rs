@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 use serde::Serialize;
 
 use super::{Plan, StartOrder};
-use crate::manifest::at::Words;
+use crate::manifest::TextAt;
 use crate::problem::Problem;
 use crate::terms::Name;
 
@@ -132,7 +132,7 @@ pub struct Repair {
     /// The dependent.
     pub from: Name,
     /// The dependency, at its place in the dependent's manifest.
-    pub to: Words,
+    pub to: TextAt,
     /// The keys that lead to the table with the `depends-on`: `package`, `metadata`,
     /// `service`.
     pub table: Vec<String>,

@@ -13,7 +13,7 @@ use super::Text;
 use super::address::Address;
 use super::request::Request;
 use crate::manifest::Declarations;
-use crate::manifest::at::Words;
+use crate::manifest::TextAt;
 use crate::manifest::suggest::nearest;
 use crate::model::{Model, Node};
 use crate::problem::{Code, Problem, Span};
@@ -56,7 +56,7 @@ pub(crate) enum Use {
 
 impl Scope<'_> {
     /// Fills in one template.
-    pub(crate) fn fill(&self, words: &Words, used: Use, problems: &mut Vec<Problem>) -> Filled {
+    pub(crate) fn fill(&self, words: &TextAt, used: Use, problems: &mut Vec<Problem>) -> Filled {
         let mut out = Filled::default();
         for part in parse(&words.value) {
             match part {
@@ -77,7 +77,7 @@ impl Scope<'_> {
     }
 
     /// Fills in a template that must be known now.
-    pub(crate) fn path(&self, words: &Words, problems: &mut Vec<Problem>) -> String {
+    pub(crate) fn path(&self, words: &TextAt, problems: &mut Vec<Problem>) -> String {
         self.fill(words, Use::Path, problems).text.to_string()
     }
 
@@ -223,7 +223,7 @@ impl Scope<'_> {
 
 /// The place of some bytes of a text, where the file spells it without escapes; else
 /// the place of the whole text.
-fn inside(words: &Words, bytes: &Range<usize>) -> Span {
+fn inside(words: &TextAt, bytes: &Range<usize>) -> Span {
     let span = &words.span;
     if span.bytes.len() != words.value.len() + 2 {
         return span.clone();

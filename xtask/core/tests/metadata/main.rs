@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod reference;
 mod workspaces;
 
 use std::collections::BTreeSet;
