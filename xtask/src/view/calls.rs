@@ -1,6 +1,6 @@
-//! Calls in words: who waits unaccepted, who is blocked calling whom, and deadlocks.
+//! Text about calls between services: waiting callers, blocked callers, deadlocks.
 //!
-//! What is blocked, and what is a deadlock, was decided before.
+//! The core decides what is blocked and what is a deadlock.
 
 use std::fmt::Write as _;
 
@@ -9,7 +9,7 @@ use xtask_core::terms::Name;
 
 use super::style::{BAD, BOLD, RESET, WARN};
 
-/// How many callers wait on a service's ports, if any do.
+/// Counts the callers that wait on a service's ports, if any do.
 pub(crate) fn callers(service: &ServiceSnapshot) -> Option<String> {
     match service.callers_waiting {
         None | Some(0) => None,
@@ -18,7 +18,7 @@ pub(crate) fn callers(service: &ServiceSnapshot) -> Option<String> {
     }
 }
 
-/// Whom a service is blocked calling, if anybody.
+/// Names the services whose answer a service waits for, if any.
 pub(crate) fn blocked(snapshot: &Snapshot, service: &ServiceSnapshot) -> Option<String> {
     let called = snapshot.blocked_calling(service);
     let called: Vec<String> =
@@ -26,7 +26,7 @@ pub(crate) fn blocked(snapshot: &Snapshot, service: &ServiceSnapshot) -> Option<
     (!called.is_empty()).then(|| format!("blocked calling {}", called.join(", ")))
 }
 
-/// Every deadlock, or those that concern one service, with the way out: lines to append.
+/// Lines about all deadlocks, or those of one service, with a hint.
 pub(crate) fn deadlocks(snapshot: &Snapshot, service: Option<&str>) -> String {
     let mut out = String::new();
     let concerns = |name| move |found: &&_| xtask_core::calls::Deadlock::concerns(found, name);
@@ -45,7 +45,7 @@ pub(crate) fn deadlocks(snapshot: &Snapshot, service: Option<&str>) -> String {
     out
 }
 
-/// Calls that no metadata declares, each with the way out.
+/// Lines about calls that no metadata declares, each with a hint.
 pub(crate) fn undeclared(snapshot: &Snapshot) -> String {
     let mut out = String::new();
     for call in snapshot.undeclared_calls() {
@@ -54,7 +54,7 @@ pub(crate) fn undeclared(snapshot: &Snapshot) -> String {
     out
 }
 
-/// One such call.
+/// Lines about one undeclared call.
 pub(crate) fn undeclared_call(from: &Name, to: &Name) -> String {
     let text = format!("`{from}` has a connection to `{to}`, which it does not declare");
     let hint = format!("add `{to}` to the `depends-on` or `uses` of `{from}`");

@@ -1,4 +1,4 @@
-//! `up --json`: what happens, one JSON object a line on standard output.
+//! `up --json`: events, one JSON object a line on standard output.
 //!
 //! These types change only by addition.
 
@@ -11,24 +11,24 @@ use xtask_client::snapshot::{Failure, Phase, ServiceSnapshot, Snapshot};
 /// A line that a service printed, as in `logs --json`.
 #[derive(Debug, Serialize)]
 pub(crate) struct LogLine<'a> {
-    /// When, RFC 3339 in UTC with milliseconds.
+    /// Time of the line: RFC 3339 in UTC with milliseconds.
     time: &'a str,
     /// The service.
     service: &'a str,
     /// The run that printed it.
     run: u64,
-    /// `stdout`, `stderr`, or `xtask` where the tool has something to say about the log.
+    /// `stdout`, `stderr`, or `xtask` for the tool's own notes about the log.
     stream: &'static str,
-    /// What was printed, escapes and all; the replacement character where it was no text.
+    /// The printed text with its escapes; invalid UTF-8 becomes the replacement character.
     text: Cow<'a, str>,
-    /// There and true if the line does not end here: it was longer than 64 KiB and the
-    /// next of this run and stream goes on, or it never ended.
+    /// Present and true if the line does not end here: it is longer than 64 KiB and continues in
+    /// the next one of this run and stream, or it was never finished.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     open: bool,
 }
 
 impl<'a> LogLine<'a> {
-    /// A line of the log of that service.
+    /// Creates the event of a line in the log of `service`.
     pub(crate) fn new(service: &'a str, line: &Line<'a>) -> Self {
         let stream = match line.stream {
             Stream::Out => "stdout",
@@ -40,53 +40,53 @@ impl<'a> LogLine<'a> {
         Self { time, service, run, stream, text: line.text_lossy(), open }
     }
 
-    /// Appends it as a line of JSON.
+    /// Appends the event as a line of JSON.
     pub(crate) fn append(&self, out: &mut Vec<u8>) {
         append(out, self);
     }
 }
 
 fn append(out: &mut Vec<u8>, value: &impl Serialize) {
-    // Neither texts and numbers nor a buffer in memory can fail.
+    // Texts and numbers always serialize, and a buffer in memory accepts every write.
     let _ = serde_json::to_writer(&mut *out, value);
     out.push(b'\n');
 }
 
-/// One line, apart from `log`: a line that was printed has its own time.
+/// One event with its time. A `log` event has the time of its line instead.
 #[derive(Debug, Serialize)]
 pub(crate) struct TimedEvent<'a> {
-    /// From the beginning of this `up`, in milliseconds.
+    /// Milliseconds since the start of this `up`.
     pub(crate) at_ms: u128,
-    /// What happened.
+    /// The event.
     #[serde(flatten)]
     pub(crate) event: UpEvent<'a>,
 }
 
-/// What a line says.
+/// An event of `up`.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case", tag = "event")]
 pub(crate) enum UpEvent<'a> {
-    /// The first line, once there is a plan: what will be brought up.
+    /// The first event: the plan.
     Plan {
         /// The stack's name.
         stack: &'a str,
         /// Its services, dependencies first.
         services: Vec<&'a str>,
-        /// How many programs are built for it.
+        /// Number of programs to build.
         programs: usize,
     },
     /// A program was linked, or was found up to date.
     Linked {
         /// The services that run it.
         services: Vec<&'a str>,
-        /// Where cargo put it.
+        /// Path of the program in the target directory.
         path: &'a str,
-        /// Whether cargo had nothing to do for it.
+        /// Whether it was up to date.
         fresh: bool,
     },
-    /// Cargo is done.
+    /// Cargo has exited.
     BuildEnded {
-        /// Whether it was content.
+        /// Whether the build succeeded.
         ok: bool,
     },
     /// The phase of a service changed.
@@ -95,53 +95,52 @@ pub(crate) enum UpEvent<'a> {
         service: &'a str,
         /// Its new phase.
         phase: Phase,
-        /// Its run, 0 before the first.
+        /// Number of its run, 0 before the first.
         run: u64,
-        /// Its process.
+        /// Process id.
         pid: Option<u32>,
-        /// Whether that process was started by somebody else and is left alone.
+        /// Whether the process is adopted: not started by this stack and never stopped by it.
         adopted: bool,
         /// Its default address, once known.
         url: Option<&'a str>,
-        /// From the start of the run to ready, in milliseconds.
+        /// Milliseconds from the start of the run to ready.
         ready_ms: Option<u64>,
-        /// Why, where there is more to say than the phase.
+        /// Why the service is in this phase, where the phase does not explain itself.
         reason: Option<&'a str>,
-        /// For `failed`: what kind of failure.
+        /// Kind of failure, for `failed`.
         failure: Option<Failure>,
     },
-    /// What was asked for is ready: the state of the stack, as in `status --json`.
+    /// All requested services are ready: the snapshot, as in `status --json`.
     Ready {
         /// The stack.
         #[serde(flatten)]
         snapshot: &'a Snapshot,
-        /// Services that ran before and were left alone.
+        /// Services that ran before and were not touched.
         already_running: Vec<&'a str>,
     },
-    /// Lines that the service prints are missing from its log from now on. Said once a
-    /// service.
+    /// Lines of the service are missing from its log from now on. Reported once for each service.
     LogTrouble {
         /// The service.
         service: &'a str,
-        /// Why, in the system's words.
+        /// The system's error.
         error: &'a str,
     },
     /// A line that a service printed; in the foreground only.
     Log(LogLine<'a>),
-    /// The last line.
+    /// The last event.
     End {
-        /// The process' exit code.
+        /// Exit code of the command.
         exit_code: u8,
     },
 }
 
 impl<'a> UpEvent<'a> {
-    /// Appends it as a line of JSON, without the time that a printed line has itself.
+    /// Appends the event as a line of JSON, without a time.
     pub(crate) fn append(&self, out: &mut Vec<u8>) {
         append(out, self);
     }
 
-    /// The event of a service's new state.
+    /// Creates the event of a service's new state.
     pub(crate) fn phase(service: &'a ServiceSnapshot) -> Self {
         Self::Phase {
             service: &service.name,

@@ -1,7 +1,7 @@
-//! `explain`: every setting of one service with its value and its source, and how it
-//! stands where a stack runs.
+//! `explain`: every setting of one service with its value and source, and its state in the
+//! running stack.
 //!
-//! It shows what was decided; deciding is the plan's.
+//! The plan decides the settings; this module shows them.
 
 use std::fmt::Write as _;
 
@@ -20,7 +20,7 @@ use super::words;
 /// A service as `explain --json` shows it.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct ExplainJson {
-    /// What was decided about it, and by whom.
+    /// Its settings and their sources.
     #[serde(flatten)]
     plan: ServiceJson,
     /// The other services that start together with it.
@@ -31,7 +31,7 @@ pub(crate) struct ExplainJson {
     deadlock: Option<Deadlock>,
 }
 
-/// One service as data, or none if the plan has no such service.
+/// One service as JSON data, `None` if the plan does not contain it.
 pub(crate) fn json(plan: &Plan, service: &str, running: Option<&Snapshot>) -> Option<ExplainJson> {
     let values = Values { plan, running };
     let state = running.and_then(|snapshot| snapshot.service(service)).cloned();
@@ -42,13 +42,13 @@ pub(crate) fn json(plan: &Plan, service: &str, running: Option<&Snapshot>) -> Op
     Some(ExplainJson { plan: ServiceJson::new(&values, service), together, state, deadlock })
 }
 
-/// The other members of the ring of a service.
+/// The other members of the service's ring.
 fn together<'a>(plan: &'a Plan, service: &Name) -> Vec<&'a Name> {
     let ring = plan.rings().into_iter().find(|ring| ring.contains(&service)).unwrap_or_default();
     ring.into_iter().filter(|member| *member != service).collect()
 }
 
-/// One service for people, or none if the plan has no such service.
+/// One service as text, `None` if the plan does not contain it.
 pub(crate) fn render(plan: &Plan, service: &str, running: Option<&Snapshot>) -> Option<String> {
     let service = plan.service(service)?;
     let values = Values { plan, running };
@@ -72,10 +72,10 @@ pub(crate) fn render(plan: &Plan, service: &str, running: Option<&Snapshot>) -> 
     Some(out)
 }
 
-/// A row: what it is, and where it comes from.
+/// A row: the setting and its source.
 type Row = (String, String);
 
-/// Appends rows with their second column aligned, if there are any.
+/// Appends the rows with an aligned second column, and nothing if there are none.
 fn section(out: &mut String, title: Option<&str>, rows: Vec<Row>) {
     if rows.is_empty() {
         return;
@@ -121,7 +121,7 @@ fn general(values: &Values<'_>, service: &Service) -> Vec<Row> {
     rows.into_iter().map(|(left, right)| (left.to_string(), right)).collect()
 }
 
-/// Where a setting comes from, and what it won over.
+/// The source of a setting and the sources that it overrides.
 fn origin(setting: &Setting) -> String {
     let over = words::list(setting.overrides.iter().map(source));
     match over.is_empty() {
@@ -164,7 +164,7 @@ fn uses(service: &Service) -> Vec<Row> {
     .collect()
 }
 
-/// How the service stands, and why.
+/// The state of the service and its reason.
 fn state_text(snapshot: &Snapshot, state: &ServiceSnapshot) -> String {
     let mut out = format!("it is {}", state.phase.as_str());
     if let Some(pid) = state.pid {
@@ -181,7 +181,7 @@ fn state_text(snapshot: &Snapshot, state: &ServiceSnapshot) -> String {
         let _ = writeln!(out, "last seen: {seen}");
     }
     if let Some(status) = &state.status {
-        let _ = writeln!(out, "it says: {status}");
+        let _ = writeln!(out, "its status: {status}");
     }
     if let Some(callers) = calls::callers(state) {
         let _ = writeln!(out, "{callers}");

@@ -1,7 +1,7 @@
-//! Why an `up` failed: which service, what was seen, who waits on it, the way out.
+//! Why an `up` failed: the service, what its probes saw, the services that wait for it, a hint.
 //!
-//! Pure: the caller brings the last lines of the logs. Services that failed only
-//! because of another one are named with that one.
+//! The caller passes the last lines of the logs. A service that failed only because of another one
+//! is listed with that one.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Write;
@@ -14,11 +14,11 @@ use super::log::excerpt;
 use super::style::{BAD, BOLD, DIM, RESET};
 use super::words::command_for;
 
-/// Of those that wait for a service that failed, so many are named.
+/// The number of waiting dependents that are listed for a failed service.
 const SHOWN_WAITING: usize = 8;
 
-/// The words about everything in `services` that failed. `logs` holds the last lines
-/// of each failed service's last run.
+/// Text about every service in `services` that failed. `logs` holds the last lines of each one's
+/// last run.
 pub(crate) fn failures(
     plan: &Plan,
     services: &[&ServiceSnapshot],
@@ -30,20 +30,20 @@ pub(crate) fn failures(
         let name = &service.name;
         let _ = writeln!(out, "{BAD}error{RESET}{BOLD}: `{name}` {}{RESET}", headline(service));
         match (&service.reason, service.failure) {
-            // Cargo has said why, right above.
-            (Some(_), Some(Failure::Build)) if !has_words(service) => {}
+            // Cargo has printed the cause right above.
+            (Some(_), Some(Failure::Build)) if !explains_build(service) => {}
             (Some(reason), _) => drop(writeln!(out, "  {reason}")),
             (None, _) => {}
         }
         if let Some(place) = plan.service(name).map(|planned| &planned.declared) {
             let _ = writeln!(out, "  {DIM}declared at {place}{RESET}");
         }
-        // Usually the reason has said it already.
-        let said = |seen: &&String| service.reason.as_ref().is_some_and(|r| r.contains(*seen));
-        let unsaid: Vec<&str> =
-            service.seen.iter().filter(|seen| !said(seen)).map(String::as_str).collect();
-        if !unsaid.is_empty() && service.failure == Some(Failure::Timeout) {
-            let _ = writeln!(out, "  last seen: {}", unsaid.join("; "));
+        // Usually the reason contains it already.
+        let reported = |seen: &&String| service.reason.as_ref().is_some_and(|r| r.contains(*seen));
+        let other: Vec<&str> =
+            service.seen.iter().filter(|seen| !reported(seen)).map(String::as_str).collect();
+        if !other.is_empty() && service.failure == Some(Failure::Timeout) {
+            let _ = writeln!(out, "  last seen: {}", other.join("; "));
         }
         let waiting = held_up.by(name);
         for waiting in waiting.iter().take(SHOWN_WAITING) {
@@ -65,22 +65,22 @@ pub(crate) fn failures(
     out
 }
 
-/// Whether the reason of a failed build says more than that it failed.
-fn has_words(service: &ServiceSnapshot) -> bool {
+/// Whether the reason of a failed build contains more than that it failed.
+fn explains_build(service: &ServiceSnapshot) -> bool {
     service.reason.as_ref().is_some_and(|reason| !reason.contains("could not be built"))
 }
 
-/// Whether a service failed, and not only because of another one.
+/// Whether a service failed for a cause of its own.
 pub(crate) fn is_cause(service: &ServiceSnapshot) -> bool {
     service.phase == Phase::Failed && service.failure != Some(Failure::Dependency)
         || is_taken_down(service)
 }
 
-/// Whether a service is as it was wanted.
+/// Whether a service is in the state that `up` requested.
 pub(crate) fn is_well(service: &ServiceSnapshot) -> bool {
     match service.phase {
         Phase::Ready | Phase::Succeeded => true,
-        // One that is wanted and stopped has ended by itself, well, and is not started again.
+        // A wanted service that is stopped has exited by itself with success.
         Phase::Stopped => service.wanted,
         Phase::Waiting
         | Phase::Building
@@ -91,12 +91,12 @@ pub(crate) fn is_well(service: &ServiceSnapshot) -> bool {
     }
 }
 
-/// Whether somebody took it down while it was brought up.
+/// Whether another command took it down during the bring-up.
 fn is_taken_down(service: &ServiceSnapshot) -> bool {
     service.phase == Phase::Stopped && !service.wanted
 }
 
-/// Whether a failed service had a process, so that its log says something about it.
+/// Whether a failed service had a process, so that its log can explain the failure.
 pub(crate) fn has_log(service: &ServiceSnapshot) -> bool {
     match service.failure {
         Some(Failure::Start | Failure::Timeout | Failure::Died) => service.run > 0,
@@ -108,14 +108,14 @@ pub(crate) fn has_log(service: &ServiceSnapshot) -> bool {
 
 fn headline(service: &ServiceSnapshot) -> &'static str {
     if is_taken_down(service) {
-        return "was taken down meanwhile";
+        return "was taken down by another command";
     }
     match service.failure {
         Some(Failure::Build) => "could not be built",
-        Some(Failure::Port) => "cannot have its port",
-        Some(Failure::Unadopted) => "runs already, and not as it is wanted",
+        Some(Failure::Port) => "did not get its port",
+        Some(Failure::Unadopted) => "already runs with other settings",
         Some(Failure::Start) => "did not start",
-        Some(Failure::Timeout) => "did not get ready in time",
+        Some(Failure::Timeout) => "was not ready in time",
         Some(Failure::Died) => "ended by itself",
         Some(Failure::Dependency) | None => "failed",
     }
@@ -129,22 +129,22 @@ fn hint(service: &ServiceSnapshot, stack: &str) -> Option<String> {
             Some(format!("{}, or stop that program", command("up --ports auto")))
         }
         Some(Failure::Unadopted) => {
-            Some(format!("{} stops that process, and starts ours", command("up --replace")))
+            Some(format!("{} stops that process and starts the service", command("up --replace")))
         }
         Some(Failure::Timeout) => {
             let explain = command(&format!("explain {name}"));
-            Some(format!("{explain} shows how readiness is found out"))
+            Some(format!("{explain} shows its probes and what they saw"))
         }
         Some(Failure::Start | Failure::Died) => {
-            Some(format!("{} shows all that it printed", command(&format!("logs {name}"))))
+            Some(format!("{} shows all its output", command(&format!("logs {name}"))))
         }
         Some(Failure::Build | Failure::Dependency) | None => None,
     }
 }
 
-/// The services of a plan that are not up because they wait.
+/// The services of a plan that wait for others.
 struct HeldUp<'a> {
-    /// Those that wait for a service, in order of the plan.
+    /// For each service the waiting dependents, in order of the plan.
     dependents: BTreeMap<&'a Name, Vec<&'a Name>>,
 }
 
@@ -161,7 +161,7 @@ impl<'a> HeldUp<'a> {
         Self { dependents }
     }
 
-    /// Those that wait for `name`, directly or not: the nearest first.
+    /// All services that wait for `name`, directly or indirectly, nearest first.
     fn by(&self, name: &Name) -> Vec<&'a Name> {
         let next = |name: &Name| self.dependents.get(name).into_iter().flatten().copied();
         let mut found: Vec<&Name> = Vec::new();
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_names_the_cause_who_waits_and_the_last_lines() {
+    fn failure_names_cause_dependents_and_last_lines() {
         let plan = plan(&[("db", &[]), ("api", &["db"]), ("web", &["api"])]);
         let db = failed("db", Failure::Start, "it ended with exit code 1");
         let api = failed("api", Failure::Dependency, "`db` failed");
@@ -215,12 +215,12 @@ mod tests {
             text,
             "error: `db` did not start\n  it ended with exit code 1\n  declared at Cargo.toml:1\n  \
              `api` is waiting on it\n  `web` is waiting on it\n  its last lines:\n      \
-             | no disk\n  hint: `cargo xtask logs db` shows all that it printed\n"
+             | no disk\n  hint: `cargo xtask logs db` shows all its output\n"
         );
     }
 
     #[test]
-    fn of_many_that_wait_some_are_named_and_all_are_counted() {
+    fn many_waiting_dependents_are_counted() {
         let names: Vec<String> = (10..40).map(|number| format!("s{number}")).collect();
         let chain: Vec<[&str; 1]> =
             std::iter::once("db").chain(names.iter().map(String::as_str)).map(|on| [on]).collect();
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hint_is_about_the_stack_that_failed() {
+    fn hint_names_the_failed_stack() {
         let mut plan = plan(&[("db", &[])]);
         plan.stack = "e2e-7".to_string();
         let db = failed("db", Failure::Start, "it ended with exit code 1");
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_build_is_left_to_cargo_to_explain() {
+    fn failed_build_does_not_repeat_cargo() {
         let plan = plan(&[("db", &[])]);
         let db = failed("db", Failure::Build, "its program could not be built");
         let text = failures(&plan, &[&db], &BTreeMap::new());
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn a_held_port_has_the_command_that_gets_around_it() {
+    fn held_port_hints_at_automatic_ports() {
         let plan = plan(&[("db", &[])]);
         let db = failed("db", Failure::Port, "port 5 is held by `python3` (pid 7)");
         let text = failures(&plan, &[&db], &BTreeMap::new());

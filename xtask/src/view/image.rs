@@ -1,4 +1,4 @@
-//! `image`: names and sizes of images, for people and programs.
+//! `image`: names and sizes of images, as a table and as JSON.
 
 use serde::Serialize;
 use xtask_core::terms::Name;
@@ -6,24 +6,24 @@ use xtask_core::terms::Name;
 use super::style::BOLD;
 use super::table::{Cell, table as columns};
 
-/// One image. As JSON it is what `image --json` shows.
+/// One image, as `image --json` shows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct ImageRow {
     /// The service.
     pub(crate) service: Name,
-    /// The image's name with its tag, which is the beginning of `content`.
+    /// The image's name with its tag, the beginning of `content`.
     pub(crate) image: String,
-    /// The hash of everything that it is made of.
+    /// Hash of the image's content.
     pub(crate) content: String,
-    /// Its size in the engine's store.
+    /// Size in the engine's store, in bytes.
     pub(crate) size_bytes: u64,
-    /// Whether it was made now; else it was there with this content.
+    /// Whether this command created it.
     pub(crate) new: bool,
-    /// What is not as it should be.
+    /// Warnings about the image.
     pub(crate) notes: Vec<String>,
 }
 
-/// The images for people.
+/// The images as a table.
 pub(crate) fn table(rows: &[ImageRow]) -> String {
     let head = ["SERVICE", "IMAGE", "SIZE"].map(Cell::from).to_vec();
     let row = |row: &ImageRow| {

@@ -1,8 +1,7 @@
-//! Lines of logs for people: prefixed with the service's name, and for programs.
+//! Lines of logs: prefixed with the service's name for a terminal, or raw.
 //!
-//! What a service prints may hold any terminal escape; only colours get through, and
-//! only to where colours are wanted, so that no line moves the cursor or renames the
-//! window. What one line leaves open, the next one does not inherit.
+//! A service may print any terminal escape. Only colours pass, and only if the output wants colours,
+//! so no line moves the cursor or renames the window. Each line resets its colours at its end.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -12,16 +11,16 @@ use xtask_client::logs::{End, Line, Stream};
 
 use super::style::{DIM, RESET, SERVICES, WARN};
 
-/// Stands where a line goes on in the next one, or has no end.
+/// Marks a line that continues in the next record or was never finished.
 const OPEN: &str = "…";
 
-/// Lines with prefixes of one width, for a set of services.
+/// Prefixes lines with names of services, all of one width.
 #[derive(Clone, Debug)]
 pub(crate) struct Prefixes {
     keep: Keep,
     services: BTreeMap<String, Prefix>,
     width: usize,
-    /// Lines whose last part had no end.
+    /// Service, run and stream of unfinished lines.
     open: BTreeSet<(String, u64, Stream)>,
 }
 
@@ -32,7 +31,7 @@ struct Prefix {
 }
 
 impl Prefixes {
-    /// Prefixes of one width for these services. Others can still come.
+    /// Creates prefixes for these services; others are added when they print.
     pub(crate) fn of<'a>(keep: Keep, names: impl IntoIterator<Item = &'a str>) -> Self {
         let mut prefixes =
             Self { keep, services: BTreeMap::new(), width: 0, open: BTreeSet::new() };
@@ -54,9 +53,9 @@ impl Prefixes {
         if line.stream == Stream::Tool {
             return self.note(out, line);
         }
-        let goes_on =
+        let is_continued =
             !self.open.is_empty() && self.open.remove(&(service.to_owned(), line.run, line.stream));
-        if goes_on {
+        if is_continued {
             out.extend_from_slice(OPEN.as_bytes());
         }
         escapes::append(out, line.text, self.keep);
@@ -67,7 +66,7 @@ impl Prefixes {
         out.push(b'\n');
     }
 
-    /// What the tool says about the log.
+    /// Appends a note of the tool about the log.
     fn note(&self, out: &mut Vec<u8>, line: &Line<'_>) {
         let (on, off) = if self.keep == Keep::Colours { (WARN, RESET) } else { ("", "") };
         out.extend_from_slice(on.as_bytes());
@@ -92,24 +91,23 @@ impl Prefixes {
     }
 }
 
-/// Puts bytes together again as a service printed them.
+/// Restores the bytes that a service printed.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Plain {
-    /// Whose line was left without an end.
+    /// Service, run and stream of the unfinished line.
     open: Option<(String, u64, Stream)>,
 }
 
 impl Plain {
-    /// Appends a line as it was printed. Half a line of one stream is ended before
-    /// another one has its turn.
+    /// Appends a line as it was printed. Before a line of another stream it ends an unfinished one.
     pub(crate) fn append(&mut self, out: &mut Vec<u8>, service: &str, line: &Line<'_>) {
         if line.stream == Stream::Tool {
             return;
         }
-        let whose = |(name, run, stream): (String, u64, Stream)| {
+        let is_same = |(name, run, stream): (String, u64, Stream)| {
             name == service && run == line.run && stream == line.stream
         };
-        if self.open.take().is_some_and(|open| !whose(open)) {
+        if self.open.take().is_some_and(|open| !is_same(open)) {
             out.push(b'\n');
         }
         out.extend_from_slice(line.text);
@@ -120,7 +118,7 @@ impl Plain {
     }
 }
 
-/// The end of a service's log, as it stands in messages: indented and without prefix.
+/// The last lines of a log for a message, indented and without prefix.
 pub(crate) fn excerpt(lines: &[String]) -> String {
     let mut out = String::new();
     for line in lines {
@@ -156,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn only_colours_get_through() {
+    fn only_colours_pass() {
         assert_eq!(cleaned(b"plain"), "plain");
         assert_eq!(cleaned(b"\x1b[31mred\x1b[0m"), "\x1b[31mred\x1b[0m\x1b[0m");
         assert_eq!(cleaned(b"a\x1b[2Jb\x1b[10;3Hc"), "abc");
@@ -166,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn prefixes_have_one_width_and_a_colour_a_service() {
+    fn prefixes_have_one_width_and_own_colours() {
         let hello = line(1, Stream::Out, End::Line, "hello");
         let both = [("a", hello), ("long", hello)];
         assert_eq!(shown(Keep::Nothing, &both), "a    | hello\nlong | hello\n");
@@ -175,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_of_lines_are_marked_and_never_share_a_line() {
+    fn unfinished_lines_are_marked() {
         let shown = shown(
             Keep::Nothing,
             &[
@@ -190,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_printed_is_had_back_byte_by_byte() {
+    fn plain_restores_every_byte() {
         let mut plain = Plain::default();
         let mut out = Vec::new();
         for part in [

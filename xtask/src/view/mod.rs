@@ -1,6 +1,6 @@
-//! What people and programs get to see, made from data by pure functions.
+//! Pure functions from plans, snapshots and problems to text, JSON and SVG.
 //!
-//! Nothing here asks a supervisor, reads a file or decides anything.
+//! Views do not ask a supervisor, read files or make decisions.
 
 pub(crate) mod calls;
 pub(crate) mod event;

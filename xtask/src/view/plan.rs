@@ -1,6 +1,4 @@
-//! The plan as `--dry-run` shows it: for people, or as documented data.
-//!
-//! Nothing here is started or looked up; a plan is shown as it was made.
+//! The plan as `--dry-run` shows it, as text or as documented JSON.
 
 use std::fmt::Write as _;
 
@@ -12,8 +10,8 @@ use super::service_json::ServiceJson;
 use super::setting::Values;
 use super::words;
 
-/// A plan as `--dry-run --json` shows it. Keys may be added; `version` changes when one goes or
-/// means something else.
+/// A plan as `--dry-run --json` shows it. Keys may be added; `version` changes when one is removed
+/// or changes its meaning.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct PlanJson {
     /// The version of this format.
@@ -24,29 +22,29 @@ pub(crate) struct PlanJson {
     stack: String,
     /// The stack's data folder, absolute.
     data: String,
-    /// What images of built programs are built upon, null for nothing.
+    /// Base image of built programs, null for none.
     base_image: Option<String>,
-    /// The services asked for, or the default ones.
+    /// The requested services, or the default ones.
     wanted: Vec<Name>,
-    /// The one cargo call, null if there is nothing to build.
+    /// The cargo call, null if there is nothing to build.
     build: Option<BuildJson>,
-    /// Services that start together, in groups: each reaches the others of its group
-    /// through `depends-on` and `uses`.
+    /// Rings: groups of services that start together, because each reaches the others through
+    /// `depends-on` and `uses`.
     together: Vec<Vec<Name>>,
-    /// Every service and job that takes part, dependencies first, ties by name.
+    /// Every service and job of the plan, dependencies first, ties by name.
     services: Vec<ServiceJson>,
 }
 
 /// The cargo call.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 struct BuildJson {
-    /// Program and arguments, without the ones that choose the format of messages.
+    /// Program and arguments, without those that set the message format.
     command: Vec<String>,
-    /// What it builds.
+    /// The binaries to build.
     targets: Vec<TargetJson>,
 }
 
-/// A binary and who runs it.
+/// A binary and the services that run it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 struct TargetJson {
     /// The package's name.
@@ -57,7 +55,7 @@ struct TargetJson {
     services: Vec<Name>,
 }
 
-/// The plan as data; secrets are masked.
+/// The plan as JSON data, with masked secrets.
 pub(crate) fn json(plan: &Plan) -> PlanJson {
     let values = Values { plan, running: None };
     PlanJson {
@@ -92,7 +90,7 @@ pub(crate) fn json(plan: &Plan) -> PlanJson {
     }
 }
 
-/// The plan for people: the build, then every service in order of the start.
+/// The plan as text: the build, then every service in start order.
 pub(crate) fn text(plan: &Plan) -> String {
     let values = Values { plan, running: None };
     let mut out = String::new();

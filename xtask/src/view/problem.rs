@@ -1,6 +1,6 @@
-//! Problems as people and programs read them: in the manner of rustc, or as JSON.
+//! Problems as text in the manner of rustc, or as JSON.
 //!
-//! It finds no problem and changes no wording.
+//! This module finds no problems and changes no wording.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -9,11 +9,11 @@ use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use serde::Serialize;
 use xtask_core::problem::{Code, Label, Problem, Severity};
 
-/// The text of a file that a problem points into, by the file's name in the problem.
+/// Returns the text of a file, by the file's name in a problem.
 pub(crate) type Texts<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-/// All problems, one after the other with an empty line between them. Escapes for
-/// colours are always written; streams take them out.
+/// All problems with an empty line between them, always with colours: the stream that prints
+/// them removes colours where needed.
 pub(crate) fn render(problems: &[Problem], texts: Texts<'_>) -> String {
     let files = Files::read(problems, texts);
     let renderer = Renderer::styled().term_width(160);
@@ -25,39 +25,39 @@ pub(crate) fn render(problems: &[Problem], texts: Texts<'_>) -> String {
     out
 }
 
-/// How many there are of each: `2 errors, 1 warning`.
+/// Counts problems by severity: `2 errors, 1 warning`.
 pub(crate) fn count(problems: &[Problem]) -> String {
     let errors = problems.iter().filter(|p| p.severity == Severity::Error).count();
     let warnings = problems.len() - errors;
-    let words = |count: usize, word: &str| match count {
+    let part = |count: usize, word: &str| match count {
         0 => None,
         1 => Some(format!("1 {word}")),
         _ => Some(format!("{count} {word}s")),
     };
     let parts: Vec<String> =
-        [words(errors, "error"), words(warnings, "warning")].into_iter().flatten().collect();
+        [part(errors, "error"), part(warnings, "warning")].into_iter().flatten().collect();
     if parts.is_empty() { "no problems".to_string() } else { parts.join(", ") }
 }
 
 /// A problem as `--json` shows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct ProblemJson {
-    /// The stable code: `unknown-key`; null where cargo itself refuses the workspace.
+    /// Stable code such as `unknown-key`; null if cargo itself refuses the workspace.
     code: Option<Code>,
     /// `error` or `warning`.
     severity: Severity,
-    /// One line: what is wrong.
+    /// The mistake, in one line.
     message: String,
-    /// Where; the first is the place of the mistake. Empty for command line values.
+    /// Places in files; the first is the mistake's. Empty for command line values.
     places: Vec<PlaceJson>,
-    /// Facts that help to understand.
+    /// Further facts.
     notes: Vec<String>,
-    /// One command or edit that helps.
+    /// One command or edit that solves it.
     hint: Option<String>,
 }
 
 impl ProblemJson {
-    /// What cargo has to say of a workspace that it does not read.
+    /// Creates a problem from cargo's error about an unreadable workspace.
     pub(crate) fn of_cargo(message: &str) -> Self {
         Self {
             code: None,
@@ -77,17 +77,17 @@ struct PlaceJson {
     file: String,
     /// Counted from 1.
     line: usize,
-    /// In characters, counted from 1.
+    /// Column in characters, counted from 1.
     column: usize,
-    /// The bytes of the file.
+    /// Byte range in the file.
     bytes: Range<usize>,
-    /// What is seen there; may be empty.
+    /// Text of the label; may be empty.
     text: String,
-    /// Whether the mistake is here, or only its explanation.
+    /// Whether this is the place of the mistake; else it explains the mistake.
     primary: bool,
 }
 
-/// All problems as data.
+/// All problems as JSON data.
 pub(crate) fn json(problems: &[Problem], texts: Texts<'_>) -> Vec<ProblemJson> {
     let files = Files::read(problems, texts);
     let place = |label: &Label| {
@@ -114,7 +114,7 @@ pub(crate) fn json(problems: &[Problem], texts: Texts<'_>) -> Vec<ProblemJson> {
         .collect()
 }
 
-/// The texts that problems point into, each read once.
+/// The texts of the files in problems, each read once.
 struct Files(BTreeMap<String, String>);
 
 impl Files {
@@ -143,7 +143,7 @@ impl Files {
     }
 }
 
-/// One problem as the library draws it.
+/// Converts a problem for `annotate-snippets`.
 fn group<'a>(problem: &'a Problem, files: &'a Files) -> Group<'a> {
     let level = match problem.severity {
         Severity::Error => Level::ERROR,
@@ -188,8 +188,8 @@ fn snippets<'a>(
         .collect()
 }
 
-/// The bytes as far as the first line goes, within the text, at whole characters: a
-/// caret below a line says more than a frame around a table.
+/// Cuts the range to its first line, to the text and to whole characters. A caret below one line
+/// is clearer than a frame around a table.
 fn one_line(text: &str, bytes: &Range<usize>) -> Range<usize> {
     let mut start = bytes.start.min(text.len());
     while !text.is_char_boundary(start) {
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn a_problem_is_drawn_with_its_place_and_a_caret() {
+    fn problem_is_drawn_with_place_and_caret() {
         let text = plain(&[at(6..7).hint("write `y`")], "a = 1\nx = 2\n");
         assert!(text.starts_with("error[bad-value]: `x` is wrong\n"), "{text}");
         assert!(text.contains("--> Cargo.toml:2:1") && text.contains("^"), "{text}");
@@ -226,13 +226,13 @@ mod tests {
     }
 
     #[test]
-    fn a_place_over_several_lines_is_drawn_on_the_first() {
+    fn multi_line_place_is_drawn_on_its_first_line() {
         let text = plain(&[at(4..20)], "x = [\n  1,\n  2,\n]\n");
         assert!(text.contains("1 | x = [") && !text.contains("2 |"), "{text}");
     }
 
     #[test]
-    fn a_place_outside_of_the_file_or_within_a_letter_is_drawn_all_the_same() {
+    fn invalid_ranges_are_still_drawn() {
         for bytes in [5..6, 90..99, 0..99, 6..6] {
             let text = plain(&[at(bytes)], "x = \"é\"\n");
             assert!(text.contains("error[bad-value]"), "{text}");
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn problems_are_counted_in_words() {
+    fn problems_are_counted_by_severity() {
         let warning = Problem::warning(Code::Cycle, "a cycle");
         assert_eq!(count(&[]), "no problems");
         assert_eq!(count(&[at(0..1), at(1..2), warning]), "2 errors, 1 warning");

@@ -1,6 +1,6 @@
-//! What `up` and `down` say while they are at it: a line a step, as cargo does.
+//! Progress of `up` and `down`: one line for each step, in cargo's manner.
 //!
-//! From one state of a service to the next; what both have in common is not said.
+//! A step is a change from one state of a service to the next.
 
 use xtask_client::snapshot::{Phase, ServiceSnapshot, Snapshot};
 use xtask_core::calls::Deadlock;
@@ -9,11 +9,14 @@ use xtask_core::terms::{Kind, Name};
 
 use super::style::{BAD, BUSY, GOOD, WARN};
 
-/// A line: colour, verb, text.
-pub(crate) type Said = (&'static str, &'static str, String);
+/// A progress line: colour, verb, text.
+pub(crate) type ProgressLine = (&'static str, &'static str, String);
 
-/// What is worth saying about a service that was `before` and is `now`.
-pub(crate) fn step(before: Option<&ServiceSnapshot>, now: &ServiceSnapshot) -> Option<Said> {
+/// The line about a service whose state changed from `before` to `now`, if it is worth one.
+pub(crate) fn step(
+    before: Option<&ServiceSnapshot>,
+    now: &ServiceSnapshot,
+) -> Option<ProgressLine> {
     if before.is_some_and(|before| (before.phase, before.run) == (now.phase, now.run)) {
         return None;
     }
@@ -26,7 +29,7 @@ pub(crate) fn step(before: Option<&ServiceSnapshot>, now: &ServiceSnapshot) -> O
         Phase::Starting => (BUSY, "Starting", name.to_string()),
         Phase::Ready if now.adopted => {
             let pid = now.pid.map(|pid| format!(", process {pid}")).unwrap_or_default();
-            (GOOD, "Adopted", format!("{name}{at}{pid}: it was not started here"))
+            (GOOD, "Adopted", format!("{name}{at}{pid}: not started by this stack"))
         }
         Phase::Ready => (GOOD, "Ready", format!("{name}{at}{took}")),
         Phase::Succeeded if now.kind == Kind::Job => (GOOD, "Done", format!("{name}{took}")),
@@ -34,12 +37,12 @@ pub(crate) fn step(before: Option<&ServiceSnapshot>, now: &ServiceSnapshot) -> O
         Phase::Backoff => (WARN, "Ended", format!("{name}{because}; it is started again soon")),
         Phase::Stopping => (BUSY, "Stopping", name.to_string()),
         Phase::Stopped if before.is_some_and(|before| before.adopted) => {
-            (GOOD, "Left", format!("{name}, which was not started here"))
+            (GOOD, "Left", format!("{name}, which this stack did not start"))
         }
-        // It was not told to: one that is told to stop is not wanted any more.
+        // It exited by itself: a service that is stopped on request is not wanted any more.
         Phase::Stopped if now.wanted => (GOOD, "Ended", format!("{name}{because}")),
         Phase::Stopped => match before {
-            // A start that was called off has no process, and was said to begin.
+            // A cancelled start has no process, but its start was reported.
             Some(before)
                 if before.pid.is_some()
                     || matches!(before.phase, Phase::Starting | Phase::Stopping) =>
@@ -52,7 +55,7 @@ pub(crate) fn step(before: Option<&ServiceSnapshot>, now: &ServiceSnapshot) -> O
     })
 }
 
-/// Services that run, that something needed `before`, and that nothing needs any more.
+/// Running services that were needed in `before` and are not needed in `now`.
 pub(crate) fn unused<'a>(before: &Snapshot, now: &'a Snapshot) -> Vec<&'a Name> {
     let is_needed = |name: &Name, by: &Snapshot| {
         let mut wanted = by.services.iter().filter(|service| service.wanted);
@@ -65,58 +68,55 @@ pub(crate) fn unused<'a>(before: &Snapshot, now: &'a Snapshot) -> Vec<&'a Name> 
         .collect()
 }
 
-/// What to say of them; nothing if there are none.
-pub(crate) fn unused_words(names: &[&Name], stack: &str) -> Option<String> {
+/// Text about unused services, `None` if there are none.
+pub(crate) fn unused_text(names: &[&Name], stack: &str) -> Option<String> {
     let all: Vec<&str> = names.iter().map(|name| name.as_str()).collect();
     (!all.is_empty()).then(|| {
         format!(
-            "{} still up, and nothing needs it any more; `cargo xtask down --stack {stack} {}` \
-             ends it",
+            "{}: still running, but no longer needed; `cargo xtask down --stack {stack} {}` stops it",
             all.join(", "),
             all.join(" ")
         )
     })
 }
 
-/// That a service's lines cannot be written to its log.
-pub(crate) fn log_trouble(service: &str, error: &str) -> Said {
+/// The line about a log that cannot be written.
+pub(crate) fn log_trouble(service: &str, error: &str) -> ProgressLine {
     (WARN, "Dropping", format!("lines from the log of {service}: {error}"))
 }
 
-/// What was left of a stack whose supervisor was killed: processes with their command
-/// lines.
+/// Text about the processes that remained after a supervisor was killed.
 pub(crate) fn leftovers(stack: &str, supervisor: u32, ended: &[(i32, &str)]) -> String {
     let mut text = format!("supervisor {supervisor} of stack `{stack}` was killed; ");
     match ended {
-        [] => text.push_str("nothing that it started is left"),
+        [] => text.push_str("no process of the stack was left"),
         [(pid, command)] => {
-            text.push_str(&format!("process {pid} was still there and is ended: `{command}`"));
+            text.push_str(&format!("killed leftover process {pid}: `{command}`"));
         }
         more => {
             let listed = more.iter().map(|(pid, command)| format!("{pid} `{command}`"));
             let listed: Vec<String> = listed.collect();
             let count = more.len();
-            text.push_str(&format!("{count} processes were still there and are ended: "));
+            text.push_str(&format!("killed {count} leftover processes: "));
             text.push_str(&listed.join(", "));
         }
     }
     text
 }
 
-/// That a supervisor does not answer, and what can be done about it.
+/// Text about a supervisor that does not answer, with the way out.
 pub(crate) fn silence(stack: &str, supervisor: u32, is_stopped: bool) -> String {
     let state = match is_stopped {
-        true => format!("is stopped: `kill -CONT {supervisor}` lets it go on"),
+        true => format!("is stopped: `kill -CONT {supervisor}` resumes it"),
         false => "does not answer".to_owned(),
     };
     format!(
         "for supervisor {supervisor} of stack `{stack}`, which {state}; \
-         `kill -9 {supervisor}` ends everything of the stack"
+         `kill -9 {supervisor}` kills the whole stack"
     )
 }
 
-/// What everything that is not ready yet waits for, and which of it waits for ever;
-/// nothing if all is ready.
+/// What the services that are not ready wait for, with deadlocks; `None` if all are ready.
 pub(crate) fn waiting<'a>(
     services: impl IntoIterator<Item = &'a ServiceSnapshot>,
     deadlocks: &[Deadlock],
@@ -148,7 +148,7 @@ pub(crate) fn waiting<'a>(
             waiting.push(format!("cargo to build {first}, {second} and {} more", more.len()));
         }
     }
-    // What they wait on is usually among the others.
+    // The services that they wait for are usually listed already.
     if waiting.is_empty() {
         waiting = held_up;
     }
@@ -169,7 +169,7 @@ mod tests {
     use crate::sample::service;
 
     #[test]
-    fn a_step_is_said_once() {
+    fn step_is_reported_once() {
         let starting = service("a", Phase::Starting);
         let mut ready = service("a", Phase::Ready);
         ready.ready_ms = Some(5);
@@ -179,17 +179,17 @@ mod tests {
     }
 
     #[test]
-    fn a_service_that_never_ran_is_not_said_to_have_stopped() {
+    fn stop_of_a_service_that_never_ran_is_silent() {
         let waiting = service("a", Phase::Waiting);
         let mut stopped = service("a", Phase::Stopped);
         stopped.wanted = false;
         assert!(step(Some(&waiting), &stopped).is_none());
-        let called_off = step(Some(&service("a", Phase::Stopping)), &stopped);
-        assert_eq!(called_off.unwrap().1, "Stopped");
+        let cancelled = step(Some(&service("a", Phase::Stopping)), &stopped);
+        assert_eq!(cancelled.unwrap().1, "Stopped");
     }
 
     #[test]
-    fn a_wanted_service_that_stopped_has_ended_by_itself() {
+    fn wanted_service_that_stopped_has_ended_by_itself() {
         let mut stopped = service("a", Phase::Stopped);
         stopped.reason = Some("exited by itself with status 0".to_string());
         let mut before = service("a", Phase::Stopping);
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn long_lists_of_waits_are_cut() {
+    fn long_lists_of_waits_are_shortened() {
         let many: Vec<_> = (0..9).map(|n| service(&format!("s{n}"), Phase::Starting)).collect();
         let text = waiting(&many, &[]).unwrap();
         assert!(text.ends_with("s3 to get ready and 5 more"), "{text}");
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_held_up_alone_is_named_with_what_holds_it_up() {
+    fn blocked_service_is_named_with_its_dependency() {
         let mut web = service("web", Phase::Waiting);
         web.waiting_on = vec!["api (starting)".to_string()];
         let text = waiting(&[web], &[]).unwrap();

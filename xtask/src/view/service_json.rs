@@ -1,7 +1,7 @@
 //! A service of the plan as `--dry-run --json` and `explain --json` show it.
 //!
-//! The names and meanings here are stable, unlike those of the plan itself, which is
-//! an agreement between two ends of one program.
+//! Names and meanings are stable here. The plan itself has no stable format: it is exchanged only
+//! between client and supervisor of one version.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use xtask_core::terms::{Adopt, Condition, Kind, Name, Placement, Restart};
 
 use super::setting::{SettingJson, Values, place};
 
-/// One service or job, everything about it decided.
+/// One service or job with all its settings.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct ServiceJson {
     /// Its name, unique in the stack.
@@ -21,7 +21,7 @@ pub(crate) struct ServiceJson {
     kind: Kind,
     /// `FILE:LINE` of its declaration, relative to the workspace root.
     declared: String,
-    /// What is run.
+    /// The program.
     program: ProgramJson,
     /// `process` or `container`.
     placement: Placement,
@@ -37,37 +37,37 @@ pub(crate) struct ServiceJson {
     url: Option<String>,
     /// Whether the tool binds the ports and the service inherits the sockets.
     socket_activation: bool,
-    /// What it waits for.
+    /// Dependencies that it waits for.
     depends_on: Vec<DependencyJson>,
-    /// What it only knows the address of.
+    /// Services whose address it gets without waiting.
     uses: Vec<UseJson>,
-    /// All of these must pass; empty means ready when started.
+    /// All of these must pass; an empty list means ready when started.
     probes: Vec<ProbeJson>,
-    /// How often it promised to send `WATCHDOG=1`, in milliseconds.
+    /// The longest interval between two `WATCHDOG=1`, in milliseconds.
     watchdog_ms: Option<u128>,
-    /// What it sees of this machine when it runs in a container.
+    /// Paths of this machine that its container mounts.
     volumes: Vec<VolumeJson>,
-    /// The arguments with which its program asks itself whether it is well.
+    /// Arguments that make its program check its own health.
     self_probe: Vec<String>,
-    /// What an engine for more than one machine is told.
+    /// Settings for engines that run on several machines.
     deploy: DeployJson,
     /// `no`, `on-failure` or `always`.
     restart: Restart,
-    /// The first signal at a stop.
+    /// The signal that stops it.
     stop_signal: String,
-    /// After this it is killed, in milliseconds.
+    /// Time from the stop signal to SIGKILL, in milliseconds.
     stop_timeout_ms: u128,
-    /// How long it may take from start to ready, in milliseconds.
+    /// The longest time from start to ready, in milliseconds.
     start_timeout_ms: u128,
-    /// Its log is put aside when it would grow beyond this many bytes.
+    /// Size at which its log is rotated, in bytes.
     log_size_bytes: u64,
-    /// How many logs that were put aside stay.
+    /// Number of rotated logs that are kept.
     log_files: u32,
     /// `same-binary`, `any` or `never`.
     adopt: Adopt,
 }
 
-/// What is run.
+/// A program.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case", tag = "type")]
 enum ProgramJson {
@@ -78,16 +78,16 @@ enum ProgramJson {
         /// The binary's name.
         binary: String,
     },
-    /// A program of the system.
+    /// A command.
     Command {
-        /// A name to look up in `PATH`, or a path.
+        /// A path, or a name that is looked up in `PATH`.
         program: SettingJson,
     },
-    /// Not managed: only probed.
+    /// Not started by the tool, only probed.
     External,
     /// A container image.
     Image {
-        /// Its reference.
+        /// Reference of the image.
         image: String,
     },
 }
@@ -105,7 +105,7 @@ struct PortJson {
     declared: String,
 }
 
-/// An edge that waits.
+/// A dependency that the service waits for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 struct DependencyJson {
     /// The dependency.
@@ -118,29 +118,29 @@ struct DependencyJson {
     declared: String,
 }
 
-/// An edge that waits for nothing.
+/// A service whose address the service gets without waiting.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 struct UseJson {
-    /// The service whose address is known.
+    /// The used service.
     service: Name,
-    /// Whether it is a `depends-on` that `--cycles relax` made a `uses`.
+    /// Whether `--cycles relax` turned a `depends-on` into this `uses`.
     relaxed: bool,
     /// `FILE:LINE`.
     declared: String,
 }
 
-/// What an engine for more than one machine is told.
+/// Settings for engines that run on several machines.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 struct DeployJson {
-    /// How many copies run.
+    /// Number of copies.
     replicas: u32,
-    /// The memory that a copy may use, in bytes.
+    /// Memory limit of a copy, in bytes.
     memory_bytes: Option<u64>,
-    /// The processors that a copy may use, in thousandths.
+    /// CPU limit of a copy, in thousandths of a processor.
     cpu_millis: Option<u32>,
 }
 
-/// A folder or file of this machine that a container sees.
+/// A path of this machine that a container mounts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 struct VolumeJson {
     /// The path in the container.
@@ -159,7 +159,7 @@ enum ProbeJson {
     Http {
         /// The path.
         path: String,
-        /// The statuses that count.
+        /// Statuses that mean ready.
         status: Vec<u16>,
         /// The name of the port.
         port: Option<String>,

@@ -1,8 +1,6 @@
-//! Values of a plan as they are shown: ports filled in where they are known, secrets
-//! masked, sources in words.
+//! Values of a plan for output: known ports filled in, secrets masked, sources as text.
 //!
-//! It is the only way from a plan's value to an output, so that nothing secret gets
-//! past it.
+//! Every value of a plan reaches an output through this module, so no secret bypasses the mask.
 
 use serde::Serialize;
 use xtask_core::plan::{Piece, Plan, Setting, Source, Text};
@@ -10,7 +8,7 @@ use xtask_core::snapshot::Snapshot;
 use xtask_core::terms::secret;
 use xtask_core::terms::{Name, Place};
 
-/// Where port numbers come from: what is bound, else what is fixed.
+/// Resolves port numbers: the bound number, else the fixed one.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Values<'a> {
     /// The plan.
@@ -49,17 +47,16 @@ impl Values<'_> {
     }
 }
 
-/// A value and where it came from, as `--json` shows it.
+/// A value and its source, as `--json` shows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct SettingJson {
-    /// The value; `?` stands for a port that is chosen at the start, and stars for a
-    /// secret.
+    /// The value; `?` replaces a port that is chosen at the start, and stars replace a secret.
     pub(crate) value: String,
     /// Whether the value is masked.
     pub(crate) secret: bool,
-    /// Who set it: `FILE:LINE`, `shell`, `injected`, or the flag as typed.
+    /// The source: `FILE:LINE`, `shell`, `injected`, or the flag as typed.
     pub(crate) source: String,
-    /// What it won over, highest first, in the same words.
+    /// The overridden sources, highest precedence first, in the same form.
     pub(crate) overrides: Vec<String>,
 }
 
@@ -74,7 +71,7 @@ impl SettingJson {
     }
 }
 
-/// A source in words.
+/// A source as text.
 pub(crate) fn source(source: &Source) -> String {
     match source {
         Source::File { place } => place.to_string(),
@@ -84,7 +81,7 @@ pub(crate) fn source(source: &Source) -> String {
     }
 }
 
-/// A place in words.
+/// A place as text.
 pub(crate) fn place(place: &Place) -> String {
     place.to_string()
 }

@@ -1,4 +1,4 @@
-//! `status`, and the table at the end of `up`, from a snapshot.
+//! The tables of `status` and at the end of `up`, from a snapshot.
 
 use xtask_client::snapshot::{Phase, Placement, ServiceSnapshot, Snapshot};
 use xtask_core::terms::duration::measured;
@@ -8,7 +8,7 @@ use super::calls;
 use super::style::{BAD, BOLD, BUSY, DIM, GOOD, WARN};
 use super::table::{Cell, table};
 
-/// Everything about a running stack, for people.
+/// The table of a running stack, with its deadlocks.
 pub(crate) fn status(snapshot: &Snapshot) -> String {
     let head = ["SERVICE", "PHASE", "ADDRESS", "PID", "READY IN", "RESTARTS", "NOTE"];
     let mut rows = vec![header(&head)];
@@ -28,7 +28,7 @@ pub(crate) fn status(snapshot: &Snapshot) -> String {
     out
 }
 
-/// What `up` has to show for itself. `kept` are the services that ran already.
+/// The table at the end of `up`. `kept` are the services that already ran.
 pub(crate) fn summary(services: &[&ServiceSnapshot], kept: &[&Name]) -> String {
     let mut rows = vec![header(&["SERVICE", "ADDRESS", "READY"])];
     rows.extend(services.iter().map(|service| {
@@ -57,7 +57,7 @@ fn outcome(service: &ServiceSnapshot, kept: bool) -> String {
     match (service.phase, kept) {
         (Phase::Ready, _) if service.adopted => format!("adopted{pid}"),
         (Phase::Ready, true) => match &service.reason {
-            // It runs, but not as it is wanted.
+            // It runs with other settings than requested.
             Some(reason) => format!("{reason}{pid}"),
             None => format!("already running{pid}"),
         },
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn status_shows_phase_address_and_why() {
+    fn status_shows_phase_address_and_reason() {
         let mut web = service("web", Phase::Waiting);
         web.waiting_on = vec!["api (starting)".to_string()];
         let mut api = service("api", Phase::Ready);
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn the_summary_tells_what_ran_already() {
+    fn summary_marks_services_that_already_ran() {
         let mut old = service("old", Phase::Ready);
         old.pid = Some(7);
         let mut new = service("new", Phase::Ready);

@@ -1,23 +1,23 @@
-//! The colours that views write.
+//! The colours of views.
 //!
-//! They write them always; the streams take them out where nobody wants them, so that no
-//! view asks what it writes to.
+//! Views always write colours, and streams remove them where they are not wanted. So no view needs
+//! to know its output.
 
-/// Back to normal.
+/// Resets all styles.
 pub(crate) const RESET: &str = "\x1b[0m";
-/// Something went well.
+/// Success.
 pub(crate) const GOOD: &str = "\x1b[1;32m";
-/// Something goes on.
+/// Work in progress.
 pub(crate) const BUSY: &str = "\x1b[1;36m";
-/// Something deserves a look.
+/// Warnings.
 pub(crate) const WARN: &str = "\x1b[1;33m";
-/// Something went wrong.
+/// Errors.
 pub(crate) const BAD: &str = "\x1b[1;31m";
-/// Of less interest.
+/// Secondary text.
 pub(crate) const DIM: &str = "\x1b[2m";
-/// Of more interest.
+/// Emphasised text.
 pub(crate) const BOLD: &str = "\x1b[1m";
 
-/// The colours that tell services apart.
+/// Colours that distinguish services.
 pub(crate) const SERVICES: [&str; 6] =
     ["\x1b[36m", "\x1b[33m", "\x1b[32m", "\x1b[35m", "\x1b[34m", "\x1b[31m"];

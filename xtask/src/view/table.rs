@@ -1,12 +1,10 @@
-//! Columns that line up.
-//!
-//! It measures characters, not what a terminal makes of them.
+//! Tables with aligned columns, measured in characters.
 
 use std::fmt::Write;
 
 use super::style::RESET;
 
-/// A piece of text and its colour.
+/// The text of a cell and its style.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Cell {
     text: String,
@@ -14,7 +12,7 @@ pub(crate) struct Cell {
 }
 
 impl Cell {
-    /// Text in a colour.
+    /// Creates a cell with a style.
     pub(crate) fn styled(text: impl Into<String>, style: &'static str) -> Self {
         Self { text: text.into(), style }
     }
@@ -26,8 +24,8 @@ impl<T: Into<String>> From<T> for Cell {
     }
 }
 
-/// The rows as lines, columns two spaces apart; no line ends in spaces. Columns that
-/// are empty in every row but the first are left out.
+/// Renders the rows with two spaces between columns and none at the end of a line. Omits columns
+/// that are empty below the header.
 pub(crate) fn table(rows: &[Vec<Cell>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
@@ -62,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn columns_line_up_and_empty_ones_are_left_out() {
+    fn columns_are_aligned_and_empty_ones_omitted() {
         let rows = [
             vec!["NAME".into(), "NOTE".into(), "PID".into()],
             vec![Cell::styled("a", "\x1b[1m"), "".into(), "10".into()],

@@ -1,7 +1,6 @@
-//! A replayed record: time, event, effects; and where it differs from what was recorded.
+//! A replayed record: time, event, effects, and the first difference from the recorded ones.
 //!
-//! The text for people names no values of variables and masks secrets; the JSON is what
-//! stands in the record, whole.
+//! The text omits values of variables and masks secrets. The JSON contains the whole record.
 
 use std::time::Duration;
 
@@ -19,40 +18,40 @@ use super::trace_words as words;
 pub(crate) struct StepJson<'a> {
     /// The event's line in the file, counted from 1.
     pub(crate) line: usize,
-    /// When it came and what it was, with the effects as they were recorded.
+    /// The event with its time and the recorded effects.
     #[serde(flatten)]
     pub(crate) step: &'a RecordStep,
-    /// The effects as they are now.
+    /// The effects of the replay.
     pub(crate) replayed: &'a [Effect],
-    /// The first effect that is not what was recorded, counted from 0.
+    /// Index of the first effect that differs, counted from 0.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) differs_at: Option<usize>,
 }
 
-/// The last line of `replay --json`, and what the text ends with.
+/// The last line of `replay --json`.
 #[derive(Debug, Serialize)]
 pub(crate) struct EndJson {
-    /// How it ended.
+    /// Result of the replay.
     pub(crate) outcome: Outcome,
-    /// Events that were replayed.
+    /// Number of replayed events.
     pub(crate) events: usize,
-    /// Those whose effects were recorded, and so compared.
+    /// Number of events with recorded effects, which were compared.
     pub(crate) compared: usize,
-    /// Whether the stack came to its end.
+    /// Whether the stack ended.
     pub(crate) ended: bool,
-    /// What could not be read, and why.
+    /// Why the rest of the record could not be read.
     pub(crate) unread: Option<String>,
 }
 
-/// How a replay ended.
+/// Result of a replay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Outcome {
-    /// Every recorded effect came again.
+    /// All recorded effects are the same.
     Same,
-    /// The last event that is shown had other effects.
+    /// The last shown event has other effects.
     Differs,
-    /// What was read is the same, but it is not all.
+    /// The read part is the same, but the record could not be read to its end.
     Unread,
 }
 
@@ -66,19 +65,19 @@ pub(crate) fn step(step: &RecordStep, effects: &[Effect]) -> String {
     out
 }
 
-/// What was recorded of an event, and what came instead.
+/// The difference between the recorded and the replayed effects of an event.
 pub(crate) fn difference(line: usize, step: &RecordStep, effects: &[Effect], at: usize) -> String {
     let recorded = step.effects.as_ref().and_then(|effects| effects.get(at));
     let replayed = effects.get(at);
-    let told = |effect: Option<&Effect>| effect.map_or("nothing".to_string(), words::effect);
+    let describe = |effect: Option<&Effect>| effect.map_or("nothing".to_string(), words::effect);
     let event = words::event(&step.event);
     let mut out = format!(
         "{BAD}difference{RESET}{BOLD}: line {line}, {} after the start, `{event}`, effect {}\
          {RESET}\n  recorded: {}\n  replayed: {}\n",
         time(step.at()),
         at + 1,
-        told(recorded),
-        told(replayed)
+        describe(recorded),
+        describe(replayed)
     );
     if let (Some(recorded), Some(replayed)) = (value(recorded), value(replayed))
         && let Some(Leaf { path, left, right }) = first_leaf(&recorded, &replayed, "")
@@ -92,15 +91,15 @@ pub(crate) fn difference(line: usize, step: &RecordStep, effects: &[Effect], at:
 pub(crate) fn end(end: &EndJson) -> String {
     let rest = end.events - end.compared;
     let compared = match (end.compared, rest) {
-        (0, _) => "no effects were recorded, so that nothing was compared".to_string(),
+        (0, _) => "no effects were recorded, so nothing was compared".to_string(),
         (_, 0) => "the effects are the same".to_string(),
-        (_, rest) => format!("the effects are the same, but were not recorded of {rest}"),
+        (_, rest) => format!("the effects are the same; {rest} events have no recorded effects"),
     };
     let over = if end.ended { "" } else { "; the stack had not ended" };
     format!("{} events replayed: {compared}{over}\n", end.events)
 }
 
-/// Seconds since the stack began, to the microsecond.
+/// Seconds since the start of the stack, with microseconds.
 fn time(at: Duration) -> String {
     format!("{}.{:06}s", at.as_secs(), at.subsec_micros())
 }
@@ -109,7 +108,7 @@ fn value(effect: Option<&Effect>) -> Option<Value> {
     serde_json::to_value(effect?).ok()
 }
 
-/// A place in an effect where two of them differ.
+/// A field in which two effects differ.
 struct Leaf {
     path: String,
     left: String,
@@ -150,7 +149,7 @@ fn first_leaf(left: &Value, right: &Value, path: &str) -> Option<Leaf> {
     }
 }
 
-/// Of a variable the name stands before its value, of an argument the flag.
+/// Whether `text` is a secret. `before` is the preceding item: a variable's name or a flag.
 fn is_secret(text: &str, before: Option<&str>) -> bool {
     secret::argument(text, before) || before.is_some_and(|name| secret::variable(name, text))
 }
@@ -159,7 +158,7 @@ fn shown(value: &Value) -> String {
     match value {
         Value::Null => "nothing".to_string(),
         Value::String(text) if secret::has_password(text) => format!("`{MASK}`"),
-        // A list of a variable's name and value, or of words: only how many there are.
+        // Lists may hold names and values of variables, so only their length is shown.
         Value::Array(items) => format!("a list of {}", items.len()),
         Value::String(text) => format!("`{text}`"),
         other => format!("`{other}`"),
@@ -182,16 +181,17 @@ mod tests {
         .unwrap()
     }
 
-    fn told(recorded: Vec<Effect>, replayed: &[Effect]) -> String {
+    fn shown_difference(recorded: Vec<Effect>, replayed: &[Effect]) -> String {
         let step = RecordStep::new(Duration::from_millis(1_500), Event::Tick, recorded);
         anstream::adapter::strip_str(&difference(3, &step, replayed, 0)).to_string()
     }
 
     #[test]
-    fn a_difference_names_its_line_and_the_field_that_differs() {
-        let told = told(vec![spawn(&["--port", "1"], &[])], &[spawn(&["--port", "2"], &[])]);
+    fn difference_names_line_and_field() {
+        let text =
+            shown_difference(vec![spawn(&["--port", "1"], &[])], &[spawn(&["--port", "2"], &[])]);
         assert_eq!(
-            told,
+            text,
             "difference: line 3, 1.500000s after the start, `tick`, effect 1\n  \
              recorded: start api, run 1: /bin/api --port 1\n  \
              replayed: start api, run 1: /bin/api --port 2\n  \
@@ -200,13 +200,13 @@ mod tests {
     }
 
     #[test]
-    fn an_effect_that_is_missing_is_nothing() {
-        let told = told(vec![Effect::End], &[]);
-        assert!(told.ends_with("recorded: the end\n  replayed: nothing\n"), "{told}");
+    fn missing_effect_is_shown_as_nothing() {
+        let text = shown_difference(vec![Effect::End], &[]);
+        assert!(text.ends_with("recorded: the end\n  replayed: nothing\n"), "{text}");
     }
 
     #[test]
-    fn secrets_are_masked_wherever_they_differ() {
+    fn differing_secrets_are_masked() {
         let cases = [
             (spawn(&[], &[("API_TOKEN", "hunter2")]), spawn(&[], &[("API_TOKEN", "hunter3")])),
             (spawn(&["--password", "hunter2"], &[]), spawn(&["--password", "hunter3"], &[])),
@@ -214,8 +214,8 @@ mod tests {
             (spawn(&[], &[("API_TOKEN", "hunter2")]), spawn(&[], &[])),
         ];
         for (recorded, replayed) in cases {
-            let told = told(vec![recorded], &[replayed]);
-            assert!(told.contains("` was ") && !told.contains("hunter"), "{told}");
+            let text = shown_difference(vec![recorded], &[replayed]);
+            assert!(text.contains("` was ") && !text.contains("hunter"), "{text}");
         }
     }
 }

@@ -1,6 +1,6 @@
-//! Events and effects in words, a line each, for people who read a trace.
+//! Events and effects as one line of text each, for readers of a trace.
 //!
-//! Data for programs is the record itself; nothing here is stable.
+//! The texts are not stable; programs read the record itself.
 
 use xtask_core::plan::Port;
 use xtask_core::stack::event::InspectionResult;
@@ -10,7 +10,7 @@ use xtask_core::terms::secret::{self, MASK};
 
 use super::words::{list, quoted};
 
-/// What happened.
+/// An event as text.
 pub(crate) fn event(event: &Event) -> String {
     match event {
         Event::Apply { plan } => {
@@ -38,8 +38,8 @@ pub(crate) fn event(event: &Event) -> String {
             format!("accepted {service}: {} (content {:016x})", artifact.path, artifact.content)
         }
         Event::BuildFailed { service, message } => format!("build failed {service}: {message}"),
-        Event::BuildEnded { ok: true } => "build ended well".to_string(),
-        Event::BuildEnded { ok: false } => "build ended badly".to_string(),
+        Event::BuildEnded { ok: true } => "build succeeded".to_string(),
+        Event::BuildEnded { ok: false } => "build failed".to_string(),
         Event::Bound { service, ports } => {
             format!("bound {service}: {}", list(ports.iter().map(ToString::to_string)))
         }
@@ -66,7 +66,7 @@ pub(crate) fn event(event: &Event) -> String {
             let how = match exit {
                 Exit::Code(code) => format!("status {code}"),
                 Exit::Signal(signal) => format!("signal {signal}"),
-                Exit::Unknown => "nobody told how".to_string(),
+                Exit::Unknown => "status unknown".to_string(),
             };
             format!("exited {service}, run {run}: {how}")
         }
@@ -76,7 +76,7 @@ pub(crate) fn event(event: &Event) -> String {
     }
 }
 
-/// What is done.
+/// An effect as text.
 pub(crate) fn effect(effect: &Effect) -> String {
     match effect {
         Effect::Accept { service, path, image } => {
@@ -95,14 +95,12 @@ pub(crate) fn effect(effect: &Effect) -> String {
             format!("probe {service}, run {run}: {} probes", probes.len())
         }
         Effect::StopProbes { service, run } => format!("stop probing {service}, run {run}"),
-        Effect::CancelStart { service, run } => {
-            format!("call the start of {service} off, run {run}")
-        }
+        Effect::CancelStart { service, run } => format!("cancel the start of {service}, run {run}"),
         Effect::InspectHolder { service, ports, .. } => {
-            format!("look who holds the ports of {service}: {}", list(ports.iter().map(port)))
+            format!("find the port holder of {service}: {}", list(ports.iter().map(port)))
         }
         Effect::Adopt { service, run, pid, .. } => format!("adopt {service}, run {run}: pid {pid}"),
-        Effect::Release { service, run } => format!("leave {service} to itself, run {run}"),
+        Effect::Release { service, run } => format!("release {service}, run {run}"),
         Effect::Signal { service, run, signal } => {
             let signal = match signal {
                 Signal::Stop(name) => name.as_str(),
@@ -112,22 +110,22 @@ pub(crate) fn effect(effect: &Effect) -> String {
             };
             format!("{signal} to {service}, run {run}")
         }
-        Effect::Report(told) => report(told),
+        Effect::Report(content) => report(content),
         Effect::End => "the end".to_string(),
     }
 }
 
 fn report(report: &Report) -> String {
     match report {
-        Report::AlreadyRunning { service } => format!("say: {service} runs already"),
+        Report::AlreadyRunning { service } => format!("report: {service} already runs"),
         Report::Phase { service, run, phase, reason } => {
             let why = reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
-            format!("say: {service} is {}, run {run}{why}", phase.as_str())
+            format!("report: {service} is {}, run {run}{why}", phase.as_str())
         }
         Report::Fault { service, run, fault } => {
-            format!("say: {} {service} was asked for, run {run}", fault_verb(*fault))
+            format!("report: {} {service} was requested, run {run}", fault_verb(*fault))
         }
-        Report::Unexpected { what } => format!("say: unexpected: {what}"),
+        Report::Unexpected { what } => format!("report: unexpected: {what}"),
     }
 }
 
@@ -142,7 +140,7 @@ fn port(port: &Port) -> String {
     }
 }
 
-/// Variables are not shown: there are many, and secrets among them.
+/// Variables are omitted: they are many and may be secret.
 fn command(command: &Command) -> String {
     let mut words = vec![quoted(&command.program)];
     let before = std::iter::once(None).chain(command.args.iter().map(|arg| Some(arg.as_str())));
@@ -172,8 +170,8 @@ fn fault_verb(fault: Fault) -> &'static str {
 
 fn found(result: &InspectionResult) -> String {
     match result {
-        InspectionResult::Free => "nobody".to_string(),
-        InspectionResult::Hidden => "somebody whom the system does not show".to_string(),
+        InspectionResult::Free => "no process".to_string(),
+        InspectionResult::Hidden => "a process that the system hides".to_string(),
         InspectionResult::Process(found) => {
             format!("{} (pid {})", found.holder.program, found.holder.pid)
         }

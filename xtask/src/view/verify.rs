@@ -1,7 +1,4 @@
-//! `verify-deps`: what services need of what they declare, as documented data and for
-//! people.
-//!
-//! It shows what was tried; judging is done elsewhere.
+//! `verify-deps`: which declared dependencies services need, as text and as documented JSON.
 
 use std::fmt::Write as _;
 
@@ -17,29 +14,28 @@ use super::table::{Cell, table};
 /// What `verify-deps --json` prints.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct VerifyJson {
-    /// What the command ends with: 1 if a service did not get ready.
+    /// Exit code: 1 if a service did not become ready.
     pub(crate) exit_code: u8,
-    /// Every service that was verified, dependencies first.
+    /// Every verified service, dependencies first.
     pub(crate) services: Vec<Verified>,
 }
 
-/// A service alone with its declared closure.
+/// The result for one service with only its declared dependencies.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Verified {
     /// The service.
     pub(crate) service: Name,
     /// Where it is declared.
     pub(crate) declared: Place,
-    /// Whether it and all that it declares got ready.
+    /// Whether the service and its dependencies became ready.
     pub(crate) ready: bool,
-    /// From its start to ready, in milliseconds; null if it did not get ready.
+    /// Milliseconds from its start to ready; null if it did not become ready.
     pub(crate) ready_ms: Option<u64>,
-    /// What failed, where it did not get ready.
+    /// The failed services, if it did not become ready.
     pub(crate) failures: Vec<Failed>,
-    /// What came of it without each thing that it depends on; empty if it did not get
-    /// ready with all of them.
+    /// The result without each dependency; empty if it did not become ready with all of them.
     pub(crate) dependencies: Vec<Tried>,
-    /// Services that it had connections to and does not declare.
+    /// Undeclared services to which it had connections.
     pub(crate) undeclared: Vec<Name>,
 }
 
@@ -48,24 +44,24 @@ pub(crate) struct Verified {
 pub(crate) struct Failed {
     /// The service.
     pub(crate) service: Name,
-    /// Why, one line.
+    /// The reason, in one line.
     pub(crate) reason: String,
-    /// The last lines that it printed, as `TIMESTAMP RUN STREAM text`.
+    /// The last lines of its log, as `TIMESTAMP RUN STREAM text`.
     pub(crate) last_lines: Vec<String>,
 }
 
-/// A service without one of its dependencies.
+/// The result for a service without one of its dependencies.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Tried {
     /// The dependency.
     pub(crate) on: Name,
     /// Where it is declared.
     pub(crate) declared: Place,
-    /// What came of it.
+    /// The result.
     pub(crate) verdict: Verdict,
-    /// From its start to ready without the dependency, in milliseconds.
+    /// Milliseconds from its start to ready without the dependency.
     pub(crate) ready_ms: Option<u64>,
-    /// Why it did not get ready, or why it was not tried.
+    /// Why it did not become ready, or was not tried.
     pub(crate) reason: Option<String>,
 }
 
@@ -73,15 +69,15 @@ pub(crate) struct Tried {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Verdict {
-    /// Without it the service did not get ready.
+    /// Without it the service did not become ready.
     Needed,
-    /// The service got ready without it: a candidate for `uses`.
+    /// The service became ready without it: a candidate for `uses`.
     Unneeded,
-    /// A try shows nothing, or something else failed in it.
+    /// Not tried, because a try cannot show it, or the try failed for another cause.
     NotTried,
 }
 
-/// What was found, for people.
+/// The results as a table, with candidates for `uses`.
 pub(crate) fn text(services: &[Verified]) -> String {
     let head = ["SERVICE", "ALONE", "DEPENDENCY", "WITHOUT IT"];
     let mut rows = vec![head.map(|name| Cell::styled(name, DIM)).to_vec()];
@@ -102,7 +98,7 @@ pub(crate) fn text(services: &[Verified]) -> String {
     let mut out = table(&rows);
     for (verified, tried) in candidates(services) {
         let (name, on) = (&verified.service, &tried.on);
-        let text = format!("`{name}` gets ready without `{on}` ({})", tried.declared);
+        let text = format!("`{name}` becomes ready without `{on}` ({})", tried.declared);
         let _ = writeln!(out, "{WARN}candidate{RESET}{BOLD}: {text}{RESET}");
         let hint = format!("in `uses`, `{name}` gets the address of `{on}` without waiting");
         let _ = writeln!(out, "  {BOLD}hint:{RESET} {hint}");
@@ -110,14 +106,13 @@ pub(crate) fn text(services: &[Verified]) -> String {
     out
 }
 
-/// What is wrong, for people: services that did not get ready, and connections that are
-/// not declared.
+/// Errors as text: services that did not become ready, and undeclared connections.
 pub(crate) fn trouble(services: &[Verified]) -> String {
     let mut out = String::new();
     for verified in services {
         let name = &verified.service;
         if !verified.ready {
-            let text = format!("`{name}` does not get ready with what it declares");
+            let text = format!("`{name}` does not become ready with its declared dependencies");
             let _ = writeln!(out, "{BAD}error{RESET}{BOLD}: {text}{RESET}");
             for Failed { service, reason, last_lines } in &verified.failures {
                 let _ = writeln!(out, "  `{service}`: {reason}");
@@ -142,7 +137,7 @@ fn candidates(services: &[Verified]) -> impl Iterator<Item = (&Verified, &Tried)
 }
 
 fn without(tried: &Tried) -> Cell {
-    let reason = tried.reason.as_deref().unwrap_or("no reason is known");
+    let reason = tried.reason.as_deref().unwrap_or("unknown reason");
     match tried.verdict {
         Verdict::Needed => Cell::styled(format!("not ready: {reason}"), DIM),
         Verdict::Unneeded => {
@@ -187,26 +182,26 @@ mod tests {
     }
 
     #[test]
-    fn each_dependency_has_a_line_and_what_is_not_needed_is_a_candidate() {
+    fn unneeded_dependency_is_a_candidate() {
         assert_eq!(
             plain(&text(&[web()])),
             "SERVICE  ALONE           DEPENDENCY  WITHOUT IT\n\
              web      ready in 12 ms  api         not ready: exited with status 1\n                         \
              mail        ready in 9 ms\n\
-             candidate: `web` gets ready without `mail` (web/Cargo.toml:7)\n  \
+             candidate: `web` becomes ready without `mail` (web/Cargo.toml:7)\n  \
              hint: in `uses`, `web` gets the address of `mail` without waiting\n"
         );
     }
 
     #[test]
-    fn what_did_not_get_ready_is_told_with_its_last_lines() {
+    fn unready_service_is_shown_with_its_last_lines() {
         let reason = "exited with status 1 before it was ready".to_string();
         let last_lines = vec!["t 1 e no database".to_string()];
         let failures = vec![Failed { service: "web".into(), reason, last_lines }];
         let broken = Verified { ready: false, ready_ms: None, failures, ..web() };
         assert_eq!(
             plain(&trouble(&[broken])),
-            "error: `web` does not get ready with what it declares\n  \
+            "error: `web` does not become ready with its declared dependencies\n  \
              `web`: exited with status 1 before it was ready\n      | no database\n  \
              declared at web/Cargo.toml:7\n  \
              hint: add what `web` needs to its `depends-on`\n\

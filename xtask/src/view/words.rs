@@ -1,6 +1,4 @@
-//! Parts of a service in words, for the views that show them to people.
-//!
-//! Data for programs is made elsewhere; nothing here is stable.
+//! Parts of a service as text, shared by the views. The texts are not stable.
 
 use xtask_client::paths::DEFAULT_STACK;
 use xtask_core::plan::{Dependency, Probe, Program, Service};
@@ -10,12 +8,12 @@ use xtask_core::terms::{Condition, Kind, Placement};
 
 use super::setting::Values;
 
-/// Words with commas between them.
+/// Joins items with commas.
 pub(crate) fn list(words: impl Iterator<Item = String>) -> String {
     words.collect::<Vec<_>>().join(", ")
 }
 
-/// A command of this tool about that stack, as somebody would type it.
+/// A command of this tool for `stack`, as a user types it.
 pub(crate) fn command_for(stack: &str, words: &str) -> String {
     match stack {
         DEFAULT_STACK => format!("`cargo xtask {words}`"),
@@ -33,7 +31,7 @@ pub(crate) fn command(values: &Values<'_>, service: &Service) -> String {
             format!("binary `{binary}` of package `{package}`")
         }
         Program::Command { program } => values.setting(program),
-        Program::External => "nothing: it is not managed".to_string(),
+        Program::External => "nothing: external".to_string(),
         Program::Image { image, .. } => format!("image `{image}`"),
     }];
     if let (Program::Artifact { .. }, Placement::Container) = (&service.program, service.placement)
@@ -44,17 +42,17 @@ pub(crate) fn command(values: &Values<'_>, service: &Service) -> String {
     words.join(" ")
 }
 
-/// A word as a shell takes it.
+/// Quotes a word for a shell if needed.
 pub(crate) fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_alphanumeric() || "-_=:/.,@%+".contains(c);
-    // What is masked is no word of a shell.
+    // A masked value stays readable as a mask.
     if word == MASK || !word.is_empty() && word.chars().all(plain) {
         return word.to_string();
     }
     format!("'{}'", word.replace('\'', "'\\''"))
 }
 
-/// An edge that waits.
+/// A dependency with its condition.
 pub(crate) fn dependency(edge: &Dependency) -> String {
     let condition = match edge.condition {
         Condition::Ready => "",
@@ -65,7 +63,7 @@ pub(crate) fn dependency(edge: &Dependency) -> String {
     format!("{}{condition}{restart}", edge.on)
 }
 
-/// When a service is ready.
+/// The condition under which a service is ready.
 pub(crate) fn ready(values: &Values<'_>, service: &Service) -> String {
     if service.probes.is_empty() {
         return match service.kind {
@@ -84,7 +82,7 @@ pub(crate) fn probe(values: &Values<'_>, service: &Service, probe: &Probe) -> St
         _ => String::new(),
     };
     match probe {
-        Probe::Notify => "it says so (sd_notify)".to_string(),
+        Probe::Notify => "it sends READY=1 (sd_notify)".to_string(),
         Probe::Http { path, status, port } => {
             let status = list(status.iter().map(ToString::to_string));
             format!("GET {path} answers {status}{}", on(*port))
@@ -98,7 +96,7 @@ pub(crate) fn probe(values: &Values<'_>, service: &Service, probe: &Probe) -> St
     }
 }
 
-/// How a service is stopped.
+/// The signal and timeout of a stop.
 pub(crate) fn stop(service: &Service) -> String {
     format!("{}, and killed after {}", service.stop.signal, spell(service.stop.timeout))
 }
@@ -108,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_for_a_shell_are_quoted_where_it_would_change_them() {
+    fn special_characters_are_quoted_for_a_shell() {
         assert_eq!(quoted("shop::shelves"), "shop::shelves");
         assert_eq!(quoted("a b"), "'a b'");
         assert_eq!(quoted("*.log"), "'*.log'");

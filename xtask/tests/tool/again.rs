@@ -94,8 +94,8 @@ fn what_an_up_without_its_overlay_needs_no_more_is_named_once() {
     let fixture = stand(&[("front", SERVE, on_store), ("store", SERVE, "port = 0\n")])
         .workspace("[workspace.metadata.xtask]\ndefault = [\"front\"]\n")
         .write();
-    let unused = "store still up, and nothing needs it any more; \
-                  `cargo xtask down --stack dev store` ends it";
+    let unused = "store: still running, but no longer needed; \
+                  `cargo xtask down --stack dev store` stops it";
     let with = fixture.xtask(&["up", "-d", "--with", "big"]).ends_with(0);
     assert!(!with.stderr.contains("Unused"), "{with}");
     fixture.xtask(&["up", "-d"]).ends_with(0).says(unused);

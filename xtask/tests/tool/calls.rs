@@ -73,9 +73,9 @@ fn a_deadlock_is_named_by_status_explain_and_the_waiting_up() {
 fn a_deadlock_is_named_when_the_time_is_up() {
     let fixture = coin("8s");
     let up = fixture.xtask(&["up", "-d"]).ends_with(4);
-    up.says("`heads` did not get ready in time")
+    up.says("`heads` was not ready in time")
         .says(&format!("nothing yet; {BOTH}"))
-        .says("`tails` did not get ready in time");
+        .says("`tails` was not ready in time");
     fixture.is_quiet();
 }
 

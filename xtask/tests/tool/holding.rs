@@ -117,7 +117,7 @@ fn a_supervisor_that_is_stopped_is_named_with_what_wakes_and_what_ends_it() {
     let fixture = plain();
     fixture.xtask(&["up", "-d"]).ends_with(0);
     let supervisor = pid(&fixture.status(), "supervisor_pid");
-    let wakes = format!("which is stopped: `kill -CONT {supervisor}` lets it go on");
+    let wakes = format!("which is stopped: `kill -CONT {supervisor}` resumes it");
     for all in [
         &[&["status"][..], &["up", "-d"], &["restart", "plain"], &["explain", "plain"]][..],
         &[&["down"]],
@@ -131,14 +131,14 @@ fn a_supervisor_that_is_stopped_is_named_with_what_wakes_and_what_ends_it() {
         for asks in asking {
             asks.wait(PATIENCE)
                 .ends_with(0)
-                .says(&format!("`kill -9 {supervisor}` ends everything"));
+                .says(&format!("`kill -9 {supervisor}` kills the whole stack"));
         }
     }
     fixture.xtask(&["up", "-d"]).ends_with(0);
     let supervisor = pid(&fixture.status(), "supervisor_pid");
     signal(supervisor, libc::SIGSTOP);
     let asks = fixture.spawn(&["status"]);
-    asks.says(PATIENCE, &format!("`kill -9 {supervisor}` ends everything"));
+    asks.says(PATIENCE, &format!("`kill -9 {supervisor}` kills the whole stack"));
     signal(supervisor, libc::SIGKILL);
     asks.wait(PATIENCE).ends_with(1);
     eventually(PATIENCE, "the end", || fixture.processes().is_empty().then_some(()));

@@ -126,7 +126,7 @@ fn a_timeout_says_what_was_last_seen_and_what_waits_on_it() {
     .write();
     let up = fixture.xtask(&["up", "-d", "--keep-going"]).ends_with(4);
     for text in [
-        "`mute` did not get ready in time",
+        "`mute` was not ready in time",
         "`READY=1`",
         "thinking",
         "`GET /health` at 127.0.0.1:",

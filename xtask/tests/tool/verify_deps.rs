@@ -40,7 +40,7 @@ fn an_edge_that_is_not_needed_to_start_is_a_candidate_for_uses() {
         .write();
     let ran = fixture.xtask(&["verify-deps"]).ends_with(0);
     assert_eq!(ran.stderr.matches("Finished").count(), 1, "one build for all\n{ran}");
-    let ran = ran.says("candidate: `front` gets ready without `back` (front/Cargo.toml:");
+    let ran = ran.says("candidate: `front` becomes ready without `back` (front/Cargo.toml:");
     ran.says("hint: in `uses`, `front` gets the address of `back` without waiting");
 
     let found = fixture.xtask(&["verify-deps", "front", "--json"]).ends_with(0).json();
@@ -127,7 +127,7 @@ fn a_service_that_needs_more_than_it_declares_fails_alone() {
     assert_eq!((&found["exit_code"], &caller["ready"]), (&json!(1), &json!(false)), "{ran}");
     assert_eq!(caller["failures"][0]["service"], "caller", "{ran}");
     assert_eq!(verified(&found, "hidden")["ready"], true, "{ran}");
-    ran.says("error: `caller` does not get ready with what it declares")
+    ran.says("error: `caller` does not become ready with its declared dependencies")
         .says("  `caller`: exited with status 1\n")
         .says(&format!("| cannot call 127.0.0.1:{port}"))
         .says("hint: add what `caller` needs to its `depends-on`");

@@ -216,7 +216,7 @@ impl Reporter {
     /// Reports services that keep running although this `up` removed their last dependent. The next
     /// `up` with their overlay may need them.
     pub(crate) fn unused(&self, names: &[&Name], stack: &str) {
-        if let (Output::Text, Some(text)) = (self.output, progress::unused_words(names, stack)) {
+        if let (Output::Text, Some(text)) = (self.output, progress::unused_text(names, stack)) {
             print::say(WARN, "Unused", &text);
         }
     }

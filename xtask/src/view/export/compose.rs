@@ -1,6 +1,6 @@
 //! Compose files: for Docker Compose, and as stack files for Docker Swarm.
 //!
-//! Both read the same format and heed different parts of it; each gets what it heeds.
+//! Both read the same format but obey different parts of it; each gets only the parts it obeys.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,16 +12,16 @@ use xtask_core::terms::{Condition, Kind, Restart};
 use super::unit::{Mount, Secret, Unit};
 use super::{Access, Difference, File, Target, difference, yaml};
 
-/// Where engines show secrets to a container.
+/// Folder of secrets in a container.
 const SECRETS: &str = "/run/secrets";
 
-/// The folder of the output that holds them.
+/// Folder of secrets in the output.
 const SECRET_FILES: &str = "secrets";
 
-/// How often a container is asked whether it is well.
+/// Interval of health checks.
 const CHECKED_EVERY: &str = "2s";
 
-/// The version of the format that `docker stack deploy` asks for.
+/// Version of the format that `docker stack deploy` requires.
 const STACK_VERSION: &str = "3.8";
 
 #[derive(Serialize)]
@@ -134,7 +134,7 @@ struct Limits {
     cpus: Option<String>,
 }
 
-/// The file, and one for each secret.
+/// The Compose file and one file for each secret.
 pub(super) fn files(units: &[Unit], target: Target, out: &mut Vec<Difference>) -> Vec<File> {
     let has_data = |unit: &Unit| unit.volumes.iter().any(|v| matches!(v, Mount::Data { .. }));
     let secrets = || units.iter().flat_map(|unit| &unit.secrets);
@@ -196,7 +196,7 @@ fn service(unit: &Unit, units: &[Unit], target: Target, out: &mut Vec<Difference
         read_only: true,
         tmpfs: vec!["/tmp"],
         cap_drop: vec!["ALL"],
-        // Swarm refuses to know it.
+        // Swarm rejects this key.
         security_opt: if swarm { Vec::new() } else { vec!["no-new-privileges:true"] },
         mem_limit: limits.and_then(|deploy| deploy.memory_bytes).map(|bytes| bytes.to_string()),
         cpus: limits.and_then(|deploy| deploy.cpu_millis).map(|m| f64::from(m) / 1000.0),
@@ -204,7 +204,7 @@ fn service(unit: &Unit, units: &[Unit], target: Target, out: &mut Vec<Difference
     }
 }
 
-/// `$` begins a variable of the file itself.
+/// Escapes `$`, which starts a variable in a Compose file.
 fn escaped(text: &str) -> String {
     text.replace('$', "$$")
 }
@@ -314,11 +314,11 @@ fn swarm_differences(unit: &Unit, out: &mut Vec<Difference>) {
 
 fn deploy(unit: &Unit) -> Deploy {
     let job = unit.kind == Kind::Job;
-    // Two at once would open the same files.
+    // Two copies at once would open the same files.
     let data = unit.volumes.iter().any(|mount| matches!(mount, Mount::Data { .. }));
     let order = if data { "stop-first" } else { "start-first" };
     let condition = match (unit.kind, unit.restart) {
-        // It is not told when what it needs is there, so it tries until it is.
+        // Swarm does not wait for dependencies, so the job is retried until they are ready.
         (Kind::Job, _) | (Kind::Service, Restart::OnFailure) => "on-failure",
         (Kind::Service, Restart::Always) => "any",
         (Kind::Service, Restart::No) => "none",

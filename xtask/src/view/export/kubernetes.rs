@@ -1,7 +1,7 @@
-//! Objects for Kubernetes: a workload and an address for each service, a claim for the data,
-//! and the secrets in a file of their own.
+//! Objects for Kubernetes: a workload and a Service for each service, a claim for the data, and
+//! the secrets in a separate file.
 //!
-//! No namespace, ingress or storage class: those belong to the cluster.
+//! Namespace, ingress and storage class belong to the cluster and are not written.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -14,16 +14,16 @@ use xtask_core::terms::{Kind, Restart};
 use super::unit::{Mount, Port, Unit};
 use super::{Access, Difference, File, difference, yaml};
 
-/// Times that a job is tried: it may begin before what it needs is there.
+/// Number of tries of a job, which may start before its dependencies.
 const JOB_TRIES: u32 = 20;
 
-/// Times that a ready container may fail to answer before it gets no more calls.
+/// Number of failed readiness checks after which a container gets no more requests.
 const MISSES: u32 = 3;
 
-/// For every balancer to hear that a container goes, as Kubernetes waits for none of them.
+/// Seconds for load balancers to learn that a container stops; Kubernetes does not wait for them.
 const UNTIL_CALLERS_KNOW: Duration = Duration::from_secs(5);
 
-/// What is asked for the data; a cluster gives what it has.
+/// Requested storage for data.
 const DATA_SIZE: &str = "1Gi";
 
 /// The longest name of a port, in bytes.
@@ -32,7 +32,7 @@ const PORT_NAME_LIMIT: usize = 15;
 /// The longest name of an object, in bytes.
 const NAME_LIMIT: usize = 63;
 
-/// The objects, and the secrets.
+/// The objects and the secrets.
 pub(super) fn files(units: &[Unit], user: u32, out: &mut Vec<Difference>) -> Vec<File> {
     let mut objects = Vec::new();
     if units.iter().any(has_data) {
@@ -138,7 +138,7 @@ fn address(unit: &Unit) -> Option<Value> {
 }
 
 fn deployment(unit: &Unit, user: u32) -> Value {
-    // Two at once would open the same files.
+    // Two copies at once would open the same files.
     let strategy = if has_data(unit) {
         json!({ "type": "Recreate" })
     } else {
@@ -187,13 +187,13 @@ fn template(unit: &Unit, user: u32, restart: &str) -> Value {
             }
         }
     }
-    // The pause is part of what the engine allows.
+    // Kubernetes counts the pause as part of the grace period.
     let stop_timeout = unit.stop_timeout + pause_before_stop(unit).unwrap_or_default();
     json!({
         "metadata": { "labels": labels(unit) },
         "spec": {
             "restartPolicy": restart,
-            // Its variables would stand where the addresses of the plan stand.
+            // Kubernetes' own variables would overwrite the addresses of the plan.
             "enableServiceLinks": false,
             "automountServiceAccountToken": false,
             "terminationGracePeriodSeconds": whole_seconds(stop_timeout),
@@ -252,13 +252,13 @@ fn container(unit: &Unit, mounts: Vec<Value>) -> Value {
     container
 }
 
-/// How long a service that is called goes on before it is told to stop: until then its callers
-/// hear that it goes. Swarm does the same by itself.
+/// The pause before a called service receives its stop signal, so that load balancers stop sending
+/// requests to it. Swarm does this by itself.
 fn pause_before_stop(unit: &Unit) -> Option<Duration> {
     (unit.kind == Kind::Service && !unit.ports.is_empty()).then_some(UNTIL_CALLERS_KNOW)
 }
 
-/// How it is asked whether it is ready.
+/// The readiness probe.
 fn check(unit: &Unit) -> Option<Value> {
     if let Some((path, port)) = &unit.http {
         return Some(json!({ "httpGet": { "path": path, "port": port_name(unit, port) } }));
@@ -305,12 +305,12 @@ fn limits(unit: &Unit) -> Option<Value> {
     (!limits.is_empty()).then(|| json!({ "limits": limits }))
 }
 
-/// `$(NAME)` stands for another variable.
+/// Escapes `$(NAME)`, which Kubernetes replaces by a variable.
 fn escaped(text: &str) -> String {
     text.replace("$(", "$$(")
 }
 
-/// A port's own name, where that is one for Kubernetes, or else its place among the ports.
+/// The port's name if Kubernetes accepts it, else a name from its index.
 fn port_name(unit: &Unit, name: &str) -> String {
     let has_letter = name.contains(|c: char| c.is_ascii_lowercase());
     if is_label(name) && has_letter && name.len() <= PORT_NAME_LIMIT && !name.contains("--") {
@@ -320,7 +320,7 @@ fn port_name(unit: &Unit, name: &str) -> String {
     format!("port-{}", place.unwrap_or_default())
 }
 
-/// Whether this can name an object: a label of RFC 1123.
+/// Whether `name` can name an object: a label of RFC 1123.
 fn is_label(name: &str) -> bool {
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
     name.starts_with(plain)

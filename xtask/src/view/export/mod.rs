@@ -1,8 +1,8 @@
-//! `export`: the graph of services in the words of an engine that already exists.
+//! `export`: writes a plan as a Compose, Swarm or Kubernetes document.
 //!
-//! Pure: from a plan whose services all run in containers, and the names of their images,
-//! to texts. It makes no image, writes no file and applies nothing. What an engine cannot
-//! express is left out and listed.
+//! The input is a plan whose services all run in containers, and the names of their images. This
+//! module creates no image, writes no file and applies nothing. It omits and lists what an engine
+//! cannot express.
 
 mod compose;
 mod kubernetes;
@@ -16,18 +16,18 @@ use xtask_core::terms::Name;
 
 use unit::{Unit, units};
 
-/// The images that are made here, and how they are laid out.
+/// The images of built programs and their layout.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Images {
-    /// The image of each service whose program is built here.
+    /// Image of each service that runs a binary of the workspace.
     pub(crate) references: BTreeMap<Name, String>,
-    /// Where the program lies in each.
+    /// Folder of the program in each image.
     pub(crate) program_folder: &'static str,
-    /// The number of the user and group that it runs as.
+    /// User and group id of the program.
     pub(crate) user: u32,
 }
 
-/// For whom it is written.
+/// The engine of the document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Target {
     /// A file for Docker Compose: one machine.
@@ -38,44 +38,43 @@ pub(crate) enum Target {
     Kubernetes,
 }
 
-/// What is written.
+/// The result of an export.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Export {
-    /// Each file: its path in the output folder, and its text.
+    /// Files of the output folder.
     pub(crate) files: Vec<File>,
-    /// What the engine cannot express.
+    /// Settings that the engine cannot express.
     pub(crate) differences: Vec<Difference>,
 }
 
 /// A file to write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct File {
-    /// Relative to the output folder.
+    /// Path relative to the output folder.
     pub(crate) path: String,
-    /// Its text.
     pub(crate) text: String,
-    /// Whether anybody may read it.
+    /// Access rights of the file.
     pub(crate) access: Access,
 }
 
-/// Who may read a file.
+/// Access rights of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
-    /// Everybody; it may be committed.
+    /// Readable for all users; may be committed.
     Public,
-    /// The user alone: it holds a secret.
+    /// Readable for its owner only: it contains a secret.
     Secret,
-    /// Whoever gets the file: it is a secret that an engine hands to a program which runs as
-    /// another user. Its folder is the user's alone.
+    /// Readable for all users in a folder that only the owner can enter: the engine mounts this
+    /// secret for a program that runs as another user.
     Handed,
 }
 
-/// Something that is said in the metadata and not done there.
+/// A setting in the metadata that the document does not contain.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub(crate) struct Difference {
     /// The service.
     pub(crate) service: String,
-    /// What is different, one line.
+    /// The difference, in one line.
     pub(crate) what: String,
 }
 
@@ -89,7 +88,7 @@ impl Access {
     }
 }
 
-/// Writes a plan down for an engine.
+/// Writes a plan for an engine.
 pub(crate) fn export(plan: &Plan, images: &Images, target: Target) -> Export {
     let mut differences = Vec::new();
     let units = units(plan, images, &mut differences);
@@ -106,7 +105,7 @@ pub(crate) fn export(plan: &Plan, images: &Images, target: Target) -> Export {
     Export { files, differences }
 }
 
-/// Keeps secrets out of a repository that the output folder may lie in.
+/// A `.gitignore` that keeps secrets out of a repository.
 fn ignored(files: &[File]) -> String {
     let secret = files.iter().filter(|file| file.access.is_secret());
     secret.map(|file| format!("/{}\n", file.path)).collect()
@@ -114,7 +113,7 @@ fn ignored(files: &[File]) -> String {
 
 /// A document as YAML.
 fn yaml(value: &impl Serialize) -> String {
-    // Everything here is a map with text as keys, which always can be written.
+    // Maps with text keys always serialize.
     serde_saphyr::to_string(value).unwrap_or_default()
 }
 

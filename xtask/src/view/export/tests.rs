@@ -1,5 +1,5 @@
-//! What is written, by the words that matter in it; real engines read it in the tests of the
-//! tool.
+//! Exported documents, checked by their important parts. Tests of the tool apply them to real
+//! engines.
 
 use xtask_core::plan::{Dependency, Deploy, Plan, Port, Probe, Program, Setting, Source, Volume};
 use xtask_core::terms::{Condition, Kind, Name, Place, Placement, Restart};
@@ -64,7 +64,7 @@ fn said(export: &Export) -> Vec<String> {
 }
 
 #[test]
-fn a_secret_stands_in_no_document_and_its_file_is_kept_out_of_repositories() {
+fn secrets_are_kept_out_of_documents_and_repositories() {
     for target in [Target::Compose, Target::Swarm, Target::Kubernetes] {
         let export = exported(&shop(), target);
         let told = |file: &&File| file.text.contains("hush");
@@ -80,7 +80,7 @@ fn a_secret_stands_in_no_document_and_its_file_is_kept_out_of_repositories() {
 }
 
 #[test]
-fn secrets_of_two_services_never_share_a_name() {
+fn secrets_have_distinct_names() {
     let mut shop = shop();
     let [stock, till, ..] = &mut shop.services[..] else { panic!() };
     stock.name = "till-api".into();
@@ -101,7 +101,7 @@ fn secrets_of_two_services_never_share_a_name() {
 }
 
 #[test]
-fn a_service_with_a_secret_argument_is_not_written_down() {
+fn service_with_secret_argument_is_not_exported() {
     let mut shop = shop();
     shop.services[1].args = vec![setting("--token=quiet", true)];
     for target in [Target::Compose, Target::Swarm, Target::Kubernetes] {
@@ -113,7 +113,7 @@ fn a_service_with_a_secret_argument_is_not_written_down() {
 }
 
 #[test]
-fn only_who_names_the_data_folder_gets_it() {
+fn only_services_that_name_the_data_folder_mount_it() {
     for (value, gets) in [
         ("/data/stock.db", true),
         ("sqlite:/data", true),
@@ -130,7 +130,7 @@ fn only_who_names_the_data_folder_gets_it() {
 }
 
 #[test]
-fn ports_that_may_be_any_get_numbers_of_their_own_and_names_that_the_engine_takes() {
+fn ports_get_distinct_numbers_and_valid_names() {
     let mut shop = shop();
     let port = |name: &str, number| Port {
         name: name.into(),
@@ -158,7 +158,7 @@ fn ports_that_may_be_any_get_numbers_of_their_own_and_names_that_the_engine_take
 }
 
 #[test]
-fn compose_waits_checks_and_limits_as_the_metadata_says() {
+fn compose_contains_conditions_checks_and_limits() {
     let export = exported(&shop(), Target::Compose);
     let text = &export.files[0].text;
     for wanted in [
@@ -173,13 +173,13 @@ fn compose_waits_checks_and_limits_as_the_metadata_says() {
     ] {
         assert!(text.contains(wanted), "no `{wanted}` in:\n{text}");
     }
-    // Read as a truth value, it would be `false` in the program.
+    // As a YAML boolean it would be `false` in the program.
     assert!(text.contains("MODE: \"no\"") || text.contains("MODE: 'no'"), "{text}");
     assert!(!text.contains("version:"), "{text}");
 }
 
 #[test]
-fn a_swarm_gets_copies_that_are_replaced_one_by_one() {
+fn swarm_replaces_copies_one_by_one() {
     let export = exported(&shop(), Target::Swarm);
     let text = &export.files[0].text;
     for wanted in ["version: \"3.8\"", "replicas: 3", "order: start-first", "- 7001:7001"] {
@@ -191,7 +191,7 @@ fn a_swarm_gets_copies_that_are_replaced_one_by_one() {
 }
 
 #[test]
-fn kubernetes_asks_over_http_and_leaves_expansion_alone() {
+fn kubernetes_probes_http_and_escapes_expansion() {
     let export = exported(&shop(), Target::Kubernetes);
     let text = &export.files[0].text;
     for wanted in [
@@ -203,7 +203,7 @@ fn kubernetes_asks_over_http_and_leaves_expansion_alone() {
         "5$ and $$(more)",
         "enableServiceLinks: false",
         "cpu: 500m",
-        // Its own second, and five before it is told.
+        // One second of its own, and five before the stop signal.
         "terminationGracePeriodSeconds: 6",
     ] {
         assert!(text.contains(wanted), "no `{wanted}` in:\n{text}");
@@ -213,14 +213,14 @@ fn kubernetes_asks_over_http_and_leaves_expansion_alone() {
 }
 
 #[test]
-fn what_is_no_container_is_left_out_and_named() {
+fn external_services_are_omitted_and_named() {
     let export = exported(&shop(), Target::Compose);
     assert!(said(&export).contains(&"clock: not exported: it is not managed".to_owned()));
     assert!(!export.files[0].text.contains("clock"));
 }
 
 #[test]
-fn a_job_runs_to_its_end_wherever_it_is() {
+fn job_runs_to_completion_on_every_engine() {
     let mut shop = shop();
     shop.services[0].kind = Kind::Job;
     shop.services[1].depends_on = vec![Dependency {

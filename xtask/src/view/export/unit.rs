@@ -1,7 +1,6 @@
-//! A service as every engine needs it: its plan with all addresses filled in.
+//! A unit: a planned service with all addresses filled in, in the form that every engine needs.
 //!
-//! It knows no engine. Numbers of ports are the service's own; in containers nobody else
-//! can hold them, so one that may be any is simply chosen.
+//! Each container has its own ports, so a port without a fixed number gets any number.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,28 +10,28 @@ use xtask_core::terms::{Condition, Kind, Name, Placement, Restart};
 
 use super::{Difference, Images};
 
-/// The port of a service that says nothing; further ones follow.
+/// The first number for ports without a fixed one.
 const FIRST_PORT: u16 = 8080;
 
-/// A service, complete.
+/// A service for an engine.
 #[derive(Clone, Debug)]
 pub(super) struct Unit {
     pub(super) name: String,
     pub(super) kind: Kind,
     pub(super) image: String,
     pub(super) args: Vec<String>,
-    /// Variables that anybody may read.
+    /// Variables without secrets.
     pub(super) env: BTreeMap<String, String>,
-    /// Variables that nobody may read.
+    /// Variables with secrets.
     pub(super) secrets: Vec<Secret>,
     pub(super) ports: Vec<Port>,
     pub(super) volumes: Vec<Mount>,
     pub(super) depends_on: Vec<(String, Condition)>,
-    /// How the engine finds out that it is ready, from outside its container.
+    /// HTTP readiness check from outside the container.
     pub(super) http: Option<(String, String)>,
-    /// The same, by the name of a port that must accept.
+    /// Name of a port that must accept connections to be ready.
     pub(super) tcp: Option<String>,
-    /// The same, by a command inside.
+    /// Readiness command inside the container.
     pub(super) command: Vec<String>,
     pub(super) restart: Restart,
     pub(super) stop_signal: String,
@@ -41,35 +40,35 @@ pub(super) struct Unit {
     pub(super) deploy: Deploy,
 }
 
-/// A variable whose value is kept apart.
+/// A secret variable.
 #[derive(Clone, Debug)]
 pub(super) struct Secret {
-    /// The variable.
+    /// Name of the variable.
     pub(super) variable: String,
-    /// Its name among the engine's secrets.
+    /// Name of the engine's secret.
     pub(super) name: String,
     pub(super) value: String,
 }
 
-/// A port as it is in the container.
+/// A port in the container.
 #[derive(Clone, Debug)]
 pub(super) struct Port {
     pub(super) name: String,
     pub(super) number: u16,
-    /// The number outside, where the metadata has one.
+    /// Published number, if the metadata fixes one.
     pub(super) published: Option<u16>,
 }
 
-/// What a container sees of something that outlives it.
+/// A mount of a container.
 #[derive(Clone, Debug)]
 pub(super) enum Mount {
     /// The stack's data.
     Data { inside: String, below: String },
-    /// A path of the machine.
+    /// A path of the host.
     Machine { inside: String, outside: String },
 }
 
-/// Every service that can be exported; the others are among the differences.
+/// The units of all services that can be exported, and the differences.
 pub(super) fn units(plan: &Plan, images: &Images, differences: &mut Vec<Difference>) -> Vec<Unit> {
     let mut units = Vec::new();
     for service in &plan.services {
@@ -122,7 +121,7 @@ fn unit(plan: &Plan, service: &Service, images: &Images) -> Result<Unit, &'stati
     let secrets: Vec<Secret> = secret
         .into_iter()
         .map(|(variable, setting)| Secret {
-            // No name holds a dot, so that no two secrets get one name.
+            // Names contain no dot, so two secrets never share a name.
             name: format!("{}.{variable}", service.name),
             variable: variable.clone(),
             value: value(setting),
@@ -159,7 +158,7 @@ fn unit(plan: &Plan, service: &Service, images: &Images) -> Result<Unit, &'stati
 fn render(plan: &Plan, text: &Text) -> String {
     let number =
         |name: &Name, index: usize| plan.service(name).map(|service| port(service, index).number);
-    // Every service that is named is part of the plan.
+    // Every named service is part of the plan.
     text.render(number).unwrap_or_default()
 }
 
@@ -169,7 +168,7 @@ fn port(service: &Service, index: usize) -> Port {
         Program::Image { ports, .. } => ports.get(index).copied(),
         Program::Artifact { .. } | Program::Command { .. } | Program::External => declared.number,
     };
-    // Those that may be any get the first numbers that no other port of the service has.
+    // Ports without a fixed number get the first numbers that no other port of the service uses.
     let chosen = || {
         let taken = |number: &u16| service.ports.iter().any(|port| port.number == Some(*number));
         let before = service.ports[..index].iter().filter(|port| port.number.is_none()).count();
@@ -182,7 +181,7 @@ fn port(service: &Service, index: usize) -> Port {
     }
 }
 
-/// Whether a text names a path, or one below it.
+/// Whether `text` contains the path or one below it.
 fn names_path(text: &str, path: &str) -> bool {
     let is_part = |c: char| c.is_alphanumeric() || "-_.".contains(c);
     text.match_indices(path).any(|(at, _)| {
@@ -190,7 +189,7 @@ fn names_path(text: &str, path: &str) -> bool {
     })
 }
 
-/// The stack's data is one volume; a service that does not name it does not need it.
+/// The stack's data is one volume, mounted only by services whose settings name it.
 fn mount(plan: &Plan, volume: &Volume, needs_data: bool) -> Option<Mount> {
     let Volume { inside, outside } = volume.clone();
     match outside.strip_prefix(&plan.data) {
@@ -204,8 +203,8 @@ fn mount(plan: &Plan, volume: &Volume, needs_data: bool) -> Option<Mount> {
 
 type Probes = (Option<(String, String)>, Option<String>, Vec<String>);
 
-/// What an engine can ask: from outside over HTTP or TCP, from inside by a command. A notify
-/// socket and lines of a log are known to this tool alone.
+/// The readiness checks that an engine can make: HTTP or TCP from outside, a command inside. Notify
+/// sockets and log lines work only with this tool.
 fn probes(
     service: &Service,
     ports: &[Port],
@@ -216,7 +215,7 @@ fn probes(
     for probe in &service.probes {
         match probe {
             Probe::Http { path, status, port } => {
-                // Engines take these for success, and no others.
+                // Engines accept only these statuses.
                 if status.iter().any(|status| (200..400).contains(status)) {
                     http = Some((path.clone(), ports[*port].name.clone()));
                 } else {

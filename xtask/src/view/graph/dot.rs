@@ -1,6 +1,4 @@
-//! The graph in the language of Graphviz.
-//!
-//! Colours and fonts are left to whoever draws it.
+//! The graph for Graphviz, without colours and fonts.
 
 use std::fmt::Write as _;
 
@@ -36,7 +34,7 @@ pub(super) fn draw(plan: &Plan) -> String {
     out + "}\n"
 }
 
-/// The text in quotes; a line end becomes one in the label.
+/// Quotes a text; a line end becomes `\n` in the label.
 fn quoted(text: &str) -> String {
     let escaped = text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
     format!("\"{escaped}\"")

@@ -1,6 +1,4 @@
-//! The graph as data for programs.
-//!
-//! It has types of its own, so that the plan's can change without breaking readers.
+//! The graph as JSON. Its types are separate from the plan's, whose format may change.
 
 use serde::Serialize;
 use xtask_core::plan::Plan;
@@ -18,7 +16,7 @@ struct Graph<'a> {
     stack: &'a str,
     /// Every service and job, dependencies first.
     services: Vec<Node<'a>>,
-    /// Services that start together, in groups.
+    /// Rings: groups of services that start together.
     together: Vec<Vec<&'a Name>>,
     /// Every edge, in order of dependents.
     edges: Vec<Line<'a>>,
@@ -30,9 +28,9 @@ struct Graph<'a> {
 struct Node<'a> {
     name: &'a Name,
     kind: Kind,
-    /// Its default address; a port that is chosen at the start stands as `?`.
+    /// Its default address; `?` replaces a port that is chosen at the start.
     url: Option<String>,
-    /// The longest way over waiting edges to a service that waits for nothing.
+    /// Length of the longest path over `depends-on` edges to a service without dependencies.
     layer: usize,
     declared: &'a Place,
 }
@@ -44,11 +42,11 @@ struct Line<'a> {
     from: &'a Name,
     to: &'a Name,
     kind: LineKind,
-    /// What is waited for; null for `uses`.
+    /// The condition; null for `uses`.
     condition: Option<Condition>,
     /// Whether the dependent is restarted when the dependency is.
     restart: bool,
-    /// Whether it is a `uses` only because of `--cycles relax`.
+    /// Whether `--cycles relax` turned a `depends-on` into this `uses`.
     relaxed: bool,
     declared: &'a Place,
 }
@@ -93,6 +91,6 @@ pub(super) fn draw(plan: &Plan) -> String {
         together: plan.rings(),
         edges: lines.collect(),
     };
-    // Plain structs of text and numbers always serialize.
+    // Structs of text and numbers always serialize.
     serde_json::to_string_pretty(&graph).unwrap_or_default() + "\n"
 }

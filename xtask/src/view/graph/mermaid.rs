@@ -1,6 +1,4 @@
-//! The graph in the language of Mermaid.
-//!
-//! Nodes are numbered, because names may hold words and signs of that language.
+//! The graph for Mermaid. Nodes are numbered, because names may contain Mermaid's keywords.
 
 use std::fmt::Write as _;
 
@@ -29,7 +27,7 @@ pub(super) fn draw(plan: &Plan) -> String {
     out
 }
 
-/// The text with everything that could mean something as `#CODE;`.
+/// Writes every character with a special meaning as `#CODE;`.
 fn escape(text: &str) -> String {
     text.chars().fold(String::new(), |mut out, c| {
         if c.is_alphanumeric() || " -_./:?".contains(c) {

@@ -1,7 +1,6 @@
-//! `cargo xtask graph`: a plan's services and edges in the five forms in which people
-//! and programs want to see them.
+//! `cargo xtask graph`: a plan's services and edges in five formats.
 //!
-//! Pure functions of a plan: what runs, and whether it is ready, is not drawn.
+//! The graph shows the plan only, not the state of services.
 
 mod dot;
 mod json;
@@ -17,22 +16,22 @@ use std::collections::BTreeMap;
 use xtask_core::plan::{Dependency, Plan, Service};
 use xtask_core::terms::{Condition, Kind, Name, Place};
 
-/// The form of a drawing.
+/// The format of a graph.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Format {
     /// A tree for a terminal.
     Text,
-    /// For Markdown pages that draw Mermaid.
+    /// For Markdown pages that render Mermaid.
     Mermaid,
     /// For Graphviz.
     Dot,
-    /// A picture that needs no other program.
+    /// A self-contained picture.
     Svg,
     /// For programs.
     Json,
 }
 
-/// Draws the plan, with a line end at the end.
+/// Draws the plan; the text ends with a line end.
 pub(crate) fn draw(plan: &Plan, format: Format) -> String {
     match format {
         Format::Text => text::draw(plan),
@@ -43,7 +42,7 @@ pub(crate) fn draw(plan: &Plan, format: Format) -> String {
     }
 }
 
-/// An edge between two services of the plan, by their places in it.
+/// An edge between two services, by their indices in the plan.
 #[derive(Clone, Copy, Debug)]
 struct Edge<'a> {
     from: usize,
@@ -52,17 +51,17 @@ struct Edge<'a> {
     declared: &'a Place,
 }
 
-/// Whether and for what an edge waits.
+/// The kind of an edge.
 #[derive(Clone, Copy, Debug)]
 enum Wait<'a> {
     /// `depends-on`.
     For(&'a Dependency),
-    /// `uses`; `relaxed` if it is one only because of `--cycles relax`.
+    /// `uses`; `relaxed` if `--cycles relax` turned a `depends-on` into it.
     Nothing { relaxed: bool },
 }
 
 impl Wait<'_> {
-    /// What to write on the edge.
+    /// The label of the edge.
     fn label(&self) -> String {
         match self {
             Self::For(dependency) if dependency.restart => {
@@ -74,7 +73,7 @@ impl Wait<'_> {
         }
     }
 
-    /// The same, where what most edges have is left out.
+    /// The label, `None` for the usual ones.
     fn short_label(&self) -> Option<String> {
         let label = self.label();
         (label != "ready" && label != "uses").then_some(label)
@@ -85,7 +84,7 @@ impl Wait<'_> {
     }
 }
 
-/// Every edge, in order of dependents. Edges that lead out of the plan are left out.
+/// All edges within the plan, in order of dependents.
 fn edges(plan: &Plan) -> Vec<Edge<'_>> {
     let names = plan.services.iter().enumerate().map(|(place, service)| (&service.name, place));
     let places: BTreeMap<&Name, usize> = names.collect();
@@ -108,8 +107,8 @@ fn edges(plan: &Plan) -> Vec<Edge<'_>> {
     edges
 }
 
-/// For each service the longest way down over waiting edges: 0 for one that waits for
-/// nothing. The plan has its dependencies first.
+/// For each service the length of the longest path over `depends-on` edges, 0 without any. The
+/// plan lists dependencies first.
 fn layers(plan: &Plan, edges: &[Edge<'_>]) -> Vec<usize> {
     let mut layers = vec![0; plan.services.len()];
     for edge in edges.iter().filter(|edge| edge.wait.waits() && edge.to < edge.from) {
@@ -126,7 +125,7 @@ fn condition(condition: Condition) -> &'static str {
     }
 }
 
-/// What stands below a service's name: its address, or that it is a job.
+/// The second line of a box: the address, or `job`.
 fn subtitle(service: &Service) -> Option<String> {
     match (address(service), service.kind) {
         (Some(address), _) => Some(address),
@@ -135,10 +134,10 @@ fn subtitle(service: &Service) -> Option<String> {
     }
 }
 
-/// A service's address; a port that is chosen at the start stands as `?`.
+/// A service's address; `?` replaces a port that is chosen at the start.
 fn address(service: &Service) -> Option<String> {
     let url = service.url.as_ref()?;
-    // It names nobody but the service itself.
+    // The address contains only ports of the service itself.
     let number = |_: &Name, port: usize| service.ports.get(port)?.number;
     Some(url.render(number).unwrap_or_else(|_| url.to_string()))
 }

@@ -1,7 +1,7 @@
-//! The graph as a picture that needs no other program.
+//! The graph as a self-contained SVG.
 //!
-//! Boxes bring their own background and lines are of a middle grey, so that it can be
-//! read on a light page and on a dark one. It has no script and loads nothing.
+//! Boxes have a background and lines are medium grey, so it is readable on light and dark pages.
+//! It contains no script and loads nothing.
 
 use std::fmt::Write as _;
 
@@ -18,7 +18,7 @@ const HEIGHT: f64 = 48.0;
 /// The height of a line of the legend, in pixels.
 const LEGEND: f64 = 22.0;
 
-/// How far lines between boxes of one column reach out of it, in pixels.
+/// Distance that lines between boxes of one column reach out of it, in pixels.
 const BULGE: f64 = 60.0;
 
 const STYLE: &str = "\
@@ -72,7 +72,7 @@ pub(super) fn draw(plan: &Plan) -> String {
 
 fn page(plan: &Plan, layout: &Layout, body: &str, legend: &[(&str, &str)]) -> String {
     let widest = legend.iter().map(|(_, text)| 52.0 + text_width(text, 11.0)).fold(0.0, f64::max);
-    // Lines between boxes of the last column bulge out of it.
+    // Lines between boxes of the last column reach out of it.
     let width = layout.width.max(widest) + 2.0 * MARGIN + 24.0;
     let height = layout.height + 2.0 * MARGIN + LEGEND * legend.len() as f64;
     let title = escape(&format!("services of the stack {}", plan.stack));
@@ -132,7 +132,7 @@ fn node(out: &mut String, service: &Service, (middle, top): Point, width: f64) {
     );
 }
 
-/// A way on paper, and the point where a label can stand.
+/// The path of a line and the position of its label.
 struct Path {
     d: String,
     label: Point,
@@ -183,17 +183,17 @@ fn line(out: &mut String, labels: &mut String, edge: &Edge<'_>, path: &Path) {
     }
 }
 
-/// What the signs of this picture mean: those that are in it.
+/// The legend: the symbols that this picture uses.
 fn legend(plan: &Plan, edges: &[Edge<'_>]) -> Vec<(&'static str, &'static str)> {
     let mut legend = Vec::new();
     if edges.iter().any(|edge| edge.wait.waits()) {
-        legend.push(("waits", "waits until it is ready, or for what is written on the line"));
+        legend.push(("waits", "waits until it is ready, or for the condition on the line"));
     }
     if edges.iter().any(|edge| !edge.wait.waits()) {
         legend.push(("uses", "uses its address, waits for nothing"));
     }
     if plan.services.iter().any(|service| service.kind == Kind::Job) {
-        legend.push(("job", "a job: runs to its end"));
+        legend.push(("job", "a job: runs to completion"));
     }
     if plan.services.iter().any(|service| service.program == Program::External) {
         legend.push(("external", "external: not started by the tool"));
@@ -206,12 +206,12 @@ fn box_width(service: &Service) -> f64 {
     (text_width(&service.name, 16.5).max(below) + 32.0).max(96.0)
 }
 
-/// A guess at the width of a text, in pixels, that is rather too wide.
+/// An upper estimate of a text's width, in pixels.
 fn text_width(text: &str, size: f64) -> f64 {
     text.chars().map(|c| if c.is_ascii() { 0.62 } else { 1.05 } * size).sum()
 }
 
-/// The text for use between tags and in quotes; what XML cannot hold is left out.
+/// Escapes a text for XML and removes characters that XML does not allow.
 fn escape(text: &str) -> String {
     text.chars().fold(String::new(), |mut out, c| {
         match c {

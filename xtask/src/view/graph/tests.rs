@@ -1,4 +1,4 @@
-//! Small graphs in every form, to the letter; names that need escapes among them.
+//! Small graphs in every format, compared exactly, with names that need escapes.
 
 use xtask_core::plan::{Dependency, Plan, Port, Program, Service, Text, Use};
 use xtask_core::terms::{Condition, Kind, Place};
@@ -52,14 +52,14 @@ fn shop() -> Plan {
     plan_of(vec![bus, job(service("schema")), stock, prices, front])
 }
 
-/// Names and addresses that mean something in every language of the outside.
+/// Names and addresses that need escapes in every format.
 fn strange() -> Plan {
     let a = at(service("a\"b\\c"), "http://x/?q=<1>&r=\"2\"#3");
     plan_of(vec![a, on(service("end;`]"), "a\"b\\c", Condition::Ready)])
 }
 
 #[test]
-fn text_draws_a_tree_and_explains_its_signs() {
+fn text_draws_a_tree_with_a_legend() {
     assert_eq!(
         draw(&shop(), Format::Text),
         "\
@@ -81,7 +81,7 @@ dashed: uses the address, waits for nothing
 }
 
 #[test]
-fn text_draws_each_member_of_a_cycle_through_uses_once() {
+fn text_draws_members_of_a_cycle_once() {
     let pair = plan_of(vec![uses(service("a"), "b"), on(service("b"), "a", Condition::Ready)]);
     assert_eq!(
         draw(&pair, Format::Text),
@@ -201,9 +201,9 @@ width=\"96.0\" height=\"48\" rx=\"6\"/><text class=\"name\" x=\"48.0\" y=\"29.0\
 <rect class=\"plate\" x=\"119.7\" y=\"16.0\" width=\"68.6\" height=\"16\" rx=\"8\"/>\
 <text class=\"label\" x=\"154.0\" y=\"27.5\">succeeded</text>
 <path class=\"line waits\" marker-end=\"url(#head)\" d=\"M0 72.0 H36\"/>\
-<text class=\"legend\" x=\"46\" y=\"76.0\">waits until it is ready, or for what is written on the line</text>
+<text class=\"legend\" x=\"46\" y=\"76.0\">waits until it is ready, or for the condition on the line</text>
 <rect class=\"box job\" x=\"0\" y=\"88.0\" width=\"36\" height=\"12\" rx=\"6\"/>\
-<text class=\"legend\" x=\"46\" y=\"98.0\">a job: runs to its end</text>
+<text class=\"legend\" x=\"46\" y=\"98.0\">a job: runs to completion</text>
 </g>
 </svg>
 "

@@ -1,8 +1,7 @@
-//! The graph as trees for a terminal, from what nothing waits for down to what waits
-//! for nothing.
+//! The graph as trees for a terminal, from services without dependents down to their
+//! dependencies.
 //!
-//! A service that several wait for is drawn out once; later it has a mark. Colours
-//! are for whoever prints it.
+//! The subtree of a service is drawn once; later occurrences have a mark. The text has no colours.
 
 use std::fmt::Write as _;
 
@@ -41,17 +40,17 @@ pub(super) fn draw(plan: &Plan) -> String {
 struct Tree<'a> {
     plan: &'a Plan,
     edges: &'a [Edge<'a>],
-    /// Which services are drawn out.
+    /// Whether the subtree of each service is drawn.
     drawn: Vec<bool>,
     out: String,
-    /// Whether the legend has to explain dashes.
+    /// Whether the legend explains dashes.
     dashes: bool,
-    /// Whether the legend has to explain marks.
+    /// Whether the legend explains marks.
     marks: bool,
 }
 
 impl Tree<'_> {
-    /// What nothing waits for, by name.
+    /// Services without dependents, by name.
     fn roots(&self) -> Vec<usize> {
         let mut roots: Vec<usize> = (0..self.plan.services.len())
             .filter(|&node| !self.edges.iter().any(|edge| edge.wait.waits() && edge.to == node))
@@ -60,8 +59,8 @@ impl Tree<'_> {
         roots
     }
 
-    /// Draws a service and what is below it. `edge` is the one that leads to it, `lead`
-    /// stands before its own line and `indent` before the lines below.
+    /// Draws a service and its subtree. `edge` leads to it; `lead` precedes its own line and `indent`
+    /// the lines below.
     fn node(&mut self, node: usize, lead: &str, edge: Option<&Edge<'_>>, indent: &str) {
         let service = &self.plan.services[node];
         let below: Vec<Edge<'_>> =
@@ -110,7 +109,7 @@ impl Tree<'_> {
     }
 }
 
-/// The text with control characters written out, so that no name moves the cursor.
+/// Escapes control characters, so that no name moves the cursor.
 fn visible(text: &str) -> String {
     text.chars().fold(String::new(), |mut out, c| {
         if c.is_control() {

@@ -24,7 +24,7 @@ fn after_a_kill_of_all_three_at_once_the_next_command_ends_what_is_detached_and_
             let detached = left.iter().all(|process| process.command.ends_with("--hold"));
             (!left.is_empty() && detached).then_some(())
         });
-        let ran = fixture.xtask(next).says("were still there and are ended");
+        let ran = fixture.xtask(next).says(" leftover processes: ");
         assert!(ran.stderr.contains(&format!("supervisor {}", victim.supervisor)), "{ran}");
         if next[0] != "up" {
             assert_eq!(victim.remains(&fixture), Vec::<String>::new());
@@ -41,7 +41,7 @@ fn after_a_kill_of_both_at_once_the_next_command_says_what_was_ended() {
         fixture.xtask(&["up", "-d"]).ends_with(0);
         let victim = Victim::of(&fixture, None);
         victim.suffer(Fault::Both);
-        let ran = fixture.xtask(next).says("were still there and are ended");
+        let ran = fixture.xtask(next).says(" leftover processes: ");
         assert!(ran.stderr.contains(&format!("supervisor {}", victim.supervisor)), "{ran}");
     }
 }
