@@ -12,6 +12,7 @@ use xtask_core::terms::Name;
 
 use crate::connection::{Connection, Error, unexpected, update};
 use crate::paths::StackPaths;
+use crate::process_stat::ProcessStat;
 use crate::protocol::{Reply, Request};
 use crate::service_logs::Logs;
 
@@ -251,11 +252,9 @@ fn is_settled(phase: Phase) -> bool {
 /// Whether every thread of a process is stopped; true where the system does not say.
 fn stands_still(pid: u32) -> bool {
     let Ok(threads) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return true };
-    threads.flatten().all(|thread| {
-        let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
-        // The name before the state may itself hold brackets.
-        stat.rsplit(')').next().is_none_or(|rest| rest.is_empty() || rest.starts_with(" T"))
-    })
+    // A thread that ended in the meantime has no stat.
+    let stopped = |stat: ProcessStat| stat.is_stopped();
+    threads.flatten().all(|thread| ProcessStat::in_folder(&thread.path()).is_none_or(stopped))
 }
 
 async fn open(paths: &StackPaths) -> Result<Connection, Error> {

@@ -12,6 +12,7 @@ pub mod harness;
 pub mod inherited;
 pub mod logs;
 pub mod paths;
+pub mod process_stat;
 pub mod protocol;
 mod service_logs;
 

@@ -8,6 +8,7 @@ use std::process::Command;
 
 use xtask_client::StackPaths;
 use xtask_client::paths::{DEFAULT_STACK, Endpoint, stacks_of};
+use xtask_client::process_stat::ProcessStat;
 use xtask_client::protocol::Request;
 use xtask_client::snapshot::Snapshot;
 
@@ -18,7 +19,6 @@ use crate::effects::containers::cleanup;
 use crate::session::connect::{self, Session, connect};
 use crate::session::isolated;
 use crate::supervisor::leftovers::{Leftovers, clean};
-use crate::system::group;
 use crate::view::progress;
 use crate::view::style::{BUSY, GOOD, WARN};
 use crate::workspace;
@@ -119,7 +119,7 @@ pub(crate) fn refuse_name(global: &Global, command: &'static str) -> Result<(), 
 /// Reports that a supervisor does not answer, and how to end it.
 pub(crate) fn report_silence(paths: &StackPaths) {
     let Some(Endpoint { pid, .. }) = paths.read_endpoint() else { return };
-    let is_stopped = i32::try_from(pid).is_ok_and(group::is_stopped);
+    let is_stopped = ProcessStat::of(pid).is_some_and(|stat| stat.is_stopped());
     print::say(BUSY, "Waiting", &progress::silence(&paths.stack(), pid, is_stopped));
 }
 

@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 
 use rustix::process::{Pid, PidfdFlags, Signal, getpgid, kill_process_group, pidfd_open};
 
-use crate::system::sweep::has_ended;
+use crate::system::pidfd::has_ended;
 
 /// The process group of cargo and its compilers.
 #[derive(Debug)]

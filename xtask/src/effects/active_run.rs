@@ -1,6 +1,4 @@
-//! Runs that can still be signalled, and what each of them is in the system.
-//!
-//! Nothing is started here, and nothing is waited for.
+//! Active runs, and the process or container of each.
 
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -14,39 +12,36 @@ use crate::effects::logs::lines::LogPatterns;
 use crate::effects::probe::ProbeTasks;
 use crate::effects::process::notify::NotifySocket;
 use crate::system::group::Leader;
-use crate::system::sweep;
+use crate::system::pidfd;
 
-/// A run that can still be signalled, here or in its container, or a probed service that
-/// has no process.
+/// A run that can be signalled, or a service that is probed only.
 #[derive(Debug)]
 pub(crate) struct ActiveRun {
     pub(crate) process: Process,
     pub(crate) program: PathBuf,
     pub(crate) tasks: ProbeTasks,
     pub(crate) patterns: LogPatterns,
-    /// The run owns it, and removes it in its end.
+    /// The task of the run owns it.
     pub(crate) notify: Weak<NotifySocket>,
 }
 
-/// What a run is in the system.
+/// The process of a run.
 #[derive(Debug)]
 pub(crate) enum Process {
-    /// Nothing that is known: it is only probed.
+    /// No known process: the service is only probed.
     Unmanaged,
-    /// A child of ours, with its group.
+    /// A child of this process, with its group.
     Child(Arc<Leader>),
-    /// In a container.
     Container(Arc<ContainerHandle>),
-    /// Somebody else's.
+    /// A process that this supervisor did not spawn.
     Adopted(Adopted),
 }
 
-/// A process of somebody else's that is watched.
+/// An adopted process.
 #[derive(Debug)]
 pub(crate) struct Adopted {
-    /// It is only reached through this.
     pub(crate) pidfd: OwnedFd,
-    /// Waits for its end.
+    /// The task that waits for its exit.
     pub(crate) watch: AbortHandle,
 }
 
@@ -61,13 +56,13 @@ impl ActiveRun {
         }
     }
 
-    /// Whether it can still be signalled, or is probed without a process.
+    /// Whether it can be signalled, or is probed only.
     pub(crate) fn is_active(&self) -> bool {
         match &self.process {
             Process::Unmanaged => true,
             Process::Child(leader) => !leader.is_reaped(),
             Process::Container(handle) => !handle.is_over(),
-            Process::Adopted(adopted) => adopted.is_active(),
+            Process::Adopted(adopted) => adopted.is_running(),
         }
     }
 
@@ -80,14 +75,13 @@ impl ActiveRun {
 }
 
 impl Adopted {
-    /// Sends a signal. A process that is gone is no error.
+    /// Sends a signal. A process that has ended is no error.
     pub(crate) fn signal(&self, signal: Signal) {
         let _ = pidfd_send_signal(&self.pidfd, signal);
     }
 
-    /// Whether it still runs.
-    pub(crate) fn is_active(&self) -> bool {
-        !sweep::has_ended(&self.pidfd)
+    pub(crate) fn is_running(&self) -> bool {
+        !pidfd::has_ended(&self.pidfd)
     }
 }
 

@@ -1,7 +1,4 @@
-//! What becomes of a child after the fork: did it become its program, and when did it end.
-//!
-//! Nothing is reaped here but what is killed with its task: until then the number of a child
-//! cannot be reused under a signal.
+//! Waits for a spawned child: until it has executed its program, and until it has exited.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -12,14 +9,15 @@ use rustix::process::Signal;
 use tokio::io::unix::AsyncFd;
 use xtask_core::stack::Exit;
 
-use crate::effects::spawn::SpawnFailure;
+use crate::effects::spawn::{SpawnFailure, SpawnStep};
 use crate::system::async_fd::async_fd;
 use crate::system::group::Leader;
+use crate::system::pidfd::ExitWatch;
 
-/// How often a leader is looked at where the system cannot tell of its end.
-const LOOK: Duration = Duration::from_millis(20);
+/// How often to poll for an exit where the system has no pidfds.
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// A child that does not outlive the task that waits for it.
+/// Kills and reaps a child when the task that waits for it is dropped.
 #[derive(Debug)]
 pub(crate) struct KillOnDrop(pub(crate) Arc<Leader>);
 
@@ -38,11 +36,25 @@ impl Drop for KillOnDrop {
     }
 }
 
-/// Waits until the child became its program (none), or says what kept it from that.
+/// Waits until a child has executed its program. `report` is the pipe of
+/// [`crate::effects::spawn::Spawned`].
 ///
 /// # Errors
-/// When the pipe cannot be watched.
-pub(crate) async fn exec_failure(pipe: OwnedFd) -> io::Result<Option<SpawnFailure>> {
+/// When the child did not execute the program, or its report cannot be read. The child is reaped.
+pub(crate) async fn wait_for_exec(leader: &Leader, report: OwnedFd) -> Result<(), SpawnFailure> {
+    let failure = match read_report(report).await {
+        Ok(None) => return Ok(()),
+        Ok(Some(failure)) => failure,
+        Err(error) => {
+            leader.signal(Signal::KILL);
+            SpawnFailure { step: SpawnStep::Watch, error }
+        }
+    };
+    leader.reap();
+    Err(failure)
+}
+
+async fn read_report(pipe: OwnedFd) -> io::Result<Option<SpawnFailure>> {
     rustix::io::ioctl_fionbio(&pipe, true)?;
     let pipe = async_fd(pipe)?;
     loop {
@@ -58,28 +70,17 @@ pub(crate) async fn exec_failure(pipe: OwnedFd) -> io::Result<Option<SpawnFailur
     }
 }
 
-/// Waits until the leader ended; it stays a zombie.
+/// Waits until the leader has exited. It stays a zombie, so that its pid is not reused.
 pub(crate) async fn wait_for_exit(leader: &Leader) -> Exit {
-    wait_readable(leader).await;
+    if let Ok(watch) = ExitWatch::new(leader.id().unsigned_abs()) {
+        watch.exited().await;
+    }
     loop {
         match leader.exit() {
             Ok(Some(exit)) => return exit,
-            // Somebody else reaped it: how it ended is lost.
+            // Other code reaped it, and its status is lost.
             Err(_) => return Exit::Unknown,
-            Ok(None) => tokio::time::sleep(LOOK).await,
+            Ok(None) => tokio::time::sleep(POLL_INTERVAL).await,
         }
     }
-}
-
-/// Waits on the process's own descriptor, where the system has one.
-async fn wait_readable(leader: &Leader) {
-    #[cfg(target_os = "linux")]
-    {
-        use rustix::process::{PidfdFlags, pidfd_open};
-        let Ok(pidfd) = pidfd_open(leader.pid(), PidfdFlags::empty()) else { return };
-        let Ok(pidfd) = async_fd(pidfd) else { return };
-        let _ = pidfd.readable().await;
-    }
-    #[cfg(not(target_os = "linux"))]
-    let _ = leader;
 }

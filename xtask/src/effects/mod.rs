@@ -1,11 +1,11 @@
-//! Everything that touches the world: processes, sockets, probes, logs, programs.
+//! Performs the effects of the reducer: processes, sockets, probes, logs, programs.
 //!
-//! [`World::perform`] takes an effect of the reducer and starts what it needs: small
-//! straight-line tasks, each of which ends in one event. Nothing here decides what
-//! should run; the reducer does, and hears of everything through events.
+//! [`World::perform`] starts small tasks without branches, each of which ends in one event. The
+//! reducer decides what should run, and receives every result as an event.
 
 mod active_run;
 pub(crate) mod containers;
+mod error;
 mod exit;
 mod logs;
 mod perform;
@@ -25,7 +25,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use xtask_core::stack::{Event, Exit, Run};
 use xtask_core::terms::Name;
 
-/// The way back to the reducer for everything about one run.
+/// Sends the events of one run to the reducer.
 #[derive(Clone, Debug)]
 pub(crate) struct RunEvents {
     events: UnboundedSender<Event>,
@@ -34,7 +34,7 @@ pub(crate) struct RunEvents {
 }
 
 impl RunEvents {
-    /// Sends an event; the supervisor being over is no reason to complain.
+    /// Sends an event. The reducer may have ended before, which is no error.
     fn send(&self, event: Event) {
         let _ = self.events.send(event);
     }
@@ -43,7 +43,8 @@ impl RunEvents {
         self.send(Event::Started { service: self.service.clone(), run: self.run, pid });
     }
 
-    fn start_failed(&self, error: String) {
+    fn start_failed(&self, error: impl ToString) {
+        let error = error.to_string();
         self.send(Event::StartFailed { service: self.service.clone(), run: self.run, error });
     }
 
@@ -51,16 +52,17 @@ impl RunEvents {
         self.send(Event::ProbePassed { service: self.service.clone(), run: self.run, probe });
     }
 
-    fn seen(&self, probe: usize, seen: String) {
+    fn seen(&self, probe: usize, seen: impl ToString) {
+        let seen = seen.to_string();
         self.send(Event::ProbeSeen { service: self.service.clone(), run: self.run, probe, seen });
     }
 
-    /// What it says of itself; an empty text takes that back.
+    /// Reports the status text of the service; an empty text removes it.
     fn status(&self, status: String) {
         self.send(Event::Status { service: self.service.clone(), run: self.run, status });
     }
 
-    /// Lets the present deadline be so far from now.
+    /// Moves the current deadline to this long from now.
     fn extend(&self, by: Duration) {
         self.send(Event::ExtendTimeout { service: self.service.clone(), run: self.run, by });
     }

@@ -1,10 +1,9 @@
-//! The one place where effects become deeds.
+//! Performs effects.
 //!
-//! [`World::perform`] never waits: what takes time is a task that ends in an event.
-//! ProbeTasks are `Send` and started with `tokio::spawn`; the runtime must be a
-//! current-thread one and run on the process's main thread, because children ask to
-//! die with the thread that spawned them. Reports, and the end of the supervisor, are
-//! the driver's.
+//! [`World::perform`] never waits: what takes time is a task that ends in an event. Tasks are
+//! `Send` and start with `tokio::spawn`. The runtime must be a current-thread runtime on the main
+//! thread, because the kernel kills children when the thread that forked them ends. The driver
+//! performs reports and the end of the supervisor.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -21,7 +20,8 @@ use xtask_core::terms::Name;
 use super::RunEvents;
 use super::containers::run::ContainerSignal;
 use super::containers::stack::StackContainers;
-use super::probe::{ExpectedListener, PollingProbe};
+use super::error::Error;
+use super::probe::{self, ExpectedListener, PollingProbe};
 use super::process::orphans;
 use super::sockets::{BindFailures, Sockets};
 use crate::effects::active_run::{ActiveRun, Process};
@@ -33,17 +33,17 @@ use crate::effects::programs::Programs;
 use crate::system::limits::raise_open_files;
 use crate::system::traffic::TrafficQuery;
 
-/// The longest path that the address of a Unix socket can hold, in bytes.
+/// The longest path of a Unix socket, in bytes.
 const LONGEST_SOCKET_PATH: usize = 103;
 
-/// Where a world keeps its files, and how its children are known.
+/// The folders of a world, and the mark of its children.
 #[derive(Clone, Debug)]
 pub(crate) struct WorldSettings {
-    /// The stack's state folder: programs and logs go below it.
+    /// The state folder of the stack, with programs and logs below it.
     pub(crate) state: PathBuf,
-    /// A folder for sockets that only this user can enter; a short path.
+    /// A folder for sockets that only this user can enter; its path must be short.
     pub(crate) runtime: PathBuf,
-    /// The value of `XTASK_MARK` in every child's environment.
+    /// The value of `XTASK_MARK` in the environment of every child.
     pub(crate) mark: String,
 }
 
@@ -58,20 +58,19 @@ pub(crate) struct World {
     programs: Arc<Mutex<Programs>>,
     logs: BTreeMap<Name, Arc<Mutex<LogFile>>>,
     pub(crate) runs: BTreeMap<(Name, Run), ActiveRun>,
-    /// Whom the last look for each service found.
     pub(crate) holder_handles: HolderHandles,
-    /// One handle is held by each request that is queued on a port.
+    /// Each request that is queued on a port holds one handle.
     pub(crate) queued: BTreeMap<u16, Arc<()>>,
     pub(crate) notify_sockets: u64,
     pub(crate) open_files: Option<libc::rlimit>,
 }
 
 impl World {
-    /// A world without services. To be called inside the runtime.
+    /// A world without services. Call this inside the runtime.
     ///
     /// # Errors
-    /// When a folder cannot be made, the runtime folder's path is too long for
-    /// sockets, or signals cannot be received.
+    /// When a folder cannot be created, the path of the runtime folder is too long for sockets, or
+    /// signals cannot be received.
     pub(crate) fn new(settings: WorldSettings, events: UnboundedSender<Event>) -> io::Result<Self> {
         std::fs::create_dir_all(settings.state.join("logs"))?;
         std::fs::create_dir_all(&settings.runtime)?;
@@ -79,7 +78,7 @@ impl World {
             > LONGEST_SOCKET_PATH
         {
             let folder = settings.runtime.display();
-            return Err(io::Error::other(format!("`{folder}` is too long a path for sockets")));
+            return Err(io::Error::other(format!("the path `{folder}` is too long for sockets")));
         }
         orphans::adopt()?;
         survive_limits_of_size();
@@ -100,7 +99,7 @@ impl World {
         })
     }
 
-    /// Does what the reducer asks. What comes of it arrives as events.
+    /// Performs an effect. The result arrives as an event.
     pub(crate) fn perform(&mut self, effect: Effect) {
         match effect {
             Effect::Accept { service, path, image } => {
@@ -128,7 +127,7 @@ impl World {
         }
     }
 
-    /// A look at the calls to these addresses and at who waits there.
+    /// A query of the calls to these addresses and of the callers that wait there.
     pub(crate) fn traffic_query(&self, addresses: Vec<ServiceAddress>) -> TrafficQuery {
         let leaders = self.runs.iter();
         let leaders = leaders.filter_map(|((service, _), active)| {
@@ -141,7 +140,7 @@ impl World {
         TrafficQuery { leaders: leaders.collect(), addresses, queued: queued.collect() }
     }
 
-    /// Ends what runs left behind. Whether nothing of the stack is there any more.
+    /// Kills what runs left behind. Returns whether nothing of the stack is left.
     pub(crate) fn end(&mut self) -> bool {
         self.runs.retain(|_, active| active.is_active());
         let orphans_ended = orphans::end(&self.settings.mark);
@@ -164,10 +163,10 @@ impl World {
             programs.accept(&name, &path, &in_use)
         });
         tokio::spawn(async move {
-            let kept = keeping.await.unwrap_or_else(|error| Err(error.to_string()));
+            let kept = keeping.await.unwrap_or_else(|error| Err(Error::Task(error)));
             let event = match with_image(&containers, &service, kept, wanted).await {
                 Ok(artifact) => Event::Accepted { service, artifact },
-                Err(message) => Event::BuildFailed { service, message },
+                Err(error) => Event::BuildFailed { service, message: error.to_string() },
             };
             let _ = events.send(event);
         });
@@ -206,13 +205,13 @@ impl World {
             Signal::Resume => send(Number::CONT),
             Signal::Stop(name) => {
                 send(signal_number(name).unwrap_or(Number::TERM));
-                // Whoever is suspended would not see it before it is woken.
+                // A stopped process does not receive it before it continues.
                 send(Number::CONT);
             }
         }
     }
 
-    /// A process is there in a moment, and told then.
+    /// Cancels the start of a container. A process starts within a moment, and is signalled then.
     fn cancel_start(&self, service: Name, run: Run) {
         if let Some(active) = self.runs.get(&(service, run))
             && let Process::Container(handle) = &active.process
@@ -250,7 +249,7 @@ impl World {
         }
     }
 
-    /// Starts the probes of a run that was not started here.
+    /// Starts the probes of a run that was not spawned here.
     pub(crate) fn start_probes(
         &mut self,
         active: &ActiveRun,
@@ -264,7 +263,7 @@ impl World {
                 let (index, events) = (prepared.index, events.clone());
                 active.tasks.start(PollingProbe { events, index, target, listener });
             } else {
-                events.seen(prepared.index, "only a service that is started can do this".into());
+                events.seen(prepared.index, probe::Error::NotStarted);
             }
         }
     }
@@ -280,9 +279,9 @@ impl World {
         self.runs.retain(|_, active| active.is_active());
         let started = match &command.container {
             None => self.try_spawn(&service, run, command, probes),
-            Some(container) => {
-                self.try_contain(&service, run, command, container, probes, start_timeout)
-            }
+            Some(container) => self
+                .try_contain(&service, run, command, container, probes, start_timeout)
+                .map_err(Error::Container),
         };
         if let Err(error) = started {
             self.events(&service, run).start_failed(error);
@@ -300,33 +299,34 @@ impl World {
     }
 }
 
-/// The artifact with its image, where one is wanted.
+/// The artifact, with its image if one is wanted.
 async fn with_image(
     containers: &StackContainers,
     service: &Name,
-    kept: Result<Artifact, String>,
+    kept: Result<Artifact, Error>,
     wanted: Option<ImageWanted>,
-) -> Result<Artifact, String> {
+) -> Result<Artifact, Error> {
     let mut artifact = kept?;
     if let Some(wanted) = wanted {
-        artifact.image = Some(containers.image(service, &artifact, &wanted).await?);
+        artifact.image =
+            Some(containers.image(service, &artifact, &wanted).await.map_err(Error::Container)?);
     }
     Ok(artifact)
 }
 
-/// Short, as addresses of Unix sockets are.
+/// A short path, because the paths of Unix sockets are limited.
 pub(crate) fn socket_path(runtime: &Path, number: u64) -> PathBuf {
     runtime.join(format!("n{number}"))
 }
 
-/// What runs left behind in sessions of their own ends with the stack.
+/// Kills what runs left behind in sessions of their own.
 impl Drop for World {
     fn drop(&mut self) {
         self.end();
     }
 }
 
-/// The number of a signal by name, with or without `SIG`.
+/// A signal by name, with or without `SIG`.
 fn signal_number(name: &str) -> Option<rustix::process::Signal> {
     use rustix::process::Signal as Number;
     Some(match name.strip_prefix("SIG").unwrap_or(name) {
@@ -345,9 +345,8 @@ fn signal_number(name: &str) -> Option<rustix::process::Signal> {
     })
 }
 
-/// A file that may not grow any more is an error of the write, not the end of this
-/// process.
+/// Makes a write beyond the file size limit an error; by default it kills the process.
 fn survive_limits_of_size() {
-    // SAFETY: to ignore a signal runs no code.
+    // SAFETY: an ignored signal runs no handler.
     unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
 }

@@ -1,9 +1,8 @@
-//! Keeping the programs that cargo linked: each in the stack's own folder, so that a
-//! restart in the middle of a failing rebuild starts exactly what was accepted.
+//! Keeps the programs that cargo linked in the folder of the stack, so that a restart during a
+//! failing rebuild starts the program that was accepted.
 //!
-//! A program is hard-linked, or copied across file systems. Its content gets a number
-//! that is the same for the same content: cargo relinks what did not change, and that
-//! is no reason to restart anything. Who restarts is not decided here.
+//! A program is hard-linked, or copied across file systems. Equal content gets an equal number:
+//! cargo also relinks programs that did not change, and these need no restart.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, Metadata};
@@ -14,7 +13,9 @@ use std::path::{Path, PathBuf};
 use xtask_core::stack::Artifact;
 use xtask_core::terms::Name;
 
-/// Programs of a service that are kept though no run uses them.
+use crate::effects::error::Error;
+
+/// How many programs of a service are kept, even if no run uses them.
 const KEEP: usize = 2;
 
 /// The kept programs of all services.
@@ -30,11 +31,11 @@ pub(crate) struct Programs {
 struct Kept {
     path: PathBuf,
     content: u64,
-    /// What cargo's file was when it was last found to have this content.
+    /// The identity of cargo's file when it last had this content.
     source: FileIdentity,
 }
 
-/// What tells, without reading it, that a file is the one from before.
+/// Recognises an unchanged file without reading it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct FileIdentity {
     device: u64,
@@ -55,10 +56,10 @@ impl From<&Metadata> for FileIdentity {
 }
 
 impl Programs {
-    /// An empty `folder`: what an earlier supervisor kept there is removed.
+    /// Keeps programs in `folder`, and removes those of an earlier supervisor.
     ///
     /// # Errors
-    /// When the folder cannot be emptied or made.
+    /// When the folder cannot be emptied or created.
     pub(crate) fn new(folder: PathBuf) -> io::Result<Self> {
         match fs::remove_dir_all(&folder) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -67,18 +68,18 @@ impl Programs {
         Ok(Self { folder, services: BTreeMap::new(), last_content: 0 })
     }
 
-    /// Keeps cargo's program at `path` for a service; programs that are `in_use` stay.
+    /// Keeps cargo's program at `path` for a service. Programs in `in_use` are not removed.
     ///
     /// # Errors
-    /// One line: what could not be kept, and why.
+    /// When the program cannot be read, linked or copied.
     pub(crate) fn accept(
         &mut self,
         service: &Name,
         path: &Path,
         in_use: &BTreeSet<PathBuf>,
-    ) -> Result<Artifact, String> {
+    ) -> Result<Artifact, Error> {
         self.keep(service, path, in_use)
-            .map_err(|error| format!("cannot keep the program `{}`: {error}", path.display()))
+            .map_err(|error| Error::KeepProgram { path: path.to_owned(), error })
     }
 
     fn keep(
@@ -88,7 +89,7 @@ impl Programs {
         in_use: &BTreeSet<PathBuf>,
     ) -> io::Result<Artifact> {
         let source = FileIdentity::from(&fs::metadata(path)?);
-        // A link to a symbolic link would be one itself, and lead elsewhere.
+        // A hard link to a symbolic link would be a symbolic link.
         let real = fs::canonicalize(path)?;
         let kept = self.services.entry(service.clone()).or_default();
         for (at, old) in kept.iter_mut().enumerate().rev() {
@@ -103,11 +104,11 @@ impl Programs {
 
         self.last_content += 1;
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        // The file keeps its name, as programs show it in `--help`, and systems in `ps`.
+        // The file keeps its name, which `--help` and `ps` show.
         let folder = self.folder.join(service.as_str()).join(self.last_content.to_string());
         fs::create_dir_all(&folder)?;
         let own = folder.join(&*name);
-        // Not every file may be linked: another file system, or another owner.
+        // A file on another file system, or of another owner, cannot be linked.
         if fs::hard_link(&real, &own).is_err() {
             fs::copy(&real, &own)?;
         }
@@ -133,7 +134,7 @@ fn has_content_of(old: &Kept, path: &Path, source: FileIdentity) -> io::Result<b
     same_bytes(File::open(&old.path)?, File::open(path)?)
 }
 
-/// Whether both hold the same from here to their end.
+/// Whether two readers have equal content from here to their end.
 ///
 /// # Errors
 /// When one of them cannot be read.
@@ -212,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_stays_as_it_was_accepted_when_cargo_replaces_its_own() {
+    fn kept_program_survives_a_relink() {
         let mut fixture = fixture();
         let path = fixture.link("one");
         let one = fixture.accept(&path, &[]);
@@ -222,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn equal_content_has_an_equal_number_and_other_content_another() {
+    fn equal_content_has_an_equal_number() {
         let mut fixture = fixture();
         let path = fixture.link("one");
         let one = fixture.accept(&path, &[]);
@@ -237,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn old_programs_are_removed_unless_a_run_uses_them() {
+    fn unused_old_programs_are_removed() {
         let mut fixture = fixture();
         let mut all = Vec::new();
         for content in ["a", "b", "c", "d"] {
@@ -250,10 +251,14 @@ mod tests {
     }
 
     #[test]
-    fn a_program_that_is_not_there_is_named() {
+    fn accept_names_a_missing_program() {
         let mut fixture = fixture();
         let missing = fixture.folder.path().join("missing");
-        let error = fixture.programs.accept(&"a".into(), &missing, &BTreeSet::new()).unwrap_err();
+        let error = fixture
+            .programs
+            .accept(&"a".into(), &missing, &BTreeSet::new())
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("/missing`: No such file"), "{error}");
     }
 }

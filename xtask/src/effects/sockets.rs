@@ -1,14 +1,13 @@
-//! The ports of every service: listening sockets to inherit, or numbers that are
-//! free and held until the service itself binds them.
+//! The ports of every service: listening sockets that runs inherit, or ports reserved for services
+//! that bind by themselves.
 //!
-//! A listening socket is kept for the stack's life, so callers queue while a service
-//! starts or starts again. For a service that binds by itself, a bound socket that
-//! does not listen reserves the number: the system gives it to nobody else, neither
-//! as an ephemeral port nor to a caller. It is let go just before the process is
-//! started, because a service that does not set `SO_REUSEADDR` could not bind beside
-//! it. A connection that lingers after its end (`TIME_WAIT`) is no holder of a fixed
-//! port, as those binds say `SO_REUSEADDR`; two such sockets that do not listen can
-//! share a number, so a number that may be any is bound without.
+//! A listening socket stays open as long as the stack, so callers queue while a service starts or
+//! restarts. A bound socket that does not listen reserves a port: the system gives the port to no
+//! other process, also not for outgoing connections. It is closed just before the process is
+//! spawned, because a service that does not set `SO_REUSEADDR` cannot bind beside it.
+//!
+//! A fixed port is bound with `SO_REUSEADDR`, so a connection in `TIME_WAIT` does not hold it. Two
+//! sockets that do not listen can share a port in that way, so any other port is bound without.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -35,25 +34,23 @@ struct BoundPort {
     name: String,
     host: String,
     number: u16,
-    /// None when the number was let go for the service to bind.
+    /// None after the release for the service.
     socket: Option<OwnedFd>,
     listens: bool,
 }
 
-/// Why a service has no ports.
+/// Why the ports of a service cannot be bound, one failure for each such port.
 #[derive(Debug)]
 pub(crate) struct BindFailures {
-    /// Why the first of those that cannot be had cannot.
     pub(crate) first: BindFailure,
-    /// And the others.
     pub(crate) others: Vec<BindFailure>,
 }
 
 impl Sockets {
-    /// Gets the ports of a service; those that it has already stay as they are.
+    /// Binds the ports of a service. Ports that it already has stay bound.
     ///
     /// # Errors
-    /// For each port that cannot be had; the service then has none.
+    /// When a port cannot be bound; the service then has no ports.
     pub(crate) fn bind(
         &mut self,
         service: &Name,
@@ -73,8 +70,8 @@ impl Sockets {
             let found = before.iter().position(same).map(|at| before.swap_remove(at));
             let got = match found {
                 Some(old) if old.socket.is_some() => Ok(old),
-                // The number was let go: the service had it, so it is free, and asked
-                // for again, or lost.
+                // The port was released for the service. Bind it again, or replace it if another
+                // process took it.
                 Some(old) => get(port, old.number, listen).or_else(|failure| match port.number {
                     Some(_) => Err(failure),
                     None => get(port, 0, listen),
@@ -95,7 +92,7 @@ impl Sockets {
         Ok(numbers)
     }
 
-    /// Closes the sockets of a service and forgets its numbers.
+    /// Closes the sockets of a service and forgets its ports.
     pub(crate) fn unbind(&mut self, service: &Name) {
         self.services.remove(service);
     }
@@ -115,7 +112,7 @@ impl Sockets {
         names.iter().map(listening).collect()
     }
 
-    /// Lets go of the numbers that the service is about to bind by itself.
+    /// Releases the ports that the service is about to bind by itself.
     pub(crate) fn release(&mut self, service: &Name) {
         for port in self.services.get_mut(service).into_iter().flatten() {
             if !port.listens {
@@ -124,8 +121,8 @@ impl Sockets {
         }
     }
 
-    /// Keeps the numbers of a service, but lets the engine listen on them in its stead: they
-    /// stay taken for everybody who does not say `SO_REUSEADDR`.
+    /// Lets the container engine listen on the reserved ports of a service. Binds without
+    /// `SO_REUSEADDR` still fail.
     pub(crate) fn share(&mut self, service: &Name) {
         for port in self.services.get_mut(service).into_iter().flatten() {
             let shared = port.socket.as_ref().map(|socket| {
@@ -137,7 +134,7 @@ impl Sockets {
         }
     }
 
-    /// Whether the supervisor itself listens on this port for the service.
+    /// Whether the supervisor listens on this port for the service.
     pub(crate) fn listens(&self, service: &Name, number: u16) -> bool {
         let held = self.services.get(service).map(Vec::as_slice).unwrap_or_default();
         held.iter().any(|port| port.listens && port.number == number)
@@ -146,7 +143,7 @@ impl Sockets {
 
 #[cfg(test)]
 impl Sockets {
-    /// A copy of the first socket of a service, to accept from as its run would.
+    /// A copy of the first socket of a service, to accept as its run would.
     pub(crate) fn listener(&self, service: &Name) -> std::net::TcpListener {
         let socket = self.services[service][0].socket.as_ref().unwrap();
         std::net::TcpListener::from(socket.try_clone().unwrap())
@@ -156,7 +153,7 @@ impl Sockets {
 fn get(port: &Port, number: u16, listen: bool) -> Result<BoundPort, BindFailure> {
     let other = |error: io::Error| BindFailure::Other {
         port: number,
-        error: format!("cannot bind `{}` port {number}: {error}", port.host),
+        error: format!("failed to bind port {number} of `{}`: {error}", port.host),
     };
     let address = resolve(&port.host, number).map_err(other)?;
     let opened = match (listen, number) {
@@ -174,7 +171,7 @@ fn get(port: &Port, number: u16, listen: bool) -> Result<BoundPort, BindFailure>
         }),
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
             let holder = port_holder::of(address);
-            // Of whom the system shows nothing it still shows the socket's owner.
+            // The user is known even if the system hides the process.
             let user = if holder.is_none() { port_holder::user_at(address) } else { None };
             Err(BindFailure::Held { port: number, holder, user })
         }
@@ -193,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_listening_socket_takes_callers_before_anybody_accepts_and_stays_the_same() {
+    fn listening_socket_queues_callers_and_stays_bound() {
         let mut sockets = Sockets::default();
         let name = Name::from("a");
         let ports = [port("http", None), port("metrics", None)];
@@ -209,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fixed_port_that_somebody_listens_on_is_held_and_the_holder_is_named() {
+    fn held_port_names_its_port_holder() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let number = listener.local_addr().unwrap().port();
         for listen in [true, false] {
@@ -226,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reserved_number_refuses_callers_and_is_free_to_bind_once_released() {
+    fn reserved_port_is_free_to_bind_once_released() {
         let mut sockets = Sockets::default();
         let name = Name::from("a");
         let number = sockets.bind(&name, &[port("http", None)], false).unwrap()[0];
@@ -239,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ephemeral_number_that_was_lost_is_replaced() {
+    fn lost_ephemeral_port_is_replaced() {
         let mut sockets = Sockets::default();
         let name = Name::from("a");
         let number = sockets.bind(&name, &[port("http", None)], false).unwrap()[0];
@@ -249,11 +246,11 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_that_lingers_is_no_holder() {
+    fn time_wait_connection_does_not_hold_the_port() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let caller = TcpStream::connect(address).unwrap();
-        // The side that closes first lingers.
+        // The side that closes first keeps the connection in `TIME_WAIT`.
         drop(listener.accept().unwrap());
         drop(caller);
         drop(listener);

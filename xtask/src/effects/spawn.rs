@@ -1,24 +1,24 @@
-//! Starting a process: fork and exec by hand, because inherited sockets need it.
+//! Spawns a process with its own fork and exec, which inherited sockets need.
 //!
-//! The standard library cannot do this: the variables of a command cannot hold the
-//! child's own process id (`LISTEN_PID`), and descriptors moved onto 3 and up in a
-//! hook can overwrite the pipe over which it reports a failed exec. So everything is
-//! prepared before the fork, and between fork and exec nothing allocates, takes a
-//! lock, or touches the environment.
+//! `std::process::Command` cannot set a variable to the pid of the child (`LISTEN_PID`). A hook of
+//! it that moves descriptors to 3 and up can overwrite the pipe that reports a failed exec. Here
+//! everything is prepared before the fork. Between fork and exec the child does not allocate,
+//! take a lock or touch the environment.
 //!
-//! Processes are started from the supervisor's main thread only: the death signal
-//! that every child asks for follows the thread that spawned it.
-//!
-//! It does not wait for the process; [`crate::effects::exit`] does.
+//! Only the main thread of the supervisor spawns, because the death signal of a child is tied to
+//! the thread that forked it. [`crate::effects::exit`] waits for the process.
 
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, OsStr};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 use std::ptr;
 
 use libc::{c_char, c_int};
 use rustix::process::Pid;
 
+use crate::effects::error::Error;
 use crate::system::group::Leader;
 
 /// The first descriptor of inherited sockets, as `sd_listen_fds` has it.
@@ -27,60 +27,60 @@ pub(crate) const FIRST_SOCKET: RawFd = 3;
 /// Digits reserved for a process id in the environment.
 const PID_DIGITS: usize = 10;
 
-/// A process to start, everything about it decided.
+/// Everything about the process to spawn.
 #[derive(Debug)]
 pub(crate) struct SpawnRequest<'a> {
     /// The path to execute.
     pub(crate) program: CString,
-    /// Its arguments, the first being its own name.
+    /// The arguments, its own name first.
     pub(crate) args: Vec<CString>,
-    /// Its whole environment, as `NAME=VALUE`.
+    /// The whole environment, as `NAME=VALUE`.
     pub(crate) env: Vec<CString>,
-    /// Variables that get the child's process id.
+    /// Variables that are set to the pid of the child.
     pub(crate) pid_variables: &'static [&'static str],
-    /// Its working folder.
     pub(crate) cwd: CString,
     /// Standard output and standard error.
     pub(crate) output: [BorrowedFd<'a>; 2],
     /// Descriptors to inherit, from [`FIRST_SOCKET`] on.
     pub(crate) sockets: Vec<BorrowedFd<'a>>,
-    /// The limit of open files to go back to, if the supervisor raised its own.
+    /// The limit of open files to restore, if the supervisor raised its own.
     pub(crate) open_files: Option<libc::rlimit>,
 }
 
-/// A child that was spawned; whether it became the program shows on `exec_report`.
+/// A child that was forked, and may not have executed its program yet.
 #[derive(Debug)]
 pub(crate) struct Spawned {
-    /// The process, leader of a group of its own.
+    /// The child, which leads a group of its own.
     pub(crate) leader: Leader,
-    /// Ends without a byte when the program runs, else with a [`SpawnFailure`].
+    /// A pipe that ends without a byte once the program is executed, or else with a failure. See
+    /// [`crate::effects::exit::wait_for_exec`].
     pub(crate) exec_report: OwnedFd,
 }
 
-/// What the child reports instead of becoming the program.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Why the child did not execute the program.
+#[derive(Debug)]
 pub(crate) struct SpawnFailure {
-    /// What did not work.
     pub(crate) step: SpawnStep,
-    /// The system's error number.
-    pub(crate) errno: i32,
+    pub(crate) error: io::Error,
 }
 
-/// The steps of a child on its way to its program.
+/// The steps from fork to exec.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SpawnStep {
-    /// Making its own group, or command_target for a death signal.
+    /// To create a group, and to request a death signal.
     Group,
-    /// Putting descriptors in their places.
+    /// To move descriptors to their numbers.
     Descriptors,
-    /// Entering the working folder.
+    /// To enter the working folder.
     Folder,
-    /// Executing the program.
+    /// To execute the program.
     Program,
+    /// To read the report, which the supervisor does.
+    Watch,
 }
 
 impl SpawnFailure {
-    /// Reads a report; anything but eight bytes is none.
+    /// The failure in a report; none if it has other than eight bytes.
     pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (step, errno) = bytes.split_first_chunk::<4>()?;
         let step = match i32::from_ne_bytes(*step) {
@@ -89,18 +89,18 @@ impl SpawnFailure {
             2 => SpawnStep::Folder,
             _ => SpawnStep::Program,
         };
-        Some(Self { step, errno: i32::from_ne_bytes(errno.try_into().ok()?) })
+        let errno = i32::from_ne_bytes(errno.try_into().ok()?);
+        Some(Self { step, error: io::Error::from_raw_os_error(errno) })
     }
 }
 
-/// Forks, and lets the child become the program.
+/// Forks a child that executes the program.
 ///
 /// # Errors
-/// When no process could be made; a program that cannot be executed is reported
-/// through [`Spawned::exec_report`] instead.
+/// When the fork fails. A failed exec is reported through [`Spawned::exec_report`] instead.
 pub(crate) fn start(launch: &SpawnRequest<'_>) -> io::Result<Spawned> {
-    // Every source lies above the places it is moved to, so that no move overwrites
-    // a descriptor that is still needed.
+    // Every source is above the targets, so that no move overwrites a descriptor that is still
+    // needed.
     let above = FIRST_SOCKET + c_int::try_from(launch.sockets.len()).unwrap_or(c_int::MAX);
     let null = std::fs::File::open("/dev/null")?;
     let mut lifted = Vec::new();
@@ -140,10 +140,10 @@ pub(crate) fn start(launch: &SpawnRequest<'_>) -> io::Result<Spawned> {
         // SAFETY: `getpid` has no preconditions.
         parent: unsafe { libc::getpid() },
     };
-    Ok(Spawned { leader: Leader::fork(|| fork(&prepared))?, exec_report })
+    Ok(Spawned { leader: Leader::spawn(|| fork(&prepared))?, exec_report })
 }
 
-/// All the child needs, as pointers into memory that the parent keeps alive.
+/// What the child needs, as pointers into memory of the parent.
 struct Prepared<'a> {
     program: &'a CStr,
     args: &'a [*const c_char],
@@ -158,8 +158,8 @@ struct Prepared<'a> {
 }
 
 fn fork(prepared: &Prepared<'_>) -> io::Result<Pid> {
-    // A signal that reached the child before its handlers are reset would run the
-    // supervisor's handler there and write into the supervisor's pipe.
+    // In a child whose handlers are not reset, a signal would run the supervisor's handler and
+    // write to the supervisor's pipe.
     let mut all = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
     let mut before = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
     // SAFETY: both sets are valid memory; `sigfillset` initialises the first, and
@@ -178,17 +178,17 @@ fn fork(prepared: &Prepared<'_>) -> io::Result<Pid> {
         if pid < 0 {
             return Err(error);
         }
-        // The child does the same; whoever comes first, a signal to the group finds it.
+        // Parent and child both do this, so that a signal to the group always reaches the child.
         libc::setpgid(pid, pid);
         pid
     };
     Pid::from_raw(pid).ok_or_else(|| io::Error::other("fork returned no process id"))
 }
 
-/// Turns the spawned child into the program. Never returns.
+/// Executes the program in the forked child. Never returns.
 ///
 /// # Safety
-/// Only in a process that was just spawned, with every pointer in `p` valid there.
+/// Only in a process that was just forked, with every pointer in `p` valid there.
 /// Calls nothing but async-signal-safe functions.
 unsafe fn in_child(p: &Prepared<'_>) -> ! {
     // SAFETY: the caller's promise; each call gets pointers into `p` or to locals.
@@ -213,8 +213,8 @@ unsafe fn in_child(p: &Prepared<'_>) -> ! {
         for &slot in p.pid_slots {
             write_digits(slot, pid);
         }
-        // A program that was copied a moment ago can be "busy" while another child
-        // of ours, spawned meanwhile, has not reached its own exec yet.
+        // A program that was just copied is busy while another child, forked during the copy, has
+        // not executed its program.
         for _ in 0..100 {
             libc::execve(p.program.as_ptr(), p.args.as_ptr(), p.env.as_ptr());
             if errno() != libc::ETXTBSY {
@@ -227,7 +227,7 @@ unsafe fn in_child(p: &Prepared<'_>) -> ! {
     }
 }
 
-/// Asks to be killed when the thread that spawned us ends.
+/// Requests a kill of this process when the thread that forked it ends.
 #[cfg(target_os = "linux")]
 unsafe fn die_with(parent: libc::pid_t) -> bool {
     // SAFETY: plain system calls without pointers.
@@ -235,7 +235,7 @@ unsafe fn die_with(parent: libc::pid_t) -> bool {
         if libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) != 0 {
             return false;
         }
-        // It may have died before the call above.
+        // The parent may have ended before the call above.
         if libc::getppid() != parent {
             libc::_exit(127);
         }
@@ -249,11 +249,11 @@ unsafe fn die_with(_parent: libc::pid_t) -> bool {
     true
 }
 
-/// Whatever else is open, inherited by the supervisor itself, stays behind.
+/// Closes every other descriptor on exec, such as those that the supervisor inherited.
 #[cfg(target_os = "linux")]
 unsafe fn close_the_rest_on_exec(above: RawFd) {
-    // SAFETY: a plain system call; an old kernel refuses it, which changes nothing,
-    // as all that the supervisor opens is marked already.
+    // SAFETY: a plain system call. An old kernel refuses it; then only descriptors that the
+    // supervisor inherited stay open.
     unsafe {
         libc::syscall(
             libc::SYS_close_range,
@@ -267,7 +267,7 @@ unsafe fn close_the_rest_on_exec(above: RawFd) {
 #[cfg(not(target_os = "linux"))]
 unsafe fn close_the_rest_on_exec(_above: RawFd) {}
 
-/// Default dispositions for every signal, and none blocked.
+/// Resets the disposition of every signal, and unblocks all.
 unsafe fn default_signals() {
     // SAFETY: the call gets a pointer to a local that it initialises.
     unsafe {
@@ -280,16 +280,16 @@ unsafe fn default_signals() {
     }
 }
 
-/// The system call itself, because the C library keeps two signals to itself, which
-/// the supervisor may have inherited as ignored.
+/// Uses the system call, because the C library refuses two signals, which the supervisor may have
+/// inherited as ignored.
 #[cfg(target_os = "linux")]
 unsafe fn default_signal(signal: c_int) {
-    // All-zero means the default; this is longer than the kernel's structure is.
+    // All-zero means the default; this is longer than the kernel's structure.
     let default = [0_usize; 16];
     let set_size = size_of::<u64>();
     let none = ptr::null_mut::<usize>();
-    // SAFETY: the kernel reads from a local that is long enough. Numbers that cannot
-    // be set are refused, as they should be.
+    // SAFETY: the kernel reads from a local that is long enough, and refuses signals that cannot
+    // be set.
     unsafe {
         libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), none, set_size);
     }
@@ -348,7 +348,7 @@ fn errno() -> i32 {
     }
 }
 
-/// `fd`, or a copy of it at `above` or higher that lives in `lifted`.
+/// `fd`, or a copy of it at `above` or higher, which `lifted` owns.
 fn lift(fd: BorrowedFd<'_>, above: RawFd, lifted: &mut Vec<OwnedFd>) -> io::Result<RawFd> {
     if fd.as_raw_fd() >= above {
         return Ok(fd.as_raw_fd());
@@ -359,7 +359,7 @@ fn lift(fd: BorrowedFd<'_>, above: RawFd, lifted: &mut Vec<OwnedFd>) -> io::Resu
     Ok(number)
 }
 
-/// A pipe that no program inherits: reading end, writing end.
+/// A pipe that is closed on exec: reading end, writing end.
 pub(crate) fn close_on_exec_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     #[cfg(target_os = "linux")]
     {
@@ -375,11 +375,30 @@ pub(crate) fn close_on_exec_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     }
 }
 
+/// The path of a program, looked up in this `PATH` if the name has no slash.
+pub(crate) fn find_program(name: &str, path: Option<&OsStr>, cwd: &str) -> Result<PathBuf, Error> {
+    if name.contains('/') {
+        return Ok(PathBuf::from(name));
+    }
+    which::which_in(name, path, cwd).map_err(|_| Error::FindProgram(name.to_owned()))
+}
+
+/// The arguments of a program, its own name first.
+pub(crate) fn arguments(program: &str, args: &[String]) -> Result<Vec<CString>, Error> {
+    std::iter::once(program).chain(args.iter().map(String::as_str)).map(c_string).collect()
+}
+
+pub(crate) fn c_string(text: impl AsRef<OsStr>) -> Result<CString, Error> {
+    let text = text.as_ref();
+    CString::new(text.as_bytes())
+        .map_err(|_| Error::ContainsNul(text.to_string_lossy().into_owned()))
+}
+
 fn pointers(texts: &[CString]) -> Vec<*const c_char> {
     texts.iter().map(|text| text.as_ptr()).chain([ptr::null()]).collect()
 }
 
-/// `NAME=` and room for the digits and the final NUL.
+/// `NAME=` and space for the digits and the final NUL.
 fn pid_buffer(name: &str) -> Vec<u8> {
     let mut buffer = format!("{name}=").into_bytes();
     buffer.resize(buffer.len() + PID_DIGITS + 1, 0);

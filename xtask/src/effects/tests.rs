@@ -1,4 +1,4 @@
-//! Real processes, sockets and files, driven by effects as the reducer would.
+//! Tests of [`World`] with real processes, sockets and files.
 
 use std::future::Future;
 use std::path::PathBuf;
@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use xtask_client::logs::{Merge, More, Reader, Start};
+use xtask_client::process_stat::ProcessStat;
 use xtask_core::plan::{Port, Probe};
 use xtask_core::stack::effect::PreparedProbe;
 use xtask_core::stack::{BindFailure, Command, Effect, Event, Exit, Run, Signal};
@@ -13,7 +14,7 @@ use xtask_core::terms::{Name, Place};
 
 use super::{World, WorldSettings};
 
-/// No test waits longer for anything.
+/// The longest wait of a test.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A world in a folder of its own.
@@ -23,7 +24,7 @@ struct Fixture {
     events: mpsc::UnboundedReceiver<Event>,
 }
 
-/// Runs a test in the kind of runtime that the supervisor has.
+/// Runs a test in a runtime like that of the supervisor.
 fn with_world<F: Future<Output = ()>>(test: impl FnOnce(Fixture) -> F) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
@@ -41,15 +42,15 @@ fn with_world<F: Future<Output = ()>>(test: impl FnOnce(Fixture) -> F) {
 }
 
 impl Fixture {
-    /// The next event, which must come soon.
+    /// The next event.
     async fn next(&mut self) -> Event {
         tokio::time::timeout(PATIENCE, self.events.recv())
             .await
-            .expect("no event came")
-            .expect("the world is over")
+            .expect("no event")
+            .expect("the world has ended")
     }
 
-    /// The first event that `wanted` gives something for; what comes before is dropped.
+    /// What `wanted` returns for the first matching event; earlier events are dropped.
     async fn until<T>(&mut self, mut wanted: impl FnMut(&Event) -> Option<T>) -> T {
         loop {
             let event = self.next().await;
@@ -84,7 +85,7 @@ impl Fixture {
     async fn until_passed(&mut self) -> usize {
         self.until(|event| match event {
             Event::ProbePassed { probe, .. } => Some(*probe),
-            Event::Exited { exit, .. } => panic!("it ended instead: {exit:?}"),
+            Event::Exited { exit, .. } => panic!("the run exited: {exit:?}"),
             _ => None,
         })
         .await
@@ -98,8 +99,8 @@ impl Fixture {
         .await
     }
 
-    /// Kills the run, and fails the test if it was ready before it was gone.
-    async fn is_killed_before_it_is_ready(&mut self) {
+    /// Kills the run, and fails the test if a probe passes before the run is gone.
+    async fn is_killed_before_a_probe_passes(&mut self) {
         self.signal(1, Signal::Kill);
         let passed = |event: &Event| match event {
             Event::ProbePassed { .. } => Some(true),
@@ -109,7 +110,7 @@ impl Fixture {
         assert!(!self.until(passed).await);
     }
 
-    /// Runs a command to its end: its exit, and the texts of its log.
+    /// Runs a command to its end. Returns its exit and the texts of its log.
     async fn run(&mut self, command: Command) -> (Exit, Vec<String>) {
         self.spawn(1, command, Vec::new());
         let exit = self.until_exited().await;
@@ -135,7 +136,7 @@ impl Fixture {
         self.world.perform(Effect::Signal { service: name(), run, signal });
     }
 
-    /// The texts of the log, oldest first, files that were put aside included.
+    /// The texts of the log, oldest first, rotated files included.
     fn log(&self) -> Vec<String> {
         let log = self.folder.path().join("state/logs/a.log");
         let mut logs = Merge::default();
@@ -147,7 +148,7 @@ impl Fixture {
     }
 }
 
-/// A mark that no other world of this process has.
+/// A mark that differs from those of other tests.
 fn mark(folder: &std::path::Path) -> String {
     folder.file_name().unwrap().to_string_lossy().into_owned()
 }
@@ -183,16 +184,15 @@ fn probe(index: usize, probe: Probe, port: Option<u16>) -> PreparedProbe {
     PreparedProbe { index, probe, address, command: Vec::new(), queued: false }
 }
 
-/// Whether a process is there and no zombie.
-fn is_alive(pid: &str) -> bool {
-    std::fs::read_to_string(format!("/proc/{pid}/stat"))
-        .is_ok_and(|stat| !stat.rsplit(')').next().unwrap_or_default().starts_with(" Z"))
+/// Whether a process exists and is not a zombie.
+fn is_running(pid: &str) -> bool {
+    ProcessStat::of(pid).is_some_and(|stat| !stat.is_zombie())
 }
 
 async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = tokio::time::Instant::now() + PATIENCE;
     while !holds() {
-        assert!(tokio::time::Instant::now() < deadline, "still not: {what}");
+        assert!(tokio::time::Instant::now() < deadline, "timeout: {what}");
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
 }

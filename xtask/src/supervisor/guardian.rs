@@ -17,7 +17,7 @@ use rustix::process::{
 use super::companion::{Companion, Companions, Scene, empty_standard_input, fork};
 use super::sweeper::{Standby, nothing_is_left, stand_by, sweep};
 use crate::system::say;
-use crate::system::sweep::end_descendants;
+use crate::system::sweep::kill_descendants;
 
 /// The exit code of a process that a signal ended, without the signal's number.
 const SIGNALLED: i32 = 128;
@@ -87,7 +87,7 @@ fn watch(supervisor: Pid, standby: Option<Standby>, scene: &Scene<'_>) -> ! {
             Some(_) | None => {}
         }
     };
-    let all_gone = end_descendants(&mut sweeper);
+    let all_gone = kill_descendants(&mut sweeper);
     if scene.paths.endpoint().exists() {
         // A supervisor that exits in order has removed the file.
         say(&format!("supervisor {supervisor} died: {}", describe(status)));

@@ -14,7 +14,9 @@ use xtask_client::paths::Endpoint;
 use super::lock::Lock;
 use crate::effects::containers::cleanup::{self, AfterCleanup, Removed};
 use crate::system::json_file::write_json;
-use crate::system::sweep::{KilledProcess, end_marked, has_died, ourselves};
+use crate::system::pidfd::has_died;
+use crate::system::proc;
+use crate::system::sweep::{KilledProcess, kill_marked};
 
 /// What remained of a stack after its supervisor died.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,7 +56,7 @@ pub(crate) fn clean(paths: &StackPaths) -> io::Result<Option<Leftovers>> {
 pub(crate) fn clean_locked(paths: &StackPaths, _lock: &Lock) -> Option<Leftovers> {
     let mut leftovers = if let Some(endpoint) = paths.read_endpoint() {
         // The calling process may be a descendant of a service of this stack.
-        let ended = end_marked(&paths.short_name(), &ourselves());
+        let ended = kill_marked(&paths.short_name(), &proc::own_ancestry());
         remove_sockets(paths, &endpoint);
         Some(Leftovers { supervisor: Some(endpoint.pid), ended, ..Leftovers::default() })
     } else {

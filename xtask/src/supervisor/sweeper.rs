@@ -19,7 +19,7 @@ use super::leftovers::bury;
 use super::lock::Lock;
 use crate::effects::containers::cleanup::{self, AfterCleanup};
 use crate::system::say;
-use crate::system::sweep::end_marked;
+use crate::system::sweep::kill_marked;
 
 /// A forked sweeper and the pipe that it waits on.
 pub(super) struct Standby {
@@ -112,7 +112,7 @@ pub(crate) fn sweep_after(supervisor: u32, scene: &Scene<'_>) -> io::Result<()> 
 /// Kills every process with the stack's mark and removes the stack's sockets and containers.
 pub(super) fn sweep(scene: &Scene<'_>) {
     let me = getpid().as_raw_nonzero().get();
-    let ended = end_marked(&scene.paths.short_name(), &[me]);
+    let ended = kill_marked(&scene.paths.short_name(), &[me]);
     for ended in &ended {
         say(&format!("killed leftover process {}: `{}`", ended.pid, ended.command));
     }

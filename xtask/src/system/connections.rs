@@ -1,18 +1,18 @@
-//! Which service's processes have open connections to which service's ports, and whether
-//! those were accepted: sockets that a group's processes hold, matched by both ends.
+//! Finds open connections from one service's processes to another service's ports, and whether the
+//! called service accepted them. Sockets of a process group are matched by both of their ends.
 //!
-//! It looks once, at what is open in that moment; a connection that came and went is not
-//! seen. What follows from a call is not decided here.
+//! This is a snapshot: connections that opened and closed in between are missed.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 
 use xtask_core::calls::{Call, CallState};
 use xtask_core::stack::ServiceAddress;
 use xtask_core::terms::Name;
 
+use crate::system::socket::literal;
 use crate::system::tcp::{Socket, SocketState};
-use crate::system::{group, tcp};
+use crate::system::{proc, tcp};
 
 /// An outgoing connection to a service of the stack.
 struct Outgoing {
@@ -20,10 +20,10 @@ struct Outgoing {
     state: CallState,
 }
 
-/// Who calls whom: `groups` are the leaders of the living runs, `addresses` where services
-/// can be called. One call for each pair; one that waits counts before those that do not.
+/// The calls between services, one for each pair. A waiting call takes precedence over an accepted
+/// one. `groups` are the group leaders of the active runs, `addresses` those of the services.
 ///
-/// It takes as long as the system needs to write down every connection of this machine.
+/// This takes as long as the kernel needs to list every connection of this machine.
 pub(crate) fn between(groups: &BTreeMap<i32, Name>, addresses: &[ServiceAddress]) -> Vec<Call> {
     if groups.is_empty() || addresses.is_empty() {
         return Vec::new();
@@ -33,9 +33,9 @@ pub(crate) fn between(groups: &BTreeMap<i32, Name>, addresses: &[ServiceAddress]
     if outgoing.is_empty() {
         return Vec::new();
     }
-    for (pid, group) in group::members_of_all_groups() {
-        let Some(from) = groups.get(&group) else { continue };
-        for inode in tcp::held_by(pid) {
+    for (pid, stat) in proc::running() {
+        let Some(from) = groups.get(&stat.group) else { continue };
+        for inode in proc::socket_inodes(pid) {
             if let Some(Outgoing { to, state }) = outgoing.get(&inode) {
                 let known = found.entry((from.clone(), to.clone())).or_insert(*state);
                 *known = (*known).min(*state);
@@ -45,12 +45,12 @@ pub(crate) fn between(groups: &BTreeMap<i32, Name>, addresses: &[ServiceAddress]
     found.into_iter().map(|((from, to), state)| Call { from, to, state }).collect()
 }
 
-/// The connections to one of the addresses, by the number of the caller's socket.
+/// The connections to one of the addresses, by the inode of the caller's socket.
 fn outgoing(sockets: &[Socket], addresses: &[ServiceAddress]) -> BTreeMap<u64, Outgoing> {
     let ends = |socket: &Socket| (canonical(socket.local), canonical(socket.remote));
     let unaccepted: BTreeSet<(SocketAddr, SocketAddr)> =
         sockets.iter().filter(|socket| is_unaccepted(socket)).map(ends).collect();
-    let to = |called: SocketAddr| addresses.iter().find(|address| takes(address, called));
+    let to = |called: SocketAddr| addresses.iter().find(|address| is_at(address, called));
     let call = |socket: &Socket| {
         let (local, remote) = ends(socket);
         let to = to(remote)?.service.clone();
@@ -65,7 +65,7 @@ fn outgoing(sockets: &[Socket], addresses: &[ServiceAddress]) -> BTreeMap<u64, O
     sockets.iter().filter(|socket| socket.inode != 0).filter_map(call).collect()
 }
 
-/// Whether it is the called end of a connection that no process has got.
+/// Whether it is the called end of a connection that no process has accepted.
 fn is_unaccepted(socket: &Socket) -> bool {
     match socket.state {
         SocketState::Called => true,
@@ -74,18 +74,14 @@ fn is_unaccepted(socket: &Socket) -> bool {
     }
 }
 
-fn takes(address: &ServiceAddress, called: SocketAddr) -> bool {
-    let host = match &*address.host {
-        "localhost" => Some(Ipv4Addr::LOCALHOST.into()),
-        host => host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().ok(),
-    };
-    // A name would have to be looked up, and the number is mostly enough.
-    let same_host =
-        host.is_none_or(|host| host.is_unspecified() || host.to_canonical() == called.ip());
+fn is_at(address: &ServiceAddress, called: SocketAddr) -> bool {
+    // To resolve a name takes time, and the port is mostly enough.
+    let same_host = literal(&address.host)
+        .is_none_or(|host| host.is_unspecified() || host.to_canonical() == called.ip());
     address.port == called.port() && same_host
 }
 
-/// Sockets of both versions show one connection with an address in two spellings.
+/// A connection between an IPv4 and an IPv6 socket shows one address in two spellings.
 fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
@@ -109,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_waits_while_no_process_has_the_other_end() {
+    fn unaccepted_call_waits() {
         use SocketState::{Called, Calling, Open};
         let shop = [address("shop", "127.0.0.1", 80)];
         let both = |inode, state| {
@@ -121,12 +117,12 @@ mod tests {
         assert_eq!(both(0, Open), call(CallState::Waiting));
         assert_eq!(both(0, Called), call(CallState::Waiting));
         assert_eq!(both(8, Open), call(CallState::Accepted));
-        let knocking = socket("127.0.0.1:1000", "127.0.0.1:80", Calling, 7);
-        assert_eq!(found(&[knocking], &shop), call(CallState::Waiting));
+        let calling = socket("127.0.0.1:1000", "127.0.0.1:80", Calling, 7);
+        assert_eq!(found(&[calling], &shop), call(CallState::Waiting));
     }
 
     #[test]
-    fn a_call_goes_to_whom_the_address_belongs() {
+    fn call_goes_to_the_service_of_its_address() {
         let addresses = [address("four", "127.0.0.1", 80), address("six", "::1", 80)];
         let caller = |remote| socket("127.0.0.1:1000", remote, SocketState::Open, 7);
         let to = |remote| found(&[caller(remote)], &addresses).pop().map(|(_, to, _)| to);
@@ -139,7 +135,7 @@ mod tests {
 
     #[test]
     #[cfg(target_os = "linux")]
-    fn the_calls_of_this_process_are_seen_with_their_state() {
+    fn between_reports_calls_of_this_process() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let own = listener.local_addr().unwrap();
         let _caller = std::net::TcpStream::connect(own).unwrap();

@@ -1,4 +1,4 @@
-//! Files of JSON that whoever reads them never sees half of, also when their writer is killed or
+//! Writes JSON files atomically: a reader never sees half of one, even if the writer is killed or
 //! the disk is full.
 
 use std::io;
@@ -6,11 +6,10 @@ use std::path::Path;
 
 use serde::Serialize;
 
-/// Writes a file of JSON, or leaves the one that is there as it was: the new one is written
-/// beside it and renamed into its place.
+/// Replaces a JSON file by renaming a new one over it. On failure the old file is unchanged.
 ///
 /// # Errors
-/// What the system says.
+/// When the new file cannot be written or renamed.
 pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> io::Result<()> {
     let fresh = path.with_added_extension("new");
     std::fs::write(&fresh, serde_json::to_vec(value)?)?;
@@ -22,12 +21,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_that_cannot_be_written_anew_stays_as_it_was() {
+    fn failed_write_keeps_the_old_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("note.json");
         write_json(&path, &"first").unwrap();
         write_json(&path, &"second").unwrap();
-        // Nothing can be written in the place of a folder.
+        // A folder at this path makes the write fail.
         std::fs::create_dir(folder.path().join("note.json.new")).unwrap();
         write_json(&path, &"third").unwrap_err();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "\"second\"");

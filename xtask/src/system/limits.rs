@@ -1,7 +1,7 @@
-//! Limits of this process.
+//! Resource limits of this process.
 
-/// Raises the limit of open files, as every run needs half a dozen. Returns the one
-/// that children go back to.
+/// Raises the limit of open files, because every run needs about six. Returns the old limit, which
+/// children get back.
 pub(crate) fn raise_open_files() -> Option<libc::rlimit> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let before = getrlimit(Resource::Nofile);

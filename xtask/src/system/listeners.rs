@@ -1,40 +1,36 @@
-//! Who listens on which port, and how many callers wait there unaccepted.
+//! Listening sockets, and how many callers each has not accepted.
 //!
-//! Which process a listener belongs to is found elsewhere.
+//! See [`crate::system::port_holder`] for the process of a listener.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use crate::system::tcp;
-use crate::system::tcp::{Socket, SocketState};
+use crate::system::tcp::{self, Socket, SocketState};
 
-/// A socket that listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Listener {
-    /// Where.
     pub(crate) address: SocketAddr,
-    /// The socket's number, as the links in `/proc/PID/fd` show it.
     pub(crate) inode: u64,
-    /// Connections made and not accepted yet.
+    /// Established connections that the listener has not accepted.
     pub(crate) waiting: u32,
-    /// The number of the user that it belongs to.
+    /// Id of the user that it belongs to.
     pub(crate) user: u32,
 }
 
 impl Listener {
-    /// Whether a call to `address` can end at this listener.
-    pub(crate) fn takes_calls_to(&self, address: SocketAddr) -> bool {
+    /// Whether this listener accepts connections to `address`.
+    pub(crate) fn accepts(&self, address: SocketAddr) -> bool {
         let (own, called) = (self.address.ip(), address.ip().to_canonical());
         let same_kind = own.is_ipv4() == called.is_ipv4();
         self.address.port() == address.port()
             && (own.to_canonical() == called
-                // A wildcard of version 6 takes calls of both, unless it was told not to.
+                // An IPv6 wildcard also accepts IPv4, unless its socket is set to IPv6 only.
                 || (own.is_unspecified() && (same_kind || own.is_ipv6()))
                 || called.is_unspecified())
     }
 }
 
-/// Every listener there is.
+/// Every listener of this network namespace.
 pub(crate) fn all() -> Vec<Listener> {
     tcp::listening().into_iter().filter_map(listener).collect()
 }
@@ -44,16 +40,14 @@ fn listener(socket: Socket) -> Option<Listener> {
     (state == SocketState::Listening).then_some(Listener { address, inode, waiting, user })
 }
 
-/// Whether somebody listens on a port in the network of that process; none if the system
-/// does not tell.
+/// Whether a port has a listener in the network namespace of a process; none if the system does
+/// not show it.
 pub(crate) fn listens_in(pid: u32, port: u16) -> Option<bool> {
-    let table = |table: &str| std::fs::read_to_string(format!("/proc/{pid}/net/{table}"));
-    let text = [table("tcp").ok()?, table("tcp6").unwrap_or_default()];
-    let mut listeners = text.iter().flat_map(|text| tcp::parse(text)).filter_map(listener);
+    let mut listeners = tcp::in_namespace_of(pid)?.filter_map(listener);
     Some(listeners.any(|listener| listener.address.port() == port))
 }
 
-/// How many callers wait unaccepted on each port of this machine that somebody listens on.
+/// How many callers wait unaccepted on each listening port of this network namespace.
 pub(crate) fn waiting_callers() -> BTreeMap<u16, u32> {
     let mut waiting: BTreeMap<u16, u32> = BTreeMap::new();
     for listener in all() {
@@ -68,22 +62,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_wildcard_takes_calls_of_both_versions_and_an_address_only_its_own() {
+    fn wildcard_listener_accepts_other_addresses() {
         let listener =
             |text: &str| Listener { address: text.parse().unwrap(), inode: 0, waiting: 0, user: 0 };
-        let takes = |own: &str, called: &str| listener(own).takes_calls_to(called.parse().unwrap());
-        assert!(takes("127.0.0.1:1", "127.0.0.1:1"));
-        assert!(takes("0.0.0.0:1", "127.0.0.1:1"));
-        assert!(takes("[::]:1", "127.0.0.1:1"));
-        assert!(takes("[::]:1", "[::1]:1"));
-        assert!(!takes("[::1]:1", "127.0.0.1:1"));
-        assert!(!takes("0.0.0.0:1", "[::1]:1"));
-        assert!(!takes("127.0.0.1:1", "127.0.0.1:2"));
+        let accepts = |own: &str, called: &str| listener(own).accepts(called.parse().unwrap());
+        assert!(accepts("127.0.0.1:1", "127.0.0.1:1"));
+        assert!(accepts("0.0.0.0:1", "127.0.0.1:1"));
+        assert!(accepts("[::]:1", "127.0.0.1:1"));
+        assert!(accepts("[::]:1", "[::1]:1"));
+        assert!(!accepts("[::1]:1", "127.0.0.1:1"));
+        assert!(!accepts("0.0.0.0:1", "[::1]:1"));
+        assert!(!accepts("127.0.0.1:1", "127.0.0.1:2"));
     }
 
     #[test]
     #[cfg(target_os = "linux")]
-    fn callers_that_nobody_accepts_are_counted() {
+    fn waiting_callers_counts_unaccepted_connections() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         assert_eq!(waiting_callers().get(&address.port()).copied(), Some(0));

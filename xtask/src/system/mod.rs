@@ -1,6 +1,6 @@
 //! Reads and signals the operating system: `/proc`, process groups, sockets, files.
 //!
-//! Nothing here knows what a service is; the rooms above decide what to do with the answers.
+//! These modules report facts and do what they are asked to. Other rooms decide what to do.
 
 pub(crate) mod async_fd;
 pub(crate) mod connections;
@@ -11,6 +11,7 @@ pub(crate) mod listeners;
 pub(crate) mod pidfd;
 pub(crate) mod port_holder;
 pub(crate) mod port_range;
+pub(crate) mod proc;
 mod say;
 pub(crate) mod socket;
 pub(crate) mod sweep;

@@ -1,22 +1,44 @@
-//! Waiting for the end of a process that need not be a child.
-//!
-//! It sends nothing to the process and learns nothing but that it is gone.
+//! Process descriptors (pidfds): they name one process, even after its pid is reused.
 
 use std::io;
 use std::os::fd::OwnedFd;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use tokio::io::unix::AsyncFd;
 
-/// A process to wait for, held so that its number cannot mean another one.
+use crate::system::async_fd::async_fd;
+
+/// The descriptor of the process that has this pid now.
+pub(crate) fn open(pid: i32) -> Option<OwnedFd> {
+    pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok()
+}
+
+/// Whether the process has ended, reaped or not.
+pub(crate) fn has_ended(pidfd: &OwnedFd) -> bool {
+    let mut wanted = [PollFd::new(pidfd, PollFlags::IN)];
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut wanted, Some(&at_once)).is_ok_and(|ready| ready > 0)
+}
+
+/// Whether no process has this pid, or only a zombie. If the system cannot tell, this is false.
+pub(crate) fn has_died(pid: u32) -> bool {
+    let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return true };
+    match pidfd_open(pid, PidfdFlags::empty()) {
+        Ok(pidfd) => has_ended(&pidfd),
+        Err(error) => error == Errno::SRCH,
+    }
+}
+
+/// Waits for the exit of a process, which need not be a child.
 pub(crate) struct ExitWatch(Option<AsyncFd<OwnedFd>>);
 
 impl ExitWatch {
-    /// The process of that number, as it is now. If there is none it counts as gone.
+    /// Watches the process that has this pid now. A pid without a process counts as exited.
     ///
     /// # Errors
-    /// When the system cannot watch it, which says nothing of the process.
+    /// When the system cannot watch it; the process may be running.
     pub(crate) fn new(pid: u32) -> io::Result<Self> {
         let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else {
             return Ok(Self(None));
@@ -28,16 +50,15 @@ impl ExitWatch {
         }
     }
 
-    /// The process that a descriptor stands for.
+    /// Watches the process of a descriptor.
     ///
     /// # Errors
     /// As for [`ExitWatch::new`].
     pub(crate) fn of(pidfd: OwnedFd) -> io::Result<Self> {
-        // SAFETY: an `OwnedFd` is the same open descriptor for as long as it lives.
-        Ok(Self(Some(unsafe { AsyncFd::register(pidfd) }?)))
+        Ok(Self(Some(async_fd(pidfd)?)))
     }
 
-    /// Waits until the process is gone.
+    /// Waits until the process has ended.
     pub(crate) async fn exited(&self) {
         if let Some(fd) = &self.0 {
             let _ = fd.readable().await;
@@ -50,28 +71,28 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_process_is_gone_when_it_ended_or_never_was() {
+    async fn exit_watch_ends_with_the_process() {
         let mut child =
             std::process::Command::new("cat").stdin(std::process::Stdio::piped()).spawn().unwrap();
-        let watched = ExitWatch::new(child.id()).unwrap();
+        let watch = ExitWatch::new(child.id()).unwrap();
         drop(child.stdin.take());
-        watched.exited().await;
+        watch.exited().await;
         assert!(child.wait().unwrap().success());
         ExitWatch::new(u32::MAX).unwrap().exited().await;
     }
 
-    /// A thread is no process, which the system says with an error of its own.
+    /// The id of a thread is no pid, and the system reports that with a different error.
     #[tokio::test]
-    async fn what_cannot_be_watched_is_not_taken_for_gone() {
+    async fn unwatchable_process_does_not_count_as_ended() {
         let (sender, receiver) = std::sync::mpsc::channel();
         let (ours, theirs) = std::sync::mpsc::channel::<()>();
         let thread = std::thread::spawn(move || {
             sender.send(rustix::thread::gettid().as_raw_nonzero().get()).unwrap();
             let _ = theirs.recv();
         });
-        let number = receiver.recv().unwrap().unsigned_abs();
-        assert!(ExitWatch::new(number).is_err());
-        assert!(!crate::system::sweep::has_died(number));
+        let thread_id = receiver.recv().unwrap().unsigned_abs();
+        assert!(ExitWatch::new(thread_id).is_err());
+        assert!(!has_died(thread_id));
         drop(ours);
         thread.join().unwrap();
     }

@@ -1,22 +1,20 @@
-//! Port numbers for services that bind by themselves: below the range from which the
-//! system takes numbers for outgoing connections.
+//! Candidate ports for services that bind by themselves: below the range that the system uses for
+//! outgoing connections.
 //!
-//! Between the moment when a number is let go and the moment when the service binds
-//! it, and again while a crashed service waits for its next start, nobody holds it. A
-//! number of that range would then go to some caller sooner or later on a busy
-//! machine. Whether a number is free is not checked here.
+//! No socket holds such a port between its release and the bind of the service, nor while a
+//! crashed service waits for its next start. In the range of outgoing connections, a busy machine
+//! would give it to a caller. This module does not check whether a port is free.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::ops::Range;
 
-/// How many numbers below the range of outgoing connections are chosen from.
+/// The size of the range of candidates.
 const CHOICE: u16 = 10_000;
 
-/// How many numbers are worth a try before the system may choose.
+/// How many candidates to try before the system chooses.
 const TRIES: usize = 64;
 
-/// Numbers to try, in random order, so that stacks that start at once do not all try
-/// the same.
+/// Ports to try, at random, so that stacks that start at the same time try different ones.
 pub(crate) fn candidates() -> impl Iterator<Item = u16> {
     let range = below(outgoing_from());
     let width = u64::from(range.end.saturating_sub(range.start));
@@ -27,8 +25,7 @@ pub(crate) fn candidates() -> impl Iterator<Item = u16> {
     })
 }
 
-/// The numbers below `first`; none where too few are left above those that services
-/// usually have.
+/// The candidates below `first`; none if they would overlap with the usual ports of services.
 fn below(first: u16) -> Range<u16> {
     match first.checked_sub(CHOICE) {
         Some(start) if start >= 10_000 => start..first,
@@ -36,12 +33,12 @@ fn below(first: u16) -> Range<u16> {
     }
 }
 
-/// The first number that outgoing connections may have.
+/// The first port of outgoing connections.
 fn outgoing_from() -> u16 {
     std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range")
         .ok()
         .and_then(|range| range.split_ascii_whitespace().next()?.parse().ok())
-        // What systems without that file begin with.
+        // The default of systems without that file.
         .unwrap_or(49_152)
 }
 
@@ -50,11 +47,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_lie_below_those_of_outgoing_connections_and_differ() {
+    fn candidates_differ_and_avoid_outgoing_ports() {
         let first = outgoing_from();
         let all: Vec<u16> = candidates().collect();
-        assert!(all.iter().all(|number| *number < first && *number >= 10_000), "{all:?}");
-        assert!(all.is_empty() || all.iter().any(|number| *number != all[0]), "{all:?}");
+        assert!(all.iter().all(|port| *port < first && *port >= 10_000), "{all:?}");
+        assert!(all.is_empty() || all.iter().any(|port| *port != all[0]), "{all:?}");
         assert_eq!(below(32_768), 22_768..32_768);
         assert_eq!(below(1024), 0..0);
     }

@@ -1,16 +1,15 @@
-//! A line in the supervisor's own log, which is its standard error.
+//! Writes the supervisor's own log, which is its standard error.
 //!
-//! The macros of the standard library panic where a line cannot be written, and a full
-//! disk must cost words, never a stack.
+//! `eprintln!` panics if it cannot write. A full disk must cost log lines, never a stack.
 
 use std::io::{self, Write};
 use std::sync::{Mutex, PoisonError};
 
-/// What was said last.
+/// The last line.
 static LAST: Mutex<String> = Mutex::new(String::new());
 
-/// Writes the line, unless it is the same as the one before: what goes on failing is said
-/// once. Where it cannot be written there is nobody to tell.
+/// Writes a line, unless it repeats the previous one: a lasting failure is reported once. A line
+/// that cannot be written is discarded.
 pub(crate) fn say(line: &str) {
     let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
     if *last == line {

@@ -1,4 +1,4 @@
-//! TCP sockets: the address of a host, and sockets bound to it.
+//! TCP sockets: resolves hosts to addresses, and binds sockets to them.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
@@ -8,33 +8,33 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 
 use crate::system::port_range;
 
-/// Connections that queue before callers are refused; the system may allow fewer.
+/// Connections that queue before the kernel refuses callers; the system may allow fewer.
 const BACKLOG: i32 = 4096;
 
-/// The address of a host and port: a literal as it stands, a name as the system
-/// resolves it, version 4 first so that `localhost` is the same everywhere.
+/// The address of a host: a literal as it is, a name as the system resolves it. IPv4 is preferred,
+/// so that `localhost` is the same everywhere.
 pub(crate) fn resolve(host: &str, port: u16) -> io::Result<SocketAddr> {
-    match literal(host, port) {
-        Some(address) => Ok(address),
+    match literal(host) {
+        Some(ip) => Ok(SocketAddr::new(ip, port)),
         None => first(host, (host, port).to_socket_addrs()?),
     }
 }
 
-/// As [`resolve`], without keeping this thread: servers of names may take seconds.
+/// As [`resolve`], without blocking this thread: a name server may take seconds.
 pub(crate) async fn lookup(host: &str, port: u16) -> io::Result<SocketAddr> {
-    match literal(host, port) {
-        Some(address) => Ok(address),
+    match literal(host) {
+        Some(ip) => Ok(SocketAddr::new(ip, port)),
         None => first(host, tokio::net::lookup_host((host, port)).await?),
     }
 }
 
-fn literal(host: &str, port: u16) -> Option<SocketAddr> {
+/// The IP address that a host spells out, with or without brackets; `localhost` counts as one.
+pub(crate) fn literal(host: &str) -> Option<IpAddr> {
     let literal = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    let ip = match host {
-        "localhost" => Ipv4Addr::LOCALHOST.into(),
-        _ => literal.parse::<IpAddr>().ok()?,
-    };
-    Some(SocketAddr::new(ip, port))
+    match host {
+        "localhost" => Some(Ipv4Addr::LOCALHOST.into()),
+        _ => literal.parse().ok(),
+    }
 }
 
 fn first(host: &str, addresses: impl Iterator<Item = SocketAddr>) -> io::Result<SocketAddr> {
@@ -42,18 +42,18 @@ fn first(host: &str, addresses: impl Iterator<Item = SocketAddr>) -> io::Result<
     addresses.min_by_key(SocketAddr::is_ipv6).ok_or_else(no_address)
 }
 
-/// What a bound socket is for.
+/// The purpose of a bound socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
-    /// Callers queue on it, and a run inherits it.
+    /// To queue callers for a run that inherits it.
     Listen,
-    /// It holds a number that must be this one, whatever lingers there.
+    /// To hold a fixed port, also beside connections in `TIME_WAIT`.
     Reserve,
-    /// It holds a number that nobody else has bound, reserved by another stack or not.
+    /// To hold a port that no other socket is bound to, not even one that reserves it.
     ReserveUnused,
 }
 
-/// A port where callers are refused as long as the socket is held.
+/// A port that refuses callers as long as the socket is open.
 ///
 /// # Errors
 /// When the host cannot be bound, or has no free port.
@@ -61,10 +61,10 @@ pub(crate) fn refusing_port(host: &str) -> io::Result<(OwnedFd, u16)> {
     reserve_any(resolve(host, 0)?)
 }
 
-/// A bound socket of any number, preferably one that outgoing connections do not get.
+/// A socket bound to any free port, preferably outside of the range of outgoing connections.
 pub(crate) fn reserve_any(mut address: SocketAddr) -> io::Result<(OwnedFd, u16)> {
-    for number in port_range::candidates() {
-        address.set_port(number);
+    for port in port_range::candidates() {
+        address.set_port(port);
         if let Ok(reserved) = open(address, Purpose::ReserveUnused) {
             return Ok(reserved);
         }
@@ -73,7 +73,7 @@ pub(crate) fn reserve_any(mut address: SocketAddr) -> io::Result<(OwnedFd, u16)>
     open(address, Purpose::ReserveUnused)
 }
 
-/// A bound socket, and its number.
+/// A bound socket, and its port.
 pub(crate) fn open(address: SocketAddr, purpose: Purpose) -> io::Result<(OwnedFd, u16)> {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let socket = stream_socket(family)?;
@@ -86,7 +86,7 @@ pub(crate) fn open(address: SocketAddr, purpose: Purpose) -> io::Result<(OwnedFd
     Ok((socket, bound.port()))
 }
 
-/// A TCP socket that no program inherits unless told to.
+/// A TCP socket that is closed on exec.
 pub(crate) fn stream_socket(family: AddressFamily) -> io::Result<OwnedFd> {
     #[cfg(target_os = "linux")]
     let socket = rustix::net::socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn localhost_is_the_loopback_of_version_four() {
+    fn localhost_resolves_to_ipv4_loopback() {
         assert_eq!(resolve("localhost", 1).unwrap().to_string(), "127.0.0.1:1");
         assert_eq!(resolve("[::1]", 1).unwrap().to_string(), "[::1]:1");
         assert_eq!(resolve("::1", 1).unwrap().to_string(), "[::1]:1");

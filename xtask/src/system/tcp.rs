@@ -1,97 +1,79 @@
-//! The tables of TCP sockets, `/proc/net/tcp` and `/proc/net/tcp6`: every socket of this
-//! machine (of this network namespace).
+//! Reads the tables of TCP sockets, `/proc/net/tcp` and `/proc/net/tcp6`: every socket of a network
+//! namespace.
 //!
-//! Parsing is apart from reading. A system without these files yields no sockets; which
-//! process a socket belongs to is found elsewhere.
+//! A system without these files reports no sockets. The tables do not name processes; see
+//! [`crate::system::port_holder`].
 
+use std::fmt::Display;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// A socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Socket {
-    /// Its own end.
     pub(crate) local: SocketAddr,
-    /// The other end.
     pub(crate) remote: SocketAddr,
-    /// What it is doing.
     pub(crate) state: SocketState,
-    /// The number of the user that it belongs to.
+    /// Id of the user that it belongs to.
     pub(crate) user: u32,
-    /// Bytes received and not read; for a listener, connections not accepted.
+    /// Bytes received and not read; of a listener, connections not accepted.
     pub(crate) received: u32,
-    /// The socket's number, as the links in `/proc/PID/fd` show it; 0 for one that no
-    /// process has, such as a connection that was not accepted.
+    /// The inode, as the links in `/proc/PID/fd` show it; 0 if no process has the socket open, as
+    /// with a connection that was not accepted.
     pub(crate) inode: u64,
 }
 
-/// What a socket is doing.
+/// The kernel's states, reduced to those that matter here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SocketState {
-    /// It waits for calls.
     Listening,
-    /// It has called, and nobody has answered.
+    /// `SYN_SENT`: it has called, and got no answer.
     Calling,
-    /// It is being called, and the handshake is not over.
+    /// `SYN_RECV`: it was called, and the handshake is incomplete.
     Called,
-    /// Both ends are open, or only the other one was closed.
+    /// `ESTABLISHED` or `CLOSE_WAIT`.
     Open,
 }
 
-const TABLES: [&str; 2] = ["/proc/self/net/tcp", "/proc/self/net/tcp6"];
-
-/// Every socket that is not on its way out. Line by line: after a minute of many short
-/// calls the tables hold megabytes of those that are, and the system takes long to write
-/// them down.
-pub(crate) fn all() -> Vec<Socket> {
-    TABLES.into_iter().flat_map(lines).filter_map(|text| line(&text)).collect()
+/// The tables as a process sees them, `PID` or `self`.
+fn tables(process: impl Display) -> [String; 2] {
+    ["tcp", "tcp6"].map(|table| format!("/proc/{process}/net/{table}"))
 }
 
-/// The sockets that listen. The system lists them first, so that this is quick however
-/// many others there are.
+/// Every socket of this network namespace that is not closing. Many short connections leave
+/// megabytes of closing sockets in the tables, so the tables are read line by line.
+pub(crate) fn all() -> Vec<Socket> {
+    parse(tables("self").into_iter().flat_map(lines)).collect()
+}
+
+/// The listening sockets of this network namespace. The kernel lists them first, so this stays
+/// fast with many other sockets.
 pub(crate) fn listening() -> Vec<Socket> {
     let listens = |socket: &Socket| socket.state == SocketState::Listening;
-    let of_table = |table| lines(table).skip(1).map_while(move |text| line(&text).filter(listens));
-    TABLES.into_iter().flat_map(of_table).collect()
+    let of_table =
+        |table| lines(table).skip(1).map_while(move |line| socket(&line).filter(listens));
+    tables("self").into_iter().flat_map(of_table).collect()
 }
 
-fn lines(table: &str) -> impl Iterator<Item = String> {
+/// Every socket in the network namespace of a process; none if the system does not show it.
+pub(crate) fn in_namespace_of(pid: u32) -> Option<impl Iterator<Item = Socket>> {
+    let tables = tables(pid);
+    File::open(&tables[0]).ok()?;
+    Some(parse(tables.into_iter().flat_map(lines)))
+}
+
+fn lines(table: String) -> impl Iterator<Item = String> {
     let file = File::open(table).into_iter();
     file.flat_map(|file| BufReader::new(file).lines().map_while(Result::ok))
 }
 
-/// The sockets in the text of one table; those on their way out and lines that cannot be
-/// read are skipped.
-pub(crate) fn parse(table: &str) -> impl Iterator<Item = Socket> {
-    table.lines().filter_map(line)
+/// The sockets in the lines of a table; closing sockets and malformed lines are skipped.
+fn parse(lines: impl Iterator<Item = String>) -> impl Iterator<Item = Socket> {
+    lines.filter_map(|line| socket(&line))
 }
 
-/// The numbers of the sockets that a process has, of any kind; none if it is gone or
-/// another user's.
-pub(crate) fn held_by(pid: i32) -> impl Iterator<Item = u64> {
-    let links = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
-    links.filter_map(|link| number_of(&std::fs::read_link(link.path()).ok()?))
-}
-
-/// Whether the system does not let us see what a process has open.
-pub(crate) fn hides(pid: i32) -> bool {
-    let denied = |error: std::io::Error| error.kind() == std::io::ErrorKind::PermissionDenied;
-    match std::fs::read_dir(format!("/proc/{pid}/fd")) {
-        // A folder of the same user may be looked into while its links may not be followed.
-        Ok(links) => links.flatten().any(|link| std::fs::read_link(link.path()).is_err_and(denied)),
-        Err(error) => denied(error),
-    }
-}
-
-/// The number in `socket:[12345]`.
-fn number_of(link: &std::path::Path) -> Option<u64> {
-    link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
-}
-
-/// The socket in one line of a table; none in a line that cannot be read, or for one on its
-/// way out, which most are where there are many.
-fn line(line: &str) -> Option<Socket> {
+/// The socket in one line of a table; none if it is closing, or the line is malformed.
+fn socket(line: &str) -> Option<Socket> {
     let mut words = line.split_ascii_whitespace().skip(1);
     let (local, remote) = (words.next()?, words.next()?);
     let state = match words.next()? {
@@ -109,7 +91,7 @@ fn line(line: &str) -> Option<Socket> {
     Some(Socket { local, remote, state, user, received, inode })
 }
 
-/// `0100007F:1388`: the address in words of the machine's byte order, the port.
+/// `0100007F:1388`: the address in words of the machine's byte order, and the port.
 fn address(text: &str) -> Option<SocketAddr> {
     let (host, port) = text.split_once(':')?;
     let port = u16::from_str_radix(port, 16).ok()?;
@@ -143,7 +125,9 @@ mod tests {
 
     #[test]
     #[cfg(target_endian = "little")]
-    fn sockets_are_read_with_both_ends_and_what_is_broken_or_closing_is_skipped() {
+    fn parse_skips_closing_sockets_and_malformed_lines() {
+        let parse =
+            |table: &str| parse(table.lines().map(str::to_owned).collect::<Vec<_>>().into_iter());
         let four: Vec<_> = parse(TABLE).collect();
         let own: SocketAddr = "127.0.0.1:5000".parse().unwrap();
         let listener = Socket {
@@ -169,7 +153,7 @@ mod tests {
 
     #[test]
     #[cfg(target_os = "linux")]
-    fn listeners_come_before_everything_else() {
+    fn kernel_lists_listeners_first() {
         let listeners = [0; 3].map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
         let own = listeners.each_ref().map(|listener| listener.local_addr().unwrap());
         let _callers = own.map(|address| std::net::TcpStream::connect(address).unwrap());

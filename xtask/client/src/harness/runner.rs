@@ -2,7 +2,7 @@
 //!
 //! It neither starts nor stops anything.
 
-use std::path::Path;
+use crate::process_stat::ProcessStat;
 
 /// A process that is known again even when its number is used a second time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,13 +23,13 @@ impl Runner {
             Err(_) if std::env::var_os("NEXTEST").is_some() => std::os::unix::process::parent_id(),
             Err(_) => own,
         };
-        Self { pid, started_ticks: started_ticks(pid).unwrap_or(0) }
+        Self { pid, started_ticks: started_ticks(pid) }
     }
 
     /// This very process.
     pub(crate) fn this() -> Self {
         let pid = std::process::id();
-        Self { pid, started_ticks: started_ticks(pid).unwrap_or(0) }
+        Self { pid, started_ticks: started_ticks(pid) }
     }
 
     /// What files of this runner are named after; differs between any two runners.
@@ -51,8 +51,9 @@ impl Runner {
             rustix::process::test_kill_process(pid) != Err(rustix::io::Errno::SRCH)
         });
         // One that ended and was not waited for still has its number.
-        let ended = stat_field(self.pid, 0).as_deref() == Some("Z");
-        exists && !ended && started_ticks(self.pid).unwrap_or(0) == self.started_ticks
+        let stat = ProcessStat::of(self.pid);
+        let ended = stat.is_some_and(|stat| stat.is_zombie());
+        exists && !ended && stat.map_or(0, |stat| stat.started_ticks) == self.started_ticks
     }
 }
 
@@ -76,20 +77,12 @@ fn started_with(pid: u32, mark: &str) -> bool {
 
 /// The parent of a process; `None` at the top, or where the system does not say.
 fn parent(pid: u32) -> Option<u32> {
-    stat_field(pid, 1)?.parse().ok().filter(|parent| *parent > 1)
+    u32::try_from(ProcessStat::of(pid)?.parent).ok().filter(|parent| *parent > 1)
 }
 
-fn started_ticks(pid: u32) -> Option<u64> {
-    stat_field(pid, 19)?.parse().ok()
-}
-
-/// A field of `/proc/PID/stat`, counted from 0 after the program's name, which may itself
-/// hold blanks and brackets.
-fn stat_field(pid: u32, index: usize) -> Option<String> {
-    let text = std::fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("stat"));
-    let text = text.ok()?;
-    let (_, fields) = text.rsplit_once(')')?;
-    fields.split_ascii_whitespace().nth(index).map(str::to_owned)
+/// 0 where the system does not report it.
+fn started_ticks(pid: u32) -> u64 {
+    ProcessStat::of(pid).map_or(0, |stat| stat.started_ticks)
 }
 
 #[cfg(test)]
@@ -112,8 +105,7 @@ mod tests {
     #[test]
     fn a_process_that_ended_is_not_alive() {
         let mut child = std::process::Command::new("true").spawn().unwrap();
-        let runner =
-            Runner { pid: child.id(), started_ticks: started_ticks(child.id()).unwrap_or(0) };
+        let runner = Runner { pid: child.id(), started_ticks: started_ticks(child.id()) };
         child.wait().unwrap();
         assert!(!runner.is_alive());
     }

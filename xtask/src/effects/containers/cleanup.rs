@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::engine::Engine;
 use crate::system::json_file::write_json;
-use crate::system::sweep::end_monitors;
+use crate::system::sweep::kill_monitors;
 
 /// The label that tells which stack a container or network belongs to.
 pub(crate) const STACK_LABEL: &str = "xtask.stack";
@@ -211,7 +211,7 @@ fn remove_all(note: &EngineRecord, mark: &str, removed: &mut Removed) -> Result<
         }
     }
     if removed.kept.is_none() {
-        end_monitors(&container_names(mark));
+        kill_monitors(&container_names(mark));
     }
     Ok(())
 }

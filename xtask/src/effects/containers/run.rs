@@ -26,7 +26,7 @@ use crate::effects::logs::Pipe;
 use crate::effects::logs::lines::LogPatterns;
 use crate::effects::probe::{ExpectedListener, PollingProbe, ProbeTasks, Target};
 use crate::effects::process::notify::NotifySocket;
-use crate::effects::process::run::stop_probes;
+use crate::effects::process::run::{OutputTasks, stop_probes};
 use crate::system::say;
 
 /// How long the engine is waited for once nobody wants the container any more: a command line
@@ -128,14 +128,7 @@ impl ContainerRun {
         };
         // The end of what it prints is seen once nobody but it could write.
         drop(self.ends);
-        let pipes = self.pipes.map(Arc::new);
-        for pipe in pipes.clone() {
-            tokio::spawn(async move { pipe.read_to_end().await });
-        }
-        let listening = self
-            .notify
-            .clone()
-            .map(|socket| tokio::spawn(async move { socket.listen().await }).abort_handle());
+        let output = OutputTasks::start(self.pipes, self.notify);
         let (runs, running) = watch::channel(false);
         let forwarding = tokio::spawn(forward_signals(
             engine.clone(),
@@ -167,7 +160,7 @@ impl ContainerRun {
         let pid = match init {
             Some(init) if self.container.origin == ImageOrigin::Built => program_below(init).await,
             Some(init) => init,
-            None => leader.pid().as_raw_nonzero().get().unsigned_abs(),
+            None => leader.id().unsigned_abs(),
         };
         self.events.started(pid);
         let _ = runs.send(true);
@@ -178,12 +171,8 @@ impl ContainerRun {
 
         let exit = wait_for_exit(&leader).await;
 
-        // Its last words come before the news of its end.
-        pipes.iter().for_each(|pipe| pipe.drain());
-        if let Some(socket) = &self.notify {
-            socket.drain();
-        }
-        stop_probes(&self.tasks, &self.patterns, self.notify.as_deref());
+        output.drain();
+        stop_probes(&self.tasks, &self.patterns, output.notify.as_deref());
         self.events.exited(exit);
         leader.reap();
         // The engine removes what has ended; this is for a command line that was ended itself.
@@ -191,10 +180,7 @@ impl ContainerRun {
             engine.remove(&name).await;
         }
         forwarding.abort();
-        if let Some(listening) = listening {
-            listening.abort();
-        }
-        pipes.iter().for_each(|pipe| pipe.drain());
+        output.finish();
         self.handle.over.store(true, Ordering::Relaxed);
         self.events.gone();
     }
@@ -203,7 +189,7 @@ impl ContainerRun {
 /// What stands in the way of all probes of a run.
 pub(crate) fn seen(events: &RunEvents, targets: &[(usize, Target)], what: &str) {
     for (index, _) in targets {
-        events.seen(*index, what.to_owned());
+        events.seen(*index, what);
     }
 }
 

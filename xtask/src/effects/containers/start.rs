@@ -20,7 +20,7 @@ use super::engine::{Engine, PULL_TIMEOUT};
 use super::run::{ContainerRun, ContainerSignal, LAST_WAIT, seen};
 use super::stack::Network;
 use super::volumes;
-use crate::effects::exit::exec_failure;
+use crate::effects::exit::wait_for_exec;
 use crate::effects::process::notify::NotifySocket;
 use crate::effects::spawn;
 use crate::effects::spawn::SpawnRequest;
@@ -132,18 +132,8 @@ impl ContainerRun {
             open_files: self.open_files,
         })?;
         let leader = Arc::new(spawned.leader);
-        match exec_failure(spawned.exec_report).await {
-            Ok(None) => Ok(leader),
-            Ok(Some(failure)) => {
-                leader.reap();
-                Err(io::Error::from_raw_os_error(failure.errno))
-            }
-            Err(error) => {
-                leader.signal(rustix::process::Signal::KILL);
-                leader.reap();
-                Err(error)
-            }
-        }
+        let executed = wait_for_exec(&leader, spawned.exec_report).await;
+        executed.map(|()| leader).map_err(|failure| failure.error)
     }
 }
 

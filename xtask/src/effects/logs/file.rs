@@ -1,8 +1,7 @@
-//! The log file of one service: whole records appended, put aside by size.
+//! Writes the log file of one service: appends whole records, and rotates by size.
 //!
-//! A full disk costs log lines, never a service: what cannot be written is counted,
-//! and the file itself says so once writing works again. Reading logs is not done
-//! here.
+//! A full disk costs log lines, never a service. Records that cannot be written are counted, and
+//! the log states their number once a write succeeds.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -19,43 +18,43 @@ pub(crate) struct LogFile {
     path: PathBuf,
     open: Option<File>,
     size: u64,
-    /// When a file is put aside, and how many of those stay.
+    /// When the file is rotated, and how many rotated files are kept.
     pub(crate) limits: LogLimits,
-    /// The number of the next file that is put aside, once known.
+    /// The number of the next rotated file, once known.
     next_number: Option<u64>,
     /// The time of the newest record.
     time: String,
     missing: Missing,
 }
 
-/// What could not be written since the last time that something could.
+/// Records that could not be written since the last successful write.
 #[derive(Debug, Default)]
 struct Missing {
     records: usize,
     error: String,
 }
 
-/// How writing went, if that is news.
+/// A change between successful and failing writes.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum WriteChange {
-    /// As the last time.
-    AsBefore,
-    /// Records are dropped from now on, for this reason.
-    Fails(String),
-    /// Records are written again.
-    Again,
+    /// No change.
+    None,
+    /// Writes fail from now on, for this reason.
+    Failed(String),
+    /// Writes succeed again.
+    Recovered,
 }
 
-/// A write that was not done whole.
-struct Failed {
+/// A write that failed, possibly after some records.
+struct WriteFailure {
     /// How many bytes of whole records are in the file.
     kept: usize,
     error: io::Error,
 }
 
 impl LogFile {
-    /// The log of `service` in the folder `logs`. One of an earlier supervisor is
-    /// continued, and says where: runs are counted anew.
+    /// The log of `service` in the folder `logs`. If an earlier supervisor wrote it, it is continued
+    /// after a record that names this supervisor, because run numbers start again.
     pub(crate) fn new(logs: &Path, service: &str) -> Self {
         let path = logs.join(format!("{service}.log"));
         let mut log = Self {
@@ -69,7 +68,7 @@ impl LogFile {
         };
         if let Ok(file) = OpenOptions::new().read(true).append(true).open(&log.path) {
             log.size = file.metadata().map_or(0, |found| found.len());
-            // A supervisor that was killed may have left half a record.
+            // A killed supervisor may have left half a record.
             let half = if ends_a_line(&file, log.size) { "" } else { "\n" };
             log.open = Some(file);
             let head = head(log.time(), 0, Stream::Tool, End::Line);
@@ -79,8 +78,8 @@ impl LogFile {
         log
     }
 
-    /// The time of a record that is made now. It never goes back, so that a log is in
-    /// the order of time also when somebody sets the clock.
+    /// The time of a record that is written now. It never decreases, so that a log stays ordered
+    /// when the clock is set back.
     pub(crate) fn time(&mut self) -> &str {
         let now = format!("{:.3}", jiff::Timestamp::now());
         if now > self.time {
@@ -89,28 +88,28 @@ impl LogFile {
         &self.time
     }
 
-    /// Appends records, which are whole lines. `run` is whose they are, should the log
-    /// have something to say itself.
+    /// Appends records, which are whole lines. `run` is the run that printed them; a record about
+    /// missing lines gets the same number.
     pub(crate) fn append(&mut self, run: Run, records: &[u8]) -> WriteChange {
         let failing = self.missing.records > 0;
         if failing {
             let notice = self.notice(run);
             if self.write(notice.as_bytes()).is_err() {
                 self.missing.records += count(records);
-                return WriteChange::AsBefore;
+                return WriteChange::None;
             }
             self.missing = Missing::default();
         }
         match self.write(records) {
-            Ok(()) if failing => WriteChange::Again,
-            Ok(()) => WriteChange::AsBefore,
+            Ok(()) if failing => WriteChange::Recovered,
+            Ok(()) => WriteChange::None,
             Err(failed) => {
                 let error = failed.error.to_string();
                 self.missing = Missing { records: count(&records[failed.kept..]), error };
                 if failing {
-                    WriteChange::AsBefore
+                    WriteChange::None
                 } else {
-                    WriteChange::Fails(self.missing.error.clone())
+                    WriteChange::Failed(self.missing.error.clone())
                 }
             }
         }
@@ -123,29 +122,29 @@ impl LogFile {
         format!("{head}{records} {lines} missing here: {error}\n")
     }
 
-    fn write(&mut self, records: &[u8]) -> Result<(), Failed> {
+    fn write(&mut self, records: &[u8]) -> Result<(), WriteFailure> {
         if records.is_empty() {
             return Ok(());
         }
-        self.look();
+        self.check();
         if self.size > 0 && self.size.saturating_add(records.len() as u64) > self.limits.size_bytes
         {
-            self.rotate().map_err(|error| Failed { kept: 0, error })?;
+            self.rotate().map_err(|error| WriteFailure { kept: 0, error })?;
         }
         let failed = match self.write_here(records) {
-            // A limit of size for files, less than ours.
+            // The file size limit of the system is lower than that of the log.
             Err(failed) if failed.error.kind() == io::ErrorKind::FileTooLarge && self.size > 0 => {
                 failed
             }
             written => return written,
         };
-        self.rotate().map_err(|error| Failed { kept: failed.kept, error })?;
+        self.rotate().map_err(|error| WriteFailure { kept: failed.kept, error })?;
         self.write_here(&records[failed.kept..])
-            .map_err(|again| Failed { kept: failed.kept + again.kept, ..again })
+            .map_err(|again| WriteFailure { kept: failed.kept + again.kept, ..again })
     }
 
-    /// Looks at the present file: somebody may have deleted it or cut it off.
-    fn look(&mut self) {
+    /// Checks the current file: another program may have deleted or truncated it.
+    fn check(&mut self) {
         let Some(file) = &self.open else { return };
         match file.metadata() {
             Ok(found) if found.nlink() > 0 => self.size = found.len(),
@@ -153,9 +152,9 @@ impl LogFile {
         }
     }
 
-    /// Writes into the present file.
-    fn write_here(&mut self, records: &[u8]) -> Result<(), Failed> {
-        let nothing = |error| Failed { kept: 0, error };
+    /// Writes to the current file.
+    fn write_here(&mut self, records: &[u8]) -> Result<(), WriteFailure> {
+        let nothing = |error| WriteFailure { kept: 0, error };
         let mut file = match self.open.take() {
             Some(file) => file,
             None => {
@@ -181,17 +180,22 @@ impl LogFile {
         Ok(())
     }
 
-    /// Takes half a record back, which would spoil the one after it. The file is opened
-    /// anew then, as it may be this one that is broken.
-    fn cut(&mut self, file: &File, records: &[u8], written: usize, error: io::Error) -> Failed {
+    /// Removes half a record, which would corrupt the next one. The next write opens the file again,
+    /// because this descriptor may be the cause.
+    fn cut(
+        &mut self,
+        file: &File,
+        records: &[u8],
+        written: usize,
+        error: io::Error,
+    ) -> WriteFailure {
         let kept = memchr::memrchr(b'\n', &records[..written]).map_or(0, |at| at + 1);
         self.size += kept as u64;
         let _ = file.set_len(self.size);
-        Failed { kept, error }
+        WriteFailure { kept, error }
     }
 
-    /// Puts the present file aside, and deletes the oldest ones. Whoever reads them keeps
-    /// them open. Nothing is deleted before there is something in its place.
+    /// Rotates the current file, and then deletes the oldest rotated files. Readers keep them open.
     fn rotate(&mut self) -> io::Result<()> {
         let keep = u64::from(self.limits.files);
         let numbers = numbers_aside(&self.path).unwrap_or_default();
@@ -211,8 +215,8 @@ impl LogFile {
     }
 }
 
-/// Whether the last byte of a file of that size ends a line; so it does where there is none,
-/// or it cannot be read.
+/// Whether the last byte of a file of this size ends a line. True if the file is empty or cannot be
+/// read.
 fn ends_a_line(file: &File, size: u64) -> bool {
     let mut last = *b"\n";
     let _ = size.checked_sub(1).map(|at| file.read_exact_at(&mut last, at));
@@ -236,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_that_grows_is_put_aside_and_only_the_newest_are_kept() {
+    fn rotation_keeps_the_newest_files() {
         let folder = tempfile::tempdir().unwrap();
         let mut log = LogFile::new(folder.path(), "a");
         log.limits.size_bytes = 10;
@@ -259,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_that_cannot_be_put_aside_costs_lines_and_no_older_log() {
+    fn failed_rotation_keeps_older_files() {
         let folder = tempfile::tempdir().unwrap();
         let mut log = LogFile::new(folder.path(), "a");
         log.append(1, b"line 0\n");
@@ -268,26 +272,26 @@ mod tests {
         }
         (log.limits.size_bytes, log.next_number) = (10, Some(6));
         fs::create_dir(aside(&log.path, 6)).unwrap();
-        assert!(matches!(log.append(1, b"line 1\n"), WriteChange::Fails(_)));
+        assert!(matches!(log.append(1, b"line 1\n"), WriteChange::Failed(_)));
         assert_eq!(numbers_aside(&log.path).unwrap(), [1, 5, 6]);
         fs::remove_dir(aside(&log.path, 6)).unwrap();
-        assert_eq!(log.append(1, b"line 2\n"), WriteChange::Again);
+        assert_eq!(log.append(1, b"line 2\n"), WriteChange::Recovered);
         assert_eq!(fs::read_to_string(aside(&log.path, 6)).unwrap(), "line 0\n");
         assert!(!aside(&log.path, 1).exists());
     }
 
     #[test]
-    fn lines_that_cannot_be_written_are_counted_and_named_later() {
+    fn unwritten_lines_are_counted_in_the_log() {
         let folder = tempfile::tempdir().unwrap();
         let logs = folder.path().join("missing");
         let mut log = LogFile::new(&logs, "a");
         let writing = log.append(1, b"t 1 o one\nt 1 o two\n");
-        assert!(matches!(writing, WriteChange::Fails(why) if why.contains("No such file")));
-        assert_eq!(log.append(1, b"t 1 o three\n"), WriteChange::AsBefore);
-        assert_eq!(log.append(1, b""), WriteChange::AsBefore);
+        assert!(matches!(writing, WriteChange::Failed(why) if why.contains("No such file")));
+        assert_eq!(log.append(1, b"t 1 o three\n"), WriteChange::None);
+        assert_eq!(log.append(1, b""), WriteChange::None);
         fs::create_dir(&logs).unwrap();
-        assert_eq!(log.append(2, b"t 2 o four\n"), WriteChange::Again);
-        assert_eq!(log.append(2, b"t 2 o five\n"), WriteChange::AsBefore);
+        assert_eq!(log.append(2, b"t 2 o four\n"), WriteChange::Recovered);
+        assert_eq!(log.append(2, b"t 2 o five\n"), WriteChange::None);
         let texts = texts(&log.path);
         assert_eq!(
             texts[0],
@@ -298,15 +302,15 @@ mod tests {
 
     #[test]
     #[cfg(target_os = "linux")]
-    fn a_full_disk_costs_lines_and_is_named_when_there_is_room_again() {
+    fn full_disk_is_recorded_once_space_is_free() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.log");
         std::os::unix::fs::symlink("/dev/full", &path).unwrap();
         let mut log = LogFile::new(folder.path(), "b");
         log.path = path.clone();
-        assert!(matches!(log.append(1, b"t 1 o one\n"), WriteChange::Fails(_)));
+        assert!(matches!(log.append(1, b"t 1 o one\n"), WriteChange::Failed(_)));
         fs::remove_file(&path).unwrap();
-        assert_eq!(log.append(1, b""), WriteChange::Again, "also when nothing more is printed");
+        assert_eq!(log.append(1, b""), WriteChange::Recovered, "even without another line");
         assert_eq!(
             texts(&path),
             ["1 x 1 line is missing here: No space left on device (os error 28)"]
@@ -314,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_that_was_deleted_or_cut_off_is_begun_anew() {
+    fn deleted_or_truncated_log_starts_again() {
         let folder = tempfile::tempdir().unwrap();
         let mut log = LogFile::new(folder.path(), "a");
         log.append(1, b"t 1 o one\n");
@@ -328,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_of_an_earlier_supervisor_is_continued_behind_a_mark() {
+    fn log_of_earlier_supervisor_is_continued() {
         let folder = tempfile::tempdir().unwrap();
         LogFile::new(folder.path(), "a").append(1, b"t 1 o old\n");
         LogFile::new(folder.path(), "a").append(1, b"t 1 o new\n");
@@ -341,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn half_a_record_of_an_earlier_supervisor_spoils_no_other() {
+    fn half_record_does_not_corrupt_the_next() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("a.log"), "t 1 o old\nt 1 o ha").unwrap();
         LogFile::new(folder.path(), "a").append(1, b"t 1 o new\n");
@@ -351,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_is_set_back_changes_no_order() {
+    fn time_does_not_decrease_with_the_clock() {
         let folder = tempfile::tempdir().unwrap();
         let mut log = LogFile::new(folder.path(), "a");
         assert!(log.time() > "2026");

@@ -1,8 +1,8 @@
-//! Cuts what a stream brings into records, and shows its lines to log probes.
+//! Splits a stream into records, and matches its lines against log probes.
 //!
-//! A line is one record unless it is longer than [`LONGEST`] bytes: then the pieces say
-//! that it goes on. So does what a stream left unfinished when it ended. Bytes stay as
-//! they came; escapes are stripped when a log is viewed, not here.
+//! A line is one record, unless it is longer than [`LONGEST`] bytes: then each piece but the last is
+//! marked as open. An incomplete line at the end of a stream is also marked. Bytes are written
+//! unchanged; viewers strip escapes.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -13,19 +13,17 @@ use xtask_client::logs::{End, Stream, head};
 use crate::effects::RunEvents;
 use crate::effects::logs::file::{LogFile, WriteChange};
 
-/// A line is split when it grows beyond this many bytes.
+/// Longer lines are split, in bytes.
 const LONGEST: usize = 64 * 1024;
 
-/// A line that a log probe waits for.
+/// The pattern of a log probe that has not passed.
 #[derive(Debug)]
 pub(crate) struct LogPattern {
-    /// The index of the probe.
     pub(crate) probe: usize,
-    /// What the line must match.
     pub(crate) pattern: Regex,
 }
 
-/// The lines that log probes of one run still wait for, shared by both streams.
+/// The patterns of one run's log probes that have not passed, shared by both streams.
 pub(crate) type LogPatterns = Arc<Mutex<Vec<LogPattern>>>;
 
 /// The lines of one stream of a run.
@@ -35,30 +33,30 @@ pub(crate) struct Lines {
     events: RunEvents,
     log: Arc<Mutex<LogFile>>,
     patterns: LogPatterns,
-    /// Whether a probe waited when the present bytes came.
-    awaits: bool,
-    /// The beginning of a line whose end has not come yet.
+    /// Whether there were patterns when the current bytes arrived.
+    has_patterns: bool,
+    /// The beginning of a line whose end has not arrived.
     half: Vec<u8>,
 }
 
-/// What records of this moment begin with.
+/// How records of this moment begin.
 struct Heads {
     line: String,
     open: String,
 }
 
 impl Lines {
-    /// The lines of a stream of the run that `events` speaks for.
+    /// The lines of one stream of the run of `events`.
     pub(crate) fn new(
         stream: Stream,
         events: RunEvents,
         log: Arc<Mutex<LogFile>>,
         patterns: LogPatterns,
     ) -> Self {
-        Self { stream, events, log, patterns, awaits: false, half: Vec::new() }
+        Self { stream, events, log, patterns, has_patterns: false, half: Vec::new() }
     }
 
-    /// Takes the next bytes of the stream; `records` is a buffer to work in.
+    /// Writes the next bytes of the stream; `records` is a work buffer.
     pub(crate) fn take(&mut self, mut bytes: &[u8], records: &mut Vec<u8>) {
         let log = Arc::clone(&self.log);
         let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
@@ -79,8 +77,8 @@ impl Lines {
         self.write(log, records);
     }
 
-    /// Writes what is left of a stream that ended or whose owner did, and what the log
-    /// still has to say about lines that are missing.
+    /// Writes the incomplete line of a stream that ended, and the record about missing lines if that
+    /// is due.
     pub(crate) fn flush(&mut self) {
         let log = Arc::clone(&self.log);
         let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
@@ -92,7 +90,7 @@ impl Lines {
         self.write(log, &records);
     }
 
-    /// Writes what is too long to be kept.
+    /// Writes the part of the incomplete line that is too long to keep.
     fn split(&mut self, heads: &Heads, records: &mut Vec<u8>) {
         let mut begin = 0;
         while self.half.len() - begin > LONGEST {
@@ -103,7 +101,7 @@ impl Lines {
         self.half.drain(..begin);
     }
 
-    /// Writes the half line as a record.
+    /// Writes the incomplete line as a record.
     fn finish(&mut self, head: &str, records: &mut Vec<u8>) {
         let half = std::mem::take(&mut self.half);
         self.record(head, &half, records);
@@ -113,25 +111,26 @@ impl Lines {
         records.extend_from_slice(head.as_bytes());
         records.extend_from_slice(text);
         records.push(b'\n');
-        if self.awaits {
-            self.show_to_probes(text);
+        if self.has_patterns {
+            self.match_patterns(text);
         }
     }
 
-    fn show_to_probes(&self, line: &[u8]) {
+    fn match_patterns(&self, line: &[u8]) {
         let mut patterns = self.patterns.lock().unwrap_or_else(PoisonError::into_inner);
         let line = strip(line, Keep::Nothing);
-        patterns.retain(|wait| {
-            let matches = wait.pattern.is_match(&line);
+        patterns.retain(|waiting| {
+            let matches = waiting.pattern.is_match(&line);
             if matches {
-                self.events.passed(wait.probe);
+                self.events.passed(waiting.probe);
             }
             !matches
         });
     }
 
     fn begin(&mut self, log: &mut LogFile) -> Heads {
-        self.awaits = !self.patterns.lock().unwrap_or_else(PoisonError::into_inner).is_empty();
+        self.has_patterns =
+            !self.patterns.lock().unwrap_or_else(PoisonError::into_inner).is_empty();
         let time = log.time();
         let head = |end| head(time, self.events.run, self.stream, end);
         Heads { line: head(End::Line), open: head(End::Open) }
@@ -139,14 +138,14 @@ impl Lines {
 
     fn write(&self, mut log: MutexGuard<'_, LogFile>, records: &[u8]) {
         match log.append(self.events.run, records) {
-            WriteChange::AsBefore => {}
-            WriteChange::Fails(error) => self.events.log_trouble(Some(error)),
-            WriteChange::Again => self.events.log_trouble(None),
+            WriteChange::None => {}
+            WriteChange::Failed(error) => self.events.log_trouble(Some(error)),
+            WriteChange::Recovered => self.events.log_trouble(None),
         }
     }
 }
 
-/// The last place at or before `at` that does not lie inside a character.
+/// The last index at or before `at` that is not inside a character.
 fn boundary(bytes: &[u8], at: usize) -> usize {
     (at.saturating_sub(3)..=at)
         .rev()
@@ -175,7 +174,7 @@ mod tests {
             events: RunEvents { events: sender, service: "a".into(), run: 7 },
             log: Arc::new(Mutex::new(LogFile::new(folder.path(), "a"))),
             patterns: LogPatterns::default(),
-            awaits: false,
+            has_patterns: false,
             half: Vec::new(),
         };
         Fixture { folder, lines, events }
@@ -186,7 +185,7 @@ mod tests {
             self.lines.take(bytes, &mut Vec::new());
         }
 
-        /// What was printed, put together again from the records.
+        /// The printed bytes, reassembled from the records.
         fn printed(&self) -> Vec<u8> {
             let log = std::fs::read(self.folder.path().join("a.log")).unwrap();
             let mut printed = Vec::new();
@@ -213,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_comes_in_pieces_is_one_record() {
+    fn line_in_pieces_is_one_record() {
         let mut fixture = fixture();
         fixture.take(b"one\ntw");
         fixture.take(b"o");
@@ -223,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn the_half_line_of_a_stream_that_ends_is_kept_as_such() {
+    fn incomplete_last_line_is_kept_as_such() {
         let mut fixture = fixture();
         fixture.take(b"one\nhalf");
         fixture.lines.flush();
@@ -233,14 +232,14 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_no_text_pass_through() {
+    fn binary_output_is_written_unchanged() {
         let mut fixture = fixture();
         fixture.take(b"a\0b\xff\xfe\r\n");
         assert_eq!(fixture.printed(), b"a\0b\xff\xfe\r\n");
     }
 
     #[test]
-    fn an_endless_line_is_split_between_characters_and_holds_no_memory() {
+    fn endless_line_is_split_between_characters() {
         let mut fixture = fixture();
         let long = "ä".repeat(5 * LONGEST);
         for chunk in long.as_bytes().chunks(100_001) {
@@ -254,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_line_that_comes_at_once_is_split_too() {
+    fn long_line_in_one_read_is_split() {
         let mut fixture = fixture();
         let long = "x".repeat(3 * LONGEST);
         fixture.take(format!("{long}\nnext\n").as_bytes());
@@ -263,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_probe_sees_the_line_without_its_escapes_and_passes_once() {
+    fn log_probe_matches_without_escapes_and_passes_once() {
         let mut fixture = fixture();
         let pattern = Regex::new("^listening on [0-9]+$").unwrap();
         fixture.lines.patterns.lock().unwrap().push(LogPattern { probe: 2, pattern });

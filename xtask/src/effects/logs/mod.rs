@@ -1,8 +1,6 @@
-//! The pipes that runs print into: read as soon as there is something, whoever looks
-//! at it or does not, so that no service waits for a reader.
+//! Reads the output pipes of runs at once, so that no service waits for a reader.
 //!
-//! What is read goes to [`Lines`] and from there to the service's file. Nothing is
-//! shown to anybody here: viewers read the file.
+//! The output goes to [`Lines`] and from there to the log file of the service, which viewers read.
 
 pub(crate) mod file;
 pub(crate) mod lines;
@@ -18,20 +16,20 @@ use tokio::io::unix::AsyncFd;
 use crate::effects::logs::lines::Lines;
 use crate::system::async_fd::async_fd;
 
-/// How much is read at once; also the size of the pipe of whoever prints that much.
+/// The size of one read, and of the pipe of a run that fills its pipe, in bytes.
 const READ: usize = 256 * 1024;
 
-/// The size that a pipe has unless somebody changes it, in bytes.
+/// The default size of a pipe, in bytes.
 const USUAL_PIPE: usize = 64 * 1024;
 
-/// After so many reads everybody else has a turn.
+/// After this many reads the task yields to others.
 const READS_A_TURN: usize = 4;
 
-/// How many reads in a row a drain makes at most, so that an endless printer that
-/// its leader left behind cannot hold up the news of the leader's end.
+/// The most reads of one drain. A process that outlives its leader and prints without end must not
+/// delay the report of the leader's exit.
 pub(crate) const DRAIN_READS: usize = 64;
 
-/// One pipe of a run.
+/// One output pipe of a run.
 #[derive(Debug)]
 pub(crate) struct Pipe {
     fd: AsyncFd<OwnedFd>,
@@ -39,7 +37,7 @@ pub(crate) struct Pipe {
     enlarged: AtomicBool,
 }
 
-/// What came out of one attempt to read.
+/// The result of one read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Read {
     Some,
@@ -47,13 +45,13 @@ enum Read {
 }
 
 thread_local! {
-    /// One buffer for all pipes: reading, cutting and writing happen in one go, and a
-    /// hundred quiet services need not keep a hundred buffers.
+    /// Input and records. All pipes share these buffers, because reading, splitting and writing
+    /// happen in one step.
     static BUFFERS: RefCell<(Vec<u8>, Vec<u8>)> = const { RefCell::new((Vec::new(), Vec::new())) };
 }
 
 impl Pipe {
-    /// The reading end `fd` of a stream whose lines these are.
+    /// Reads the stream of `lines` from `fd`.
     ///
     /// # Errors
     /// When the runtime cannot watch the descriptor.
@@ -63,7 +61,7 @@ impl Pipe {
         Ok(Self { fd: async_fd(fd)?, lines: Mutex::new(lines), enlarged })
     }
 
-    /// Reads until the last holder of the writing end is gone.
+    /// Reads until every process has closed the writing end.
     pub(crate) async fn read_to_end(&self) {
         for turn in 1_usize.. {
             if turn.is_multiple_of(READS_A_TURN) {
@@ -77,8 +75,7 @@ impl Pipe {
         }
     }
 
-    /// Reads what is there now, half lines included. For the moment when the leader
-    /// has ended: its last words come before the news of its end.
+    /// Reads what is there now, incomplete lines included.
     pub(crate) fn drain(&self) {
         for _ in 0..DRAIN_READS {
             match self.read(self.fd.get_ref().as_fd()) {
@@ -108,14 +105,13 @@ impl Pipe {
             self.enlarge(fd, count);
             let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
             lines.take(&input[..count], records);
-            // Empty lines become forty times as long; once is no reason to keep that.
+            // Records of empty lines are forty times as long as the input.
             records.shrink_to(2 * READ);
             Ok(Read::Some)
         })
     }
 
-    /// A stream that fills its pipe gets a bigger one; all others do without, as the
-    /// system limits what a user may have in sum.
+    /// Enlarges a pipe that is full. The system limits the total size of all pipes of a user.
     fn enlarge(&self, fd: BorrowedFd<'_>, count: usize) {
         if count < USUAL_PIPE || self.enlarged.swap(true, Ordering::Relaxed) {
             return;

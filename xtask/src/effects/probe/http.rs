@@ -1,8 +1,7 @@
-//! One HTTP/1.1 GET, of which only the status matters.
+//! One HTTP/1.1 GET, which returns the status of the answer.
 //!
-//! A request can be queued: sent on a listening socket that nobody accepts from yet,
-//! so that the first accept answers it. Redirects are not followed and bodies are
-//! not read.
+//! A request can be queued: sent to a listening socket before any process accepts from it, so that
+//! the first accept answers it. Redirects are not followed and bodies are not read.
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -15,26 +14,25 @@ use xtask_core::terms::host::authority;
 
 use crate::system::socket::stream_socket;
 
-/// The longest head of an answer that is read, in bytes.
+/// The longest head of an answer, in bytes.
 const LONGEST_HEAD: usize = 32 * 1024;
 
-/// A request as bytes.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
     bytes: Vec<u8>,
 }
 
-/// A request that waits for somebody to accept it.
+/// A request that waits for its accept.
 #[derive(Debug)]
 pub(crate) struct Queued {
     stream: std::net::TcpStream,
     sent: usize,
-    /// Counted as long as nobody answered.
+    /// Counts as a queued request until it is answered.
     _counted: Arc<()>,
 }
 
 impl Request {
-    /// A GET of `path`; `host` and `port` are what the service is called by.
+    /// A GET of `path`; `host` and `port` make the `Host` header.
     pub(crate) fn new(host: &str, port: u16, path: &str) -> Self {
         let slash = if path.starts_with('/') { "" } else { "/" };
         let bytes = format!(
@@ -46,13 +44,12 @@ impl Request {
         Self { bytes }
     }
 
-    /// Connects and sends without waiting for anybody: a call to a listening socket
-    /// of this machine is made by the time the system call returns.
-    ///
-    /// `counted` is held as long as the request is unanswered.
+    /// Connects and sends without waiting: the kernel completes a connection to a listening socket
+    /// of this machine before the system call returns. The request holds `counted` until it is
+    /// answered.
     ///
     /// # Errors
-    /// When nobody listens, or the queue is full.
+    /// When no process listens, or the queue is full.
     pub(crate) fn queue(&self, address: SocketAddr, counted: Arc<()>) -> io::Result<Queued> {
         let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
         let socket = stream_socket(family)?;
@@ -77,21 +74,20 @@ impl Request {
         Ok(Queued { stream, sent, _counted: counted })
     }
 
-    /// Waits, without limit, for the answer to a queued request: its status.
+    /// Waits, without a timeout, for the status of the answer to a queued request.
     ///
     /// # Errors
-    /// When the connection breaks before a status came, or it is no HTTP.
+    /// When the connection ends before a status arrived, or the answer is not HTTP.
     pub(crate) async fn answer(&self, queued: Queued) -> io::Result<u16> {
         let Queued { stream, sent, _counted } = queued;
         let stream = TcpStream::from_std(stream)?;
         exchange(stream, self.bytes.get(sent..).unwrap_or_default()).await
     }
 
-    /// Makes the request: its status.
+    /// Sends the request and returns the status of the answer.
     ///
     /// # Errors
-    /// When the connection cannot be made or breaks before a status came, or it is no
-    /// HTTP.
+    /// When the connection fails or ends before a status arrived, or the answer is not HTTP.
     pub(crate) async fn get(&self, address: SocketAddr) -> io::Result<u16> {
         exchange(TcpStream::connect(address).await?, &self.bytes).await
     }
@@ -105,7 +101,11 @@ async fn exchange(mut stream: TcpStream, request: &[u8]) -> io::Result<u16> {
         if stream.read_buf(&mut head).await? == 0 {
             return Err(io::Error::new(
                 io::ErrorKind::UnexpectedEof,
-                if before == 0 { "connection closed without an answer" } else { "half an answer" },
+                if before == 0 {
+                    "connection closed without an answer"
+                } else {
+                    "connection closed within the answer"
+                },
             ));
         }
         if let Some(status) = status(&head)? {
@@ -117,14 +117,14 @@ async fn exchange(mut stream: TcpStream, request: &[u8]) -> io::Result<u16> {
     }
 }
 
-/// The final status in the beginning of an answer, once it is there.
+/// The final status in the beginning of an answer; none if it has not arrived.
 fn status(mut head: &[u8]) -> io::Result<Option<u16>> {
     loop {
         let mut headers = [httparse::EMPTY_HEADER; 64];
         let mut response = httparse::Response::new(&mut headers);
         let parsed = response.parse(head);
         match (response.code, parsed) {
-            // An interim answer: the one that counts comes after it.
+            // An interim answer; the final one follows.
             (Some(100..=199), Ok(httparse::Status::Complete(length))) => head = &head[length..],
             (Some(100..=199), Ok(httparse::Status::Partial)) => return Ok(None),
             (Some(code), Ok(_) | Err(httparse::Error::TooManyHeaders)) => return Ok(Some(code)),
@@ -135,7 +135,7 @@ fn status(mut head: &[u8]) -> io::Result<Option<u16>> {
 }
 
 fn not_http() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, "an answer that is not HTTP")
+    io::Error::new(io::ErrorKind::InvalidData, "the answer is not HTTP")
 }
 
 #[cfg(test)]
@@ -143,14 +143,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_status_is_known_as_soon_as_its_line_is() {
+    fn status_is_read_from_an_incomplete_head() {
         assert_eq!(status(b"HTTP/1.1 20").unwrap(), None);
         assert_eq!(status(b"HTTP/1.1 401 Unauthorized\r\n").unwrap(), Some(401));
         assert_eq!(status(b"HTTP/1.1 307 \r\nLocation: /x\r\n\r\n").unwrap(), Some(307));
     }
 
     #[test]
-    fn an_interim_answer_is_not_the_answer() {
+    fn interim_answers_are_skipped() {
         assert_eq!(status(b"HTTP/1.1 103 Early Hints\r\n\r\n").unwrap(), None);
         assert_eq!(
             status(b"HTTP/1.1 103 Early Hints\r\nA: b\r\n\r\nHTTP/1.1 200 OK\r\n").unwrap(),
@@ -159,12 +159,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_http_is_an_error() {
+    fn non_http_answer_is_an_error() {
         assert!(status(b"SSH-2.0-OpenSSH\r\n").is_err());
     }
 
     #[test]
-    fn the_request_names_the_host_and_closes() {
+    fn request_names_the_host_and_closes() {
         let request = Request::new("::1", 80, "/readyz?x=1");
         let text = String::from_utf8(request.bytes).unwrap();
         assert!(text.starts_with("GET /readyz?x=1 HTTP/1.1\r\nHost: [::1]:80\r\n"), "{text}");

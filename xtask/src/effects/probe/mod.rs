@@ -1,30 +1,29 @@
-//! Finding out whether a service is ready by command_target it: `http`, `tcp` and `command`.
+//! Polls whether a service is ready: `http`, `tcp` and `command` probes.
 //!
-//! A probe asks again, 1 ms later at first and 250 ms in the end, until it passes or
-//! is stopped; when to give up is the reducer's business. What it saw instead is told
-//! when it changes. The probes that only wait (`notify`, `log`) are elsewhere.
+//! A probe repeats until it passes or is stopped, after 1 ms at first and 250 ms in the end. The
+//! reducer decides when to give up. What an attempt saw is reported when it changes. The passive
+//! probes, `notify` and `log`, are in `process::notify` and `logs::lines`.
 
+mod error;
 pub(crate) mod http;
 
 use std::ffi::CString;
-use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
 use xtask_core::stack::Exit;
-use xtask_core::terms::duration::spell;
 use xtask_core::terms::host::callable_address;
 
+pub(crate) use crate::effects::probe::error::Error;
+
 use crate::effects::RunEvents;
-use crate::effects::exit::KillOnDrop;
+use crate::effects::exit::{KillOnDrop, wait_for_exec, wait_for_exit};
 use crate::effects::probe::http::{Queued, Request};
-use crate::effects::spawn::SpawnRequest;
-use crate::effects::{exit, spawn};
+use crate::effects::spawn::{self, SpawnRequest};
 use crate::system::group::Leader;
 use crate::system::{listeners, port_holder, socket};
 
@@ -40,92 +39,78 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a probing command may run.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A probe that asks.
+/// A probe that polls.
 #[derive(Debug)]
 pub(crate) struct PollingProbe {
-    /// Where its news goes.
     pub(crate) events: RunEvents,
-    /// Its index.
+    /// The index of the probe in its service.
     pub(crate) index: usize,
-    /// What it asks.
     pub(crate) target: Target,
-    /// Whose answer counts.
     pub(crate) listener: ExpectedListener,
 }
 
-/// What a probe asks.
+/// What a probe polls, and what makes it pass.
 #[derive(Debug)]
 pub(crate) enum Target {
-    /// For an answer with one of these statuses.
+    /// An answer with one of these statuses. The host is resolved for each attempt.
     Http {
-        /// Whom it asks; a name is looked up for each attempt.
         host: String,
-        /// See `host`.
         port: u16,
-        /// The request.
         request: Request,
-        /// The statuses that count.
         status: Vec<u16>,
-        /// The first attempt, sent already.
+        /// The first attempt, which was already sent.
         queued: Option<Queued>,
     },
-    /// For an accepted connection.
-    Tcp {
-        /// Where; a name is looked up for each attempt.
-        host: String,
-        /// See `host`.
-        port: u16,
-    },
-    /// A command for exit code 0.
+    /// An accepted connection. The host is resolved for each attempt.
+    Tcp { host: String, port: u16 },
+    /// A command that exits with 0.
     Command(CommandTarget),
-    /// Nothing: it can never pass, and says why.
-    Impossible(String),
+    /// The probe can never pass.
+    Invalid(Error),
 }
 
-/// A command that is run as a probe.
+/// A command of a probe.
 #[derive(Debug)]
 pub(crate) struct CommandTarget {
-    /// The program's path.
+    /// The path of the program.
     pub(crate) program: CString,
-    /// Its arguments, the first being its own name.
+    /// The arguments, its own name first.
     pub(crate) args: Vec<CString>,
-    /// Its environment.
     pub(crate) env: Vec<CString>,
-    /// Its folder.
     pub(crate) cwd: CString,
-    /// The limit of open files to go back to.
+    /// The limit of open files to restore.
     pub(crate) open_files: Option<libc::rlimit>,
 }
 
-/// Whose listener makes an answer count.
+/// Which process must listen for an answer to count.
 #[derive(Clone, Debug)]
 pub(crate) enum ExpectedListener {
-    /// Anybody's: the supervisor itself holds the socket, or nobody is managed.
+    /// Any process: the supervisor holds the socket, or the service is not managed.
     Any,
-    /// One of this run's group.
+    /// A member of this group.
     Group(Arc<Leader>),
-    /// One in a container, by the container's first process and the number inside.
+    /// A process in a container, by the first process of the container and the port inside.
     Container { init: u32, port: u16 },
 }
 
-/// The probing tasks of one run, which end together.
+/// The tasks of the probes of one run, which are stopped together.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ProbeTasks(Arc<Mutex<Option<Vec<AbortHandle>>>>);
 
 impl ProbeTasks {
-    /// No tasks yet.
+    /// Without tasks.
     pub(crate) fn new() -> Self {
         Self(Arc::new(Mutex::new(Some(Vec::new()))))
     }
 
-    /// Starts a probe, unless they were stopped before.
+    /// Starts a probe, unless the tasks were stopped before.
     pub(crate) fn start(&self, probe: PollingProbe) {
         if let Some(tasks) = self.0.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
             tasks.push(tokio::spawn(probe.run()).abort_handle());
         }
     }
 
-    /// Ends them, and lets none start any more.
+    /// Stops all tasks. No probe starts after this.
     pub(crate) fn stop(&self) {
         let tasks = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         for task in tasks.unwrap_or_default() {
@@ -135,100 +120,99 @@ impl ProbeTasks {
 }
 
 impl PollingProbe {
-    /// Asks until the answer is right.
+    /// Polls until an attempt passes.
     pub(crate) async fn run(mut self) {
+        if let Target::Invalid(error) = &self.target {
+            return self.events.seen(self.index, error);
+        }
         let mut last = String::new();
         let mut pause = FIRST_PAUSE;
         loop {
-            match self.attempt().await {
+            match self.attempt().await.map_err(|error| error.to_string()) {
                 Ok(()) => return self.events.passed(self.index),
                 Err(seen) if seen != last => {
-                    self.events.seen(self.index, seen.clone());
+                    self.events.seen(self.index, &seen);
                     last = seen;
                 }
                 Err(_) => {}
-            }
-            if matches!(self.target, Target::Impossible(_)) {
-                return;
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 5 / 4).min(LONGEST_PAUSE);
         }
     }
 
-    /// One attempt; an error is what was seen instead.
-    async fn attempt(&mut self) -> Result<(), String> {
+    async fn attempt(&mut self) -> Result<(), Error> {
         let address = match &mut self.target {
-            Target::Impossible(why) => return Err(why.clone()),
-            Target::Command(command_target) => return command_target.ask().await,
+            Target::Invalid(_) => return Ok(()),
+            Target::Command(command) => return command.attempt().await,
             Target::Tcp { host, port } => {
-                let address = within_timeout(lookup(host, *port)).await?;
+                let address = within_timeout(resolve(host, *port)).await?;
                 within_timeout(TcpStream::connect(address)).await?;
                 address
             }
             Target::Http { host, port, request, status, queued } => {
-                let address = within_timeout(lookup(host, *port)).await?;
+                let address = within_timeout(resolve(host, *port)).await?;
                 let answered = match queued.take() {
-                    Some(queued) => request.answer(queued).await.map_err(|error| words(&error))?,
+                    Some(queued) => request.answer(queued).await?,
                     None => within_timeout(request.get(address)).await?,
                 };
                 if !status.contains(&answered) {
-                    return Err(format!("status {answered}"));
+                    return Err(Error::Status(answered));
                 }
                 address
             }
         };
         let listener = self.listener.clone();
-        // It may look at every process of the machine.
-        let checked = tokio::task::spawn_blocking(move || listener.check(address)).await;
-        checked.unwrap_or_else(|error| Err(error.to_string()))
+        // The check may read every process of the machine.
+        tokio::task::spawn_blocking(move || listener.check(address)).await?
     }
 }
 
 impl ExpectedListener {
-    /// Whether an answer at `address` counts; an error says who gave it.
-    pub(crate) fn check(&self, address: SocketAddr) -> Result<(), String> {
-        let leader = match self {
+    /// Checks that the expected process listens at `address`.
+    ///
+    /// # Errors
+    /// Which program listens instead.
+    pub(crate) fn check(&self, address: SocketAddr) -> Result<(), Error> {
+        let group = match self {
             Self::Any => return Ok(()),
             Self::Container { init, port } => {
                 return match listeners::listens_in(*init, *port) {
-                    Some(false) => Err("connection refused".to_owned()),
+                    Some(false) => Err(Error::Refused),
                     Some(true) | None => Ok(()),
                 };
             }
-            Self::Group(leader) => leader,
+            Self::Group(leader) => leader.id(),
         };
-        if port_holder::is_in_group(address, leader.pid().as_raw_nonzero().get()) {
+        if port_holder::is_in_group(address, group) {
             return Ok(());
         }
-        let port = address.port();
         match port_holder::of(address) {
-            Some(holder) => Err(format!(
-                "port {port} is served by another program: pid {} (`{}`) of user `{}`",
-                holder.pid, holder.command, holder.user
-            )),
-            // A program that has more rights than we do shows nobody what it holds.
-            None if port_holder::hides_in_group(leader.pid().as_raw_nonzero().get()) => Ok(()),
-            None => Err(format!("port {port} is served by another program")),
+            Some(holder) => Err(Error::OtherListener { port: address.port(), holder }),
+            // A member with more rights than this process hides its sockets.
+            None if port_holder::hides_in_group(group) => Ok(()),
+            None => Err(Error::HiddenListener(address.port())),
         }
     }
 }
 
 impl CommandTarget {
-    async fn ask(&self) -> Result<(), String> {
-        let name = self.program.to_string_lossy();
-        match tokio::time::timeout(COMMAND_TIMEOUT, self.exit()).await {
-            Err(_) => Err(format!("did not end within {}", spell(COMMAND_TIMEOUT))),
-            Ok(Err(error)) => Err(format!("cannot run `{name}`: {error}")),
-            Ok(Ok(Exit::Code(0))) => Ok(()),
-            Ok(Ok(Exit::Code(code))) => Err(format!("exited with status {code}")),
-            Ok(Ok(Exit::Signal(signal))) => Err(format!("ended by signal {signal}")),
-            Ok(Ok(Exit::Unknown)) => Err("ended, and nobody told how".to_owned()),
+    async fn attempt(&self) -> Result<(), Error> {
+        let exit = tokio::time::timeout(COMMAND_TIMEOUT, self.run());
+        match exit.await.map_err(|_| Error::CommandTimeout)?? {
+            Exit::Code(0) => Ok(()),
+            Exit::Code(code) => Err(Error::ExitCode(code)),
+            Exit::Signal(signal) => Err(Error::ExitSignal(signal)),
+            Exit::Unknown => Err(Error::ExitUnknown),
         }
     }
 
-    async fn exit(&self) -> io::Result<Exit> {
-        let null = std::fs::File::options().write(true).open("/dev/null")?;
+    async fn run(&self) -> Result<Exit, Error> {
+        let failed = |error| {
+            let program = self.program.to_string_lossy().into_owned();
+            Error::Command { program, error }
+        };
+        let null = std::fs::File::options().write(true).open("/dev/null").map_err(failed)?;
         let spawned = spawn::start(&SpawnRequest {
             program: self.program.clone(),
             args: self.args.clone(),
@@ -238,48 +222,26 @@ impl CommandTarget {
             output: [null.as_fd(), null.as_fd()],
             sockets: Vec::new(),
             open_files: self.open_files,
-        })?;
+        })
+        .map_err(failed)?;
         let child = KillOnDrop(Arc::new(spawned.leader));
-        if let Some(failure) = exit::exec_failure(spawned.exec_report).await? {
-            return Err(io::Error::from_raw_os_error(failure.errno));
-        }
-        Ok(exit::wait_for_exit(&child.0).await)
+        let executed = wait_for_exec(&child.0, spawned.exec_report).await;
+        executed.map_err(|failure| failed(failure.error))?;
+        Ok(wait_for_exit(&child.0).await)
     }
 }
 
-/// Where a host is called.
-async fn lookup(host: &str, port: u16) -> io::Result<SocketAddr> {
-    let unknown = |error: io::Error| io::Error::other(format!("cannot resolve `{host}`: {error}"));
-    socket::lookup(host, port).await.map(callable_address).map_err(unknown)
-}
-
-async fn within_timeout<T>(call: impl Future<Output = io::Result<T>>) -> Result<T, String> {
-    match tokio::time::timeout(CALL_TIMEOUT, call).await {
-        Ok(result) => result.map_err(|error| words(&error)),
-        Err(_) => Err(format!("no answer within {}", spell(CALL_TIMEOUT))),
+/// The address at which to call a host.
+async fn resolve(host: &str, port: u16) -> Result<SocketAddr, Error> {
+    match socket::lookup(host, port).await {
+        Ok(address) => Ok(callable_address(address)),
+        Err(error) => Err(Error::Resolve { host: host.to_owned(), error }),
     }
 }
 
-fn words(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
-        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => "connection reset".to_owned(),
-        _ => error.to_string(),
-    }
-}
-
-/// Where a program of that name is, for somebody with this `PATH` in this folder.
-///
-/// # Errors
-/// One line that names the program.
-pub(crate) fn find_program(
-    name: &str,
-    path: Option<&std::ffi::OsStr>,
-    cwd: &str,
-) -> Result<PathBuf, String> {
-    if name.contains('/') {
-        return Ok(PathBuf::from(name));
-    }
-    which::which_in(name, path, cwd)
-        .map_err(|_| format!("program `{name}` is in no folder of `PATH`"))
+async fn within_timeout<T, E: Into<Error>>(
+    call: impl Future<Output = Result<T, E>>,
+) -> Result<T, Error> {
+    let answered = tokio::time::timeout(CALL_TIMEOUT, call).await;
+    answered.map_err(|_| Error::Timeout)?.map_err(Into::into)
 }

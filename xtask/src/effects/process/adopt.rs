@@ -1,11 +1,9 @@
-//! Processes that were not started here: looked at, taken as runs, and signalled where
-//! that is asked for.
+//! Inspects and adopts processes that this supervisor did not spawn.
 //!
-//! Such a process is only reached through the descriptor that the look opened, and
-//! dropping the run leaves it to itself. How it ended is not known to anybody but its
-//! parent.
+//! An adopted process is signalled through its pidfd only. It keeps running when the run is
+//! dropped. Its exit status is unknown, because only its parent receives that.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use xtask_core::plan::Port;
 use xtask_core::stack::effect::{ExpectedProgram, PreparedProbe};
@@ -14,9 +12,11 @@ use xtask_core::terms::Name;
 
 use crate::effects::World;
 use crate::effects::active_run::{ActiveRun, Adopted, Process};
-use crate::effects::process::inspect::{Inspection, find};
+use crate::effects::error::Error;
+use crate::effects::process::inspect::Inspection;
 use crate::effects::process::run::stop_probes;
-use crate::system::async_fd::async_fd;
+use crate::effects::spawn::find_program;
+use crate::system::pidfd::ExitWatch;
 use crate::system::socket;
 
 impl World {
@@ -31,7 +31,12 @@ impl World {
             Some(ExpectedProgram { program, path, cwd, variables }) => {
                 let own = path.as_deref().map(std::ffi::OsStr::new);
                 let path = own.or_else(|| self.environment.inherited("PATH"));
-                (find(&program, path, &cwd), variables)
+                (
+                    find_program(&program, path, &cwd)
+                        .ok()
+                        .map(|found| Path::new(&cwd).join(found)),
+                    variables,
+                )
             }
             None => (None, Vec::new()),
         };
@@ -43,7 +48,7 @@ impl World {
         };
         let (events, holder_handles) = (self.events.clone(), self.holder_handles.clone());
         tokio::task::spawn_blocking(move || {
-            let (result, found) = inspection.look();
+            let (result, found) = inspection.run();
             holder_handles.keep(&service, found);
             let _ = events.send(Event::HolderInspected { service, result });
         });
@@ -60,17 +65,17 @@ impl World {
         let events = self.events(&service, run);
         let found = self.holder_handles.take(&service, pid);
         let watching = found.and_then(|found| {
-            let ending = async_fd(found.pidfd.try_clone().ok()?).ok()?;
-            Some((found.pidfd, ending))
+            let exit = ExitWatch::of(found.pidfd.try_clone().ok()?).ok()?;
+            Some((found.pidfd, exit))
         });
-        let Some((pidfd, ending)) = watching else {
-            return events.start_failed(format!("process {pid} is gone"));
+        let Some((pidfd, exit)) = watching else {
+            return events.start_failed(Error::AdoptEnded(pid));
         };
         let mut active = ActiveRun::new(Process::Unmanaged, PathBuf::new());
         let (tasks, patterns) = (active.tasks.clone(), active.patterns.clone());
         let news = events.clone();
         let watch = tokio::spawn(async move {
-            let _ = ending.readable().await;
+            exit.exited().await;
             stop_probes(&tasks, &patterns, None);
             news.exited(Exit::Unknown);
             news.gone();

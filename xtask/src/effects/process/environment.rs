@@ -1,8 +1,7 @@
-//! The environment that every child starts from: the supervisor's own without what
-//! cargo or an outer supervisor set for the tool.
+//! The base environment of children: that of the supervisor, without what cargo or an outer
+//! supervisor set for the tool.
 //!
-//! It is read once. What the plan sets comes with each command and goes on top; no
-//! value is looked up or filled in here.
+//! It is read once. Each command adds the variables of its plan.
 
 use std::collections::BTreeMap;
 use std::ffi::{CString, OsStr, OsString};
@@ -18,13 +17,13 @@ use crate::system::sweep::MARK;
 const LOADER_PATHS: [&str; 3] =
     ["LD_LIBRARY_PATH", "DYLD_FALLBACK_LIBRARY_PATH", "DYLD_LIBRARY_PATH"];
 
-/// The environment that children start from.
+/// The base environment.
 #[derive(Debug)]
 pub(crate) struct Environment {
     base: BTreeMap<OsString, OsString>,
 }
 
-/// What the world adds for one run.
+/// Variables that the world adds for one run.
 #[derive(Debug, Default)]
 pub(crate) struct Additions<'a> {
     /// `NOTIFY_SOCKET`.
@@ -32,13 +31,13 @@ pub(crate) struct Additions<'a> {
 }
 
 impl Environment {
-    /// The supervisor's own, cleaned, with `mark`.
+    /// The environment of this process, cleaned, with `mark`.
     pub(crate) fn of_this_process(mark: &str) -> Self {
         let program = std::env::current_exe().unwrap_or_default();
         Self::from_variables(std::env::vars_os(), &program, mark)
     }
 
-    /// `variables` without what was set for `program` alone.
+    /// `variables` without those that were set for `program`.
     fn from_variables(
         variables: impl IntoIterator<Item = (OsString, OsString)>,
         program: &Path,
@@ -60,7 +59,7 @@ impl Environment {
         Self { base }
     }
 
-    /// The value that every command inherits, unless it has its own.
+    /// The value that a command inherits, unless it sets its own.
     pub(crate) fn inherited(&self, name: &str) -> Option<&OsStr> {
         self.base.get(OsStr::new(name)).map(OsString::as_os_str)
     }
@@ -74,8 +73,8 @@ impl Environment {
         }
     }
 
-    /// The whole environment of one run, apart from variables that hold its process
-    /// id. Values with a NUL byte cannot be set and are left out.
+    /// The environment of one run, without the variables that hold its pid. Values with a NUL byte
+    /// cannot be set, and are left out.
     pub(crate) fn of(&self, command: &Command, additions: &Additions<'_>) -> Vec<CString> {
         let mut all: BTreeMap<&OsStr, &OsStr> =
             self.base.iter().map(|(name, value)| (name.as_os_str(), value.as_os_str())).collect();
@@ -106,13 +105,12 @@ impl Environment {
     }
 }
 
-/// Whether a variable says something about the tool's own process, so that a child
-/// would take it for its own.
+/// Whether a variable describes the process of the tool, so that a child would misunderstand it.
 fn is_for_the_tool(name: &OsStr) -> bool {
     let Some(name) = name.to_str() else { return false };
     match name {
         "CARGO_HOME" => false,
-        // A shell's notes on a folder that the child does not start in.
+        // A shell's record of a folder that the child does not start in.
         "PWD" | "OLDPWD" | "__CARGO_FIX_YOLO" => true,
         // Settings of cargo are for the build.
         _ if name.starts_with("CARGO_") || name.starts_with("XTASK_") => true,
@@ -120,8 +118,7 @@ fn is_for_the_tool(name: &OsStr) -> bool {
     }
 }
 
-/// `value` without the folders that cargo and rustup put into it; none if nothing
-/// is left.
+/// `value` without the folders that cargo and rustup add; none if no folder is left.
 fn without_cargo_folders(value: &OsStr, program: &Path, rustup: Option<&Path>) -> Option<OsString> {
     let target = program.parent();
     let kept: Vec<PathBuf> = std::env::split_paths(value)
@@ -159,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cargo_and_outer_supervisors_set_is_removed_and_the_rest_stays() {
+    fn base_drops_variables_of_cargo_and_supervisors() {
         let environment = environment(&[
             ("CARGO", "/c"),
             ("CARGO_PKG_NAME", "xtask"),
@@ -177,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn the_loader_path_loses_only_the_folders_that_cargo_added() {
+    fn loader_path_loses_only_cargo_folders() {
         let added =
             "/w/target/debug/deps:/w/target/debug:/r/lib/rustlib/x/lib:/h/.rustup/toolchains/x/lib";
         let cleaned = environment(&[("LD_LIBRARY_PATH", added)]);
@@ -187,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn the_command_wins_over_the_base_and_sockets_are_announced() {
+    fn command_variables_override_the_base() {
         let mut command = crate::effects::tests::command("x", &[]);
         command.env = vec![("HOME".into(), "/elsewhere".into())];
         command.sockets = vec!["http".into(), "metrics".into()];

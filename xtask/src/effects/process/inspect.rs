@@ -1,138 +1,107 @@
-//! A close look at the process that holds a service's ports: which program it is, how
-//! it was called, and what its environment says.
+//! Inspects the process that holds a service's ports: its program, arguments, environment and age,
+//! compared with those of the service.
 //!
-//! It tells facts and decides nothing. The process is held by a descriptor that was
-//! opened before the look, so that whatever is done to it later is done to the very
-//! process that was looked at.
+//! It reports facts; the reducer decides whether to adopt or replace the port holder. The pidfd
+//! that the lookup opened is kept, so that a later signal reaches this very process.
 
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
 use std::fs::File;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
-use rustix::time::{ClockId, clock_gettime};
 use xtask_core::stack::event::{InspectedHolder, InspectionResult, StartedBy};
 use xtask_core::terms::Name;
 
 use crate::effects::programs::same_bytes;
+use crate::system::port_holder::{HolderHandle, Lookup, describe, look_up};
 use crate::system::sweep::MARK;
-use crate::system::{port_holder, sweep};
+use crate::system::{pidfd, proc};
 
-/// How often the look begins anew when the process ends under it.
-const TRIES: usize = 5;
-
-/// The processes that were found, by the service whose ports they hold.
+/// The port holders that the last inspection of each service found.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct HolderHandles(Arc<Mutex<BTreeMap<Name, HolderHandle>>>);
 
-/// A process that was looked at.
-#[derive(Debug)]
-pub(crate) struct HolderHandle {
-    /// Its number.
-    pub(crate) pid: u32,
-    /// The process itself.
-    pub(crate) pidfd: OwnedFd,
-}
-
 impl HolderHandles {
-    /// Keeps whom the last look found.
+    /// Keeps the result of the last inspection.
     pub(crate) fn keep(&self, service: &Name, found: Option<HolderHandle>) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match found {
-            Some(stranger) => drop(all.insert(service.clone(), stranger)),
+            Some(holder) => drop(all.insert(service.clone(), holder)),
             None => drop(all.remove(service)),
         }
     }
 
-    /// The process of that number, if the last look found it and it still runs.
+    /// The port holder with this pid, if the last inspection found it and it is running.
     pub(crate) fn take(&self, service: &Name, pid: u32) -> Option<HolderHandle> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let stranger = all.remove(service)?;
-        (stranger.pid == pid && !sweep::has_ended(&stranger.pidfd)).then_some(stranger)
+        let holder = all.remove(service)?;
+        let is_same = holder.pid.unsigned_abs() == pid && !pidfd::has_ended(&holder.pidfd);
+        is_same.then_some(holder)
     }
 }
 
-/// What is looked for.
+/// What to inspect, and what to compare it with.
 #[derive(Debug)]
 pub(crate) struct Inspection {
-    /// The service's addresses.
+    /// The addresses of the service.
     pub(crate) addresses: Vec<SocketAddr>,
-    /// The program that would be started.
+    /// The program that the service would execute.
     pub(crate) program: Option<PathBuf>,
-    /// The variables to tell of.
+    /// The variables to report.
     pub(crate) variables: Vec<String>,
     /// The mark of this stack.
     pub(crate) mark: String,
 }
 
 impl Inspection {
-    /// Looks. It may read two whole programs.
-    pub(crate) fn look(&self) -> (InspectionResult, Option<HolderHandle>) {
-        for _ in 0..TRIES {
-            let sockets: Vec<Vec<u64>> =
-                self.addresses.iter().map(|address| port_holder::sockets_at(*address)).collect();
-            let Some(held) = sockets.iter().find(|sockets| !sockets.is_empty()) else {
-                return (InspectionResult::Free, None);
-            };
-            let Some(pid) = port_holder::process_with(held) else { break };
-            let Some(pidfd) = sweep::open(pid) else { continue };
-            // Once more, as the number may have changed hands before the descriptor.
-            if !port_holder::has_one_of(pid, held) {
-                continue;
-            }
-            let found = self.describe(pid, &sockets);
-            if !sweep::has_ended(&pidfd) {
-                let stranger = HolderHandle { pid: found.holder.pid, pidfd };
-                return (InspectionResult::Process(found), Some(stranger));
-            }
+    /// Finds and describes the port holder. It may read two whole programs.
+    pub(crate) fn run(&self) -> (InspectionResult, Option<HolderHandle>) {
+        match look_up(&self.addresses, |holder| self.describe(holder)) {
+            Lookup::Free => (InspectionResult::Free, None),
+            Lookup::Hidden => (InspectionResult::Hidden, None),
+            Lookup::Found(holder, found) => (InspectionResult::Process(found), Some(holder)),
         }
-        (InspectionResult::Hidden, None)
     }
 
-    fn describe(&self, pid: i32, sockets: &[Vec<u64>]) -> InspectedHolder {
-        let elsewhere = (self.addresses.iter().zip(sockets))
-            .filter(|(_, sockets)| !port_holder::has_one_of(pid, sockets))
-            .map(|(address, _)| address.port())
-            .collect();
-        let environment = std::fs::read(format!("/proc/{pid}/environ")).ok();
+    fn describe(&self, port_holder: &HolderHandle) -> InspectedHolder {
+        let pid = port_holder.pid;
+        let environment = proc::environment(pid).map(Iterator::collect::<Vec<_>>);
         let value = |name: &str| {
-            let mut entries = environment.as_deref()?.split(|&byte| byte == 0);
-            entries.find_map(|entry| entry.strip_prefix(name.as_bytes())?.strip_prefix(b"="))
+            environment.as_ref()?.iter().find_map(|variable| proc::value_of(variable, name))
         };
         let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
         let variables = self.variables.iter();
         let variables =
             variables.filter_map(|name| Some((name.clone(), text(value(name)?)))).collect();
-        let holder = port_holder::describe(pid);
-        // One whose state was deleted under it bears the name of this one.
-        let is_anothers = (holder.stack.as_ref())
+        let holder = describe(pid);
+        // A stack whose state folder was deleted has the same mark as this one.
+        let has_other_supervisor = (holder.stack.as_ref())
             .is_some_and(|stack| stack.supervisor != Some(std::process::id()));
         let started_by = match value(MARK) {
             None => StartedBy::Hand,
-            Some(mark) if mark == self.mark.as_bytes() && !is_anothers => StartedBy::ThisStack,
+            Some(mark) if mark == self.mark.as_bytes() && !has_other_supervisor => {
+                StartedBy::ThisStack
+            }
             Some(_) => StartedBy::OtherStack,
         };
         InspectedHolder {
             holder,
-            age: age(pid).unwrap_or_default(),
-            same: self.program.as_deref().is_some_and(|program| runs(pid, program)),
-            deleted: port_holder::executable(pid).is_some_and(|(_, deleted)| deleted),
-            args: port_holder::arguments(pid).into_iter().skip(1).collect(),
+            age: proc::age(pid).unwrap_or_default(),
+            same: self.program.as_deref().is_some_and(|program| executes(pid, program)),
+            deleted: proc::executable(pid).is_some_and(|executable| executable.deleted),
+            args: proc::arguments(pid).into_iter().skip(1).collect(),
             variables: environment.is_some().then_some(variables),
-            elsewhere,
+            elsewhere: port_holder.not_held.clone(),
             started_by,
         }
     }
 }
 
 /// Whether a process executes this file, or one with the same content.
-fn runs(pid: i32, program: &Path) -> bool {
-    let executable = format!("/proc/{pid}/exe");
+fn executes(pid: i32, program: &Path) -> bool {
+    let executable = proc::file(pid, "exe");
     let (Ok(own), Ok(wanted)) = (std::fs::metadata(&executable), std::fs::metadata(program)) else {
         return false;
     };
@@ -141,22 +110,4 @@ fn runs(pid: i32, program: &Path) -> bool {
     }
     let same = || same_bytes(File::open(&executable)?, File::open(program)?);
     own.len() == wanted.len() && same().unwrap_or(false)
-}
-
-/// For how long a process has run.
-fn age(pid: i32) -> Option<Duration> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let (_, fields) = stat.rsplit_once(')')?;
-    let ticks: u64 = fields.split_ascii_whitespace().nth(19)?.parse().ok()?;
-    // SAFETY: the call takes a number and touches nothing.
-    let per_second = u64::try_from(unsafe { libc::sysconf(libc::_SC_CLK_TCK) }).ok()?;
-    let since = Duration::from_millis(ticks * 1000 / per_second.max(1));
-    let now = clock_gettime(ClockId::Boottime);
-    Some(Duration::from_secs(u64::try_from(now.tv_sec).ok()?).saturating_sub(since))
-}
-
-/// Where a program is, as the one who would start it finds it.
-pub(crate) fn find(name: &str, path: Option<&OsStr>, cwd: &str) -> Option<PathBuf> {
-    let found = crate::effects::probe::find_program(name, path, cwd).ok()?;
-    Some(Path::new(cwd).join(found))
 }

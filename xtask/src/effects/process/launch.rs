@@ -1,13 +1,10 @@
-//! Starting a run: everything that a process and its probes need, put together.
+//! Starts a run as a process: prepares its sockets, pipes, environment and probes, and spawns it.
 //!
-//! The parts are elsewhere; here is their order. A queued request is sent before the
-//! fork, so that the first accept answers it, and the other probes start once the
-//! process has become its program.
+//! A queued request is sent before the fork, so that the first accept answers it. The other probes
+//! start once the program is executed.
 
-use std::ffi::{CString, OsStr};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
 use std::sync::{Arc, PoisonError};
 
 use xtask_client::logs::Stream;
@@ -18,16 +15,16 @@ use xtask_core::terms::Name;
 use xtask_core::terms::host::callable_address;
 
 use crate::effects::active_run::{ActiveRun, Process};
+use crate::effects::error::Error;
 use crate::effects::logs::Pipe;
 use crate::effects::logs::lines::{Lines, LogPattern, LogPatterns};
 use crate::effects::perform::socket_path;
 use crate::effects::probe::http::Request;
-use crate::effects::probe::{CommandTarget, ExpectedListener, PollingProbe, Target, find_program};
+use crate::effects::probe::{self, CommandTarget, ExpectedListener, PollingProbe, Target};
 use crate::effects::process::environment::Additions;
 use crate::effects::process::notify::NotifySocket;
 use crate::effects::process::run::ProcessRun;
-use crate::effects::spawn;
-use crate::effects::spawn::SpawnRequest;
+use crate::effects::spawn::{self, SpawnRequest, arguments, c_string, find_program};
 use crate::effects::{RunEvents, World};
 use crate::system::socket;
 
@@ -38,19 +35,19 @@ impl World {
         run: Run,
         command: &Command,
         probes: Vec<PreparedProbe>,
-    ) -> Result<(), String> {
+    ) -> Result<(), Error> {
         let events = self.events(service, run);
-        let system = |error: io::Error| format!("cannot start `{}`: {error}", command.program);
+        let failed = |error: io::Error| Error::Start { program: command.program.clone(), error };
         let program =
             find_program(&command.program, self.environment.get(command, "PATH"), &command.cwd)?;
 
-        let notify = self.notify_socket(&events, command, &probes).map_err(system)?;
+        let notify = self.notify_socket(&events, command, &probes).map_err(failed)?;
         let patterns = LogPatterns::default();
-        let (pipes, ends) = self.pipes(&events, &patterns).map_err(system)?;
+        let (pipes, ends) = self.pipes(&events, &patterns).map_err(failed)?;
 
         let additions = Additions { notify: notify.as_deref().map(NotifySocket::path) };
         let env = self.environment.of(command, &additions);
-        // Before the process is there, so that the first accept answers.
+        // Before the fork, so that the first accept answers.
         let targets = self.targets(&events, probes, command, &patterns);
 
         if command.sockets.is_empty() {
@@ -59,18 +56,18 @@ impl World {
         let sockets = self
             .sockets
             .inherited(service, &command.sockets)
-            .ok_or_else(|| format!("`{service}` inherits sockets that are not bound"))?;
+            .ok_or_else(|| Error::Unbound(service.clone()))?;
         let spawned = spawn::start(&SpawnRequest {
-            program: text(program.as_os_str())?,
+            program: c_string(&program)?,
             args: arguments(&command.program, &command.args)?,
             env,
             pid_variables: pid_variables(command),
-            cwd: text(OsStr::new(&command.cwd))?,
+            cwd: c_string(&command.cwd)?,
             output: [ends[0].as_fd(), ends[1].as_fd()],
             sockets,
             open_files: self.open_files,
         })
-        .map_err(system)?;
+        .map_err(failed)?;
 
         let leader = Arc::new(spawned.leader);
         let active = ActiveRun {
@@ -89,7 +86,7 @@ impl World {
                 PollingProbe { events: events.clone(), index, target, listener }
             })
             .collect();
-        let watched = ProcessRun {
+        let process_run = ProcessRun {
             events,
             leader,
             exec_report: spawned.exec_report,
@@ -101,12 +98,12 @@ impl World {
             probes,
             tasks: active.tasks.clone(),
         };
-        tokio::spawn(watched.run());
+        tokio::spawn(process_run.follow());
         self.runs.insert((service.clone(), run), active);
         Ok(())
     }
 
-    /// Pipes for the output of a run, and the ends that it writes to.
+    /// Pipes for standard output and standard error of a run, and their writing ends.
     pub(crate) fn pipes(
         &mut self,
         events: &RunEvents,
@@ -122,8 +119,8 @@ impl World {
         Ok(([pipe(out, Stream::Out)?, pipe(err, Stream::Err)?], [out_end, err_end]))
     }
 
-    /// The probes of a run that ask: index, whether the run must listen itself, and
-    /// the target. Log probes are entered into `patterns` instead.
+    /// The polling probes of a run: index, whether the run must listen itself, and the target. Log
+    /// probes are added to `patterns` instead.
     pub(crate) fn targets(
         &mut self,
         events: &RunEvents,
@@ -140,8 +137,9 @@ impl World {
                         .unwrap_or_else(PoisonError::into_inner)
                         .push(LogPattern { probe: prepared.index, pattern }),
                     Err(error) => {
-                        let why = format!("`{pattern}` is no regular expression: {error}");
-                        targets.push((prepared.index, false, Target::Impossible(why)));
+                        let (pattern, error) = (pattern.clone(), Box::new(error));
+                        let error = probe::Error::Pattern { pattern, error };
+                        targets.push((prepared.index, false, Target::Invalid(error)));
                     }
                 }
             } else if let Some(target) = self.target(&prepared, command) {
@@ -154,14 +152,14 @@ impl World {
         targets
     }
 
-    /// What a prepared probe asks; none for those that only wait.
+    /// The target of a prepared probe; none for passive probes.
     pub(crate) fn target(&mut self, prepared: &PreparedProbe, command: &Command) -> Option<Target> {
-        let address = || prepared.address.clone().ok_or_else(|| "no address to probe".to_owned());
+        let address = || prepared.address.clone().ok_or(probe::Error::NoAddress);
         let target = match &prepared.probe {
             Kind::Notify | Kind::Log { .. } => return None,
             Kind::Http { path, status, .. } => address().map(|(host, port)| {
                 let request = Request::new(&host, port, path);
-                // What we listen at ourselves was looked up when it was bound.
+                // A queued request goes to a socket of the supervisor, which was resolved before.
                 let bound = prepared.queued.then(|| socket::resolve(&host, port).ok()).flatten();
                 let queued = bound.and_then(|address| {
                     request.queue(callable_address(address), self.counted(port)).ok()
@@ -171,10 +169,10 @@ impl World {
             Kind::Tcp { .. } => address().map(|(host, port)| Target::Tcp { host, port }),
             Kind::Command { .. } => self.command_target(prepared, command),
         };
-        Some(target.unwrap_or_else(Target::Impossible))
+        Some(target.unwrap_or_else(Target::Invalid))
     }
 
-    /// A handle that counts as a request of ours on that port.
+    /// A handle that counts as a request of this process on a port.
     fn counted(&mut self, port: u16) -> Arc<()> {
         Arc::clone(self.queued.entry(port).or_default())
     }
@@ -183,16 +181,16 @@ impl World {
         &self,
         prepared: &PreparedProbe,
         command: &Command,
-    ) -> Result<Target, String> {
-        // It sees what the run sees, but does not speak or listen for it.
+    ) -> Result<Target, probe::Error> {
+        // It gets the environment of the run without sockets and watchdog.
         let bare = Command { sockets: Vec::new(), watchdog_us: None, ..command.clone() };
-        let (name, args) = prepared.command.split_first().ok_or("an empty command")?;
+        let (name, args) = prepared.command.split_first().ok_or(probe::Error::EmptyCommand)?;
         let program = find_program(name, self.environment.get(command, "PATH"), &command.cwd)?;
         Ok(Target::Command(CommandTarget {
-            program: text(program.as_os_str())?,
+            program: c_string(&program)?,
             args: arguments(name, args)?,
             env: self.environment.of(&bare, &Additions::default()),
-            cwd: text(OsStr::new(&command.cwd))?,
+            cwd: c_string(&command.cwd)?,
             open_files: self.open_files,
         }))
     }
@@ -221,16 +219,4 @@ fn pid_variables(command: &Command) -> &'static [&'static str] {
         (true, Some(_)) => &["WATCHDOG_PID"],
         (false, Some(_)) => &["LISTEN_PID", "WATCHDOG_PID"],
     }
-}
-
-fn arguments(program: &str, args: &[String]) -> Result<Vec<CString>, String> {
-    std::iter::once(program)
-        .chain(args.iter().map(String::as_str))
-        .map(|argument| text(OsStr::new(argument)))
-        .collect()
-}
-
-fn text(text: &OsStr) -> Result<CString, String> {
-    CString::new(text.as_bytes())
-        .map_err(|_| format!("`{}` holds a NUL byte", text.to_string_lossy()))
 }

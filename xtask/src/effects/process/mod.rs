@@ -1,4 +1,4 @@
-//! A run as a process: its environment, its start, its end, and processes that others started.
+//! Runs a service as a process, and adopts processes that other programs started.
 
 pub(crate) mod adopt;
 pub(crate) mod environment;

@@ -1,9 +1,8 @@
-//! The socket on which one run reports about itself (`sd_notify`).
+//! The notify socket of one run (`sd_notify`).
 //!
-//! Every run has a socket of its own in a folder that only this user can enter, so
-//! what arrives there needs no further proof of who sent it. Descriptors that come
-//! with a message are closed by the system; states that nobody acts on
-//! (`RELOADING=1`, `MAINPID=`) are ignored.
+//! Each run has its own socket in a folder that only this user can enter, so the sender of a
+//! message needs no check. The kernel closes descriptors that are sent along. `RELOADING=1` and
+//! `MAINPID=` are ignored.
 
 use std::io;
 use std::os::unix::net::UnixDatagram;
@@ -18,34 +17,31 @@ use crate::effects::RunEvents;
 use crate::effects::logs::DRAIN_READS;
 use crate::system::async_fd::async_fd;
 
-/// The longest message that is read whole, in bytes.
+/// The longest message, in bytes; longer ones are cut off.
 const LONGEST: usize = 16 * 1024;
 
-/// What a run says about itself.
+/// What a run reports about itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Message {
-    /// It is ready.
     Ready,
-    /// What it is doing, in its words.
+    /// Its own status text.
     Status(String),
-    /// It needs this much more time, from now.
+    /// It needs this much time from now.
     Extend(Duration),
-    /// It is alive.
     Watchdog,
-    /// It is on its way to its end.
     Stopping,
 }
 
-/// What is shown of a run that says that it stops, and nothing else.
-const STOPPING: &str = "it says that it stops";
+/// The status of a run that reports `STOPPING=1` without a status text.
+const STOPPING: &str = "reports that it is stopping";
 
-/// The socket of one run; removed with it.
+/// The notify socket of one run; the drop removes its file.
 #[derive(Debug)]
 pub(crate) struct NotifySocket {
     path: PathBuf,
     socket: AsyncFd<UnixDatagram>,
     events: RunEvents,
-    /// The probes that `READY=1` makes pass, until it did.
+    /// The probes that pass on `READY=1`; empty after that.
     ready: Mutex<Vec<usize>>,
 }
 
@@ -55,19 +51,19 @@ impl NotifySocket {
     /// # Errors
     /// When it cannot be bound.
     pub(crate) fn bind(path: PathBuf, events: RunEvents, ready: Vec<usize>) -> io::Result<Self> {
-        // A supervisor that was killed may have left one of that name.
+        // A killed supervisor may have left a file of that name.
         let _ = std::fs::remove_file(&path);
         let socket = UnixDatagram::bind(&path)?;
         socket.set_nonblocking(true)?;
         Ok(Self { path, socket: async_fd(socket)?, events, ready: Mutex::new(ready) })
     }
 
-    /// What goes into `NOTIFY_SOCKET`.
+    /// The value of `NOTIFY_SOCKET`.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Passes messages on, for as long as it is polled.
+    /// Forwards messages as events until it is dropped.
     pub(crate) async fn listen(&self) {
         loop {
             let Ok(mut ready) = self.socket.readable().await else { return };
@@ -75,7 +71,7 @@ impl NotifySocket {
         }
     }
 
-    /// Passes on what is there now, within bounds: others may go on sending.
+    /// Forwards the messages that are there now, within a limit: other processes may keep sending.
     pub(crate) fn drain(&self) {
         for _ in 0..DRAIN_READS {
             if self.receive(self.socket.get_ref()).is_err() {
@@ -84,7 +80,7 @@ impl NotifySocket {
         }
     }
 
-    /// From now on `READY=1` makes nothing pass.
+    /// Makes later `READY=1` messages pass no probe.
     pub(crate) fn forget_ready(&self) {
         self.ready.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
@@ -93,18 +89,18 @@ impl NotifySocket {
         let mut buffer = [0; LONGEST];
         let length = socket.recv(&mut buffer)?;
         let messages = parse(&buffer[..length]);
-        // Its own words say more.
+        // A status text of the run takes precedence.
         let silent = !messages.iter().any(|message| matches!(message, Message::Status(_)));
         if silent && messages.contains(&Message::Stopping) {
             self.events.status(STOPPING.to_owned());
         }
         for message in messages {
-            self.pass_on(message);
+            self.forward(message);
         }
         Ok(())
     }
 
-    fn pass_on(&self, message: Message) {
+    fn forward(&self, message: Message) {
         match message {
             Message::Ready => {
                 let mut ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
@@ -115,7 +111,7 @@ impl NotifySocket {
             Message::Status(status) => self.events.status(status),
             Message::Extend(by) => self.events.extend(by),
             Message::Watchdog => self.events.pinged(),
-            // Whatever it says later, it does not get ready any more.
+            // A run that is stopping does not become ready.
             Message::Stopping => self.forget_ready(),
         }
     }
@@ -127,8 +123,8 @@ impl Drop for NotifySocket {
     }
 }
 
-/// The messages of one datagram, which has one `NAME=VALUE` a line. What cannot be
-/// read is skipped.
+/// The messages of one datagram, with one `NAME=VALUE` a line. Malformed and unknown lines are
+/// skipped.
 pub(crate) fn parse(datagram: &[u8]) -> Vec<Message> {
     datagram.split(|&byte| byte == b'\n').filter_map(assignment).collect()
 }
@@ -156,7 +152,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_datagram_may_say_several_things() {
+    fn datagram_may_contain_several_messages() {
         let messages = parse(b"READY=1\nSTATUS=half \x1b[1mdone\x1b[0m\nMAINPID=7\nWATCHDOG=1\n");
         let status = Message::Status("half done".into());
         assert_eq!(messages, [Message::Ready, status, Message::Watchdog]);
@@ -165,9 +161,9 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_is_skipped() {
-        let nonsense =
+    fn malformed_messages_are_skipped() {
+        let malformed =
             b"\n=\nREADY\nREADY=0\nREADY=11\nWATCHDOG=trigger\nEXTEND_TIMEOUT_USEC=-1\n\xff";
-        assert_eq!(parse(nonsense), []);
+        assert_eq!(parse(malformed), []);
     }
 }

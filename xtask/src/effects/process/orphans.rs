@@ -1,9 +1,7 @@
-//! Processes that services leave behind become children of the supervisor, and are
-//! reaped by it.
+//! Reaps orphans: processes that services leave behind become children of the supervisor.
 //!
-//! Children that other parts of this program started are theirs to wait for: a zombie
-//! is only taken when it has been left alone for [`PAUSE`]. Orphans that still run are
-//! left alone until the stack ends.
+//! Other code of this program waits for the children that it starts. A zombie is therefore reaped
+//! only after [`PAUSE`]. Running orphans are killed when the stack ends.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -13,21 +11,21 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::system::group::{reap, running_orphans, zombie_orphans};
-use crate::system::sweep::{Owner, owner};
+use crate::system::sweep::{Marking, marking};
 
-/// How long a zombie that nobody in this program waits for is left alone.
+/// How long other code has to reap a zombie.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// How often, and how far apart, orphans are looked for when the stack ends.
+/// How often to scan for orphans when the stack ends.
 const ROUNDS: u32 = 500;
 
-/// See [`ROUNDS`].
+/// The time between two of these scans.
 const ROUND: Duration = Duration::from_millis(1);
 
-/// Makes this process the parent of orphans, and starts to reap them.
+/// Makes this process a child subreaper, and starts to reap orphans.
 ///
 /// # Errors
-/// When the system does not let it, or signals cannot be received.
+/// When the system refuses, or signals cannot be received.
 pub(crate) fn adopt() -> io::Result<()> {
     #[cfg(target_os = "linux")]
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
@@ -40,15 +38,15 @@ pub(crate) fn adopt() -> io::Result<()> {
     Ok(())
 }
 
-/// Ends every orphan that carries our mark. What an orphan had started becomes our
-/// child when it dies, so this goes on until there are none, or for [`ROUNDS`]. Where
-/// the system does not tell whose children are whose, it finds none. Whether all are gone.
+/// Kills and reaps every orphan that carries the mark. The children of a killed orphan become
+/// children of this process, so this repeats until there are none, at most [`ROUNDS`] times.
+/// Returns whether all are gone. A system that does not list children reports no orphans.
 pub(crate) fn end(mark: &str) -> bool {
     let mut ending = BTreeSet::new();
     for _ in 0..ROUNDS {
         let marked = marked(mark);
         for pid in marked.iter().filter_map(|pid| Pid::from_raw(*pid)) {
-            // It is our child and not reaped, so the number cannot be anybody else's.
+            // An unreaped child, so the pid is not reused.
             let _ = kill_process(pid, Signal::KILL);
         }
         let found_none = marked.is_empty();
@@ -62,18 +60,13 @@ pub(crate) fn end(mark: &str) -> bool {
     false
 }
 
-/// Our children that run, that we did not start, and that have our mark, or may have it.
+/// Running orphans that carry the mark, or may carry it.
 fn marked(mark: &str) -> Vec<i32> {
-    let is_marked = |pid: &i32| match owner(*pid, mark) {
-        // Whoever is our child was left by one of ours.
-        Owner::Mark | Owner::Unsure => true,
-        Owner::Other => false,
-    };
-    running_orphans().into_iter().filter(is_marked).collect()
+    // A child of this process whose mark is unknown was left by a marked process.
+    running_orphans().filter(|pid| marking(*pid, mark) != Marking::Unmarked).collect()
 }
 
-/// Looks again and again while there are zombies to take; a signal that comes
-/// meanwhile makes another round.
+/// Reaps orphans until there are no zombies. A signal that arrives meanwhile starts it again.
 async fn reap_until_none() {
     let mut before = BTreeSet::new();
     loop {

@@ -1,9 +1,9 @@
-//! What runs print, from pipe to file.
+//! The output of runs, from pipe to file.
 
 use super::*;
 
 #[test]
-fn a_flood_of_lines_on_both_streams_loses_none() {
+fn flood_on_both_streams_loses_no_line() {
     with_world(async |mut fixture| {
         let script = "yes $(printf 'x%.0s' $(seq 80)) | head -n 150000 | cat -n & \
                       yes error | head -n 50000 >&2 & wait";
@@ -19,7 +19,7 @@ fn a_flood_of_lines_on_both_streams_loses_none() {
 }
 
 #[test]
-fn half_lines_and_the_last_words_of_a_crash_are_kept() {
+fn crash_keeps_incomplete_last_lines() {
     with_world(async |mut fixture| {
         let script = "printf 'he'; sleep 0.02; printf 'llo\\nhalf' ; kill -9 $$";
         let (exit, lines) = fixture.run(shell(script)).await;
@@ -29,7 +29,7 @@ fn half_lines_and_the_last_words_of_a_crash_are_kept() {
 }
 
 #[test]
-fn two_runs_write_into_one_log_with_their_numbers() {
+fn runs_share_one_log_with_their_numbers() {
     with_world(async |mut fixture| {
         fixture.spawn(1, shell("echo one"), Vec::new());
         fixture.until_gone().await;

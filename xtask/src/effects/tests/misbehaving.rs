@@ -1,9 +1,8 @@
-//! The misbehaving program under a real world: what it does wrong must not be taken
-//! for what is right.
+//! Tests with the program `misbehave`: a fault must not look like correct behaviour.
 
 use super::*;
 
-/// The program, which is built together with these tests.
+/// The program, which cargo builds together with these tests.
 fn misbehave(args: &[&str]) -> Command {
     let own = std::env::current_exe().unwrap();
     let target = own.ancestors().nth(2).unwrap();
@@ -12,7 +11,7 @@ fn misbehave(args: &[&str]) -> Command {
     command(program.to_str().unwrap(), args)
 }
 
-/// The program, as one that binds the port itself.
+/// The program, binding the port itself.
 fn binding(port: u16, args: &[&str]) -> Command {
     let mut command = misbehave(args);
     command.args.push("--listen-env".to_owned());
@@ -22,7 +21,7 @@ fn binding(port: u16, args: &[&str]) -> Command {
 }
 
 #[test]
-fn a_real_datagram_makes_a_run_ready() {
+fn notify_datagram_passes_the_probe() {
     with_world(async |mut fixture| {
         let mut command = misbehave(&["--notify-after", "20"]);
         command.notify = true;
@@ -34,7 +33,7 @@ fn a_real_datagram_makes_a_run_ready() {
 }
 
 #[test]
-fn an_inherited_socket_answers_the_queued_request() {
+fn inherited_socket_answers_the_queued_request() {
     with_world(async |mut fixture| {
         let number = fixture.bind(vec![port("http")], true).await[0];
         let mut command = misbehave(&["--inherit", "--boot", "30", "--http", "204"]);
@@ -52,19 +51,19 @@ fn an_inherited_socket_answers_the_queued_request() {
 }
 
 #[test]
-fn what_is_printed_before_the_bind_is_not_ready_and_dies() {
+fn line_before_bind_does_not_pass_tcp_probe() {
     with_world(async |mut fixture| {
         let number = fixture.bind(vec![port("http")], false).await[0];
         let args = ["--print-before-bind", "listening", "--boot", "5000", "--exit-after", "1"];
         let probes = vec![probe(0, Probe::Tcp { port: 0 }, Some(number))];
         fixture.spawn(1, binding(number, &args), probes);
         assert_eq!(fixture.until_seen().await, "connection refused");
-        fixture.is_killed_before_it_is_ready().await;
+        fixture.is_killed_before_a_probe_passes().await;
     });
 }
 
 #[test]
-fn a_port_that_a_deaf_grandchild_holds_is_free_once_the_run_is_gone() {
+fn port_of_deaf_grandchild_is_free_after_gone() {
     with_world(async |mut fixture| {
         let number = fixture.bind(vec![port("http")], false).await[0];
         let probes = vec![probe(0, Probe::Tcp { port: 0 }, Some(number))];
@@ -81,7 +80,7 @@ fn a_port_that_a_deaf_grandchild_holds_is_free_once_the_run_is_gone() {
 }
 
 #[test]
-fn a_drain_ends_by_itself_and_a_crash_by_its_signal() {
+fn drain_exits_by_itself_and_crash_by_signal() {
     with_world(async |mut fixture| {
         fixture.spawn(1, misbehave(&["--drain", "20", "--ready-line", "up"]), Vec::new());
         until_logged(&mut fixture, "up").await;

@@ -1,4 +1,4 @@
-//! Readiness of real processes.
+//! Tests of probes with real processes.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -10,7 +10,7 @@ fn http(path: &str, status: &[u16]) -> Probe {
     Probe::Http { path: path.to_owned(), status: status.to_vec(), port: 0 }
 }
 
-/// Answers every caller with `head` until it was asked `times` times.
+/// Answers one caller for each of `heads`.
 fn serve(listener: TcpListener, heads: &'static [&'static str]) -> std::thread::JoinHandle<()> {
     std::thread::spawn(move || {
         for head in heads {
@@ -22,8 +22,8 @@ fn serve(listener: TcpListener, heads: &'static [&'static str]) -> std::thread::
     })
 }
 
-/// Starts a run, and returns a socket and where it would report about itself: a shell cannot
-/// send datagrams, so the test speaks for it.
+/// Starts a run, and returns a socket and the path of the run's notify socket. A shell cannot send
+/// datagrams, so the test sends them.
 async fn notifying(fixture: &mut Fixture) -> (UnixDatagram, String) {
     let mut command = shell("echo $NOTIFY_SOCKET; sleep 1000");
     command.notify = true;
@@ -35,7 +35,7 @@ async fn notifying(fixture: &mut Fixture) -> (UnixDatagram, String) {
 }
 
 #[test]
-fn a_datagram_from_the_run_makes_it_ready_and_tells_its_status() {
+fn datagram_reports_readiness_and_status() {
     with_world(async |mut fixture| {
         let (run, path) = notifying(&mut fixture).await;
         run.send_to(b"STATUS=almost\nEXTEND_TIMEOUT_USEC=1000", &path).unwrap();
@@ -53,27 +53,27 @@ fn a_datagram_from_the_run_makes_it_ready_and_tells_its_status() {
 }
 
 #[test]
-fn a_run_that_says_that_it_stops_is_shown_so_and_does_not_get_ready_any_more() {
+fn stopping_run_reports_it_and_does_not_become_ready() {
     with_world(async |mut fixture| {
         let (run, path) = notifying(&mut fixture).await;
         run.send_to(b"STOPPING=1", &path).unwrap();
         run.send_to(b"READY=1", &path).unwrap();
         run.send_to(b"STATUS=saving\nSTOPPING=1", &path).unwrap();
-        let mut said = Vec::new();
-        while said.len() < 2 {
+        let mut texts = Vec::new();
+        while texts.len() < 2 {
             match fixture.next().await {
-                Event::Status { status, .. } => said.push(status),
+                Event::Status { status, .. } => texts.push(status),
                 other => panic!("{other:?}"),
             }
         }
-        assert_eq!(said, ["it says that it stops", "saving"]);
+        assert_eq!(texts, ["reports that it is stopping", "saving"]);
         fixture.signal(1, Signal::Kill);
         fixture.until_gone().await;
     });
 }
 
 #[test]
-fn a_queued_request_is_answered_by_the_first_accept() {
+fn first_accept_answers_the_queued_request() {
     with_world(async |mut fixture| {
         let number = fixture.bind(vec![port("http")], true).await[0];
         let mut command = shell("sleep 1000");
@@ -81,9 +81,9 @@ fn a_queued_request_is_answered_by_the_first_accept() {
         let mut queued = probe(0, http("/readyz", &[200]), Some(number));
         queued.queued = true;
         fixture.spawn(1, command, vec![queued]);
-        // One caller waits though nobody accepts yet.
+        // The request is queued before any accept.
         assert_eq!(crate::system::listeners::waiting_callers()[&number], 1);
-        // It is our own, so nobody is kept waiting.
+        // The supervisor's own request does not count as a waiting caller.
         assert_eq!(fixture.world.traffic_query(Vec::new()).run().waiting[&number], 0);
         fixture.until_started().await;
         let listener = fixture.world.sockets.listener(&name());
@@ -96,7 +96,7 @@ fn a_queued_request_is_answered_by_the_first_accept() {
 }
 
 #[test]
-fn a_queued_request_with_a_wrong_answer_is_followed_by_polling() {
+fn wrong_answer_to_queued_request_starts_polling() {
     with_world(async |mut fixture| {
         let number = fixture.bind(vec![port("http")], true).await[0];
         let mut command = shell("sleep 1000");
@@ -105,7 +105,7 @@ fn a_queued_request_with_a_wrong_answer_is_followed_by_polling() {
         queued.queued = true;
         fixture.spawn(1, command, vec![queued]);
         let listener = fixture.world.sockets.listener(&name());
-        let heads = &["HTTP/1.1 503 Busy\r\n\r\n", "", "HTTP/1.1 401 Who\r\n\r\n"];
+        let heads = &["HTTP/1.1 503 Busy\r\n\r\n", "", "HTTP/1.1 401 Unauthorized\r\n\r\n"];
         let server = serve(listener, heads);
         assert_eq!(fixture.until_seen().await, "status 503");
         assert_eq!(fixture.until_seen().await, "connection closed without an answer");
@@ -116,22 +116,21 @@ fn a_queued_request_with_a_wrong_answer_is_followed_by_polling() {
 }
 
 #[test]
-fn a_foreign_listener_is_never_ready_and_is_named() {
+fn other_listener_never_passes_and_is_named() {
     with_world(async |mut fixture| {
         let foreign = TcpListener::bind("127.0.0.1:0").unwrap();
         let number = foreign.local_addr().unwrap().port();
         fixture.spawn(1, shell("sleep 1000"), vec![probe(0, Probe::Tcp { port: 0 }, Some(number))]);
         let seen = fixture.until_seen().await;
-        let start =
-            format!("port {number} is served by another program: pid {}", std::process::id());
+        let start = format!("port {number} is held by another program: pid {}", std::process::id());
         assert!(seen.starts_with(&start), "{seen}");
         fixture.world.perform(Effect::StopProbes { service: name(), run: 1 });
-        fixture.is_killed_before_it_is_ready().await;
+        fixture.is_killed_before_a_probe_passes().await;
     });
 }
 
 #[test]
-fn an_own_listener_is_ready_also_when_a_grandchild_has_it() {
+fn listener_of_a_grandchild_passes() {
     let Ok(python) = which::which("python3") else {
         xtask_client::harness::skipped("python3");
         return;
@@ -155,7 +154,7 @@ fn an_own_listener_is_ready_also_when_a_grandchild_has_it() {
 }
 
 #[test]
-fn a_line_of_either_stream_makes_a_log_probe_pass() {
+fn log_probe_matches_either_stream() {
     with_world(async |mut fixture| {
         let pattern = |pattern: &str| Probe::Log { pattern: pattern.to_owned() };
         let script = "printf '\\033[1mlistening\\033[0m\\n' >&2; echo up on 80; sleep 1000";
@@ -171,7 +170,7 @@ fn a_line_of_either_stream_makes_a_log_probe_pass() {
 }
 
 #[test]
-fn a_command_is_asked_until_it_exits_with_zero() {
+fn command_probe_repeats_until_exit_zero() {
     with_world(async |mut fixture| {
         let flag = fixture.folder.path().join("flag");
         let mut asked = probe(0, Probe::Command { command: Vec::new() }, None);
@@ -188,7 +187,7 @@ fn a_command_is_asked_until_it_exits_with_zero() {
 }
 
 #[test]
-fn an_exit_ends_the_probes() {
+fn exit_stops_the_probes() {
     with_world(async |mut fixture| {
         let unused = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let probes = vec![probe(0, Probe::Tcp { port: 0 }, Some(unused))];
@@ -201,7 +200,7 @@ fn an_exit_ends_the_probes() {
 }
 
 #[test]
-fn what_is_not_managed_is_probed_without_a_process() {
+fn unmanaged_service_is_probed_without_a_process() {
     with_world(async |mut fixture| {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let number = listener.local_addr().unwrap().port();
@@ -212,7 +211,7 @@ fn what_is_not_managed_is_probed_without_a_process() {
 }
 
 #[test]
-fn a_held_port_names_its_holder() {
+fn held_port_names_its_port_holder() {
     with_world(async |mut fixture| {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let number = listener.local_addr().unwrap().port();

@@ -1,49 +1,52 @@
-//! Starting, signalling and ending processes and their groups.
+//! Tests of spawning, signalling and reaping processes and their groups.
 
 use rustix::process::{Pid, WaitId, WaitIdOptions, kill_process, waitid};
 
 use super::*;
 
 #[test]
-fn a_run_is_started_exits_and_is_gone_in_that_order() {
+fn run_reports_started_exited_gone_in_order() {
     with_world(async |mut fixture| {
         fixture.spawn(3, shell("echo hello; exit 7"), Vec::new());
         let Event::Started { run: 3, pid, .. } = fixture.next().await else { panic!() };
         assert!(pid > 0);
         let Event::Exited { run: 3, exit, .. } = fixture.next().await else { panic!() };
         assert_eq!(exit, Exit::Code(7));
-        // What it printed is in the log before the news of its end.
+        // Its output is in the log before its exit is reported.
         assert_eq!(fixture.log(), ["hello"]);
         let Event::Gone { run: 3, .. } = fixture.next().await else { panic!() };
     });
 }
 
 #[test]
-fn a_missing_program_is_named_and_looks_started_at_no_time() {
+fn failed_start_names_its_cause() {
     with_world(async |mut fixture| {
-        for (program, words) in [
+        for (program, start) in [
             ("/no/such/program", "program `/no/such/program` does not exist"),
-            ("no-such-program", "program `no-such-program` is in no folder of `PATH`"),
-            ("/etc/passwd", "cannot execute `/etc/passwd`: Permission denied"),
+            ("no-such-program", "failed to find program `no-such-program` in `PATH`"),
+            ("/etc/passwd", "failed to execute `/etc/passwd`: Permission denied"),
         ] {
             fixture.spawn(1, command(program, &[]), Vec::new());
             let Event::StartFailed { error, .. } = fixture.next().await else { panic!() };
-            assert!(error.starts_with(words), "{error}");
+            assert!(error.starts_with(start), "{error}");
         }
         let mut elsewhere = shell("true");
         elsewhere.cwd = "/no/such/folder".to_owned();
         fixture.spawn(1, elsewhere, Vec::new());
         let Event::StartFailed { error, .. } = fixture.next().await else { panic!() };
-        assert!(error.starts_with("cannot enter the working folder `/no/such/folder`"), "{error}");
+        assert!(
+            error.starts_with("failed to enter the working folder `/no/such/folder`"),
+            "{error}"
+        );
     });
 }
 
 #[test]
-fn forty_sockets_are_inherited_in_order_with_a_right_listen_pid() {
+fn forty_sockets_are_inherited_in_order() {
     with_world(async |mut fixture| {
         let names: Vec<String> = (0..40).map(|number| format!("p{number}")).collect();
         let ports = fixture.bind(names.iter().map(|name| port(name)).collect(), true).await;
-        // The descriptors are listed by the process itself: a shell that only uses builtins.
+        // The shell lists its own descriptors, with builtins only.
         let mut command = shell(
             "echo $LISTEN_PID $$ $LISTEN_FDS $LISTEN_FDNAMES; \
              for fd in $(seq 0 60); do \
@@ -64,7 +67,7 @@ fn forty_sockets_are_inherited_in_order_with_a_right_listen_pid() {
         assert_eq!(lines.iter().filter(|line| line.contains(" socket:[")).count(), 40);
         assert!(lines.contains(&"0 /dev/null".to_owned()), "{lines:#?}");
 
-        // With as many descriptors a missing program is still found missing.
+        // A missing program is reported with that many descriptors too.
         let mut missing = command;
         missing.program = "/no/such/program".to_owned();
         fixture.spawn(2, missing, Vec::new());
@@ -74,7 +77,7 @@ fn forty_sockets_are_inherited_in_order_with_a_right_listen_pid() {
 }
 
 #[test]
-fn a_child_gets_its_own_group_and_its_variables() {
+fn child_gets_its_own_group_and_variables() {
     with_world(async |mut fixture| {
         let mut command = shell(
             "echo $(cut -d' ' -f5 /proc/$$/stat) $$; \
@@ -92,9 +95,9 @@ fn a_child_gets_its_own_group_and_its_variables() {
 }
 
 #[test]
-fn no_signal_is_blocked_or_ignored_in_a_child() {
+fn child_blocks_and_ignores_no_signal() {
     with_world(async |mut fixture| {
-        // Not by way of a shell, which blocks signals itself while it forks.
+        // Not in a shell, which blocks signals while it forks.
         let command = command("grep", &["-E", "Sig(Blk|Ign)", "/proc/self/status"]);
         let (_, lines) = fixture.run(command).await;
         assert_eq!(lines, ["SigBlk:\t0000000000000000", "SigIgn:\t0000000000000000"]);
@@ -102,7 +105,7 @@ fn no_signal_is_blocked_or_ignored_in_a_child() {
 }
 
 #[test]
-fn the_stop_signal_reaches_the_group_and_a_deaf_one_is_killed() {
+fn stop_signal_reaches_the_group() {
     with_world(async |mut fixture| {
         fixture.spawn(1, shell("sleep 1000"), Vec::new());
         fixture.until_started().await;
@@ -116,8 +119,10 @@ fn the_stop_signal_reaches_the_group_and_a_deaf_one_is_killed() {
             Vec::new(),
         );
         let log = fixture.folder.path().join("state/logs/a.log");
-        until("it is deaf", || std::fs::read_to_string(&log).is_ok_and(|t| t.contains("deaf")))
-            .await;
+        until("the trap is set", || {
+            std::fs::read_to_string(&log).is_ok_and(|t| t.contains("deaf"))
+        })
+        .await;
         fixture.signal(2, Signal::Stop("TERM".to_owned()));
         fixture.signal(2, Signal::Kill);
         assert_eq!(fixture.until_exited().await, Exit::Signal(9));
@@ -126,12 +131,12 @@ fn the_stop_signal_reaches_the_group_and_a_deaf_one_is_killed() {
 }
 
 #[test]
-fn an_end_that_somebody_else_took_the_news_of_is_unknown() {
+fn exit_reaped_by_other_code_is_unknown() {
     with_world(async |mut fixture| {
         fixture.spawn(1, shell("exec sleep 1000"), Vec::new());
         let Event::Started { pid, .. } = fixture.next().await else { panic!() };
         let pid = Pid::from_raw(pid.cast_signed()).unwrap();
-        // Nothing is awaited in between, so the task of the run cannot be quicker.
+        // No await in between, so the task of the run does not reap it first.
         kill_process(pid, rustix::process::Signal::KILL).unwrap();
         waitid(WaitId::Pid(pid), WaitIdOptions::EXITED).unwrap();
         assert_eq!(fixture.until_exited().await, Exit::Unknown);
@@ -140,24 +145,24 @@ fn an_end_that_somebody_else_took_the_news_of_is_unknown() {
 }
 
 #[test]
-fn gone_is_said_only_when_a_grandchild_that_outlives_its_leader_is_gone() {
+fn gone_waits_for_a_grandchild_after_the_leader() {
     with_world(async |mut fixture| {
         let script = "sh -c 'trap \"\" TERM HUP; echo $$; exec sleep 1000' & sleep 0.05; exit 0";
         fixture.spawn(1, shell(script), Vec::new());
         assert_eq!(fixture.until_exited().await, Exit::Code(0));
         let grandchild = fixture.log()[0].clone();
-        // The group is looked at many times meanwhile.
+        // The group is checked many times meanwhile.
         let early = tokio::time::timeout(Duration::from_millis(150), fixture.events.recv()).await;
         assert!(early.is_err(), "{early:?}");
-        assert!(is_alive(&grandchild));
+        assert!(is_running(&grandchild));
         fixture.signal(1, Signal::Kill);
         fixture.until_gone().await;
-        assert!(!is_alive(&grandchild));
+        assert!(!is_running(&grandchild));
     });
 }
 
 #[test]
-fn a_detached_grandchild_that_holds_the_pipes_delays_nothing_and_is_reaped() {
+fn detached_grandchild_delays_nothing_and_is_reaped() {
     with_world(async |mut fixture| {
         let detached = leave_a_detached_grandchild(&mut fixture).await;
         let pid = rustix::process::Pid::from_raw(detached.parse().unwrap()).unwrap();
@@ -169,7 +174,7 @@ fn a_detached_grandchild_that_holds_the_pipes_delays_nothing_and_is_reaped() {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn a_detached_grandchild_ends_with_the_stack() {
+fn detached_grandchild_ends_with_the_stack() {
     with_world(async |mut fixture| {
         let detached = leave_a_detached_grandchild(&mut fixture).await;
         drop(fixture);
@@ -177,19 +182,19 @@ fn a_detached_grandchild_ends_with_the_stack() {
     });
 }
 
-/// Runs a program that leaves one behind in a session of its own: its process.
+/// Runs a program that leaves a process in another session, and returns the pid of that.
 async fn leave_a_detached_grandchild(fixture: &mut Fixture) -> String {
     let script = "setsid sh -c 'echo $$; exec sleep 1000' & sleep 0.1";
     fixture.spawn(1, shell(script), Vec::new());
     fixture.until_gone().await;
     let detached = fixture.log()[0].clone();
-    assert!(is_alive(&detached));
+    assert!(is_running(&detached));
     detached
 }
 
 #[test]
 #[cfg(target_os = "linux")]
-fn a_run_does_not_outlive_the_thread_that_started_it() {
+fn run_ends_with_the_thread_that_forked_it() {
     let (sender, receiver) = std::sync::mpsc::channel();
     let supervisor = std::thread::spawn(move || {
         with_world(async |mut fixture| {
@@ -200,27 +205,27 @@ fn a_run_does_not_outlive_the_thread_that_started_it() {
     let pid = receiver.recv().unwrap();
     supervisor.join().unwrap();
     let deadline = std::time::Instant::now() + PATIENCE;
-    while is_alive(&pid) {
+    while is_running(&pid) {
         assert!(std::time::Instant::now() < deadline, "{pid} still runs");
         std::thread::sleep(Duration::from_millis(1));
     }
 }
 
 #[test]
-fn a_kill_as_a_fault_looks_like_a_crash() {
+fn injected_kill_looks_like_a_crash() {
     with_world(async |mut fixture| {
         fixture.spawn(1, shell("sleep 1000"), Vec::new());
         fixture.until_started().await;
         fixture.signal(1, Signal::Kill);
         assert_eq!(fixture.until_exited().await, Exit::Signal(9));
         fixture.until_gone().await;
-        // A run that is over is left alone.
+        // A signal to a run that has ended does nothing.
         fixture.signal(1, Signal::Kill);
     });
 }
 
 #[test]
-fn a_paused_run_stands_still_with_its_whole_group_goes_on_when_told_and_can_be_stopped() {
+fn pause_stops_the_group_until_resume() {
     with_world(async |mut fixture| {
         fixture.spawn(1, shell("sleep 1000 & wait"), Vec::new());
         let leader = fixture.until_started().await.to_string();
@@ -231,12 +236,12 @@ fn a_paused_run_stands_still_with_its_whole_group_goes_on_when_told_and_can_be_s
             }
             tokio::time::sleep(Duration::from_millis(1)).await;
         };
-        for (signal, stands) in
+        for (signal, stopped) in
             [(Signal::Pause, true), (Signal::Resume, false), (Signal::Pause, true)]
         {
             fixture.signal(1, signal);
             for member in &members {
-                while stands_still(member) != stands {
+                while is_stopped(member) != stopped {
                     tokio::time::sleep(Duration::from_millis(1)).await;
                 }
             }
@@ -252,13 +257,12 @@ fn children_of(pid: &str) -> Vec<String> {
     std::fs::read_to_string(path).unwrap().split_whitespace().map(str::to_owned).collect()
 }
 
-fn stands_still(pid: &str) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    stat.rsplit(')').next().is_some_and(|rest| rest.starts_with(" T"))
+fn is_stopped(pid: &str) -> bool {
+    ProcessStat::of(pid).unwrap().is_stopped()
 }
 
 #[test]
-fn a_hundred_runs_at_once_all_end_and_leave_nothing() {
+fn hundred_parallel_runs_end_and_leave_nothing() {
     with_world(async |mut fixture| {
         for run in 1..=100 {
             fixture.spawn(run, command("sleep", &["1000"]), Vec::new());
@@ -276,7 +280,7 @@ fn a_hundred_runs_at_once_all_end_and_leave_nothing() {
 }
 
 #[test]
-fn an_accepted_program_is_started_from_where_it_is_kept() {
+fn accepted_program_starts_from_its_kept_copy() {
     with_world(async |mut fixture| {
         let sh = which::which("sh").unwrap();
         let path = sh.to_string_lossy().into_owned();

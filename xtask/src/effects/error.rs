@@ -1,0 +1,61 @@
+//! Why a program could not be kept or started, or a process not be adopted.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use xtask_core::terms::Name;
+
+use crate::effects::spawn::{SpawnFailure, SpawnStep};
+
+/// The failure of an effect. [`crate::effects::RunEvents`] renders it into an event.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error("failed to find program `{0}` in `PATH`")]
+    FindProgram(String),
+    #[error("program `{0}` does not exist")]
+    NoProgram(String),
+    #[error("failed to execute `{0}`: the interpreter or loader that it names is missing")]
+    NoInterpreter(String),
+    #[error("failed to execute `{program}`: {error}")]
+    Execute { program: String, error: io::Error },
+    #[error("failed to enter the working folder `{cwd}`: {error}")]
+    EnterFolder { cwd: String, error: io::Error },
+    #[error("failed to pass sockets to `{program}`: {error}")]
+    PassSockets { program: String, error: io::Error },
+    #[error("failed to create a process group for `{program}`: {error}")]
+    CreateGroup { program: String, error: io::Error },
+    #[error("failed to watch `{program}`: {error}")]
+    Watch { program: String, error: io::Error },
+    #[error("failed to start `{program}`: {error}")]
+    Start { program: String, error: io::Error },
+    #[error("failed to pass `{0}` to a program: it contains a NUL byte")]
+    ContainsNul(String),
+    #[error("failed to pass sockets to `{0}`: they are not bound")]
+    Unbound(Name),
+    #[error("failed to adopt process {0}: it has ended")]
+    AdoptEnded(u32),
+    #[error("failed to keep the program `{}`: {error}", path.display())]
+    KeepProgram { path: PathBuf, error: io::Error },
+    /// A blocking task did not finish.
+    #[error("failed to run a task: {0}")]
+    Task(tokio::task::JoinError),
+    #[error("{0}")]
+    Container(String),
+}
+
+impl Error {
+    /// Why `program` was not executed in the folder `cwd`.
+    pub(crate) fn of_spawn(failure: SpawnFailure, program: &str, cwd: &str) -> Self {
+        let SpawnFailure { step, error } = failure;
+        let (exists, program) = (Path::new(cwd).join(program).exists(), program.to_owned());
+        match (step, error.kind()) {
+            (SpawnStep::Group, _) => Self::CreateGroup { program, error },
+            (SpawnStep::Descriptors, _) => Self::PassSockets { program, error },
+            (SpawnStep::Folder, _) => Self::EnterFolder { cwd: cwd.to_owned(), error },
+            (SpawnStep::Watch, _) => Self::Watch { program, error },
+            (SpawnStep::Program, io::ErrorKind::NotFound) if exists => Self::NoInterpreter(program),
+            (SpawnStep::Program, io::ErrorKind::NotFound) => Self::NoProgram(program),
+            (SpawnStep::Program, _) => Self::Execute { program, error },
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! Why an attempt of a probe did not pass, or a probe can never pass.
+
+use std::io;
+
+use xtask_core::stack::event::PortHolder;
+use xtask_core::terms::duration::spell;
+
+use crate::effects::probe::{CALL_TIMEOUT, COMMAND_TIMEOUT};
+
+/// What an attempt saw instead of a pass; [`crate::effects::RunEvents`] renders it into an event.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error("connection refused")]
+    Refused,
+    #[error("connection reset")]
+    Reset,
+    #[error("{0}")]
+    Call(io::Error),
+    #[error("no answer within {}", spell(CALL_TIMEOUT))]
+    Timeout,
+    #[error("failed to resolve `{host}`: {error}")]
+    Resolve { host: String, error: io::Error },
+    #[error("status {0}")]
+    Status(u16),
+    #[error(
+        "port {port} is held by another program: pid {} (`{}`) of user `{}`",
+        holder.pid, holder.command, holder.user
+    )]
+    OtherListener { port: u16, holder: PortHolder },
+    #[error("port {0} is held by another program")]
+    HiddenListener(u16),
+    #[error("no exit within {}", spell(COMMAND_TIMEOUT))]
+    CommandTimeout,
+    #[error("failed to run `{program}`: {error}")]
+    Command { program: String, error: io::Error },
+    #[error("exited with status {0}")]
+    ExitCode(i32),
+    #[error("ended by signal {0}")]
+    ExitSignal(i32),
+    #[error("exited, status unknown")]
+    ExitUnknown,
+    #[error("failed to check the port holder: {0}")]
+    Task(#[from] tokio::task::JoinError),
+    #[error("failed to parse the pattern `{pattern}`: {error}")]
+    Pattern { pattern: String, error: Box<regex::Error> },
+    #[error("the probe has no address")]
+    NoAddress,
+    #[error("the command of the probe is empty")]
+    EmptyCommand,
+    #[error("this probe works only for services that xtask starts itself")]
+    NotStarted,
+    #[error(transparent)]
+    Start(#[from] crate::effects::error::Error),
+}
+
+impl From<io::Error> for Error {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::ConnectionRefused => Self::Refused,
+            io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => Self::Reset,
+            _ => Self::Call(error),
+        }
+    }
+}

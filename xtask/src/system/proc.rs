@@ -1,0 +1,191 @@
+//! Reads `/proc`: which processes run, how they are related, and what each has open.
+//!
+//! Every answer is a snapshot. A process that has ended, or that belongs to another user, reports
+//! nothing; neither does a system without `/proc`.
+
+use std::fs::File;
+use std::io::{self, BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::time::{ClockId, clock_gettime};
+use xtask_client::process_stat::ProcessStat;
+
+/// Every process of this machine.
+pub(crate) fn all() -> impl Iterator<Item = i32> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
+/// Every process of this machine that has not ended, with its stat.
+pub(crate) fn running() -> impl Iterator<Item = (i32, ProcessStat)> {
+    all().filter_map(|pid| Some((pid, running_stat(pid)?)))
+}
+
+/// The stat of a process that has not ended.
+pub(crate) fn running_stat(pid: i32) -> Option<ProcessStat> {
+    ProcessStat::of(pid).filter(|stat| !stat.is_zombie())
+}
+
+/// The path of a file in `/proc/PID`.
+pub(crate) fn file(pid: i32, name: &str) -> PathBuf {
+    PathBuf::from(format!("/proc/{pid}/{name}"))
+}
+
+/// The parent of a process; 0 if the parent is outside of this pid namespace.
+pub(crate) fn parent(pid: i32) -> Option<i32> {
+    Some(ProcessStat::of(pid)?.parent)
+}
+
+/// A process and its ancestors, nearest first.
+pub(crate) fn ancestry(pid: i32) -> Vec<i32> {
+    let mut line = vec![pid];
+    while let Some(parent) = line.last().and_then(|pid| parent(*pid))
+        && parent > 0
+        && !line.contains(&parent)
+    {
+        line.push(parent);
+    }
+    line
+}
+
+/// This process and its ancestors, nearest first.
+pub(crate) fn own_ancestry() -> Vec<i32> {
+    ancestry(std::process::id().cast_signed())
+}
+
+/// The children of this process; none if the system does not list all of them.
+pub(crate) fn own_children() -> Option<Vec<i32>> {
+    let (children, complete) = listed_children(std::process::id().cast_signed());
+    complete.then_some(children)
+}
+
+/// The children of a process. Where the kernel does not list them, this scans all processes.
+pub(crate) fn children(pid: i32) -> Vec<i32> {
+    match listed_children(pid) {
+        (_, false) if !Path::new("/proc/thread-self/children").exists() => {
+            all().filter(|child| parent(*child) == Some(pid)).collect()
+        }
+        (children, _) => children,
+    }
+}
+
+/// The children that the kernel lists, and whether the list is complete. It is incomplete if a
+/// thread ends during the read, because another thread inherits its children.
+fn listed_children(pid: i32) -> (Vec<i32>, bool) {
+    let mut children = Vec::new();
+    let Ok(threads) = std::fs::read_dir(file(pid, "task")) else { return (children, false) };
+    let mut complete = true;
+    for thread in threads.flatten() {
+        match std::fs::read_to_string(thread.path().join("children")) {
+            Ok(text) => {
+                children.extend(text.split_ascii_whitespace().filter_map(|w| w.parse::<i32>().ok()))
+            }
+            Err(_) => complete = false,
+        }
+    }
+    (children, complete)
+}
+
+/// The program that a process executes.
+pub(crate) struct Executable {
+    pub(crate) path: String,
+    /// Whether the file at `path` was deleted or replaced.
+    pub(crate) deleted: bool,
+}
+
+/// The program of a process; none for kernel threads and zombies.
+pub(crate) fn executable(pid: i32) -> Option<Executable> {
+    let path = std::fs::read_link(file(pid, "exe")).ok()?;
+    let path = path.to_string_lossy();
+    Some(match path.strip_suffix(" (deleted)") {
+        Some(path) => Executable { path: path.to_owned(), deleted: true },
+        None => Executable { path: path.into_owned(), deleted: false },
+    })
+}
+
+/// The command line of a process, its own name first.
+pub(crate) fn arguments(pid: i32) -> Vec<String> {
+    let line = std::fs::read(file(pid, "cmdline")).unwrap_or_default();
+    let line = line.strip_suffix(&[0]).unwrap_or(&line);
+    if line.is_empty() {
+        return Vec::new();
+    }
+    let words = line.split(|&byte| byte == 0);
+    words.map(|word| String::from_utf8_lossy(word).into_owned()).collect()
+}
+
+/// The environment that a process was started with, one `NAME=VALUE` at a time.
+pub(crate) fn environment(pid: i32) -> Option<impl Iterator<Item = Vec<u8>>> {
+    let file = File::open(file(pid, "environ")).ok()?;
+    Some(BufReader::with_capacity(4096, file).split(0).map_while(Result::ok))
+}
+
+/// The value in `NAME=VALUE` if the name is `name`.
+pub(crate) fn value_of<'a>(variable: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    variable.strip_prefix(name.as_bytes())?.strip_prefix(b"=")
+}
+
+/// Whether a process is in the same pid namespace as this one; a process in a container is not.
+pub(crate) fn shares_pid_namespace(pid: i32) -> bool {
+    let namespace = |path: &Path| std::fs::read_link(path).ok();
+    let own = namespace(Path::new("/proc/self/ns/pid"));
+    own.is_some() && namespace(&file(pid, "ns/pid")) == own
+}
+
+/// How long a process has run.
+pub(crate) fn age(pid: i32) -> Option<Duration> {
+    let ticks = ProcessStat::of(pid)?.started_ticks;
+    // SAFETY: the call takes a number and has no side effect.
+    let per_second = u64::try_from(unsafe { libc::sysconf(libc::_SC_CLK_TCK) }).ok()?;
+    let started = Duration::from_millis(ticks * 1000 / per_second.max(1));
+    let now = clock_gettime(ClockId::Boottime);
+    Some(Duration::from_secs(u64::try_from(now.tv_sec).ok()?).saturating_sub(started))
+}
+
+/// The inodes of the sockets that a process has open.
+pub(crate) fn socket_inodes(pid: i32) -> impl Iterator<Item = u64> {
+    let links = std::fs::read_dir(file(pid, "fd")).into_iter().flatten().flatten();
+    links.filter_map(|link| inode_of(&std::fs::read_link(link.path()).ok()?))
+}
+
+/// Whether the system denies this user a look at the descriptors of a process.
+pub(crate) fn hides_descriptors(pid: i32) -> bool {
+    let denied = |error: io::Error| error.kind() == io::ErrorKind::PermissionDenied;
+    match std::fs::read_dir(file(pid, "fd")) {
+        // The system may allow to list a folder of the same user and deny to read its links.
+        Ok(links) => links.flatten().any(|link| std::fs::read_link(link.path()).is_err_and(denied)),
+        Err(error) => denied(error),
+    }
+}
+
+/// The number in `socket:[12345]`.
+fn inode_of(link: &Path) -> Option<u64> {
+    link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ancestry_starts_here_and_ends_at_init() {
+        let line = own_ancestry();
+        assert_eq!(line[0], std::process::id().cast_signed());
+        assert!(line.len() > 1, "{line:?}");
+        assert_eq!(parent(line[line.len() - 1]), Some(0), "{line:?}");
+    }
+
+    #[test]
+    fn children_lists_a_child_until_it_is_reaped() {
+        let mut child = std::process::Command::new("sleep").arg("600").spawn().unwrap();
+        let (own, pid) = (std::process::id().cast_signed(), child.id().cast_signed());
+        let listed = children(own).contains(&pid);
+        let parent = parent(pid);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(listed);
+        assert_eq!(parent, Some(own));
+        assert!(!children(own).contains(&pid));
+    }
+}
