@@ -1,5 +1,5 @@
-//! The account that runs PostgreSQL. PostgreSQL refuses to run as root, so a caller that is root uses
-//! another account.
+//! The account that runs PostgreSQL. PostgreSQL refuses to run as root, so a caller that is root
+//! uses another account.
 //!
 //! No account is created, and no program gets more rights than the caller has.
 
@@ -14,7 +14,8 @@ use std::process::Command;
 use rustix::process::getppid;
 use rustix::process::{Signal, geteuid};
 
-/// The accounts to use instead of root: the one that packages create, or else the one without files.
+/// The accounts to use instead of root: the one that packages create, or else the one without
+/// files.
 const UNPRIVILEGED: [&str; 2] = ["postgres", "nobody"];
 
 /// The account that runs the programs.

@@ -18,8 +18,8 @@ use crate::account::{Account, Role};
 use crate::error::ClusterError;
 use crate::programs::Programs;
 
-/// The allowed connections. The first line is for tests, which use a socket in the cluster's folder:
-/// a process that can reach it can also read the files.
+/// The allowed connections. The first line is for tests, which use a socket in the cluster's
+/// folder: a process that can reach it can also read the files.
 const HBA_CONF: &str = "\
 # TYPE  DATABASE  USER  ADDRESS       METHOD
 local   all       all                 trust
@@ -82,8 +82,8 @@ impl Cluster {
     /// Adding databases fails while the cluster is served.
     ///
     /// # Errors
-    /// When a program is missing or fails, or the folder cannot be written. The folder never contains
-    /// an incomplete cluster.
+    /// When a program is missing or fails, or the folder cannot be written. The folder never
+    /// contains an incomplete cluster.
     pub fn create(
         &self,
         databases: &[&str],
@@ -236,8 +236,8 @@ impl Cluster {
         self.write(folder, DATABASES_FILE, &(databases.join("\n") + "\n"))
     }
 
-    /// Flushes the file system of the cluster. One call takes a fraction of a second; a call for each
-    /// of its thousand files takes several.
+    /// Flushes the file system of the cluster. One call takes a fraction of a second; a call for
+    /// each of its thousand files takes several.
     #[cfg(target_os = "linux")]
     fn sync(&self, _: &Programs, folder: &Path) -> Result<(), ClusterError> {
         let sync = || Ok(rustix::fs::syncfs(fs::File::open(folder)?)?);
@@ -289,8 +289,8 @@ impl Cluster {
     }
 
     /// A path to the folder for the account. Another account may have no access to a parent folder,
-    /// such as root's home. So this opens the folder, and the program reaches it through the inherited
-    /// descriptor.
+    /// such as root's home. So this opens the folder, and the program reaches it through the
+    /// inherited descriptor.
     #[cfg(target_os = "linux")]
     fn accessible(&self, command: &mut Command, folder: &Path) -> io::Result<OsString> {
         use rustix::fs::{Mode, OFlags, open};

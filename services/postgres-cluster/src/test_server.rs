@@ -1,7 +1,7 @@
 //! A PostgreSQL server for one test, in the test's folder. It ends with the test.
 //!
-//! It listens on a socket in the cluster's folder, so concurrent tests need no ports. Its data is not
-//! flushed to the disk.
+//! It listens on a socket in the cluster's folder, so concurrent tests need no ports. Its data is
+//! not flushed to the disk.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
@@ -68,8 +68,8 @@ struct EarlyExit {
 }
 
 impl TestServer {
-    /// Creates a cluster with these databases in `folder` and starts its server. Without PostgreSQL it
-    /// returns `None` and reports the test as skipped.
+    /// Creates a cluster with these databases in `folder` and starts its server. Without PostgreSQL
+    /// it returns `None` and reports the test as skipped.
     ///
     /// # Panics
     /// When PostgreSQL is installed but fails.
@@ -181,8 +181,8 @@ fn read(stderr: ChildStderr) -> Receiver<String> {
     lines
 }
 
-/// Reports that the test is skipped without PostgreSQL: on standard error, and as a line of the file
-/// that `SKIPPED_TESTS` names, because runners hide the output of passing tests.
+/// Reports that the test is skipped without PostgreSQL: on standard error, and as a line of the
+/// file that `SKIPPED_TESTS` names, because runners hide the output of passing tests.
 ///
 /// `xtask_client::harness::skipped` writes the same line. Services do not depend on the tool, so
 /// change both together.

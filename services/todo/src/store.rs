@@ -310,8 +310,8 @@ fn bind_key(query: Query, key: &ListKey) -> Query {
 }
 
 /// The id of a list, whose row stays locked until the end of the transaction. So the list is not
-/// removed meanwhile, and two concurrent items do not get the same position. (An update that changes
-/// nothing locks a row in both databases.)
+/// removed meanwhile, and two concurrent items do not get the same position. (An update that
+/// changes nothing locks a row in both databases.)
 async fn list_id(write: &mut Transaction<'static, Any>, key: &ListKey) -> Result<i64, Error> {
     let lock = "UPDATE lists SET name = name WHERE username = $1 AND name = $2 RETURNING id";
     let row = bind_key(sqlx::query(lock), key).fetch_optional(&mut **write).await?;

@@ -54,7 +54,7 @@ fn a_stack_that_cannot_be_started_is_told_in_full_once() {
     assert!(text.contains("3 failed"), "{text}");
     assert_eq!(text.matches("ended with exit status: 1").count(), 1, "{text}");
     assert_eq!(
-        text.matches("the reason stands in the first test that failed").count(),
+        text.matches("the reason is in the output of the first failed test").count(),
         2,
         "{text}"
     );

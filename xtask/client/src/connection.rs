@@ -1,6 +1,6 @@
-//! A connection to a supervisor: calls and their answers, and changes as they come.
+//! A connection to a running supervisor: calls with their answers, and a stream of changes.
 //!
-//! It finds a running supervisor and never starts one.
+//! It never starts a supervisor.
 
 use std::collections::VecDeque;
 use std::fs::{File, TryLockError};
@@ -16,90 +16,90 @@ use xtask_core::snapshot::Snapshot;
 use crate::paths::{Endpoint, StackPaths};
 use crate::protocol::{Answer, Call, Reply, Request, VERSION};
 
-/// What can go wrong between a client and a supervisor.
+/// Why a request to a supervisor failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The system's words on the socket.
+    /// The control socket failed.
     #[error("the control socket `{path}` failed")]
     Socket {
-        /// The socket.
+        /// The path of the socket.
         path: PathBuf,
-        /// Why.
+        /// The system's error.
         source: io::Error,
     },
-    /// Somebody else listens where the supervisor should.
+    /// A process of another user listens on the control socket.
     #[error("the control socket `{path}` belongs to another user, number {user}")]
     Foreign {
-        /// The socket.
+        /// The path of the socket.
         path: PathBuf,
-        /// The number of the user.
+        /// The user id.
         user: u32,
     },
-    /// The supervisor lives, and its socket is gone: with `XDG_RUNTIME_DIR`, most likely,
-    /// when the user's last session ended.
+    /// The supervisor runs, but its socket is gone. Most likely the system removed
+    /// `XDG_RUNTIME_DIR` when the user's last session ended.
     #[error(
-        "supervisor {pid} of stack `{stack}` cannot be reached, as its socket `{socket}` is gone; \
+        "supervisor {pid} of stack `{stack}` cannot be reached, because its socket `{socket}` is gone; \
          `kill {pid}` stops the stack in order"
     )]
     Unreachable {
-        /// The supervisor's process.
+        /// The supervisor's pid.
         pid: u32,
-        /// The stack.
+        /// The stack's name.
         stack: String,
-        /// Where the socket was.
+        /// The path of the socket.
         socket: PathBuf,
     },
-    /// The supervisor is gone, or went away in the middle of a call.
-    #[error("the supervisor went away")]
+    /// The supervisor exited, possibly in the middle of a call.
+    #[error("the supervisor exited")]
     Gone,
-    /// The supervisor said no.
+    /// The supervisor refused the request.
     #[error("{message}")]
     Refused {
-        /// Its words.
+        /// The reason, one line.
         message: String,
     },
-    /// The supervisor said something else than the protocol allows.
-    #[error("the supervisor answered with something unexpected: {what}")]
+    /// The supervisor sent an answer that the protocol does not allow.
+    #[error("unexpected answer of the supervisor: {answer}")]
     Unexpected {
-        /// What it said, cut short.
-        what: String,
+        /// The start of the answer, or the parser's error.
+        answer: String,
     },
-    /// Nothing is running where something was asked for.
+    /// No supervisor is running.
     #[error("nothing is running as stack `{stack}`")]
     NothingRuns {
-        /// The stack.
+        /// The stack's name.
         stack: String,
     },
-    /// There is no such service in the stack.
+    /// The stack has no such service.
     #[error("no service `{service}` in stack `{stack}`")]
     UnknownService {
-        /// The name asked for.
+        /// The requested name.
         service: String,
-        /// The stack.
+        /// The stack's name.
         stack: String,
     },
-    /// A service has no address.
+    /// The service has no port.
     #[error("service `{service}` has no address")]
     NoAddress {
-        /// The service.
+        /// The service's name.
         service: String,
     },
-    /// A service will not get ready.
+    /// The service failed or was stopped.
     #[error("service `{service}` is {phase}: {reason}")]
     NotReady {
-        /// The service.
+        /// The service's name.
         service: String,
-        /// Its phase.
+        /// Its current phase.
         phase: String,
-        /// Why.
+        /// Why it is not ready.
         reason: String,
     },
-    /// A file or variable that describes the stack cannot be used.
-    #[error("cannot read `{path}`")]
+    /// A file of the stack cannot be read.
+    #[error("failed to read `{path}`")]
     File {
-        /// Which.
+        /// The path of the file.
         path: PathBuf,
-        /// Why.
+        /// The system's error.
         source: io::Error,
     },
 }
@@ -110,23 +110,23 @@ pub struct Connection {
     reader: BufReader<OwnedReadHalf>,
     writer: OwnedWriteHalf,
     socket: PathBuf,
-    /// The line that is being received; kept here so that a cancelled wait loses nothing.
+    /// The incomplete line; kept here so that a cancelled wait loses no bytes.
     partial: Vec<u8>,
     last_id: u64,
-    /// Answers that came while another one was waited for.
+    /// Answers that arrived while [`Connection::call`] waited for another one.
     backlog: VecDeque<Answer>,
 }
 
 impl Connection {
-    /// Connects to the supervisor of a stack; none if nothing runs there.
+    /// Connects to the supervisor of a stack; `None` if none is running.
     ///
     /// # Errors
-    /// When a supervisor is there and cannot be reached. One that has just gone is none.
+    /// When a supervisor runs but cannot be reached.
     pub async fn open(paths: &StackPaths) -> Result<Option<Self>, Error> {
         let Some(endpoint) = paths.read_endpoint() else { return Ok(None) };
         match UnixStream::connect(&endpoint.socket).await {
             Ok(stream) => match stream.peer_cred() {
-                // It is told everything that the plan sets, secrets too.
+                // Requests contain the plan, with its secrets.
                 Ok(peer) if peer.uid() != rustix::process::geteuid().as_raw() => {
                     Err(Error::Foreign { path: endpoint.socket, user: peer.uid() })
                 }
@@ -140,12 +140,12 @@ impl Connection {
                     socket: endpoint.socket,
                 })
             }
-            Err(error) if is_nobody(&error) => Ok(None),
+            Err(error) if is_disconnected(&error) => Ok(None),
             Err(source) => Err(Error::Socket { path: endpoint.socket, source }),
         }
     }
 
-    /// A connection over a stream that is open already; `socket` is only for messages.
+    /// A connection over an open stream; `socket` appears in errors.
     #[must_use]
     pub fn from_stream(stream: UnixStream, socket: PathBuf) -> Self {
         let (reader, writer) = stream.into_split();
@@ -159,24 +159,24 @@ impl Connection {
         }
     }
 
-    /// Sends a request and returns the number that its replies carry.
+    /// Sends a request and returns the id that its replies repeat.
     ///
     /// # Errors
-    /// When the supervisor is gone.
+    /// When the supervisor has exited, or has refused the connection.
     pub async fn send(&mut self, request: Request) -> Result<u64, Error> {
         self.last_id += 1;
         let call = Call { version: VERSION, id: self.last_id, request };
         let mut line = serde_json::to_vec(&call)
-            .map_err(|error| Error::Unexpected { what: error.to_string() })?;
+            .map_err(|error| Error::Unexpected { answer: error.to_string() })?;
         line.push(b'\n');
         match self.writer.write_all(&line).await {
             Ok(()) => Ok(self.last_id),
-            Err(source) => Err(self.last_words().await.unwrap_or_else(|| self.failure(source))),
+            Err(source) => Err(self.refusal().await.unwrap_or_else(|| self.failure(source))),
         }
     }
 
-    /// Why a supervisor that reads no more has closed the connection, if it said so.
-    async fn last_words(&mut self) -> Option<Error> {
+    /// The refusal that a supervisor sent before it closed the connection, if it sent one.
+    async fn refusal(&mut self) -> Option<Error> {
         loop {
             match self.receive().await {
                 Ok(Some(answer)) => self.backlog.push_back(answer),
@@ -186,11 +186,11 @@ impl Connection {
         }
     }
 
-    /// Sends a request and waits for its first reply. Others that come meanwhile are
-    /// kept for [`Connection::next`].
+    /// Sends a request and waits for its first reply. [`Connection::next`] returns other answers
+    /// that arrive meanwhile.
     ///
     /// # Errors
-    /// When the supervisor is gone or refuses.
+    /// When the supervisor has exited or refuses the request.
     pub async fn call(&mut self, request: Request) -> Result<Reply, Error> {
         let id = self.send(request).await?;
         loop {
@@ -209,7 +209,7 @@ impl Connection {
     /// The state of the stack.
     ///
     /// # Errors
-    /// As for [`Connection::call`].
+    /// Like [`Connection::call`].
     pub async fn status(&mut self) -> Result<Snapshot, Error> {
         match self.call(Request::Status).await? {
             Reply::Snapshot(snapshot) => Ok(snapshot),
@@ -217,8 +217,8 @@ impl Connection {
         }
     }
 
-    /// The next answer; none when the supervisor closed the connection. Nothing is
-    /// lost when the wait is given up.
+    /// The next answer; `None` when the supervisor has closed the connection. Cancelling the wait
+    /// loses no answer.
     ///
     /// # Errors
     /// When the connection fails.
@@ -233,22 +233,22 @@ impl Connection {
         match self.reader.read_until(b'\n', &mut self.partial).await {
             Ok(_) if self.partial.last() == Some(&b'\n') => {}
             Ok(_) => return Ok(None),
-            Err(error) if is_nobody(&error) => return Ok(None),
+            Err(error) if is_disconnected(&error) => return Ok(None),
             Err(source) => return Err(self.failure(source)),
         }
         let line = std::mem::take(&mut self.partial);
         match serde_json::from_slice(&line) {
-            // To no call of ours: the connection itself is turned away.
+            // Id 0 is no call: the supervisor refuses the connection itself.
             Ok(Answer { id: 0, reply: Reply::Refused { message } }) => {
                 Err(Error::Refused { message })
             }
             Ok(answer) => Ok(Some(answer)),
-            Err(error) => Err(Error::Unexpected { what: error.to_string() }),
+            Err(error) => Err(Error::Unexpected { answer: error.to_string() }),
         }
     }
 
     fn failure(&self, source: io::Error) -> Error {
-        if is_nobody(&source) {
+        if is_disconnected(&source) {
             Error::Gone
         } else {
             Error::Socket { path: self.socket.clone(), source }
@@ -256,14 +256,14 @@ impl Connection {
     }
 }
 
-/// The state after a [`Reply::Snapshot`] or [`Reply::Changed`] was taken in; true if
-/// the reply was one of them.
+/// Applies a [`Reply::Snapshot`] or [`Reply::Changed`] to the snapshot; true if the reply is one of
+/// them.
 pub fn update(snapshot: &mut Snapshot, reply: Reply) -> bool {
     match reply {
         Reply::Snapshot(whole) => *snapshot = whole,
         Reply::Changed { state, services } => {
             snapshot.state = state;
-            // They were seen before this change, and nobody has looked since.
+            // They may be out of date after this change.
             snapshot.deadlocks.clear();
             for service in services {
                 match snapshot.services.iter_mut().find(|known| known.name == service.name) {
@@ -280,24 +280,24 @@ pub fn update(snapshot: &mut Snapshot, reply: Reply) -> bool {
 /// An error for a reply that does not belong to its request.
 #[must_use]
 pub fn unexpected(reply: &Reply) -> Error {
-    let mut what = serde_json::to_string(reply).unwrap_or_default();
-    if let Some((cut, _)) = what.char_indices().nth(200) {
-        what.truncate(cut);
+    let mut answer = serde_json::to_string(reply).unwrap_or_default();
+    if let Some((cut, _)) = answer.char_indices().nth(200) {
+        answer.truncate(cut);
     }
-    Error::Unexpected { what }
+    Error::Unexpected { answer }
 }
 
-/// Whether a supervisor lives: it holds the stack's lock. One that dies leaves the lock to
-/// those that clean up behind it, and its number to nobody who holds it.
+/// Whether the supervisor runs: its pid exists and the stack's lock is held. After its death the
+/// guardian holds the lock, but the pid does not exist.
 fn is_alive(paths: &StackPaths, endpoint: &Endpoint) -> bool {
-    let number = i32::try_from(endpoint.pid).ok().and_then(Pid::from_raw);
-    let is_there = number.is_some_and(|number| test_kill_process(number).is_ok());
+    let pid = i32::try_from(endpoint.pid).ok().and_then(Pid::from_raw);
+    let exists = pid.is_some_and(|pid| test_kill_process(pid).is_ok());
     let lock = File::open(paths.lock()).map(|lock| lock.try_lock_shared());
-    is_there && matches!(lock, Ok(Err(TryLockError::WouldBlock)))
+    exists && matches!(lock, Ok(Err(TryLockError::WouldBlock)))
 }
 
-/// Whether an error of a socket means that nobody is at the other end.
-fn is_nobody(error: &io::Error) -> bool {
+/// Whether a socket's error means that no process is connected to the other end.
+fn is_disconnected(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::NotFound

@@ -1,7 +1,7 @@
-//! Typed handles to a running stack and its services, as tests hold them.
+//! Typed handles to a running stack and its services, for tests.
 //!
-//! A handle asks anew for every answer, so that it is never stale. It starts nothing:
-//! [`Stack::connect`] fails where nothing runs.
+//! Every method sends a request, so a handle is never stale. It starts nothing: [`Stack::connect`]
+//! fails if no supervisor runs.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -16,14 +16,14 @@ use crate::process_stat::ProcessStat;
 use crate::protocol::{Reply, Request};
 use crate::service_logs::Logs;
 
-/// The variable that names the folder of the stack to attach to.
+/// The variable with the folder of the stack to connect to.
 pub const STACK_VARIABLE: &str = "XTASK_STACK_DIR";
 
-/// How long a process that was told to stand still may take to do so.
+/// The timeout for a paused process to stop.
 const PAUSE_TIME: Duration = Duration::from_secs(5);
 
-/// How often it is looked whether it does.
-const PAUSE_LOOK: Duration = Duration::from_millis(1);
+/// The time between two checks of a paused process.
+const PAUSE_POLL: Duration = Duration::from_millis(1);
 
 /// A running stack.
 #[derive(Clone, Debug)]
@@ -42,24 +42,23 @@ impl Stack {
     /// A handle to the stack with these paths.
     ///
     /// # Errors
-    /// When nothing runs there, or it does not answer.
+    /// When no supervisor runs, or it does not answer.
     pub async fn connect(paths: StackPaths) -> Result<Self, Error> {
         let stack = Self { paths };
         stack.status().await?;
         Ok(stack)
     }
 
-    /// A handle to the stack with these paths, whether or not it runs.
+    /// A handle without the check that the stack runs.
     #[cfg(test)]
     pub(crate) fn at(paths: StackPaths) -> Self {
         Self { paths }
     }
 
-    /// A handle to the stack whose folder the environment names as
-    /// [`STACK_VARIABLE`]; none if it names none.
+    /// A handle to the stack in the folder of [`STACK_VARIABLE`]; `None` if the variable is unset.
     ///
     /// # Errors
-    /// As for [`Stack::connect`].
+    /// Like [`Stack::connect`].
     pub async fn from_env() -> Result<Option<Self>, Error> {
         match std::env::var_os(STACK_VARIABLE) {
             Some(folder) if !folder.is_empty() => {
@@ -69,22 +68,21 @@ impl Stack {
         }
     }
 
-    /// Where the stack keeps its files.
+    /// The paths of the stack's files.
     #[must_use]
     pub fn paths(&self) -> &StackPaths {
         &self.paths
     }
 
-    /// Its state.
+    /// The state of the stack.
     ///
     /// # Errors
-    /// When the supervisor is gone.
+    /// When the supervisor has exited.
     pub async fn status(&self) -> Result<Snapshot, Error> {
         open(&self.paths).await?.status().await
     }
 
-    /// A service of it. Whether there is such a service shows when it is asked
-    /// something.
+    /// A handle to a service. An unknown name is an error of the handle's methods.
     #[must_use]
     pub fn service(&self, name: &str) -> Service {
         Service { paths: self.paths.clone(), name: name.into() }
@@ -92,25 +90,25 @@ impl Stack {
 }
 
 impl Service {
-    /// Its name.
+    /// The service's name.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Its state.
+    /// The state of the service.
     ///
     /// # Errors
-    /// When the supervisor is gone or does not know it.
+    /// When the supervisor has exited, or the stack has no such service.
     pub async fn status(&self) -> Result<ServiceSnapshot, Error> {
         let snapshot = open(&self.paths).await?.status().await?;
         self.find(&snapshot).cloned()
     }
 
-    /// Its default address.
+    /// The URL of its default port.
     ///
     /// # Errors
-    /// When it has none, or has not got it yet.
+    /// When it has no port, or the port is not assigned yet.
     pub async fn url(&self) -> Result<String, Error> {
         let address = self.status().await?.url;
         address.ok_or_else(|| Error::NoAddress { service: self.name.to_string() })
@@ -119,10 +117,10 @@ impl Service {
     /// Starts a new run and waits until it is ready.
     ///
     /// # Errors
-    /// When it does not get ready, or the supervisor is gone.
+    /// When it fails, or the supervisor has exited.
     pub async fn restart(&self) -> Result<(), Error> {
         let run = self.status().await?.run;
-        self.order(Request::Restart { services: vec![self.name.clone()] }).await?;
+        self.request(Request::Restart { services: vec![self.name.clone()] }).await?;
         self.wait_for(|service| {
             let is_new = service.run > run || service.phase == Phase::Failed;
             is_new && is_settled(service.phase)
@@ -131,71 +129,71 @@ impl Service {
         .map(drop)
     }
 
-    /// Kills its present run with SIGKILL, as a fault: what follows is what follows a
-    /// crash, but that try is not counted.
+    /// Kills its current run with SIGKILL, as a fault. The supervisor reacts as to a crash, but
+    /// does not count the restart.
     ///
     /// # Errors
-    /// When it does not run, or the supervisor is gone.
+    /// When it is not running, or the supervisor has exited.
     pub async fn kill(&self) -> Result<(), Error> {
         self.fault(Fault::Kill).await
     }
 
-    /// Makes its present run stand still, with every process of its group, until
-    /// [`Service::resume`]. It stays `ready`, as a service does that hangs: its watchdog,
-    /// if it has one, bites, and its start timeout goes on. A stop or restart wakes it first.
-    /// Returns when it stands still, where the system can tell.
+    /// Pauses its current run with SIGSTOP, with every process of its group, until
+    /// [`Service::resume`]. Like a hanging service it stays `ready`, and watchdog and start timeout
+    /// keep running. A stop or restart resumes it first. On Linux this returns when the process has
+    /// stopped.
     ///
     /// # Errors
-    /// When it does not run, or the supervisor is gone.
+    /// When it is not running, or the supervisor has exited.
     pub async fn pause(&self) -> Result<(), Error> {
         self.fault(Fault::Pause).await?;
-        // The signal is sent, but a thread that runs stops only when it notices.
+        // A running thread stops some time after the signal.
         let wait = async {
-            while self.status().await?.pid.is_some_and(|pid| !stands_still(pid)) {
-                tokio::time::sleep(PAUSE_LOOK).await;
+            while self.status().await?.pid.is_some_and(|pid| !is_stopped(pid)) {
+                tokio::time::sleep(PAUSE_POLL).await;
             }
             Ok(())
         };
         tokio::time::timeout(PAUSE_TIME, wait).await.unwrap_or(Ok(()))
     }
 
-    /// Lets a paused run go on.
+    /// Resumes a paused run.
     ///
     /// # Errors
-    /// When it does not run, or the supervisor is gone.
+    /// When it is not running, or the supervisor has exited.
     pub async fn resume(&self) -> Result<(), Error> {
         self.fault(Fault::Resume).await
     }
 
-    /// Waits until it is ready, or a job has succeeded. There is no limit of time
-    /// here beside the service's own start timeout.
+    /// Waits until the service is ready, or the job has succeeded. The only timeout is the
+    /// service's own start timeout.
     ///
     /// # Errors
-    /// When it failed or was stopped, or the supervisor is gone.
+    /// When it failed or was stopped, or the supervisor has exited.
     pub async fn wait_ready(&self) -> Result<ServiceSnapshot, Error> {
         self.wait_for(|service| is_settled(service.phase)).await
     }
 
-    /// As [`Service::wait_ready`] for a run later than `run`: after [`Service::kill`],
-    /// the one that replaces the killed one.
+    /// Like [`Service::wait_ready`] for a run later than `run`, such as the one after
+    /// [`Service::kill`].
     ///
     /// # Errors
-    /// As for [`Service::wait_ready`].
+    /// Like [`Service::wait_ready`].
     pub async fn wait_ready_after(&self, run: u64) -> Result<ServiceSnapshot, Error> {
         self.wait_for(|service| service.run > run && is_settled(service.phase)).await
     }
 
-    /// What it printed, in every run.
+    /// The log of all its runs.
     #[must_use]
     pub fn logs(&self) -> Logs {
         Logs::of(self.paths.log(&self.name))
     }
 
     async fn fault(&self, fault: Fault) -> Result<(), Error> {
-        self.order(Request::Fault { service: self.name.clone(), fault }).await
+        self.request(Request::Fault { service: self.name.clone(), fault }).await
     }
 
-    async fn order(&self, request: Request) -> Result<(), Error> {
+    async fn request(&self, request: Request) -> Result<(), Error> {
         match open(&self.paths).await?.call(request).await? {
             Reply::Done => Ok(()),
             other => Err(unexpected(&other)),
@@ -249,12 +247,12 @@ fn is_settled(phase: Phase) -> bool {
     }
 }
 
-/// Whether every thread of a process is stopped; true where the system does not say.
-fn stands_still(pid: u32) -> bool {
+/// Whether every thread of a process is stopped; true on systems without `/proc`.
+fn is_stopped(pid: u32) -> bool {
     let Ok(threads) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return true };
-    // A thread that ended in the meantime has no stat.
-    let stopped = |stat: ProcessStat| stat.is_stopped();
-    threads.flatten().all(|thread| ProcessStat::in_folder(&thread.path()).is_none_or(stopped))
+    threads
+        .flatten()
+        .all(|thread| ProcessStat::in_folder(&thread.path()).is_none_or(|stat| stat.is_stopped()))
 }
 
 async fn open(paths: &StackPaths) -> Result<Connection, Error> {

@@ -1,9 +1,9 @@
-//! Gives end-to-end tests the stack that they run against.
+//! Provides end-to-end tests with a stack.
 //!
-//! The stack is the one that the environment names, as `cargo xtask test-e2e` does; else
-//! the first test of a run starts one, all tests of the run share it, and it goes when the
-//! runner goes. Tests that only use the stack run at once; one that takes a service away
-//! asks for it alone. Nothing here asserts anything about the services.
+//! `cargo xtask test-e2e` names the stack in the environment. Otherwise the first test of a run
+//! starts one; all tests of the run share it, and it stops when the runner exits. Tests run in
+//! parallel. A test that stops or kills a service takes the stack exclusively. Nothing here asserts
+//! anything about the services.
 //!
 //! ```no_run
 //! # async fn test() -> Result<(), xtask_client::Error> {
@@ -18,8 +18,8 @@ mod cargo;
 mod error;
 mod failed;
 mod fresh;
-mod once;
 mod runner;
+mod shared;
 mod skipped;
 
 use std::fs::File;
@@ -35,38 +35,38 @@ pub use skipped::{SKIPPED_TESTS, skipped};
 
 use crate::paths::StackPaths;
 use crate::snapshot::{Phase, Snapshot};
-use crate::{STACK_VARIABLE, Stack};
-use once::Files;
+use crate::{STACK_VARIABLE, Stack, chain};
 use runner::Runner;
+use shared::Files;
 
-/// The variable that names the process whose end ends the tests too.
+/// The variable with the pid of the owner: when the owner exits, the tests exit too.
 pub const OWNER_VARIABLE: &str = "XTASK_TEST_OWNER_PID";
 
-/// The variable with the arguments of `up` that shape every stack of a run (`--with`,
-/// `--containers`), with blanks between: those that tests start are alike.
+/// The variable with the arguments of `up` for every stack of a run, such as `--with` and
+/// `--containers`, separated by spaces.
 pub const SHAPE_VARIABLE: &str = "XTASK_TEST_SHAPE";
 
-/// How long a stack may take to recover from what the test before did to it.
+/// The timeout for a stack to recover from the previous test.
 const RECOVERY_TIME: Duration = Duration::from_secs(60);
 
-/// How often it is looked whether it has recovered.
-const RECOVERY_PAUSE: Duration = Duration::from_millis(20);
+/// The time between two checks of the recovery.
+const RECOVERY_POLL: Duration = Duration::from_millis(20);
 
-/// A stack for one test, as long as this value lives.
+/// A stack for one test, until this value is dropped.
 ///
-/// One test takes one lease: a second one may wait for the first for ever.
+/// A test takes at most one lease: a second one may deadlock with the first.
 #[derive(Debug)]
 pub struct Lease {
     stack: Stack,
     since: SystemTime,
-    /// Locked, shared or alone; given back when it closes.
-    _turn: File,
+    /// The locked file; closing it releases the lock.
+    _lock: File,
 }
 
 #[derive(Clone, Copy)]
-enum Turn {
+enum Access {
     Shared,
-    Alone,
+    Exclusive,
 }
 
 impl Deref for Lease {
@@ -77,45 +77,44 @@ impl Deref for Lease {
     }
 }
 
-/// A test that fails leaves word of it where the logs are, so that they can be read beside
-/// each other.
+/// Records a failed test next to the logs.
 impl Drop for Lease {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            failed::note(&self.stack, self.since);
+            failed::record(&self.stack, self.since);
         }
     }
 }
 
-/// The stack of this run, together with other tests.
+/// The stack of this run, shared with other tests.
 ///
 /// # Panics
-/// When there is none; the panic's text is the tool's.
+/// When the stack cannot be started; the message contains the tool's output.
 pub async fn stack() -> Lease {
-    take(Turn::Shared).await.unwrap_or_else(|error| panic!("{}", chain(&error)))
+    lease(Access::Shared).await.unwrap_or_else(|error| panic!("{}", chain(&error)))
 }
 
-/// The stack of this run, with no other test beside this one: for tests that kill, restart
-/// or stop services that others use. It waits until the tests that run have ended.
+/// The stack of this run, without other tests: for tests that kill, restart or stop services. It
+/// waits until the running tests have ended.
 ///
 /// # Panics
-/// As for [`stack`].
+/// Like [`stack`].
 pub async fn exclusive() -> Lease {
-    take(Turn::Alone).await.unwrap_or_else(|error| panic!("{}", chain(&error)))
+    lease(Access::Exclusive).await.unwrap_or_else(|error| panic!("{}", chain(&error)))
 }
 
-async fn take(turn: Turn) -> Result<Lease, HarnessError> {
+async fn lease(access: Access) -> Result<Lease, HarnessError> {
     let waited = tokio::task::spawn_blocking(move || {
         let paths = find_or_start()?;
-        // In the stack's own folder, so that it is the same file for whoever attaches.
+        // In the stack's folder, so that it is the same file for every runner.
         let file = paths.folder().join("tests.lock");
-        let turn = match turn {
-            Turn::Shared => once::lock_shared(&file),
-            Turn::Alone => once::lock(&file),
+        let lock = match access {
+            Access::Shared => shared::lock_shared(&file),
+            Access::Exclusive => shared::lock(&file),
         }?;
-        Ok::<_, StartError>((paths, turn))
+        Ok::<_, StartError>((paths, lock))
     });
-    let (paths, turn) = match waited.await {
+    let (paths, lock) = match waited.await {
         Ok(result) => result?,
         Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
     };
@@ -123,37 +122,37 @@ async fn take(turn: Turn) -> Result<Lease, HarnessError> {
     let gone = |source| HarnessError::Gone { folder: folder.clone(), source };
     let stack = Stack::connect(paths).await.map_err(gone)?;
     wait_until_ready(&stack).await?;
-    Ok(Lease { stack, since: SystemTime::now(), _turn: turn })
+    Ok(Lease { stack, since: SystemTime::now(), _lock: lock })
 }
 
-/// The stack that the environment names, else the one of this runner. Blocks meanwhile.
+/// The stack in the environment, else the one of this runner. Blocks while it starts.
 fn find_or_start() -> Result<StackPaths, StartError> {
     if let Some(folder) = std::env::var_os(STACK_VARIABLE).filter(|folder| !folder.is_empty()) {
         if let Some(owner) = std::env::var(OWNER_VARIABLE).ok().and_then(|pid| pid.parse().ok()) {
-            end_with(owner);
+            exit_with(owner);
         }
         return Ok(StackPaths::at(folder));
     }
-    let folder = folder_of_runners()?;
+    let folder = runners_folder()?;
     let runner = Runner::of_this_test();
     if runner.pid != std::process::id() {
-        end_with(runner.pid);
+        exit_with(runner.pid);
     }
-    let started = once::once(&Files::of(&folder, runner), &package(), |started, log| {
-        once::clean(&folder, |paths| bury(paths) == Burial::Done);
-        once::start(runner, started, log)
+    let started = shared::start_once(&Files::of(&folder, runner), &package(), |started, log| {
+        shared::clean(&folder, |paths| remove_stack(paths) == Removal::Done);
+        shared::start(runner, started, log)
     })?;
     Ok(started.paths())
 }
 
-/// Where runners leave word of their stacks. Not in the workspace's own state: which workspace
-/// it is shows only when cargo is asked, and most tests need not ask.
-fn folder_of_runners() -> Result<PathBuf, StartError> {
+/// The folder in which runners record their stacks. It is independent of the workspace, because
+/// finding the workspace needs a call of cargo, which most tests can avoid.
+fn runners_folder() -> Result<PathBuf, StartError> {
     let name = "test-runners";
     StackPaths::at(name).create_runtime().map_err(StartError::file(Path::new(name)))
 }
 
-/// The folder of the package under test; where the binary was called by hand, the present one.
+/// The folder of the package under test; the current folder if cargo did not start this binary.
 fn package() -> PathBuf {
     match std::env::var_os("CARGO_MANIFEST_DIR") {
         Some(folder) => folder.into(),
@@ -161,34 +160,33 @@ fn package() -> PathBuf {
     }
 }
 
-/// What became of a stack that nobody needs any more.
+/// The result of removing the files of a stopped stack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Burial {
-    /// Nothing of it is left.
+enum Removal {
+    /// No file is left.
     Done,
-    /// Its supervisor, or who cleans up after that, is still there.
-    Early,
-    /// It cannot be deleted, or there is a note by which the next command of the tool looks
-    /// for its containers.
-    Later,
+    /// Its supervisor, guardian or sweeper still runs.
+    Running,
+    /// The files cannot be deleted, or the next command of the tool needs them to find containers.
+    Kept,
 }
 
-/// Deletes what a stack left whose runner is gone. The state is kept that long, so that logs
-/// can be read after a run that failed.
-fn bury(paths: &StackPaths) -> Burial {
+/// Deletes the files of a stack whose runner has exited. Until then they are kept, so that a user
+/// can read the logs of a failed run.
+fn remove_stack(paths: &StackPaths) -> Removal {
     let lock = match File::open(paths.lock()) {
         Ok(lock) => lock,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Burial::Done,
-        Err(_) => return Burial::Later,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Removal::Done,
+        Err(_) => return Removal::Kept,
     };
-    // Its supervisor holds the lock as long as it lives.
+    // Supervisor, guardian and sweeper hold the lock.
     if lock.try_lock().is_err() {
-        return Burial::Early;
+        return Removal::Running;
     }
     if !paths.engine_record().exists() && std::fs::remove_dir_all(paths.folder()).is_ok() {
-        Burial::Done
+        Removal::Done
     } else {
-        Burial::Later
+        Removal::Kept
     }
 }
 
@@ -196,65 +194,52 @@ async fn wait_until_ready(stack: &Stack) -> Result<(), HarnessError> {
     let folder = stack.paths().folder();
     let wait = async {
         loop {
-            let seen = stack.status().await;
             let gone = |source| HarnessError::Gone { folder: folder.to_owned(), source };
-            let seen = seen.map_err(gone)?;
-            for service in seen.services.iter().filter(|service| service.paused) {
-                // A test that failed did not come to that. By now it may have ended.
+            let snapshot = stack.status().await.map_err(gone)?;
+            for service in snapshot.services.iter().filter(|service| service.paused) {
+                // A failed test left it paused. Ignores the error of a run that has ended since.
                 stack.service(&service.name).resume().await.ok();
             }
-            let unready = unready(&seen);
+            let unready = unready(&snapshot);
             if unready.is_empty() {
                 return Ok(());
             }
             if unready.iter().any(|(phase, _)| matches!(phase, Phase::Failed | Phase::Stopped)) {
                 return Err(not_ready(unready));
             }
-            tokio::time::sleep(RECOVERY_PAUSE).await;
+            tokio::time::sleep(RECOVERY_POLL).await;
         }
     };
     match tokio::time::timeout(RECOVERY_TIME, wait).await {
         Ok(result) => result,
         Err(_) => {
-            let seen = stack.status().await;
-            Err(not_ready(seen.map(|snapshot| unready(&snapshot)).unwrap_or_default()))
+            let snapshot = stack.status().await;
+            Err(not_ready(snapshot.map(|snapshot| unready(&snapshot)).unwrap_or_default()))
         }
     }
 }
 
-/// The wanted services that are not ready, each in words.
+/// The wanted services that are not ready, each with a description.
 fn unready(snapshot: &Snapshot) -> Vec<(Phase, String)> {
     let wanted = snapshot.services.iter().filter(|service| service.wanted);
     let unready = wanted.filter(|s| !matches!(s.phase, Phase::Ready | Phase::Succeeded));
     unready
         .map(|service| {
             let reason = service.reason.as_deref().unwrap_or("no reason given");
-            let words = format!("`{}` is {}: {reason}", service.name, service.phase.as_str());
-            (service.phase, words)
+            let text = format!("`{}` is {}: {reason}", service.name, service.phase.as_str());
+            (service.phase, text)
         })
         .collect()
 }
 
 fn not_ready(unready: Vec<(Phase, String)>) -> HarnessError {
-    let words: Vec<_> = unready.into_iter().map(|(_, words)| words).collect();
-    HarnessError::Unready { unready: words.join("; ") }
+    let texts: Vec<_> = unready.into_iter().map(|(_, text)| text).collect();
+    HarnessError::Unready { unready: texts.join("; ") }
 }
 
-/// An error with its causes.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
-}
-
-/// Ends this process when that one has ended: a test that outlives its runner would only
-/// wait for a stack that is gone.
+/// Exits this process when the process `owner` exits: the stack stops with the runner.
 #[cfg(target_os = "linux")]
-fn end_with(owner: u32) {
+fn exit_with(owner: u32) {
     use rustix::event::{PollFd, PollFlags, poll};
     use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
@@ -268,15 +253,15 @@ fn end_with(owner: u32) {
                     while poll(&mut watched, None) == Err(rustix::io::Errno::INTR) {}
                 }
                 Err(rustix::io::Errno::SRCH) => {}
-                // Nothing is known of it then; tests fail by themselves when it is gone.
+                // Unsupported: the tests fail by themselves without a stack.
                 Err(_) => return,
             }
-            eprintln!("the program that runs these tests is gone, and their stack with it");
+            eprintln!("the runner of these tests has exited, and so has their stack");
             std::process::exit(1);
         });
     });
 }
 
-/// Elsewhere tests fail by themselves when the stack is gone.
+/// On other systems tests fail by themselves without a stack.
 #[cfg(not(target_os = "linux"))]
-fn end_with(_owner: u32) {}
+fn exit_with(_owner: u32) {}

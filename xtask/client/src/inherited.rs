@@ -1,11 +1,9 @@
-//! Variables that a process has from whoever started it and that say something about itself
-//! alone: whoever starts another program takes them out.
-//!
-//! What else a program does without is its starter's affair.
+//! Environment variables that describe one process alone. A program that starts another one removes
+//! them.
 
-/// What cargo or a test runner says of the program that it runs; with `_` at the end, how it
-/// begins.
-const OF_CARGO: [&str; 11] = [
+/// The variables that cargo and test runners set for a program; a name with a final `_` is a
+/// prefix.
+const CARGO: [&str; 11] = [
     "CARGO",
     "CARGO_BIN_",
     "CARGO_CRATE_NAME",
@@ -19,8 +17,8 @@ const OF_CARGO: [&str; 11] = [
     "RUST_RECURSION_COUNT",
 ];
 
-/// What a service manager says of the process that it runs, in the same way.
-const OF_A_SUPERVISOR: [&str; 7] = [
+/// The variables that a service manager sets for a process, in the same form.
+const SERVICE_MANAGER: [&str; 7] = [
     "INVOCATION_ID",
     "JOURNAL_STREAM",
     "LISTEN_",
@@ -30,17 +28,17 @@ const OF_A_SUPERVISOR: [&str; 7] = [
     "WATCHDOG_",
 ];
 
-/// Whether a variable is cargo's or a test runner's word about the program that it runs, and
-/// no setting of the user.
+/// Whether cargo or a test runner sets the variable for the program that it runs. Settings of the
+/// user, such as `CARGO_HOME`, are not among them.
 #[must_use]
-pub fn is_of_cargo(name: &str) -> bool {
-    is_listed(&OF_CARGO, name)
+pub fn is_cargo_variable(name: &str) -> bool {
+    is_listed(&CARGO, name)
 }
 
-/// Whether a variable is a service manager's word about the process that it runs.
+/// Whether a service manager sets the variable for the process that it runs.
 #[must_use]
-pub fn is_of_a_supervisor(name: &str) -> bool {
-    is_listed(&OF_A_SUPERVISOR, name)
+pub fn is_service_manager_variable(name: &str) -> bool {
+    is_listed(&SERVICE_MANAGER, name)
 }
 
 fn is_listed(list: &[&str], name: &str) -> bool {
@@ -55,15 +53,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_said_of_a_program_is_told_from_what_the_user_sets() {
+    fn process_variables_are_not_user_settings() {
         for name in ["CARGO", "CARGO_PKG_NAME", "CARGO_MANIFEST_DIR", "NEXTEST_RUN_ID", "OUT_DIR"] {
-            assert!(is_of_cargo(name), "{name}");
+            assert!(is_cargo_variable(name), "{name}");
         }
         for name in ["CARGO_HOME", "CARGO_TARGET_DIR", "CARGO_PROFILE_DEV_DEBUG", "PATH"] {
-            assert!(!is_of_cargo(name) && !is_of_a_supervisor(name), "{name}");
+            assert!(!is_cargo_variable(name) && !is_service_manager_variable(name), "{name}");
         }
         for name in ["LISTEN_PID", "NOTIFY_SOCKET", "WATCHDOG_USEC"] {
-            assert!(is_of_a_supervisor(name) && !is_of_cargo(name), "{name}");
+            assert!(is_service_manager_variable(name) && !is_cargo_variable(name), "{name}");
         }
     }
 }

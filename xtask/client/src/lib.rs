@@ -1,23 +1,28 @@
 //! A typed handle to a running stack, for the tool's commands and for tests.
 //!
-//! It speaks the control protocol and knows where a stack keeps its files. It
-//! decides nothing and starts no service by itself.
+//! It contains the control protocol, the paths of a stack's files, and the readers of its logs.
+//! Only the harness for tests starts anything: a stack, by running `cargo xtask`.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod chain;
 pub mod connection;
 pub mod escapes;
 pub mod handle;
 pub mod harness;
 pub mod inherited;
 pub mod logs;
+pub mod names;
 pub mod paths;
+mod private_folder;
 pub mod process_stat;
 pub mod protocol;
 mod service_logs;
 
+pub use chain::chain;
 pub use connection::{Connection, Error};
 pub use handle::{STACK_VARIABLE, Service, Stack};
-pub use paths::{StackPaths, workspace_name};
+pub use names::workspace_name;
+pub use paths::StackPaths;
 pub use service_logs::{LogError, Logs, Mark};
 pub use xtask_core::snapshot;

@@ -1,8 +1,7 @@
-//! The control protocol: one JSON value a line over a Unix socket, both ways.
+//! The control protocol: one JSON value per line over a Unix socket, in both directions.
 //!
-//! Every request carries a number that its replies repeat, so that no request is
-//! answered with another's reply. There is no port and no wire version negotiation:
-//! a supervisor and its clients are the same program, and [`VERSION`] says so.
+//! A request has an id that its replies repeat. Versions are not negotiated: a supervisor and its
+//! clients are the same program, and a request with another [`VERSION`] is refused.
 
 use serde::{Deserialize, Serialize};
 use xtask_core::plan::Plan;
@@ -10,144 +9,143 @@ use xtask_core::snapshot::{ServiceSnapshot, Snapshot, State};
 use xtask_core::stack::{Fault, Report};
 use xtask_core::terms::Name;
 
-/// The version of this protocol; another one is refused with a clear word.
+/// The version of this protocol.
 pub const VERSION: u32 = 2;
 
-/// What a client sends.
+/// A request of a client, with version and id.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Call {
     /// [`VERSION`].
     pub version: u32,
-    /// Repeated in every reply.
+    /// An id that every reply repeats; greater than 0.
     pub id: u64,
-    /// What is asked.
+    /// The requested action.
     pub request: Request,
 }
 
-/// What is asked of a supervisor.
+/// The actions of a supervisor.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "type")]
 pub enum Request {
-    /// The state of the stack: one [`Reply::Snapshot`].
+    /// Send the state of the stack: one [`Reply::Snapshot`].
     Status,
-    /// The state now, and every change: a [`Reply::Snapshot`], then [`Reply::Changed`] and
+    /// Send the state and every change: a [`Reply::Snapshot`], then [`Reply::Changed`] and
     /// [`Reply::Report`] until the connection closes.
     Watch,
-    /// Bring this up. With `hold` the stack is shut down when this connection closes.
+    /// Bring a plan up.
     Apply {
-        /// The plan.
+        /// The services to start, with their settings.
         plan: Box<Plan>,
-        /// Whether the stack lives only as long as this connection.
+        /// Whether the stack shuts down when this connection closes.
         hold: bool,
     },
-    /// Whether the stack lives only as long as this connection, from now on.
+    /// Change whether the stack shuts down when this connection closes.
     Hold {
-        /// Whether it does.
+        /// Whether it shuts down.
         hold: bool,
     },
-    /// Cargo builds what this connection applies, as the leader of a group of its own. The
-    /// group is killed when the connection closes before its [`Request::BuildEnded`].
+    /// Cargo builds the applied plan, as the leader of a process group. The supervisor kills the
+    /// group if the connection closes before [`Request::BuildEnded`].
     Building {
-        /// Its process.
+        /// Cargo's pid.
         pid: u32,
     },
     /// Cargo linked the program of these services.
     Linked {
         /// The services that run it.
         services: Vec<Name>,
-        /// Where cargo put it.
+        /// The path of the program.
         path: String,
     },
-    /// The program of these services cannot be had.
+    /// The build of these services failed.
     BuildFailed {
-        /// The services.
+        /// The services that run the program.
         services: Vec<Name>,
-        /// One line.
+        /// The reason, one line.
         message: String,
     },
-    /// Cargo is done. Answered once every program that was linked is accepted or
-    /// refused, so that the state that follows is what comes of this build. A connection
-    /// that closes in between ends its build.
+    /// Cargo has exited. The answer follows once every linked program is accepted or refused, so
+    /// the state after it is the result of this build. A connection that closes before ends its
+    /// build.
     BuildEnded {
-        /// Whether it was content.
+        /// Whether cargo succeeded.
         ok: bool,
     },
-    /// Take services down.
+    /// Stop services, and their dependents before them.
     TakeDown {
-        /// Which.
+        /// The services to stop.
         services: Vec<Name>,
-        /// Leave their dependents up.
+        /// Whether dependents stay up.
         only: bool,
     },
-    /// A new run for each.
+    /// Start a new run of each service.
     Restart {
-        /// Which.
+        /// The services to restart.
         services: Vec<Name>,
     },
-    /// A new run for each; a process of the same program that was started by somebody
-    /// else is stopped to make room.
+    /// Start a new run of each service. If a port holder runs the same program, it is stopped
+    /// first.
     Replace {
-        /// Which.
+        /// The services to restart.
         services: Vec<Name>,
     },
-    /// Kill, pause or resume the present run of a service, as a fault for tests.
+    /// Kill, pause or resume the current run of a service, as a fault for tests.
     Fault {
-        /// Which.
+        /// The name of the service.
         service: Name,
-        /// What.
+        /// The fault to inject.
         fault: Fault,
     },
-    /// End the stack.
+    /// Stop all services and end the supervisor.
     Shutdown {
-        /// Kill everything at once instead of stopping in order.
+        /// Whether to kill everything at once instead of stopping in order.
         now: bool,
     },
 }
 
-/// What a supervisor sends.
+/// A reply of a supervisor, with the id of its call.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Answer {
-    /// The call it answers.
+    /// The id of the call, or 0 for the connection itself.
     pub id: u64,
-    /// The answer.
+    /// The content of the answer.
     pub reply: Reply,
 }
 
-/// An answer to a request.
+/// The content of an answer.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "type")]
 pub enum Reply {
-    /// Taken; what comes of it shows in the state.
+    /// The request is accepted; its effect appears in the state.
     Done,
-    /// The whole state.
+    /// The complete state.
     Snapshot(Snapshot),
-    /// These services changed.
+    /// Services have changed.
     Changed {
-        /// The stack as a whole.
+        /// The state of the whole stack.
         state: State,
-        /// Each changed service, whole.
+        /// The complete state of each changed service.
         services: Vec<ServiceSnapshot>,
     },
-    /// Something worth saying.
+    /// A message for the user.
     Report(Report),
-    /// Not taken, and why, one line.
+    /// The request is refused.
     Refused {
-        /// Why.
+        /// The reason, one line.
         message: String,
     },
 }
 
-/// A line that is no call, and what its sender is told.
+/// A line that is not a call of this version, and the answer to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Nonsense {
-    /// The number of the call, as far as it was understood; else 0.
+pub struct MalformedCall {
+    /// The id of the call, or 0 if it could not be read.
     pub id: u64,
-    /// What is wrong with it, one line.
+    /// The reason, one line.
     pub message: String,
 }
 
-/// What every version of the protocol begins with. Whatever else a call holds costs no
-/// memory here.
+/// The members of a call in every version of the protocol.
 #[derive(Deserialize)]
 struct Head {
     version: u32,
@@ -155,25 +153,24 @@ struct Head {
     id: u64,
 }
 
-/// The call in a line, as far as the version of the protocol allows; with or without the
-/// line's end.
+/// Parses a line, with or without its newline.
 ///
 /// # Errors
-/// Where it is none of this version.
-pub fn read(line: &[u8]) -> Result<Call, Nonsense> {
-    let no_sense = |id, error: serde_json::Error| {
-        let message = format!("the request makes no sense: {error}");
-        Nonsense { id, message }
+/// When it is malformed, or a call of another version.
+pub fn parse_call(line: &[u8]) -> Result<Call, MalformedCall> {
+    let malformed = |id, error: serde_json::Error| {
+        let message = format!("malformed request: {error}");
+        MalformedCall { id, message }
     };
-    let head: Head = serde_json::from_slice(line).map_err(|error| no_sense(0, error))?;
+    let head: Head = serde_json::from_slice(line).map_err(|error| malformed(0, error))?;
     if head.version != VERSION {
         let message = format!(
-            "protocol version {} was spoken and this supervisor speaks {VERSION}, as it was started \
-             by another version of this tool; `kill {}` stops its stack in order",
+            "the request has protocol version {} and this supervisor has {VERSION}, because another \
+             version of this tool started it; `kill {}` stops its stack in order",
             head.version,
             std::process::id()
         );
-        return Err(Nonsense { id: head.id, message });
+        return Err(MalformedCall { id: head.id, message });
     }
-    serde_json::from_slice(line).map_err(|error| no_sense(head.id, error))
+    serde_json::from_slice(line).map_err(|error| malformed(head.id, error))
 }

@@ -1,6 +1,6 @@
-//! The log of one service as a test holds it: its lines, and waiting for one.
+//! The log of one service, for tests: read its lines, and wait for one.
 //!
-//! It reads the files that the supervisor writes, and asks the supervisor nothing.
+//! It reads the files that the supervisor writes and sends no request to the supervisor.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, SeekFrom};
@@ -10,58 +10,57 @@ use std::time::Duration;
 
 use regex::Regex;
 
-use crate::logs::{Line, aside, last_lines, numbers_aside};
+use crate::logs::{Record, last_lines, rotated_numbers, rotated_path};
 
-/// How long a line is waited for where nobody says otherwise.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// The default timeout for a line.
+const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How often it is looked whether it is there.
+/// The pause between two reads.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Lines that a failed wait shows.
+/// The number of lines in the error of a failed wait.
 const SHOWN_LINES: usize = 20;
 
-/// The log of a service, from a mark on or whole.
+/// The log of a service, complete or after a mark.
 #[derive(Clone, Debug)]
 pub struct Logs {
     path: PathBuf,
     after: Mark,
-    patience: Duration,
+    timeout: Duration,
 }
 
-/// A place in a log: lines after it were written later. It stays right when the log is
-/// rotated.
+/// A position in a log: later lines are after it. It remains valid when the log is rotated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Mark {
-    /// The file, by its number, and how much of it lies before; none for the beginning.
-    place: Option<(u64, u64)>,
+    /// The inode of the file and the offset in it; `None` for the beginning of the log.
+    position: Option<(u64, u64)>,
 }
 
-/// Why a log does not tell what was asked.
+/// Why reading a log failed.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
-    /// It cannot be read.
-    #[error("cannot read `{}`", path.display())]
+    /// A file cannot be read.
+    #[error("failed to read `{}`", path.display())]
     File {
-        /// The file.
+        /// The path of the log.
         path: PathBuf,
-        /// Why.
+        /// The system's error.
         source: io::Error,
     },
-    /// The pattern is none.
+    /// The pattern is not a valid regular expression.
     #[error(transparent)]
     Pattern(#[from] regex::Error),
-    /// No line matched in time.
+    /// No line matched before the timeout.
     #[error(
-        "no line of `{}` matches `{pattern}` within {within:?}; the last ones are:\n{last}",
+        "no line of `{}` matched `{pattern}` within {within:?}; the last lines are:\n{last}",
         path.display()
     )]
     NoMatch {
-        /// The file.
+        /// The path of the log.
         path: PathBuf,
-        /// What was waited for.
+        /// The regular expression.
         pattern: String,
-        /// For how long.
+        /// The timeout of the wait.
         within: Duration,
         /// The last lines after the mark.
         last: String,
@@ -70,47 +69,47 @@ pub enum LogError {
 
 impl Logs {
     pub(crate) fn of(path: PathBuf) -> Self {
-        Self { path, after: Mark::default(), patience: PATIENCE }
+        Self { path, after: Mark::default(), timeout: TIMEOUT }
     }
 
-    /// The last lines, at most 1000, oldest first, as `TIMESTAMP RUN STREAM text`. The mark
-    /// is no matter here.
+    /// The last lines, at most 1000, oldest first, as `TIMESTAMP RUN STREAM text`. It ignores the
+    /// mark.
     ///
     /// # Errors
-    /// What the system says of the file.
+    /// When a file cannot be read.
     pub fn lines(&self) -> Result<Vec<String>, LogError> {
         last_lines(&self.path, None, 1000).map_err(|source| self.failed(source))
     }
 
-    /// Where the log ends now. To be taken before what is waited for is caused.
+    /// The current end of the log. Take the mark before the action that prints the expected line.
     ///
     /// # Errors
-    /// What the system says of the file.
+    /// When the file cannot be read.
     pub fn mark(&self) -> Result<Mark, LogError> {
         match fs::metadata(&self.path) {
-            Ok(found) => Ok(Mark { place: Some((found.ino(), found.len())) }),
+            Ok(found) => Ok(Mark { position: Some((found.ino(), found.len())) }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Mark::default()),
             Err(source) => Err(self.failed(source)),
         }
     }
 
-    /// The same log, but only what comes after the mark.
+    /// The same log, only the part after the mark.
     #[must_use]
     pub fn after(self, mark: Mark) -> Self {
         Self { after: mark, ..self }
     }
 
-    /// Waits so long instead of half a minute.
+    /// Sets the timeout; the default is 30 seconds.
     #[must_use]
-    pub fn within(self, patience: Duration) -> Self {
-        Self { patience, ..self }
+    pub fn within(self, timeout: Duration) -> Self {
+        Self { timeout, ..self }
     }
 
-    /// Waits for the first line whose text matches a regular expression, and returns what
-    /// its first group matched, or the whole text where it has none.
+    /// Waits for the first line whose text matches a regular expression. Returns the text of the
+    /// first group, or the whole text for a pattern without groups.
     ///
     /// # Errors
-    /// When none comes in time, the log cannot be read, or the pattern is none.
+    /// When no line matches in time, the log cannot be read, or the pattern is invalid.
     pub async fn wait_for(&self, pattern: &str) -> Result<String, LogError> {
         let regex = Regex::new(pattern)?;
         let wait = async {
@@ -124,30 +123,30 @@ impl Logs {
                 tokio::time::sleep(PAUSE).await;
             }
         };
-        match tokio::time::timeout(self.patience, wait).await {
+        match tokio::time::timeout(self.timeout, wait).await {
             Ok(found) => found,
             Err(_) => Err(self.no_match(pattern)),
         }
     }
 
-    /// Everything after the mark; whole files where it lies in none that is there.
+    /// The log after the mark, or the complete log if the marked file is gone.
     fn read(&self, after: Mark) -> io::Result<Read> {
         loop {
-            let numbers = numbers_aside(&self.path)?;
-            let older = numbers.iter().rev().map(|number| aside(&self.path, *number));
+            let numbers = rotated_numbers(&self.path)?;
+            let older = numbers.iter().rev().map(|number| rotated_path(&self.path, *number));
             let (mut text, mut end) = (Vec::new(), None);
             for path in std::iter::once(self.path.clone()).chain(older) {
                 let Some(mut part) = read_file(&path, after)? else { continue };
-                end = end.or(Some((part.number, part.start + whole(&part.bytes) as u64)));
+                end = end.or(Some((part.inode, part.start + complete_lines(&part.bytes) as u64)));
                 part.bytes.append(&mut text);
                 text = part.bytes;
-                if after.place.is_some_and(|(marked, _)| marked == part.number) {
+                if after.position.is_some_and(|(marked, _)| marked == part.inode) {
                     break;
                 }
             }
-            // A file that was put aside meanwhile was perhaps not read under either name.
-            if numbers_aside(&self.path)? == numbers {
-                let end = Mark { place: end.or(after.place) };
+            // A file that was rotated meanwhile may have been read under neither name.
+            if rotated_numbers(&self.path)? == numbers {
+                let end = Mark { position: end.or(after.position) };
                 return Ok(Read { text: String::from_utf8_lossy(&text).into_owned(), end });
             }
         }
@@ -157,7 +156,7 @@ impl Logs {
         let text = self.read(self.after).map(|read| read.text).unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();
         let last = lines[lines.len().saturating_sub(SHOWN_LINES)..].join("\n");
-        let (path, within) = (self.path.clone(), self.patience);
+        let (path, within) = (self.path.clone(), self.timeout);
         LogError::NoMatch { path, pattern: pattern.to_owned(), within, last }
     }
 
@@ -166,49 +165,48 @@ impl Logs {
     }
 }
 
-/// What lies between a mark and the present end.
+/// The part of a log between a mark and the current end.
 struct Read {
     text: String,
-    /// The end of its last whole line.
+    /// The end of its last complete line.
     end: Mark,
 }
 
-/// What was read of one file.
+/// The part of one file.
 struct Part {
-    /// The file's number.
-    number: u64,
-    /// Where the bytes begin.
+    inode: u64,
+    /// The offset of the bytes.
     start: u64,
     bytes: Vec<u8>,
 }
 
-/// A file from the mark on, if that lies in it, or else all of it; none if it is not there. A
-/// new file may have the number of one that was deleted, but hardly its length.
+/// A file from the mark on if the mark is in it, else the whole file; `None` if it does not exist.
+/// A new file may reuse the inode of a deleted one, but is then shorter than the mark.
 fn read_file(path: &Path, mark: Mark) -> io::Result<Option<Part>> {
     let mut file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
-    let (number, length) = file.metadata().map(|of| (of.ino(), of.len()))?;
-    let lies_in_it = |(marked, place): &(u64, u64)| *marked == number && *place <= length;
-    let start = mark.place.filter(lies_in_it).map_or(0, |(_, place)| place);
+    let (inode, length) = file.metadata().map(|of| (of.ino(), of.len()))?;
+    let is_in_file = |(marked, offset): &(u64, u64)| *marked == inode && *offset <= length;
+    let start = mark.position.filter(is_in_file).map_or(0, |(_, offset)| offset);
     file.seek(SeekFrom::Start(start))?;
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes)?;
-    Ok(Some(Part { number, start, bytes }))
+    Ok(Some(Part { inode, start, bytes }))
 }
 
-/// How many bytes are whole lines.
-fn whole(bytes: &[u8]) -> usize {
+/// The length of the complete lines, in bytes.
+fn complete_lines(bytes: &[u8]) -> usize {
     memchr::memrchr(b'\n', bytes).map_or(0, |end| end + 1)
 }
 
-/// A line counts when it is whole.
+/// The match in the first complete line that matches.
 fn find(text: &str, pattern: &Regex) -> Option<String> {
-    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
-    whole.lines().filter_map(|line| Line::parse(line.as_bytes())).find_map(|line| {
-        let text = line.text_lossy();
+    let complete = text.rfind('\n').map_or("", |end| &text[..end]);
+    complete.lines().filter_map(|line| Record::parse(line.as_bytes())).find_map(|record| {
+        let text = record.text_lossy();
         let found = pattern.captures(&text)?;
         Some(found.get(1).map_or(&*text, |group| group.as_str()).to_owned())
     })
@@ -231,7 +229,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_value_is_taken_from_the_first_whole_line_that_matches() {
+    async fn wait_returns_the_first_matching_line() {
         let folder = tempfile::tempdir().unwrap();
         append(&folder, "t 1 o listening on 1\nt 2 e listening on 2\nt 2 o port 3");
         let logs = logs(&folder);
@@ -242,7 +240,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_was_there_before_the_mark_does_not_count_also_across_rotations() {
+    async fn mark_excludes_earlier_lines_across_rotations() {
         let folder = tempfile::tempdir().unwrap();
         let logs = logs(&folder);
         let first = logs.mark().unwrap();
@@ -260,7 +258,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_line_that_comes_later_is_waited_for() {
+    async fn wait_finds_a_later_line() {
         let folder = tempfile::tempdir().unwrap();
         let logs = logs(&folder).within(Duration::from_secs(30));
         let wait = tokio::spawn(async move { logs.wait_for("late").await });
@@ -270,12 +268,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_was_looked_at_is_not_read_again() {
+    async fn wait_does_not_read_a_line_twice() {
         let folder = tempfile::tempdir().unwrap();
         append(&folder, "t 1 o first\nt 1 o ha");
         let logs = logs(&folder).within(Duration::from_secs(30));
         let wait = tokio::spawn(async move { logs.wait_for("late|half").await });
-        // It looks once before it waits.
+        // The task reads once before it sleeps.
         tokio::task::yield_now().await;
         let path = folder.path().join("a.log");
         fs::OpenOptions::new().write(true).open(&path).unwrap().write_all(b"t 1 o late!").unwrap();
@@ -284,9 +282,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_new_file_with_the_number_of_an_old_one_is_read_from_its_beginning() {
+    async fn shorter_file_with_the_same_inode_is_read_again() {
         let folder = tempfile::tempdir().unwrap();
-        append(&folder, "t 1 o something long that was looked at\n");
+        append(&folder, "t 1 o something long that was read\n");
         let logs = logs(&folder).within(Duration::from_secs(30));
         let wait = tokio::spawn(async move { logs.wait_for("new").await });
         tokio::task::yield_now().await;

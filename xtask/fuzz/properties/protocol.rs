@@ -1,15 +1,15 @@
 //! A line of any bytes on the control socket: a call or a word why it is none, and a call
 //! that is written again is read as the same one.
 
-use xtask_client::protocol::{VERSION, read};
+use xtask_client::protocol::{VERSION, parse_call};
 
 /// Fails unless it holds for this line.
 pub(crate) fn holds(line: &[u8]) {
-    match read(line) {
+    match parse_call(line) {
         Ok(call) => {
             assert_eq!(call.version, VERSION);
             let written = serde_json::to_vec(&call).unwrap();
-            let again = read(&written).unwrap();
+            let again = parse_call(&written).unwrap();
             assert_eq!(written, serde_json::to_vec(&again).unwrap());
         }
         Err(nonsense) => assert!(!nonsense.message.is_empty()),

@@ -7,7 +7,7 @@ use clap::Args;
 use regex::bytes::Regex;
 use xtask_client::StackPaths;
 use xtask_client::escapes::{Keep, strip};
-use xtask_client::logs::{Line, More, Start};
+use xtask_client::logs::{More, Record, Start};
 use xtask_core::terms::duration;
 
 use super::error::Error;
@@ -110,7 +110,7 @@ fn report_missing(
 
 async fn show(paths: &StackPaths, args: &LogsArgs, form: &mut Form) -> anyhow::Result<Exit> {
     let since = args.since.as_deref();
-    let wanted = |line: &Line<'_>| {
+    let wanted = |line: &Record<'_>| {
         since.is_none_or(|since| line.time >= since)
             && args
                 .grep
@@ -129,7 +129,7 @@ async fn show(paths: &StackPaths, args: &LogsArgs, form: &mut Form) -> anyhow::R
     let extent = if args.follow { Extent::Future } else { Extent::Present };
     let mut follower = Follower::new(paths, &args.services, &start, extent)?;
     let mut out = Vec::new();
-    let mut take = |out: &mut Vec<u8>, service: &str, line: &Line<'_>| {
+    let mut take = |out: &mut Vec<u8>, service: &str, line: &Record<'_>| {
         if wanted(line) {
             form.append(out, service, line);
         }
@@ -153,7 +153,7 @@ async fn show(paths: &StackPaths, args: &LogsArgs, form: &mut Form) -> anyhow::R
 }
 
 impl Form {
-    fn append(&mut self, out: &mut Vec<u8>, service: &str, line: &Line<'_>) {
+    fn append(&mut self, out: &mut Vec<u8>, service: &str, line: &Record<'_>) {
         match self {
             Self::Prefixed(prefixes) => prefixes.append(out, service, line),
             Self::Raw(plain) => plain.append(out, service, line),

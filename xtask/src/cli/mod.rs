@@ -38,7 +38,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
-use xtask_client::paths::{DEFAULT_STACK, check_stack_name};
+use xtask_client::names::{StackNameError, check_stack_name};
+use xtask_client::paths::DEFAULT_STACK;
 
 pub(crate) use exit::Exit;
 
@@ -262,6 +263,6 @@ fn block_on<T>(task: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<
     result
 }
 
-fn stack_name(text: &str) -> Result<String, &'static str> {
+fn stack_name(text: &str) -> Result<String, StackNameError> {
     check_stack_name(text).map(|()| text.to_string())
 }

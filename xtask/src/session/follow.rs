@@ -10,7 +10,7 @@ use std::os::fd::OwnedFd;
 use rustix::fs::inotify;
 use tokio::io::unix::AsyncFd;
 use xtask_client::StackPaths;
-use xtask_client::logs::{Line, Merge, More, Reader, Start};
+use xtask_client::logs::{Merge, More, Reader, Record, Start};
 
 use crate::system::limits::raise_open_files;
 
@@ -77,7 +77,7 @@ impl Follower {
     }
 
     /// Waits for new lines and passes them to `take`, at most [`TURN_BYTES`]. Cancel safe.
-    pub(crate) async fn next(&mut self, take: &mut dyn FnMut(&str, &Line<'_>)) -> io::Result<()> {
+    pub(crate) async fn next(&mut self, take: &mut dyn FnMut(&str, &Record<'_>)) -> io::Result<()> {
         if self.more == More::No {
             let mut ready = self.inotify.readable_mut().await?;
             let names = ready.try_io(|fd| changed(fd.get_ref()));
@@ -91,7 +91,7 @@ impl Follower {
     }
 
     /// Passes lines to `take` without waiting, at most [`TURN_BYTES`].
-    pub(crate) fn rest(&mut self, take: &mut dyn FnMut(&str, &Line<'_>)) -> io::Result<More> {
+    pub(crate) fn rest(&mut self, take: &mut dyn FnMut(&str, &Record<'_>)) -> io::Result<More> {
         self.logs.all_grown();
         self.logs.read(TURN_BYTES, take)
     }
@@ -191,7 +191,7 @@ mod tests {
     async fn next_texts(follower: &mut Follower, count: usize) -> Vec<String> {
         let mut texts = Vec::new();
         while texts.len() < count {
-            let mut take = |service: &str, line: &Line<'_>| {
+            let mut take = |service: &str, line: &Record<'_>| {
                 texts.push(format!("{service}: {}", line.text_lossy()));
             };
             let next = follower.next(&mut take);

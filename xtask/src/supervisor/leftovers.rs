@@ -37,7 +37,7 @@ pub(crate) struct Leftovers {
 /// # Errors
 /// When the lock file cannot be used.
 pub(crate) fn clean(paths: &StackPaths) -> io::Result<Option<Leftovers>> {
-    let notes = [paths.endpoint(), paths.obituary(), paths.engine_record()];
+    let notes = [paths.endpoint(), paths.died_endpoint(), paths.engine_record()];
     if !notes.iter().any(|note| note.exists()) {
         return Ok(None);
     }
@@ -60,7 +60,7 @@ pub(crate) fn clean_locked(paths: &StackPaths, _lock: &Lock) -> Option<Leftovers
         remove_sockets(paths, &endpoint);
         Some(Leftovers { supervisor: Some(endpoint.pid), ended, ..Leftovers::default() })
     } else {
-        let note = std::fs::read(paths.obituary()).ok();
+        let note = std::fs::read(paths.died_endpoint()).ok();
         note.and_then(|note| serde_json::from_slice(&note).ok())
     };
     // The engine may answer now, even if guardian and sweeper could not reach it.
@@ -72,7 +72,7 @@ pub(crate) fn clean_locked(paths: &StackPaths, _lock: &Lock) -> Option<Leftovers
         leftovers.kept = removed.kept;
     }
     // The endpoint is removed last: an interrupted clean-up is repeated as long as it exists.
-    let _ = std::fs::remove_file(paths.obituary());
+    let _ = std::fs::remove_file(paths.died_endpoint());
     let _ = std::fs::remove_file(paths.endpoint());
     leftovers
 }
@@ -88,7 +88,7 @@ pub(crate) fn bury(
     if let Some(endpoint) = paths.read_endpoint() {
         let supervisor = Some(endpoint.pid);
         let note = Leftovers { supervisor, ended, containers, kept: None };
-        let _ = write_json(&paths.obituary(), &note);
+        let _ = write_json(&paths.died_endpoint(), &note);
     }
     let _ = std::fs::remove_file(paths.endpoint());
 }

@@ -13,7 +13,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::{JoinHandle, spawn_local};
-use xtask_client::protocol::{self, Answer, Nonsense, Reply};
+use xtask_client::protocol::{self, Answer, MalformedCall, Reply};
 
 use super::request::{MOST_LONG_LINES, Unread, line};
 use crate::driver::outbox::{Board, Outbox, Outboxes};
@@ -117,9 +117,9 @@ async fn read(
                 return;
             }
         };
-        let call = match protocol::read(&line) {
+        let call = match protocol::parse_call(&line) {
             Ok(call) => call,
-            Err(Nonsense { id, message }) => {
+            Err(MalformedCall { id, message }) => {
                 refuse(outbox, id, message);
                 continue;
             }

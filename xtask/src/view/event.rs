@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 
 use serde::Serialize;
-use xtask_client::logs::{End, Line, Stream};
+use xtask_client::logs::{End, Record, Stream};
 use xtask_client::snapshot::{Failure, Phase, ServiceSnapshot, Snapshot};
 
 /// A line that a service printed, as in `logs --json`.
@@ -29,14 +29,14 @@ pub(crate) struct LogLine<'a> {
 
 impl<'a> LogLine<'a> {
     /// Creates the event of a line in the log of `service`.
-    pub(crate) fn new(service: &'a str, line: &Line<'a>) -> Self {
+    pub(crate) fn new(service: &'a str, line: &Record<'a>) -> Self {
         let stream = match line.stream {
             Stream::Out => "stdout",
             Stream::Err => "stderr",
             Stream::Tool => "xtask",
         };
         let open = line.end == End::Open;
-        let Line { time, run, .. } = *line;
+        let Record { time, run, .. } = *line;
         Self { time, service, run, stream, text: line.text_lossy(), open }
     }
 

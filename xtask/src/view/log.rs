@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use xtask_client::escapes::{self, Keep};
-use xtask_client::logs::{End, Line, Stream};
+use xtask_client::logs::{End, Record, Stream};
 
 use super::style::{DIM, RESET, SERVICES, WARN};
 
@@ -42,7 +42,7 @@ impl Prefixes {
     }
 
     /// Appends a line with its prefix to `out`.
-    pub(crate) fn append(&mut self, out: &mut Vec<u8>, service: &str, line: &Line<'_>) {
+    pub(crate) fn append(&mut self, out: &mut Vec<u8>, service: &str, line: &Record<'_>) {
         match self.services.get(service) {
             Some(prefix) => out.extend_from_slice(prefix.text.as_bytes()),
             None => {
@@ -67,7 +67,7 @@ impl Prefixes {
     }
 
     /// Appends a note of the tool about the log.
-    fn note(&self, out: &mut Vec<u8>, line: &Line<'_>) {
+    fn note(&self, out: &mut Vec<u8>, line: &Record<'_>) {
         let (on, off) = if self.keep == Keep::Colours { (WARN, RESET) } else { ("", "") };
         out.extend_from_slice(on.as_bytes());
         out.push(b'[');
@@ -100,7 +100,7 @@ pub(crate) struct Plain {
 
 impl Plain {
     /// Appends a line as it was printed. Before a line of another stream it ends an unfinished one.
-    pub(crate) fn append(&mut self, out: &mut Vec<u8>, service: &str, line: &Line<'_>) {
+    pub(crate) fn append(&mut self, out: &mut Vec<u8>, service: &str, line: &Record<'_>) {
         if line.stream == Stream::Tool {
             return;
         }
@@ -122,7 +122,7 @@ impl Plain {
 pub(crate) fn excerpt(lines: &[String]) -> String {
     let mut out = String::new();
     for line in lines {
-        let text = Line::parse(line.as_bytes()).map_or(line.as_bytes(), |line| line.text);
+        let text = Record::parse(line.as_bytes()).map_or(line.as_bytes(), |line| line.text);
         let mut cleaned = Vec::new();
         escapes::append(&mut cleaned, text, Keep::Colours);
         let _ = writeln!(out, "      {DIM}|{RESET} {}", String::from_utf8_lossy(&cleaned));
@@ -134,8 +134,8 @@ pub(crate) fn excerpt(lines: &[String]) -> String {
 mod tests {
     use super::*;
 
-    fn line(run: u64, stream: Stream, end: End, text: &str) -> Line<'_> {
-        Line { time: "", run, stream, end, text: text.as_bytes() }
+    fn line(run: u64, stream: Stream, end: End, text: &str) -> Record<'_> {
+        Record { time: "", run, stream, end, text: text.as_bytes() }
     }
 
     fn cleaned(text: &[u8]) -> String {
@@ -144,7 +144,7 @@ mod tests {
         String::from_utf8(out).unwrap()
     }
 
-    fn shown<'a>(keep: Keep, lines: &[(&str, Line<'a>)]) -> String {
+    fn shown<'a>(keep: Keep, lines: &[(&str, Record<'a>)]) -> String {
         let mut prefixes = Prefixes::of(keep, lines.iter().map(|(service, _)| *service));
         let mut out = Vec::new();
         for (service, line) in lines {

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
-use xtask_client::inherited::{is_of_a_supervisor, is_of_cargo};
+use xtask_client::inherited::{is_cargo_variable, is_service_manager_variable};
 use xtask_core::manifest;
 use xtask_core::plan::{self, Outcome, Request};
 use xtask_core::problem::{Code, Problem, Severity};
@@ -68,7 +68,7 @@ fn without_consequences(problems: &mut Vec<Problem>) {
 pub(crate) fn shell() -> BTreeMap<String, String> {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .filter(|(name, _)| !is_of_cargo(name) && !is_of_a_supervisor(name))
+        .filter(|(name, _)| !is_cargo_variable(name) && !is_service_manager_variable(name))
         .collect()
 }
 

@@ -1,8 +1,8 @@
 //! Opens the database that `DATABASE_URL` names, migrates it, and maps its errors to problems.
 //!
 //! The statements are in each service's `store.rs`. They use the `Any` driver with `$1`
-//! placeholders, so SQLite and PostgreSQL accept them; only migrations differ between the two. Every
-//! build contains both drivers, and the URL chooses one at the start.
+//! placeholders, so SQLite and PostgreSQL accept them; only migrations differ between the two.
+//! Every build contains both drivers, and the URL chooses one at the start.
 
 mod postgres;
 mod sqlite;

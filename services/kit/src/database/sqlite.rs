@@ -27,8 +27,8 @@ const PRAGMAS: [&str; 4] = [
 /// `SQLITE_BUSY` and `SQLITE_LOCKED` with their extended codes.
 const BUSY_CODES: [&str; 7] = ["5", "6", "261", "262", "517", "518", "773"];
 
-/// The pools for readers and for the writer, and a lock. Until the lock is dropped, no other process
-/// opens the file.
+/// The pools for readers and for the writer, and a lock. Until the lock is dropped, no other
+/// process opens the file.
 pub(super) async fn open(url: &str) -> Result<(AnyPool, AnyPool, Option<File>), DatabaseError> {
     let Some(file) = file(url)? else {
         // Each connection is a separate database, which disappears when the connection closes.
@@ -44,8 +44,8 @@ pub(super) async fn open(url: &str) -> Result<(AnyPool, AnyPool, Option<File>), 
     Ok((readers, writers, Some(lock)))
 }
 
-/// The file of a URL; `None` is memory. Everything after `sqlite:` or `sqlite://` is the path, taken
-/// literally: names of folders may contain characters that are special in URLs.
+/// The file of a URL; `None` is memory. Everything after `sqlite:` or `sqlite://` is the path,
+/// taken literally: names of folders may contain characters that are special in URLs.
 fn file(url: &str) -> Result<Option<PathBuf>, SettingError> {
     let path = url.strip_prefix("sqlite:").unwrap_or(url);
     let path = path.strip_prefix("//").unwrap_or(path);
@@ -89,9 +89,9 @@ async fn connect(options: AnyPoolOptions, to: &str, url: &str) -> Result<AnyPool
     opened.map_err(|source| DatabaseError::Open { url: url.to_owned(), source })
 }
 
-/// Creates the folder of the file if it is missing, and locks it until the result is dropped. Of two
-/// programs that open a new database at the same time, the second one finds it complete. SQLite's
-/// locks are not enough, because the driver releases them between migrations.
+/// Creates the folder of the file if it is missing, and locks it until the result is dropped. Of
+/// two programs that open a new database at the same time, the second one finds it complete.
+/// SQLite's locks are not enough, because the driver releases them between migrations.
 async fn lock_folder(file: &Path) -> Result<File, DatabaseError> {
     let folder = match file.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),

@@ -27,8 +27,8 @@ struct Load {
 }
 
 impl Load {
-    /// Starts two clients of each kind. One of those without keep-alive pauses between connecting and
-    /// sending, so that the service often has a connection without a request when it stops.
+    /// Starts two clients of each kind. One of those without keep-alive pauses between connecting
+    /// and sending, so that the service often has a connection without a request when it stops.
     fn start(address: SocketAddr) -> Self {
         let tally = Arc::new(Tally::default());
         let clients = (0..4).map(|number| {

@@ -1,43 +1,40 @@
-//! Cargo as a user calls it, from inside a test that another cargo runs.
-//!
-//! It calls the same cargo and keeps the user's settings; it only forgets what the outer
-//! cargo said of the test.
+//! Runs cargo from a test that cargo itself runs, as a user would run it.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::error::StartError;
-use crate::inherited::is_of_cargo;
+use crate::inherited::is_cargo_variable;
 
-/// Cargo as the user would call it from a shell in `folder`: without the variables that a
-/// test has from the cargo that runs it.
+/// The same cargo, in `folder`, with the user's settings, but without the variables that the outer
+/// cargo set for the test.
 #[must_use]
 pub fn cargo(folder: &Path) -> Command {
     let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(program);
     command.current_dir(folder);
     for (name, _) in std::env::vars_os() {
-        if name.to_str().is_some_and(is_of_cargo) {
+        if name.to_str().is_some_and(is_cargo_variable) {
             command.env_remove(name);
         }
     }
     command
 }
 
-/// The workspace that a package's folder belongs to, as cargo sees it. Blocks meanwhile.
+/// The root of the workspace of a package. Blocks while cargo runs.
 ///
 /// # Errors
-/// When there is no cargo, or the folder is in no workspace.
+/// When cargo cannot be run, or the folder is not in a workspace.
 pub fn workspace_of(package: &Path) -> Result<PathBuf, StartError> {
     let arguments = ["locate-project", "--workspace", "--message-format", "plain"];
-    let said =
+    let failed =
         |message| StartError::Cargo { command: format!("cargo {}", arguments.join(" ")), message };
     let output =
-        cargo(package).args(arguments).output().map_err(|error| said(error.to_string()))?;
+        cargo(package).args(arguments).output().map_err(|error| failed(error.to_string()))?;
     let manifest = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
     match manifest.parent() {
         Some(root) if output.status.success() => Ok(root.to_owned()),
-        _ => Err(said(String::from_utf8_lossy(&output.stderr).trim().to_owned())),
+        _ => Err(failed(String::from_utf8_lossy(&output.stderr).trim().to_owned())),
     }
 }
 
@@ -46,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_workspace_of_this_package_is_found() {
+    fn workspace_of_this_package_is_found() {
         let package = Path::new(env!("CARGO_MANIFEST_DIR"));
         assert!(workspace_of(package).unwrap().join("Cargo.lock").exists());
     }

@@ -1,6 +1,4 @@
-//! Why a test has no stack, in words that stand alone in the test's panic.
-//!
-//! Nothing is tried again here, and nothing is printed.
+//! Why a test has no stack. Each text is complete, because it is the message of the test's panic.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,21 +9,21 @@ use crate::Error;
 /// Why a test has no stack.
 #[derive(Debug, thiserror::Error)]
 pub enum HarnessError {
-    /// It could not be started.
+    /// The start failed.
     #[error(transparent)]
     Start(#[from] StartError),
-    /// It runs no longer, or does not answer.
-    #[error("the stack in `{}` is gone", folder.display())]
+    /// The stack has stopped, or does not answer.
+    #[error("the stack in `{}` does not answer", folder.display())]
     Gone {
-        /// The folder of the stack.
+        /// The stack's folder.
         folder: PathBuf,
-        /// What was seen.
+        /// The error of the request.
         source: Error,
     },
-    /// A test before left it broken, or a service of it failed.
-    #[error("the stack does not get ready: {unready}")]
+    /// An earlier test broke the stack, or a service failed.
+    #[error("the stack did not become ready: {unready}")]
     Unready {
-        /// The services that are not ready, each with its phase and why.
+        /// The services that are not ready, each with its phase and the reason.
         unready: String,
     },
 }
@@ -34,50 +32,49 @@ pub enum HarnessError {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// A file of the harness cannot be used.
-    #[error("using `{}`", path.display())]
+    #[error("failed to use `{}`", path.display())]
     File {
-        /// The file.
+        /// Its path.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// Cargo cannot be run, or does not know the workspace.
-    #[error("running `{command}`: {message}")]
+    /// Cargo failed.
+    #[error("failed to run `{command}`: {message}")]
     Cargo {
-        /// The command.
+        /// The command line.
         command: String,
-        /// What was seen.
+        /// The system's error, or cargo's standard error.
         message: String,
     },
-    /// The tool ended without a stack.
+    /// The tool failed.
     #[error(
-        "the stack could not be started: `{command}` in `{}` ended with {status}\n\n{words}",
+        "failed to start the stack: `{command}` in `{}` ended with {status}\n\n{output}",
         workspace.display()
     )]
     Tool {
-        /// The command.
+        /// The command line.
         command: String,
-        /// Where it ran.
+        /// Its current folder.
         workspace: PathBuf,
-        /// How it ended.
+        /// Its exit status.
         status: ExitStatus,
-        /// The end of what it printed.
-        words: String,
+        /// The last lines of its output.
+        output: String,
     },
-    /// Another test tried before.
+    /// The start failed for an earlier test.
     #[error(
-        "the stack could not be started: the reason stands in the first test that failed, \
-         and in `{}`",
+        "failed to start the stack: the reason is in the output of the first failed test, and in `{}`",
         log.display()
     )]
     FailedBefore {
-        /// What the tool printed.
+        /// The file with the output of the tool.
         log: PathBuf,
     },
 }
 
 impl StartError {
-    /// What the system said of a file or folder of the harness.
+    /// The error for a file or folder of the harness.
     pub(super) fn file(path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::File { path: path.to_owned(), source }
     }

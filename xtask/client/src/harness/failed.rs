@@ -1,7 +1,7 @@
-//! Which tests failed while they held a stack, and when: for whoever looks for the lines
-//! that services printed meanwhile.
+//! Records which tests failed while they used a stack, and when, so that the tool can show the log
+//! lines of that time.
 //!
-//! It does not know why they failed.
+//! It does not record the reason.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -11,23 +11,23 @@ use serde::{Deserialize, Serialize};
 
 use crate::Stack;
 
-/// The file in a stack's folder: a line of JSON for each [`FailedTest`].
+/// The file in a stack's folder with one JSON line per [`FailedTest`].
 pub const FAILED_TESTS: &str = "failed-tests.jsonl";
 
-/// A test that failed.
+/// A failed test.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FailedTest {
-    /// Its name, as the runner shows it.
+    /// The test's name, as the runner shows it.
     pub test: String,
-    /// When it got the stack, in milliseconds since 1970 in UTC.
+    /// When it got the stack, in milliseconds since the Unix epoch.
     pub from_ms: u64,
-    /// When it failed, likewise.
+    /// When it failed, in milliseconds since the Unix epoch.
     pub until_ms: u64,
 }
 
-/// Notes that the calling test fails. A note that cannot be written is missed by nobody
-/// who has the test's own words.
-pub(super) fn note(stack: &Stack, since: SystemTime) {
+/// Records that the calling test failed. An error is ignored: the test's own message is more
+/// important.
+pub(super) fn record(stack: &Stack, since: SystemTime) {
     let failed =
         FailedTest { test: name(), from_ms: millis(since), until_ms: millis(SystemTime::now()) };
     let Ok(mut line) = serde_json::to_vec(&failed) else { return };
@@ -38,7 +38,7 @@ pub(super) fn note(stack: &Stack, since: SystemTime) {
     }
 }
 
-/// A test runs in a thread of its name, or in a process of its own.
+/// The name of the calling test: nextest sets a variable, and `cargo test` names the thread.
 fn name() -> String {
     let thread = std::thread::current();
     let named = thread.name().filter(|name| *name != "main").map(str::to_owned);
@@ -57,14 +57,14 @@ mod tests {
     use crate::StackPaths;
 
     #[test]
-    fn a_test_that_fails_is_noted_with_its_name_and_its_time() {
+    fn failed_test_is_recorded_with_name_and_time() {
         let folder = tempfile::tempdir().unwrap();
         let stack = Stack::at(StackPaths::at(folder.path()));
         let since = SystemTime::now();
-        note(&stack, since);
+        record(&stack, since);
         let text = std::fs::read_to_string(folder.path().join(FAILED_TESTS)).unwrap();
         let failed: FailedTest = serde_json::from_str(text.trim()).unwrap();
-        assert!(failed.test.contains("a_test_that_fails_is_noted"), "{failed:?}");
+        assert!(failed.test.contains("failed_test_is_recorded"), "{failed:?}");
         assert!(millis(since) <= failed.until_ms && failed.from_ms == millis(since));
     }
 }

@@ -1,47 +1,46 @@
-//! Looking at a log from its end, and finding a time in it.
+//! Reads a log from its end, and finds a time in it.
 //!
-//! Only as much is read as is needed to answer. A record that is being written at this
-//! moment is not seen.
+//! It reads only the blocks that it needs. A record that is still being written is ignored.
 
 use std::io;
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use super::files::Open;
-use super::record::Line;
+use super::files::LogFile;
+use super::record::Record;
 
-/// How much is read at once, in bytes; a record is shorter.
+/// The size of a block, in bytes; a record is shorter.
 const BLOCK_BYTES: u64 = 256 * 1024;
 
-/// How far back a panic is looked for, in records: a backtrace is longer than what is shown.
-const PANIC_WITHIN: usize = 200;
+/// The number of last records in which a panic is searched: a backtrace may be long.
+const PANIC_RECORDS: usize = 200;
 
-/// What the standard library says when a thread panics: its name, then the place.
+/// The parts of the standard library's message when a thread panics: its name, then the location.
 const PANIC: [&str; 2] = ["thread '", " panicked at "];
 
-/// At most `count` records of a run that say how it ended: from its last panic on, if it had
-/// one, since a backtrace would push the message out; else its last.
+/// At most `count` records that explain how a run ended: from its last panic on, since a backtrace
+/// would displace the message; without a panic its last records.
 ///
 /// # Errors
 /// As for [`last_lines`].
 pub fn closing_lines(log: &Path, run: u64, count: usize) -> io::Result<Vec<String>> {
-    let lines = last_lines(log, Some(run), count.max(PANIC_WITHIN))?;
-    let panic = lines.iter().rposition(|line| PANIC.iter().all(|words| line.contains(words)));
+    let lines = last_lines(log, Some(run), count.max(PANIC_RECORDS))?;
+    let panic = lines.iter().rposition(|line| PANIC.iter().all(|part| line.contains(part)));
     let from = panic.unwrap_or_else(|| lines.len().saturating_sub(count));
     Ok(lines.into_iter().skip(from).take(count).collect())
 }
 
-/// The last `count` records of a log, oldest first, of one run if `run` says so: a run
-/// of the supervisor that was the last to write. A missing file has none.
+/// The last `count` records of a log, oldest first. With `run` only those of that run of the last
+/// supervisor. A missing log has no records.
 ///
 /// # Errors
-/// What the system says of files that are there.
+/// When an existing file cannot be read.
 pub fn last_lines(log: &Path, run: Option<u64>, count: usize) -> io::Result<Vec<String>> {
     let mut records = Vec::new();
     if count == 0 {
         return Ok(records);
     }
-    for mut file in Open::all(log)?.into_iter().rev() {
+    for mut file in LogFile::all(log)?.into_iter().rev() {
         let end = file.length()?;
         let flow = backwards(&mut file, end, |_, record, line| {
             if line.is_takeover() {
@@ -64,18 +63,18 @@ pub fn last_lines(log: &Path, run: Option<u64>, count: usize) -> io::Result<Vec<
     Ok(records)
 }
 
-/// Shows the records before `end`, newest first, each with its place in the file, until
-/// told to stop.
+/// Calls `take` for the records before `end`, newest first, with each record's position in the
+/// file, until it breaks.
 pub(super) fn backwards(
-    file: &mut Open,
+    file: &mut LogFile,
     mut end: u64,
-    mut take: impl FnMut(u64, &[u8], &Line<'_>) -> ControlFlow<()>,
+    mut take: impl FnMut(u64, &[u8], &Record<'_>) -> ControlFlow<()>,
 ) -> io::Result<ControlFlow<()>> {
     let mut block = BLOCK_BYTES;
     while end > 0 {
         let begin = end.saturating_sub(block);
         let bytes = file.part(begin, end)?;
-        // What begins before the block is left to the next one.
+        // A record that starts before this block is read with the next one.
         let first = match begin {
             0 => 0,
             _ => match memchr::memchr(b'\n', &bytes) {
@@ -92,7 +91,7 @@ pub(super) fn backwards(
             let at =
                 memchr::memrchr(b'\n', &bytes[first..until - 1]).map_or(first, |at| first + at + 1);
             let record = &bytes[at..until - 1];
-            if let Some(line) = Line::parse(record)
+            if let Some(line) = Record::parse(record)
                 && take(begin + at as u64, record, &line).is_break()
             {
                 return Ok(ControlFlow::Break(()));
@@ -104,16 +103,15 @@ pub(super) fn backwards(
     Ok(ControlFlow::Continue(()))
 }
 
-/// A place in the file with no record of `time` or later before it, and not many older
-/// ones behind it.
-pub(super) fn place_of(file: &mut Open, time: &str) -> io::Result<u64> {
+/// A position with no record of `time` or later before it, and few older ones after it.
+pub(super) fn position_of(file: &mut LogFile, time: &str) -> io::Result<u64> {
     let (mut low, mut high) = (0, file.length()?);
     while high - low > BLOCK_BYTES {
         let middle = low + (high - low) / 2;
         let bytes = file.part(middle, middle + BLOCK_BYTES)?;
         let begin = memchr::memchr(b'\n', &bytes).map_or(bytes.len(), |at| at + 1);
         let end = memchr::memchr(b'\n', &bytes[begin..]).map_or(bytes.len(), |at| begin + at);
-        match Line::parse(&bytes[begin..end]) {
+        match Record::parse(&bytes[begin..end]) {
             Some(line) if line.time < time => low = middle + begin as u64,
             Some(_) | None => high = middle,
         }
@@ -121,10 +119,10 @@ pub(super) fn place_of(file: &mut Open, time: &str) -> io::Result<u64> {
     Ok(low)
 }
 
-/// Whether the file begins before that time.
-pub(super) fn begins_before(file: &mut Open, time: &str) -> io::Result<bool> {
+/// Whether the first record is before `time`.
+pub(super) fn begins_before(file: &mut LogFile, time: &str) -> io::Result<bool> {
     let bytes = file.part(0, 64)?;
-    Ok(Line::parse(&bytes).is_some_and(|line| line.time < time))
+    Ok(Record::parse(&bytes).is_some_and(|line| line.time < time))
 }
 
 #[cfg(test)]
@@ -139,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_lines_come_from_files_put_aside_too() {
+    fn last_lines_include_rotated_files() {
         let folder = tempfile::tempdir().unwrap();
         let log = folder.path().join("a.log");
         fs::write(folder.path().join("a.log.9"), "t 1 o one\nt 1 o two\n").unwrap();
@@ -152,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_is_shown_from_its_message_on_however_long_its_backtrace() {
+    fn closing_lines_start_at_the_panic_message() {
         let folder = tempfile::tempdir().unwrap();
         let log = folder.path().join("a.log");
         let mut text = String::from("t 1 o ready\nt 1 e thread 'main' (7) panicked at a.rs:1:2:\n");
@@ -169,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_of_an_earlier_supervisor_is_another_run() {
+    fn run_of_an_earlier_supervisor_is_excluded() {
         let folder = tempfile::tempdir().unwrap();
         let log = folder.path().join("a.log");
         fs::write(&log, "t 1 o old\nt 0 x supervisor 7\nt 1 o new\n").unwrap();
@@ -178,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn long_files_are_read_block_by_block() {
+    fn long_files_are_read_in_blocks() {
         let folder = tempfile::tempdir().unwrap();
         let log = folder.path().join("a.log");
         let mut text = String::new();
@@ -193,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_is_found_with_few_reads_and_nothing_of_it_is_left_out() {
+    fn time_is_found_without_missing_a_record() {
         let folder = tempfile::tempdir().unwrap();
         let log = folder.path().join("a.log");
         let mut text = String::new();
@@ -201,12 +199,15 @@ mod tests {
             writeln!(text, "t{number:05} 1 o {}", "x".repeat(100)).unwrap();
         }
         fs::write(&log, &text).unwrap();
-        let mut file = Open::at(&log).unwrap().unwrap();
+        let mut file = LogFile::at(&log).unwrap().unwrap();
         for wanted in ["t00000", "t00001", "t12345", "t49999", "t99999"] {
-            let place = usize::try_from(place_of(&mut file, wanted).unwrap()).unwrap();
+            let position = usize::try_from(position_of(&mut file, wanted).unwrap()).unwrap();
             let exact = text.find(wanted).unwrap_or(text.len());
-            assert!(place <= exact && exact - place <= 600_000, "{wanted}: {place} of {exact}");
-            assert!(place == 0 || text.as_bytes()[place - 1] == b'\n');
+            assert!(
+                position <= exact && exact - position <= 600_000,
+                "{wanted}: {position} of {exact}"
+            );
+            assert!(position == 0 || text.as_bytes()[position - 1] == b'\n');
         }
     }
 }

@@ -1,27 +1,26 @@
-//! The files of one log: `SERVICE.log`, which grows, and `SERVICE.log.N` put aside
-//! before it. A higher number is newer, and a file keeps the number that it got.
+//! The files of one log: `SERVICE.log`, which grows, and the rotated files `SERVICE.log.N`. A
+//! higher number is newer, and a file keeps its number.
 //!
-//! Files are known by device and inode, so that a name which was given away in the
-//! meantime misleads nobody.
+//! Files are identified by device and inode, because a rotation renames them.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// The path of the file of that number of a log.
+/// The path of the rotated file with this number.
 #[must_use]
-pub fn aside(log: &Path, number: u64) -> PathBuf {
+pub fn rotated_path(log: &Path, number: u64) -> PathBuf {
     let mut path = log.as_os_str().to_owned();
     path.push(format!(".{number}"));
     path.into()
 }
 
-/// The numbers of a log's files that were put aside, oldest first.
+/// The numbers of the rotated files of a log, oldest first.
 ///
 /// # Errors
-/// What the system says of the folder; that there is none is no error.
-pub fn numbers_aside(log: &Path) -> io::Result<Vec<u64>> {
+/// When the folder exists but cannot be read.
+pub fn rotated_numbers(log: &Path) -> io::Result<Vec<u64>> {
     let (Some(folder), Some(name)) = (log.parent(), log.file_name()) else {
         return Ok(Vec::new());
     };
@@ -40,15 +39,15 @@ pub fn numbers_aside(log: &Path) -> io::Result<Vec<u64>> {
     Ok(numbers)
 }
 
-/// A file that is held open.
+/// An open file of a log.
 #[derive(Debug)]
-pub(super) struct Open {
+pub(super) struct LogFile {
     file: File,
     id: (u64, u64),
 }
 
-impl Open {
-    /// Opens a file; none if there is none.
+impl LogFile {
+    /// Opens a file; `None` if it does not exist.
     pub(super) fn at(path: &Path) -> io::Result<Option<Self>> {
         let file = match File::open(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -58,45 +57,45 @@ impl Open {
         Ok(Some(Self { file, id: (found.dev(), found.ino()) }))
     }
 
-    /// All files of a log that are there, oldest first.
+    /// Opens all existing files of a log, oldest first.
     pub(super) fn all(log: &Path) -> io::Result<Vec<Self>> {
-        // The newest first: should it be put aside meanwhile, it is found twice.
+        // The newest file is opened first: a rotation after that makes it appear twice.
         let newest = Self::at(log)?;
         let mut files = Vec::new();
-        for number in numbers_aside(log)? {
-            files.extend(Self::at(&aside(log, number))?);
+        for number in rotated_numbers(log)? {
+            files.extend(Self::at(&rotated_path(log, number))?);
         }
         files.extend(newest.filter(|newest| !files.iter().any(|file| file.id == newest.id)));
         Ok(files)
     }
 
-    /// The file that was written after this one; none if this one still is, or the next
-    /// one is not there yet.
-    pub(super) fn next(&self, log: &Path) -> io::Result<Option<Next>> {
+    /// The file after this one; `None` if this one is the newest, or the next one does not exist
+    /// yet.
+    pub(super) fn next(&self, log: &Path) -> io::Result<Option<NextFile>> {
         loop {
             let newest = Self::at(log)?;
             if newest.as_ref().is_some_and(|newest| newest.id == self.id) {
                 return Ok(None);
             }
-            let numbers = numbers_aside(log)?;
+            let numbers = rotated_numbers(log)?;
             let mut own = None;
             for number in &numbers {
-                if id_of(&aside(log, *number))? == Some(self.id) {
+                if id_of(&rotated_path(log, *number))? == Some(self.id) {
                     own = Some(*number);
                 }
             }
             let gap = own.is_none();
             let after = numbers.into_iter().find(|number| own.is_none_or(|own| *number > own));
-            // Listed after the newest one was opened: were there one in between, it
-            // would have been put aside and have a number by now.
+            // The list was read after the newest file was opened, so a file between the two would
+            // be in the list.
             let file = match after {
-                Some(number) => Self::at(&aside(log, number))?,
+                Some(number) => Self::at(&rotated_path(log, number))?,
                 None => newest,
             };
             match (file, after) {
-                (Some(file), _) if file.id != self.id => return Ok(Some(Next { file, gap })),
+                (Some(file), _) if file.id != self.id => return Ok(Some(NextFile { file, gap })),
                 (None, None) => return Ok(None),
-                // It was given another name, or was deleted, while we looked.
+                // It was renamed or deleted meanwhile.
                 (Some(_) | None, _) => {}
             }
         }
@@ -116,7 +115,7 @@ impl Open {
         self.file.seek(to)
     }
 
-    /// Reads on from where it is.
+    /// Reads from the current position.
     pub(super) fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         loop {
             match self.file.read(into) {
@@ -126,7 +125,7 @@ impl Open {
         }
     }
 
-    /// The bytes from `begin` to `end`, or to the file's end if that comes first.
+    /// The bytes from `begin` to `end`, or to the end of the file if that is less.
     pub(super) fn part(&mut self, begin: u64, end: u64) -> io::Result<Vec<u8>> {
         self.file.seek(SeekFrom::Start(begin))?;
         let mut bytes = Vec::new();
@@ -135,11 +134,10 @@ impl Open {
     }
 }
 
-/// What comes after a file.
+/// The file after another one.
 #[derive(Debug)]
-pub(super) struct Next {
-    /// The file.
-    pub(super) file: Open,
+pub(super) struct NextFile {
+    pub(super) file: LogFile,
     /// Whether files in between may have been deleted.
     pub(super) gap: bool,
 }

@@ -1,23 +1,23 @@
-//! Several logs as one, in the order of time.
+//! Reads several logs as one, ordered by time.
 //!
-//! Each log is in order by itself. What comes later with an earlier time is shown when
-//! it comes: nobody is waited for.
+//! Each log is ordered by itself. A record that arrives late, with an earlier time, is shown when
+//! it arrives: the merge waits for no log.
 
 use std::io;
 
 use super::reader::Reader;
-use super::record::Line;
+use super::record::Record;
 
-/// Whether there was more than one turn's worth.
+/// Whether [`Merge::read`] stopped before the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum More {
-    /// There is: ask again.
+    /// There are more records: call it again.
     Yes,
-    /// All logs were read to their present end.
+    /// All logs were read to their current end.
     No,
 }
 
-/// Logs that are read together.
+/// The logs to merge.
 #[derive(Debug, Default)]
 pub struct Merge {
     logs: Vec<Log>,
@@ -27,7 +27,7 @@ pub struct Merge {
 struct Log {
     service: String,
     reader: Reader,
-    /// Whether it may have more than is in memory.
+    /// Whether the file may have more than the buffer.
     stale: bool,
 }
 
@@ -37,33 +37,32 @@ impl Merge {
         self.logs.push(Log { service: service.to_owned(), reader, stale: true });
     }
 
-    /// Whether the log of that service is among them.
+    /// Whether it contains the log of that service.
     #[must_use]
     pub fn contains(&self, service: &str) -> bool {
         self.logs.iter().any(|log| log.service == service)
     }
 
-    /// Says that something was written to the log of that service.
+    /// Reports that the log of that service has grown.
     pub fn grown(&mut self, service: &str) {
         for log in self.logs.iter_mut().filter(|log| log.service == service) {
             log.stale = true;
         }
     }
 
-    /// Says that something may have been written to any of them.
+    /// Reports that any log may have grown.
     pub fn all_grown(&mut self) {
         self.logs.iter_mut().for_each(|log| log.stale = true);
     }
 
-    /// Hands over records in the order of time, about `bytes` of them or all that are
-    /// there.
+    /// Calls `take` for records in order of time, for about `bytes` bytes or to the current end.
     ///
     /// # Errors
-    /// What the system says.
+    /// When a file cannot be read.
     pub fn read(
         &mut self,
         bytes: usize,
-        take: &mut dyn FnMut(&str, &Line<'_>),
+        take: &mut dyn FnMut(&str, &Record<'_>),
     ) -> io::Result<More> {
         let mut left = bytes;
         loop {
@@ -73,7 +72,7 @@ impl Merge {
             let Some((first, until)) = self.first() else { return Ok(More::No) };
             let log = &mut self.logs[first];
             while let Some(record) = log.reader.record() {
-                let line = Line::parse(record);
+                let line = Record::parse(record);
                 if line.is_some_and(|line| until.as_deref().is_some_and(|until| line.time > until))
                 {
                     break;
@@ -90,11 +89,11 @@ impl Merge {
         }
     }
 
-    /// Whose record is next, and until when no other one has its turn.
+    /// The log with the earliest record, and the time of the earliest record of the others.
     fn first(&self) -> Option<(usize, Option<String>)> {
         let time = |log: &Log| {
             let record = log.reader.record()?;
-            Some(Line::parse(record).map_or("", |line| line.time).to_owned())
+            Some(Record::parse(record).map_or("", |line| line.time).to_owned())
         };
         let mut times: Vec<(String, usize)> = (self.logs.iter().enumerate())
             .filter_map(|(index, log)| Some((time(log)?, index)))
@@ -112,7 +111,7 @@ mod tests {
     use std::path::{Path, PathBuf};
 
     use super::*;
-    use crate::logs::{Start, aside};
+    use crate::logs::{Start, rotated_path};
 
     fn append(log: &Path, text: &str) {
         use std::io::Write;
@@ -150,15 +149,15 @@ mod tests {
     }
 
     #[test]
-    fn a_fixed_end_is_reached_however_fast_a_log_grows() {
+    fn fixed_end_is_reached_while_the_log_grows() {
         let folder = tempfile::tempdir().unwrap();
         let log = log(&folder, "a");
-        append(&aside(&log, 1), "t1 1 o one\n");
+        append(&rotated_path(&log, 1), "t1 1 o one\n");
         append(&log, "t2 1 o two\nt3 1 o half");
         let mut logs = Merge::default();
         logs.add("a", Reader::new(&log, &Start::Beginning).unwrap().until_now().unwrap());
         append(&log, " a line\n");
-        fs::rename(&log, aside(&log, 2)).unwrap();
+        fs::rename(&log, rotated_path(&log, 2)).unwrap();
         append(&log, "t4 1 o four\n");
         assert_eq!(all(&mut logs), "aone atwo ");
         append(&log, "t5 1 o five\n");
@@ -166,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_of_several_services_come_in_the_order_of_time() {
+    fn records_of_several_services_are_ordered_by_time() {
         let folder = tempfile::tempdir().unwrap();
         append(&log(&folder, "a"), "t1 1 o 1\nt2 1 o 2\nt5 1 o 5\nt9 1 o hal");
         append(&log(&folder, "b"), "t2 1 e 2\nt3 1 e 3\nt4 0 x supervisor\nt6 1 e 6\n");
@@ -178,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn a_turn_is_no_longer_than_what_was_asked_for() {
+    fn read_stops_at_the_requested_size() {
         let folder = tempfile::tempdir().unwrap();
         append(&log(&folder, "a"), &"t1 1 o x\n".repeat(100));
         let mut logs = merge(&folder, &["a"], &Start::Beginning);
@@ -197,17 +196,17 @@ mod tests {
     }
 
     #[test]
-    fn files_put_aside_are_read_to_their_end_and_in_their_order() {
+    fn rotated_files_are_read_completely_in_order() {
         let folder = tempfile::tempdir().unwrap();
         let path = log(&folder, "a");
-        append(&aside(&path, 9), "t1 1 o 1\n");
-        append(&aside(&path, 10), "t2 1 o 2\n");
+        append(&rotated_path(&path, 9), "t1 1 o 1\n");
+        append(&rotated_path(&path, 10), "t2 1 o 2\n");
         append(&path, "t3 1 o 3\n");
         let mut logs = merge(&folder, &["a"], &Start::Beginning);
         assert_eq!(all(&mut logs), "a1 a2 a3 ");
         for (number, rest) in (11..).zip(["4", "5", "6"]) {
             append(&path, &format!("t{rest} 1 o {rest}\n"));
-            fs::rename(&path, aside(&path, number)).unwrap();
+            fs::rename(&path, rotated_path(&path, number)).unwrap();
         }
         assert_eq!(all(&mut logs), "a4 a5 a6 ");
         append(&path, "t7 1 o 7\n");
@@ -215,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_that_were_deleted_before_they_were_read_are_named() {
+    fn deleted_records_are_reported() {
         let folder = tempfile::tempdir().unwrap();
         let path = log(&folder, "a");
         append(&path, "t1 1 o 1\n");
@@ -223,7 +222,7 @@ mod tests {
         assert_eq!(all(&mut logs), "a1 ");
         append(&path, "t2 1 o 2\n");
         fs::remove_file(&path).unwrap();
-        append(&aside(&path, 7), "t4 1 o 4\n");
+        append(&rotated_path(&path, 7), "t4 1 o 4\n");
         append(&path, "t5 1 o 5\n");
         let texts = all(&mut logs);
         let (before, after) = texts.split_once("alines are missing here").unwrap();
@@ -234,14 +233,14 @@ mod tests {
     }
 
     #[test]
-    fn reading_begins_with_the_last_lines_that_are_wanted_or_at_a_time() {
+    fn reading_starts_at_last_records_or_a_time() {
         let folder = tempfile::tempdir().unwrap();
         let path = log(&folder, "a");
-        append(&aside(&path, 1), "t1 1 o 1\nt2 1 o 2\n");
-        append(&aside(&path, 2), "t3 1 o 3\n");
+        append(&rotated_path(&path, 1), "t1 1 o 1\nt2 1 o 2\n");
+        append(&rotated_path(&path, 2), "t3 1 o 3\n");
         append(&path, "t4 1 o 4\nt5 1 o 5\n");
         let begun = |start: &Start<'_>| all(&mut merge(&folder, &["a"], start));
-        let odd = |line: &Line<'_>| [b"1", b"3", b"5"].iter().any(|text| line.text == *text);
+        let odd = |line: &Record<'_>| [b"1", b"3", b"5"].iter().any(|text| line.text == *text);
         let last = |count, since| begun(&Start::Last { count, since, wanted: &odd });
         assert_eq!(last(1, None), "a5 ");
         assert_eq!(last(2, None), "a3 a4 a5 ");
@@ -253,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_waits_at_the_end_holds_no_memory() {
+    fn reader_at_the_end_holds_no_memory() {
         let folder = tempfile::tempdir().unwrap();
         append(&log(&folder, "a"), &format!("t1 1 o {}\n", "x".repeat(70_000)));
         let mut reader = Reader::new(&log(&folder, "a"), &Start::Beginning).unwrap();

@@ -1,9 +1,8 @@
-//! Log files of a stack: how they are named, what a record is, and reading them.
+//! The log files of a stack: their names, the format of a record, and readers.
 //!
-//! The log of a service is one sequence of records over several files, the newest of
-//! which grows. Reading goes on across rotations, never loses its place, and holds no
-//! more than one read of one file in memory. Nothing is written here, and nobody is
-//! woken when there is more.
+//! The log of a service is one sequence of records in several files; the newest file grows. A
+//! reader follows rotations, keeps its position, and has at most one read buffer of one file in
+//! memory. This module neither writes logs nor watches them for changes.
 
 mod backwards;
 mod files;
@@ -12,7 +11,7 @@ mod reader;
 mod record;
 
 pub use backwards::{closing_lines, last_lines};
-pub use files::{aside, numbers_aside};
+pub use files::{rotated_numbers, rotated_path};
 pub use merge::{Merge, More};
 pub use reader::{Reader, Start};
-pub use record::{End, Line, Stream, head};
+pub use record::{End, Record, Stream, head};

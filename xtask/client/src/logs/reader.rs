@@ -1,62 +1,62 @@
-//! One service's log, read record by record from some place on, across rotations.
+//! Reads one service's log record by record, across rotations.
 //!
-//! At the present end it says so and can be asked again later. It holds one read of one
-//! file. When files were deleted before it came to them, it says that in a record.
+//! At the end of the log it can be called again later. It buffers one read of one file. If files
+//! were deleted before it read them, it inserts a record that reports the gap.
 
 use std::io::{self, SeekFrom};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use super::backwards::{backwards, begins_before, place_of};
-use super::files::{Next, Open};
-use super::record::{End, Line, Stream, head};
+use super::backwards::{backwards, begins_before, position_of};
+use super::files::{LogFile, NextFile};
+use super::record::{End, Record, Stream, head};
 
-/// How much is read at once, in bytes; a record is shorter.
+/// The size of the buffer, in bytes; a record is shorter.
 const READ_BYTES: usize = 256 * 1024;
 
-/// Where reading begins.
+/// Where reading starts.
 pub enum Start<'a> {
-    /// With the oldest record.
+    /// At the oldest record.
     Beginning,
-    /// With what is written from now on.
+    /// At the current end.
     Now,
-    /// Close before the first record of this time, which the caller leaves out.
+    /// Close before the first record of this time; the caller skips the records before it.
     Since(&'a str),
-    /// With the last so many records that are wanted, and none before that time.
+    /// At the last `count` wanted records, and not before `since`.
     Last {
-        /// How many.
+        /// The number of wanted records.
         count: usize,
-        /// Not before.
+        /// The earliest time.
         since: Option<&'a str>,
-        /// Which count.
-        wanted: &'a dyn Fn(&Line<'_>) -> bool,
+        /// Whether a record counts.
+        wanted: &'a dyn Fn(&Record<'_>) -> bool,
     },
 }
 
-/// A place in a log.
+/// A reading position in a log.
 #[derive(Debug)]
 pub struct Reader {
     log: PathBuf,
-    file: Option<Open>,
+    file: Option<LogFile>,
     buffer: Vec<u8>,
-    /// What is in the buffer and was not taken yet.
+    /// The unread part of the buffer is `begin..filled`.
     begin: usize,
     filled: usize,
-    /// Where the first record in the buffer ends, if it is there whole.
+    /// The end of the first record in the buffer, if it is complete.
     end: Option<usize>,
-    /// How many bytes are still read, where an end was fixed.
+    /// The number of bytes until a fixed end.
     left: Option<u64>,
 }
 
 impl Reader {
-    /// A reader of this log, which need not be there yet.
+    /// A reader of this log, which may not exist yet.
     ///
     /// # Errors
-    /// What the system says of files that are there.
+    /// When an existing file cannot be read.
     pub fn new(log: &Path, start: &Start<'_>) -> io::Result<Self> {
         let file = match start {
             Start::Beginning => oldest(log)?,
-            Start::Now => match Open::at(log)? {
+            Start::Now => match LogFile::at(log)? {
                 Some(mut file) => {
                     file.seek(SeekFrom::End(0))?;
                     Some(file)
@@ -70,18 +70,18 @@ impl Reader {
         Ok(Self { log, file, buffer: Vec::new(), begin: 0, filled: 0, end: None, left: None })
     }
 
-    /// The same reader, which ends where the log ends now: who does not follow must not run
-    /// after a service that prints faster than its lines are shown.
+    /// Fixes the end of reading at the current end of the log. Otherwise a service that prints
+    /// faster than its lines are shown would keep the reader busy forever.
     ///
     /// # Errors
-    /// What the system says.
+    /// When a file cannot be read.
     pub fn until_now(mut self) -> io::Result<Self> {
         let mut left = 0;
         if let Some(file) = &mut self.file {
             left = file.length()?.saturating_sub(file.seek(SeekFrom::Current(0))?);
-            let files = Open::all(&self.log)?;
+            let files = LogFile::all(&self.log)?;
             let own = files.iter().position(|other| other.is(file));
-            // One that is not among them any more was older than all of them.
+            // A file that was deleted was older than all others.
             for later in &files[own.map_or(0, |own| own + 1)..] {
                 left += later.length()?;
             }
@@ -90,10 +90,10 @@ impl Reader {
         Ok(self)
     }
 
-    /// Reads until a whole record is there; false at the present end.
+    /// Reads until the buffer has a complete record; false at the current end.
     ///
     /// # Errors
-    /// What the system says.
+    /// When a file cannot be read.
     pub(super) fn fill(&mut self) -> io::Result<bool> {
         while self.end.is_none() {
             if self.file.is_none() {
@@ -106,16 +106,15 @@ impl Reader {
                 self.release();
                 return Ok(false);
             };
-            // What was written before the file was put aside may have come after the
-            // last look at it.
+            // The file may have grown between the last read and its rotation.
             if self.read()? {
                 continue;
             }
             self.file = Some(next.file);
-            // Half a record: its writer was killed in the middle of it.
+            // Drops half a record, whose writer was killed.
             (self.begin, self.filled) = (0, 0);
             if next.gap && self.read()? {
-                self.tell_gap();
+                self.insert_gap_record();
             }
         }
         Ok(true)
@@ -126,7 +125,7 @@ impl Reader {
         self.end.map(|end| &self.buffer[self.begin..end])
     }
 
-    /// Goes to the record behind it, if that is in memory.
+    /// Continues with the next record, if it is in the buffer.
     pub(super) fn advance(&mut self) {
         if let Some(end) = self.end.take() {
             self.begin = end + 1;
@@ -134,7 +133,7 @@ impl Reader {
         }
     }
 
-    fn next_file(&self) -> io::Result<Option<Next>> {
+    fn next_file(&self) -> io::Result<Option<NextFile>> {
         self.file.as_ref().map_or(Ok(None), |file| file.next(&self.log))
     }
 
@@ -143,7 +142,7 @@ impl Reader {
         self.end = found.map(|at| from + at);
     }
 
-    /// Reads once, from the present file; false at its end.
+    /// Reads once from the current file; false at its end.
     fn read(&mut self) -> io::Result<bool> {
         let Some(file) = &mut self.file else { return Ok(false) };
         self.buffer.copy_within(self.begin..self.filled, 0);
@@ -151,7 +150,7 @@ impl Reader {
         self.begin = 0;
         self.buffer.resize(READ_BYTES, 0);
         if self.filled == self.buffer.len() {
-            // No record is as long: this is no log file, and is passed over.
+            // No record is that long: this is not a log file, and its content is skipped.
             self.filled = 0;
         }
         let before = self.filled;
@@ -165,11 +164,13 @@ impl Reader {
         Ok(self.filled > before)
     }
 
-    /// Puts a record before those that were just read.
-    fn tell_gap(&mut self) {
-        let Some(line) = self.record().and_then(Line::parse) else { return };
-        let mut note = head(line.time, line.run, Stream::Tool, End::Line).into_bytes();
-        note.extend_from_slice(b"lines are missing here: they were put away too fast to follow\n");
+    /// Inserts a record about missing lines before those in the buffer.
+    fn insert_gap_record(&mut self) {
+        let Some(record) = self.record().and_then(Record::parse) else { return };
+        let mut note = head(record.time, record.run, Stream::Tool, End::Line).into_bytes();
+        note.extend_from_slice(
+            b"lines are missing here: they were deleted before they could be read\n",
+        );
         let length = note.len();
         note.extend_from_slice(&self.buffer[self.begin..self.filled]);
         (self.begin, self.filled) = (0, note.len());
@@ -182,7 +183,7 @@ impl Reader {
         self.buffer.capacity()
     }
 
-    /// Whoever waits holds no memory.
+    /// Frees the buffer, because a reader at the end may wait for long.
     fn release(&mut self) {
         self.buffer.copy_within(self.begin..self.filled, 0);
         self.filled -= self.begin;
@@ -192,15 +193,15 @@ impl Reader {
     }
 }
 
-fn oldest(log: &Path) -> io::Result<Option<Open>> {
-    Ok(Open::all(log)?.into_iter().next())
+fn oldest(log: &Path) -> io::Result<Option<LogFile>> {
+    Ok(LogFile::all(log)?.into_iter().next())
 }
 
-fn since(log: &Path, time: &str) -> io::Result<Option<Open>> {
-    for mut file in Open::all(log)?.into_iter().rev() {
+fn since(log: &Path, time: &str) -> io::Result<Option<LogFile>> {
+    for mut file in LogFile::all(log)?.into_iter().rev() {
         if begins_before(&mut file, time)? {
-            let place = place_of(&mut file, time)?;
-            file.seek(SeekFrom::Start(place))?;
+            let position = position_of(&mut file, time)?;
+            file.seek(SeekFrom::Start(position))?;
             return Ok(Some(file));
         }
     }
@@ -211,13 +212,13 @@ fn last(
     log: &Path,
     count: usize,
     since: Option<&str>,
-    wanted: &dyn Fn(&Line<'_>) -> bool,
-) -> io::Result<Option<Open>> {
+    wanted: &dyn Fn(&Record<'_>) -> bool,
+) -> io::Result<Option<LogFile>> {
     let mut found = 0;
-    let mut begin: Option<(Open, u64)> = None;
-    for mut file in Open::all(log)?.into_iter().rev() {
+    let mut start: Option<(LogFile, u64)> = None;
+    for mut file in LogFile::all(log)?.into_iter().rev() {
         let end = file.length()?;
-        let mut place = end;
+        let mut position = end;
         let flow = if found == count {
             ControlFlow::Break(())
         } else {
@@ -225,20 +226,20 @@ fn last(
                 if since.is_some_and(|since| line.time < since) {
                     return ControlFlow::Break(());
                 }
-                place = at;
+                position = at;
                 found += usize::from(wanted(line));
                 if found == count { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             })?
         };
-        // Nothing of this file, and something of a newer one: that one is the first.
-        if place < end || begin.is_none() {
-            begin = Some((file, place));
+        // With no record from this file, reading starts in the newer one.
+        if position < end || start.is_none() {
+            start = Some((file, position));
         }
         if flow.is_break() {
             break;
         }
     }
-    let Some((mut file, place)) = begin else { return Ok(None) };
-    file.seek(SeekFrom::Start(place))?;
+    let Some((mut file, position)) = start else { return Ok(None) };
+    file.seek(SeekFrom::Start(position))?;
     Ok(Some(file))
 }

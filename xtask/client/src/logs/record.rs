@@ -1,51 +1,50 @@
-//! A record of a log file: `TIME RUN STREAM text`, and a line's end.
+//! A record of a log file: `TIME RUN STREAM text` and a newline.
 //!
-//! STREAM is `o` or `e`; a `+` behind it says that the line does not end here: it was
-//! split, as it was long, or its writer went away in the middle of it. So what was
-//! printed can be had back byte by byte. `x` are the tool's own words; those of run 0
-//! say that a new supervisor took over. Texts are bytes here, as they came.
+//! STREAM is `o` or `e` for standard output and standard error. With a `+` after it the line does
+//! not end here: it was split because it is long, or its writer exited in the middle. So the output
+//! can be restored byte by byte. `x` marks messages of the tool; in run 0 such a message means that
+//! a new supervisor took over. A text is the service's bytes, unchanged.
 
-/// Where a line came from.
+/// The source of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stream {
     /// Standard output.
     Out,
     /// Standard error.
     Err,
-    /// The tool itself has something to say about this log.
+    /// A message of the tool about this log.
     Tool,
 }
 
-/// What stood behind a record's text when it was printed.
+/// What followed a record's text in the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// A line's end.
+    /// A newline.
     Line,
-    /// Nothing: the next record of this run and stream goes on, or the line has no end.
+    /// No newline: the next record of this run and stream continues the line, if there is one.
     Open,
 }
 
-/// One record.
+/// The parts of one record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Line<'a> {
-    /// When, as the file says: RFC 3339 in UTC with milliseconds, so that text order is
-    /// time order.
+pub struct Record<'a> {
+    /// The time: RFC 3339 in UTC with milliseconds, so that text order is time order.
     pub time: &'a str,
-    /// The run that printed it.
+    /// The run of the service that printed it.
     pub run: u64,
-    /// Where it came from.
+    /// The source of the text.
     pub stream: Stream,
-    /// Whether the line ended with it.
+    /// Whether a newline followed the text.
     pub end: End,
-    /// What was printed, without the line's end.
+    /// The printed bytes, without the newline.
     pub text: &'a [u8],
 }
 
-impl<'a> Line<'a> {
-    /// The parts of a record without its line's end; none if it is not one.
+impl<'a> Record<'a> {
+    /// Parses a record without its newline; `None` if it is malformed.
     #[must_use]
-    pub fn parse(record: &'a [u8]) -> Option<Self> {
-        let (time, rest) = word(record)?;
+    pub fn parse(bytes: &'a [u8]) -> Option<Self> {
+        let (time, rest) = word(bytes)?;
         let (run, rest) = word(rest)?;
         let (stream, text) = word(rest).unwrap_or((rest, &[]));
         let (stream, end) = match stream {
@@ -64,26 +63,26 @@ impl<'a> Line<'a> {
         Some(Self { time: std::str::from_utf8(time).ok()?, run, stream, end, text })
     }
 
-    /// Whether it only says that a new supervisor, which counts runs anew, took over.
+    /// Whether a new supervisor took over here, so that runs are counted from 1 again.
     #[must_use]
     pub fn is_takeover(&self) -> bool {
         self.stream == Stream::Tool && self.run == 0
     }
 
-    /// The text, with the replacement character where it is none.
+    /// The text, with the replacement character for bytes that are not UTF-8.
     #[must_use]
     pub fn text_lossy(&self) -> std::borrow::Cow<'a, str> {
         String::from_utf8_lossy(self.text)
     }
 }
 
-/// What stands before the first space, and behind it.
+/// The bytes before the first space, and those after it.
 fn word(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let space = bytes.iter().position(|&byte| byte == b' ')?;
     Some((&bytes[..space], &bytes[space + 1..]))
 }
 
-/// What a record begins with: everything before its text.
+/// The head of a record: everything before its text.
 #[must_use]
 pub fn head(time: &str, run: u64, stream: Stream, end: End) -> String {
     let stream = match (stream, end) {
@@ -103,7 +102,7 @@ mod tests {
     const TIME: &str = "2026-01-02T03:04:05.678Z";
 
     #[test]
-    fn what_is_written_is_what_is_read() {
+    fn written_record_is_read_back() {
         for (stream, end) in [
             (Stream::Out, End::Line),
             (Stream::Out, End::Open),
@@ -111,19 +110,19 @@ mod tests {
             (Stream::Err, End::Open),
             (Stream::Tool, End::Line),
         ] {
-            let mut record = head(TIME, 34, stream, end).into_bytes();
-            record.extend_from_slice(b" a\0b \xff ");
-            let line = Line { time: TIME, run: 34, stream, end, text: b" a\0b \xff " };
-            assert_eq!(Line::parse(&record), Some(line));
+            let mut bytes = head(TIME, 34, stream, end).into_bytes();
+            bytes.extend_from_slice(b" a\0b \xff ");
+            let record = Record { time: TIME, run: 34, stream, end, text: b" a\0b \xff " };
+            assert_eq!(Record::parse(&bytes), Some(record));
         }
     }
 
     #[test]
-    fn an_empty_line_is_a_record_and_half_a_head_is_none() {
-        assert_eq!(Line::parse(b"t 1 o ").unwrap().text, b"");
-        assert_eq!(Line::parse(b"t 1 o").unwrap().text, b"");
+    fn empty_text_is_a_record_half_a_head_is_none() {
+        assert_eq!(Record::parse(b"t 1 o ").unwrap().text, b"");
+        assert_eq!(Record::parse(b"t 1 o").unwrap().text, b"");
         for wrong in [&b""[..], b"t", b"t 1", b"t x o text", b"t 1 q text", b"\xff 1 o text"] {
-            assert_eq!(Line::parse(wrong), None, "{wrong:?}");
+            assert_eq!(Record::parse(wrong), None, "{wrong:?}");
         }
     }
 }

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::task::{JoinHandle, spawn_blocking};
-use xtask_client::inherited::is_of_cargo;
+use xtask_client::inherited::is_cargo_variable;
 use xtask_core::plan::{self, Plan, Program, Target};
 use xtask_core::terms::Name;
 
@@ -240,7 +240,7 @@ fn linked(line: &[u8], targets: &[Target]) -> Option<BuildEvent> {
 /// run again each time.
 fn clean_environment(command: &mut Command) {
     for (name, _) in std::env::vars_os() {
-        if name.to_str().is_some_and(is_of_cargo) {
+        if name.to_str().is_some_and(is_cargo_variable) {
             command.env_remove(&name);
         }
     }

@@ -4,7 +4,7 @@
 
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
-use xtask_client::logs::{Line, More};
+use xtask_client::logs::{More, Record};
 use xtask_client::protocol::{Reply, Request};
 use xtask_client::snapshot::State;
 
@@ -88,7 +88,7 @@ fn append(
     prefixes: &mut Prefixes,
     output: Output,
     service: &str,
-    line: &Line<'_>,
+    line: &Record<'_>,
 ) {
     match output {
         Output::Text => prefixes.append(text, service, line),

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::OnceCell;
+use xtask_client::chain;
 use xtask_core::stack::Artifact;
 use xtask_core::stack::effect::{ImageWanted, Neighbour};
 
@@ -155,7 +156,7 @@ impl StackContainers {
             self_probe: wanted.self_probe.clone(),
         };
         give_large_memory_back();
-        let made = image::make(engine, &recipe).await.map_err(|error| words(&error))?;
+        let made = image::make(engine, &recipe).await.map_err(|error| chain(&error))?;
         let mut images = self.images.lock().unwrap_or_else(PoisonError::into_inner);
         images.insert(artifact.path.clone(), (wanted.clone(), made.reference.clone()));
         Ok(made.reference)
@@ -258,10 +259,4 @@ async fn gateway(engine: &Engine, network: &str) -> Result<IpAddr, String> {
     let said = said.map_err(|error| error.to_string())?;
     let mut addresses = said.split_whitespace().filter_map(|word| word.parse::<IpAddr>().ok());
     addresses.find(IpAddr::is_ipv4).ok_or_else(|| format!("network `{network}` has no gateway"))
-}
-
-/// An error with its causes, on one line.
-fn words(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

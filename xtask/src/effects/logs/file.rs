@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use xtask_client::logs::{End, Stream, aside, head, numbers_aside};
+use xtask_client::logs::{End, Stream, head, rotated_numbers, rotated_path};
 use xtask_core::plan::LogLimits;
 use xtask_core::stack::Run;
 
@@ -198,15 +198,15 @@ impl LogFile {
     /// Rotates the current file, and then deletes the oldest rotated files. Readers keep them open.
     fn rotate(&mut self) -> io::Result<()> {
         let keep = u64::from(self.limits.files);
-        let numbers = numbers_aside(&self.path).unwrap_or_default();
+        let numbers = rotated_numbers(&self.path).unwrap_or_default();
         let next = || numbers.last().map_or(1, |newest| newest + 1);
         let number = self.next_number.unwrap_or_else(next);
-        match fs::rename(&self.path, aside(&self.path, number)) {
+        match fs::rename(&self.path, rotated_path(&self.path, number)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             Ok(()) | Err(_) => {}
         }
         for old in numbers.into_iter().chain([number]).filter(|old| old + keep <= number) {
-            let _ = fs::remove_file(aside(&self.path, old));
+            let _ = fs::remove_file(rotated_path(&self.path, old));
         }
         self.next_number = Some(number + 1);
         self.open = None;
@@ -250,16 +250,16 @@ mod tests {
         let read = |name: &str| fs::read_to_string(folder.path().join(name)).ok();
         assert_eq!(read("a.log").as_deref(), Some("line 8\n"));
         assert_eq!(read("a.log.8").as_deref(), Some("line 7\n"));
-        assert_eq!(numbers_aside(&log.path).unwrap(), [4, 5, 6, 7, 8]);
+        assert_eq!(rotated_numbers(&log.path).unwrap(), [4, 5, 6, 7, 8]);
 
         let mut next = LogFile::new(folder.path(), "a");
         next.limits.size_bytes = 10;
         next.append(1, b"line 9\n");
-        assert_eq!(numbers_aside(&log.path).unwrap(), [5, 6, 7, 8, 9]);
+        assert_eq!(rotated_numbers(&log.path).unwrap(), [5, 6, 7, 8, 9]);
 
         next.limits.files = 2;
         next.append(1, b"line 10\n");
-        assert_eq!(numbers_aside(&log.path).unwrap(), [9, 10]);
+        assert_eq!(rotated_numbers(&log.path).unwrap(), [9, 10]);
     }
 
     #[test]
@@ -268,16 +268,16 @@ mod tests {
         let mut log = LogFile::new(folder.path(), "a");
         log.append(1, b"line 0\n");
         for (number, text) in [(1, "oldest"), (5, "older")] {
-            fs::write(aside(&log.path, number), text).unwrap();
+            fs::write(rotated_path(&log.path, number), text).unwrap();
         }
         (log.limits.size_bytes, log.next_number) = (10, Some(6));
-        fs::create_dir(aside(&log.path, 6)).unwrap();
+        fs::create_dir(rotated_path(&log.path, 6)).unwrap();
         assert!(matches!(log.append(1, b"line 1\n"), WriteChange::Failed(_)));
-        assert_eq!(numbers_aside(&log.path).unwrap(), [1, 5, 6]);
-        fs::remove_dir(aside(&log.path, 6)).unwrap();
+        assert_eq!(rotated_numbers(&log.path).unwrap(), [1, 5, 6]);
+        fs::remove_dir(rotated_path(&log.path, 6)).unwrap();
         assert_eq!(log.append(1, b"line 2\n"), WriteChange::Recovered);
-        assert_eq!(fs::read_to_string(aside(&log.path, 6)).unwrap(), "line 0\n");
-        assert!(!aside(&log.path, 1).exists());
+        assert_eq!(fs::read_to_string(rotated_path(&log.path, 6)).unwrap(), "line 0\n");
+        assert!(!rotated_path(&log.path, 1).exists());
     }
 
     #[test]

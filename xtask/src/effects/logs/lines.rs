@@ -157,7 +157,7 @@ fn boundary(bytes: &[u8], at: usize) -> usize {
 mod tests {
     use super::*;
     use tokio::sync::mpsc;
-    use xtask_client::logs::Line;
+    use xtask_client::logs::Record;
     use xtask_core::stack::Event;
 
     struct Fixture {
@@ -190,7 +190,7 @@ mod tests {
             let log = std::fs::read(self.folder.path().join("a.log")).unwrap();
             let mut printed = Vec::new();
             for record in log.split_inclusive(|&byte| byte == b'\n') {
-                let line = Line::parse(record.strip_suffix(b"\n").unwrap()).unwrap();
+                let line = Record::parse(record.strip_suffix(b"\n").unwrap()).unwrap();
                 let time: jiff::Timestamp = line.time.parse().unwrap();
                 assert!(time > jiff::Timestamp::UNIX_EPOCH);
                 assert_eq!(line.time.len(), "2026-01-01T00:00:00.000Z".len());

@@ -8,7 +8,7 @@ use std::ffi::{CString, OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use xtask_client::inherited::{is_of_a_supervisor, is_of_cargo};
+use xtask_client::inherited::{is_cargo_variable, is_service_manager_variable};
 use xtask_core::stack::Command;
 
 use crate::system::sweep::MARK;
@@ -114,7 +114,7 @@ fn is_for_the_tool(name: &OsStr) -> bool {
         "PWD" | "OLDPWD" | "__CARGO_FIX_YOLO" => true,
         // Settings of cargo are for the build.
         _ if name.starts_with("CARGO_") || name.starts_with("XTASK_") => true,
-        _ => is_of_cargo(name) || is_of_a_supervisor(name),
+        _ => is_cargo_variable(name) || is_service_manager_variable(name),
     }
 }
 

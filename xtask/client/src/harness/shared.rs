@@ -1,7 +1,7 @@
-//! One stack for all tests of a run: the first test that asks starts it, under a locked
-//! file, and the others read there what came of it.
+//! One stack for all tests of a run. The first test starts it under a file lock and records the
+//! result; the other tests read the record.
 //!
-//! It does not stop the stack: the supervisor watches the runner and goes when it goes.
+//! Nothing here stops the stack: its supervisor stops when the runner exits.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -16,20 +16,19 @@ use super::error::StartError;
 use super::runner::Runner;
 use crate::StackPaths;
 
-/// Lines of the tool's words that a failing test shows; its log holds all of them.
+/// The number of last lines of the tool's output in an error; the log has all of them.
 const SHOWN_LINES: usize = 100;
 
-/// The stack of a run, for every test of it.
+/// The record of a run's stack.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Started {
-    /// Its name.
+    /// The stack's name.
     pub(crate) stack: String,
-    /// The workspace root.
+    /// The root of the workspace.
     pub(crate) workspace: PathBuf,
-    /// Where it keeps its files. Who cleans up later may have another `XTASK_STATE_DIR`, and
-    /// would look for them elsewhere.
+    /// The stack's folder. A later run that cleans up may have another `XTASK_STATE_DIR`.
     pub(crate) folder: PathBuf,
-    /// Whether it got ready. If not it is not tried again.
+    /// Whether the start succeeded. A failed start is not retried.
     ready: bool,
 }
 
@@ -40,7 +39,7 @@ pub(crate) struct Files {
 }
 
 impl Started {
-    /// A stack that is about to be started.
+    /// The record of a stack before its start.
     pub(crate) fn new(stack: String, workspace: PathBuf) -> Result<Self, StartError> {
         let paths = StackPaths::of(&workspace, &stack).map_err(StartError::file(&workspace))?;
         Ok(Self { stack, workspace, folder: paths.folder().to_owned(), ready: false })
@@ -56,36 +55,36 @@ impl Files {
         Self { folder: folder.to_owned(), key: runner.key() }
     }
 
-    /// Held while the stack is looked for or started.
+    /// The lock that a test holds while it finds or starts the stack.
     fn lock(&self) -> PathBuf {
         self.path("lock")
     }
 
-    /// A [`Started`].
-    fn outcome(&self) -> PathBuf {
+    /// The file with a [`Started`].
+    fn record(&self) -> PathBuf {
         self.path("json")
     }
 
-    /// What the tool printed.
+    /// The output of the tool.
     fn log(&self) -> PathBuf {
         self.path("log")
     }
 
-    /// Any other file of this run.
+    /// A file of this run.
     pub(crate) fn path(&self, extension: &str) -> PathBuf {
         self.folder.join(format!("{}.{extension}", self.key))
     }
 }
 
-/// The stack of this runner in the workspace of `package`, started by `start` if no test did
-/// before. Blocks meanwhile.
-pub(crate) fn once(
+/// The stack of this runner in the workspace of `package`. The first call starts it with `start`.
+/// Blocks meanwhile.
+pub(crate) fn start_once(
     files: &Files,
     package: &Path,
     start: impl FnOnce(&Started, &Path) -> Result<(), StartError>,
 ) -> Result<Started, StartError> {
-    let _held = lock(&files.lock())?;
-    match read(&files.outcome()) {
+    let _lock = lock(&files.lock())?;
+    match read(&files.record()) {
         Some(started) if started.ready => return Ok(started),
         Some(_) => return Err(StartError::FailedBefore { log: files.log() }),
         None => {}
@@ -93,17 +92,17 @@ pub(crate) fn once(
     let workspace = workspace_of(package)?;
     let stack = format!("test-{}", files.key);
     let mut started = Started::new(stack, workspace)?;
-    // Before the start, so that one that is cut short counts as tried, and is cleaned up.
-    write(&files.outcome(), &started)?;
+    // Written before the start, so that an interrupted start is not retried, and is cleaned up.
+    write(&files.record(), &started)?;
     start(&started, &files.log())?;
     started.ready = true;
-    write(&files.outcome(), &started)?;
+    write(&files.record(), &started)?;
     Ok(started)
 }
 
-/// Deletes the files of runners that are gone, and has `bury` delete the stacks they left;
-/// where that cannot be done yet the files stay, so that it is tried again.
-pub(crate) fn clean(folder: &Path, mut bury: impl FnMut(&StackPaths) -> bool) {
+/// Deletes the files of runners that have exited, after `remove` has removed their stacks. If it
+/// returns false the files stay, and a later run retries.
+pub(crate) fn clean(folder: &Path, mut remove: impl FnMut(&StackPaths) -> bool) {
     let Ok(entries) = fs::read_dir(folder) else { return };
     for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
         let key = path.file_stem().and_then(OsStr::to_str).unwrap_or_default();
@@ -111,16 +110,16 @@ pub(crate) fn clean(folder: &Path, mut bury: impl FnMut(&StackPaths) -> bool) {
             continue;
         }
         if let Some(started) = read(&path)
-            && !bury(&started.paths())
+            && !remove(&started.paths())
         {
             continue;
         }
-        // Another run may be cleaning too; whoever comes second has nothing to do.
+        // A concurrent run may have deleted it.
         fs::remove_file(&path).ok();
     }
 }
 
-/// Starts an isolated stack that lives as long as `runner`, and waits until it is ready.
+/// Starts an isolated stack that stops when `runner` exits, and waits until it is ready.
 pub(crate) fn start(runner: Runner, started: &Started, log: &Path) -> Result<(), StartError> {
     let Started { stack, workspace, .. } = started;
     let pid = runner.pid.to_string();
@@ -128,14 +127,14 @@ pub(crate) fn start(runner: Runner, started: &Started, log: &Path) -> Result<(),
     let mut arguments =
         vec!["xtask", "up", "--detach", "--isolated", "--stack", stack, "--until-pid", &pid];
     arguments.extend(shape.split_whitespace());
-    let words = File::create(log).map_err(StartError::file(log))?;
-    let also = words.try_clone().map_err(StartError::file(log))?;
+    let output = File::create(log).map_err(StartError::file(log))?;
+    let errors = output.try_clone().map_err(StartError::file(log))?;
     let command = format!("cargo {}", arguments.join(" "));
     let status = cargo(workspace)
         .args(&arguments)
         .stdin(Stdio::null())
-        .stdout(words)
-        .stderr(also)
+        .stdout(output)
+        .stderr(errors)
         .status()
         .map_err(|error| StartError::Cargo {
             command: command.clone(),
@@ -144,19 +143,19 @@ pub(crate) fn start(runner: Runner, started: &Started, log: &Path) -> Result<(),
     if status.success() {
         return Ok(());
     }
-    let (workspace, words) = (workspace.clone(), last_lines(log));
-    Err(StartError::Tool { command, workspace, status, words })
+    let (workspace, output) = (workspace.clone(), last_lines(log));
+    Err(StartError::Tool { command, workspace, status, output })
 }
 
-/// Opens a file of this user alone and waits for the lock on it. Every caller has an open
-/// file of its own, so threads wait for each other as processes do.
+/// Opens a file and waits for an exclusive lock on it. Every call opens the file anew, so the lock
+/// also works between threads.
 pub(crate) fn lock(path: &Path) -> Result<File, StartError> {
     let file = open(path)?;
     file.lock().map_err(StartError::file(path))?;
     Ok(file)
 }
 
-/// As [`lock`], but shared with whoever asks for the same.
+/// Like [`lock`], with a shared lock.
 pub(crate) fn lock_shared(path: &Path) -> Result<File, StartError> {
     let file = open(path)?;
     file.lock_shared().map_err(StartError::file(path))?;
@@ -203,14 +202,14 @@ mod tests {
     }
 
     #[test]
-    fn of_tests_that_ask_at_once_only_one_starts_the_stack() {
+    fn concurrent_tests_start_one_stack() {
         let folder = tempfile::tempdir().unwrap();
         let starts = AtomicU32::new(0);
         let names: Vec<String> = std::thread::scope(|scope| {
             let asks: Vec<_> = (0..16)
                 .map(|_| {
                     scope.spawn(|| {
-                        let started = once(&files(folder.path()), here(), |_, _| {
+                        let started = start_once(&files(folder.path()), here(), |_, _| {
                             starts.fetch_add(1, Ordering::SeqCst);
                             Ok(())
                         });
@@ -225,22 +224,22 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_start_is_told_in_full_once_and_not_tried_again() {
+    fn failed_start_is_reported_once_without_retry() {
         let folder = tempfile::tempdir().unwrap();
         let fail = |_: &Started, log: &Path| {
-            fs::write(log, "the tool's words").unwrap();
+            fs::write(log, "the tool's output").unwrap();
             Err(StartError::Cargo { command: "c".into(), message: last_lines(log) })
         };
-        let first = once(&files(folder.path()), here(), fail).unwrap_err().to_string();
-        assert!(first.contains("the tool's words"), "{first}");
-        let again = |_: &Started, _: &Path| panic!("tried again");
-        let second = once(&files(folder.path()), here(), again).unwrap_err();
+        let first = start_once(&files(folder.path()), here(), fail).unwrap_err().to_string();
+        assert!(first.contains("the tool's output"), "{first}");
+        let again = |_: &Started, _: &Path| panic!("retried");
+        let second = start_once(&files(folder.path()), here(), again).unwrap_err();
         assert!(matches!(second, StartError::FailedBefore { .. }), "{second}");
-        assert!(!second.to_string().contains("the tool's words"), "{second}");
+        assert!(!second.to_string().contains("the tool's output"), "{second}");
     }
 
     #[test]
-    fn files_of_runners_that_are_gone_are_deleted_and_their_stacks_buried() {
+    fn clean_removes_files_and_stacks_of_exited_runners() {
         let folder = tempfile::tempdir().unwrap();
         let gone = folder.path().join("1-999999.json");
         let left = Started {
@@ -251,16 +250,16 @@ mod tests {
         };
         write(&gone, &left).unwrap();
         let own = files(folder.path());
-        once(&own, here(), |_, _| Ok(())).unwrap();
-        let mut buried = Vec::new();
+        start_once(&own, here(), |_, _| Ok(())).unwrap();
+        let mut removed = Vec::new();
         clean(folder.path(), |_| false);
         assert!(gone.exists());
         clean(folder.path(), |left| {
-            buried.push(left.folder().to_owned());
+            removed.push(left.folder().to_owned());
             true
         });
-        assert_eq!(buried, [Path::new("/state/of/then/s")]);
+        assert_eq!(removed, [Path::new("/state/of/then/s")]);
         assert!(!gone.exists());
-        assert!(own.outcome().exists());
+        assert!(own.record().exists());
     }
 }
