@@ -6,7 +6,6 @@
 
 mod api;
 mod application;
-pub mod engine;
 mod name;
 pub mod postgres_image;
 mod tool;

@@ -69,7 +69,8 @@ impl Copy {
             .replace("debug = \"line-tables-only\"", "debug = false");
         fs::write(this.root.join("Cargo.toml"), manifest).unwrap();
         fs::copy(workspace.join("Cargo.lock"), this.root.join("Cargo.lock")).unwrap();
-        for part in ["Cargo.toml", "src", "tests/support", "tests/simulation", "tests/traces"] {
+        let tests = ["tests/mutation.rs", "tests/support", "tests/simulation", "tests/traces"];
+        for part in ["Cargo.toml", "src"].into_iter().chain(tests) {
             copy(&core.join(part), &this.root.join("core").join(part));
         }
         this

@@ -5,7 +5,8 @@
 use clap::Args;
 
 use super::exit::Exit;
-use super::test::{all as all_tests, passed, step};
+use super::test::{all as all_tests, passed, selected, step};
+use super::test_e2e::runner::Selection;
 use super::test_e2e::workspace::Tested;
 use super::{Global, block_on, print, stack};
 use crate::view::style;
@@ -64,7 +65,11 @@ async fn all(tested: &Tested) -> anyhow::Result<Exit> {
             interrupted => return Ok(tell(name, interrupted)),
         }
     }
-    let exit = all_tests(tested, &[]).await?;
+    let mut exit = all_tests(tested, &[]).await?;
+    if exit == Exit::DONE && !tested.tiers.is_empty() {
+        let tiers = Selection::Tiers(&tested.tiers);
+        exit = selected("tiers of tests", &tested.root, tiers, &[]).await?;
+    }
     if exit != Exit::DONE {
         return Ok(tell("tests", exit));
     }

@@ -51,6 +51,8 @@ pub(crate) enum Error {
     NoEngine(EngineError),
     #[error("this workspace has no package with end-to-end tests")]
     NoEndToEndPackage,
+    #[error("no tier of tests is named `{name}`")]
+    NoTier { name: String, known: Vec<String> },
     #[error("no test {} in package `{package}`", matching(filters))]
     NoTests { package: String, filters: Vec<String> },
     #[error("another command shut the stack down")]
@@ -81,7 +83,8 @@ impl Error {
             | Self::RecordOfRunningStack { .. }
             | Self::StackIsChosen { .. }
             | Self::SharedTarget { .. }
-            | Self::NoEndToEndPackage => Exit::USAGE,
+            | Self::NoEndToEndPackage
+            | Self::NoTier { .. } => Exit::USAGE,
             Self::NothingRuns { .. } => Exit::NOTHING_RUNS,
             Self::NoEngine(_) => Exit::NO_ENGINE,
             Self::NoManifestPath
@@ -129,6 +132,10 @@ impl Error {
                 "name one in the root's Cargo.toml: `[workspace.metadata.xtask] e2e = \"PACKAGE\"`"
                     .to_owned()
             }
+            Self::NoTier { known, .. } if known.is_empty() => {
+                "a tier is a test with `test = false` in its manifest".to_owned()
+            }
+            Self::NoTier { known, .. } => format!("the tiers are {}", known.join(", ")),
             Self::NoTests { package, .. } => {
                 format!("list the tests: `cargo test -p {package} -- --list`")
             }

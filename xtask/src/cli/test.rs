@@ -1,6 +1,7 @@
-//! `cargo xtask test`: the tests of the workspace, then the end-to-end tests.
+//! `cargo xtask test`: the end-to-end tests, then every other test that cargo runs by default.
 //!
-//! Cargo and the runner print their own summaries; nothing is counted here.
+//! A tier is an integration test with `test = false` in its manifest: cargo runs it only by name,
+//! and so does this command. Cargo and the runner print their own summaries.
 
 use std::path::Path;
 
@@ -8,6 +9,7 @@ use anyhow::Context;
 use clap::Args;
 use xtask_client::harness::cargo;
 
+use super::error::Error;
 use super::exit::Exit;
 use super::interrupt::Interrupts;
 use super::test_e2e::program::{ProgramExit, spawn};
@@ -20,6 +22,10 @@ use crate::view::style;
 /// `test`
 #[derive(Debug, Args)]
 pub(crate) struct TestArgs {
+    /// Run these tiers instead: test binaries with `test = false`, by name [default: the end-to-end
+    /// tests, then what `cargo test` runs]
+    #[arg(value_name = "TIER")]
+    tiers: Vec<String>,
     /// Arguments for the runner: for `cargo nextest run`, or else for the test binaries
     #[arg(last = true, value_name = "ARGS")]
     args: Vec<String>,
@@ -28,44 +34,59 @@ pub(crate) struct TestArgs {
 pub(crate) fn run(global: &Global, args: &TestArgs) -> anyhow::Result<Exit> {
     stack::refuse_name(global, "test")?;
     let tested = Tested::find(global)?;
-    block_on(all(&tested, &args.args))
+    if args.tiers.is_empty() {
+        return block_on(all(&tested, &args.args));
+    }
+    if let Some(unknown) = args.tiers.iter().find(|name| !tested.tiers.contains(name)) {
+        return Err(Error::NoTier { name: unknown.clone(), known: tested.tiers }.into());
+    }
+    block_on(selected("tests", &tested.root, Selection::Tiers(&args.tiers), &args.args))
 }
 
-/// Runs every test of the workspace until one kind fails, and returns the exit code.
+/// Runs the end-to-end tests, then every test that cargo runs by default, until one kind fails.
 pub(crate) async fn all(tested: &Tested, runner_args: &[String]) -> anyhow::Result<Exit> {
-    let Tested { root, e2e, has_examples } = tested;
+    let Tested { root, e2e, has_examples, tiers: _ } = tested;
     let e2e = e2e.as_deref();
+    if let Some(package) = e2e {
+        announce("end-to-end tests", "cargo xtask test-e2e");
+        let exit = test_e2e::test(root, package, &TestE2eArgs::default()).await?;
+        if exit != Exit::DONE {
+            return Ok(exit);
+        }
+    }
+    let exit = selected("tests", root, Selection::AllBut(e2e), runner_args).await?;
+    if exit != Exit::DONE || !has_examples {
+        return Ok(exit);
+    }
+    let mut words = vec!["test", "--doc", "--workspace"];
+    words.extend(e2e.iter().flat_map(|package| ["--exclude", package]));
+    let words: Vec<_> = words.into_iter().map(str::to_owned).collect();
+    Ok(passed(step("examples in documentation", root, &words, &[]).await?))
+}
+
+/// Builds and runs the selected tests.
+pub(crate) async fn selected(
+    name: &str,
+    root: &Path,
+    selection: Selection<'_>,
+    runner_args: &[String],
+) -> anyhow::Result<Exit> {
     let runner = Runner::find();
-    if let Some(words) = runner.build(Selection::AllBut(e2e)) {
+    if let Some(words) = runner.build(selection) {
         let ended = step("build of the tests", root, &words, &[]).await?;
         if passed(ended) != Exit::DONE {
             return Ok(ended.interrupted.unwrap_or(Exit::BUILD));
         }
     }
-    let words = runner.run(Selection::AllBut(e2e), &Tests::ALL, runner_args);
-    let ended = step("tests", root, &words, &[]).await?;
-    let exit = match (ended.interrupted, runner.verdict(ended.code)) {
+    let words = runner.run(selection, &Tests::ALL, runner_args);
+    let ended = step(name, root, &words, &[]).await?;
+    Ok(match (ended.interrupted, runner.verdict(ended.code)) {
         (Some(exit), _) => exit,
-        // A workspace may have none but the end-to-end tests.
+        // A workspace may have no tests except the end-to-end tests.
         (None, Verdict::Passed | Verdict::NothingRun) => Exit::DONE,
         (None, Verdict::NotBuilt) => Exit::BUILD,
         (None, Verdict::Failed) => Exit::FAILED,
-    };
-    if exit != Exit::DONE {
-        return Ok(exit);
-    }
-    if *has_examples {
-        let mut words = vec!["test", "--doc", "--workspace"];
-        words.extend(e2e.iter().flat_map(|package| ["--exclude", package]));
-        let words: Vec<_> = words.into_iter().map(str::to_owned).collect();
-        let exit = passed(step("examples in documentation", root, &words, &[]).await?);
-        if exit != Exit::DONE {
-            return Ok(exit);
-        }
-    }
-    let Some(package) = e2e else { return Ok(Exit::DONE) };
-    announce("end-to-end tests", "cargo xtask test-e2e");
-    test_e2e::test(root, package, &TestE2eArgs::default()).await
+    })
 }
 
 /// Runs one cargo command with these variables added, and says first what it is for.

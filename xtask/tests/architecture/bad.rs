@@ -153,6 +153,10 @@ fn an_edge_between_packages_against_the_floors_is_refused() {
         ("xtask/core", "xtask", "dev-dependencies"),
         ("xtask/core", "tokio", "target.'cfg(unix)'.dependencies"),
         ("xtask/client", "xtask", "dependencies"),
+        ("xtask/client", "xtask-test-support", "dev-dependencies"),
+        ("xtask", "xtask-test-support", "dependencies"),
+        ("xtask/tests/support", "xtask-core", "dependencies"),
+        ("services/shop", "xtask-test-support", "dev-dependencies"),
     ] {
         let wrong = edges(folder, &manifest(dependency, table), &services);
         assert_eq!(wrong, [format!("{folder}/Cargo.toml: depends on `{dependency}`")]);

@@ -72,7 +72,7 @@ pub(crate) fn imports(file: &File) -> Vec<String> {
         }
         if file.path.starts_with("tests/")
             && full.starts_with("xtask")
-            && !names(&full, "xtask_client")
+            && !["xtask_client", "xtask_test_support"].iter().any(|crate_| names(&full, crate_))
         {
             wrong.push(format!("{}:{}: only `xtask_client` is for tests", file.path, path.line));
         }
@@ -154,6 +154,9 @@ pub(crate) fn dependencies(manifest: &toml::Table) -> Vec<(String, String)> {
     found
 }
 
+/// What tests share. No program is built from it, so that `cargo xtask up` does not compile it.
+const SUPPORT: &str = "xtask-test-support";
+
 /// What is wrong with the dependencies of the manifest in this folder. `services` are
 /// the packages of the sample application.
 pub(crate) fn edges(folder: &str, manifest: &toml::Table, services: &[String]) -> Vec<String> {
@@ -165,9 +168,10 @@ pub(crate) fn edges(folder: &str, manifest: &toml::Table, services: &[String]) -
             "xtask/core" if table == "dev-dependencies" => !tool && !service,
             "xtask/core" => ["petgraph", "serde", "thiserror"].contains(&name.as_str()),
             "xtask/client" => (!tool || name == "xtask-core") && !service,
-            "tests" => (!tool || name == "xtask-client") && !service,
+            "xtask/tests/support" => (!tool || name == "xtask-client") && !service,
+            "tests" => (!tool || ["xtask-client", SUPPORT].contains(&name.as_str())) && !service,
             folder if folder.starts_with("services/") => !tool,
-            _ => !service,
+            _ => !service && (name != SUPPORT || table == "dev-dependencies"),
         };
         if !allowed {
             wrong.push(format!("{folder}/Cargo.toml: depends on `{name}`"));

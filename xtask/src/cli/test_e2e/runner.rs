@@ -20,6 +20,8 @@ pub(crate) enum Selection<'a> {
     Only(&'a str),
     /// The whole workspace except this package.
     AllBut(Option<&'a str>),
+    /// The test binaries of these names, in every package that has one.
+    Tiers(&'a [String]),
 }
 
 /// The tests to run.
@@ -57,7 +59,7 @@ impl Selection<'_> {
     /// How nextest treats an empty selection. A workspace may have end-to-end tests only.
     const fn no_tests(self) -> &'static str {
         match self {
-            Self::Only(_) => "--no-tests=fail",
+            Self::Only(_) | Self::Tiers(_) => "--no-tests=fail",
             Self::AllBut(_) => "--no-tests=pass",
         }
     }
@@ -151,6 +153,7 @@ impl Runner {
     fn start(self, selection: Selection<'_>) -> Vec<String> {
         let mut arguments: Vec<_> = match self {
             Self::Nextest => vec!["nextest", "run"],
+            Self::Cargo if matches!(selection, Selection::Tiers(_)) => vec!["test"],
             // As nextest: everything except doc tests.
             Self::Cargo => vec!["test", "--tests"],
         };
@@ -159,6 +162,10 @@ impl Runner {
             Selection::AllBut(None) => arguments.push("--workspace"),
             Selection::AllBut(Some(package)) => {
                 arguments.extend(["--workspace", "--exclude", package]);
+            }
+            Selection::Tiers(names) => {
+                arguments.push("--workspace");
+                arguments.extend(names.iter().flat_map(|name| ["--test", name]));
             }
         }
         arguments.into_iter().map(str::to_owned).collect()
@@ -210,6 +217,16 @@ mod tests {
         );
         let arguments = Runner::Cargo.run(Selection::AllBut(None), &Tests::ALL, &[]);
         assert_eq!(arguments.join(" "), "test --tests --workspace --");
+    }
+
+    #[test]
+    fn tiers_are_selected_by_test_binary() {
+        let tiers = ["slow".to_owned(), "huge".to_owned()];
+        let words =
+            |runner: Runner| runner.run(Selection::Tiers(&tiers), &Tests::ALL, &[]).join(" ");
+        let command = "nextest run --workspace --test slow --test huge --no-tests=fail";
+        assert_eq!(words(Runner::Nextest), command);
+        assert_eq!(words(Runner::Cargo), "test --workspace --test slow --test huge --");
     }
 
     #[test]

@@ -20,6 +20,8 @@ pub(crate) struct Tested {
     pub(crate) e2e: Option<String>,
     /// Whether a library may have doc tests; `cargo test --doc` fails without one.
     pub(crate) has_examples: bool,
+    /// Tiers: names of integration tests with `test = false`, which cargo runs only by name.
+    pub(crate) tiers: Vec<String>,
 }
 
 impl Tested {
@@ -29,7 +31,8 @@ impl Tested {
         let mut command = MetadataCommand::new();
         let metadata = command.manifest_path(root.join("Cargo.toml")).no_deps().exec();
         let metadata = metadata.context("failed to run `cargo metadata`")?;
-        Ok(Self { e2e: e2e(&metadata), has_examples: has_examples(&metadata), root })
+        let has_examples = has_examples(&metadata);
+        Ok(Self { e2e: e2e(&metadata), has_examples, tiers: tiers(&metadata), root })
     }
 }
 
@@ -48,4 +51,13 @@ fn has_examples(metadata: &Metadata) -> bool {
         let mut targets = package.targets.iter();
         targets.any(|target| target.doctest && !target.kind.contains(&TargetKind::Bin))
     })
+}
+
+fn tiers(metadata: &Metadata) -> Vec<String> {
+    let targets = metadata.workspace_packages().into_iter().flat_map(|package| &package.targets);
+    let tiers = targets.filter(|target| target.is_test() && !target.test);
+    let mut names: Vec<_> = tiers.map(|target| target.name.clone()).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
 }

@@ -1,0 +1,128 @@
+//! Every command with arguments that make no sense: a word that says what is wrong, the
+//! documented exit code, and nothing started.
+
+use xtask_test_support::stand::stand;
+use xtask_test_support::{Fixture, Ran};
+
+/// Whatever the command: arguments, and what is said about them.
+const EVERYWHERE: [(&[&str], &str); 7] = [
+    (&["--nonsense"], "'--nonsense'"),
+    (&["--stack", "../../etc"], "'../../etc'"),
+    (&["--stack", ""], "1 to 64 characters"),
+    (&["--stack", "a\nb"], "letters"),
+    (&["--color", "purple"], "purple"),
+    (&["--manifest-path"], "value is required"),
+    (&["--\u{202e}"], "unexpected argument"),
+];
+
+/// Command line, exit code, words.
+const ONE_BY_ONE: [(&[&str], i32, &str); 37] = [
+    (&[], 2, "Usage"),
+    (&["dance"], 2, "dance"),
+    (&["up", "nobody"], 2, "nobody"),
+    (&["up", "idle", "nobody"], 2, "nobody"),
+    (&["up", "--ports", "99999"], 2, "99999"),
+    (&["up", "-e", "="], 2, "sets nothing"),
+    (&["up", "-e", "nokey"], 2, "sets nothing"),
+    (&["up", "-e", "nobody:KEY=1"], 2, "nobody"),
+    (&["up", "--with", "nothing"], 2, "nothing"),
+    (&["up", "--", "--more"], 2, "need one service"),
+    (&["up", "--dry-run", "--containers", "idle"], 0, "idle"),
+    (&["up", "--release", "--profile", "dev"], 2, "cannot be used with"),
+    (&["up", "--manifest-path", "/no/where/Cargo.toml"], 2, "/no/where/Cargo.toml"),
+    (&["up", "--manifest-path", "/"], 2, "manifest"),
+    (&["status", "--manifest-path", "/no/where/Cargo.toml"], 2, "/no/where/Cargo.toml"),
+    (&["status", "extra"], 2, "extra"),
+    (&["status"], 7, "cargo xtask up"),
+    (&["down", "nobody"], 0, "nothing is running"),
+    (&["logs", "nobody"], 2, "`nobody`"),
+    (&["logs", "-n", "-5"], 2, "-5"),
+    (&["logs", "-n", "many"], 2, "many"),
+    (&["restart"], 2, "SERVICE"),
+    (&["restart", "nobody"], 7, "cargo xtask up"),
+    (&["wait", "--timeout", "never"], 2, "never"),
+    (&["wait", "--timeout", "-1"], 2, "-1"),
+    (&["explain"], 2, "SERVICE"),
+    (&["explain", "nobody"], 2, "nobody"),
+    (&["graph", "--format", "oil"], 2, "oil"),
+    (&["check", "nobody"], 2, "nobody"),
+    // What a command would not look at.
+    (&["check", "--slow", "idle=1s"], 2, "--slow"),
+    (&["graph", "--release"], 2, "--release"),
+    (&["explain", "idle", "--seed", "1"], 2, "--seed"),
+    (&["export", "compose", "--ports", "auto"], 2, "--ports"),
+    (&["image", "-e", "LEVEL=1"], 2, "-e"),
+    (&["export", "compose", "--containers"], 2, "--containers"),
+    (&["up", "--seed", "1"], 2, "--start-order"),
+    (&["test-e2e", "--seed", "1"], 2, "--kill-random"),
+];
+
+fn idle() -> Fixture {
+    stand(&[("idle", "", "")]).write()
+}
+
+/// The commands that the help names.
+fn commands(fixture: &Fixture) -> Vec<String> {
+    let help = fixture.xtask(&["--help"]).ends_with(0).stdout;
+    let begin = help.find("Commands:").unwrap();
+    let lines = help[begin..].lines().skip(1).take_while(|line| !line.starts_with('`'));
+    let named = lines.filter_map(|line| line.strip_prefix("  ")?.split(' ').next());
+    named.filter(|name| !name.is_empty()).map(str::to_owned).collect()
+}
+
+fn is_no_panic(ran: &Ran) {
+    assert!(!ran.stderr.contains("panicked") && !ran.stderr.contains("backtrace"), "{ran}");
+}
+
+#[test]
+fn no_command_takes_nonsense() {
+    let fixture = idle();
+    let commands = commands(&fixture);
+    assert!(commands.len() >= 12, "{commands:?}");
+    for command in &commands {
+        for (arguments, words) in EVERYWHERE {
+            let line: Vec<&str> = [&[command.as_str()], arguments].concat();
+            let ran = fixture.xtask(&line).ends_with(2);
+            is_no_panic(&ran);
+            assert!(ran.stderr.contains(words), "`{words}` is not said\n{ran}");
+            assert_eq!(ran.stdout, "", "{ran}");
+        }
+    }
+    assert_eq!(fixture.processes(), []);
+}
+
+#[test]
+fn each_mistake_has_its_code_and_its_words() {
+    let fixture = idle();
+    for (line, code, words) in ONE_BY_ONE {
+        let ran = fixture.xtask(line).ends_with(code);
+        is_no_panic(&ran);
+        ran.says(words);
+    }
+    assert_eq!(fixture.processes(), []);
+    let kept = std::fs::read_dir(fixture.state()).unwrap().flatten();
+    let stacks: Vec<_> =
+        kept.map(|entry| entry.path().join("dev")).filter(|p| p.exists()).collect();
+    assert_eq!(stacks, Vec::<std::path::PathBuf>::new(), "no stack was made");
+}
+
+/// What a running stack is asked for in vain changes nothing there.
+#[test]
+fn a_running_stack_does_not_mind_questions_about_others() {
+    let fixture = idle();
+    fixture.xtask(&["up", "-d"]).ends_with(0);
+    let before = fixture.service("idle");
+    let mistakes: [(&[&str], i32, &str); 6] = [
+        (&["down", "nobody"], 2, "nobody"),
+        (&["restart", "nobody"], 2, "idle"),
+        (&["restart", "idle", "nobody"], 2, "nobody"),
+        (&["wait", "nobody"], 2, "nobody"),
+        (&["logs", "nobody"], 2, "nobody"),
+        (&["up", "nobody"], 2, "nobody"),
+    ];
+    for (line, code, words) in mistakes {
+        fixture.xtask(line).ends_with(code).says(words);
+    }
+    let after = fixture.service("idle");
+    assert_eq!((&before["pid"], &before["run"]), (&after["pid"], &after["run"]));
+}

@@ -1,0 +1,44 @@
+//! The tool as its users meet it: a real binary, in workspaces generated somewhere
+//! else, with real builds, processes and sockets.
+//!
+//! Details of the parts are tested beside them; here is what a user would notice.
+
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used)]
+
+mod adoption;
+mod again;
+mod answers;
+mod arguments;
+mod builds;
+mod by_hand;
+mod calls;
+mod commands;
+mod control;
+mod copied;
+mod cycles;
+mod end_to_end;
+mod endings;
+mod environment;
+mod failures;
+mod faulty_runs;
+mod foreground;
+mod generated;
+mod graphs;
+mod guardian;
+mod holding;
+mod interrupts;
+mod linking;
+mod logs;
+mod manifests;
+mod places;
+mod programs;
+mod readers;
+mod readiness;
+mod records;
+mod sizes;
+mod soak;
+mod stops;
+mod surroundings;
+mod two_at_once;
+mod verify_deps;
