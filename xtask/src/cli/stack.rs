@@ -90,7 +90,7 @@ pub(crate) fn report_down(paths: &StackPaths) {
 
 /// Reports what a container engine could not remove.
 fn report_remains(paths: &StackPaths) {
-    let kept = cleanup::left(&paths.engine_record());
+    let kept = cleanup::failure(&paths.engine_record());
     report_leftovers(paths, &Leftovers { kept, ..Leftovers::default() });
 }
 

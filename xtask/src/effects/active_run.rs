@@ -61,7 +61,7 @@ impl ActiveRun {
         match &self.process {
             Process::Unmanaged => true,
             Process::Child(leader) => !leader.is_reaped(),
-            Process::Container(handle) => !handle.is_over(),
+            Process::Container(handle) => !handle.has_ended(),
             Process::Adopted(adopted) => adopted.is_running(),
         }
     }

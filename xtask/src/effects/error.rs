@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use xtask_core::terms::Name;
 
+use crate::effects::containers::ContainerError;
 use crate::effects::spawn::{SpawnFailure, SpawnStep};
 
 /// The failure of an effect. [`crate::effects::RunEvents`] renders it into an event.
@@ -39,8 +40,8 @@ pub(crate) enum Error {
     /// A blocking task did not finish.
     #[error("failed to run a task: {0}")]
     Task(tokio::task::JoinError),
-    #[error("{0}")]
-    Container(String),
+    #[error("{}", .0.text())]
+    Container(ContainerError),
 }
 
 impl Error {

@@ -280,7 +280,7 @@ impl World {
         let started = match &command.container {
             None => self.try_spawn(&service, run, command, probes),
             Some(container) => self
-                .try_contain(&service, run, command, container, probes, start_timeout)
+                .try_start_container(&service, run, command, container, probes, start_timeout)
                 .map_err(Error::Container),
         };
         if let Err(error) = started {

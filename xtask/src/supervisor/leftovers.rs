@@ -69,7 +69,7 @@ pub(crate) fn clean_locked(paths: &StackPaths, _lock: &Lock) -> Option<Leftovers
     if removed != Removed::default() {
         let leftovers = leftovers.get_or_insert_default();
         leftovers.containers.extend(removed.containers);
-        leftovers.kept = removed.kept;
+        leftovers.kept = removed.failure;
     }
     // The endpoint is removed last: an interrupted clean-up is repeated as long as it exists.
     let _ = std::fs::remove_file(paths.died_endpoint());

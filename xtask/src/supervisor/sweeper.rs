@@ -118,7 +118,7 @@ pub(super) fn sweep(scene: &Scene<'_>) {
     }
     let note = scene.paths.engine_record();
     let removed = cleanup::remove(&note, &scene.paths.short_name(), AfterCleanup::KeepRecord);
-    if let Some(why) = removed.kept {
+    if let Some(why) = removed.failure {
         say(&format!("containers or networks may remain: {why}"));
     }
     bury(scene.paths, scene.runtime, ended, removed.containers);

@@ -97,7 +97,7 @@ fn the_time_for_an_image_to_come_is_not_the_services() {
         assert_eq!(safe["phase"], "starting", "{safe:#}");
     }
     let safe = fixture.service("safe");
-    assert_eq!(safe["status"], "fetching the image `registry.invalid/safe:1`", "{safe:#}");
+    assert_eq!(safe["status"], "pulling image `registry.invalid/safe:1`", "{safe:#}");
     engine.hold("pull", false);
     up.wait(PATIENCE).ends_with(0);
     assert!(fixture.service("safe")["status"].is_null());

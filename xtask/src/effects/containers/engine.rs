@@ -1,7 +1,9 @@
-//! The container engine: which one there is, and one command of it at a time.
+//! The container engine: which one is installed, and one command of it at a time.
 //!
-//! It knows no containers and no images: arguments come from those who do. A command is
-//! told what it said on standard error, and is given up after a time.
+//! It runs Docker or Podman through its command line. Callers choose the arguments. Text
+//! that the engine prints is interpreted only here and in `answers`.
+
+mod answers;
 
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
@@ -10,87 +12,61 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
+pub(crate) use answers::RunningContainer;
+
 use crate::system::say;
 
-/// The variable that names another engine than the first one found, or its path.
+/// The variable with the name or path of the engine to use.
 const CHOICE: &str = "XTASK_ENGINE";
 
-/// The engines that are looked for, the first one found being used.
+/// The engines to look for. The first one in `PATH` is used.
 const KNOWN: [&str; 2] = ["docker", "podman"];
 
-/// How long a daemon may take to say that it is there.
+/// How long a daemon may take to answer the first command.
 const VERSION_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// How long a question may take that changes nothing. It is asked once more: an engine that
-/// is busy, or lost one, answers the next.
+/// How long a query may take. A query that times out is asked once more, because a busy
+/// engine may lose one.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long an image may take to come from its registry.
+/// How long pulling an image may take.
 pub(crate) const PULL_TIMEOUT: Duration = Duration::from_secs(30 * 60);
 
-/// How long any other command may take; an image is fed to the engine in a second or two.
+/// How long any other command may take. Importing an image takes a second or two.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(300);
 
-/// A command line that makes and runs containers.
+/// The command line of a container engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Engine {
     program: PathBuf,
 }
 
-/// Why there is no engine, or what it refused.
+/// Why there is no engine, or why one of its commands failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum EngineError {
-    /// No program of that kind is installed.
     #[error("no container engine: neither `docker` nor `podman` is in `PATH`")]
     Missing,
-    /// Somebody has chosen one that is not there.
+    /// The user chose an engine that is not installed.
     #[error("no container engine: `{chosen}`, which `{CHOICE}` names, is not in `PATH`")]
-    NotFound {
-        /// What was chosen.
-        chosen: String,
-    },
-    /// It is installed and cannot do anything now.
-    #[error("`{engine}` is installed, but its daemon does not answer: {said}")]
-    NotResponding {
-        /// The engine's program.
-        engine: String,
-        /// Its words.
-        said: String,
-    },
-    /// It could not be started, or its answer not be read.
-    #[error("cannot run `{command}`")]
-    Run {
-        /// The command line.
-        command: String,
-        /// The system's words.
-        source: std::io::Error,
-    },
-    /// It refused.
-    #[error("`{command}` failed: {said}")]
-    Failed {
-        /// The command line.
-        command: String,
-        /// Its words.
-        said: String,
-    },
-    /// It did not end.
+    NotFound { chosen: String },
+    #[error("`{engine}` is installed, but its daemon does not answer: {message}")]
+    NotResponding { engine: String, message: String },
+    #[error("failed to run `{command}`")]
+    Run { command: String, source: std::io::Error },
+    #[error("`{command}` failed: {message}")]
+    Failed { command: String, message: String },
     #[error("`{command}` did not end within {} seconds", after.as_secs())]
-    TimedOut {
-        /// The command line.
-        command: String,
-        /// How long it was waited for.
-        after: Duration,
-    },
+    TimedOut { command: String, after: Duration },
 }
 
 impl EngineError {
-    /// The way out, where there is one that holds for everybody.
+    /// What the user can do, if that does not depend on the command.
     pub(crate) fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Missing => Some("install `docker.io` or `podman`; processes need neither"),
-            Self::NotFound { .. } => {
-                Some("install it, or unset the variable; `docker` and `podman` are found without")
-            }
+            Self::NotFound { .. } => Some(
+                "install it, or unset the variable; `docker` and `podman` are found without it",
+            ),
             Self::NotResponding { .. } => {
                 Some("start the daemon and look at `docker info`; processes need none")
             }
@@ -100,19 +76,15 @@ impl EngineError {
 
     /// Whether no container can be made at all.
     pub(crate) fn is_absence(&self) -> bool {
-        match self {
-            Self::Missing | Self::NotFound { .. } | Self::NotResponding { .. } => true,
-            Self::Run { .. } | Self::Failed { .. } | Self::TimedOut { .. } => false,
-        }
+        self.hint().is_some()
     }
 }
 
 impl Engine {
-    /// The engine that was chosen, or else the first in `PATH`; whether it answers is not known
-    /// yet.
+    /// The chosen engine, or else the first in `PATH`. Its daemon may not run.
     ///
     /// # Errors
-    /// When there is none.
+    /// If no engine is installed.
     pub(crate) fn find() -> Result<Self, EngineError> {
         if let Some(chosen) = std::env::var_os(CHOICE).filter(|chosen| !chosen.is_empty()) {
             let program = which::which(&chosen).map_err(|_| EngineError::NotFound {
@@ -124,56 +96,56 @@ impl Engine {
         found.map(|program| Self { program }).ok_or(EngineError::Missing)
     }
 
-    /// As [`Engine::find`], once its daemon has answered.
+    /// As [`Engine::find`], and waits until its daemon answers.
     ///
     /// # Errors
-    /// When there is none, or its daemon does not answer.
+    /// If no engine is installed, or its daemon does not answer.
     pub(crate) async fn answering() -> Result<Self, EngineError> {
         let engine = Self::find()?;
-        let silent = |said| EngineError::NotResponding { engine: engine.name(), said };
+        let silent = |message| EngineError::NotResponding { engine: engine.name(), message };
         match engine.output(&["version"], &[], &[], VERSION_TIMEOUT).await {
             Ok(output) if output.status.success() => Ok(engine),
-            Ok(output) => Err(silent(words(&output.stderr))),
+            Ok(output) => Err(silent(message(&output.stderr))),
             Err(EngineError::TimedOut { after, .. }) => {
-                Err(silent(format!("nothing came for {} seconds", after.as_secs())))
+                Err(silent(format!("no answer within {} seconds", after.as_secs())))
             }
             Err(error) => Err(error),
         }
     }
 
-    /// The engine at this path, as [`Engine::find`] found it before.
+    /// The engine at this path, which [`Engine::find`] returned earlier.
     pub(crate) fn at(program: PathBuf) -> Self {
         Self { program }
     }
 
-    /// Its program.
+    /// The path of the command line.
     pub(crate) fn program(&self) -> &Path {
         &self.program
     }
 
-    /// Whether it is Podman, which differs where its containers run without root.
+    /// Whether this is Podman. Some arguments and answers differ.
     pub(crate) fn is_podman(&self) -> bool {
         self.name() == "podman"
     }
 
-    /// Words that remove containers at once, without a time to stop; their names follow.
+    /// The arguments that remove containers at once, without their names.
     pub(crate) fn removal(&self) -> Vec<&'static str> {
-        let mut words = vec!["rm", "--force", "--volumes"];
+        let mut args = vec!["rm", "--force", "--volumes"];
         if self.is_podman() {
-            words.push("--time=0");
+            args.push("--time=0");
         }
-        words
+        args
     }
 
-    /// Runs a command and returns what it printed.
+    /// Runs a command and returns its standard output.
     ///
     /// # Errors
-    /// When it cannot be run, does not end, or fails.
+    /// If it cannot be run, times out, or fails.
     pub(crate) async fn run(&self, args: &[&str]) -> Result<String, EngineError> {
         self.run_with_input(args, &[]).await
     }
 
-    /// What the engine answers to a question that changes nothing.
+    /// As [`Engine::run`], for a command that changes nothing and answers fast.
     ///
     /// # Errors
     /// As for [`Engine::run`], after a much shorter time.
@@ -185,10 +157,10 @@ impl Engine {
         self.printed(args, output?)
     }
 
-    /// Whether an image of that name is here.
+    /// Whether an image of that name is stored here.
     ///
     /// # Errors
-    /// When the engine cannot be asked.
+    /// If the query cannot be run or times out.
     pub(crate) async fn has_image(&self, name: &str) -> Result<bool, EngineError> {
         match self.query(&["image", "inspect", "--format", "{{.Id}}", name]).await {
             Ok(_) => Ok(true),
@@ -197,7 +169,7 @@ impl Engine {
         }
     }
 
-    /// Gets an image from its registry.
+    /// Pulls an image from its registry.
     ///
     /// # Errors
     /// As for [`Engine::run`], after a much longer time.
@@ -234,19 +206,19 @@ impl Engine {
         if output.status.success() {
             return Ok(String::from_utf8_lossy(&output.stdout).trim().to_string());
         }
-        Err(EngineError::Failed { command: self.line(args), said: words(&output.stderr) })
+        Err(EngineError::Failed { command: self.line(args), message: message(&output.stderr) })
     }
 
-    /// Runs a command to its end, well or not.
+    /// Runs a command that may fail.
     ///
     /// # Errors
-    /// When it cannot be run, or does not end.
+    /// If it cannot be run, or times out.
     pub(crate) async fn try_run(&self, args: &[&str]) -> Result<Output, EngineError> {
         self.output(args, &[], &[], COMMAND_TIMEOUT).await
     }
 
-    /// Removes a container at once, if it is still there. One that stays is said, and is removed
-    /// with its stack.
+    /// Removes a container at once, if it exists. A failure is logged, and the container is
+    /// removed with its stack.
     pub(crate) async fn remove(&self, name: &str) {
         let Err(error) = self.run(&[&self.removal()[..], &[name]].concat()).await else { return };
         if self.query(&["container", "inspect", "--format", "{{.Id}}", name]).await.is_ok() {
@@ -259,7 +231,7 @@ impl Engine {
         args: &[&str],
         input: &[u8],
         variables: &[(String, String)],
-        patience: Duration,
+        timeout: Duration,
     ) -> Result<Output, EngineError> {
         let failed = |source| EngineError::Run { command: self.line(args), source };
         let mut child = Command::new(&self.program)
@@ -272,27 +244,26 @@ impl Engine {
             .spawn()
             .map_err(failed)?;
         let mut stdin = child.stdin.take();
-        let whole = async {
+        let end = async {
             let write = async {
                 if let Some(mut stdin) = stdin.take() {
-                    // A command that refuses does not read to the end; it says why itself.
+                    // A command that fails may not read its whole input.
                     let _ = stdin.write_all(input).await;
                 }
             };
             tokio::join!(write, child.wait_with_output()).1
         };
-        match tokio::time::timeout(patience, whole).await {
+        match tokio::time::timeout(timeout, end).await {
             Ok(output) => output.map_err(failed),
-            Err(_) => Err(EngineError::TimedOut { command: self.line(args), after: patience }),
+            Err(_) => Err(EngineError::TimedOut { command: self.line(args), after: timeout }),
         }
     }
 
-    /// What it is called.
     fn name(&self) -> String {
         self.program.file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
 
-    /// The beginning of a command line: the rest is long and says little.
+    /// The command line for messages, without options and names.
     fn line(&self, args: &[&str]) -> String {
         let words = args.iter().take_while(|arg| !arg.starts_with('-')).take(2);
         std::iter::once(self.name())
@@ -302,12 +273,12 @@ impl Engine {
     }
 }
 
-/// What a command said, on one line and without its own prefix.
-fn words(stderr: &[u8]) -> String {
+/// The standard error of a command, on one line and without the engine's prefix.
+fn message(stderr: &[u8]) -> String {
     let text = String::from_utf8_lossy(stderr);
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     let text = lines.collect::<Vec<_>>().join("; ");
     let prefixes = ["Error response from daemon: ", "error: ", "Error: "];
     let text = prefixes.iter().find_map(|prefix| text.strip_prefix(prefix)).unwrap_or(&text);
-    if text.is_empty() { "it said nothing".to_string() } else { text.to_string() }
+    if text.is_empty() { "it printed no message".to_string() } else { text.to_string() }
 }

@@ -1,7 +1,7 @@
-//! A relay: callers in the stack's network reach a process that listens on loopback only.
+//! Forwards connections from the stack's network to a process that listens on loopback.
 //!
-//! It passes bytes on and understands none. Where the process does not listen the caller's
-//! connection ends at once, as it would without a relay.
+//! It does not interpret the bytes. While the process does not listen, a caller's connection
+//! is closed at once.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -9,16 +9,16 @@ use std::net::{IpAddr, SocketAddr};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::AbortHandle;
 
-/// A relay that listens; it ends when this is dropped.
+/// Listens until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Forwarder(AbortHandle);
 
 impl Forwarder {
-    /// Listens on `gateway` at the port of `target`, and passes on to `target`. None where
-    /// somebody listens there already: the process itself, on all addresses.
+    /// Listens on `gateway` at the port of `target`, and forwards to `target`. None if the
+    /// port is in use there: the process itself listens on all addresses.
     ///
     /// # Errors
-    /// When it cannot listen.
+    /// If it cannot listen for another reason.
     pub(crate) async fn start(gateway: IpAddr, target: SocketAddr) -> io::Result<Option<Self>> {
         let listener = match listen(SocketAddr::new(gateway, target.port())) {
             Ok(listener) => listener,
@@ -35,8 +35,8 @@ impl Drop for Forwarder {
     }
 }
 
-/// Listens at an address that may be there only later: Podman makes a network's bridge with
-/// the first container in it.
+/// Listens at an address that the machine may not have yet: Podman creates a network's
+/// bridge with the first container in it.
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = match address {
         SocketAddr::V4(_) => TcpSocket::new_v4()?,
@@ -56,7 +56,7 @@ async fn serve(listener: TcpListener, target: SocketAddr) {
     loop {
         match listener.accept().await {
             Ok((caller, _)) => drop(tokio::spawn(connect_and_forward(caller, target))),
-            // Too many open files, say: the callers wait meanwhile.
+            // For example too many open files: callers wait in the queue.
             Err(_) => tokio::time::sleep(std::time::Duration::from_millis(50)).await,
         }
     }
@@ -68,8 +68,8 @@ async fn connect_and_forward(caller: TcpStream, target: SocketAddr) {
     }
 }
 
-/// Passes bytes both ways, and how each way ends: an answer that was cut short must not look
-/// like a whole one.
+/// Forwards bytes both ways. A reset is forwarded as a reset, so that a truncated answer
+/// does not look complete.
 pub(crate) async fn forward(mut caller: TcpStream, mut callee: TcpStream) {
     let _ = (caller.set_nodelay(true), callee.set_nodelay(true));
     if tokio::io::copy_bidirectional(&mut caller, &mut callee).await.is_err() {
@@ -85,8 +85,8 @@ mod tests {
 
     #[tokio::test]
     #[cfg(target_os = "linux")]
-    async fn it_listens_at_an_address_that_this_machine_does_not_have_yet() {
-        // One of those that are kept for documents.
+    async fn forwarder_listens_at_a_future_address() {
+        // An address that is reserved for documentation.
         let forwarder =
             Forwarder::start("192.0.2.1".parse().unwrap(), "127.0.0.1:0".parse().unwrap());
         assert!(forwarder.await.unwrap().is_some());
@@ -94,10 +94,10 @@ mod tests {
 
     #[tokio::test]
     #[cfg(target_os = "linux")]
-    async fn bytes_go_both_ways_and_the_end_is_passed_on() {
+    async fn forwarder_forwards_bytes_and_the_end() {
         let process = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let target = process.local_addr().unwrap();
-        // Another address of the loopback stands for the gateway.
+        // Another loopback address serves as the gateway.
         let gateway: IpAddr = "127.0.0.2".parse().unwrap();
         let forwarder = Forwarder::start(gateway, target).await.unwrap().unwrap();
         assert!(Forwarder::start(gateway, target).await.unwrap().is_none());

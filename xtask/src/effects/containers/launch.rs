@@ -1,6 +1,6 @@
-//! Starting a run in a container: what is prepared at once, before the engine is asked.
+//! Prepares a run in a container: pipes, sockets and probes.
 //!
-//! The rest takes time and is a task of its own; see [`ContainerRun`].
+//! The engine's commands take time and run in a task; see [`ContainerRun`].
 
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
@@ -13,6 +13,7 @@ use xtask_core::terms::Name;
 
 use crate::effects::World;
 use crate::effects::active_run::{ActiveRun, Process};
+use crate::effects::containers::ContainerError;
 use crate::effects::containers::engine::Engine;
 use crate::effects::containers::run::{ContainerHandle, ContainerRun};
 use crate::effects::logs::lines::LogPatterns;
@@ -20,7 +21,7 @@ use crate::effects::process::environment::Additions;
 use crate::system::sweep::MARK;
 
 impl World {
-    pub(crate) fn try_contain(
+    pub(crate) fn try_start_container(
         &mut self,
         service: &Name,
         run: Run,
@@ -28,28 +29,28 @@ impl World {
         container: &Container,
         mut probes: Vec<PreparedProbe>,
         start_timeout: Duration,
-    ) -> Result<(), String> {
+    ) -> Result<(), ContainerError> {
         let events = self.events(service, run);
-        let engine = Engine::find().map_err(|error| error.to_string())?;
-        let failed = |error: std::io::Error| format!("cannot start `{service}`: {error}");
+        let engine = Engine::find()?;
+        let failed = |source| ContainerError::Prepare { service: service.to_string(), source };
         let notify = self.notify_socket(&events, command, &probes).map_err(failed)?;
         let patterns = LogPatterns::default();
         let (pipes, ends) = self.pipes(&events, &patterns).map_err(failed)?;
         let name = self.containers.name_of(service, run);
         for prepared in &mut probes {
             if let Kind::Command { .. } = prepared.probe {
-                // It asks where the service is, not here.
+                // The command runs where the service runs.
                 let exec = [engine.program().display().to_string(), "exec".into(), name.clone()];
                 prepared.command.splice(0..0, exec);
             }
         }
-        // The command line of the engine gets nothing that is meant for the container.
+        // The environment of the container is not that of the engine's command line.
         let bare =
             Command { env: Vec::new(), sockets: Vec::new(), cwd: "/".into(), ..command.clone() };
         let targets = self.targets(&events, probes, &bare, &patterns);
         let inherited = self.sockets.inherited(service, &command.sockets);
         let inherited =
-            inherited.ok_or_else(|| format!("`{service}` inherits sockets that are not bound"))?;
+            inherited.ok_or_else(|| ContainerError::NotBound { service: service.to_string() })?;
         let sockets = inherited.iter().map(BorrowedFd::try_clone_to_owned);
         let sockets = sockets.collect::<Result<_, _>>().map_err(failed)?;
         if command.sockets.is_empty() {
@@ -64,7 +65,7 @@ impl World {
                 command.program.clone().into(),
             )
         };
-        // What it leaves running may serve other people's containers too, and is not ours.
+        // Processes that it starts may serve other containers. The sweep must not kill them.
         let unmarked = vec![(MARK.to_owned(), String::new())];
         let none = Command { watchdog_us: None, env: unmarked, ..bare };
         let life = ContainerRun {

@@ -1,23 +1,24 @@
-//! StackContainers: the engine that runs them, and images made of built programs.
+//! Containers: the engine that runs them, and images of built programs.
 //!
-//! The engine is Docker or Podman through its command line, so that whatever the user
-//! has set up for it (contexts, a remote host, no root) holds here too. Only
-//! somebody else's image is pulled: one of ours is a program with what it needs to run, and is
-//! fed to the engine.
+//! The engine is Docker or Podman through its command line, so that the user's settings
+//! (contexts, a remote host, no root) apply here too. Only images that are not built here
+//! are pulled.
 
+mod blocking;
 pub(crate) mod cleanup;
 mod create;
 pub(crate) mod engine;
+mod error;
 mod forwarder;
 pub(crate) mod image;
 pub(crate) mod launch;
 mod linked;
 mod root_fs;
 pub(crate) mod run;
-mod running;
 mod socket_proxy;
 pub(crate) mod stack;
 mod start;
 mod volumes;
 
+pub(crate) use error::ContainerError;
 pub(crate) use root_fs::{DATA_FOLDER, PROGRAM_FOLDER, USER};

@@ -1,9 +1,8 @@
-//! The life of one run in a container: made, started, watched, and gone when the engine
-//! has removed it.
+//! One run in a container, from its creation until the engine has removed it.
 //!
-//! The run's process here is the engine's command line, attached: its pipes are the
-//! container's, and its end is the container's end. Killing it would not end the
-//! container, so that signals are signals to the engine. Nothing is decided here.
+//! The run's process on this machine is the engine's command line, attached to the container:
+//! its pipes are the container's, and its exit is the container's exit. Killing it would not
+//! end the container, so signals are commands to the engine. The reducer makes all decisions.
 
 use std::ffi::CString;
 use std::os::fd::OwnedFd;
@@ -17,7 +16,6 @@ use xtask_core::stack::effect::{Container, ImageOrigin};
 use xtask_core::stack::{Command, Exit};
 
 use super::engine::Engine;
-use super::running::wait_until_running;
 use super::socket_proxy::{ContainerTarget, SocketProxy};
 use super::stack::StackContainers;
 use crate::effects::RunEvents;
@@ -29,104 +27,98 @@ use crate::effects::process::notify::NotifySocket;
 use crate::effects::process::run::{OutputTasks, stop_probes};
 use crate::system::say;
 
-/// How long the engine is waited for once nobody wants the container any more: a command line
-/// that is ended itself may be obeyed all the same.
-pub(crate) const LAST_WAIT: Duration = Duration::from_secs(3);
+/// How long a cancelled start waits for the engine, which may obey a command line that was
+/// killed.
+pub(crate) const CANCEL_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How often the first process of a container is looked at until it has started the program.
+/// How often to look for the program that the first process of a container starts.
 const LOOKS: u32 = 50;
 
 /// The pause between two such looks.
 const LOOK: Duration = Duration::from_millis(2);
 
-/// A run in a container, as whoever signals it knows it.
+/// Sends signals to a run in a container.
 #[derive(Debug)]
 pub(crate) struct ContainerHandle {
     signals: UnboundedSender<ContainerSignal>,
-    over: AtomicBool,
+    ended: AtomicBool,
 }
 
-/// What the engine is to do with a container.
+/// A signal to a container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ContainerSignal {
-    /// Give up its start, as long as it has not begun to run.
+    /// Cancel the start, unless the container runs.
     Cancel,
-    /// Send the stop signal of that name.
+    /// Send the stop signal of this name.
     Stop(String),
-    /// End it.
+    /// Kill the container.
     Kill,
-    /// Suspend all in it.
+    /// Suspend all processes in it.
     Pause,
-    /// Wake it.
+    /// Resume them.
     Resume,
 }
 
 impl ContainerHandle {
-    /// A run that begins, and where its signals arrive.
+    /// The handle of a new run, and the receiver of its signals.
     pub(crate) fn new() -> (Arc<Self>, UnboundedReceiver<ContainerSignal>) {
         let (signals, receiver) = unbounded_channel();
-        (Arc::new(Self { signals, over: AtomicBool::new(false) }), receiver)
+        (Arc::new(Self { signals, ended: AtomicBool::new(false) }), receiver)
     }
 
-    /// Gives an order. One that is over takes none.
+    /// Sends a signal. A run that has ended ignores it.
     pub(crate) fn send(&self, signal: ContainerSignal) {
         let _ = self.signals.send(signal);
     }
 
-    /// Whether the container is gone.
-    pub(crate) fn is_over(&self) -> bool {
-        self.over.load(Ordering::Relaxed)
+    /// Whether the engine has removed the container.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Relaxed)
     }
 }
 
-/// Everything that belongs to one run in a container.
+/// The state of one run in a container.
 #[derive(Debug)]
 pub(crate) struct ContainerRun {
-    /// Where its news goes.
+    /// Reports to the reducer.
     pub(crate) events: RunEvents,
-    /// What it shares with the others of its stack.
     pub(crate) containers: Arc<StackContainers>,
-    /// What runs in it.
     pub(crate) command: Command,
-    /// How it is made.
     pub(crate) container: Container,
-    /// How long it may take until it is ready, once its image is here.
+    /// How long it may take until it is ready; pulling its image does not count.
     pub(crate) start_timeout: Duration,
-    /// The sockets that it would inherit as a process, one for each of its ports, or none.
+    /// The sockets that it would inherit as a process: one for each of its ports, or none.
     pub(crate) sockets: Vec<OwnedFd>,
-    /// Its own state.
     pub(crate) handle: Arc<ContainerHandle>,
     /// The environment of the engine's command line.
     pub(crate) environment: Vec<CString>,
-    /// Its standard output and error, and the ends to write to.
+    /// The read ends of its standard output and error.
     pub(crate) pipes: [Pipe; 2],
-    /// See `pipes`.
+    /// The write ends.
     pub(crate) ends: [OwnedFd; 2],
-    /// Where it reports about itself.
+    /// The socket for `sd_notify` messages.
     pub(crate) notify: Option<Arc<NotifySocket>>,
-    /// The lines that log probes wait for.
     pub(crate) patterns: LogPatterns,
-    /// What its probes ask, by index.
+    /// The targets of its probes, by index.
     pub(crate) targets: Vec<(usize, Target)>,
-    /// The probes that were started.
     pub(crate) tasks: ProbeTasks,
-    /// The limit of open files to go back to.
+    /// The limit of open files to restore in the command line.
     pub(crate) open_files: Option<libc::rlimit>,
 }
 
 impl ContainerRun {
-    /// From nothing to the container's removal. `signals` are what it is told to do.
+    /// Runs until the container is removed.
     pub(crate) async fn run(self, mut signals: UnboundedReceiver<ContainerSignal>) {
         let name = self.containers.name_of(&self.events.service, self.events.run);
         let mut proxy = SocketProxy::new();
         let (engine, network, leader) = match self.start(&name, &mut signals).await {
             Ok(started) => started,
-            Err(why) => {
-                self.handle.over.store(true, Ordering::Relaxed);
-                return self.events.start_failed(why);
+            Err(error) => {
+                self.handle.ended.store(true, Ordering::Relaxed);
+                return self.events.start_failed(error.text());
             }
         };
-        // The end of what it prints is seen once nobody but it could write.
+        // The pipes end only if the container holds the last write end.
         drop(self.ends);
         let output = OutputTasks::start(self.pipes, self.notify);
         let (runs, running) = watch::channel(false);
@@ -140,9 +132,9 @@ impl ContainerRun {
         .abort_handle();
 
         let blocked = |what: &str| seen(&self.events, &self.targets, what);
-        // One that ends at once may never be seen to run.
+        // A container that ends at once may never be reported as running.
         let running = tokio::select! {
-            running = wait_until_running(&engine, &name, blocked) => Some(running),
+            running = engine.wait_until_running(&name, blocked) => Some(running),
             _ = wait_for_exit(&leader) => None,
         };
         if let Some(running) = &running {
@@ -152,7 +144,7 @@ impl ContainerRun {
                     ContainerTarget::of(port.inside, running, container, &network).await
                     && let Err(error) = proxy.accept(socket, inside)
                 {
-                    say(&format!("no caller of `{name}` is accepted: {error}"));
+                    say(&format!("failed to accept connections for `{name}`: {error}"));
                 }
             }
         }
@@ -175,25 +167,25 @@ impl ContainerRun {
         stop_probes(&self.tasks, &self.patterns, output.notify.as_deref());
         self.events.exited(exit);
         leader.reap();
-        // The engine removes what has ended; this is for a command line that was ended itself.
+        // The engine removes a container that exits, but not if its command line was killed.
         if !matches!(exit, Exit::Code(_)) || init.is_none() {
             engine.remove(&name).await;
         }
         forwarding.abort();
         output.finish();
-        self.handle.over.store(true, Ordering::Relaxed);
+        self.handle.ended.store(true, Ordering::Relaxed);
         self.events.gone();
     }
 }
 
-/// What stands in the way of all probes of a run.
+/// Reports to all probes of a run what they wait for.
 pub(crate) fn seen(events: &RunEvents, targets: &[(usize, Target)], what: &str) {
     for (index, _) in targets {
         events.seen(*index, what);
     }
 }
 
-/// Passes signals to the engine, each as soon as it can be obeyed.
+/// Forwards signals to the engine, each as soon as the engine can obey it.
 async fn forward_signals(
     engine: Engine,
     name: String,
@@ -204,25 +196,25 @@ async fn forward_signals(
     let mut stopping = false;
     while let Some(signal) = signals.recv().await {
         stopping |= matches!(signal, ContainerSignal::Stop(_) | ContainerSignal::Kill);
-        // One that was called off too late may yet serve, until it is told to stop.
+        // A run whose start was cancelled too late serves until it is stopped.
         if signal != ContainerSignal::Cancel {
-            // Whoever has not been let in yet waits for the next run, or until it is woken.
+            // Callers in the queue wait for the next run, or until this one resumes.
             gate.send_replace(signal == ContainerSignal::Resume && !stopping);
         }
         let (engine, name, mut running) = (engine.clone(), name.clone(), running.clone());
         tokio::spawn(async move {
             match signal {
                 ContainerSignal::Stop(signal) => {
-                    // A container that does not run yet cannot be signalled.
+                    // The engine signals only a container that runs.
                     let _ = running.wait_for(|running| *running).await;
-                    // Whoever is suspended would not see it before it is woken.
+                    // Suspended processes handle a signal only after they resume.
                     let _ = engine.try_run(&["unpause", &name]).await;
                     let _ = engine.try_run(&["kill", "--signal", &signal, &name]).await;
                 }
                 ContainerSignal::Cancel => {
-                    // As soon as it runs it is told to stop, as any other.
+                    // A container that runs gets a stop signal instead.
                     let runs = running.wait_for(|running| *running);
-                    if tokio::time::timeout(LAST_WAIT, runs).await.is_err() {
+                    if tokio::time::timeout(CANCEL_TIMEOUT, runs).await.is_err() {
                         engine.remove(&name).await;
                     }
                 }
@@ -239,7 +231,7 @@ async fn forward_signals(
     }
 }
 
-/// The program that the first process of a container has started, or else that itself.
+/// The child of a container's first process, or else that process itself.
 async fn program_below(init: u32) -> u32 {
     for _ in 0..LOOKS {
         let path = format!("/proc/{init}/task/{init}/children");
@@ -252,8 +244,8 @@ async fn program_below(init: u32) -> u32 {
     init
 }
 
-/// Whose listener makes an answer count: the engine accepts connections for a container
-/// that does not listen yet, and closes them again.
+/// The listener that a probe requires: the engine accepts connections for a container that
+/// does not listen yet, and closes them again.
 fn listener(container: &Container, target: &Target, init: Option<u32>) -> ExpectedListener {
     let Target::Tcp { port: outside, .. } = target else { return ExpectedListener::Any };
     let port = container.ports.iter().find(|port| port.outside == *outside);
@@ -270,7 +262,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn callers_are_let_in_until_a_stop_and_not_after_it() {
+    async fn proxy_accepts_until_a_stop() {
         use ContainerSignal::{Cancel, Kill, Pause, Resume, Stop};
         let term = || Stop("SIGTERM".to_owned());
         let cases = [
@@ -286,7 +278,7 @@ mod tests {
             let (signals, receiver) = unbounded_channel();
             given.into_iter().for_each(|signal| signals.send(signal).unwrap());
             drop(signals);
-            // It does everything that it is told, and nothing.
+            // Every command succeeds and does nothing.
             let engine = Engine::at("true".into());
             let (_runs, running) = watch::channel(true);
             let gate = watch::Sender::new(true);

@@ -1,10 +1,9 @@
-//! A front: what accepts, in a container's stead, from the sockets that its service would
-//! inherit as a process.
+//! Forwards connections from the sockets that a service would inherit as a process to its
+//! container.
 //!
-//! A caller is left in the queue of the socket until the container has taken a connection,
-//! and only then accepted: while nobody listens inside, and while a run is stopped, paused
-//! or not there, callers wait where they would wait for a process. It passes bytes on and
-//! understands none.
+//! It connects to the container first, and accepts the caller only then. Until the container
+//! listens, and while a run is stopped or paused, callers wait in the queue of the socket, as
+//! they would for a process. It does not interpret the bytes.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -17,9 +16,8 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
-use super::engine::Engine;
+use super::engine::{Engine, RunningContainer};
 use super::forwarder;
-use super::running::RunningContainer;
 use super::stack::Network;
 use crate::effects::probe::ExpectedListener;
 use crate::system::async_fd::async_fd;
@@ -27,19 +25,19 @@ use crate::system::async_fd::async_fd;
 /// The first and the longest pause between two attempts to connect to the container.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
 
-/// The pause after an accept for which the system had nothing to spare.
+/// The pause after an accept that failed, for example without a free descriptor.
 const SHORTAGE: Duration = Duration::from_millis(50);
 
-/// Where a port of a container is connected to.
+/// Where the proxy connects to for a port of a container.
 #[derive(Clone, Debug)]
 pub(crate) struct ContainerTarget {
-    /// By this machine.
+    /// The address on this machine.
     pub(crate) address: SocketAddr,
-    /// Who must listen, where somebody else accepts for the container.
+    /// The process that must listen, because the engine accepts before it does.
     pub(crate) listener: ExpectedListener,
 }
 
-/// Accepts for one run; it ends when this is dropped, and the connections go on.
+/// Accepts connections for one run until it is dropped. Accepted connections stay open.
 #[derive(Debug)]
 pub(crate) struct SocketProxy {
     open: watch::Sender<bool>,
@@ -47,20 +45,20 @@ pub(crate) struct SocketProxy {
 }
 
 impl SocketProxy {
-    /// One that accepts on nothing yet.
+    /// A proxy without sockets.
     pub(crate) fn new() -> Self {
         Self { open: watch::Sender::new(true), accepting: Vec::new() }
     }
 
-    /// Whether callers are accepted; one that has been told to stop takes none.
+    /// Controls whether the proxy accepts; false from the stop of the run on.
     pub(crate) fn gate(&self) -> watch::Sender<bool> {
         self.open.clone()
     }
 
-    /// Accepts from a socket for this port.
+    /// Accepts from a socket and connects to this target.
     ///
     /// # Errors
-    /// When the socket cannot be waited for.
+    /// If the runtime cannot watch the socket.
     pub(crate) fn accept(&mut self, socket: OwnedFd, inside: ContainerTarget) -> io::Result<()> {
         let socket = Socket::new(socket)?;
         let serving = tokio::spawn(serve(socket, inside, self.open.subscribe()));
@@ -70,7 +68,7 @@ impl SocketProxy {
 }
 
 impl ContainerTarget {
-    /// Where a port of a container that runs is; none if it ended meanwhile.
+    /// The target for a port of a running container; none if it has ended meanwhile.
     pub(crate) async fn of(
         port: u16,
         running: &RunningContainer,
@@ -81,8 +79,7 @@ impl ContainerTarget {
             let address = SocketAddr::new(running.address?, port);
             return Some(Self { address, listener: ExpectedListener::Any });
         }
-        let published = engine.query(&["port", name, &format!("{port}/tcp")]).await.ok()?;
-        let address = published.lines().next()?.trim().parse().ok()?;
+        let address = engine.published(name, port).await?;
         let listener = match running.init {
             0 => ExpectedListener::Any,
             init => ExpectedListener::Container { init, port },
@@ -104,7 +101,6 @@ async fn serve(mut socket: Socket, inside: ContainerTarget, mut open: watch::Rec
             _ = open.changed() => {}
             passed = socket.pass_next(&inside) => {
                 if passed.is_err() {
-                    // Too many open files, say: the callers wait meanwhile.
                     tokio::time::sleep(SHORTAGE).await;
                 }
             }
@@ -112,7 +108,7 @@ async fn serve(mut socket: Socket, inside: ContainerTarget, mut open: watch::Rec
     }
 }
 
-/// A socket that listens, and that a process may inherit later as it was.
+/// A listening socket, which a process may inherit later in its original state.
 #[derive(Debug)]
 struct Socket(AsyncFd<TcpListener>);
 
@@ -123,7 +119,7 @@ impl Socket {
         async_fd(listener).map(Self)
     }
 
-    /// Waits for a caller, connects it with the container, and lets the two talk.
+    /// Waits for a caller, and connects it with the container.
     async fn pass_next(&mut self, inside: &ContainerTarget) -> io::Result<()> {
         let mut ready = self.0.readable().await?;
         if !has_caller(ready.get_inner())? {
@@ -140,18 +136,18 @@ impl Socket {
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        // The setting belongs to the socket, not to this descriptor of it.
+        // Non-blocking mode belongs to the socket, not to this descriptor.
         let _ = self.0.get_ref().set_nonblocking(false);
     }
 }
 
-/// Whether somebody waits to be accepted.
+/// Whether a caller waits in the queue.
 fn has_caller(socket: &TcpListener) -> io::Result<bool> {
     let now = Timespec { tv_sec: 0, tv_nsec: 0 };
     Ok(poll(&mut [PollFd::new(socket, PollFlags::IN)], Some(&now))? > 0)
 }
 
-/// A connection to the container, once somebody listens there.
+/// Connects to the container as soon as it listens.
 async fn connect(inside: &ContainerTarget) -> TcpStream {
     let (mut pause, longest) = PAUSES;
     loop {
@@ -172,7 +168,7 @@ mod tests {
     use super::*;
     use crate::system::listeners;
 
-    /// A held socket with its address, and an address where nobody listens yet.
+    /// A held socket with its address, and an address without a listener.
     fn held() -> (TcpListener, SocketAddr, SocketAddr) {
         let socket = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = socket.local_addr().unwrap();
@@ -200,7 +196,7 @@ mod tests {
         text
     }
 
-    /// Accepts one and answers what it said, twice.
+    /// Accepts one connection and answers its text twice.
     async fn answer(container: &tokio::net::TcpListener) {
         let (mut accepted, _) = container.accept().await.unwrap();
         let word = text(&mut accepted).await;
@@ -209,7 +205,7 @@ mod tests {
 
     #[tokio::test]
     #[cfg(target_os = "linux")]
-    async fn callers_wait_in_the_queue_until_somebody_listens_inside() {
+    async fn callers_wait_until_the_container_listens() {
         let (socket, address, inside) = held();
         let mut early = ask(address, "early").await;
         let running = proxy(&socket, inside);
@@ -219,7 +215,7 @@ mod tests {
         answer(&container).await;
         assert_eq!(text(&mut early).await, "earlyearly");
 
-        // Told to stop, and gone: the next run answers.
+        // After a stop the next run answers.
         running.gate().send_replace(false);
         let mut late = ask(address, "late").await;
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -233,7 +229,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_connection_that_breaks_inside_breaks_outside() {
+    async fn reset_by_the_container_reaches_the_caller() {
         let (socket, address, _) = held();
         let container = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let _running = proxy(&socket, container.local_addr().unwrap());
@@ -248,7 +244,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_socket_is_left_as_it_was_for_a_process_that_inherits_it() {
+    async fn socket_blocks_again_after_the_proxy() {
         let (socket, _, inside) = held();
         let blocks = || {
             let flags = rustix::fs::fcntl_getfl(&socket).unwrap();

@@ -1,8 +1,8 @@
-//! What the containers of one stack have in common: the engine, their network, the forwarders
-//! to processes, and the images that were made.
+//! What the containers of one stack share: engine, network, forwarders to processes, and
+//! images.
 //!
-//! Everything is made when the first container needs it, and carries the stack's label.
-//! It starts no container.
+//! Each is created when the first container needs it, and carries the stack's label. This
+//! file starts no container.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -16,99 +16,100 @@ use xtask_client::chain;
 use xtask_core::stack::Artifact;
 use xtask_core::stack::effect::{ImageWanted, Neighbour};
 
+use super::ContainerError;
 use super::cleanup::{self, AfterCleanup, EngineRecord, STACK_LABEL};
 use super::engine::{Engine, EngineError};
 use super::forwarder::Forwarder;
 use super::image::{self, Recipe, WORKSPACE_LABEL};
 use crate::system::{say, socket};
 
-/// The containers of one stack, as far as they share things.
+/// What the containers of one stack share.
 #[derive(Debug)]
 pub(crate) struct StackContainers {
     /// The value of the stack's label.
     mark: String,
     /// The value of the workspace's label.
     workspace: String,
-    note: PathBuf,
+    /// The path of the [`EngineRecord`].
+    record: PathBuf,
     data: PathBuf,
     engine: OnceCell<Engine>,
     network: OnceCell<Network>,
-    /// By the target that they lead to; none where none was needed.
+    /// By target; none if the process itself listens in the network.
     forwarders: tokio::sync::Mutex<BTreeMap<SocketAddr, Option<Forwarder>>>,
-    /// Images by the kept program that they hold, with what was wanted of them.
+    /// Image names by kept program, with the request that they fulfil.
     images: Mutex<BTreeMap<String, (ImageWanted, String)>>,
-    /// How many things the engine was told to make and has not said to be made, or not.
-    ordered: AtomicUsize,
+    /// How many commands that create objects have not reported a result.
+    pending: AtomicUsize,
     ended: AtomicBool,
 }
 
 /// The network of a stack.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Network {
-    /// Its name.
+    /// Its name in the engine.
     pub(crate) name: String,
-    /// Where this machine is for the containers in it.
+    /// How its containers reach this machine.
     pub(crate) host: Host,
 }
 
-/// How containers find this machine.
+/// How containers reach this machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Host {
-    /// At this address, and it finds them at theirs.
+    /// At this address. This machine reaches containers at theirs.
     At(IpAddr),
-    /// Only the engine knows: it runs in a machine of its own.
+    /// By a name that the engine resolves: it runs in a virtual machine.
     Elsewhere,
-    /// Not at all: without root the engine's networks are in a namespace that is closed.
-    Hidden,
+    /// Not at all: without root the engine's networks are in a namespace of their own.
+    Unreachable,
 }
 
 impl Network {
-    /// The address of this machine, if it has one there.
+    /// The address of this machine in the network, if it has one.
     pub(crate) fn gateway(&self) -> Option<IpAddr> {
         match self.host {
             Host::At(address) => Some(address),
-            Host::Elsewhere | Host::Hidden => None,
+            Host::Elsewhere | Host::Unreachable => None,
         }
     }
 }
 
 impl StackContainers {
-    /// For the stack whose folder this is. Nothing is made or looked for yet.
+    /// For the stack with this state folder. Creates nothing.
     pub(crate) fn of(state: &Path, mark: &str) -> Self {
         let workspace = state.parent().and_then(Path::file_name).unwrap_or_default();
         let paths = xtask_client::StackPaths::at(state);
         Self {
             mark: mark.to_owned(),
             workspace: workspace.to_string_lossy().into_owned(),
-            note: paths.engine_record(),
+            record: paths.engine_record(),
             data: paths.data(),
             engine: OnceCell::new(),
             network: OnceCell::new(),
             forwarders: tokio::sync::Mutex::default(),
             images: Mutex::default(),
-            ordered: AtomicUsize::new(0),
+            pending: AtomicUsize::new(0),
             ended: AtomicBool::new(false),
         }
     }
 
-    /// Waits for a command that makes something of this stack. One that is given up before it
-    /// has ended may be obeyed yet.
-    pub(crate) async fn making<T>(
+    /// Waits for a command that creates an object. One that timed out stays pending,
+    /// because the engine may still obey it.
+    pub(crate) async fn creating<T>(
         &self,
         command: impl Future<Output = Result<T, EngineError>>,
     ) -> Result<T, EngineError> {
-        self.ordered.fetch_add(1, Ordering::Relaxed);
-        let made = command.await;
-        if !matches!(made, Err(EngineError::TimedOut { .. })) {
-            self.ordered.fetch_sub(1, Ordering::Relaxed);
+        self.pending.fetch_add(1, Ordering::Relaxed);
+        let created = command.await;
+        if !matches!(created, Err(EngineError::TimedOut { .. })) {
+            self.pending.fetch_sub(1, Ordering::Relaxed);
         }
-        made
+        created
     }
 
-    /// The engine.
-    pub(crate) async fn engine(&self) -> Result<&Engine, String> {
-        let find = || async { Engine::find().map_err(|error| error.to_string()) };
-        self.engine.get_or_try_init(find).await
+    /// The engine of the stack.
+    pub(crate) async fn engine(&self) -> Result<&Engine, EngineError> {
+        self.engine.get_or_try_init(|| async { Engine::find() }).await
     }
 
     /// The stack's data folder.
@@ -116,7 +117,7 @@ impl StackContainers {
         self.data.clone()
     }
 
-    /// The labels of everything that is made for this stack, as `NAME=VALUE`.
+    /// The labels of every object of this stack, as `NAME=VALUE`.
     pub(crate) fn labels(&self) -> [String; 2] {
         [format!("{STACK_LABEL}={}", self.mark), format!("{WORKSPACE_LABEL}={}", self.workspace)]
     }
@@ -126,25 +127,21 @@ impl StackContainers {
         format!("{}{service}-{run}", cleanup::container_names(&self.mark))
     }
 
-    /// The stack's network, made if it is not there.
-    pub(crate) async fn network(&self) -> Result<&Network, String> {
-        self.network.get_or_try_init(|| self.make_network()).await
+    /// The stack's network, created at the first call.
+    pub(crate) async fn network(&self) -> Result<&Network, ContainerError> {
+        self.network.get_or_try_init(|| self.create_network()).await
     }
 
-    /// The image of a kept program: made, or still there.
-    ///
-    /// # Errors
-    /// One line.
+    /// The name of the image of a kept program, built unless it exists.
     pub(crate) async fn image(
         &self,
         service: &str,
         artifact: &Artifact,
         wanted: &ImageWanted,
-    ) -> Result<String, String> {
+    ) -> Result<String, ContainerError> {
         let engine = self.engine().await?;
-        let known = self.known_image(artifact, wanted);
-        if let Some(reference) = known
-            && engine.has_image(&reference).await.is_ok_and(|there| there)
+        if let Some(reference) = self.known_image(artifact, wanted)
+            && engine.has_image(&reference).await.is_ok_and(|exists| exists)
         {
             return Ok(reference);
         }
@@ -155,11 +152,11 @@ impl StackContainers {
             base: wanted.base.clone(),
             self_probe: wanted.self_probe.clone(),
         };
-        give_large_memory_back();
-        let made = image::make(engine, &recipe).await.map_err(|error| chain(&error))?;
+        return_large_allocations();
+        let image = image::make(engine, &recipe).await?;
         let mut images = self.images.lock().unwrap_or_else(PoisonError::into_inner);
-        images.insert(artifact.path.clone(), (wanted.clone(), made.reference.clone()));
-        Ok(made.reference)
+        images.insert(artifact.path.clone(), (wanted.clone(), image.reference.clone()));
+        Ok(image.reference)
     }
 
     fn known_image(&self, artifact: &Artifact, wanted: &ImageWanted) -> Option<String> {
@@ -168,27 +165,28 @@ impl StackContainers {
         (before == wanted).then(|| reference.clone())
     }
 
-    /// Removes whatever the stack has in the engine, if it has anything there. It waits for the
-    /// engine, and is done once.
+    /// Removes all objects of the stack from the engine. It blocks, and works once.
     pub(crate) fn end(&self) {
         if self.ended.swap(true, Ordering::Relaxed) {
             return;
         }
-        let then = match self.ordered.load(Ordering::Relaxed) {
+        let after = match self.pending.load(Ordering::Relaxed) {
             0 => AfterCleanup::DeleteRecord,
             _ => AfterCleanup::KeepRecord,
         };
-        if let Some(why) = cleanup::remove(&self.note, &self.mark, then).kept {
+        if let Some(why) = cleanup::remove(&self.record, &self.mark, after).failure {
             say(&format!("containers or networks may be left: {why}"));
         }
     }
 
     /// Makes the ports of a process reachable for containers.
-    pub(crate) async fn forward_to(&self, neighbour: &Neighbour) -> Result<(), String> {
+    pub(crate) async fn forward_to(&self, neighbour: &Neighbour) -> Result<(), ContainerError> {
         let Some(gateway) = self.network().await?.gateway() else { return Ok(()) };
         let mut forwarders = self.forwarders.lock().await;
         for (host, port) in &neighbour.ports {
-            let failed = |error| format!("no relay to `{}` port {port}: {error}", neighbour.name);
+            let service = || neighbour.name.to_string();
+            let failed =
+                |source| ContainerError::Forward { service: service(), port: *port, source };
             let target = socket::resolve(host, *port).map_err(failed)?;
             if let Entry::Vacant(vacant) = forwarders.entry(target) {
                 vacant.insert(Forwarder::start(gateway, target).await.map_err(failed)?);
@@ -197,66 +195,37 @@ impl StackContainers {
         Ok(())
     }
 
-    async fn make_network(&self) -> Result<Network, String> {
+    async fn create_network(&self) -> Result<Network, ContainerError> {
         let engine = self.engine().await?;
-        EngineRecord::write(engine, &self.note)
-            .map_err(|error| format!("cannot write `{}`: {error}", self.note.display()))?;
+        EngineRecord::write(engine, &self.record)
+            .map_err(|source| ContainerError::WriteRecord { path: self.record.clone(), source })?;
         let name = format!("xtask-{}", self.mark);
         let [stack, workspace] = self.labels();
         let create = ["network", "create", "--label", &stack, "--label", &workspace, &name];
-        if let Err(error) = self.making(engine.run(&create)).await
-            && !has_network(engine, &stack, &name).await
+        if let Err(source) = self.creating(engine.run(&create)).await
+            && !engine.has_network(&stack, &name).await
         {
-            let program = engine.program().display();
-            return Err(format!("{error}\nhint: `{program} network rm {name}`"));
+            let engine = engine.program().to_path_buf();
+            return Err(ContainerError::CreateNetwork { network: name, engine, source });
         }
         let host = if !cfg!(target_os = "linux") {
             Host::Elsewhere
-        } else if is_rootless(engine).await? {
-            Host::Hidden
+        } else if engine.is_rootless().await? {
+            Host::Unreachable
         } else {
-            Host::At(gateway(engine, &name).await?)
+            let gateway = engine.gateway(&name).await?;
+            Host::At(gateway.ok_or_else(|| ContainerError::NoGateway { network: name.clone() })?)
         };
         Ok(Network { name, host })
     }
 }
 
-/// Packing an image takes as much memory as the image has, and a supervisor lives long: an
-/// allocator that learns from large pieces would keep them all for the next time.
-fn give_large_memory_back() {
+/// Packing an image allocates as much memory as the image has. With a fixed threshold the
+/// allocator returns it to the system, where it would otherwise keep it for the next time.
+fn return_large_allocations() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    // SAFETY: the call sets a number that later allocations look at.
+    // SAFETY: the call sets a number that later allocations read.
     unsafe {
         libc::mallopt(libc::M_MMAP_THRESHOLD, 1024 * 1024);
     }
-}
-
-/// Whether a network of ours is there already: of a start that failed half way, or because
-/// something in it could not be removed.
-async fn has_network(engine: &Engine, label: &str, name: &str) -> bool {
-    let filter = format!("label={label}");
-    let list = ["network", "ls", "--filter", &filter, "--format", "{{.Name}}"];
-    engine.query(&list).await.is_ok_and(|names| names.lines().any(|line| line == name))
-}
-
-/// Whether networks are in a namespace of the engine's own, as they are without root.
-async fn is_rootless(engine: &Engine) -> Result<bool, String> {
-    let format = match engine.is_podman() {
-        true => "{{if .Host.Security.Rootless}}rootless{{end}}",
-        false => "{{.SecurityOptions}}",
-    };
-    let said = engine.query(&["info", "--format", format]).await;
-    said.map(|said| said.contains("rootless")).map_err(|error| error.to_string())
-}
-
-/// The address of this machine in a network.
-async fn gateway(engine: &Engine, network: &str) -> Result<IpAddr, String> {
-    let format = match engine.is_podman() {
-        true => "{{range .Subnets}}{{.Gateway}} {{end}}",
-        false => "{{range .IPAM.Config}}{{.Gateway}} {{end}}",
-    };
-    let said = engine.query(&["network", "inspect", "--format", format, network]).await;
-    let said = said.map_err(|error| error.to_string())?;
-    let mut addresses = said.split_whitespace().filter_map(|word| word.parse::<IpAddr>().ok());
-    addresses.find(IpAddr::is_ipv4).ok_or_else(|| format!("network `{network}` has no gateway"))
 }

@@ -1,8 +1,7 @@
-//! The start of one run in a container, from nothing to the engine's command line that is
-//! attached to it; it can be called off at any time.
+//! Starts one run in a container: pull the image, create the container, attach the engine's
+//! command line. A signal can cancel it at any time.
 //!
-//! What the container is like stands in [`create`], and what becomes of it in
-//! [`super::run`].
+//! [`create`] chooses the container's settings. [`super::run`] watches the container.
 
 use std::ffi::CString;
 use std::io;
@@ -15,9 +14,10 @@ use std::time::Duration;
 use tokio::sync::mpsc::UnboundedReceiver;
 use xtask_core::stack::effect::ImageOrigin;
 
+use super::ContainerError;
 use super::create;
 use super::engine::{Engine, PULL_TIMEOUT};
-use super::run::{ContainerRun, ContainerSignal, LAST_WAIT, seen};
+use super::run::{CANCEL_TIMEOUT, ContainerRun, ContainerSignal, seen};
 use super::stack::Network;
 use super::volumes;
 use crate::effects::exit::wait_for_exec;
@@ -27,41 +27,40 @@ use crate::effects::spawn::SpawnRequest;
 use crate::system::group::Leader;
 use crate::system::say;
 
-/// How long the engine may take to make a container before that is said.
+/// After how long the probes report that the engine has not created the container.
 const SLOW: Duration = Duration::from_secs(3);
 
-/// How long the engine may take to remove what a start that came to nothing has made. With
-/// [`LAST_WAIT`] it is shorter than the time after which a start that was called off is lost.
-const LAST_REMOVAL: Duration = Duration::from_millis(1500);
+/// How long the engine may take to remove the container of a failed start. Together with
+/// [`CANCEL_TIMEOUT`] it is shorter than the time after which a cancelled start counts as lost.
+const REMOVAL_TIMEOUT: Duration = Duration::from_millis(1500);
 
 impl ContainerRun {
-    /// Makes the container and starts it, attached, unless that is called off.
+    /// Creates and starts the container, attached, unless a signal cancels that.
     pub(crate) async fn start(
         &self,
         name: &str,
         signals: &mut UnboundedReceiver<ContainerSignal>,
-    ) -> Result<(Engine, Network, Arc<Leader>), String> {
-        const CALLED_OFF: &str = "it was told to stop before it was started";
+    ) -> Result<(Engine, Network, Arc<Leader>), ContainerError> {
         let engine = self.containers.engine().await?;
         if self.container.origin == ImageOrigin::Foreign {
             tokio::select! {
-                fetched = self.pull(engine) => fetched?,
-                () = called_off(signals) => return Err(CALLED_OFF.to_owned()),
+                pulled = self.pull(engine) => pulled?,
+                () = cancelled(signals) => return Err(ContainerError::Cancelled),
             }
         }
-        let mut making = Box::pin(self.make(engine, name));
-        let made = tokio::select! {
-            made = &mut making => made,
-            () = called_off(signals) => {
-                let _ = tokio::time::timeout(LAST_WAIT, &mut making).await;
-                Err(CALLED_OFF.to_owned())
+        let mut creating = Box::pin(self.create(engine, name));
+        let created = tokio::select! {
+            created = &mut creating => created,
+            () = cancelled(signals) => {
+                let _ = tokio::time::timeout(CANCEL_TIMEOUT, &mut creating).await;
+                Err(ContainerError::Cancelled)
             }
         };
-        // A command line that still runs would make its container after the removal.
-        drop(making);
-        let started = match made {
+        // A command line that still runs would create its container after the removal.
+        drop(creating);
+        let started = match created {
             Ok(network) => self.attach(engine, name).await.map(|leader| (network, leader)),
-            Err(why) => Err(why),
+            Err(error) => Err(error),
         };
         if started.is_err() {
             remove_soon(engine, name).await;
@@ -69,23 +68,23 @@ impl ContainerRun {
         started.map(|(network, leader)| (engine.clone(), network, leader))
     }
 
-    /// Gets an image that is not here. The time for that is not the service's.
-    async fn pull(&self, engine: &Engine) -> Result<(), String> {
+    /// Pulls a missing image. That time does not count against the start timeout.
+    async fn pull(&self, engine: &Engine) -> Result<(), ContainerError> {
         let image = &self.container.image;
-        if engine.has_image(image).await.map_err(|error| error.to_string())? {
+        if engine.has_image(image).await? {
             return Ok(());
         }
-        self.events.status(format!("fetching the image `{image}`"));
+        self.events.status(format!("pulling image `{image}`"));
         self.events.extend(PULL_TIMEOUT + self.start_timeout);
-        let fetched = engine.pull(image).await;
+        let pulled = engine.pull(image).await;
         self.events.status(String::new());
         self.events.extend(self.start_timeout);
-        fetched.map_err(|error| format!("the image `{image}` is not here, and {error}"))
+        pulled.map_err(|source| ContainerError::Pull { image: image.clone(), source })
     }
 
-    /// Makes the container and what it needs beside it.
-    async fn make(&self, engine: &Engine, name: &str) -> Result<Network, String> {
-        let make = async {
+    /// Creates the container with its network, forwarders and folders.
+    async fn create(&self, engine: &Engine, name: &str) -> Result<Network, ContainerError> {
+        let create = async {
             let network = self.containers.network().await?.clone();
             for neighbour in &self.container.neighbours {
                 self.containers.forward_to(neighbour).await?;
@@ -101,18 +100,19 @@ impl ContainerRun {
             create::create(engine, &self.containers, &network, &wanted).await?;
             Ok(network)
         };
-        let mut make = pin!(make);
-        if let Ok(made) = tokio::time::timeout(SLOW, &mut make).await {
-            return made;
+        let mut create = pin!(create);
+        if let Ok(created) = tokio::time::timeout(SLOW, &mut create).await {
+            return created;
         }
-        seen(&self.events, &self.targets, "the engine has not made its container yet");
-        make.await
+        seen(&self.events, &self.targets, "the engine has not created its container yet");
+        create.await
     }
 
-    /// Starts the engine's command line that starts the container and stays with it.
-    async fn attach(&self, engine: &Engine, name: &str) -> Result<Arc<Leader>, String> {
+    /// Starts the engine's command line, which starts the container and stays attached.
+    async fn attach(&self, engine: &Engine, name: &str) -> Result<Arc<Leader>, ContainerError> {
         let attached = self.try_attach(engine, name).await;
-        attached.map_err(|error| format!("cannot start `{}`: {error}", engine.program().display()))
+        let engine = engine.program().to_path_buf();
+        attached.map_err(|source| ContainerError::Attach { engine, source })
     }
 
     async fn try_attach(&self, engine: &Engine, name: &str) -> io::Result<Arc<Leader>> {
@@ -137,16 +137,15 @@ impl ContainerRun {
     }
 }
 
-/// Removes what a start that came to nothing may have made.
+/// Removes the container that a failed start may have created.
 async fn remove_soon(engine: &Engine, name: &str) {
-    if tokio::time::timeout(LAST_REMOVAL, engine.remove(name)).await.is_err() {
+    if tokio::time::timeout(REMOVAL_TIMEOUT, engine.remove(name)).await.is_err() {
         say(&format!("container `{name}` may be left: the engine takes too long to remove it"));
     }
 }
 
-/// Waits until a start is not wanted any more. There is nothing yet that another order could
-/// be for.
-async fn called_off(signals: &mut UnboundedReceiver<ContainerSignal>) {
+/// Waits for a signal that cancels a start. The others have no effect yet.
+async fn cancelled(signals: &mut UnboundedReceiver<ContainerSignal>) {
     loop {
         match signals.recv().await {
             Some(ContainerSignal::Cancel | ContainerSignal::Stop(_) | ContainerSignal::Kill) => {

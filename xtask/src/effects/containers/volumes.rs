@@ -1,8 +1,7 @@
-//! The folders of this machine that a container is shown: made, and given to its user where
-//! they are the stack's own.
+//! Prepares the folders of this machine that a container mounts.
 //!
-//! As root this machine's files are root's, and containers run as somebody else; without root
-//! they run as the caller, and nothing is given away.
+//! The supervisor of root gives them to the user that containers run as. Without root,
+//! containers run as the caller, and owners stay.
 
 use std::ffi::CStr;
 use std::fs;
@@ -18,61 +17,60 @@ use rustix::io::Errno;
 use rustix::process::{Gid, Uid, geteuid};
 use xtask_core::stack::effect::{Container, ImageOrigin};
 
+use super::ContainerError;
 use super::root_fs::USER;
 use super::stack::StackContainers;
 use crate::effects::process::notify::NotifySocket;
 
-/// How a folder is opened, and nothing in its place.
+/// The flags that open a folder and nothing else.
 const FOLDER: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
-/// Makes the folders that the container is shown. The data folder is given to its user as a
-/// whole, for other services write there too; another folder only if it was not there before.
-/// The data folder may be a link, to a larger disk say: no service can put one in its place.
-///
-/// # Errors
-/// One line.
+/// Creates the folders that the container mounts. The data folder is given to its user with
+/// all content, because other services write there too; another folder only if it is new.
+/// The data folder may be a symbolic link, for example to a larger disk: no service can
+/// replace it.
 pub(crate) async fn prepare(
     containers: &StackContainers,
     container: &Container,
     notify: Option<&NotifySocket>,
-) -> Result<(), String> {
+) -> Result<(), ContainerError> {
     let paths: Vec<PathBuf> =
         container.volumes.iter().map(|volume| PathBuf::from(&volume.outside)).collect();
     let notify = notify.map(|socket| socket.path().to_path_buf());
-    let hand_over = geteuid().is_root() && container.origin == ImageOrigin::Built;
+    let change_owner = geteuid().is_root() && container.origin == ImageOrigin::Built;
     let data = containers.data();
     let prepare = move || {
         for path in &paths {
-            let there = path.exists();
-            let shown = path.display();
-            if !there {
+            let exists = path.exists();
+            let path_buf = || path.clone();
+            if !exists {
                 fs::create_dir_all(path)
-                    .map_err(|error| format!("cannot make `{shown}`: {error}"))?;
+                    .map_err(|source| ContainerError::CreateFolder { path: path_buf(), source })?;
             }
-            if hand_over && (!there || *path == data) {
+            if change_owner && (!exists || *path == data) {
                 let how = if *path == data { FOLDER.difference(OFlags::NOFOLLOW) } else { FOLDER };
-                give(path, how).map_err(|error| {
-                    format!("cannot give `{shown}` to the user of containers: {error}")
-                })?;
+                give(path, how)
+                    .map_err(|source| ContainerError::ChangeOwner { path: path_buf(), source })?;
             }
         }
-        if let Some(path) = &notify {
-            // The folder around it is closed to everybody else.
-            let everybody = fs::Permissions::from_mode(0o666);
-            fs::set_permissions(path, everybody).map_err(|error| error.to_string())?;
+        if let Some(path) = notify {
+            // Only the stack's user can enter its folder.
+            let all_users = fs::Permissions::from_mode(0o666);
+            fs::set_permissions(&path, all_users)
+                .map_err(|source| ContainerError::ShareSocket { path, source })?;
         }
         Ok(())
     };
-    tokio::task::spawn_blocking(prepare).await.map_err(|error| error.to_string())?
+    // The task fails only with the runtime.
+    tokio::task::spawn_blocking(prepare).await.unwrap_or(Err(ContainerError::Cancelled))
 }
 
-/// Makes the user of containers the owner of what is ours: a folder and all in it. What belongs
-/// to another account stays its own, as the files of a database server do.
+/// Makes the user of containers the owner of a folder and its content, as far as the caller
+/// owns it. Files of another account keep their owner, for example those of a database server.
 ///
-/// Services write there meanwhile, and may put a link in the place of a folder: so each folder is
-/// held open, and nothing in it is reached through a path. `how` the first one is opened says
-/// whether it may be a link.
+/// Services may replace a folder by a link meanwhile. So each folder is held open, and its
+/// entries are not reached through a path. `how` decides whether the first one may be a link.
 fn give(path: &Path, how: OFlags) -> io::Result<()> {
     Ok(give_folder(openat(CWD, path, how, Mode::empty())?.as_fd())?)
 }
@@ -90,7 +88,7 @@ fn give_folder(folder: BorrowedFd<'_>) -> Result<(), Errno> {
             continue;
         }
         match give_entry(folder, entry.file_name()) {
-            // A journal that another service has just removed, or what was a folder.
+            // Another service has just removed or replaced the entry.
             Ok(()) | Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
             Err(error) => return Err(error),
         }
@@ -118,8 +116,8 @@ mod tests {
 
     use super::*;
 
-    /// Whether files can be given away here, else said aloud.
-    fn may_give() -> bool {
+    /// Whether this test can change owners; otherwise it is reported as skipped.
+    fn can_change_owner() -> bool {
         if !geteuid().is_root() {
             xtask_client::harness::skipped("root");
         }
@@ -131,8 +129,8 @@ mod tests {
     }
 
     #[test]
-    fn of_a_folder_only_what_is_ours_is_given_away() {
-        if !may_give() {
+    fn files_of_other_accounts_keep_their_owner() {
+        if !can_change_owner() {
             return;
         }
         let folder = tempfile::tempdir().unwrap();
@@ -153,8 +151,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_data_folder_that_is_a_link_is_given_away_where_it_leads() {
-        if !may_give() {
+    async fn owner_changes_behind_a_linked_data_folder() {
+        if !can_change_owner() {
             return;
         }
         let (stack, disk) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
@@ -172,16 +170,16 @@ mod tests {
         };
         prepare(&containers, &container, None).await.unwrap();
         assert_eq!([owner(disk.path()), owner(&file), owner(&data)], [USER, USER, 0]);
-        assert!(give(&data, FOLDER).is_err(), "another folder is no link");
+        assert!(give(&data, FOLDER).is_err(), "only the data folder may be a link");
     }
 
     #[test]
     #[cfg(target_os = "linux")]
-    fn a_folder_that_becomes_a_link_meanwhile_is_not_followed() {
+    fn folder_replaced_by_a_link_is_not_followed() {
         use rustix::fs::{RenameFlags, renameat_with};
         use std::sync::atomic::{AtomicBool, Ordering};
 
-        if !may_give() {
+        if !can_change_owner() {
             return;
         }
         let (folder, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
