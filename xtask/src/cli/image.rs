@@ -17,7 +17,7 @@ use super::up::build::{Build, BuildEvent};
 use super::up::target;
 use super::{Global, block_on, print};
 use crate::effects::containers::engine::Engine;
-use crate::effects::containers::image::{self, Image, Made, Recipe};
+use crate::effects::containers::image::{self, Image, Recipe};
 use crate::view::image::{ImageRow, table};
 use crate::view::style::{GOOD, WARN};
 
@@ -142,7 +142,7 @@ fn is_built(service: &Service) -> bool {
 }
 
 fn report(service: &Service, image: &Image) {
-    if image.made == Made::Now {
+    if image.is_new {
         print::say(GOOD, "Built", &format!("image of {}", service.name));
     }
     for note in &image.notes {
@@ -156,7 +156,7 @@ fn row(service: &Service, image: Image) -> ImageRow {
         image: image.reference,
         content: image.content,
         size_bytes: image.size_bytes,
-        new: image.made == Made::Now,
+        new: image.is_new,
         notes: image.notes,
     }
 }

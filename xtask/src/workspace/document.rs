@@ -1,7 +1,7 @@
-//! One manifest: its text as values that know where they stand.
+//! Parses the text of one manifest into values with their places.
 //!
-//! It reads no file and understands no metadata. Nothing but the core is used here, so
-//! that the fuzzer can take this file as it is.
+//! It reads no file and interprets no metadata. It imports only the core, so that the fuzzer
+//! can include this file.
 
 use std::path::Path;
 
@@ -10,12 +10,12 @@ use toml::de::{DeTable, DeValue};
 use xtask_core::manifest::{Key, Manifest, Table, Value, ValueKind};
 use xtask_core::problem::{Code, Problem, Span};
 
-/// Parses one manifest; what is not TOML is a problem, and left out.
+/// Parses one manifest. Text that is not TOML is a problem, and left out of the values.
 pub(crate) fn manifest(root: &Path, path: &Path, text: String) -> (Manifest, Vec<Problem>) {
     let file = path.strip_prefix(root).unwrap_or(path).display().to_string();
     let folder = path.parent().unwrap_or(root).display().to_string();
     let (tree, errors) = DeTable::parse_recoverable(&text);
-    // One mistake makes several complaints; the first is where it is.
+    // One mistake causes several errors; the first is at its place.
     let problems = errors
         .iter()
         .take(1)
@@ -49,7 +49,7 @@ fn value(tree: &Spanned<DeValue<'_>>) -> Value {
         DeValue::Integer(number) => {
             match i64::from_str_radix(number.as_str(), number.radix()) {
                 Ok(number) => ValueKind::Integer(number),
-                // Beyond 64 bits it is no port, status or anything else that is read.
+                // No key accepts a number of more than 64 bits.
                 Err(_) => ValueKind::Integer(i64::MAX),
             }
         }

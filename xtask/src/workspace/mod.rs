@@ -1,7 +1,7 @@
-//! Gathers a workspace: what Cargo says of it, and its manifests with the place of
+//! Reads a workspace: the answer of `cargo metadata`, and the manifests with the place of
 //! every value.
 //!
-//! It understands no metadata of services; the core does.
+//! The core interprets the metadata of services.
 
 mod document;
 pub(crate) mod edit;
@@ -20,18 +20,17 @@ use xtask_core::problem::Problem;
 
 use crate::workspace::document::manifest;
 
-/// A workspace as it lies on the disk.
+/// The files of a workspace.
 #[derive(Clone, Debug)]
 pub(crate) struct WorkspaceFiles {
-    /// What the core reads.
+    /// The manifests, for the core.
     pub(crate) workspace: Workspace,
-    /// Where cargo builds.
+    /// The folder in which cargo builds.
     pub(crate) target_directory: PathBuf,
 }
 
 impl WorkspaceFiles {
-    /// The text of a file that a problem points into: a manifest, or a file below the
-    /// root.
+    /// The text of a file that a problem points into: a manifest, or a file below the root.
     pub(crate) fn text(&self, file: &str) -> Option<String> {
         let manifest = self.workspace.manifests.iter().find(|manifest| manifest.file == file);
         match manifest {
@@ -41,53 +40,37 @@ impl WorkspaceFiles {
     }
 }
 
-/// Why a workspace could not be files.
+/// Why a workspace cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    /// Cargo refused, for a reason that is not a manifest's syntax.
-    #[error("{words}")]
-    Refused {
-        /// Its words, or rustup's.
-        words: String,
-    },
-    /// There is no cargo that could be asked.
-    #[error("cannot start `cargo`")]
-    NoCargo {
-        /// The system's words.
-        source: io::Error,
-    },
-    /// Cargo answered with something else than it should.
-    #[error("cannot run `cargo metadata`")]
-    Cargo {
-        /// The system's words.
-        source: cargo_metadata::Error,
-    },
-    /// A manifest that Cargo read a moment ago cannot be read.
-    #[error("cannot read `{}`", path.display())]
-    Read {
-        /// Which.
-        path: PathBuf,
-        /// The system's words.
-        source: io::Error,
-    },
+    /// Cargo failed, and all manifests are valid TOML. The message is that of cargo or rustup.
+    #[error("{message}")]
+    Cargo { message: String },
+    #[error("`{}` is not UTF-8, and cargo needs paths in UTF-8", path.display())]
+    NotUtf8 { path: PathBuf },
+    #[error("failed to start `cargo`")]
+    NoCargo { source: io::Error },
+    #[error("failed to read the answer of `cargo metadata`")]
+    Answer { source: cargo_metadata::Error },
+    #[error("failed to read `{}`", path.display())]
+    Read { path: PathBuf, source: io::Error },
 }
 
-/// Asks cargo about the workspace around `start`, or that of a manifest, and reads its
+/// Asks cargo for the workspace around `start`, or that of a manifest, and reads its
 /// manifests.
 ///
-/// Where a manifest is not TOML, the problems say so
-/// ([`xtask_core::problem::Code::Syntax`]); the workspace is then what could be read
-/// without Cargo, good for finding more mistakes only.
+/// Manifests that are not TOML become problems of
+/// [`xtask_core::problem::Code::Syntax`]. The workspace is then incomplete: it serves only
+/// to find more problems.
 ///
 /// # Errors
-/// Cargo's words, or those of the system.
+/// If cargo or a manifest cannot be read.
 pub(crate) fn read(
     start: &Path,
     manifest_path: Option<&Path>,
 ) -> Result<(WorkspaceFiles, Vec<Problem>), Error> {
     if start.to_str().is_none() {
-        let words = format!("`{}` is not UTF-8, which cargo wants of a path", start.display());
-        return Err(Error::Refused { words });
+        return Err(Error::NotUtf8 { path: start.to_path_buf() });
     }
     let mut command = MetadataCommand::new();
     command.no_deps().current_dir(start);
@@ -99,12 +82,12 @@ pub(crate) fn read(
         Err(cargo_metadata::Error::CargoMetadata { stderr }) => {
             let first = manifest_path.map_or_else(|| start.to_path_buf(), |path| start.join(path));
             let (workspace, problems) = unreadable::read(&first)
-                .ok_or_else(|| Error::Refused { words: without_prefix(&stderr) })?;
+                .ok_or_else(|| Error::Cargo { message: without_prefix(&stderr) })?;
             let target_directory = Path::new(&workspace.root).join("target");
             return Ok((WorkspaceFiles { workspace, target_directory }, problems));
         }
         Err(cargo_metadata::Error::Io(source)) => return Err(Error::NoCargo { source }),
-        Err(source) => return Err(Error::Cargo { source }),
+        Err(source) => return Err(Error::Answer { source }),
     };
     let root = metadata.workspace_root.as_std_path();
     let lock = fs::read_to_string(root.join("Cargo.lock")).unwrap_or_default();
@@ -128,7 +111,7 @@ pub(crate) fn read(
     Ok((WorkspaceFiles { workspace, target_directory }, problems))
 }
 
-/// What Cargo says of each member, by the path of its manifest.
+/// The members of the workspace, by the path of the manifest.
 fn packages(metadata: &Metadata, lock: &str) -> BTreeMap<PathBuf, Package> {
     let mut out = BTreeMap::new();
     for package in metadata.workspace_packages() {
@@ -153,15 +136,15 @@ fn packages(metadata: &Metadata, lock: &str) -> BTreeMap<PathBuf, Package> {
     out
 }
 
-/// Whether a lock file knows several packages of this name, so that the name alone
-/// tells Cargo too little.
+/// Whether the lock file contains several packages of this name, so that cargo needs more
+/// than the name.
 fn is_ambiguous(name: &str, lock: &str) -> bool {
     let line = format!("name = \"{name}\"");
     lock.lines().filter(|other| *other == line).count() > 1
 }
 
-/// Cargo's words without the prefix that the caller writes itself.
-fn without_prefix(words: &str) -> String {
-    let words = words.trim();
-    words.strip_prefix("error: ").unwrap_or(words).to_string()
+/// Cargo's message without the prefix that the caller prints itself.
+fn without_prefix(message: &str) -> String {
+    let message = message.trim();
+    message.strip_prefix("error: ").unwrap_or(message).to_string()
 }

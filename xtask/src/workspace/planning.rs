@@ -1,7 +1,7 @@
-//! From the manifests on the disk to a plan, with every mistake that stands in the way.
+//! Makes a plan from the manifests, or lists all problems.
 //!
-//! The deciding is the core's; here are the files that it asks for, and the regular
-//! expressions that it cannot read itself.
+//! The core decides. This file gives it the files that it asks for, and checks regular
+//! expressions.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -13,16 +13,16 @@ use xtask_core::problem::{Code, Problem, Severity};
 
 use crate::workspace::WorkspaceFiles;
 
-/// How much is looked at.
+/// Which services are checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scope {
-    /// What the request wants.
+    /// The services of the request.
     Request,
-    /// Everything that is declared, under every overlay.
+    /// All declared services, under every overlay.
     Everything,
 }
 
-/// Plans a request; `found` are the problems of gathering.
+/// Plans a request. The outcome includes the problems `found` before.
 pub(crate) fn plan(
     files: &WorkspaceFiles,
     found: Vec<Problem>,
@@ -49,8 +49,8 @@ pub(crate) fn plan(
     outcome
 }
 
-/// Drops what was found in files that are not TOML, but for that: half a file says
-/// half of what was meant.
+/// Drops the other problems of files that are not TOML, because their values are
+/// incomplete.
 fn without_consequences(problems: &mut Vec<Problem>) {
     let broken: BTreeSet<String> = problems
         .iter()
@@ -63,8 +63,8 @@ fn without_consequences(problems: &mut Vec<Problem>) {
     });
 }
 
-/// The caller's environment, as far as it is text, without what cargo or an outer
-/// supervisor set for this program.
+/// The caller's environment, as far as it is UTF-8, without the variables that cargo or an
+/// outer supervisor set for this program.
 pub(crate) fn shell() -> BTreeMap<String, String> {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
@@ -72,7 +72,7 @@ pub(crate) fn shell() -> BTreeMap<String, String> {
         .collect()
 }
 
-/// The last line of a message that draws its own picture first.
+/// The last line of a message that shows the place of the error first.
 fn last_line(text: &str) -> String {
     let line = text.lines().last().unwrap_or(text).trim();
     line.strip_prefix("error: ").unwrap_or(line).to_string()

@@ -1,10 +1,9 @@
-//! Who builds in a target directory: with one for two worktrees cargo takes the
-//! programs of one for those of the other, and says nothing.
+//! Finds other worktrees that build in the same target directory: cargo silently takes the
+//! programs of one worktree for those of the other.
 //!
-//! Each workspace that builds there is written down in the directory itself, and cargo
-//! leaves the sources of each program beside it. Workspaces without a package in common
-//! may share a directory; whether to build in spite of what is found is not decided
-//! here.
+//! Each workspace that builds there is recorded in the directory, and cargo lists the sources
+//! of each program in a `.d` file. Workspaces without a package in common may share a
+//! directory. The caller decides whether to build.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -14,26 +13,25 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 
-/// The file that names the workspaces, a JSON text a line.
+/// The file with the roots of the workspaces, a JSON string a line.
 const ROOTS: &str = "xtask-roots";
 
-/// A package whose programs are wanted.
+/// A package with programs to build.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Built {
     /// Its manifest, relative to the workspace's root.
     pub(crate) manifest: String,
-    /// Its name.
+    /// The name of the package.
     pub(crate) name: String,
-    /// The programs that are wanted of it.
+    /// The names of the programs.
     pub(crate) binaries: Vec<String>,
 }
 
-/// Another worktree that builds one of the packages of the workspace at `root` in the
-/// same directory; `profile` is the folder of the programs in it. Where there is none
-/// the workspace is written down.
+/// Another worktree that builds one of these packages in the target directory; `profile` is
+/// the folder of the programs in it. Without another one, the workspace at `root` is
+/// recorded.
 ///
-/// What cannot be read or written is no obstacle: whether cargo can build there is for
-/// cargo to say.
+/// Files that cannot be read or written are ignored: cargo reports whether it can build.
 pub(crate) fn other_builder(
     target: &Path,
     profile: &str,
@@ -72,8 +70,8 @@ fn read_roots(file: &mut File) -> io::Result<BTreeSet<PathBuf>> {
     Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
 }
 
-/// The roots that the sources of a package's programs may belong to, as cargo left them
-/// beside the programs: `PROGRAM: SOURCE SOURCE …`, blanks escaped.
+/// The roots to which the sources of a package's programs may belong, from cargo's `.d` files:
+/// `PROGRAM: SOURCE SOURCE …`, with escaped blanks.
 fn compiled_by(target: &Path, profile: &str, package: &Built) -> BTreeSet<PathBuf> {
     let folder = target.join(profile);
     let texts = package
@@ -92,7 +90,7 @@ fn compiled_by(target: &Path, profile: &str, package: &Built) -> BTreeSet<PathBu
     roots
 }
 
-/// Whether the workspace at `root` has that package in that place.
+/// Whether the workspace at `root` has this package at the same path.
 fn has(root: &Path, package: &Built) -> bool {
     let manifest = fs::read_to_string(root.join(&package.manifest)).ok();
     let manifest = manifest.and_then(|text| text.parse::<toml::Table>().ok());
@@ -136,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_worktree_has_the_directory_until_it_is_gone() {
+    fn first_worktree_owns_the_directory_until_deleted() {
         let fixture = Fixture::new();
         let (one, two) = (fixture.root("one", "shop"), fixture.root("a second one", "shop"));
         for _ in 0..2 {
@@ -149,18 +147,18 @@ mod tests {
     }
 
     #[test]
-    fn workspaces_without_a_package_in_common_may_share_a_directory() {
+    fn workspaces_without_common_package_share_a_directory() {
         let fixture = Fixture::new();
         let (one, two) = (fixture.root("one", "shop"), fixture.root("two", "stock"));
         assert_eq!(fixture.other(&one, "shop"), None);
         assert_eq!(fixture.other(&two, "stock"), None);
         let link = fixture.0.path().join("link");
         std::os::unix::fs::symlink(&one, &link).unwrap();
-        assert_eq!(fixture.other(&link, "shop"), None, "one folder by another name");
+        assert_eq!(fixture.other(&link, "shop"), None, "a link to the same folder");
     }
 
     #[test]
-    fn a_worktree_that_was_built_by_cargo_alone_is_found_by_what_cargo_left() {
+    fn worktree_built_by_cargo_alone_is_found() {
         let fixture = Fixture::new();
         let (one, two) = (fixture.root("wt one", "shop"), fixture.root("two", "shop"));
         let folder = fixture.0.path().join("target/debug");

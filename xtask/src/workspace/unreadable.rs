@@ -1,8 +1,8 @@
-//! Finds the manifests that Cargo could not read, so that the mistake is shown as any
-//! other is.
+//! Finds the manifests that cargo cannot parse, so that the mistake is reported like any
+//! other problem.
 //!
-//! Without Cargo it knows less: it follows `members` as far as folders and `*` go, and
-//! finds binaries where they usually are. Nothing is built from what it says.
+//! It follows `members` with folders and `*`, and finds binaries at the usual paths. Nothing
+//! is built from its result.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,11 +12,11 @@ use xtask_core::problem::Problem;
 
 use crate::workspace::document::manifest;
 
-/// A manifest that is longer was not written by anybody, and is left to Cargo's words:
-/// a picture of the place of its mistake would take a minute.
+/// Longer manifests are left to cargo's message: rendering the place of the mistake would
+/// take a minute.
 const LONGEST_MANIFEST_BYTES: u64 = 4 * 1024 * 1024;
 
-/// The manifests around `start`, if one of them is not TOML.
+/// Reads the manifests around `start`, if one of them is not TOML.
 pub(crate) fn read(start: &Path) -> Option<(Workspace, Vec<Problem>)> {
     let start = start.canonicalize().ok()?;
     let above: Vec<PathBuf> =
@@ -81,7 +81,7 @@ fn members(root: &Path, first: &Manifest) -> Vec<PathBuf> {
     out
 }
 
-/// The folders that one part of a pattern leads to.
+/// The folders that match one part of a pattern.
 fn step(folder: &Path, part: &str) -> Vec<PathBuf> {
     let Some((before, after)) = part.split_once('*') else { return vec![folder.join(part)] };
     let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
@@ -96,8 +96,8 @@ fn step(folder: &Path, part: &str) -> Vec<PathBuf> {
         .collect()
 }
 
-/// What a manifest says of its package, where Cargo cannot be asked: by name, by
-/// `[[bin]]`, by the usual files.
+/// The package of a manifest, without cargo: binaries come from its name, `[[bin]]` and the
+/// usual files.
 fn package(manifest: &Manifest) -> Option<Package> {
     let table = manifest.root.table("package")?;
     let name = text(table, "name")?;

@@ -121,7 +121,7 @@ fn cargo_that_cannot_be_found_is_said_with_a_way_out() {
         let lost = ran(&fixture, args, |command| {
             command.env("PATH", fixture.out());
         });
-        lost.ends_with(2).says("cannot start `cargo`").says("hint:").says("PATH");
+        lost.ends_with(2).says("failed to start `cargo`").says("hint:").says("PATH");
     }
     nothing_is_left(&fixture);
 }

@@ -1,7 +1,7 @@
-//! Images of built programs: found by their content, else made, tried and named.
+//! Builds images of programs, or finds an existing image by the hash of its content.
 //!
-//! An image belongs to a workspace, not to a stack: stacks side by side share it. It holds
-//! no arguments and no variables, which differ between stacks; who runs it gives them.
+//! An image belongs to a workspace, and its stacks share it. It contains no arguments and no
+//! variables, because they differ between stacks: the container gets them.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -12,85 +12,69 @@ use super::engine::{Engine, EngineError};
 use super::linked::complaint;
 use super::root_fs::{self, RootFs, RootFsError, System, USER};
 
-/// The label that tells whose image it is: the short name of a workspace.
+/// The label with the short name of the image's workspace.
 pub(crate) const WORKSPACE_LABEL: &str = "xtask.workspace";
 /// The label with the service's name.
 pub(crate) const SERVICE_LABEL: &str = "xtask.service";
-/// The label with the hash of everything that the image is made of.
+/// The label with the hash of the image's content.
 pub(crate) const CONTENT_LABEL: &str = "xtask.content";
 
-/// Images of a service that are kept: other stacks may be about to use an older one.
+/// How many images of a service are kept: other stacks may use an older one.
 const KEEP: usize = 3;
 
-/// Letters of the hash that stand in a name.
+/// Digits of the hash in an image's name.
 const SHORT_HASH: usize = 16;
 
-/// What an image is made of.
+/// The content of an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Recipe {
-    /// The workspace's root.
+    /// The root of the workspace.
     pub(crate) workspace: PathBuf,
-    /// The service.
+    /// The name of the service.
     pub(crate) service: String,
     /// Its program, as cargo linked it.
     pub(crate) program: PathBuf,
-    /// The image to build upon; none for an empty one.
+    /// The base image; none for an empty one.
     pub(crate) base: Option<String>,
-    /// The arguments with which the program asks itself whether it is well; none if it cannot.
+    /// The arguments of the program's own health check; empty if it has none.
     pub(crate) self_probe: Vec<String>,
 }
 
-/// An image that is there and can be run.
+/// An image that exists in the engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Image {
     /// Its name with its tag.
     pub(crate) reference: String,
     /// The hash of its content.
     pub(crate) content: String,
-    /// Its size in the engine's store.
+    /// Its size as the engine reports it.
     pub(crate) size_bytes: u64,
-    /// Whether it was there before.
-    pub(crate) made: Made,
-    /// What is not as it should be, and does not stand in the way.
+    /// Whether this call built it.
+    pub(crate) is_new: bool,
+    /// Defects that do not keep the program from running.
     pub(crate) notes: Vec<String>,
-}
-
-/// Whether an image had to be made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Made {
-    /// It was there with this content.
-    Before,
-    /// It was made.
-    Now,
 }
 
 /// Why there is no image.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ImageError {
-    /// Its files cannot be packed.
     #[error(transparent)]
     RootFs(#[from] RootFsError),
-    /// The engine refused.
     #[error(transparent)]
     Engine(#[from] EngineError),
-    /// It was made, and its program cannot be loaded in it.
-    #[error("the image of `{service}` was made, but its program cannot be loaded in it: {said}")]
-    Unloadable {
-        /// The service.
-        service: String,
-        /// The words of the loader, or of the engine.
-        said: String,
-    },
-    /// The folder for a build cannot be written.
-    #[error("cannot write what an image is built from")]
+    #[error(
+        "the image of `{service}` was built, but its program cannot be loaded in it: {message}"
+    )]
+    Unloadable { service: String, message: String },
+    #[error("failed to write the build folder of an image")]
     Write(#[source] std::io::Error),
 }
 
-/// Finds the image of this content, or makes it and tries whether its program can be loaded.
-/// Older images of the service that nothing uses are removed.
+/// Finds the image with this content, or builds it and checks that its program can be loaded.
+/// A build removes older unused images of the service.
 ///
 /// # Errors
-/// When it cannot be packed, the engine refuses, or the program cannot be loaded.
+/// If it cannot be packed, the engine fails, or the program cannot be loaded.
 pub(crate) async fn make(engine: &Engine, recipe: &Recipe) -> Result<Image, ImageError> {
     let system = if recipe.base.is_some() { System::OfBase } else { System::Whole };
     let program = recipe.program.clone();
@@ -98,18 +82,16 @@ pub(crate) async fn make(engine: &Engine, recipe: &Recipe) -> Result<Image, Imag
     let root = packing.await.map_err(|error| ImageError::Write(error.into()))??;
     let content = content(recipe, &root, base_id(engine, recipe).await.as_deref());
     let reference = reference(recipe, &content);
-    let made = if engine.has_image(&reference).await? {
-        Made::Before
-    } else {
+    let is_new = !engine.has_image(&reference).await?;
+    if is_new {
         build(engine, recipe, &root, &content, &reference).await?;
-        Made::Now
-    };
+    }
     let size = engine.query(&["image", "inspect", "--format", "{{.Size}}", &reference]).await?;
     let size_bytes = size.parse().unwrap_or_default();
-    Ok(Image { reference, content, size_bytes, made, notes: root.notes })
+    Ok(Image { reference, content, size_bytes, is_new, notes: root.notes })
 }
 
-/// Makes the image. It gets its name last, so that whatever has a name was tried.
+/// Builds the image. It gets its name last, so every image with a name passed the check.
 async fn build(
     engine: &Engine,
     recipe: &Recipe,
@@ -119,7 +101,7 @@ async fn build(
 ) -> Result<(), ImageError> {
     let changes = changes(recipe, root, content);
     let id = match &recipe.base {
-        // What it imports cannot have a health check.
+        // Podman's `import` cannot set a health check.
         None if engine.is_podman() => on_base(engine, "scratch", root, &changes).await?,
         None => {
             let mut args = vec!["import"];
@@ -131,7 +113,7 @@ async fn build(
         }
         Some(base) => on_base(engine, base, root, &changes).await?,
     };
-    if let Err(error) = try_loading(engine, recipe, root, &id).await {
+    if let Err(error) = check_loading(engine, recipe, root, &id).await {
         let _ = engine.try_run(&["image", "rm", &id]).await;
         return Err(error);
     }
@@ -140,7 +122,7 @@ async fn build(
     Ok(())
 }
 
-/// Builds upon an image that the user has named.
+/// Builds an image on a base image, with a Dockerfile.
 async fn on_base(
     engine: &Engine,
     base: &str,
@@ -152,20 +134,20 @@ async fn on_base(
     std::fs::write(folder.path().join("Dockerfile"), file).map_err(ImageError::Write)?;
     std::fs::write(folder.path().join("root.tar"), &root.tar).map_err(ImageError::Write)?;
     let folder = folder.path().to_string_lossy();
-    // Other images than those of Docker have no health check, and a layer a line is kept.
-    let own: &[&str] =
+    // Only Docker's format has a health check. Podman would keep a layer for each line.
+    let podman: &[&str] =
         if engine.is_podman() { &["--format=docker", "--layers=false"] } else { &[] };
-    Ok(engine.run(&[&["build", "--quiet"], own, &[&folder]].concat()).await?)
+    Ok(engine.run(&[&["build", "--quiet"], podman, &[&folder]].concat()).await?)
 }
 
-/// Lets the loader of the image find everything that the program needs, without running it.
-async fn try_loading(
+/// Runs the image's loader to list what the program needs, without running the program.
+async fn check_loading(
     engine: &Engine,
     recipe: &Recipe,
     root: &RootFs,
     id: &str,
 ) -> Result<(), ImageError> {
-    // A static program needs nothing that could be missing.
+    // A static program needs no libraries.
     let Some(loader) = &root.loader else { return Ok(()) };
     let loader = loader.to_string_lossy();
     let alone =
@@ -174,12 +156,12 @@ async fn try_loading(
     let args = [&alone[..], &list].concat();
     let output = engine.try_run(&args).await?;
     match complaint(&output) {
-        Some(said) => Err(ImageError::Unloadable { service: recipe.service.clone(), said }),
+        Some(message) => Err(ImageError::Unloadable { service: recipe.service.clone(), message }),
         None => Ok(()),
     }
 }
 
-/// What the image says of itself, as lines of a Dockerfile.
+/// The image's settings, as lines of a Dockerfile.
 fn changes(recipe: &Recipe, root: &RootFs, content: &str) -> Vec<String> {
     let mut label = String::from("LABEL");
     let labels = [
@@ -193,29 +175,29 @@ fn changes(recipe: &Recipe, root: &RootFs, content: &str) -> Vec<String> {
     let mut changes = vec![
         label,
         format!("USER {USER}:{USER}"),
-        format!("ENTRYPOINT {}", words(std::slice::from_ref(&root.program))),
+        format!("ENTRYPOINT {}", exec_form(std::slice::from_ref(&root.program))),
     ];
     if !recipe.self_probe.is_empty() {
         let command: Vec<String> =
             std::iter::once(&root.program).chain(&recipe.self_probe).cloned().collect();
         changes.push(format!(
             "HEALTHCHECK --interval=5s --timeout=5s --start-period=30s --retries=3 CMD {}",
-            words(&command)
+            exec_form(&command)
         ));
     }
     changes
 }
 
-/// Words as a Dockerfile wants them where no shell may read them.
-fn words(words: &[String]) -> String {
-    serde_json::to_string(words).unwrap_or_default()
+/// Arguments in the form of a Dockerfile that uses no shell.
+fn exec_form(args: &[String]) -> String {
+    serde_json::to_string(args).unwrap_or_default()
 }
 
-/// The hash of everything that the image is made of.
+/// The hash of all that the image is built from.
 fn content(recipe: &Recipe, root: &RootFs, base_id: Option<&str>) -> String {
     let mut hash = Sha256::new();
     hash.update(&root.tar);
-    // What is not known yet does not count: the hash itself is one of the labels.
+    // The hash itself is one of the labels, and is left out.
     hash.update(changes(recipe, root, "").join("\n"));
     hash.update(recipe.base.as_deref().unwrap_or_default());
     hash.update(base_id.unwrap_or_default());
@@ -226,22 +208,22 @@ fn content(recipe: &Recipe, root: &RootFs, base_id: Option<&str>) -> String {
     text
 }
 
-/// Which image the name of the base stands for now, if it is here.
+/// The id of the base image, if it is stored here.
 async fn base_id(engine: &Engine, recipe: &Recipe) -> Option<String> {
     let base = recipe.base.as_deref()?;
     engine.query(&["image", "inspect", "--format", "{{.Id}}", base]).await.ok()
 }
 
-/// The image's name. It begins like a registry on this machine, so that no engine looks
-/// for it in the world.
+/// The image's name. It begins with a registry on this machine, so no engine asks another
+/// registry for it.
 fn reference(recipe: &Recipe, content: &str) -> String {
     let workspace = recipe.workspace.file_name().unwrap_or_default().to_string_lossy();
-    let (workspace, service) = (spelled(&workspace), spelled(&recipe.service));
+    let (workspace, service) = (normalized(&workspace), normalized(&recipe.service));
     format!("localhost/{workspace}/{service}:{}", &content[..SHORT_HASH])
 }
 
-/// A name in the letters that names of images may have.
-fn spelled(name: &str) -> String {
+/// The name, with the letters that engines allow in names of images.
+fn normalized(name: &str) -> String {
     let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
     let lower = name.to_lowercase();
     let parts = lower.split(|c: char| !fits(c)).filter(|part| !part.is_empty());
@@ -249,7 +231,7 @@ fn spelled(name: &str) -> String {
     if text.is_empty() { "workspace".to_string() } else { text }
 }
 
-/// Removes all but the newest images of a service. The engine keeps what is in use.
+/// Removes all but the newest images of a service. The engine keeps images in use.
 async fn remove_old(engine: &Engine, recipe: &Recipe) {
     let workspace =
         format!("label={WORKSPACE_LABEL}={}", xtask_client::workspace_name(&recipe.workspace));
@@ -281,13 +263,13 @@ mod tests {
     }
 
     #[test]
-    fn a_name_has_the_letters_that_engines_allow() {
+    fn name_has_only_allowed_letters() {
         let name = reference(&recipe(), "0123456789abcdef0123");
         assert_eq!(name, "localhost/my-work-space/api-1:0123456789abcdef");
     }
 
     #[test]
-    fn the_hash_follows_everything_that_the_image_is_made_of() {
+    fn hash_depends_on_files_settings_and_base() {
         let first = content(&recipe(), &root(b"a"), None);
         assert_eq!(content(&recipe(), &root(b"a"), None), first);
         assert_ne!(content(&recipe(), &root(b"b"), None), first);
@@ -297,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn the_program_is_started_without_a_shell_and_asks_itself_whether_it_is_well() {
+    fn image_starts_and_checks_without_a_shell() {
         let lines = changes(&recipe(), &root(b""), "c").join("\n");
         assert!(lines.contains("\nENTRYPOINT [\"/app/api\"]\n"), "{lines}");
         assert!(lines.contains("CMD [\"/app/api\",\"--probe\",\"/ready \\\"x\\\"\"]"), "{lines}");

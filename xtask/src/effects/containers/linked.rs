@@ -1,95 +1,68 @@
-//! What a program needs to be loaded: its loader, and the libraries that the loader
-//! finds for it.
+//! Finds what a program needs to be loaded: its loader and its libraries.
 //!
-//! The loader is asked itself, without running the program: only it knows every rule by
-//! which it searches. Libraries that a program opens later by name are not found here.
+//! It runs the loader's own listing, which follows all of its search rules and does not run
+//! the program. Libraries that a program opens by name at run time are not found.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Output;
 
 use object::elf::{FileHeader32, FileHeader64};
 use object::read::elf::{FileHeader, ProgramHeader};
 use object::{Endianness, FileKind};
+use xshell::{Shell, cmd};
 
-/// What a program is linked with; nothing for a static one.
+/// What a program is linked with; empty for a static one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Linked {
-    /// The loader, where the program wants it.
+    /// The loader's path, as the program names it.
     pub(crate) loader: Option<PathBuf>,
-    /// Libraries by the name that is searched for, each with where it was found.
+    /// The libraries: the name that the program asks for, and the path of the file.
     pub(crate) libraries: Vec<(String, PathBuf)>,
 }
 
-/// Why it is not known what a program needs.
+/// Why the needs of a program are unknown.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LinkedError {
-    /// The file cannot be read.
-    #[error("cannot read `{}`", program.display())]
-    Read {
-        /// The program.
-        program: PathBuf,
-        /// The system's words.
-        source: io::Error,
-    },
-    /// StackContainers run programs for Linux.
+    #[error("failed to read `{}`", program.display())]
+    Read { program: PathBuf, source: io::Error },
     #[error("`{}` is not a program for Linux, and containers run no others", program.display())]
-    Foreign {
-        /// The program.
-        program: PathBuf,
-    },
-    /// The loader cannot be asked.
-    #[error("cannot ask the loader `{}` what `{}` needs", loader.display(), program.display())]
-    Loader {
-        /// The loader.
-        loader: PathBuf,
-        /// The program.
-        program: PathBuf,
-        /// The system's words.
-        source: io::Error,
-    },
-    /// The loader does not find everything.
-    #[error("`{}` cannot be loaded here: {said}", program.display())]
-    Unloadable {
-        /// The program.
-        program: PathBuf,
-        /// The loader's words.
-        said: String,
-    },
+    NotLinux { program: PathBuf },
+    #[error("failed to list the libraries of `{}`", program.display())]
+    List { program: PathBuf, source: xshell::Error },
+    /// A library is missing, or the loader failed.
+    #[error("`{}` cannot be loaded here: {message}", program.display())]
+    Unloadable { program: PathBuf, message: String },
 }
 
-/// Finds out what `program` needs.
+/// Finds what `program` needs.
 ///
 /// # Errors
-/// When it is no program for Linux, or cannot be loaded on this machine.
+/// If it is not a program for Linux, or cannot be loaded on this machine.
 pub(crate) fn linked(program: &Path) -> Result<Linked, LinkedError> {
     let bytes = fs::read(program)
         .map_err(|source| LinkedError::Read { program: program.to_path_buf(), source })?;
     let loader =
-        loader(&bytes).ok_or_else(|| LinkedError::Foreign { program: program.to_path_buf() })?;
+        loader(&bytes).ok_or_else(|| LinkedError::NotLinux { program: program.to_path_buf() })?;
     let Some(loader) = loader else { return Ok(Linked::default()) };
-    let output = Command::new(&loader)
-        .arg("--list")
-        .arg(program)
-        // As the program itself is started: without what cargo adds for its own use.
-        .env_remove("LD_LIBRARY_PATH")
-        .env_remove("LD_PRELOAD")
-        .output()
-        .map_err(|source| LinkedError::Loader {
-            loader: loader.clone(),
-            program: program.to_path_buf(),
-            source,
-        })?;
-    if let Some(said) = complaint(&output) {
-        return Err(LinkedError::Unloadable { program: program.to_path_buf(), said });
+    // Cargo's variables do not reach the program either.
+    let list = || {
+        let shell = Shell::new()?;
+        let list = cmd!(shell, "{loader} --list {program}").env_remove("LD_LIBRARY_PATH");
+        list.env_remove("LD_PRELOAD").quiet().ignore_status().output()
+    };
+    let output =
+        list().map_err(|source| LinkedError::List { program: program.to_path_buf(), source })?;
+    if let Some(message) = complaint(&output) {
+        return Err(LinkedError::Unloadable { program: program.to_path_buf(), message });
     }
     let text = String::from_utf8_lossy(&output.stdout);
     Ok(Linked { libraries: libraries(&text, &loader), loader: Some(loader) })
 }
 
-/// What a loader complained about in a listing, if it did. Libraries and folders may be named
-/// after errors, so words in a line say nothing.
+/// The error in a loader's listing, if there is one. A library's name may contain the word
+/// "error", so only the end of a line and the exit status count.
 pub(crate) fn complaint(output: &Output) -> Option<String> {
     let out = String::from_utf8_lossy(&output.stdout);
     let missing = out.lines().find(|line| line.ends_with("=> not found"));
@@ -100,12 +73,12 @@ pub(crate) fn complaint(output: &Output) -> Option<String> {
         return None;
     }
     let err = String::from_utf8_lossy(&output.stderr);
-    let said = err.lines().chain(out.lines()).map(str::trim).find(|line| !line.is_empty());
-    Some(said.map_or_else(|| format!("its loader ended with {}", output.status), str::to_owned))
+    let line = err.lines().chain(out.lines()).map(str::trim).find(|line| !line.is_empty());
+    Some(line.map_or_else(|| format!("its loader ended with {}", output.status), str::to_owned))
 }
 
-/// The loader that the program names, `Some(None)` for a static one; nothing if this is no
-/// program for Linux.
+/// The loader that the program names: `Some(None)` for a static program, `None` for a file
+/// that is not a program for Linux.
 fn loader(bytes: &[u8]) -> Option<Option<PathBuf>> {
     match FileKind::parse(bytes).ok()? {
         FileKind::Elf64 => interpreter::<FileHeader64<Endianness>>(bytes),
@@ -125,8 +98,8 @@ fn interpreter<H: FileHeader<Endian = Endianness>>(bytes: &[u8]) -> Option<Optio
     Some(None)
 }
 
-/// The libraries in a listing: `NAME => PATH (ADDRESS)`. The loader stands there too, and
-/// so does what the kernel maps, which has no file.
+/// The libraries in a listing: `NAME => PATH (ADDRESS)`. The listing also contains the loader,
+/// and the kernel's library, which has no file.
 fn libraries(listing: &str, loader: &Path) -> Vec<(String, PathBuf)> {
     let line = |line: &str| {
         let (name, rest) = line.trim().split_once(" => ")?;
@@ -149,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_listing_gives_libraries_but_neither_the_loader_nor_the_kernels() {
+    fn listing_contains_only_libraries_with_files() {
         let listing = "\tlinux-vdso.so.1 (0x00007ffc)\n\
              \tlibc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x00007f)\n\
              \t/lib64/ld-linux-x86-64.so.2 (0x00007f)\n\
@@ -164,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_library_that_is_missing_and_a_failure_are_complaints() {
+    fn complaint_is_missing_library_or_failed_loader() {
         let output = |code: i32, out: &str, err: &str| Output {
             status: ExitStatus::from_raw(code << 8),
             stdout: out.into(),
@@ -176,19 +149,19 @@ mod tests {
         assert_eq!(missing.as_deref(), Some("libx.so => not found"));
         let failed = complaint(&output(127, fine, "\nerror while loading\nmore\n"));
         assert_eq!(failed.as_deref(), Some("error while loading"));
-        assert!(complaint(&output(1, "", "")).is_some_and(|said| said.contains("exit status: 1")));
+        assert!(complaint(&output(1, "", "")).is_some_and(|line| line.contains("exit status: 1")));
     }
 
     #[test]
     #[cfg(target_os = "linux")]
-    fn this_program_names_its_loader_and_its_libraries_are_there() {
+    fn libraries_of_this_program_exist() {
         let linked = linked(&std::env::current_exe().unwrap()).unwrap();
         assert_eq!(linked.loader.is_some(), !linked.libraries.is_empty());
         assert!(linked.libraries.iter().all(|(_, path)| path.exists()), "{linked:?}");
     }
 
     #[test]
-    fn what_is_no_program_for_linux_is_told() {
+    fn script_is_not_a_program_for_linux() {
         let folder = tempfile::tempdir().unwrap();
         let script = folder.path().join("script");
         fs::write(&script, "#!/bin/sh\n").unwrap();

@@ -1,29 +1,29 @@
-//! The root file system of an image, as a tar: the program, what loads it, and the few
-//! files that programs expect of a system.
+//! Packs the root file system of an image as a tar: the program, its loader and libraries,
+//! and the few files that programs expect of a system.
 //!
-//! There is no shell and nothing else to run. The same files give the same bytes, so that
-//! their hash tells whether anything changed.
+//! It contains no shell and no other program. The same files give the same bytes, so their
+//! hash identifies the content.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use tar::{Builder, EntryType, Header};
+use xshell::{Shell, cmd};
 
 use super::linked::{Linked, LinkedError, linked};
 
 /// The folder of the program.
 pub(crate) const PROGRAM_FOLDER: &str = "/app";
 
-/// The number of the user and group that a program runs as, unless told otherwise.
+/// The default user id and group id of a program in a container.
 pub(crate) const USER: u32 = 10001;
 
-/// A folder that is the user's, for data that outlives the container: a new volume that is
-/// mounted there gets its owner.
+/// A folder of that user for data that outlives the container. A new volume that is mounted
+/// there gets its owner.
 pub(crate) const DATA_FOLDER: &str = "/data";
 
-/// Where systems keep the certificates that they trust.
+/// The places of trusted certificates on common systems.
 const CERTIFICATES: [&str; 4] = [
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
@@ -31,15 +31,15 @@ const CERTIFICATES: [&str; 4] = [
     "/etc/ssl/cert.pem",
 ];
 
-/// Where systems keep time zones.
+/// The folder of time zones.
 const ZONES: &str = "/usr/share/zoneinfo";
 
-/// How much of the system goes into an image beside the program.
+/// Which files of the system the image gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum System {
-    /// All that it needs: there is nothing below it.
+    /// All that the program needs: there is no base image.
     Whole,
-    /// None: the base image has it.
+    /// None: the base image has them.
     OfBase,
 }
 
@@ -52,33 +52,25 @@ pub(crate) struct RootFs {
     pub(crate) program: String,
     /// The loader that the program names, if it names one.
     pub(crate) loader: Option<PathBuf>,
-    /// What is not as it should be, and does not stand in the way.
+    /// Defects that do not keep the image from being built.
     pub(crate) notes: Vec<String>,
 }
 
-/// Why a root file system cannot be made.
+/// Why a root file system cannot be packed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RootFsError {
-    /// What the program needs is not known.
     #[error(transparent)]
     Linked(#[from] LinkedError),
-    /// A file of it cannot be read.
-    #[error("cannot read `{}`", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// The system's words.
-        source: io::Error,
-    },
-    /// It cannot be put together.
-    #[error("cannot pack an image")]
+    #[error("failed to read `{}`", path.display())]
+    Read { path: PathBuf, source: io::Error },
+    #[error("failed to pack the files of an image")]
     Pack(#[source] io::Error),
 }
 
 /// Packs a program with what it needs.
 ///
 /// # Errors
-/// When the program is none for Linux, cannot be loaded, or a file cannot be read.
+/// If the program is not for Linux, cannot be loaded, or a file cannot be read.
 pub(crate) fn pack(program: &Path, system: System) -> Result<RootFs, RootFsError> {
     let linked = linked(program)?;
     let mut notes = Vec::new();
@@ -102,7 +94,7 @@ pub(crate) fn pack(program: &Path, system: System) -> Result<RootFs, RootFsError
     Ok(RootFs { tar, program: path, loader: linked.loader, notes })
 }
 
-/// A tar under way.
+/// A tar that is being written.
 struct Tree(Builder<Vec<u8>>);
 
 impl Tree {
@@ -116,17 +108,17 @@ impl Tree {
         self.file("/etc/nsswitch.conf", 0o644, b"hosts: files dns\n")?;
         match CERTIFICATES.iter().find_map(|path| fs::read(path).ok()) {
             Some(bytes) => self.file(CERTIFICATES[0], 0o644, &bytes)?,
-            None => notes.push("this machine has no certificates to put into it".to_string()),
+            None => notes.push("it has no certificates: this machine has none".to_string()),
         }
         match fs::canonicalize(ZONES) {
             Ok(zones) => self.folder(&zones, ZONES, &["posix", "right"])?,
-            Err(_) => notes.push("this machine has no time zones to put into it".to_string()),
+            Err(_) => notes.push("it has no time zones: this machine has none".to_string()),
         }
         Ok(())
     }
 
-    /// The loader where the program wants it, and the libraries beside the C library: the
-    /// loader looks there without being told.
+    /// The loader at the path that the program names, and the libraries next to the C library,
+    /// where the loader searches by default.
     fn libraries(&mut self, linked: &Linked) -> Result<(), RootFsError> {
         if let Some(loader) = &linked.loader {
             self.file(&loader.to_string_lossy(), 0o755, &read(loader)?)?;
@@ -137,7 +129,7 @@ impl Tree {
             let folder = folder.or_else(|| path.parent()).unwrap_or(Path::new("/lib"));
             self.file(&folder.join(name).to_string_lossy(), 0o755, &read(path)?)?;
         }
-        // The C library opens these by name to look hosts up; newer ones hold them inside.
+        // Older C libraries open these by name to resolve host names.
         for name in ["libnss_files.so.2", "libnss_dns.so.2", "libresolv.so.2"] {
             let listed = linked.libraries.iter().any(|(other, _)| other == name);
             if let Some(folder) = folder
@@ -150,7 +142,7 @@ impl Tree {
         Ok(())
     }
 
-    /// Everything below a folder but what is left out, in order of name.
+    /// The content of a folder without the excluded names, in order of name.
     fn folder(&mut self, folder: &Path, to: &str, without: &[&str]) -> Result<(), RootFsError> {
         let failed = |source| RootFsError::Read { path: folder.to_path_buf(), source };
         let entries = fs::read_dir(folder).map_err(failed)?;
@@ -188,7 +180,7 @@ impl Tree {
         self.add(path, EntryType::Regular, mode, bytes, None)
     }
 
-    /// One entry, of root and without a time. Folders come by themselves.
+    /// One entry, owned by root and without a time. Engines create parent folders.
     fn add(
         &mut self,
         path: &str,
@@ -214,18 +206,31 @@ fn read(path: &Path) -> Result<Vec<u8>, RootFsError> {
     fs::read(path).map_err(|source| RootFsError::Read { path: path.to_path_buf(), source })
 }
 
-/// The program without what only a debugger reads, or why it stays as it is.
-fn stripped(program: &Path) -> Result<Vec<u8>, String> {
-    let strip = which::which("strip").map_err(|_| "there is no `strip` in `PATH`".to_string())?;
-    let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
+/// Why a program keeps its symbols. The image works without this step.
+#[derive(Debug, thiserror::Error)]
+enum StripError {
+    #[error("`strip` is not in `PATH`")]
+    Missing,
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    #[error("{0}")]
+    Run(#[from] xshell::Error),
+    #[error("`strip` failed: {0}")]
+    Failed(String),
+}
+
+/// The program without debug information and symbols.
+fn stripped(program: &Path) -> Result<Vec<u8>, StripError> {
+    let strip = which::which("strip").map_err(|_| StripError::Missing)?;
+    let folder = tempfile::tempdir()?;
     let out = folder.path().join("stripped");
-    let output = Command::new(strip).arg("-o").arg(&out).arg(program).output();
-    let output = output.map_err(|error| format!("`strip` cannot be run: {error}"))?;
+    let shell = Shell::new()?;
+    let output = cmd!(shell, "{strip} -o {out} {program}").quiet().ignore_status().output()?;
     if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        return Err(format!("`strip` refused it: {}", said.trim()));
+        let message = String::from_utf8_lossy(&output.stderr);
+        return Err(StripError::Failed(message.trim().to_owned()));
     }
-    fs::read(&out).map_err(|error| error.to_string())
+    Ok(fs::read(&out)?)
 }
 
 #[cfg(test)]
@@ -240,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn an_image_holds_the_program_and_its_loader_and_no_shell() {
+    fn image_contains_program_and_loader_but_no_shell() {
         let program = std::env::current_exe().unwrap();
         let root = pack(&program, System::Whole).unwrap();
         let names = names(&root.tar);
@@ -252,14 +257,14 @@ mod tests {
     }
 
     #[test]
-    fn the_same_program_gives_the_same_bytes() {
+    fn packing_is_reproducible() {
         let program = std::env::current_exe().unwrap();
         let pack = || pack(&program, System::Whole).unwrap().tar;
         assert!(pack() == pack());
     }
 
     #[test]
-    fn beside_a_base_image_only_the_program_and_a_place_for_data_are_packed() {
+    fn base_image_gets_only_program_and_data_folder() {
         let program = std::env::current_exe().unwrap();
         let root = pack(&program, System::OfBase).unwrap();
         assert_eq!(names(&root.tar), ["data", root.program.trim_start_matches('/')]);
