@@ -64,20 +64,12 @@ pub(crate) struct Edit {
 /// # Errors
 /// See [`Error`]. If a write fails, earlier files stay written.
 pub(crate) fn apply(root: &Path, repairs: &[Repair]) -> Result<Applied, Error> {
-    let mut edits: Vec<Edit> = Vec::new();
-    for repair in repairs {
-        let file = Path::new(&repair.to.span.file);
-        let place = match edits.iter().position(|edit| edit.file == file) {
-            Some(place) => place,
-            None => {
-                edits.push(Edit::read(root, file)?);
-                edits.len() - 1
-            }
-        };
-        edits[place].add(repair)?;
-    }
+    let mut files: Vec<&str> = repairs.iter().map(|repair| &*repair.to.span.file).collect();
+    files.sort_unstable();
+    files.dedup();
+    let edits = files.into_iter().map(|file| Edit::of(root, file, repairs));
     let mut applied = Applied::default();
-    for edit in edits {
+    for edit in edits.collect::<Result<Vec<_>, _>>()? {
         if edit.loses_comments() {
             applied.unwritten.push(edit);
         } else {
@@ -90,22 +82,19 @@ pub(crate) fn apply(root: &Path, repairs: &[Repair]) -> Result<Applied, Error> {
 }
 
 impl Edit {
-    fn read(root: &Path, file: &Path) -> Result<Self, Error> {
+    fn of(root: &Path, file: &str, repairs: &[Repair]) -> Result<Self, Error> {
         let before = fs::read_to_string(root.join(file))
-            .map_err(|source| Error::Read { file: file.to_path_buf(), source })?;
-        let after = before.clone();
-        Ok(Self { file: file.to_path_buf(), before, after, moved: Vec::new() })
-    }
-
-    fn add(&mut self, repair: &Repair) -> Result<(), Error> {
-        self.after = moved(&self.after, repair)?;
-        self.moved.push(format!(
-            "moved `{}` from `depends-on` to `uses` in `[{}]` of `{}`",
-            repair.to.value,
-            repair.table.join("."),
-            self.file.display(),
-        ));
-        Ok(())
+            .map_err(|source| Error::Read { file: file.into(), source })?;
+        let (mut after, mut moves) = (before.clone(), Vec::new());
+        for repair in repairs.iter().filter(|repair| repair.to.span.file == file) {
+            after = moved(&after, repair)?;
+            moves.push(format!(
+                "moved `{}` from `depends-on` to `uses` in `[{}]` of `{file}`",
+                repair.to.value,
+                repair.table.join("."),
+            ));
+        }
+        Ok(Self { file: file.into(), before, after, moved: moves })
     }
 
     /// No edit changes a `#` within a string, so that counting them counts comments.

@@ -42,45 +42,29 @@ fn check(dependency: &str, before: &str, after: &str) {
 
 #[test]
 fn only_name_turns_the_list_into_uses() {
-    check(
-        "b",
-        "# Prices.\n  depends-on = [\"b\"] # always",
-        "# Prices.\n  uses = [\"b\"] # always",
-    );
-    check(
-        "b",
-        "depends-on = [ # open\n    \"b\", # why\n    # end\n]",
-        "uses = [ # open\n    \"b\", # why\n    # end\n]",
-    );
-    check("b", "# Why.\ndepends-on = { b = \"ready\" } # early", "# Why.\nuses = [\"b\"] # early");
+    for (before, after) in [
+        ("# Prices.\n  depends-on = ['b'] # always", "# Prices.\n  uses = ['b'] # always"),
+        ("depends-on = [ # 1\n  'b', # 2\n  # 3\n]", "uses = [ # 1\n  'b', # 2\n  # 3\n]"),
+        ("# 1\ndepends-on = { b = 'ready' } # 2", "# 1\nuses = [\"b\"] # 2"),
+    ] {
+        check("b", before, after);
+    }
 }
 
 #[test]
 fn one_of_several_names_moves_to_a_new_list() {
-    for (list, name, rest) in [
-        ("[\"a\", \"b\", \"c\"]", "a", "[\"b\", \"c\"]"),
-        ("[\"a\", \"b\", \"c\"]", "b", "[\"a\", \"c\"]"),
-        ("[\"a\", \"b\", \"c\"]", "c", "[\"a\", \"b\"]"),
-        ("[ \"a\", \"b\" ]", "b", "[ \"a\" ]"),
-        ("[ \"a\", \"b\" ]", "a", "[ \"b\" ]"),
-        ("['a','b',]", "b", "['a',]"),
-        ("[\n    \"a\",\n    \"b\",\n]", "a", "[\n    \"b\",\n]"),
-        (
-            "[ # in order\n  \"a\", # one\n  \"b\",\n  \"c\" # two\n]",
-            "b",
-            "[ # in order\n  \"a\", # one\n  \"c\" # two\n]",
-        ),
-        (
-            "[\n  \"a\", # one\n  # two\n  \"c\",\n  \"b\"\n]",
-            "b",
-            "[\n  \"a\", # one\n  # two\n  \"c\"\n]",
-        ),
-        ("{ a = \"started\", b = \"succeeded\" }", "a", "{ b = \"succeeded\" }"),
-        (
-            "{ a = \"started\", b = { condition = \"ready\", restart = true } }",
-            "b",
-            "{ a = \"started\" }",
-        ),
+    for (name, list, rest) in [
+        ("a", "['a', 'b', 'c']", "['b', 'c']"),
+        ("b", "['a', 'b', 'c']", "['a', 'c']"),
+        ("c", "['a', 'b', 'c']", "['a', 'b']"),
+        ("b", "[ 'a', 'b' ]", "[ 'a' ]"),
+        ("a", "[ 'a', 'b' ]", "[ 'b' ]"),
+        ("b", "['a','b',]", "['a',]"),
+        ("a", "[\n    'a',\n    'b',\n]", "[\n    'b',\n]"),
+        ("b", "[ # 0\n 'a', # 1\n 'b',\n 'c' # 2\n]", "[ # 0\n 'a', # 1\n 'c' # 2\n]"),
+        ("b", "[\n 'a', # 1\n # 2\n 'c',\n 'b'\n]", "[\n 'a', # 1\n # 2\n 'c'\n]"),
+        ("a", "{ a = 'started', b = 'succeeded' }", "{ b = 'succeeded' }"),
+        ("b", "{ a = 'started', b = { restart = true } }", "{ a = 'started' }"),
     ] {
         check(
             name,
@@ -92,62 +76,59 @@ fn one_of_several_names_moves_to_a_new_list() {
 
 #[test]
 fn name_joins_the_existing_uses() {
-    let rest = "# Both.\ndepends-on = [\"a\"]";
     for (uses, after) in [
-        ("[\"x\"] # seldom", "[\"x\", \"b\"] # seldom"),
+        ("['x'] # seldom", "['x', \"b\"] # seldom"),
         ("[ 'x' ]", "[ 'x', \"b\" ]"),
         ("[]", "[\"b\"]"),
-        ("[\"b\"]", "[\"b\"]"),
-        ("[\n\t\"x\"\n]", "[\n\t\"x\",\n\t\"b\"\n]"),
-        ("[\n  # 1\n  \"x\", # 2\n  # 3\n]", "[\n  # 1\n  \"x\", # 2\n  \"b\",\n  # 3\n]"),
+        ("['b']", "['b']"),
+        ("[\n\t'x'\n]", "[\n\t'x',\n\t\"b\"\n]"),
+        ("[\n # 1\n 'x', # 2\n # 3\n]", "[\n # 1\n 'x', # 2\n \"b\",\n # 3\n]"),
     ] {
-        check(
-            "b",
-            &format!("uses = {uses}\n# Both.\ndepends-on = [\"a\", \"b\"]"),
-            &format!("uses = {after}\n{rest}"),
-        );
+        let rest = "# Both.\ndepends-on = ['a'";
+        check("b", &format!("uses = {uses}\n{rest}, 'b']"), &format!("uses = {after}\n{rest}]"));
     }
-    check("b", "depends-on = [\"b\"]\n# Links.\nuses = [\"x\"]", "# Links.\nuses = [\"x\", \"b\"]");
+    check("b", "depends-on = ['b']\n# 1\nuses = ['x']", "# 1\nuses = ['x', \"b\"]");
 }
 
 #[test]
 fn table_of_conditions_loses_the_name() {
-    check(
-        "a",
-        "port = 1\n\n[package.metadata.service.depends-on]\na = \"started\"\n# Last.\nb = \"ready\"",
-        "port = 1\nuses = [\"a\"]\n\n[package.metadata.service.depends-on]\n# Last.\nb = \"ready\"",
-    );
-    check(
-        "a",
-        "args = []\n\n[package.metadata.service.depends-on]\na = \"started\"\n\n[x]",
-        "args = []\nuses = [\"a\"]\n\n[x]",
-    );
-    check(
-        "a",
-        "depends-on.a = \"started\"\ndepends-on.b = \"ready\"",
-        "depends-on.b = \"ready\"\nuses = [\"a\"]",
-    );
+    let table = "[package.metadata.service.depends-on]\n";
+    for (before, after) in [
+        (
+            format!("args = []\n\n{table}a = 'started'\n# Last.\nb = 'ready'"),
+            format!("args = []\nuses = [\"a\"]\n\n{table}# Last.\nb = 'ready'"),
+        ),
+        (
+            format!("args = []\n\n{table}a = 'started'\n\n[x]"),
+            "args = []\nuses = [\"a\"]\n\n[x]".to_owned(),
+        ),
+        (
+            "depends-on.a = 'started'\ndepends-on.b = 'ready'".to_owned(),
+            "depends-on.b = 'ready'\nuses = [\"a\"]".to_owned(),
+        ),
+    ] {
+        check("a", &before, &after);
+    }
 }
 
 #[test]
 fn edit_changes_only_the_named_table() {
-    let packages = |one: &str| {
-        format!(
-            "[package.metadata.services.one]\n{one} = [\"a\"]\n\n[package.metadata.services.two]\ndepends-on = [\"a\"]\n"
-        )
-    };
-    check_in("package.metadata.services.one", "a", &packages("depends-on"), &packages("uses"));
-    let overlay = |key: &str| {
-        format!("[{SERVICE}]\ndepends-on = [\"a\"]\n\n[{SERVICE}.with.postgres]\n{key} = [\"a\"]\n")
-    };
-    check_in(&format!("{SERVICE}.with.postgres"), "a", &overlay("depends-on"), &overlay("uses"));
+    for table in ["package.metadata.services.one", "package.metadata.service.with.postgres"] {
+        let other = format!("[{SERVICE}]\ndepends-on = ['a']\n\n[{table}]\n");
+        check_in(
+            table,
+            "a",
+            &(other.clone() + "depends-on = ['a']\n"),
+            &(other + "uses = ['a']\n"),
+        );
+    }
     for (before, after) in [
-        ("depends-on = [\"a\"]", "uses = [\"a\"]"),
-        ("depends-on = [\"a\", \"b\"]", "depends-on = [\"b\"], uses = [\"a\"]"),
-        ("uses = [\"b\"], depends-on = [\"a\"]", "uses = [\"b\", \"a\"]"),
+        ("depends-on = ['a']", "uses = ['a']"),
+        ("depends-on = ['a', 'b']", "depends-on = ['b'], uses = [\"a\"]"),
+        ("uses = ['b'], depends-on = ['a']", "uses = ['b', \"a\"]"),
     ] {
         let root = |keys: &str| {
-            format!("[workspace.metadata.services]\ndb = {{ command = [\"x\"], {keys} }} # db\n")
+            format!("[workspace.metadata.services]\ndb = {{ command = ['x'], {keys} }} # db\n")
         };
         check_in("workspace.metadata.services.db", "a", &root(before), &root(after));
     }
@@ -171,18 +152,18 @@ fn applied(lines: &str, names: &[&str]) -> (String, Result<Applied, Error>) {
 fn edit_that_loses_a_comment_is_not_written() {
     for (lines, diff) in [
         (
-            "depends-on = [\n    \"a\",\n    \"b\", # two\n]\n",
-            " depends-on = [\n     \"a\",\n-    \"b\", # two\n ]\n+uses = [\"b\"]\n",
+            "depends-on = [\n 'a',\n 'b', # 2\n]\n",
+            " depends-on = [\n  'a',\n- 'b', # 2\n ]\n+uses = [\"b\"]\n",
         ),
         (
-            "depends-on = [\n    # two\n    \"b\",\n    \"a\",\n]\n",
-            " depends-on = [\n-    # two\n-    \"b\",\n     \"a\",\n ]\n+uses = [\"b\"]\n",
+            "depends-on = [\n # 2\n 'b',\n 'a',\n]\n",
+            " depends-on = [\n- # 2\n- 'b',\n  'a',\n ]\n+uses = [\"b\"]\n",
         ),
         (
-            "# two\ndepends-on = [\"b\"]\nuses = [\"a\"]\n",
-            "-# two\n-depends-on = [\"b\"]\n-uses = [\"a\"]\n+uses = [\"a\", \"b\"]\n",
+            "# 2\ndepends-on = ['b']\nuses = ['a']\n",
+            "-# 2\n-depends-on = ['b']\n-uses = ['a']\n+uses = ['a', \"b\"]\n",
         ),
-        ("depends-on.b = \"ready\" # two\n", "-depends-on.b = \"ready\" # two\n+uses = [\"b\"]\n"),
+        ("depends-on.b = 'ready' # 2\n", "-depends-on.b = 'ready' # 2\n+uses = [\"b\"]\n"),
     ] {
         let (text, applied) = applied(lines, &["b"]);
         assert_eq!(text, lines);
@@ -196,12 +177,9 @@ fn edit_that_loses_a_comment_is_not_written() {
 
 #[test]
 fn line_ends_of_the_file_stay() {
-    check_in(
-        SERVICE,
-        "a",
-        "[package.metadata.service]\r\ndepends-on = [\"a\", \"b\"]\r\nport = 1\r\n",
-        "[package.metadata.service]\r\ndepends-on = [\"b\"]\r\nuses = [\"a\"]\r\nport = 1\r\n",
-    );
+    let file = |lines: &str| format!("[{SERVICE}]\r\n{lines}\r\nport = 1\r\n");
+    let after = file("depends-on = ['b']\r\nuses = [\"a\"]");
+    check_in(SERVICE, "a", &file("depends-on = ['a', 'b']"), &after);
 }
 
 #[test]

@@ -151,8 +151,8 @@ impl Writer<'_> {
     }
 }
 
-/// Services in packages, in tables or braces of the root, and tables of the root that
-/// extend a package's.
+/// Services in packages, in tables of the root, and tables of the root that extend a
+/// package's.
 fn random_workspace(chance: &mut Chance) -> Texts {
     let mut out = Texts::new();
     let all = &NAMES[..2 + chance.below(NAMES.len() - 1)];
@@ -164,22 +164,10 @@ fn random_workspace(chance: &mut Chance) -> Texts {
         file.service("package.metadata.service", "port = 0", name, all);
         out.insert(format!("{name}/Cargo.toml"), file.done());
     }
-    let (braces, tables) = others.split_at(chance.below(others.len() + 1));
-    let text = "[workspace]\nmembers = [ \"*\" ]\n\n[workspace.metadata.services]\n".to_owned();
+    let text = "[workspace]\nmembers = [ \"*\" ]\n".to_owned();
     let mut root = Writer { chance, text };
-    for name in braces {
-        let [waits, uses] = root.others(name, all);
-        let (waits, uses) = (root.array(&waits, false), root.array(&uses, false));
-        let mut keys = vec![format!("depends-on = {waits}"), "command = [\"x\"]".to_owned()];
-        if root.one_in(2) {
-            keys.push(format!("uses = {uses}"));
-        }
-        let first = root.chance.below(keys.len());
-        keys.rotate_left(first);
-        root.key(name, &format!("{{ {} }}", keys.join(", ")));
-    }
     let path = |name: &str| format!("workspace.metadata.services.{name}");
-    for name in tables {
+    for name in others {
         root.service(&path(name), "command = [\"x\"]", name, all);
     }
     for name in packages {
