@@ -12,7 +12,6 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::OnceCell;
-use xtask_client::chain;
 use xtask_core::stack::Artifact;
 use xtask_core::stack::effect::{ImageWanted, Neighbour};
 
