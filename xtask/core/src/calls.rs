@@ -1,8 +1,7 @@
-//! Who calls whom: open connections between services as somebody saw them, and the
-//! start-up deadlocks that follow from them.
+//! Open connections between services, and the start-up deadlocks that follow from them.
 //!
-//! Nothing is looked up here. Which calls make a deadlock is decided by the stack, which
-//! knows the phases; here is what was decided, and how it is said.
+//! Nothing is looked up here. The stack decides which calls make a deadlock, because it knows
+//! the phases.
 
 use alloc::vec::Vec;
 use core::fmt;
@@ -18,17 +17,17 @@ pub struct Call {
     pub from: Name,
     /// The service that is called.
     pub to: Name,
-    /// How far it is.
+    /// Whether it is accepted.
     pub state: CallState,
 }
 
-/// How far a call is.
+/// Whether a call is accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum CallState {
-    /// Nobody has accepted it.
+    /// The called service has not accepted it.
     Waiting,
-    /// It is accepted; whether an answer is due cannot be seen from outside.
+    /// It is accepted. Whether an answer is due is not visible from outside.
     Accepted,
 }
 
@@ -37,12 +36,11 @@ pub enum CallState {
 pub struct Called {
     /// The service that is called.
     pub to: Name,
-    /// How far it is.
+    /// Whether it is accepted.
     pub state: CallState,
 }
 
-/// Services that cannot get ready because each waits for the next, and the last for the
-/// first.
+/// Services that cannot become ready, because each waits for the next and the last for the first.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Deadlock {
     /// At least one of them is a call.
@@ -52,21 +50,21 @@ pub struct Deadlock {
 /// One service of a deadlock, and what it waits for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeadlockStep {
-    /// Who waits.
+    /// The service that waits.
     pub service: Name,
-    /// In which way.
+    /// How it waits.
     pub blocked: Blocked,
-    /// For whom.
+    /// The service that it waits for.
     pub on: Name,
 }
 
-/// In which way a service waits for another.
+/// How a service waits for another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Blocked {
-    /// Its process has called, and the other one does not accept.
+    /// Its process called the other service, which does not accept.
     Calling,
-    /// It is not started before the other one is as far as its `depends-on` asks.
+    /// It starts once the other service reaches the condition of its `depends-on`.
     Waiting,
 }
 

@@ -1,8 +1,8 @@
-//! A recorded run: what happened to a stack and when, and what it did about it.
+//! A recorded stack: its events with their times, and the effects of each.
 //!
-//! Chance and clocks are no part of the reducer, so the same events at the same times
-//! have the same effects; [`Replay`] says where they have not. There is deliberately no
-//! file and no JSON here: whoever writes a record writes a line for each [`RecordLine`].
+//! The reducer uses neither chance nor clocks, so the same events at the same times have the
+//! same effects. [`Replay`] reports where they do not. Files and JSON are left to the writers of
+//! records: they write one line for each [`RecordLine`].
 
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -20,30 +20,29 @@ pub const VERSION: u32 = 2;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RecordLine {
-    /// What follows, and who wrote it.
+    /// The header of the record.
     Begin {
         /// [`VERSION`].
         version: u32,
         /// The program that wrote it, for people.
         by: String,
     },
-    /// Something happened.
+    /// An event and its effects.
     Step(Box<RecordStep>),
-    /// Something that is promised at this point; only simulations write it.
+    /// A check of the whole stack. Only simulations write it.
     Check(RecordCheck),
 }
 
-/// An event and what it caused.
+/// An event and its effects.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct RecordStep {
-    /// When it came, in nanoseconds since the stack began. Not rounded: a deadline must
-    /// not come a moment earlier when it is replayed.
+    /// When it arrived, in nanoseconds since the stack began. Not rounded, so that a replayed
+    /// deadline is not early.
     pub at_ns: u64,
-    /// What came.
+    /// The event as the stack received it.
     pub event: Event,
-    /// What it caused, in order. None in a case that was kept for its events: there the
-    /// effects are the ones that were wrong.
+    /// Its effects, in order. None in a test case, where the recorded effects were wrong.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub effects: Option<Vec<Effect>>,
 }
@@ -56,49 +55,49 @@ impl RecordStep {
         Self { at_ns, event, effects: Some(effects) }
     }
 
-    /// When it came, since the stack began.
+    /// When it arrived, since the stack began.
     #[must_use]
     pub fn at(&self) -> Duration {
         Duration::from_nanos(self.at_ns)
     }
 }
 
-/// A promise about the stack as a whole.
+/// A check of the whole stack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RecordCheck {
-    /// Nothing bad has happened for long: everybody is where he can stay.
+    /// After a long time without faults every service is in a final state.
     Rest,
 }
 
-/// How a replayed step compares with what was recorded.
+/// How a replayed step compares with the record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StepComparison {
     /// The effects are the same.
     Same,
-    /// The effects differ, the first time at this place in the list.
+    /// The effects differ.
     Differs {
-        /// Counted from 0; it may be the end of the shorter list.
+        /// The index of the first difference, which may be the end of the shorter list.
         at: usize,
     },
     /// No effects were recorded.
     Nothing,
 }
 
-/// Steps a fresh stack through a record.
+/// Replays a record with a new stack.
 #[derive(Clone, Debug, Default)]
 pub struct Replay {
     stack: Stack,
 }
 
 impl Replay {
-    /// A stack to which nothing has happened.
+    /// A replay that has not taken a step.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Takes one step, and returns its effects as they are now.
+    /// Takes one step and returns its present effects.
     pub fn step(&mut self, step: &RecordStep) -> (Vec<Effect>, StepComparison) {
         let mut effects = Vec::new();
         self.stack.step(step.at(), step.event.clone(), &mut effects);
@@ -131,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_step_that_is_repeated_has_the_same_effects_and_a_changed_one_is_found() {
+    fn replay_finds_a_changed_effect() {
         let mut stack = Stack::new();
         let mut effects = Vec::new();
         stack.step(Duration::from_nanos(1_500), Event::Shutdown, &mut effects);

@@ -1,8 +1,8 @@
 //! The state of a stack as data for views, `status --json` and tests.
 //!
-//! A snapshot is made by the reducer; nothing can be changed through it. As JSON it is what
-//! `status` writes: keys may be added, so readers skip those that they do not know, and a key
-//! that is added has a default, so that another version's snapshot can be read.
+//! The reducer makes snapshots; they change nothing. As JSON they are what `status` writes: keys
+//! may be added, so readers skip unknown keys. An added key has a default, so that a snapshot of
+//! another version can be read.
 
 use alloc::collections::BTreeMap;
 use alloc::string::String;
@@ -21,19 +21,18 @@ pub struct Snapshot {
     pub stack: String,
     /// The workspace root.
     pub workspace: String,
-    /// The supervisor's process.
+    /// The pid of the supervisor.
     pub supervisor_pid: u32,
-    /// The guardian's process, once there is one.
+    /// The pid of the guardian.
     pub guardian_pid: Option<u32>,
-    /// What the stack as a whole is doing.
+    /// The state of the whole stack.
     pub state: State,
-    /// Whether it goes with a client that stays, an `up` in the foreground.
+    /// Whether it ends with a client, an `up` in the foreground.
     #[serde(default)]
     pub held: bool,
     /// Its services, dependencies first.
     pub services: Vec<ServiceSnapshot>,
-    /// Services that keep each other from getting ready, where that was looked at: in
-    /// the answer to a `status`.
+    /// Services that wait for each other in a circle. Only in the answer to `status`.
     #[serde(default)]
     pub deadlocks: Vec<Deadlock>,
 }
@@ -45,8 +44,8 @@ impl Snapshot {
         self.services.iter().find(|service| &*service.name == name)
     }
 
-    /// Whom a service that is not ready has called and who does not accept because it is
-    /// not ready either.
+    /// The services that a service which is not ready has called, and that do not accept because
+    /// they are not ready either.
     pub fn blocked_calling<'a>(
         &'a self,
         service: &'a ServiceSnapshot,
@@ -57,57 +56,56 @@ impl Snapshot {
             .filter(|called| service.phase != Phase::Ready && called.phase != Phase::Ready)
     }
 
-    /// The calls to others that the caller's metadata does not declare, in order.
+    /// The calls that the metadata of the caller does not declare, in order.
     #[must_use]
     pub fn undeclared_calls(&self) -> Vec<Call> {
         self.services.iter().flat_map(ServiceSnapshot::undeclared_calls).collect()
     }
 }
 
-/// What a stack as a whole is doing.
+/// The state of a stack as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum State {
-    /// Something that is wanted is neither ready nor given up, or it runs and is still
-    /// to be compared with a program that is being built.
+    /// A wanted service is neither ready nor given up, or its run must still be compared with a
+    /// program that is being built.
     Working,
-    /// Everything that is wanted is ready or succeeded.
+    /// Every wanted service is ready or succeeded.
     Ready,
-    /// Nothing more happens by itself, nothing failed, and something that is wanted ended
-    /// by itself and well.
+    /// No service is in progress, none failed, and a wanted one exited by itself with status 0.
     Stopped,
-    /// Nothing more happens by itself, and something that is wanted failed.
+    /// No service is in progress, and a wanted one failed.
     Failed,
-    /// It is being shut down.
+    /// The stack is shutting down.
     Stopping,
 }
 
 /// A service at one moment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServiceSnapshot {
-    /// Its name.
+    /// Its name, unique in the stack.
     pub name: Name,
     /// Service or job.
     pub kind: Kind,
     /// Where it runs.
     #[serde(default)]
     pub placement: Placement,
-    /// Its phase.
+    /// Its phase at that moment.
     pub phase: Phase,
-    /// Whether it is wanted.
+    /// Whether it should run.
     pub wanted: bool,
-    /// Why it is in this phase, one line.
+    /// Why it is in this phase, in one line.
     pub reason: Option<String>,
-    /// For `failed`: what kind of failure.
+    /// The kind of failure, in phase `failed`.
     pub failure: Option<Failure>,
-    /// What it waits for right now, each with why: `api (starting)`.
+    /// What its start waits for now: `api (starting)`.
     pub waiting_on: Vec<String>,
-    /// Its process.
+    /// The pid of its process.
     pub pid: Option<u32>,
-    /// Whether that process was started by somebody else and is left alone.
+    /// Whether its process was not started here and gets no signal.
     #[serde(default)]
     pub adopted: bool,
-    /// Its run, 0 before the first.
+    /// The number of its last run, 0 before the first.
     pub run: u64,
     /// Its default address.
     pub url: Option<String>,
@@ -117,30 +115,29 @@ pub struct ServiceSnapshot {
     pub ready_ms: Option<u64>,
     /// From the start of the stack to ready, in milliseconds.
     pub ready_at_ms: Option<u64>,
-    /// How often it was started again by itself.
+    /// The number of automatic restarts.
     pub restarts: u32,
-    /// What its probes last saw.
+    /// The last result of each probe.
     pub seen: Vec<String>,
-    /// How many callers wait unaccepted on its ports, where that was looked at: in the
-    /// answer to a `status`, of a service that is not ready.
+    /// How many callers wait on its ports until it accepts. Only in the answer to `status`, and
+    /// only for a service that is not ready.
     pub callers_waiting: Option<u32>,
-    /// Whom its processes have open connections to, where that was looked at: in the
-    /// answer to a `status`.
+    /// The services to which it has open connections. Only in the answer to `status`.
     #[serde(default)]
     pub calls: Vec<Called>,
-    /// Whether its policy starts it again when it is killed.
+    /// Whether its restart policy restarts it when it is killed.
     #[serde(default)]
     pub comes_back: bool,
-    /// Whether a test made it stand still: it may be `ready` and answer nobody.
+    /// Whether a fault paused it: it may be `ready` without answering.
     #[serde(default)]
     pub paused: bool,
-    /// Its own `STATUS=`.
+    /// Its last `STATUS=`.
     pub status: Option<String>,
-    /// Why lines that it prints are missing from its log, while that is so.
+    /// Why lines of its output are missing from its log, while they are.
     pub log_trouble: Option<String>,
-    /// What it waits for at a start.
+    /// The services that its start waits for.
     pub depends_on: Vec<Name>,
-    /// What it only knows the address of.
+    /// The services of which it only knows the address.
     pub uses: Vec<Name>,
 }
 
@@ -156,7 +153,7 @@ impl ServiceSnapshot {
     }
 }
 
-/// The state of a service, by name.
+/// The phase of a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Phase {
@@ -170,18 +167,18 @@ pub enum Phase {
     Ready,
     /// It ended, and is started again after a pause.
     Backoff,
-    /// It was told to stop, or its group still has members.
+    /// It received its stop signal, or its process group still has members.
     Stopping,
-    /// Nothing of it runs, as wanted.
+    /// It does not run, as wanted, or it exited by itself with status 0.
     Stopped,
-    /// A job that ended with exit code 0.
+    /// A job that exited with status 0.
     Succeeded,
-    /// Given up.
+    /// It does not start again without user action.
     Failed,
 }
 
 impl Phase {
-    /// Whether it is on the way to another phase.
+    /// Whether another phase follows without user action.
     #[must_use]
     pub const fn is_on_the_way(self) -> bool {
         match self {
@@ -192,7 +189,7 @@ impl Phase {
         }
     }
 
-    /// The phase as users see it.
+    /// The phase as views and JSON show it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -209,23 +206,23 @@ impl Phase {
     }
 }
 
-/// What kind of failure ended the tries; each has its exit code.
+/// The kind of a failure. Each has its own exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Failure {
     /// Its program could not be built.
     Build,
-    /// Its port is held by another program.
+    /// Another program holds its port.
     Port,
-    /// Its port is held by the same program, started by somebody else, which cannot
-    /// stand in its place: it is another build, or has other settings.
+    /// The same program holds its port but cannot be adopted, because it is another build or has
+    /// other settings.
     Unadopted,
-    /// It could not be started, ended too often, or ended before it was ready.
+    /// It failed to start, or ended before it was ready.
     Start,
-    /// It did not get ready in time.
+    /// It was not ready in time.
     Timeout,
-    /// It ended after it had been ready, and was not or no longer started again.
+    /// It ended after it had been ready, and was not restarted or was restarted too often.
     Died,
-    /// Something it depends on failed.
+    /// A dependency failed.
     Dependency,
 }

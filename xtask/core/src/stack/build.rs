@@ -18,53 +18,52 @@ use crate::terms::Name;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Build {
     pub(crate) state: BuildState,
-    /// Where cargo put the program, once it did.
+    /// Where cargo put the program, once it is linked.
     pub(crate) linked: Option<String>,
-    /// The program that is kept, once there is one.
+    /// The program that is kept for starts, once there is one.
     pub(crate) accepted: Option<Artifact>,
 }
 
 /// How far a build is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum BuildState {
-    /// Nothing is built for it.
+    /// The service runs no built program.
     #[default]
     Unneeded,
-    /// Cargo has not linked it yet. While `serving`, the accepted program goes on and
-    /// may be started again.
+    /// Cargo has not linked it yet. While `serving`, the accepted program keeps running and may
+    /// start again.
     Pending {
         /// Whether the service ran when the build began.
         serving: bool,
     },
-    /// Linked, and on its way into the stack's state.
+    /// Cargo linked it, and the driver is copying it into the stack's state.
     Linked {
         /// As in `Pending`.
         serving: bool,
     },
-    /// It is there.
+    /// The driver keeps the program.
     Accepted,
-    /// It could not be had.
+    /// The program could not be built or kept.
     Failed {
         /// As in `Pending`.
         serving: bool,
-        /// Why.
         message: String,
     },
 }
 
-/// Whether a run could be started with the program as it is.
+/// Whether a run can be started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ProgramState<'a> {
-    /// Yes.
+    /// A program is available.
     Available,
-    /// Not yet.
+    /// A build is under way.
     Pending,
-    /// Never.
+    /// The build failed.
     Failed(&'a str),
 }
 
 impl BuildState {
-    /// Whether it may bring another program.
+    /// Whether a build may still provide another program.
     pub(super) fn is_under_way(&self) -> bool {
         match self {
             Self::Pending { .. } | Self::Linked { .. } => true,
@@ -72,7 +71,6 @@ impl BuildState {
         }
     }
 
-    /// Whether a run could be started.
     pub(super) fn program(&self) -> ProgramState<'_> {
         match self {
             Self::Unneeded
@@ -87,7 +85,7 @@ impl BuildState {
         }
     }
 
-    /// Says whether the accepted program may be started while its successor is missing.
+    /// Sets whether the accepted program may start while a newer one is being built.
     pub(super) fn set_serving(&mut self, value: bool) {
         match self {
             Self::Pending { serving } | Self::Linked { serving } | Self::Failed { serving, .. } => {
@@ -129,7 +127,7 @@ impl Stack {
         if node.is_running() || node.has_succeeded() {
             node.lifecycle.request_check(true);
         }
-        // Another program is worth another try; the old one's failures are not its own.
+        // A new program gets new tries: the failures of the old one do not count.
         match node.phase() {
             Phase::Rest(Rest::Failed { failure, .. }) if new || *failure == Failure::Build => {
                 node.retries.reset();
@@ -150,8 +148,7 @@ impl Stack {
         self.fail_build(id, message);
     }
 
-    /// Programs on their way into the stack's state are not lost by this: their answer
-    /// comes.
+    /// Programs that the driver is copying are not lost: it still reports each of them.
     pub(super) fn build_ended(&mut self, ok: bool) {
         let message = if ok {
             "cargo ended without linking its program"
@@ -171,7 +168,7 @@ impl Stack {
             BuildState::Pending { serving }
             | BuildState::Linked { serving }
             | BuildState::Failed { serving, .. } => serving,
-            // Of two builds at once the other one did better.
+            // Another build of the same program succeeded.
             BuildState::Accepted => true,
             BuildState::Unneeded => false,
         };

@@ -1,6 +1,6 @@
-//! What a service waits for, and whether that can still come.
+//! What the start of a service requires of other services, and whether it can still hold.
 //!
-//! Only looks; `settle` acts on what is found here.
+//! Nothing changes here; `settle` acts on the answers.
 
 use alloc::format;
 use alloc::string::String;
@@ -11,14 +11,14 @@ use super::edges::DependencyEdge;
 use super::node::{Id, Node};
 use super::phase::{Phase, Rest};
 use super::ports::PortState;
-use super::{Stack, words};
+use super::{Stack, messages};
 use crate::terms::Condition;
 
 /// Whether a requirement of a start holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ConditionState {
     Holds,
-    /// Does not hold yet, and may still.
+    /// It does not hold yet but still can.
     Pending,
     /// Cannot hold without user action; the text says which.
     Impossible(String),
@@ -35,14 +35,14 @@ pub(crate) struct Requirement {
 }
 
 impl Stack {
-    /// Everything that a start of this service needs of others and that is not there.
+    /// The requirements of this start that do not hold.
     pub(crate) fn unmet(&self, id: Id) -> Vec<Requirement> {
         self.requirements(id)
             .filter(|requirement| requirement.state != ConditionState::Holds)
             .collect()
     }
 
-    /// Why this service will not start before somebody does something, if so.
+    /// Why this start needs user action first, if it does.
     pub(crate) fn impossible_reason(&self, id: Id) -> Option<String> {
         self.requirements(id).find_map(|requirement| match requirement.state {
             ConditionState::Holds | ConditionState::Pending => None,
@@ -50,7 +50,7 @@ impl Stack {
         })
     }
 
-    /// Whether everything that a start needs of others is there.
+    /// Whether all requirements of this start hold.
     pub(crate) fn all_conditions_hold(&self, id: Id) -> bool {
         self.requirements(id).all(|requirement| requirement.state == ConditionState::Holds)
     }
@@ -68,8 +68,7 @@ impl Stack {
         conditions.chain(addresses)
     }
 
-    /// The dependency itself, and for a dependent from outside everybody who starts
-    /// together with it.
+    /// The requirement of one edge. A dependent outside a ring requires every member of it.
     fn edge_requirements(
         &self,
         dependent: Id,
@@ -92,7 +91,7 @@ impl Stack {
             })
     }
 
-    /// Whether a service has got as far as a condition asks.
+    /// Whether a service has reached what a condition requires.
     fn condition_state(&self, id: Id, condition: Condition) -> ConditionState {
         let node = &self.nodes[id];
         if self.condition_holds(node, condition) {
@@ -135,17 +134,17 @@ impl Stack {
         }
     }
 
-    /// Why a service will not get anywhere by itself.
+    /// Why a service makes no further progress without user action.
     fn why_never(&self, id: Id) -> Option<String> {
         let node = &self.nodes[id];
         match node.phase() {
             Phase::Rest(Rest::Failed { failure, reason }) => {
-                Some(words::failed(&node.spec.name, *failure, reason))
+                Some(messages::failed(&node.spec.name, *failure, reason))
             }
             Phase::Rest(Rest::Stopped { reason }) => Some(format!("`{}` {reason}", node.spec.name)),
             Phase::Rest(Rest::Succeeded) => None,
             Phase::Stopping(_) if node.is_lost() => {
-                Some(format!("`{}` {}", node.spec.name, words::LOST))
+                Some(format!("`{}` {}", node.spec.name, messages::LOST))
             }
             Phase::Rest(Rest::Idle | Rest::Backoff { .. })
             | Phase::Starting(_)
@@ -156,23 +155,23 @@ impl Stack {
         }
     }
 
-    /// Whether the address of a service can be given to others.
+    /// Whether other services can be started with the address of this service.
     pub(super) fn address_state(&self, id: Id) -> ConditionState {
         let node = &self.nodes[id];
         if node.spec.ports.is_empty() {
             return ConditionState::Holds;
         }
-        // What runs keeps the address it has, unless it is about to be replaced.
+        // A run keeps its address unless it is about to be replaced.
         let stays = node.is_running() && !node.may_be_outdated();
         let moving = node.wanted && self.is_bindable(id) && !self.is_given_up(id) && !stays;
-        // A job that is done, and wanted with other ports, is about to run again.
+        // A finished job whose ports have changed is about to run again.
         let again =
             node.wanted && *node.phase() == Phase::Rest(Rest::Succeeded) && node.may_be_outdated();
         let coming = match node.ports.state {
             PortState::Bound => (moving || again) && !self.ports_match_plan(id),
             PortState::Requested => true,
             PortState::Unbound => moving,
-            // Whatever becomes of the holder, a number that is known stays.
+            // A known number is kept whatever happens to the port holder.
             PortState::Held(_) | PortState::Inspecting { .. } | PortState::Decided(_) => {
                 moving && (!self.ports_match_plan(id) || self.numbers(id).is_none())
             }
@@ -200,13 +199,12 @@ impl Stack {
         }
     }
 
-    /// Whether a dependent that is to end as well is still there: what it depends on
-    /// goes on until it is gone.
+    /// Whether a dependent that is ending still needs this service.
     pub(crate) fn has_stopping_dependent(&self, id: Id) -> bool {
         self.stopping_dependent(id).is_some()
     }
 
-    /// The first such dependent.
+    /// The first dependent that is ending and still needs this service.
     pub(crate) fn stopping_dependent(&self, id: Id) -> Option<Id> {
         self.nodes[id].edges.dependents.iter().map(|(dependent, _)| *dependent).find(|dependent| {
             let node = &self.nodes[*dependent];
@@ -214,7 +212,7 @@ impl Stack {
         })
     }
 
-    /// The first dependent that is restarted with this service and has not ended yet.
+    /// The first dependent that restarts with this service and has not ended yet.
     pub(crate) fn restarting_dependent(&self, id: Id) -> Option<Id> {
         self.nodes[id].edges.dependents.iter().find_map(|(dependent, restart)| {
             let node = &self.nodes[*dependent];

@@ -1,8 +1,7 @@
-//! Start-up deadlocks: services of which each waits for the next to get ready, by a call
-//! that is not accepted or by a condition, in a circle.
+//! Start-up deadlocks: circles of services in which each waits for the next to become ready,
+//! because its call is not accepted or its condition does not hold.
 //!
-//! It only looks, at calls that somebody else saw; nobody is stopped because of a
-//! deadlock before its time is up.
+//! This file only detects deadlocks. It stops no service before its `start-timeout`.
 
 use alloc::collections::VecDeque;
 use alloc::string::{String, ToString};
@@ -20,24 +19,24 @@ use crate::terms::Name;
 /// Where a service can be called.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceAddress {
-    /// The service.
+    /// The service that listens there.
     pub service: Name,
     /// The host that it binds.
     pub host: String,
-    /// The port's number.
+    /// The number of the port.
     pub port: u16,
 }
 
 impl Stack {
-    /// Whether a service is given up at this time because it is not ready. It is then
-    /// worth a look who calls whom: [`super::Event::Calls`] before anything else.
+    /// Whether a service reaches its `start-timeout` at this time. If so, the driver sends
+    /// [`super::Event::Calls`] before any other event.
     #[must_use]
     pub fn gives_up_at(&self, now: Duration) -> bool {
         let due = self.worklist.deadlines.iter().take_while(|(at, _)| *at <= now);
         due.into_iter().any(|(_, id)| matches!(self.nodes[*id].phase(), Phase::Starting(_)))
     }
 
-    /// Where services can be called whose ports are known.
+    /// The addresses of all services with known ports.
     #[must_use]
     pub fn addresses(&self) -> Vec<ServiceAddress> {
         let of = |id: &Id| {
@@ -53,7 +52,7 @@ impl Stack {
         self.order.iter().flat_map(of).collect()
     }
 
-    /// Puts calls that were just seen, and what follows from them, into a snapshot.
+    /// Adds observed calls, and the deadlocks that follow from them, to a snapshot.
     pub fn note_calls(&self, snapshot: &mut Snapshot, calls: &[Call]) {
         for service in &mut snapshot.services {
             let own = calls.iter().filter(|call| call.from == service.name);
@@ -63,8 +62,8 @@ impl Stack {
         snapshot.deadlocks = self.deadlocks(calls);
     }
 
-    /// Every deadlock among the services that are not ready; each of them is named in one
-    /// at most.
+    /// Every deadlock among the services that are not ready. A service is in at most one of
+    /// them.
     fn deadlocks(&self, calls: &[Call]) -> Vec<Deadlock> {
         let mut named = vec![false; self.nodes.len()];
         let mut found = Vec::new();
@@ -93,8 +92,8 @@ impl Stack {
         Deadlock { steps: steps.collect() }
     }
 
-    /// The shortest circle from a service back to itself: whoever waits, and how it waits
-    /// for the next one.
+    /// The shortest circle from a service back to itself, with the way in which each waits for
+    /// the next.
     fn circle(&self, start: Id, calls: &[Call]) -> Option<Vec<(Id, Blocked)>> {
         let mut came_from: Vec<Option<(Id, Blocked)>> = vec![None; self.nodes.len()];
         let mut open = VecDeque::from([start]);
@@ -119,7 +118,7 @@ impl Stack {
         }
     }
 
-    /// For whom a service waits in a way that only the other's getting ready ends.
+    /// The services that this one waits for and that must become ready first.
     fn waits(&self, id: Id, calls: &[Call]) -> Vec<(Id, Blocked)> {
         let node = &self.nodes[id];
         match node.phase() {
@@ -141,8 +140,7 @@ impl Stack {
         }
     }
 
-    /// What keeps a service whose time is up, as far as the calls tell that were seen in
-    /// this step.
+    /// Why a service is blocked, according to the calls that were observed in this step.
     pub(super) fn blocked(&self, id: Id) -> Option<String> {
         let name = &self.nodes[id].spec.name;
         let deadlocks = self.deadlocks(&self.calls);

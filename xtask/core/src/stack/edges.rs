@@ -10,38 +10,35 @@ use crate::terms::{Condition, Name};
 /// The edges at a node.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Edges {
-    /// What it waits for.
+    /// The services that it waits for.
     pub(crate) dependencies: Vec<DependencyEdge>,
-    /// What it only knows the address of.
+    /// The services of which it only knows the address.
     pub(crate) uses: Vec<Id>,
-    /// Which of the stack's rings it is a member of.
+    /// The index of its ring in the stack's list.
     pub(crate) ring: Option<usize>,
-    /// Who waits for it, and whether they are restarted with it.
+    /// The services that wait for it, and whether they restart with it.
     pub(crate) dependents: Vec<(Id, bool)>,
-    /// Who knows its address.
+    /// The services that know its address.
     pub(crate) users: Vec<Id>,
 }
 
-/// Services that reach each other, and so start together.
+/// Services that depend on each other, directly or not, and so start together.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Ring {
-    /// Its members.
     pub(crate) members: Vec<Id>,
-    /// Who waits for one of them, and so for all, without being one of them.
+    /// Dependents of a member that are not members.
     pub(crate) outsiders: Vec<Id>,
 }
 
-/// An edge that waits.
+/// An edge with a condition.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct DependencyEdge {
-    /// The dependency.
     pub(crate) on: Id,
-    /// What for.
     pub(crate) condition: Condition,
 }
 
 impl Stack {
-    /// Makes the edges anew from what the services say.
+    /// Derives all edges from the specs of the services.
     pub(super) fn connect(&mut self) {
         let find = |ids: &BTreeMap<Name, Id>, name: &Name| ids.get(name).copied();
         for id in 0..self.nodes.len() {
@@ -76,7 +73,7 @@ impl Stack {
         self.form_rings();
     }
 
-    /// Finds out who starts together, once the edges are made.
+    /// Finds the rings in the current edges.
     fn form_rings(&mut self) {
         let edges = self.nodes.iter().enumerate().flat_map(|(from, node)| {
             let waits = node.edges.dependencies.iter().map(|edge| edge.on);
@@ -95,14 +92,14 @@ impl Stack {
         let formed: Vec<Ring> = formed.collect();
         let same = |(old, new): (&Ring, &Ring)| old.members == new.members;
         if self.rings.len() != formed.len() || !self.rings.iter().zip(&formed).all(same) {
-            // A ring is opened or closed by any one of its edges, so that those who wait for its
-            // members need not stand in the plan.
+            // A single edge opens or closes a ring, so dependents outside the plan can be
+            // affected.
             (0..self.nodes.len()).for_each(|id| self.enqueue(id));
         }
         self.rings = formed;
     }
 
-    /// Everybody whose conditions, order or address can depend on this service.
+    /// Queues every service whose conditions, order or address can depend on this one.
     pub(super) fn enqueue_neighbours(&mut self, id: Id) {
         let edges = core::mem::take(&mut self.nodes[id].edges);
         for edge in &edges.dependencies {

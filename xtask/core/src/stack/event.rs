@@ -1,8 +1,7 @@
 //! Everything that can happen to a stack. The list is closed.
 //!
-//! Every event about a process carries its service and run, so that one of a run
-//! that is over is dropped, in one place. Events are plain data: a recorded list of
-//! them is a trace that can be stepped again.
+//! Every event about a process carries its service and run, so that one place drops the events
+//! of past runs. Events are plain data: a recorded list of them can be replayed.
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
@@ -16,240 +15,157 @@ use crate::calls::Call;
 use crate::plan::Plan;
 use crate::terms::Name;
 
-/// The number of a process life of one service, counted from 1; never reused in a
-/// stack's life.
+/// The number of a run of one service, counted from 1 and never reused in a stack.
 pub type Run = u64;
 
-/// Something that happened.
+/// Something that happened. `service` is the service that it happened to, and `run` its run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "event")]
+#[expect(missing_docs, reason = "the docs of the enum and its variants cover their fields")]
 pub enum Event {
-    // --- asked for by people ---
-    /// A plan is to be brought up; it replaces what is known of the services in it,
-    /// and leaves services that it does not name alone. A build for it begins: every
-    /// `Artifact` program in it is pending until `Accepted`, `BuildFailed` or
-    /// `BuildEnded`.
-    Apply {
-        /// What is wanted.
-        plan: Plan,
-    },
-    /// Services are no longer wanted.
+    /// Bring up a plan. It replaces the specs of its services and leaves all others alone. A
+    /// build begins: every `Artifact` program in it is pending until `Accepted`, `BuildFailed`
+    /// or `BuildEnded`.
+    Apply { plan: Plan },
+    /// Take services down.
     TakeDown {
-        /// Which.
         services: Vec<Name>,
-        /// Whether their dependents stay (`--only`), instead of going down first.
+        /// Whether their dependents keep running (`--only`) instead of stopping first.
         only: bool,
     },
-    /// A new run for each of them; a job runs again, a failed service is tried anew.
-    Restart {
-        /// Which.
-        services: Vec<Name>,
-    },
-    /// A test does something to the present run of a service, as chance might. Without a
-    /// run that can be signalled nothing comes of it.
-    Fault {
-        /// The service.
-        service: Name,
-        /// What.
-        fault: Fault,
-    },
-    /// Nothing is wanted any more: stop everything in order, then end.
+    /// Start a new run of each. A job runs again, and a failed service is tried again.
+    Restart { services: Vec<Name> },
+    /// Inject a fault into the present run of a service. Ignored without a run that can be
+    /// signalled.
+    Fault { service: Name, fault: Fault },
+    /// Stop everything in order, then end.
     Shutdown,
-    /// As `Restart`, and a process that was adopted, or that holds the ports and is the
-    /// same program, is stopped to make room.
-    Replace {
-        /// Which.
-        services: Vec<Name>,
-    },
-    /// As `Shutdown`, but everything is killed now, in no order.
+    /// As `Restart`. An adopted process, or a port holder that runs the same program, is stopped
+    /// first.
+    Replace { services: Vec<Name> },
+    /// As `Shutdown`, but kill everything now, in no order.
     KillNow,
 
-    // --- from the build ---
     /// Cargo linked the program of this service.
     Linked {
-        /// The service.
         service: Name,
         /// Where cargo put it.
         path: String,
     },
-    /// The program is kept in the stack's state and can be started from there
-    /// (answers [`super::Effect::Accept`]).
-    Accepted {
-        /// The service.
-        service: Name,
-        /// The program.
-        artifact: Artifact,
-    },
+    /// The driver keeps the program and can start it (answers [`super::Effect::Accept`]).
+    Accepted { service: Name, artifact: Artifact },
     /// The program could not be built or kept.
     BuildFailed {
-        /// The service.
         service: Name,
-        /// One line.
+        /// Why, in one line.
         message: String,
     },
-    /// Cargo is done. Programs that were not linked by now will not be.
+    /// Cargo exited. Programs that it has not linked will not be linked.
     BuildEnded {
-        /// Whether cargo was content.
+        /// Whether cargo succeeded.
         ok: bool,
     },
 
-    // --- about addresses ---
-    /// The ports of this service are its own: bound, or found free (answers
+    /// The service has its ports: they are bound, or were found free (answers
     /// [`super::Effect::Bind`]).
     Bound {
-        /// The service.
         service: Name,
-        /// Their numbers, in the order of the plan.
+        /// The numbers, in the order of the plan.
         ports: Vec<u16>,
     },
-    /// A port could not be had.
+    /// A port could not be bound.
     BindFailed {
-        /// The service.
         service: Name,
-        /// Why the first of them could not.
+        /// The first failure.
         failure: BindFailure,
-        /// Why others of the service could not either.
+        /// The failures of other ports of the service.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         others: Vec<BindFailure>,
     },
-    /// Who holds the ports of this service (answers [`super::Effect::InspectHolder`]).
+    /// What holds the ports of the service (answers [`super::Effect::InspectHolder`]).
     #[serde(rename = "looked")]
     HolderInspected {
-        /// The service.
         service: Name,
-        /// What the inspection found.
         #[serde(rename = "occupant")]
         result: InspectionResult,
     },
 
-    // --- about its log ---
-    /// What the service prints cannot be written to its log any more, or again.
+    /// The log of the service cannot be written, or can be written again.
     LogTrouble {
-        /// The service.
         service: Name,
-        /// Why lines are dropped, in the system's words; none if they are written again.
+        /// Why lines are dropped, in the system's words; none once lines are written again.
         trouble: Option<String>,
     },
 
-    // --- about a run ---
     /// The process runs (answers [`super::Effect::Spawn`] and [`super::Effect::Adopt`]).
-    Started {
-        /// The service.
-        service: Name,
-        /// The run.
-        run: Run,
-        /// The process.
-        pid: u32,
-    },
+    Started { service: Name, run: Run, pid: u32 },
     /// There is no process (answers [`super::Effect::Spawn`] and
     /// [`super::Effect::Adopt`]).
     StartFailed {
-        /// The service.
         service: Name,
-        /// The run.
         run: Run,
-        /// One line: what failed and the system's words.
+        /// One line: the operation that failed, and the system's words.
         error: String,
     },
-    /// One probe passed. For `external` services too.
+    /// A probe passed. `external` services have probes too.
     ProbePassed {
-        /// The service.
         service: Name,
-        /// The run.
         run: Run,
-        /// The index into the service's probes.
+        /// The index of the probe.
         probe: usize,
     },
-    /// One probe saw something that is not readiness: kept for the message.
+    /// A probe did not pass. The result is kept for messages.
     ProbeSeen {
-        /// The service.
         service: Name,
-        /// The run.
         run: Run,
-        /// The index into the service's probes.
+        /// The index of the probe.
         probe: usize,
         /// One line: `connection refused`, `status 503`.
         seen: String,
     },
-    /// `STATUS=` of sd_notify; an empty one takes the last one back.
-    Status {
-        /// The service.
-        service: Name,
-        /// The run.
-        run: Run,
-        /// Its words.
-        status: String,
-    },
-    /// `EXTEND_TIMEOUT_USEC=` of sd_notify: the present deadline moves to now plus this.
-    ExtendTimeout {
-        /// The service.
-        service: Name,
-        /// The run.
-        run: Run,
-        /// How long from now.
-        by: Duration,
-    },
+    /// `STATUS=` of sd_notify. An empty status removes the last one.
+    Status { service: Name, run: Run, status: String },
+    /// `EXTEND_TIMEOUT_USEC=` of sd_notify: the present deadline moves to now plus `by`.
+    ExtendTimeout { service: Name, run: Run, by: Duration },
     /// `WATCHDOG=1` of sd_notify.
-    WatchdogPing {
-        /// The service.
-        service: Name,
-        /// The run.
-        run: Run,
-    },
-    /// The leader ended; members of its group may still live.
-    Exited {
-        /// The service.
-        service: Name,
-        /// The run.
-        run: Run,
-        /// How.
-        exit: Exit,
-    },
-    /// No member of the group is left, and the leader is reaped. Always follows
-    /// `Exited`.
-    Gone {
-        /// The service.
-        service: Name,
-        /// The run.
-        run: Run,
-    },
+    WatchdogPing { service: Name, run: Run },
+    /// The leader exited. Members of its process group may still run.
+    Exited { service: Name, run: Run, exit: Exit },
+    /// The process group is empty, and the leader is reaped. Always follows `Exited`.
+    Gone { service: Name, run: Run },
 
-    /// Who calls whom at this moment; comes where [`super::Stack::gives_up_at`] asks for
-    /// it, so that a service that is given up can say what it was blocked on.
-    Calls {
-        /// What was seen.
-        calls: Vec<Call>,
-    },
+    /// The calls between services right now, sent when [`super::Stack::gives_up_at`] asks for
+    /// them. They explain what a service was blocked on.
+    Calls { calls: Vec<Call> },
 
-    /// Time passed. Late, early and double ticks are harmless.
+    /// Time passed. Late, early and repeated ticks are harmless.
     Tick,
 }
 
-/// A program kept in the stack's state.
+/// A program that the driver keeps for starts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Artifact {
-    /// Where it is started from.
+    /// The path from which it is started.
     pub path: String,
-    /// Its content, as a number that changes when the content does; equal content
-    /// has an equal number in a stack's life.
+    /// A hash of its content.
     pub content: u64,
-    /// The image that was made of it, if one was wanted.
+    /// The image that was built from it, if one was requested.
     #[serde(default)]
     pub image: Option<String>,
 }
 
-/// What tests do to a run. What follows from it is no surprise: it is started again as
-/// after a crash, but its tries are not counted.
+/// What a test does to a run. The service restarts as after a crash, but the restart does not
+/// count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Fault {
-    /// It is killed, with its whole group.
+    /// Kill the whole process group.
     Kill,
-    /// It stands still, with its whole group, until it is resumed or told to stop. To the
-    /// stack it is a run that hangs: what watches it goes on.
+    /// Stop the whole process group with SIGSTOP until it is resumed. Probes and watchdog keep
+    /// watching it.
     Pause,
-    /// It goes on.
+    /// Continue the process group with SIGCONT.
     Resume,
 }
 
@@ -257,109 +173,109 @@ pub enum Fault {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Exit {
-    /// By itself, with this code.
+    /// It exited with this code.
     Code(i32),
-    /// By a signal of this number.
+    /// This signal killed it.
     Signal(i32),
-    /// Nobody told: it was not started here, or somebody else took the news.
+    /// Its status is unknown: it was not started here, or another process reaped it.
     Unknown,
 }
 
-/// Why a port could not be had.
+/// Why a port could not be bound.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "why")]
 pub enum BindFailure {
-    /// Another program listens there.
+    /// Another process listens there.
     Held {
-        /// The port's number.
+        /// The number of the port.
         port: u16,
-        /// Who, if the system shows the process.
+        /// The process, if the system shows it.
         holder: Option<PortHolder>,
-        /// The user that the socket belongs to, where no more is shown.
+        /// The user of the socket, if the system shows only that.
         #[serde(default)]
         user: Option<String>,
     },
-    /// Anything else, in the system's words.
+    /// Any other failure.
     Other {
-        /// The port's number.
+        /// The number of the port.
         port: u16,
-        /// One line.
+        /// One line, in the system's words.
         error: String,
     },
 }
 
-/// A program that holds a port.
+/// A process that holds a port.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct PortHolder {
-    /// Its process.
+    /// The pid of the process.
     pub pid: u32,
-    /// Its executable's path, or its name where the system hides the path.
+    /// The path of its executable, or its name if the system hides the path.
     pub program: String,
     /// Its command line.
     pub command: String,
-    /// The user it runs as.
+    /// The user of the process.
     pub user: String,
-    /// The stack that it belongs to, if it is one of this tool's.
+    /// The stack that it belongs to, if xtask started it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stack: Option<Box<HolderStack>>,
 }
 
-/// A stack as others know it.
+/// The stack of a port holder.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct HolderStack {
-    /// Its name.
+    /// The name of the stack.
     pub name: String,
     /// The root of its workspace.
     pub workspace: String,
-    /// The process of its supervisor; records of earlier versions do not have it.
+    /// The pid of its supervisor. Records of earlier versions do not have it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub supervisor: Option<u32>,
 }
 
-/// Who holds the ports of a service at a closer look.
+/// The result of an inspection of the port holder.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "who")]
 pub enum InspectionResult {
-    /// No process holds them any more.
+    /// No process holds the ports any more.
     #[serde(rename = "nobody")]
     Free,
-    /// Somebody whom the system does not show.
+    /// The system hides the process.
     Hidden,
-    /// A process. It can be adopted until the next look for this service.
+    /// A process that can be adopted until the next inspection.
     Process(InspectedHolder),
 }
 
-/// A process that holds the ports of a service, as it was found.
+/// A port holder as it was found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct InspectedHolder {
-    /// Who it is.
+    /// The process and its user.
     pub holder: PortHolder,
-    /// For how long it has run.
+    /// How long it has been running.
     pub age: Duration,
-    /// Whether its executable is the file that would be started, or has its content.
+    /// Whether its executable is the file that would be started, or has the same content.
     pub same: bool,
-    /// Whether its executable's path leads to it no more.
+    /// Whether its executable was deleted or replaced on disk.
     pub deleted: bool,
-    /// Its arguments, without the program's name.
+    /// Its arguments, without the name of the program.
     pub args: Vec<String>,
-    /// Those of the variables asked for that it has; none if the system hides them.
+    /// Its values of the requested variables; none if the system hides them.
     pub variables: Option<BTreeMap<String, String>>,
-    /// Numbers among the service's ports on which it does not listen.
+    /// Ports of the service on which it does not listen.
     pub elsewhere: Vec<u16>,
-    /// Who started it.
+    /// What started it.
     pub started_by: StartedBy,
 }
 
-/// Who started a process, as the mark in its environment tells.
+/// What started a process, according to the variables that xtask sets for each run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum StartedBy {
-    /// Somebody by hand: it has no mark.
+    /// A user: it has no such variables.
     Hand,
-    /// This stack, which lost it.
+    /// This stack, which lost track of it.
     ThisStack,
     /// The supervisor of another stack.
     OtherStack,

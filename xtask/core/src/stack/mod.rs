@@ -1,11 +1,11 @@
 //! The reducer over the whole graph of a running stack: events in, effects out.
 //!
-//! It decides everything about what runs, and touches nothing: no clock (time is an
-//! argument), no process, no file. Deadlines live in the phases.
+//! It decides everything about what runs, and touches nothing: no clock (time is an argument),
+//! no process, no file. Deadlines are in the phases.
 //!
-//! An event changes the service it is about; then a worklist settles that service,
-//! and whoever can see a change of it, until nothing changes any more. No event
-//! sweeps over all services, except those that are about all of them.
+//! An event changes the service that it names. A worklist then settles that service and each
+//! neighbour that can see the change, until nothing changes. Only events about all services
+//! visit all services.
 
 mod adoption;
 mod build;
@@ -14,6 +14,7 @@ mod deadlock;
 mod edges;
 pub mod effect;
 pub mod event;
+pub(crate) mod messages;
 mod node;
 mod phase;
 mod ports;
@@ -25,7 +26,6 @@ mod snapshot;
 mod start;
 mod stop;
 mod transitions;
-pub(crate) mod words;
 
 pub use deadlock::ServiceAddress;
 pub use effect::{Command, Container, Effect, Report, Signal};
@@ -43,12 +43,12 @@ use crate::terms::Name;
 use edges::Ring;
 use node::{Id, Node};
 
-/// A running set of services: what is wanted, what is, and what to do about it.
+/// A running set of services: desired state, actual state, and how to get from one to the other.
 ///
 /// Times are durations since the stack began.
 #[derive(Clone, Debug, Default)]
 pub struct Stack {
-    /// The latest time that was seen.
+    /// The latest time of an event.
     now: Duration,
     identity: Identity,
     /// Every service that a plan ever named.
@@ -110,17 +110,16 @@ struct Starts {
     turns: u64,
 }
 
-/// Whether the stack ends.
+/// Whether and how the stack ends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Ending {
-    /// It does not.
     #[default]
     No,
-    /// In order.
+    /// Dependents stop before their dependencies.
     Shutdown,
-    /// At once.
+    /// All processes are killed at once.
     Kill,
-    /// It has.
+    /// [`Effect::End`] was emitted.
     Over,
 }
 
@@ -131,12 +130,12 @@ impl Stack {
         Self::default()
     }
 
-    /// Takes one event and appends what is to be done. Never panics on any event.
+    /// Processes one event and appends what has to be done. Never panics.
     pub fn step(&mut self, now: Duration, event: Event, effects: &mut Vec<Effect>) {
         if self.ending == Ending::Over {
             return;
         }
-        // A clock that goes backwards is taken as one that stands still.
+        // A clock that runs backwards counts as stopped.
         self.now = self.now.max(now);
         self.take(event, effects);
         self.wake();
@@ -146,7 +145,7 @@ impl Stack {
         self.calls.clear();
     }
 
-    /// When the next [`Event::Tick`] is wanted, if ever.
+    /// The time of the next [`Event::Tick`] that the stack needs.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Duration> {
         if self.ending == Ending::Over {
@@ -165,8 +164,8 @@ impl Stack {
         self.ids.get(name).copied()
     }
 
-    /// Settles every service, changed or not. Nothing may come of it: tests hold the
-    /// worklist against it.
+    /// Settles every service, changed or not. Tests use it to check the worklist: it must have
+    /// no effects.
     #[doc(hidden)]
     pub fn sweep(&mut self, effects: &mut Vec<Effect>) {
         if self.ending == Ending::Over {
@@ -203,7 +202,7 @@ impl Stack {
                 self.holder_inspected(&service, result, effects)
             }
             Event::LogTrouble { service, trouble } => {
-                if let Some(id) = self.known(&service, "a word about a log", effects) {
+                if let Some(id) = self.known(&service, "`log-trouble`", effects) {
                     self.nodes[id].log_trouble = trouble;
                     self.enqueue(id);
                 }
@@ -254,16 +253,16 @@ impl Stack {
         }
     }
 
-    /// The service of that name, or a report that there is none.
+    /// The service of that name. An unknown name is reported.
     fn known(&self, name: &Name, what: &str, effects: &mut Vec<Effect>) -> Option<Id> {
         let id = self.ids.get(name).copied();
         if id.is_none() {
-            unexpected(effects, format!("{what} for `{name}`, which is not a service here"));
+            unexpected(effects, format!("{what} for `{name}`, which is unknown"));
         }
         id
     }
 
-    /// Puts everything whose deadline has come onto the worklist.
+    /// Queues every service whose deadline has passed.
     fn wake(&mut self) {
         let due: Vec<Id> = self
             .worklist
@@ -277,7 +276,7 @@ impl Stack {
         }
     }
 
-    /// Puts a service onto the worklist.
+    /// Queues a service to be settled.
     fn enqueue(&mut self, id: Id) {
         if !core::mem::replace(&mut self.nodes[id].indexed.queued, true) {
             self.worklist.queue.push_back(id);
@@ -285,10 +284,9 @@ impl Stack {
         self.worklist.touched.insert(id);
     }
 
-    /// Works the worklist off, and tells the neighbours of whoever changed.
+    /// Settles all queued services, and queues the neighbours of each that changed.
     fn settle_all(&mut self, effects: &mut Vec<Effect>) {
-        // What the event did is noticed first: others may look at it before it is
-        // settled, and must look again even if settling takes it back.
+        // Neighbours must see what the event did even if settling reverts it.
         for index in 0..self.worklist.queue.len() {
             self.notice(self.worklist.queue[index]);
         }
@@ -306,7 +304,7 @@ impl Stack {
         }
     }
 
-    /// Tells the neighbours of a service if they see a change of it.
+    /// Queues the neighbours of a service that looks different to them.
     fn notice(&mut self, id: Id) {
         let visible = self.nodes[id].visible_state();
         if self.nodes[id].indexed.visible.as_ref() != Some(&visible) {
@@ -333,11 +331,11 @@ impl Stack {
         self.nodes[id].indexed.deadline = deadline;
     }
 
-    /// Says which phases are not what they were before the step.
+    /// Reports each phase that the step changed.
     fn report_phases(&mut self, effects: &mut Vec<Effect>) {
         let mut touched: Vec<Id> =
             core::mem::take(&mut self.worklist.touched).into_iter().collect();
-        // What an event ended comes before what could begin because of that.
+        // Report what an event ended before what its end made possible.
         touched.sort_by_key(|id| self.nodes[*id].public_phase().is_on_the_way());
         for id in touched {
             let phase = self.nodes[id].public_phase();
@@ -358,7 +356,7 @@ impl Stack {
     }
 }
 
-/// Appends a report of something that should not have come.
+/// Reports an event that is out of place.
 fn unexpected(effects: &mut Vec<Effect>, what: String) {
     effects.push(Effect::Report(Report::Unexpected { what }));
 }

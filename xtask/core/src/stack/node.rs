@@ -19,14 +19,13 @@ use crate::terms::Kind;
 /// The index of a service in the stack's list; never reused.
 pub(crate) type Id = usize;
 
-/// One service.
 #[derive(Clone, Debug)]
 pub(crate) struct Node {
     /// The service as the last plan describes it.
     pub(crate) spec: Service,
     /// Whether it should run.
     pub(crate) wanted: bool,
-    /// When a service starts that could start already and that a fault makes slow.
+    /// When a service starts that is ready to start but delayed by `--slow`.
     pub(crate) delayed_until: Option<Duration>,
     pub(crate) build: Build,
     pub(crate) ports: Ports,
@@ -35,7 +34,7 @@ pub(crate) struct Node {
     pub(crate) retries: Retries,
     /// What the last run has shown of itself.
     pub(crate) observed: Observed,
-    /// Why lines that it prints are dropped, while they are.
+    /// Why the driver drops lines of its log, while it does.
     pub(crate) log_trouble: Option<String>,
     pub(crate) edges: Edges,
     pub(crate) indexed: Indexed,
@@ -54,7 +53,7 @@ pub(crate) struct Indexed {
     pub(crate) phase: snapshot::Phase,
 }
 
-/// All that the neighbours of a node can see of it.
+/// Everything about a service that its neighbours can see.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct VisibleState {
     phase: snapshot::Phase,
@@ -71,7 +70,7 @@ pub(crate) struct VisibleState {
 }
 
 impl Node {
-    /// A service that nothing has happened to.
+    /// A service without a run.
     pub(crate) fn new(spec: Service) -> Self {
         Self {
             spec,
@@ -102,7 +101,7 @@ impl Node {
         self.lifecycle.run()
     }
 
-    /// Whether it is only probed.
+    /// Whether xtask only probes it.
     pub(crate) fn is_external(&self) -> bool {
         match self.spec.program {
             Program::External => true,
@@ -118,12 +117,12 @@ impl Node {
         }
     }
 
-    /// Whether its last run was started as one that ends: by now the plan may say otherwise.
+    /// Whether its last run was started as a job. The plan may have changed since.
     pub(crate) fn runs_a_job(&self) -> bool {
         self.lifecycle.launched().is_some_and(|launched| launched.kind == Kind::Job)
     }
 
-    /// Whether there is a run that was not told to stop.
+    /// Whether there is a run that is not stopping.
     pub(crate) fn is_running(&self) -> bool {
         match self.phase() {
             Phase::Starting(_) | Phase::Ready(_) => true,
@@ -131,7 +130,7 @@ impl Node {
         }
     }
 
-    /// How its run came to be, if there is one.
+    /// How its run began, if there is one.
     pub(crate) fn origin(&self) -> Option<RunOrigin> {
         match self.phase() {
             Phase::Starting(_) | Phase::Ready(_) | Phase::Stopping(_) => {
@@ -141,7 +140,7 @@ impl Node {
         }
     }
 
-    /// Whether there is, or may be, a process that is ours to end.
+    /// Whether there is, or may be, a process that xtask has to stop.
     pub(crate) fn is_alive(&self) -> bool {
         match self.origin() {
             Some(RunOrigin::Started | RunOrigin::Evicted) => true,
@@ -149,7 +148,7 @@ impl Node {
         }
     }
 
-    /// Whether its run has a process, whoever started it.
+    /// Whether its run has a process, started here or not.
     pub(crate) fn has_process(&self) -> bool {
         match self.origin() {
             Some(RunOrigin::Started | RunOrigin::Adopted | RunOrigin::Evicted) => true,
@@ -157,7 +156,7 @@ impl Node {
         }
     }
 
-    /// Whether a process stands in its place that is to be left alone.
+    /// Whether its run is an adopted process, which gets no signal.
     pub(crate) fn is_adopted(&self) -> bool {
         match self.origin() {
             Some(RunOrigin::Adopted) => true,
@@ -165,12 +164,12 @@ impl Node {
         }
     }
 
-    /// Whether what runs has to end.
+    /// Whether its run has to end.
     pub(crate) fn is_due(&self) -> bool {
         !self.wanted || self.lifecycle.replaces()
     }
 
-    /// Whether what runs ends, or has to.
+    /// Whether its run is ending or has to end.
     pub(crate) fn is_ending(&self) -> bool {
         match self.phase() {
             Phase::Stopping(_) => true,
@@ -179,12 +178,12 @@ impl Node {
         }
     }
 
-    /// Whether what it depends on has to go on for its sake.
+    /// Whether its dependencies must stay up.
     pub(crate) fn holds_dependencies(&self) -> bool {
         self.is_alive() && !self.is_lost()
     }
 
-    /// Whether its run is beyond reach.
+    /// Whether its processes survived SIGKILL.
     pub(crate) fn is_lost(&self) -> bool {
         match self.phase() {
             Phase::Stopping(stopping) => stopping.stage == Stage::Lost,
@@ -192,7 +191,7 @@ impl Node {
         }
     }
 
-    /// Whether its run did the work of a job, even if something of it is left.
+    /// Whether its run did the work of a job, even if its process group still has members.
     pub(crate) fn has_succeeded(&self) -> bool {
         match self.phase() {
             Phase::Rest(rest) => *rest == Rest::Succeeded,
@@ -201,7 +200,6 @@ impl Node {
         }
     }
 
-    /// Its process.
     pub(crate) fn pid(&self) -> Option<u32> {
         match self.phase() {
             Phase::Rest(_) => None,
@@ -220,12 +218,12 @@ impl Node {
         }
     }
 
-    /// Whether a build that may change it is under way.
+    /// Whether a build is under way that may replace its program.
     pub(crate) fn is_building(&self) -> bool {
         self.build.state.is_under_way()
     }
 
-    /// Whether what runs may turn out to be not what is wanted.
+    /// Whether its run may differ from what is wanted.
     pub(crate) fn may_be_outdated(&self) -> bool {
         let check = match self.lifecycle.check() {
             Check::Silent | Check::Announced => true,
@@ -234,17 +232,17 @@ impl Node {
         self.is_building() || check || self.lifecycle.replaces()
     }
 
-    /// Whether it could be started as far as its program is concerned.
+    /// Whether its program can be started.
     pub(crate) fn program(&self) -> ProgramState<'_> {
         self.build.state.program()
     }
 
-    /// Says whether the accepted program may be started while its successor is missing.
+    /// Sets whether the accepted program may start while a newer one is being built.
     pub(crate) fn set_serving(&mut self, value: bool) {
         self.build.state.set_serving(value && self.build.accepted.is_some());
     }
 
-    /// The phase as others see it.
+    /// The phase as views show it.
     pub(crate) fn public_phase(&self) -> snapshot::Phase {
         match self.phase() {
             Phase::Rest(Rest::Idle) if !self.wanted => snapshot::Phase::Stopped,
@@ -263,8 +261,8 @@ impl Node {
         }
     }
 
-    /// When something has to be done about it. What is about to be stopped has none:
-    /// its dependents' deadlines come first.
+    /// When it needs attention. A run that is due to stop has no deadline: the deadlines of its
+    /// dependents come first.
     pub(crate) fn deadline(&self) -> Option<Duration> {
         match self.phase() {
             Phase::Rest(Rest::Backoff { until, .. }) => Some(*until),
@@ -281,7 +279,6 @@ impl Node {
         }
     }
 
-    /// What its neighbours can see.
     pub(crate) fn visible_state(&self) -> VisibleState {
         VisibleState {
             phase: self.public_phase(),
@@ -302,26 +299,26 @@ impl Node {
     }
 }
 
-/// Ends and starts in a row.
+/// Automatic restarts in a row.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Retries {
-    /// When it was started again, as far back as it counts.
+    /// When it was restarted, within the window that counts.
     pub(crate) again: Vec<Duration>,
     /// Whether a run of this series was ready.
     pub(crate) was_ready: bool,
-    /// How often it was started again at all.
+    /// The number of automatic restarts since the stack began.
     pub(crate) restarts: u32,
 }
 
 impl Retries {
-    /// Begins anew, because somebody asked for it.
+    /// A user request starts a new series.
     pub(crate) fn reset(&mut self) {
         self.again.clear();
         self.was_ready = false;
     }
 }
 
-/// What a run has shown.
+/// What a run has shown of itself.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Observed {
     /// From its start to ready.
@@ -330,10 +327,10 @@ pub(crate) struct Observed {
     pub(crate) ready_at: Option<Duration>,
     /// What each probe last saw.
     pub(crate) seen: Vec<Option<String>>,
-    /// Its own words.
+    /// Its last `STATUS=`.
     pub(crate) status: Option<String>,
-    /// What a test did to it, and did not take back.
+    /// The fault that a test injected and did not revert.
     pub(crate) fault: Option<Fault>,
-    /// Why nobody can say with which settings it would be started now.
+    /// Why its current settings cannot be rendered.
     pub(crate) outdated: Option<String>,
 }

@@ -1,7 +1,6 @@
-//! What runs of a service, and the deadline of that: the phases of the reducer.
+//! The phases of the reducer: what runs of a service, and its deadline.
 //!
-//! Others see them as [`crate::snapshot::Phase`]; what follows from a phase is decided
-//! elsewhere.
+//! Views see them as [`crate::snapshot::Phase`]. `transitions` writes them.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -16,109 +15,96 @@ use crate::terms::Kind;
 /// What runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
-    /// Nothing.
+    /// There is no run.
     Rest(Rest),
-    /// A run that is not ready.
+    /// There is a run that is not ready.
     Starting(Starting),
-    /// A run that is ready.
     Ready(Ready),
-    /// A run that ends, or what is left of one.
+    /// The run is ending, or its process group still has members.
     Stopping(Stopping),
 }
 
 /// Why nothing runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Rest {
-    /// Nothing speaks against a start but what it waits for.
+    /// It starts as soon as its conditions hold.
     Idle,
-    /// It ended and is started again at that time.
+    /// It ended and starts again after a pause.
     Backoff {
-        /// When.
         until: Duration,
         /// How it ended.
         reason: String,
     },
-    /// It ended by itself, well.
-    Stopped {
-        /// How.
-        reason: String,
-    },
-    /// A job that did its work.
+    /// It exited by itself with status 0.
+    Stopped { reason: String },
+    /// The job did its work.
     Succeeded,
-    /// Given up.
-    Failed {
-        /// The kind.
-        failure: Failure,
-        /// Why.
-        reason: String,
-    },
+    /// No start is tried until the user acts or a dependency recovers.
+    Failed { failure: Failure, reason: String },
 }
 
-/// A run on its way.
+/// A run that is not ready.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Starting {
-    /// When it was asked for.
+    /// When it was requested.
     pub(crate) since: Duration,
-    /// Its process, once it is there.
+    /// Its process, once it reported `Started`.
     pub(crate) pid: Option<u32>,
-    /// When it is given up.
+    /// When the run is given up.
     pub(crate) deadline: Option<Duration>,
-    /// How many probes it has; the plan may have others by now.
+    /// The number of its probes. The plan may have changed since.
     pub(crate) probes: usize,
-    /// Those that have not passed.
+    /// The probes that have not passed.
     pub(crate) missing: Vec<usize>,
 }
 
-/// A run that serves.
+/// A run that is ready.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Ready {
-    /// Its process; none for what is not managed.
+    /// Its process; none for an `external` service.
     pub(crate) pid: Option<u32>,
-    /// How many probes it has.
     pub(crate) probes: usize,
-    /// When it must have said that it is alive.
+    /// When the next `WATCHDOG=1` is due.
     pub(crate) watchdog: Option<Duration>,
 }
 
-/// A run on its way out.
+/// A run that is ending.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Stopping {
-    /// Its process; none while it has not been started yet.
+    /// Its process; none before `Started`.
     pub(crate) pid: Option<u32>,
-    /// How far it is.
     pub(crate) stage: Stage,
-    /// Whether the leader has ended.
+    /// Whether the leader of its process group has exited.
     pub(crate) exited: bool,
-    /// Why it ends.
     pub(crate) reason: Option<String>,
-    /// What follows.
+    /// The phase after the end.
     pub(crate) then: Rest,
 }
 
-/// How long a process may take to go away after SIGKILL, or to appear after its start.
+/// How long a process may take to disappear after SIGKILL, or to appear after its start.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How far a stop is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
-    /// It cannot be told before it is started.
+    /// It has no process to signal yet.
     Unstarted {
-        /// When that is no longer expected.
+        /// When its start is no longer expected.
         give_up: Duration,
     },
-    /// It was told.
+    /// It received its stop signal.
     Signalled {
-        /// When it is killed.
+        /// When it receives SIGKILL.
         kill_at: Duration,
-        /// The latest time that its own words can move that to.
+        /// The latest time to which `EXTEND_TIMEOUT_USEC=` can move SIGKILL.
         latest: Duration,
     },
-    /// It was killed.
+    /// It received SIGKILL.
     Killed {
-        /// When nothing more is expected of that.
+        /// When it counts as lost.
         give_up: Duration,
     },
-    /// It is beyond reach. Nobody waits for it any more, except its own next run.
+    /// It survived SIGKILL. Only its own next run still waits for it.
     Lost,
 }
 
@@ -131,37 +117,34 @@ pub(crate) enum Check {
     Deferred,
     /// An address that the run was given has changed.
     Silent,
-    /// The user asked for it, and is told if the run is already up to date.
+    /// The user asked for the service. A run that is up to date is reported.
     Announced,
 }
 
 /// What a run was started as.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Launched {
-    /// Service or job: what runs to completion is not ready in the same way.
     pub(crate) kind: Kind,
-    /// How it came to be.
     pub(crate) origin: RunOrigin,
-    /// The command; none for what is not managed. What was not started here would have
-    /// been started with it.
+    /// The command; none for an `external` service. For an adopted process, the command that it
+    /// replaces.
     pub(crate) command: Option<Command>,
-    /// The content of the program, if it was built.
+    /// A hash of the program, if xtask built it.
     pub(crate) content: Option<u64>,
-    /// Its ports.
     pub(crate) ports: Vec<Port>,
-    /// What an adopted process was compared with; none where anybody would do.
+    /// What an adopted process was compared with; none where `adopt` accepts any process.
     pub(crate) expected: Option<ExpectedProcess>,
 }
 
-/// How a run came to be.
+/// How a run began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RunOrigin {
-    /// By a start.
+    /// xtask started it.
     Started,
-    /// It was there, and stands in the place of one. It gets no signal.
+    /// It was already running and acts as the run of the service. It gets no signal.
     Adopted,
-    /// It was there, and is stopped because somebody asked for that.
+    /// It was already running, and is stopped because the user asked for that.
     Evicted,
-    /// Nobody knows: it is only probed.
+    /// The service is `external`: xtask only probes it.
     Unmanaged,
 }

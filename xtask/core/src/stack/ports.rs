@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 use super::adoption::ExpectedProcess;
 use super::event::{BindFailure, PortHolder};
 use super::node::Id;
-use super::{Effect, Stack, unexpected, words};
+use super::{Effect, Stack, messages, unexpected};
 use crate::plan::{Port, Program};
 use crate::snapshot::Failure;
 use crate::terms::Name;
@@ -21,8 +21,8 @@ pub(crate) struct Ports {
     pub(crate) state: PortState,
     /// The last request: ports, and whether the service inherits their sockets.
     pub(crate) requested: Option<(Vec<Port>, bool)>,
-    /// The numbers that the last request got. The next request asks for them again, because
-    /// other services were started with them.
+    /// The numbers of the last request. The next request asks for them again, because other
+    /// services were started with them.
     pub(crate) numbers: Vec<u16>,
     /// The numbers that other services may have been started with.
     pub(crate) announced: Vec<u16>,
@@ -53,9 +53,7 @@ pub(crate) enum PortState {
     Decided(HolderDecision),
     /// The service cannot have its ports.
     Failed {
-        /// Which kind of failure.
         failure: Failure,
-        /// Why.
         reason: String,
     },
 }
@@ -98,7 +96,7 @@ pub(super) enum HolderAction {
 }
 
 impl Stack {
-    /// Asks for the ports of a service that does not run, unless it has them.
+    /// Requests the ports of a service without a run, unless it has them.
     pub(crate) fn request_ports(&mut self, id: Id, effects: &mut Vec<Effect>) {
         if !self.is_bindable(id) {
             self.release_ports(id, effects);
@@ -118,8 +116,7 @@ impl Stack {
         }
     }
 
-    /// Closes the sockets of a service that does not run, and forgets who holds its
-    /// ports.
+    /// Closes the sockets of a service without a run, and forgets the port holder.
     pub(crate) fn release_ports(&mut self, id: Id, effects: &mut Vec<Effect>) {
         let bound = &mut self.nodes[id].ports.state;
         match bound {
@@ -135,7 +132,7 @@ impl Stack {
         }
     }
 
-    /// Lets a failed attempt be tried again.
+    /// Allows another request after a failed one.
     pub(crate) fn forget_bind_failure(&mut self, id: Id) {
         if let PortState::Failed { .. } = self.nodes[id].ports.state {
             self.nodes[id].ports.state = PortState::Unbound;
@@ -170,7 +167,7 @@ impl Stack {
             return;
         }
         if !self.is_bindable(id) {
-            // Meanwhile it has become somebody else's, or has no ports any more.
+            // Meanwhile the plan made it `external` or took its ports away.
             effects.push(Effect::Unbind { service: service.clone() });
             self.nodes[id].ports.state = PortState::Unbound;
             self.enqueue(id);
@@ -181,7 +178,7 @@ impl Stack {
         self.set_numbers(id, numbers);
     }
 
-    /// These are the service's numbers from now on, for others too.
+    /// Sets the numbers of the service, for itself and for other services.
     pub(super) fn set_numbers(&mut self, id: Id, numbers: Vec<u16>) {
         let ports = &mut self.nodes[id].ports;
         let moved = ports.announced != numbers;
@@ -192,7 +189,7 @@ impl Stack {
         }
     }
 
-    /// Whoever was started with the old address must not go on with it.
+    /// Services that were started with the old address have to be compared.
     pub(super) fn announce_new_address(&mut self, id: Id) {
         let edges = self.nodes[id].edges.clone();
         let knowing = edges.dependents.iter().map(|(id, _)| id).chain(&edges.users);
@@ -215,12 +212,12 @@ impl Stack {
         let Some(id) = self.known(service, "`bind-failed`", effects) else { return };
         let ports = &mut self.nodes[id].ports;
         if ports.state != PortState::Requested {
-            unexpected(effects, format!("`bind-failed` for `{service}`, which asked for nothing"));
+            unexpected(effects, format!("`bind-failed` for `{service}`, which requested no ports"));
             return;
         }
         self.enqueue(id);
         if !self.is_bindable(id) {
-            // As in `bound`: nobody wants them any more.
+            // As in `bound`.
             self.nodes[id].ports.state = PortState::Unbound;
             return;
         }
@@ -234,13 +231,13 @@ impl Stack {
                 ports.state = PortState::Unbound;
             }
             BindFailure::Other { .. } => {
-                let reason = words::without_ports(&failure, &others);
+                let reason = messages::without_ports(&failure, &others);
                 ports.state = PortState::failed(Failure::Start, reason);
             }
         }
     }
 
-    /// Whether the tool gets the ports of this service for it.
+    /// Whether xtask binds the ports of this service.
     pub(crate) fn is_bindable(&self, id: Id) -> bool {
         match self.nodes[id].spec.program {
             Program::Artifact { .. } | Program::Command { .. } | Program::Image { .. } => {
@@ -250,7 +247,8 @@ impl Stack {
         }
     }
 
-    /// Whether the ports last asked for are those of the plan, and in the same way.
+    /// Whether the last request is for the ports of the plan, with sockets passed on in the same
+    /// way.
     pub(crate) fn ports_match_plan(&self, id: Id) -> bool {
         let node = &self.nodes[id];
         let asked = node.ports.requested.as_ref();
@@ -258,17 +256,17 @@ impl Stack {
         same_way && self.port_list_matches_plan(id)
     }
 
-    /// Whether they are those of the plan, whoever listens on them.
+    /// Whether the last request is for the ports of the plan.
     fn port_list_matches_plan(&self, id: Id) -> bool {
         let node = &self.nodes[id];
         let asked = node.ports.requested.as_ref();
         asked.is_some_and(|(ports, _)| same_ports(ports, &node.spec.ports))
     }
 
-    /// The numbers of a service's ports: those that it has, had, or always has.
+    /// The numbers of the ports: current, remembered or fixed ones.
     pub(crate) fn numbers(&self, id: Id) -> Option<Vec<u16>> {
         let node = &self.nodes[id];
-        // What the tool had for a service that it does not manage any more is not its.
+        // Numbers that xtask bound do not belong to a service that became `external`.
         let usable = self.is_bindable(id)
             && (node.ports.state == PortState::Bound || self.port_list_matches_plan(id));
         if usable
@@ -280,8 +278,8 @@ impl Stack {
         node.spec.ports.iter().map(|port| port.number).collect()
     }
 
-    /// The numbers that others are told. What was taken down has the sockets of its last
-    /// run until that has ended; if they are not those of the plan, it never has them again.
+    /// The numbers that other services are started with. A service that was taken down keeps the
+    /// sockets of its last run only until that run ends.
     pub(crate) fn numbers_for_others(&self, id: Id) -> Option<Vec<u16>> {
         let node = &self.nodes[id];
         if node.wanted || self.port_list_matches_plan(id) {
@@ -291,7 +289,7 @@ impl Stack {
     }
 }
 
-/// Whether two lists of ports ask for the same, wherever they are declared.
+/// Whether two lists declare the same ports, wherever they are declared.
 pub(crate) fn same_ports(left: &[Port], right: &[Port]) -> bool {
     left.len() == right.len()
         && left.iter().zip(right).all(|(left, right)| {

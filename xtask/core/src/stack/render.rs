@@ -2,7 +2,6 @@
 //!
 //! Rendering starts nothing and decides nothing.
 
-use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
@@ -14,20 +13,33 @@ use super::effect::{
 use super::node::Id;
 use super::phase::{Launched, RunOrigin};
 use crate::plan::{Probe, Program, Text};
-use crate::terms::Placement;
 use crate::terms::host::{callable, is_loopback};
+use crate::terms::{Name, Placement};
 
-/// From where ports are seen.
+/// What is missing to render a service right now.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum RenderError {
+    #[error("its program is not available")]
+    Program,
+    #[error("its image is not available")]
+    Image,
+    #[error("the address of `{0}` is not known")]
+    Address(Name),
+    #[error("a probe names port {0}, which does not exist")]
+    Port(usize),
+}
+
+/// The side from which a port is seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum View {
-    /// From this machine: the numbers that it listens on.
+    /// From this machine: the number that is open here.
     Outside,
-    /// From a container of the stack: the numbers that the others listen on themselves.
+    /// From a container of the stack: the number that the other service itself listens on.
     Inside,
 }
 
 impl View {
-    /// What a service sees that runs there.
+    /// The side on which a service runs.
     pub(super) fn of(placement: Placement) -> Self {
         match placement {
             Placement::Process => Self::Outside,
@@ -37,14 +49,14 @@ impl View {
 }
 
 impl Stack {
-    pub(super) fn prepare(&self, id: Id) -> Result<(Launched, Vec<PreparedProbe>), String> {
+    pub(super) fn prepare(&self, id: Id) -> Result<(Launched, Vec<PreparedProbe>), RenderError> {
         let launched = self.render(id)?;
         let node = &self.nodes[id];
         if node.is_job() {
             return Ok((launched, Vec::new()));
         }
         let probes = node.spec.probes.iter().enumerate();
-        let probes: Result<_, String> =
+        let probes: Result<_, RenderError> =
             probes.map(|(index, probe)| self.prepare_probe(id, index, probe)).collect();
         Ok((launched, probes?))
     }
@@ -54,7 +66,7 @@ impl Stack {
         id: Id,
         index: usize,
         probe: &Probe,
-    ) -> Result<PreparedProbe, String> {
+    ) -> Result<PreparedProbe, RenderError> {
         let view = View::of(self.nodes[id].spec.placement);
         let (port, command) = match probe {
             Probe::Notify | Probe::Log { .. } => (None, Vec::new()),
@@ -76,24 +88,24 @@ impl Stack {
         Ok(PreparedProbe { index, probe: probe.clone(), address, command, queued })
     }
 
-    /// Where to call a port: what listens everywhere is called here.
-    fn probe_address(&self, id: Id, port: usize) -> Result<(String, u16), String> {
+    /// Where a probe calls a port.
+    fn probe_address(&self, id: Id, port: usize) -> Result<(String, u16), RenderError> {
         let declared = self.nodes[id].spec.ports.get(port);
         let number = self.numbers(id).and_then(|numbers| numbers.get(port).copied());
         let (Some(declared), Some(number)) = (declared, number) else {
-            return Err(format!("a probe asks for port {port}, which is not there"));
+            return Err(RenderError::Port(port));
         };
         Ok((callable(&declared.host), number))
     }
 
-    /// What would be started now, or why that cannot be said.
-    pub(super) fn render(&self, id: Id) -> Result<Launched, String> {
+    /// What would be started now.
+    pub(super) fn render(&self, id: Id) -> Result<Launched, RenderError> {
         let node = &self.nodes[id];
         let spec = &node.spec;
         let view = View::of(spec.placement);
         let (program, content) = match &spec.program {
             Program::Artifact { .. } => {
-                let artifact = node.build.accepted.as_ref().ok_or("its program is not there")?;
+                let artifact = node.build.accepted.as_ref().ok_or(RenderError::Program)?;
                 (artifact.path.clone(), Some(artifact.content))
             }
             Program::Command { program } => (self.text(view, &program.value)?, None),
@@ -146,8 +158,8 @@ impl Stack {
         })
     }
 
-    /// A text with its ports filled in, as they are seen from there.
-    pub(super) fn text(&self, view: View, text: &Text) -> Result<String, String> {
+    /// A text with its ports filled in, as seen from that side.
+    pub(super) fn text(&self, view: View, text: &Text) -> Result<String, RenderError> {
         text.render(|name, port| {
             let id = *self.ids.get(name)?;
             match view {
@@ -155,15 +167,15 @@ impl Stack {
                 View::Inside => self.number_inside(id, port),
             }
         })
-        .map_err(|name| format!("the address of `{name}` is not known"))
+        .map_err(RenderError::Address)
     }
 
-    /// Whether the address of a service will be known, or another, without being asked.
+    /// Whether the address of a service will be known, or change, without user action.
     pub(super) fn address_is_pending(&self, id: Id) -> bool {
         self.address_state(id) == ConditionState::Pending
     }
 
-    /// The image to make of a service's program, if it runs in one.
+    /// The image to build of a service's program, if it runs in a container.
     pub(super) fn image_wanted(&self, id: Id) -> Option<ImageWanted> {
         let spec = &self.nodes[id].spec;
         match spec.placement {
@@ -177,7 +189,7 @@ impl Stack {
     }
 
     /// The container of a service, if it runs in one.
-    pub(super) fn container(&self, id: Id) -> Result<Option<Container>, String> {
+    pub(super) fn container(&self, id: Id) -> Result<Option<Container>, RenderError> {
         let node = &self.nodes[id];
         if node.spec.placement == Placement::Process {
             return Ok(None);
@@ -187,7 +199,7 @@ impl Stack {
             Program::Artifact { .. } | Program::Command { .. } | Program::External => {
                 let artifact = node.build.accepted.as_ref();
                 let image = artifact.and_then(|artifact| artifact.image.clone());
-                (image.ok_or("its image is not there")?, ImageOrigin::Built)
+                (image.ok_or(RenderError::Image)?, ImageOrigin::Built)
             }
         };
         let numbers = self.numbers(id).unwrap_or_default();
@@ -205,7 +217,7 @@ impl Stack {
         }))
     }
 
-    /// The number of a port where the service itself runs.
+    /// The number on which the service itself listens.
     pub(super) fn number_inside(&self, id: Id, port: usize) -> Option<u16> {
         match &self.nodes[id].spec.program {
             Program::Image { ports, .. } => ports.get(port).copied(),
@@ -215,7 +227,7 @@ impl Stack {
         }
     }
 
-    /// The services that a service calls where this machine listens for them.
+    /// The services that a service calls and for which this machine listens.
     fn neighbours(&self, id: Id) -> Vec<Neighbour> {
         let edges = &self.nodes[id].edges;
         let called =

@@ -18,14 +18,25 @@ use super::{Effect, Ending, Identity, Stack, unexpected};
 use crate::plan::{Plan, Program, Service};
 use crate::terms::Name;
 
+/// How a plan contradicts itself.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+enum PlanError {
+    #[error("it contains `{0}` twice")]
+    Duplicate(Name),
+    #[error("`{0}` names `{1}`, which is unknown")]
+    Unknown(Name, Name),
+    #[error("`{0}` waits for itself through `depends-on`")]
+    Cycle(Name),
+}
+
 impl Stack {
     pub(super) fn apply(&mut self, plan: Plan, effects: &mut Vec<Effect>) {
         if self.ending != Ending::No {
             unexpected(effects, String::from("`apply` while the stack ends"));
             return;
         }
-        if let Err(what) = self.check_plan(&plan) {
-            unexpected(effects, format!("a plan that cannot be followed: {what}"));
+        if let Err(error) = self.check_plan(&plan) {
+            unexpected(effects, format!("a plan that contradicts itself: {error}"));
             return;
         }
         self.identity = Identity {
@@ -36,7 +47,7 @@ impl Stack {
         };
         let replace = plan.replace;
         self.starts.faults = plan.faults;
-        // Also those outside the plan wait for their turn only if there still are turns.
+        // Services outside the plan wait to be drawn only while starts are still drawn.
         for id in self.starts.startable.clone() {
             self.enqueue(id);
         }
@@ -47,27 +58,27 @@ impl Stack {
         let rest = core::mem::take(&mut self.order).into_iter().filter(|id| !named.contains(id));
         self.order = ids.iter().copied().chain(rest).collect();
         for &id in &ids {
-            // Whoever it waited for until now may have waited for its end.
+            // Its former dependencies may have waited for its end.
             self.enqueue_neighbours(id);
         }
         self.connect();
         for (id, before) in ids.into_iter().zip(before) {
             self.allow_evictions(id, replace);
             self.enqueue(id);
-            // Dependents outside the plan may have other edges to it by now.
+            // Dependents outside the plan may have other edges to it now.
             self.enqueue_neighbours(id);
             if self.nodes[id].lifecycle.replaces() {
-                // So may those that are restarted with it.
+                // So may the dependents that restart with it.
                 self.replace_dependents(id);
             }
-            // What is not managed has a new address at once.
+            // An `external` service has its new address at once.
             if self.nodes[id].is_external() && before != self.numbers(id) {
                 self.announce_new_address(id);
             }
         }
     }
 
-    /// Replaces what is known of one service, and wants it.
+    /// Replaces the spec of one service and marks it as wanted.
     fn take_service(&mut self, spec: Service) -> Id {
         let id = match self.ids.get(&spec.name) {
             Some(id) => *id,
@@ -88,7 +99,7 @@ impl Stack {
         if node.is_external()
             && let Some(numbers) = node.spec.ports.iter().map(|port| port.number).collect()
         {
-            // Others may run with them, whoever has the next ones.
+            // Other services may run with the numbers of the old plan.
             node.ports.announced = numbers;
         }
         node.spec = spec;
@@ -141,7 +152,8 @@ impl Stack {
         self.enqueue(id);
     }
 
-    /// A new run for each; with `evict` whoever stands in its place makes room.
+    /// Requests a new run of each. With `evict`, the port holder is stopped if it runs the same
+    /// program.
     pub(super) fn restart(&mut self, services: &[Name], evict: bool, effects: &mut Vec<Effect>) {
         if self.ending != Ending::No {
             unexpected(effects, String::from("`restart` while the stack ends"));
@@ -155,15 +167,14 @@ impl Stack {
             self.enqueue(id);
             self.forget_bind_failure(id);
             self.allow_evictions(id, evict);
-            // What was not started here is not ours to start again.
+            // An adopted process was not started here and is not restarted.
             if evict || !self.nodes[id].is_adopted() {
                 self.replace(id);
             }
         }
     }
 
-    /// Wants a new run in place of whatever there is, and restarts who asked to be
-    /// restarted with it.
+    /// Requests a new run, and one of each dependent that restarts with the service.
     pub(super) fn replace(&mut self, id: Id) {
         let node = &mut self.nodes[id];
         node.retries.reset();
@@ -172,8 +183,8 @@ impl Stack {
         self.replace_dependents(id);
     }
 
-    /// Marks the running dependents whose edge says so, and theirs; also those that are
-    /// being taken down, who may be wanted again before they are told.
+    /// Marks running dependents with a restarting edge, and their dependents. Those that are
+    /// being taken down are included: they may be wanted again before their stop signal.
     pub(super) fn replace_dependents(&mut self, id: Id) {
         let mut open = alloc::vec![id];
         while let Some(id) = open.pop() {
@@ -190,7 +201,7 @@ impl Stack {
     }
 
     pub(super) fn shut_down(&mut self, how: Ending) {
-        // Killing is not taken back by asking for order again.
+        // A kill is not downgraded to an orderly shutdown.
         if self.ending != Ending::Kill {
             self.ending = how;
         }
@@ -211,7 +222,7 @@ impl Stack {
             Fault::Resume => Signal::Resume,
         };
         node.observed.fault = match (node.observed.fault, fault) {
-            // It ends, whatever is asked of it meanwhile.
+            // A killed run ends, whatever is injected after that.
             (Some(Fault::Kill), _) | (_, Fault::Kill) => Some(Fault::Kill),
             (_, Fault::Pause) => Some(Fault::Pause),
             (_, Fault::Resume) => None,
@@ -222,18 +233,18 @@ impl Stack {
         self.enqueue(id);
     }
 
-    /// What is wrong with a plan, if something is.
-    fn check_plan(&self, plan: &Plan) -> Result<(), String> {
+    /// Fails if the plan contradicts itself.
+    fn check_plan(&self, plan: &Plan) -> Result<(), PlanError> {
         let mut own: BTreeMap<&Name, &Service> = BTreeMap::new();
         for service in &plan.services {
             if own.insert(&service.name, service).is_some() {
-                return Err(format!("`{}` stands in it twice", service.name));
+                return Err(PlanError::Duplicate(service.name.clone()));
             }
         }
         for service in &plan.services {
             for name in service.edges() {
                 if !own.contains_key(name) && !self.ids.contains_key(name) {
-                    return Err(format!("`{}` names `{name}`, which is not there", service.name));
+                    return Err(PlanError::Unknown(service.name.clone(), name.clone()));
                 }
             }
         }
@@ -241,8 +252,8 @@ impl Stack {
     }
 }
 
-/// Takes away whoever waits for nobody, until nobody is left.
-fn no_cycle(services: &[Service], own: &BTreeMap<&Name, &Service>) -> Result<(), String> {
+/// Removes services without open dependencies until none is left; what remains is a cycle.
+fn no_cycle(services: &[Service], own: &BTreeMap<&Name, &Service>) -> Result<(), PlanError> {
     let inside = |service: &Service| {
         service.depends_on.iter().filter(|dependency| own.contains_key(&dependency.on)).count()
     };
@@ -268,13 +279,13 @@ fn no_cycle(services: &[Service], own: &BTreeMap<&Name, &Service>) -> Result<(),
         }
     }
     match open.keys().next() {
-        Some(name) => Err(format!("`{name}` waits for itself through `depends-on`")),
+        Some(name) => Err(PlanError::Cycle((*name).clone())),
         None => Ok(()),
     }
 }
 
-/// A run that ends has its own signals coming, which no fault may get between; what was not
-/// started here gets none.
+/// A stopping run already has its own signals, and a process that was not started here gets
+/// none.
 fn can_be_signalled(node: &Node) -> bool {
     node.is_running() && node.is_alive() && node.pid().is_some()
 }

@@ -1,6 +1,6 @@
-//! What happens to a run: it starts, is probed, speaks, ends.
+//! The events of a run: it starts, passes probes, sends notifications, exits.
 //!
-//! Events of a run that is over are dropped in [`Stack::with_run`], and nowhere else.
+//! [`Stack::with_run`] drops the events of past runs, and nothing else does.
 
 use alloc::format;
 use alloc::string::String;
@@ -10,13 +10,12 @@ use core::time::Duration;
 use super::event::{Exit, Run};
 use super::node::Id;
 use super::phase::{Phase, Rest, RunOrigin, Stage};
-use super::{Effect, Stack, unexpected, words};
+use super::{Effect, Stack, messages, unexpected};
 use crate::snapshot::Failure;
 use crate::terms::Name;
 
 impl Stack {
-    /// Hands an event about a run to what handles it, if that run is the present one
-    /// and not over.
+    /// Calls the handler of an event unless the event is about a past run.
     pub(super) fn with_run(
         &mut self,
         service: &Name,
@@ -71,14 +70,14 @@ impl Stack {
         }
     }
 
-    /// Whether it ends, or has to, because something else is wanted, or nothing.
+    /// Whether it is ending, or due to end, because of a request and not by itself.
     fn ends_for_request(&self, id: Id) -> bool {
         let node = &self.nodes[id];
         let replaced = match node.phase() {
             Phase::Stopping(stopping) => stopping.then == Rest::Idle,
             Phase::Rest(_) | Phase::Starting(_) | Phase::Ready(_) => false,
         };
-        // Nobody depends on what was not started here and makes room.
+        // An evicted process has no dependents.
         node.origin() == Some(RunOrigin::Started) && (node.is_due() || replaced)
     }
 
@@ -88,7 +87,7 @@ impl Stack {
             return self.out_of_place(id, "`start-failed` after `started`", effects);
         }
         if node.origin() != Some(RunOrigin::Started) {
-            // It is no more: the port may be free by now.
+            // The process is gone, so the port may be free now.
             return self.end_foreign_run(id, Rest::Idle);
         }
         let then = match node.phase() {
@@ -107,7 +106,7 @@ impl Stack {
                 self.nodes[id].lifecycle.pass_probe(probe);
                 self.ready_if_all_passed(id);
             }
-            // Late ones say nothing new.
+            // Late probes add nothing.
             Phase::Ready(ready) if probe < ready.probes => {}
             Phase::Stopping(_) | Phase::Rest(_) => {}
             Phase::Starting(_) | Phase::Ready(_) => {
@@ -129,8 +128,8 @@ impl Stack {
         }
     }
 
-    /// Ready, if the process is there, nothing is missing, and it is not a job: a job
-    /// is never ready, it succeeds or fails.
+    /// Ready, if the process exists and no probe is missing. A job is never ready: it succeeds
+    /// or fails.
     fn ready_if_all_passed(&mut self, id: Id) {
         let node = &self.nodes[id];
         let all = match node.phase() {
@@ -156,14 +155,14 @@ impl Stack {
         self.nodes[id].lifecycle.reset_watchdog(next);
     }
 
-    /// The leader ended; its group is told to end too, and waited for.
+    /// The leader exited. Its group receives the stop signal and has to end as well.
     pub(super) fn exited(&mut self, id: Id, exit: Exit, effects: &mut Vec<Effect>) {
         let node = &mut self.nodes[id];
         let (alive, adopted) = (node.is_alive(), node.is_adopted() && node.pid().is_some());
         match node.phase() {
             Phase::Starting(_) | Phase::Ready(_) if adopted => self.adopted_ended(id, exit),
             Phase::Starting(_) | Phase::Ready(_) if alive => {
-                let reason = words::exit(exit);
+                let reason = messages::exit(exit);
                 let then = if self.nodes[id].is_due() {
                     Rest::Idle
                 } else {
@@ -178,7 +177,7 @@ impl Stack {
         }
     }
 
-    /// Nothing is left of the run.
+    /// The whole process group is gone.
     pub(super) fn gone(&mut self, id: Id, effects: &mut Vec<Effect>) {
         let exited = match self.nodes[id].phase() {
             Phase::Stopping(stopping) => stopping.exited,

@@ -1,7 +1,6 @@
-//! One service is brought as near to what is wanted as it can come right now.
+//! Brings one service as close to the desired state as possible now.
 //!
-//! It looks at the present state only, never at how that came about, so that settling
-//! twice is settling once.
+//! Only the present state counts, not its history, so that settling twice equals settling once.
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -43,7 +42,7 @@ impl Stack {
                 }
             }
             Phase::Rest(Rest::Failed { failure: Failure::Dependency, .. }) => {
-                // Waits again as soon as there is something to wait for.
+                // It waits again if its dependency has recovered.
                 self.nodes[id].lifecycle.retry();
                 self.settle_idle(id, None, effects);
             }
@@ -55,19 +54,19 @@ impl Stack {
         }
     }
 
-    /// Nothing runs, and something should: start it, give it up, or wait. `held` is the
-    /// time that a test made it wait for, so far.
+    /// Starts a wanted service without a run, gives it up, or waits. `delayed_until` is the end
+    /// of a `--slow` delay that has begun.
     fn settle_idle(&mut self, id: Id, delayed_until: Option<Duration>, effects: &mut Vec<Effect>) {
         self.nodes[id].lifecycle.clear_check();
         if let Some((failure, reason)) = self.own_obstacle(id) {
             return self.fail(id, failure, reason, effects);
         }
         if self.nodes[id].program() == ProgramState::Pending {
-            // Its sockets are there first: callers queue while it is built.
+            // Bind first, so that callers queue during the build.
             return self.request_ports(id, effects);
         }
         if self.numbers(id).is_none() {
-            // Others may only need to know the address, whatever becomes of this one.
+            // Other services may only need the address, whatever happens to this one.
             self.request_ports(id, effects);
         }
         if let Some(reason) = self.impossible_reason(id) {
@@ -85,7 +84,7 @@ impl Stack {
         }
     }
 
-    /// Why this service cannot start, whatever the others do.
+    /// Why this service cannot start, regardless of other services.
     fn own_obstacle(&self, id: Id) -> Option<(Failure, String)> {
         let node = &self.nodes[id];
         if node.is_external() && self.numbers(id).is_none() {
@@ -101,7 +100,7 @@ impl Stack {
         }
     }
 
-    /// Gives a service up. Callers are refused from now on.
+    /// Gives a service up. Its sockets close, so that callers are refused.
     pub(super) fn fail(
         &mut self,
         id: Id,
@@ -127,7 +126,7 @@ impl Stack {
         }
     }
 
-    /// Compares what runs with what is wanted, once both are known.
+    /// Compares the run with what is wanted, once both are known.
     fn compare(&mut self, id: Id, effects: &mut Vec<Effect>) {
         let node = &self.nodes[id];
         let comparable = node.is_running() || *node.phase() == Phase::Rest(Rest::Succeeded);
@@ -143,9 +142,10 @@ impl Stack {
             Comparison::Same | Comparison::Other => lifecycle.clear_check(),
         }
         let announced = check == Check::Announced;
-        // What cannot be rendered any more runs on as it is.
+        // A run that can no longer be rendered keeps running.
         let is_unsaid = comparison == Comparison::Unsaid;
-        self.nodes[id].observed.outdated = if is_unsaid { self.render(id).err() } else { None };
+        self.nodes[id].observed.outdated =
+            if is_unsaid { self.render(id).err().map(|error| error.to_string()) } else { None };
         if comparison == Comparison::Other {
             self.replace(id);
         } else if comparison == Comparison::Same && announced && self.nodes[id].is_running() {
@@ -154,7 +154,7 @@ impl Stack {
         }
     }
 
-    /// Whether the last run is what would be started now.
+    /// Compares the last run with what would be started now.
     fn comparison(&self, id: Id) -> Comparison {
         let node = &self.nodes[id];
         let Some(launched) = node.lifecycle.launched() else { return Comparison::Unsaid };
@@ -181,7 +181,7 @@ impl Stack {
         if same { Comparison::Same } else { Comparison::Other }
     }
 
-    /// Whether its last signal or its end is overdue.
+    /// Sends the next signal of a stop that is overdue.
     fn escalate(&mut self, id: Id, effects: &mut Vec<Effect>) {
         let due = self.nodes[id].is_due();
         let killing = self.is_killing();
@@ -202,21 +202,19 @@ impl Stack {
     }
 }
 
-/// How what runs stands to what is wanted.
+/// How a run compares with what is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Comparison {
-    /// An address that it names is about to be known.
+    /// An address that it names will be known.
     Coming,
-    /// An address that it names is not known.
+    /// An address that it names is unknown.
     Unsaid,
-    /// It is that.
     Same,
-    /// It is something else.
     Other,
 }
 
-/// Whether two launches are one program with the same settings. How readiness and life
-/// are watched may differ: that is no reason to end what runs.
+/// Whether two launches run the same program with the same settings. Different probes or
+/// watchdogs do not count: they are no reason to end a run.
 fn same_launch(left: &Launched, right: &Launched) -> bool {
     match (&left.command, &right.command) {
         (Some(a), Some(b)) => {

@@ -1,7 +1,6 @@
-//! The state of the stack as data for views, and which services look different since
-//! somebody last asked.
+//! The state of the stack as data for views, and the services that changed since the last query.
 //!
-//! It changes nothing but the list of changes.
+//! Only the list of changes is modified.
 
 use alloc::collections::BTreeSet;
 use alloc::format;
@@ -15,13 +14,13 @@ use super::event::Fault;
 use super::node::{Id, Node};
 use super::phase::{Phase, Rest};
 use super::ports::PortState;
-use super::{Ending, Stack, words};
+use super::{Ending, Stack, messages};
 use crate::snapshot::{self, Failure, ServiceSnapshot, Snapshot, State};
 use crate::terms::{Name, Restart};
 
 impl Stack {
-    /// Everything about the stack that the reducer knows; the caller fills in its own
-    /// process ids.
+    /// Everything about the stack that the reducer knows. The caller fills in its own process
+    /// ids.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         Snapshot {
@@ -36,14 +35,14 @@ impl Stack {
         }
     }
 
-    /// One service as it stands in [`Stack::snapshot`].
+    /// One service of [`Stack::snapshot`].
     #[must_use]
     pub fn service_snapshot(&self, name: &str) -> Option<ServiceSnapshot> {
         Some(self.snapshot_of(*self.ids.get(name)?))
     }
 
-    /// The services that may look different since this was last called, in the order
-    /// in which they came into their phases.
+    /// The services that may look different since the last call, in the order in which they
+    /// reached their phases.
     pub fn take_changed(&mut self) -> Vec<Name> {
         let mut changed: Vec<_> = core::mem::take(&mut self.changes.latest).into_iter().collect();
         changed.sort_by_key(|(_, change)| *change);
@@ -84,7 +83,7 @@ impl Stack {
             .map(|(port, number)| (port.name.clone(), *number))
             .collect();
         let url = match (&node.spec.url, &numbers) {
-            // It names nobody but the service itself.
+            // A url names only ports of its own service.
             (Some(url), Some(numbers)) => url.render(|_, port| numbers.get(port).copied()).ok(),
             (None, _) | (_, None) => None,
         };
@@ -111,7 +110,7 @@ impl Stack {
             comes_back: node.spec.restart != Restart::No && node.is_alive(),
             paused: node.is_running() && node.observed.fault == Some(Fault::Pause),
             status: match node.phase() {
-                // It was about a run that is over.
+                // The status was about a past run.
                 Phase::Rest(_) => None,
                 Phase::Starting(_) | Phase::Ready(_) | Phase::Stopping(_) => {
                     node.observed.status.clone()
@@ -123,7 +122,7 @@ impl Stack {
         }
     }
 
-    /// The numbers that a view may show: those that the service has, or will have.
+    /// The numbers that a view may show.
     pub(super) fn known_numbers(&self, id: Id) -> Option<Vec<u16>> {
         let node = &self.nodes[id];
         let known = match node.ports.state {
@@ -137,7 +136,7 @@ impl Stack {
         if known { self.numbers(id) } else { None }
     }
 
-    /// What a wanted service waits for, each with why, once.
+    /// What a wanted service waits for, each entry with its reason.
     fn waiting_on(&self, id: Id) -> Vec<String> {
         let node = &self.nodes[id];
         if node.public_phase() != snapshot::Phase::Waiting {
@@ -148,10 +147,10 @@ impl Stack {
             out.push("its own port".to_string());
         }
         if node.delayed_until.is_some() {
-            out.push("its time, as `--slow` wants it".to_string());
+            out.push("its `--slow` delay".to_string());
         }
         if self.starts.startable.contains(&id) {
-            out.push("its turn in the drawn order".to_string());
+            out.push("its turn in the random start order".to_string());
         }
         if let Some(dependent) = self.restarting_dependent(id) {
             out.push(format!("`{}` to stop", self.nodes[dependent].spec.name));
@@ -175,19 +174,19 @@ impl Stack {
         let numbers = self.numbers(id);
         (node.spec.probes.iter().zip(&node.observed.seen))
             .filter_map(|(probe, seen)| {
-                let what = words::probe(&node.spec, numbers.as_deref(), probe);
-                seen.as_deref().map(|seen| words::seen(&what, Some(seen)))
+                let what = messages::probe(&node.spec, numbers.as_deref(), probe);
+                seen.as_deref().map(|seen| messages::seen(&what, Some(seen)))
             })
             .collect()
     }
 
-    /// Why a service is in its phase, where there is more to say than the phase.
+    /// Why a service is in its phase, if there is more to report than the phase.
     pub(crate) fn reason(&self, id: Id) -> Option<String> {
         let node = &self.nodes[id];
         match node.phase() {
             Phase::Rest(Rest::Idle) => {
                 let waits = self.waiting_on(id);
-                (!waits.is_empty()).then(|| format!("waits for {}", words::list(&waits)))
+                (!waits.is_empty()).then(|| format!("waits for {}", messages::list(&waits)))
             }
             Phase::Rest(Rest::Succeeded) => None,
             Phase::Rest(
@@ -195,28 +194,28 @@ impl Stack {
                 | Rest::Stopped { reason }
                 | Rest::Failed { reason, .. },
             ) => Some(reason.clone()),
-            Phase::Stopping(_) if node.is_lost() => Some(words::LOST.to_string()),
+            Phase::Stopping(_) if node.is_lost() => Some(messages::LOST.to_string()),
             Phase::Stopping(stopping) => stopping.reason.clone(),
             Phase::Starting(_) | Phase::Ready(_) if node.is_due() => {
                 let holder = &self.nodes[self.stopping_dependent(id)?].spec.name;
                 Some(format!("stops after `{holder}`"))
             }
             Phase::Starting(_) | Phase::Ready(_) if node.observed.fault == Some(Fault::Pause) => {
-                Some(words::PAUSED.to_string())
+                Some(messages::PAUSED.to_string())
             }
             Phase::Starting(_) | Phase::Ready(_) if node.is_adopted() => {
-                Some(words::ADOPTED.to_string())
+                Some(messages::ADOPTED.to_string())
             }
             Phase::Starting(_) | Phase::Ready(_) => match &node.build.state {
                 BuildState::Failed { message, .. } => {
-                    Some(format!("still runs the program accepted before: {message}"))
+                    Some(format!("still runs the previous program: {message}"))
                 }
                 BuildState::Unneeded
                 | BuildState::Pending { .. }
                 | BuildState::Linked { .. }
                 | BuildState::Accepted => {
                     let outdated = node.observed.outdated.as_ref();
-                    outdated.map(|why| format!("still runs with the settings before: {why}"))
+                    outdated.map(|why| format!("still runs with the previous settings: {why}"))
                 }
             },
         }

@@ -2,6 +2,7 @@
 //!
 //! `settle` and `conditions` decide before whether a service may start.
 
+use alloc::string::ToString;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -17,7 +18,7 @@ use crate::snapshot::Failure;
 use crate::terms::chance::Chance;
 
 impl Stack {
-    /// Whether the service's own ports are its own, or those of a process in its place.
+    /// Whether the service or an adopted process has the ports.
     pub(super) fn has_ports(&self, id: Id) -> bool {
         !self.is_bindable(id)
             || match &self.nodes[id].ports.state {
@@ -31,14 +32,14 @@ impl Stack {
             }
     }
 
-    /// Starts the next run. Its conditions hold.
+    /// Starts the next run. Its conditions must hold.
     pub(super) fn start(&mut self, id: Id, effects: &mut Vec<Effect>) {
         if let PortState::Decided(_) = self.nodes[id].ports.state {
             return self.take_holder(id, effects);
         }
         let (launched, probes) = match self.prepare(id) {
             Ok(prepared) => prepared,
-            Err(reason) => return self.fail(id, Failure::Start, reason, effects),
+            Err(error) => return self.fail(id, Failure::Start, error.to_string(), effects),
         };
         self.nodes[id].ports.evictions = 0;
         let command = launched.command.clone();
@@ -54,12 +55,12 @@ impl Stack {
         }
     }
 
-    /// Everything that is known of a run before the world has done anything for it.
+    /// Records the new run before the driver acts on it.
     pub(super) fn begin(&mut self, id: Id, launched: Launched, probes: &[PreparedProbe]) -> Run {
         let now = self.now;
         let node = &mut self.nodes[id];
         node.observed = Observed::default();
-        // Some may be left out, and the others keep their index.
+        // Skipped probes leave gaps, and the others keep their index.
         let count = probes.iter().map(|probe| probe.index + 1).max().unwrap_or(0);
         node.observed.seen.resize(count, None);
         let missing = probes.iter().map(|probe| probe.index).collect();
@@ -68,7 +69,7 @@ impl Stack {
         node.run()
     }
 
-    /// All probes of a live run have passed.
+    /// Marks a run ready whose probes have all passed.
     pub(super) fn become_ready(&mut self, id: Id) {
         let now = self.now;
         let node = &mut self.nodes[id];
@@ -76,13 +77,13 @@ impl Stack {
         node.observed.ready = Some(now.saturating_sub(starting.since));
         node.observed.ready_at = Some(now);
         node.retries.was_ready = true;
-        // Whoever was not started here sends nothing.
+        // A process that was not started here sends no pings.
         let watchdog = if node.is_alive() { node.spec.watchdog } else { None };
         node.lifecycle.become_ready(watchdog.map(|every| now.saturating_add(every)));
     }
 
-    /// The service could start: it does, or waits for its turn or its time. `held` is the
-    /// time, if it has had its turn.
+    /// Starts a service that can start, or makes it wait to be drawn or for its delay.
+    /// `delayed_until` is the end of a delay that has begun.
     pub(super) fn start_in_turn(
         &mut self,
         id: Id,
@@ -97,7 +98,7 @@ impl Stack {
         }
     }
 
-    /// Its turn has come: it starts, unless it is to be slow.
+    /// Starts a service whose turn has come, or begins its delay.
     pub(super) fn start_or_hold(&mut self, id: Id, effects: &mut Vec<Effect>) {
         let slow = self.starts.faults.slow.get(&self.nodes[id].spec.name).copied();
         match slow.filter(|slow| !slow.is_zero()) {
@@ -107,17 +108,17 @@ impl Stack {
         self.enqueue(id);
     }
 
-    /// Whose turn it is, if it is anybody's.
+    /// Draws the next service to start.
     pub(super) fn draw(&mut self) -> Option<Id> {
         let StartOrder::Random { seed } = self.starts.faults.start_order else { return None };
-        // Only when it is clear who could start is the draw the same each time.
+        // The draw is reproducible only once it is clear which services can start.
         if self.starts.startable.is_empty() || self.nodes.iter().any(is_undecided) {
             return None;
         }
         let on_the_way: Vec<Id> =
             (0..self.nodes.len()).filter(|id| is_on_the_way(&self.nodes[*id])).collect();
         let could = self.starts.startable.iter().copied();
-        // Whoever is on the way may be waiting for what it knows the address of.
+        // A starting service may wait for a service whose address it knows.
         let free: Vec<Id> =
             could.filter(|id| on_the_way.iter().all(|other| self.knows(*other, *id))).collect();
         let turn = self.starts.turns;
@@ -127,7 +128,7 @@ impl Stack {
         Some(drawn)
     }
 
-    /// Whether a service waits for another or knows its address, directly or through others.
+    /// Whether a service waits for another or knows its address, directly or not.
     fn knows(&self, from: Id, to: Id) -> bool {
         let mut seen = alloc::collections::BTreeSet::new();
         let mut open = alloc::vec![from];
@@ -145,13 +146,13 @@ impl Stack {
     }
 }
 
-/// Whether it may yet turn out that a service could start, without any other's doing.
+/// Whether a service may still become startable by itself.
 fn is_undecided(node: &Node) -> bool {
     let idle = node.wanted && *node.phase() == Phase::Rest(Rest::Idle);
     idle && (node.program() == ProgramState::Pending || node.ports.state == PortState::Requested)
 }
 
-/// Whether a service has had its turn and is neither ready nor given up.
+/// Whether a service was drawn and is neither ready nor given up.
 fn is_on_the_way(node: &Node) -> bool {
     match node.phase() {
         Phase::Starting(_) => !node.is_due(),

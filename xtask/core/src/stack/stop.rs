@@ -10,27 +10,26 @@ use core::time::Duration;
 use super::event::Exit;
 use super::node::{Id, Node};
 use super::phase::{PATIENCE, Phase, Rest, Stage};
-use super::{Effect, Ending, Signal, Stack, unexpected, words};
+use super::{Effect, Ending, Signal, Stack, messages, unexpected};
 use crate::snapshot::Failure;
 use crate::terms::{Restart, duration};
 
-/// How far `EXTEND_TIMEOUT_USEC=` can put off SIGKILL: a stop always ends.
+/// How far `EXTEND_TIMEOUT_USEC=` can postpone SIGKILL, so that every stop ends.
 pub(super) const LONGEST_EXTENSION: Duration = Duration::from_secs(300);
 
-/// The first pause before a new try.
+/// The first pause before a restart. It doubles with each restart.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 
-/// No pause is longer.
+/// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
-/// So many new tries within [`WINDOW`], and no more.
+/// The number of restarts within [`WINDOW`] after which a service is given up.
 const MOST_TRIES: usize = 5;
 
-/// See [`MOST_TRIES`].
+/// The window of [`MOST_TRIES`].
 const WINDOW: Duration = Duration::from_secs(60);
 
 impl Stack {
-    /// Whether everything is killed at once.
     pub(super) fn is_killing(&self) -> bool {
         match self.ending {
             Ending::Kill => true,
@@ -38,7 +37,7 @@ impl Stack {
         }
     }
 
-    /// Ends a run that has to end, unless a dependent that has to end too is still there.
+    /// Stops a due run, unless a dependent that is ending still needs it.
     pub(super) fn stop_unless_needed(&mut self, id: Id, effects: &mut Vec<Effect>) {
         if !self.is_killing() && self.has_stopping_dependent(id) {
             return;
@@ -46,7 +45,7 @@ impl Stack {
         self.stop(id, Rest::Idle, None, effects);
     }
 
-    /// Ends a run. `then` is what follows when nothing of it is left.
+    /// Stops a run. `then` follows when its process group is gone.
     pub(super) fn stop(
         &mut self,
         id: Id,
@@ -68,13 +67,13 @@ impl Stack {
         if self.nodes[id].pid().is_some() {
             self.send_stop_signal(id, effects);
         } else {
-            // A container may take long to be made, and its image longer to be fetched.
+            // Creating a container takes time, and pulling its image takes longer.
             let node = &self.nodes[id];
             effects.push(Effect::CancelStart { service: node.spec.name.clone(), run: node.run() });
         }
     }
 
-    /// Sends the first signal to a process that is there.
+    /// Sends the stop signal, or SIGKILL if the stack is being killed.
     pub(super) fn send_stop_signal(&mut self, id: Id, effects: &mut Vec<Effect>) {
         if self.is_killing() {
             return self.kill(id, effects);
@@ -86,7 +85,7 @@ impl Stack {
         self.signal(id, signal, effects);
     }
 
-    /// Kills what is left of a run.
+    /// Sends SIGKILL.
     pub(super) fn kill(&mut self, id: Id, effects: &mut Vec<Effect>) {
         self.nodes[id]
             .lifecycle
@@ -94,11 +93,14 @@ impl Stack {
         self.signal(id, Signal::Kill, effects);
     }
 
-    /// Waits no longer for a run, but lets nothing take its place.
+    /// Gives up a run that survived SIGKILL. No new run replaces it.
     pub(super) fn lose(&mut self, id: Id, effects: &mut Vec<Effect>) {
         self.nodes[id].lifecycle.set_stage(Stage::Lost);
         let node = &self.nodes[id];
-        unexpected(effects, format!("`{}` (run {}) {}", node.spec.name, node.run(), words::LOST));
+        unexpected(
+            effects,
+            format!("`{}` (run {}) {}", node.spec.name, node.run(), messages::LOST),
+        );
     }
 
     fn signal(&self, id: Id, signal: Signal, effects: &mut Vec<Effect>) {
@@ -106,7 +108,7 @@ impl Stack {
         effects.push(Effect::Signal { service: node.spec.name.clone(), run: node.run(), signal });
     }
 
-    /// Stops the probes of a run that has not become ready.
+    /// Stops the probes of a run that is not ready.
     fn stop_probes(&self, id: Id, effects: &mut Vec<Effect>) {
         let node = &self.nodes[id];
         let open = match node.phase() {
@@ -118,7 +120,7 @@ impl Stack {
         }
     }
 
-    /// Ends the stack once nothing is left to wait for.
+    /// Ends the stack once no service holds its dependencies.
     pub(super) fn end_if_over(&mut self, effects: &mut Vec<Effect>) {
         match self.ending {
             Ending::Shutdown | Ending::Kill if self.holding == 0 => {
@@ -129,7 +131,7 @@ impl Stack {
         }
     }
 
-    /// What follows the end of a run that nobody told to end.
+    /// What follows a run that ended by itself.
     pub(super) fn after_end(&mut self, id: Id, exit: Exit, reason: &str) -> Rest {
         let node = &self.nodes[id];
         let well = exit == Exit::Code(0);
@@ -153,12 +155,12 @@ impl Stack {
         }
     }
 
-    /// A pause, or the end of tries.
+    /// Restarts after a pause, or gives up after too many restarts.
     fn try_again(&mut self, id: Id, reason: &str) -> Rest {
         let now = self.now;
         let Node { retries, observed, .. } = &mut self.nodes[id];
         retries.again.retain(|at| now.saturating_sub(*at) < WINDOW);
-        // An end that was asked for says nothing against the service.
+        // An end that a test injected does not count against the service.
         let asked_for = observed.fault.is_some();
         let tries = if asked_for { 0 } else { retries.again.len() };
         if tries >= MOST_TRIES {
@@ -184,7 +186,7 @@ impl Stack {
         Rest::Failed { failure, reason }
     }
 
-    /// The leader of a run is gone: whatever is left of its group has to go too.
+    /// Stops the rest of the process group after its leader exited.
     pub(super) fn stop_after_exit(
         &mut self,
         id: Id,
@@ -207,10 +209,11 @@ impl Stack {
         }
     }
 
-    /// A run that was not ready in time. Not tried again: the next try would be as slow.
+    /// Stops a run that was not ready in time. It is not restarted, because the next run would
+    /// be as slow.
     pub(super) fn time_out(&mut self, id: Id, effects: &mut Vec<Effect>) {
         let node = &self.nodes[id];
-        let seen = words::list(&self.missing_probes(id));
+        let seen = messages::list(&self.missing_probes(id));
         if let Some(then) = self.unready(id, &seen) {
             return self.stop(id, then, None, effects);
         }
@@ -220,7 +223,7 @@ impl Stack {
             let limit = duration::spell(node.spec.start_timeout);
             match (&node.observed.status, seen.is_empty()) {
                 (Some(status), _) => {
-                    format!("not ready within {limit}: {seen}; it says `{status}`")
+                    format!("not ready within {limit}: {seen}; its status is `{status}`")
                 }
                 (None, false) => format!("not ready within {limit}: {seen}"),
                 (None, true) => format!("not started within {limit}"),
@@ -234,8 +237,7 @@ impl Stack {
         self.stop(id, then, Some(reason), effects);
     }
 
-    /// A run that promised to say that it is alive, and did not: it is killed, and that
-    /// counts as a crash.
+    /// Kills a run that missed its watchdog deadline. That counts as a crash.
     pub(super) fn kill_unresponsive(&mut self, id: Id, effects: &mut Vec<Effect>) {
         let every = self.nodes[id].spec.watchdog.unwrap_or_default();
         let reason = format!("sent no `WATCHDOG=1` for {}", duration::spell(every));
@@ -244,7 +246,7 @@ impl Stack {
         self.kill(id, effects);
     }
 
-    /// The probes that have not passed, each with what it saw.
+    /// The probes that have not passed, each with its last result.
     pub(crate) fn missing_probes(&self, id: Id) -> Vec<String> {
         let node = &self.nodes[id];
         let missing = match node.phase() {
@@ -256,9 +258,9 @@ impl Stack {
             .iter()
             .filter_map(|index| {
                 let probe = node.spec.probes.get(*index)?;
-                let what = words::probe(&node.spec, numbers.as_deref(), probe);
+                let what = messages::probe(&node.spec, numbers.as_deref(), probe);
                 let seen = node.observed.seen.get(*index).and_then(Option::as_deref);
-                Some(words::seen(&what, seen))
+                Some(messages::seen(&what, seen))
             })
             .collect()
     }

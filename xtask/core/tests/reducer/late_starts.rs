@@ -69,7 +69,7 @@ fn nobody_is_drawn_before_it_is_clear_who_could_start() {
     assert_eq!(s.spawned(), [""; 0]);
     s.built("b", 1);
     assert_eq!((s.spawned(), s.state()), (vec![], State::Working));
-    assert_eq!(s.reason("b"), "waits for its turn in the drawn order");
+    assert_eq!(s.reason("b"), "waits for its turn in the random start order");
     s.built("a", 1);
     assert_eq!(s.spawned().len(), 1);
 }
@@ -112,7 +112,7 @@ fn a_slow_service_waits_at_each_start_and_its_dependents_with_it() {
     let mut s = apply(vec![service("a"), service("b").needs("a"), service("c")], slow("a", by));
     assert_eq!(s.spawned(), ["c"]);
     assert_eq!((s.phase("a"), s.state()), (Phase::Waiting, State::Working));
-    assert_eq!(s.reason("a"), "waits for its time, as `--slow` wants it");
+    assert_eq!(s.reason("a"), "waits for its `--slow` delay");
     s.pass(by - Duration::from_millis(1));
     assert_eq!(s.run("a"), 0);
     s.pass(Duration::from_millis(1));

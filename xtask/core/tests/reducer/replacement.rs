@@ -167,6 +167,6 @@ fn what_cannot_be_rendered_any_more_runs_on_and_says_so() {
     fail(&mut s);
     assert_eq!((s.phase("a"), s.phase("b")), (Phase::Failed, Phase::Ready));
     assert_eq!(s.already(), [""; 0]);
-    let reason = "still runs with the settings before: the address of `a` is not known";
+    let reason = "still runs with the previous settings: the address of `a` is not known";
     assert_eq!(s.reason("b"), reason);
 }

@@ -1,7 +1,7 @@
 //! What a process must match to run in the place of a service's run, and how it differs.
 //!
-//! `adoption` decides what follows from a difference. Of the variables that the plan sets,
-//! only addresses and places of data count: a verbose log does not make another service.
+//! `adoption` decides what follows from a difference. Of the variables in the plan, only
+//! addresses and data locations count: a verbose log does not make another service.
 
 use alloc::format;
 use alloc::string::String;
@@ -16,54 +16,50 @@ use crate::stack::event::InspectedHolder;
 use crate::stack::node::Id;
 use crate::terms::secret::{self, MASK};
 
-/// What a process has to be like, to stand in the place of a run.
+/// What a process must match to act as the run of a service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ExpectedProcess {
-    /// Its program.
     pub(super) program: String,
-    /// Where programs are looked for.
+    /// The `PATH` in which the program is looked up.
     pub(super) path: Option<String>,
-    /// The folder that it runs in.
+    /// The working directory.
     pub(super) cwd: String,
-    /// Its arguments.
     pub(super) arguments: Arguments,
-    /// Its variables.
     pub(super) variables: Vec<Expected>,
 }
 
-/// A value that has to be the same.
+/// A value that must be equal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Expected {
-    /// The variable's name; empty for an argument.
+    /// The name of the variable; empty for an argument.
     pub(super) name: String,
-    /// The value.
     pub(super) value: String,
-    /// Whether it is not to be shown.
+    /// Whether messages mask the value.
     pub(super) secret: bool,
 }
 
 /// Which arguments a process must have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Arguments {
-    /// Exactly these: they make the program what it is, as those of an interpreter do.
+    /// Exactly these, because they define the program, as those of an interpreter do.
     Exactly(Vec<String>),
-    /// These among others: those that say where something is.
+    /// At least these, because they locate something.
     Among(Vec<Expected>),
 }
 
-/// How a process stands to a service's program.
+/// How a process relates to the program of a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Relation {
-    /// It is the program.
+    /// It runs the program.
     Same,
-    /// It is another build of it.
+    /// It runs another build of the program.
     OtherBuild,
-    /// It is something else.
+    /// It runs another program.
     Stranger,
 }
 
 impl ExpectedProcess {
-    /// What the world has to look for.
+    /// The question for the driver.
     pub(crate) fn question(&self) -> ExpectedProgram {
         ExpectedProgram {
             program: self.program.clone(),
@@ -73,7 +69,7 @@ impl ExpectedProcess {
         }
     }
 
-    /// How a process stands to the program, which cargo linked at `linked`.
+    /// How a process relates to the program, which cargo linked at `linked`.
     pub(crate) fn relation(&self, found: &InspectedHolder, linked: Option<&str>) -> Relation {
         let is_called_so = match &self.arguments {
             Arguments::Exactly(args) => found.args == *args,
@@ -90,8 +86,8 @@ impl ExpectedProcess {
         }
     }
 
-    /// A program of that name where this program's builds lie. The name alone is not
-    /// enough: any program of the machine may have it.
+    /// Whether it runs a program of that name from a folder with builds of this program. The
+    /// name alone is not enough: any program can have it.
     fn is_build_of_it(&self, found: &InspectedHolder, linked: Option<&str>) -> bool {
         let path = found.holder.program.as_str();
         if file_name(path) != file_name(linked.unwrap_or(&self.program)) {
@@ -108,8 +104,8 @@ impl ExpectedProcess {
         }
     }
 
-    /// In what a process of the same program differs, in words; nothing if it can stand
-    /// in the place of a run.
+    /// The differences of a process that runs the same program. It can be adopted if there are
+    /// none.
     pub(crate) fn differences(&self, found: &InspectedHolder) -> Vec<String> {
         let mut out = Vec::new();
         for port in &found.elsewhere {
@@ -149,7 +145,7 @@ fn file_name(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
 }
 
-/// The folder two above a file: of `/target/debug/tool` it is `/target`.
+/// The folder two levels above a file: `/target` for `/target/debug/tool`.
 fn two_above(path: &str) -> Option<&str> {
     let (folder, _) = path.rsplit_once('/')?;
     let (above, _) = folder.rsplit_once('/')?;
@@ -157,7 +153,7 @@ fn two_above(path: &str) -> Option<&str> {
 }
 
 impl Stack {
-    /// What a process has to be like right now; none while that is not known.
+    /// What a process must match right now; none while that is unknown.
     pub(crate) fn expected_process(&self, id: Id) -> Option<ExpectedProcess> {
         if self.is_expectation_pending(id) {
             return None;
@@ -203,7 +199,7 @@ impl Stack {
         })
     }
 
-    /// Whether its program or an address that it is told is still missing.
+    /// Whether its program or an address in its settings is still unknown.
     pub(super) fn is_expectation_pending(&self, id: Id) -> bool {
         let node = &self.nodes[id];
         let edges = &node.edges;
@@ -212,8 +208,8 @@ impl Stack {
             || named.any(|on| self.address_state(on) != ConditionState::Holds)
     }
 
-    /// Whether a variable only tells the service its own address: that it listens there
-    /// is seen, however it came to know.
+    /// Whether a variable only contains the service's own address. The inspection checks that it
+    /// listens there.
     fn is_own_address(&self, id: Id, name: &str, setting: &Setting) -> bool {
         let own = |piece: &Piece| match piece {
             Piece::Literal(_) => false,
@@ -223,7 +219,7 @@ impl Stack {
             && (name == "HOST" || setting.value.pieces.iter().all(own))
     }
 
-    /// Whether a value says where something is: a port, a path, an address.
+    /// Whether a value locates something: a port, a path or an address.
     fn is_place(&self, setting: &Setting, value: &str) -> bool {
         let is_port = |piece: &Piece| match piece {
             Piece::Literal(_) => false,

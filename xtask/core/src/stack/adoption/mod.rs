@@ -1,15 +1,14 @@
-//! Somebody holds the ports of a service: who may stand in its place, who is refused,
-//! and who is stopped to make room.
+//! Port holders: which process is adopted, which is refused, and which is stopped.
 //!
-//! First it is waited for what a closer look needs, then the world looks, then it is
-//! decided, and when the service may start, it is done. An adopted process is a run
-//! that gets no signal and that nobody waits for. One that is stopped on demand is a
-//! run that ends from its first moment, so that everything about ends holds for it.
+//! Adoption has three steps: collect the inputs, inspect the port holder, decide. The decision
+//! takes effect once the service may start. An adopted process is a run that gets no signal. An
+//! evicted process is a run that is stopping from the start, so that all rules about stops apply
+//! to it.
 
 mod expectation;
 
 use alloc::format;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 pub(crate) use expectation::ExpectedProcess;
@@ -20,19 +19,20 @@ use super::event::{Exit, InspectedHolder, InspectionResult, PortHolder, StartedB
 use super::node::Id;
 use super::phase::{Launched, PATIENCE, Phase, Rest, RunOrigin};
 use super::ports::{HeldPort, HolderAction, HolderDecision, PortState};
-use super::{Effect, Stack, unexpected, words};
+use super::render::RenderError;
+use super::{Effect, Stack, messages, unexpected};
 use crate::plan::{Port, Probe, Program};
 use crate::snapshot::Failure;
 use crate::terms::{Adopt, Name, duration};
 
-/// How many processes are stopped for one wish: some are started again by somebody
-/// else each time.
+/// How many processes one request may stop. A process can be restarted by its own supervisor
+/// each time.
 const MOST_EVICTIONS: u32 = 8;
 
 impl Stack {
-    /// Somebody holds a port: is that worth a closer look?
+    /// Decides whether a port holder is worth an inspection.
     pub(super) fn port_held(&mut self, id: Id, held: HeldPort) {
-        // Nobody stands in for what runs to completion, or at a number that nobody knows.
+        // A process cannot replace a job, and a port without a number cannot be inspected.
         if self.nodes[id].is_job() || self.numbers(id).is_none() {
             return self.refuse(id, &held);
         }
@@ -53,8 +53,8 @@ impl Stack {
         self.nodes[id].ports.state = bound;
     }
 
-    /// Whether a process has the name of the service's program. Without it nobody has
-    /// to wait for the end of a build to hear that the port is held.
+    /// Whether a process has the name of the service's program. If not, the user learns that the
+    /// port is held without waiting for a build.
     fn has_program_name(&self, id: Id, holder: &PortHolder) -> bool {
         match &self.nodes[id].spec.program {
             Program::Artifact { binary, .. } => holder.program.rsplit('/').next() == Some(binary),
@@ -63,7 +63,7 @@ impl Stack {
         }
     }
 
-    /// Looks closely, if everything is known that the holder is compared with.
+    /// Requests the inspection, if everything is known that the holder is compared with.
     pub(super) fn inspect_holder(&mut self, id: Id, effects: &mut Vec<Effect>) {
         let Some(expected) = self.comparison_basis(id) else { return };
         let Some(ports) = self.numbered_ports(id) else { return };
@@ -77,8 +77,8 @@ impl Stack {
         self.nodes[id].ports.state = PortState::Inspecting { held, expected };
     }
 
-    /// What a holder is compared with; nothing where anybody will do, and none while
-    /// that is not known.
+    /// What a holder is compared with. The outer `Option` is empty while that is unknown, the
+    /// inner one where `adopt` accepts any process.
     fn comparison_basis(&self, id: Id) -> Option<Option<ExpectedProcess>> {
         match self.nodes[id].spec.adopt {
             Adopt::Any if self.nodes[id].ports.evictions == 0 => Some(None),
@@ -86,11 +86,13 @@ impl Stack {
         }
     }
 
-    /// Why a closer look will never be possible: that a command cannot be said is found
-    /// out at its start, and this one does not get that far.
+    /// Why an inspection will never be possible. A start would report that its command cannot be
+    /// rendered, but this service does not reach its start.
     pub(super) fn inspection_obstacle(&self, id: Id) -> Option<String> {
         match self.nodes[id].ports.state {
-            PortState::Held(_) if !self.is_expectation_pending(id) => self.render(id).err(),
+            PortState::Held(_) if !self.is_expectation_pending(id) => {
+                self.render(id).err().map(|error| error.to_string())
+            }
             PortState::Held(_)
             | PortState::Unbound
             | PortState::Requested
@@ -117,10 +119,13 @@ impl Stack {
     ) {
         let Some(id) = self.known(service, "`looked`", effects) else { return };
         let PortState::Inspecting { held, expected } = &self.nodes[id].ports.state else {
-            return unexpected(effects, format!("`looked` for `{service}`, which did not ask"));
+            return unexpected(
+                effects,
+                format!("`looked` for `{service}`, which requested no inspection"),
+            );
         };
         let (held, expected) = (held.clone(), expected.clone());
-        // Whatever is not decided now is asked again from the beginning.
+        // Whatever is not decided now starts over.
         self.nodes[id].ports.state = PortState::Unbound;
         self.enqueue(id);
         if !self.ports_match_plan(id) || self.comparison_basis(id).as_ref() != Some(&expected) {
@@ -128,7 +133,7 @@ impl Stack {
         }
         match result {
             InspectionResult::Free => {}
-            // It may have become a job since the look was asked for.
+            // The service may have become a job since the request.
             InspectionResult::Process(found) if self.nodes[id].is_job() => {
                 self.refuse(id, &HeldPort { holder: Some(found.holder), ..held });
             }
@@ -162,10 +167,10 @@ impl Stack {
                 return self.refuse(id, &held);
             }
             Relation::Same | Relation::OtherBuild => match found.started_by {
-                // Its own supervisor would start it again.
+                // The supervisor of the other stack would restart it.
                 StartedBy::OtherStack if !any => {
                     let held = HeldPort { holder, user: None, ..held };
-                    PortState::failed(Failure::Port, words::held(&held))
+                    PortState::failed(Failure::Port, messages::held(&held))
                 }
                 StartedBy::Hand | StartedBy::ThisStack if node.ports.evictions > 0 => {
                     decide(HolderAction::Evict)
@@ -184,7 +189,7 @@ impl Stack {
         self.nodes[id].ports.state = bound;
     }
 
-    /// Why a process of the same program cannot stand in the service's place, if so.
+    /// Why a process of the same program cannot be adopted.
     fn objection(
         &self,
         id: Id,
@@ -193,29 +198,29 @@ impl Stack {
         found: &InspectedHolder,
     ) -> Option<String> {
         match (relation, found.started_by, self.nodes[id].spec.adopt) {
-            (Relation::OtherBuild, _, _) => Some(words::other_build(found)),
-            (_, StartedBy::ThisStack, _) => Some(words::left_behind(found)),
-            (_, _, Adopt::Never) => Some(words::not_to_be_adopted(found)),
+            (Relation::OtherBuild, _, _) => Some(messages::other_build(found)),
+            (_, StartedBy::ThisStack, _) => Some(messages::left_behind(found)),
+            (_, _, Adopt::Never) => Some(messages::not_to_be_adopted(found)),
             (_, _, Adopt::SameBinary | Adopt::Any) => {
                 let differences = expected?.differences(found);
-                (!differences.is_empty()).then(|| words::differs(found, &differences))
+                (!differences.is_empty()).then(|| messages::differs(found, &differences))
             }
         }
     }
 
-    /// The port is somebody else's, and stays so.
+    /// Refuses the port holder, for good or until another number is tried.
     fn refuse(&mut self, id: Id, held: &HeldPort) {
         let ports = &mut self.nodes[id].ports;
         if ports.remembered {
-            // Nobody insisted on that number: any other one will do.
+            // The number was only remembered: any other one will do.
             ports.numbers.clear();
             ports.state = PortState::Unbound;
         } else {
-            ports.state = PortState::failed(Failure::Port, words::held(held));
+            ports.state = PortState::failed(Failure::Port, messages::held(held));
         }
     }
 
-    /// Whether somebody whom the system does not show stands in the service's place.
+    /// Whether the system hides the process that holds the ports.
     pub(super) fn is_hidden(&self, id: Id) -> bool {
         match &self.nodes[id].ports.state {
             PortState::Decided(decision) => decision.holder.is_none(),
@@ -228,7 +233,7 @@ impl Stack {
         }
     }
 
-    /// Whether what was decided about a holder still holds.
+    /// Whether the decision about a holder is still valid.
     pub(super) fn is_decision_current(&self, id: Id, decision: &HolderDecision) -> bool {
         let asked = match (&decision.expected, self.nodes[id].spec.adopt) {
             (None, Adopt::Any) if decision.holder.is_none() => true,
@@ -237,20 +242,20 @@ impl Stack {
         asked && self.ports_match_plan(id)
     }
 
-    /// Takes the holder as the next run, or stops it. The conditions of a start hold.
+    /// Adopts or stops the holder. The conditions of a start must hold.
     pub(super) fn take_holder(&mut self, id: Id, effects: &mut Vec<Effect>) {
         let PortState::Decided(decision) = self.nodes[id].ports.state.clone() else { return };
         let (mut launched, mut probes) = match self.prepare(id) {
             Ok(prepared) => prepared,
-            Err(reason) => return self.fail(id, Failure::Start, reason, effects),
+            Err(error) => return self.fail(id, Failure::Start, error.to_string(), effects),
         };
         let Some(command) = launched.command.clone() else { return };
         launched.expected = decision.expected;
         match decision.action {
             HolderAction::Adopt => {
                 launched.origin = RunOrigin::Adopted;
-                if let Err(reason) = self.keep_external_probes(id, &mut probes) {
-                    return self.fail(id, Failure::Start, reason, effects);
+                if let Err(error) = self.keep_external_probes(id, &mut probes) {
+                    return self.fail(id, Failure::Start, error.to_string(), effects);
                 }
             }
             HolderAction::Evict => {
@@ -277,9 +282,13 @@ impl Stack {
         }
     }
 
-    /// The probes of a process that was not started here: what it says of itself, it does
-    /// not say to us. Where nothing else is left, it has to accept a connection.
-    fn keep_external_probes(&self, id: Id, probes: &mut Vec<PreparedProbe>) -> Result<(), String> {
+    /// The probes of an adopted process, whose log and notifications xtask does not receive. If
+    /// none is left, it must accept a connection.
+    fn keep_external_probes(
+        &self,
+        id: Id,
+        probes: &mut Vec<PreparedProbe>,
+    ) -> Result<(), RenderError> {
         probes.retain(|prepared| match prepared.probe {
             Probe::Http { .. } | Probe::Tcp { .. } | Probe::Command { .. } => true,
             Probe::Notify | Probe::Log { .. } => false,
@@ -292,31 +301,30 @@ impl Stack {
         Ok(())
     }
 
-    /// A run that ends from its first moment: it is told as soon as it is there.
+    /// Makes the new run a stopping one. It gets its stop signal after `Started`.
     fn evict(&mut self, id: Id) {
         let give_up = self.now.saturating_add(PATIENCE);
         let node = &mut self.nodes[id];
         node.ports.evictions = node.ports.evictions.saturating_sub(1);
-        let reason = Some(String::from(words::MAKES_ROOM));
+        let reason = Some(String::from(messages::MAKES_ROOM));
         node.lifecycle.begin_stop(give_up, reason, Rest::Idle);
     }
 
-    /// An adopted process ended by itself. Nothing of it is ours to wait for.
+    /// An adopted process exited. It leaves no process group to wait for.
     pub(super) fn adopted_ended(&mut self, id: Id, exit: Exit) {
         let then = if self.nodes[id].is_due() {
             Rest::Idle
         } else {
-            self.after_end(id, exit, &words::exit(exit))
+            self.after_end(id, exit, &messages::exit(exit))
         };
         self.end_foreign_run(id, then);
     }
 
-    /// What is said of an adopted process that is not ready in time: whoever adopted
-    /// anybody wants to know whom.
+    /// The failure of an adopted process that is not ready in time. It names the process.
     pub(super) fn unready(&self, id: Id, seen: &str) -> Option<Rest> {
         let PortState::Decided(decision) = &self.nodes[id].ports.state else { return None };
         let limit = duration::spell(self.nodes[id].spec.start_timeout);
-        let who = words::holder(decision.holder.as_ref());
+        let who = messages::holder(decision.holder.as_ref());
         let reason = format!("{who} is not ready within {limit}: {seen}");
         let failure = match decision.expected {
             Some(_) => Failure::Timeout,
@@ -325,15 +333,15 @@ impl Stack {
         Some(Rest::Failed { failure, reason })
     }
 
-    /// Leaves an adopted process to itself.
+    /// Releases an adopted process without a signal.
     pub(super) fn release(&mut self, id: Id, then: Rest, effects: &mut Vec<Effect>) {
         let node = &self.nodes[id];
         effects.push(Effect::Release { service: node.spec.name.clone(), run: node.run() });
         self.end_foreign_run(id, then);
     }
 
-    /// The run of a process that was not started here is over; who holds the ports by
-    /// now is found out anew.
+    /// Ends the run of a process that was not started here. The next start requests the ports
+    /// again.
     pub(super) fn end_foreign_run(&mut self, id: Id, then: Rest) {
         let node = &mut self.nodes[id];
         node.lifecycle.end_run(then);
@@ -342,7 +350,7 @@ impl Stack {
         node.ports.state = PortState::Unbound;
     }
 
-    /// Whether an adopted process is still what is wanted in this place.
+    /// Whether an adopted process is still what is wanted.
     pub(super) fn is_as_adopted(&self, id: Id, launched: &Launched) -> bool {
         let node = &self.nodes[id];
         node.ports.evictions == 0
@@ -350,18 +358,18 @@ impl Stack {
                 Adopt::Any => true,
                 Adopt::SameBinary => match self.expected_process(id) {
                     Some(expected) => launched.expected.as_ref() == Some(&expected),
-                    // What cannot be said any more is no reason to look again.
+                    // An unknown expectation is no reason for another inspection.
                     None => launched.expected.is_some(),
                 },
                 Adopt::Never => false,
             }
     }
 
-    /// As many processes as one wish may stop.
+    /// Sets how many processes the request may stop.
     pub(super) fn allow_evictions(&mut self, id: Id, wish: bool) {
         let node = &mut self.nodes[id];
         node.ports.evictions = if wish { MOST_EVICTIONS } else { 0 };
-        // What was decided and not done yet is decided again.
+        // Repeat a decision that has not taken effect.
         match (node.phase(), &node.ports.state) {
             (Phase::Rest(_), PortState::Decided(_)) => node.ports.state = PortState::Unbound,
             (Phase::Rest(_) | Phase::Starting(_) | Phase::Ready(_) | Phase::Stopping(_), _) => {}

@@ -1,7 +1,4 @@
-//! The words in which the reducer says why something is as it is: short facts that
-//! views put into sentences.
-//!
-//! It decides nothing.
+//! The texts of the reducer: reasons of phases, as short facts that views put into sentences.
 
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -15,14 +12,14 @@ use crate::snapshot::Failure;
 use crate::terms::host::authority;
 use crate::terms::{Name, duration};
 
-/// What is said of a run that survives everything.
-pub(crate) const LOST: &str = "has processes that are still there after SIGKILL";
+/// The state of a run that is beyond reach.
+pub(crate) const LOST: &str = "has processes that survived SIGKILL";
 
-/// What is said of a run that a test made stand still.
-pub(crate) const PAUSED: &str = "paused: it stands still until it is resumed";
+/// The state of a run that a fault paused.
+pub(crate) const PAUSED: &str = "paused until a test resumes it";
 
-/// That a dependency failed. One that failed for another's sake names that other one,
-/// so that a long chain of dependents names the culprit.
+/// The failure of a dependency. A dependency that failed because of its own dependency passes
+/// that reason on, so that a long chain names its cause.
 pub(crate) fn failed(name: &Name, failure: Failure, reason: &str) -> String {
     match failure {
         Failure::Dependency => reason.to_string(),
@@ -45,11 +42,11 @@ pub(crate) fn exit(exit: Exit) -> String {
             Some(name) => format!("ended by signal {signal} ({name})"),
             None => format!("ended by signal {signal}"),
         },
-        Exit::Unknown => "ended, and nobody told how".to_string(),
+        Exit::Unknown => "exited, status unknown".to_string(),
     }
 }
 
-/// The name of a signal whose number is the same everywhere.
+/// The name of a signal that has the same number on all systems.
 fn signal_name(signal: i32) -> Option<&'static str> {
     Some(match signal {
         1 => "SIGHUP",
@@ -67,7 +64,7 @@ fn signal_name(signal: i32) -> Option<&'static str> {
     })
 }
 
-/// Why a service cannot have its ports: for each that it cannot.
+/// Why a service cannot have its ports: one reason for each port.
 pub(crate) fn without_ports(first: &BindFailure, others: &[BindFailure]) -> String {
     with_others(without_port(first), others)
 }
@@ -89,7 +86,7 @@ fn without_port(failure: &BindFailure) -> String {
     }
 }
 
-/// That a port is somebody else's, and perhaps more of them are.
+/// The process that holds a port, and why other ports are not available either.
 pub(crate) fn held(held: &HeldPort) -> String {
     let first = held_by(held.port, held.holder.as_ref(), held.user.as_deref());
     with_others(first, &held.others)
@@ -105,15 +102,15 @@ fn held_by(port: u16, holder: Option<&PortHolder>, user: Option<&str>) -> String
             )
         }
         (None, Some(user)) => format!(
-            "port {port} is held by a program of user {user}, which shows itself to that user \
-             and root alone"
+            "port {port} is held by a program of user {user}; only that user and root can see \
+             which"
         ),
         (None, None) => format!("port {port} is held by another program"),
     }
 }
 
-/// A stack of ours that is in the way, and what ends it. The command does not find a stack
-/// whose state lies elsewhere or is deleted; the signal does.
+/// The stack of a port holder, and what stops it. The command finds only a stack whose state
+/// is in the usual folder; the signal works without it.
 fn sibling(stack: &HolderStack) -> String {
     let HolderStack { name, workspace, supervisor } = stack;
     let signal = supervisor.map(|pid| format!(", or `kill {pid}`,")).unwrap_or_default();
@@ -123,7 +120,7 @@ fn sibling(stack: &HolderStack) -> String {
     )
 }
 
-/// Who holds the ports of a service in its place.
+/// The process that holds the ports of a service.
 pub(crate) fn holder(holder: Option<&PortHolder>) -> String {
     match holder {
         Some(PortHolder { pid, program, command, user, .. }) => {
@@ -133,28 +130,24 @@ pub(crate) fn holder(holder: Option<&PortHolder>) -> String {
     }
 }
 
-/// What is said of an adopted process.
-pub(crate) const ADOPTED: &str = "adopted: it was not started here and is left alone";
+/// The state of an adopted process.
+pub(crate) const ADOPTED: &str = "adopted: it was not started here and gets no signal";
 
-/// What is said of a process that is stopped because somebody asked for it.
-pub(crate) const MAKES_ROOM: &str = "it was not started here, and makes room";
+/// The state of a process that is stopped on request.
+pub(crate) const MAKES_ROOM: &str = "it was not started here and is stopped to free the port";
 
-/// That a process is another build of the program.
 pub(crate) fn other_build(found: &InspectedHolder) -> String {
     format!("{}, is another build of it", this(found))
 }
 
-/// That a process escaped from an earlier run.
 pub(crate) fn left_behind(found: &InspectedHolder) -> String {
     format!("{}, was left behind by an earlier run", this(found))
 }
 
-/// That a process may not be adopted.
 pub(crate) fn not_to_be_adopted(found: &InspectedHolder) -> String {
     format!("{}, is the same program, and `adopt = \"never\"`", this(found))
 }
 
-/// In what a process of the same program differs.
 pub(crate) fn differs(found: &InspectedHolder, differences: &[String]) -> String {
     format!("{}, is the same program with other settings: {}", this(found), list(differences))
 }
@@ -164,7 +157,7 @@ fn this(found: &InspectedHolder) -> String {
     format!("`{program}` (pid {pid}, user {user}), running for {}", duration::age(found.age))
 }
 
-/// What a probe tries.
+/// What a probe checks.
 pub(crate) fn probe(service: &Service, numbers: Option<&[u16]>, probe: &Probe) -> String {
     let port = |index: usize| match numbers.and_then(|numbers| numbers.get(index)) {
         Some(number) => {
@@ -185,7 +178,7 @@ pub(crate) fn probe(service: &Service, numbers: Option<&[u16]>, probe: &Probe) -
     }
 }
 
-/// A probe, and what it saw.
+/// A probe and its last result.
 pub(crate) fn seen(probe: &str, seen: Option<&str>) -> String {
     match seen {
         Some(seen) => format!("{probe}: {seen}"),
