@@ -1,5 +1,4 @@
-//! A caller of one service, and answers that explain themselves when they are not the
-//! expected ones.
+//! An HTTP client of one service, with assertions that show the request and the answer.
 
 use std::time::Duration;
 
@@ -8,20 +7,20 @@ use reqwest::{Client, Method, RequestBuilder};
 use serde_json::Value;
 use xtask_client::Stack;
 
-/// No answer of any service may take longer, also while another service is away.
-const PATIENCE: Duration = Duration::from_secs(15);
+/// The timeout for every answer, also while another service is down.
+const TIMEOUT: Duration = Duration::from_secs(15);
 
-/// One service, by its address.
+/// A client of one service.
 #[derive(Clone, Debug)]
 pub struct Api {
     client: Client,
     base: String,
 }
 
-/// The services that are a database server, where an overlay says so.
+/// The names of the database server in the overlays.
 const SERVERS: [&str; 2] = ["postgres", "database"];
 
-/// The database server of the stack; none where the services keep files of their own.
+/// The name of the stack's database server; `None` if the services use SQLite.
 ///
 /// # Panics
 /// When the stack does not answer.
@@ -33,18 +32,18 @@ pub async fn database_server(stack: &Stack) -> Option<&'static str> {
 /// A complete answer.
 #[derive(Clone, Debug)]
 pub struct Answer {
-    /// The request, for messages.
+    /// Method and URL of the request, for messages.
     pub request: String,
-    /// The status code.
+    /// The HTTP status code.
     pub status: u16,
-    /// The header fields.
+    /// All header fields.
     pub headers: HeaderMap,
-    /// The body.
+    /// The body as text.
     pub text: String,
 }
 
 impl Api {
-    /// A service of the stack.
+    /// A client of a service of the stack.
     ///
     /// # Panics
     /// When the stack has no such service, or it has no address.
@@ -53,21 +52,20 @@ impl Api {
         Self::new(&url.unwrap_or_else(|error| panic!("the address of `{service}`: {error}")))
     }
 
-    /// The service at `base`, such as `http://127.0.0.1:5001`.
+    /// A client of the service at `base`, such as `http://127.0.0.1:5001`.
     ///
     /// # Panics
-    /// When there can be no client at all.
+    /// When the client cannot be built.
     #[must_use]
     pub fn new(base: &str) -> Self {
-        // A connection that stays open would be cut when a service is restarted; a fresh one
-        // waits in the socket's queue instead.
+        // A restart closes kept connections. A fresh connection waits in the socket's queue.
         let client = Client::builder()
             .no_proxy()
             .pool_max_idle_per_host(0)
             .redirect(reqwest::redirect::Policy::none())
-            .timeout(PATIENCE)
+            .timeout(TIMEOUT)
             .build()
-            .expect("a client without TLS has nothing that could be missing");
+            .expect("a client without TLS needs no certificates");
         Self { client, base: base.trim_end_matches('/').to_owned() }
     }
 
@@ -77,24 +75,24 @@ impl Api {
         if path.starts_with("http://") { path.to_owned() } else { format!("{}{path}", self.base) }
     }
 
-    /// A request that is not sent yet; `path` begins with `/`, or is a whole URL.
+    /// Builds a request; `path` starts with `/`, or is a URL.
     pub fn request(&self, method: &str, path: &str) -> RequestBuilder {
         let method = Method::from_bytes(method.as_bytes()).expect("a method");
         self.client.request(method, self.url(path))
     }
 
-    /// Sends a request of any kind.
+    /// Sends a request.
     ///
     /// # Panics
-    /// When no answer comes.
+    /// When there is no answer.
     pub async fn send(&self, request: RequestBuilder) -> Answer {
         self.try_send(request).await.unwrap_or_else(|error| panic!("no answer: {error:?}"))
     }
 
-    /// As [`Api::send`], where no answer is an outcome too.
+    /// Sends a request that may fail.
     ///
     /// # Errors
-    /// When the connection or the answer fails, or takes too long.
+    /// When the connection fails, or the answer does not arrive in time.
     pub async fn try_send(&self, request: RequestBuilder) -> Result<Answer, reqwest::Error> {
         let request = request.build()?;
         let shown = format!("{} {}", request.method(), request.url());
@@ -103,22 +101,22 @@ impl Api {
         Ok(Answer { request: shown, status, headers, text: response.text().await? })
     }
 
-    /// Reads a path.
+    /// Sends a GET.
     pub async fn get(&self, path: &str) -> Answer {
         self.send(self.request("GET", path)).await
     }
 
-    /// Posts a JSON body.
+    /// Sends a POST with a JSON body.
     pub async fn post(&self, path: &str, body: &Value) -> Answer {
         self.send(self.request("POST", path).json(body)).await
     }
 
-    /// Sends the fields to change.
+    /// Sends a PATCH with a JSON body.
     pub async fn patch(&self, path: &str, body: &Value) -> Answer {
         self.send(self.request("PATCH", path).json(body)).await
     }
 
-    /// Removes what is at a path.
+    /// Sends a DELETE.
     pub async fn delete(&self, path: &str) -> Answer {
         self.send(self.request("DELETE", path)).await
     }
@@ -128,7 +126,7 @@ impl Answer {
     /// Asserts the status.
     ///
     /// # Panics
-    /// When it is another one.
+    /// When the status differs.
     #[track_caller]
     pub fn expect(self, status: u16) -> Self {
         assert_eq!(self.status, status, "{} answered {}", self.request, self.text);
@@ -138,7 +136,7 @@ impl Answer {
     /// The body as JSON.
     ///
     /// # Panics
-    /// When it is not JSON, or not said to be.
+    /// When it is not JSON, or has no JSON content type.
     #[track_caller]
     pub fn json(&self) -> Value {
         let media = self.header("content-type");
@@ -150,7 +148,7 @@ impl Answer {
     /// Asserts a problem body (RFC 9457) of this status, and returns it.
     ///
     /// # Panics
-    /// When it is anything else.
+    /// When the answer is not such a problem.
     #[track_caller]
     pub fn problem(self, status: u16) -> Value {
         let answer = self.expect(status);
@@ -163,16 +161,16 @@ impl Answer {
         body
     }
 
-    /// A header field's value; empty when it is not there.
+    /// The value of a header field; empty when the field is absent.
     #[must_use]
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
 
-    /// The names of the fields that a problem body complains about.
+    /// The names of the invalid fields in a problem of status 422.
     ///
     /// # Panics
-    /// When it is no such problem.
+    /// When the answer is not such a problem.
     #[track_caller]
     pub fn wrong_fields(self) -> Vec<String> {
         let body = self.problem(422);

@@ -1,8 +1,7 @@
-//! The application itself, brought up by the tool with files of its own: for tests of what a
-//! stack that is up already cannot show, such as a change of where it runs.
+//! The application in a separate stack, for tests that change how it runs, such as its placement.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 
 use serde_json::Value;
 use xtask_client::StackPaths;
@@ -10,7 +9,8 @@ use xtask_client::harness::{cargo, workspace_of};
 
 use crate::Api;
 
-/// The application's stack with files of its own; it ends, and they go, when this is dropped.
+/// A stack of the application with its own state folder. Dropping it stops the stack and deletes
+/// its files.
 #[derive(Debug)]
 pub struct Application {
     root: PathBuf,
@@ -19,60 +19,56 @@ pub struct Application {
 }
 
 impl Application {
-    /// One that is not up yet, on a stack of that name.
+    /// The application under this stack name, not started yet.
     ///
     /// # Panics
-    /// When there is no workspace, or no folder can be made.
+    /// When cargo finds no workspace, or the folder cannot be created.
     #[must_use]
     pub fn new(stack: &'static str) -> Self {
         let root = workspace_of(Path::new(env!("CARGO_MANIFEST_DIR"))).expect("a workspace");
         Self { root, state: tempfile::tempdir().expect("a temporary folder"), stack }
     }
 
-    /// Where the stack keeps its files.
+    /// The paths of the stack's files.
     ///
     /// # Panics
-    /// When the path of the temporary folder is of no use.
+    /// When the temporary folder has no absolute path.
     #[must_use]
     pub fn paths(&self) -> StackPaths {
         let state = |name: &str| (name == "XTASK_STATE_DIR").then(|| self.state.path().into());
         StackPaths::with_environment(&self.root, self.stack, state).expect("an absolute path")
     }
 
-    /// What the tool prints for these arguments.
-    ///
-    /// # Errors
-    /// With its words, if it fails.
+    /// Runs the tool and returns its output.
     ///
     /// # Panics
-    /// When it cannot be run.
-    pub fn run(&self, args: &[&str]) -> Result<String, String> {
+    /// When cargo cannot be started.
+    fn run(&self, args: &[&str]) -> Output {
         let mut command: Command = cargo(&self.root);
         command.env("XTASK_STATE_DIR", self.state.path()).arg("xtask").args(args);
         command.args(["--stack", self.stack]);
         if args.first() == Some(&"up") {
-            // A test that is killed drops nothing.
+            // A killed test does not run `drop`.
             command.arg("--until-pid").arg(std::process::id().to_string());
         }
-        let output = command.output().expect("cargo can be run");
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        let printed = String::from_utf8_lossy(&output.stdout).into_owned();
-        output.status.success().then_some(printed).ok_or(said)
+        command.output().expect("cargo starts")
     }
 
-    /// As [`Application::run`].
+    /// Runs the tool and returns its standard output.
     ///
     /// # Panics
-    /// With the tool's words, if it fails.
+    /// When it fails; the message contains its standard error.
     #[track_caller]
     pub fn done(&self, args: &[&str]) -> String {
-        self.run(args).unwrap_or_else(|said| panic!("{args:?}: {said}"))
+        let Output { status, stdout, stderr } = self.run(args);
+        assert!(status.success(), "{args:?}: {}", String::from_utf8_lossy(&stderr));
+        String::from_utf8_lossy(&stdout).into_owned()
     }
 
-    /// What `status` says of a service.
+    /// The service in the output of `status`.
     ///
     /// # Panics
-    /// When there is none of that name.
+    /// When the stack has no such service.
     #[must_use]
     pub fn service(&self, name: &str) -> Value {
         let status: Value = serde_json::from_str(&self.done(&["status", "--json"])).expect("JSON");
@@ -80,19 +76,19 @@ impl Application {
         services.find(|service| service["name"] == name).expect("a service of that name").clone()
     }
 
-    /// A caller of a service.
+    /// A client of a service.
     ///
     /// # Panics
-    /// When it has no address.
+    /// When the service has no address.
     #[must_use]
     pub fn api(&self, name: &str) -> Api {
         Api::new(self.service(name)["url"].as_str().expect("an address"))
     }
 
-    /// The lists of a person, asked of both services.
+    /// The lists of a person, through both services.
     ///
     /// # Panics
-    /// When they do not answer.
+    /// When a service does not answer.
     pub async fn lists(&self, user: &str) -> Value {
         self.api("users").get(&format!("/users/{user}/lists")).await.expect(200).json()
     }
@@ -100,6 +96,6 @@ impl Application {
 
 impl Drop for Application {
     fn drop(&mut self) {
-        self.run(&["down", "--data"]).ok();
+        self.run(&["down", "--data"]);
     }
 }

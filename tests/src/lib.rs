@@ -1,8 +1,6 @@
-//! What the end-to-end tests share: a caller for each service, and names that no other test
-//! uses.
+//! Shared parts of the end-to-end tests: HTTP clients of the services, unique names, and the tool.
 //!
-//! It knows the services only by what they answer, and it asserts nothing about any one of
-//! them.
+//! It asserts nothing about a single service.
 
 mod api;
 mod application;

@@ -1,10 +1,10 @@
-//! Names for users and lists, so that tests run at once and in any order.
+//! Unique names for users and lists, so that tests can run in parallel and in any order.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// A name that begins with `prefix` and that no other call returns, in this process or
-/// another one. It is one segment of a path without encoding.
+/// A name with this prefix that no other call returns, in any process. It needs no encoding in a
+/// path.
 #[must_use]
 pub fn unique(prefix: &str) -> String {
     static COUNT: AtomicU32 = AtomicU32::new(0);

@@ -1,6 +1,4 @@
-//! The tool itself, for tests that run it on a workspace of their own.
-//!
-//! Most tests need it not: the harness calls it.
+//! Runs the tool on a temporary workspace, for tests that do not use the application.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -8,8 +6,7 @@ use std::process::{Command, Output};
 use serde_json::Value;
 use xtask_client::harness::{cargo, workspace_of};
 
-/// A workspace in a temporary folder, and the tool run on it. Its stack ends, and
-/// everything of it is deleted, when this value is dropped.
+/// A workspace in a temporary folder. Dropping it stops its stack and deletes the folder.
 #[derive(Debug)]
 pub struct Workspace {
     folder: tempfile::TempDir,
@@ -17,49 +14,49 @@ pub struct Workspace {
 }
 
 impl Workspace {
-    /// A workspace of these files, by their paths.
+    /// Creates a workspace from paths and contents of files.
     ///
     /// # Panics
-    /// When they cannot be written, or the tool cannot be built.
+    /// When a file cannot be written, or the tool cannot be built.
     #[must_use]
     pub fn new(files: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         for (path, text) in files {
             let path = folder.path().join("workspace").join(path);
-            std::fs::create_dir_all(path.parent().expect("a file lies in a folder"))
+            std::fs::create_dir_all(path.parent().expect("a path with a folder"))
                 .and_then(|()| std::fs::write(&path, text))
-                .unwrap_or_else(|error| panic!("writing `{}`: {error}", path.display()));
+                .unwrap_or_else(|error| panic!("failed to write `{}`: {error}", path.display()));
         }
         Self { folder, tool: tool() }
     }
 
-    /// Runs the tool in the workspace's root and waits until it has ended.
+    /// Runs the tool in the root of the workspace.
     ///
     /// # Panics
-    /// When it cannot be run.
+    /// When it cannot be started.
     #[must_use]
     pub fn run(&self, arguments: &[&str]) -> Output {
-        self.command(arguments).output().expect("the tool can be run")
+        self.command(arguments).output().expect("the tool starts")
     }
 
-    /// As [`Workspace::run`], with what it printed; the status must be `code`.
+    /// Runs the tool, asserts its exit code, and returns standard output and standard error.
     ///
     /// # Panics
-    /// When it is another one.
+    /// When the exit code differs.
     #[track_caller]
     pub fn expect(&self, arguments: &[&str], code: i32) -> (String, String) {
         let output = self.run(arguments);
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let (out, err) = (text(&output.stdout), text(&output.stderr));
-        let seen = output.status;
-        assert_eq!(seen.code(), Some(code), "xtask {arguments:?}: {seen}\n{out}\n{err}");
+        let status = output.status;
+        assert_eq!(status.code(), Some(code), "xtask {arguments:?}: {status}\n{out}\n{err}");
         (out, err)
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
         let folder = self.folder.path().join("workspace");
         let mut tool = Command::new(&self.tool);
-        // The same clean start as cargo has there, from which a user would call the tool.
+        // The environment of a user's shell, as for `cargo`.
         for (name, _) in cargo(&folder).get_envs().filter(|(_, value)| value.is_none()) {
             tool.env_remove(name);
         }
@@ -74,20 +71,20 @@ impl Workspace {
 
 impl Drop for Workspace {
     fn drop(&mut self) {
-        // Also when the test failed before it came to its own `down`.
+        // A failed test may not have run `down`.
         self.command(&["down"]).output().ok();
     }
 }
 
-/// The tool as cargo builds it; nothing is left to build where a stack runs already.
+/// Builds the tool and returns its path.
 fn tool() -> PathBuf {
     let root = workspace_of(Path::new(env!("CARGO_MANIFEST_DIR"))).expect("a workspace");
     let arguments = ["build", "--package", "xtask", "--message-format", "json"];
-    let output = cargo(&root).args(arguments).output().expect("cargo can be run");
+    let output = cargo(&root).args(arguments).output().expect("cargo starts");
     let lines = output.stdout.split(|byte| *byte == b'\n');
     let messages = lines.filter_map(|line| serde_json::from_slice::<Value>(line).ok());
     let mut executables = messages.filter_map(|m| m["executable"].as_str().map(PathBuf::from));
-    executables
-        .next_back()
-        .unwrap_or_else(|| panic!("no tool: {}", String::from_utf8_lossy(&output.stderr)))
+    executables.next_back().unwrap_or_else(|| {
+        panic!("cargo built no tool: {}", String::from_utf8_lossy(&output.stderr))
+    })
 }

@@ -1,9 +1,9 @@
-//! Nothing is compiled twice on the way from a clean clone through `up` and `test-e2e`: the
-//! tool, the services, those of `up --with postgres`, and these tests are cargo calls of their
-//! own, and a library that two of them use must come out the same.
+//! No library is compiled twice by `up`, `up --with postgres` and `test-e2e`. Tool, services and
+//! tests are separate calls of cargo, so a library that two of them use needs the same features in
+//! both.
 //!
-//! It reads what cargo says it built, in the target directory that everybody uses, so that
-//! there is nothing left to build when these tests run. It judges no versions.
+//! It reads cargo's messages for the shared target directory, in which everything is already built.
+//! It does not check versions.
 
 #![allow(clippy::unwrap_used)]
 
@@ -13,18 +13,17 @@ use std::path::{Path, PathBuf};
 use e2e::harness::{cargo, workspace_of};
 use serde_json::Value;
 
-/// What a library is linked into: a program, or something that runs during the build.
+/// What a library is linked into: a program, or a build script or macro.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
     Normal,
     Host,
 }
 
-/// Each library as it was compiled, by package, and which call wanted it so.
+/// For each package the builds of its library, and the calls that need each.
 type Builds = BTreeMap<String, BTreeMap<Build, BTreeSet<&'static str>>>;
 
-/// One time that a library was compiled: by its features, and by the file that came of it,
-/// which differs too where only a dependency's features do.
+/// A build of a library. The file also differs when only the features of a dependency do.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Build {
     features: Vec<String>,
@@ -32,7 +31,7 @@ struct Build {
 }
 
 #[test]
-fn no_library_is_compiled_twice_for_one_kind_of_use() {
+fn no_library_is_compiled_twice() {
     let root = workspace_of(Path::new(env!("CARGO_MANIFEST_DIR"))).unwrap();
     let mut builds = Builds::new();
     collect(&mut builds, "tool", &root, &["build", "-p", "xtask"]);
@@ -46,7 +45,7 @@ fn no_library_is_compiled_twice_for_one_kind_of_use() {
     let kinds = kinds(&root, &builds);
     let mut twice = BTreeMap::new();
     for (package, builds) in builds {
-        // One call builds a library at most once of each kind.
+        // A call builds a library at most once per kind.
         let allowed = kinds.get(&package).map_or(1, BTreeSet::len);
         if builds.len() > allowed {
             twice.insert(package, builds);
@@ -54,12 +53,12 @@ fn no_library_is_compiled_twice_for_one_kind_of_use() {
     }
     assert!(
         twice.is_empty(),
-        "compiled more than once: {twice:#?}\nhint: where features differ, name the larger set \
-         in the Cargo.toml of the smaller one, as `tests/Cargo.toml` does"
+        "compiled more than once: {twice:#?}\nhint: if features differ, add the larger set \
+         to the Cargo.toml of the package with the smaller one, as `tests/Cargo.toml` does"
     );
 }
 
-/// The arguments of the cargo call by which `up` builds the services, from its plan.
+/// The arguments of cargo by which `up` builds the services, from its plan.
 fn services_build(root: &Path, overlay: &[&str]) -> Vec<String> {
     let mut dry_run = cargo(root);
     let output =
@@ -70,7 +69,7 @@ fn services_build(root: &Path, overlay: &[&str]) -> Vec<String> {
     command.iter().skip(1).map(|argument| argument.as_str().unwrap().to_owned()).collect()
 }
 
-/// Adds what a cargo call says it built or found built.
+/// Adds the libraries that a cargo call built or found built.
 fn collect(builds: &mut Builds, call: &'static str, root: &Path, arguments: &[&str]) {
     let output = cargo(root).args(arguments).arg("--message-format=json").output().unwrap();
     assert!(
@@ -101,7 +100,7 @@ fn is_library(artifact: &Value) -> bool {
     kinds.iter().any(library) && artifact["profile"]["test"] == false
 }
 
-/// In which ways each package that was built is reached from the workspace's members.
+/// The kinds of use of each built package.
 fn kinds(root: &Path, built: &Builds) -> BTreeMap<String, BTreeSet<Kind>> {
     let host = host_triple(root);
     let arguments = ["metadata", "--format-version", "1", "--filter-platform", &host];
@@ -128,7 +127,7 @@ fn kinds(root: &Path, built: &Builds) -> BTreeMap<String, BTreeSet<Kind>> {
         }
         for dependency in nodes[&package]["deps"].as_array().unwrap() {
             let child = text(&dependency["pkg"]);
-            // Cargo names optional dependencies too that nothing switches on.
+            // Cargo also lists disabled optional dependencies.
             if !built.contains_key(&child) {
                 continue;
             }

@@ -1,14 +1,14 @@
 #!/bin/sh
-# Starts PostgreSQL as its published image does, as far as a stack can tell: a cluster is made
-# from the variables if there is none, what lies in /docker-entrypoint-initdb.d is run by a
-# server that nobody can reach, and then the arguments are the server's.
+# Starts PostgreSQL like the published image. If there is no cluster, it creates one from the
+# variables, and a temporary server without a port runs the scripts in /docker-entrypoint-initdb.d.
+# Then it starts the server with the arguments.
 set -eu
 if [ "$(id -u)" = 0 ]; then
   mkdir -p "$PGDATA"
   chown -R postgres:postgres "$PGDATA"
   exec setpriv --reuid=postgres --regid=postgres --clear-groups "$0" "$@"
 fi
-# A caller's account may have no name here, and none is made without one.
+# initdb needs a name for the account.
 id -un >/dev/null 2>&1 || echo "app:x:$(id -u):$(id -g)::/:/bin/sh" >>/etc/passwd
 if [ ! -s "$PGDATA/PG_VERSION" ]; then
   initdb --username="$POSTGRES_USER" --auth="$POSTGRES_HOST_AUTH_METHOD" $POSTGRES_INITDB_ARGS

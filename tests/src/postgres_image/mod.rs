@@ -1,8 +1,7 @@
-//! An image of PostgreSQL made from this machine's Debian packages, for tests where no registry
-//! is: what a stack sees of it is what it would see of the published image.
+//! A PostgreSQL image made from the installed Debian packages, for tests without a registry. To a
+//! stack it behaves like the published image.
 //!
-//! It is for tests alone: it knows few of that image's variables, and is of this machine's
-//! version.
+//! It supports only the variables that the tests use, and has the version of this machine.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -10,22 +9,22 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Where Debian has one folder for each version.
+/// The folder of Debian's packages, with one subfolder per version.
 const VERSIONS: &str = "/usr/lib/postgresql";
 
-/// What the entry point calls beside the programs of PostgreSQL.
+/// The programs that the entry point runs, other than PostgreSQL's.
 const TOOLS: [&str; 5] = ["/bin/sh", "/usr/bin/id", "/bin/mkdir", "/bin/chown", "/usr/bin/setpriv"];
 
 const ENTRY: &str = include_str!("entrypoint.sh");
 
-/// The accounts. Everybody may add one, since a container may be run as any.
+/// The accounts. The file is writable, because a container may run as an unknown user and adds it.
 const ACCOUNTS: &str = "root:x:0:0::/root:/bin/sh\npostgres:x:999:999::/:/bin/sh\n";
 
-/// Makes an image of that name with this engine. False, said aloud, where the packages are not
-/// installed.
+/// Creates an image of that name. Without the Debian packages it returns false and reports the test
+/// as skipped.
 ///
 /// # Panics
-/// When they are, and there is no image all the same.
+/// When the packages are installed but the image cannot be created.
 #[must_use]
 pub fn make(engine: &Path, image: &str) -> bool {
     let versions = fs::read_dir(VERSIONS).into_iter().flatten().flatten();
@@ -40,13 +39,13 @@ pub fn make(engine: &Path, image: &str) -> bool {
     let archive = folder.path().join("image.tar");
     let mut tar = Command::new("tar");
     tar.args(["--create", "--dereference", "--owner=0", "--group=0", "--file"]).arg(&archive);
-    // Compiled queries would want a compiler of a hundred megabytes.
+    // The JIT compiler would add a hundred megabytes.
     tar.args(["--exclude=*llvmjit*", "--exclude=*/bitcode", "--directory", "/"]);
-    tar.args(files(&version).iter().map(|file| file.strip_prefix("/").expect("it is absolute")));
-    done(tar.arg("--directory").arg(&own).args(["entrypoint.sh", "etc", "tmp"]));
+    tar.args(files(&version).iter().map(|file| file.strip_prefix("/").expect("an absolute path")));
+    run(tar.arg("--directory").arg(&own).args(["entrypoint.sh", "etc", "tmp"]));
 
     let path = format!("PATH={}:/usr/bin:/bin", version.join("bin").display());
-    // One variable a line: Podman's import takes all that follows for the value of the first.
+    // One variable per line: Podman's import reads the rest of a line as the value of the first.
     let changes = [
         format!("ENV {path}"),
         "ENV PGDATA=/var/lib/postgresql/data".to_owned(),
@@ -55,19 +54,19 @@ pub fn make(engine: &Path, image: &str) -> bool {
     ];
     let before =
         Command::new(engine).args(["image", "inspect", "--format={{.Id}}", image]).output();
-    let before = before.expect("the engine can be run");
+    let before = before.expect("the engine starts");
     let mut import = Command::new(engine);
     import.arg("import").args(changes.iter().flat_map(|change| ["--change", change]));
-    done(import.arg(&archive).arg(image));
+    run(import.arg(&archive).arg(image));
     if before.status.success() {
-        // It has lost its name; where a container runs of it, the engine keeps it.
+        // The old image has lost its name. The engine keeps it while a container uses it.
         let id = String::from_utf8_lossy(&before.stdout);
         Command::new(engine).args(["image", "rm", id.trim()]).output().ok();
     }
     true
 }
 
-/// What no package has as it is wanted here.
+/// The files that come from no package.
 fn write_own(own: &Path) {
     let write = || -> std::io::Result<()> {
         let open = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode));
@@ -80,18 +79,18 @@ fn write_own(own: &Path) {
         fs::write(own.join("entrypoint.sh"), ENTRY)?;
         open(&own.join("entrypoint.sh"), 0o755)
     };
-    write().unwrap_or_else(|error| panic!("writing in `{}`: {error}", own.display()));
+    write().unwrap_or_else(|error| panic!("failed to write to `{}`: {error}", own.display()));
 }
 
-/// The files of packages: PostgreSQL's own, the tools, and every library that these load.
+/// The files from packages: PostgreSQL, the tools, and the libraries that they load.
 fn files(version: &Path) -> BTreeSet<PathBuf> {
-    let number = version.file_name().expect("it is named after its number");
+    let number = version.file_name().expect("a folder named after the version");
     let programs =
         ["postgres", "initdb", "pg_ctl", "psql"].map(|name| version.join("bin").join(name));
     let mut files: BTreeSet<PathBuf> =
         programs.into_iter().chain(TOOLS.map(PathBuf::from)).collect();
     for program in files.clone() {
-        let output = Command::new("ldd").arg(&program).output().expect("`ldd` can be run");
+        let output = Command::new("ldd").arg(&program).output().expect("`ldd` starts");
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         files.extend(text.split_whitespace().filter(|w| w.starts_with('/')).map(PathBuf::from));
     }
@@ -102,7 +101,7 @@ fn files(version: &Path) -> BTreeSet<PathBuf> {
 }
 
 #[track_caller]
-fn done(command: &mut Command) {
+fn run(command: &mut Command) {
     let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
 }

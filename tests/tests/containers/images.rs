@@ -1,8 +1,8 @@
-//! The application in containers: what its images hold, what its containers may do, and its
-//! data when it moves into them and out again.
+//! The application in containers: the content of its images, the rights of its containers, and its
+//! data when the placement changes.
 //!
-//! Its behaviour in containers is what every other test here shows under `test-e2e
-//! --containers`. The images stay with the workspace, as those of `up` do.
+//! `test-e2e --containers` runs all other tests in containers. The images are kept, like those of
+//! `up`.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -11,31 +11,31 @@ use e2e::{Application, unique};
 use serde_json::{Value, json};
 use xtask_test_support::{ask, engine};
 
-/// The services whose programs cargo builds and that may run in containers.
+/// The services that cargo builds and that can run in containers.
 const BUILT: [&str; 3] = ["sample-data", "todo", "users"];
 
-/// No image may be as large.
+/// The limit for the size of an image.
 const LIMIT_BYTES: u64 = 25_000_000;
 
-/// Programs that take commands, by the names that they are found under.
+/// The names of shells.
 const SHELLS: [&str; 14] = [
     "ash", "bash", "busybox", "csh", "dash", "fish", "ksh", "mksh", "nu", "rbash", "sh", "tcsh",
     "toybox", "zsh",
 ];
 
-/// A container that was made to be looked at and is never started; gone when this is dropped.
-struct Still<'a> {
+/// A container that is created for inspection and never started; removed on drop.
+struct CreatedContainer<'a> {
     engine: &'a Path,
     id: String,
 }
 
-impl<'a> Still<'a> {
+impl<'a> CreatedContainer<'a> {
     fn of(engine: &'a Path, image: &str) -> Self {
         let id = ask(engine, &["create", "--network=none", "--pull=never", image]);
         Self { engine, id }
     }
 
-    /// The paths of all files in it.
+    /// The paths of all its files.
     fn paths(&self) -> Vec<String> {
         let mut export = Command::new(self.engine)
             .args(["export", &self.id])
@@ -50,13 +50,13 @@ impl<'a> Still<'a> {
     }
 }
 
-impl Drop for Still<'_> {
+impl Drop for CreatedContainer<'_> {
     fn drop(&mut self) {
         Command::new(self.engine).args(["rm", "--force", &self.id]).output().ok();
     }
 }
 
-/// A line of the system's about a process, such as `CapEff`.
+/// A field of `/proc/PID/status`, such as `CapEff`.
 fn process_status(pid: u64, field: &str) -> String {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let mut lines = status.lines().filter_map(|line| line.split_once(":\t"));
@@ -64,7 +64,7 @@ fn process_status(pid: u64, field: &str) -> String {
 }
 
 #[test]
-fn the_image_of_every_service_is_small_and_holds_no_shell() {
+fn images_are_small_and_have_no_shell() {
     let Some(engine) = engine() else { return };
     let application = Application::new("images");
     let images = application.done(&["image", "--json"]);
@@ -75,7 +75,7 @@ fn the_image_of_every_service_is_small_and_holds_no_shell() {
         let name = image["image"].as_str().unwrap();
         let size = ask(engine, &["image", "inspect", "--format", "{{.Size}}", name]);
         assert!(size.parse::<u64>().unwrap() < LIMIT_BYTES, "{name} has {size} bytes");
-        let paths = Still::of(engine, name).paths();
+        let paths = CreatedContainer::of(engine, name).paths();
         assert!(paths.iter().any(|path| path.ends_with(&format!("app/{service}"))), "{paths:?}");
         let shells = paths.iter().filter(|path| {
             let last = path.rsplit('/').next().unwrap_or_default();
@@ -87,7 +87,7 @@ fn the_image_of_every_service_is_small_and_holds_no_shell() {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn every_container_is_read_only_and_its_user_has_no_rights() {
+fn containers_are_read_only_without_capabilities() {
     let Some(engine) = engine() else { return };
     let application = Application::new("rights");
     application.done(&["up", "-d", "--containers", "--ports", "auto"]);
@@ -105,7 +105,7 @@ fn every_container_is_read_only_and_its_user_has_no_rights() {
         let user = about["Config"]["User"].as_str().unwrap();
         assert!(!["", "0", "root"].contains(&user.split(':').next().unwrap()), "{name}: {user}");
 
-        // What it was promised, and what the system makes of it.
+        // The rights of the running process.
         let pid = application.service(name)["pid"].as_u64().unwrap();
         let users = process_status(pid, "Uid");
         assert!(users.split_whitespace().all(|user| user != "0"), "{name}: {users}");
@@ -124,7 +124,7 @@ fn every_container_is_read_only_and_its_user_has_no_rights() {
 }
 
 #[tokio::test]
-async fn data_stays_when_a_stack_moves_into_containers_and_out_again() {
+async fn data_survives_changes_of_placement() {
     if engine().is_none() {
         return;
     }

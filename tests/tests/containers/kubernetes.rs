@@ -1,19 +1,18 @@
-//! The application as `export kubernetes` writes it, held against the published schemas and
-//! read by `kubectl`.
+//! The output of `export kubernetes` for the application, validated by the published schemas and by
+//! `kubectl`.
 //!
-//! Nothing is applied: there is no cluster here. The images that the export makes stay, as
-//! those of the command do.
+//! Nothing is applied to a cluster. The images of the export are kept.
 
 use std::path::Path;
 
 use e2e::harness::{cargo, workspace_of};
 use xtask_test_support::Judge;
 
-/// What `export` ends with where no container engine answers.
+/// The exit code of `export` without a container engine.
 const NO_ENGINE: i32 = 6;
 
 #[test]
-fn the_application_is_written_as_objects_that_the_schemas_and_kubectl_know() {
+fn export_passes_the_schemas_and_kubectl() {
     let root = workspace_of(Path::new(env!("CARGO_MANIFEST_DIR"))).unwrap();
     for overlay in [&[][..], &["--with", "swarm"]] {
         let folder = tempfile::tempdir().unwrap();
@@ -32,7 +31,7 @@ fn the_application_is_written_as_objects_that_the_schemas_and_kubectl_know() {
         }
         for judge in Judge::ALL {
             judge.takes(&objects);
-            // With the overlay there are the copies that a mistake is made of.
+            // The wrong objects are made from the replicas of the overlay.
             if !overlay.is_empty() {
                 judge.refuses(&objects);
             }

@@ -1,7 +1,7 @@
-//! The application on a PostgreSQL server of an image: beside processes and among containers,
-//! and what is stored in it when it is started again.
+//! The application with PostgreSQL in a container, with services as processes and in containers.
+//! Data survives restarts.
 //!
-//! The image is made here, and stays for those who run the end-to-end tests on it.
+//! The test creates the image and keeps it for runs of the end-to-end tests with the overlay.
 
 use e2e::{Application, postgres_image};
 use serde_json::json;
@@ -10,7 +10,7 @@ use xtask_test_support::engine;
 /// The image's name in the overlay `debian`.
 const IMAGE: &str = "localhost/postgres-of-debian";
 
-/// Starts `todo` and `users`, or changes where they run.
+/// Starts `todo` and `users`, or changes their placement.
 #[track_caller]
 fn up(application: &Application, more: &[&str]) {
     let up = ["up", "-d", "todo", "users", "--ports", "auto"];
@@ -19,7 +19,7 @@ fn up(application: &Application, more: &[&str]) {
 }
 
 #[tokio::test]
-async fn what_a_server_of_an_image_stores_outlives_its_containers() {
+async fn data_of_a_database_container_survives_it() {
     let Some(engine) = engine() else { return };
     if !postgres_image::make(engine, IMAGE) {
         return;
@@ -34,7 +34,7 @@ async fn what_a_server_of_an_image_stores_outlives_its_containers() {
     let written = json!({"home": ["sweep"]});
     assert_eq!(application.lists("ida").await, written);
 
-    // A new container of the same server.
+    // Replaces the container.
     let run = application.service("database")["run"].as_u64().unwrap();
     application.done(&["restart", "database"]);
     assert_eq!(application.service("database")["run"], run + 1);

@@ -1,8 +1,8 @@
-//! The tests by themselves, as `cargo test -p e2e` or an editor runs them: one stack for the
-//! run, which goes when the runner goes.
+//! The tests without `test-e2e`, as `cargo test -p e2e` or an editor runs them: the run starts one
+//! stack, which stops when the runner exits.
 //!
-//! These run the tests a second time from inside, with a state folder of their own by which
-//! everything that is started can be found again.
+//! These tests run some tests in a nested runner, with a separate state folder. The folder's name
+//! in the environment identifies every process of the nested run.
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -11,44 +11,44 @@ use std::time::{Duration, Instant};
 use e2e::harness::{self, cargo};
 use e2e::snapshot::{Placement, ServiceSnapshot};
 
-/// For what is built already to start, beside other tests.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// The timeout for a built stack to start on a busy machine.
+const TIMEOUT: Duration = Duration::from_secs(120);
 
-/// After this nothing is left of the processes of a run whose runner is gone.
-const LAST_SECOND: Duration = Duration::from_secs(1);
+/// The time limit for all processes of a run to exit after the runner.
+const EXIT_TIME: Duration = Duration::from_secs(1);
 
-/// Two tests, so that there is something to share.
-const TESTS: &str = "sample_data::users_gives";
+/// The filter for some tests that share a stack.
+const TESTS: &str = "sample_data::users_returns";
 
-fn tests_alone(words: &[&str], state: &Path) -> Command {
+fn nested_tests(arguments: &[&str], state: &Path) -> Command {
     let mut command = cargo(Path::new(env!("CARGO_MANIFEST_DIR")));
-    command.args(words);
+    command.args(arguments);
     command.env_remove(xtask_client::STACK_VARIABLE).env("XTASK_STATE_DIR", state);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command
 }
 
 #[tokio::test]
-async fn cargo_test_alone_starts_one_stack_that_goes_with_the_run() {
-    let farewell = farewell().await;
+async fn cargo_test_starts_one_stack_for_the_run() {
+    let exit_time = exit_time().await;
     let state = tempfile::tempdir().unwrap();
-    let words = ["test", "-p", "e2e", "--test", "e2e", "--", TESTS];
-    let output = tests_alone(&words, state.path()).stdout(Stdio::piped()).output().unwrap();
+    let arguments = ["test", "-p", "e2e", "--test", "e2e", "--", TESTS];
+    let output = nested_tests(&arguments, state.path()).stdout(Stdio::piped()).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{text}");
     assert!(text.contains("3 passed"), "{text}");
-    is_gone(state.path(), farewell);
-    assert_eq!(stacks(state.path()).len(), 1, "every test has the same stack");
+    assert_exited(state.path(), exit_time);
+    assert_eq!(stacks(state.path()).len(), 1, "all tests share the stack");
 }
 
 #[test]
-fn a_stack_that_cannot_be_started_is_told_in_full_once() {
+fn failed_start_is_reported_in_full_once() {
     let state = tempfile::tempdir().unwrap();
-    let words = ["test", "-p", "e2e", "--test", "e2e", "--", TESTS];
-    // Where the state should be, there is a file.
+    let arguments = ["test", "-p", "e2e", "--test", "e2e", "--", TESTS];
+    // The state folder is a file.
     let file = state.path().join("file");
     std::fs::write(&file, "").unwrap();
-    let output = tests_alone(&words, &file).stdout(Stdio::piped()).output().unwrap();
+    let output = nested_tests(&arguments, &file).stdout(Stdio::piped()).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(!output.status.success(), "{text}");
     assert!(text.contains("3 failed"), "{text}");
@@ -61,26 +61,27 @@ fn a_stack_that_cannot_be_started_is_told_in_full_once() {
 }
 
 #[tokio::test]
-async fn nothing_is_left_of_the_stack_one_second_after_its_runner_was_killed() {
-    let farewell = farewell().await;
+async fn stack_exits_one_second_after_a_killed_runner() {
+    let exit_time = exit_time().await;
     let state = tempfile::tempdir().unwrap();
     let nextest = ["nextest", "run", "-p", "e2e", "--test", "e2e", TESTS];
     let by_cargo = ["test", "-p", "e2e", "--test", "e2e", "--", TESTS];
-    for words in [&nextest[..], &by_cargo[..]] {
-        if words == nextest && !has_nextest() {
+    for arguments in [&nextest[..], &by_cargo[..]] {
+        if arguments == nextest && !has_nextest() {
             harness::skipped("cargo-nextest");
             continue;
         }
-        let started = Runner(tests_alone(words, state.path()).spawn().unwrap());
-        // The supervisor names the process that it lives for, and that is the runner.
-        let runner = wait_for(|| processes(state.path()).into_iter().find_map(|p| p.lives_for()));
+        let started = Runner(nested_tests(arguments, state.path()).spawn().unwrap());
+        // The supervisor's arguments contain the pid of the runner.
+        let find = || processes(state.path()).into_iter().find_map(|process| process.runner());
+        let runner = wait_for(find);
         kill(runner);
         drop(started);
-        is_gone(state.path(), farewell);
+        assert_exited(state.path(), exit_time);
     }
 }
 
-/// The tests' runner, or cargo above it. Its end is waited for.
+/// The nested runner, or the cargo that started it. Dropping it kills and reaps the process.
 struct Runner(Child);
 
 impl Drop for Runner {
@@ -90,7 +91,7 @@ impl Drop for Runner {
     }
 }
 
-/// A process that was started for a state folder.
+/// A process of a nested run.
 #[derive(Debug)]
 struct Process {
     pid: i32,
@@ -98,27 +99,28 @@ struct Process {
 }
 
 impl Process {
-    fn lives_for(&self) -> Option<i32> {
+    /// The pid of the runner, in the arguments of a supervisor.
+    fn runner(&self) -> Option<i32> {
         let at = self.command.iter().position(|word| word == "--until-pid")?;
-        let supervises = self.command.iter().any(|word| word == "supervise");
-        self.command.get(at + 1).filter(|_| supervises)?.parse().ok()
+        let is_supervisor = self.command.iter().any(|word| word == "supervise");
+        self.command.get(at + 1).filter(|_| is_supervisor)?.parse().ok()
     }
 }
 
-/// Everything alive that has the folder in its environment, this process apart.
+/// The processes with the state folder in their environment.
 fn processes(state: &Path) -> Vec<Process> {
     let mark = format!("XTASK_STATE_DIR={}", state.display());
     let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
     pids.filter_map(|pid| {
         let read = |name| std::fs::read(format!("/proc/{pid}/{name}")).unwrap_or_default();
-        let words = |bytes: Vec<u8>| {
+        let arguments = |bytes: Vec<u8>| {
             let text = String::from_utf8_lossy(&bytes).into_owned();
             text.split_terminator('\0').map(str::to_owned).collect::<Vec<_>>()
         };
-        words(read("environ"))
+        arguments(read("environ"))
             .contains(&mark)
-            .then(|| Process { pid, command: words(read("cmdline")) })
+            .then(|| Process { pid, command: arguments(read("cmdline")) })
     })
     .collect()
 }
@@ -129,23 +131,23 @@ fn stacks(state: &Path) -> Vec<std::path::PathBuf> {
     stacks.map(|entry| entry.path()).collect()
 }
 
-/// How long the end of such a stack may take: a second, but where containers are a part of it
-/// their engine takes its own time. Stacks of one run are alike.
-async fn farewell() -> Duration {
+/// The time limit for a stack to exit: a second, or more with containers, because the engine is
+/// slow. All stacks of a run have the same placements.
+async fn exit_time() -> Duration {
     let status = harness::stack().await.status().await.unwrap();
-    let contained = |service: &ServiceSnapshot| service.placement == Placement::Container;
-    if status.services.iter().any(contained) { PATIENCE } else { LAST_SECOND }
+    let is_container = |service: &ServiceSnapshot| service.placement == Placement::Container;
+    if status.services.iter().any(is_container) { TIMEOUT } else { EXIT_TIME }
 }
 
-/// The time is counted in naps: on a machine that lets everybody wait they are longer, for this
-/// process as for those that it waits for. Else a test beside others would measure these.
-fn is_gone(state: &Path, within: Duration) {
-    const NAP: Duration = Duration::from_millis(10);
-    for _ in 0..within.as_millis() / NAP.as_millis() {
+/// Asserts that all processes exit in time. The limit is a number of sleeps, which take longer on a
+/// busy machine, like the processes that the test waits for.
+fn assert_exited(state: &Path, within: Duration) {
+    const PAUSE: Duration = Duration::from_millis(10);
+    for _ in 0..within.as_millis() / PAUSE.as_millis() {
         if processes(state).is_empty() {
             return;
         }
-        std::thread::sleep(NAP);
+        std::thread::sleep(PAUSE);
     }
     let left = processes(state);
     for process in &left {
@@ -155,7 +157,7 @@ fn is_gone(state: &Path, within: Duration) {
 }
 
 fn wait_for<T>(mut ask: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     loop {
         if let Some(answer) = ask() {
             return answer;

@@ -1,12 +1,12 @@
-//! What every service answers beside its own paths: health, its document, request ids, and
-//! problems for what nothing answers.
+//! The common paths of every service: health, OpenAPI document, request ids, and problems for
+//! unknown paths.
 
 use e2e::{Api, harness, unique};
 
 const SERVICES: [&str; 2] = ["todo", "users"];
 
 #[tokio::test]
-async fn every_service_is_alive_and_ready() {
+async fn services_are_alive_and_ready() {
     let stack = harness::stack().await;
     for service in SERVICES {
         let api = Api::of(&stack, service).await;
@@ -16,7 +16,7 @@ async fn every_service_is_alive_and_ready() {
 }
 
 #[tokio::test]
-async fn every_service_describes_its_paths() {
+async fn services_describe_their_paths() {
     let stack = harness::stack().await;
     for (service, path) in SERVICES.into_iter().zip(["/lists/{username}", "/users/{username}"]) {
         let document = Api::of(&stack, service).await.get("/openapi.json").await.expect(200).json();
@@ -26,7 +26,7 @@ async fn every_service_describes_its_paths() {
 }
 
 #[tokio::test]
-async fn a_path_or_method_that_no_service_knows_is_a_problem() {
+async fn unknown_path_or_method_is_a_problem() {
     let stack = harness::stack().await;
     for service in SERVICES {
         let api = Api::of(&stack, service).await;
@@ -40,7 +40,7 @@ async fn a_path_or_method_that_no_service_knows_is_a_problem() {
 }
 
 #[tokio::test]
-async fn a_request_keeps_the_id_that_it_came_with_and_gets_one_otherwise() {
+async fn request_id_is_kept_or_generated() {
     let stack = harness::stack().await;
     for service in SERVICES {
         let api = Api::of(&stack, service).await;
@@ -54,7 +54,7 @@ async fn a_request_keeps_the_id_that_it_came_with_and_gets_one_otherwise() {
 }
 
 #[tokio::test]
-async fn head_is_answered_as_get_without_a_body() {
+async fn head_has_no_body() {
     let stack = harness::stack().await;
     for service in SERVICES {
         let api = Api::of(&stack, service).await;

@@ -1,12 +1,12 @@
-//! A cycle, started: two services that know each other's address and each call the other.
+//! A dependency cycle: two services that have each other's address and call each other.
 //!
-//! The application has no cycle, so this runs the tool on a workspace of its own, whose
-//! services need nothing but the standard library.
+//! The application has no cycle, so this runs the tool on a temporary workspace, whose services use
+//! only the standard library.
 
 use e2e::{Api, Workspace};
 use serde_json::Value;
 
-/// Says its own name at `/` and the other's at `/other`, asked for at that moment.
+/// A service that answers its own name at `/`, and at `/other` the answer of the other service.
 const MAIN: &str = r#"
 use std::env::var;
 use std::io::{Read, Write};
@@ -56,8 +56,8 @@ fn workspace(edge_of_tock: &str) -> Workspace {
     ])
 }
 
-/// Each service answers, and reaches the other one.
-async fn both_reach_each_other(workspace: &Workspace) {
+/// Asserts that each service answers and reaches the other one.
+async fn assert_both_reachable(workspace: &Workspace) {
     let (status, _) = workspace.expect(&["status", "--json"], 0);
     let status: Value = serde_json::from_str(&status).unwrap();
     for service in status["services"].as_array().unwrap() {
@@ -72,22 +72,22 @@ async fn both_reach_each_other(workspace: &Workspace) {
 }
 
 #[tokio::test]
-async fn a_cycle_with_an_edge_that_waits_for_nothing_starts() {
+async fn cycle_with_a_uses_edge_starts() {
     let workspace = workspace("uses");
     workspace.expect(&["up", "--detach"], 0);
-    both_reach_each_other(&workspace).await;
+    assert_both_reachable(&workspace).await;
     workspace.expect(&["down"], 0);
 }
 
 #[tokio::test]
-async fn a_cycle_of_edges_that_wait_is_refused_and_starts_when_one_is_relaxed() {
+async fn waiting_cycle_is_rejected_unless_relaxed() {
     let workspace = workspace("depends-on");
-    let (_, words) = workspace.expect(&["up", "--detach"], 2);
+    let (_, stderr) = workspace.expect(&["up", "--detach"], 2);
     for place in ["tick/Cargo.toml:8", "tock/Cargo.toml:8"] {
-        assert!(words.contains(place), "{place} in {words}");
+        assert!(stderr.contains(place), "{place} in {stderr}");
     }
-    let (_, words) = workspace.expect(&["up", "--detach", "--cycles", "relax"], 0);
-    assert!(words.contains("warning[cycle]"), "{words}");
-    both_reach_each_other(&workspace).await;
+    let (_, stderr) = workspace.expect(&["up", "--detach", "--cycles", "relax"], 0);
+    assert!(stderr.contains("warning[cycle]"), "{stderr}");
+    assert_both_reachable(&workspace).await;
     workspace.expect(&["down"], 0);
 }

@@ -1,7 +1,7 @@
-//! What was answered with success is kept, whatever is killed; and what a database that goes
-//! away does to the services.
+//! Acknowledged writes survive kills of the service and of the database, and services survive an
+//! outage of the database.
 //!
-//! The database is a process of its own only in a stack with PostgreSQL.
+//! The database is a separate process only in a stack with PostgreSQL.
 
 use std::collections::BTreeSet;
 use std::iter;
@@ -15,20 +15,20 @@ use tokio::time::{Instant, sleep};
 
 use crate::list::{List, new_list};
 
-/// Writes that are answered with success.
+/// The number of acknowledged writes.
 const WRITES: usize = 1000;
 
-/// Kills meanwhile, of each victim in turn.
+/// The number of kills during the writes, of each victim in turn.
 const KILLS: usize = 4;
 
-/// Writers at once.
+/// The number of concurrent writers.
 const WRITERS: usize = 8;
 
-/// For some writes to be answered, or for a killed service to be back.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// The timeout for writes, and for a killed service to recover.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 #[tokio::test]
-async fn a_thousand_acknowledged_writes_survive_kills_of_the_service_and_of_the_database() {
+async fn acknowledged_writes_survive_kills_of_service_and_database() {
     let stack = harness::exclusive().await;
     let list = new_list(&stack).await;
     let count = Arc::new(AtomicUsize::new(0));
@@ -48,7 +48,7 @@ async fn a_thousand_acknowledged_writes_survive_kills_of_the_service_and_of_the_
     for writer in writers {
         acknowledged.extend(writer.await.unwrap());
     }
-    await_answer(&list.todo).await;
+    await_ready(&list.todo).await;
     let kept = list.titles().await;
     println!("{} writes acknowledged, {} found", acknowledged.len(), kept.len());
     let lost: Vec<_> = acknowledged.difference(&kept).collect();
@@ -56,8 +56,8 @@ async fn a_thousand_acknowledged_writes_survive_kills_of_the_service_and_of_the_
     assert!(acknowledged.len() >= WRITES);
 }
 
-/// Writes one item after the other until there are enough of all writers; the titles of those
-/// that were answered with success.
+/// Writes items until all writers together have written enough. Returns the titles of the
+/// acknowledged ones.
 async fn write(list: List, writer: usize, count: Arc<AtomicUsize>) -> Vec<String> {
     let mut stored = Vec::new();
     for number in 0.. {
@@ -66,10 +66,9 @@ async fn write(list: List, writer: usize, count: Arc<AtomicUsize>) -> Vec<String
         }
         let title = format!("{writer}-{number}");
         let request = list.todo.request("POST", &list.items).json(&json!({"title": title}));
-        // A write that was cut off, by the end of the service or of the database, may have
-        // happened or not.
+        // A write that a kill interrupted may be stored or not.
         match list.todo.try_send(request).await {
-            Ok(answer) if answer.status == 503 => honest(answer),
+            Ok(answer) if answer.status == 503 => assert_unavailable(answer),
             Ok(answer) => {
                 answer.expect(201);
                 stored.push(title);
@@ -82,7 +81,7 @@ async fn write(list: List, writer: usize, count: Arc<AtomicUsize>) -> Vec<String
 }
 
 #[tokio::test]
-async fn services_outlive_a_database_that_is_killed_and_find_it_again() {
+async fn services_survive_a_killed_database_and_reconnect() {
     let stack = harness::exclusive().await;
     let Some(server) = database_server(&stack).await else {
         harness::skipped("a database server in the stack");
@@ -98,46 +97,46 @@ async fn services_outlive_a_database_that_is_killed_and_find_it_again() {
     let server = stack.service(server);
     let run = server.status().await.unwrap().run;
     server.kill().await.unwrap();
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     loop {
         let (ready, lists) = tokio::join!(todo.get("/readyz"), users.get("/users/aniket/lists"));
         if ready.status == 200 && lists.status == 200 {
             assert_eq!(lists.text, before);
-            // An answer from before the end of the server counts for nothing.
+            // An answer from before the kill does not count.
             if server.status().await.unwrap().run > run {
                 break;
             }
         }
         for answer in [ready, lists] {
             if answer.status != 200 {
-                honest(answer);
+                assert_unavailable(answer);
             }
         }
         todo.get("/healthz").await.expect(200);
-        assert!(Instant::now() < deadline, "the services do not find the database again");
+        assert!(Instant::now() < deadline, "the services do not reconnect to the database");
     }
     server.wait_ready_after(run).await.unwrap();
     assert_eq!(pids().await, pids_before);
 }
 
-/// A refusal that says when to come again.
-fn honest(answer: Answer) {
+/// Asserts status 503 with `Retry-After`.
+fn assert_unavailable(answer: Answer) {
     assert_ne!(answer.header("retry-after"), "");
     answer.problem(503);
 }
 
 async fn await_writes(count: &AtomicUsize, enough: usize) {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     while count.load(Ordering::Relaxed) < enough {
-        assert!(Instant::now() < deadline, "nothing is written");
+        assert!(Instant::now() < deadline, "writes make no progress");
         sleep(Duration::from_millis(5)).await;
     }
 }
 
-/// Waits until a service has its database.
-async fn await_answer(api: &Api) {
-    let deadline = Instant::now() + PATIENCE;
+/// Waits until a service is ready.
+async fn await_ready(api: &Api) {
+    let deadline = Instant::now() + TIMEOUT;
     while api.get("/readyz").await.status != 200 {
-        assert!(Instant::now() < deadline, "the service does not find its database");
+        assert!(Instant::now() < deadline, "the service is not ready");
     }
 }

@@ -1,6 +1,6 @@
-//! What users notice when a service is killed, restarted, or does not answer.
+//! The effect on callers when a service is killed, restarted, or hangs.
 //!
-//! Each of these asks for the stack alone: another test's request in flight would be cut.
+//! Each test takes the stack exclusively, because it would interrupt requests of other tests.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -13,14 +13,14 @@ use tokio::time::{Instant, sleep};
 
 use crate::list::new_list;
 
-/// For a killed service to be back.
+/// The timeout for a killed service to recover.
 const RECOVERY_TIME: Duration = Duration::from_secs(30);
 
-/// Callers at once while something is broken.
+/// The number of concurrent callers during a fault.
 const CALLERS: usize = 8;
 
 #[tokio::test]
-async fn a_killed_dependency_comes_back_and_its_dependent_answers_again() {
+async fn killed_dependency_recovers_and_dependent_answers() {
     let stack = harness::exclusive().await;
     let users = Api::of(&stack, "users").await;
     let users_before = stack.service("users").status().await.unwrap();
@@ -28,10 +28,10 @@ async fn a_killed_dependency_comes_back_and_its_dependent_answers_again() {
     let todo = stack.service("todo");
     let run = todo.status().await.unwrap().run;
     todo.kill().await.unwrap();
-    // Until it is back each answer is the right one or an honest refusal; none hangs.
+    // Until it recovers each answer is correct, or a 503; none hangs.
     let deadline = Instant::now() + RECOVERY_TIME;
     while todo.status().await.unwrap().run == run {
-        assert!(Instant::now() < deadline, "`todo` was not started again");
+        assert!(Instant::now() < deadline, "`todo` did not restart");
         let answer = users.get("/users/aniket/lists").await;
         if answer.status == 200 {
             assert_eq!(answer.text, before);
@@ -43,11 +43,11 @@ async fn a_killed_dependency_comes_back_and_its_dependent_answers_again() {
     todo.wait_ready_after(run).await.unwrap();
     assert_eq!(users.get("/users/aniket/lists").await.expect(200).text, before);
     let users_after = stack.service("users").status().await.unwrap();
-    assert_eq!(users_after.pid, users_before.pid, "the dependent was left alone");
+    assert_eq!(users_after.pid, users_before.pid, "the dependent was not restarted");
 }
 
 #[tokio::test]
-async fn while_a_dependency_is_paused_its_dependent_says_so_does_the_rest_and_recovers() {
+async fn paused_dependency_makes_only_its_calls_unavailable() {
     let stack = harness::exclusive().await;
     let users = Api::of(&stack, "users").await;
     let todo = stack.service("todo");
@@ -55,7 +55,7 @@ async fn while_a_dependency_is_paused_its_dependent_says_so_does_the_rest_and_re
     todo.pause().await.unwrap();
     let paused = todo.status().await.unwrap();
     assert!(paused.paused && paused.phase == before.phase, "{paused:?}");
-    // Each answer is an honest refusal, however many ask; none hangs.
+    // Each answer is a 503, for any number of callers; none hangs.
     let asked = Instant::now();
     let callers: Vec<_> = (0..CALLERS)
         .map(|_| {
@@ -75,7 +75,7 @@ async fn while_a_dependency_is_paused_its_dependent_says_so_does_the_rest_and_re
     todo.resume().await.unwrap();
     let deadline = Instant::now() + RECOVERY_TIME;
     while users.get("/users/aniket/lists").await.status != 200 {
-        assert!(Instant::now() < deadline, "`users` does not find `todo` again");
+        assert!(Instant::now() < deadline, "`users` does not reach `todo` again");
         sleep(Duration::from_millis(20)).await;
     }
     let after = todo.status().await.unwrap();
@@ -83,7 +83,7 @@ async fn while_a_dependency_is_paused_its_dependent_says_so_does_the_rest_and_re
 }
 
 #[tokio::test]
-async fn a_paused_service_can_be_restarted_and_killed() {
+async fn paused_service_can_be_restarted_and_killed() {
     let stack = harness::exclusive().await;
     let todo = stack.service("todo");
     todo.pause().await.unwrap();
@@ -97,7 +97,7 @@ async fn a_paused_service_can_be_restarted_and_killed() {
 }
 
 #[tokio::test]
-async fn a_restart_under_requests_loses_none() {
+async fn restart_under_load_loses_no_request() {
     let stack = harness::exclusive().await;
     let users = Api::of(&stack, "users").await;
     let list = new_list(&stack).await;
@@ -131,7 +131,7 @@ async fn a_restart_under_requests_loses_none() {
 }
 
 #[tokio::test]
-async fn a_killed_service_is_a_new_run_with_the_old_address_and_a_log_of_both() {
+async fn killed_service_keeps_its_address_and_log() {
     let stack = harness::exclusive().await;
     let users = stack.service("users");
     let before = users.status().await.unwrap();

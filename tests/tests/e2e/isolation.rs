@@ -1,4 +1,4 @@
-//! What is the stack's own: its name, its addresses, and its data.
+//! The isolation of a stack: its name, its ports and its data.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,7 +7,7 @@ use e2e::{Api, Stack, database_server, harness, unique};
 use serde_json::json;
 
 #[tokio::test]
-async fn the_stack_is_not_the_one_that_people_work_with() {
+async fn stack_differs_from_the_default_stack() {
     let stack = harness::stack().await;
     let snapshot = stack.status().await.unwrap();
     assert_ne!(snapshot.stack, "dev");
@@ -22,16 +22,16 @@ async fn the_stack_is_not_the_one_that_people_work_with() {
 
 #[tokio::test]
 #[cfg(target_os = "linux")]
-async fn every_service_keeps_its_data_in_the_folder_of_the_stack() {
+async fn services_store_data_in_the_stack_folder() {
     let stack = harness::stack().await;
     let data = stack.paths().data().canonicalize().unwrap();
     let server = database_server(&stack).await;
     if let Some(name) = server {
-        // Only a server that runs notes its process there.
+        // A running server creates this file.
         assert!(data.join(name).join("postmaster.pid").exists(), "`{name}` in {data:?}");
     }
     for name in ["todo", "users"] {
-        // Something is written, so that the database is open.
+        // Ensures that the database is open.
         let api = Api::of(&stack, name).await;
         api.get("/readyz").await.expect(200);
         let pid = stack.service(name).status().await.unwrap().pid.unwrap();
@@ -51,7 +51,7 @@ async fn placements(stack: &Stack) -> BTreeMap<String, Placement> {
 }
 
 #[tokio::test]
-async fn a_fresh_stack_is_another_one_with_data_of_its_own_and_goes_with_its_test() {
+async fn fresh_stack_has_own_data_and_ends_with_its_test() {
     let shared = harness::stack().await;
     let fresh = harness::fresh().await;
     assert_ne!(fresh.paths().folder(), shared.paths().folder());
@@ -60,17 +60,17 @@ async fn a_fresh_stack_is_another_one_with_data_of_its_own_and_goes_with_its_tes
     let user = unique("fresh");
     let todo = Api::of(&fresh, "todo").await;
     todo.post(&format!("/lists/{user}"), &json!({"name": "list"})).await.expect(201);
-    let elsewhere = Api::of(&shared, "todo").await.get(&format!("/lists/{user}")).await;
-    assert!(!elsewhere.text.contains("list\""), "{elsewhere:?}");
-    // Alone with it, a test may do what it likes.
+    let shared_answer = Api::of(&shared, "todo").await.get(&format!("/lists/{user}")).await;
+    assert!(!shared_answer.text.contains("list\""), "{shared_answer:?}");
+    // A kill does not affect the shared stack.
     fresh.service("todo").kill().await.unwrap();
     drop(fresh);
-    assert!(!folder.exists(), "{folder:?} is left");
+    assert!(!folder.exists(), "{folder:?} still exists");
     Api::of(&shared, "todo").await.get("/readyz").await.expect(200);
 }
 
 #[tokio::test]
-async fn what_one_service_stores_is_seen_through_the_other() {
+async fn data_of_one_service_is_visible_through_the_other() {
     let stack = harness::stack().await;
     let (todo, users) = (Api::of(&stack, "todo").await, Api::of(&stack, "users").await);
     let user = unique("hana");

@@ -1,22 +1,20 @@
-//! A list that a test writes to while something is broken.
-//!
-//! It asserts nothing but that it is there.
+//! A list for tests that write during a fault.
 
 use std::collections::BTreeSet;
 
 use e2e::{Api, Stack, unique};
 use serde_json::json;
 
-/// A list to write to.
+/// A list of items for writes.
 #[derive(Clone)]
 pub(crate) struct List {
-    /// The service.
+    /// The client of the service `todo`.
     pub(crate) todo: Api,
-    /// The path of its items.
+    /// The path of the list's items.
     pub(crate) items: String,
 }
 
-/// A list of a user that no other test has.
+/// Creates a list of a new user.
 pub(crate) async fn new_list(stack: &Stack) -> List {
     let todo = Api::of(stack, "todo").await;
     let user = unique("fault");
@@ -25,7 +23,7 @@ pub(crate) async fn new_list(stack: &Stack) -> List {
 }
 
 impl List {
-    /// The titles of its items.
+    /// The titles of the list's items.
     pub(crate) async fn titles(&self) -> BTreeSet<String> {
         let items = self.todo.get(&self.items).await.expect(200).json();
         let titles = items.as_array().unwrap().iter().map(|item| item["title"].as_str().unwrap());

@@ -1,9 +1,9 @@
-//! The logs of services, as tests read them through their handles.
+//! The logs of services, through the handles for tests.
 
 use e2e::{Api, harness, unique};
 
 #[tokio::test]
-async fn a_request_is_found_by_its_id_in_the_logs_of_both_services_that_it_passed() {
+async fn request_id_appears_in_both_logs() {
     let stack = harness::stack().await;
     let users = Api::of(&stack, "users").await;
     let id = unique("trace");
@@ -12,7 +12,7 @@ async fn a_request_is_found_by_its_id_in_the_logs_of_both_services_that_it_passe
     let request = users.request("GET", "/users/aniket/lists").header("x-request-id", &id);
     users.send(request).await.expect(200);
     for logs in logs {
-        // A line is written after its answer, so it may come a moment later.
+        // The log line follows the answer, so it may be late.
         assert!(logs.wait_for(&id).await.unwrap().contains(&id));
     }
 }

@@ -1,7 +1,7 @@
-//! Black-box tests of the whole application, through a stack that `cargo xtask` runs.
+//! Black-box tests of the application, through a stack that `cargo xtask` runs.
 //!
-//! They know no code of the services. Each makes users and lists of its own, so they run at
-//! once and in any order; one that takes a service away asks for the stack alone.
+//! They use no code of the services. Each test creates its own users and lists, so tests run in
+//! parallel and in any order. A test that stops or kills a service takes the stack exclusively.
 
 #![allow(clippy::unwrap_used)]
 

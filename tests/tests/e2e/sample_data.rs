@@ -1,12 +1,12 @@
-//! The paths of the original with the bodies that it gave on its sample data.
+//! The paths of the original, with its answers for the sample data.
 //!
-//! Read-only: every test may look at the sample data, and none changes it.
+//! No test changes the sample data.
 
 use e2e::{Api, harness};
 use serde_json::{Value, json};
 
 #[tokio::test]
-async fn both_services_say_that_they_are_up() {
+async fn both_services_greet() {
     let stack = harness::stack().await;
     for name in ["todo", "users"] {
         let answer = Api::of(&stack, name).await.get("/").await.expect(200);
@@ -16,7 +16,7 @@ async fn both_services_say_that_they_are_up() {
 }
 
 #[tokio::test]
-async fn todo_names_the_lists_of_all_users() {
+async fn todo_returns_all_list_names() {
     let stack = harness::stack().await;
     let body = Api::of(&stack, "todo").await.get("/lists").await.expect(200).json();
     let names: Vec<_> = body["lists"].as_array().unwrap().iter().flat_map(Value::as_str).collect();
@@ -27,7 +27,7 @@ async fn todo_names_the_lists_of_all_users() {
 }
 
 #[tokio::test]
-async fn todo_gives_the_lists_of_a_user_with_their_titles_in_order() {
+async fn todo_returns_lists_of_a_user_in_order() {
     let stack = harness::stack().await;
     let todo = Api::of(&stack, "todo").await;
     let body = todo.get("/lists/saurabh_badhwar").await.expect(200).json();
@@ -37,33 +37,33 @@ async fn todo_gives_the_lists_of_a_user_with_their_titles_in_order() {
 }
 
 #[tokio::test]
-async fn users_gives_everybody_with_the_names_sorted() {
+async fn users_returns_all_people_sorted() {
     let stack = harness::stack().await;
     let answer = Api::of(&stack, "users").await.get("/users").await.expect(200);
     let body = answer.json();
     assert_eq!(body["saurabh_badhwar"], saurabh());
     assert_eq!(body["aniket"], json!({"id": 2, "name": "Aniket Sharma", "verified": 1}));
     assert_eq!(body["luckas"], json!({"id": 4, "name": "Luckas Friendel", "verified": 0}));
-    // The order of keys is lost in a parsed body, so it is looked for in the text.
+    // Parsing loses the order of keys, so this checks the text.
     let at = |name: &str| answer.text.find(&format!("\"{name}\"")).unwrap();
     assert!(at("aniket") < at("luckas") && at("luckas") < at("saurabh_badhwar"), "{}", answer.text);
 }
 
 #[tokio::test]
-async fn users_gives_one_user() {
+async fn users_returns_one_person() {
     let stack = harness::stack().await;
     let users = Api::of(&stack, "users").await;
     assert_eq!(users.get("/users/saurabh_badhwar").await.expect(200).json(), saurabh());
 }
 
 #[tokio::test]
-async fn users_gives_the_lists_that_todo_has() {
+async fn users_returns_the_lists_of_todo() {
     let stack = harness::stack().await;
     let users = Api::of(&stack, "users").await;
     let answer = users.get("/users/saurabh_badhwar/lists").await.expect(200);
     assert_eq!(answer.json(), lists_of_saurabh());
     let todo = Api::of(&stack, "todo").await.get("/lists/saurabh_badhwar").await;
-    assert_eq!(answer.text, todo.text, "the same to the letter");
+    assert_eq!(answer.text, todo.text, "the same text");
 }
 
 fn saurabh() -> Value {

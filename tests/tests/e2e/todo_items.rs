@@ -1,9 +1,9 @@
-//! Items of one list: a complete root of the public Todo-Backend API, and what it refuses.
+//! The items of a list, which are a root of the public Todo-Backend API, and the errors.
 
 use e2e::{Api, Stack, harness, unique};
 use serde_json::{Value, json};
 
-/// A list of its own for one test.
+/// A new list for one test.
 struct List {
     todo: Api,
     /// The path of the list's items.
@@ -34,18 +34,18 @@ impl List {
 }
 
 fn url(item: &Value) -> &str {
-    item["url"].as_str().expect("every item has its address")
+    item["url"].as_str().expect("every item has a URL")
 }
 
 #[tokio::test]
-async fn a_new_list_has_no_items() {
+async fn new_list_has_no_items() {
     let stack = harness::stack().await;
     let list = List::new(&stack).await;
     assert_eq!(list.all().await, json!([]));
 }
 
 #[tokio::test]
-async fn an_item_is_answered_as_it_is_made_and_is_then_in_the_list() {
+async fn created_item_is_returned_and_listed() {
     let stack = harness::stack().await;
     let list = List::new(&stack).await;
     let answer = list.todo.post(&list.root, &json!({"title": "walk the dog"})).await.expect(201);
@@ -57,7 +57,7 @@ async fn an_item_is_answered_as_it_is_made_and_is_then_in_the_list() {
 }
 
 #[tokio::test]
-async fn an_item_can_be_made_completed_and_with_an_order() {
+async fn item_is_created_completed_with_an_order() {
     let stack = harness::stack().await;
     let list = List::new(&stack).await;
     let item = list.add(json!({"title": "a", "completed": true, "order": 95})).await;
@@ -65,7 +65,7 @@ async fn an_item_can_be_made_completed_and_with_an_order() {
 }
 
 #[tokio::test]
-async fn title_state_and_order_change_each_by_itself() {
+async fn title_state_and_order_change_separately() {
     let stack = harness::stack().await;
     let list = List::new(&stack).await;
     let mut item = list.add(json!({"title": "before", "order": 10})).await;
@@ -82,7 +82,7 @@ async fn title_state_and_order_change_each_by_itself() {
 }
 
 #[tokio::test]
-async fn items_stand_in_their_order_and_else_in_that_of_their_making() {
+async fn items_are_sorted_by_order_then_creation() {
     let stack = harness::stack().await;
     let list = List::new(&stack).await;
     for item in [json!({"title": "b", "order": 2}), json!({"title": "c", "order": 2})] {
@@ -96,7 +96,7 @@ async fn items_stand_in_their_order_and_else_in_that_of_their_making() {
 }
 
 #[tokio::test]
-async fn removing_takes_one_item_or_all_and_leaves_the_list() {
+async fn removal_of_items_keeps_the_list() {
     let stack = harness::stack().await;
     let list = List::new(&stack).await;
     let first = list.add(json!({"title": "first"})).await;
@@ -121,7 +121,7 @@ async fn markup_in_a_title_is_text() {
 }
 
 #[tokio::test]
-async fn every_wrong_field_of_an_item_is_named() {
+async fn wrong_fields_of_an_item_are_named() {
     let stack = harness::stack().await;
     let list = List::new(&stack).await;
     let cases = [
@@ -143,7 +143,7 @@ async fn every_wrong_field_of_an_item_is_named() {
 }
 
 #[tokio::test]
-async fn an_item_of_another_list_or_no_number_is_not_found() {
+async fn item_of_another_list_is_not_found() {
     let stack = harness::stack().await;
     let (list, other) = (List::new(&stack).await, List::new(&stack).await);
     let item = other.add(json!({"title": "theirs"})).await;
@@ -157,17 +157,17 @@ async fn an_item_of_another_list_or_no_number_is_not_found() {
 }
 
 #[tokio::test]
-async fn items_of_a_list_that_is_not_there_are_not_found() {
+async fn items_of_a_missing_list_are_not_found() {
     let stack = harness::stack().await;
     let todo = Api::of(&stack, "todo").await;
-    let root = format!("/lists/{}/none/items", unique("nobody"));
+    let root = format!("/lists/{}/none/items", unique("unknown"));
     todo.get(&root).await.problem(404);
     todo.post(&root, &json!({"title": "a"})).await.problem(404);
     todo.delete(&root).await.problem(404);
 }
 
 #[tokio::test]
-async fn pages_from_anywhere_may_call() {
+async fn cross_origin_pages_may_call() {
     let stack = harness::stack().await;
     let list = List::new(&stack).await;
     let request = list.todo.request("GET", &list.root).header("origin", "http://else.example");

@@ -1,10 +1,10 @@
-//! Lists of `todo`: making, reading, renaming and removing them, and what it refuses.
+//! The lists of `todo`: create, read, rename, remove, and the errors.
 
 use e2e::{Answer, Api, harness, unique};
 use serde_json::json;
 
 #[tokio::test]
-async fn a_list_is_made_with_its_items_and_read_back() {
+async fn list_is_created_with_items_and_read_back() {
     let stack = harness::stack().await;
     let todo = Api::of(&stack, "todo").await;
     let user = unique("ann");
@@ -23,7 +23,7 @@ async fn a_list_is_made_with_its_items_and_read_back() {
 }
 
 #[tokio::test]
-async fn a_renamed_list_keeps_its_items_and_its_place() {
+async fn renamed_list_keeps_items_and_position() {
     let stack = harness::stack().await;
     let todo = Api::of(&stack, "todo").await;
     let path = format!("/lists/{}", unique("ben"));
@@ -38,7 +38,7 @@ async fn a_renamed_list_keeps_its_items_and_its_place() {
 }
 
 #[tokio::test]
-async fn removed_lists_are_gone() {
+async fn removed_lists_are_not_found() {
     let stack = harness::stack().await;
     let todo = Api::of(&stack, "todo").await;
     let path = format!("/lists/{}", unique("cleo"));
@@ -54,7 +54,7 @@ async fn removed_lists_are_gone() {
 }
 
 #[tokio::test]
-async fn a_name_with_blanks_slashes_and_other_letters_is_one_segment() {
+async fn special_name_is_one_path_segment() {
     let stack = harness::stack().await;
     let todo = Api::of(&stack, "todo").await;
     let path = format!("/lists/{}", unique("dora"));
@@ -66,14 +66,14 @@ async fn a_name_with_blanks_slashes_and_other_letters_is_one_segment() {
 }
 
 #[tokio::test]
-async fn what_is_unknown_is_not_found() {
+async fn unknown_lists_are_not_found() {
     let stack = harness::stack().await;
     let todo = Api::of(&stack, "todo").await;
-    let nobody = format!("/lists/{}", unique("nobody"));
-    let list = format!("{nobody}/none");
+    let unknown = format!("/lists/{}", unique("unknown"));
+    let list = format!("{unknown}/none");
     let name = json!({"name": "x"});
-    let detail = todo.get(&nobody).await.problem(404)["detail"].clone();
-    assert!(detail.as_str().unwrap().contains("nobody"), "{detail}");
+    let detail = todo.get(&unknown).await.problem(404)["detail"].clone();
+    assert!(detail.as_str().unwrap().contains("unknown"), "{detail}");
     todo.get(&list).await.problem(404);
     todo.patch(&list, &name).await.problem(404);
     todo.delete(&list).await.problem(404);
@@ -81,7 +81,7 @@ async fn what_is_unknown_is_not_found() {
 }
 
 #[tokio::test]
-async fn a_name_is_taken_only_once_for_a_user() {
+async fn list_name_is_unique_per_user() {
     let stack = harness::stack().await;
     let todo = Api::of(&stack, "todo").await;
     let path = format!("/lists/{}", unique("eve"));
@@ -97,7 +97,7 @@ async fn a_name_is_taken_only_once_for_a_user() {
 }
 
 #[tokio::test]
-async fn of_callers_who_make_the_same_list_at_once_exactly_one_succeeds() {
+async fn concurrent_creations_of_a_list_succeed_once() {
     let stack = harness::stack().await;
     let todo = Api::of(&stack, "todo").await;
     let path = format!("/lists/{}", unique("race"));
@@ -114,7 +114,7 @@ async fn of_callers_who_make_the_same_list_at_once_exactly_one_succeeds() {
 }
 
 #[tokio::test]
-async fn every_wrong_field_of_a_list_is_named() {
+async fn wrong_fields_of_a_list_are_named() {
     let stack = harness::stack().await;
     let todo = Api::of(&stack, "todo").await;
     let path = format!("/lists/{}", unique("finn"));
@@ -137,7 +137,7 @@ async fn every_wrong_field_of_a_list_is_named() {
 }
 
 #[tokio::test]
-async fn a_body_that_cannot_be_read_is_refused() {
+async fn unreadable_body_is_rejected() {
     let stack = harness::stack().await;
     let todo = Api::of(&stack, "todo").await;
     let path = format!("/lists/{}", unique("gus"));
@@ -153,7 +153,7 @@ async fn a_body_that_cannot_be_read_is_refused() {
 }
 
 #[tokio::test]
-async fn a_method_that_a_path_does_not_know_is_refused_with_those_it_knows() {
+async fn unsupported_method_names_the_supported_ones() {
     let stack = harness::stack().await;
     let todo = Api::of(&stack, "todo").await;
     let answer = todo.send(todo.request("PUT", "/lists")).await;

@@ -1,10 +1,10 @@
-//! People of `users`: adding, reading, changing and removing them, and what it refuses.
+//! The people of `users`: add, read, change, remove, and the errors.
 
 use e2e::{Answer, Api, harness, unique};
 use serde_json::{Value, json};
 
 #[tokio::test]
-async fn a_person_is_added_and_read_back() {
+async fn person_is_added_and_read_back() {
     let stack = harness::stack().await;
     let users = Api::of(&stack, "users").await;
     let name = unique("ida");
@@ -19,7 +19,7 @@ async fn a_person_is_added_and_read_back() {
 }
 
 #[tokio::test]
-async fn a_new_person_is_not_verified_and_has_no_lists() {
+async fn new_person_is_unverified_without_lists() {
     let stack = harness::stack().await;
     let users = Api::of(&stack, "users").await;
     let name = unique("jon");
@@ -30,7 +30,7 @@ async fn a_new_person_is_not_verified_and_has_no_lists() {
 }
 
 #[tokio::test]
-async fn name_and_verification_change_and_nothing_else() {
+async fn only_name_and_verification_change() {
     let stack = harness::stack().await;
     let users = Api::of(&stack, "users").await;
     let name = unique("kim");
@@ -55,7 +55,7 @@ async fn name_and_verification_change_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_removed_person_is_gone_with_all_lists() {
+async fn removal_of_a_person_removes_the_lists() {
     let stack = harness::stack().await;
     let (todo, users) = (Api::of(&stack, "todo").await, Api::of(&stack, "users").await);
     let name = unique("lea");
@@ -68,7 +68,7 @@ async fn a_removed_person_is_gone_with_all_lists() {
     users.get(&path).await.problem(404);
     users.delete(&path).await.problem(404);
     todo.get(&lists).await.problem(404);
-    // Whoever takes the name next is somebody else.
+    // The next person with this username is a new one.
     let next = users.post("/users", &person).await.expect(201).json();
     assert_ne!(next["id"], first["id"]);
     let lists = users.get(&format!("{path}/lists")).await.expect(200).json();
@@ -76,19 +76,19 @@ async fn a_removed_person_is_gone_with_all_lists() {
 }
 
 #[tokio::test]
-async fn an_unknown_person_is_not_found() {
+async fn unknown_person_is_not_found() {
     let stack = harness::stack().await;
     let users = Api::of(&stack, "users").await;
-    let path = format!("/users/{}", unique("nobody"));
+    let path = format!("/users/{}", unique("unknown"));
     let body = users.get(&path).await.problem(404);
-    assert!(body["detail"].as_str().unwrap().contains("nobody"), "{body}");
+    assert!(body["detail"].as_str().unwrap().contains("unknown"), "{body}");
     users.get(&format!("{path}/lists")).await.problem(404);
     users.patch(&path, &json!({"name": "x"})).await.problem(404);
     users.delete(&path).await.problem(404);
 }
 
 #[tokio::test]
-async fn a_username_is_taken_only_once() {
+async fn username_and_id_are_unique() {
     let stack = harness::stack().await;
     let users = Api::of(&stack, "users").await;
     let name = unique("max");
@@ -103,7 +103,7 @@ async fn a_username_is_taken_only_once() {
 }
 
 #[tokio::test]
-async fn a_username_with_other_letters_is_one_segment_of_a_path() {
+async fn special_username_is_one_path_segment() {
     let stack = harness::stack().await;
     let users = Api::of(&stack, "users").await;
     for odd in ["ä ö/ü", "50%", "a?b#c", "<i>"] {
@@ -118,7 +118,7 @@ async fn a_username_with_other_letters_is_one_segment_of_a_path() {
 }
 
 #[tokio::test]
-async fn every_wrong_field_of_a_person_is_named() {
+async fn wrong_fields_of_a_person_are_named() {
     let stack = harness::stack().await;
     let users = Api::of(&stack, "users").await;
     let name = unique("olga");
@@ -140,7 +140,7 @@ async fn every_wrong_field_of_a_person_is_named() {
 }
 
 #[tokio::test]
-async fn a_body_that_cannot_be_read_is_refused() {
+async fn unreadable_body_is_rejected() {
     let stack = harness::stack().await;
     let users = Api::of(&stack, "users").await;
     let post = async |media: &str, body: &str| -> Answer {
@@ -153,7 +153,7 @@ async fn a_body_that_cannot_be_read_is_refused() {
 }
 
 #[tokio::test]
-async fn pages_from_anywhere_may_call() {
+async fn cross_origin_pages_may_call() {
     let stack = harness::stack().await;
     let users = Api::of(&stack, "users").await;
     let request = users.request("GET", "/users/luckas").header("origin", "http://else.example");

@@ -1,50 +1,52 @@
-//! A swarm of one machine that ends with the test, and a stack in it.
+//! A swarm of one machine for the test, with one stack.
 //!
-//! It is begun only where the engine is in no swarm, so that nobody else's can be left. One of
-//! a test that was killed is known by its label, and ended first.
+//! It is created only if the engine is not in a swarm. The swarm of a killed test is recognised by
+//! its label and removed first.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant, SystemTime};
 
-/// For images to start and services to find one another.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// The timeout for replicas to become healthy.
+const TIMEOUT: Duration = Duration::from_secs(120);
 
-/// Made by the engine for a swarm, and left behind by it.
+/// The network that the engine creates for a swarm and does not remove.
 const GATEWAY: &str = "docker_gwbridge";
 
-/// The label of the swarm's only node, whose value is the stack's name.
+/// The label of the swarm's node; its value is the stack's name.
 const LABEL: &str = "swarm-test";
 
-/// All that this test makes in the engine; gone when this is dropped.
+/// Everything that the test creates in the engine; removed on drop.
 #[derive(Debug)]
 pub(crate) struct Swarm {
     name: String,
-    /// What was there before stays.
+    /// Images and networks that existed before, which are kept.
     before: BTreeSet<String>,
     images: Vec<String>,
 }
 
-/// The variable by which somebody asks for a machine that is a swarm while the test runs.
-const ASKED_FOR: &str = "E2E_SWARM";
+/// The variable that enables this test, because it changes the machine's engine.
+const ENABLED_BY: &str = "E2E_SWARM";
 
-/// One container of a service that is healthy.
+/// A healthy replica of a service.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Copy {
+pub(crate) struct Replica {
     pub(crate) id: String,
-    /// On this machine.
+    /// The published port on this machine.
     pub(crate) port: u16,
 }
 
 impl Swarm {
-    /// None, said aloud, if nobody asked for it, no Docker answers or it is in a swarm already.
+    /// Creates the swarm. If the test is not enabled, or Docker is missing or already in a swarm,
+    /// it returns `None` and reports the test as skipped.
     pub(crate) fn begin() -> Option<Self> {
-        if std::env::var_os(ASKED_FOR).is_none() {
-            xtask_client::harness::skipped(ASKED_FOR);
+        if std::env::var_os(ENABLED_BY).is_none() {
+            xtask_client::harness::skipped(ENABLED_BY);
             return None;
         }
-        end_what_was_left();
+        remove_leftover();
         let state = docker(&["info", "--format", "{{.Swarm.LocalNodeState}}"]);
         match state.as_ref().map(|state| state.trim()) {
             Ok("inactive") => {}
@@ -52,28 +54,29 @@ impl Swarm {
                 xtask_client::harness::skipped(&format!("a Docker without a swarm, not `{state}`"));
                 return None;
             }
-            Err(said) => {
-                eprintln!("{said}");
+            Err(error) => {
+                eprintln!("{error}");
                 xtask_client::harness::skipped("Docker");
                 return None;
             }
         }
-        let there = ["image ls --format {{.Repository}}:{{.Tag}}", "network ls --format {{.Name}}"];
-        let there = there.map(|words| docker(&words.split(' ').collect::<Vec<_>>()).unwrap());
-        let before = there.iter().flat_map(|text| text.lines()).map(str::to_owned).collect();
+        let existing =
+            ["image ls --format {{.Repository}}:{{.Tag}}", "network ls --format {{.Name}}"];
+        let existing = existing.map(|args| docker(&args.split(' ').collect::<Vec<_>>()).unwrap());
+        let before = existing.iter().flat_map(|text| text.lines()).map(str::to_owned).collect();
         let name = format!("{LABEL}-{}", std::process::id());
         let swarm = Self { name, before, images: Vec::new() };
-        let here = "127.0.0.1";
-        swarm.ask(&["swarm", "init", "--advertise-addr", here, "--listen-addr", here]);
+        let loopback = "127.0.0.1";
+        swarm.ask(&["swarm", "init", "--advertise-addr", loopback, "--listen-addr", loopback]);
         let label = format!("{LABEL}={}", swarm.name);
         let node = swarm.ask(&["info", "--format", "{{.Swarm.NodeID}}"]);
         swarm.ask(&["node", "update", "--label-add", &label, &node]);
         Some(swarm)
     }
 
-    /// Where the machine is called so that the kernel passes on to a container, as for callers
-    /// from elsewhere: on loopback a program of the engine accepts for those that are gone. It
-    /// is there once a service is.
+    /// The address at which the kernel forwards connections to containers, as for remote callers.
+    /// On loopback a proxy of the engine also accepts connections for stopped containers. It exists
+    /// once a service runs.
     pub(crate) fn address(&self) -> String {
         let gateway = "{{(index .IPAM.Config 0).Gateway}}";
         self.ask(&["network", "inspect", GATEWAY, "--format", gateway])
@@ -84,18 +87,18 @@ impl Swarm {
         &self.name
     }
 
-    /// What Docker prints for these arguments.
+    /// Runs Docker and returns its standard output.
     #[track_caller]
     pub(crate) fn ask(&self, args: &[&str]) -> String {
-        docker(args).unwrap_or_else(|said| panic!("`docker {}`: {said}", args.join(" ")))
+        docker(args).unwrap_or_else(|error| panic!("`docker {}`: {error}", args.join(" ")))
     }
 
-    /// An image that goes with the swarm, unless it was there before.
+    /// Removes an image with the swarm, unless it existed before.
     pub(crate) fn will_remove(&mut self, image: &str) {
         self.images.push(image.to_owned());
     }
 
-    /// Brings the stack up, from all files together.
+    /// Deploys the stack from these files.
     pub(crate) fn deploy(&self, files: &[PathBuf]) {
         let mut args = vec!["stack", "deploy", "--resolve-image", "never"];
         args.extend(files.iter().flat_map(|file| ["-c", file.to_str().unwrap()]));
@@ -103,83 +106,83 @@ impl Swarm {
         self.ask(&args);
     }
 
-    /// The healthy copies of a service, the newest first.
-    pub(crate) fn healthy(&self, service: &str) -> Vec<Copy> {
+    /// The healthy replicas of a service, newest first.
+    pub(crate) fn healthy(&self, service: &str) -> Vec<Replica> {
         healthy(&self.name, service)
     }
 
-    /// Waits until a job has run to its end.
+    /// Waits until a job is complete.
     pub(crate) async fn await_complete(&self, job: &str) {
         let (begin, service) = (Instant::now(), format!("{}_{job}", self.name));
         let ask = ["service", "ps", "--no-trunc", "--format", "{{.CurrentState}} {{.Error}}"];
         let mut ticks = tokio::time::interval(Duration::from_millis(300));
         loop {
             ticks.tick().await;
-            let said = self.ask(&[&ask[..], &[&service]].concat());
-            if said.lines().any(|line| line.starts_with("Complete")) {
-                println!("{job} complete, after {} tries", said.lines().count());
+            let tasks = self.ask(&[&ask[..], &[&service]].concat());
+            if tasks.lines().any(|line| line.starts_with("Complete")) {
+                println!("{job} complete, after {} tries", tasks.lines().count());
                 return;
             }
-            assert!(begin.elapsed() < PATIENCE, "{job}: {said}");
+            assert!(begin.elapsed() < TIMEOUT, "{job}: {tasks}");
         }
     }
 
-    /// Waits for that many healthy copies.
-    pub(crate) async fn await_healthy(&self, service: &str, copies: usize) {
-        self.await_replaced(service, &[], copies).await;
+    /// Waits for that many healthy replicas.
+    pub(crate) async fn await_healthy(&self, service: &str, count: usize) {
+        self.await_replaced(service, &[], count).await;
     }
 
-    /// Waits until there are that many healthy copies and none of the old ones is left.
-    pub(crate) async fn await_replaced(&self, service: &str, old: &[Copy], copies: usize) {
+    /// Waits for that many healthy replicas, none of which is in `old`.
+    pub(crate) async fn await_replaced(&self, service: &str, old: &[Replica], count: usize) {
         let begin = Instant::now();
         let mut ticks = tokio::time::interval(Duration::from_millis(300));
         loop {
             ticks.tick().await;
             let seen = self.healthy(service);
-            if seen.len() == copies && !seen.iter().any(|copy| old.contains(copy)) {
-                println!("{copies} healthy copies of {service} after {:?}", begin.elapsed());
+            if seen.len() == count && !seen.iter().any(|replica| old.contains(replica)) {
+                println!("{count} healthy replicas of {service} after {:?}", begin.elapsed());
                 return;
             }
-            if begin.elapsed() > PATIENCE {
+            if begin.elapsed() > TIMEOUT {
                 let service = format!("{}_{service}", self.name);
                 let logs = docker(&["service", "logs", "--tail", "20", &service]);
                 let tasks = docker(&["service", "ps", "--no-trunc", &service]);
-                panic!("healthy are only {seen:?}\n{tasks:?}\n{logs:?}");
+                panic!("only {seen:?} are healthy\n{tasks:?}\n{logs:?}");
             }
         }
     }
 }
 
-/// Ends the swarm of a test like this one that no longer runs, with all that it made.
-fn end_what_was_left() {
+/// Removes the swarm of a killed test, with everything that it created.
+fn remove_leftover() {
     let label = format!("{{{{index .Spec.Labels \"{LABEL}\"}}}}");
     let Ok(name) = docker(&["node", "inspect", "self", "--format", &label]) else { return };
     let Some(pid) = name.strip_prefix(LABEL).and_then(|rest| rest.strip_prefix('-')) else {
         return;
     };
     if !Path::new("/proc").join(pid).exists() {
-        println!("ending the swarm of `{name}`, which was killed");
+        println!("removing the swarm of `{name}`, which was killed");
         let images = vec![database_of(&name)];
         drop(Swarm { name, before: BTreeSet::new(), images });
     }
 }
 
-/// The image of the database of that stack.
+/// The name of the database image of that stack.
 pub(crate) fn database_of(stack: &str) -> String {
     format!("localhost/{stack}-postgres:test")
 }
 
-/// Something that the engine did to a container.
+/// An event of a container in the engine's log.
 #[derive(Clone, Debug)]
-pub(crate) struct End {
+pub(crate) struct ContainerEvent {
     pub(crate) id: String,
-    /// `kill` for a signal, `die` for its end.
-    pub(crate) what: String,
+    /// `kill` for a signal, `die` for its exit.
+    pub(crate) action: String,
     pub(crate) at: SystemTime,
 }
 
-/// The ends of all containers since then, and the signals before them.
-pub(crate) fn log_of_ends(since: SystemTime) -> Vec<End> {
+/// The signals and exits of all containers since that time.
+pub(crate) fn container_events(since: SystemTime) -> Vec<ContainerEvent> {
     let seconds = |time: SystemTime| {
         time.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs().to_string()
     };
@@ -187,39 +190,38 @@ pub(crate) fn log_of_ends(since: SystemTime) -> Vec<End> {
     let format = "{{.ID}} {{.Action}} {{.TimeNano}}";
     let about = ["--filter", "type=container", "--filter", "event=kill", "--filter", "event=die"];
     let window = ["events", "--since", &since, "--until", &until, "--format", format];
-    let end = |line: &str| {
+    let event = |line: &str| {
         let mut words = line.split(' ');
-        let (id, what) = (words.next()?.to_owned(), words.next()?.to_owned());
+        let (id, action) = (words.next()?.to_owned(), words.next()?.to_owned());
         let at = SystemTime::UNIX_EPOCH + Duration::from_nanos(words.next()?.parse().ok()?);
-        Some(End { id, what, at })
+        Some(ContainerEvent { id, action, at })
     };
     let log = docker(&[&window[..], &about].concat()).unwrap_or_default();
-    log.lines().filter_map(end).collect()
+    log.lines().filter_map(event).collect()
 }
 
-/// The healthy containers of a service of that stack, none if they cannot be listed.
-pub(crate) fn healthy(stack: &str, service: &str) -> Vec<Copy> {
+/// The healthy replicas of a service of that stack; empty if they cannot be listed.
+pub(crate) fn healthy(stack: &str, service: &str) -> Vec<Replica> {
     let label = format!("label=com.docker.swarm.service.name={stack}_{service}");
     let format = "{{.ID}} {{.Ports}}";
     let args = ["ps", "--filter", &label, "--filter", "health=healthy", "--format", format];
-    let copy = |line: &str| {
+    let replica = |line: &str| {
         let (id, ports) = line.split_once(' ')?;
         let port = ports.split_once("->")?.0.rsplit_once(':')?.1.parse().ok()?;
-        Some(Copy { id: id.to_owned(), port })
+        Some(Replica { id: id.to_owned(), port })
     };
-    docker(&args).unwrap_or_default().lines().filter_map(copy).collect()
+    docker(&args).unwrap_or_default().lines().filter_map(replica).collect()
 }
 
-fn docker(args: &[&str]) -> Result<String, String> {
-    let output = Command::new("docker").args(args).output().map_err(|error| error.to_string())?;
-    let Output { status, stdout, stderr } = output;
+fn docker(args: &[&str]) -> io::Result<String> {
+    let Output { status, stdout, stderr } = Command::new("docker").args(args).output()?;
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).trim().to_owned();
-    if status.success() { Ok(text(stdout)) } else { Err(text(stderr)) }
+    if status.success() { Ok(text(stdout)) } else { Err(io::Error::other(text(stderr))) }
 }
 
 impl Drop for Swarm {
     fn drop(&mut self) {
-        // The engine says what is in use; nothing is asked of a failed removal but the last.
+        // Only a failure to leave the swarm is reported: the engine refuses to remove used objects.
         let label = format!("label=com.docker.stack.namespace={}", self.name);
         docker(&["stack", "rm", &self.name]).ok();
         let left = docker(&["swarm", "leave", "--force"]);
@@ -238,8 +240,8 @@ impl Drop for Swarm {
         if !self.before.contains(GATEWAY) {
             docker(&["network", "rm", GATEWAY]).ok();
         }
-        if let Err(said) = left {
-            eprintln!("the swarm could not be left: {said}");
+        if let Err(error) = left {
+            eprintln!("failed to leave the swarm: {error}");
         }
     }
 }

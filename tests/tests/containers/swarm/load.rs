@@ -1,7 +1,7 @@
-//! Writers that go from one healthy copy of `todo` to the next, and count.
+//! Writers that rotate over the healthy replicas of `todo` and count the results.
 //!
-//! They do what every balancer does: a connection that cannot be made is made with the next
-//! copy, as nothing was sent yet. What was sent is sent once; without an answer it has failed.
+//! Like a load balancer, they try the next replica if a connection fails, because nothing was sent.
+//! A request that was sent is not retried; without an answer it counts as failed.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -12,54 +12,54 @@ use e2e::Api;
 use serde_json::json;
 use tokio::task::JoinHandle;
 
-use super::engine::{Copy, Swarm, healthy, log_of_ends};
+use super::engine::{Replica, Swarm, container_events, healthy};
 
-/// Whose lists they make.
+/// The owner of the lists.
 pub(crate) const USER: &str = "swarm";
 
-/// Writers at once.
+/// The number of concurrent writers.
 pub(crate) const WRITERS: usize = 4;
 
-/// Between two writes of one writer.
+/// The interval between two writes of one writer.
 const PACE: Duration = Duration::from_millis(25);
 
-/// Between two looks at which copies are healthy.
-const LOOK: Duration = Duration::from_millis(250);
+/// The interval between two queries for healthy replicas.
+const POLL: Duration = Duration::from_millis(250);
 
-/// For a part of the load to be answered.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// The timeout for one part of the load.
+const TIMEOUT: Duration = Duration::from_secs(120);
 
-/// Why a copy did not do what it was asked to.
+/// Why a request to a replica failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Cause {
-    /// It did not take the connection, and nothing was sent.
+    /// The connection failed, and nothing was sent.
     Unreachable,
     /// The connection ended without an answer.
     Cut,
-    /// No answer came in time.
+    /// No answer arrived in time.
     Late,
-    /// Another answer than the right one.
+    /// The answer had another status.
     Status(u16),
 }
 
-/// A request that a copy did not do.
+/// A failed request to one replica.
 #[derive(Clone, Debug)]
 struct Miss {
     cause: Cause,
-    copy: String,
+    replica: String,
     at: SystemTime,
-    /// Whether nobody was asked after it.
+    /// Whether no other replica was tried after it.
     failed: bool,
 }
 
-/// What came of the requests in one part of the test.
+/// The results of one part of the test.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Part {
     pub(crate) failed: BTreeMap<Cause, usize>,
 }
 
 impl Part {
-    /// How many writes have failed.
+    /// The number of failed writes.
     pub(crate) fn failures(&self) -> usize {
         self.failed.values().sum()
     }
@@ -67,57 +67,58 @@ impl Part {
 
 #[derive(Default)]
 struct Shared {
-    copies: Mutex<Vec<(Copy, Api)>>,
+    replicas: Mutex<Vec<(Replica, Api)>>,
     answered: AtomicUsize,
     missed: Mutex<Vec<Miss>>,
     next: AtomicUsize,
     ended: AtomicBool,
 }
 
-/// The writers.
+/// The running writers.
 pub(crate) struct Load {
     shared: Arc<Shared>,
     begun: SystemTime,
-    looking: JoinHandle<()>,
+    polling: JoinHandle<()>,
     writers: Vec<JoinHandle<Vec<String>>>,
 }
 
 impl Load {
-    /// Writes from now on.
+    /// Starts the writers.
     pub(crate) fn begin(swarm: &Swarm) -> Self {
         let shared = Arc::new(Shared::default());
-        let looking = look(shared.clone(), swarm.name().to_owned(), swarm.address());
+        let polling = poll(shared.clone(), swarm.name().to_owned(), swarm.address());
         let writers = (0..WRITERS).map(|writer| tokio::spawn(write(shared.clone(), writer)));
         let writers = writers.collect();
-        Self { shared, begun: SystemTime::now(), looking: tokio::spawn(looking), writers }
+        Self { shared, begun: SystemTime::now(), polling: tokio::spawn(polling), writers }
     }
 
-    /// Waits until that many writes of the present part are answered.
+    /// Waits until that many writes of the current part are answered.
     pub(crate) async fn await_answered(&self, count: usize) {
         let begin = Instant::now();
         let mut ticks = tokio::time::interval(PACE);
         while self.shared.answered.load(Ordering::SeqCst) < count {
             ticks.tick().await;
-            assert!(begin.elapsed() < PATIENCE, "{:?}", self.part("too slow"));
+            assert!(begin.elapsed() < TIMEOUT, "{:?}", self.part("too slow"));
         }
     }
 
-    /// Ends a part and says what came of it.
+    /// Ends a part and prints its results.
     pub(crate) fn part(&self, name: &str) -> Part {
         let answered = self.shared.answered.swap(0, Ordering::SeqCst);
         let missed = std::mem::take(&mut *self.shared.missed.lock().unwrap());
         let mut part = Part::default();
         let mut lines: BTreeMap<Cause, Vec<String>> = BTreeMap::new();
-        let ends = log_of_ends(self.begun);
+        let events = container_events(self.begun);
         for miss in missed {
             if miss.failed {
                 *part.failed.entry(miss.cause).or_default() += 1;
             }
-            let since = ends.iter().filter(|end| end.id.starts_with(&miss.copy)).map(|end| {
-                let at = |time: SystemTime| time.duration_since(self.begun).unwrap_or_default();
-                let passed = at(miss.at).as_secs_f64() - at(end.at).as_secs_f64();
-                format!("{passed:+.2} s from its {}", end.what)
-            });
+            let since =
+                events.iter().filter(|event| event.id.starts_with(&miss.replica)).map(|event| {
+                    let at = |time: SystemTime| time.duration_since(self.begun).unwrap_or_default();
+                    let passed = at(miss.at).as_secs_f64() - at(event.at).as_secs_f64();
+                    format!("{passed:+.2} s after its {}", event.action)
+                });
             let since = since.collect::<Vec<_>>().join(", ");
             lines.entry(miss.cause).or_default().push(since);
         }
@@ -129,28 +130,28 @@ impl Load {
         part
     }
 
-    /// Ends, and returns the names of the lists that were acknowledged.
+    /// Stops the writers and returns the names of the acknowledged lists.
     pub(crate) async fn end(self) -> Vec<String> {
         self.shared.ended.store(true, Ordering::SeqCst);
         let mut acknowledged = Vec::new();
         for writer in self.writers {
             acknowledged.extend(writer.await.unwrap());
         }
-        self.looking.await.unwrap();
+        self.polling.await.unwrap();
         acknowledged
     }
 }
 
-/// Keeps the list of healthy copies.
-async fn look(shared: Arc<Shared>, stack: String, address: String) {
-    let mut ticks = tokio::time::interval(LOOK);
+/// Updates the list of healthy replicas.
+async fn poll(shared: Arc<Shared>, stack: String, address: String) {
+    let mut ticks = tokio::time::interval(POLL);
     while !shared.ended.load(Ordering::SeqCst) {
         ticks.tick().await;
         let stack = stack.clone();
-        let copies = tokio::task::spawn_blocking(move || healthy(&stack, "todo")).await.unwrap();
-        let api = |copy: &Copy| Api::new(&format!("http://{address}:{}", copy.port));
-        let copies = copies.into_iter().map(|copy| (copy.clone(), api(&copy))).collect();
-        *shared.copies.lock().unwrap() = copies;
+        let replicas = tokio::task::spawn_blocking(move || healthy(&stack, "todo")).await.unwrap();
+        let api = |replica: &Replica| Api::new(&format!("http://{address}:{}", replica.port));
+        let replicas = replicas.into_iter().map(|replica| (replica.clone(), api(&replica)));
+        *shared.replicas.lock().unwrap() = replicas.collect();
     }
 }
 
@@ -162,21 +163,21 @@ async fn write(shared: Arc<Shared>, writer: usize) -> Vec<String> {
         if shared.ended.load(Ordering::SeqCst) {
             break;
         }
-        let mut copies = shared.copies.lock().unwrap().clone();
-        if copies.is_empty() {
+        let mut replicas = shared.replicas.lock().unwrap().clone();
+        if replicas.is_empty() {
             continue;
         }
-        let turn = shared.next.fetch_add(1, Ordering::SeqCst) % copies.len();
-        copies.rotate_left(turn);
+        let turn = shared.next.fetch_add(1, Ordering::SeqCst) % replicas.len();
+        replicas.rotate_left(turn);
         let name = format!("{writer}-{number}");
-        for (index, (copy, todo)) in copies.iter().enumerate() {
+        for (index, (replica, todo)) in replicas.iter().enumerate() {
             let Err(cause) = store(todo, &name).await else {
                 acknowledged.push(name);
                 shared.answered.fetch_add(1, Ordering::SeqCst);
                 break;
             };
-            let failed = cause != Cause::Unreachable || index + 1 == copies.len();
-            let miss = Miss { cause, copy: copy.id.clone(), at: SystemTime::now(), failed };
+            let failed = cause != Cause::Unreachable || index + 1 == replicas.len();
+            let miss = Miss { cause, replica: replica.id.clone(), at: SystemTime::now(), failed };
             shared.missed.lock().unwrap().push(miss);
             if failed {
                 break;

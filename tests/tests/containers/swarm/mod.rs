@@ -1,10 +1,10 @@
-//! The application in Docker Swarm, as `export swarm` writes it: three copies of `todo` on one
-//! PostgreSQL server, one copy killed and all of them replaced while it is written to.
+//! The application in Docker Swarm, from `export swarm`: three replicas of `todo` on one PostgreSQL
+//! server. Under writes, one replica is killed and then all are replaced.
 //!
-//! Swarm's own balancing of published ports is not measured: it needs IPVS, which not every
-//! kernel has. Each copy gets a port of its own, names stand for all addresses (`dnsrr`), and
-//! the writers go from one healthy copy to the next, as a balancer before a swarm does. What a
-//! copy did not do is told by its cause, and by how long after the copy's signal and end.
+//! Swarm's own load balancing is not tested: it needs IPVS, which not every kernel has. Each
+//! replica has its own port, names resolve to all addresses (`dnsrr`), and the writers rotate over
+//! the healthy replicas, as an external load balancer does. A failed write is reported with its
+//! cause, and with its time after the replica's signal and exit.
 
 mod engine;
 mod load;
@@ -18,19 +18,19 @@ use serde_json::{Value, json};
 use self::engine::{Swarm, database_of};
 use self::load::{Cause, Load, WRITERS};
 
-/// Copies of `todo`, as the overlay `swarm` of its metadata says.
-const COPIES: usize = 3;
+/// The replicas of `todo` in the overlay `swarm` of its metadata.
+const REPLICAS: usize = 3;
 
-/// Who owns the databases.
+/// The role that owns the databases.
 const ROLE: &str = "app";
 
-/// The job that imports the sample, by way of `users` and `todo`.
+/// The job that imports the sample through `users` and `todo`.
 const JOB: &str = "sample-data";
 
-/// Writes that must be answered in each part of the test.
+/// The writes that must succeed in each part of the test.
 const WRITES: usize = 150;
 
-/// Merged by the engine into what was exported.
+/// A stack file that the engine merges into the exported one.
 fn additions(database: &str, root: &Path) -> String {
     let service = |name: &str, port: u16| {
         format!(
@@ -51,7 +51,7 @@ fn additions(database: &str, root: &Path) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn three_copies_lose_no_acknowledged_write_when_one_is_killed_and_all_are_replaced() {
+async fn replaced_replicas_lose_no_acknowledged_write() {
     let Some(mut swarm) = Swarm::begin() else { return };
     let folder = tempfile::tempdir().unwrap();
     let database = database_of(swarm.name());
@@ -64,7 +64,7 @@ async fn three_copies_lose_no_acknowledged_write_when_one_is_killed_and_all_are_
     export(&mut swarm, &root, &out);
     std::fs::write(out.join("additions.yaml"), additions(&database, &root)).unwrap();
     swarm.deploy(&[out.join("stack.yaml"), out.join("additions.yaml")]);
-    swarm.await_healthy("todo", COPIES).await;
+    swarm.await_healthy("todo", REPLICAS).await;
     swarm.await_healthy("users", 1).await;
 
     swarm.await_complete(JOB).await;
@@ -77,32 +77,32 @@ async fn three_copies_lose_no_acknowledged_write_when_one_is_killed_and_all_are_
 
     let victim = swarm.healthy("todo").remove(0);
     swarm.ask(&["kill", &victim.id]);
-    swarm.await_replaced("todo", &[victim], COPIES).await;
+    swarm.await_replaced("todo", &[victim], REPLICAS).await;
     load.await_answered(WRITES).await;
-    let killed = load.part("one copy killed");
+    let killed = load.part("one replica killed");
 
     let old = swarm.healthy("todo");
     let service = format!("{}_todo", swarm.name());
     swarm.ask(&["service", "update", "--detach", "--env-add", "X=1", &service]);
-    swarm.await_replaced("todo", &old, COPIES).await;
+    swarm.await_replaced("todo", &old, REPLICAS).await;
     load.await_answered(WRITES).await;
     let updated = load.part("rolling update");
 
     let acknowledged = load.end().await;
-    // By way of `users`, which finds the copies by name.
+    // `users` finds the replicas of `todo` by name.
     users.get("/users/luckas").await.expect(200);
     let kept = users.get(&format!("/users/{}/lists", load::USER)).await.expect(200).json();
     let lost: Vec<_> = acknowledged.iter().filter(|name| kept.get(name).is_none()).collect();
     println!("{} writes acknowledged, {} lost", acknowledged.len(), lost.len());
     assert!(lost.is_empty(), "{lost:?}");
     assert_eq!(steady.failures() + updated.failures(), 0, "{steady:?}, {updated:?}");
-    // Whoever waits for an answer of the copy that is killed gets none, and nobody else fails.
+    // Only the requests in flight to the killed replica fail.
     assert!(killed.failures() <= WRITERS, "{killed:?}");
     assert!(killed.failed.keys().all(|cause| *cause == Cause::Cut), "{killed:?}");
 }
 
-/// The application as a stack file. Its ports are taken out of it: those of a swarm are open on
-/// every address of the machine, and may be taken here by a stack that runs.
+/// Exports the application as a stack file, and removes its ports: Swarm would open them on every
+/// address of the machine, and a running stack may use them.
 fn export(swarm: &mut Swarm, root: &Path, out: &Path) {
     let url = |service: &str| {
         format!("{service}:DATABASE_URL=postgres://{}@postgres:5432/{service}", ROLE)
@@ -118,7 +118,7 @@ fn export(swarm: &mut Swarm, root: &Path, out: &Path) {
     }
     let file = out.join("stack.yaml");
     let text = std::fs::read_to_string(&file).unwrap();
-    assert!(text.contains(&format!("replicas: {COPIES}")), "{text}");
+    assert!(text.contains(&format!("replicas: {REPLICAS}")), "{text}");
     let published = ["    ports:", "    - 5000:5000", "    - 5001:5001"];
     let lines = text.lines().filter(|line| !published.contains(line));
     std::fs::write(file, lines.map(|line| format!("{line}\n")).collect::<String>()).unwrap();
