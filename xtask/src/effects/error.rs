@@ -17,16 +17,14 @@ pub(crate) enum Error {
     NoProgram(String),
     #[error("failed to execute `{0}`: the interpreter or loader that it names is missing")]
     NoInterpreter(String),
-    #[error("failed to execute `{program}`: {error}")]
-    Execute { program: String, error: io::Error },
-    #[error("failed to enter the working folder `{cwd}`: {error}")]
-    EnterFolder { cwd: String, error: io::Error },
-    #[error("failed to pass sockets to `{program}`: {error}")]
-    PassSockets { program: String, error: io::Error },
-    #[error("failed to create a process group for `{program}`: {error}")]
-    CreateGroup { program: String, error: io::Error },
-    #[error("failed to watch `{program}`: {error}")]
-    Watch { program: String, error: io::Error },
+    #[error("failed to {} `{subject}`: {error}", match step {
+        SpawnStep::CreateGroup => "create a process group for",
+        SpawnStep::PassDescriptors => "pass sockets to",
+        SpawnStep::EnterFolder => "enter the working folder",
+        SpawnStep::Execute => "execute",
+        SpawnStep::ReadReport => "watch",
+    })]
+    Spawn { step: SpawnStep, subject: String, error: io::Error },
     #[error("failed to start `{program}`: {error}")]
     Start { program: String, error: io::Error },
     #[error("failed to pass `{0}` to a program: it contains a NUL byte")]
@@ -48,15 +46,14 @@ impl Error {
     /// Why `program` was not executed in the folder `cwd`.
     pub(crate) fn of_spawn(failure: SpawnFailure, program: &str, cwd: &str) -> Self {
         let SpawnFailure { step, error } = failure;
-        let (exists, program) = (Path::new(cwd).join(program).exists(), program.to_owned());
         match (step, error.kind()) {
-            (SpawnStep::Group, _) => Self::CreateGroup { program, error },
-            (SpawnStep::Descriptors, _) => Self::PassSockets { program, error },
-            (SpawnStep::Folder, _) => Self::EnterFolder { cwd: cwd.to_owned(), error },
-            (SpawnStep::Watch, _) => Self::Watch { program, error },
-            (SpawnStep::Program, io::ErrorKind::NotFound) if exists => Self::NoInterpreter(program),
-            (SpawnStep::Program, io::ErrorKind::NotFound) => Self::NoProgram(program),
-            (SpawnStep::Program, _) => Self::Execute { program, error },
+            (SpawnStep::EnterFolder, _) => Self::Spawn { step, subject: cwd.to_owned(), error },
+            (SpawnStep::Execute, io::ErrorKind::NotFound) => {
+                let exists = Path::new(cwd).join(program).exists();
+                let missing = if exists { Self::NoInterpreter } else { Self::NoProgram };
+                missing(program.to_owned())
+            }
+            (_, _) => Self::Spawn { step, subject: program.to_owned(), error },
         }
     }
 }

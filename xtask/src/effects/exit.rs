@@ -47,7 +47,7 @@ pub(crate) async fn wait_for_exec(leader: &Leader, report: OwnedFd) -> Result<()
         Ok(Some(failure)) => failure,
         Err(error) => {
             leader.signal(Signal::KILL);
-            SpawnFailure { step: SpawnStep::Watch, error }
+            SpawnFailure { step: SpawnStep::ReadReport, error }
         }
     };
     leader.reap();

@@ -160,7 +160,8 @@ impl World {
         let name = service.clone();
         let keeping = tokio::task::spawn_blocking(move || {
             let mut programs = programs.lock().unwrap_or_else(PoisonError::into_inner);
-            programs.accept(&name, &path, &in_use)
+            let accepted = programs.accept(&name, &path, &in_use);
+            accepted.map_err(|error| Error::KeepProgram { path, error })
         });
         tokio::spawn(async move {
             let kept = keeping.await.unwrap_or_else(|error| Err(Error::Task(error)));
@@ -232,16 +233,7 @@ impl World {
 
     fn probe(&mut self, service: Name, run: Run, probes: Vec<PreparedProbe>) {
         let events = self.events(&service, run);
-        let command = Command {
-            program: String::new(),
-            args: Vec::new(),
-            env: Vec::new(),
-            cwd: "/".to_owned(),
-            sockets: Vec::new(),
-            notify: false,
-            watchdog_us: None,
-            container: None,
-        };
+        let command = Command { cwd: "/".to_owned(), ..Command::default() };
         let active = ActiveRun::new(Process::Unmanaged, PathBuf::new());
         self.start_probes(&active, &events, &command, probes);
         if let Some(before) = self.runs.insert((service, run), active) {

@@ -13,8 +13,6 @@ use std::path::{Path, PathBuf};
 use xtask_core::stack::Artifact;
 use xtask_core::terms::Name;
 
-use crate::effects::error::Error;
-
 /// How many programs of a service are kept, even if no run uses them.
 const KEEP: usize = 2;
 
@@ -73,16 +71,6 @@ impl Programs {
     /// # Errors
     /// When the program cannot be read, linked or copied.
     pub(crate) fn accept(
-        &mut self,
-        service: &Name,
-        path: &Path,
-        in_use: &BTreeSet<PathBuf>,
-    ) -> Result<Artifact, Error> {
-        self.keep(service, path, in_use)
-            .map_err(|error| Error::KeepProgram { path: path.to_owned(), error })
-    }
-
-    fn keep(
         &mut self,
         service: &Name,
         path: &Path,

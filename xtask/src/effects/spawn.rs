@@ -8,17 +8,14 @@
 //! Only the main thread of the supervisor spawns, because the death signal of a child is tied to
 //! the thread that forked it. [`crate::effects::exit`] waits for the process.
 
-use std::ffi::{CStr, CString, OsStr};
+use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
 use std::ptr;
 
 use libc::{c_char, c_int};
 use rustix::process::Pid;
 
-use crate::effects::error::Error;
 use crate::system::group::Leader;
 
 /// The first descriptor of inherited sockets, as `sd_listen_fds` has it.
@@ -27,24 +24,30 @@ pub(crate) const FIRST_SOCKET: RawFd = 3;
 /// Digits reserved for a process id in the environment.
 const PID_DIGITS: usize = 10;
 
-/// Everything about the process to spawn.
+/// What to execute.
 #[derive(Debug)]
-pub(crate) struct SpawnRequest<'a> {
-    /// The path to execute.
+pub(crate) struct Exec {
+    /// The path of the program.
     pub(crate) program: CString,
     /// The arguments, its own name first.
     pub(crate) args: Vec<CString>,
     /// The whole environment, as `NAME=VALUE`.
     pub(crate) env: Vec<CString>,
+    pub(crate) cwd: CString,
+    /// The limit of open files to restore, if the supervisor raised its own.
+    pub(crate) open_files: Option<libc::rlimit>,
+}
+
+/// What to execute, and what the child inherits.
+#[derive(Debug)]
+pub(crate) struct SpawnRequest<'a> {
+    pub(crate) exec: &'a Exec,
     /// Variables that are set to the pid of the child.
     pub(crate) pid_variables: &'static [&'static str],
-    pub(crate) cwd: CString,
     /// Standard output and standard error.
     pub(crate) output: [BorrowedFd<'a>; 2],
     /// Descriptors to inherit, from [`FIRST_SOCKET`] on.
     pub(crate) sockets: Vec<BorrowedFd<'a>>,
-    /// The limit of open files to restore, if the supervisor raised its own.
-    pub(crate) open_files: Option<libc::rlimit>,
 }
 
 /// A child that was forked, and may not have executed its program yet.
@@ -64,19 +67,15 @@ pub(crate) struct SpawnFailure {
     pub(crate) error: io::Error,
 }
 
-/// The steps from fork to exec.
+/// The steps from fork to exec, and the one of the supervisor that reads the report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SpawnStep {
-    /// To create a group, and to request a death signal.
-    Group,
-    /// To move descriptors to their numbers.
-    Descriptors,
-    /// To enter the working folder.
-    Folder,
-    /// To execute the program.
-    Program,
-    /// To read the report, which the supervisor does.
-    Watch,
+    /// Includes the request for a death signal.
+    CreateGroup,
+    PassDescriptors,
+    EnterFolder,
+    Execute,
+    ReadReport,
 }
 
 impl SpawnFailure {
@@ -84,10 +83,10 @@ impl SpawnFailure {
     pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (step, errno) = bytes.split_first_chunk::<4>()?;
         let step = match i32::from_ne_bytes(*step) {
-            0 => SpawnStep::Group,
-            1 => SpawnStep::Descriptors,
-            2 => SpawnStep::Folder,
-            _ => SpawnStep::Program,
+            0 => SpawnStep::CreateGroup,
+            1 => SpawnStep::PassDescriptors,
+            2 => SpawnStep::EnterFolder,
+            _ => SpawnStep::Execute,
         };
         let errno = i32::from_ne_bytes(errno.try_into().ok()?);
         Some(Self { step, error: io::Error::from_raw_os_error(errno) })
@@ -98,26 +97,26 @@ impl SpawnFailure {
 ///
 /// # Errors
 /// When the fork fails. A failed exec is reported through [`Spawned::exec_report`] instead.
-pub(crate) fn start(launch: &SpawnRequest<'_>) -> io::Result<Spawned> {
+pub(crate) fn start(request: &SpawnRequest<'_>) -> io::Result<Spawned> {
     // Every source is above the targets, so that no move overwrites a descriptor that is still
     // needed.
-    let above = FIRST_SOCKET + c_int::try_from(launch.sockets.len()).unwrap_or(c_int::MAX);
+    let above = FIRST_SOCKET + c_int::try_from(request.sockets.len()).unwrap_or(c_int::MAX);
     let null = std::fs::File::open("/dev/null")?;
     let mut lifted = Vec::new();
     let stdin = lift(null.as_fd(), above, &mut lifted)?;
-    let stdout = lift(launch.output[0], above, &mut lifted)?;
-    let stderr = lift(launch.output[1], above, &mut lifted)?;
+    let stdout = lift(request.output[0], above, &mut lifted)?;
+    let stderr = lift(request.output[1], above, &mut lifted)?;
     let mut descriptors = vec![(stdin, 0), (stdout, 1), (stderr, 2)];
-    for (place, socket) in (FIRST_SOCKET..).zip(&launch.sockets) {
+    for (place, socket) in (FIRST_SOCKET..).zip(&request.sockets) {
         descriptors.push((lift(*socket, above, &mut lifted)?, place));
     }
     let (exec_report, report) = close_on_exec_pipe()?;
     let report_fd = lift(report.as_fd(), above, &mut lifted)?;
 
-    let args = pointers(&launch.args);
+    let args = pointers(&request.exec.args);
     let mut pid_buffers: Vec<Vec<u8>> =
-        launch.pid_variables.iter().map(|name| pid_buffer(name)).collect();
-    let mut env = pointers(&launch.env);
+        request.pid_variables.iter().map(|name| pid_buffer(name)).collect();
+    let mut env = pointers(&request.exec.env);
     env.pop();
     let mut pid_slots = Vec::with_capacity(pid_buffers.len());
     for buffer in &mut pid_buffers {
@@ -128,15 +127,15 @@ pub(crate) fn start(launch: &SpawnRequest<'_>) -> io::Result<Spawned> {
     env.push(ptr::null());
 
     let prepared = Prepared {
-        program: &launch.program,
+        program: &request.exec.program,
         args: &args,
         env: &env,
         pid_slots: &pid_slots,
-        cwd: &launch.cwd,
+        cwd: &request.exec.cwd,
         descriptors: &descriptors,
         above,
         report: report_fd,
-        open_files: launch.open_files,
+        open_files: request.exec.open_files,
         // SAFETY: `getpid` has no preconditions.
         parent: unsafe { libc::getpid() },
     };
@@ -194,16 +193,16 @@ unsafe fn in_child(p: &Prepared<'_>) -> ! {
     // SAFETY: the caller's promise; each call gets pointers into `p` or to locals.
     unsafe {
         if libc::setpgid(0, 0) != 0 || !die_with(p.parent) {
-            fail(p, SpawnStep::Group);
+            fail(p, SpawnStep::CreateGroup);
         }
         for &(from, to) in p.descriptors {
             if libc::dup2(from, to) < 0 {
-                fail(p, SpawnStep::Descriptors);
+                fail(p, SpawnStep::PassDescriptors);
             }
         }
         close_the_rest_on_exec(p.above);
         if libc::chdir(p.cwd.as_ptr()) != 0 {
-            fail(p, SpawnStep::Folder);
+            fail(p, SpawnStep::EnterFolder);
         }
         default_signals();
         if let Some(limit) = p.open_files {
@@ -223,7 +222,7 @@ unsafe fn in_child(p: &Prepared<'_>) -> ! {
             let pause = libc::timespec { tv_sec: 0, tv_nsec: 2_000_000 };
             libc::nanosleep(&raw const pause, ptr::null_mut());
         }
-        fail(p, SpawnStep::Program)
+        fail(p, SpawnStep::Execute)
     }
 }
 
@@ -373,25 +372,6 @@ pub(crate) fn close_on_exec_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
         }
         Ok((read, write))
     }
-}
-
-/// The path of a program, looked up in this `PATH` if the name has no slash.
-pub(crate) fn find_program(name: &str, path: Option<&OsStr>, cwd: &str) -> Result<PathBuf, Error> {
-    if name.contains('/') {
-        return Ok(PathBuf::from(name));
-    }
-    which::which_in(name, path, cwd).map_err(|_| Error::FindProgram(name.to_owned()))
-}
-
-/// The arguments of a program, its own name first.
-pub(crate) fn arguments(program: &str, args: &[String]) -> Result<Vec<CString>, Error> {
-    std::iter::once(program).chain(args.iter().map(String::as_str)).map(c_string).collect()
-}
-
-pub(crate) fn c_string(text: impl AsRef<OsStr>) -> Result<CString, Error> {
-    let text = text.as_ref();
-    CString::new(text.as_bytes())
-        .map_err(|_| Error::ContainsNul(text.to_string_lossy().into_owned()))
 }
 
 fn pointers(texts: &[CString]) -> Vec<*const c_char> {

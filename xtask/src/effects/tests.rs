@@ -165,12 +165,8 @@ pub(crate) fn command(program: &str, args: &[&str]) -> Command {
     Command {
         program: program.to_owned(),
         args: args.iter().map(|arg| (*arg).to_owned()).collect(),
-        env: Vec::new(),
         cwd: "/".to_owned(),
-        sockets: Vec::new(),
-        notify: false,
-        watchdog_us: None,
-        container: None,
+        ..Command::default()
     }
 }
 

@@ -89,27 +89,17 @@ impl Leader {
         *self.reaped.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether a member other than the leader, which has ended, is still running. Such a member
-    /// is an orphan or descends from one. Mostly there is no orphan, and then this reads one
-    /// small file.
+    /// Whether a member other than the leader, which has ended, is still running. Mostly there is
+    /// no orphan, and then this reads a few small files. Zombies of the group are reaped.
     pub(crate) fn has_survivors(&self) -> bool {
         let group = self.id();
-        let orphans = match proc::own_children() {
-            Some(children) => children.into_iter().filter(|pid| is_orphan(*pid)).collect(),
-            None => vec![group],
-        };
-        let mut suspect = false;
-        for pid in orphans {
-            match ProcessStat::of(pid) {
-                Some(stat) if stat.is_zombie() && stat.group == group && pid != group => {
-                    reap(pid);
-                }
-                Some(stat) if stat.is_zombie() && pid != group => {}
-                _ => suspect = true,
+        for pid in zombie_orphans() {
+            if ProcessStat::of(pid).is_some_and(|stat| stat.group == group) {
+                reap(pid);
             }
         }
         // One scan can miss a member that starts or changes its parent during the scan.
-        suspect && (has_running_member(group) || has_running_member(group))
+        has_running_member(group) || has_running_member(group)
     }
 }
 

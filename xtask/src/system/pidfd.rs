@@ -12,7 +12,17 @@ use crate::system::async_fd::async_fd;
 
 /// The descriptor of the process that has this pid now.
 pub(crate) fn open(pid: i32) -> Option<OwnedFd> {
-    pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok()
+    try_open(pid).ok().flatten()
+}
+
+/// As [`open`], with the failures of the system apart from a missing process.
+fn try_open(pid: i32) -> Result<Option<OwnedFd>, Errno> {
+    let Some(pid) = Pid::from_raw(pid).filter(|_| pid > 0) else { return Ok(None) };
+    match pidfd_open(pid, PidfdFlags::empty()) {
+        Ok(pidfd) => Ok(Some(pidfd)),
+        Err(Errno::SRCH) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Whether the process has ended, reaped or not.
@@ -24,11 +34,7 @@ pub(crate) fn has_ended(pidfd: &OwnedFd) -> bool {
 
 /// Whether no process has this pid, or only a zombie. If the system cannot tell, this is false.
 pub(crate) fn has_died(pid: u32) -> bool {
-    let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return true };
-    match pidfd_open(pid, PidfdFlags::empty()) {
-        Ok(pidfd) => has_ended(&pidfd),
-        Err(error) => error == Errno::SRCH,
-    }
+    try_open(pid.cast_signed()).is_ok_and(|pidfd| pidfd.as_ref().is_none_or(has_ended))
 }
 
 /// Waits for the exit of a process, which need not be a child.
@@ -40,14 +46,7 @@ impl ExitWatch {
     /// # Errors
     /// When the system cannot watch it; the process may be running.
     pub(crate) fn new(pid: u32) -> io::Result<Self> {
-        let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else {
-            return Ok(Self(None));
-        };
-        match pidfd_open(pid, PidfdFlags::NONBLOCK) {
-            Ok(pidfd) => Self::of(pidfd),
-            Err(Errno::SRCH) => Ok(Self(None)),
-            Err(error) => Err(error.into()),
-        }
+        Ok(Self(try_open(pid.cast_signed())?.map(async_fd).transpose()?))
     }
 
     /// Watches the process of a descriptor.

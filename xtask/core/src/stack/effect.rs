@@ -98,7 +98,7 @@ pub enum Signal {
 }
 
 /// A fully rendered command.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Command {
     /// A path, or a name that is looked up in `PATH`.

@@ -22,8 +22,7 @@ use super::stack::Network;
 use super::volumes;
 use crate::effects::exit::wait_for_exec;
 use crate::effects::process::notify::NotifySocket;
-use crate::effects::spawn;
-use crate::effects::spawn::SpawnRequest;
+use crate::effects::spawn::{self, Exec, SpawnRequest};
 use crate::system::group::Leader;
 use crate::system::say;
 
@@ -121,15 +120,18 @@ impl ContainerRun {
         let words = ["start", "--attach", name];
         let words = words.iter().map(|word| text(word.as_bytes()));
         let args = std::iter::once(Ok(program.clone())).chain(words).collect::<io::Result<_>>()?;
-        let spawned = spawn::start(&SpawnRequest {
+        let exec = Exec {
             program,
             args,
             env: self.environment.clone(),
-            pid_variables: &[],
             cwd: c"/".to_owned(),
+            open_files: self.open_files,
+        };
+        let spawned = spawn::start(&SpawnRequest {
+            exec: &exec,
+            pid_variables: &[],
             output: [self.ends[0].as_fd(), self.ends[1].as_fd()],
             sockets: Vec::new(),
-            open_files: self.open_files,
         })?;
         let leader = Arc::new(spawned.leader);
         let executed = wait_for_exec(&leader, spawned.exec_report).await;

@@ -7,7 +7,7 @@
 mod error;
 pub(crate) mod http;
 
-use std::ffi::CString;
+use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,7 +23,7 @@ pub(crate) use crate::effects::probe::error::Error;
 use crate::effects::RunEvents;
 use crate::effects::exit::{KillOnDrop, wait_for_exec, wait_for_exit};
 use crate::effects::probe::http::{Queued, Request};
-use crate::effects::spawn::{self, SpawnRequest};
+use crate::effects::spawn::{self, Exec, SpawnRequest};
 use crate::system::group::Leader;
 use crate::system::{listeners, port_holder, socket};
 
@@ -64,22 +64,9 @@ pub(crate) enum Target {
     /// An accepted connection. The host is resolved for each attempt.
     Tcp { host: String, port: u16 },
     /// A command that exits with 0.
-    Command(CommandTarget),
+    Command(Exec),
     /// The probe can never pass.
     Invalid(Error),
-}
-
-/// A command of a probe.
-#[derive(Debug)]
-pub(crate) struct CommandTarget {
-    /// The path of the program.
-    pub(crate) program: CString,
-    /// The arguments, its own name first.
-    pub(crate) args: Vec<CString>,
-    pub(crate) env: Vec<CString>,
-    pub(crate) cwd: CString,
-    /// The limit of open files to restore.
-    pub(crate) open_files: Option<libc::rlimit>,
 }
 
 /// Which process must listen for an answer to count.
@@ -144,7 +131,7 @@ impl PollingProbe {
     async fn attempt(&mut self) -> Result<(), Error> {
         let address = match &mut self.target {
             Target::Invalid(_) => return Ok(()),
-            Target::Command(command) => return command.attempt().await,
+            Target::Command(command) => return attempt_command(command).await,
             Target::Tcp { host, port } => {
                 let address = within_timeout(resolve(host, *port)).await?;
                 within_timeout(TcpStream::connect(address)).await?;
@@ -196,39 +183,29 @@ impl ExpectedListener {
     }
 }
 
-impl CommandTarget {
-    async fn attempt(&self) -> Result<(), Error> {
-        let exit = tokio::time::timeout(COMMAND_TIMEOUT, self.run());
-        match exit.await.map_err(|_| Error::CommandTimeout)?? {
-            Exit::Code(0) => Ok(()),
-            Exit::Code(code) => Err(Error::ExitCode(code)),
-            Exit::Signal(signal) => Err(Error::ExitSignal(signal)),
-            Exit::Unknown => Err(Error::ExitUnknown),
-        }
+async fn attempt_command(command: &Exec) -> Result<(), Error> {
+    let exit = tokio::time::timeout(COMMAND_TIMEOUT, run(command));
+    let failed = |error| {
+        let program = command.program.to_string_lossy().into_owned();
+        Error::Command { program, error }
+    };
+    match exit.await.map_err(|_| Error::CommandTimeout)?.map_err(failed)? {
+        Exit::Code(0) => Ok(()),
+        Exit::Code(code) => Err(Error::ExitCode(code)),
+        Exit::Signal(signal) => Err(Error::ExitSignal(signal)),
+        Exit::Unknown => Err(Error::ExitUnknown),
     }
+}
 
-    async fn run(&self) -> Result<Exit, Error> {
-        let failed = |error| {
-            let program = self.program.to_string_lossy().into_owned();
-            Error::Command { program, error }
-        };
-        let null = std::fs::File::options().write(true).open("/dev/null").map_err(failed)?;
-        let spawned = spawn::start(&SpawnRequest {
-            program: self.program.clone(),
-            args: self.args.clone(),
-            env: self.env.clone(),
-            pid_variables: &[],
-            cwd: self.cwd.clone(),
-            output: [null.as_fd(), null.as_fd()],
-            sockets: Vec::new(),
-            open_files: self.open_files,
-        })
-        .map_err(failed)?;
-        let child = KillOnDrop(Arc::new(spawned.leader));
-        let executed = wait_for_exec(&child.0, spawned.exec_report).await;
-        executed.map_err(|failure| failed(failure.error))?;
-        Ok(wait_for_exit(&child.0).await)
-    }
+async fn run(exec: &Exec) -> io::Result<Exit> {
+    let null = std::fs::File::options().write(true).open("/dev/null")?;
+    let output = [null.as_fd(), null.as_fd()];
+    let spawned =
+        spawn::start(&SpawnRequest { exec, pid_variables: &[], output, sockets: Vec::new() })?;
+    let child = KillOnDrop(Arc::new(spawned.leader));
+    let executed = wait_for_exec(&child.0, spawned.exec_report).await;
+    executed.map_err(|failure| failure.error)?;
+    Ok(wait_for_exit(&child.0).await)
 }
 
 /// The address at which to call a host.

@@ -14,8 +14,8 @@ use crate::effects::World;
 use crate::effects::active_run::{ActiveRun, Adopted, Process};
 use crate::effects::error::Error;
 use crate::effects::process::inspect::Inspection;
+use crate::effects::process::launch::find_program;
 use crate::effects::process::run::stop_probes;
-use crate::effects::spawn::find_program;
 use crate::system::pidfd::ExitWatch;
 use crate::system::socket;
 

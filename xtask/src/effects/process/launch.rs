@@ -3,8 +3,11 @@
 //! A queued request is sent before the fork, so that the first accept answers it. The other probes
 //! start once the program is executed.
 
+use std::ffi::{CString, OsStr};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 
 use xtask_client::logs::Stream;
@@ -20,11 +23,11 @@ use crate::effects::logs::Pipe;
 use crate::effects::logs::lines::{Lines, LogPattern, LogPatterns};
 use crate::effects::perform::socket_path;
 use crate::effects::probe::http::Request;
-use crate::effects::probe::{self, CommandTarget, ExpectedListener, PollingProbe, Target};
+use crate::effects::probe::{self, ExpectedListener, PollingProbe, Target};
 use crate::effects::process::environment::Additions;
 use crate::effects::process::notify::NotifySocket;
 use crate::effects::process::run::ProcessRun;
-use crate::effects::spawn::{self, SpawnRequest, arguments, c_string, find_program};
+use crate::effects::spawn::{self, Exec, SpawnRequest};
 use crate::effects::{RunEvents, World};
 use crate::system::socket;
 
@@ -42,11 +45,11 @@ impl World {
             find_program(&command.program, self.environment.get(command, "PATH"), &command.cwd)?;
 
         let notify = self.notify_socket(&events, command, &probes).map_err(failed)?;
-        let patterns = LogPatterns::default();
-        let (pipes, ends) = self.pipes(&events, &patterns).map_err(failed)?;
-
         let additions = Additions { notify: notify.as_deref().map(NotifySocket::path) };
         let env = self.environment.of(command, &additions);
+        let exec = self.exec(&program, (&command.program, &command.args), env, &command.cwd)?;
+        let patterns = LogPatterns::default();
+        let (pipes, ends) = self.pipes(&events, &patterns).map_err(failed)?;
         // Before the fork, so that the first accept answers.
         let targets = self.targets(&events, probes, command, &patterns);
 
@@ -58,14 +61,10 @@ impl World {
             .inherited(service, &command.sockets)
             .ok_or_else(|| Error::Unbound(service.clone()))?;
         let spawned = spawn::start(&SpawnRequest {
-            program: c_string(&program)?,
-            args: arguments(&command.program, &command.args)?,
-            env,
+            exec: &exec,
             pid_variables: pid_variables(command),
-            cwd: c_string(&command.cwd)?,
             output: [ends[0].as_fd(), ends[1].as_fd()],
             sockets,
-            open_files: self.open_files,
         })
         .map_err(failed)?;
 
@@ -186,13 +185,25 @@ impl World {
         let bare = Command { sockets: Vec::new(), watchdog_us: None, ..command.clone() };
         let (name, args) = prepared.command.split_first().ok_or(probe::Error::EmptyCommand)?;
         let program = find_program(name, self.environment.get(command, "PATH"), &command.cwd)?;
-        Ok(Target::Command(CommandTarget {
-            program: c_string(&program)?,
-            args: arguments(name, args)?,
-            env: self.environment.of(&bare, &Additions::default()),
-            cwd: c_string(&command.cwd)?,
+        let env = self.environment.of(&bare, &Additions::default());
+        Ok(Target::Command(self.exec(&program, (name, args), env, &command.cwd)?))
+    }
+
+    fn exec(
+        &self,
+        program: &Path,
+        (name, args): (&str, &[String]),
+        env: Vec<CString>,
+        cwd: &str,
+    ) -> Result<Exec, Error> {
+        let args = std::iter::once(name).chain(args.iter().map(String::as_str));
+        Ok(Exec {
+            program: c_string(program)?,
+            args: args.map(c_string).collect::<Result<_, _>>()?,
+            env,
+            cwd: c_string(cwd)?,
             open_files: self.open_files,
-        }))
+        })
     }
 
     pub(crate) fn notify_socket(
@@ -219,4 +230,18 @@ fn pid_variables(command: &Command) -> &'static [&'static str] {
         (true, Some(_)) => &["WATCHDOG_PID"],
         (false, Some(_)) => &["LISTEN_PID", "WATCHDOG_PID"],
     }
+}
+
+/// The path of a program, looked up in this `PATH` if the name has no slash.
+pub(crate) fn find_program(name: &str, path: Option<&OsStr>, cwd: &str) -> Result<PathBuf, Error> {
+    if name.contains('/') {
+        return Ok(PathBuf::from(name));
+    }
+    which::which_in(name, path, cwd).map_err(|_| Error::FindProgram(name.to_owned()))
+}
+
+fn c_string(text: impl AsRef<OsStr>) -> Result<CString, Error> {
+    let text = text.as_ref();
+    CString::new(text.as_bytes())
+        .map_err(|_| Error::ContainsNul(text.to_string_lossy().into_owned()))
 }
