@@ -65,13 +65,6 @@ impl ActiveRun {
             Process::Adopted(adopted) => adopted.is_running(),
         }
     }
-
-    pub(crate) fn leader(&self) -> Option<&Arc<Leader>> {
-        match &self.process {
-            Process::Child(leader) => Some(leader),
-            Process::Unmanaged | Process::Container(_) | Process::Adopted(_) => None,
-        }
-    }
 }
 
 impl Adopted {

@@ -129,10 +129,11 @@ impl World {
 
     /// A query of the calls to these addresses and of the callers that wait there.
     pub(crate) fn traffic_query(&self, addresses: Vec<ServiceAddress>) -> TrafficQuery {
-        let leaders = self.runs.iter();
-        let leaders = leaders.filter_map(|((service, _), active)| {
-            let leader = active.leader().filter(|leader| !leader.is_reaped())?;
-            Some((Arc::clone(leader), service.clone()))
+        let leaders = self.runs.iter().filter_map(|((service, _), active)| match &active.process {
+            Process::Child(leader) if !leader.is_reaped() => {
+                Some((Arc::clone(leader), service.clone()))
+            }
+            _ => None,
         });
         let own = |handle: &Arc<()>| u32::try_from(Arc::strong_count(handle) - 1);
         let queued = self.queued.iter();

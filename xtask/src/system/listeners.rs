@@ -7,22 +7,12 @@ use std::net::SocketAddr;
 
 use crate::system::tcp::{self, Socket, SocketState};
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Listener {
-    pub(crate) address: SocketAddr,
-    pub(crate) inode: u64,
-    /// Established connections that the listener has not accepted.
-    pub(crate) waiting: u32,
-    /// Id of the user that it belongs to.
-    pub(crate) user: u32,
-}
-
-impl Listener {
+impl Socket {
     /// Whether this listener accepts connections to `address`.
     pub(crate) fn accepts(&self, address: SocketAddr) -> bool {
-        let (own, called) = (self.address.ip(), address.ip().to_canonical());
+        let (own, called) = (self.local.ip(), address.ip().to_canonical());
         let same_kind = own.is_ipv4() == called.is_ipv4();
-        self.address.port() == address.port()
+        self.local.port() == address.port()
             && (own.to_canonical() == called
                 // An IPv6 wildcard also accepts IPv4, unless its socket is set to IPv6 only.
                 || (own.is_unspecified() && (same_kind || own.is_ipv6()))
@@ -30,29 +20,21 @@ impl Listener {
     }
 }
 
-/// Every listener of this network namespace.
-pub(crate) fn all() -> Vec<Listener> {
-    tcp::listening().into_iter().filter_map(listener).collect()
-}
-
-fn listener(socket: Socket) -> Option<Listener> {
-    let Socket { local: address, state, received: waiting, inode, user, .. } = socket;
-    (state == SocketState::Listening).then_some(Listener { address, inode, waiting, user })
-}
-
 /// Whether a port has a listener in the network namespace of a process; none if the system does
 /// not show it.
 pub(crate) fn listens_in(pid: u32, port: u16) -> Option<bool> {
-    let mut listeners = tcp::in_namespace_of(pid)?.filter_map(listener);
-    Some(listeners.any(|listener| listener.address.port() == port))
+    let mut sockets = tcp::in_namespace_of(pid)?;
+    Some(
+        sockets.any(|socket| socket.state == SocketState::Listening && socket.local.port() == port),
+    )
 }
 
 /// How many callers wait unaccepted on each listening port of this network namespace.
 pub(crate) fn waiting_callers() -> BTreeMap<u16, u32> {
     let mut waiting: BTreeMap<u16, u32> = BTreeMap::new();
-    for listener in all() {
-        let of_port = waiting.entry(listener.address.port()).or_default();
-        *of_port = of_port.saturating_add(listener.waiting);
+    for listener in tcp::listening() {
+        let of_port = waiting.entry(listener.local.port()).or_default();
+        *of_port = of_port.saturating_add(listener.received);
     }
     waiting
 }
@@ -63,8 +45,14 @@ mod tests {
 
     #[test]
     fn wildcard_listener_accepts_other_addresses() {
-        let listener =
-            |text: &str| Listener { address: text.parse().unwrap(), inode: 0, waiting: 0, user: 0 };
+        let listener = |text: &str| Socket {
+            local: text.parse().unwrap(),
+            remote: "0.0.0.0:0".parse().unwrap(),
+            state: SocketState::Listening,
+            user: 0,
+            received: 0,
+            inode: 0,
+        };
         let accepts = |own: &str, called: &str| listener(own).accepts(called.parse().unwrap());
         assert!(accepts("127.0.0.1:1", "127.0.0.1:1"));
         assert!(accepts("0.0.0.0:1", "127.0.0.1:1"));

@@ -17,7 +17,8 @@ pub(crate) fn open(pid: i32) -> Option<OwnedFd> {
 
 /// As [`open`], with the failures of the system apart from a missing process.
 fn try_open(pid: i32) -> Result<Option<OwnedFd>, Errno> {
-    let Some(pid) = Pid::from_raw(pid).filter(|_| pid > 0) else { return Ok(None) };
+    // `Pid::from_raw` panics for a negative number.
+    let Some(pid) = Pid::from_raw(pid.max(0)) else { return Ok(None) };
     match pidfd_open(pid, PidfdFlags::empty()) {
         Ok(pidfd) => Ok(Some(pidfd)),
         Err(Errno::SRCH) => Ok(None),

@@ -9,8 +9,8 @@ use std::path::Path;
 
 use xtask_core::stack::event::{HolderStack, PortHolder};
 
-use crate::system::listeners::Listener;
-use crate::system::{group, listeners, pidfd, proc};
+use crate::system::tcp::{self, Socket};
+use crate::system::{group, pidfd, proc};
 
 /// How often a lookup starts again because the port holder ended meanwhile.
 const ATTEMPTS: usize = 5;
@@ -103,11 +103,11 @@ fn inodes_at(address: SocketAddr) -> Vec<u64> {
     listeners_at(address).into_iter().map(|listener| listener.inode).collect()
 }
 
-fn listeners_at(address: SocketAddr) -> Vec<Listener> {
-    let mut found = listeners::all();
+fn listeners_at(address: SocketAddr) -> Vec<Socket> {
+    let mut found = tcp::listening();
     found.retain(|listener| listener.accepts(address));
     // As in the kernel, a listener on the exact address precedes one on a wildcard.
-    let is_exact = |listener: &Listener| listener.address.ip() == address.ip();
+    let is_exact = |listener: &Socket| listener.local.ip() == address.ip();
     if found.iter().any(is_exact) {
         found.retain(is_exact);
     }

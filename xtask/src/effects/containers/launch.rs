@@ -17,7 +17,6 @@ use crate::effects::containers::ContainerError;
 use crate::effects::containers::engine::Engine;
 use crate::effects::containers::run::{ContainerHandle, ContainerRun};
 use crate::effects::logs::lines::LogPatterns;
-use crate::effects::process::environment::Additions;
 use crate::system::sweep::MARK;
 
 impl World {
@@ -76,7 +75,7 @@ impl World {
             start_timeout,
             sockets,
             handle,
-            environment: self.environment.of(&none, &Additions::default()),
+            environment: self.environment.of(&none, None),
             pipes,
             ends,
             notify,

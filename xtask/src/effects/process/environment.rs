@@ -23,13 +23,6 @@ pub(crate) struct Environment {
     base: BTreeMap<OsString, OsString>,
 }
 
-/// Variables that the world adds for one run.
-#[derive(Debug, Default)]
-pub(crate) struct Additions<'a> {
-    /// `NOTIFY_SOCKET`.
-    pub(crate) notify: Option<&'a Path>,
-}
-
 impl Environment {
     /// The environment of this process, cleaned, with `mark`.
     pub(crate) fn of_this_process(mark: &str) -> Self {
@@ -73,9 +66,9 @@ impl Environment {
         }
     }
 
-    /// The environment of one run, without the variables that hold its pid. Values with a NUL byte
+    /// The environment of one run with this `NOTIFY_SOCKET`, without the variables that hold its pid. Values with a NUL byte
     /// cannot be set, and are left out.
-    pub(crate) fn of(&self, command: &Command, additions: &Additions<'_>) -> Vec<CString> {
+    pub(crate) fn of(&self, command: &Command, notify: Option<&Path>) -> Vec<CString> {
         let mut all: BTreeMap<&OsStr, &OsStr> =
             self.base.iter().map(|(name, value)| (name.as_os_str(), value.as_os_str())).collect();
         for (name, value) in &command.env {
@@ -84,7 +77,7 @@ impl Environment {
         let watchdog = command.watchdog_us.map(|us| us.to_string());
         let sockets = command.sockets.len().to_string();
         let names = command.sockets.join(":");
-        if let Some(path) = additions.notify {
+        if let Some(path) = notify {
             all.insert(OsStr::new("NOTIFY_SOCKET"), path.as_os_str());
         }
         if let Some(watchdog) = &watchdog {
@@ -149,7 +142,7 @@ mod tests {
 
     fn rendered(environment: &Environment, command: &Command) -> Vec<String> {
         environment
-            .of(command, &Additions::default())
+            .of(command, None)
             .into_iter()
             .map(|entry| entry.into_string().unwrap())
             .collect()

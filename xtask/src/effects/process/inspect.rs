@@ -5,16 +5,14 @@
 //! that the lookup opened is kept, so that a later signal reaches this very process.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::net::SocketAddr;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use xtask_core::stack::event::{InspectedHolder, InspectionResult, StartedBy};
 use xtask_core::terms::Name;
 
-use crate::effects::programs::same_bytes;
+use crate::effects::programs::have_same_content;
 use crate::system::port_holder::{HolderHandle, Lookup, describe, look_up};
 use crate::system::sweep::MARK;
 use crate::system::{pidfd, proc};
@@ -76,6 +74,8 @@ impl Inspection {
         let variables =
             variables.filter_map(|name| Some((name.clone(), text(value(name)?)))).collect();
         let holder = describe(pid);
+        let has_content =
+            |program: &Path| have_same_content(&proc::file(pid, "exe"), program).unwrap_or(false);
         // A stack whose state folder was deleted has the same mark as this one.
         let has_other_supervisor = (holder.stack.as_ref())
             .is_some_and(|stack| stack.supervisor != Some(std::process::id()));
@@ -89,7 +89,7 @@ impl Inspection {
         InspectedHolder {
             holder,
             age: proc::age(pid).unwrap_or_default(),
-            same: self.program.as_deref().is_some_and(|program| executes(pid, program)),
+            same: self.program.as_deref().is_some_and(has_content),
             deleted: proc::executable(pid).is_some_and(|executable| executable.deleted),
             args: proc::arguments(pid).into_iter().skip(1).collect(),
             variables: environment.is_some().then_some(variables),
@@ -97,17 +97,4 @@ impl Inspection {
             started_by,
         }
     }
-}
-
-/// Whether a process executes this file, or one with the same content.
-fn executes(pid: i32, program: &Path) -> bool {
-    let executable = proc::file(pid, "exe");
-    let (Ok(own), Ok(wanted)) = (std::fs::metadata(&executable), std::fs::metadata(program)) else {
-        return false;
-    };
-    if (own.dev(), own.ino()) == (wanted.dev(), wanted.ino()) {
-        return true;
-    }
-    let same = || same_bytes(File::open(&executable)?, File::open(program)?);
-    own.len() == wanted.len() && same().unwrap_or(false)
 }

@@ -24,7 +24,6 @@ use crate::effects::logs::lines::{Lines, LogPattern, LogPatterns};
 use crate::effects::perform::socket_path;
 use crate::effects::probe::http::Request;
 use crate::effects::probe::{self, ExpectedListener, PollingProbe, Target};
-use crate::effects::process::environment::Additions;
 use crate::effects::process::notify::NotifySocket;
 use crate::effects::process::run::ProcessRun;
 use crate::effects::spawn::{self, Exec, SpawnRequest};
@@ -45,8 +44,7 @@ impl World {
             find_program(&command.program, self.environment.get(command, "PATH"), &command.cwd)?;
 
         let notify = self.notify_socket(&events, command, &probes).map_err(failed)?;
-        let additions = Additions { notify: notify.as_deref().map(NotifySocket::path) };
-        let env = self.environment.of(command, &additions);
+        let env = self.environment.of(command, notify.as_deref().map(NotifySocket::path));
         let exec = self.exec(&program, (&command.program, &command.args), env, &command.cwd)?;
         let patterns = LogPatterns::default();
         let (pipes, ends) = self.pipes(&events, &patterns).map_err(failed)?;
@@ -185,7 +183,7 @@ impl World {
         let bare = Command { sockets: Vec::new(), watchdog_us: None, ..command.clone() };
         let (name, args) = prepared.command.split_first().ok_or(probe::Error::EmptyCommand)?;
         let program = find_program(name, self.environment.get(command, "PATH"), &command.cwd)?;
-        let env = self.environment.of(&bare, &Additions::default());
+        let env = self.environment.of(&bare, None);
         Ok(Target::Command(self.exec(&program, (name, args), env, &command.cwd)?))
     }
 

@@ -58,9 +58,9 @@ fn forty_sockets_are_inherited_in_order() {
         let pid = lines[0].split(' ').next().unwrap();
         assert_eq!(lines[0], format!("{pid} {pid} 40 {}", names.join(":")));
 
-        let table = crate::system::listeners::all();
+        let table = crate::system::tcp::listening();
         for (number, port) in ports.iter().enumerate() {
-            let listener = table.iter().find(|listener| listener.address.port() == *port).unwrap();
+            let listener = table.iter().find(|listener| listener.local.port() == *port).unwrap();
             let expected = format!("{} socket:[{}]", number + 3, listener.inode);
             assert!(lines.contains(&expected), "no `{expected}` in {lines:#?}");
         }
