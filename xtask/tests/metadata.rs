@@ -1,9 +1,9 @@
-//! Every mistake in the metadata, as the tool tells it: each folder below `cases` is a
-//! small workspace with the text that is expected.
+//! The messages about every mistake in the metadata. Each folder in `cases` is a small
+//! workspace with the expected text.
 //!
-//! A folder may hold `arguments.txt` (one line; `check` by default) and `shell.txt`
-//! (the caller's variables). `XTASK_BLESS=1` writes what is printed as what is
-//! expected. Nothing is built or started here.
+//! A folder may contain `arguments.txt` (one line; `check` by default) and `shell.txt` (the
+//! caller's variables). `XTASK_BLESS=1` writes the printed text as the expected one. The
+//! cases build and start nothing.
 
 #![allow(clippy::unwrap_used)]
 
@@ -60,11 +60,11 @@ fn no_mistake_hides_another() {
         .map(|code| code.as_str())
         .filter(|code| !text.contains(&format!("error[{code}]")))
         .collect();
-    assert!(hidden.is_empty(), "{hidden:?} is not told beside all the others");
+    assert!(hidden.is_empty(), "{hidden:?} is not reported beside all the others");
 }
 
 #[test]
-fn each_mistake_in_a_file_has_a_place_and_a_way_out() {
+fn each_mistake_has_a_place_and_a_hint() {
     for case in cases() {
         let text = fs::read_to_string(case.join("expected.txt")).unwrap_or_default();
         let check = !case.join("arguments.txt").exists();
@@ -78,7 +78,7 @@ fn each_mistake_in_a_file_has_a_place_and_a_way_out() {
 }
 
 #[test]
-fn problems_are_data_too() {
+fn check_json_prints_problems() {
     let case = folder().join("two-at-once");
     let output = run(&case, &["check", "--json"]);
     assert_eq!(output.status.code(), Some(2));
@@ -91,7 +91,7 @@ fn problems_are_data_too() {
 }
 
 #[test]
-fn a_workspace_is_found_from_any_of_its_folders() {
+fn any_folder_finds_its_workspace() {
     let case = folder().join("overlay");
     let below = run(&case.join("src"), &["check"]);
     assert_eq!(below.status.code(), Some(0), "{}", String::from_utf8_lossy(&below.stderr));
@@ -108,11 +108,11 @@ fn cases() -> Vec<PathBuf> {
     let mut cases: Vec<PathBuf> =
         fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().path()).collect();
     cases.sort();
-    assert!(cases.len() > 30, "only {} cases are there", cases.len());
+    assert!(cases.len() > 30, "found only {} cases", cases.len());
     cases
 }
 
-/// What the tool prints in a case, with what differs between machines left out.
+/// The output of a case, without what differs between machines.
 fn print_of(case: &Path) -> String {
     let arguments = fs::read_to_string(case.join("arguments.txt"));
     let arguments = arguments.unwrap_or_else(|_| "check".to_string());
@@ -128,7 +128,7 @@ fn print_of(case: &Path) -> String {
     text
 }
 
-/// Runs the tool with nothing of this process' environment but what cargo needs.
+/// Runs the tool with only the variables that cargo needs.
 fn run(folder: &Path, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
     command.args(arguments).current_dir(folder).env_clear().env("XTASK_STATE_DIR", "/state");

@@ -1,8 +1,8 @@
-//! What must hold for texts of any kind, tried on the kept corpora of the fuzz targets and on
-//! random changes of them: manifests, templates, and lines on the control socket.
+//! The fuzz properties of manifests, templates and control socket lines, checked on the kept
+//! corpora and on random changes of them.
 //!
-//! The properties are those of `xtask/fuzz`, so that neither they nor the corpora rot between
-//! two times that somebody fuzzes. `XTASK_SEEDS` sets how many changes are tried.
+//! The properties are those of `xtask/fuzz`, so they and the corpora stay correct without a
+//! fuzzer. `XTASK_SEEDS` sets how many changes are tried.
 
 #![allow(clippy::unwrap_used)]
 
@@ -67,7 +67,7 @@ fn holds<T>(input: impl FnOnce() -> String, property: impl FnOnce() -> T) -> T {
 }
 
 #[test]
-fn what_the_fuzz_targets_hold_holds_for_their_kept_texts() {
+fn kept_texts_satisfy_the_fuzz_properties() {
     let name = |path: &Path| path.display().to_string();
     for (path, text) in corpus("manifest") {
         holds(|| name(&path), || manifest::holds(&[std::str::from_utf8(&text).unwrap()]));
@@ -85,7 +85,7 @@ fn what_the_fuzz_targets_hold_holds_for_their_kept_texts() {
 }
 
 #[test]
-fn every_fuzz_target_has_its_property_and_its_texts() {
+fn every_fuzz_target_has_property_and_texts() {
     let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz");
     let names = |folder: &str| -> Vec<String> {
         let mut names: Vec<String> = fs::read_dir(fuzz.join(folder))
@@ -109,7 +109,7 @@ fn every_fuzz_target_has_its_property_and_its_texts() {
 }
 
 #[test]
-fn changed_manifests_never_panic_and_problems_point_into_their_files() {
+fn changed_manifests_never_panic() {
     let mut all = workspaces();
     let kept = corpus("manifest").into_iter();
     all.extend(kept.map(|(_, text)| vec![String::from_utf8(text).unwrap()]));
@@ -140,7 +140,7 @@ fn changed_manifests_never_panic_and_problems_point_into_their_files() {
 }
 
 #[test]
-fn random_templates_are_read_and_printed_as_they_were() {
+fn random_templates_survive_a_round_trip() {
     const PIECES: [&str; 16] = [
         "$",
         "$$",
@@ -168,7 +168,7 @@ fn random_templates_are_read_and_printed_as_they_were() {
 }
 
 #[test]
-fn changed_lines_on_the_control_socket_are_calls_or_told_why_not() {
+fn changed_control_lines_are_calls_or_errors() {
     let kept: Vec<Vec<u8>> = corpus("protocol").into_iter().map(|(_, line)| line).collect();
     for seed in 0..10 * seeds() {
         let mut chance = Chance::of(seed);

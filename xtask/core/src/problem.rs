@@ -1,7 +1,7 @@
-//! A user's mistake as data: a code, the places it is visible at, and a way out.
+//! A user's mistake as data: a code, places in files, and a hint.
 //!
-//! Problems are collected, never thrown one at a time, so that one run reports all
-//! of them. Nothing here renders: the tool's view draws them like rustc does.
+//! Problems are collected, so one run reports all of them. The tool's view renders them in
+//! the manner of rustc.
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -9,13 +9,13 @@ use core::ops::Range;
 
 use serde::Serialize;
 
-/// How bad a [`Problem`] is.
+/// Whether a [`Problem`] stops the command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Severity {
-    /// Nothing is started.
+    /// The command starts nothing.
     Error,
-    /// Said once, and the command goes on.
+    /// Reported once, and the command continues.
     Warning,
 }
 
@@ -28,27 +28,27 @@ pub struct Span {
     pub bytes: Range<usize>,
 }
 
-/// A [`Span`] with what to say about it.
+/// A [`Span`] with a text about it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Label {
-    /// Where.
+    /// The place.
     pub span: Span,
-    /// What is seen there; may be empty.
+    /// What the place shows; may be empty.
     pub text: String,
     /// Whether this is the place of the mistake (a caret) or only its context.
     pub primary: bool,
 }
 
-/// One mistake, or one warning.
+/// One error or warning.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Problem {
-    /// Which kind of mistake this is.
+    /// The kind of mistake.
     pub code: Code,
-    /// How bad it is.
+    /// Error or warning.
     pub severity: Severity,
-    /// One line: what is wrong.
+    /// The mistake in one line.
     pub message: String,
-    /// Where, the first one being the place of the mistake.
+    /// The places. The first one is the place of the mistake.
     pub labels: Vec<Label>,
     /// Facts that help to understand.
     pub notes: Vec<String>,
@@ -126,10 +126,10 @@ macro_rules! codes {
 
 codes! {
     Syntax = "syntax", "The file is not TOML.";
-    UnknownKey = "unknown-key", "A key that means nothing here.";
+    UnknownKey = "unknown-key", "An unknown key, or one that has no effect here.";
     WrongType = "wrong-type", "A value of the wrong type.";
-    BadValue = "bad-value", "A value of the right type that is not one of those allowed.";
-    MissingKey = "missing-key", "A key that must be there is not.";
+    BadValue = "bad-value", "A value of the right type that is not allowed.";
+    MissingKey = "missing-key", "A required key is missing.";
     BadName = "bad-name", "A service name that cannot be used.";
     DuplicateName = "duplicate-name", "Two services of one name.";
     VariableClash = "variable-clash", "Two services or ports whose names give one variable.";
@@ -138,7 +138,7 @@ codes! {
     AmbiguousBinary = "ambiguous-binary", "Several binaries, and none chosen.";
     NoBinary = "no-binary", "A package without a binary is declared as a service.";
     BinaryClash = "binary-clash", "Two packages whose binaries Cargo writes to one path.";
-    FeatureClash = "feature-clash", "Two services of one package that want different features.";
+    FeatureClash = "feature-clash", "Two services of one package that need different features.";
     UnknownFeature = "unknown-feature", "No feature of that name in the package.";
     UnknownService = "unknown-service", "A dependency on, or request for, a service that is not declared.";
     SelfDependency = "self-dependency", "A service that depends on itself.";
@@ -146,13 +146,13 @@ codes! {
     Cycle = "cycle", "A cycle through `depends-on` alone.";
     UnknownPort = "unknown-port", "No port of that name.";
     AmbiguousPort = "ambiguous-port", "Several ports, and none named.";
-    NoPort = "no-port", "A port is asked for where there is none.";
-    PortClash = "port-clash", "Two services that want one port.";
-    BadTemplate = "bad-template", "A `${...}` that cannot be read.";
+    NoPort = "no-port", "A service without a port is asked for one.";
+    PortClash = "port-clash", "Two services that use one port.";
+    BadTemplate = "bad-template", "A malformed `${...}`.";
     UnknownTemplate = "unknown-template", "A `${...}` that names nothing known.";
     UndeclaredDependency = "undeclared-dependency", "A template that names a service which is not declared.";
     UnsetVariable = "unset-variable", "`${env.NAME}` where the variable is not set.";
-    EnvFile = "env-file", "An env-file that cannot be read or understood.";
+    EnvFile = "env-file", "An env-file that cannot be read or parsed.";
     UnknownOverlay = "unknown-overlay", "`--with NAME` where no service has such an overlay.";
     BadArgument = "bad-argument", "A command line value that does not fit the metadata.";
 }

@@ -1,7 +1,7 @@
-//! Manifests of any text: they are read, checked and planned without a panic, every place
-//! that a problem names lies in its file, and a plan is stepped by the reducer.
+//! Manifests of any text: the tool reads, checks and plans them without a panic, every place
+//! of a problem is inside its file, and the reducer accepts a plan.
 //!
-//! Cargo is not asked; a package is said to have one binary.
+//! Cargo is not called; every package has one binary.
 
 #[path = "../../src/workspace/document.rs"]
 mod document;
@@ -13,7 +13,7 @@ use xtask_core::manifest::{self, Binary, Manifest, Package, ValueKind, Workspace
 use xtask_core::plan::{self, Request};
 use xtask_core::stack::{Effect, Event, Report, Stack};
 
-/// Fails unless it holds for a workspace of these manifests, the root's first. Says whether
+/// Checks the property for a workspace of these manifests, the root's first. Returns whether
 /// there was a plan.
 pub(crate) fn holds(texts: &[&str]) -> bool {
     let root = Path::new("/repo");
@@ -30,7 +30,7 @@ pub(crate) fn holds(texts: &[&str]) -> bool {
     let workspace = Workspace { root: "/repo".into(), manifests };
     let (declarations, found) = manifest::read(&workspace);
     problems.extend(found);
-    let file = |_: &str| Err("no such file".to_string());
+    let file = |_: &str| Err(plan::Unreadable("no such file".into()));
     let request = Request { stack: "dev".into(), data: "/data".into(), ..Request::default() };
     problems.extend(plan::check(&declarations, &request, &file).problems);
     let outcome = plan::make(&declarations, &request, &file);
@@ -53,7 +53,7 @@ pub(crate) fn holds(texts: &[&str]) -> bool {
     true
 }
 
-/// A package of the name that the manifest says, or else of one that it could have.
+/// A package with the manifest's name, or with a default one.
 fn package(manifest: &Manifest) -> Package {
     let package = manifest.root.entries.iter().find(|(key, _)| key.name == "package");
     let name = package.and_then(|(_, package)| match &package.kind {

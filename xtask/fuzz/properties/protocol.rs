@@ -1,9 +1,9 @@
-//! A line of any bytes on the control socket: a call or a word why it is none, and a call
-//! that is written again is read as the same one.
+//! A line of any bytes on the control socket is a call or an error. A call that is written
+//! again is read as the same one.
 
 use xtask_client::protocol::{VERSION, parse_call};
 
-/// Fails unless it holds for this line.
+/// Checks the property for this line.
 pub(crate) fn holds(line: &[u8]) {
     match parse_call(line) {
         Ok(call) => {

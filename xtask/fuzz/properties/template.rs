@@ -2,12 +2,12 @@
 
 use xtask_core::terms::template::{Asks, Field, Part, parse};
 
-/// Fails unless it holds for this text.
+/// Checks the property for this text.
 pub(crate) fn holds(text: &str) {
     let mut printed = String::new();
     for part in parse(text) {
         match part {
-            // A dollar alone was written as two: one begins something else.
+            // A literal dollar was written as two.
             Part::Literal("$") => printed += "$$",
             Part::Literal(literal) => {
                 assert!(!literal.contains('$'), "{literal:?} in {text:?}");
@@ -29,7 +29,7 @@ pub(crate) fn holds(text: &str) {
     assert_eq!(printed, text);
 }
 
-/// What is asked for, as it is written between the braces.
+/// The reference as it is written between the braces.
 fn path(asks: Asks<'_>) -> String {
     match asks {
         Asks::StackName => "stack.name".into(),

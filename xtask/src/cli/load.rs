@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Context;
 use xtask_client::StackPaths;
 use xtask_client::paths::DEFAULT_STACK;
-use xtask_core::plan::{Isolation, Outcome, Plan, Request};
+use xtask_core::plan::{Isolation, Plan, Planned, Request};
 use xtask_core::problem::Problem;
 
 use super::error::Error;
@@ -27,7 +27,7 @@ pub(crate) struct Loaded {
 /// The result of planning, with its problems.
 pub(crate) struct Inspected {
     pub(crate) files: WorkspaceFiles,
-    pub(crate) outcome: Outcome,
+    pub(crate) outcome: Planned,
     pub(crate) paths: StackPaths,
 }
 
@@ -46,7 +46,7 @@ pub(crate) fn plan(
 fn accept(inspected: Inspected) -> anyhow::Result<Loaded> {
     let Inspected { files, outcome, paths } = inspected;
     show_problems(&files, &outcome.problems);
-    let Outcome { plan, problems, notices, .. } = outcome;
+    let Planned { plan, problems, notices, .. } = outcome;
     let Some(plan) = plan else {
         print::tell(&format!("{BOLD}{}{RESET}", count(&problems)));
         return Err(Error::Reported(Exit::USAGE).into());

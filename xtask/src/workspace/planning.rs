@@ -8,7 +8,7 @@ use std::fs;
 
 use xtask_client::inherited::{is_cargo_variable, is_service_manager_variable};
 use xtask_core::manifest;
-use xtask_core::plan::{self, Outcome, Request};
+use xtask_core::plan::{self, Planned, Request, Unreadable};
 use xtask_core::problem::{Code, Problem, Severity};
 
 use crate::workspace::WorkspaceFiles;
@@ -28,14 +28,15 @@ pub(crate) fn plan(
     found: Vec<Problem>,
     request: &Request,
     scope: Scope,
-) -> Outcome {
+) -> Planned {
     let mut problems = found;
     let (declarations, mut read) = manifest::read(&files.workspace);
     problems.append(&mut read);
     problems.append(&mut plan::check_patterns(&declarations, &|pattern| {
-        regex::Regex::new(pattern).map(drop).map_err(|error| last_line(&error.to_string()))
+        regex::Regex::new(pattern).err().map(|error| last_line(&error.to_string()))
     }));
-    let read_file = |path: &str| fs::read_to_string(path).map_err(|error| error.to_string());
+    let read_file =
+        |path: &str| fs::read_to_string(path).map_err(|error| Unreadable(error.to_string()));
     let mut outcome = match scope {
         Scope::Request => plan::make(&declarations, request, &read_file),
         Scope::Everything => plan::check(&declarations, request, &read_file),

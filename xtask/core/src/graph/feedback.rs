@@ -1,8 +1,7 @@
 //! The smallest set of edges without which a component has no cycle.
 //!
-//! Finding it is hard in general: up to [`EXACT_EDGES`] edges every set is tried,
-//! beyond that a greedy order gives a small one. It does not weigh edges: for the
-//! user each is one edit.
+//! The problem is NP-hard: up to [`EXACT_EDGES`] edges it tries every set, beyond that a
+//! greedy order gives a small one. All edges weigh the same: each is one edit for the user.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec;
@@ -14,9 +13,9 @@ use petgraph::graph::{DiGraph, NodeIndex};
 /// Up to that many edges the answer is exact: at most 2^12 sets are tried.
 pub(super) const EXACT_EDGES: usize = 12;
 
-/// A waiting edge of a component.
+/// The ends of a waiting edge of a component.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Edge {
+pub(super) struct Ends {
     /// The dependent's number.
     pub(super) from: usize,
     /// The dependency's number.
@@ -28,14 +27,14 @@ pub(super) struct Edge {
 /// Edges to take out.
 #[derive(Debug)]
 pub(super) struct Repair {
-    /// Their indices, in the order in which the edges came.
+    /// Their indices, in the order of the input.
     pub(super) edges: Vec<usize>,
     /// Whether there is no smaller set.
     pub(super) exact: bool,
 }
 
 /// The smallest set of `edges`, or a small one, without which the rest has no cycle.
-pub(super) fn smallest(edges: &[Edge]) -> Repair {
+pub(super) fn smallest(edges: &[Ends]) -> Repair {
     let ends = renumbered(edges);
     let exact = edges.len() <= EXACT_EDGES;
     let chosen = if exact { tried(&ends) } else { greedy(&ends) };
@@ -43,7 +42,7 @@ pub(super) fn smallest(edges: &[Edge]) -> Repair {
 }
 
 /// The ends of each edge, nodes counted from 0 in their order.
-fn renumbered(edges: &[Edge]) -> Vec<(usize, usize)> {
+fn renumbered(edges: &[Ends]) -> Vec<(usize, usize)> {
     let nodes: BTreeSet<usize> = edges.iter().flat_map(|edge| [edge.from, edge.to]).collect();
     let places: BTreeMap<usize, usize> =
         nodes.into_iter().enumerate().map(|(i, n)| (n, i)).collect();
@@ -100,10 +99,10 @@ fn acyclic(ends: &[(usize, usize)], without: u32) -> bool {
     true
 }
 
-/// Lines the nodes up so that few edges lead backwards, then puts back every backward
-/// edge that closes no cycle, so that no edge of the answer is superfluous.
+/// Orders the nodes so that few edges lead backwards, then restores every backward edge that
+/// closes no cycle, so each edge of the answer is necessary.
 fn greedy(ends: &[(usize, usize)]) -> Vec<usize> {
-    let place = lined_up(ends);
+    let place = places(ends);
     let backward = |&(from, to): &(usize, usize)| place[from] >= place[to];
 
     let mut kept = DiGraph::<(), ()>::new();
@@ -126,10 +125,10 @@ fn greedy(ends: &[(usize, usize)]) -> Vec<usize> {
     chosen
 }
 
-/// The place of each node in a line after Eades, Lin and Smyth: those without edges
-/// out go to the end, those without edges in to the front, else the one with the most
-/// edges out over edges in goes to the front; ties in order of node.
-fn lined_up(ends: &[(usize, usize)]) -> Vec<usize> {
+/// The place of each node after Eades, Lin and Smyth: nodes without outgoing edges last, nodes
+/// without incoming edges first, else the node with the largest surplus of outgoing edges
+/// first; ties in order of node.
+fn places(ends: &[(usize, usize)]) -> Vec<usize> {
     let nodes = ends.iter().map(|&(from, to)| from.max(to) + 1).max().unwrap_or(0);
     let mut out = vec![Vec::new(); nodes];
     let mut into = vec![Vec::new(); nodes];
@@ -138,7 +137,7 @@ fn lined_up(ends: &[(usize, usize)]) -> Vec<usize> {
         out[from].push(to);
         into[to].push(from);
     }
-    let mut line = Line {
+    let mut line = Unplaced {
         left: (0..nodes).collect(),
         outs: out.iter().map(Vec::len).collect(),
         ins: into.iter().map(Vec::len).collect(),
@@ -166,8 +165,8 @@ fn lined_up(ends: &[(usize, usize)]) -> Vec<usize> {
     place
 }
 
-/// Nodes that have no place yet, and how many edges they have among themselves.
-struct Line {
+/// Nodes without a place yet, and the number of edges among them.
+struct Unplaced {
     left: BTreeSet<usize>,
     out: Vec<Vec<usize>>,
     into: Vec<Vec<usize>>,
@@ -175,8 +174,8 @@ struct Line {
     ins: Vec<usize>,
 }
 
-impl Line {
-    /// How well the node stands in front: without edges in best of all.
+impl Unplaced {
+    /// The rank for the front: nodes without incoming edges first, then by surplus.
     fn rank(&self, node: usize) -> (bool, isize) {
         let surplus = self.outs[node].cast_signed() - self.ins[node].cast_signed();
         (self.ins[node] == 0, surplus)

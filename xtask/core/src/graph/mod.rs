@@ -1,8 +1,8 @@
-//! The dependency graph: in which order to start, what forms a cycle, and the
-//! smallest repair of a cycle that nothing could ever start.
+//! The dependency graph: start order, cycles, and the smallest repair of a cycle that cannot
+//! start.
 //!
-//! It works on names and edges alone. Whether an edge may stand in a file, what a
-//! cycle is called in a message and where its lines are, is not known here.
+//! It works on names and edges alone; the plan makes messages with places from its results.
+//! `petgraph` finds components and paths here, and is used nowhere else.
 
 mod feedback;
 #[cfg(test)]
@@ -18,9 +18,9 @@ use petgraph::visit::EdgeRef;
 
 use crate::terms::Name;
 
-/// An edge as declared.
+/// A declared edge.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EdgeIn {
+pub struct Edge {
     /// The dependent.
     pub from: Name,
     /// The dependency.
@@ -29,19 +29,18 @@ pub struct EdgeIn {
     pub waits: bool,
 }
 
-/// What there is to know about a graph.
+/// Start order and cycles of a graph.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Analysis {
-    /// Every name once, dependencies before those that wait for them, ties in order
-    /// of name. Where waiting edges form cycles, those of their repairs count as
-    /// `uses`, so that there always is an order.
+    /// Every name once, dependencies before their dependents, ties in order of name. The
+    /// edges of repairs count as `uses`, so an order always exists.
     pub order: Vec<Name>,
     /// The groups that reach each other over waiting edges alone, in order of their
     /// first members.
     pub cycles: Vec<Cycle>,
 }
 
-/// A group of services none of which can ever be the first to start.
+/// A group of services of which none can start first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cycle {
     /// Its members, sorted. A service that waits for itself is a cycle of one.
@@ -49,18 +48,17 @@ pub struct Cycle {
     /// The waiting edges between members, as indices into the input, in order of
     /// their names (dependent, dependency).
     pub edges: Vec<usize>,
-    /// Those of `edges` to turn into `uses`, in the same order. None of them is
-    /// superfluous; among equally small sets it is the first in order of names.
+    /// Those of `edges` to change to `uses`, in the same order. Each is necessary; among
+    /// equally small sets it is the first in order of names.
     pub repair: Vec<usize>,
-    /// Whether no smaller repair exists; else it is merely a small one.
+    /// Whether no smaller repair exists. If not, the repair is only a small one.
     pub exact: bool,
 }
 
-/// Orders the graph and finds its cycles. The result does not depend on the order of
-/// the input, but for the indices in it. Edges that name something not in `names` are
-/// left out, as are repeated names.
+/// Orders the graph and finds its cycles. Apart from indices, the result does not depend on
+/// the order of the input. Unknown names in edges and repeated names are ignored.
 #[must_use]
-pub fn analyse(names: &[Name], edges: &[EdgeIn]) -> Analysis {
+pub fn analyse(names: &[Name], edges: &[Edge]) -> Analysis {
     let names: Vec<Name> = names.iter().cloned().collect::<BTreeSet<_>>().into_iter().collect();
     let declared = declared(&names, edges);
 
@@ -81,10 +79,10 @@ pub fn rings(nodes: usize, edges: impl Iterator<Item = (usize, usize)>) -> Vec<V
 }
 
 /// Nodes are places in the sorted names, an edge's weight is its index in the input.
-type Graph = DiGraph<(), usize>;
+type WaitGraph = DiGraph<(), usize>;
 
 /// Edges between known names as (dependent, dependency, index), in that order.
-fn declared(names: &[Name], edges: &[EdgeIn]) -> Vec<(usize, usize, usize)> {
+fn declared(names: &[Name], edges: &[Edge]) -> Vec<(usize, usize, usize)> {
     let places: BTreeMap<&Name, usize> = names.iter().enumerate().map(|(i, n)| (n, i)).collect();
     let mut known: Vec<_> = edges
         .iter()
@@ -95,8 +93,8 @@ fn declared(names: &[Name], edges: &[EdgeIn]) -> Vec<(usize, usize, usize)> {
     known
 }
 
-fn graph(nodes: usize, edges: impl Iterator<Item = (usize, usize, usize)>) -> Graph {
-    let mut graph = Graph::with_capacity(nodes, 0);
+fn graph(nodes: usize, edges: impl Iterator<Item = (usize, usize, usize)>) -> WaitGraph {
+    let mut graph = WaitGraph::with_capacity(nodes, 0);
     for _ in 0..nodes {
         graph.add_node(());
     }
@@ -107,7 +105,7 @@ fn graph(nodes: usize, edges: impl Iterator<Item = (usize, usize, usize)>) -> Gr
 }
 
 /// The strongly connected components, each sorted, in order of their first members.
-fn components(graph: &Graph) -> Vec<Vec<usize>> {
+fn components(graph: &WaitGraph) -> Vec<Vec<usize>> {
     let mut components: Vec<Vec<usize>> = kosaraju_scc(graph)
         .into_iter()
         .map(|component| {
@@ -120,7 +118,7 @@ fn components(graph: &Graph) -> Vec<Vec<usize>> {
     components
 }
 
-fn cycles(names: &[Name], waiting: &Graph) -> Vec<Cycle> {
+fn cycles(names: &[Name], waiting: &WaitGraph) -> Vec<Cycle> {
     let components = components(waiting);
     let mut component_of = vec![0; names.len()];
     for (component, members) in components.iter().enumerate() {
@@ -129,11 +127,11 @@ fn cycles(names: &[Name], waiting: &Graph) -> Vec<Cycle> {
         }
     }
     // Edges were added in order of names, and stay so within each component.
-    let mut inside: Vec<Vec<feedback::Edge>> = vec![Vec::new(); components.len()];
+    let mut inside: Vec<Vec<feedback::Ends>> = vec![Vec::new(); components.len()];
     for edge in waiting.edge_references() {
         let (from, to) = (edge.source().index(), edge.target().index());
         if component_of[from] == component_of[to] {
-            inside[component_of[from]].push(feedback::Edge { from, to, index: *edge.weight() });
+            inside[component_of[from]].push(feedback::Ends { from, to, index: *edge.weight() });
         }
     }
     components
@@ -152,8 +150,8 @@ fn cycles(names: &[Name], waiting: &Graph) -> Vec<Cycle> {
         .collect()
 }
 
-/// Dependencies first, always taking the first in order of name of those that can go.
-fn order(waiting: &Graph, relaxed: &BTreeSet<usize>) -> Vec<usize> {
+/// Dependencies first; among nodes that are free, the first in order of name.
+fn order(waiting: &WaitGraph, relaxed: &BTreeSet<usize>) -> Vec<usize> {
     let mut unmet = vec![0_usize; waiting.node_count()];
     let mut dependents = vec![Vec::new(); waiting.node_count()];
     for edge in waiting.edge_references().filter(|edge| !relaxed.contains(edge.weight())) {

@@ -6,7 +6,7 @@ use alloc::format;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::{Analysis, EdgeIn, analyse, feedback, rings};
+use super::{Analysis, Edge, analyse, feedback, rings};
 use crate::terms::Name;
 
 /// A small generator of numbers that are random enough (xorshift).
@@ -29,18 +29,18 @@ fn name(node: usize) -> Name {
     Name::from(format!("n{node:04}"))
 }
 
-fn edge(from: &str, to: &str, waits: bool) -> EdgeIn {
-    EdgeIn { from: from.into(), to: to.into(), waits }
+fn edge(from: &str, to: &str, waits: bool) -> Edge {
+    Edge { from: from.into(), to: to.into(), waits }
 }
 
 fn names(list: &[&str]) -> Vec<Name> {
     list.iter().map(|&name| name.into()).collect()
 }
 
-fn random(seed: u64, nodes: usize, edges: usize) -> (Vec<Name>, Vec<EdgeIn>) {
+fn random(seed: u64, nodes: usize, edges: usize) -> (Vec<Name>, Vec<Edge>) {
     let mut random = Random::new(seed);
     let edges = (0..edges)
-        .map(|_| EdgeIn {
+        .map(|_| Edge {
             from: name(random.below(nodes)),
             to: name(random.below(nodes)),
             waits: random.below(4) > 0,
@@ -50,7 +50,7 @@ fn random(seed: u64, nodes: usize, edges: usize) -> (Vec<Name>, Vec<EdgeIn>) {
 }
 
 /// Whether `to` can be reached from `from` over at least one of the edges.
-fn reaches(edges: &[&EdgeIn], from: &Name, to: &Name) -> bool {
+fn reaches(edges: &[&Edge], from: &Name, to: &Name) -> bool {
     let mut seen: Vec<&Name> = Vec::new();
     let mut next: Vec<&Name> = vec![from];
     while let Some(node) = next.pop() {
@@ -67,17 +67,17 @@ fn reaches(edges: &[&EdgeIn], from: &Name, to: &Name) -> bool {
     false
 }
 
-fn acyclic(edges: &[&EdgeIn]) -> bool {
+fn acyclic(edges: &[&Edge]) -> bool {
     edges.iter().all(|edge| !reaches(edges, &edge.from, &edge.from))
 }
 
-fn check(names: &[Name], edges: &[EdgeIn], found: &Analysis) {
-    let waiting: Vec<&EdgeIn> = edges.iter().filter(|edge| edge.waits).collect();
+fn check(names: &[Name], edges: &[Edge], found: &Analysis) {
+    let waiting: Vec<&Edge> = edges.iter().filter(|edge| edge.waits).collect();
     let repair: Vec<usize> = found.cycles.iter().flat_map(|c| c.repair.clone()).collect();
 
     let mut sorted = found.order.clone();
     sorted.sort();
-    assert_eq!(sorted, names, "every name stands in the order once");
+    assert_eq!(sorted, names, "the order lists every name once");
     let place = |name: &Name| found.order.iter().position(|other| other == name).unwrap();
     for (index, edge) in edges.iter().enumerate() {
         if edge.waits && !repair.contains(&index) {
@@ -85,7 +85,7 @@ fn check(names: &[Name], edges: &[EdgeIn], found: &Analysis) {
         }
     }
 
-    let kept: Vec<&EdgeIn> = (0..edges.len())
+    let kept: Vec<&Edge> = (0..edges.len())
         .filter(|index| edges[*index].waits && !repair.contains(index))
         .map(|index| &edges[index])
         .collect();
@@ -102,7 +102,7 @@ fn check(names: &[Name], edges: &[EdgeIn], found: &Analysis) {
                 assert!(reaches(&waiting, from, to), "{from} does not wait for {to}");
             }
         }
-        let inside = |edge: &EdgeIn| {
+        let inside = |edge: &Edge| {
             edge.waits && cycle.members.contains(&edge.from) && cycle.members.contains(&edge.to)
         };
         let mut listed = cycle.edges.clone();
@@ -119,10 +119,10 @@ fn check(names: &[Name], edges: &[EdgeIn], found: &Analysis) {
 }
 
 /// The size of the smallest repair, by trying every set of edges as bits.
-fn brute_force(edges: &[&EdgeIn]) -> usize {
+fn brute_force(edges: &[&Edge]) -> usize {
     (0_u32..1 << edges.len())
         .filter(|set| {
-            let kept: Vec<&EdgeIn> =
+            let kept: Vec<&Edge> =
                 (0..edges.len()).filter(|i| set & (1 << i) == 0).map(|i| edges[i]).collect();
             acyclic(&kept)
         })
@@ -132,7 +132,7 @@ fn brute_force(edges: &[&EdgeIn]) -> usize {
 }
 
 #[test]
-fn every_random_graph_is_ordered_and_its_cycles_are_found_and_repaired() {
+fn random_graphs_are_ordered_and_repaired() {
     for seed in 0..600 {
         let (nodes, edges) = (1 + seed as usize % 17, seed as usize % 41);
         let (names, edges) = random(seed, nodes, edges);
@@ -141,12 +141,12 @@ fn every_random_graph_is_ordered_and_its_cycles_are_found_and_repaired() {
 }
 
 #[test]
-fn an_exact_repair_is_as_small_as_brute_force_finds() {
+fn exact_repair_is_as_small_as_brute_force() {
     let mut compared = 0;
     for seed in 0..300 {
         let (names, edges) = random(seed, 3 + seed as usize % 6, 4 + seed as usize % 12);
         for cycle in analyse(&names, &edges).cycles {
-            let inside: Vec<&EdgeIn> = cycle.edges.iter().map(|&index| &edges[index]).collect();
+            let inside: Vec<&Edge> = cycle.edges.iter().map(|&index| &edges[index]).collect();
             assert_eq!(cycle.exact, inside.len() <= feedback::EXACT_EDGES);
             if cycle.exact && inside.len() <= 9 {
                 assert_eq!(cycle.repair.len(), brute_force(&inside), "seed {seed}");
@@ -158,7 +158,7 @@ fn an_exact_repair_is_as_small_as_brute_force_finds() {
 }
 
 #[test]
-fn the_heuristic_is_seldom_larger_than_the_smallest_repair() {
+fn heuristic_is_rarely_larger_than_smallest_repair() {
     let (mut small, mut smallest) = (0, 0);
     for seed in 0..300 {
         let (names, edges) = random(seed, 4 + seed as usize % 4, 6 + seed as usize % 6);
@@ -175,15 +175,15 @@ fn the_heuristic_is_seldom_larger_than_the_smallest_repair() {
 }
 
 #[test]
-fn the_result_does_not_depend_on_the_order_of_the_input() {
+fn result_ignores_order_of_input() {
     for seed in 0..100 {
         let (mut names, edges) = random(seed, 9, 20);
         let found = analyse(&names, &edges);
         names.reverse();
-        let turned: Vec<EdgeIn> = edges.iter().rev().cloned().collect();
+        let turned: Vec<Edge> = edges.iter().rev().cloned().collect();
         let again = analyse(&names, &turned);
         assert_eq!(found.order, again.order);
-        let ends = |edges: &[EdgeIn], indices: &[usize]| -> Vec<(Name, Name)> {
+        let ends = |edges: &[Edge], indices: &[usize]| -> Vec<(Name, Name)> {
             indices.iter().map(|&i| (edges[i].from.clone(), edges[i].to.clone())).collect()
         };
         for (one, other) in found.cycles.iter().zip(&again.cycles) {
@@ -194,7 +194,7 @@ fn the_result_does_not_depend_on_the_order_of_the_input() {
 }
 
 #[test]
-fn ties_are_ordered_by_name_and_uses_do_not_order() {
+fn ties_follow_names_and_uses_are_ignored() {
     let edges = [edge("b", "z", true), edge("a", "b", false), edge("z", "c", true)];
     let found = analyse(&names(&["z", "c", "b", "a"]), &edges);
     assert_eq!(found.order, names(&["a", "c", "z", "b"]));
@@ -202,7 +202,7 @@ fn ties_are_ordered_by_name_and_uses_do_not_order() {
 }
 
 #[test]
-fn a_cycle_with_one_use_is_a_ring_and_no_cycle() {
+fn cycle_with_one_use_is_a_ring_only() {
     let edges = [edge("a", "b", true), edge("b", "a", false)];
     let found = analyse(&names(&["a", "b"]), &edges);
     assert_eq!(found.order, names(&["b", "a"]));
@@ -211,13 +211,13 @@ fn a_cycle_with_one_use_is_a_ring_and_no_cycle() {
 }
 
 #[test]
-fn only_nodes_that_reach_each_other_are_a_ring() {
+fn ring_has_nodes_that_reach_each_other() {
     let edges = [(5, 3), (3, 1), (1, 5), (0, 1), (1, 2), (4, 4), (6, 7), (7, 6)];
     assert_eq!(rings(8, edges.into_iter()), [vec![1, 3, 5], vec![6, 7]]);
 }
 
 #[test]
-fn two_cycles_through_one_edge_are_repaired_by_that_edge() {
+fn shared_edge_repairs_two_cycles() {
     let edges = [
         edge("d", "a", true),
         edge("a", "b", true),
@@ -234,7 +234,7 @@ fn two_cycles_through_one_edge_are_repaired_by_that_edge() {
 }
 
 #[test]
-fn a_service_that_waits_for_itself_is_a_cycle_of_one() {
+fn self_dependency_is_a_cycle_of_one() {
     let found = analyse(&names(&["a", "b"]), &[edge("b", "b", true), edge("a", "a", false)]);
     assert_eq!(found.order, names(&["a", "b"]));
     assert_eq!(found.cycles.len(), 1);
@@ -243,7 +243,7 @@ fn a_service_that_waits_for_itself_is_a_cycle_of_one() {
 }
 
 #[test]
-fn unknown_and_repeated_names_are_left_out() {
+fn unknown_and_repeated_names_are_ignored() {
     let edges = [edge("a", "nowhere", true), edge("nowhere", "a", true)];
     let found = analyse(&names(&["a", "a"]), &edges);
     assert_eq!(found.order, names(&["a"]));
@@ -251,9 +251,9 @@ fn unknown_and_repeated_names_are_left_out() {
 }
 
 #[test]
-fn a_ring_of_a_thousand_is_opened_at_one_edge() {
-    let edges: Vec<EdgeIn> = (0..1000)
-        .map(|node| EdgeIn { from: name(node), to: name((node + 1) % 1000), waits: true })
+fn ring_of_thousand_is_repaired_by_one_edge() {
+    let edges: Vec<Edge> = (0..1000)
+        .map(|node| Edge { from: name(node), to: name((node + 1) % 1000), waits: true })
         .collect();
     let found = analyse(&(0..1000).map(name).collect::<Vec<_>>(), &edges);
     assert_eq!(found.cycles.len(), 1);
@@ -263,7 +263,7 @@ fn a_ring_of_a_thousand_is_opened_at_one_edge() {
 }
 
 #[test]
-fn a_dense_graph_of_a_thousand_is_repaired() {
+fn dense_graph_of_thousand_is_repaired() {
     let (names, edges) = random(7, 1000, 5000);
     let found = analyse(&names, &edges);
     let repaired: usize = found.cycles.iter().map(|cycle| cycle.repair.len()).sum();

@@ -1,7 +1,6 @@
-//! Values that remember where they stand.
+//! Values with their place in a file.
 //!
-//! The line is worked out once, while the file's text is at hand, so that later
-//! stages need no text. Nothing here reads a value.
+//! The line is computed while the file's text is available, so later stages need no text.
 
 use alloc::string::String;
 

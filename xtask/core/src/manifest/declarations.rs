@@ -1,7 +1,6 @@
 //! Everything that the manifests of a workspace declare.
 //!
-//! It finds the sections and reads them; it does not merge, and knows nothing of what
-//! is wanted.
+//! It finds the sections and reads them. It does not merge them.
 
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -25,11 +24,11 @@ pub struct Declarations {
     pub packages: Vec<Package>,
     /// Every section that declares a service, in order of the manifests.
     pub sections: Vec<Section>,
-    /// `default`: what `up` starts when nothing is named.
+    /// `default`: the services that a plain `up` starts.
     pub default: Option<Vec<TextAt>>,
     /// `env` of the workspace, for every service.
     pub env: Vec<(TextAt, TextAt)>,
-    /// `base-image`: what images of built programs are built upon; none for nothing.
+    /// `base-image`: the image that images of built programs are based on, if any.
     pub base_image: Option<TextAt>,
 }
 
@@ -103,7 +102,7 @@ fn services(reader: &mut Reader<'_>, value: &Value, owner: Owner, out: &mut Vec<
     }
 }
 
-/// One section with its overlays. It is read on under a name that cannot be used.
+/// One section with its overlays. A bad name is reported, and the section is read all the same.
 fn one(
     reader: &mut Reader<'_>,
     table: &Table,
@@ -140,12 +139,12 @@ fn overlays(reader: &mut Reader<'_>, value: &Value, path: &[&str]) -> Vec<(TextA
     out
 }
 
-/// Notes `[workspace.metadata.service]`, which reads as if it meant something.
+/// Reports `[workspace.metadata.service]`, which looks valid and has no effect.
 fn misplaced(reader: &mut Reader<'_>, metadata: &Table) {
     if let Some((key, _)) = metadata.entry("service") {
         let problem = Problem::error(
             Code::UnknownKey,
-            "`[workspace.metadata.service]` means nothing".to_string(),
+            "`[workspace.metadata.service]` has no effect".to_string(),
         )
         .at(reader.span(&key.bytes), "")
         .hint("write `[workspace.metadata.services.NAME]`");
@@ -172,7 +171,7 @@ fn workspace_keys(reader: &mut Reader<'_>, metadata: &Table, out: &mut Declarati
     }
 }
 
-/// That the package of the end-to-end tests is a member. Who runs them looks for it.
+/// Reports an `e2e` package that is not a member. `test-e2e` itself looks the package up.
 fn check_e2e(reader: &mut Reader<'_>, value: &Value, packages: &[Package]) {
     let Some(name) = reader.string("e2e", value) else { return };
     if packages.iter().any(|package| package.name == name.value) {

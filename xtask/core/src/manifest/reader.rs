@@ -1,7 +1,7 @@
-//! Takes typed values out of a table, and notes every mistake on the way.
+//! Reads typed values from a table, and reports every mistake.
 //!
-//! A mistake never ends the reading: the key is as good as absent, and the rest is
-//! read on, so that one run reports everything. It knows types, not meanings.
+//! A mistake does not end the reading: the key counts as absent, and the reader continues,
+//! so one run reports everything. It knows types, not meanings.
 
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -20,7 +20,7 @@ use crate::terms::duration;
 pub(crate) struct Reader<'a> {
     /// The manifest.
     pub(crate) manifest: &'a Manifest,
-    /// What was wrong so far.
+    /// The mistakes found so far.
     pub(crate) problems: &'a mut Vec<Problem>,
 }
 
@@ -35,12 +35,12 @@ impl Reader<'_> {
         Span { file: self.manifest.file.clone(), bytes: bytes.clone() }
     }
 
-    /// Notes a mistake.
+    /// Reports a mistake.
     pub(crate) fn problem(&mut self, problem: Problem) {
         self.problems.push(problem);
     }
 
-    /// Notes every key of `table` that is not one of `known`.
+    /// Reports every key of `table` that is not one of `known`.
     pub(crate) fn known_keys(&mut self, table: &Table, known: &[&str], what: &str) {
         for (key, _) in &table.entries {
             if !known.contains(&key.name.as_str()) {
@@ -62,7 +62,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Notes a value of the wrong type.
+    /// Reports a value of the wrong type.
     pub(crate) fn wrong_type(&mut self, key: &str, value: &Value, expected: &str, hint: &str) {
         let problem = Problem::error(
             Code::WrongType,
@@ -73,7 +73,7 @@ impl Reader<'_> {
         self.problem(problem);
     }
 
-    /// Notes a value that is not allowed.
+    /// Reports a value that is not allowed.
     pub(crate) fn bad_value(&mut self, bytes: &Range<usize>, message: String, hint: &str) {
         let problem = Problem::error(Code::BadValue, message).at(self.span(bytes), "").hint(hint);
         self.problem(problem);
@@ -83,7 +83,7 @@ impl Reader<'_> {
     pub(crate) fn string(&mut self, key: &str, value: &Value) -> Option<TextAt> {
         match &value.kind {
             ValueKind::String(text) if text.contains('\0') => {
-                let message = format!("`{key}` holds a NUL byte, which no program can be given");
+                let message = format!("`{key}` contains a NUL byte, which programs cannot receive");
                 self.bad_value(&value.bytes, message, "remove `\\u0000`");
                 None
             }
@@ -158,7 +158,7 @@ impl Reader<'_> {
         let duration = self.duration(key, value)?;
         if duration.value.is_zero() {
             let hint = format!("write `{key} = \"{example}\"`, or remove `{key}`");
-            self.bad_value(&value.bytes, format!("`{key}` is no time at all"), &hint);
+            self.bad_value(&value.bytes, format!("`{key}` must be greater than zero"), &hint);
             return None;
         }
         Some(duration)
@@ -186,8 +186,7 @@ impl Reader<'_> {
         count.map(|count| self.at(&value.bytes, count))
     }
 
-    /// A number of bytes with one of the units that engines share: `64M` is 64 times 1024
-    /// times 1024.
+    /// A number of bytes with a unit: `64M` is 64 times 1024 times 1024.
     pub(crate) fn size(&mut self, key: &str, value: &Value, example: &str) -> Option<At<u64>> {
         let words = self.string(key, value)?;
         let text = words.value.as_str();
@@ -254,7 +253,7 @@ impl Reader<'_> {
     }
 }
 
-/// The words that begin a template of something other than a service.
+/// Names with which a template refers to something other than a service.
 pub(crate) const RESERVED: &[&str] = &["self", "stack", "workspace", "env"];
 
 /// Why this cannot be a name, if so.
@@ -263,11 +262,11 @@ fn bad_name(name: &str) -> Option<String> {
     if !name.starts_with(|c: char| c.is_ascii_alphabetic()) {
         Some("it must begin with a letter".to_string())
     } else if let Some(other) = name.chars().find(|c| !fits(*c)) {
-        Some(format!("`{other}` is none of letter, digit, `-` and `_`"))
+        Some(format!("only letters, digits, `-` and `_` are allowed, not `{other}`"))
     } else if name.len() > 63 {
         Some("it is longer than 63 letters".to_string())
     } else if RESERVED.contains(&name) {
-        Some(format!("`${{{name}...}}` means something else"))
+        Some(format!("`${{{name}...}}` is reserved"))
     } else {
         None
     }

@@ -19,7 +19,7 @@ use crate::problem::{Code, Problem};
 pub struct Section {
     /// The service's name: at `name`, or else at the section's own key.
     pub name: TextAt,
-    /// Who declares it.
+    /// Which manifest part declares it.
     pub owner: Owner,
     /// The folder that relative paths start from, absolute.
     pub folder: String,
@@ -29,7 +29,7 @@ pub struct Section {
     pub overlays: Vec<(TextAt, Settings)>,
 }
 
-/// Who declares a service.
+/// Which manifest part declares a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Owner {
     /// The package at this index of [`super::Declarations::packages`].
@@ -58,17 +58,17 @@ pub(crate) fn settings(
     out
 }
 
-/// Notes keys of one section that exclude each other.
+/// Reports keys of one section that exclude each other.
 fn exclusive(reader: &mut Reader<'_>, table: &Table) {
     let programs = ["bin", "command", "image", "external"];
     let mut groups: Vec<[&str; 2]> = alloc::vec![["port", "ports"]];
     for (index, first) in programs.iter().enumerate() {
         groups.extend(programs[index + 1..].iter().map(|second| [*first, *second]));
     }
-    let said =
+    let set =
         |name: &str| table.entry(name).filter(|(_, value)| value.kind != ValueKind::Boolean(false));
     for [first, second] in groups {
-        if let (Some((a, _)), Some((b, _))) = (said(first), said(second)) {
+        if let (Some((a, _)), Some((b, _))) = (set(first), set(second)) {
             let problem = Problem::error(
                 Code::BothForms,
                 format!("`{first}` and `{second}` exclude each other"),
@@ -81,15 +81,15 @@ fn exclusive(reader: &mut Reader<'_>, table: &Table) {
     }
 }
 
-/// Notes services that one section both waits for and merely uses.
+/// Reports services that are in both `depends-on` and `uses`.
 fn twice(reader: &mut Reader<'_>, settings: &Settings) {
     for used in &settings.uses {
         if let Some(waited) = settings.depends_on.iter().find(|d| d.on.value == used.value) {
             let problem = Problem::error(
                 Code::BothForms,
-                format!("`{}` stands in `depends-on` and in `uses`", used.value),
+                format!("`{}` is in both `depends-on` and `uses`", used.value),
             )
-            .at(used.span.clone(), "waits for nothing")
+            .at(used.span.clone(), "does not wait")
             .context(waited.on.span.clone(), "waits")
             .hint("remove one of them");
             reader.problem(problem);

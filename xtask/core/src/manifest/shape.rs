@@ -19,9 +19,9 @@ use crate::terms::Condition;
 /// One entry of `depends-on`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DependsOn {
-    /// The service.
+    /// The dependency's name.
     pub on: TextAt,
-    /// What is waited for, if said.
+    /// What the dependent waits for, if set.
     pub condition: Option<At<Condition>>,
     /// Whether the dependent is restarted with it.
     pub restart: bool,
@@ -72,25 +72,25 @@ pub(crate) fn ports(
     Some(reader.at(&value.bytes, wanted))
 }
 
-/// A port's number, none for any (`0`). After a mistake it is any too, so that what
-/// names the port is no further mistake.
+/// A port number, none for any free port (`0`). After a mistake it is none too, so a
+/// reference to the port is not reported as well.
 fn port_number(reader: &mut Reader<'_>, key: &str, value: &Value) -> Option<u16> {
     let ValueKind::Integer(number) = value.kind else {
-        reader.wrong_type(key, value, "a port's number", &format!("write `{key} = 5000`"));
+        reader.wrong_type(key, value, "a port number", &format!("write `{key} = 5000`"));
         return None;
     };
     match u16::try_from(number) {
         Ok(0) => None,
         Ok(number) => Some(number),
         Err(_) => {
-            let message = format!("`{number}` is not a port's number");
+            let message = format!("`{number}` is not a port number");
             reader.bad_value(&value.bytes, message, "write a number from 1 to 65535, or 0 for any");
             None
         }
     }
 }
 
-/// A list of texts that must not be empty: program and arguments, arguments alone, or names.
+/// A list of texts that must not be empty.
 pub(crate) fn nonempty(
     reader: &mut Reader<'_>,
     key: &str,
@@ -125,8 +125,8 @@ pub(crate) fn env(reader: &mut Reader<'_>, key: &str, value: &Value) -> Vec<(Tex
     out
 }
 
-/// `volumes = { "/var/lib/x" = "${stack.data}/x" }`: the path in the container first, as
-/// that is what must be said once only.
+/// `volumes = { "/var/lib/x" = "${stack.data}/x" }`: the container path is the key, because
+/// it must be unique.
 pub(crate) fn volumes(reader: &mut Reader<'_>, key: &str, value: &Value) -> Vec<(TextAt, TextAt)> {
     let Some(table) = reader.table(key, value) else { return Vec::new() };
     let mut out = Vec::new();
@@ -134,7 +134,7 @@ pub(crate) fn volumes(reader: &mut Reader<'_>, key: &str, value: &Value) -> Vec<
         let inside = reader.key(key);
         if !inside.value.starts_with('/') || inside.value.contains([':', ',', '\0']) {
             let message = format!("`{}` is not a path in a container", key.name);
-            let hint = "write the path first: `\"/var/lib/x\" = \"${stack.data}/x\"`";
+            let hint = "write the container path first: `\"/var/lib/x\" = \"${stack.data}/x\"`";
             reader.bad_value(&key.bytes, message, hint);
             continue;
         }
@@ -154,9 +154,9 @@ pub(crate) fn ready(reader: &mut Reader<'_>, key: &str, value: &Value) -> Option
     needs(reader, table, "status", &["http"]);
     needs(reader, table, "port", &["http", "tcp"]);
     let probes = ["http", "tcp", "log", "notify", "command"];
-    let says = |key: &&str| table.get(key).is_some_and(|v| v.kind != ValueKind::Boolean(false));
+    let set = |key: &&str| table.get(key).is_some_and(|v| v.kind != ValueKind::Boolean(false));
     if !table.entries.iter().any(|(key, _)| !known.contains(&key.name.as_str()))
-        && !["status", "port"].iter().chain(&probes).any(says)
+        && !["status", "port"].iter().chain(&probes).any(set)
     {
         let problem = Problem::error(Code::MissingKey, "`ready` names no probe")
             .at(reader.span(&value.bytes), "")
@@ -180,7 +180,7 @@ pub(crate) fn path(reader: &mut Reader<'_>, key: &str, value: &Value) -> Option<
     None
 }
 
-/// The statuses that count, as a list or as one number.
+/// The expected statuses, as a list or as one number.
 pub(crate) fn statuses(reader: &mut Reader<'_>, key: &str, value: &Value) -> Vec<u16> {
     let items = match &value.kind {
         ValueKind::Array(items) => items.as_slice(),
@@ -195,7 +195,7 @@ pub(crate) fn statuses(reader: &mut Reader<'_>, key: &str, value: &Value) -> Vec
         match u16::try_from(number) {
             Ok(status @ 100..=599) => out.push(status),
             _ => {
-                let message = format!("`{number}` is not a status of HTTP");
+                let message = format!("`{number}` is not an HTTP status");
                 reader.bad_value(&item.bytes, message, "write a number from 100 to 599");
             }
         }
@@ -203,7 +203,7 @@ pub(crate) fn statuses(reader: &mut Reader<'_>, key: &str, value: &Value) -> Vec
     out
 }
 
-/// Notes a key that means nothing without one of others.
+/// Reports a key that has no effect without one of others.
 fn needs(reader: &mut Reader<'_>, table: &Table, key: &str, others: &[&str]) {
     let Some((place, _)) = table.entry(key) else { return };
     if others.iter().any(|other| table.get(other).is_some()) {
@@ -211,7 +211,7 @@ fn needs(reader: &mut Reader<'_>, table: &Table, key: &str, others: &[&str]) {
     }
     let problem = Problem::error(
         Code::MissingKey,
-        format!("`{key}` means nothing without `{}`", others.join("` or `")),
+        format!("`{key}` has no effect without `{}`", others.join("` or `")),
     )
     .at(reader.span(&place.bytes), "")
     .hint(format!("add `{}`", if others[0] == "http" { "http = \"/\"" } else { others[0] }));

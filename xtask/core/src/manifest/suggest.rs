@@ -1,6 +1,6 @@
 //! "Did you mean": the known word nearest to a mistaken one.
 //!
-//! It compares spelling alone and knows nothing of what the words mean.
+//! It compares spelling only.
 
 use alloc::format;
 use alloc::string::String;
@@ -35,8 +35,8 @@ pub fn list<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
     out
 }
 
-/// Letters to insert, remove, replace or swap with a neighbour; case and `_` against
-/// `-` count nothing, being the commonest slips.
+/// The number of letters to insert, remove, replace or swap with a neighbour. Case, and `_`
+/// for `-`, count nothing: they are the commonest mistakes.
 fn distance(left: &str, right: &str) -> usize {
     let fold = |text: &str| -> Vec<char> {
         text.chars().map(|c| if c == '_' { '-' } else { c.to_ascii_lowercase() }).collect()
@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_slip_of_a_letter_finds_the_word_that_was_meant() {
+    fn misspelled_word_suggests_the_nearest_one() {
         let keys = ["depends-on", "uses", "port", "ports"];
         assert_eq!(nearest("depend-on", keys), Some("depends-on"));
         assert_eq!(nearest("depends_on", keys), Some("depends-on"));
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn words_that_have_nothing_in_common_suggest_nothing() {
+    fn unrelated_word_suggests_nothing() {
         assert_eq!(nearest("colour", ["port", "uses"]), None);
         assert_eq!(nearest("", ["port"]), None);
         assert_eq!(nearest("a", ["b"]), None);

@@ -1,4 +1,4 @@
-//! A TOML document as a tree of values that know where they stand.
+//! A TOML document as a tree of values with their places.
 //!
 //! It is not a parser: the tool parses with the `toml` crate and converts.
 
@@ -48,13 +48,13 @@ impl Table {
 /// A value with its place.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Value {
-    /// What it is.
+    /// Its type and content.
     pub kind: ValueKind,
     /// Its bytes in the file.
     pub bytes: Range<usize>,
 }
 
-/// What a [`Value`] is.
+/// The type and content of a [`Value`].
 #[derive(Clone, Debug, PartialEq)]
 pub enum ValueKind {
     /// Text.

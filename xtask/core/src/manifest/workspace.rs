@@ -1,4 +1,4 @@
-//! What Cargo and the files of a workspace said, before any of it is understood.
+//! The output of Cargo and the manifests of a workspace, before anything is decoded.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -11,7 +11,7 @@ pub struct Workspace {
     /// The absolute path of the workspace root.
     pub root: String,
     /// The root manifest first, then every other member's, sorted by path. A root
-    /// that is a package too stands here once.
+    /// that is also a package is listed once.
     pub manifests: Vec<Manifest>,
 }
 
@@ -26,7 +26,7 @@ pub struct Manifest {
     pub text: String,
     /// Its values.
     pub root: Table,
-    /// What Cargo says of the package, if it declares one.
+    /// The package as Cargo describes it, if the manifest declares one.
     pub package: Option<Package>,
 }
 
@@ -43,9 +43,9 @@ impl Manifest {
 /// A package as `cargo metadata` describes it.
 #[derive(Clone, Debug, Default)]
 pub struct Package {
-    /// What `-p` takes: the name, or the identifier where the name is ambiguous.
+    /// The argument of `-p`: the name, or the identifier if the name is ambiguous.
     pub spec: String,
-    /// Cargo's opaque identifier, as it stands in build messages.
+    /// Cargo's opaque identifier, as in build messages.
     pub id: String,
     /// The package's name.
     pub name: String,

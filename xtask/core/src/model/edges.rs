@@ -1,13 +1,13 @@
-//! Joins names to services.
+//! Resolves the names of dependencies to services.
 //!
-//! Cycles are not its business: the plan asks the graph, once it knows what is wanted.
+//! It does not look for cycles: the plan does, once it knows which services take part.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::Edge;
+use super::Requirement;
 use super::merge::Merged;
 use crate::manifest::Declarations;
 use crate::manifest::TextAt;
@@ -16,19 +16,19 @@ use crate::manifest::suggest::{list, nearest};
 use crate::problem::{Code, Problem};
 use crate::terms::{Condition, Kind, Name};
 
-/// The edges of one service: those that wait, and those that only use.
+/// The edges of one service: those of `depends-on`, and those of `uses`.
 pub(super) fn resolve(
     merged: &Merged,
     names: &BTreeMap<Name, Kind>,
     problems: &mut Vec<Problem>,
-) -> (Vec<Edge>, Vec<Edge>) {
-    let mut waits: Vec<Edge> = Vec::new();
+) -> (Vec<Requirement>, Vec<Requirement>) {
+    let mut waits: Vec<Requirement> = Vec::new();
     for edge in &merged.settings.depends_on {
         let Some(kind) = known(merged, &edge.on, names, problems) else { continue };
         let condition = condition(edge, kind, problems);
         push(&mut waits, &edge.on, (condition, edge.restart), edge.table.clone());
     }
-    let mut uses: Vec<Edge> = Vec::new();
+    let mut uses: Vec<Requirement> = Vec::new();
     for used in &merged.settings.uses {
         let found = known(merged, used, names, problems).is_some();
         if found && waits.iter().all(|edge| *edge.to.value != *used.value) {
@@ -39,18 +39,18 @@ pub(super) fn resolve(
 }
 
 fn push(
-    edges: &mut Vec<Edge>,
+    edges: &mut Vec<Requirement>,
     to: &TextAt,
     (condition, restart): (Condition, bool),
     table: Vec<String>,
 ) {
     if edges.iter().all(|edge| *edge.to.value != *to.value) {
         let to = to.with(Name::from(to.value.as_str()));
-        edges.push(Edge { to, condition, restart, table });
+        edges.push(Requirement { to, condition, restart, table });
     }
 }
 
-/// The kind of the service named, unless it is nobody or the service itself.
+/// The kind of the named service; reports an unknown name, and the service itself.
 fn known(
     merged: &Merged,
     to: &TextAt,
@@ -75,7 +75,7 @@ fn known(
     kind
 }
 
-/// The problem of a name that no service has.
+/// The problem of a name that no service has, at the place of the name.
 fn unknown(to: &TextAt, names: &BTreeMap<Name, Kind>) -> Problem {
     suggest(
         Problem::error(Code::UnknownService, format!("no service is called `{}`", to.value)),
@@ -85,7 +85,7 @@ fn unknown(to: &TextAt, names: &BTreeMap<Name, Kind>) -> Problem {
     .at(to.span.clone(), "")
 }
 
-/// Adds what could have been meant by the name of a service.
+/// Adds the service names that the user may have meant.
 pub(crate) fn suggest<'a>(
     problem: Problem,
     name: &str,
@@ -105,7 +105,7 @@ pub(crate) fn suggest<'a>(
     }
 }
 
-/// The condition of an edge: as written, else what fits the dependency.
+/// The condition of an edge: as written, else the one that fits the dependency's kind.
 fn condition(edge: &DependsOn, kind: Kind, problems: &mut Vec<Problem>) -> Condition {
     let fitting = match kind {
         Kind::Service => Condition::Ready,
@@ -114,9 +114,7 @@ fn condition(edge: &DependsOn, kind: Kind, problems: &mut Vec<Problem>) -> Condi
     let Some(written) = &edge.condition else { return fitting };
     let (what, meant) = match (kind, written.value) {
         (Kind::Service, Condition::Succeeded) => ("a service, which runs until stopped", "ready"),
-        (Kind::Job, Condition::Ready) => {
-            ("a job, which ends instead of getting ready", "succeeded")
-        }
+        (Kind::Job, Condition::Ready) => ("a job, which ends and is never ready", "succeeded"),
         _ => return written.value,
     };
     problems.push(
@@ -130,7 +128,7 @@ fn condition(edge: &DependsOn, kind: Kind, problems: &mut Vec<Problem>) -> Condi
     fitting
 }
 
-/// Notes names in `default` that no service has.
+/// Reports names in `default` that no service has.
 pub(super) fn defaults(
     declarations: &Declarations,
     names: &BTreeMap<Name, Kind>,

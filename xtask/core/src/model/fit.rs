@@ -1,6 +1,6 @@
 //! Rules between the keys of one service, and between the names of several.
 //!
-//! They hold after merging, since an overlay may bring the other half of a clash.
+//! They are checked after merging, because an overlay may add the other half of a clash.
 
 use alloc::collections::BTreeMap;
 use alloc::format;
@@ -50,16 +50,17 @@ pub(super) fn check(merged: &Merged, problems: &mut Vec<Problem>) {
         ];
         for (key, span) in keys {
             if let Some(span) = span {
-                let what = "a service that is not managed";
+                let what = "an external service";
                 problems.push(excluded(key, span, what, Some(external.span.clone())));
             }
         }
         let ports = settings.ports();
         if probes.is_none() && ports.is_none_or(|ports| ports.value.is_empty()) {
-            let message = format!("nothing says how `{}` is found", merged.name.value);
+            let message =
+                format!("external service `{}` has no port and no probe", merged.name.value);
             problems.push(
                 Problem::error(Code::MissingKey, message)
-                    .at(external.span.clone(), "it is not managed, so it is only probed")
+                    .at(external.span.clone(), "the tool only probes an external service")
                     .hint(
                         "add the `port` that it listens on, or `ready = { command = [\"...\"] }`",
                     ),
@@ -72,7 +73,7 @@ pub(super) fn check(merged: &Merged, problems: &mut Vec<Problem>) {
         && settings.ports().is_none_or(|ports| ports.value.is_empty())
     {
         problems.push(
-            Problem::error(Code::NoPort, "there is no port whose socket could be inherited")
+            Problem::error(Code::NoPort, "`socket-activation` needs a port")
                 .at(span.clone(), "")
                 .hint("add `port = 0`, or remove `socket-activation`"),
         );
@@ -83,7 +84,7 @@ pub(super) fn check(merged: &Merged, problems: &mut Vec<Problem>) {
     }
 }
 
-/// Notes a signal that nobody has the time to obey.
+/// Reports a stop timeout of zero with a signal other than SIGKILL.
 fn stop(settings: &Settings, problems: &mut Vec<Problem>) {
     let Some(timeout) = settings.stop.timeout.as_ref().filter(|at| at.value.is_zero()) else {
         return;
@@ -91,15 +92,17 @@ fn stop(settings: &Settings, problems: &mut Vec<Problem>) {
     let signal = settings.stop.signal.as_ref().map_or("SIGTERM", |at| &at.value);
     if signal != "SIGKILL" {
         problems.push(
-            Problem::error(Code::BadValue, format!("`{signal}` is given no time to be obeyed"))
-                .at(timeout.span.clone(), "")
-                .hint("write `timeout = \"10s\"`, or kill at once: `signal = \"SIGKILL\"`"),
+            Problem::error(
+                Code::BadValue,
+                format!("`timeout` must be greater than zero with `{signal}`"),
+            )
+            .at(timeout.span.clone(), "")
+            .hint("write `timeout = \"10s\"`, or kill at once: `signal = \"SIGKILL\"`"),
         );
     }
 }
 
-/// Checks what stands beside `image`: its program is somebody else's, and listens where it
-/// listens.
+/// Reports keys that have no effect on an image, whose program decides where it listens.
 fn image(merged: &Merged, activated: Option<&Span>, problems: &mut Vec<Problem>) {
     let settings = &merged.settings;
     let Some(image) = &settings.image else { return };
@@ -112,7 +115,7 @@ fn image(merged: &Merged, activated: Option<&Span>, problems: &mut Vec<Problem>)
     for (key, span) in keys {
         if let Some(span) = span {
             let place = Some(image.span.clone());
-            problems.push(excluded(key, span, "a service of an image", place));
+            problems.push(excluded(key, span, "a service with an image", place));
         }
     }
     for port in settings.ports().into_iter().flat_map(|ports| &ports.value) {
@@ -126,9 +129,9 @@ fn image(merged: &Merged, activated: Option<&Span>, problems: &mut Vec<Problem>)
     }
 }
 
-/// A key that excludes what the service is.
+/// The problem of a key that does not fit the kind of service.
 fn excluded(key: &str, span: &Span, what: &str, place: Option<Span>) -> Problem {
-    let problem = Problem::error(Code::BothForms, format!("`{key}` means nothing for {what}"))
+    let problem = Problem::error(Code::BothForms, format!("`{key}` has no effect on {what}"))
         .at(span.clone(), "")
         .hint(format!("remove `{key}`"));
     match place {
@@ -137,8 +140,8 @@ fn excluded(key: &str, span: &Span, what: &str, place: Option<Span>) -> Problem 
     }
 }
 
-/// Notes a host that cannot be bound. One that is not managed is only called, and may
-/// have a name.
+/// Reports a host that cannot be bound. The tool only calls an external service, so its host
+/// may be a name.
 fn host(host: Option<&TextAt>, external: bool, problems: &mut Vec<Problem>) {
     let Some(host) = host else { return };
     if host.value.parse::<IpAddr>().is_ok() || (external && !host.value.is_empty()) {
@@ -151,7 +154,7 @@ fn host(host: Option<&TextAt>, external: bool, problems: &mut Vec<Problem>) {
     );
 }
 
-/// Notes ports of one service whose names give one variable.
+/// Reports ports of one service whose names give one variable.
 fn port_names(ports: &At<Vec<crate::manifest::shape::PortWanted>>, problems: &mut Vec<Problem>) {
     let mut seen: BTreeMap<String, &TextAt> = BTreeMap::new();
     for port in &ports.value {
@@ -164,13 +167,13 @@ fn port_names(ports: &At<Vec<crate::manifest::shape::PortWanted>>, problems: &mu
     }
 }
 
-/// Notes services whose names give one variable.
+/// Reports services whose names give one variable.
 pub(super) fn variables(model: &Model, problems: &mut Vec<Problem>) {
     let mut seen: BTreeMap<String, &super::Node> = BTreeMap::new();
     for node in &model.nodes {
         let prefix = node.name.variable_prefix();
         if let Some(first) = seen.get(&prefix) {
-            // Two of one name are told already.
+            // `merge` reports two services of one name.
             if first.name == node.name {
                 continue;
             }
@@ -191,7 +194,7 @@ fn clash(what: &str, prefix: &str, first: &TextAt, second: &TextAt) -> Problem {
     Problem::error(
         Code::VariableClash,
         format!(
-            "{what} `{}` and `{}` both give the variables `{prefix}_...`",
+            "{what} `{}` and `{}` both set the variables `{prefix}_...`",
             first.value, second.value
         ),
     )

@@ -1,14 +1,14 @@
-//! Merges what several sections say of one service.
+//! Merges the sections of one service.
 //!
-//! A service has one section that declares it; the workspace's table of the same name
-//! and the active overlays lie on top, in this order. `env`, `volumes` and `stop` merge by key,
-//! `depends-on` and `uses` are united, everything else replaces.
+//! One section declares the service. The workspace's table of the same name and the active
+//! overlays are laid over it, in this order. `manifest::keys` declares the merge rule of each
+//! key.
 
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::{Edge, Node, Runs};
+use super::{Node, Requirement, Runs};
 use crate::manifest::Declarations;
 use crate::manifest::TextAt;
 use crate::manifest::declare::Overlay;
@@ -31,8 +31,12 @@ impl Merged {
         self.settings.kind.as_ref().map_or(Kind::Service, |kind| kind.value)
     }
 
-    /// The node, with what was found for it.
-    pub(super) fn into_node(self, program: Runs, edges: (Vec<Edge>, Vec<Edge>)) -> Node {
+    /// The node with this program and these edges.
+    pub(super) fn into_node(
+        self,
+        program: Runs,
+        edges: (Vec<Requirement>, Vec<Requirement>),
+    ) -> Node {
         Node {
             name: Name::from(self.name.value.as_str()),
             declared: self.name.with(()),
@@ -68,7 +72,7 @@ pub(super) fn merge(
                 lay(&mut earlier.settings, &section.settings);
                 continue;
             }
-            // It is kept all the same, for what else may be wrong with it.
+            // It is kept, so that its other mistakes are reported too.
             problems.push(duplicate(&earlier.name, &section.name));
         }
         out.push(Merged {
@@ -90,13 +94,13 @@ pub(super) fn merge(
     out
 }
 
-/// Whether the section says what is run.
+/// Whether the section sets a program.
 fn has_program(settings: &Settings) -> bool {
     settings.bin.is_some() || brings_program(settings)
 }
 
-/// Whether it does so without the help of a package, which a table of the workspace that is
-/// laid over a package's section leaves to the package.
+/// Whether the section sets a program that is not a binary of a package. A table of the
+/// workspace without one is laid over the package's section.
 fn brings_program(settings: &Settings) -> bool {
     settings.command.is_some()
         || settings.image.is_some()

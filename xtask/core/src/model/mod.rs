@@ -1,8 +1,7 @@
-//! The services of a workspace, merged and joined: what the sections mean together.
+//! The services of a workspace: sections merged, names resolved.
 //!
-//! Names are resolved, defaults that depend on Cargo are chosen, and rules between
-//! sections are checked, for every service whether wanted or not. What one `up` makes
-//! of it (addresses, variables, order) is the plan's.
+//! It chooses the defaults that depend on Cargo and checks the rules between sections, for
+//! every service whether wanted or not. Addresses, variables and order belong to the plan.
 
 mod edges;
 mod fit;
@@ -55,22 +54,22 @@ pub struct Node {
     pub settings: Settings,
     /// Service or job.
     pub kind: Kind,
-    /// What is run.
+    /// Its program.
     pub program: Runs,
-    /// What it waits for, in order of declaration; only services that exist.
-    pub depends_on: Vec<Edge>,
-    /// What it only knows the address of.
-    pub uses: Vec<Edge>,
+    /// Its `depends-on`, in order of declaration; only services that exist.
+    pub depends_on: Vec<Requirement>,
+    /// Its `uses`.
+    pub uses: Vec<Requirement>,
 }
 
 impl Node {
     /// The edges of both kinds.
-    pub fn edges(&self) -> impl Iterator<Item = &Edge> {
+    pub fn edges(&self) -> impl Iterator<Item = &Requirement> {
         self.depends_on.iter().chain(&self.uses)
     }
 }
 
-/// What is run for a node.
+/// The program of a node.
 #[derive(Clone, Debug)]
 pub enum Runs {
     /// A binary of the node's package, by index.
@@ -81,18 +80,18 @@ pub enum Runs {
     Image(TextAt),
     /// `external`.
     External,
-    /// Nothing that could be found; a problem says so.
+    /// None was found, and a problem reports it.
     Unknown,
 }
 
-/// An edge between two services that exist.
+/// A dependency on, or use of, a service that exists.
 #[derive(Clone, Debug)]
-pub struct Edge {
+pub struct Requirement {
     /// The dependency, at the place where it is named.
     pub to: At<Name>,
-    /// What is waited for; means nothing for `uses`.
+    /// What the dependent waits for; ignored for `uses`.
     pub condition: Condition,
-    /// Whether the dependent is restarted with it.
+    /// Whether the dependent restarts when the dependency does.
     pub restart: bool,
     /// The keys that lead to the table that declares it; empty for `uses`.
     pub table: Vec<String>,
@@ -105,7 +104,7 @@ pub fn overlays(declarations: &Declarations) -> BTreeSet<&str> {
     sections.flat_map(|s| s.overlays.iter().map(|(name, _)| name.value.as_str())).collect()
 }
 
-/// Merges the sections under these overlays, and checks what they say together.
+/// Merges the sections under these overlays, and checks them against each other.
 #[must_use]
 pub fn build(declarations: &Declarations, with: &[String]) -> (Model, Vec<Problem>) {
     let mut problems = Vec::new();

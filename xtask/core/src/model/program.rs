@@ -1,7 +1,6 @@
-//! What is run for a service: which binary, with which features.
+//! Chooses the program of a service: which binary, with which features.
 //!
-//! It chooses among what Cargo described and never guesses between several; whether a
-//! binary can be built is Cargo's to find out.
+//! It never guesses between several binaries. Cargo finds out whether one can be built.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
@@ -37,19 +36,16 @@ pub(super) fn choose(merged: &Merged, packages: &[Package], problems: &mut Vec<P
         None => {
             let name = &merged.name.value;
             problems.push(
-                Problem::error(
-                    Code::MissingKey,
-                    format!("service `{name}` does not say what is run"),
-                )
-                .at(merged.name.span.clone(), "no package declares a service of this name")
-                .hint("add `command = [\"program\"]`, `image = \"...\"` or `external = true`"),
+                Problem::error(Code::MissingKey, format!("service `{name}` has no program"))
+                    .at(merged.name.span.clone(), "no package declares a service of this name")
+                    .hint("add `command = [\"program\"]`, `image = \"...\"` or `external = true`"),
             );
             Runs::Unknown
         }
     }
 }
 
-/// Notes keys that mean nothing where there is no package.
+/// Reports keys that have no effect outside a package.
 fn outside(merged: &Merged, problems: &mut Vec<Problem>) {
     let settings = &merged.settings;
     let keys = [
@@ -62,7 +58,7 @@ fn outside(merged: &Merged, problems: &mut Vec<Problem>) {
             problems.push(
                 Problem::error(
                     Code::UnknownKey,
-                    format!("`{key}` means nothing for a service outside a package"),
+                    format!("`{key}` has no effect on a service outside a package"),
                 )
                 .at(span.clone(), "")
                 .hint(format!("remove `{key}`")),
@@ -117,7 +113,7 @@ fn binary(merged: &Merged, package: &Package, problems: &mut Vec<Problem>) -> Ru
                     Code::AmbiguousBinary,
                     format!("package `{}` has several binaries", package.name),
                 )
-                .at(merged.name.span.clone(), "which of them is run?")
+                .at(merged.name.span.clone(), "choose one of them")
                 .note(format!("its binaries are {}", list(names())))
                 .hint(format!("add `bin = \"{guess}\"`")),
             );
@@ -126,7 +122,7 @@ fn binary(merged: &Merged, package: &Package, problems: &mut Vec<Problem>) -> Ru
     }
 }
 
-/// Notes features that the package does not have.
+/// Reports features that the package does not have.
 fn features(package: &Package, wanted: Option<&[TextAt]>, problems: &mut Vec<Problem>) {
     for feature in wanted.unwrap_or_default() {
         if package.features.contains(&feature.value) {
@@ -151,9 +147,9 @@ fn features(package: &Package, wanted: Option<&[TextAt]>, problems: &mut Vec<Pro
     }
 }
 
-/// Notes services that want one cargo call to be two different ones.
+/// Reports services that one cargo call cannot build together.
 pub(super) fn clashes(model: &Model, problems: &mut Vec<Problem>) {
-    let mut wishes: BTreeMap<usize, &Node> = BTreeMap::new();
+    let mut first_of: BTreeMap<usize, &Node> = BTreeMap::new();
     let mut built: Vec<(&Node, usize, &str)> = Vec::new();
     for node in &model.nodes {
         let Some(package) = node.package else { continue };
@@ -163,24 +159,24 @@ pub(super) fn clashes(model: &Model, problems: &mut Vec<Problem>) {
         if !matches!(node.program, Runs::Binary(_) | Runs::Unknown) {
             continue;
         }
-        match wishes.get(&package) {
+        match first_of.get(&package) {
             None => {
-                wishes.insert(package, node);
+                first_of.insert(package, node);
             }
-            Some(first) if wish(first) != wish(node) => {
+            Some(first) if features_of(first) != features_of(node) => {
                 problems.push(feature_clash(&model.packages[package], first, node));
             }
             Some(_) => {}
         }
     }
-    // `--bin NAME` chooses that binary in every package of the call, so that one which
-    // nobody asked for is enough for a clash.
-    let mut told: BTreeSet<(usize, usize, &str)> = BTreeSet::new();
+    // `--bin NAME` selects that binary in every package of the call, so a binary that no
+    // service runs is enough for a clash.
+    let mut reported: BTreeSet<(usize, usize, &str)> = BTreeSet::new();
     for (index, (first, package, binary)) in built.iter().enumerate() {
         for (later, (second, other, _)) in built.iter().enumerate() {
             let both = model.packages[*other].binaries.iter().any(|b| b.name == *binary);
             let pair = (*package.min(other), *package.max(other), *binary);
-            if index != later && package != other && both && told.insert(pair) {
+            if index != later && package != other && both && reported.insert(pair) {
                 problems.push(binary_clash(model, binary, first, second));
             }
         }
@@ -199,12 +195,12 @@ fn binary_clash(model: &Model, binary: &str, first: &Node, second: &Node) -> Pro
     )
     .at(second.declared.span.clone(), format!("package `{}`", package(second)))
     .context(first.declared.span.clone(), format!("package `{}`", package(first)))
-    .note("cargo writes both to one path, so that either service could run the other's program")
+    .note("cargo writes both to one path, so one service could run the other's program")
     .hint(format!("rename one of them: `[[bin]] name = \"{}-{binary}\"`", package(second)))
 }
 
-/// What a service wants of its package.
-fn wish(node: &Node) -> (BTreeSet<&str>, bool) {
+/// The features that a service builds its package with, and whether without the default ones.
+fn features_of(node: &Node) -> (BTreeSet<&str>, bool) {
     let features = node.settings.features.iter().flat_map(|f| &f.value);
     let bare = node.settings.no_default_features.as_ref().is_some_and(|bare| bare.value);
     (features.map(|feature| feature.value.as_str()).collect(), bare)
@@ -212,19 +208,19 @@ fn wish(node: &Node) -> (BTreeSet<&str>, bool) {
 
 fn feature_clash(package: &Package, first: &Node, second: &Node) -> Problem {
     let place = |node: &Node| {
-        let said = node.settings.features.as_ref().map(|f| f.span.clone());
+        let chosen = node.settings.features.as_ref().map(|f| f.span.clone());
         let bare = node.settings.no_default_features.as_ref().map(|f| f.span.clone());
-        said.or(bare).unwrap_or_else(|| node.declared.span.clone())
+        chosen.or(bare).unwrap_or_else(|| node.declared.span.clone())
     };
     Problem::error(
         Code::FeatureClash,
         format!(
-            "services `{}` and `{}` want package `{}` built with different features",
+            "services `{}` and `{}` need package `{}` built with different features",
             first.name, second.name, package.name
         ),
     )
-    .at(place(second), format!("what `{}` wants", second.name))
-    .context(place(first), format!("what `{}` wants", first.name))
+    .at(place(second), format!("features of `{}`", second.name))
+    .context(place(first), format!("features of `{}`", first.name))
     .note("one package is built once, for all of its services")
     .hint("give both the same `features` and `no-default-features`")
 }

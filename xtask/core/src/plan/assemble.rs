@@ -1,46 +1,47 @@
-//! Makes one service of the plan from its node: everything about it decided.
+//! Makes one service of the plan from its node.
 //!
-//! Which services there are and in which order is not its business.
+//! It does not decide which services take part, nor their order.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::address::Address;
+use super::endpoint::Endpoint;
 use super::flags::Variable;
+use super::make::Files;
 use super::request::Isolation;
-use super::scope::{Scope, Use};
+use super::scope::{Scope, Slot};
 use super::{
-    Dependency, Deploy, LogLimits, Program, Service, Setting, Source, Stop, Text, Use as Uses,
-    Volume, environment, paths, probes,
+    Dependency, Deploy, LogLimits, Program, Service, Setting, Source, Stop, Text, Use, Volume,
+    environment, paths, probes,
 };
 use crate::manifest::TextAt;
-use crate::model::{Edge, Runs};
+use crate::model::{Requirement, Runs};
 use crate::problem::Problem;
 use crate::terms::{Adopt, Kind, Name, Placement, Restart, secret};
 
-/// How long a service may take to get ready.
+/// The default time from start to ready.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long a job may take to end: migrations and imports are slower than starts.
+/// The default time of a job: migrations and imports are slower than starts.
 const JOB_TIMEOUT: Duration = Duration::from_secs(600);
-/// How long a service may take to stop.
+/// The default time until SIGKILL.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What the other services and the command line say of one service.
+/// What the other services and the command line contribute to one service.
 pub(crate) struct Around<'a> {
-    /// Where it runs.
+    /// Process or container.
     pub(crate) placement: Placement,
-    /// The addresses as this machine sees them, wherever the service runs.
-    pub(crate) outside: &'a BTreeMap<Name, Address>,
-    /// Edges that count as `uses` this time.
+    /// The endpoints as this machine sees them.
+    pub(crate) outside: &'a BTreeMap<Name, Endpoint>,
+    /// Edges that count as `uses` for this start.
     pub(crate) relaxed: &'a BTreeSet<(Name, Name)>,
     /// Every `-e`.
     pub(crate) flags: &'a [Variable],
-    /// Arguments after `--` that are for it.
+    /// Its arguments after `--`.
     pub(crate) args: &'a [String],
     /// Reads a file.
-    pub(crate) files: &'a dyn Fn(&str) -> Result<String, String>,
+    pub(crate) files: Files<'a>,
 }
 
 /// The service, and the variables that the shell overrides.
@@ -86,7 +87,7 @@ pub(crate) fn make(
             .self_probe
             .iter()
             .flat_map(|words| &words.value)
-            .map(|word| scope.fill(word, Use::SelfProbe, problems).text.to_string())
+            .map(|word| scope.fill(word, Slot::SelfProbe, problems).text.to_string())
             .collect(),
         deploy: deploy(&settings.deploy),
         restart: value(
@@ -110,8 +111,8 @@ pub(crate) fn make(
     (service, overridden)
 }
 
-/// Paths of this machine are relative to the folder of the service, like all others. A
-/// program that is built here finds the stack's data where it finds it as a process.
+/// Paths of this machine are relative to the folder of the service. A program that is built
+/// here finds the stack's data at the same path as a process does.
 fn volumes(scope: &Scope<'_>, placement: Placement, problems: &mut Vec<Problem>) -> Vec<Volume> {
     let built = matches!(scope.node.program, Runs::Binary(_));
     let data = (built && placement == Placement::Container).then(|| Volume {
@@ -125,16 +126,15 @@ fn volumes(scope: &Scope<'_>, placement: Placement, problems: &mut Vec<Problem>)
     data.into_iter().chain(scope.node.settings.volumes.iter().map(volume)).collect()
 }
 
-fn deploy(said: &crate::manifest::keys::Deploy) -> Deploy {
+fn deploy(set: &crate::manifest::keys::Deploy) -> Deploy {
     Deploy {
-        replicas: value(said.replicas.as_ref(), Deploy::default().replicas),
-        memory_bytes: said.memory_bytes.as_ref().map(|at| at.value),
-        cpu_millis: said.cpu_millis.as_ref().map(|at| at.value),
+        replicas: value(set.replicas.as_ref(), Deploy::default().replicas),
+        memory_bytes: set.memory_bytes.as_ref().map(|at| at.value),
+        cpu_millis: set.cpu_millis.as_ref().map(|at| at.value),
     }
 }
 
-/// A stack that is apart from everything takes nobody in; what is not managed is
-/// nobody's but its own.
+/// An isolated stack adopts no process. An external service is always used as it is.
 fn adopt(scope: &Scope<'_>, external: bool) -> Adopt {
     let default = if external { Adopt::Any } else { Adopt::SameBinary };
     match scope.request.isolation {
@@ -145,11 +145,11 @@ fn adopt(scope: &Scope<'_>, external: bool) -> Adopt {
     }
 }
 
-fn value<T: Copy>(said: Option<&crate::manifest::At<T>>, default: T) -> T {
-    said.map_or(default, |at| at.value)
+fn value<T: Copy>(set: Option<&crate::manifest::At<T>>, default: T) -> T {
+    set.map_or(default, |at| at.value)
 }
 
-/// What is run, with which arguments.
+/// The program and its arguments.
 fn command(
     scope: &Scope<'_>,
     more: &[String],
@@ -172,11 +172,11 @@ fn command(
         }
         Runs::Image(image) => {
             let ports = node.settings.ports().into_iter().flat_map(|ports| &ports.value);
-            // One without a number is told among the keys that do not fit.
+            // The model reports a port without a number.
             let ports = ports.map(|port| port.number.unwrap_or_default()).collect();
             Program::Image { image: scope.path(image, problems), ports }
         }
-        // For `Unknown` there is an error already, so that this is never in a plan.
+        // `Unknown` has been reported, so it never reaches a plan.
         Runs::External | Runs::Unknown => Program::External,
     };
     words.extend(node.settings.args.iter().flatten());
@@ -203,21 +203,22 @@ fn setting(
     before: Option<&str>,
     problems: &mut Vec<Problem>,
 ) -> Setting {
-    let value = scope.fill(words, Use::Value, problems).text;
+    let value = scope.fill(words, Slot::Value, problems).text;
     let secret = secret::argument(&value.to_string(), before);
     Setting { value, source: Source::File { place: words.place() }, secret, overrides: Vec::new() }
 }
 
-/// The edges that only use, and those that wait.
-fn edges(scope: &Scope<'_>, relaxed: &BTreeSet<(Name, Name)>) -> (Vec<Uses>, Vec<Dependency>) {
+/// The edges of `uses`, and those of `depends-on`.
+fn edges(scope: &Scope<'_>, relaxed: &BTreeSet<(Name, Name)>) -> (Vec<Use>, Vec<Dependency>) {
     let node = scope.node;
-    let is_relaxed = |edge: &&Edge| relaxed.contains(&(node.name.clone(), edge.to.value.clone()));
-    let used = |edge: &Edge, relaxed| Uses {
+    let is_relaxed =
+        |edge: &&Requirement| relaxed.contains(&(node.name.clone(), edge.to.value.clone()));
+    let used = |edge: &Requirement, relaxed| Use {
         of: edge.to.value.clone(),
         declared: edge.to.place(),
         relaxed,
     };
-    let mut uses: Vec<Uses> = node.uses.iter().map(|edge| used(edge, false)).collect();
+    let mut uses: Vec<Use> = node.uses.iter().map(|edge| used(edge, false)).collect();
     uses.extend(node.depends_on.iter().filter(is_relaxed).map(|edge| used(edge, true)));
     let waits = node.depends_on.iter().filter(|edge| !is_relaxed(edge));
     let depends_on = waits

@@ -1,7 +1,6 @@
 //! The one cargo call that makes every program of the plan.
 //!
-//! Every binary is named, so that nothing else of the workspace is built; what is
-//! fresh already is for cargo to know.
+//! It names every binary, so cargo builds nothing else of the workspace.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
@@ -54,23 +53,23 @@ pub(crate) fn build(model: &Model, closure: &BTreeSet<Name>, request: &Request) 
     Some(Build { args, targets })
 }
 
-/// The flags for features. `--no-default-features` is for the whole call, so that the
-/// others ask for their `default` by name.
+/// The flags for features. `--no-default-features` holds for the whole call, so the other
+/// packages ask for their `default` by name.
 fn features<'a>(
     model: &Model,
     binaries: impl Iterator<Item = &'a (usize, usize, Vec<&'a Node>)>,
 ) -> Vec<String> {
-    let mut wanted: BTreeSet<String> = BTreeSet::new();
+    let mut selected: BTreeSet<String> = BTreeSet::new();
     let mut bare: BTreeMap<usize, bool> = BTreeMap::new();
     for (index, binary, nodes) in binaries {
         let package = &model.packages[*index];
         let required = &package.binaries[*binary].required_features;
         // `dependency/feature` cannot be asked for from outside the package.
         let required = required.iter().filter(|feature| !feature.contains('/'));
-        wanted.extend(required.map(|feature| format!("{}/{feature}", package.name)));
+        selected.extend(required.map(|feature| format!("{}/{feature}", package.name)));
         for node in nodes {
             let features = node.settings.features.iter().flat_map(|features| &features.value);
-            wanted.extend(features.map(|feature| format!("{}/{}", package.name, feature.value)));
+            selected.extend(features.map(|feature| format!("{}/{}", package.name, feature.value)));
             let without = node.settings.no_default_features.as_ref().is_some_and(|at| at.value);
             bare.insert(*index, without);
         }
@@ -81,13 +80,13 @@ fn features<'a>(
         for index in bare.iter().filter(|(_, bare)| !**bare).map(|(index, _)| *index) {
             let package = &model.packages[index];
             if package.features.iter().any(|feature| feature == "default") {
-                wanted.insert(format!("{}/default", package.name));
+                selected.insert(format!("{}/default", package.name));
             }
         }
     }
-    if !wanted.is_empty() {
-        let wanted: Vec<String> = wanted.into_iter().collect();
-        out.extend(["--features".to_string(), wanted.join(",")]);
+    if !selected.is_empty() {
+        let selected: Vec<String> = selected.into_iter().collect();
+        out.extend(["--features".to_string(), selected.join(",")]);
     }
     out
 }

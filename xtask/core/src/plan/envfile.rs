@@ -1,7 +1,7 @@
-//! Reads env-files: `KEY=VALUE` lines.
+//! Parses env-files: `KEY=VALUE` lines.
 //!
-//! Comments, quotes and `export` are understood; nothing is expanded, since the same
-//! file is read by tools that do not.
+//! It understands comments, quotes and `export`. It expands nothing, because other tools read
+//! the same file and do not.
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -9,7 +9,7 @@ use core::ops::Range;
 
 /// One line that sets a variable.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Line {
+pub(crate) struct Assignment {
     /// Counted from 1.
     pub(crate) number: u32,
     /// The variable.
@@ -18,19 +18,19 @@ pub(crate) struct Line {
     pub(crate) value: String,
 }
 
-/// One line that cannot be read.
+/// One malformed line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct BadLine {
     /// Counted from 1.
     pub(crate) number: u32,
     /// Its bytes in the text.
     pub(crate) bytes: Range<usize>,
-    /// What is wrong with it.
+    /// The mistake.
     pub(crate) why: &'static str,
 }
 
 /// Reads a whole file.
-pub(crate) fn parse(text: &str) -> (Vec<Line>, Vec<BadLine>) {
+pub(crate) fn parse(text: &str) -> (Vec<Assignment>, Vec<BadLine>) {
     let (mut lines, mut bad) = (Vec::new(), Vec::new());
     let mut start = 0;
     for (number, raw) in (1..).zip(text.split_inclusive('\n')) {
@@ -42,7 +42,7 @@ pub(crate) fn parse(text: &str) -> (Vec<Line>, Vec<BadLine>) {
             continue;
         }
         match assignment(line) {
-            Ok((name, value)) => lines.push(Line { number, name, value }),
+            Ok((name, value)) => lines.push(Assignment { number, name, value }),
             Err(why) => bad.push(BadLine { number, bytes, why }),
         }
     }
@@ -51,14 +51,14 @@ pub(crate) fn parse(text: &str) -> (Vec<Line>, Vec<BadLine>) {
 
 fn assignment(line: &str) -> Result<(String, String), &'static str> {
     if line.contains('\0') {
-        return Err("a variable cannot hold a NUL byte");
+        return Err("a variable cannot contain a NUL byte");
     }
     let line = line.strip_prefix("export ").unwrap_or(line);
-    let (name, value) = line.split_once('=').ok_or("there is no `=`")?;
+    let (name, value) = line.split_once('=').ok_or("it has no `=`")?;
     let name = name.trim();
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
     if name.is_empty() || !name.chars().all(fits) {
-        return Err("the name of a variable has letters, digits and `_`");
+        return Err("a variable name has letters, digits and `_`");
     }
     Ok((name.to_string(), unquoted(value.trim())?))
 }
@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn comments_quotes_and_exports_are_understood() {
+    fn comments_quotes_and_exports_are_parsed() {
         let text = "# a\n\nA=1\nexport B = two # note\nC=\"x\\n#\" # y\nD='a\\n'\nE=\n";
         let (lines, bad) = parse(text);
         let pairs: Vec<_> = lines.iter().map(|l| (l.number, &*l.name, &*l.value)).collect();
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_line_is_named_and_the_rest_is_read() {
+    fn bad_line_is_reported_and_skipped() {
         let (lines, bad) = parse("A=1\nnonsense\nB=\"open\nC=3\nD=a\0b\n");
         assert_eq!(lines.len(), 2);
         assert_eq!(bad.iter().map(|b| b.number).collect::<Vec<_>>(), [2, 3, 5]);

@@ -1,9 +1,9 @@
-//! The variables of one service: who may set them, and who wins.
+//! The variables of one service, and which source wins.
 //!
 //! Low to high: injected addresses, the workspace's `env`, the service's, its env-file,
 //! the caller's shell, `-e` for all, `-e` for this service. The shell wins in the default
-//! stack only, and never over an address of the stack. Variables that nobody sets here are
-//! not looked at.
+//! stack only, and never over an address of the stack. Variables that no other source sets
+//! are ignored.
 
 use alloc::collections::BTreeMap;
 use alloc::format;
@@ -11,15 +11,16 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::flags::Variable;
+use super::make::Files;
 use super::request::Isolation;
-use super::scope::{Scope, Use};
+use super::scope::{Scope, Slot};
 use super::{Setting, Source, Text, envfile};
 use crate::manifest::At;
 use crate::manifest::TextAt;
 use crate::problem::{Code, Problem, Span};
 use crate::terms::{Name, Place, secret, variable_prefix};
 
-/// A value that somebody gives a variable.
+/// A value of a variable, with its source.
 enum Given<'a> {
     /// The tool: an address of the stack.
     Injected(Text),
@@ -46,7 +47,7 @@ impl Given<'_> {
 pub(crate) fn variables(
     scope: &Scope<'_>,
     flags: &[Variable],
-    files: &dyn Fn(&str) -> Result<String, String>,
+    files: Files<'_>,
     problems: &mut Vec<Problem>,
 ) -> (BTreeMap<String, Setting>, Vec<String>) {
     let node = scope.node;
@@ -64,7 +65,7 @@ pub(crate) fn variables(
         }
     }
     let for_it = flags.iter().filter(|flag| flag.is_for(&node.name));
-    // Whoever names the service means it, wherever that stands on the command line.
+    // `-e SERVICE:KEY=VALUE` wins over `-e KEY=VALUE` at any position of the command line.
     let (for_all, for_it): (Vec<_>, Vec<_>) = for_it.partition(|flag| flag.is_for_all());
     for flag in for_all.into_iter().chain(for_it) {
         given.entry(flag.name.clone()).or_default().push(Given::Flag(flag));
@@ -83,7 +84,7 @@ pub(crate) fn variables(
     (settings, overridden)
 }
 
-/// The winner among those who give one variable a value, and whether it is the shell.
+/// The value that wins, and whether it is the shell's.
 fn decide(
     scope: &Scope<'_>,
     name: &str,
@@ -91,10 +92,10 @@ fn decide(
     problems: &mut Vec<Problem>,
 ) -> (Setting, bool) {
     let mut overrides: Vec<Source> = given.iter().rev().map(Given::source).collect();
-    // What the metadata says is checked even where somebody else has the last word.
+    // The template of the metadata is checked even if another source wins.
     let mut found = Vec::new();
     let template = given.iter().rev().find_map(|given| match given {
-        Given::Template(words) => Some(scope.fill(words, Use::Value, &mut found)),
+        Given::Template(words) => Some(scope.fill(words, Slot::Value, &mut found)),
         _ => None,
     });
     let (mut value, mut address) = match given.last() {
@@ -128,7 +129,7 @@ fn decide(
     (Setting { value, source, secret, overrides }, by_shell)
 }
 
-/// The addresses that a service is told: those of its dependencies and its own.
+/// The addresses that a service receives: those of its dependencies and its own.
 fn injected(scope: &Scope<'_>, problems: &mut Vec<Problem>) -> BTreeMap<String, Text> {
     let mut out = BTreeMap::new();
     let mut by: BTreeMap<String, &At<Name>> = BTreeMap::new();
@@ -136,8 +137,8 @@ fn injected(scope: &Scope<'_>, problems: &mut Vec<Problem>) -> BTreeMap<String, 
     let node = scope.node;
     let own = node.declared.with(node.name.clone());
     for edge in core::iter::once(&own).chain(node.edges().map(|edge| &edge.to)) {
-        for (name, text) in told(scope, edge) {
-            // Two ports of one service are told where they are declared.
+        for (name, text) in variables_about(scope, edge) {
+            // The model reports two ports of one service.
             if let Some(first) = by.get(&name).filter(|first| first.value != edge.value)
                 && !clashing.contains(&(&first.value, &edge.value))
             {
@@ -151,8 +152,8 @@ fn injected(scope: &Scope<'_>, problems: &mut Vec<Problem>) -> BTreeMap<String, 
     out
 }
 
-/// What a service is told of another, or of itself.
-fn told(scope: &Scope<'_>, of: &At<Name>) -> Vec<(String, Text)> {
+/// The variables about one service, in the environment of another or of itself.
+fn variables_about(scope: &Scope<'_>, of: &At<Name>) -> Vec<(String, Text)> {
     let Some(address) = scope.addresses.get(&of.value) else { return Vec::new() };
     let itself = of.value == scope.node.name;
     let prefix = if itself { String::new() } else { format!("{}_", of.value.variable_prefix()) };
@@ -185,10 +186,10 @@ fn told(scope: &Scope<'_>, of: &At<Name>) -> Vec<(String, Text)> {
 }
 
 fn clash(variable: &str, first: &At<Name>, second: &At<Name>) -> Problem {
-    let what = |name: &Name| format!("`{name}` gives `{variable}`");
+    let what = |name: &Name| format!("`{name}` sets `{variable}`");
     Problem::error(
         Code::VariableClash,
-        format!("`{}` and `{}` both give the variable `{variable}`", first.value, second.value),
+        format!("`{}` and `{}` both set the variable `{variable}`", first.value, second.value),
     )
     .at(second.span.clone(), what(&second.value))
     .context(first.span.clone(), what(&first.value))
@@ -199,9 +200,9 @@ fn clash(variable: &str, first: &At<Name>, second: &At<Name>) -> Problem {
 fn env_file(
     scope: &Scope<'_>,
     file: &TextAt,
-    files: &dyn Fn(&str) -> Result<String, String>,
+    files: Files<'_>,
     problems: &mut Vec<Problem>,
-) -> Vec<(envfile::Line, Place)> {
+) -> Vec<(envfile::Assignment, Place)> {
     let mut found = Vec::new();
     let path = super::paths::join(&scope.node.folder, &scope.path(file, &mut found));
     if !found.is_empty() {
@@ -212,7 +213,7 @@ fn env_file(
         Ok(text) => text,
         Err(error) => {
             problems.push(
-                Problem::error(Code::EnvFile, format!("cannot read `{}`: {error}", file.value))
+                Problem::error(Code::EnvFile, format!("failed to read `{}`: {error}", file.value))
                     .at(file.span.clone(), "")
                     .hint(format!("create `{}`, or remove `env-file`", file.value)),
             );
@@ -230,6 +231,6 @@ fn env_file(
                 .hint("write `KEY=VALUE`, or begin the line with `#`"),
         );
     }
-    let place = |line: &envfile::Line| Place { file: shown.clone(), line: line.number };
+    let place = |line: &envfile::Assignment| Place { file: shown.clone(), line: line.number };
     lines.into_iter().map(|line| (place(&line), line)).map(|(place, line)| (line, place)).collect()
 }

@@ -1,7 +1,7 @@
-//! What flags mean, once the services are known: `-e`, `--slow`, and arguments after `--`.
+//! Decodes flags, once the services are known: `-e`, `--slow`, `--containers`, and arguments
+//! after `--`.
 //!
-//! A flag that names nobody is a problem without a place: it stands on the command
-//! line.
+//! The problem of a flag has no place, because the flag is on the command line.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
@@ -17,7 +17,7 @@ use crate::terms::{Name, duration, secret};
 /// One `-e`.
 #[derive(Clone, Debug)]
 pub(crate) struct Variable {
-    /// The service that gets it, or all.
+    /// The service that receives it; none for all.
     service: Option<Name>,
     /// The variable.
     pub(crate) name: String,
@@ -28,12 +28,12 @@ pub(crate) struct Variable {
 }
 
 impl Variable {
-    /// Whether every service gets it.
+    /// Whether every service receives it.
     pub(crate) fn is_for_all(&self) -> bool {
         self.service.is_none()
     }
 
-    /// Whether this service gets it.
+    /// Whether this service receives it.
     pub(crate) fn is_for(&self, service: &Name) -> bool {
         self.service.as_ref().is_none_or(|name| name == service)
     }
@@ -50,7 +50,7 @@ pub(crate) fn variables(
     for typed in &request.variables {
         let Some((key, value)) = typed.split_once('=').filter(|(key, _)| !key.is_empty()) else {
             problems.push(
-                Problem::error(Code::BadArgument, format!("`-e {typed}` sets nothing"))
+                Problem::error(Code::BadArgument, format!("`-e {typed}` sets no variable"))
                     .hint("write `-e KEY=VALUE` or `-e SERVICE:KEY=VALUE`"),
             );
             continue;
@@ -83,7 +83,7 @@ pub(crate) fn variables(
     out
 }
 
-/// Reads every `--slow SERVICE=TIME`, and takes the order of starts as it is.
+/// Reads every `--slow SERVICE=TIME`, and adds the order of starts.
 pub(crate) fn faults(
     request: &Request,
     model: &Model,
@@ -122,9 +122,9 @@ fn named(
         problems.push(
             Problem::error(
                 Code::BadArgument,
-                format!("`{flag}` names `{service}`, which is not started here"),
+                format!("`{flag}` names `{service}`, which this command does not start"),
             )
-            .hint(format!("add `{service}` to the services, or leave the flag out")),
+            .hint(format!("add `{service}` to the services, or remove the flag")),
         );
     } else {
         problems.push(unknown(service, &format!("in `{flag}`"), model));
@@ -132,14 +132,14 @@ fn named(
     false
 }
 
-/// The problem of a service that the command line names and nobody declares.
+/// The problem of an undeclared service on the command line.
 pub(crate) fn unknown(service: &str, place: &str, model: &Model) -> Problem {
     let message = format!("no service is called `{service}` ({place})");
     let problem = Problem::error(Code::UnknownService, message);
     model::suggest(problem, service, model.nodes.iter().map(|node| &node.name))
 }
 
-/// Notes services that were asked to run in containers and cannot.
+/// Reports services that `--containers` names and that cannot run in one.
 pub(crate) fn containers(request: &Request, model: &Model, problems: &mut Vec<Problem>) {
     let Containers::Named(names) = &request.containers else { return };
     for name in names {
@@ -149,14 +149,14 @@ pub(crate) fn containers(request: &Request, model: &Model, problems: &mut Vec<Pr
         };
         let why = match node.program {
             Runs::Binary(_) if node.settings.placement.is_some() => {
-                "its metadata says `placement = \"process\"`"
+                "its metadata sets `placement = \"process\"`"
             }
             Runs::Binary(_) | Runs::Image(_) | Runs::Unknown => continue,
-            Runs::Command(_) => "it is a command of this machine",
-            Runs::External => "it is not managed",
+            Runs::Command(_) => "it is a command",
+            Runs::External => "it is external",
         };
         let message = format!("`{name}` cannot run in a container: {why}");
-        let hint = format!("leave `{name}` out, or give it `image = \"...\"` in an overlay");
+        let hint = format!("remove `{name}`, or give it `image = \"...\"` in an overlay");
         problems.push(Problem::error(Code::BadArgument, message).hint(hint));
     }
 }
@@ -178,14 +178,14 @@ pub(crate) fn arguments_for<'a>(
     match request.services.as_slice() {
         [name] => match model.node(name) {
             Some(Node { program: Runs::External, .. }) => fault(
-                format!("`{name}` is not started, so it takes no arguments"),
-                "leave out `--`",
+                format!("`{name}` is external, so it takes no arguments"),
+                "remove `--` and the arguments",
             ),
             Some(node) => Some(&node.name),
-            // That it is unknown is said where the services are chosen.
+            // `select` reports the unknown service.
             None => None,
         },
-        [] => fault("arguments after `--` need one service to go to".to_string(), hint),
+        [] => fault("arguments after `--` need one service".to_string(), hint),
         several => {
             let count = several.len();
             fault(format!("arguments after `--` go to one service, not to {count}"), hint)

@@ -1,30 +1,37 @@
 //! From declarations and a request to a plan.
 //!
-//! Every service of the workspace is checked, whether it takes part or not: a mistake
-//! is told when it is made. Only what the caller's machine lacks (files, variables) is
-//! no matter where a service does not take part.
+//! Every service of the workspace is checked, whether it takes part or not, so each mistake
+//! is reported at once. Only missing files and variables of the caller's machine are ignored
+//! for services that do not take part.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::address::{self, Address, Addresses, View};
+use thiserror::Error;
+
 use super::assemble::{self, Around};
-use super::request::{Outcome, Request, ShellOverride};
-use super::scope::{Scope, Use};
-use super::select::{self, Graph};
+use super::endpoint::{self, Endpoint, Endpoints, View};
+use super::request::{Planned, Request, ShellOverride};
+use super::scope::{Scope, Slot};
+use super::select::{self, Ordered};
 use super::{Faults, Plan, Service, build, flags};
 use crate::manifest::Declarations;
 use crate::model::{self, Model};
 use crate::problem::{Code, Problem, Severity};
 use crate::terms::Name;
 
-/// Reads a file by its absolute path; the error is the system's words.
-pub type Files<'a> = &'a dyn Fn(&str) -> Result<String, String>;
+/// Reads a file by its absolute path.
+pub type Files<'a> = &'a dyn Fn(&str) -> Result<String, Unreadable>;
 
-/// Makes the plan, or says why there is none.
+/// Why a file cannot be read, in the system's words.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{0}")]
+pub struct Unreadable(pub String);
+
+/// Makes the plan, or reports why there is none.
 #[must_use]
-pub fn make(declarations: &Declarations, request: &Request, files: Files<'_>) -> Outcome {
+pub fn make(declarations: &Declarations, request: &Request, files: Files<'_>) -> Planned {
     let mut problems = Vec::new();
     if declarations.sections.is_empty() && request.services.is_empty() {
         let message = "this workspace declares no services";
@@ -41,21 +48,21 @@ fn planned(
     request: &Request,
     files: Files<'_>,
     mut problems: Vec<Problem>,
-) -> Outcome {
+) -> Planned {
     let (model, mut found) = model::build(declarations, &request.overlays);
     problems.append(&mut found);
     let wanted = select::wanted(declarations, &model, request, &mut problems);
     let all: Vec<Name> = model.nodes.iter().map(|node| node.name.clone()).collect();
-    // Where somebody unknown is asked for, nothing is started, and everything is checked.
+    // With an unknown service nothing starts, and every service is checked.
     let known = request.services.iter().all(|name| model.node(name).is_some());
     let closure = select::closure(&model, if known { &wanted } else { &all });
-    let graph = select::graph(&model, &closure, request.cycles, &mut problems);
-    let addresses = Addresses {
+    let graph = select::order(&model, &closure, request.cycles, &mut problems);
+    let addresses = Endpoints {
         outside: addresses(declarations, &model, request, View::Outside, &mut problems),
         inside: addresses(declarations, &model, request, View::Inside, &mut problems),
     };
     let taking_part = addresses.outside.iter().filter(|(name, _)| closure.contains(*name));
-    address::check(&model, taking_part, &mut problems);
+    endpoint::check(&model, taking_part, &mut problems);
     let variables = flags::variables(request, &model, &closure, &mut problems);
     flags::containers(request, &model, &mut problems);
     let args_for = flags::arguments_for(request, &model, &mut problems);
@@ -64,7 +71,7 @@ fn planned(
     let mut services: BTreeMap<Name, Service> = BTreeMap::new();
     let mut overridden: BTreeMap<String, Vec<Name>> = BTreeMap::new();
     for node in &model.nodes {
-        let placement = address::placement(node, request);
+        let placement = endpoint::placement(node, request);
         let seen = addresses.seen_from(placement);
         let scope = Scope { declarations, model: &model, request, addresses: seen, node };
         let around = Around {
@@ -95,13 +102,13 @@ fn planned(
         .into_iter()
         .map(|(variable, services)| ShellOverride { variable, services })
         .collect();
-    Outcome { plan, problems, notices, repairs: graph.repairs }
+    Planned { plan, problems, notices, repairs: graph.repairs }
 }
 
 /// Checks everything that a workspace declares: all services, without overlays and
 /// under each of them. The plan is the one of all services without overlays.
 #[must_use]
-pub fn check(declarations: &Declarations, request: &Request, files: Files<'_>) -> Outcome {
+pub fn check(declarations: &Declarations, request: &Request, files: Files<'_>) -> Planned {
     let all = |with: &[String]| {
         let (model, _) = model::build(declarations, with);
         let services = model.nodes.iter().map(|node| String::from(node.name.as_str())).collect();
@@ -125,11 +132,12 @@ pub fn check(declarations: &Declarations, request: &Request, files: Files<'_>) -
     out
 }
 
-/// The regular expressions of `log` probes that `valid` refuses; the core knows none.
+/// Reports the regular expressions of `log` probes in which `fault` finds a fault. The core has
+/// no parser of its own.
 #[must_use]
 pub fn check_patterns(
     declarations: &Declarations,
-    valid: &dyn Fn(&str) -> Result<(), String>,
+    fault: &dyn Fn(&str) -> Option<String>,
 ) -> Vec<Problem> {
     let mut out = Vec::new();
     for section in &declarations.sections {
@@ -139,12 +147,12 @@ pub fn check_patterns(
             else {
                 continue;
             };
-            if let Err(why) = valid(&log.value) {
+            if let Some(why) = fault(&log.value) {
                 let message = alloc::format!("`{}` is not a regular expression", log.value);
                 out.push(
                     Problem::error(Code::BadValue, message)
                         .at(log.span.clone(), why)
-                        .hint("put a `\\` before a sign that is meant as such"),
+                        .hint("put `\\` before a character that is meant literally"),
                 );
             }
         }
@@ -152,7 +160,7 @@ pub fn check_patterns(
     out
 }
 
-/// In order of place, each problem once.
+/// The problems in order of place, each once.
 #[must_use]
 pub fn tidy(problems: Vec<Problem>) -> Vec<Problem> {
     let mut out: Vec<Problem> = Vec::new();
@@ -174,24 +182,24 @@ pub fn tidy(problems: Vec<Problem>) -> Vec<Problem> {
     out
 }
 
-/// The address of every service from one side. A `url` is read last: it is made of the ports.
+/// The endpoint of every service from one side. A `url` is filled in last, from the ports.
 fn addresses(
     declarations: &Declarations,
     model: &Model,
     request: &Request,
     view: View,
     problems: &mut Vec<Problem>,
-) -> BTreeMap<Name, Address> {
-    let mut addresses: BTreeMap<Name, Address> = model
+) -> BTreeMap<Name, Endpoint> {
+    let mut addresses: BTreeMap<Name, Endpoint> = model
         .nodes
         .iter()
-        .map(|node| (node.name.clone(), address::address(node, request, view)))
+        .map(|node| (node.name.clone(), endpoint::endpoint(node, request, view)))
         .collect();
     let mut urls = Vec::new();
     for node in &model.nodes {
         if let Some(url) = &node.settings.url {
             let scope = Scope { declarations, model, request, addresses: &addresses, node };
-            urls.push((node.name.clone(), scope.fill(url, Use::Url, problems).text));
+            urls.push((node.name.clone(), scope.fill(url, Slot::Url, problems).text));
         }
     }
     for (name, url) in urls {
@@ -207,7 +215,7 @@ fn plan(
     declarations: &Declarations,
     model: &Model,
     request: &Request,
-    graph: &Graph,
+    graph: &Ordered,
     mut services: BTreeMap<Name, Service>,
     wanted: Vec<Name>,
     faults: Faults,

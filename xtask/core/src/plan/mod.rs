@@ -1,13 +1,12 @@
-//! The plan: what will be built and started, with which command, environment and
-//! address, in which order. Data, printable, and the same for the same input.
+//! The plan: what is built and started, with which command, environment and address, in
+//! which order. Plain data, and the same for the same input.
 //!
-//! The only thing a plan does not know is a port that is chosen when its socket is
-//! bound; [`Text`] keeps a hole for it. A plan does not look at the shell, the
-//! clock or what runs already.
+//! A port that is chosen when its socket is bound is unknown; [`Text`] keeps a hole for it.
+//! A plan does not depend on the clock or on running processes.
 
-mod address;
 mod assemble;
 mod build;
+mod endpoint;
 mod envfile;
 mod environment;
 mod flags;
@@ -28,10 +27,10 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-pub use make::{Files, check, check_patterns, make, tidy};
+pub use make::{Files, Unreadable, check, check_patterns, make, tidy};
 pub use part::Inseparable;
 pub use request::{
-    Building, Containers, Cycles, Isolation, Outcome, Ports, Repair, Request, ShellOverride,
+    Building, Containers, Cycles, Isolation, Planned, Ports, Repair, Request, ShellOverride,
 };
 pub use service::{
     Dependency, Deploy, LogLimits, Port, Probe, Program, Service, Setting, Source, Stop, Use,
@@ -41,7 +40,7 @@ pub use text::{Piece, Text};
 
 use crate::terms::Name;
 
-/// What one `up` wants, complete.
+/// Everything that one `up` builds and starts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Plan {
@@ -53,45 +52,44 @@ pub struct Plan {
     pub stack: String,
     /// The stack's data folder, absolute.
     pub data: String,
-    /// The one cargo call, if anything is to be built.
+    /// The one cargo call, if anything is built.
     pub build: Option<Build>,
-    /// Every service and job of the closure of what is wanted, dependencies first,
-    /// ties in order of name.
+    /// The wanted services and everything that they need, dependencies first, ties in order of
+    /// name.
     pub services: Vec<Service>,
-    /// What images of built programs are built upon; none for nothing.
+    /// The image that images of built programs are based on, if any.
     #[serde(default)]
     pub base_image: Option<String>,
     /// The services asked for, or the default ones.
     pub wanted: Vec<Name>,
-    /// Whether processes of the same programs that were started by hand are stopped to
-    /// make room, instead of being adopted or refused. A matter of one start: the caller
-    /// says so.
+    /// `--replace`: the supervisor stops processes of the same programs that were started by
+    /// hand, instead of adopting or refusing them. Holds for one start.
     #[serde(default)]
     pub replace: bool,
-    /// What makes this start worse than it need be, for tests.
+    /// Injected faults of this start, for tests.
     #[serde(default)]
     pub faults: Faults,
 }
 
-/// Faults of a start.
+/// Injected faults of a start.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Faults {
-    /// In which order services start that could.
+    /// The order of services that could start at once.
     pub start_order: StartOrder,
-    /// How much later than it could each of these starts, at each start.
+    /// The delay of each of these services, at each start.
     pub slow: BTreeMap<Name, Duration>,
 }
 
-/// In which order services start that could.
+/// The order of services that could start at once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum StartOrder {
-    /// Each at once.
+    /// All at once.
     #[default]
     AtOnce,
-    /// One after the other: the next is drawn when the one before is ready or given up,
-    /// of those that could start then. The same seed, the same order.
+    /// One after the other. When one is ready or failed, the next is drawn from those that
+    /// could start. The same seed gives the same order.
     Random {
         /// The seed.
         seed: u64,
@@ -130,7 +128,7 @@ impl Plan {
 pub struct Build {
     /// Arguments after `cargo build --message-format=…`.
     pub args: Vec<String>,
-    /// What is to be built: the service's program by package and binary.
+    /// The programs by package and binary.
     pub targets: Vec<Target>,
 }
 

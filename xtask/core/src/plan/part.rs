@@ -1,7 +1,7 @@
-//! Parts of a plan: one service with what it declares, and the same with one dependency
-//! absent. For finding out whether what is declared is enough, and whether it is too much.
+//! Parts of a plan for `verify-deps`: one service with what it declares, and the same with
+//! one dependency absent.
 //!
-//! A part is started like any plan; nothing is judged here.
+//! A part is started like any plan; the caller judges the result.
 
 use alloc::collections::BTreeSet;
 use alloc::format;
@@ -11,7 +11,7 @@ use core::time::Duration;
 use super::{Piece, Plan, Probe, Program, Service, Text, Use};
 use crate::terms::{Kind, Name, Restart};
 
-/// Why a dependency cannot be left out to see what happens.
+/// Why a trial without a dependency would show nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Inseparable {
     /// The dependent is ready as soon as it runs, which shows nothing.
@@ -40,12 +40,12 @@ impl Plan {
         part
     }
 
-    /// As [`Plan::alone`], but the service does not wait for `dependency`, and finds
-    /// nobody at its address: `port` gives numbers where nobody listens. Its first end
-    /// is its last, and it has no more than `limit` to get ready.
+    /// As [`Plan::alone`], but the service does not wait for `dependency`, and calls to the
+    /// dependency's address are refused. `port` returns the number of a refusing port for a
+    /// host. The service is not restarted, and has at most `limit` to become ready.
     ///
     /// # Errors
-    /// When that would show nothing.
+    /// When the trial would show nothing.
     pub fn alone_without(
         &self,
         service: &Name,
@@ -55,9 +55,9 @@ impl Plan {
     ) -> Result<Plan, Inseparable> {
         let mut whole = self.alone(service);
         let absent = Name::from(format!("{dependency}-absent").as_str());
-        let mut stand_in = self.service(dependency).cloned();
-        if let Some(gone) = &mut stand_in {
-            stands_in(gone, &absent);
+        let mut absent_service = self.service(dependency).cloned();
+        if let Some(gone) = &mut absent_service {
+            make_absent(gone, &absent);
             for declared in &mut gone.ports {
                 declared.number = Some(port(&declared.host));
             }
@@ -77,8 +77,8 @@ impl Plan {
                 readdress(text, dependency, &absent);
             }
         }
-        let has_ports = stand_in.as_ref().is_some_and(|gone| !gone.ports.is_empty());
-        whole.services.splice(0..0, stand_in);
+        let has_ports = absent_service.as_ref().is_some_and(|gone| !gone.ports.is_empty());
+        whole.services.splice(0..0, absent_service);
         let part = whole.alone(service);
         match part.service(dependency) {
             Some(_) if !has_ports => Err(Inseparable::Shared),
@@ -87,8 +87,8 @@ impl Plan {
     }
 }
 
-/// Turns a service into an address where nothing is started and nothing is waited for.
-fn stands_in(service: &mut Service, name: &Name) {
+/// Turns a service into an address that refuses calls, without a process or a condition.
+fn make_absent(service: &mut Service, name: &Name) {
     let own = core::mem::replace(&mut service.name, name.clone());
     if let Some(url) = &mut service.url {
         readdress(url, &own, name);
@@ -103,7 +103,7 @@ fn stands_in(service: &mut Service, name: &Name) {
     service.env.clear();
 }
 
-/// Every text of a service that may name another's port.
+/// Every text of a service that may contain another's port.
 fn texts(service: &mut Service) -> impl Iterator<Item = &mut Text> {
     let program = match &mut service.program {
         Program::Command { program } => Some(&mut program.value),
@@ -119,7 +119,7 @@ fn texts(service: &mut Service) -> impl Iterator<Item = &mut Text> {
         .chain(probes.flatten())
 }
 
-/// Has a text name the ports of another service instead of this one's.
+/// Replaces the ports of one service in a text by those of another.
 fn readdress(text: &mut Text, from: &Name, to: &Name) {
     for piece in &mut text.pieces {
         match piece {

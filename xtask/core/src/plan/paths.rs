@@ -1,6 +1,6 @@
 //! Joins paths as text.
 //!
-//! There is no file system here: `..` is folded as written, and links are not followed.
+//! It does not read the file system: `..` is folded as text, and links are not followed.
 
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -33,7 +33,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn relative_paths_start_from_the_folder_and_absolute_ones_do_not() {
+    fn relative_path_starts_from_the_folder() {
         assert_eq!(join("/a/b", "."), "/a/b");
         assert_eq!(join("/a/b", "../c/./d"), "/a/c/d");
         assert_eq!(join("/a/b", "/c"), "/c");

@@ -1,24 +1,24 @@
-//! How each service is found ready.
+//! The probes that find out whether a service is ready.
 //!
-//! It decides which probes there are, not how they are done.
+//! It chooses the probes; the tool performs them.
 
 use alloc::vec::Vec;
 
 use super::Probe;
-use super::address::Address;
-use super::scope::{Scope, Use};
+use super::endpoint::Endpoint;
+use super::scope::{Scope, Slot};
 use crate::manifest::At;
 use crate::manifest::keys::Ready;
 use crate::problem::{Problem, Span};
 use crate::terms::Kind;
 
-/// The statuses that count when none is named.
+/// The expected statuses by default.
 const STATUS: &[u16] = &[200];
 
 /// The probes of one service; none means ready when started.
 pub(crate) fn probes(
     scope: &Scope<'_>,
-    address: &Address,
+    address: &Endpoint,
     problems: &mut Vec<Problem>,
 ) -> Vec<Probe> {
     let settings = &scope.node.settings;
@@ -39,10 +39,10 @@ pub(crate) fn probes(
     }
 }
 
-/// Those of `ready`.
+/// The probes of `ready`.
 fn declared(
     scope: &Scope<'_>,
-    address: &Address,
+    address: &Endpoint,
     ready: &At<Ready>,
     problems: &mut Vec<Problem>,
 ) -> Vec<Probe> {
@@ -68,7 +68,7 @@ fn declared(
         out.push(Probe::Log { pattern: log.value.clone() });
     }
     if let Some(command) = &probe.command {
-        let fill = |words| scope.fill(words, Use::Value, problems).text;
+        let fill = |words| scope.fill(words, Slot::Value, problems).text;
         out.push(Probe::Command { command: command.iter().map(fill).collect() });
     }
     out
@@ -77,7 +77,7 @@ fn declared(
 /// The port that is probed.
 fn port(
     scope: &Scope<'_>,
-    address: &Address,
+    address: &Endpoint,
     ready: &Ready,
     place: &Span,
     problems: &mut Vec<Problem>,

@@ -1,7 +1,6 @@
-//! What the caller wants of a plan, and what comes back.
+//! The request for a plan, and the result of planning.
 //!
-//! Flags arrive as they were typed: what they mean is decided where the metadata is
-//! known. Nothing here looks at the command line.
+//! Flags arrive as typed; `flags.rs` decodes them, where the metadata is known.
 
 use alloc::collections::BTreeMap;
 use alloc::string::String;
@@ -14,34 +13,34 @@ use crate::manifest::TextAt;
 use crate::problem::Problem;
 use crate::terms::Name;
 
-/// What is wanted.
+/// A request for a plan.
 #[derive(Clone, Debug, Default)]
 pub struct Request {
     /// The stack's name.
     pub stack: String,
-    /// Whether it is the one that people use, or apart from everything.
+    /// Whether it is the default stack, or isolated.
     pub isolation: Isolation,
     /// The stack's data folder, absolute.
     pub data: String,
-    /// The services named; none for the default ones.
+    /// The named services; empty for the default ones.
     pub services: Vec<String>,
     /// `--with NAME`.
     pub overlays: Vec<String>,
     /// `-e [service:]KEY=VALUE`, as typed.
     pub variables: Vec<String>,
-    /// What stands after `--`.
+    /// The arguments after `--`.
     pub args: Vec<String>,
-    /// Which ports to take.
+    /// Declared or free ports.
     pub ports: Ports,
     /// Which services run in containers.
     pub containers: Containers,
-    /// What to do with a cycle that cannot start.
+    /// How a cycle that cannot start is treated.
     pub cycles: Cycles,
     /// `--start-order random`, with its seed.
     pub start_order: StartOrder,
     /// `--slow SERVICE=TIME`, as typed.
     pub slow: Vec<String>,
-    /// Flags passed on to cargo: `--release`, `--locked`.
+    /// Flags for cargo: `--release`, `--locked`.
     pub cargo_args: Vec<String>,
     /// Whether to build.
     pub building: Building,
@@ -52,12 +51,12 @@ pub struct Request {
 /// Whether a stack is the default one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Isolation {
-    /// The default stack: the ports as declared, and the shell's variables win.
+    /// The default stack: declared ports, and the shell's variables win.
     #[default]
     Shared,
-    /// Any free ports, and nothing of the shell that the plan sets.
+    /// Free ports, and no variable of the shell that the plan sets.
     Isolated,
-    /// Not on this machine: the ports as declared, and nothing of its shell.
+    /// Not on this machine: declared ports, and no variable of this machine's shell.
     Elsewhere,
 }
 
@@ -74,22 +73,22 @@ pub enum Ports {
 /// Which services run in containers; those of an image always do.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Containers {
-    /// No others.
+    /// Only those of an image.
     #[default]
     None,
-    /// All whose program is built here.
+    /// All services with a program that is built here.
     All,
     /// Those named, as typed.
     Named(Vec<String>),
 }
 
-/// What to do with a cycle that cannot start.
+/// How a cycle that cannot start is treated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Cycles {
     /// It is an error.
     #[default]
     Refuse,
-    /// Its repair holds for this one start, with a warning.
+    /// It is repaired for this one start, with a warning.
     Relax,
 }
 
@@ -99,13 +98,13 @@ pub enum Building {
     /// All programs of the plan.
     #[default]
     Build,
-    /// None: what lies in the target folder is used.
+    /// None: the programs in the target folder are used.
     Skip,
 }
 
-/// What planning ended in.
+/// The result of planning.
 #[derive(Clone, Debug, Default)]
-pub struct Outcome {
+pub struct Planned {
     /// The plan, unless a problem is an error.
     pub plan: Option<Plan>,
     /// Errors and warnings, in order of file and place.
@@ -116,17 +115,17 @@ pub struct Outcome {
     pub repairs: Vec<Repair>,
 }
 
-/// A variable whose value the shell gives instead of the metadata.
+/// A variable for which the shell overrides the metadata.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct ShellOverride {
     /// The variable.
     pub variable: String,
-    /// The services that get it.
+    /// The services that receive it.
     pub services: Vec<Name>,
 }
 
-/// One `depends-on` to turn into `uses`.
+/// One `depends-on` to change to `uses`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Repair {
     /// The dependent.

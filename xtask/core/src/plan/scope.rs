@@ -1,7 +1,7 @@
-//! Fills in templates: what each `${...}` stands for, seen from one service.
+//! Replaces each `${...}` by its value, seen from one service.
 //!
-//! A service knows only the dependencies that it declares; everything else is a
-//! problem that says how to declare it.
+//! A template may refer only to the dependencies that its service declares. The problem of
+//! any other reference names the way to declare it.
 
 use alloc::collections::BTreeMap;
 use alloc::format;
@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 use super::Text;
-use super::address::Address;
+use super::endpoint::Endpoint;
 use super::request::Request;
 use crate::manifest::Declarations;
 use crate::manifest::TextAt;
@@ -27,7 +27,7 @@ pub(crate) struct Scope<'a> {
     pub(crate) model: &'a Model,
     pub(crate) request: &'a Request,
     /// The addresses as the service sees them from where it runs.
-    pub(crate) addresses: &'a BTreeMap<Name, Address>,
+    pub(crate) addresses: &'a BTreeMap<Name, Endpoint>,
     /// The service whose template it is.
     pub(crate) node: &'a Node,
 }
@@ -37,26 +37,26 @@ pub(crate) struct Scope<'a> {
 pub(crate) struct Filled {
     /// The text.
     pub(crate) text: Text,
-    /// Whether an address of the stack is part of it.
+    /// Whether it contains an address of the stack.
     pub(crate) address: bool,
 }
 
-/// Where a template stands, which changes what it may name.
+/// The kind of setting that holds a template, which limits what it may refer to.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Use {
+pub(crate) enum Slot {
     /// An argument or a variable: everything.
     Value,
     /// `url`: the service's own address as others call it, and no other service.
     Url,
-    /// A path, needed before anything is bound: no ports.
+    /// A path, needed before any port is bound: no addresses.
     Path,
-    /// An argument of `self-probe`, which an image holds wherever it runs: no ports.
+    /// An argument of `self-probe`, which is part of an image: no addresses.
     SelfProbe,
 }
 
 impl Scope<'_> {
     /// Fills in one template.
-    pub(crate) fn fill(&self, words: &TextAt, used: Use, problems: &mut Vec<Problem>) -> Filled {
+    pub(crate) fn fill(&self, words: &TextAt, used: Slot, problems: &mut Vec<Problem>) -> Filled {
         let mut out = Filled::default();
         for part in parse(&words.value) {
             match part {
@@ -76,13 +76,13 @@ impl Scope<'_> {
         out
     }
 
-    /// Fills in a template that must be known now.
+    /// Fills in a template that may not refer to ports.
     pub(crate) fn path(&self, words: &TextAt, problems: &mut Vec<Problem>) -> String {
-        self.fill(words, Use::Path, problems).text.to_string()
+        self.fill(words, Slot::Path, problems).text.to_string()
     }
 
-    /// Appends what a reference stands for.
-    fn reference(&self, asks: Asks<'_>, used: Use, out: &mut Filled) -> Result<(), Problem> {
+    /// Appends the value of a reference.
+    fn reference(&self, asks: Asks<'_>, used: Slot, out: &mut Filled) -> Result<(), Problem> {
         match asks {
             Asks::StackName => out.text.push_str(&self.request.stack),
             Asks::StackData => out.text.push_str(&self.request.data),
@@ -111,27 +111,28 @@ impl Scope<'_> {
         service: Option<&str>,
         field: Field,
         port: Option<&str>,
-        used: Use,
+        used: Slot,
         out: &mut Filled,
     ) -> Result<(), Problem> {
         let (name, address) = self.addressed(service)?;
         out.address = true;
-        if used == Use::Path {
-            return Err(Problem::error(Code::BadTemplate, "a path cannot hold an address").hint(
-                "use `${stack.data}`, `${stack.name}`, `${workspace.root}` or `${env.NAME}`",
-            ));
+        if used == Slot::Path {
+            return Err(Problem::error(Code::BadTemplate, "a path cannot contain an address")
+                .hint(
+                    "use `${stack.data}`, `${stack.name}`, `${workspace.root}` or `${env.NAME}`",
+                ));
         }
-        if used == Use::SelfProbe {
+        if used == Slot::SelfProbe {
             return Err(Problem::error(
                 Code::BadTemplate,
-                "`self-probe` cannot hold an address: its image is the same wherever it runs",
+                "`self-probe` cannot contain an address: its image is the same everywhere",
             )
             .hint("remove it, and let the program read its variables `HOST` and `PORT`"));
         }
-        if used == Use::Url && (service.is_some() || field == Field::Url) {
+        if used == Slot::Url && (service.is_some() || field == Field::Url) {
             return Err(Problem::error(
                 Code::BadTemplate,
-                "`url` is made of the service's own host and port",
+                "`url` may refer only to the service's own host and port",
             )
             .hint("write `url = \"http://${self.host}:${self.port}\"`"));
         }
@@ -139,7 +140,7 @@ impl Scope<'_> {
         let fault = |why| address.problem(name, port, &why);
         match field {
             Field::Host => {
-                let own = service.is_none() && used == Use::Value;
+                let own = service.is_none() && used == Slot::Value;
                 let host = if own { &address.bind_host } else { &address.call_host };
                 let before = out.text.to_string();
                 let authority = before.ends_with("//") || before.ends_with('@');
@@ -155,7 +156,7 @@ impl Scope<'_> {
     }
 
     /// The service that a template names, if this one declares it.
-    fn addressed(&self, service: Option<&str>) -> Result<(&Name, &Address), Problem> {
+    fn addressed(&self, service: Option<&str>) -> Result<(&Name, &Endpoint), Problem> {
         let name = match service {
             None => &self.node.name,
             Some(other) if other == self.node.name.as_str() => {
@@ -167,38 +168,38 @@ impl Scope<'_> {
             }
             Some(other) => match self.model.node(other) {
                 Some(node) => &node.name,
-                None => return Err(self.nobody(other)),
+                None => return Err(self.no_service(other)),
             },
         };
         let own = service.is_none();
         if !own && !self.node.edges().any(|edge| edge.to.value == *name) {
             return Err(Problem::error(
                 Code::UndeclaredDependency,
-                format!("`{}` does not declare that it needs `{name}`", self.node.name),
+                format!("`{}` does not declare a dependency on `{name}`", self.node.name),
             )
-            .note("a service knows only the dependencies that it declares")
+            .note("a value may refer only to declared dependencies")
             .hint(format!(
-                "add `\"{name}\"` to `depends-on` of `{}` (or to `uses`, to wait for nothing)",
+                "add `\"{name}\"` to `depends-on` of `{}`, or to `uses` to start without waiting",
                 self.node.name
             )));
         }
         match self.addresses.get(name) {
             Some(address) => Ok((name, address)),
-            None => Err(self.nobody(name)),
+            None => Err(self.no_service(name)),
         }
     }
 
     /// The problem of a template that names no service.
-    fn nobody(&self, name: &str) -> Problem {
+    fn no_service(&self, name: &str) -> Problem {
         let problem =
             Problem::error(Code::UnknownTemplate, format!("no service is called `{name}`"));
         crate::model::suggest(problem, name, self.model.nodes.iter().map(|node| &node.name))
     }
 
-    /// The problem of a readable path that names nothing.
+    /// The problem of a well-formed path that names nothing known.
     fn unknown(&self, path: &str) -> Problem {
         let problem =
-            Problem::error(Code::UnknownTemplate, format!("`${{{path}}}` stands for nothing"));
+            Problem::error(Code::UnknownTemplate, format!("unknown reference `${{{path}}}`"));
         let names: Vec<&str> = self.node.edges().map(|edge| edge.to.value.as_str()).collect();
         let fields = ["url", "host", "port"];
         let mut known: Vec<String> = Vec::new();
@@ -215,7 +216,7 @@ impl Scope<'_> {
                 problem.hint(format!("write `${{env.{path}}}` for the variable"))
             }
             None => problem
-                .note("after a service's name stands `url`, `host` or `port`")
+                .note("a service has `url`, `host` and `port`")
                 .hint("write `${NAME.url}`, or `$$` for a dollar"),
         }
     }

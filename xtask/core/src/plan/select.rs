@@ -1,6 +1,6 @@
-//! Which services take part, in which order, and whether they can start at all.
+//! Which services take part, in which order, and whether they can start.
 //!
-//! The graph knows about cycles; this turns its answer into problems with places.
+//! The graph finds cycles; this file turns them into problems with places.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
@@ -9,10 +9,10 @@ use alloc::vec::Vec;
 
 use super::flags;
 use super::request::{Cycles, Repair, Request};
-use crate::graph::{Analysis, Cycle, EdgeIn, analyse};
+use crate::graph::{Analysis, Cycle, Edge, analyse};
 use crate::manifest::Declarations;
 use crate::manifest::suggest::list;
-use crate::model::{Edge, Model, Node};
+use crate::model::{Model, Node, Requirement};
 use crate::problem::{Code, Problem};
 use crate::terms::Name;
 
@@ -46,7 +46,7 @@ pub(crate) fn wanted(
     out
 }
 
-/// Those services and everything that they need.
+/// These services and everything that they depend on or use.
 pub(crate) fn closure(model: &Model, wanted: &[Name]) -> BTreeSet<Name> {
     let nodes: BTreeMap<&Name, &Node> = model.nodes.iter().map(|node| (&node.name, node)).collect();
     let mut out = BTreeSet::new();
@@ -61,31 +61,31 @@ pub(crate) fn closure(model: &Model, wanted: &[Name]) -> BTreeSet<Name> {
     out
 }
 
-/// The order and the cycles of what takes part.
-pub(crate) struct Graph {
+/// The services that take part, in order, and the repair of their cycles.
+pub(crate) struct Ordered {
     /// Dependencies first.
     pub(crate) order: Vec<Name>,
-    /// Dependent and dependency of each edge that counts as `uses` this time.
+    /// Dependent and dependency of each edge that counts as `uses` for this start.
     pub(crate) relaxed: BTreeSet<(Name, Name)>,
-    /// What would repair the cycles that cannot start.
+    /// The edges to change so that every cycle can start.
     pub(crate) repairs: Vec<Repair>,
 }
 
-/// Orders what takes part; a cycle that cannot start is a problem.
-pub(crate) fn graph(
+/// Orders the services of the closure, and reports each cycle that cannot start.
+pub(crate) fn order(
     model: &Model,
     closure: &BTreeSet<Name>,
     cycles: Cycles,
     problems: &mut Vec<Problem>,
-) -> Graph {
+) -> Ordered {
     let names: Vec<Name> = closure.iter().cloned().collect();
-    let mut places: Vec<(&Node, &Edge)> = Vec::new();
-    let mut edges: Vec<EdgeIn> = Vec::new();
+    let mut places: Vec<(&Node, &Requirement)> = Vec::new();
+    let mut edges: Vec<Edge> = Vec::new();
     for node in model.nodes.iter().filter(|node| closure.contains(&node.name)) {
         let waits = node.depends_on.iter().map(|edge| (edge, true));
         for (edge, waits) in waits.chain(node.uses.iter().map(|edge| (edge, false))) {
             places.push((node, edge));
-            edges.push(EdgeIn { from: node.name.clone(), to: edge.to.value.clone(), waits });
+            edges.push(Edge { from: node.name.clone(), to: edge.to.value.clone(), waits });
         }
     }
     let Analysis { order, cycles: found } = analyse(&names, &edges);
@@ -102,13 +102,13 @@ pub(crate) fn graph(
             }
         }
     }
-    Graph { order, relaxed, repairs }
+    Ordered { order, relaxed, repairs }
 }
 
 /// A cycle with every edge and the repair.
-fn problem(cycle: &Cycle, places: &[(&Node, &Edge)], cycles: Cycles) -> Problem {
+fn problem(cycle: &Cycle, places: &[(&Node, &Requirement)], cycles: Cycles) -> Problem {
     let members = list(cycle.members.iter().map(Name::as_str));
-    let message = format!("{members} wait for each other, so that none of them can start");
+    let message = format!("{members} wait for each other, so none of them can start");
     let mut problem = match cycles {
         Cycles::Refuse => Problem::error(Code::Cycle, message),
         Cycles::Relax => Problem::warning(Code::Cycle, message),
@@ -134,7 +134,7 @@ fn problem(cycle: &Cycle, places: &[(&Node, &Edge)], cycles: Cycles) -> Problem 
     let repair = repair.join(", ");
     match cycles {
         Cycles::Refuse => problem
-            .note(format!("{set} of edges to turn into `uses`: {repair}"))
+            .note(format!("{set} of edges to change to `uses`: {repair}"))
             .note("`--cycles relax` treats them as `uses` for one start")
             .hint("run `cargo xtask check --fix`"),
         Cycles::Relax => problem

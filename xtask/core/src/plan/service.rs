@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::Text;
 use crate::terms::{Adopt, Condition, Kind, Name, Place, Placement, Restart};
 
-/// One node of the graph, everything about it decided.
+/// One service or job of a plan.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Service {
@@ -22,9 +22,9 @@ pub struct Service {
     pub kind: Kind,
     /// Where it is declared.
     pub declared: Place,
-    /// What is run.
+    /// Its program.
     pub program: Program,
-    /// Where it is run.
+    /// Process or container.
     #[serde(default)]
     pub placement: Placement,
     /// Arguments, in order.
@@ -43,22 +43,22 @@ pub struct Service {
     pub url: Option<Text>,
     /// Whether the tool binds the ports and the service inherits the sockets.
     pub socket_activation: bool,
-    /// What it waits for.
+    /// The edges that wait.
     pub depends_on: Vec<Dependency>,
-    /// What it only knows the address of.
+    /// The edges that only pass an address.
     pub uses: Vec<Use>,
     /// All of them must pass; empty means ready when started.
     pub probes: Vec<Probe>,
-    /// How often the service promised to send `WATCHDOG=1`.
+    /// The longest time between two `WATCHDOG=1`.
     pub watchdog: Option<Duration>,
-    /// What it sees of this machine when it runs in a container.
+    /// Folders of this machine in its container.
     #[serde(default)]
     pub volumes: Vec<Volume>,
-    /// The arguments with which its program asks itself whether it is well, for health
-    /// checks in images without a shell; none if it cannot.
+    /// The arguments with which its program probes itself, for the health check of an image
+    /// without a shell; empty if it cannot.
     #[serde(default)]
     pub self_probe: Vec<String>,
-    /// What an engine for more than one machine is told.
+    /// Copies and limits for `export`.
     #[serde(default)]
     pub deploy: Deploy,
     /// When it is started again.
@@ -67,22 +67,22 @@ pub struct Service {
     pub stop: Stop,
     /// How long it may take from start to ready.
     pub start_timeout: Duration,
-    /// How much is kept of what it prints.
+    /// How much of its output is kept.
     #[serde(default)]
     pub log: LogLimits,
-    /// What may be adopted in its place.
+    /// Which running process may replace a run of the tool.
     pub adopt: Adopt,
 }
 
 impl Service {
-    /// What it depends on and what it uses.
+    /// The services that it depends on or uses.
     pub fn edges(&self) -> impl Iterator<Item = &Name> {
         let depends_on = self.depends_on.iter().map(|edge| &edge.on);
         depends_on.chain(self.uses.iter().map(|used| &used.of))
     }
 }
 
-/// What is run for a service.
+/// The program of a service.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "type")]
 pub enum Program {
@@ -100,40 +100,40 @@ pub enum Program {
         /// A name to look up in `PATH`, or a path.
         program: Setting,
     },
-    /// Not managed: only probed.
+    /// Never started, only probed.
     External,
     /// A container image.
     Image {
         /// The image's reference.
         image: String,
-        /// The numbers on which the image listens, in the order of the service's ports:
-        /// they are its own affair, and do not follow the stack's.
+        /// The ports inside the container, in the order of the service's ports. They do not
+        /// follow the stack's.
         ports: Vec<u16>,
     },
 }
 
-/// A value, and where it came from.
+/// A value, and its source.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Setting {
     /// The value.
     pub value: Text,
-    /// Who said so.
+    /// The winning source.
     pub source: Source,
-    /// Whether it is masked wherever it is shown.
+    /// Whether all output masks it.
     pub secret: bool,
-    /// What it won over, highest first.
+    /// The sources that lost, highest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub overrides: Vec<Source>,
 }
 
-/// Who set a value.
+/// The source of a value.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "from")]
 pub enum Source {
     /// A manifest, or an env-file.
     File {
-        /// Where.
+        /// File and line.
         place: Place,
     },
     /// The caller's environment.
@@ -143,7 +143,7 @@ pub enum Source {
         /// For example `-e api:RUST_LOG=debug`.
         flag: String,
     },
-    /// The tool: an address of a declared dependency, or the service's own.
+    /// The tool: the address of a declared dependency, or the service's own.
     Injected,
 }
 
@@ -151,7 +151,7 @@ pub enum Source {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Port {
-    /// Its name; the only port of a service is called `http` unless it says otherwise.
+    /// Its name; `http` for the one of `port = N`.
     pub name: String,
     /// The address to bind and to call.
     pub host: String,
@@ -167,9 +167,9 @@ pub struct Port {
 pub struct Dependency {
     /// The dependency.
     pub on: Name,
-    /// What is waited for.
+    /// What the dependent waits for.
     pub condition: Condition,
-    /// Whether the dependent is restarted when the dependency is.
+    /// Whether the dependent restarts when the dependency does.
     pub restart: bool,
     /// Where it is declared.
     pub declared: Place,
@@ -179,7 +179,7 @@ pub struct Dependency {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Use {
-    /// The service whose address is known.
+    /// The service whose address is passed.
     pub of: Name,
     /// Where it is declared.
     pub declared: Place,
@@ -219,7 +219,7 @@ pub enum Probe {
     },
 }
 
-/// How a service runs where it is exported to; `up` looks at none of it.
+/// Copies and limits for `export`. `up` ignores them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Deploy {
@@ -237,13 +237,13 @@ impl Default for Deploy {
     }
 }
 
-/// How much is kept of what a service prints.
+/// How much of a service's output is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct LogLimits {
-    /// A file that would grow beyond this is put aside.
+    /// A file is rotated before it exceeds this.
     pub size_bytes: u64,
-    /// How many that were put aside stay.
+    /// The number of rotated files that are kept.
     pub files: u32,
 }
 
@@ -253,7 +253,7 @@ impl Default for LogLimits {
     }
 }
 
-/// A folder or file of this machine that a container sees.
+/// A folder or file of this machine in a container.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Volume {
@@ -269,6 +269,6 @@ pub struct Volume {
 pub struct Stop {
     /// The first signal, by name: `SIGTERM`.
     pub signal: String,
-    /// After this it is killed.
+    /// The time until SIGKILL.
     pub timeout: Duration,
 }

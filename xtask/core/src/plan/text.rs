@@ -1,6 +1,6 @@
-//! Text that may hold ports which are not known before they are bound.
+//! Text with holes for ports that are unknown until they are bound.
 //!
-//! It does not parse templates: the planner makes these from them.
+//! The planner makes it from templates.
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -14,7 +14,7 @@ use crate::terms::Name;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Text {
-    /// Its parts, in order; two literal parts never stand beside each other.
+    /// Its parts in order; never two literals in a row.
     pub pieces: Vec<Piece>,
 }
 
@@ -22,7 +22,7 @@ pub struct Text {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", untagged)]
 pub enum Piece {
-    /// As it stands.
+    /// Literal text.
     Literal(String),
     /// The number of a port of a service, known once it is bound.
     Port {
@@ -61,7 +61,7 @@ impl Text {
         self.pieces.push(Piece::Port { service, port });
     }
 
-    /// The text with every port filled in, or the service whose port is not known.
+    /// The text with every port filled in.
     ///
     /// # Errors
     /// The first service for which `port` has no number.
@@ -94,7 +94,7 @@ impl From<String> for Text {
     }
 }
 
-/// Ports that are not known yet stand as `?`.
+/// An unknown port is shown as `?`.
 impl fmt::Display for Text {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for piece in &self.pieces {

@@ -1,7 +1,7 @@
-//! Numbers that look drawn and are the same for the same seed (splitmix64).
+//! Pseudo-random numbers that are the same for the same seed (splitmix64).
 //!
-//! Chance enters the core as an argument, as time does: whoever asks for it names the
-//! seed. It is not for secrets.
+//! The caller names the seed: like time, chance enters the core as an argument. It is not
+//! for secrets.
 
 use core::time::Duration;
 

@@ -22,11 +22,11 @@ pub use name::{Name, variable_prefix};
 pub enum Kind {
     /// A long-running program.
     Service,
-    /// Runs to completion; satisfied by exit 0.
+    /// Runs to completion, and succeeds with exit code 0.
     Job,
 }
 
-/// A place for people: file and line.
+/// A place for messages: file and line.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Place {
@@ -77,14 +77,14 @@ pub enum Restart {
     Always,
 }
 
-/// What may stand in a service's place when it runs already.
+/// Which running process may replace a run of the tool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Adopt {
     /// A process of the same executable.
     SameBinary,
-    /// Whatever passes the probes.
+    /// Any process that passes the probes.
     Any,
-    /// Nothing.
+    /// No process.
     Never,
 }

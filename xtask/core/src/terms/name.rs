@@ -1,7 +1,7 @@
-//! The name of a service: what every event, effect and message calls it by.
+//! The name of a service, as in every event, effect and message.
 //!
-//! Cheap to clone, ordered, and plain text in JSON. It does not check spelling;
-//! the manifest reader does, where it can point at the file.
+//! Cheap to clone, ordered, and plain text in JSON. The manifest reader checks the spelling,
+//! because it can point at the file.
 
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -23,8 +23,7 @@ impl Name {
         &self.0
     }
 
-    /// The name as the prefix of a variable: upper case, everything that is not a
-    /// letter or digit as `_`.
+    /// The name as the prefix of a variable; see [`variable_prefix`].
     #[must_use]
     pub fn variable_prefix(&self) -> String {
         variable_prefix(&self.0)

@@ -1,10 +1,10 @@
-//! Which values are masked wherever they are shown.
+//! Which values all output masks.
 //!
-//! It errs on the side of masking; it hides nothing from the process that gets them.
+//! When in doubt a value is masked. The process that receives it always gets the real one.
 
 use super::variable_prefix;
 
-/// What stands in a secret's place.
+/// The text that replaces a secret.
 pub const MASK: &str = "********";
 
 /// Whether a variable of this name and value is a secret.
@@ -13,8 +13,8 @@ pub fn variable(name: &str, value: &str) -> bool {
     secret_name(name) || has_password(value)
 }
 
-/// Whether an argument is a secret: by its own name, by the flag before it, or as an
-/// address with a password.
+/// Whether an argument is a secret: by its own name, by the flag before it, or as a
+/// URL with a password.
 #[must_use]
 pub fn argument(value: &str, before: Option<&str>) -> bool {
     let own =
@@ -24,7 +24,7 @@ pub fn argument(value: &str, before: Option<&str>) -> bool {
     own || (named && !value.starts_with('-')) || has_password(value)
 }
 
-/// Whether the text holds an address with a password: `scheme://user:password@host`.
+/// Whether the text contains a URL with a password: `scheme://user:password@host`.
 #[must_use]
 pub fn has_password(text: &str) -> bool {
     text.split("://").skip(1).any(|rest| {
@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn secrets_are_known_by_name_or_by_a_password_in_an_address() {
+    fn name_or_password_in_url_makes_a_secret() {
         assert!(variable("API_TOKEN", "x") && variable("CLIENT_SECRET", "x"));
         assert!(variable("PGPASSWORD", "x") && variable("DB_PASSWORD_FILE", "x"));
         assert!(variable("DATABASE_URL", "postgres://app:pw@localhost/x"));
@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flag_makes_its_value_a_secret() {
+    fn flag_makes_its_value_a_secret() {
         assert!(argument("--api-token=x", None) && argument("x", Some("--password")));
         assert!(!argument("--verbose", Some("--password")) && !argument("x", Some("--port")));
         assert!(argument("redis://:pw@localhost", None));

@@ -1,7 +1,6 @@
-//! Reads `${...}` in text.
+//! Parses `${...}` in text.
 //!
-//! It finds the references and what they ask for. What they stand for is the plan's
-//! to say; nothing is replaced here.
+//! It finds the references and what they ask for. The plan replaces them.
 
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -11,7 +10,7 @@ use core::ops::Range;
 /// A piece of a template.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Part<'a> {
-    /// Text that stands for itself.
+    /// Literal text.
     Literal(&'a str),
     /// `${...}`.
     Reference {
@@ -20,13 +19,13 @@ pub enum Part<'a> {
         /// What it asks for.
         asks: Asks<'a>,
     },
-    /// Something that cannot be read.
+    /// A malformed reference.
     Fault {
         /// Its bytes in the text.
         bytes: Range<usize>,
         /// What is wrong with it.
         message: String,
-        /// The way out.
+        /// How to correct it.
         hint: String,
     },
 }
@@ -48,10 +47,10 @@ pub enum Asks<'a> {
         service: Option<&'a str>,
         /// Which part of its address.
         field: Field,
-        /// The name of the port, if said.
+        /// The name of the port, if given.
         port: Option<&'a str>,
     },
-    /// Readable, but nothing that exists; the whole path.
+    /// A well-formed path that names nothing known.
     Unknown(&'a str),
 }
 
@@ -100,30 +99,30 @@ fn braces(inside: &str, dollar: usize) -> (Part<'_>, usize) {
         let bytes = dollar..dollar + 2 + inside.len();
         let end = bytes.end;
         let hint = "add `}`, or write `$$` for a dollar".to_string();
-        return (Part::Fault { bytes, message: "`${` without its `}`".to_string(), hint }, end);
+        return (Part::Fault { bytes, message: "`${` without `}`".to_string(), hint }, end);
     };
     let end = dollar + 2 + close + 1;
     let bytes = dollar..end;
     let path = &inside[..close];
     let readable = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
     if path.is_empty() || !path.chars().all(readable) || path.split('.').any(str::is_empty) {
-        let message = format!("`${{{path}}}` cannot be read");
+        let message = format!("`${{{path}}}` is not a valid reference");
         let hint = "write `${NAME.url}`, or `$$` for a dollar".to_string();
         return (Part::Fault { bytes, message, hint }, end);
     }
     (Part::Reference { bytes, asks: asks(path) }, end)
 }
 
-/// A dollar before anything but `{` and `$`.
+/// A dollar before anything other than `{` and `$`.
 fn lone_dollar(rest: &str, dollar: usize) -> (Part<'_>, usize) {
     let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let name = &rest[..rest.find(|c| !word(c)).unwrap_or(rest.len())];
     let end = dollar + 1 + name.len();
     let (message, hint) = if name.is_empty() {
-        ("a `$` that begins nothing".to_string(), "write `$$` for a dollar".to_string())
+        ("a single `$`".to_string(), "write `$$` for a dollar".to_string())
     } else {
         (
-            format!("`${name}` is not replaced here"),
+            format!("`${name}` is not a reference"),
             format!("write `${{env.{name}}}` for the variable, or `$${name}` for this text"),
         )
     };
@@ -168,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn references_and_text_alternate() {
+    fn text_splits_into_references_and_literals() {
         let parts = parse("a${stack.name}b$$c");
         assert_eq!(
             parts,
@@ -183,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_port_may_be_named() {
+    fn reference_may_name_a_port() {
         let of = |service, field, port| Asks::Of { service, field, port };
         assert_eq!(asked("${api.url}"), [of(Some("api"), Field::Url, None)]);
         assert_eq!(asked("${self.port.metrics}"), [of(None, Field::Port, Some("metrics"))]);
@@ -192,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn every_fault_of_a_text_is_found() {
+    fn every_malformed_reference_is_found() {
         let faults = parse("$HOME ${} ${a b} $ ${x")
             .into_iter()
             .filter(|part| matches!(part, Part::Fault { .. }))

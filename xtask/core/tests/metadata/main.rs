@@ -1,7 +1,7 @@
-//! Properties of the way from manifests to plans, held for many made-up workspaces.
+//! Properties of the way from manifests to plans, checked for many generated workspaces.
 //!
-//! What each mistake looks like is held by the cases of the tool; here is what must
-//! hold for all of them. `XTASK_SEEDS` sets how many workspaces are tried.
+//! The cases of the tool check each message; here is what holds for all of them.
+//! `XTASK_SEEDS` sets how many workspaces are tried.
 
 #![allow(clippy::unwrap_used)]
 
@@ -12,7 +12,9 @@ use std::collections::BTreeSet;
 
 use workspaces::{Random, nonsense, sensible};
 use xtask_core::manifest::{self, Workspace};
-use xtask_core::plan::{self, Isolation, Outcome, Piece, Plan, Ports, Probe, Request, Text};
+use xtask_core::plan::{
+    self, Isolation, Piece, Plan, Planned, Ports, Probe, Request, Text, Unreadable,
+};
 use xtask_core::problem::Severity;
 
 fn seeds() -> u64 {
@@ -20,7 +22,7 @@ fn seeds() -> u64 {
 }
 
 #[test]
-fn nonsense_is_told_and_never_ends_in_a_panic() {
+fn nonsense_is_reported_without_panic() {
     let mut with_plan: u64 = 0;
     for seed in 0..seeds() {
         let mut random = Random::new(seed);
@@ -45,11 +47,14 @@ fn nonsense_is_told_and_never_ends_in_a_panic() {
             }
         }
     }
-    assert!(with_plan > seeds() / 20, "only {with_plan} plans were made, so that little was tried");
+    assert!(
+        with_plan > seeds() / 20,
+        "only {with_plan} plans were made, too few to prove anything"
+    );
 }
 
 #[test]
-fn a_sensible_workspace_becomes_a_plan_in_order() {
+fn sensible_workspace_becomes_an_ordered_plan() {
     for seed in 0..seeds() {
         let workspace = sensible(&mut Random::new(seed));
         let outcome = planned(&workspace, &Request { stack: "dev".into(), ..Request::default() });
@@ -71,7 +76,7 @@ fn a_sensible_workspace_becomes_a_plan_in_order() {
 }
 
 #[test]
-fn the_same_workspace_gives_the_same_plan() {
+fn same_workspace_gives_same_plan() {
     for seed in 0..seeds() / 10 {
         let workspace = sensible(&mut Random::new(seed));
         let request = Request::default();
@@ -81,7 +86,7 @@ fn the_same_workspace_gives_the_same_plan() {
 }
 
 #[test]
-fn an_isolated_stack_has_no_fixed_port_and_nothing_of_the_shell() {
+fn isolated_stack_ignores_shell_and_fixed_ports() {
     for seed in 0..seeds() / 10 {
         let workspace = sensible(&mut Random::new(seed));
         let shell = [("LEVEL", "shell"), ("PORT", "1"), ("HOST", "x")];
@@ -101,7 +106,7 @@ fn an_isolated_stack_has_no_fixed_port_and_nothing_of_the_shell() {
     }
 }
 
-/// What every plan promises to whoever carries it out.
+/// Checks what the supervisor relies on in every plan.
 fn holds_together(plan: &Plan, seed: u64) {
     let port = |name: &str, index: usize| plan.service(name).and_then(|s| s.ports.get(index));
     let whole = |text: &Text| {
@@ -135,14 +140,15 @@ fn holds_together(plan: &Plan, seed: u64) {
     }
 }
 
-/// The text of every file that is asked for.
+/// The text of every file that exists.
 const FILE: &str = "LEVEL=file\nwhat is this\nA='b\n";
 
-fn file(path: &str) -> Result<String, String> {
-    if path.ends_with("missing") { Err("no such file".into()) } else { Ok(FILE.into()) }
+fn file(path: &str) -> Result<String, Unreadable> {
+    let missing = path.ends_with("missing");
+    if missing { Err(Unreadable("no such file".into())) } else { Ok(FILE.into()) }
 }
 
-fn planned(workspace: &Workspace, request: &Request) -> Outcome {
+fn planned(workspace: &Workspace, request: &Request) -> Planned {
     let (declarations, problems) = manifest::read(workspace);
     assert_eq!(problems, []);
     plan::make(&declarations, request, &file)
@@ -161,7 +167,7 @@ fn request(random: &mut Random) -> Request {
         isolation: if random.chance(2) { Isolation::Shared } else { Isolation::Isolated },
         ports: if random.chance(2) { Ports::Auto } else { Ports::Declared },
         services: words(random, workspaces::NAMES),
-        overlays: words(random, &["a", "with", "nobody"]),
+        overlays: words(random, &["a", "with", "unknown"]),
         variables: words(random, &["A=1", "a:LEVEL=2", "=", "", ":", "a:", "b:=", "LEVEL"]),
         args: words(random, &["--flag", "--token=x", ""]),
         shell: [("LEVEL".to_string(), "shell".to_string())].into(),

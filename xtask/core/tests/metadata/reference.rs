@@ -123,7 +123,9 @@ fn plan_of(keys: &str) -> Plan {
     let workspace = Workspace { root: "/repo".into(), manifests: vec![manifest] };
     let (declarations, problems) = manifest::read(&workspace);
     assert_eq!(problems, []);
-    let outcome = plan::make(&declarations, &Request::default(), &|_| Err("no file".into()));
+    let outcome = plan::make(&declarations, &Request::default(), &|_| {
+        Err(plan::Unreadable("no file".into()))
+    });
     outcome.plan.unwrap_or_else(|| panic!("{:?}", outcome.problems))
 }
 

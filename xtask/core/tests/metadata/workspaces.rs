@@ -1,11 +1,11 @@
-//! Makes up workspaces from a seed: sensible ones, and nonsense.
+//! Generates workspaces from a seed: sensible ones, and nonsense.
 //!
-//! The values have places as if a file had been parsed, but there is no file.
+//! The values have places without a file.
 
 use xtask_core::manifest::{Binary, Key, Manifest, Package, Table, Value, ValueKind, Workspace};
 use xtask_core::terms::chance::Chance;
 
-/// Chance, as it is used here.
+/// Pseudo-random choices.
 pub(crate) struct Random(Chance);
 
 impl Random {
@@ -171,7 +171,7 @@ fn nested(inner: Table) -> Value {
 fn placed(random: &mut Random, kind: ValueKind) -> Value {
     let start = random.below(200);
     let length = match &kind {
-        // Sometimes as long as a text without escapes, so that a caret points into it.
+        // Sometimes as long as a text without escapes, so a caret points into it.
         ValueKind::String(text) if random.chance(2) => text.len() + 2,
         _ => random.below(100),
     };
@@ -238,10 +238,10 @@ fn any(random: &mut Random, depth: usize) -> Value {
     placed(random, kind)
 }
 
-/// Services that fit together: edges that wait lead to earlier ones, others anywhere.
+/// Services that fit together: `depends-on` leads to earlier ones, `uses` anywhere.
 pub(crate) fn sensible(random: &mut Random) -> Workspace {
     let count = 1 + random.below(12);
-    // Names whose order is not that of the edges.
+    // The order of the names differs from the order of the edges.
     let names: Vec<String> =
         (0..count).map(|index| format!("{}{index}", random.pick(&["a", "m", "z"]))).collect();
     let mut sections = Vec::new();

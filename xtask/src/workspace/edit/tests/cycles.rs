@@ -8,7 +8,7 @@ use std::path::Path;
 
 use toml::{Table, Value};
 use xtask_core::manifest::{self, Binary, Package, Workspace};
-use xtask_core::plan::{self, Outcome, Request};
+use xtask_core::plan::{self, Planned, Request};
 use xtask_core::problem::Code;
 use xtask_core::terms::chance::Chance;
 
@@ -185,7 +185,7 @@ fn read(root: &Path, files: &Texts) -> Texts {
 }
 
 /// What `check` finds.
-fn check(root: &Path, files: &Texts) -> Outcome {
+fn check(root: &Path, files: &Texts) -> Planned {
     let manifests = read(root, files).into_iter().map(|(file, text)| {
         let (mut manifest, problems) = document::manifest(root, &root.join(&file), text);
         assert_eq!(problems, [], "{}", manifest.text);
@@ -202,7 +202,8 @@ fn check(root: &Path, files: &Texts) -> Outcome {
     let (declarations, problems) = manifest::read(&workspace);
     assert_eq!(problems, []);
     let request = Request { stack: "dev".into(), data: "/data".into(), ..Request::default() };
-    let outcome = plan::check(&declarations, &request, &|_| Err("no such file".into()));
+    let outcome =
+        plan::check(&declarations, &request, &|_| Err(plan::Unreadable("no such file".into())));
     let others = outcome.problems.iter().filter(|problem| problem.code != Code::Cycle);
     assert_eq!(others.count(), 0, "{:#?}", outcome.problems);
     outcome

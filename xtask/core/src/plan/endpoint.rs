@@ -1,11 +1,10 @@
-//! Where services are called: ports, hosts and addresses, seen from this machine or from
-//! inside a container.
+//! The ports, hosts and URLs of services, seen from this machine or from inside a container.
 //!
-//! Inside, every service of the stack is called by its name, wherever it runs itself: the
-//! engine's names lead to containers, and for processes to the machine.
+//! Containers call every service of the stack by its name: the engine resolves the name to
+//! the container, or to the machine for a process.
 //!
-//! Ports stay holes in every text, fixed ones too: the supervisor fills in what was
-//! really bound. Nothing here decides which number is free.
+//! Every port stays a hole in a text, even a fixed one: the supervisor fills in the number
+//! that was bound. Nothing here decides which number is free.
 
 use alloc::collections::BTreeMap;
 use alloc::format;
@@ -20,24 +19,24 @@ use crate::problem::{Code, Problem};
 use crate::terms::host::{bracketed, callable, is_loopback, is_wildcard};
 use crate::terms::{Name, Placement};
 
-/// The address of one service.
+/// The ports, hosts and URL of one service.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Address {
+pub(crate) struct Endpoint {
     /// Its ports.
     pub(crate) ports: Vec<Port>,
-    /// Which of them is meant when none is named.
+    /// The index of the default port, if there is one.
     pub(crate) default: Option<usize>,
-    /// What it binds.
+    /// The host that it binds.
     pub(crate) bind_host: String,
-    /// What others call: a wildcard cannot be called.
+    /// The host that callers use; never a wildcard.
     pub(crate) call_host: String,
     /// Its default address.
     pub(crate) url: Option<Text>,
-    /// Whether it listens where somebody else decided.
-    pub(crate) given: bool,
+    /// Whether the program alone decides where it listens.
+    pub(crate) fixed: bool,
 }
 
-/// From where an address is seen.
+/// The side from which a service is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum View {
     /// From a process of this machine.
@@ -47,14 +46,14 @@ pub(crate) enum View {
 }
 
 /// The addresses of all services, from both sides.
-pub(crate) struct Addresses {
-    pub(crate) outside: BTreeMap<Name, Address>,
-    pub(crate) inside: BTreeMap<Name, Address>,
+pub(crate) struct Endpoints {
+    pub(crate) outside: BTreeMap<Name, Endpoint>,
+    pub(crate) inside: BTreeMap<Name, Endpoint>,
 }
 
-impl Addresses {
-    /// Those that a service sees that runs there.
-    pub(crate) fn seen_from(&self, placement: Placement) -> &BTreeMap<Name, Address> {
+impl Endpoints {
+    /// The endpoints that a service in this placement sees.
+    pub(crate) fn seen_from(&self, placement: Placement) -> &BTreeMap<Name, Endpoint> {
         match placement {
             Placement::Process => &self.outside,
             Placement::Container => &self.inside,
@@ -69,10 +68,10 @@ pub(crate) fn placement(node: &Node, request: &Request) -> Placement {
         Containers::All => true,
         Containers::Named(names) => names.iter().any(|name| **name == *node.name),
     };
-    let said = node.settings.placement.as_ref().map(|at| at.value);
+    let chosen_placement = node.settings.placement.as_ref().map(|at| at.value);
     match node.program {
         Runs::Image(_) => Placement::Container,
-        Runs::Binary(_) if chosen => said.unwrap_or(Placement::Container),
+        Runs::Binary(_) if chosen => chosen_placement.unwrap_or(Placement::Container),
         Runs::Binary(_) | Runs::Command(_) | Runs::External | Runs::Unknown => Placement::Process,
     }
 }
@@ -87,7 +86,7 @@ pub(crate) enum NoSuchPort {
     Unknown,
 }
 
-impl Address {
+impl Endpoint {
     /// The index of a port by name, or of the default one.
     pub(crate) fn find(&self, name: Option<&str>) -> Result<usize, NoSuchPort> {
         match name {
@@ -111,7 +110,7 @@ impl Address {
         text
     }
 
-    /// The problem of a port that could not be found; the caller adds the place.
+    /// The problem of a missing port, without a place.
     pub(crate) fn problem(&self, service: &Name, name: Option<&str>, why: &NoSuchPort) -> Problem {
         let names = || self.ports.iter().map(|port| port.name.as_str());
         match (why, name) {
@@ -133,7 +132,7 @@ impl Address {
                 }
             }
             _ => {
-                let port = if self.given {
+                let port = if self.fixed {
                     "the `port` that it listens on"
                 } else {
                     "`port = 0` (any free one)"
@@ -146,10 +145,9 @@ impl Address {
 }
 
 /// The address of one service, `url` not yet read.
-pub(crate) fn address(node: &Node, request: &Request, view: View) -> Address {
+pub(crate) fn endpoint(node: &Node, request: &Request, view: View) -> Endpoint {
     let settings = &node.settings;
     let host = settings.host.as_ref().map_or("127.0.0.1", |host| &host.value);
-    // What is not managed listens where it listens.
     let external = matches!(node.program, Runs::External);
     let free = request.isolation == Isolation::Isolated || request.ports == Ports::Auto;
     let wanted = settings.ports().map(|ports| ports.value.as_slice()).unwrap_or_default();
@@ -165,7 +163,7 @@ pub(crate) fn address(node: &Node, request: &Request, view: View) -> Address {
     let http = ports.iter().position(|port| port.name == "http");
     let default = http.or((ports.len() == 1).then_some(0));
     let call_host = match (view, host) {
-        // Somebody else's machine has the same name everywhere.
+        // Another machine has the same name everywhere.
         (View::Inside, host) if external && !is_loopback(host) => host.to_string(),
         (View::Inside, _) => node.name.to_string(),
         (View::Outside, host) => callable(host),
@@ -174,13 +172,13 @@ pub(crate) fn address(node: &Node, request: &Request, view: View) -> Address {
         View::Outside => host,
         View::Inside => "0.0.0.0",
     };
-    let mut address = Address {
+    let mut address = Endpoint {
         default,
         bind_host: bind_host.to_string(),
         call_host,
         ports,
         url: None,
-        given: matches!(node.program, Runs::External | Runs::Image(_)),
+        fixed: matches!(node.program, Runs::External | Runs::Image(_)),
     };
     if settings.url.is_none() {
         address.url = default.map(|port| address.port_url(&node.name, port));
@@ -188,10 +186,10 @@ pub(crate) fn address(node: &Node, request: &Request, view: View) -> Address {
     address
 }
 
-/// Notes ports that two services want, and unmanaged services without a number.
+/// Reports ports that two services use, and external services without a port number.
 pub(crate) fn check<'a>(
     model: &Model,
-    closure: impl Iterator<Item = (&'a Name, &'a Address)>,
+    closure: impl Iterator<Item = (&'a Name, &'a Endpoint)>,
     problems: &mut Vec<Problem>,
 ) {
     let mut seen: BTreeMap<u16, Vec<(&Name, &Port, usize)>> = BTreeMap::new();
@@ -207,13 +205,13 @@ pub(crate) fn check<'a>(
                     }
                     others.push((name, port, index));
                 }
-                None => problems.extend(unmanaged(model, name, index)),
+                None => problems.extend(external_without_number(model, name, index)),
             }
         }
     }
 }
 
-/// Whether one address cannot be bound beside the other.
+/// Whether two hosts cannot be bound with one port number.
 fn overlap(left: &str, right: &str) -> bool {
     left == right || is_wildcard(left) || is_wildcard(right)
 }
@@ -226,27 +224,27 @@ fn port_clash(
 ) -> Problem {
     let problem = Problem::error(
         Code::PortClash,
-        format!("`{}` and `{}` both want port {number}", first.0, second.0),
+        format!("`{}` and `{}` both use port {number}", first.0, second.0),
     );
     let problem = match place(model, second) {
-        Some(words) => problem.at(words.span.clone(), format!("wanted by `{}`", second.0)),
+        Some(words) => problem.at(words.span.clone(), format!("used by `{}`", second.0)),
         None => problem,
     };
     let problem = match place(model, first) {
-        Some(words) => problem.context(words.span.clone(), format!("wanted by `{}`", first.0)),
+        Some(words) => problem.context(words.span.clone(), format!("used by `{}`", first.0)),
         None => problem,
     };
     problem.hint("give one of them another number, or 0 for any free one")
 }
 
-/// The problem of a port of an unmanaged service that has no number.
-fn unmanaged(model: &Model, name: &Name, port: usize) -> Option<Problem> {
+/// The problem of an external service's port without a number.
+fn external_without_number(model: &Model, name: &Name, port: usize) -> Option<Problem> {
     let node = model.node(name)?;
     if !matches!(node.program, Runs::External) {
         return None;
     }
     let words = place(model, (name, port))?;
-    let message = format!("`{name}` is not managed, so its port needs a number");
+    let message = format!("`{name}` is external, so its port needs a number");
     Some(
         Problem::error(Code::BadValue, message)
             .at(words.span.clone(), "")
