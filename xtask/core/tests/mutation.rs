@@ -1,9 +1,8 @@
-//! Does the simulation find anything? Each file in `mutants/` breaks one rule of the
-//! reducer in a copy of its source; the copy is built and simulated with the normal
-//! number of seeds, and a checker must object.
+//! Tests the simulation. Each file in `mutants/` breaks one rule of the reducer in a copy of its
+//! source. The copy is simulated with the normal number of seeds, and a checker must object.
 //!
-//! A mutant that survives fails this test, and so does one that no longer applies. The
-//! repository's own source is not touched.
+//! The test fails for a mutant that survives, and for one that no longer applies. The source of
+//! the repository is not changed.
 
 #![allow(clippy::unwrap_used)]
 
@@ -15,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use xtask_core::record::{RecordLine, VERSION};
 
-/// Longer than any simulation of a mutant takes, and shorter than patience.
+/// Longer than the simulation of any mutant takes.
 const LIMIT: Duration = Duration::from_secs(300);
 
 /// One way to break the source: in `file`, the only place that reads `find` reads
@@ -47,7 +46,7 @@ impl Mutant {
     }
 }
 
-/// The copy: a workspace of its own, and one target folder for all mutants.
+/// A workspace of its own, with one target folder for all mutants.
 struct Copy {
     root: PathBuf,
 }
@@ -62,7 +61,7 @@ impl Copy {
         fs::create_dir_all(&this.root).unwrap();
         let manifest = fs::read_to_string(workspace.join("Cargo.toml")).unwrap();
         let members = manifest.lines().find(|line| line.starts_with("members = ")).unwrap();
-        // Compiling counts here, not speed: a broken rule is found within few seeds.
+        // Optimisation costs more than it saves: few seeds find a broken rule.
         let manifest = manifest
             .replace(members, "members = [\"core\"]")
             .replace("opt-level = 2", "opt-level = 0")
@@ -76,7 +75,7 @@ impl Copy {
         this
     }
 
-    /// Runs the simulation of the copy as it stands, and says what it printed.
+    /// Runs the simulation of the copy. Returns whether it passed, and its output.
     fn simulate(&self) -> (bool, String) {
         let mut command = Command::new(env!("CARGO"));
         command
@@ -107,7 +106,7 @@ impl Copy {
         (status.success(), fs::read_to_string(&output).unwrap())
     }
 
-    /// The words of the checker that objects to a mutant.
+    /// The message of the checker that rejects a mutant.
     fn objection(&self, mutant: &Mutant) -> Result<String, String> {
         let path = self.root.join("core").join(&mutant.file);
         let source = fs::read_to_string(&path).unwrap();
@@ -137,8 +136,8 @@ impl Copy {
     }
 }
 
-/// Ends a process and everything below it: compilers, and a simulation that goes on for ever.
-/// It has no group of its own, so that it goes with this test when that is ended.
+/// Ends a process and its descendants, such as compilers and endless simulations. It is in the
+/// process group of this test, so that it ends with the test.
 fn end_all(child: &mut Child) {
     let kill = |signal: &str, pids: &[String]| {
         let mut shell = Command::new("sh");
@@ -146,7 +145,7 @@ fn end_all(child: &mut Child) {
         shell.status().unwrap();
     };
     let mut pids = vec![child.id().to_string()];
-    // It must not start another one meanwhile.
+    // A stopped process cannot start another one.
     kill("STOP", &pids);
     let mut at = 0;
     while let Some(pid) = pids.get(at) {
@@ -159,8 +158,8 @@ fn end_all(child: &mut Child) {
     kill("KILL", &pids);
 }
 
-/// Fails the test unless this is what `replay` reads: a beginning, and then steps, all of
-/// them with their effects but for the one that ended in a panic.
+/// Fails unless `replay` can read the record: a header, then steps. All steps have effects,
+/// except one that ended in a panic.
 fn record_is_whole(text: &str) {
     let mut lines = text.lines().map(|line| serde_json::from_str::<RecordLine>(line).unwrap());
     assert!(matches!(lines.next(), Some(RecordLine::Begin { version: VERSION, .. })));
@@ -189,7 +188,7 @@ fn copy(from: &Path, to: &Path) {
 }
 
 #[test]
-fn every_broken_rule_is_found_within_the_normal_number_of_seeds() {
+fn simulation_finds_every_mutant() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/mutants");
     let mut paths: Vec<PathBuf> =
         fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
@@ -210,7 +209,7 @@ fn every_broken_rule_is_found_within_the_normal_number_of_seeds() {
 }
 
 #[test]
-fn every_rule_and_every_condition_has_a_mutant() {
+fn rules_and_conditions_have_mutants() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/mutants");
     let names: Vec<String> = fs::read_dir(folder)
         .unwrap()
@@ -225,7 +224,7 @@ fn every_rule_and_every_condition_has_a_mutant() {
 }
 
 #[test]
-fn what_is_ended_takes_everything_below_it_along() {
+fn ending_a_process_ends_its_descendants() {
     let mut shell = Command::new("sh");
     shell.args(["-c", "sleep 600 & echo $!; wait"]).stdout(Stdio::piped());
     let mut child = shell.spawn().unwrap();

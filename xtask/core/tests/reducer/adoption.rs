@@ -1,4 +1,4 @@
-//! Somebody holds a service's port: adopted, refused, or stopped on demand.
+//! Port holders: adopted, refused, or stopped on request.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::support::{self, GRACE, With, service};
 
 const PID: u32 = 7;
 
-/// A service that a process started by hand can stand in for.
+/// A service that can be replaced by a process that a user started.
 fn adopting() -> Service {
     service("a").built().port(Some(5000)).activated().adopts(Adopt::SameBinary)
 }
@@ -24,7 +24,7 @@ fn holder(program: &str) -> PortHolder {
     PortHolder { pid: PID, command: program.clone(), program, user: "ada".to_owned(), stack: None }
 }
 
-/// The same program, with these variables.
+/// A process of the same program, with these variables.
 fn copy(variables: &[(&str, &str)]) -> InspectedHolder {
     let text = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
     InspectedHolder {
@@ -50,7 +50,7 @@ impl Scenario {
         self.event(Event::HolderInspected { service: name.into(), result });
     }
 
-    /// Everything up to a look that finds this.
+    /// All events up to an inspection with this result.
     fn find(&mut self, found: InspectedHolder) {
         self.held("a", "/target/debug/a");
         self.linked_at("a", "/target/debug/a");
@@ -77,7 +77,7 @@ impl Scenario {
         signals
     }
 
-    /// The process is there and accepts.
+    /// The process exists and accepts connections.
     fn is_used(&mut self) {
         self.event(Event::Started { service: "a".into(), run: self.run("a"), pid: PID });
         for probe in 0..2 {
@@ -88,7 +88,7 @@ impl Scenario {
 }
 
 #[test]
-fn a_copy_is_looked_at_once_the_program_is_there_and_then_adopted() {
+fn holder_is_inspected_once_the_program_is_built() {
     let mut s = Scenario::of([adopting(), service("b").needs("a")]);
     s.held("a", "/target/debug/a");
     assert_eq!(s.phase("a"), Phase::Building, "its program is not known yet");
@@ -111,7 +111,7 @@ fn a_copy_is_looked_at_once_the_program_is_there_and_then_adopted() {
 }
 
 #[test]
-fn another_program_fails_the_service_before_anything_is_built() {
+fn foreign_holder_fails_the_service_before_its_build() {
     let mut s = Scenario::of([adopting()]);
     s.held("a", "/usr/bin/python3");
     assert_eq!(s.failure("a"), Some(Failure::Port));
@@ -119,7 +119,7 @@ fn another_program_fails_the_service_before_anything_is_built() {
 }
 
 #[test]
-fn a_process_of_the_same_name_from_elsewhere_is_a_stranger() {
+fn same_name_in_another_folder_is_another_program() {
     let mut s = Scenario::of([adopting()]);
     let elsewhere = InspectedHolder { same: false, holder: holder("/usr/bin/a"), ..copy(&[]) };
     s.find(elsewhere);
@@ -135,7 +135,7 @@ fn a_process_of_the_same_name_from_elsewhere_is_a_stranger() {
 }
 
 #[test]
-fn only_variables_that_say_where_something_is_count() {
+fn adoption_compares_only_variables_with_locations() {
     let with = || {
         let mut a = adopting().using("b").calls("B_PORT", "b");
         a.env.insert("RUST_LOG".to_owned(), support::setting("info".into()));
@@ -170,7 +170,7 @@ fn secrets_are_masked_where_they_differ() {
 }
 
 #[test]
-fn another_build_is_stale_and_says_its_age() {
+fn holder_from_another_build_is_refused_with_its_age() {
     let mut s = Scenario::of([adopting()]);
     s.find(InspectedHolder { same: false, deleted: true, ..copy(&[]) });
     assert_eq!(s.failure("a"), Some(Failure::Unadopted));
@@ -180,7 +180,7 @@ fn another_build_is_stale_and_says_its_age() {
 }
 
 #[test]
-fn an_adopted_process_is_never_signalled_by_down_restart_or_the_end() {
+fn adopted_process_gets_no_signal() {
     for end in [Event::Shutdown, Event::KillNow] {
         let mut s = Scenario::of([adopting()]);
         s.find(copy(&[]));
@@ -196,14 +196,14 @@ fn an_adopted_process_is_never_signalled_by_down_restart_or_the_end() {
 }
 
 #[test]
-fn a_run_takes_the_place_of_an_adopted_process_that_ends() {
+fn run_replaces_an_adopted_process_that_exits() {
     let mut s = Scenario::of([adopting()]);
     s.find(copy(&[]));
     s.is_used();
     s.exited("a", Exit::Unknown);
     assert_eq!(s.phase("a"), Phase::Backoff);
     s.pass(Duration::from_secs(1));
-    assert_eq!(s.asked_ports(), ["a"], "who holds them by now is found out anew");
+    assert_eq!(s.asked_ports(), ["a"], "the ports are requested again");
     s.bind("a", &[5000]);
     assert_eq!(s.spawned(), ["a"]);
     assert!(!s.snapshot("a").adopted);
@@ -216,7 +216,7 @@ fn a_run_takes_the_place_of_an_adopted_process_that_ends() {
 }
 
 #[test]
-fn what_is_to_be_replaced_is_stopped_with_the_whole_grace_and_then_started() {
+fn replaced_run_gets_its_full_stop_timeout() {
     let mut s = Scenario::of([adopting()]);
     s.find(copy(&[]));
     s.is_used();
@@ -227,7 +227,7 @@ fn what_is_to_be_replaced_is_stopped_with_the_whole_grace_and_then_started() {
     assert!(s.adopts());
     assert_eq!(s.phase("a"), Phase::Stopping);
     s.event(Event::Started { service: "a".into(), run: s.run("a"), pid: PID });
-    assert_eq!(s.told(), ["a"]);
+    assert_eq!(s.signalled(), ["a"]);
     s.pass(GRACE);
     assert_eq!(s.killed(), ["a"]);
     s.end("a", Exit::Unknown);
@@ -236,7 +236,7 @@ fn what_is_to_be_replaced_is_stopped_with_the_whole_grace_and_then_started() {
 }
 
 #[test]
-fn one_wish_stops_a_few_processes_and_not_one_after_the_other_for_ever() {
+fn one_request_stops_a_limited_number_of_holders() {
     let mut plan = support::plan([adopting()]);
     plan.replace = true;
     let mut s = Scenario::of([]);
@@ -257,7 +257,7 @@ fn one_wish_stops_a_few_processes_and_not_one_after_the_other_for_ever() {
 }
 
 #[test]
-fn a_take_down_takes_the_wish_to_replace_back() {
+fn take_down_cancels_a_replacement() {
     let mut plan = support::plan([adopting()]);
     plan.replace = true;
     let mut s = Scenario::of([]);
@@ -270,7 +270,7 @@ fn a_take_down_takes_the_wish_to_replace_back() {
 }
 
 #[test]
-fn a_service_of_another_stack_is_neither_adopted_nor_stopped() {
+fn service_of_another_stack_is_left_running() {
     let mut plan = support::plan([adopting()]);
     plan.replace = true;
     let mut s = Scenario::of([]);
@@ -282,7 +282,7 @@ fn a_service_of_another_stack_is_neither_adopted_nor_stopped() {
 }
 
 #[test]
-fn where_anybody_will_do_whoever_passes_the_probes_is_adopted() {
+fn adopt_any_accepts_every_holder_that_passes_probes() {
     let http = Probe::Http { path: "/".to_owned(), status: vec![200], port: 0 };
     let a = || service("a").port(Some(5000)).adopts(Adopt::Any).probe(http.clone());
     let mut s = Scenario::of([a()]);
@@ -302,7 +302,7 @@ fn where_anybody_will_do_whoever_passes_the_probes_is_adopted() {
 }
 
 #[test]
-fn a_new_program_or_another_address_makes_it_look_again() {
+fn new_program_or_address_repeats_the_inspection() {
     let with = |number| {
         [adopting().using("b").calls("B_PORT", "b"), service("b").external().port(Some(number))]
     };
@@ -321,7 +321,7 @@ fn a_new_program_or_another_address_makes_it_look_again() {
 }
 
 #[test]
-fn of_whom_the_system_hides_the_user_is_named() {
+fn hidden_holder_is_reported_with_its_user() {
     let mut s = Scenario::of([adopting()]);
     let failure = BindFailure::Held { port: 5000, holder: None, user: Some("ada".to_owned()) };
     s.event(Event::BindFailed { service: "a".into(), failure, others: Vec::new() });
@@ -329,7 +329,7 @@ fn of_whom_the_system_hides_the_user_is_named() {
 }
 
 #[test]
-fn who_was_given_the_address_of_an_adopted_process_hears_of_another_one() {
+fn new_address_after_adoption_restarts_dependents() {
     let on = |number| {
         let mut a = adopting();
         a.ports[0].number = Some(number);
@@ -343,11 +343,11 @@ fn who_was_given_the_address_of_an_adopted_process_hears_of_another_one() {
     s.built("a", 1);
     assert_eq!(s.asked_ports(), ["a"]);
     s.bind("a", &[6000]);
-    assert_eq!((s.spawned(), s.told()), (vec!["a".to_owned()], vec!["b".to_owned()]));
+    assert_eq!((s.spawned(), s.signalled()), (vec!["a".to_owned()], vec!["b".to_owned()]));
 }
 
 #[test]
-fn a_command_that_cannot_be_said_fails_though_somebody_holds_the_port() {
+fn unrenderable_command_fails_despite_a_port_holder() {
     let caller = service("a").port(Some(5000)).adopts(Adopt::SameBinary).calls("B", "b");
     let mut s = Scenario::of([caller, service("b")]);
     s.held("a", "/bin/a");
@@ -355,7 +355,7 @@ fn a_command_that_cannot_be_said_fails_though_somebody_holds_the_port() {
 }
 
 #[test]
-fn what_became_a_job_during_the_look_adopts_nobody() {
+fn service_that_became_a_job_adopts_no_process() {
     let mut s = Scenario::of([adopting()]);
     s.held("a", "/target/debug/a");
     s.linked_at("a", "/target/debug/a");
@@ -368,14 +368,14 @@ fn what_became_a_job_during_the_look_adopts_nobody() {
 }
 
 #[test]
-fn a_restart_of_an_adopted_process_takes_its_take_down_back_at_once() {
+fn restart_reverts_take_down_of_adopted_process() {
     let mut s = Scenario::of([adopting(), service("b").needs("a")]);
     s.find(copy(&[]));
     s.is_used();
     s.start("b");
     s.take_down(&["a"]);
     s.built("a", 1);
-    assert_eq!((s.told(), s.already()), (vec![], vec![]));
+    assert_eq!((s.signalled(), s.already()), (vec![], vec![]));
     s.restart(&["a"]);
     assert_eq!((s.already(), s.phase("b")), (vec!["a".to_owned()], Phase::Stopping));
 }

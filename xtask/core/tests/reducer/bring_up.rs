@@ -1,4 +1,4 @@
-//! Starting what is wanted: conditions, probes, timeouts.
+//! Bringing services up: conditions, probes, timeouts.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::scenario::Scenario;
 use crate::support::{START, With, plan, service};
 
 #[test]
-fn a_dependent_starts_when_its_dependency_is_ready() {
+fn dependent_starts_once_its_dependency_is_ready() {
     let mut s = Scenario::of([service("a").probe(Probe::Notify), service("b").needs("a")]);
     assert_eq!(s.spawned(), ["a"]);
     assert_eq!(s.phase("b"), Phase::Waiting);
@@ -36,7 +36,7 @@ fn all_probes_must_pass() {
 }
 
 #[test]
-fn a_probe_that_passes_before_the_start_is_known_counts_after_it() {
+fn probe_passed_before_started_counts() {
     let mut s = Scenario::of([service("a").probe(Probe::Notify)]);
     s.pass_probe("a", 0);
     assert_eq!(s.phase("a"), Phase::Starting);
@@ -45,7 +45,7 @@ fn a_probe_that_passes_before_the_start_is_known_counts_after_it() {
 }
 
 #[test]
-fn without_probes_a_service_is_ready_when_started() {
+fn service_without_probes_is_ready_when_started() {
     let mut s = Scenario::of([service("a")]);
     s.now = Duration::from_millis(7);
     s.start("a");
@@ -55,7 +55,7 @@ fn without_probes_a_service_is_ready_when_started() {
 }
 
 #[test]
-fn started_is_enough_for_who_asks_for_no_more() {
+fn started_condition_needs_only_started() {
     let mut s = Scenario::of([
         service("a").probe(Probe::Notify),
         service("b").after("a", Condition::Started),
@@ -66,7 +66,7 @@ fn started_is_enough_for_who_asks_for_no_more() {
 }
 
 #[test]
-fn a_job_is_never_ready_and_succeeds_when_it_is_gone() {
+fn job_succeeds_once_its_group_is_gone() {
     let mut s = Scenario::of([
         service("migrate").job(),
         service("b").after("migrate", Condition::Succeeded),
@@ -90,7 +90,7 @@ fn ready_on_a_job_means_succeeded() {
 }
 
 #[test]
-fn a_failed_job_fails_its_dependents_at_once() {
+fn failed_job_fails_its_dependents() {
     let mut s = Scenario::of([service("migrate").job(), service("b").needs("migrate")]);
     s.start("migrate");
     s.end("migrate", Exit::Code(3));
@@ -100,14 +100,14 @@ fn a_failed_job_fails_its_dependents_at_once() {
 }
 
 #[test]
-fn a_job_has_no_start_timeout() {
+fn job_has_no_start_timeout() {
     let mut s = Scenario::of([service("migrate").job()]);
     s.start("migrate");
     assert_eq!(s.stack.next_deadline(), None);
 }
 
 #[test]
-fn a_chain_of_failures_names_the_first() {
+fn chain_of_failures_names_the_first() {
     let mut s = Scenario::of([service("a"), service("b").needs("a"), service("c").needs("b")]);
     s.event(Event::StartFailed { service: "a".into(), run: 1, error: "no such file".to_owned() });
     assert_eq!(s.failure("a"), Some(Failure::Start));
@@ -115,12 +115,12 @@ fn a_chain_of_failures_names_the_first() {
 }
 
 #[test]
-fn a_service_that_is_not_ready_in_time_is_stopped_and_failed() {
+fn service_fails_after_start_timeout() {
     let mut s = Scenario::of([service("a").probe(Probe::Notify), service("b").needs("a")]);
     s.start("a");
     s.seen("a", 0, "`READY=0`");
     s.pass(START);
-    assert_eq!(s.told(), ["a"]);
+    assert_eq!(s.signalled(), ["a"]);
     assert!(s.effects.contains(&Effect::StopProbes { service: "a".into(), run: 1 }));
     assert_eq!(s.phase("a"), Phase::Stopping);
     s.end("a", Exit::Signal(15));
@@ -132,7 +132,7 @@ fn a_service_that_is_not_ready_in_time_is_stopped_and_failed() {
 }
 
 #[test]
-fn a_service_may_ask_for_more_time() {
+fn service_extends_its_start_timeout() {
     let mut s = Scenario::of([service("a").probe(Probe::Notify)]);
     s.start("a");
     s.pass(START - Duration::from_secs(1));
@@ -144,7 +144,7 @@ fn a_service_may_ask_for_more_time() {
 }
 
 #[test]
-fn what_is_not_managed_is_probed_and_named_when_missing() {
+fn missing_external_service_is_named() {
     let db = service("db").external().port(Some(5432)).probe(Probe::Tcp { port: 0 });
     let mut s = Scenario::of([db, service("a").needs("db").calls("DB", "db")]);
     assert_eq!(s.asked_ports(), [""; 0]);
@@ -162,7 +162,7 @@ fn what_is_not_managed_is_probed_and_named_when_missing() {
 }
 
 #[test]
-fn outsiders_wait_for_everybody_who_starts_together() {
+fn outsiders_wait_for_every_ring_member() {
     let mut s = Scenario::of([
         service("a").using("b").probe(Probe::Notify),
         service("b").needs("a").probe(Probe::Notify),
@@ -179,7 +179,7 @@ fn outsiders_wait_for_everybody_who_starts_together() {
 }
 
 #[test]
-fn a_thousand_services_in_a_chain_come_up_and_go_down() {
+fn chain_of_a_thousand_services_starts_and_stops() {
     let name = |index: usize| format!("s{index:04}");
     let services: Vec<_> = (0..1000)
         .map(|index| {
@@ -187,7 +187,7 @@ fn a_thousand_services_in_a_chain_come_up_and_go_down() {
             if index == 0 { this } else { this.needs(&name(index - 1)) }
         })
         .collect();
-    // Without the checks of `Scenario`, which look at everybody after each event.
+    // Without the checks of `Scenario`, which visit all services after each event.
     let mut stack = Stack::new();
     let mut effects = Vec::new();
     let event = Event::Apply { plan: plan(services) };
@@ -214,7 +214,7 @@ fn a_thousand_services_in_a_chain_come_up_and_go_down() {
 }
 
 #[test]
-fn two_thousand_services_in_a_ring_take_little_room_and_outsiders_wait_for_all() {
+fn ring_of_two_thousand_services_stays_small() {
     const COUNT: usize = 2_000;
     let name = |index: usize| format!("service-of-a-ring-{:04}", index % COUNT);
     let ring = (0..COUNT).map(|index| service(&name(index)).using(&name(index + 1)));
@@ -223,7 +223,7 @@ fn two_thousand_services_in_a_ring_take_little_room_and_outsiders_wait_for_all()
     assert!(bytes < 4 * 1024 * 1024, "a plan of {bytes} bytes is no request");
     assert_eq!(plan.rings().iter().map(Vec::len).collect::<Vec<_>>(), [COUNT]);
 
-    // Without the checks of `Scenario`, which look at everybody after each event.
+    // Without the checks of `Scenario`, which visit all services after each event.
     let mut stack = Stack::new();
     let mut effects = Vec::new();
     stack.step(Duration::ZERO, Event::Apply { plan }, &mut effects);

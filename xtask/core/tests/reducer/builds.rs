@@ -1,4 +1,4 @@
-//! Programs come one by one, or not at all.
+//! Builds: programs that are linked, accepted, or fail.
 
 use xtask_core::plan::Probe;
 use xtask_core::snapshot::{Failure, Phase, State};
@@ -8,7 +8,7 @@ use crate::scenario::Scenario;
 use crate::support::{With, service};
 
 #[test]
-fn a_service_starts_when_its_own_program_is_kept() {
+fn service_starts_when_its_program_is_accepted() {
     let mut s = Scenario::of([service("a").built(), service("b").built()]);
     assert_eq!((s.phase("a"), s.phase("b")), (Phase::Building, Phase::Building));
     s.linked("b");
@@ -20,7 +20,7 @@ fn a_service_starts_when_its_own_program_is_kept() {
 }
 
 #[test]
-fn building_is_said_before_waiting() {
+fn building_is_reported_before_waiting() {
     let mut s = Scenario::of([service("a"), service("b").built().needs("a")]);
     assert_eq!(s.phase("b"), Phase::Building);
     s.built("b", 1);
@@ -30,7 +30,7 @@ fn building_is_said_before_waiting() {
 }
 
 #[test]
-fn what_was_not_linked_when_cargo_ended_has_failed() {
+fn unlinked_program_fails_when_cargo_exits() {
     let mut s =
         Scenario::of([service("a").built(), service("b").built().needs("a"), service("c").built()]);
     s.built("b", 1);
@@ -44,7 +44,7 @@ fn what_was_not_linked_when_cargo_ended_has_failed() {
 }
 
 #[test]
-fn the_same_program_with_the_same_settings_runs_on() {
+fn equal_program_and_settings_keep_the_run() {
     let mut s = Scenario::up([service("a").built(), service("b")]);
     s.apply([service("a").built(), service("b")]);
     assert_eq!(s.already(), ["b"]);
@@ -56,28 +56,28 @@ fn the_same_program_with_the_same_settings_runs_on() {
 }
 
 #[test]
-fn another_program_takes_the_place_of_the_old_one() {
+fn changed_program_replaces_the_run() {
     let mut s = Scenario::up([service("a").built()]);
     s.apply([service("a").built()]);
-    assert_eq!(s.told(), [""; 0]);
+    assert_eq!(s.signalled(), [""; 0]);
     s.built("a", 2);
-    assert_eq!(s.told(), ["a"]);
+    assert_eq!(s.signalled(), ["a"]);
     s.end("a", Exit::Signal(15));
     assert_eq!(s.spawned(), ["a"]);
     assert_eq!(s.run("a"), 2);
 }
 
 #[test]
-fn other_settings_are_another_program() {
+fn changed_settings_replace_the_run() {
     let mut s = Scenario::up([service("a").built(), service("b")]);
     s.apply([service("a").built().arg("-v"), service("b").arg("-v")]);
-    assert_eq!(s.told(), ["b"]);
+    assert_eq!(s.signalled(), ["b"]);
     s.built("a", 1);
-    assert_eq!(s.told(), ["a"]);
+    assert_eq!(s.signalled(), ["a"]);
 }
 
 #[test]
-fn other_probes_and_policies_are_no_reason_to_stop() {
+fn changed_probes_and_policies_keep_the_run() {
     let mut s = Scenario::up([service("a")]);
     s.apply([service("a").probe(Probe::Notify).policy(xtask_core::terms::Restart::Always)]);
     assert_eq!(s.already(), ["a"]);
@@ -86,7 +86,7 @@ fn other_probes_and_policies_are_no_reason_to_stop() {
 }
 
 #[test]
-fn a_failed_build_leaves_alone_what_runs() {
+fn failed_build_keeps_the_run() {
     let mut s = Scenario::up([service("a").built(), service("b").needs("a")]);
     s.apply([service("a").built(), service("b").needs("a")]);
     s.event(Event::BuildFailed { service: "a".into(), message: "does not compile".to_owned() });
@@ -98,7 +98,7 @@ fn a_failed_build_leaves_alone_what_runs() {
 }
 
 #[test]
-fn a_restart_uses_the_accepted_build_while_the_next_is_made() {
+fn restart_uses_the_accepted_build_during_a_build() {
     let mut s = Scenario::up([service("a").built()]);
     s.apply([service("a").built()]);
     s.restart(&["a"]);
@@ -111,7 +111,7 @@ fn a_restart_uses_the_accepted_build_while_the_next_is_made() {
 }
 
 #[test]
-fn a_dependent_waits_again_when_the_dependency_is_rebuilt() {
+fn failed_dependent_waits_again_for_a_rebuilt_dependency() {
     let mut s = Scenario::of([service("a").built(), service("b").needs("a")]);
     s.event(Event::BuildEnded { ok: false });
     assert_eq!(s.failure("b"), Some(Failure::Dependency));
@@ -122,7 +122,7 @@ fn a_dependent_waits_again_when_the_dependency_is_rebuilt() {
 }
 
 #[test]
-fn a_job_runs_once_until_its_program_changes() {
+fn job_reruns_only_for_a_changed_program() {
     let mut s = Scenario::up([service("job").built().job(), service("a").needs("job")]);
     let again = || [service("job").built().job(), service("a").needs("job")];
     s.apply(again());
@@ -136,7 +136,7 @@ fn a_job_runs_once_until_its_program_changes() {
 }
 
 #[test]
-fn a_program_that_waits_for_a_job_waits_for_the_new_one() {
+fn dependent_waits_for_the_rebuilt_job() {
     let mut s = Scenario::up([service("job").built().job(), service("a").needs("job")]);
     s.take_down(&["a"]);
     s.end("a", Exit::Signal(15));
@@ -149,7 +149,7 @@ fn a_program_that_waits_for_a_job_waits_for_the_new_one() {
 }
 
 #[test]
-fn a_service_that_cannot_become_a_job_keeps_nobody_waiting() {
+fn failed_build_of_a_new_job_fails_its_dependents() {
     let mut s = Scenario::up([service("a").built()]);
     s.apply([service("a").built().job(), service("b").needs("a")]);
     s.event(Event::BuildEnded { ok: false });
@@ -157,7 +157,7 @@ fn a_service_that_cannot_become_a_job_keeps_nobody_waiting() {
 }
 
 #[test]
-fn a_run_on_its_way_is_what_it_was_started_as() {
+fn starting_run_keeps_its_kind() {
     let mut s = Scenario::of([service("a").built().probe(Probe::Notify)]);
     s.built("a", 1);
     s.apply([service("a").built().probe(Probe::Notify).job()]);

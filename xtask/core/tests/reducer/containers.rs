@@ -1,4 +1,4 @@
-//! What a run in a container is told: its image, its ports, and where the others are.
+//! What a run in a container receives: its image, its ports, and the addresses of others.
 
 use xtask_core::plan::{Program, Service};
 use xtask_core::stack::effect::{Container, Neighbour, Published};
@@ -8,7 +8,7 @@ use xtask_core::terms::Placement;
 use crate::scenario::Scenario;
 use crate::support::{With, service};
 
-/// A service of an image that listens on 7000, whatever the number outside is.
+/// A service whose image listens on 7000, with any number outside.
 fn image(name: &str) -> Service {
     let mut image = service(name).port(None);
     image.program = Program::Image { image: "bank:1".to_owned(), ports: vec![7000] };
@@ -29,7 +29,7 @@ fn accept(s: &mut Scenario, name: &str, reference: &str) {
     s.event(Event::Accepted { service: name.into(), artifact });
 }
 
-/// The last command that a service was started with.
+/// The command of the last start of a service.
 fn command(s: &Scenario, name: &str) -> Command {
     let of = |effect: &Effect| match effect {
         Effect::Spawn { service, command, .. } if **service == *name => Some(command.clone()),
@@ -43,7 +43,7 @@ fn container(s: &Scenario, name: &str) -> Container {
 }
 
 #[test]
-fn the_port_of_an_image_is_its_own_inside_and_any_outside() {
+fn image_port_is_fixed_inside_and_free_outside() {
     let process = service("p").needs("a").calls("A_PORT", "a");
     let inside = built_into_an_image("c").needs("a").calls("A_PORT", "a");
     let mut s = Scenario::of([image("a").calls("OWN", "a"), process, inside]);
@@ -52,14 +52,14 @@ fn the_port_of_an_image_is_its_own_inside_and_any_outside() {
     accept(&mut s, "c", "c:1");
     let host = "127.0.0.1".to_owned();
     assert_eq!(container(&s, "a").ports, [Published { host, outside: 40_000, inside: 7000 }]);
-    let told = |s: &Scenario, name: &str| command(s, name).env[0].1.clone();
-    assert_eq!(told(&s, "a"), "7000");
-    assert_eq!(told(&s, "p"), "40000");
-    assert_eq!(told(&s, "c"), "7000");
+    let address = |s: &Scenario, name: &str| command(s, name).env[0].1.clone();
+    assert_eq!(address(&s, "a"), "7000");
+    assert_eq!(address(&s, "p"), "40000");
+    assert_eq!(address(&s, "c"), "7000");
 }
 
 #[test]
-fn a_container_is_told_where_this_machine_listens_and_not_where_containers_do() {
+fn container_gets_published_ports_of_neighbours() {
     let mut far = service("far").external().port(Some(80));
     far.ports[0].host = "example.org".to_owned();
     let near = service("near").external().port(Some(81));
@@ -81,7 +81,7 @@ fn a_container_is_told_where_this_machine_listens_and_not_where_containers_do() 
 }
 
 #[test]
-fn another_image_of_the_same_program_is_another_run() {
+fn another_image_replaces_the_run() {
     let mut s = Scenario::of([built_into_an_image("c")]);
     let wanted = |effect: &&Effect| matches!(effect, Effect::Accept { image: Some(_), .. });
     accept(&mut s, "c", "c:1");
@@ -90,18 +90,18 @@ fn another_image_of_the_same_program_is_another_run() {
     s.start("c");
     s.apply([built_into_an_image("c")]);
     accept(&mut s, "c", "c:1");
-    assert_eq!(s.told(), [""; 0], "nothing changed");
+    assert_eq!(s.signalled(), [""; 0], "nothing changed");
     s.apply([built_into_an_image("c")]);
     accept(&mut s, "c", "c:2");
-    assert_eq!(s.told(), ["c"]);
+    assert_eq!(s.signalled(), ["c"]);
 }
 
 #[test]
-fn a_process_that_moves_into_a_container_is_another_run() {
+fn moving_into_a_container_replaces_the_run() {
     let mut s = Scenario::of([service("c").built()]);
     s.built("c", 1);
     s.start("c");
     s.apply([built_into_an_image("c")]);
     accept(&mut s, "c", "c:1");
-    assert_eq!(s.told(), ["c"]);
+    assert_eq!(s.signalled(), ["c"]);
 }

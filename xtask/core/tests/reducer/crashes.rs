@@ -1,4 +1,4 @@
-//! Runs that end by themselves, or should have.
+//! Runs that end by themselves, and restart policies.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::scenario::Scenario;
 use crate::support::{GRACE, With, service};
 
 #[test]
-fn pauses_double_and_tries_end() {
+fn restart_pauses_double_until_giving_up() {
     let mut s = Scenario::of([service("a").probe(Probe::Notify)]);
     s.start("a");
     for millis in [200, 400, 800, 1600, 3200] {
@@ -30,7 +30,7 @@ fn pauses_double_and_tries_end() {
 }
 
 #[test]
-fn old_crashes_are_forgotten() {
+fn crashes_outside_the_window_do_not_count() {
     let mut s = Scenario::up([service("a")]);
     for _ in 0..20 {
         s.crash("a");
@@ -48,7 +48,7 @@ fn dependents_stay_when_a_dependency_crashes() {
 }
 
 #[test]
-fn ending_well_by_itself_is_stopped_and_not_ready() {
+fn clean_exit_is_stopped_and_not_ready() {
     let mut s = Scenario::up([service("a"), service("b").needs("a")]);
     s.end("a", Exit::Code(0));
     assert_eq!(s.phase("a"), Phase::Stopped);
@@ -56,12 +56,12 @@ fn ending_well_by_itself_is_stopped_and_not_ready() {
     assert_eq!((s.phase("b"), s.state()), (Phase::Ready, State::Stopped));
     s.restart(&["b"]);
     s.end("b", Exit::Signal(15));
-    assert_eq!(s.reason("b"), "`a` exited by itself with status 0", "nobody hangs in waiting");
+    assert_eq!(s.reason("b"), "`a` exited by itself with status 0", "no service waits forever");
     assert_eq!(s.state(), State::Failed, "one that failed outweighs one that ended well");
 }
 
 #[test]
-fn ending_well_before_ready_is_a_failed_start() {
+fn clean_exit_before_ready_fails_the_start() {
     let mut s = Scenario::of([service("a").probe(Probe::Notify)]);
     s.start("a");
     s.end("a", Exit::Code(0));
@@ -70,7 +70,7 @@ fn ending_well_before_ready_is_a_failed_start() {
 }
 
 #[test]
-fn never_and_always_mean_what_they_say() {
+fn restart_policies_never_and_always_hold() {
     let mut s =
         Scenario::up([service("a").policy(Restart::No), service("b").policy(Restart::Always)]);
     s.crash("a");
@@ -80,11 +80,11 @@ fn never_and_always_mean_what_they_say() {
 }
 
 #[test]
-fn no_new_run_while_members_of_the_old_group_live() {
+fn new_run_waits_for_the_old_group() {
     let mut s = Scenario::up([service("a")]);
     s.exited("a", Exit::Code(1));
     assert_eq!(s.phase("a"), Phase::Stopping);
-    assert_eq!(s.told(), ["a"], "the rest of the group is told");
+    assert_eq!(s.signalled(), ["a"], "the rest of the group is signalled");
     s.pass(GRACE);
     assert_eq!(s.killed(), ["a"]);
     assert_eq!(s.spawned(), [""; 0]);
@@ -93,7 +93,7 @@ fn no_new_run_while_members_of_the_old_group_live() {
 }
 
 #[test]
-fn a_silent_watchdog_is_a_crash() {
+fn missed_watchdog_is_a_crash() {
     let every = Duration::from_secs(2);
     let mut s = Scenario::up([service("a").watchdog(every)]);
     s.pass(Duration::from_secs(1));
@@ -108,7 +108,7 @@ fn a_silent_watchdog_is_a_crash() {
 }
 
 #[test]
-fn a_backoff_that_ends_on_a_failed_dependency_fails_too() {
+fn backoff_fails_when_its_dependency_failed() {
     let mut s = Scenario::up([service("a").policy(Restart::No), service("b").needs("a")]);
     s.crash("b");
     s.crash("a");

@@ -1,4 +1,4 @@
-//! Services that keep each other from getting ready: what is named, and what is not.
+//! Start-up deadlocks: services that keep each other from becoming ready.
 
 use std::time::Duration;
 
@@ -45,13 +45,13 @@ fn starting(names: &[&str]) -> Scenario {
 const BOTH: &str = "`a` is blocked calling `b`, `b` is blocked calling `a`";
 
 #[test]
-fn two_that_call_each_other_and_accept_nobody_are_a_deadlock() {
+fn two_services_calling_each_other_are_a_deadlock() {
     let s = starting(&["a", "b"]);
     assert_eq!(deadlocks(&s, &[waiting("a", "b"), waiting("b", "a")]), [BOTH]);
 }
 
 #[test]
-fn a_call_that_was_accepted_or_goes_to_somebody_ready_blocks_nobody() {
+fn accepted_call_is_no_deadlock() {
     let mut s = starting(&["a", "b"]);
     let accepted = call("b", "a", CallState::Accepted);
     assert_eq!(deadlocks(&s, &[waiting("a", "b"), accepted]), [""; 0]);
@@ -61,7 +61,7 @@ fn a_call_that_was_accepted_or_goes_to_somebody_ready_blocks_nobody() {
 }
 
 #[test]
-fn a_call_alone_is_no_deadlock_but_is_told() {
+fn single_call_is_reported_without_a_deadlock() {
     let s = starting(&["a", "b"]);
     let snapshot = looked_at(&s, &[waiting("a", "b")]);
     assert_eq!(snapshot.deadlocks, []);
@@ -73,13 +73,13 @@ fn a_call_alone_is_no_deadlock_but_is_told() {
 }
 
 #[test]
-fn whoever_calls_itself_before_it_accepts_is_named() {
+fn self_call_before_accept_is_a_deadlock() {
     let s = starting(&["a", "b"]);
     assert_eq!(deadlocks(&s, &[waiting("b", "b")]), ["`b` is blocked calling `b`"]);
 }
 
 #[test]
-fn each_service_is_named_in_one_deadlock_and_the_shortest_is_taken() {
+fn each_service_is_in_one_shortest_deadlock() {
     let s = starting(&["a", "b", "c", "d", "e"]);
     let ring = [("a", "b"), ("b", "c"), ("c", "a"), ("c", "b"), ("d", "e"), ("e", "d")];
     let calls: Vec<Call> = ring.iter().map(|(from, to)| waiting(from, to)).collect();
@@ -89,7 +89,7 @@ fn each_service_is_named_in_one_deadlock_and_the_shortest_is_taken() {
 }
 
 #[test]
-fn a_dependency_that_calls_its_dependent_waits_for_itself() {
+fn dependency_that_calls_its_dependent_is_a_deadlock() {
     let slow = || service("a").port(Some(1)).activated().probe(Probe::Notify).using("b");
     let mut s = Scenario::of([slow(), service("b").port(Some(2)).activated().needs("a")]);
     s.bind("a", &[1]);
@@ -108,7 +108,7 @@ fn a_dependency_that_calls_its_dependent_waits_for_itself() {
 }
 
 #[test]
-fn a_start_that_is_given_up_says_what_it_was_blocked_on() {
+fn timeout_names_the_blocking_call() {
     let mut s = starting(&["a", "b"]);
     assert!(!s.stack.gives_up_at(START - Duration::from_millis(1)));
     assert!(s.stack.gives_up_at(START));
@@ -122,7 +122,7 @@ fn a_start_that_is_given_up_says_what_it_was_blocked_on() {
 }
 
 #[test]
-fn a_start_that_is_given_up_names_whom_it_called_though_nobody_calls_back() {
+fn timeout_names_the_called_service() {
     let mut s = starting(&["a", "b"]);
     s.now = START;
     s.event(Event::Calls { calls: vec![waiting("b", "a")] });
@@ -131,7 +131,7 @@ fn a_start_that_is_given_up_names_whom_it_called_though_nobody_calls_back() {
 }
 
 #[test]
-fn calls_that_were_seen_at_another_time_are_not_told() {
+fn calls_of_earlier_steps_are_ignored() {
     let mut s = starting(&["a", "b"]);
     s.event(Event::Calls { calls: vec![waiting("a", "b"), waiting("b", "a")] });
     s.pass(START);
@@ -139,7 +139,7 @@ fn calls_that_were_seen_at_another_time_are_not_told() {
 }
 
 #[test]
-fn a_call_that_nobody_declared_is_found_whatever_its_state() {
+fn undeclared_call_is_found_in_every_state() {
     let s = Scenario::up([
         service("a").port(Some(1)),
         service("b").port(Some(2)).needs("a"),

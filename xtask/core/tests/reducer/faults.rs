@@ -1,4 +1,4 @@
-//! What tests do to services: kill, pause and resume.
+//! Injected faults: kill, pause and resume.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ fn fault(s: &mut Scenario, fault: Fault) {
     s.event(Event::Fault { service: "a".into(), fault });
 }
 
-/// The signal that the last event sent, which was announced before.
+/// The signal that the last event sent, after its report.
 fn signal(s: &Scenario) -> Option<Signal> {
     match s.effects.as_slice() {
         [Effect::Report(Report::Fault { .. }), Effect::Signal { signal, .. }] => {
@@ -28,7 +28,7 @@ fn signal(s: &Scenario) -> Option<Signal> {
 }
 
 #[test]
-fn a_kill_that_was_asked_for_is_followed_by_a_start_however_often() {
+fn injected_kills_do_not_count_as_crashes() {
     let mut s = Scenario::up([service("a"), service("b").needs("a")]);
     for _ in 0..20 {
         fault(&mut s, Fault::Kill);
@@ -40,13 +40,13 @@ fn a_kill_that_was_asked_for_is_followed_by_a_start_however_often() {
         assert_eq!(s.phase("a"), Phase::Ready);
     }
     assert_eq!(s.snapshot("a").restarts, 20);
-    // The service's own crashes are counted as if there had been none of that.
+    // Injected kills do not change the count of crashes.
     s.crash("a");
     assert_eq!(s.stack.next_deadline(), Some(s.now + PAUSE));
 }
 
 #[test]
-fn a_killed_service_that_is_not_to_be_started_again_is_not() {
+fn killed_service_without_restart_policy_stays_down() {
     let mut s = Scenario::up([service("a").policy(Restart::No)]);
     fault(&mut s, Fault::Kill);
     s.end("a", Exit::Signal(9));
@@ -54,7 +54,7 @@ fn a_killed_service_that_is_not_to_be_started_again_is_not() {
 }
 
 #[test]
-fn a_paused_service_stays_ready_says_so_and_goes_on_as_it_was() {
+fn paused_service_stays_ready_until_resumed() {
     let mut s = Scenario::up([service("a"), service("b").needs("a")]);
     fault(&mut s, Fault::Pause);
     assert_eq!(signal(&s), Some(Signal::Pause));
@@ -65,7 +65,7 @@ fn a_paused_service_stays_ready_says_so_and_goes_on_as_it_was() {
 }
 
 #[test]
-fn a_watchdog_bites_a_paused_service_as_one_that_hangs() {
+fn watchdog_kills_a_paused_service() {
     let every = Duration::from_secs(2);
     let mut s = Scenario::up([service("a").watchdog(every)]);
     fault(&mut s, Fault::Pause);
@@ -78,18 +78,18 @@ fn a_watchdog_bites_a_paused_service_as_one_that_hangs() {
 }
 
 #[test]
-fn a_paused_service_that_does_not_get_ready_times_out() {
+fn paused_start_times_out() {
     let mut s = Scenario::of([service("a").probe(Probe::Notify)]);
     s.start("a");
     fault(&mut s, Fault::Pause);
     s.pass(START);
-    assert_eq!(s.told(), ["a"]);
+    assert_eq!(s.signalled(), ["a"]);
     s.end("a", Exit::Signal(15));
     assert_eq!(s.failure("a"), Some(Failure::Timeout));
 }
 
 #[test]
-fn nothing_is_done_to_what_does_not_run_or_ends() {
+fn faults_skip_services_without_a_running_process() {
     let mut s = Scenario::of([service("a")]);
     fault(&mut s, Fault::Kill);
     assert_eq!(signal(&s), None, "there is no process yet");

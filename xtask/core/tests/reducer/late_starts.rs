@@ -1,4 +1,4 @@
-//! Starts that a test wants to be later than they could be: in a drawn order, or slow.
+//! Starts that a fault delays: in a drawn order, or after `--slow`.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -26,7 +26,7 @@ fn slow(name: &str, by: Duration) -> Faults {
     Faults { slow: [(Name::from(name), by)].into(), ..Faults::default() }
 }
 
-/// Who starts one after the other, when each gets ready before the next is looked for.
+/// The order of starts, when each service becomes ready before the next is drawn.
 fn order(services: &[Service], seed: u64) -> Vec<String> {
     let mut s = apply(services.to_vec(), random(seed));
     let mut order = Vec::new();
@@ -49,7 +49,7 @@ fn diamond() -> Vec<Service> {
 }
 
 #[test]
-fn a_seed_is_an_order_that_keeps_every_edge_and_seeds_differ() {
+fn seeds_draw_different_valid_orders() {
     let orders: Vec<_> = (0..50).map(|seed| order(&diamond(), seed)).collect();
     let again: Vec<_> = (0..50).map(|seed| order(&diamond(), seed)).collect();
     assert_eq!(orders, again);
@@ -63,7 +63,7 @@ fn a_seed_is_an_order_that_keeps_every_edge_and_seeds_differ() {
 }
 
 #[test]
-fn nobody_is_drawn_before_it_is_clear_who_could_start() {
+fn draw_waits_for_pending_builds_and_ports() {
     let services = vec![service("a").built(), service("b").built(), service("c")];
     let mut s = apply(services, random(1));
     assert_eq!(s.spawned(), [""; 0]);
@@ -75,7 +75,7 @@ fn nobody_is_drawn_before_it_is_clear_who_could_start() {
 }
 
 #[test]
-fn one_that_fails_passes_its_turn_on() {
+fn failed_start_passes_its_turn() {
     let mut s = apply(vec![service("a").probe(Probe::Notify), service("b")], random(4));
     let first = s.spawned()[0].clone();
     if first == "a" {
@@ -91,7 +91,7 @@ fn one_that_fails_passes_its_turn_on() {
 }
 
 #[test]
-fn whom_the_one_on_its_way_may_be_calling_need_not_wait_for_it() {
+fn callee_of_a_starting_service_is_drawn_at_once() {
     for seed in 0..10 {
         let on = |name: &str, of: &str| service(name).probe(Probe::Notify).using(of).port(None);
         let (a, b) = (on("a", "b"), on("b", "a"));
@@ -102,12 +102,12 @@ fn whom_the_one_on_its_way_may_be_calling_need_not_wait_for_it() {
         if s.run("c") == 1 {
             s.start("c");
         }
-        assert_eq!(others(&s), [1, 1], "they start together, whoever is drawn first");
+        assert_eq!(others(&s), [1, 1], "they start together, in any order of draws");
     }
 }
 
 #[test]
-fn a_slow_service_waits_at_each_start_and_its_dependents_with_it() {
+fn slow_service_delays_each_start() {
     let by = Duration::from_secs(2);
     let mut s = apply(vec![service("a"), service("b").needs("a"), service("c")], slow("a", by));
     assert_eq!(s.spawned(), ["c"]);
@@ -128,7 +128,7 @@ fn a_slow_service_waits_at_each_start_and_its_dependents_with_it() {
 }
 
 #[test]
-fn a_slow_service_that_is_not_wanted_any_more_never_starts() {
+fn unwanted_slow_service_never_starts() {
     let by = Duration::from_secs(2);
     let mut s = apply(vec![service("a"), service("b").needs("a")], slow("a", by));
     s.take_down(&["a"]);

@@ -1,7 +1,6 @@
-//! What the reducer does, one sentence a test.
+//! The rules of the reducer, one sentence a test.
 //!
-//! Whether these sentences hold together at any time and in any order is shown by the
-//! simulation.
+//! The simulation checks that the rules hold together at any time and in any order.
 
 #![allow(clippy::unwrap_used)]
 

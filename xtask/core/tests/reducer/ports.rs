@@ -1,4 +1,4 @@
-//! Ports are asked for early, filled in, given back, and asked for again.
+//! Ports are requested early, filled in, released, and requested again.
 
 use xtask_core::plan::Probe;
 use xtask_core::snapshot::{Failure, Phase};
@@ -19,7 +19,7 @@ fn env(effects: &[Effect], name: &str) -> Option<String> {
 }
 
 #[test]
-fn every_port_is_asked_for_before_anything_is_built() {
+fn ports_are_requested_before_the_build() {
     let s = Scenario::of([
         service("a").built().port(Some(5000)).activated(),
         service("b").built().port(None).needs("a"),
@@ -29,7 +29,7 @@ fn every_port_is_asked_for_before_anything_is_built() {
 }
 
 #[test]
-fn a_service_waits_for_the_addresses_it_is_given() {
+fn start_waits_for_the_addresses_in_its_settings() {
     let mut s =
         Scenario::of([service("a").using("b").calls("B", "b").port(None), service("b").port(None)]);
     s.bind("a", &[4001]);
@@ -42,7 +42,7 @@ fn a_service_waits_for_the_addresses_it_is_given() {
 }
 
 #[test]
-fn an_inherited_socket_is_probed_through_its_queue() {
+fn inherited_socket_is_probed_before_started() {
     let http = Probe::Http { path: "/readyz".to_owned(), status: vec![200], port: 0 };
     let mut s = Scenario::of([service("a").port(None).activated().probe(http)]);
     s.bind("a", &[4001]);
@@ -53,7 +53,7 @@ fn an_inherited_socket_is_probed_through_its_queue() {
 }
 
 #[test]
-fn a_held_port_fails_the_service_even_while_it_is_built() {
+fn held_port_fails_the_service_during_its_build() {
     let mut s = Scenario::of([service("a").built().port(Some(5000)), service("b").needs("a")]);
     let failure = BindFailure::Held { port: 5000, holder: None, user: None };
     s.event(Event::BindFailed { service: "a".into(), failure, others: Vec::new() });
@@ -68,7 +68,7 @@ fn a_held_port_fails_the_service_even_while_it_is_built() {
 }
 
 #[test]
-fn other_trouble_with_a_port_is_a_failed_start() {
+fn other_bind_failure_fails_the_start() {
     let mut s = Scenario::of([service("a").port(Some(80))]);
     let failure = BindFailure::Other { port: 80, error: "permission denied".to_owned() };
     let others = vec![BindFailure::Held { port: 81, holder: None, user: None }];
@@ -80,7 +80,7 @@ fn other_trouble_with_a_port_is_a_failed_start() {
 }
 
 #[test]
-fn a_service_that_is_given_up_closes_its_sockets_and_keeps_its_number() {
+fn failed_service_closes_sockets_and_keeps_its_number() {
     let mut s = Scenario::up([service("a").port(None).activated()]);
     for _ in 0..5 {
         s.crash("a");
@@ -104,21 +104,21 @@ fn a_service_that_is_given_up_closes_its_sockets_and_keeps_its_number() {
 }
 
 #[test]
-fn changed_ports_are_bound_anew_after_the_stop_and_told_to_who_knows_them() {
+fn changed_ports_are_bound_after_the_stop() {
     let b = || service("b").using("a").calls("A", "a");
     let mut s = Scenario::up([service("a").port(Some(5000)), b()]);
     s.apply([service("a").port(Some(6000)), b()]);
-    assert_eq!(s.told(), ["a"]);
+    assert_eq!(s.signalled(), ["a"]);
     s.end("a", Exit::Signal(15));
     assert_eq!((s.unbound(), s.asked_ports()), (vec!["a".to_owned()], vec!["a".to_owned()]));
     s.bind("a", &[6000]);
-    assert_eq!((s.spawned(), s.told()), (vec!["a".to_owned()], vec!["b".to_owned()]));
+    assert_eq!((s.spawned(), s.signalled()), (vec!["a".to_owned()], vec!["b".to_owned()]));
     s.end("b", Exit::Signal(15));
     assert_eq!(env(&s.effects, "A").as_deref(), Some("6000"));
 }
 
 #[test]
-fn taken_down_means_closed() {
+fn take_down_closes_sockets() {
     let mut s = Scenario::up([service("a").port(Some(5000)).activated()]);
     s.take_down(&["a"]);
     assert_eq!(s.unbound(), [""; 0], "not while it runs");
@@ -128,24 +128,24 @@ fn taken_down_means_closed() {
 }
 
 #[test]
-fn nobody_is_told_a_number_that_ends_with_what_was_taken_down() {
+fn dependent_ignores_the_number_of_a_stopping_run() {
     let caller = || service("b").using("a").calls("A", "a");
-    for (number, told) in [(Some(6000), Some("6000")), (None, None)] {
+    for (number, address) in [(Some(6000), Some("6000")), (None, None)] {
         let mut s = Scenario::up([service("a").port(Some(5000)), caller()]);
         s.apply([service("a").port(number), caller()]);
         s.take_down(&["a"]);
         s.restart(&["b"]);
         s.end("b", Exit::Signal(15));
         assert_eq!(s.snapshot("a").url.as_deref(), Some("http://127.0.0.1:5000"), "while it ends");
-        assert_eq!(env(&s.effects, "A").as_deref(), told);
-        assert_eq!(s.failure("b"), told.is_none().then_some(Failure::Dependency));
+        assert_eq!(env(&s.effects, "A").as_deref(), address);
+        assert_eq!(s.failure("b"), address.is_none().then_some(Failure::Dependency));
         s.end("a", Exit::Signal(15));
-        assert_eq!(s.told(), [""; 0], "`b` knows the number that `a` would have");
+        assert_eq!(s.signalled(), [""; 0], "`b` knows the number that `a` would have");
     }
 }
 
 #[test]
-fn nobody_starts_with_the_number_of_a_job_that_is_built_anew_for_another() {
+fn dependent_waits_for_the_new_number_of_a_rebuilt_job() {
     let job = |number| service("a").job().built().port(Some(number));
     let caller = || service("b").using("a").calls("A", "a");
     let mut s = Scenario::up([job(5000)]);
@@ -157,7 +157,7 @@ fn nobody_starts_with_the_number_of_a_job_that_is_built_anew_for_another() {
 }
 
 #[test]
-fn a_caller_that_was_told_a_number_that_nobody_had_is_told_the_one_that_is_had() {
+fn caller_restarts_when_the_number_changes_before_bind() {
     let caller = service("b").using("a").calls("A", "a");
     let mut s = Scenario::of([service("a").port(Some(5000)), caller]);
     let failure = BindFailure::Held { port: 5000, holder: None, user: None };
@@ -165,13 +165,13 @@ fn a_caller_that_was_told_a_number_that_nobody_had_is_told_the_one_that_is_had()
     assert_eq!(env(&s.effects, "A").as_deref(), Some("5000"));
     s.start("b");
     s.apply([service("a").port(Some(6000))]);
-    assert_eq!(s.told(), [""; 0], "nobody answers there yet");
+    assert_eq!(s.signalled(), [""; 0], "no service answers there yet");
     s.bind("a", &[6000]);
-    assert_eq!(s.told(), ["b"]);
+    assert_eq!(s.signalled(), ["b"]);
 }
 
 #[test]
-fn who_held_ports_that_are_not_wanted_any_more_is_forgotten() {
+fn holder_of_unwanted_ports_is_forgotten() {
     let mut s = Scenario::of([service("a").port(Some(5000)).adopts(Adopt::Any)]);
     s.apply([service("a")]);
     let holder = PortHolder {
@@ -186,11 +186,11 @@ fn who_held_ports_that_are_not_wanted_any_more_is_forgotten() {
     s.start("a");
     let caller = service("b").using("a").calls("A", "a");
     s.apply([service("a").port(Some(5000)).adopts(Adopt::Any), caller]);
-    assert_eq!((s.told(), s.spawned()), (vec!["a".to_owned()], vec![]), "`a` has no port yet");
+    assert_eq!((s.signalled(), s.spawned()), (vec!["a".to_owned()], vec![]), "`a` has no port yet");
 }
 
 #[test]
-fn what_cannot_be_said_for_a_while_is_compared_when_it_can_be() {
+fn deferred_comparison_happens_once_the_address_is_known() {
     let caller = |arg: &str| {
         let mut caller = service("b").using("a").calls("A", "a");
         caller.args = vec![setting(arg.into())];
@@ -203,15 +203,15 @@ fn what_cannot_be_said_for_a_while_is_compared_when_it_can_be() {
     for _ in 0..2 {
         let failure = BindFailure::Other { port: 40_000, error: "no buffer space".to_owned() };
         s.event(Event::BindFailed { service: "a".into(), failure, others: Vec::new() });
-        assert_eq!((s.told(), s.already()), (vec![], vec![]), "nobody knows where `a` will be");
+        assert_eq!((s.signalled(), s.already()), (vec![], vec![]), "the address of `a` is unknown");
     }
     s.restart(&["a"]);
     s.bind("a", &[40_000]);
-    assert_eq!(s.told(), ["b"]);
+    assert_eq!(s.signalled(), ["b"]);
 }
 
 #[test]
-fn a_number_stays_known_if_only_who_listens_changes() {
+fn number_stays_known_when_only_socket_activation_changes() {
     let caller = || service("b").using("a").calls("A", "a");
     let mut s = Scenario::up([service("a").port(None), caller()]);
     s.apply([service("a").port(None).activated(), caller()]);

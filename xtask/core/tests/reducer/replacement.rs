@@ -11,25 +11,25 @@ use crate::scenario::Scenario;
 use crate::support::{With, service};
 
 #[test]
-fn a_restart_leaves_dependents_alone() {
+fn restart_keeps_dependents_running() {
     let mut s = Scenario::up([service("a"), service("b").needs("a")]);
     s.restart(&["a"]);
-    assert_eq!(s.told(), ["a"]);
+    assert_eq!(s.signalled(), ["a"]);
     assert_eq!(s.phase("b"), Phase::Ready);
     s.end("a", Exit::Signal(15));
     assert_eq!(s.spawned(), ["a"]);
 }
 
 #[test]
-fn dependents_that_ask_for_it_stop_first_and_start_after() {
+fn restarting_dependents_stop_first_and_start_last() {
     let a = service("a").probe(Probe::Notify);
     let mut s = Scenario::up([a, service("b").restarts_with("a"), service("c").restarts_with("b")]);
     s.restart(&["a"]);
-    assert_eq!(s.told(), ["c"]);
+    assert_eq!(s.signalled(), ["c"]);
     s.end("c", Exit::Signal(15));
-    assert_eq!((s.told(), s.spawned().len()), (vec!["b".to_owned()], 0));
+    assert_eq!((s.signalled(), s.spawned().len()), (vec!["b".to_owned()], 0));
     s.end("b", Exit::Signal(15));
-    assert_eq!(s.told(), ["a"]);
+    assert_eq!(s.signalled(), ["a"]);
     s.end("a", Exit::Signal(15));
     assert_eq!(s.spawned(), ["a"]);
     s.start("a");
@@ -40,7 +40,7 @@ fn dependents_that_ask_for_it_stop_first_and_start_after() {
 }
 
 #[test]
-fn a_crash_restarts_them_too_and_waits_for_their_end() {
+fn crash_restarts_dependents_with_restarting_edges() {
     let mut s = Scenario::up([service("a"), service("b").restarts_with("a")]);
     s.crash("a");
     assert_eq!(s.phase("a"), Phase::Backoff);
@@ -52,12 +52,12 @@ fn a_crash_restarts_them_too_and_waits_for_their_end() {
 }
 
 #[test]
-fn several_restarted_at_once_stop_in_reverse_order() {
+fn restarted_services_stop_in_reverse_order() {
     let mut s = Scenario::up([service("a"), service("b").needs("a")]);
     s.restart(&["a", "b"]);
-    assert_eq!(s.told(), ["b"]);
+    assert_eq!(s.signalled(), ["b"]);
     s.end("b", Exit::Signal(15));
-    assert_eq!(s.told(), ["a"]);
+    assert_eq!(s.signalled(), ["a"]);
     assert_eq!(s.spawned(), [""; 0], "its dependency is about to stop");
     s.end("a", Exit::Signal(15));
     s.start("a");
@@ -73,7 +73,7 @@ fn restarting_a_job_runs_it_again() {
 }
 
 #[test]
-fn a_restart_of_what_was_taken_down_wants_it_again() {
+fn restart_starts_a_taken_down_service() {
     let mut s = Scenario::up([service("a")]);
     s.take_down(&["a"]);
     s.end("a", Exit::Signal(15));
@@ -82,7 +82,7 @@ fn a_restart_of_what_was_taken_down_wants_it_again() {
 }
 
 #[test]
-fn a_dependent_of_what_was_taken_down_alone_fails_instead_of_waiting() {
+fn dependent_of_a_taken_down_service_fails() {
     let mut s = Scenario::up([service("a"), service("b").needs("a")]);
     let event = xtask_core::stack::Event::TakeDown { services: vec!["a".into()], only: true };
     s.event(event);
@@ -95,10 +95,10 @@ fn a_dependent_of_what_was_taken_down_alone_fails_instead_of_waiting() {
 }
 
 #[test]
-fn a_service_that_becomes_a_job_is_started_again_as_one() {
+fn service_that_becomes_a_job_restarts() {
     let mut s = Scenario::up([service("a"), service("b").needs("a")]);
     s.apply([service("a").job(), service("b").needs("a")]);
-    assert_eq!(s.told(), ["a"]);
+    assert_eq!(s.signalled(), ["a"]);
     s.end("a", Exit::Signal(15));
     assert_eq!(s.spawned(), ["a"]);
     s.start("a");
@@ -107,7 +107,7 @@ fn a_service_that_becomes_a_job_is_started_again_as_one() {
 }
 
 #[test]
-fn a_job_that_becomes_a_service_while_it_ends_has_not_succeeded() {
+fn ending_job_that_becomes_a_service_has_not_succeeded() {
     let mut s = Scenario::of([service("a").job()]);
     s.start("a");
     s.exited("a", Exit::Code(0));
@@ -117,7 +117,7 @@ fn a_job_that_becomes_a_service_while_it_ends_has_not_succeeded() {
 }
 
 #[test]
-fn a_new_plan_gives_another_try_to_what_is_just_ending_badly() {
+fn new_plan_retries_a_failing_run() {
     let mut s = Scenario::up([service("a").policy(Restart::No)]);
     s.exited("a", Exit::Code(1));
     s.apply([service("a").policy(Restart::No)]);
@@ -126,7 +126,7 @@ fn a_new_plan_gives_another_try_to_what_is_just_ending_badly() {
 }
 
 #[test]
-fn a_job_whose_settings_change_while_it_ends_runs_again() {
+fn ending_job_with_new_settings_runs_again() {
     let mut s = Scenario::of([service("a").job()]);
     s.start("a");
     s.exited("a", Exit::Code(0));
@@ -136,24 +136,24 @@ fn a_job_whose_settings_change_while_it_ends_runs_again() {
 }
 
 #[test]
-fn who_called_what_was_not_managed_is_told_its_new_port() {
+fn caller_of_an_external_service_follows_its_port() {
     let caller = || service("b").calls("A", "a").using("a");
     let mut s = Scenario::up([service("a").external().port(Some(5000)), caller()]);
     s.apply([service("a").port(None)]);
     assert_eq!(s.asked_ports(), ["a"]);
     s.bind("a", &[6000]);
-    assert_eq!(s.told(), ["b"]);
+    assert_eq!(s.signalled(), ["b"]);
 }
 
 #[test]
-fn who_is_not_there_yet_gets_no_signal() {
+fn run_without_pid_gets_no_signal() {
     let mut s = Scenario::of([service("a")]);
     s.exited("a", Exit::Code(1));
-    assert_eq!(s.told(), [""; 0]);
+    assert_eq!(s.signalled(), [""; 0]);
 }
 
 #[test]
-fn what_cannot_be_rendered_any_more_runs_on_and_says_so() {
+fn unrenderable_run_continues_with_a_reason() {
     let caller = |arg| service("b").calls("A", "a").using("a").arg(arg);
     let fail = |s: &mut Scenario| {
         let failure = BindFailure::Other { port: 0, error: "no".to_owned() };

@@ -1,4 +1,4 @@
-//! What is said: nonsense, phases, changes.
+//! Reports: phases, changes, and events that are out of place.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use crate::scenario::Scenario;
 use crate::support::{With, service};
 
 #[test]
-fn nonsense_is_said_and_survived() {
+fn out_of_place_events_are_reported() {
     let mut s = Scenario::up([service("a")]);
     for event in [
-        Event::Restart { services: vec!["nobody".into()] },
+        Event::Restart { services: vec!["unknown".into()] },
         Event::Linked { service: "a".into(), path: String::new() },
         Event::Bound { service: "a".into(), ports: vec![1] },
         Event::Started { service: "a".into(), run: 9, pid: 1 },
@@ -30,7 +30,7 @@ fn nonsense_is_said_and_survived() {
 }
 
 #[test]
-fn events_of_runs_that_are_over_are_dropped_without_a_word() {
+fn events_of_past_runs_are_dropped_silently() {
     let mut s = Scenario::up([service("a")]);
     s.crash("a");
     s.pass(Duration::from_secs(1));
@@ -53,7 +53,7 @@ fn each_change_of_phase_is_reported_once() {
 }
 
 #[test]
-fn a_log_that_cannot_be_written_shows_and_changes_nothing() {
+fn log_trouble_is_shown_without_effects() {
     let mut s = Scenario::of([service("a")]);
     s.start("a");
     let full = Some("disk full".to_owned());
@@ -65,7 +65,7 @@ fn a_log_that_cannot_be_written_shows_and_changes_nothing() {
 }
 
 #[test]
-fn changes_are_told_once() {
+fn changes_are_listed_once() {
     let mut s = Scenario::up([service("a"), service("b")]);
     s.stack.take_changed();
     s.crash("b");
@@ -75,7 +75,7 @@ fn changes_are_told_once() {
 }
 
 #[test]
-fn services_stand_in_the_order_of_the_plan() {
+fn snapshot_keeps_the_order_of_the_plan() {
     let mut s = Scenario::of([service("z"), service("a").needs("z")]);
     s.apply([service("m")]);
     let names: Vec<_> =

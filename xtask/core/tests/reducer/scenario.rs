@@ -1,8 +1,6 @@
-//! A stack, a clock, and a record of what it asked for, so that a test reads as a
-//! story.
+//! A stack, a clock, and the effects of each event, so that a test reads as a story.
 //!
-//! The world answers only what a test lets it answer, except that ports are bound at
-//! once where a test says so.
+//! The scenario answers an effect only where a test asks for it.
 
 use std::time::Duration;
 
@@ -16,9 +14,9 @@ use crate::support;
 pub(crate) struct Scenario {
     pub(crate) stack: Stack,
     pub(crate) now: Duration,
-    /// What the last event caused.
+    /// The effects of the last event.
     pub(crate) effects: Vec<Effect>,
-    /// Everything that was caused.
+    /// All effects so far.
     pub(crate) all: Vec<Effect>,
     next_pid: u32,
 }
@@ -57,7 +55,7 @@ impl Scenario {
         self.event(Event::Apply { plan: support::plan(services) });
     }
 
-    /// One event now; what it caused is in `effects`. A fixed point follows every event.
+    /// One event now, with its effects in `effects`. Each event must reach a fixed point.
     pub(crate) fn event(&mut self, event: Event) {
         self.effects.clear();
         self.stack.step(self.now, event, &mut self.effects);
@@ -69,8 +67,7 @@ impl Scenario {
         assert_eq!(more, [], "the worklist forgot something");
     }
 
-    /// Time passes, tick by tick as the stack wants them. What all of it caused is in
-    /// `effects`.
+    /// Time passes, tick by tick. All effects are in `effects`.
     pub(crate) fn pass(&mut self, time: Duration) {
         let end = self.now + time;
         let mut caused = Vec::new();
@@ -115,7 +112,7 @@ impl Scenario {
         self.event(Event::Gone { service, run });
     }
 
-    /// The leader ends and nothing is left. What both caused is in `effects`.
+    /// The leader exits and its group is gone. The effects of both events are in `effects`.
     pub(crate) fn end(&mut self, name: &str, exit: Exit) {
         self.exited(name, exit);
         let mut caused = core::mem::take(&mut self.effects);
@@ -151,8 +148,7 @@ impl Scenario {
         self.event(Event::TakeDown { services: list(names), only: false });
     }
 
-    /// Everything that was asked for and not answered is answered well, until nothing is
-    /// left to answer.
+    /// Answers every open effect with success, until none is open.
     pub(crate) fn let_it_happen(&mut self) {
         let mut open = self.all.clone();
         while !open.is_empty() {
@@ -186,7 +182,7 @@ impl Scenario {
                     self.pass_probe(&service, probe.index);
                 }
             }
-            // Who holds a port is each test's own affair.
+            // Each test chooses the port holder itself.
             Effect::InspectHolder { .. }
             | Effect::Adopt { .. }
             | Effect::Release { .. }
@@ -224,7 +220,7 @@ impl Scenario {
         self.snapshot(name).failure
     }
 
-    /// Whom the last event started.
+    /// The services that the last event started.
     pub(crate) fn spawned(&self) -> Vec<String> {
         self.named(|effect| match effect {
             Effect::Spawn { service, .. } => Some(service),
@@ -232,15 +228,15 @@ impl Scenario {
         })
     }
 
-    /// Whom the last event told to stop.
-    pub(crate) fn told(&self) -> Vec<String> {
+    /// The services to which the last event sent a stop signal.
+    pub(crate) fn signalled(&self) -> Vec<String> {
         self.named(|effect| match effect {
             Effect::Signal { service, signal: Signal::Stop(_), .. } => Some(service),
             _ => None,
         })
     }
 
-    /// Whom the last event killed.
+    /// The services that the last event killed.
     pub(crate) fn killed(&self) -> Vec<String> {
         self.named(|effect| match effect {
             Effect::Signal { service, signal: Signal::Kill, .. } => Some(service),
@@ -248,7 +244,7 @@ impl Scenario {
         })
     }
 
-    /// Whose sockets the last event closed.
+    /// The services whose sockets the last event closed.
     pub(crate) fn unbound(&self) -> Vec<String> {
         self.named(|effect| match effect {
             Effect::Unbind { service } => Some(service),
@@ -256,7 +252,7 @@ impl Scenario {
         })
     }
 
-    /// For whom the last event asked for ports.
+    /// The services whose ports the last event requested.
     pub(crate) fn asked_ports(&self) -> Vec<String> {
         self.named(|effect| match effect {
             Effect::Bind { service, .. } => Some(service),
@@ -264,7 +260,7 @@ impl Scenario {
         })
     }
 
-    /// Who was said to run already.
+    /// The services that were reported as already running.
     pub(crate) fn already(&self) -> Vec<String> {
         self.named(|effect| match effect {
             Effect::Report(Report::AlreadyRunning { service }) => Some(service),
@@ -272,7 +268,7 @@ impl Scenario {
         })
     }
 
-    /// What the last event should not have been.
+    /// The reports of events that are out of place.
     pub(crate) fn unexpected(&self) -> Vec<String> {
         let reports = self.effects.iter().filter_map(|effect| match effect {
             Effect::Report(Report::Unexpected { what }) => Some(what.clone()),

@@ -1,4 +1,4 @@
-//! Stopping what is no longer wanted, in order, and for certain.
+//! Stopping services in order, and despite processes that ignore signals.
 
 use std::time::Duration;
 
@@ -13,24 +13,24 @@ fn chain() -> Scenario {
 }
 
 #[test]
-fn dependents_go_first() {
+fn dependents_stop_first() {
     let mut s = chain();
     s.take_down(&["a"]);
-    assert_eq!(s.told(), ["c"]);
+    assert_eq!(s.signalled(), ["c"]);
     assert_eq!(s.reason("b"), "stops after `c`");
     s.exited("c", Exit::Signal(15));
-    assert_eq!(s.told(), [""; 0], "its group may live");
+    assert_eq!(s.signalled(), [""; 0], "its group may still run");
     s.gone("c");
-    assert_eq!(s.told(), ["b"]);
+    assert_eq!(s.signalled(), ["b"]);
     s.end("b", Exit::Code(0));
-    assert_eq!(s.told(), ["a"]);
+    assert_eq!(s.signalled(), ["a"]);
     s.end("a", Exit::Code(143));
     assert_eq!((s.phase("a"), s.phase("d")), (Phase::Stopped, Phase::Ready));
     assert_eq!(s.ends(), 0);
 }
 
 #[test]
-fn changes_are_told_in_the_order_in_which_one_made_the_next_possible() {
+fn changes_are_listed_in_causal_order() {
     let mut s = chain();
     s.take_down(&["a"]);
     s.stack.take_changed();
@@ -40,28 +40,28 @@ fn changes_are_told_in_the_order_in_which_one_made_the_next_possible() {
 }
 
 #[test]
-fn only_leaves_the_dependents() {
+fn take_down_only_keeps_dependents() {
     let mut s = chain();
     s.event(Event::TakeDown { services: vec!["a".into()], only: true });
-    assert_eq!(s.told(), ["a"]);
+    assert_eq!(s.signalled(), ["a"]);
     assert_eq!(s.phase("b"), Phase::Ready);
 }
 
 #[test]
-fn each_run_has_its_own_grace() {
+fn each_run_has_its_own_stop_timeout() {
     let mut s = chain();
     s.event(Event::Shutdown);
-    assert_eq!(s.told(), ["c", "d"]);
+    assert_eq!(s.signalled(), ["c", "d"]);
     s.pass(GRACE);
     assert_eq!(s.killed(), ["c", "d"]);
     s.end("c", Exit::Signal(9));
-    assert_eq!(s.told(), ["b"]);
+    assert_eq!(s.signalled(), ["b"]);
     s.pass(GRACE - Duration::from_millis(1));
     assert_eq!(s.killed(), [""; 0]);
 }
 
 #[test]
-fn shutdown_ends_even_if_nothing_ever_goes() {
+fn shutdown_ends_despite_runs_that_survive_sigkill() {
     let mut s = chain();
     s.event(Event::Shutdown);
     assert_eq!(s.state(), State::Stopping);
@@ -73,7 +73,7 @@ fn shutdown_ends_even_if_nothing_ever_goes() {
 }
 
 #[test]
-fn the_stack_ends_once_when_all_is_gone() {
+fn stack_ends_once_after_the_last_run() {
     let mut s = chain();
     s.event(Event::Shutdown);
     for name in ["d", "c", "b", "a"] {
@@ -85,14 +85,14 @@ fn the_stack_ends_once_when_all_is_gone() {
 }
 
 #[test]
-fn an_empty_stack_ends_at_once() {
+fn empty_stack_ends_at_once() {
     let mut s = Scenario::of([]);
     s.event(Event::Shutdown);
     assert_eq!(s.effects, [Effect::End]);
 }
 
 #[test]
-fn kill_now_has_no_order() {
+fn kill_now_signals_all_at_once() {
     let mut s = chain();
     s.event(Event::Shutdown);
     s.event(Event::KillNow);
@@ -102,18 +102,18 @@ fn kill_now_has_no_order() {
 }
 
 #[test]
-fn what_is_being_started_is_told_as_soon_as_it_is_there() {
+fn starting_run_gets_its_stop_signal_after_started() {
     let mut s = Scenario::of([service("a")]);
     s.event(Event::Shutdown);
-    assert_eq!((s.told().len(), s.ends()), (0, 0));
+    assert_eq!((s.signalled().len(), s.ends()), (0, 0));
     s.start("a");
-    assert_eq!(s.told(), ["a"]);
+    assert_eq!(s.signalled(), ["a"]);
     s.end("a", Exit::Signal(15));
     assert_eq!(s.ends(), 1);
 }
 
 #[test]
-fn a_start_that_nobody_wants_any_more_is_called_off_once_and_ends_at_its_failure() {
+fn unwanted_start_is_cancelled_once() {
     let mut s = Scenario::of([service("a"), service("b")]);
     s.start("b");
     s.event(Event::Shutdown);
@@ -131,7 +131,7 @@ fn a_start_that_nobody_wants_any_more_is_called_off_once_and_ends_at_its_failure
 }
 
 #[test]
-fn wanted_again_while_it_stops_means_a_new_run() {
+fn service_wanted_while_stopping_gets_a_new_run() {
     let mut s = Scenario::up([service("a")]);
     s.take_down(&["a"]);
     s.apply([service("a")]);
@@ -141,13 +141,13 @@ fn wanted_again_while_it_stops_means_a_new_run() {
 }
 
 #[test]
-fn wanted_again_before_its_signal_means_it_runs_on() {
+fn service_wanted_before_its_signal_keeps_running() {
     let mut s = chain();
     s.take_down(&["a"]);
     let services = [service("a"), service("b").needs("a"), service("c").needs("b"), service("d")];
     s.apply(services);
     s.end("c", Exit::Signal(15));
-    assert_eq!(s.told(), [""; 0]);
+    assert_eq!(s.signalled(), [""; 0]);
     assert_eq!(s.spawned(), ["c"]);
 }
 
@@ -163,16 +163,16 @@ fn nothing_starts_while_the_stack_ends() {
 }
 
 #[test]
-fn who_is_told_as_soon_as_it_is_there_is_not_told_under_a_dependent_that_it_has_by_then() {
+fn pending_stop_waits_for_a_dependent_added_later() {
     let mut s = Scenario::of([service("a"), service("b")]);
     s.start("b");
     s.take_down(&["a", "b"]);
-    assert_eq!(s.told(), ["b"], "`a` is not there yet");
+    assert_eq!(s.signalled(), ["b"], "`a` has no pid yet");
     s.apply([service("a"), service("b").restarts_with("a")]);
     s.start("a");
-    assert_eq!(s.told(), [""; 0]);
+    assert_eq!(s.signalled(), [""; 0]);
     s.end("b", Exit::Signal(15));
-    assert_eq!(s.told(), ["a"]);
+    assert_eq!(s.signalled(), ["a"]);
     s.end("a", Exit::Signal(15));
     assert_eq!(s.spawned(), ["a"]);
 }

@@ -354,7 +354,7 @@ fn after_a_take_down_a_debuggers_copy_can_have_the_port_and_is_adopted() {
 }
 
 #[test]
-fn a_service_of_another_stack_is_neither_adopted_nor_stopped() {
+fn service_of_another_stack_is_left_running() {
     let shop = Shop::new("");
     let other = shop.fixture.out().join("other-state");
     std::fs::create_dir(&other).unwrap();
