@@ -11,7 +11,7 @@ use xtask_core::problem::Severity;
 
 use super::exit::Exit;
 use super::load;
-use super::plan_args::{PlaceArgs, PlanArgs};
+use super::plan_args::StackArgs;
 use super::{Global, print};
 use crate::view::problem::{ProblemJson, count, json};
 use crate::view::style::{BOLD, GOOD, RESET, WARN};
@@ -29,14 +29,12 @@ pub(crate) struct CheckArgs {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    plan: PlanArgs,
-    #[command(flatten)]
-    place: PlaceArgs,
+    stack: StackArgs,
 }
 
 pub(crate) fn run(global: &Global, args: &CheckArgs) -> anyhow::Result<Exit> {
-    let place = |request: &mut Request| args.place.shape(request);
-    let inspect = || load::inspect(global, &args.plan, &[], Scope::Everything, place);
+    let shape = |request: &mut Request| args.stack.shape(request);
+    let inspect = || load::inspect(global, &[], Scope::Everything, shape);
     let mut inspected = match inspect() {
         Err(error) if args.json && error.is::<workspace::Error>() => {
             print::json_pretty(&[ProblemJson::of_cargo(&error.to_string())])?;
@@ -52,10 +50,10 @@ pub(crate) fn run(global: &Global, args: &CheckArgs) -> anyhow::Result<Exit> {
             let applied = edit::apply(&root, &inspected.outcome.repairs)
                 .context("failed to repair the cycle")?;
             for line in applied.moved {
-                print::say(GOOD, "Changed", &line);
+                print::progress(GOOD, "Changed", &line);
             }
             for edit in &applied.unwritten {
-                print::tell(&format!(
+                print::line(&format!(
                     "{WARN}warning{RESET}{BOLD}: `{}` is not changed: the repair would lose a \
                      comment{RESET}\n{}  {BOLD}hint:{RESET} make this change by hand and keep the \
                      comment, then run `cargo xtask check --fix` again\n",

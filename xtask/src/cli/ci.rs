@@ -73,12 +73,12 @@ async fn all(tested: &Tested) -> anyhow::Result<Exit> {
     if exit != Exit::DONE {
         return Ok(tell("tests", exit));
     }
-    print::say(style::GOOD, "Passed", "format, build, clippy, docs and tests");
+    print::progress(style::GOOD, "Passed", "format, build, clippy, docs and tests");
     Ok(exit)
 }
 
 fn tell(step: &str, exit: Exit) -> Exit {
-    print::say(style::BAD, "Failed", &format!("step `{step}`; nothing after it was tried"));
+    print::progress(style::BAD, "Failed", &format!("step `{step}`; nothing after it was tried"));
     exit
 }
 

@@ -15,9 +15,9 @@ pub(crate) enum ColorWhen {
     /// On a terminal, unless `CI` or `NO_COLOR` is set.
     #[default]
     Auto,
-    /// Always.
+    /// Also in pipes and files.
     Always,
-    /// Never.
+    /// Not even on a terminal.
     Never,
 }
 

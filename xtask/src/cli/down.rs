@@ -45,7 +45,7 @@ pub(crate) fn run(global: &Global, args: &DownArgs) -> anyhow::Result<Exit> {
         };
         let exit = match connect(&paths, || stack::report_silence(&paths)).await? {
             None => {
-                print::tell(&format!("nothing is running as stack `{}`", paths.stack()));
+                print::line(&format!("nothing is running as stack `{}`", paths.stack()));
                 Exit::DONE
             }
             Some(session) if args.services.is_empty() => whole(session, args.now).await?,
@@ -73,7 +73,7 @@ async fn report_stops(session: &mut Session) -> anyhow::Result<()> {
     let guardian = session.snapshot.guardian_pid.unwrap_or(session.snapshot.supervisor_pid);
     let text =
         format!("for process {guardian}, which cleans up after stack `{}`", session.snapshot.stack);
-    notify_if_slow(session.supervisor.exited(), || print::say(BUSY, "Waiting", &text)).await;
+    notify_if_slow(session.supervisor.exited(), || print::progress(BUSY, "Waiting", &text)).await;
     Ok(())
 }
 
@@ -105,7 +105,7 @@ fn apply(snapshot: &mut Snapshot, reply: Reply) {
                 && let Some((color, verb, text)) =
                     progress::step(snapshot.service(&service.name), service)
             {
-                print::say(color, verb, &text);
+                print::progress(color, verb, &text);
             }
         }
     }
@@ -117,7 +117,7 @@ async fn delete_data(paths: &StackPaths) -> anyhow::Result<()> {
     let size = match folder_size(&data) {
         Ok(size) => size,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            print::tell(&format!("stack `{}` has no data", paths.stack()));
+            print::line(&format!("stack `{}` has no data", paths.stack()));
             return Ok(());
         }
         Err(error) => {
@@ -127,7 +127,7 @@ async fn delete_data(paths: &StackPaths) -> anyhow::Result<()> {
     // A process that a killed supervisor left may still write there.
     let _held = lock(&paths.lock()).await?;
     let text = format!("`{}` ({} files, {} bytes)", data.display(), size.0, size.1);
-    print::say(GOOD, "Deleting", &text);
+    print::progress(GOOD, "Deleting", &text);
     std::fs::remove_dir_all(&data).with_context(|| format!("failed to delete `{}`", data.display()))
 }
 

@@ -105,7 +105,9 @@ impl Error {
                 }
             }
             Self::NothingRuns { stack } => format!("{} starts it", command_for(stack, "up")),
-            Self::UnknownService { known, .. } => format!("its services are {}", known.join(", ")),
+            Self::UnknownService { known, .. } => {
+                format!("use one of its services: {}", known.join(", "))
+            }
             Self::NoLog { stack, known, .. } => match known.is_empty() {
                 true => format!("{} starts the stack", command_for(stack, "up")),
                 false => format!("these services have logs: {}", known.join(", ")),

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 pub(crate) struct Exit(u8);
 
 impl Exit {
-    /// Success.
+    /// The command succeeded.
     pub(crate) const DONE: Self = Self(0);
     /// A test or a service failed, or any other failure.
     pub(crate) const FAILED: Self = Self(1);

@@ -3,10 +3,9 @@
 //! It reads the present metadata. A running service may have started before an edit.
 
 use clap::Args;
-use xtask_core::plan::Request;
 
 use super::exit::Exit;
-use super::plan_args::{PlaceArgs, PlanArgs};
+use super::plan_args::StackArgs;
 use super::{Global, block_on, load, print, stack};
 use crate::view::explain::{json, render};
 
@@ -20,15 +19,12 @@ pub(crate) struct ExplainArgs {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    plan: PlanArgs,
-    #[command(flatten)]
-    place: PlaceArgs,
+    stack: StackArgs,
 }
 
 pub(crate) fn run(global: &Global, args: &ExplainArgs) -> anyhow::Result<Exit> {
     let services = std::slice::from_ref(&args.service);
-    let place = |request: &mut Request| args.place.shape(request);
-    let loaded = load::plan(global, &args.plan, services, place)?;
+    let loaded = load::plan(global, services, |request| args.stack.shape(request))?;
     let running = block_on(stack::status(&loaded.paths))?;
     if args.json {
         if let Some(explained) = json(&loaded.plan, &args.service, running.as_ref()) {

@@ -81,9 +81,10 @@ pub(crate) fn run(global: &Global, args: &ExportArgs) -> anyhow::Result<Exit> {
         request.isolation = Isolation::Elsewhere;
         request.containers = Containers::All;
         request.data = DATA_FOLDER.to_owned();
+        args.plan.shape(request);
         args.programs.shape(request);
     };
-    let loaded = load::plan(global, &args.plan, &args.services, shape)?;
+    let loaded = load::plan(global, &args.services, shape)?;
     block_on(written(args, &loaded))
 }
 
@@ -95,7 +96,7 @@ async fn written(args: &ExportArgs, loaded: &Loaded) -> anyhow::Result<Exit> {
     let export = export(&loaded.plan, &images, args.target);
     let images = images.references;
     for Difference { service, what } in &export.differences {
-        print::say(WARN, "Differs", &format!("{service}: {what}"));
+        print::progress(WARN, "Differs", &format!("{service}: {what}"));
     }
     let Some(folder) = &args.output else {
         return print_document(args, export, images);
@@ -109,7 +110,7 @@ async fn written(args: &ExportArgs, loaded: &Loaded) -> anyhow::Result<Exit> {
         print::json_pretty(&Written { files, document: None, images, differences })?;
     } else {
         for file in &files {
-            print::say(GOOD, "Wrote", &file.display().to_string());
+            print::progress(GOOD, "Wrote", &file.display().to_string());
         }
     }
     Ok(Exit::DONE)
@@ -124,7 +125,7 @@ fn print_document(
     let secret = |file: &&File| file.access.is_secret();
     if let Some(file) = export.files.iter().find(secret) {
         let what = format!("`{}` contains secrets: only `--output FOLDER` writes it", file.path);
-        print::say(WARN, "Note", &what);
+        print::progress(WARN, "Note", &what);
     }
     let document = export.files.into_iter().next().map(|file| file.text);
     if args.json {

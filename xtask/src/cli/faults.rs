@@ -52,7 +52,7 @@ impl FaultArgs {
             let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
             // Short enough to type.
             let seed = u64::from(now.subsec_nanos()) % 1_000_000;
-            print::say(style::BUSY, "Seed", &format!("{seed} (repeat with `--seed {seed}`)"));
+            print::progress(style::BUSY, "Seed", &format!("{seed} (repeat with `--seed {seed}`)"));
             seed
         })
     }

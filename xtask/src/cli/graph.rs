@@ -2,10 +2,9 @@
 
 use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
-use xtask_core::plan::Request;
 
 use super::exit::Exit;
-use super::plan_args::{PlaceArgs, PlanArgs};
+use super::plan_args::StackArgs;
 use super::{Global, load, print};
 use crate::view::graph::{Format, draw};
 
@@ -22,9 +21,7 @@ pub(crate) struct GraphArgs {
     #[arg(long, conflicts_with = "format")]
     json: bool,
     #[command(flatten)]
-    plan: PlanArgs,
-    #[command(flatten)]
-    place: PlaceArgs,
+    stack: StackArgs,
 }
 
 impl ValueEnum for Format {
@@ -45,8 +42,7 @@ impl ValueEnum for Format {
 }
 
 pub(crate) fn run(global: &Global, args: &GraphArgs) -> anyhow::Result<Exit> {
-    let place = |request: &mut Request| args.place.shape(request);
-    let loaded = load::plan(global, &args.plan, &args.services, place)?;
+    let loaded = load::plan(global, &args.services, |request| args.stack.shape(request))?;
     let format = if args.json { Format::Json } else { args.format };
     print::out(&draw(&loaded.plan, format))?;
     Ok(Exit::DONE)

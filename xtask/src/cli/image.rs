@@ -38,10 +38,11 @@ pub(crate) struct ImageArgs {
 
 pub(crate) fn run(global: &Global, args: &ImageArgs) -> anyhow::Result<Exit> {
     let shape = |request: &mut Request| {
+        args.overlays.shape(request);
         args.programs.shape(request);
         request.containers = Containers::All;
     };
-    let loaded = load::plan(global, &args.overlays.clone().into(), &args.services, shape)?;
+    let loaded = load::plan(global, &args.services, shape)?;
     block_on(shown(args, &loaded))
 }
 
@@ -102,13 +103,7 @@ pub(crate) async fn images(
     target::refuse_shared(loaded, args.build.profile(), command)?;
     let engine = engine().await?;
     let mut interrupts = Interrupts::new()?;
-    let mut build = match args.no_build {
-        true => {
-            let target = &loaded.files.target_directory;
-            Build::of_earlier_programs(plan, target, args.build.profile())
-        }
-        false => Build::start(plan, false)?,
-    };
+    let mut build = Build::of(loaded, args, false)?;
     let mut rows = Vec::new();
     loop {
         match build.next_unless(&mut interrupts).await? {
@@ -127,7 +122,7 @@ pub(crate) async fn images(
                     rows.push(row(service, image));
                 }
             }
-            BuildEvent::Missing { message, .. } => print::say(WARN, "Missing", &message),
+            BuildEvent::Missing { message, .. } => print::progress(WARN, "Missing", &message),
             BuildEvent::Ended { ok: true } => break,
             BuildEvent::Ended { ok: false } => return Err(Error::Reported(Exit::BUILD).into()),
         }
@@ -143,10 +138,10 @@ fn is_built(service: &Service) -> bool {
 
 fn report(service: &Service, image: &Image) {
     if image.is_new {
-        print::say(GOOD, "Built", &format!("image of {}", service.name));
+        print::progress(GOOD, "Built", &format!("image of {}", service.name));
     }
     for note in &image.notes {
-        print::say(WARN, "Note", &format!("image of {}: {note}", service.name));
+        print::progress(WARN, "Note", &format!("image of {}: {note}", service.name));
     }
 }
 

@@ -10,7 +10,6 @@ use xtask_core::problem::Problem;
 
 use super::error::Error;
 use super::exit::Exit;
-use super::plan_args::PlanArgs;
 use super::{Global, print, stack};
 use crate::view::problem::{count, render};
 use crate::view::style::{BOLD, RESET, WARN};
@@ -31,41 +30,31 @@ pub(crate) struct Inspected {
     pub(crate) paths: StackPaths,
 }
 
-/// Plans what the command line requests; `shape` adds the options of one command. Prints the
+/// Plans what the command line requests; `shape` adds the options of the command. Prints the
 /// problems, and fails if one of them is an error.
 pub(crate) fn plan(
     global: &Global,
-    args: &PlanArgs,
     services: &[String],
     shape: impl FnOnce(&mut Request),
 ) -> anyhow::Result<Loaded> {
-    accept(inspect(global, args, services, Scope::Request, shape)?)
+    accept(inspect(global, services, Scope::Request, shape)?)
 }
 
 /// Prints the problems and returns the plan if there is one.
-fn accept(inspected: Inspected) -> anyhow::Result<Loaded> {
+pub(crate) fn accept(inspected: Inspected) -> anyhow::Result<Loaded> {
     let Inspected { files, outcome, paths } = inspected;
     show_problems(&files, &outcome.problems);
     let Planned { plan, problems, notices, .. } = outcome;
     let Some(plan) = plan else {
-        print::tell(&format!("{BOLD}{}{RESET}", count(&problems)));
+        print::line(&format!("{BOLD}{}{RESET}", count(&problems)));
         return Err(Error::Reported(Exit::USAGE).into());
     };
     for notice in notices {
         let services: Vec<&str> = notice.services.iter().map(|name| name.as_str()).collect();
         let text = format!("`{}` of {} comes from the shell", notice.variable, services.join(", "));
-        print::say(WARN, "Note", &text);
+        print::progress(WARN, "Note", &text);
     }
     Ok(Loaded { plan, paths, files })
-}
-
-/// As [`plan`], for every declared service.
-pub(crate) fn every_service(
-    global: &Global,
-    args: &PlanArgs,
-    shape: impl FnOnce(&mut Request),
-) -> anyhow::Result<Loaded> {
-    accept(inspect(global, args, &[], Scope::Everything, shape)?)
 }
 
 /// As [`plan`], but prints nothing and accepts problems.
@@ -74,7 +63,6 @@ pub(crate) fn every_service(
 /// [`workspace::Error`](crate::workspace::Error) if cargo finds no workspace.
 pub(crate) fn inspect(
     global: &Global,
-    args: &PlanArgs,
     services: &[String],
     scope: Scope,
     shape: impl FnOnce(&mut Request),
@@ -85,7 +73,6 @@ pub(crate) fn inspect(
     stack::clean_up(root)?;
     let paths = StackPaths::of(root, &global.stack)?;
     let mut request = request(global, services, &paths);
-    args.shape(&mut request);
     shape(&mut request);
     let outcome = planning::plan(&files, found, &request, scope);
     Ok(Inspected { files, outcome, paths })
@@ -96,8 +83,8 @@ pub(crate) fn show_problems(files: &WorkspaceFiles, problems: &[Problem]) {
     if problems.is_empty() {
         return;
     }
-    print::tell(render(problems, &|file| files.text(file)).trim_end_matches('\n'));
-    print::tell("");
+    print::line(render(problems, &|file| files.text(file)).trim_end_matches('\n'));
+    print::line("");
 }
 
 /// The request before any option is added.

@@ -87,10 +87,10 @@ fn report_missing(
     for name in unknown {
         let runs = running.as_ref().is_some_and(|running| running.service(name).is_some());
         if runs {
-            print::tell(&format!("service `{name}` of stack `{stack}` has no output yet"));
+            print::line(&format!("service `{name}` of stack `{stack}` has no output yet"));
         } else if args.follow {
             let text = format!("for a log of `{name}`: stack `{stack}` has no such service");
-            print::say(WARN, "Waiting", &text);
+            print::progress(WARN, "Waiting", &text);
         } else {
             let (service, known) = (name.clone(), known.to_vec());
             return Err(Error::NoLog { service, stack, known }.into());
@@ -101,7 +101,7 @@ fn report_missing(
         None => return Err(Error::NothingRuns { stack }.into()),
         Some(_) => {
             if args.services.is_empty() {
-                print::tell(&format!("stack `{stack}` has no output yet"));
+                print::line(&format!("stack `{stack}` has no output yet"));
             }
             Some(Exit::DONE)
         }

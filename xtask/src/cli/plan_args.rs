@@ -28,7 +28,9 @@ pub(crate) struct PlanArgs {
 
 /// Options of commands that plan a stack on this machine.
 #[derive(Clone, Debug, Default, Args)]
-pub(crate) struct PlaceArgs {
+pub(crate) struct StackArgs {
+    #[command(flatten)]
+    pub(crate) plan: PlanArgs,
     /// Where ports come from [default: the metadata]
     #[arg(long, value_name = "HOW")]
     pub(crate) ports: Option<PortsWhen>,
@@ -58,7 +60,7 @@ pub(crate) struct BuildArgs {
     pub(crate) locked: bool,
 }
 
-/// Which programs an image contains.
+/// Options of commands that use built programs.
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct ProgramArgs {
     /// Use the programs of an earlier build
@@ -82,21 +84,29 @@ pub(crate) enum CyclesWhen {
     Relax,
 }
 
-impl PlanArgs {
+impl OverlayArgs {
     /// Adds the options to a request.
     pub(crate) fn shape(&self, request: &mut Request) {
-        request.overlays.clone_from(&self.overlays.with);
-        request.variables.clone_from(&self.env);
-        request.cycles = match self.overlays.cycles {
+        request.overlays.clone_from(&self.with);
+        request.cycles = match self.cycles {
             Some(CyclesWhen::Relax) => Cycles::Relax,
             None => Cycles::Refuse,
         };
     }
 }
 
-impl PlaceArgs {
+impl PlanArgs {
     /// Adds the options to a request.
     pub(crate) fn shape(&self, request: &mut Request) {
+        self.overlays.shape(request);
+        request.variables.clone_from(&self.env);
+    }
+}
+
+impl StackArgs {
+    /// Adds the options to a request.
+    pub(crate) fn shape(&self, request: &mut Request) {
+        self.plan.shape(request);
         request.ports = match self.ports {
             Some(PortsWhen::Auto) => Ports::Auto,
             None => Ports::Declared,
@@ -109,12 +119,6 @@ impl PlaceArgs {
         if self.isolated {
             request.isolation = Isolation::Isolated;
         }
-    }
-}
-
-impl From<OverlayArgs> for PlanArgs {
-    fn from(overlays: OverlayArgs) -> Self {
-        Self { overlays, ..Self::default() }
     }
 }
 

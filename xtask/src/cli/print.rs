@@ -41,19 +41,19 @@ pub(crate) fn json_pretty(value: &impl Serialize) -> anyhow::Result<()> {
 }
 
 /// A line of progress on standard error in cargo's manner: a right-aligned verb and an object.
-pub(crate) fn say(color: &str, verb: &str, text: &str) {
+pub(crate) fn progress(color: &str, verb: &str, text: &str) {
     stderr::write(format!("{}{color}{verb:>12}{RESET} {text}\n", clear_line()));
 }
 
 /// A plain message on standard error.
-pub(crate) fn tell(text: &str) {
+pub(crate) fn line(text: &str) {
     stderr::write(format!("{}{text}\n", clear_line()));
 }
 
 /// Whole lines on standard error, if there are any.
-pub(crate) fn tell_all(lines: &str) {
-    if !lines.is_empty() {
-        tell(lines.trim_end_matches('\n'));
+pub(crate) fn lines(text: &str) {
+    if !text.is_empty() {
+        line(text.trim_end_matches('\n'));
     }
 }
 
@@ -64,7 +64,7 @@ fn clear_line() -> &'static str {
 
 /// An error on standard error, and the way out if there is one.
 pub(crate) fn error(message: &str, hint: Option<&str>) {
-    tell(&format!("{BAD}error{RESET}{BOLD}: {message}{RESET}"));
+    line(&format!("{BAD}error{RESET}{BOLD}: {message}{RESET}"));
     if let Some(text) = hint {
         self::hint(text);
     }
@@ -72,5 +72,5 @@ pub(crate) fn error(message: &str, hint: Option<&str>) {
 
 /// One command or edit that helps.
 pub(crate) fn hint(text: &str) {
-    tell(&format!("  {BOLD}hint:{RESET} {text}"));
+    line(&format!("  {BOLD}hint:{RESET} {text}"));
 }

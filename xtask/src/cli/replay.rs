@@ -41,7 +41,7 @@ pub(crate) fn run(args: &ReplayArgs) -> anyhow::Result<Exit> {
             "the record has version {version} of the format, and this tool reads version \
              {VERSION}"
         );
-        print::say(WARN, "Replaying", &format!("the readable part: {why}"));
+        print::progress(WARN, "Replaying", &format!("the readable part: {why}"));
         replaying.unread = Some(why);
     }
     let outcome = loop {

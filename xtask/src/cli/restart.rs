@@ -48,7 +48,7 @@ pub(crate) fn run(global: &Global, args: &RestartArgs) -> anyhow::Result<Exit> {
         for service in names.iter().filter_map(|name| session.snapshot.service(name)) {
             if matches!(service.phase, Phase::Ready | Phase::Succeeded) {
                 let took = measured(service.ready_ms.unwrap_or(0));
-                print::say(GOOD, "Restarted", &format!("{} in {took}", service.name));
+                print::progress(GOOD, "Restarted", &format!("{} in {took}", service.name));
             }
         }
         Ok(exit)

@@ -70,21 +70,25 @@ pub(crate) fn report_leftovers(paths: &StackPaths, leftovers: &Leftovers) {
     let ended: Vec<(i32, &str)> =
         leftovers.ended.iter().map(|ended| (ended.pid, &*ended.command)).collect();
     if let Some(supervisor) = leftovers.supervisor {
-        print::say(WARN, "Cleaned", &progress::leftovers(&stack, supervisor, &ended));
+        print::progress(WARN, "Cleaned", &progress::leftovers(&stack, supervisor, &ended));
     }
     if !leftovers.containers.is_empty() {
         let names = leftovers.containers.join(", ");
-        print::say(WARN, "Removed", &format!("leftover containers of stack `{stack}`: {names}"));
+        print::progress(
+            WARN,
+            "Removed",
+            &format!("leftover containers of stack `{stack}`: {names}"),
+        );
     }
     if let Some(why) = &leftovers.kept {
         let text = format!("containers or networks of stack `{stack}` may be left: {why}");
-        print::say(WARN, "Kept", &text);
+        print::progress(WARN, "Kept", &text);
     }
 }
 
 /// Reports that a stack is down, and what a container engine could not remove.
 pub(crate) fn report_down(paths: &StackPaths) {
-    print::say(GOOD, "Down", &format!("stack `{}`", paths.stack()));
+    print::progress(GOOD, "Down", &format!("stack `{}`", paths.stack()));
     report_remains(paths);
 }
 
@@ -120,7 +124,7 @@ pub(crate) fn refuse_name(global: &Global, command: &'static str) -> Result<(), 
 pub(crate) fn report_silence(paths: &StackPaths) {
     let Some(Endpoint { pid, .. }) = paths.read_endpoint() else { return };
     let is_stopped = ProcessStat::of(pid).is_some_and(|stat| stat.is_stopped());
-    print::say(BUSY, "Waiting", &progress::silence(&paths.stack(), pid, is_stopped));
+    print::progress(BUSY, "Waiting", &progress::silence(&paths.stack(), pid, is_stopped));
 }
 
 /// The state of the running stack; none if nothing runs.

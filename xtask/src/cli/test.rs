@@ -114,5 +114,5 @@ pub(crate) fn passed(ended: ProgramExit) -> Exit {
 }
 
 fn announce(name: &str, command: &str) {
-    print::say(style::BUSY, "Step", &format!("{name}: `{command}`"));
+    print::progress(style::BUSY, "Step", &format!("{name}: `{command}`"));
 }

@@ -51,7 +51,7 @@ pub(crate) fn run(global: &Global, args: &WaitArgs) -> anyhow::Result<Exit> {
                     let shown = names.iter().filter_map(|name| snapshot.service(name));
                     let what = progress::waiting(shown, &snapshot.deadlocks)
                         .unwrap_or_else(|| format!("for {}", names.join(", ")));
-                    print::say(BAD, "Timed out", &format!("waiting {what}"));
+                    print::progress(BAD, "Timed out", &format!("waiting {what}"));
                     Ok(Exit::NOT_READY)
                 }
             },
@@ -78,7 +78,7 @@ pub(crate) async fn until(
                         Phase::Failed => format!("{name}: {reason}"),
                         phase => format!("{name} is {}: {reason}", phase.as_str()),
                     };
-                    print::say(BAD, "Failed", &text);
+                    print::progress(BAD, "Failed", &text);
                     exit = Exit::NOT_READY;
                 }
             }

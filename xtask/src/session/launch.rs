@@ -168,7 +168,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn long_log_is_rotated_and_only_new_output_is_reported() {
+    fn long_log_is_rotated_and_new_output_reported() {
         let folder = tempfile::tempdir().unwrap();
         let (path, rotated) = (folder.path().join("s.log"), folder.path().join("s.log.1"));
         open_log(&path).unwrap().write_all(b"old\n").unwrap();

@@ -89,8 +89,8 @@ fn what_runs_and_has_printed_nothing_is_told_from_what_does_not_run() {
     let fixture = stand(&[("quiet", "", "")]).write();
     fixture.xtask(&["logs", "quiet"]).ends_with(2).says("cargo xtask up");
     fixture.xtask(&["up", "-d"]).ends_with(0);
-    fixture.xtask(&["logs"]).ends_with(0).says("nothing yet");
-    fixture.xtask(&["logs", "quiet"]).ends_with(0).says("nothing yet");
+    fixture.xtask(&["logs"]).ends_with(0).says("no output yet");
+    fixture.xtask(&["logs", "quiet"]).ends_with(0).says("no output yet");
     let follow = fixture.spawn(&["logs", "-f", "tdoo"]);
     follow.says(SOON, "no such service");
     follow.signal(libc::SIGINT);

@@ -298,7 +298,7 @@ fn ci_names_the_step_that_fails_and_tries_nothing_after_it() {
     assert!(!format!("{ran}").contains("clippy"), "{ran}");
     fixture.file("checks/src/lib.rs", "//! Nothing.\n");
     let ran = fixture.xtask(&["ci"]).ends_with(1);
-    ran.says("cargo clippy").says("cargo doc").says("no test matches").says("step `tests`");
+    ran.says("cargo clippy").says("cargo doc").says("no test to run").says("step `tests`");
     fixture.file("checks/src/lib.rs", "//! Nothing.\npub const WRONG: u8 = \"\";\n");
     let ran = fixture.xtask(&["ci"]).ends_with(3).says("mismatched types").says("step `build`");
     assert!(!format!("{ran}").contains("clippy"), "{ran}");

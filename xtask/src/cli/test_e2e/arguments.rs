@@ -5,11 +5,11 @@ use crate::view::words::quoted;
 
 /// The command that repeats the run, quoted for a shell.
 pub(crate) fn repeat_command(args: &TestE2eArgs) -> String {
-    let mut words = vec!["cargo xtask test-e2e".to_owned()];
+    let mut arguments = vec!["cargo xtask test-e2e".to_owned()];
     let stacks = args.shard.map(|shard| shard.of).or(args.stacks);
-    words.extend(stacks.map(|stacks| format!("--stacks {stacks}")));
-    words.extend(run_arguments(args).iter().map(|word| quoted(word)));
-    words.join(" ")
+    arguments.extend(stacks.map(|stacks| format!("--stacks {stacks}")));
+    arguments.extend(run_arguments(args).iter().map(|argument| quoted(argument)));
+    arguments.join(" ")
 }
 
 /// The flag `--containers`; without names it means all services.
@@ -26,17 +26,17 @@ pub(crate) fn up_arguments(args: &TestE2eArgs) -> Vec<String> {
 
 /// All arguments of the run except the number of stacks.
 pub(crate) fn run_arguments(args: &TestE2eArgs) -> Vec<String> {
-    let mut words = up_arguments(args);
-    words.extend(args.faults.arguments());
+    let mut arguments = up_arguments(args);
+    arguments.extend(args.faults.arguments());
     if args.kill_random {
-        words.push("--kill-random".to_owned());
+        arguments.push("--kill-random".to_owned());
     }
-    words.extend(args.filters.iter().cloned());
+    arguments.extend(args.filters.iter().cloned());
     if !args.runner_args.is_empty() {
-        words.push("--".to_owned());
-        words.extend(args.runner_args.iter().cloned());
+        arguments.push("--".to_owned());
+        arguments.extend(args.runner_args.iter().cloned());
     }
-    words
+    arguments
 }
 
 #[cfg(test)]

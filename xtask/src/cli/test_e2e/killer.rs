@@ -36,7 +36,7 @@ pub(crate) async fn kill_until_dropped(
         if stack.service(&victim.name).kill().await.is_ok() {
             *kills += 1;
             let text = format!("{} (run {}) for `--kill-random`", victim.name, victim.run);
-            print::say(style::WARN, "Killed", &text);
+            print::progress(style::WARN, "Killed", &text);
         }
     }
 }

@@ -16,7 +16,7 @@ pub(crate) enum Runner {
 /// The packages to test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Selection<'a> {
-    /// One package.
+    /// Only the package with this name.
     Only(&'a str),
     /// The whole workspace except this package.
     AllBut(Option<&'a str>),
@@ -181,7 +181,7 @@ pub(crate) fn listed(output: &str) -> Vec<String> {
 mod tests {
     use super::*;
 
-    fn words(runner: Runner, filters: &[&str], extra: &[&str]) -> String {
+    fn command_line(runner: Runner, filters: &[&str], extra: &[&str]) -> String {
         let owned = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect::<Vec<_>>();
         let tests = Tests::Matching { filters: owned(filters), shard: None };
         runner.run(Selection::Only("black-box"), &tests, &owned(extra)).join(" ")
@@ -190,20 +190,20 @@ mod tests {
     #[test]
     fn filters_and_extra_arguments_fit_each_runner() {
         assert_eq!(
-            words(Runner::Nextest, &["slow"], &["--retries", "2"]),
+            command_line(Runner::Nextest, &["slow"], &["--retries", "2"]),
             "nextest run -p black-box --no-tests=fail slow --retries 2"
         );
         assert_eq!(
-            words(Runner::Cargo, &["slow"], &["--nocapture"]),
+            command_line(Runner::Cargo, &["slow"], &["--nocapture"]),
             "test --tests -p black-box -- slow --nocapture"
         );
-        assert_eq!(words(Runner::Cargo, &[], &[]), "test --tests -p black-box --");
+        assert_eq!(command_line(Runner::Cargo, &[], &[]), "test --tests -p black-box --");
     }
 
     #[test]
     fn callers_no_tests_flag_is_kept() {
         assert_eq!(
-            words(Runner::Nextest, &[], &["--no-tests=pass"]),
+            command_line(Runner::Nextest, &[], &["--no-tests=pass"]),
             "nextest run -p black-box --no-tests=pass"
         );
     }

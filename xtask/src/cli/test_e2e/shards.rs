@@ -127,7 +127,7 @@ async fn run_one(shard: Shard, mut command: Command) -> anyhow::Result<ShardResu
     let mut output = String::new();
     let (ended, _, read) = tokio::join!(
         program.wait(&mut interrupts, None, |_| {}),
-        lines(stderr, |line| print::tell(&format!("{} | {line}", shard.number))),
+        lines(stderr, |line| print::line(&format!("{} | {line}", shard.number))),
         stdout.read_to_string(&mut output)
     );
     read?;

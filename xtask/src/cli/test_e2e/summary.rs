@@ -114,7 +114,7 @@ impl Summary {
         let logs = paths.logs();
         let bundle = paths.folder().join("bundle");
         let text = format!("logs in `{}`, bundle in `{}`", logs.display(), bundle.display());
-        print::say(style::BUSY, "Kept", &text);
+        print::progress(style::BUSY, "Kept", &text);
         self.logs = Some(logs);
     }
 
@@ -130,18 +130,18 @@ fn report_crash(crash: &Crash, paths: &StackPaths) {
     print::error(&format!("service `{service}` crashed in run {run}: {reason}"), None);
     let path = paths.log(service);
     match closing_lines(&path, *run, SHOWN_LINES) {
-        Ok(lines) => print::tell(log::excerpt(&lines).trim_end_matches('\n')),
-        Err(error) => print::tell(&format!("failed to read `{}`: {error}", path.display())),
+        Ok(lines) => print::line(log::excerpt(&lines).trim_end_matches('\n')),
+        Err(error) => print::line(&format!("failed to read `{}`: {error}", path.display())),
     }
 }
 
 /// Reports how to use a stack that is kept, and how to stop it.
 fn report_kept_stack(paths: &StackPaths, package: &str, history: &History) {
     let stack = paths.stack();
-    print::say(style::BUSY, "Kept", &format!("stack `{stack}` is up"));
+    print::progress(style::BUSY, "Kept", &format!("stack `{stack}` is up"));
     for service in history.last.iter().flat_map(|last| &last.services) {
         if let Some(url) = &service.url {
-            print::tell(&format!("  {} at {url}", service.name));
+            print::line(&format!("  {} at {url}", service.name));
         }
     }
     let folder = paths.folder().display();

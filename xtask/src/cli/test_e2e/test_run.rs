@@ -115,7 +115,7 @@ impl TestRun<'_> {
             return Ok(exit);
         }
         if let Some(last) = &last {
-            print::tell_all(&view::calls::undeclared(last));
+            print::lines(&view::calls::undeclared(last));
             self.summary.undeclared = last.undeclared_calls();
         }
         if !is_up {

@@ -19,6 +19,8 @@ use xtask_core::terms::Name;
 
 use crate::cli::error::Error;
 use crate::cli::interrupt::Interrupts;
+use crate::cli::load::Loaded;
+use crate::cli::plan_args::ProgramArgs;
 use crate::cli::stack::cargo;
 
 /// A step of a build.
@@ -68,6 +70,19 @@ pub(crate) struct Cargo {
 }
 
 impl Build {
+    /// Starts the build of a command, or finds the programs of an earlier one with `--no-build`.
+    pub(crate) fn of(
+        loaded: &Loaded,
+        args: &ProgramArgs,
+        keep_going: bool,
+    ) -> anyhow::Result<Self> {
+        let Loaded { plan, files, .. } = loaded;
+        match args.no_build {
+            true => Ok(Self::existing(plan, &files.target_directory, args.build.profile())),
+            false => Self::start(plan, keep_going),
+        }
+    }
+
     /// Starts the plan's build. With `keep_going` cargo continues after a failure.
     pub(crate) fn start(plan: &Plan, keep_going: bool) -> anyhow::Result<Self> {
         let Some(build) = &plan.build else {
@@ -107,7 +122,7 @@ impl Build {
     }
 
     /// Finds the programs that an earlier build with this profile left in `target_folder`.
-    pub(crate) fn of_earlier_programs(plan: &Plan, target_folder: &Path, profile: &str) -> Self {
+    fn existing(plan: &Plan, target_folder: &Path, profile: &str) -> Self {
         let folder = target_folder.join(profile_folder(profile));
         let mut events = VecDeque::new();
         let mut ok = true;

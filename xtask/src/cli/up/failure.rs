@@ -24,7 +24,7 @@ pub(crate) async fn report(up: &mut BringUp<'_>, paths: &StackPaths) -> anyhow::
         let lines = closing_lines(&paths.log(&service.name), service.run, LAST_LINES)?;
         logs.insert(service.name.clone(), lines);
     }
-    print::tell(failures(up.plan, &services, &logs).trim_end());
+    print::line(failures(up.plan, &services, &logs).trim_end());
     Ok(exit_code(&services))
 }
 

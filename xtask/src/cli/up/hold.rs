@@ -117,7 +117,7 @@ pub(crate) async fn foreground(
             true => "a stack that another `up` shuts down",
             false => "a detached stack",
         };
-        print::say(BUSY, "Watching", &format!("{owner}; Ctrl-C leaves it running"));
+        print::progress(BUSY, "Watching", &format!("{owner}; Ctrl-C leaves it running"));
     }
     match watch(up, &mut logs, interrupts).await {
         Ok(Some(exit)) if up.session.launched => end(up, Some(logs), interrupts, exit).await,
@@ -190,7 +190,7 @@ pub(crate) async fn end(
                     if let Reply::Snapshot(snapshot) = &answer.reply
                         && status == Some(answer.id)
                     {
-                        print::tell_all(&undeclared(snapshot));
+                        print::lines(&undeclared(snapshot));
                     }
                     let _ = up.apply(answer.reply);
                 }
@@ -200,10 +200,10 @@ pub(crate) async fn end(
             _ = interrupts.next() => {
                 signals += 1;
                 if signals > 2 {
-                    print::say(WARN, "Leaving", "the supervisor continues to stop the stack");
+                    print::progress(WARN, "Leaving", "the supervisor continues to stop the stack");
                     return Ok(exit);
                 }
-                print::say(WARN, "Killing", "all processes of the stack");
+                print::progress(WARN, "Killing", "all processes of the stack");
                 let _ = up.session.connection.send(Request::Shutdown { now: true }).await;
             }
         }

@@ -26,7 +26,7 @@ use super::faults::FaultArgs;
 use super::image;
 use super::interrupt::Interrupts;
 use super::load::{self, Loaded};
-use super::plan_args::{BuildArgs, PlaceArgs, PlanArgs};
+use super::plan_args::{ProgramArgs, StackArgs};
 use super::{Global, block_on, print, stack};
 use crate::driver::Record;
 use crate::session::follow::{Extent, Follower};
@@ -51,9 +51,6 @@ pub(crate) struct UpArgs {
     /// Print one JSON event per line; with `--dry-run` the plan as JSON
     #[arg(long)]
     pub(crate) json: bool,
-    /// Start the programs of an earlier build
-    #[arg(long)]
-    pub(crate) no_build: bool,
     /// Continue with independent services after a failure
     #[arg(long)]
     pub(crate) keep_going: bool,
@@ -68,11 +65,9 @@ pub(crate) struct UpArgs {
     #[arg(long, value_name = "PID", hide = true)]
     until_pid: Option<u32>,
     #[command(flatten)]
-    pub(crate) plan: PlanArgs,
+    stack: StackArgs,
     #[command(flatten)]
-    place: PlaceArgs,
-    #[command(flatten)]
-    build: BuildArgs,
+    programs: ProgramArgs,
     #[command(flatten)]
     faults: FaultArgs,
     /// Arguments for the one named service
@@ -95,9 +90,9 @@ pub(crate) fn run(global: &Global, args: &UpArgs) -> anyhow::Result<Exit> {
 }
 
 fn prepare(global: &Global, args: &UpArgs) -> anyhow::Result<Exit> {
-    let mut loaded = load::plan(global, &args.plan, &args.services, |request| {
-        args.place.shape(request);
-        args.build.shape(args.no_build, request);
+    let mut loaded = load::plan(global, &args.services, |request| {
+        args.stack.shape(request);
+        args.programs.shape(request);
         args.faults.shape(request);
         request.args.clone_from(&args.args);
     })?;
@@ -109,7 +104,7 @@ fn prepare(global: &Global, args: &UpArgs) -> anyhow::Result<Exit> {
         }
         return Ok(Exit::DONE);
     }
-    target::refuse_shared(&loaded, args.build.profile(), "up")?;
+    target::refuse_shared(&loaded, args.programs.build.profile(), "up")?;
     let record = match &args.record {
         Some(path) => Some(
             Record::prepare(path)
@@ -134,17 +129,11 @@ async fn up(args: &UpArgs, loaded: &Loaded, settings: LaunchSettings) -> anyhow:
     let output = if args.json { Output::Json } else { Output::Text };
     let reporter = Reporter::new(output, plan, args.detach)?;
     // Cargo takes longer than the connection to the supervisor, so it starts first.
-    let mut build = match args.no_build {
-        true => {
-            let target = &loaded.files.target_directory;
-            Build::of_earlier_programs(plan, target, args.build.profile())
-        }
-        false => Build::start(plan, args.keep_going)?,
-    };
+    let mut build = Build::of(loaded, &args.programs, args.keep_going)?;
     let connecting = connect_or_launch(&loaded.paths, &settings, |wait| match wait {
         Wait::Answer => stack::report_silence(&loaded.paths),
         Wait::End => {
-            print::say(BUSY, "Waiting", "for the previous shutdown of the stack");
+            print::progress(BUSY, "Waiting", "for the previous shutdown of the stack");
         }
     });
     let session = tokio::select! {
@@ -198,7 +187,7 @@ async fn finish(
             Some(failure::report(up, &loaded.paths).await?)
         }
         Ok(BringUpResult::BuildFailed) => {
-            print::say(WARN, "Kept", "the running services, because the build failed");
+            print::progress(WARN, "Kept", "the running services, because the build failed");
             Some(Exit::BUILD)
         }
     };

@@ -108,7 +108,7 @@ impl Reporter {
             Output::Text if !fresh => {
                 let names: Vec<&str> = services.iter().map(|name| &**name).collect();
                 let text = format!("{} ({} of {})", names.join(", "), self.linked, self.programs);
-                print::say(GOOD, "Built", &text);
+                print::progress(GOOD, "Built", &text);
                 self.restart_silence();
             }
             Output::Text | Output::Silent => {}
@@ -134,7 +134,7 @@ impl Reporter {
                 if (self.reports_failures || now.phase != Phase::Failed)
                     && let Some((color, verb, text)) = progress::step(before, now)
                 {
-                    print::say(color, verb, &text);
+                    print::progress(color, verb, &text);
                     self.restart_silence();
                 }
             }
@@ -159,7 +159,7 @@ impl Reporter {
         match self.output {
             Output::Text => {
                 let (color, verb, text) = progress::log_trouble(&now.name, error);
-                print::say(color, verb, &text);
+                print::progress(color, verb, &text);
                 self.restart_silence();
             }
             Output::Json => self.print(UpEvent::LogTrouble { service: &now.name, error })?,
@@ -180,7 +180,7 @@ impl Reporter {
     /// Reports what the command waits for.
     pub(crate) fn waiting(&mut self, services: &[&ServiceSnapshot], deadlocks: &[Deadlock]) {
         if let Some(text) = progress::waiting(services.iter().copied(), deadlocks) {
-            print::say(BUSY, "Waiting", &text);
+            print::progress(BUSY, "Waiting", &text);
         }
     }
 
@@ -217,7 +217,7 @@ impl Reporter {
     /// `up` with their overlay may need them.
     pub(crate) fn unused(&self, names: &[&Name], stack: &str) {
         if let (Output::Text, Some(text)) = (self.output, progress::unused_text(names, stack)) {
-            print::say(WARN, "Unused", &text);
+            print::progress(WARN, "Unused", &text);
         }
     }
 

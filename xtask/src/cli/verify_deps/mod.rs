@@ -18,12 +18,13 @@ use super::exit::Exit;
 use super::image::check_engine;
 use super::interrupt::Interrupts;
 use super::load::{self, Loaded};
-use super::plan_args::{BuildArgs, PlaceArgs, PlanArgs};
+use super::plan_args::{BuildArgs, StackArgs};
 use super::up::target;
 use super::{Global, block_on, print, stack};
 use crate::session::isolated;
 use crate::view::style::BUSY;
 use crate::view::verify::{Tried, Verdict, Verified, VerifyJson, text, trouble};
+use crate::workspace::planning::Scope;
 
 /// The minimum time for a service to become ready without a dependency.
 const MINIMUM_LIMIT: Duration = Duration::from_secs(5);
@@ -41,9 +42,7 @@ pub(crate) struct VerifyDepsArgs {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    plan: PlanArgs,
-    #[command(flatten)]
-    place: PlaceArgs,
+    stack: StackArgs,
     #[command(flatten)]
     build: BuildArgs,
 }
@@ -55,13 +54,11 @@ pub(crate) fn run(global: &Global, args: &VerifyDepsArgs) -> anyhow::Result<Exit
     let paths = isolated::fresh(&root)?;
     let own = Global { stack: paths.stack(), ..global.clone() };
     let shape = |request: &mut Request| {
-        args.place.shape(request);
+        args.stack.shape(request);
         args.build.shape(false, request);
     };
-    let loaded = match args.services.is_empty() {
-        true => load::every_service(&own, &args.plan, shape)?,
-        false => load::plan(&own, &args.plan, &args.services, shape)?,
-    };
+    let scope = if args.services.is_empty() { Scope::Everything } else { Scope::Request };
+    let loaded = load::accept(load::inspect(&own, &args.services, scope, shape)?)?;
     target::refuse_shared(&loaded, args.build.profile(), "verify-deps")?;
     block_on(verify(args, &loaded))
 }
@@ -79,7 +76,7 @@ async fn verify(args: &VerifyDepsArgs, loaded: &Loaded) -> anyhow::Result<Exit> 
         true => Exit::DONE,
         false => Exit::FAILED,
     };
-    print::tell_all(&trouble(&services));
+    print::lines(&trouble(&services));
     match args.json {
         true => print::json_pretty(&VerifyJson { exit_code: exit.code(), services })?,
         false => print::out(&text(&services))?,
@@ -98,7 +95,7 @@ impl Trials<'_> {
     /// Runs all trials of one service.
     async fn verify(&mut self, service: &Service) -> anyhow::Result<Verified> {
         let name = &service.name;
-        print::say(BUSY, "Verifying", &format!("{name} with its declared dependencies"));
+        print::progress(BUSY, "Verifying", &format!("{name} with its declared dependencies"));
         let alone = self.bring_up(&self.plan.alone(name), name).await?;
         let mut verified = alone.verified(service);
         if let (true, Some(ready)) = (verified.ready, alone.ready_time(name)) {
@@ -129,7 +126,7 @@ impl Trials<'_> {
             Ok(part) => part,
             Err(why) => return Ok(tried(Verdict::NotTried, Some(reason(why)), None)),
         };
-        print::say(BUSY, "Verifying", &format!("{name} without {on}"));
+        print::progress(BUSY, "Verifying", &format!("{name} without {on}"));
         let trial = self.bring_up(&part, name).await?;
         let own = trial.snapshot.service(name);
         Ok(match (trial.is_ready(), trial.own_failure(name)) {
