@@ -68,7 +68,7 @@ fn a_recorded_run_replays_to_the_same_effects_and_every_change_of_it_is_said() {
 
     let newer = changed(&file, |text| text.replacen("\"version\":2", "\"version\":7", 1));
     let newer = replay(&fixture, &newer).ends_with(1).says("-> the end");
-    newer.says("the record has version 7 of the format, and this program reads version 2");
+    newer.says("the record has version 7 of the format, and this tool reads version 2");
 }
 
 #[test]
