@@ -23,7 +23,7 @@ More:
   check        Check the metadata of all services; `--fix` repairs cycles
   image        Build container images of the workspace's programs
   export       Export the services for Compose, Swarm or Kubernetes
-  test         Run the workspace's tests, then test-e2e
+  test         Run the end-to-end tests, then the workspace's tests
   verify-deps  Test whether services declare exactly what they need
   ci           Run the checks and tests of continuous integration
   replay       Replay a stack that `up --record FILE` recorded, and compare its effects

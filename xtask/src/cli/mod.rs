@@ -163,7 +163,12 @@ enum Command {
     /// Example: `cargo xtask export compose --output deploy`
     #[command(hide = true)]
     Export(export::ExportArgs),
-    /// Run the workspace's tests, then test-e2e
+    /// Run the end-to-end tests, then the workspace's tests
+    ///
+    /// Runs `test-e2e`, then the tests that `cargo test` runs by default. Stops at the first
+    /// failure.
+    ///
+    /// Example: `cargo xtask test`
     #[command(hide = true)]
     Test(test::TestArgs),
     /// Test whether services declare exactly what they need
