@@ -66,9 +66,9 @@ pub enum FieldMistake {
     /// An array over the limit.
     #[error("has {count} entries, at most {max}")]
     TooMany {
-        /// Its length.
+        /// The number of entries.
         count: usize,
-        /// The limit.
+        /// The largest number of entries.
         max: usize,
     },
     /// A field that this request cannot set.

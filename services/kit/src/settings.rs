@@ -29,7 +29,7 @@ pub enum SettingError {
         "`{name}` is not set, expected {expected}\nhint: set it, for example `{name}={example}`"
     )]
     Missing {
-        /// The variable.
+        /// The name of the variable.
         name: &'static str,
         /// A description of the expected value.
         expected: &'static str,
@@ -39,9 +39,9 @@ pub enum SettingError {
     /// The file with the value cannot be read.
     #[error("failed to read `{}`, which `{name}_FILE` names", path.display())]
     Unreadable {
-        /// The variable.
+        /// The name of the variable.
         name: &'static str,
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
         /// The system's error.
         source: std::io::Error,
@@ -49,7 +49,7 @@ pub enum SettingError {
     /// The variable has an invalid value.
     #[error("`{name}` is `{seen}`, expected {expected}")]
     Bad {
-        /// The variable.
+        /// The name of the variable.
         name: &'static str,
         /// Its value, without secrets.
         seen: String,

@@ -22,7 +22,7 @@ pub enum ClusterError {
     /// An operation on the folder or a file in it failed.
     #[error("failed to {operation} `{}`", path.display())]
     File {
-        /// The operation.
+        /// The operation, a verb such as `write`.
         operation: &'static str,
         /// The file or folder.
         path: PathBuf,
@@ -35,7 +35,7 @@ pub enum ClusterError {
     /// A program cannot be started.
     #[error("failed to start `{}`", program.display())]
     Start {
-        /// The program.
+        /// The path of the program.
         program: PathBuf,
         /// The system's error.
         source: io::Error,
@@ -43,7 +43,7 @@ pub enum ClusterError {
     /// A program failed.
     #[error("`{program}` failed with {status}: {stderr}")]
     Failed {
-        /// The program.
+        /// The name of the program.
         program: &'static str,
         /// Its exit status.
         status: ExitStatus,

@@ -50,7 +50,7 @@ pub enum ProgramsError {
     /// A program does not report its version.
     #[error("failed to run `{} --version`", program.display())]
     Version {
-        /// The program.
+        /// The path of `postgres`.
         program: PathBuf,
         /// The system's error.
         source: io::Error,

@@ -14,7 +14,7 @@ pub enum Error {
     /// The user has no list of that name.
     #[error("the user `{username}` has no list `{list}`")]
     NoList {
-        /// The user.
+        /// The user's name.
         username: String,
         /// The requested list.
         list: String,
@@ -22,7 +22,7 @@ pub enum Error {
     /// The list has no such item.
     #[error("the list `{list}` has no item `{id}`")]
     NoItem {
-        /// The list.
+        /// The list's name.
         list: String,
         /// The id in the request.
         id: String,
@@ -30,7 +30,7 @@ pub enum Error {
     /// The user already has a list of that name.
     #[error("the user `{username}` already has a list `{list}`")]
     ListTaken {
-        /// The user.
+        /// The user's name.
         username: String,
         /// The requested name.
         list: String,

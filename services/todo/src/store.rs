@@ -19,7 +19,7 @@ pub struct Store {
 /// The key of one list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListKey {
-    /// Its owner.
+    /// The user who owns it.
     pub username: String,
     /// Its name, unique per user.
     pub list: String,
@@ -188,7 +188,7 @@ impl Store {
         items(key, select_items(key).fetch_all(self.database.reader()).await?)
     }
 
-    /// One item.
+    /// The item with this id.
     ///
     /// # Errors
     /// When there is no such list or item.

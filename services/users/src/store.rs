@@ -87,7 +87,7 @@ impl Store {
             .collect::<Result<_, sqlx::Error>>()?)
     }
 
-    /// One person.
+    /// The person with this username.
     ///
     /// # Errors
     /// When there is no such person.

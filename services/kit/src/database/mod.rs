@@ -66,7 +66,7 @@ pub enum DatabaseError {
     /// The folder of the file cannot be created or locked.
     #[error("failed to prepare the folder `{}` for `DATABASE_URL`", folder.display())]
     Folder {
-        /// The folder.
+        /// The folder of the file.
         folder: PathBuf,
         /// The system's error.
         source: io::Error,

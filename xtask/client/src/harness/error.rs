@@ -34,7 +34,7 @@ pub enum StartError {
     /// A file of the harness cannot be used.
     #[error("failed to use `{}`", path.display())]
     File {
-        /// Its path.
+        /// The path of the file.
         path: PathBuf,
         /// The system's error.
         source: io::Error,

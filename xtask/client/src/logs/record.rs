@@ -19,7 +19,7 @@ pub enum Stream {
 /// What followed a record's text in the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// A newline.
+    /// A newline: the line is complete.
     Line,
     /// No newline: the next record of this run and stream continues the line, if there is one.
     Open,
