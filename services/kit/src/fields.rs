@@ -30,47 +30,27 @@ pub enum FieldMistake {
     /// Text without a visible character.
     #[error("must not be empty")]
     Empty,
-    /// Text over the limit.
-    #[error("has {chars} characters, at most {max}")]
-    TooLong {
-        /// Its length in characters.
-        chars: usize,
-        /// The limit in characters.
-        max: usize,
-    },
+    /// Text over the limit: its length and the limit, in characters.
+    #[error("has {0} characters, at most {1}")]
+    TooLong(usize, usize),
     /// Text with a control character.
     #[error("must not contain control characters")]
     Control,
     /// A name that clients remove when they normalise a path.
     #[error("must not be `.` or `..`")]
     Dots,
-    /// A value of another JSON type.
-    #[error("must be {expected}, not {seen}")]
-    Type {
-        /// The expected type.
-        expected: &'static str,
-        /// The type in the body.
-        seen: &'static str,
-    },
-    /// Not an integer, or one outside the range.
-    #[error("must be a whole number from {min} to {max}")]
-    Range {
-        /// The smallest allowed value.
-        min: i64,
-        /// The largest allowed value.
-        max: i64,
-    },
+    /// A value of another JSON type: the expected one, and the one in the body.
+    #[error("must be {0}, not {1}")]
+    Type(&'static str, &'static str),
+    /// Not an integer, or one outside the range between these limits.
+    #[error("must be a whole number from {0} to {1}")]
+    Range(i64, i64),
     /// A number other than 0 and 1 for a flag.
     #[error("must be 0, 1, true or false")]
     Bit,
-    /// An array over the limit.
-    #[error("has {count} entries, at most {max}")]
-    TooMany {
-        /// The number of entries.
-        count: usize,
-        /// The largest number of entries.
-        max: usize,
-    },
+    /// An array over the limit: its number of entries and the limit.
+    #[error("has {0} entries, at most {1}")]
+    TooMany(usize, usize),
     /// A field that this request cannot set.
     #[error("cannot be changed")]
     ReadOnly,
@@ -137,7 +117,7 @@ impl Fields {
                 })
             }
             Some(Value::Array(values)) => {
-                self.error(field, FieldMistake::TooMany { count: values.len(), max });
+                self.error(field, FieldMistake::TooMany(values.len(), max));
                 Vec::new()
             }
             Some(other) => {
@@ -169,7 +149,7 @@ impl Fields {
 
     /// An integer within `range`.
     pub fn integer(&mut self, field: &str, range: RangeInclusive<i64>) -> Option<i64> {
-        let outside = FieldMistake::Range { min: *range.start(), max: *range.end() };
+        let outside = FieldMistake::Range(*range.start(), *range.end());
         let checked = match self.object.remove(field)? {
             Value::Number(number) => {
                 number.as_i64().filter(|integer| range.contains(integer)).ok_or(outside)
@@ -230,7 +210,7 @@ fn check_line(text: &str, max: usize) -> Result<(), FieldMistake> {
     if text.trim().is_empty() {
         Err(FieldMistake::Empty)
     } else if chars > max {
-        Err(FieldMistake::TooLong { chars, max })
+        Err(FieldMistake::TooLong(chars, max))
     } else if text.chars().any(char::is_control) {
         Err(FieldMistake::Control)
     } else {
@@ -247,7 +227,7 @@ fn wrong(expected: &'static str, seen: &Value) -> FieldMistake {
         Value::Array(_) => "an array",
         Value::Object(_) => "an object",
     };
-    FieldMistake::Type { expected, seen }
+    FieldMistake::Type(expected, seen)
 }
 
 #[cfg(test)]

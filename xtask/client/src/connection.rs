@@ -94,14 +94,6 @@ pub enum Error {
         /// Why it is not ready.
         reason: String,
     },
-    /// A file of the stack cannot be read.
-    #[error("failed to read `{path}`")]
-    File {
-        /// The path of the file.
-        path: PathBuf,
-        /// The system's error.
-        source: io::Error,
-    },
 }
 
 /// An open connection to a supervisor.
