@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
+use xtask_client::chain;
 
 pub(crate) use answers::RunningContainer;
 
@@ -222,7 +223,7 @@ impl Engine {
     pub(crate) async fn remove(&self, name: &str) {
         let Err(error) = self.run(&[&self.removal()[..], &[name]].concat()).await else { return };
         if self.query(&["container", "inspect", "--format", "{{.Id}}", name]).await.is_ok() {
-            say(&format!("container `{name}` is left: {error}"));
+            say(&format!("failed to remove container `{name}`: {}", chain(&error)));
         }
     }
 

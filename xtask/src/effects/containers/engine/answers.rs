@@ -3,6 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use xtask_client::chain;
+
 use super::{Engine, EngineError};
 
 /// The first and the longest pause between two queries for the state of a container.
@@ -40,7 +42,7 @@ impl Engine {
         loop {
             tokio::time::sleep(pause).await;
             let state = self.query(&["container", "inspect", "--format", format, name]).await;
-            let state = state.unwrap_or_else(|error| error.to_string());
+            let state = state.unwrap_or_else(|error| chain(&error));
             if let Some(running) = RunningContainer::read(&state) {
                 return running;
             }
