@@ -1,6 +1,6 @@
 //! Lines of logs: prefixed with the service's name for a terminal, or raw.
 //!
-//! A service may print any terminal escape. Only colours pass, and only if the output wants colours,
+//! A service may print any terminal escape. Only colours pass, and only to an output with colours,
 //! so no line moves the cursor or renames the window. Each line resets its colours at its end.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -59,8 +59,8 @@ impl Tree<'_> {
         roots
     }
 
-    /// Draws a service and its subtree. `edge` leads to it; `lead` precedes its own line and `indent`
-    /// the lines below.
+    /// Draws a service and its subtree. `edge` leads to it; `lead` precedes its own line,
+    /// `indent` the lines below.
     fn node(&mut self, node: usize, lead: &str, edge: Option<&Edge<'_>>, indent: &str) {
         let service = &self.plan.services[node];
         let below: Vec<Edge<'_>> =
