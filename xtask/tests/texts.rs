@@ -136,7 +136,7 @@ fn changed_manifests_never_panic() {
         let input = || format!("seed {seed}:\n{}", texts.join("---\n"));
         planned += u64::from(holds(input, || manifest::holds(&borrowed)));
     }
-    assert!(planned > seeds() / 20, "only {planned} plans were made, so that little was tried");
+    assert!(planned > seeds() / 20, "only {planned} plans were made, too few to prove anything");
 }
 
 #[test]

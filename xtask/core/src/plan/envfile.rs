@@ -63,7 +63,7 @@ fn assignment(line: &str) -> Result<(String, String), &'static str> {
     Ok((name.to_string(), unquoted(value.trim())?))
 }
 
-/// The value: in double quotes with escapes, in single quotes as it stands, or bare up
+/// The value: in double quotes with escapes, in single quotes literal, or bare up
 /// to a comment.
 fn unquoted(value: &str) -> Result<String, &'static str> {
     let Some(quote) = value.chars().next().filter(|c| matches!(c, '"' | '\'')) else {

@@ -86,7 +86,7 @@ impl Service {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "type")]
 pub enum Program {
-    /// A binary of the workspace: cargo's artifact says where it is.
+    /// A binary of the workspace; cargo's artifact message contains its path.
     Artifact {
         /// Cargo's package id.
         package_id: String,

@@ -23,7 +23,7 @@ pub enum Part<'a> {
     Fault {
         /// Its bytes in the text.
         bytes: Range<usize>,
-        /// What is wrong with it.
+        /// The mistake.
         message: String,
         /// How to correct it.
         hint: String,

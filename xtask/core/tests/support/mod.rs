@@ -1,6 +1,6 @@
-//! Services and plans for tests, with as little to say as possible.
+//! Short constructors of services and plans for tests.
 //!
-//! It knows nothing of the reducer; each test binary uses the part that it needs.
+//! It does not use the reducer. Each test binary uses the part that it needs.
 
 #![allow(dead_code)]
 
