@@ -16,7 +16,7 @@ use super::{Observed, Verdict, demand};
 pub(super) fn check(observed: &Observed, effect: &Effect, nonsense: bool) -> Verdict {
     demand!(observed.ends == 0, "the end", "{effect:?} after the end");
     if let Effect::Report(Report::Unexpected { what }) = effect {
-        let known = what.ends_with("while the stack ends") || what.ends_with("after SIGKILL");
+        let known = what.ends_with("while the stack ends") || what.ends_with("survived SIGKILL");
         demand!(known || nonsense, "nonsense", "{what}");
     }
     Ok(())
