@@ -69,12 +69,12 @@ pub(crate) fn without_ports(first: &BindFailure, others: &[BindFailure]) -> Stri
     with_others(without_port(first), others)
 }
 
-fn with_others(mut said: String, others: &[BindFailure]) -> String {
+fn with_others(mut text: String, others: &[BindFailure]) -> String {
     for failure in others {
-        said += "; ";
-        said += &without_port(failure);
+        text += "; ";
+        text += &without_port(failure);
     }
-    said
+    text
 }
 
 fn without_port(failure: &BindFailure) -> String {

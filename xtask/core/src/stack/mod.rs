@@ -229,7 +229,8 @@ impl Stack {
             }
             Event::Status { service, run, status } => {
                 self.with_run(&service, run, effects, |stack, id, _| {
-                    stack.nodes[id].observed.status = Some(status).filter(|said| !said.is_empty());
+                    stack.nodes[id].observed.status =
+                        Some(status).filter(|status| !status.is_empty());
                 });
             }
             Event::ExtendTimeout { service, run, by } => {

@@ -189,14 +189,14 @@ impl Stack {
             self.nodes[id].lifecycle.reset_then();
         }
         let Phase::Stopping(stopping) = self.nodes[id].phase() else { return };
-        let (deadline, told) = match stopping.stage {
+        let (deadline, signalled) = match stopping.stage {
             Stage::Unstarted { give_up } | Stage::Killed { give_up } => (give_up, false),
             Stage::Signalled { kill_at, .. } => (kill_at, true),
             Stage::Lost => return,
         };
-        if told && (killing || deadline <= self.now) {
+        if signalled && (killing || deadline <= self.now) {
             self.kill(id, effects);
-        } else if !told && deadline <= self.now {
+        } else if !signalled && deadline <= self.now {
             self.lose(id, effects);
         }
     }

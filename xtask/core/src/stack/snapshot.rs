@@ -155,9 +155,9 @@ impl Stack {
         if let Some(dependent) = self.restarting_dependent(id) {
             out.push(format!("`{}` to stop", self.nodes[dependent].spec.name));
         }
-        let mut said = BTreeSet::new();
+        let mut listed = BTreeSet::new();
         for Requirement { on, condition, .. } in self.unmet(id) {
-            if !said.insert(on) {
+            if !listed.insert(on) {
                 continue;
             }
             let other = &self.nodes[on];

@@ -366,9 +366,9 @@ impl Stack {
     }
 
     /// Sets how many processes the request may stop.
-    pub(super) fn allow_evictions(&mut self, id: Id, wish: bool) {
+    pub(super) fn allow_evictions(&mut self, id: Id, allowed: bool) {
         let node = &mut self.nodes[id];
-        node.ports.evictions = if wish { MOST_EVICTIONS } else { 0 };
+        node.ports.evictions = if allowed { MOST_EVICTIONS } else { 0 };
         // Repeat a decision that has not taken effect.
         match (node.phase(), &node.ports.state) {
             (Phase::Rest(_), PortState::Decided(_)) => node.ports.state = PortState::Unbound,
