@@ -22,7 +22,7 @@ fn accepts(path: &str, text: &str) {
 }
 
 #[test]
-fn a_source_is_taken_apart() {
+fn source_is_split_into_its_parts() {
     let source = Source::read(
         "/* a /* b */ \"c */ let x = \"d\\\"//e\"; // f \"g\n\
          let y: &'a str = r#\"h\"i\"#; let z = ('\"', '\\'', b'\"'); let for_r = b\"j\";",
@@ -36,7 +36,7 @@ fn a_source_is_taken_apart() {
 }
 
 #[test]
-fn use_trees_are_unfolded() {
+fn use_trees_unfold_into_paths() {
     let source = Source::read("use crate::{a::{self, b as c}, d};\nfn f() { e::g::<H>(); i }");
     let paths: Vec<String> = source.paths().iter().map(|path| path.parts.join("::")).collect();
     assert_eq!(paths, ["crate::a::self", "crate::a::b", "crate::d", "e::g"]);
@@ -127,7 +127,7 @@ fn import_inside_its_limits_is_accepted() {
 }
 
 #[test]
-fn a_macro_that_writes_is_refused_in_views_and_where_a_supervisor_runs() {
+fn printing_macro_is_refused() {
     let found = |path: &str, text: &str| prints(&file(path, text)).len();
     assert_eq!(found("xtask/src/driver/mod.rs", "fn f() { eprintln!(\"x\"); }"), 1);
     assert_eq!(found("xtask/src/effects/a/b.rs", "fn f() { println!(); dbg!(1); }"), 2);
@@ -139,7 +139,7 @@ fn a_macro_that_writes_is_refused_in_views_and_where_a_supervisor_runs() {
 }
 
 #[test]
-fn an_edge_between_packages_against_the_floors_is_refused() {
+fn dependency_against_the_order_is_refused() {
     let manifest = |dependency: &str, table: &str| {
         format!("[{table}]\n{dependency}.workspace = true\n").parse::<toml::Table>().unwrap()
     };
@@ -173,7 +173,7 @@ fn an_edge_between_packages_against_the_floors_is_refused() {
 }
 
 #[test]
-fn a_file_out_of_shape_is_refused() {
+fn malformed_file_is_refused() {
     let bad = |text: &str| shape(&file("a.rs", text));
     assert_eq!(bad("//! Purpose.\n"), Vec::<String>::new());
     assert_eq!(bad("//! Purpose.\n// #[ignore]\n"), Vec::<String>::new());
@@ -186,7 +186,7 @@ fn a_file_out_of_shape_is_refused() {
 }
 
 #[test]
-fn a_mention_of_the_sample_application_is_found() {
+fn mention_of_the_application_is_found() {
     let words = Words { services: vec!["shop".into()], names: vec!["jane_doe".into()] };
     let found = |path: &str, text: &str| mentions(&file(path, text), &words).len();
     assert_eq!(found("a.rs", "let name = \"shop\";"), 1);
@@ -203,7 +203,7 @@ fn a_mention_of_the_sample_application_is_found() {
 }
 
 #[test]
-fn a_fault_without_a_test_that_exists_is_refused() {
+fn fault_without_a_test_is_refused() {
     let source = "#[test]\n#[cfg(unix)]\nfn a_kill() {}\n#[tokio::test]\nasync fn a_flood() {}\n\
                   #[cfg(test)]\nmod tests {}\nfn helper() {}\n// #[test]\nfn told() {}\n\
                   each! {\n    a_name,\n}\n";

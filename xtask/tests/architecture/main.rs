@@ -108,12 +108,12 @@ fn rooms_follow_their_order_without_a_circle() {
 }
 
 #[test]
-fn a_supervisor_says_nothing_in_a_way_that_can_end_it() {
+fn supervisor_code_uses_no_printing_macro() {
     holds(sources().iter().flat_map(rules::prints));
 }
 
 #[test]
-fn the_core_is_without_the_standard_library_and_without_unsafe_code() {
+fn core_is_no_std_and_forbids_unsafe() {
     let lib = fs::read_to_string(root().join("xtask/core/src/lib.rs")).unwrap();
     for line in ["#![no_std]", "#![forbid(unsafe_code)]"] {
         assert!(lib.lines().any(|other| other == line), "`{line}` is missing");
@@ -133,7 +133,7 @@ fn packages_depend_downwards_only() {
 }
 
 #[test]
-fn the_tool_does_not_mention_the_sample_application() {
+fn tool_does_not_mention_the_application() {
     let words =
         Words { services: services().into_iter().map(|(_, name)| name).collect(), names: people() };
     assert!(!words.services.is_empty() && !words.names.is_empty(), "{words:?}");
@@ -148,14 +148,14 @@ fn every_listed_fault_names_its_tests() {
 }
 
 #[test]
-fn every_file_says_its_purpose_and_is_short_and_no_test_is_ignored() {
+fn files_are_documented_short_and_without_ignored_tests() {
     // The sources of cases are what they are about, like any other text in them.
     let written = sources().into_iter().filter(|file| !file.path.contains("/tests/cases/"));
     holds(written.flat_map(|file| rules::shape(&file)));
 }
 
 #[test]
-fn no_test_may_hang_for_ever() {
+fn every_nextest_profile_limits_time() {
     let table = manifest(".config/nextest.toml");
     let default = &table["profile"]["default"];
     let overrides = default["overrides"].as_array().unwrap();

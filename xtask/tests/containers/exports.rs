@@ -118,7 +118,7 @@ impl Drop for Project {
 }
 
 #[test]
-fn a_compose_file_brings_up_the_same_graph_with_its_checks_secrets_and_data() {
+fn exported_compose_file_runs_the_same_graph() {
     let port = free_port();
     let fixture = shop("Export shop", port).write();
     let Some(made) = Made::by(&fixture) else { return };
@@ -154,7 +154,7 @@ fn is_private(path: &Path) -> bool {
 }
 
 #[test]
-fn without_an_output_folder_the_document_is_printed_and_secrets_are_not() {
+fn export_prints_no_secrets() {
     let fixture = shop("Export shop", 0).write();
     let Some(_made) = Made::by(&fixture) else { return };
     for target in ["compose", "swarm", "kubernetes"] {

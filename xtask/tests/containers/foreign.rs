@@ -26,7 +26,7 @@ fn bank(image: &str) -> Fixture {
 }
 
 #[test]
-fn a_service_of_an_image_is_reached_from_processes_and_from_containers() {
+fn image_service_is_reachable_from_everywhere() {
     let image = format!("localhost/bank-vault:{}", std::process::id());
     let fixture = bank(&image).write();
     let Some(made) = Made::by(&fixture) else { return };
@@ -59,7 +59,7 @@ fn a_service_of_an_image_is_reached_from_processes_and_from_containers() {
 }
 
 #[test]
-fn an_image_that_is_not_there_is_named() {
+fn missing_image_is_named() {
     let fixture = bank("localhost/no-such-image:1").write();
     let Some(_made) = Made::by(&fixture) else { return };
     let up = fixture.xtask(&["up", "-d"]).ends_with(4);

@@ -14,7 +14,7 @@ fn one_service(workspace: &str) -> Fixture {
 }
 
 #[test]
-fn an_image_is_small_without_a_shell_and_made_once_for_one_content() {
+fn image_is_small_and_built_once() {
     let fixture = one_service("").write();
     let Some(made) = Made::by(&fixture) else { return };
     let first = fixture.xtask(&["image", "--json"]).ends_with(0).json();
@@ -46,7 +46,7 @@ fn an_image_is_small_without_a_shell_and_made_once_for_one_content() {
 }
 
 #[test]
-fn ctrl_c_while_the_programs_of_images_are_built_ends_the_build() {
+fn ctrl_c_ends_the_build_for_images() {
     let fixture = one_service("").write();
     let Some(_made) = Made::by(&fixture) else { return };
     let endless = "fn main() { loop { std::thread::sleep(std::time::Duration::from_secs(9)) } }\n";
@@ -62,7 +62,7 @@ fn ctrl_c_while_the_programs_of_images_are_built_ends_the_build() {
 }
 
 #[test]
-fn an_image_whose_program_cannot_be_loaded_gets_no_name() {
+fn image_with_unloadable_program_gets_no_tag() {
     // A base without the C library, as somebody may choose by mistake.
     let fixture = one_service("").write();
     let Some(made) = Made::by(&fixture) else { return };
@@ -92,7 +92,7 @@ fn an_image_whose_program_cannot_be_loaded_gets_no_name() {
 }
 
 #[test]
-fn without_an_engine_there_is_one_clear_problem_and_processes_still_work() {
+fn missing_engine_does_not_affect_processes() {
     let fixture = one_service("").write();
     let silent = fixture.spawn_with(&["image"], |command| {
         command.env("DOCKER_HOST", "unix:///nonexistent/docker.sock");

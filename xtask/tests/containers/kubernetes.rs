@@ -7,7 +7,7 @@ use super::exports::shop;
 use xtask_test_support::{Judge, PackageSpec};
 
 #[test]
-fn a_generated_workspace_is_written_as_objects_that_the_schemas_and_kubectl_know() {
+fn exported_objects_pass_schemas_and_kubectl() {
     // Beside the shop: copies, two ports, a log as the only probe, a number as a value.
     let till = "[package.metadata.service]\nname = \"till\"\nports = { http = 0, \
                 a-very-long-name-of-a-port = 0 }\ndepends-on = [\"counter\"]\n\

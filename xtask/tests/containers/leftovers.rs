@@ -17,7 +17,7 @@ fn kill(pid: &serde_json::Value) {
 }
 
 #[test]
-fn containers_go_with_a_killed_supervisor_and_other_peoples_stay() {
+fn killed_supervisor_loses_only_its_own_containers() {
     let fixture = shop("killed").write();
     let Some(made) = Made::by(&fixture) else { return };
     fixture.xtask(&["up", "-d", "front", "--containers"]).ends_with(0);
@@ -33,7 +33,7 @@ fn containers_go_with_a_killed_supervisor_and_other_peoples_stay() {
 }
 
 #[test]
-fn the_next_command_removes_containers_whose_guardians_died_too_and_says_so() {
+fn next_command_removes_orphaned_containers() {
     let fixture = shop("both").write();
     let Some(made) = Made::by(&fixture) else { return };
     fixture.xtask(&["up", "-d", "front", "--containers"]).ends_with(0);
@@ -60,7 +60,7 @@ fn the_next_command_removes_containers_whose_guardians_died_too_and_says_so() {
 }
 
 #[test]
-fn a_network_of_the_stack_that_is_there_already_is_used_and_removed_in_the_end() {
+fn leftover_network_is_reused_and_removed() {
     let fixture = shop("again").write();
     let Some(made) = Made::by(&fixture) else { return };
     fixture.xtask(&["up", "-d", "stock", "--containers"]).ends_with(0);
@@ -83,7 +83,7 @@ fn a_network_of_the_stack_that_is_there_already_is_used_and_removed_in_the_end()
 }
 
 #[test]
-fn a_kill_at_any_moment_of_a_start_leaves_nothing_after_the_next_command() {
+fn next_command_cleans_up_after_kills() {
     let fixture = shop("moments").write();
     let Some(made) = Made::by(&fixture) else { return };
     // How long a start takes, images and all that is cached apart.
@@ -113,7 +113,7 @@ fn a_kill_at_any_moment_of_a_start_leaves_nothing_after_the_next_command() {
 }
 
 #[test]
-fn a_test_that_fails_while_its_stack_is_up_leaves_nothing_in_the_engine() {
+fn failing_test_leaves_nothing_in_the_engine() {
     let fixture = shop("failing").write();
     let Some(_made) = Made::by(&fixture) else { return };
     let mut stranger = String::new();

@@ -39,7 +39,7 @@ fn through_front(fixture: &Fixture) -> String {
 }
 
 #[test]
-fn a_whole_stack_runs_in_containers_that_call_each_other_by_name() {
+fn containers_of_a_stack_resolve_names() {
     let fixture = shop("whole").write();
     let Some(made) = Made::by(&fixture) else { return };
     fixture.xtask(&["up", "-d", "--containers"]).ends_with(0);
@@ -72,7 +72,7 @@ fn a_whole_stack_runs_in_containers_that_call_each_other_by_name() {
 }
 
 #[test]
-fn any_service_alone_runs_in_a_container_and_any_alone_does_not() {
+fn each_service_can_be_placed_alone() {
     let fixture = shop("mixed").write();
     let Some(made) = Made::by(&fixture) else { return };
     let all = ["stock", "front", "shelves"];
@@ -95,7 +95,7 @@ fn any_service_alone_runs_in_a_container_and_any_alone_does_not() {
 }
 
 #[test]
-fn a_container_that_ends_is_started_again_and_a_failing_job_is_a_failure() {
+fn ended_container_restarts_and_failed_job_fails() {
     let fixture = shop("ends").write();
     let Some(_made) = Made::by(&fixture) else { return };
     fixture.xtask(&["up", "-d", "front", "--containers"]).ends_with(0);
@@ -113,7 +113,7 @@ fn a_container_that_ends_is_started_again_and_a_failing_job_is_a_failure() {
 }
 
 #[test]
-fn callers_of_a_container_whose_socket_is_held_wait_for_its_next_run() {
+fn callers_queue_while_a_container_restarts() {
     let fixture = shop("held").write();
     let Some(made) = Made::by(&fixture) else { return };
     fixture.xtask(&["up", "-d", "front", "--containers"]).ends_with(0);
@@ -138,7 +138,7 @@ fn callers_of_a_container_whose_socket_is_held_wait_for_its_next_run() {
 }
 
 #[test]
-fn two_stacks_run_side_by_side_with_a_network_each() {
+fn two_stacks_have_separate_networks() {
     let fixture = shop("two").write();
     let Some(made) = Made::by(&fixture) else { return };
     fixture.xtask(&["up", "-d", "front", "--containers"]).ends_with(0);
@@ -152,7 +152,7 @@ fn two_stacks_run_side_by_side_with_a_network_each() {
 }
 
 #[test]
-fn an_interrupt_in_the_foreground_stops_containers_in_order() {
+fn ctrl_c_stops_containers_in_order() {
     let fixture = shop("front").write();
     let Some(made) = Made::by(&fixture) else { return };
     let up = fixture.spawn(&["up", "front", "--containers"]);
@@ -166,7 +166,7 @@ fn an_interrupt_in_the_foreground_stops_containers_in_order() {
 }
 
 #[test]
-fn without_an_engine_nothing_is_built_and_one_problem_is_told() {
+fn missing_engine_is_reported_before_any_build() {
     let fixture = shop("none").write();
     for args in [["up", "-d", "--containers"].as_slice(), &["verify-deps", "--containers"]] {
         let run = fixture.spawn_with(args, |command| {

@@ -35,7 +35,7 @@ fn complaints(fixture: &Fixture) -> String {
 }
 
 #[test]
-fn a_stop_while_the_engine_makes_a_container_ends_the_start() {
+fn stop_ends_a_start_during_container_creation() {
     let fixture = safe().write();
     let engine = Script::pretending(&fixture);
     engine.hold("create", true);
@@ -58,7 +58,7 @@ fn a_stop_while_the_engine_makes_a_container_ends_the_start() {
 }
 
 #[test]
-fn a_stop_ends_the_start_also_when_the_engine_removes_nothing() {
+fn stop_ends_the_start_without_engine_cleanup() {
     let fixture = safe().write();
     let engine = Script::pretending(&fixture);
     engine.hold("create", true);
@@ -73,7 +73,7 @@ fn a_stop_ends_the_start_also_when_the_engine_removes_nothing() {
 }
 
 #[test]
-fn what_a_refused_start_may_have_made_is_removed() {
+fn leftovers_of_a_refused_start_are_removed() {
     let fixture = safe().write();
     let engine = Script::pretending(&fixture);
     engine.fail("create", true);
@@ -85,7 +85,7 @@ fn what_a_refused_start_may_have_made_is_removed() {
 }
 
 #[test]
-fn the_time_for_an_image_to_come_is_not_the_services() {
+fn image_pull_does_not_use_the_start_timeout() {
     let fixture = safe().write();
     let engine = Script::pretending(&fixture);
     engine.hold("pull", true);
@@ -109,7 +109,7 @@ fn the_time_for_an_image_to_come_is_not_the_services() {
 }
 
 #[test]
-fn a_stop_while_an_image_is_fetched_ends_the_start() {
+fn stop_ends_a_start_during_the_pull() {
     let fixture = safe().write();
     let engine = Script::pretending(&fixture);
     engine.hold("pull", true);
@@ -122,7 +122,7 @@ fn a_stop_while_an_image_is_fetched_ends_the_start() {
 }
 
 #[test]
-fn an_engine_that_does_not_say_that_a_container_runs_is_named_when_the_time_is_over() {
+fn start_timeout_names_a_silent_engine() {
     let fixture = safe().write();
     let engine = Script::pretending(&fixture);
     engine.fail("container", true);
@@ -133,7 +133,7 @@ fn an_engine_that_does_not_say_that_a_container_runs_is_named_when_the_time_is_o
 }
 
 #[test]
-fn what_a_stack_cannot_remove_is_told_when_it_ends_and_tried_again_by_the_next_command() {
+fn failed_removal_is_reported_and_retried() {
     let fixture = safe().write();
     let engine = Script::pretending(&fixture);
     engine.spawn(&fixture, &["up", "safe", "-d", "--ports", "auto"]).wait(PATIENCE).ends_with(0);
@@ -154,7 +154,7 @@ fn what_a_stack_cannot_remove_is_told_when_it_ends_and_tried_again_by_the_next_c
 }
 
 #[test]
-fn a_try_finds_no_data_of_one_whose_containers_could_not_be_removed() {
+fn next_trial_starts_without_old_data() {
     let shell = |name: &str, script: &str, more: &str| {
         let command = serde_json::to_string(&["sh", "-c", script]).unwrap();
         format!("[workspace.metadata.services.{name}]\ncommand = {command}\n{more}\n")
@@ -186,7 +186,7 @@ fn a_try_finds_no_data_of_one_whose_containers_could_not_be_removed() {
 }
 
 #[test]
-fn an_image_that_was_made_here_is_asked_of_no_registry() {
+fn local_image_is_never_pulled() {
     let fixture = shop("registry").write();
     let Some(made) = Made::by(&fixture) else { return };
     let script = Script::before(&fixture, engine().unwrap());

@@ -105,7 +105,7 @@ fn up_names_an_unneeded_service_once() {
 }
 
 #[test]
-fn up_waits_for_a_stopping_stack_and_starts_it_again() {
+fn up_restarts_a_stack_that_is_stopping() {
     let fixture = stand(&[("slow", "--drain 1500", "")]).write();
     fixture.xtask(&["up", "-d"]).ends_with(0);
     let before = fixture.supervisor();

@@ -20,7 +20,7 @@ fn lines(ran: &Ran) -> Vec<Value> {
 }
 
 #[test]
-fn status_tells_each_process_address_and_time() {
+fn status_lists_pid_address_and_time() {
     let fixture = tower("", "");
     fixture.xtask(&["up", "-d"]).ends_with(0);
     let status = fixture.status();
@@ -42,7 +42,7 @@ fn status_tells_each_process_address_and_time() {
 }
 
 #[test]
-fn restart_gives_a_new_process_at_the_same_address_and_leaves_the_others_alone() {
+fn restart_keeps_the_address_and_other_runs() {
     let fixture = tower("", "");
     fixture.xtask(&["restart", "base"]).ends_with(7).says("cargo xtask up");
     fixture.xtask(&["up", "-d"]).ends_with(0);
@@ -63,7 +63,7 @@ fn restart_gives_a_new_process_at_the_same_address_and_leaves_the_others_alone()
 }
 
 #[test]
-fn wait_ends_when_services_are_ready_and_gives_up_in_time() {
+fn wait_ends_when_ready_or_timed_out() {
     let fixture = stand(&[
         ("base", SERVE, "port = 0\n"),
         ("slow", "--boot 600000 --listen-env", "port = 0\nstart-timeout = \"600s\"\n"),
@@ -85,7 +85,7 @@ fn wait_ends_when_services_are_ready_and_gives_up_in_time() {
 }
 
 #[test]
-fn what_runs_and_has_printed_nothing_is_told_from_what_does_not_run() {
+fn logs_tell_silent_services_from_stopped_ones() {
     let fixture = stand(&[("quiet", "", "")]).write();
     fixture.xtask(&["logs", "quiet"]).ends_with(2).says("cargo xtask up");
     fixture.xtask(&["up", "-d"]).ends_with(0);
@@ -98,7 +98,7 @@ fn what_runs_and_has_printed_nothing_is_told_from_what_does_not_run() {
 }
 
 #[test]
-fn logs_show_the_end_follow_and_outlive_the_stack() {
+fn logs_follow_and_outlive_the_stack() {
     let fixture = stand(&[
         ("talker", "--flood 30", ""),
         ("other", "--ready-line hello", "ready = { log = \"hello\" }\n"),
@@ -133,7 +133,7 @@ fn logs_show_the_end_follow_and_outlive_the_stack() {
 }
 
 #[test]
-fn down_data_deletes_the_data_after_saying_what() {
+fn down_names_the_data_it_deletes() {
     let fixture = stand(&[("aside", "", "env = { HERE = \"${stack.data}\" }\n")]).write();
     fixture.xtask(&["up", "-d"]).ends_with(0);
     let plan = fixture.xtask(&["up", "--dry-run", "--json"]).json();
@@ -148,7 +148,7 @@ fn down_data_deletes_the_data_after_saying_what() {
 }
 
 #[test]
-fn up_as_json_ends_with_its_exit_code_also_where_nothing_began() {
+fn json_up_always_ends_with_its_exit_code() {
     let fixture = stand(&[("base", "", "")]).write();
     fixture.xtask(&["up", "-d"]).ends_with(0);
     let record = fixture.out().join("record").display().to_string();
@@ -160,7 +160,7 @@ fn up_as_json_ends_with_its_exit_code_also_where_nothing_began() {
 }
 
 #[test]
-fn up_as_json_is_lines_of_events_to_the_last() {
+fn json_up_prints_only_event_lines() {
     let fixture = stand(&[("base", &format!("{SERVE} --ready-line hello"), "port = 0\n")]).write();
     let up = fixture.spawn(&["up", "--json"]);
     up.says(SOON, "\"hello\"");
@@ -180,7 +180,7 @@ fn up_as_json_is_lines_of_events_to_the_last() {
 }
 
 #[test]
-fn nonsense_is_code_2_with_a_way_out() {
+fn invalid_arguments_exit_2_with_a_hint() {
     let fixture = stand(&[("base", SERVE, "port = 0\n")]).write();
     for args in [
         ["frobnicate"].as_slice(),
@@ -203,7 +203,7 @@ fn nonsense_is_code_2_with_a_way_out() {
 }
 
 #[test]
-fn outside_of_a_workspace_every_command_says_so() {
+fn commands_outside_a_workspace_report_it() {
     let fixture = stand(&[]).write();
     for command in ["up", "down", "status", "logs", "wait", "check", "graph", "test-e2e"] {
         let ran = fixture.spawn_with(&[command], |command| {
@@ -214,7 +214,7 @@ fn outside_of_a_workspace_every_command_says_so() {
 }
 
 #[test]
-fn a_reader_that_goes_away_is_success() {
+fn closed_output_is_success() {
     let fixture = tower("", "");
     fixture.xtask(&["up", "-d"]).ends_with(0);
     for args in [
@@ -240,7 +240,7 @@ fn a_reader_that_goes_away_is_success() {
 }
 
 #[test]
-fn colours_are_for_terminals_outside_of_continuous_integration() {
+fn colours_need_a_terminal_and_no_ci() {
     let fixture = tower("", "");
     fixture.xtask(&["up", "-d"]).ends_with(0);
     let shown = |variables: &[(&str, &str)]| {

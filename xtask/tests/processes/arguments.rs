@@ -92,7 +92,7 @@ fn no_command_takes_nonsense() {
 }
 
 #[test]
-fn each_mistake_has_its_code_and_its_words() {
+fn each_mistake_has_its_code_and_message() {
     let fixture = idle();
     for (line, code, words) in ONE_BY_ONE {
         let ran = fixture.xtask(line).ends_with(code);
@@ -108,7 +108,7 @@ fn each_mistake_has_its_code_and_its_words() {
 
 /// What a running stack is asked for in vain changes nothing there.
 #[test]
-fn a_running_stack_does_not_mind_questions_about_others() {
+fn queries_leave_a_running_stack_alone() {
     let fixture = idle();
     fixture.xtask(&["up", "-d"]).ends_with(0);
     let before = fixture.service("idle");

@@ -29,7 +29,7 @@ fn coin(start_timeout: &str) -> Fixture {
 }
 
 #[test]
-fn a_deadlock_is_named_by_status_explain_and_the_waiting_up() {
+fn status_explain_and_up_name_a_deadlock() {
     let fixture = coin("600s");
     let up = fixture.spawn(&["up", "-d"]);
     eventually(SOON, "both called", || {
@@ -70,7 +70,7 @@ fn a_deadlock_is_named_by_status_explain_and_the_waiting_up() {
 }
 
 #[test]
-fn a_deadlock_is_named_when_the_time_is_up() {
+fn start_timeout_names_a_deadlock() {
     let fixture = coin("8s");
     let up = fixture.xtask(&["up", "-d"]).ends_with(4);
     up.says("`heads` was not ready in time")
@@ -81,7 +81,7 @@ fn a_deadlock_is_named_when_the_time_is_up() {
 
 /// `lower` waits for `middle` alone, and is told by its arguments where `upper` is.
 #[test]
-fn a_connection_that_nobody_declared_is_said_when_a_foreground_ends() {
+fn foreground_reports_undeclared_connections_at_its_end() {
     let port = free_port();
     let serve = "--listen-env --http 200";
     let fixture = stand(&[

@@ -180,7 +180,7 @@ fn assault(socket: &Path, random: &mut Random) {
 }
 
 #[test]
-fn a_client_gets_right_answers_while_others_throw_bytes_at_the_socket() {
+fn client_works_while_others_send_garbage() {
     let target = Target::up();
     let seed = 0x5eed;
     let pid = target.supervisor();
@@ -233,7 +233,7 @@ fn a_client_gets_right_answers_while_others_throw_bytes_at_the_socket() {
 }
 
 #[test]
-fn slow_and_greedy_clients_cost_a_bounded_amount_and_hold_up_nobody() {
+fn slow_clients_are_bounded_and_block_no_client() {
     let target = Target::up();
     let pid = target.supervisor();
     let before = target.size(pid);
@@ -275,7 +275,7 @@ fn slow_and_greedy_clients_cost_a_bounded_amount_and_hold_up_nobody() {
 
 /// A list of numbers takes many times its length once it is understood.
 #[test]
-fn a_line_that_is_too_long_is_refused_and_its_sender_cut_off() {
+fn overlong_line_is_refused_and_disconnected() {
     let target = Target::up();
     let mut client = target.client();
     client.writer.set_write_timeout(Some(PATIENCE)).unwrap();
@@ -290,7 +290,7 @@ fn a_line_that_is_too_long_is_refused_and_its_sender_cut_off() {
 }
 
 #[test]
-fn another_version_of_the_protocol_hears_what_to_do() {
+fn other_protocol_version_gets_a_hint() {
     let target = Target::up();
     let mut client = target.client();
     client.send(&json!({ "version": 7, "id": 3, "wish": { "unknown": true } }));
@@ -304,7 +304,7 @@ fn another_version_of_the_protocol_hears_what_to_do() {
 }
 
 #[test]
-fn too_many_clients_are_told_so_and_those_that_are_connected_go_on() {
+fn surplus_clients_are_refused_and_others_continue() {
     let target = Target::up();
     let mut first = target.client();
     let crowd: Vec<Client> = (0..300).map(|_| target.client()).collect();
@@ -329,7 +329,7 @@ fn too_many_clients_are_told_so_and_those_that_are_connected_go_on() {
 /// Taking in a program may need an image, which takes its time. Here it never ends: opening
 /// a pipe that nobody writes to waits for ever.
 #[test]
-fn a_client_is_read_while_a_program_is_taken_in_and_a_stack_ends_meanwhile() {
+fn client_is_served_while_a_program_is_accepted() {
     let other_disk = tempfile::tempdir_in("/dev/shm").unwrap();
     let package = PackageSpec::new("shop", "shop").bin("shopd", SERVICE);
     let package = package.metadata("[package.metadata.service]\nname = \"shop\"\nport = 0\n");
@@ -366,7 +366,7 @@ fn a_client_is_read_while_a_program_is_taken_in_and_a_stack_ends_meanwhile() {
 
 /// Even where every folder and the socket itself are open to all.
 #[test]
-fn a_process_of_another_user_is_turned_away() {
+fn other_users_process_is_refused() {
     // SAFETY: the call has no preconditions.
     if unsafe { libc::geteuid() } != 0 {
         xtask_client::harness::skipped("root");

@@ -23,7 +23,7 @@ fn line_of(fixture: &Fixture, file: &str, text: &str) -> String {
 }
 
 #[test]
-fn a_cycle_is_refused_with_every_line_and_its_repair() {
+fn cycle_is_refused_with_its_repair() {
     let fixture = ring();
     let up = fixture.xtask(&["up", "-d"]).ends_with(2).says("check --fix");
     for file in ["chicken/Cargo.toml", "egg/Cargo.toml"] {
@@ -35,7 +35,7 @@ fn a_cycle_is_refused_with_every_line_and_its_repair() {
 }
 
 #[test]
-fn check_fix_mends_a_cycle_keeps_comments_and_up_works() {
+fn check_fix_breaks_the_cycle_and_keeps_comments() {
     let fixture = ring();
     fixture.xtask(&["check"]).ends_with(2);
     let fixed = fixture.xtask(&["check", "--fix"]).ends_with(0).says("`chicken/Cargo.toml`");
@@ -54,7 +54,7 @@ fn check_fix_mends_a_cycle_keeps_comments_and_up_works() {
 
 /// A table of the root lies on top of the package's.
 #[test]
-fn check_fix_mends_an_edge_that_two_tables_declare_at_once() {
+fn check_fix_edits_both_declaring_tables() {
     let fixture = ring();
     for (name, on) in [("chicken", "egg"), ("egg", "chicken")] {
         let overlay = format!("[workspace.metadata.services.{name}]\ndepends-on = [\"{on}\"]\n");
@@ -69,7 +69,7 @@ fn check_fix_mends_an_edge_that_two_tables_declare_at_once() {
 }
 
 #[test]
-fn check_fix_prints_an_edit_that_loses_a_comment() {
+fn check_fix_prints_edits_that_lose_comments() {
     let fixture = ring();
     for (file, name) in [("chicken/Cargo.toml", "egg"), ("egg/Cargo.toml", "chicken")] {
         let list = format!("depends-on = [\n    \"{name}\", # why\n]\nuses = []");
@@ -83,7 +83,7 @@ fn check_fix_prints_an_edit_that_loses_a_comment() {
 }
 
 #[test]
-fn a_cycle_can_be_relaxed_for_one_start() {
+fn cycle_can_be_relaxed_once() {
     let fixture = ring();
     fixture.xtask(&["up", "-d", "--cycles", "relax"]).ends_with(0).says("warning");
     assert_eq!(fixture.service("omelette")["phase"], "ready");

@@ -108,7 +108,7 @@ pub(crate) fn by_cargo(fixture: &Fixture, args: &[&str]) -> Ran {
 }
 
 #[test]
-fn tests_that_pass_are_code_0_and_leave_nothing() {
+fn passing_tests_exit_0_and_leave_nothing() {
     let fixture = greeter(SERVICE, "port = 0\n");
     let ran = fixture.xtask(&["test-e2e", "--json", "the_stack"]).ends_with(0).json();
     assert_eq!((&ran["passed"], &ran["ran"]), (&true.into(), &true.into()), "{ran}");
@@ -119,7 +119,7 @@ fn tests_that_pass_are_code_0_and_leave_nothing() {
 }
 
 #[test]
-fn a_failing_test_is_code_1_and_leaves_the_logs_and_the_way_to_try_again() {
+fn failing_test_exits_1_and_keeps_logs() {
     let fixture = greeter(SERVICE, "port = 0\n");
     let ran = fixture.xtask(&["test-e2e", "apples"]).ends_with(1);
     let ran = ran.says("apples_are_pears").says("cargo xtask test-e2e apples");
@@ -132,7 +132,7 @@ fn a_failing_test_is_code_1_and_leaves_the_logs_and_the_way_to_try_again() {
 }
 
 #[test]
-fn a_filter_that_matches_nothing_is_code_1_with_either_runner() {
+fn unmatched_filter_exits_1_with_either_runner() {
     let fixture = greeter(SERVICE, "port = 0\n");
     fixture.xtask(&["test-e2e", "bananas"]).ends_with(1).says("no test matches `bananas`");
     by_cargo(&fixture, &["test-e2e", "bananas"]).ends_with(1).says("no test matches `bananas`");
@@ -153,7 +153,7 @@ fn without_nextest_cargo_runs_the_tests() {
 }
 
 #[test]
-fn tests_that_do_not_compile_are_code_3() {
+fn uncompilable_tests_exit_3() {
     let fixture = greeter(SERVICE, "port = 0\n");
     fixture.edit("checks/src/lib.rs", "\"pears\"", "12");
     fixture.xtask(&["test-e2e"]).ends_with(3).says("E0277");
@@ -164,7 +164,7 @@ fn tests_that_do_not_compile_are_code_3() {
 }
 
 #[test]
-fn a_service_that_dies_during_the_tests_fails_them_and_is_named() {
+fn service_death_fails_the_tests() {
     let fixture = greeter(FUSED, "");
     let ran = fixture.xtask(&["test-e2e", "--json", "the_fuse"]).ends_with(1);
     let ran = ran.says("service `greeter` crashed in run 1").says("the fuse has burnt");
@@ -175,7 +175,7 @@ fn a_service_that_dies_during_the_tests_fails_them_and_is_named() {
 }
 
 #[test]
-fn a_stack_that_does_not_come_up_is_no_test_failure() {
+fn failed_start_is_no_test_failure() {
     let fixture = greeter("fn main() { let x: u32 = \"apples\"; }", "port = 0\n");
     fixture.xtask(&["test-e2e"]).ends_with(3).says("mismatched types");
     fixture.file("greeter/src/bin/greeter.rs", "fn main() { panic!(\"no apples\") }");
@@ -184,7 +184,7 @@ fn a_stack_that_does_not_come_up_is_no_test_failure() {
 }
 
 #[test]
-fn a_workspace_without_end_to_end_tests_is_told_how_to_name_them() {
+fn missing_e2e_package_gets_a_hint() {
     let fixture = greeter(SERVICE, "port = 0\n");
     fixture.edit("Cargo.toml", "[workspace.metadata.xtask]\ne2e = \"black-box\"\n", "");
     fixture.xtask(&["test-e2e"]).ends_with(2).says("[workspace.metadata.xtask]");
@@ -195,7 +195,7 @@ fn a_workspace_without_end_to_end_tests_is_told_how_to_name_them() {
 }
 
 #[test]
-fn a_tool_that_is_killed_or_told_to_end_leaves_nothing() {
+fn killed_test_run_leaves_nothing() {
     let fixture = greeter(SERVICE, "port = 0\n");
     let begin = |path: Option<PathBuf>| -> Running {
         let running = fixture.spawn_with(&["test-e2e", "on_and_on"], |command| {
@@ -222,7 +222,7 @@ fn a_tool_that_is_killed_or_told_to_end_leaves_nothing() {
 }
 
 #[test]
-fn a_kept_stack_stays_up_and_can_be_tested_again_and_taken_down() {
+fn kept_stack_can_be_tested_again() {
     let fixture = greeter(SERVICE, "port = 0\n");
     let ran = fixture.xtask(&["test-e2e", "--json", "--keep", "the_stack"]).ends_with(0);
     let stack = ran.json()["stack"].as_str().unwrap().to_owned();
@@ -242,7 +242,7 @@ fn a_kept_stack_stays_up_and_can_be_tested_again_and_taken_down() {
 
 /// It takes longer than a program without services of its own may take.
 #[test]
-fn a_service_has_its_own_time_to_stop_when_a_start_is_interrupted() {
+fn interrupted_start_grants_each_stop_timeout() {
     let fixture = greeter("fn main() {}\n", "kind = \"job\"\n");
     let manifest = fixture.text("Cargo.toml");
     let slow = "\n[workspace.metadata.services.slow]\nready = { log = \"never\" }\n\
@@ -291,7 +291,7 @@ fn test_runs_a_tier_by_name() {
 }
 
 #[test]
-fn ci_names_the_step_that_fails_and_tries_nothing_after_it() {
+fn ci_stops_at_the_failed_step() {
     let fixture = greeter("fn main() {}\n", "kind = \"job\"\n");
     let ran = fixture.xtask(&["ci"]).ends_with(1).says("cargo fmt --all --check");
     let ran = ran.says("step `format`");

@@ -93,7 +93,7 @@ const SHELL: [(&str, &str); 4] =
 const FLAGS: [&str; 6] = ["-e", "LEVEL_5=flag", "-e", "LEVEL_6=flag", "-e", "asker:LEVEL_6=own"];
 
 #[test]
-fn each_source_of_a_variable_wins_over_the_one_before() {
+fn each_variable_source_overrides_the_previous() {
     let fixture = shelf();
     let started = up(&fixture, &FLAGS, &SHELL).ends_with(0);
     let seen = levels(&fixture, "dev");
@@ -110,7 +110,7 @@ fn each_source_of_a_variable_wins_over_the_one_before() {
 }
 
 #[test]
-fn an_isolated_stack_takes_nothing_from_the_shell_that_the_plan_sets() {
+fn isolated_stack_ignores_shell_values_of_the_plan() {
     let fixture = shelf();
     let stray = [("PORT", "1"), ("HOST", "x"), ("DB_URL", "sqlite:/dev/null")];
     let shell = [SHELL.as_slice(), &stray].concat();
@@ -125,7 +125,7 @@ fn an_isolated_stack_takes_nothing_from_the_shell_that_the_plan_sets() {
 }
 
 #[test]
-fn addresses_are_told_and_never_come_from_the_shell() {
+fn addresses_never_come_from_the_shell() {
     let fixture = shelf();
     let wrong = ["PORT", "HOST", "DEPOT_URL", "DEPOT_PORT", "METRICS_PORT", "PEER"];
     let started = up(&fixture, &[], &wrong.map(|name| (name, "1"))).ends_with(0);
@@ -161,7 +161,7 @@ fn addresses_are_told_and_never_come_from_the_shell() {
 }
 
 #[test]
-fn a_service_starts_clean_whatever_started_the_tool() {
+fn service_starts_with_a_clean_environment() {
     let fixture = shelf();
     // A shell that ignores signals, below a supervisor and a cargo of its own.
     let outer = [
@@ -207,7 +207,7 @@ fn a_service_starts_clean_whatever_started_the_tool() {
 }
 
 #[test]
-fn an_overlay_adds_dependencies_and_replaces_values() {
+fn overlay_adds_dependencies_and_replaces_values() {
     let fixture = shelf();
     up(&fixture, &[], &[]).ends_with(0);
     assert_eq!(environ(&fixture, "dev")["MODE"], "near");
@@ -227,7 +227,7 @@ fn an_overlay_adds_dependencies_and_replaces_values() {
 }
 
 #[test]
-fn arguments_after_two_dashes_go_to_the_one_named_service() {
+fn trailing_arguments_go_to_the_named_service() {
     let fixture = shelf();
     up(&fixture, &["asker", "--", "--flag", "two words", "${literal}"], &[]).ends_with(0);
     let args = asked(&fixture, "dev", "/args");
@@ -239,7 +239,7 @@ fn arguments_after_two_dashes_go_to_the_one_named_service() {
 }
 
 #[test]
-fn secrets_are_masked_where_plans_are_shown_and_sources_are_named() {
+fn plans_mask_secrets_and_name_sources() {
     let fixture = shelf();
     let flags = ["-e", "asker:ADMIN_PASSWORD=flag-secret"];
     let shown = |args: &[&str]| {

@@ -20,7 +20,7 @@ fn shop(stock: &str, settings: &str) -> Fixture {
 }
 
 #[test]
-fn a_program_that_does_not_compile_is_code_3_and_its_message_is_shown_once() {
+fn compile_error_exits_3_and_shows_once() {
     let fixture = shop("fn main() { let x: u32 = \"apples\"; }", "port = 0\n");
     let up = fixture.xtask(&["up", "-d"]).ends_with(3);
     assert_eq!(up.stderr.matches("mismatched types").count(), 1, "{up}");
@@ -28,7 +28,7 @@ fn a_program_that_does_not_compile_is_code_3_and_its_message_is_shown_once() {
 }
 
 #[test]
-fn a_service_that_ends_at_its_start_is_code_4_with_its_last_lines() {
+fn early_exit_is_code_4_with_last_lines() {
     let fixture = shop(
         "fn main() { println!(\"opening\"); eprintln!(\"no apples left\"); std::process::exit(9) }",
         "port = 0\nrestart = \"no\"\n",
@@ -39,7 +39,7 @@ fn a_service_that_ends_at_its_start_is_code_4_with_its_last_lines() {
 }
 
 #[test]
-fn a_service_that_never_gets_ready_is_code_4_with_what_was_seen() {
+fn unready_service_is_code_4_with_probe_answer() {
     let fixture = shop(
         "fn main() { println!(\"thinking\"); loop { std::thread::park() } }",
         "port = 0\nstart-timeout = \"400ms\"\n",
@@ -50,7 +50,7 @@ fn a_service_that_never_gets_ready_is_code_4_with_what_was_seen() {
 }
 
 #[test]
-fn a_held_port_is_code_5_and_names_the_holder_and_the_way_out() {
+fn held_port_is_code_5_and_names_the_holder() {
     let holder = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = holder.local_addr().unwrap().port();
     let fixture = shop(SERVICE, &format!("port = {port}\n"));
@@ -64,7 +64,7 @@ fn a_held_port_is_code_5_and_names_the_holder_and_the_way_out() {
 }
 
 #[test]
-fn mistakes_in_two_files_are_reported_in_one_run() {
+fn mistakes_in_two_files_are_reported_together() {
     let fixture = shop(SERVICE, "port = \"many\"\n");
     fixture.edit("desk/Cargo.toml", "[\"stock\"]", "[\"stok\"]");
     let up = fixture.xtask(&["up", "-d"]).ends_with(2);
@@ -73,7 +73,7 @@ fn mistakes_in_two_files_are_reported_in_one_run() {
 }
 
 #[test]
-fn ctrl_c_stops_what_the_foreground_started_and_is_code_130() {
+fn ctrl_c_stops_the_foreground_with_130() {
     let fixture = shop(SERVICE, "port = 0\n");
     let up = fixture.spawn(&["up"]);
     up.says(Duration::from_secs(60), "front");

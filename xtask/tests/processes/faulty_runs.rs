@@ -85,7 +85,7 @@ fn orchard() -> Fixture {
 }
 
 #[test]
-fn random_kills_hit_what_comes_back_fail_nothing_and_can_be_had_again() {
+fn random_kills_are_repeatable_and_fail_no_test() {
     let fixture = orchard();
     let args = ["test-e2e", "--kill-random", "--seed", "11", "--json", "killed_again"];
     let ran = fixture.xtask(&args).ends_with(0).says("Killed mid");
@@ -99,7 +99,7 @@ fn random_kills_hit_what_comes_back_fail_nothing_and_can_be_had_again() {
 }
 
 #[test]
-fn a_seed_that_nobody_named_is_said_and_stands_in_the_command_to_run_it_again() {
+fn drawn_seed_is_part_of_the_repeat_command() {
     let fixture = orchard();
     let args = ["test-e2e", "--start-order", "random", "--slow", "base=1ms", "unripe"];
     let ran = fixture.xtask(&args).ends_with(1);
@@ -112,7 +112,7 @@ fn a_seed_that_nobody_named_is_said_and_stands_in_the_command_to_run_it_again() 
 }
 
 #[test]
-fn the_same_seed_is_the_same_order_and_another_one_another() {
+fn seed_decides_the_start_order() {
     let fixture = orchard();
     let order = |seed: &str| {
         let ran = fixture.xtask(&["up", "-d", "--json", "--start-order", "random", "--seed", seed]);
@@ -133,7 +133,7 @@ fn the_same_seed_is_the_same_order_and_another_one_another() {
 }
 
 #[test]
-fn a_slow_service_is_late_by_that_and_a_mistake_in_the_flag_is_told() {
+fn slow_flag_delays_one_service() {
     let fixture = orchard();
     let began = std::time::Instant::now();
     fixture.xtask(&["up", "-d", "base", "--slow", "base=1s"]).ends_with(0);
@@ -144,7 +144,7 @@ fn a_slow_service_is_late_by_that_and_a_mistake_in_the_flag_is_told() {
 }
 
 #[test]
-fn shards_divide_the_tests_each_with_a_stack_of_its_own() {
+fn shards_divide_tests_among_stacks() {
     for with_cargo in [false, true] {
         let fixture = orchard();
         let args = ["test-e2e", "--stacks", "2", "--json", "part_"];
@@ -170,7 +170,7 @@ fn shards_divide_the_tests_each_with_a_stack_of_its_own() {
 }
 
 #[test]
-fn a_shard_that_fails_fails_all_and_one_without_tests_does_not() {
+fn failed_shard_fails_and_empty_shard_passes() {
     let fixture = orchard();
     let ran = fixture.xtask(&["test-e2e", "--stacks", "3", "--json", "unripe", "part_one"]);
     let merged = ran.ends_with(1).says("cargo xtask test-e2e --stacks 3 unripe part_one").json();
@@ -182,7 +182,7 @@ fn a_shard_that_fails_fails_all_and_one_without_tests_does_not() {
 }
 
 #[test]
-fn shards_go_when_they_are_told_to_or_when_what_started_them_is_killed() {
+fn shards_end_on_signal_or_with_their_parent() {
     let fixture = greeter(SERVICE, "port = 0\n");
     for signal in [libc::SIGTERM, libc::SIGKILL] {
         let running = fixture.spawn(&["test-e2e", "--stacks", "2", "on_and_on"]);
@@ -201,7 +201,7 @@ fn shards_go_when_they_are_told_to_or_when_what_started_them_is_killed() {
 }
 
 #[test]
-fn a_failed_run_leaves_a_bundle_that_tells_everything_but_secrets() {
+fn failed_run_leaves_a_bundle_without_secrets() {
     let fixture = orchard();
     let ran = fixture.xtask(&["test-e2e", "--json", "unripe"]).ends_with(1);
     let bundle = ran.json()["bundle"].as_str().unwrap().to_owned();
@@ -223,7 +223,7 @@ fn a_failed_run_leaves_a_bundle_that_tells_everything_but_secrets() {
 }
 
 #[test]
-fn no_more_than_ten_failed_runs_are_kept() {
+fn ten_failed_runs_are_kept() {
     let fixture = orchard();
     let first = fixture.xtask(&["test-e2e", "--json", "unripe"]).ends_with(1).json();
     let first = Path::new(first["bundle"].as_str().unwrap()).parent().unwrap().to_owned();

@@ -60,7 +60,7 @@ fn warehouse(mail: u16) -> Fixture {
 }
 
 #[test]
-fn what_can_come_up_comes_up_and_the_truth_is_said_about_the_rest() {
+fn startable_services_start_and_others_are_reported() {
     let mail = TcpListener::bind("127.0.0.1:0").unwrap();
     let fixture = warehouse(mail.local_addr().unwrap().port());
 
@@ -107,7 +107,7 @@ fn what_can_come_up_comes_up_and_the_truth_is_said_about_the_rest() {
 }
 
 #[test]
-fn without_being_told_to_keep_going_nothing_is_left_of_a_failed_start() {
+fn failed_start_leaves_nothing_without_keep_going() {
     let mail = TcpListener::bind("127.0.0.1:0").unwrap();
     let fixture = warehouse(mail.local_addr().unwrap().port());
     fixture.xtask(&["up", "-d"]).ends_with(4).says("exited with status 7").says("listening");

@@ -17,7 +17,7 @@ fn shop() -> Fixture {
 }
 
 #[test]
-fn the_graph_is_drawn_in_every_form() {
+fn graph_is_drawn_in_every_form() {
     let fixture = shop();
     let drawn = |form: &str| fixture.xtask(&["graph", "--format", form]).ends_with(0).stdout;
     assert_eq!(drawn("text"), "front  http://127.0.0.1:4000\n└── stock  http://127.0.0.1:4001\n");
@@ -29,7 +29,7 @@ fn the_graph_is_drawn_in_every_form() {
 }
 
 #[test]
-fn explain_shows_where_values_come_from_and_masks_secrets() {
+fn explain_shows_sources_and_masks_secrets() {
     let fixture = shop();
     let explained = fixture.xtask(&["explain", "front"]).ends_with(0);
     let explained = explained.says("desk/Cargo.toml:").says("STOCK_URL").says("SHOP_TOKEN");
@@ -37,7 +37,7 @@ fn explain_shows_where_values_come_from_and_masks_secrets() {
 }
 
 #[test]
-fn a_dry_run_starts_nothing_and_is_the_same_each_time() {
+fn dry_run_starts_nothing_and_is_repeatable() {
     let fixture = shop();
     let plan = || fixture.xtask(&["up", "--dry-run", "--json"]).ends_with(0);
     let first = plan();

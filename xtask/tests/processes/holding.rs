@@ -26,7 +26,7 @@ fn plain() -> Fixture {
 
 /// A script that reads to the end of a pipe waits for `up -d` and not for its stack.
 #[test]
-fn a_stack_holds_nothing_that_its_caller_left_open() {
+fn stack_inherits_no_open_descriptors() {
     let fixture = plain();
     let (mut reader, writer) = std::io::pipe().unwrap();
     let number = writer.as_raw_fd();
@@ -49,7 +49,7 @@ fn a_stack_holds_nothing_that_its_caller_left_open() {
 
 /// A user's last logout takes the folder of the sockets away, and leaves the stack.
 #[test]
-fn a_stack_whose_socket_is_gone_is_told_from_none_and_can_be_stopped() {
+fn stop_works_without_the_control_socket() {
     let fixture = plain();
     fixture.xtask(&["up", "-d"]).ends_with(0);
     let supervisor = pid(&fixture.status(), "supervisor_pid");
@@ -67,7 +67,7 @@ fn a_stack_whose_socket_is_gone_is_told_from_none_and_can_be_stopped() {
 
 /// A sweep may take seconds, and a sweeper that is stopped takes for ever.
 #[test]
-fn a_client_sees_the_end_of_its_supervisor_before_the_sweep_is_over() {
+fn client_notices_the_supervisors_death_before_the_sweep() {
     let fixture = plain();
     let up = fixture.spawn(&["up"]);
     up.says(PATIENCE, "plain");
@@ -86,7 +86,7 @@ fn a_client_sees_the_end_of_its_supervisor_before_the_sweep_is_over() {
 }
 
 #[test]
-fn a_clean_up_that_takes_long_is_told_with_who_is_at_it() {
+fn down_names_the_process_still_cleaning_up() {
     let fixture = plain();
     fixture.xtask(&["up", "-d"]).ends_with(0);
     let guardian = pid(&fixture.status(), "guardian_pid");
@@ -99,7 +99,7 @@ fn a_clean_up_that_takes_long_is_told_with_who_is_at_it() {
 
 /// Somebody deleted it to begin anew, as they thought.
 #[test]
-fn a_stack_whose_state_is_gone_is_named_by_the_next_one_with_what_ends_it() {
+fn next_stack_names_one_without_state() {
     let port = free_port();
     let fixture = stand(&[("plain", SERVE, &format!("port = {port}\n"))]).write();
     fixture.xtask(&["up", "-d"]).ends_with(0);
@@ -113,7 +113,7 @@ fn a_stack_whose_state_is_gone_is_named_by_the_next_one_with_what_ends_it() {
 
 /// A machine that wakes up again may have stopped it, or somebody with a debugger.
 #[test]
-fn a_supervisor_that_is_stopped_is_named_with_what_wakes_and_what_ends_it() {
+fn stopped_supervisor_is_named_with_hints() {
     let fixture = plain();
     fixture.xtask(&["up", "-d"]).ends_with(0);
     let supervisor = pid(&fixture.status(), "supervisor_pid");
@@ -155,7 +155,7 @@ fn signal(pid: i32, number: i32) {
 }
 
 #[test]
-fn data_is_not_deleted_while_somebody_starts_the_stack() {
+fn data_is_kept_while_a_start_waits() {
     let fixture = plain();
     fixture.xtask(&["up", "-d"]).ends_with(0);
     fixture.xtask(&["down"]).ends_with(0);

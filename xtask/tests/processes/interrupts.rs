@@ -106,7 +106,7 @@ fn stopped_in_order(shown: &str) {
 }
 
 #[test]
-fn ctrl_c_at_any_moment_of_a_start_ends_in_order_with_130_and_leaves_nothing() {
+fn ctrl_c_at_any_moment_stops_in_order() {
     let fixture = start();
     fixture.xtask(&["up", "-d"]).ends_with(0);
     fixture.xtask(&["down"]).ends_with(0);
@@ -133,7 +133,7 @@ fn ctrl_c_at_any_moment_of_a_start_ends_in_order_with_130_and_leaves_nothing() {
 
 /// Somebody else may hold it for ever: a client that is suspended while it starts.
 #[test]
-fn ctrl_c_ends_a_start_that_waits_for_its_turn() {
+fn ctrl_c_ends_a_queued_start() {
     let fixture = start();
     fixture.xtask(&["up", "-d"]).ends_with(0);
     fixture.xtask(&["down"]).ends_with(0);

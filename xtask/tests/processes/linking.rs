@@ -65,7 +65,7 @@ fn time_of(events: &[Value], wanted: impl Fn(&Value) -> bool) -> u64 {
 /// The only wall-clock condition of these tests: the issue states it. The slow build
 /// counts its four seconds from the link of the quick one, however busy the machine is.
 #[test]
-fn a_service_linked_four_seconds_before_the_slowest_is_ready_three_seconds_before_the_end() {
+fn linked_service_is_ready_before_the_build_ends() {
     let fixture = Fixture::new("uneven")
         .package(service("quick", SERVICE))
         .package(service("slow", SERVICE))
@@ -115,7 +115,7 @@ const SAY_SO: &str = "if let Ok(path) = std::env::var(\"SAY_SO\") {\n\
                       std::fs::write(path, \"\").unwrap();\n}\nlet mut rounds";
 
 #[test]
-fn a_restart_during_a_failing_rebuild_and_after_it_runs_the_accepted_build() {
+fn restart_runs_the_accepted_build() {
     let (fixture, up, go) = in_the_middle_of_a_failing_rebuild();
     // Cargo takes the old program away when it links; nothing may depend on it.
     let _ = fs::remove_file(fixture.root().join("target/debug/oned"));
@@ -175,7 +175,7 @@ fn a_running_stack_outlives_cargo_clean() {
 }
 
 #[test]
-fn no_build_starts_what_was_built_and_says_what_was_not() {
+fn no_build_names_missing_programs() {
     let fixture = Fixture::new("frugal")
         .package(service("one", &version(1)))
         .package(service("two", &version(1)))
@@ -192,7 +192,7 @@ fn no_build_starts_what_was_built_and_says_what_was_not() {
 }
 
 #[test]
-fn keep_going_starts_what_can_be_built() {
+fn keep_going_starts_buildable_services() {
     let fixture = Fixture::new("stubborn")
         .package(service("good", SERVICE))
         .package(service("bad", "fn main() { let wrong: u32 = \"\"; }"))
@@ -209,7 +209,7 @@ fn keep_going_starts_what_can_be_built() {
 }
 
 #[test]
-fn only_the_wanted_binary_is_built_and_with_its_own_features() {
+fn only_the_required_binary_is_built() {
     let features = "[features]\ndefault = [\"plain\"]\nplain = []\nfast = []\n";
     let shown =
         answering("format!(\"{} {}\", cfg!(feature = \"plain\"), cfg!(feature = \"fast\"))");
@@ -244,7 +244,7 @@ fn only_the_wanted_binary_is_built_and_with_its_own_features() {
 }
 
 #[test]
-fn a_missing_lock_file_is_written_unless_it_may_not_be() {
+fn missing_lock_file_is_written_unless_locked() {
     let fixture = Fixture::new("unlocked").package(service("one", SERVICE)).write();
     let lock = fixture.root().join("Cargo.lock");
     let refused = fixture.xtask(&["up", "-d", "--locked"]);

@@ -53,7 +53,7 @@ fn logs_folder(fixture: &Fixture) -> PathBuf {
 }
 
 #[test]
-fn more_logs_than_the_soft_limit_of_open_files_are_shown() {
+fn logs_exceed_the_soft_descriptor_limit() {
     let fixture = stand(&[("idle", "", "")]).write();
     let folder = logs_folder(&fixture);
     std::fs::create_dir_all(&folder).unwrap();
@@ -80,7 +80,7 @@ fn more_logs_than_the_soft_limit_of_open_files_are_shown() {
 }
 
 #[test]
-fn stuck_readers_hold_up_nobody_hold_no_memory_and_miss_nothing() {
+fn stuck_readers_block_no_service_and_miss_nothing() {
     // More than one file of a log holds.
     const LINES: usize = 300_000;
     let flood = format!("--boot 300 --flood {LINES} --line-bytes 100");
@@ -122,7 +122,7 @@ fn stuck_readers_hold_up_nobody_hold_no_memory_and_miss_nothing() {
 }
 
 #[test]
-fn a_line_of_ten_megabytes_is_kept_byte_by_byte_in_bounded_memory() {
+fn ten_megabyte_line_is_kept_in_bounded_memory() {
     let fixture = stand(&[("long", "--long-line 10000000 --ready-line over", "")]).write();
     fixture.xtask(&["up", "-d"]).ends_with(0);
     let printed = eventually(SOON, "the whole line", || {
@@ -137,7 +137,7 @@ fn a_line_of_ten_megabytes_is_kept_byte_by_byte_in_bounded_memory() {
 }
 
 #[test]
-fn what_is_no_text_is_kept_as_it_is_and_shown_without_harm() {
+fn binary_output_is_kept_and_shown_safely() {
     let fixture = stand(&[("junk", "--junk", "")]).write();
     fixture.xtask(&["up", "-d"]).ends_with(0);
     let printed = eventually(SOON, "the line", || {
@@ -153,7 +153,7 @@ fn what_is_no_text_is_kept_as_it_is_and_shown_without_harm() {
 }
 
 #[test]
-fn halves_of_lines_do_not_mix_and_what_has_no_end_is_marked() {
+fn partial_lines_do_not_mix_and_are_marked() {
     let ends = "restart = \"no\"\n";
     let fixture = stand(&[
         ("torn", "--torn", ""),
@@ -183,7 +183,7 @@ fn halves_of_lines_do_not_mix_and_what_has_no_end_is_marked() {
 }
 
 #[test]
-fn times_and_patterns_find_lines_from_before_restarts_of_service_and_supervisor() {
+fn time_and_pattern_filters_span_restarts() {
     let greets = "ready = { log = \"hello\" }\n";
     let fixture = stand(&[
         ("one", "--ready-line hello:one", greets),
@@ -217,7 +217,7 @@ fn times_and_patterns_find_lines_from_before_restarts_of_service_and_supervisor(
 }
 
 #[test]
-fn a_full_disk_costs_lines_is_said_once_and_named_in_the_log_when_there_is_room_again() {
+fn full_disk_is_reported_once_and_logged() {
     let fixture = stand(&[("clock", "--tick 2", "")]).write();
     let logs = logs_folder(&fixture);
     std::fs::create_dir_all(&logs).unwrap();
@@ -274,7 +274,7 @@ fn a_full_disk_costs_lines_is_said_once_and_named_in_the_log_when_there_is_room_
 }
 
 #[test]
-fn a_limit_of_size_for_files_costs_nothing() {
+fn file_size_limit_loses_no_line() {
     const LIMIT: libc::rlim_t = 256 * 1024;
     let fixture = stand(&[("flood", "--flood 10000", "")]).write();
     let up = fixture.spawn_with(&["up", "-d"], |command| {
@@ -297,7 +297,7 @@ fn a_limit_of_size_for_files_costs_nothing() {
 }
 
 #[test]
-fn no_more_is_kept_of_a_log_than_the_metadata_says() {
+fn log_size_follows_the_metadata() {
     let limits = "log = { size = \"64K\", files = 2 }";
     let fixture = stand(&[("flood", "--flood 20000 --line-bytes 100", limits)]).write();
     fixture.xtask(&["up", "-d"]).ends_with(0);
@@ -317,7 +317,7 @@ fn files_of(fixture: &Fixture, service: &str) -> Vec<String> {
 }
 
 #[test]
-fn times_and_patterns_find_lines_in_files_that_were_put_aside() {
+fn time_and_pattern_filters_search_rotated_files() {
     const LINES: usize = 6000;
     let limits = "log = { size = \"64K\", files = 20 }";
     let flood = format!("--flood {LINES} --line-bytes 100");
@@ -353,7 +353,7 @@ fn times_and_patterns_find_lines_in_files_that_were_put_aside() {
 
 /// It neither ends with the supervisor nor shows a line twice or not at all.
 #[test]
-fn a_follower_goes_on_over_restarts_of_the_supervisor() {
+fn follower_continues_over_supervisor_restarts() {
     let limits = "log = { size = \"64K\", files = 50 }";
     let fixture = stand(&[("clock", "--tick 2", limits)]).write();
     fixture.xtask(&["up", "-d"]).ends_with(0);
@@ -384,7 +384,7 @@ fn a_follower_goes_on_over_restarts_of_the_supervisor() {
 }
 
 #[test]
-fn a_reader_that_goes_away_ends_a_follower() {
+fn closed_output_ends_a_follower() {
     let fixture = stand(&[("clock", "--tick 5", "")]).write();
     fixture.xtask(&["up", "-d"]).ends_with(0);
     let mut follow = stuck(&fixture, &["logs", "-f"]);

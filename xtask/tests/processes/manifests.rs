@@ -32,7 +32,7 @@ const HARMS: [(Harm, &str); 7] = [
 ];
 
 #[test]
-fn a_members_manifest_that_cannot_be_read_is_named() {
+fn unreadable_member_manifest_is_named() {
     for (harm, words) in HARMS {
         let fixture = shop();
         let path = fixture.root().join("shop/Cargo.toml");
@@ -47,7 +47,7 @@ fn a_members_manifest_that_cannot_be_read_is_named() {
 }
 
 #[test]
-fn a_root_manifest_that_cannot_be_read_is_named() {
+fn unreadable_root_manifest_is_named() {
     for (harm, words) in HARMS {
         let fixture = shop();
         let path = fixture.root().join("Cargo.toml");
@@ -63,7 +63,7 @@ fn a_root_manifest_that_cannot_be_read_is_named() {
 }
 
 #[test]
-fn a_manifest_of_fifty_megabytes_is_refused_without_a_picture_of_it() {
+fn fifty_megabyte_manifest_is_refused_without_excerpt() {
     let fixture = shop();
     let mut text = vec![b'x'; 50_000_000];
     text.push(b'\n');
@@ -75,7 +75,7 @@ fn a_manifest_of_fifty_megabytes_is_refused_without_a_picture_of_it() {
 }
 
 #[test]
-fn a_workspace_in_a_folder_that_is_no_text_is_refused_in_words() {
+fn non_utf8_workspace_path_is_refused() {
     let fixture = shop();
     let odd = fixture.out().join(OsStr::from_bytes(b"odd-\xff\xfe"));
     fs::rename(fixture.root(), &odd).unwrap();
@@ -90,7 +90,7 @@ fn a_workspace_in_a_folder_that_is_no_text_is_refused_in_words() {
 }
 
 #[test]
-fn a_working_folder_that_is_gone_is_said() {
+fn deleted_working_folder_is_reported() {
     let fixture = shop();
     let gone = fixture.out().join("gone");
     fs::create_dir(&gone).unwrap();
@@ -112,7 +112,7 @@ fn a_working_folder_that_is_gone_is_said() {
 }
 
 #[test]
-fn what_cargo_refuses_is_a_problem_as_json_too() {
+fn cargo_errors_are_json_problems() {
     let fixture = shop();
     let refused = fixture.xtask(&["check", "--json", "--manifest-path", "/no/where/Cargo.toml"]);
     let problems = refused.ends_with(2).json();

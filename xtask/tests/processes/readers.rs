@@ -46,7 +46,7 @@ fn is_up(fixture: &Fixture) -> bool {
 }
 
 #[test]
-fn a_detached_start_goes_on_without_its_readers_and_ends_with_the_right_code() {
+fn detached_start_continues_without_its_readers() {
     let fixture = shop(SERVICE);
     for json in [&[][..], &["--json"]] {
         let args = [&["up", "-d"][..], json].concat();
@@ -63,7 +63,7 @@ fn a_detached_start_goes_on_without_its_readers_and_ends_with_the_right_code() {
 }
 
 #[test]
-fn ctrl_c_is_obeyed_in_order_while_standard_error_is_stuck() {
+fn ctrl_c_works_while_stderr_is_stuck() {
     let fixture = shop(SERVICE);
     fixture.xtask(&["up", "-d"]).ends_with(0);
     fixture.xtask(&["down"]).ends_with(0);

@@ -20,7 +20,7 @@ fn ready_ms(fixture: &Fixture, name: &str) -> u64 {
 
 /// Each program needs 150 ms until it is what its probe asks for.
 #[test]
-fn each_probe_waits_for_what_it_asks_for() {
+fn each_probe_waits_for_its_answer() {
     let fixture = stand(&[
         ("notifies", "--notify-after 150", "ready = { notify = true }\n"),
         ("answers", "--boot 150 --listen-env --http 200", "port = 0\nready = { http = \"/\" }\n"),
@@ -66,7 +66,7 @@ fn each_probe_waits_for_what_it_asks_for() {
 }
 
 #[test]
-fn a_command_is_asked_until_it_succeeds() {
+fn command_probe_repeats_until_it_succeeds() {
     let ready = "ready = { command = [\"test\", \"-e\", \"open\"] }\nstart-timeout = \"600s\"\n";
     let fixture = stand(&[("shop", "", ready)]).write();
     let up = fixture.spawn(&["up", "-d"]);
@@ -82,7 +82,7 @@ fn a_command_is_asked_until_it_succeeds() {
 }
 
 #[test]
-fn a_foreign_listener_on_the_port_is_never_ready() {
+fn foreign_listener_is_never_ready() {
     let address = free_port();
     let settings = format!("port = {address}\nstart-timeout = \"600s\"\n");
     let fixture = stand(&[("absent", "", &settings)]).write();
@@ -103,7 +103,7 @@ fn a_foreign_listener_on_the_port_is_never_ready() {
 }
 
 #[test]
-fn a_timeout_says_what_was_last_seen_and_what_waits_on_it() {
+fn timeout_names_last_answer_and_waiting_dependents() {
     let late = "start-timeout = \"400ms\"\n";
     let fixture = stand(&[
         ("mute", "--stderr thinking", &format!("{late}ready = {{ notify = true }}\n")),
@@ -147,7 +147,7 @@ fn a_timeout_says_what_was_last_seen_and_what_waits_on_it() {
 
 /// It prints what the probe asks for, then ends before it binds.
 #[test]
-fn a_program_that_sounds_ready_and_dies_is_not_ready() {
+fn program_that_exits_after_ready_is_not_ready() {
     let fixture = stand(&[(
         "liar",
         "--print-before-bind listening --exit-after 0 --code 7",
@@ -160,7 +160,7 @@ fn a_program_that_sounds_ready_and_dies_is_not_ready() {
 }
 
 #[test]
-fn a_missing_program_is_said_at_once() {
+fn missing_probe_program_is_reported_at_once() {
     let fixture = stand(&[])
         .workspace("[workspace.metadata.services.ghost]\ncommand = [\"no-such-program\"]\n")
         .write();

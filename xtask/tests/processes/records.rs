@@ -37,7 +37,7 @@ fn changed(file: &Path, change: impl FnOnce(&str) -> String) -> PathBuf {
 }
 
 #[test]
-fn a_recorded_run_replays_to_the_same_effects_and_every_change_of_it_is_said() {
+fn replay_repeats_a_record_and_reports_changes() {
     let (fixture, file) = recorded();
     let mode = fs::metadata(&file).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600, "secrets stand in it");
@@ -72,7 +72,7 @@ fn a_recorded_run_replays_to_the_same_effects_and_every_change_of_it_is_said() {
 }
 
 #[test]
-fn a_file_that_is_no_record_is_refused() {
+fn file_of_another_format_is_refused() {
     let fixture = stand(&[]).write();
     for text in ["", "something\n", "{\"check\":\"rest\"}\n", "\u{0}\u{1}"] {
         let file = fixture.out().join("file");
@@ -85,7 +85,7 @@ fn a_file_that_is_no_record_is_refused() {
 }
 
 #[test]
-fn a_stack_that_runs_already_cannot_be_recorded_and_a_bad_place_is_said_at_once() {
+fn running_stack_cannot_be_recorded() {
     let fixture = stand(&[("base", "", "")]).write();
     let nowhere = fixture.out().join("nowhere/run.record");
     let refused = fixture.xtask(&["up", "-d", "--record", nowhere.to_str().unwrap()]);
@@ -99,7 +99,7 @@ fn a_stack_that_runs_already_cannot_be_recorded_and_a_bad_place_is_said_at_once(
 }
 
 #[test]
-fn a_trace_of_the_simulation_is_a_record() {
+fn simulation_trace_is_a_record() {
     let fixture = stand(&[]).write();
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("core/tests/traces");
     for entry in fs::read_dir(folder).unwrap() {
@@ -110,7 +110,7 @@ fn a_trace_of_the_simulation_is_a_record() {
 
 /// A seed in which a promise is broken on purpose, by a checker and by a panic.
 #[test]
-fn a_seed_that_fails_leaves_a_record_that_replay_takes() {
+fn failing_seed_leaves_a_replayable_record() {
     let fixture = stand(&[]).write();
     for (broken, checker) in [("objection", "on purpose"), ("panic", "no panic")] {
         // All of the workspace, so that its features are those that everybody builds with.

@@ -44,7 +44,7 @@ fn a_chain_of_fifty_comes_up() {
 }
 
 #[test]
-fn two_hundred_services_side_by_side_come_up() {
+fn two_hundred_parallel_services_start() {
     let fixture = many("wide", 200, |_| Vec::new());
     comes_up(&fixture, 200, "200 side by side");
 }

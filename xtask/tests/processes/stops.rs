@@ -16,7 +16,7 @@ fn rogue(args: &str, settings: &str) -> Fixture {
 }
 
 #[test]
-fn a_service_that_is_deaf_to_its_signal_is_killed_after_its_timeout() {
+fn deaf_service_is_killed_after_its_timeout() {
     let fixture = rogue("\"--ignore-term\"", "stop = { timeout = \"300ms\" }\n");
     fixture.xtask(&["up", "-d"]).ends_with(0);
     let begun = Instant::now();
@@ -26,7 +26,7 @@ fn a_service_that_is_deaf_to_its_signal_is_killed_after_its_timeout() {
 }
 
 #[test]
-fn a_slow_stop_is_waited_for() {
+fn down_waits_for_a_slow_stop() {
     let fixture =
         rogue("\"--drain\", \"700\", \"--ready-line\", \"up\"", "ready = { log = \"up\" }\n");
     fixture.xtask(&["up", "-d"]).ends_with(0);
@@ -37,7 +37,7 @@ fn a_slow_stop_is_waited_for() {
 }
 
 #[test]
-fn down_is_over_only_when_grandchildren_are_gone_too() {
+fn down_waits_for_grandchildren() {
     let fixture = rogue(
         "\"--listen-env\", \"--grandchild\", \"--grandchild-setsid\", \"--ready-line\", \"up\"",
         "port = 0\nready = { log = \"up\", tcp = true }\nstop = { timeout = \"300ms\" }\n",
@@ -56,7 +56,7 @@ fn down_is_over_only_when_grandchildren_are_gone_too() {
 }
 
 #[test]
-fn a_flood_of_lines_and_half_a_line_are_all_there() {
+fn log_flood_and_partial_line_are_complete() {
     let fixture = rogue(
         "\"--flood\", \"20000\", \"--half-line\", \"--exit-after\", \"100\"",
         "kind = \"job\"\n",
@@ -68,7 +68,7 @@ fn a_flood_of_lines_and_half_a_line_are_all_there() {
 }
 
 #[test]
-fn down_now_waits_for_nobody() {
+fn down_now_kills_at_once() {
     let fixture = rogue("\"--drain\", \"60000\"", "stop = { timeout = \"60s\" }\n");
     fixture.xtask(&["up", "-d"]).ends_with(0);
     let begun = Instant::now();

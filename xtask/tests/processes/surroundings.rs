@@ -52,7 +52,7 @@ fn is_root() -> bool {
 }
 
 #[test]
-fn a_path_with_blanks_quotes_and_two_hundred_characters_makes_no_difference() {
+fn long_path_with_blanks_and_quotes_works() {
     let long = "deep down ".repeat(20);
     for name in [long.trim(), "it's a \"shop\" for $HOME \\ `ls`"] {
         let fixture = shop(name);
@@ -70,7 +70,7 @@ fn a_path_with_blanks_quotes_and_two_hundred_characters_makes_no_difference() {
 
 /// A socket's path has 103 bytes at most, a folder's has thousands.
 #[test]
-fn state_and_runtime_folders_that_are_too_long_for_sockets_make_no_difference() {
+fn overlong_state_and_runtime_folders_work() {
     let fixture = plain();
     let deep = fixture.out().join("d".repeat(120)).join("e".repeat(120));
     fs::create_dir_all(&deep).unwrap();
@@ -84,7 +84,7 @@ fn state_and_runtime_folders_that_are_too_long_for_sockets_make_no_difference() 
 }
 
 #[test]
-fn variables_that_are_missing_are_named_or_not_needed() {
+fn missing_variables_are_named_or_optional() {
     let fixture = plain();
     for args in [&["up", "-d"][..], &["status"], &["down"], &["logs"]] {
         let homeless = ran(&fixture, args, |command| {
@@ -115,7 +115,7 @@ fn variables_that_are_missing_are_named_or_not_needed() {
 }
 
 #[test]
-fn cargo_that_cannot_be_found_is_said_with_a_way_out() {
+fn missing_cargo_gets_a_hint() {
     let fixture = plain();
     for args in [&["up", "-d"][..], &["status"], &["down"], &["check"]] {
         let lost = ran(&fixture, args, |command| {
@@ -127,7 +127,7 @@ fn cargo_that_cannot_be_found_is_said_with_a_way_out() {
 }
 
 #[test]
-fn a_pinned_toolchain_that_is_not_installed_is_explained_by_rustup() {
+fn missing_toolchain_shows_the_message_of_rustup() {
     let cargo = which::which("cargo").unwrap();
     if !fs::canonicalize(&cargo).is_ok_and(|real| real.ends_with("rustup")) {
         xtask_client::harness::skipped("rustup");
@@ -147,7 +147,7 @@ fn a_pinned_toolchain_that_is_not_installed_is_explained_by_rustup() {
 }
 
 #[test]
-fn files_in_the_place_of_folders_are_named() {
+fn files_instead_of_folders_are_named() {
     let fixture = shop("files");
     fs::write(fixture.root().join("target"), "").unwrap();
     fixture.xtask(&["up", "-d"]).ends_with(3).says("target");
@@ -197,7 +197,7 @@ impl Drop for Mount {
 const IN_MEMORY: [&str; 3] = ["-t", "tmpfs", "none"];
 
 #[test]
-fn a_read_only_target_folder_stops_a_build_and_nothing_else() {
+fn read_only_target_folder_stops_only_builds() {
     let fixture = shop("frozen");
     let Some(target) = Mount::new(&fixture.root().join("target"), &IN_MEMORY) else { return };
     fixture.xtask(&["up", "-d"]).ends_with(0);
@@ -211,7 +211,7 @@ fn a_read_only_target_folder_stops_a_build_and_nothing_else() {
 }
 
 #[test]
-fn a_read_only_state_folder_stops_a_start_and_no_question() {
+fn read_only_state_folder_stops_only_starts() {
     let fixture = plain();
     let Some(state) = Mount::new(&fixture.state(), &IN_MEMORY) else { return };
     fixture.xtask(&["up", "-d"]).ends_with(0);
@@ -226,7 +226,7 @@ fn a_read_only_state_folder_stops_a_start_and_no_question() {
 }
 
 #[test]
-fn a_disk_without_files_or_room_to_spare_is_said_and_leaves_nothing() {
+fn full_disk_is_reported_and_leaves_nothing() {
     let fixture = shop("full");
     fixture.xtask(&["up", "-d"]).ends_with(0);
     fixture.xtask(&["down"]).ends_with(0);
@@ -245,7 +245,7 @@ fn a_disk_without_files_or_room_to_spare_is_said_and_leaves_nothing() {
 
 /// The record and the supervisor's own words share the disk with everything else.
 #[test]
-fn a_disk_that_is_full_ends_a_record_and_no_stack() {
+fn full_disk_ends_the_record_only() {
     let fixture = plain();
     let options = ["-t", "tmpfs", "-o", "size=2m", "none"];
     let Some(state) = Mount::new(&fixture.state(), &options) else { return };
@@ -268,7 +268,7 @@ fn a_disk_that_is_full_ends_a_record_and_no_stack() {
 }
 
 #[test]
-fn few_descriptors_are_said_wherever_they_run_out() {
+fn descriptor_exhaustion_is_reported_everywhere() {
     let fixture = plain();
     let mut came_up = false;
     for limit in (5..32).step_by(2) {
@@ -313,7 +313,7 @@ fn without_rights(command: &mut Command) {
 
 /// As one has that got a right with its file, such as that to a port below 1024.
 #[test]
-fn a_program_that_shows_nobody_what_it_holds_gets_ready() {
+fn undumpable_program_becomes_ready() {
     let hidden = format!("{SERVE} --hide");
     let fixture = stand(&[("hidden", &hidden, "port = 0\nstart-timeout = \"20s\"\n")]).write();
     ran(&fixture, &["up", "-d"], without_rights).ends_with(0);
@@ -324,7 +324,7 @@ fn a_program_that_shows_nobody_what_it_holds_gets_ready() {
 
 /// Without the right to look into processes of others, root sees no more than anybody.
 #[test]
-fn a_holder_that_cannot_be_looked_at_is_named_by_its_user() {
+fn uninspectable_port_holder_is_named_by_user() {
     if !is_root() {
         xtask_client::harness::skipped("root");
         return;
@@ -351,7 +351,7 @@ fn a_holder_that_cannot_be_looked_at_is_named_by_its_user() {
 }
 
 #[test]
-fn what_services_print_that_is_no_text_is_shown_as_far_as_it_is() {
+fn invalid_utf8_output_is_shown_lossily() {
     let fixture = stand(&[]).workspace(
         "[workspace.metadata.services.odd]\n\
          command = [\"printf\", 'a\\377\\376b\\033]0;title\\007c\\n']\nkind = \"job\"\n",
@@ -366,7 +366,7 @@ fn what_services_print_that_is_no_text_is_shown_as_far_as_it_is() {
 }
 
 #[test]
-fn nobody_gets_colours_who_has_not_asked_for_them() {
+fn escapes_need_a_terminal_or_a_request() {
     let fixture = plain();
     let colours = |args: &[&str], ci: bool| {
         let ran = ran(&fixture, args, |command| {

@@ -25,7 +25,7 @@ fn tries() -> usize {
 
 /// One starts the stack, the others join it.
 #[test]
-fn of_several_ups_at_once_one_wins_and_the_others_become_its_clients() {
+fn one_of_several_ups_starts_the_stack() {
     let fixture = tower("", "");
     for number in 0..tries() {
         // Both ends of a race are tried: one that begins as a client, and three at once.
@@ -47,7 +47,7 @@ fn of_several_ups_at_once_one_wins_and_the_others_become_its_clients() {
 }
 
 #[test]
-fn many_stacks_of_one_workspace_share_no_process_port_or_data() {
+fn many_stacks_share_nothing() {
     const STACKS: [&str; 5] = ["one", "two", "three", "four", "five"];
     let fixture = STACKS.iter().fold(
         stand(&[("base", SERVE, "port = 0\n"), ("top", SERVE, "port = 0\nuses = [\"base\"]\n")]),
@@ -166,7 +166,7 @@ fn named(folder: &Path, name: &str) -> Vec<PathBuf> {
 
 /// One folder for the state of both and one for their sockets, as one user has them.
 #[test]
-fn two_worktrees_in_one_state_folder_hold_nothing_together() {
+fn two_worktrees_in_one_state_folder_are_separate() {
     let worktree = |fixture: Fixture| {
         let activated = "port = 0\nsocket-activation = true\n";
         let job = "kind = \"job\"\nenv = { JOB_FILE = \"${stack.data}/done\" }\n";
@@ -199,7 +199,7 @@ fn two_worktrees_in_one_state_folder_hold_nothing_together() {
 }
 
 #[test]
-fn a_fixed_port_that_another_worktree_has_names_its_stack() {
+fn fixed_port_conflict_names_the_other_worktree() {
     let (one, two) = worktrees(free_port());
     one.xtask(&["up", "-d"]).ends_with(0);
     let held = two.xtask(&["up", "-d"]).ends_with(5);
@@ -223,7 +223,7 @@ fn a_fixed_port_that_another_worktree_has_names_its_stack() {
 
 /// The socket is the supervisor's own where services inherit it.
 #[test]
-fn a_port_of_another_stack_of_the_same_workspace_is_named_too() {
+fn port_conflict_names_the_sibling_stack() {
     let port = free_port();
     let metadata = format!("[package.metadata.service]\nport = {port}\nsocket-activation = true\n");
     let package = PackageSpec::new("shop", "shop").bin("shopd", SERVICE).metadata(&metadata);
@@ -240,7 +240,7 @@ fn a_port_of_another_stack_of_the_same_workspace_is_named_too() {
 }
 
 #[test]
-fn a_foreign_holder_of_a_port_is_no_stack() {
+fn foreign_port_holder_is_no_stack() {
     let holder = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = holder.local_addr().unwrap().port();
     let (one, _two) = worktrees(port);
@@ -249,7 +249,7 @@ fn a_foreign_holder_of_a_port_is_no_stack() {
 }
 
 #[test]
-fn one_target_directory_for_two_worktrees_is_refused_and_both_are_named() {
+fn shared_target_directory_is_refused() {
     let (one, two) = worktrees(0);
     let shared = one.out().join("shared");
     let run = |fixture: &Fixture, args: &[&str]| {
@@ -272,7 +272,7 @@ fn one_target_directory_for_two_worktrees_is_refused_and_both_are_named() {
 }
 
 #[test]
-fn a_copy_of_a_checkout_is_told_how_to_be_rid_of_the_programs_that_came_along() {
+fn copied_checkout_gets_a_hint_to_clean() {
     let (one, two) = worktrees(0);
     one.xtask(&["up", "-d"]).ends_with(0);
     let mut copy = Command::new("cp");
@@ -287,7 +287,7 @@ fn a_copy_of_a_checkout_is_told_how_to_be_rid_of_the_programs_that_came_along() 
 
 /// Said in a configuration file, and known from a build that was cargo's alone.
 #[test]
-fn a_shared_target_directory_is_noticed_after_a_build_without_this_tool() {
+fn shared_target_directory_is_noticed_after_foreign_builds() {
     let (one, two) = worktrees(0);
     let shared = one.out().join("shared");
     for fixture in [&one, &two] {

@@ -29,7 +29,7 @@ fn is_clean(fixture: &Fixture) {
 }
 
 #[test]
-fn an_edge_that_is_not_needed_to_start_is_a_candidate_for_uses() {
+fn unneeded_dependency_is_proposed_as_uses() {
     let package = |name: &str, more: &str| {
         let metadata = format!("[package.metadata.service]\nport = 0\n{more}");
         PackageSpec::new(name, name).bin(name, SERVICE).metadata(&metadata)
@@ -53,7 +53,7 @@ fn an_edge_that_is_not_needed_to_start_is_a_candidate_for_uses() {
 }
 
 #[test]
-fn an_edge_that_is_needed_says_what_happens_without_it() {
+fn needed_dependency_reports_its_effect() {
     let needy = "--call ${base.host}:${base.port} --ready-line called";
     let fixture = stand(&[
         ("base", SERVE, "port = 0\n"),
@@ -94,7 +94,7 @@ const HIDDEN: &str = "warning: `caller` has a connection to `hidden`, which it d
      hint: add `hidden` to the `depends-on` or `uses` of `caller`\n";
 
 #[test]
-fn a_connection_that_was_seen_and_is_not_declared_is_a_warning() {
+fn undeclared_connection_is_a_warning() {
     let fixture = with_a_hidden_call();
     let ran = fixture.xtask(&["verify-deps", "caller", "--json"]).ends_with(0);
     assert_eq!(verified(&ran.json(), "caller")["undeclared"], json!(["hidden"]), "{ran}");
@@ -103,7 +103,7 @@ fn a_connection_that_was_seen_and_is_not_declared_is_a_warning() {
 }
 
 #[test]
-fn a_connection_that_is_not_declared_is_said_after_the_tests_too() {
+fn tests_report_undeclared_connections() {
     let fixture = with_a_hidden_call();
     let ran = fixture.xtask(&["test-e2e", "--json"]).ends_with(0);
     let call = json!([{ "from": "caller", "to": "hidden", "state": "accepted" }]);
@@ -113,7 +113,7 @@ fn a_connection_that_is_not_declared_is_said_after_the_tests_too() {
 }
 
 #[test]
-fn a_service_that_needs_more_than_it_declares_fails_alone() {
+fn service_with_an_undeclared_need_fails_alone() {
     let port = free_port();
     let caller = format!("--call 127.0.0.1:{port} --ready-line called");
     let fixture = stand(&[
@@ -135,7 +135,7 @@ fn a_service_that_needs_more_than_it_declares_fails_alone() {
 }
 
 #[test]
-fn what_is_ended_half_way_leaves_nothing() {
+fn interrupted_verification_leaves_nothing() {
     let fixture = stand(&[("never", "", "ready = { log = \"said\" }\nstart-timeout = \"600s\"\n")]);
     let fixture = fixture.write();
     for signal in [libc::SIGINT, libc::SIGKILL] {

@@ -25,7 +25,7 @@ fn is_adopted(fixture: &Fixture, name: &str) -> bool {
 }
 
 #[test]
-fn a_copy_started_by_hand_is_adopted_used_and_never_stopped() {
+fn manual_copy_is_adopted_and_never_stopped() {
     for activation in ["", "socket-activation = true\nready = { http = \"/\" }"] {
         let shop = Shop::new(activation);
         shop.build();
@@ -61,7 +61,7 @@ fn a_copy_started_by_hand_is_adopted_used_and_never_stopped() {
 }
 
 #[test]
-fn an_interrupted_up_leaves_an_adopted_process_alone() {
+fn interrupted_up_keeps_an_adopted_process() {
     let shop = Shop::new("");
     shop.build();
     let mut copy = shop.by_hand(&[]);
@@ -73,7 +73,7 @@ fn an_interrupted_up_leaves_an_adopted_process_alone() {
 }
 
 #[test]
-fn when_an_adopted_process_ends_a_run_takes_its_place() {
+fn run_replaces_an_ended_adopted_process() {
     let shop = Shop::new("socket-activation = true");
     shop.build();
     let mut copy = shop.by_hand(&[]);
@@ -95,7 +95,7 @@ fn when_an_adopted_process_ends_a_run_takes_its_place() {
 }
 
 #[test]
-fn a_copy_with_other_settings_is_refused_until_it_is_to_be_replaced() {
+fn copy_with_other_settings_needs_replace() {
     let shop = Shop::new("");
     shop.build();
     let mut copy = shop.by_hand(&[("GOODS", "store://clerk:hunter2@local/elsewhere")]);
@@ -113,7 +113,7 @@ fn a_copy_with_other_settings_is_refused_until_it_is_to_be_replaced() {
 }
 
 #[test]
-fn a_copy_that_lacks_a_variable_is_refused() {
+fn copy_without_a_variable_is_refused() {
     let shop = Shop::new("");
     shop.build();
     let mut command = Command::new(shop.program());
@@ -124,7 +124,7 @@ fn a_copy_that_lacks_a_variable_is_refused() {
 }
 
 #[test]
-fn another_build_is_stale_until_it_is_to_be_replaced() {
+fn stale_build_needs_replace() {
     let shop = Shop::new("socket-activation = true");
     shop.build();
     let mut copy = shop.by_hand(&[]);
@@ -144,7 +144,7 @@ fn another_build_is_stale_until_it_is_to_be_replaced() {
 }
 
 #[test]
-fn a_restart_that_is_to_replace_stops_an_adopted_process() {
+fn restart_with_replace_stops_an_adopted_process() {
     let shop = Shop::new("");
     shop.build();
     let mut copy = shop.by_hand(&[]);
@@ -155,7 +155,7 @@ fn a_restart_that_is_to_replace_stops_an_adopted_process() {
 }
 
 #[test]
-fn a_command_is_known_by_its_arguments_and_killed_when_it_is_deaf() {
+fn command_is_recognised_by_arguments_and_killed() {
     let number = free_port();
     let flags = "--listen-env --http 200 --ignore-term";
     let settings = format!("port = {number}\nstop = {{ timeout = \"300ms\" }}");
@@ -175,7 +175,7 @@ fn a_command_is_known_by_its_arguments_and_killed_when_it_is_deaf() {
 }
 
 #[test]
-fn a_stranger_is_named_and_nothing_changes_for_it() {
+fn foreign_port_holder_is_named_and_untouched() {
     for activation in ["", "socket-activation = true"] {
         let shop = Shop::new(activation);
         let mut stranger = ByHand::misbehaving("--listen-env --http 200", shop.number);
@@ -199,7 +199,7 @@ fn a_stranger_is_named_and_nothing_changes_for_it() {
 
 /// They count who connects to them, so that not even a look at them is missed.
 #[test]
-fn strangers_on_every_wanted_port_are_named_and_notice_nothing() {
+fn every_foreign_port_holder_is_named() {
     let numbers: Vec<u16> = std::iter::repeat_with(free_port).take(5).collect();
     let two = |at: usize| {
         format!("ports = {{ http = {}, metrics = {} }}\n", numbers[at], numbers[at + 1])
@@ -257,7 +257,7 @@ fn strangers_on_every_wanted_port_are_named_and_notice_nothing() {
 }
 
 #[test]
-fn of_a_stranger_that_the_system_hides_the_user_is_named() {
+fn hidden_port_holder_is_named_by_user() {
     // In a user namespace of its own the tool may not look at processes outside.
     let possible = Command::new("unshare").args(["-r", "true"]).status();
     if !possible.is_ok_and(|status| status.success()) {
@@ -279,7 +279,7 @@ fn of_a_stranger_that_the_system_hides_the_user_is_named() {
 }
 
 #[test]
-fn whoever_passes_the_probes_will_do_where_the_metadata_says_so() {
+fn adopt_setting_accepts_any_ready_process() {
     let shop = Shop::new(
         "adopt = \"any\"\nready = { http = \"/\" }\nstart-timeout = \"500ms\"\nrestart = \"no\"",
     );
@@ -297,7 +297,7 @@ fn whoever_passes_the_probes_will_do_where_the_metadata_says_so() {
 }
 
 #[test]
-fn an_external_service_is_probed_used_and_left_alone() {
+fn external_service_is_probed_and_untouched() {
     let number = free_port();
     let settings = format!("external = true\nport = {number}\nready = {{ http = \"/\" }}");
     let idle = PackageSpec::new("libs/idle", "idle").lib("");
@@ -313,7 +313,7 @@ fn an_external_service_is_probed_used_and_left_alone() {
 }
 
 #[test]
-fn nothing_is_adopted_where_the_metadata_or_the_stack_forbids_it() {
+fn adoption_can_be_forbidden() {
     let shop = Shop::new("adopt = \"never\"");
     shop.build();
     let mut copy = shop.by_hand(&[]);
@@ -335,7 +335,7 @@ fn nothing_is_adopted_where_the_metadata_or_the_stack_forbids_it() {
 }
 
 #[test]
-fn after_a_take_down_a_debuggers_copy_can_have_the_port_and_is_adopted() {
+fn debugged_copy_is_adopted_after_down() {
     let shop = Shop::new("socket-activation = true");
     let fixture = &shop.fixture;
     for ports in [&["up", "-d"][..], &["up", "-d", "--ports", "auto"]] {

@@ -10,7 +10,7 @@ use xtask_test_support::{Fixture, eventually, misbehave};
 
 /// One command after the other finds out what is left once nobody is there any more.
 #[test]
-fn after_a_kill_of_all_three_at_once_the_next_command_ends_what_is_detached_and_says_so() {
+fn next_command_ends_orphans_after_killing_all_three() {
     let fixture = zoo("all").write();
     for next in [&["status"][..], &["down"], &["logs"], &["graph"], &["up", "-d"]] {
         fixture.xtask(&["up", "-d"]).ends_with(0);
@@ -35,7 +35,7 @@ fn after_a_kill_of_all_three_at_once_the_next_command_ends_what_is_detached_and_
 
 /// The sweeper is at work then, and whoever comes next waits for what it has to tell.
 #[test]
-fn after_a_kill_of_both_at_once_the_next_command_says_what_was_ended() {
+fn next_command_reports_the_sweep_after_killing_both() {
     let fixture = zoo("both").write();
     for next in [&["status"][..], &["up", "-d"]] {
         fixture.xtask(&["up", "-d"]).ends_with(0);
@@ -47,7 +47,7 @@ fn after_a_kill_of_both_at_once_the_next_command_says_what_was_ended() {
 }
 
 #[test]
-fn a_sweeper_that_is_killed_is_replaced_and_the_stack_does_not_notice() {
+fn killed_sweeper_is_replaced() {
     let fixture = zoo("sweeper").write();
     fixture.xtask(&["up", "-d"]).ends_with(0);
     let mut victim = Victim::of(&fixture, None);
@@ -62,7 +62,7 @@ fn a_sweeper_that_is_killed_is_replaced_and_the_stack_does_not_notice() {
 }
 
 #[test]
-fn a_guardian_passes_signals_on_and_sleeps_otherwise() {
+fn guardian_forwards_signals_and_otherwise_sleeps() {
     let program = misbehave().display().to_string();
     let fixture = Fixture::new("signals")
         .workspace(&format!(

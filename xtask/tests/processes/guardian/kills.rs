@@ -92,7 +92,7 @@ fn in_a_terminal(fixture: &Fixture, args: &[&str]) -> Running {
 }
 
 #[test]
-fn nothing_survives_a_kill_in_a_steady_state_and_the_next_up_works_at_once() {
+fn kill_in_steady_state_leaves_no_process() {
     let fixture = zoo("steady").write();
     let mut cleanings = Cleanings::default();
     for _ in 0..tries() {
@@ -108,7 +108,7 @@ fn nothing_survives_a_kill_in_a_steady_state_and_the_next_up_works_at_once() {
 }
 
 #[test]
-fn nothing_survives_a_kill_during_a_restart() {
+fn kill_during_a_restart_leaves_no_process() {
     let fixture = zoo("restart").write();
     let mut cleanings = Cleanings::default();
     for _ in 0..tries() {
@@ -124,7 +124,7 @@ fn nothing_survives_a_kill_during_a_restart() {
 }
 
 #[test]
-fn nothing_survives_a_kill_while_a_build_runs_compilers_included() {
+fn kill_during_a_build_leaves_no_compiler() {
     let fixture = zoo("build").package(endless_build()).write();
     fixture.file("slow/build.rs", ENDLESS);
     let mut cleanings = Cleanings::default();
@@ -138,7 +138,7 @@ fn nothing_survives_a_kill_while_a_build_runs_compilers_included() {
 
 /// The first five milliseconds, and then a millisecond later with each try.
 #[test]
-fn nothing_survives_a_kill_in_the_first_moments_of_a_start() {
+fn kill_during_the_start_leaves_no_process() {
     let fixture = zoo("start").write();
     let mut cleanings = Cleanings::default();
     let tries = u32::try_from(tries()).unwrap();

@@ -62,7 +62,7 @@ fn orchard() -> Fixture {
 }
 
 #[test]
-fn a_stack_under_faults_and_load_stays_true_and_its_supervisor_does_not_grow() {
+fn supervisor_stays_correct_and_small_under_load() {
     let variable = |name: &str| std::env::var(name).ok();
     let time = variable("XTASK_SOAK").map_or(Duration::from_secs(5), |text| {
         duration::parse(&text).unwrap_or_else(|why| panic!("`XTASK_SOAK={text}` {why}"))
