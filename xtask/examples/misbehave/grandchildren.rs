@@ -27,7 +27,7 @@ pub(crate) fn leave_grandchildren(wanted: &Wanted, listener: Option<&TcpListener
             });
         }
         if place == Place::Daemon {
-            // It says itself whom it leaves, and ends.
+            // The intermediate process prints the pid of the daemon and exits.
             let between = command.arg(FORK_AGAIN).stdin(Stdio::null()).status();
             if !between.is_ok_and(|status| status.success()) {
                 refuse("cannot fork twice");

@@ -1,7 +1,7 @@
 //! The program that tests start where a real one would be too well-behaved.
 //!
-//! What it does is said by flags, which may be combined; without any it sleeps until
-//! it is told to stop. In the order in which they take effect:
+//! Flags set what it does, and may be combined. Without a flag it sleeps until it gets a signal. In
+//! the order in which they take effect:
 //!
 //! - `--print-args`, `--print-env`: one line each, `arg: …` and `env: NAME=VALUE`
 //! - `--require-env NAME`: ends with code 1 unless the variable is set
@@ -22,9 +22,9 @@
 //!   stay unaccepted
 //! - `--ready-line TEXT`: a line once bound
 //! - `--notify-after MS`: sends `READY=1` to `NOTIFY_SOCKET`
-//! - `--flood LINES`: that many lines as fast as possible; `--flood-on`: without end,
-//!   until nobody reads them. With `--line-bytes N` each of the former is
-//!   filled up to N bytes, its end included
+//! - `--flood LINES`: that many lines as fast as possible; `--flood-on`: lines until their reader
+//!   closes the pipe. `--line-bytes N` fills each line of `--flood` up to N bytes, the line end
+//!   included
 //! - `--tick MS`: a numbered line that often, for ever
 //! - `--long-line BYTES`: a line of that many bytes
 //! - `--junk`: a line with NUL bytes, what is no UTF-8, colours and other escapes

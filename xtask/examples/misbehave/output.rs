@@ -5,7 +5,7 @@ use std::thread;
 
 use crate::wanted::Wanted;
 
-/// Prints a line at once, and does not mind that nobody reads it.
+/// Prints a line at once, and ignores a closed pipe.
 pub(crate) fn say(text: &str) {
     let _ = writeln!(io::stdout(), "{text}");
     let _ = io::stdout().flush();

@@ -9,7 +9,7 @@ use crate::source::{Source, is_word};
 pub(crate) struct File {
     /// Its path from the workspace root, with `/`.
     pub(crate) path: String,
-    /// Its text.
+    /// The text of the whole file.
     pub(crate) text: String,
 }
 
@@ -186,7 +186,7 @@ pub(crate) struct Words {
     /// Names of its services. They may be plain words, so that comments may say them in
     /// a sentence and code may call a variable so; texts and marked words may not.
     pub(crate) services: Vec<String>,
-    /// Names in its data. They are nobody else's.
+    /// Names in its data, which have no other use.
     pub(crate) names: Vec<String>,
 }
 
@@ -232,8 +232,8 @@ fn marked(line: usize, text: &str) -> Vec<(usize, String)> {
     marked
 }
 
-/// Those of the words that stand in the line by themselves. The names of lints and
-/// macros of the language are no mention.
+/// Those of the words that the line contains as whole words. A name of a lint or of a macro of the
+/// language is no mention.
 fn found<'a>(line: &'a str, words: &'a [String]) -> impl Iterator<Item = &'a str> + 'a {
     words.iter().map(String::as_str).filter(move |word| {
         line.match_indices(word).any(|(at, _)| {

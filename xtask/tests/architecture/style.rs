@@ -3,7 +3,7 @@
 //!
 //! The list of banned words is read from that page. A phrase is found in prose, in names and in
 //! file names alike: words are compared without case, and what joins them may be a space, `_`,
-//! `-`, the change of case in `GoesOn`, or the end of a line with the marks that begin the next.
+//! `-`, the change of case in `CamelCase`, or the end of a line with the marks that begin the next.
 
 use crate::faults::tests;
 use crate::rules::File;

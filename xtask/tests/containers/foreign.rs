@@ -1,4 +1,4 @@
-//! Services of somebody else's image: ports, volumes, variables and probes.
+//! Services of a published image: ports, volumes, variables and probes.
 
 use super::engine::Made;
 use super::stacks::ask;

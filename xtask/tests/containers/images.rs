@@ -63,7 +63,7 @@ fn ctrl_c_ends_the_build_for_images() {
 
 #[test]
 fn image_with_unloadable_program_gets_no_tag() {
-    // A base without the C library, as somebody may choose by mistake.
+    // A base without the C library, which is an easy mistake.
     let fixture = one_service("").write();
     let Some(made) = Made::by(&fixture) else { return };
     let label = format!("xtask.workspace={}", xtask_client::workspace_name(&fixture.root()));

@@ -26,10 +26,10 @@ fn killed_supervisor_loses_only_its_own_containers() {
     eventually(PATIENCE, "the guardian to remove the containers", || {
         (made.all("container").is_empty() && made.all("network").is_empty()).then_some(())
     });
-    assert!(made.can(&["container", "inspect", &other.id]), "somebody else's container is gone");
+    assert!(made.can(&["container", "inspect", &other.id]), "the foreign container is gone");
     fixture.xtask(&["up", "-d", "front", "--containers"]).ends_with(0);
     fixture.xtask(&["down"]).ends_with(0);
-    assert!(made.can(&["rm", &other.id]), "somebody else's container is gone");
+    assert!(made.can(&["rm", &other.id]), "the foreign container is gone");
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn leftover_network_is_reused_and_removed() {
     fixture.xtask(&["up", "-d", "stock", "--containers"]).ends_with(0);
     fixture.xtask(&["down"]).ends_with(0);
     assert_eq!(made.all("network"), Vec::<String>::new());
-    // Somebody else's of that name is left alone, and the way out is told.
+    // The stack keeps a foreign network of that name, and prints a hint.
     let other = made.ask(&["network", "create", &name]);
     let failed = fixture.xtask(&["up", "-d", "stock", "--containers"]).ends_with(4);
     assert!(failed.stderr.contains(&format!("network rm {name}`")), "{failed}");

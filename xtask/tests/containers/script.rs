@@ -1,5 +1,5 @@
-//! Scripts in the engine's place: one that answers as an engine would and makes nothing, and one
-//! that hands on to the engine of this machine. Both write down what they were told.
+//! Scripts in place of the engine: one answers as an engine and creates nothing, the other forwards
+//! to the engine of this machine. Both record their arguments.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -69,7 +69,7 @@ impl Script {
         })
     }
 
-    /// Lets a command hang, or go on.
+    /// Lets a command hang, or continue.
     pub(crate) fn hold(&self, command: &str, held: bool) {
         self.mark(&format!("hold-{command}"), held);
     }
@@ -91,7 +91,7 @@ impl Script {
         lines.map(str::to_owned).collect()
     }
 
-    /// Waits until it was told that.
+    /// Waits until the script received this command.
     #[track_caller]
     pub(crate) fn until_told(&self, command: &str) {
         eventually(Duration::from_secs(60), &format!("`{command}` told to the engine"), || {

@@ -32,7 +32,7 @@ pub(super) fn ask(fixture: &Fixture, service: &str, path: &str) -> String {
     get_at(&url, path).unwrap_or_else(|| panic!("`{service}` at {url} does not answer")).body
 }
 
-/// What `front` gets from `stock` at the address that it was told.
+/// What `front` gets from `stock` at the address in its environment.
 fn through_front(fixture: &Fixture) -> String {
     let url = ask(fixture, "front", "/env/STOCK_URL");
     ask(fixture, "front", &format!("/call/{}/env/HOST", url.trim_start_matches("http://")))

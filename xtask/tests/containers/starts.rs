@@ -1,5 +1,5 @@
-//! Starts in containers that take long, and what becomes of them: with an engine that only
-//! pretends, since none of this can be had of a real one at a wish.
+//! Starts in containers that take long, and how they end. The engine is a script, because a real
+//! engine cannot be slow on demand.
 
 use std::time::{Duration, Instant};
 

@@ -1,5 +1,5 @@
-//! Every command with arguments that make no sense: a word that says what is wrong, the
-//! documented exit code, and nothing started.
+//! Every command with invalid arguments: the message contains the reason, the exit code is the
+//! documented one, and nothing is started.
 
 use xtask_test_support::stand::stand;
 use xtask_test_support::{Fixture, Ran};
@@ -24,7 +24,7 @@ const ONE_BY_ONE: [(&[&str], i32, &str); 37] = [
     (&["up", "--ports", "99999"], 2, "99999"),
     (&["up", "-e", "="], 2, "sets nothing"),
     (&["up", "-e", "nokey"], 2, "sets nothing"),
-    (&["up", "-e", "nobody:KEY=1"], 2, "nobody"),
+    (&["up", "-e", "missing:KEY=1"], 2, "missing"),
     (&["up", "--with", "nothing"], 2, "nothing"),
     (&["up", "--", "--more"], 2, "need one service"),
     (&["up", "--dry-run", "--containers", "idle"], 0, "idle"),

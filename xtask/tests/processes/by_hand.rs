@@ -9,7 +9,7 @@ use xtask_test_support::{eventually, get, misbehave};
 /// How long anything beside other tests may take.
 const SOON: Duration = Duration::from_secs(30);
 
-/// A process that somebody started, and that ends with the test.
+/// A process that was started by hand, and that ends with the test.
 pub(crate) struct ByHand {
     pub(crate) child: Child,
 }

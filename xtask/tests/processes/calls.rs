@@ -1,5 +1,5 @@
-//! Who calls whom: services that call each other before they accept are named wherever
-//! somebody asks why nothing happens, and calls that nobody declared are said.
+//! Calls between services. `status`, `explain` and `up` name services that call each other before
+//! they accept, and undeclared calls are reported.
 
 use std::time::Duration;
 
@@ -79,7 +79,7 @@ fn start_timeout_names_a_deadlock() {
     fixture.is_quiet();
 }
 
-/// `lower` waits for `middle` alone, and is told by its arguments where `upper` is.
+/// `lower` waits for `middle` alone, and its arguments contain the address of `upper`.
 #[test]
 fn foreground_reports_undeclared_connections_at_its_end() {
     let port = free_port();

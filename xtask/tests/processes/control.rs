@@ -242,13 +242,13 @@ fn slow_clients_are_bounded_and_block_no_client() {
     for client in &mut half {
         client.writer.write_all(&[b'['; 60_000]).unwrap();
     }
-    // Calls without end whose answers nobody reads: at some point no more are taken.
+    // Endless calls without a reader for the answers: at some point the supervisor stops reading.
     let mut greedy = target.client();
     let status = format!("{}\n", call(1, &json!({ "type": "status" }))).repeat(1000);
     let mut sent = 0;
     while greedy.writer.write_all(status.as_bytes()).is_ok() {
         sent += status.len();
-        assert!(sent < 64 * 1024 * 1024, "answers that nobody reads are kept");
+        assert!(sent < 64 * 1024 * 1024, "the supervisor keeps unread answers");
     }
     // Lines without end: one after the other is refused, and a long one that is whole
     // is read beside them.
@@ -326,8 +326,8 @@ fn surplus_clients_are_refused_and_others_continue() {
     });
 }
 
-/// Taking in a program may need an image, which takes its time. Here it never ends: opening
-/// a pipe that nobody writes to waits for ever.
+/// Accepting a program may create an image, which takes time. Here it never ends, because opening
+/// a pipe without a writer blocks.
 #[test]
 fn client_is_served_while_a_program_is_accepted() {
     let other_disk = tempfile::tempdir_in("/dev/shm").unwrap();

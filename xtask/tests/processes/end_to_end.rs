@@ -44,7 +44,7 @@ mod tests {
     }
 
     #[test]
-    fn it_goes_on_and_on() {
+    fn it_runs_on_and_on() {
         println!("on and on");
         std::fs::write(stack().join("begun"), "").unwrap();
         until(|| false);
@@ -201,7 +201,7 @@ fn killed_test_run_leaves_nothing() {
         let running = fixture.spawn_with(&["test-e2e", "on_and_on"], |command| {
             command.envs(path.map(|path| ("PATH", path)));
         });
-        eventually(Duration::from_secs(120), "the test that goes on", || {
+        eventually(Duration::from_secs(120), "the running test", || {
             left_behind(&fixture).iter().any(|stack| stack.join("begun").exists()).then_some(())
         });
         running

@@ -186,7 +186,7 @@ fn shards_end_on_signal_or_with_their_parent() {
     let fixture = greeter(SERVICE, "port = 0\n");
     for signal in [libc::SIGTERM, libc::SIGKILL] {
         let running = fixture.spawn(&["test-e2e", "--stacks", "2", "on_and_on"]);
-        eventually(Duration::from_secs(120), "the test that goes on", || {
+        eventually(Duration::from_secs(120), "the running test", || {
             left_behind(&fixture).iter().any(|stack| stack.join("begun").exists()).then_some(())
         });
         running.signal(signal);

@@ -1,5 +1,5 @@
-//! What the processes of a stack hold, and what they let go of: descriptors of whoever
-//! started it, the connection of a client, locks.
+//! What the processes of a stack hold and release: descriptors of the caller, the connection of a
+//! client, locks.
 
 use std::fs;
 use std::io::Read as _;
@@ -97,7 +97,7 @@ fn down_names_the_process_still_cleaning_up() {
     down.wait(PATIENCE).ends_with(0);
 }
 
-/// Somebody deleted it to begin anew, as they thought.
+/// A user deletes the state folder to reset everything.
 #[test]
 fn next_stack_names_one_without_state() {
     let port = free_port();
@@ -111,7 +111,7 @@ fn next_stack_names_one_without_state() {
     fixture.xtask(&["up", "-d"]).ends_with(0);
 }
 
-/// A machine that wakes up again may have stopped it, or somebody with a debugger.
+/// Suspending the machine or attaching a debugger can stop it.
 #[test]
 fn stopped_supervisor_is_named_with_hints() {
     let fixture = plain();
@@ -166,7 +166,7 @@ fn data_is_kept_while_a_start_waits() {
         let starting = fs::File::open(&path).unwrap();
         starting.lock().unwrap();
         let down = fixture.spawn(&["down", "--data"]);
-        eventually(PATIENCE, "somebody who waits for the lock", || {
+        eventually(PATIENCE, "a process that waits for the lock", || {
             let inode = format!(":{} ", starting.metadata().unwrap().ino());
             let locks = fs::read_to_string("/proc/locks").unwrap();
             let waits = locks.lines().any(|line| line.contains("->") && line.contains(&inode));

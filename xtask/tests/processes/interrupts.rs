@@ -91,7 +91,7 @@ fn change(fixture: &Fixture, number: u32) {
     fixture.file(SOURCE, &format!("{SERVICE}\n// {number}\n"));
 }
 
-/// What was up is told to be stopped, dependents first.
+/// The output lists the stopped services, dependents first.
 fn stopped_in_order(shown: &str) {
     let place = |name: &str| shown.find(&format!("Stopped {name}"));
     for name in ["base", "mid", "top", "late"] {
@@ -131,7 +131,7 @@ fn ctrl_c_at_any_moment_stops_in_order() {
     fixture.xtask(&["up", "-d"]).ends_with(0);
 }
 
-/// Somebody else may hold it for ever: a client that is suspended while it starts.
+/// Another client may hold the lock for ever, if it is suspended while it starts.
 #[test]
 fn ctrl_c_ends_a_queued_start() {
     let fixture = start();

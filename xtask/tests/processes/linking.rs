@@ -22,7 +22,7 @@ fn version(number: u32) -> String {
     answering(&format!("\"version {number}\".to_string()"))
 }
 
-/// A build script that goes on, `then` milliseconds later, once a file is there.
+/// A build script that continues `then` milliseconds after a file appears.
 fn waiting_for(file: &Path, then: u32) -> String {
     format!(
         "use std::{{thread::sleep, time::Duration}};\n\

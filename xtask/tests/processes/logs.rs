@@ -29,7 +29,7 @@ fn supervisor(fixture: &Fixture) -> i32 {
     i32::try_from(fixture.status()["supervisor_pid"].as_i64().unwrap()).unwrap()
 }
 
-/// Starts the tool with a pipe for standard output that nobody reads.
+/// Starts the tool with a pipe for standard output that has no reader.
 fn stuck(fixture: &Fixture, args: &[&str]) -> Child {
     let mut command = fixture.command();
     command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
@@ -114,7 +114,7 @@ fn stuck_readers_block_no_service_and_miss_nothing() {
 
     // SAFETY: the call takes two numbers, and the child is not waited for yet.
     assert_eq!(unsafe { libc::kill(up.id().cast_signed(), libc::SIGINT) }, 0);
-    let code = eventually(SOON, "the end of an `up` that nobody reads", || {
+    let code = eventually(SOON, "the end of an `up` without a reader", || {
         up.try_wait().unwrap().map(|status| status.code())
     });
     assert_eq!(code, Some(130));
@@ -309,7 +309,7 @@ fn log_size_follows_the_metadata() {
     assert_eq!(kept.len(), 3, "{kept:?}");
 }
 
-/// The names of a service's files, those that were put aside included.
+/// The names of a service's log files, rotated files included.
 fn files_of(fixture: &Fixture, service: &str) -> Vec<String> {
     let names = std::fs::read_dir(logs_folder(fixture)).unwrap();
     let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());

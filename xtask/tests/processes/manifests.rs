@@ -1,6 +1,5 @@
-//! Manifests that cannot be read: cargo's words or a picture of the place, exit code 2,
-//! and nothing started. Mode 000 means nothing to root, so that a folder stands in for
-//! it here.
+//! Manifests that cannot be read: the message of cargo or an excerpt of the place, exit code 2, and
+//! nothing started. Root ignores mode 000, so a folder in place of the file is unreadable here.
 
 use std::ffi::OsStr;
 use std::fs;

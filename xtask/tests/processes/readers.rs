@@ -1,4 +1,4 @@
-//! Who reads what `up` says: somebody who leaves, or is stuck, or nobody.
+//! Readers of the output of `up`: one that closes the pipe, one that is stuck, and none.
 
 use std::io::{PipeReader, PipeWriter, Write as _, pipe};
 use std::os::fd::AsRawFd as _;
@@ -27,12 +27,12 @@ fn code(mut child: Child) -> Option<i32> {
     eventually(SOON, "the end of `up`", || child.try_wait().unwrap()).code()
 }
 
-/// A pipe that nobody reads from any more.
+/// A pipe whose reader is closed.
 fn left() -> PipeWriter {
     pipe().unwrap().1
 }
 
-/// A pipe that takes no more, and that somebody could read from.
+/// A full pipe whose reader does not read.
 fn stuck() -> (PipeReader, PipeWriter) {
     let (reader, mut writer) = pipe().unwrap();
     // SAFETY: the descriptor is open, and the call takes numbers.

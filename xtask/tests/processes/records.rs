@@ -1,5 +1,5 @@
-//! `up --record` and `replay`: a run that was recorded replays to the same effects, and
-//! a file that is not whole, not the same or not ours is told from one that is.
+//! `up --record` and `replay`: a recorded run replays to the same effects, and an incomplete,
+//! changed or foreign file is refused or reported.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -40,7 +40,7 @@ fn changed(file: &Path, change: impl FnOnce(&str) -> String) -> PathBuf {
 fn replay_repeats_a_record_and_reports_changes() {
     let (fixture, file) = recorded();
     let mode = fs::metadata(&file).unwrap().permissions().mode();
-    assert_eq!(mode & 0o777, 0o600, "secrets stand in it");
+    assert_eq!(mode & 0o777, 0o600, "the file contains secrets");
 
     let same = replay(&fixture, &file).ends_with(0);
     let same = same.says("apply a plan of base, front").says("-> the end");
@@ -57,7 +57,7 @@ fn replay_repeats_a_record_and_reports_changes() {
     let other = changed(&file, |text| text.replacen("hunter2\"],", "hunter3\"],", 1));
     let differs = replay(&fixture, &other).ends_with(1);
     let differs = differs.says("difference: line ").says("`command.env.0.1` was `********`");
-    assert!(!differs.stdout.contains("-> the end"), "it goes on after the difference: {differs}");
+    assert!(!differs.stdout.contains("-> the end"), "it continues after the difference: {differs}");
 
     let half = changed(&file, |text| text[..text.len() * 2 / 3].to_owned());
     let cut = replay(&fixture, &half).ends_with(1).says("the effects are the same");
@@ -113,7 +113,7 @@ fn simulation_trace_is_a_record() {
 fn failing_seed_leaves_a_replayable_record() {
     let fixture = stand(&[]).write();
     for (broken, checker) in [("objection", "on purpose"), ("panic", "no panic")] {
-        // All of the workspace, so that its features are those that everybody builds with.
+        // The whole workspace, so that its features are those of every other build.
         let simulated = Command::new(env!("CARGO"))
             .args(["test", "--offline", "--workspace", "--test", "simulation", "--"])
             .arg("no_promise_is_broken_under_any_seed")

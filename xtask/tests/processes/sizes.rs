@@ -1,7 +1,6 @@
 //! Large graphs come up: a chain of 50, and 200 side by side.
 //!
-//! The times are printed for whoever looks, and are no condition: other tests run
-//! beside these.
+//! The times are printed but not checked, because other tests run in parallel.
 
 use std::fmt::Write as _;
 use std::time::Instant;

@@ -322,7 +322,7 @@ fn undumpable_program_becomes_ready() {
     nothing_is_left(&fixture);
 }
 
-/// Without the right to look into processes of others, root sees no more than anybody.
+/// Without CAP_SYS_PTRACE, root sees no more of other processes than any user.
 #[test]
 fn uninspectable_port_holder_is_named_by_user() {
     if !is_root() {

@@ -301,7 +301,7 @@ fn shared_target_directory_is_noticed_after_foreign_builds() {
     assert!(built.unwrap().success());
     let refused = two.xtask(&["up", "-d"]).ends_with(2);
     refused.says(&one.root().display().to_string());
-    // A worktree that is gone is in nobody's way.
+    // A deleted worktree causes no conflict.
     fs::rename(one.root(), one.out().join("gone")).unwrap();
     two.xtask(&["up", "-d"]).ends_with(0);
     fs::rename(one.out().join("gone"), one.root()).unwrap();

@@ -1,7 +1,7 @@
-//! What runs already: left alone, adopted, refused or, on demand, stopped.
+//! Processes that run before the stack: ignored, adopted, refused or, on demand, stopped.
 //!
-//! Each test plays somebody who starts a program by hand, or holds a port with another
-//! one, and looks from outside at what becomes of that process.
+//! Each test starts a program by hand, or holds a port with another program, and then checks from
+//! outside what happened to that process.
 
 mod shop;
 
@@ -204,7 +204,7 @@ fn every_foreign_port_holder_is_named() {
     let two = |at: usize| {
         format!("ports = {{ http = {}, metrics = {} }}\n", numbers[at], numbers[at + 1])
     };
-    // Whoever waits for another one fails for its sake, and may not come to its own port.
+    // A service that waits for another one fails with it, and may never try its own port.
     let on = format!("port = {}\nuses = [\"base\"]\n", numbers[2]);
     let inherits = format!("socket-activation = true\nready = {{ tcp = true }}\n{}", two(3));
     let fixture = stand(&[
@@ -225,7 +225,7 @@ fn every_foreign_port_holder_is_named() {
     let user = Command::new("id").arg("-un").output().unwrap();
     let user = String::from_utf8(user.stdout).unwrap();
 
-    // Without `--keep-going` nobody waits for those who come later than the first.
+    // Without `--keep-going` the start ends at the first conflict.
     for (args, least) in [
         (&["up", "-d"][..], 1),
         (&["up", "-d", "--replace"], 1),
@@ -253,7 +253,7 @@ fn every_foreign_port_holder_is_named() {
     assert!(strangers.iter_mut().all(ByHand::is_alive));
     let after: Vec<(i32, u64)> = numbers.iter().map(|number| asked(*number)).collect();
     let expected: Vec<(i32, u64)> = before.iter().map(|(pid, count)| (*pid, count + 1)).collect();
-    assert_eq!(after, expected, "somebody else has connected");
+    assert_eq!(after, expected, "another process has connected");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use super::victim::{Fault, Victim, kill, signal, sweeper};
 use super::zoo;
 use xtask_test_support::{Fixture, eventually, misbehave};
 
-/// One command after the other finds out what is left once nobody is there any more.
+/// Each command finds what remains after all three processes have died.
 #[test]
 fn next_command_ends_orphans_after_killing_all_three() {
     let fixture = zoo("all").write();
@@ -33,7 +33,7 @@ fn next_command_ends_orphans_after_killing_all_three() {
     }
 }
 
-/// The sweeper is at work then, and whoever comes next waits for what it has to tell.
+/// The sweeper is working then, and the next command waits for its report.
 #[test]
 fn next_command_reports_the_sweep_after_killing_both() {
     let fixture = zoo("both").write();

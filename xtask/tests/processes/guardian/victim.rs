@@ -94,8 +94,8 @@ impl Victim {
         left
     }
 
-    /// Fails the test if something is left a second from now. While those that clean up are
-    /// at it, something is: whoever looked closely meanwhile would only be in their way.
+    /// Fails the test if something is left a second from now. Something is left while the guardian
+    /// or the sweeper works, and a closer look would only slow them down.
     #[track_caller]
     pub(super) fn is_gone_within_a_second(&self, fixture: &Fixture, what: &str) -> Duration {
         let all = [self.supervisor, self.guardian, self.sweeper];
@@ -140,7 +140,7 @@ pub(super) fn signal(pid: i32, number: i32) {
     assert_eq!(unsafe { libc::kill(pid, number) }, 0);
 }
 
-/// The mark by which a process is known as one of a stack, as it stands in its environment.
+/// The mark in its environment by which a process is known as one of a stack.
 pub(crate) fn mark(pid: i32) -> Option<Vec<u8>> {
     let environment = fs::read(format!("/proc/{pid}/environ")).ok()?;
     let mut entries = environment.split(|byte| *byte == 0);
@@ -156,8 +156,8 @@ fn pids() -> impl Iterator<Item = i32> {
     all.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
 
-/// Whether the listener on a port belongs to somebody without this mark, who got the number
-/// when it was free again.
+/// Whether the listener on a port has another mark, because its process got the number once it was
+/// free again.
 fn is_anothers(port: u16, own: Option<&[u8]>) -> bool {
     let table = fs::read_to_string("/proc/net/tcp").unwrap();
     let fields = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());

@@ -1,9 +1,9 @@
 //! What a process costs while something happens to it: looked at five times a second, from
 //! a thread of its own, so that no look depends on what the test is just waiting for.
 //!
-//! Growth is the difference between two long windows, since one look proves nothing: an
-//! allocator gives memory back when it likes. What is high for less than the time between
-//! two looks is seen, too: the kernel keeps the highest size, and is told to forget it.
+//! Growth is the difference between two long windows. A single sample proves nothing, because an
+//! allocator returns memory at any time. A short peak between two samples is seen too: the kernel
+//! keeps the highest size, and each sample resets it.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 const INTERVAL: Duration = Duration::from_millis(200);
 
-/// One look.
+/// The size of the supervisor at one moment.
 #[derive(Clone, Debug)]
 pub(super) struct Sample {
     pub(super) at: Duration,

@@ -13,12 +13,12 @@ pub struct Answer {
     pub body: String,
 }
 
-/// Asks the loopback address; none if nobody answers.
+/// Asks the loopback address; none without an answer.
 pub fn get(port: u16, path: &str) -> Option<Answer> {
     get_at(&format!("http://127.0.0.1:{port}"), path)
 }
 
-/// Asks at an address as `status` shows it, `http://HOST:PORT`; none if nobody answers.
+/// Asks at an address as `status` shows it, `http://HOST:PORT`; none without an answer.
 pub fn get_at(url: &str, path: &str) -> Option<Answer> {
     let address = url.strip_prefix("http://")?.trim_end_matches('/');
     let mut stream = TcpStream::connect(address).ok()?;

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 /// A judge, by what it knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Judge {
-    /// The published schemas, strictly: a key that nobody knows is a mistake.
+    /// The published schemas, strictly: an unknown key is a mistake.
     Schemas,
     /// The types of `kubectl`, which reads every object into them to list its variables.
     Types,
@@ -131,7 +131,7 @@ impl Server {
         let ends = Arc::clone(&over);
         let serve = move || {
             let callers = listener.incoming().map_while(Result::ok);
-            // Each has a thread: one that asks later holds up nobody.
+            // Each caller has a thread, so a slow caller delays no other.
             for caller in callers.take_while(|_| !ends.load(Ordering::Acquire)) {
                 thread::spawn(move || answer(&caller));
             }
@@ -143,7 +143,7 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.over.store(true, Ordering::Release);
-        // It looks when somebody calls.
+        // A connection wakes the thread, which then checks `over`.
         drop(TcpStream::connect(self.address));
         self.thread.take().map(JoinHandle::join);
     }

@@ -7,7 +7,7 @@ use std::path::Path;
 /// A process that belongs to a fixture.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Process {
-    /// Its number.
+    /// The process id.
     pub pid: i32,
     /// Its command line.
     pub command: String,

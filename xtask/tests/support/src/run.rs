@@ -54,7 +54,7 @@ impl std::fmt::Display for Ran {
     }
 }
 
-/// A run that goes on.
+/// A running command of the tool.
 #[derive(Debug)]
 pub struct Running {
     args: String,

@@ -78,7 +78,7 @@ pub fn on_a_terminal(mut command: Command, args: &[&str]) -> (Child, File) {
         libc::openpty(&raw mut master, &raw mut slave, none.cast(), none.cast(), none.cast())
     };
     assert_eq!(opened, 0, "{}", std::io::Error::last_os_error());
-    // SAFETY: the two descriptors were opened above and belong to nobody else.
+    // SAFETY: the two descriptors were opened above and have no other owner.
     let (master, slave) = unsafe { (OwnedFd::from_raw_fd(master), OwnedFd::from_raw_fd(slave)) };
     for fd in [&master, &slave] {
         // SAFETY: the descriptor is open; the call changes nothing else.
@@ -98,8 +98,8 @@ pub fn on_a_terminal(mut command: Command, args: &[&str]) -> (Child, File) {
     (command.spawn().unwrap(), File::from(master))
 }
 
-/// Fails the test if a service of the tower was told to stop before its dependent had ended,
-/// by their own words. Says how many had the time to end by themselves.
+/// Fails the test if a service of the tower was signalled before its dependent had ended, by their
+/// own log lines. Returns how many services ended by themselves.
 #[track_caller]
 pub fn stopped_in_order(fixture: &Fixture) -> usize {
     let logs = fixture.xtask(&["logs", "--json"]).ends_with(0);

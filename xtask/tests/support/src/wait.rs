@@ -20,9 +20,8 @@ pub fn eventually<T>(within: Duration, what: &str, mut ask: impl FnMut() -> Opti
 
 /// Fails the test if `remains` finds something a second from now.
 ///
-/// The second is a hundred naps: on a machine that lets everybody wait they are longer, for
-/// this process as for those that it waits for. Else a test beside others would measure these.
-/// Returns how long it took by the clock.
+/// The second is a hundred naps of 10 ms. On a busy machine a nap is longer, for this process as
+/// for the processes that it waits for. Returns how long it took by the clock.
 #[track_caller]
 pub fn within_a_second(what: &str, remains: impl Fn() -> Vec<String>) -> Duration {
     let since = Instant::now();
@@ -37,9 +36,9 @@ pub fn within_a_second(what: &str, remains: impl Fn() -> Vec<String>) -> Duratio
     since.elapsed()
 }
 
-/// A port that nothing listens on at this moment: below those from which the system takes
-/// numbers for outgoing connections, and the tool for services that bind by themselves, so that
-/// nobody gets it before the test does. Tests at once begin at different places.
+/// A port without a listener. It is below the ports that the system uses for outgoing connections
+/// and the tool for services that bind by themselves, so no process gets it before the test does.
+/// Parallel tests begin at different places.
 pub fn free_port() -> u16 {
     const FIRST: u16 = 10_000;
     static TAKEN: AtomicU16 = AtomicU16::new(0);
