@@ -54,7 +54,7 @@ pub(crate) enum ImportError {
 /// The answer to a request that creates.
 #[derive(PartialEq, Eq)]
 enum Created {
-    /// 201.
+    /// 201: this request created it.
     Now,
     /// 409: it existed before.
     Before,

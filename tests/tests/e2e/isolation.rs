@@ -51,7 +51,7 @@ async fn placements(stack: &Stack) -> BTreeMap<String, Placement> {
 }
 
 #[tokio::test]
-async fn fresh_stack_has_own_data_and_ends_with_its_test() {
+async fn fresh_stack_is_separate_and_ends_with_its_test() {
     let shared = harness::stack().await;
     let fresh = harness::fresh().await;
     assert_ne!(fresh.paths().folder(), shared.paths().folder());

@@ -13,7 +13,6 @@ use xtask_client::snapshot::{Failure, Phase, ServiceSnapshot, Snapshot};
 pub(crate) struct LogLine<'a> {
     /// Time of the line: RFC 3339 in UTC with milliseconds.
     time: &'a str,
-    /// The service.
     service: &'a str,
     /// The run that printed it.
     run: u64,
@@ -57,7 +56,6 @@ fn append(out: &mut Vec<u8>, value: &impl Serialize) {
 pub(crate) struct TimedEvent<'a> {
     /// Milliseconds since the start of this `up`.
     pub(crate) at_ms: u128,
-    /// The event.
     #[serde(flatten)]
     pub(crate) event: UpEvent<'a>,
 }
@@ -91,7 +89,6 @@ pub(crate) enum UpEvent<'a> {
     },
     /// The phase of a service changed.
     Phase {
-        /// The service.
         service: &'a str,
         /// Its new phase.
         phase: Phase,
@@ -112,7 +109,6 @@ pub(crate) enum UpEvent<'a> {
     },
     /// All requested services are ready: the snapshot, as in `status --json`.
     Ready {
-        /// The stack.
         #[serde(flatten)]
         snapshot: &'a Snapshot,
         /// Services that ran before and were not touched.
@@ -120,7 +116,6 @@ pub(crate) enum UpEvent<'a> {
     },
     /// Lines of the service are missing from its log from now on. Reported once for each service.
     LogTrouble {
-        /// The service.
         service: &'a str,
         /// The system's error.
         error: &'a str,

@@ -9,7 +9,6 @@ use super::table::{Cell, table as columns};
 /// One image, as `image --json` shows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct ImageRow {
-    /// The service.
     pub(crate) service: Name,
     /// The image's name with its tag, the beginning of `content`.
     pub(crate) image: String,

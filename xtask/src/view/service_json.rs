@@ -21,7 +21,6 @@ pub(crate) struct ServiceJson {
     kind: Kind,
     /// `FILE:LINE` of its declaration, relative to the workspace root.
     declared: String,
-    /// The program.
     program: ProgramJson,
     /// `process` or `container`.
     placement: Placement,
@@ -67,7 +66,6 @@ pub(crate) struct ServiceJson {
     adopt: Adopt,
 }
 
-/// A program.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case", tag = "type")]
 enum ProgramJson {
@@ -78,7 +76,6 @@ enum ProgramJson {
         /// The binary's name.
         binary: String,
     },
-    /// A command.
     Command {
         /// A path, or a name that is looked up in `PATH`.
         program: SettingJson,
@@ -92,10 +89,8 @@ enum ProgramJson {
     },
 }
 
-/// A port.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 struct PortJson {
-    /// Its name.
     name: String,
     /// The address to bind and to call.
     host: String,
@@ -108,7 +103,6 @@ struct PortJson {
 /// A dependency that the service waits for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 struct DependencyJson {
-    /// The dependency.
     service: Name,
     /// `ready`, `started` or `succeeded`.
     condition: Condition,
@@ -149,7 +143,6 @@ struct VolumeJson {
     outside: String,
 }
 
-/// A probe.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case", tag = "type")]
 enum ProbeJson {
@@ -157,7 +150,6 @@ enum ProbeJson {
     Notify,
     /// An answer with an expected status.
     Http {
-        /// The path.
         path: String,
         /// Statuses that mean ready.
         status: Vec<u16>,

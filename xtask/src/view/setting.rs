@@ -11,7 +11,6 @@ use xtask_core::terms::{Name, Place};
 /// Resolves port numbers: the bound number, else the fixed one.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Values<'a> {
-    /// The plan.
     pub(crate) plan: &'a Plan,
     /// The running stack, if there is one.
     pub(crate) running: Option<&'a Snapshot>,

@@ -5,13 +5,13 @@
 
 /// Resets all styles.
 pub(crate) const RESET: &str = "\x1b[0m";
-/// Success.
+/// For success.
 pub(crate) const GOOD: &str = "\x1b[1;32m";
 /// Work in progress.
 pub(crate) const BUSY: &str = "\x1b[1;36m";
-/// Warnings.
+/// For warnings.
 pub(crate) const WARN: &str = "\x1b[1;33m";
-/// Errors.
+/// For errors.
 pub(crate) const BAD: &str = "\x1b[1;31m";
 /// Secondary text.
 pub(crate) const DIM: &str = "\x1b[2m";

@@ -23,7 +23,6 @@ pub(crate) struct VerifyJson {
 /// The result for one service with only its declared dependencies.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Verified {
-    /// The service.
     pub(crate) service: Name,
     /// Where it is declared.
     pub(crate) declared: Place,
@@ -42,7 +41,6 @@ pub(crate) struct Verified {
 /// A service that failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Failed {
-    /// The service.
     pub(crate) service: Name,
     /// The reason, in one line.
     pub(crate) reason: String,
@@ -53,11 +51,9 @@ pub(crate) struct Failed {
 /// The result for a service without one of its dependencies.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Tried {
-    /// The dependency.
     pub(crate) on: Name,
     /// Where it is declared.
     pub(crate) declared: Place,
-    /// The result.
     pub(crate) verdict: Verdict,
     /// Milliseconds from its start to ready without the dependency.
     pub(crate) ready_ms: Option<u64>,

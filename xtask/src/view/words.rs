@@ -75,7 +75,6 @@ pub(crate) fn ready(values: &Values<'_>, service: &Service) -> String {
     all.collect::<Vec<_>>().join(" and ")
 }
 
-/// A probe.
 pub(crate) fn probe(values: &Values<'_>, service: &Service, probe: &Probe) -> String {
     let on = |port: usize| match service.ports.get(port) {
         Some(port) if service.ports.len() > 1 => format!(" on port `{}`", port.name),

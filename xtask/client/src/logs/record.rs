@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn empty_text_is_a_record_half_a_head_is_none() {
+    fn empty_text_is_a_record_and_half_head_none() {
         assert_eq!(Record::parse(b"t 1 o ").unwrap().text, b"");
         assert_eq!(Record::parse(b"t 1 o").unwrap().text, b"");
         for wrong in [&b""[..], b"t", b"t 1", b"t x o text", b"t 1 q text", b"\xff 1 o text"] {

@@ -72,7 +72,6 @@ pub(crate) enum Access {
 /// A setting in the metadata that the document does not contain.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub(crate) struct Difference {
-    /// The service.
     pub(crate) service: String,
     /// The difference, in one line.
     pub(crate) what: String,
