@@ -97,8 +97,7 @@ impl Sockets {
         self.services.remove(service);
     }
 
-    /// The listening sockets of these names, in order, for a run to inherit; none if
-    /// one of them is missing.
+    /// The listening sockets with these names, in order; none if one of them is missing.
     pub(crate) fn inherited<'a>(
         &'a self,
         service: &Name,

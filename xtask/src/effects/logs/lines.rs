@@ -1,7 +1,7 @@
 //! Splits a stream into records, and matches its lines against log probes.
 //!
-//! A line is one record, unless it is longer than [`LONGEST`] bytes: then each piece but the last is
-//! marked as open. An incomplete line at the end of a stream is also marked. Bytes are written
+//! A line is one record, unless it is longer than [`LONGEST`] bytes: then each piece but the last
+//! is marked as open. An incomplete line at the end of a stream is also marked. Bytes are written
 //! unchanged; viewers strip escapes.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

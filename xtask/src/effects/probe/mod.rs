@@ -85,7 +85,6 @@ pub(crate) enum ExpectedListener {
 pub(crate) struct ProbeTasks(Arc<Mutex<Option<Vec<AbortHandle>>>>);
 
 impl ProbeTasks {
-    /// Without tasks.
     pub(crate) fn new() -> Self {
         Self(Arc::new(Mutex::new(Some(Vec::new()))))
     }

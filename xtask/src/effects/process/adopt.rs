@@ -73,12 +73,12 @@ impl World {
         };
         let mut active = ActiveRun::new(Process::Unmanaged, PathBuf::new());
         let (tasks, patterns) = (active.tasks.clone(), active.patterns.clone());
-        let news = events.clone();
+        let run_events = events.clone();
         let watch = tokio::spawn(async move {
             exit.exited().await;
             stop_probes(&tasks, &patterns, None);
-            news.exited(Exit::Unknown);
-            news.gone();
+            run_events.exited(Exit::Unknown);
+            run_events.gone();
         });
         active.process = Process::Adopted(Adopted { pidfd, watch: watch.abort_handle() });
         events.started(pid);

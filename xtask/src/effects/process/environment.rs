@@ -66,8 +66,8 @@ impl Environment {
         }
     }
 
-    /// The environment of one run with this `NOTIFY_SOCKET`, without the variables that hold its pid. Values with a NUL byte
-    /// cannot be set, and are left out.
+    /// The environment of one run with this `NOTIFY_SOCKET`, without the variables that hold its
+    /// pid. Values with a NUL byte cannot be set, and are left out.
     pub(crate) fn of(&self, command: &Command, notify: Option<&Path>) -> Vec<CString> {
         let mut all: BTreeMap<&OsStr, &OsStr> =
             self.base.iter().map(|(name, value)| (name.as_os_str(), value.as_os_str())).collect();
