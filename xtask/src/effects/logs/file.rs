@@ -53,8 +53,8 @@ struct WriteFailure {
 }
 
 impl LogFile {
-    /// The log of `service` in the folder `logs`. If an earlier supervisor wrote it, it is continued
-    /// after a record that names this supervisor, because run numbers start again.
+    /// The log of `service` in the folder `logs`. A log of an earlier supervisor is continued after
+    /// a record that names this supervisor, because run numbers start again.
     pub(crate) fn new(logs: &Path, service: &str) -> Self {
         let path = logs.join(format!("{service}.log"));
         let mut log = Self {
@@ -180,8 +180,8 @@ impl LogFile {
         Ok(())
     }
 
-    /// Removes half a record, which would corrupt the next one. The next write opens the file again,
-    /// because this descriptor may be the cause.
+    /// Removes half a record, which would corrupt the next one. The next write opens the file
+    /// again, because this descriptor may be the cause.
     fn cut(
         &mut self,
         file: &File,

@@ -77,8 +77,7 @@ impl Lines {
         self.write(log, records);
     }
 
-    /// Writes the incomplete line of a stream that ended, and the record about missing lines if that
-    /// is due.
+    /// Writes the incomplete line of a stream that ended, and a due record about missing lines.
     pub(crate) fn flush(&mut self) {
         let log = Arc::clone(&self.log);
         let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
