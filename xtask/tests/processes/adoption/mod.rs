@@ -46,7 +46,7 @@ fn manual_copy_is_adopted_and_never_stopped() {
         let again = fixture.xtask(&["up", "-d"]).ends_with(0);
         again.says(&format!("adopted (pid {})", copy.pid()));
         fixture.xtask(&["restart", "stock"]).ends_with(1).says("restart --replace stock");
-        fixture.xtask(&["status"]).ends_with(0).says("left alone");
+        fixture.xtask(&["status"]).ends_with(0).says("gets no signal");
         assert!(copy.is_alive());
 
         fixture.xtask(&["down", "stock"]).ends_with(0);
