@@ -90,7 +90,7 @@ fn no_promise_is_broken_under_any_seed() {
 /// Plays a seed with a trace, which is there after a panic too.
 fn traced(seed: u64) -> (Verdict, Vec<RecordLine>) {
     let mut lines = Vec::new();
-    let verdict = checkers::judged(|| play::play(seed, Some(&mut lines)).verdict);
+    let verdict = checkers::catch_panic(|| play::play(seed, Some(&mut lines)).verdict);
     (verdict, lines)
 }
 

@@ -144,7 +144,7 @@ impl Play<'_> {
         }
         self.step(Event::Apply { plan: plan.clone() })?;
         // A plan that comes while the stack ends is refused, and nothing is built for it.
-        if !self.checkers.observed.shutdown {
+        if !self.checkers.history.shutdown {
             self.world.build(now, &plan);
         }
         Ok(())
@@ -196,7 +196,7 @@ impl Play<'_> {
 
     /// Some of the services that the stack knows.
     fn some_services(&mut self) -> Vec<Name> {
-        let known: Vec<Name> = self.checkers.observed.services.keys().cloned().collect();
+        let known: Vec<Name> = self.checkers.history.services.keys().cloned().collect();
         let count = self.people.range(1..4);
         let mut chosen: Vec<Name> = (0..count).map(|_| self.people.pick(&known).clone()).collect();
         chosen.sort();
@@ -241,7 +241,7 @@ impl Play<'_> {
                 return self.meet_a_pause();
             }
             if self.people.chance(3) && !self.world.calm && !self.stack.is_over() {
-                let event = noise::event(&mut self.people, &self.checkers.observed.runs());
+                let event = noise::event(&mut self.people, &self.checkers.history.runs());
                 self.step(event)?;
             }
         }
@@ -253,7 +253,7 @@ impl Play<'_> {
     fn meet_a_pause(&mut self) -> Verdict {
         let Some(name) = self.pausing.take() else { return Ok(()) };
         self.met = true;
-        let run = self.checkers.observed.services[&name].last_run;
+        let run = self.checkers.history.services[&name].last_run;
         for _ in 0..self.people.below(4) {
             let event = noise::event(&mut self.people, &[(name.clone(), run)]);
             self.step(event)?;

@@ -5,13 +5,13 @@
 
 use xtask_core::record::RecordLine;
 
-use crate::checkers::judged;
+use crate::checkers::catch_panic;
 use crate::trace;
 
 /// The shortest part of a trace that was found to break the promise of this checker.
 pub(crate) fn shrink(lines: &[RecordLine], checker: &str) -> Vec<RecordLine> {
     let breaks = |lines: &[RecordLine]| {
-        let verdict = judged(|| trace::replay(lines));
+        let verdict = catch_panic(|| trace::replay(lines));
         matches!(verdict, Err(violation) if violation.checker == checker)
     };
     let mut kept = trace::events(lines);

@@ -1,7 +1,7 @@
-//! Nobody's process stands in a service's place unless it is like the service, and none
-//! is signalled unless somebody asked for that.
+//! Only a port holder that matches its service is adopted, and it gets a signal only if a request
+//! evicts it.
 //!
-//! That nothing of ours serves beside it is found in `bring_up`.
+//! That no run of the stack serves beside it is checked in `bring_up`.
 
 use xtask_core::plan::Program;
 use xtask_core::snapshot::Phase;
@@ -9,71 +9,82 @@ use xtask_core::stack::event::{InspectedHolder, StartedBy};
 use xtask_core::stack::{Command, Effect, Event, Exit, Stack};
 use xtask_core::terms::{Adopt, Restart};
 
-use super::seen::{Seen, Whose};
-use super::{Observed, Verdict, bring_up, demand};
+use super::service::{Origin, ServiceHistory};
+use super::{History, Verdict, bring_up, demand, take_down};
 
-/// Judges one effect before it is noted.
-pub(super) fn check(observed: &Observed, effect: &Effect) -> Verdict {
+/// Checks an effect before it is recorded.
+pub(super) fn check(history: &History, effect: &Effect) -> Verdict {
     match effect {
-        Effect::Adopt { service, run, pid, command, .. } => {
-            let seen = &observed.services[service];
-            bring_up::one_run(seen, *run)?;
-            bring_up::conditions(observed, seen)?;
-            let Some(found) = seen.found.as_ref().filter(|found| found.holder.pid == *pid) else {
-                demand!(false, "adoption", "`{service}` adopts {pid}, whom nobody has seen");
+        Effect::Adopt { service: name, run, pid, command, .. } => {
+            let service = &history.services[name];
+            bring_up::one_run(service, *run)?;
+            bring_up::conditions(history, service)?;
+            let inspected = service.holder.as_ref().filter(|found| found.holder.pid == *pid);
+            let Some(holder) = inspected else {
+                demand!(false, "adoption", "`{name}` adopts {pid}, which was not inspected");
                 return Ok(());
             };
-            match whose(seen, found) {
-                Whose::Ours | Whose::MakesRoom => Ok(()),
-                Whose::LeftAlone => likeness(seen, found, command),
+            match origin(service, holder) {
+                Origin::Adopted => similarity(service, holder, command),
+                Origin::Spawned | Origin::External | Origin::Evicted => Ok(()),
             }
         }
-        Effect::Signal { service, run, signal } => {
-            let life = observed.services[service].life.as_ref();
-            let left = life.is_some_and(|life| life.run == *run && life.whose == Whose::LeftAlone);
-            demand!(!left, "left to itself", "`{service}` is adopted and gets {signal:?}");
+        Effect::Signal { service: name, run: number, signal } => {
+            let run = history.services[name].run.as_ref().filter(|run| run.number == *number);
+            let adopted = run.is_some_and(|run| run.origin == Origin::Adopted);
+            demand!(!adopted, "no signal", "`{name}` is adopted and gets {signal:?}");
             Ok(())
         }
         _ => Ok(()),
     }
 }
 
-/// What becomes of a process that is taken as a run.
-pub(super) fn whose(seen: &Seen, found: &InspectedHolder) -> Whose {
+/// What the adoption of a port holder makes of it.
+pub(super) fn origin(service: &ServiceHistory, found: &InspectedHolder) -> Origin {
     let foreign = found.started_by == StartedBy::OtherStack;
-    if seen.may_replace && is_of_the_program(seen, found) && !foreign {
-        Whose::MakesRoom
+    if service.replace_requested && runs_the_program(service, found) && !foreign {
+        Origin::Evicted
     } else {
-        Whose::LeftAlone
+        Origin::Adopted
     }
 }
 
-fn is_of_the_program(seen: &Seen, found: &InspectedHolder) -> bool {
-    let args: Vec<String> = seen.spec.args.iter().map(|arg| arg.value.to_string()).collect();
-    match &seen.spec.program {
+fn runs_the_program(service: &ServiceHistory, found: &InspectedHolder) -> bool {
+    let args: Vec<String> = service.spec.args.iter().map(|arg| arg.value.to_string()).collect();
+    match &service.spec.program {
         Program::Artifact { binary, .. } => {
             found.same || found.holder.program == format!("/target/debug/{binary}")
         }
         _ => {
-            let is_build = found.holder.program.ends_with(&format!("/{}", seen.spec.name));
+            let is_build = found.holder.program.ends_with(&format!("/{}", service.spec.name));
             found.args == args && (found.same || (found.deleted && is_build))
         }
     }
 }
 
-/// The same program, the same places; or the metadata says that anybody will do.
-fn likeness(seen: &Seen, found: &InspectedHolder, command: &Command) -> Verdict {
-    let name = &seen.spec.name;
-    if seen.spec.adopt == Adopt::Any {
+/// It runs the same program at the same address, or the metadata accepts any process.
+fn similarity(service: &ServiceHistory, found: &InspectedHolder, command: &Command) -> Verdict {
+    let name = &service.spec.name;
+    if service.spec.adopt == Adopt::Any {
         return Ok(());
     }
-    demand!(seen.spec.adopt == Adopt::SameBinary, "adoption", "`{name}` is never to be adopted");
+    demand!(
+        service.spec.adopt == Adopt::SameBinary,
+        "adoption",
+        "`{name}` adopts against its metadata"
+    );
     demand!(found.same, "same program", "`{name}` adopts another program");
-    demand!(found.started_by == StartedBy::Hand, "adoption", "`{name}` adopts a service");
-    demand!(found.elsewhere.is_empty(), "same address", "`{name}` adopts half of its ports");
-    let named = (seen.spec.depends_on.iter().map(|edge| &edge.on))
-        .chain(seen.spec.uses.iter().map(|used| &used.of));
-    for variable in named.map(|name| name.to_uppercase()) {
+    demand!(
+        found.started_by == StartedBy::Hand,
+        "adoption",
+        "`{name}` adopts a process of a stack"
+    );
+    demand!(
+        found.elsewhere.is_empty(),
+        "same address",
+        "`{name}` adopts a process with other ports"
+    );
+    for variable in service.spec.edges().map(|name| name.to_uppercase()) {
         let Some((_, wanted)) = command.env.iter().find(|(name, _)| *name == variable) else {
             continue;
         };
@@ -83,25 +94,28 @@ fn likeness(seen: &Seen, found: &InspectedHolder, command: &Command) -> Verdict 
     Ok(())
 }
 
-/// A run of ours takes the place of an adopted process that ended, as far as the policy
-/// lets it.
-pub(super) fn replaced(before: &Observed, stack: &Stack, event: &Event) -> Verdict {
-    let Event::Exited { service, run, exit: Exit::Unknown } = event else { return Ok(()) };
-    let Some(seen) = before.services.get(service) else { return Ok(()) };
-    let adopted = seen.life.as_ref().is_some_and(|life| {
-        life.run == *run && life.started && life.whose == Whose::LeftAlone && life.exit.is_none()
+/// After an adopted process ends, the restart policy decides whether a run replaces it.
+pub(super) fn replaced(before: &History, stack: &Stack, event: &Event) -> Verdict {
+    let Event::Exited { service: name, run: number, exit: Exit::Unknown } = event else {
+        return Ok(());
+    };
+    let Some(service) = before.services.get(name) else { return Ok(()) };
+    let adopted = service.run.as_ref().is_some_and(|run| {
+        let present = run.number == *number && run.started && run.exit.is_none();
+        present && run.origin == Origin::Adopted
     });
-    if !adopted || !seen.wanted || seen.excused || before.shutdown {
+    let requested = take_down::calls_for_new_run(before, service);
+    if !adopted || !service.wanted || requested || before.shutdown {
         return Ok(());
     }
-    let this = stack.service_snapshot(service).unwrap();
+    let this = stack.service_snapshot(name).unwrap();
     let tried = this.reason.is_some_and(|reason| reason.contains("started again 5 times"));
-    let right = match seen.spec.restart {
+    let right = match service.spec.restart {
         Restart::No => this.phase == Phase::Failed,
         Restart::OnFailure | Restart::Always => {
             this.phase == Phase::Backoff || (this.phase == Phase::Failed && tried)
         }
     };
-    demand!(right, "replaced by policy", "`{service}` is {:?} after its end", this.phase);
+    demand!(right, "replaced by policy", "`{name}` is {:?} after its end", this.phase);
     Ok(())
 }

@@ -1,44 +1,45 @@
-//! Nothing starts before its time, twice, or too often.
+//! No service starts too early, twice, or too often.
 //!
-//! Who should have been started and was not is found at rest, in `promises`.
+//! A service that should have started and did not is found at rest, in `stack`.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use xtask_core::plan::Program;
-use xtask_core::stack::{Effect, Report};
+use xtask_core::snapshot::Phase;
+use xtask_core::stack::{Effect, Report, Run};
 use xtask_core::terms::{Condition, Name};
 
-use super::seen::{Life, Seen, Whose};
-use super::{Observed, Verdict, demand};
+use super::service::{Origin, RunHistory, ServiceHistory};
+use super::take_down::calls_for_new_run;
+use super::{History, Verdict, demand};
 
-/// Judges one effect before it is noted.
-pub(super) fn check(observed: &Observed, now: Duration, effect: &Effect) -> Verdict {
+/// Checks an effect before it is recorded.
+pub(super) fn check(history: &History, now: Duration, effect: &Effect) -> Verdict {
     match effect {
         Effect::Spawn { service, run, command, .. } => {
-            let seen = &observed.services[service];
-            one_run(seen, *run)?;
-            program(seen, &command.program)?;
-            address(observed, now, seen, &command.env)?;
-            conditions(observed, seen)?;
-            restart_edges(observed, now, seen)?;
-            pauses(seen, now)
+            let service = &history.services[service];
+            one_run(service, *run)?;
+            program(service, &command.program)?;
+            address(history, now, service, &command.env)?;
+            conditions(history, service)?;
+            restart_edges(history, now, service)?;
+            pauses(history, service, now)
         }
-        Effect::Probe { service, run, .. } => {
-            let seen = &observed.services[service];
-            demand!(seen.wanted, "wanted", "`{service}` is probed and not wanted");
-            let newer = seen.life.as_ref().is_none_or(|life| *run > life.run);
-            demand!(newer, "one run", "`{service}` is probed again as run {run}");
-            conditions(observed, seen)
+        Effect::Probe { service: name, run, .. } => {
+            let service = &history.services[name];
+            demand!(service.wanted, "wanted", "`{name}` is probed and not wanted");
+            let newer = service.run.as_ref().is_none_or(|present| *run > present.number);
+            demand!(newer, "one run", "`{name}` is probed again as run {run}");
+            conditions(history, service)
         }
-        Effect::Report(Report::Phase { service, phase, .. }) => {
-            let seen = &observed.services[service];
-            let ready = seen.life.as_ref().is_some_and(|life| life.ready() && !life.job);
+        Effect::Report(Report::Phase { service: name, phase, .. }) => {
+            let service = &history.services[name];
+            let ready = service.run.as_ref().is_some_and(|run| run.is_ready() && !run.job);
             match phase {
-                xtask_core::snapshot::Phase::Ready => {
-                    demand!(ready, "ready", "`{service}` is said to be ready");
-                }
-                xtask_core::snapshot::Phase::Succeeded => {
-                    demand!(seen.succeeded, "succeeded", "`{service}` is said to have succeeded");
+                Phase::Ready => demand!(ready, "ready", "`{name}` is reported as ready"),
+                Phase::Succeeded => {
+                    demand!(service.succeeded, "succeeded", "`{name}` is reported as succeeded");
                 }
                 _ => {}
             }
@@ -48,141 +49,163 @@ pub(super) fn check(observed: &Observed, now: Duration, effect: &Effect) -> Verd
     }
 }
 
-/// It is wanted, and nothing of it is there.
-pub(super) fn one_run(seen: &Seen, run: u64) -> Verdict {
-    let name = &seen.spec.name;
-    demand!(seen.wanted, "wanted", "`{name}` is started and not wanted");
-    let rest =
-        seen.life.as_ref().filter(|life| !life.external && !life.parted()).map(|life| life.run);
-    demand!(rest.is_none(), "one run", "`{name}` run {run} begins beside run {rest:?}");
+/// It is wanted and has no other run.
+pub(super) fn one_run(service: &ServiceHistory, run: Run) -> Verdict {
+    let name = &service.spec.name;
+    demand!(service.wanted, "wanted", "`{name}` is started and not wanted");
+    let present =
+        service.run.as_ref().filter(|run| run.origin != Origin::External && !run.is_over());
+    let present = present.map(|run| run.number);
+    demand!(present.is_none(), "one run", "`{name}` run {run} starts beside run {present:?}");
     Ok(())
 }
 
-fn program(seen: &Seen, program: &str) -> Verdict {
-    let Program::Artifact { .. } = seen.spec.program else { return Ok(()) };
-    let name = &seen.spec.name;
-    let accepted = seen.accepted.as_ref().map(|(path, _)| path.as_str());
+fn program(service: &ServiceHistory, program: &str) -> Verdict {
+    let Program::Artifact { .. } = service.spec.program else { return Ok(()) };
+    let name = &service.spec.name;
+    let accepted = service.accepted.as_ref().map(|(path, _)| path.as_str());
     demand!(accepted == Some(program), "program", "`{name}` is started from {program}");
-    let may = !seen.pending || seen.serving;
-    demand!(may, "program", "`{name}` is started while its build has not answered");
+    let restarted = service.last.restart_requested > service.last.applied;
+    let previous = service.ran_at_apply || restarted;
+    demand!(!service.build_pending || previous, "program", "`{name}` is started before its build");
     Ok(())
 }
 
-fn address(observed: &Observed, now: Duration, seen: &Seen, env: &[(String, String)]) -> Verdict {
-    let name = &seen.spec.name;
-    let own = seen.spec.ports.is_empty() || seen.bound;
+fn address(
+    history: &History,
+    now: Duration,
+    service: &ServiceHistory,
+    env: &[(String, String)],
+) -> Verdict {
+    let name = &service.spec.name;
+    let own = service.spec.ports.is_empty() || service.bound;
     demand!(own, "own address", "`{name}` is started without its ports");
     for (key, value) in env {
-        let Some(other) = observed.services.get(key.to_lowercase().as_str()) else { continue };
+        let Some(other) = history.services.get(key.to_lowercase().as_str()) else { continue };
         if other.is_lost(now) {
-            continue; // What cannot be stopped has its old address for ever.
+            continue; // A process that cannot be stopped keeps its old address.
         }
-        // A broken build changes nothing: what runs, or has succeeded, keeps the ports that
-        // it has, if any, and counts as it is. Its new ones come with the next build.
-        let lives = other.life.as_ref().is_some_and(Life::goes_on) || other.succeeded;
-        let runs_on = other.wanted && other.build_failed && lives;
-        let kept = other.had.as_ref().filter(|_| runs_on).map(|(_, numbers)| numbers.clone());
-        let expected = [declared(other), other.numbers.clone(), kept]
+        // After a failed build, a service that runs or has succeeded keeps its old ports.
+        let unstopped = other.run.as_ref().is_some_and(RunHistory::is_unstopped);
+        let keeps_old = other.wanted && other.build_failed && (unstopped || other.succeeded);
+        let old = other.last_bound.as_ref().filter(|_| keeps_old).map(|(_, old)| old.clone());
+        let expected = [declared_numbers(other), other.numbers().cloned(), old]
             .map(|numbers| numbers.and_then(|numbers| numbers.first().map(ToString::to_string)));
         demand!(
             expected.contains(&Some(value.clone())),
             "address",
-            "`{name}` is given {value} as the port of `{key}`, which is {expected:?}"
+            "`{name}` gets {value} as the port of `{key}`, which is {expected:?}"
         );
         demand!(
-            other.ports_asked.is_none(),
+            other.binding.is_none(),
             "address",
-            "`{name}` is started while the ports of `{key}` are asked for"
+            "`{name}` is started while the ports of `{key}` are being bound"
         );
-        // Where the sockets are about to be there, nobody starts without them.
-        let given_up = !other.wanted || other.spec.program == Program::External;
-        let ours = |life: &Life| life.whose == Whose::Ours && !life.external;
-        let ours = other.life.as_ref().is_some_and(ours);
-        let failed = !ours || runs_on;
+        // A service that has or will have sockets must have them before its callers start.
+        let has_none = !other.wanted || other.spec.program == Program::External;
+        let spawned = other.run.as_ref().is_some_and(|run| run.origin == Origin::Spawned);
         demand!(
-            other.bound || given_up || failed,
+            other.bound || has_none || !spawned || keeps_old,
             "address",
-            "`{name}` is started before the ports of `{key}` are there"
+            "`{name}` is started before the ports of `{key}` are bound"
         );
     }
     Ok(())
 }
 
-pub(super) fn declared(seen: &Seen) -> Option<Vec<u16>> {
-    seen.spec.ports.iter().map(|port| port.number).collect()
+/// The numbers in the plan, if it fixes all.
+pub(super) fn declared_numbers(service: &ServiceHistory) -> Option<Vec<u16>> {
+    service.spec.ports.iter().map(|port| port.number).collect()
 }
 
-/// Everything that it depends on is as far as it wants.
-pub(super) fn conditions(observed: &Observed, seen: &Seen) -> Verdict {
-    let name = &seen.spec.name;
-    for edge in &seen.spec.depends_on {
-        let on = &observed.services[&edge.on];
+/// Every condition on a dependency holds, and on every service that starts with the dependency.
+pub(super) fn conditions(history: &History, service: &ServiceHistory) -> Verdict {
+    let name = &service.spec.name;
+    for edge in &service.spec.depends_on {
+        let on = &history.services[&edge.on];
         let (checker, holds) = match edge.condition {
             Condition::Ready => ("condition ready", is_ready(on)),
             Condition::Succeeded => ("condition succeeded", on.is_job() && on.succeeded),
             Condition::Started => ("condition started", is_started(on)),
         };
-        demand_with(checker, holds, name, &edge.on)?;
-        if on.together.contains(name) {
+        demand_condition(checker, holds, name, &edge.on)?;
+        let together = together(history, &edge.on);
+        if together.contains(name) {
             continue;
         }
-        for member in &on.together {
-            let other = &observed.services[member];
+        for member in together {
+            let other = &history.services[member];
             let holds = match edge.condition {
                 Condition::Ready | Condition::Succeeded => is_ready(other),
                 Condition::Started => is_started(other),
             };
-            demand_with("together", holds, name, member)?;
+            demand_condition("together", holds, name, member)?;
         }
     }
     Ok(())
 }
 
-fn demand_with(checker: &'static str, holds: bool, name: &Name, on: &Name) -> Verdict {
-    let message = format!("`{name}` is started, and `{on}` is not as far");
+fn demand_condition(checker: &'static str, holds: bool, name: &Name, on: &Name) -> Verdict {
+    let message = format!("`{name}` is started before its condition on `{on}` holds");
     if holds { Ok(()) } else { Err(super::Violation { checker, message }) }
 }
 
-fn is_ready(seen: &Seen) -> bool {
-    if seen.is_job() { seen.succeeded } else { seen.ready() }
+/// The services on a cycle with this one, itself included.
+pub(super) fn together<'a>(history: &'a History, name: &'a Name) -> BTreeSet<&'a Name> {
+    let mut members = reachable(history, name);
+    members.retain(|other| reachable(history, other).contains(name));
+    members
 }
 
-fn is_started(seen: &Seen) -> bool {
-    let live = seen.wanted && seen.life.as_ref().is_some_and(|life| life.live());
-    let probed = seen.spec.program != Program::External || seen.ready();
-    (live && (probed || !seen.is_job())) || (seen.is_job() && seen.succeeded)
+fn reachable<'a>(history: &'a History, from: &'a Name) -> BTreeSet<&'a Name> {
+    let mut open = vec![from];
+    let mut reached = BTreeSet::new();
+    while let Some(name) = open.pop() {
+        if reached.insert(name) {
+            open.extend(history.services[name].spec.edges());
+        }
+    }
+    reached
 }
 
-/// Dependents that are restarted with a service end before it starts again.
-fn restart_edges(observed: &Observed, now: Duration, seen: &Seen) -> Verdict {
-    let name = &seen.spec.name;
-    if seen.crashed_at.is_none() || seen.asked {
+fn is_ready(service: &ServiceHistory) -> bool {
+    if service.is_job() { service.succeeded } else { service.is_ready() }
+}
+
+fn is_started(service: &ServiceHistory) -> bool {
+    let running = service.wanted && service.run.as_ref().is_some_and(RunHistory::is_running);
+    let probed = service.spec.program != Program::External || service.is_ready();
+    (running && (probed || !service.is_job())) || (service.is_job() && service.succeeded)
+}
+
+/// Dependents that restart with a service stop before it starts again.
+fn restart_edges(history: &History, now: Duration, service: &ServiceHistory) -> Verdict {
+    let name = &service.spec.name;
+    if service.crash_without_request().is_none() {
         return Ok(());
     }
-    for dependent in observed.dependents(name) {
-        let other = &observed.services[&dependent];
-        let with = other.spec.depends_on.iter().any(|edge| edge.on == *name && edge.restart);
-        let runs = other.process(now).is_some_and(|life| life.live());
-        demand!(
-            !(with && runs && other.wanted),
-            "restart edges",
-            "`{name}` is started again while `{dependent}` runs on"
-        );
+    for other in history.dependents(name).filter(|other| other.has_restart_edge_on(name)) {
+        let runs = other.wanted && other.process(now).is_some_and(RunHistory::is_running);
+        let dependent = &other.spec.name;
+        demand!(!runs, "restart edges", "`{name}` is restarted before `{dependent}` stops");
     }
     Ok(())
 }
 
-fn pauses(seen: &Seen, now: Duration) -> Verdict {
-    let name = &seen.spec.name;
-    let others_say = seen.spec.depends_on.iter().any(|edge| edge.restart);
-    let Some(crashed) = seen.crashed_at.filter(|_| !seen.asked && !seen.excused && !others_say)
-    else {
+/// A start after a crash waits, and there are at most six in a minute.
+fn pauses(history: &History, service: &ServiceHistory, now: Duration) -> Verdict {
+    let name = &service.spec.name;
+    let restarts_with = service.spec.depends_on.iter().any(|edge| edge.restart);
+    let requested = calls_for_new_run(history, service) || restarts_with;
+    let Some(crash) = service.crash_without_request().filter(|_| !requested) else {
         return Ok(());
     };
-    let pause = now.saturating_sub(crashed);
-    demand!(pause >= Duration::from_millis(200), "pauses", "`{name}` again after {pause:?}");
+    let pause = now.saturating_sub(crash.at);
+    demand!(pause >= Duration::from_millis(200), "pauses", "`{name}` restarts after {pause:?}");
     let minute = now.saturating_sub(Duration::from_secs(60));
-    let recent = seen.again.iter().filter(|at| **at > minute).count();
-    demand!(recent < 6, "pauses", "`{name}` is started for the {recent}th time in a minute");
+    let counts =
+        |(at, position): &&(Duration, u64)| *at > minute && *position > service.last.requested;
+    let recent = service.crash_restarts.iter().filter(counts).count();
+    demand!(recent < 6, "pauses", "`{name}` restarts for the {recent}th time in a minute");
     Ok(())
 }

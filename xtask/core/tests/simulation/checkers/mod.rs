@@ -1,44 +1,42 @@
-//! What must hold, whatever happens. Checkers see events and effects, and what the
-//! stack shows of itself; they work out for themselves what should be.
+//! Properties that hold after every event. Checkers see the events and effects of a stack and its
+//! snapshots, and derive from them what should be.
 //!
-//! They share [`Observed`] and nothing with the reducer.
+//! They share [`History`] and nothing with the reducer.
 
 mod adoption;
 mod bring_up;
-mod nonsense;
-mod observed;
-mod promises;
-mod seen;
+mod history;
+mod service;
+mod stack;
 mod take_down;
+mod unexpected;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use xtask_core::stack::{Effect, Event, Report, Stack};
 
-pub(crate) use observed::Observed;
+pub(crate) use history::History;
 
-/// A promise that was broken.
+/// A property that does not hold.
 #[derive(Clone, Debug)]
 pub(crate) struct Violation {
-    /// Which checker says so.
     pub(crate) checker: &'static str,
-    /// What it saw.
     pub(crate) message: String,
 }
 
 pub(crate) type Verdict = Result<(), Violation>;
 
-/// A verdict, or the panic that came instead: no event may end in one.
-pub(crate) fn judged(play: impl FnOnce() -> Verdict) -> Verdict {
+/// The verdict of a play. A panic is a violation: no event may cause one.
+pub(crate) fn catch_panic(play: impl FnOnce() -> Verdict) -> Verdict {
     catch_unwind(AssertUnwindSafe(play)).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str);
-        let said = text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("it says nothing");
-        Err(Violation { checker: "no panic", message: said.to_owned() })
+        let text = text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("without a message");
+        Err(Violation { checker: "no panic", message: text.to_owned() })
     })
 }
 
-/// Fails with a message unless a condition holds.
+/// Returns a violation unless a condition holds.
 macro_rules! demand {
     ($condition:expr, $checker:literal, $($message:tt)*) => {
         if !$condition {
@@ -51,75 +49,76 @@ macro_rules! demand {
 }
 pub(crate) use demand;
 
-/// All checkers, and what they have seen.
+/// All checkers and their history.
 #[derive(Default)]
 pub(crate) struct Checkers {
-    pub(crate) observed: Observed,
-    /// What the last event caused.
+    pub(crate) history: History,
+    /// The effects of the last event.
     pub(crate) effects: Vec<Effect>,
     steps: u64,
-    /// The latest time that was seen.
+    /// The latest time of an event.
     latest: Duration,
 }
 
 impl Checkers {
-    /// Steps a stack under the eyes of all checkers.
+    /// Steps a stack and checks the effects.
     pub(crate) fn step(&mut self, stack: &mut Stack, now: Duration, event: &Event) -> Verdict {
-        let nonsense = self.observed.is_nonsense(event);
-        let stale = !nonsense && self.observed.is_stale(event);
+        let history = &mut self.history;
+        let unexpected = history.is_unexpected(event);
+        let stale = !unexpected && history.is_stale(event);
         let before = stale.then(|| stack.snapshot());
         let mut effects = Vec::new();
         stack.step(now, event.clone(), &mut effects);
-        // A clock that goes backwards stands still.
+        // The stack ignores a clock that goes backwards.
         self.latest = self.latest.max(now);
         let now = self.latest;
         self.effects.clone_from(&effects);
+        // What is due now may happen at any event.
+        let due = history.deadline.is_some_and(|deadline| deadline <= now);
         if let Some(before) = before {
-            // Whatever else is due now may be done now, too.
-            let due = self.observed.deadline.is_some_and(|deadline| deadline <= now);
             demand!(
                 due || (effects.is_empty() && stack.snapshot() == before),
                 "stale runs",
-                "{event:?} of a run that is over caused {effects:?}"
+                "{event:?} of a past run caused {effects:?}"
             );
         }
-        adoption::replaced(&self.observed, stack, event)?;
-        if nonsense {
-            let due = self.observed.deadline.is_some_and(|deadline| deadline <= now);
-            let said =
+        adoption::replaced(history, stack, event)?;
+        if unexpected {
+            let report =
                 |effect: &Effect| matches!(effect, Effect::Report(Report::Unexpected { .. }));
-            let only_said = !effects.is_empty() && effects.iter().all(said);
-            demand!(due || only_said, "nonsense", "{event:?} caused {effects:?}");
+            let only_reports = !effects.is_empty() && effects.iter().all(report);
+            demand!(due || only_reports, "unexpected events", "{event:?} caused {effects:?}");
         } else {
-            self.observed.event(now, event);
+            history.event(now, event);
         }
         for effect in &effects {
-            bring_up::check(&self.observed, now, effect)?;
-            take_down::check(&self.observed, now, effect)?;
-            adoption::check(&self.observed, effect)?;
-            promises::check(&self.observed, effect, nonsense)?;
-            self.observed.effect(now, effect);
+            bring_up::check(history, now, effect)?;
+            take_down::check(history, now, effect)?;
+            adoption::check(history, effect)?;
+            stack::check(history, effect, unexpected)?;
+            history.effect(now, effect);
         }
-        promises::bounded(&self.observed, &effects)?;
-        promises::fixed_point(stack, now)?;
-        promises::nobody_hangs_on_a_failure(&self.observed)?;
+        stack::bounded(history, &effects)?;
+        stack::fixed_point(stack, now)?;
+        stack::no_wait_for_failed_dependency(history)?;
         self.steps += 1;
         if self.steps.is_multiple_of(7) {
-            promises::worklist(&self.observed, stack)?;
+            stack::worklist(history, stack)?;
         }
-        self.observed.deadline = stack.next_deadline();
+        history.deadline = stack.next_deadline();
         Ok(())
     }
 
-    /// Nothing has happened for long, and nothing is broken any more.
+    /// Checks a stack a long time after the last fault.
     pub(crate) fn at_rest(&self, stack: &Stack) -> Verdict {
-        promises::everything_settled(&self.observed, self.latest, stack)
+        stack::all_settled(&self.history, self.latest, stack)
     }
 
-    /// It was told to end, and has had all the time in the world.
+    /// Checks a stack a long time after `Shutdown` or `KillNow`.
     pub(crate) fn at_the_end(&self, survivors: &[String]) -> Verdict {
-        demand!(self.observed.ends == 1, "the end", "`end` came {} times", self.observed.ends);
-        demand!(survivors.is_empty(), "the end", "still alive: {survivors:?}");
+        let ends = self.history.ends;
+        demand!(ends == 1, "the end", "{ends} `end` effects");
+        demand!(survivors.is_empty(), "the end", "still running: {survivors:?}");
         Ok(())
     }
 }

@@ -1,162 +1,165 @@
-//! Nothing is stopped out of order, without a reason, or killed before its time.
+//! No run is stopped without a reason or out of order, and none is killed too early.
 //!
-//! That everything ends at all is found at the end.
+//! That every run ends is checked at the end of a play.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use xtask_core::snapshot::Phase;
 use xtask_core::stack::{Effect, Fault, Report, Run, Signal};
 use xtask_core::terms::Name;
 
-use super::seen::{Life, Seen, Whose};
-use super::{Observed, Verdict, demand};
+use super::service::{LOST_AFTER, Origin, Position, RunHistory, ServiceHistory};
+use super::{History, Verdict, demand};
 
-/// Judges one effect before it is noted.
-pub(super) fn check(observed: &Observed, now: Duration, effect: &Effect) -> Verdict {
+/// Checks an effect before it is recorded.
+pub(super) fn check(history: &History, now: Duration, effect: &Effect) -> Verdict {
     if let Effect::Report(Report::Phase { service, run, phase: Phase::Stopping, .. }) = effect {
-        return sentence(observed, now, service, *run);
+        return pending_stop(history, now, service, *run);
     }
     if let Effect::CancelStart { service, run } = effect {
-        return calling_off(observed, service, *run);
+        return cancelled_start(history, service, *run);
     }
-    let Effect::Signal { service, run, signal } = effect else { return Ok(()) };
-    let seen = &observed.services[service];
-    let Some(life) = seen.life.as_ref().filter(|life| life.run == *run) else {
-        demand!(false, "signals", "a signal for `{service}` run {run}, which is no more");
+    let Effect::Signal { service: name, run: number, signal } = effect else { return Ok(()) };
+    let service = &history.services[name];
+    let Some(run) = service.run.as_ref().filter(|run| run.number == *number) else {
+        demand!(false, "signals", "a signal for `{name}` run {number}, which is over");
         return Ok(());
     };
-    demand!(life.started, "signals", "a signal for `{service}` run {run}, which is not there yet");
+    demand!(run.started, "signals", "a signal for `{name}` run {number}, which has not started");
     match signal {
         Signal::Stop(_) => {
-            demand!(life.told.is_none(), "signals", "`{service}` run {run} is told twice");
-            // Of a run whose leader ended by itself only the rest of its group is told.
-            if life.exit.is_none() && life.whose == Whose::Ours {
-                if !life.sentenced {
-                    reason(observed, now, seen, life)?;
+            let again = run.stop_requested_at.is_some();
+            demand!(!again, "signals", "`{name}` run {number} gets its stop signal twice");
+            // After the exit of the leader, the signal is for the rest of its process group.
+            if run.exit.is_none() && run.origin == Origin::Spawned {
+                if !run.stop_pending {
+                    reason(history, now, service, run)?;
                 }
-                order(observed, now, seen)?;
+                order(history, now, service, run)?;
             }
             Ok(())
         }
-        Signal::Kill if observed.is_owed(service, Fault::Kill) => Ok(()),
-        Signal::Kill => grace(observed, now, seen, life),
-        // One for each time that a test asks, as long as the run lives: also for one that a
-        // test has killed, whose end may take a moment.
-        Signal::Pause => asked_for(observed, service, Fault::Pause),
-        Signal::Resume => asked_for(observed, service, Fault::Resume),
+        Signal::Kill if history.is_pending(name, Fault::Kill) => Ok(()),
+        Signal::Kill => grace(history, now, service, run),
+        Signal::Pause => injected(history, name, Fault::Pause),
+        Signal::Resume => injected(history, name, Fault::Resume),
     }
 }
 
-/// Only a start of ours that is under way is called off, and once.
-fn calling_off(observed: &Observed, service: &Name, run: Run) -> Verdict {
-    let life = observed.services[service].life.as_ref().filter(|life| life.run == run);
-    let unborn = life.is_some_and(|life| !life.started && life.whose == Whose::Ours);
-    demand!(unborn, "signals", "`{service}` run {run} is called off, and does not start");
-    let again = life.is_some_and(|life| life.called_off);
-    demand!(!again, "signals", "`{service}` run {run} is called off twice");
+/// Only a spawned run that has not started is cancelled, and once.
+fn cancelled_start(history: &History, name: &Name, number: Run) -> Verdict {
+    let run = history.services[name].run.as_ref().filter(|run| run.number == number);
+    let starting = run.is_some_and(|run| !run.started && run.origin == Origin::Spawned);
+    demand!(starting, "signals", "`{name}` run {number} is cancelled, and is not starting");
+    let again = run.is_some_and(|run| run.cancelled);
+    demand!(!again, "signals", "`{name}` run {number} is cancelled twice");
     Ok(())
 }
 
-/// What is not there yet cannot be told to stop: the reason counts that there is now.
-fn sentence(observed: &Observed, now: Duration, service: &Name, run: Run) -> Verdict {
-    let seen = &observed.services[service];
-    let ours = |life: &&Life| life.whose == Whose::Ours && !life.external;
-    let unborn = |life: &&Life| life.run == run && !life.started && life.exit.is_none();
-    match seen.life.as_ref().filter(ours).filter(unborn) {
-        Some(life) => reason(observed, now, seen, life),
+/// A run that has not started gets its signal later, so its stop needs a reason now.
+fn pending_stop(history: &History, now: Duration, name: &Name, number: Run) -> Verdict {
+    let service = &history.services[name];
+    let starting = |run: &&RunHistory| {
+        let ours = run.number == number && run.origin == Origin::Spawned;
+        ours && !run.started && run.exit.is_none()
+    };
+    match service.run.as_ref().filter(starting) {
+        Some(run) => reason(history, now, service, run),
         None => Ok(()),
     }
 }
 
-/// Only tests let a run stand still or go on.
-fn asked_for(observed: &Observed, service: &Name, fault: Fault) -> Verdict {
-    let owed = observed.is_owed(service, fault);
-    demand!(owed, "signals", "`{service}` gets the signal of {fault:?}, and nobody asked");
+/// Only tests pause and resume a run.
+fn injected(history: &History, name: &Name, fault: Fault) -> Verdict {
+    let pending = history.is_pending(name, fault);
+    demand!(pending, "signals", "`{name}` gets the signal of {fault:?} without a request");
     Ok(())
 }
 
-/// Dependents that end, too, end first.
-fn order(observed: &Observed, now: Duration, seen: &Seen) -> Verdict {
-    let name = &seen.spec.name;
-    if seen.wanted {
-        return replaced_order(observed, now, seen);
-    }
-    for dependent in observed.dependents(name) {
-        let other = &observed.services[&dependent];
-        let alive = !other.wanted && other.process(now).is_some();
-        demand!(!alive, "take-down", "`{name}` is told to stop under `{dependent}`");
-    }
-    Ok(())
-}
-
-/// Dependents that are restarted with it end first.
-fn replaced_order(observed: &Observed, now: Duration, seen: &Seen) -> Verdict {
-    let name = &seen.spec.name;
-    if !seen.excused {
-        return Ok(());
-    }
-    for dependent in observed.dependents(name) {
-        let other = &observed.services[&dependent];
-        let with = other.spec.depends_on.iter().any(|edge| edge.on == *name && edge.restart);
-        let runs = other.process(now).is_some_and(|life| life.exit.is_none());
-        let late = seen.life.as_ref().is_some_and(|life| now >= life.overdue);
-        // What had to end before a later plan made somebody its dependent waits for that one
-        // only if it ends anyway.
-        let sentenced = seen.life.as_ref().is_some_and(|life| life.sentenced);
-        let ends = other.life.as_ref().is_some_and(|life| life.told.is_some());
+/// Dependents that stop too stop first; so do those that restart with it.
+fn order(history: &History, now: Duration, service: &ServiceHistory, run: &RunHistory) -> Verdict {
+    let name = &service.spec.name;
+    let replaced = service.wanted && calls_for_new_run(history, service);
+    for other in history.dependents(name) {
+        let Some(process) = other.process(now) else { continue };
+        let dependent = &other.spec.name;
+        let both_stop = !service.wanted && !other.wanted;
+        demand!(!both_stop, "take-down", "`{name}` is stopped before `{dependent}`");
+        let restarts = other.wanted && other.has_restart_edge_on(name) && process.exit.is_none();
+        let late = now >= run.start_deadline;
+        // A later plan added the dependent: a pending stop waits for it only if it stops anyway.
+        let added = run.stop_pending && process.stop_requested_at.is_none();
         demand!(
-            !(with && runs && other.wanted) || late || (sentenced && !ends),
+            !(replaced && restarts) || late || added,
             "restart edges",
-            "`{name}` is replaced under `{dependent}`"
+            "`{name}` is replaced before `{dependent}` stops"
         );
     }
     Ok(())
 }
 
-/// What is wanted and runs is left alone, unless there is a reason.
-fn reason(observed: &Observed, now: Duration, seen: &Seen, life: &Life) -> Verdict {
-    let late = !life.ready() && now >= life.overdue;
-    let mut known = Vec::new();
-    let excused = !seen.wanted || late || excused(observed, &seen.spec.name, &mut known);
-    demand!(excused, "left alone", "`{}` is told to stop for no reason", seen.spec.name);
+/// A wanted run keeps running unless there is a reason to stop it.
+fn reason(history: &History, now: Duration, service: &ServiceHistory, run: &RunHistory) -> Verdict {
+    let late = !run.is_ready() && now >= run.start_deadline;
+    let mut visited = BTreeSet::new();
+    let has_reason = !service.wanted || late || must_restart(history, service, &mut visited);
+    demand!(has_reason, "left alone", "`{}` is stopped without a reason", service.spec.name);
     Ok(())
 }
 
-/// A reason of its own, or that of something that it is restarted with.
-fn excused(observed: &Observed, name: &Name, known: &mut Vec<Name>) -> bool {
-    if known.contains(name) {
+/// Whether it, or a service that it restarts with, gets a new run.
+fn must_restart<'a>(
+    history: &'a History,
+    service: &'a ServiceHistory,
+    visited: &mut BTreeSet<&'a Name>,
+) -> bool {
+    if !visited.insert(&service.spec.name) {
         return false;
     }
-    known.push(name.clone());
-    let seen = &observed.services[name];
-    if seen.excused {
-        return true;
-    }
-    let mut edges = seen.spec.depends_on.iter().filter(|edge| edge.restart);
-    edges.any(|edge| {
-        let on = &observed.services[&edge.on];
-        // A new run or a crash since this one was started, or a reason for one.
-        let mine = seen.life.as_ref().map_or(Duration::ZERO, |life| life.since);
-        on.crashed_at.is_some()
-            || on.life.as_ref().is_none_or(|life| life.since >= mine || life.killed.is_some())
-            || excused(observed, &edge.on, known)
-    })
+    let start = service.run.as_ref().map_or(Duration::ZERO, |run| run.requested_at);
+    let is_new = |run: &RunHistory| run.requested_at >= start || run.kill_sent_at.is_some();
+    calls_for_new_run(history, service)
+        || service.spec.depends_on.iter().filter(|edge| edge.restart).any(|edge| {
+            let on = &history.services[&edge.on];
+            on.crash.is_some()
+                || on.run.as_ref().is_none_or(is_new)
+                || must_restart(history, on, visited)
+        })
 }
 
-/// SIGKILL comes after the service's own grace, unless it went silent or all is killed.
-fn grace(observed: &Observed, now: Duration, seen: &Seen, life: &Life) -> Verdict {
-    let name = &seen.spec.name;
-    let over = life.grace_ends.is_some_and(|ends| now >= ends);
-    let silent = seen
+/// Whether since its start it was changed or requested again, a service that it calls moved, or
+/// a service that it restarts with crashed or was changed.
+pub(super) fn calls_for_new_run(history: &History, service: &ServiceHistory) -> bool {
+    has_change(history, service, service.last.started, &mut BTreeSet::new())
+}
+
+fn has_change<'a>(
+    history: &'a History,
+    service: &'a ServiceHistory,
+    since: Position,
+    visited: &mut BTreeSet<&'a Name>,
+) -> bool {
+    let moved = |on: &Name| history.services[on].last.address_changed > since;
+    service.last.changed > since
+        || service.calls.iter().any(moved)
+        || service.restarts_with.iter().any(|on| {
+            let on_history = &history.services[on];
+            let crashed = on_history.last.crashed > since;
+            visited.insert(on) && (crashed || has_change(history, on_history, since, visited))
+        })
+}
+
+/// SIGKILL is sent after the stop timeout, after a missed watchdog, or when all are killed.
+fn grace(history: &History, now: Duration, service: &ServiceHistory, run: &RunHistory) -> Verdict {
+    let name = &service.spec.name;
+    let expired = run.stop_deadline.is_some_and(|deadline| now >= deadline);
+    let silent = service
         .spec
         .watchdog
-        .is_some_and(|every| life.last_ping.is_some_and(|ping| now >= ping + every));
-    let unborn = now >= life.since + super::seen::REACH;
-    demand!(
-        over || silent || observed.kill_now || unborn,
-        "grace",
-        "`{name}` is killed before its time"
-    );
-    demand!(life.killed.is_none(), "grace", "`{name}` is killed twice");
+        .is_some_and(|every| run.last_ping.is_some_and(|ping| now >= ping + every));
+    let lost = now >= run.requested_at + LOST_AFTER;
+    demand!(expired || silent || history.kill_now || lost, "grace", "`{name}` is killed too early");
+    demand!(run.kill_sent_at.is_none(), "grace", "`{name}` is killed twice");
     Ok(())
 }

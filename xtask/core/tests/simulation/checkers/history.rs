@@ -1,0 +1,363 @@
+//! What happened to a stack, recorded from its events and effects.
+//!
+//! It decides nothing. Each checker has its own rules over these facts.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use xtask_core::plan::{Program, Service};
+use xtask_core::snapshot::Phase;
+use xtask_core::stack::effect::PreparedProbe;
+use xtask_core::stack::event::InspectionResult;
+use xtask_core::stack::{Command, Effect, Event, Exit, Fault, Report, Run, Signal};
+use xtask_core::terms::Name;
+
+use super::adoption::origin;
+use super::service::{Crash, Origin, Position, RunHistory, ServiceHistory};
+
+#[derive(Default)]
+pub(crate) struct History {
+    pub(crate) services: BTreeMap<Name, ServiceHistory>,
+    pub(crate) shutdown: bool,
+    pub(crate) kill_now: bool,
+    /// How many `End` effects there were.
+    pub(crate) ends: usize,
+    /// The deadline of the stack after the last event.
+    pub(crate) deadline: Option<Duration>,
+    /// The fault that the present event injects, until the stack sends its signal.
+    pending_fault: Option<(Name, Fault)>,
+    /// The position of the present event or effect.
+    position: Position,
+}
+
+impl History {
+    fn run(&mut self, name: &Name, run: Run) -> Option<&mut RunHistory> {
+        self.services.get_mut(name)?.run.as_mut().filter(|this| this.number == run)
+    }
+
+    /// The services that name this one in `depends-on`.
+    pub(crate) fn dependents<'a>(
+        &'a self,
+        name: &'a Name,
+    ) -> impl Iterator<Item = &'a ServiceHistory> {
+        self.services.values().filter(|other| other.depends_on(name))
+    }
+
+    /// Whether the present event injects this fault and its signal is not sent yet.
+    pub(crate) fn is_pending(&self, name: &Name, fault: Fault) -> bool {
+        self.pending_fault.as_ref().is_some_and(|(of, pending)| of == name && *pending == fault)
+    }
+
+    pub(crate) fn event(&mut self, now: Duration, event: &Event) {
+        self.position += 1;
+        self.pending_fault = None;
+        match event {
+            Event::Apply { plan } => {
+                for spec in plan.services.iter().filter(|_| !self.shutdown) {
+                    apply(&mut self.services, self.position, spec, plan.replace);
+                }
+            }
+            Event::TakeDown { services, only } => self.take_down(services, *only),
+            Event::Restart { services } | Event::Replace { services } => {
+                for name in services.iter().filter(|_| !self.shutdown) {
+                    let Some(service) = self.services.get_mut(name) else { continue };
+                    service.replace_requested = matches!(event, Event::Replace { .. });
+                    (service.wanted, service.succeeded) = (true, false);
+                    let last = &mut service.last;
+                    (last.requested, last.changed) = (self.position, self.position);
+                    last.restart_requested = self.position;
+                }
+            }
+            Event::Shutdown | Event::KillNow => {
+                self.shutdown = true;
+                self.kill_now |= *event == Event::KillNow;
+                self.services.values_mut().for_each(|service| service.wanted = false);
+            }
+            Event::BuildEnded { .. } => {
+                let pending = self.services.values_mut().filter(|service| service.build_pending);
+                pending.for_each(|service| service.build_failed = true);
+            }
+            Event::Fault { service: name, fault } => self.fault(name, *fault),
+            Event::HolderInspected { service, .. }
+            | Event::Accepted { service, .. }
+            | Event::BuildFailed { service, .. }
+            | Event::Bound { service, .. }
+            | Event::BindFailed { service, .. } => {
+                if let Some(service) = self.services.get_mut(service) {
+                    service_event(service, self.position, event);
+                }
+            }
+            Event::Started { service, run, .. }
+            | Event::StartFailed { service, run, .. }
+            | Event::ProbePassed { service, run, .. }
+            | Event::ExtendTimeout { service, run, .. }
+            | Event::WatchdogPing { service, run }
+            | Event::Exited { service, run, .. }
+            | Event::Gone { service, run } => {
+                if self.run(service, *run).is_some()
+                    && let Some(service) = self.services.get_mut(service)
+                {
+                    run_event(service, self.position, now, event);
+                }
+            }
+            Event::Linked { .. }
+            | Event::LogTrouble { .. }
+            | Event::ProbeSeen { .. }
+            | Event::Status { .. }
+            | Event::Calls { .. }
+            | Event::Tick => {}
+        }
+    }
+
+    fn fault(&mut self, name: &Name, fault: Fault) {
+        let run = self.services.get_mut(name).and_then(|service| service.run.as_mut());
+        let spawned = |run: &&mut RunHistory| run.is_running() && run.origin == Origin::Spawned;
+        let Some(run) = run.filter(spawned) else { return };
+        run.fault = match (run.fault, fault) {
+            (Some(Fault::Kill), _) => Some(Fault::Kill),
+            (_, Fault::Resume) => None,
+            (_, fault) => Some(fault),
+        };
+        self.pending_fault = Some((name.clone(), fault));
+    }
+
+    fn take_down(&mut self, names: &[Name], only: bool) {
+        let mut open = names.to_vec();
+        let mut visited = BTreeSet::new();
+        while let Some(name) = open.pop() {
+            if !visited.insert(name.clone()) {
+                continue;
+            }
+            let Some(service) = self.services.get_mut(&name) else { continue };
+            (service.wanted, service.replace_requested) = (false, false);
+            if !only {
+                open.extend(self.dependents(&name).map(|other| other.spec.name.clone()));
+            }
+        }
+    }
+
+    pub(crate) fn effect(&mut self, now: Duration, effect: &Effect) {
+        self.position += 1;
+        match effect {
+            Effect::Spawn { service, run, command, probes, .. } => {
+                self.start(now, service, *run, Origin::Spawned, probes, command);
+            }
+            Effect::Adopt { service: name, run, command, probes, .. } => {
+                let Some(service) = self.services.get_mut(name) else { return };
+                (service.bind_failed, service.last.address_changed) = (false, self.position);
+                let holder = service.holder.as_ref();
+                let origin = holder.map_or(Origin::Adopted, |holder| origin(service, holder));
+                self.start(now, name, *run, origin, probes, command);
+            }
+            Effect::Probe { service, run, probes } => {
+                self.start(now, service, *run, Origin::External, probes, &Command::default());
+            }
+            Effect::Release { service, run } => {
+                if self.run(service, *run).is_some()
+                    && let Some(service) = self.services.get_mut(service)
+                {
+                    service.run = None;
+                }
+            }
+            Effect::Signal { service, run, signal } => self.signal(now, service, *run, signal),
+            Effect::Bind { service, .. } => {
+                if let Some(service) = self.services.get_mut(service) {
+                    service.binding = Some(service.spec.ports.clone());
+                }
+            }
+            Effect::Unbind { service } => {
+                if let Some(service) = self.services.get_mut(service) {
+                    service.bound = false;
+                }
+            }
+            Effect::Report(Report::Phase { service, run, phase, .. }) => {
+                if let Some(run) = self.run(service, *run).filter(|_| *phase == Phase::Stopping) {
+                    run.stop_pending |= !run.started;
+                }
+                if let Some(service) = self.services.get_mut(service) {
+                    service.phase = *phase;
+                }
+            }
+            Effect::InspectHolder { service, .. } => {
+                if let Some(service) = self.services.get_mut(service) {
+                    service.inspecting = true;
+                }
+            }
+            Effect::CancelStart { service, run } => {
+                if let Some(run) = self.run(service, *run) {
+                    run.cancelled = true;
+                }
+            }
+            Effect::End => self.ends += 1,
+            Effect::Accept { .. } | Effect::StopProbes { .. } | Effect::Report(_) => {}
+        }
+    }
+
+    fn signal(&mut self, now: Duration, name: &Name, run: Run, signal: &Signal) {
+        let injected = self.is_pending(name, Fault::Kill);
+        let Some(service) = self.services.get_mut(name) else { return };
+        let Some(run) = service.run.as_mut().filter(|this| this.number == run) else { return };
+        match signal {
+            Signal::Stop(_) => {
+                run.stop_requested_at = run.stop_requested_at.or(Some(now));
+                run.stop_deadline = Some(now + service.spec.stop.timeout);
+            }
+            // Its exit must look like a crash.
+            Signal::Kill if injected => self.pending_fault = None,
+            Signal::Kill => {
+                run.kill_sent_at = run.kill_sent_at.or(Some(now));
+                if run.stop_requested_at.is_none() {
+                    // It missed its watchdog, which counts as a crash.
+                    service.last.crashed = self.position;
+                }
+            }
+            Signal::Pause | Signal::Resume => self.pending_fault = None,
+        }
+    }
+
+    fn start(
+        &mut self,
+        now: Duration,
+        name: &Name,
+        run: Run,
+        origin: Origin,
+        probes: &[PreparedProbe],
+        command: &Command,
+    ) {
+        let Some(service) = self.services.get_mut(name) else { return };
+        if service.crash_without_request().is_some() {
+            service.crash_restarts.push((now, self.position));
+        }
+        service.replace_requested &= origin == Origin::Evicted;
+        (service.crash, service.succeeded) = (None, false);
+        (service.last.started, service.last_run) = (self.position, run);
+        service.calls.clear();
+        service.restarts_with.clear();
+        service.add_edges();
+        service.run = Some(RunHistory {
+            number: run,
+            origin,
+            job: service.is_job(),
+            args: command.args.clone(),
+            env: command.env.clone(),
+            content: service.accepted.as_ref().map(|accepted| accepted.1),
+            requested_at: now,
+            started: origin == Origin::External,
+            pending_probes: probes.iter().map(|probe| probe.index).collect(),
+            start_deadline: now + service.spec.start_timeout,
+            cancelled: false,
+            stop_pending: false,
+            stop_requested_at: None,
+            stop_deadline: None,
+            kill_sent_at: None,
+            exit: None,
+            ended_by_itself: false,
+            last_ping: None,
+            fault: None,
+        });
+    }
+}
+
+fn apply(
+    services: &mut BTreeMap<Name, ServiceHistory>,
+    position: Position,
+    spec: &Service,
+    replace: bool,
+) {
+    let new = || ServiceHistory::new(spec.clone());
+    let service = services.entry(spec.name.clone()).or_insert_with(new);
+    let old = &service.spec;
+    let moved = old.ports != spec.ports;
+    let same = old.args == spec.args
+        && old.env == spec.env
+        && old.program == spec.program
+        && old.kind == spec.kind
+        && old.socket_activation == spec.socket_activation;
+    service.ran_at_apply = service.run.is_some() && service.wanted;
+    (service.wanted, service.replace_requested) = (true, replace);
+    service.build_pending = matches!(spec.program, Program::Artifact { .. });
+    service.build_failed = false;
+    service.spec = spec.clone();
+    service.add_edges();
+    (service.last.applied, service.last.requested) = (position, position);
+    if !same || moved || replace {
+        service.last.changed = position;
+    }
+    if moved || service.has_other_ports() {
+        service.last.address_changed = position;
+    }
+}
+
+/// An event of a service, whatever its run.
+fn service_event(service: &mut ServiceHistory, position: Position, event: &Event) {
+    match event {
+        Event::HolderInspected { result, .. } => {
+            service.inspecting = false;
+            service.holder = match result {
+                InspectionResult::Process(holder) => Some(holder.clone()),
+                InspectionResult::Free | InspectionResult::Hidden => None,
+            };
+        }
+        Event::Accepted { artifact, .. } => {
+            let new = Some((artifact.path.clone(), artifact.content));
+            if service.accepted != new {
+                (service.last.requested, service.last.changed) = (position, position);
+            }
+            (service.accepted, service.build_pending) = (new, false);
+            if service.has_other_ports() {
+                service.last.address_changed = position;
+            }
+        }
+        Event::BuildFailed { .. } => service.build_failed = true,
+        Event::Bound { ports: numbers, .. } => {
+            (service.bound, service.bind_failed) = (true, false);
+            let Some(ports) = service.binding.take() else { return };
+            if service.spec.program == Program::External || service.spec.ports.is_empty() {
+                return; // The stack closes them at once.
+            }
+            if service.numbers() != Some(numbers) {
+                service.last.address_changed = position;
+            }
+            service.last_bound = Some((ports, numbers.clone()));
+        }
+        Event::BindFailed { .. } => {
+            (service.binding, service.bind_failed) = (None, true);
+            service.last.address_changed = position;
+        }
+        _ => {}
+    }
+}
+
+/// An event of the present run of a service.
+fn run_event(service: &mut ServiceHistory, position: Position, now: Duration, event: &Event) {
+    let Some(run) = service.run.as_mut() else { return };
+    match event {
+        Event::Started { .. } => (run.started, run.last_ping) = (true, Some(now)),
+        Event::StartFailed { .. } => service.run = None,
+        Event::ProbePassed { probe, .. } => {
+            if run.pending_probes.remove(probe) {
+                run.last_ping = Some(now);
+            }
+        }
+        Event::ExtendTimeout { by, .. } => {
+            run.start_deadline = now + *by;
+            run.stop_deadline = run.stop_deadline.map(|_| now + *by);
+        }
+        Event::WatchdogPing { .. } => run.last_ping = Some(now),
+        Event::Exited { exit, .. } => {
+            run.exit = Some(*exit);
+            run.ended_by_itself = run.stop_requested_at.is_none() && run.kill_sent_at.is_none();
+            if run.ended_by_itself {
+                service.crash = Some(Crash { at: now, injected: run.fault.is_some() });
+                service.last.crashed = position;
+            }
+        }
+        Event::Gone { .. } => {
+            let done = run.ended_by_itself && run.exit == Some(Exit::Code(0));
+            let again = service.last.restart_requested > service.last.started;
+            service.succeeded = done && !again && service.wanted && service.is_job();
+            service.run = None;
+        }
+        _ => {}
+    }
+}

@@ -1,0 +1,228 @@
+//! What the history records of one service and of its present run.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use xtask_core::plan::{Port, Service};
+use xtask_core::snapshot::Phase;
+use xtask_core::stack::event::InspectedHolder;
+use xtask_core::stack::{Exit, Fault, Run};
+use xtask_core::terms::{Kind, Name};
+
+/// A process counts as lost this long after SIGKILL, or after a start without an answer.
+pub(crate) const LOST_AFTER: Duration = Duration::from_secs(5);
+
+/// The position of an event or effect in the history; 0 for never.
+pub(crate) type Position = u64;
+
+pub(crate) struct ServiceHistory {
+    pub(crate) spec: Service,
+    /// Services whose address its specs used since its last start.
+    pub(crate) calls: BTreeSet<Name>,
+    /// Services on which its specs had a restart edge since its last start.
+    pub(crate) restarts_with: BTreeSet<Name>,
+    pub(crate) wanted: bool,
+    /// The phase that was last reported.
+    pub(crate) phase: Phase,
+    /// The path and the content of the accepted program.
+    pub(crate) accepted: Option<(String, u64)>,
+    /// Whether no program was accepted since the last plan.
+    pub(crate) build_pending: bool,
+    /// Whether its build, or keeping the program, failed since the last plan.
+    pub(crate) build_failed: bool,
+    /// Whether it was wanted and had a run when the last plan was applied.
+    pub(crate) ran_at_apply: bool,
+    pub(crate) bound: bool,
+    /// The ports that were last bound, and their numbers.
+    pub(crate) last_bound: Option<(Vec<Port>, Vec<u16>)>,
+    /// Whether the last `Bind` failed.
+    pub(crate) bind_failed: bool,
+    /// The ports of an unanswered `Bind`.
+    pub(crate) binding: Option<Vec<Port>>,
+    /// Whether an `InspectHolder` is unanswered.
+    pub(crate) inspecting: bool,
+    /// The port holder of the last inspection.
+    pub(crate) holder: Option<InspectedHolder>,
+    /// Whether the last request was to replace port holders, and no run started since.
+    pub(crate) replace_requested: bool,
+    pub(crate) run: Option<RunHistory>,
+    /// The number of the last run, 0 before the first.
+    pub(crate) last_run: Run,
+    /// How the last run ended, if by itself.
+    pub(crate) crash: Option<Crash>,
+    /// Whether the last run was a job that exited with 0 by itself.
+    pub(crate) succeeded: bool,
+    /// The starts after a crash.
+    pub(crate) crash_restarts: Vec<(Duration, Position)>,
+    pub(crate) last: Last,
+}
+
+/// When things last happened to a service.
+#[derive(Default)]
+pub(crate) struct Last {
+    pub(crate) applied: Position,
+    pub(crate) restart_requested: Position,
+    /// A plan, a restart or a new program.
+    pub(crate) requested: Position,
+    /// A request for a new run, an edit or a new program.
+    pub(crate) changed: Position,
+    pub(crate) address_changed: Position,
+    pub(crate) crashed: Position,
+    pub(crate) started: Position,
+}
+
+/// The end of a run that nothing stopped.
+pub(crate) struct Crash {
+    pub(crate) at: Duration,
+    /// Whether a test had injected a fault.
+    pub(crate) injected: bool,
+}
+
+/// What started the process of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// The stack.
+    Spawned,
+    /// Unknown: the service is `external`.
+    External,
+    /// Not the stack, which keeps it.
+    Adopted,
+    /// Not the stack, which stops it on request.
+    Evicted,
+}
+
+/// A run, from its first effect until its process group is empty.
+pub(crate) struct RunHistory {
+    pub(crate) number: Run,
+    pub(crate) origin: Origin,
+    pub(crate) job: bool,
+    pub(crate) args: Vec<String>,
+    pub(crate) env: Vec<(String, String)>,
+    pub(crate) content: Option<u64>,
+    pub(crate) requested_at: Duration,
+    pub(crate) started: bool,
+    /// The probes that have not passed.
+    pub(crate) pending_probes: BTreeSet<usize>,
+    /// The end of its start timeout, with extensions.
+    pub(crate) start_deadline: Duration,
+    pub(crate) cancelled: bool,
+    /// Whether it was reported as stopping before its process started.
+    pub(crate) stop_pending: bool,
+    pub(crate) stop_requested_at: Option<Duration>,
+    /// The end of its stop timeout, with extensions.
+    pub(crate) stop_deadline: Option<Duration>,
+    pub(crate) kill_sent_at: Option<Duration>,
+    pub(crate) exit: Option<Exit>,
+    /// Whether it exited before any signal to end.
+    pub(crate) ended_by_itself: bool,
+    pub(crate) last_ping: Option<Duration>,
+    /// The fault that a test injected.
+    pub(crate) fault: Option<Fault>,
+}
+
+impl RunHistory {
+    pub(crate) fn is_ready(&self) -> bool {
+        self.is_running() && self.pending_probes.is_empty()
+    }
+
+    pub(crate) fn is_running(&self) -> bool {
+        self.started && self.is_unstopped()
+    }
+
+    /// Whether it has not exited and got no signal to end; its process may not have started.
+    pub(crate) fn is_unstopped(&self) -> bool {
+        self.exit.is_none() && self.stop_requested_at.is_none() && self.kill_sent_at.is_none()
+    }
+
+    /// Whether it exited and was adopted, so that the stack does not wait for its group.
+    pub(crate) fn is_over(&self) -> bool {
+        self.origin == Origin::Adopted && self.exit.is_some()
+    }
+
+    /// Whether the stack stops its process.
+    pub(crate) fn is_managed(&self) -> bool {
+        matches!(self.origin, Origin::Spawned | Origin::Evicted)
+    }
+
+    fn is_lost(&self, now: Duration) -> bool {
+        let start = (!self.started).then_some(self.requested_at);
+        [self.kill_sent_at, start].iter().flatten().any(|at| now >= *at + LOST_AFTER)
+    }
+}
+
+impl ServiceHistory {
+    pub(super) fn new(spec: Service) -> Self {
+        Self {
+            spec,
+            calls: BTreeSet::new(),
+            restarts_with: BTreeSet::new(),
+            wanted: false,
+            phase: Phase::Stopped,
+            accepted: None,
+            build_pending: false,
+            build_failed: false,
+            ran_at_apply: false,
+            bound: false,
+            last_bound: None,
+            bind_failed: false,
+            binding: None,
+            inspecting: false,
+            holder: None,
+            replace_requested: false,
+            run: None,
+            last_run: 0,
+            crash: None,
+            succeeded: false,
+            crash_restarts: Vec::new(),
+            last: Last::default(),
+        }
+    }
+
+    pub(super) fn add_edges(&mut self) {
+        self.calls.extend(self.spec.edges().cloned());
+        let restart = self.spec.depends_on.iter().filter(|edge| edge.restart);
+        self.restarts_with.extend(restart.map(|edge| edge.on.clone()));
+    }
+
+    pub(crate) fn is_job(&self) -> bool {
+        self.spec.kind == Kind::Job
+    }
+
+    pub(crate) fn is_ready(&self) -> bool {
+        self.wanted && self.run.as_ref().is_some_and(RunHistory::is_ready)
+    }
+
+    pub(crate) fn depends_on(&self, name: &Name) -> bool {
+        self.spec.depends_on.iter().any(|edge| edge.on == *name)
+    }
+
+    pub(crate) fn has_restart_edge_on(&self, name: &Name) -> bool {
+        self.spec.depends_on.iter().any(|edge| edge.on == *name && edge.restart)
+    }
+
+    /// The numbers that were last bound for the ports of the plan.
+    pub(crate) fn numbers(&self) -> Option<&Vec<u16>> {
+        self.last_bound.as_ref().filter(|_| !self.has_other_ports()).map(|(_, numbers)| numbers)
+    }
+
+    /// Whether other ports than those of the plan were last bound.
+    pub(crate) fn has_other_ports(&self) -> bool {
+        self.last_bound.as_ref().is_some_and(|(ports, _)| *ports != self.spec.ports)
+    }
+
+    /// The end of the last run, if the next start is one that nothing requested.
+    pub(crate) fn crash_without_request(&self) -> Option<&Crash> {
+        let requested = self.last.requested > self.last.started;
+        self.crash.as_ref().filter(|crash| !crash.injected && !requested)
+    }
+
+    /// The run that others may have to wait for: a process that the stack can stop.
+    pub(crate) fn process(&self, now: Duration) -> Option<&RunHistory> {
+        self.run.as_ref().filter(|run| run.is_managed() && !run.is_lost(now))
+    }
+
+    /// Whether its process does not react to the stack.
+    pub(crate) fn is_lost(&self, now: Duration) -> bool {
+        self.run.as_ref().is_some_and(|run| run.is_managed() && run.is_lost(now))
+    }
+}
