@@ -7,14 +7,14 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::guardian::mark;
+use xshell::cmd;
 use xtask_test_support::stand::{SERVE, stand, tower};
-use xtask_test_support::{Fixture, JOB, PackageSpec, Running, SERVICE, free_port, get_at};
+use xtask_test_support::{Fixture, JOB, PackageSpec, Running, SERVICE, free_port, get_at, shell};
 
 /// How long anything beside other tests may take.
 const SOON: Duration = Duration::from_secs(60);
@@ -275,13 +275,11 @@ fn shared_target_directory_is_refused() {
 fn copied_checkout_gets_a_hint_to_clean() {
     let (one, two) = worktrees(0);
     one.xtask(&["up", "-d"]).ends_with(0);
-    let mut copy = Command::new("cp");
-    copy.arg("-a").args([one.root().join("target"), two.root()]);
-    assert!(copy.status().unwrap().success());
+    let (target, shell) = (one.root().join("target"), shell(two.root()));
+    cmd!(shell, "cp -a {target} .").run().unwrap();
     let refused = two.xtask(&["up", "-d"]).ends_with(2);
     refused.says(&one.root().display().to_string()).says("hint: `cargo clean`, if this folder is");
-    let mut clean = Command::new(env!("CARGO"));
-    assert!(clean.arg("clean").current_dir(two.root()).status().unwrap().success());
+    cmd!(shell, "cargo clean").run().unwrap();
     two.xtask(&["up", "-d"]).ends_with(0);
 }
 
@@ -294,11 +292,8 @@ fn shared_target_directory_is_noticed_after_foreign_builds() {
         let config = format!("[build]\ntarget-dir = {:?}\n", shared.display().to_string());
         fixture.file(".cargo/config.toml", &config);
     }
-    let built = Command::new(env!("CARGO"))
-        .args(["build", "--quiet", "--offline"])
-        .current_dir(one.root())
-        .status();
-    assert!(built.unwrap().success());
+    let shell = shell(one.root());
+    cmd!(shell, "cargo build --quiet --offline").run().unwrap();
     let refused = two.xtask(&["up", "-d"]).ends_with(2);
     refused.says(&one.root().display().to_string());
     // A deleted worktree causes no conflict.

@@ -12,9 +12,10 @@ use serde_json::Value;
 
 use self::shop::Shop;
 use crate::by_hand::ByHand;
+use xshell::cmd;
 use xtask_test_support::stand::{SERVE, phase, pid, port, stand};
 use xtask_test_support::{
-    Fixture, PackageSpec, alive, eventually, free_port, get, get_at, misbehave,
+    Fixture, PackageSpec, alive, eventually, free_port, get, get_at, misbehave, shell,
 };
 
 /// How long anything beside other tests may take.
@@ -222,8 +223,8 @@ fn every_foreign_port_holder_is_named() {
         (pid.parse::<i32>().unwrap(), count.parse::<u64>().unwrap())
     };
     let before: Vec<(i32, u64)> = numbers.iter().map(|number| asked(*number)).collect();
-    let user = Command::new("id").arg("-un").output().unwrap();
-    let user = String::from_utf8(user.stdout).unwrap();
+    let shell = shell(fixture.root());
+    let user = cmd!(shell, "id -un").read().unwrap();
 
     // Without `--keep-going` the start ends at the first conflict.
     for (args, least) in [
