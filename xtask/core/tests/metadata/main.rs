@@ -1,7 +1,7 @@
-//! Properties of the way from manifests to plans, checked for many generated workspaces.
+//! Properties of reading manifests and planning, checked for many generated workspaces.
 //!
-//! The cases of the tool check each message; here is what holds for all of them.
-//! `XTASK_SEEDS` sets how many workspaces are tried.
+//! The tool's tests check each message. These tests check what holds for every workspace.
+//! `XTASK_SEEDS` sets the number of workspaces.
 
 #![allow(clippy::unwrap_used)]
 
@@ -10,7 +10,7 @@ mod workspaces;
 
 use std::collections::BTreeSet;
 
-use workspaces::{Random, nonsense, sensible};
+use workspaces::{Random, invalid, valid};
 use xtask_core::manifest::{self, Workspace};
 use xtask_core::plan::{
     self, Isolation, Piece, Plan, Planned, Ports, Probe, Request, Text, Unreadable,
@@ -22,11 +22,11 @@ fn seeds() -> u64 {
 }
 
 #[test]
-fn nonsense_is_reported_without_panic() {
-    let mut with_plan: u64 = 0;
+fn invalid_workspace_is_reported_without_panic() {
+    let mut plans: u64 = 0;
     for seed in 0..seeds() {
         let mut random = Random::new(seed);
-        let workspace = nonsense(&mut random);
+        let workspace = invalid(&mut random);
         let (declarations, problems) = manifest::read(&workspace);
         let request = request(&mut random);
         for outcome in [
@@ -42,24 +42,21 @@ fn nonsense_is_reported_without_panic() {
             let refused = outcome.problems.iter().any(|p| p.severity == Severity::Error);
             assert_eq!(outcome.plan.is_none(), refused, "seed {seed}");
             if let Some(plan) = &outcome.plan {
-                with_plan += 1;
-                holds_together(plan, seed);
+                plans += 1;
+                is_consistent(plan, seed);
             }
         }
     }
-    assert!(
-        with_plan > seeds() / 20,
-        "only {with_plan} plans were made, too few to prove anything"
-    );
+    assert!(plans > seeds() / 20, "only {plans} plans were made");
 }
 
 #[test]
-fn sensible_workspace_becomes_an_ordered_plan() {
+fn valid_workspace_becomes_an_ordered_plan() {
     for seed in 0..seeds() {
-        let workspace = sensible(&mut Random::new(seed));
+        let workspace = valid(&mut Random::new(seed));
         let outcome = planned(&workspace, &Request { stack: "dev".into(), ..Request::default() });
         let plan = outcome.plan.unwrap_or_else(|| panic!("seed {seed}: {:?}", outcome.problems));
-        holds_together(&plan, seed);
+        is_consistent(&plan, seed);
         let mut before: BTreeSet<&str> = BTreeSet::new();
         for service in &plan.services {
             for edge in &service.depends_on {
@@ -78,7 +75,7 @@ fn sensible_workspace_becomes_an_ordered_plan() {
 #[test]
 fn same_workspace_gives_same_plan() {
     for seed in 0..seeds() / 10 {
-        let workspace = sensible(&mut Random::new(seed));
+        let workspace = valid(&mut Random::new(seed));
         let request = Request::default();
         let (first, again) = (planned(&workspace, &request), planned(&workspace, &request));
         assert_eq!(first.plan, again.plan, "seed {seed}");
@@ -88,7 +85,7 @@ fn same_workspace_gives_same_plan() {
 #[test]
 fn isolated_stack_ignores_shell_and_fixed_ports() {
     for seed in 0..seeds() / 10 {
-        let workspace = sensible(&mut Random::new(seed));
+        let workspace = valid(&mut Random::new(seed));
         let shell = [("LEVEL", "shell"), ("PORT", "1"), ("HOST", "x")];
         let request = Request {
             isolation: Isolation::Isolated,
@@ -106,10 +103,10 @@ fn isolated_stack_ignores_shell_and_fixed_ports() {
     }
 }
 
-/// Checks what the supervisor relies on in every plan.
-fn holds_together(plan: &Plan, seed: u64) {
+/// Checks that a plan has what the supervisor relies on.
+fn is_consistent(plan: &Plan, seed: u64) {
     let port = |name: &str, index: usize| plan.service(name).and_then(|s| s.ports.get(index));
-    let whole = |text: &Text| {
+    let assert_ports = |text: &Text| {
         for piece in &text.pieces {
             if let Piece::Port { service, port: index } = piece {
                 assert!(port(service, *index).is_some(), "seed {seed}: no {service}.{index}");
@@ -120,8 +117,8 @@ fn holds_together(plan: &Plan, seed: u64) {
         for name in service.edges() {
             assert!(plan.service(name).is_some(), "seed {seed}: `{name}` is missing");
         }
-        service.env.values().chain(&service.args).for_each(|setting| whole(&setting.value));
-        service.url.iter().for_each(whole);
+        service.env.values().chain(&service.args).for_each(|setting| assert_ports(&setting.value));
+        service.url.iter().for_each(assert_ports);
         assert!(service.default_port.is_none_or(|index| index < service.ports.len()));
         assert!(service.cwd.starts_with('/'), "seed {seed}: {}", service.cwd);
         for probe in &service.probes {
@@ -130,7 +127,7 @@ fn holds_together(plan: &Plan, seed: u64) {
                     assert!(*port < service.ports.len() && !status.is_empty(), "seed {seed}");
                 }
                 Probe::Tcp { port } => assert!(*port < service.ports.len(), "seed {seed}"),
-                Probe::Command { command } => command.iter().for_each(whole),
+                Probe::Command { command } => command.iter().for_each(assert_ports),
                 Probe::Notify | Probe::Log { .. } => {}
             }
         }

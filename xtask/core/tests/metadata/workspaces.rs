@@ -1,11 +1,10 @@
-//! Generates workspaces from a seed: sensible ones, and nonsense.
+//! Generates valid and invalid workspaces from a seed.
 //!
-//! The values have places without a file.
+//! The values have positions but no file.
 
 use xtask_core::manifest::{Binary, Key, Manifest, Package, Table, Value, ValueKind, Workspace};
 use xtask_core::terms::chance::Chance;
 
-/// Pseudo-random choices.
 pub(crate) struct Random(Chance);
 
 impl Random {
@@ -112,8 +111,8 @@ const TEXTS: &[&str] = &[
     "${stack.data}",
 ];
 
-/// Trees of anything below the tables that are read.
-pub(crate) fn nonsense(random: &mut Random) -> Workspace {
+/// Random values below the tables that the planner reads.
+pub(crate) fn invalid(random: &mut Random) -> Workspace {
     let mut manifests = Vec::new();
     for index in 0..=random.below(3) {
         let mut metadata = Vec::new();
@@ -171,7 +170,7 @@ fn nested(inner: Table) -> Value {
 fn placed(random: &mut Random, kind: ValueKind) -> Value {
     let start = random.below(200);
     let length = match &kind {
-        // Sometimes as long as a text without escapes, so a caret points into it.
+        // A text without escapes has this length, so that a caret can point into it.
         ValueKind::String(text) if random.chance(2) => text.len() + 2,
         _ => random.below(100),
     };
@@ -183,7 +182,7 @@ fn sections(random: &mut Random) -> Table {
     table((0..count).map(|_| (key(random.pick(NAMES)), nested(section(random)))).collect())
 }
 
-/// Known keys, mostly with values that fit a little.
+/// Known keys, mostly with values of a fitting type.
 fn section(random: &mut Random) -> Table {
     if random.chance(4) {
         return any_table(random, 3);
@@ -238,29 +237,29 @@ fn any(random: &mut Random, depth: usize) -> Value {
     placed(random, kind)
 }
 
-/// Services that fit together: `depends-on` leads to earlier ones, `uses` anywhere.
-pub(crate) fn sensible(random: &mut Random) -> Workspace {
+/// Services whose `depends-on` names earlier ones and whose `uses` names any.
+pub(crate) fn valid(random: &mut Random) -> Workspace {
     let count = 1 + random.below(12);
     // The order of the names differs from the order of the edges.
     let names: Vec<String> =
         (0..count).map(|index| format!("{}{index}", random.pick(&["a", "m", "z"]))).collect();
     let mut sections = Vec::new();
     for (index, name) in names.iter().enumerate() {
-        let (mut waits, mut uses) = (Vec::new(), Vec::new());
+        let (mut depends_on, mut uses) = (Vec::new(), Vec::new());
         for (other, other_name) in names.iter().enumerate() {
             match random.below(4) {
-                0 if other < index => waits.push(other_name.clone()),
+                0 if other < index => depends_on.push(other_name.clone()),
                 1 if other != index => uses.push(other_name.clone()),
                 _ => {}
             }
         }
-        let known = waits.iter().chain(&uses).map(|name| format!("${{{name}.url}}"));
+        let known = depends_on.iter().chain(&uses).map(|name| format!("${{{name}.url}}"));
         let number = if random.chance(2) { 0 } else { 5000 + i64::try_from(index).unwrap() };
         let level = Value { kind: ValueKind::String("info".into()), bytes: 0..6 };
         let section = table(vec![
             (key("command"), texts(["program".to_string()])),
             (key("args"), texts(known)),
-            (key("depends-on"), texts(waits)),
+            (key("depends-on"), texts(depends_on)),
             (key("uses"), texts(uses)),
             (key("port"), Value { kind: ValueKind::Integer(number), bytes: 0..1 }),
             (key("env"), nested(table(vec![(key("LEVEL"), level)]))),

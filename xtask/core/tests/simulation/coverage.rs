@@ -1,8 +1,4 @@
-//! Which events met which phases: a simulation that never tries a thing proves nothing
-//! about it.
-//!
-//! Phases are those that the stack reports; whether what followed was right is for the
-//! checkers.
+//! Counts each event in each phase that the stack reports. A pair that is never tried is not tested.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -11,7 +7,6 @@ use xtask_core::snapshot::Phase;
 use xtask_core::stack::{Effect, Event, Report};
 use xtask_core::terms::Name;
 
-/// Every phase, in the order of the table.
 const PHASES: [Phase; 9] = [
     Phase::Waiting,
     Phase::Building,
@@ -24,7 +19,6 @@ const PHASES: [Phase; 9] = [
     Phase::Failed,
 ];
 
-/// Every event, in the order of the table.
 const EVENTS: [&str; 26] = [
     "apply",
     "take-down",
@@ -54,26 +48,25 @@ const EVENTS: [&str; 26] = [
     "tick",
 ];
 
-/// How often which pair was seen.
+/// The counts.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Coverage {
     phases: BTreeMap<Name, Phase>,
-    seen: BTreeMap<(&'static str, &'static str), u64>,
+    counts: BTreeMap<(&'static str, &'static str), u64>,
 }
 
 impl Coverage {
-    /// Notes an event before it is stepped.
+    /// Counts an event before its step.
     pub(crate) fn event(&mut self, event: &Event) {
-        let kind = kind(event);
-        let about = about(event);
-        let met: Vec<Phase> = match about {
+        let (kind, services) = describe(event);
+        let phases: Vec<Phase> = match services {
             None => self.phases.values().copied().collect(),
             Some(names) => {
                 names.iter().filter_map(|name| self.phases.get(*name).copied()).collect()
             }
         };
-        for phase in met {
-            *self.seen.entry((kind, phase.as_str())).or_default() += 1;
+        for phase in phases {
+            *self.counts.entry((kind, phase.as_str())).or_default() += 1;
         }
         if let Event::Apply { plan } = event {
             for service in &plan.services {
@@ -82,7 +75,7 @@ impl Coverage {
         }
     }
 
-    /// Notes what came of it.
+    /// Records the phases that an event caused.
     pub(crate) fn effects(&mut self, effects: &[Effect]) {
         for effect in effects {
             if let Effect::Report(Report::Phase { service, phase, .. }) = effect {
@@ -91,14 +84,14 @@ impl Coverage {
         }
     }
 
-    /// Adds what another play has seen.
+    /// Adds the counts of another play.
     pub(crate) fn add(&mut self, other: &Self) {
-        for (pair, count) in &other.seen {
-            *self.seen.entry(*pair).or_default() += count;
+        for (pair, count) in &other.counts {
+            *self.counts.entry(*pair).or_default() += count;
         }
     }
 
-    /// A row an event, a column a phase.
+    /// A table with a row for each event and a column for each phase.
     pub(crate) fn table(&self) -> String {
         let mut out = format!("{:>15}", "");
         for phase in PHASES {
@@ -113,7 +106,7 @@ impl Coverage {
         out + "\n"
     }
 
-    /// The pairs that were seen less often than that.
+    /// The pairs with lower counts.
     pub(crate) fn rarer_than(&self, least: u64) -> Vec<String> {
         let pairs = EVENTS.iter().flat_map(|event| PHASES.iter().map(move |phase| (event, phase)));
         let rare = pairs.filter(|(event, phase)| self.count(event, **phase) < least);
@@ -121,70 +114,41 @@ impl Coverage {
     }
 
     fn count(&self, event: &'static str, phase: Phase) -> u64 {
-        self.seen.get(&(event, phase.as_str())).copied().unwrap_or_default()
+        self.counts.get(&(event, phase.as_str())).copied().unwrap_or_default()
     }
 }
 
-/// The name of an event.
-fn kind(event: &Event) -> &'static str {
+/// The name of an event, and its services; none if it is about all.
+fn describe(event: &Event) -> (&'static str, Option<Vec<&Name>>) {
+    let one = |service| Some(vec![service]);
     match event {
-        Event::Apply { .. } => "apply",
-        Event::TakeDown { .. } => "take-down",
-        Event::Restart { .. } => "restart",
-        Event::Shutdown => "shutdown",
-        Event::KillNow => "kill-now",
-        Event::Fault { .. } => "fault",
-        Event::Linked { .. } => "linked",
-        Event::Accepted { .. } => "accepted",
-        Event::BuildFailed { .. } => "build-failed",
-        Event::BuildEnded { .. } => "build-ended",
-        Event::Bound { .. } => "bound",
-        Event::BindFailed { .. } => "bind-failed",
-        Event::Started { .. } => "started",
-        Event::StartFailed { .. } => "start-failed",
-        Event::ProbePassed { .. } => "probe-passed",
-        Event::ProbeSeen { .. } => "probe-seen",
-        Event::Status { .. } => "status",
-        Event::ExtendTimeout { .. } => "extend-timeout",
-        Event::WatchdogPing { .. } => "watchdog-ping",
-        Event::Exited { .. } => "exited",
-        Event::Gone { .. } => "gone",
-        Event::Tick => "tick",
-        Event::Replace { .. } => "replace",
-        Event::HolderInspected { .. } => "looked",
-        Event::Calls { .. } => "calls",
-        Event::LogTrouble { .. } => "log-trouble",
-    }
-}
-
-/// The services that an event names; none if it is about all.
-fn about(event: &Event) -> Option<Vec<&Name>> {
-    match event {
-        Event::Apply { plan } => Some(plan.services.iter().map(|service| &service.name).collect()),
-        Event::TakeDown { services, .. }
-        | Event::Restart { services }
-        | Event::Replace { services } => Some(services.iter().collect()),
-        Event::Fault { service, .. }
-        | Event::Linked { service, .. }
-        | Event::Accepted { service, .. }
-        | Event::BuildFailed { service, .. }
-        | Event::Bound { service, .. }
-        | Event::BindFailed { service, .. }
-        | Event::Started { service, .. }
-        | Event::StartFailed { service, .. }
-        | Event::ProbePassed { service, .. }
-        | Event::ProbeSeen { service, .. }
-        | Event::Status { service, .. }
-        | Event::ExtendTimeout { service, .. }
-        | Event::WatchdogPing { service, .. }
-        | Event::Exited { service, .. }
-        | Event::HolderInspected { service, .. }
-        | Event::LogTrouble { service, .. }
-        | Event::Gone { service, .. } => Some(vec![service]),
-        Event::Shutdown
-        | Event::KillNow
-        | Event::BuildEnded { .. }
-        | Event::Calls { .. }
-        | Event::Tick => None,
+        Event::Apply { plan } => {
+            ("apply", Some(plan.services.iter().map(|service| &service.name).collect()))
+        }
+        Event::TakeDown { services, .. } => ("take-down", Some(services.iter().collect())),
+        Event::Restart { services } => ("restart", Some(services.iter().collect())),
+        Event::Replace { services } => ("replace", Some(services.iter().collect())),
+        Event::Shutdown => ("shutdown", None),
+        Event::KillNow => ("kill-now", None),
+        Event::BuildEnded { .. } => ("build-ended", None),
+        Event::Calls { .. } => ("calls", None),
+        Event::Tick => ("tick", None),
+        Event::Fault { service, .. } => ("fault", one(service)),
+        Event::Linked { service, .. } => ("linked", one(service)),
+        Event::Accepted { service, .. } => ("accepted", one(service)),
+        Event::BuildFailed { service, .. } => ("build-failed", one(service)),
+        Event::Bound { service, .. } => ("bound", one(service)),
+        Event::BindFailed { service, .. } => ("bind-failed", one(service)),
+        Event::HolderInspected { service, .. } => ("looked", one(service)),
+        Event::LogTrouble { service, .. } => ("log-trouble", one(service)),
+        Event::Started { service, .. } => ("started", one(service)),
+        Event::StartFailed { service, .. } => ("start-failed", one(service)),
+        Event::ProbePassed { service, .. } => ("probe-passed", one(service)),
+        Event::ProbeSeen { service, .. } => ("probe-seen", one(service)),
+        Event::Status { service, .. } => ("status", one(service)),
+        Event::ExtendTimeout { service, .. } => ("extend-timeout", one(service)),
+        Event::WatchdogPing { service, .. } => ("watchdog-ping", one(service)),
+        Event::Exited { service, .. } => ("exited", one(service)),
+        Event::Gone { service, .. } => ("gone", one(service)),
     }
 }

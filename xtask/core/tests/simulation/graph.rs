@@ -1,7 +1,5 @@
-//! Random workspaces, and plans of them as a planner would make them: closed over
-//! every edge, dependencies first, cycles through `uses` filled in.
-//!
-//! Edits change a workspace; what they do to a stack is not known here.
+//! Random workspaces, their random edits, and plans of them. As those of the planner, a plan contains
+//! the targets of its edges, and dependencies are first.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +9,7 @@ use xtask_core::terms::{Adopt, Condition, Kind, Name, Restart};
 use crate::random::Random;
 use crate::support::{self, With};
 
-/// A workspace: services in an order in which `depends-on` only looks back.
+/// Services in an order in which `depends-on` names only earlier ones.
 #[derive(Clone, Debug)]
 pub(crate) struct Workspace {
     pub(crate) services: Vec<Service>,
@@ -34,12 +32,12 @@ impl Workspace {
         this
     }
 
-    /// Gives a service new dependencies among those before it.
+    /// Replaces the dependencies of a service by random earlier services.
     pub(crate) fn connect(&mut self, random: &mut Random, index: usize) {
         let mut service = self.services[index].clone();
         service.depends_on.clear();
-        let wish = if index == 0 { 0 } else { random.below(4) };
-        let chosen: BTreeSet<usize> = (0..wish).map(|_| random.below(index)).collect();
+        let count = if index == 0 { 0 } else { random.below(4) };
+        let chosen: BTreeSet<usize> = (0..count).map(|_| random.below(index)).collect();
         for on in chosen {
             let other = &self.services[on];
             let condition = match other.kind {
@@ -66,7 +64,7 @@ impl Workspace {
         }
     }
 
-    /// Somebody edits a manifest.
+    /// Edits a random manifest.
     pub(crate) fn edit(&mut self, random: &mut Random) {
         let index = random.below(self.services.len());
         let service = &mut self.services[index];
@@ -89,7 +87,7 @@ impl Workspace {
         }
     }
 
-    /// What an `up` of some services wants.
+    /// The plan of a random `up`.
     pub(crate) fn plan(&self, random: &mut Random) -> Plan {
         let mut wanted: BTreeSet<usize> = BTreeSet::new();
         if random.chance(60) {
@@ -97,20 +95,20 @@ impl Workspace {
         } else {
             wanted.insert(random.below(self.services.len()));
         }
-        let asked = wanted.iter().map(|index| self.services[*index].name.clone()).collect();
+        let requested = wanted.iter().map(|index| self.services[*index].name.clone()).collect();
         let closure = self.reachable(wanted);
         let mut services = Vec::new();
         for index in closure {
             services.push(self.with_addresses(index));
         }
         let mut plan = support::plan(services);
-        plan.wanted = asked;
+        plan.wanted = requested;
         plan.faults = self.faults(random);
         plan.replace = random.chance(15);
         plan
     }
 
-    /// Now and then tests want starts to be late.
+    /// Sometimes starts are slow or in random order.
     fn faults(&self, random: &mut Random) -> Faults {
         let mut faults = Faults::default();
         if random.chance(20) {
@@ -123,12 +121,10 @@ impl Workspace {
         faults
     }
 
-    /// The service with a variable for the address of everybody it names.
+    /// The service with a variable for each address that it uses.
     fn with_addresses(&self, index: usize) -> Service {
         let mut service = self.services[index].clone();
-        let named: Vec<Name> = (service.depends_on.iter().map(|edge| edge.on.clone()))
-            .chain(service.uses.iter().map(|used| used.of.clone()))
-            .collect();
+        let named: Vec<Name> = service.edges().cloned().collect();
         for name in named {
             let other = self.index(&name).unwrap();
             if !self.services[other].ports.is_empty() {
@@ -140,16 +136,14 @@ impl Workspace {
 
     fn reachable(&self, from: BTreeSet<usize>) -> BTreeSet<usize> {
         let mut open: Vec<usize> = from.into_iter().collect();
-        let mut seen = BTreeSet::new();
+        let mut reached = BTreeSet::new();
         while let Some(index) = open.pop() {
-            if seen.insert(index) {
-                let service = &self.services[index];
-                let named = (service.depends_on.iter().map(|dependency| &dependency.on))
-                    .chain(service.uses.iter().map(|used| &used.of));
+            if reached.insert(index) {
+                let named = self.services[index].edges();
                 open.extend(named.filter_map(|name| self.index(name)));
             }
         }
-        seen
+        reached
     }
 
     fn index(&self, name: &Name) -> Option<usize> {

@@ -1,9 +1,9 @@
-//! The reducer under a random world, a random workspace and random people, for
-//! thousands of seeds, with checkers apart from the world.
+//! Runs the reducer in a simulated world with random workspaces, requests and faults, for thousands
+//! of seeds. Checkers that do not know the world check each step.
 //!
-//! `XTASK_SEEDS=N` tries N seeds instead of the normal number, from `XTASK_FIRST_SEED=N`
-//! on; `XTASK_SEED=N` tries one and prints its trace. `XTASK_BREAK=objection` or `=panic`
-//! breaks a promise on purpose in every seed, to see what is left of it.
+//! `XTASK_SEEDS=N` sets the number of seeds, and `XTASK_FIRST_SEED=N` the first one. `XTASK_SEED=N`
+//! plays one and prints its trace. `XTASK_BREAK=objection` or `=panic` fails every seed on purpose,
+//! to show what a failure leaves.
 
 #![allow(clippy::unwrap_used)]
 
@@ -13,9 +13,9 @@ mod graph;
 mod noise;
 mod overlay;
 mod play;
+mod port_holders;
 mod random;
 mod shrink;
-mod strangers;
 #[path = "../support/mod.rs"]
 mod support;
 mod trace;
@@ -29,10 +29,10 @@ use coverage::Coverage;
 use play::Played;
 use xtask_core::record::RecordLine;
 
-/// How many seeds a normal test run tries.
+/// The number of seeds without `XTASK_SEEDS`.
 const SEEDS: u64 = 2_000;
 
-/// How often every event has to meet every phase in as many seeds.
+/// The least count of each event in each phase.
 const LEAST: u64 = 3;
 
 fn number(variable: &str) -> Option<u64> {
@@ -40,7 +40,7 @@ fn number(variable: &str) -> Option<u64> {
 }
 
 #[test]
-fn no_promise_is_broken_under_any_seed() {
+fn no_seed_violates_a_property() {
     if let Some(seed) = number("XTASK_SEED") {
         let (verdict, lines) = traced(seed);
         println!("{}", trace::text(&lines));
@@ -52,7 +52,7 @@ fn no_promise_is_broken_under_any_seed() {
     let first = number("XTASK_FIRST_SEED").unwrap_or(0);
     let seeds = first + number("XTASK_SEEDS").unwrap_or(SEEDS);
     let (next, failed) = (AtomicU64::new(first), AtomicBool::new(false));
-    let worst = Mutex::new(None::<u64>);
+    let first_failed = Mutex::new(None::<u64>);
     let covered = Mutex::new(Coverage::default());
     std::thread::scope(|scope| {
         for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
@@ -68,43 +68,43 @@ fn no_promise_is_broken_under_any_seed() {
                         own.add(&coverage);
                     } else {
                         failed.store(true, Ordering::Relaxed);
-                        let mut worst = worst.lock().unwrap();
-                        *worst = Some(worst.map_or(seed, |other| other.min(seed)));
+                        let mut first_failed = first_failed.lock().unwrap();
+                        *first_failed = Some(first_failed.map_or(seed, |other| other.min(seed)));
                     }
                 }
                 covered.lock().unwrap().add(&own);
             });
         }
     });
-    if let Some(seed) = *worst.lock().unwrap() {
+    if let Some(seed) = *first_failed.lock().unwrap() {
         fail(seed);
     }
     let covered = covered.into_inner().unwrap();
     println!("{}", covered.table());
     if seeds - first >= SEEDS {
         let rare = covered.rarer_than(LEAST);
-        assert!(rare.is_empty(), "hardly tried: {}", rare.join(", "));
+        assert!(rare.is_empty(), "rarely tried: {}", rare.join(", "));
     }
 }
 
-/// Plays a seed with a trace, which is there after a panic too.
+/// Plays a seed with a trace, which a panic keeps.
 fn traced(seed: u64) -> (Verdict, Vec<RecordLine>) {
     let mut lines = Vec::new();
     let verdict = checkers::catch_panic(|| play::play(seed, Some(&mut lines)).verdict);
     (verdict, lines)
 }
 
-/// Plays a seed again, this time with a trace.
+/// Plays a failed seed again with a trace, and panics with its violation.
 fn fail(seed: u64) -> ! {
     let (verdict, lines) = traced(seed);
-    let violation = verdict.expect_err("the same seed, the same end");
+    let violation = verdict.expect_err("the same seed fails again");
     let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR"));
     let write = |name: String, lines: &[RecordLine]| {
         let path = folder.join(name);
         std::fs::write(&path, trace::text(lines)).unwrap();
         path.display().to_string()
     };
-    // A seed that is broken on purpose must not take the place of one that fails by itself.
+    // A failure on purpose must not overwrite the trace of a real one.
     let seed_file = match std::env::var_os("XTASK_BREAK") {
         Some(_) => format!("broken-seed-{seed}"),
         None => format!("seed-{seed}"),
@@ -121,7 +121,7 @@ fn fail(seed: u64) -> ! {
 }
 
 #[test]
-fn traces_that_once_failed_hold() {
+fn traces_of_past_failures_pass() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/traces");
     let mut traces: Vec<_> =
         std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();

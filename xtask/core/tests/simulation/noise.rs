@@ -1,8 +1,7 @@
-//! What should not come and may come all the same: events said twice, of runs that are
-//! over or were never started, of services that nobody knows, and words of processes
-//! that nothing hangs on.
+//! Random stale, repeated and impossible events: of past runs, of runs that never started, of unknown
+//! services, and messages of processes without an effect.
 //!
-//! Whether an event is nonsense is for the checkers to find out.
+//! The checkers decide which of them are unexpected.
 
 use xtask_core::stack::event::InspectionResult;
 use xtask_core::stack::{Artifact, BindFailure, Event, Exit, Fault, Run};
@@ -10,39 +9,39 @@ use xtask_core::terms::Name;
 
 use crate::random::Random;
 
-/// An event out of place, about one of these services and their last runs, or nobody's.
+/// A random event of one of these services with its last run, or of an unknown service.
 pub(crate) fn event(random: &mut Random, known: &[(Name, Run)]) -> Event {
     let (service, last) = match random.below(20) {
-        0 => (Name::from("nobody"), 1),
+        0 => (Name::from("unknown"), 1),
         _ => random.pick(known).clone(),
     };
-    // Seldom one that is still to come, else one that may be over.
+    // Rarely a future run, else the last or a past one.
     let run = match random.below(10) {
-        0 => never(last),
+        0 => future(last),
         1..=3 => last,
         _ => u64::try_from(random.below(usize::try_from(last).unwrap())).unwrap(),
     };
-    let known_words = run == last && random.chance(80);
-    match random.below(if known_words { 4 } else { 18 }) {
+    let present_message = run == last && random.chance(80);
+    match random.below(if present_message { 4 } else { 18 }) {
         0 => Event::Status { service, run, status: "busy".to_owned() },
         1 => Event::ExtendTimeout { service, run, by: random.millis(0..30_000) },
         2 => Event::WatchdogPing { service, run },
         3 => Event::Status { service, run, status: String::new() },
-        4 => Event::Exited { service, run: over(run, last), exit: Exit::Signal(9) },
-        5 => Event::Gone { service, run: over(run, last) },
-        6 => Event::Started { service, run: over(run, last), pid: 2 },
+        4 => Event::Exited { service, run: other_run(run, last), exit: Exit::Signal(9) },
+        5 => Event::Gone { service, run: other_run(run, last) },
+        6 => Event::Started { service, run: other_run(run, last), pid: 2 },
         7 => {
             let error = "late".to_owned();
-            Event::StartFailed { service, run: over(run, last), error }
+            Event::StartFailed { service, run: other_run(run, last), error }
         }
-        8 => Event::ProbePassed { service, run: over(run, last), probe: 7 },
+        8 => Event::ProbePassed { service, run: other_run(run, last), probe: 7 },
         9 => {
             let seen = "late".to_owned();
-            Event::ProbeSeen { service, run: over(run, last), probe: 7, seen }
+            Event::ProbeSeen { service, run: other_run(run, last), probe: 7, seen }
         }
         10 => Event::Linked { path: format!("/target/debug/{service}"), service },
         11 => {
-            // What was kept before, again.
+            // The first program again.
             let path = format!("/kept/{service}/0");
             let artifact = Artifact { path, content: 0, image: None };
             Event::Accepted { service, artifact }
@@ -68,12 +67,12 @@ pub(crate) fn event(random: &mut Random, known: &[(Name, Run)]) -> Event {
     }
 }
 
-/// A run other than the last: what ends or begins that one is for the world to say.
-fn over(run: Run, last: Run) -> Run {
-    if run == last { never(last) } else { run }
+/// A run other than the last, which only the world starts and ends.
+fn other_run(run: Run, last: Run) -> Run {
+    if run == last { future(last) } else { run }
 }
 
-/// A run that no play comes to, however late the event arrives.
-fn never(last: Run) -> Run {
+/// A run that no play reaches.
+fn future(last: Run) -> Run {
     last + 1000
 }

@@ -1,7 +1,5 @@
-//! A workspace with an overlay: the same services with other settings, other programs
-//! and another one beside them, now with the overlay and now without.
-//!
-//! As in `graph`, what a change does to a stack is not known here.
+//! Random workspaces with an overlay, which changes settings and programs and adds a service. Each
+//! plan is with or without the overlay.
 
 use xtask_core::plan::{Plan, Program};
 use xtask_core::terms::{Condition, Kind};
@@ -10,7 +8,7 @@ use crate::graph::{self, Workspace};
 use crate::random::Random;
 use crate::support::{self, With};
 
-/// Both forms of a workspace, and which of them the last plan was of.
+/// Both forms of a workspace, and the form of the last plan.
 #[derive(Clone, Debug)]
 pub(crate) struct Overlaid {
     plain: Workspace,
@@ -31,7 +29,6 @@ impl Overlaid {
         Self { plain, overlaid, active: Form::Plain }
     }
 
-    /// Somebody edits a manifest.
     pub(crate) fn edit(&mut self, random: &mut Random) {
         match self.active {
             Form::Plain => self.plain.edit(random),
@@ -39,7 +36,7 @@ impl Overlaid {
         }
     }
 
-    /// What an `up` of some services wants, in one of the two forms.
+    /// The plan of a random `up`, in one of the two forms.
     pub(crate) fn plan(&mut self, random: &mut Random) -> Plan {
         if random.chance(15) {
             self.active = match self.active {
@@ -65,7 +62,7 @@ fn overlay(random: &mut Random, plain: &Workspace) -> Workspace {
             this.connect(random, index);
         }
     }
-    // What is no job any more cannot succeed.
+    // A service that was a job cannot succeed.
     let jobs = this.services.iter().filter(|service| service.kind == Kind::Job);
     let jobs: Vec<_> = jobs.map(|service| service.name.clone()).collect();
     for edge in this.services.iter_mut().flat_map(|service| &mut service.depends_on) {
@@ -102,7 +99,7 @@ fn change(random: &mut Random, workspace: &mut Workspace, index: usize) {
             service.probes = graph::probes(random, service);
         }
         4 => {
-            // Somebody else's, from now on.
+            // The service becomes external.
             let program = std::mem::replace(&mut service.program, Program::External);
             let number = u16::try_from(random.range(5000..6000)).unwrap();
             service.ports.clear();

@@ -1,4 +1,4 @@
-//! Chance, as the plays use it.
+//! Random choices of a play.
 
 use std::ops::Range;
 use std::time::Duration;

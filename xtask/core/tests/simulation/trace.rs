@@ -1,8 +1,6 @@
-//! Traces: records as `up --record` writes them, with the points at which everybody has
-//! to be at rest.
+//! Traces: records as `up --record` writes them, with the points at which the stack must be at rest.
 //!
-//! In a case that is kept only the events count: it was kept because the effects were
-//! wrong.
+//! The cases in `tests/traces` contain no effects, because theirs were wrong.
 
 use xtask_core::record::{RecordCheck, RecordLine, RecordStep, VERSION};
 use xtask_core::stack::Stack;
@@ -24,7 +22,7 @@ pub(crate) fn read(text: &str) -> Vec<RecordLine> {
     lines.collect()
 }
 
-/// Steps a trace again under the eyes of the checkers.
+/// Steps a trace again and checks it.
 pub(crate) fn replay(lines: &[RecordLine]) -> Verdict {
     let mut stack = Stack::new();
     let mut checkers = Checkers::default();
@@ -38,7 +36,7 @@ pub(crate) fn replay(lines: &[RecordLine]) -> Verdict {
     Ok(())
 }
 
-/// A trace without the effects: what is kept as a case.
+/// A trace without effects.
 pub(crate) fn events(lines: &[RecordLine]) -> Vec<RecordLine> {
     let bare = |step: &RecordStep| RecordStep { effects: None, ..step.clone() };
     let lines = lines.iter().map(|line| match line {

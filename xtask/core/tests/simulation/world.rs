@@ -1,54 +1,42 @@
-//! A world that answers effects late, badly, twice, or not at all.
+//! Simulates processes, sockets and cargo. They answer effects late, twice, with errors, or never.
 //!
-//! It knows processes, sockets and programs, and nothing of what should happen: that is
-//! for the checkers.
+//! The checkers decide what should happen. The world does not know it.
+
+mod processes;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use xtask_core::calls::{Call, CallState};
 use xtask_core::plan::{Plan, Program, Service};
 use xtask_core::stack::effect::PreparedProbe;
 use xtask_core::stack::{Artifact, BindFailure, Effect, Event, Exit, Run, Signal};
 use xtask_core::terms::{Kind, Name};
 
+use crate::port_holders::PortHolders;
 use crate::random::Random;
-use crate::strangers::Strangers;
+use processes::Process;
 
-/// Things to come, in order, and the processes they are about.
 #[derive(Debug)]
 pub(crate) struct World {
     pub(crate) random: Random,
+    /// Future events by time and order.
     queue: BTreeMap<(Duration, u64), Event>,
     order: u64,
     processes: BTreeMap<(Name, Run), Process>,
     content: BTreeMap<Name, u64>,
-    jobs: BTreeSet<Name>,
-    watchdogs: BTreeMap<Name, Duration>,
-    /// Services as they were last planned.
+    /// The services of all plans, each from the latest.
     services: BTreeMap<Name, Service>,
-    /// Who has bound ports, and whose first port was last which.
     bound: BTreeSet<Name>,
+    /// The number of the first port of each service.
     numbers: BTreeMap<Name, u16>,
-    strangers: Strangers,
+    port_holders: PortHolders,
     next_pid: u32,
-    /// No more faults: what starts now behaves.
-    pub(crate) calm: bool,
+    /// Whether new processes and answers are free of faults.
+    pub(crate) without_faults: bool,
 }
 
-/// It takes less to adopt somebody.
+/// An adoption takes less time.
 const ADOPTION: Duration = Duration::from_millis(5);
-
-#[derive(Clone, Debug)]
-struct Process {
-    leader: bool,
-    members: bool,
-    deaf: bool,
-    immortal: bool,
-    /// How long it may be silent, and how often it will not be.
-    every: Duration,
-    pings: usize,
-}
 
 impl World {
     pub(crate) fn new(random: Random) -> Self {
@@ -58,14 +46,12 @@ impl World {
             order: 0,
             processes: BTreeMap::new(),
             content: BTreeMap::new(),
-            jobs: BTreeSet::new(),
-            watchdogs: BTreeMap::new(),
             services: BTreeMap::new(),
             bound: BTreeSet::new(),
             numbers: BTreeMap::new(),
-            strangers: Strangers::default(),
+            port_holders: PortHolders::default(),
             next_pid: 1000,
-            calm: false,
+            without_faults: false,
         }
     }
 
@@ -73,24 +59,11 @@ impl World {
         self.queue.keys().next().map(|(at, _)| *at)
     }
 
-    /// The next thing, if it really happens: processes that are no more say nothing,
-    /// except what is sent stale on purpose.
+    /// The next event, unless its process has ended.
     pub(crate) fn next_event(&mut self, now: Duration) -> Option<Event> {
         let ((at, _), event) = self.queue.pop_first()?;
         self.ping_again(now, &event);
-        self.happens(at, &event).then_some(event)
-    }
-
-    /// A process that says that it is alive says so as long as it is.
-    fn ping_again(&mut self, now: Duration, event: &Event) {
-        let Event::WatchdogPing { service, run } = event else { return };
-        let process = self.processes.get_mut(&(service.clone(), *run));
-        let Some(process) = process.filter(|process| process.leader) else { return };
-        process.pings = process.pings.saturating_sub(1);
-        if process.pings > 0 {
-            let at = now + process.every / 2;
-            self.at(at, event.clone());
-        }
+        self.deliver(at, &event).then_some(event)
     }
 
     fn at(&mut self, at: Duration, event: Event) {
@@ -104,28 +77,19 @@ impl World {
     }
 
     fn fault(&mut self, percent: usize) -> bool {
-        !self.calm && self.random.chance(percent)
+        !self.without_faults && self.random.chance(percent)
     }
 
-    /// What programs will do, as far as their manifests tell.
-    pub(crate) fn learn(&mut self, plan: &Plan) {
+    pub(crate) fn add_plan(&mut self, plan: &Plan) {
         for service in &plan.services {
-            self.services.insert(service.name.clone(), service.clone());
             if let Some(number) = service.ports.first().and_then(|port| port.number) {
                 self.numbers.insert(service.name.clone(), number);
             }
-            self.watchdogs.remove(&service.name);
-            if let Some(every) = service.watchdog {
-                self.watchdogs.insert(service.name.clone(), every);
-            }
-            match service.kind {
-                Kind::Job => drop(self.jobs.insert(service.name.clone())),
-                Kind::Service => drop(self.jobs.remove(&service.name)),
-            }
+            self.services.insert(service.name.clone(), service.clone());
         }
     }
 
-    /// Cargo begins to build what a plan needs.
+    /// Builds the programs of a plan.
     pub(crate) fn build(&mut self, now: Duration, plan: &Plan) {
         let mut last = now;
         let broken = self.fault(15);
@@ -148,7 +112,7 @@ impl World {
         self.soon(last, 1..100, Event::BuildEnded { ok: !broken });
     }
 
-    /// Answers what was asked for.
+    /// Performs an effect and queues its answers.
     pub(crate) fn perform(&mut self, now: Duration, effect: &Effect) {
         match effect {
             Effect::Accept { service, .. } => {
@@ -165,21 +129,15 @@ impl World {
             }
             Effect::Bind { service, ports, .. } => {
                 let service = service.clone();
-                if self.fault(5) {
+                let failure = if self.fault(5) {
                     let port = ports[0].number.unwrap_or(0);
-                    let failure = BindFailure::Held { port, holder: None, user: None };
-                    return self.soon(
-                        now,
-                        0..300,
-                        Event::BindFailed { service, failure, others: Vec::new() },
-                    );
-                }
-                if let Some(failure) = self.strangers.holds(&service, ports) {
-                    return self.soon(
-                        now,
-                        0..300,
-                        Event::BindFailed { service, failure, others: Vec::new() },
-                    );
+                    Some(BindFailure::Held { port, holder: None, user: None })
+                } else {
+                    self.port_holders.bind_failure(&service, ports)
+                };
+                if let Some(failure) = failure {
+                    let event = Event::BindFailed { service, failure, others: Vec::new() };
+                    return self.soon(now, 0..300, event);
                 }
                 let numbers = ports.iter().map(|port| {
                     let any = u16::try_from(self.random.range(40_000..60_000)).unwrap();
@@ -202,7 +160,7 @@ impl World {
                 let kill = match signal {
                     Signal::Stop(_) => false,
                     Signal::Kill => true,
-                    // It says what it would have said: news of a run may always be late.
+                    // Its events continue: they may always be late.
                     Signal::Pause | Signal::Resume => return,
                 };
                 self.signal(now, (service.clone(), *run), kill);
@@ -210,14 +168,14 @@ impl World {
             Effect::CancelStart { service, run } => self.cancel_start(now, service, *run),
             Effect::InspectHolder { service, ports, expected } => {
                 let content = self.content.get(service).copied().unwrap_or_default();
-                let result = self.strangers.look(service, ports, content, expected.as_ref());
+                let result = self.port_holders.inspect(service, ports, content, expected.as_ref());
                 let service = service.clone();
                 self.soon(now, 0..300, Event::HolderInspected { service, result });
             }
             Effect::Adopt { service, run, pid, probes, .. } => {
                 self.adopt(now, service, *run, *pid, probes);
             }
-            Effect::Release { service, run } => self.strangers.release(service, *run),
+            Effect::Release { service, run } => self.port_holders.release(service, *run),
             Effect::Unbind { service } => drop(self.bound.remove(service)),
             Effect::StopProbes { .. } | Effect::Report(_) | Effect::End => {}
         }
@@ -232,7 +190,7 @@ impl World {
         probes: &[PreparedProbe],
     ) {
         let service = service.clone();
-        if !self.strangers.adopt(&service, run, pid) {
+        if !self.port_holders.adopt(&service, run, pid) {
             let error = "gone".to_owned();
             return self.soon(now, 0..5, Event::StartFailed { service, run, error });
         }
@@ -247,25 +205,24 @@ impl World {
         }
     }
 
-    /// Somebody starts a program by hand, where the port is free.
-    pub(crate) fn somebody_comes(&mut self, service: &Name) {
+    /// A user starts a program by hand, if the port of the service is free.
+    pub(crate) fn start_port_holder(&mut self, service: &Name) {
         let Some(spec) = self.services.get(service).cloned() else { return };
         let free = !self.bound.contains(service)
-            && !self.strangers.is_here(service)
+            && !self.port_holders.has(service)
             && self.processes.keys().all(|(name, _)| name != service);
         let ours = spec.program != Program::External && spec.kind == Kind::Service;
         let number = self.numbers.get(service).copied().filter(|_| !spec.ports.is_empty());
         let (true, true, Some(number)) = (free, ours, number) else { return };
         let content = self.content.get(service).copied().unwrap_or_default();
-        self.strangers.appear(&mut self.random, &spec, number, content, &self.numbers);
+        self.port_holders.start(&mut self.random, &spec, number, content, &self.numbers);
     }
 
-    /// Somebody ends what was started by hand.
-    pub(crate) fn somebody_goes(&mut self, now: Duration) {
-        if let Some((service, run)) = self.strangers.leave(&mut self.random) {
-            // Whoever is adopted at this moment is said to be there first.
-            let seen = now + ADOPTION;
-            self.at(seen, Event::Exited { service, run, exit: Exit::Unknown });
+    /// A user stops a program that was started by hand.
+    pub(crate) fn stop_port_holder(&mut self, now: Duration) {
+        if let Some((service, run)) = self.port_holders.stop_one(&mut self.random) {
+            // A run that is being adopted now reports `Started` first.
+            self.at(now + ADOPTION, Event::Exited { service, run, exit: Exit::Unknown });
         }
     }
 
@@ -285,190 +242,9 @@ impl World {
         }
     }
 
-    fn spawn(&mut self, now: Duration, service: &Name, run: Run, probes: usize) {
-        let (name, key) = (service.clone(), (service.clone(), run));
-        if self.fault(3) {
-            let error = "no such file".to_owned();
-            return self.soon(now, 0..100, Event::StartFailed { service: name, run, error });
-        }
-        if self.fault(1) {
-            return; // Never heard of again.
-        }
-        let every = self.watchdogs.get(service).copied();
-        let process = Process {
-            leader: true,
-            members: self.random.chance(20),
-            deaf: self.fault(12),
-            immortal: self.fault(1),
-            every: every.unwrap_or_default(),
-            pings: if self.fault(15) { self.random.below(3) } else { usize::MAX },
-        };
-        let pings = process.pings > 0;
-        self.processes.insert(key, process);
-        let started = now + self.random.millis(0..200);
-        self.next_pid += 1;
-        let pid = self.next_pid;
-        self.at(started, Event::Started { service: name.clone(), run, pid });
-        for probe in 0..probes {
-            self.probe(started, service, run, probe);
-        }
-        if self.fault(10) {
-            let others = self.processes.keys().map(|(other, _)| other.clone());
-            let call = |to| Call { from: name.clone(), to, state: CallState::Waiting };
-            let calls = others.map(call).collect();
-            self.soon(started, 0..40_000, Event::Calls { calls });
-        }
-        if self.fault(10) {
-            let by = self.random.millis(0..60_000);
-            self.soon(started, 1..5000, Event::ExtendTimeout { service: name.clone(), run, by });
-        }
-        if let Some(every) = every.filter(|_| pings) {
-            self.at(started + every / 2, Event::WatchdogPing { service: name.clone(), run });
-        }
-        self.fate(started, service, run);
-    }
-
-    /// Often it is too late.
-    fn cancel_start(&mut self, now: Duration, service: &Name, run: Run) {
-        let is_its_start = |event: &Event| match event {
-            Event::Started { service: other, run: of, .. } => (other, *of) == (service, run),
-            _ => false,
-        };
-        let start = self.queue.iter().find(|(_, event)| is_its_start(event));
-        let Some(at) = start.map(|(at, _)| *at).filter(|_| self.random.chance(50)) else { return };
-        self.queue.remove(&at);
-        self.processes.remove(&(service.clone(), run));
-        let error = "called off".to_owned();
-        let event = Event::StartFailed { service: service.clone(), run, error };
-        self.soon(now, 0..3000, event);
-    }
-
-    /// How, and when, a process ends by itself.
-    fn fate(&mut self, started: Duration, service: &Name, run: Run) {
-        let job = self.jobs.contains(service);
-        let delay = match self.random.below(3) {
-            0 => self.random.millis(0..50),
-            1 => self.random.millis(50..3000),
-            _ => self.random.millis(3000..60_000),
-        };
-        let exit = if job {
-            if self.fault(15) { Exit::Code(1) } else { Exit::Code(0) }
-        } else if self.fault(20) {
-            *self.random.pick(&[Exit::Code(1), Exit::Code(1), Exit::Signal(11), Exit::Code(0)])
-        } else {
-            return;
-        };
-        let event = Event::Exited { service: service.clone(), run, exit };
-        self.at(started + delay, event);
-    }
-
-    fn signal(&mut self, now: Duration, key: (Name, Run), kill: bool) {
-        if self.strangers.minds(&key, kill) {
-            let (service, run) = key;
-            return self.soon(now, 0..900, Event::Exited { service, run, exit: Exit::Unknown });
-        }
-        let Some(process) = self.processes.get(&key).cloned() else { return };
-        if (process.deaf && !kill) || process.immortal {
-            return;
-        }
-        let (service, run) = key.clone();
-        if let Some(process) = self.processes.get_mut(&key) {
-            process.members &= !kill;
-        }
-        if process.leader {
-            let code = *self.random.pick(&[Exit::Signal(15), Exit::Code(0), Exit::Code(143)]);
-            let exit = if kill { Exit::Signal(9) } else { code };
-            let delay = if kill { 0..20 } else { 0..1500 };
-            self.soon(now, delay, Event::Exited { service, run, exit });
-        } else if process.members {
-            self.soon(now, 0..1000, Event::Gone { service, run });
-        }
-    }
-
-    /// Whether an event still makes sense, and what follows from it.
-    fn happens(&mut self, at: Duration, event: &Event) -> bool {
-        match event {
-            Event::Exited { service, run, .. } => {
-                let key = (service.clone(), *run);
-                if self.strangers.was_adopted(&key) {
-                    let gone = Event::Gone { service: service.clone(), run: *run };
-                    let ended = self.strangers.end(&key);
-                    if ended {
-                        self.soon(at, 0..3, gone);
-                    }
-                    return ended;
-                }
-                let Some(process) = self.processes.get_mut(&key) else { return true };
-                if !core::mem::replace(&mut process.leader, false) {
-                    return false;
-                }
-                let (members, immortal) = (process.members, process.immortal);
-                let gone = Event::Gone { service: service.clone(), run: *run };
-                if immortal || (members && process.deaf) {
-                    return true;
-                }
-                // Members outlive their leader until they are told, or a while.
-                let delay = if members { 500..20_000 } else { 0..3 };
-                self.soon(at, delay, gone);
-                true
-            }
-            Event::Gone { service, run } => {
-                let key = (service.clone(), *run);
-                let known = self.processes.get(&key).is_some_and(|process| !process.leader);
-                if known {
-                    self.processes.remove(&key);
-                    self.echo(at, service, *run);
-                }
-                known || !self.processes.contains_key(&key)
-            }
-            // A process that ended says nothing any more; it may be read late, though.
-            Event::Started { .. } => true,
-            Event::WatchdogPing { service, run } | Event::ExtendTimeout { service, run, .. } => {
-                self.processes.get(&(service.clone(), *run)).is_some_and(|process| process.leader)
-            }
-            Event::Apply { .. }
-            | Event::TakeDown { .. }
-            | Event::Restart { .. }
-            | Event::Fault { .. }
-            | Event::Replace { .. }
-            | Event::HolderInspected { .. }
-            | Event::Shutdown
-            | Event::KillNow
-            | Event::Linked { .. }
-            | Event::Accepted { .. }
-            | Event::BuildFailed { .. }
-            | Event::BuildEnded { .. }
-            | Event::Bound { .. }
-            | Event::BindFailed { .. }
-            | Event::LogTrouble { .. }
-            | Event::StartFailed { .. }
-            | Event::ProbePassed { .. }
-            | Event::ProbeSeen { .. }
-            | Event::Status { .. }
-            | Event::Calls { .. }
-            | Event::Tick => true,
-        }
-    }
-
-    /// Events of a run that is over, said again later.
-    fn echo(&mut self, now: Duration, service: &Name, run: Run) {
-        if !self.random.chance(30) {
-            return;
-        }
-        let service = service.clone();
-        let event = match self.random.below(5) {
-            0 => Event::Exited { service, run, exit: Exit::Code(1) },
-            1 => Event::Gone { service, run },
-            2 => Event::Started { service, run, pid: 1 },
-            3 => Event::ProbePassed { service, run, probe: 0 },
-            _ => Event::ExtendTimeout { service, run, by: Duration::from_millis(1) },
-        };
-        self.soon(now, 0..3000, event);
-    }
-
-    /// Processes that would survive the end, other than those beyond anybody's reach.
+    /// The processes that the stack could have stopped.
     pub(crate) fn survivors(&self) -> Vec<String> {
-        let mortal = self.processes.iter().filter(|(_, process)| !process.immortal);
-        mortal.map(|((name, run), _)| format!("{name} run {run}")).collect()
+        let stoppable = self.processes.iter().filter(|(_, process)| !process.survives_kill);
+        stoppable.map(|((name, run), _)| format!("{name} run {run}")).collect()
     }
 }

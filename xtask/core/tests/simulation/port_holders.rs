@@ -1,7 +1,6 @@
-//! Programs that somebody started by hand, or that are somebody else's, on the ports of
-//! services.
+//! Programs on the ports of services that the stack did not start.
 //!
-//! They come and go as people like. What a stack makes of them is for the checkers.
+//! They start and end at random. The checkers decide what a stack may do with them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,19 +12,19 @@ use xtask_core::terms::Name;
 
 use crate::random::Random;
 
-/// Who is there, by the service whose first port they hold.
 #[derive(Debug, Default)]
-pub(crate) struct Strangers {
-    here: BTreeMap<Name, Stranger>,
+pub(crate) struct PortHolders {
+    /// The port holders by the service of their port.
+    present: BTreeMap<Name, Holder>,
     adopted: BTreeMap<(Name, Run), u32>,
-    ever: BTreeSet<(Name, Run)>,
+    ever_adopted: BTreeSet<(Name, Run)>,
 }
 
 #[derive(Clone, Debug)]
-struct Stranger {
+struct Holder {
     port: u16,
     kind: Kind,
-    deaf: bool,
+    ignores_stop: bool,
     content: u64,
     found: InspectedHolder,
 }
@@ -36,14 +35,13 @@ enum Kind {
     Copy,
     /// Another program.
     Foreign,
-    /// Nobody sees who it is.
+    /// The system hides it.
     Hidden,
 }
 
-impl Strangers {
-    /// Somebody starts a program on a service's port. `numbers` are the ports that others
-    /// have at this moment.
-    pub(crate) fn appear(
+impl PortHolders {
+    /// Starts a program on the port of a service. `numbers` are the present ports of all services.
+    pub(crate) fn start(
         &mut self,
         random: &mut Random,
         service: &Service,
@@ -58,13 +56,11 @@ impl Strangers {
             _ => Kind::Copy,
         };
         let program = match (kind, &service.program) {
-            (Kind::Foreign | Kind::Hidden, _) => "/bin/stranger".to_owned(),
+            (Kind::Foreign | Kind::Hidden, _) => "/bin/foreign".to_owned(),
             (Kind::Copy, Program::Artifact { .. }) => format!("/target/debug/{name}"),
             (Kind::Copy, _) => format!("/bin/{name}"),
         };
-        let named = (service.depends_on.iter().map(|edge| &edge.on))
-            .chain(service.uses.iter().map(|used| &used.of));
-        let mut variables: BTreeMap<String, String> = named
+        let mut variables: BTreeMap<String, String> = (service.edges())
             .filter_map(|name| Some((name.to_uppercase(), numbers.get(name)?.to_string())))
             .collect();
         let mut elsewhere = Vec::new();
@@ -83,7 +79,7 @@ impl Strangers {
             pid: u32::try_from(random.range(100_000..900_000)).unwrap(),
             program: program.clone(),
             command: program,
-            user: "somebody".to_owned(),
+            user: "user".to_owned(),
             stack: None,
         };
         let found = InspectedHolder {
@@ -96,41 +92,41 @@ impl Strangers {
             elsewhere,
             started_by,
         };
-        let deaf = random.chance(20);
-        self.here.insert(name.clone(), Stranger { port, kind, deaf, content, found });
+        let ignores_stop = random.chance(20);
+        let holder = Holder { port, kind, ignores_stop, content, found };
+        self.present.insert(name.clone(), holder);
     }
 
-    /// Whether somebody is on a service's port.
-    pub(crate) fn is_here(&self, service: &Name) -> bool {
-        self.here.contains_key(service)
+    /// Whether the port of a service has a holder.
+    pub(crate) fn has(&self, service: &Name) -> bool {
+        self.present.contains_key(service)
     }
 
-    /// Why a service cannot have its ports, if somebody has the first of them.
-    pub(crate) fn holds(&self, service: &Name, ports: &[Port]) -> Option<BindFailure> {
-        let stranger = self.at(service, ports)?;
-        let (port, hidden) = (stranger.port, stranger.kind == Kind::Hidden);
+    /// The failure of a `Bind`, if the first port has a holder.
+    pub(crate) fn bind_failure(&self, service: &Name, ports: &[Port]) -> Option<BindFailure> {
+        let holder = self.at(service, ports)?;
+        let (port, hidden) = (holder.port, holder.kind == Kind::Hidden);
         Some(BindFailure::Held {
             port,
-            holder: (!hidden).then(|| stranger.found.holder.clone()),
-            user: hidden.then(|| "somebody".to_owned()),
+            holder: (!hidden).then(|| holder.found.holder.clone()),
+            user: hidden.then(|| "user".to_owned()),
         })
     }
 
-    /// What a close look shows. `content` is that of the present build.
-    pub(crate) fn look(
+    /// The result of an inspection. `content` is that of the present build.
+    pub(crate) fn inspect(
         &self,
         service: &Name,
         ports: &[Port],
         content: u64,
         expected: Option<&ExpectedProgram>,
     ) -> InspectionResult {
-        let Some(stranger) = self.at(service, ports) else { return InspectionResult::Free };
-        if stranger.kind == Kind::Hidden {
+        let Some(holder) = self.at(service, ports) else { return InspectionResult::Free };
+        if holder.kind == Kind::Hidden {
             return InspectionResult::Hidden;
         }
-        let mut found = stranger.found.clone();
-        found.same =
-            expected.is_some() && stranger.kind == Kind::Copy && stranger.content == content;
+        let mut found = holder.found.clone();
+        found.same = expected.is_some() && holder.kind == Kind::Copy && holder.content == content;
         found.deleted = !found.same;
         let asked = expected.map(|expected| expected.variables.clone()).unwrap_or_default();
         if let Some(variables) = &mut found.variables {
@@ -139,55 +135,55 @@ impl Strangers {
         InspectionResult::Process(found)
     }
 
-    fn at(&self, service: &Name, ports: &[Port]) -> Option<&Stranger> {
-        let stranger = self.here.get(service)?;
-        (ports.first()?.number == Some(stranger.port)).then_some(stranger)
+    fn at(&self, service: &Name, ports: &[Port]) -> Option<&Holder> {
+        let holder = self.present.get(service)?;
+        (ports.first()?.number == Some(holder.port)).then_some(holder)
     }
 
-    /// Takes a process as a run; false if it is gone.
+    /// Adopts a process as a run. Returns false if it is gone.
     pub(crate) fn adopt(&mut self, service: &Name, run: Run, pid: u32) -> bool {
-        let there = self.here.get(service).is_some_and(|s| s.found.holder.pid == pid);
-        if there {
+        let present = self.present.get(service).is_some_and(|s| s.found.holder.pid == pid);
+        if present {
             self.adopted.insert((service.clone(), run), pid);
-            self.ever.insert((service.clone(), run));
+            self.ever_adopted.insert((service.clone(), run));
         }
-        there
+        present
     }
 
     pub(crate) fn release(&mut self, service: &Name, run: Run) {
         self.adopted.remove(&(service.clone(), run));
     }
 
-    /// Whether a run is, or was, a process that was adopted.
+    /// Whether a run was ever adopted.
     pub(crate) fn was_adopted(&self, key: &(Name, Run)) -> bool {
-        self.ever.contains(key)
+        self.ever_adopted.contains(key)
     }
 
-    /// Whether an adopted process minds a signal.
-    pub(crate) fn minds(&self, key: &(Name, Run), kill: bool) -> bool {
-        let there = self.adopted.contains_key(key);
-        there && (kill || self.here.get(&key.0).is_some_and(|stranger| !stranger.deaf))
+    /// Whether an adopted process ends on a signal.
+    pub(crate) fn ends_on(&self, key: &(Name, Run), kill: bool) -> bool {
+        let adopted = self.adopted.contains_key(key);
+        adopted && (kill || self.present.get(&key.0).is_some_and(|holder| !holder.ignores_stop))
     }
 
-    /// An adopted process ends; false if nobody watches it any more.
+    /// Ends an adopted process. Returns false if the stack does not watch it any more.
     pub(crate) fn end(&mut self, key: &(Name, Run)) -> bool {
         let watched = self.adopted.remove(key).is_some();
         if watched {
-            self.here.remove(&key.0);
+            self.present.remove(&key.0);
         }
         watched
     }
 
-    /// Somebody ends one of them. The run that it is adopted as, if it is.
-    pub(crate) fn leave(&mut self, random: &mut Random) -> Option<(Name, Run)> {
-        let names: Vec<Name> = self.here.keys().cloned().collect();
+    /// Stops one of them, unless it is adopted. Returns the run of an adopted one.
+    pub(crate) fn stop_one(&mut self, random: &mut Random) -> Option<(Name, Run)> {
+        let names: Vec<Name> = self.present.keys().cloned().collect();
         if names.is_empty() {
             return None;
         }
         let name = random.pick(&names);
         let run = self.adopted.keys().find(|(adopted, _)| adopted == name).cloned();
         if run.is_none() {
-            self.here.remove(name);
+            self.present.remove(name);
         }
         run
     }
