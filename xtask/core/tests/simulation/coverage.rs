@@ -1,4 +1,4 @@
-//! Counts each event in each phase that the stack reports. A pair that is never tried is not tested.
+//! Counts each event in each reported phase. A pair that no play tries is not tested.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -48,7 +48,7 @@ const EVENTS: [&str; 26] = [
     "tick",
 ];
 
-/// The counts.
+/// How often plays tried each event in each phase.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Coverage {
     phases: BTreeMap<Name, Phase>,

@@ -1,5 +1,6 @@
-//! Random workspaces, their random edits, and plans of them. As those of the planner, a plan contains
-//! the targets of its edges, and dependencies are first.
+//! Random workspaces, random edits of them, and their plans.
+//!
+//! As in a plan of the planner, edges name only services of the plan, and dependencies are first.
 
 use std::collections::BTreeSet;
 

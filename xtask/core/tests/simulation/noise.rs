@@ -1,5 +1,5 @@
-//! Random stale, repeated and impossible events: of past runs, of runs that never started, of unknown
-//! services, and messages of processes without an effect.
+//! Random stale, repeated and impossible events: of past runs, of runs that never started, and of
+//! unknown services. Some are messages of present runs that change nothing.
 //!
 //! The checkers decide which of them are unexpected.
 

@@ -1,14 +1,14 @@
 //! Shortens a trace with a violation, as a case for `tests/traces`.
 //!
-//! It removes steps and changes none. The same checker must still fail, because without some answers
-//! of the world other checkers may fail too.
+//! It removes steps and changes none. The same checker must still fail: without an answer of the
+//! world another checker may fail.
 
 use xtask_core::record::RecordLine;
 
 use crate::checkers::catch_panic;
 use crate::trace;
 
-/// The shortest part of a trace found in which this checker fails.
+/// The shortest part of the trace, as far as tried, in which this checker fails.
 pub(crate) fn shrink(lines: &[RecordLine], checker: &str) -> Vec<RecordLine> {
     let fails = |lines: &[RecordLine]| {
         let verdict = catch_panic(|| trace::replay(lines));

@@ -1,4 +1,5 @@
-//! Traces: records as `up --record` writes them, with the points at which the stack must be at rest.
+//! Traces: records as `up --record` writes them, with the steps after which the stack must be at
+//! rest.
 //!
 //! The cases in `tests/traces` contain no effects, because theirs were wrong.
 

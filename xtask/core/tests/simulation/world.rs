@@ -1,6 +1,6 @@
 //! Simulates processes, sockets and cargo. They answer effects late, twice, with errors, or never.
 //!
-//! The checkers decide what should happen. The world does not know it.
+//! The world knows no rule of the stack. The checkers decide what should happen.
 
 mod processes;
 
@@ -35,7 +35,7 @@ pub(crate) struct World {
     pub(crate) without_faults: bool,
 }
 
-/// An adoption takes less time.
+/// Longer than an adoption takes.
 const ADOPTION: Duration = Duration::from_millis(5);
 
 impl World {

@@ -118,7 +118,7 @@ pub(super) fn declared_numbers(service: &ServiceHistory) -> Option<Vec<u16>> {
     service.spec.ports.iter().map(|port| port.number).collect()
 }
 
-/// Every condition on a dependency holds, and on every service that starts with the dependency.
+/// Every condition holds for the dependency and for the services that start together with it.
 pub(super) fn conditions(history: &History, service: &ServiceHistory) -> Verdict {
     let name = &service.spec.name;
     for edge in &service.spec.depends_on {

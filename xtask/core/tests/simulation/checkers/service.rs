@@ -85,9 +85,9 @@ pub(crate) enum Origin {
     Spawned,
     /// Unknown: the service is `external`.
     External,
-    /// Not the stack, which keeps it.
+    /// Another program. The stack sends it no signal.
     Adopted,
-    /// Not the stack, which stops it on request.
+    /// Another program. The stack stops it, as a request demands.
     Evicted,
 }
 
@@ -113,7 +113,7 @@ pub(crate) struct RunHistory {
     pub(crate) stop_deadline: Option<Duration>,
     pub(crate) kill_sent_at: Option<Duration>,
     pub(crate) exit: Option<Exit>,
-    /// Whether it exited before any signal to end.
+    /// Whether it exited before the stack signalled it.
     pub(crate) ended_by_itself: bool,
     pub(crate) last_ping: Option<Duration>,
     /// The fault that a test injected.
@@ -129,7 +129,7 @@ impl RunHistory {
         self.started && self.is_unstopped()
     }
 
-    /// Whether it has not exited and got no signal to end; its process may not have started.
+    /// Whether it has not exited, and the stack has not stopped it. It may not have started.
     pub(crate) fn is_unstopped(&self) -> bool {
         self.exit.is_none() && self.stop_requested_at.is_none() && self.kill_sent_at.is_none()
     }

@@ -77,7 +77,7 @@ fn injected(history: &History, name: &Name, fault: Fault) -> Verdict {
     Ok(())
 }
 
-/// Dependents that stop too stop first; so do those that restart with it.
+/// Dependents that stop or restart with a service stop before it.
 fn order(history: &History, now: Duration, service: &ServiceHistory, run: &RunHistory) -> Verdict {
     let name = &service.spec.name;
     let replaced = service.wanted && calls_for_new_run(history, service);
@@ -128,8 +128,9 @@ fn must_restart<'a>(
         })
 }
 
-/// Whether since its start it was changed or requested again, a service that it calls moved, or
-/// a service that it restarts with crashed or was changed.
+/// Whether there was a reason for a new run since the last start: a request, an edit, a new
+/// program, or a new address of a called service. A service that it restarts with passes on its
+/// reasons and its crashes.
 pub(super) fn calls_for_new_run(history: &History, service: &ServiceHistory) -> bool {
     has_change(history, service, service.last.started, &mut BTreeSet::new())
 }
