@@ -334,10 +334,9 @@ fn run_event(service: &mut ServiceHistory, position: Position, now: Duration, ev
     match event {
         Event::Started { .. } => (run.started, run.last_ping) = (true, Some(now)),
         Event::StartFailed { .. } => service.run = None,
-        Event::ProbePassed { probe, .. } => {
-            if run.pending_probes.remove(probe) {
-                run.last_ping = Some(now);
-            }
+        // The watchdog starts again when a probe passes for the first time.
+        Event::ProbePassed { probe, .. } if run.pending_probes.remove(probe) => {
+            run.last_ping = Some(now);
         }
         Event::ExtendTimeout { by, .. } => {
             run.start_deadline = now + *by;
