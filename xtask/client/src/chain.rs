@@ -3,7 +3,6 @@
 use std::error::Error;
 
 /// The error and its causes, joined by `: `.
-#[must_use]
 pub fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();

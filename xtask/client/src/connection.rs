@@ -52,24 +52,15 @@ pub enum Error {
     /// The supervisor exited, possibly in the middle of a call.
     #[error("the supervisor exited")]
     Gone,
-    /// The supervisor refused the request.
-    #[error("{message}")]
-    Refused {
-        /// The reason, one line.
-        message: String,
-    },
-    /// The supervisor sent an answer that the protocol does not allow.
-    #[error("unexpected answer of the supervisor: {answer}")]
-    Unexpected {
-        /// The start of the answer, or the parser's error.
-        answer: String,
-    },
-    /// No supervisor is running.
-    #[error("nothing is running as stack `{stack}`")]
-    NothingRuns {
-        /// The stack's name.
-        stack: String,
-    },
+    /// The supervisor refused the request; the reason is one line.
+    #[error("{0}")]
+    Refused(String),
+    /// The start of an answer that the protocol does not allow, or the parser's error.
+    #[error("unexpected answer of the supervisor: {0}")]
+    Unexpected(String),
+    /// No supervisor of this stack is running.
+    #[error("nothing is running as stack `{0}`")]
+    NothingRuns(String),
     /// The stack has no such service.
     #[error("no service `{service}` in stack `{stack}`")]
     UnknownService {
@@ -79,18 +70,15 @@ pub enum Error {
         stack: String,
     },
     /// The service has no port.
-    #[error("service `{service}` has no address")]
-    NoAddress {
-        /// The service's name.
-        service: String,
-    },
+    #[error("service `{0}` has no address")]
+    NoAddress(String),
     /// The service failed or was stopped.
     #[error("service `{service}` is {phase}: {reason}")]
     NotReady {
         /// The service's name.
         service: String,
         /// Its current phase.
-        phase: String,
+        phase: &'static str,
         /// Why it is not ready.
         reason: String,
     },
@@ -138,7 +126,6 @@ impl Connection {
     }
 
     /// A connection over an open stream; `socket` appears in errors.
-    #[must_use]
     pub fn from_stream(stream: UnixStream, socket: PathBuf) -> Self {
         let (reader, writer) = stream.into_split();
         Self {
@@ -158,8 +145,7 @@ impl Connection {
     pub async fn send(&mut self, request: Request) -> Result<u64, Error> {
         self.last_id += 1;
         let call = Call { version: VERSION, id: self.last_id, request };
-        let mut line = serde_json::to_vec(&call)
-            .map_err(|error| Error::Unexpected { answer: error.to_string() })?;
+        let mut line = serde_json::to_vec(&call).map_err(malformed)?;
         line.push(b'\n');
         match self.writer.write_all(&line).await {
             Ok(()) => Ok(self.last_id),
@@ -172,7 +158,7 @@ impl Connection {
         loop {
             match self.receive().await {
                 Ok(Some(answer)) => self.backlog.push_back(answer),
-                Err(refused @ Error::Refused { .. }) => return Some(refused),
+                Err(refused @ Error::Refused(_)) => return Some(refused),
                 Ok(None) | Err(_) => return None,
             }
         }
@@ -192,18 +178,20 @@ impl Connection {
                 continue;
             }
             return match answer.reply {
-                Reply::Refused { message } => Err(Error::Refused { message }),
+                Reply::Refused { message } => Err(Error::Refused(message)),
                 reply => Ok(reply),
             };
         }
     }
 
-    /// The state of the stack.
-    ///
-    /// # Errors
-    /// Like [`Connection::call`].
+    /// The state of the stack. The errors are those of [`Connection::call`].
     pub async fn status(&mut self) -> Result<Snapshot, Error> {
-        match self.call(Request::Status).await? {
+        self.snapshot(Request::Status).await
+    }
+
+    /// Like [`Connection::call`], for [`Request::Status`] and [`Request::Watch`].
+    pub async fn snapshot(&mut self, request: Request) -> Result<Snapshot, Error> {
+        match self.call(request).await? {
             Reply::Snapshot(snapshot) => Ok(snapshot),
             other => Err(unexpected(&other)),
         }
@@ -231,11 +219,9 @@ impl Connection {
         let line = std::mem::take(&mut self.partial);
         match serde_json::from_slice(&line) {
             // Id 0 is no call: the supervisor refuses the connection itself.
-            Ok(Answer { id: 0, reply: Reply::Refused { message } }) => {
-                Err(Error::Refused { message })
-            }
+            Ok(Answer { id: 0, reply: Reply::Refused { message } }) => Err(Error::Refused(message)),
             Ok(answer) => Ok(Some(answer)),
-            Err(error) => Err(Error::Unexpected { answer: error.to_string() }),
+            Err(error) => Err(malformed(error)),
         }
     }
 
@@ -270,13 +256,16 @@ pub fn update(snapshot: &mut Snapshot, reply: Reply) -> bool {
 }
 
 /// An error for a reply that does not belong to its request.
-#[must_use]
-pub fn unexpected(reply: &Reply) -> Error {
+pub(crate) fn unexpected(reply: &Reply) -> Error {
     let mut answer = serde_json::to_string(reply).unwrap_or_default();
     if let Some((cut, _)) = answer.char_indices().nth(200) {
         answer.truncate(cut);
     }
-    Error::Unexpected { answer }
+    Error::Unexpected(answer)
+}
+
+fn malformed(error: serde_json::Error) -> Error {
+    Error::Unexpected(error.to_string())
 }
 
 /// Whether the supervisor runs: its pid exists and the stack's lock is held. After its death the

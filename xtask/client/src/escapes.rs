@@ -24,7 +24,6 @@ const ESCAPE: u8 = 0x1b;
 const C1: u8 = 0xc2;
 
 /// `line` without terminal escapes, and without control characters other than tab.
-#[must_use]
 pub fn strip(line: &[u8], keep: Keep) -> Cow<'_, [u8]> {
     if is_plain(line) {
         return Cow::Borrowed(line);

@@ -3,7 +3,6 @@
 //! Every method sends a request, so a handle is never stale. It starts nothing: [`Stack::connect`]
 //! fails if no supervisor runs.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use xtask_core::snapshot::{Phase, ServiceSnapshot, Snapshot};
@@ -49,27 +48,7 @@ impl Stack {
         Ok(stack)
     }
 
-    /// A handle without the check that the stack runs.
-    #[cfg(test)]
-    pub(crate) fn at(paths: StackPaths) -> Self {
-        Self { paths }
-    }
-
-    /// A handle to the stack in the folder of [`STACK_VARIABLE`]; `None` if the variable is unset.
-    ///
-    /// # Errors
-    /// Like [`Stack::connect`].
-    pub async fn from_env() -> Result<Option<Self>, Error> {
-        match std::env::var_os(STACK_VARIABLE) {
-            Some(folder) if !folder.is_empty() => {
-                Self::connect(StackPaths::at(PathBuf::from(folder))).await.map(Some)
-            }
-            _ => Ok(None),
-        }
-    }
-
     /// The paths of the stack's files.
-    #[must_use]
     pub fn paths(&self) -> &StackPaths {
         &self.paths
     }
@@ -83,19 +62,12 @@ impl Stack {
     }
 
     /// A handle to a service. An unknown name is an error of the handle's methods.
-    #[must_use]
     pub fn service(&self, name: &str) -> Service {
         Service { paths: self.paths.clone(), name: name.into() }
     }
 }
 
 impl Service {
-    /// The service's name.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
     /// The state of the service.
     ///
     /// # Errors
@@ -111,7 +83,7 @@ impl Service {
     /// When it has no port, or the port is not assigned yet.
     pub async fn url(&self) -> Result<String, Error> {
         let address = self.status().await?.url;
-        address.ok_or_else(|| Error::NoAddress { service: self.name.to_string() })
+        address.ok_or_else(|| Error::NoAddress(self.name.to_string()))
     }
 
     /// Starts a new run and waits until it is ready.
@@ -123,7 +95,7 @@ impl Service {
         self.request(Request::Restart { services: vec![self.name.clone()] }).await?;
         self.wait_for(|service| {
             let is_new = service.run > run || service.phase == Phase::Failed;
-            is_new && is_settled(service.phase)
+            is_new && !service.phase.is_on_the_way()
         })
         .await
         .map(drop)
@@ -171,20 +143,16 @@ impl Service {
     /// # Errors
     /// When it failed or was stopped, or the supervisor has exited.
     pub async fn wait_ready(&self) -> Result<ServiceSnapshot, Error> {
-        self.wait_for(|service| is_settled(service.phase)).await
+        self.wait_for(|service| !service.phase.is_on_the_way()).await
     }
 
     /// Like [`Service::wait_ready`] for a run later than `run`, such as the one after
     /// [`Service::kill`].
-    ///
-    /// # Errors
-    /// Like [`Service::wait_ready`].
     pub async fn wait_ready_after(&self, run: u64) -> Result<ServiceSnapshot, Error> {
-        self.wait_for(|service| service.run > run && is_settled(service.phase)).await
+        self.wait_for(|service| service.run > run && !service.phase.is_on_the_way()).await
     }
 
     /// The log of all its runs.
-    #[must_use]
     pub fn logs(&self) -> Logs {
         Logs::of(self.paths.log(&self.name))
     }
@@ -205,15 +173,16 @@ impl Service {
         done: impl Fn(&ServiceSnapshot) -> bool,
     ) -> Result<ServiceSnapshot, Error> {
         let mut connection = open(&self.paths).await?;
-        let mut snapshot = match connection.call(Request::Watch).await? {
-            Reply::Snapshot(snapshot) => snapshot,
-            other => return Err(unexpected(&other)),
-        };
+        let mut snapshot = connection.snapshot(Request::Watch).await?;
         loop {
             let service = self.find(&snapshot)?;
             if done(service) {
                 return match service.phase {
-                    Phase::Failed | Phase::Stopped => Err(self.not_ready(service)),
+                    Phase::Failed | Phase::Stopped => Err(Error::NotReady {
+                        service: self.name.to_string(),
+                        phase: service.phase.as_str(),
+                        reason: service.reason.as_deref().unwrap_or("no reason given").to_owned(),
+                    }),
                     _ => Ok(service.clone()),
                 };
             }
@@ -228,23 +197,6 @@ impl Service {
             stack: snapshot.stack.clone(),
         })
     }
-
-    fn not_ready(&self, service: &ServiceSnapshot) -> Error {
-        Error::NotReady {
-            service: self.name.to_string(),
-            phase: service.phase.as_str().to_string(),
-            reason: service.reason.clone().unwrap_or_else(|| "no reason given".to_string()),
-        }
-    }
-}
-
-fn is_settled(phase: Phase) -> bool {
-    match phase {
-        Phase::Ready | Phase::Succeeded | Phase::Failed | Phase::Stopped => true,
-        Phase::Waiting | Phase::Building | Phase::Starting | Phase::Backoff | Phase::Stopping => {
-            false
-        }
-    }
 }
 
 /// Whether every thread of a process is stopped; true on systems without `/proc`.
@@ -256,5 +208,5 @@ fn is_stopped(pid: u32) -> bool {
 }
 
 async fn open(paths: &StackPaths) -> Result<Connection, Error> {
-    Connection::open(paths).await?.ok_or_else(|| Error::NothingRuns { stack: paths.stack() })
+    Connection::open(paths).await?.ok_or_else(|| Error::NothingRuns(paths.stack()))
 }

@@ -23,6 +23,7 @@ mod shared;
 mod skipped;
 
 use std::fs::File;
+use std::io;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -63,12 +64,6 @@ pub struct Lease {
     _lock: File,
 }
 
-#[derive(Clone, Copy)]
-enum Access {
-    Shared,
-    Exclusive,
-}
-
 impl Deref for Lease {
     type Target = Stack;
 
@@ -81,7 +76,7 @@ impl Deref for Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            failed::record(&self.stack, self.since);
+            failed::record(self.paths().folder(), self.since);
         }
     }
 }
@@ -91,38 +86,38 @@ impl Drop for Lease {
 /// # Panics
 /// When the stack cannot be started; the message contains the tool's output.
 pub async fn stack() -> Lease {
-    lease(Access::Shared).await.unwrap_or_else(|error| panic!("{}", chain(&error)))
+    lease(File::lock_shared).await.unwrap_or_else(|error| panic!("{}", chain(&error)))
 }
 
-/// The stack of this run, without other tests: for tests that kill, restart or stop services. It
-/// waits until the running tests have ended.
-///
-/// # Panics
-/// Like [`stack`].
+/// Like [`stack`], without other tests: for tests that kill, restart or stop services. It waits
+/// until the running tests have ended.
 pub async fn exclusive() -> Lease {
-    lease(Access::Exclusive).await.unwrap_or_else(|error| panic!("{}", chain(&error)))
+    lease(File::lock).await.unwrap_or_else(|error| panic!("{}", chain(&error)))
 }
 
-async fn lease(access: Access) -> Result<Lease, HarnessError> {
-    let waited = tokio::task::spawn_blocking(move || {
+async fn lease(lock: fn(&File) -> io::Result<()>) -> Result<Lease, HarnessError> {
+    let (paths, lock) = blocking(move || {
         let paths = find_or_start()?;
         // In the stack's folder, so that it is the same file for every runner.
-        let file = paths.folder().join("tests.lock");
-        let lock = match access {
-            Access::Shared => shared::lock_shared(&file),
-            Access::Exclusive => shared::lock(&file),
-        }?;
-        Ok::<_, StartError>((paths, lock))
-    });
-    let (paths, lock) = match waited.await {
-        Ok(result) => result?,
-        Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
-    };
-    let folder = paths.folder().to_owned();
-    let gone = |source| HarnessError::Gone { folder: folder.clone(), source };
-    let stack = Stack::connect(paths).await.map_err(gone)?;
+        let lock = shared::lock(&paths.folder().join("tests.lock"), lock)?;
+        Ok((paths, lock))
+    })
+    .await?;
+    let stack = connect(paths).await?;
     wait_until_ready(&stack).await?;
     Ok(Lease { stack, since: SystemTime::now(), _lock: lock })
+}
+
+async fn blocking<T: Send + 'static>(
+    start: impl FnOnce() -> Result<T, StartError> + Send + 'static,
+) -> Result<T, StartError> {
+    let started = tokio::task::spawn_blocking(start).await;
+    started.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()))
+}
+
+async fn connect(paths: StackPaths) -> Result<Stack, HarnessError> {
+    let folder = paths.folder().to_owned();
+    Stack::connect(paths).await.map_err(|source| HarnessError::Gone { folder, source })
 }
 
 /// The stack in the environment, else the one of this runner. Blocks while it starts.
@@ -176,7 +171,7 @@ enum Removal {
 fn remove_stack(paths: &StackPaths) -> Removal {
     let lock = match File::open(paths.lock()) {
         Ok(lock) => lock,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Removal::Done,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Removal::Done,
         Err(_) => return Removal::Kept,
     };
     // Supervisor, guardian and sweeper hold the lock.
@@ -234,7 +229,7 @@ fn unready(snapshot: &Snapshot) -> Vec<(Phase, String)> {
 
 fn not_ready(unready: Vec<(Phase, String)>) -> HarnessError {
     let texts: Vec<_> = unready.into_iter().map(|(_, text)| text).collect();
-    HarnessError::Unready { unready: texts.join("; ") }
+    HarnessError::Unready(texts.join("; "))
 }
 
 /// Exits this process when the process `owner` exits: the stack stops with the runner.

@@ -30,13 +30,11 @@ const SERVICE_MANAGER: [&str; 7] = [
 
 /// Whether cargo or a test runner sets the variable for the program that it runs. Settings of the
 /// user, such as `CARGO_HOME`, are not among them.
-#[must_use]
 pub fn is_cargo_variable(name: &str) -> bool {
     is_listed(&CARGO, name)
 }
 
 /// Whether a service manager sets the variable for the process that it runs.
-#[must_use]
 pub fn is_service_manager_variable(name: &str) -> bool {
     is_listed(&SERVICE_MANAGER, name)
 }

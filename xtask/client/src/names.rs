@@ -33,7 +33,6 @@ pub fn check_stack_name(text: &str) -> Result<(), StackNameError> {
 
 /// A short name of a workspace, unique on this machine: the name of its folder and a hash of its
 /// path.
-#[must_use]
 pub fn workspace_name(root: &Path) -> String {
     let root = root.canonicalize().unwrap_or_else(|_| root.to_path_buf());
     let name: String = root

@@ -4,7 +4,7 @@
 //! on the supervisor's environment, so clients read it from the [`Endpoint`] that the supervisor
 //! wrote.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs::Permissions;
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -52,15 +52,13 @@ impl StackPaths {
     }
 
     /// Like [`StackPaths::of`], with the given environment.
-    ///
-    /// # Errors
-    /// Like [`StackPaths::of`].
     pub fn with_environment(
         root: &Path,
         stack: &str,
         variable: impl Fn(&str) -> Option<OsString>,
     ) -> io::Result<Self> {
-        if let Some(given) = variable(STATE_VARIABLE).filter(|given| is_relative(given)) {
+        let given = variable(STATE_VARIABLE).filter(|given| !given.is_empty());
+        if let Some(given) = given.filter(|given| Path::new(given).is_relative()) {
             // Each current folder would have its own stacks, and `down` would not find them.
             let given = given.display();
             let text = format!("`{STATE_VARIABLE}` is `{given}`, which is not an absolute path");
@@ -88,80 +86,67 @@ impl StackPaths {
     }
 
     /// The paths of the stack in `folder`.
-    #[must_use]
     pub fn at(folder: impl Into<PathBuf>) -> Self {
         Self { folder: folder.into() }
     }
 
     /// The stack's folder.
-    #[must_use]
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
     /// The stack's name.
-    #[must_use]
     pub fn stack(&self) -> String {
         self.folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
     }
 
     /// The folder of the services' data; only `down --data` deletes it.
-    #[must_use]
     pub fn data(&self) -> PathBuf {
         self.folder.join("data")
     }
 
     /// The folder of the services' logs.
-    #[must_use]
     pub fn logs(&self) -> PathBuf {
         self.folder.join("logs")
     }
 
     /// The log of a service. A rotated file has a number appended, such as `.1`.
-    #[must_use]
     pub fn log(&self, service: &str) -> PathBuf {
         self.logs().join(format!("{service}.log"))
     }
 
     /// The supervisor's own log.
-    #[must_use]
     pub fn supervisor_log(&self) -> PathBuf {
         self.folder.join("supervisor.log")
     }
 
     /// A lock that supervisor and guardian hold until both have exited.
-    #[must_use]
     pub fn lock(&self) -> PathBuf {
         self.folder.join("lock")
     }
 
     /// A lock that a client holds while it finds or starts the supervisor.
-    #[must_use]
     pub fn launch_lock(&self) -> PathBuf {
         self.folder.join("launch.lock")
     }
 
     /// The file with the [`Endpoint`] of the running supervisor.
-    #[must_use]
     pub fn endpoint(&self) -> PathBuf {
         self.folder.join("supervisor.json")
     }
 
     /// The file with the [`Endpoint`] of a supervisor that died, after another process has cleaned
     /// up for it.
-    #[must_use]
     pub fn died_endpoint(&self) -> PathBuf {
         self.folder.join("died.json")
     }
 
     /// The file that records which container engine has objects of the stack.
-    #[must_use]
     pub fn engine_record(&self) -> PathBuf {
         self.folder.join("engine.json")
     }
 
     /// A short hash that identifies the stack on this machine.
-    #[must_use]
     pub fn short_name(&self) -> String {
         short_hash(&self.folder)
     }
@@ -223,25 +208,19 @@ impl StackPaths {
     }
 
     /// The endpoint of the last supervisor, which may have exited.
-    #[must_use]
     pub fn read_endpoint(&self) -> Option<Endpoint> {
         serde_json::from_slice(&std::fs::read(self.endpoint()).ok()?).ok()
     }
 }
 
-/// The stacks of a workspace that have a folder, sorted by name.
-///
-/// # Errors
-/// Like [`StackPaths::of`].
+/// The stacks of a workspace that have a folder, sorted by name. The errors are those of
+/// [`StackPaths::of`].
 pub fn stacks_of(root: &Path) -> io::Result<Vec<StackPaths>> {
     let any = StackPaths::of(root, "any")?;
     let Some(parent) = any.folder.parent() else { return Ok(Vec::new()) };
     let Ok(entries) = std::fs::read_dir(parent) else { return Ok(Vec::new()) };
-    let mut stacks: Vec<_> = entries
-        .flatten()
-        .map(|entry| StackPaths::at(entry.path()))
-        .filter(|paths| paths.lock().exists())
-        .collect();
+    let stacks = entries.flatten().map(|entry| StackPaths::at(entry.path()));
+    let mut stacks: Vec<_> = stacks.filter(|paths| paths.lock().exists()).collect();
     stacks.sort_by(|a, b| a.folder.cmp(&b.folder));
     Ok(stacks)
 }
@@ -253,10 +232,6 @@ fn real(path: &Path) -> PathBuf {
         Some(Ok(real)) => real.components().collect(),
         Some(Err(_)) | None => path.to_path_buf(),
     }
-}
-
-fn is_relative(path: &OsStr) -> bool {
-    !path.is_empty() && Path::new(path).is_relative()
 }
 
 #[cfg(test)]

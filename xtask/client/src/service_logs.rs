@@ -2,15 +2,13 @@
 //!
 //! It reads the files that the supervisor writes and sends no request to the supervisor.
 
-use std::fs::{self, File};
-use std::io::{self, Read as _, Seek as _, SeekFrom};
-use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use regex::Regex;
 
-use crate::logs::{Record, last_lines, rotated_numbers, rotated_path};
+use crate::logs::{Mark, Reader, Record, Start, last_lines};
 
 /// The default timeout for a line.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -27,13 +25,6 @@ pub struct Logs {
     path: PathBuf,
     after: Mark,
     timeout: Duration,
-}
-
-/// A position in a log: later lines are after it. It remains valid when the log is rotated.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Mark {
-    /// The inode of the file and the offset in it; `None` for the beginning of the log.
-    position: Option<(u64, u64)>,
 }
 
 /// Why reading a log failed.
@@ -62,7 +53,7 @@ pub enum LogError {
         pattern: String,
         /// The timeout of the wait.
         within: Duration,
-        /// The last lines after the mark.
+        /// The last lines of the log.
         last: String,
     },
 }
@@ -86,11 +77,7 @@ impl Logs {
     /// # Errors
     /// When the file cannot be read.
     pub fn mark(&self) -> Result<Mark, LogError> {
-        match fs::metadata(&self.path) {
-            Ok(found) => Ok(Mark { position: Some((found.ino(), found.len())) }),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Mark::default()),
-            Err(source) => Err(self.failed(source)),
-        }
+        Mark::end_of(&self.path).map_err(|source| self.failed(source))
     }
 
     /// The same log, only the part after the mark.
@@ -113,51 +100,23 @@ impl Logs {
     pub async fn wait_for(&self, pattern: &str) -> Result<String, LogError> {
         let regex = Regex::new(pattern)?;
         let wait = async {
-            let mut after = self.after;
+            let mut reader = Reader::new(&self.path, &Start::After(self.after))?;
             loop {
-                let read = self.read(after).map_err(|source| self.failed(source))?;
-                if let Some(value) = find(&read.text, &regex) {
-                    return Ok(value);
+                while reader.fill()? {
+                    if let Some(found) = reader.record().and_then(|record| find(record, &regex)) {
+                        return Ok(found);
+                    }
+                    reader.advance();
                 }
-                after = read.end;
                 tokio::time::sleep(PAUSE).await;
             }
         };
-        match tokio::time::timeout(self.timeout, wait).await {
-            Ok(found) => found,
-            Err(_) => Err(self.no_match(pattern)),
+        if let Ok(found) = tokio::time::timeout(self.timeout, wait).await {
+            return found.map_err(|source| self.failed(source));
         }
-    }
-
-    /// The log after the mark, or the complete log if the marked file is gone.
-    fn read(&self, after: Mark) -> io::Result<Read> {
-        loop {
-            let numbers = rotated_numbers(&self.path)?;
-            let older = numbers.iter().rev().map(|number| rotated_path(&self.path, *number));
-            let (mut text, mut end) = (Vec::new(), None);
-            for path in std::iter::once(self.path.clone()).chain(older) {
-                let Some(mut part) = read_file(&path, after)? else { continue };
-                end = end.or(Some((part.inode, part.start + complete_lines(&part.bytes) as u64)));
-                part.bytes.append(&mut text);
-                text = part.bytes;
-                if after.position.is_some_and(|(marked, _)| marked == part.inode) {
-                    break;
-                }
-            }
-            // A file that was rotated meanwhile may have been read under neither name.
-            if rotated_numbers(&self.path)? == numbers {
-                let end = Mark { position: end.or(after.position) };
-                return Ok(Read { text: String::from_utf8_lossy(&text).into_owned(), end });
-            }
-        }
-    }
-
-    fn no_match(&self, pattern: &str) -> LogError {
-        let text = self.read(self.after).map(|read| read.text).unwrap_or_default();
-        let lines: Vec<&str> = text.lines().collect();
-        let last = lines[lines.len().saturating_sub(SHOWN_LINES)..].join("\n");
+        let last = last_lines(&self.path, None, SHOWN_LINES).unwrap_or_default().join("\n");
         let (path, within) = (self.path.clone(), self.timeout);
-        LogError::NoMatch { path, pattern: pattern.to_owned(), within, last }
+        Err(LogError::NoMatch { path, pattern: pattern.to_owned(), within, last })
     }
 
     fn failed(&self, source: io::Error) -> LogError {
@@ -165,55 +124,16 @@ impl Logs {
     }
 }
 
-/// The part of a log between a mark and the current end.
-struct Read {
-    text: String,
-    /// The end of its last complete line.
-    end: Mark,
-}
-
-/// The part of one file.
-struct Part {
-    inode: u64,
-    /// The offset of the bytes.
-    start: u64,
-    bytes: Vec<u8>,
-}
-
-/// A file from the mark on if the mark is in it, else the whole file; `None` if it does not exist.
-/// A new file may reuse the inode of a deleted one, but is then shorter than the mark.
-fn read_file(path: &Path, mark: Mark) -> io::Result<Option<Part>> {
-    let mut file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    let (inode, length) = file.metadata().map(|of| (of.ino(), of.len()))?;
-    let is_in_file = |(marked, offset): &(u64, u64)| *marked == inode && *offset <= length;
-    let start = mark.position.filter(is_in_file).map_or(0, |(_, offset)| offset);
-    file.seek(SeekFrom::Start(start))?;
-    let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes)?;
-    Ok(Some(Part { inode, start, bytes }))
-}
-
-/// The length of the complete lines, in bytes.
-fn complete_lines(bytes: &[u8]) -> usize {
-    memchr::memrchr(b'\n', bytes).map_or(0, |end| end + 1)
-}
-
-/// The match in the first complete line that matches.
-fn find(text: &str, pattern: &Regex) -> Option<String> {
-    let complete = text.rfind('\n').map_or("", |end| &text[..end]);
-    complete.lines().filter_map(|line| Record::parse(line.as_bytes())).find_map(|record| {
-        let text = record.text_lossy();
-        let found = pattern.captures(&text)?;
-        Some(found.get(1).map_or(&*text, |group| group.as_str()).to_owned())
-    })
+/// The match in a record.
+fn find(record: &[u8], pattern: &Regex) -> Option<String> {
+    let text = Record::parse(record)?.text_lossy();
+    let found = pattern.captures(&text)?;
+    Some(found.get(1).map_or(&*text, |group| group.as_str()).to_owned())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs::{self, File};
     use std::io::Write as _;
 
     use super::*;
@@ -285,11 +205,10 @@ mod tests {
     async fn shorter_file_with_the_same_inode_is_read_again() {
         let folder = tempfile::tempdir().unwrap();
         append(&folder, "t 1 o something long that was read\n");
-        let logs = logs(&folder).within(Duration::from_secs(30));
-        let wait = tokio::spawn(async move { logs.wait_for("new").await });
-        tokio::task::yield_now().await;
+        let logs = logs(&folder);
+        let mark = logs.mark().unwrap();
         File::options().write(true).open(folder.path().join("a.log")).unwrap().set_len(0).unwrap();
         append(&folder, "t 2 o new\n");
-        assert_eq!(wait.await.unwrap().unwrap(), "new");
+        assert_eq!(logs.after(mark).wait_for("new").await.unwrap(), "new");
     }
 }

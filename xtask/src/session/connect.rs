@@ -4,7 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use xtask_client::StackPaths;
-use xtask_client::connection::{self, Connection, unexpected, update};
+use xtask_client::connection::{self, Connection, update};
 use xtask_client::protocol::{Reply, Request};
 use xtask_client::snapshot::Snapshot;
 
@@ -42,7 +42,7 @@ impl Session {
             let answer = self.connection.next().await?.ok_or(connection::Error::Gone)?;
             match answer.reply {
                 Reply::Refused { message } if answer.id == id => {
-                    return Err(connection::Error::Refused { message });
+                    return Err(connection::Error::Refused(message));
                 }
                 Reply::Done if answer.id == id => return Ok(()),
                 reply => drop(update(&mut self.snapshot, reply)),
@@ -125,10 +125,8 @@ pub(crate) async fn status(
 pub(super) async fn watch(
     mut connection: Connection,
 ) -> Result<(Connection, Snapshot), connection::Error> {
-    match connection.call(Request::Watch).await? {
-        Reply::Snapshot(snapshot) => Ok((connection, snapshot)),
-        other => Err(unexpected(&other)),
-    }
+    let snapshot = connection.snapshot(Request::Watch).await?;
+    Ok((connection, snapshot))
 }
 
 /// Waits for a lock of the stack and takes it.

@@ -8,7 +8,6 @@ use crate::inherited::is_cargo_variable;
 
 /// The same cargo, in `folder`, with the user's settings, but without the variables that the outer
 /// cargo set for the test.
-#[must_use]
 pub fn cargo(folder: &Path) -> Command {
     let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(program);
@@ -27,10 +26,9 @@ pub fn cargo(folder: &Path) -> Command {
 /// When cargo cannot be run, or the folder is not in a workspace.
 pub fn workspace_of(package: &Path) -> Result<PathBuf, StartError> {
     let arguments = ["locate-project", "--workspace", "--message-format", "plain"];
-    let failed =
-        |message| StartError::Cargo { command: format!("cargo {}", arguments.join(" ")), message };
-    let output =
-        cargo(package).args(arguments).output().map_err(|error| failed(error.to_string()))?;
+    let failed = |message| StartError::Cargo(format!("cargo {}", arguments.join(" ")), message);
+    let output = cargo(package).args(arguments).output();
+    let output = output.map_err(|error| failed(error.to_string()))?;
     let manifest = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
     match manifest.parent() {
         Some(root) if output.status.success() => Ok(root.to_owned()),

@@ -20,12 +20,10 @@ pub enum HarnessError {
         /// The error of the request.
         source: Error,
     },
-    /// An earlier test broke the stack, or a service failed.
-    #[error("the stack did not become ready: {unready}")]
-    Unready {
-        /// The services that are not ready, each with its phase and the reason.
-        unready: String,
-    },
+    /// An earlier test broke the stack, or a service failed: the services that are not ready, each
+    /// with its phase and the reason.
+    #[error("the stack did not become ready: {0}")]
+    Unready(String),
 }
 
 /// Why there is no stack to test.
@@ -39,14 +37,9 @@ pub enum StartError {
         /// The system's error.
         source: io::Error,
     },
-    /// Cargo failed.
-    #[error("failed to run `{command}`: {message}")]
-    Cargo {
-        /// The command line.
-        command: String,
-        /// The system's error, or cargo's standard error.
-        message: String,
-    },
+    /// This command line of cargo failed, with the system's error or cargo's standard error.
+    #[error("failed to run `{0}`: {1}")]
+    Cargo(String, String),
     /// The tool failed.
     #[error(
         "failed to start the stack: `{command}` in `{}` ended with {status}\n\n{output}",
@@ -62,15 +55,12 @@ pub enum StartError {
         /// The last lines of its output.
         output: String,
     },
-    /// The start failed for an earlier test.
+    /// The start failed for an earlier test; the file has the output of the tool.
     #[error(
         "failed to start the stack: the reason is in the output of the first failed test, and in `{}`",
-        log.display()
+        .0.display()
     )]
-    FailedBefore {
-        /// The file with the output of the tool.
-        log: PathBuf,
-    },
+    FailedBefore(PathBuf),
 }
 
 impl StartError {

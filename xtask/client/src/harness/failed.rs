@@ -5,11 +5,10 @@
 
 use std::fs::File;
 use std::io::Write as _;
+use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
-
-use crate::Stack;
 
 /// The file in a stack's folder with one JSON line per [`FailedTest`].
 pub const FAILED_TESTS: &str = "failed-tests.jsonl";
@@ -27,13 +26,13 @@ pub struct FailedTest {
 
 /// Records that the calling test failed. An error is ignored: the test's own message is more
 /// important.
-pub(super) fn record(stack: &Stack, since: SystemTime) {
+pub(super) fn record(folder: &Path, since: SystemTime) {
     let failed =
         FailedTest { test: name(), from_ms: millis(since), until_ms: millis(SystemTime::now()) };
     let Ok(mut line) = serde_json::to_vec(&failed) else { return };
     line.push(b'\n');
-    let path = stack.paths().folder().join(FAILED_TESTS);
-    if let Ok(mut file) = File::options().create(true).append(true).open(path) {
+    let file = File::options().create(true).append(true).open(folder.join(FAILED_TESTS));
+    if let Ok(mut file) = file {
         file.write_all(&line).ok();
     }
 }
@@ -54,14 +53,12 @@ fn millis(time: SystemTime) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::StackPaths;
 
     #[test]
     fn failed_test_is_recorded_with_name_and_time() {
         let folder = tempfile::tempdir().unwrap();
-        let stack = Stack::at(StackPaths::at(folder.path()));
         let since = SystemTime::now();
-        record(&stack, since);
+        record(folder.path(), since);
         let text = std::fs::read_to_string(folder.path().join(FAILED_TESTS)).unwrap();
         let failed: FailedTest = serde_json::from_str(text.trim()).unwrap();
         assert!(failed.test.contains("failed_test_is_recorded"), "{failed:?}");

@@ -8,10 +8,13 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use tokio::time::timeout;
+
 use super::runner::Runner;
 use super::shared::{self, Files, Started};
 use super::{
-    HarnessError, Removal, StartError, package, remove_stack, runners_folder, workspace_of,
+    HarnessError, Removal, StartError, blocking, connect, package, remove_stack, runners_folder,
+    workspace_of,
 };
 use crate::connection::Connection;
 use crate::paths::StackPaths;
@@ -48,17 +51,12 @@ pub async fn fresh() -> Fresh {
 }
 
 async fn connect_new() -> Result<Fresh, HarnessError> {
-    let (started, record, paths) = match tokio::task::spawn_blocking(start).await {
-        Ok(result) => result?,
-        Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
-    };
-    let folder = paths.folder().to_owned();
-    let gone = |source| HarnessError::Gone { folder, source };
-    let stack = Stack::connect(paths).await.map_err(gone)?;
+    let (started, record) = blocking(start).await?;
+    let stack = connect(started.paths()).await?;
     Ok(Fresh { stack, started, record })
 }
 
-fn start() -> Result<(Started, PathBuf, StackPaths), StartError> {
+fn start() -> Result<(Started, PathBuf), StartError> {
     static COUNT: AtomicU32 = AtomicU32::new(1);
     let folder = runners_folder()?;
     // The stack ends with this process, which may exit before the runner does.
@@ -71,20 +69,18 @@ fn start() -> Result<(Started, PathBuf, StackPaths), StartError> {
     shared::write(&record, &started)?;
     let log = log_of(&record);
     shared::start(runner, &started, &log).inspect_err(|_| remove(&started, &record))?;
-    let paths = started.paths();
-    Ok((started, record, paths))
+    Ok((started, record))
 }
 
 impl Drop for Fresh {
     fn drop(&mut self) {
-        let (paths, started, record) =
-            (self.stack.paths().clone(), self.started.clone(), self.record.clone());
+        let (started, record) = (self.started.clone(), self.record.clone());
         // A runtime cannot start in the thread of another one.
         let stopping = std::thread::spawn(move || {
-            if let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build()
-            {
-                runtime
-                    .block_on(async { tokio::time::timeout(STOP_TIME, stop(&paths)).await.ok() });
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            if let Ok(runtime) = runtime {
+                let stop = async { timeout(STOP_TIME, stop(&started.paths())).await.ok() };
+                runtime.block_on(stop);
             }
             remove(&started, &record);
         });

@@ -5,6 +5,7 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
@@ -22,9 +23,7 @@ const SHOWN_LINES: usize = 100;
 /// The record of a run's stack.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Started {
-    /// The stack's name.
     pub(crate) stack: String,
-    /// The root of the workspace.
     pub(crate) workspace: PathBuf,
     /// The stack's folder. A later run that cleans up may have another `XTASK_STATE_DIR`.
     pub(crate) folder: PathBuf,
@@ -55,22 +54,11 @@ impl Files {
         Self { folder: folder.to_owned(), key: runner.key() }
     }
 
-    /// The lock that a test holds while it finds or starts the stack.
-    fn lock(&self) -> PathBuf {
-        self.path("lock")
-    }
-
     /// The file with a [`Started`].
     fn record(&self) -> PathBuf {
         self.path("json")
     }
 
-    /// The output of the tool.
-    fn log(&self) -> PathBuf {
-        self.path("log")
-    }
-
-    /// A file of this run.
     pub(crate) fn path(&self, extension: &str) -> PathBuf {
         self.folder.join(format!("{}.{extension}", self.key))
     }
@@ -83,18 +71,19 @@ pub(crate) fn start_once(
     package: &Path,
     start: impl FnOnce(&Started, &Path) -> Result<(), StartError>,
 ) -> Result<Started, StartError> {
-    let _lock = lock(&files.lock())?;
+    // A test holds the lock while it finds or starts the stack.
+    let _lock = lock(&files.path("lock"), File::lock)?;
+    // The output of the tool.
+    let log = files.path("log");
     match read(&files.record()) {
         Some(started) if started.ready => return Ok(started),
-        Some(_) => return Err(StartError::FailedBefore { log: files.log() }),
+        Some(_) => return Err(StartError::FailedBefore(log)),
         None => {}
     }
-    let workspace = workspace_of(package)?;
-    let stack = format!("test-{}", files.key);
-    let mut started = Started::new(stack, workspace)?;
+    let mut started = Started::new(format!("test-{}", files.key), workspace_of(package)?)?;
     // Written before the start, so that an interrupted start is not retried, and is cleaned up.
     write(&files.record(), &started)?;
-    start(&started, &files.log())?;
+    start(&started, &log)?;
     started.ready = true;
     write(&files.record(), &started)?;
     Ok(started)
@@ -136,10 +125,7 @@ pub(crate) fn start(runner: Runner, started: &Started, log: &Path) -> Result<(),
         .stdout(output)
         .stderr(errors)
         .status()
-        .map_err(|error| StartError::Cargo {
-            command: command.clone(),
-            message: error.to_string(),
-        })?;
+        .map_err(|error| StartError::Cargo(command.clone(), error.to_string()))?;
     if status.success() {
         return Ok(());
     }
@@ -147,29 +133,12 @@ pub(crate) fn start(runner: Runner, started: &Started, log: &Path) -> Result<(),
     Err(StartError::Tool { command, workspace, status, output })
 }
 
-/// Opens a file and waits for an exclusive lock on it. Every call opens the file anew, so the lock
-/// also works between threads.
-pub(crate) fn lock(path: &Path) -> Result<File, StartError> {
-    let file = open(path)?;
-    file.lock().map_err(StartError::file(path))?;
-    Ok(file)
-}
-
-/// Like [`lock`], with a shared lock.
-pub(crate) fn lock_shared(path: &Path) -> Result<File, StartError> {
-    let file = open(path)?;
-    file.lock_shared().map_err(StartError::file(path))?;
-    Ok(file)
-}
-
-fn open(path: &Path) -> Result<File, StartError> {
-    File::options()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(path)
-        .map_err(StartError::file(path))
+/// Opens a file and waits for a lock on it. Every call opens the file anew, so the lock also works
+/// between threads.
+pub(crate) fn lock(path: &Path, lock: fn(&File) -> io::Result<()>) -> Result<File, StartError> {
+    let opened = File::options().read(true).append(true).create(true).open(path);
+    let locked = opened.and_then(|file| lock(&file).map(|()| file));
+    locked.map_err(StartError::file(path))
 }
 
 fn last_lines(log: &Path) -> String {
@@ -228,13 +197,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let fail = |_: &Started, log: &Path| {
             fs::write(log, "the tool's output").unwrap();
-            Err(StartError::Cargo { command: "c".into(), message: last_lines(log) })
+            Err(StartError::Cargo("c".into(), last_lines(log)))
         };
         let first = start_once(&files(folder.path()), here(), fail).unwrap_err().to_string();
         assert!(first.contains("the tool's output"), "{first}");
         let again = |_: &Started, _: &Path| panic!("retried");
         let second = start_once(&files(folder.path()), here(), again).unwrap_err();
-        assert!(matches!(second, StartError::FailedBefore { .. }), "{second}");
+        assert!(matches!(second, StartError::FailedBefore(_)), "{second}");
         assert!(!second.to_string().contains("the tool's output"), "{second}");
     }
 

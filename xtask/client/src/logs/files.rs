@@ -9,7 +9,6 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// The path of the rotated file with this number.
-#[must_use]
 pub fn rotated_path(log: &Path, number: u64) -> PathBuf {
     let mut path = log.as_os_str().to_owned();
     path.push(format!(".{number}"));
@@ -43,7 +42,8 @@ pub fn rotated_numbers(log: &Path) -> io::Result<Vec<u64>> {
 #[derive(Debug)]
 pub(super) struct LogFile {
     file: File,
-    id: (u64, u64),
+    /// Device and inode.
+    pub(super) id: (u64, u64),
 }
 
 impl LogFile {
@@ -80,7 +80,8 @@ impl LogFile {
             let numbers = rotated_numbers(log)?;
             let mut own = None;
             for number in &numbers {
-                if id_of(&rotated_path(log, *number))? == Some(self.id) {
+                let file = Self::at(&rotated_path(log, *number))?;
+                if file.is_some_and(|file| file.id == self.id) {
                     own = Some(*number);
                 }
             }
@@ -99,11 +100,6 @@ impl LogFile {
                 (Some(_) | None, _) => {}
             }
         }
-    }
-
-    /// Whether both are the same file.
-    pub(super) fn is(&self, other: &Self) -> bool {
-        self.id == other.id
     }
 
     /// Its length in bytes, now.
@@ -140,12 +136,4 @@ pub(super) struct NextFile {
     pub(super) file: LogFile,
     /// Whether files in between may have been deleted.
     pub(super) gap: bool,
-}
-
-fn id_of(path: &Path) -> io::Result<Option<(u64, u64)>> {
-    match std::fs::metadata(path) {
-        Ok(found) => Ok(Some((found.dev(), found.ino()))),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
-    }
 }

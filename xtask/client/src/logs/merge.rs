@@ -38,7 +38,6 @@ impl Merge {
     }
 
     /// Whether it contains the log of that service.
-    #[must_use]
     pub fn contains(&self, service: &str) -> bool {
         self.logs.iter().any(|log| log.service == service)
     }

@@ -13,5 +13,5 @@ mod record;
 pub use backwards::{closing_lines, last_lines};
 pub use files::{rotated_numbers, rotated_path};
 pub use merge::{Merge, More};
-pub use reader::{Reader, Start};
+pub use reader::{Mark, Reader, Start};
 pub use record::{End, Record, Stream, head};

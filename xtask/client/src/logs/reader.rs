@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use super::backwards::{backwards, begins_before, position_of};
-use super::files::{LogFile, NextFile};
+use super::files::LogFile;
 use super::record::{End, Record, Stream, head};
 
 /// The size of the buffer, in bytes; a record is shorter.
@@ -22,6 +22,8 @@ pub enum Start<'a> {
     Now,
     /// Close before the first record of this time; the caller skips the records before it.
     Since(&'a str),
+    /// After a mark, or at the oldest record if the marked file is gone.
+    After(Mark),
     /// At the last `count` wanted records, and not before `since`.
     Last {
         /// The number of wanted records.
@@ -31,6 +33,21 @@ pub enum Start<'a> {
         /// Whether a record counts.
         wanted: &'a dyn Fn(&Record<'_>) -> bool,
     },
+}
+
+/// A position in a log: later lines are after it. It remains valid when the log is rotated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mark {
+    /// The id of the file and the offset in it; `None` for the beginning of the log.
+    position: Option<((u64, u64), u64)>,
+}
+
+impl Mark {
+    pub(crate) fn end_of(log: &Path) -> io::Result<Self> {
+        let newest = LogFile::at(log)?;
+        let position = newest.map(|file| Ok::<_, io::Error>((file.id, file.length()?)));
+        Ok(Self { position: position.transpose()? })
+    }
 }
 
 /// A reading position in a log.
@@ -64,6 +81,7 @@ impl Reader {
                 None => None,
             },
             Start::Since(time) => since(log, time)?,
+            Start::After(mark) => after(log, *mark)?,
             Start::Last { count, since, wanted } => last(log, *count, *since, wanted)?,
         };
         let log = log.to_owned();
@@ -80,7 +98,7 @@ impl Reader {
         if let Some(file) = &mut self.file {
             left = file.length()?.saturating_sub(file.seek(SeekFrom::Current(0))?);
             let files = LogFile::all(&self.log)?;
-            let own = files.iter().position(|other| other.is(file));
+            let own = files.iter().position(|other| other.id == file.id);
             // A file that was deleted was older than all others.
             for later in &files[own.map_or(0, |own| own + 1)..] {
                 left += later.length()?;
@@ -94,7 +112,7 @@ impl Reader {
     ///
     /// # Errors
     /// When a file cannot be read.
-    pub(super) fn fill(&mut self) -> io::Result<bool> {
+    pub(crate) fn fill(&mut self) -> io::Result<bool> {
         while self.end.is_none() {
             if self.file.is_none() {
                 self.file = oldest(&self.log)?;
@@ -102,7 +120,8 @@ impl Reader {
             if self.read()? {
                 continue;
             }
-            let Some(next) = self.next_file()? else {
+            let next = self.file.as_ref().map_or(Ok(None), |file| file.next(&self.log))?;
+            let Some(next) = next else {
                 self.release();
                 return Ok(false);
             };
@@ -121,20 +140,16 @@ impl Reader {
     }
 
     /// The record that [`Reader::fill`] found.
-    pub(super) fn record(&self) -> Option<&[u8]> {
+    pub(crate) fn record(&self) -> Option<&[u8]> {
         self.end.map(|end| &self.buffer[self.begin..end])
     }
 
     /// Continues with the next record, if it is in the buffer.
-    pub(super) fn advance(&mut self) {
+    pub(crate) fn advance(&mut self) {
         if let Some(end) = self.end.take() {
             self.begin = end + 1;
             self.find_end(self.begin);
         }
-    }
-
-    fn next_file(&self) -> io::Result<Option<NextFile>> {
-        self.file.as_ref().map_or(Ok(None), |file| file.next(&self.log))
     }
 
     fn find_end(&mut self, from: usize) {
@@ -144,10 +159,8 @@ impl Reader {
 
     /// Reads once from the current file; false at its end.
     fn read(&mut self) -> io::Result<bool> {
+        self.compact();
         let Some(file) = &mut self.file else { return Ok(false) };
-        self.buffer.copy_within(self.begin..self.filled, 0);
-        self.filled -= self.begin;
-        self.begin = 0;
         self.buffer.resize(READ_BYTES, 0);
         if self.filled == self.buffer.len() {
             // No record is that long: this is not a log file, and its content is skipped.
@@ -183,11 +196,16 @@ impl Reader {
         self.buffer.capacity()
     }
 
-    /// Frees the buffer, because a reader at the end may wait for long.
-    fn release(&mut self) {
+    /// Moves the unread part to the begin of the buffer.
+    fn compact(&mut self) {
         self.buffer.copy_within(self.begin..self.filled, 0);
         self.filled -= self.begin;
         self.begin = 0;
+    }
+
+    /// Frees the buffer, because a reader at the end may wait for long.
+    fn release(&mut self) {
+        self.compact();
         self.buffer.truncate(self.filled);
         self.buffer.shrink_to_fit();
     }
@@ -202,6 +220,18 @@ fn since(log: &Path, time: &str) -> io::Result<Option<LogFile>> {
         if begins_before(&mut file, time)? {
             let position = position_of(&mut file, time)?;
             file.seek(SeekFrom::Start(position))?;
+            return Ok(Some(file));
+        }
+    }
+    oldest(log)
+}
+
+fn after(log: &Path, mark: Mark) -> io::Result<Option<LogFile>> {
+    let Some((id, offset)) = mark.position else { return oldest(log) };
+    for mut file in LogFile::all(log)? {
+        // A new file may reuse the inode of a deleted one, but is then shorter than the mark.
+        if file.id == id && offset <= file.length()? {
+            file.seek(SeekFrom::Start(offset))?;
             return Ok(Some(file));
         }
     }

@@ -42,7 +42,6 @@ pub struct Record<'a> {
 
 impl<'a> Record<'a> {
     /// Parses a record without its newline; `None` if it is malformed.
-    #[must_use]
     pub fn parse(bytes: &'a [u8]) -> Option<Self> {
         let (time, rest) = word(bytes)?;
         let (run, rest) = word(rest)?;
@@ -64,13 +63,11 @@ impl<'a> Record<'a> {
     }
 
     /// Whether a new supervisor took over here, so that runs are counted from 1 again.
-    #[must_use]
     pub fn is_takeover(&self) -> bool {
         self.stream == Stream::Tool && self.run == 0
     }
 
     /// The text, with the replacement character for bytes that are not UTF-8.
-    #[must_use]
     pub fn text_lossy(&self) -> std::borrow::Cow<'a, str> {
         String::from_utf8_lossy(self.text)
     }
@@ -83,7 +80,6 @@ fn word(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 /// The head of a record: everything before its text.
-#[must_use]
 pub fn head(time: &str, run: u64, stream: Stream, end: End) -> String {
     let stream = match (stream, end) {
         (Stream::Out, End::Line) => "o",
