@@ -9,6 +9,10 @@ use axum::extract::FromRequestParts;
 use axum::http::HeaderMap;
 use axum::http::header::HOST;
 use axum::http::request::Parts;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+/// The characters that are encoded: those that RFC 3986 does not call unreserved.
+const RESERVED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// Scheme, host, port and path prefix, without a slash at the end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,12 +43,8 @@ impl BaseUrl {
 
     /// The absolute URL of a path given by its segments, each encoded.
     pub fn join<'a>(&self, segments: impl IntoIterator<Item = &'a str>) -> String {
-        let mut url = self.0.clone();
-        for segment in segments {
-            url.push('/');
-            encode(segment, &mut url);
-        }
-        url
+        let encoded = segments.into_iter().map(|segment| utf8_percent_encode(segment, &RESERVED));
+        encoded.fold(self.0.clone(), |url, segment| format!("{url}/{segment}"))
     }
 }
 
@@ -61,20 +61,6 @@ fn is_host(host: &str) -> bool {
 fn is_prefix(prefix: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"/-_.~%".contains(&byte);
     prefix.starts_with('/') && !prefix.starts_with("//") && prefix.bytes().all(allowed)
-}
-
-/// Appends `segment`, with every byte that RFC 3986 does not call unreserved percent-encoded.
-fn encode(segment: &str, url: &mut String) {
-    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
-    for byte in segment.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            url.push(char::from(byte));
-        } else {
-            url.push('%');
-            url.push(char::from(DIGITS[usize::from(byte >> 4)]));
-            url.push(char::from(DIGITS[usize::from(byte & 15)]));
-        }
-    }
 }
 
 #[cfg(test)]

@@ -24,16 +24,12 @@ pub struct Fields {
 /// Why a field cannot be used. The text follows the field's name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FieldMistake {
-    /// A required field is absent.
     #[error("is missing")]
     Missing,
-    /// Text without a visible character.
     #[error("must not be empty")]
     Empty,
-    /// Text over the limit: its length and the limit, in characters.
     #[error("has {0} characters, at most {1}")]
     TooLong(usize, usize),
-    /// Text with a control character.
     #[error("must not contain control characters")]
     Control,
     /// A name that clients remove when they normalise a path.
@@ -42,16 +38,12 @@ pub enum FieldMistake {
     /// A value of another JSON type: the expected one, and the one in the body.
     #[error("must be {0}, not {1}")]
     Type(&'static str, &'static str),
-    /// Not an integer, or one outside the range between these limits.
     #[error("must be a whole number from {0} to {1}")]
     Range(i64, i64),
-    /// A number other than 0 and 1 for a flag.
     #[error("must be 0, 1, true or false")]
     Bit,
-    /// An array over the limit: its number of entries and the limit.
     #[error("has {0} entries, at most {1}")]
     TooMany(usize, usize),
-    /// A field that this request cannot set.
     #[error("cannot be changed")]
     ReadOnly,
 }
@@ -72,9 +64,7 @@ impl Fields {
     pub fn new(value: Value) -> Result<Self, Problem> {
         match value {
             Value::Object(object) => Ok(Self { object, errors: Vec::new() }),
-            other => {
-                Err(Problem::invalid(vec![FieldError::new("body", wrong("an object", &other))]))
-            }
+            other => Err(FieldError::new("body", wrong("an object", &other)).into()),
         }
     }
 
@@ -240,7 +230,7 @@ mod tests {
         let mut fields = Fields::new(value).unwrap();
         read(&mut fields);
         let problem = fields.finish().expect_err("a mistake");
-        problem.errors().iter().map(|e| format!("{} {}", e.field, e.detail)).collect()
+        problem.errors.iter().map(|e| format!("{} {}", e.field, e.detail)).collect()
     }
 
     #[test]
@@ -292,6 +282,6 @@ mod tests {
 
     #[test]
     fn non_object_body_is_rejected() {
-        assert_eq!(Fields::new(json!([])).unwrap_err().status(), 422);
+        assert_eq!(Fields::new(json!([])).unwrap_err().status, 422);
     }
 }

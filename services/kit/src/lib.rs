@@ -5,32 +5,33 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
-pub mod base_url;
+mod base_url;
 mod body;
 pub mod client;
-pub mod context;
-pub mod database;
-pub mod fields;
-pub mod limits;
-pub mod listener;
+mod context;
+mod database;
+mod fields;
+mod limits;
+mod listener;
 pub mod openapi;
 mod panics;
-pub mod probe;
+mod probe;
 pub mod problem;
-pub mod readiness;
-pub mod routes;
+mod readiness;
+mod routes;
 pub mod serve;
 pub mod service;
 pub mod settings;
-pub mod telemetry;
+mod telemetry;
 mod write_timeout;
 
 pub use base_url::BaseUrl;
 pub use client::Client;
 pub use context::RequestContext;
-pub use database::Database;
-pub use fields::Fields;
+pub use database::{Database, Migration, is_conflict};
+pub use fields::{Fields, MAX_INTEGER, check_name};
 pub use limits::Limits;
+pub use listener::{BindAddress, Listeners, Origin};
 pub use problem::Problem;
 pub use routes::Routes;
 pub use settings::Settings;

@@ -6,7 +6,6 @@
 use std::time::Duration;
 
 use axum::extract::{Request, State};
-use axum::http::StatusCode;
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 
@@ -42,11 +41,9 @@ pub(crate) async fn enforce(
     request.extensions_mut().insert(limits);
     match tokio::time::timeout(limits.request_time, next.run(request)).await {
         Ok(response) => response,
-        Err(_) => Problem::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            format!("the service had no answer within {:?}", limits.request_time),
-        )
-        .retry_after(Duration::from_secs(1))
-        .into_response(),
+        Err(_) => {
+            let detail = format!("the service had no answer within {:?}", limits.request_time);
+            Problem::unavailable(detail, Duration::from_secs(1)).into_response()
+        }
     }
 }

@@ -42,30 +42,15 @@ pub struct Listeners {
     pub origin: Origin,
 }
 
-/// Why the service has no socket to answer on.
 #[derive(Debug, thiserror::Error)]
 pub enum ListenerError {
-    /// `LISTEN_PID` cannot be read.
     #[error(transparent)]
     Setting(#[from] SettingError),
-    /// An inherited descriptor is not a TCP socket.
+    /// The index counts from 1.
     #[error("failed to use inherited socket {index} of {count}, expected a listening TCP socket")]
-    Inherit {
-        /// Its place among the inherited descriptors, counted from 1.
-        index: usize,
-        /// The number of inherited descriptors, `LISTEN_FDS`.
-        count: usize,
-        /// The system's error.
-        source: io::Error,
-    },
-    /// The address is in use, unknown, or not allowed for this user.
+    Inherit { index: usize, count: usize, source: io::Error },
     #[error("failed to bind `{address}` from `HOST` and `PORT`")]
-    Bind {
-        /// The address as configured.
-        address: String,
-        /// The system's error.
-        source: io::Error,
-    },
+    Bind { address: String, source: io::Error },
 }
 
 impl BindAddress {
@@ -94,10 +79,10 @@ impl BindAddress {
     /// When the host has none.
     pub(crate) fn resolve(&self) -> io::Result<Vec<SocketAddr>> {
         let addresses: Vec<_> = (self.bare_host(), self.port).to_socket_addrs()?.collect();
-        match addresses.is_empty() {
-            true => Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address")),
-            false => Ok(addresses),
+        if addresses.is_empty() {
+            return Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
         }
+        Ok(addresses)
     }
 
     fn bare_host(&self) -> &str {

@@ -20,29 +20,24 @@ pub fn differences(table: &[Entry], document: &str) -> Vec<String> {
     let served: BTreeSet<String> =
         table.iter().map(|entry| format!("{} {}", entry.method, entry.path)).collect();
     let described = described(&document);
-    let mut found: Vec<String> = served
-        .difference(&described)
-        .map(|operation| format!("`{operation}` is served but not described"))
-        .collect();
-    found.extend(
-        described
-            .difference(&served)
-            .map(|operation| format!("`{operation}` is described but not served")),
-    );
+    let mut found = Vec::new();
+    for operation in served.difference(&described) {
+        found.push(format!("`{operation}` is served but not described"));
+    }
+    for operation in described.difference(&served) {
+        found.push(format!("`{operation}` is described but not served"));
+    }
     dangling(&document, &document, &mut found);
     found
 }
 
 fn described(document: &Value) -> BTreeSet<String> {
     let paths = document["paths"].as_object().into_iter().flatten();
-    paths
-        .flat_map(|(path, item)| {
-            METHODS
-                .iter()
-                .filter(|method| item.get(**method).is_some())
-                .map(move |method| format!("{} {path}", method.to_uppercase()))
-        })
-        .collect()
+    let operations = paths.flat_map(|(path, item)| {
+        let methods = METHODS.into_iter().filter(|method| item.get(*method).is_some());
+        methods.map(move |method| format!("{} {path}", method.to_uppercase()))
+    });
+    operations.collect()
 }
 
 fn dangling(value: &Value, document: &Value, found: &mut Vec<String>) {

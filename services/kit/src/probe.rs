@@ -12,32 +12,16 @@ use crate::listener::BindAddress;
 /// The timeout of each step: connect, write, read.
 const STEP_TIME: Duration = Duration::from_secs(2);
 
-/// Why a probe failed.
 #[derive(Debug, thiserror::Error)]
-pub enum ProbeError {
-    /// No answer.
+pub(crate) enum ProbeError {
     #[error("failed to probe `{address}`")]
-    Unreachable {
-        /// The probed address.
-        address: String,
-        /// The system's error.
-        source: io::Error,
-    },
-    /// An answer without a success status.
+    Unreachable { address: String, source: io::Error },
     #[error("`{path}` answered `{seen}`, expected a status of 200 to 299")]
-    Refused {
-        /// The probed path.
-        path: String,
-        /// The first line of the answer.
-        seen: String,
-    },
+    Refused { path: String, seen: String },
 }
 
 /// Sends a GET for `path` to `address`.
-///
-/// # Errors
-/// When no answer arrives in time, or its status is not a success.
-pub fn probe(address: &BindAddress, path: &str) -> Result<(), ProbeError> {
+pub(crate) fn probe(address: &BindAddress, path: &str) -> Result<(), ProbeError> {
     // A service on all addresses is reached at the loopback address.
     let host = match address.host.as_str() {
         "0.0.0.0" => "127.0.0.1",

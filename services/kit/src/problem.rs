@@ -15,11 +15,12 @@ use serde::{Deserialize, Serialize};
 const MEDIA_TYPE: &str = "application/problem+json";
 
 /// An answer with an error status.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{detail}")]
 pub struct Problem {
-    status: StatusCode,
+    pub(crate) status: StatusCode,
     detail: Cow<'static, str>,
-    errors: Vec<FieldError>,
+    pub(crate) errors: Vec<FieldError>,
     retry_after: Option<Duration>,
 }
 
@@ -50,6 +51,12 @@ impl FieldError {
     }
 }
 
+impl From<FieldError> for Problem {
+    fn from(error: FieldError) -> Self {
+        Self::invalid(vec![error])
+    }
+}
+
 impl Problem {
     /// A problem of this status; `detail` explains this case to a person.
     pub fn new(status: StatusCode, detail: impl Into<Cow<'static, str>>) -> Self {
@@ -72,30 +79,15 @@ impl Problem {
         Self { errors, ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, named.join("; ")) }
     }
 
-    /// 503: retry after `wait`.
+    /// 503 with `Retry-After`: `wait` in whole seconds, rounded up.
     pub fn unavailable(detail: impl Into<Cow<'static, str>>, wait: Duration) -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after(wait)
+        let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, detail);
+        Self { retry_after: Some(wait), ..problem }
     }
 
     /// 500: the service failed. The caller must log the cause.
     pub fn internal() -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "the service failed to answer this request")
-    }
-
-    /// Adds `Retry-After`, in whole seconds rounded up.
-    pub fn retry_after(mut self, wait: Duration) -> Self {
-        self.retry_after = Some(wait);
-        self
-    }
-
-    /// The status of the answer.
-    pub fn status(&self) -> StatusCode {
-        self.status
-    }
-
-    /// The mistakes in the request's fields.
-    pub fn errors(&self) -> &[FieldError] {
-        &self.errors
     }
 }
 
@@ -181,8 +173,8 @@ mod tests {
     fn invalid_fields_appear_in_detail_and_list() {
         let error = FieldError::new("title", "must not be empty");
         let problem = Problem::invalid(vec![error.clone()]);
-        assert_eq!(problem.status(), 422);
+        assert_eq!(problem.status, 422);
         assert_eq!(problem.detail, "`title` must not be empty");
-        assert_eq!(problem.errors(), [error]);
+        assert_eq!(problem.errors, [error]);
     }
 }

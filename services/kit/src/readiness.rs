@@ -13,13 +13,13 @@ use sd_notify::NotifyState;
 
 /// The connection to the supervisor, if there is one.
 #[derive(Debug)]
-pub struct Readiness {
+pub(crate) struct Readiness {
     socket: Option<UnixDatagram>,
 }
 
 impl Readiness {
     /// Connects to the socket that `NOTIFY_SOCKET` names, a path or an abstract `@name`.
-    pub fn from_process() -> Self {
+    pub(crate) fn from_process() -> Self {
         match std::env::var_os("NOTIFY_SOCKET") {
             Some(name) if !name.is_empty() => Self::connect(&name),
             _ => Self { socket: None },
@@ -27,7 +27,7 @@ impl Readiness {
     }
 
     /// Connects to the named socket. An unreachable socket is logged and ignored.
-    pub fn connect(name: &OsStr) -> Self {
+    fn connect(name: &OsStr) -> Self {
         let opened = open(name).inspect_err(|error| {
             tracing::warn!(socket = %name.display(), %error, "failed to connect to `NOTIFY_SOCKET`");
         });
@@ -35,18 +35,18 @@ impl Readiness {
     }
 
     /// Reports that the service answers requests from now on.
-    pub fn ready(&self, status: &str) {
+    pub(crate) fn ready(&self, status: &str) {
         self.send(&[NotifyState::Ready, NotifyState::Status(status)]);
     }
 
     /// Reports that the service is shutting down.
-    pub fn stopping(&self) {
+    pub(crate) fn stopping(&self) {
         self.send(&[NotifyState::Stopping, NotifyState::Status("draining")]);
     }
 
     /// Feeds the watchdog twice per interval that the supervisor asked for, until the returned
     /// future is dropped.
-    pub async fn feed_watchdog(&self) {
+    pub(crate) async fn feed_watchdog(&self) {
         let Some(interval) = sd_notify::watchdog_enabled().filter(|time| !time.is_zero()) else {
             return std::future::pending().await;
         };

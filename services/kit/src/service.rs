@@ -1,6 +1,6 @@
 //! The common part of every `main`: command line, logs, runtime, readiness, signals, exit code.
 //!
-//! Each service opens its own resources before it is ready, and provides its own routes.
+//! Each service provides its own settings, routes and schema.
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -8,11 +8,12 @@ use std::process::ExitCode;
 use axum::Router;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::database::{Database, Migration};
 use crate::listener::{BindAddress, Listeners};
 use crate::probe;
 use crate::readiness::Readiness;
 use crate::serve::{Drain, DrainOutcome, serve};
-use crate::settings::Settings;
+use crate::settings::{SettingError, Settings};
 use crate::telemetry;
 
 /// An error that ends the program; [`run`] prints it with its causes.
@@ -35,35 +36,66 @@ enum UsageError {
     Unknown(String),
 }
 
-/// Runs the service `name`, on `default_port` unless `PORT` is set.
-pub fn run<F>(
-    name: &'static str,
-    version: &'static str,
-    default_port: u16,
-    service: impl FnOnce(Settings) -> F,
-) -> ExitCode
-where
-    F: Future<Output = Result<(), Fatal>>,
-{
-    let invocation = match parse(std::env::args().skip(1)) {
-        Ok(invocation) => invocation,
+/// A service: its name and version, and what it adds to the common settings.
+#[derive(Clone, Copy, Debug)]
+pub struct Service {
+    /// The name in messages.
+    pub name: &'static str,
+    /// The version of its package.
+    pub version: &'static str,
+    /// The default of `PORT`.
+    pub port: u16,
+    /// The schema of its database.
+    pub migrations: &'static [Migration],
+}
+
+/// Runs a service. `prepare` reads the service's own settings, and returns a function that makes
+/// the application from the open database.
+pub fn run<A: FnOnce(Database) -> Router>(
+    service: &Service,
+    prepare: impl FnOnce(&Settings) -> Result<A, SettingError>,
+) -> ExitCode {
+    let (name, settings) = (service.name, Settings::from_process());
+    let result = match parse(std::env::args().skip(1)) {
+        Ok(Invocation::Version) => {
+            println!("{name} {}", service.version);
+            Ok(())
+        }
+        Ok(Invocation::Probe(path)) => BindAddress::from_settings(&settings, service.port)
+            .map_err(Fatal::from)
+            .and_then(|address| Ok(probe::probe(&address, &path)?)),
+        Ok(Invocation::Serve) => block_on(&settings, start(service, &settings, prepare)),
         Err(error) => {
             eprintln!("{name}: {error}\nhint: usage: `{name} [--probe PATH | --version]`");
             return ExitCode::from(2);
         }
     };
-    let settings = Settings::from_process();
-    let result = match invocation {
-        Invocation::Version => {
-            println!("{name} {version}");
-            Ok(())
-        }
-        Invocation::Probe(path) => BindAddress::from_settings(&settings, default_port)
-            .map_err(Fatal::from)
-            .and_then(|address| probe::probe(&address, &path).map_err(Fatal::from)),
-        Invocation::Serve => block_on(settings, service),
-    };
     exit_code(name, result)
+}
+
+async fn start<A: FnOnce(Database) -> Router>(
+    service: &Service,
+    settings: &Settings,
+    prepare: impl FnOnce(&Settings) -> Result<A, SettingError>,
+) -> Result<(), Fatal> {
+    let (address, url) = common_settings(service, settings)?;
+    let app = prepare(settings)?;
+    // The socket is first: callers queue in it during the migrations.
+    let listeners = Listeners::obtain(settings, &address)?;
+    let database = Database::open(&url, service.migrations).await?;
+    let result = serve_until_signal(listeners, app(database.clone())).await;
+    database.close().await;
+    result
+}
+
+/// `HOST` with `PORT`, and `DATABASE_URL`.
+fn common_settings(
+    service: &Service,
+    settings: &Settings,
+) -> Result<(BindAddress, String), SettingError> {
+    let address = BindAddress::from_settings(settings, service.port)?;
+    let example = format!("sqlite:{}.db", service.name);
+    Ok((address, settings.required("DATABASE_URL", "the address of a database", &example)?))
 }
 
 /// Runs a job, which has neither a port nor arguments.
@@ -71,15 +103,12 @@ pub fn run_job<F>(name: &'static str, job: impl FnOnce(Settings) -> F) -> ExitCo
 where
     F: Future<Output = Result<(), Fatal>>,
 {
-    exit_code(name, block_on(Settings::from_process(), job))
+    exit_code(name, block_on(&Settings::from_process(), job(Settings::from_process())))
 }
 
 /// Serves `router` on `listeners` until SIGTERM or SIGINT, then drains. Readiness and the drain are
 /// reported to the supervisor. A second signal ends the drain.
-///
-/// # Errors
-/// When the signal handlers cannot be installed.
-pub async fn serve_until_signal(listeners: Listeners, router: Router) -> Result<(), Fatal> {
+async fn serve_until_signal(listeners: Listeners, router: Router) -> Result<(), Fatal> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let readiness = Readiness::from_process();
@@ -119,13 +148,13 @@ async fn wait(one: &mut tokio::signal::unix::Signal, other: &mut tokio::signal::
     }
 }
 
-fn block_on<F>(settings: Settings, program: impl FnOnce(Settings) -> F) -> Result<(), Fatal>
-where
-    F: Future<Output = Result<(), Fatal>>,
-{
-    telemetry::start(&settings)?;
+fn block_on(
+    settings: &Settings,
+    program: impl Future<Output = Result<(), Fatal>>,
+) -> Result<(), Fatal> {
+    telemetry::start(settings)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let result = runtime.block_on(program(settings));
+    let result = runtime.block_on(program);
     // Dropped answers must not delay the exit.
     runtime.shutdown_background();
     result
@@ -162,10 +191,23 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Invocation, Usag
 
 #[cfg(test)]
 mod tests {
-    use super::{Invocation, UsageError};
+    use super::{Invocation, Service, Settings, UsageError, common_settings};
 
     fn parse(arguments: &[&str]) -> Result<Invocation, UsageError> {
         super::parse(arguments.iter().map(|argument| (*argument).to_owned()))
+    }
+
+    #[test]
+    fn wrong_common_settings_name_the_variable() {
+        let service = Service { name: "todo", version: "1", port: 5001, migrations: &[] };
+        for (pairs, expected) in [
+            (vec![], "`DATABASE_URL` is not set"),
+            (vec![], "`DATABASE_URL=sqlite:todo.db`"),
+            (vec![("DATABASE_URL", "sqlite:x"), ("PORT", "http")], "`PORT` is `http`"),
+        ] {
+            let error = common_settings(&service, &Settings::from_pairs(pairs)).unwrap_err();
+            assert!(error.to_string().contains(expected), "{error}");
+        }
     }
 
     #[test]

@@ -2,8 +2,7 @@
 //! expected value.
 //!
 //! `NAME_FILE` may name a file that contains the value of `NAME`, so that container engines can
-//! pass secrets outside the environment. An empty variable counts as unset. Defaults are in each
-//! service's `config.rs`.
+//! pass secrets outside the environment. An empty variable counts as unset.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -34,7 +33,7 @@ pub enum SettingError {
         /// A description of the expected value.
         expected: &'static str,
         /// A valid value.
-        example: &'static str,
+        example: String,
     },
     /// The file with the value cannot be read.
     #[error("failed to read `{}`, which `{name}_FILE` names", path.display())]
@@ -78,11 +77,10 @@ impl Settings {
     pub fn text(&self, name: &'static str) -> Result<Option<String>, SettingError> {
         match self.raw(name).filter(|raw| !raw.is_empty()) {
             None => self.text_of_file(name),
-            Some(raw) => raw.into_string().map(Some).map_err(|raw| SettingError::Bad {
-                name,
-                seen: raw.to_string_lossy().into_owned(),
-                expected: "text in UTF-8".to_owned(),
-            }),
+            Some(raw) => raw
+                .into_string()
+                .map(Some)
+                .map_err(|raw| SettingError::bad(name, raw.to_string_lossy(), "text in UTF-8")),
         }
     }
 
@@ -106,9 +104,10 @@ impl Settings {
         &self,
         name: &'static str,
         expected: &'static str,
-        example: &'static str,
+        example: &str,
     ) -> Result<String, SettingError> {
-        self.text(name)?.ok_or(SettingError::Missing { name, expected, example })
+        let missing = || SettingError::Missing { name, expected, example: example.to_owned() };
+        self.text(name)?.ok_or_else(missing)
     }
 
     /// The value of a variable, parsed; `default` when it is unset.

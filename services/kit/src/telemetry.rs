@@ -12,21 +12,17 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::settings::{SettingError, Settings};
 
-/// Starts logging for this process; a second call has no effect.
-///
-/// # Errors
-/// When `LOG_FORMAT` is neither `text` nor `json`. An invalid `RUST_LOG` is a
+/// Starts logging for this process; a second call has no effect. An invalid `RUST_LOG` is only a
 /// warning, since it is often set for other programs; the level is then `info`.
-pub fn start(settings: &Settings) -> Result<(), SettingError> {
+pub(crate) fn start(settings: &Settings) -> Result<(), SettingError> {
     let (filter, warning) = filter(settings)?;
     let text = || tracing_subscriber::fmt::layer().compact();
     let layer = match settings.text("LOG_FORMAT")?.as_deref() {
         None | Some("text") => text().with_ansi(std::io::stdout().is_terminal()).boxed(),
-        Some("json") => tracing_subscriber::fmt::layer()
-            .json()
-            .flatten_event(true)
-            .with_span_list(false)
-            .boxed(),
+        Some("json") => {
+            let layer = tracing_subscriber::fmt::layer().json();
+            layer.flatten_event(true).with_span_list(false).boxed()
+        }
         Some(other) => return Err(SettingError::bad("LOG_FORMAT", other, "`text` or `json`")),
     };
     let started = tracing_subscriber::registry().with(layer.with_filter(filter)).try_init().is_ok();
@@ -44,7 +40,8 @@ fn filter(settings: &Settings) -> Result<(Targets, Option<String>), SettingError
     match text.parse::<Targets>() {
         Ok(targets) => Ok((targets, None)),
         Err(error) => {
-            Ok((default(), Some(format!("ignored `RUST_LOG`, which is `{text}`: {error}"))))
+            let warning = format!("ignored `RUST_LOG`, which is `{text}`: {error}");
+            Ok((default(), Some(warning)))
         }
     }
 }

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get;
-use kit::listener::{BindAddress, Listeners};
 use kit::serve::{Drain, DrainOutcome, serve};
+use kit::{BindAddress, Listeners};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;

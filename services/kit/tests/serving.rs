@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get;
-use kit::listener::{BindAddress, Listeners, Origin};
 use kit::serve::{Drain, DrainOutcome, MAX_CONNECTIONS, serve};
+use kit::{BindAddress, Listeners, Origin};
 use kit::{Database, Fields, Limits, Problem, Routes};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;

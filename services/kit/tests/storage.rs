@@ -7,8 +7,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use kit::Database;
-use kit::database::{Migration, is_conflict};
+use kit::{Database, Migration, is_conflict};
 use postgres_cluster::test_server::TestServer;
 use sqlx::Row as _;
 use tokio::time::timeout;

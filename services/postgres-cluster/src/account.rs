@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{DirBuilderExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -20,25 +20,17 @@ const UNPRIVILEGED: [&str; 2] = ["postgres", "nobody"];
 
 /// The account that runs the programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Account {
+pub(crate) enum Account {
     /// The caller's own.
     Own,
     /// Another one, because the caller is root.
-    Other {
-        /// The user id.
-        uid: u32,
-        /// The group id.
-        gid: u32,
-    },
+    Other { uid: u32, gid: u32 },
 }
 
-/// Why there is no account.
 #[derive(Debug, thiserror::Error)]
 pub enum AccountError {
-    /// `/etc/passwd` cannot be read.
     #[error("failed to read `/etc/passwd` to find an account other than root")]
     Unreadable(#[source] io::Error),
-    /// None of the accounts exists.
     #[error(
         "PostgreSQL refuses to run as root, and there is no account `postgres` or `nobody`\nhint: \
          run this as another user, or create one: `useradd --system postgres`"
@@ -57,10 +49,7 @@ pub(crate) enum Role {
 
 impl Account {
     /// The caller's own account, or another one when that is root.
-    ///
-    /// # Errors
-    /// When the caller is root and there is no other account.
-    pub fn choose() -> Result<Self, AccountError> {
+    pub(crate) fn choose() -> Result<Self, AccountError> {
         if !geteuid().is_root() {
             return Ok(Self::Own);
         }
@@ -70,20 +59,13 @@ impl Account {
     }
 
     /// Creates a folder that only this account can enter.
-    ///
-    /// # Errors
-    /// The system's error.
-    pub fn create_folder(self, folder: &Path) -> io::Result<()> {
-        fs::create_dir(folder)?;
-        fs::set_permissions(folder, std::os::unix::fs::PermissionsExt::from_mode(0o700))?;
+    pub(crate) fn create_folder(self, folder: &Path) -> io::Result<()> {
+        fs::DirBuilder::new().mode(0o700).create(folder)?;
         self.give(folder)
     }
 
     /// Makes this account the owner of a file.
-    ///
-    /// # Errors
-    /// The system's error.
-    pub fn give(self, path: &Path) -> io::Result<()> {
+    pub(crate) fn give(self, path: &Path) -> io::Result<()> {
         match self {
             Self::Own => Ok(()),
             Self::Other { uid, gid } => chown(path, Some(uid), Some(gid)),
@@ -95,9 +77,8 @@ impl Account {
     pub(crate) fn command(self, program: PathBuf, role: Role) -> Command {
         let mut command = Command::new(program);
         command.current_dir("/");
-        for (name, _) in
-            std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"PG"))
-        {
+        let names = std::env::vars_os().map(|(name, _)| name);
+        for name in names.filter(|name| name.as_encoded_bytes().starts_with(b"PG")) {
             command.env_remove(name);
         }
         if let Self::Other { uid, gid } = self {

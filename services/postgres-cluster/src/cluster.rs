@@ -73,7 +73,6 @@ impl Cluster {
     }
 
     /// The cluster's folder.
-    #[must_use]
     pub fn folder(&self) -> &Path {
         &self.folder
     }
@@ -165,11 +164,7 @@ impl Cluster {
         if durability == Durability::Synced {
             self.sync(&programs, &unfinished)?;
         }
-        fs::rename(&unfinished, &self.folder).map_err(|source| ClusterError::File {
-            operation: "rename",
-            path: unfinished,
-            source,
-        })?;
+        fs::rename(&unfinished, &self.folder).map_err(ClusterError::file("rename", &unfinished))?;
         Ok(Created::Cluster { version: programs.version() })
     }
 
@@ -182,10 +177,9 @@ impl Cluster {
         databases: &[String],
         durability: Durability,
     ) -> Result<(), ClusterError> {
-        let mut statements = first.to_owned();
-        for name in databases {
-            statements.push_str(&format!("CREATE DATABASE \"{name}\" OWNER app;\n"));
-        }
+        let create =
+            databases.iter().map(|name| format!("CREATE DATABASE \"{name}\" OWNER app;\n"));
+        let statements = first.to_owned() + &create.collect::<String>();
         self.query(programs, folder, &statements, durability).map(drop)
     }
 
@@ -223,13 +217,10 @@ impl Cluster {
 
     /// The databases in [`DATABASES_FILE`]; empty if there is no such file.
     fn listed(&self) -> Result<Vec<String>, ClusterError> {
-        match self.read(DATABASES_FILE) {
-            Ok(text) => Ok(text.lines().map(str::to_owned).collect()),
-            Err(ClusterError::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-                Ok(Vec::new())
-            }
-            Err(error) => Err(error),
+        if !self.folder.join(DATABASES_FILE).exists() {
+            return Ok(Vec::new());
         }
+        Ok(self.read(DATABASES_FILE)?.lines().map(str::to_owned).collect())
     }
 
     fn list(&self, folder: &Path, databases: &[String]) -> Result<(), ClusterError> {
@@ -241,11 +232,7 @@ impl Cluster {
     #[cfg(target_os = "linux")]
     fn sync(&self, _: &Programs, folder: &Path) -> Result<(), ClusterError> {
         let sync = || Ok(rustix::fs::syncfs(fs::File::open(folder)?)?);
-        sync().map_err(|source| ClusterError::File {
-            operation: "flush",
-            path: folder.to_owned(),
-            source,
-        })
+        sync().map_err(ClusterError::file("flush", folder))
     }
 
     #[cfg(not(target_os = "linux"))]
@@ -258,17 +245,14 @@ impl Cluster {
 
     /// Creates an empty folder next to the cluster's, and removes that of a killed run.
     fn start_over(&self, unfinished: &Path) -> Result<(), ClusterError> {
-        let file = |operation, path: &Path| {
-            let path = path.to_owned();
-            move |source| ClusterError::File { operation, path, source }
-        };
         if let Some(parent) = self.folder.parent() {
-            fs::create_dir_all(parent).map_err(file("create the folder", parent))?;
+            fs::create_dir_all(parent).map_err(ClusterError::file("create the folder", parent))?;
         }
         if unfinished.exists() {
-            fs::remove_dir_all(unfinished).map_err(file("remove", unfinished))?;
+            fs::remove_dir_all(unfinished).map_err(ClusterError::file("remove", unfinished))?;
         }
-        self.account.create_folder(unfinished).map_err(file("create the folder", unfinished))
+        let created = self.account.create_folder(unfinished);
+        created.map_err(ClusterError::file("create the folder", unfinished))
     }
 
     fn unfinished(&self) -> PathBuf {
@@ -279,12 +263,8 @@ impl Cluster {
 
     /// Adds the folder to the arguments of a program that runs as the account.
     fn add_folder(&self, command: &mut Command, folder: &Path) -> Result<(), ClusterError> {
-        let path = self.accessible(command, folder).map_err(|source| ClusterError::File {
-            operation: "open",
-            path: folder.to_owned(),
-            source,
-        })?;
-        command.arg("-D").arg(path);
+        let path = self.accessible(command, folder);
+        command.arg("-D").arg(path.map_err(ClusterError::file("open", folder))?);
         Ok(())
     }
 
@@ -319,20 +299,15 @@ impl Cluster {
         if !self.folder.join(VERSION_FILE).exists() {
             return Err(ClusterError::Missing(self.folder.clone()));
         }
-        self.read(VERSION_FILE)?.trim().parse().map_err(|_| ClusterError::File {
-            operation: "parse",
-            path: self.folder.join(VERSION_FILE),
-            source: io::ErrorKind::InvalidData.into(),
+        self.read(VERSION_FILE)?.trim().parse().map_err(|_| {
+            let path = self.folder.join(VERSION_FILE);
+            ClusterError::file("parse", &path)(io::ErrorKind::InvalidData.into())
         })
     }
 
     fn read(&self, name: &str) -> Result<String, ClusterError> {
         let path = self.folder.join(name);
-        fs::read_to_string(&path).map_err(|source| ClusterError::File {
-            operation: "read",
-            path,
-            source,
-        })
+        fs::read_to_string(&path).map_err(ClusterError::file("read", &path))
     }
 
     /// Writes a file that the account owns.
@@ -344,7 +319,7 @@ impl Cluster {
             file.sync_all()?;
             self.account.give(&path)
         };
-        write().map_err(|source| ClusterError::File { operation: "write", path, source })
+        write().map_err(ClusterError::file("write", &path))
     }
 }
 
@@ -362,7 +337,7 @@ fn missing(databases: &[&str], existing: &[String]) -> Vec<String> {
 /// Runs a program with this input and returns its standard output.
 fn run(mut command: Command, program: &'static str, input: &str) -> Result<String, ClusterError> {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let start = |source| ClusterError::Start { program: program.into(), source };
+    let start = |source| ClusterError::Start { program, source };
     let mut child = command.spawn().map_err(start)?;
     if let Some(mut stdin) = child.stdin.take() {
         // A program that does not read its input reports the reason on standard error.

@@ -4,10 +4,10 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
-pub mod account;
+mod account;
 pub mod cluster;
-pub mod error;
-pub mod programs;
+mod error;
+mod programs;
 pub mod test_server;
 
 pub use cluster::Cluster;

@@ -25,36 +25,22 @@ pub struct Programs {
     version: u32,
 }
 
-/// Why there are no programs.
 #[derive(Debug, thiserror::Error)]
 pub enum ProgramsError {
-    /// PostgreSQL is not installed.
     #[error(
         "PostgreSQL is not installed: `postgres` and `initdb` are neither in `PATH` nor in the \
          folders of packages (`/usr/lib/postgresql/*/bin`)\nhint: install it, on Debian and Ubuntu: \
          `apt-get install postgresql`"
     )]
     Missing,
-    /// Another version created the cluster.
     #[error(
         "PostgreSQL {wanted} created the cluster, but only {found} is installed\nhint: install that \
          version, on Debian and Ubuntu: `apt-get install postgresql-{wanted}`, or delete the \
          cluster's folder and all data in it"
     )]
-    OtherVersion {
-        /// The major version of the cluster.
-        wanted: u32,
-        /// The installed major versions.
-        found: String,
-    },
-    /// A program does not report its version.
+    OtherVersion { wanted: u32, found: String },
     #[error("failed to run `{} --version`", program.display())]
-    Version {
-        /// The path of `postgres`.
-        program: PathBuf,
-        /// The system's error.
-        source: io::Error,
-    },
+    Version { program: PathBuf, source: io::Error },
 }
 
 impl Programs {
@@ -68,13 +54,11 @@ impl Programs {
     }
 
     /// The path of a program.
-    #[must_use]
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.join(name)
     }
 
     /// The major version.
-    #[must_use]
     pub fn version(&self) -> u32 {
         self.version
     }

@@ -95,7 +95,6 @@ impl TestServer {
     }
 
     /// The URL of a database.
-    #[must_use]
     pub fn url(&self, database: &str) -> String {
         let folder = self.cluster.folder().display().to_string();
         format!("postgres://app@localhost/{database}?host={}", folder.replace(' ', "%20"))

@@ -3,10 +3,9 @@
 use std::path::Path;
 
 use kit::client::Timeouts;
-use kit::listener::{BindAddress, Listeners};
 use kit::serve::{Drain, serve};
 use kit::service::Fatal;
-use kit::{Client, Limits, RequestContext, Settings};
+use kit::{BindAddress, Client, Database, Limits, Listeners, RequestContext, Settings};
 use serde_json::{Value, json};
 
 struct Services {
@@ -18,12 +17,12 @@ struct Services {
 impl Services {
     async fn start() -> Self {
         let memory = "sqlite::memory:";
-        let store = todo::store::Store::open(memory).await.unwrap();
-        let todo = spawn(todo::http::app(store, Limits::default()));
+        let database = Database::open(memory, &todo::store::MIGRATIONS).await.unwrap();
+        let todo = spawn(todo::http::app(database, Limits::default()));
         let client = Client::new("TODO_URL", &todo, Timeouts::default()).unwrap();
-        let store = users::store::Store::open(memory).await.unwrap();
+        let database = Database::open(memory, &users::store::MIGRATIONS).await.unwrap();
         let client = users::todo::Todo::new(client);
-        let users = spawn(users::http::app(store, client, Limits::default()));
+        let users = spawn(users::http::app(database, client, Limits::default()));
         Self { users, todo, folder: tempfile::tempdir().unwrap() }
     }
 

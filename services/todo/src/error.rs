@@ -5,6 +5,8 @@
 use axum::response::{IntoResponse, Response};
 use kit::Problem;
 
+use crate::store::ListKey;
+
 /// Why a request failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -12,13 +14,8 @@ pub enum Error {
     #[error("the user `{0}` has no lists")]
     NoLists(String),
     /// The user has no list of that name.
-    #[error("the user `{username}` has no list `{list}`")]
-    NoList {
-        /// The user's name.
-        username: String,
-        /// The requested list.
-        list: String,
-    },
+    #[error("the user `{}` has no list `{}`", .0.username, .0.list)]
+    NoList(ListKey),
     /// The list has no such item.
     #[error("the list `{list}` has no item `{id}`")]
     NoItem {
@@ -28,35 +25,22 @@ pub enum Error {
         id: String,
     },
     /// The user already has a list of that name.
-    #[error("the user `{username}` already has a list `{list}`")]
-    ListTaken {
-        /// The user's name.
-        username: String,
-        /// The requested name.
-        list: String,
-    },
+    #[error("the user `{}` already has a list `{}`", .0.username, .0.list)]
+    ListTaken(ListKey),
     /// The request is invalid.
-    #[error("the request is invalid")]
-    Request(Problem),
+    #[error(transparent)]
+    Request(#[from] Problem),
     /// The storage failed.
     #[error("the storage failed")]
     Storage(#[from] sqlx::Error),
-}
-
-impl From<Problem> for Error {
-    fn from(problem: Problem) -> Self {
-        Self::Request(problem)
-    }
 }
 
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
         let text = self.to_string();
         match self {
-            Self::NoLists(_) | Self::NoList { .. } | Self::NoItem { .. } => {
-                Problem::not_found(text)
-            }
-            Self::ListTaken { .. } => Problem::conflict(text),
+            Self::NoLists(_) | Self::NoList(_) | Self::NoItem { .. } => Problem::not_found(text),
+            Self::ListTaken(_) => Problem::conflict(text),
             Self::Request(problem) => problem,
             Self::Storage(error) => error.into(),
         }

@@ -3,8 +3,7 @@
 //! Every statement works on SQLite and on PostgreSQL; the migrations differ. Constraints of the
 //! database enforce uniqueness. A method that writes returns after the commit.
 
-use kit::Database;
-use kit::database::{DatabaseError, Migration, is_conflict};
+use kit::{Database, Migration, is_conflict};
 use sqlx::any::AnyRow;
 use sqlx::{Any, Row as _, Transaction};
 
@@ -17,7 +16,7 @@ pub struct Store {
 }
 
 /// The key of one list.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
 pub struct ListKey {
     /// The user who owns it.
     pub username: String,
@@ -60,7 +59,8 @@ pub struct ItemChange {
     pub order: Option<i64>,
 }
 
-const MIGRATIONS: [Migration; 1] = [Migration {
+/// The schema.
+pub const MIGRATIONS: [Migration; 1] = [Migration {
     version: 1,
     description: "lists and items",
     sqlite: include_str!("../migrations/sqlite/0001_lists_and_items.sql"),
@@ -68,22 +68,9 @@ const MIGRATIONS: [Migration; 1] = [Migration {
 }];
 
 impl Store {
-    /// Opens the database at `url` and migrates it.
-    ///
-    /// # Errors
-    /// When it cannot be opened or migrated.
-    pub async fn open(url: &str) -> Result<Self, DatabaseError> {
-        Ok(Self { database: Database::open(url, &MIGRATIONS).await? })
-    }
-
-    /// The database, for `/readyz`.
-    pub fn database(&self) -> &Database {
-        &self.database
-    }
-
-    /// Closes the database.
-    pub async fn close(&self) {
-        self.database.close().await;
+    /// The store in a migrated database.
+    pub fn new(database: Database) -> Self {
+        Self { database }
     }
 
     /// The names of the lists of all users, in order of creation.
@@ -290,15 +277,11 @@ impl ListKey {
     }
 
     fn missing(&self) -> Error {
-        Error::NoList { username: self.username.clone(), list: self.list.clone() }
+        Error::NoList(self.clone())
     }
 
     fn taken_or(&self, error: sqlx::Error) -> Error {
-        if is_conflict(&error) {
-            Error::ListTaken { username: self.username.clone(), list: self.list.clone() }
-        } else {
-            Error::Storage(error)
-        }
+        if is_conflict(&error) { Error::ListTaken(self.clone()) } else { Error::Storage(error) }
     }
 }
 

@@ -5,18 +5,18 @@
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
-use kit::Limits;
+use kit::{Database, Limits};
 use serde_json::{Value, json};
 use todo::http;
-use todo::store::Store;
+use todo::store::MIGRATIONS;
 use tower::ServiceExt as _;
 
 const HOME: &str = "/lists/saurabh_badhwar/home";
 const ITEMS: &str = "/lists/saurabh_badhwar/home/items";
 
 async fn empty(url: String) -> Router {
-    let store = Store::open(&url).await.unwrap();
-    http::app(store, Limits { body_bytes: 2048, ..Limits::default() })
+    let database = Database::open(&url, &MIGRATIONS).await.unwrap();
+    http::app(database, Limits { body_bytes: 2048, ..Limits::default() })
 }
 
 /// The original's sample data.
@@ -272,9 +272,9 @@ async fn health_document_and_request_id_are_served(url: String) {
 }
 
 async fn closed_storage_is_alive_but_not_ready(url: String) {
-    let store = Store::open(&url).await.unwrap();
-    let app = http::app(store.clone(), Limits::default());
-    store.close().await;
+    let database = Database::open(&url, &MIGRATIONS).await.unwrap();
+    let app = http::app(database.clone(), Limits::default());
+    database.close().await;
     assert_eq!(get(&app, "/readyz").await.0, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(get(&app, "/healthz").await.0, StatusCode::OK);
     assert_eq!(get(&app, "/lists").await.0, StatusCode::INTERNAL_SERVER_ERROR);

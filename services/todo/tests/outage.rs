@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
-use kit::Limits;
+use kit::{Database, Limits};
 use postgres_cluster::test_server::TestServer;
 use sqlx::{AnyConnection, Connection as _};
 use todo::http;
-use todo::store::Store;
+use todo::store::MIGRATIONS;
 use tower::ServiceExt as _;
 
 /// The limit for every answer: the service's own timeout, and a reserve for a busy machine.
@@ -49,8 +49,8 @@ async fn create(app: &Router, body: &'static str) -> StatusCode {
 async fn requests_get_503_during_an_outage_and_recover() {
     let folder = tempfile::tempdir().unwrap();
     let Some(mut server) = TestServer::in_folder(folder.path(), &["todo"]) else { return };
-    let store = Store::open(&server.url("todo")).await.unwrap();
-    let app = http::app(store, Limits::default());
+    let database = Database::open(&server.url("todo"), &MIGRATIONS).await.unwrap();
+    let app = http::app(database, Limits::default());
     for (end, body) in [
         (TestServer::stop as fn(&mut TestServer), r#"{"name": "before a stop"}"#),
         (TestServer::kill, r#"{"name": "before a kill"}"#),
@@ -82,8 +82,8 @@ async fn kill_of_the_server_answers_requests_in_flight() {
     let folder = tempfile::tempdir().unwrap();
     let Some(mut server) = TestServer::in_folder(folder.path(), &["todo"]) else { return };
     let url = server.url("todo");
-    let store = Store::open(&url).await.unwrap();
-    let app = http::app(store, Limits::default());
+    let database = Database::open(&url, &MIGRATIONS).await.unwrap();
+    let app = http::app(database, Limits::default());
     // Every request waits for a locked table.
     let mut locker = lock(&url).await;
     let waiting = (0..4).map(|_| {
@@ -137,9 +137,9 @@ async fn hanging_statements_release_their_connections() {
 
 /// The application with a short request timeout.
 async fn impatient(url: &str) -> Router {
-    let store = Store::open(url).await.unwrap();
+    let database = Database::open(url, &MIGRATIONS).await.unwrap();
     let limits = Limits { request_time: Duration::from_millis(300), ..Limits::default() };
-    http::app(store, limits)
+    http::app(database, limits)
 }
 
 /// A connection that locks the table of lists.

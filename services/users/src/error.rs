@@ -30,17 +30,11 @@ pub enum Error {
     #[error("the service `todo` answered with status {0}")]
     TodoFailed(StatusCode),
     /// The request is invalid.
-    #[error("the request is invalid")]
-    Request(Problem),
+    #[error(transparent)]
+    Request(#[from] Problem),
     /// The storage failed.
     #[error("the storage failed")]
     Storage(#[from] sqlx::Error),
-}
-
-impl From<Problem> for Error {
-    fn from(problem: Problem) -> Self {
-        Self::Request(problem)
-    }
 }
 
 impl IntoResponse for Error {

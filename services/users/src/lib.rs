@@ -4,7 +4,6 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
-pub mod config;
 pub mod error;
 pub mod http;
 pub mod store;

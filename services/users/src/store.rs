@@ -5,8 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use kit::Database;
-use kit::database::{DatabaseError, Migration, is_conflict};
+use kit::{Database, Migration, is_conflict};
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
@@ -51,7 +50,8 @@ pub struct UserChange {
     pub verified: Option<bool>,
 }
 
-const MIGRATIONS: [Migration; 1] = [Migration {
+/// The schema.
+pub const MIGRATIONS: [Migration; 1] = [Migration {
     version: 1,
     description: "users",
     sqlite: include_str!("../migrations/sqlite/0001_users.sql"),
@@ -59,22 +59,9 @@ const MIGRATIONS: [Migration; 1] = [Migration {
 }];
 
 impl Store {
-    /// Opens the database at `url` and migrates it.
-    ///
-    /// # Errors
-    /// When it cannot be opened or migrated.
-    pub async fn open(url: &str) -> Result<Self, DatabaseError> {
-        Ok(Self { database: Database::open(url, &MIGRATIONS).await? })
-    }
-
-    /// The database, for `/readyz`.
-    pub fn database(&self) -> &Database {
-        &self.database
-    }
-
-    /// Closes the database.
-    pub async fn close(&self) {
-        self.database.close().await;
+    /// The store in a migrated database.
+    pub fn new(database: Database) -> Self {
+        Self { database }
     }
 
     /// All people, sorted by username in byte order, independent of the database's collation.

@@ -3,7 +3,9 @@
 //! Lists are forwarded unchanged and unparsed.
 
 use axum::http::StatusCode;
-use kit::{Client, RequestContext};
+use kit::client::Timeouts;
+use kit::settings::SettingError;
+use kit::{Client, RequestContext, Settings};
 
 use crate::error::Error;
 
@@ -14,6 +16,16 @@ pub struct Todo {
 }
 
 impl Todo {
+    /// Calls `todo` at `TODO_URL`.
+    ///
+    /// # Errors
+    /// When it is missing or invalid.
+    pub fn from_settings(settings: &Settings) -> Result<Self, SettingError> {
+        let expected = "the address of the service `todo`";
+        let url = settings.required("TODO_URL", expected, "http://127.0.0.1:5001")?;
+        Ok(Self::new(Client::new("TODO_URL", &url, Timeouts::default())?))
+    }
+
     /// Calls `todo` through `client`.
     pub fn new(client: Client) -> Self {
         Self { client }
@@ -54,5 +66,21 @@ fn unexpected(status: StatusCode) -> Error {
     match status {
         StatusCode::SERVICE_UNAVAILABLE => Error::TodoUnavailable,
         other => Error::TodoFailed(other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wrong_address_names_the_variable() {
+        for (url, expected) in
+            [("", "`TODO_URL` is not set"), ("localhost:5001", "`TODO_URL` is `localhost:5001`")]
+        {
+            let error = Todo::from_settings(&Settings::from_pairs([("TODO_URL", url)]));
+            let error = error.unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
     }
 }

@@ -11,20 +11,20 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
 use kit::client::Timeouts;
-use kit::{Client, Limits};
+use kit::{Client, Database, Limits};
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 use users::http;
-use users::store::Store;
+use users::store::MIGRATIONS;
 use users::todo::Todo;
 
 const TIMEOUTS: Timeouts =
     Timeouts { connect: Duration::from_millis(300), answer: Duration::from_millis(300) };
 
 async fn app_with_todo(url: &str, todo: &str) -> Router {
-    let store = Store::open(url).await.unwrap();
+    let database = Database::open(url, &MIGRATIONS).await.unwrap();
     let todo = Todo::new(Client::new("TODO_URL", todo, TIMEOUTS).unwrap());
-    let app = http::app(store, todo, Limits::default());
+    let app = http::app(database, todo, Limits::default());
     for (username, id, name, verified) in [
         ("saurabh_badhwar", 1, "Saurabh Badhwar", 1),
         ("aniket", 2, "Aniket Sharma", 1),

@@ -57,36 +57,17 @@ pub struct Migration {
     pub postgres: &'static str,
 }
 
-/// Why the database cannot be used.
+/// Why the database cannot be used. A URL in it contains no secrets.
 #[derive(Debug, thiserror::Error)]
 pub enum DatabaseError {
-    /// The URL is malformed, or names an engine without a driver.
     #[error(transparent)]
     Setting(#[from] SettingError),
-    /// The folder of the file cannot be created or locked.
     #[error("failed to prepare the folder `{}` for `DATABASE_URL`", folder.display())]
-    Folder {
-        /// The folder of the file.
-        folder: PathBuf,
-        /// The system's error.
-        source: io::Error,
-    },
-    /// The database cannot be opened.
+    Folder { folder: PathBuf, source: io::Error },
     #[error("failed to open the database `{url}` from `DATABASE_URL`")]
-    Open {
-        /// The URL, without secrets.
-        url: String,
-        /// The driver's error.
-        source: sqlx::Error,
-    },
-    /// A migration failed.
+    Open { url: String, source: sqlx::Error },
     #[error("failed to migrate the database `{url}`")]
-    Migrate {
-        /// The URL, without secrets.
-        url: String,
-        /// The driver's error.
-        source: MigrateError,
-    },
+    Migrate { url: String, source: MigrateError },
 }
 
 impl Database {

@@ -7,8 +7,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::http::header::LOCATION;
 use axum::response::IntoResponse;
-use kit::fields::MAX_INTEGER;
-use kit::{BaseUrl, Fields};
+use kit::{BaseUrl, Fields, MAX_INTEGER};
 
 use crate::error::Error;
 use crate::store::{Item, ItemChange, ListKey, NewItem, Store};
@@ -36,17 +35,16 @@ impl ItemBody {
 
 pub(super) async fn all(
     State(store): State<Store>,
-    Path((username, list)): Path<(String, String)>,
+    Path(key): Path<ListKey>,
     base: BaseUrl,
 ) -> Result<Json<Vec<ItemBody>>, Error> {
-    let key = ListKey { username, list };
     let items = store.items(&key).await?;
     Ok(Json(items.into_iter().map(|item| ItemBody::new(item, &key, &base)).collect()))
 }
 
 pub(super) async fn create(
     State(store): State<Store>,
-    Path((username, list)): Path<(String, String)>,
+    Path(key): Path<ListKey>,
     base: BaseUrl,
     mut fields: Fields,
 ) -> Result<impl IntoResponse, Error> {
@@ -56,16 +54,15 @@ pub(super) async fn create(
         order: order(&mut fields),
     };
     fields.finish()?;
-    let key = ListKey { username, list };
     let body = ItemBody::new(store.create_item(&key, new).await?, &key, &base);
     Ok((StatusCode::CREATED, [(LOCATION, body.url.clone())], Json(body)))
 }
 
 pub(super) async fn delete_all(
     State(store): State<Store>,
-    Path((username, list)): Path<(String, String)>,
+    Path(key): Path<ListKey>,
 ) -> Result<StatusCode, Error> {
-    store.delete_items(&ListKey { username, list }).await?;
+    store.delete_items(&key).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -7,9 +7,8 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::http::header::LOCATION;
 use axum::response::IntoResponse;
-use kit::fields::check_name;
 use kit::problem::FieldError;
-use kit::{BaseUrl, Fields, Problem};
+use kit::{BaseUrl, Fields, Problem, check_name};
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
 
 use super::items::{ItemBody, MAX_TITLE_CHARS};
@@ -71,7 +70,7 @@ pub(super) async fn create(
     let list = fields.required_name("name", MAX_NAME_CHARS);
     let titles = fields.texts("items", MAX_NEW_ITEMS, MAX_TITLE_CHARS);
     fields.finish()?;
-    let invalid = |mistake| Problem::invalid(vec![FieldError::new("username", mistake)]);
+    let invalid = |mistake| Problem::from(FieldError::new("username", mistake));
     check_name(&username, MAX_NAME_CHARS).map_err(invalid)?;
     let key = ListKey { username, list };
     let items = store.create_list(&key, &titles).await?;
@@ -89,32 +88,30 @@ pub(super) async fn delete_all(
 
 pub(super) async fn read(
     State(store): State<Store>,
-    Path((username, list)): Path<(String, String)>,
+    Path(key): Path<ListKey>,
     base: BaseUrl,
 ) -> Result<Json<ListBody>, Error> {
-    let key = ListKey { username, list };
     let items = store.items(&key).await?;
     Ok(Json(describe(key, items, &base)))
 }
 
 pub(super) async fn rename(
     State(store): State<Store>,
-    Path((username, list)): Path<(String, String)>,
+    Path(key): Path<ListKey>,
     base: BaseUrl,
     mut fields: Fields,
 ) -> Result<Json<ListBody>, Error> {
     let name = fields.required_name("name", MAX_NAME_CHARS);
     fields.finish()?;
-    let key = ListKey { username, list };
     let items = store.rename_list(&key, &name).await?;
     Ok(Json(describe(ListKey { list: name, ..key }, items, &base)))
 }
 
 pub(super) async fn delete(
     State(store): State<Store>,
-    Path((username, list)): Path<(String, String)>,
+    Path(key): Path<ListKey>,
 ) -> Result<StatusCode, Error> {
-    store.delete_list(&ListKey { username, list }).await?;
+    store.delete_list(&key).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

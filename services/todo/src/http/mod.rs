@@ -6,7 +6,7 @@ mod items;
 mod lists;
 
 use axum::Router;
-use kit::{Limits, Routes};
+use kit::{Database, Limits, Routes};
 
 use crate::store::Store;
 
@@ -32,10 +32,9 @@ pub fn routes() -> Routes<Store> {
         .delete("/lists/{username}/{list}/items/{id}", items::delete)
 }
 
-/// The complete application with this store.
-pub fn app(store: Store, limits: Limits) -> Router {
-    let database = store.database().clone();
-    routes().into_app(store, database, OPENAPI, limits)
+/// The complete application with this database.
+pub fn app(database: Database, limits: Limits) -> Router {
+    routes().into_app(Store::new(database.clone()), database, OPENAPI, limits)
 }
 
 async fn greet() -> &'static str {

@@ -5,7 +5,7 @@
 mod people;
 
 use axum::Router;
-use kit::{Limits, Routes};
+use kit::{Database, Limits, Routes};
 
 use crate::store::Store;
 use crate::todo::Todo;
@@ -32,9 +32,9 @@ pub fn routes() -> Routes<App> {
         .get("/users/{username}/lists", people::lists)
 }
 
-/// The complete application with this store and this `todo`.
-pub fn app(store: Store, todo: Todo, limits: Limits) -> Router {
-    let database = store.database().clone();
+/// The complete application with this database and this `todo`.
+pub fn app(database: Database, todo: Todo, limits: Limits) -> Router {
+    let store = Store::new(database.clone());
     routes().into_app(App { store, todo }, database, OPENAPI, limits)
 }
 

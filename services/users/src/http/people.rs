@@ -9,8 +9,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::http::header::{CONTENT_TYPE, LOCATION};
 use axum::response::IntoResponse;
-use kit::fields::MAX_INTEGER;
-use kit::{BaseUrl, Fields, RequestContext};
+use kit::{BaseUrl, Fields, MAX_INTEGER, RequestContext};
 
 use super::App;
 use crate::error::Error;
