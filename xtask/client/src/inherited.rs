@@ -1,9 +1,8 @@
 //! Environment variables that describe one process alone. A program that starts another one removes
 //! them.
 
-/// The variables that cargo and test runners set for a program; a name with a final `_` is a
-/// prefix.
-const CARGO: [&str; 11] = [
+/// The variables that cargo sets for a program that it runs; a name with a final `_` is a prefix.
+const CARGO: [&str; 8] = [
     "CARGO",
     "CARGO_BIN_",
     "CARGO_CRATE_NAME",
@@ -11,24 +10,23 @@ const CARGO: [&str; 11] = [
     "CARGO_PKG_",
     "CARGO_PRIMARY_PACKAGE",
     "CARGO_TARGET_TMPDIR",
-    "NEXTEST",
-    "NEXTEST_",
-    "OUT_DIR",
     "RUST_RECURSION_COUNT",
 ];
 
-/// The variables that a service manager sets for a process, in the same form.
-const SERVICE_MANAGER: [&str; 7] = [
-    "INVOCATION_ID",
+/// The variables by which a service manager speaks to one process, by their exact names. Others
+/// that begin alike, such as `LISTEN_ADDR`, belong to the user.
+const SERVICE_MANAGER: [&str; 8] = [
     "JOURNAL_STREAM",
-    "LISTEN_",
-    "MANAGERPID",
+    "LISTEN_FDNAMES",
+    "LISTEN_FDS",
+    "LISTEN_PID",
+    "LISTEN_PIDFDID",
     "NOTIFY_SOCKET",
-    "SYSTEMD_EXEC_PID",
-    "WATCHDOG_",
+    "WATCHDOG_PID",
+    "WATCHDOG_USEC",
 ];
 
-/// Whether cargo or a test runner sets the variable for the program that it runs. Settings of the
+/// Whether cargo sets the variable for the program that it runs. Settings of the
 /// user, such as `CARGO_HOME`, are not among them.
 pub fn is_cargo_variable(name: &str) -> bool {
     is_listed(&CARGO, name)
@@ -52,10 +50,12 @@ mod tests {
 
     #[test]
     fn process_variables_are_not_user_settings() {
-        for name in ["CARGO", "CARGO_PKG_NAME", "CARGO_MANIFEST_DIR", "NEXTEST_RUN_ID", "OUT_DIR"] {
+        for name in ["CARGO", "CARGO_PKG_NAME", "CARGO_MANIFEST_DIR"] {
             assert!(is_cargo_variable(name), "{name}");
         }
-        for name in ["CARGO_HOME", "CARGO_TARGET_DIR", "CARGO_PROFILE_DEV_DEBUG", "PATH"] {
+        for name in
+            ["CARGO_HOME", "CARGO_TARGET_DIR", "CARGO_REGISTRY_TOKEN", "LISTEN_ADDR", "OUT_DIR"]
+        {
             assert!(!is_cargo_variable(name) && !is_service_manager_variable(name), "{name}");
         }
         for name in ["LISTEN_PID", "NOTIFY_SOCKET", "WATCHDOG_USEC"] {

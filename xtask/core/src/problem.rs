@@ -153,6 +153,7 @@ codes! {
     UndeclaredDependency = "undeclared-dependency", "A template that names a service which is not declared.";
     UnsetVariable = "unset-variable", "`${env.NAME}` where the variable is not set.";
     EnvFile = "env-file", "An env-file that cannot be read or parsed.";
+    IgnoredValue = "ignored-value", "A fixed value for a variable that holds an address of the stack.";
     UnknownOverlay = "unknown-overlay", "`--with NAME` where no service has such an overlay.";
     BadArgument = "bad-argument", "A command line value that does not fit the metadata.";
 }

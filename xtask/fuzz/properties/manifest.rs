@@ -30,7 +30,7 @@ pub(crate) fn holds(texts: &[&str]) -> bool {
     let workspace = Workspace { root: "/repo".into(), manifests };
     let (declarations, found) = manifest::read(&workspace);
     problems.extend(found);
-    let file = |_: &str| Err(plan::Unreadable("no such file".into()));
+    let file = |_: &str| Err(plan::Unreadable::Missing);
     let request = Request { stack: "dev".into(), data: "/data".into(), ..Request::default() };
     problems.extend(plan::check(&declarations, &request, &file).problems);
     let outcome = plan::make(&declarations, &request, &file);

@@ -5,6 +5,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
+
+use rustix::fs::OFlags;
 
 use xtask_client::inherited::{is_cargo_variable, is_service_manager_variable};
 use xtask_core::manifest;
@@ -12,6 +16,9 @@ use xtask_core::plan::{self, Planned, Request, Unreadable};
 use xtask_core::problem::{Code, Problem, Severity};
 
 use crate::workspace::WorkspaceFiles;
+
+/// The longest env-file, in bytes.
+const LONGEST_FILE_BYTES: u64 = 1024 * 1024;
 
 /// Which services are checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,11 +42,9 @@ pub(crate) fn plan(
     problems.append(&mut plan::check_patterns(&declarations, &|pattern| {
         regex::Regex::new(pattern).err().map(|error| last_line(&error.to_string()))
     }));
-    let read_file =
-        |path: &str| fs::read_to_string(path).map_err(|error| Unreadable(error.to_string()));
     let mut outcome = match scope {
-        Scope::Request => plan::make(&declarations, request, &read_file),
-        Scope::Everything => plan::check(&declarations, request, &read_file),
+        Scope::Request => plan::make(&declarations, request, &read_text),
+        Scope::Everything => plan::check(&declarations, request, &read_text),
     };
     problems.append(&mut outcome.problems);
     without_consequences(&mut problems);
@@ -48,6 +53,30 @@ pub(crate) fn plan(
         outcome.plan = None;
     }
     outcome
+}
+
+/// Reads a regular text file of at most [`LONGEST_FILE_BYTES`].
+///
+/// A pipe or device is refused before the first read, which could block or never end.
+fn read_text(path: &str) -> Result<String, Unreadable> {
+    let system = |error: io::Error| match error.kind() {
+        io::ErrorKind::NotFound => Unreadable::Missing,
+        _ => Unreadable::System(error.to_string()),
+    };
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    let file = fs::File::options().read(true).custom_flags(flags).open(path).map_err(system)?;
+    if !file.metadata().map_err(system)?.is_file() {
+        return Err(Unreadable::NotAFile);
+    }
+    let mut bytes = Vec::new();
+    file.take(LONGEST_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(system)?;
+    if bytes.len() as u64 > LONGEST_FILE_BYTES {
+        return Err(Unreadable::TooLong(LONGEST_FILE_BYTES));
+    }
+    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
+        return Err(Unreadable::Encoding(Some("UTF-16")));
+    }
+    String::from_utf8(bytes).map_err(|_| Unreadable::Encoding(None))
 }
 
 /// Drops the other problems of files that are not TOML, because their values are

@@ -19,6 +19,7 @@ mod copied;
 mod cycles;
 mod end_to_end;
 mod endings;
+mod env_file;
 mod environment;
 mod failures;
 mod faulty_runs;

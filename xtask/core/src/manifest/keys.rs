@@ -157,6 +157,17 @@ declare_keys! {
         read: Reader::string, merge: Replace,
         doc: "A file of `KEY=VALUE` lines, relative to the package.",
     }
+    secrets: Vec<TextAt> {
+        key: "secrets", takes: Type::Texts, default: "[]",
+        read: |r, k, v| r.strings(k, v).map(|at| at.value).unwrap_or_default(), merge: Unite,
+        doc: "Variables whose values are masked in all output and exported as secrets, beside \
+              those that are recognised by their names.",
+    }
+    not_secret: Vec<TextAt> {
+        key: "not-secret", takes: Type::Texts, default: "[]",
+        read: |r, k, v| r.strings(k, v).map(|at| at.value).unwrap_or_default(), merge: Unite,
+        doc: "Variables that are shown although their names look like secrets.",
+    }
     volumes: Vec<(TextAt, TextAt)> {
         key: "volumes", takes: Type::TextTable, default: "{}",
         read: shape::volumes, merge: ByKey,

@@ -1,9 +1,9 @@
 //! The variables of one service, and which source wins.
 //!
-//! Low to high: injected addresses, the workspace's `env`, the service's, its env-file,
-//! the caller's shell, `-e` for all, `-e` for this service. The shell wins in the default
-//! stack only, and never over an address of the stack. Variables that no other source sets
-//! are ignored.
+//! Low to high: injected addresses, the workspace's `env`, the service's, its env-file, the
+//! caller's shell, `-e` for all, `-e` for this service. A fixed value of the metadata never beats
+//! an injected address. The shell wins in the default stack only, and never over a value that
+//! depends on the stack or over a variable that every shell has.
 
 use alloc::collections::BTreeMap;
 use alloc::format;
@@ -11,13 +11,13 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::flags::Variable;
-use super::make::Files;
+use super::make::{Files, Unreadable};
 use super::request::Isolation;
 use super::scope::{Scope, Slot};
 use super::{Setting, Source, Text, envfile};
 use crate::manifest::At;
 use crate::manifest::TextAt;
-use crate::problem::{Code, Problem, Span};
+use crate::problem::{Code, Problem};
 use crate::terms::{Name, Place, secret, variable_prefix};
 
 /// A value of a variable, with its source.
@@ -91,42 +91,92 @@ fn decide(
     given: &[Given<'_>],
     problems: &mut Vec<Problem>,
 ) -> (Setting, bool) {
-    let mut overrides: Vec<Source> = given.iter().rev().map(Given::source).collect();
-    // The template of the metadata is checked even if another source wins.
+    // Every template of the metadata is checked, even if another source wins.
     let mut found = Vec::new();
-    let template = given.iter().rev().find_map(|given| match given {
-        Given::Template(words) => Some(scope.fill(words, Slot::Value, &mut found)),
-        _ => None,
-    });
-    let (mut value, mut address) = match given.last() {
-        Some(Given::Injected(text)) => (text.clone(), true),
-        Some(Given::Template(_)) => {
-            let filled = template.unwrap_or_default();
-            (filled.text, filled.address)
+    let mut candidates: Vec<Candidate<'_>> = Vec::new();
+    for given in given {
+        let mut faults = Vec::new();
+        let (text, bound) = match given {
+            Given::Injected(text) => (text.clone(), true),
+            Given::Template(words) => {
+                let filled = scope.fill(words, Slot::Value, &mut faults);
+                (filled.text, filled.address || filled.own)
+            }
+            Given::Literal(text, _) => (Text::from(text.as_str()), false),
+            Given::Flag(flag) => (Text::from(flag.value.as_str()), true),
+        };
+        found = faults;
+        candidates.push(Candidate { given, text, bound });
+    }
+    // A fixed value in `env` or an env-file would lead an isolated stack to another one.
+    let injected = candidates.iter().any(|c| matches!(c.given, Given::Injected(_)));
+    if injected {
+        for ignored in candidates.iter().filter(|candidate| !candidate.bound) {
+            problems.push(ignored_address(scope, name, ignored.given));
         }
-        Some(Given::Literal(text, _)) => (Text::from(text.as_str()), false),
-        Some(Given::Flag(flag)) => (Text::from(flag.value.as_str()), true),
-        None => (Text::default(), true),
-    };
-    address |= given.iter().any(|given| matches!(given, Given::Injected(_)));
+        candidates.retain(|candidate| candidate.bound);
+    }
+    let winner = candidates.pop();
+    let mut overrides: Vec<Source> = candidates.iter().rev().map(|c| c.given.source()).collect();
+    let is_bound = injected || winner.as_ref().is_none_or(|winner| winner.bound);
+    let may_override = scope.request.isolation == Isolation::Shared
+        && !is_bound
+        && !EVERY_SHELL.contains(&name)
+        && !name.starts_with("LC_");
     let shell = scope.request.shell.get(name).filter(|shell| {
-        scope.request.isolation == Isolation::Shared && !address && value.to_string() != **shell
+        may_override && winner.as_ref().is_some_and(|winner| winner.text.to_string() != **shell)
     });
-    let by_shell = shell.is_some();
-    if by_shell || !matches!(given.last(), Some(Given::Template(_))) {
+    if shell.is_some() || !matches!(given.last(), Some(Given::Template(_))) {
         found.retain(|problem| problem.code != Code::UnsetVariable);
     }
     problems.append(&mut found);
-    let source = match shell {
-        Some(shell) => {
-            value = Text::from(shell.as_str());
-            Source::Shell
-        }
-        None if overrides.is_empty() => Source::Injected,
-        None => overrides.remove(0),
+    // An address of the stack is no secret, even of a service that is called `auth`.
+    let is_address = injected
+        || winner.as_ref().is_some_and(|w| w.bound && matches!(w.given, Given::Template(_)));
+    let (mut value, mut source) =
+        winner.map_or((Text::default(), Source::Injected), |w| (w.text, w.given.source()));
+    if let Some(shell) = shell {
+        value = Text::from(shell.as_str());
+        overrides.insert(0, core::mem::replace(&mut source, Source::Shell));
+    }
+    let lists = |names: &[TextAt]| names.iter().any(|listed| listed.value == name);
+    let settings = &scope.node.settings;
+    let text = value.to_string();
+    let looks_secret = match is_address {
+        true => secret::has_password(&text),
+        false => secret::variable(name, &text),
     };
-    let secret = secret::variable(name, &value.to_string());
-    (Setting { value, source, secret, overrides }, by_shell)
+    let secret = !lists(&settings.not_secret) && (lists(&settings.secrets) || looks_secret);
+    (Setting { value, source, secret, overrides }, shell.is_some())
+}
+
+/// Variables that every login shell sets, so that a shell's value says nothing about the service.
+const EVERY_SHELL: [&str; 9] =
+    ["HOME", "LANG", "LOGNAME", "PATH", "SHELL", "TERM", "TMPDIR", "TZ", "USER"];
+
+/// A value that may win.
+struct Candidate<'a> {
+    given: &'a Given<'a>,
+    text: Text,
+    /// Whether the value follows the stack or was typed for this start: it beats an injected
+    /// address, and the shell does not beat it.
+    bound: bool,
+}
+
+/// The warning about a fixed value for a variable that holds an address of the stack.
+fn ignored_address(scope: &Scope<'_>, name: &str, given: &Given<'_>) -> Problem {
+    let place = match given.source() {
+        Source::File { place } => place.to_string(),
+        _ => String::new(),
+    };
+    let message = format!("`{name}` at `{place}` has no effect: the stack sets this address");
+    let problem = Problem::warning(Code::IgnoredValue, message)
+        .hint(format!("remove it, or pass `-e {}:{name}=VALUE` for one start", scope.node.name));
+    match (given, &scope.node.settings.env_file) {
+        (Given::Template(words), _) => problem.at(words.span.clone(), ""),
+        (_, Some(file)) => problem.at(file.span.clone(), ""),
+        _ => problem,
+    }
 }
 
 /// The addresses that a service receives: those of its dependencies and its own.
@@ -212,10 +262,22 @@ fn env_file(
     let text = match files(&path) {
         Ok(text) => text,
         Err(error) => {
+            let shown = &file.value;
+            let hint = match &error {
+                Unreadable::Missing => format!("create `{shown}`, or remove `env-file`"),
+                Unreadable::NotAFile | Unreadable::TooLong(_) => {
+                    format!("name a text file in `env-file`, not `{shown}`")
+                }
+                Unreadable::Encoding(encoding) => {
+                    let from = encoding.unwrap_or("ISO-8859-1");
+                    format!("convert it: `iconv -f {from} -t UTF-8 {shown}`")
+                }
+                Unreadable::System(_) => format!("make `{shown}` readable for your user"),
+            };
             problems.push(
-                Problem::error(Code::EnvFile, format!("failed to read `{}`: {error}", file.value))
+                Problem::error(Code::EnvFile, format!("failed to read `{shown}`: {error}"))
                     .at(file.span.clone(), "")
-                    .hint(format!("create `{}`, or remove `env-file`", file.value)),
+                    .hint(hint),
             );
             return Vec::new();
         }
@@ -223,12 +285,13 @@ fn env_file(
     let shown = super::paths::relative(&scope.declarations.root, &path);
     let (lines, bad) = envfile::parse(&text);
     for bad in bad {
-        let span = Span { file: shown.clone(), bytes: bad.bytes };
-        let message = format!("line {} of `{shown}` is not `KEY=VALUE`", bad.number);
+        // The line is not shown, since its value may be secret.
+        let name = bad.name.map(|name| format!(" (`{name}`)")).unwrap_or_default();
+        let message = format!("failed to read `{shown}:{}`{name}: {}", bad.number, bad.why);
         problems.push(
             Problem::error(Code::EnvFile, message)
-                .at(span, bad.why)
-                .hint("write `KEY=VALUE`, or begin the line with `#`"),
+                .at(file.span.clone(), "")
+                .hint("write `NAME=VALUE`, with quotes around line ends and ` #`"),
         );
     }
     let place = |line: &envfile::Assignment| Place { file: shown.clone(), line: line.number };

@@ -24,10 +24,25 @@ use crate::terms::Name;
 /// Reads a file by its absolute path.
 pub type Files<'a> = &'a dyn Fn(&str) -> Result<String, Unreadable>;
 
-/// Why a file cannot be read, in the system's words.
+/// Why a text file cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("{0}")]
-pub struct Unreadable(pub String);
+pub enum Unreadable {
+    /// No file has this path.
+    #[error("no such file")]
+    Missing,
+    /// A folder, pipe, socket or device.
+    #[error("it is not a regular file")]
+    NotAFile,
+    /// Longer than this many bytes.
+    #[error("it is longer than {0} bytes")]
+    TooLong(u64),
+    /// Not UTF-8; the name of the encoding that was found, if any.
+    #[error("it is {}", .0.unwrap_or("not UTF-8"))]
+    Encoding(Option<&'static str>),
+    /// An error of the system.
+    #[error("{0}")]
+    System(String),
+}
 
 /// Makes the plan, or reports why there is none.
 #[must_use]

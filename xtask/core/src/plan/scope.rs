@@ -39,6 +39,8 @@ pub(crate) struct Filled {
     pub(crate) text: Text,
     /// Whether it contains an address of the stack.
     pub(crate) address: bool,
+    /// Whether it contains the stack's name or data folder.
+    pub(crate) own: bool,
 }
 
 /// The kind of setting that holds a template, which limits what it may refer to.
@@ -84,8 +86,13 @@ impl Scope<'_> {
     /// Appends the value of a reference.
     fn reference(&self, asks: Asks<'_>, used: Slot, out: &mut Filled) -> Result<(), Problem> {
         match asks {
-            Asks::StackName => out.text.push_str(&self.request.stack),
-            Asks::StackData => out.text.push_str(&self.request.data),
+            Asks::StackName | Asks::StackData => {
+                out.own = true;
+                out.text.push_str(match asks {
+                    Asks::StackName => &self.request.stack,
+                    _ => &self.request.data,
+                });
+            }
             Asks::WorkspaceRoot => out.text.push_str(&self.declarations.root),
             Asks::Variable(name) => match self.request.shell.get(name) {
                 Some(value) => out.text.push_str(value),

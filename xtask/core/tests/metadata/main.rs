@@ -142,7 +142,7 @@ const FILE: &str = "LEVEL=file\nwhat is this\nA='b\n";
 
 fn file(path: &str) -> Result<String, Unreadable> {
     let missing = path.ends_with("missing");
-    if missing { Err(Unreadable("no such file".into())) } else { Ok(FILE.into()) }
+    if missing { Err(Unreadable::Missing) } else { Ok(FILE.into()) }
 }
 
 fn planned(workspace: &Workspace, request: &Request) -> Planned {

@@ -123,9 +123,8 @@ fn plan_of(keys: &str) -> Plan {
     let workspace = Workspace { root: "/repo".into(), manifests: vec![manifest] };
     let (declarations, problems) = manifest::read(&workspace);
     assert_eq!(problems, []);
-    let outcome = plan::make(&declarations, &Request::default(), &|_| {
-        Err(plan::Unreadable("no file".into()))
-    });
+    let outcome =
+        plan::make(&declarations, &Request::default(), &|_| Err(plan::Unreadable::Missing));
     outcome.plan.unwrap_or_else(|| panic!("{:?}", outcome.problems))
 }
 

@@ -100,15 +100,12 @@ impl Environment {
 
 /// Whether a variable describes the process of the tool, so that a child would misunderstand it.
 fn is_for_the_tool(name: &OsStr) -> bool {
-    let Some(name) = name.to_str() else { return false };
-    match name {
-        "CARGO_HOME" => false,
-        // A shell's record of a folder that the child does not start in.
-        "PWD" | "OLDPWD" | "__CARGO_FIX_YOLO" => true,
-        // Settings of cargo are for the build.
-        _ if name.starts_with("CARGO_") || name.starts_with("XTASK_") => true,
-        _ => is_cargo_variable(name) || is_service_manager_variable(name),
-    }
+    // A shell records in `PWD` and `OLDPWD` folders that the child does not start in.
+    name.to_str().is_some_and(|name| {
+        matches!(name, "PWD" | "OLDPWD" | MARK)
+            || is_cargo_variable(name)
+            || is_service_manager_variable(name)
+    })
 }
 
 /// `value` without the folders that cargo and rustup add; none if no folder is left.
@@ -159,10 +156,19 @@ mod tests {
             ("NOTIFY_SOCKET", "/n"),
             ("XTASK_MARK", "outer"),
             ("HOME", "/home"),
+            ("LISTEN_ADDR", "1"),
+            ("XTASK_OWN", "1"),
         ]);
         assert_eq!(
             rendered(&environment, &crate::effects::tests::command("x", &[])),
-            ["CARGO_HOME=/home/.cargo", "HOME=/home", "RUSTUP_TOOLCHAIN=stable", "XTASK_MARK=m"]
+            [
+                "CARGO_HOME=/home/.cargo",
+                "HOME=/home",
+                "LISTEN_ADDR=1",
+                "RUSTUP_TOOLCHAIN=stable",
+                "XTASK_MARK=m",
+                "XTASK_OWN=1",
+            ]
         );
     }
 
