@@ -19,7 +19,6 @@ use crate::workspace;
 use crate::workspace::edit;
 use crate::workspace::planning::Scope;
 
-/// `check`
 #[derive(Debug, Args)]
 pub(crate) struct CheckArgs {
     /// Break cycles: move the smallest set of edges from `depends-on` to `uses`
@@ -69,12 +68,9 @@ pub(crate) fn run(global: &Global, args: &CheckArgs) -> anyhow::Result<Exit> {
     }
     let problems = &inspected.outcome.problems;
     if args.json {
-        let shown: Vec<ProblemJson> = json(problems, &|file| inspected.files.text(file));
-        print::json_pretty(&shown)?;
+        print::json_pretty(&json(problems, &|file| inspected.files.text(file)))?;
     } else {
         load::show_problems(&inspected.files, problems);
-    }
-    if !args.json {
         print::out(&format!("{}\n", count(problems)))?;
     }
     let has_errors = problems.iter().any(|problem| problem.severity == Severity::Error);

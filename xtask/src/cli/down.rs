@@ -18,7 +18,6 @@ use crate::session::connect::{Session, connect, lock, notify_if_slow};
 use crate::view::progress;
 use crate::view::style::{BUSY, GOOD};
 
-/// `down`
 #[derive(Debug, Args)]
 pub(crate) struct DownArgs {
     /// Stop these services and their dependents [default: the whole stack]

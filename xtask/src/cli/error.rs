@@ -23,8 +23,6 @@ pub(crate) enum Error {
     /// Cargo finds no workspace; `reason` is its text.
     #[error("{reason}")]
     NoWorkspace { reason: String },
-    #[error("`cargo locate-project` printed no path")]
-    NoManifestPath,
     #[error("{0}")]
     StateFolder(io::Error),
     #[error("nothing is running as stack `{stack}`")]
@@ -87,10 +85,7 @@ impl Error {
             | Self::NoTier { .. } => Exit::USAGE,
             Self::NothingRuns { .. } => Exit::NOTHING_RUNS,
             Self::NoEngine(_) => Exit::NO_ENGINE,
-            Self::NoManifestPath
-            | Self::NoTests { .. }
-            | Self::ShutDown
-            | Self::SupervisorKilled { .. } => Exit::FAILED,
+            Self::NoTests { .. } | Self::ShutDown | Self::SupervisorKilled { .. } => Exit::FAILED,
         }
     }
 
@@ -141,12 +136,7 @@ impl Error {
             Self::NoTests { package, .. } => {
                 format!("list the tests: `cargo test -p {package} -- --list`")
             }
-            Self::Reported(_)
-            | Self::NoWorkspace { .. }
-            | Self::NoManifestPath
-            | Self::ReadRecord { .. }
-            | Self::ShutDown
-            | Self::SupervisorKilled { .. } => return None,
+            _ => return None,
         })
     }
 }
@@ -201,9 +191,6 @@ fn more_open_files() -> String {
 
 /// Whether the reader of standard output has gone, which is no error.
 pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| {
-        cause
-            .downcast_ref::<io::Error>()
-            .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
-    })
+    let mut causes = error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>());
+    causes.any(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }

@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 
-/// The exit code of the tool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Exit(u8);
 

@@ -9,7 +9,6 @@ use super::plan_args::StackArgs;
 use super::{Global, block_on, load, print, stack};
 use crate::view::explain::{json, render};
 
-/// `explain`
 #[derive(Debug, Args)]
 pub(crate) struct ExplainArgs {
     /// The service to explain

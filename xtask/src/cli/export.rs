@@ -25,7 +25,6 @@ use crate::effects::containers::{DATA_FOLDER, PROGRAM_FOLDER, USER};
 use crate::view::export::{Access, Difference, Export, File, Images, Target, export};
 use crate::view::style::{GOOD, WARN};
 
-/// `export`
 #[derive(Debug, Args)]
 pub(crate) struct ExportArgs {
     /// The engine that reads the files
@@ -55,7 +54,6 @@ struct Written {
     files: Vec<PathBuf>,
     /// The document; null with `--output`.
     document: Option<String>,
-    /// The images by service.
     images: BTreeMap<Name, String>,
     /// What the engine cannot express.
     differences: Vec<Difference>,

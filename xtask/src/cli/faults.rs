@@ -24,7 +24,6 @@ pub(crate) struct FaultArgs {
     pub(crate) slow: Vec<String>,
 }
 
-/// The order in which startable services start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum StartOrderWhen {
     /// One by one, in an order that the seed draws.
@@ -34,10 +33,9 @@ pub(crate) enum StartOrderWhen {
 impl FaultArgs {
     /// Adds the flags to a request. Without `--seed` it draws one and prints it.
     pub(crate) fn shape(&self, request: &mut Request) {
-        request.start_order = match self.start_order {
-            None => StartOrder::AtOnce,
-            Some(StartOrderWhen::Random) => StartOrder::Random { seed: self.seed_or_draw() },
-        };
+        if let Some(StartOrderWhen::Random) = self.start_order {
+            request.start_order = StartOrder::Random { seed: self.seed_or_draw() };
+        }
         request.slow.clone_from(&self.slow);
     }
 
@@ -57,7 +55,6 @@ impl FaultArgs {
         })
     }
 
-    /// The same flags as arguments.
     pub(crate) fn arguments(&self) -> Vec<String> {
         let mut arguments = Vec::new();
         if self.start_order.is_some() {

@@ -8,7 +8,6 @@ use super::plan_args::StackArgs;
 use super::{Global, load, print};
 use crate::view::graph::{Format, draw};
 
-/// `graph`
 #[derive(Debug, Args)]
 pub(crate) struct GraphArgs {
     /// Draw these services and their dependencies [default: the workspace's default services]

@@ -6,22 +6,21 @@ use std::path::PathBuf;
 
 use clap::Args;
 use xtask_core::plan::{Containers, Plan, Program, Request, Service};
-use xtask_core::terms::Placement;
+use xtask_core::terms::{Name, Placement};
 
 use super::error::Error;
 use super::exit::Exit;
 use super::interrupt::Interrupts;
 use super::load::{self, Loaded};
 use super::plan_args::{OverlayArgs, ProgramArgs};
-use super::up::build::{Build, BuildEvent};
+use super::up::build::Build;
 use super::up::target;
 use super::{Global, block_on, print};
 use crate::effects::containers::engine::Engine;
-use crate::effects::containers::image::{self, Image, Recipe};
+use crate::effects::containers::image::{Recipe, make};
 use crate::view::image::{ImageRow, table};
 use crate::view::style::{GOOD, WARN};
 
-/// `image`
 #[derive(Debug, Args)]
 pub(crate) struct ImageArgs {
     /// Build images of these services [default: all whose program cargo builds]
@@ -66,17 +65,6 @@ pub(crate) async fn check_engine(plan: &Plan) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// How to build the image of a service whose program is at `program`.
-pub(crate) fn recipe(plan: &Plan, service: &Service, program: PathBuf) -> Recipe {
-    Recipe {
-        workspace: PathBuf::from(&plan.workspace),
-        service: service.name.to_string(),
-        program,
-        base: plan.base_image.clone(),
-        self_probe: service.self_probe.clone(),
-    }
-}
-
 async fn shown(args: &ImageArgs, loaded: &Loaded) -> anyhow::Result<Exit> {
     // Dependencies are built too, but only named services get an image.
     let named = |service: &Service| {
@@ -105,28 +93,14 @@ pub(crate) async fn images(
     let mut interrupts = Interrupts::new()?;
     let mut build = Build::of(loaded, args, false)?;
     let mut rows = Vec::new();
-    loop {
-        match build.next_unless(&mut interrupts).await? {
-            BuildEvent::Linked { services, path, .. } => {
-                let named = services.iter().filter_map(|name| plan.service(name));
-                for service in named.filter(|service| is_built(service) && selected(service)) {
-                    let recipe = recipe(plan, service, PathBuf::from(&path));
-                    let image = tokio::select! {
-                        image = image::make(&engine, &recipe) => image?,
-                        exit = interrupts.next() => {
-                            build.stop().await;
-                            return Err(Error::Reported(exit).into());
-                        }
-                    };
-                    report(service, &image);
-                    rows.push(row(service, image));
-                }
-            }
-            BuildEvent::Missing { message, .. } => print::progress(WARN, "Missing", &message),
-            BuildEvent::Ended { ok: true } => break,
-            BuildEvent::Ended { ok: false } => return Err(Error::Reported(Exit::BUILD).into()),
+    let add = async |services: Vec<Name>, path: String| {
+        let named = services.iter().filter_map(|name| plan.service(name));
+        for service in named.filter(|service| is_built(service) && selected(service)) {
+            rows.push(image(&engine, plan, service, &path).await?);
         }
-    }
+        Ok(())
+    };
+    build.programs(&mut interrupts, add).await?;
     rows.sort_by(|a, b| a.service.cmp(&b.service));
     Ok(rows)
 }
@@ -136,22 +110,34 @@ fn is_built(service: &Service) -> bool {
     matches!(service.program, Program::Artifact { .. }) && service.placement == Placement::Container
 }
 
-fn report(service: &Service, image: &Image) {
+/// Builds the image of a service whose program is at `path`, and reports what a user must know.
+async fn image(
+    engine: &Engine,
+    plan: &Plan,
+    service: &Service,
+    path: &str,
+) -> anyhow::Result<ImageRow> {
+    let name = &service.name;
+    let recipe = Recipe {
+        workspace: PathBuf::from(&plan.workspace),
+        service: name.to_string(),
+        program: PathBuf::from(path),
+        base: plan.base_image.clone(),
+        self_probe: service.self_probe.clone(),
+    };
+    let image = make(engine, &recipe).await?;
     if image.is_new {
-        print::progress(GOOD, "Built", &format!("image of {}", service.name));
+        print::progress(GOOD, "Built", &format!("image of {name}"));
     }
     for note in &image.notes {
-        print::progress(WARN, "Note", &format!("image of {}: {note}", service.name));
+        print::progress(WARN, "Note", &format!("image of {name}: {note}"));
     }
-}
-
-fn row(service: &Service, image: Image) -> ImageRow {
-    ImageRow {
-        service: service.name.clone(),
+    Ok(ImageRow {
+        service: name.clone(),
         image: image.reference,
         content: image.content,
         size_bytes: image.size_bytes,
         new: image.is_new,
         notes: image.notes,
-    }
+    })
 }

@@ -16,7 +16,6 @@ use crate::view::style::{BOLD, RESET, WARN};
 use crate::workspace::planning::Scope;
 use crate::workspace::{self, WorkspaceFiles, planning};
 
-/// A plan, its workspace and the paths of its stack.
 pub(crate) struct Loaded {
     pub(crate) plan: Plan,
     pub(crate) paths: StackPaths,

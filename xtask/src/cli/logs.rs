@@ -21,7 +21,6 @@ use crate::view::style::WARN;
 /// How many lines of each service are shown by default.
 const LAST_LINES: usize = 200;
 
-/// `logs`
 #[derive(Debug, Args)]
 pub(crate) struct LogsArgs {
     /// Show these services [default: all]
@@ -47,7 +46,6 @@ pub(crate) struct LogsArgs {
     raw: bool,
 }
 
-/// How lines are printed.
 enum Form {
     Prefixed(Prefixes),
     Json,

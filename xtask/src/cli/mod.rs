@@ -43,7 +43,6 @@ use xtask_client::paths::DEFAULT_STACK;
 
 pub(crate) use exit::Exit;
 
-/// The tool's command line.
 #[derive(Debug, Parser)]
 #[command(
     name = "cargo xtask",
@@ -63,7 +62,6 @@ pub(crate) struct Cli {
     command: Command,
 }
 
-/// Options of every command.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Global {
     /// Use the workspace of this Cargo.toml [default: search from the current folder upwards]
@@ -205,7 +203,6 @@ enum Command {
 /// How long a signalled command waits for the reader of its last messages.
 const LAST_MESSAGES: Duration = Duration::from_secs(1);
 
-/// Parses the command line and runs the command.
 pub(crate) fn run() -> Exit {
     let exit = run_command();
     // A command that was not signalled waits for a slow reader. A signal ends that wait.

@@ -1,6 +1,5 @@
-//! The options that shape a plan, the same for every command that plans.
-//!
-//! Planning checks their values.
+//! The options that shape a plan, the same for every command that plans. Each `shape` adds its
+//! options to a request, and planning checks their values.
 
 use clap::{Args, ValueEnum};
 use xtask_core::plan::{Building, Containers, Cycles, Isolation, Ports, Request};
@@ -70,14 +69,12 @@ pub(crate) struct ProgramArgs {
     pub(crate) build: BuildArgs,
 }
 
-/// The values of `--ports`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum PortsWhen {
     /// Free ports that the system chooses.
     Auto,
 }
 
-/// The values of `--cycles`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum CyclesWhen {
     /// Treat the smallest set of edges as `uses` for this start.
@@ -85,18 +82,15 @@ pub(crate) enum CyclesWhen {
 }
 
 impl OverlayArgs {
-    /// Adds the options to a request.
     pub(crate) fn shape(&self, request: &mut Request) {
         request.overlays.clone_from(&self.with);
-        request.cycles = match self.cycles {
-            Some(CyclesWhen::Relax) => Cycles::Relax,
-            None => Cycles::Refuse,
-        };
+        if let Some(CyclesWhen::Relax) = self.cycles {
+            request.cycles = Cycles::Relax;
+        }
     }
 }
 
 impl PlanArgs {
-    /// Adds the options to a request.
     pub(crate) fn shape(&self, request: &mut Request) {
         self.overlays.shape(request);
         request.variables.clone_from(&self.env);
@@ -104,13 +98,11 @@ impl PlanArgs {
 }
 
 impl StackArgs {
-    /// Adds the options to a request.
     pub(crate) fn shape(&self, request: &mut Request) {
         self.plan.shape(request);
-        request.ports = match self.ports {
-            Some(PortsWhen::Auto) => Ports::Auto,
-            None => Ports::Declared,
-        };
+        if let Some(PortsWhen::Auto) = self.ports {
+            request.ports = Ports::Auto;
+        }
         request.containers = match self.containers.as_deref() {
             None => Containers::None,
             Some([]) => Containers::All,
@@ -123,20 +115,19 @@ impl StackArgs {
 }
 
 impl ProgramArgs {
-    /// Adds the options to a request.
     pub(crate) fn shape(&self, request: &mut Request) {
-        self.build.shape(self.no_build, request);
+        self.build.shape(request);
+        if self.no_build {
+            request.building = Building::Skip;
+        }
     }
 }
 
 impl BuildArgs {
-    /// Adds the options to a request. `no_build` skips the build.
-    pub(crate) fn shape(&self, no_build: bool, request: &mut Request) {
+    pub(crate) fn shape(&self, request: &mut Request) {
         request.cargo_args = self.cargo_args();
-        request.building = if no_build { Building::Skip } else { Building::Build };
     }
 
-    /// The profile to build with.
     pub(crate) fn profile(&self) -> &str {
         match &self.profile {
             Some(profile) => profile,
@@ -147,19 +138,10 @@ impl BuildArgs {
 
     /// The same options for cargo.
     fn cargo_args(&self) -> Vec<String> {
-        let mut args = Vec::new();
-        if self.release {
-            args.push("--release".to_string());
-        }
-        if let Some(profile) = &self.profile {
-            args.extend(["--profile".to_string(), profile.clone()]);
-        }
-        if self.offline {
-            args.push("--offline".to_string());
-        }
-        if self.locked {
-            args.push("--locked".to_string());
-        }
-        args
+        let flags =
+            [(self.release, "--release"), (self.offline, "--offline"), (self.locked, "--locked")];
+        let flags = flags.iter().filter(|(is_set, _)| *is_set).map(|(_, flag)| *flag);
+        let profile = self.profile.iter().flat_map(|profile| ["--profile", profile]);
+        flags.chain(profile).map(str::to_owned).collect()
     }
 }

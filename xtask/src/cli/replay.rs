@@ -16,7 +16,6 @@ use super::print;
 use crate::view::style::WARN;
 use crate::view::trace::{self, EndJson, Outcome, StepJson};
 
-/// `replay`
 #[derive(Debug, Args)]
 pub(crate) struct ReplayArgs {
     /// The record that `up --record FILE` or a failing simulation wrote
@@ -64,7 +63,6 @@ pub(crate) fn run(args: &ReplayArgs) -> anyhow::Result<Exit> {
     replaying.end(outcome)
 }
 
-/// The next part of a record.
 enum Read {
     Line(RecordLine),
     /// A malformed line, and the reason.
@@ -72,7 +70,6 @@ enum Read {
     End,
 }
 
-/// Reads a record line by line.
 struct Reader {
     file: BufReader<File>,
     /// The number of the last line, from 1.
@@ -102,7 +99,6 @@ impl Reader {
     }
 }
 
-/// A replay and what it has counted.
 struct Replaying {
     json: bool,
     replay: Replay,

@@ -15,7 +15,6 @@ use super::wait::until;
 use super::{Global, print, running};
 use crate::view::style::GOOD;
 
-/// `restart`
 #[derive(Debug, Args)]
 pub(crate) struct RestartArgs {
     /// Restart these services; a job runs again

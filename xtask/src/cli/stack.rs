@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use anyhow::Context as _;
 use xtask_client::StackPaths;
 use xtask_client::paths::{DEFAULT_STACK, Endpoint, stacks_of};
 use xtask_client::process_stat::ProcessStat;
@@ -28,7 +29,6 @@ pub(crate) fn cargo() -> PathBuf {
     std::env::var_os("CARGO").filter(|cargo| !cargo.is_empty()).unwrap_or("cargo".into()).into()
 }
 
-/// The root of the workspace.
 pub(crate) fn workspace_root(global: &Global) -> anyhow::Result<PathBuf> {
     let cargo = cargo();
     let mut command = Command::new(&cargo);
@@ -44,7 +44,7 @@ pub(crate) fn workspace_root(global: &Global) -> anyhow::Result<PathBuf> {
     }
     let manifest = String::from_utf8_lossy(&output.stdout);
     let root = Path::new(manifest.trim()).parent();
-    Ok(root.ok_or(Error::NoManifestPath)?.to_path_buf())
+    Ok(root.context("`cargo locate-project` printed no path")?.to_path_buf())
 }
 
 /// The paths of the command's stack. Cleans up after killed supervisors first.
@@ -64,21 +64,17 @@ pub(crate) fn clean_up(root: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Reports what a killed supervisor left.
 pub(crate) fn report_leftovers(paths: &StackPaths, leftovers: &Leftovers) {
     let stack = paths.stack();
-    let ended: Vec<(i32, &str)> =
-        leftovers.ended.iter().map(|ended| (ended.pid, &*ended.command)).collect();
     if let Some(supervisor) = leftovers.supervisor {
-        print::progress(WARN, "Cleaned", &progress::leftovers(&stack, supervisor, &ended));
+        let ended = leftovers.ended.iter().map(|ended| (ended.pid, &*ended.command));
+        let text = progress::leftovers(&stack, supervisor, &ended.collect::<Vec<_>>());
+        print::progress(WARN, "Cleaned", &text);
     }
     if !leftovers.containers.is_empty() {
         let names = leftovers.containers.join(", ");
-        print::progress(
-            WARN,
-            "Removed",
-            &format!("leftover containers of stack `{stack}`: {names}"),
-        );
+        let text = format!("leftover containers of stack `{stack}`: {names}");
+        print::progress(WARN, "Removed", &text);
     }
     if let Some(why) = &leftovers.kept {
         let text = format!("containers or networks of stack `{stack}` may be left: {why}");
@@ -132,7 +128,6 @@ pub(crate) async fn status(paths: &StackPaths) -> anyhow::Result<Option<Snapshot
     Ok(connect::status(paths, || report_silence(paths)).await?)
 }
 
-/// A watching connection to the running stack.
 pub(crate) async fn watch(paths: &StackPaths) -> anyhow::Result<Session> {
     let session = connect(paths, || report_silence(paths)).await?;
     Ok(session.ok_or_else(|| Error::NothingRuns { stack: paths.stack() })?)

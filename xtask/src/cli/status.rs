@@ -7,7 +7,6 @@ use super::exit::Exit;
 use super::{Global, block_on, print, stack};
 use crate::view;
 
-/// `status`
 #[derive(Debug, Args)]
 pub(crate) struct StatusArgs {
     /// Print the stack, its supervisor and each service with phase, pid, url and times as JSON

@@ -7,7 +7,6 @@ use clap::Args;
 use super::exit::Exit;
 use crate::supervisor;
 
-/// `supervise`
 #[derive(Debug, Args)]
 pub(crate) struct SuperviseArgs {
     /// The folder of the stack

@@ -9,7 +9,6 @@ use super::exit::Exit;
 use crate::supervisor::companion::Scene;
 use crate::supervisor::sweeper::sweep_after;
 
-/// `sweep`
 #[derive(Debug, Args)]
 pub(crate) struct SweepArgs {
     /// The folder of the stack

@@ -19,7 +19,6 @@ use super::test_e2e::{self, TestE2eArgs};
 use super::{Global, block_on, print, stack};
 use crate::view::style;
 
-/// `test`
 #[derive(Debug, Args)]
 pub(crate) struct TestArgs {
     /// Run these tiers instead: test binaries with `test = false`, by name [default: the end-to-end

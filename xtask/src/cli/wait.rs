@@ -19,7 +19,6 @@ use crate::view::style::BAD;
 /// How long the supervisor may take to look for deadlocks.
 const LOOK: Duration = Duration::from_secs(2);
 
-/// `wait`
 #[derive(Debug, Args)]
 pub(crate) struct WaitArgs {
     /// Wait for these services [default: all wanted services]

@@ -9,7 +9,6 @@ use rustix::process::{Pid, PidfdFlags, Signal, getpgid, kill_process_group, pidf
 
 use crate::system::pidfd::has_ended;
 
-/// The process group of cargo and its compilers.
 #[derive(Debug)]
 pub(crate) struct Compilers {
     cargo: Pid,

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::oneshot;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 use xtask_client::protocol::{Answer, Reply, Request};
 use xtask_core::stack::{Effect, Event, Report, Stack};
 use xtask_core::terms::Name;
@@ -22,7 +22,7 @@ use xtask_core::terms::Name;
 use crate::driver::compilers::Compilers;
 use crate::driver::outbox::{Board, Outbox};
 use crate::effects::World;
-use crate::system::say;
+use crate::system::{say, wait_if_some};
 
 use looks::Looks;
 pub(crate) use record::Record;
@@ -38,8 +38,9 @@ pub(crate) type ConnectionId = u64;
 pub(crate) enum Input {
     /// A client connected.
     Opened { connection: ConnectionId, outbox: Outbox },
-    /// A client sent a request.
-    Call { connection: ConnectionId, call: Asked },
+    /// A client sent a request. `pending.answered` is signalled when the next one may be read: the
+    /// answer is in the outbox or deferred.
+    Call { pending: Pending, request: Request },
     /// A client closed its connection.
     Closed { connection: ConnectionId },
     /// The supervisor received a stop signal. The second one kills all services.
@@ -50,17 +51,6 @@ pub(crate) enum Input {
     Unguarded { sweeper: Option<u32> },
 }
 
-/// A request of a client.
-pub(crate) struct Asked {
-    /// The number that the answer repeats.
-    pub id: u64,
-    pub request: Request,
-    /// Signalled when the client's next request may be read: its answer is in the outbox or
-    /// deferred.
-    pub answered: oneshot::Sender<()>,
-}
-
-/// The state of the loop.
 pub(crate) struct Driver {
     stack: Stack,
     world: World,
@@ -90,15 +80,15 @@ pub(crate) struct Driver {
     ended: bool,
 }
 
-/// A call whose answer is deferred.
-struct Pending {
-    connection: ConnectionId,
-    id: u64,
-    answered: oneshot::Sender<()>,
+/// A call that is not answered yet.
+pub(crate) struct Pending {
+    pub(crate) connection: ConnectionId,
+    /// The number that the answer repeats.
+    pub(crate) id: u64,
+    pub(crate) answered: oneshot::Sender<()>,
 }
 
 impl Driver {
-    /// Creates a driver of an empty stack. Its clock starts now.
     pub(crate) fn new(
         world: World,
         board: Board,
@@ -142,7 +132,7 @@ impl Driver {
                 Some(event) = events.recv() => self.happened(event),
                 Some(input) = inputs.recv() => self.take(input),
                 (asked, traffic) = self.looks.seen() => self.looked(asked, &traffic),
-                () = sleep_until(deadline) => self.tick(),
+                () = wait_if_some(deadline.map(sleep_until)) => self.tick(),
             }
             loop {
                 if let Ok(event) = events.try_recv() {
@@ -225,16 +215,7 @@ impl Driver {
                     *self.accepting.entry(service.clone()).or_default() += 1;
                     self.world.perform(effect);
                 }
-                Effect::Bind { .. }
-                | Effect::Unbind { .. }
-                | Effect::InspectHolder { .. }
-                | Effect::Adopt { .. }
-                | Effect::Release { .. }
-                | Effect::Spawn { .. }
-                | Effect::Probe { .. }
-                | Effect::StopProbes { .. }
-                | Effect::CancelStart { .. }
-                | Effect::Signal { .. } => self.world.perform(effect),
+                effect => self.world.perform(effect),
             }
         }
     }
@@ -262,12 +243,5 @@ impl Driver {
         if let Some(record) = &mut self.record {
             record.flush();
         }
-    }
-}
-
-async fn sleep_until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => tokio::time::sleep_until(deadline).await,
-        None => std::future::pending().await,
     }
 }

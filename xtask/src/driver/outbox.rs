@@ -33,12 +33,8 @@ struct Latest {
     changes: u64,
 }
 
-/// Creates outboxes of one board.
-pub(crate) struct Outboxes {
-    latest: Rc<RefCell<Latest>>,
-}
+pub(crate) struct Outboxes(Rc<RefCell<Latest>>);
 
-/// The queue of one client.
 #[derive(Clone)]
 pub(crate) struct Outbox(Rc<Shared>);
 
@@ -64,23 +60,24 @@ struct Queue {
 }
 
 impl Queue {
-    /// Appends waiting reports and changes, in their latest state, to `ready`.
-    fn settle(&mut self, latest: &Latest, ready: &mut Vec<Answer>) {
+    /// Appends waiting reports and changes, in their latest state, to the answers.
+    fn settle(&mut self, latest: &Latest) {
         let id = self.watch;
-        ready.extend(self.reports.drain(..).map(|r| Answer { id, reply: Reply::Report(r) }));
+        let reports = self.reports.drain(..).map(Reply::Report);
+        self.answers.extend(reports.map(|reply| Answer { id, reply }));
         if self.state_changed || !self.changed.is_empty() {
             let mut changed: Vec<_> = std::mem::take(&mut self.changed).into_iter().collect();
             changed.sort_by_key(|(_, change)| *change);
             let names = changed.iter().map(|(name, _)| name);
             let services = names.filter_map(|name| latest.services.get(name)).cloned().collect();
-            ready.push(Answer { id, reply: Reply::Changed { state: latest.state, services } });
+            self.answers
+                .push(Answer { id, reply: Reply::Changed { state: latest.state, services } });
             self.state_changed = false;
         }
     }
 }
 
 impl Board {
-    /// Creates an empty board of the stack with that name.
     pub(crate) fn new(stack: String) -> Self {
         let latest = Latest { state: State::Working, services: BTreeMap::new(), changes: 0 };
         Self { stack, latest: Rc::new(RefCell::new(latest)), watchers: Vec::new() }
@@ -90,9 +87,8 @@ impl Board {
         &self.stack
     }
 
-    /// Returns a factory of outboxes for new clients.
     pub(crate) fn outboxes(&self) -> Outboxes {
-        Outboxes { latest: Rc::clone(&self.latest) }
+        Outboxes(Rc::clone(&self.latest))
     }
 
     /// Sends changes to this client from now on.
@@ -163,7 +159,7 @@ impl Board {
 impl Outboxes {
     /// An outbox for a new client. It gets no changes before it is added to the board.
     pub(crate) fn outbox(&self) -> Outbox {
-        let latest = Rc::clone(&self.latest);
+        let latest = Rc::clone(&self.0);
         let (wake, taken) = (Notify::new(), Notify::new());
         Outbox(Rc::new(Shared { latest, queue: RefCell::default(), wake, taken }))
     }
@@ -174,13 +170,11 @@ impl Outbox {
     /// later ones after it.
     pub(crate) fn answer(&self, answer: Answer) {
         let mut queue = self.0.queue.borrow_mut();
-        let mut answers = std::mem::take(&mut queue.answers);
-        queue.settle(&self.0.latest.borrow(), &mut answers);
+        queue.settle(&self.0.latest.borrow());
         if let Reply::Snapshot(_) = &answer.reply {
             queue.watch = answer.id;
         }
-        answers.push(answer);
-        queue.answers = answers;
+        queue.answers.push(answer);
         drop(queue);
         self.0.wake.notify_one();
     }
@@ -194,15 +188,11 @@ impl Outbox {
 
     /// Waits until fewer than [`MOST_ANSWERS`] answers wait. Returns false if the queue is closed.
     pub(crate) async fn has_room(&self) -> bool {
-        loop {
-            {
-                let queue = self.0.queue.borrow();
-                if queue.closed || queue.answers.len() < MOST_ANSWERS {
-                    return !queue.closed;
-                }
-            }
+        let is_full = |queue: &Queue| !queue.closed && queue.answers.len() >= MOST_ANSWERS;
+        while is_full(&self.0.queue.borrow()) {
             self.0.taken.notified().await;
         }
+        !self.0.queue.borrow().closed
     }
 
     /// Waits for messages to write; `None` once the queue is closed and empty.
@@ -221,10 +211,9 @@ impl Outbox {
 
     fn take(&self) -> Vec<Answer> {
         let mut queue = self.0.queue.borrow_mut();
-        let mut ready = std::mem::take(&mut queue.answers);
-        queue.settle(&self.0.latest.borrow(), &mut ready);
+        queue.settle(&self.0.latest.borrow());
         self.0.taken.notify_one();
-        ready
+        std::mem::take(&mut queue.answers)
     }
 }
 

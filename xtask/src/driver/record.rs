@@ -18,7 +18,6 @@ use crate::system::say;
 /// Only the owner reads the environment of services.
 const MODE: u32 = 0o600;
 
-/// An open record.
 pub(crate) struct Record {
     file: Option<BufWriter<File>>,
 }
@@ -41,12 +40,10 @@ impl Record {
         Ok(this)
     }
 
-    /// Appends an event and its effects.
     pub(crate) fn write(&mut self, at: Duration, event: Event, effects: &[Effect]) {
         self.append(&RecordLine::Step(Box::new(RecordStep::new(at, event, effects.to_vec()))));
     }
 
-    /// Writes buffered lines to the file.
     pub(crate) fn flush(&mut self) {
         self.attempt(Write::flush);
     }

@@ -13,7 +13,7 @@ use xtask_core::stack::{Event, Fault};
 use xtask_core::terms::Name;
 
 use crate::driver::compilers::Compilers;
-use crate::driver::{Asked, ConnectionId, Driver, HURRIED_GRACE, Input, Pending};
+use crate::driver::{ConnectionId, Driver, HURRIED_GRACE, Input, Pending};
 
 impl Driver {
     pub(crate) fn take(&mut self, input: Input) {
@@ -21,7 +21,7 @@ impl Driver {
             Input::Opened { connection, outbox } => {
                 self.clients.insert(connection, outbox);
             }
-            Input::Call { connection, call } => self.call(connection, call),
+            Input::Call { pending, request } => self.call(pending, request),
             Input::Closed { connection } => self.closed(connection),
             Input::Leave => self.leave(),
             Input::Abandoned => self.hurry(),
@@ -32,66 +32,81 @@ impl Driver {
         }
     }
 
-    fn call(&mut self, connection: ConnectionId, call: Asked) {
-        let Asked { id, request, answered } = call;
-        let pending = Pending { connection, id, answered };
-        let reply = match request {
+    fn call(&mut self, pending: Pending, request: Request) {
+        let connection = pending.connection;
+        let result = match request {
             Request::Status => return self.look_for(pending),
-            Request::Watch => self.watch(connection),
-            Request::Apply { plan, hold } => self.apply(connection, *plan, hold),
-            Request::Hold { hold } => {
-                self.hold(connection, hold);
-                Reply::Done
-            }
-            Request::Building { pid } => {
-                if let Some(compilers) = Compilers::led_by(pid) {
-                    self.compilers.insert(connection, compilers);
-                }
-                Reply::Done
-            }
-            Request::Linked { services, path } => {
-                for service in services {
-                    self.step(Event::Linked { service, path: path.clone() });
-                }
-                Reply::Done
-            }
-            Request::BuildFailed { services, message } => {
-                for service in services {
-                    self.step(Event::BuildFailed { service, message: message.clone() });
-                }
-                Reply::Done
-            }
             Request::BuildEnded { ok } => {
                 self.compilers.remove(&connection);
                 self.build_ended(connection, ok);
                 match self.after_accepts.entry(connection) {
                     // Creating an image takes long, so the answer is deferred.
                     Entry::Vacant(vacant) => {
-                        vacant.insert(id);
+                        vacant.insert(pending.id);
                         let _ = pending.answered.send(());
                         return;
                     }
                     Entry::Occupied(_) => {
-                        refused("the build of this connection is already ending".to_owned())
+                        Err("the build of this connection is already ending".to_owned())
                     }
                 }
             }
-            Request::TakeDown { services, only } => {
-                self.step_known(&services.clone(), Event::TakeDown { services, only })
-            }
-            Request::Restart { services } => self.restart(services),
-            Request::Replace { services } => {
-                self.step_known(&services.clone(), Event::Replace { services })
-            }
-            Request::Fault { service, fault } => self.fault(service, fault),
-            Request::Shutdown { now } => {
-                self.step(if now { Event::KillNow } else { Event::Shutdown });
-                Reply::Done
-            }
+            Request::Watch => Ok(self.watch(connection)),
+            request => self.change(connection, request).map(|()| Reply::Done),
         };
         // The changes are queued before the answer that reports their completion.
         self.publish();
-        self.answer(pending, reply);
+        self.answer(pending, result.unwrap_or_else(|message| Reply::Refused { message }));
+    }
+
+    /// Applies a request whose answer is that it was done.
+    ///
+    /// # Errors
+    /// Why the request is refused.
+    fn change(&mut self, connection: ConnectionId, request: Request) -> Result<(), String> {
+        match request {
+            Request::Apply { plan, hold } => return self.apply(connection, *plan, hold),
+            Request::Hold { hold } => self.hold(connection, hold),
+            Request::Building { pid } => {
+                if let Some(compilers) = Compilers::led_by(pid) {
+                    self.compilers.insert(connection, compilers);
+                }
+            }
+            Request::Linked { services, path } => {
+                for service in services {
+                    self.step(Event::Linked { service, path: path.clone() });
+                }
+            }
+            Request::BuildFailed { services, message } => {
+                for service in services {
+                    self.step(Event::BuildFailed { service, message: message.clone() });
+                }
+            }
+            Request::TakeDown { services, only } => {
+                self.check_known(&services)?;
+                self.step(Event::TakeDown { services, only });
+            }
+            Request::Restart { services } => {
+                // The reducer would silently leave adopted services alone.
+                let mut all = services.iter().filter_map(|name| self.stack.service_snapshot(name));
+                if let Some(seen) = all.find(|seen| seen.adopted) {
+                    return Err(not_ours(&seen));
+                }
+                self.check_known(&services)?;
+                self.step(Event::Restart { services });
+            }
+            Request::Replace { services } => {
+                self.check_known(&services)?;
+                self.step(Event::Replace { services });
+            }
+            Request::Fault { service, fault } => return self.fault(service, fault),
+            Request::Shutdown { now } => {
+                self.step(if now { Event::KillNow } else { Event::Shutdown });
+            }
+            // `call` answers these.
+            Request::Status | Request::Watch | Request::BuildEnded { .. } => {}
+        }
+        Ok(())
     }
 
     pub(crate) fn snapshot(&self) -> Snapshot {
@@ -113,22 +128,19 @@ impl Driver {
         Reply::Snapshot(self.snapshot())
     }
 
-    fn apply(&mut self, connection: ConnectionId, plan: Plan, hold: bool) -> Reply {
+    fn apply(&mut self, connection: ConnectionId, plan: Plan, hold: bool) -> Result<(), String> {
         if plan.version != Plan::VERSION {
-            return refused(format!(
-                "the plan has version {}, this supervisor reads {}",
-                plan.version,
-                Plan::VERSION
-            ));
+            let (version, own) = (plan.version, Plan::VERSION);
+            return Err(format!("the plan has version {version}, this supervisor reads {own}"));
         }
         if self.stack.state() == State::Stopping {
-            return refused(format!("stack `{}` is being shut down", self.board.stack()));
+            return Err(format!("stack `{}` is being shut down", self.board.stack()));
         }
         self.applied = true;
         self.hold(connection, hold);
         self.builders.insert(connection);
         self.step(Event::Apply { plan });
-        Reply::Done
+        Ok(())
     }
 
     fn hold(&mut self, connection: ConnectionId, hold: bool) {
@@ -150,42 +162,26 @@ impl Driver {
         }
     }
 
-    /// Refuses adopted services, which the reducer would silently leave alone.
-    fn restart(&mut self, services: Vec<Name>) -> Reply {
-        let mut all = services.iter().filter_map(|name| self.stack.service_snapshot(name));
-        match all.find(|seen| seen.adopted) {
-            Some(seen) => not_ours(&seen),
-            None => self.step_known(&services.clone(), Event::Restart { services }),
-        }
-    }
-
     /// Refuses a fault that would have no effect, so that no test waits for one.
-    fn fault(&mut self, service: Name, fault: Fault) -> Reply {
-        let Some(seen) = self.stack.service_snapshot(&service) else {
-            return refused(format!("no service `{service}` in this stack"));
-        };
-        if seen.adopted {
-            return not_ours(&seen);
-        }
-        match (seen.phase, seen.pid) {
-            (Phase::Starting | Phase::Ready, Some(_)) => {
-                self.step(Event::Fault { service, fault });
-                Reply::Done
+    fn fault(&mut self, service: Name, fault: Fault) -> Result<(), String> {
+        self.check_known(std::slice::from_ref(&service))?;
+        match self.stack.service_snapshot(&service) {
+            Some(seen) if seen.adopted => return Err(not_ours(&seen)),
+            Some(ServiceSnapshot { phase, pid, .. })
+                if pid.is_none() || !matches!(phase, Phase::Starting | Phase::Ready) =>
+            {
+                let phase = phase.as_str();
+                return Err(format!("service `{service}` has no process to signal: it is {phase}"));
             }
-            (phase, _) => refused(format!(
-                "service `{service}` has no process to signal: it is {}",
-                phase.as_str()
-            )),
+            _ => self.step(Event::Fault { service, fault }),
         }
+        Ok(())
     }
 
-    fn step_known(&mut self, services: &[Name], event: Event) -> Reply {
+    fn check_known(&self, services: &[Name]) -> Result<(), String> {
         match services.iter().find(|name| self.stack.service_snapshot(name).is_none()) {
-            Some(unknown) => refused(format!("no service `{unknown}` in this stack")),
-            None => {
-                self.step(event);
-                Reply::Done
-            }
+            Some(unknown) => Err(format!("no service `{unknown}` in this stack")),
+            None => Ok(()),
         }
     }
 
@@ -235,15 +231,11 @@ impl Driver {
     }
 }
 
-fn not_ours(service: &ServiceSnapshot) -> Reply {
+fn not_ours(service: &ServiceSnapshot) -> String {
     let pid = service.pid.map(|pid| format!(" as process {pid}")).unwrap_or_default();
     let name = &service.name;
-    refused(format!(
+    format!(
         "`{name}` runs{pid}, which this stack did not start and does not stop; \
          `cargo xtask restart --replace {name}` replaces it"
-    ))
-}
-
-fn refused(message: String) -> Reply {
-    Reply::Refused { message }
+    )
 }

@@ -16,7 +16,6 @@ use crate::system::pidfd::ExitWatch;
 /// A wait longer than this is reported.
 const SLOW: Duration = Duration::from_secs(1);
 
-/// A watching connection to a supervisor.
 pub(crate) struct Session {
     pub(crate) paths: StackPaths,
     /// Has sent `Watch`, so that every change of the stack arrives.
@@ -62,7 +61,8 @@ impl Supervisor {
     pub(super) fn of(snapshot: &Snapshot) -> Result<Self, Error> {
         let pids = [Some(snapshot.supervisor_pid), snapshot.guardian_pid];
         let processes = pids.into_iter().flatten().map(ExitWatch::new).collect::<io::Result<_>>();
-        Ok(Self { processes: processes.map_err(Error::WatchProcesses)?, child: None })
+        let processes = processes.map_err(Error::system("watch the supervisor's processes"))?;
+        Ok(Self { processes, child: None })
     }
 
     /// Waits until both processes have exited.
@@ -131,5 +131,5 @@ pub(super) async fn watch(
 
 /// Waits for a lock of the stack and takes it.
 pub(crate) async fn lock(path: &std::path::Path) -> Result<Lock, Error> {
-    Lock::turn(path).await.map_err(|source| Error::Lock { path: path.to_path_buf(), source })
+    Lock::turn(path).await.map_err(Error::path("lock", path))
 }

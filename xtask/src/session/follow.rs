@@ -26,7 +26,6 @@ pub(crate) enum Extent {
     Future,
 }
 
-/// The logs of some or all services of a stack.
 pub(crate) struct Follower {
     inotify: AsyncFd<OwnedFd>,
     paths: StackPaths,
@@ -144,7 +143,6 @@ fn service_of(file: &[u8]) -> Option<&str> {
     log.strip_suffix(".log").filter(|_| is_number)
 }
 
-/// Which files inotify reports.
 enum Changed {
     These(Vec<Vec<u8>>),
     /// Unknown, because the kernel's queue overflowed.

@@ -26,7 +26,6 @@ const LONGEST_LOG_BYTES: u64 = 1024 * 1024;
 /// What a new supervisor is started with.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct LaunchSettings {
-    /// The root of the workspace.
     pub(crate) workspace: PathBuf,
     /// The supervisor shuts the stack down when this process exits.
     pub(crate) until_pid: Option<u32>,
@@ -50,8 +49,7 @@ pub(crate) async fn connect_or_launch(
     settings: &LaunchSettings,
     mut on_slow: impl FnMut(Wait),
 ) -> Result<Session, Error> {
-    let folder = || paths.folder().to_path_buf();
-    paths.create().map_err(|source| Error::CreateFolder { path: folder(), source })?;
+    paths.create().map_err(Error::path("create", paths.folder()))?;
     loop {
         let turn = lock(&paths.launch_lock()).await?;
         match connect(paths, || on_slow(Wait::Answer)).await? {
@@ -78,16 +76,15 @@ async fn launch(
         clean_locked(paths, &held)
     };
     let log_path = paths.supervisor_log();
-    let log =
-        open_log(&log_path).map_err(|source| Error::OpenLog { path: log_path.clone(), source })?;
+    let log = open_log(&log_path).map_err(Error::path("write", &log_path))?;
     let old_bytes = log.metadata().map(|log| log.len()).unwrap_or(0);
     // The first connection is the supervisor's standard input, so that the first request needs
     // no socket path.
-    let (ours, theirs) = BlockingStream::pair().map_err(Error::ControlConnection)?;
+    let failed = || Error::system("create the control connection");
+    let (ours, theirs) = BlockingStream::pair().map_err(failed())?;
     let mut child = spawn(paths, settings, theirs.into(), log)?;
     let ours = ours.set_nonblocking(true).and_then(|()| UnixStream::from_std(ours));
-    let connection =
-        Connection::from_stream(ours.map_err(Error::ControlConnection)?, PathBuf::new());
+    let connection = Connection::from_stream(ours.map_err(failed())?, PathBuf::new());
     match watch(connection).await {
         Ok((connection, snapshot)) => Ok(Session {
             paths: paths.clone(),
@@ -134,7 +131,7 @@ fn spawn(
         command.pre_exec(|| rustix::process::setsid().map(|_| ()).map_err(Into::into));
     }
     let started = log.try_clone().and_then(|copy| command.stdout(copy).stderr(log).spawn());
-    started.map_err(|source| Error::StartSupervisor { program, source })
+    started.map_err(Error::path("start", &program))
 }
 
 /// Opens the supervisor's log for appending. A long log replaces the rotated one first.

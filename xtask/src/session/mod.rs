@@ -15,5 +15,5 @@ pub(crate) use error::Error;
 
 /// The executable of this tool.
 pub(crate) fn own_program() -> Result<PathBuf, Error> {
-    std::env::current_exe().map_err(Error::OwnProgram)
+    std::env::current_exe().map_err(Error::system("find the tool's own executable"))
 }

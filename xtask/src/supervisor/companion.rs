@@ -9,7 +9,6 @@ use xtask_client::StackPaths;
 
 /// Paths that supervisor, guardian and sweeper share.
 pub(crate) struct Scene<'a> {
-    /// The stack's files.
     pub(crate) paths: &'a StackPaths,
     /// The folder of the stack's sockets.
     pub(crate) runtime: &'a Path,
@@ -17,13 +16,11 @@ pub(crate) struct Scene<'a> {
 
 /// A process that outlives the supervisor.
 pub(crate) struct Companion {
-    /// Process id.
     pub(crate) pid: u32,
     /// Readable when the process has exited.
     pub(crate) pidfd: OwnedFd,
 }
 
-/// The companions of a supervisor.
 pub(crate) struct Companions {
     /// The supervisor's parent.
     pub(crate) guardian: Companion,
@@ -53,6 +50,13 @@ pub(super) unsafe fn fork() -> io::Result<Option<Pid>> {
 pub(super) fn empty_standard_input() -> io::Result<()> {
     let nothing = std::fs::File::open("/dev/null")?;
     Ok(rustix::stdio::dup2_stdin(&nothing)?)
+}
+
+pub(super) fn ignore(signals: &[libc::c_int]) {
+    for signal in signals {
+        // SAFETY: ignoring a signal runs no code.
+        unsafe { libc::signal(*signal, libc::SIG_IGN) };
+    }
 }
 
 impl Companion {

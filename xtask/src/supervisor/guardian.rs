@@ -14,7 +14,7 @@ use rustix::process::{
     Pid, Signal, WaitOptions, WaitStatus, getpid, kill_process, set_child_subreaper, wait, waitpid,
 };
 
-use super::companion::{Companion, Companions, Scene, empty_standard_input, fork};
+use super::companion::{Companion, Companions, Scene, empty_standard_input, fork, ignore};
 use super::sweeper::{Standby, nothing_is_left, stand_by, sweep};
 use crate::system::say;
 use crate::system::sweep::kill_descendants;
@@ -32,23 +32,15 @@ const SIGNALLED: i32 = 128;
 pub(crate) fn guard(scene: &Scene<'_>) -> io::Result<Companions> {
     let me = getpid();
     let guardian = Companion::of(me)?;
-    let standby = match stand_by(scene) {
-        Ok(standby) => Some(standby),
-        Err(error) => {
-            say(&format!("failed to start the sweeper: {error}"));
-            None
-        }
-    };
+    let failed = |error: &io::Error| say(&format!("failed to start the sweeper: {error}"));
+    let standby = stand_by(scene).inspect_err(failed).ok();
     let before = take_signals_by_hand();
     let subreaper = set_child_subreaper(Some(me)).map_err(io::Error::from);
     // SAFETY: there is only this thread.
     match subreaper.and_then(|()| unsafe { fork() }) {
         Ok(None) => {
             restore_signals(&before);
-            let (sweeper, held) = match standby {
-                Some(Standby { sweeper, held }) => (Some(sweeper), Some(held)),
-                None => (None, None),
-            };
+            let (sweeper, held) = standby.map(|Standby { sweeper, held }| (sweeper, held)).unzip();
             Ok(Companions { guardian, sweeper, held })
         }
         Ok(Some(supervisor)) => {
@@ -71,10 +63,8 @@ fn watch(supervisor: Pid, standby: Option<Standby>, scene: &Scene<'_>) -> ! {
     let _ = empty_standard_input();
     let _ = rustix::thread::set_name(c"xtask-guardian");
     ignore(&[libc::SIGQUIT, libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU]);
-    let (mut sweeper, held) = match standby {
-        Some(standby) => (number(&standby.sweeper), Some(standby.held)),
-        None => (None, None),
-    };
+    let (sweeper, held) = standby.map(|Standby { sweeper, held }| (sweeper, held)).unzip();
+    let mut sweeper = sweeper.and_then(|sweeper| Pid::from_raw(sweeper.pid.cast_signed()));
     let status = loop {
         if let Some(status) = reap(supervisor, &mut sweeper) {
             break status;
@@ -110,10 +100,6 @@ fn watch(supervisor: Pid, standby: Option<Standby>, scene: &Scene<'_>) -> ! {
         (Some(code), _) => code,
         (None, signal) => SIGNALLED + signal.unwrap_or(0),
     })
-}
-
-fn number(companion: &Companion) -> Option<Pid> {
-    Pid::from_raw(companion.pid.cast_signed())
 }
 
 /// Reaps exited children until the supervisor is one of them. Forgets an exited sweeper.
@@ -173,11 +159,4 @@ fn next_signal() -> Option<Signal> {
     // SAFETY: the set is valid, and a null pointer requests no details.
     let number = unsafe { libc::sigwaitinfo(&raw const wanted, ptr::null_mut()) };
     Signal::from_named_raw(number)
-}
-
-fn ignore(signals: &[libc::c_int]) {
-    for signal in signals {
-        // SAFETY: ignoring a signal runs no code.
-        unsafe { libc::signal(*signal, libc::SIG_IGN) };
-    }
 }

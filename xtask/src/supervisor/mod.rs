@@ -32,7 +32,7 @@ use crate::driver::{Driver, Input, Record};
 use crate::effects::{World, WorldSettings};
 use crate::system::json_file::write_json;
 use crate::system::pidfd::ExitWatch;
-use crate::system::say;
+use crate::system::{say, wait_if_some};
 use companion::{Companions, Scene, empty_standard_input};
 use guardian::guard;
 use leftovers::{Leftovers, clean_locked};
@@ -46,9 +46,7 @@ const FAREWELL: Duration = Duration::from_millis(300);
 /// How often a killed sweeper is replaced.
 const SWEEPERS: usize = 5;
 
-/// Arguments of a supervisor.
 pub(crate) struct Settings {
-    /// The stack's folder.
     pub folder: PathBuf,
     /// Shut down when this process has exited.
     pub until_pid: Option<u32>,
@@ -61,21 +59,15 @@ pub(crate) fn run(settings: &Settings) -> anyhow::Result<()> {
     close_inherited();
     let paths = StackPaths::at(&settings.folder);
     paths.create().with_context(|| format!("failed to create `{}`", paths.folder().display()))?;
-    let lock_path = paths.lock();
-    let lock = Lock::wait(&lock_path)
-        .with_context(|| format!("failed to lock `{}`", lock_path.display()))?;
+    let lock = Lock::wait(&paths.lock())
+        .with_context(|| format!("failed to lock `{}`", paths.lock().display()))?;
     if let Some(Leftovers { supervisor: Some(before), .. }) = clean_locked(&paths, &lock) {
         say(&format!("supervisor {before} died without cleaning up; cleaned up now"));
     }
     let runtime_folder = paths.create_runtime().context("failed to create a folder for sockets")?;
     let scene = Scene { paths: &paths, runtime: &runtime_folder };
-    let mut companions = match guard(&scene) {
-        Ok(companions) => Some(companions),
-        Err(error) => {
-            say(&format!("failed to start the guardian: {error}"));
-            None
-        }
-    };
+    let failed = |error: &io::Error| say(&format!("failed to start the guardian: {error}"));
+    let mut companions = guard(&scene).inspect_err(failed).ok();
     // From here on this is another process: the guardian's child. A signal to the
     // guardian's group must not reach both.
     let _ = rustix::process::setsid();
@@ -133,17 +125,13 @@ async fn serve(
         event_sender,
     )
     .context("failed to prepare the stack's folders")?;
-    let record = match &settings.record {
-        Some(path) => {
-            let shown = path.display();
-            Some(Record::create(path).with_context(|| format!("failed to write `{shown}`"))?)
-        }
-        None => None,
-    };
+    let record = settings.record.as_ref().map(|path| {
+        Record::create(path).with_context(|| format!("failed to write `{}`", path.display()))
+    });
     let board = Board::new(paths.stack());
     let mut server = Server::new(input_sender.clone(), &board);
     let guardian_pid = companions.as_ref().map(|companions| companions.guardian.pid);
-    let mut driver = Driver::new(world, board, record, guardian_pid);
+    let mut driver = Driver::new(world, board, record.transpose()?, guardian_pid);
     watch_signals(&input_sender)?;
     if let Some(pid) = settings.until_pid {
         let watched = watch_process(pid, input_sender.clone());
@@ -160,7 +148,7 @@ async fn serve(
     }
     driver.close();
     let _ = tokio::time::timeout(FAREWELL, async {
-        for writer in server.into_writers() {
+        for writer in server.writers {
             let _ = writer.await;
         }
     })
@@ -203,7 +191,7 @@ async fn stay_guarded(
                 guarded = false;
                 let _ = inputs.send(Input::Unguarded { sweeper: number });
             }
-            () = gone(sweeper.as_ref()) => {
+            () = wait_if_some(sweeper.as_ref().map(ExitWatch::exited)) => {
                 started += 1;
                 (number, sweeper) = (None, None);
                 if started <= SWEEPERS {
@@ -215,13 +203,6 @@ async fn stay_guarded(
                 }
             }
         }
-    }
-}
-
-async fn gone(process: Option<&ExitWatch>) {
-    match process {
-        Some(process) => process.exited().await,
-        None => std::future::pending().await,
     }
 }
 

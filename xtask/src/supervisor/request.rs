@@ -23,7 +23,6 @@ const LONG_LINE_TIME: Duration = Duration::from_secs(5);
 
 /// Why no line was read.
 pub(super) enum Unread {
-    /// The client closed the connection.
     Gone,
     /// The line was refused, for this reason.
     Refused(String),

@@ -17,33 +17,28 @@ use xtask_client::protocol::{self, Answer, MalformedCall, Reply};
 
 use super::request::{MOST_LONG_LINES, Unread, line};
 use crate::driver::outbox::{Board, Outbox, Outboxes};
-use crate::driver::{Asked, ConnectionId, Input};
+use crate::driver::{ConnectionId, Input, Pending};
 use crate::system::say;
 
 /// The number of clients served at once; more are refused with a message.
 const MOST_CLIENTS: usize = 256;
 
-/// Serves the clients of the control socket.
 pub(crate) struct Server {
     inputs: UnboundedSender<Input>,
     outboxes: Outboxes,
     last_connection: ConnectionId,
-    writers: Vec<JoinHandle<()>>,
-    limits: Rc<Limits>,
-}
-
-/// Limits that all clients share. Each client holds two handles, one for each direction, until its
-/// tasks have ended.
-struct Limits {
-    long_lines: Semaphore,
+    /// The tasks that write to clients.
+    pub(super) writers: Vec<JoinHandle<()>>,
+    /// Shared by all clients. Each client holds two handles, one for each direction, until its
+    /// tasks have ended.
+    long_lines: Rc<Semaphore>,
 }
 
 impl Server {
-    /// Creates a server that forwards requests through `inputs`.
     pub(crate) fn new(inputs: UnboundedSender<Input>, board: &Board) -> Self {
-        let limits = Rc::new(Limits { long_lines: Semaphore::new(MOST_LONG_LINES) });
+        let long_lines = Rc::new(Semaphore::new(MOST_LONG_LINES));
         let outboxes = board.outboxes();
-        Self { inputs, outboxes, last_connection: 0, writers: Vec::new(), limits }
+        Self { inputs, outboxes, last_connection: 0, writers: Vec::new(), long_lines }
     }
 
     /// Accepts clients of this user until it is cancelled.
@@ -53,7 +48,7 @@ impl Server {
                 Ok((stream, _)) if !is_ours(&stream) => {
                     say("refused a connection of another user");
                 }
-                Ok((stream, _)) if Rc::strong_count(&self.limits) > 2 * MOST_CLIENTS => {
+                Ok((stream, _)) if Rc::strong_count(&self.long_lines) > 2 * MOST_CLIENTS => {
                     refuse_client(&stream);
                 }
                 Ok((stream, _)) => self.serve(stream),
@@ -77,24 +72,17 @@ impl Server {
             return;
         }
         self.writers.retain(|writer| !writer.is_finished());
-        let limits = Rc::clone(&self.limits);
-        self.writers.push(spawn_local({
-            let (outbox, limits) = (outbox.clone(), Rc::clone(&limits));
-            async move {
-                write(writer, outbox).await;
-                drop(limits);
-            }
+        let (long_lines, written) = (Rc::clone(&self.long_lines), Rc::clone(&self.long_lines));
+        let queue = outbox.clone();
+        self.writers.push(spawn_local(async move {
+            write(writer, queue).await;
+            drop(written);
         }));
         spawn_local(async move {
-            read(reader, connection, &outbox, &inputs, &limits).await;
+            read(reader, connection, &outbox, &inputs, &long_lines).await;
             let _ = inputs.send(Input::Closed { connection });
             outbox.close();
         });
-    }
-
-    /// Returns the tasks that still write to clients.
-    pub(crate) fn into_writers(self) -> Vec<JoinHandle<()>> {
-        self.writers
     }
 }
 
@@ -105,11 +93,11 @@ async fn read(
     connection: ConnectionId,
     outbox: &Outbox,
     inputs: &UnboundedSender<Input>,
-    limits: &Limits,
+    long_lines: &Semaphore,
 ) {
     let mut reader = BufReader::new(reader);
     while outbox.has_room().await {
-        let (line, _turn) = match line(&mut reader, &limits.long_lines).await {
+        let (line, _turn) = match line(&mut reader, long_lines).await {
             Ok(line) => line,
             Err(Unread::Gone) => return,
             Err(Unread::Refused(why)) => {
@@ -126,8 +114,8 @@ async fn read(
         };
         drop(line);
         let (answered, answer) = oneshot::channel();
-        let call = Asked { id: call.id, request: call.request, answered };
-        if inputs.send(Input::Call { connection, call }).is_err() {
+        let pending = Pending { connection, id: call.id, answered };
+        if inputs.send(Input::Call { pending, request: call.request }).is_err() {
             return;
         }
         let _ = answer.await;
@@ -213,18 +201,18 @@ mod tests {
             loop {
                 match self.inputs.recv().await.unwrap() {
                     Input::Opened { outbox, .. } => self.outboxes.push(outbox),
-                    Input::Call { connection, call } => {
+                    Input::Call { pending: Pending { connection, id, answered }, request } => {
                         let outbox =
                             self.outboxes[usize::try_from(connection).unwrap() - 1].clone();
-                        let reply = match call.request {
+                        let reply = match request {
                             Request::Watch => {
                                 self.board.add(outbox.clone());
                                 Reply::Snapshot(snapshot(Vec::new()))
                             }
                             _ => Reply::Done,
                         };
-                        outbox.answer(Answer { id: call.id, reply });
-                        call.answered.send(()).unwrap();
+                        outbox.answer(Answer { id, reply });
+                        answered.send(()).unwrap();
                         return;
                     }
                     Input::Closed { .. }

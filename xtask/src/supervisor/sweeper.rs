@@ -14,7 +14,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, PidfdFlags, getpid, getppid, pidfd_open};
 
-use super::companion::{Companion, Scene, empty_standard_input, fork};
+use super::companion::{Companion, Scene, empty_standard_input, fork, ignore};
 use super::leftovers::bury;
 use super::lock::Lock;
 use crate::effects::containers::cleanup::{self, AfterCleanup};
@@ -128,8 +128,5 @@ pub(super) fn sweep(scene: &Scene<'_>) {
 fn settle() {
     let _ = rustix::process::setsid();
     let _ = rustix::thread::set_name(c"xtask-sweeper");
-    for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGTERM, libc::SIGQUIT, libc::SIGTSTP] {
-        // SAFETY: ignoring a signal runs no code.
-        unsafe { libc::signal(signal, libc::SIG_IGN) };
-    }
+    ignore(&[libc::SIGHUP, libc::SIGINT, libc::SIGTERM, libc::SIGQUIT, libc::SIGTSTP]);
 }

@@ -19,3 +19,11 @@ pub(crate) mod tcp;
 pub(crate) mod traffic;
 
 pub(crate) use say::say;
+
+/// Waits for a future; forever if there is none. For a branch of `select!` that may be absent.
+pub(crate) async fn wait_if_some<T>(future: Option<impl Future<Output = T>>) -> T {
+    match future {
+        Some(future) => future.await,
+        None => std::future::pending().await,
+    }
+}

@@ -29,16 +29,11 @@ pub(crate) fn blocked(snapshot: &Snapshot, service: &ServiceSnapshot) -> Option<
 /// Lines about all deadlocks, or those of one service, with a hint.
 pub(crate) fn deadlocks(snapshot: &Snapshot, service: Option<&str>) -> String {
     let mut out = String::new();
-    let concerns = |name| move |found: &&_| xtask_core::calls::Deadlock::concerns(found, name);
     let all = snapshot.deadlocks.iter();
-    let shown: Vec<_> = match service {
-        Some(name) => all.filter(concerns(name)).collect(),
-        None => all.collect(),
-    };
-    for deadlock in &shown {
+    for deadlock in all.filter(|found| service.is_none_or(|name| found.concerns(name))) {
         let _ = writeln!(out, "{BAD}deadlock{RESET}{BOLD}: {deadlock}{RESET}");
     }
-    if !shown.is_empty() {
+    if !out.is_empty() {
         let hint = "let one of them accept connections before it calls the other";
         let _ = writeln!(out, "  {BOLD}hint:{RESET} {hint}");
     }
@@ -47,11 +42,8 @@ pub(crate) fn deadlocks(snapshot: &Snapshot, service: Option<&str>) -> String {
 
 /// Lines about calls that no metadata declares, each with a hint.
 pub(crate) fn undeclared(snapshot: &Snapshot) -> String {
-    let mut out = String::new();
-    for call in snapshot.undeclared_calls() {
-        out.push_str(&undeclared_call(&call.from, &call.to));
-    }
-    out
+    let calls = snapshot.undeclared_calls();
+    calls.iter().map(|call| undeclared_call(&call.from, &call.to)).collect()
 }
 
 /// Lines about one undeclared call.

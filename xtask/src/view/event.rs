@@ -14,7 +14,6 @@ pub(crate) struct LogLine<'a> {
     /// Time of the line: RFC 3339 in UTC with milliseconds.
     time: &'a str,
     service: &'a str,
-    /// The run that printed it.
     run: u64,
     /// `stdout`, `stderr`, or `xtask` for the tool's own notes about the log.
     stream: &'static str,
@@ -39,7 +38,6 @@ impl<'a> LogLine<'a> {
         Self { time, service, run, stream, text: line.text_lossy(), open }
     }
 
-    /// Appends the event as a line of JSON.
     pub(crate) fn append(&self, out: &mut Vec<u8>) {
         append(out, self);
     }
@@ -60,13 +58,11 @@ pub(crate) struct TimedEvent<'a> {
     pub(crate) event: UpEvent<'a>,
 }
 
-/// An event of `up`.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case", tag = "event")]
 pub(crate) enum UpEvent<'a> {
     /// The first event: the plan.
     Plan {
-        /// The stack's name.
         stack: &'a str,
         /// Its services, dependencies first.
         services: Vec<&'a str>,
@@ -75,7 +71,6 @@ pub(crate) enum UpEvent<'a> {
     },
     /// A program was linked, or was found up to date.
     Linked {
-        /// The services that run it.
         services: Vec<&'a str>,
         /// Path of the program in the target directory.
         path: &'a str,
@@ -90,11 +85,9 @@ pub(crate) enum UpEvent<'a> {
     /// The phase of a service changed.
     Phase {
         service: &'a str,
-        /// Its new phase.
         phase: Phase,
         /// Number of its run, 0 before the first.
         run: u64,
-        /// Process id.
         pid: Option<u32>,
         /// Whether the process is adopted: not started by this stack and never stopped by it.
         adopted: bool,
@@ -123,10 +116,7 @@ pub(crate) enum UpEvent<'a> {
     /// A line that a service printed; in the foreground only.
     Log(LogLine<'a>),
     /// The last event.
-    End {
-        /// Exit code of the command.
-        exit_code: u8,
-    },
+    End { exit_code: u8 },
 }
 
 impl<'a> UpEvent<'a> {
@@ -135,7 +125,6 @@ impl<'a> UpEvent<'a> {
         append(out, self);
     }
 
-    /// Creates the event of a service's new state.
     pub(crate) fn phase(service: &'a ServiceSnapshot) -> Self {
         Self::Phase {
             service: &service.name,

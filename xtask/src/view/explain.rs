@@ -7,10 +7,10 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 use xtask_core::calls::Deadlock;
-use xtask_core::plan::{Plan, Service, Setting};
+use xtask_core::plan::{Dependency, Plan, Port, Service, Setting, Use};
 use xtask_core::snapshot::{ServiceSnapshot, Snapshot};
 use xtask_core::terms::duration::spell;
-use xtask_core::terms::{Kind, Name, Restart};
+use xtask_core::terms::{Name, Restart};
 
 use super::calls;
 use super::service_json::ServiceJson;
@@ -52,38 +52,43 @@ fn together<'a>(plan: &'a Plan, service: &Name) -> Vec<&'a Name> {
 pub(crate) fn render(plan: &Plan, service: &str, running: Option<&Snapshot>) -> Option<String> {
     let service = plan.service(service)?;
     let values = Values { plan, running };
-    let kind = match service.kind {
-        Kind::Service => "service",
-        Kind::Job => "job",
-    };
+    let kind = words::kind(service.kind);
     let mut out = format!("{} ({kind}), declared at {}\n", service.name, service.declared);
     if let Some(snapshot) = running
         && let Some(state) = snapshot.service(&service.name)
     {
         out.push_str(&state_text(snapshot, state));
     }
-    let general = general(&values, service);
-    section(&mut out, None, general);
-    section(&mut out, Some("arguments"), arguments(&values, service));
-    section(&mut out, Some("variables"), variables(&values, service));
-    section(&mut out, Some("ports"), ports(&values, service));
-    section(&mut out, Some("waits for"), dependencies(service));
-    section(&mut out, Some("uses"), uses(service));
+    let argument = |arg: &Setting| (words::quoted(&values.setting(arg)), origin(arg));
+    let variable =
+        |(name, set): (&String, &Setting)| (format!("{name}={}", values.setting(set)), origin(set));
+    let port = |(index, port): (usize, &Port)| {
+        let number = values.port(&service.name, index);
+        let number = number.map_or("any free one".to_string(), |number| number.to_string());
+        (format!("{}: {number} on {}", port.name, port.host), port.declared.to_string())
+    };
+    let dependency = |edge: &Dependency| (words::dependency(edge), edge.declared.to_string());
+    let used = |edge: &Use| {
+        let relaxed = if edge.relaxed { " (a `depends-on`, relaxed)" } else { "" };
+        (format!("{}{relaxed}", edge.of), edge.declared.to_string())
+    };
+    section(&mut out, "", general(&values, service));
+    section(&mut out, "arguments\n", service.args.iter().map(argument).collect());
+    section(&mut out, "variables\n", service.env.iter().map(variable).collect());
+    section(&mut out, "ports\n", service.ports.iter().enumerate().map(port).collect());
+    section(&mut out, "waits for\n", service.depends_on.iter().map(dependency).collect());
+    section(&mut out, "uses\n", service.uses.iter().map(used).collect());
     Some(out)
 }
 
-/// A row: the setting and its source.
 type Row = (String, String);
 
 /// Appends the rows with an aligned second column, and nothing if there are none.
-fn section(out: &mut String, title: Option<&str>, rows: Vec<Row>) {
+fn section(out: &mut String, title: &str, rows: Vec<Row>) {
     if rows.is_empty() {
         return;
     }
-    out.push('\n');
-    if let Some(title) = title {
-        let _ = writeln!(out, "{title}");
-    }
+    out.extend(["\n", title]);
     let width = rows.iter().map(|(left, _)| left.chars().count()).max().unwrap_or(0).min(60);
     for (left, right) in rows {
         let _ = writeln!(out, "  {}", format!("{left:<width$}  {right}").trim_end());
@@ -128,40 +133,6 @@ fn origin(setting: &Setting) -> String {
         true => source(&setting.source),
         false => format!("{} (instead of {over})", source(&setting.source)),
     }
-}
-
-fn arguments(values: &Values<'_>, service: &Service) -> Vec<Row> {
-    let row = |arg: &Setting| (words::quoted(&values.setting(arg)), origin(arg));
-    service.args.iter().map(row).collect()
-}
-
-fn variables(values: &Values<'_>, service: &Service) -> Vec<Row> {
-    let rows = service.env.iter();
-    rows.map(|(name, s)| (format!("{name}={}", values.setting(s)), origin(s))).collect()
-}
-
-fn ports(values: &Values<'_>, service: &Service) -> Vec<Row> {
-    let rows = service.ports.iter().enumerate();
-    rows.map(|(index, port)| {
-        let number = values.port(&service.name, index);
-        let number = number.map_or("any free one".to_string(), |number| number.to_string());
-        (format!("{}: {number} on {}", port.name, port.host), port.declared.to_string())
-    })
-    .collect()
-}
-
-fn dependencies(service: &Service) -> Vec<Row> {
-    let rows = service.depends_on.iter();
-    rows.map(|edge| (words::dependency(edge), edge.declared.to_string())).collect()
-}
-
-fn uses(service: &Service) -> Vec<Row> {
-    let rows = service.uses.iter();
-    rows.map(|edge| {
-        let relaxed = if edge.relaxed { " (a `depends-on`, relaxed)" } else { "" };
-        (format!("{}{relaxed}", edge.of), edge.declared.to_string())
-    })
-    .collect()
 }
 
 /// The state of the service and its reason.

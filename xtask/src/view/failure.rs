@@ -25,7 +25,7 @@ pub(crate) fn failures(
     logs: &BTreeMap<Name, Vec<String>>,
 ) -> String {
     let mut out = String::new();
-    let held_up = HeldUp::new(plan, services);
+    let dependents = waiting_dependents(plan, services);
     for service in services.iter().filter(|service| is_cause(service)) {
         let name = &service.name;
         let _ = writeln!(out, "{BAD}error{RESET}{BOLD}: `{name}` {}{RESET}", headline(service));
@@ -45,7 +45,7 @@ pub(crate) fn failures(
         if !other.is_empty() && service.failure == Some(Failure::Timeout) {
             let _ = writeln!(out, "  last seen: {}", other.join("; "));
         }
-        let waiting = held_up.by(name);
+        let waiting = held_up_by(&dependents, name);
         for waiting in waiting.iter().take(SHOWN_WAITING) {
             let _ = writeln!(out, "  `{waiting}` is waiting on it");
         }
@@ -78,17 +78,9 @@ pub(crate) fn is_cause(service: &ServiceSnapshot) -> bool {
 
 /// Whether a service is in the state that `up` requested.
 pub(crate) fn is_well(service: &ServiceSnapshot) -> bool {
-    match service.phase {
-        Phase::Ready | Phase::Succeeded => true,
-        // A wanted service that is stopped has exited by itself with success.
-        Phase::Stopped => service.wanted,
-        Phase::Waiting
-        | Phase::Building
-        | Phase::Starting
-        | Phase::Backoff
-        | Phase::Stopping
-        | Phase::Failed => false,
-    }
+    // A wanted service that is stopped has exited by itself with success.
+    matches!(service.phase, Phase::Ready | Phase::Succeeded)
+        || service.phase == Phase::Stopped && service.wanted
 }
 
 /// Whether another command took it down during the bring-up.
@@ -98,12 +90,8 @@ fn is_taken_down(service: &ServiceSnapshot) -> bool {
 
 /// Whether a failed service had a process, so that its log can explain the failure.
 pub(crate) fn has_log(service: &ServiceSnapshot) -> bool {
-    match service.failure {
-        Some(Failure::Start | Failure::Timeout | Failure::Died) => service.run > 0,
-        Some(Failure::Build | Failure::Port | Failure::Unadopted | Failure::Dependency) | None => {
-            false
-        }
-    }
+    let ran = matches!(service.failure, Some(Failure::Start | Failure::Timeout | Failure::Died));
+    ran && service.run > 0
 }
 
 fn headline(service: &ServiceSnapshot) -> &'static str {
@@ -123,71 +111,51 @@ fn headline(service: &ServiceSnapshot) -> &'static str {
 
 fn hint(service: &ServiceSnapshot, stack: &str) -> Option<String> {
     let name = &service.name;
-    let command = |words: &str| command_for(stack, words);
-    match service.failure {
-        Some(Failure::Port) => {
-            Some(format!("{}, or stop that program", command("up --ports auto")))
+    let (words, what) = match service.failure? {
+        Failure::Port => ("up --ports auto".to_owned(), ", or stop that program"),
+        Failure::Unadopted => {
+            ("up --replace".to_owned(), " stops that process and starts the service")
         }
-        Some(Failure::Unadopted) => {
-            Some(format!("{} stops that process and starts the service", command("up --replace")))
-        }
-        Some(Failure::Timeout) => {
-            let explain = command(&format!("explain {name}"));
-            Some(format!("{explain} shows its probes and what they saw"))
-        }
-        Some(Failure::Start | Failure::Died) => {
-            Some(format!("{} shows all its output", command(&format!("logs {name}"))))
-        }
-        Some(Failure::Build | Failure::Dependency) | None => None,
-    }
+        Failure::Timeout => (format!("explain {name}"), " shows its probes and what they saw"),
+        Failure::Start | Failure::Died => (format!("logs {name}"), " shows all its output"),
+        Failure::Build | Failure::Dependency => return None,
+    };
+    Some(command_for(stack, &words) + what)
 }
 
-/// The services of a plan that wait for others.
-struct HeldUp<'a> {
-    /// For each service the waiting dependents, in order of the plan.
-    dependents: BTreeMap<&'a Name, Vec<&'a Name>>,
+/// For each service its waiting dependents, in order of the plan.
+type Dependents<'a> = BTreeMap<&'a Name, Vec<&'a Name>>;
+
+fn waiting_dependents<'a>(plan: &'a Plan, services: &[&ServiceSnapshot]) -> Dependents<'a> {
+    let held_up: BTreeSet<&Name> =
+        services.iter().filter(|s| is_held_up(s)).map(|service| &service.name).collect();
+    let mut dependents = Dependents::new();
+    for planned in plan.services.iter().filter(|planned| held_up.contains(&planned.name)) {
+        for edge in &planned.depends_on {
+            dependents.entry(&edge.on).or_default().push(&planned.name);
+        }
+    }
+    dependents
 }
 
-impl<'a> HeldUp<'a> {
-    fn new(plan: &'a Plan, services: &[&ServiceSnapshot]) -> Self {
-        let held_up: BTreeSet<&Name> =
-            services.iter().filter(|s| is_held_up(s)).map(|service| &service.name).collect();
-        let mut dependents: BTreeMap<_, Vec<_>> = BTreeMap::new();
-        for planned in plan.services.iter().filter(|planned| held_up.contains(&planned.name)) {
-            for edge in &planned.depends_on {
-                dependents.entry(&edge.on).or_default().push(&planned.name);
-            }
+/// All services that wait for `name`, directly or indirectly, nearest first.
+fn held_up_by<'a>(dependents: &Dependents<'a>, name: &Name) -> Vec<&'a Name> {
+    let next = |name: &Name| dependents.get(name).into_iter().flatten().copied();
+    let mut found: Vec<&Name> = Vec::new();
+    let mut seen: BTreeSet<&Name> = BTreeSet::new();
+    let mut queue: VecDeque<&Name> = next(name).collect();
+    while let Some(waiting) = queue.pop_front() {
+        if seen.insert(waiting) {
+            found.push(waiting);
+            queue.extend(next(waiting));
         }
-        Self { dependents }
     }
-
-    /// All services that wait for `name`, directly or indirectly, nearest first.
-    fn by(&self, name: &Name) -> Vec<&'a Name> {
-        let next = |name: &Name| self.dependents.get(name).into_iter().flatten().copied();
-        let mut found: Vec<&Name> = Vec::new();
-        let mut seen: BTreeSet<&Name> = BTreeSet::new();
-        let mut queue: VecDeque<&Name> = next(name).collect();
-        while let Some(waiting) = queue.pop_front() {
-            if seen.insert(waiting) {
-                found.push(waiting);
-                queue.extend(next(waiting));
-            }
-        }
-        found
-    }
+    found
 }
 
 fn is_held_up(service: &ServiceSnapshot) -> bool {
-    match service.phase {
-        Phase::Waiting | Phase::Building => true,
-        Phase::Failed => service.failure == Some(Failure::Dependency),
-        Phase::Starting
-        | Phase::Ready
-        | Phase::Backoff
-        | Phase::Stopping
-        | Phase::Stopped
-        | Phase::Succeeded => false,
-    }
+    matches!(service.phase, Phase::Waiting | Phase::Building)
+        || service.phase == Phase::Failed && service.failure == Some(Failure::Dependency)
 }
 
 #[cfg(test)]

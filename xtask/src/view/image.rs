@@ -12,17 +12,14 @@ pub(crate) struct ImageRow {
     pub(crate) service: Name,
     /// The image's name with its tag, the beginning of `content`.
     pub(crate) image: String,
-    /// Hash of the image's content.
     pub(crate) content: String,
     /// Size in the engine's store, in bytes.
     pub(crate) size_bytes: u64,
     /// Whether this command created it.
     pub(crate) new: bool,
-    /// Warnings about the image.
     pub(crate) notes: Vec<String>,
 }
 
-/// The images as a table.
 pub(crate) fn table(rows: &[ImageRow]) -> String {
     let head = ["SERVICE", "IMAGE", "SIZE"].map(Cell::from).to_vec();
     let row = |row: &ImageRow| {

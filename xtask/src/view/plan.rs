@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use serde::Serialize;
-use xtask_core::plan::Plan;
-use xtask_core::terms::{Kind, Name};
+use xtask_core::plan::{Build, Plan, Target};
+use xtask_core::terms::Name;
 
 use super::service_json::ServiceJson;
 use super::setting::Values;
@@ -14,11 +14,9 @@ use super::words;
 /// or changes its meaning.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct PlanJson {
-    /// The version of this format.
     version: u32,
     /// The workspace root, absolute.
     workspace: String,
-    /// The name of the stack.
     stack: String,
     /// The stack's data folder, absolute.
     data: String,
@@ -35,23 +33,18 @@ pub(crate) struct PlanJson {
     services: Vec<ServiceJson>,
 }
 
-/// The cargo call.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 struct BuildJson {
     /// Program and arguments, without those that set the message format.
     command: Vec<String>,
-    /// The binaries to build.
     targets: Vec<TargetJson>,
 }
 
 /// A binary and the services that run it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 struct TargetJson {
-    /// The package's name.
     package: String,
-    /// The binary's name.
     binary: String,
-    /// The services that run it.
     services: Vec<Name>,
 }
 
@@ -65,28 +58,26 @@ pub(crate) fn json(plan: &Plan) -> PlanJson {
         data: plan.data.clone(),
         base_image: plan.base_image.clone(),
         wanted: plan.wanted.clone(),
-        build: plan.build.as_ref().map(|build| BuildJson {
-            command: ["cargo", "build"]
-                .into_iter()
-                .map(str::to_string)
-                .chain(build.args.iter().cloned())
-                .collect(),
-            targets: build
-                .targets
-                .iter()
-                .map(|target| TargetJson {
-                    package: target.package.clone(),
-                    binary: target.binary.clone(),
-                    services: target.services.clone(),
-                })
-                .collect(),
-        }),
+        build: plan.build.as_ref().map(build),
         together: plan
             .rings()
             .into_iter()
             .map(|ring| ring.into_iter().cloned().collect())
             .collect(),
         services: plan.services.iter().map(|s| ServiceJson::new(&values, s)).collect(),
+    }
+}
+
+fn build(build: &Build) -> BuildJson {
+    let target = |target: &Target| TargetJson {
+        package: target.package.clone(),
+        binary: target.binary.clone(),
+        services: target.services.clone(),
+    };
+    let words = ["cargo", "build"].map(str::to_owned).into_iter();
+    BuildJson {
+        command: words.chain(build.args.iter().cloned()).collect(),
+        targets: build.targets.iter().map(target).collect(),
     }
 }
 
@@ -103,10 +94,7 @@ pub(crate) fn text(plan: &Plan) -> String {
             writeln!(out, "start together: {}", words::list(ring.iter().map(ToString::to_string)));
     }
     for service in &plan.services {
-        let kind = match service.kind {
-            Kind::Service => "service",
-            Kind::Job => "job",
-        };
+        let kind = words::kind(service.kind);
         let _ = writeln!(out, "\n{} ({kind}, {})", service.name, service.declared);
         let mut line = |label: &str, value: String| {
             if !value.is_empty() {

@@ -50,7 +50,6 @@ pub(crate) struct ProblemJson {
     message: String,
     /// Places in files; the first is the mistake's. Empty for command line values.
     places: Vec<PlaceJson>,
-    /// Further facts.
     notes: Vec<String>,
     /// One command or edit that solves it.
     hint: Option<String>,
@@ -70,7 +69,6 @@ impl ProblemJson {
     }
 }
 
-/// A place in a file as `--json` shows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 struct PlaceJson {
     /// Relative to the workspace root.
@@ -79,7 +77,6 @@ struct PlaceJson {
     line: usize,
     /// Column in characters, counted from 1.
     column: usize,
-    /// Byte range in the file.
     bytes: Range<usize>,
     /// Text of the label; may be empty.
     text: String,

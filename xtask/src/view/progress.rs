@@ -8,6 +8,7 @@ use xtask_core::terms::duration::measured;
 use xtask_core::terms::{Kind, Name};
 
 use super::style::{BAD, BUSY, GOOD, WARN};
+use super::words::list;
 
 /// A progress line: colour, verb, text.
 pub(crate) type ProgressLine = (&'static str, &'static str, String);
@@ -87,21 +88,15 @@ pub(crate) fn log_trouble(service: &str, error: &str) -> ProgressLine {
 
 /// Text about the processes that remained after a supervisor was killed.
 pub(crate) fn leftovers(stack: &str, supervisor: u32, ended: &[(i32, &str)]) -> String {
-    let mut text = format!("supervisor {supervisor} of stack `{stack}` was killed; ");
-    match ended {
-        [] => text.push_str("no process of the stack was left"),
-        [(pid, command)] => {
-            text.push_str(&format!("killed leftover process {pid}: `{command}`"));
-        }
+    let what = match ended {
+        [] => "no process of the stack was left".to_owned(),
+        [(pid, command)] => format!("killed leftover process {pid}: `{command}`"),
         more => {
             let listed = more.iter().map(|(pid, command)| format!("{pid} `{command}`"));
-            let listed: Vec<String> = listed.collect();
-            let count = more.len();
-            text.push_str(&format!("killed {count} leftover processes: "));
-            text.push_str(&listed.join(", "));
+            format!("killed {} leftover processes: {}", more.len(), list(listed))
         }
-    }
-    text
+    };
+    format!("supervisor {supervisor} of stack `{stack}` was killed; {what}")
 }
 
 /// Text about a supervisor that does not answer, with the way out.

@@ -7,10 +7,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Serialize;
-use xtask_core::plan::{Deploy, Probe, Program, Service};
+use xtask_core::plan::{Dependency, Deploy, Port, Probe, Program, Service, Use, Volume};
 use xtask_core::terms::{Adopt, Condition, Kind, Name, Placement, Restart};
 
-use super::setting::{SettingJson, Values, place};
+use super::setting::{SettingJson, Values};
 
 /// One service or job with all its settings.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -24,19 +24,16 @@ pub(crate) struct ServiceJson {
     program: ProgramJson,
     /// `process` or `container`.
     placement: Placement,
-    /// Its arguments, in order.
     args: Vec<SettingJson>,
     /// The variables that the plan sets, by name; the rest is the caller's environment.
     env: BTreeMap<String, SettingJson>,
     /// The working folder, absolute.
     cwd: String,
-    /// Its ports, in order of declaration.
     ports: Vec<PortJson>,
     /// Its default address, null without one; `?` stands for a port chosen at the start.
     url: Option<String>,
     /// Whether the tool binds the ports and the service inherits the sockets.
     socket_activation: bool,
-    /// Dependencies that it waits for.
     depends_on: Vec<DependencyJson>,
     /// Services whose address it gets without waiting.
     uses: Vec<UseJson>,
@@ -45,14 +42,13 @@ pub(crate) struct ServiceJson {
     /// The longest interval between two `WATCHDOG=1`, in milliseconds.
     watchdog_ms: Option<u128>,
     /// Paths of this machine that its container mounts.
-    volumes: Vec<VolumeJson>,
+    volumes: Vec<Volume>,
     /// Arguments that make its program check its own health.
     self_probe: Vec<String>,
-    /// Settings for engines that run on several machines.
-    deploy: DeployJson,
+    #[serde(with = "DeployJson")]
+    deploy: Deploy,
     /// `no`, `on-failure` or `always`.
     restart: Restart,
-    /// The signal that stops it.
     stop_signal: String,
     /// Time from the stop signal to SIGKILL, in milliseconds.
     stop_timeout_ms: u128,
@@ -60,7 +56,6 @@ pub(crate) struct ServiceJson {
     start_timeout_ms: u128,
     /// Size at which its log is rotated, in bytes.
     log_size_bytes: u64,
-    /// Number of rotated logs that are kept.
     log_files: u32,
     /// `same-binary`, `any` or `never`.
     adopt: Adopt,
@@ -69,24 +64,10 @@ pub(crate) struct ServiceJson {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case", tag = "type")]
 enum ProgramJson {
-    /// A binary of the workspace.
-    Binary {
-        /// The package's name.
-        package: String,
-        /// The binary's name.
-        binary: String,
-    },
-    Command {
-        /// A path, or a name that is looked up in `PATH`.
-        program: SettingJson,
-    },
-    /// Not started by the tool, only probed.
+    Binary { package: String, binary: String },
+    Command { program: SettingJson },
     External,
-    /// A container image.
-    Image {
-        /// Reference of the image.
-        image: String,
-    },
+    Image { image: String },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -96,11 +77,9 @@ struct PortJson {
     host: String,
     /// The number, null for any free one.
     number: Option<u16>,
-    /// `FILE:LINE`.
     declared: String,
 }
 
-/// A dependency that the service waits for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 struct DependencyJson {
     service: Name,
@@ -108,94 +87,77 @@ struct DependencyJson {
     condition: Condition,
     /// Whether the dependent is restarted when the dependency is.
     restart: bool,
-    /// `FILE:LINE`.
     declared: String,
 }
 
-/// A service whose address the service gets without waiting.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 struct UseJson {
-    /// The used service.
     service: Name,
     /// Whether `--cycles relax` turned a `depends-on` into this `uses`.
     relaxed: bool,
-    /// `FILE:LINE`.
     declared: String,
 }
 
-/// Settings for engines that run on several machines.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(remote = "Deploy")]
 struct DeployJson {
-    /// Number of copies.
     replicas: u32,
-    /// Memory limit of a copy, in bytes.
     memory_bytes: Option<u64>,
     /// CPU limit of a copy, in thousandths of a processor.
     cpu_millis: Option<u32>,
 }
 
-/// A path of this machine that a container mounts.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-struct VolumeJson {
-    /// The path in the container.
-    inside: String,
-    /// The path on this machine.
-    outside: String,
-}
-
+/// `status` contains all statuses that mean ready, `pattern` is a regular expression.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case", tag = "type")]
 enum ProbeJson {
-    /// `READY=1` from the service.
     Notify,
-    /// An answer with an expected status.
-    Http {
-        path: String,
-        /// Statuses that mean ready.
-        status: Vec<u16>,
-        /// The name of the port.
-        port: Option<String>,
-    },
-    /// An accepted connection.
-    Tcp {
-        /// The name of the port.
-        port: Option<String>,
-    },
-    /// A line that matches.
-    Log {
-        /// A regular expression.
-        pattern: String,
-    },
-    /// A command that exits with 0.
-    Command {
-        /// Program and arguments.
-        command: Vec<String>,
-    },
+    Http { path: String, status: Vec<u16>, port: Option<String> },
+    Tcp { port: Option<String> },
+    Log { pattern: String },
+    Command { command: Vec<String> },
 }
 
 impl ServiceJson {
     pub(crate) fn new(values: &Values<'_>, service: &Service) -> Self {
         let ms = |duration: Duration| duration.as_millis();
         let env = service.env.iter();
+        let port = |port: &Port| PortJson {
+            name: port.name.clone(),
+            host: port.host.clone(),
+            number: port.number,
+            declared: port.declared.to_string(),
+        };
+        let dependency = |edge: &Dependency| DependencyJson {
+            service: edge.on.clone(),
+            condition: edge.condition,
+            restart: edge.restart,
+            declared: edge.declared.to_string(),
+        };
+        let used = |edge: &Use| UseJson {
+            service: edge.of.clone(),
+            relaxed: edge.relaxed,
+            declared: edge.declared.to_string(),
+        };
         Self {
             name: service.name.clone(),
             kind: service.kind,
-            declared: place(&service.declared),
+            declared: service.declared.to_string(),
             program: program(values, &service.program),
             placement: service.placement,
             args: service.args.iter().map(|arg| SettingJson::new(values, arg)).collect(),
             env: env.map(|(name, s)| (name.clone(), SettingJson::new(values, s))).collect(),
             cwd: service.cwd.clone(),
-            ports: ports(service),
+            ports: service.ports.iter().map(port).collect(),
             url: service.url.as_ref().map(|url| values.text(url)),
             socket_activation: service.socket_activation,
-            depends_on: dependencies(service),
-            uses: uses(service),
+            depends_on: service.depends_on.iter().map(dependency).collect(),
+            uses: service.uses.iter().map(used).collect(),
             probes: service.probes.iter().map(|p| probe(values, service, p)).collect(),
             watchdog_ms: service.watchdog.map(ms),
-            volumes: volumes(service),
+            volumes: service.volumes.clone(),
             self_probe: service.self_probe.clone(),
-            deploy: deploy(service),
+            deploy: service.deploy.clone(),
             restart: service.restart,
             stop_signal: service.stop.signal.clone(),
             stop_timeout_ms: ms(service.stop.timeout),
@@ -218,48 +180,6 @@ fn program(values: &Values<'_>, program: &Program) -> ProgramJson {
         Program::External => ProgramJson::External,
         Program::Image { image, .. } => ProgramJson::Image { image: image.clone() },
     }
-}
-
-fn ports(service: &Service) -> Vec<PortJson> {
-    let json = |port: &xtask_core::plan::Port| PortJson {
-        name: port.name.clone(),
-        host: port.host.clone(),
-        number: port.number,
-        declared: place(&port.declared),
-    };
-    service.ports.iter().map(json).collect()
-}
-
-fn dependencies(service: &Service) -> Vec<DependencyJson> {
-    let json = |edge: &xtask_core::plan::Dependency| DependencyJson {
-        service: edge.on.clone(),
-        condition: edge.condition,
-        restart: edge.restart,
-        declared: place(&edge.declared),
-    };
-    service.depends_on.iter().map(json).collect()
-}
-
-fn uses(service: &Service) -> Vec<UseJson> {
-    let json = |edge: &xtask_core::plan::Use| UseJson {
-        service: edge.of.clone(),
-        relaxed: edge.relaxed,
-        declared: place(&edge.declared),
-    };
-    service.uses.iter().map(json).collect()
-}
-
-fn deploy(service: &Service) -> DeployJson {
-    let Deploy { replicas, memory_bytes, cpu_millis } = service.deploy;
-    DeployJson { replicas, memory_bytes, cpu_millis }
-}
-
-fn volumes(service: &Service) -> Vec<VolumeJson> {
-    let json = |volume: &xtask_core::plan::Volume| VolumeJson {
-        inside: volume.inside.clone(),
-        outside: volume.outside.clone(),
-    };
-    service.volumes.iter().map(json).collect()
 }
 
 fn probe(values: &Values<'_>, service: &Service, probe: &Probe) -> ProbeJson {

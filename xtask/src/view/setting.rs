@@ -5,14 +5,13 @@
 use serde::Serialize;
 use xtask_core::plan::{Piece, Plan, Setting, Source, Text};
 use xtask_core::snapshot::Snapshot;
+use xtask_core::terms::Name;
 use xtask_core::terms::secret;
-use xtask_core::terms::{Name, Place};
 
 /// Resolves port numbers: the bound number, else the fixed one.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Values<'a> {
     pub(crate) plan: &'a Plan,
-    /// The running stack, if there is one.
     pub(crate) running: Option<&'a Snapshot>,
 }
 
@@ -27,16 +26,14 @@ impl Values<'_> {
 
     /// The text with known ports filled in and `?` for the others, or the mask.
     pub(crate) fn text(&self, text: &Text) -> String {
-        let mut out = String::new();
-        for piece in &text.pieces {
-            match piece {
-                Piece::Literal(literal) => out.push_str(literal),
-                Piece::Port { service, port } => match self.port(service, *port) {
-                    Some(number) => out.push_str(&number.to_string()),
-                    None => out.push('?'),
-                },
-            }
-        }
+        let piece = |piece: &Piece| match piece {
+            Piece::Literal(literal) => literal.clone(),
+            Piece::Port { service, port } => match self.port(service, *port) {
+                Some(number) => number.to_string(),
+                None => "?".to_owned(),
+            },
+        };
+        let out: String = text.pieces.iter().map(piece).collect();
         if secret::has_password(&out) { secret::MASK.to_string() } else { out }
     }
 
@@ -51,7 +48,6 @@ impl Values<'_> {
 pub(crate) struct SettingJson {
     /// The value; `?` replaces a port that is chosen at the start, and stars replace a secret.
     pub(crate) value: String,
-    /// Whether the value is masked.
     pub(crate) secret: bool,
     /// The source: `FILE:LINE`, `shell`, `injected`, or the flag as typed.
     pub(crate) source: String,
@@ -78,9 +74,4 @@ pub(crate) fn source(source: &Source) -> String {
         Source::Flag { flag } => flag.clone(),
         Source::Injected => "injected".to_string(),
     }
-}
-
-/// A place as text.
-pub(crate) fn place(place: &Place) -> String {
-    place.to_string()
 }

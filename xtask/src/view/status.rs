@@ -41,7 +41,6 @@ pub(crate) fn summary(services: &[&ServiceSnapshot], kept: &[&Name]) -> String {
     table(&rows)
 }
 
-/// The colour of a phase.
 pub(crate) fn color(phase: Phase) -> &'static str {
     match phase {
         Phase::Waiting | Phase::Building | Phase::Starting => BUSY,

@@ -3,19 +3,14 @@
 //! Views always write colours, and streams remove them where they are not wanted. So no view needs
 //! to know its output.
 
-/// Resets all styles.
 pub(crate) const RESET: &str = "\x1b[0m";
-/// For success.
 pub(crate) const GOOD: &str = "\x1b[1;32m";
 /// Work in progress.
 pub(crate) const BUSY: &str = "\x1b[1;36m";
-/// For warnings.
 pub(crate) const WARN: &str = "\x1b[1;33m";
-/// For errors.
 pub(crate) const BAD: &str = "\x1b[1;31m";
 /// Secondary text.
 pub(crate) const DIM: &str = "\x1b[2m";
-/// Emphasised text.
 pub(crate) const BOLD: &str = "\x1b[1m";
 
 /// Colours that distinguish services.

@@ -4,7 +4,6 @@ use std::fmt::Write;
 
 use super::style::RESET;
 
-/// The text of a cell and its style.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Cell {
     text: String,
@@ -12,7 +11,6 @@ pub(crate) struct Cell {
 }
 
 impl Cell {
-    /// Creates a cell with a style.
     pub(crate) fn styled(text: impl Into<String>, style: &'static str) -> Self {
         Self { text: text.into(), style }
     }

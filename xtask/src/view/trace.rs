@@ -21,7 +21,6 @@ pub(crate) struct StepJson<'a> {
     /// The event with its time and the recorded effects.
     #[serde(flatten)]
     pub(crate) step: &'a RecordStep,
-    /// The effects of the replay.
     pub(crate) replayed: &'a [Effect],
     /// Index of the first effect that differs, counted from 0.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -31,19 +30,15 @@ pub(crate) struct StepJson<'a> {
 /// The last line of `replay --json`.
 #[derive(Debug, Serialize)]
 pub(crate) struct EndJson {
-    /// Result of the replay.
     pub(crate) outcome: Outcome,
-    /// Number of replayed events.
     pub(crate) events: usize,
     /// Number of events with recorded effects, which were compared.
     pub(crate) compared: usize,
-    /// Whether the stack ended.
     pub(crate) ended: bool,
     /// Why the rest of the record could not be read.
     pub(crate) unread: Option<String>,
 }
 
-/// Result of a replay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Outcome {
@@ -55,7 +50,6 @@ pub(crate) enum Outcome {
     Unread,
 }
 
-/// An event with its effects.
 pub(crate) fn step(step: &RecordStep, effects: &[Effect]) -> String {
     let mut out = format!("{DIM}{:>12}{RESET}  ", time(step.at()));
     out.push_str(&format!("{BOLD}{}{RESET}\n", words::event(&step.event)));
@@ -87,7 +81,6 @@ pub(crate) fn difference(line: usize, step: &RecordStep, effects: &[Effect], at:
     out
 }
 
-/// The last line.
 pub(crate) fn end(end: &EndJson) -> String {
     let rest = end.events - end.compared;
     let compared = match (end.compared, rest) {

@@ -24,7 +24,6 @@ pub(crate) struct VerifyJson {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Verified {
     pub(crate) service: Name,
-    /// Where it is declared.
     pub(crate) declared: Place,
     /// Whether the service and its dependencies became ready.
     pub(crate) ready: bool,
@@ -38,11 +37,9 @@ pub(crate) struct Verified {
     pub(crate) undeclared: Vec<Name>,
 }
 
-/// A service that failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Failed {
     pub(crate) service: Name,
-    /// The reason, in one line.
     pub(crate) reason: String,
     /// The last lines of its log, as `TIMESTAMP RUN STREAM text`.
     pub(crate) last_lines: Vec<String>,
@@ -52,7 +49,6 @@ pub(crate) struct Failed {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Tried {
     pub(crate) on: Name,
-    /// Where it is declared.
     pub(crate) declared: Place,
     pub(crate) verdict: Verdict,
     /// Milliseconds from its start to ready without the dependency.

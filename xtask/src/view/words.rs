@@ -13,6 +13,14 @@ pub(crate) fn list(words: impl Iterator<Item = String>) -> String {
     words.collect::<Vec<_>>().join(", ")
 }
 
+/// `service` or `job`.
+pub(crate) fn kind(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Service => "service",
+        Kind::Job => "job",
+    }
+}
+
 /// A command of this tool for `stack`, as a user types it.
 pub(crate) fn command_for(stack: &str, words: &str) -> String {
     match stack {
@@ -21,7 +29,6 @@ pub(crate) fn command_for(stack: &str, words: &str) -> String {
     }
 }
 
-/// Program and arguments.
 pub(crate) fn command(values: &Values<'_>, service: &Service) -> String {
     let mut words = vec![match &service.program {
         Program::Artifact { package, binary, .. } if package == binary => {
@@ -52,7 +59,6 @@ pub(crate) fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', "'\\''"))
 }
 
-/// A dependency with its condition.
 pub(crate) fn dependency(edge: &Dependency) -> String {
     let condition = match edge.condition {
         Condition::Ready => "",

@@ -38,7 +38,6 @@ pub(crate) struct History {
 }
 
 impl History {
-    /// Records a report of the supervisor.
     pub(crate) fn record(&mut self, reply: &Reply) {
         let Reply::Report(report) = reply else { return };
         let line = match report {

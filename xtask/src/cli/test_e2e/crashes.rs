@@ -36,7 +36,6 @@ impl Crashes {
         Self { snapshot, excused: BTreeSet::new(), found: Vec::new() }
     }
 
-    /// Reads one message.
     pub(crate) fn apply(&mut self, reply: Reply) {
         if let Reply::Report(Report::Fault { service, run, fault }) = &reply {
             let run = (service.clone(), *run);
@@ -62,28 +61,16 @@ impl Crashes {
         }
     }
 
-    /// Every crash so far, in order.
     pub(crate) fn found(&self) -> &[Crash] {
         &self.found
     }
 }
 
 fn has_crashed(service: &ServiceSnapshot) -> bool {
-    match service.phase {
-        Phase::Backoff => true,
-        // A failure because of another service is not a crash.
-        Phase::Failed => matches!(
-            service.failure,
-            None | Some(Failure::Start | Failure::Timeout | Failure::Died)
-        ),
-        Phase::Waiting
-        | Phase::Building
-        | Phase::Starting
-        | Phase::Ready
-        | Phase::Stopping
-        | Phase::Stopped
-        | Phase::Succeeded => false,
-    }
+    // A failure because of another service is not a crash.
+    let own = [None, Some(Failure::Start), Some(Failure::Timeout), Some(Failure::Died)];
+    service.phase == Phase::Backoff
+        || service.phase == Phase::Failed && own.contains(&service.failure)
 }
 
 #[cfg(test)]

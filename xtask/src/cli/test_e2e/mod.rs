@@ -29,7 +29,6 @@ use super::interrupt::Interrupts;
 use super::{Global, block_on, print, stack};
 use crate::session::isolated;
 
-/// `test-e2e`
 #[derive(Clone, Debug, Default, Args)]
 #[command(group = ArgGroup::new("chance").args(["start_order", "kill_random"]).multiple(true))]
 pub(crate) struct TestE2eArgs {
@@ -88,7 +87,7 @@ pub(crate) async fn test(root: &Path, package: &str, args: &TestE2eArgs) -> anyh
 async fn test_on_one_stack(root: &Path, package: &str, args: &TestE2eArgs) -> anyhow::Result<Exit> {
     isolated::sweep(root);
     let paths = isolated::fresh(root)?;
-    let summary = Summary::of(&paths);
+    let summary = Summary { stack: paths.stack(), ..Summary::default() };
     let interrupts = Interrupts::new()?;
     let history = History::default();
     let mut run = TestRun { root, package, args, paths, interrupts, summary, history };

@@ -8,13 +8,14 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
-use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
+use tokio::process::{Child, ChildStdin, Command};
 use tokio::time::{Instant, sleep_until};
 use xtask_client::connection::Connection;
 use xtask_client::protocol::Reply;
 
 use crate::cli::exit::Exit;
 use crate::cli::interrupt::Interrupts;
+use crate::system::wait_if_some;
 
 /// How long a program may take to exit after a signal, unless it runs
 /// [`Foreground::without_grace`].
@@ -24,9 +25,8 @@ const GRACE: Duration = Duration::from_secs(5);
 /// process dies. A shell is small, available, and starts no thread.
 const GUARD: &str = r#"read -r word || kill -s TERM -- "-$1""#;
 
-/// A running program and its process group.
 pub(crate) struct Foreground {
-    child: Child,
+    pub(super) child: Child,
     group: Option<Pid>,
     /// How long it may take to exit after a signal; without limit if none.
     grace: Option<Duration>,
@@ -34,13 +34,20 @@ pub(crate) struct Foreground {
     guard: Option<(Child, ChildStdin)>,
 }
 
-/// How a program exited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ProgramExit {
     /// Its exit code; none if a signal killed it.
     pub(crate) code: Option<i32>,
     /// The exit code of this process, if it received a signal meanwhile.
     pub(crate) interrupted: Option<Exit>,
+}
+
+impl ProgramExit {
+    /// The exit code of this process if the program was another process of this tool.
+    pub(crate) fn of_own_program(self) -> Exit {
+        let code = self.code.and_then(|code| u8::try_from(code).ok());
+        self.interrupted.unwrap_or(code.map_or(Exit::FAILED, Exit::from_code))
+    }
 }
 
 /// Starts a program in its own process group. Its standard input is empty, because the terminal
@@ -71,16 +78,6 @@ impl Foreground {
         Self { grace: None, ..self }
     }
 
-    /// The program's standard output, if it is a pipe.
-    pub(crate) fn stdout(&mut self) -> Option<ChildStdout> {
-        self.child.stdout.take()
-    }
-
-    /// The program's standard error, if it is a pipe.
-    pub(crate) fn stderr(&mut self) -> Option<ChildStderr> {
-        self.child.stderr.take()
-    }
-
     /// Waits until the program has exited, and passes messages of the supervisor to `on_reply`. It
     /// forwards a first signal to the program; a second one kills the program.
     pub(crate) async fn wait(
@@ -103,13 +100,14 @@ impl Foreground {
                     interrupted.get_or_insert(exit);
                     deadline = deadline.or(self.grace.map(|grace| Instant::now() + grace));
                 }
-                () = until(deadline) => {
+                () = wait_if_some(deadline.map(sleep_until)) => {
                     self.signal(Signal::KILL);
                     deadline = None;
                 }
-                reply = next(&mut supervisor) => match reply {
-                    Some(reply) => on_reply(reply),
-                    None => supervisor = None,
+                answer = wait_if_some(supervisor.as_mut().map(|it| it.next())) => match answer {
+                    Ok(Some(answer)) => on_reply(answer.reply),
+                    // The supervisor has exited.
+                    Ok(None) | Err(_) => supervisor = None,
                 },
             }
         };
@@ -135,21 +133,6 @@ impl Foreground {
             input.write_all(b"done\n").await.ok();
             guard.wait().await.ok();
         }
-    }
-}
-
-/// The supervisor's next message; none after it has exited. Pending without a supervisor.
-async fn next(supervisor: &mut Option<&mut Connection>) -> Option<Reply> {
-    match supervisor {
-        Some(connection) => connection.next().await.ok().flatten().map(|answer| answer.reply),
-        None => std::future::pending().await,
-    }
-}
-
-async fn until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => sleep_until(deadline).await,
-        None => std::future::pending().await,
     }
 }
 
@@ -180,7 +163,7 @@ mod tests {
         let mut command = Command::new("sh");
         command.args(["-c", script]).stdout(Stdio::piped());
         let mut program = spawn(&mut command).unwrap();
-        let mut lines = BufReader::new(program.stdout().unwrap()).lines();
+        let mut lines = BufReader::new(program.child.stdout.take().unwrap()).lines();
         let grandchild: i32 = lines.next_line().await.unwrap().unwrap().parse().unwrap();
         // Dropping it is as good as killing this process.
         drop(program);

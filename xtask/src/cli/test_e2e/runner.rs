@@ -4,16 +4,12 @@
 
 use super::shards::Shard;
 
-/// A test runner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Runner {
-    /// `cargo nextest run`.
     Nextest,
-    /// `cargo test`.
     Cargo,
 }
 
-/// The packages to test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Selection<'a> {
     /// Only the package with this name.
@@ -24,7 +20,6 @@ pub(crate) enum Selection<'a> {
     Tiers(&'a [String]),
 }
 
-/// The tests to run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Tests {
     /// Tests whose names contain one of `filters`, or all.
@@ -38,11 +33,9 @@ pub(crate) enum Tests {
 }
 
 impl Tests {
-    /// All tests.
     pub(crate) const ALL: Self = Self::Matching { filters: Vec::new(), shard: None };
 }
 
-/// The result of a test run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// At least one test ran, and all passed.
@@ -51,7 +44,6 @@ pub(crate) enum Verdict {
     Failed,
     /// No test ran.
     NothingRun,
-    /// The build failed.
     NotBuilt,
 }
 
@@ -66,7 +58,6 @@ impl Selection<'_> {
 }
 
 impl Runner {
-    /// The installed runner.
     pub(crate) fn find() -> Self {
         if which::which("cargo-nextest").is_ok() { Self::Nextest } else { Self::Cargo }
     }

@@ -5,9 +5,10 @@
 //! build, and the others find everything up to date.
 
 use std::path::Path;
+use std::process::Stdio;
 use std::str::FromStr;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use serde::Serialize;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, BufReader};
@@ -30,7 +31,6 @@ const LONGEST_LINE_BYTES: u64 = 64 * 1024;
 pub(crate) struct Shard {
     /// From 1.
     pub(crate) number: u16,
-    /// The number of shards.
     pub(crate) of: u16,
 }
 
@@ -61,15 +61,12 @@ impl Shard {
 struct Merged {
     /// Whether at least one test ran, all passed, and no service crashed.
     passed: bool,
-    /// The exit code of this command.
     exit_code: u8,
-    /// Whether at least one test ran.
     ran: bool,
     /// The output of each shard; null if it was killed.
     shards: Vec<Value>,
 }
 
-/// The result of a shard.
 struct ShardResult {
     shard: Shard,
     exit: Exit,
@@ -117,13 +114,12 @@ pub(crate) async fn run(
 }
 
 async fn run_one(shard: Shard, mut command: Command) -> anyhow::Result<ShardResult> {
-    use std::process::Stdio;
     let mut interrupts = Interrupts::new()?;
     let mut program = spawn(command.stdout(Stdio::piped()).stderr(Stdio::piped()))
         .context("failed to start a shard")?
         .without_grace();
-    let mut stdout = program.stdout().context("a shard was started without a pipe")?;
-    let stderr = program.stderr().context("a shard was started without a pipe")?;
+    let pipes = (program.child.stdout.take(), program.child.stderr.take());
+    let (Some(mut stdout), Some(stderr)) = pipes else { bail!("a shard has no output") };
     let mut output = String::new();
     let (ended, _, read) = tokio::join!(
         program.wait(&mut interrupts, None, |_| {}),
@@ -131,13 +127,8 @@ async fn run_one(shard: Shard, mut command: Command) -> anyhow::Result<ShardResu
         stdout.read_to_string(&mut output)
     );
     read?;
-    let ended = ended?;
-    let code = ended.code.and_then(|code| u8::try_from(code).ok());
-    Ok(ShardResult {
-        shard,
-        exit: ended.interrupted.unwrap_or(code.map_or(Exit::FAILED, Exit::from_code)),
-        output: serde_json::from_str(&output).unwrap_or_default(),
-    })
+    let output = serde_json::from_str(&output).unwrap_or_default();
+    Ok(ShardResult { shard, exit: ended?.of_own_program(), output })
 }
 
 /// Passes each line to `take`, and a long one in parts. Invalid UTF-8 is replaced.

@@ -23,12 +23,11 @@ use crate::view::{log, style};
 const SHOWN_LINES: usize = 20;
 
 /// The output of `--json`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub(crate) struct Summary {
     pub(crate) stack: String,
     /// Whether at least one test ran, all passed, and no service crashed.
     pub(crate) passed: bool,
-    /// The exit code of this command.
     pub(crate) exit_code: u8,
     /// Whether at least one test ran.
     pub(crate) ran: bool,
@@ -36,7 +35,6 @@ pub(crate) struct Summary {
     pub(crate) runner: Option<&'static str>,
     /// The exit code of the runner; null if a signal killed it or it did not start.
     pub(crate) runner_exit_code: Option<i32>,
-    /// Services that crashed during the tests.
     pub(crate) died: Vec<Crash>,
     /// Connections between services at the end that no metadata declares.
     pub(crate) undeclared: Vec<Call>,
@@ -51,24 +49,6 @@ pub(crate) struct Summary {
 }
 
 impl Summary {
-    /// The summary before the run.
-    pub(crate) fn of(paths: &StackPaths) -> Self {
-        Self {
-            stack: paths.stack(),
-            passed: false,
-            exit_code: Exit::FAILED.code(),
-            ran: false,
-            runner: None,
-            runner_exit_code: None,
-            died: Vec::new(),
-            undeclared: Vec::new(),
-            killed: 0,
-            nothing_matched: false,
-            bundle: None,
-            logs: None,
-        }
-    }
-
     /// Reports crashes and the files that are kept, or deletes the files.
     pub(crate) fn conclude(
         &mut self,

@@ -29,7 +29,6 @@ use crate::session::connect::{Session, connect};
 use crate::session::own_program;
 use crate::view;
 
-/// One run of the end-to-end tests.
 pub(super) struct TestRun<'a> {
     pub(super) root: &'a Path,
     pub(super) package: &'a str,
@@ -47,10 +46,8 @@ impl TestRun<'_> {
         if up != Exit::DONE {
             return Ok(up);
         }
-        let Some(mut session) = connect(&self.paths, || stack::report_silence(&self.paths)).await?
-        else {
-            return Err(Error::ShutDown.into());
-        };
+        let session = connect(&self.paths, || stack::report_silence(&self.paths)).await?;
+        let mut session = session.ok_or(Error::ShutDown)?;
         let exit = self.test(&mut session).await;
         // Before an error is returned.
         if !self.args.keep {
@@ -70,10 +67,8 @@ impl TestRun<'_> {
         command.args(self.args.faults.of_start().arguments());
         // Its table of addresses is not part of the result.
         command.current_dir(self.root).stdout(Stdio::null());
-        let ended =
-            spawn(&mut command)?.without_grace().wait(&mut self.interrupts, None, |_| {}).await?;
-        let code = ended.code.and_then(|code| u8::try_from(code).ok());
-        Ok(ended.interrupted.unwrap_or(code.map_or(Exit::FAILED, Exit::from_code)))
+        let up = spawn(&mut command)?.without_grace();
+        Ok(up.wait(&mut self.interrupts, None, |_| {}).await?.of_own_program())
     }
 
     /// Runs the tests on the running stack.
@@ -141,7 +136,7 @@ impl TestRun<'_> {
         let mut command = self.cargo(arguments);
         let mut list = spawn(command.stdout(Stdio::piped())).context("failed to start cargo")?;
         let mut names = String::new();
-        let mut output = list.stdout().context("cargo was started without a pipe")?;
+        let mut output = list.child.stdout.take().context("cargo was started without a pipe")?;
         // In parallel: cargo blocks on a full pipe.
         let (read, ended) = tokio::join!(
             output.read_to_string(&mut names),

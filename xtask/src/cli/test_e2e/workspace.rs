@@ -12,7 +12,6 @@ use crate::cli::stack::workspace_root;
 /// The package with end-to-end tests if the metadata names none.
 const DEFAULT_PACKAGE: &str = "e2e";
 
-/// A workspace with tests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Tested {
     pub(crate) root: PathBuf,
@@ -25,7 +24,6 @@ pub(crate) struct Tested {
 }
 
 impl Tested {
-    /// Asks cargo about the workspace.
     pub(crate) fn find(global: &Global) -> anyhow::Result<Self> {
         let root = workspace_root(global)?;
         let mut command = MetadataCommand::new();

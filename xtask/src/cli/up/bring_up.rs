@@ -21,7 +21,6 @@ use crate::session::connect::Session;
 use crate::view::failure::{is_cause, is_well};
 use crate::view::progress::unused;
 
-/// The result of a bring-up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BringUpResult {
     /// Every service of the plan is ready or has succeeded.
@@ -34,7 +33,6 @@ pub(crate) enum BringUpResult {
     Interrupted(Exit),
 }
 
-/// A running bring-up.
 pub(crate) struct BringUp<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) session: Session,
@@ -52,7 +50,6 @@ pub(crate) struct BringUp<'a> {
 }
 
 impl<'a> BringUp<'a> {
-    /// A bring-up that has sent nothing yet.
     pub(crate) fn new(
         plan: &'a Plan,
         session: Session,
@@ -92,7 +89,7 @@ impl<'a> BringUp<'a> {
             if let Some(result) = self.result() {
                 return Ok(result);
             }
-            let report_at = self.reporter.waiting_report_at();
+            let report_at = self.reporter.waiting_report_at;
             tokio::select! {
                 event = self.build.next() => {
                     if let Some(id) = self.forward(event?).await? {

@@ -18,46 +18,30 @@ use xtask_core::plan::{self, Plan, Program, Target};
 use xtask_core::terms::Name;
 
 use crate::cli::error::Error;
+use crate::cli::exit::Exit;
 use crate::cli::interrupt::Interrupts;
 use crate::cli::load::Loaded;
 use crate::cli::plan_args::ProgramArgs;
+use crate::cli::print;
 use crate::cli::stack::cargo;
+use crate::view::style::WARN;
 
-/// A step of a build.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum BuildEvent {
-    /// A program is linked.
-    Linked {
-        /// The services that run it.
-        services: Vec<Name>,
-        /// The path of the program.
-        path: String,
-        /// Whether it was up to date.
-        fresh: bool,
-    },
+    /// A program is linked; `fresh` if it was up to date.
+    Linked { services: Vec<Name>, path: String, fresh: bool },
     /// A program is missing and will not be built.
-    Missing {
-        /// The services that run it.
-        services: Vec<Name>,
-        /// The reason, in one line.
-        message: String,
-    },
-    /// The build has ended.
-    Ended {
-        /// Whether every program was built.
-        ok: bool,
-    },
+    Missing { services: Vec<Name>, message: String },
+    /// The build has ended; `ok` if every program was built.
+    Ended { ok: bool },
 }
 
-/// A running build.
 pub(crate) enum Build {
-    /// Cargo runs.
     Cargo(Box<Cargo>),
     /// The events are known without cargo.
     Known(VecDeque<BuildEvent>),
 }
 
-/// A running cargo.
 pub(crate) struct Cargo {
     child: Child,
     messages: BufReader<ChildStdout>,
@@ -154,13 +138,29 @@ impl Build {
         }
     }
 
-    /// As [`Build::next`]. A signal stops the build and becomes the error.
-    pub(crate) async fn next_unless(
+    /// Passes the services and the path of each linked program to `take` until the build ends. A
+    /// failed build is an error. A signal stops the build and becomes the error.
+    pub(crate) async fn programs(
         &mut self,
         interrupts: &mut Interrupts,
-    ) -> anyhow::Result<BuildEvent> {
+        mut take: impl AsyncFnMut(Vec<Name>, String) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let all = async {
+            loop {
+                match self.next().await? {
+                    BuildEvent::Linked { services, path, .. } => take(services, path).await?,
+                    BuildEvent::Missing { message, .. } => {
+                        print::progress(WARN, "Missing", &message);
+                    }
+                    BuildEvent::Ended { ok: true } => return Ok(()),
+                    BuildEvent::Ended { ok: false } => {
+                        return Err(Error::Reported(Exit::BUILD).into());
+                    }
+                }
+            }
+        };
         let exit = tokio::select! {
-            event = self.next() => return event,
+            ended = all => return ended,
             exit = interrupts.next() => exit,
         };
         self.stop().await;
@@ -261,7 +261,6 @@ fn clean_environment(command: &mut Command) {
     }
 }
 
-/// Cargo's folder for a profile.
 pub(super) fn profile_folder(profile: &str) -> &str {
     match profile {
         "dev" | "test" => "debug",
@@ -270,7 +269,6 @@ pub(super) fn profile_folder(profile: &str) -> &str {
     }
 }
 
-/// How many programs a plan builds.
 pub(crate) fn programs(plan: &Plan) -> usize {
     plan.build.as_ref().map_or(0, |build: &plan::Build| build.targets.len())
 }

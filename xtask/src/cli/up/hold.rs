@@ -15,6 +15,7 @@ use crate::cli::exit::Exit;
 use crate::cli::interrupt::Interrupts;
 use crate::cli::{color, print, stack};
 use crate::session::follow::Follower;
+use crate::system::wait_if_some;
 use crate::view::calls::undeclared;
 use crate::view::event::{LogLine, UpEvent};
 use crate::view::log::Prefixes;
@@ -107,7 +108,7 @@ pub(crate) async fn foreground(
     let mut logs = Logs {
         follower,
         prefixes: Prefixes::of(color::kept(), names),
-        output: up.reporter.output(),
+        output: up.reporter.output,
         text: Vec::new(),
         printing: None,
     };
@@ -172,14 +173,8 @@ pub(crate) async fn end(
     let _ = up.session.connection.send(Request::Shutdown { now: false }).await;
     loop {
         let is_idle = !logs.as_ref().is_some_and(Logs::is_printing);
-        let step = async {
-            match &mut logs {
-                Some(logs) => logs.step().await,
-                None => std::future::pending().await,
-            }
-        };
         tokio::select! {
-            step = step => {
+            step = wait_if_some(logs.as_mut().map(Logs::step)) => {
                 // The reader has gone; the shutdown continues.
                 if step.is_err() {
                     logs = None;

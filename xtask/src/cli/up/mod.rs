@@ -34,7 +34,6 @@ use crate::session::launch::{LaunchSettings, Wait, connect_or_launch};
 use crate::view;
 use crate::view::style::{BUSY, WARN};
 
-/// `up`
 #[derive(Clone, Debug, Args)]
 #[command(group = ArgGroup::new("chance").arg("start_order"))]
 pub(crate) struct UpArgs {

@@ -17,8 +17,9 @@ use crate::cli::error::is_broken_pipe;
 use crate::cli::exit::Exit;
 use crate::cli::print;
 use crate::view::event::{TimedEvent, UpEvent};
+use crate::view::progress::{self, ProgressLine};
+use crate::view::status;
 use crate::view::style::{BUSY, GOOD, WARN};
-use crate::view::{progress, status};
 
 /// After this time without a line `up` reports what it waits for. Each repetition waits twice as
 /// long.
@@ -27,7 +28,6 @@ const FIRST_SILENCE: Duration = Duration::from_millis(1500);
 /// How long the last lines wait for their reader, such as a stopped terminal or a pager.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
 
-/// The form of the reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Output {
     /// Lines for users.
@@ -46,14 +46,14 @@ pub(crate) async fn end(began: Instant, exit: Exit) {
     let _ = timeout(PATIENCE, printed).await;
 }
 
-/// Reports the progress of one `up`.
 pub(crate) struct Reporter {
-    output: Output,
+    pub(super) output: Output,
     began: Instant,
     programs: usize,
     linked: usize,
     silence: Duration,
-    waiting_report_at: Instant,
+    /// When to report what the command waits for.
+    pub(super) waiting_report_at: Instant,
     /// Whether a failure is reported at once. During the start they are reported at its end, with
     /// causes and logs.
     reports_failures: bool,
@@ -82,14 +82,11 @@ impl Reporter {
             troubled: BTreeSet::new(),
             survives_broken_pipe,
         };
-        if output == Output::Json {
-            let programs = reporter.programs;
-            reporter.print(UpEvent::Plan {
-                stack: &plan.stack,
-                services: plan.services.iter().map(|service| &*service.name).collect(),
-                programs,
-            })?;
-        }
+        reporter.event(UpEvent::Plan {
+            stack: &plan.stack,
+            services: plan.services.iter().map(|service| &*service.name).collect(),
+            programs: reporter.programs,
+        })?;
         Ok(reporter)
     }
 
@@ -100,27 +97,16 @@ impl Reporter {
         fresh: bool,
     ) -> anyhow::Result<()> {
         self.linked += 1;
-        match self.output {
-            Output::Json => {
-                let services = services.iter().map(|name| &**name).collect();
-                self.print(UpEvent::Linked { services, path, fresh })?;
-            }
-            Output::Text if !fresh => {
-                let names: Vec<&str> = services.iter().map(|name| &**name).collect();
-                let text = format!("{} ({} of {})", names.join(", "), self.linked, self.programs);
-                print::progress(GOOD, "Built", &text);
-                self.restart_silence();
-            }
-            Output::Text | Output::Silent => {}
+        let names: Vec<&str> = services.iter().map(|name| &**name).collect();
+        if self.output == Output::Text && !fresh {
+            let text = format!("{} ({} of {})", names.join(", "), self.linked, self.programs);
+            self.line((GOOD, "Built", text));
         }
-        Ok(())
+        self.event(UpEvent::Linked { services: names, path, fresh })
     }
 
     pub(crate) fn build_ended(&mut self, ok: bool) -> anyhow::Result<()> {
-        if self.output == Output::Json {
-            self.print(UpEvent::BuildEnded { ok })?;
-        }
-        Ok(())
+        self.event(UpEvent::BuildEnded { ok })
     }
 
     pub(crate) fn changed(
@@ -128,53 +114,21 @@ impl Reporter {
         before: Option<&ServiceSnapshot>,
         now: &ServiceSnapshot,
     ) -> anyhow::Result<()> {
-        self.log_trouble(now)?;
-        match self.output {
-            Output::Text => {
-                if (self.reports_failures || now.phase != Phase::Failed)
-                    && let Some((color, verb, text)) = progress::step(before, now)
-                {
-                    print::progress(color, verb, &text);
-                    self.restart_silence();
-                }
-            }
-            Output::Json => {
-                let same = before
-                    .is_some_and(|b| (b.phase, b.run, b.pid) == (now.phase, now.run, now.pid));
-                if !same {
-                    self.print(UpEvent::phase(now))?;
-                }
-            }
-            Output::Silent => {}
+        if let Some(error) = &now.log_trouble
+            && self.troubled.insert(now.name.clone())
+        {
+            self.line(progress::log_trouble(&now.name, error));
+            self.event(UpEvent::LogTrouble { service: &now.name, error })?;
         }
-        Ok(())
-    }
-
-    /// Reports once per service that its log misses lines.
-    fn log_trouble(&mut self, now: &ServiceSnapshot) -> anyhow::Result<()> {
-        let Some(error) = &now.log_trouble else { return Ok(()) };
-        if !self.troubled.insert(now.name.clone()) {
-            return Ok(());
+        if (self.reports_failures || now.phase != Phase::Failed)
+            && let Some(line) = progress::step(before, now)
+        {
+            self.line(line);
         }
-        match self.output {
-            Output::Text => {
-                let (color, verb, text) = progress::log_trouble(&now.name, error);
-                print::progress(color, verb, &text);
-                self.restart_silence();
-            }
-            Output::Json => self.print(UpEvent::LogTrouble { service: &now.name, error })?,
-            Output::Silent => {}
+        match before {
+            Some(b) if (b.phase, b.run, b.pid) == (now.phase, now.run, now.pid) => Ok(()),
+            _ => self.event(UpEvent::phase(now)),
         }
-        Ok(())
-    }
-
-    pub(crate) fn output(&self) -> Output {
-        self.output
-    }
-
-    /// When to report what the command waits for.
-    pub(crate) fn waiting_report_at(&self) -> Instant {
-        self.waiting_report_at
     }
 
     /// Reports what the command waits for.
@@ -199,18 +153,12 @@ impl Reporter {
         kept: &[&Name],
     ) -> anyhow::Result<()> {
         self.reports_failures = true;
-        match self.output {
-            Output::Text => {
-                let printed = print::out(&status::summary(services, kept));
-                self.check_reader(printed.map_err(Into::into))?;
-            }
-            Output::Json => {
-                let already_running = kept.iter().map(|name| name.as_str()).collect();
-                self.print(UpEvent::Ready { snapshot, already_running })?;
-            }
-            Output::Silent => {}
+        if self.output == Output::Text {
+            let printed = print::out(&status::summary(services, kept));
+            self.check_reader(printed.map_err(Into::into))?;
         }
-        Ok(())
+        let already_running = kept.iter().map(|name| name.as_str()).collect();
+        self.event(UpEvent::Ready { snapshot, already_running })
     }
 
     /// Reports services that keep running although this `up` removed their last dependent. The next
@@ -221,7 +169,20 @@ impl Reporter {
         }
     }
 
-    fn print(&mut self, event: UpEvent<'_>) -> anyhow::Result<()> {
+    /// Prints a line if the output is text.
+    fn line(&mut self, (color, verb, text): ProgressLine) {
+        if self.output == Output::Text {
+            print::progress(color, verb, &text);
+            self.silence = FIRST_SILENCE;
+            self.waiting_report_at = Instant::now() + FIRST_SILENCE;
+        }
+    }
+
+    /// Prints an event if the output is JSON.
+    fn event(&mut self, event: UpEvent<'_>) -> anyhow::Result<()> {
+        if self.output != Output::Json {
+            return Ok(());
+        }
         let printed = print::json(&TimedEvent { at_ms: self.began.elapsed().as_millis(), event });
         self.check_reader(printed)
     }
@@ -235,10 +196,5 @@ impl Reporter {
             }
             printed => printed,
         }
-    }
-
-    fn restart_silence(&mut self) {
-        self.silence = FIRST_SILENCE;
-        self.waiting_report_at = Instant::now() + FIRST_SILENCE;
     }
 }

@@ -4,14 +4,12 @@
 //! trial uses an isolated stack with empty data. Programs are built once. It edits no metadata and
 //! misses dependencies that a service needs only after its start.
 
-mod build;
 mod trial;
 
 use std::time::Duration;
 
 use clap::Args;
 use xtask_core::plan::{Dependency, Inseparable, Program, Request, Service};
-use xtask_core::terms::Name;
 
 use self::trial::{TrialResult, Trials};
 use super::exit::Exit;
@@ -19,6 +17,7 @@ use super::image::check_engine;
 use super::interrupt::Interrupts;
 use super::load::{self, Loaded};
 use super::plan_args::{BuildArgs, StackArgs};
+use super::up::build::Build;
 use super::up::target;
 use super::{Global, block_on, print, stack};
 use crate::session::isolated;
@@ -32,7 +31,6 @@ const MINIMUM_LIMIT: Duration = Duration::from_secs(5);
 /// A service may take this many times longer without a dependency than with all of them.
 const LIMIT_FACTOR: u32 = 10;
 
-/// `verify-deps`
 #[derive(Debug, Args)]
 pub(crate) struct VerifyDepsArgs {
     /// Verify these services [default: all]
@@ -55,7 +53,7 @@ pub(crate) fn run(global: &Global, args: &VerifyDepsArgs) -> anyhow::Result<Exit
     let own = Global { stack: paths.stack(), ..global.clone() };
     let shape = |request: &mut Request| {
         args.stack.shape(request);
-        args.build.shape(false, request);
+        args.build.shape(request);
     };
     let scope = if args.services.is_empty() { Scope::Everything } else { Scope::Request };
     let loaded = load::accept(load::inspect(&own, &args.services, scope, shape)?)?;
@@ -66,16 +64,20 @@ pub(crate) fn run(global: &Global, args: &VerifyDepsArgs) -> anyhow::Result<Exit
 async fn verify(args: &VerifyDepsArgs, loaded: &Loaded) -> anyhow::Result<Exit> {
     check_engine(&loaded.plan).await?;
     let mut interrupts = Interrupts::new()?;
-    let programs = build::all(&loaded.plan, &mut interrupts).await?;
+    let mut programs = Vec::new();
+    let mut build = Build::start(&loaded.plan, false)?;
+    let add = async |services, path| {
+        programs.push((services, path));
+        Ok(())
+    };
+    build.programs(&mut interrupts, add).await?;
     let mut trials = Trials { plan: &loaded.plan, paths: &loaded.paths, programs, interrupts };
     let mut services = Vec::new();
     for service in chosen(loaded) {
         services.push(trials.verify(service).await?);
     }
-    let exit = match services.iter().all(|verified| verified.ready) {
-        true => Exit::DONE,
-        false => Exit::FAILED,
-    };
+    let all_ready = services.iter().all(|verified| verified.ready);
+    let exit = if all_ready { Exit::DONE } else { Exit::FAILED };
     print::lines(&trouble(&services));
     match args.json {
         true => print::json_pretty(&VerifyJson { exit_code: exit.code(), services })?,
@@ -92,13 +94,12 @@ fn chosen(loaded: &Loaded) -> impl Iterator<Item = &Service> {
 }
 
 impl Trials<'_> {
-    /// Runs all trials of one service.
     async fn verify(&mut self, service: &Service) -> anyhow::Result<Verified> {
         let name = &service.name;
         print::progress(BUSY, "Verifying", &format!("{name} with its declared dependencies"));
         let alone = self.bring_up(&self.plan.alone(name), name).await?;
         let mut verified = alone.verified(service);
-        if let (true, Some(ready)) = (verified.ready, alone.ready_time(name)) {
+        if let Some(ready) = verified.ready_ms.map(Duration::from_millis) {
             for edge in &service.depends_on {
                 verified.dependencies.push(self.without(service, edge, ready).await?);
             }
@@ -124,7 +125,15 @@ impl Trials<'_> {
         let limit = ready.saturating_mul(LIMIT_FACTOR).max(MINIMUM_LIMIT);
         let (part, _held) = match self.plan_without(name, on, limit)? {
             Ok(part) => part,
-            Err(why) => return Ok(tried(Verdict::NotTried, Some(reason(why)), None)),
+            Err(why) => {
+                let reason = match why {
+                    Inseparable::ReadyAtOnce => {
+                        "it has no probe, so it is ready as soon as it runs"
+                    }
+                    Inseparable::Shared => "another dependency needs it too",
+                };
+                return Ok(tried(Verdict::NotTried, Some(reason.to_owned()), None));
+            }
         };
         print::progress(BUSY, "Verifying", &format!("{name} without {on}"));
         let trial = self.bring_up(&part, name).await?;
@@ -152,16 +161,4 @@ impl TrialResult {
             undeclared: calls.filter(|call| call.from == *name).map(|call| call.to).collect(),
         }
     }
-
-    fn ready_time(&self, name: &Name) -> Option<Duration> {
-        self.snapshot.service(name)?.ready_ms.map(Duration::from_millis)
-    }
-}
-
-fn reason(why: Inseparable) -> String {
-    match why {
-        Inseparable::ReadyAtOnce => "it has no probe, so it is ready as soon as it runs",
-        Inseparable::Shared => "another dependency needs it too",
-    }
-    .to_owned()
 }

@@ -1,7 +1,7 @@
 //! One trial: brings a part of the plan up on a new stack, records the state, and deletes the
 //! stack.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,11 +9,10 @@ use std::time::Duration;
 use anyhow::Context;
 use xtask_client::StackPaths;
 use xtask_client::logs::closing_lines;
-use xtask_client::snapshot::{Phase, Snapshot};
+use xtask_client::snapshot::Snapshot;
 use xtask_core::plan::{Inseparable, Plan};
 use xtask_core::terms::Name;
 
-use super::build::Linked;
 use crate::cli::error::Error;
 use crate::cli::interrupt::Interrupts;
 use crate::cli::stack;
@@ -28,12 +27,12 @@ use crate::view::verify::Failed;
 /// How many last lines of a failed service are kept.
 const LAST_LINES: usize = 20;
 
-/// The state that all trials share.
 pub(super) struct Trials<'a> {
     pub(super) plan: &'a Plan,
     /// The paths of the stack, which each trial creates and deletes.
     pub(super) paths: &'a StackPaths,
-    pub(super) programs: Vec<Linked>,
+    /// The services of each built program, and its path.
+    pub(super) programs: Vec<(Vec<Name>, String)>,
     pub(super) interrupts: Interrupts,
 }
 
@@ -42,7 +41,7 @@ pub(super) struct TrialResult {
     bring_up: BringUpResult,
     pub(super) snapshot: Snapshot,
     /// The last lines of each service that caused a failure.
-    logs: Vec<(Name, Vec<String>)>,
+    logs: BTreeMap<Name, Vec<String>>,
 }
 
 impl Trials<'_> {
@@ -99,17 +98,16 @@ impl Trials<'_> {
 
     /// The built programs of the part.
     fn build_of(&self, part: &Plan) -> Build {
-        let of_part = |linked: &Linked| {
-            let services = linked.services.iter().filter(|name| part.service(name).is_some());
-            let services: Vec<Name> = services.cloned().collect();
-            let path = linked.path.clone();
+        let of_part = |(services, path): &(Vec<Name>, String)| {
+            let services = services.iter().filter(|name| part.service(name).is_some());
+            let (services, path): (Vec<Name>, _) = (services.cloned().collect(), path.clone());
             (!services.is_empty()).then_some(BuildEvent::Linked { services, path, fresh: true })
         };
         let linked = self.programs.iter().filter_map(of_part);
         Build::Known(linked.chain([BuildEvent::Ended { ok: true }]).collect())
     }
 
-    fn logs(&self, snapshot: &Snapshot, service: &Name) -> Vec<(Name, Vec<String>)> {
+    fn logs(&self, snapshot: &Snapshot, service: &Name) -> BTreeMap<Name, Vec<String>> {
         let causes = snapshot.services.iter();
         let causes = causes.filter(|seen| is_cause(seen) || seen.name == *service);
         let lines = |name: &Name, run| closing_lines(&self.paths.log(name), run, LAST_LINES);
@@ -120,7 +118,6 @@ impl Trials<'_> {
 }
 
 impl TrialResult {
-    /// Whether every service became ready.
     pub(super) fn is_ready(&self) -> bool {
         self.bring_up == BringUpResult::Ready
     }
@@ -142,18 +139,12 @@ impl TrialResult {
         failed
             .map(|seen| Failed {
                 service: seen.name.clone(),
-                reason: seen.reason.clone().unwrap_or_else(|| phase(seen.phase)),
-                last_lines: self.lines_of(&seen.name),
+                reason: match &seen.reason {
+                    Some(reason) => reason.clone(),
+                    None => format!("it is {}", seen.phase.as_str()),
+                },
+                last_lines: self.logs.get(&seen.name).cloned().unwrap_or_default(),
             })
             .collect()
     }
-
-    fn lines_of(&self, service: &Name) -> Vec<String> {
-        let found = self.logs.iter().find(|(name, _)| name == service);
-        found.map(|(_, lines)| lines.clone()).unwrap_or_default()
-    }
-}
-
-fn phase(phase: Phase) -> String {
-    format!("it is {}", phase.as_str())
 }

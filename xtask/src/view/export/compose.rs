@@ -6,11 +6,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Serialize;
+use serde_json::{Value, json};
 use xtask_core::terms::duration::whole_seconds;
 use xtask_core::terms::{Condition, Kind, Restart};
 
 use super::unit::{Mount, Secret, Unit};
-use super::{Access, Difference, File, Target, difference, yaml};
+use super::{Access, Difference, File, Target, difference, does_not_wait, needed_on_all, yaml};
 
 /// Folder of secrets in a container.
 const SECRETS: &str = "/run/secrets";
@@ -30,14 +31,9 @@ struct Document {
     version: Option<&'static str>,
     services: BTreeMap<String, Service>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    volumes: BTreeMap<&'static str, BTreeMap<String, String>>,
+    volumes: BTreeMap<&'static str, Value>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    secrets: BTreeMap<String, SecretFile>,
-}
-
-#[derive(Serialize)]
-struct SecretFile {
-    file: String,
+    secrets: BTreeMap<String, Value>,
 }
 
 #[derive(Serialize)]
@@ -54,9 +50,9 @@ struct Service {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     volumes: Vec<String>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    depends_on: BTreeMap<String, DependsOn>,
+    depends_on: BTreeMap<String, Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    healthcheck: Option<Healthcheck>,
+    healthcheck: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     restart: Option<&'static str>,
     stop_signal: String,
@@ -71,72 +67,11 @@ struct Service {
     #[serde(skip_serializing_if = "Option::is_none")]
     cpus: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    deploy: Option<Deploy>,
-}
-
-#[derive(Serialize)]
-struct DependsOn {
-    condition: &'static str,
-}
-
-#[derive(Serialize)]
-struct Healthcheck {
-    test: Vec<String>,
-    interval: &'static str,
-    timeout: &'static str,
-    retries: u32,
-    start_period: String,
-}
-
-#[derive(Serialize)]
-struct Deploy {
-    mode: &'static str,
-    replicas: u32,
-    restart_policy: RestartPolicy,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    update_config: Option<UpdateConfig>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    rollback_config: Option<RollbackConfig>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    resources: Option<Resources>,
-}
-
-#[derive(Serialize)]
-struct RestartPolicy {
-    condition: &'static str,
-    delay: &'static str,
-}
-
-#[derive(Serialize)]
-struct UpdateConfig {
-    parallelism: u32,
-    order: &'static str,
-    monitor: &'static str,
-    failure_action: &'static str,
-}
-
-#[derive(Serialize)]
-struct RollbackConfig {
-    parallelism: u32,
-    order: &'static str,
-}
-
-#[derive(Serialize)]
-struct Resources {
-    limits: Limits,
-}
-
-#[derive(Serialize)]
-struct Limits {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    memory: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    cpus: Option<String>,
+    deploy: Option<Value>,
 }
 
 /// The Compose file and one file for each secret.
 pub(super) fn files(units: &[Unit], target: Target, out: &mut Vec<Difference>) -> Vec<File> {
-    let has_data = |unit: &Unit| unit.volumes.iter().any(|v| matches!(v, Mount::Data { .. }));
     let secrets = || units.iter().flat_map(|unit| &unit.secrets);
     let file_of = |secret: &Secret| format!("{SECRET_FILES}/{}", secret.name);
     let document = Document {
@@ -147,13 +82,13 @@ pub(super) fn files(units: &[Unit], target: Target, out: &mut Vec<Difference>) -
             .collect(),
         volumes: units
             .iter()
-            .any(has_data)
-            .then(|| ("data", BTreeMap::new()))
+            .find(|unit| unit.has_data())
+            .map(|_| ("data", json!({})))
             .into_iter()
             .collect(),
         secrets: secrets()
             .map(|secret| {
-                (secret.name.clone(), SecretFile { file: format!("./{}", file_of(secret)) })
+                (secret.name.clone(), json!({ "file": format!("./{}", file_of(secret)) }))
             })
             .collect(),
     };
@@ -241,17 +176,13 @@ fn volume(unit: &Unit, mount: &Mount, out: &mut Vec<Difference>) -> String {
             format!("data:{inside}")
         }
         Mount::Machine { inside, outside } => {
-            difference(out, unit, format!("`{outside}` must be there on every machine"));
+            needed_on_all(out, unit, outside);
             format!("{outside}:{inside}")
         }
     }
 }
 
-fn depends_on(
-    unit: &Unit,
-    units: &[Unit],
-    out: &mut Vec<Difference>,
-) -> BTreeMap<String, DependsOn> {
+fn depends_on(unit: &Unit, units: &[Unit], out: &mut Vec<Difference>) -> BTreeMap<String, Value> {
     let mut edges = BTreeMap::new();
     for (on, condition) in &unit.depends_on {
         let healthy = units.iter().any(|other| other.name == *on && !other.command.is_empty());
@@ -264,12 +195,12 @@ fn depends_on(
             Condition::Started => "service_started",
             Condition::Succeeded => "service_completed_successfully",
         };
-        edges.insert(on.clone(), DependsOn { condition });
+        edges.insert(on.clone(), json!({ "condition": condition }));
     }
     edges
 }
 
-fn healthcheck(unit: &Unit, out: &mut Vec<Difference>) -> Option<Healthcheck> {
+fn healthcheck(unit: &Unit, out: &mut Vec<Difference>) -> Option<Value> {
     if unit.kind == Kind::Job {
         return None;
     }
@@ -279,13 +210,13 @@ fn healthcheck(unit: &Unit, out: &mut Vec<Difference>) -> Option<Healthcheck> {
         return None;
     }
     let command = unit.command.iter().map(|word| escaped(word));
-    Some(Healthcheck {
-        test: std::iter::once("CMD".to_owned()).chain(command).collect(),
-        interval: CHECKED_EVERY,
-        timeout: "5s",
-        retries: 3,
-        start_period: seconds(unit.start_timeout),
-    })
+    Some(json!({
+        "test": std::iter::once("CMD".to_owned()).chain(command).collect::<Vec<_>>(),
+        "interval": CHECKED_EVERY,
+        "timeout": "5s",
+        "retries": 3,
+        "start_period": seconds(unit.start_timeout),
+    }))
 }
 
 fn restart(unit: &Unit) -> &'static str {
@@ -297,48 +228,41 @@ fn restart(unit: &Unit) -> &'static str {
 }
 
 fn swarm_differences(unit: &Unit, out: &mut Vec<Difference>) {
-    if !unit.depends_on.is_empty() {
-        let waits: Vec<&str> = unit.depends_on.iter().map(|(on, _)| on.as_str()).collect();
-        let what =
-            format!("starts without waiting for {}; what fails is tried again", waits.join(", "));
-        difference(out, unit, what);
-    }
-    let data = unit.volumes.iter().any(|mount| matches!(mount, Mount::Data { .. }));
-    if data {
+    does_not_wait(out, unit);
+    if unit.has_data() {
         difference(out, unit, "its data stays on the machine where it runs first");
     }
-    if data && unit.deploy.replicas > 1 {
+    if unit.has_data() && unit.deploy.replicas > 1 {
         difference(out, unit, "its copies share one volume on each machine");
     }
 }
 
-fn deploy(unit: &Unit) -> Deploy {
-    let job = unit.kind == Kind::Job;
-    // Two copies at once would open the same files.
-    let data = unit.volumes.iter().any(|mount| matches!(mount, Mount::Data { .. }));
-    let order = if data { "stop-first" } else { "start-first" };
+fn deploy(unit: &Unit) -> Value {
     let condition = match (unit.kind, unit.restart) {
         // Swarm does not wait for dependencies, so the job is retried until they are ready.
         (Kind::Job, _) | (Kind::Service, Restart::OnFailure) => "on-failure",
         (Kind::Service, Restart::Always) => "any",
         (Kind::Service, Restart::No) => "none",
     };
-    let limits = Limits {
-        memory: unit.deploy.memory_bytes.map(|bytes| bytes.to_string()),
-        cpus: unit.deploy.cpu_millis.map(|millis| (f64::from(millis) / 1000.0).to_string()),
-    };
-    let limited = limits.memory.is_some() || limits.cpus.is_some();
-    Deploy {
-        mode: if job { "replicated-job" } else { "replicated" },
-        replicas: unit.deploy.replicas,
-        restart_policy: RestartPolicy { condition, delay: "1s" },
-        update_config: (!job).then_some(UpdateConfig {
-            parallelism: 1,
-            order,
-            monitor: "5s",
-            failure_action: "rollback",
-        }),
-        rollback_config: (!job).then_some(RollbackConfig { parallelism: 1, order }),
-        resources: limited.then_some(Resources { limits }),
+    let mut deploy = json!({
+        "mode": "replicated-job",
+        "replicas": unit.deploy.replicas,
+        "restart_policy": { "condition": condition, "delay": "1s" },
+    });
+    if unit.kind == Kind::Service {
+        // Two copies at once would open the same files.
+        let order = if unit.has_data() { "stop-first" } else { "start-first" };
+        deploy["mode"] = "replicated".into();
+        deploy["rollback_config"] = json!({ "parallelism": 1, "order": order });
+        deploy["update_config"] = json!({
+            "parallelism": 1, "order": order, "monitor": "5s", "failure_action": "rollback",
+        });
     }
+    if let Some(bytes) = unit.deploy.memory_bytes {
+        deploy["resources"]["limits"]["memory"] = bytes.to_string().into();
+    }
+    if let Some(millis) = unit.deploy.cpu_millis {
+        deploy["resources"]["limits"]["cpus"] = (f64::from(millis) / 1000.0).to_string().into();
+    }
+    deploy
 }

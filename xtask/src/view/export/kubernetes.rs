@@ -12,7 +12,7 @@ use xtask_core::terms::duration::whole_seconds;
 use xtask_core::terms::{Kind, Restart};
 
 use super::unit::{Mount, Port, Unit};
-use super::{Access, Difference, File, difference, yaml};
+use super::{Access, Difference, File, difference, does_not_wait, needed_on_all, yaml};
 
 /// Number of tries of a job, which may start before its dependencies.
 const JOB_TRIES: u32 = 20;
@@ -32,10 +32,9 @@ const PORT_NAME_LIMIT: usize = 15;
 /// The longest name of an object, in bytes.
 const NAME_LIMIT: usize = 63;
 
-/// The objects and the secrets.
 pub(super) fn files(units: &[Unit], user: u32, out: &mut Vec<Difference>) -> Vec<File> {
     let mut objects = Vec::new();
-    if units.iter().any(has_data) {
+    if units.iter().any(Unit::has_data) {
         objects.push(claim());
     }
     for unit in units {
@@ -64,21 +63,12 @@ fn text(objects: &[Value]) -> String {
     })
 }
 
-fn has_data(unit: &Unit) -> bool {
-    unit.volumes.iter().any(|mount| matches!(mount, Mount::Data { .. }))
-}
-
 fn unit_differences(unit: &Unit, out: &mut Vec<Difference>) {
     if !is_label(&unit.name) {
         let what = "no name for Kubernetes, which wants small letters and digits, with `-` between";
         difference(out, unit, what);
     }
-    if !unit.depends_on.is_empty() {
-        let waits: Vec<&str> = unit.depends_on.iter().map(|(on, _)| on.as_str()).collect();
-        let what =
-            format!("starts without waiting for {}; what fails is tried again", waits.join(", "));
-        difference(out, unit, what);
-    }
+    does_not_wait(out, unit);
     if unit.kind == Kind::Service && check(unit).is_none() {
         let what = "counts as ready when it runs: no probe of it can be asked from outside";
         difference(out, unit, what);
@@ -91,12 +81,12 @@ fn unit_differences(unit: &Unit, out: &mut Vec<Difference>) {
             format!("is stopped by what its image says, or SIGTERM, not {}", unit.stop_signal);
         difference(out, unit, what);
     }
-    if has_data(unit) {
+    if unit.has_data() {
         difference(out, unit, "its data is one volume, so that all that use it run on one machine");
     }
     for mount in &unit.volumes {
         if let Mount::Machine { outside, .. } = mount {
-            difference(out, unit, format!("`{outside}` must be there on every machine"));
+            needed_on_all(out, unit, outside);
         }
     }
 }
@@ -139,7 +129,7 @@ fn address(unit: &Unit) -> Option<Value> {
 
 fn deployment(unit: &Unit, user: u32) -> Value {
     // Two copies at once would open the same files.
-    let strategy = if has_data(unit) {
+    let strategy = if unit.has_data() {
         json!({ "type": "Recreate" })
     } else {
         json!({ "type": "RollingUpdate", "rollingUpdate": { "maxUnavailable": 0, "maxSurge": 1 } })
@@ -169,7 +159,7 @@ fn job(unit: &Unit, user: u32) -> Value {
 fn template(unit: &Unit, user: u32, restart: &str) -> Value {
     let mut volumes = vec![json!({ "name": "tmp", "emptyDir": {} })];
     let mut mounts = vec![json!({ "name": "tmp", "mountPath": "/tmp" })];
-    if has_data(unit) {
+    if unit.has_data() {
         volumes.push(json!({ "name": "data", "persistentVolumeClaim": { "claimName": "data" } }));
     }
     for (index, mount) in unit.volumes.iter().enumerate() {
@@ -258,7 +248,6 @@ fn pause_before_stop(unit: &Unit) -> Option<Duration> {
     (unit.kind == Kind::Service && !unit.ports.is_empty()).then_some(UNTIL_CALLERS_KNOW)
 }
 
-/// The readiness probe.
 fn check(unit: &Unit) -> Option<Value> {
     if let Some((path, port)) = &unit.http {
         return Some(json!({ "httpGet": { "path": path, "port": port_name(unit, port) } }));

@@ -30,30 +30,23 @@ pub(crate) struct Images {
 /// The engine of the document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Target {
-    /// A file for Docker Compose: one machine.
     Compose,
-    /// A stack file for Docker Swarm: several machines.
     Swarm,
-    /// Objects for Kubernetes.
     Kubernetes,
 }
 
-/// The result of an export.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Export {
     /// Files of the output folder.
     pub(crate) files: Vec<File>,
-    /// Settings that the engine cannot express.
     pub(crate) differences: Vec<Difference>,
 }
 
-/// A file to write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct File {
     /// Path relative to the output folder.
     pub(crate) path: String,
     pub(crate) text: String,
-    /// Access rights of the file.
     pub(crate) access: Access,
 }
 
@@ -73,7 +66,6 @@ pub(crate) enum Access {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub(crate) struct Difference {
     pub(crate) service: String,
-    /// The difference, in one line.
     pub(crate) what: String,
 }
 
@@ -87,7 +79,6 @@ impl Access {
     }
 }
 
-/// Writes a plan for an engine.
 pub(crate) fn export(plan: &Plan, images: &Images, target: Target) -> Export {
     let mut differences = Vec::new();
     let units = units(plan, images, &mut differences);
@@ -110,7 +101,6 @@ fn ignored(files: &[File]) -> String {
     secret.map(|file| format!("/{}\n", file.path)).collect()
 }
 
-/// A document as YAML.
 fn yaml(value: &impl Serialize) -> String {
     // Maps with text keys always serialize.
     serde_saphyr::to_string(value).unwrap_or_default()
@@ -118,6 +108,19 @@ fn yaml(value: &impl Serialize) -> String {
 
 fn difference(out: &mut Vec<Difference>, unit: &Unit, what: impl Into<String>) {
     out.push(Difference { service: unit.name.clone(), what: what.into() });
+}
+
+fn does_not_wait(out: &mut Vec<Difference>, unit: &Unit) {
+    if !unit.depends_on.is_empty() {
+        let waits: Vec<&str> = unit.depends_on.iter().map(|(on, _)| on.as_str()).collect();
+        let what =
+            format!("starts without waiting for {}; what fails is tried again", waits.join(", "));
+        difference(out, unit, what);
+    }
+}
+
+fn needed_on_all(out: &mut Vec<Difference>, unit: &Unit, path: &str) {
+    difference(out, unit, format!("`{path}` must be there on every machine"));
 }
 
 #[cfg(test)]

@@ -40,17 +40,14 @@ pub(super) struct Unit {
     pub(super) deploy: Deploy,
 }
 
-/// A secret variable.
 #[derive(Clone, Debug)]
 pub(super) struct Secret {
-    /// Name of the variable.
     pub(super) variable: String,
     /// Name of the engine's secret.
     pub(super) name: String,
     pub(super) value: String,
 }
 
-/// A port in the container.
 #[derive(Clone, Debug)]
 pub(super) struct Port {
     pub(super) name: String,
@@ -68,6 +65,13 @@ pub(super) enum Mount {
     Machine { inside: String, outside: String },
 }
 
+impl Unit {
+    /// Whether it mounts the stack's data.
+    pub(super) fn has_data(&self) -> bool {
+        self.volumes.iter().any(|mount| matches!(mount, Mount::Data { .. }))
+    }
+}
+
 /// The units of all services that can be exported, and the differences.
 pub(super) fn units(plan: &Plan, images: &Images, differences: &mut Vec<Difference>) -> Vec<Unit> {
     let mut units = Vec::new();
@@ -75,18 +79,14 @@ pub(super) fn units(plan: &Plan, images: &Images, differences: &mut Vec<Differen
         match unit(plan, service, images) {
             Ok(unit) => units.push(unit),
             Err(what) => {
-                differences
-                    .push(Difference { service: service.name.to_string(), what: what.to_string() });
+                let (service, what) = (service.name.to_string(), what.to_string());
+                differences.push(Difference { service, what });
             }
         }
     }
+    let lost = |on: &String| differences.iter().any(|difference| difference.service == *on);
     for unit in &mut units {
-        let lost = unit
-            .depends_on
-            .iter()
-            .filter(|(on, _)| differences.iter().any(|difference| difference.service == *on));
-        let lost: Vec<String> = lost.map(|(on, _)| on.clone()).collect();
-        unit.depends_on.retain(|(on, _)| !lost.contains(on));
+        unit.depends_on.retain(|(on, _)| !lost(on));
     }
     units
 }

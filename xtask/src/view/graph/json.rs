@@ -12,7 +12,6 @@ use super::{Wait, address, edges, layers};
 struct Graph<'a> {
     /// The version of this format, 2.
     version: u32,
-    /// The name of the stack.
     stack: &'a str,
     /// Every service and job, dependencies first.
     services: Vec<Node<'a>>,
@@ -22,7 +21,6 @@ struct Graph<'a> {
     edges: Vec<Line<'a>>,
 }
 
-/// A service or job.
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
 struct Node<'a> {
@@ -35,7 +33,6 @@ struct Node<'a> {
     declared: &'a Place,
 }
 
-/// An edge from a dependent to a dependency.
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
 struct Line<'a> {
@@ -51,7 +48,6 @@ struct Line<'a> {
     declared: &'a Place,
 }
 
-/// The key that declares an edge.
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
 enum LineKind {

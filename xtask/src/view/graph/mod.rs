@@ -16,18 +16,12 @@ use std::collections::BTreeMap;
 use xtask_core::plan::{Dependency, Plan, Service};
 use xtask_core::terms::{Condition, Kind, Name, Place};
 
-/// The format of a graph.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Format {
-    /// A tree for a terminal.
     Text,
-    /// For Markdown pages that render Mermaid.
     Mermaid,
-    /// For Graphviz.
     Dot,
-    /// A self-contained picture.
     Svg,
-    /// For programs.
     Json,
 }
 
@@ -51,7 +45,6 @@ struct Edge<'a> {
     declared: &'a Place,
 }
 
-/// The kind of an edge.
 #[derive(Clone, Copy, Debug)]
 enum Wait<'a> {
     /// `depends-on`.
@@ -61,7 +54,6 @@ enum Wait<'a> {
 }
 
 impl Wait<'_> {
-    /// The label of the edge.
     fn label(&self) -> String {
         match self {
             Self::For(dependency) if dependency.restart => {
