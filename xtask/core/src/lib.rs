@@ -1,7 +1,7 @@
 //! The part of the tool that decides: from manifest values to a plan, and from
 //! events to effects.
 //!
-//! Data flows one way: [`manifest`] values become a [`model`], the model becomes a
+//! Data flows one way: [`manifest`] values become a `model`, the model becomes a
 //! [`plan`], the plan drives the [`stack`] reducer. Mistakes travel beside it as
 //! [`problem`]s. There is deliberately no file, clock, thread, socket or process
 //! here, and the crate is `no_std`, so the compiler keeps it that way.
@@ -15,8 +15,8 @@
 //! | [`terms`] | the words that all stages share: names, places, hosts, durations, choices |
 //! | [`problem`] | a user's mistake as data |
 //! | [`manifest`] | what the manifests declare, with the place of every value |
-//! | [`model`] | the services, their sections merged and their names resolved |
-//! | [`graph`] | start order and cycles, on names alone |
+//! | `model` | the services, their sections merged and their names resolved |
+//! | `graph` | start order and cycles, on names alone |
 //! | [`plan`] | what is built and started, with which command, environment and address |
 //! | [`calls`] | open connections between services, and deadlocks |
 //! | [`snapshot`] | the state of a stack as data for its readers |
@@ -34,9 +34,9 @@ extern crate alloc;
 compile_error!("`cargo xtask` runs on Linux only so far");
 
 pub mod calls;
-pub mod graph;
+mod graph;
 pub mod manifest;
-pub mod model;
+mod model;
 pub mod plan;
 pub mod problem;
 pub mod record;

@@ -9,7 +9,7 @@ use std::fs;
 use std::path::Path;
 
 /// What the core may be built on.
-const DEPENDENCIES: [&str; 3] = ["petgraph", "serde", "thiserror"];
+const DEPENDENCIES: [&str; 2] = ["serde", "thiserror"];
 
 fn sources(folder: &Path, found: &mut Vec<(String, String)>) {
     for entry in fs::read_dir(folder).unwrap() {

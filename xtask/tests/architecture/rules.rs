@@ -166,7 +166,7 @@ pub(crate) fn edges(folder: &str, manifest: &toml::Table, services: &[String]) -
         let service = services.contains(&name);
         let allowed = match folder {
             "xtask/core" if table == "dev-dependencies" => !tool && !service,
-            "xtask/core" => ["petgraph", "serde", "thiserror"].contains(&name.as_str()),
+            "xtask/core" => ["serde", "thiserror"].contains(&name.as_str()),
             "xtask/client" => (!tool || name == "xtask-core") && !service,
             "xtask/tests/support" => (!tool || name == "xtask-client") && !service,
             "tests" => (!tool || ["xtask-client", SUPPORT].contains(&name.as_str())) && !service,

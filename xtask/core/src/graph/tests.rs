@@ -166,7 +166,7 @@ fn heuristic_is_rarely_larger_than_smallest_repair() {
             let place = |name: &Name| names.iter().position(|other| other == name).unwrap();
             let ends: Vec<(usize, usize)> =
                 cycle.edges.iter().map(|&i| (place(&edges[i].from), place(&edges[i].to))).collect();
-            small += feedback::cases::greedy(&ends).len();
+            small += feedback::greedy(&ends).len();
             smallest += cycle.repair.len();
         }
     }

@@ -23,7 +23,7 @@ pub struct Declarations {
     /// Its packages and their folders.
     pub packages: Vec<Package>,
     /// Every section that declares a service, in order of the manifests.
-    pub sections: Vec<Section>,
+    pub(crate) sections: Vec<Section>,
     /// `default`: the services that a plain `up` starts.
     pub default: Option<Vec<TextAt>>,
     /// `env` of the workspace, for every service.

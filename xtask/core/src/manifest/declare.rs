@@ -118,26 +118,31 @@ pub(crate) trait Overlay {
     fn lay(&mut self, top: &Self);
 }
 
-impl Overlay for Vec<(TextAt, TextAt)> {
-    fn lay(&mut self, top: &Self) {
-        for (key, value) in top {
-            match self.iter_mut().find(|(known, _)| known.value == key.value) {
-                Some(entry) => *entry = (key.clone(), value.clone()),
-                None => self.push((key.clone(), value.clone())),
-            }
-        }
-    }
-}
-
-/// Values of a list in which each name occurs once.
-pub(crate) trait Named {
-    /// The name.
+/// An entry of a list in which each name occurs once.
+pub(crate) trait Named: Clone {
     fn name(&self) -> &String;
 }
 
 impl Named for TextAt {
     fn name(&self) -> &String {
         &self.value
+    }
+}
+
+impl Named for (TextAt, TextAt) {
+    fn name(&self) -> &String {
+        &self.0.value
+    }
+}
+
+impl<T: Named> Overlay for Vec<T> {
+    fn lay(&mut self, top: &Self) {
+        for entry in top {
+            match self.iter_mut().find(|known| known.name() == entry.name()) {
+                Some(known) => known.clone_from(entry),
+                None => self.push(entry.clone()),
+            }
+        }
     }
 }
 
@@ -154,9 +159,7 @@ pub(super) fn read_with<'r, T>(
 /// One function a variant of [`Merge`].
 #[allow(non_snake_case)]
 pub(super) mod merge {
-    use alloc::vec::Vec;
-
-    use super::{Named, Overlay};
+    pub(crate) use ByKey as Unite;
 
     pub(crate) fn Replace<T: Clone + Default + PartialEq>(base: &mut T, top: &T) {
         if *top != T::default() {
@@ -164,39 +167,30 @@ pub(super) mod merge {
         }
     }
 
-    pub(crate) fn ByKey<T: Overlay>(base: &mut T, top: &T) {
+    pub(crate) fn ByKey<T: super::Overlay>(base: &mut T, top: &T) {
         base.lay(top);
-    }
-
-    pub(crate) fn Unite<T: Clone + Named>(base: &mut Vec<T>, top: &[T]) {
-        for entry in top {
-            match base.iter_mut().find(|known| known.name() == entry.name()) {
-                Some(known) => known.clone_from(entry),
-                None => base.push(entry.clone()),
-            }
-        }
     }
 }
 
-/// Declares a table: a struct with one field a key, and how each is read and merged.
+/// Declares a table: a struct with one field a key, and how each is read and merged. An entry
+/// is the meaning, the field and its type, then the key, the values that it accepts, its
+/// default, its reader and its merge rule.
 macro_rules! declare_keys {
     ($(#[$meta:meta])* $table:ident:
-     $($field:ident: $type:ty {
-        key: $key:literal, takes: $takes:expr, default: $default:literal,
-        read: $read:expr, merge: $merge:ident,
-        doc: $doc:literal,
-     })*) => {
+     $($(#[doc = $doc:literal])* $field:ident: $type:ty =
+        $key:literal, $takes:ident $(($($of:expr),*))?, $default:literal, $read:expr, $merge:ident;
+     )*) => {
         $(#[$meta])*
         #[derive(Clone, Debug, Default, PartialEq)]
-        pub struct $table { $(#[doc = $doc] pub $field: $type,)* }
+        pub(crate) struct $table { $($(#[doc = $doc])* pub(crate) $field: $type,)* }
 
         impl Declared for $table {
             const KEYS: &'static [Key] = &[$(Key {
                 name: $key,
-                takes: $takes,
+                takes: Type::$takes $(($($of),*))?,
                 default: $default,
                 merge: Merge::$merge,
-                doc: $doc,
+                doc: concat!($($doc),*).trim_ascii_start(),
             },)*];
 
             fn read(&mut self, reader: &mut Reader<'_>, key: &str, value: &Value) {

@@ -8,11 +8,11 @@ mod declarations;
 pub mod declare;
 pub mod keys;
 mod reader;
-pub mod section;
-pub mod shape;
-pub mod suggest;
-pub mod value;
-pub mod workspace;
+pub(crate) mod section;
+pub(crate) mod shape;
+pub(crate) mod suggest;
+mod value;
+mod workspace;
 
 pub use at::{At, TextAt};
 pub use declarations::{Declarations, read};

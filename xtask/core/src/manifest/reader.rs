@@ -126,6 +126,11 @@ impl Reader<'_> {
         Some(self.at(&value.bytes, words))
     }
 
+    /// A list of texts, empty after a mistake.
+    pub(crate) fn words(&mut self, key: &str, value: &Value) -> Vec<TextAt> {
+        self.strings(key, value).map(|at| at.value).unwrap_or_default()
+    }
+
     /// A table.
     pub(crate) fn table<'t>(&mut self, key: &str, value: &'t Value) -> Option<&'t Table> {
         if let ValueKind::Table(table) = &value.kind {

@@ -16,22 +16,22 @@ use crate::problem::{Code, Problem};
 
 /// A section that declares a service.
 #[derive(Clone, Debug)]
-pub struct Section {
+pub(crate) struct Section {
     /// The service's name: at `name`, or else at the section's own key.
-    pub name: TextAt,
+    pub(crate) name: TextAt,
     /// Which manifest part declares it.
-    pub owner: Owner,
+    pub(crate) owner: Owner,
     /// The folder that relative paths start from, absolute.
-    pub folder: String,
+    pub(crate) folder: String,
     /// Its keys.
-    pub settings: Settings,
+    pub(crate) settings: Settings,
     /// `with.NAME`.
-    pub overlays: Vec<(TextAt, Settings)>,
+    pub(crate) overlays: Vec<(TextAt, Settings)>,
 }
 
 /// Which manifest part declares a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Owner {
+pub(crate) enum Owner {
     /// The package at this index of [`super::Declarations::packages`].
     Package(usize),
     /// The workspace.

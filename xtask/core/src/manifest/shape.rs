@@ -18,24 +18,24 @@ use crate::terms::Condition;
 
 /// One entry of `depends-on`.
 #[derive(Clone, Debug, PartialEq)]
-pub struct DependsOn {
+pub(crate) struct DependsOn {
     /// The dependency's name.
-    pub on: TextAt,
+    pub(crate) on: TextAt,
     /// What the dependent waits for, if set.
-    pub condition: Option<At<Condition>>,
+    pub(crate) condition: Option<At<Condition>>,
     /// Whether the dependent is restarted with it.
-    pub restart: bool,
+    pub(crate) restart: bool,
     /// The keys that lead to the table with this `depends-on`.
-    pub table: Vec<String>,
+    pub(crate) table: Vec<String>,
 }
 
 /// One entry of `ports`.
 #[derive(Clone, Debug, PartialEq)]
-pub struct PortWanted {
+pub(crate) struct PortWanted {
     /// Its name, at the place of its key.
-    pub name: TextAt,
+    pub(crate) name: TextAt,
     /// The number, or none for any (`0`).
-    pub number: Option<u16>,
+    pub(crate) number: Option<u16>,
 }
 
 impl Named for DependsOn {

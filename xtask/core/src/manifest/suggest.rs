@@ -8,8 +8,10 @@ use alloc::vec::Vec;
 
 /// The candidate that `word` was most likely meant to be, if one is near enough: a
 /// third of its letters wrong, at most three.
-#[must_use]
-pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(
+    word: &str,
+    candidates: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
     let length = |text: &str| text.chars().count();
     candidates
         .into_iter()
@@ -22,8 +24,7 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
 }
 
 /// A list for messages: `` `a`, `b` and `c` ``.
-#[must_use]
-pub fn list<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
+pub(crate) fn list<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
     let words: Vec<&str> = words.into_iter().collect();
     let mut out = String::new();
     for (index, word) in words.iter().enumerate() {

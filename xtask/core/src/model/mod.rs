@@ -24,54 +24,53 @@ use crate::terms::{Condition, Kind, Name};
 
 /// Every service of a workspace under some overlays.
 #[derive(Clone, Debug, Default)]
-pub struct Model {
+pub(crate) struct Model {
     /// The services, in order of name.
-    pub nodes: Vec<Node>,
+    pub(crate) nodes: Vec<Node>,
     /// The packages that nodes refer to.
-    pub packages: Vec<Package>,
+    pub(crate) packages: Vec<Package>,
 }
 
 impl Model {
     /// The node of that name.
-    #[must_use]
-    pub fn node(&self, name: &str) -> Option<&Node> {
+    pub(crate) fn node(&self, name: &str) -> Option<&Node> {
         self.nodes.iter().find(|node| &*node.name == name)
     }
 }
 
 /// One service or job.
 #[derive(Clone, Debug)]
-pub struct Node {
+pub(crate) struct Node {
     /// Its name.
-    pub name: Name,
+    pub(crate) name: Name,
     /// Where it is declared.
-    pub declared: At<()>,
+    pub(crate) declared: At<()>,
     /// Its package, if it is declared in one.
-    pub package: Option<usize>,
+    pub(crate) package: Option<usize>,
     /// The folder that relative paths start from, absolute.
-    pub folder: String,
+    pub(crate) folder: String,
     /// Its keys, overlays applied.
-    pub settings: Settings,
+    pub(crate) settings: Settings,
     /// Service or job.
-    pub kind: Kind,
+    pub(crate) kind: Kind,
     /// Its program.
-    pub program: Runs,
+    pub(crate) program: Runs,
     /// Its `depends-on`, in order of declaration; only services that exist.
-    pub depends_on: Vec<Requirement>,
+    pub(crate) depends_on: Vec<Requirement>,
     /// Its `uses`.
-    pub uses: Vec<Requirement>,
+    pub(crate) uses: Vec<Requirement>,
 }
 
 impl Node {
     /// The edges of both kinds.
-    pub fn edges(&self) -> impl Iterator<Item = &Requirement> {
+    pub(crate) fn edges(&self) -> impl Iterator<Item = &Requirement> {
         self.depends_on.iter().chain(&self.uses)
     }
 }
 
 /// The program of a node.
 #[derive(Clone, Debug)]
-pub enum Runs {
+pub(crate) enum Runs {
     /// A binary of the node's package, by index.
     Binary(usize),
     /// `command`.
@@ -86,27 +85,25 @@ pub enum Runs {
 
 /// A dependency on, or use of, a service that exists.
 #[derive(Clone, Debug)]
-pub struct Requirement {
+pub(crate) struct Requirement {
     /// The dependency, at the place where it is named.
-    pub to: At<Name>,
+    pub(crate) to: At<Name>,
     /// What the dependent waits for; ignored for `uses`.
-    pub condition: Condition,
+    pub(crate) condition: Condition,
     /// Whether the dependent restarts when the dependency does.
-    pub restart: bool,
+    pub(crate) restart: bool,
     /// The keys that lead to the table that declares it; empty for `uses`.
-    pub table: Vec<String>,
+    pub(crate) table: Vec<String>,
 }
 
 /// The names of all overlays.
-#[must_use]
-pub fn overlays(declarations: &Declarations) -> BTreeSet<&str> {
+pub(crate) fn overlays(declarations: &Declarations) -> BTreeSet<&str> {
     let sections = declarations.sections.iter();
     sections.flat_map(|s| s.overlays.iter().map(|(name, _)| name.value.as_str())).collect()
 }
 
 /// Merges the sections under these overlays, and checks them against each other.
-#[must_use]
-pub fn build(declarations: &Declarations, with: &[String]) -> (Model, Vec<Problem>) {
+pub(crate) fn build(declarations: &Declarations, with: &[String]) -> (Model, Vec<Problem>) {
     let mut problems = Vec::new();
     unknown_overlays(declarations, with, &mut problems);
     let merged = merge::merge(declarations, with, &mut problems);
