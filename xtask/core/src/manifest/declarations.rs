@@ -7,10 +7,8 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::TextAt;
-use super::keys::Settings;
 use super::reader::Reader;
-use super::section;
-use super::section::{Owner, Section};
+use super::section::{self, Owner, Section};
 use super::value::{Table, Value};
 use super::{Package, Workspace, shape};
 use crate::problem::{Code, Problem};
@@ -38,30 +36,27 @@ pub fn read(workspace: &Workspace) -> (Declarations, Vec<Problem>) {
     let mut problems = Vec::new();
     let mut out = Declarations { root: workspace.root.clone(), ..Declarations::default() };
     out.packages = workspace.manifests.iter().filter_map(|m| m.package.clone()).collect();
-    let mut sections = Vec::new();
-    let mut packages_seen = 0;
+    let mut package_count = 0;
     for (index, manifest) in workspace.manifests.iter().enumerate() {
         let mut reader = Reader { manifest, problems: &mut problems };
+        let metadata = |table| manifest.root.table(table).and_then(|t| t.table("metadata"));
         if let Some(package) = &manifest.package {
-            let owner = Owner::Package(packages_seen);
-            packages_seen += 1;
-            let metadata = manifest.root.table("package").and_then(|p| p.table("metadata"));
-            if let Some(metadata) = metadata {
-                package_sections(&mut reader, metadata, owner, package, &mut sections);
+            let owner = Owner::Package(package_count);
+            package_count += 1;
+            if let Some(metadata) = metadata("package") {
+                package_sections(&mut reader, metadata, owner, package, &mut out.sections);
             }
         }
-        if index == 0 {
-            let metadata = manifest.root.table("workspace").and_then(|w| w.table("metadata"));
-            if let Some(metadata) = metadata {
-                if let Some((_, value)) = metadata.entry("services") {
-                    services(&mut reader, value, Owner::Workspace, &mut sections);
-                }
-                misplaced(&mut reader, metadata);
-                workspace_keys(&mut reader, metadata, &mut out);
+        if index == 0
+            && let Some(metadata) = metadata("workspace")
+        {
+            if let Some(value) = metadata.get("services") {
+                services(&mut reader, value, Owner::Workspace, &mut out.sections);
             }
+            misplaced(&mut reader, metadata);
+            workspace_keys(&mut reader, metadata, &mut out);
         }
     }
-    out.sections = sections;
     (out, problems)
 }
 
@@ -114,41 +109,27 @@ fn one(
 ) -> Section {
     let more: Vec<&str> = more.iter().copied().chain(["with"]).collect();
     let settings = section::settings(reader, table, path, what, &more);
-    let overlays = match table.get("with") {
-        Some(value) => overlays(reader, value, path),
-        None => Vec::new(),
-    };
-    let folder = reader.manifest.folder.clone();
-    reader.name("a service", &name);
-    Section { name, owner, folder, settings, overlays }
-}
-
-/// `with.NAME`.
-fn overlays(reader: &mut Reader<'_>, value: &Value, path: &[&str]) -> Vec<(TextAt, Settings)> {
-    let Some(table) = reader.table("with", value) else { return Vec::new() };
-    let mut out = Vec::new();
-    for (key, value) in &table.entries {
-        let name = reader.key(key);
+    let mut overlays = Vec::new();
+    let with = table.get("with").and_then(|value| reader.table("with", value));
+    for (key, value) in with.into_iter().flat_map(|with| &with.entries) {
         let Some(table) = reader.table(&key.name, value) else { continue };
         let path: Vec<&str> = path.iter().copied().chain(["with", &key.name]).collect();
         let what = format!("overlay `{}`", key.name);
         let settings = section::settings(reader, table, &path, &what, &[]);
-        reader.name("an overlay", &name);
-        out.push((name, settings));
+        let overlay = reader.key(key);
+        reader.name("an overlay", &overlay);
+        overlays.push((overlay, settings));
     }
-    out
+    reader.name("a service", &name);
+    Section { name, owner, folder: reader.manifest.folder.clone(), settings, overlays }
 }
 
 /// Reports `[workspace.metadata.service]`, which looks valid and has no effect.
 fn misplaced(reader: &mut Reader<'_>, metadata: &Table) {
     if let Some((key, _)) = metadata.entry("service") {
-        let problem = Problem::error(
-            Code::UnknownKey,
-            "`[workspace.metadata.service]` has no effect".to_string(),
-        )
-        .at(reader.span(&key.bytes), "")
-        .hint("write `[workspace.metadata.services.NAME]`");
-        reader.problem(problem);
+        let message = "`[workspace.metadata.service]` has no effect".to_string();
+        let hint = "write `[workspace.metadata.services.NAME]`";
+        reader.report::<()>(Code::UnknownKey, &key.bytes, message, hint);
     }
 }
 
@@ -183,5 +164,5 @@ fn check_e2e(reader: &mut Reader<'_>, value: &Value, packages: &[Package]) {
         None => "name a member of the workspace, or remove `e2e`".to_string(),
     };
     let message = format!("no member of the workspace is called `{}`", name.value);
-    reader.bad_value(&value.bytes, message, &hint);
+    reader.bad_value::<()>(&value.bytes, message, &hint);
 }

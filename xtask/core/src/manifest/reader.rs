@@ -40,67 +40,71 @@ impl Reader<'_> {
         self.problems.push(problem);
     }
 
+    /// Reports a mistake at one place, and returns no value.
+    pub(crate) fn report<T>(
+        &mut self,
+        code: Code,
+        bytes: &Range<usize>,
+        message: String,
+        hint: &str,
+    ) -> Option<T> {
+        self.problem(Problem::error(code, message).at(self.span(bytes), "").hint(hint));
+        None
+    }
+
     /// Reports every key of `table` that is not one of `known`.
     pub(crate) fn known_keys(&mut self, table: &Table, known: &[&str], what: &str) {
-        for (key, _) in &table.entries {
-            if !known.contains(&key.name.as_str()) {
-                let problem = Problem::error(
-                    Code::UnknownKey,
-                    format!("unknown key `{}` in {what}", key.name),
-                );
-                let problem = match nearest(&key.name, known.iter().copied()) {
-                    Some(meant) => problem
-                        .at(self.span(&key.bytes), "")
-                        .hint(format!("did you mean `{meant}`?")),
-                    None => problem
-                        .at(self.span(&key.bytes), "")
-                        .note(format!("known keys are {}", list(known.iter().copied())))
-                        .hint(format!("remove `{}`", key.name)),
-                };
-                self.problem(problem);
-            }
+        let unknown = |key: &&Key| !known.contains(&key.name.as_str());
+        for key in table.entries.iter().map(|(key, _)| key).filter(unknown) {
+            let message = format!("unknown key `{}` in {what}", key.name);
+            let problem = Problem::error(Code::UnknownKey, message).at(self.span(&key.bytes), "");
+            self.problem(match nearest(&key.name, known.iter().copied()) {
+                Some(meant) => problem.hint(format!("did you mean `{meant}`?")),
+                None => problem
+                    .note(format!("known keys are {}", list(known.iter().copied())))
+                    .hint(format!("remove `{}`", key.name)),
+            });
         }
     }
 
-    /// Reports a value of the wrong type.
-    pub(crate) fn wrong_type(&mut self, key: &str, value: &Value, expected: &str, hint: &str) {
-        let problem = Problem::error(
-            Code::WrongType,
-            format!("`{key}` must be {expected}, not {}", type_name(&value.kind)),
-        )
-        .at(self.span(&value.bytes), format!("expected {expected}"))
-        .hint(hint);
-        self.problem(problem);
+    /// Reports a value of the wrong type, and returns no value.
+    pub(crate) fn wrong_type<T>(
+        &mut self,
+        key: &str,
+        value: &Value,
+        expected: &str,
+        hint: &str,
+    ) -> Option<T> {
+        let message = format!("`{key}` must be {expected}, not {}", type_name(&value.kind));
+        let problem = Problem::error(Code::WrongType, message)
+            .at(self.span(&value.bytes), format!("expected {expected}"));
+        self.problem(problem.hint(hint));
+        None
     }
 
-    /// Reports a value that is not allowed.
-    pub(crate) fn bad_value(&mut self, bytes: &Range<usize>, message: String, hint: &str) {
-        let problem = Problem::error(Code::BadValue, message).at(self.span(bytes), "").hint(hint);
-        self.problem(problem);
+    /// Reports a value that is not allowed, and returns no value.
+    pub(crate) fn bad_value<T>(
+        &mut self,
+        bytes: &Range<usize>,
+        message: String,
+        hint: &str,
+    ) -> Option<T> {
+        self.report(Code::BadValue, bytes, message, hint)
     }
 
     /// Text.
     pub(crate) fn string(&mut self, key: &str, value: &Value) -> Option<TextAt> {
-        match &value.kind {
+        let hint = match &value.kind {
             ValueKind::String(text) if text.contains('\0') => {
                 let message = format!("`{key}` contains a NUL byte, which programs cannot receive");
-                self.bad_value(&value.bytes, message, "remove `\\u0000`");
-                None
+                return self.bad_value(&value.bytes, message, "remove `\\u0000`");
             }
-            ValueKind::String(text) => Some(self.at(&value.bytes, text.clone())),
-            ValueKind::Integer(number) => {
-                self.wrong_type(key, value, "text", &format!("write `\"{number}\"`"));
-                None
-            }
-            ValueKind::Boolean(truth) => {
-                self.wrong_type(key, value, "text", &format!("write `\"{truth}\"`"));
-                None
-            }
-            _ => {
-                self.wrong_type(key, value, "text", &format!("write `{key} = \"...\"`"));
-                None
-            }
-        }
+            ValueKind::String(text) => return Some(self.at(&value.bytes, text.clone())),
+            ValueKind::Integer(number) => format!("write `\"{number}\"`"),
+            ValueKind::Boolean(truth) => format!("write `\"{truth}\"`"),
+            _ => format!("write `{key} = \"...\"`"),
+        };
+        self.wrong_type(key, value, "text", &hint)
     }
 
     /// `true` or `false`.
@@ -108,8 +112,7 @@ impl Reader<'_> {
         if let ValueKind::Boolean(truth) = value.kind {
             return Some(self.at(&value.bytes, truth));
         }
-        self.wrong_type(key, value, "`true` or `false`", &format!("write `{key} = true`"));
-        None
+        self.wrong_type(key, value, "`true` or `false`", &format!("write `{key} = true`"))
     }
 
     /// A list of texts.
@@ -119,8 +122,7 @@ impl Reader<'_> {
                 ValueKind::String(text) => format!("write `{key} = [\"{text}\"]`"),
                 _ => format!("write `{key} = [\"...\"]`"),
             };
-            self.wrong_type(key, value, "a list of texts", &hint);
-            return None;
+            return self.wrong_type(key, value, "a list of texts", &hint);
         };
         let words = items.iter().filter_map(|item| self.string(key, item)).collect();
         Some(self.at(&value.bytes, words))
@@ -136,24 +138,21 @@ impl Reader<'_> {
         if let ValueKind::Table(table) = &value.kind {
             return Some(table);
         }
-        self.wrong_type(key, value, "a table", &format!("write `{key} = {{ ... }}`"));
-        None
+        self.wrong_type(key, value, "a table", &format!("write `{key} = {{ ... }}`"))
     }
 
     /// A duration with its unit.
     pub(crate) fn duration(&mut self, key: &str, value: &Value) -> Option<At<Duration>> {
         if let ValueKind::Integer(number) = value.kind {
             let hint = format!("write the unit: `{key} = \"{number}s\"`");
-            self.wrong_type(key, value, "text with a unit", &hint);
-            return None;
+            return self.wrong_type(key, value, "text with a unit", &hint);
         }
         let words = self.string(key, value)?;
         match duration::parse(&words.value) {
             Ok(duration) => Some(words.with(duration)),
             Err(why) => {
                 let message = format!("`{}` {why}", words.value);
-                self.bad_value(&value.bytes, message, "write `\"200ms\"`, `\"10s\"` or `\"2m\"`");
-                None
+                self.bad_value(&value.bytes, message, "write `\"200ms\"`, `\"10s\"` or `\"2m\"`")
             }
         }
     }
@@ -163,8 +162,8 @@ impl Reader<'_> {
         let duration = self.duration(key, value)?;
         if duration.value.is_zero() {
             let hint = format!("write `{key} = \"{example}\"`, or remove `{key}`");
-            self.bad_value(&value.bytes, format!("`{key}` must be greater than zero"), &hint);
-            return None;
+            let message = format!("`{key}` must be greater than zero");
+            return self.bad_value(&value.bytes, message, &hint);
         }
         Some(duration)
     }
@@ -179,16 +178,16 @@ impl Reader<'_> {
     ) -> Option<At<u32>> {
         let hint = format!("write `{key} = {example}`");
         let ValueKind::Integer(number) = value.kind else {
-            self.wrong_type(key, value, "a whole number", &hint);
-            return None;
+            return self.wrong_type(key, value, "a whole number", &hint);
         };
-        let count = u32::try_from(number).ok().filter(|count| allowed.contains(count));
-        if count.is_none() {
-            let (least, most) = allowed.into_inner();
-            let message = format!("`{key}` must be {least} to {most}, not {number}");
-            self.bad_value(&value.bytes, message, &hint);
+        if let Ok(count) = u32::try_from(number)
+            && allowed.contains(&count)
+        {
+            return Some(self.at(&value.bytes, count));
         }
-        count.map(|count| self.at(&value.bytes, count))
+        let (least, most) = allowed.into_inner();
+        let message = format!("`{key}` must be {least} to {most}, not {number}");
+        self.bad_value(&value.bytes, message, &hint)
     }
 
     /// A number of bytes with a unit: `64M` is 64 times 1024 times 1024.
@@ -197,20 +196,20 @@ impl Reader<'_> {
         let text = words.value.as_str();
         let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
         let (number, unit) = text.split_at(digits);
-        let shift = match unit {
-            "K" => Some(10),
-            "M" => Some(20),
-            "G" => Some(30),
+        let scale = match unit {
+            "K" => Some(1 << 10),
+            "M" => Some(1 << 20),
+            "G" => Some(1 << 30),
             _ => None,
         };
         let number = number.parse::<u64>().ok().filter(|number| *number > 0);
-        let bytes =
-            number.zip(shift).and_then(|(number, shift)| number.checked_mul(1_u64 << shift));
-        if bytes.is_none() {
-            let message = format!("`{key}` must be a number with K, M or G, not `{text}`");
-            self.bad_value(&value.bytes, message, &format!("write `{key} = \"{example}\"`"));
+        match number.zip(scale).and_then(|(number, scale)| number.checked_mul(scale)) {
+            Some(bytes) => Some(self.at(&value.bytes, bytes)),
+            None => {
+                let message = format!("`{key}` must be a number with K, M or G, not `{text}`");
+                self.bad_value(&value.bytes, message, &format!("write `{key} = \"{example}\"`"))
+            }
         }
-        bytes.map(|bytes| self.at(&value.bytes, bytes))
     }
 
     /// One of several words.
@@ -223,8 +222,7 @@ impl Reader<'_> {
         let names = || choices.iter().map(|(name, _)| *name);
         if !matches!(value.kind, ValueKind::String(_)) {
             let hint = format!("write `{key} = \"{}\"`", names().next().unwrap_or_default());
-            self.wrong_type(key, value, &format!("one of {}", list(names())), &hint);
-            return None;
+            return self.wrong_type(key, value, &format!("one of {}", list(names())), &hint);
         }
         let words = self.string(key, value)?;
         if let Some((_, choice)) = choices.iter().find(|(name, _)| *name == words.value) {
@@ -236,20 +234,15 @@ impl Reader<'_> {
         };
         let message =
             format!("`{key}` cannot be `{}`: it is one of {}", words.value, list(names()));
-        self.bad_value(&value.bytes, message, &hint);
-        None
+        self.bad_value(&value.bytes, message, &hint)
     }
 
     /// Checks a name that becomes part of variables, templates and file names.
     pub(crate) fn name(&mut self, what: &str, name: &TextAt) {
         let Some(why) = bad_name(&name.value) else { return };
-        let problem = Problem::error(
-            Code::BadName,
-            format!("`{}` cannot be the name of {what}: {why}", name.value),
-        )
-        .at(name.span.clone(), "")
-        .hint(format!("choose a name like `{}`", spelled_well(&name.value)));
-        self.problem(problem);
+        let message = format!("`{}` cannot be the name of {what}: {why}", name.value);
+        let hint = format!("choose a name like `{}`", spelled_well(&name.value));
+        self.report::<()>(Code::BadName, &name.span.bytes, message, &hint);
     }
 
     /// A key at its own place.

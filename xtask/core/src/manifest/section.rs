@@ -60,23 +60,19 @@ pub(crate) fn settings(
 
 /// Reports keys of one section that exclude each other.
 fn exclusive(reader: &mut Reader<'_>, table: &Table) {
-    let programs = ["bin", "command", "image", "external"];
-    let mut groups: Vec<[&str; 2]> = alloc::vec![["port", "ports"]];
-    for (index, first) in programs.iter().enumerate() {
-        groups.extend(programs[index + 1..].iter().map(|second| [*first, *second]));
-    }
     let set =
         |name: &str| table.entry(name).filter(|(_, value)| value.kind != ValueKind::Boolean(false));
-    for [first, second] in groups {
-        if let (Some((a, _)), Some((b, _))) = (set(first), set(second)) {
-            let problem = Problem::error(
-                Code::BothForms,
-                format!("`{first}` and `{second}` exclude each other"),
-            )
-            .at(reader.span(&b.bytes), "")
-            .context(reader.span(&a.bytes), "")
-            .hint(format!("keep one of them: remove `{second}`"));
-            reader.problem(problem);
+    for group in [&["port", "ports"][..], &["bin", "command", "image", "external"]] {
+        for (index, first) in group.iter().enumerate() {
+            for second in &group[index + 1..] {
+                if let (Some((a, _)), Some((b, _))) = (set(first), set(second)) {
+                    let message = format!("`{first}` and `{second}` exclude each other");
+                    let problem = Problem::error(Code::BothForms, message)
+                        .at(reader.span(&b.bytes), "")
+                        .context(reader.span(&a.bytes), "");
+                    reader.problem(problem.hint(format!("keep one of them: remove `{second}`")));
+                }
+            }
         }
     }
 }
@@ -85,14 +81,11 @@ fn exclusive(reader: &mut Reader<'_>, table: &Table) {
 fn twice(reader: &mut Reader<'_>, settings: &Settings) {
     for used in &settings.uses {
         if let Some(waited) = settings.depends_on.iter().find(|d| d.on.value == used.value) {
-            let problem = Problem::error(
-                Code::BothForms,
-                format!("`{}` is in both `depends-on` and `uses`", used.value),
-            )
-            .at(used.span.clone(), "does not wait")
-            .context(waited.on.span.clone(), "waits")
-            .hint("remove one of them");
-            reader.problem(problem);
+            let message = format!("`{}` is in both `depends-on` and `uses`", used.value);
+            let problem = Problem::error(Code::BothForms, message)
+                .at(used.span.clone(), "does not wait")
+                .context(waited.on.span.clone(), "waits");
+            reader.problem(problem.hint("remove one of them"));
         }
     }
 }

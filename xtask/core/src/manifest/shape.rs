@@ -76,16 +76,13 @@ pub(crate) fn ports(
 /// reference to the port is not reported as well.
 fn port_number(reader: &mut Reader<'_>, key: &str, value: &Value) -> Option<u16> {
     let ValueKind::Integer(number) = value.kind else {
-        reader.wrong_type(key, value, "a port number", &format!("write `{key} = 5000`"));
-        return None;
+        return reader.wrong_type(key, value, "a port number", &format!("write `{key} = 5000`"));
     };
     match u16::try_from(number) {
-        Ok(0) => None,
-        Ok(number) => Some(number),
+        Ok(number) => Some(number).filter(|number| *number != 0),
         Err(_) => {
             let message = format!("`{number}` is not a port number");
-            reader.bad_value(&value.bytes, message, "write a number from 1 to 65535, or 0 for any");
-            None
+            reader.bad_value(&value.bytes, message, "write a number from 1 to 65535, or 0 for any")
         }
     }
 }
@@ -101,45 +98,41 @@ pub(crate) fn nonempty(
     if words.value.is_empty() {
         let message = format!("`{key}` is empty");
         let hint = format!("write `{key} = [\"{example}\"]`, or remove `{key}`");
-        reader.bad_value(&value.bytes, message, &hint);
-        return None;
+        return reader.bad_value(&value.bytes, message, &hint);
     }
     Some(words)
 }
 
 /// `env = { NAME = "value" }`.
 pub(crate) fn env(reader: &mut Reader<'_>, key: &str, value: &Value) -> Vec<(TextAt, TextAt)> {
-    let Some(table) = reader.table(key, value) else { return Vec::new() };
-    let mut out = Vec::new();
-    for (key, value) in &table.entries {
-        if key.name.is_empty() || key.name.contains(['=', '\0']) {
-            let message = format!("`{}` cannot be the name of a variable", key.name);
-            reader.bad_value(&key.bytes, message, "write letters, digits and `_`");
-            continue;
-        }
-        let name = reader.key(key);
-        if let Some(words) = reader.string(&key.name, value) {
-            out.push((name, words));
-        }
-    }
-    out
+    let fits = |name: &str| !name.is_empty() && !name.contains(['=', '\0']);
+    let mistake = ("cannot be the name of a variable", "write letters, digits and `_`");
+    pairs(reader, key, value, fits, mistake)
 }
 
 /// `volumes = { "/var/lib/x" = "${stack.data}/x" }`: the container path is the key, because
 /// it must be unique.
 pub(crate) fn volumes(reader: &mut Reader<'_>, key: &str, value: &Value) -> Vec<(TextAt, TextAt)> {
-    let Some(table) = reader.table(key, value) else { return Vec::new() };
+    let fits = |inside: &str| inside.starts_with('/') && !inside.contains([':', ',', '\0']);
+    let hint = "write the container path first: `\"/var/lib/x\" = \"${stack.data}/x\"`";
+    pairs(reader, key, value, fits, ("is not a path in a container", hint))
+}
+
+/// A table of texts whose keys must fit; otherwise the mistake and its hint are reported.
+fn pairs(
+    reader: &mut Reader<'_>,
+    key: &str,
+    value: &Value,
+    fits: impl Fn(&str) -> bool,
+    (mistake, hint): (&str, &str),
+) -> Vec<(TextAt, TextAt)> {
     let mut out = Vec::new();
-    for (key, value) in &table.entries {
-        let inside = reader.key(key);
-        if !inside.value.starts_with('/') || inside.value.contains([':', ',', '\0']) {
-            let message = format!("`{}` is not a path in a container", key.name);
-            let hint = "write the container path first: `\"/var/lib/x\" = \"${stack.data}/x\"`";
-            reader.bad_value(&key.bytes, message, hint);
-            continue;
-        }
-        if let Some(outside) = reader.string(&key.name, value) {
-            out.push((inside, outside));
+    for (key, value) in reader.table(key, value).into_iter().flat_map(|table| &table.entries) {
+        if !fits(&key.name) {
+            let message = format!("`{}` {mistake}", key.name);
+            reader.bad_value::<()>(&key.bytes, message, hint);
+        } else if let Some(text) = reader.string(&key.name, value) {
+            out.push((reader.key(key), text));
         }
     }
     out
@@ -176,8 +169,7 @@ pub(crate) fn path(reader: &mut Reader<'_>, key: &str, value: &Value) -> Option<
     }
     let message = format!("`{}` is not a path", path.value);
     let hint = format!("write `http = \"/{}\"`", path.value.trim_start_matches('/').trim());
-    reader.bad_value(&value.bytes, message, &hint);
-    None
+    reader.bad_value(&value.bytes, message, &hint)
 }
 
 /// The expected statuses, as a list or as one number.
@@ -186,21 +178,17 @@ pub(crate) fn statuses(reader: &mut Reader<'_>, key: &str, value: &Value) -> Vec
         ValueKind::Array(items) => items.as_slice(),
         _ => core::slice::from_ref(value),
     };
-    let mut out = Vec::new();
-    for item in items {
+    let mut status = |item: &Value| {
         let ValueKind::Integer(number) = item.kind else {
-            reader.wrong_type(key, item, "a list of numbers", "write `status = [200]`");
-            continue;
+            return reader.wrong_type(key, item, "a list of numbers", "write `status = [200]`");
         };
-        match u16::try_from(number) {
-            Ok(status @ 100..=599) => out.push(status),
-            _ => {
-                let message = format!("`{number}` is not an HTTP status");
-                reader.bad_value(&item.bytes, message, "write a number from 100 to 599");
-            }
-        }
-    }
-    out
+        let status = u16::try_from(number).ok().filter(|status| (100..=599).contains(status));
+        status.or_else(|| {
+            let message = format!("`{number}` is not an HTTP status");
+            reader.bad_value(&item.bytes, message, "write a number from 100 to 599")
+        })
+    };
+    items.iter().filter_map(&mut status).collect()
 }
 
 /// Reports a key that has no effect without one of others.
@@ -209,13 +197,9 @@ fn needs(reader: &mut Reader<'_>, table: &Table, key: &str, others: &[&str]) {
     if others.iter().any(|other| table.get(other).is_some()) {
         return;
     }
-    let problem = Problem::error(
-        Code::MissingKey,
-        format!("`{key}` has no effect without `{}`", others.join("` or `")),
-    )
-    .at(reader.span(&place.bytes), "")
-    .hint(format!("add `{}`", if others[0] == "http" { "http = \"/\"" } else { others[0] }));
-    reader.problem(problem);
+    let message = format!("`{key}` has no effect without `{}`", others.join("` or `"));
+    let hint = format!("add `{}`", if others[0] == "http" { "http = \"/\"" } else { others[0] });
+    reader.report::<()>(Code::MissingKey, &place.bytes, message, &hint);
 }
 
 /// `true`; absent and `false` are the same.
@@ -226,28 +210,24 @@ pub(crate) fn is_true(reader: &mut Reader<'_>, key: &str, value: &Value) -> bool
 /// `depends-on` as a list of names, or as a table of conditions.
 pub(crate) fn depends_on(reader: &mut Reader<'_>, key: &str, value: &Value) -> Vec<DependsOn> {
     match &value.kind {
-        ValueKind::Array(items) => items
-            .iter()
-            .filter_map(|item| reader.string(key, item))
-            .map(|on| DependsOn { on, condition: None, restart: false, table: Vec::new() })
-            .collect(),
-        ValueKind::Table(table) => table
-            .entries
-            .iter()
-            .map(|(key, value)| {
-                let on = reader.key(key);
-                edge(reader, on, value)
-            })
-            .collect(),
+        ValueKind::Array(items) => {
+            items.iter().filter_map(|item| reader.string(key, item)).map(plain_edge).collect()
+        }
+        ValueKind::Table(table) => {
+            table.entries.iter().map(|(key, value)| edge(reader, reader.key(key), value)).collect()
+        }
         other => {
             let hint = match other {
                 ValueKind::String(name) => format!("write `depends-on = [\"{name}\"]`"),
                 _ => "write `depends-on = [\"name\"]`".into(),
             };
-            reader.wrong_type(key, value, "a list of names or a table", &hint);
-            Vec::new()
+            reader.wrong_type(key, value, "a list of names or a table", &hint).unwrap_or_default()
         }
     }
+}
+
+fn plain_edge(on: TextAt) -> DependsOn {
+    DependsOn { on, condition: None, restart: false, table: Vec::new() }
 }
 
 /// One entry of the table form: a condition, or a table of it and `restart`.
@@ -257,14 +237,14 @@ fn edge(reader: &mut Reader<'_>, on: TextAt, value: &Value) -> DependsOn {
         ("started", Condition::Started),
         ("succeeded", Condition::Succeeded),
     ];
-    let mut out = DependsOn { on, condition: None, restart: false, table: Vec::new() };
+    let mut out = plain_edge(on);
     if let ValueKind::Table(table) = &value.kind {
         reader.known_keys(table, &["condition", "restart"], "a dependency");
         if let Some(value) = table.get("condition") {
             out.condition = reader.choice("condition", value, &conditions);
         }
         if let Some(value) = table.get("restart") {
-            out.restart = reader.boolean("restart", value).is_some_and(|at| at.value);
+            out.restart = is_true(reader, "restart", value);
         }
     } else {
         out.condition = reader.choice(&out.on.value.clone(), value, &conditions);
@@ -278,15 +258,11 @@ pub(crate) fn cpus(reader: &mut Reader<'_>, key: &str, value: &Value) -> Option<
     let number = match value.kind {
         ValueKind::Integer(number) => number as f64,
         ValueKind::Float(number) => number,
-        _ => {
-            reader.wrong_type(key, value, "a number", hint);
-            return None;
-        }
+        _ => return reader.wrong_type(key, value, "a number", hint),
     };
     if !(0.001..=1_000.0).contains(&number) {
         let message = format!("`cpus` must be 0.001 to 1000, not {number}");
-        reader.bad_value(&value.bytes, message, hint);
-        return None;
+        return reader.bad_value(&value.bytes, message, hint);
     }
     let millis = (number * 1_000.0) as u32;
     Some(reader.at(&value.bytes, millis))

@@ -4,103 +4,85 @@
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
-use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::Requirement;
-use super::merge::Merged;
-use crate::manifest::Declarations;
-use crate::manifest::TextAt;
+use super::{Node, Requirement};
 use crate::manifest::shape::DependsOn;
 use crate::manifest::suggest::{list, nearest};
+use crate::manifest::{Declarations, TextAt};
 use crate::problem::{Code, Problem};
 use crate::terms::{Condition, Kind, Name};
 
-/// The edges of one service: those of `depends-on`, and those of `uses`.
-pub(super) fn resolve(
-    merged: &Merged,
-    names: &BTreeMap<Name, Kind>,
-    problems: &mut Vec<Problem>,
-) -> (Vec<Requirement>, Vec<Requirement>) {
+/// Sets the edges of one service: those of `depends-on`, and those of `uses`.
+pub(super) fn resolve(node: &mut Node, kinds: &BTreeMap<Name, Kind>, problems: &mut Vec<Problem>) {
     let mut waits: Vec<Requirement> = Vec::new();
-    for edge in &merged.settings.depends_on {
-        let Some(kind) = known(merged, &edge.on, names, problems) else { continue };
+    for edge in &node.settings.depends_on {
+        let Some(kind) = known(node, &edge.on, kinds, problems) else { continue };
         let condition = condition(edge, kind, problems);
-        push(&mut waits, &edge.on, (condition, edge.restart), edge.table.clone());
-    }
-    let mut uses: Vec<Requirement> = Vec::new();
-    for used in &merged.settings.uses {
-        let found = known(merged, used, names, problems).is_some();
-        if found && waits.iter().all(|edge| *edge.to.value != *used.value) {
-            push(&mut uses, used, (Condition::Started, false), Vec::new());
+        if is_new(&waits, &edge.on) {
+            let to = edge.on.clone().map(Name::from);
+            let (restart, table) = (edge.restart, edge.table.clone());
+            waits.push(Requirement { to, condition, restart, table });
         }
     }
-    (waits, uses)
+    let mut uses: Vec<Requirement> = Vec::new();
+    for used in &node.settings.uses {
+        let found = known(node, used, kinds, problems).is_some();
+        if found && is_new(&waits, used) && is_new(&uses, used) {
+            let (to, condition) = (used.clone().map(Name::from), Condition::Started);
+            uses.push(Requirement { to, condition, restart: false, table: Vec::new() });
+        }
+    }
+    (node.depends_on, node.uses) = (waits, uses);
 }
 
-fn push(
-    edges: &mut Vec<Requirement>,
-    to: &TextAt,
-    (condition, restart): (Condition, bool),
-    table: Vec<String>,
-) {
-    if edges.iter().all(|edge| *edge.to.value != *to.value) {
-        let to = to.with(Name::from(to.value.as_str()));
-        edges.push(Requirement { to, condition, restart, table });
-    }
+fn is_new(edges: &[Requirement], to: &TextAt) -> bool {
+    edges.iter().all(|edge| *edge.to.value != *to.value)
 }
 
 /// The kind of the named service; reports an unknown name, and the service itself.
 fn known(
-    merged: &Merged,
+    node: &Node,
     to: &TextAt,
-    names: &BTreeMap<Name, Kind>,
+    kinds: &BTreeMap<Name, Kind>,
     problems: &mut Vec<Problem>,
 ) -> Option<Kind> {
-    if to.value == merged.name.value || to.value == "self" {
-        problems.push(
-            Problem::error(
-                Code::SelfDependency,
-                format!("`{}` depends on itself", merged.name.value),
-            )
-            .at(to.span.clone(), "")
-            .hint(format!("remove `{}` here; its own address is `${{self.url}}`", to.value)),
-        );
+    let name = to.value.as_str();
+    if name == node.name.as_str() || name == "self" {
+        let message = format!("`{}` depends on itself", node.name);
+        let problem = Problem::error(Code::SelfDependency, message).at(to.span.clone(), "");
+        let hint = format!("remove `{name}` here; its own address is `${{self.url}}`");
+        problems.push(problem.hint(hint));
         return None;
     }
-    let kind = names.get(to.value.as_str()).copied();
+    let kind = kinds.get(name).copied();
     if kind.is_none() {
-        problems.push(unknown(to, names));
+        problems.push(unknown(to, kinds));
     }
     kind
 }
 
 /// The problem of a name that no service has, at the place of the name.
-fn unknown(to: &TextAt, names: &BTreeMap<Name, Kind>) -> Problem {
-    suggest(
-        Problem::error(Code::UnknownService, format!("no service is called `{}`", to.value)),
-        &to.value,
-        names.keys(),
-    )
-    .at(to.span.clone(), "")
+fn unknown(to: &TextAt, kinds: &BTreeMap<Name, Kind>) -> Problem {
+    let message = format!("no service is called `{}`", to.value);
+    let problem = Problem::error(Code::UnknownService, message).at(to.span.clone(), "");
+    suggest(problem, &to.value, kinds.keys())
 }
 
 /// Adds the service names that the user may have meant.
 pub(crate) fn suggest<'a>(
     problem: Problem,
     name: &str,
-    names: impl Iterator<Item = &'a Name> + Clone,
+    names: impl Iterator<Item = &'a Name>,
 ) -> Problem {
-    match nearest(name, names.clone().map(Name::as_str)) {
+    let names: BTreeSet<&str> = names.map(Name::as_str).collect();
+    match nearest(name, names.iter().copied()) {
         Some(meant) => problem.hint(format!("did you mean `{meant}`?")),
-        None if names.clone().next().is_none() => problem
+        None if names.is_empty() => problem
             .note("this workspace declares no services")
             .hint("declare one: `[package.metadata.service]` in a member's `Cargo.toml`"),
         None => problem
-            .note(format!(
-                "services are {}",
-                list(names.map(Name::as_str).collect::<BTreeSet<_>>())
-            ))
+            .note(format!("services are {}", list(names)))
             .hint(format!("declare `{name}`, or remove it here")),
     }
 }
@@ -117,26 +99,19 @@ fn condition(edge: &DependsOn, kind: Kind, problems: &mut Vec<Problem>) -> Condi
         (Kind::Job, Condition::Ready) => ("a job, which ends and is never ready", "succeeded"),
         _ => return written.value,
     };
-    problems.push(
-        Problem::error(
-            Code::WrongCondition,
-            format!("this condition is never met: `{}` is {what}", edge.on.value),
-        )
-        .at(written.span.clone(), "")
-        .hint(format!("write `\"{meant}\"`")),
-    );
+    let message = format!("this condition is never met: `{}` is {what}", edge.on.value);
+    let problem = Problem::error(Code::WrongCondition, message).at(written.span.clone(), "");
+    problems.push(problem.hint(format!("write `\"{meant}\"`")));
     fitting
 }
 
 /// Reports names in `default` that no service has.
 pub(super) fn defaults(
     declarations: &Declarations,
-    names: &BTreeMap<Name, Kind>,
+    kinds: &BTreeMap<Name, Kind>,
     problems: &mut Vec<Problem>,
 ) {
-    for name in declarations.default.iter().flatten() {
-        if !names.contains_key(name.value.as_str()) {
-            problems.push(unknown(name, names));
-        }
-    }
+    let names = declarations.default.iter().flatten();
+    let unknown_names = names.filter(|name| !kinds.contains_key(name.value.as_str()));
+    problems.extend(unknown_names.map(|name| unknown(name, kinds)));
 }

@@ -8,56 +8,22 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::{Node, Requirement, Runs};
-use crate::manifest::Declarations;
-use crate::manifest::TextAt;
+use super::{Node, Runs};
 use crate::manifest::declare::Overlay;
 use crate::manifest::keys::Settings;
 use crate::manifest::section::{Owner, Section};
+use crate::manifest::{At, Declarations};
 use crate::problem::{Code, Problem};
-use crate::terms::{Kind, Name};
+use crate::terms::Name;
 
-/// One service, its sections merged.
-pub(super) struct Merged {
-    pub(super) name: TextAt,
-    pub(super) package: Option<usize>,
-    folder: String,
-    pub(super) settings: Settings,
-}
-
-impl Merged {
-    /// Service or job.
-    pub(super) fn kind(&self) -> Kind {
-        self.settings.kind.as_ref().map_or(Kind::Service, |kind| kind.value)
-    }
-
-    /// The node with this program and these edges.
-    pub(super) fn into_node(
-        self,
-        program: Runs,
-        edges: (Vec<Requirement>, Vec<Requirement>),
-    ) -> Node {
-        Node {
-            name: Name::from(self.name.value.as_str()),
-            declared: self.name.with(()),
-            package: self.package,
-            folder: self.folder.clone(),
-            kind: self.kind(),
-            settings: self.settings,
-            program,
-            depends_on: edges.0,
-            uses: edges.1,
-        }
-    }
-}
-
-/// One entry for each service, in the order of the manifests.
+/// One node for each service, in the order of the manifests; its program and edges are chosen
+/// later.
 pub(super) fn merge(
     declarations: &Declarations,
     with: &[String],
     problems: &mut Vec<Problem>,
-) -> Vec<Merged> {
-    let mut out: Vec<Merged> = Vec::new();
+) -> Vec<Node> {
+    let mut out: Vec<Node> = Vec::new();
     // Packages first: a table of the workspace may lie on top of any of them.
     let (packages, workspace): (Vec<&Section>, Vec<&Section>) =
         declarations.sections.iter().partition(|section| section.owner != Owner::Workspace);
@@ -66,27 +32,31 @@ pub(super) fn merge(
             Owner::Package(index) => Some(index),
             Owner::Workspace => None,
         };
-        let earlier = out.iter_mut().find(|merged| merged.name.value == section.name.value);
-        if let Some(earlier) = earlier {
+        let (name, declared) = (Name::from(section.name.value.as_str()), section.name.with(()));
+        if let Some(earlier) = out.iter_mut().find(|node| node.name == name) {
             if package.is_none() && !brings_program(&section.settings) {
                 lay(&mut earlier.settings, &section.settings);
                 continue;
             }
             // It is kept, so that its other mistakes are reported too.
-            problems.push(duplicate(&earlier.name, &section.name));
+            problems.push(duplicate(earlier, &declared));
         }
-        out.push(Merged {
-            name: section.name.clone(),
+        out.push(Node {
+            name,
+            declared,
             package,
             folder: section.folder.clone(),
             settings: section.settings.clone(),
+            program: Runs::Unknown,
+            depends_on: Vec::new(),
+            uses: Vec::new(),
         });
     }
     for name in with {
         for section in &declarations.sections {
             for (_, overlay) in section.overlays.iter().filter(|(n, _)| n.value == *name) {
-                if let Some(merged) = out.iter_mut().find(|m| m.name.value == section.name.value) {
-                    lay(&mut merged.settings, overlay);
+                if let Some(node) = out.iter_mut().find(|node| *node.name == *section.name.value) {
+                    lay(&mut node.settings, overlay);
                 }
             }
         }
@@ -107,10 +77,10 @@ fn brings_program(settings: &Settings) -> bool {
         || settings.external.as_ref().is_some_and(|external| external.value)
 }
 
-fn duplicate(first: &TextAt, second: &TextAt) -> Problem {
-    Problem::error(Code::DuplicateName, format!("two services are called `{}`", first.value))
+fn duplicate(first: &Node, second: &At<()>) -> Problem {
+    Problem::error(Code::DuplicateName, format!("two services are called `{}`", first.name))
         .at(second.span.clone(), "declared again")
-        .context(first.span.clone(), "declared first")
+        .context(first.declared.span.clone(), "declared first")
         .hint("give one of them another `name`")
 }
 

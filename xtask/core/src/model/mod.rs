@@ -15,15 +15,13 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use crate::manifest::TextAt;
 use crate::manifest::keys::Settings;
 use crate::manifest::suggest::{list, nearest};
-use crate::manifest::{At, Declarations, Package};
+use crate::manifest::{At, Declarations, Package, TextAt};
 use crate::problem::{Code, Problem};
 use crate::terms::{Condition, Kind, Name};
 
 /// Every service of a workspace under some overlays.
-#[derive(Clone, Debug, Default)]
 pub(crate) struct Model {
     /// The services, in order of name.
     pub(crate) nodes: Vec<Node>,
@@ -32,18 +30,14 @@ pub(crate) struct Model {
 }
 
 impl Model {
-    /// The node of that name.
     pub(crate) fn node(&self, name: &str) -> Option<&Node> {
         self.nodes.iter().find(|node| &*node.name == name)
     }
 }
 
 /// One service or job.
-#[derive(Clone, Debug)]
 pub(crate) struct Node {
-    /// Its name.
     pub(crate) name: Name,
-    /// Where it is declared.
     pub(crate) declared: At<()>,
     /// Its package, if it is declared in one.
     pub(crate) package: Option<usize>,
@@ -51,17 +45,17 @@ pub(crate) struct Node {
     pub(crate) folder: String,
     /// Its keys, overlays applied.
     pub(crate) settings: Settings,
-    /// Service or job.
-    pub(crate) kind: Kind,
-    /// Its program.
     pub(crate) program: Runs,
     /// Its `depends-on`, in order of declaration; only services that exist.
     pub(crate) depends_on: Vec<Requirement>,
-    /// Its `uses`.
     pub(crate) uses: Vec<Requirement>,
 }
 
 impl Node {
+    pub(crate) fn kind(&self) -> Kind {
+        self.settings.kind.as_ref().map_or(Kind::Service, |kind| kind.value)
+    }
+
     /// The edges of both kinds.
     pub(crate) fn edges(&self) -> impl Iterator<Item = &Requirement> {
         self.depends_on.iter().chain(&self.uses)
@@ -69,22 +63,17 @@ impl Node {
 }
 
 /// The program of a node.
-#[derive(Clone, Debug)]
 pub(crate) enum Runs {
     /// A binary of the node's package, by index.
     Binary(usize),
-    /// `command`.
     Command(Vec<TextAt>),
-    /// `image`.
     Image(TextAt),
-    /// `external`.
     External,
     /// None was found, and a problem reports it.
     Unknown,
 }
 
 /// A dependency on, or use of, a service that exists.
-#[derive(Clone, Debug)]
 pub(crate) struct Requirement {
     /// The dependency, at the place where it is named.
     pub(crate) to: At<Name>,
@@ -106,23 +95,19 @@ pub(crate) fn overlays(declarations: &Declarations) -> BTreeSet<&str> {
 pub(crate) fn build(declarations: &Declarations, with: &[String]) -> (Model, Vec<Problem>) {
     let mut problems = Vec::new();
     unknown_overlays(declarations, with, &mut problems);
-    let merged = merge::merge(declarations, with, &mut problems);
-    let names: BTreeMap<Name, Kind> =
-        merged.iter().map(|m| (Name::from(m.name.value.as_str()), m.kind())).collect();
-    let mut nodes: Vec<Node> = merged
-        .into_iter()
-        .map(|merged| {
-            let program = program::choose(&merged, &declarations.packages, &mut problems);
-            fit::check(&merged, &mut problems);
-            let edges = edges::resolve(&merged, &names, &mut problems);
-            merged.into_node(program, edges)
-        })
-        .collect();
+    let mut nodes = merge::merge(declarations, with, &mut problems);
+    let kinds = nodes.iter().map(|node| (node.name.clone(), node.kind()));
+    let kinds: BTreeMap<Name, Kind> = kinds.collect();
+    for node in &mut nodes {
+        node.program = program::choose(node, &declarations.packages, &mut problems);
+        fit::check(node, &mut problems);
+        edges::resolve(node, &kinds, &mut problems);
+    }
     nodes.sort_by(|a, b| a.name.cmp(&b.name));
     let model = Model { nodes, packages: declarations.packages.clone() };
     fit::variables(&model, &mut problems);
     program::clashes(&model, &mut problems);
-    edges::defaults(declarations, &names, &mut problems);
+    edges::defaults(declarations, &kinds, &mut problems);
     (model, problems)
 }
 
@@ -130,9 +115,9 @@ pub(crate) fn build(declarations: &Declarations, with: &[String]) -> (Model, Vec
 fn unknown_overlays(declarations: &Declarations, with: &[String], problems: &mut Vec<Problem>) {
     let known = overlays(declarations);
     for name in with.iter().filter(|name| !known.contains(name.as_str())) {
-        let problem =
-            Problem::error(Code::UnknownOverlay, format!("no service has an overlay `{name}`"));
-        let problem = match nearest(name, known.iter().copied()) {
+        let message = format!("no service has an overlay `{name}`");
+        let problem = Problem::error(Code::UnknownOverlay, message);
+        problems.push(match nearest(name, known.iter().copied()) {
             Some(meant) => problem.hint(format!("did you mean `--with {meant}`?")),
             None if known.is_empty() => problem
                 .note("no service declares any overlay")
@@ -140,7 +125,6 @@ fn unknown_overlays(declarations: &Declarations, with: &[String], problems: &mut
             None => problem
                 .note(format!("overlays are {}", list(known.iter().copied())))
                 .hint(format!("leave out `--with {name}`")),
-        };
-        problems.push(problem);
+        });
     }
 }

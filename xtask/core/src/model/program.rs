@@ -4,23 +4,28 @@
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
+use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::merge::Merged;
+use super::fit::no_effect;
 use super::{Model, Node, Runs};
 use crate::manifest::Package;
-use crate::manifest::TextAt;
 use crate::manifest::suggest::{list, nearest};
 use crate::problem::{Code, Problem};
 
 /// The program of one service.
-pub(super) fn choose(merged: &Merged, packages: &[Package], problems: &mut Vec<Problem>) -> Runs {
-    let settings = &merged.settings;
-    let package = merged.package.map(|index| &packages[index]);
+pub(super) fn choose(node: &Node, packages: &[Package], problems: &mut Vec<Problem>) -> Runs {
+    let settings = &node.settings;
+    let package = node.package.map(|index| &packages[index]);
     if let Some(package) = package {
-        features(package, settings.features.as_ref().map(|f| f.value.as_slice()), problems);
+        features(package, node, problems);
     } else {
-        outside(merged, problems);
+        let keys = [
+            ("bin", settings.bin.as_ref().map(|at| &at.span)),
+            ("features", settings.features.as_ref().map(|at| &at.span)),
+            ("no-default-features", settings.no_default_features.as_ref().map(|at| &at.span)),
+        ];
+        problems.extend(no_effect(Code::UnknownKey, "a service outside a package", &keys));
     }
     if let Some(command) = &settings.command {
         return Runs::Command(command.value.clone());
@@ -31,119 +36,74 @@ pub(super) fn choose(merged: &Merged, packages: &[Package], problems: &mut Vec<P
     if settings.external.as_ref().is_some_and(|external| external.value) {
         return Runs::External;
     }
-    match package {
-        Some(package) => binary(merged, package, problems),
+    let found = match package {
+        Some(package) => binary(node, package),
         None => {
-            let name = &merged.name.value;
-            problems.push(
-                Problem::error(Code::MissingKey, format!("service `{name}` has no program"))
-                    .at(merged.name.span.clone(), "no package declares a service of this name")
-                    .hint("add `command = [\"program\"]`, `image = \"...\"` or `external = true`"),
-            );
-            Runs::Unknown
+            Err(Problem::error(Code::MissingKey, format!("service `{}` has no program", node.name))
+                .at(node.declared.span.clone(), "no package declares a service of this name")
+                .hint("add `command = [\"program\"]`, `image = \"...\"` or `external = true`"))
         }
-    }
+    };
+    found.map(Runs::Binary).unwrap_or_else(|problem| {
+        problems.push(problem);
+        Runs::Unknown
+    })
 }
 
-/// Reports keys that have no effect outside a package.
-fn outside(merged: &Merged, problems: &mut Vec<Problem>) {
-    let settings = &merged.settings;
-    let keys = [
-        ("bin", settings.bin.as_ref().map(|at| &at.span)),
-        ("features", settings.features.as_ref().map(|at| &at.span)),
-        ("no-default-features", settings.no_default_features.as_ref().map(|at| &at.span)),
-    ];
-    for (key, span) in keys {
-        if let Some(span) = span {
-            problems.push(
-                Problem::error(
-                    Code::UnknownKey,
-                    format!("`{key}` has no effect on a service outside a package"),
-                )
-                .at(span.clone(), "")
-                .hint(format!("remove `{key}`")),
-            );
-        }
-    }
-}
-
-/// The binary named, `default-run`, or the only one.
-fn binary(merged: &Merged, package: &Package, problems: &mut Vec<Problem>) -> Runs {
+/// The index of the binary named, of `default-run`, or of the only one.
+fn binary(node: &Node, package: &Package) -> Result<usize, Problem> {
     let names = || package.binaries.iter().map(|binary| binary.name.as_str());
     let index = |name: &str| names().position(|known| known == name);
-    if let Some(bin) = &merged.settings.bin {
-        if let Some(index) = index(&bin.value) {
-            return Runs::Binary(index);
-        }
-        let problem = Problem::error(
-            Code::UnknownBinary,
-            format!("package `{}` has no binary `{}`", package.name, bin.value),
-        )
-        .at(bin.span.clone(), "");
-        let problem = match nearest(&bin.value, names()) {
-            Some(meant) => problem.hint(format!("did you mean `bin = \"{meant}\"`?")),
-            None if package.binaries.is_empty() => problem.hint("add `src/main.rs`"),
-            None => problem
-                .note(format!("its binaries are {}", list(names())))
-                .hint(format!("write `bin = \"{}\"`", package.binaries[0].name)),
-        };
-        problems.push(problem);
-        return Runs::Unknown;
+    let its_binaries = || format!("its binaries are {}", list(names()));
+    if let Some(bin) = &node.settings.bin {
+        return index(&bin.value).ok_or_else(|| {
+            let message = format!("package `{}` has no binary `{}`", package.name, bin.value);
+            let problem = Problem::error(Code::UnknownBinary, message).at(bin.span.clone(), "");
+            match nearest(&bin.value, names()) {
+                Some(meant) => problem.hint(format!("did you mean `bin = \"{meant}\"`?")),
+                None if package.binaries.is_empty() => problem.hint("add `src/main.rs`"),
+                None => problem
+                    .note(its_binaries())
+                    .hint(format!("write `bin = \"{}\"`", package.binaries[0].name)),
+            }
+        });
     }
     let chosen = package.default_run.as_deref().and_then(index);
+    let place = node.declared.span.clone();
     match (chosen, package.binaries.len()) {
-        (Some(index), _) => Runs::Binary(index),
-        (None, 1) => Runs::Binary(0),
+        (Some(index), _) => Ok(index),
+        (None, 1) => Ok(0),
         (None, 0) => {
-            problems.push(
-                Problem::error(
-                    Code::NoBinary,
-                    format!("package `{}` has no binary to run", package.name),
-                )
-                .at(merged.name.span.clone(), "declared as a service here")
-                .hint("add `src/main.rs`, or `command = [\"program\"]`"),
-            );
-            Runs::Unknown
+            let message = format!("package `{}` has no binary to run", package.name);
+            Err(Problem::error(Code::NoBinary, message)
+                .at(place, "declared as a service here")
+                .hint("add `src/main.rs`, or `command = [\"program\"]`"))
         }
         (None, _) => {
-            let guess = names().find(|name| *name == merged.name.value);
+            let guess = names().find(|name| *name == node.name.as_str());
             let guess = guess.unwrap_or(&package.binaries[0].name);
-            problems.push(
-                Problem::error(
-                    Code::AmbiguousBinary,
-                    format!("package `{}` has several binaries", package.name),
-                )
-                .at(merged.name.span.clone(), "choose one of them")
-                .note(format!("its binaries are {}", list(names())))
-                .hint(format!("add `bin = \"{guess}\"`")),
-            );
-            Runs::Unknown
+            let message = format!("package `{}` has several binaries", package.name);
+            Err(Problem::error(Code::AmbiguousBinary, message)
+                .at(place, "choose one of them")
+                .note(its_binaries())
+                .hint(format!("add `bin = \"{guess}\"`")))
         }
     }
 }
 
 /// Reports features that the package does not have.
-fn features(package: &Package, wanted: Option<&[TextAt]>, problems: &mut Vec<Problem>) {
-    for feature in wanted.unwrap_or_default() {
-        if package.features.contains(&feature.value) {
-            continue;
-        }
-        let names = || package.features.iter().map(alloc::string::String::as_str);
-        let problem = Problem::error(
-            Code::UnknownFeature,
-            format!("package `{}` has no feature `{}`", package.name, feature.value),
-        )
-        .at(feature.span.clone(), "");
-        let problem = match nearest(&feature.value, names()) {
+fn features(package: &Package, node: &Node, problems: &mut Vec<Problem>) {
+    let wanted = node.settings.features.iter().flat_map(|features| &features.value);
+    for feature in wanted.filter(|feature| !package.features.contains(&feature.value)) {
+        let names = || package.features.iter().map(String::as_str);
+        let message = format!("package `{}` has no feature `{}`", package.name, feature.value);
+        let problem = Problem::error(Code::UnknownFeature, message).at(feature.span.clone(), "");
+        let remove = format!("remove `\"{}\"`", feature.value);
+        problems.push(match nearest(&feature.value, names()) {
             Some(meant) => problem.hint(format!("did you mean `\"{meant}\"`?")),
-            None if package.features.is_empty() => {
-                problem.note("it has no features").hint(format!("remove `\"{}\"`", feature.value))
-            }
-            None => problem
-                .note(format!("its features are {}", list(names())))
-                .hint(format!("remove `\"{}\"`", feature.value)),
-        };
-        problems.push(problem);
+            None if package.features.is_empty() => problem.note("it has no features").hint(remove),
+            None => problem.note(format!("its features are {}", list(names()))).hint(remove),
+        });
     }
 }
 
@@ -185,18 +145,13 @@ pub(super) fn clashes(model: &Model, problems: &mut Vec<Problem>) {
 
 fn binary_clash(model: &Model, binary: &str, first: &Node, second: &Node) -> Problem {
     let package = |node: &Node| node.package.map_or("", |index| &model.packages[index].name);
-    Problem::error(
-        Code::BinaryClash,
-        format!(
-            "packages `{}` and `{}` both have a binary `{binary}`",
-            package(first),
-            package(second)
-        ),
-    )
-    .at(second.declared.span.clone(), format!("package `{}`", package(second)))
-    .context(first.declared.span.clone(), format!("package `{}`", package(first)))
-    .note("cargo writes both to one path, so one service could run the other's program")
-    .hint(format!("rename one of them: `[[bin]] name = \"{}-{binary}\"`", package(second)))
+    let (one, other) = (package(first), package(second));
+    let message = format!("packages `{one}` and `{other}` both have a binary `{binary}`");
+    Problem::error(Code::BinaryClash, message)
+        .at(second.declared.span.clone(), format!("package `{other}`"))
+        .context(first.declared.span.clone(), format!("package `{one}`"))
+        .note("cargo writes both to one path, so one service could run the other's program")
+        .hint(format!("rename one of them: `[[bin]] name = \"{other}-{binary}\"`"))
 }
 
 /// The features that a service builds its package with, and whether without the default ones.

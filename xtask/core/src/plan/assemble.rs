@@ -63,10 +63,10 @@ pub(crate) fn make(
     let cwd = settings.cwd.as_ref().map_or(String::new(), |cwd| scope.path(cwd, problems));
     let probes = probes::probes(scope, &address, problems);
     let (uses, depends_on) = edges(scope, around.relaxed);
-    let job = node.kind == Kind::Job;
+    let job = node.kind() == Kind::Job;
     let service = Service {
         name: node.name.clone(),
-        kind: node.kind,
+        kind: node.kind(),
         declared: node.declared.place(),
         program,
         placement: around.placement,

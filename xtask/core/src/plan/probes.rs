@@ -23,7 +23,7 @@ pub(crate) fn probes(
 ) -> Vec<Probe> {
     let settings = &scope.node.settings;
     let declared = settings.ready.as_ref().map(|ready| declared(scope, address, ready, problems));
-    if scope.node.kind == Kind::Job {
+    if scope.node.kind() == Kind::Job {
         return Vec::new();
     }
     if let Some(declared) = declared {
