@@ -7,7 +7,7 @@ use alloc::collections::BTreeSet;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::{Wait, reached};
+use super::{Wait, search};
 
 /// Up to that many edges the answer is exact: at most 2^12 sets are tried.
 pub(super) const EXACT_EDGES: usize = 12;
@@ -74,7 +74,7 @@ pub(super) fn greedy(ends: &[(usize, usize)]) -> Vec<usize> {
     }
     let mut chosen = Vec::new();
     for (edge, &(from, to)) in ends.iter().enumerate().filter(|(_, ends)| backward(ends)) {
-        if from == to || reached(&kept, to)[from] {
+        if search(&kept, to, &mut vec![false; place.len()]).contains(&from) {
             chosen.push(edge);
         } else {
             kept[from].push(to);

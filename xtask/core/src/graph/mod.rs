@@ -2,8 +2,6 @@
 //! start.
 //!
 //! It works on names and edges alone; the plan makes messages with places from its results.
-//! Cycles are found by a plain search from every node: a graph has as many nodes as a
-//! workspace has services.
 
 mod feedback;
 #[cfg(test)]
@@ -83,6 +81,21 @@ pub(crate) fn analyse(names: &[Name], edges: &[Edge]) -> Analysis {
     Analysis { order, cycles }
 }
 
+/// These names and every name to which edges lead from them.
+pub(crate) fn closure<'a, E: Iterator<Item = &'a Name>>(
+    names: impl IntoIterator<Item = &'a Name>,
+    edges: impl Fn(&'a Name) -> E,
+) -> BTreeSet<Name> {
+    let mut out = BTreeSet::new();
+    let mut open: Vec<&Name> = names.into_iter().collect();
+    while let Some(name) = open.pop() {
+        if out.insert(name.clone()) {
+            open.extend(edges(name));
+        }
+    }
+    out
+}
+
 /// The groups of more than one node that reach each other, each sorted, in order of their
 /// first members. An edge leads from one node to another.
 pub(crate) fn rings(nodes: usize, edges: impl Iterator<Item = (usize, usize)>) -> Vec<Vec<usize>> {
@@ -90,28 +103,39 @@ pub(crate) fn rings(nodes: usize, edges: impl Iterator<Item = (usize, usize)>) -
 }
 
 /// The groups of nodes that reach each other and themselves, each sorted, in order of their
-/// first members.
+/// first members (Kosaraju).
 fn components(nodes: usize, edges: impl Iterator<Item = (usize, usize)>) -> Vec<Vec<usize>> {
-    let mut next = vec![Vec::new(); nodes];
-    edges.for_each(|(from, to)| next[from].push(to));
-    let reached: Vec<Vec<bool>> = (0..nodes).map(|node| reached(&next, node)).collect();
-    let both_ways = |node: usize| {
-        (0..nodes).filter(|&other| reached[node][other] && reached[other][node]).collect()
-    };
-    let groups = (0..nodes).map(|node| (node, both_ways(node)));
-    groups.filter(|(node, group): &(_, Vec<_>)| group.first() == Some(node)).map(|g| g.1).collect()
+    let (mut next, mut back) = (vec![Vec::new(); nodes], vec![Vec::new(); nodes]);
+    for (from, to) in edges {
+        next[from].push(to);
+        back[to].push(from);
+    }
+    let mut seen = vec![false; nodes];
+    let done: Vec<usize> = (0..nodes).flat_map(|node| search(&next, node, &mut seen)).collect();
+    seen.fill(false);
+    let searches = done.into_iter().rev().map(|node| search(&back, node, &mut seen));
+    let mut groups: Vec<Vec<usize>> = searches
+        .filter(|group| group.len() > 1 || group.iter().any(|node| next[*node].contains(node)))
+        .collect();
+    groups.iter_mut().for_each(|group| group.sort_unstable());
+    groups.sort_unstable();
+    groups
 }
 
-/// Which nodes can be reached from `from` over at least one edge.
-fn reached(next: &[Vec<usize>], from: usize) -> Vec<bool> {
-    let mut seen = vec![false; next.len()];
-    let mut open = next[from].clone();
-    while let Some(node) = open.pop() {
-        if !core::mem::replace(&mut seen[node], true) {
-            open.extend(&next[node]);
+/// `from` and the nodes reached from it, without those seen before; each after those that the
+/// search reached from it.
+fn search(next: &[Vec<usize>], from: usize, seen: &mut [bool]) -> Vec<usize> {
+    let mut done = Vec::new();
+    let mut open = vec![(from, false)];
+    while let Some((node, left)) = open.pop() {
+        if left {
+            done.push(node);
+        } else if !core::mem::replace(&mut seen[node], true) {
+            open.push((node, true));
+            open.extend(next[node].iter().map(|to| (*to, false)));
         }
     }
-    seen
+    done
 }
 
 fn cycle(names: &[&Name], members: &[usize], waits: &[Wait]) -> Cycle {

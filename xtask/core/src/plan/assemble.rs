@@ -30,7 +30,6 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What the other services and the command line contribute to one service.
 pub(crate) struct Around<'a> {
-    /// Process or container.
     pub(crate) placement: Placement,
     /// The endpoints as this machine sees them.
     pub(crate) outside: &'a BTreeMap<Name, Endpoint>,
@@ -40,7 +39,6 @@ pub(crate) struct Around<'a> {
     pub(crate) flags: &'a [Variable],
     /// Its arguments after `--`.
     pub(crate) args: &'a [String],
-    /// Reads a file.
     pub(crate) files: Files<'a>,
 }
 
@@ -182,17 +180,13 @@ fn command(
     words.extend(node.settings.args.iter().flatten());
     let mut args: Vec<Setting> = Vec::new();
     for word in words {
-        let before = args.last().map(|setting| setting.value.to_string());
-        args.push(setting(scope, word, before.as_deref(), problems));
+        let argument = setting(scope, word, args.last(), problems);
+        args.push(argument);
     }
-    for arg in more {
-        let before = args.last().map(|setting| setting.value.to_string());
-        args.push(Setting {
-            value: Text::from(arg.as_str()),
-            source: Source::Flag { flag: "--".to_string() },
-            secret: secret::argument(arg, before.as_deref()),
-            overrides: Vec::new(),
-        });
+    for typed in more {
+        let source = Source::Flag { flag: "--".to_string() };
+        let argument = argument(Text::from(typed.as_str()), source, args.last());
+        args.push(argument);
     }
     (program, args)
 }
@@ -200,12 +194,17 @@ fn command(
 fn setting(
     scope: &Scope<'_>,
     words: &TextAt,
-    before: Option<&str>,
+    before: Option<&Setting>,
     problems: &mut Vec<Problem>,
 ) -> Setting {
     let value = scope.fill(words, Slot::Value, problems).text;
-    let secret = secret::argument(&value.to_string(), before);
-    Setting { value, source: Source::File { place: words.place() }, secret, overrides: Vec::new() }
+    argument(value, Source::File { place: words.place() }, before)
+}
+
+fn argument(value: Text, source: Source, before: Option<&Setting>) -> Setting {
+    let before = before.map(|setting| setting.value.to_string());
+    let secret = secret::argument(&value.to_string(), before.as_deref());
+    Setting { value, source, secret, overrides: Vec::new() }
 }
 
 /// The edges of `uses`, and those of `depends-on`.

@@ -15,14 +15,13 @@ use super::request::{Containers, Isolation, Ports, Request};
 use super::{Port, Text};
 use crate::manifest::suggest::{list, nearest};
 use crate::model::{Model, Node, Runs};
-use crate::problem::{Code, Problem};
+use crate::problem::{Code, Problem, Span};
 use crate::terms::host::{bracketed, callable, is_loopback, is_wildcard};
 use crate::terms::{Name, Placement};
 
 /// The ports, hosts and URL of one service.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Endpoint {
-    /// Its ports.
     pub(crate) ports: Vec<Port>,
     /// The index of the default port, if there is one.
     pub(crate) default: Option<usize>,
@@ -68,35 +67,48 @@ pub(crate) fn placement(node: &Node, request: &Request) -> Placement {
         Containers::All => true,
         Containers::Named(names) => names.iter().any(|name| **name == *node.name),
     };
-    let chosen_placement = node.settings.placement.as_ref().map(|at| at.value);
     match node.program {
         Runs::Image(_) => Placement::Container,
-        Runs::Binary(_) if chosen => chosen_placement.unwrap_or(Placement::Container),
+        Runs::Binary(_) if chosen => {
+            node.settings.placement.as_ref().map_or(Placement::Container, |at| at.value)
+        }
         Runs::Binary(_) | Runs::Command(_) | Runs::External | Runs::Unknown => Placement::Process,
     }
 }
 
-/// Why a port could not be found.
-pub(crate) enum NoSuchPort {
-    /// There is none at all.
-    None,
-    /// There are several, and none is the default.
-    Ambiguous,
-    /// There is none of that name.
-    Unknown,
-}
-
 impl Endpoint {
-    /// The index of a port by name, or of the default one.
-    pub(crate) fn find(&self, name: Option<&str>) -> Result<usize, NoSuchPort> {
-        match name {
-            Some(name) => {
-                let known = self.ports.iter().position(|port| port.name == name);
-                known.ok_or(NoSuchPort::Unknown)
-            }
-            None if self.ports.is_empty() => Err(NoSuchPort::None),
-            None => self.default.ok_or(NoSuchPort::Ambiguous),
+    /// The index of a port by name, or of the default one; else the problem, without a place.
+    pub(crate) fn find(&self, service: &Name, name: Option<&str>) -> Result<usize, Problem> {
+        let names = || self.ports.iter().map(|port| port.name.as_str());
+        let found = match name {
+            Some(name) => names().position(|known| known == name),
+            None => self.default,
+        };
+        if let Some(index) = found {
+            return Ok(index);
         }
+        let Some(first) = names().next() else {
+            let port = if self.fixed {
+                "the `port` that it listens on"
+            } else {
+                "`port = 0` (any free one)"
+            };
+            return Err(Problem::error(Code::NoPort, format!("`{service}` has no port"))
+                .hint(format!("add {port} to service `{service}`")));
+        };
+        let its_ports = format!("its ports are {}", list(names()));
+        let Some(name) = name else {
+            let message = format!("`{service}` has several ports, and none is called `http`");
+            return Err(Problem::error(Code::AmbiguousPort, message)
+                .note(its_ports)
+                .hint(format!("name one of them, for example `{first}`")));
+        };
+        let message = format!("`{service}` has no port `{name}`");
+        let problem = Problem::error(Code::UnknownPort, message);
+        Err(match nearest(name, names()) {
+            Some(meant) => problem.hint(format!("did you mean `{meant}`?")),
+            None => problem.note(its_ports).hint("name one of them, or none for the default"),
+        })
     }
 
     /// The address of one port.
@@ -104,43 +116,9 @@ impl Endpoint {
         if let (Some(url), true) = (&self.url, self.default == Some(port)) {
             return url.clone();
         }
-        let mut text = Text::default();
-        text.push_str(&format!("http://{}:", bracketed(&self.call_host)));
+        let mut text = Text::from(format!("http://{}:", bracketed(&self.call_host)));
         text.push_port(service.clone(), port);
         text
-    }
-
-    /// The problem of a missing port, without a place.
-    pub(crate) fn problem(&self, service: &Name, name: Option<&str>, why: &NoSuchPort) -> Problem {
-        let names = || self.ports.iter().map(|port| port.name.as_str());
-        match (why, name) {
-            (NoSuchPort::Ambiguous, _) => {
-                let first = names().next().unwrap_or_default();
-                let message = format!("`{service}` has several ports, and none is called `http`");
-                Problem::error(Code::AmbiguousPort, message)
-                    .note(format!("its ports are {}", list(names())))
-                    .hint(format!("name one of them, for example `{first}`"))
-            }
-            (NoSuchPort::Unknown, Some(name)) if !self.ports.is_empty() => {
-                let problem =
-                    Problem::error(Code::UnknownPort, format!("`{service}` has no port `{name}`"));
-                match nearest(name, names()) {
-                    Some(meant) => problem.hint(format!("did you mean `{meant}`?")),
-                    None => problem
-                        .note(format!("its ports are {}", list(names())))
-                        .hint("name one of them, or none for the default"),
-                }
-            }
-            _ => {
-                let port = if self.fixed {
-                    "the `port` that it listens on"
-                } else {
-                    "`port = 0` (any free one)"
-                };
-                Problem::error(Code::NoPort, format!("`{service}` has no port"))
-                    .hint(format!("add {port} to service `{service}`"))
-            }
-        }
     }
 }
 
@@ -189,23 +167,30 @@ pub(crate) fn endpoint(node: &Node, request: &Request, view: View) -> Endpoint {
 /// Reports ports that two services use, and external services without a port number.
 pub(crate) fn check<'a>(
     model: &Model,
-    closure: impl Iterator<Item = (&'a Name, &'a Endpoint)>,
+    taking_part: impl Iterator<Item = (&'a Name, &'a Endpoint)>,
     problems: &mut Vec<Problem>,
 ) {
-    let mut seen: BTreeMap<u16, Vec<(&Name, &Port, usize)>> = BTreeMap::new();
-    for (name, address) in closure {
-        for (index, port) in address.ports.iter().enumerate() {
-            match port.number {
-                Some(number) => {
-                    let others = seen.entry(number).or_default();
-                    let clash =
-                        others.iter().find(|(_, other, _)| overlap(&other.host, &port.host));
-                    if let Some((other, _, i)) = clash {
-                        problems.push(port_clash(model, number, (other, *i), (name, index)));
-                    }
-                    others.push((name, port, index));
+    let mut seen: BTreeMap<u16, Vec<(&Name, &str, &Span)>> = BTreeMap::new();
+    for (name, endpoint) in taking_part {
+        let Some(node) = model.node(name) else { continue };
+        let wanted = node.settings.ports().into_iter().flat_map(|ports| &ports.value);
+        for (wanted, port) in wanted.zip(&endpoint.ports) {
+            let (host, span) = (port.host.as_str(), &wanted.name.span);
+            if let Some(number) = port.number {
+                let users = seen.entry(number).or_default();
+                if let Some((first, _, place)) = users.iter().find(|user| overlap(user.1, host)) {
+                    let message = format!("`{first}` and `{name}` both use port {number}");
+                    let problem = Problem::error(Code::PortClash, message)
+                        .at(span.clone(), format!("used by `{name}`"))
+                        .context((*place).clone(), format!("used by `{first}`"));
+                    let hint = "give one of them another number, or 0 for any free one";
+                    problems.push(problem.hint(hint));
                 }
-                None => problems.extend(external_without_number(model, name, index)),
+                users.push((name, host, span));
+            } else if matches!(node.program, Runs::External) {
+                let message = format!("`{name}` is external, so its port needs a number");
+                let problem = Problem::error(Code::BadValue, message).at(span.clone(), "");
+                problems.push(problem.hint("write the number that it listens on"));
             }
         }
     }
@@ -214,45 +199,4 @@ pub(crate) fn check<'a>(
 /// Whether two hosts cannot be bound with one port number.
 fn overlap(left: &str, right: &str) -> bool {
     left == right || is_wildcard(left) || is_wildcard(right)
-}
-
-fn port_clash(
-    model: &Model,
-    number: u16,
-    first: (&Name, usize),
-    second: (&Name, usize),
-) -> Problem {
-    let problem = Problem::error(
-        Code::PortClash,
-        format!("`{}` and `{}` both use port {number}", first.0, second.0),
-    );
-    let problem = match place(model, second) {
-        Some(words) => problem.at(words.span.clone(), format!("used by `{}`", second.0)),
-        None => problem,
-    };
-    let problem = match place(model, first) {
-        Some(words) => problem.context(words.span.clone(), format!("used by `{}`", first.0)),
-        None => problem,
-    };
-    problem.hint("give one of them another number, or 0 for any free one")
-}
-
-/// The problem of an external service's port without a number.
-fn external_without_number(model: &Model, name: &Name, port: usize) -> Option<Problem> {
-    let node = model.node(name)?;
-    if !matches!(node.program, Runs::External) {
-        return None;
-    }
-    let words = place(model, (name, port))?;
-    let message = format!("`{name}` is external, so its port needs a number");
-    Some(
-        Problem::error(Code::BadValue, message)
-            .at(words.span.clone(), "")
-            .hint("write the number that it listens on"),
-    )
-}
-
-fn place<'a>(model: &'a Model, port: (&Name, usize)) -> Option<&'a crate::manifest::TextAt> {
-    let ports = model.node(port.0)?.settings.ports()?;
-    ports.value.get(port.1).map(|port| &port.name)
 }

@@ -19,7 +19,6 @@ use crate::terms::{Name, duration, secret};
 pub(crate) struct Variable {
     /// The service that receives it; none for all.
     service: Option<Name>,
-    /// The variable.
     pub(crate) name: String,
     /// Its value, literal.
     pub(crate) value: String,
@@ -48,11 +47,12 @@ pub(crate) fn variables(
 ) -> Vec<Variable> {
     let mut out = Vec::new();
     for typed in &request.variables {
+        let mut fault = |message: String, hint: &str| {
+            problems.push(Problem::error(Code::BadArgument, message).hint(hint));
+        };
         let Some((key, value)) = typed.split_once('=').filter(|(key, _)| !key.is_empty()) else {
-            problems.push(
-                Problem::error(Code::BadArgument, format!("`-e {typed}` sets no variable"))
-                    .hint("write `-e KEY=VALUE` or `-e SERVICE:KEY=VALUE`"),
-            );
+            let hint = "write `-e KEY=VALUE` or `-e SERVICE:KEY=VALUE`";
+            fault(format!("`-e {typed}` sets no variable"), hint);
             continue;
         };
         let (service, name) = match key.split_once(':') {
@@ -61,10 +61,7 @@ pub(crate) fn variables(
         };
         if name.is_empty() || service == Some("") {
             let missing = if name.is_empty() { "variable" } else { "service" };
-            let message = format!("`-e {key}=...` names no {missing}");
-            problems.push(
-                Problem::error(Code::BadArgument, message).hint("write `-e SERVICE:KEY=VALUE`"),
-            );
+            fault(format!("`-e {key}=...` names no {missing}"), "write `-e SERVICE:KEY=VALUE`");
             continue;
         }
         if let Some(service) = service
@@ -98,10 +95,11 @@ pub(crate) fn faults(
                 slow.insert(Name::from(service), time);
             }
             Ok(_) => {}
-            Err(why) => problems.push(
-                Problem::error(Code::BadArgument, format!("`--slow {typed}`: the time {why}"))
-                    .hint("write `--slow SERVICE=TIME`, with a time such as `2s` or `300ms`"),
-            ),
+            Err(why) => {
+                let message = format!("`--slow {typed}`: the time {why}");
+                let hint = "write `--slow SERVICE=TIME`, with a time such as `2s` or `300ms`";
+                problems.push(Problem::error(Code::BadArgument, message).hint(hint));
+            }
         }
     }
     Faults { start_order: request.start_order, slow }
@@ -118,17 +116,13 @@ fn named(
     if closure.contains(service) {
         return true;
     }
-    if model.node(service).is_some() {
-        problems.push(
-            Problem::error(
-                Code::BadArgument,
-                format!("`{flag}` names `{service}`, which this command does not start"),
-            )
-            .hint(format!("add `{service}` to the services, or remove the flag")),
-        );
+    problems.push(if model.node(service).is_some() {
+        let message = format!("`{flag}` names `{service}`, which this command does not start");
+        let hint = format!("add `{service}` to the services, or remove the flag");
+        Problem::error(Code::BadArgument, message).hint(hint)
     } else {
-        problems.push(unknown(service, &format!("in `{flag}`"), model));
-    }
+        unknown(service, &format!("in `{flag}`"), model)
+    });
     false
 }
 

@@ -4,7 +4,7 @@
 //! is reported at once. Only missing files and variables of the caller's machine are ignored
 //! for services that do not take part.
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -14,8 +14,8 @@ use super::assemble::{self, Around};
 use super::endpoint::{self, Endpoint, Endpoints, View};
 use super::request::{Planned, Request, ShellOverride};
 use super::scope::{Scope, Slot};
-use super::select::{self, Ordered};
-use super::{Faults, Plan, Service, build, flags};
+use super::select;
+use super::{Plan, Service, build, flags};
 use crate::manifest::Declarations;
 use crate::model::{self, Model};
 use crate::problem::{Code, Problem, Severity};
@@ -111,8 +111,18 @@ fn planned(
     }
     let problems = tidy(problems);
     let refused = problems.iter().any(|problem| problem.severity == Severity::Error);
-    let plan =
-        (!refused).then(|| plan(declarations, &model, request, &graph, services, wanted, faults));
+    let plan = (!refused).then(|| Plan {
+        version: Plan::VERSION,
+        workspace: declarations.root.clone(),
+        stack: request.stack.clone(),
+        data: request.data.clone(),
+        build: build::build(&model, &closure, request),
+        services: graph.order.iter().filter_map(|name| services.remove(name)).collect(),
+        base_image: declarations.base_image.as_ref().map(|image| image.value.clone()),
+        wanted,
+        replace: false,
+        faults,
+    });
     let notices = overridden
         .into_iter()
         .map(|(variable, services)| ShellOverride { variable, services })
@@ -158,17 +168,11 @@ pub fn check_patterns(
     for section in &declarations.sections {
         let overlays = section.overlays.iter().map(|(_, settings)| settings);
         for settings in core::iter::once(&section.settings).chain(overlays) {
-            let Some(log) = settings.ready.as_ref().and_then(|ready| ready.value.log.as_ref())
-            else {
-                continue;
-            };
-            if let Some(why) = fault(&log.value) {
+            let log = settings.ready.as_ref().and_then(|ready| ready.value.log.as_ref());
+            if let Some((log, why)) = log.and_then(|log| Some((log, fault(&log.value)?))) {
                 let message = alloc::format!("`{}` is not a regular expression", log.value);
-                out.push(
-                    Problem::error(Code::BadValue, message)
-                        .at(log.span.clone(), why)
-                        .hint("put `\\` before a character that is meant literally"),
-                );
+                let problem = Problem::error(Code::BadValue, message).at(log.span.clone(), why);
+                out.push(problem.hint("put `\\` before a character that is meant literally"));
             }
         }
     }
@@ -184,15 +188,10 @@ pub fn tidy(problems: Vec<Problem>) -> Vec<Problem> {
             out.push(problem);
         }
     }
-    out.sort_by(|a, b| {
-        let key = |p: &Problem| {
-            let label = p.labels.first();
-            label.map(|l| (l.span.file.clone(), l.span.bytes.start, l.span.bytes.end))
-        };
-        key(a)
-            .cmp(&key(b))
-            .then_with(|| a.code.cmp(&b.code))
-            .then_with(|| a.message.cmp(&b.message))
+    out.sort_by_cached_key(|problem| {
+        let span = problem.labels.first().map(|label| label.span.clone());
+        let place = span.map(|span| (span.file, span.bytes.start, span.bytes.end));
+        (place, problem.code, problem.message.clone())
     });
     out
 }
@@ -223,29 +222,4 @@ fn addresses(
         }
     }
     addresses
-}
-
-/// Puts the plan together.
-fn plan(
-    declarations: &Declarations,
-    model: &Model,
-    request: &Request,
-    graph: &Ordered,
-    mut services: BTreeMap<Name, Service>,
-    wanted: Vec<Name>,
-    faults: Faults,
-) -> Plan {
-    let closure: BTreeSet<Name> = services.keys().cloned().collect();
-    Plan {
-        version: Plan::VERSION,
-        workspace: declarations.root.clone(),
-        stack: request.stack.clone(),
-        data: request.data.clone(),
-        build: build::build(model, &closure, request),
-        services: graph.order.iter().filter_map(|name| services.remove(name)).collect(),
-        base_image: declarations.base_image.as_ref().map(|image| image.value.clone()),
-        wanted,
-        replace: false,
-        faults,
-    }
 }

@@ -3,7 +3,6 @@
 //!
 //! A part is started like any plan; the caller judges the result.
 
-use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -24,15 +23,8 @@ impl Plan {
     /// The service with what it depends on and uses, directly or not.
     #[must_use]
     pub fn alone(&self, service: &Name) -> Plan {
-        let mut closure = BTreeSet::new();
-        let mut open = Vec::from([service]);
-        while let Some(name) = open.pop() {
-            if let Some(found) = self.service(name)
-                && closure.insert(name.clone())
-            {
-                open.extend(found.edges());
-            }
-        }
+        let edges = |name: &Name| self.service(name).into_iter().flat_map(Service::edges);
+        let closure = crate::graph::closure([service], edges);
         let mut part = self.clone();
         part.build = None;
         part.wanted = Vec::from([service.clone()]);

@@ -83,13 +83,7 @@ fn port(
     problems: &mut Vec<Problem>,
 ) -> Option<usize> {
     let name = ready.port.as_ref().map(|port| port.value.as_str());
-    match address.find(name) {
-        Ok(port) => Some(port),
-        Err(why) => {
-            let span = ready.port.as_ref().map_or(place, |port| &port.span);
-            let problem = address.problem(&scope.node.name, name, &why);
-            problems.push(problem.at(span.clone(), "this probe needs a port"));
-            None
-        }
-    }
+    let span = ready.port.as_ref().map_or(place, |port| &port.span);
+    let found = address.find(&scope.node.name, name);
+    found.map_err(|problem| problems.push(problem.at(span.clone(), "this probe needs a port"))).ok()
 }

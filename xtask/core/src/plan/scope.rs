@@ -12,9 +12,8 @@ use core::ops::Range;
 use super::Text;
 use super::endpoint::Endpoint;
 use super::request::Request;
-use crate::manifest::Declarations;
-use crate::manifest::TextAt;
 use crate::manifest::suggest::nearest;
+use crate::manifest::{Declarations, TextAt};
 use crate::model::{Model, Node};
 use crate::problem::{Code, Problem, Span};
 use crate::terms::Name;
@@ -97,11 +96,9 @@ impl Scope<'_> {
             Asks::Variable(name) => match self.request.shell.get(name) {
                 Some(value) => out.text.push_str(value),
                 None => {
-                    return Err(Problem::error(
-                        Code::UnsetVariable,
-                        format!("variable `{name}` is not set"),
-                    )
-                    .hint(format!("set it: `export {name}=...`")));
+                    let message = format!("variable `{name}` is not set");
+                    return Err(Problem::error(Code::UnsetVariable, message)
+                        .hint(format!("set it: `export {name}=...`")));
                 }
             },
             Asks::Unknown(path) => return Err(self.unknown(path)),
@@ -123,28 +120,24 @@ impl Scope<'_> {
     ) -> Result<(), Problem> {
         let (name, address) = self.addressed(service)?;
         out.address = true;
-        if used == Slot::Path {
-            return Err(Problem::error(Code::BadTemplate, "a path cannot contain an address")
-                .hint(
-                    "use `${stack.data}`, `${stack.name}`, `${workspace.root}` or `${env.NAME}`",
-                ));
-        }
-        if used == Slot::SelfProbe {
-            return Err(Problem::error(
-                Code::BadTemplate,
+        let forbidden = match used {
+            Slot::Path => Some((
+                "a path cannot contain an address",
+                "use `${stack.data}`, `${stack.name}`, `${workspace.root}` or `${env.NAME}`",
+            )),
+            Slot::SelfProbe => Some((
                 "`self-probe` cannot contain an address: its image is the same everywhere",
-            )
-            .hint("remove it, and let the program read its variables `HOST` and `PORT`"));
-        }
-        if used == Slot::Url && (service.is_some() || field == Field::Url) {
-            return Err(Problem::error(
-                Code::BadTemplate,
+                "remove it, and let the program read its variables `HOST` and `PORT`",
+            )),
+            Slot::Url if service.is_some() || field == Field::Url => Some((
                 "`url` may refer only to the service's own host and port",
-            )
-            .hint("write `url = \"http://${self.host}:${self.port}\"`"));
+                "write `url = \"http://${self.host}:${self.port}\"`",
+            )),
+            Slot::Url | Slot::Value => None,
+        };
+        if let Some((message, hint)) = forbidden {
+            return Err(Problem::error(Code::BadTemplate, message).hint(hint));
         }
-        let found = address.find(port);
-        let fault = |why| address.problem(name, port, &why);
         match field {
             Field::Host => {
                 let own = service.is_none() && used == Slot::Value;
@@ -153,10 +146,10 @@ impl Scope<'_> {
                 let authority = before.ends_with("//") || before.ends_with('@');
                 out.text.push_str(&if authority { bracketed(host) } else { host.clone() });
             }
-            Field::Port => out.text.push_port(name.clone(), found.map_err(fault)?),
+            Field::Port => out.text.push_port(name.clone(), address.find(name, port)?),
             Field::Url => match (&address.url, port) {
                 (Some(url), None) => out.text.push(url),
-                _ => out.text.push(&address.port_url(name, found.map_err(fault)?)),
+                _ => out.text.push(&address.port_url(name, address.find(name, port)?)),
             },
         }
         Ok(())
@@ -164,31 +157,26 @@ impl Scope<'_> {
 
     /// The service that a template names, if this one declares it.
     fn addressed(&self, service: Option<&str>) -> Result<(&Name, &Endpoint), Problem> {
+        let undeclared = |message| Problem::error(Code::UndeclaredDependency, message);
+        let own = &self.node.name;
         let name = match service {
-            None => &self.node.name,
-            Some(other) if other == self.node.name.as_str() => {
-                return Err(Problem::error(
-                    Code::UndeclaredDependency,
-                    format!("`{other}` is this service itself"),
-                )
-                .hint("write `self` instead of its name"));
+            None => own,
+            Some(other) if other == own.as_str() => {
+                return Err(undeclared(format!("`{other}` is this service itself"))
+                    .hint("write `self` instead of its name"));
             }
             Some(other) => match self.model.node(other) {
                 Some(node) => &node.name,
                 None => return Err(self.no_service(other)),
             },
         };
-        let own = service.is_none();
-        if !own && !self.node.edges().any(|edge| edge.to.value == *name) {
-            return Err(Problem::error(
-                Code::UndeclaredDependency,
-                format!("`{}` does not declare a dependency on `{name}`", self.node.name),
-            )
-            .note("a value may refer only to declared dependencies")
-            .hint(format!(
-                "add `\"{name}\"` to `depends-on` of `{}`, or to `uses` to start without waiting",
-                self.node.name
-            )));
+        if service.is_some() && !self.node.edges().any(|edge| edge.to.value == *name) {
+            let hint = format!(
+                "add `\"{name}\"` to `depends-on` of `{own}`, or to `uses` to start without waiting"
+            );
+            return Err(undeclared(format!("`{own}` does not declare a dependency on `{name}`"))
+                .note("a value may refer only to declared dependencies")
+                .hint(hint));
         }
         match self.addresses.get(name) {
             Some(address) => Ok((name, address)),
@@ -198,22 +186,20 @@ impl Scope<'_> {
 
     /// The problem of a template that names no service.
     fn no_service(&self, name: &str) -> Problem {
-        let problem =
-            Problem::error(Code::UnknownTemplate, format!("no service is called `{name}`"));
+        let message = format!("no service is called `{name}`");
+        let problem = Problem::error(Code::UnknownTemplate, message);
         crate::model::suggest(problem, name, self.model.nodes.iter().map(|node| &node.name))
     }
 
     /// The problem of a well-formed path that names nothing known.
     fn unknown(&self, path: &str) -> Problem {
-        let problem =
-            Problem::error(Code::UnknownTemplate, format!("unknown reference `${{{path}}}`"));
+        let message = format!("unknown reference `${{{path}}}`");
+        let problem = Problem::error(Code::UnknownTemplate, message);
         let names: Vec<&str> = self.node.edges().map(|edge| edge.to.value.as_str()).collect();
-        let fields = ["url", "host", "port"];
-        let mut known: Vec<String> = Vec::new();
+        let mut known = Vec::from(["stack.name", "stack.data", "workspace.root"].map(String::from));
         for name in names.iter().copied().chain(["self"]) {
-            known.extend(fields.iter().map(|field| format!("{name}.{field}")));
+            known.extend(["url", "host", "port"].map(|field| format!("{name}.{field}")));
         }
-        known.extend(["stack.name", "stack.data", "workspace.root"].map(String::from));
         match nearest(path, known.iter().map(String::as_str)) {
             Some(meant) => problem.hint(format!("did you mean `${{{meant}}}`?")),
             None if names.contains(&path) || path == "self" => {

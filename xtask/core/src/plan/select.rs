@@ -9,11 +9,11 @@ use alloc::vec::Vec;
 
 use super::flags;
 use super::request::{Cycles, Repair, Request};
-use crate::graph::{Analysis, Cycle, Edge, analyse};
+use crate::graph::{self, Analysis, Cycle, Edge, analyse};
 use crate::manifest::Declarations;
 use crate::manifest::suggest::list;
 use crate::model::{Model, Node, Requirement};
-use crate::problem::{Code, Problem};
+use crate::problem::{Code, Label, Problem};
 use crate::terms::Name;
 
 /// The services asked for, or the default ones, or all.
@@ -49,16 +49,8 @@ pub(crate) fn wanted(
 /// These services and everything that they depend on or use.
 pub(crate) fn closure(model: &Model, wanted: &[Name]) -> BTreeSet<Name> {
     let nodes: BTreeMap<&Name, &Node> = model.nodes.iter().map(|node| (&node.name, node)).collect();
-    let mut out = BTreeSet::new();
-    let mut open: Vec<&Name> = wanted.iter().collect();
-    while let Some(name) = open.pop() {
-        if out.insert(name.clone())
-            && let Some(node) = nodes.get(name)
-        {
-            open.extend(node.edges().map(|edge| &edge.to.value));
-        }
-    }
-    out
+    let edges = |name| nodes.get(name).into_iter().flat_map(|node| node.edges());
+    graph::closure(wanted, |name| edges(name).map(|edge| &edge.to.value))
 }
 
 /// The services that take part, in order, and the repair of their cycles.
@@ -114,16 +106,13 @@ fn problem(cycle: &Cycle, places: &[(&Node, &Requirement)], cycles: Cycles) -> P
         Cycles::Relax => Problem::warning(Code::Cycle, message),
     };
     // The repair first: the first place is the one that the message points at.
-    let rest = cycle.edges.iter().filter(|index| !cycle.repair.contains(index));
-    for index in cycle.repair.iter().chain(rest) {
-        let (node, edge) = places[*index];
+    let mut edges = cycle.edges.clone();
+    edges.sort_by_key(|index| !cycle.repair.contains(index));
+    for index in edges {
+        let (node, edge) = places[index];
         let text = format!("`{}` waits for `{}`", node.name, edge.to.value);
-        let span = edge.to.span.clone();
-        problem = if cycle.repair.contains(index) {
-            problem.at(span, text)
-        } else {
-            problem.context(span, text)
-        };
+        let primary = cycle.repair.contains(&index);
+        problem.labels.push(Label { span: edge.to.span.clone(), text, primary });
     }
     let repair: Vec<String> = cycle
         .repair
