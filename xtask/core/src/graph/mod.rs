@@ -16,9 +16,7 @@ use crate::terms::Name;
 /// A declared edge.
 #[derive(Debug, Clone)]
 pub(crate) struct Edge {
-    /// The dependent.
     pub(crate) from: Name,
-    /// The dependency.
     pub(crate) to: Name,
     /// Whether the dependent waits (`depends-on`), or only knows the address (`uses`).
     pub(crate) waits: bool,

@@ -36,5 +36,20 @@ impl<T> At<T> {
     }
 }
 
+/// The value of an optional key.
+pub(crate) fn value<T: Copy>(set: &Option<At<T>>) -> Option<T> {
+    set.as_ref().map(|at| at.value)
+}
+
+/// The place of an optional key.
+pub(crate) fn span<T>(set: &Option<At<T>>) -> Option<&Span> {
+    set.as_ref().map(|at| &at.span)
+}
+
+/// Whether an optional key is `true`.
+pub(crate) fn is_true(set: &Option<At<bool>>) -> bool {
+    value(set) == Some(true)
+}
+
 /// Text and its place.
 pub type TextAt = At<String>;

@@ -19,11 +19,9 @@ use crate::problem::{Code, Problem};
 pub(crate) struct Section {
     /// The service's name: at `name`, or else at the section's own key.
     pub(crate) name: TextAt,
-    /// Which manifest part declares it.
     pub(crate) owner: Owner,
     /// The folder that relative paths start from, absolute.
     pub(crate) folder: String,
-    /// Its keys.
     pub(crate) settings: Settings,
     /// `with.NAME`.
     pub(crate) overlays: Vec<(TextAt, Settings)>,
@@ -34,7 +32,6 @@ pub(crate) struct Section {
 pub(crate) enum Owner {
     /// The package at this index of [`super::Declarations::packages`].
     Package(usize),
-    /// The workspace.
     Workspace,
 }
 

@@ -19,7 +19,6 @@ use crate::terms::Condition;
 /// One entry of `depends-on`.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct DependsOn {
-    /// The dependency's name.
     pub(crate) on: TextAt,
     /// What the dependent waits for, if set.
     pub(crate) condition: Option<At<Condition>>,

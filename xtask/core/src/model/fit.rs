@@ -9,17 +9,19 @@ use alloc::vec::Vec;
 use core::net::IpAddr;
 
 use super::{Model, Node};
+use crate::manifest::TextAt;
+use crate::manifest::at::{is_true, span};
 use crate::manifest::keys::Settings;
-use crate::manifest::{At, TextAt};
 use crate::problem::{Code, Problem, Span};
 use crate::terms::{Kind, variable_prefix};
 
 /// Checks the keys of one service against each other.
 pub(super) fn check(node: &Node, problems: &mut Vec<Problem>) {
     let settings = &node.settings;
-    let activated = settings.socket_activation.as_ref().filter(|at| at.value).map(|at| &at.span);
-    let external = settings.external.as_ref().filter(|at| at.value).map(|at| &at.span);
-    let job = settings.kind.as_ref().filter(|at| at.value == Kind::Job).map(|at| &at.span);
+    let true_span = |key| span(key).filter(|_| is_true(key));
+    let activated = true_span(&settings.socket_activation);
+    let external = true_span(&settings.external);
+    let job = span(&settings.kind).filter(|_| node.kind() == Kind::Job);
     let ports = settings.ports();
     let no_port = ports.is_none_or(|ports| ports.value.is_empty());
     if let Some(external) = external {
@@ -61,10 +63,6 @@ pub(super) fn check(node: &Node, problems: &mut Vec<Problem>) {
     host(settings.host.as_ref(), external.is_some(), problems);
     let names = ports.into_iter().flat_map(|ports| &ports.value).map(|port| port.name.clone());
     clashes("ports", names, problems);
-}
-
-fn span<T>(at: &Option<At<T>>) -> Option<&Span> {
-    at.as_ref().map(|at| &at.span)
 }
 
 /// Reports a stop timeout of zero with a signal other than SIGKILL.

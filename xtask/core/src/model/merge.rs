@@ -9,6 +9,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::{Node, Runs};
+use crate::manifest::at::is_true;
 use crate::manifest::declare::Overlay;
 use crate::manifest::keys::Settings;
 use crate::manifest::section::{Owner, Section};
@@ -72,9 +73,7 @@ fn has_program(settings: &Settings) -> bool {
 /// Whether the section sets a program that is not a binary of a package. A table of the
 /// workspace without one is laid over the package's section.
 fn brings_program(settings: &Settings) -> bool {
-    settings.command.is_some()
-        || settings.image.is_some()
-        || settings.external.as_ref().is_some_and(|external| external.value)
+    settings.command.is_some() || settings.image.is_some() || is_true(&settings.external)
 }
 
 fn duplicate(first: &Node, second: &At<()>) -> Problem {

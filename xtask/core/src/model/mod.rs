@@ -17,7 +17,7 @@ use alloc::vec::Vec;
 
 use crate::manifest::keys::Settings;
 use crate::manifest::suggest::{list, nearest};
-use crate::manifest::{At, Declarations, Package, TextAt};
+use crate::manifest::{At, Declarations, Package, TextAt, at};
 use crate::problem::{Code, Problem};
 use crate::terms::{Condition, Kind, Name};
 
@@ -25,7 +25,6 @@ use crate::terms::{Condition, Kind, Name};
 pub(crate) struct Model {
     /// The services, in order of name.
     pub(crate) nodes: Vec<Node>,
-    /// The packages that nodes refer to.
     pub(crate) packages: Vec<Package>,
 }
 
@@ -53,7 +52,7 @@ pub(crate) struct Node {
 
 impl Node {
     pub(crate) fn kind(&self) -> Kind {
-        self.settings.kind.as_ref().map_or(Kind::Service, |kind| kind.value)
+        at::value(&self.settings.kind).unwrap_or(Kind::Service)
     }
 
     /// The edges of both kinds.
@@ -79,7 +78,6 @@ pub(crate) struct Requirement {
     pub(crate) to: At<Name>,
     /// What the dependent waits for; ignored for `uses`.
     pub(crate) condition: Condition,
-    /// Whether the dependent restarts when the dependency does.
     pub(crate) restart: bool,
     /// The keys that lead to the table that declares it; empty for `uses`.
     pub(crate) table: Vec<String>,

@@ -10,6 +10,7 @@ use alloc::vec::Vec;
 use super::fit::no_effect;
 use super::{Model, Node, Runs};
 use crate::manifest::Package;
+use crate::manifest::at::{is_true, span};
 use crate::manifest::suggest::{list, nearest};
 use crate::problem::{Code, Problem};
 
@@ -21,9 +22,9 @@ pub(super) fn choose(node: &Node, packages: &[Package], problems: &mut Vec<Probl
         features(package, node, problems);
     } else {
         let keys = [
-            ("bin", settings.bin.as_ref().map(|at| &at.span)),
-            ("features", settings.features.as_ref().map(|at| &at.span)),
-            ("no-default-features", settings.no_default_features.as_ref().map(|at| &at.span)),
+            ("bin", span(&settings.bin)),
+            ("features", span(&settings.features)),
+            ("no-default-features", span(&settings.no_default_features)),
         ];
         problems.extend(no_effect(Code::UnknownKey, "a service outside a package", &keys));
     }
@@ -33,7 +34,7 @@ pub(super) fn choose(node: &Node, packages: &[Package], problems: &mut Vec<Probl
     if let Some(image) = &settings.image {
         return Runs::Image(image.clone());
     }
-    if settings.external.as_ref().is_some_and(|external| external.value) {
+    if is_true(&settings.external) {
         return Runs::External;
     }
     let found = match package {
@@ -157,15 +158,14 @@ fn binary_clash(model: &Model, binary: &str, first: &Node, second: &Node) -> Pro
 /// The features that a service builds its package with, and whether without the default ones.
 fn features_of(node: &Node) -> (BTreeSet<&str>, bool) {
     let features = node.settings.features.iter().flat_map(|f| &f.value);
-    let bare = node.settings.no_default_features.as_ref().is_some_and(|bare| bare.value);
+    let bare = is_true(&node.settings.no_default_features);
     (features.map(|feature| feature.value.as_str()).collect(), bare)
 }
 
 fn feature_clash(package: &Package, first: &Node, second: &Node) -> Problem {
     let place = |node: &Node| {
-        let chosen = node.settings.features.as_ref().map(|f| f.span.clone());
-        let bare = node.settings.no_default_features.as_ref().map(|f| f.span.clone());
-        chosen.or(bare).unwrap_or_else(|| node.declared.span.clone())
+        let (chosen, bare) = (&node.settings.features, &node.settings.no_default_features);
+        span(chosen).or(span(bare)).unwrap_or(&node.declared.span).clone()
     };
     Problem::error(
         Code::FeatureClash,

@@ -17,6 +17,7 @@ use super::{
     environment, paths, probes,
 };
 use crate::manifest::TextAt;
+use crate::manifest::at::{is_true, value};
 use crate::model::{Requirement, Runs};
 use crate::problem::Problem;
 use crate::terms::{Adopt, Kind, Name, Placement, Restart, secret};
@@ -61,7 +62,11 @@ pub(crate) fn make(
     let cwd = settings.cwd.as_ref().map_or(String::new(), |cwd| scope.path(cwd, problems));
     let probes = probes::probes(scope, &address, problems);
     let (uses, depends_on) = edges(scope, around.relaxed);
-    let job = node.kind() == Kind::Job;
+    let (restart, start_timeout) = match node.kind() {
+        Kind::Service => (Restart::OnFailure, START_TIMEOUT),
+        Kind::Job => (Restart::No, JOB_TIMEOUT),
+    };
+    let log = LogLimits::default();
     let service = Service {
         name: node.name.clone(),
         kind: node.kind(),
@@ -75,11 +80,11 @@ pub(crate) fn make(
         ports: core::mem::take(&mut address.ports),
         default_port: address.default,
         url: address.url,
-        socket_activation: settings.socket_activation.as_ref().is_some_and(|at| at.value),
+        socket_activation: is_true(&settings.socket_activation),
         depends_on,
         uses,
         probes,
-        watchdog: settings.watchdog.as_ref().map(|at| at.value),
+        watchdog: value(&settings.watchdog),
         volumes: volumes(scope, around.placement, problems),
         self_probe: settings
             .self_probe
@@ -88,21 +93,15 @@ pub(crate) fn make(
             .map(|word| scope.fill(word, Slot::SelfProbe, problems).text.to_string())
             .collect(),
         deploy: deploy(&settings.deploy),
-        restart: value(
-            settings.restart.as_ref(),
-            if job { Restart::No } else { Restart::OnFailure },
-        ),
+        restart: value(&settings.restart).unwrap_or(restart),
         stop: Stop {
             signal: settings.stop.signal.as_ref().map_or("SIGTERM", |at| &at.value).to_string(),
-            timeout: value(settings.stop.timeout.as_ref(), STOP_TIMEOUT),
+            timeout: value(&settings.stop.timeout).unwrap_or(STOP_TIMEOUT),
         },
-        start_timeout: value(
-            settings.start_timeout.as_ref(),
-            if job { JOB_TIMEOUT } else { START_TIMEOUT },
-        ),
+        start_timeout: value(&settings.start_timeout).unwrap_or(start_timeout),
         log: LogLimits {
-            size_bytes: value(settings.log.size_bytes.as_ref(), LogLimits::default().size_bytes),
-            files: value(settings.log.files.as_ref(), LogLimits::default().files),
+            size_bytes: value(&settings.log.size_bytes).unwrap_or(log.size_bytes),
+            files: value(&settings.log.files).unwrap_or(log.files),
         },
         adopt: if inside { Adopt::Never } else { adopt(scope, external) },
     };
@@ -126,9 +125,9 @@ fn volumes(scope: &Scope<'_>, placement: Placement, problems: &mut Vec<Problem>)
 
 fn deploy(set: &crate::manifest::keys::Deploy) -> Deploy {
     Deploy {
-        replicas: value(set.replicas.as_ref(), Deploy::default().replicas),
-        memory_bytes: set.memory_bytes.as_ref().map(|at| at.value),
-        cpu_millis: set.cpu_millis.as_ref().map(|at| at.value),
+        replicas: value(&set.replicas).unwrap_or(Deploy::default().replicas),
+        memory_bytes: value(&set.memory_bytes),
+        cpu_millis: value(&set.cpu_millis),
     }
 }
 
@@ -138,13 +137,9 @@ fn adopt(scope: &Scope<'_>, external: bool) -> Adopt {
     match scope.request.isolation {
         Isolation::Isolated if !external => Adopt::Never,
         Isolation::Isolated | Isolation::Elsewhere | Isolation::Shared => {
-            value(scope.node.settings.adopt.as_ref(), default)
+            value(&scope.node.settings.adopt).unwrap_or(default)
         }
     }
-}
-
-fn value<T: Copy>(set: Option<&crate::manifest::At<T>>, default: T) -> T {
-    set.map_or(default, |at| at.value)
 }
 
 /// The program and its arguments.

@@ -9,6 +9,7 @@ use alloc::vec::Vec;
 
 use super::request::{Building, Request};
 use super::{Build, Target};
+use crate::manifest::at::is_true;
 use crate::model::{Model, Node, Runs};
 use crate::terms::Name;
 
@@ -37,17 +38,12 @@ pub(crate) fn build(model: &Model, closure: &BTreeSet<Name>, request: &Request) 
             services: nodes.iter().map(|node| node.name.clone()).collect(),
         })
         .collect();
-    let mut args: Vec<String> = Vec::new();
-    let packages: BTreeSet<usize> = binaries.values().map(|(index, ..)| *index).collect();
-    let mut specs: Vec<&str> = packages.iter().map(|i| model.packages[*i].spec.as_str()).collect();
-    specs.sort_unstable();
-    for spec in specs {
-        args.extend(["-p".to_string(), spec.to_string()]);
-    }
+    let packages = binaries.values().map(|(index, ..)| &model.packages[*index]);
+    let specs: BTreeSet<&str> = packages.map(|package| package.spec.as_str()).collect();
     let names: BTreeSet<&str> = binaries.keys().map(|(_, binary)| *binary).collect();
-    for name in names {
-        args.extend(["--bin".to_string(), name.to_string()]);
-    }
+    let specs = specs.into_iter().map(|spec| ["-p", spec]);
+    let flags = specs.chain(names.into_iter().map(|name| ["--bin", name]));
+    let mut args: Vec<String> = flags.flatten().map(String::from).collect();
     args.extend(features(model, binaries.values()));
     args.extend(request.cargo_args.iter().cloned());
     Some(Build { args, targets })
@@ -70,7 +66,7 @@ fn features<'a>(
         for node in nodes {
             let features = node.settings.features.iter().flat_map(|features| &features.value);
             selected.extend(features.map(|feature| format!("{}/{}", package.name, feature.value)));
-            let without = node.settings.no_default_features.as_ref().is_some_and(|at| at.value);
+            let without = is_true(&node.settings.no_default_features);
             bare.insert(*index, without);
         }
     }

@@ -13,6 +13,7 @@ use alloc::vec::Vec;
 
 use super::request::{Containers, Isolation, Ports, Request};
 use super::{Port, Text};
+use crate::manifest::at::value;
 use crate::manifest::suggest::{list, nearest};
 use crate::model::{Model, Node, Runs};
 use crate::problem::{Code, Problem, Span};
@@ -29,35 +30,9 @@ pub(crate) struct Endpoint {
     pub(crate) bind_host: String,
     /// The host that callers use; never a wildcard.
     pub(crate) call_host: String,
-    /// Its default address.
     pub(crate) url: Option<Text>,
     /// Whether the program alone decides where it listens.
     pub(crate) fixed: bool,
-}
-
-/// The side from which a service is called.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum View {
-    /// From a process of this machine.
-    Outside,
-    /// From a container of the stack.
-    Inside,
-}
-
-/// The addresses of all services, from both sides.
-pub(crate) struct Endpoints {
-    pub(crate) outside: BTreeMap<Name, Endpoint>,
-    pub(crate) inside: BTreeMap<Name, Endpoint>,
-}
-
-impl Endpoints {
-    /// The endpoints that a service in this placement sees.
-    pub(crate) fn seen_from(&self, placement: Placement) -> &BTreeMap<Name, Endpoint> {
-        match placement {
-            Placement::Process => &self.outside,
-            Placement::Container => &self.inside,
-        }
-    }
 }
 
 /// Where a service runs.
@@ -70,7 +45,7 @@ pub(crate) fn placement(node: &Node, request: &Request) -> Placement {
     match node.program {
         Runs::Image(_) => Placement::Container,
         Runs::Binary(_) if chosen => {
-            node.settings.placement.as_ref().map_or(Placement::Container, |at| at.value)
+            value(&node.settings.placement).unwrap_or(Placement::Container)
         }
         Runs::Binary(_) | Runs::Command(_) | Runs::External | Runs::Unknown => Placement::Process,
     }
@@ -122,8 +97,8 @@ impl Endpoint {
     }
 }
 
-/// The address of one service, `url` not yet read.
-pub(crate) fn endpoint(node: &Node, request: &Request, view: View) -> Endpoint {
+/// The address of one service as a caller in this placement sees it, `url` not yet read.
+pub(crate) fn endpoint(node: &Node, request: &Request, caller: Placement) -> Endpoint {
     let settings = &node.settings;
     let host = settings.host.as_ref().map_or("127.0.0.1", |host| &host.value);
     let external = matches!(node.program, Runs::External);
@@ -140,15 +115,11 @@ pub(crate) fn endpoint(node: &Node, request: &Request, view: View) -> Endpoint {
         .collect();
     let http = ports.iter().position(|port| port.name == "http");
     let default = http.or((ports.len() == 1).then_some(0));
-    let call_host = match (view, host) {
+    let (bind_host, call_host) = match caller {
+        Placement::Process => (host, callable(host)),
         // Another machine has the same name everywhere.
-        (View::Inside, host) if external && !is_loopback(host) => host.to_string(),
-        (View::Inside, _) => node.name.to_string(),
-        (View::Outside, host) => callable(host),
-    };
-    let bind_host = match view {
-        View::Outside => host,
-        View::Inside => "0.0.0.0",
+        Placement::Container if external && !is_loopback(host) => ("0.0.0.0", host.to_string()),
+        Placement::Container => ("0.0.0.0", node.name.to_string()),
     };
     let mut address = Endpoint {
         default,

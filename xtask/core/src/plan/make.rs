@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 use thiserror::Error;
 
 use super::assemble::{self, Around};
-use super::endpoint::{self, Endpoint, Endpoints, View};
+use super::endpoint::{self, Endpoint};
 use super::request::{Planned, Request, ShellOverride};
 use super::scope::{Scope, Slot};
 use super::select;
@@ -19,7 +19,7 @@ use super::{Plan, Service, build, flags};
 use crate::manifest::Declarations;
 use crate::model::{self, Model};
 use crate::problem::{Code, Problem, Severity};
-use crate::terms::Name;
+use crate::terms::{Name, Placement};
 
 /// Reads a file by its absolute path.
 pub type Files<'a> = &'a dyn Fn(&str) -> Result<String, Unreadable>;
@@ -50,10 +50,8 @@ pub fn make(declarations: &Declarations, request: &Request, files: Files<'_>) ->
     let mut problems = Vec::new();
     if declarations.sections.is_empty() && request.services.is_empty() {
         let message = "this workspace declares no services";
-        problems.push(
-            Problem::error(Code::UnknownService, message)
-                .hint("declare one: `[package.metadata.service]` in a member's `Cargo.toml`"),
-        );
+        let hint = "declare one: `[package.metadata.service]` in a member's `Cargo.toml`";
+        problems.push(Problem::error(Code::UnknownService, message).hint(hint));
     }
     planned(declarations, request, files, problems)
 }
@@ -72,11 +70,9 @@ fn planned(
     let known = request.services.iter().all(|name| model.node(name).is_some());
     let closure = select::closure(&model, if known { &wanted } else { &all });
     let graph = select::order(&model, &closure, request.cycles, &mut problems);
-    let addresses = Endpoints {
-        outside: addresses(declarations, &model, request, View::Outside, &mut problems),
-        inside: addresses(declarations, &model, request, View::Inside, &mut problems),
-    };
-    let taking_part = addresses.outside.iter().filter(|(name, _)| closure.contains(*name));
+    let [outside, inside] = [Placement::Process, Placement::Container]
+        .map(|caller| endpoints(declarations, &model, request, caller, &mut problems));
+    let taking_part = outside.iter().filter(|(name, _)| closure.contains(*name));
     endpoint::check(&model, taking_part, &mut problems);
     let variables = flags::variables(request, &model, &closure, &mut problems);
     flags::containers(request, &model, &mut problems);
@@ -87,11 +83,14 @@ fn planned(
     let mut overridden: BTreeMap<String, Vec<Name>> = BTreeMap::new();
     for node in &model.nodes {
         let placement = endpoint::placement(node, request);
-        let seen = addresses.seen_from(placement);
-        let scope = Scope { declarations, model: &model, request, addresses: seen, node };
+        let addresses = match placement {
+            Placement::Process => &outside,
+            Placement::Container => &inside,
+        };
+        let scope = Scope { declarations, model: &model, request, addresses, node };
         let around = Around {
             placement,
-            outside: &addresses.outside,
+            outside: &outside,
             relaxed: &graph.relaxed,
             flags: &variables,
             args: if args_for == Some(&node.name) { &request.args } else { &[] },
@@ -196,18 +195,19 @@ pub fn tidy(problems: Vec<Problem>) -> Vec<Problem> {
     out
 }
 
-/// The endpoint of every service from one side. A `url` is filled in last, from the ports.
-fn addresses(
+/// The endpoint of every service as a caller in this placement sees it. A `url` is filled in
+/// last, from the ports.
+fn endpoints(
     declarations: &Declarations,
     model: &Model,
     request: &Request,
-    view: View,
+    caller: Placement,
     problems: &mut Vec<Problem>,
 ) -> BTreeMap<Name, Endpoint> {
     let mut addresses: BTreeMap<Name, Endpoint> = model
         .nodes
         .iter()
-        .map(|node| (node.name.clone(), endpoint::endpoint(node, request, view)))
+        .map(|node| (node.name.clone(), endpoint::endpoint(node, request, caller)))
         .collect();
     let mut urls = Vec::new();
     for node in &model.nodes {

@@ -8,12 +8,10 @@ use super::Probe;
 use super::endpoint::Endpoint;
 use super::scope::{Scope, Slot};
 use crate::manifest::At;
+use crate::manifest::at::{is_true, span};
 use crate::manifest::keys::Ready;
 use crate::problem::{Problem, Span};
 use crate::terms::Kind;
-
-/// The expected statuses by default.
-const STATUS: &[u16] = &[200];
 
 /// The probes of one service; none means ready when started.
 pub(crate) fn probes(
@@ -29,7 +27,7 @@ pub(crate) fn probes(
     if let Some(declared) = declared {
         return declared;
     }
-    if settings.socket_activation.as_ref().is_some_and(|at| at.value) {
+    if is_true(&settings.socket_activation) {
         return alloc::vec![Probe::Notify];
     }
     match address.default {
@@ -52,12 +50,12 @@ fn declared(
         out.push(Probe::Notify);
     }
     if probe.http.is_some() || probe.tcp {
-        let place = probe.http.as_ref().map_or(&ready.span, |http| &http.span);
+        let place = span(&probe.http).unwrap_or(&ready.span);
         if let Some(port) = port(scope, address, probe, place, problems) {
             if let Some(path) = &probe.http {
-                let status =
-                    if probe.status.is_empty() { STATUS.to_vec() } else { probe.status.clone() };
-                out.push(Probe::Http { path: path.value.clone(), status, port });
+                let status = if probe.status.is_empty() { &[200] } else { &*probe.status };
+                let (path, status) = (path.value.clone(), status.to_vec());
+                out.push(Probe::Http { path, status, port });
             }
             if probe.tcp {
                 out.push(Probe::Tcp { port });
@@ -83,7 +81,9 @@ fn port(
     problems: &mut Vec<Problem>,
 ) -> Option<usize> {
     let name = ready.port.as_ref().map(|port| port.value.as_str());
-    let span = ready.port.as_ref().map_or(place, |port| &port.span);
+    let place = span(&ready.port).unwrap_or(place);
     let found = address.find(&scope.node.name, name);
-    found.map_err(|problem| problems.push(problem.at(span.clone(), "this probe needs a port"))).ok()
+    found
+        .map_err(|problem| problems.push(problem.at(place.clone(), "this probe needs a port")))
+        .ok()
 }

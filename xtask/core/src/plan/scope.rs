@@ -27,14 +27,12 @@ pub(crate) struct Scope<'a> {
     pub(crate) request: &'a Request,
     /// The addresses as the service sees them from where it runs.
     pub(crate) addresses: &'a BTreeMap<Name, Endpoint>,
-    /// The service whose template it is.
     pub(crate) node: &'a Node,
 }
 
 /// A template, filled in.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Filled {
-    /// The text.
     pub(crate) text: Text,
     /// Whether it contains an address of the stack.
     pub(crate) address: bool,
@@ -82,7 +80,6 @@ impl Scope<'_> {
         self.fill(words, Slot::Path, problems).text.to_string()
     }
 
-    /// Appends the value of a reference.
     fn reference(&self, asks: Asks<'_>, used: Slot, out: &mut Filled) -> Result<(), Problem> {
         match asks {
             Asks::StackName | Asks::StackData => {

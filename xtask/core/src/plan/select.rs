@@ -55,7 +55,6 @@ pub(crate) fn closure(model: &Model, wanted: &[Name]) -> BTreeSet<Name> {
 
 /// The services that take part, in order, and the repair of their cycles.
 pub(crate) struct Ordered {
-    /// Dependencies first.
     pub(crate) order: Vec<Name>,
     /// Dependent and dependency of each edge that counts as `uses` for this start.
     pub(crate) relaxed: BTreeSet<(Name, Name)>,
