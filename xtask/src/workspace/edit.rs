@@ -9,6 +9,7 @@ mod diff;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -22,8 +23,8 @@ const USES: &str = "uses";
 /// Why a manifest cannot be edited. A file is written only if all edits can be made.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    #[error("failed to read `{}`", file.display())]
-    Read { file: PathBuf, source: io::Error },
+    #[error("failed to {operation} `{}`", file.display())]
+    Io { operation: &'static str, file: PathBuf, source: io::Error },
     /// The manifest was valid when the repairs were planned.
     #[error("failed to edit `{}`: it is not valid TOML", file.display())]
     Syntax { file: PathBuf, source: toml_edit::TomlError },
@@ -36,11 +37,8 @@ pub(crate) enum Error {
     NoSuchName { file: PathBuf, table: String, dependency: String },
     #[error("failed to edit `{}`: `uses` of `[{table}]` is not a list", file.display())]
     NotAList { file: PathBuf, table: String },
-    #[error("failed to write `{}`", file.display())]
-    Write { file: PathBuf, source: io::Error },
 }
 
-/// What [`apply`] did.
 #[derive(Debug, Default)]
 pub(crate) struct Applied {
     /// The moves that were written, one line each.
@@ -49,32 +47,30 @@ pub(crate) struct Applied {
     pub(crate) unwritten: Vec<Edit>,
 }
 
-/// The edit of one manifest.
 #[derive(Debug)]
 pub(crate) struct Edit {
-    /// The manifest, from the workspace's root.
+    /// From the workspace's root.
     pub(crate) file: PathBuf,
     before: String,
     after: String,
     moved: Vec<String>,
 }
 
-/// Makes the repairs below `root`, with one atomic write for each file.
-///
-/// # Errors
-/// See [`Error`]. If a write fails, earlier files stay written.
+/// Makes the repairs below `root`, with one atomic write for each file. If a write fails, earlier
+/// files stay written.
 pub(crate) fn apply(root: &Path, repairs: &[Repair]) -> Result<Applied, Error> {
-    let mut files: Vec<&str> = repairs.iter().map(|repair| &*repair.to.span.file).collect();
-    files.sort_unstable();
-    files.dedup();
+    let files: BTreeSet<&str> = repairs.iter().map(|repair| &*repair.to.span.file).collect();
     let edits = files.into_iter().map(|file| Edit::of(root, file, repairs));
     let mut applied = Applied::default();
     for edit in edits.collect::<Result<Vec<_>, _>>()? {
         if edit.loses_comments() {
             applied.unwritten.push(edit);
         } else {
-            replace(&root.join(&edit.file), &edit.after)
-                .map_err(|source| Error::Write { file: edit.file, source })?;
+            replace(&root.join(&edit.file), &edit.after).map_err(|source| Error::Io {
+                operation: "write",
+                file: edit.file,
+                source,
+            })?;
             applied.moved.extend(edit.moved);
         }
     }
@@ -83,8 +79,11 @@ pub(crate) fn apply(root: &Path, repairs: &[Repair]) -> Result<Applied, Error> {
 
 impl Edit {
     fn of(root: &Path, file: &str, repairs: &[Repair]) -> Result<Self, Error> {
-        let before = fs::read_to_string(root.join(file))
-            .map_err(|source| Error::Read { file: file.into(), source })?;
+        let before = fs::read_to_string(root.join(file)).map_err(|source| Error::Io {
+            operation: "read",
+            file: file.into(),
+            source,
+        })?;
         let (mut after, mut moves) = (before.clone(), Vec::new());
         for repair in repairs.iter().filter(|repair| repair.to.span.file == file) {
             after = moved(&after, repair)?;
@@ -102,7 +101,6 @@ impl Edit {
         self.after.matches('#').count() < self.before.matches('#').count()
     }
 
-    /// The edit as a unified diff.
     pub(crate) fn diff(&self) -> String {
         diff::unified(&self.file.display().to_string(), &self.before, &self.after)
     }
@@ -124,10 +122,8 @@ fn replace(file: &Path, text: &str) -> io::Result<()> {
 fn moved(text: &str, repair: &Repair) -> Result<String, Error> {
     let file = PathBuf::from(&repair.to.span.file);
     let (name, table) = (&repair.to.value, repair.table.join("."));
-    let mut document: DocumentMut = match text.parse() {
-        Ok(document) => document,
-        Err(source) => return Err(Error::Syntax { file, source }),
-    };
+    let mut document: DocumentMut =
+        text.parse().map_err(|source| Error::Syntax { file: file.clone(), source })?;
     let mut keys = repair.table.iter();
     let service = keys.try_fold(document.as_item_mut(), |item, key| {
         item.as_table_like_mut().and_then(|table| table.get_mut(key))

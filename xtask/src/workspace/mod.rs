@@ -20,10 +20,8 @@ use xtask_core::problem::Problem;
 
 use crate::workspace::document::manifest;
 
-/// The files of a workspace.
 #[derive(Clone, Debug)]
 pub(crate) struct WorkspaceFiles {
-    /// The manifests, for the core.
     pub(crate) workspace: Workspace,
     /// The folder in which cargo builds.
     pub(crate) target_directory: PathBuf,
@@ -40,7 +38,6 @@ impl WorkspaceFiles {
     }
 }
 
-/// Why a workspace cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     /// Cargo failed, and all manifests are valid TOML. The message is that of cargo or rustup.
@@ -62,9 +59,6 @@ pub(crate) enum Error {
 /// Manifests that are not TOML become problems of
 /// [`xtask_core::problem::Code::Syntax`]. The workspace is then incomplete: it serves only
 /// to find more problems.
-///
-/// # Errors
-/// If cargo or a manifest cannot be read.
 pub(crate) fn read(
     start: &Path,
     manifest_path: Option<&Path>,

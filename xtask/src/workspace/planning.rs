@@ -20,10 +20,8 @@ use crate::workspace::WorkspaceFiles;
 /// The longest env-file, in bytes.
 const LONGEST_FILE_BYTES: u64 = 1024 * 1024;
 
-/// Which services are checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scope {
-    /// The services of the request.
     Request,
     /// All declared services, under every overlay.
     Everything,

@@ -16,14 +16,11 @@ use rustix::fs::{FlockOperation, flock};
 /// The file with the roots of the workspaces, a JSON string a line.
 const ROOTS: &str = "xtask-roots";
 
-/// A package with programs to build.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Built {
     /// Its manifest, relative to the workspace's root.
     pub(crate) manifest: String,
-    /// The name of the package.
     pub(crate) name: String,
-    /// The names of the programs.
     pub(crate) binaries: Vec<String>,
 }
 
@@ -98,7 +95,6 @@ fn has(root: &Path, package: &Built) -> bool {
     name == Some(&package.name)
 }
 
-/// Whether two paths lead to one folder.
 fn is_same(one: &Path, other: &Path) -> bool {
     let identity = |path| fs::metadata(path).map(|found| (found.dev(), found.ino())).ok();
     one == other || identity(one).is_some_and(|one| Some(one) == identity(other))

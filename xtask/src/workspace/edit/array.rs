@@ -7,12 +7,10 @@ use toml_edit::{Array, Value};
 
 use super::text;
 
-/// Where the name is.
 pub(super) fn position(names: &Array, name: &str) -> Option<usize> {
     names.iter().position(|value| value.as_str() == Some(name))
 }
 
-/// Removes every occurrence of a name.
 pub(super) fn remove_all(names: &mut Array, name: &str) {
     while let Some(place) = position(names, name) {
         let closing = space_before_bracket(names);

@@ -198,7 +198,7 @@ fn nothing_is_written_without_every_edge() {
     assert_eq!(text, lines);
     assert!(matches!(
         apply(Path::new("/no/such"), &[repair(SERVICE, "a")]),
-        Err(Error::Read { .. })
+        Err(Error::Io { operation: "read", .. })
     ));
 }
 
