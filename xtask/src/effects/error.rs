@@ -39,7 +39,7 @@ pub(crate) enum Error {
     #[error("failed to run a task: {0}")]
     Task(tokio::task::JoinError),
     #[error("{}", .0.text())]
-    Container(ContainerError),
+    Container(#[from] ContainerError),
 }
 
 impl Error {

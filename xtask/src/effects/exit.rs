@@ -36,11 +36,8 @@ impl Drop for KillOnDrop {
     }
 }
 
-/// Waits until a child has executed its program. `report` is the pipe of
+/// Waits until a child has executed its program, or reaps it. `report` is the pipe of
 /// [`crate::effects::spawn::Spawned`].
-///
-/// # Errors
-/// When the child did not execute the program, or its report cannot be read. The child is reaped.
 pub(crate) async fn wait_for_exec(leader: &Leader, report: OwnedFd) -> Result<(), SpawnFailure> {
     let failure = match read_report(report).await {
         Ok(None) => return Ok(()),

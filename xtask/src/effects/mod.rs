@@ -25,7 +25,6 @@ use tokio::sync::mpsc::UnboundedSender;
 use xtask_core::stack::{Event, Exit, Run};
 use xtask_core::terms::Name;
 
-/// Sends the events of one run to the reducer.
 #[derive(Clone, Debug)]
 pub(crate) struct RunEvents {
     events: UnboundedSender<Event>,

@@ -23,12 +23,11 @@ use super::containers::stack::StackContainers;
 use super::error::Error;
 use super::probe::{self, ExpectedListener, PollingProbe};
 use super::process::orphans;
-use super::sockets::{BindFailures, Sockets};
+use super::sockets::Sockets;
 use crate::effects::active_run::{ActiveRun, Process};
 use crate::effects::logs::file::LogFile;
+use crate::effects::process::adopt::HolderHandles;
 use crate::effects::process::environment::Environment;
-use crate::effects::process::inspect::HolderHandles;
-use crate::effects::process::run::stop_probes;
 use crate::effects::programs::Programs;
 use crate::system::limits::raise_open_files;
 use crate::system::traffic::TrafficQuery;
@@ -47,7 +46,6 @@ pub(crate) struct WorldSettings {
     pub(crate) mark: String,
 }
 
-/// Processes, sockets, probes, logs and programs of one stack.
 #[derive(Debug)]
 pub(crate) struct World {
     pub(crate) settings: WorldSettings,
@@ -67,16 +65,11 @@ pub(crate) struct World {
 
 impl World {
     /// A world without services. Call this inside the runtime.
-    ///
-    /// # Errors
-    /// When a folder cannot be created, the path of the runtime folder is too long for sockets, or
-    /// signals cannot be received.
     pub(crate) fn new(settings: WorldSettings, events: UnboundedSender<Event>) -> io::Result<Self> {
         std::fs::create_dir_all(settings.state.join("logs"))?;
         std::fs::create_dir_all(&settings.runtime)?;
-        if socket_path(&settings.runtime, u64::from(u32::MAX)).as_os_str().len()
-            > LONGEST_SOCKET_PATH
-        {
+        let socket = socket_path(&settings.runtime, u64::from(u32::MAX));
+        if socket.as_os_str().len() > LONGEST_SOCKET_PATH {
             let folder = settings.runtime.display();
             return Err(io::Error::other(format!("the path `{folder}` is too long for sockets")));
         }
@@ -99,7 +92,6 @@ impl World {
         })
     }
 
-    /// Performs an effect. The result arrives as an event.
     pub(crate) fn perform(&mut self, effect: Effect) {
         match effect {
             Effect::Accept { service, path, image } => {
@@ -122,7 +114,7 @@ impl World {
             Effect::CancelStart { service, run } => self.cancel_start(service, run),
             Effect::Probe { service, run, probes } => self.probe(service, run, probes),
             Effect::StopProbes { service, run } => self.stop_probes(service, run),
-            Effect::Signal { service, run, signal } => self.signal(service, run, &signal),
+            Effect::Signal { service, run, signal } => self.signal(service, run, signal),
             Effect::Report(_) | Effect::End => {}
         }
     }
@@ -151,12 +143,8 @@ impl World {
 
     fn accept(&self, service: Name, path: PathBuf, wanted: Option<ImageWanted>) {
         let (programs, events) = (Arc::clone(&self.programs), self.events.clone());
-        let in_use: BTreeSet<PathBuf> = self
-            .runs
-            .values()
-            .filter(|active| active.is_active())
-            .map(|active| active.program.clone())
-            .collect();
+        let active = self.runs.values().filter(|active| active.is_active());
+        let in_use: BTreeSet<PathBuf> = active.map(|active| active.program.clone()).collect();
         let containers = Arc::clone(&self.containers);
         let name = service.clone();
         let keeping = tokio::task::spawn_blocking(move || {
@@ -177,36 +165,33 @@ impl World {
     fn bind(&mut self, service: Name, ports: &[Port], listen: bool) {
         let event = match self.sockets.bind(&service, ports, listen) {
             Ok(ports) => Event::Bound { service, ports },
-            Err(unbound) => {
-                let BindFailures { first: failure, others } = *unbound;
+            Err(mut others) => {
+                let failure = others.remove(0);
                 Event::BindFailed { service, failure, others }
             }
         };
         let _ = self.events.send(event);
     }
 
-    fn signal(&self, service: Name, run: Run, signal: &Signal) {
-        use rustix::process::Signal as Number;
+    fn signal(&self, service: Name, run: Run, signal: Signal) {
+        use rustix::process::{Signal as Number, pidfd_send_signal};
         let Some(active) = self.runs.get(&(service, run)) else { return };
         if let Process::Container(handle) = &active.process {
-            return handle.send(match signal {
-                Signal::Kill => ContainerSignal::Kill,
-                Signal::Pause => ContainerSignal::Pause,
-                Signal::Resume => ContainerSignal::Resume,
-                Signal::Stop(name) => ContainerSignal::Stop(name.clone()),
-            });
+            return handle.send(ContainerSignal::Signal(signal));
         }
         let send = |number| match &active.process {
             Process::Unmanaged | Process::Container(_) => {}
             Process::Child(leader) => leader.signal(number),
-            Process::Adopted(adopted) => adopted.signal(number),
+            Process::Adopted { pidfd, .. } => {
+                let _ = pidfd_send_signal(pidfd, number);
+            }
         };
         match signal {
             Signal::Kill => send(Number::KILL),
             Signal::Pause => send(Number::STOP),
             Signal::Resume => send(Number::CONT),
             Signal::Stop(name) => {
-                send(signal_number(name).unwrap_or(Number::TERM));
+                send(signal_number(&name).unwrap_or(Number::TERM));
                 // A stopped process does not receive it before it continues.
                 send(Number::CONT);
             }
@@ -225,7 +210,7 @@ impl World {
     fn stop_probes(&mut self, service: Name, run: Run) {
         let key = (service, run);
         if let Some(active) = self.runs.get(&key) {
-            stop_probes(&active.tasks, &active.patterns, active.notify.upgrade().as_deref());
+            active.probes.stop();
             if let Process::Unmanaged = active.process {
                 self.runs.remove(&key);
             }
@@ -235,10 +220,10 @@ impl World {
     fn probe(&mut self, service: Name, run: Run, probes: Vec<PreparedProbe>) {
         let events = self.events(&service, run);
         let command = Command { cwd: "/".to_owned(), ..Command::default() };
-        let active = ActiveRun::new(Process::Unmanaged, PathBuf::new());
+        let active = ActiveRun::not_spawned(Process::Unmanaged);
         self.start_probes(&active, &events, &command, probes);
         if let Some(before) = self.runs.insert((service, run), active) {
-            before.tasks.stop();
+            before.probes.stop();
         }
     }
 
@@ -254,7 +239,7 @@ impl World {
             if let Some(target) = self.target(&prepared, command) {
                 let listener = ExpectedListener::Any;
                 let (index, events) = (prepared.index, events.clone());
-                active.tasks.start(PollingProbe { events, index, target, listener });
+                active.probes.tasks.start(PollingProbe { events, index, target, listener });
             } else {
                 events.seen(prepared.index, probe::Error::NotStarted);
             }
@@ -272,9 +257,9 @@ impl World {
         self.runs.retain(|_, active| active.is_active());
         let started = match &command.container {
             None => self.try_spawn(&service, run, command, probes),
-            Some(container) => self
-                .try_start_container(&service, run, command, container, probes, start_timeout)
-                .map_err(Error::Container),
+            Some(container) => {
+                self.try_start_container(&service, run, command, container, probes, start_timeout)
+            }
         };
         if let Err(error) = started {
             self.events(&service, run).start_failed(error);

@@ -16,7 +16,6 @@ use xtask_core::terms::Name;
 /// How many programs of a service are kept, even if no run uses them.
 const KEEP: usize = 2;
 
-/// The kept programs of all services.
 #[derive(Debug)]
 pub(crate) struct Programs {
     folder: PathBuf,
@@ -24,7 +23,6 @@ pub(crate) struct Programs {
     last_content: u64,
 }
 
-/// One kept program.
 #[derive(Debug)]
 struct Kept {
     path: PathBuf,
@@ -35,9 +33,6 @@ struct Kept {
 
 impl Programs {
     /// Keeps programs in `folder`, and removes those of an earlier supervisor.
-    ///
-    /// # Errors
-    /// When the folder cannot be emptied or created.
     pub(crate) fn new(folder: PathBuf) -> io::Result<Self> {
         match fs::remove_dir_all(&folder) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -47,9 +42,6 @@ impl Programs {
     }
 
     /// Keeps cargo's program at `path` for a service. Programs in `in_use` are not removed.
-    ///
-    /// # Errors
-    /// When the program cannot be read, linked or copied.
     pub(crate) fn accept(
         &mut self,
         service: &Name,
@@ -99,9 +91,6 @@ fn has_content_of(old: &Kept, path: &Path, source: &Metadata) -> io::Result<bool
 }
 
 /// Whether two files are the same file, or have the same content.
-///
-/// # Errors
-/// When one of them cannot be read.
 pub(crate) fn have_same_content(one: &Path, other: &Path) -> io::Result<bool> {
     let (one, other) = (File::open(one)?, File::open(other)?);
     let (of_one, of_other) = (one.metadata()?, other.metadata()?);

@@ -22,13 +22,11 @@ use xtask_core::terms::Name;
 use crate::system::port_holder;
 use crate::system::socket::{Purpose, open, reserve_any, resolve};
 
-/// The ports of all services.
 #[derive(Debug, Default)]
 pub(crate) struct Sockets {
     services: BTreeMap<Name, Vec<BoundPort>>,
 }
 
-/// One port of a service.
 #[derive(Debug)]
 struct BoundPort {
     name: String,
@@ -39,24 +37,17 @@ struct BoundPort {
     listens: bool,
 }
 
-/// Why the ports of a service cannot be bound, one failure for each such port.
-#[derive(Debug)]
-pub(crate) struct BindFailures {
-    pub(crate) first: BindFailure,
-    pub(crate) others: Vec<BindFailure>,
-}
-
 impl Sockets {
     /// Binds the ports of a service. Ports that it already has stay bound.
     ///
     /// # Errors
-    /// When a port cannot be bound; the service then has no ports.
+    /// One failure for each port that cannot be bound; the service then has no ports.
     pub(crate) fn bind(
         &mut self,
         service: &Name,
         ports: &[Port],
         listen: bool,
-    ) -> Result<Vec<u16>, Box<BindFailures>> {
+    ) -> Result<Vec<u16>, Vec<BindFailure>> {
         let mut before = self.services.remove(service).unwrap_or_default();
         let mut held = Vec::with_capacity(ports.len());
         let mut failures = Vec::new();
@@ -83,16 +74,14 @@ impl Sockets {
                 Err(failure) => failures.push(failure),
             }
         }
-        let mut failures = failures.into_iter();
-        if let Some(first) = failures.next() {
-            return Err(Box::new(BindFailures { first, others: failures.collect() }));
+        if !failures.is_empty() {
+            return Err(failures);
         }
         let numbers = held.iter().map(|port| port.number).collect();
         self.services.insert(service.clone(), held);
         Ok(numbers)
     }
 
-    /// Closes the sockets of a service and forgets its ports.
     pub(crate) fn unbind(&mut self, service: &Name) {
         self.services.remove(service);
     }
@@ -103,9 +92,8 @@ impl Sockets {
         service: &Name,
         names: &[String],
     ) -> Option<Vec<BorrowedFd<'a>>> {
-        let held = self.services.get(service).map(Vec::as_slice).unwrap_or_default();
         let listening = |name: &String| {
-            let port = held.iter().find(|port| port.listens && port.name == *name)?;
+            let port = self.listening(service).find(|port| port.name == *name)?;
             Some(port.socket.as_ref()?.as_fd())
         };
         names.iter().map(listening).collect()
@@ -135,8 +123,11 @@ impl Sockets {
 
     /// Whether the supervisor listens on this port for the service.
     pub(crate) fn listens(&self, service: &Name, number: u16) -> bool {
-        let held = self.services.get(service).map(Vec::as_slice).unwrap_or_default();
-        held.iter().any(|port| port.listens && port.number == number)
+        self.listening(service).any(|port| port.number == number)
+    }
+
+    fn listening(&self, service: &Name) -> impl Iterator<Item = &BoundPort> {
+        self.services.get(service).into_iter().flatten().filter(|port| port.listens)
     }
 }
 
@@ -212,7 +203,7 @@ mod tests {
             let failure = Sockets::default()
                 .bind(&"a".into(), &[port("http", Some(number))], listen)
                 .unwrap_err()
-                .first;
+                .remove(0);
             let BindFailure::Held { port, holder, .. } = failure else { panic!("{failure:?}") };
             assert_eq!(port, number);
             if cfg!(target_os = "linux") {

@@ -8,14 +8,17 @@
 //! Only the main thread of the supervisor spawns, because the death signal of a child is tied to
 //! the thread that forked it. [`crate::effects::exit`] waits for the process.
 
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, OsStr};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::ptr;
 
 use libc::{c_char, c_int};
 use rustix::process::Pid;
 
+use crate::effects::error::Error;
 use crate::system::group::Leader;
 
 /// The first descriptor of inherited sockets, as `sd_listen_fds` has it.
@@ -24,12 +27,9 @@ pub(crate) const FIRST_SOCKET: RawFd = 3;
 /// Digits reserved for a process id in the environment.
 const PID_DIGITS: usize = 10;
 
-/// What to execute.
 #[derive(Debug)]
 pub(crate) struct Exec {
-    /// The path of the program.
     pub(crate) program: CString,
-    /// The arguments, its own name first.
     pub(crate) args: Vec<CString>,
     /// The whole environment, as `NAME=VALUE`.
     pub(crate) env: Vec<CString>,
@@ -38,13 +38,11 @@ pub(crate) struct Exec {
     pub(crate) open_files: Option<libc::rlimit>,
 }
 
-/// What to execute, and what the child inherits.
 #[derive(Debug)]
 pub(crate) struct SpawnRequest<'a> {
     pub(crate) exec: &'a Exec,
     /// Variables that are set to the pid of the child.
     pub(crate) pid_variables: &'static [&'static str],
-    /// Standard output and standard error.
     pub(crate) output: [BorrowedFd<'a>; 2],
     /// Descriptors to inherit, from [`FIRST_SOCKET`] on.
     pub(crate) sockets: Vec<BorrowedFd<'a>>,
@@ -60,7 +58,6 @@ pub(crate) struct Spawned {
     pub(crate) exec_report: OwnedFd,
 }
 
-/// Why the child did not execute the program.
 #[derive(Debug)]
 pub(crate) struct SpawnFailure {
     pub(crate) step: SpawnStep,
@@ -93,10 +90,34 @@ impl SpawnFailure {
     }
 }
 
-/// Forks a child that executes the program.
-///
-/// # Errors
-/// When the fork fails. A failed exec is reported through [`Spawned::exec_report`] instead.
+impl Exec {
+    /// # Errors
+    /// If a text contains a NUL byte.
+    pub(crate) fn new(
+        program: &Path,
+        args: impl IntoIterator<Item = impl AsRef<str>>,
+        env: Vec<CString>,
+        cwd: &str,
+        open_files: Option<libc::rlimit>,
+    ) -> Result<Self, Error> {
+        let text = |text: &OsStr| {
+            CString::new(text.as_bytes())
+                .map_err(|_| Error::ContainsNul(text.to_string_lossy().into_owned()))
+        };
+        let args = args.into_iter().map(|arg| text(arg.as_ref().as_ref()));
+        let args = args.collect::<Result<_, _>>()?;
+        Ok(Self {
+            program: text(program.as_ref())?,
+            args,
+            env,
+            cwd: text(cwd.as_ref())?,
+            open_files,
+        })
+    }
+}
+
+/// Forks a child that executes the program. A failed exec is reported through
+/// [`Spawned::exec_report`].
 pub(crate) fn start(request: &SpawnRequest<'_>) -> io::Result<Spawned> {
     // Every source is above the targets, so that no move overwrites a descriptor that is still
     // needed.
@@ -242,7 +263,6 @@ unsafe fn die_with(parent: libc::pid_t) -> bool {
     true
 }
 
-/// This system has no death signal.
 #[cfg(not(target_os = "linux"))]
 unsafe fn die_with(_parent: libc::pid_t) -> bool {
     true
@@ -324,7 +344,6 @@ unsafe fn write_digits(slot: *mut u8, pid: libc::pid_t) {
     unsafe { slot.add(count).write(0) };
 }
 
-/// Reports what failed, and ends the child.
 unsafe fn fail(p: &Prepared<'_>, step: SpawnStep) -> ! {
     let report = [step as i32, errno()];
     // SAFETY: `report` is valid for its whole size, and `_exit` runs no handlers.

@@ -1,11 +1,12 @@
-//! Registers descriptors with the runtime, which then reports when they are readable. Registration
-//! is unsafe, and this is its only place.
+//! Watches whether descriptors are readable. Registration with the runtime is unsafe, and this is
+//! its only place.
 
 use std::io;
 use std::net::TcpListener;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixDatagram;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -17,11 +18,14 @@ impl Owned for TcpListener {}
 impl Owned for UnixDatagram {}
 
 /// Registers `inner` for reading.
-///
-/// # Errors
-/// When the system cannot watch it.
 pub(crate) fn async_fd<T: Owned>(inner: T) -> io::Result<AsyncFd<T>> {
     // SAFETY: the types of `Owned` keep one open descriptor until their drop, and the `AsyncFd`
     // that owns them gives out shared references only.
     Ok(unsafe { AsyncFd::register_with_interest(inner, Interest::READABLE) }?)
+}
+
+/// Whether a descriptor is readable at this moment. A listening socket is if a caller waits.
+pub(crate) fn is_readable(fd: impl AsFd) -> io::Result<bool> {
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    Ok(poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&at_once))? > 0)
 }

@@ -37,9 +37,6 @@ fn is_orphan(pid: i32) -> bool {
 impl Leader {
     /// Runs `fork` and registers the child. The lock keeps other threads from taking the child
     /// for an orphan before it is registered.
-    ///
-    /// # Errors
-    /// Those of `fork`.
     pub(crate) fn spawn(fork: impl FnOnce() -> io::Result<Pid>) -> io::Result<Self> {
         let mut spawned = spawned();
         let leader = Self { pid: fork()?, reaped: Mutex::new(false) };
@@ -84,7 +81,6 @@ impl Leader {
         }
     }
 
-    /// Whether the leader was reaped.
     pub(crate) fn is_reaped(&self) -> bool {
         *self.reaped.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -138,12 +134,10 @@ pub(crate) fn members(group: i32) -> Vec<i32> {
     pids
 }
 
-/// Orphans that have ended and are not reaped.
 pub(crate) fn zombie_orphans() -> BTreeSet<i32> {
     orphans(|stat| stat.is_zombie()).collect()
 }
 
-/// Orphans that are running.
 pub(crate) fn running_orphans() -> impl Iterator<Item = i32> {
     orphans(|stat| !stat.is_zombie())
 }

@@ -7,9 +7,6 @@ use std::path::Path;
 use serde::Serialize;
 
 /// Replaces a JSON file by renaming a new one over it. On failure the old file is unchanged.
-///
-/// # Errors
-/// When the new file cannot be written or renamed.
 pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> io::Result<()> {
     let fresh = path.with_added_extension("new");
     std::fs::write(&fresh, serde_json::to_vec(value)?)?;

@@ -3,11 +3,9 @@
 //! These modules report facts and do what they are asked to. Other rooms decide what to do.
 
 pub(crate) mod async_fd;
-pub(crate) mod connections;
 pub(crate) mod group;
 pub(crate) mod json_file;
 pub(crate) mod limits;
-pub(crate) mod listeners;
 pub(crate) mod pidfd;
 pub(crate) mod port_holder;
 pub(crate) mod port_range;

@@ -3,12 +3,11 @@
 use std::io;
 use std::os::fd::OwnedFd;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use tokio::io::unix::AsyncFd;
 
-use crate::system::async_fd::async_fd;
+use crate::system::async_fd::{async_fd, is_readable};
 
 /// The descriptor of the process that has this pid now.
 pub(crate) fn open(pid: i32) -> Option<OwnedFd> {
@@ -28,9 +27,7 @@ fn try_open(pid: i32) -> Result<Option<OwnedFd>, Errno> {
 
 /// Whether the process has ended, reaped or not.
 pub(crate) fn has_ended(pidfd: &OwnedFd) -> bool {
-    let mut wanted = [PollFd::new(pidfd, PollFlags::IN)];
-    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
-    poll(&mut wanted, Some(&at_once)).is_ok_and(|ready| ready > 0)
+    is_readable(pidfd).is_ok_and(|ended| ended)
 }
 
 /// Whether no process has this pid, or only a zombie. If the system cannot tell, this is false.
@@ -43,22 +40,16 @@ pub(crate) struct ExitWatch(Option<AsyncFd<OwnedFd>>);
 
 impl ExitWatch {
     /// Watches the process that has this pid now. A pid without a process counts as exited.
-    ///
-    /// # Errors
-    /// When the system cannot watch it; the process may be running.
+    /// After an error the process may be running.
     pub(crate) fn new(pid: u32) -> io::Result<Self> {
         Ok(Self(try_open(pid.cast_signed())?.map(async_fd).transpose()?))
     }
 
     /// Watches the process of a descriptor.
-    ///
-    /// # Errors
-    /// As for [`ExitWatch::new`].
     pub(crate) fn of(pidfd: OwnedFd) -> io::Result<Self> {
         Ok(Self(Some(async_fd(pidfd)?)))
     }
 
-    /// Waits until the process has ended.
     pub(crate) async fn exited(&self) {
         if let Some(fd) = &self.0 {
             let _ = fd.readable().await;

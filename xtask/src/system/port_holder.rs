@@ -15,7 +15,6 @@ use crate::system::{group, pidfd, proc};
 /// How often a lookup starts again because the port holder ended meanwhile.
 const ATTEMPTS: usize = 5;
 
-/// The process that holds a port.
 #[derive(Debug)]
 pub(crate) struct HolderHandle {
     pub(crate) pid: i32,
@@ -25,7 +24,6 @@ pub(crate) struct HolderHandle {
     pub(crate) not_held: Vec<u16>,
 }
 
-/// The result of a lookup.
 pub(crate) enum Lookup<T> {
     /// No process listens.
     Free,
@@ -83,7 +81,6 @@ pub(crate) fn is_in_group(address: SocketAddr, leader: i32) -> bool {
         || group::members(leader).into_iter().any(|pid| has_one_of(pid, &inodes))
 }
 
-/// Whether the system hides the descriptors of a member of the group.
 pub(crate) fn hides_in_group(leader: i32) -> bool {
     group::members(leader).into_iter().any(proc::hides_descriptors)
 }
@@ -155,7 +152,6 @@ fn supervised(arguments: &[String]) -> Option<(String, String)> {
     Some((name, value("--workspace")?.clone()))
 }
 
-/// The name of the user that owns `path`.
 fn user_of(path: &Path) -> String {
     use std::os::unix::fs::MetadataExt;
     std::fs::metadata(path).map(|metadata| name_of(metadata.uid())).unwrap_or_default()

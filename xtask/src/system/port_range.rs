@@ -8,7 +8,6 @@
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::ops::Range;
 
-/// The size of the range of candidates.
 const CHOICE: u16 = 10_000;
 
 /// How many candidates to try before the system chooses.
@@ -33,7 +32,6 @@ fn below(first: u16) -> Range<u16> {
     }
 }
 
-/// The first port of outgoing connections.
 fn outgoing_from() -> u16 {
     std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range")
         .ok()

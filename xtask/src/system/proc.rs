@@ -11,7 +11,6 @@ use std::time::Duration;
 use rustix::time::{ClockId, clock_gettime};
 use xtask_client::process_stat::ProcessStat;
 
-/// Every process of this machine.
 pub(crate) fn all() -> impl Iterator<Item = i32> {
     let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
@@ -22,12 +21,10 @@ pub(crate) fn running() -> impl Iterator<Item = (i32, ProcessStat)> {
     all().filter_map(|pid| Some((pid, running_stat(pid)?)))
 }
 
-/// The stat of a process that has not ended.
 pub(crate) fn running_stat(pid: i32) -> Option<ProcessStat> {
     ProcessStat::of(pid).filter(|stat| !stat.is_zombie())
 }
 
-/// The path of a file in `/proc/PID`.
 pub(crate) fn file(pid: i32, name: &str) -> PathBuf {
     PathBuf::from(format!("/proc/{pid}/{name}"))
 }
@@ -49,7 +46,6 @@ pub(crate) fn ancestry(pid: i32) -> Vec<i32> {
     line
 }
 
-/// This process and its ancestors, nearest first.
 pub(crate) fn own_ancestry() -> Vec<i32> {
     ancestry(std::process::id().cast_signed())
 }
@@ -87,7 +83,6 @@ fn listed_children(pid: i32) -> (Vec<i32>, bool) {
     (children, complete)
 }
 
-/// The program that a process executes.
 pub(crate) struct Executable {
     pub(crate) path: String,
     /// Whether the file at `path` was deleted or replaced.
@@ -133,7 +128,6 @@ pub(crate) fn shares_pid_namespace(pid: i32) -> bool {
     own.is_some() && namespace(&file(pid, "ns/pid")) == own
 }
 
-/// How long a process has run.
 pub(crate) fn age(pid: i32) -> Option<Duration> {
     let ticks = ProcessStat::of(pid)?.started_ticks;
     // SAFETY: the call takes a number and has no side effect.

@@ -5,7 +5,6 @@
 use std::io::{self, Write};
 use std::sync::{Mutex, PoisonError};
 
-/// The last line.
 static LAST: Mutex<String> = Mutex::new(String::new());
 
 /// Writes a line, unless it repeats the previous one: a lasting failure is reported once. A line

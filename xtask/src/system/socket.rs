@@ -42,7 +42,6 @@ fn first(host: &str, addresses: impl Iterator<Item = SocketAddr>) -> io::Result<
     addresses.min_by_key(SocketAddr::is_ipv6).ok_or_else(no_address)
 }
 
-/// The purpose of a bound socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
     /// To queue callers for a run that inherits it.
@@ -54,9 +53,6 @@ pub(crate) enum Purpose {
 }
 
 /// A port that refuses callers as long as the socket is open.
-///
-/// # Errors
-/// When the host cannot be bound, or has no free port.
 pub(crate) fn refusing_port(host: &str) -> io::Result<(OwnedFd, u16)> {
     reserve_any(resolve(host, 0)?)
 }

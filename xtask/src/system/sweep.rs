@@ -41,7 +41,6 @@ const MONITOR: &str = "conmon";
 /// The longest reported command line, in characters.
 const LONGEST_COMMAND: usize = 200;
 
-/// A process that was killed because of its mark.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct KilledProcess {
     pub(crate) pid: i32,
@@ -150,7 +149,6 @@ fn monitors(pid: i32, prefix: &str) -> bool {
     executes(pid, &[MONITOR]) && proc::arguments(pid).windows(2).any(names_container)
 }
 
-/// Whether a process executes a program with one of these file names.
 fn executes(pid: i32, names: &[&str]) -> bool {
     proc::executable(pid)
         .is_some_and(|program| names.iter().any(|name| Path::new(&program.path).ends_with(name)))
@@ -191,7 +189,6 @@ fn is_spared(pid: i32, spared: Option<Pid>) -> bool {
         || executes(pid, &ENGINE_PROGRAMS)
 }
 
-/// Whether a process carries a mark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Marking {
     Marked,

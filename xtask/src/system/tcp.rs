@@ -1,9 +1,10 @@
 //! Reads the tables of TCP sockets, `/proc/net/tcp` and `/proc/net/tcp6`: every socket of a network
-//! namespace.
+//! namespace, and how many callers each listener has not accepted.
 //!
 //! A system without these files reports no sockets. The tables do not name processes; see
 //! [`crate::system::port_holder`].
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
@@ -21,6 +22,19 @@ pub(crate) struct Socket {
     /// The inode, as the links in `/proc/PID/fd` show it; 0 if no process has the socket open, as
     /// with a connection that was not accepted.
     pub(crate) inode: u64,
+}
+
+impl Socket {
+    /// Whether this listener accepts connections to `address`.
+    pub(crate) fn accepts(&self, address: SocketAddr) -> bool {
+        let (own, called) = (self.local.ip(), address.ip().to_canonical());
+        let same_kind = own.is_ipv4() == called.is_ipv4();
+        self.local.port() == address.port()
+            && (own.to_canonical() == called
+                // An IPv6 wildcard also accepts IPv4, unless its socket is set to IPv6 only.
+                || (own.is_unspecified() && (same_kind || own.is_ipv6()))
+                || called.is_unspecified())
+    }
 }
 
 /// The kernel's states, reduced to those that matter here.
@@ -55,11 +69,24 @@ pub(crate) fn listening() -> Vec<Socket> {
     tables("self").into_iter().flat_map(of_table).collect()
 }
 
-/// Every socket in the network namespace of a process; none if the system does not show it.
-pub(crate) fn in_namespace_of(pid: u32) -> Option<impl Iterator<Item = Socket>> {
+/// Whether a port has a listener in the network namespace of a process; none if the system does
+/// not show it.
+pub(crate) fn listens_in(pid: u32, port: u16) -> Option<bool> {
     let tables = tables(pid);
     File::open(&tables[0]).ok()?;
-    Some(parse(tables.into_iter().flat_map(lines)))
+    let listens =
+        |socket: Socket| socket.state == SocketState::Listening && socket.local.port() == port;
+    Some(parse(tables.into_iter().flat_map(lines)).any(listens))
+}
+
+/// How many callers wait unaccepted on each listening port of this network namespace.
+pub(crate) fn waiting_callers() -> BTreeMap<u16, u32> {
+    let mut waiting: BTreeMap<u16, u32> = BTreeMap::new();
+    for listener in listening() {
+        let of_port = waiting.entry(listener.local.port()).or_default();
+        *of_port = of_port.saturating_add(listener.received);
+    }
+    waiting
 }
 
 fn lines(table: String) -> impl Iterator<Item = String> {
@@ -110,6 +137,39 @@ fn address(text: &str) -> Option<SocketAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn wildcard_listener_accepts_other_addresses() {
+        let listener = |text: &str| Socket {
+            local: text.parse().unwrap(),
+            remote: "0.0.0.0:0".parse().unwrap(),
+            state: SocketState::Listening,
+            user: 0,
+            received: 0,
+            inode: 0,
+        };
+        let accepts = |own: &str, called: &str| listener(own).accepts(called.parse().unwrap());
+        assert!(accepts("127.0.0.1:1", "127.0.0.1:1"));
+        assert!(accepts("0.0.0.0:1", "127.0.0.1:1"));
+        assert!(accepts("[::]:1", "127.0.0.1:1"));
+        assert!(accepts("[::]:1", "[::1]:1"));
+        assert!(!accepts("[::1]:1", "127.0.0.1:1"));
+        assert!(!accepts("0.0.0.0:1", "[::1]:1"));
+        assert!(!accepts("127.0.0.1:1", "127.0.0.1:2"));
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn waiting_callers_counts_unaccepted_connections() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        assert_eq!(waiting_callers().get(&address.port()).copied(), Some(0));
+        let _callers: Vec<_> =
+            (0..3).map(|_| std::net::TcpStream::connect(address).unwrap()).collect();
+        assert_eq!(waiting_callers().get(&address.port()).copied(), Some(3));
+        let _accepted = listener.accept().unwrap();
+        assert_eq!(waiting_callers().get(&address.port()).copied(), Some(2));
+    }
 
     const TABLE: &str = "\
   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode

@@ -35,7 +35,7 @@ pub(crate) fn failed(name: &Name, failure: Failure, reason: &str) -> String {
 }
 
 /// How a process ended.
-pub(crate) fn exit(exit: Exit) -> String {
+pub fn exit(exit: Exit) -> String {
     match exit {
         Exit::Code(code) => format!("exited with status {code}"),
         Exit::Signal(signal) => match signal_name(signal) {

@@ -30,6 +30,7 @@ mod transitions;
 pub use deadlock::ServiceAddress;
 pub use effect::{Command, Container, Effect, Report, Signal};
 pub use event::{Artifact, BindFailure, Event, Exit, Fault, Run};
+pub use messages::exit as exit_text;
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::format;

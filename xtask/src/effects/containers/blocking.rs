@@ -10,14 +10,10 @@ use super::engine::EngineError;
 /// How long a command may take: the caller holds the stack's lock.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The pause between two looks at a command that runs.
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// Runs a command and returns its standard output. Its pipes are read while it runs, so
 /// that a full pipe does not block it.
-///
-/// # Errors
-/// If it cannot be run, times out, or fails.
 pub(super) fn run(mut command: Command) -> Result<String, EngineError> {
     let shown = command.get_program().to_string_lossy().into_owned();
     let failed = |source| EngineError::Run { command: shown.clone(), source };

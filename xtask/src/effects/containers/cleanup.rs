@@ -40,7 +40,6 @@ const CHOOSING: [&str; 7] = [
 /// How long the engine may take to remove containers after it was asked to.
 const REMOVAL_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The pause between two lists of the containers that are left.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// The content of `engine.json`: the engine in which a stack has created objects.
@@ -54,10 +53,6 @@ pub(crate) struct EngineRecord {
 }
 
 impl EngineRecord {
-    /// Records the engine, before it creates an object.
-    ///
-    /// # Errors
-    /// If the file cannot be written.
     pub(crate) fn write(engine: &Engine, path: &Path) -> io::Result<()> {
         let set = |name: &str| Some((name.to_owned(), std::env::var(name).ok()?));
         let record = Self {
@@ -78,7 +73,6 @@ impl EngineRecord {
         read.map(Some).map_err(|source| ContainerError::ReadRecord { path, source })
     }
 
-    /// The names that a query lists.
     fn list(&self, query: &[&str]) -> Result<Vec<String>, ContainerError> {
         let answer = run(self.command(query)).map_err(ContainerError::List)?;
         let names = answer.lines().map(str::trim).filter(|name| !name.is_empty());
@@ -110,10 +104,8 @@ pub(crate) enum AfterCleanup {
     KeepRecord,
 }
 
-/// The result of a cleanup.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Removed {
-    /// The names of the removed containers.
     pub(crate) containers: Vec<String>,
     /// Why objects may be left, with a hint, on one line.
     pub(crate) failure: Option<String>,
@@ -155,9 +147,8 @@ pub(crate) fn remove(path: &Path, mark: &str, after: AfterCleanup) -> Removed {
             write_json(path, &EngineRecord { left: removed.failure.clone(), ..record })
         }
     };
-    if let Err(source) = updated {
-        let path = path.to_path_buf();
-        removed.add_failure(&ContainerError::WriteRecord { path, source });
+    if let Err(error) = updated {
+        removed.add_failure(&ContainerError::io("write", path)(error));
     }
     removed
 }

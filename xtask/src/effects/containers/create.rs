@@ -35,17 +35,14 @@ const ENGINE_VARIABLES: [&str; 9] = [
     "no_proxy",
 ];
 
-/// The container to create.
 pub(crate) struct NewContainer<'a> {
     pub(crate) service: &'a Name,
     pub(crate) name: &'a str,
     pub(crate) command: &'a Command,
     pub(crate) container: &'a Container,
-    /// The socket for `sd_notify` messages.
     pub(crate) notify: Option<&'a Path>,
 }
 
-/// Creates the container.
 pub(crate) async fn create(
     engine: &Engine,
     containers: &StackContainers,
@@ -78,30 +75,27 @@ fn arguments(
     wanted: &NewContainer<'_>,
 ) -> (Vec<String>, Vec<(String, String)>) {
     let NewContainer { service, name, command, container, notify } = wanted;
-    // The image was built or pulled before.
-    let mut args: Vec<String> =
-        ["create", "--rm", "--pull=never"].map(String::from).into_iter().collect();
-    args.push(format!("--name={name}"));
-    // The supervisor writes the log.
-    args.push("--log-driver=none".into());
+    // The image was built or pulled before, and the supervisor writes the log.
+    let mut args =
+        ["create", "--rm", "--pull=never", "--log-driver=none"].map(String::from).to_vec();
     args.extend(containers.labels().map(|label| format!("--label={label}")));
-    args.push(format!("--label={SERVICE_LABEL}={service}"));
-    args.push(format!("--network={}", network.name));
-    args.push(format!("--network-alias={service}"));
-    args.push(format!("--hostname={service}"));
+    args.extend([
+        format!("--name={name}"),
+        format!("--label={SERVICE_LABEL}={service}"),
+        format!("--network={}", network.name),
+        format!("--network-alias={service}"),
+        format!("--hostname={service}"),
+    ]);
     if container.origin == ImageOrigin::Built {
         // The stack's probes replace the health check.
-        let strict =
-            ["--init", "--read-only", "--tmpfs=/tmp", "--cap-drop=ALL", "--no-healthcheck"];
-        args.extend(strict.map(String::from));
-        args.push("--security-opt=no-new-privileges".into());
+        let strict = "--init --read-only --tmpfs=/tmp --cap-drop=ALL --no-healthcheck \
+                      --security-opt=no-new-privileges";
+        args.extend(strict.split(' ').map(String::from));
     }
     for port in &container.ports {
         let host = bracketed(&port.host);
         match (command.sockets.is_empty(), network.gateway()) {
-            (true, _) => {
-                args.push(format!("--publish={host}:{}:{}", port.outside, port.inside));
-            }
+            (true, _) => args.push(format!("--publish={host}:{}:{}", port.outside, port.inside)),
             // The supervisor listens, and connects to the container's own address.
             (false, Some(_)) => {}
             (false, None) => args.push(format!("--publish=127.0.0.1::{}", port.inside)),

@@ -1,10 +1,9 @@
 //! The container engine: which one is installed, and one command of it at a time.
 //!
 //! It runs Docker or Podman through its command line. Callers choose the arguments. Text
-//! that the engine prints is interpreted only here and in `answers`.
+//! that the engine prints is interpreted only here.
 
-mod answers;
-
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::time::Duration;
@@ -12,8 +11,6 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 use xtask_client::chain;
-
-pub(crate) use answers::RunningContainer;
 
 use crate::system::say;
 
@@ -30,13 +27,14 @@ const VERSION_TIMEOUT: Duration = Duration::from_secs(20);
 /// engine may lose one.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long pulling an image may take.
 pub(crate) const PULL_TIMEOUT: Duration = Duration::from_secs(30 * 60);
 
 /// How long any other command may take. Importing an image takes a second or two.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(300);
 
-/// The command line of a container engine.
+/// The first and the longest pause between two queries for the state of a container.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(60), Duration::from_millis(500));
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Engine {
     program: PathBuf,
@@ -81,11 +79,24 @@ impl EngineError {
     }
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RunningContainer {
+    /// The process id of its first process on this machine; 0 if the engine runs elsewhere.
+    pub(crate) init: u32,
+    /// Its address in the stack's network.
+    pub(crate) address: Option<IpAddr>,
+}
+
+impl RunningContainer {
+    fn read(answer: &str) -> Option<Self> {
+        let mut words = answer.strip_prefix("running ")?.split_whitespace();
+        let init = words.next().and_then(|pid| pid.parse().ok()).unwrap_or(0);
+        Some(Self { init, address: words.next().and_then(|ip| ip.parse().ok()) })
+    }
+}
+
 impl Engine {
     /// The chosen engine, or else the first in `PATH`. Its daemon may not run.
-    ///
-    /// # Errors
-    /// If no engine is installed.
     pub(crate) fn find() -> Result<Self, EngineError> {
         if let Some(chosen) = std::env::var_os(CHOICE).filter(|chosen| !chosen.is_empty()) {
             let program = which::which(&chosen).map_err(|_| EngineError::NotFound {
@@ -98,9 +109,6 @@ impl Engine {
     }
 
     /// As [`Engine::find`], and waits until its daemon answers.
-    ///
-    /// # Errors
-    /// If no engine is installed, or its daemon does not answer.
     pub(crate) async fn answering() -> Result<Self, EngineError> {
         let engine = Self::find()?;
         let silent = |message| EngineError::NotResponding { engine: engine.name(), message };
@@ -119,7 +127,6 @@ impl Engine {
         Self { program }
     }
 
-    /// The path of the command line.
     pub(crate) fn program(&self) -> &Path {
         &self.program
     }
@@ -139,29 +146,19 @@ impl Engine {
     }
 
     /// Runs a command and returns its standard output.
-    ///
-    /// # Errors
-    /// If it cannot be run, times out, or fails.
     pub(crate) async fn run(&self, args: &[&str]) -> Result<String, EngineError> {
         self.run_with_input(args, &[]).await
     }
 
     /// As [`Engine::run`], for a command that changes nothing and answers fast.
-    ///
-    /// # Errors
-    /// As for [`Engine::run`], after a much shorter time.
     pub(crate) async fn query(&self, args: &[&str]) -> Result<String, EngineError> {
-        let output = match self.output(args, &[], &[], QUERY_TIMEOUT).await {
-            Err(EngineError::TimedOut { .. }) => self.output(args, &[], &[], QUERY_TIMEOUT).await,
+        match self.printed(args, &[], &[], QUERY_TIMEOUT).await {
+            Err(EngineError::TimedOut { .. }) => self.printed(args, &[], &[], QUERY_TIMEOUT).await,
             answered => answered,
-        };
-        self.printed(args, output?)
+        }
     }
 
     /// Whether an image of that name is stored here.
-    ///
-    /// # Errors
-    /// If the query cannot be run or times out.
     pub(crate) async fn has_image(&self, name: &str) -> Result<bool, EngineError> {
         match self.query(&["image", "inspect", "--format", "{{.Id}}", name]).await {
             Ok(_) => Ok(true),
@@ -170,40 +167,36 @@ impl Engine {
         }
     }
 
-    /// Pulls an image from its registry.
-    ///
-    /// # Errors
-    /// As for [`Engine::run`], after a much longer time.
     pub(crate) async fn pull(&self, image: &str) -> Result<(), EngineError> {
-        let args = ["pull", "--quiet", image];
-        self.printed(&args, self.output(&args, &[], &[], PULL_TIMEOUT).await?).map(drop)
+        self.printed(&["pull", "--quiet", image], &[], &[], PULL_TIMEOUT).await.map(drop)
     }
 
     /// As [`Engine::run`], with bytes on its standard input.
-    ///
-    /// # Errors
-    /// As for [`Engine::run`].
     pub(crate) async fn run_with_input(
         &self,
         args: &[&str],
         input: &[u8],
     ) -> Result<String, EngineError> {
-        self.printed(args, self.output(args, input, &[], COMMAND_TIMEOUT).await?)
+        self.printed(args, input, &[], COMMAND_TIMEOUT).await
     }
 
     /// As [`Engine::run`], with variables for the command line itself.
-    ///
-    /// # Errors
-    /// As for [`Engine::run`].
     pub(crate) async fn run_with_env(
         &self,
         args: &[&str],
         variables: &[(String, String)],
     ) -> Result<String, EngineError> {
-        self.printed(args, self.output(args, &[], variables, COMMAND_TIMEOUT).await?)
+        self.printed(args, &[], variables, COMMAND_TIMEOUT).await
     }
 
-    fn printed(&self, args: &[&str], output: Output) -> Result<String, EngineError> {
+    async fn printed(
+        &self,
+        args: &[&str],
+        input: &[u8],
+        variables: &[(String, String)],
+        timeout: Duration,
+    ) -> Result<String, EngineError> {
+        let output = self.output(args, input, variables, timeout).await?;
         if output.status.success() {
             return Ok(String::from_utf8_lossy(&output.stdout).trim().to_string());
         }
@@ -211,9 +204,6 @@ impl Engine {
     }
 
     /// Runs a command that may fail.
-    ///
-    /// # Errors
-    /// If it cannot be run, or times out.
     pub(crate) async fn try_run(&self, args: &[&str]) -> Result<Output, EngineError> {
         self.output(args, &[], &[], COMMAND_TIMEOUT).await
     }
@@ -225,6 +215,66 @@ impl Engine {
         if self.query(&["container", "inspect", "--format", "{{.Id}}", name]).await.is_ok() {
             say(&format!("failed to remove container `{name}`: {}", chain(&error)));
         }
+    }
+
+    /// Waits until a container runs, and reports each other state that lasts.
+    pub(crate) async fn wait_until_running(
+        &self,
+        name: &str,
+        report: impl Fn(&str),
+    ) -> RunningContainer {
+        let (mut pause, longest) = PAUSES;
+        let format = "{{.State.Status}} {{.State.Pid}} \
+                      {{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}";
+        let mut reported = String::new();
+        loop {
+            tokio::time::sleep(pause).await;
+            let state = self.query(&["container", "inspect", "--format", format, name]).await;
+            let state = state.unwrap_or_else(|error| chain(&error));
+            if let Some(running) = RunningContainer::read(&state) {
+                return running;
+            }
+            // Most containers run before the longest pause.
+            if pause == longest && reported != state {
+                report(&format!("its container does not run yet: {state}"));
+                reported = state;
+            }
+            pause = (pause * 3 / 2).min(longest);
+        }
+    }
+
+    /// The address on this machine that the engine publishes for a port of a container.
+    pub(crate) async fn published(&self, name: &str, port: u16) -> Option<SocketAddr> {
+        let answer = self.query(&["port", name, &format!("{port}/tcp")]).await.ok()?;
+        answer.lines().next()?.trim().parse().ok()
+    }
+
+    /// Whether a network with this label and name exists: of a start that failed half way,
+    /// or because something in it could not be removed.
+    pub(crate) async fn has_network(&self, label: &str, name: &str) -> bool {
+        let filter = format!("label={label}");
+        let list = ["network", "ls", "--filter", &filter, "--format", "{{.Name}}"];
+        self.query(&list).await.is_ok_and(|names| names.lines().any(|line| line == name))
+    }
+
+    /// Whether the engine runs without root, with networks in a namespace of its own.
+    pub(crate) async fn is_rootless(&self) -> Result<bool, EngineError> {
+        let format = match self.is_podman() {
+            true => "{{if .Host.Security.Rootless}}rootless{{end}}",
+            false => "{{.SecurityOptions}}",
+        };
+        Ok(self.query(&["info", "--format", format]).await?.contains("rootless"))
+    }
+
+    /// The IPv4 address of this machine in a network; none if it has no gateway.
+    pub(crate) async fn gateway(&self, network: &str) -> Result<Option<IpAddr>, EngineError> {
+        let format = match self.is_podman() {
+            true => "{{range .Subnets}}{{.Gateway}} {{end}}",
+            false => "{{range .IPAM.Config}}{{.Gateway}} {{end}}",
+        };
+        let answer = self.query(&["network", "inspect", "--format", format, network]).await?;
+        let mut addresses = answer.split_whitespace().filter_map(|word| word.parse().ok());
+        Ok(addresses.find(IpAddr::is_ipv4))
     }
 
     async fn output(
@@ -244,16 +294,14 @@ impl Engine {
             .kill_on_drop(true)
             .spawn()
             .map_err(failed)?;
-        let mut stdin = child.stdin.take();
-        let end = async {
-            let write = async {
-                if let Some(mut stdin) = stdin.take() {
-                    // A command that fails may not read its whole input.
-                    let _ = stdin.write_all(input).await;
-                }
-            };
-            tokio::join!(write, child.wait_with_output()).1
+        let stdin = child.stdin.take();
+        let write = async {
+            if let Some(mut stdin) = stdin {
+                // A command that fails may not read its whole input.
+                let _ = stdin.write_all(input).await;
+            }
         };
+        let end = async { tokio::join!(write, child.wait_with_output()).1 };
         match tokio::time::timeout(timeout, end).await {
             Ok(output) => output.map_err(failed),
             Err(_) => Err(EngineError::TimedOut { command: self.line(args), after: timeout }),
@@ -267,18 +315,15 @@ impl Engine {
     /// The command line for messages, without options and names.
     fn line(&self, args: &[&str]) -> String {
         let words = args.iter().take_while(|arg| !arg.starts_with('-')).take(2);
-        std::iter::once(self.name())
-            .chain(words.map(ToString::to_string))
-            .collect::<Vec<_>>()
-            .join(" ")
+        words.fold(self.name(), |line, word| line + " " + word)
     }
 }
 
 /// The standard error of a command, on one line and without the engine's prefix.
 fn message(stderr: &[u8]) -> String {
     let text = String::from_utf8_lossy(stderr);
-    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-    let text = lines.collect::<Vec<_>>().join("; ");
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let text = lines.join("; ");
     let prefixes = ["Error response from daemon: ", "error: ", "Error: "];
     let text = prefixes.iter().find_map(|prefix| text.strip_prefix(prefix)).unwrap_or(&text);
     if text.is_empty() { "it printed no message".to_string() } else { text.to_string() }

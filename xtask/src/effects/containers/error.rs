@@ -1,13 +1,40 @@
-//! Why an operation on a stack's containers failed, and how that is printed.
+//! Why an image or an operation on a stack's containers failed, and how that is printed.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use xtask_client::chain;
 
 use super::cleanup::STACK_LABEL;
 use super::engine::EngineError;
-use super::image::ImageError;
+
+/// Why there is no image of a program.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ImageError {
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    #[error("failed to {operation} `{}`", path.display())]
+    Io { operation: &'static str, path: PathBuf, source: io::Error },
+    #[error("`{}` is not a program for Linux, and containers run no others", program.display())]
+    NotLinux { program: PathBuf },
+    /// A library is missing, or the loader failed.
+    #[error("`{}` cannot be loaded here: {message}", program.display())]
+    Unloadable { program: PathBuf, message: String },
+    #[error("failed to pack the files of an image")]
+    Pack(#[source] io::Error),
+    #[error("failed to write the build folder of an image")]
+    Write(#[source] io::Error),
+    #[error(
+        "the image of `{service}` was built, but its program cannot be loaded in it: {message}"
+    )]
+    Incomplete { service: String, message: String },
+}
+
+impl ImageError {
+    pub(crate) fn io(operation: &'static str, path: &Path) -> impl Fn(io::Error) -> Self {
+        move |source| Self::Io { operation, path: path.to_path_buf(), source }
+    }
+}
 
 /// One variant for each operation. [`ContainerError::text`] adds the causes and the hint.
 #[derive(Debug, thiserror::Error)]
@@ -16,10 +43,6 @@ pub(crate) enum ContainerError {
     Engine(#[from] EngineError),
     #[error(transparent)]
     Image(#[from] ImageError),
-    #[error("failed to prepare the start of `{service}`")]
-    Prepare { service: String, source: io::Error },
-    #[error("`{service}` inherits sockets that are not bound")]
-    NotBound { service: String },
     #[error("failed to pull image `{image}`")]
     Pull { image: String, source: EngineError },
     #[error("failed to create network `{network}`")]
@@ -34,18 +57,10 @@ pub(crate) enum ContainerError {
          processes: run it in a container too"
     )]
     Unreachable { service: String },
-    #[error("failed to create `{}`", path.display())]
-    CreateFolder { path: PathBuf, source: io::Error },
-    #[error("failed to give `{}` to the user of containers", path.display())]
-    ChangeOwner { path: PathBuf, source: io::Error },
-    #[error("failed to open `{}` to the user of containers", path.display())]
-    ShareSocket { path: PathBuf, source: io::Error },
-    #[error("failed to start `{}`", engine.display())]
-    Attach { engine: PathBuf, source: io::Error },
+    #[error("failed to {operation} `{}`", path.display())]
+    Io { operation: &'static str, path: PathBuf, source: io::Error },
     #[error("a stop cancelled the start")]
     Cancelled,
-    #[error("failed to write `{}`", path.display())]
-    WriteRecord { path: PathBuf, source: io::Error },
     #[error("failed to read `{}`", path.display())]
     ReadRecord { path: PathBuf, source: io::Error },
     /// The names of what to remove are unknown without a list.
@@ -58,6 +73,10 @@ pub(crate) enum ContainerError {
 }
 
 impl ContainerError {
+    pub(crate) fn io(operation: &'static str, path: &Path) -> impl Fn(io::Error) -> Self {
+        move |source| Self::Io { operation, path: path.to_path_buf(), source }
+    }
+
     fn hint(&self) -> Option<String> {
         match self {
             Self::CreateNetwork { network, engine, .. } => {
@@ -79,13 +98,16 @@ impl ContainerError {
 
     /// The error with its causes, and the hint on a line of its own.
     pub(crate) fn text(&self) -> String {
-        let hint = self.hint().map(|hint| format!("\nhint: {hint}"));
-        chain(self) + &hint.unwrap_or_default()
+        self.joined("\nhint: ")
     }
 
     /// The same on one line.
     pub(crate) fn line(&self) -> String {
-        let hint = self.hint().map(|hint| format!("; {hint}"));
+        self.joined("; ")
+    }
+
+    fn joined(&self, before_hint: &str) -> String {
+        let hint = self.hint().map(|hint| format!("{before_hint}{hint}"));
         chain(self) + &hint.unwrap_or_default()
     }
 }

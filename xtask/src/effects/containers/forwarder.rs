@@ -7,31 +7,26 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::task::AbortHandle;
+use tokio::task::JoinSet;
 
 /// Listens until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Forwarder(AbortHandle);
+pub(crate) struct Forwarder {
+    _serving: JoinSet<()>,
+}
 
 impl Forwarder {
     /// Listens on `gateway` at the port of `target`, and forwards to `target`. None if the
     /// port is in use there: the process itself listens on all addresses.
-    ///
-    /// # Errors
-    /// If it cannot listen for another reason.
     pub(crate) async fn start(gateway: IpAddr, target: SocketAddr) -> io::Result<Option<Self>> {
         let listener = match listen(SocketAddr::new(gateway, target.port())) {
             Ok(listener) => listener,
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => return Ok(None),
             Err(error) => return Err(error),
         };
-        Ok(Some(Self(tokio::spawn(serve(listener, target)).abort_handle())))
-    }
-}
-
-impl Drop for Forwarder {
-    fn drop(&mut self) {
-        self.0.abort();
+        let mut serving = JoinSet::new();
+        serving.spawn(serve(listener, target));
+        Ok(Some(Self { _serving: serving }))
     }
 }
 

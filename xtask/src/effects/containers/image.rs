@@ -3,36 +3,29 @@
 //! An image belongs to a workspace, and its stacks share it. It contains no arguments and no
 //! variables, because they differ between stacks: the container gets them.
 
-use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use sha2::{Digest, Sha256};
 
-use super::engine::{Engine, EngineError};
+use super::engine::Engine;
+use super::error::ImageError;
 use super::linked::complaint;
-use super::root_fs::{self, RootFs, RootFsError, System, USER};
+use super::root_fs::{self, RootFs, System, USER};
 
 /// The label with the short name of the image's workspace.
 pub(crate) const WORKSPACE_LABEL: &str = "xtask.workspace";
-/// The label with the service's name.
 pub(crate) const SERVICE_LABEL: &str = "xtask.service";
-/// The label with the hash of the image's content.
 pub(crate) const CONTENT_LABEL: &str = "xtask.content";
 
 /// How many images of a service are kept: other stacks may use an older one.
 const KEEP: usize = 3;
 
-/// Digits of the hash in an image's name.
 const SHORT_HASH: usize = 16;
 
-/// The content of an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Recipe {
-    /// The root of the workspace.
     pub(crate) workspace: PathBuf,
-    /// The name of the service.
     pub(crate) service: String,
-    /// Its program, as cargo linked it.
     pub(crate) program: PathBuf,
     /// The base image; none for an empty one.
     pub(crate) base: Option<String>,
@@ -40,46 +33,25 @@ pub(crate) struct Recipe {
     pub(crate) self_probe: Vec<String>,
 }
 
-/// An image that exists in the engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Image {
     /// Its name with its tag.
     pub(crate) reference: String,
-    /// The hash of its content.
     pub(crate) content: String,
     /// Its size as the engine reports it.
     pub(crate) size_bytes: u64,
-    /// Whether this call built it.
     pub(crate) is_new: bool,
     /// Defects that do not keep the program from running.
     pub(crate) notes: Vec<String>,
 }
 
-/// Why there is no image.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum ImageError {
-    #[error(transparent)]
-    RootFs(#[from] RootFsError),
-    #[error(transparent)]
-    Engine(#[from] EngineError),
-    #[error(
-        "the image of `{service}` was built, but its program cannot be loaded in it: {message}"
-    )]
-    Unloadable { service: String, message: String },
-    #[error("failed to write the build folder of an image")]
-    Write(#[source] std::io::Error),
-}
-
 /// Finds the image with this content, or builds it and checks that its program can be loaded.
 /// A build removes older unused images of the service.
-///
-/// # Errors
-/// If it cannot be packed, the engine fails, or the program cannot be loaded.
 pub(crate) async fn make(engine: &Engine, recipe: &Recipe) -> Result<Image, ImageError> {
     let system = if recipe.base.is_some() { System::OfBase } else { System::Whole };
     let program = recipe.program.clone();
     let packing = tokio::task::spawn_blocking(move || root_fs::pack(&program, system));
-    let root = packing.await.map_err(|error| ImageError::Write(error.into()))??;
+    let root = packing.await.map_err(|error| ImageError::Pack(error.into()))??;
     let content = content(recipe, &root, base_id(engine, recipe).await.as_deref());
     let reference = reference(recipe, &content);
     let is_new = !engine.has_image(&reference).await?;
@@ -100,18 +72,15 @@ async fn build(
     reference: &str,
 ) -> Result<(), ImageError> {
     let changes = changes(recipe, root, content);
-    let id = match &recipe.base {
-        // Podman's `import` cannot set a health check.
-        None if engine.is_podman() => on_base(engine, "scratch", root, &changes).await?,
+    // Podman's `import` cannot set a health check.
+    let scratch = engine.is_podman().then_some("scratch");
+    let id = match recipe.base.as_deref().or(scratch) {
+        Some(base) => on_base(engine, base, root, &changes).await?,
         None => {
-            let mut args = vec!["import"];
-            for change in &changes {
-                args.extend(["--change", change]);
-            }
-            args.push("-");
+            let changes = changes.iter().flat_map(|change| ["--change", change]);
+            let args: Vec<&str> = ["import"].into_iter().chain(changes).chain(["-"]).collect();
             engine.run_with_input(&args, &root.tar).await?
         }
-        Some(base) => on_base(engine, base, root, &changes).await?,
     };
     if let Err(error) = check_loading(engine, recipe, root, &id).await {
         let _ = engine.try_run(&["image", "rm", &id]).await;
@@ -122,7 +91,6 @@ async fn build(
     Ok(())
 }
 
-/// Builds an image on a base image, with a Dockerfile.
 async fn on_base(
     engine: &Engine,
     base: &str,
@@ -134,10 +102,13 @@ async fn on_base(
     std::fs::write(folder.path().join("Dockerfile"), file).map_err(ImageError::Write)?;
     std::fs::write(folder.path().join("root.tar"), &root.tar).map_err(ImageError::Write)?;
     let folder = folder.path().to_string_lossy();
-    // Only Docker's format has a health check. Podman would keep a layer for each line.
-    let podman: &[&str] =
-        if engine.is_podman() { &["--format=docker", "--layers=false"] } else { &[] };
-    Ok(engine.run(&[&["build", "--quiet"], podman, &[&folder]].concat()).await?)
+    let mut args = vec!["build", "--quiet"];
+    if engine.is_podman() {
+        // Only Docker's format has a health check. Podman would keep a layer for each line.
+        args.extend(["--format=docker", "--layers=false"]);
+    }
+    args.push(&folder);
+    Ok(engine.run(&args).await?)
 }
 
 /// Runs the image's loader to list what the program needs, without running the program.
@@ -156,30 +127,24 @@ async fn check_loading(
     let args = [&alone[..], &list].concat();
     let output = engine.try_run(&args).await?;
     match complaint(&output) {
-        Some(message) => Err(ImageError::Unloadable { service: recipe.service.clone(), message }),
+        Some(message) => Err(ImageError::Incomplete { service: recipe.service.clone(), message }),
         None => Ok(()),
     }
 }
 
 /// The image's settings, as lines of a Dockerfile.
 fn changes(recipe: &Recipe, root: &RootFs, content: &str) -> Vec<String> {
-    let mut label = String::from("LABEL");
-    let labels = [
-        (WORKSPACE_LABEL, xtask_client::workspace_name(&recipe.workspace)),
-        (SERVICE_LABEL, recipe.service.clone()),
-        (CONTENT_LABEL, content.to_string()),
-    ];
-    for (name, value) in labels {
-        let _ = write!(label, " {name}={value}");
-    }
+    let workspace = xtask_client::workspace_name(&recipe.workspace);
+    let service = &recipe.service;
     let mut changes = vec![
-        label,
+        format!(
+            "LABEL {WORKSPACE_LABEL}={workspace} {SERVICE_LABEL}={service} {CONTENT_LABEL}={content}"
+        ),
         format!("USER {USER}:{USER}"),
         format!("ENTRYPOINT {}", exec_form(std::slice::from_ref(&root.program))),
     ];
     if !recipe.self_probe.is_empty() {
-        let command: Vec<String> =
-            std::iter::once(&root.program).chain(&recipe.self_probe).cloned().collect();
+        let command = [&[root.program.clone()], &*recipe.self_probe].concat();
         changes.push(format!(
             "HEALTHCHECK --interval=5s --timeout=5s --start-period=30s --retries=3 CMD {}",
             exec_form(&command)
@@ -188,7 +153,7 @@ fn changes(recipe: &Recipe, root: &RootFs, content: &str) -> Vec<String> {
     changes
 }
 
-/// Arguments in the form of a Dockerfile that uses no shell.
+/// The form of a Dockerfile that uses no shell.
 fn exec_form(args: &[String]) -> String {
     serde_json::to_string(args).unwrap_or_default()
 }
@@ -201,11 +166,7 @@ fn content(recipe: &Recipe, root: &RootFs, base_id: Option<&str>) -> String {
     hash.update(changes(recipe, root, "").join("\n"));
     hash.update(recipe.base.as_deref().unwrap_or_default());
     hash.update(base_id.unwrap_or_default());
-    let mut text = String::new();
-    for byte in hash.finalize() {
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The id of the base image, if it is stored here.

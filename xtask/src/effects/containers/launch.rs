@@ -16,7 +16,8 @@ use crate::effects::active_run::{ActiveRun, Process};
 use crate::effects::containers::ContainerError;
 use crate::effects::containers::engine::Engine;
 use crate::effects::containers::run::{ContainerHandle, ContainerRun};
-use crate::effects::logs::lines::LogPatterns;
+use crate::effects::error::Error;
+use crate::effects::process::run::RunProbes;
 use crate::system::sweep::MARK;
 
 impl World {
@@ -28,13 +29,13 @@ impl World {
         container: &Container,
         mut probes: Vec<PreparedProbe>,
         start_timeout: Duration,
-    ) -> Result<(), ContainerError> {
+    ) -> Result<(), Error> {
         let events = self.events(service, run);
-        let engine = Engine::find()?;
-        let failed = |source| ContainerError::Prepare { service: service.to_string(), source };
+        let engine = Engine::find().map_err(ContainerError::from)?;
+        let failed = |error| Error::Start { program: service.to_string(), error };
         let notify = self.notify_socket(&events, command, &probes).map_err(failed)?;
-        let patterns = LogPatterns::default();
-        let (pipes, ends) = self.pipes(&events, &patterns).map_err(failed)?;
+        let run_probes = RunProbes::new(notify.as_ref());
+        let (pipes, ends) = self.pipes(&events, &run_probes.patterns).map_err(failed)?;
         let name = self.containers.name_of(service, run);
         for prepared in &mut probes {
             if let Kind::Command { .. } = prepared.probe {
@@ -46,10 +47,9 @@ impl World {
         // The environment of the container is not that of the engine's command line.
         let bare =
             Command { env: Vec::new(), sockets: Vec::new(), cwd: "/".into(), ..command.clone() };
-        let targets = self.targets(&events, probes, &bare, &patterns);
+        let targets = self.targets(&events, probes, &bare, &run_probes.patterns);
         let inherited = self.sockets.inherited(service, &command.sockets);
-        let inherited =
-            inherited.ok_or_else(|| ContainerError::NotBound { service: service.to_string() })?;
+        let inherited = inherited.ok_or_else(|| Error::Unbound(service.clone()))?;
         let sockets = inherited.iter().map(BorrowedFd::try_clone_to_owned);
         let sockets = sockets.collect::<Result<_, _>>().map_err(failed)?;
         if command.sockets.is_empty() {
@@ -57,17 +57,14 @@ impl World {
         }
         let (handle, signals) = ContainerHandle::new();
         let active = ActiveRun {
-            patterns: Arc::clone(&patterns),
-            notify: notify.as_ref().map(Arc::downgrade).unwrap_or_default(),
-            ..ActiveRun::new(
-                Process::Container(Arc::clone(&handle)),
-                command.program.clone().into(),
-            )
+            process: Process::Container(Arc::clone(&handle)),
+            program: command.program.clone().into(),
+            probes: run_probes.clone(),
         };
         // Processes that it starts may serve other containers. The sweep must not kill them.
         let unmarked = vec![(MARK.to_owned(), String::new())];
         let none = Command { watchdog_us: None, env: unmarked, ..bare };
-        let life = ContainerRun {
+        let container_run = ContainerRun {
             events,
             containers: Arc::clone(&self.containers),
             command: command.clone(),
@@ -79,12 +76,11 @@ impl World {
             pipes,
             ends,
             notify,
-            patterns,
+            probes: run_probes,
             targets: targets.into_iter().map(|(index, _, target)| (index, target)).collect(),
-            tasks: active.tasks.clone(),
             open_files: self.open_files,
         };
-        tokio::spawn(life.run(signals));
+        tokio::spawn(container_run.run(signals));
         self.runs.insert((service.clone(), run), active);
         Ok(())
     }

@@ -4,14 +4,14 @@
 //! the program. Libraries that a program opens by name at run time are not found.
 
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
-use std::process::Output;
+use std::process::{Command, Output};
 
 use object::elf::{FileHeader32, FileHeader64};
 use object::read::elf::{FileHeader, ProgramHeader};
 use object::{Endianness, FileKind};
-use xshell::{Shell, cmd};
+
+use super::error::ImageError;
 
 /// What a program is linked with; empty for a static one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,40 +22,18 @@ pub(crate) struct Linked {
     pub(crate) libraries: Vec<(String, PathBuf)>,
 }
 
-/// Why the needs of a program are unknown.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum LinkedError {
-    #[error("failed to read `{}`", program.display())]
-    Read { program: PathBuf, source: io::Error },
-    #[error("`{}` is not a program for Linux, and containers run no others", program.display())]
-    NotLinux { program: PathBuf },
-    #[error("failed to list the libraries of `{}`", program.display())]
-    List { program: PathBuf, source: xshell::Error },
-    /// A library is missing, or the loader failed.
-    #[error("`{}` cannot be loaded here: {message}", program.display())]
-    Unloadable { program: PathBuf, message: String },
-}
-
 /// Finds what `program` needs.
-///
-/// # Errors
-/// If it is not a program for Linux, or cannot be loaded on this machine.
-pub(crate) fn linked(program: &Path) -> Result<Linked, LinkedError> {
-    let bytes = fs::read(program)
-        .map_err(|source| LinkedError::Read { program: program.to_path_buf(), source })?;
-    let loader =
-        loader(&bytes).ok_or_else(|| LinkedError::NotLinux { program: program.to_path_buf() })?;
+pub(crate) fn linked(program: &Path) -> Result<Linked, ImageError> {
+    let path = || program.to_path_buf();
+    let bytes = fs::read(program).map_err(ImageError::io("read", program))?;
+    let loader = loader(&bytes).ok_or_else(|| ImageError::NotLinux { program: path() })?;
     let Some(loader) = loader else { return Ok(Linked::default()) };
     // Cargo's variables do not reach the program either.
-    let list = || {
-        let shell = Shell::new()?;
-        let list = cmd!(shell, "{loader} --list {program}").env_remove("LD_LIBRARY_PATH");
-        list.env_remove("LD_PRELOAD").quiet().ignore_status().output()
-    };
-    let output =
-        list().map_err(|source| LinkedError::List { program: program.to_path_buf(), source })?;
+    let mut list = Command::new(&loader);
+    list.arg("--list").arg(program).env_remove("LD_LIBRARY_PATH").env_remove("LD_PRELOAD");
+    let output = list.output().map_err(ImageError::io("list the libraries of", program))?;
     if let Some(message) = complaint(&output) {
-        return Err(LinkedError::Unloadable { program: program.to_path_buf(), message });
+        return Err(ImageError::Unloadable { program: path(), message });
     }
     let text = String::from_utf8_lossy(&output.stdout);
     Ok(Linked { libraries: libraries(&text, &loader), loader: Some(loader) })

@@ -7,13 +7,13 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use tar::{Builder, EntryType, Header};
-use xshell::{Shell, cmd};
 
-use super::linked::{Linked, LinkedError, linked};
+use super::error::ImageError;
+use super::linked::{Linked, linked};
 
-/// The folder of the program.
 pub(crate) const PROGRAM_FOLDER: &str = "/app";
 
 /// The default user id and group id of a program in a container.
@@ -31,7 +31,6 @@ const CERTIFICATES: [&str; 4] = [
     "/etc/ssl/cert.pem",
 ];
 
-/// The folder of time zones.
 const ZONES: &str = "/usr/share/zoneinfo";
 
 /// Which files of the system the image gets.
@@ -43,12 +42,9 @@ pub(crate) enum System {
     OfBase,
 }
 
-/// A root file system.
 #[derive(Clone, Debug)]
 pub(crate) struct RootFs {
-    /// The bytes of the tar.
     pub(crate) tar: Vec<u8>,
-    /// The program's path in it.
     pub(crate) program: String,
     /// The loader that the program names, if it names one.
     pub(crate) loader: Option<PathBuf>,
@@ -56,22 +52,8 @@ pub(crate) struct RootFs {
     pub(crate) notes: Vec<String>,
 }
 
-/// Why a root file system cannot be packed.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum RootFsError {
-    #[error(transparent)]
-    Linked(#[from] LinkedError),
-    #[error("failed to read `{}`", path.display())]
-    Read { path: PathBuf, source: io::Error },
-    #[error("failed to pack the files of an image")]
-    Pack(#[source] io::Error),
-}
-
 /// Packs a program with what it needs.
-///
-/// # Errors
-/// If the program is not for Linux, cannot be loaded, or a file cannot be read.
-pub(crate) fn pack(program: &Path, system: System) -> Result<RootFs, RootFsError> {
+pub(crate) fn pack(program: &Path, system: System) -> Result<RootFs, ImageError> {
     let linked = linked(program)?;
     let mut notes = Vec::new();
     let mut tree = Tree(Builder::new(Vec::new()));
@@ -90,16 +72,14 @@ pub(crate) fn pack(program: &Path, system: System) -> Result<RootFs, RootFsError
         }
     };
     tree.file(&path, 0o755, &bytes)?;
-    let tar = tree.0.into_inner().map_err(RootFsError::Pack)?;
+    let tar = tree.0.into_inner().map_err(ImageError::Pack)?;
     Ok(RootFs { tar, program: path, loader: linked.loader, notes })
 }
 
-/// A tar that is being written.
 struct Tree(Builder<Vec<u8>>);
 
 impl Tree {
-    /// The files that programs expect of a system.
-    fn system(&mut self, notes: &mut Vec<String>) -> Result<(), RootFsError> {
+    fn system(&mut self, notes: &mut Vec<String>) -> Result<(), ImageError> {
         self.add("/tmp", EntryType::Directory, 0o1777, &[], None)?;
         let user =
             format!("root:x:0:0:root:/:/nonexistent\napp:x:{USER}:{USER}:app:/:/nonexistent\n");
@@ -119,7 +99,7 @@ impl Tree {
 
     /// The loader at the path that the program names, and the libraries next to the C library,
     /// where the loader searches by default.
-    fn libraries(&mut self, linked: &Linked) -> Result<(), RootFsError> {
+    fn libraries(&mut self, linked: &Linked) -> Result<(), ImageError> {
         if let Some(loader) = &linked.loader {
             self.file(&loader.to_string_lossy(), 0o755, &read(loader)?)?;
         }
@@ -143,18 +123,14 @@ impl Tree {
     }
 
     /// The content of a folder without the excluded names, in order of name.
-    fn folder(&mut self, folder: &Path, to: &str, without: &[&str]) -> Result<(), RootFsError> {
-        let failed = |source| RootFsError::Read { path: folder.to_path_buf(), source };
-        let entries = fs::read_dir(folder).map_err(failed)?;
+    fn folder(&mut self, folder: &Path, to: &str, without: &[&str]) -> Result<(), ImageError> {
+        let entries = fs::read_dir(folder).map_err(ImageError::io("read", folder))?;
         let mut names: Vec<_> = entries.flatten().map(|entry| entry.file_name()).collect();
         names.sort();
         for name in names.iter().filter(|name| !without.iter().any(|other| *name == other)) {
             let path = folder.join(name);
             let to = format!("{to}/{}", name.to_string_lossy());
-            let kind = fs::symlink_metadata(&path).map_err(failed)?.file_type();
-            let link =
-                fs::read_link(&path).ok().filter(|link| kind.is_symlink() && link.is_relative());
-            if let Some(link) = link {
+            if let Some(link) = fs::read_link(&path).ok().filter(|link| link.is_relative()) {
                 self.add(&to, EntryType::Symlink, 0o777, &[], Some(&link))?;
             } else if path.is_dir() {
                 self.folder(&path, &to, &[])?;
@@ -165,18 +141,15 @@ impl Tree {
         Ok(())
     }
 
-    fn data_folder(&mut self) -> Result<(), RootFsError> {
-        let mut header = Header::new_gnu();
-        header.set_entry_type(EntryType::Directory);
-        header.set_mode(0o755);
+    fn data_folder(&mut self) -> Result<(), ImageError> {
+        let mut header = header(EntryType::Directory, 0o755, 0);
         header.set_uid(USER.into());
         header.set_gid(USER.into());
-        header.set_size(0);
         let path = DATA_FOLDER.trim_start_matches('/');
-        self.0.append_data(&mut header, path, io::empty()).map_err(RootFsError::Pack)
+        self.0.append_data(&mut header, path, io::empty()).map_err(ImageError::Pack)
     }
 
-    fn file(&mut self, path: &str, mode: u32, bytes: &[u8]) -> Result<(), RootFsError> {
+    fn file(&mut self, path: &str, mode: u32, bytes: &[u8]) -> Result<(), ImageError> {
         self.add(path, EntryType::Regular, mode, bytes, None)
     }
 
@@ -188,49 +161,40 @@ impl Tree {
         mode: u32,
         bytes: &[u8],
         link: Option<&Path>,
-    ) -> Result<(), RootFsError> {
-        let mut header = Header::new_gnu();
-        header.set_entry_type(kind);
-        header.set_mode(mode);
-        header.set_size(bytes.len() as u64);
+    ) -> Result<(), ImageError> {
+        let mut header = header(kind, mode, bytes.len());
         let path = path.trim_start_matches('/');
         let added = match link {
             Some(link) => self.0.append_link(&mut header, path, link),
             None => self.0.append_data(&mut header, path, bytes),
         };
-        added.map_err(RootFsError::Pack)
+        added.map_err(ImageError::Pack)
     }
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, RootFsError> {
-    fs::read(path).map_err(|source| RootFsError::Read { path: path.to_path_buf(), source })
+fn header(kind: EntryType, mode: u32, size: usize) -> Header {
+    let mut header = Header::new_gnu();
+    header.set_entry_type(kind);
+    header.set_mode(mode);
+    header.set_size(size as u64);
+    header
 }
 
-/// Why a program keeps its symbols. The image works without this step.
-#[derive(Debug, thiserror::Error)]
-enum StripError {
-    #[error("`strip` is not in `PATH`")]
-    Missing,
-    #[error("{0}")]
-    Io(#[from] io::Error),
-    #[error("{0}")]
-    Run(#[from] xshell::Error),
-    #[error("`strip` failed: {0}")]
-    Failed(String),
+fn read(path: &Path) -> Result<Vec<u8>, ImageError> {
+    fs::read(path).map_err(ImageError::io("read", path))
 }
 
-/// The program without debug information and symbols.
-fn stripped(program: &Path) -> Result<Vec<u8>, StripError> {
-    let strip = which::which("strip").map_err(|_| StripError::Missing)?;
+/// The program without debug information and symbols. The image works without this step.
+fn stripped(program: &Path) -> io::Result<Vec<u8>> {
+    let strip = which::which("strip").map_err(|_| io::Error::other("`strip` is not in `PATH`"))?;
     let folder = tempfile::tempdir()?;
     let out = folder.path().join("stripped");
-    let shell = Shell::new()?;
-    let output = cmd!(shell, "{strip} -o {out} {program}").quiet().ignore_status().output()?;
+    let output = Command::new(strip).arg("-o").arg(&out).arg(program).output()?;
     if !output.status.success() {
         let message = String::from_utf8_lossy(&output.stderr);
-        return Err(StripError::Failed(message.trim().to_owned()));
+        return Err(io::Error::other(format!("`strip` failed: {}", message.trim())));
     }
-    Ok(fs::read(&out)?)
+    fs::read(&out)
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
 use xtask_core::stack::effect::{Container, ImageOrigin};
-use xtask_core::stack::{Command, Exit};
+use xtask_core::stack::{Command, Exit, Signal};
 
 use super::engine::Engine;
 use super::socket_proxy::{ContainerTarget, SocketProxy};
@@ -21,10 +21,9 @@ use super::stack::StackContainers;
 use crate::effects::RunEvents;
 use crate::effects::exit::wait_for_exit;
 use crate::effects::logs::Pipe;
-use crate::effects::logs::lines::LogPatterns;
-use crate::effects::probe::{ExpectedListener, PollingProbe, ProbeTasks, Target};
+use crate::effects::probe::{ExpectedListener, PollingProbe, Target};
 use crate::effects::process::notify::NotifySocket;
-use crate::effects::process::run::{OutputTasks, stop_probes};
+use crate::effects::process::run::{OutputTasks, RunProbes};
 use crate::system::say;
 
 /// How long a cancelled start waits for the engine, which may obey a command line that was
@@ -34,33 +33,22 @@ pub(crate) const CANCEL_TIMEOUT: Duration = Duration::from_secs(3);
 /// How often to look for the program that the first process of a container starts.
 const LOOKS: u32 = 50;
 
-/// The pause between two such looks.
 const LOOK: Duration = Duration::from_millis(2);
 
-/// Sends signals to a run in a container.
 #[derive(Debug)]
 pub(crate) struct ContainerHandle {
     signals: UnboundedSender<ContainerSignal>,
     ended: AtomicBool,
 }
 
-/// A signal to a container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ContainerSignal {
     /// Cancel the start, unless the container runs.
     Cancel,
-    /// Send the stop signal of this name.
-    Stop(String),
-    /// Kill the container.
-    Kill,
-    /// Suspend all processes in it.
-    Pause,
-    /// Resume them.
-    Resume,
+    Signal(Signal),
 }
 
 impl ContainerHandle {
-    /// The handle of a new run, and the receiver of its signals.
     pub(crate) fn new() -> (Arc<Self>, UnboundedReceiver<ContainerSignal>) {
         let (signals, receiver) = unbounded_channel();
         (Arc::new(Self { signals, ended: AtomicBool::new(false) }), receiver)
@@ -77,10 +65,8 @@ impl ContainerHandle {
     }
 }
 
-/// The state of one run in a container.
 #[derive(Debug)]
 pub(crate) struct ContainerRun {
-    /// Reports to the reducer.
     pub(crate) events: RunEvents,
     pub(crate) containers: Arc<StackContainers>,
     pub(crate) command: Command,
@@ -96,18 +82,14 @@ pub(crate) struct ContainerRun {
     pub(crate) pipes: [Pipe; 2],
     /// The write ends.
     pub(crate) ends: [OwnedFd; 2],
-    /// The socket for `sd_notify` messages.
     pub(crate) notify: Option<Arc<NotifySocket>>,
-    pub(crate) patterns: LogPatterns,
-    /// The targets of its probes, by index.
+    pub(crate) probes: RunProbes,
     pub(crate) targets: Vec<(usize, Target)>,
-    pub(crate) tasks: ProbeTasks,
     /// The limit of open files to restore in the command line.
     pub(crate) open_files: Option<libc::rlimit>,
 }
 
 impl ContainerRun {
-    /// Runs until the container is removed.
     pub(crate) async fn run(self, mut signals: UnboundedReceiver<ContainerSignal>) {
         let name = self.containers.name_of(&self.events.service, self.events.run);
         let mut proxy = SocketProxy::new();
@@ -158,13 +140,18 @@ impl ContainerRun {
         let _ = runs.send(true);
         for (index, target) in self.targets {
             let listener = listener(&self.container, &target, init);
-            self.tasks.start(PollingProbe { events: self.events.clone(), index, target, listener });
+            self.probes.tasks.start(PollingProbe {
+                events: self.events.clone(),
+                index,
+                target,
+                listener,
+            });
         }
 
         let exit = wait_for_exit(&leader).await;
 
         output.drain();
-        stop_probes(&self.tasks, &self.patterns, output.notify.as_deref());
+        self.probes.stop();
         self.events.exited(exit);
         leader.reap();
         // The engine removes a container that exits, but not if its command line was killed.
@@ -195,16 +182,16 @@ async fn forward_signals(
 ) {
     let mut stopping = false;
     while let Some(signal) = signals.recv().await {
-        stopping |= matches!(signal, ContainerSignal::Stop(_) | ContainerSignal::Kill);
+        stopping |= matches!(signal, ContainerSignal::Signal(Signal::Stop(_) | Signal::Kill));
         // A run whose start was cancelled too late serves until it is stopped.
         if signal != ContainerSignal::Cancel {
             // Callers in the queue wait for the next run, or until this one resumes.
-            gate.send_replace(signal == ContainerSignal::Resume && !stopping);
+            gate.send_replace(signal == ContainerSignal::Signal(Signal::Resume) && !stopping);
         }
         let (engine, name, mut running) = (engine.clone(), name.clone(), running.clone());
         tokio::spawn(async move {
             match signal {
-                ContainerSignal::Stop(signal) => {
+                ContainerSignal::Signal(Signal::Stop(signal)) => {
                     // The engine signals only a container that runs.
                     let _ = running.wait_for(|running| *running).await;
                     // Suspended processes handle a signal only after they resume.
@@ -218,11 +205,14 @@ async fn forward_signals(
                         engine.remove(&name).await;
                     }
                 }
-                ContainerSignal::Pause => drop(engine.try_run(&["pause", &name]).await),
-                ContainerSignal::Resume => drop(engine.try_run(&["unpause", &name]).await),
-                ContainerSignal::Kill => {
-                    let killed = engine.run(&["kill", "--signal", "KILL", &name]).await;
-                    if killed.is_err() {
+                ContainerSignal::Signal(Signal::Pause) => {
+                    let _ = engine.try_run(&["pause", &name]).await;
+                }
+                ContainerSignal::Signal(Signal::Resume) => {
+                    let _ = engine.try_run(&["unpause", &name]).await;
+                }
+                ContainerSignal::Signal(Signal::Kill) => {
+                    if engine.run(&["kill", "--signal", "KILL", &name]).await.is_err() {
                         engine.remove(&name).await;
                     }
                 }
@@ -263,15 +253,17 @@ mod tests {
 
     #[tokio::test]
     async fn proxy_accepts_until_a_stop() {
-        use ContainerSignal::{Cancel, Kill, Pause, Resume, Stop};
-        let term = || Stop("SIGTERM".to_owned());
+        use ContainerSignal::Cancel;
+        let [kill, pause, resume] = [Signal::Kill, Signal::Pause, Signal::Resume]
+            .map(|signal| move || ContainerSignal::Signal(signal.clone()));
+        let term = || ContainerSignal::Signal(Signal::Stop("SIGTERM".to_owned()));
         let cases = [
             (vec![Cancel], true),
-            (vec![Cancel, Pause, Resume], true),
+            (vec![Cancel, pause(), resume()], true),
             (vec![Cancel, term()], false),
-            (vec![Pause], false),
-            (vec![term(), Resume], false),
-            (vec![Kill, Resume], false),
+            (vec![pause()], false),
+            (vec![term(), resume()], false),
+            (vec![kill(), resume()], false),
         ];
         for (given, open) in cases {
             let shown = format!("{given:?}");

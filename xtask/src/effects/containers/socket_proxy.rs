@@ -10,17 +10,16 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::io::unix::AsyncFd;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::task::AbortHandle;
+use tokio::task::JoinSet;
 
 use super::engine::{Engine, RunningContainer};
 use super::forwarder;
 use super::stack::Network;
 use crate::effects::probe::ExpectedListener;
-use crate::system::async_fd::async_fd;
+use crate::system::async_fd::{async_fd, is_readable};
 
 /// The first and the longest pause between two attempts to connect to the container.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
@@ -28,10 +27,8 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_m
 /// The pause after an accept that failed, for example without a free descriptor.
 const SHORTAGE: Duration = Duration::from_millis(50);
 
-/// Where the proxy connects to for a port of a container.
 #[derive(Clone, Debug)]
 pub(crate) struct ContainerTarget {
-    /// The address on this machine.
     pub(crate) address: SocketAddr,
     /// The process that must listen, because the engine accepts before it does.
     pub(crate) listener: ExpectedListener,
@@ -41,13 +38,12 @@ pub(crate) struct ContainerTarget {
 #[derive(Debug)]
 pub(crate) struct SocketProxy {
     open: watch::Sender<bool>,
-    accepting: Vec<AbortHandle>,
+    accepting: JoinSet<()>,
 }
 
 impl SocketProxy {
-    /// A proxy without sockets.
     pub(crate) fn new() -> Self {
-        Self { open: watch::Sender::new(true), accepting: Vec::new() }
+        Self { open: watch::Sender::new(true), accepting: JoinSet::new() }
     }
 
     /// Controls whether the proxy accepts; false from the stop of the run on.
@@ -56,13 +52,9 @@ impl SocketProxy {
     }
 
     /// Accepts from a socket and connects to this target.
-    ///
-    /// # Errors
-    /// If the runtime cannot watch the socket.
     pub(crate) fn accept(&mut self, socket: OwnedFd, inside: ContainerTarget) -> io::Result<()> {
         let socket = Socket::new(socket)?;
-        let serving = tokio::spawn(serve(socket, inside, self.open.subscribe()));
-        self.accepting.push(serving.abort_handle());
+        self.accepting.spawn(serve(socket, inside, self.open.subscribe()));
         Ok(())
     }
 }
@@ -85,12 +77,6 @@ impl ContainerTarget {
             init => ExpectedListener::Container { init, port },
         };
         Some(Self { address, listener })
-    }
-}
-
-impl Drop for SocketProxy {
-    fn drop(&mut self) {
-        self.accepting.iter().for_each(AbortHandle::abort);
     }
 }
 
@@ -122,7 +108,7 @@ impl Socket {
     /// Waits for a caller, and connects it with the container.
     async fn pass_next(&mut self, inside: &ContainerTarget) -> io::Result<()> {
         let mut ready = self.0.readable().await?;
-        if !has_caller(ready.get_inner())? {
+        if !is_readable(ready.get_inner())? {
             ready.clear_ready();
             return Ok(());
         }
@@ -139,12 +125,6 @@ impl Drop for Socket {
         // Non-blocking mode belongs to the socket, not to this descriptor.
         let _ = self.0.get_ref().set_nonblocking(false);
     }
-}
-
-/// Whether a caller waits in the queue.
-fn has_caller(socket: &TcpListener) -> io::Result<bool> {
-    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-    Ok(poll(&mut [PollFd::new(socket, PollFlags::IN)], Some(&now))? > 0)
 }
 
 /// Connects to the container as soon as it listens.
@@ -166,7 +146,7 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
-    use crate::system::listeners;
+    use crate::system::tcp;
 
     /// A held socket with its address, and an address without a listener.
     fn held() -> (TcpListener, SocketAddr, SocketAddr) {
@@ -210,7 +190,7 @@ mod tests {
         let mut early = ask(address, "early").await;
         let running = proxy(&socket, inside);
         tokio::time::sleep(Duration::from_millis(20)).await;
-        assert_eq!(listeners::waiting_callers()[&address.port()], 1);
+        assert_eq!(tcp::waiting_callers()[&address.port()], 1);
         let container = tokio::net::TcpListener::bind(inside).await.unwrap();
         answer(&container).await;
         assert_eq!(text(&mut early).await, "earlyearly");
@@ -219,7 +199,7 @@ mod tests {
         running.gate().send_replace(false);
         let mut late = ask(address, "late").await;
         tokio::time::sleep(Duration::from_millis(20)).await;
-        assert_eq!(listeners::waiting_callers()[&address.port()], 1);
+        assert_eq!(tcp::waiting_callers()[&address.port()], 1);
         drop((running, container));
         let (_, _, other) = held();
         let container = tokio::net::TcpListener::bind(other).await.unwrap();

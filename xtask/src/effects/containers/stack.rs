@@ -22,14 +22,11 @@ use super::forwarder::Forwarder;
 use super::image::{self, Recipe, WORKSPACE_LABEL};
 use crate::system::{say, socket};
 
-/// What the containers of one stack share.
 #[derive(Debug)]
 pub(crate) struct StackContainers {
     /// The value of the stack's label.
     mark: String,
-    /// The value of the workspace's label.
     workspace: String,
-    /// The path of the [`EngineRecord`].
     record: PathBuf,
     data: PathBuf,
     engine: OnceCell<Engine>,
@@ -43,12 +40,9 @@ pub(crate) struct StackContainers {
     ended: AtomicBool,
 }
 
-/// The network of a stack.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Network {
-    /// Its name in the engine.
     pub(crate) name: String,
-    /// How its containers reach this machine.
     pub(crate) host: Host,
 }
 
@@ -106,12 +100,10 @@ impl StackContainers {
         created
     }
 
-    /// The engine of the stack.
     pub(crate) async fn engine(&self) -> Result<&Engine, EngineError> {
         self.engine.get_or_try_init(|| async { Engine::find() }).await
     }
 
-    /// The stack's data folder.
     pub(crate) fn data(&self) -> PathBuf {
         self.data.clone()
     }
@@ -121,7 +113,6 @@ impl StackContainers {
         [format!("{STACK_LABEL}={}", self.mark), format!("{WORKSPACE_LABEL}={}", self.workspace)]
     }
 
-    /// The name of the container of a run.
     pub(crate) fn name_of(&self, service: &str, run: u64) -> String {
         format!("{}{service}-{run}", cleanup::container_names(&self.mark))
     }
@@ -197,7 +188,7 @@ impl StackContainers {
     async fn create_network(&self) -> Result<Network, ContainerError> {
         let engine = self.engine().await?;
         EngineRecord::write(engine, &self.record)
-            .map_err(|source| ContainerError::WriteRecord { path: self.record.clone(), source })?;
+            .map_err(ContainerError::io("write", &self.record))?;
         let name = format!("xtask-{}", self.mark);
         let [stack, workspace] = self.labels();
         let create = ["network", "create", "--label", &stack, "--label", &workspace, &name];

@@ -3,15 +3,14 @@
 //!
 //! [`create`] chooses the container's settings. [`super::run`] watches the container.
 
-use std::ffi::CString;
 use std::io;
 use std::os::fd::AsFd;
-use std::os::unix::ffi::OsStrExt;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedReceiver;
+use xtask_core::stack::Signal;
 use xtask_core::stack::effect::ImageOrigin;
 
 use super::ContainerError;
@@ -81,7 +80,6 @@ impl ContainerRun {
         pulled.map_err(|source| ContainerError::Pull { image: image.clone(), source })
     }
 
-    /// Creates the container with its network, forwarders and folders.
     async fn create(&self, engine: &Engine, name: &str) -> Result<Network, ContainerError> {
         let create = async {
             let network = self.containers.network().await?.clone();
@@ -110,23 +108,14 @@ impl ContainerRun {
     /// Starts the engine's command line, which starts the container and stays attached.
     async fn attach(&self, engine: &Engine, name: &str) -> Result<Arc<Leader>, ContainerError> {
         let attached = self.try_attach(engine, name).await;
-        let engine = engine.program().to_path_buf();
-        attached.map_err(|source| ContainerError::Attach { engine, source })
+        attached.map_err(ContainerError::io("start", engine.program()))
     }
 
     async fn try_attach(&self, engine: &Engine, name: &str) -> io::Result<Arc<Leader>> {
-        let text = |bytes: &[u8]| CString::new(bytes).map_err(io::Error::other);
-        let program = text(engine.program().as_os_str().as_bytes())?;
-        let words = ["start", "--attach", name];
-        let words = words.iter().map(|word| text(word.as_bytes()));
-        let args = std::iter::once(Ok(program.clone())).chain(words).collect::<io::Result<_>>()?;
-        let exec = Exec {
-            program,
-            args,
-            env: self.environment.clone(),
-            cwd: c"/".to_owned(),
-            open_files: self.open_files,
-        };
+        let program = engine.program();
+        let args = [&*program.to_string_lossy(), "start", "--attach", name];
+        let exec = Exec::new(program, args, self.environment.clone(), "/", self.open_files)
+            .map_err(io::Error::other)?;
         let spawned = spawn::start(&SpawnRequest {
             exec: &exec,
             pid_variables: &[],
@@ -139,7 +128,6 @@ impl ContainerRun {
     }
 }
 
-/// Removes the container that a failed start may have created.
 async fn remove_soon(engine: &Engine, name: &str) {
     if tokio::time::timeout(REMOVAL_TIMEOUT, engine.remove(name)).await.is_err() {
         say(&format!("container `{name}` may be left: the engine takes too long to remove it"));
@@ -150,10 +138,8 @@ async fn remove_soon(engine: &Engine, name: &str) {
 async fn cancelled(signals: &mut UnboundedReceiver<ContainerSignal>) {
     loop {
         match signals.recv().await {
-            Some(ContainerSignal::Cancel | ContainerSignal::Stop(_) | ContainerSignal::Kill) => {
-                return;
-            }
-            Some(ContainerSignal::Pause | ContainerSignal::Resume) => {}
+            Some(ContainerSignal::Signal(Signal::Pause | Signal::Resume)) => {}
+            Some(_) => return,
             None => return std::future::pending().await,
         }
     }

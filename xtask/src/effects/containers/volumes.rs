@@ -43,22 +43,20 @@ pub(crate) async fn prepare(
     let prepare = move || {
         for path in &paths {
             let exists = path.exists();
-            let path_buf = || path.clone();
             if !exists {
-                fs::create_dir_all(path)
-                    .map_err(|source| ContainerError::CreateFolder { path: path_buf(), source })?;
+                fs::create_dir_all(path).map_err(ContainerError::io("create", path))?;
             }
             if change_owner && (!exists || *path == data) {
                 let how = if *path == data { FOLDER.difference(OFlags::NOFOLLOW) } else { FOLDER };
-                give(path, how)
-                    .map_err(|source| ContainerError::ChangeOwner { path: path_buf(), source })?;
+                let failed = ContainerError::io("give the user of containers the folder", path);
+                give(path, how).map_err(failed)?;
             }
         }
         if let Some(path) = notify {
             // Only the stack's user can enter its folder.
             let all_users = fs::Permissions::from_mode(0o666);
-            fs::set_permissions(&path, all_users)
-                .map_err(|source| ContainerError::ShareSocket { path, source })?;
+            let failed = ContainerError::io("give the user of containers the socket", &path);
+            fs::set_permissions(&path, all_users).map_err(failed)?;
         }
         Ok(())
     };

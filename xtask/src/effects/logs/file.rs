@@ -4,6 +4,7 @@
 //! the log states their number once a write succeeds.
 
 use std::fs::{self, File, OpenOptions};
+use std::io::ErrorKind::FileTooLarge;
 use std::io::{self, Write};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -22,7 +23,6 @@ pub(crate) struct LogFile {
     pub(crate) limits: LogLimits,
     /// The number of the next rotated file, once known.
     next_number: Option<u64>,
-    /// The time of the newest record.
     time: String,
     missing: Missing,
 }
@@ -37,7 +37,6 @@ struct Missing {
 /// A change between successful and failing writes.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum WriteChange {
-    /// No change.
     None,
     /// Writes fail from now on, for this reason.
     Failed(String),
@@ -105,12 +104,9 @@ impl LogFile {
             Ok(()) => WriteChange::None,
             Err(failed) => {
                 let error = failed.error.to_string();
-                self.missing = Missing { records: count(&records[failed.kept..]), error };
-                if failing {
-                    WriteChange::None
-                } else {
-                    WriteChange::Failed(self.missing.error.clone())
-                }
+                let records = count(&records[failed.kept..]);
+                self.missing = Missing { records, error: error.clone() };
+                if failing { WriteChange::None } else { WriteChange::Failed(error) }
             }
         }
     }
@@ -133,9 +129,7 @@ impl LogFile {
         }
         let failed = match self.write_here(records) {
             // The file size limit of the system is lower than that of the log.
-            Err(failed) if failed.error.kind() == io::ErrorKind::FileTooLarge && self.size > 0 => {
-                failed
-            }
+            Err(failed) if failed.error.kind() == FileTooLarge && self.size > 0 => failed,
             written => return written,
         };
         self.rotate().map_err(|error| WriteFailure { kept: failed.kept, error })?;
@@ -152,7 +146,6 @@ impl LogFile {
         }
     }
 
-    /// Writes to the current file.
     fn write_here(&mut self, records: &[u8]) -> Result<(), WriteFailure> {
         let nothing = |error| WriteFailure { kept: 0, error };
         let mut file = match self.open.take() {

@@ -16,7 +16,6 @@ use crate::effects::logs::file::{LogFile, WriteChange};
 /// Longer lines are split, in bytes.
 const LONGEST: usize = 64 * 1024;
 
-/// The pattern of a log probe that has not passed.
 #[derive(Debug)]
 pub(crate) struct LogPattern {
     pub(crate) probe: usize,
@@ -26,7 +25,6 @@ pub(crate) struct LogPattern {
 /// The patterns of one run's log probes that have not passed, shared by both streams.
 pub(crate) type LogPatterns = Arc<Mutex<Vec<LogPattern>>>;
 
-/// The lines of one stream of a run.
 #[derive(Debug)]
 pub(crate) struct Lines {
     stream: Stream,
@@ -46,7 +44,6 @@ struct Heads {
 }
 
 impl Lines {
-    /// The lines of one stream of the run of `events`.
     pub(crate) fn new(
         stream: Stream,
         events: RunEvents,
@@ -100,7 +97,6 @@ impl Lines {
         self.half.drain(..begin);
     }
 
-    /// Writes the incomplete line as a record.
     fn finish(&mut self, head: &str, records: &mut Vec<u8>) {
         let half = std::mem::take(&mut self.half);
         self.record(head, &half, records);

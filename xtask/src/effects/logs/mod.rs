@@ -29,19 +29,11 @@ const READS_A_TURN: usize = 4;
 /// delay the report of the leader's exit.
 pub(crate) const DRAIN_READS: usize = 64;
 
-/// One output pipe of a run.
 #[derive(Debug)]
 pub(crate) struct Pipe {
     fd: AsyncFd<OwnedFd>,
     lines: Mutex<Lines>,
     enlarged: AtomicBool,
-}
-
-/// The result of one read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Read {
-    Some,
-    End,
 }
 
 thread_local! {
@@ -51,10 +43,6 @@ thread_local! {
 }
 
 impl Pipe {
-    /// Reads the stream of `lines` from `fd`.
-    ///
-    /// # Errors
-    /// When the runtime cannot watch the descriptor.
     pub(crate) fn new(fd: OwnedFd, lines: Lines) -> io::Result<Self> {
         rustix::io::ioctl_fionbio(&fd, true)?;
         let enlarged = AtomicBool::new(false);
@@ -69,8 +57,8 @@ impl Pipe {
             }
             let Ok(mut ready) = self.fd.readable().await else { return };
             match ready.try_io(|fd| self.read(fd.get_ref().as_fd())) {
-                Ok(Ok(Read::Some)) | Err(_) => {}
-                Ok(Ok(Read::End) | Err(_)) => return self.flush(),
+                Ok(Ok(0) | Err(_)) => return self.flush(),
+                Ok(Ok(_)) | Err(_) => {}
             }
         }
     }
@@ -79,8 +67,8 @@ impl Pipe {
     pub(crate) fn drain(&self) {
         for _ in 0..DRAIN_READS {
             match self.read(self.fd.get_ref().as_fd()) {
-                Ok(Read::Some) => {}
-                Ok(Read::End) | Err(_) => break,
+                Ok(0) | Err(_) => break,
+                Ok(_) => {}
             }
         }
         self.flush();
@@ -90,7 +78,8 @@ impl Pipe {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner).flush();
     }
 
-    fn read(&self, fd: BorrowedFd<'_>) -> io::Result<Read> {
+    /// Returns how many bytes it has read: 0 at the end.
+    fn read(&self, fd: BorrowedFd<'_>) -> io::Result<usize> {
         BUFFERS.with_borrow_mut(|(input, records)| {
             input.resize(READ, 0);
             let count = loop {
@@ -100,14 +89,14 @@ impl Pipe {
                 }
             };
             if count == 0 {
-                return Ok(Read::End);
+                return Ok(0);
             }
             self.enlarge(fd, count);
             let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
             lines.take(&input[..count], records);
             // Records of empty lines are forty times as long as the input.
             records.shrink_to(2 * READ);
-            Ok(Read::Some)
+            Ok(count)
         })
     }
 

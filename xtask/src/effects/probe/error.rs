@@ -3,6 +3,7 @@
 use std::io;
 
 use xtask_core::stack::event::PortHolder;
+use xtask_core::stack::{Exit, exit_text};
 use xtask_core::terms::duration::spell;
 
 use crate::effects::probe::{CALL_TIMEOUT, COMMAND_TIMEOUT};
@@ -27,18 +28,15 @@ pub(crate) enum Error {
         holder.pid, holder.command, holder.user
     )]
     OtherListener { port: u16, holder: PortHolder },
+    /// The system hides the process.
     #[error("port {0} is held by another program")]
     HiddenListener(u16),
     #[error("no exit within {}", spell(COMMAND_TIMEOUT))]
     CommandTimeout,
     #[error("failed to run `{program}`: {error}")]
     Command { program: String, error: io::Error },
-    #[error("exited with status {0}")]
-    ExitCode(i32),
-    #[error("ended by signal {0}")]
-    ExitSignal(i32),
-    #[error("exited, status unknown")]
-    ExitUnknown,
+    #[error("{}", exit_text(*.0))]
+    Exit(Exit),
     #[error("failed to check the port holder: {0}")]
     Task(#[from] tokio::task::JoinError),
     #[error("failed to parse the pattern `{pattern}`: {error}")]

@@ -3,6 +3,7 @@
 //! A request can be queued: sent to a listening socket before any process accepts from it, so that
 //! the first accept answers it. Redirects are not followed and bodies are not read.
 
+use std::io::ErrorKind::{NotConnected, WouldBlock};
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -47,9 +48,6 @@ impl Request {
     /// Connects and sends without waiting: the kernel completes a connection to a listening socket
     /// of this machine before the system call returns. The request holds `counted` until it is
     /// answered.
-    ///
-    /// # Errors
-    /// When no process listens, or the queue is full.
     pub(crate) fn queue(&self, address: SocketAddr, counted: Arc<()>) -> io::Result<Queued> {
         let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
         let socket = stream_socket(family)?;
@@ -60,34 +58,19 @@ impl Request {
         }
         let mut stream = std::net::TcpStream::from(socket);
         let sent = match stream.write(&self.bytes) {
-            Ok(sent) => sent,
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::WouldBlock | io::ErrorKind::NotConnected
-                ) =>
-            {
-                0
-            }
-            Err(error) => return Err(error),
+            Err(error) if matches!(error.kind(), WouldBlock | NotConnected) => 0,
+            written => written?,
         };
         Ok(Queued { stream, sent, _counted: counted })
     }
 
     /// Waits, without a timeout, for the status of the answer to a queued request.
-    ///
-    /// # Errors
-    /// When the connection ends before a status arrived, or the answer is not HTTP.
     pub(crate) async fn answer(&self, queued: Queued) -> io::Result<u16> {
         let Queued { stream, sent, _counted } = queued;
         let stream = TcpStream::from_std(stream)?;
         exchange(stream, self.bytes.get(sent..).unwrap_or_default()).await
     }
 
-    /// Sends the request and returns the status of the answer.
-    ///
-    /// # Errors
-    /// When the connection fails or ends before a status arrived, or the answer is not HTTP.
     pub(crate) async fn get(&self, address: SocketAddr) -> io::Result<u16> {
         exchange(TcpStream::connect(address).await?, &self.bytes).await
     }
@@ -97,16 +80,10 @@ async fn exchange(mut stream: TcpStream, request: &[u8]) -> io::Result<u16> {
     stream.write_all(request).await?;
     let mut head = Vec::with_capacity(1024);
     loop {
-        let before = head.len();
         if stream.read_buf(&mut head).await? == 0 {
-            return Err(io::Error::new(
-                io::ErrorKind::UnexpectedEof,
-                if before == 0 {
-                    "connection closed without an answer"
-                } else {
-                    "connection closed within the answer"
-                },
-            ));
+            let place = if head.is_empty() { "without an" } else { "within the" };
+            let message = format!("connection closed {place} answer");
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, message));
         }
         if let Some(status) = status(&head)? {
             return Ok(status);

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::net::TcpStream;
-use tokio::task::AbortHandle;
+use tokio::task::JoinSet;
 use xtask_core::stack::Exit;
 use xtask_core::terms::host::callable_address;
 
@@ -25,25 +25,19 @@ use crate::effects::exit::{KillOnDrop, wait_for_exec, wait_for_exit};
 use crate::effects::probe::http::{Queued, Request};
 use crate::effects::spawn::{self, Exec, SpawnRequest};
 use crate::system::group::Leader;
-use crate::system::{listeners, port_holder, socket};
+use crate::system::{port_holder, socket, tcp};
 
-/// The first pause between two attempts.
-const FIRST_PAUSE: Duration = Duration::from_millis(1);
-
-/// The longest pause between two attempts.
-const LONGEST_PAUSE: Duration = Duration::from_millis(250);
+/// The first and the longest pause between two attempts.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(250));
 
 /// How long one attempt to connect and get an answer may take.
 const CALL_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long a probing command may run.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A probe that polls.
 #[derive(Debug)]
 pub(crate) struct PollingProbe {
     pub(crate) events: RunEvents,
-    /// The index of the probe in its service.
     pub(crate) index: usize,
     pub(crate) target: Target,
     pub(crate) listener: ExpectedListener,
@@ -62,8 +56,10 @@ pub(crate) enum Target {
         queued: Option<Queued>,
     },
     /// An accepted connection. The host is resolved for each attempt.
-    Tcp { host: String, port: u16 },
-    /// A command that exits with 0.
+    Tcp {
+        host: String,
+        port: u16,
+    },
     Command(Exec),
     /// The probe can never pass.
     Invalid(Error),
@@ -74,45 +70,44 @@ pub(crate) enum Target {
 pub(crate) enum ExpectedListener {
     /// Any process: the supervisor holds the socket, or the service is not managed.
     Any,
-    /// A member of this group.
     Group(Arc<Leader>),
     /// A process in a container, by the first process of the container and the port inside.
-    Container { init: u32, port: u16 },
+    Container {
+        init: u32,
+        port: u16,
+    },
 }
 
 /// The tasks of the probes of one run, which are stopped together.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct ProbeTasks(Arc<Mutex<Option<Vec<AbortHandle>>>>);
+#[derive(Clone, Debug)]
+pub(crate) struct ProbeTasks(Arc<Mutex<Option<JoinSet<()>>>>);
 
 impl ProbeTasks {
     pub(crate) fn new() -> Self {
-        Self(Arc::new(Mutex::new(Some(Vec::new()))))
+        Self(Arc::new(Mutex::new(Some(JoinSet::new()))))
     }
 
     /// Starts a probe, unless the tasks were stopped before.
     pub(crate) fn start(&self, probe: PollingProbe) {
         if let Some(tasks) = self.0.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
-            tasks.push(tokio::spawn(probe.run()).abort_handle());
+            tasks.spawn(probe.run());
         }
     }
 
     /// Stops all tasks. No probe starts after this.
     pub(crate) fn stop(&self) {
-        let tasks = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        for task in tasks.unwrap_or_default() {
-            task.abort();
-        }
+        // The drop aborts them.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 }
 
 impl PollingProbe {
-    /// Polls until an attempt passes.
     pub(crate) async fn run(mut self) {
         if let Target::Invalid(error) = &self.target {
             return self.events.seen(self.index, error);
         }
         let mut last = String::new();
-        let mut pause = FIRST_PAUSE;
+        let (mut pause, longest) = PAUSES;
         loop {
             match self.attempt().await.map_err(|error| error.to_string()) {
                 Ok(()) => return self.events.passed(self.index),
@@ -123,7 +118,7 @@ impl PollingProbe {
                 Err(_) => {}
             }
             tokio::time::sleep(pause).await;
-            pause = (pause * 5 / 4).min(LONGEST_PAUSE);
+            pause = (pause * 5 / 4).min(longest);
         }
     }
 
@@ -156,14 +151,11 @@ impl PollingProbe {
 
 impl ExpectedListener {
     /// Checks that the expected process listens at `address`.
-    ///
-    /// # Errors
-    /// Which program listens instead.
     pub(crate) fn check(&self, address: SocketAddr) -> Result<(), Error> {
         let group = match self {
             Self::Any => return Ok(()),
             Self::Container { init, port } => {
-                return match listeners::listens_in(*init, *port) {
+                return match tcp::listens_in(*init, *port) {
                     Some(false) => Err(Error::Refused),
                     Some(true) | None => Ok(()),
                 };
@@ -190,9 +182,7 @@ async fn attempt_command(command: &Exec) -> Result<(), Error> {
     };
     match exit.await.map_err(|_| Error::CommandTimeout)?.map_err(failed)? {
         Exit::Code(0) => Ok(()),
-        Exit::Code(code) => Err(Error::ExitCode(code)),
-        Exit::Signal(signal) => Err(Error::ExitSignal(signal)),
-        Exit::Unknown => Err(Error::ExitUnknown),
+        exit => Err(Error::Exit(exit)),
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{CString, OsStr, OsString};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use xtask_client::inherited::{is_cargo_variable, is_service_manager_variable};
@@ -17,7 +17,6 @@ use crate::system::sweep::MARK;
 const LOADER_PATHS: [&str; 3] =
     ["LD_LIBRARY_PATH", "DYLD_FALLBACK_LIBRARY_PATH", "DYLD_LIBRARY_PATH"];
 
-/// The base environment.
 #[derive(Debug)]
 pub(crate) struct Environment {
     base: BTreeMap<OsString, OsString>,
@@ -57,44 +56,32 @@ impl Environment {
         self.base.get(OsStr::new(name)).map(OsString::as_os_str)
     }
 
-    /// The value that a command sees.
     pub(crate) fn get<'a>(&'a self, command: &'a Command, name: &str) -> Option<&'a OsStr> {
         let set = command.env.iter().rev().find(|(set, _)| set == name);
-        match set {
-            Some((_, value)) => Some(OsStr::new(value)),
-            None => self.inherited(name),
-        }
+        set.map(|(_, value)| OsStr::new(value)).or_else(|| self.inherited(name))
     }
 
     /// The environment of one run with this `NOTIFY_SOCKET`, without the variables that hold its
     /// pid. Values with a NUL byte cannot be set, and are left out.
     pub(crate) fn of(&self, command: &Command, notify: Option<&Path>) -> Vec<CString> {
-        let mut all: BTreeMap<&OsStr, &OsStr> =
-            self.base.iter().map(|(name, value)| (name.as_os_str(), value.as_os_str())).collect();
+        let mut all = self.base.clone();
+        let mut set = |name: &str, value: OsString| drop(all.insert(name.into(), value));
         for (name, value) in &command.env {
-            all.insert(OsStr::new(name), OsStr::new(value));
+            set(name, value.into());
         }
-        let watchdog = command.watchdog_us.map(|us| us.to_string());
-        let sockets = command.sockets.len().to_string();
-        let names = command.sockets.join(":");
         if let Some(path) = notify {
-            all.insert(OsStr::new("NOTIFY_SOCKET"), path.as_os_str());
+            set("NOTIFY_SOCKET", path.into());
         }
-        if let Some(watchdog) = &watchdog {
-            all.insert(OsStr::new("WATCHDOG_USEC"), OsStr::new(watchdog));
+        if let Some(every) = command.watchdog_us {
+            set("WATCHDOG_USEC", every.to_string().into());
         }
         if !command.sockets.is_empty() {
-            all.insert(OsStr::new("LISTEN_FDS"), OsStr::new(&sockets));
-            all.insert(OsStr::new("LISTEN_FDNAMES"), OsStr::new(&names));
+            set("LISTEN_FDS", command.sockets.len().to_string().into());
+            set("LISTEN_FDNAMES", command.sockets.join(":").into());
         }
-        all.into_iter()
-            .filter_map(|(name, value)| {
-                let mut entry = name.as_bytes().to_vec();
-                entry.push(b'=');
-                entry.extend_from_slice(value.as_bytes());
-                CString::new(entry).ok()
-            })
-            .collect()
+        let entry =
+            |name: &OsStr, value: &OsStr| [name.as_bytes(), b"=", value.as_bytes()].concat();
+        all.iter().filter_map(|(name, value)| CString::new(entry(name, value)).ok()).collect()
     }
 }
 
@@ -110,22 +97,17 @@ fn is_for_the_tool(name: &OsStr) -> bool {
 
 /// `value` without the folders that cargo and rustup add; none if no folder is left.
 fn without_cargo_folders(value: &OsStr, program: &Path, rustup: Option<&Path>) -> Option<OsString> {
-    let target = program.parent();
     let kept: Vec<PathBuf> = std::env::split_paths(value)
-        .filter(|folder| !folder.as_os_str().is_empty())
         .filter(|folder| {
-            let of_target = target.is_some_and(|target| folder.starts_with(target));
+            let is_below =
+                |other: Option<&Path>| other.is_some_and(|path| folder.starts_with(path));
             let parts: Vec<&OsStr> = folder.components().map(|part| part.as_os_str()).collect();
             let of_toolchain = parts.iter().any(|part| *part == "rustlib")
-                || parts.windows(2).any(|two| two[0] == ".rustup" && two[1] == "toolchains")
-                || rustup.is_some_and(|rustup| folder.starts_with(rustup));
-            !of_target && !of_toolchain
+                || parts.windows(2).any(|two| two[0] == ".rustup" && two[1] == "toolchains");
+            !parts.is_empty() && !of_toolchain && !is_below(program.parent()) && !is_below(rustup)
         })
         .collect();
-    if kept.is_empty() {
-        return None;
-    }
-    std::env::join_paths(kept).ok().map(|joined| OsString::from_vec(joined.into_vec()))
+    if kept.is_empty() { None } else { std::env::join_paths(kept).ok() }
 }
 
 #[cfg(test)]

@@ -3,11 +3,10 @@
 //! A queued request is sent before the fork, so that the first accept answers it. The other probes
 //! start once the program is executed.
 
-use std::ffi::{CString, OsStr};
+use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 
 use xtask_client::logs::Stream;
@@ -25,7 +24,7 @@ use crate::effects::perform::socket_path;
 use crate::effects::probe::http::Request;
 use crate::effects::probe::{self, ExpectedListener, PollingProbe, Target};
 use crate::effects::process::notify::NotifySocket;
-use crate::effects::process::run::ProcessRun;
+use crate::effects::process::run::{ProcessRun, RunProbes};
 use crate::effects::spawn::{self, Exec, SpawnRequest};
 use crate::effects::{RunEvents, World};
 use crate::system::socket;
@@ -45,19 +44,18 @@ impl World {
 
         let notify = self.notify_socket(&events, command, &probes).map_err(failed)?;
         let env = self.environment.of(command, notify.as_deref().map(NotifySocket::path));
-        let exec = self.exec(&program, (&command.program, &command.args), env, &command.cwd)?;
-        let patterns = LogPatterns::default();
-        let (pipes, ends) = self.pipes(&events, &patterns).map_err(failed)?;
+        let args = [&command.program].into_iter().chain(&command.args);
+        let exec = Exec::new(&program, args, env, &command.cwd, self.open_files)?;
+        let run_probes = RunProbes::new(notify.as_ref());
+        let (pipes, ends) = self.pipes(&events, &run_probes.patterns).map_err(failed)?;
         // Before the fork, so that the first accept answers.
-        let targets = self.targets(&events, probes, command, &patterns);
+        let targets = self.targets(&events, probes, command, &run_probes.patterns);
 
         if command.sockets.is_empty() {
             self.sockets.release(service);
         }
-        let sockets = self
-            .sockets
-            .inherited(service, &command.sockets)
-            .ok_or_else(|| Error::Unbound(service.clone()))?;
+        let sockets = self.sockets.inherited(service, &command.sockets);
+        let sockets = sockets.ok_or_else(|| Error::Unbound(service.clone()))?;
         let spawned = spawn::start(&SpawnRequest {
             exec: &exec,
             pid_variables: pid_variables(command),
@@ -67,22 +65,16 @@ impl World {
         .map_err(failed)?;
 
         let leader = Arc::new(spawned.leader);
-        let active = ActiveRun {
-            patterns: Arc::clone(&patterns),
-            notify: notify.as_ref().map(Arc::downgrade).unwrap_or_default(),
-            ..ActiveRun::new(Process::Child(Arc::clone(&leader)), program.clone())
-        };
-        let probes = targets
-            .into_iter()
-            .map(|(index, own, target)| {
-                let listener = if own && cfg!(target_os = "linux") {
-                    ExpectedListener::Group(Arc::clone(&leader))
-                } else {
-                    ExpectedListener::Any
-                };
-                PollingProbe { events: events.clone(), index, target, listener }
-            })
-            .collect();
+        let polling = targets.into_iter().map(|(index, own, target)| {
+            let listener = if own && cfg!(target_os = "linux") {
+                ExpectedListener::Group(Arc::clone(&leader))
+            } else {
+                ExpectedListener::Any
+            };
+            PollingProbe { events: events.clone(), index, target, listener }
+        });
+        let polling = polling.collect();
+        let process = Process::Child(Arc::clone(&leader));
         let process_run = ProcessRun {
             events,
             leader,
@@ -91,11 +83,11 @@ impl World {
             cwd: command.cwd.clone(),
             pipes,
             notify,
-            patterns,
-            probes,
-            tasks: active.tasks.clone(),
+            probes: run_probes.clone(),
+            polling,
         };
         tokio::spawn(process_run.follow());
+        let active = ActiveRun { process, program, probes: run_probes };
         self.runs.insert((service.clone(), run), active);
         Ok(())
     }
@@ -181,27 +173,11 @@ impl World {
     ) -> Result<Target, probe::Error> {
         // It gets the environment of the run without sockets and watchdog.
         let bare = Command { sockets: Vec::new(), watchdog_us: None, ..command.clone() };
-        let (name, args) = prepared.command.split_first().ok_or(probe::Error::EmptyCommand)?;
+        let name = prepared.command.first().ok_or(probe::Error::EmptyCommand)?;
         let program = find_program(name, self.environment.get(command, "PATH"), &command.cwd)?;
         let env = self.environment.of(&bare, None);
-        Ok(Target::Command(self.exec(&program, (name, args), env, &command.cwd)?))
-    }
-
-    fn exec(
-        &self,
-        program: &Path,
-        (name, args): (&str, &[String]),
-        env: Vec<CString>,
-        cwd: &str,
-    ) -> Result<Exec, Error> {
-        let args = std::iter::once(name).chain(args.iter().map(String::as_str));
-        Ok(Exec {
-            program: c_string(program)?,
-            args: args.map(c_string).collect::<Result<_, _>>()?,
-            env,
-            cwd: c_string(cwd)?,
-            open_files: self.open_files,
-        })
+        let (args, cwd) = (&prepared.command, &command.cwd);
+        Ok(Target::Command(Exec::new(&program, args, env, cwd, self.open_files)?))
     }
 
     pub(crate) fn notify_socket(
@@ -236,10 +212,4 @@ pub(crate) fn find_program(name: &str, path: Option<&OsStr>, cwd: &str) -> Resul
         return Ok(PathBuf::from(name));
     }
     which::which_in(name, path, cwd).map_err(|_| Error::FindProgram(name.to_owned()))
-}
-
-fn c_string(text: impl AsRef<OsStr>) -> Result<CString, Error> {
-    let text = text.as_ref();
-    CString::new(text.as_bytes())
-        .map_err(|_| Error::ContainsNul(text.to_string_lossy().into_owned()))
 }

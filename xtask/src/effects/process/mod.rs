@@ -2,7 +2,6 @@
 
 pub(crate) mod adopt;
 pub(crate) mod environment;
-pub(crate) mod inspect;
 pub(crate) mod launch;
 pub(crate) mod notify;
 pub(crate) mod orphans;

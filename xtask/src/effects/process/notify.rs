@@ -20,11 +20,9 @@ use crate::system::async_fd::async_fd;
 /// The longest message, in bytes; longer ones are cut off.
 const LONGEST: usize = 16 * 1024;
 
-/// What a run reports about itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Message {
     Ready,
-    /// Its own status text.
     Status(String),
     /// It needs this much time from now.
     Extend(Duration),
@@ -47,9 +45,6 @@ pub(crate) struct NotifySocket {
 
 impl NotifySocket {
     /// Binds `path`, which must be short enough for a socket's address.
-    ///
-    /// # Errors
-    /// When it cannot be bound.
     pub(crate) fn bind(path: PathBuf, events: RunEvents, ready: Vec<usize>) -> io::Result<Self> {
         // A killed supervisor may have left a file of that name.
         let _ = std::fs::remove_file(&path);
@@ -58,7 +53,6 @@ impl NotifySocket {
         Ok(Self { path, socket: async_fd(socket)?, events, ready: Mutex::new(ready) })
     }
 
-    /// The value of `NOTIFY_SOCKET`.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }

@@ -19,13 +19,9 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// How often to scan for orphans when the stack ends.
 const ROUNDS: u32 = 500;
 
-/// The time between two of these scans.
 const ROUND: Duration = Duration::from_millis(1);
 
 /// Makes this process a child subreaper, and starts to reap orphans.
-///
-/// # Errors
-/// When the system refuses, or signals cannot be received.
 pub(crate) fn adopt() -> io::Result<()> {
     #[cfg(target_os = "linux")]
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;

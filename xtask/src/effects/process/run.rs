@@ -4,8 +4,10 @@
 //! empty, so that a signal to the group cannot reach an unrelated process.
 
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, Weak};
 use std::time::Duration;
+
+use tokio::task::JoinSet;
 
 use crate::effects::RunEvents;
 use crate::effects::error::Error;
@@ -19,29 +21,46 @@ use crate::system::group::Leader;
 /// The first and the longest pause between two checks of a group whose leader has exited.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
 
-/// Everything that belongs to one run.
+/// What passes the probes of one run, until it is stopped.
+#[derive(Clone, Debug)]
+pub(crate) struct RunProbes {
+    pub(crate) tasks: ProbeTasks,
+    pub(crate) patterns: LogPatterns,
+    /// The task of the run owns it.
+    notify: Weak<NotifySocket>,
+}
+
+impl RunProbes {
+    pub(crate) fn new(notify: Option<&Arc<NotifySocket>>) -> Self {
+        let (tasks, patterns) = (ProbeTasks::new(), LogPatterns::default());
+        Self { tasks, patterns, notify: notify.map(Arc::downgrade).unwrap_or_default() }
+    }
+
+    /// Makes all of them pass no more.
+    pub(crate) fn stop(&self) {
+        self.tasks.stop();
+        self.patterns.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        if let Some(socket) = self.notify.upgrade() {
+            socket.forget_ready();
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct ProcessRun {
     pub(crate) events: RunEvents,
     pub(crate) leader: Arc<Leader>,
-    /// See [`crate::effects::spawn::Spawned`].
     pub(crate) exec_report: OwnedFd,
-    /// The program, for messages.
     pub(crate) program: String,
-    /// The working folder, for messages.
     pub(crate) cwd: String,
-    /// Standard output and standard error.
     pub(crate) pipes: [Pipe; 2],
     pub(crate) notify: Option<Arc<NotifySocket>>,
-    pub(crate) patterns: LogPatterns,
+    pub(crate) probes: RunProbes,
     /// The probes to start once the program is executed.
-    pub(crate) probes: Vec<PollingProbe>,
-    /// The probes that were started.
-    pub(crate) tasks: ProbeTasks,
+    pub(crate) polling: Vec<PollingProbe>,
 }
 
 impl ProcessRun {
-    /// Follows the run to its end.
     pub(crate) async fn follow(self) {
         if let Err(failure) = wait_for_exec(&self.leader, self.exec_report).await {
             self.events.start_failed(Error::of_spawn(failure, &self.program, &self.cwd));
@@ -50,14 +69,14 @@ impl ProcessRun {
         self.events.started(self.leader.id().unsigned_abs());
 
         let output = OutputTasks::start(self.pipes, self.notify);
-        for probe in self.probes {
-            self.tasks.start(probe);
+        for probe in self.polling {
+            self.probes.tasks.start(probe);
         }
 
         let exit = wait_for_exit(&self.leader).await;
 
         output.drain();
-        stop_probes(&self.tasks, &self.patterns, output.notify.as_deref());
+        self.probes.stop();
         self.events.exited(exit);
 
         let (mut pause, longest) = PAUSES;
@@ -71,24 +90,22 @@ impl ProcessRun {
     }
 }
 
-/// Reads what a run prints and reports.
 pub(crate) struct OutputTasks {
     pipes: [Arc<Pipe>; 2],
-    pub(crate) notify: Option<Arc<NotifySocket>>,
-    listening: Option<tokio::task::AbortHandle>,
+    notify: Option<Arc<NotifySocket>>,
+    /// Listens until the drop.
+    _listening: JoinSet<()>,
 }
 
 impl OutputTasks {
-    /// Starts to read the pipes and the notify socket of a run.
     pub(crate) fn start(pipes: [Pipe; 2], notify: Option<Arc<NotifySocket>>) -> Self {
         let pipes = pipes.map(Arc::new);
         for pipe in pipes.clone() {
             tokio::spawn(async move { pipe.read_to_end().await });
         }
-        let listening = notify
-            .clone()
-            .map(|socket| tokio::spawn(async move { socket.listen().await }).abort_handle());
-        Self { pipes, notify, listening }
+        let sockets = notify.clone().into_iter();
+        let _listening = sockets.map(|socket| async move { socket.listen().await }).collect();
+        Self { pipes, notify, _listening }
     }
 
     /// Reads what is there now. Call this when the leader has exited and before that is reported,
@@ -103,22 +120,6 @@ impl OutputTasks {
     /// Reads what the rest of the group printed, and closes the notify socket. Processes that left
     /// the group may still print.
     pub(crate) fn finish(self) {
-        if let Some(listening) = self.listening {
-            listening.abort();
-        }
         self.pipes.iter().for_each(|pipe| pipe.drain());
-    }
-}
-
-/// Stops every probe of a run.
-pub(crate) fn stop_probes(
-    tasks: &ProbeTasks,
-    patterns: &LogPatterns,
-    notify: Option<&NotifySocket>,
-) {
-    tasks.stop();
-    patterns.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clear();
-    if let Some(socket) = notify {
-        socket.forget_ready();
     }
 }

@@ -82,7 +82,7 @@ fn first_accept_answers_the_queued_request() {
         queued.queued = true;
         fixture.spawn(1, command, vec![queued]);
         // The request is queued before any accept.
-        assert_eq!(crate::system::listeners::waiting_callers()[&number], 1);
+        assert_eq!(crate::system::tcp::waiting_callers()[&number], 1);
         // The supervisor's own request does not count as a waiting caller.
         assert_eq!(fixture.world.traffic_query(Vec::new()).run().waiting[&number], 0);
         fixture.until_started().await;
