@@ -89,7 +89,10 @@ pub(crate) fn probe(values: &Values<'_>, service: &Service, probe: &Probe) -> St
     match probe {
         Probe::Notify => "it sends READY=1 (sd_notify)".to_string(),
         Probe::Http { path, status, port } => {
-            let status = list(status.iter().map(ToString::to_string));
+            let status = match status.as_slice() {
+                [] => "2xx".to_string(),
+                listed => list(listed.iter().map(ToString::to_string)),
+            };
             format!("GET {path} answers {status}{}", on(*port))
         }
         Probe::Tcp { port } => format!("it accepts connections{}", on(*port)),

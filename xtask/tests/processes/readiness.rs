@@ -112,6 +112,12 @@ fn timeout_names_last_answer_and_waiting_dependents() {
             "--listen-env --http 503",
             &format!("{late}port = 0\nready = {{ http = \"/health\" }}\n"),
         ),
+        (
+            "guarded",
+            "--listen-env --http 401",
+            &format!("{late}port = 0\nready = {{ http = \"/\" }}\n"),
+        ),
+        ("created", "--listen-env --http 204", "port = 0\nready = { http = \"/\" }\n"),
         ("closed", "", &format!("{late}port = 0\n")),
         (
             "secretive",
@@ -131,6 +137,7 @@ fn timeout_names_last_answer_and_waiting_dependents() {
         "thinking",
         "`GET /health` at 127.0.0.1:",
         "status 503",
+        "status 401; to accept it, set `status = [401]`",
         "connection refused",
         "`open for`",
         "something",
@@ -142,6 +149,7 @@ fn timeout_names_last_answer_and_waiting_dependents() {
         assert!(up.stderr.contains(text), "`{text}` is not said\n{up}");
     }
     assert_eq!(phase(&fixture, "free"), "ready");
+    assert_eq!(phase(&fixture, "created"), "ready");
     assert_eq!(phase(&fixture, "last"), "failed");
 }
 

@@ -150,8 +150,8 @@ declare_keys! {
     Ready:
     /// The path of a `GET` that must be answered with an expected status.
     http: Option<TextAt> = "http", Text, "", shape::path, Replace;
-    /// The expected statuses of `http`.
-    status: Vec<u16> = "status", Statuses, "200", shape::statuses, Replace;
+    /// The expected statuses of `http`; any 2xx by default.
+    status: Vec<u16> = "status", Statuses, "", shape::statuses, Replace;
     /// The name of the port that `http` and `tcp` probe; the default port without it.
     port: Option<TextAt> = "port", Text, "", Reader::string, Replace;
     /// Whether the port must accept connections.

@@ -53,8 +53,7 @@ fn declared(
         let place = span(&probe.http).unwrap_or(&ready.span);
         if let Some(port) = port(scope, address, probe, place, problems) {
             if let Some(path) = &probe.http {
-                let status = if probe.status.is_empty() { &[200] } else { &*probe.status };
-                let (path, status) = (path.value.clone(), status.to_vec());
+                let (path, status) = (path.value.clone(), probe.status.clone());
                 out.push(Probe::Http { path, status, port });
             }
             if probe.tcp {

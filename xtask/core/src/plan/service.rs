@@ -197,7 +197,7 @@ pub enum Probe {
     Http {
         /// The path, with its query.
         path: String,
-        /// The statuses that count.
+        /// The expected statuses; any 2xx if there are none.
         status: Vec<u16>,
         /// The index of the port.
         port: usize,

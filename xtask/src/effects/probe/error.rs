@@ -21,7 +21,7 @@ pub(crate) enum Error {
     Timeout,
     #[error("failed to resolve `{host}`: {error}")]
     Resolve { host: String, error: io::Error },
-    #[error("status {0}")]
+    #[error("status {0}{accepting}", accepting = accepting(*.0))]
     Status(u16),
     #[error(
         "port {port} is held by another program: pid {} (`{}`) of user `{}`",
@@ -59,4 +59,9 @@ impl From<io::Error> for Error {
             _ => Self::Call(error),
         }
     }
+}
+
+/// How to accept a status that a service may answer for good, unlike a 5xx.
+fn accepting(status: u16) -> String {
+    if status < 500 { format!("; to accept it, set `status = [{status}]`") } else { String::new() }
 }

@@ -1,12 +1,13 @@
 //! One HTTP/1.1 GET, which returns the status of the answer.
 //!
 //! A request can be queued: sent to a listening socket before any process accepts from it, so that
-//! the first accept answers it. Redirects are not followed and bodies are not read.
+//! the first accept answers it. Redirects are not followed, and bodies are read and discarded.
 
 use std::io::ErrorKind::{NotConnected, WouldBlock};
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustix::net::AddressFamily;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -17,6 +18,12 @@ use crate::system::socket::stream_socket;
 
 /// The longest head of an answer, in bytes.
 const LONGEST_HEAD: usize = 32 * 1024;
+
+/// How many bytes of an answer are read and discarded.
+const LONGEST_ANSWER: u64 = 16 * 1024 * 1024;
+
+/// How long an answer is read and discarded.
+const LONGEST_DRAIN: Duration = Duration::from_secs(5);
 
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
@@ -78,6 +85,28 @@ impl Request {
 
 async fn exchange(mut stream: TcpStream, request: &[u8]) -> io::Result<u16> {
     stream.write_all(request).await?;
+    let status = read_status(&mut stream).await?;
+    tokio::spawn(finish(stream));
+    Ok(status)
+}
+
+/// Reads what the server still sends, within bounds, and closes so that the server keeps no trace.
+///
+/// A connection that is closed under a server's answer makes it log a broken pipe, or kills it by
+/// SIGPIPE. A server that closes first would keep the connection in `TIME_WAIT` on its port, and
+/// one without `SO_REUSEADDR` could not bind again; a reset after its end removes that.
+pub(crate) async fn finish(mut stream: TcpStream) {
+    let mut answer = (&mut stream).take(LONGEST_ANSWER);
+    let mut sink = tokio::io::sink();
+    let drained = tokio::io::copy(&mut answer, &mut sink);
+    if let Ok(Ok(_)) = tokio::time::timeout(LONGEST_DRAIN, drained).await
+        && answer.limit() > 0
+    {
+        let _ = rustix::net::sockopt::set_socket_linger(&stream, Some(Duration::ZERO));
+    }
+}
+
+async fn read_status(stream: &mut TcpStream) -> io::Result<u16> {
     let mut head = Vec::with_capacity(1024);
     loop {
         if stream.read_buf(&mut head).await? == 0 {
@@ -146,5 +175,40 @@ mod tests {
         let text = String::from_utf8(request.bytes).unwrap();
         assert!(text.starts_with("GET /readyz?x=1 HTTP/1.1\r\nHost: [::1]:80\r\n"), "{text}");
         assert!(text.contains("\r\nConnection: close\r\n"), "{text}");
+    }
+
+    /// Serves one caller: an answer in parts, each a moment after the one before.
+    fn serve_in_parts(listener: std::net::TcpListener) -> std::thread::JoinHandle<io::Result<()>> {
+        std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept()?;
+            io::Read::read(&mut stream, &mut [0; 1024])?;
+            for part in ["HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n", "one", "two", "three"] {
+                stream.write_all(part.as_bytes())?;
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            Ok(())
+        })
+    }
+
+    #[tokio::test]
+    async fn probe_reads_the_whole_answer_and_leaves_no_time_wait() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = serve_in_parts(listener);
+        let request = Request::new("127.0.0.1", address.port(), "/");
+        assert_eq!(request.get(address).await.unwrap(), 200);
+        let served = tokio::task::spawn_blocking(|| server.join().unwrap()).await.unwrap();
+        served.expect("the server writes without an error");
+        // Without `SO_REUSEADDR` a connection in TIME_WAIT would hold the port for a minute.
+        let bound = async {
+            loop {
+                let socket = stream_socket(AddressFamily::INET).unwrap();
+                if rustix::net::bind(&socket, &address).is_ok() {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), bound).await.unwrap();
     }
 }

@@ -13,6 +13,7 @@ use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use xtask_core::stack::Exit;
@@ -46,7 +47,8 @@ pub(crate) struct PollingProbe {
 /// What a probe polls, and what makes it pass.
 #[derive(Debug)]
 pub(crate) enum Target {
-    /// An answer with one of these statuses. The host is resolved for each attempt.
+    /// An answer with one of these statuses, or any 2xx if there are none. The host is resolved for
+    /// each attempt.
     Http {
         host: String,
         port: u16,
@@ -128,7 +130,10 @@ impl PollingProbe {
             Target::Command(command) => return attempt_command(command).await,
             Target::Tcp { host, port } => {
                 let address = within_timeout(resolve(host, *port)).await?;
-                within_timeout(TcpStream::connect(address)).await?;
+                let mut stream = within_timeout(TcpStream::connect(address)).await?;
+                // A server that greets its caller is heard out.
+                let _ = stream.shutdown().await;
+                tokio::spawn(http::finish(stream));
                 address
             }
             Target::Http { host, port, request, status, queued } => {
@@ -137,7 +142,11 @@ impl PollingProbe {
                     Some(queued) => request.answer(queued).await?,
                     None => within_timeout(request.get(address)).await?,
                 };
-                if !status.contains(&answered) {
+                let expected = match status.as_slice() {
+                    [] => (200..300).contains(&answered),
+                    listed => listed.contains(&answered),
+                };
+                if !expected {
                     return Err(Error::Status(answered));
                 }
                 address

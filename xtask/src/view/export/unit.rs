@@ -216,7 +216,7 @@ fn probes(
         match probe {
             Probe::Http { path, status, port } => {
                 // Engines accept only these statuses.
-                if status.iter().any(|status| (200..400).contains(status)) {
+                if status.is_empty() || status.iter().any(|status| (200..400).contains(status)) {
                     http = Some((path.clone(), ports[*port].name.clone()));
                 } else {
                     tcp = Some(ports[*port].name.clone());
