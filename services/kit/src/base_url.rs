@@ -32,11 +32,8 @@ impl BaseUrl {
         let scheme = first(headers, "x-forwarded-proto")
             .filter(|scheme| matches!(*scheme, "http" | "https"))
             .unwrap_or("http");
-        let host = first(headers, "x-forwarded-host")
-            .filter(|host| is_host(host))
-            .or_else(|| first(headers, HOST.as_str()).filter(|host| is_host(host)))
-            .or(authority.filter(|host| is_host(host)))
-            .unwrap_or("localhost");
+        let hosts = [first(headers, "x-forwarded-host"), first(headers, HOST.as_str()), authority];
+        let host = hosts.into_iter().flatten().find(|host| is_host(host)).unwrap_or("localhost");
         let prefix = first(headers, "x-forwarded-prefix").filter(|p| is_prefix(p)).unwrap_or("");
         Self(format!("{scheme}://{host}{}", prefix.trim_end_matches('/')))
     }

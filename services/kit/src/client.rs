@@ -4,12 +4,13 @@
 //! that changes something is never retried; it always uses a fresh connection. The client follows
 //! no redirects and uses no proxy.
 
-use std::error::Error as _;
+use std::error::Error;
 use std::io;
+use std::iter::successors;
 use std::time::Duration;
 
 use reqwest::redirect::Policy;
-use reqwest::{Method, Response, Url};
+use reqwest::{Response, Url};
 use serde_json::Value;
 
 use crate::context::RequestContext;
@@ -54,10 +55,10 @@ impl Client {
         timeouts: Timeouts,
     ) -> Result<Self, SettingError> {
         let expected = "an address such as `http://127.0.0.1:5001`";
-        let bad = |_| SettingError::bad(variable, base, expected);
-        let url = Url::parse(base).map_err(|_| SettingError::bad(variable, base, expected))?;
+        let bad = || SettingError::bad(variable, base, expected);
+        let url = Url::parse(base).map_err(|_| bad())?;
         if url.scheme() != "http" || url.host_str().is_none() {
-            return Err(SettingError::bad(variable, base, expected));
+            return Err(bad());
         }
         let builder = || {
             reqwest::Client::builder()
@@ -68,8 +69,8 @@ impl Client {
         };
         Ok(Self {
             base: url,
-            pooled: builder().pool_idle_timeout(IDLE_TIME).build().map_err(bad)?,
-            fresh: builder().pool_max_idle_per_host(0).build().map_err(bad)?,
+            pooled: builder().pool_idle_timeout(IDLE_TIME).build().map_err(|_| bad())?,
+            fresh: builder().pool_max_idle_per_host(0).build().map_err(|_| bad())?,
         })
     }
 
@@ -116,8 +117,7 @@ impl Client {
         segments: &[&str],
         context: &RequestContext,
     ) -> Result<Response, reqwest::Error> {
-        let url = self.url(segments);
-        self.fresh.request(Method::DELETE, url).headers(context.headers()).send().await
+        self.fresh.delete(self.url(segments)).headers(context.headers()).send().await
     }
 
     fn url(&self, segments: &[&str]) -> Url {
@@ -132,22 +132,13 @@ impl Client {
 
 /// Whether the server closed the connection before the first byte of an answer.
 fn closed_before_answering(error: &reqwest::Error) -> bool {
-    if error.is_timeout() || error.is_connect() {
-        return false;
-    }
-    let mut source = error.source();
-    while let Some(cause) = source {
-        if let Some(cause) = cause.downcast_ref::<hyper::Error>()
-            && (cause.is_incomplete_message() || cause.is_canceled() || cause.is_closed())
-        {
-            return true;
-        }
-        if let Some(cause) = cause.downcast_ref::<io::Error>()
-            && matches!(cause.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
-        {
-            return true;
-        }
-        source = cause.source();
-    }
-    false
+    let closed = |cause: &(dyn Error + 'static)| {
+        let http = cause.downcast_ref::<hyper::Error>();
+        let io = cause.downcast_ref::<io::Error>().map(io::Error::kind);
+        http.is_some_and(|e| e.is_incomplete_message() || e.is_canceled() || e.is_closed())
+            || matches!(io, Some(io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe))
+    };
+    !error.is_timeout()
+        && !error.is_connect()
+        && successors(error.source(), |&cause| cause.source()).any(closed)
 }

@@ -3,6 +3,7 @@
 //! Each service provides its own settings, routes and schema.
 
 use std::error::Error;
+use std::iter::successors;
 use std::process::ExitCode;
 
 use axum::Router;
@@ -163,14 +164,11 @@ fn block_on(
 fn exit_code(name: &str, result: Result<(), Fatal>) -> ExitCode {
     let Err(error) = result else { return ExitCode::SUCCESS };
     let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
+    for cause in successors(error.source(), |&cause| cause.source()).map(ToString::to_string) {
         // Some libraries repeat the cause in their own text.
-        if !text.ends_with(&cause_text) {
-            text = format!("{text}: {cause_text}");
+        if !text.ends_with(&cause) {
+            text = format!("{text}: {cause}");
         }
-        source = cause.source();
     }
     eprintln!("{name}: {text}");
     ExitCode::FAILURE

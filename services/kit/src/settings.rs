@@ -12,12 +12,7 @@ use std::str::FromStr;
 
 /// The source of settings: the process environment, or fixed pairs in a test.
 pub struct Settings {
-    source: Source,
-}
-
-enum Source {
-    Process,
-    Pairs(BTreeMap<String, String>),
+    pairs: Option<BTreeMap<String, String>>,
 }
 
 /// A missing or invalid setting.
@@ -60,13 +55,13 @@ pub enum SettingError {
 impl Settings {
     /// The environment of this process.
     pub fn from_process() -> Self {
-        Self { source: Source::Process }
+        Self { pairs: None }
     }
 
     /// Fixed values, for tests.
     pub fn from_pairs<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
         let pairs = pairs.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
-        Self { source: Source::Pairs(pairs.collect()) }
+        Self { pairs: Some(pairs.collect()) }
     }
 
     /// The value of a variable, or else the content of the file that `NAME_FILE` names, without
@@ -127,9 +122,9 @@ impl Settings {
     }
 
     fn raw(&self, name: &str) -> Option<OsString> {
-        match &self.source {
-            Source::Process => std::env::var_os(name),
-            Source::Pairs(pairs) => pairs.get(name).map(OsString::from),
+        match &self.pairs {
+            None => std::env::var_os(name),
+            Some(pairs) => pairs.get(name).map(OsString::from),
         }
     }
 }

@@ -5,7 +5,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use kit::{Client, RequestContext};
+use kit::client::Timeouts;
+use kit::settings::SettingError;
+use kit::{Client, RequestContext, Settings};
 use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
@@ -61,8 +63,15 @@ enum Created {
 }
 
 impl Importer {
-    pub(crate) fn new(users: Client, todo: Client) -> Self {
-        Self { users, todo, context: RequestContext::start() }
+    /// An importer for the services at `USERS_URL` and `TODO_URL`.
+    pub(crate) fn from_settings(settings: &Settings) -> Result<Self, SettingError> {
+        let client = |name, example| {
+            let base = settings.required(name, "the address of a service", example)?;
+            Client::new(name, &base, Timeouts::default())
+        };
+        let users = client("USERS_URL", "http://127.0.0.1:5000")?;
+        let todo = client("TODO_URL", "http://127.0.0.1:5001")?;
+        Ok(Self { users, todo, context: RequestContext::start() })
     }
 
     /// Imports everything that is missing.

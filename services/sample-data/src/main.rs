@@ -5,7 +5,6 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
-mod config;
 mod import;
 mod marker;
 mod sample;
@@ -17,7 +16,6 @@ use std::process::ExitCode;
 use kit::Settings;
 use kit::service::{self, Fatal};
 
-use crate::config::Config;
 use crate::import::Importer;
 use crate::marker::Marker;
 use crate::sample::Sample;
@@ -27,14 +25,14 @@ fn main() -> ExitCode {
 }
 
 async fn run(settings: Settings) -> Result<(), Fatal> {
-    let config = Config::from_settings(&settings)?;
-    let marker = Marker::new(&config.folder);
+    let importer = Importer::from_settings(&settings)?;
+    let marker = Marker::new(settings.required("DATA_DIR", "a folder", "/tmp/sample")?);
     if marker.exists()? {
         println!("sample data is already imported");
         return Ok(());
     }
     let sample = Sample::built_in()?;
-    let counts = Importer::new(config.users, config.todo).import(&sample).await?;
+    let counts = importer.import(&sample).await?;
     marker.write(&counts)?;
     println!("{counts}");
     Ok(())

@@ -4,7 +4,7 @@
 
 use std::fs::File;
 use std::io::{self, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::import::Counts;
 
@@ -24,9 +24,8 @@ pub(crate) struct MarkerError {
 }
 
 impl Marker {
-    /// The marker in `folder`.
-    pub(crate) fn new(folder: &Path) -> Self {
-        Self { folder: folder.to_owned() }
+    pub(crate) fn new(folder: impl Into<PathBuf>) -> Self {
+        Self { folder: folder.into() }
     }
 
     /// Whether an import is complete.
@@ -37,11 +36,8 @@ impl Marker {
 
     /// Records that the import is complete.
     pub(crate) fn write(&self, counts: &Counts) -> Result<(), MarkerError> {
-        self.write_and_rename(counts).map_err(|source| MarkerError {
-            operation: "write",
-            path: self.path(),
-            source,
-        })
+        let failed = |source| MarkerError { operation: "write", path: self.path(), source };
+        self.write_and_rename(counts).map_err(failed)
     }
 
     fn write_and_rename(&self, counts: &Counts) -> io::Result<()> {
@@ -66,7 +62,7 @@ mod tests {
     #[test]
     fn written_marker_exists_without_other_files() {
         let folder = tempfile::tempdir().unwrap();
-        let marker = Marker::new(&folder.path().join("data"));
+        let marker = Marker::new(folder.path().join("data"));
         assert!(!marker.exists().unwrap());
         marker.write(&Counts::default()).unwrap();
         assert!(marker.exists().unwrap());

@@ -10,27 +10,16 @@ use crate::store::ListKey;
 /// Why a request failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The user has no lists.
     #[error("the user `{0}` has no lists")]
     NoLists(String),
-    /// The user has no list of that name.
     #[error("the user `{}` has no list `{}`", .0.username, .0.list)]
     NoList(ListKey),
-    /// The list has no such item.
     #[error("the list `{list}` has no item `{id}`")]
-    NoItem {
-        /// The list's name.
-        list: String,
-        /// The id in the request.
-        id: String,
-    },
-    /// The user already has a list of that name.
+    NoItem { list: String, id: String },
     #[error("the user `{}` already has a list `{}`", .0.username, .0.list)]
     ListTaken(ListKey),
-    /// The request is invalid.
     #[error(transparent)]
     Request(#[from] Problem),
-    /// The storage failed.
     #[error("the storage failed")]
     Storage(#[from] sqlx::Error),
 }

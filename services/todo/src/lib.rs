@@ -4,6 +4,6 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
-pub mod error;
+mod error;
 pub mod http;
 pub mod store;

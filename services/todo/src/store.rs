@@ -59,7 +59,7 @@ pub struct ItemChange {
     pub order: Option<i64>,
 }
 
-/// The schema.
+/// The versions of the schema; opening the database applies those that are missing.
 pub const MIGRATIONS: [Migration; 1] = [Migration {
     version: 1,
     description: "lists and items",
@@ -111,7 +111,7 @@ impl Store {
     pub async fn create_list(&self, key: &ListKey, titles: &[String]) -> Result<Vec<Item>, Error> {
         let mut write = self.database.write().await?;
         let insert = "INSERT INTO lists (username, name) VALUES ($1, $2) RETURNING id";
-        let inserted = bind_key(sqlx::query(insert), key).fetch_one(&mut *write).await;
+        let inserted = query(insert, key).fetch_one(&mut *write).await;
         let id: i64 = inserted.map_err(|error| key.taken_or(error))?.try_get(0)?;
         for (title, position) in titles.iter().zip(1_i64..) {
             sqlx::query(
@@ -133,7 +133,7 @@ impl Store {
     pub async fn rename_list(&self, key: &ListKey, name: &str) -> Result<Vec<Item>, Error> {
         let mut write = self.database.write().await?;
         let update = "UPDATE lists SET name = $3 WHERE username = $1 AND name = $2";
-        let update = bind_key(sqlx::query(update), key).bind(name.to_owned());
+        let update = query(update, key).bind(name.to_owned());
         let renamed = ListKey { username: key.username.clone(), list: name.to_owned() };
         let updated = update.execute(&mut *write).await.map_err(|error| renamed.taken_or(error))?;
         if updated.rows_affected() == 0 {
@@ -149,7 +149,7 @@ impl Store {
     pub async fn delete_list(&self, key: &ListKey) -> Result<(), Error> {
         let mut write = self.database.write().await?;
         let delete = "DELETE FROM lists WHERE username = $1 AND name = $2";
-        let deleted = bind_key(sqlx::query(delete), key).execute(&mut *write).await?;
+        let deleted = query(delete, key).execute(&mut *write).await?;
         write.commit().await?;
         if deleted.rows_affected() == 0 { Err(key.missing()) } else { Ok(()) }
     }
@@ -180,15 +180,10 @@ impl Store {
     /// # Errors
     /// When there is no such list or item.
     pub async fn item(&self, key: &ListKey, id: i64) -> Result<Item, Error> {
-        let select = bind_key(
-            sqlx::query(
-                "SELECT items.id, items.title, items.completed, items.position FROM items \
-                 JOIN lists ON lists.id = items.list_id \
-                 WHERE lists.username = $1 AND lists.name = $2 AND items.id = $3",
-            ),
-            key,
-        );
-        let row = select.bind(id).fetch_optional(self.database.reader()).await?;
+        let select = "SELECT items.id, items.title, items.completed, items.position FROM items \
+             JOIN lists ON lists.id = items.list_id \
+             WHERE lists.username = $1 AND lists.name = $2 AND items.id = $3";
+        let row = query(select, key).bind(id).fetch_optional(self.database.reader()).await?;
         Ok(item(&row.ok_or_else(|| key.missing_item(id))?)?)
     }
 
@@ -287,9 +282,9 @@ impl ListKey {
 
 type Query = sqlx::query::Query<'static, Any, sqlx::any::AnyArguments>;
 
-/// Binds username and list name as `$1` and `$2`.
-fn bind_key(query: Query, key: &ListKey) -> Query {
-    query.bind(key.username.clone()).bind(key.list.clone())
+/// A statement with username and list name as `$1` and `$2`.
+fn query(statement: &'static str, key: &ListKey) -> Query {
+    sqlx::query(statement).bind(key.username.clone()).bind(key.list.clone())
 }
 
 /// The id of a list, whose row stays locked until the end of the transaction. So the list is not
@@ -297,21 +292,16 @@ fn bind_key(query: Query, key: &ListKey) -> Query {
 /// changes nothing locks a row in both databases.)
 async fn list_id(write: &mut Transaction<'static, Any>, key: &ListKey) -> Result<i64, Error> {
     let lock = "UPDATE lists SET name = name WHERE username = $1 AND name = $2 RETURNING id";
-    let row = bind_key(sqlx::query(lock), key).fetch_optional(&mut **write).await?;
+    let row = query(lock, key).fetch_optional(&mut **write).await?;
     Ok(row.ok_or_else(|| key.missing())?.try_get(0)?)
 }
 
 /// Selects a list and its items in one statement, so that they are consistent.
 fn select_items(key: &ListKey) -> Query {
-    bind_key(
-        sqlx::query(
-            "SELECT items.id, items.title, items.completed, items.position FROM lists \
-             LEFT JOIN items ON items.list_id = lists.id \
-             WHERE lists.username = $1 AND lists.name = $2 \
-             ORDER BY items.position, items.id",
-        ),
-        key,
-    )
+    let select = "SELECT items.id, items.title, items.completed, items.position FROM lists \
+         LEFT JOIN items ON items.list_id = lists.id \
+         WHERE lists.username = $1 AND lists.name = $2 ORDER BY items.position, items.id";
+    query(select, key)
 }
 
 /// Commits, and returns the items as they were committed. They are read before the commit: a read

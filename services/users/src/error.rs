@@ -14,25 +14,20 @@ const TODO_RETRY: Duration = Duration::from_secs(2);
 /// Why a request failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// There is no such person.
     #[error("there is no user `{0}`")]
     NoUser(String),
     /// Another person has the username or the id.
     #[error("{0}")]
     Taken(String),
-    /// `todo` did not answer in time.
     #[error("the service `todo` is not available")]
     TodoUnreachable(#[source] reqwest::Error),
     /// `todo` answered 503.
     #[error("the service `todo` is not available")]
     TodoUnavailable,
-    /// `todo` answered with an unexpected status.
     #[error("the service `todo` answered with status {0}")]
     TodoFailed(StatusCode),
-    /// The request is invalid.
     #[error(transparent)]
     Request(#[from] Problem),
-    /// The storage failed.
     #[error("the storage failed")]
     Storage(#[from] sqlx::Error),
 }

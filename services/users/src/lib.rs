@@ -4,7 +4,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
-pub mod error;
+mod error;
 pub mod http;
 pub mod store;
 pub mod todo;

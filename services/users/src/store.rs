@@ -50,7 +50,7 @@ pub struct UserChange {
     pub verified: Option<bool>,
 }
 
-/// The schema.
+/// The versions of the schema; opening the database applies those that are missing.
 pub const MIGRATIONS: [Migration; 1] = [Migration {
     version: 1,
     description: "users",

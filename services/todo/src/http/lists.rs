@@ -9,7 +9,7 @@ use axum::http::header::LOCATION;
 use axum::response::IntoResponse;
 use kit::problem::FieldError;
 use kit::{BaseUrl, Fields, Problem, check_name};
-use serde::ser::{Serialize, SerializeMap as _, Serializer};
+use serde::ser::{Serialize, Serializer};
 
 use super::items::{ItemBody, MAX_TITLE_CHARS};
 use crate::error::Error;
@@ -42,11 +42,7 @@ pub(super) struct ListBody {
 
 impl Serialize for Titles {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(self.0.len()))?;
-        for (name, titles) in &self.0 {
-            map.serialize_entry(name, titles)?;
-        }
-        map.end()
+        serializer.collect_map(self.0.iter().map(|(name, titles)| (name, titles)))
     }
 }
 
