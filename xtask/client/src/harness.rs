@@ -26,17 +26,17 @@ use std::fs::File;
 use std::io;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 pub use cargo::{cargo, workspace_of};
-pub use error::{HarnessError, StartError};
 pub use failed::{FAILED_TESTS, FailedTest};
 pub use fresh::{Fresh, fresh};
 pub use skipped::{SKIPPED_TESTS, skipped};
 
 use crate::paths::StackPaths;
-use crate::snapshot::{Phase, Snapshot};
+use crate::snapshot::{Phase, ServiceSnapshot};
 use crate::{STACK_VARIABLE, Stack, chain};
+use error::{HarnessError, StartError};
 use runner::Runner;
 use shared::Files;
 
@@ -187,49 +187,34 @@ fn remove_stack(paths: &StackPaths) -> Removal {
 
 async fn wait_until_ready(stack: &Stack) -> Result<(), HarnessError> {
     let folder = stack.paths().folder();
-    let wait = async {
-        loop {
-            let gone = |source| HarnessError::Gone { folder: folder.to_owned(), source };
-            let snapshot = stack.status().await.map_err(gone)?;
-            for service in snapshot.services.iter().filter(|service| service.paused) {
-                // A failed test left it paused. Ignores the error of a run that has ended since.
-                stack.service(&service.name).resume().await.ok();
-            }
-            let unready = unready(&snapshot);
-            if unready.is_empty() {
-                return Ok(());
-            }
-            if unready.iter().any(|(phase, _)| matches!(phase, Phase::Failed | Phase::Stopped)) {
-                return Err(not_ready(unready));
-            }
-            tokio::time::sleep(RECOVERY_POLL).await;
+    let deadline = Instant::now() + RECOVERY_TIME;
+    loop {
+        let gone = |source| HarnessError::Gone { folder: folder.to_owned(), source };
+        let snapshot = stack.status().await.map_err(gone)?;
+        for service in snapshot.services.iter().filter(|service| service.paused) {
+            // A failed test left it paused. Ignores the error of a run that has ended since.
+            stack.service(&service.name).resume().await.ok();
         }
-    };
-    match tokio::time::timeout(RECOVERY_TIME, wait).await {
-        Ok(result) => result,
-        Err(_) => {
-            let snapshot = stack.status().await;
-            Err(not_ready(snapshot.map(|snapshot| unready(&snapshot)).unwrap_or_default()))
+        let wanted = snapshot.services.iter().filter(|service| service.wanted);
+        let unready = wanted.filter(|s| !matches!(s.phase, Phase::Ready | Phase::Succeeded));
+        let unready: Vec<_> = unready.collect();
+        if unready.is_empty() {
+            return Ok(());
         }
+        let has_ended = unready.iter().any(|service| !service.phase.is_on_the_way());
+        if has_ended || Instant::now() >= deadline {
+            return Err(not_ready(&unready));
+        }
+        tokio::time::sleep(RECOVERY_POLL).await;
     }
 }
 
-/// The wanted services that are not ready, each with a description.
-fn unready(snapshot: &Snapshot) -> Vec<(Phase, String)> {
-    let wanted = snapshot.services.iter().filter(|service| service.wanted);
-    let unready = wanted.filter(|s| !matches!(s.phase, Phase::Ready | Phase::Succeeded));
-    unready
-        .map(|service| {
-            let reason = service.reason.as_deref().unwrap_or("no reason given");
-            let text = format!("`{}` is {}: {reason}", service.name, service.phase.as_str());
-            (service.phase, text)
-        })
-        .collect()
-}
-
-fn not_ready(unready: Vec<(Phase, String)>) -> HarnessError {
-    let texts: Vec<_> = unready.into_iter().map(|(_, text)| text).collect();
-    HarnessError::Unready(texts.join("; "))
+fn not_ready(unready: &[&ServiceSnapshot]) -> HarnessError {
+    let texts = unready.iter().map(|service| {
+        let reason = service.reason.as_deref().unwrap_or("no reason given");
+        format!("`{}` is {}: {reason}", service.name, service.phase.as_str())
+    });
+    HarnessError::Unready(texts.collect::<Vec<_>>().join("; "))
 }
 
 /// Exits this process when the process `owner` exits: the stack stops with the runner.

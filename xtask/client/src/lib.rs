@@ -25,5 +25,5 @@ pub use handle::{STACK_VARIABLE, Service, Stack};
 pub use logs::Mark;
 pub use names::workspace_name;
 pub use paths::StackPaths;
-pub use service_logs::{LogError, Logs};
+pub use service_logs::Logs;
 pub use xtask_core::snapshot;

@@ -30,32 +30,15 @@ pub struct Logs {
 /// Why reading a log failed.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
-    /// A file cannot be read.
     #[error("failed to read `{}`", path.display())]
-    File {
-        /// The path of the log.
-        path: PathBuf,
-        /// The system's error.
-        source: io::Error,
-    },
-    /// The pattern is not a valid regular expression.
+    File { path: PathBuf, source: io::Error },
     #[error(transparent)]
     Pattern(#[from] regex::Error),
-    /// No line matched before the timeout.
     #[error(
         "no line of `{}` matched `{pattern}` within {within:?}; the last lines are:\n{last}",
         path.display()
     )]
-    NoMatch {
-        /// The path of the log.
-        path: PathBuf,
-        /// The regular expression.
-        pattern: String,
-        /// The timeout of the wait.
-        within: Duration,
-        /// The last lines of the log.
-        last: String,
-    },
+    NoMatch { path: PathBuf, pattern: String, within: Duration, last: String },
 }
 
 impl Logs {

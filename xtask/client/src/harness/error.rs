@@ -6,55 +6,33 @@ use std::process::ExitStatus;
 
 use crate::Error;
 
-/// Why a test has no stack.
+/// Why a test has no ready stack.
 #[derive(Debug, thiserror::Error)]
-pub enum HarnessError {
-    /// The start failed.
+pub(super) enum HarnessError {
     #[error(transparent)]
     Start(#[from] StartError),
-    /// The stack has stopped, or does not answer.
     #[error("the stack in `{}` does not answer", folder.display())]
-    Gone {
-        /// The stack's folder.
-        folder: PathBuf,
-        /// The error of the request.
-        source: Error,
-    },
+    Gone { folder: PathBuf, source: Error },
     /// An earlier test broke the stack, or a service failed: the services that are not ready, each
     /// with its phase and the reason.
     #[error("the stack did not become ready: {0}")]
     Unready(String),
 }
 
-/// Why there is no stack to test.
+/// Why a stack cannot be started.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// A file of the harness cannot be used.
     #[error("failed to use `{}`", path.display())]
-    File {
-        /// The path of the file.
-        path: PathBuf,
-        /// The system's error.
-        source: io::Error,
-    },
+    File { path: PathBuf, source: io::Error },
     /// This command line of cargo failed, with the system's error or cargo's standard error.
     #[error("failed to run `{0}`: {1}")]
     Cargo(String, String),
-    /// The tool failed.
+    /// The output is the last lines of the tool's.
     #[error(
         "failed to start the stack: `{command}` in `{}` ended with {status}\n\n{output}",
         workspace.display()
     )]
-    Tool {
-        /// The command line.
-        command: String,
-        /// Its current folder.
-        workspace: PathBuf,
-        /// Its exit status.
-        status: ExitStatus,
-        /// The last lines of its output.
-        output: String,
-    },
+    Tool { command: String, workspace: PathBuf, status: ExitStatus, output: String },
     /// The start failed for an earlier test; the file has the output of the tool.
     #[error(
         "failed to start the stack: the reason is in the output of the first failed test, and in `{}`",
