@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 
 use super::TextAt;
 use super::reader::Reader;
-use super::section::{self, Owner, Section};
+use super::section::{self, Section};
 use super::value::{Table, Value};
 use super::{Package, Workspace, shape};
 use crate::problem::{Code, Problem};
@@ -17,17 +17,16 @@ use crate::problem::{Code, Problem};
 #[derive(Clone, Debug, Default)]
 pub struct Declarations {
     /// The absolute path of the workspace root.
-    pub root: String,
-    /// Its packages and their folders.
-    pub packages: Vec<Package>,
+    pub(crate) root: String,
+    pub(crate) packages: Vec<Package>,
     /// Every section that declares a service, in order of the manifests.
     pub(crate) sections: Vec<Section>,
-    /// `default`: the services that a plain `up` starts.
-    pub default: Option<Vec<TextAt>>,
-    /// `env` of the workspace, for every service.
-    pub env: Vec<(TextAt, TextAt)>,
-    /// `base-image`: the image that images of built programs are based on, if any.
-    pub base_image: Option<TextAt>,
+    /// The services that a plain `up` starts.
+    pub(crate) default: Option<Vec<TextAt>>,
+    /// The variables for every service.
+    pub(crate) env: Vec<(TextAt, TextAt)>,
+    /// The image that images of built programs are based on, if any.
+    pub(crate) base_image: Option<TextAt>,
 }
 
 /// Reads the metadata of a workspace.
@@ -36,22 +35,21 @@ pub fn read(workspace: &Workspace) -> (Declarations, Vec<Problem>) {
     let mut problems = Vec::new();
     let mut out = Declarations { root: workspace.root.clone(), ..Declarations::default() };
     out.packages = workspace.manifests.iter().filter_map(|m| m.package.clone()).collect();
-    let mut package_count = 0;
+    let mut count = 0;
     for (index, manifest) in workspace.manifests.iter().enumerate() {
         let mut reader = Reader { manifest, problems: &mut problems };
         let metadata = |table| manifest.root.table(table).and_then(|t| t.table("metadata"));
         if let Some(package) = &manifest.package {
-            let owner = Owner::Package(package_count);
-            package_count += 1;
             if let Some(metadata) = metadata("package") {
-                package_sections(&mut reader, metadata, owner, package, &mut out.sections);
+                package_sections(&mut reader, metadata, count, package, &mut out.sections);
             }
+            count += 1;
         }
         if index == 0
             && let Some(metadata) = metadata("workspace")
         {
             if let Some(value) = metadata.get("services") {
-                services(&mut reader, value, Owner::Workspace, &mut out.sections);
+                services(&mut reader, value, None, &mut out.sections);
             }
             misplaced(&mut reader, metadata);
             workspace_keys(&mut reader, metadata, &mut out);
@@ -64,7 +62,7 @@ pub fn read(workspace: &Workspace) -> (Declarations, Vec<Problem>) {
 fn package_sections(
     reader: &mut Reader<'_>,
     metadata: &Table,
-    owner: Owner,
+    index: usize,
     package: &Package,
     out: &mut Vec<Section>,
 ) {
@@ -77,23 +75,28 @@ fn package_sections(
         };
         let path = ["package", "metadata", "service"];
         let what = "`[package.metadata.service]`";
-        out.push(one(reader, table, name, owner, &path, what, &["name"]));
+        out.push(one(reader, table, name, Some(index), &path, what, &["name", "with"]));
     }
-    if let Some((_, value)) = metadata.entry("services") {
-        services(reader, value, owner, out);
+    if let Some(value) = metadata.get("services") {
+        services(reader, value, Some(index), out);
     }
 }
 
 /// `services.NAME` of a package or the workspace.
-fn services(reader: &mut Reader<'_>, value: &Value, owner: Owner, out: &mut Vec<Section>) {
+fn services(
+    reader: &mut Reader<'_>,
+    value: &Value,
+    package: Option<usize>,
+    out: &mut Vec<Section>,
+) {
     let Some(table) = reader.table("services", value) else { return };
     for (key, value) in &table.entries {
         let name = reader.key(key);
         let Some(table) = reader.table(&key.name, value) else { continue };
         let what = format!("service `{}`", key.name);
-        let top = if owner == Owner::Workspace { "workspace" } else { "package" };
+        let top = if package.is_some() { "package" } else { "workspace" };
         let path = [top, "metadata", "services", &key.name];
-        out.push(one(reader, table, name, owner, &path, &what, &[]));
+        out.push(one(reader, table, name, package, &path, &what, &["with"]));
     }
 }
 
@@ -102,13 +105,12 @@ fn one(
     reader: &mut Reader<'_>,
     table: &Table,
     name: TextAt,
-    owner: Owner,
+    package: Option<usize>,
     path: &[&str],
     what: &str,
     more: &[&str],
 ) -> Section {
-    let more: Vec<&str> = more.iter().copied().chain(["with"]).collect();
-    let settings = section::settings(reader, table, path, what, &more);
+    let settings = section::settings(reader, table, path, what, more);
     let mut overlays = Vec::new();
     let with = table.get("with").and_then(|value| reader.table("with", value));
     for (key, value) in with.into_iter().flat_map(|with| &with.entries) {
@@ -121,7 +123,7 @@ fn one(
         overlays.push((overlay, settings));
     }
     reader.name("a service", &name);
-    Section { name, owner, folder: reader.manifest.folder.clone(), settings, overlays }
+    Section { name, package, folder: reader.manifest.folder.clone(), settings, overlays }
 }
 
 /// Reports `[workspace.metadata.service]`, which looks valid and has no effect.

@@ -19,20 +19,13 @@ use crate::problem::{Code, Problem};
 pub(crate) struct Section {
     /// The service's name: at `name`, or else at the section's own key.
     pub(crate) name: TextAt,
-    pub(crate) owner: Owner,
+    /// The index of the package that declares it, none for the workspace.
+    pub(crate) package: Option<usize>,
     /// The folder that relative paths start from, absolute.
     pub(crate) folder: String,
     pub(crate) settings: Settings,
     /// `with.NAME`.
     pub(crate) overlays: Vec<(TextAt, Settings)>,
-}
-
-/// Which manifest part declares a service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Owner {
-    /// The package at this index of [`super::Declarations::packages`].
-    Package(usize),
-    Workspace,
 }
 
 /// Reads the keys of a section; `what` names the section in messages, and `more` are

@@ -25,15 +25,11 @@ pub(crate) fn nearest<'a>(
 
 /// A list for messages: `` `a`, `b` and `c` ``.
 pub(crate) fn list<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
-    let words: Vec<&str> = words.into_iter().collect();
-    let mut out = String::new();
-    for (index, word) in words.iter().enumerate() {
-        if index > 0 {
-            out.push_str(if index + 1 == words.len() { " and " } else { ", " });
-        }
-        out.push_str(&format!("`{word}`"));
+    let words: Vec<String> = words.into_iter().map(|word| format!("`{word}`")).collect();
+    match words.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} and {last}", rest.join(", ")),
+        _ => words.concat(),
     }
-    out
 }
 
 /// The number of letters to insert, remove, replace or swap with a neighbour. Case, and `_`

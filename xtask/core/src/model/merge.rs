@@ -12,7 +12,7 @@ use super::{Node, Runs};
 use crate::manifest::at::is_true;
 use crate::manifest::declare::Overlay;
 use crate::manifest::keys::Settings;
-use crate::manifest::section::{Owner, Section};
+use crate::manifest::section::Section;
 use crate::manifest::{At, Declarations};
 use crate::problem::{Code, Problem};
 use crate::terms::Name;
@@ -27,15 +27,11 @@ pub(super) fn merge(
     let mut out: Vec<Node> = Vec::new();
     // Packages first: a table of the workspace may lie on top of any of them.
     let (packages, workspace): (Vec<&Section>, Vec<&Section>) =
-        declarations.sections.iter().partition(|section| section.owner != Owner::Workspace);
+        declarations.sections.iter().partition(|section| section.package.is_some());
     for section in packages.into_iter().chain(workspace) {
-        let package = match section.owner {
-            Owner::Package(index) => Some(index),
-            Owner::Workspace => None,
-        };
         let (name, declared) = (Name::from(section.name.value.as_str()), section.name.with(()));
         if let Some(earlier) = out.iter_mut().find(|node| node.name == name) {
-            if package.is_none() && !brings_program(&section.settings) {
+            if section.package.is_none() && !brings_program(&section.settings) {
                 lay(&mut earlier.settings, &section.settings);
                 continue;
             }
@@ -45,7 +41,7 @@ pub(super) fn merge(
         out.push(Node {
             name,
             declared,
-            package,
+            package: section.package,
             folder: section.folder.clone(),
             settings: section.settings.clone(),
             program: Runs::Unknown,
