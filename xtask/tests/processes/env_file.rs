@@ -1,4 +1,4 @@
-//! Env-files: the dialect that `sh`, python-dotenv and the tool share, and files that cannot be read.
+//! Env-files: the dialect shared with `sh` and python-dotenv, and files that cannot be read.
 
 use std::fs;
 use std::os::unix::process::CommandExt as _;

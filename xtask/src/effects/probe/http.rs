@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn probe_reads_the_whole_answer_and_leaves_no_time_wait() {
+    async fn probe_reads_whole_answers_and_leaves_no_time_wait() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let server = serve_in_parts(listener);
