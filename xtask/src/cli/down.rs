@@ -57,15 +57,10 @@ pub(crate) fn run(global: &Global, args: &DownArgs) -> anyhow::Result<Exit> {
     })
 }
 
+/// Shuts the stack down, and reports each service that stops until supervisor and guardian have
+/// exited.
 async fn whole(mut session: Session, now: bool) -> anyhow::Result<Exit> {
     session.connection.send(Request::Shutdown { now }).await?;
-    report_stops(&mut session).await?;
-    stack::report_down(&session.paths);
-    Ok(Exit::DONE)
-}
-
-/// Reports each service that stops, until supervisor and guardian have exited.
-async fn report_stops(session: &mut Session) -> anyhow::Result<()> {
     while let Some(answer) = session.connection.next().await? {
         apply(&mut session.snapshot, answer.reply);
     }
@@ -73,7 +68,8 @@ async fn report_stops(session: &mut Session) -> anyhow::Result<()> {
     let text =
         format!("for process {guardian}, which cleans up after stack `{}`", session.snapshot.stack);
     notify_if_slow(session.supervisor.exited(), || print::progress(BUSY, "Waiting", &text)).await;
-    Ok(())
+    stack::report_down(&session.paths);
+    Ok(Exit::DONE)
 }
 
 async fn some(mut session: Session, args: &DownArgs) -> anyhow::Result<Exit> {

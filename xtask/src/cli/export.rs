@@ -22,7 +22,7 @@ use super::load::{self, Loaded};
 use super::plan_args::{PlanArgs, ProgramArgs};
 use super::{Global, block_on, print};
 use crate::effects::containers::{DATA_FOLDER, PROGRAM_FOLDER, USER};
-use crate::view::export::{Access, Difference, Export, File, Images, Target, export};
+use crate::view::export::{Access, Difference, File, Images, Target, export};
 use crate::view::style::{GOOD, WARN};
 
 #[derive(Debug, Args)]
@@ -96,41 +96,31 @@ async fn written(args: &ExportArgs, loaded: &Loaded) -> anyhow::Result<Exit> {
     for Difference { service, what } in &export.differences {
         print::progress(WARN, "Differs", &format!("{service}: {what}"));
     }
-    let Some(folder) = &args.output else {
-        return print_document(args, export, images);
-    };
-    let mut files = Vec::new();
-    for file in &export.files {
-        files.push(write(folder, file)?);
-    }
-    if args.json {
-        let differences = export.differences;
-        print::json_pretty(&Written { files, document: None, images, differences })?;
-    } else {
-        for file in &files {
-            print::progress(GOOD, "Wrote", &file.display().to_string());
+    let differences = export.differences;
+    let (files, document) = match &args.output {
+        Some(folder) => {
+            let files = export.files.iter().map(|file| write(folder, file));
+            (files.collect::<anyhow::Result<Vec<_>>>()?, None)
         }
-    }
-    Ok(Exit::DONE)
-}
-
-/// Prints the first file, which is the document. Secrets are never printed.
-fn print_document(
-    args: &ExportArgs,
-    export: Export,
-    images: BTreeMap<Name, String>,
-) -> anyhow::Result<Exit> {
-    let secret = |file: &&File| file.access.is_secret();
-    if let Some(file) = export.files.iter().find(secret) {
-        let what = format!("`{}` contains secrets: only `--output FOLDER` writes it", file.path);
-        print::progress(WARN, "Note", &what);
-    }
-    let document = export.files.into_iter().next().map(|file| file.text);
+        // The first file is the document. Secrets are never printed.
+        None => {
+            if let Some(file) = export.files.iter().find(|file| file.access.is_secret()) {
+                let text =
+                    format!("`{}` contains secrets: only `--output FOLDER` writes it", file.path);
+                print::progress(WARN, "Note", &text);
+            }
+            (Vec::new(), export.files.into_iter().next().map(|file| file.text))
+        }
+    };
     if args.json {
-        let differences = export.differences;
-        print::json_pretty(&Written { files: Vec::new(), document, images, differences })?;
-    } else {
-        print::out(&document.unwrap_or_default())?;
+        print::json_pretty(&Written { files, document, images, differences })?;
+        return Ok(Exit::DONE);
+    }
+    for file in &files {
+        print::progress(GOOD, "Wrote", &file.display().to_string());
+    }
+    if let Some(document) = document {
+        print::out(&document)?;
     }
     Ok(Exit::DONE)
 }

@@ -71,7 +71,15 @@ pub(crate) fn inspect(
     let root = Path::new(&files.workspace.root);
     stack::clean_up(root)?;
     let paths = StackPaths::of(root, &global.stack)?;
-    let mut request = request(global, services, &paths);
+    let is_isolated = global.stack != DEFAULT_STACK;
+    let mut request = Request {
+        stack: global.stack.clone(),
+        isolation: if is_isolated { Isolation::Isolated } else { Isolation::Shared },
+        data: paths.data().display().to_string(),
+        services: services.to_vec(),
+        shell: planning::shell(),
+        ..Request::default()
+    };
     shape(&mut request);
     let outcome = planning::plan(&files, found, &request, scope);
     Ok(Inspected { files, outcome, paths })
@@ -84,17 +92,4 @@ pub(crate) fn show_problems(files: &WorkspaceFiles, problems: &[Problem]) {
     }
     print::line(render(problems, &|file| files.text(file)).trim_end_matches('\n'));
     print::line("");
-}
-
-/// The request before any option is added.
-fn request(global: &Global, services: &[String], paths: &StackPaths) -> Request {
-    let is_isolated = global.stack != DEFAULT_STACK;
-    Request {
-        stack: global.stack.clone(),
-        isolation: if is_isolated { Isolation::Isolated } else { Isolation::Shared },
-        data: paths.data().display().to_string(),
-        services: services.to_vec(),
-        shell: planning::shell(),
-        ..Request::default()
-    }
 }

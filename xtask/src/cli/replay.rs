@@ -34,7 +34,7 @@ pub(crate) fn run(args: &ReplayArgs) -> anyhow::Result<Exit> {
         Ok(_) => return Err(Error::NotARecord { file }.into()),
         Err(source) => return Err(Error::ReadRecord { file, source }.into()),
     };
-    let mut replaying = Replaying::new(args.json);
+    let mut replaying = Replaying { json: args.json, ..Replaying::default() };
     if version != VERSION {
         let why = format!(
             "the record has version {version} of the format, and this tool reads version \
@@ -99,6 +99,7 @@ impl Reader {
     }
 }
 
+#[derive(Default)]
 struct Replaying {
     json: bool,
     replay: Replay,
@@ -108,10 +109,6 @@ struct Replaying {
 }
 
 impl Replaying {
-    fn new(json: bool) -> Self {
-        Self { json, replay: Replay::new(), events: 0, compared: 0, unread: None }
-    }
-
     /// Prints a step, and returns whether its effects differ from the recorded ones.
     fn step(&mut self, line: usize, step: &RecordStep) -> anyhow::Result<bool> {
         let (effects, comparison) = self.replay.step(step);
@@ -124,11 +121,11 @@ impl Replaying {
         self.compared += usize::from(compared);
         if self.json {
             print::json(&StepJson { line, step, replayed: &effects, differs_at })?;
-            return Ok(differs_at.is_some());
-        }
-        print::out(&trace::step(step, &effects))?;
-        if let Some(at) = differs_at {
-            print::out(&trace::difference(line, step, &effects, at))?;
+        } else {
+            print::out(&trace::step(step, &effects))?;
+            if let Some(at) = differs_at {
+                print::out(&trace::difference(line, step, &effects, at))?;
+            }
         }
         Ok(differs_at.is_some())
     }
@@ -136,19 +133,16 @@ impl Replaying {
     fn end(self, outcome: Outcome) -> anyhow::Result<Exit> {
         let Self { events, compared, unread, .. } = self;
         let end = EndJson { outcome, events, compared, ended: self.replay.is_over(), unread };
-        match (self.json, outcome) {
-            (true, _) => print::json(&end)?,
-            (false, Outcome::Same | Outcome::Unread) => print::out(&trace::end(&end))?,
-            (false, Outcome::Differs) => {}
+        if self.json {
+            print::json(&end)?;
+        } else {
+            if outcome != Outcome::Differs {
+                print::out(&trace::end(&end))?;
+            }
+            if let Some(why) = &end.unread {
+                print::error(&format!("the replay is incomplete: {why}"), None);
+            }
         }
-        if let Some(why) = &end.unread
-            && !self.json
-        {
-            print::error(&format!("the replay is incomplete: {why}"), None);
-        }
-        Ok(match outcome {
-            Outcome::Same => Exit::DONE,
-            Outcome::Differs | Outcome::Unread => Exit::FAILED,
-        })
+        Ok(if outcome == Outcome::Same { Exit::DONE } else { Exit::FAILED })
     }
 }

@@ -24,10 +24,6 @@ pub(crate) struct SuperviseArgs {
 }
 
 pub(crate) fn run(args: &SuperviseArgs) -> anyhow::Result<Exit> {
-    supervisor::run(&supervisor::Settings {
-        folder: args.stack_dir.clone(),
-        until_pid: args.until_pid,
-        record: args.record.clone(),
-    })?;
+    supervisor::run(&args.stack_dir, args.until_pid, args.record.as_deref())?;
     Ok(Exit::DONE)
 }

@@ -36,25 +36,21 @@ pub(crate) struct WaitArgs {
 pub(crate) fn run(global: &Global, args: &WaitArgs) -> anyhow::Result<Exit> {
     running::with_services(global, &args.services, args.json, async |session, names| {
         let settled = until(session, names, |service| !service.phase.is_on_the_way());
-        match args.timeout {
-            None => settled.await,
-            Some(limit) => match tokio::time::timeout(limit, settled).await {
-                Ok(settled) => settled,
-                Err(_) => {
-                    // `Status` makes the supervisor look for deadlocks.
-                    let look = tokio::time::timeout(LOOK, session.connection.status()).await;
-                    if let Ok(snapshot) = look {
-                        session.snapshot = snapshot?;
-                    }
-                    let snapshot = &session.snapshot;
-                    let shown = names.iter().filter_map(|name| snapshot.service(name));
-                    let what = progress::waiting(shown, &snapshot.deadlocks)
-                        .unwrap_or_else(|| format!("for {}", names.join(", ")));
-                    print::progress(BAD, "Timed out", &format!("waiting {what}"));
-                    Ok(Exit::NOT_READY)
-                }
-            },
+        let Some(limit) = args.timeout else { return settled.await };
+        if let Ok(settled) = tokio::time::timeout(limit, settled).await {
+            return settled;
         }
+        // `Status` makes the supervisor look for deadlocks.
+        let look = tokio::time::timeout(LOOK, session.connection.status()).await;
+        if let Ok(snapshot) = look {
+            session.snapshot = snapshot?;
+        }
+        let snapshot = &session.snapshot;
+        let shown = names.iter().filter_map(|name| snapshot.service(name));
+        let what = progress::waiting(shown, &snapshot.deadlocks)
+            .unwrap_or_else(|| format!("for {}", names.join(", ")));
+        print::progress(BAD, "Timed out", &format!("waiting {what}"));
+        Ok(Exit::NOT_READY)
     })
 }
 

@@ -160,13 +160,17 @@ impl Driver {
 
     /// Takes an event of an effect.
     fn happened(&mut self, event: Event) {
-        if let Event::Accepted { service, .. } | Event::BuildFailed { service, .. } = &event {
-            let service = service.clone();
-            self.step(event);
-            self.accepted(&service);
-        } else {
-            self.step(event);
+        let accepted = match &event {
+            Event::Accepted { service, .. } | Event::BuildFailed { service, .. } => {
+                self.accepting.get_mut(service)
+            }
+            _ => None,
+        };
+        if let Some(count) = accepted {
+            *count -= 1;
         }
+        self.accepting.retain(|_, count| *count > 0);
+        self.step(event);
     }
 
     fn tick(&mut self) {
@@ -175,15 +179,6 @@ impl Driver {
             self.step(Event::KillNow);
         } else {
             self.step(Event::Tick);
-        }
-    }
-
-    fn accepted(&mut self, service: &Name) {
-        if let Some(count) = self.accepting.get_mut(service) {
-            *count -= 1;
-            if *count == 0 {
-                self.accepting.remove(service);
-            }
         }
     }
 

@@ -12,6 +12,7 @@ use tokio::io::unix::AsyncFd;
 use xtask_client::StackPaths;
 use xtask_client::logs::{Merge, More, Reader, Record, Start};
 
+use crate::system::async_fd::async_fd;
 use crate::system::limits::raise_open_files;
 
 /// The most that one read returns, in bytes.
@@ -58,8 +59,7 @@ impl Follower {
                 | inotify::WatchFlags::MOVED_TO
                 | inotify::WatchFlags::ONLYDIR,
         )?;
-        // SAFETY: an `OwnedFd` is the same open descriptor for as long as it lives.
-        let inotify = unsafe { AsyncFd::register(fd) }?;
+        let inotify = async_fd(fd)?;
         let mut logs = Merge::default();
         for service in services_with_logs(paths)? {
             if services.is_empty() || services.contains(&service) {

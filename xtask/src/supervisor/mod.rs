@@ -15,7 +15,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream as BlockingStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -46,18 +46,15 @@ const FAREWELL: Duration = Duration::from_millis(300);
 /// How often a killed sweeper is replaced.
 const SWEEPERS: usize = 5;
 
-pub(crate) struct Settings {
-    pub folder: PathBuf,
-    /// Shut down when this process has exited.
-    pub until_pid: Option<u32>,
-    /// Record every event and its effects in this file.
-    pub record: Option<PathBuf>,
-}
-
-/// Runs a supervisor until its stack has ended.
-pub(crate) fn run(settings: &Settings) -> anyhow::Result<()> {
+/// Runs the supervisor of the stack in `folder` until the stack has ended. It shuts the stack down
+/// when the process `until_pid` has exited, and records every event and its effects in `record`.
+pub(crate) fn run(
+    folder: &Path,
+    until_pid: Option<u32>,
+    record: Option<&Path>,
+) -> anyhow::Result<()> {
     close_inherited();
-    let paths = StackPaths::at(&settings.folder);
+    let paths = StackPaths::at(folder);
     paths.create().with_context(|| format!("failed to create `{}`", paths.folder().display()))?;
     let lock = Lock::wait(&paths.lock())
         .with_context(|| format!("failed to lock `{}`", paths.lock().display()))?;
@@ -75,7 +72,7 @@ pub(crate) fn run(settings: &Settings) -> anyhow::Result<()> {
     let guardian = companions.as_ref().map(|companions| companions.guardian.pid);
     let first = take_standard_input();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let serving = serve(settings, &scene, &lock, companions, first);
+    let serving = serve(&scene, &lock, companions, first, until_pid, record);
     let outcome = LocalSet::new().block_on(&runtime, serving);
     // Other threads may still pack an image or copy a program; their results are not needed.
     runtime.shutdown_background();
@@ -100,11 +97,12 @@ fn close_inherited() {
 
 /// Serves until the stack has ended. Returns whether nothing of the stack is left.
 async fn serve(
-    settings: &Settings,
     scene: &Scene<'_>,
     lock: &Lock,
     companions: Option<Companions>,
     first: Option<BlockingStream>,
+    until_pid: Option<u32>,
+    record: Option<&Path>,
 ) -> anyhow::Result<bool> {
     let paths = scene.paths;
     let socket = scene.runtime.join("control");
@@ -125,7 +123,7 @@ async fn serve(
         event_sender,
     )
     .context("failed to prepare the stack's folders")?;
-    let record = settings.record.as_ref().map(|path| {
+    let record = record.map(|path| {
         Record::create(path).with_context(|| format!("failed to write `{}`", path.display()))
     });
     let board = Board::new(paths.stack());
@@ -133,7 +131,7 @@ async fn serve(
     let guardian_pid = companions.as_ref().map(|companions| companions.guardian.pid);
     let mut driver = Driver::new(world, board, record.transpose()?, guardian_pid);
     watch_signals(&input_sender)?;
-    if let Some(pid) = settings.until_pid {
+    if let Some(pid) = until_pid {
         let watched = watch_process(pid, input_sender.clone());
         watched.with_context(|| format!("failed to watch process {pid}"))?;
     }

@@ -88,8 +88,9 @@ pub(crate) fn text(services: &[Verified]) -> String {
         }
     }
     let mut out = table(&rows);
-    for (verified, tried) in candidates(services) {
-        let (name, on) = (&verified.service, &tried.on);
+    let all = services.iter().flat_map(|one| one.dependencies.iter().map(|t| (&one.service, t)));
+    for (name, tried) in all.filter(|(_, tried)| tried.verdict == Verdict::Unneeded) {
+        let on = &tried.on;
         let text = format!("`{name}` becomes ready without `{on}` ({})", tried.declared);
         let _ = writeln!(out, "{WARN}candidate{RESET}{BOLD}: {text}{RESET}");
         let hint = format!("in `uses`, `{name}` gets the address of `{on}` without waiting");
@@ -119,13 +120,6 @@ pub(crate) fn trouble(services: &[Verified]) -> String {
         }
     }
     out
-}
-
-fn candidates(services: &[Verified]) -> impl Iterator<Item = (&Verified, &Tried)> {
-    let all = services
-        .iter()
-        .flat_map(|verified| verified.dependencies.iter().map(move |t| (verified, t)));
-    all.filter(|(_, tried)| tried.verdict == Verdict::Unneeded)
 }
 
 fn without(tried: &Tried) -> Cell {

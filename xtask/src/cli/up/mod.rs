@@ -104,17 +104,14 @@ fn prepare(global: &Global, args: &UpArgs) -> anyhow::Result<Exit> {
         return Ok(Exit::DONE);
     }
     target::refuse_shared(&loaded, args.programs.build.profile(), "up")?;
-    let record = match &args.record {
-        Some(path) => Some(
-            Record::prepare(path)
-                .with_context(|| format!("failed to write the record `{}`", path.display()))?,
-        ),
-        None => None,
-    };
+    let record = args.record.as_ref().map(|path| {
+        Record::prepare(path)
+            .with_context(|| format!("failed to write the record `{}`", path.display()))
+    });
     let settings = LaunchSettings {
         workspace: PathBuf::from(&loaded.plan.workspace),
         until_pid: args.until_pid,
-        record,
+        record: record.transpose()?,
     };
     block_on(async {
         image::check_engine(&loaded.plan).await?;
@@ -150,9 +147,10 @@ async fn up(args: &UpArgs, loaded: &Loaded, settings: LaunchSettings) -> anyhow:
         stack::report_leftovers(&loaded.paths, leftovers);
     }
     // Lines of this start are printed too, once it has succeeded.
+    let names: Vec<_> = plan.services.iter().map(|service| service.name.to_string()).collect();
     let follower = match args.detach {
         true => None,
-        false => Some(Follower::new(&loaded.paths, &names_of(plan), &Start::Now, Extent::Future)?),
+        false => Some(Follower::new(&loaded.paths, &names, &Start::Now, Extent::Future)?),
     };
     let launched = session.launched;
     let mut up = BringUp::new(plan, session, build, reporter, args.keep_going);
@@ -217,8 +215,4 @@ async fn release(up: &mut BringUp<'_>) -> anyhow::Result<()> {
         up.session.connection.call(Request::Hold { hold: false }).await?;
     }
     Ok(())
-}
-
-fn names_of(plan: &xtask_core::plan::Plan) -> Vec<String> {
-    plan.services.iter().map(|service| service.name.to_string()).collect()
 }

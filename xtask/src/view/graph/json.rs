@@ -38,7 +38,8 @@ struct Node<'a> {
 struct Line<'a> {
     from: &'a Name,
     to: &'a Name,
-    kind: LineKind,
+    /// The key that declares it: `depends-on` or `uses`.
+    kind: &'static str,
     /// The condition; null for `uses`.
     condition: Option<Condition>,
     /// Whether the dependent is restarted when the dependency is.
@@ -46,13 +47,6 @@ struct Line<'a> {
     /// Whether `--cycles relax` turned a `depends-on` into this `uses`.
     relaxed: bool,
     declared: &'a Place,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "kebab-case")]
-enum LineKind {
-    DependsOn,
-    Uses,
 }
 
 pub(super) fn draw(plan: &Plan) -> String {
@@ -67,8 +61,8 @@ pub(super) fn draw(plan: &Plan) -> String {
     });
     let lines = edges.iter().map(|edge| {
         let (kind, condition, restart, relaxed) = match edge.wait {
-            Wait::For(on) => (LineKind::DependsOn, Some(on.condition), on.restart, false),
-            Wait::Nothing { relaxed } => (LineKind::Uses, None, false, relaxed),
+            Wait::For(on) => ("depends-on", Some(on.condition), on.restart, false),
+            Wait::Nothing { relaxed } => ("uses", None, false, relaxed),
         };
         Line {
             from: &plan.services[edge.from].name,
