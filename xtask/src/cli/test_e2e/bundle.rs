@@ -8,17 +8,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use xtask_client::StackPaths;
 use xtask_client::harness::{FAILED_TESTS, FailedTest};
 use xtask_client::logs::last_lines;
 use xtask_client::protocol::Reply;
-use xtask_client::snapshot::Snapshot;
+use xtask_client::snapshot::{ServiceSnapshot, Snapshot};
 use xtask_core::stack::Report;
 use xtask_core::terms::secret::{MASK, has_password};
 
-use super::TestE2eArgs;
+use super::TestRun;
 use super::arguments::{repeat_command, up_arguments};
-use super::summary::Summary;
 
 /// How many of the last lines of the history are kept.
 const MOST_LINES: usize = 5_000;
@@ -56,46 +54,43 @@ impl History {
         self.lines.push_back(format!("{:.3} {}", jiff::Timestamp::now(), line.trim_end()));
     }
 
+    /// The services in the last state.
+    pub(super) fn services(&self) -> impl Iterator<Item = &ServiceSnapshot> {
+        self.last.iter().flat_map(|last| &last.services)
+    }
+
     fn text(&self) -> String {
         self.lines.iter().fold(String::new(), |text, line| text + line + "\n")
     }
 }
 
-/// Writes the bundle of a stack and returns its folder.
-pub(crate) fn write(
-    paths: &StackPaths,
-    root: &Path,
-    args: &TestE2eArgs,
-    result: &Summary,
-    history: &History,
-) -> std::io::Result<PathBuf> {
-    let folder = paths.folder().join("bundle");
+/// Writes the bundle of a run and returns its folder.
+pub(super) fn write(run: &TestRun<'_>) -> std::io::Result<PathBuf> {
+    let folder = run.paths.folder().join("bundle");
     fs::create_dir_all(&folder)?;
-    let failed = failed_tests(paths);
-    fs::write(folder.join("summary.txt"), summary(args, result, history, &failed))?;
-    fs::write(folder.join("events.txt"), history.text())?;
-    if let Some(last) = &history.last {
+    let failed = fs::read_to_string(run.paths.folder().join(FAILED_TESTS)).unwrap_or_default();
+    let failed: Vec<FailedTest> =
+        failed.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    fs::write(folder.join("summary.txt"), summary(run, &failed))?;
+    fs::write(folder.join("events.txt"), run.history.text())?;
+    if let Some(last) = &run.history.last {
         fs::write(folder.join("status.json"), serde_json::to_vec_pretty(&masked(last.clone()))?)?;
     }
     // Other commands print these, with secrets masked.
-    let stack = paths.stack();
+    let stack = run.paths.stack();
     let plan = ["up", "--dry-run", "--json", "--isolated", "--stack", &stack];
-    save(root, args, &plan, &folder.join("plan.json"));
-    save(root, args, &["graph"], &folder.join("graph.txt"));
+    save(run, &plan, &folder.join("plan.json"));
+    save(run, &["graph"], &folder.join("graph.txt"));
     for test in &failed {
         let name = test.test.replace(|c: char| !c.is_alphanumeric() && c != '_', "-");
-        fs::write(folder.join(format!("test-{name}.log")), logs_around(paths, history, test))?;
+        fs::write(folder.join(format!("test-{name}.log")), logs_around(run, test))?;
     }
     Ok(folder)
 }
 
-fn summary(
-    args: &TestE2eArgs,
-    result: &Summary,
-    history: &History,
-    failed: &[FailedTest],
-) -> String {
-    let mut text = format!("run it again: {}\n", repeat_command(args));
+fn summary(run: &TestRun<'_>, failed: &[FailedTest]) -> String {
+    let result = &run.summary;
+    let mut text = format!("run it again: {}\n", repeat_command(run.args));
     let code = result.runner_exit_code.map_or("none".to_owned(), |code| code.to_string());
     let _ = writeln!(text, "exit code: {}, exit code of the runner: {code}", result.exit_code);
     for crash in &result.died {
@@ -104,7 +99,7 @@ fn summary(
     for test in failed {
         let _ = writeln!(text, "failed: {}", test.test);
     }
-    for service in history.last.iter().flat_map(|last| &last.services) {
+    for service in run.history.services() {
         let reason = service.reason.as_deref().unwrap_or_default();
         let phase = service.phase.as_str();
         let _ = writeln!(text, "{}: {phase} (run {}) {reason}", service.name, service.run);
@@ -122,23 +117,18 @@ fn masked(mut snapshot: Snapshot) -> Snapshot {
     snapshot
 }
 
-fn save(root: &Path, args: &TestE2eArgs, words: &[&str], file: &Path) {
+fn save(run: &TestRun<'_>, words: &[&str], file: &Path) {
     let Ok(program) = std::env::current_exe() else { return };
     let mut command = Command::new(program);
-    command.args(words).args(["--color", "never"]).current_dir(root);
-    command.args(up_arguments(args));
+    command.args(words).args(["--color", "never"]).current_dir(run.root);
+    command.args(up_arguments(run.args));
     if let Ok(output) = command.output() {
         fs::write(file, output.stdout).ok();
     }
 }
 
-fn failed_tests(paths: &StackPaths) -> Vec<FailedTest> {
-    let text = fs::read_to_string(paths.folder().join(FAILED_TESTS)).unwrap_or_default();
-    text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
-}
-
 /// The lines of all services around the test, in order of time.
-fn logs_around(paths: &StackPaths, history: &History, test: &FailedTest) -> String {
+fn logs_around(run: &TestRun<'_>, test: &FailedTest) -> String {
     let (Some(from), Some(until)) = (
         time(test.from_ms.saturating_sub(AROUND_MS)),
         time(test.until_ms.saturating_add(AROUND_MS)),
@@ -146,8 +136,8 @@ fn logs_around(paths: &StackPaths, history: &History, test: &FailedTest) -> Stri
         return String::new();
     };
     let mut found = Vec::new();
-    for service in history.last.iter().flat_map(|last| &last.services) {
-        let lines = last_lines(&paths.log(&service.name), None, MOST_LOG_LINES);
+    for service in run.history.services() {
+        let lines = last_lines(&run.paths.log(&service.name), None, MOST_LOG_LINES);
         for line in lines.unwrap_or_default() {
             // The text order of times is their order in time.
             if let Some((at, rest)) = line.split_once(' ')

@@ -16,11 +16,11 @@ pub(crate) mod workspace;
 use std::path::Path;
 
 use clap::{ArgGroup, Args};
+use xtask_client::StackPaths;
 
 use self::bundle::History;
 use self::shards::Shard;
 use self::summary::Summary;
-use self::test_run::TestRun;
 use self::workspace::Tested;
 use super::error::{self, Error};
 use super::exit::Exit;
@@ -64,6 +64,17 @@ pub(crate) struct TestE2eArgs {
     runner_args: Vec<String>,
 }
 
+/// One run of the tests on one stack.
+struct TestRun<'a> {
+    root: &'a Path,
+    package: &'a str,
+    args: &'a TestE2eArgs,
+    paths: StackPaths,
+    interrupts: Interrupts,
+    summary: Summary,
+    history: History,
+}
+
 pub(crate) fn run(global: &Global, args: &TestE2eArgs) -> anyhow::Result<Exit> {
     stack::refuse_name(global, "test-e2e")?;
     let tested = Tested::find(global)?;
@@ -92,10 +103,9 @@ async fn test_on_one_stack(root: &Path, package: &str, args: &TestE2eArgs) -> an
     let history = History::default();
     let mut run = TestRun { root, package, args, paths, interrupts, summary, history };
     let exit = run.run().await.unwrap_or_else(|error| error::report(&error));
-    let TestRun { mut summary, history, paths, .. } = run;
-    summary.conclude(exit, &paths, root, package, args, &history);
+    run.conclude(exit);
     if args.json {
-        print::json(&summary)?;
+        print::json(&run.summary)?;
     }
     Ok(exit)
 }

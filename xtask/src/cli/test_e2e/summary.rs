@@ -2,7 +2,7 @@
 //!
 //! It keeps the files of a failed run and deletes those of other runs.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Context as _;
 use serde::Serialize;
@@ -10,9 +10,9 @@ use xtask_client::logs::closing_lines;
 use xtask_client::{STACK_VARIABLE, StackPaths};
 use xtask_core::calls::Call;
 
-use super::TestE2eArgs;
+use super::TestRun;
 use super::arguments::repeat_command;
-use super::bundle::{self, History};
+use super::bundle;
 use super::crashes::Crash;
 use crate::cli::exit::Exit;
 use crate::cli::{error, print, stack};
@@ -48,60 +48,60 @@ pub(crate) struct Summary {
     pub(crate) logs: Option<PathBuf>,
 }
 
-impl Summary {
+impl TestRun<'_> {
     /// Reports crashes and the files that are kept, or deletes the files.
-    pub(crate) fn conclude(
-        &mut self,
-        exit: Exit,
-        paths: &StackPaths,
-        root: &Path,
-        package: &str,
-        args: &TestE2eArgs,
-        history: &History,
-    ) {
-        self.exit_code = exit.code();
-        self.passed = exit == Exit::DONE;
-        for crash in &self.died {
-            report_crash(crash, paths);
+    pub(super) fn conclude(&mut self, exit: Exit) {
+        self.summary.exit_code = exit.code();
+        self.summary.passed = exit == Exit::DONE;
+        for crash in &self.summary.died {
+            report_crash(crash, &self.paths);
         }
-        let needs_inspection = self.needs_inspection(exit, paths);
+        let tests_failed = exit == Exit::FAILED && self.summary.ran;
+        // The services' logs may explain the failure.
+        let needs_inspection =
+            (exit == Exit::NOT_READY || tests_failed) && self.paths.logs().exists();
         if needs_inspection {
-            self.keep(paths, root, args, history);
+            self.keep();
         }
-        let is_up = args.keep && self.runner.is_some();
-        if needs_inspection && !is_up {
+        if self.args.keep && self.summary.runner.is_some() {
+            self.report_kept_stack();
+        } else if needs_inspection {
             // Cargo builds them again.
-            std::fs::remove_dir_all(paths.folder().join("programs")).ok();
+            std::fs::remove_dir_all(self.paths.folder().join("programs")).ok();
+        } else {
+            stack::delete(&self.paths);
         }
-        if is_up {
-            report_kept_stack(paths, package, history);
-        } else if !needs_inspection {
-            stack::delete(paths);
-        }
-        if exit == Exit::FAILED && self.ran {
-            print::hint(&format!("repeat the run: `{}`", repeat_command(args)));
+        if tests_failed {
+            print::hint(&format!("repeat the run: `{}`", repeat_command(self.args)));
         }
     }
 
-    fn keep(&mut self, paths: &StackPaths, root: &Path, args: &TestE2eArgs, history: &History) {
-        let written = isolated::keep(paths).and_then(|()| {
-            self.bundle = Some(bundle::write(paths, root, args, self, history)?);
-            Ok(())
-        });
-        if let Err(error) = written.context("failed to write the bundle") {
-            error::report(&error);
+    fn keep(&mut self) {
+        let written = isolated::keep(&self.paths).and_then(|()| bundle::write(self));
+        match written.context("failed to write the bundle") {
+            Ok(bundle) => self.summary.bundle = Some(bundle),
+            Err(error) => drop(error::report(&error)),
         }
-        let logs = paths.logs();
-        let bundle = paths.folder().join("bundle");
+        let logs = self.paths.logs();
+        let bundle = self.paths.folder().join("bundle");
         let text = format!("logs in `{}`, bundle in `{}`", logs.display(), bundle.display());
         print::progress(style::BUSY, "Kept", &text);
-        self.logs = Some(logs);
+        self.summary.logs = Some(logs);
     }
 
-    /// Whether the services' logs may explain a failure.
-    fn needs_inspection(&self, exit: Exit, paths: &StackPaths) -> bool {
-        let failed = exit == Exit::NOT_READY || (exit == Exit::FAILED && self.ran);
-        failed && paths.logs().exists()
+    /// Reports how to use a stack that is kept, and how to stop it.
+    fn report_kept_stack(&self) {
+        let (stack, package) = (self.paths.stack(), self.package);
+        print::progress(style::BUSY, "Kept", &format!("stack `{stack}` is up"));
+        for service in self.history.services() {
+            if let Some(url) = &service.url {
+                print::line(&format!("  {} at {url}", service.name));
+            }
+        }
+        let again = format!("{STACK_VARIABLE}='{}'", self.paths.folder().display());
+        print::hint(&format!("show it: `cargo xtask status --stack {stack}`"));
+        print::hint(&format!("test it again: `{again} cargo test -p {package}`"));
+        print::hint(&format!("stop it: `cargo xtask down --data --stack {stack}`"));
     }
 }
 
@@ -113,19 +113,4 @@ fn report_crash(crash: &Crash, paths: &StackPaths) {
         Ok(lines) => print::line(log::excerpt(&lines).trim_end_matches('\n')),
         Err(error) => print::line(&format!("failed to read `{}`: {error}", path.display())),
     }
-}
-
-/// Reports how to use a stack that is kept, and how to stop it.
-fn report_kept_stack(paths: &StackPaths, package: &str, history: &History) {
-    let stack = paths.stack();
-    print::progress(style::BUSY, "Kept", &format!("stack `{stack}` is up"));
-    for service in history.last.iter().flat_map(|last| &last.services) {
-        if let Some(url) = &service.url {
-            print::line(&format!("  {} at {url}", service.name));
-        }
-    }
-    let folder = paths.folder().display();
-    print::hint(&format!("show it: `cargo xtask status --stack {stack}`"));
-    print::hint(&format!("test it again: `{STACK_VARIABLE}='{folder}' cargo test -p {package}`"));
-    print::hint(&format!("stop it: `cargo xtask down --data --stack {stack}`"));
 }

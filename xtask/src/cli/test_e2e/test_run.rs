@@ -1,6 +1,5 @@
 //! Runs the end-to-end tests once on a new stack: up, tests, down.
 
-use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -8,36 +7,23 @@ use anyhow::Context;
 use tokio::io::AsyncReadExt as _;
 use tokio::process::Command;
 use tokio::time::timeout;
+use xtask_client::STACK_VARIABLE;
 use xtask_client::harness::{OWNER_VARIABLE, SHAPE_VARIABLE, cargo};
 use xtask_client::protocol::{Reply, Request};
 use xtask_client::snapshot::Snapshot;
-use xtask_client::{STACK_VARIABLE, StackPaths};
 
 use super::arguments::up_arguments;
-use super::bundle::History;
 use super::crashes::Crashes;
 use super::killer::kill_until_dropped;
 use super::program::{ProgramExit, spawn};
 use super::runner::{Runner, Selection, Tests, Verdict, listed};
-use super::summary::Summary;
-use super::{TestE2eArgs, report_no_tests};
+use super::{TestRun, report_no_tests};
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
-use crate::cli::interrupt::Interrupts;
 use crate::cli::{print, stack};
 use crate::session::connect::{Session, connect};
 use crate::session::own_program;
 use crate::view;
-
-pub(super) struct TestRun<'a> {
-    pub(super) root: &'a Path,
-    pub(super) package: &'a str,
-    pub(super) args: &'a TestE2eArgs,
-    pub(super) paths: StackPaths,
-    pub(super) interrupts: Interrupts,
-    pub(super) summary: Summary,
-    pub(super) history: History,
-}
 
 impl TestRun<'_> {
     /// Starts the stack, runs the tests, and shuts the stack down on every path.
