@@ -45,8 +45,6 @@ pub(crate) fn undeclared(snapshot: &Snapshot) -> String {
     let calls = snapshot.undeclared_calls();
     calls.iter().map(|call| undeclared_call(&call.from, &call.to)).collect()
 }
-
-/// Lines about one undeclared call.
 pub(crate) fn undeclared_call(from: &Name, to: &Name) -> String {
     let text = format!("`{from}` has a connection to `{to}`, which it does not declare");
     let hint = format!("add `{to}` to the `depends-on` or `uses` of `{from}`");

@@ -26,7 +26,6 @@ pub(crate) struct LogLine<'a> {
 }
 
 impl<'a> LogLine<'a> {
-    /// Creates the event of a line in the log of `service`.
     pub(crate) fn new(service: &'a str, line: &Record<'a>) -> Self {
         let stream = match line.stream {
             Stream::Out => "stdout",
@@ -61,43 +60,24 @@ pub(crate) struct TimedEvent<'a> {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case", tag = "event")]
 pub(crate) enum UpEvent<'a> {
-    /// The first event: the plan.
-    Plan {
-        stack: &'a str,
-        /// Its services, dependencies first.
-        services: Vec<&'a str>,
-        /// Number of programs to build.
-        programs: usize,
-    },
-    /// A program was linked, or was found up to date.
-    Linked {
-        services: Vec<&'a str>,
-        /// Path of the program in the target directory.
-        path: &'a str,
-        /// Whether it was up to date.
-        fresh: bool,
-    },
+    /// The first event: the plan with its services, dependencies first, and the number of programs
+    /// to build.
+    Plan { stack: &'a str, services: Vec<&'a str>, programs: usize },
+    /// A program was linked, or was found up to date: then it is `fresh`. `path` is its path in the
+    /// target directory.
+    Linked { services: Vec<&'a str>, path: &'a str, fresh: bool },
     /// Cargo has exited.
-    BuildEnded {
-        /// Whether the build succeeded.
-        ok: bool,
-    },
-    /// The phase of a service changed.
+    BuildEnded { ok: bool },
+    /// The phase of a service changed. The keys mean the same as in `status --json`.
     Phase {
         service: &'a str,
         phase: Phase,
-        /// Number of its run, 0 before the first.
         run: u64,
         pid: Option<u32>,
-        /// Whether the process is adopted: not started by this stack and never stopped by it.
         adopted: bool,
-        /// Its default address, once known.
         url: Option<&'a str>,
-        /// Milliseconds from the start of the run to ready.
         ready_ms: Option<u64>,
-        /// Why the service is in this phase, where the phase does not explain itself.
         reason: Option<&'a str>,
-        /// Kind of failure, for `failed`.
         failure: Option<Failure>,
     },
     /// All requested services are ready: the snapshot, as in `status --json`.
@@ -108,11 +88,7 @@ pub(crate) enum UpEvent<'a> {
         already_running: Vec<&'a str>,
     },
     /// Lines of the service are missing from its log from now on. Reported once for each service.
-    LogTrouble {
-        service: &'a str,
-        /// The system's error.
-        error: &'a str,
-    },
+    LogTrouble { service: &'a str, error: &'a str },
     /// A line that a service printed; in the foreground only.
     Log(LogLine<'a>),
     /// The last event.

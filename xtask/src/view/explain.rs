@@ -20,7 +20,6 @@ use super::words;
 /// A service as `explain --json` shows it.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct ExplainJson {
-    /// Its settings and their sources.
     #[serde(flatten)]
     plan: ServiceJson,
     /// The other services that start together with it.
@@ -134,8 +133,6 @@ fn origin(setting: &Setting) -> String {
         false => format!("{} (instead of {over})", source(&setting.source)),
     }
 }
-
-/// The state of the service and its reason.
 fn state_text(snapshot: &Snapshot, state: &ServiceSnapshot) -> String {
     let mut out = format!("it is {}", state.phase.as_str());
     if let Some(pid) = state.pid {

@@ -40,8 +40,6 @@ impl Prefixes {
         }
         prefixes
     }
-
-    /// Appends a line with its prefix to `out`.
     pub(crate) fn append(&mut self, out: &mut Vec<u8>, service: &str, line: &Record<'_>) {
         match self.services.get(service) {
             Some(prefix) => out.extend_from_slice(prefix.text.as_bytes()),
@@ -65,8 +63,6 @@ impl Prefixes {
         }
         out.push(b'\n');
     }
-
-    /// Appends a note of the tool about the log.
     fn note(&self, out: &mut Vec<u8>, line: &Record<'_>) {
         let (on, off) = if self.keep == Keep::Colours { (WARN, RESET) } else { ("", "") };
         out.extend_from_slice(on.as_bytes());

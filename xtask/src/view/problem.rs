@@ -44,9 +44,7 @@ pub(crate) fn count(problems: &[Problem]) -> String {
 pub(crate) struct ProblemJson {
     /// Stable code such as `unknown-key`; null if cargo itself refuses the workspace.
     code: Option<Code>,
-    /// `error` or `warning`.
     severity: Severity,
-    /// The mistake, in one line.
     message: String,
     /// Places in files; the first is the mistake's. Empty for command line values.
     places: Vec<PlaceJson>,
@@ -83,8 +81,6 @@ struct PlaceJson {
     /// Whether this is the place of the mistake; else it explains the mistake.
     primary: bool,
 }
-
-/// All problems as JSON data.
 pub(crate) fn json(problems: &[Problem], texts: Texts<'_>) -> Vec<ProblemJson> {
     let files = Files::read(problems, texts);
     let place = |label: &Label| {

@@ -80,8 +80,6 @@ pub(crate) fn unused_text(names: &[&Name], stack: &str) -> Option<String> {
         )
     })
 }
-
-/// The line about a log that cannot be written.
 pub(crate) fn log_trouble(service: &str, error: &str) -> ProgressLine {
     (WARN, "Dropping", format!("lines from the log of {service}: {error}"))
 }

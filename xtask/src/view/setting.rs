@@ -65,8 +65,6 @@ impl SettingJson {
         }
     }
 }
-
-/// A source as text.
 pub(crate) fn source(source: &Source) -> String {
     match source {
         Source::File { place } => place.to_string(),

@@ -9,8 +9,6 @@ use xtask_core::terms::Name;
 use xtask_core::terms::secret::{self, MASK};
 
 use super::words::{list, quoted};
-
-/// An event as text.
 pub(crate) fn event(event: &Event) -> String {
     match event {
         Event::Apply { plan } => {
@@ -75,8 +73,6 @@ pub(crate) fn event(event: &Event) -> String {
         Event::Tick => "tick".to_string(),
     }
 }
-
-/// An effect as text.
 pub(crate) fn effect(effect: &Effect) -> String {
     match effect {
         Effect::Accept { service, path, image } => {

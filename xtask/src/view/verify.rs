@@ -56,8 +56,6 @@ pub(crate) struct Tried {
     /// Why it did not become ready, or was not tried.
     pub(crate) reason: Option<String>,
 }
-
-/// Whether a dependency is needed to start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Verdict {

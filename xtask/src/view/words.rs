@@ -7,8 +7,6 @@ use xtask_core::terms::secret::MASK;
 use xtask_core::terms::{Condition, Kind, Placement};
 
 use super::setting::Values;
-
-/// Joins items with commas.
 pub(crate) fn list(words: impl Iterator<Item = String>) -> String {
     words.collect::<Vec<_>>().join(", ")
 }
@@ -103,8 +101,6 @@ pub(crate) fn probe(values: &Values<'_>, service: &Service, probe: &Probe) -> St
         }
     }
 }
-
-/// The signal and timeout of a stop.
 pub(crate) fn stop(service: &Service) -> String {
     format!("{}, and killed after {}", service.stop.signal, spell(service.stop.timeout))
 }

@@ -18,8 +18,6 @@ const SECRETS: &str = "/run/secrets";
 
 /// Folder of secrets in the output.
 const SECRET_FILES: &str = "secrets";
-
-/// Interval of health checks.
 const CHECKED_EVERY: &str = "2s";
 
 /// Version of the format that `docker stack deploy` requires.

@@ -26,8 +26,6 @@ pub(crate) struct Images {
     /// User and group id of the program.
     pub(crate) user: u32,
 }
-
-/// The engine of the document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Target {
     Compose,
@@ -37,7 +35,6 @@ pub(crate) enum Target {
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Export {
-    /// Files of the output folder.
     pub(crate) files: Vec<File>,
     pub(crate) differences: Vec<Difference>,
 }
@@ -49,8 +46,6 @@ pub(crate) struct File {
     pub(crate) text: String,
     pub(crate) access: Access,
 }
-
-/// Access rights of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
     /// Readable for all users; may be committed.

@@ -12,15 +12,12 @@ use super::{Difference, Images};
 
 /// The first number for ports without a fixed one.
 const FIRST_PORT: u16 = 8080;
-
-/// A service for an engine.
 #[derive(Clone, Debug)]
 pub(super) struct Unit {
     pub(super) name: String,
     pub(super) kind: Kind,
     pub(super) image: String,
     pub(super) args: Vec<String>,
-    /// Variables without secrets.
     pub(super) env: BTreeMap<String, String>,
     /// Variables with secrets.
     pub(super) secrets: Vec<Secret>,
@@ -55,8 +52,6 @@ pub(super) struct Port {
     /// Published number, if the metadata fixes one.
     pub(super) published: Option<u16>,
 }
-
-/// A mount of a container.
 #[derive(Clone, Debug)]
 pub(super) enum Mount {
     /// The stack's data.

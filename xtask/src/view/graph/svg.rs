@@ -131,8 +131,6 @@ fn node(out: &mut String, service: &Service, (middle, top): Point, width: f64) {
         )),
     );
 }
-
-/// The path of a line and the position of its label.
 struct Path {
     d: String,
     label: Point,

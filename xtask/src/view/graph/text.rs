@@ -43,9 +43,7 @@ struct Tree<'a> {
     /// Whether the subtree of each service is drawn.
     drawn: Vec<bool>,
     out: String,
-    /// Whether the legend explains dashes.
     dashes: bool,
-    /// Whether the legend explains marks.
     marks: bool,
 }
 
