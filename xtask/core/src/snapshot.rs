@@ -181,12 +181,10 @@ impl Phase {
     /// Whether another phase follows without user action.
     #[must_use]
     pub const fn is_on_the_way(self) -> bool {
-        match self {
-            Self::Waiting | Self::Building | Self::Starting | Self::Backoff | Self::Stopping => {
-                true
-            }
-            Self::Ready | Self::Stopped | Self::Succeeded | Self::Failed => false,
-        }
+        matches!(
+            self,
+            Self::Waiting | Self::Building | Self::Starting | Self::Backoff | Self::Stopping
+        )
     }
 
     /// The phase as views and JSON show it.

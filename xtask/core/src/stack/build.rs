@@ -30,44 +30,40 @@ pub(crate) enum BuildState {
     /// The service runs no built program.
     #[default]
     Unneeded,
-    /// Cargo has not linked it yet. While `serving`, the accepted program keeps running and may
-    /// start again.
-    Pending {
-        /// Whether the service ran when the build began.
-        serving: bool,
-    },
+    /// Cargo has not linked it yet. While `serving`, as the service ran when the build began, the
+    /// accepted program keeps running and may start again.
+    Pending { serving: bool },
     /// Cargo linked it, and the driver is copying it into the stack's state.
-    Linked {
-        /// As in `Pending`.
-        serving: bool,
-    },
+    Linked { serving: bool },
     /// The driver keeps the program.
     Accepted,
     /// The program could not be built or kept.
-    Failed {
-        /// As in `Pending`.
-        serving: bool,
-        message: String,
-    },
+    Failed { serving: bool, message: String },
 }
 
 /// Whether a run can be started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ProgramState<'a> {
-    /// A program is available.
     Available,
     /// A build is under way.
     Pending,
-    /// The build failed.
+    /// The build failed, with this message.
     Failed(&'a str),
 }
 
 impl BuildState {
     /// Whether a build may still provide another program.
     pub(super) fn is_under_way(&self) -> bool {
+        matches!(self, Self::Pending { .. } | Self::Linked { .. })
+    }
+
+    /// Whether the accepted program may start, if the state depends on that.
+    fn serving(&self) -> Option<bool> {
         match self {
-            Self::Pending { .. } | Self::Linked { .. } => true,
-            Self::Unneeded | Self::Accepted | Self::Failed { .. } => false,
+            Self::Pending { serving } | Self::Linked { serving } | Self::Failed { serving, .. } => {
+                Some(*serving)
+            }
+            Self::Unneeded | Self::Accepted => None,
         }
     }
 
@@ -100,12 +96,7 @@ impl Stack {
     pub(super) fn linked(&mut self, service: &Name, path: String, effects: &mut Vec<Effect>) {
         let Some(id) = self.buildable(service, "`linked`", effects) else { return };
         let node = &mut self.nodes[id];
-        let serving = match node.build.state {
-            BuildState::Pending { serving }
-            | BuildState::Linked { serving }
-            | BuildState::Failed { serving, .. } => serving,
-            BuildState::Unneeded | BuildState::Accepted => node.is_running(),
-        };
+        let serving = node.build.state.serving().unwrap_or_else(|| node.is_running());
         node.build.state = BuildState::Linked { serving };
         node.build.linked = Some(path.clone());
         let image = self.image_wanted(id);
@@ -128,12 +119,11 @@ impl Stack {
             node.lifecycle.request_check(true);
         }
         // A new program gets new tries: the failures of the old one do not count.
-        match node.phase() {
-            Phase::Rest(Rest::Failed { failure, .. }) if new || *failure == Failure::Build => {
-                node.retries.reset();
-                node.lifecycle.retry();
-            }
-            Phase::Rest(_) | Phase::Starting(_) | Phase::Ready(_) | Phase::Stopping(_) => {}
+        if let Phase::Rest(Rest::Failed { failure, .. }) = node.phase()
+            && (new || *failure == Failure::Build)
+        {
+            node.retries.reset();
+            node.lifecycle.retry();
         }
         self.enqueue(id);
     }
@@ -164,14 +154,9 @@ impl Stack {
 
     fn fail_build(&mut self, id: Id, message: &str) {
         let node = &mut self.nodes[id];
-        let serving = match node.build.state {
-            BuildState::Pending { serving }
-            | BuildState::Linked { serving }
-            | BuildState::Failed { serving, .. } => serving,
-            // Another build of the same program succeeded.
-            BuildState::Accepted => true,
-            BuildState::Unneeded => false,
-        };
+        // When it is accepted, another build of the same program succeeded.
+        let accepted = node.build.state == BuildState::Accepted;
+        let serving = node.build.state.serving().unwrap_or(accepted);
         node.build.state = BuildState::Failed { serving, message: message.to_string() };
         node.lifecycle.clear_check();
         self.enqueue(id);
@@ -179,12 +164,10 @@ impl Stack {
 
     fn buildable(&self, service: &Name, what: &str, effects: &mut Vec<Effect>) -> Option<Id> {
         let id = self.known(service, what, effects)?;
-        match self.nodes[id].spec.program {
-            Program::Artifact { .. } => Some(id),
-            Program::Command { .. } | Program::External | Program::Image { .. } => {
-                unexpected(effects, format!("{what} for `{service}`, which is not built"));
-                None
-            }
+        let built = matches!(self.nodes[id].spec.program, Program::Artifact { .. });
+        if !built {
+            unexpected(effects, format!("{what} for `{service}`, which is not built"));
         }
+        built.then_some(id)
     }
 }

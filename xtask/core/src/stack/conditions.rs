@@ -59,13 +59,8 @@ impl Stack {
         let edges = &self.nodes[id].edges;
         let conditions =
             edges.dependencies.iter().flat_map(move |edge| self.edge_requirements(id, *edge));
-        let addresses = edges
-            .dependencies
-            .iter()
-            .map(|edge| edge.on)
-            .chain(edges.uses.iter().copied())
-            .map(move |on| Requirement { on, condition: None, state: self.address_state(on) });
-        conditions.chain(addresses)
+        let address = move |on| Requirement { on, condition: None, state: self.address_state(on) };
+        conditions.chain(edges.known().map(address))
     }
 
     /// The requirement of one edge. A dependent outside a ring requires every member of it.
@@ -103,13 +98,10 @@ impl Stack {
         if condition == Condition::Succeeded && !node.is_job() {
             return ConditionState::Impossible(format!("`{}` is not a job", node.spec.name));
         }
-        if let (true, Phase::Ready(_), BuildState::Failed { .. }) =
-            (node.is_job() && !node.is_due(), node.phase(), &node.build.state)
-        {
-            let name = &node.spec.name;
-            return ConditionState::Impossible(format!(
-                "`{name}` could not be built, and is no job yet"
-            ));
+        let unbuilt = matches!(node.build.state, BuildState::Failed { .. });
+        if node.is_job() && !node.is_due() && node.is_ready() && unbuilt {
+            let reason = format!("`{}` could not be built, and is no job yet", node.spec.name);
+            return ConditionState::Impossible(reason);
         }
         ConditionState::Pending
     }
@@ -117,19 +109,10 @@ impl Stack {
     fn condition_holds(&self, node: &Node, condition: Condition) -> bool {
         // A job whose program is being built may have to run again first.
         let done = *node.phase() == Phase::Rest(Rest::Succeeded) && !node.is_building();
-        let ready = match node.phase() {
-            Phase::Ready(_) => !node.is_due(),
-            Phase::Starting(_) | Phase::Rest(_) | Phase::Stopping(_) => false,
-        };
         match condition {
             Condition::Started => (node.is_started() && !node.is_due()) || (node.is_job() && done),
-            Condition::Ready => {
-                if node.is_job() {
-                    done
-                } else {
-                    ready
-                }
-            }
+            Condition::Ready if node.is_job() => done,
+            Condition::Ready => node.is_ready() && !node.is_due(),
             Condition::Succeeded => node.is_job() && done,
         }
     }
@@ -175,7 +158,7 @@ impl Stack {
             PortState::Held(_) | PortState::Inspecting { .. } | PortState::Decided(_) => {
                 moving && (!self.ports_match_plan(id) || self.numbers(id).is_none())
             }
-            PortState::Failed { .. } => false,
+            PortState::Failed(..) => false,
         };
         if coming {
             return ConditionState::Pending;
@@ -197,11 +180,6 @@ impl Stack {
             | Phase::Ready(_)
             | Phase::Stopping(_) => self.nodes[id].is_lost(),
         }
-    }
-
-    /// Whether a dependent that is ending still needs this service.
-    pub(crate) fn has_stopping_dependent(&self, id: Id) -> bool {
-        self.stopping_dependent(id).is_some()
     }
 
     /// The first dependent that is ending and still needs this service.

@@ -33,7 +33,7 @@ impl Stack {
     #[must_use]
     pub fn gives_up_at(&self, now: Duration) -> bool {
         let due = self.worklist.deadlines.iter().take_while(|(at, _)| *at <= now);
-        due.into_iter().any(|(_, id)| matches!(self.nodes[*id].phase(), Phase::Starting(_)))
+        due.into_iter().any(|(_, id)| self.nodes[*id].starting().is_some())
     }
 
     /// The addresses of all services with known ports.
@@ -127,7 +127,7 @@ impl Stack {
                 let waiting = own.filter(|call| call.state == CallState::Waiting);
                 let called = waiting.filter_map(|call| self.id_of(&call.to));
                 called
-                    .filter(|on| !matches!(self.nodes[*on].phase(), Phase::Ready(_)))
+                    .filter(|on| !self.nodes[*on].is_ready())
                     .map(|on| (on, Blocked::Calling))
                     .collect()
             }

@@ -1,11 +1,11 @@
 //! Edges between services: dependencies, address users, and rings that start together.
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use super::Stack;
 use super::node::Id;
-use crate::terms::{Condition, Name};
+use crate::terms::Condition;
 
 /// The edges at a node.
 #[derive(Clone, Debug, Default)]
@@ -37,31 +37,33 @@ pub(crate) struct DependencyEdge {
     pub(crate) condition: Condition,
 }
 
+impl Edges {
+    /// The services whose address it knows: first those that it waits for.
+    pub(crate) fn known(&self) -> impl Iterator<Item = Id> + '_ {
+        self.dependencies.iter().map(|edge| edge.on).chain(self.uses.iter().copied())
+    }
+}
+
 impl Stack {
     /// Derives all edges from the specs of the services.
     pub(super) fn connect(&mut self) {
-        let find = |ids: &BTreeMap<Name, Id>, name: &Name| ids.get(name).copied();
         for id in 0..self.nodes.len() {
             let spec = &self.nodes[id].spec;
-            let edges = Edges {
-                dependencies: (spec.depends_on.iter())
-                    .filter_map(|dependency| {
-                        let on = find(&self.ids, &dependency.on)?;
-                        Some(DependencyEdge { on, condition: dependency.condition })
-                    })
-                    .collect(),
-                uses: spec.uses.iter().filter_map(|used| find(&self.ids, &used.of)).collect(),
-                ring: None,
-                dependents: Vec::new(),
-                users: Vec::new(),
+            let waits = spec.depends_on.iter().filter_map(|dependency| {
+                let on = self.id_of(&dependency.on)?;
+                Some(DependencyEdge { on, condition: dependency.condition })
+            });
+            self.nodes[id].edges = Edges {
+                dependencies: waits.collect(),
+                uses: spec.uses.iter().filter_map(|used| self.id_of(&used.of)).collect(),
+                ..Edges::default()
             };
-            self.nodes[id].edges = edges;
         }
         for id in 0..self.nodes.len() {
             for index in 0..self.nodes[id].spec.depends_on.len() {
                 let dependency = &self.nodes[id].spec.depends_on[index];
                 let restart = dependency.restart;
-                if let Some(on) = find(&self.ids, &dependency.on) {
+                if let Some(on) = self.id_of(&dependency.on) {
                     self.nodes[on].edges.dependents.push((id, restart));
                 }
             }
@@ -75,10 +77,8 @@ impl Stack {
 
     /// Finds the rings in the current edges.
     fn form_rings(&mut self) {
-        let edges = self.nodes.iter().enumerate().flat_map(|(from, node)| {
-            let waits = node.edges.dependencies.iter().map(|edge| edge.on);
-            waits.chain(node.edges.uses.iter().copied()).map(move |to| (from, to))
-        });
+        let nodes = self.nodes.iter().enumerate();
+        let edges = nodes.flat_map(|(from, node)| node.edges.known().map(move |to| (from, to)));
         let rings = crate::graph::rings(self.nodes.len(), edges);
         for (ring, members) in rings.iter().enumerate() {
             members.iter().for_each(|id| self.nodes[*id].edges.ring = Some(ring));

@@ -3,7 +3,6 @@
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
-use core::fmt::Write as _;
 
 use super::event::{BindFailure, Exit, HolderStack, InspectedHolder, PortHolder};
 use super::ports::HeldPort;
@@ -21,16 +20,10 @@ pub(crate) const PAUSED: &str = "paused until a test resumes it";
 /// The failure of a dependency. A dependency that failed because of its own dependency passes
 /// that reason on, so that a long chain names its cause.
 pub(crate) fn failed(name: &Name, failure: Failure, reason: &str) -> String {
-    match failure {
-        Failure::Dependency => reason.to_string(),
-        Failure::Build
-        | Failure::Port
-        | Failure::Unadopted
-        | Failure::Start
-        | Failure::Timeout
-        | Failure::Died => {
-            format!("`{name}` failed: {reason}")
-        }
+    if failure == Failure::Dependency {
+        reason.to_string()
+    } else {
+        format!("`{name}` failed: {reason}")
     }
 }
 
@@ -66,15 +59,8 @@ fn signal_name(signal: i32) -> Option<&'static str> {
 
 /// Why a service cannot have its ports: one reason for each port.
 pub(crate) fn without_ports(first: &BindFailure, others: &[BindFailure]) -> String {
-    with_others(without_port(first), others)
-}
-
-fn with_others(mut text: String, others: &[BindFailure]) -> String {
-    for failure in others {
-        text += "; ";
-        text += &without_port(failure);
-    }
-    text
+    let reasons: Vec<String> = core::iter::once(first).chain(others).map(without_port).collect();
+    reasons.join("; ")
 }
 
 fn without_port(failure: &BindFailure) -> String {
@@ -86,10 +72,10 @@ fn without_port(failure: &BindFailure) -> String {
     }
 }
 
-/// The process that holds a port, and why other ports are not available either.
+/// As [`without_ports`], for a first port that another process holds.
 pub(crate) fn held(held: &HeldPort) -> String {
-    let first = held_by(held.port, held.holder.as_ref(), held.user.as_deref());
-    with_others(first, &held.others)
+    let HeldPort { port, holder, user, others } = held.clone();
+    without_ports(&BindFailure::Held { port, holder, user }, &others)
 }
 
 fn held_by(port: u16, holder: Option<&PortHolder>, user: Option<&str>) -> String {
@@ -120,7 +106,6 @@ fn sibling(stack: &HolderStack) -> String {
     )
 }
 
-/// The process that holds the ports of a service.
 pub(crate) fn holder(holder: Option<&PortHolder>) -> String {
     match holder {
         Some(PortHolder { pid, program, command, user, .. }) => {
@@ -149,7 +134,7 @@ pub(crate) fn not_to_be_adopted(found: &InspectedHolder) -> String {
 }
 
 pub(crate) fn differs(found: &InspectedHolder, differences: &[String]) -> String {
-    format!("{}, is the same program with other settings: {}", this(found), list(differences))
+    format!("{}, is the same program with other settings: {}", this(found), differences.join(", "))
 }
 
 fn this(found: &InspectedHolder) -> String {
@@ -157,13 +142,9 @@ fn this(found: &InspectedHolder) -> String {
     format!("`{program}` (pid {pid}, user {user}), running for {}", duration::age(found.age))
 }
 
-/// What a probe checks.
 pub(crate) fn probe(service: &Service, numbers: Option<&[u16]>, probe: &Probe) -> String {
     let port = |index: usize| match numbers.and_then(|numbers| numbers.get(index)) {
-        Some(number) => {
-            let host = service.ports.get(index).map_or("", |port| &port.host);
-            authority(host, *number)
-        }
+        Some(number) => authority(service.ports.get(index).map_or("", |port| &port.host), *number),
         None => format!("port {index}"),
     };
     match probe {
@@ -180,18 +161,5 @@ pub(crate) fn probe(service: &Service, numbers: Option<&[u16]>, probe: &Probe) -
 
 /// A probe and its last result.
 pub(crate) fn seen(probe: &str, seen: Option<&str>) -> String {
-    match seen {
-        Some(seen) => format!("{probe}: {seen}"),
-        None => format!("{probe}: nothing yet"),
-    }
-}
-
-/// A list of things for a sentence.
-pub(crate) fn list(items: &[String]) -> String {
-    let mut out = String::new();
-    for (index, item) in items.iter().enumerate() {
-        let separator = if index == 0 { "" } else { ", " };
-        let _ = write!(out, "{separator}{item}");
-    }
-    out
+    format!("{probe}: {}", seen.unwrap_or("nothing yet"))
 }

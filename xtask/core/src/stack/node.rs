@@ -9,7 +9,7 @@ use core::time::Duration;
 use super::build::{Build, ProgramState};
 use super::edges::Edges;
 use super::event::{Fault, Run};
-use super::phase::{Check, Phase, Rest, RunOrigin, Stage};
+use super::phase::{Check, Phase, Rest, RunOrigin, Stage, Starting, Stopping};
 use super::ports::{PortState, Ports};
 use super::transitions::Lifecycle;
 use crate::plan::{Program, Service};
@@ -103,18 +103,16 @@ impl Node {
 
     /// Whether xtask only probes it.
     pub(crate) fn is_external(&self) -> bool {
-        match self.spec.program {
-            Program::External => true,
-            Program::Artifact { .. } | Program::Command { .. } | Program::Image { .. } => false,
-        }
+        matches!(self.spec.program, Program::External)
     }
 
-    /// Whether it runs to completion.
+    /// The numbers that the plan fixes; none unless it fixes all.
+    pub(crate) fn fixed_numbers(&self) -> Option<Vec<u16>> {
+        self.spec.ports.iter().map(|port| port.number).collect()
+    }
+
     pub(crate) fn is_job(&self) -> bool {
-        match self.spec.kind {
-            Kind::Job => true,
-            Kind::Service => false,
-        }
+        self.spec.kind == Kind::Job
     }
 
     /// Whether its last run was started as a job. The plan may have changed since.
@@ -124,44 +122,40 @@ impl Node {
 
     /// Whether there is a run that is not stopping.
     pub(crate) fn is_running(&self) -> bool {
-        match self.phase() {
-            Phase::Starting(_) | Phase::Ready(_) => true,
-            Phase::Rest(_) | Phase::Stopping(_) => false,
-        }
+        matches!(self.phase(), Phase::Starting(_) | Phase::Ready(_))
+    }
+
+    pub(crate) fn starting(&self) -> Option<&Starting> {
+        if let Phase::Starting(starting) = self.phase() { Some(starting) } else { None }
+    }
+
+    pub(crate) fn stopping(&self) -> Option<&Stopping> {
+        if let Phase::Stopping(stopping) = self.phase() { Some(stopping) } else { None }
+    }
+
+    pub(crate) fn is_ready(&self) -> bool {
+        matches!(self.phase(), Phase::Ready(_))
     }
 
     /// How its run began, if there is one.
     pub(crate) fn origin(&self) -> Option<RunOrigin> {
-        match self.phase() {
-            Phase::Starting(_) | Phase::Ready(_) | Phase::Stopping(_) => {
-                self.lifecycle.launched().map(|launched| launched.origin)
-            }
-            Phase::Rest(_) => None,
-        }
+        let launched = self.lifecycle.launched().map(|launched| launched.origin);
+        launched.filter(|_| !matches!(self.phase(), Phase::Rest(_)))
     }
 
     /// Whether there is, or may be, a process that xtask has to stop.
     pub(crate) fn is_alive(&self) -> bool {
-        match self.origin() {
-            Some(RunOrigin::Started | RunOrigin::Evicted) => true,
-            Some(RunOrigin::Adopted | RunOrigin::Unmanaged) | None => false,
-        }
+        matches!(self.origin(), Some(RunOrigin::Started | RunOrigin::Evicted))
     }
 
     /// Whether its run has a process, started here or not.
     pub(crate) fn has_process(&self) -> bool {
-        match self.origin() {
-            Some(RunOrigin::Started | RunOrigin::Adopted | RunOrigin::Evicted) => true,
-            Some(RunOrigin::Unmanaged) | None => false,
-        }
+        self.is_alive() || self.is_adopted()
     }
 
     /// Whether its run is an adopted process, which gets no signal.
     pub(crate) fn is_adopted(&self) -> bool {
-        match self.origin() {
-            Some(RunOrigin::Adopted) => true,
-            Some(RunOrigin::Started | RunOrigin::Evicted | RunOrigin::Unmanaged) | None => false,
-        }
+        self.origin() == Some(RunOrigin::Adopted)
     }
 
     /// Whether its run has to end.
@@ -171,11 +165,7 @@ impl Node {
 
     /// Whether its run is ending or has to end.
     pub(crate) fn is_ending(&self) -> bool {
-        match self.phase() {
-            Phase::Stopping(_) => true,
-            Phase::Starting(_) | Phase::Ready(_) => self.is_due(),
-            Phase::Rest(_) => false,
-        }
+        self.stopping().is_some() || (self.is_running() && self.is_due())
     }
 
     /// Whether its dependencies must stay up.
@@ -185,10 +175,7 @@ impl Node {
 
     /// Whether its processes survived SIGKILL.
     pub(crate) fn is_lost(&self) -> bool {
-        match self.phase() {
-            Phase::Stopping(stopping) => stopping.stage == Stage::Lost,
-            Phase::Rest(_) | Phase::Starting(_) | Phase::Ready(_) => false,
-        }
+        self.stopping().is_some_and(|stopping| stopping.stage == Stage::Lost)
     }
 
     /// Whether its run did the work of a job, even if its process group still has members.
@@ -211,11 +198,7 @@ impl Node {
 
     /// Whether its process is known to run.
     pub(crate) fn is_started(&self) -> bool {
-        match self.phase() {
-            Phase::Starting(starting) => starting.pid.is_some(),
-            Phase::Ready(_) => true,
-            Phase::Rest(_) | Phase::Stopping(_) => false,
-        }
+        self.is_ready() || self.starting().is_some_and(|starting| starting.pid.is_some())
     }
 
     /// Whether a build is under way that may replace its program.
@@ -225,14 +208,10 @@ impl Node {
 
     /// Whether its run may differ from what is wanted.
     pub(crate) fn may_be_outdated(&self) -> bool {
-        let check = match self.lifecycle.check() {
-            Check::Silent | Check::Announced => true,
-            Check::Done | Check::Deferred => false,
-        };
+        let check = matches!(self.lifecycle.check(), Check::Silent | Check::Announced);
         self.is_building() || check || self.lifecycle.replaces()
     }
 
-    /// Whether its program can be started.
     pub(crate) fn program(&self) -> ProgramState<'_> {
         self.build.state.program()
     }
@@ -271,11 +250,7 @@ impl Node {
             Phase::Starting(_) | Phase::Ready(_) if self.is_due() => None,
             Phase::Starting(starting) => starting.deadline,
             Phase::Ready(ready) => ready.watchdog,
-            Phase::Stopping(stopping) => match stopping.stage {
-                Stage::Unstarted { give_up } | Stage::Killed { give_up } => Some(give_up),
-                Stage::Signalled { kill_at, .. } => Some(kill_at),
-                Stage::Lost => None,
-            },
+            Phase::Stopping(stopping) => stopping.stage.deadline(),
         }
     }
 
@@ -291,9 +266,10 @@ impl Node {
             holds_dependencies: self.holds_dependencies(),
             ports: self.ports.state.clone(),
             numbers: self.ports.numbers.clone(),
-            reason: match self.phase() {
-                Phase::Rest(Rest::Failed { reason, .. }) => Some(reason.clone()),
-                Phase::Rest(_) | Phase::Starting(_) | Phase::Ready(_) | Phase::Stopping(_) => None,
+            reason: if let Phase::Rest(Rest::Failed { reason, .. }) = self.phase() {
+                Some(reason.clone())
+            } else {
+                None
             },
         }
     }

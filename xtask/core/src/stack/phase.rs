@@ -30,11 +30,7 @@ pub(crate) enum Rest {
     /// It starts as soon as its conditions hold.
     Idle,
     /// It ended and starts again after a pause.
-    Backoff {
-        until: Duration,
-        /// How it ended.
-        reason: String,
-    },
+    Backoff { until: Duration, reason: String },
     /// It exited by itself with status 0.
     Stopped { reason: String },
     /// The job did its work.
@@ -87,11 +83,8 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 /// How far a stop is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
-    /// It has no process to signal yet.
-    Unstarted {
-        /// When its start is no longer expected.
-        give_up: Duration,
-    },
+    /// It has no process to signal yet, and its start is expected until `give_up`.
+    Unstarted { give_up: Duration },
     /// It received its stop signal.
     Signalled {
         /// When it receives SIGKILL.
@@ -99,13 +92,21 @@ pub(crate) enum Stage {
         /// The latest time to which `EXTEND_TIMEOUT_USEC=` can move SIGKILL.
         latest: Duration,
     },
-    /// It received SIGKILL.
-    Killed {
-        /// When it counts as lost.
-        give_up: Duration,
-    },
+    /// It received SIGKILL, and counts as lost at `give_up`.
+    Killed { give_up: Duration },
     /// It survived SIGKILL. Only its own next run still waits for it.
     Lost,
+}
+
+impl Stage {
+    /// When the next stage is due.
+    pub(crate) fn deadline(self) -> Option<Duration> {
+        match self {
+            Self::Unstarted { give_up } | Self::Killed { give_up } => Some(give_up),
+            Self::Signalled { kill_at, .. } => Some(kill_at),
+            Self::Lost => None,
+        }
+    }
 }
 
 /// Whether what runs must be compared with what is wanted.

@@ -11,7 +11,7 @@ use super::adoption::ExpectedProcess;
 use super::event::{BindFailure, PortHolder};
 use super::node::Id;
 use super::{Effect, Stack, messages, unexpected};
-use crate::plan::{Port, Program};
+use crate::plan::Port;
 use crate::snapshot::Failure;
 use crate::terms::Name;
 
@@ -32,6 +32,18 @@ pub(crate) struct Ports {
     pub(crate) evictions: u32,
 }
 
+impl Ports {
+    /// Gives the ports up, or tries other numbers if these were only remembered.
+    pub(super) fn refuse(&mut self, failure: Failure, reason: String) {
+        self.state = if self.remembered {
+            self.numbers.clear();
+            PortState::Unbound
+        } else {
+            PortState::Failed(failure, reason)
+        };
+    }
+}
+
 /// Whether a service has its ports.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum PortState {
@@ -42,26 +54,15 @@ pub(crate) enum PortState {
     Bound,
     /// Another process holds a port and may be worth an inspection.
     Held(HeldPort),
-    /// The inspection of the port holder is under way.
+    /// The port holder is being inspected. `expected` as in [`HolderDecision`].
     Inspecting {
-        /// What the failed request reported.
         held: HeldPort,
-        /// What the holder is compared with; none where `adopt` accepts any process.
         expected: Option<ExpectedProcess>,
     },
     /// The port holder will be adopted or stopped.
     Decided(HolderDecision),
     /// The service cannot have its ports.
-    Failed {
-        failure: Failure,
-        reason: String,
-    },
-}
-
-impl PortState {
-    pub(crate) fn failed(failure: Failure, reason: String) -> Self {
-        Self::Failed { failure, reason }
-    }
+    Failed(Failure, String),
 }
 
 /// A port that another process holds.
@@ -99,14 +100,13 @@ impl Stack {
     /// Requests the ports of a service without a run, unless it has them.
     pub(crate) fn request_ports(&mut self, id: Id, effects: &mut Vec<Effect>) {
         if !self.is_bindable(id) {
-            self.release_ports(id, effects);
-            return;
+            return self.release_ports(id, effects);
         }
         let anew = match &self.nodes[id].ports.state {
             PortState::Unbound => true,
             PortState::Bound | PortState::Held(_) => !self.ports_match_plan(id),
             PortState::Decided(tenant) => !self.is_decision_current(id, tenant),
-            PortState::Requested | PortState::Inspecting { .. } | PortState::Failed { .. } => false,
+            PortState::Requested | PortState::Inspecting { .. } | PortState::Failed(..) => false,
         };
         if anew {
             self.release_ports(id, effects);
@@ -128,13 +128,13 @@ impl Stack {
             PortState::Unbound
             | PortState::Requested
             | PortState::Inspecting { .. }
-            | PortState::Failed { .. } => {}
+            | PortState::Failed(..) => {}
         }
     }
 
     /// Allows another request after a failed one.
     pub(crate) fn forget_bind_failure(&mut self, id: Id) {
-        if let PortState::Failed { .. } = self.nodes[id].ports.state {
+        if let PortState::Failed(..) = self.nodes[id].ports.state {
             self.nodes[id].ports.state = PortState::Unbound;
         }
     }
@@ -210,8 +210,7 @@ impl Stack {
         effects: &mut Vec<Effect>,
     ) {
         let Some(id) = self.known(service, "`bind-failed`", effects) else { return };
-        let ports = &mut self.nodes[id].ports;
-        if ports.state != PortState::Requested {
+        if self.nodes[id].ports.state != PortState::Requested {
             unexpected(effects, format!("`bind-failed` for `{service}`, which requested no ports"));
             return;
         }
@@ -221,30 +220,20 @@ impl Stack {
             self.nodes[id].ports.state = PortState::Unbound;
             return;
         }
-        let ports = &mut self.nodes[id].ports;
         match failure {
             BindFailure::Held { port, holder, user } => {
                 self.port_held(id, HeldPort { port, holder, user, others });
             }
-            BindFailure::Other { .. } if ports.remembered => {
-                ports.numbers.clear();
-                ports.state = PortState::Unbound;
-            }
             BindFailure::Other { .. } => {
                 let reason = messages::without_ports(&failure, &others);
-                ports.state = PortState::failed(Failure::Start, reason);
+                self.nodes[id].ports.refuse(Failure::Start, reason);
             }
         }
     }
 
     /// Whether xtask binds the ports of this service.
     pub(crate) fn is_bindable(&self, id: Id) -> bool {
-        match self.nodes[id].spec.program {
-            Program::Artifact { .. } | Program::Command { .. } | Program::Image { .. } => {
-                !self.nodes[id].spec.ports.is_empty()
-            }
-            Program::External => false,
-        }
+        !self.nodes[id].is_external() && !self.nodes[id].spec.ports.is_empty()
     }
 
     /// Whether the last request is for the ports of the plan, with sockets passed on in the same
@@ -252,11 +241,10 @@ impl Stack {
     pub(crate) fn ports_match_plan(&self, id: Id) -> bool {
         let node = &self.nodes[id];
         let asked = node.ports.requested.as_ref();
-        let same_way = asked.is_some_and(|(_, listen)| *listen == node.spec.socket_activation);
-        same_way && self.port_list_matches_plan(id)
+        asked.is_some_and(|(_, listen)| *listen == node.spec.socket_activation)
+            && self.port_list_matches_plan(id)
     }
 
-    /// Whether the last request is for the ports of the plan.
     fn port_list_matches_plan(&self, id: Id) -> bool {
         let node = &self.nodes[id];
         let asked = node.ports.requested.as_ref();
@@ -269,13 +257,10 @@ impl Stack {
         // Numbers that xtask bound do not belong to a service that became `external`.
         let usable = self.is_bindable(id)
             && (node.ports.state == PortState::Bound || self.port_list_matches_plan(id));
-        if usable
-            && !node.spec.ports.is_empty()
-            && node.ports.numbers.len() == node.spec.ports.len()
-        {
+        if usable && node.ports.numbers.len() == node.spec.ports.len() {
             return Some(node.ports.numbers.clone());
         }
-        node.spec.ports.iter().map(|port| port.number).collect()
+        node.fixed_numbers()
     }
 
     /// The numbers that other services are started with. A service that was taken down keeps the
@@ -285,7 +270,7 @@ impl Stack {
         if node.wanted || self.port_list_matches_plan(id) {
             return self.numbers(id);
         }
-        node.spec.ports.iter().map(|port| port.number).collect()
+        node.fixed_numbers()
     }
 }
 

@@ -6,7 +6,6 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::Stack;
-use super::conditions::ConditionState;
 use super::effect::{
     Command, Container, ImageOrigin, ImageWanted, Neighbour, PreparedProbe, Published,
 };
@@ -56,9 +55,8 @@ impl Stack {
             return Ok((launched, Vec::new()));
         }
         let probes = node.spec.probes.iter().enumerate();
-        let probes: Result<_, RenderError> =
-            probes.map(|(index, probe)| self.prepare_probe(id, index, probe)).collect();
-        Ok((launched, probes?))
+        let probes = probes.map(|(index, probe)| self.prepare_probe(id, index, probe));
+        Ok((launched, probes.collect::<Result<_, _>>()?))
     }
 
     pub(super) fn prepare_probe(
@@ -72,19 +70,12 @@ impl Stack {
             Probe::Notify | Probe::Log { .. } => (None, Vec::new()),
             Probe::Http { port, .. } | Probe::Tcp { port } => (Some(*port), Vec::new()),
             Probe::Command { command } => {
-                let words: Result<_, _> =
-                    command.iter().map(|text| self.text(view, text)).collect();
-                (None, words?)
+                let words = command.iter().map(|text| self.text(view, text));
+                (None, words.collect::<Result<_, _>>()?)
             }
         };
-        let address = match port {
-            Some(port) => Some(self.probe_address(id, port)?),
-            None => None,
-        };
-        let queued = match probe {
-            Probe::Http { .. } => self.nodes[id].spec.socket_activation,
-            Probe::Notify | Probe::Tcp { .. } | Probe::Log { .. } | Probe::Command { .. } => false,
-        };
+        let address = port.map(|port| self.probe_address(id, port)).transpose()?;
+        let queued = matches!(probe, Probe::Http { .. }) && self.nodes[id].spec.socket_activation;
         Ok(PreparedProbe { index, probe: probe.clone(), address, command, queued })
     }
 
@@ -103,23 +94,23 @@ impl Stack {
         let node = &self.nodes[id];
         let spec = &node.spec;
         let view = View::of(spec.placement);
-        let (program, content) = match &spec.program {
+        let mut launched = Launched {
+            kind: spec.kind,
+            origin: RunOrigin::Unmanaged,
+            command: None,
+            content: None,
+            ports: spec.ports.clone(),
+            expected: None,
+        };
+        let program = match &spec.program {
             Program::Artifact { .. } => {
                 let artifact = node.build.accepted.as_ref().ok_or(RenderError::Program)?;
-                (artifact.path.clone(), Some(artifact.content))
+                launched.content = Some(artifact.content);
+                artifact.path.clone()
             }
-            Program::Command { program } => (self.text(view, &program.value)?, None),
-            Program::External => {
-                return Ok(Launched {
-                    kind: spec.kind,
-                    origin: RunOrigin::Unmanaged,
-                    command: None,
-                    content: None,
-                    ports: spec.ports.clone(),
-                    expected: None,
-                });
-            }
-            Program::Image { image, .. } => (image.clone(), None),
+            Program::Command { program } => self.text(view, &program.value)?,
+            Program::External => return Ok(launched),
+            Program::Image { image, .. } => image.clone(),
         };
         let args: Result<_, _> = spec.args.iter().map(|arg| self.text(view, &arg.value)).collect();
         let mut env = Vec::with_capacity(spec.env.len() + 1);
@@ -131,31 +122,21 @@ impl Stack {
         for (name, setting) in &spec.env {
             env.push((name.clone(), self.text(view, &setting.value)?));
         }
-        let sockets = if spec.socket_activation {
-            spec.ports.iter().map(|port| port.name.clone()).collect()
-        } else {
-            Vec::new()
-        };
+        let inherited = spec.ports.iter().filter(|_| spec.socket_activation);
         let watchdog_us =
             spec.watchdog.map(|every| u64::try_from(every.as_micros()).unwrap_or(u64::MAX));
-        let command = Command {
+        launched.origin = RunOrigin::Started;
+        launched.command = Some(Command {
             program,
             args: args?,
             env,
             cwd: spec.cwd.clone(),
-            sockets,
+            sockets: inherited.map(|port| port.name.clone()).collect(),
             notify: spec.probes.contains(&Probe::Notify) || spec.watchdog.is_some(),
             watchdog_us,
             container: self.container(id)?,
-        };
-        Ok(Launched {
-            kind: spec.kind,
-            origin: RunOrigin::Started,
-            command: Some(command),
-            content,
-            ports: spec.ports.clone(),
-            expected: None,
-        })
+        });
+        Ok(launched)
     }
 
     /// A text with its ports filled in, as seen from that side.
@@ -170,22 +151,14 @@ impl Stack {
         .map_err(RenderError::Address)
     }
 
-    /// Whether the address of a service will be known, or change, without user action.
-    pub(super) fn address_is_pending(&self, id: Id) -> bool {
-        self.address_state(id) == ConditionState::Pending
-    }
-
     /// The image to build of a service's program, if it runs in a container.
     pub(super) fn image_wanted(&self, id: Id) -> Option<ImageWanted> {
         let spec = &self.nodes[id].spec;
-        match spec.placement {
-            Placement::Process => None,
-            Placement::Container => Some(ImageWanted {
-                workspace: self.identity.workspace.clone(),
-                base: self.identity.base_image.clone(),
-                self_probe: spec.self_probe.clone(),
-            }),
-        }
+        (spec.placement == Placement::Container).then(|| ImageWanted {
+            workspace: self.identity.workspace.clone(),
+            base: self.identity.base_image.clone(),
+            self_probe: spec.self_probe.clone(),
+        })
     }
 
     /// The container of a service, if it runs in one.
@@ -229,9 +202,7 @@ impl Stack {
 
     /// The services that a service calls and for which this machine listens.
     fn neighbours(&self, id: Id) -> Vec<Neighbour> {
-        let edges = &self.nodes[id].edges;
-        let called =
-            edges.dependencies.iter().map(|edge| edge.on).chain(edges.uses.iter().copied());
+        let called = self.nodes[id].edges.known();
         let mut out: Vec<Neighbour> = called.filter_map(|on| self.neighbour(on)).collect();
         out.sort_by(|a, b| a.name.cmp(&b.name));
         out

@@ -13,7 +13,7 @@ use super::build::BuildState;
 use super::effect::{Report, Signal};
 use super::event::Fault;
 use super::node::{Id, Node};
-use super::phase::{Phase, Rest};
+use super::phase::Rest;
 use super::{Effect, Ending, Identity, Stack, unexpected};
 use crate::plan::{Plan, Program, Service};
 use crate::terms::Name;
@@ -80,38 +80,26 @@ impl Stack {
 
     /// Replaces the spec of one service and marks it as wanted.
     fn take_service(&mut self, spec: Service) -> Id {
-        let id = match self.ids.get(&spec.name) {
-            Some(id) => *id,
-            None => {
-                let id = self.nodes.len();
-                self.ids.insert(spec.name.clone(), id);
-                self.nodes.push(Node::new(spec.clone()));
-                id
-            }
-        };
+        let id = *self.ids.entry(spec.name.clone()).or_insert(self.nodes.len());
+        if id == self.nodes.len() {
+            self.nodes.push(Node::new(spec.clone()));
+        }
         self.forget_bind_failure(id);
         let node = &mut self.nodes[id];
         let was_wanted = core::mem::replace(&mut node.wanted, true);
-        let built = match spec.program {
-            Program::Artifact { .. } => true,
-            Program::Command { .. } | Program::External | Program::Image { .. } => false,
-        };
+        let built = matches!(spec.program, Program::Artifact { .. });
         if node.is_external()
-            && let Some(numbers) = node.spec.ports.iter().map(|port| port.number).collect()
+            && let Some(numbers) = node.fixed_numbers()
         {
             // Other services may run with the numbers of the old plan.
             node.ports.announced = numbers;
         }
         node.spec = spec;
-        let (runs, was_ready) = match node.phase() {
-            Phase::Rest(_) => (false, false),
-            Phase::Starting(_) => (true, false),
-            Phase::Ready(_) => (true, true),
-            Phase::Stopping(stopping) => (stopping.then == Rest::Idle, false),
-        };
+        let restarts = node.stopping().is_some_and(|stopping| stopping.then == Rest::Idle);
+        let runs = node.is_running() || restarts;
         node.lifecycle.apply(node.spec.kind);
         node.retries.reset();
-        node.retries.was_ready = was_ready;
+        node.retries.was_ready = node.is_ready();
         if built {
             let serving = was_wanted && runs && node.build.accepted.is_some();
             node.build.state = BuildState::Pending { serving };
@@ -127,11 +115,9 @@ impl Stack {
     }
 
     pub(super) fn take_down(&mut self, services: &[Name], only: bool, effects: &mut Vec<Effect>) {
-        let mut open: Vec<Id> = Vec::new();
-        for name in services {
-            open.extend(self.known(name, "`take-down`", effects));
-        }
-        let mut seen = alloc::collections::BTreeSet::new();
+        let known = services.iter().filter_map(|name| self.known(name, "`take-down`", effects));
+        let mut open: Vec<Id> = known.collect();
+        let mut seen = BTreeSet::new();
         while let Some(id) = open.pop() {
             if !seen.insert(id) {
                 continue;
@@ -213,7 +199,9 @@ impl Stack {
     pub(super) fn fault(&mut self, service: &Name, fault: Fault, effects: &mut Vec<Effect>) {
         let Some(id) = self.known(service, "a fault", effects) else { return };
         let node = &mut self.nodes[id];
-        if !can_be_signalled(node) {
+        // A stopping run already has its own signals, and a process that was not started here
+        // gets none.
+        if !(node.is_running() && node.is_alive() && node.pid().is_some()) {
             return;
         }
         let signal = match fault {
@@ -282,10 +270,4 @@ fn no_cycle(services: &[Service], own: &BTreeMap<&Name, &Service>) -> Result<(),
         Some(name) => Err(PlanError::Cycle((*name).clone())),
         None => Ok(()),
     }
-}
-
-/// A stopping run already has its own signals, and a process that was not started here gets
-/// none.
-fn can_be_signalled(node: &Node) -> bool {
-    node.is_running() && node.is_alive() && node.pid().is_some()
 }

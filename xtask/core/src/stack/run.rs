@@ -29,15 +29,10 @@ impl Stack {
             unexpected(effects, format!("an event of run {run} of `{service}`, never started"));
             return;
         }
-        let over = match node.phase() {
-            Phase::Rest(_) => true,
-            Phase::Starting(_) | Phase::Ready(_) | Phase::Stopping(_) => false,
-        };
-        if run < node.run() || over {
-            return;
+        if run == node.run() && !matches!(node.phase(), Phase::Rest(_)) {
+            handle(self, id, effects);
+            self.enqueue(id);
         }
-        handle(self, id, effects);
-        self.enqueue(id);
     }
 
     pub(super) fn started(&mut self, id: Id, pid: u32, effects: &mut Vec<Effect>) {
@@ -45,8 +40,9 @@ impl Stack {
             return self.out_of_place(id, "`started` twice", effects);
         }
         let job = self.nodes[id].runs_a_job();
-        let held =
-            !self.is_killing() && self.ends_for_request(id) && self.has_stopping_dependent(id);
+        let held = !self.is_killing()
+            && self.ends_for_request(id)
+            && self.stopping_dependent(id).is_some();
         self.nodes[id].lifecycle.note_pid(pid);
         match self.nodes[id].phase() {
             Phase::Starting(_) => {
@@ -73,10 +69,7 @@ impl Stack {
     /// Whether it is ending, or due to end, because of a request and not by itself.
     fn ends_for_request(&self, id: Id) -> bool {
         let node = &self.nodes[id];
-        let replaced = match node.phase() {
-            Phase::Stopping(stopping) => stopping.then == Rest::Idle,
-            Phase::Rest(_) | Phase::Starting(_) | Phase::Ready(_) => false,
-        };
+        let replaced = node.stopping().is_some_and(|stopping| stopping.then == Rest::Idle);
         // An evicted process has no dependents.
         node.origin() == Some(RunOrigin::Started) && (node.is_due() || replaced)
     }
@@ -90,13 +83,10 @@ impl Stack {
             // The process is gone, so the port may be free now.
             return self.end_foreign_run(id, Rest::Idle);
         }
-        let then = match node.phase() {
-            Phase::Starting(_) if !node.is_due() => {
-                return self.fail(id, Failure::Start, error, effects);
-            }
-            Phase::Stopping(stopping) => stopping.then.clone(),
-            Phase::Starting(_) | Phase::Ready(_) | Phase::Rest(_) => Rest::Idle,
-        };
+        if node.starting().is_some() && !node.is_due() {
+            return self.fail(id, Failure::Start, error, effects);
+        }
+        let then = node.stopping().map_or(Rest::Idle, |stopping| stopping.then.clone());
         self.nodes[id].lifecycle.end_run(then);
     }
 
@@ -132,15 +122,9 @@ impl Stack {
     /// or fails.
     fn ready_if_all_passed(&mut self, id: Id) {
         let node = &self.nodes[id];
-        let all = match node.phase() {
-            Phase::Starting(starting) => {
-                let faceless = node.is_external() || self.is_hidden(id);
-                let there = starting.pid.is_some() || faceless;
-                there && starting.missing.is_empty() && !node.runs_a_job()
-            }
-            Phase::Rest(_) | Phase::Ready(_) | Phase::Stopping(_) => false,
-        };
-        if all {
+        let Some(starting) = node.starting() else { return };
+        let has_process = starting.pid.is_some() || node.is_external() || self.is_hidden(id);
+        if has_process && starting.missing.is_empty() && !node.runs_a_job() {
             self.become_ready(id);
         }
     }
@@ -163,11 +147,7 @@ impl Stack {
             Phase::Starting(_) | Phase::Ready(_) if adopted => self.adopted_ended(id, exit),
             Phase::Starting(_) | Phase::Ready(_) if alive => {
                 let reason = messages::exit(exit);
-                let then = if self.nodes[id].is_due() {
-                    Rest::Idle
-                } else {
-                    self.after_end(id, exit, &reason)
-                };
+                let then = self.after_exit(id, exit, &reason);
                 self.stop_after_exit(id, then, reason, effects);
             }
             Phase::Stopping(stopping) if !stopping.exited => node.lifecycle.note_exit(),
@@ -179,11 +159,7 @@ impl Stack {
 
     /// The whole process group is gone.
     pub(super) fn gone(&mut self, id: Id, effects: &mut Vec<Effect>) {
-        let exited = match self.nodes[id].phase() {
-            Phase::Stopping(stopping) => stopping.exited,
-            Phase::Rest(_) | Phase::Starting(_) | Phase::Ready(_) => false,
-        };
-        if !exited {
+        if !self.nodes[id].stopping().is_some_and(|stopping| stopping.exited) {
             self.out_of_place(id, "`gone` before `exited`", effects);
             self.exited(id, Exit::Signal(0), effects);
         }
@@ -192,7 +168,7 @@ impl Stack {
         }
         let now = self.now;
         let node = &mut self.nodes[id];
-        if let Phase::Stopping(_) = node.phase() {
+        if node.stopping().is_some() {
             node.lifecycle.gone(node.wanted);
             if node.has_succeeded() {
                 node.observed.ready_at = Some(now);

@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::build::ProgramState;
+use super::conditions::ConditionState;
 use super::node::Id;
 use super::phase::{Check, Launched, Phase, Rest, RunOrigin, Stage};
 use super::ports::{PortState, same_ports};
@@ -91,7 +92,7 @@ impl Stack {
             let reason = "the ports of an `external` service need fixed numbers".to_string();
             return Some((Failure::Start, reason));
         }
-        if let PortState::Failed { failure, reason } = &node.ports.state {
+        if let PortState::Failed(failure, reason) = &node.ports.state {
             return Some((*failure, reason.clone()));
         }
         match node.program() {
@@ -165,9 +166,7 @@ impl Stack {
         if unmanaged != node.is_external() || !same_ports(&launched.ports, &node.spec.ports) {
             return Comparison::Other;
         }
-        let uses = node.edges.uses.iter().copied();
-        let mut known = node.edges.dependencies.iter().map(|edge| edge.on).chain(uses);
-        if known.any(|on| self.address_is_pending(on)) {
+        if node.edges.known().any(|on| self.address_state(on) == ConditionState::Pending) {
             return Comparison::Coming;
         }
         let same = if node.is_adopted() {
@@ -183,21 +182,18 @@ impl Stack {
 
     /// Sends the next signal of a stop that is overdue.
     fn escalate(&mut self, id: Id, effects: &mut Vec<Effect>) {
-        let due = self.nodes[id].is_due();
-        let killing = self.is_killing();
-        if due {
+        if self.nodes[id].is_due() {
             self.nodes[id].lifecycle.reset_then();
         }
         let Phase::Stopping(stopping) = self.nodes[id].phase() else { return };
-        let (deadline, signalled) = match stopping.stage {
-            Stage::Unstarted { give_up } | Stage::Killed { give_up } => (give_up, false),
-            Stage::Signalled { kill_at, .. } => (kill_at, true),
-            Stage::Lost => return,
-        };
-        if signalled && (killing || deadline <= self.now) {
-            self.kill(id, effects);
-        } else if !signalled && deadline <= self.now {
-            self.lose(id, effects);
+        let late = stopping.stage.deadline().is_some_and(|deadline| deadline <= self.now);
+        match stopping.stage {
+            Stage::Signalled { .. } if late || self.is_killing() => self.kill(id, effects),
+            Stage::Unstarted { .. } | Stage::Killed { .. } if late => self.lose(id, effects),
+            Stage::Unstarted { .. }
+            | Stage::Signalled { .. }
+            | Stage::Killed { .. }
+            | Stage::Lost => {}
         }
     }
 }

@@ -82,11 +82,10 @@ impl Stack {
         let ports = (node.spec.ports.iter().zip(numbers.iter().flatten()))
             .map(|(port, number)| (port.name.clone(), *number))
             .collect();
-        let url = match (&node.spec.url, &numbers) {
-            // A url names only ports of its own service.
-            (Some(url), Some(numbers)) => url.render(|_, port| numbers.get(port).copied()).ok(),
-            (None, _) | (_, None) => None,
-        };
+        let number = |port: usize| numbers.as_ref()?.get(port).copied();
+        // A url names only ports of its own service.
+        let url = numbers.as_ref().and(node.spec.url.as_ref());
+        let url = url.and_then(|url| url.render(|_, port| number(port)).ok());
         ServiceSnapshot {
             name: node.spec.name.clone(),
             kind: node.spec.kind,
@@ -109,13 +108,8 @@ impl Stack {
             calls: Vec::new(),
             comes_back: node.spec.restart != Restart::No && node.is_alive(),
             paused: node.is_running() && node.observed.fault == Some(Fault::Pause),
-            status: match node.phase() {
-                // The status was about a past run.
-                Phase::Rest(_) => None,
-                Phase::Starting(_) | Phase::Ready(_) | Phase::Stopping(_) => {
-                    node.observed.status.clone()
-                }
-            },
+            // At rest, the status was about a past run.
+            status: node.origin().and_then(|_| node.observed.status.clone()),
             log_trouble: node.log_trouble.clone(),
             depends_on: node.spec.depends_on.iter().map(|d| d.on.clone()).collect(),
             uses: node.spec.uses.iter().map(|used| used.of.clone()).collect(),
@@ -125,15 +119,8 @@ impl Stack {
     /// The numbers that a view may show.
     pub(super) fn known_numbers(&self, id: Id) -> Option<Vec<u16>> {
         let node = &self.nodes[id];
-        let known = match node.ports.state {
-            PortState::Bound | PortState::Decided(_) => true,
-            PortState::Unbound
-            | PortState::Requested
-            | PortState::Held(_)
-            | PortState::Inspecting { .. }
-            | PortState::Failed { .. } => node.is_external(),
-        };
-        if known { self.numbers(id) } else { None }
+        let bound = matches!(node.ports.state, PortState::Bound | PortState::Decided(_));
+        if bound || node.is_external() { self.numbers(id) } else { None }
     }
 
     /// What a wanted service waits for, each entry with its reason.
@@ -161,10 +148,8 @@ impl Stack {
                 continue;
             }
             let other = &self.nodes[on];
-            out.push(match condition {
-                Some(_) => format!("{} ({})", other.spec.name, other.public_phase().as_str()),
-                None => format!("{} (address)", other.spec.name),
-            });
+            let why = condition.map_or("address", |_| other.public_phase().as_str());
+            out.push(format!("{} ({why})", other.spec.name));
         }
         out
     }
@@ -175,7 +160,7 @@ impl Stack {
         (node.spec.probes.iter().zip(&node.observed.seen))
             .filter_map(|(probe, seen)| {
                 let what = messages::probe(&node.spec, numbers.as_deref(), probe);
-                seen.as_deref().map(|seen| messages::seen(&what, Some(seen)))
+                Some(messages::seen(&what, Some(seen.as_deref()?)))
             })
             .collect()
     }
@@ -186,7 +171,7 @@ impl Stack {
         match node.phase() {
             Phase::Rest(Rest::Idle) => {
                 let waits = self.waiting_on(id);
-                (!waits.is_empty()).then(|| format!("waits for {}", messages::list(&waits)))
+                (!waits.is_empty()).then(|| format!("waits for {}", waits.join(", ")))
             }
             Phase::Rest(Rest::Succeeded) => None,
             Phase::Rest(
@@ -223,14 +208,10 @@ impl Stack {
 }
 
 fn failure(node: &Node) -> Option<Failure> {
-    match node.phase() {
-        Phase::Rest(Rest::Failed { failure, .. }) => Some(*failure),
-        Phase::Stopping(_) if node.wanted && node.is_lost() => Some(Failure::Start),
-        Phase::Rest(Rest::Idle | Rest::Backoff { .. } | Rest::Stopped { .. } | Rest::Succeeded)
-        | Phase::Starting(_)
-        | Phase::Ready(_)
-        | Phase::Stopping(_) => None,
+    if let Phase::Rest(Rest::Failed { failure, .. }) = node.phase() {
+        return Some(*failure);
     }
+    (node.wanted && node.is_lost()).then_some(Failure::Start)
 }
 
 fn millis(duration: Option<Duration>) -> Option<u64> {

@@ -28,7 +28,7 @@ impl Stack {
                 | PortState::Requested
                 | PortState::Held(_)
                 | PortState::Inspecting { .. }
-                | PortState::Failed { .. } => false,
+                | PortState::Failed(..) => false,
             }
     }
 
@@ -137,9 +137,7 @@ impl Stack {
                 return true;
             }
             if seen.insert(id) {
-                let edges = &self.nodes[id].edges;
-                open.extend(edges.dependencies.iter().map(|edge| edge.on));
-                open.extend(&edges.uses);
+                open.extend(self.nodes[id].edges.known());
             }
         }
         false

@@ -31,15 +31,12 @@ const WINDOW: Duration = Duration::from_secs(60);
 
 impl Stack {
     pub(super) fn is_killing(&self) -> bool {
-        match self.ending {
-            Ending::Kill => true,
-            Ending::No | Ending::Shutdown | Ending::Over => false,
-        }
+        self.ending == Ending::Kill
     }
 
     /// Stops a due run, unless a dependent that is ending still needs it.
     pub(super) fn stop_unless_needed(&mut self, id: Id, effects: &mut Vec<Effect>) {
-        if !self.is_killing() && self.has_stopping_dependent(id) {
+        if !self.is_killing() && self.stopping_dependent(id).is_some() {
             return;
         }
         self.stop(id, Rest::Idle, None, effects);
@@ -57,10 +54,8 @@ impl Stack {
             return self.release(id, then, effects);
         }
         self.stop_probes(id, effects);
-        let external = !self.nodes[id].is_alive();
-        if external {
-            self.nodes[id].lifecycle.end_run(then);
-            return;
+        if !self.nodes[id].is_alive() {
+            return self.nodes[id].lifecycle.end_run(then);
         }
         let give_up = self.now.saturating_add(PATIENCE);
         self.nodes[id].lifecycle.begin_stop(give_up, reason, then);
@@ -87,9 +82,8 @@ impl Stack {
 
     /// Sends SIGKILL.
     pub(super) fn kill(&mut self, id: Id, effects: &mut Vec<Effect>) {
-        self.nodes[id]
-            .lifecycle
-            .set_stage(Stage::Killed { give_up: self.now.saturating_add(PATIENCE) });
+        let give_up = self.now.saturating_add(PATIENCE);
+        self.nodes[id].lifecycle.set_stage(Stage::Killed { give_up });
         self.signal(id, Signal::Kill, effects);
     }
 
@@ -97,10 +91,8 @@ impl Stack {
     pub(super) fn lose(&mut self, id: Id, effects: &mut Vec<Effect>) {
         self.nodes[id].lifecycle.set_stage(Stage::Lost);
         let node = &self.nodes[id];
-        unexpected(
-            effects,
-            format!("`{}` (run {}) {}", node.spec.name, node.run(), messages::LOST),
-        );
+        let (name, run) = (&node.spec.name, node.run());
+        unexpected(effects, format!("`{name}` (run {run}) {}", messages::LOST));
     }
 
     fn signal(&self, id: Id, signal: Signal, effects: &mut Vec<Effect>) {
@@ -111,41 +103,35 @@ impl Stack {
     /// Stops the probes of a run that is not ready.
     fn stop_probes(&self, id: Id, effects: &mut Vec<Effect>) {
         let node = &self.nodes[id];
-        let open = match node.phase() {
-            Phase::Starting(starting) => !starting.missing.is_empty(),
-            Phase::Rest(_) | Phase::Ready(_) | Phase::Stopping(_) => false,
-        };
-        if open {
+        if matches!(node.phase(), Phase::Starting(starting) if !starting.missing.is_empty()) {
             effects.push(Effect::StopProbes { service: node.spec.name.clone(), run: node.run() });
         }
     }
 
     /// Ends the stack once no service holds its dependencies.
     pub(super) fn end_if_over(&mut self, effects: &mut Vec<Effect>) {
-        match self.ending {
-            Ending::Shutdown | Ending::Kill if self.holding == 0 => {
-                self.ending = Ending::Over;
-                effects.push(Effect::End);
-            }
-            Ending::No | Ending::Shutdown | Ending::Kill | Ending::Over => {}
+        if matches!(self.ending, Ending::Shutdown | Ending::Kill) && self.holding == 0 {
+            self.ending = Ending::Over;
+            effects.push(Effect::End);
         }
     }
 
+    /// What follows a run whose leader exited.
+    pub(super) fn after_exit(&mut self, id: Id, exit: Exit, reason: &str) -> Rest {
+        if self.nodes[id].is_due() { Rest::Idle } else { self.after_end(id, exit, reason) }
+    }
+
     /// What follows a run that ended by itself.
-    pub(super) fn after_end(&mut self, id: Id, exit: Exit, reason: &str) -> Rest {
+    fn after_end(&mut self, id: Id, exit: Exit, reason: &str) -> Rest {
         let node = &self.nodes[id];
         let well = exit == Exit::Code(0);
         if node.is_job() && well {
             return Rest::Succeeded;
         }
-        let was_ready = match node.phase() {
-            Phase::Ready(_) => true,
-            Phase::Starting(_) | Phase::Stopping(_) | Phase::Rest(_) => false,
-        };
         match node.spec.restart {
             Restart::Always => self.try_again(id, reason),
             Restart::OnFailure if !well => self.try_again(id, reason),
-            Restart::OnFailure | Restart::No if well && was_ready => {
+            Restart::OnFailure | Restart::No if well && node.is_ready() => {
                 Rest::Stopped { reason: "exited by itself with status 0".to_string() }
             }
             Restart::OnFailure | Restart::No => {
@@ -164,9 +150,9 @@ impl Stack {
         let asked_for = observed.fault.is_some();
         let tries = if asked_for { 0 } else { retries.again.len() };
         if tries >= MOST_TRIES {
-            let all =
-                format!("{reason}; started again {tries} times within {}", duration::spell(WINDOW));
-            return self.give_up(id, all);
+            let window = duration::spell(WINDOW);
+            return self
+                .give_up(id, format!("{reason}; started again {tries} times within {window}"));
         }
         if !asked_for {
             retries.again.push(now);
@@ -194,11 +180,8 @@ impl Stack {
         reason: String,
         effects: &mut Vec<Effect>,
     ) {
-        let since = match self.nodes[id].phase() {
-            Phase::Starting(starting) => Some(starting.since),
-            Phase::Rest(_) | Phase::Ready(_) | Phase::Stopping(_) => None,
-        };
         if then == Rest::Succeeded {
+            let since = self.nodes[id].starting().map(|starting| starting.since);
             self.nodes[id].observed.ready = since.map(|since| self.now.saturating_sub(since));
         }
         let give_up = self.now.saturating_add(PATIENCE);
@@ -213,7 +196,7 @@ impl Stack {
     /// be as slow.
     pub(super) fn time_out(&mut self, id: Id, effects: &mut Vec<Effect>) {
         let node = &self.nodes[id];
-        let seen = messages::list(&self.missing_probes(id));
+        let seen = self.missing_probes(id).join(", ");
         if let Some(then) = self.unready(id, &seen) {
             return self.stop(id, then, None, effects);
         }
@@ -230,8 +213,7 @@ impl Stack {
             }
         };
         if let Some(blocked) = self.blocked(id) {
-            reason.push_str("; ");
-            reason.push_str(&blocked);
+            reason += &format!("; {blocked}");
         }
         let then = Rest::Failed { failure: Failure::Timeout, reason: reason.clone() };
         self.stop(id, then, Some(reason), effects);
@@ -249,13 +231,9 @@ impl Stack {
     /// The probes that have not passed, each with its last result.
     pub(crate) fn missing_probes(&self, id: Id) -> Vec<String> {
         let node = &self.nodes[id];
-        let missing = match node.phase() {
-            Phase::Starting(starting) => starting.missing.as_slice(),
-            Phase::Rest(_) | Phase::Ready(_) | Phase::Stopping(_) => &[],
-        };
         let numbers = self.numbers(id);
+        let missing = node.starting().into_iter().flat_map(|starting| &starting.missing);
         missing
-            .iter()
             .filter_map(|index| {
                 let probe = node.spec.probes.get(*index)?;
                 let what = messages::probe(&node.spec, numbers.as_deref(), probe);

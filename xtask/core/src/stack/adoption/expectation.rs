@@ -202,10 +202,8 @@ impl Stack {
     /// Whether its program or an address in its settings is still unknown.
     pub(super) fn is_expectation_pending(&self, id: Id) -> bool {
         let node = &self.nodes[id];
-        let edges = &node.edges;
-        let mut named = edges.dependencies.iter().map(|edge| edge.on).chain(edges.uses.clone());
         node.program() != ProgramState::Available
-            || named.any(|on| self.address_state(on) != ConditionState::Holds)
+            || node.edges.known().any(|on| self.address_state(on) != ConditionState::Holds)
     }
 
     /// Whether a variable only contains the service's own address. The inspection checks that it
@@ -221,10 +219,7 @@ impl Stack {
 
     /// Whether a value locates something: a port, a path or an address.
     fn is_place(&self, setting: &Setting, value: &str) -> bool {
-        let is_port = |piece: &Piece| match piece {
-            Piece::Literal(_) => false,
-            Piece::Port { .. } => true,
-        };
+        let is_port = |piece: &Piece| matches!(piece, Piece::Port { .. });
         setting.value.pieces.iter().any(is_port)
             || value.starts_with('/')
             || [":/", "=/"].iter().any(|mark| value.contains(mark))

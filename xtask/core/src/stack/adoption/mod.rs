@@ -36,21 +36,16 @@ impl Stack {
         if self.nodes[id].is_job() || self.numbers(id).is_none() {
             return self.refuse(id, &held);
         }
-        let bound = match (self.nodes[id].spec.adopt, &held.holder) {
-            (Adopt::Any, None) => {
-                let decision =
-                    HolderDecision { holder: None, expected: None, action: HolderAction::Adopt };
-                PortState::Decided(decision)
-            }
-            (Adopt::Any, Some(_)) => PortState::Held(held),
-            (Adopt::SameBinary | Adopt::Never, Some(holder))
-                if self.has_program_name(id, holder) =>
-            {
-                PortState::Held(held)
-            }
-            (Adopt::SameBinary | Adopt::Never, _) => return self.refuse(id, &held),
+        let any = self.nodes[id].spec.adopt == Adopt::Any;
+        self.nodes[id].ports.state = match &held.holder {
+            None if any => PortState::Decided(HolderDecision {
+                holder: None,
+                expected: None,
+                action: HolderAction::Adopt,
+            }),
+            Some(holder) if any || self.has_program_name(id, holder) => PortState::Held(held),
+            None | Some(_) => return self.refuse(id, &held),
         };
-        self.nodes[id].ports.state = bound;
     }
 
     /// Whether a process has the name of the service's program. If not, the user learns that the
@@ -89,18 +84,11 @@ impl Stack {
     /// Why an inspection will never be possible. A start would report that its command cannot be
     /// rendered, but this service does not reach its start.
     pub(super) fn inspection_obstacle(&self, id: Id) -> Option<String> {
-        match self.nodes[id].ports.state {
-            PortState::Held(_) if !self.is_expectation_pending(id) => {
-                self.render(id).err().map(|error| error.to_string())
-            }
-            PortState::Held(_)
-            | PortState::Unbound
-            | PortState::Requested
-            | PortState::Bound
-            | PortState::Inspecting { .. }
-            | PortState::Decided(_)
-            | PortState::Failed { .. } => None,
+        let held = matches!(self.nodes[id].ports.state, PortState::Held(_));
+        if !held || self.is_expectation_pending(id) {
+            return None;
         }
+        self.render(id).err().map(|error| error.to_string())
     }
 
     fn numbered_ports(&self, id: Id) -> Option<Vec<Port>> {
@@ -119,10 +107,8 @@ impl Stack {
     ) {
         let Some(id) = self.known(service, "`looked`", effects) else { return };
         let PortState::Inspecting { held, expected } = &self.nodes[id].ports.state else {
-            return unexpected(
-                effects,
-                format!("`looked` for `{service}`, which requested no inspection"),
-            );
+            let what = format!("`looked` for `{service}`, which requested no inspection");
+            return unexpected(effects, what);
         };
         let (held, expected) = (held.clone(), expected.clone());
         // Whatever is not decided now starts over.
@@ -163,14 +149,13 @@ impl Stack {
         let bound = match relation {
             Relation::Stranger if any => decide(HolderAction::Adopt),
             Relation::Stranger => {
-                let held = HeldPort { holder, user: None, ..held };
-                return self.refuse(id, &held);
+                return self.refuse(id, &HeldPort { holder, user: None, ..held });
             }
             Relation::Same | Relation::OtherBuild => match found.started_by {
                 // The supervisor of the other stack would restart it.
                 StartedBy::OtherStack if !any => {
                     let held = HeldPort { holder, user: None, ..held };
-                    PortState::failed(Failure::Port, messages::held(&held))
+                    PortState::Failed(Failure::Port, messages::held(&held))
                 }
                 StartedBy::Hand | StartedBy::ThisStack if node.ports.evictions > 0 => {
                     decide(HolderAction::Evict)
@@ -180,7 +165,7 @@ impl Stack {
                 }
                 StartedBy::Hand | StartedBy::ThisStack | StartedBy::OtherStack => {
                     match self.objection(id, expected.as_ref(), relation, &found) {
-                        Some(reason) => PortState::failed(Failure::Unadopted, reason),
+                        Some(reason) => PortState::Failed(Failure::Unadopted, reason),
                         None => decide(HolderAction::Adopt),
                     }
                 }
@@ -210,36 +195,22 @@ impl Stack {
 
     /// Refuses the port holder, for good or until another number is tried.
     fn refuse(&mut self, id: Id, held: &HeldPort) {
-        let ports = &mut self.nodes[id].ports;
-        if ports.remembered {
-            // The number was only remembered: any other one will do.
-            ports.numbers.clear();
-            ports.state = PortState::Unbound;
-        } else {
-            ports.state = PortState::failed(Failure::Port, messages::held(held));
-        }
+        self.nodes[id].ports.refuse(Failure::Port, messages::held(held));
     }
 
     /// Whether the system hides the process that holds the ports.
     pub(super) fn is_hidden(&self, id: Id) -> bool {
-        match &self.nodes[id].ports.state {
-            PortState::Decided(decision) => decision.holder.is_none(),
-            PortState::Unbound
-            | PortState::Requested
-            | PortState::Bound
-            | PortState::Held(_)
-            | PortState::Inspecting { .. }
-            | PortState::Failed { .. } => false,
-        }
+        let state = &self.nodes[id].ports.state;
+        matches!(state, PortState::Decided(HolderDecision { holder: None, .. }))
     }
 
     /// Whether the decision about a holder is still valid.
     pub(super) fn is_decision_current(&self, id: Id, decision: &HolderDecision) -> bool {
-        let asked = match (&decision.expected, self.nodes[id].spec.adopt) {
-            (None, Adopt::Any) if decision.holder.is_none() => true,
-            (expected, _) => self.comparison_basis(id).as_ref() == Some(expected),
-        };
-        asked && self.ports_match_plan(id)
+        let HolderDecision { holder, expected, .. } = decision;
+        let any = self.nodes[id].spec.adopt == Adopt::Any;
+        let unasked = any && holder.is_none() && expected.is_none();
+        (unasked || self.comparison_basis(id).as_ref() == Some(expected))
+            && self.ports_match_plan(id)
     }
 
     /// Adopts or stops the holder. The conditions of a start must hold.
@@ -289,9 +260,8 @@ impl Stack {
         id: Id,
         probes: &mut Vec<PreparedProbe>,
     ) -> Result<(), RenderError> {
-        probes.retain(|prepared| match prepared.probe {
-            Probe::Http { .. } | Probe::Tcp { .. } | Probe::Command { .. } => true,
-            Probe::Notify | Probe::Log { .. } => false,
+        probes.retain(|prepared| {
+            matches!(prepared.probe, Probe::Http { .. } | Probe::Tcp { .. } | Probe::Command { .. })
         });
         if probes.is_empty() {
             let own = self.nodes[id].spec.probes.len();
@@ -312,11 +282,7 @@ impl Stack {
 
     /// An adopted process exited. It leaves no process group to wait for.
     pub(super) fn adopted_ended(&mut self, id: Id, exit: Exit) {
-        let then = if self.nodes[id].is_due() {
-            Rest::Idle
-        } else {
-            self.after_end(id, exit, &messages::exit(exit))
-        };
+        let then = self.after_exit(id, exit, &messages::exit(exit));
         self.end_foreign_run(id, then);
     }
 
@@ -326,10 +292,7 @@ impl Stack {
         let limit = duration::spell(self.nodes[id].spec.start_timeout);
         let who = messages::holder(decision.holder.as_ref());
         let reason = format!("{who} is not ready within {limit}: {seen}");
-        let failure = match decision.expected {
-            Some(_) => Failure::Timeout,
-            None => Failure::Port,
-        };
+        let failure = decision.expected.as_ref().map_or(Failure::Port, |_| Failure::Timeout);
         Some(Rest::Failed { failure, reason })
     }
 
@@ -356,11 +319,10 @@ impl Stack {
         node.ports.evictions == 0
             && match node.spec.adopt {
                 Adopt::Any => true,
-                Adopt::SameBinary => match self.expected_process(id) {
-                    Some(expected) => launched.expected.as_ref() == Some(&expected),
-                    // An unknown expectation is no reason for another inspection.
-                    None => launched.expected.is_some(),
-                },
+                // An unknown expectation is no reason for another inspection.
+                Adopt::SameBinary => launched.expected.as_ref().is_some_and(|known| {
+                    self.expected_process(id).is_none_or(|expected| expected == *known)
+                }),
                 Adopt::Never => false,
             }
     }
@@ -370,9 +332,8 @@ impl Stack {
         let node = &mut self.nodes[id];
         node.ports.evictions = if allowed { MOST_EVICTIONS } else { 0 };
         // Repeat a decision that has not taken effect.
-        match (node.phase(), &node.ports.state) {
-            (Phase::Rest(_), PortState::Decided(_)) => node.ports.state = PortState::Unbound,
-            (Phase::Rest(_) | Phase::Starting(_) | Phase::Ready(_) | Phase::Stopping(_), _) => {}
+        if let (Phase::Rest(_), PortState::Decided(_)) = (node.phase(), &node.ports.state) {
+            node.ports.state = PortState::Unbound;
         }
     }
 }
