@@ -31,7 +31,7 @@ pub struct Span {
 /// A [`Span`] with a text about it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Label {
-    /// The place.
+    /// The place in the manifest.
     pub span: Span,
     /// What the place shows; may be empty.
     pub text: String,

@@ -30,7 +30,7 @@ fn without(plan: &Plan, of: &str, dependency: &str) -> Result<Plan, Inseparable>
 }
 
 #[test]
-fn a_service_alone_has_what_it_declares_directly_or_not() {
+fn service_alone_has_all_its_dependencies() {
     let shop = shop();
     assert_eq!(names(&shop.alone(&"api".into())), ["db", "api"]);
     assert_eq!(names(&shop.alone(&"web".into())), ["db", "api", "mail", "web"]);
@@ -38,7 +38,7 @@ fn a_service_alone_has_what_it_declares_directly_or_not() {
 }
 
 #[test]
-fn a_dependency_that_is_absent_has_an_address_where_nobody_is() {
+fn absent_dependency_has_an_address_without_listener() {
     let part = without(&shop(), "web", "api").unwrap();
     assert_eq!(names(&part), ["api-absent", "db", "mail", "web"]);
     let absent = part.service("api-absent").unwrap();
@@ -72,7 +72,7 @@ fn what_would_show_nothing_is_not_tried() {
 }
 
 #[test]
-fn who_starts_together_is_no_more_than_who_takes_part() {
+fn rings_of_a_part_contain_only_its_services() {
     let a = service("a").port(None).probe(Probe::Tcp { port: 0 }).needs("b");
     let pair = plan([service("b").port(None).using("a"), a]);
     assert_eq!(pair.alone(&"a".into()).rings(), [["b", "a"].map(Name::from).each_ref()]);

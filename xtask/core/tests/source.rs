@@ -66,7 +66,7 @@ fn the_core_depends_on_what_is_listed_only() {
 }
 
 #[test]
-fn no_file_of_the_reducer_is_longer_than_500_lines() {
+fn reducer_files_have_at_most_500_lines() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut found = Vec::new();
     sources(&root.join("src/stack"), &mut found);

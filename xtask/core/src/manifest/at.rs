@@ -10,7 +10,7 @@ use crate::terms::Place;
 /// A value and its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct At<T> {
-    /// The value.
+    /// The value as read.
     pub value: T,
     /// Its bytes, for carets.
     pub span: Span,

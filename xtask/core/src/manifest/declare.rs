@@ -84,7 +84,6 @@ pub(super) const fn names<T: Copy, const N: usize>(
 
 /// The values of a table whose keys are declared.
 pub(crate) trait Declared: Default {
-    /// The keys.
     const KEYS: &'static [Key];
 
     /// Reads one key; ignores an unknown one.

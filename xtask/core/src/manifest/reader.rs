@@ -18,7 +18,6 @@ use crate::terms::duration;
 
 /// Reads one manifest.
 pub(crate) struct Reader<'a> {
-    /// The manifest.
     pub(crate) manifest: &'a Manifest,
     /// The mistakes found so far.
     pub(crate) problems: &'a mut Vec<Problem>,
@@ -92,7 +91,6 @@ impl Reader<'_> {
         self.report(Code::BadValue, bytes, message, hint)
     }
 
-    /// Text.
     pub(crate) fn string(&mut self, key: &str, value: &Value) -> Option<TextAt> {
         let hint = match &value.kind {
             ValueKind::String(text) if text.contains('\0') => {
@@ -133,7 +131,6 @@ impl Reader<'_> {
         self.strings(key, value).map(|at| at.value).unwrap_or_default()
     }
 
-    /// A table.
     pub(crate) fn table<'t>(&mut self, key: &str, value: &'t Value) -> Option<&'t Table> {
         if let ValueKind::Table(table) = &value.kind {
             return Some(table);

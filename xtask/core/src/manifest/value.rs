@@ -57,7 +57,7 @@ pub struct Value {
 /// The type and content of a [`Value`].
 #[derive(Clone, Debug, PartialEq)]
 pub enum ValueKind {
-    /// Text.
+    /// A string of TOML.
     String(String),
     /// A whole number.
     Integer(i64),
@@ -67,8 +67,8 @@ pub enum ValueKind {
     Boolean(bool),
     /// A date or time, as written.
     Datetime(String),
-    /// A list.
+    /// An array of any values.
     Array(Vec<Value>),
-    /// A table.
+    /// A table, inline or with a header.
     Table(Table),
 }

@@ -24,7 +24,7 @@ pub struct Manifest {
     pub folder: String,
     /// Its text, for turning byte offsets into lines.
     pub text: String,
-    /// Its values.
+    /// Its values, each with its place.
     pub root: Table,
     /// The package as Cargo describes it, if the manifest declares one.
     pub package: Option<Package>,
@@ -51,7 +51,7 @@ pub struct Package {
     pub name: String,
     /// `default-run`, if set.
     pub default_run: Option<String>,
-    /// Its binaries.
+    /// The binaries that cargo can build.
     pub binaries: Vec<Binary>,
     /// The names of its features.
     pub features: Vec<String>,

@@ -91,7 +91,7 @@ pub enum StartOrder {
     /// One after the other. When one is ready or failed, the next is drawn from those that
     /// could start. The same seed gives the same order.
     Random {
-        /// The seed.
+        /// The seed of the draw.
         seed: u64,
     },
 }

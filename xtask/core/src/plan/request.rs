@@ -119,7 +119,7 @@ pub struct Planned {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct ShellOverride {
-    /// The variable.
+    /// The name of the variable.
     pub variable: String,
     /// The services that receive it.
     pub services: Vec<Name>,
@@ -128,7 +128,7 @@ pub struct ShellOverride {
 /// One `depends-on` to change to `uses`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Repair {
-    /// The dependent.
+    /// The service that declares it.
     pub from: Name,
     /// The dependency, at its place in the dependent's manifest.
     pub to: TextAt,

@@ -16,13 +16,13 @@ use crate::terms::{Adopt, Condition, Kind, Name, Place, Placement, Restart};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Service {
-    /// Its name.
+    /// Its name, unique in the plan.
     pub name: Name,
     /// Service or job.
     pub kind: Kind,
     /// Where it is declared.
     pub declared: Place,
-    /// Its program.
+    /// The program that it runs.
     pub program: Program,
     /// Process or container.
     #[serde(default)]
@@ -116,7 +116,7 @@ pub enum Program {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Setting {
-    /// The value.
+    /// The value of the setting.
     pub value: Text,
     /// The winning source.
     pub source: Source,
@@ -165,7 +165,7 @@ pub struct Port {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Dependency {
-    /// The dependency.
+    /// The service that is depended on.
     pub on: Name,
     /// What the dependent waits for.
     pub condition: Condition,

@@ -26,7 +26,7 @@ pub enum Piece {
     Literal(String),
     /// The number of a port of a service, known once it is bound.
     Port {
-        /// The service.
+        /// The service that has the port.
         service: Name,
         /// The index into its ports.
         port: usize,

@@ -69,7 +69,7 @@ pub enum Condition {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Restart {
-    /// Never.
+    /// It stays ended.
     No,
     /// When it did not end with exit code 0.
     OnFailure,

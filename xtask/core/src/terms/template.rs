@@ -23,7 +23,7 @@ pub enum Part<'a> {
     Fault {
         /// Its bytes in the text.
         bytes: Range<usize>,
-        /// The mistake.
+        /// What is wrong.
         message: String,
         /// How to correct it.
         hint: String,

@@ -145,7 +145,7 @@ fn dependent_ignores_the_number_of_a_stopping_run() {
 }
 
 #[test]
-fn dependent_waits_for_the_new_number_of_a_rebuilt_job() {
+fn dependent_waits_for_new_number_of_rebuilt_job() {
     let job = |number| service("a").job().built().port(Some(number));
     let caller = || service("b").using("a").calls("A", "a");
     let mut s = Scenario::up([job(5000)]);

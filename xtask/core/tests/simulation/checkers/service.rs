@@ -81,7 +81,6 @@ pub(crate) struct Crash {
 /// What started the process of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Origin {
-    /// The stack.
     Spawned,
     /// Unknown: the service is `external`.
     External,
