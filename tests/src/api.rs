@@ -1,20 +1,36 @@
 //! An HTTP client of one service, with assertions that show the request and the answer.
+//!
+//! A client of [`Api::of`] never repeats a request. A client of [`Api::retrying`] repeats those that
+//! a killed service interrupted.
 
 use std::time::Duration;
 
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
-use reqwest::{Client, Method, RequestBuilder};
+use reqwest::{Client, Method, Request, RequestBuilder};
 use serde_json::Value;
+use tokio::time::{Instant, sleep};
 use xtask_client::Stack;
+use xtask_client::snapshot::Phase;
 
 /// The timeout for every answer, also while another service is down.
 const TIMEOUT: Duration = Duration::from_secs(15);
+
+/// The time between two checks for a new run.
+const KILL_POLL: Duration = Duration::from_millis(20);
 
 /// A client of one service.
 #[derive(Clone, Debug)]
 pub struct Api {
     client: Client,
     base: String,
+    kills: Option<Kills>,
+}
+
+/// The run and phase of every service of a stack, to detect that one was killed.
+#[derive(Clone, Debug)]
+struct Kills {
+    stack: Stack,
+    runs: Vec<(u64, Phase)>,
 }
 
 /// The names of the database server in the overlays.
@@ -52,6 +68,18 @@ impl Api {
         Self::new(&url.unwrap_or_else(|error| panic!("the address of `{service}`: {error}")))
     }
 
+    /// A client that repeats an idempotent request if the connection was cut, or the answer is a
+    /// 503, and a service has restarted since: for tests that run during `--kill-random`. Without a
+    /// restart the failure counts. A repeated DELETE may be answered with 404.
+    ///
+    /// # Panics
+    /// Like [`Api::of`].
+    pub async fn retrying(stack: &Stack, service: &str) -> Self {
+        // Before the address, so that no kill is missed.
+        let kills = Kills { runs: runs(stack).await, stack: stack.clone() };
+        Self { kills: Some(kills), ..Self::of(stack, service).await }
+    }
+
     /// A client of the service at `base`, such as `http://127.0.0.1:5001`.
     ///
     /// # Panics
@@ -66,7 +94,7 @@ impl Api {
             .timeout(TIMEOUT)
             .build()
             .expect("a client without TLS needs no certificates");
-        Self { client, base: base.trim_end_matches('/').to_owned() }
+        Self { client, base: base.trim_end_matches('/').to_owned(), kills: None }
     }
 
     /// The absolute URL of a path.
@@ -86,7 +114,19 @@ impl Api {
     /// # Panics
     /// When there is no answer.
     pub async fn send(&self, request: RequestBuilder) -> Answer {
-        self.try_send(request).await.unwrap_or_else(|error| panic!("no answer: {error:?}"))
+        let request = request.build().expect("a valid request");
+        let mut kills = self.kills.clone().filter(|_| request.method().is_idempotent());
+        loop {
+            let copy = request.try_clone().expect("a body that is not a stream");
+            let result = self.execute(copy).await;
+            let is_interrupted = result.as_ref().map_or(true, |answer| answer.status == 503);
+            if let Some(kills) = kills.as_mut().filter(|_| is_interrupted)
+                && kills.await_change().await
+            {
+                continue;
+            }
+            return result.unwrap_or_else(|error| panic!("no answer: {error:?}"));
+        }
     }
 
     /// Sends a request that may fail.
@@ -94,7 +134,10 @@ impl Api {
     /// # Errors
     /// When the connection fails, or the answer does not arrive in time.
     pub async fn try_send(&self, request: RequestBuilder) -> Result<Answer, reqwest::Error> {
-        let request = request.build()?;
+        self.execute(request.build()?).await
+    }
+
+    async fn execute(&self, request: Request) -> Result<Answer, reqwest::Error> {
         let shown = format!("{} {}", request.method(), request.url());
         let response = self.client.execute(request).await?;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
@@ -120,6 +163,27 @@ impl Api {
     pub async fn delete(&self, path: &str) -> Answer {
         self.send(self.request("DELETE", path)).await
     }
+}
+
+impl Kills {
+    /// Waits until a service has another run or phase than before; false after the timeout.
+    async fn await_change(&mut self) -> bool {
+        let deadline = Instant::now() + TIMEOUT;
+        while Instant::now() < deadline {
+            let runs = runs(&self.stack).await;
+            if runs != self.runs {
+                self.runs = runs;
+                return true;
+            }
+            sleep(KILL_POLL).await;
+        }
+        false
+    }
+}
+
+async fn runs(stack: &Stack) -> Vec<(u64, Phase)> {
+    let snapshot = stack.status().await.expect("the stack answers");
+    snapshot.services.iter().map(|service| (service.run, service.phase)).collect()
 }
 
 impl Answer {

@@ -9,7 +9,7 @@ const SERVICES: [&str; 2] = ["todo", "users"];
 async fn services_are_alive_and_ready() {
     let stack = harness::stack().await;
     for service in SERVICES {
-        let api = Api::of(&stack, service).await;
+        let api = Api::retrying(&stack, service).await;
         assert_eq!(api.get("/healthz").await.expect(200).json()["status"], "alive");
         assert_eq!(api.get("/readyz").await.expect(200).json()["status"], "ready");
     }
@@ -19,7 +19,8 @@ async fn services_are_alive_and_ready() {
 async fn services_describe_their_paths() {
     let stack = harness::stack().await;
     for (service, path) in SERVICES.into_iter().zip(["/lists/{username}", "/users/{username}"]) {
-        let document = Api::of(&stack, service).await.get("/openapi.json").await.expect(200).json();
+        let document =
+            Api::retrying(&stack, service).await.get("/openapi.json").await.expect(200).json();
         assert!(document["openapi"].as_str().is_some_and(|v| v.starts_with("3.")), "{document}");
         assert!(document["paths"][path]["get"].is_object(), "{path} in {document}");
     }
@@ -29,7 +30,7 @@ async fn services_describe_their_paths() {
 async fn unknown_path_or_method_is_a_problem() {
     let stack = harness::stack().await;
     for service in SERVICES {
-        let api = Api::of(&stack, service).await;
+        let api = Api::retrying(&stack, service).await;
         let path = format!("/{}", unique("nowhere"));
         let body = api.get(&path).await.problem(404);
         assert!(body["detail"].as_str().unwrap().contains(&path), "{body}");
@@ -43,7 +44,7 @@ async fn unknown_path_or_method_is_a_problem() {
 async fn request_id_is_kept_or_generated() {
     let stack = harness::stack().await;
     for service in SERVICES {
-        let api = Api::of(&stack, service).await;
+        let api = Api::retrying(&stack, service).await;
         let id = unique("request");
         let answer = api.send(api.request("GET", "/").header("x-request-id", &id)).await;
         assert_eq!(answer.header("x-request-id"), id);
@@ -57,7 +58,7 @@ async fn request_id_is_kept_or_generated() {
 async fn head_has_no_body() {
     let stack = harness::stack().await;
     for service in SERVICES {
-        let api = Api::of(&stack, service).await;
+        let api = Api::retrying(&stack, service).await;
         let answer = api.send(api.request("HEAD", "/")).await.expect(200);
         assert_eq!(answer.text, "");
     }

@@ -23,7 +23,7 @@ async fn stack_differs_from_the_default_stack() {
 #[tokio::test]
 #[cfg(target_os = "linux")]
 async fn services_store_data_in_the_stack_folder() {
-    let stack = harness::stack().await;
+    let stack = harness::calm().await;
     let data = stack.paths().data().canonicalize().unwrap();
     let server = database_server(&stack).await;
     if let Some(name) = server {
@@ -60,18 +60,18 @@ async fn fresh_stack_is_separate_and_ends_with_its_test() {
     let user = unique("fresh");
     let todo = Api::of(&fresh, "todo").await;
     todo.post(&format!("/lists/{user}"), &json!({"name": "list"})).await.expect(201);
-    let shared_answer = Api::of(&shared, "todo").await.get(&format!("/lists/{user}")).await;
+    let shared_answer = Api::retrying(&shared, "todo").await.get(&format!("/lists/{user}")).await;
     assert!(!shared_answer.text.contains("list\""), "{shared_answer:?}");
     // A kill does not affect the shared stack.
     fresh.service("todo").kill().await.unwrap();
     drop(fresh);
     assert!(!folder.exists(), "{folder:?} still exists");
-    Api::of(&shared, "todo").await.get("/readyz").await.expect(200);
+    Api::retrying(&shared, "todo").await.get("/readyz").await.expect(200);
 }
 
 #[tokio::test]
 async fn data_of_one_service_is_visible_through_the_other() {
-    let stack = harness::stack().await;
+    let stack = harness::calm().await;
     let (todo, users) = (Api::of(&stack, "todo").await, Api::of(&stack, "users").await);
     let user = unique("hana");
     users.post("/users", &json!({"username": user, "name": "Hana"})).await.expect(201);

@@ -4,7 +4,7 @@ use e2e::{Api, harness, unique};
 
 #[tokio::test]
 async fn request_id_appears_in_both_logs() {
-    let stack = harness::stack().await;
+    let stack = harness::calm().await;
     let users = Api::of(&stack, "users").await;
     let id = unique("trace");
     let logs = ["users", "todo"].map(|service| stack.service(service).logs());

@@ -39,14 +39,14 @@ fn url(item: &Value) -> &str {
 
 #[tokio::test]
 async fn new_list_has_no_items() {
-    let stack = harness::stack().await;
+    let stack = harness::calm().await;
     let list = List::new(&stack).await;
     assert_eq!(list.all().await, json!([]));
 }
 
 #[tokio::test]
 async fn created_item_is_returned_and_listed() {
-    let stack = harness::stack().await;
+    let stack = harness::calm().await;
     let list = List::new(&stack).await;
     let answer = list.todo.post(&list.root, &json!({"title": "walk the dog"})).await.expect(201);
     let item = answer.json();
@@ -58,7 +58,7 @@ async fn created_item_is_returned_and_listed() {
 
 #[tokio::test]
 async fn item_is_created_completed_with_an_order() {
-    let stack = harness::stack().await;
+    let stack = harness::calm().await;
     let list = List::new(&stack).await;
     let item = list.add(json!({"title": "a", "completed": true, "order": 95})).await;
     assert_eq!((&item["completed"], &item["order"]), (&json!(true), &json!(95)));
@@ -66,7 +66,7 @@ async fn item_is_created_completed_with_an_order() {
 
 #[tokio::test]
 async fn title_state_and_order_change_separately() {
-    let stack = harness::stack().await;
+    let stack = harness::calm().await;
     let list = List::new(&stack).await;
     let mut item = list.add(json!({"title": "before", "order": 10})).await;
     let url = url(&item).to_owned();
@@ -83,7 +83,7 @@ async fn title_state_and_order_change_separately() {
 
 #[tokio::test]
 async fn items_are_sorted_by_order_then_creation() {
-    let stack = harness::stack().await;
+    let stack = harness::calm().await;
     let list = List::new(&stack).await;
     for item in [json!({"title": "b", "order": 2}), json!({"title": "c", "order": 2})] {
         list.add(item).await;
@@ -97,7 +97,7 @@ async fn items_are_sorted_by_order_then_creation() {
 
 #[tokio::test]
 async fn removal_of_items_keeps_the_list() {
-    let stack = harness::stack().await;
+    let stack = harness::calm().await;
     let list = List::new(&stack).await;
     let first = list.add(json!({"title": "first"})).await;
     list.add(json!({"title": "second"})).await;
@@ -112,7 +112,7 @@ async fn removal_of_items_keeps_the_list() {
 
 #[tokio::test]
 async fn markup_in_a_title_is_text() {
-    let stack = harness::stack().await;
+    let stack = harness::calm().await;
     let list = List::new(&stack).await;
     let title = "<script>alert('x')</script> \" & Robert'); DROP TABLE items;--";
     let item = list.add(json!({"title": title})).await;
@@ -122,7 +122,7 @@ async fn markup_in_a_title_is_text() {
 
 #[tokio::test]
 async fn wrong_fields_of_an_item_are_named() {
-    let stack = harness::stack().await;
+    let stack = harness::calm().await;
     let list = List::new(&stack).await;
     let cases = [
         (json!({}), vec!["title"]),
@@ -144,7 +144,7 @@ async fn wrong_fields_of_an_item_are_named() {
 
 #[tokio::test]
 async fn item_of_another_list_is_not_found() {
-    let stack = harness::stack().await;
+    let stack = harness::calm().await;
     let (list, other) = (List::new(&stack).await, List::new(&stack).await);
     let item = other.add(json!({"title": "theirs"})).await;
     for id in [item["id"].to_string(), "9".repeat(18), "9".repeat(40), "x".into(), "-1".into()] {
@@ -158,7 +158,7 @@ async fn item_of_another_list_is_not_found() {
 
 #[tokio::test]
 async fn items_of_a_missing_list_are_not_found() {
-    let stack = harness::stack().await;
+    let stack = harness::calm().await;
     let todo = Api::of(&stack, "todo").await;
     let root = format!("/lists/{}/none/items", unique("unknown"));
     todo.get(&root).await.problem(404);
@@ -168,7 +168,7 @@ async fn items_of_a_missing_list_are_not_found() {
 
 #[tokio::test]
 async fn cross_origin_pages_may_call() {
-    let stack = harness::stack().await;
+    let stack = harness::calm().await;
     let list = List::new(&stack).await;
     let request = list.todo.request("GET", &list.root).header("origin", "http://else.example");
     let answer = list.todo.send(request).await.expect(200);

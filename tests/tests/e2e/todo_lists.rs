@@ -5,7 +5,7 @@ use serde_json::json;
 
 #[tokio::test]
 async fn list_is_created_with_items_and_read_back() {
-    let stack = harness::stack().await;
+    let stack = harness::calm().await;
     let todo = Api::of(&stack, "todo").await;
     let user = unique("ann");
     let path = format!("/lists/{user}");
@@ -24,7 +24,7 @@ async fn list_is_created_with_items_and_read_back() {
 
 #[tokio::test]
 async fn renamed_list_keeps_items_and_position() {
-    let stack = harness::stack().await;
+    let stack = harness::calm().await;
     let todo = Api::of(&stack, "todo").await;
     let path = format!("/lists/{}", unique("ben"));
     for name in ["first", "second"] {
@@ -39,7 +39,7 @@ async fn renamed_list_keeps_items_and_position() {
 
 #[tokio::test]
 async fn removed_lists_are_not_found() {
-    let stack = harness::stack().await;
+    let stack = harness::calm().await;
     let todo = Api::of(&stack, "todo").await;
     let path = format!("/lists/{}", unique("cleo"));
     for name in ["one", "two", "three"] {
@@ -55,7 +55,7 @@ async fn removed_lists_are_not_found() {
 
 #[tokio::test]
 async fn special_name_is_one_path_segment() {
-    let stack = harness::stack().await;
+    let stack = harness::calm().await;
     let todo = Api::of(&stack, "todo").await;
     let path = format!("/lists/{}", unique("dora"));
     for name in ["a / b", "Einkäufe 🛒", "50%", "what?", "<b>", "a#b", "a+b&c=d"] {
@@ -67,7 +67,7 @@ async fn special_name_is_one_path_segment() {
 
 #[tokio::test]
 async fn unknown_lists_are_not_found() {
-    let stack = harness::stack().await;
+    let stack = harness::calm().await;
     let todo = Api::of(&stack, "todo").await;
     let unknown = format!("/lists/{}", unique("unknown"));
     let list = format!("{unknown}/none");
@@ -82,7 +82,7 @@ async fn unknown_lists_are_not_found() {
 
 #[tokio::test]
 async fn list_name_is_unique_per_user() {
-    let stack = harness::stack().await;
+    let stack = harness::calm().await;
     let todo = Api::of(&stack, "todo").await;
     let path = format!("/lists/{}", unique("eve"));
     let list = json!({"name": "home", "items": ["keep me"]});
@@ -98,7 +98,7 @@ async fn list_name_is_unique_per_user() {
 
 #[tokio::test]
 async fn concurrent_creations_of_a_list_succeed_once() {
-    let stack = harness::stack().await;
+    let stack = harness::calm().await;
     let todo = Api::of(&stack, "todo").await;
     let path = format!("/lists/{}", unique("race"));
     let calls = (0..8).map(|_| {
@@ -115,7 +115,7 @@ async fn concurrent_creations_of_a_list_succeed_once() {
 
 #[tokio::test]
 async fn wrong_fields_of_a_list_are_named() {
-    let stack = harness::stack().await;
+    let stack = harness::calm().await;
     let todo = Api::of(&stack, "todo").await;
     let path = format!("/lists/{}", unique("finn"));
     let cases = [
@@ -138,7 +138,7 @@ async fn wrong_fields_of_a_list_are_named() {
 
 #[tokio::test]
 async fn unreadable_body_is_rejected() {
-    let stack = harness::stack().await;
+    let stack = harness::calm().await;
     let todo = Api::of(&stack, "todo").await;
     let path = format!("/lists/{}", unique("gus"));
     let post = async |media: &str, body: String| -> Answer {
@@ -155,7 +155,7 @@ async fn unreadable_body_is_rejected() {
 #[tokio::test]
 async fn unsupported_method_names_the_supported_ones() {
     let stack = harness::stack().await;
-    let todo = Api::of(&stack, "todo").await;
+    let todo = Api::retrying(&stack, "todo").await;
     let answer = todo.send(todo.request("PUT", "/lists")).await;
     assert!(answer.header("allow").contains("GET"), "{answer:?}");
     answer.problem(405);

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 #[tokio::test]
 async fn person_is_added_and_read_back() {
-    let stack = harness::stack().await;
+    let stack = harness::calm().await;
     let users = Api::of(&stack, "users").await;
     let name = unique("ida");
     let body = json!({"username": name, "name": "Ida Lind", "verified": 1});
@@ -20,7 +20,7 @@ async fn person_is_added_and_read_back() {
 
 #[tokio::test]
 async fn new_person_is_unverified_without_lists() {
-    let stack = harness::stack().await;
+    let stack = harness::calm().await;
     let users = Api::of(&stack, "users").await;
     let name = unique("jon");
     let person = users.post("/users", &json!({"username": name, "name": "Jon"})).await.expect(201);
@@ -31,7 +31,7 @@ async fn new_person_is_unverified_without_lists() {
 
 #[tokio::test]
 async fn only_name_and_verification_change() {
-    let stack = harness::stack().await;
+    let stack = harness::calm().await;
     let users = Api::of(&stack, "users").await;
     let name = unique("kim");
     let added = users.post("/users", &json!({"username": name, "name": "Kim"})).await.expect(201);
@@ -56,7 +56,7 @@ async fn only_name_and_verification_change() {
 
 #[tokio::test]
 async fn removal_of_a_person_removes_the_lists() {
-    let stack = harness::stack().await;
+    let stack = harness::calm().await;
     let (todo, users) = (Api::of(&stack, "todo").await, Api::of(&stack, "users").await);
     let name = unique("lea");
     let person = json!({"username": name, "name": "Lea"});
@@ -77,7 +77,7 @@ async fn removal_of_a_person_removes_the_lists() {
 
 #[tokio::test]
 async fn unknown_person_is_not_found() {
-    let stack = harness::stack().await;
+    let stack = harness::calm().await;
     let users = Api::of(&stack, "users").await;
     let path = format!("/users/{}", unique("unknown"));
     let body = users.get(&path).await.problem(404);
@@ -89,7 +89,7 @@ async fn unknown_person_is_not_found() {
 
 #[tokio::test]
 async fn username_and_id_are_unique() {
-    let stack = harness::stack().await;
+    let stack = harness::calm().await;
     let users = Api::of(&stack, "users").await;
     let name = unique("max");
     let add = async |body: Value| -> Answer { users.post("/users", &body).await };
@@ -104,7 +104,7 @@ async fn username_and_id_are_unique() {
 
 #[tokio::test]
 async fn special_username_is_one_path_segment() {
-    let stack = harness::stack().await;
+    let stack = harness::calm().await;
     let users = Api::of(&stack, "users").await;
     for odd in ["ä ö/ü", "50%", "a?b#c", "<i>"] {
         let name = format!("{odd} {}", unique("nea"));
@@ -119,7 +119,7 @@ async fn special_username_is_one_path_segment() {
 
 #[tokio::test]
 async fn wrong_fields_of_a_person_are_named() {
-    let stack = harness::stack().await;
+    let stack = harness::calm().await;
     let users = Api::of(&stack, "users").await;
     let name = unique("olga");
     let cases = [
@@ -141,7 +141,7 @@ async fn wrong_fields_of_a_person_are_named() {
 
 #[tokio::test]
 async fn unreadable_body_is_rejected() {
-    let stack = harness::stack().await;
+    let stack = harness::calm().await;
     let users = Api::of(&stack, "users").await;
     let post = async |media: &str, body: &str| -> Answer {
         let request = users.request("POST", "/users").header("content-type", media);
@@ -155,7 +155,7 @@ async fn unreadable_body_is_rejected() {
 #[tokio::test]
 async fn cross_origin_pages_may_call() {
     let stack = harness::stack().await;
-    let users = Api::of(&stack, "users").await;
+    let users = Api::retrying(&stack, "users").await;
     let request = users.request("GET", "/users/luckas").header("origin", "http://else.example");
     let answer = users.send(request).await.expect(200);
     assert_eq!(answer.header("access-control-allow-origin"), "*");

@@ -2,8 +2,9 @@
 //!
 //! `cargo xtask test-e2e` names the stack in the environment. Otherwise the first test of a run
 //! starts one; all tests of the run share it, and it stops when the runner exits. Tests run in
-//! parallel. A test that stops or kills a service takes the stack exclusively. Nothing here asserts
-//! anything about the services.
+//! parallel. A test that stops or kills a service takes the stack exclusively. With `test-e2e
+//! --kill-random` services are killed during the other tests, except those that call [`calm`].
+//! Nothing here asserts anything about the services.
 //!
 //! ```no_run
 //! # async fn test() -> Result<(), xtask_client::Error> {
@@ -18,6 +19,7 @@ mod cargo;
 mod error;
 mod failed;
 mod fresh;
+mod locks;
 mod runner;
 mod shared;
 mod skipped;
@@ -31,12 +33,14 @@ use std::time::{Duration, Instant, SystemTime};
 pub use cargo::{cargo, workspace_of};
 pub use failed::{FAILED_TESTS, FailedTest};
 pub use fresh::{Fresh, fresh};
+pub use locks::{FaultPermit, fault_permit};
 pub use skipped::{SKIPPED_TESTS, skipped};
 
 use crate::paths::StackPaths;
 use crate::snapshot::{Phase, ServiceSnapshot};
 use crate::{STACK_VARIABLE, Stack, chain};
 use error::{HarnessError, StartError};
+use locks::{Access, Locks};
 use runner::Runner;
 use shared::Files;
 
@@ -60,8 +64,7 @@ const RECOVERY_POLL: Duration = Duration::from_millis(20);
 pub struct Lease {
     stack: Stack,
     since: SystemTime,
-    /// The locked file; closing it releases the lock.
-    _lock: File,
+    _locks: Locks,
 }
 
 impl Deref for Lease {
@@ -81,31 +84,38 @@ impl Drop for Lease {
     }
 }
 
-/// The stack of this run, shared with other tests.
+/// The stack of this run, shared with other tests. `test-e2e --kill-random` may kill its services
+/// at any time, so the test retries requests.
 ///
 /// # Panics
 /// When the stack cannot be started; the message contains the tool's output.
 pub async fn stack() -> Lease {
-    lease(File::lock_shared).await.unwrap_or_else(|error| panic!("{}", chain(&error)))
+    lease(Access::Shared).await.unwrap_or_else(|error| panic!("{}", chain(&error)))
 }
 
-/// Like [`stack`], without other tests: for tests that kill, restart or stop services. It waits
-/// until the running tests have ended.
+/// Like [`stack`], with other tests but without random kills: for tests with requests that they
+/// cannot repeat, such as a POST. It waits until a kill is over.
+pub async fn calm() -> Lease {
+    lease(Access::Calm).await.unwrap_or_else(|error| panic!("{}", chain(&error)))
+}
+
+/// Like [`stack`], without other tests and random kills: for tests that kill, restart or stop
+/// services. It waits until the running tests have ended.
 pub async fn exclusive() -> Lease {
-    lease(File::lock).await.unwrap_or_else(|error| panic!("{}", chain(&error)))
+    lease(Access::Exclusive).await.unwrap_or_else(|error| panic!("{}", chain(&error)))
 }
 
-async fn lease(lock: fn(&File) -> io::Result<()>) -> Result<Lease, HarnessError> {
-    let (paths, lock) = blocking(move || {
+async fn lease(access: Access) -> Result<Lease, HarnessError> {
+    let (paths, locks) = blocking(move || {
         let paths = find_or_start()?;
-        // In the stack's folder, so that it is the same file for every runner.
-        let lock = shared::lock(&paths.folder().join("tests.lock"), lock)?;
-        Ok((paths, lock))
+        // In the stack's folder, so that the files are the same for every runner.
+        let locks = locks::lock_for_test(paths.folder(), access)?;
+        Ok((paths, locks))
     })
     .await?;
     let stack = connect(paths).await?;
     wait_until_ready(&stack).await?;
-    Ok(Lease { stack, since: SystemTime::now(), _lock: lock })
+    Ok(Lease { stack, since: SystemTime::now(), _locks: locks })
 }
 
 async fn blocking<T: Send + 'static>(

@@ -36,6 +36,25 @@ mod tests {
     }
 
     #[test]
+    fn undisturbed_while_faults_are_excluded() {
+        let starts = || ["base", "mid", "top"].map(|name| log(name).matches("listening").count());
+        // As `harness::calm` does.
+        let lock = stack().join("faults.lock");
+        let lock = std::fs::OpenOptions::new().create(true).append(true).open(lock).unwrap();
+        lock.lock_shared().unwrap();
+        let before = starts();
+        // The longest pause between two kills is 1.5 s.
+        std::thread::sleep(Duration::from_secs(4));
+        assert_eq!(starts(), before);
+        drop(lock);
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while starts() == before {
+            assert!(Instant::now() < deadline, "nothing is killed: {before:?}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    #[test]
     fn part_one() { note() }
     #[test]
     fn part_two() { note() }
@@ -94,8 +113,17 @@ fn random_kills_are_repeatable_and_fail_no_test() {
     assert_eq!(outcome["died"], Value::Array(Vec::new()), "{outcome}");
     let said = format!("{ran}");
     assert!(!said.contains("Killed once"), "{ran}");
+    ran.says(&format!("Killed {} services during the tests (seed 11)", outcome["killed"]));
     fixture.is_quiet();
     assert!(left_behind(&fixture).is_empty());
+}
+
+#[test]
+fn random_kills_spare_tests_that_exclude_faults() {
+    let fixture = orchard();
+    let ran = fixture.xtask(&["test-e2e", "--kill-random", "--json", "undisturbed"]).ends_with(0);
+    assert!(ran.json()["killed"].as_u64() >= Some(1), "{ran}");
+    fixture.is_quiet();
 }
 
 #[test]

@@ -136,9 +136,13 @@ pub(crate) fn start(runner: Runner, started: &Started, log: &Path) -> Result<(),
 /// Opens a file and waits for a lock on it. Every call opens the file anew, so the lock also works
 /// between threads.
 pub(crate) fn lock(path: &Path, lock: fn(&File) -> io::Result<()>) -> Result<File, StartError> {
-    let opened = File::options().read(true).append(true).create(true).open(path);
-    let locked = opened.and_then(|file| lock(&file).map(|()| file));
+    let locked = open(path).and_then(|file| lock(&file).map(|()| file));
     locked.map_err(StartError::file(path))
+}
+
+/// Opens a file to lock it, and creates it if needed.
+pub(crate) fn open(path: &Path) -> io::Result<File> {
+    File::options().read(true).append(true).create(true).open(path)
 }
 
 fn last_lines(log: &Path) -> String {

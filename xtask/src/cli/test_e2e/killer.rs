@@ -1,11 +1,14 @@
 //! `--kill-random`: kills services while tests run, at times and in an order that a seed draws.
 //!
 //! It kills only ready services whose policy restarts them, and none that a test stopped or paused.
+//! It waits for tests that exclude faults, and these tests wait until the killed service is ready.
 //! The kills are injected faults, so the supervisor counts no restart attempt.
 
 use std::convert::Infallible;
 use std::time::Duration;
 
+use tokio::time::timeout;
+use xtask_client::harness::fault_permit;
 use xtask_client::snapshot::{Phase, ServiceSnapshot};
 use xtask_client::{Stack, StackPaths};
 use xtask_core::terms::Kind;
@@ -16,6 +19,9 @@ use crate::view::style;
 
 /// The shortest and the longest pause between two kills.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_millis(1500));
+
+/// The timeout for a killed service to become ready.
+const RECOVERY_TIME: Duration = Duration::from_secs(60);
 
 /// Kills services until the future is dropped.
 pub(crate) async fn kill_until_dropped(
@@ -28,15 +34,19 @@ pub(crate) async fn kill_until_dropped(
         tokio::time::sleep(chance.duration(PAUSES.0, PAUSES.1)).await;
         // Drawn also without a candidate, so that the times depend on the seed only.
         let mut draw = Chance::of(chance.number());
+        let Ok(_permit) = fault_permit(paths.folder()).await else { continue };
         let Ok(stack) = Stack::connect(paths.clone()).await else { continue };
         let Ok(snapshot) = stack.status().await else { continue };
         let candidates: Vec<_> =
             snapshot.services.iter().filter(|service| may_be_killed(service)).collect();
         let Some(victim) = draw.pick(&candidates) else { continue };
-        if stack.service(&victim.name).kill().await.is_ok() {
+        let service = stack.service(&victim.name);
+        if service.kill().await.is_ok() {
             *kills += 1;
             let text = format!("{} (run {}) for `--kill-random`", victim.name, victim.run);
             print::progress(style::WARN, "Killed", &text);
+            // A service that does not recover fails the tests.
+            timeout(RECOVERY_TIME, service.wait_ready_after(victim.run)).await.ok();
         }
     }
 }

@@ -23,7 +23,7 @@ use crate::cli::exit::Exit;
 use crate::cli::{print, stack};
 use crate::session::connect::{Session, connect};
 use crate::session::own_program;
-use crate::view;
+use crate::view::{self, style};
 
 impl TestRun<'_> {
     /// Starts the stack, runs the tests, and shuts the stack down on every path.
@@ -85,6 +85,9 @@ impl TestRun<'_> {
             },
         };
         self.summary.killed = kills;
+        if let Some(seed) = self.args.faults.seed.filter(|_| self.args.kill_random) {
+            report_kills(kills, seed);
+        }
         let last = last_messages(session, &mut crashes).await;
         let is_up = last.is_some();
         if is_up {
@@ -160,6 +163,15 @@ impl TestRun<'_> {
         command.env(SHAPE_VARIABLE, up_arguments(self.args).join(" "));
         command
     }
+}
+
+fn report_kills(kills: u32, seed: u64) {
+    let text = match kills {
+        0 => format!("no service: the tests ended before the first kill (seed {seed})"),
+        1 => format!("1 service during the tests (seed {seed})"),
+        _ => format!("{kills} services during the tests (seed {seed})"),
+    };
+    print::progress(style::WARN, "Killed", &text);
 }
 
 /// Reads all messages of the supervisor up to now, so that a crash at the end counts. Returns the
