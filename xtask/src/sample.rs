@@ -35,6 +35,7 @@ pub(crate) fn service(name: &str, phase: Phase) -> ServiceSnapshot {
         pid: None,
         adopted: false,
         run: 1,
+        started: true,
         url: None,
         ports: BTreeMap::new(),
         ready_ms: None,

@@ -107,6 +107,9 @@ pub struct ServiceSnapshot {
     pub adopted: bool,
     /// The number of its last run, 0 before the first.
     pub run: u64,
+    /// Whether its last run had a process. False for example if its program is missing.
+    #[serde(default)]
+    pub started: bool,
     /// Its default address.
     pub url: Option<String>,
     /// Its ports by name, once known.

@@ -37,10 +37,19 @@ pub(crate) struct Verified {
     pub(crate) undeclared: Vec<Name>,
 }
 
+impl Verified {
+    /// Whether a service could not be started, so that the trial shows nothing about dependencies.
+    fn is_untried(&self) -> bool {
+        self.failures.iter().any(|failed| !failed.started)
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Failed {
     pub(crate) service: Name,
     pub(crate) reason: String,
+    /// Whether it started; false if its program is missing or its image cannot be pulled.
+    pub(crate) started: bool,
     /// The last lines of its log, as `TIMESTAMP RUN STREAM text`.
     pub(crate) last_lines: Vec<String>,
 }
@@ -74,6 +83,7 @@ pub(crate) fn text(services: &[Verified]) -> String {
     for verified in services {
         let alone = match verified.ready_ms {
             Some(ms) => Cell::styled(format!("ready in {}", measured(ms)), GOOD),
+            None if verified.is_untried() => Cell::styled("not tried", BAD),
             None => Cell::styled("not ready", BAD),
         };
         let mut first = vec![Cell::styled(&*verified.service, BOLD), alone];
@@ -103,15 +113,20 @@ pub(crate) fn trouble(services: &[Verified]) -> String {
     for verified in services {
         let name = &verified.service;
         if !verified.ready {
-            let text = format!("`{name}` does not become ready with its declared dependencies");
+            let text = match verified.is_untried() {
+                true => format!("`{name}` cannot be tried"),
+                false => format!("`{name}` does not become ready with its declared dependencies"),
+            };
             let _ = writeln!(out, "{BAD}error{RESET}{BOLD}: {text}{RESET}");
-            for Failed { service, reason, last_lines } in &verified.failures {
+            for Failed { service, reason, last_lines, .. } in &verified.failures {
                 let _ = writeln!(out, "  `{service}`: {reason}");
                 out.push_str(&excerpt(last_lines));
             }
             let _ = writeln!(out, "  {DIM}declared at {}{RESET}", verified.declared);
-            let hint = format!("add what `{name}` needs to its `depends-on`");
-            let _ = writeln!(out, "  {BOLD}hint:{RESET} {hint}");
+            if !verified.is_untried() {
+                let hint = format!("add what `{name}` needs to its `depends-on`");
+                let _ = writeln!(out, "  {BOLD}hint:{RESET} {hint}");
+            }
         }
         for to in &verified.undeclared {
             out.push_str(&calls::undeclared_call(name, to));
@@ -181,7 +196,7 @@ mod tests {
     fn unready_service_is_shown_with_its_last_lines() {
         let reason = "exited with status 1 before it was ready".to_string();
         let last_lines = vec!["t 1 e no database".to_string()];
-        let failures = vec![Failed { service: "web".into(), reason, last_lines }];
+        let failures = vec![Failed { service: "web".into(), reason, started: true, last_lines }];
         let broken = Verified { ready: false, ready_ms: None, failures, ..web() };
         assert_eq!(
             plain(&trouble(&[broken])),
@@ -192,5 +207,21 @@ mod tests {
              warning: `web` has a connection to `db`, which it does not declare\n  \
              hint: add `db` to the `depends-on` or `uses` of `web`\n"
         );
+    }
+
+    #[test]
+    fn service_that_cannot_start_gets_no_hint_about_dependencies() {
+        let reason = "no program `serve-db`".to_string();
+        let failed =
+            Failed { service: "db".into(), reason, started: false, last_lines: Vec::new() };
+        let untried = Verified { ready: false, ready_ms: None, failures: vec![failed], ..web() };
+        let untried = Verified { dependencies: Vec::new(), undeclared: Vec::new(), ..untried };
+        let services = [untried];
+        assert_eq!(
+            plain(&trouble(&services)),
+            "error: `web` cannot be tried\n  `db`: no program `serve-db`\n  \
+             declared at web/Cargo.toml:7\n"
+        );
+        assert!(plain(&text(&services)).contains("web      not tried"), "{}", text(&services));
     }
 }

@@ -135,6 +135,29 @@ fn service_with_an_undeclared_need_fails_alone() {
 }
 
 #[test]
+fn only_services_of_the_plan_are_verified() {
+    let overlay = "[workspace.metadata.services.web.with.db]\ndepends-on = [\"db\"]\n";
+    let fixture = stand(&[
+        ("base", SERVE, "port = 0\n"),
+        ("web", SERVE, &format!("port = 0\ndepends-on = [\"base\"]\n{overlay}")),
+    ])
+    .workspace("[workspace.metadata.services.db]\ncommand = [\"no-such-database\"]\n")
+    .workspace("[workspace.metadata.xtask]\ndefault = [\"web\"]\n")
+    .write();
+    let ran = fixture.xtask(&["verify-deps", "--json"]).ends_with(0);
+    let found = ran.json();
+    let names: Vec<_> =
+        found["services"].as_array().unwrap().iter().map(|one| &one["service"]).collect();
+    assert_eq!(names, ["base", "web"], "{found:#}");
+
+    // It is part of the plan, and its program is missing.
+    let ran = fixture.xtask(&["verify-deps", "--with", "db"]).ends_with(1);
+    let ran = ran.says("error: `web` cannot be tried\n  `db`: ").says("no-such-database");
+    assert!(!ran.stderr.contains("depends-on"), "{ran}");
+    is_clean(&fixture);
+}
+
+#[test]
 fn interrupted_verification_leaves_nothing() {
     let fixture = stand(&[("never", "", "ready = { log = \"said\" }\nstart-timeout = \"600s\"\n")]);
     let fixture = fixture.write();

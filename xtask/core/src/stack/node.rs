@@ -297,6 +297,8 @@ impl Retries {
 /// What a run has shown of itself.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Observed {
+    /// Whether it had a process.
+    pub(crate) started: bool,
     /// From its start to ready.
     pub(crate) ready: Option<Duration>,
     /// From the start of the stack to ready.

@@ -44,6 +44,7 @@ impl Stack {
             && self.ends_for_request(id)
             && self.stopping_dependent(id).is_some();
         self.nodes[id].lifecycle.note_pid(pid);
+        self.nodes[id].observed.started = true;
         match self.nodes[id].phase() {
             Phase::Starting(_) => {
                 if job {

@@ -98,6 +98,7 @@ impl Stack {
             pid: node.pid(),
             adopted: node.is_adopted(),
             run: node.run(),
+            started: node.observed.started,
             url,
             ports,
             ready_ms: millis(node.observed.ready),

@@ -23,7 +23,6 @@ use super::{Global, block_on, print, stack};
 use crate::session::isolated;
 use crate::view::style::BUSY;
 use crate::view::verify::{Tried, Verdict, Verified, VerifyJson, text, trouble};
-use crate::workspace::planning::Scope;
 
 /// The minimum time for a service to become ready without a dependency.
 const MINIMUM_LIMIT: Duration = Duration::from_secs(5);
@@ -33,7 +32,7 @@ const LIMIT_FACTOR: u32 = 10;
 
 #[derive(Debug, Args)]
 pub(crate) struct VerifyDepsArgs {
-    /// Verify these services [default: all]
+    /// Verify these services [default: those that `up` starts]
     #[arg(value_name = "SERVICE")]
     services: Vec<String>,
     /// Print the results as JSON
@@ -55,8 +54,7 @@ pub(crate) fn run(global: &Global, args: &VerifyDepsArgs) -> anyhow::Result<Exit
         args.stack.shape(request);
         args.build.shape(request);
     };
-    let scope = if args.services.is_empty() { Scope::Everything } else { Scope::Request };
-    let loaded = load::accept(load::inspect(&own, &args.services, scope, shape)?)?;
+    let loaded = load::plan(&own, &args.services, shape)?;
     target::refuse_shared(&loaded, args.build.profile(), "verify-deps")?;
     block_on(verify(args, &loaded))
 }
@@ -73,7 +71,7 @@ async fn verify(args: &VerifyDepsArgs, loaded: &Loaded) -> anyhow::Result<Exit> 
     build.programs(&mut interrupts, add).await?;
     let mut trials = Trials { plan: &loaded.plan, paths: &loaded.paths, programs, interrupts };
     let mut services = Vec::new();
-    for service in chosen(loaded) {
+    for service in chosen(args, loaded) {
         services.push(trials.verify(service).await?);
     }
     let all_ready = services.iter().all(|verified| verified.ready);
@@ -86,9 +84,10 @@ async fn verify(args: &VerifyDepsArgs, loaded: &Loaded) -> anyhow::Result<Exit> 
     Ok(exit)
 }
 
-/// The requested services that this tool starts.
-fn chosen(loaded: &Loaded) -> impl Iterator<Item = &Service> {
-    let wanted = |service: &&Service| loaded.plan.wanted.contains(&service.name);
+/// The named services, or all of the plan, except external ones.
+fn chosen<'a>(args: &VerifyDepsArgs, loaded: &'a Loaded) -> impl Iterator<Item = &'a Service> {
+    let is_all = args.services.is_empty();
+    let wanted = move |service: &&Service| is_all || loaded.plan.wanted.contains(&service.name);
     let started = |service: &&Service| service.program != Program::External;
     loaded.plan.services.iter().filter(wanted).filter(started)
 }

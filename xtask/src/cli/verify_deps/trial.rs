@@ -143,6 +143,7 @@ impl TrialResult {
                     Some(reason) => reason.clone(),
                     None => format!("it is {}", seen.phase.as_str()),
                 },
+                started: seen.started,
                 last_lines: self.logs.get(&seen.name).cloned().unwrap_or_default(),
             })
             .collect()
