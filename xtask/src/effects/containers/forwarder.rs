@@ -63,12 +63,17 @@ async fn connect_and_forward(caller: TcpStream, target: SocketAddr) {
     }
 }
 
-/// Forwards bytes both ways. A reset is forwarded as a reset, so that a truncated answer
-/// does not look complete.
-pub(crate) async fn forward(mut caller: TcpStream, mut callee: TcpStream) {
+/// Forwards bytes both ways, and returns whether the caller got what it asked for: false if the
+/// callee ended without an answer to the caller's bytes. A reset is forwarded as a reset, so that a
+/// truncated answer does not look complete.
+pub(crate) async fn forward(mut caller: TcpStream, mut callee: TcpStream) -> bool {
     let _ = (caller.set_nodelay(true), callee.set_nodelay(true));
-    if tokio::io::copy_bidirectional(&mut caller, &mut callee).await.is_err() {
-        let _ = (caller.set_zero_linger(), callee.set_zero_linger());
+    match tokio::io::copy_bidirectional(&mut caller, &mut callee).await {
+        Ok((asked, answered)) => asked == 0 || answered > 0,
+        Err(_) => {
+            let _ = (caller.set_zero_linger(), callee.set_zero_linger());
+            false
+        }
     }
 }
 

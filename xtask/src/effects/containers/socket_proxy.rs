@@ -4,6 +4,10 @@
 //! It connects to the container first, and accepts the caller only then. Until the container
 //! listens, and while a run is stopped or paused, callers wait in the queue of the socket, as
 //! they would for a process. It does not interpret the bytes.
+//!
+//! A process that exits closes its connections before its listener. A caller that returns in between
+//! would reach the queue of the dying listener and be reset. So after a connection without an answer
+//! the proxy checks for [`DOUBT`] that the connection of the next caller survives.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -14,6 +18,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use super::engine::{Engine, RunningContainer};
 use super::forwarder;
@@ -26,6 +31,10 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_m
 
 /// The pause after an accept that failed, for example without a free descriptor.
 const SHORTAGE: Duration = Duration::from_millis(50);
+
+/// How long the container is in doubt after a connection without an answer, and how long a
+/// connection must survive meanwhile.
+const DOUBT: Duration = Duration::from_millis(50);
 
 #[derive(Clone, Debug)]
 pub(crate) struct ContainerTarget {
@@ -96,34 +105,58 @@ async fn serve(mut socket: Socket, inside: ContainerTarget, mut open: watch::Rec
 
 /// A listening socket, which a process may inherit later in its original state.
 #[derive(Debug)]
-struct Socket(AsyncFd<TcpListener>);
+struct Socket {
+    listener: AsyncFd<TcpListener>,
+    /// When the last connection ended without an answer.
+    unanswered: watch::Sender<Option<Instant>>,
+}
 
 impl Socket {
     fn new(socket: OwnedFd) -> io::Result<Self> {
         let listener = TcpListener::from(socket);
         listener.set_nonblocking(true)?;
-        async_fd(listener).map(Self)
+        Ok(Self { listener: async_fd(listener)?, unanswered: watch::Sender::new(None) })
     }
 
     /// Waits for a caller, and connects it with the container.
     async fn pass_next(&mut self, inside: &ContainerTarget) -> io::Result<()> {
-        let mut ready = self.0.readable().await?;
+        let mut ready = self.listener.readable().await?;
         if !is_readable(ready.get_inner())? {
             ready.clear_ready();
             return Ok(());
         }
-        let container = connect(inside).await;
+        let mut container = connect(inside).await;
+        while self.is_in_doubt() && !survives(&container).await {
+            container = connect(inside).await;
+        }
         let (caller, _) = ready.get_inner().accept()?;
         caller.set_nonblocking(true)?;
-        tokio::spawn(forwarder::forward(TcpStream::from_std(caller)?, container));
+        let (caller, unanswered) = (TcpStream::from_std(caller)?, self.unanswered.clone());
+        tokio::spawn(async move {
+            if !forwarder::forward(caller, container).await {
+                unanswered.send_replace(Some(Instant::now()));
+            }
+        });
         Ok(())
+    }
+
+    fn is_in_doubt(&self) -> bool {
+        self.unanswered.borrow().is_some_and(|ended| ended.elapsed() < DOUBT)
     }
 }
 
 impl Drop for Socket {
     fn drop(&mut self) {
         // Non-blocking mode belongs to the socket, not to this descriptor.
-        let _ = self.0.get_ref().set_nonblocking(false);
+        let _ = self.listener.get_ref().set_nonblocking(false);
+    }
+}
+
+/// Whether the container does not end a new connection within [`DOUBT`]. It consumes no bytes.
+async fn survives(connection: &TcpStream) -> bool {
+    match tokio::time::timeout(DOUBT, connection.peek(&mut [0])).await {
+        Ok(first) => first.is_ok_and(|read| read > 0),
+        Err(_) => true,
     }
 }
 
@@ -206,6 +239,30 @@ mod tests {
         let _running = proxy(&socket, other);
         answer(&container).await;
         assert_eq!(text(&mut late).await, "latelate");
+    }
+
+    #[tokio::test]
+    async fn caller_is_kept_from_the_listener_of_a_dying_container() {
+        let (socket, address, _) = held();
+        let container = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let inside = container.local_addr().unwrap();
+        let _running = proxy(&socket, inside);
+        let mut last = ask(address, "exit").await;
+        let (mut accepted, _) = container.accept().await.unwrap();
+        assert_eq!(text(&mut accepted).await, "exit");
+        // As an exit does: first the connection, then the listener.
+        drop(accepted);
+        assert_eq!(text(&mut last).await, "");
+        drop(last);
+        let mut next = ask(address, "next").await;
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        drop(container);
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.set_reuseaddr(true).unwrap();
+        socket.bind(inside).unwrap();
+        let container = socket.listen(8).unwrap();
+        answer(&container).await;
+        assert_eq!(text(&mut next).await, "nextnext");
     }
 
     #[tokio::test]
