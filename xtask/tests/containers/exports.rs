@@ -161,6 +161,6 @@ fn export_prints_no_secrets() {
         let ran = fixture.xtask(&["export", target]).ends_with(0);
         assert!(ran.stdout.contains("image: localhost/export-shop/counter:"), "{ran}");
         assert!(!format!("{ran}").contains("hush"), "{ran}");
-        assert!(ran.stderr.contains("holds secrets"), "{ran}");
+        assert!(ran.stderr.contains("contains secrets"), "{ran}");
     }
 }
