@@ -25,8 +25,8 @@ pub(crate) enum Error {
         SpawnStep::ReadReport => "watch",
     })]
     Spawn { step: SpawnStep, subject: String, error: io::Error },
-    #[error("failed to start `{program}`: {error}")]
-    Start { program: String, error: io::Error },
+    #[error("failed to start `{subject}`: {error}")]
+    Start { subject: String, error: io::Error },
     #[error("failed to pass `{0}` to a program: it contains a NUL byte")]
     ContainsNul(String),
     #[error("failed to pass sockets to `{0}`: they are not bound")]

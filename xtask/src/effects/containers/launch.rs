@@ -32,7 +32,7 @@ impl World {
     ) -> Result<(), Error> {
         let events = self.events(service, run);
         let engine = Engine::find().map_err(ContainerError::from)?;
-        let failed = |error| Error::Start { program: service.to_string(), error };
+        let failed = |error| Error::Start { subject: service.to_string(), error };
         let notify = self.notify_socket(&events, command, &probes).map_err(failed)?;
         let run_probes = RunProbes::new(notify.as_ref());
         let (pipes, ends) = self.pipes(&events, &run_probes.patterns).map_err(failed)?;

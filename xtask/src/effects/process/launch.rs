@@ -38,7 +38,7 @@ impl World {
         probes: Vec<PreparedProbe>,
     ) -> Result<(), Error> {
         let events = self.events(service, run);
-        let failed = |error: io::Error| Error::Start { program: command.program.clone(), error };
+        let failed = |error: io::Error| Error::Start { subject: command.program.clone(), error };
         let program =
             find_program(&command.program, self.environment.get(command, "PATH"), &command.cwd)?;
 

@@ -21,7 +21,7 @@ use crate::system::group::Leader;
 /// The first and the longest pause between two checks of a group whose leader has exited.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
 
-/// What passes the probes of one run, until it is stopped.
+/// What can pass the probes of one run: polling tasks, log patterns and the notify socket.
 #[derive(Clone, Debug)]
 pub(crate) struct RunProbes {
     pub(crate) tasks: ProbeTasks,
@@ -36,7 +36,7 @@ impl RunProbes {
         Self { tasks, patterns, notify: notify.map(Arc::downgrade).unwrap_or_default() }
     }
 
-    /// Makes all of them pass no more.
+    /// Stops the tasks, and ignores later log lines and `READY=1` messages.
     pub(crate) fn stop(&self) {
         self.tasks.stop();
         self.patterns.lock().unwrap_or_else(PoisonError::into_inner).clear();
