@@ -136,15 +136,16 @@ async fn check_loading(
 fn changes(recipe: &Recipe, root: &RootFs, content: &str) -> Vec<String> {
     let workspace = xtask_client::workspace_name(&recipe.workspace);
     let service = &recipe.service;
+    let program = std::slice::from_ref(&root.program);
     let mut changes = vec![
         format!(
             "LABEL {WORKSPACE_LABEL}={workspace} {SERVICE_LABEL}={service} {CONTENT_LABEL}={content}"
         ),
         format!("USER {USER}:{USER}"),
-        format!("ENTRYPOINT {}", exec_form(std::slice::from_ref(&root.program))),
+        format!("ENTRYPOINT {}", exec_form(program)),
     ];
     if !recipe.self_probe.is_empty() {
-        let command = [&[root.program.clone()], &*recipe.self_probe].concat();
+        let command = [program, &*recipe.self_probe].concat();
         changes.push(format!(
             "HEALTHCHECK --interval=5s --timeout=5s --start-period=30s --retries=3 CMD {}",
             exec_form(&command)

@@ -56,9 +56,9 @@ impl Pipe {
                 tokio::task::yield_now().await;
             }
             let Ok(mut ready) = self.fd.readable().await else { return };
-            match ready.try_io(|fd| self.read(fd.get_ref().as_fd())) {
-                Ok(Ok(0) | Err(_)) => return self.flush(),
-                Ok(Ok(_)) | Err(_) => {}
+            let read = ready.try_io(|fd| self.read(fd.get_ref().as_fd()));
+            if let Ok(Ok(0) | Err(_)) = read {
+                return self.flush();
             }
         }
     }
