@@ -3,6 +3,9 @@
 //! Nothing is looked up here. The stack decides which calls make a deadlock, because it knows
 //! the phases.
 
+#![expect(missing_docs, reason = "the docs of a type cover fields that need no doc")]
+
+use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -13,11 +16,8 @@ use crate::terms::Name;
 /// At least one open connection from processes of one service to a port of another.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Call {
-    /// The service that calls.
     pub from: Name,
-    /// The service that is called.
     pub to: Name,
-    /// Whether it is accepted.
     pub state: CallState,
 }
 
@@ -34,9 +34,7 @@ pub enum CallState {
 /// A call as its caller's snapshot shows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Called {
-    /// The service that is called.
     pub to: Name,
-    /// Whether it is accepted.
     pub state: CallState,
 }
 
@@ -50,9 +48,7 @@ pub struct Deadlock {
 /// One service of a deadlock, and what it waits for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeadlockStep {
-    /// The service that waits.
     pub service: Name,
-    /// How it waits.
     pub blocked: Blocked,
     /// The service that it waits for.
     pub on: Name,
@@ -78,11 +74,8 @@ impl Deadlock {
 
 impl fmt::Display for Deadlock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, step) in self.steps.iter().enumerate() {
-            let separator = if index == 0 { "" } else { ", " };
-            write!(f, "{separator}{step}")?;
-        }
-        Ok(())
+        let steps: Vec<String> = self.steps.iter().map(DeadlockStep::to_string).collect();
+        f.write_str(&steps.join(", "))
     }
 }
 

@@ -4,6 +4,8 @@
 //! may be added, so readers skip unknown keys. An added key has a default, so that a snapshot of
 //! another version can be read.
 
+#![expect(missing_docs, reason = "the docs of a type cover fields that need no doc")]
+
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -17,13 +19,9 @@ use crate::terms::{Kind, Name};
 /// A stack at one moment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Snapshot {
-    /// The stack's name.
     pub stack: String,
-    /// The workspace root.
     pub workspace: String,
-    /// The pid of the supervisor.
     pub supervisor_pid: u32,
-    /// The pid of the guardian.
     pub guardian_pid: Option<u32>,
     /// The state of the whole stack.
     pub state: State,
@@ -85,12 +83,9 @@ pub enum State {
 pub struct ServiceSnapshot {
     /// Its name, unique in the stack.
     pub name: Name,
-    /// Service or job.
     pub kind: Kind,
-    /// Where it runs.
     #[serde(default)]
     pub placement: Placement,
-    /// Its phase at that moment.
     pub phase: Phase,
     /// Whether it should run.
     pub wanted: bool,
@@ -100,7 +95,6 @@ pub struct ServiceSnapshot {
     pub failure: Option<Failure>,
     /// What its start waits for now: `api (starting)`.
     pub waiting_on: Vec<String>,
-    /// The pid of its process.
     pub pid: Option<u32>,
     /// Whether its process was not started here and gets no signal.
     #[serde(default)]

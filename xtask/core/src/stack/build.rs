@@ -14,7 +14,6 @@ use crate::plan::Program;
 use crate::snapshot::Failure;
 use crate::terms::Name;
 
-/// The program of a service.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Build {
     pub(crate) state: BuildState,
@@ -24,7 +23,6 @@ pub(crate) struct Build {
     pub(crate) accepted: Option<Artifact>,
 }
 
-/// How far a build is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum BuildState {
     /// The service runs no built program.

@@ -50,7 +50,6 @@ impl Stack {
         })
     }
 
-    /// Whether all requirements of this start hold.
     pub(crate) fn all_conditions_hold(&self, id: Id) -> bool {
         self.requirements(id).all(|requirement| requirement.state == ConditionState::Holds)
     }

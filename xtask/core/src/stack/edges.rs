@@ -7,7 +7,6 @@ use super::Stack;
 use super::node::Id;
 use crate::terms::Condition;
 
-/// The edges at a node.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Edges {
     /// The services that it waits for.
@@ -30,11 +29,11 @@ pub(crate) struct Ring {
     pub(crate) outsiders: Vec<Id>,
 }
 
-/// An edge with a condition.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct DependencyEdge {
     pub(crate) on: Id,
     pub(crate) condition: Condition,
+    pub(crate) restart: bool,
 }
 
 impl Edges {
@@ -51,7 +50,8 @@ impl Stack {
             let spec = &self.nodes[id].spec;
             let waits = spec.depends_on.iter().filter_map(|dependency| {
                 let on = self.id_of(&dependency.on)?;
-                Some(DependencyEdge { on, condition: dependency.condition })
+                let (condition, restart) = (dependency.condition, dependency.restart);
+                Some(DependencyEdge { on, condition, restart })
             });
             self.nodes[id].edges = Edges {
                 dependencies: waits.collect(),
@@ -60,15 +60,12 @@ impl Stack {
             };
         }
         for id in 0..self.nodes.len() {
-            for index in 0..self.nodes[id].spec.depends_on.len() {
-                let dependency = &self.nodes[id].spec.depends_on[index];
-                let restart = dependency.restart;
-                if let Some(on) = self.id_of(&dependency.on) {
-                    self.nodes[on].edges.dependents.push((id, restart));
-                }
+            let Edges { dependencies, uses, .. } = &self.nodes[id].edges;
+            let (dependencies, uses) = (dependencies.clone(), uses.clone());
+            for DependencyEdge { on, restart, .. } in dependencies {
+                self.nodes[on].edges.dependents.push((id, restart));
             }
-            for index in 0..self.nodes[id].edges.uses.len() {
-                let used = self.nodes[id].edges.uses[index];
+            for used in uses {
                 self.nodes[used].edges.users.push(id);
             }
         }

@@ -2,6 +2,8 @@
 //!
 //! One place performs effects. Their results are events; no decision is made there.
 
+#![expect(missing_docs, reason = "the docs of a type cover fields that need no doc")]
+
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -15,12 +17,10 @@ use crate::terms::Name;
 /// Something to do for `service` and its `run`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "effect")]
-#[expect(missing_docs, reason = "the docs of the enum and its variants cover their fields")]
 pub enum Effect {
     /// Keep the program that cargo linked. Answered by `Accepted` or `BuildFailed`.
     Accept {
         service: Name,
-        /// Where cargo put it.
         path: String,
         /// The image to build from it, for a service in a container.
         image: Option<ImageWanted>,
@@ -83,17 +83,13 @@ pub enum Effect {
     End,
 }
 
-/// A signal to send.
+/// A signal to send: SIGKILL, SIGSTOP, SIGCONT, or the stop signal of the service by name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Signal {
-    /// The service's own stop signal, by name.
     Stop(String),
-    /// Send SIGKILL.
     Kill,
-    /// Send SIGSTOP.
     Pause,
-    /// Send SIGCONT.
     Resume,
 }
 
@@ -107,7 +103,6 @@ pub struct Command {
     pub args: Vec<String>,
     /// Variables that are added to the supervisor's cleaned environment.
     pub env: Vec<(String, String)>,
-    /// The working directory.
     pub cwd: String,
     /// Names of the inherited sockets (`LISTEN_FDNAMES`), in order. For a container the
     /// supervisor accepts on them.
@@ -120,11 +115,10 @@ pub struct Command {
     pub container: Option<Container>,
 }
 
-/// An image to build from a program.
+/// An image to build from a program of the workspace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct ImageWanted {
-    /// The workspace root.
     pub workspace: String,
     /// The base image; none for an empty one.
     pub base: Option<String>,
@@ -132,15 +126,12 @@ pub struct ImageWanted {
     pub self_probe: Vec<String>,
 }
 
-/// A fully rendered container.
+/// A fully rendered container of an image.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Container {
-    /// The reference of the image.
     pub image: String,
-    /// What the image contains.
     pub origin: ImageOrigin,
-    /// The published ports.
     pub ports: Vec<Published>,
     /// Folders and named volumes that it mounts.
     pub volumes: Vec<Volume>,
@@ -158,15 +149,12 @@ pub enum ImageOrigin {
     Foreign,
 }
 
-/// A published port of a container.
+/// A published port of a container: host and number on this machine, and number `inside`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Published {
-    /// The host on which this machine listens.
     pub host: String,
-    /// The number on this machine.
     pub outside: u16,
-    /// The number in the container.
     pub inside: u16,
 }
 
@@ -216,7 +204,6 @@ pub struct PreparedProbe {
 /// Something to report, as data. Views choose the words.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "report")]
-#[expect(missing_docs, reason = "the docs of the enum and its variants cover their fields")]
 pub enum Report {
     /// The service already runs as requested.
     AlreadyRunning { service: Name },

@@ -3,6 +3,8 @@
 //! Every event about a process carries its service and run, so that one place drops the events
 //! of past runs. Events are plain data: a recorded list of them can be replayed.
 
+#![expect(missing_docs, reason = "the docs of a type cover fields that need no doc")]
+
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::string::String;
@@ -21,7 +23,6 @@ pub type Run = u64;
 /// Something that happened. `service` is the service that it happened to, and `run` its run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "event")]
-#[expect(missing_docs, reason = "the docs of the enum and its variants cover their fields")]
 pub enum Event {
     /// Bring up a plan. It replaces the specs of its services and leaves all others alone. A
     /// build begins: every `Artifact` program in it is pending until `Accepted`, `BuildFailed`
@@ -46,25 +47,14 @@ pub enum Event {
     /// As `Shutdown`, but kill everything now, in no order.
     KillNow,
 
-    /// Cargo linked the program of this service.
-    Linked {
-        service: Name,
-        /// Where cargo put it.
-        path: String,
-    },
+    /// Cargo linked the program of this service to `path`.
+    Linked { service: Name, path: String },
     /// The driver keeps the program and can start it (answers [`super::Effect::Accept`]).
     Accepted { service: Name, artifact: Artifact },
-    /// The program could not be built or kept.
-    BuildFailed {
-        service: Name,
-        /// Why, in one line.
-        message: String,
-    },
-    /// Cargo exited. Programs that it has not linked will not be linked.
-    BuildEnded {
-        /// Whether cargo succeeded.
-        ok: bool,
-    },
+    /// The program could not be built or kept. The message is one line.
+    BuildFailed { service: Name, message: String },
+    /// Cargo exited, with status 0 if `ok`. Programs that it has not linked will not be linked.
+    BuildEnded { ok: bool },
 
     /// The service has its ports: they are bound, or were found free (answers
     /// [`super::Effect::Bind`]).
@@ -76,7 +66,6 @@ pub enum Event {
     /// A port could not be bound.
     BindFailed {
         service: Name,
-        /// The first failure.
         failure: BindFailure,
         /// The failures of other ports of the service.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -108,17 +97,11 @@ pub enum Event {
         error: String,
     },
     /// A probe passed. `external` services have probes too.
-    ProbePassed {
-        service: Name,
-        run: Run,
-        /// The index of the probe.
-        probe: usize,
-    },
+    ProbePassed { service: Name, run: Run, probe: usize },
     /// A probe did not pass. The result is kept for messages.
     ProbeSeen {
         service: Name,
         run: Run,
-        /// The index of the probe.
         probe: usize,
         /// One line: `connection refused`, `status 503`.
         seen: String,
@@ -169,13 +152,11 @@ pub enum Fault {
     Resume,
 }
 
-/// How a process ended.
+/// How a process ended: with an exit code, or by a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Exit {
-    /// It exited with this code.
     Code(i32),
-    /// This signal killed it.
     Signal(i32),
     /// Its status is unknown: it was not started here, or another process reaped it.
     Unknown,
@@ -187,7 +168,6 @@ pub enum Exit {
 pub enum BindFailure {
     /// Another process listens there.
     Held {
-        /// The number of the port.
         port: u16,
         /// The process, if the system shows it.
         holder: Option<PortHolder>,
@@ -197,37 +177,31 @@ pub enum BindFailure {
     },
     /// Any other failure.
     Other {
-        /// The number of the port.
         port: u16,
         /// One line, in the system's words.
         error: String,
     },
 }
 
-/// A process that holds a port.
+/// A process that holds a port, with its pid, command line and user.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct PortHolder {
-    /// The pid of the process.
     pub pid: u32,
     /// The path of its executable, or its name if the system hides the path.
     pub program: String,
-    /// Its command line.
     pub command: String,
-    /// The user of the process.
     pub user: String,
     /// The stack that it belongs to, if xtask started it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stack: Option<Box<HolderStack>>,
 }
 
-/// The stack of a port holder.
+/// The stack of a port holder, and the root of its workspace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct HolderStack {
-    /// The name of the stack.
     pub name: String,
-    /// The root of its workspace.
     pub workspace: String,
     /// The pid of its supervisor. Records of earlier versions do not have it.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -72,11 +72,8 @@ pub struct Stack {
 /// Which stack this is, and where its files are.
 #[derive(Clone, Debug, Default)]
 struct Identity {
-    /// The stack's name.
     stack: String,
-    /// The workspace root.
     workspace: String,
-    /// The data folder.
     data: String,
     /// The image that built images are based on.
     base_image: Option<String>,
@@ -266,13 +263,8 @@ impl Stack {
 
     /// Queues every service whose deadline has passed.
     fn wake(&mut self) {
-        let due: Vec<Id> = self
-            .worklist
-            .deadlines
-            .iter()
-            .take_while(|(at, _)| *at <= self.now)
-            .map(|(_, id)| *id)
-            .collect();
+        let due = self.worklist.deadlines.iter().take_while(|(at, _)| *at <= self.now);
+        let due: Vec<Id> = due.map(|(_, id)| *id).collect();
         for id in due {
             self.enqueue(id);
         }

@@ -29,7 +29,6 @@ pub(crate) struct Node {
     pub(crate) delayed_until: Option<Duration>,
     pub(crate) build: Build,
     pub(crate) ports: Ports,
-    /// What runs.
     pub(crate) lifecycle: Lifecycle,
     pub(crate) retries: Retries,
     /// What the last run has shown of itself.
@@ -47,7 +46,6 @@ pub(crate) struct Indexed {
     pub(crate) visible: Option<VisibleState>,
     /// Its deadline in the stack's list of deadlines.
     pub(crate) deadline: Option<Duration>,
-    /// Whether it is in the worklist.
     pub(crate) queued: bool,
     /// The phase that was last reported.
     pub(crate) phase: snapshot::Phase,

@@ -39,7 +39,6 @@ pub(crate) enum Rest {
     Failed { failure: Failure, reason: String },
 }
 
-/// A run that is not ready.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Starting {
     /// When it was requested.
@@ -54,7 +53,6 @@ pub(crate) struct Starting {
     pub(crate) missing: Vec<usize>,
 }
 
-/// A run that is ready.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Ready {
     /// Its process; none for an `external` service.
@@ -64,7 +62,6 @@ pub(crate) struct Ready {
     pub(crate) watchdog: Option<Duration>,
 }
 
-/// A run that is ending.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Stopping {
     /// Its process; none before `Started`.
@@ -137,7 +134,6 @@ pub(crate) struct Launched {
     pub(crate) expected: Option<ExpectedProcess>,
 }
 
-/// How a run began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RunOrigin {
     /// xtask started it.

@@ -15,7 +15,6 @@ use crate::plan::Port;
 use crate::snapshot::Failure;
 use crate::terms::Name;
 
-/// The ports of a service.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Ports {
     pub(crate) state: PortState,
@@ -47,7 +46,6 @@ impl Ports {
 /// Whether a service has its ports.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum PortState {
-    /// Not requested.
     #[default]
     Unbound,
     Requested,
@@ -87,7 +85,6 @@ pub(crate) struct HolderDecision {
     pub(super) action: HolderAction,
 }
 
-/// What happens to a port holder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum HolderAction {
     /// It becomes the run of the service.

@@ -158,7 +158,6 @@ impl Stack {
         }
     }
 
-    /// The whole process group is gone.
     pub(super) fn gone(&mut self, id: Id, effects: &mut Vec<Effect>) {
         if !self.nodes[id].stopping().is_some_and(|stopping| stopping.exited) {
             self.out_of_place(id, "`gone` before `exited`", effects);

@@ -95,10 +95,8 @@ impl Stack {
         if let PortState::Failed(failure, reason) = &node.ports.state {
             return Some((*failure, reason.clone()));
         }
-        match node.program() {
-            ProgramState::Failed(message) => Some((Failure::Build, message.to_string())),
-            ProgramState::Available | ProgramState::Pending => None,
-        }
+        let ProgramState::Failed(message) = node.program() else { return None };
+        Some((Failure::Build, message.to_string()))
     }
 
     /// Gives a service up. Its sockets close, so that callers are refused.

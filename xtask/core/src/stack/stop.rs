@@ -20,7 +20,6 @@ pub(super) const LONGEST_EXTENSION: Duration = Duration::from_secs(300);
 /// The first pause before a restart. It doubles with each restart.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 
-/// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// The number of restarts within [`WINDOW`] after which a service is given up.
@@ -80,7 +79,6 @@ impl Stack {
         self.signal(id, signal, effects);
     }
 
-    /// Sends SIGKILL.
     pub(super) fn kill(&mut self, id: Id, effects: &mut Vec<Effect>) {
         let give_up = self.now.saturating_add(PATIENCE);
         self.nodes[id].lifecycle.set_stage(Stage::Killed { give_up });

@@ -82,29 +82,22 @@ impl Lifecycle {
     /// A new plan names the service. It keeps only the success of a job that stays a job.
     pub(super) fn apply(&mut self, kind: Kind) {
         match &mut self.phase {
-            Phase::Rest(Rest::Succeeded) if kind == Kind::Job => {}
-            Phase::Rest(rest) => *rest = Rest::Idle,
+            Phase::Rest(rest) | Phase::Stopping(Stopping { then: rest, .. }) => {
+                if kind != Kind::Job || *rest != Rest::Succeeded {
+                    *rest = Rest::Idle;
+                }
+            }
             Phase::Starting(_) | Phase::Ready(_) => {}
-            Phase::Stopping(stopping) => match (&stopping.then, kind) {
-                (Rest::Succeeded, Kind::Job) => {}
-                (Rest::Succeeded, Kind::Service)
-                | (
-                    Rest::Idle | Rest::Backoff { .. } | Rest::Stopped { .. } | Rest::Failed { .. },
-                    _,
-                ) => stopping.then = Rest::Idle,
-            },
         }
     }
 
     /// Nothing runs and nothing is wanted. A job that succeeded keeps its success.
     pub(super) fn rest_unwanted(&mut self) {
         self.check = Check::Done;
-        match &mut self.phase {
-            Phase::Rest(Rest::Succeeded)
-            | Phase::Starting(_)
-            | Phase::Ready(_)
-            | Phase::Stopping(_) => {}
-            Phase::Rest(rest) => *rest = Rest::Idle,
+        if let Phase::Rest(rest) = &mut self.phase
+            && *rest != Rest::Succeeded
+        {
+            *rest = Rest::Idle;
         }
     }
 
@@ -118,9 +111,8 @@ impl Lifecycle {
     /// A new run is wanted: now if nothing runs, else after the end of what runs.
     pub(super) fn request_replacement(&mut self) {
         match &mut self.phase {
-            Phase::Rest(rest) => *rest = Rest::Idle,
+            Phase::Rest(rest) | Phase::Stopping(Stopping { then: rest, .. }) => *rest = Rest::Idle,
             Phase::Starting(_) | Phase::Ready(_) => self.replace = true,
-            Phase::Stopping(stopping) => stopping.then = Rest::Idle,
         }
     }
 
@@ -184,16 +176,13 @@ impl Lifecycle {
     pub(super) fn move_deadline(&mut self, new: Option<Duration>) {
         match &mut self.phase {
             Phase::Starting(Starting { deadline, .. }) => *deadline = deadline.and(new),
-            Phase::Stopping(stopping) => match (&mut stopping.stage, new) {
-                (Stage::Signalled { kill_at, latest }, Some(new)) => *kill_at = new.min(*latest),
-                (
-                    Stage::Unstarted { .. }
-                    | Stage::Signalled { .. }
-                    | Stage::Killed { .. }
-                    | Stage::Lost,
-                    _,
-                ) => {}
-            },
+            Phase::Stopping(stopping) => {
+                if let (Stage::Signalled { kill_at, latest }, Some(new)) =
+                    (&mut stopping.stage, new)
+                {
+                    *kill_at = new.min(*latest);
+                }
+            }
             Phase::Rest(_) | Phase::Ready(_) => {}
         }
     }
@@ -254,11 +243,8 @@ impl Lifecycle {
 
     /// The run is over without a process to wait for.
     pub(super) fn end_run(&mut self, then: Rest) {
-        match self.phase {
-            Phase::Rest(_) => {}
-            Phase::Starting(_) | Phase::Ready(_) | Phase::Stopping(_) => {
-                self.phase = Phase::Rest(then);
-            }
+        if !matches!(self.phase, Phase::Rest(_)) {
+            self.phase = Phase::Rest(then);
         }
     }
 

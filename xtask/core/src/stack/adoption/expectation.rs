@@ -22,7 +22,6 @@ pub(crate) struct ExpectedProcess {
     pub(super) program: String,
     /// The `PATH` in which the program is looked up.
     pub(super) path: Option<String>,
-    /// The working directory.
     pub(super) cwd: String,
     pub(super) arguments: Arguments,
     pub(super) variables: Vec<Expected>,
