@@ -1,7 +1,7 @@
 //! An HTTP client of one service, with assertions that show the request and the answer.
 //!
-//! A client of [`Api::of`] never repeats a request. A client of [`Api::retrying`] repeats those that
-//! a killed service interrupted.
+//! A client of [`Api::of`] never repeats a request. A client of [`Api::retrying`] repeats those
+//! that a killed service interrupted.
 
 use std::time::Duration;
 

@@ -13,7 +13,6 @@ mod rules;
 mod source;
 mod style;
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -165,10 +164,6 @@ fn every_nextest_profile_limits_time() {
     }
 }
 
-/// Beginnings of paths whose files break `docs/style.md` so far. A clean one fails the test until
-/// it is removed.
-const UNTIDY: &[&str] = &["xtask/core/src/", "xtask/core/tests/"];
-
 /// Prints the mean length of the names of tests.
 #[test]
 fn style_is_kept() {
@@ -176,26 +171,18 @@ fn style_is_kept() {
     let banned = style::banned(&page);
     assert!(banned.len() > 10, "`{}` bans only {banned:?}", style::PAGE);
     let files: Vec<File> = files("").into_iter().filter(|file| file.path != style::PAGE).collect();
-    let (mut wrong, mut dirty) = (Vec::new(), BTreeSet::new());
+    let mut wrong = Vec::new();
     let (mut names, mut length) = (0, 0);
     for file in &files {
-        let mut found = style::banned_words(file, &banned);
+        wrong.extend(style::banned_words(file, &banned));
         if file.path.ends_with(".rs") {
-            found.extend(style::empty_docs(file));
-            found.extend(style::long_names(file));
+            wrong.extend(style::empty_docs(file));
+            wrong.extend(style::long_names(file));
             for (_, words) in style::test_names(file) {
                 (names, length) = (names + 1, length + words);
             }
         }
-        let untidy = UNTIDY.iter().find(|folder| file.path.starts_with(*folder));
-        match untidy {
-            Some(folder) if !found.is_empty() => drop(dirty.insert(*folder)),
-            Some(_) => {}
-            None => wrong.extend(found),
-        }
     }
     println!("{names} tests, {}.{} words a name", length / names, length * 10 / names % 10);
-    let clean = UNTIDY.iter().filter(|folder| !dirty.contains(*folder));
-    wrong.extend(clean.map(|folder| format!("`{folder}` is clean: remove it from `UNTIDY`")));
     holds(wrong);
 }

@@ -26,7 +26,7 @@ pub(super) enum Access {
     Shared,
     /// Other tests.
     Calm,
-    /// Nothing.
+    /// No other test and no fault.
     Exclusive,
 }
 

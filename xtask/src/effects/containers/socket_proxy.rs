@@ -5,9 +5,9 @@
 //! listens, and while a run is stopped or paused, callers wait in the queue of the socket, as
 //! they would for a process. It does not interpret the bytes.
 //!
-//! A process that exits closes its connections before its listener. A caller that returns in between
-//! would reach the queue of the dying listener and be reset. So after a connection without an answer
-//! the proxy checks for [`DOUBT`] that the connection of the next caller survives.
+//! A process that exits closes its connections before its listener. A caller that returns in
+//! between would reach the queue of the dying listener and be reset. So after a connection without
+//! an answer the proxy checks for [`DOUBT`] that the connection of the next caller survives.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn caller_is_kept_from_the_listener_of_a_dying_container() {
+    async fn caller_is_kept_from_listener_of_dying_container() {
         let (socket, address, _) = held();
         let container = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let inside = container.local_addr().unwrap();
