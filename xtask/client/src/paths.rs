@@ -71,8 +71,8 @@ impl StackPaths {
             .ok_or_else(|| {
                 io::Error::new(
                     io::ErrorKind::NotFound,
-                    "there is no folder for state: none of `XTASK_STATE_DIR`, `XDG_STATE_HOME` and `HOME` \
-                     is an absolute path",
+                    "failed to find a folder for state: set `XTASK_STATE_DIR`, `XDG_STATE_HOME` or \
+                     `HOME` to an absolute path",
                 )
             })?;
         // The hash of this path identifies the stack, so its spelling must not matter.

@@ -72,10 +72,12 @@ fn status_explain_and_up_name_a_deadlock() {
 #[test]
 fn start_timeout_names_a_deadlock() {
     let fixture = coin("8s");
-    let up = fixture.xtask(&["up", "-d"]).ends_with(4);
+    // Without the flag the first timeout would stop the other service before its own.
+    let up = fixture.xtask(&["up", "-d", "--keep-going"]).ends_with(4);
     up.says("`heads` was not ready in time")
         .says(&format!("nothing yet; {BOTH}"))
         .says("`tails` was not ready in time");
+    fixture.xtask(&["down"]).ends_with(0);
     fixture.is_quiet();
 }
 

@@ -7,8 +7,8 @@ use super::error::StartError;
 use crate::inherited::is_cargo_variable;
 
 /// The same cargo, in `folder`, with the user's settings, but without the variables that the outer
-/// cargo and nextest set for the test. With nextest's variables, a nested run would count as part of
-/// the outer one and share its stack.
+/// cargo and nextest set for the test. With nextest's variables, a nested run would count as part
+/// of the outer one and share its stack.
 pub fn cargo(folder: &Path) -> Command {
     let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(program);
