@@ -3,8 +3,6 @@
 //! Nothing is looked up here. The stack decides which calls make a deadlock, because it knows
 //! the phases.
 
-#![expect(missing_docs, reason = "the docs of a type cover fields that need no doc")]
-
 use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
 use core::fmt;
@@ -16,8 +14,11 @@ use crate::terms::Name;
 /// At least one open connection from processes of one service to a port of another.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Call {
+    /// The calling service.
     pub from: Name,
+    /// The called service.
     pub to: Name,
+    /// Whether the connection is accepted.
     pub state: CallState,
 }
 
@@ -34,7 +35,9 @@ pub enum CallState {
 /// A call as its caller's snapshot shows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Called {
+    /// The called service.
     pub to: Name,
+    /// Whether the connection is accepted.
     pub state: CallState,
 }
 
@@ -48,7 +51,9 @@ pub struct Deadlock {
 /// One service of a deadlock, and what it waits for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeadlockStep {
+    /// The waiting service.
     pub service: Name,
+    /// How it waits.
     pub blocked: Blocked,
     /// The service that it waits for.
     pub on: Name,

@@ -4,8 +4,6 @@
 //! may be added, so readers skip unknown keys. An added key has a default, so that a snapshot of
 //! another version can be read.
 
-#![expect(missing_docs, reason = "the docs of a type cover fields that need no doc")]
-
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -19,9 +17,13 @@ use crate::terms::{Kind, Name};
 /// A stack at one moment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Snapshot {
+    /// Name of the stack.
     pub stack: String,
+    /// Absolute path of the workspace root.
     pub workspace: String,
+    /// Process id of the supervisor.
     pub supervisor_pid: u32,
+    /// Process id of the guardian; `None` once it has died.
     pub guardian_pid: Option<u32>,
     /// The state of the whole stack.
     pub state: State,
@@ -83,9 +85,12 @@ pub enum State {
 pub struct ServiceSnapshot {
     /// Its name, unique in the stack.
     pub name: Name,
+    /// Service or job.
     pub kind: Kind,
+    /// Process or container.
     #[serde(default)]
     pub placement: Placement,
+    /// Its phase at that moment.
     pub phase: Phase,
     /// Whether it should run.
     pub wanted: bool,
@@ -95,6 +100,7 @@ pub struct ServiceSnapshot {
     pub failure: Option<Failure>,
     /// What its start waits for now: `api (starting)`.
     pub waiting_on: Vec<String>,
+    /// Process id of its run, while it has one.
     pub pid: Option<u32>,
     /// Whether its process was not started here and gets no signal.
     #[serde(default)]
