@@ -5,12 +5,13 @@
 
 use clap::Args;
 use regex::bytes::Regex;
+use thiserror::Error;
 use xtask_client::StackPaths;
 use xtask_client::escapes::{Keep, strip};
 use xtask_client::logs::{More, Record, Start};
-use xtask_core::terms::duration;
+use xtask_core::terms::duration::{self, BadDuration};
 
-use super::error::Error;
+use super::error;
 use super::exit::Exit;
 use super::{Global, block_on, color, print, stack};
 use crate::session::follow::{Extent, Follower, services_with_logs};
@@ -91,12 +92,12 @@ fn report_missing(
             print::progress(WARN, "Waiting", &text);
         } else {
             let (service, known) = (name.clone(), known.to_vec());
-            return Err(Error::NoLog { service, stack, known }.into());
+            return Err(error::Error::NoLog { service, stack, known }.into());
         }
     }
     Ok(match running {
         _ if args.follow || !known.is_empty() => None,
-        None => return Err(Error::NothingRuns { stack }.into()),
+        None => return Err(error::Error::NothingRuns { stack }.into()),
         Some(_) => {
             if args.services.is_empty() {
                 print::line(&format!("stack `{stack}` has no output yet"));
@@ -160,19 +161,22 @@ impl Form {
     }
 }
 
+/// A value of `--since` that is no time.
+#[derive(Debug, Error)]
+enum BadTime {
+    #[error("neither a duration such as `5m` ({0}) nor a time such as `2026-01-31T08:00:00Z`")]
+    Malformed(BadDuration),
+    #[error(transparent)]
+    OutOfRange(#[from] jiff::Error),
+}
+
 /// A time in the format of the log files: RFC 3339 in UTC with milliseconds.
-fn since(text: &str) -> Result<String, String> {
-    let time = match (text.parse::<jiff::Timestamp>(), duration::parse(text)) {
-        (Ok(time), _) => time,
-        (Err(_), Ok(ago)) => {
-            let ago = jiff::SignedDuration::try_from(ago).map_err(|error| error.to_string())?;
-            jiff::Timestamp::now().checked_sub(ago).map_err(|error| error.to_string())?
-        }
-        (Err(_), Err(why)) => {
-            return Err(format!(
-                "neither a duration such as `5m` ({why}) nor a time such as \
-                 `2026-01-31T08:00:00Z`"
-            ));
+fn since(text: &str) -> Result<String, BadTime> {
+    let time = match text.parse::<jiff::Timestamp>() {
+        Ok(time) => time,
+        Err(_) => {
+            let ago = duration::parse(text).map_err(BadTime::Malformed)?;
+            jiff::Timestamp::now().checked_sub(jiff::SignedDuration::try_from(ago)?)?
         }
     };
     Ok(format!("{time:.3}"))

@@ -5,6 +5,7 @@
 
 use std::collections::btree_map::Entry;
 
+use thiserror::Error;
 use tokio::time::Instant;
 use xtask_client::protocol::{Reply, Request};
 use xtask_core::plan::Plan;
@@ -14,6 +15,33 @@ use xtask_core::terms::Name;
 
 use crate::driver::compilers::Compilers;
 use crate::driver::{ConnectionId, Driver, HURRIED_GRACE, Input, Pending};
+
+/// Why a request is refused.
+#[derive(Debug, Error)]
+enum Refusal {
+    #[error("the build of this connection is already ending")]
+    BuildIsEnding,
+    #[error("the plan has version {0}, this supervisor reads {own}", own = Plan::VERSION)]
+    PlanVersion(u32),
+    #[error("stack `{0}` is being shut down")]
+    ShuttingDown(String),
+    #[error("no service `{0}` in this stack")]
+    UnknownService(Name),
+    #[error("service `{service}` has no process to signal: it is {phase}")]
+    NoProcess { service: Name, phase: &'static str },
+    #[error(
+        "`{service}` runs{process}, which this stack did not start and does not stop; \
+         `cargo xtask restart --replace {service}` replaces it"
+    )]
+    NotOurs { service: Name, process: String },
+}
+
+impl Refusal {
+    fn not_ours(service: &ServiceSnapshot) -> Self {
+        let process = service.pid.map(|pid| format!(" as process {pid}")).unwrap_or_default();
+        Self::NotOurs { service: service.name.clone(), process }
+    }
+}
 
 impl Driver {
     pub(crate) fn take(&mut self, input: Input) {
@@ -46,9 +74,7 @@ impl Driver {
                         let _ = pending.answered.send(());
                         return;
                     }
-                    Entry::Occupied(_) => {
-                        Err("the build of this connection is already ending".to_owned())
-                    }
+                    Entry::Occupied(_) => Err(Refusal::BuildIsEnding),
                 }
             }
             Request::Watch => Ok(self.watch(connection)),
@@ -56,14 +82,17 @@ impl Driver {
         };
         // The changes are queued before the answer that reports their completion.
         self.publish();
-        self.answer(pending, result.unwrap_or_else(|message| Reply::Refused { message }));
+        self.answer(
+            pending,
+            result.unwrap_or_else(|refusal| Reply::Refused { message: refusal.to_string() }),
+        );
     }
 
     /// Applies a request whose answer is that it was done.
     ///
     /// # Errors
     /// Why the request is refused.
-    fn change(&mut self, connection: ConnectionId, request: Request) -> Result<(), String> {
+    fn change(&mut self, connection: ConnectionId, request: Request) -> Result<(), Refusal> {
         match request {
             Request::Apply { plan, hold } => return self.apply(connection, *plan, hold),
             Request::Hold { hold } => self.hold(connection, hold),
@@ -90,7 +119,7 @@ impl Driver {
                 // The reducer would silently leave adopted services alone.
                 let mut all = services.iter().filter_map(|name| self.stack.service_snapshot(name));
                 if let Some(seen) = all.find(|seen| seen.adopted) {
-                    return Err(not_ours(&seen));
+                    return Err(Refusal::not_ours(&seen));
                 }
                 self.check_known(&services)?;
                 self.step(Event::Restart { services });
@@ -128,13 +157,12 @@ impl Driver {
         Reply::Snapshot(self.snapshot())
     }
 
-    fn apply(&mut self, connection: ConnectionId, plan: Plan, hold: bool) -> Result<(), String> {
+    fn apply(&mut self, connection: ConnectionId, plan: Plan, hold: bool) -> Result<(), Refusal> {
         if plan.version != Plan::VERSION {
-            let (version, own) = (plan.version, Plan::VERSION);
-            return Err(format!("the plan has version {version}, this supervisor reads {own}"));
+            return Err(Refusal::PlanVersion(plan.version));
         }
         if self.stack.state() == State::Stopping {
-            return Err(format!("stack `{}` is being shut down", self.board.stack()));
+            return Err(Refusal::ShuttingDown(self.board.stack().to_owned()));
         }
         self.applied = true;
         self.hold(connection, hold);
@@ -163,24 +191,23 @@ impl Driver {
     }
 
     /// Refuses a fault that would have no effect, so that no test waits for one.
-    fn fault(&mut self, service: Name, fault: Fault) -> Result<(), String> {
+    fn fault(&mut self, service: Name, fault: Fault) -> Result<(), Refusal> {
         self.check_known(std::slice::from_ref(&service))?;
         match self.stack.service_snapshot(&service) {
-            Some(seen) if seen.adopted => return Err(not_ours(&seen)),
+            Some(seen) if seen.adopted => return Err(Refusal::not_ours(&seen)),
             Some(ServiceSnapshot { phase, pid, .. })
                 if pid.is_none() || !matches!(phase, Phase::Starting | Phase::Ready) =>
             {
-                let phase = phase.as_str();
-                return Err(format!("service `{service}` has no process to signal: it is {phase}"));
+                return Err(Refusal::NoProcess { service, phase: phase.as_str() });
             }
             _ => self.step(Event::Fault { service, fault }),
         }
         Ok(())
     }
 
-    fn check_known(&self, services: &[Name]) -> Result<(), String> {
+    fn check_known(&self, services: &[Name]) -> Result<(), Refusal> {
         match services.iter().find(|name| self.stack.service_snapshot(name).is_none()) {
-            Some(unknown) => Err(format!("no service `{unknown}` in this stack")),
+            Some(unknown) => Err(Refusal::UnknownService(unknown.clone())),
             None => Ok(()),
         }
     }
@@ -229,13 +256,4 @@ impl Driver {
             self.step(Event::Shutdown);
         }
     }
-}
-
-fn not_ours(service: &ServiceSnapshot) -> String {
-    let pid = service.pid.map(|pid| format!(" as process {pid}")).unwrap_or_default();
-    let name = &service.name;
-    format!(
-        "`{name}` runs{pid}, which this stack did not start and does not stop; \
-         `cargo xtask restart --replace {name}` replaces it"
-    )
 }
