@@ -59,7 +59,7 @@ pub(crate) fn accept(inspected: Inspected) -> anyhow::Result<Loaded> {
 /// As [`plan`], but prints nothing and accepts problems.
 ///
 /// # Errors
-/// [`workspace::Error`](crate::workspace::Error) if cargo finds no workspace.
+/// [`workspace::Error`] if cargo finds no workspace.
 pub(crate) fn inspect(
     global: &Global,
     services: &[String],

@@ -1,6 +1,6 @@
 //! The keys of the metadata, each declared once.
 //!
-//! To add a key, add an entry to [`Settings`] or to the table below it, and use the new
+//! To add a key, add an entry to `Settings` or to the table below it, and use the new
 //! field where the plan is made (`plan/assemble.rs`). The entry gives the reader, the merge
 //! rule of overlays, the messages about unknown keys, and the line in `docs/metadata.md`,
 //! which a test keeps up to date. Values that need more than one call of the reader are
