@@ -41,8 +41,12 @@ fn documents_name_only_existing_paths() {
     for document in documents() {
         let text = fs::read_to_string(root().join(&document)).unwrap();
         let folder = document.rsplit_once('/').map_or("", |(folder, _)| &document[..=folder.len()]);
-        let missing = named(&text, folder).into_iter().filter(|path| !root().join(path).exists());
-        wrong.extend(missing.map(|path| format!("{document}: `{path}` does not exist")));
+        // An emptied file is as bad as a missing one.
+        let has_content = |path: &String| {
+            fs::metadata(root().join(path)).is_ok_and(|data| data.is_dir() || data.len() > 0)
+        };
+        let missing = named(&text, folder).into_iter().filter(|path| !has_content(path));
+        wrong.extend(missing.map(|path| format!("{document}: `{path}` is missing or empty")));
     }
     holds(wrong);
 }
