@@ -9,7 +9,7 @@ use std::path::Path;
 use xshell::cmd;
 use xtask_test_support::shell;
 
-const PACKAGES: [&str; 3] = ["xtask", "xtask/core", "xtask/client"];
+const PACKAGES: [&str; 4] = ["xtask", "xtask/core", "xtask/client", "xtask/launcher"];
 
 /// The tables that the README removes from `xtask/Cargo.toml`, because they name `xtask/tests`.
 const REMOVED: [&str; 2] = ["dev-dependencies", "test"];
@@ -27,7 +27,7 @@ fn inherited(package: &toml::Table) -> BTreeSet<String> {
 }
 
 #[test]
-fn copied_tool_needs_three_members_and_their_dependencies() {
+fn copied_tool_needs_four_members_and_their_dependencies() {
     let here = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let there = tempfile::tempdir().unwrap();
     let mut named = BTreeSet::new();

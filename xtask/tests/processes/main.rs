@@ -29,6 +29,7 @@ mod graphs;
 mod guardian;
 mod holding;
 mod interrupts;
+mod launcher;
 mod linking;
 mod logs;
 mod manifests;

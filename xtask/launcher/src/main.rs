@@ -1,0 +1,127 @@
+//! `cargo xtask`: builds the tool and executes it, or executes the tool of the last build.
+//!
+//! Commands that only look at a running stack or stop it work whatever compiles, and wait for no
+//! other build. Cargo builds the launcher with a profile, and so with a lock, of its own. The two
+//! profiles have neighbouring folders: `launcher/xtask-launcher` is beside `debug/xtask`. The
+//! launcher has no dependencies, so that it builds in a moment.
+
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+#[expect(unreachable_pub, reason = "the client exports them")]
+#[cfg_attr(not(test), expect(dead_code, reason = "the client uses the rest"))]
+#[path = "../../client/src/inherited.rs"]
+mod inherited;
+
+/// The tool's package and binary.
+const TOOL: &str = "xtask";
+
+/// The commands that need no build of the tool, nor does any command with `--no-build`.
+const WITHOUT_BUILD: [&str; 4] = ["down", "logs", "status", "wait"];
+
+/// Options whose value may stand before the command.
+const WITH_VALUE: [&str; 3] = ["--color", "--manifest-path", "--stack"];
+
+/// The search paths of the dynamic loader that cargo extends for the launcher.
+const LOADER_PATHS: [&str; 2] = ["LD_LIBRARY_PATH", "DYLD_FALLBACK_LIBRARY_PATH"];
+
+fn main() -> ExitCode {
+    let args: Vec<OsString> = env::args_os().skip(1).collect();
+    let folder = env::current_exe().ok().and_then(|own| Some(own.parent()?.to_path_buf()));
+    let last_built = folder.as_ref().and_then(|folder| Some(folder.parent()?.join("debug/xtask")));
+    if let Some(tool) = last_built.filter(|tool| !needs_build(&args) && tool.exists()) {
+        if is_outdated(&tool) {
+            eprintln!("        Note this is the tool of the last build: its sources have changed");
+        }
+        // It returns if another build is just replacing the tool; then cargo waits for that build.
+        let _ = execute(Command::new(tool).args(&args), folder.as_deref());
+    }
+    let cargo = env::var_os("CARGO").unwrap_or("cargo".into());
+    let mut build = Command::new(&cargo);
+    build.args(["run", "--package", TOOL, "--"]).args(&args);
+    for (name, _) in env::vars_os() {
+        if name.to_str().is_some_and(inherited::is_cargo_variable) {
+            build.env_remove(name);
+        }
+    }
+    let error = execute(&mut build, folder.as_deref());
+    eprintln!("error: failed to start `{}`: {error}", cargo.display());
+    ExitCode::FAILURE
+}
+
+/// Whether the tool must match the sources of the workspace.
+fn needs_build(args: &[OsString]) -> bool {
+    let mut words = args.iter().map(|arg| arg.to_str().unwrap_or_default());
+    let mut command = None;
+    while let Some(word) = words.next().filter(|word| *word != "--") {
+        if word == "--no-build" {
+            return false;
+        } else if WITH_VALUE.contains(&word) {
+            words.next();
+        } else if !word.starts_with('-') {
+            command = command.or(Some(word));
+        }
+    }
+    !command.is_some_and(|command| WITHOUT_BUILD.contains(&command))
+}
+
+/// Replaces this process by the command, without the folders that cargo added to the loader's
+/// search path for the launcher, which is in `folder`. Returns the error if that fails.
+fn execute(command: &mut Command, folder: Option<&Path>) -> std::io::Error {
+    for name in LOADER_PATHS {
+        if let (Some(value), Some(folder)) = (env::var_os(name), folder) {
+            match without(&value, folder) {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+    }
+    command.exec()
+}
+
+/// The search path without what is in `folder`; none if nothing is left.
+fn without(paths: &OsStr, folder: &Path) -> Option<OsString> {
+    let kept: Vec<PathBuf> =
+        env::split_paths(paths).filter(|path| !path.starts_with(folder)).collect();
+    if kept.is_empty() { None } else { env::join_paths(kept).ok() }
+}
+
+/// Whether a source is newer than the tool. Cargo lists the sources in the file beside it.
+fn is_outdated(tool: &Path) -> bool {
+    let modified = |path: &Path| fs::metadata(path).and_then(|file| file.modified()).ok();
+    let sources = fs::read_to_string(tool.with_extension("d")).unwrap_or_default();
+    let sources = sources.split_once(": ").map_or("", |(_, sources)| sources).replace("\\ ", "\0");
+    let mut sources = sources.split_ascii_whitespace().map(|path| path.replace('\0', " "));
+    modified(tool).is_some_and(|built| {
+        sources.any(|source| modified(Path::new(&source)).is_some_and(|source| source > built))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_commands_on_a_running_stack_skip_the_build() {
+        let needs = |args: &str| {
+            needs_build(&args.split_ascii_whitespace().map(OsString::from).collect::<Vec<_>>())
+        };
+        for args in ["status", "--stack up logs -f", "--color=never down", "up --no-build -d"] {
+            assert!(!needs(args), "{args}");
+        }
+        for args in ["", "--help", "up", "up status", "--stack status up", "up a -- --no-build"] {
+            assert!(needs(args), "{args}");
+        }
+    }
+
+    #[test]
+    fn search_path_loses_only_the_launchers_folders() {
+        let paths = OsStr::new("/t/launcher/deps:/t/launcher:/opt/lib");
+        assert_eq!(without(paths, Path::new("/t/launcher")), Some("/opt/lib".into()));
+        assert_eq!(without(OsStr::new("/t/launcher/deps"), Path::new("/t/launcher")), None);
+    }
+}

@@ -1,0 +1,87 @@
+//! The alias `cargo xtask` and its launcher, in front of a tool that prints its arguments.
+
+use std::fs::{self, File};
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use rustix::fs::{FlockOperation, flock};
+
+use xtask_test_support::{Fixture, PackageSpec, Ran, Running};
+
+/// How long a build beside other tests may take.
+const BUILD: Duration = Duration::from_secs(60);
+
+const TOOL: &str = r#"
+fn main() {
+    let args: Vec<_> = std::env::args().skip(1).collect();
+    println!("first build: {}", args.join(" "));
+    println!("loader: {:?}", std::env::var("LD_LIBRARY_PATH"));
+}
+"#;
+
+fn fixture() -> Fixture {
+    let launcher = PackageSpec::new("xtask/launcher", "xtask-launcher")
+        .bin("xtask-launcher", include_str!("../../launcher/src/main.rs"));
+    let tool = PackageSpec::new("xtask", "xtask").bin("xtask", TOOL);
+    let fixture = Fixture::new("launched").package(tool).package(launcher).write();
+    let config = include_str!("../../../.cargo/config.toml");
+    fixture.file(".cargo/config.toml", config);
+    let shared = include_str!("../../client/src/inherited.rs");
+    fixture.file("xtask/launcher/client/src/inherited.rs", shared);
+    fixture
+}
+
+/// Starts `cargo xtask` in a folder below the root.
+fn start(fixture: &Fixture, folder: &str, args: &[&str]) -> Running {
+    let mut cargo = Command::new("cargo");
+    cargo.env_clear().arg("xtask").current_dir(fixture.root().join(folder));
+    let environment = fixture.command();
+    cargo.envs(environment.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let output = fixture.out().join(args[0]);
+    Running::start(cargo, args, output)
+}
+
+fn xtask(fixture: &Fixture, folder: &str, args: &[&str]) -> Ran {
+    start(fixture, folder, args).wait(BUILD)
+}
+
+#[test]
+fn stack_commands_run_the_tool_of_the_last_build() {
+    let fixture = fixture();
+    xtask(&fixture, "", &["status"]).ends_with(0).says("first build: status");
+    fixture.edit("xtask/src/bin/xtask.rs", "first build", "second build");
+    let status = xtask(&fixture, "xtask/src", &["logs", "-f"]).ends_with(0);
+    let status = status.says("first build: logs -f").says("its sources have changed");
+    assert!(!status.stdout.contains("launcher"), "{status}");
+
+    fixture.edit("xtask/src/bin/xtask.rs", "let args", "let broken: u32 = \"\"; let args");
+    xtask(&fixture, "", &["up"]).ends_with(101).says("mismatched types");
+    xtask(&fixture, "", &["down"]).ends_with(0).says("first build: down");
+    fixture.edit("xtask/src/bin/xtask.rs", "let broken: u32 = \"\"; ", "");
+    xtask(&fixture, "xtask", &["up", "-d"]).ends_with(0).says("second build: up -d");
+}
+
+#[test]
+fn stack_commands_do_not_wait_for_a_build() {
+    let fixture = fixture();
+    xtask(&fixture, "", &["up"]).ends_with(0);
+    let lock = File::open(fixture.root().join("target/debug/.cargo-lock")).unwrap();
+    flock(&lock, FlockOperation::LockExclusive).unwrap();
+
+    let up = start(&fixture, "", &["up"]);
+    up.says(BUILD, "Blocking waiting for file lock");
+    for args in [&["status"][..], &["logs"], &["down"], &["wait"], &["restart", "--no-build"]] {
+        xtask(&fixture, "", args).ends_with(0).says(&format!("first build: {}", args.join(" ")));
+    }
+    flock(&lock, FlockOperation::Unlock).unwrap();
+    up.wait(BUILD).ends_with(0);
+}
+
+#[test]
+fn launcher_has_no_dependencies() {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("launcher/Cargo.toml");
+    let manifest: toml::Table = fs::read_to_string(manifest).unwrap().parse().unwrap();
+    let tables = manifest.keys().filter(|table| table.contains("dependencies"));
+    assert_eq!(tables.count(), 0, "{manifest}");
+}
