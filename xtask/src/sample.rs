@@ -113,5 +113,7 @@ pub(crate) fn plan_of(services: Vec<Service>) -> Plan {
         faults: xtask_core::plan::Faults::default(),
         wanted: Vec::new(),
         replace: false,
+        restart: Vec::new(),
+        context: 0,
     }
 }

@@ -250,7 +250,9 @@ pub fn update(snapshot: &mut Snapshot, reply: Reply) -> bool {
                 }
             }
         }
-        Reply::Done | Reply::Report(_) | Reply::Refused { .. } => return false,
+        Reply::Done | Reply::StartedAs { .. } | Reply::Report(_) | Reply::Refused { .. } => {
+            return false;
+        }
     }
     true
 }

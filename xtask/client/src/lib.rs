@@ -7,6 +7,7 @@
 
 mod chain;
 pub mod connection;
+pub mod context;
 pub mod escapes;
 pub mod handle;
 pub mod harness;

@@ -4,13 +4,15 @@
 //! clients are the same program, and a request with another [`VERSION`] is refused.
 
 use serde::{Deserialize, Serialize};
-use xtask_core::plan::Plan;
+use xtask_core::plan::{Plan, Service};
 use xtask_core::snapshot::{ServiceSnapshot, Snapshot, State};
 use xtask_core::stack::{Fault, Report};
 use xtask_core::terms::Name;
 
+use crate::context::Context;
+
 /// The version of this protocol.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// A request of a client, with version and id.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -32,6 +34,16 @@ pub enum Request {
     /// Send the state and every change: a [`Reply::Snapshot`], then [`Reply::Changed`] and
     /// [`Reply::Report`] until the connection closes.
     Watch,
+    /// Start the services of later plans of this connection in this context.
+    Context {
+        /// The context of the command.
+        context: Box<Context>,
+    },
+    /// Send what the present run of a service was started as: one [`Reply::StartedAs`].
+    StartedAs {
+        /// The name of the service.
+        service: Name,
+    },
     /// Bring a plan up.
     Apply {
         /// The services to start, with their settings.
@@ -126,6 +138,11 @@ pub enum Reply {
         state: State,
         /// The complete state of each changed service.
         services: Vec<ServiceSnapshot>,
+    },
+    /// What the present run of a service was started as.
+    StartedAs {
+        /// The service with the values that the run got; none without a run.
+        service: Option<Box<Service>>,
     },
     /// A message for the user.
     Report(Report),

@@ -65,6 +65,8 @@ pub(crate) struct Driver {
     builders: BTreeSet<ConnectionId>,
     /// The builds of these connections, killed when their client dies.
     compilers: BTreeMap<ConnectionId, Compilers>,
+    /// The numbers of the contexts that these connections sent.
+    contexts: BTreeMap<ConnectionId, u64>,
     /// Whether all builds succeeded that ended since `builders` was last empty.
     builds_ok: bool,
     /// How many programs are being accepted for each service.
@@ -106,6 +108,7 @@ impl Driver {
             holders: BTreeSet::new(),
             builders: BTreeSet::new(),
             compilers: BTreeMap::new(),
+            contexts: BTreeMap::new(),
             builds_ok: true,
             accepting: BTreeMap::new(),
             after_accepts: BTreeMap::new(),

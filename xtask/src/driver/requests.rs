@@ -4,11 +4,13 @@
 //! driver refuses only what the reducer cannot see.
 
 use std::collections::btree_map::Entry;
+use std::ffi::OsStr;
 
 use thiserror::Error;
 use tokio::time::Instant;
+use xtask_client::context::Context;
 use xtask_client::protocol::{Reply, Request};
-use xtask_core::plan::Plan;
+use xtask_core::plan::{Plan, Service};
 use xtask_core::snapshot::{Phase, ServiceSnapshot, Snapshot, State};
 use xtask_core::stack::{Event, Fault};
 use xtask_core::terms::Name;
@@ -78,6 +80,9 @@ impl Driver {
                 }
             }
             Request::Watch => Ok(self.watch(connection)),
+            Request::StartedAs { service } => {
+                Ok(Reply::StartedAs { service: self.started_as(&service).map(Box::new) })
+            }
             request => self.change(connection, request).map(|()| Reply::Done),
         };
         // The changes are queued before the answer that reports their completion.
@@ -94,6 +99,7 @@ impl Driver {
     /// Why the request is refused.
     fn change(&mut self, connection: ConnectionId, request: Request) -> Result<(), Refusal> {
         match request {
+            Request::Context { context } => self.take_context(connection, *context),
             Request::Apply { plan, hold } => return self.apply(connection, *plan, hold),
             Request::Hold { hold } => self.hold(connection, hold),
             Request::Building { pid } => {
@@ -116,11 +122,7 @@ impl Driver {
                 self.step(Event::TakeDown { services, only });
             }
             Request::Restart { services } => {
-                // The reducer would silently leave adopted services alone.
-                let mut all = services.iter().filter_map(|name| self.stack.service_snapshot(name));
-                if let Some(seen) = all.find(|seen| seen.adopted) {
-                    return Err(Refusal::not_ours(&seen));
-                }
+                self.check_ours(&services)?;
                 self.check_known(&services)?;
                 self.step(Event::Restart { services });
             }
@@ -133,7 +135,10 @@ impl Driver {
                 self.step(if now { Event::KillNow } else { Event::Shutdown });
             }
             // `call` answers these.
-            Request::Status | Request::Watch | Request::BuildEnded { .. } => {}
+            Request::Status
+            | Request::Watch
+            | Request::StartedAs { .. }
+            | Request::BuildEnded { .. } => {}
         }
         Ok(())
     }
@@ -157,13 +162,41 @@ impl Driver {
         Reply::Snapshot(self.snapshot())
     }
 
-    fn apply(&mut self, connection: ConnectionId, plan: Plan, hold: bool) -> Result<(), Refusal> {
+    /// Keeps the context of a connection, and drops those that no run needs any more.
+    fn take_context(&mut self, connection: ConnectionId, context: Context) {
+        let number = self.world.contexts.keep(context);
+        self.contexts.insert(connection, number);
+        let mut used = self.stack.contexts();
+        used.extend(self.contexts.values());
+        self.world.contexts.retain(&used);
+    }
+
+    /// The service as its present run was started, with the values of the run's context.
+    fn started_as(&self, name: &Name) -> Option<Service> {
+        let (mut service, context) = self.stack.started_as(name)?;
+        let context = self.world.contexts.of(context);
+        for (name, setting) in &mut service.env {
+            setting.resolve(context.variable(name).and_then(OsStr::to_str));
+        }
+        Some(service)
+    }
+
+    fn apply(
+        &mut self,
+        connection: ConnectionId,
+        mut plan: Plan,
+        hold: bool,
+    ) -> Result<(), Refusal> {
         if plan.version != Plan::VERSION {
             return Err(Refusal::PlanVersion(plan.version));
         }
         if self.stack.state() == State::Stopping {
             return Err(Refusal::ShuttingDown(self.board.stack().to_owned()));
         }
+        if !plan.replace {
+            self.check_ours(&plan.restart)?;
+        }
+        plan.context = self.contexts.get(&connection).copied().unwrap_or_default();
         self.applied = true;
         self.hold(connection, hold);
         self.builders.insert(connection);
@@ -205,6 +238,15 @@ impl Driver {
         Ok(())
     }
 
+    /// Refuses adopted services, which the reducer would silently leave alone.
+    fn check_ours(&self, services: &[Name]) -> Result<(), Refusal> {
+        let mut all = services.iter().filter_map(|name| self.stack.service_snapshot(name));
+        match all.find(|seen| seen.adopted) {
+            Some(seen) => Err(Refusal::not_ours(&seen)),
+            None => Ok(()),
+        }
+    }
+
     fn check_known(&self, services: &[Name]) -> Result<(), Refusal> {
         match services.iter().find(|name| self.stack.service_snapshot(name).is_none()) {
             Some(unknown) => Err(Refusal::UnknownService(unknown.clone())),
@@ -215,6 +257,7 @@ impl Driver {
     fn closed(&mut self, connection: ConnectionId) {
         self.clients.remove(&connection);
         self.after_accepts.remove(&connection);
+        self.contexts.remove(&connection);
         if let Some(compilers) = self.compilers.remove(&connection) {
             compilers.kill();
         }

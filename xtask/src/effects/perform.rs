@@ -27,8 +27,9 @@ use super::sockets::Sockets;
 use crate::effects::active_run::{ActiveRun, Process};
 use crate::effects::logs::file::LogFile;
 use crate::effects::process::adopt::HolderHandles;
-use crate::effects::process::environment::Environment;
+use crate::effects::process::environment::Contexts;
 use crate::effects::programs::Programs;
+use crate::system::context;
 use crate::system::limits::raise_open_files;
 use crate::system::traffic::TrafficQuery;
 
@@ -50,7 +51,7 @@ pub(crate) struct WorldSettings {
 pub(crate) struct World {
     pub(crate) settings: WorldSettings,
     pub(crate) events: UnboundedSender<Event>,
-    pub(crate) environment: Environment,
+    pub(crate) contexts: Contexts,
     pub(crate) sockets: Sockets,
     pub(crate) containers: Arc<StackContainers>,
     programs: Arc<Mutex<Programs>>,
@@ -60,7 +61,6 @@ pub(crate) struct World {
     /// Each request that is queued on a port holds one handle.
     pub(crate) queued: BTreeMap<u16, Arc<()>>,
     pub(crate) notify_sockets: u64,
-    pub(crate) open_files: Option<libc::rlimit>,
 }
 
 impl World {
@@ -75,9 +75,10 @@ impl World {
         }
         orphans::adopt()?;
         survive_limits_of_size();
+        raise_open_files();
         let programs = Programs::new(settings.state.join("programs"))?;
         Ok(Self {
-            environment: Environment::of_this_process(&settings.mark),
+            contexts: Contexts::new(context::of_this_process(), &settings.mark),
             containers: Arc::new(StackContainers::of(&settings.state, &settings.mark)),
             programs: Arc::new(Mutex::new(programs)),
             settings,
@@ -88,7 +89,6 @@ impl World {
             holder_handles: HolderHandles::default(),
             queued: BTreeMap::new(),
             notify_sockets: 0,
-            open_files: raise_open_files(),
         })
     }
 
@@ -112,7 +112,9 @@ impl World {
                 self.spawn(service, run, &command, probes, start_timeout);
             }
             Effect::CancelStart { service, run } => self.cancel_start(service, run),
-            Effect::Probe { service, run, probes } => self.probe(service, run, probes),
+            Effect::Probe { service, run, context, probes } => {
+                self.probe(service, run, context, probes);
+            }
             Effect::StopProbes { service, run } => self.stop_probes(service, run),
             Effect::Signal { service, run, signal } => self.signal(service, run, signal),
             Effect::Report(_) | Effect::End => {}
@@ -217,9 +219,9 @@ impl World {
         }
     }
 
-    fn probe(&mut self, service: Name, run: Run, probes: Vec<PreparedProbe>) {
+    fn probe(&mut self, service: Name, run: Run, context: u64, probes: Vec<PreparedProbe>) {
         let events = self.events(&service, run);
-        let command = Command { cwd: "/".to_owned(), ..Command::default() };
+        let command = Command { cwd: "/".to_owned(), context, ..Command::default() };
         let active = ActiveRun::not_spawned(Process::Unmanaged);
         self.start_probes(&active, &events, &command, probes);
         if let Some(before) = self.runs.insert((service, run), active) {

@@ -17,6 +17,7 @@ use std::ptr;
 
 use libc::{c_char, c_int};
 use rustix::process::Pid;
+use xtask_client::context::Context;
 
 use crate::effects::error::Error;
 use crate::system::group::Leader;
@@ -34,8 +35,26 @@ pub(crate) struct Exec {
     /// The whole environment, as `NAME=VALUE`.
     pub(crate) env: Vec<CString>,
     pub(crate) cwd: CString,
-    /// The limit of open files to restore, if the supervisor raised its own.
-    pub(crate) open_files: Option<libc::rlimit>,
+    pub(crate) inherited: Inherited,
+}
+
+/// What a child gets from the command that started it, besides variables.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Inherited {
+    umask: Option<libc::mode_t>,
+    nice: Option<c_int>,
+    limits: Vec<(u32, libc::rlimit)>,
+}
+
+impl Inherited {
+    pub(crate) fn of(context: &Context) -> Self {
+        let limits = context.limits.iter().map(|limit| {
+            let (soft, hard) = (limit.soft as libc::rlim_t, limit.hard as libc::rlim_t);
+            (limit.resource, libc::rlimit { rlim_cur: soft, rlim_max: hard })
+        });
+        let (umask, nice) = (context.umask.map(|mask| mask as libc::mode_t), context.nice);
+        Self { umask, nice, limits: limits.collect() }
+    }
 }
 
 #[derive(Debug)]
@@ -98,7 +117,7 @@ impl Exec {
         args: impl IntoIterator<Item = impl AsRef<str>>,
         env: Vec<CString>,
         cwd: &str,
-        open_files: Option<libc::rlimit>,
+        inherited: Inherited,
     ) -> Result<Self, Error> {
         let text = |text: &OsStr| {
             CString::new(text.as_bytes())
@@ -111,7 +130,7 @@ impl Exec {
             args,
             env,
             cwd: text(cwd.as_ref())?,
-            open_files,
+            inherited,
         })
     }
 }
@@ -156,7 +175,7 @@ pub(crate) fn start(request: &SpawnRequest<'_>) -> io::Result<Spawned> {
         descriptors: &descriptors,
         above,
         report: report_fd,
-        open_files: request.exec.open_files,
+        inherited: &request.exec.inherited,
         // SAFETY: `getpid` has no preconditions.
         parent: unsafe { libc::getpid() },
     };
@@ -173,7 +192,7 @@ struct Prepared<'a> {
     descriptors: &'a [(RawFd, RawFd)],
     above: RawFd,
     report: RawFd,
-    open_files: Option<libc::rlimit>,
+    inherited: &'a Inherited,
     parent: libc::pid_t,
 }
 
@@ -226,9 +245,7 @@ unsafe fn in_child(p: &Prepared<'_>) -> ! {
             fail(p, SpawnStep::EnterFolder);
         }
         default_signals();
-        if let Some(limit) = p.open_files {
-            libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit);
-        }
+        inherit(p.inherited);
         let pid = libc::getpid();
         for &slot in p.pid_slots {
             write_digits(slot, pid);
@@ -266,6 +283,30 @@ unsafe fn die_with(parent: libc::pid_t) -> bool {
 #[cfg(not(target_os = "linux"))]
 unsafe fn die_with(_parent: libc::pid_t) -> bool {
     true
+}
+
+/// Sets umask, nice value and limits. Without privileges a process cannot raise a hard limit or
+/// lower its nice value: then it gets what is nearest.
+unsafe fn inherit(inherited: &Inherited) {
+    // SAFETY: plain system calls on locals.
+    unsafe {
+        if let Some(mask) = inherited.umask {
+            libc::umask(mask);
+        }
+        for &(resource, limit) in &inherited.limits {
+            if libc::setrlimit(resource as _, &raw const limit) == 0 {
+                continue;
+            }
+            let mut nearest = limit;
+            if libc::getrlimit(resource as _, &raw mut nearest) == 0 {
+                nearest.rlim_cur = limit.rlim_cur.min(nearest.rlim_max);
+                libc::setrlimit(resource as _, &raw const nearest);
+            }
+        }
+        if let Some(nice) = inherited.nice {
+            libc::setpriority(libc::PRIO_PROCESS, 0, nice);
+        }
+    }
 }
 
 /// Closes every other descriptor on exec, such as those that the supervisor inherited.

@@ -7,6 +7,8 @@ use xtask_client::StackPaths;
 use xtask_client::connection::{self, Connection, update};
 use xtask_client::protocol::{Reply, Request};
 use xtask_client::snapshot::Snapshot;
+use xtask_core::plan::Service;
+use xtask_core::terms::Name;
 
 use super::Error;
 use crate::supervisor::leftovers::Leftovers;
@@ -120,6 +122,15 @@ pub(crate) async fn status(
 ) -> Result<Option<Snapshot>, Error> {
     let Some(mut connection) = Connection::open(paths).await? else { return Ok(None) };
     Ok(Some(notify_if_slow(connection.status(), on_slow).await?))
+}
+
+/// A service of a running stack as its present run was started; none without a run.
+pub(crate) async fn started_as(paths: &StackPaths, name: &Name) -> Result<Option<Service>, Error> {
+    let Some(mut connection) = Connection::open(paths).await? else { return Ok(None) };
+    match connection.call(Request::StartedAs { service: name.clone() }).await? {
+        Reply::StartedAs { service } => Ok(service.map(|service| *service)),
+        _ => Ok(None),
+    }
 }
 
 pub(super) async fn watch(

@@ -87,7 +87,7 @@ pub(crate) fn effect(effect: &Effect) -> String {
         Effect::Spawn { service, run, command: what, .. } => {
             format!("start {service}, run {run}: {}", command(what))
         }
-        Effect::Probe { service, run, probes } => {
+        Effect::Probe { service, run, probes, .. } => {
             format!("probe {service}, run {run}: {} probes", probes.len())
         }
         Effect::StopProbes { service, run } => format!("stop probing {service}, run {run}"),

@@ -199,7 +199,7 @@ fn setting(
 fn argument(value: Text, source: Source, before: Option<&Setting>) -> Setting {
     let before = before.map(|setting| setting.value.to_string());
     let secret = secret::argument(&value.to_string(), before.as_deref());
-    Setting { value, source, secret, overrides: Vec::new() }
+    Setting { value, source, secret, overrides: Vec::new(), declared: None }
 }
 
 /// The edges of `uses`, and those of `depends-on`.

@@ -117,37 +117,37 @@ fn decide(
         candidates.retain(|candidate| candidate.bound);
     }
     let winner = candidates.pop();
-    let mut overrides: Vec<Source> = candidates.iter().rev().map(|c| c.given.source()).collect();
+    let overrides: Vec<Source> = candidates.iter().rev().map(|c| c.given.source()).collect();
     let is_bound = injected || winner.as_ref().is_none_or(|winner| winner.bound);
     let may_override = scope.request.isolation == Isolation::Shared
         && !is_bound
         && !EVERY_SHELL.contains(&name)
         && !name.starts_with("LC_");
-    let shell = scope.request.shell.get(name).filter(|shell| {
-        may_override && winner.as_ref().is_some_and(|winner| winner.text.to_string() != **shell)
-    });
-    if shell.is_some() || !matches!(given.last(), Some(Given::Template(_))) {
+    let may_override = may_override && winner.is_some();
+    let shell = scope.request.shell.get(name).filter(|_| may_override);
+    let differs = |text: &Text| shell.is_some_and(|shell| text.to_string() != *shell);
+    let is_overridden = winner.as_ref().is_some_and(|winner| differs(&winner.text));
+    if is_overridden || !matches!(given.last(), Some(Given::Template(_))) {
         found.retain(|problem| problem.code != Code::UnsetVariable);
     }
     problems.append(&mut found);
     // An address of the stack is no secret, even of a service that is called `auth`.
     let is_address = injected
         || winner.as_ref().is_some_and(|w| w.bound && matches!(w.given, Given::Template(_)));
-    let (mut value, mut source) =
+    let (value, source) =
         winner.map_or((Text::default(), Source::Injected), |w| (w.text, w.given.source()));
-    if let Some(shell) = shell {
-        value = Text::from(shell.as_str());
-        overrides.insert(0, core::mem::replace(&mut source, Source::Shell));
-    }
+    let declared = may_override.then(|| value.clone());
+    let mut setting = Setting { value, source, secret: false, overrides, declared };
+    setting.resolve(shell.map(String::as_str));
     let lists = |names: &[TextAt]| names.iter().any(|listed| listed.value == name);
     let settings = &scope.node.settings;
-    let text = value.to_string();
+    let text = setting.value.to_string();
     let looks_secret = match is_address {
         true => secret::has_password(&text),
         false => secret::variable(name, &text),
     };
-    let secret = !lists(&settings.not_secret) && (lists(&settings.secrets) || looks_secret);
-    (Setting { value, source, secret, overrides }, shell.is_some())
+    setting.secret = !lists(&settings.not_secret) && (lists(&settings.secrets) || looks_secret);
+    (setting, is_overridden)
 }
 
 /// Variables that every login shell sets, so that a shell's value says nothing about the service.

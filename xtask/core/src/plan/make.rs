@@ -120,6 +120,8 @@ fn planned(
         base_image: declarations.base_image.as_ref().map(|image| image.value.clone()),
         wanted,
         replace: false,
+        restart: Vec::new(),
+        context: 0,
         faults,
     });
     let notices = overridden

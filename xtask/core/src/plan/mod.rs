@@ -66,6 +66,12 @@ pub struct Plan {
     /// hand, instead of adopting or refusing them. Holds for one start.
     #[serde(default)]
     pub replace: bool,
+    /// Services that get a new run even if nothing changed. Holds for one start.
+    #[serde(default)]
+    pub restart: Vec<Name>,
+    /// The number of the context in which its services start. The supervisor assigns it.
+    #[serde(default)]
+    pub context: u64,
     /// Injected faults of this start, for tests.
     #[serde(default)]
     pub faults: Faults,

@@ -3,7 +3,7 @@
 //! Types only. [`assemble`](super::assemble) makes them from the metadata.
 
 use alloc::collections::BTreeMap;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -125,6 +125,31 @@ pub struct Setting {
     /// The sources that lost, highest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub overrides: Vec<Source>,
+    /// The declared value of a variable that the shell may override. A run gets the value of the
+    /// context that it starts in, which may differ from `value`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub declared: Option<Text>,
+}
+
+impl Setting {
+    /// The value that the metadata and `-e` declare, whatever the shell sets.
+    #[must_use]
+    pub fn declared(&self) -> &Text {
+        self.declared.as_ref().unwrap_or(&self.value)
+    }
+
+    /// Applies the variable of a context, if the shell may override this one.
+    pub fn resolve(&mut self, shell: Option<&str>) {
+        let Some(declared) = &self.declared else { return };
+        if self.source == Source::Shell && !self.overrides.is_empty() {
+            self.source = self.overrides.remove(0);
+        }
+        self.value = declared.clone();
+        if let Some(shell) = shell.filter(|shell| declared.to_string() != **shell) {
+            self.value = Text::from(shell);
+            self.overrides.insert(0, core::mem::replace(&mut self.source, Source::Shell));
+        }
+    }
 }
 
 /// The source of a value.

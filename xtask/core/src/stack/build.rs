@@ -157,6 +157,9 @@ impl Stack {
         let serving = node.build.state.serving().unwrap_or(accepted);
         node.build.state = BuildState::Failed { serving, message: message.to_string() };
         node.lifecycle.clear_check();
+        if node.is_running() {
+            node.contexts.requested = None;
+        }
         self.enqueue(id);
     }
 

@@ -72,7 +72,14 @@ pub enum Effect {
     #[serde(rename = "call-off")]
     CancelStart { service: Name, run: Run },
     /// Probe an `external` service. Answered by `ProbePassed` for each probe.
-    Probe { service: Name, run: Run, probes: Vec<PreparedProbe> },
+    Probe {
+        service: Name,
+        run: Run,
+        /// The number of the context of its `command` probes.
+        #[serde(default)]
+        context: u64,
+        probes: Vec<PreparedProbe>,
+    },
     /// Stop the probes of a run. Not answered.
     StopProbes { service: Name, run: Run },
     /// Signal the process group of a run, or the process of an adopted one. Not answered.
@@ -101,8 +108,14 @@ pub struct Command {
     pub program: String,
     /// Arguments, without the program.
     pub args: Vec<String>,
-    /// Variables that are added to the supervisor's cleaned environment.
+    /// The number of the context in which it starts; 0 for the supervisor's own.
+    #[serde(default)]
+    pub context: u64,
+    /// Variables that are added to those of the context.
     pub env: Vec<(String, String)>,
+    /// The variables among them whose value in the context wins, if it has one.
+    #[serde(default)]
+    pub shell_wins: Vec<String>,
     pub cwd: String,
     /// Names of the inherited sockets (`LISTEN_FDNAMES`), in order. For a container the
     /// supervisor accepts on them.
@@ -179,6 +192,9 @@ pub struct ExpectedProgram {
     pub program: String,
     /// The `PATH` in which it is looked up, if the plan sets one.
     pub path: Option<String>,
+    /// The number of the context whose `PATH` it is otherwise.
+    #[serde(default)]
+    pub context: u64,
     /// The working directory, for relative paths.
     pub cwd: String,
     /// The variables to read from the process.

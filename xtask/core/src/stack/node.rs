@@ -2,6 +2,7 @@
 //!
 //! Nothing is decided here.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -30,6 +31,9 @@ pub(crate) struct Node {
     pub(crate) build: Build,
     pub(crate) ports: Ports,
     pub(crate) lifecycle: Lifecycle,
+    pub(crate) contexts: Contexts,
+    /// The service as it was when its last run began.
+    pub(crate) started_as: Option<Box<Service>>,
     pub(crate) retries: Retries,
     /// What the last run has shown of itself.
     pub(crate) observed: Observed,
@@ -77,6 +81,8 @@ impl Node {
             build: Build::default(),
             ports: Ports::default(),
             lifecycle: Lifecycle::default(),
+            contexts: Contexts::default(),
+            started_as: None,
             retries: Retries::default(),
             observed: Observed::default(),
             log_trouble: None,
@@ -88,6 +94,11 @@ impl Node {
                 phase: snapshot::Phase::Stopped,
             },
         }
+    }
+
+    /// The context of its next run.
+    pub(crate) fn next_context(&self) -> u64 {
+        self.contexts.requested.unwrap_or(self.contexts.current)
     }
 
     pub(crate) fn phase(&self) -> &Phase {
@@ -206,7 +217,8 @@ impl Node {
 
     /// Whether its run may differ from what is wanted.
     pub(crate) fn may_be_outdated(&self) -> bool {
-        let check = matches!(self.lifecycle.check(), Check::Silent | Check::Announced);
+        let check =
+            matches!(self.lifecycle.check(), Check::Silent | Check::Announced | Check::Restart);
         self.is_building() || check || self.lifecycle.replaces()
     }
 
@@ -271,6 +283,16 @@ impl Node {
             },
         }
     }
+}
+
+/// The contexts of its runs: the variables and limits of the command that starts them.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Contexts {
+    /// The context of the last run. A crash restarts the service in it.
+    pub(crate) current: u64,
+    /// The context of a command that names the service and has not started it yet. A run that the
+    /// command leaves alone keeps its own.
+    pub(crate) requested: Option<u64>,
 }
 
 /// Automatic restarts in a row.

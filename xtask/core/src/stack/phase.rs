@@ -117,6 +117,8 @@ pub(crate) enum Check {
     Silent,
     /// The user asked for the service. A run that is up to date is reported.
     Announced,
+    /// The user asked for a new run. It begins once its program is known.
+    Restart,
 }
 
 /// What a run was started as.

@@ -120,8 +120,9 @@ impl Stack {
             env.push(("CARGO_MANIFEST_DIR".to_string(), folder.clone()));
         }
         for (name, setting) in &spec.env {
-            env.push((name.clone(), self.text(view, &setting.value)?));
+            env.push((name.clone(), self.text(view, setting.declared())?));
         }
+        let shell_wins = spec.env.iter().filter(|(_, setting)| setting.declared.is_some());
         let inherited = spec.ports.iter().filter(|_| spec.socket_activation);
         let watchdog_us =
             spec.watchdog.map(|every| u64::try_from(every.as_micros()).unwrap_or(u64::MAX));
@@ -129,7 +130,9 @@ impl Stack {
         launched.command = Some(Command {
             program,
             args: args?,
+            context: node.next_context(),
             env,
+            shell_wins: shell_wins.map(|(name, _)| name.clone()).collect(),
             cwd: spec.cwd.clone(),
             sockets: inherited.map(|port| port.name.clone()).collect(),
             notify: spec.probes.contains(&Probe::Notify) || spec.watchdog.is_some(),

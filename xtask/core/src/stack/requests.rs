@@ -45,7 +45,7 @@ impl Stack {
             data: plan.data,
             base_image: plan.base_image,
         };
-        let replace = plan.replace;
+        let (replace, context) = (plan.replace, plan.context);
         self.starts.faults = plan.faults;
         // Services outside the plan wait to be drawn only while starts are still drawn.
         for id in self.starts.startable.clone() {
@@ -54,6 +54,15 @@ impl Stack {
         let before: Vec<Option<Vec<u16>>> =
             plan.services.iter().map(|spec| self.numbers(*self.ids.get(&spec.name)?)).collect();
         let ids: Vec<Id> = plan.services.into_iter().map(|spec| self.take_service(spec)).collect();
+        for &id in &ids {
+            let node = &mut self.nodes[id];
+            node.contexts.requested = Some(context);
+            // An adopted process was not started here and is not restarted.
+            let ours = replace || !node.is_adopted();
+            if ours && plan.restart.contains(&node.spec.name) {
+                node.lifecycle.request_restart();
+            }
+        }
         let named: BTreeSet<Id> = ids.iter().copied().collect();
         let rest = core::mem::take(&mut self.order).into_iter().filter(|id| !named.contains(id));
         self.order = ids.iter().copied().chain(rest).collect();
@@ -172,6 +181,7 @@ impl Stack {
     /// Marks running dependents with a restarting edge, and their dependents. Those that are
     /// being taken down are included: they may be wanted again before their stop signal.
     pub(super) fn replace_dependents(&mut self, id: Id) {
+        let context = self.nodes[id].contexts.requested;
         let mut open = alloc::vec![id];
         while let Some(id) = open.pop() {
             for (dependent, restart) in self.nodes[id].edges.dependents.clone() {
@@ -179,6 +189,7 @@ impl Stack {
                 let ours = node.is_running() && !node.is_adopted();
                 if restart && !node.lifecycle.replaces() && ours {
                     node.lifecycle.request_replacement();
+                    node.contexts.requested = context.or(node.contexts.requested);
                     open.push(dependent);
                     self.enqueue(dependent);
                 }

@@ -133,7 +133,10 @@ impl Stack {
         if check == Check::Done || node.is_building() || !node.wanted || !comparable {
             return;
         }
-        let comparison = self.comparison(id);
+        let comparison = match check {
+            Check::Restart => Comparison::Other,
+            _ => self.comparison(id),
+        };
         let lifecycle = &mut self.nodes[id].lifecycle;
         match comparison {
             Comparison::Coming => {}
@@ -145,6 +148,10 @@ impl Stack {
         let is_unsaid = comparison == Comparison::Unsaid;
         self.nodes[id].observed.outdated =
             if is_unsaid { self.render(id).err().map(|error| error.to_string()) } else { None };
+        if comparison == Comparison::Same && !self.nodes[id].lifecycle.replaces() {
+            // A command that leaves a run alone leaves its context alone.
+            self.nodes[id].contexts.requested = None;
+        }
         if comparison == Comparison::Other {
             self.replace(id);
         } else if comparison == Comparison::Same && announced && self.nodes[id].is_running() {

@@ -15,6 +15,7 @@ use super::node::{Id, Node};
 use super::phase::{Phase, Rest};
 use super::ports::PortState;
 use super::{Ending, Stack, messages};
+use crate::plan::Service;
 use crate::snapshot::{self, Failure, ServiceSnapshot, Snapshot, State};
 use crate::terms::{Name, Restart};
 
@@ -39,6 +40,35 @@ impl Stack {
     #[must_use]
     pub fn service_snapshot(&self, name: &str) -> Option<ServiceSnapshot> {
         Some(self.snapshot_of(*self.ids.get(name)?))
+    }
+
+    /// The service as its present run began, and the number of the run's context; none without a
+    /// run. Settings that apply without a new run are the present ones.
+    #[must_use]
+    pub fn started_as(&self, name: &str) -> Option<(Service, u64)> {
+        let node = &self.nodes[*self.ids.get(name)?];
+        node.origin()?;
+        let spec = node.spec.clone();
+        let service = Service {
+            depends_on: spec.depends_on,
+            uses: spec.uses,
+            probes: spec.probes,
+            restart: spec.restart,
+            stop: spec.stop,
+            start_timeout: spec.start_timeout,
+            log: spec.log,
+            adopt: spec.adopt,
+            deploy: spec.deploy,
+            ..node.started_as.as_deref()?.clone()
+        };
+        Some((service, node.contexts.current))
+    }
+
+    /// The numbers of the contexts in which runs are or may be started.
+    #[must_use]
+    pub fn contexts(&self) -> BTreeSet<u64> {
+        let contexts = self.nodes.iter().map(|node| node.contexts);
+        contexts.flat_map(|one| [Some(one.current), one.requested]).flatten().collect()
     }
 
     /// The services that may look different since the last call, in the order in which they

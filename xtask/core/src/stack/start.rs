@@ -2,6 +2,7 @@
 //!
 //! `settle` and `conditions` decide before whether a service may start.
 
+use alloc::boxed::Box;
 use alloc::string::ToString;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -9,7 +10,7 @@ use core::time::Duration;
 use super::build::ProgramState;
 use super::effect::PreparedProbe;
 use super::event::Run;
-use super::node::{Id, Node, Observed};
+use super::node::{Contexts, Id, Node, Observed};
 use super::phase::{Launched, Phase, Rest};
 use super::ports::PortState;
 use super::{Effect, Stack};
@@ -51,7 +52,10 @@ impl Stack {
                 effects.push(Effect::Spawn { service, run, command, probes, log, start_timeout })
             }
             None if probes.is_empty() => self.become_ready(id),
-            None => effects.push(Effect::Probe { service, run, probes }),
+            None => {
+                let context = self.nodes[id].contexts.current;
+                effects.push(Effect::Probe { service, run, context, probes });
+            }
         }
     }
 
@@ -59,6 +63,8 @@ impl Stack {
     pub(super) fn begin(&mut self, id: Id, launched: Launched, probes: &[PreparedProbe]) -> Run {
         let now = self.now;
         let node = &mut self.nodes[id];
+        node.contexts = Contexts { current: node.next_context(), requested: None };
+        node.started_as = Some(Box::new(node.spec.clone()));
         node.observed = Observed::default();
         // Skipped probes leave gaps, and the others keep their index.
         let count = probes.iter().map(|probe| probe.index + 1).max().unwrap_or(0);

@@ -263,11 +263,17 @@ impl Lifecycle {
     /// What runs must be compared with what is wanted. A comparison that the user asked for
     /// stays announced.
     pub(super) fn request_check(&mut self, announced: bool) {
-        if announced {
-            self.check = Check::Announced;
-        } else if self.check != Check::Announced {
-            self.check = Check::Silent;
+        match self.check {
+            Check::Restart => {}
+            Check::Announced if !announced => {}
+            _ if announced => self.check = Check::Announced,
+            _ => self.check = Check::Silent,
         }
+    }
+
+    /// What runs must be replaced, whatever the comparison finds.
+    pub(super) fn request_restart(&mut self) {
+        self.check = Check::Restart;
     }
 
     /// The comparison is impossible for now.

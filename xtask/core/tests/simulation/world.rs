@@ -151,7 +151,7 @@ impl World {
             Effect::Spawn { service, run, probes, .. } => {
                 self.spawn(now, service, *run, probes.len());
             }
-            Effect::Probe { service, run, probes } => {
+            Effect::Probe { service, run, probes, .. } => {
                 for probe in probes {
                     self.probe(now, service, *run, probe.index);
                 }

@@ -24,7 +24,13 @@ pub(crate) fn place() -> Place {
 
 /// A text from a file.
 pub(crate) fn setting(value: Text) -> Setting {
-    Setting { value, source: Source::File { place: place() }, secret: false, overrides: Vec::new() }
+    Setting {
+        value,
+        source: Source::File { place: place() },
+        secret: false,
+        overrides: Vec::new(),
+        declared: None,
+    }
 }
 
 /// A service that runs a program which needs no build, has no port and no probe.
@@ -177,5 +183,7 @@ pub(crate) fn plan(services: impl Into<Vec<Service>>) -> Plan {
         wanted: services.iter().map(|service| service.name.clone()).collect(),
         services,
         replace: false,
+        restart: Vec::new(),
+        context: 0,
     }
 }

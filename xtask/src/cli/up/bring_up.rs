@@ -18,6 +18,7 @@ use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::cli::interrupt::Interrupts;
 use crate::session::connect::Session;
+use crate::system::context;
 use crate::view::failure::{is_cause, is_well};
 use crate::view::progress::unused;
 
@@ -81,6 +82,8 @@ impl<'a> BringUp<'a> {
         if let Some(pid) = self.build.pid() {
             self.session.connection.send(Request::Building { pid }).await?;
         }
+        let context = Box::new(context::of_this_process());
+        self.session.connection.send(Request::Context { context }).await?;
         let plan = Box::new(self.plan.clone());
         let apply = self.session.connection.send(Request::Apply { plan, hold }).await?;
         let mut build_ended = None;
@@ -143,7 +146,9 @@ impl<'a> BringUp<'a> {
         let services = match &reply {
             Reply::Changed { services, .. } => services,
             Reply::Snapshot(snapshot) => &snapshot.services,
-            Reply::Done | Reply::Report(_) | Reply::Refused { .. } => return Ok(()),
+            Reply::Done | Reply::StartedAs { .. } | Reply::Report(_) | Reply::Refused { .. } => {
+                return Ok(());
+            }
         };
         for now in services {
             self.reporter.changed(self.session.snapshot.service(&now.name), now)?;

@@ -61,24 +61,27 @@ impl World {
             program: command.program.clone().into(),
             probes: run_probes.clone(),
         };
+        // An engine takes variables as text.
+        let env = self.contexts.set_by(command).into_iter();
+        let env = env.map(|(name, value)| (name, value.to_string_lossy().into_owned()));
         // Processes that it starts may serve other containers. The sweep must not kill them.
         let unmarked = vec![(MARK.to_owned(), String::new())];
         let none = Command { watchdog_us: None, env: unmarked, ..bare };
         let container_run = ContainerRun {
             events,
             containers: Arc::clone(&self.containers),
-            command: command.clone(),
+            command: Command { env: env.collect(), ..command.clone() },
             container: container.clone(),
             start_timeout,
             sockets,
             handle,
-            environment: self.environment.of(&none, None),
+            environment: self.contexts.environment(&none, None),
             pipes,
             ends,
             notify,
             probes: run_probes,
             targets: targets.into_iter().map(|(index, _, target)| (index, target)).collect(),
-            open_files: self.open_files,
+            inherited: self.contexts.inherited(command),
         };
         tokio::spawn(container_run.run(signals));
         self.runs.insert((service.clone(), run), active);

@@ -24,6 +24,7 @@ use crate::effects::logs::Pipe;
 use crate::effects::probe::{ExpectedListener, PollingProbe, Target};
 use crate::effects::process::notify::NotifySocket;
 use crate::effects::process::run::{OutputTasks, RunProbes};
+use crate::effects::spawn::Inherited;
 use crate::system::say;
 
 /// How long a cancelled start waits for the engine, which may obey a command line that was
@@ -86,7 +87,7 @@ pub(crate) struct ContainerRun {
     pub(crate) probes: RunProbes,
     pub(crate) targets: Vec<(usize, Target)>,
     /// The limit of open files to restore in the command line.
-    pub(crate) open_files: Option<libc::rlimit>,
+    pub(crate) inherited: Inherited,
 }
 
 impl ContainerRun {

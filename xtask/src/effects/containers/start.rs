@@ -114,7 +114,7 @@ impl ContainerRun {
     async fn try_attach(&self, engine: &Engine, name: &str) -> io::Result<Arc<Leader>> {
         let program = engine.program();
         let args = [&*program.to_string_lossy(), "start", "--attach", name];
-        let exec = Exec::new(program, args, self.environment.clone(), "/", self.open_files)
+        let exec = Exec::new(program, args, self.environment.clone(), "/", self.inherited.clone())
             .map_err(io::Error::other)?;
         let spawned = spawn::start(&SpawnRequest {
             exec: &exec,

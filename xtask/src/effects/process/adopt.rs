@@ -37,9 +37,9 @@ impl World {
     ) {
         let resolve = |port: &Port| socket::resolve(&port.host, port.number?).ok();
         let (program, variables) = match expected {
-            Some(ExpectedProgram { program, path, cwd, variables }) => {
+            Some(ExpectedProgram { program, path, context, cwd, variables }) => {
                 let own = path.as_deref().map(std::ffi::OsStr::new);
-                let path = own.or_else(|| self.environment.inherited("PATH"));
+                let path = own.or_else(|| self.contexts.of(context).variable("PATH"));
                 let found = find_program(&program, path, &cwd).ok();
                 (found.map(|found| Path::new(&cwd).join(found)), variables)
             }

@@ -1,73 +1,87 @@
-//! The base environment of children: that of the supervisor, without what cargo or an outer
-//! supervisor set for the tool.
+//! The environments of children: the contexts of the commands that start services.
 //!
-//! It is read once. Each command adds the variables of its plan.
+//! The supervisor's own context has the number 0. Each command adds the variables of its plan.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{CString, OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
 
-use xtask_client::inherited::{is_cargo_variable, is_service_manager_variable};
+use xtask_client::context::Context;
 use xtask_core::stack::Command;
 
+use crate::effects::spawn::Inherited;
 use crate::system::sweep::MARK;
 
-/// Search paths of the dynamic loader that cargo extends for what it runs.
-const LOADER_PATHS: [&str; 3] =
-    ["LD_LIBRARY_PATH", "DYLD_FALLBACK_LIBRARY_PATH", "DYLD_LIBRARY_PATH"];
-
 #[derive(Debug)]
-pub(crate) struct Environment {
-    base: BTreeMap<OsString, OsString>,
+pub(crate) struct Contexts {
+    mark: OsString,
+    /// Each by its number. The supervisor's own is always there.
+    known: BTreeMap<u64, Arc<Context>>,
+    last: u64,
 }
 
-impl Environment {
-    /// The environment of this process, cleaned, with `mark`.
-    pub(crate) fn of_this_process(mark: &str) -> Self {
-        let program = std::env::current_exe().unwrap_or_default();
-        Self::from_variables(std::env::vars_os(), &program, mark)
+impl Contexts {
+    /// The supervisor's own context, for children with `mark`.
+    pub(crate) fn new(own: Context, mark: &str) -> Self {
+        Self { mark: mark.into(), known: BTreeMap::from([(0, Arc::new(own))]), last: 0 }
     }
 
-    /// `variables` without those that were set for `program`.
-    fn from_variables(
-        variables: impl IntoIterator<Item = (OsString, OsString)>,
-        program: &Path,
-        mark: &str,
-    ) -> Self {
-        let mut base = BTreeMap::new();
-        let variables: BTreeMap<OsString, OsString> = variables.into_iter().collect();
-        let rustup = variables.get(OsStr::new("RUSTUP_HOME")).map(PathBuf::from);
-        for (name, value) in variables {
-            if LOADER_PATHS.iter().any(|path| name == *path) {
-                if let Some(value) = without_cargo_folders(&value, program, rustup.as_deref()) {
-                    base.insert(name, value);
-                }
-            } else if !is_for_the_tool(&name) {
-                base.insert(name, value);
-            }
+    /// Keeps a context, and returns its number. Equal contexts have one number.
+    pub(crate) fn keep(&mut self, context: Context) -> u64 {
+        let known = self.known.iter().find(|(_, known)| ***known == context);
+        if let Some((number, _)) = known {
+            return *number;
         }
-        base.insert(MARK.into(), mark.into());
-        Self { base }
+        self.last += 1;
+        self.known.insert(self.last, Arc::new(context));
+        self.last
     }
 
-    /// The value that a command inherits, unless it sets its own.
-    pub(crate) fn inherited(&self, name: &str) -> Option<&OsStr> {
-        self.base.get(OsStr::new(name)).map(OsString::as_os_str)
+    /// Drops every context but these and the supervisor's own.
+    pub(crate) fn retain(&mut self, used: &BTreeSet<u64>) {
+        self.known.retain(|number, _| *number == 0 || used.contains(number));
     }
 
+    /// The context with this number, or the supervisor's own.
+    pub(crate) fn of(&self, number: u64) -> &Context {
+        self.known.get(&number).unwrap_or(&self.known[&0])
+    }
+
+    /// The value of a variable in the environment of a command.
     pub(crate) fn get<'a>(&'a self, command: &'a Command, name: &str) -> Option<&'a OsStr> {
+        let inherited = self.of(command.context).variable(name);
         let set = command.env.iter().rev().find(|(set, _)| set == name);
-        set.map(|(_, value)| OsStr::new(value)).or_else(|| self.inherited(name))
+        let declared = set.map(|(_, value)| OsStr::new(value));
+        match command.shell_wins.iter().any(|wins| wins == name) {
+            true => inherited.or(declared),
+            false => declared.or(inherited),
+        }
+    }
+
+    /// The variables that a command sets. Values that the shell overrides are those of its context.
+    pub(crate) fn set_by(&self, command: &Command) -> Vec<(String, OsString)> {
+        let names = command.env.iter().map(|(name, _)| name);
+        let value = |name: &String| Some((name.clone(), self.get(command, name)?.to_owned()));
+        names.filter_map(value).collect()
+    }
+
+    /// Umask, nice value and limits of a command.
+    pub(crate) fn inherited(&self, command: &Command) -> Inherited {
+        Inherited::of(self.of(command.context))
     }
 
     /// The environment of one run with this `NOTIFY_SOCKET`, without the variables that hold its
     /// pid. Values with a NUL byte cannot be set, and are left out.
-    pub(crate) fn of(&self, command: &Command, notify: Option<&Path>) -> Vec<CString> {
-        let mut all = self.base.clone();
+    pub(crate) fn environment(&self, command: &Command, notify: Option<&Path>) -> Vec<CString> {
+        let base = self.of(command.context).variables.iter();
+        let mut all: BTreeMap<OsString, OsString> =
+            base.map(|(name, value)| (name.0.clone(), value.0.clone())).collect();
         let mut set = |name: &str, value: OsString| drop(all.insert(name.into(), value));
-        for (name, value) in &command.env {
-            set(name, value.into());
+        set(MARK, self.mark.clone());
+        for (name, value) in self.set_by(command) {
+            set(&name, value);
         }
         if let Some(path) = notify {
             set("NOTIFY_SOCKET", path.into());
@@ -85,93 +99,60 @@ impl Environment {
     }
 }
 
-/// Whether a variable describes the process of the tool, so that a child would misunderstand it.
-fn is_for_the_tool(name: &OsStr) -> bool {
-    // A shell records in `PWD` and `OLDPWD` folders that the child does not start in.
-    name.to_str().is_some_and(|name| {
-        matches!(name, "PWD" | "OLDPWD" | MARK)
-            || is_cargo_variable(name)
-            || is_service_manager_variable(name)
-    })
-}
-
-/// `value` without the folders that cargo and rustup add; none if no folder is left.
-fn without_cargo_folders(value: &OsStr, program: &Path, rustup: Option<&Path>) -> Option<OsString> {
-    let kept: Vec<PathBuf> = std::env::split_paths(value)
-        .filter(|folder| {
-            let is_below =
-                |other: Option<&Path>| other.is_some_and(|path| folder.starts_with(path));
-            let parts: Vec<&OsStr> = folder.components().map(|part| part.as_os_str()).collect();
-            let of_toolchain = parts.iter().any(|part| *part == "rustlib")
-                || parts.windows(2).any(|two| two[0] == ".rustup" && two[1] == "toolchains");
-            !parts.is_empty() && !of_toolchain && !is_below(program.parent()) && !is_below(rustup)
-        })
-        .collect();
-    if kept.is_empty() { None } else { std::env::join_paths(kept).ok() }
-}
-
 #[cfg(test)]
 mod tests {
+    use xtask_client::context::OsText;
+
     use super::*;
+    use crate::effects::tests::command;
 
-    fn environment(pairs: &[(&str, &str)]) -> Environment {
-        let pairs = pairs.iter().map(|(name, value)| ((*name).into(), (*value).into()));
-        Environment::from_variables(pairs, Path::new("/w/target/debug/tool"), "m")
+    fn context(pairs: &[(&str, &str)]) -> Context {
+        let pair = |(name, value): &(&str, &str)| (OsText(name.into()), OsText(value.into()));
+        Context { variables: pairs.iter().map(pair).collect(), ..Context::default() }
     }
 
-    fn rendered(environment: &Environment, command: &Command) -> Vec<String> {
-        environment
-            .of(command, None)
-            .into_iter()
-            .map(|entry| entry.into_string().unwrap())
-            .collect()
-    }
-
-    #[test]
-    fn base_drops_variables_of_cargo_and_supervisors() {
-        let environment = environment(&[
-            ("CARGO", "/c"),
-            ("CARGO_PKG_NAME", "xtask"),
-            ("CARGO_HOME", "/home/.cargo"),
-            ("RUSTUP_TOOLCHAIN", "stable"),
-            ("LISTEN_PID", "1"),
-            ("NOTIFY_SOCKET", "/n"),
-            ("XTASK_MARK", "outer"),
-            ("HOME", "/home"),
-            ("LISTEN_ADDR", "1"),
-            ("XTASK_OWN", "1"),
-        ]);
-        assert_eq!(
-            rendered(&environment, &crate::effects::tests::command("x", &[])),
-            [
-                "CARGO_HOME=/home/.cargo",
-                "HOME=/home",
-                "LISTEN_ADDR=1",
-                "RUSTUP_TOOLCHAIN=stable",
-                "XTASK_MARK=m",
-                "XTASK_OWN=1",
-            ]
-        );
+    fn rendered(contexts: &Contexts, command: &Command) -> Vec<String> {
+        let entries = contexts.environment(command, None).into_iter();
+        entries.map(|entry| entry.into_string().unwrap()).collect()
     }
 
     #[test]
-    fn loader_path_loses_only_cargo_folders() {
-        let added =
-            "/w/target/debug/deps:/w/target/debug:/r/lib/rustlib/x/lib:/h/.rustup/toolchains/x/lib";
-        let cleaned = environment(&[("LD_LIBRARY_PATH", added)]);
-        assert!(!cleaned.base.contains_key(OsStr::new("LD_LIBRARY_PATH")));
-        let own = environment(&[("LD_LIBRARY_PATH", &format!("{added}:/opt/toolchains/lib"))]);
-        assert_eq!(own.base[OsStr::new("LD_LIBRARY_PATH")], OsStr::new("/opt/toolchains/lib"));
+    fn command_gets_the_variables_of_its_context() {
+        let mut contexts = Contexts::new(context(&[("A", "old"), ("B", "old")]), "m");
+        let number = contexts.keep(context(&[("A", "new")]));
+        let mut command = command("x", &[]);
+        assert_eq!(rendered(&contexts, &command), ["A=old", "B=old", "XTASK_MARK=m"]);
+        command.context = number;
+        assert_eq!(rendered(&contexts, &command), ["A=new", "XTASK_MARK=m"]);
     }
 
     #[test]
-    fn command_variables_override_the_base() {
-        let mut command = crate::effects::tests::command("x", &[]);
-        command.env = vec![("HOME".into(), "/elsewhere".into())];
+    fn equal_contexts_share_a_number_and_unused_are_dropped() {
+        let mut contexts = Contexts::new(context(&[]), "m");
+        let first = contexts.keep(context(&[("A", "1")]));
+        let second = contexts.keep(context(&[("A", "2")]));
+        assert_eq!(contexts.keep(context(&[("A", "1")])), first);
+        contexts.retain(&BTreeSet::from([second]));
+        assert_eq!(contexts.of(first), contexts.of(0));
+        assert_ne!(contexts.keep(context(&[("A", "1")])), first);
+    }
+
+    #[test]
+    fn declared_value_yields_to_the_shell_where_allowed() {
+        let contexts = Contexts::new(context(&[("A", "shell"), ("B", "shell")]), "m");
+        let mut command = command("x", &[]);
+        let set = |name: &str| (name.to_owned(), "declared".to_owned());
+        command.env = vec![set("A"), set("B"), set("C")];
+        command.shell_wins = vec!["A".to_owned(), "C".to_owned()];
+        let all = rendered(&contexts, &command);
+        assert_eq!(all, ["A=shell", "B=declared", "C=declared", "XTASK_MARK=m"]);
+    }
+
+    #[test]
+    fn sockets_are_announced_by_name() {
+        let mut command = command("x", &[]);
         command.sockets = vec!["http".into(), "metrics".into()];
-        let all = rendered(&environment(&[("HOME", "/home")]), &command);
-        assert!(all.contains(&"HOME=/elsewhere".to_owned()), "{all:?}");
-        assert!(all.contains(&"LISTEN_FDS=2".to_owned()), "{all:?}");
-        assert!(all.contains(&"LISTEN_FDNAMES=http:metrics".to_owned()), "{all:?}");
+        let all = rendered(&Contexts::new(context(&[]), "m"), &command);
+        assert_eq!(all, ["LISTEN_FDNAMES=http:metrics", "LISTEN_FDS=2", "XTASK_MARK=m"]);
     }
 }

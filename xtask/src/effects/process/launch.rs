@@ -40,12 +40,12 @@ impl World {
         let events = self.events(service, run);
         let failed = |error: io::Error| Error::Start { subject: command.program.clone(), error };
         let program =
-            find_program(&command.program, self.environment.get(command, "PATH"), &command.cwd)?;
+            find_program(&command.program, self.contexts.get(command, "PATH"), &command.cwd)?;
 
         let notify = self.notify_socket(&events, command, &probes).map_err(failed)?;
-        let env = self.environment.of(command, notify.as_deref().map(NotifySocket::path));
+        let env = self.contexts.environment(command, notify.as_deref().map(NotifySocket::path));
         let args = [&command.program].into_iter().chain(&command.args);
-        let exec = Exec::new(&program, args, env, &command.cwd, self.open_files)?;
+        let exec = Exec::new(&program, args, env, &command.cwd, self.contexts.inherited(command))?;
         let run_probes = RunProbes::new(notify.as_ref());
         let (pipes, ends) = self.pipes(&events, &run_probes.patterns).map_err(failed)?;
         // Before the fork, so that the first accept answers.
@@ -174,10 +174,11 @@ impl World {
         // It gets the environment of the run without sockets and watchdog.
         let bare = Command { sockets: Vec::new(), watchdog_us: None, ..command.clone() };
         let name = prepared.command.first().ok_or(probe::Error::EmptyCommand)?;
-        let program = find_program(name, self.environment.get(command, "PATH"), &command.cwd)?;
-        let env = self.environment.of(&bare, None);
+        let program = find_program(name, self.contexts.get(command, "PATH"), &command.cwd)?;
+        let env = self.contexts.environment(&bare, None);
+        let inherited = self.contexts.inherited(command);
         let (args, cwd) = (&prepared.command, &command.cwd);
-        Ok(Target::Command(Exec::new(&program, args, env, cwd, self.open_files)?))
+        Ok(Target::Command(Exec::new(&program, args, env, cwd, inherited)?))
     }
 
     pub(crate) fn notify_socket(

@@ -205,7 +205,7 @@ fn unmanaged_service_is_probed_without_a_process() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let number = listener.local_addr().unwrap().port();
         let probes = vec![probe(1, Probe::Tcp { port: 0 }, Some(number))];
-        fixture.world.perform(Effect::Probe { service: name(), run: 1, probes });
+        fixture.world.perform(Effect::Probe { service: name(), run: 1, context: 0, probes });
         assert_eq!(fixture.until_passed().await, 1);
     });
 }

@@ -8,7 +8,8 @@ use super::{Export, File, Images, Target, export};
 use crate::sample::plan;
 
 fn setting(value: &str, secret: bool) -> Setting {
-    Setting { value: value.into(), source: Source::Injected, secret, overrides: Vec::new() }
+    let source = Source::Injected;
+    Setting { value: value.into(), source, secret, overrides: Vec::new(), declared: None }
 }
 
 fn place() -> Place {

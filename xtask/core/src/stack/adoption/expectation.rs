@@ -3,8 +3,9 @@
 //! `adoption` decides what follows from a difference. Of the variables in the plan, only
 //! addresses and data locations count: a verbose log does not make another service.
 
+use alloc::collections::BTreeMap;
 use alloc::format;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use crate::plan::{Piece, Program, Setting, Source};
@@ -14,6 +15,7 @@ use crate::stack::conditions::ConditionState;
 use crate::stack::effect::ExpectedProgram;
 use crate::stack::event::InspectedHolder;
 use crate::stack::node::Id;
+use crate::terms::Name;
 use crate::terms::secret::{self, MASK};
 
 /// What a process must match to act as the run of a service.
@@ -35,6 +37,20 @@ pub(super) struct Expected {
     pub(super) value: String,
     /// Whether messages mask the value.
     pub(super) secret: bool,
+    /// The address that an injected variable holds.
+    pub(super) address: Option<Address>,
+}
+
+/// The part of another service's address that a variable holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Address {
+    of: Name,
+    /// The index of its port; none for a host.
+    port: Option<usize>,
+    /// Whether the variable holds the host as well.
+    whole: bool,
+    /// Whether host and port say everything that the variable says.
+    plain: bool,
 }
 
 /// Which arguments a process must have.
@@ -58,11 +74,12 @@ pub(crate) enum Relation {
 }
 
 impl ExpectedProcess {
-    /// The question for the driver.
-    pub(crate) fn question(&self) -> ExpectedProgram {
+    /// The question for the driver, about a start in this context.
+    pub(crate) fn question(&self, context: u64) -> ExpectedProgram {
         ExpectedProgram {
             program: self.program.clone(),
             path: self.path.clone(),
+            context,
             cwd: self.cwd.clone(),
             variables: self.variables.iter().map(|expected| expected.name.clone()).collect(),
         }
@@ -129,10 +146,36 @@ impl ExpectedProcess {
                     let value = if hidden { MASK } else { value };
                     out.push(format!("`{name}` is `{value}` instead of `{}`", shown(expected)));
                 }
+                None if self.is_known_otherwise(expected, variables) => {}
                 None => out.push(format!("`{name}` is not set to `{}`", shown(expected))),
             }
         }
         out
+    }
+}
+
+impl ExpectedProcess {
+    /// Whether a missing variable only repeats an address that others hold. A program reads either
+    /// the whole address, or host and port.
+    fn is_known_otherwise(&self, missing: &Expected, variables: &BTreeMap<String, String>) -> bool {
+        let Some(wanted) = &missing.address else { return false };
+        let is_right = |other: &Expected| variables.get(&other.name) == Some(&other.value);
+        let known = |matches: &dyn Fn(&Address) -> bool| {
+            let others = self.variables.iter().filter(|other| is_right(other));
+            others.filter_map(|other| other.address.as_ref()).any(matches)
+        };
+        let same_service = |other: &Address| other.of == wanted.of;
+        let same_port = |other: &Address| same_service(other) && other.port == wanted.port;
+        if wanted.whole {
+            let parts = known(&|other| same_service(other) && other.port.is_none())
+                && known(&|other| same_port(other) && !other.whole);
+            return known(&|other| same_port(other) && other.whole) || wanted.plain && parts;
+        }
+        // A difference in the whole address is reported there.
+        let whole = self.variables.iter().filter_map(|other| other.address.as_ref());
+        let holds_it = |other: &Address| wanted.port.is_none() || same_port(other);
+        let mut whole = whole.filter(|other| other.whole && same_service(other));
+        whole.any(holds_it) || wanted.port.is_some() && known(&same_port)
     }
 }
 
@@ -167,6 +210,7 @@ impl Stack {
                         name: String::new(),
                         value: value.clone(),
                         secret: setting.secret,
+                        address: None,
                     })
                     .collect(),
             ),
@@ -174,9 +218,15 @@ impl Stack {
                 Arguments::Exactly(command.args.clone())
             }
         };
-        let value_of = |name: &str| command.env.iter().find(|(key, _)| key == name);
+        let value_of = |name: &str| {
+            let setting = node.spec.env.get(name).filter(|setting| setting.declared.is_some());
+            // The shell of the last command decides what a run would get.
+            let by_shell = setting.map(|setting| setting.value.to_string());
+            let set = command.env.iter().find(|(key, _)| key == name);
+            by_shell.or_else(|| set.map(|(_, value)| value.clone()))
+        };
         let variables = (node.spec.env.iter())
-            .filter_map(|(name, setting)| Some((name, setting, &value_of(name)?.1)))
+            .filter_map(|(name, setting)| Some((name, setting, value_of(name)?)))
             .filter(|(name, setting, _)| !self.is_own_address(id, name, setting))
             .filter(|(_, setting, value)| {
                 setting.source == Source::Injected
@@ -185,12 +235,13 @@ impl Stack {
             })
             .map(|(name, setting, value)| Expected {
                 name: name.clone(),
-                value: value.clone(),
+                value,
                 secret: setting.secret,
+                address: self.address_of(id, name, setting),
             })
             .collect();
         Some(ExpectedProcess {
-            path: value_of("PATH").map(|(_, value)| value.clone()),
+            path: value_of("PATH"),
             program: command.program,
             cwd: command.cwd,
             arguments,
@@ -203,6 +254,29 @@ impl Stack {
         let node = &self.nodes[id];
         node.program() != ProgramState::Available
             || node.edges.known().any(|on| self.address_state(on) != ConditionState::Holds)
+    }
+
+    /// The address of another service that an injected variable holds.
+    fn address_of(&self, id: Id, name: &str, setting: &Setting) -> Option<Address> {
+        if setting.source != Source::Injected {
+            return None;
+        }
+        let pieces = &setting.value.pieces;
+        let port = pieces.iter().find_map(|piece| match piece {
+            Piece::Port { service, port } => Some((service.clone(), *port)),
+            Piece::Literal(_) => None,
+        });
+        match port {
+            Some((of, port)) => {
+                let plain = matches!(pieces.last(), Some(Piece::Port { .. }));
+                Some(Address { of, port: Some(port), whole: pieces.len() > 1, plain })
+            }
+            None => {
+                let is_host = |of: &&Name| name == format!("{}_HOST", of.variable_prefix());
+                let of = self.nodes[id].spec.edges().find(is_host)?.clone();
+                Some(Address { of, port: None, whole: false, plain: true })
+            }
+        }
     }
 
     /// Whether a variable only contains the service's own address. The inspection checks that it

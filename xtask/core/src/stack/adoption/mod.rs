@@ -64,10 +64,11 @@ impl Stack {
         let Some(ports) = self.numbered_ports(id) else { return };
         let PortState::Held(held) = &self.nodes[id].ports.state else { return };
         let held = held.clone();
+        let context = self.nodes[id].next_context();
         effects.push(Effect::InspectHolder {
             service: self.nodes[id].spec.name.clone(),
             ports,
-            expected: expected.as_ref().map(ExpectedProcess::question),
+            expected: expected.as_ref().map(|expected| expected.question(context)),
         });
         self.nodes[id].ports.state = PortState::Inspecting { held, expected };
     }
@@ -240,7 +241,10 @@ impl Stack {
             Some(PortHolder { pid, .. }) => {
                 effects.push(Effect::Adopt { service, run, pid, command, probes });
             }
-            None => effects.push(Effect::Probe { service, run, probes }),
+            None => {
+                let context = self.nodes[id].contexts.current;
+                effects.push(Effect::Probe { service, run, context, probes });
+            }
         }
         match decision.action {
             HolderAction::Adopt => {

@@ -149,7 +149,7 @@ impl History {
                 let origin = holder.map_or(Origin::Adopted, |holder| origin(service, holder));
                 self.start(now, name, *run, origin, probes, command);
             }
-            Effect::Probe { service, run, probes } => {
+            Effect::Probe { service, run, probes, .. } => {
                 self.start(now, service, *run, Origin::External, probes, &Command::default());
             }
             Effect::Release { service, run } => {
