@@ -105,9 +105,10 @@ enum Command {
     ///
     /// Example: `cargo xtask logs --follow --since 5m`
     Logs(logs::LogsArgs),
-    /// Stop services and start them again
+    /// Build services and start them again
     ///
-    /// Starts the programs of the last build, waits until they are ready, and builds nothing.
+    /// Applies edits of their sources and metadata and the variables of this shell, and waits until
+    /// they are ready. A failed build leaves the old runs serving.
     ///
     /// Example: `cargo xtask restart web`
     Restart(restart::RestartArgs),

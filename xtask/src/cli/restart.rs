@@ -1,25 +1,39 @@
-//! `restart`: stops services and starts the programs of the last accepted build.
+//! `restart`: builds services and starts new runs of them, with today's metadata and the context
+//! of this command.
 //!
-//! It builds nothing. `up` builds, and restarts what changed.
+//! The build ends before anything changes, so a mistake leaves the old runs serving. With
+//! `--no-build` it reads no manifest and repeats what runs.
 
 use std::collections::BTreeMap;
 
 use clap::Args;
 use xtask_client::protocol::Request;
-use xtask_client::snapshot::Phase;
+use xtask_client::snapshot::{Phase, ServiceSnapshot, Snapshot};
+use xtask_core::plan::Plan;
 use xtask_core::terms::Name;
 use xtask_core::terms::duration::measured;
 
+use super::error::Error;
 use super::exit::Exit;
+use super::interrupt::{Interrupts, exit_on_signal};
+use super::load::{self, Loaded};
+use super::up::build::Build;
+use super::up::target;
 use super::wait::until;
-use super::{Global, print, running};
-use crate::view::style::GOOD;
+use super::{Global, block_on, image, print, running};
+use crate::session::connect::Session;
+use crate::system::context;
+use crate::view::style::{BAD, GOOD, WARN};
+use crate::workspace::planning::Scope;
 
 #[derive(Debug, Args)]
 pub(crate) struct RestartArgs {
     /// Restart these services; a job runs again
     #[arg(value_name = "SERVICE", required = true)]
     services: Vec<String>,
+    /// Repeat what runs: the accepted programs with their present settings and environment
+    #[arg(long)]
+    no_build: bool,
     /// Also stop processes that were started by hand, and replace them
     #[arg(long)]
     replace: bool,
@@ -29,27 +43,136 @@ pub(crate) struct RestartArgs {
 }
 
 pub(crate) fn run(global: &Global, args: &RestartArgs) -> anyhow::Result<Exit> {
-    running::with_services(global, &args.services, args.json, async |session, names| {
-        let run_of = |name: &Name| session.snapshot.service(name).map_or(0, |service| service.run);
-        let before: BTreeMap<Name, u64> =
-            names.iter().map(|name| (name.clone(), run_of(name))).collect();
-        let services = names.to_vec();
-        let request = match args.replace {
-            true => Request::Replace { services },
-            false => Request::Restart { services },
+    if args.no_build {
+        return running::with_services(
+            global,
+            &args.services,
+            args.json,
+            async |session, names| {
+                let before = runs(&session.snapshot);
+                let services = names.to_vec();
+                session
+                    .request(match args.replace {
+                        true => Request::Replace { services },
+                        false => Request::Restart { services },
+                    })
+                    .await?;
+                restarted(session, names, &before).await
+            },
+        );
+    }
+    let inspected = load::inspect(global, &args.services, Scope::Request, |_| {})?;
+    block_on(async {
+        // A mistake in the metadata matters only to a stack that runs.
+        let mut session = running::session(&inspected.paths).await?;
+        let loaded = load::accept(inspected)?;
+        let names = loaded.plan.wanted.clone();
+        let before = runs(&session.snapshot);
+        let programs = build(&mut session, &loaded).await?;
+        let plan = part(loaded.plan, &names, &session.snapshot, args.replace);
+        apply(&mut session, plan, programs).await?;
+        let exit = match kept(&session.snapshot, &names, &before) {
+            true => Exit::BUILD,
+            false => restarted(&mut session, &names, &before).await?,
         };
-        session.request(request).await?;
-        let exit = until(session, names, |service| {
-            let new_run = before.get(&service.name).is_some_and(|&run| service.run > run);
-            !service.phase.is_on_the_way() && (new_run || service.phase == Phase::Failed)
-        })
-        .await?;
-        for service in names.iter().filter_map(|name| session.snapshot.service(name)) {
-            if matches!(service.phase, Phase::Ready | Phase::Succeeded) {
-                let took = measured(service.ready_ms.unwrap_or(0));
-                print::progress(GOOD, "Restarted", &format!("{} in {took}", service.name));
-            }
-        }
+        running::print(session.snapshot, &names, args.json)?;
         Ok(exit)
     })
+}
+
+/// Builds the plan's programs. Returns each with the services that run it.
+async fn build(session: &mut Session, loaded: &Loaded) -> anyhow::Result<Vec<(Vec<Name>, String)>> {
+    target::refuse_shared(loaded, "dev", "restart")?;
+    image::check_engine(&loaded.plan).await?;
+    let mut interrupts = Interrupts::new()?;
+    let mut build = Build::start(&loaded.plan, false)?;
+    if let Some(pid) = build.pid() {
+        session.request(Request::Building { pid }).await?;
+    }
+    let mut programs = Vec::new();
+    let built = build.programs(&mut interrupts, async |services, path| {
+        programs.push((services, path));
+        Ok(())
+    });
+    let built = built.await;
+    exit_on_signal();
+    if let Err(error) = built {
+        if let Some(Error::Reported(Exit::BUILD)) = error.downcast_ref() {
+            print::progress(WARN, "Kept", "the running services, because the build failed");
+        }
+        return Err(error);
+    }
+    Ok(programs)
+}
+
+/// The part of the plan that starts: the named services, and what they need and does not run.
+fn part(mut plan: Plan, names: &[Name], snapshot: &Snapshot, replace: bool) -> Plan {
+    let is_up = |name: &Name| {
+        let known = snapshot.service(name).filter(|service| service.wanted);
+        known.is_some_and(|service| !matches!(service.phase, Phase::Failed | Phase::Stopped))
+    };
+    plan.services.retain(|service| names.contains(&service.name) || !is_up(&service.name));
+    plan.restart = names.to_vec();
+    plan.replace = replace;
+    plan
+}
+
+/// Sends the plan and its programs, and waits until the supervisor has accepted or refused them.
+async fn apply(
+    session: &mut Session,
+    plan: Plan,
+    programs: Vec<(Vec<Name>, String)>,
+) -> anyhow::Result<()> {
+    let context = Box::new(context::of_this_process());
+    session.request(Request::Context { context }).await?;
+    let names: Vec<Name> = plan.services.iter().map(|service| service.name.clone()).collect();
+    session.request(Request::Apply { plan: Box::new(plan), hold: false }).await?;
+    for (mut services, path) in programs {
+        services.retain(|service| names.contains(service));
+        session.request(Request::Linked { services, path }).await?;
+    }
+    session.request(Request::BuildEnded { ok: true }).await?;
+    Ok(())
+}
+
+/// The last run of each service.
+fn runs(snapshot: &Snapshot) -> BTreeMap<Name, u64> {
+    let run = |service: &ServiceSnapshot| (service.name.clone(), service.run);
+    snapshot.services.iter().map(run).collect()
+}
+
+/// Reports services that keep their run because their new program cannot start, and returns
+/// whether there are any.
+fn kept(snapshot: &Snapshot, names: &[Name], before: &BTreeMap<Name, u64>) -> bool {
+    let services = names.iter().filter_map(|name| snapshot.service(name));
+    let kept = services.filter(|service| {
+        service.phase == Phase::Ready
+            && before.get(&service.name) == Some(&service.run)
+            && service.reason.is_some()
+    });
+    let report = |service: &ServiceSnapshot| {
+        let reason = service.reason.as_deref().unwrap_or_default();
+        print::progress(BAD, "Kept", &format!("{}: {reason}", service.name));
+    };
+    kept.inspect(|service| report(service)).count() > 0
+}
+
+/// Waits until each service has a new run that is ready, and reports it.
+async fn restarted(
+    session: &mut Session,
+    names: &[Name],
+    before: &BTreeMap<Name, u64>,
+) -> anyhow::Result<Exit> {
+    let exit = until(session, names, |service| {
+        let new_run = service.run > before.get(&service.name).copied().unwrap_or_default();
+        !service.phase.is_on_the_way() && (new_run || service.phase == Phase::Failed)
+    })
+    .await?;
+    for service in names.iter().filter_map(|name| session.snapshot.service(name)) {
+        if matches!(service.phase, Phase::Ready | Phase::Succeeded) {
+            let took = measured(service.ready_ms.unwrap_or(0));
+            print::progress(GOOD, "Restarted", &format!("{} in {took}", service.name));
+        }
+    }
+    Ok(exit)
 }

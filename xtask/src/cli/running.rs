@@ -1,5 +1,6 @@
 //! The services of a running stack that the command line names, for `restart`, `wait` and `down`.
 
+use xtask_client::StackPaths;
 use xtask_client::connection::update;
 use xtask_client::snapshot::Snapshot;
 use xtask_core::terms::Name;
@@ -18,21 +19,32 @@ pub(crate) fn with_services(
     act: impl AsyncFnOnce(&mut Session, &[Name]) -> anyhow::Result<Exit>,
 ) -> anyhow::Result<Exit> {
     block_on(async {
-        let mut session = stack::watch(&stack::stack_paths(global)?).await?;
-        // A supervisor that has just started has no plan yet.
-        while session.snapshot.services.is_empty() {
-            let answer = session.connection.next().await?.ok_or(Error::ShutDown)?;
-            update(&mut session.snapshot, answer.reply);
-        }
+        let mut session = session(&stack::stack_paths(global)?).await?;
         let names = named(&session.snapshot, services)?;
         let exit = act(&mut session, &names).await?;
-        if json {
-            let mut snapshot = session.snapshot;
-            snapshot.services.retain(|service| names.contains(&service.name));
-            print::json_pretty(&snapshot)?;
-        }
+        print(session.snapshot, &names, json)?;
         Ok(exit)
     })
+}
+
+/// Watches a running stack. Waits until it has a plan.
+pub(crate) async fn session(paths: &StackPaths) -> anyhow::Result<Session> {
+    let mut session = stack::watch(paths).await?;
+    // A supervisor that has just started has no plan yet.
+    while session.snapshot.services.is_empty() {
+        let answer = session.connection.next().await?.ok_or(Error::ShutDown)?;
+        update(&mut session.snapshot, answer.reply);
+    }
+    Ok(session)
+}
+
+/// With `json`, prints the stack with only these services, as `status --json` does.
+pub(crate) fn print(mut snapshot: Snapshot, names: &[Name], json: bool) -> anyhow::Result<()> {
+    if json {
+        snapshot.services.retain(|service| names.contains(&service.name));
+        print::json_pretty(&snapshot)?;
+    }
+    Ok(())
 }
 
 /// The services with these names, or all wanted ones.

@@ -68,7 +68,7 @@ fn failed_rebuild_keeps_runs_and_their_accepted_program() {
     assert_eq!(fixture.service("front")["pid"], before["pid"]);
     assert_eq!(fixture.status()["state"], "ready");
 
-    fixture.xtask(&["restart", "front"]).ends_with(0);
+    fixture.xtask(&["restart", "--no-build", "front"]).ends_with(0);
     let after = fixture.service("front");
     assert_eq!(after["phase"], "ready");
     assert_ne!(after["pid"], before["pid"]);
@@ -79,7 +79,7 @@ fn cargo_clean_does_not_break_a_running_stack() {
     let fixture = two(front());
     fixture.xtask(&["up", "-d"]).ends_with(0);
     std::fs::remove_dir_all(fixture.root().join("target")).unwrap();
-    fixture.xtask(&["restart", "front"]).ends_with(0);
+    fixture.xtask(&["restart", "--no-build", "front"]).ends_with(0);
     let front = fixture.service("front");
     assert_eq!(get_at(front["url"].as_str().unwrap(), "/").unwrap().body, front["pid"].to_string());
 }

@@ -120,7 +120,7 @@ fn restart_runs_the_accepted_build() {
     // Cargo takes the old program away when it links; nothing may depend on it.
     let _ = fs::remove_file(fixture.root().join("target/debug/oned"));
     let before = fixture.service("one")["pid"].as_u64();
-    fixture.xtask(&["restart", "one"]).ends_with(0);
+    fixture.xtask(&["restart", "--no-build", "one"]).ends_with(0);
     let during = fixture.service("one")["pid"].as_u64();
     assert_ne!(during, before);
     assert_eq!(answer(&fixture, "one"), "version 1");
@@ -130,7 +130,7 @@ fn restart_runs_the_accepted_build() {
     assert_eq!(up.stderr.matches("mismatched types").count(), 1, "{up}");
     assert_eq!(fixture.service("one")["pid"].as_u64(), during, "what runs is left alone");
 
-    fixture.xtask(&["restart", "one"]).ends_with(0);
+    fixture.xtask(&["restart", "--no-build", "one"]).ends_with(0);
     assert_eq!(answer(&fixture, "one"), "version 1");
     assert_ne!(fixture.service("one")["pid"].as_u64(), during);
 
@@ -163,7 +163,7 @@ fn a_running_stack_outlives_cargo_clean() {
     fs::remove_dir_all(fixture.root().join("target")).unwrap();
     assert_eq!(fixture.service("one")["pid"].as_u64(), before);
     assert_eq!(answer(&fixture, "one"), "version 1");
-    fixture.xtask(&["restart", "one", "keeper"]).ends_with(0);
+    fixture.xtask(&["restart", "--no-build", "one", "keeper"]).ends_with(0);
     assert_eq!(answer(&fixture, "one"), "version 1");
     assert_ne!(fixture.service("one")["pid"].as_u64(), before);
     fixture.xtask(&["down"]).ends_with(0);
