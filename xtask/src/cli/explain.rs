@@ -1,12 +1,15 @@
 //! `explain`: every setting of a service and its source, and its state if it runs.
 //!
-//! It reads the present metadata. A running service may have started before an edit.
+//! A running service is shown with the values that its process got. What differs from the present
+//! metadata is marked.
 
 use clap::Args;
+use xtask_core::terms::Name;
 
 use super::exit::Exit;
 use super::plan_args::StackArgs;
 use super::{Global, block_on, load, print, stack};
+use crate::session::connect;
 use crate::view::explain::{json, render};
 
 #[derive(Debug, Args)]
@@ -24,12 +27,22 @@ pub(crate) struct ExplainArgs {
 pub(crate) fn run(global: &Global, args: &ExplainArgs) -> anyhow::Result<Exit> {
     let services = std::slice::from_ref(&args.service);
     let loaded = load::plan(global, services, |request| args.stack.shape(request))?;
-    let running = block_on(stack::status(&loaded.paths))?;
+    let (running, run) = block_on(async {
+        let running = stack::status(&loaded.paths).await?;
+        let name = Name::from(args.service.as_str());
+        let is_known = running.as_ref().is_some_and(|running| running.service(&name).is_some());
+        let run = match is_known {
+            true => connect::started_as(&loaded.paths, &name).await?,
+            false => None,
+        };
+        Ok((running, run))
+    })?;
+    let (running, run) = (running.as_ref(), run.as_ref());
     if args.json {
-        if let Some(explained) = json(&loaded.plan, &args.service, running.as_ref()) {
+        if let Some(explained) = json(&loaded.plan, &args.service, running, run) {
             print::json_pretty(&explained)?;
         }
-    } else if let Some(text) = render(&loaded.plan, &args.service, running.as_ref()) {
+    } else if let Some(text) = render(&loaded.plan, &args.service, running, run) {
         print::out(&text)?;
     }
     Ok(Exit::DONE)

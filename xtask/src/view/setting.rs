@@ -1,6 +1,7 @@
 //! Values of a plan for output: known ports filled in, secrets masked, sources as text.
 //!
 //! Every value of a plan reaches an output through this module, so no secret bypasses the mask.
+//! Only `env` prints unmasked values.
 
 use serde::Serialize;
 use xtask_core::plan::{Piece, Plan, Setting, Source, Text};
@@ -26,6 +27,12 @@ impl Values<'_> {
 
     /// The text with known ports filled in and `?` for the others, or the mask.
     pub(crate) fn text(&self, text: &Text) -> String {
+        let out = self.unmasked(text);
+        if secret::has_password(&out) { secret::MASK.to_string() } else { out }
+    }
+
+    /// As [`Values::text`] without the mask, for comparisons and for `env`.
+    pub(crate) fn unmasked(&self, text: &Text) -> String {
         let piece = |piece: &Piece| match piece {
             Piece::Literal(literal) => literal.clone(),
             Piece::Port { service, port } => match self.port(service, *port) {
@@ -33,8 +40,7 @@ impl Values<'_> {
                 None => "?".to_owned(),
             },
         };
-        let out: String = text.pieces.iter().map(piece).collect();
-        if secret::has_password(&out) { secret::MASK.to_string() } else { out }
+        text.pieces.iter().map(piece).collect()
     }
 
     /// The value of a setting, or the mask.

@@ -14,6 +14,7 @@ mod builds;
 mod by_hand;
 mod calls;
 mod commands;
+mod contexts;
 mod control;
 mod copied;
 mod cycles;

@@ -1,0 +1,189 @@
+//! What a service inherits from the command that starts it, and what `restart`, `explain` and `env`
+//! make of an edit.
+
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
+use std::time::Duration;
+
+use xtask_test_support::stand::pid;
+use xtask_test_support::{Fixture, PackageSpec, Ran, eventually};
+
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// A service that prints what it inherited and what its metadata declares.
+const REPORT: &str = "command = [\"sh\", \"-c\", \"echo MODE=$$MODE V=$$V U=$$(umask) N=$$(nice) \
+                      F=$$(ulimit -n); echo END; exec sleep 600\"]\n\
+                      ready = { log = \"^END$$\" }\nenv = { V = \"one\", SHADE = \"declared\" }\n";
+
+fn pair() -> Fixture {
+    let service = |name: &str| format!("[workspace.metadata.services.{name}]\n{REPORT}");
+    let idle = PackageSpec::new("libs/idle", "idle").lib("");
+    Fixture::new("pair").package(idle).workspace(&service("a")).workspace(&service("b")).write()
+}
+
+/// A terminal: its variable, umask, nice value and limit of open files.
+#[derive(Clone, Copy)]
+struct Terminal(&'static str, u32, i32, u64);
+
+const FIRST: Terminal = Terminal("first", 0o22, 0, 900);
+const SECOND: Terminal = Terminal("second", 0o27, 3, 800);
+
+impl Terminal {
+    fn runs(self, fixture: &Fixture, args: &[&str]) -> Ran {
+        let Self(mode, umask, nice, files) = self;
+        let change = move |command: &mut Command| {
+            command.env("MODE", mode);
+            let files = libc::rlimit { rlim_cur: files, rlim_max: 1000 };
+            // SAFETY: between fork and exec only system calls are made.
+            unsafe {
+                command.pre_exec(move || {
+                    libc::umask(umask);
+                    libc::setpriority(libc::PRIO_PROCESS, 0, nice);
+                    match libc::setrlimit(libc::RLIMIT_NOFILE, &raw const files) {
+                        0 => Ok(()),
+                        _ => Err(std::io::Error::last_os_error()),
+                    }
+                });
+            }
+        };
+        fixture.spawn_with(args, change).wait(PATIENCE)
+    }
+
+    fn report(self, value: &str) -> String {
+        let Self(mode, umask, nice, files) = self;
+        format!("MODE={mode} V={value} U={umask:04o} N={nice} F={files}")
+    }
+}
+
+/// The report of the last run of a service.
+#[track_caller]
+fn last_report(fixture: &Fixture, name: &str) -> String {
+    let logs = fixture.xtask(&["logs", "--raw", name]).ends_with(0);
+    let line = logs.stdout.lines().rfind(|line| line.starts_with("MODE="));
+    line.unwrap_or_else(|| panic!("no report\n{logs}")).to_owned()
+}
+
+#[test]
+fn services_start_in_the_context_of_their_command() {
+    let fixture = pair();
+    FIRST.runs(&fixture, &["up", "-d", "a"]).ends_with(0);
+    SECOND.runs(&fixture, &["up", "-d", "b"]).ends_with(0);
+    assert_eq!(last_report(&fixture, "a"), FIRST.report("one"));
+    assert_eq!(last_report(&fixture, "b"), SECOND.report("one"));
+
+    // Inherited values replace nothing.
+    let before = pid(&fixture, "a");
+    SECOND.runs(&fixture, &["up", "-d"]).ends_with(0);
+    assert_eq!(pid(&fixture, "a"), before);
+
+    // A crash restarts it in the context of its own command.
+    // SAFETY: the call takes two numbers.
+    unsafe { libc::kill(before, libc::SIGKILL) };
+    eventually(PATIENCE, "the next run", || {
+        let service = fixture.service("a");
+        (service["phase"] == "ready" && service["run"] == 2).then_some(())
+    });
+    assert_eq!(last_report(&fixture, "a"), FIRST.report("one"));
+
+    // So does a repetition; a restart takes the context of its command.
+    SECOND.runs(&fixture, &["restart", "--no-build", "a"]).ends_with(0);
+    assert_eq!(last_report(&fixture, "a"), FIRST.report("one"));
+    SECOND.runs(&fixture, &["restart", "a"]).ends_with(0);
+    assert_eq!(last_report(&fixture, "a"), SECOND.report("one"));
+}
+
+#[test]
+fn shell_values_of_declared_variables_replace_nothing() {
+    let fixture = pair();
+    let shade = |value: &'static str| {
+        move |command: &mut Command| {
+            command.env("SHADE", value);
+        }
+    };
+    let up = ["up", "-d", "a"];
+    fixture.spawn_with(&up, shade("blue")).wait(PATIENCE).ends_with(0);
+    let first = pid(&fixture, "a");
+    fixture.xtask(&up).ends_with(0);
+    fixture.spawn_with(&up, shade("red")).wait(PATIENCE).ends_with(0);
+    assert_eq!(pid(&fixture, "a"), first);
+    fixture.xtask(&["explain", "a"]).ends_with(0).says("SHADE=blue");
+
+    // The declared value still counts.
+    fixture.edit("Cargo.toml", "SHADE = \"declared\"", "SHADE = \"edited\"");
+    fixture.xtask(&up).ends_with(0);
+    assert_ne!(pid(&fixture, "a"), first);
+    fixture.xtask(&["explain", "a"]).ends_with(0).says("SHADE=edited");
+}
+
+fn saying(text: &str) -> String {
+    format!(
+        "fn main() {{ println!(\"says {text}\"); \
+         std::thread::sleep(std::time::Duration::from_secs(600)) }}"
+    )
+}
+
+/// A service that is built and says `one`.
+fn speaker() -> Fixture {
+    let metadata = "[package.metadata.service]\nname = \"speaker\"\nready = { log = \"says\" }\n\
+                    env = { V = \"one\" }\n";
+    let package = PackageSpec::new("speaker", "speaker").bin("speakerd", &saying("one"));
+    Fixture::new("speaking").package(package.metadata(metadata)).write()
+}
+
+const SOURCE: &str = "speaker/src/bin/speakerd.rs";
+
+#[test]
+fn restart_applies_edits_of_source_and_metadata() {
+    let fixture = speaker();
+    fixture.xtask(&["up", "-d"]).ends_with(0);
+    fixture.file(SOURCE, &saying("two"));
+    fixture.edit("speaker/Cargo.toml", "V = \"one\"", "V = \"two\"");
+    fixture.xtask(&["restart", "speaker"]).ends_with(0).says("Restarted speaker");
+    fixture.xtask(&["logs", "-n", "1"]).ends_with(0).says("says two");
+    fixture.xtask(&["explain", "speaker"]).ends_with(0).says("V=two");
+}
+
+#[test]
+fn broken_source_or_manifest_leaves_the_run_serving() {
+    let fixture = speaker();
+    fixture.xtask(&["up", "-d"]).ends_with(0);
+    let first = pid(&fixture, "speaker");
+
+    fixture.edit("speaker/Cargo.toml", "V = \"one\"", "V = \"two\"");
+    fixture.file(SOURCE, "fn main() { broken }");
+    let broken = fixture.xtask(&["restart", "speaker"]).ends_with(3);
+    broken.says("Kept the running services");
+    assert_eq!(pid(&fixture, "speaker"), first);
+    // The settings of the failed restart are not applied by a crash.
+    // SAFETY: the call takes two numbers.
+    unsafe { libc::kill(first, libc::SIGKILL) };
+    eventually(PATIENCE, "the next run", || {
+        let service = fixture.service("speaker");
+        (service["phase"] == "ready" && service["run"] == 2).then_some(())
+    });
+    fixture.xtask(&["explain", "speaker"]).ends_with(0).says("V=one");
+
+    let second = pid(&fixture, "speaker");
+    fixture.edit("speaker/Cargo.toml", "V = \"two\"", "V = [");
+    fixture.xtask(&["restart", "speaker"]).ends_with(2);
+    assert_eq!(pid(&fixture, "speaker"), second);
+    // Nor a member that cargo refuses, which `--no-build` does not read.
+    fixture.xtask(&["restart", "--no-build", "speaker"]).ends_with(0);
+    assert_ne!(pid(&fixture, "speaker"), second);
+    fixture.xtask(&["logs", "-n", "1"]).ends_with(0).says("says one");
+}
+
+#[test]
+fn restart_starts_what_a_service_newly_needs() {
+    let fixture = pair();
+    fixture.xtask(&["up", "-d", "a"]).ends_with(0);
+    fixture.edit("Cargo.toml", "services.a]\n", "services.a]\ndepends-on = [\"b\"]\n");
+    fixture.xtask(&["restart", "a"]).ends_with(0);
+    let needed = pid(&fixture, "b");
+    // What it needs and already runs keeps its run, whatever changed.
+    fixture.edit("Cargo.toml", "V = \"one\"", "V = \"two\"");
+    fixture.xtask(&["restart", "a"]).ends_with(0);
+    assert_eq!(pid(&fixture, "b"), needed);
+    assert!(last_report(&fixture, "a").contains("V=two"));
+    assert!(last_report(&fixture, "b").contains("V=one"));
+}
