@@ -86,7 +86,7 @@ fn limit(resource: u32) -> Option<Limit> {
     if unsafe { libc::getrlimit(resource as _, &raw mut limit) } != 0 {
         return None;
     }
-    if resource == libc::RLIMIT_NOFILE as u32
+    if resource == libc::RLIMIT_NOFILE as _
         && let Some(original) = original_open_files()
     {
         limit = original;
