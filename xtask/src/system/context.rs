@@ -80,13 +80,14 @@ fn umask() -> Option<u32> {
     u32::from_str_radix(mask.trim(), 8).ok()
 }
 
+#[allow(clippy::unnecessary_cast, reason = "the type of a resource differs between systems")]
 fn limit(resource: u32) -> Option<Limit> {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: the call writes to a local.
     if unsafe { libc::getrlimit(resource as _, &raw mut limit) } != 0 {
         return None;
     }
-    if resource == libc::RLIMIT_NOFILE as _
+    if resource == libc::RLIMIT_NOFILE as u32
         && let Some(original) = original_open_files()
     {
         limit = original;
