@@ -56,8 +56,8 @@ fn main() {
 pub(super) fn shop(name: &str, port: u16) -> Fixture {
     let counter = format!(
         "[package.metadata.service]\nname = \"counter\"\nport = {port}\nready = {{ http = \"/\" }}\n\
-         self-probe = [\"--probe\"]\ndeploy = {{ memory = \"32M\", cpus = 0.5 }}\n\
-         env = {{ PRICE = \"5$$\", API_TOKEN = \"hush\", KEEP = \"${{stack.data}}/kept\" }}\n"
+         self-probe = [\"--probe\"]\ndeploy = {{ memory = \"32M\", cpus = 0.5, env = {{ PRICE = \"5$$\" }} }}\n\
+         env = {{ PRICE = \"4$$\", API_TOKEN = \"hush\", KEEP = \"${{stack.data}}/kept\" }}\n"
     );
     let once = "[package.metadata.service]\nname = \"once\"\nkind = \"job\"\nargs = [\"once\"]\n\
                 depends-on = [\"counter\"]\nenv = { KEEP = \"${stack.data}/kept\" }\n";

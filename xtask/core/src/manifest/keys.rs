@@ -119,7 +119,7 @@ declare_keys! {
     /// of its image.
     self_probe: Option<At<Vec<TextAt>>> =
         "self-probe", Texts, "", |r, k, v| shape::nonempty(r, k, v, "--probe"), Replace;
-    /// Copies and limits for `export`. `up` ignores it.
+    /// Copies, limits and variables for `export`. `up` ignores it.
     deploy: Deploy = "deploy", Table(Deploy::KEYS), "", table, ByKey;
     /// The working folder, relative to the package.
     cwd: Option<TextAt> = "cwd", Text, "\".\"", Reader::string, Replace;
@@ -186,7 +186,7 @@ declare_keys! {
 }
 
 declare_keys! {
-    /// Copies and limits where a service is exported to. `up` runs each service once.
+    /// Copies, limits and variables where a service is exported to. `up` runs each service once.
     Deploy:
     /// The number of copies.
     replicas: Option<At<u32>> = "replicas", Count(1, MOST_REPLICAS), "1",
@@ -195,6 +195,8 @@ declare_keys! {
     memory_bytes: Option<At<u64>> = "memory", Size, "", |r, k, v| r.size(k, v, "64M"), Replace;
     /// The processors that a copy may use; unlimited by default.
     cpu_millis: Option<At<u32>> = "cpus", Number, "", shape::cpus, Replace;
+    /// Environment variables that override those of `env` and `env-file`.
+    env: Vec<(TextAt, TextAt)> = "env", TextTable, "{}", shape::env, ByKey;
 }
 
 impl Settings {

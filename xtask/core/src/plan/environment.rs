@@ -1,9 +1,9 @@
 //! The variables of one service, and which source wins.
 //!
-//! Low to high: injected addresses, the workspace's `env`, the service's, its env-file, the
-//! caller's shell, `-e` for all, `-e` for this service. A fixed value of the metadata never beats
-//! an injected address. The shell wins in the default stack only, and never over a value that
-//! depends on the stack or over a variable that every shell has.
+//! Low to high: injected addresses, the workspace's `env`, the service's, its env-file, its
+//! `deploy.env` in an export, the caller's shell, `-e` for all, `-e` for this service. A fixed
+//! value of the metadata never beats an injected address. The shell wins in the default stack
+//! only, and never over a value that depends on the stack or over a variable that every shell has.
 
 use alloc::collections::BTreeMap;
 use alloc::format;
@@ -62,6 +62,11 @@ pub(crate) fn variables(
         for (line, place) in env_file(scope, file, files, problems) {
             let literal = Given::Literal(line.value, place);
             given.entry(line.name).or_default().push(literal);
+        }
+    }
+    if scope.request.isolation == Isolation::Elsewhere {
+        for (name, value) in &node.settings.deploy.env {
+            given.entry(name.value.clone()).or_default().push(Given::Template(value));
         }
     }
     let for_it = flags.iter().filter(|flag| flag.is_for(&node.name));
