@@ -6,6 +6,8 @@ use std::ops::RangeInclusive;
 
 use axum::extract::{FromRequest, Request};
 use serde_json::{Map, Value};
+use unicode_normalization::{UnicodeNormalization as _, is_nfkc};
+use unicode_properties::{GeneralCategory, UnicodeGeneralCategory as _};
 
 use crate::body;
 use crate::problem::{FieldError, Problem};
@@ -35,6 +37,12 @@ pub enum FieldMistake {
     /// A name that clients remove when they normalise a path.
     #[error("must not be `.` or `..`")]
     Dots,
+    /// Two names would look alike, or one would look empty.
+    #[error("must not contain {0:?}, which is invisible or looks like a space")]
+    Invisible(char),
+    /// Two names would look alike; the form that is accepted.
+    #[error("must be in the Unicode form NFKC: {0:?}")]
+    NotNormal(String),
     /// A value of another JSON type: the expected one, and the one in the body.
     #[error("must be {0}, not {1}")]
     Type(&'static str, &'static str),
@@ -85,6 +93,14 @@ impl Fields {
         let name = self.text(field, max_chars)?;
         let checked = check_name(&name, max_chars);
         self.checked(field, checked.map(|()| name))
+    }
+
+    /// The name of a user, which must be present; see [`check_username`].
+    pub fn required_username(&mut self, field: &str, max_chars: usize) -> String {
+        self.require(field);
+        let name = self.text(field, max_chars).unwrap_or_default();
+        let checked = if name.is_empty() { Ok(()) } else { check_username(&name, max_chars) };
+        self.checked(field, checked.map(|()| name)).unwrap_or_default()
     }
 
     /// Like [`Fields::name`], and the field must be present.
@@ -183,9 +199,37 @@ impl Fields {
 ///
 /// # Errors
 /// When it is blank, too long, contains a control character, or is `.` or `..`.
-pub fn check_name(name: &str, max_chars: usize) -> Result<(), FieldMistake> {
+fn check_name(name: &str, max_chars: usize) -> Result<(), FieldMistake> {
     check_line(name, max_chars)?;
     if matches!(name, "." | "..") { Err(FieldMistake::Dots) } else { Ok(()) }
+}
+
+/// Checks that `name` can be one segment of a path, and that no other username looks the same.
+///
+/// # Errors
+/// Like [`check_name`], and when it contains an invisible character or a space at an end, or is
+/// not in the Unicode form NFKC.
+pub fn check_username(name: &str, max_chars: usize) -> Result<(), FieldMistake> {
+    check_name(name, max_chars)?;
+    let outer = [name.chars().next(), name.chars().next_back()].into_iter().flatten();
+    let outer_space = outer.into_iter().find(|&edge| edge == ' ');
+    if let Some(invisible) = name.chars().find(|&char| is_invisible(char)).or(outer_space) {
+        return Err(FieldMistake::Invisible(invisible));
+    }
+    if is_nfkc(name) { Ok(()) } else { Err(FieldMistake::NotNormal(name.nfkc().collect())) }
+}
+
+/// Whether a character has no glyph of its own, or that of a space.
+fn is_invisible(char: char) -> bool {
+    use GeneralCategory::{Format, LineSeparator, ParagraphSeparator, SpaceSeparator};
+    match char.general_category() {
+        SpaceSeparator => char != ' ',
+        Format | LineSeparator | ParagraphSeparator => true,
+        // Letters and marks that Unicode calls default ignorable.
+        _ => matches!(char,
+            '\u{34f}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}'
+            | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{ffa0}' | '\u{e0000}'..='\u{e0fff}'),
+    }
 }
 
 fn line(value: Value, max_chars: usize) -> Result<String, FieldMistake> {
@@ -269,6 +313,32 @@ mod tests {
             assert!(check_name(name, 10).is_err(), "{name:?}");
         }
         assert_eq!(check_name("shopping / food", 20), Ok(()));
+    }
+
+    #[test]
+    fn usernames_that_look_alike_are_rejected() {
+        for name in [
+            "a\u{200b}b",
+            "a\u{202e}b",
+            "\u{3164}",
+            "a\u{a0}b",
+            " a",
+            "a ",
+            "a\u{fe0f}",
+            "\u{feff}a",
+            "e\u{301}",
+            "\u{fb01}",
+            "\u{ff41}",
+        ] {
+            assert!(check_username(name, 10).is_err(), "{name:?}");
+        }
+        for name in ["luckas", "saurabh badhwar", "\u{e9}", "ß", "日本", "👍"] {
+            assert_eq!(check_username(name, 20), Ok(()), "{name:?}");
+        }
+        let mut fields = Fields::new(json!({"username": "e\u{301}"})).unwrap();
+        fields.required_username("username", 10);
+        let problem = fields.finish().unwrap_err();
+        assert_eq!(problem.errors[0].detail, "must be in the Unicode form NFKC: \"é\"");
     }
 
     #[test]

@@ -7,6 +7,7 @@
 
 mod base_url;
 mod body;
+mod callers;
 pub mod client;
 mod context;
 mod database;
@@ -14,6 +15,7 @@ mod fields;
 mod limits;
 mod listener;
 pub mod openapi;
+pub mod pages;
 mod panics;
 mod probe;
 pub mod problem;
@@ -26,10 +28,11 @@ mod telemetry;
 mod write_timeout;
 
 pub use base_url::BaseUrl;
+pub use callers::Callers;
 pub use client::Client;
 pub use context::RequestContext;
 pub use database::{Database, Migration, is_conflict};
-pub use fields::{Fields, MAX_INTEGER, check_name};
+pub use fields::{Fields, MAX_INTEGER, check_username};
 pub use limits::Limits;
 pub use listener::{BindAddress, Listeners, Origin};
 pub use problem::Problem;

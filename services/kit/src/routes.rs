@@ -12,8 +12,10 @@ use axum::http::{HeaderName, Method};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, delete, get, patch, post};
 use axum::{Json, middleware};
+use tower::util::option_layer;
 use tower_http::cors::{AllowHeaders, Any, CorsLayer};
 
+use crate::callers::{self, Callers};
 use crate::context;
 use crate::database::Database;
 use crate::limits::{self, Limits};
@@ -77,13 +79,14 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
         &self.table
     }
 
-    /// The complete application: routes, health, OpenAPI document, problem bodies, cross-origin
-    /// headers, limits, and the access log.
+    /// The complete application: routes, health, OpenAPI document, problem bodies, the check of
+    /// callers, limits, and the access log.
     pub fn into_app(
         self,
         state: S,
         database: Database,
         document: &'static str,
+        callers: Callers,
         limits: Limits,
     ) -> Router {
         let document = ([(CONTENT_TYPE, "application/json")], document);
@@ -99,7 +102,8 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
             .layer(middleware::from_fn(panics::catch))
             .layer(middleware::map_response(problem::unify))
             .layer(middleware::from_fn_with_state(limits, limits::enforce))
-            .layer(cross_origin())
+            .layer(option_layer(callers.any_origin().then(cross_origin)))
+            .layer(middleware::from_fn_with_state(callers, callers::check))
             .layer(middleware::from_fn(context::trace))
     }
 
@@ -120,7 +124,7 @@ async fn readyz(database: &Database) -> Response {
     }
 }
 
-/// Allows pages of every origin: there are no cookies or other credentials to abuse.
+/// Allows pages of every origin, without cookies or other credentials.
 fn cross_origin() -> CorsLayer {
     CorsLayer::new()
         .allow_origin(Any)

@@ -21,6 +21,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tower::ServiceExt as _;
 
+use crate::callers::LocalAddress;
 use crate::listener::{Listeners, Origin};
 use crate::write_timeout::WriteTimeout;
 
@@ -214,7 +215,11 @@ async fn answer(
     // Answers are small and complete: waiting for a full packet only adds latency.
     stream.set_nodelay(true).ok();
     let observed = stage.clone();
-    let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
+    let local = stream.local_addr().ok().map(LocalAddress);
+    let service = hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
+        if let Some(local) = local {
+            request.extensions_mut().insert(local);
+        }
         let (router, stage) = (router.clone(), observed.clone());
         async move {
             let mut response = router.oneshot(request.map(Body::new)).await?;

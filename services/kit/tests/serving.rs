@@ -10,7 +10,7 @@ use axum::Router;
 use axum::routing::get;
 use kit::serve::{Drain, DrainOutcome, MAX_CONNECTIONS, serve};
 use kit::{BindAddress, Listeners, Origin};
-use kit::{Database, Fields, Limits, Problem, Routes};
+use kit::{Callers, Database, Fields, Limits, Problem, Routes, Settings};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, Semaphore, oneshot};
@@ -250,12 +250,13 @@ async fn limited() -> Service {
         body_time: Duration::from_millis(50),
         request_time: Duration::from_millis(200),
     };
+    let callers = Callers::from_settings("test", &Settings::from_pairs([]));
     let database = Database::open("sqlite::memory:", &[]).await.unwrap();
     let routes = Routes::new()
         .post("/echo", async |fields: Fields| fields.finish())
         .get("/panic", async || -> &'static str { panic!("expected by the test") })
         .get("/never", async || std::future::pending::<Result<(), Problem>>().await);
-    start(routes.into_app((), database, "{}", limits), Drain::default())
+    start(routes.into_app((), database, "{}", callers.unwrap(), limits), Drain::default())
 }
 
 #[tokio::test]

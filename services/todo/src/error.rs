@@ -5,7 +5,7 @@
 use axum::response::{IntoResponse, Response};
 use kit::Problem;
 
-use crate::store::ListKey;
+use crate::store::{ListKey, MAX_ITEMS, MAX_LISTS};
 
 /// Why a request failed.
 #[derive(Debug, thiserror::Error)]
@@ -18,6 +18,10 @@ pub enum Error {
     NoItem { list: String, id: String },
     #[error("the user `{}` already has a list `{}`", .0.username, .0.list)]
     ListTaken(ListKey),
+    #[error("the user `{0}` already has {MAX_LISTS} lists, the largest number")]
+    TooManyLists(String),
+    #[error("the list `{0}` already has {MAX_ITEMS} items, the largest number")]
+    TooManyItems(String),
     #[error(transparent)]
     Request(#[from] Problem),
     #[error("the storage failed")]
@@ -29,7 +33,9 @@ impl IntoResponse for Error {
         let text = self.to_string();
         match self {
             Self::NoLists(_) | Self::NoList(_) | Self::NoItem { .. } => Problem::not_found(text),
-            Self::ListTaken(_) => Problem::conflict(text),
+            Self::ListTaken(_) | Self::TooManyLists(_) | Self::TooManyItems(_) => {
+                Problem::conflict(text)
+            }
             Self::Request(problem) => problem,
             Self::Storage(error) => error.into(),
         }

@@ -5,7 +5,7 @@
 use std::process::ExitCode;
 
 use kit::service::{self, Service};
-use kit::{Database, Limits};
+use kit::{Callers, Database, Limits};
 use todo::http;
 use todo::store::MIGRATIONS;
 
@@ -17,5 +17,8 @@ const TODO: Service = Service {
 };
 
 fn main() -> ExitCode {
-    service::run(&TODO, |_| Ok(|database: Database| http::app(database, Limits::default())))
+    service::run(&TODO, |settings| {
+        let callers = Callers::from_settings(TODO.name, settings)?;
+        Ok(|database: Database| http::app(database, callers, Limits::default()))
+    })
 }

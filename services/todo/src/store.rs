@@ -3,11 +3,18 @@
 //! Every statement works on SQLite and on PostgreSQL; the migrations differ. Constraints of the
 //! database enforce uniqueness. A method that writes returns after the commit.
 
-use kit::{Database, Migration, is_conflict};
+use kit::pages::{Page, ROWS};
+use kit::{Database, MAX_INTEGER, Migration, is_conflict};
 use sqlx::any::AnyRow;
 use sqlx::{Any, Row as _, Transaction};
 
 use crate::error::Error;
+
+/// The largest number of lists of one user.
+pub const MAX_LISTS: i64 = 200;
+
+/// The largest number of items of one list.
+pub const MAX_ITEMS: i64 = 2000;
 
 /// The lists of all users.
 #[derive(Clone, Debug)]
@@ -59,13 +66,44 @@ pub struct ItemChange {
     pub order: Option<i64>,
 }
 
+/// One item in the overview of a user's lists. A list without items has one row without a title.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OverviewRow {
+    /// The id of the list.
+    pub list: i64,
+    /// The name of the list.
+    pub name: String,
+    /// The title of the item.
+    pub title: Option<String>,
+}
+
+/// A place among the items of a list: position and id of the item before.
+pub type ItemCursor = (i64, i64);
+
+/// A place in the overview of a user's lists: a list, and a place in it.
+pub type OverviewCursor = (i64, ItemCursor);
+
+/// Before the first item.
+pub const FIRST: ItemCursor = (i64::MIN, i64::MIN);
+
+/// Behind the last item.
+const LAST: ItemCursor = (i64::MAX, i64::MAX);
+
 /// The versions of the schema; opening the database applies those that are missing.
-pub const MIGRATIONS: [Migration; 1] = [Migration {
-    version: 1,
-    description: "lists and items",
-    sqlite: include_str!("../migrations/sqlite/0001_lists_and_items.sql"),
-    postgres: include_str!("../migrations/postgres/0001_lists_and_items.sql"),
-}];
+pub const MIGRATIONS: [Migration; 2] = [
+    Migration {
+        version: 1,
+        description: "lists and items",
+        sqlite: include_str!("../migrations/sqlite/0001_lists_and_items.sql"),
+        postgres: include_str!("../migrations/postgres/0001_lists_and_items.sql"),
+    },
+    Migration {
+        version: 2,
+        description: "lists by user",
+        sqlite: include_str!("../migrations/sqlite/0002_lists_by_user.sql"),
+        postgres: include_str!("../migrations/postgres/0002_lists_by_user.sql"),
+    },
+];
 
 impl Store {
     /// The store in a migrated database.
@@ -73,43 +111,56 @@ impl Store {
         Self { database }
     }
 
-    /// The names of the lists of all users, in order of creation.
-    pub async fn list_names(&self) -> Result<Vec<String>, Error> {
-        let rows = sqlx::query("SELECT name FROM lists ORDER BY id");
-        let rows = rows.fetch_all(self.database.reader()).await?;
-        Ok(rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?)
+    /// The names of the lists of all users with a greater id than `after`, in order of creation.
+    pub async fn list_names(&self, after: i64) -> Result<Page<String, i64>, Error> {
+        let rows = sqlx::query("SELECT id, name FROM lists WHERE id > $1 ORDER BY id LIMIT $2");
+        let rows = rows.bind(after).bind(ROWS as i64).fetch_all(self.database.reader()).await?;
+        let cursor = rows.last().map(|row| row.try_get(0)).transpose()?;
+        let names = rows.iter().map(|row| row.try_get(1)).collect::<Result<_, _>>()?;
+        Ok(Page::new(names, cursor))
     }
 
-    /// The lists of a user in order of creation, each with its titles in order.
+    /// The items of all lists of a user behind `after`, lists in order of creation.
     ///
     /// # Errors
-    /// When the user has no lists.
-    pub async fn lists(&self, username: &str) -> Result<Vec<(String, Vec<String>)>, Error> {
+    /// When there is no page at the start: the user has no lists.
+    pub async fn overview(
+        &self,
+        username: &str,
+        after: OverviewCursor,
+    ) -> Result<Page<OverviewRow, OverviewCursor>, Error> {
+        let (list, (position, id)) = after;
         let rows = sqlx::query(
-            "SELECT lists.name, items.title FROM lists \
+            "SELECT lists.id, lists.name, items.title, items.position, items.id FROM lists \
              LEFT JOIN items ON items.list_id = lists.id \
-             WHERE lists.username = $1 ORDER BY lists.id, items.position, items.id",
+             AND (lists.id > $2 OR (items.position, items.id) > ($3, $4)) \
+             WHERE lists.username = $1 AND lists.id >= $2 \
+             ORDER BY lists.id, items.position, items.id LIMIT $5",
         );
-        let rows = rows.bind(username.to_owned()).fetch_all(self.database.reader()).await?;
-        let mut lists: Vec<(String, Vec<String>)> = Vec::new();
-        for row in rows {
-            let name: String = row.try_get(0)?;
-            if lists.last().is_none_or(|(last, _)| *last != name) {
-                lists.push((name, Vec::new()));
-            }
-            if let (Some(title), Some((_, titles))) = (row.try_get(1)?, lists.last_mut()) {
-                titles.push(title);
-            }
+        let rows = rows.bind(username.to_owned()).bind(list).bind(position).bind(id);
+        let rows = rows.bind(ROWS as i64).fetch_all(self.database.reader()).await?;
+        if rows.is_empty() && list == 0 {
+            return Err(Error::NoLists(username.to_owned()));
         }
-        if lists.is_empty() { Err(Error::NoLists(username.to_owned())) } else { Ok(lists) }
+        let cursor = rows.last().map(|row| Ok((row.try_get(0)?, item_cursor(row, 3)?)));
+        let cursor = cursor.transpose().map_err(Error::Storage)?;
+        let rows = rows.iter().map(|row| {
+            Ok(OverviewRow { list: row.try_get(0)?, name: row.try_get(1)?, title: row.try_get(2)? })
+        });
+        Ok(Page::new(rows.collect::<Result<_, sqlx::Error>>()?, cursor))
     }
 
     /// Creates a list with these items in one transaction, and returns the items.
     ///
     /// # Errors
-    /// When the user already has a list of that name.
+    /// When the user already has a list of that name, or [`MAX_LISTS`] lists.
     pub async fn create_list(&self, key: &ListKey, titles: &[String]) -> Result<Vec<Item>, Error> {
         let mut write = self.database.write().await?;
+        let count = sqlx::query("SELECT COUNT(*) FROM lists WHERE username = $1");
+        let count = count.bind(key.username.clone()).fetch_one(&mut *write).await?;
+        if count.try_get::<i64, _>(0)? >= MAX_LISTS {
+            return Err(Error::TooManyLists(key.username.clone()));
+        }
         let insert = "INSERT INTO lists (username, name) VALUES ($1, $2) RETURNING id";
         let inserted = query(insert, key).fetch_one(&mut *write).await;
         let id: i64 = inserted.map_err(|error| key.taken_or(error))?.try_get(0)?;
@@ -167,12 +218,19 @@ impl Store {
         if none { Err(Error::NoLists(username.to_owned())) } else { Ok(()) }
     }
 
-    /// The items of a list in order.
+    /// The items of a list behind `after`, in order.
     ///
     /// # Errors
     /// When there is no such list.
-    pub async fn items(&self, key: &ListKey) -> Result<Vec<Item>, Error> {
-        items(key, select_items(key).fetch_all(self.database.reader()).await?)
+    pub async fn items(
+        &self,
+        key: &ListKey,
+        after: ItemCursor,
+    ) -> Result<Page<Item, ItemCursor>, Error> {
+        let rows = select_items(key, after, ROWS as i64).fetch_all(self.database.reader()).await?;
+        let items = items(key, rows)?;
+        let cursor = items.last().map(|item| (item.order, item.id));
+        Ok(Page::new(items, cursor))
     }
 
     /// The item with this id.
@@ -190,19 +248,25 @@ impl Store {
     /// Adds an item.
     ///
     /// # Errors
-    /// When there is no such list.
+    /// When there is no such list, or it has [`MAX_ITEMS`] items.
     pub async fn create_item(&self, key: &ListKey, new: NewItem) -> Result<Item, Error> {
         let mut write = self.database.write().await?;
         let list = list_id(&mut write, key).await?;
+        let count = sqlx::query("SELECT COUNT(*) FROM items WHERE list_id = $1").bind(list);
+        if count.fetch_one(&mut *write).await?.try_get::<i64, _>(0)? >= MAX_ITEMS {
+            return Err(Error::TooManyItems(key.list.clone()));
+        }
         let row = sqlx::query(
             "INSERT INTO items (list_id, title, completed, position) VALUES ($1, $2, $3, COALESCE($4, \
-             (SELECT COALESCE(MAX(position), 0) + 1 FROM items WHERE list_id = $1))) \
+             (SELECT COALESCE(MAX(CASE WHEN position < $5 THEN position + 1 ELSE $5 END), 1) \
+             FROM items WHERE list_id = $1))) \
              RETURNING id, title, completed, position",
         )
         .bind(list)
         .bind(new.title)
         .bind(i64::from(new.completed))
         .bind(new.order)
+        .bind(MAX_INTEGER)
         .fetch_one(&mut *write)
         .await?;
         let item = item(&row)?;
@@ -296,12 +360,12 @@ async fn list_id(write: &mut Transaction<'static, Any>, key: &ListKey) -> Result
     Ok(row.ok_or_else(|| key.missing())?.try_get(0)?)
 }
 
-/// Selects a list and its items in one statement, so that they are consistent.
-fn select_items(key: &ListKey) -> Query {
+/// Selects a list and its items behind `after` in one statement, so that they are consistent.
+fn select_items(key: &ListKey, after: ItemCursor, limit: i64) -> Query {
     let select = "SELECT items.id, items.title, items.completed, items.position FROM lists \
-         LEFT JOIN items ON items.list_id = lists.id \
-         WHERE lists.username = $1 AND lists.name = $2 ORDER BY items.position, items.id";
-    query(select, key)
+         LEFT JOIN items ON items.list_id = lists.id AND (items.position, items.id) > ($3, $4) \
+         WHERE lists.username = $1 AND lists.name = $2 ORDER BY items.position, items.id LIMIT $5";
+    query(select, key).bind(after.0).bind(after.1).bind(limit)
 }
 
 /// Commits, and returns the items as they were committed. They are read before the commit: a read
@@ -310,7 +374,7 @@ async fn commit_with_items(
     mut write: Transaction<'static, Any>,
     key: &ListKey,
 ) -> Result<Vec<Item>, Error> {
-    let items = items(key, select_items(key).fetch_all(&mut *write).await?)?;
+    let items = items(key, select_items(key, FIRST, MAX_ITEMS).fetch_all(&mut *write).await?)?;
     write.commit().await?;
     Ok(items)
 }
@@ -322,6 +386,12 @@ fn items(key: &ListKey, rows: Vec<AnyRow>) -> Result<Vec<Item>, Error> {
         return Ok(Vec::new());
     }
     Ok(rows.iter().map(item).collect::<Result<_, _>>()?)
+}
+
+/// The place of a row's item; behind the last one for a list without items.
+fn item_cursor(row: &AnyRow, position: usize) -> Result<ItemCursor, sqlx::Error> {
+    let place = (row.try_get(position)?, row.try_get(position + 1)?);
+    Ok(Option::zip(place.0, place.1).unwrap_or(LAST))
 }
 
 fn item(row: &AnyRow) -> Result<Item, sqlx::Error> {

@@ -4,19 +4,24 @@
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
-use axum::http::{HeaderMap, Request, StatusCode};
-use kit::{Database, Limits};
+use axum::http::{HeaderMap, HeaderValue, Request, StatusCode};
+use kit::{Callers, Database, Limits, MAX_INTEGER, Settings};
 use serde_json::{Value, json};
 use todo::http;
-use todo::store::MIGRATIONS;
+use todo::store::{MAX_ITEMS, MAX_LISTS, MIGRATIONS};
 use tower::ServiceExt as _;
 
 const HOME: &str = "/lists/saurabh_badhwar/home";
 const ITEMS: &str = "/lists/saurabh_badhwar/home/items";
 
+/// Pages of every origin may call.
+fn callers() -> Callers {
+    Callers::from_settings("todo", &Settings::from_pairs([("OPEN_OWNERS", "true")])).unwrap()
+}
+
 async fn empty(url: String) -> Router {
     let database = Database::open(&url, &MIGRATIONS).await.unwrap();
-    http::app(database, Limits { body_bytes: 2048, ..Limits::default() })
+    http::app(database, callers(), Limits { body_bytes: 2048, ..Limits::default() })
 }
 
 /// The original's sample data.
@@ -37,14 +42,15 @@ async fn sample(url: String) -> Router {
     app
 }
 
-async fn ask(app: &Router, request: Request<Body>) -> (StatusCode, HeaderMap, Vec<u8>) {
+async fn ask(app: &Router, mut request: Request<Body>) -> (StatusCode, HeaderMap, Vec<u8>) {
+    request.headers_mut().entry("host").or_insert(HeaderValue::from_static("localhost:5001"));
     let response = app.clone().oneshot(request).await.unwrap();
     let (parts, body) = response.into_parts();
-    (parts.status, parts.headers, to_bytes(body, 1 << 20).await.unwrap().to_vec())
+    (parts.status, parts.headers, to_bytes(body, 4 << 20).await.unwrap().to_vec())
 }
 
 async fn send(app: &Router, method: &str, path: &str, body: Value) -> (StatusCode, Value) {
-    let mut request = Request::builder().method(method).uri(path).header("host", "localhost:5001");
+    let mut request = Request::builder().method(method).uri(path);
     let body = if body.is_null() {
         Body::empty()
     } else {
@@ -259,6 +265,105 @@ async fn cross_origin_pages_may_call(url: String) {
     let request = Request::get("/lists/unknown").header("origin", "https://todobackend.com");
     let (_, headers, _) = ask(&app, request.body(Body::empty()).unwrap()).await;
     assert_eq!(headers["access-control-allow-origin"], "*");
+    assert!(!headers.contains_key("access-control-allow-credentials"));
+}
+
+/// More rows than a page, in lists that begin and end within pages.
+async fn long_answers_are_complete(url: String) {
+    let app = empty(url).await;
+    let titles = |from: usize, count: usize| -> Vec<String> {
+        (from..from + count).map(|number| format!("t{number}")).collect()
+    };
+    let mut expected = serde_json::Map::new();
+    for (number, count) in [0, 3, 240, 0, 250, 251, 0, 700, 1].into_iter().enumerate() {
+        let (name, titles) = (format!("l{number}"), titles(number, count));
+        for part in titles.chunks(150) {
+            let body = json!({"name": format!("{name}"), "items": part});
+            let (status, _) = send(&app, "POST", "/lists/ann", body).await;
+            if status == StatusCode::CREATED {
+                continue;
+            }
+            assert_eq!(status, StatusCode::CONFLICT);
+            for title in part {
+                let path = format!("/lists/ann/{name}/items");
+                let (status, _) = send(&app, "POST", &path, json!({"title": title})).await;
+                assert_eq!(status, StatusCode::CREATED);
+            }
+        }
+        if titles.is_empty() {
+            send(&app, "POST", "/lists/ann", json!({"name": name})).await;
+        }
+        expected.insert(name, json!(titles));
+    }
+    assert_eq!(get(&app, "/lists/ann").await.1, Value::Object(expected.clone()));
+    for (name, titles) in &expected {
+        let title = |item: &Value| item["title"].clone();
+        let of = |items: &Value| items.as_array().unwrap().iter().map(title).collect::<Value>();
+        let (_, list) = get(&app, &format!("/lists/ann/{name}")).await;
+        assert_eq!((&list["name"], of(&list["items"])), (&json!(name), titles.clone()));
+        let (_, items) = get(&app, &format!("/lists/ann/{name}/items")).await;
+        assert_eq!(of(&items), *titles, "{name}");
+    }
+    for number in 0..600 {
+        let path = format!("/lists/{}", number % 60);
+        let (status, _) = send(&app, "POST", &path, json!({"name": format!("n{number}")})).await;
+        assert_eq!(status, StatusCode::CREATED);
+    }
+    let (_, names) = get(&app, "/lists").await;
+    let names: Vec<_> = names["lists"].as_array().unwrap().iter().skip(expected.len()).collect();
+    assert_eq!(names.len(), 600);
+    assert_eq!((names[0], names[599]), (&json!("n0"), &json!("n599")));
+}
+
+async fn number_of_lists_and_items_is_limited(url: String) {
+    let app = empty(url).await;
+    for number in 0..MAX_LISTS {
+        let (status, _) =
+            send(&app, "POST", "/lists/ann", json!({"name": number.to_string()})).await;
+        assert_eq!(status, StatusCode::CREATED);
+    }
+    let (status, problem) = send(&app, "POST", "/lists/ann", json!({"name": "more"})).await;
+    assert_eq!(status, StatusCode::CONFLICT);
+    assert!(problem["detail"].as_str().unwrap().contains("already has 200 lists"), "{problem}");
+    for number in 0..MAX_ITEMS {
+        let item = json!({"title": number.to_string()});
+        let (status, _) = send(&app, "POST", "/lists/ann/0/items", item).await;
+        assert_eq!(status, StatusCode::CREATED);
+    }
+    let (status, _) = send(&app, "POST", "/lists/ann/0/items", json!({"title": "more"})).await;
+    assert_eq!(status, StatusCode::CONFLICT);
+}
+
+async fn default_order_stays_exact(url: String) {
+    let app = sample(url).await;
+    let largest = MAX_INTEGER;
+    send(&app, "POST", ITEMS, json!({"title": "last", "order": largest})).await;
+    for title in ["one more", "and one"] {
+        let (status, item) = send(&app, "POST", ITEMS, json!({"title": title})).await;
+        assert_eq!((status, &item["order"]), (StatusCode::CREATED, &json!(largest)));
+    }
+    let (_, items) = get(&app, ITEMS).await;
+    let titles: Vec<_> = items.as_array().unwrap().iter().map(|item| &item["title"]).collect();
+    assert_eq!(titles[3..], ["last", "one more", "and one"]);
+}
+
+async fn foreign_hosts_and_origins_are_refused(url: String) {
+    let database = Database::open(&url, &MIGRATIONS).await.unwrap();
+    let closed = Callers::from_settings("todo", &Settings::from_pairs([])).unwrap();
+    let app = http::app(database, closed, Limits::default());
+    let list = json!({"name": "home"});
+    assert_eq!(send(&app, "POST", "/lists/ann", list).await.0, StatusCode::CREATED);
+    for (header, value, expected) in [
+        ("host", "rebind.evil.example:5001", StatusCode::MISDIRECTED_REQUEST),
+        ("origin", "https://evil.example", StatusCode::FORBIDDEN),
+    ] {
+        let request = Request::delete("/lists/ann/home").header(header, value);
+        let (status, headers, _) = ask(&app, request.body(Body::empty()).unwrap()).await;
+        assert_eq!(status, expected);
+        assert_eq!(headers["content-type"], "application/problem+json");
+        assert!(!headers.contains_key("access-control-allow-origin"));
+    }
+    assert_eq!(get(&app, "/lists/ann/home").await.0, StatusCode::OK);
 }
 
 async fn health_document_and_request_id_are_served(url: String) {
@@ -273,7 +378,7 @@ async fn health_document_and_request_id_are_served(url: String) {
 
 async fn closed_storage_is_alive_but_not_ready(url: String) {
     let database = Database::open(&url, &MIGRATIONS).await.unwrap();
-    let app = http::app(database.clone(), Limits::default());
+    let app = http::app(database.clone(), callers(), Limits::default());
     database.close().await;
     assert_eq!(get(&app, "/readyz").await.0, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(get(&app, "/healthz").await.0, StatusCode::OK);
@@ -294,6 +399,10 @@ postgres_cluster::on_both_databases! {
     wrong_fields_are_named_and_change_nothing,
     unreadable_bodies_have_distinct_statuses,
     cross_origin_pages_may_call,
+    foreign_hosts_and_origins_are_refused,
+    long_answers_are_complete,
+    number_of_lists_and_items_is_limited,
+    default_order_stays_exact,
     health_document_and_request_id_are_served,
     closed_storage_is_alive_but_not_ready,
 }

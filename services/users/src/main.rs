@@ -5,7 +5,7 @@
 use std::process::ExitCode;
 
 use kit::service::{self, Service};
-use kit::{Database, Limits};
+use kit::{Callers, Database, Limits};
 use users::http;
 use users::store::MIGRATIONS;
 use users::todo::Todo;
@@ -20,6 +20,7 @@ const USERS: Service = Service {
 fn main() -> ExitCode {
     service::run(&USERS, |settings| {
         let todo = Todo::from_settings(settings)?;
-        Ok(|database: Database| http::app(database, todo, Limits::default()))
+        let callers = Callers::from_settings(USERS.name, settings)?;
+        Ok(|database: Database| http::app(database, todo, callers, Limits::default()))
     })
 }

@@ -3,8 +3,7 @@
 //! Every statement works on SQLite and on PostgreSQL; the migrations differ. Constraints of the
 //! database enforce uniqueness. A method that writes returns after the commit.
 
-use std::collections::BTreeMap;
-
+use kit::pages::{Page, ROWS};
 use kit::{Database, Migration, is_conflict};
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
@@ -51,12 +50,20 @@ pub struct UserChange {
 }
 
 /// The versions of the schema; opening the database applies those that are missing.
-pub const MIGRATIONS: [Migration; 1] = [Migration {
-    version: 1,
-    description: "users",
-    sqlite: include_str!("../migrations/sqlite/0001_users.sql"),
-    postgres: include_str!("../migrations/postgres/0001_users.sql"),
-}];
+pub const MIGRATIONS: [Migration; 2] = [
+    Migration {
+        version: 1,
+        description: "users",
+        sqlite: include_str!("../migrations/sqlite/0001_users.sql"),
+        postgres: include_str!("../migrations/postgres/0001_users.sql"),
+    },
+    Migration {
+        version: 2,
+        description: "usernames in byte order",
+        sqlite: include_str!("../migrations/sqlite/0002_byte_order.sql"),
+        postgres: include_str!("../migrations/postgres/0002_byte_order.sql"),
+    },
+];
 
 impl Store {
     /// The store in a migrated database.
@@ -64,14 +71,18 @@ impl Store {
         Self { database }
     }
 
-    /// All people, sorted by username in byte order, independent of the database's collation.
-    pub async fn users(&self) -> Result<BTreeMap<String, User>, Error> {
-        let rows = sqlx::query("SELECT username, id, name, verified FROM users");
+    /// The people behind the username `after`, in the byte order of usernames.
+    pub async fn users(&self, after: &str) -> Result<Page<(String, User), String>, Error> {
+        let rows = sqlx::query(
+            "SELECT username, id, name, verified FROM users WHERE username > $1 \
+             ORDER BY username LIMIT $2",
+        );
+        let rows = rows.bind(after.to_owned()).bind(ROWS as i64);
         let rows = rows.fetch_all(self.database.reader()).await?;
-        Ok(rows
-            .iter()
-            .map(|row| Ok((row.try_get("username")?, user(row)?)))
-            .collect::<Result<_, sqlx::Error>>()?)
+        let people = rows.iter().map(|row| Ok((row.try_get("username")?, user(row)?)));
+        let people = people.collect::<Result<Vec<(String, User)>, sqlx::Error>>()?;
+        let cursor = people.last().map(|(username, _)| username.clone());
+        Ok(Page::new(people, cursor))
     }
 
     /// The person with this username.

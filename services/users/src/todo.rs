@@ -2,6 +2,7 @@
 //!
 //! Lists are forwarded unchanged and unparsed.
 
+use axum::body::Body;
 use axum::http::StatusCode;
 use kit::client::Timeouts;
 use kit::settings::SettingError;
@@ -31,16 +32,16 @@ impl Todo {
         Self { client }
     }
 
-    /// The JSON object of a user's lists; `{}` for a user without lists.
+    /// The JSON object of a user's lists, as it arrives; `{}` for a user without lists.
     ///
     /// # Errors
     /// When `todo` does not answer, or answers with an unexpected status.
-    pub async fn lists(&self, username: &str, context: &RequestContext) -> Result<Vec<u8>, Error> {
+    pub async fn lists(&self, username: &str, context: &RequestContext) -> Result<Body, Error> {
         let response = self.client.get(&["lists", username], context).await;
         let response = response.map_err(Error::TodoUnreachable)?;
         match response.status() {
-            StatusCode::OK => Ok(response.bytes().await.map_err(Error::TodoUnreachable)?.to_vec()),
-            StatusCode::NOT_FOUND => Ok(b"{}".to_vec()),
+            StatusCode::OK => Ok(Body::new(reqwest::Body::from(response))),
+            StatusCode::NOT_FOUND => Ok(Body::from("{}")),
             other => Err(unexpected(other)),
         }
     }

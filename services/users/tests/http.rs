@@ -11,7 +11,7 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
 use kit::client::Timeouts;
-use kit::{Client, Database, Limits};
+use kit::{Callers, Client, Database, Limits, Settings};
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 use users::http;
@@ -24,7 +24,8 @@ const TIMEOUTS: Timeouts =
 async fn app_with_todo(url: &str, todo: &str) -> Router {
     let database = Database::open(url, &MIGRATIONS).await.unwrap();
     let todo = Todo::new(Client::new("TODO_URL", todo, TIMEOUTS).unwrap());
-    let app = http::app(database, todo, Limits::default());
+    let callers = Callers::from_settings("users", &Settings::from_pairs([("ALLOWED_HOSTS", "h")]));
+    let app = http::app(database, todo, callers.unwrap(), Limits::default());
     for (username, id, name, verified) in [
         ("saurabh_badhwar", 1, "Saurabh Badhwar", 1),
         ("aniket", 2, "Aniket Sharma", 1),
@@ -117,7 +118,7 @@ async fn original_paths_keep_their_bodies(url: String) {
 
 async fn keys_are_sorted_in_the_text(url: String) {
     let app = app(&url).await;
-    let request = Request::get("/users").body(Body::empty()).unwrap();
+    let request = Request::get("/users").header("host", "localhost").body(Body::empty()).unwrap();
     let response = app.oneshot(request).await.unwrap();
     let body = to_bytes(response.into_body(), 1 << 20).await.unwrap();
     let body = String::from_utf8(body.to_vec()).unwrap();

@@ -6,11 +6,12 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::http::header::LOCATION;
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Response};
+use kit::pages::{self, Sequence};
 use kit::{BaseUrl, Fields, MAX_INTEGER};
 
 use crate::error::Error;
-use crate::store::{Item, ItemChange, ListKey, NewItem, Store};
+use crate::store::{FIRST, Item, ItemChange, ListKey, NewItem, Store};
 
 /// The longest title, in characters.
 pub(super) const MAX_TITLE_CHARS: usize = 500;
@@ -37,9 +38,27 @@ pub(super) async fn all(
     State(store): State<Store>,
     Path(key): Path<ListKey>,
     base: BaseUrl,
-) -> Result<Json<Vec<ItemBody>>, Error> {
-    let items = store.items(&key).await?;
-    Ok(Json(items.into_iter().map(|item| ItemBody::new(item, &key, &base)).collect()))
+) -> Result<Response, Error> {
+    sequence("[", "]", store, key, base).await
+}
+
+/// The items of a list between `open` and `close`.
+pub(super) async fn sequence(
+    open: impl Into<String>,
+    close: &'static str,
+    store: Store,
+    key: ListKey,
+    base: BaseUrl,
+) -> Result<Response, Error> {
+    let first = store.items(&key, FIRST).await?;
+    let of_list = key.clone();
+    let shape = Sequence::new(open, close, move |text: &mut pages::Json, item| {
+        text.value(&ItemBody::new(item, &of_list, &base));
+    });
+    Ok(pages::answer(first, shape, move |after| {
+        let (store, key) = (store.clone(), key.clone());
+        async move { store.items(&key, after).await }
+    }))
 }
 
 pub(super) async fn create(

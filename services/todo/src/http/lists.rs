@@ -6,14 +6,14 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::http::header::LOCATION;
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Response};
+use kit::pages::{self, Sequence, Shape};
 use kit::problem::FieldError;
-use kit::{BaseUrl, Fields, Problem, check_name};
-use serde::ser::{Serialize, Serializer};
+use kit::{BaseUrl, Fields, Problem, check_username};
 
-use super::items::{ItemBody, MAX_TITLE_CHARS};
+use super::items::{self, ItemBody, MAX_TITLE_CHARS};
 use crate::error::Error;
-use crate::store::{Item, ListKey, Store};
+use crate::store::{FIRST, Item, ListKey, OverviewRow, Store};
 
 /// The longest name of a user or a list, in characters.
 const MAX_NAME_CHARS: usize = 100;
@@ -21,14 +21,13 @@ const MAX_NAME_CHARS: usize = 100;
 /// The largest number of items that a request creates together with their list.
 const MAX_NEW_ITEMS: usize = 1000;
 
-/// The name of every list.
-#[derive(serde::Serialize)]
-pub(super) struct Names {
-    lists: Vec<String>,
+/// A JSON object from list names to titles, lists in order of creation.
+#[derive(Default)]
+struct Overview {
+    /// The id of the list whose titles are being written.
+    list: Option<i64>,
+    titles: bool,
 }
-
-/// A JSON object from list names to titles, with its members in the given order.
-pub(super) struct Titles(Vec<(String, Vec<String>)>);
 
 /// A list as JSON.
 #[derive(serde::Serialize)]
@@ -40,21 +39,48 @@ pub(super) struct ListBody {
     items: Vec<ItemBody>,
 }
 
-impl Serialize for Titles {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.0.iter().map(|(name, titles)| (name, titles)))
+impl Shape<OverviewRow> for Overview {
+    fn row(&mut self, row: OverviewRow, text: &mut pages::Json) {
+        if self.list != Some(row.list) {
+            text.raw(if self.list.is_some() { "]," } else { "{" });
+            text.value(&row.name);
+            text.raw(":[");
+            *self = Self { list: Some(row.list), titles: false };
+        }
+        if let Some(title) = row.title {
+            if self.titles {
+                text.raw(",");
+            }
+            text.value(&title);
+            self.titles = true;
+        }
+    }
+
+    fn end(&mut self, text: &mut pages::Json) {
+        text.raw(if self.list.is_some() { "]}" } else { "{}" });
     }
 }
 
-pub(super) async fn names(State(store): State<Store>) -> Result<Json<Names>, Error> {
-    Ok(Json(Names { lists: store.list_names().await? }))
+pub(super) async fn names(State(store): State<Store>) -> Result<Response, Error> {
+    let first = store.list_names(0).await?;
+    let shape = Sequence::new("{\"lists\":[", "]}", |text: &mut pages::Json, name: String| {
+        text.value(&name);
+    });
+    Ok(pages::answer(first, shape, move |after| {
+        let store = store.clone();
+        async move { store.list_names(after).await }
+    }))
 }
 
 pub(super) async fn of_user(
     State(store): State<Store>,
     Path(username): Path<String>,
-) -> Result<Json<Titles>, Error> {
-    Ok(Json(Titles(store.lists(&username).await?)))
+) -> Result<Response, Error> {
+    let first = store.overview(&username, (0, FIRST)).await?;
+    Ok(pages::answer(first, Overview::default(), move |after| {
+        let (store, username) = (store.clone(), username.clone());
+        async move { store.overview(&username, after).await }
+    }))
 }
 
 pub(super) async fn create(
@@ -67,7 +93,7 @@ pub(super) async fn create(
     let titles = fields.texts("items", MAX_NEW_ITEMS, MAX_TITLE_CHARS);
     fields.finish()?;
     let invalid = |mistake| Problem::from(FieldError::new("username", mistake));
-    check_name(&username, MAX_NAME_CHARS).map_err(invalid)?;
+    check_username(&username, MAX_NAME_CHARS).map_err(invalid)?;
     let key = ListKey { username, list };
     let items = store.create_list(&key, &titles).await?;
     let body = describe(key, items, &base);
@@ -86,9 +112,12 @@ pub(super) async fn read(
     State(store): State<Store>,
     Path(key): Path<ListKey>,
     base: BaseUrl,
-) -> Result<Json<ListBody>, Error> {
-    let items = store.items(&key).await?;
-    Ok(Json(describe(key, items, &base)))
+) -> Result<Response, Error> {
+    let mut open = pages::Json::default();
+    open.value(&describe(key.clone(), Vec::new(), &base));
+    let open = open.into_text();
+    // The items are the last member.
+    items::sequence(open.trim_end_matches("]}"), "]}", store, key, base).await
 }
 
 pub(super) async fn rename(

@@ -18,7 +18,7 @@ fn create_list(connection: &mut Connection) {
 fn request_queued_before_the_start_is_answered() {
     let mut stack = Stack::new();
     let mut queued = Connection::open(stack.address).unwrap();
-    queued.send("GET /readyz HTTP/1.1\r\nHost: test\r\n\r\n");
+    queued.send("GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n");
     let run = stack.start();
     assert_eq!(queued.answer().unwrap().status, 200);
     run.wait_ready();
@@ -38,7 +38,7 @@ fn stop_completes_requests_and_closes_idle_connections() {
     let body = r#"{"title": "slow"}"#;
     let length = body.len();
     slow.send(&format!(
-        "POST /lists/ann/home/items HTTP/1.1\r\nHost: test\r\n{JSON}Content-Length: {length}\r\n\r\n"
+        "POST /lists/ann/home/items HTTP/1.1\r\nHost: localhost\r\n{JSON}Content-Length: {length}\r\n\r\n"
     ));
     // A later connection was answered, so the unused one has been accepted.
     let signalled = Instant::now();

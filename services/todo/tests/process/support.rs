@@ -150,7 +150,7 @@ impl Connection {
     pub(crate) fn ask(&mut self, line: &str, headers: &str, body: &str) -> Result<Answer, Failure> {
         let length = body.len();
         let request = format!(
-            "{line} HTTP/1.1\r\nHost: test\r\nContent-Length: {length}\r\n{headers}\r\n{body}"
+            "{line} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n{headers}\r\n{body}"
         );
         // A write to a closed connection fails, or succeeds and the read finds the end.
         self.stream.write_all(request.as_bytes()).map_err(|_| Failure::Closed)?;

@@ -2,13 +2,12 @@
 //!
 //! A username never changes: it is the key under which `todo` keeps the lists.
 
-use std::collections::BTreeMap;
-
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::http::header::{CONTENT_TYPE, LOCATION};
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Response};
+use kit::pages::{self, Sequence};
 use kit::{BaseUrl, Fields, MAX_INTEGER, RequestContext};
 
 use super::App;
@@ -18,8 +17,17 @@ use crate::store::{NewUser, User, UserChange};
 /// The longest username or name, in characters.
 const MAX_NAME_CHARS: usize = 100;
 
-pub(super) async fn all(State(app): State<App>) -> Result<Json<BTreeMap<String, User>>, Error> {
-    Ok(Json(app.store.users().await?))
+pub(super) async fn all(State(app): State<App>) -> Result<Response, Error> {
+    let first = app.store.users("").await?;
+    let shape = Sequence::new("{", "}", |text: &mut pages::Json, (username, user)| {
+        text.value::<String>(&username);
+        text.raw(":");
+        text.value::<User>(&user);
+    });
+    Ok(pages::answer(first, shape, move |after: String| {
+        let store = app.store.clone();
+        async move { store.users(&after).await }
+    }))
 }
 
 pub(super) async fn create(
@@ -28,7 +36,7 @@ pub(super) async fn create(
     mut fields: Fields,
 ) -> Result<impl IntoResponse, Error> {
     let new = NewUser {
-        username: fields.required_name("username", MAX_NAME_CHARS),
+        username: fields.required_username("username", MAX_NAME_CHARS),
         name: fields.required_text("name", MAX_NAME_CHARS),
         verified: fields.flag_or_bit("verified").unwrap_or(false),
         id: fields.integer("id", 1..=MAX_INTEGER),

@@ -1,0 +1,2 @@
+-- SQLite compares texts by their bytes.
+SELECT 1;
