@@ -7,6 +7,7 @@ use xtask_client::StackPaths;
 use xtask_client::paths::DEFAULT_STACK;
 use xtask_core::plan::{Isolation, Plan, Planned, Request};
 use xtask_core::problem::Problem;
+use xtask_core::terms::Name;
 
 use super::error::Error;
 use super::exit::Exit;
@@ -18,6 +19,8 @@ use crate::workspace::{self, WorkspaceFiles, planning};
 
 pub(crate) struct Loaded {
     pub(crate) plan: Plan,
+    /// All services of the workspace, also those outside the plan.
+    pub(crate) services: Vec<Name>,
     pub(crate) paths: StackPaths,
     pub(crate) files: WorkspaceFiles,
 }
@@ -43,7 +46,7 @@ pub(crate) fn plan(
 pub(crate) fn accept(inspected: Inspected) -> anyhow::Result<Loaded> {
     let Inspected { files, outcome, paths } = inspected;
     show_problems(&files, &outcome.problems);
-    let Planned { plan, problems, notices, .. } = outcome;
+    let Planned { plan, services, problems, notices, .. } = outcome;
     let Some(plan) = plan else {
         print::line(&format!("{BOLD}{}{RESET}", count(&problems)));
         return Err(Error::Reported(Exit::USAGE).into());
@@ -53,7 +56,7 @@ pub(crate) fn accept(inspected: Inspected) -> anyhow::Result<Loaded> {
         let text = format!("`{}` of {} comes from the shell", notice.variable, services.join(", "));
         print::progress(WARN, "Note", &text);
     }
-    Ok(Loaded { plan, paths, files })
+    Ok(Loaded { plan, services, paths, files })
 }
 
 /// As [`plan`], but prints nothing and accepts problems.

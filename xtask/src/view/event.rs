@@ -80,6 +80,9 @@ pub(crate) enum UpEvent<'a> {
         reason: Option<&'a str>,
         failure: Option<Failure>,
     },
+    /// What a run printed that ended before it was ready: from its panic on, or its last lines.
+    /// `hint` is the dependency that the service may miss.
+    Cause { service: &'a str, run: u64, lines: Vec<String>, hint: Option<&'a str> },
     /// All requested services are ready: the snapshot, as in `status --json`.
     Ready {
         #[serde(flatten)]

@@ -1,6 +1,6 @@
 //! Why an `up` failed: the service, what its probes saw, the services that wait for it, a hint.
 //!
-//! The caller passes the last lines of the logs. A service that failed only because of another one
+//! The caller passes the causes from the logs. A service that failed only because of another one
 //! is listed with that one.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -10,19 +10,19 @@ use xtask_client::snapshot::{Failure, Phase, ServiceSnapshot};
 use xtask_core::plan::Plan;
 use xtask_core::terms::Name;
 
-use super::log::excerpt;
+use super::cause::Cause;
 use super::style::{BAD, BOLD, DIM, RESET};
 use super::words::command_for;
 
 /// The number of waiting dependents that are listed for a failed service.
 const SHOWN_WAITING: usize = 8;
 
-/// Text about every service in `services` that failed. `logs` holds the last lines of each one's
-/// last run.
+/// Text about every service in `services` that failed. `causes` holds what the last run of each
+/// printed.
 pub(crate) fn failures(
     plan: &Plan,
     services: &[&ServiceSnapshot],
-    logs: &BTreeMap<Name, Vec<String>>,
+    causes: &BTreeMap<Name, Cause>,
 ) -> String {
     let mut out = String::new();
     let dependents = waiting_dependents(plan, services);
@@ -52,11 +52,13 @@ pub(crate) fn failures(
         if waiting.len() > SHOWN_WAITING {
             let _ = writeln!(out, "  and {} more", waiting.len() - SHOWN_WAITING);
         }
-        if let Some(lines) = logs.get(name).filter(|lines| !lines.is_empty()) {
-            let _ = writeln!(out, "  its last lines:");
-            out.push_str(&excerpt(lines));
-        } else if logs.contains_key(name) {
-            let _ = writeln!(out, "  it printed nothing");
+        match causes.get(name) {
+            Some(cause) if !cause.records.is_empty() => {
+                let _ = writeln!(out, "  its last lines:");
+                out.push_str(&cause.text());
+            }
+            Some(_) => drop(writeln!(out, "  it printed nothing")),
+            None => {}
         }
         if let Some(hint) = hint(service, &plan.stack) {
             let _ = writeln!(out, "  {BOLD}hint:{RESET} {hint}");
@@ -176,7 +178,8 @@ mod tests {
         let db = failed("db", Failure::Start, "it ended with exit code 1");
         let api = failed("api", Failure::Dependency, "`db` failed");
         let web = service("web", Phase::Waiting);
-        let logs = BTreeMap::from([("db".into(), vec!["t 1 e no disk".to_string()])]);
+        let records = vec!["t 1 e no disk".to_string()];
+        let logs = BTreeMap::from([("db".into(), Cause { records, hint: None })]);
         let text =
             anstream::adapter::strip_str(&failures(&plan, &[&db, &api, &web], &logs)).to_string();
         assert_eq!(

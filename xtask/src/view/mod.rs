@@ -3,6 +3,7 @@
 //! Views do not ask a supervisor, read files or make decisions.
 
 pub(crate) mod calls;
+pub(crate) mod cause;
 pub(crate) mod event;
 pub(crate) mod explain;
 pub(crate) mod export;

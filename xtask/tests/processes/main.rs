@@ -18,6 +18,7 @@ mod contexts;
 mod control;
 mod copied;
 mod cycles;
+mod early_ends;
 mod end_to_end;
 mod endings;
 mod env_file;

@@ -13,21 +13,54 @@ use super::record::Record;
 const BLOCK_BYTES: u64 = 256 * 1024;
 
 /// The number of last records in which a panic is searched: a backtrace may be long.
-const PANIC_RECORDS: usize = 200;
+const PANIC_RECORDS: usize = 500;
 
 /// The parts of the standard library's message when a thread panics: its name, then the location.
 const PANIC: [&str; 2] = ["thread '", " panicked at "];
 
-/// At most `count` records that explain how a run ended: from its last panic on, since a backtrace
-/// would displace the message; without a panic its last records.
+/// The beginnings of notes about a backtrace.
+const BACKTRACE_NOTES: [&str; 2] =
+    ["note: run with `RUST_BACKTRACE", "note: Some details are omitted"];
+
+/// At most `count` records that explain how a run ended: from its last panic on; without a panic
+/// its last records. Backtraces are left out, since they would displace the message.
 ///
 /// # Errors
 /// As for [`last_lines`].
 pub fn closing_lines(log: &Path, run: u64, count: usize) -> io::Result<Vec<String>> {
-    let lines = last_lines(log, Some(run), count.max(PANIC_RECORDS))?;
+    let lines = without_backtraces(last_lines(log, Some(run), count.max(PANIC_RECORDS))?);
     let panic = lines.iter().rposition(|line| PANIC.iter().all(|part| line.contains(part)));
     let from = panic.unwrap_or_else(|| lines.len().saturating_sub(count));
     Ok(lines.into_iter().skip(from).take(count).collect())
+}
+
+/// The records that are not part of a backtrace of the standard library or of an error with one.
+fn without_backtraces(mut records: Vec<String>) -> Vec<String> {
+    // The beginning of a long backtrace may be missing.
+    let is_cut = records.len() >= PANIC_RECORDS;
+    let mut inside = is_cut && records.first().is_some_and(|record| is_frame(text(record)));
+    records.retain(|record| {
+        let text = text(record);
+        if text.trim().eq_ignore_ascii_case("stack backtrace:") {
+            inside = true;
+            return false;
+        }
+        inside &= is_frame(text);
+        !inside && !BACKTRACE_NOTES.iter().any(|note| text.starts_with(note))
+    });
+    records
+}
+
+/// Whether a line is a frame of a backtrace, `12: name`, or its place, `at file:line`.
+fn is_frame(text: &str) -> bool {
+    let text = text.trim_start();
+    let (number, rest) = text.split_at(text.bytes().take_while(u8::is_ascii_digit).count());
+    text.starts_with("at ") || (!number.is_empty() && rest.starts_with(": "))
+}
+
+/// The printed text of a record; empty if it has none.
+fn text(record: &str) -> &str {
+    record.splitn(4, ' ').nth(3).unwrap_or_default()
 }
 
 /// The last `count` records of a log, oldest first. With `run` only those of that run of the last
@@ -133,7 +166,7 @@ mod tests {
     use super::*;
 
     fn texts(records: &[String]) -> Vec<&str> {
-        records.iter().map(|record| record.splitn(4, ' ').nth(3).unwrap()).collect()
+        records.iter().map(|record| super::text(record)).collect()
     }
 
     #[test]
@@ -162,6 +195,11 @@ mod tests {
         let lines = closing_lines(&log, 1, 3).unwrap();
         let panic = "thread 'main' (7) panicked at a.rs:1:2:";
         assert_eq!(texts(&lines), [panic, "the address is in use", "0: a::b"]);
+        let backtrace = text.replace("in use\n", "in use\nt 1 e stack backtrace:\n");
+        let end = "t 1 e note: Some details are omitted, run with\nt 1 o 7: a last word\n";
+        fs::write(&log, backtrace + end).unwrap();
+        let lines = closing_lines(&log, 1, 3).unwrap();
+        assert_eq!(texts(&lines), [panic, "the address is in use", "7: a last word"]);
         fs::write(&log, "t 1 o one\nt 1 o two\nt 1 o three\n").unwrap();
         assert_eq!(texts(&closing_lines(&log, 1, 2).unwrap()), ["two", "three"]);
     }

@@ -128,7 +128,7 @@ fn planned(
         .into_iter()
         .map(|(variable, services)| ShellOverride { variable, services })
         .collect();
-    Planned { plan, problems, notices, repairs: graph.repairs }
+    Planned { plan, services: all, problems, notices, repairs: graph.repairs }
 }
 
 /// Checks everything that a workspace declares: all services, without overlays and

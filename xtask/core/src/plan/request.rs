@@ -107,6 +107,8 @@ pub enum Building {
 pub struct Planned {
     /// The plan, unless a problem is an error.
     pub plan: Option<Plan>,
+    /// All services of the workspace, in order of name, also those outside the plan.
+    pub services: Vec<Name>,
     /// Errors and warnings, in order of file and place.
     pub problems: Vec<Problem>,
     /// Variables of the plan that the shell overrides.

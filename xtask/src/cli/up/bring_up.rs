@@ -6,19 +6,24 @@
 use std::collections::BTreeMap;
 
 use anyhow::bail;
+use tokio::time::{Instant, sleep_until};
 use xtask_client::connection::update;
 use xtask_client::protocol::{Reply, Request};
 use xtask_client::snapshot::{ServiceSnapshot, Snapshot};
 use xtask_core::plan::Plan;
 use xtask_core::terms::Name;
 
+use super::arrivals::Arrivals;
 use super::build::{Build, BuildEvent};
+use super::failure;
+use super::logs::Logs;
 use super::reporter::Reporter;
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::cli::interrupt::Interrupts;
 use crate::session::connect::Session;
 use crate::system::context;
+use crate::system::wait_if_some;
 use crate::view::failure::{is_cause, is_well};
 use crate::view::progress::unused;
 
@@ -41,6 +46,10 @@ pub(crate) struct BringUp<'a> {
     pub(crate) reporter: Reporter,
     /// Whether independent services continue after a failure.
     pub(crate) keep_going: bool,
+    /// All services of the workspace, also those outside the plan.
+    pub(crate) known: Vec<Name>,
+    /// What a detached `up` looks at again before it reports success.
+    pub(super) arrivals: Arrivals,
     /// The state before the bring-up.
     before: Snapshot,
     build_ok: Option<bool>,
@@ -65,6 +74,8 @@ impl<'a> BringUp<'a> {
             build,
             reporter,
             keep_going,
+            known: Vec::new(),
+            arrivals: Arrivals::default(),
             before,
             build_ok: None,
             applied: false,
@@ -72,12 +83,21 @@ impl<'a> BringUp<'a> {
         }
     }
 
-    /// Brings the plan up. With `hold` the supervisor shuts the stack down when this connection
-    /// closes.
+    /// Makes the result depend on a second look at services that may be dead on arrival.
+    pub(crate) fn look_again(&mut self) {
+        self.arrivals = Arrivals::of(self.plan);
+        for service in &self.before.services {
+            self.arrivals.ran_before(service, Instant::now());
+        }
+    }
+
+    /// Brings the plan up, and prints the lines of `logs` meanwhile. With `hold` the supervisor
+    /// shuts the stack down when this connection closes.
     pub(crate) async fn run(
         &mut self,
         hold: bool,
         interrupts: &mut Interrupts,
+        mut logs: Option<&mut Logs>,
     ) -> anyhow::Result<BringUpResult> {
         if let Some(pid) = self.build.pid() {
             self.session.connection.send(Request::Building { pid }).await?;
@@ -93,13 +113,17 @@ impl<'a> BringUp<'a> {
                 return Ok(result);
             }
             let report_at = self.reporter.waiting_report_at;
+            let look_at = self.arrivals.look_at(Instant::now());
+            // Changes are printed between log lines.
+            let is_idle = !logs.as_ref().is_some_and(|logs| logs.is_printing());
             tokio::select! {
-                event = self.build.next() => {
+                step = wait_if_some(logs.as_mut().map(|logs| logs.step())) => step?,
+                event = self.build.next(), if is_idle => {
                     if let Some(id) = self.forward(event?).await? {
                         build_ended = Some(id);
                     }
                 }
-                answer = self.session.connection.next() => match answer? {
+                answer = self.session.connection.next(), if is_idle => match answer? {
                     None => return Err(Error::ShutDown.into()),
                     Some(answer) => {
                         let id = answer.id;
@@ -117,7 +141,8 @@ impl<'a> BringUp<'a> {
                     }
                 },
                 exit = interrupts.next() => return Ok(BringUpResult::Interrupted(exit)),
-                () = tokio::time::sleep_until(report_at) => {
+                () = wait_if_some(look_at.map(sleep_until)) => {}
+                () = sleep_until(report_at) => {
                     if self.reporter.schedule_waiting_report() {
                         // `Status` makes the supervisor look for deadlocks.
                         status_request = Some(self.session.connection.send(Request::Status).await?);
@@ -151,7 +176,13 @@ impl<'a> BringUp<'a> {
             }
         };
         for now in services {
-            self.reporter.changed(self.session.snapshot.service(&now.name), now)?;
+            let before = self.session.snapshot.service(&now.name);
+            self.reporter.changed(before, now)?;
+            if failure::is_early_end(before, now) {
+                let cause = failure::cause(self.plan, &self.known, &self.session.paths, now)?;
+                self.reporter.cause(now, &cause)?;
+            }
+            self.arrivals.note(now, Instant::now());
         }
         update(&mut self.session.snapshot, reply);
         Ok(())
@@ -183,11 +214,15 @@ impl<'a> BringUp<'a> {
         if !self.applied {
             return None;
         }
-        let services = self.services();
-        if !self.keep_going && services.iter().any(|service| is_cause(service)) {
+        let (services, now) = (self.services(), Instant::now());
+        let has_failed = services.iter().any(|service| is_cause(service));
+        if !self.keep_going && (has_failed || self.arrivals.dead(now).next().is_some()) {
             return Some(BringUpResult::Failed);
         }
         if !self.build_settled || !services.iter().all(|service| !service.phase.is_on_the_way()) {
+            return None;
+        }
+        if self.arrivals.look_at(now).is_some() {
             return None;
         }
         if !services.iter().all(|service| is_well(service)) {

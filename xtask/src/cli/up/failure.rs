@@ -1,30 +1,69 @@
-//! Reports why an `up` failed, and chooses its exit code.
+//! Reports why services failed during an `up`, and chooses its exit code.
 
 use std::collections::BTreeMap;
+use std::io;
 
+use tokio::time::Instant;
 use xtask_client::StackPaths;
 use xtask_client::logs::closing_lines;
-use xtask_client::snapshot::{Failure, ServiceSnapshot};
+use xtask_client::snapshot::{Failure, Phase, ServiceSnapshot};
+use xtask_core::plan::Plan;
+use xtask_core::terms::Name;
 
 use super::bring_up::BringUp;
 use crate::cli::exit::Exit;
 use crate::cli::print;
+use crate::view::cause::Cause;
 use crate::view::failure::{failures, has_log, is_cause};
 
 /// How many of a failed service's last lines are shown.
 const LAST_LINES: usize = 20;
 
+/// How many lines are shown of a run that ended early and is started again.
+const CAUSE_LINES: usize = 5;
+
+/// Whether a change is the end of a run that was never ready, after which the service is started
+/// again.
+pub(super) fn is_early_end(before: Option<&ServiceSnapshot>, now: &ServiceSnapshot) -> bool {
+    let is_new = before.is_none_or(|b| (b.phase, b.run) != (now.phase, now.run));
+    is_new && now.phase == Phase::Backoff && now.ready_ms.is_none()
+}
+
+/// What the last run of a service printed that explains its end.
+///
+/// # Errors
+/// When its log cannot be read.
+pub(super) fn cause(
+    plan: &Plan,
+    known: &[Name],
+    paths: &StackPaths,
+    service: &ServiceSnapshot,
+) -> io::Result<Cause> {
+    let lines = closing_lines(&paths.log(&service.name), service.run, CAUSE_LINES)?;
+    Ok(Cause::of(plan, known, &service.name, lines))
+}
+
 /// Prints what failed and why, and returns the exit code.
 pub(crate) async fn report(up: &mut BringUp<'_>, paths: &StackPaths) -> anyhow::Result<Exit> {
     // Dependents fail a moment after the cause, so the state is read again.
     up.session.snapshot = up.session.connection.status().await?;
+    for dead in up.arrivals.dead(Instant::now()) {
+        let mut services = up.session.snapshot.services.iter_mut();
+        if let Some(service) = services.find(|service| service.name == dead.name) {
+            let reason =
+                dead.reason.as_ref().map(|reason| format!("{reason} right after its start"));
+            let (phase, failure) = (Phase::Failed, Some(Failure::Start));
+            *service = ServiceSnapshot { phase, failure, reason, ..dead.clone() };
+        }
+    }
     let services = up.services();
-    let mut logs = BTreeMap::new();
+    let mut causes = BTreeMap::new();
     for service in services.iter().filter(|service| is_cause(service) && has_log(service)) {
         let lines = closing_lines(&paths.log(&service.name), service.run, LAST_LINES)?;
-        logs.insert(service.name.clone(), lines);
+        let cause = Cause::of(up.plan, &up.known, &service.name, lines);
+        causes.insert(service.name.clone(), cause);
     }
-    print::line(failures(up.plan, &services, &logs).trim_end());
+    print::line(failures(up.plan, &services, &causes).trim_end());
     Ok(exit_code(&services))
 }
 

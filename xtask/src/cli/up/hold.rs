@@ -2,117 +2,27 @@
 //!
 //! Ctrl-C leaves a stack running that another command started.
 
-use tokio::task::{JoinHandle, spawn_blocking};
-use tokio::time::timeout;
-use xtask_client::logs::{More, Record};
 use xtask_client::protocol::{Reply, Request};
 use xtask_client::snapshot::State;
 
 use super::bring_up::BringUp;
-use super::reporter::{Output, PATIENCE};
+use super::logs::Logs;
+use super::reporter::Output;
 use crate::cli::error::{Error, is_broken_pipe};
 use crate::cli::exit::Exit;
 use crate::cli::interrupt::Interrupts;
-use crate::cli::{color, print, stack};
-use crate::session::follow::Follower;
+use crate::cli::{print, stack};
 use crate::system::wait_if_some;
 use crate::view::calls::undeclared;
-use crate::view::event::{LogLine, UpEvent};
-use crate::view::log::Prefixes;
 use crate::view::style::{BUSY, WARN};
-
-/// The log lines of the foreground. A blocking thread prints them, because the reader may be slow.
-/// No more are read before they are printed.
-pub(crate) struct Logs {
-    follower: Follower,
-    prefixes: Prefixes,
-    output: Output,
-    text: Vec<u8>,
-    printing: Option<JoinHandle<(Vec<u8>, std::io::Result<()>)>>,
-}
-
-impl Logs {
-    /// Waits until printing ends, or else for new lines, and starts to print them. Cancel safe.
-    async fn step(&mut self) -> anyhow::Result<()> {
-        if self.is_printing() {
-            return self.printed().await;
-        }
-        let Self { follower, prefixes, output, text, .. } = self;
-        follower.next(&mut |service, line| append(text, prefixes, *output, service, line)).await?;
-        self.print();
-        Ok(())
-    }
-
-    fn is_printing(&self) -> bool {
-        self.printing.is_some()
-    }
-
-    fn print(&mut self) {
-        if !self.text.is_empty() {
-            let text = std::mem::take(&mut self.text);
-            self.printing = Some(spawn_blocking(move || {
-                let printed = print::bytes(&text);
-                (text, printed)
-            }));
-        }
-    }
-
-    async fn printed(&mut self) -> anyhow::Result<()> {
-        if let Some(printing) = &mut self.printing {
-            let (mut text, printed) = printing.await?;
-            self.printing = None;
-            text.clear();
-            self.text = text;
-            printed?;
-        }
-        Ok(())
-    }
-
-    /// Prints the remaining lines, as long as the reader accepts them.
-    async fn rest(&mut self) -> anyhow::Result<()> {
-        let mut more = More::Yes;
-        loop {
-            timeout(PATIENCE, self.printed()).await??;
-            if more == More::No {
-                return Ok(());
-            }
-            let Self { follower, prefixes, output, text, .. } = self;
-            more = follower
-                .rest(&mut |service, line| append(text, prefixes, *output, service, line))?;
-            self.print();
-        }
-    }
-}
-
-fn append(
-    text: &mut Vec<u8>,
-    prefixes: &mut Prefixes,
-    output: Output,
-    service: &str,
-    line: &Record<'_>,
-) {
-    match output {
-        Output::Text => prefixes.append(text, service, line),
-        Output::Json => UpEvent::Log(LogLine::new(service, line)).append(text),
-        Output::Silent => {}
-    }
-}
 
 /// Prints logs until a signal or the end of the stack.
 pub(crate) async fn foreground(
     up: &mut BringUp<'_>,
-    follower: Follower,
+    mut logs: Logs,
     interrupts: &mut Interrupts,
 ) -> anyhow::Result<Exit> {
-    let names = up.plan.services.iter().map(|service| &*service.name);
-    let mut logs = Logs {
-        follower,
-        prefixes: Prefixes::of(color::kept(), names),
-        output: up.reporter.output,
-        text: Vec::new(),
-        printing: None,
-    };
-    if !up.session.launched && logs.output == Output::Text {
+    if !up.session.launched && up.reporter.output == Output::Text {
         let held = up.session.connection.status().await?.held;
         let owner = match held {
             true => "a stack that another `up` shuts down",
@@ -129,7 +39,7 @@ pub(crate) async fn foreground(
         }
         // A supervisor that shuts down reports it first.
         Ok(None) => {
-            print_rest(Some(logs)).await;
+            print_rest(Some(&mut logs)).await;
             Err(Error::SupervisorKilled { stack: up.plan.stack.clone() }.into())
         }
         // The reader of the logs has gone, which is as good as Ctrl-C.
@@ -209,13 +119,14 @@ pub(crate) async fn end(
 }
 
 /// Prints the remaining lines and that the stack is down. A stuck reader misses them.
-async fn report_end(up: &BringUp<'_>, logs: Option<Logs>) {
-    print_rest(logs).await;
+async fn report_end(up: &BringUp<'_>, mut logs: Option<Logs>) {
+    print_rest(logs.as_mut()).await;
     stack::report_down(&up.session.paths);
 }
 
-async fn print_rest(logs: Option<Logs>) {
-    if let Some(mut logs) = logs {
+/// Prints the lines that are written already, if logs are printed.
+pub(crate) async fn print_rest(logs: Option<&mut Logs>) {
+    if let Some(logs) = logs {
         let _ = logs.rest().await;
     }
 }

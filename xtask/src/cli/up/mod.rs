@@ -2,10 +2,12 @@
 //!
 //! This process is a client. The supervisor owns the stack.
 
+mod arrivals;
 pub(crate) mod bring_up;
 pub(crate) mod build;
 mod failure;
 mod hold;
+pub(crate) mod logs;
 pub(crate) mod reporter;
 pub(crate) mod target;
 
@@ -14,13 +16,13 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::{ArgGroup, Args};
 use tokio::time::Instant;
-use xtask_client::logs::Start;
 use xtask_client::protocol::Request;
 
 use self::bring_up::{BringUp, BringUpResult};
 use self::build::Build;
+use self::logs::Logs;
 use self::reporter::{Output, Reporter};
-use super::error::{Error, exit_of};
+use super::error::{Error, exit_of, is_broken_pipe};
 use super::exit::Exit;
 use super::faults::FaultArgs;
 use super::image;
@@ -29,7 +31,6 @@ use super::load::{self, Loaded};
 use super::plan_args::{ProgramArgs, StackArgs};
 use super::{Global, block_on, print, stack};
 use crate::driver::Record;
-use crate::session::follow::{Extent, Follower};
 use crate::session::launch::{LaunchSettings, Wait, connect_or_launch};
 use crate::view;
 use crate::view::style::{BUSY, WARN};
@@ -146,22 +147,24 @@ async fn up(args: &UpArgs, loaded: &Loaded, settings: LaunchSettings) -> anyhow:
     if let Some(leftovers) = &session.leftovers {
         stack::report_leftovers(&loaded.paths, leftovers);
     }
-    // Lines of this start are printed too, once it has succeeded.
-    let names: Vec<_> = plan.services.iter().map(|service| service.name.to_string()).collect();
-    let follower = match args.detach {
+    let mut logs = match args.detach {
         true => None,
-        false => Some(Follower::new(&loaded.paths, &names, &Start::Now, Extent::Future)?),
+        false => Some(Logs::of(plan, &loaded.paths, output)?),
     };
     let launched = session.launched;
     let mut up = BringUp::new(plan, session, build, reporter, args.keep_going);
-    let result = up.run(launched, &mut interrupts).await;
-    finish(&mut up, result, follower, &mut interrupts, loaded).await
+    up.known.clone_from(&loaded.services);
+    if args.detach {
+        up.look_again();
+    }
+    let result = up.run(launched, &mut interrupts, logs.as_mut()).await;
+    finish(&mut up, result, logs, &mut interrupts, loaded).await
 }
 
 async fn finish(
     up: &mut BringUp<'_>,
     result: anyhow::Result<BringUpResult>,
-    follower: Option<Follower>,
+    mut logs: Option<Logs>,
     interrupts: &mut Interrupts,
     loaded: &Loaded,
 ) -> anyhow::Result<Exit> {
@@ -169,18 +172,23 @@ async fn finish(
     let failed = match result {
         Err(error) => {
             up.build.stop().await;
+            // The reader of the logs has gone, which is as good as Ctrl-C.
+            if launched && is_broken_pipe(&error) {
+                return hold::end(up, None, interrupts, Exit::DONE).await;
+            }
             return Err(error);
         }
         Ok(BringUpResult::Interrupted(exit)) => {
             up.build.stop().await;
             if launched {
-                return hold::end(up, None, interrupts, exit).await;
+                return hold::end(up, logs, interrupts, exit).await;
             }
             return Ok(exit);
         }
         Ok(BringUpResult::Ready) => None,
         Ok(BringUpResult::Failed) => {
             up.build.stop().await;
+            hold::print_rest(logs.as_mut()).await;
             Some(failure::report(up, &loaded.paths).await?)
         }
         Ok(BringUpResult::BuildFailed) => {
@@ -192,16 +200,17 @@ async fn finish(
         Some(exit) if launched && !up.keep_going => {
             return hold::end(up, None, interrupts, exit).await;
         }
-        Some(exit) if follower.is_none() => {
+        Some(exit) if logs.is_none() => {
             release(up).await?;
             return Ok(exit);
         }
         Some(exit) if !up.keep_going => return Ok(exit),
         Some(_) | None => {}
     }
+    hold::print_rest(logs.as_mut()).await;
     up.show()?;
-    match follower {
-        Some(follower) => hold::foreground(up, follower, interrupts).await,
+    match logs {
+        Some(logs) => hold::foreground(up, logs, interrupts).await,
         None => {
             release(up).await?;
             Ok(Exit::DONE)

@@ -16,6 +16,7 @@ use super::build::programs;
 use crate::cli::error::is_broken_pipe;
 use crate::cli::exit::Exit;
 use crate::cli::print;
+use crate::view::cause::Cause;
 use crate::view::event::{TimedEvent, UpEvent};
 use crate::view::progress::{self, ProgressLine};
 use crate::view::status;
@@ -59,6 +60,8 @@ pub(crate) struct Reporter {
     reports_failures: bool,
     /// Services with a reported log trouble.
     troubled: BTreeSet<Name>,
+    /// Services of which an early end was explained.
+    explained: BTreeSet<Name>,
     /// Whether the command continues, and silently, after a broken pipe.
     survives_broken_pipe: bool,
 }
@@ -80,6 +83,7 @@ impl Reporter {
             waiting_report_at: began + FIRST_SILENCE,
             reports_failures: false,
             troubled: BTreeSet::new(),
+            explained: BTreeSet::new(),
             survives_broken_pipe,
         };
         reporter.event(UpEvent::Plan {
@@ -129,6 +133,19 @@ impl Reporter {
             Some(b) if (b.phase, b.run, b.pid) == (now.phase, now.run, now.pid) => Ok(()),
             _ => self.event(UpEvent::phase(now)),
         }
+    }
+
+    /// Explains the first run of a service that ended before it was ready. The next ones usually
+    /// end in the same way.
+    pub(crate) fn cause(&mut self, service: &ServiceSnapshot, cause: &Cause) -> anyhow::Result<()> {
+        if !self.explained.insert(service.name.clone()) {
+            return Ok(());
+        }
+        if self.output == Output::Text {
+            print::lines(&cause.text());
+        }
+        let (lines, hint) = (cause.lines(), cause.hint.as_deref());
+        self.event(UpEvent::Cause { service: &service.name, run: service.run, lines, hint })
     }
 
     /// Reports what the command waits for.

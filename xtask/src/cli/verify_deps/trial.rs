@@ -80,7 +80,7 @@ impl Trials<'_> {
         let session = connect_or_launch(self.paths, &settings, |_| {}).await?;
         let reporter = Reporter::new(Output::Silent, part, true)?;
         let mut up = BringUp::new(part, session, self.build_of(part), reporter, false);
-        let result = match up.run(true, &mut self.interrupts).await {
+        let result = match up.run(true, &mut self.interrupts, None).await {
             Ok(BringUpResult::Interrupted(exit)) => Err(Error::Reported(exit).into()),
             Ok(bring_up) => match up.session.connection.status().await {
                 Ok(snapshot) => {

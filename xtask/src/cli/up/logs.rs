@@ -1,0 +1,105 @@
+//! The log lines of an `up` in the foreground, from its first service on.
+
+use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::timeout;
+use xtask_client::StackPaths;
+use xtask_client::logs::{More, Record, Start};
+use xtask_core::plan::Plan;
+
+use super::reporter::{Output, PATIENCE};
+use crate::cli::{color, print};
+use crate::session::follow::{Extent, Follower};
+use crate::view::event::{LogLine, UpEvent};
+use crate::view::log::Prefixes;
+
+/// The log lines of the foreground. A blocking thread prints them, because the reader may be slow.
+/// No more are read before they are printed.
+pub(crate) struct Logs {
+    follower: Follower,
+    prefixes: Prefixes,
+    output: Output,
+    text: Vec<u8>,
+    printing: Option<JoinHandle<(Vec<u8>, std::io::Result<()>)>>,
+}
+
+impl Logs {
+    /// The lines that the services of a plan print from now on.
+    ///
+    /// # Errors
+    /// When the logs cannot be read or watched.
+    pub(crate) fn of(plan: &Plan, paths: &StackPaths, output: Output) -> std::io::Result<Self> {
+        let names: Vec<_> = plan.services.iter().map(|service| service.name.to_string()).collect();
+        Ok(Self {
+            follower: Follower::new(paths, &names, &Start::Now, Extent::Future)?,
+            prefixes: Prefixes::of(color::kept(), names.iter().map(String::as_str)),
+            output,
+            text: Vec::new(),
+            printing: None,
+        })
+    }
+
+    /// Waits until printing ends, or else for new lines, and starts to print them. Cancel safe.
+    pub(crate) async fn step(&mut self) -> anyhow::Result<()> {
+        if self.is_printing() {
+            return self.printed().await;
+        }
+        let Self { follower, prefixes, output, text, .. } = self;
+        follower.next(&mut |service, line| append(text, prefixes, *output, service, line)).await?;
+        self.print();
+        Ok(())
+    }
+
+    pub(crate) fn is_printing(&self) -> bool {
+        self.printing.is_some()
+    }
+
+    fn print(&mut self) {
+        if !self.text.is_empty() {
+            let text = std::mem::take(&mut self.text);
+            self.printing = Some(spawn_blocking(move || {
+                let printed = print::bytes(&text);
+                (text, printed)
+            }));
+        }
+    }
+
+    async fn printed(&mut self) -> anyhow::Result<()> {
+        if let Some(printing) = &mut self.printing {
+            let (mut text, printed) = printing.await?;
+            self.printing = None;
+            text.clear();
+            self.text = text;
+            printed?;
+        }
+        Ok(())
+    }
+
+    /// Prints the remaining lines, as long as the reader accepts them.
+    pub(crate) async fn rest(&mut self) -> anyhow::Result<()> {
+        let mut more = More::Yes;
+        loop {
+            timeout(PATIENCE, self.printed()).await??;
+            if more == More::No {
+                return Ok(());
+            }
+            let Self { follower, prefixes, output, text, .. } = self;
+            more = follower
+                .rest(&mut |service, line| append(text, prefixes, *output, service, line))?;
+            self.print();
+        }
+    }
+}
+
+fn append(
+    text: &mut Vec<u8>,
+    prefixes: &mut Prefixes,
+    output: Output,
+    service: &str,
+    line: &Record<'_>,
+) {
+    match output {
+        Output::Text => prefixes.append(text, service, line),
+        Output::Json => UpEvent::Log(LogLine::new(service, line)).append(text),
+        Output::Silent => {}
+    }
+}
