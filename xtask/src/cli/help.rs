@@ -20,6 +20,7 @@ pub(crate) const MORE: &str = "\
 More:
   wait         Wait until services are ready
   graph        Draw the graph of services (text, mermaid, dot, svg, json)
+  env          Print the variables of a service for a shell, to start it by hand
   check        Check the metadata of all services; `--fix` repairs cycles
   image        Build container images of the workspace's programs
   export       Export the services for Compose, Swarm or Kubernetes

@@ -6,6 +6,7 @@ mod check;
 mod ci;
 mod color;
 mod down;
+mod env;
 mod error;
 mod exit;
 mod explain;
@@ -140,6 +141,13 @@ enum Command {
     /// Example: `cargo xtask graph --format svg > graph.svg`
     #[command(hide = true)]
     Graph(graph::GraphArgs),
+    /// Print the variables of a service for a shell
+    ///
+    /// Prints real values, secrets included, so that the service can be started by hand.
+    ///
+    /// Example: `eval "$(cargo xtask env web)"; cargo run -p web`
+    #[command(hide = true)]
+    Env(env::EnvArgs),
     /// Check the metadata of all services
     ///
     /// Reports every problem under every overlay, and changes nothing.
@@ -244,6 +252,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Explain(args) => explain::run(global, &args),
         Command::Wait(args) => wait::run(global, &args),
         Command::Graph(args) => graph::run(global, &args),
+        Command::Env(args) => env::run(global, &args),
         Command::Check(args) => check::run(global, &args),
         Command::Export(args) => export::run(global, &args),
         Command::Image(args) => image::run(global, &args),

@@ -4,6 +4,7 @@
 
 pub(crate) mod calls;
 pub(crate) mod cause;
+pub(crate) mod environment;
 pub(crate) mod event;
 pub(crate) mod explain;
 pub(crate) mod export;

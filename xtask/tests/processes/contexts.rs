@@ -5,8 +5,11 @@ use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 use std::time::Duration;
 
+use serde_json::Value;
+
+use crate::by_hand::ByHand;
 use xtask_test_support::stand::pid;
-use xtask_test_support::{Fixture, PackageSpec, Ran, eventually};
+use xtask_test_support::{Fixture, PackageSpec, Ran, SERVICE, eventually, free_port, get};
 
 const PATIENCE: Duration = Duration::from_secs(90);
 
@@ -186,4 +189,72 @@ fn restart_starts_what_a_service_newly_needs() {
     assert_eq!(pid(&fixture, "b"), needed);
     assert!(last_report(&fixture, "a").contains("V=two"));
     assert!(last_report(&fixture, "b").contains("V=one"));
+}
+
+#[test]
+fn explain_marks_values_that_the_manifests_no_longer_have() {
+    let fixture = pair();
+    fixture.xtask(&["up", "-d", "a", "-e", "a:API_TOKEN=hunter2"]).ends_with(0);
+    fixture.edit("Cargo.toml", "V = \"one\", SHADE = \"declared\"", "V = \"two\", NEW = \"yes\"");
+    let explained = fixture.xtask(&["explain", "a"]).ends_with(0);
+    let explained = explained.says("cargo xtask restart a").says("; now `two`");
+    let explained = explained.says("NEW=yes").says("; not in the running process");
+    let row = explained.stdout.lines().find(|row| row.contains("SHADE=declared")).unwrap();
+    assert!(row.ends_with("; not in the manifests"), "{explained}");
+    assert!(!explained.stdout.contains("hunter2"), "{explained}");
+    let json = fixture.xtask(&["explain", "a", "--json"]).ends_with(0).json();
+    assert_eq!(json["env"]["V"]["value"], "one");
+    assert_eq!(json["manifests"]["env"]["V"]["value"], "two");
+
+    fixture.xtask(&["restart", "a"]).ends_with(0);
+    let json = fixture.xtask(&["explain", "a", "--json"]).ends_with(0).json();
+    assert_eq!((&json["env"]["V"]["value"], &json["manifests"]), (&"two".into(), &Value::Null));
+}
+
+/// `front` calls `stock` and has a secret; both have fixed ports.
+fn counter() -> (Fixture, [u16; 2]) {
+    let ports = [free_port(), free_port()];
+    let front = format!(
+        "[package.metadata.service]\nname = \"front\"\nport = {}\ndepends-on = [\"stock\"]\n\
+         env = {{ API_TOKEN = \"it's hunter2\", GOODS = \"${{stack.data}}/goods\" }}\n",
+        ports[0]
+    );
+    let stock = format!("[package.metadata.service]\nname = \"stock\"\nport = {}\n", ports[1]);
+    let package = |name: &str, metadata: &str| {
+        PackageSpec::new(name, name).bin(&format!("{name}d"), SERVICE).metadata(metadata)
+    };
+    let fixture = Fixture::new("counter").package(package("front", &front));
+    (fixture.package(package("stock", &stock)).write(), ports)
+}
+
+#[test]
+fn env_prints_what_a_start_by_hand_needs() {
+    let (fixture, [port, stock]) = counter();
+    fixture.xtask(&["up", "-d", "stock"]).ends_with(0);
+    let env = fixture.xtask(&["env", "front"]).ends_with(0);
+    assert!(!env.stderr.contains("hunter2"), "{env}");
+    let mut cargo = Command::new("sh");
+    let script = format!("{}\nexec cargo run --quiet --offline -p front", env.stdout);
+    cargo.args(["-c", &script]).current_dir(fixture.root()).env_remove("CARGO_TARGET_DIR");
+    let mut copy = ByHand::listening(cargo, port);
+    let answer = |path: &str| get(port, path).unwrap().body;
+    assert_eq!(answer("/env/API_TOKEN"), "it's hunter2");
+    assert_eq!(answer("/env/STOCK_URL"), format!("http://127.0.0.1:{stock}"));
+    assert!(std::path::Path::new(&answer("/env/GOODS")).parent().unwrap().is_dir());
+
+    fixture.xtask(&["up", "-d"]).ends_with(0).says("Adopted front");
+    fixture.xtask(&["down"]).ends_with(0);
+    assert!(copy.is_alive());
+    copy.child.kill().unwrap();
+}
+
+#[test]
+fn env_leaves_out_ports_that_are_not_chosen() {
+    let (fixture, _) = counter();
+    let env = fixture.xtask(&["env", "front", "--stack", "other"]).ends_with(0);
+    let env = env.says("STOCK_URL").says("export API_TOKEN='it'\\''s hunter2'");
+    assert!(!env.stdout.contains("STOCK_URL"), "{env}");
+    let json = fixture.xtask(&["env", "front", "--json"]).ends_with(0).json();
+    assert_eq!(json["API_TOKEN"], "it's hunter2");
+    fixture.xtask(&["env", "nothing"]).ends_with(2).says("no service is called `nothing`");
 }

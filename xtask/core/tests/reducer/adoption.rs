@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use xtask_core::plan::{Probe, Service};
+use xtask_core::plan::{Probe, Service, Source, Text};
 use xtask_core::snapshot::{Failure, Phase};
 use xtask_core::stack::event::{InspectedHolder, InspectionResult, PortHolder, StartedBy};
 use xtask_core::stack::{BindFailure, Effect, Event, Exit, Signal};
@@ -155,6 +155,43 @@ fn adoption_compares_only_variables_with_locations() {
     assert!(reason.contains("`B_PORT` is `6001` instead of `6000`"), "{reason}");
     assert!(reason.contains("`DATA` is not set"), "{reason}");
     assert!(!reason.contains("RUST_LOG"), "{reason}");
+}
+
+/// `a` with the injected addresses of `b`.
+fn with_injected_addresses() -> [Service; 2] {
+    let mut a = adopting().using("b").calls("B_PORT", "b").calls("B_URL", "b");
+    let mut url = Text::from("http://127.0.0.1:");
+    url.push_port("b".into(), 0);
+    a.env.get_mut("B_URL").unwrap().value = url;
+    a.env.insert("B_HOST".to_owned(), support::setting("127.0.0.1".into()));
+    a.env.values_mut().for_each(|setting| setting.source = Source::Injected);
+    [a, service("b").port(Some(6000))]
+}
+
+#[test]
+fn adoption_accepts_whole_addresses_and_parts() {
+    let found = |variables: &[(&str, &str)]| {
+        let mut s = Scenario::of(with_injected_addresses());
+        s.bind("b", &[6000]);
+        s.find(copy(variables));
+        match s.adopts() {
+            true => String::new(),
+            false => s.reason("a").rsplit("settings: ").next().unwrap().to_owned(),
+        }
+    };
+    let (url, host, port) =
+        (("B_URL", "http://127.0.0.1:6000"), ("B_HOST", "127.0.0.1"), ("B_PORT", "6000"));
+    assert_eq!(found(&[url]), "");
+    assert_eq!(found(&[host, port]), "");
+    assert_eq!(found(&[url, host, port]), "");
+
+    let no_url = "`B_URL` is not set to `http://127.0.0.1:6000`";
+    for missing in [&[][..], &[host], &[port]] {
+        assert_eq!(found(missing), no_url, "{missing:?}");
+    }
+    assert_eq!(found(&[url, ("B_HOST", "::1")]), "`B_HOST` is `::1` instead of `127.0.0.1`");
+    let elsewhere = found(&[("B_URL", "http://127.0.0.1:7000"), host, port]);
+    assert_eq!(elsewhere, "`B_URL` is `http://127.0.0.1:7000` instead of `http://127.0.0.1:6000`");
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod adoption;
 mod bring_up;
 mod builds;
 mod containers;
+mod contexts;
 mod crashes;
 mod deadlocks;
 mod faults;

@@ -1,0 +1,56 @@
+//! `env`: the variables of a service as lines that a shell can read, to start it by hand.
+//!
+//! It is the only command that prints secrets, and it prints them to standard output alone.
+
+use clap::Args;
+use xtask_core::plan::Program;
+
+use super::exit::Exit;
+use super::plan_args::StackArgs;
+use super::{Global, block_on, load, print, stack};
+use crate::view::environment::{Variables, shell_lines};
+use crate::view::setting::Values;
+use crate::view::style::WARN;
+
+#[derive(Debug, Args)]
+pub(crate) struct EnvArgs {
+    /// The service that is started by hand
+    #[arg(value_name = "SERVICE")]
+    service: String,
+    /// Print the variables as a JSON object
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    stack: StackArgs,
+}
+
+pub(crate) fn run(global: &Global, args: &EnvArgs) -> anyhow::Result<Exit> {
+    let services = std::slice::from_ref(&args.service);
+    let loaded = load::plan(global, services, |request| args.stack.shape(request))?;
+    let running = block_on(stack::status(&loaded.paths))?;
+    let plan = &loaded.plan;
+    let Some(service) = plan.service(&args.service) else { return Ok(Exit::DONE) };
+    if service.program == Program::External {
+        print::progress(WARN, "Note", &format!("`{}` is external and gets none", service.name));
+    }
+    let Variables { set, unknown, odd } =
+        Variables::of(&Values { plan, running: running.as_ref() }, service);
+    if set.values().any(|value| value.contains(&plan.data)) {
+        loaded.paths.create()?;
+    }
+    if !unknown.is_empty() {
+        let text = format!("left out until the stack has chosen a port: {}", unknown.join(", "));
+        print::progress(WARN, "Note", &text);
+    }
+    match args.json {
+        true => print::json_pretty(&set)?,
+        false => {
+            if !odd.is_empty() {
+                let text = format!("left out, because no shell has such names: {}", odd.join(", "));
+                print::progress(WARN, "Note", &text);
+            }
+            print::out(&shell_lines(&set))?;
+        }
+    }
+    Ok(Exit::DONE)
+}
