@@ -9,6 +9,7 @@ use rustix::process::{Resource, Rlimit, getrlimit};
 use xtask_client::paths::STATE_VARIABLE;
 
 use super::exit::Exit;
+use super::export::ExportError;
 use super::print;
 use crate::effects::containers::engine::EngineError;
 use crate::view::words::command_for;
@@ -55,6 +56,8 @@ pub(crate) enum Error {
     NoTests { package: String, filters: Vec<String> },
     #[error("another command shut the stack down")]
     ShutDown,
+    #[error(transparent)]
+    Export(#[from] ExportError),
     #[error("the supervisor of stack `{stack}` was killed")]
     SupervisorKilled { stack: String },
 }
@@ -82,7 +85,8 @@ impl Error {
             | Self::StackIsChosen { .. }
             | Self::SharedTarget { .. }
             | Self::NoEndToEndPackage
-            | Self::NoTier { .. } => Exit::USAGE,
+            | Self::NoTier { .. }
+            | Self::Export(_) => Exit::USAGE,
             Self::NothingRuns { .. } => Exit::NOTHING_RUNS,
             Self::NoEngine(_) => Exit::NO_ENGINE,
             Self::NoTests { .. } | Self::ShutDown | Self::SupervisorKilled { .. } => Exit::FAILED,
@@ -107,6 +111,7 @@ impl Error {
                 true => format!("{} starts the stack", command_for(stack, "up")),
                 false => format!("these services have logs: {}", known.join(", ")),
             },
+            Self::Export(error) => error.hint()?.to_owned(),
             Self::NotARecord { .. } => "`cargo xtask up --record FILE` writes one".to_owned(),
             Self::RecordOfRunningStack { stack } => {
                 format!("stop the stack first: {}", command_for(stack, "down"))

@@ -6,10 +6,11 @@
 
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustix::process::geteuid;
 use xtask_core::record::{RecordLine, RecordStep, VERSION};
 use xtask_core::stack::{Effect, Event};
 
@@ -65,12 +66,49 @@ impl Record {
     }
 }
 
+/// Opens a file for the record. Its owner reads the secrets in it, so a file of another user is
+/// refused before anything in it changes.
 fn open(path: &Path, truncate: bool) -> io::Result<File> {
     let mut options = OpenOptions::new();
-    let file = options.write(true).create(true).truncate(truncate).mode(MODE).open(path)?;
-    // An existing file may be readable for others. Modes of pipes and devices are kept.
-    if file.metadata()?.is_file() {
+    let file = options.write(true).create(true).truncate(false).mode(MODE).open(path)?;
+    let found = file.metadata()?;
+    // Pipes and devices keep their owner and mode.
+    if found.is_file() {
+        if found.uid() != geteuid().as_raw() {
+            let text = "the file belongs to another user, who could read the secrets in the record";
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
+        }
+        // An existing file may be readable for others.
         file.set_permissions(Permissions::from_mode(MODE))?;
+        if truncate {
+            file.set_len(0)?;
+        }
     }
     Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn record_is_private_and_refuses_files_of_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("record");
+        std::fs::write(&path, "a longer text than the new one").unwrap();
+        std::fs::set_permissions(&path, Permissions::from_mode(0o666)).unwrap();
+        open(&path, false).unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, MODE);
+        assert_eq!(std::fs::read(&path).unwrap().len(), 30);
+        open(&path, true).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap().len(), 0);
+        // Only root can give a file away.
+        if geteuid().is_root() {
+            std::fs::write(&path, "kept").unwrap();
+            std::os::unix::fs::chown(&path, Some(65534), None).unwrap();
+            let error = open(&path, true).unwrap_err();
+            assert!(error.to_string().contains("belongs to another user"), "{error}");
+            assert_eq!(std::fs::read(&path).unwrap(), b"kept");
+        }
+    }
 }

@@ -3,26 +3,26 @@
 //! It builds the images as `image` does, so that the files can be applied at once. It applies
 //! nothing.
 
-use std::collections::BTreeMap;
-use std::fs::{DirBuilder, OpenOptions};
-use std::io::Write as _;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
-use std::path::{Path, PathBuf};
+mod files;
 
-use anyhow::Context as _;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
 use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 use xtask_core::plan::{Containers, Isolation, Request};
 use xtask_core::terms::Name;
 
-use super::exit::Exit;
-use super::image::images;
-use super::load::{self, Loaded};
-use super::plan_args::{PlanArgs, ProgramArgs};
-use super::{Global, block_on, print};
+pub(crate) use self::files::ExportError;
+use crate::cli::error::Error;
+use crate::cli::exit::Exit;
+use crate::cli::image::images;
+use crate::cli::load::{self, Loaded};
+use crate::cli::plan_args::{PlanArgs, ProgramArgs};
+use crate::cli::{Global, block_on, print};
 use crate::effects::containers::{DATA_FOLDER, PROGRAM_FOLDER, USER};
-use crate::view::export::{Access, Difference, File, Images, Target, export};
+use crate::view::export::{Difference, Images, Target, export};
 use crate::view::style::{GOOD, WARN};
 
 #[derive(Debug, Args)]
@@ -98,10 +98,7 @@ async fn written(args: &ExportArgs, loaded: &Loaded) -> anyhow::Result<Exit> {
     }
     let differences = export.differences;
     let (files, document) = match &args.output {
-        Some(folder) => {
-            let files = export.files.iter().map(|file| write(folder, file));
-            (files.collect::<anyhow::Result<Vec<_>>>()?, None)
-        }
+        Some(folder) => (files::write(folder, &export.files).map_err(Error::Export)?, None),
         // The first file is the document. Secrets are never printed.
         None => {
             if let Some(file) = export.files.iter().find(|file| file.access.is_secret()) {
@@ -130,26 +127,4 @@ fn renamed(args: &ExportArgs, image: String) -> String {
         (Some(prefix), Some((_, name))) => format!("{}/{name}", prefix.trim_end_matches('/')),
         (Some(_), None) | (None, _) => image,
     }
-}
-
-fn write(folder: &Path, file: &File) -> anyhow::Result<PathBuf> {
-    let path = folder.join(&file.path);
-    let failed = || format!("failed to write `{}`", path.display());
-    let (mode, folder_mode) = match file.access {
-        Access::Public => (0o644, 0o777),
-        Access::Secret => (0o600, 0o777),
-        Access::Handed => (0o644, 0o700),
-    };
-    if let Some(parent) = path.parent() {
-        let mut builder = DirBuilder::new();
-        builder.recursive(true).mode(folder_mode).create(parent).with_context(failed)?;
-    }
-    if file.access.is_secret() && path.exists() {
-        // Only a new file gets the mode.
-        std::fs::remove_file(&path).with_context(failed)?;
-    }
-    let mut options = OpenOptions::new();
-    let opened = options.write(true).create(true).truncate(true).mode(mode).open(&path);
-    opened.and_then(|mut out| out.write_all(file.text.as_bytes())).with_context(failed)?;
-    Ok(path)
 }
