@@ -147,7 +147,7 @@ fn workspace_keys(reader: &mut Reader<'_>, metadata: &Table, out: &mut Declarati
                 out.default = shape::nonempty(reader, "default", value, "NAME").map(|at| at.value);
             }
             "env" => out.env = shape::env(reader, "env", value),
-            "base-image" => out.base_image = reader.string("base-image", value),
+            "base-image" => out.base_image = super::shape::image(reader, "base-image", value),
             "e2e" => check_e2e(reader, value, &out.packages),
             _ => {}
         }

@@ -72,7 +72,7 @@ declare_keys! {
         "command", Texts, "", |r, k, v| shape::nonempty(r, k, v, "program"), Replace;
     /// A container image instead of a binary: `"localhost/postgres:17"`. `port` is the number
     /// inside the container.
-    image: Option<TextAt> = "image", Text, "", Reader::string, Replace;
+    image: Option<TextAt> = "image", Text, "", shape::image, Replace;
     /// The tool never starts the service. It probes the service and reports it if it is missing.
     external: Option<At<bool>> = "external", Boolean, "false", Reader::boolean, Replace;
     /// `"process"` never runs in a container. Without it, `--containers` decides.

@@ -102,6 +102,19 @@ pub(crate) fn nonempty(
     Some(words)
 }
 
+/// The name of an image. The engine would read a name that begins with `-` as an option.
+pub(crate) fn image(reader: &mut Reader<'_>, key: &str, value: &Value) -> Option<TextAt> {
+    let text = reader.string(key, value)?;
+    let name = &text.value;
+    let starts = name.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '$');
+    if !starts || name.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        let message = format!("`{}` is not the name of an image", name.escape_debug());
+        let hint = format!("write the name alone: `{key} = \"localhost/postgres:17\"`");
+        reader.bad_value::<()>(&value.bytes, message, &hint);
+    }
+    Some(text)
+}
+
 /// `env = { NAME = "value" }`.
 pub(crate) fn env(reader: &mut Reader<'_>, key: &str, value: &Value) -> Vec<(TextAt, TextAt)> {
     let fits = |name: &str| !name.is_empty() && !name.contains(['=', '\0']);
