@@ -8,6 +8,7 @@ use std::process::Command;
 
 use anyhow::Context as _;
 use xtask_client::StackPaths;
+use xtask_client::harness;
 use xtask_client::paths::{DEFAULT_STACK, Endpoint, stacks_of};
 use xtask_client::process_stat::ProcessStat;
 use xtask_client::protocol::Request;
@@ -18,7 +19,7 @@ use super::interrupt::Interrupts;
 use super::{Global, print};
 use crate::effects::containers::cleanup;
 use crate::session::connect::{self, Session, connect};
-use crate::session::isolated;
+use crate::session::{self, isolated};
 use crate::supervisor::leftovers::{Leftovers, clean};
 use crate::view::progress;
 use crate::view::style::{BUSY, GOOD, WARN};
@@ -27,6 +28,25 @@ use crate::workspace;
 /// The cargo to call: the one that called this program, or the first in `PATH`.
 pub(crate) fn cargo() -> PathBuf {
     std::env::var_os("CARGO").filter(|cargo| !cargo.is_empty()).unwrap_or("cargo".into()).into()
+}
+
+/// A cargo command for the workspace at `root`, without the variables that cargo set for this
+/// program: a build script that depends on them would run again each time.
+///
+/// It runs where the user stands, so that cargo finds the settings and reads relative paths as it
+/// does for a command that the user types.
+pub(crate) fn cargo_for<'a>(root: &Path, words: impl IntoIterator<Item = &'a str>) -> Command {
+    let mut words = words.into_iter();
+    let mut command = harness::cargo(Path::new("."));
+    command.args(words.next()).arg("--manifest-path").arg(root.join("Cargo.toml")).args(words);
+    command
+}
+
+/// This program for the workspace at `root`. It runs where the user stands.
+pub(crate) fn own_command(root: &Path) -> Result<Command, session::Error> {
+    let mut command = Command::new(session::own_program()?);
+    command.arg("--manifest-path").arg(root.join("Cargo.toml"));
+    Ok(command)
 }
 
 pub(crate) fn workspace_root(global: &Global) -> anyhow::Result<PathBuf> {

@@ -7,11 +7,11 @@ use std::path::Path;
 
 use anyhow::Context;
 use clap::Args;
-use xtask_client::harness::cargo;
 
 use super::error::Error;
 use super::exit::Exit;
 use super::interrupt::Interrupts;
+use super::stack::cargo_for;
 use super::test_e2e::program::{ProgramExit, spawn};
 use super::test_e2e::runner::{Runner, Selection, Tests, Verdict};
 use super::test_e2e::workspace::Tested;
@@ -97,8 +97,9 @@ pub(crate) async fn step(
 ) -> anyhow::Result<ProgramExit> {
     announce(name, &format!("cargo {}", words.join(" ")));
     let mut interrupts = Interrupts::new()?;
-    let mut command = tokio::process::Command::from(cargo(root));
-    command.args(words).envs(variables.iter().map(|(name, value)| (name, value)));
+    let words = words.iter().map(String::as_str);
+    let mut command = tokio::process::Command::from(cargo_for(root, words));
+    command.envs(variables.iter().map(|(name, value)| (name, value)));
     let program = spawn(&mut command).context("failed to start cargo")?;
     Ok(program.wait(&mut interrupts, None, |_| {}).await?)
 }

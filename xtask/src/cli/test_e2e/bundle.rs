@@ -6,7 +6,6 @@ use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use xtask_client::harness::{FAILED_TESTS, FailedTest};
 use xtask_client::logs::last_lines;
@@ -17,6 +16,7 @@ use xtask_core::terms::secret::{MASK, has_password};
 
 use super::TestRun;
 use super::arguments::{repeat_command, up_arguments};
+use crate::cli::stack::own_command;
 
 /// How many of the last lines of the history are kept.
 const MOST_LINES: usize = 5_000;
@@ -118,9 +118,8 @@ fn masked(mut snapshot: Snapshot) -> Snapshot {
 }
 
 fn save(run: &TestRun<'_>, words: &[&str], file: &Path) {
-    let Ok(program) = std::env::current_exe() else { return };
-    let mut command = Command::new(program);
-    command.args(words).args(["--color", "never"]).current_dir(run.root);
+    let Ok(mut command) = own_command(run.root) else { return };
+    command.args(words).args(["--color", "never"]);
     command.args(up_arguments(run.args));
     if let Ok(output) = command.output() {
         fs::write(file, output.stdout).ok();

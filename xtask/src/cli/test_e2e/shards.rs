@@ -21,7 +21,7 @@ use super::{TestE2eArgs, report_no_tests};
 use crate::cli::exit::Exit;
 use crate::cli::interrupt::Interrupts;
 use crate::cli::print;
-use crate::session::own_program;
+use crate::cli::stack::own_command;
 
 /// A longer line is forwarded in parts.
 const LONGEST_LINE_BYTES: u64 = 64 * 1024;
@@ -80,16 +80,15 @@ pub(crate) async fn run(
     of: u16,
     args: &TestE2eArgs,
 ) -> anyhow::Result<Exit> {
-    let program = own_program()?;
     let mut running = JoinSet::new();
     for number in 1..=of {
         let shard = Shard { number, of };
-        let mut command = Command::new(&program);
+        let mut command = Command::from(own_command(root)?);
         command.args(["test-e2e", "--json", "--shard", &format!("{number}/{of}")]);
         if args.keep {
             command.arg("--keep");
         }
-        command.args(run_arguments(args)).current_dir(root);
+        command.args(run_arguments(args));
         running.spawn(run_one(shard, command));
     }
     let mut ended = Vec::new();

@@ -8,7 +8,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio::process::Command;
 use tokio::time::timeout;
 use xtask_client::STACK_VARIABLE;
-use xtask_client::harness::{OWNER_VARIABLE, SHAPE_VARIABLE, cargo};
+use xtask_client::harness::{OWNER_VARIABLE, SHAPE_VARIABLE};
 use xtask_client::protocol::{Reply, Request};
 use xtask_client::snapshot::Snapshot;
 
@@ -20,9 +20,9 @@ use super::runner::{Runner, Selection, Tests, Verdict, listed};
 use super::{TestRun, report_no_tests};
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
+use crate::cli::stack::{cargo_for, own_command};
 use crate::cli::{print, stack};
 use crate::session::connect::{Session, connect};
-use crate::session::own_program;
 use crate::view::{self, style};
 
 impl TestRun<'_> {
@@ -44,7 +44,7 @@ impl TestRun<'_> {
 
     /// Runs `up` of this same program.
     async fn bring_up(&mut self) -> anyhow::Result<Exit> {
-        let mut command = Command::new(own_program()?);
+        let mut command = Command::from(own_command(self.root)?);
         command.args(["up", "--detach", "--isolated", "--stack", &self.paths.stack()]);
         if !self.args.keep {
             command.arg("--until-pid").arg(std::process::id().to_string());
@@ -52,7 +52,7 @@ impl TestRun<'_> {
         command.args(up_arguments(self.args));
         command.args(self.args.faults.of_start().arguments());
         // Its table of addresses is not part of the result.
-        command.current_dir(self.root).stdout(Stdio::null());
+        command.stdout(Stdio::null());
         let up = spawn(&mut command)?.without_grace();
         Ok(up.wait(&mut self.interrupts, None, |_| {}).await?.of_own_program())
     }
@@ -156,8 +156,8 @@ impl TestRun<'_> {
     }
 
     fn cargo(&self, arguments: Vec<String>) -> Command {
-        let mut command = Command::from(cargo(self.root));
-        command.args(arguments);
+        let arguments = arguments.iter().map(String::as_str);
+        let mut command = Command::from(cargo_for(self.root, arguments));
         command.env(STACK_VARIABLE, self.paths.folder());
         command.env(OWNER_VARIABLE, std::process::id().to_string());
         command.env(SHAPE_VARIABLE, up_arguments(self.args).join(" "));

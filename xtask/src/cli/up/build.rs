@@ -13,7 +13,6 @@ use serde::Deserialize;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::task::{JoinHandle, spawn_blocking};
-use xtask_client::inherited::is_cargo_variable;
 use xtask_core::plan::{self, Plan, Program, Target};
 use xtask_core::terms::Name;
 
@@ -23,7 +22,7 @@ use crate::cli::interrupt::Interrupts;
 use crate::cli::load::Loaded;
 use crate::cli::plan_args::ProgramArgs;
 use crate::cli::print;
-use crate::cli::stack::cargo;
+use crate::cli::stack::cargo_for;
 use crate::view::style::WARN;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,14 +71,12 @@ impl Build {
         let Some(build) = &plan.build else {
             return Ok(Self::Known(VecDeque::from([BuildEvent::Ended { ok: true }])));
         };
-        let cargo = cargo();
-        let mut command = Command::new(&cargo);
-        command.args(["build", "--message-format=json-render-diagnostics"]).args(&build.args);
+        let words = ["build", "--message-format=json-render-diagnostics"];
+        let words = words.into_iter().chain(build.args.iter().map(String::as_str));
+        let mut command = Command::from(cargo_for(Path::new(&plan.workspace), words));
         if keep_going {
             command.arg("--keep-going");
         }
-        command.current_dir(&plan.workspace);
-        clean_environment(&mut command);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
         // A group of its own, so that its compilers can be ended with it.
         command.process_group(0);
@@ -92,8 +89,7 @@ impl Build {
                 Some(spawn_blocking(|| forward(reader)))
             }
         };
-        let mut child =
-            command.spawn().with_context(|| format!("failed to start `{}`", cargo.display()))?;
+        let mut child = command.spawn().context("failed to start cargo")?;
         let stdout = child.stdout.take().context("cargo was started without a pipe")?;
         Ok(Self::Cargo(Box::new(Cargo {
             child,
@@ -249,16 +245,6 @@ fn linked(line: &[u8], targets: &[Target]) -> Option<BuildEvent> {
         wanted.binary == target.name && Some(&wanted.package_id) == message.package_id.as_ref()
     })?;
     Some(BuildEvent::Linked { services: wanted.services.clone(), path, fresh: message.fresh })
-}
-
-/// Removes variables that cargo set for this program: a build script that depends on them would
-/// run again each time.
-fn clean_environment(command: &mut Command) {
-    for (name, _) in std::env::vars_os() {
-        if name.to_str().is_some_and(is_cargo_variable) {
-            command.env_remove(&name);
-        }
-    }
 }
 
 pub(super) fn profile_folder(profile: &str) -> &str {
