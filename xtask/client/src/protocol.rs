@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 use xtask_core::plan::{Plan, Service};
 use xtask_core::snapshot::{ServiceSnapshot, Snapshot, State};
-use xtask_core::stack::{Fault, Report};
+use xtask_core::stack::{Fault, LinkedProgram, Report};
 use xtask_core::terms::Name;
 
 use crate::context::Context;
@@ -66,8 +66,9 @@ pub enum Request {
     Linked {
         /// The services that run it.
         services: Vec<Name>,
-        /// The path of the program.
-        path: String,
+        /// The program.
+        #[serde(flatten)]
+        program: LinkedProgram,
     },
     /// The build of these services failed.
     BuildFailed {

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use xtask_core::plan::{Containers, Plan, Program, Request, Service};
+use xtask_core::stack::LinkedProgram;
 use xtask_core::terms::{Name, Placement};
 
 use super::error::Error;
@@ -93,10 +94,10 @@ pub(crate) async fn images(
     let mut interrupts = Interrupts::new()?;
     let mut build = Build::of(loaded, args, false)?;
     let mut rows = Vec::new();
-    let add = async |services: Vec<Name>, path: String| {
+    let add = async |services: Vec<Name>, program: LinkedProgram| {
         let named = services.iter().filter_map(|name| plan.service(name));
         for service in named.filter(|service| is_built(service) && selected(service)) {
-            rows.push(image(&engine, plan, service, &path).await?);
+            rows.push(image(&engine, plan, service, &program).await?);
         }
         Ok(())
     };
@@ -110,18 +111,18 @@ fn is_built(service: &Service) -> bool {
     matches!(service.program, Program::Artifact { .. }) && service.placement == Placement::Container
 }
 
-/// Builds the image of a service whose program is at `path`, and reports what a user must know.
+/// Builds the image of a service with this program, and reports what a user must know.
 async fn image(
     engine: &Engine,
     plan: &Plan,
     service: &Service,
-    path: &str,
+    program: &LinkedProgram,
 ) -> anyhow::Result<ImageRow> {
     let name = &service.name;
     let recipe = Recipe {
         workspace: PathBuf::from(&plan.workspace),
         service: name.to_string(),
-        program: PathBuf::from(path),
+        program: program.clone(),
         base: plan.base_image.clone(),
         self_probe: service.self_probe.clone(),
     };

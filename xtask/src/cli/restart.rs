@@ -10,6 +10,7 @@ use clap::Args;
 use xtask_client::protocol::Request;
 use xtask_client::snapshot::{Phase, ServiceSnapshot, Snapshot};
 use xtask_core::plan::Plan;
+use xtask_core::stack::LinkedProgram;
 use xtask_core::terms::Name;
 use xtask_core::terms::duration::measured;
 
@@ -81,17 +82,20 @@ pub(crate) fn run(global: &Global, args: &RestartArgs) -> anyhow::Result<Exit> {
 }
 
 /// Builds the plan's programs. Returns each with the services that run it.
-async fn build(session: &mut Session, loaded: &Loaded) -> anyhow::Result<Vec<(Vec<Name>, String)>> {
+async fn build(
+    session: &mut Session,
+    loaded: &Loaded,
+) -> anyhow::Result<Vec<(Vec<Name>, LinkedProgram)>> {
     target::refuse_shared(loaded, "dev", "restart")?;
     image::check_engine(&loaded.plan).await?;
     let mut interrupts = Interrupts::new()?;
-    let mut build = Build::start(&loaded.plan, false)?;
+    let mut build = Build::start(loaded, false)?;
     if let Some(pid) = build.pid() {
         session.request(Request::Building { pid }).await?;
     }
     let mut programs = Vec::new();
-    let built = build.programs(&mut interrupts, async |services, path| {
-        programs.push((services, path));
+    let built = build.programs(&mut interrupts, async |services, program| {
+        programs.push((services, program));
         Ok(())
     });
     let built = built.await;
@@ -121,15 +125,15 @@ fn part(mut plan: Plan, names: &[Name], snapshot: &Snapshot, replace: bool) -> P
 async fn apply(
     session: &mut Session,
     plan: Plan,
-    programs: Vec<(Vec<Name>, String)>,
+    programs: Vec<(Vec<Name>, LinkedProgram)>,
 ) -> anyhow::Result<()> {
     let context = Box::new(context::of_this_process());
     session.request(Request::Context { context }).await?;
     let names: Vec<Name> = plan.services.iter().map(|service| service.name.clone()).collect();
     session.request(Request::Apply { plan: Box::new(plan), hold: false }).await?;
-    for (mut services, path) in programs {
+    for (mut services, program) in programs {
         services.retain(|service| names.contains(service));
-        session.request(Request::Linked { services, path }).await?;
+        session.request(Request::Linked { services, program }).await?;
     }
     session.request(Request::BuildEnded { ok: true }).await?;
     Ok(())

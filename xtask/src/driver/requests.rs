@@ -107,9 +107,9 @@ impl Driver {
                     self.compilers.insert(connection, compilers);
                 }
             }
-            Request::Linked { services, path } => {
+            Request::Linked { services, program } => {
                 for service in services {
-                    self.step(Event::Linked { service, path: path.clone() });
+                    self.step(Event::Linked { service, program: program.clone() });
                 }
             }
             Request::BuildFailed { services, message } => {

@@ -14,7 +14,9 @@ use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
 use xtask_core::plan::Port;
 use xtask_core::stack::effect::{ImageWanted, PreparedProbe};
-use xtask_core::stack::{Artifact, Command, Effect, Event, Run, ServiceAddress, Signal};
+use xtask_core::stack::{
+    Artifact, Command, Effect, Event, LinkedProgram, Run, ServiceAddress, Signal,
+};
 use xtask_core::terms::Name;
 
 use super::RunEvents;
@@ -94,9 +96,7 @@ impl World {
 
     pub(crate) fn perform(&mut self, effect: Effect) {
         match effect {
-            Effect::Accept { service, path, image } => {
-                self.accept(service, PathBuf::from(path), image);
-            }
+            Effect::Accept { service, program, image } => self.accept(service, program, image),
             Effect::Bind { service, ports, listen } => self.bind(service, &ports, listen),
             Effect::Unbind { service } => self.sockets.unbind(&service),
             Effect::InspectHolder { service, ports, expected } => {
@@ -143,7 +143,7 @@ impl World {
         orphans_ended && self.runs.is_empty()
     }
 
-    fn accept(&self, service: Name, path: PathBuf, wanted: Option<ImageWanted>) {
+    fn accept(&self, service: Name, program: LinkedProgram, wanted: Option<ImageWanted>) {
         let (programs, events) = (Arc::clone(&self.programs), self.events.clone());
         let active = self.runs.values().filter(|active| active.is_active());
         let in_use: BTreeSet<PathBuf> = active.map(|active| active.program.clone()).collect();
@@ -151,7 +151,8 @@ impl World {
         let name = service.clone();
         let keeping = tokio::task::spawn_blocking(move || {
             let mut programs = programs.lock().unwrap_or_else(PoisonError::into_inner);
-            let accepted = programs.accept(&name, &path, &in_use);
+            let path = PathBuf::from(&program.path);
+            let accepted = programs.accept(&name, program, &in_use);
             accepted.map_err(|error| Error::KeepProgram { path, error })
         });
         tokio::spawn(async move {

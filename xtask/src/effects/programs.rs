@@ -3,6 +3,9 @@
 //!
 //! A program is hard-linked, or copied across file systems. Equal content gets an equal number:
 //! cargo also relinks programs that did not change, and these need no restart.
+//!
+//! A program may look for files beside itself, as it finds them under `cargo run`. So a run starts
+//! from cargo's path as long as that file is the kept one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, Metadata};
@@ -10,7 +13,8 @@ use std::io::{self, BufRead, BufReader};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use xtask_core::stack::Artifact;
+use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
+use xtask_core::stack::{Artifact, LinkedProgram};
 use xtask_core::terms::Name;
 
 /// How many programs of a service are kept, even if no run uses them.
@@ -31,6 +35,21 @@ struct Kept {
     source: Metadata,
 }
 
+/// The path from which the kept program at `kept` starts.
+pub(crate) fn start_path<'a>(kept: &'a str, linked: Option<&'a LinkedProgram>) -> &'a str {
+    let is_kept = |path: &str| {
+        let (kept, path) = (fs::metadata(kept), fs::metadata(path));
+        kept.and_then(|kept| Ok(is_same_file(&kept, &path?))).is_ok_and(|same| same)
+    };
+    linked.map(|linked| &*linked.path).filter(|path| is_kept(path)).unwrap_or(kept)
+}
+
+/// Whether two files are links to one, or one is an unchanged copy of the other.
+fn is_same_file(one: &Metadata, other: &Metadata) -> bool {
+    let identity = |file: &Metadata| (file.size(), file.mtime(), file.mtime_nsec());
+    identity(one) == identity(other)
+}
+
 impl Programs {
     /// Keeps programs in `folder`, and removes those of an earlier supervisor.
     pub(crate) fn new(folder: PathBuf) -> io::Result<Self> {
@@ -41,22 +60,28 @@ impl Programs {
         Ok(Self { folder, services: BTreeMap::new(), last_content: 0 })
     }
 
-    /// Keeps cargo's program at `path` for a service. Programs in `in_use` are not removed.
+    /// Keeps cargo's program for a service. Programs in `in_use` are not removed.
     pub(crate) fn accept(
         &mut self,
         service: &Name,
-        path: &Path,
+        program: LinkedProgram,
         in_use: &BTreeSet<PathBuf>,
     ) -> io::Result<Artifact> {
+        let path = Path::new(&program.path);
         let source = fs::metadata(path)?;
         // A hard link to a symbolic link would be a symbolic link.
         let real = fs::canonicalize(path)?;
         let kept = self.services.entry(service.clone()).or_default();
         for (at, old) in kept.iter_mut().enumerate().rev() {
             if old.path.exists() && has_content_of(old, path, &source)? {
+                if !is_same_file(&old.source, &source) {
+                    // The new file with the old content is the one beside other files of cargo.
+                    let new = old.path.with_extension("new");
+                    let _ = keep(&real, &source, &new).and_then(|()| fs::rename(&new, &old.path));
+                }
                 old.source = source;
                 let same = kept.remove(at);
-                let artifact = artifact(&same);
+                let artifact = artifact(&same, program);
                 kept.push(same);
                 return Ok(artifact);
             }
@@ -68,26 +93,37 @@ impl Programs {
         let folder = self.folder.join(service.as_str()).join(self.last_content.to_string());
         fs::create_dir_all(&folder)?;
         let own = folder.join(&*name);
-        // A file on another file system, or of another owner, cannot be linked.
-        if fs::hard_link(&real, &own).is_err() {
-            fs::copy(&real, &own)?;
-        }
+        keep(&real, &source, &own)?;
         let new = Kept { path: own, content: self.last_content, source };
-        let artifact = artifact(&new);
+        let artifact = artifact(&new, program);
         kept.push(new);
         remove_old(kept, in_use);
         Ok(artifact)
     }
 }
 
-fn artifact(kept: &Kept) -> Artifact {
-    Artifact { path: kept.path.to_string_lossy().into_owned(), content: kept.content, image: None }
+fn artifact(kept: &Kept, linked: LinkedProgram) -> Artifact {
+    let path = kept.path.to_string_lossy().into_owned();
+    Artifact { path, linked, content: kept.content, image: None }
+}
+
+/// Links or copies a program.
+fn keep(real: &Path, source: &Metadata, own: &Path) -> io::Result<()> {
+    let _ = fs::remove_file(own);
+    // A file on another file system, or of another owner, cannot be linked.
+    if fs::hard_link(real, own).is_err() {
+        fs::copy(real, own)?;
+        let modified = Timespec { tv_sec: source.mtime(), tv_nsec: source.mtime_nsec() };
+        let times = Timestamps { last_access: modified, last_modification: modified };
+        utimensat(CWD, own, &times, AtFlags::empty())?;
+    }
+    Ok(())
 }
 
 fn has_content_of(old: &Kept, path: &Path, source: &Metadata) -> io::Result<bool> {
-    let identity =
-        |file: &Metadata| (file.dev(), file.ino(), file.size(), file.mtime(), file.mtime_nsec());
-    Ok(identity(&old.source) == identity(source) || have_same_content(&old.path, path)?)
+    let is_old = (old.source.dev(), old.source.ino()) == (source.dev(), source.ino())
+        && is_same_file(&old.source, source);
+    Ok(is_old || have_same_content(&old.path, path)?)
 }
 
 /// Whether two files are the same file, or have the same content.
@@ -142,6 +178,10 @@ mod tests {
         Fixture { folder, programs }
     }
 
+    fn program(path: &Path) -> LinkedProgram {
+        path.to_str().unwrap().to_owned().into()
+    }
+
     impl Fixture {
         /// Links a new file in place of the old one, as cargo does.
         fn link(&self, content: &str) -> PathBuf {
@@ -153,7 +193,7 @@ mod tests {
 
         fn accept(&mut self, path: &Path, in_use: &[&Artifact]) -> Artifact {
             let in_use = in_use.iter().map(|artifact| PathBuf::from(&artifact.path)).collect();
-            self.programs.accept(&"a".into(), path, &in_use).unwrap()
+            self.programs.accept(&"a".into(), program(path), &in_use).unwrap()
         }
     }
 
@@ -183,6 +223,35 @@ mod tests {
     }
 
     #[test]
+    fn run_starts_from_the_path_of_cargo_while_accepted() {
+        let mut fixture = fixture();
+        let path = fixture.link("one");
+        let linked = program(&path);
+        let one = fixture.accept(&path, &[]);
+        assert_eq!(start_path(&one.path, Some(&linked)), linked.path);
+        assert_eq!(start_path(&one.path, None), one.path);
+        fixture.link("another");
+        assert_eq!(start_path(&one.path, Some(&linked)), one.path, "another build");
+        fs::remove_file(&path).unwrap();
+        assert_eq!(start_path(&one.path, Some(&linked)), one.path, "`cargo clean`");
+        fixture.link("one");
+        let again = fixture.accept(&path, &[]);
+        assert_eq!(again, one);
+        assert_eq!(start_path(&one.path, Some(&linked)), linked.path, "linked again");
+    }
+
+    #[test]
+    fn copied_program_has_the_time_of_its_source() {
+        let fixture = fixture();
+        let source = fs::metadata(fixture.link("one")).unwrap();
+        let copy = fixture.folder.path().join("copy");
+        // It is on another file system.
+        keep(Path::new("/proc/self/stat"), &source, &copy).unwrap();
+        let copied = fs::metadata(&copy).unwrap();
+        assert_eq!((copied.mtime(), copied.mtime_nsec()), (source.mtime(), source.mtime_nsec()));
+    }
+
+    #[test]
     fn unused_old_programs_are_removed() {
         let mut fixture = fixture();
         let mut all = Vec::new();
@@ -199,7 +268,8 @@ mod tests {
     fn accept_fails_for_a_missing_program() {
         let mut fixture = fixture();
         let missing = fixture.folder.path().join("missing");
-        let error = fixture.programs.accept(&"a".into(), &missing, &BTreeSet::new()).unwrap_err();
+        let accepted = fixture.programs.accept(&"a".into(), program(&missing), &BTreeSet::new());
+        let error = accepted.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::NotFound);
     }
 }

@@ -31,7 +31,7 @@ pub(crate) fn event(event: &Event) -> String {
         }
         Event::Shutdown => "shut down".to_string(),
         Event::KillNow => "kill everything now".to_string(),
-        Event::Linked { service, path } => format!("linked {service}: {path}"),
+        Event::Linked { service, program } => format!("linked {service}: {}", program.path),
         Event::Accepted { service, artifact } => {
             format!("accepted {service}: {} (content {:016x})", artifact.path, artifact.content)
         }
@@ -75,9 +75,9 @@ pub(crate) fn event(event: &Event) -> String {
 }
 pub(crate) fn effect(effect: &Effect) -> String {
     match effect {
-        Effect::Accept { service, path, image } => {
+        Effect::Accept { service, program, image } => {
             let image = if image.is_some() { ", and make an image of it" } else { "" };
-            format!("accept {service}: {path}{image}")
+            format!("accept {service}: {}{image}", program.path)
         }
         Effect::Bind { service, ports, listen } => {
             let verb = if *listen { "listen for" } else { "find ports for" };

@@ -25,6 +25,8 @@ pub(crate) struct WorkspaceFiles {
     pub(crate) workspace: Workspace,
     /// The folder in which cargo builds.
     pub(crate) target_directory: PathBuf,
+    /// The folder of cargo's intermediate files, with the same subfolders.
+    pub(crate) build_directory: PathBuf,
 }
 
 impl WorkspaceFiles {
@@ -78,7 +80,8 @@ pub(crate) fn read(
             let (workspace, problems) = unreadable::read(&first)
                 .ok_or_else(|| Error::Cargo { message: without_prefix(&stderr) })?;
             let target_directory = Path::new(&workspace.root).join("target");
-            return Ok((WorkspaceFiles { workspace, target_directory }, problems));
+            let build_directory = target_directory.clone();
+            return Ok((WorkspaceFiles { workspace, target_directory, build_directory }, problems));
         }
         Err(cargo_metadata::Error::Io(source)) => return Err(Error::NoCargo { source }),
         Err(source) => return Err(Error::Answer { source }),
@@ -102,7 +105,9 @@ pub(crate) fn read(
     }
     let workspace = Workspace { root: metadata.workspace_root.to_string(), manifests };
     let target_directory = metadata.target_directory.into_std_path_buf();
-    Ok((WorkspaceFiles { workspace, target_directory }, problems))
+    let build_directory =
+        metadata.build_directory.map_or_else(|| target_directory.clone(), Into::into);
+    Ok((WorkspaceFiles { workspace, target_directory, build_directory }, problems))
 }
 
 /// The members of the workspace, by the path of the manifest.

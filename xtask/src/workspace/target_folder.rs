@@ -24,9 +24,24 @@ pub(crate) struct Built {
     pub(crate) binaries: Vec<String>,
 }
 
-/// Another worktree that builds one of these packages in the target directory; `profile` is
-/// the folder of the programs in it. Without another one, the workspace at `root` is
-/// recorded.
+/// The name of the folder of a profile.
+pub(crate) fn profile_folder(profile: &str) -> &str {
+    match profile {
+        "dev" | "test" => "debug",
+        "bench" => "release",
+        other => other,
+    }
+}
+
+/// The folders with programs of a profile: one for this machine, and one for each target.
+pub(crate) fn program_folders(target: &Path, profile: &str) -> Vec<PathBuf> {
+    let targets = fs::read_dir(target).into_iter().flatten().flatten().map(|entry| entry.path());
+    let all = std::iter::once(target.to_path_buf()).chain(targets);
+    all.map(|folder| folder.join(profile_folder(profile))).filter(|path| path.is_dir()).collect()
+}
+
+/// Another worktree that builds one of these packages with this profile in the target directory.
+/// Without another one, the workspace at `root` is recorded.
 ///
 /// Files that cannot be read or written are ignored: cargo reports whether it can build.
 pub(crate) fn other_builder(
@@ -70,11 +85,11 @@ fn read_roots(file: &mut File) -> io::Result<BTreeSet<PathBuf>> {
 /// The roots to which the sources of a package's programs may belong, from cargo's `.d` files:
 /// `PROGRAM: SOURCE SOURCE …`, with escaped blanks.
 fn compiled_by(target: &Path, profile: &str, package: &Built) -> BTreeSet<PathBuf> {
-    let folder = target.join(profile);
-    let texts = package
-        .binaries
-        .iter()
-        .filter_map(|binary| fs::read_to_string(folder.join(format!("{binary}.d"))).ok());
+    let folders = program_folders(target, profile);
+    let lists = folders.iter().flat_map(|folder| {
+        package.binaries.iter().map(move |binary| folder.join(format!("{binary}.d")))
+    });
+    let texts = lists.filter_map(|list| fs::read_to_string(list).ok());
     let mut roots = BTreeSet::new();
     for text in texts {
         let Some((_, sources)) = text.split_once(": ") else { continue };
@@ -125,8 +140,15 @@ mod tests {
                 name: name.to_owned(),
                 binaries: vec!["shopd".to_owned()],
             };
-            other_builder(&self.0.path().join("target"), "debug", root, &[package])
+            other_builder(&self.0.path().join("target"), "dev", root, &[package])
         }
+    }
+
+    #[test]
+    fn profile_maps_to_cargos_folder() {
+        assert_eq!(profile_folder("dev"), "debug");
+        assert_eq!(profile_folder("release"), "release");
+        assert_eq!(profile_folder("tuned"), "tuned");
     }
 
     #[test]
@@ -157,7 +179,7 @@ mod tests {
     fn worktree_built_by_cargo_alone_is_found() {
         let fixture = Fixture::new();
         let (one, two) = (fixture.root("wt one", "shop"), fixture.root("two", "shop"));
-        let folder = fixture.0.path().join("target/debug");
+        let folder = fixture.0.path().join("target/some-target/debug");
         fs::create_dir_all(&folder).unwrap();
         let source = one.join("apps/shop/src/main.rs").display().to_string().replace(' ', "\\ ");
         fs::write(folder.join("shopd.d"), format!("{}/shopd: {source}\n", folder.display()))

@@ -10,6 +10,7 @@ mod adoption;
 mod again;
 mod answers;
 mod arguments;
+mod as_cargo;
 mod builds;
 mod by_hand;
 mod calls;

@@ -6,7 +6,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use super::event::Artifact;
+use super::event::{Artifact, LinkedProgram};
 use super::node::Id;
 use super::phase::{Phase, Rest};
 use super::{Effect, Stack, unexpected};
@@ -91,14 +91,19 @@ impl BuildState {
 }
 
 impl Stack {
-    pub(super) fn linked(&mut self, service: &Name, path: String, effects: &mut Vec<Effect>) {
+    pub(super) fn linked(
+        &mut self,
+        service: &Name,
+        program: LinkedProgram,
+        effects: &mut Vec<Effect>,
+    ) {
         let Some(id) = self.buildable(service, "`linked`", effects) else { return };
         let node = &mut self.nodes[id];
         let serving = node.build.state.serving().unwrap_or_else(|| node.is_running());
         node.build.state = BuildState::Linked { serving };
-        node.build.linked = Some(path.clone());
+        node.build.linked = Some(program.path.clone());
         let image = self.image_wanted(id);
-        effects.push(Effect::Accept { service: service.clone(), path, image });
+        effects.push(Effect::Accept { service: service.clone(), program, image });
         self.enqueue(id);
     }
 

@@ -10,7 +10,7 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::event::{Fault, Run};
+use super::event::{Fault, LinkedProgram, Run};
 use crate::plan::{LogLimits, Port, Probe, Volume};
 use crate::terms::Name;
 
@@ -21,7 +21,8 @@ pub enum Effect {
     /// Keep the program that cargo linked. Answered by `Accepted` or `BuildFailed`.
     Accept {
         service: Name,
-        path: String,
+        #[serde(flatten)]
+        program: LinkedProgram,
         /// The image to build from it, for a service in a container.
         image: Option<ImageWanted>,
     },
@@ -106,6 +107,10 @@ pub enum Signal {
 pub struct Command {
     /// A path, or a name that is looked up in `PATH`.
     pub program: String,
+    /// For a process of a built program: how `cargo run` starts it. It starts from cargo's path
+    /// while that file is `program`.
+    #[serde(default)]
+    pub linked: Option<LinkedProgram>,
     /// Arguments, without the program.
     pub args: Vec<String>,
     /// The number of the context in which it starts; 0 for the supervisor's own.

@@ -47,8 +47,12 @@ pub enum Event {
     /// As `Shutdown`, but kill everything now, in no order.
     KillNow,
 
-    /// Cargo linked the program of this service to `path`.
-    Linked { service: Name, path: String },
+    /// Cargo linked the program of this service.
+    Linked {
+        service: Name,
+        #[serde(flatten)]
+        program: LinkedProgram,
+    },
     /// The driver keeps the program and can start it (answers [`super::Effect::Accept`]).
     Accepted { service: Name, artifact: Artifact },
     /// The program could not be built or kept. The message is one line.
@@ -125,12 +129,33 @@ pub enum Event {
     Tick,
 }
 
+/// A program that cargo linked.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct LinkedProgram {
+    /// Cargo's path. A later build replaces the file.
+    pub path: String,
+    /// The folders that `cargo run` adds to the search path of the dynamic loader, in order.
+    #[serde(default)]
+    pub library_path: Vec<String>,
+}
+
+impl From<String> for LinkedProgram {
+    /// The program at a path, without folders for the loader.
+    fn from(path: String) -> Self {
+        Self { path, library_path: Vec::new() }
+    }
+}
+
 /// A program that the driver keeps for starts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Artifact {
-    /// The path from which it is started.
+    /// The path at which it is kept.
     pub path: String,
+    /// The program when it was accepted.
+    #[serde(default)]
+    pub linked: LinkedProgram,
     /// A hash of its content.
     pub content: u64,
     /// The image that was built from it, if one was requested.

@@ -29,7 +29,7 @@ mod transitions;
 
 pub use deadlock::ServiceAddress;
 pub use effect::{Command, Container, Effect, Report, Signal};
-pub use event::{Artifact, BindFailure, Event, Exit, Fault, Run};
+pub use event::{Artifact, BindFailure, Event, Exit, Fault, LinkedProgram, Run};
 pub use messages::exit as exit_text;
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -186,7 +186,7 @@ impl Stack {
             Event::Fault { service, fault } => self.fault(&service, fault, effects),
             Event::Shutdown => self.shut_down(Ending::Shutdown),
             Event::KillNow => self.shut_down(Ending::Kill),
-            Event::Linked { service, path } => self.linked(&service, path, effects),
+            Event::Linked { service, program } => self.linked(&service, program, effects),
             Event::Accepted { service, artifact } => self.accepted(&service, artifact, effects),
             Event::BuildFailed { service, message } => {
                 self.build_failed(&service, &message, effects);

@@ -102,10 +102,13 @@ impl Stack {
             ports: spec.ports.clone(),
             expected: None,
         };
+        let mut linked = None;
         let program = match &spec.program {
             Program::Artifact { .. } => {
                 let artifact = node.build.accepted.as_ref().ok_or(RenderError::Program)?;
                 launched.content = Some(artifact.content);
+                let is_process = spec.placement == Placement::Process;
+                linked = is_process.then(|| artifact.linked.clone());
                 artifact.path.clone()
             }
             Program::Command { program } => self.text(view, &program.value)?,
@@ -129,6 +132,7 @@ impl Stack {
         launched.origin = RunOrigin::Started;
         launched.command = Some(Command {
             program,
+            linked,
             args: args?,
             context: node.next_context(),
             env,

@@ -214,8 +214,8 @@ enum Comparison {
     Other,
 }
 
-/// Whether two launches run the same program with the same settings. Different probes or
-/// watchdogs do not count: they are no reason to end a run.
+/// Whether two launches run the same program with the same settings. Different probes, watchdogs
+/// or places of the program do not count: they are no reason to end a run.
 fn same_launch(left: &Launched, right: &Launched) -> bool {
     match (&left.command, &right.command) {
         (Some(a), Some(b)) => {

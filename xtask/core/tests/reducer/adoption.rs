@@ -60,7 +60,7 @@ impl Scenario {
     }
 
     fn linked_at(&mut self, name: &str, path: &str) {
-        self.event(Event::Linked { service: name.into(), path: path.to_owned() });
+        self.event(Event::Linked { service: name.into(), program: path.to_owned().into() });
     }
 
     fn adopts(&self) -> bool {

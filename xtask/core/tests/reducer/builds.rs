@@ -12,7 +12,8 @@ fn service_starts_when_its_program_is_accepted() {
     let mut s = Scenario::of([service("a").built(), service("b").built()]);
     assert_eq!((s.phase("a"), s.phase("b")), (Phase::Building, Phase::Building));
     s.linked("b");
-    let accept = Effect::Accept { service: "b".into(), path: "/target/b".to_owned(), image: None };
+    let program = "/target/b".to_owned().into();
+    let accept = Effect::Accept { service: "b".into(), program, image: None };
     assert_eq!(s.effects, [accept]);
     s.accepted("b", 1);
     assert_eq!(s.spawned(), ["b"]);

@@ -2,7 +2,7 @@
 
 use xtask_core::plan::{Program, Service};
 use xtask_core::stack::effect::{Container, Neighbour, Published};
-use xtask_core::stack::{Artifact, Command, Effect, Event};
+use xtask_core::stack::{Artifact, Command, Effect, Event, LinkedProgram};
 use xtask_core::terms::Placement;
 
 use crate::scenario::Scenario;
@@ -24,8 +24,12 @@ fn built_into_an_image(name: &str) -> Service {
 
 fn accept(s: &mut Scenario, name: &str, reference: &str) {
     s.linked(name);
-    let artifact =
-        Artifact { path: "/kept/1".to_owned(), content: 1, image: Some(reference.to_owned()) };
+    let artifact = Artifact {
+        path: "/kept/1".to_owned(),
+        linked: LinkedProgram::default(),
+        content: 1,
+        image: Some(reference.to_owned()),
+    };
     s.event(Event::Accepted { service: name.into(), artifact });
 }
 

@@ -13,7 +13,7 @@ fn out_of_place_events_are_reported() {
     let mut s = Scenario::up([service("a")]);
     for event in [
         Event::Restart { services: vec!["unknown".into()] },
-        Event::Linked { service: "a".into(), path: String::new() },
+        Event::Linked { service: "a".into(), program: String::new().into() },
         Event::Bound { service: "a".into(), ports: vec![1] },
         Event::Started { service: "a".into(), run: 9, pid: 1 },
         Event::Started { service: "a".into(), run: 1, pid: 1 },

@@ -126,11 +126,13 @@ impl Scenario {
     }
 
     pub(crate) fn linked(&mut self, name: &str) {
-        self.event(Event::Linked { service: name.into(), path: format!("/target/{name}") });
+        let program = format!("/target/{name}").into();
+        self.event(Event::Linked { service: name.into(), program });
     }
 
     pub(crate) fn accepted(&mut self, name: &str, content: u64) {
-        let artifact = Artifact { path: format!("/kept/{name}-{content}"), content, image: None };
+        let (path, linked) = (format!("/kept/{name}-{content}"), format!("/target/{name}").into());
+        let artifact = Artifact { path, linked, content, image: None };
         self.event(Event::Accepted { service: name.into(), artifact });
     }
 

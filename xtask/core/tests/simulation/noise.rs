@@ -39,11 +39,11 @@ pub(crate) fn event(random: &mut Random, known: &[(Name, Run)]) -> Event {
             let seen = "late".to_owned();
             Event::ProbeSeen { service, run: other_run(run, last), probe: 7, seen }
         }
-        10 => Event::Linked { path: format!("/target/debug/{service}"), service },
+        10 => Event::Linked { program: format!("/target/debug/{service}").into(), service },
         11 => {
             // The first program again.
             let path = format!("/kept/{service}/0");
-            let artifact = Artifact { path, content: 0, image: None };
+            let artifact = Artifact { linked: path.clone().into(), path, content: 0, image: None };
             Event::Accepted { service, artifact }
         }
         12 => Event::Bound { service, ports: vec![1; 9] },

@@ -102,8 +102,8 @@ impl World {
             let at = now + self.random.millis(0..6000);
             last = last.max(at);
             if !(broken && self.random.chance(40)) {
-                let path = format!("/target/debug/{name}");
-                self.at(at, Event::Linked { service: name, path });
+                let program = format!("/target/debug/{name}").into();
+                self.at(at, Event::Linked { service: name, program });
             } else if self.random.chance(50) {
                 let message = "does not compile".to_owned();
                 self.at(at, Event::BuildFailed { service: name, message });
@@ -115,7 +115,7 @@ impl World {
     /// Performs an effect and queues its answers.
     pub(crate) fn perform(&mut self, now: Duration, effect: &Effect) {
         match effect {
-            Effect::Accept { service, .. } => {
+            Effect::Accept { service, program, .. } => {
                 if self.fault(4) {
                     let message = "no space left".to_owned();
                     let event = Event::BuildFailed { service: service.clone(), message };
@@ -123,7 +123,7 @@ impl World {
                 }
                 let content = *self.content.entry(service.clone()).or_default();
                 let path = format!("/kept/{service}/{content}/{service}");
-                let artifact = Artifact { path, content, image: None };
+                let artifact = Artifact { path, linked: program.clone(), content, image: None };
                 let event = Event::Accepted { service: service.clone(), artifact };
                 self.soon(now, 0..50, event);
             }

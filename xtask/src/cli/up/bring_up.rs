@@ -193,9 +193,9 @@ impl<'a> BringUp<'a> {
     async fn forward(&mut self, event: BuildEvent) -> anyhow::Result<Option<u64>> {
         let connection = &mut self.session.connection;
         match event {
-            BuildEvent::Linked { services, path, fresh } => {
-                self.reporter.linked(&services, &path, fresh)?;
-                connection.send(Request::Linked { services, path }).await?;
+            BuildEvent::Linked { services, program, fresh } => {
+                self.reporter.linked(&services, &program.path, fresh)?;
+                connection.send(Request::Linked { services, program }).await?;
             }
             BuildEvent::Missing { services, message } => {
                 connection.send(Request::BuildFailed { services, message }).await?;

@@ -14,7 +14,11 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::task::{JoinHandle, spawn_blocking};
 use xtask_core::plan::{self, Plan, Program, Target};
+use xtask_core::stack::LinkedProgram;
 use xtask_core::terms::Name;
+
+use super::earlier;
+use super::library_path::LibraryPath;
 
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
@@ -28,15 +32,29 @@ use crate::view::style::WARN;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum BuildEvent {
     /// A program is linked; `fresh` if it was up to date.
-    Linked { services: Vec<Name>, path: String, fresh: bool },
+    Linked { services: Vec<Name>, program: LinkedProgram, fresh: bool },
     /// A program is missing and will not be built.
     Missing { services: Vec<Name>, message: String },
     /// The build has ended; `ok` if every program was built.
     Ended { ok: bool },
 }
 
+impl BuildEvent {
+    fn with_library_path(mut self, libraries: &LibraryPath) -> Self {
+        if let Self::Linked { program, .. } = &mut self {
+            *program = libraries.of(std::mem::take(&mut program.path));
+        }
+        self
+    }
+}
+
 pub(crate) enum Build {
     Cargo(Box<Cargo>),
+    /// The programs of an earlier build, still without their search paths.
+    Earlier {
+        events: VecDeque<BuildEvent>,
+        libraries: Box<LibraryPath>,
+    },
     /// The events are known without cargo.
     Known(VecDeque<BuildEvent>),
 }
@@ -47,6 +65,7 @@ pub(crate) struct Cargo {
     /// The received part of a line. It survives a cancelled read.
     partial: Vec<u8>,
     targets: Vec<Target>,
+    libraries: LibraryPath,
     /// Forwards cargo's messages for users.
     relay: Option<JoinHandle<()>>,
     ended: bool,
@@ -59,15 +78,15 @@ impl Build {
         args: &ProgramArgs,
         keep_going: bool,
     ) -> anyhow::Result<Self> {
-        let Loaded { plan, files, .. } = loaded;
         match args.no_build {
-            true => Ok(Self::existing(plan, &files.target_directory, args.build.profile())),
-            false => Self::start(plan, keep_going),
+            true => Self::earlier(loaded, args.build.profile()),
+            false => Self::start(loaded, keep_going),
         }
     }
 
     /// Starts the plan's build. With `keep_going` cargo continues after a failure.
-    pub(crate) fn start(plan: &Plan, keep_going: bool) -> anyhow::Result<Self> {
+    pub(crate) fn start(loaded: &Loaded, keep_going: bool) -> anyhow::Result<Self> {
+        let Loaded { plan, files, .. } = loaded;
         let Some(build) = &plan.build else {
             return Ok(Self::Known(VecDeque::from([BuildEvent::Ended { ok: true }])));
         };
@@ -96,14 +115,18 @@ impl Build {
             messages: BufReader::with_capacity(64 * 1024, stdout),
             partial: Vec::new(),
             targets: build.targets.clone(),
+            libraries: LibraryPath::new(files),
             relay,
             ended: false,
         })))
     }
 
-    /// Finds the programs that an earlier build with this profile left in `target_folder`.
-    fn existing(plan: &Plan, target_folder: &Path, profile: &str) -> Self {
-        let folder = target_folder.join(profile_folder(profile));
+    /// Finds the programs that an earlier build with this profile left.
+    fn earlier(loaded: &Loaded, profile: &str) -> anyhow::Result<Self> {
+        let Loaded { plan, files, .. } = loaded;
+        let folder = earlier::folder(plan, &files.target_directory, profile)?;
+        let mut libraries = LibraryPath::new(files);
+        libraries.add_earlier(&folder);
         let mut events = VecDeque::new();
         let mut ok = true;
         for service in &plan.services {
@@ -112,7 +135,8 @@ impl Build {
             let path = folder.join(binary);
             let shown = path.display().to_string();
             if path.is_file() {
-                events.push_back(BuildEvent::Linked { services, path: shown, fresh: true });
+                let program = shown.into();
+                events.push_back(BuildEvent::Linked { services, program, fresh: true });
             } else {
                 ok = false;
                 let message = format!("`{shown}` does not exist, and `--no-build` skips the build");
@@ -120,31 +144,36 @@ impl Build {
             }
         }
         events.push_back(BuildEvent::Ended { ok });
-        Self::Known(events)
+        Ok(Self::Earlier { events, libraries: Box::new(libraries) })
     }
 
     /// Waits for the next event; forever after the end. Cancel safe.
     pub(crate) async fn next(&mut self) -> anyhow::Result<BuildEvent> {
-        match self {
-            Self::Known(events) => match events.pop_front() {
-                Some(event) => Ok(event),
-                None => std::future::pending().await,
-            },
-            Self::Cargo(cargo) => cargo.next().await,
+        let next = match self {
+            Self::Known(events) => events.pop_front(),
+            Self::Earlier { events, libraries } => {
+                libraries.prepared().await;
+                events.pop_front().map(|event| event.with_library_path(libraries))
+            }
+            Self::Cargo(cargo) => return cargo.next().await,
+        };
+        match next {
+            Some(event) => Ok(event),
+            None => std::future::pending().await,
         }
     }
 
-    /// Passes the services and the path of each linked program to `take` until the build ends. A
+    /// Passes the services and each linked program to `take` until the build ends. A
     /// failed build is an error. A signal stops the build and becomes the error.
     pub(crate) async fn programs(
         &mut self,
         interrupts: &mut Interrupts,
-        mut take: impl AsyncFnMut(Vec<Name>, String) -> anyhow::Result<()>,
+        mut take: impl AsyncFnMut(Vec<Name>, LinkedProgram) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
         let all = async {
             loop {
                 match self.next().await? {
-                    BuildEvent::Linked { services, path, .. } => take(services, path).await?,
+                    BuildEvent::Linked { services, program, .. } => take(services, program).await?,
                     BuildEvent::Missing { message, .. } => {
                         print::progress(WARN, "Missing", &message);
                     }
@@ -167,7 +196,7 @@ impl Build {
     pub(crate) fn pid(&self) -> Option<u32> {
         match self {
             Self::Cargo(cargo) => cargo.child.id(),
-            Self::Known(_) => None,
+            Self::Earlier { .. } | Self::Known(_) => None,
         }
     }
 
@@ -189,6 +218,7 @@ impl Cargo {
         if self.ended {
             return std::future::pending().await;
         }
+        self.libraries.prepared().await;
         loop {
             let read = self.messages.read_until(b'\n', &mut self.partial).await;
             if read.context("failed to read cargo's messages")? == 0 && self.partial.is_empty() {
@@ -202,8 +232,11 @@ impl Cargo {
                 return Ok(BuildEvent::Ended { ok: status.success() });
             }
             let line = std::mem::take(&mut self.partial);
-            if let Some(event) = linked(&line, &self.targets) {
-                return Ok(event);
+            let Ok(message) = serde_json::from_slice::<Message>(&line) else { continue };
+            if message.reason == "build-script-executed" {
+                self.libraries.add(message.linked_paths);
+            } else if let Some(event) = linked(message, &self.targets) {
+                return Ok(event.with_library_path(&self.libraries));
             }
         }
     }
@@ -220,11 +253,16 @@ fn forward(mut reader: PipeReader) {
 
 /// The fields that this tool reads from cargo's messages.
 #[derive(Deserialize)]
-struct Message {
+pub(super) struct Message {
     reason: String,
     package_id: Option<String>,
     target: Option<MessageTarget>,
     executable: Option<String>,
+    #[serde(default)]
+    pub(super) filenames: Vec<String>,
+    /// What a build script named in `rustc-link-search`.
+    #[serde(default)]
+    linked_paths: Vec<String>,
     #[serde(default)]
     fresh: bool,
 }
@@ -235,8 +273,7 @@ struct MessageTarget {
     kind: Vec<String>,
 }
 
-fn linked(line: &[u8], targets: &[Target]) -> Option<BuildEvent> {
-    let message: Message = serde_json::from_slice(line).ok()?;
+fn linked(message: Message, targets: &[Target]) -> Option<BuildEvent> {
     let (path, target) = (message.executable?, message.target?);
     if message.reason != "compiler-artifact" || !target.kind.iter().any(|kind| kind == "bin") {
         return None;
@@ -244,15 +281,8 @@ fn linked(line: &[u8], targets: &[Target]) -> Option<BuildEvent> {
     let wanted = targets.iter().find(|wanted| {
         wanted.binary == target.name && Some(&wanted.package_id) == message.package_id.as_ref()
     })?;
-    Some(BuildEvent::Linked { services: wanted.services.clone(), path, fresh: message.fresh })
-}
-
-pub(super) fn profile_folder(profile: &str) -> &str {
-    match profile {
-        "dev" | "test" => "debug",
-        "bench" => "release",
-        other => other,
-    }
+    let (services, program) = (wanted.services.clone(), path.into());
+    Some(BuildEvent::Linked { services, program, fresh: message.fresh })
 }
 
 pub(crate) fn programs(plan: &Plan) -> usize {
@@ -280,15 +310,19 @@ mod tests {
         )
     }
 
+    fn parsed(message: &str) -> Option<BuildEvent> {
+        linked(serde_json::from_str(message).unwrap(), &targets())
+    }
+
     #[test]
     fn only_planned_binaries_are_linked() {
         let id = "path+file:///w/a#0.1.0";
         let path = "\"/t/debug/a-server\"";
         assert_eq!(
-            linked(message(id, "a-server", "bin", path).as_bytes(), &targets()),
+            parsed(&message(id, "a-server", "bin", path)),
             Some(BuildEvent::Linked {
                 services: vec!["one".into(), "two".into()],
-                path: "/t/debug/a-server".to_string(),
+                program: "/t/debug/a-server".to_string().into(),
                 fresh: true,
             })
         );
@@ -297,16 +331,8 @@ mod tests {
             message(id, "a-client", "bin", path),
             message(id, "a-server", "lib", "null"),
             r#"{"reason":"build-finished","success":true}"#.to_string(),
-            "not json".to_string(),
         ] {
-            assert_eq!(linked(other.as_bytes(), &targets()), None, "{other}");
+            assert_eq!(parsed(&other), None, "{other}");
         }
-    }
-
-    #[test]
-    fn profile_maps_to_cargos_folder() {
-        assert_eq!(profile_folder("dev"), "debug");
-        assert_eq!(profile_folder("release"), "release");
-        assert_eq!(profile_folder("tuned"), "tuned");
     }
 }

@@ -5,8 +5,10 @@
 mod arrivals;
 pub(crate) mod bring_up;
 pub(crate) mod build;
+mod earlier;
 mod failure;
 mod hold;
+mod library_path;
 pub(crate) mod logs;
 pub(crate) mod reporter;
 pub(crate) mod target;

@@ -5,7 +5,6 @@ use std::path::Path;
 
 use xtask_core::plan::Program;
 
-use super::build::profile_folder;
 use crate::cli::error::Error;
 use crate::cli::load::Loaded;
 use crate::workspace::target_folder::{Built, other_builder};
@@ -23,7 +22,7 @@ pub(crate) fn refuse_shared(
     }
     let target = &loaded.files.target_directory;
     let root = Path::new(&loaded.plan.workspace);
-    match other_builder(target, profile_folder(profile), root, &packages) {
+    match other_builder(target, profile, root, &packages) {
         None => Ok(()),
         Some(other) => {
             let (root, target) = (root.to_path_buf(), target.clone());

@@ -63,9 +63,9 @@ async fn verify(args: &VerifyDepsArgs, loaded: &Loaded) -> anyhow::Result<Exit> 
     check_engine(&loaded.plan).await?;
     let mut interrupts = Interrupts::new()?;
     let mut programs = Vec::new();
-    let mut build = Build::start(&loaded.plan, false)?;
-    let add = async |services, path| {
-        programs.push((services, path));
+    let mut build = Build::start(loaded, false)?;
+    let add = async |services, program| {
+        programs.push((services, program));
         Ok(())
     };
     build.programs(&mut interrupts, add).await?;

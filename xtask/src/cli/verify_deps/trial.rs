@@ -11,6 +11,7 @@ use xtask_client::StackPaths;
 use xtask_client::logs::closing_lines;
 use xtask_client::snapshot::Snapshot;
 use xtask_core::plan::{Inseparable, Plan};
+use xtask_core::stack::LinkedProgram;
 use xtask_core::terms::Name;
 
 use crate::cli::error::Error;
@@ -31,8 +32,8 @@ pub(super) struct Trials<'a> {
     pub(super) plan: &'a Plan,
     /// The paths of the stack, which each trial creates and deletes.
     pub(super) paths: &'a StackPaths,
-    /// The services of each built program, and its path.
-    pub(super) programs: Vec<(Vec<Name>, String)>,
+    /// The services of each built program.
+    pub(super) programs: Vec<(Vec<Name>, LinkedProgram)>,
     pub(super) interrupts: Interrupts,
 }
 
@@ -98,10 +99,11 @@ impl Trials<'_> {
 
     /// The built programs of the part.
     fn build_of(&self, part: &Plan) -> Build {
-        let of_part = |(services, path): &(Vec<Name>, String)| {
+        let of_part = |(services, program): &(Vec<Name>, LinkedProgram)| {
             let services = services.iter().filter(|name| part.service(name).is_some());
-            let (services, path): (Vec<Name>, _) = (services.cloned().collect(), path.clone());
-            (!services.is_empty()).then_some(BuildEvent::Linked { services, path, fresh: true })
+            let (services, program): (Vec<Name>, _) =
+                (services.cloned().collect(), program.clone());
+            (!services.is_empty()).then_some(BuildEvent::Linked { services, program, fresh: true })
         };
         let linked = self.programs.iter().filter_map(of_part);
         Build::Known(linked.chain([BuildEvent::Ended { ok: true }]).collect())

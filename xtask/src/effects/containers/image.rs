@@ -6,11 +6,13 @@
 use std::path::PathBuf;
 
 use sha2::{Digest, Sha256};
+use xtask_core::stack::LinkedProgram;
 
 use super::engine::Engine;
 use super::error::ImageError;
 use super::linked::complaint;
 use super::root_fs::{self, RootFs, System, USER};
+use crate::effects::process::environment::LIBRARY_PATH;
 
 /// The label with the short name of the image's workspace.
 pub(crate) const WORKSPACE_LABEL: &str = "xtask.workspace";
@@ -26,7 +28,7 @@ const SHORT_HASH: usize = 16;
 pub(crate) struct Recipe {
     pub(crate) workspace: PathBuf,
     pub(crate) service: String,
-    pub(crate) program: PathBuf,
+    pub(crate) program: LinkedProgram,
     /// The base image; none for an empty one.
     pub(crate) base: Option<String>,
     /// The arguments of the program's own health check; empty if it has none.
@@ -144,6 +146,9 @@ fn changes(recipe: &Recipe, root: &RootFs, content: &str) -> Vec<String> {
         format!("USER {USER}:{USER}"),
         format!("ENTRYPOINT {}", exec_form(program)),
     ];
+    if let Some(folder) = root.library_folder {
+        changes.push(format!("ENV {LIBRARY_PATH}={folder}"));
+    }
     if !recipe.self_probe.is_empty() {
         let command = [program, &*recipe.self_probe].concat();
         changes.push(format!(
@@ -214,14 +219,20 @@ mod tests {
         Recipe {
             workspace: PathBuf::from("/w/My Work_space"),
             service: "Api-1".into(),
-            program: PathBuf::from("/w/target/api"),
+            program: "/w/target/api".to_owned().into(),
             base: None,
             self_probe: vec!["--probe".into(), "/ready \"x\"".into()],
         }
     }
 
     fn root(bytes: &[u8]) -> RootFs {
-        RootFs { tar: bytes.into(), program: "/app/api".into(), loader: None, notes: Vec::new() }
+        RootFs {
+            tar: bytes.into(),
+            program: "/app/api".into(),
+            loader: None,
+            library_folder: None,
+            notes: Vec::new(),
+        }
     }
 
     #[test]

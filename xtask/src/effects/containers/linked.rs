@@ -11,7 +11,10 @@ use object::elf::{FileHeader32, FileHeader64};
 use object::read::elf::{FileHeader, ProgramHeader};
 use object::{Endianness, FileKind};
 
+use xtask_core::stack::LinkedProgram;
+
 use super::error::ImageError;
+use crate::effects::process::environment::LIBRARY_PATH;
 
 /// What a program is linked with; empty for a static one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,15 +25,16 @@ pub(crate) struct Linked {
     pub(crate) libraries: Vec<(String, PathBuf)>,
 }
 
-/// Finds what `program` needs.
-pub(crate) fn linked(program: &Path) -> Result<Linked, ImageError> {
+/// Finds what a program needs.
+pub(crate) fn linked(program: &LinkedProgram) -> Result<Linked, ImageError> {
+    let library_path = program.library_path.join(":");
+    let program = Path::new(&program.path);
     let path = || program.to_path_buf();
     let bytes = fs::read(program).map_err(ImageError::io("read", program))?;
     let loader = loader(&bytes).ok_or_else(|| ImageError::NotLinux { program: path() })?;
     let Some(loader) = loader else { return Ok(Linked::default()) };
-    // Cargo's variables do not reach the program either.
     let mut list = Command::new(&loader);
-    list.arg("--list").arg(program).env_remove("LD_LIBRARY_PATH").env_remove("LD_PRELOAD");
+    list.arg("--list").arg(program).env(LIBRARY_PATH, library_path).env_remove("LD_PRELOAD");
     let output = list.output().map_err(ImageError::io("list the libraries of", program))?;
     if let Some(message) = complaint(&output) {
         return Err(ImageError::Unloadable { program: path(), message });
@@ -133,7 +137,8 @@ mod tests {
     #[test]
     #[cfg(target_os = "linux")]
     fn libraries_of_this_program_exist() {
-        let linked = linked(&std::env::current_exe().unwrap()).unwrap();
+        let program = std::env::current_exe().unwrap().display().to_string();
+        let linked = linked(&program.into()).unwrap();
         assert_eq!(linked.loader.is_some(), !linked.libraries.is_empty());
         assert!(linked.libraries.iter().all(|(_, path)| path.exists()), "{linked:?}");
     }
@@ -143,7 +148,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let script = folder.path().join("script");
         fs::write(&script, "#!/bin/sh\n").unwrap();
-        let error = linked(&script).unwrap_err().to_string();
+        let error = linked(&script.display().to_string().into()).unwrap_err().to_string();
         assert!(error.contains("is not a program for Linux"), "{error}");
     }
 }

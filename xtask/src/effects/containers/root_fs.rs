@@ -10,11 +10,18 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use tar::{Builder, EntryType, Header};
+use xtask_core::stack::LinkedProgram;
 
 use super::error::ImageError;
 use super::linked::{Linked, linked};
 
 pub(crate) const PROGRAM_FOLDER: &str = "/app";
+
+/// The folder of libraries that a base image cannot have.
+const LIBRARY_FOLDER: &str = "/app/lib";
+
+/// Where systems have their libraries.
+const SYSTEM_FOLDERS: [&str; 3] = ["/lib", "/lib64", "/usr"];
 
 /// The default user id and group id of a program in a container.
 pub(crate) const USER: u32 = 10001;
@@ -48,19 +55,35 @@ pub(crate) struct RootFs {
     pub(crate) program: String,
     /// The loader that the program names, if it names one.
     pub(crate) loader: Option<PathBuf>,
+    /// The folder that the loader must search too.
+    pub(crate) library_folder: Option<&'static str>,
     /// Defects that do not keep the image from being built.
     pub(crate) notes: Vec<String>,
 }
 
 /// Packs a program with what it needs.
-pub(crate) fn pack(program: &Path, system: System) -> Result<RootFs, ImageError> {
+pub(crate) fn pack(program: &LinkedProgram, system: System) -> Result<RootFs, ImageError> {
     let linked = linked(program)?;
     let mut notes = Vec::new();
     let mut tree = Tree(Builder::new(Vec::new()));
-    if system == System::Whole {
-        tree.system(&mut notes)?;
-        tree.libraries(&linked)?;
+    let mut library_folder = None;
+    match system {
+        System::Whole => {
+            tree.system(&mut notes)?;
+            tree.libraries(&linked)?;
+        }
+        System::OfBase => {
+            let is_of_system = |path: &Path| {
+                SYSTEM_FOLDERS.iter().any(|folder| path.starts_with(folder))
+                    && !program.library_path.iter().any(|folder| path.starts_with(folder))
+            };
+            for (name, path) in linked.libraries.iter().filter(|(_, path)| !is_of_system(path)) {
+                library_folder = Some(LIBRARY_FOLDER);
+                tree.file(&format!("{LIBRARY_FOLDER}/{name}"), 0o755, &read(path)?)?;
+            }
+        }
     }
+    let program = Path::new(&program.path);
     tree.data_folder()?;
     let name = program.file_name().unwrap_or_default().to_string_lossy();
     let path = format!("{PROGRAM_FOLDER}/{name}");
@@ -73,7 +96,7 @@ pub(crate) fn pack(program: &Path, system: System) -> Result<RootFs, ImageError>
     };
     tree.file(&path, 0o755, &bytes)?;
     let tar = tree.0.into_inner().map_err(ImageError::Pack)?;
-    Ok(RootFs { tar, program: path, loader: linked.loader, notes })
+    Ok(RootFs { tar, program: path, loader: linked.loader, library_folder, notes })
 }
 
 struct Tree(Builder<Vec<u8>>);
@@ -208,9 +231,44 @@ mod tests {
         entries.map(|entry| entry.unwrap().path().unwrap().display().to_string()).collect()
     }
 
+    fn this_program() -> LinkedProgram {
+        std::env::current_exe().unwrap().display().to_string().into()
+    }
+
+    /// A program beside its library, which its loader finds with cargo's search path only.
+    fn linked_with_own_library(folder: &Path) -> LinkedProgram {
+        let run = |arguments: &str| {
+            let mut compile = Command::new("cc");
+            let status = compile.args(arguments.split(' ')).current_dir(folder).status();
+            assert!(status.unwrap().success(), "cc {arguments}");
+        };
+        fs::write(folder.join("nine.c"), "int nine(void) { return 9; }").unwrap();
+        fs::write(folder.join("main.c"), "int nine(void); int main(void) { return nine(); }")
+            .unwrap();
+        fs::create_dir(folder.join("out")).unwrap();
+        run("-shared -fPIC -o out/libnine.so nine.c");
+        run("-o tool main.c -Lout -lnine");
+        let library_path = vec![folder.join("out").display().to_string()];
+        LinkedProgram { path: folder.join("tool").display().to_string(), library_path }
+    }
+
+    #[test]
+    fn libraries_of_the_build_are_in_the_image() {
+        let folder = tempfile::tempdir().unwrap();
+        let program = linked_with_own_library(folder.path());
+        let whole = pack(&program, System::Whole).unwrap();
+        assert!(names(&whole.tar).iter().any(|name| name.ends_with("/libnine.so")));
+        assert_eq!(whole.library_folder, None);
+        let based = pack(&program, System::OfBase).unwrap();
+        assert_eq!(names(&based.tar), ["app/lib/libnine.so", "data", "app/tool"]);
+        assert_eq!(based.library_folder, Some("/app/lib"));
+        let error = pack(&program.path.into(), System::Whole).unwrap_err().to_string();
+        assert!(error.contains("libnine.so"), "{error}");
+    }
+
     #[test]
     fn image_contains_program_and_loader_but_no_shell() {
-        let program = std::env::current_exe().unwrap();
+        let program = this_program();
         let root = pack(&program, System::Whole).unwrap();
         let names = names(&root.tar);
         let has = |path: &str| names.iter().any(|name| *name == path.trim_start_matches('/'));
@@ -222,14 +280,14 @@ mod tests {
 
     #[test]
     fn packing_is_reproducible() {
-        let program = std::env::current_exe().unwrap();
+        let program = this_program();
         let pack = || pack(&program, System::Whole).unwrap().tar;
         assert!(pack() == pack());
     }
 
     #[test]
     fn base_image_gets_only_program_and_data_folder() {
-        let program = std::env::current_exe().unwrap();
+        let program = this_program();
         let root = pack(&program, System::OfBase).unwrap();
         assert_eq!(names(&root.tar), ["data", root.program.trim_start_matches('/')]);
     }

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{CString, OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use xtask_client::context::Context;
@@ -13,6 +13,12 @@ use xtask_core::stack::Command;
 
 use crate::effects::spawn::Inherited;
 use crate::system::sweep::MARK;
+
+/// The search path that cargo extends on this system.
+pub(crate) const LIBRARY_PATH: &str = match cfg!(target_os = "macos") {
+    true => "DYLD_FALLBACK_LIBRARY_PATH",
+    false => "LD_LIBRARY_PATH",
+};
 
 #[derive(Debug)]
 pub(crate) struct Contexts {
@@ -93,6 +99,15 @@ impl Contexts {
             set("LISTEN_FDS", command.sockets.len().to_string().into());
             set("LISTEN_FDNAMES", command.sockets.join(":").into());
         }
+        if let Some(linked) = &command.linked {
+            let name = OsStr::new(LIBRARY_PATH);
+            let before = all.get(name).map(std::env::split_paths).into_iter().flatten();
+            let folders = linked.library_path.iter().map(PathBuf::from).chain(before);
+            // A folder with a `:` cannot be searched under `cargo run` either.
+            let path =
+                std::env::join_paths(folders.filter(|folder| !folder.as_os_str().is_empty()));
+            all.extend(path.ok().filter(|path| !path.is_empty()).map(|path| (name.into(), path)));
+        }
         let entry =
             |name: &OsStr, value: &OsStr| [name.as_bytes(), b"=", value.as_bytes()].concat();
         all.iter().filter_map(|(name, value)| CString::new(entry(name, value)).ok()).collect()
@@ -102,6 +117,7 @@ impl Contexts {
 #[cfg(test)]
 mod tests {
     use xtask_client::context::OsText;
+    use xtask_core::stack::LinkedProgram;
 
     use super::*;
     use crate::effects::tests::command;
@@ -135,6 +151,25 @@ mod tests {
         contexts.retain(&BTreeSet::from([second]));
         assert_eq!(contexts.of(first), contexts.of(0));
         assert_ne!(contexts.keep(context(&[("A", "1")])), first);
+    }
+
+    #[test]
+    fn built_program_gets_the_library_path_of_cargo() {
+        let mut command = command("x", &[]);
+        let library_path = vec!["/t/debug".to_owned(), "/t/debug/deps".to_owned()];
+        command.linked = Some(LinkedProgram { path: "/t/debug/x".to_owned(), library_path });
+        let path = |pairs: &[(&str, &str)], command: &Command| {
+            let all = rendered(&Contexts::new(context(pairs), "m"), command);
+            all.iter().find_map(|entry| entry.strip_prefix("LD_LIBRARY_PATH=").map(str::to_owned))
+        };
+        assert_eq!(path(&[], &command).unwrap(), "/t/debug:/t/debug/deps");
+        let inherited = [("LD_LIBRARY_PATH", "/opt/lib")];
+        assert_eq!(path(&inherited, &command).unwrap(), "/t/debug:/t/debug/deps:/opt/lib");
+        command.env = vec![("LD_LIBRARY_PATH".into(), "/own".into())];
+        assert_eq!(path(&inherited, &command).unwrap(), "/t/debug:/t/debug/deps:/own");
+        command.linked = None;
+        command.env.clear();
+        assert_eq!(path(&inherited, &command).unwrap(), "/opt/lib");
     }
 
     #[test]

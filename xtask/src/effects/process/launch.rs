@@ -25,6 +25,7 @@ use crate::effects::probe::http::Request;
 use crate::effects::probe::{self, ExpectedListener, PollingProbe, Target};
 use crate::effects::process::notify::NotifySocket;
 use crate::effects::process::run::{ProcessRun, RunProbes};
+use crate::effects::programs::start_path;
 use crate::effects::spawn::{self, Exec, SpawnRequest};
 use crate::effects::{RunEvents, World};
 use crate::system::socket;
@@ -39,13 +40,13 @@ impl World {
     ) -> Result<(), Error> {
         let events = self.events(service, run);
         let failed = |error: io::Error| Error::Start { subject: command.program.clone(), error };
-        let program =
-            find_program(&command.program, self.contexts.get(command, "PATH"), &command.cwd)?;
+        let program = start_path(&command.program, command.linked.as_ref());
+        let path = find_program(program, self.contexts.get(command, "PATH"), &command.cwd)?;
 
         let notify = self.notify_socket(&events, command, &probes).map_err(failed)?;
         let env = self.contexts.environment(command, notify.as_deref().map(NotifySocket::path));
-        let args = [&command.program].into_iter().chain(&command.args);
-        let exec = Exec::new(&program, args, env, &command.cwd, self.contexts.inherited(command))?;
+        let args = [program].into_iter().chain(command.args.iter().map(String::as_str));
+        let exec = Exec::new(&path, args, env, &command.cwd, self.contexts.inherited(command))?;
         let run_probes = RunProbes::new(notify.as_ref());
         let (pipes, ends) = self.pipes(&events, &run_probes.patterns).map_err(failed)?;
         // Before the fork, so that the first accept answers.
@@ -79,7 +80,7 @@ impl World {
             events,
             leader,
             exec_report: spawned.exec_report,
-            program: program.to_string_lossy().into_owned(),
+            program: path.to_string_lossy().into_owned(),
             cwd: command.cwd.clone(),
             pipes,
             notify,
@@ -87,7 +88,7 @@ impl World {
             polling,
         };
         tokio::spawn(process_run.follow());
-        let active = ActiveRun { process, program, probes: run_probes };
+        let active = ActiveRun { process, program: (&command.program).into(), probes: run_probes };
         self.runs.insert((service.clone(), run), active);
         Ok(())
     }

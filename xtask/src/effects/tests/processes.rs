@@ -284,14 +284,15 @@ fn accepted_program_starts_from_its_kept_copy() {
     with_world(async |mut fixture| {
         let sh = which::which("sh").unwrap();
         let path = sh.to_string_lossy().into_owned();
-        fixture.world.perform(Effect::Accept { service: name(), path, image: None });
+        let program = path.into();
+        fixture.world.perform(Effect::Accept { service: name(), program, image: None });
         let Event::Accepted { artifact, .. } = fixture.next().await else { panic!() };
         assert!(artifact.path.starts_with(fixture.folder.path().to_str().unwrap()));
         let (exit, _) = fixture.run(command(&artifact.path, &["-c", "exit 3"])).await;
         assert_eq!(exit, Exit::Code(3));
         fixture.world.perform(Effect::Accept {
             service: name(),
-            path: "/no/such".to_owned(),
+            program: "/no/such".to_owned().into(),
             image: None,
         });
         let Event::BuildFailed { message, .. } = fixture.next().await else { panic!() };

@@ -1,0 +1,138 @@
+//! The folders that `cargo run` adds to the search path of the dynamic loader.
+//!
+//! These are, as in cargo: folders that build scripts name and that are below the folder of the
+//! program, the folder itself, its `deps`, and the folder of Rust's own libraries.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use tokio::process::Command;
+use tokio::task::JoinHandle;
+use xtask_core::stack::LinkedProgram;
+
+use crate::workspace::WorkspaceFiles;
+
+pub(crate) struct LibraryPath {
+    target_directory: PathBuf,
+    build_directory: PathBuf,
+    /// What build scripts named: `KIND=PATH` or `PATH`.
+    native: BTreeSet<String>,
+    rust: Rust,
+}
+
+/// The folder of Rust's own libraries.
+enum Rust {
+    Asked(JoinHandle<Option<String>>),
+    Known(Option<String>),
+}
+
+impl LibraryPath {
+    /// Asks rustc, which answers while cargo builds. Call this inside the runtime.
+    pub(crate) fn new(files: &WorkspaceFiles) -> Self {
+        let mut rustc = Command::new(std::env::var_os("RUSTC").unwrap_or("rustc".into()));
+        rustc.args(["--print", "target-libdir"]).stdin(Stdio::null()).kill_on_drop(true);
+        let answer = tokio::spawn(async move {
+            let output = rustc.output().await.ok().filter(|output| output.status.success())?;
+            Some(String::from_utf8(output.stdout).ok()?.trim().to_owned())
+        });
+        Self {
+            target_directory: files.target_directory.clone(),
+            build_directory: files.build_directory.clone(),
+            native: BTreeSet::new(),
+            rust: Rust::Asked(answer),
+        }
+    }
+
+    /// Adds what a build script named.
+    pub(crate) fn add(&mut self, named: impl IntoIterator<Item = String>) {
+        self.native.extend(named);
+    }
+
+    /// Adds what the build scripts of an earlier build named, whose output cargo keeps.
+    pub(crate) fn add_earlier(&mut self, folder: &Path) {
+        let scripts = fs::read_dir(folder.join("build")).into_iter().flatten().flatten();
+        let outputs = scripts.filter_map(|script| fs::read(script.path().join("output")).ok());
+        for output in outputs {
+            self.add(String::from_utf8_lossy(&output).lines().filter_map(|line| {
+                let named = line.strip_prefix("cargo::").or_else(|| line.strip_prefix("cargo:"))?;
+                Some(named.strip_prefix("rustc-link-search=")?.to_owned())
+            }));
+        }
+    }
+
+    /// Waits until [`Self::of`] can be called. Cancel safe.
+    pub(crate) async fn prepared(&mut self) {
+        if let Rust::Asked(answer) = &mut self.rust {
+            self.rust = Rust::Known(answer.await.ok().flatten());
+        }
+    }
+
+    /// A program with its search path.
+    pub(crate) fn of(&self, program: String) -> LinkedProgram {
+        let folder = Path::new(&program).parent().unwrap_or(Path::new("/"));
+        let native = self.native.iter().map(|named| match named.split_once('=') {
+            Some(("native" | "crate" | "dependency" | "framework" | "all", path)) => path,
+            _ => named,
+        });
+        let native = native.map(PathBuf::from).filter(|path| path.starts_with(folder));
+        let below_target = folder.strip_prefix(&self.target_directory);
+        let built = below_target.map_or_else(|_| folder.into(), |f| self.build_directory.join(f));
+        let mut folders: Vec<PathBuf> = native.collect();
+        folders.extend([folder.to_path_buf(), built.join("deps")]);
+        if let Rust::Known(Some(rust)) = &self.rust {
+            folders.push(rust.into());
+        }
+        let library_path = folders.iter().map(|path| path.to_string_lossy().into_owned()).collect();
+        LinkedProgram { path: program, library_path }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn library_path() -> LibraryPath {
+        LibraryPath {
+            target_directory: "/w/target".into(),
+            build_directory: "/w/build".into(),
+            native: BTreeSet::new(),
+            rust: Rust::Known(Some("/rust/lib".to_owned())),
+        }
+    }
+
+    #[test]
+    fn folders_are_those_of_cargo_run() {
+        let mut path = library_path();
+        let named = ["/opt/lib", "native=/w/target/debug/build/b/out", "/w/target/debug/a"];
+        path.add(named.map(str::to_owned));
+        path.add(["native=/w/target/release/build/b/out".to_owned()]);
+        assert_eq!(
+            path.of("/w/target/debug/tool".to_owned()).library_path,
+            [
+                "/w/target/debug/a",
+                "/w/target/debug/build/b/out",
+                "/w/target/debug",
+                "/w/build/debug/deps",
+                "/rust/lib"
+            ]
+        );
+    }
+
+    #[test]
+    fn earlier_output_of_build_scripts_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let script = folder.path().join("build/native-1");
+        fs::create_dir_all(&script).unwrap();
+        let text = format!(
+            "cargo:rustc-link-search=native={0}/one\nnoise\ncargo::rustc-link-search={0}/two\n",
+            folder.path().display()
+        );
+        fs::write(script.join("output"), text).unwrap();
+        let mut path = library_path();
+        path.add_earlier(folder.path());
+        let found = path.of(folder.path().join("tool").display().to_string()).library_path;
+        assert!(found[0].ends_with("/two") && found[1].ends_with("/one"), "{found:?}");
+    }
+}
