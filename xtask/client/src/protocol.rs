@@ -66,7 +66,7 @@ pub enum Request {
     Linked {
         /// The services that run it.
         services: Vec<Name>,
-        /// The program.
+        /// Its place, and the search path for its libraries.
         #[serde(flatten)]
         program: LinkedProgram,
     },

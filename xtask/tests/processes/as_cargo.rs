@@ -69,14 +69,14 @@ fn program_starts_beside_the_other_files_of_cargo() {
     assert!(last_line(&fixture, "one").ends_with(&format!("ran {}", place.display())));
 
     fs::remove_file(&place).unwrap();
-    fixture.xtask(&["restart", "one"]).ends_with(0);
+    fixture.xtask(&["restart", "--no-build", "one"]).ends_with(0);
     let kept = last_line(&fixture, "one");
     assert!(kept.contains(fixture.state().to_str().unwrap()), "{kept}");
 
     let pid = fixture.service("one")["pid"].as_i64();
     fixture.xtask(&["up", "-d"]).ends_with(0);
     assert_eq!(fixture.service("one")["pid"].as_i64(), pid, "the program is the same");
-    fixture.xtask(&["restart", "one"]).ends_with(0);
+    fixture.xtask(&["restart", "--no-build", "one"]).ends_with(0);
     assert!(last_line(&fixture, "one").ends_with(&format!("ran {}", place.display())));
 }
 
