@@ -201,3 +201,25 @@ fn local_image_is_never_pulled() {
     assert_eq!(script.told("pull"), [""; 0]);
     drop(made);
 }
+
+#[test]
+fn no_variable_stands_in_an_argument() {
+    let fixture = safe()
+        .workspace(
+            "env = { API_TOKEN = \"told-1\", DOCKER_PASSWORD = \"told-2\", \
+             HTTP_PROXY = \"http://u:told-3@proxy.invalid:1\" }\n",
+        )
+        .write();
+    let engine = Script::pretending(&fixture);
+    engine.hold("create", true);
+    let up = engine.spawn(&fixture, &["up", "safe", "--ports", "auto"]);
+    engine.until_told("create");
+    let told = engine.told("create").join("\n");
+    assert!(!told.contains("told-"), "{told}");
+    assert!(told.contains("--env=API_TOKEN ") && told.contains("--env-file="), "{told}");
+    let words = told.split(' ').find_map(|word| word.strip_prefix("--env-file="));
+    let file = std::fs::read_to_string(words.unwrap()).unwrap();
+    assert_eq!(file, "DOCKER_PASSWORD=told-2\nHTTP_PROXY=http://u:told-3@proxy.invalid:1\n");
+    up.signal(libc::SIGINT);
+    up.wait(PATIENCE).ends_with(130);
+}

@@ -2,9 +2,11 @@
 //!
 //! It starts nothing.
 
+use std::io::Write as _;
 use std::path::Path;
 
 use rustix::process::{getegid, geteuid};
+use tempfile::NamedTempFile;
 use xtask_core::stack::Command;
 use xtask_core::stack::effect::{Container, ImageOrigin, Neighbour};
 use xtask_core::terms::Name;
@@ -50,6 +52,12 @@ pub(crate) async fn create(
     wanted: &NewContainer<'_>,
 ) -> Result<(), ContainerError> {
     let (mut args, variables) = arguments(containers, network, wanted);
+    let (own, others): (Vec<_>, Vec<_>) =
+        variables.into_iter().partition(|(name, _)| is_read_by_engine(name));
+    args.extend(others.iter().map(|(name, _)| format!("--env={name}")));
+    // Deleted when the engine has read it.
+    let file = (!own.is_empty()).then(|| env_file(&own)).transpose()?;
+    args.extend(file.iter().map(|file| format!("--env-file={}", file.path().display())));
     args.extend(hosts(network, &wanted.container.neighbours)?);
     let writes_here =
         wanted.container.origin == ImageOrigin::Built || !wanted.container.volumes.is_empty();
@@ -63,12 +71,11 @@ pub(crate) async fn create(
     args.push(wanted.container.image.clone());
     args.extend(wanted.command.args.iter().cloned());
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
-    containers.creating(engine.run_with_env(&args, &variables)).await?;
+    containers.creating(engine.run_with_env(&args, &others)).await?;
     Ok(())
 }
 
-/// Arguments up to the image, and variables of the command line. The engine passes variables
-/// on by name, so `ps` does not show their values.
+/// Arguments up to the image without variables, and the variables.
 fn arguments(
     containers: &StackContainers,
     network: &Network,
@@ -94,7 +101,7 @@ fn arguments(
     }
     for port in &container.ports {
         let host = bracketed(&port.host);
-        match (command.sockets.is_empty(), network.gateway()) {
+        match (command.sockets.is_empty(), network.subnet()) {
             (true, _) => args.push(format!("--publish={host}:{}:{}", port.outside, port.inside)),
             // The supervisor listens, and connects to the container's own address.
             (false, Some(_)) => {}
@@ -113,11 +120,25 @@ fn arguments(
     if let Some(every) = command.watchdog_us {
         variables.push(("WATCHDOG_USEC".into(), every.to_string()));
     }
-    let (own, others): (Vec<_>, Vec<_>) =
-        variables.into_iter().partition(|(name, _)| is_read_by_engine(name));
-    args.extend(own.into_iter().map(|(name, value)| format!("--env={name}={value}")));
-    args.extend(others.iter().map(|(name, _)| format!("--env={name}")));
-    (args, others)
+    (args, variables)
+}
+
+/// A file that only this user can read, with variables that the engine's command line would take
+/// for itself. It gets all others in its environment, so `ps` shows no value.
+fn env_file(variables: &[(String, String)]) -> Result<NamedTempFile, ContainerError> {
+    let mut text = String::new();
+    for (name, value) in variables {
+        if value.contains(['\n', '\r']) {
+            return Err(ContainerError::LineBreak { variable: name.clone() });
+        }
+        text.extend([name, "=", value, "\n"]);
+    }
+    let write = || {
+        let mut file = NamedTempFile::new()?;
+        file.write_all(text.as_bytes())?;
+        Ok(file)
+    };
+    write().map_err(ContainerError::io("write variables into", &std::env::temp_dir()))
 }
 
 /// The addresses of services whose ports are on this machine. Other containers also have
@@ -126,7 +147,7 @@ fn hosts(network: &Network, neighbours: &[Neighbour]) -> Result<Vec<String>, Con
     let host = |neighbour: &Neighbour| {
         let name = &neighbour.name;
         match (network.host, neighbour.contained) {
-            (Host::At(address), _) => Some(Ok(format!("--add-host={name}:{address}"))),
+            (Host::At(subnet), _) => Some(Ok(format!("--add-host={name}:{}", subnet.gateway))),
             (Host::Elsewhere, _) => Some(Ok(format!("--add-host={name}:{ELSEWHERE}"))),
             (Host::Unreachable, true) => None,
             (Host::Unreachable, false) => {
@@ -156,6 +177,8 @@ fn mount(outside: &str, inside: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use crate::effects::containers::subnet::Subnet;
+
     use super::*;
 
     #[test]
@@ -174,7 +197,7 @@ mod tests {
         let both = [neighbour("inside", true), neighbour("process", false)];
         let hosts = |host, of: &[Neighbour]| hosts(&Network { name: "n".to_owned(), host }, of);
         let named = |names: [&str; 2]| names.map(|name| format!("--add-host={name}")).to_vec();
-        let gateway = Host::At("172.17.0.1".parse().unwrap());
+        let gateway = Host::At(Subnet::parse("172.17.0.0/16,172.17.0.1").unwrap());
         assert_eq!(
             hosts(gateway, &both).unwrap(),
             named(["inside:172.17.0.1", "process:172.17.0.1"])

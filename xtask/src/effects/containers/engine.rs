@@ -12,6 +12,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 use xtask_client::chain;
 
+use super::subnet::Subnet;
 use crate::system::say;
 
 /// The variable with the name or path of the engine to use.
@@ -266,15 +267,14 @@ impl Engine {
         Ok(self.query(&["info", "--format", format]).await?.contains("rootless"))
     }
 
-    /// The IPv4 address of this machine in a network; none if it has no gateway.
-    pub(crate) async fn gateway(&self, network: &str) -> Result<Option<IpAddr>, EngineError> {
+    /// The IPv4 addresses of a network; none if this machine has no address in it.
+    pub(crate) async fn subnet(&self, network: &str) -> Result<Option<Subnet>, EngineError> {
         let format = match self.is_podman() {
-            true => "{{range .Subnets}}{{.Gateway}} {{end}}",
-            false => "{{range .IPAM.Config}}{{.Gateway}} {{end}}",
+            true => "{{range .Subnets}}{{.Subnet}},{{.Gateway}} {{end}}",
+            false => "{{range .IPAM.Config}}{{.Subnet}},{{.Gateway}} {{end}}",
         };
         let answer = self.query(&["network", "inspect", "--format", format, network]).await?;
-        let mut addresses = answer.split_whitespace().filter_map(|word| word.parse().ok());
-        Ok(addresses.find(IpAddr::is_ipv4))
+        Ok(answer.split_whitespace().find_map(Subnet::parse))
     }
 
     async fn output(

@@ -59,6 +59,8 @@ pub(crate) enum ContainerError {
     Unreachable { service: String },
     #[error("failed to {operation} `{}`", path.display())]
     Io { operation: &'static str, path: PathBuf, source: io::Error },
+    #[error("`{variable}` contains a line break, and the engine takes it from a file of lines")]
+    LineBreak { variable: String },
     #[error("a stop cancelled the start")]
     Cancelled,
     #[error("failed to read `{}`", path.display())]

@@ -1,13 +1,16 @@
 //! Forwards connections from the stack's network to a process that listens on loopback.
 //!
-//! It does not interpret the bytes. While the process does not listen, a caller's connection
+//! A caller from another network is closed at once: a process on loopback is not meant for the
+//! machine's neighbours. It does not interpret the bytes. While the process does not listen, a caller's connection
 //! is closed at once.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinSet;
+
+use super::subnet::Subnet;
 
 /// Listens until it is dropped.
 #[derive(Debug)]
@@ -16,16 +19,16 @@ pub(crate) struct Forwarder {
 }
 
 impl Forwarder {
-    /// Listens on `gateway` at the port of `target`, and forwards to `target`. None if the
-    /// port is in use there: the process itself listens on all addresses.
-    pub(crate) async fn start(gateway: IpAddr, target: SocketAddr) -> io::Result<Option<Self>> {
-        let listener = match listen(SocketAddr::new(gateway, target.port())) {
+    /// Listens on the network's gateway at the port of `target`, and forwards its callers to
+    /// `target`. None if the port is in use there: the process itself listens on all addresses.
+    pub(crate) async fn start(subnet: Subnet, target: SocketAddr) -> io::Result<Option<Self>> {
+        let listener = match listen(SocketAddr::new(subnet.gateway.into(), target.port())) {
             Ok(listener) => listener,
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => return Ok(None),
             Err(error) => return Err(error),
         };
         let mut serving = JoinSet::new();
-        serving.spawn(serve(listener, target));
+        serving.spawn(serve(listener, subnet, target));
         Ok(Some(Self { _serving: serving }))
     }
 }
@@ -47,9 +50,10 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(1024)
 }
 
-async fn serve(listener: TcpListener, target: SocketAddr) {
+async fn serve(listener: TcpListener, subnet: Subnet, target: SocketAddr) {
     loop {
         match listener.accept().await {
+            Ok((_, address)) if !subnet.contains(address.ip()) => {}
             Ok((caller, _)) => drop(tokio::spawn(connect_and_forward(caller, target))),
             // For example too many open files: callers wait in the queue.
             Err(_) => tokio::time::sleep(std::time::Duration::from_millis(50)).await,
@@ -83,12 +87,16 @@ mod tests {
 
     use super::*;
 
+    /// A network of 256 addresses.
+    fn subnet(gateway: &str) -> Subnet {
+        Subnet::parse(&format!("{gateway}/24,{gateway}")).unwrap()
+    }
+
     #[tokio::test]
     #[cfg(target_os = "linux")]
     async fn forwarder_listens_at_a_future_address() {
         // An address that is reserved for documentation.
-        let forwarder =
-            Forwarder::start("192.0.2.1".parse().unwrap(), "127.0.0.1:0".parse().unwrap());
+        let forwarder = Forwarder::start(subnet("192.0.2.1"), "127.0.0.1:0".parse().unwrap());
         assert!(forwarder.await.unwrap().is_some());
     }
 
@@ -98,11 +106,11 @@ mod tests {
         let process = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let target = process.local_addr().unwrap();
         // Another loopback address serves as the gateway.
-        let gateway: IpAddr = "127.0.0.2".parse().unwrap();
+        let gateway = subnet("127.0.0.2");
         let forwarder = Forwarder::start(gateway, target).await.unwrap().unwrap();
         assert!(Forwarder::start(gateway, target).await.unwrap().is_none());
 
-        let mut caller = TcpStream::connect((gateway, target.port())).await.unwrap();
+        let mut caller = TcpStream::connect((gateway.gateway, target.port())).await.unwrap();
         caller.write_all(b"ask").await.unwrap();
         caller.shutdown().await.unwrap();
         let (mut accepted, _) = process.accept().await.unwrap();
@@ -114,8 +122,14 @@ mod tests {
         caller.read_to_string(&mut answer).await.unwrap();
         assert_eq!((asked.as_str(), answer.as_str()), ("ask", "answer"));
 
+        // A neighbour of another network gets nothing.
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.1.1:0".parse().unwrap()).unwrap();
+        let mut foreign = socket.connect((gateway.gateway, target.port()).into()).await.unwrap();
+        assert!(foreign.read_to_string(&mut String::new()).await.unwrap_or(0) == 0);
+
         drop(process);
-        let mut refused = TcpStream::connect((gateway, target.port())).await.unwrap();
+        let mut refused = TcpStream::connect((gateway.gateway, target.port())).await.unwrap();
         assert!(refused.read_to_string(&mut String::new()).await.unwrap_or(0) == 0);
         drop(forwarder);
     }

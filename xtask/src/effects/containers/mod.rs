@@ -18,6 +18,7 @@ pub(crate) mod run;
 mod socket_proxy;
 pub(crate) mod stack;
 mod start;
+mod subnet;
 mod volumes;
 
 pub(crate) use error::ContainerError;

@@ -76,7 +76,7 @@ impl ContainerTarget {
         (engine, name): (&Engine, &str),
         network: &Network,
     ) -> Option<Self> {
-        if network.gateway().is_some() {
+        if network.subnet().is_some() {
             let address = SocketAddr::new(running.address?, port);
             return Some(Self { address, listener: ExpectedListener::Any });
         }

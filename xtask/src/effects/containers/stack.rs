@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -20,6 +20,7 @@ use super::cleanup::{self, AfterCleanup, EngineRecord, STACK_LABEL};
 use super::engine::{Engine, EngineError};
 use super::forwarder::Forwarder;
 use super::image::{self, Recipe, WORKSPACE_LABEL};
+use super::subnet::Subnet;
 use crate::effects::programs::start_path;
 use crate::system::{say, socket};
 
@@ -51,7 +52,7 @@ pub(crate) struct Network {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Host {
     /// At this address. This machine reaches containers at theirs.
-    At(IpAddr),
+    At(Subnet),
     /// By a name that the engine resolves: it runs in a virtual machine.
     Elsewhere,
     /// Not at all: without root the engine's networks are in a namespace of their own.
@@ -59,10 +60,10 @@ pub(crate) enum Host {
 }
 
 impl Network {
-    /// The address of this machine in the network, if it has one.
-    pub(crate) fn gateway(&self) -> Option<IpAddr> {
+    /// The addresses of the network, if this machine has one.
+    pub(crate) fn subnet(&self) -> Option<Subnet> {
         match self.host {
-            Host::At(address) => Some(address),
+            Host::At(subnet) => Some(subnet),
             Host::Elsewhere | Host::Unreachable => None,
         }
     }
@@ -175,7 +176,7 @@ impl StackContainers {
 
     /// Makes the ports of a process reachable for containers.
     pub(crate) async fn forward_to(&self, neighbour: &Neighbour) -> Result<(), ContainerError> {
-        let Some(gateway) = self.network().await?.gateway() else { return Ok(()) };
+        let Some(subnet) = self.network().await?.subnet() else { return Ok(()) };
         let mut forwarders = self.forwarders.lock().await;
         for (host, port) in &neighbour.ports {
             let service = || neighbour.name.to_string();
@@ -183,7 +184,7 @@ impl StackContainers {
                 |source| ContainerError::Forward { service: service(), port: *port, source };
             let target = socket::resolve(host, *port).map_err(failed)?;
             if let Entry::Vacant(vacant) = forwarders.entry(target) {
-                vacant.insert(Forwarder::start(gateway, target).await.map_err(failed)?);
+                vacant.insert(Forwarder::start(subnet, target).await.map_err(failed)?);
             }
         }
         Ok(())
@@ -207,8 +208,8 @@ impl StackContainers {
         } else if engine.is_rootless().await? {
             Host::Unreachable
         } else {
-            let gateway = engine.gateway(&name).await?;
-            Host::At(gateway.ok_or_else(|| ContainerError::NoGateway { network: name.clone() })?)
+            let subnet = engine.subnet(&name).await?;
+            Host::At(subnet.ok_or_else(|| ContainerError::NoGateway { network: name.clone() })?)
         };
         Ok(Network { name, host })
     }
