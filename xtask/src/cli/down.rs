@@ -3,7 +3,7 @@
 //! It succeeds if nothing is running.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::Args;
@@ -109,8 +109,8 @@ fn apply(snapshot: &mut Snapshot, reply: Reply) {
 
 async fn delete_data(paths: &StackPaths) -> anyhow::Result<()> {
     let data = paths.data();
-    let size = match folder_size(&data) {
-        Ok(size) => size,
+    let contents = match Contents::of(&data) {
+        Ok(contents) => contents,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             print::line(&format!("stack `{}` has no data", paths.stack()));
             return Ok(());
@@ -121,23 +121,90 @@ async fn delete_data(paths: &StackPaths) -> anyhow::Result<()> {
     };
     // A process that a killed supervisor left may still write there.
     let _held = lock(&paths.lock()).await?;
-    let text = format!("`{}` ({} files, {} bytes)", data.display(), size.0, size.1);
-    print::progress(GOOD, "Deleting", &text);
+    let (verb, text) = contents.text(&data);
+    print::progress(GOOD, verb, &text);
+    // It removes links and never follows them.
     std::fs::remove_dir_all(&data).with_context(|| format!("failed to delete `{}`", data.display()))
 }
 
-/// The number of files and of their bytes.
-fn folder_size(folder: &Path) -> io::Result<(u64, u64)> {
-    let mut size = (0, 0);
-    for entry in std::fs::read_dir(folder)? {
-        let entry = entry?;
-        let found = entry.metadata()?;
-        if found.is_dir() {
-            let (files, bytes) = folder_size(&entry.path())?;
-            size = (size.0 + files, size.1 + bytes);
-        } else {
-            size = (size.0 + 1, size.1 + found.len());
+/// What `down --data` deletes.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Contents {
+    /// The target, if the data folder itself is a link.
+    target: Option<PathBuf>,
+    files: u64,
+    bytes: u64,
+    /// Symbolic links, whose targets are kept.
+    links: u64,
+}
+
+impl Contents {
+    fn of(data: &Path) -> io::Result<Self> {
+        if std::fs::symlink_metadata(data)?.is_symlink() {
+            let target = Some(std::fs::read_link(data)?);
+            return Ok(Self { target, ..Self::default() });
         }
+        let mut contents = Self::default();
+        contents.add(data)?;
+        Ok(contents)
     }
-    Ok(size)
+
+    fn add(&mut self, folder: &Path) -> io::Result<()> {
+        for entry in std::fs::read_dir(folder)? {
+            let entry = entry?;
+            let found = entry.metadata()?;
+            if found.is_dir() {
+                self.add(&entry.path())?;
+            } else if found.is_symlink() {
+                self.links += 1;
+            } else {
+                self.files += 1;
+                self.bytes += found.len();
+            }
+        }
+        Ok(())
+    }
+
+    fn text(&self, data: &Path) -> (&'static str, String) {
+        let data = data.display();
+        if let Some(target) = &self.target {
+            let target = target.display();
+            let text = format!("the link `{data}`; the files in `{target}` are kept");
+            return ("Removing", text);
+        }
+        let kept = match self.links {
+            0 => String::new(),
+            1 => "; the target of 1 link is kept".to_string(),
+            links => format!("; the targets of {links} links are kept"),
+        };
+        ("Deleting", format!("`{data}` ({} files, {} bytes){kept}", self.files, self.bytes))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn deletion_names_links_and_keeps_their_targets() {
+        let folder = tempfile::tempdir().unwrap();
+        let (data, other) = (folder.path().join("data"), folder.path().join("other"));
+        std::fs::create_dir_all(data.join("a")).unwrap();
+        std::fs::create_dir(&other).unwrap();
+        std::fs::write(data.join("a/file"), "four").unwrap();
+        std::fs::write(other.join("file"), "kept").unwrap();
+        std::os::unix::fs::symlink(&other, data.join("link")).unwrap();
+        let contents = Contents::of(&data).unwrap();
+        assert_eq!(contents, Contents { target: None, files: 1, bytes: 4, links: 1 });
+        let (_, text) = contents.text(&data);
+        assert!(text.ends_with("(1 files, 4 bytes); the target of 1 link is kept"), "{text}");
+        std::fs::remove_dir_all(&data).unwrap();
+
+        std::os::unix::fs::symlink(&other, &data).unwrap();
+        let (verb, text) = Contents::of(&data).unwrap().text(&data);
+        assert_eq!(verb, "Removing");
+        assert!(text.ends_with(&format!("the files in `{}` are kept", other.display())), "{text}");
+        std::fs::remove_dir_all(&data).unwrap();
+        assert!(!data.exists() && other.join("file").exists());
+    }
 }

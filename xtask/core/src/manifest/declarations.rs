@@ -2,22 +2,27 @@
 //!
 //! It finds the sections and reads them. It does not merge them.
 
+use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use core::ops::Range;
 
 use super::TextAt;
 use super::reader::Reader;
 use super::section::{self, Section};
+use super::spelling::place_of;
 use super::value::{Table, Value};
-use super::{Package, Workspace, shape};
-use crate::problem::{Code, Problem};
+use super::{Manifest, Package, Workspace, shape};
+use crate::problem::{Code, Problem, Span};
 
 /// What a workspace declares, with the place of everything.
 #[derive(Clone, Debug, Default)]
 pub struct Declarations {
     /// The absolute path of the workspace root.
     pub(crate) root: String,
+    /// The text of each manifest, by its path in a place.
+    texts: BTreeMap<String, String>,
     pub(crate) packages: Vec<Package>,
     /// Every section that declares a service, in order of the manifests.
     pub(crate) sections: Vec<Section>,
@@ -29,11 +34,24 @@ pub struct Declarations {
     pub(crate) base_image: Option<TextAt>,
 }
 
+impl Declarations {
+    /// The place of some bytes of a text; the place of the whole text if its spelling is unknown.
+    pub(crate) fn inside(&self, words: &TextAt, bytes: &Range<usize>) -> Span {
+        let Span { file, bytes: whole } = &words.span;
+        let raw = self.texts.get(file).and_then(|text| text.get(whole.clone()));
+        let part = raw.and_then(|raw| place_of(raw, &words.value, bytes));
+        let part = part.map(|part| whole.start + part.start..whole.start + part.end);
+        Span { file: file.clone(), bytes: part.unwrap_or_else(|| whole.clone()) }
+    }
+}
+
 /// Reads the metadata of a workspace.
 #[must_use]
 pub fn read(workspace: &Workspace) -> (Declarations, Vec<Problem>) {
     let mut problems = Vec::new();
     let mut out = Declarations { root: workspace.root.clone(), ..Declarations::default() };
+    let text = |manifest: &Manifest| (manifest.file.clone(), manifest.text.clone());
+    out.texts = workspace.manifests.iter().map(text).collect();
     out.packages = workspace.manifests.iter().filter_map(|m| m.package.clone()).collect();
     let mut count = 0;
     for (index, manifest) in workspace.manifests.iter().enumerate() {
@@ -123,7 +141,12 @@ fn one(
         overlays.push((overlay, settings));
     }
     reader.name("a service", &name);
-    Section { name, package, folder: reader.manifest.folder.clone(), settings, overlays }
+    let program = |key: &str, read: bool| table.get(key).is_some() && !read;
+    let mistaken_program = program("command", settings.command.is_some())
+        || program("image", settings.image.is_some())
+        || program("external", settings.external.is_some());
+    let folder = reader.manifest.folder.clone();
+    Section { name, package, folder, settings, mistaken_program, overlays }
 }
 
 /// Reports `[workspace.metadata.service]`, which looks valid and has no effect.

@@ -10,6 +10,7 @@ pub mod keys;
 mod reader;
 pub(crate) mod section;
 pub(crate) mod shape;
+pub(crate) mod spelling;
 pub(crate) mod suggest;
 mod value;
 mod workspace;

@@ -15,6 +15,7 @@ use super::value::{Key, Table, Value, ValueKind};
 use super::{At, TextAt};
 use crate::problem::{Code, Problem, Span};
 use crate::terms::duration;
+use crate::terms::words::{command_list, word_list};
 
 /// Reads one manifest.
 pub(crate) struct Reader<'a> {
@@ -117,7 +118,10 @@ impl Reader<'_> {
     pub(crate) fn strings(&mut self, key: &str, value: &Value) -> Option<At<Vec<TextAt>>> {
         let ValueKind::Array(items) = &value.kind else {
             let hint = match &value.kind {
-                ValueKind::String(text) => format!("write `{key} = [\"{text}\"]`"),
+                ValueKind::String(text) if key == "command" => {
+                    format!("write `{key} = {}`", command_list(text))
+                }
+                ValueKind::String(text) => format!("write `{key} = {}`", word_list(text)),
                 _ => format!("write `{key} = [\"...\"]`"),
             };
             return self.wrong_type(key, value, "a list of texts", &hint);

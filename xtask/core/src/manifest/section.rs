@@ -24,6 +24,8 @@ pub(crate) struct Section {
     /// The folder that relative paths start from, absolute.
     pub(crate) folder: String,
     pub(crate) settings: Settings,
+    /// Whether it sets a program that could not be read, which is reported.
+    pub(crate) mistaken_program: bool,
     /// `with.NAME`.
     pub(crate) overlays: Vec<(TextAt, Settings)>,
 }

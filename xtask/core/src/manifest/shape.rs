@@ -14,7 +14,7 @@ use super::suggest::list;
 use super::value::{Table, Value, ValueKind};
 use super::{At, TextAt};
 use crate::problem::{Code, Problem};
-use crate::terms::Condition;
+use crate::terms::{Condition, is_variable_name};
 
 /// One entry of `depends-on`.
 #[derive(Clone, Debug, PartialEq)]
@@ -117,9 +117,8 @@ pub(crate) fn image(reader: &mut Reader<'_>, key: &str, value: &Value) -> Option
 
 /// `env = { NAME = "value" }`.
 pub(crate) fn env(reader: &mut Reader<'_>, key: &str, value: &Value) -> Vec<(TextAt, TextAt)> {
-    let fits = |name: &str| !name.is_empty() && !name.contains(['=', '\0']);
     let mistake = ("cannot be the name of a variable", "write letters, digits and `_`");
-    pairs(reader, key, value, fits, mistake)
+    pairs(reader, key, value, is_variable_name, mistake)
 }
 
 /// `volumes = { "/var/lib/x" = "${stack.data}/x" }`: the container path is the key, because

@@ -44,6 +44,7 @@ pub(super) fn merge(
             package: section.package,
             folder: section.folder.clone(),
             settings: section.settings.clone(),
+            mistaken_program: section.mistaken_program,
             program: Runs::Unknown,
             depends_on: Vec::new(),
             uses: Vec::new(),

@@ -44,6 +44,8 @@ pub(crate) struct Node {
     pub(crate) folder: String,
     /// Its keys, overlays applied.
     pub(crate) settings: Settings,
+    /// Whether its section sets a program that could not be read.
+    pub(crate) mistaken_program: bool,
     pub(crate) program: Runs,
     /// Its `depends-on`, in order of declaration; only services that exist.
     pub(crate) depends_on: Vec<Requirement>,

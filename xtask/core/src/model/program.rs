@@ -37,6 +37,9 @@ pub(super) fn choose(node: &Node, packages: &[Package], problems: &mut Vec<Probl
     if is_true(&settings.external) {
         return Runs::External;
     }
+    if node.mistaken_program {
+        return Runs::Unknown;
+    }
     let found = match package {
         Some(package) => binary(node, package),
         None => {

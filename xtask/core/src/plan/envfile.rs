@@ -11,6 +11,8 @@
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
+use crate::terms::is_variable_name;
+
 /// A line that sets a variable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Assignment {
@@ -74,8 +76,7 @@ fn name(line: &str) -> Result<(&str, &str), &'static str> {
     let line = bare.unwrap_or(line).trim_start();
     let (name, value) = line.split_once('=').ok_or("the line has no `=`")?;
     let name = name.trim_end();
-    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
-    if name.is_empty() || !name.chars().all(fits) {
+    if !is_variable_name(name) {
         return Err("a name consists of letters, digits and `_`");
     }
     Ok((name, value))

@@ -12,7 +12,7 @@ use super::Faults;
 use super::request::{Containers, Request};
 use crate::model::{self, Model, Node, Runs};
 use crate::problem::{Code, Problem};
-use crate::terms::{Name, duration, secret};
+use crate::terms::{Name, duration, is_variable_name, secret};
 
 /// One `-e`.
 #[derive(Clone, Debug)]
@@ -62,6 +62,11 @@ pub(crate) fn variables(
         if name.is_empty() || service == Some("") {
             let missing = if name.is_empty() { "variable" } else { "service" };
             fault(format!("`-e {key}=...` names no {missing}"), "write `-e SERVICE:KEY=VALUE`");
+            continue;
+        }
+        if !is_variable_name(name) {
+            let message = format!("`-e {key}=...`: `{name}` cannot be the name of a variable");
+            fault(message, "write letters, digits and `_`");
             continue;
         }
         if let Some(service) = service

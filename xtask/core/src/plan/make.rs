@@ -49,11 +49,15 @@ pub enum Unreadable {
 pub fn make(declarations: &Declarations, request: &Request, files: Files<'_>) -> Planned {
     let mut problems = Vec::new();
     if declarations.sections.is_empty() && request.services.is_empty() {
-        let message = "this workspace declares no services";
-        let hint = "declare one: `[package.metadata.service]` in a member's `Cargo.toml`";
-        problems.push(Problem::error(Code::UnknownService, message).hint(hint));
+        problems.push(no_services(Problem::error));
     }
     planned(declarations, request, files, problems)
+}
+
+/// The problem of a workspace without services.
+fn no_services(severity: impl FnOnce(Code, &'static str) -> Problem) -> Problem {
+    severity(Code::UnknownService, "this workspace declares no services")
+        .hint("declare one: `[package.metadata.service]` in a member's `Cargo.toml`")
 }
 
 fn planned(
@@ -142,6 +146,9 @@ pub fn check(declarations: &Declarations, request: &Request, files: Files<'_>) -
         planned(declarations, &request, files, Vec::new())
     };
     let mut out = all(&request.overlays);
+    if declarations.sections.is_empty() {
+        out.problems.push(no_services(Problem::warning));
+    }
     for overlay in model::overlays(declarations) {
         let mut under = all(&[String::from(overlay)]);
         out.problems.append(&mut under.problems);

@@ -7,7 +7,6 @@ use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
-use core::ops::Range;
 
 use super::Text;
 use super::endpoint::Endpoint;
@@ -15,7 +14,7 @@ use super::request::Request;
 use crate::manifest::suggest::nearest;
 use crate::manifest::{Declarations, TextAt};
 use crate::model::{Model, Node};
-use crate::problem::{Code, Problem, Span};
+use crate::problem::{Code, Problem};
 use crate::terms::Name;
 use crate::terms::host::bracketed;
 use crate::terms::template::{Asks, Field, Part, parse};
@@ -62,12 +61,12 @@ impl Scope<'_> {
                 Part::Literal(text) => out.text.push_str(text),
                 Part::Fault { bytes, message, hint } => problems.push(
                     Problem::error(Code::BadTemplate, message)
-                        .at(inside(words, &bytes), "")
+                        .at(self.declarations.inside(words, &bytes), "")
                         .hint(hint),
                 ),
                 Part::Reference { bytes, asks } => {
                     if let Err(problem) = self.reference(asks, used, &mut out) {
-                        problems.push(problem.at(inside(words, &bytes), ""));
+                        problems.push(problem.at(self.declarations.inside(words, &bytes), ""));
                     }
                 }
             }
@@ -210,15 +209,4 @@ impl Scope<'_> {
                 .hint("write `${NAME.url}`, or `$$` for a dollar"),
         }
     }
-}
-
-/// The place of some bytes of a text, where the file spells it without escapes; else
-/// the place of the whole text.
-fn inside(words: &TextAt, bytes: &Range<usize>) -> Span {
-    let span = &words.span;
-    if span.bytes.len() != words.value.len() + 2 {
-        return span.clone();
-    }
-    let start = span.bytes.start + 1;
-    Span { file: span.file.clone(), bytes: start + bytes.start..start + bytes.end }
 }

@@ -95,6 +95,10 @@ impl Stack {
         match self.nodes[id].phase() {
             Phase::Starting(starting) if probe < starting.probes => {
                 self.nodes[id].lifecycle.pass_probe(probe);
+                // What the probe saw before explains nothing any more.
+                if let Some(slot) = self.nodes[id].observed.seen.get_mut(probe) {
+                    *slot = None;
+                }
                 self.ready_if_all_passed(id);
             }
             // Late probes add nothing.
@@ -113,7 +117,12 @@ impl Stack {
         seen: String,
         effects: &mut Vec<Effect>,
     ) {
-        match self.nodes[id].observed.seen.get_mut(probe) {
+        let node = &mut self.nodes[id];
+        let passed = node.is_ready()
+            || node.starting().is_some_and(|starting| !starting.missing.contains(&probe));
+        match node.observed.seen.get_mut(probe) {
+            // A result that was sent before the probe passed.
+            Some(_) if passed => {}
             Some(slot) => *slot = Some(seen),
             None => self.out_of_place(id, "an unknown probe", effects),
         }

@@ -9,12 +9,13 @@ pub mod host;
 mod name;
 pub mod secret;
 pub mod template;
+pub mod words;
 
 use alloc::string::String;
 
 use serde::{Deserialize, Serialize};
 
-pub use name::{Name, variable_prefix};
+pub use name::{Name, is_variable_name, variable_prefix};
 
 /// Service or job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -30,6 +30,14 @@ impl Name {
     }
 }
 
+/// Whether a program can be given a variable of this name: letters, digits, `_`, `.` and `-`. The
+/// system accepts more, which shells, env-files and containers cannot spell.
+#[must_use]
+pub fn is_variable_name(name: &str) -> bool {
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
+    !name.is_empty() && name.chars().all(fits)
+}
+
 /// `text` in the spelling of environment variables: upper case, everything that is
 /// not an ASCII letter or digit as `_`.
 #[must_use]

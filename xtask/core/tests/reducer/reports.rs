@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use xtask_core::plan::Probe;
 use xtask_core::snapshot::Phase;
 use xtask_core::stack::{Event, Exit};
 
@@ -50,6 +51,22 @@ fn each_change_of_phase_is_reported_once() {
     assert_eq!(s.snapshot("a").status.as_deref(), Some("idle"));
     s.end("a", Exit::Code(0));
     assert_eq!(s.snapshot("a").status, None, "it was about a run that is over");
+}
+
+#[test]
+fn passed_probe_shows_no_earlier_result() {
+    let log = Probe::Log { pattern: "up".to_owned() };
+    let mut s = Scenario::of([service("a").probe(Probe::Notify).probe(log)]);
+    s.start("a");
+    s.seen("a", 0, "connection refused");
+    s.seen("a", 1, "nothing yet");
+    s.pass_probe("a", 0);
+    s.seen("a", 0, "connection refused");
+    assert_eq!(s.snapshot("a").seen, ["line that matches `up`: nothing yet"]);
+    s.pass_probe("a", 1);
+    s.seen("a", 1, "nothing yet");
+    assert_eq!(s.phase("a"), Phase::Ready);
+    assert_eq!(s.snapshot("a").seen, [""; 0]);
 }
 
 #[test]

@@ -55,6 +55,8 @@ pub(super) fn worklist(history: &History, stack: &Stack) -> Verdict {
     for this in &snapshot.services {
         let reported = history.services[&this.name].phase;
         demand!(this.phase == reported, "worklist", "`{}` is reported as {reported:?}", this.name);
+        let stale = this.phase == Phase::Ready && !this.seen.is_empty();
+        demand!(!stale, "probe results", "`{}` is ready and shows {:?}", this.name, this.seen);
     }
     Ok(())
 }
