@@ -2,17 +2,19 @@
 //!
 //! It builds and starts nothing.
 
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::Args;
-use xtask_core::plan::Request;
-use xtask_core::problem::Severity;
+use xtask_core::plan::{Program, Request, Service};
+use xtask_core::problem::{Code, Problem, Severity};
 
 use super::exit::Exit;
 use super::load;
 use super::plan_args::StackArgs;
 use super::{Global, print};
+use crate::system::executable::fault_of;
 use crate::view::problem::{ProblemJson, count, json};
 use crate::view::style::{BOLD, GOOD, RESET, WARN};
 use crate::workspace;
@@ -33,7 +35,8 @@ pub(crate) struct CheckArgs {
 
 pub(crate) fn run(global: &Global, args: &CheckArgs) -> anyhow::Result<Exit> {
     let shape = |request: &mut Request| args.stack.shape(request);
-    let inspect = || load::inspect(global, &[], Scope::Everything, shape);
+    let inspect =
+        || load::inspect(global, &[], Scope::Everything { programs: &program_problem }, shape);
     let mut inspected = match inspect() {
         Err(error) if args.json && error.is::<workspace::Error>() => {
             print::json_pretty(&[ProblemJson::of_cargo(&error.to_string())])?;
@@ -75,4 +78,17 @@ pub(crate) fn run(global: &Global, args: &CheckArgs) -> anyhow::Result<Exit> {
     }
     let has_errors = problems.iter().any(|problem| problem.severity == Severity::Error);
     Ok(if has_errors { Exit::USAGE } else { Exit::DONE })
+}
+
+/// Why this machine cannot execute the command of a service. A missing program is a warning: a job
+/// may create it, and other machines may have it.
+fn program_problem(service: &Service) -> Option<Problem> {
+    let Program::Command { program } = &service.program else { return None };
+    let name = program.value.to_string();
+    let shell = std::env::var_os("PATH");
+    let own = service.env.get("PATH").map(|path| OsString::from(path.value.to_string()));
+    let fault = fault_of(&name, own.or(shell).as_deref(), Path::new(&service.cwd))?;
+    let severity = if fault.absent { Problem::warning } else { Problem::error };
+    let message = format!("`{name}` cannot be executed: {}", fault.cause);
+    Some(severity(Code::BadValue, message).hint(fault.edit))
 }

@@ -12,6 +12,7 @@ use xtask_core::terms::Name;
 use super::error::Error;
 use super::exit::Exit;
 use super::{Global, print, stack};
+use crate::system::argument_size::longest_text;
 use crate::view::problem::{count, render};
 use crate::view::style::{BOLD, RESET, WARN};
 use crate::workspace::planning::Scope;
@@ -66,7 +67,7 @@ pub(crate) fn accept(inspected: Inspected) -> anyhow::Result<Loaded> {
 pub(crate) fn inspect(
     global: &Global,
     services: &[String],
-    scope: Scope,
+    scope: Scope<'_>,
     shape: impl FnOnce(&mut Request),
 ) -> anyhow::Result<Inspected> {
     let here = std::env::current_dir().context("failed to find the current folder")?;
@@ -81,6 +82,7 @@ pub(crate) fn inspect(
         data: paths.data().display().to_string(),
         services: services.to_vec(),
         shell: planning::shell(),
+        longest_text: longest_text(),
         ..Request::default()
     };
     shape(&mut request);

@@ -7,16 +7,19 @@ use xtask_core::terms::Name;
 
 use crate::effects::containers::ContainerError;
 use crate::effects::spawn::{SpawnFailure, SpawnStep};
+use crate::system::argument_size::SizeFault;
+use crate::system::executable::{Fault, inspect};
 
 /// The failure of an effect. [`crate::effects::RunEvents`] renders it into an event.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    #[error("failed to find program `{0}` in `PATH`")]
-    FindProgram(String),
-    #[error("program `{0}` does not exist")]
-    NoProgram(String),
-    #[error("failed to execute `{0}`: the interpreter or loader that it names is missing")]
-    NoInterpreter(String),
+    #[error("failed to find program `{name}`: {fault}")]
+    FindProgram { name: String, fault: Fault },
+    /// The system refuses the program, and the cause is known.
+    #[error("failed to execute `{program}`: {fault}")]
+    Unusable { program: String, fault: Fault },
+    #[error("failed to execute `{program}`: {size}")]
+    TooLong { program: String, size: SizeFault },
     #[error("failed to {} `{subject}`: {error}", match step {
         SpawnStep::CreateGroup => "create a process group for",
         SpawnStep::PassDescriptors => "pass sockets to",
@@ -46,14 +49,14 @@ impl Error {
     /// Why `program` was not executed in the folder `cwd`.
     pub(crate) fn of_spawn(failure: SpawnFailure, program: &str, cwd: &str) -> Self {
         let SpawnFailure { step, error } = failure;
-        match (step, error.kind()) {
-            (SpawnStep::EnterFolder, _) => Self::Spawn { step, subject: cwd.to_owned(), error },
-            (SpawnStep::Execute, io::ErrorKind::NotFound) => {
-                let exists = Path::new(cwd).join(program).exists();
-                let missing = if exists { Self::NoInterpreter } else { Self::NoProgram };
-                missing(program.to_owned())
-            }
-            (_, _) => Self::Spawn { step, subject: program.to_owned(), error },
+        if step == SpawnStep::EnterFolder {
+            return Self::Spawn { step, subject: cwd.to_owned(), error };
+        }
+        let program = program.to_owned();
+        let refused = step == SpawnStep::Execute;
+        match refused.then(|| inspect(&Path::new(cwd).join(&program))).flatten() {
+            Some(fault) => Self::Unusable { program, fault },
+            None => Self::Spawn { step, subject: program, error },
         }
     }
 }

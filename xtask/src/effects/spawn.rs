@@ -55,6 +55,12 @@ impl Inherited {
         let (umask, nice) = (context.umask.map(|mask| mask as libc::mode_t), context.nice);
         Self { umask, nice, limits: limits.collect() }
     }
+
+    /// The limit of the child's stack in bytes.
+    pub(crate) fn stack(&self) -> u64 {
+        let stack = self.limits.iter().find(|(resource, _)| *resource == libc::RLIMIT_STACK);
+        stack.map_or(u64::MAX, |(_, limit)| limit.rlim_cur)
+    }
 }
 
 #[derive(Debug)]

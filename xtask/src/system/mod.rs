@@ -2,8 +2,10 @@
 //!
 //! These modules report facts and do what they are asked to. Other rooms decide what to do.
 
+pub(crate) mod argument_size;
 pub(crate) mod async_fd;
 pub(crate) mod context;
+pub(crate) mod executable;
 pub(crate) mod group;
 pub(crate) mod json_file;
 pub(crate) mod limits;

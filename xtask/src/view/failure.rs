@@ -93,7 +93,7 @@ fn is_taken_down(service: &ServiceSnapshot) -> bool {
 /// Whether a failed service had a process, so that its log can explain the failure.
 pub(crate) fn has_log(service: &ServiceSnapshot) -> bool {
     let ran = matches!(service.failure, Some(Failure::Start | Failure::Timeout | Failure::Died));
-    ran && service.run > 0
+    ran && service.started
 }
 
 fn headline(service: &ServiceSnapshot) -> &'static str {
@@ -119,6 +119,8 @@ fn hint(service: &ServiceSnapshot, stack: &str) -> Option<String> {
             ("up --replace".to_owned(), " stops that process and starts the service")
         }
         Failure::Timeout => (format!("explain {name}"), " shows its probes and what they saw"),
+        // The reason contains the way out.
+        Failure::Start if !service.started => return None,
         Failure::Start | Failure::Died => (format!("logs {name}"), " shows all its output"),
         Failure::Build | Failure::Dependency => return None,
     };

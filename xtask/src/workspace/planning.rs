@@ -12,7 +12,7 @@ use rustix::fs::OFlags;
 
 use xtask_client::inherited::{is_cargo_variable, is_service_manager_variable};
 use xtask_core::manifest;
-use xtask_core::plan::{self, Planned, Request, Unreadable};
+use xtask_core::plan::{self, Planned, Programs, Request, Unreadable};
 use xtask_core::problem::{Code, Problem, Severity};
 
 use crate::workspace::WorkspaceFiles;
@@ -20,11 +20,13 @@ use crate::workspace::WorkspaceFiles;
 /// The longest env-file, in bytes.
 const LONGEST_FILE_BYTES: u64 = 1024 * 1024;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Scope {
+#[derive(Clone, Copy)]
+pub(crate) enum Scope<'a> {
     Request,
-    /// All declared services, under every overlay.
-    Everything,
+    /// All declared services, under every overlay, and their programs on this machine.
+    Everything {
+        programs: Programs<'a>,
+    },
 }
 
 /// Plans a request. The outcome includes the problems `found` before.
@@ -32,7 +34,7 @@ pub(crate) fn plan(
     files: &WorkspaceFiles,
     found: Vec<Problem>,
     request: &Request,
-    scope: Scope,
+    scope: Scope<'_>,
 ) -> Planned {
     let mut problems = found;
     let (declarations, mut read) = manifest::read(&files.workspace);
@@ -42,7 +44,7 @@ pub(crate) fn plan(
     }));
     let mut outcome = match scope {
         Scope::Request => plan::make(&declarations, request, &read_text),
-        Scope::Everything => plan::check(&declarations, request, &read_text),
+        Scope::Everything { programs } => plan::check(&declarations, request, &read_text, programs),
     };
     problems.append(&mut outcome.problems);
     without_consequences(&mut problems);

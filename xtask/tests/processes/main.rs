@@ -46,4 +46,5 @@ mod soak;
 mod stops;
 mod surroundings;
 mod two_at_once;
+mod unusable;
 mod verify_deps;

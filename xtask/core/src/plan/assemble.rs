@@ -193,6 +193,8 @@ fn setting(
     problems: &mut Vec<Problem>,
 ) -> Setting {
     let value = scope.fill(words, Slot::Value, problems).text;
+    let too_long = scope.too_long("this argument", value.to_string().len());
+    problems.extend(too_long.map(|problem| problem.at(words.span.clone(), "")));
     argument(value, Source::File { place: words.place() }, before)
 }
 

@@ -17,6 +17,7 @@ use super::scope::{Scope, Slot};
 use super::{Setting, Source, Text, envfile};
 use crate::manifest::At;
 use crate::manifest::TextAt;
+use crate::manifest::at::span;
 use crate::problem::{Code, Problem};
 use crate::terms::{Name, Place, secret, variable_prefix};
 
@@ -136,6 +137,13 @@ fn decide(
         found.retain(|problem| problem.code != Code::UnsetVariable);
     }
     problems.append(&mut found);
+    let place = match winner.as_ref().map(|winner| winner.given) {
+        Some(Given::Template(words)) if shell.is_none() => &words.span,
+        Some(Given::Literal(..)) if shell.is_none() => {
+            span(&scope.node.settings.env_file).unwrap_or(&scope.node.declared.span)
+        }
+        _ => &scope.node.declared.span,
+    };
     // An address of the stack is no secret, even of a service that is called `auth`.
     let is_address = injected
         || winner.as_ref().is_some_and(|w| w.bound && matches!(w.given, Given::Template(_)));
@@ -147,6 +155,13 @@ fn decide(
     let lists = |names: &[TextAt]| names.iter().any(|listed| listed.value == name);
     let settings = &scope.node.settings;
     let text = setting.value.to_string();
+    let what = match &setting.source {
+        Source::File { place } => format!("variable `{name}` at `{place}`"),
+        Source::Shell => format!("variable `{name}` of the shell"),
+        Source::Flag { .. } | Source::Injected => format!("variable `{name}`"),
+    };
+    let too_long = scope.too_long(&what, name.len() + 1 + text.len());
+    problems.extend(too_long.map(|problem| problem.at(place.clone(), "")));
     let looks_secret = match is_address {
         true => secret::has_password(&text),
         false => secret::variable(name, &text),

@@ -17,12 +17,15 @@ use super::scope::{Scope, Slot};
 use super::select;
 use super::{Plan, Service, build, flags};
 use crate::manifest::Declarations;
-use crate::model::{self, Model};
+use crate::model::{self, Model, Runs};
 use crate::problem::{Code, Problem, Severity};
 use crate::terms::{Name, Placement};
 
 /// Reads a file by its absolute path.
 pub type Files<'a> = &'a dyn Fn(&str) -> Result<String, Unreadable>;
+
+/// The problem of the program of a service on this machine, without its place.
+pub type Programs<'a> = &'a dyn Fn(&Service) -> Option<Problem>;
 
 /// Why a text file cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -51,7 +54,7 @@ pub fn make(declarations: &Declarations, request: &Request, files: Files<'_>) ->
     if declarations.sections.is_empty() && request.services.is_empty() {
         problems.push(no_services(Problem::error));
     }
-    planned(declarations, request, files, problems)
+    planned(declarations, request, files, None, problems)
 }
 
 /// The problem of a workspace without services.
@@ -64,6 +67,7 @@ fn planned(
     declarations: &Declarations,
     request: &Request,
     files: Files<'_>,
+    programs: Option<Programs<'_>>,
     mut problems: Vec<Problem>,
 ) -> Planned {
     let (model, mut found) = model::build(declarations, &request.overlays);
@@ -102,6 +106,11 @@ fn planned(
         };
         let mut found = Vec::new();
         let (service, by_shell) = assemble::make(&scope, around, &mut found);
+        if let Runs::Command(command) = &node.program
+            && let Some(problem) = programs.and_then(|problem_of| problem_of(&service))
+        {
+            found.push(problem.at(command[0].span.clone(), ""));
+        }
         if closure.contains(&node.name) {
             for variable in by_shell {
                 overridden.entry(variable).or_default().push(node.name.clone());
@@ -138,12 +147,17 @@ fn planned(
 /// Checks everything that a workspace declares: all services, without overlays and
 /// under each of them. The plan is the one of all services without overlays.
 #[must_use]
-pub fn check(declarations: &Declarations, request: &Request, files: Files<'_>) -> Planned {
+pub fn check(
+    declarations: &Declarations,
+    request: &Request,
+    files: Files<'_>,
+    programs: Programs<'_>,
+) -> Planned {
     let all = |with: &[String]| {
         let (model, _) = model::build(declarations, with);
         let services = model.nodes.iter().map(|node| String::from(node.name.as_str())).collect();
         let request = Request { services, overlays: with.to_vec(), ..request.clone() };
-        planned(declarations, &request, files, Vec::new())
+        planned(declarations, &request, files, Some(programs), Vec::new())
     };
     let mut out = all(&request.overlays);
     if declarations.sections.is_empty() {

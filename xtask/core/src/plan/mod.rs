@@ -27,7 +27,7 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-pub use make::{Files, Unreadable, check, check_patterns, make, tidy};
+pub use make::{Files, Programs, Unreadable, check, check_patterns, make, tidy};
 pub use part::Inseparable;
 pub use request::{
     Building, Containers, Cycles, Isolation, Planned, Ports, Repair, Request, ShellOverride,

@@ -46,6 +46,8 @@ pub struct Request {
     pub building: Building,
     /// The caller's environment.
     pub shell: BTreeMap<String, String>,
+    /// The most bytes of an argument or variable that this machine passes to a program.
+    pub longest_text: Option<usize>,
 }
 
 /// Whether a stack is the default one.

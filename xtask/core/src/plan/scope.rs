@@ -79,6 +79,18 @@ impl Scope<'_> {
         self.fill(words, Slot::Path, problems).text.to_string()
     }
 
+    /// The problem of an argument or variable that is too long for a program on this machine,
+    /// without its place.
+    pub(crate) fn too_long(&self, what: &str, bytes: usize) -> Option<Problem> {
+        // The system counts a final NUL.
+        let bytes = bytes + 1;
+        let limit = self.request.longest_text.filter(|limit| bytes > *limit)?;
+        let message =
+            format!("{what} has {bytes} bytes, and the system passes at most {limit} to a program");
+        let hint = "put the value into a file, and pass the path of the file";
+        Some(Problem::error(Code::BadValue, message).hint(hint))
+    }
+
     fn reference(&self, asks: Asks<'_>, used: Slot, out: &mut Filled) -> Result<(), Problem> {
         match asks {
             Asks::StackName | Asks::StackData => {

@@ -7,14 +7,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use object::elf::{FileHeader32, FileHeader64};
-use object::read::elf::{FileHeader, ProgramHeader};
-use object::{Endianness, FileKind};
-
 use xtask_core::stack::LinkedProgram;
 
 use super::error::ImageError;
 use crate::effects::process::environment::LIBRARY_PATH;
+use crate::system::executable::Head;
 
 /// What a program is linked with; empty for a static one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,8 +28,8 @@ pub(crate) fn linked(program: &LinkedProgram) -> Result<Linked, ImageError> {
     let program = Path::new(&program.path);
     let path = || program.to_path_buf();
     let bytes = fs::read(program).map_err(ImageError::io("read", program))?;
-    let loader = loader(&bytes).ok_or_else(|| ImageError::NotLinux { program: path() })?;
-    let Some(loader) = loader else { return Ok(Linked::default()) };
+    let head = Head::of(&bytes).ok_or_else(|| ImageError::NotLinux { program: path() })?;
+    let Some(loader) = head.loader else { return Ok(Linked::default()) };
     let mut list = Command::new(&loader);
     list.arg("--list").arg(program).env(LIBRARY_PATH, library_path).env_remove("LD_PRELOAD");
     let output = list.output().map_err(ImageError::io("list the libraries of", program))?;
@@ -57,27 +54,6 @@ pub(crate) fn complaint(output: &Output) -> Option<String> {
     let err = String::from_utf8_lossy(&output.stderr);
     let line = err.lines().chain(out.lines()).map(str::trim).find(|line| !line.is_empty());
     Some(line.map_or_else(|| format!("its loader ended with {}", output.status), str::to_owned))
-}
-
-/// The loader that the program names: `Some(None)` for a static program, `None` for a file
-/// that is not a program for Linux.
-fn loader(bytes: &[u8]) -> Option<Option<PathBuf>> {
-    match FileKind::parse(bytes).ok()? {
-        FileKind::Elf64 => interpreter::<FileHeader64<Endianness>>(bytes),
-        FileKind::Elf32 => interpreter::<FileHeader32<Endianness>>(bytes),
-        _ => None,
-    }
-}
-
-fn interpreter<H: FileHeader<Endian = Endianness>>(bytes: &[u8]) -> Option<Option<PathBuf>> {
-    let header = H::parse(bytes).ok()?;
-    let endian = header.endian().ok()?;
-    for segment in header.program_headers(endian, bytes).ok()? {
-        if let Some(path) = segment.interpreter(endian, bytes).ok()? {
-            return Some(Some(PathBuf::from(std::str::from_utf8(path).ok()?)));
-        }
-    }
-    Some(None)
 }
 
 /// The libraries in a listing: `NAME => PATH (ADDRESS)`. The listing also contains the loader,

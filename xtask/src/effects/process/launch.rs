@@ -6,7 +6,7 @@
 use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 
 use xtask_client::logs::Stream;
@@ -28,7 +28,8 @@ use crate::effects::process::run::{ProcessRun, RunProbes};
 use crate::effects::programs::start_path;
 use crate::effects::spawn::{self, Exec, SpawnRequest};
 use crate::effects::{RunEvents, World};
-use crate::system::socket;
+use crate::system::argument_size::size_fault;
+use crate::system::{executable, socket};
 
 impl World {
     pub(crate) fn try_spawn(
@@ -47,6 +48,9 @@ impl World {
         let env = self.contexts.environment(command, notify.as_deref().map(NotifySocket::path));
         let args = [program].into_iter().chain(command.args.iter().map(String::as_str));
         let exec = Exec::new(&path, args, env, &command.cwd, self.contexts.inherited(command))?;
+        if let Some(size) = size_fault(&exec.args, &exec.env, exec.inherited.stack()) {
+            return Err(Error::TooLong { program: program.to_owned(), size });
+        }
         let run_probes = RunProbes::new(notify.as_ref());
         let (pipes, ends) = self.pipes(&events, &run_probes.patterns).map_err(failed)?;
         // Before the fork, so that the first accept answers.
@@ -213,5 +217,9 @@ pub(crate) fn find_program(name: &str, path: Option<&OsStr>, cwd: &str) -> Resul
     if name.contains('/') {
         return Ok(PathBuf::from(name));
     }
-    which::which_in(name, path, cwd).map_err(|_| Error::FindProgram(name.to_owned()))
+    which::which_in(name, path, cwd).map_err(|_| {
+        let fault = executable::fault_of(name, path, Path::new(cwd));
+        let fault = fault.unwrap_or_else(|| executable::Fault::absent(name));
+        Error::FindProgram { name: name.to_owned(), fault }
+    })
 }

@@ -202,7 +202,8 @@ fn check(root: &Path, files: &Texts) -> Planned {
     let (declarations, problems) = manifest::read(&workspace);
     assert_eq!(problems, []);
     let request = Request { stack: "dev".into(), data: "/data".into(), ..Request::default() };
-    let outcome = plan::check(&declarations, &request, &|_| Err(plan::Unreadable::Missing));
+    let outcome =
+        plan::check(&declarations, &request, &|_| Err(plan::Unreadable::Missing), &|_| None);
     let others = outcome.problems.iter().filter(|problem| problem.code != Code::Cycle);
     assert_eq!(others.count(), 0, "{:#?}", outcome.problems);
     outcome
