@@ -44,6 +44,8 @@ pub(crate) fn service(name: &str, phase: Phase) -> ServiceSnapshot {
         seen: Vec::new(),
         callers_waiting: None,
         calls: Vec::new(),
+        listens_elsewhere: Vec::new(),
+        strangers: Vec::new(),
         comes_back: true,
         paused: false,
         status: None,

@@ -128,6 +128,14 @@ pub struct ServiceSnapshot {
     /// The services to which it has open connections. Only in the answer to `status`.
     #[serde(default)]
     pub calls: Vec<Called>,
+    /// Where its run listens, if it does not listen at all of its ports. Only in the answer to
+    /// `status`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub listens_elsewhere: Vec<String>,
+    /// Other programs that callers of `localhost` may reach instead. Only in the answer to
+    /// `status`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub strangers: Vec<String>,
     /// Whether its restart policy restarts it when it is killed.
     #[serde(default)]
     pub comes_back: bool,

@@ -4,9 +4,12 @@
 //! connections. One scan runs at a time and answers all clients that asked before it began.
 //! Later requests wait for the next one, so no answer is older than its request.
 
+use std::collections::BTreeMap;
+
 use tokio::task::JoinHandle;
 use xtask_client::protocol::Reply;
 use xtask_core::snapshot::{Phase, Snapshot};
+use xtask_core::terms::Name;
 
 use super::{Driver, Pending};
 use crate::system::traffic::Traffic;
@@ -67,7 +70,10 @@ impl Driver {
 
     fn snapshot_with(&self, traffic: &Traffic) -> Snapshot {
         let mut snapshot = self.snapshot();
+        let of = |found: &BTreeMap<Name, Vec<String>>, name| found.get(name).cloned();
         for service in &mut snapshot.services {
+            service.listens_elsewhere = of(&traffic.elsewhere, &service.name).unwrap_or_default();
+            service.strangers = of(&traffic.strangers, &service.name).unwrap_or_default();
             if service.phase != Phase::Ready {
                 let ports = service.ports.values().filter_map(|port| traffic.waiting.get(port));
                 service.callers_waiting = ports.copied().reduce(u32::saturating_add);

@@ -22,6 +22,7 @@ use xtask_core::terms::Name;
 use crate::driver::compilers::Compilers;
 use crate::driver::outbox::{Board, Outbox};
 use crate::effects::World;
+use crate::system::traffic::Traffic;
 use crate::system::{say, wait_if_some};
 
 use looks::Looks;
@@ -188,8 +189,9 @@ impl Driver {
     fn step(&mut self, event: Event) {
         let now = self.began.elapsed();
         if self.stack.gives_up_at(now) {
-            let calls = self.world.traffic_query(self.stack.addresses()).calls();
-            self.step_at(now, Event::Calls { calls });
+            let Traffic { calls, elsewhere, .. } =
+                self.world.traffic_query(self.stack.addresses()).run();
+            self.step_at(now, Event::Calls { calls, elsewhere });
         }
         self.step_at(now, event);
     }

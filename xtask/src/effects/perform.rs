@@ -15,7 +15,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use xtask_core::plan::Port;
 use xtask_core::stack::effect::{ImageWanted, PreparedProbe};
 use xtask_core::stack::{
-    Artifact, Command, Effect, Event, LinkedProgram, Run, ServiceAddress, Signal,
+    Artifact, BindFailure, Command, Effect, Event, LinkedProgram, Run, ServiceAddress, Signal,
 };
 use xtask_core::terms::Name;
 
@@ -33,6 +33,7 @@ use crate::effects::process::environment::Contexts;
 use crate::effects::programs::Programs;
 use crate::system::context;
 use crate::system::limits::raise_open_files;
+use crate::system::proc;
 use crate::system::traffic::TrafficQuery;
 
 /// The longest path of a Unix socket, in bytes.
@@ -169,11 +170,29 @@ impl World {
         let event = match self.sockets.bind(&service, ports, listen) {
             Ok(ports) => Event::Bound { service, ports },
             Err(mut others) => {
+                others.iter_mut().for_each(|failure| self.name_sibling(failure));
                 let failure = others.remove(0);
                 Event::BindFailed { service, failure, others }
             }
         };
         let _ = self.events.send(event);
+    }
+
+    /// Adds the service to a port holder of this very stack.
+    fn name_sibling(&self, failure: &mut BindFailure) {
+        let BindFailure::Held { port, holder: Some(holder), .. } = failure else { return };
+        let pid = i32::try_from(holder.pid).unwrap_or_default();
+        let Some(stack) =
+            holder.stack.as_mut().filter(|stack| stack.supervisor == Some(std::process::id()))
+        else {
+            return;
+        };
+        let line = proc::ancestry(pid);
+        let of_run = self.runs.iter().find_map(|((service, _), active)| match &active.process {
+            Process::Child(leader) if line.contains(&leader.id()) => Some(service),
+            _ => None,
+        });
+        stack.service = of_run.or_else(|| self.sockets.listener_of(*port)).cloned();
     }
 
     fn signal(&self, service: Name, run: Run, signal: Signal) {
@@ -258,6 +277,13 @@ impl World {
         start_timeout: Duration,
     ) {
         self.runs.retain(|_, active| active.is_active());
+        if command.container.is_none()
+            && command.sockets.is_empty()
+            && !self.sockets.reclaim(&service)
+        {
+            let _ = self.events.send(Event::PortsLost { service, run });
+            return;
+        }
         let started = match &command.container {
             None => self.try_spawn(&service, run, command, probes),
             Some(container) => {

@@ -108,6 +108,23 @@ impl Sockets {
         }
     }
 
+    /// Binds again the ports that an earlier run of the service had. Returns whether it has all
+    /// of them; if not, it has none any more.
+    pub(crate) fn reclaim(&mut self, service: &Name) -> bool {
+        let bind = |port: &mut BoundPort| {
+            if port.socket.is_none() {
+                let address = resolve(&port.host, port.number).ok()?;
+                port.socket = Some(open(address, Purpose::Reserve).ok()?.0);
+            }
+            Some(())
+        };
+        let bound = self.services.get_mut(service).into_iter().flatten().try_for_each(bind);
+        if bound.is_none() {
+            self.unbind(service);
+        }
+        bound.is_some()
+    }
+
     /// Lets the container engine listen on the reserved ports of a service. Binds without
     /// `SO_REUSEADDR` still fail.
     pub(crate) fn share(&mut self, service: &Name) {
@@ -124,6 +141,15 @@ impl Sockets {
     /// Whether the supervisor listens on this port for the service.
     pub(crate) fn listens(&self, service: &Name, number: u16) -> bool {
         self.listening(service).any(|port| port.number == number)
+    }
+
+    /// The service for which the supervisor listens on this port.
+    pub(crate) fn listener_of(&self, number: u16) -> Option<&Name> {
+        let mut services = self.services.iter();
+        services.find_map(|(name, ports)| {
+            let listens = ports.iter().any(|port| port.listens && port.number == number);
+            listens.then_some(name)
+        })
     }
 
     fn listening(&self, service: &Name) -> impl Iterator<Item = &BoundPort> {
@@ -146,11 +172,20 @@ fn get(port: &Port, number: u16, listen: bool) -> Result<BoundPort, BindFailure>
         error: format!("failed to bind port {number} of `{}`: {error}", port.host),
     };
     let address = resolve(&port.host, number).map_err(other)?;
-    let opened = match (listen, number) {
+    let attempt = || match (listen, number) {
         (true, _) => open(address, Purpose::Listen),
         (false, 0) => reserve_any(address),
         (false, _) => open(address, Purpose::Reserve),
     };
+    let mut opened = attempt();
+    let mut reason = None;
+    if is_in_use(&opened) {
+        reason = port_holder::reason_in_use(address);
+        if reason.is_none() {
+            // What held it is gone meanwhile.
+            opened = attempt();
+        }
+    }
     match opened {
         Ok((socket, number)) => Ok(BoundPort {
             name: port.name.clone(),
@@ -159,14 +194,16 @@ fn get(port: &Port, number: u16, listen: bool) -> Result<BoundPort, BindFailure>
             socket: Some(socket),
             listens: listen,
         }),
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-            let holder = port_holder::of(address);
-            // The user is known even if the system hides the process.
-            let user = if holder.is_none() { port_holder::user_at(address) } else { None };
-            Err(BindFailure::Held { port: number, holder, user })
+        Err(_) if is_in_use(&opened) => {
+            let unknown = BindFailure::Held { port: number, holder: None, user: None };
+            Err(reason.unwrap_or(unknown))
         }
         Err(error) => Err(other(error)),
     }
+}
+
+fn is_in_use<T>(opened: &io::Result<T>) -> bool {
+    opened.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse)
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ pub(crate) mod executable;
 pub(crate) mod group;
 pub(crate) mod json_file;
 pub(crate) mod limits;
+pub(crate) mod listeners;
 pub(crate) mod pidfd;
 pub(crate) mod port_holder;
 pub(crate) mod port_range;

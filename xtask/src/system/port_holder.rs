@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
+use xtask_core::stack::BindFailure;
 use xtask_core::stack::event::{HolderStack, PortHolder};
 
 use crate::system::tcp::{self, Socket};
@@ -68,9 +69,31 @@ pub(crate) fn of(address: SocketAddr) -> Option<PortHolder> {
     }
 }
 
-/// The user that the listener at `address` belongs to.
-pub(crate) fn user_at(address: SocketAddr) -> Option<String> {
-    listeners_at(address).first().map(|listener| name_of(listener.user))
+/// Why the port at `address` cannot be bound; none if nothing seems to hold it.
+pub(crate) fn reason_in_use(address: SocketAddr) -> Option<BindFailure> {
+    let port = address.port();
+    let held = |holder, user| Some(BindFailure::Held { port, holder, user });
+    if let Some(holder) = of(address) {
+        return held(Some(holder), None);
+    }
+    // The user is known even if the system hides the process.
+    if let Some(listener) = listeners_at(address).first() {
+        return held(None, Some(name_of(listener.user)));
+    }
+    let connections = tcp::connections_at(address);
+    let open = || connections.iter().filter(|socket| socket.inode != 0);
+    let named = open().find_map(|socket| {
+        let holder = describe(process_with(&[socket.inode])?);
+        Some(PortHolder { connection: Some(socket.remote.to_string()), ..holder })
+    });
+    if named.is_some() {
+        return held(named, None);
+    }
+    if let Some(socket) = open().next() {
+        return held(None, Some(name_of(socket.user)));
+    }
+    let remaining = connections.iter().map(|socket| socket.timer).max()?;
+    Some(BindFailure::Closing { port, remaining })
 }
 
 /// Whether a member of the group holds the port at `address`.
@@ -118,16 +141,14 @@ fn has_one_of(pid: i32, inodes: &[u64]) -> bool {
 
 /// Describes a process for a message.
 pub(crate) fn describe(pid: i32) -> PortHolder {
-    let name = || std::fs::read(proc::file(pid, "comm")).unwrap_or_default();
-    let program = proc::executable(pid).map_or_else(
-        || String::from_utf8_lossy(&name()).trim_end().to_owned(),
-        |executable| executable.path,
-    );
+    let program =
+        proc::executable(pid).map_or_else(|| proc::name(pid), |executable| executable.path);
     PortHolder {
         pid: u32::try_from(pid).unwrap_or_default(),
         program,
         command: proc::arguments(pid).join(" "),
         user: user_of(&proc::file(pid, "")),
+        connection: None,
         stack: stack_of(pid).map(Box::new),
     }
 }
@@ -137,7 +158,7 @@ pub(crate) fn describe(pid: i32) -> PortHolder {
 fn stack_of(pid: i32) -> Option<HolderStack> {
     proc::ancestry(pid).into_iter().find_map(|pid| {
         let (name, workspace) = supervised(&proc::arguments(pid))?;
-        Some(HolderStack { name, workspace, supervisor: u32::try_from(pid).ok() })
+        Some(HolderStack { name, workspace, service: None, supervisor: u32::try_from(pid).ok() })
     })
 }
 

@@ -99,6 +99,12 @@ pub(crate) fn executable(pid: i32) -> Option<Executable> {
     })
 }
 
+/// The short name of a process; empty if it has ended.
+pub(crate) fn name(pid: i32) -> String {
+    let name = std::fs::read(file(pid, "comm")).unwrap_or_default();
+    String::from_utf8_lossy(&name).trim_end().to_owned()
+}
+
 /// The command line of a process, its own name first.
 pub(crate) fn arguments(pid: i32) -> Vec<String> {
     let line = std::fs::read(file(pid, "cmdline")).unwrap_or_default();

@@ -1,5 +1,6 @@
-//! Reads the tables of TCP sockets, `/proc/net/tcp` and `/proc/net/tcp6`: every socket of a network
-//! namespace, and how many callers each listener has not accepted.
+//! Reads the tables of sockets, `/proc/net/tcp` and `/proc/net/tcp6`: every TCP socket of a network
+//! namespace, and how many callers each listener has not accepted; the listeners in
+//! `/proc/net/unix`.
 //!
 //! A system without these files reports no sockets. The tables do not name processes; see
 //! [`crate::system::port_holder`].
@@ -9,8 +10,9 @@ use std::fmt::Display;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Socket {
     pub(crate) local: SocketAddr,
     pub(crate) remote: SocketAddr,
@@ -19,13 +21,20 @@ pub(crate) struct Socket {
     pub(crate) user: u32,
     /// Bytes received and not read; of a listener, connections not accepted.
     pub(crate) received: u32,
+    /// The time until the system's next action: of a socket in `TIME_WAIT`, its removal.
+    pub(crate) timer: Duration,
     /// The inode, as the links in `/proc/PID/fd` show it; 0 if no process has the socket open, as
     /// with a connection that was not accepted.
     pub(crate) inode: u64,
 }
 
 impl Socket {
-    /// Whether this listener accepts connections to `address`.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.state == SocketState::Closing
+    }
+
+    /// Whether this listener accepts connections to `address`; of a connection, whether its own
+    /// end keeps that address in use.
     pub(crate) fn accepts(&self, address: SocketAddr) -> bool {
         let (own, called) = (self.local.ip(), address.ip().to_canonical());
         let same_kind = own.is_ipv4() == called.is_ipv4();
@@ -47,6 +56,8 @@ pub(crate) enum SocketState {
     Called,
     /// `ESTABLISHED` or `CLOSE_WAIT`.
     Open,
+    /// Any other state: this end has closed the connection.
+    Closing,
 }
 
 /// The tables as a process sees them, `PID` or `self`.
@@ -57,7 +68,16 @@ fn tables(process: impl Display) -> [String; 2] {
 /// Every socket of this network namespace that is not closing. Many short connections leave
 /// megabytes of closing sockets in the tables, so the tables are read line by line.
 pub(crate) fn all() -> Vec<Socket> {
-    parse(tables("self").into_iter().flat_map(lines)).collect()
+    parse(tables("self").into_iter().flat_map(lines))
+        .filter(|socket| !socket.is_closing())
+        .collect()
+}
+
+/// The connections of this network namespace that keep a port at `address` in use.
+pub(crate) fn connections_at(address: SocketAddr) -> Vec<Socket> {
+    let all = parse(tables("self").into_iter().flat_map(lines));
+    let connections = all.filter(|socket| socket.state != SocketState::Listening);
+    connections.filter(|socket| socket.accepts(address)).collect()
 }
 
 /// The listening sockets of this network namespace. The kernel lists them first, so this stays
@@ -79,6 +99,18 @@ pub(crate) fn listens_in(pid: u32, port: u16) -> Option<bool> {
     Some(parse(tables.into_iter().flat_map(lines)).any(listens))
 }
 
+/// The listening Unix sockets of this network namespace, by inode.
+pub(crate) fn listening_unix() -> BTreeMap<u64, String> {
+    let listener = |line: String| {
+        let mut words = line.split_ascii_whitespace().skip(3);
+        let accepts = words.next()? == "00010000";
+        let inode = words.nth(2)?.parse().ok()?;
+        let path = words.next()?;
+        accepts.then(|| (inode, format!("Unix socket `{path}`")))
+    };
+    lines("/proc/net/unix".to_owned()).filter_map(listener).collect()
+}
+
 /// How many callers wait unaccepted on each listening port of this network namespace.
 pub(crate) fn waiting_callers() -> BTreeMap<u16, u32> {
     let mut waiting: BTreeMap<u16, u32> = BTreeMap::new();
@@ -94,12 +126,15 @@ fn lines(table: String) -> impl Iterator<Item = String> {
     file.flat_map(|file| BufReader::new(file).lines().map_while(Result::ok))
 }
 
-/// The sockets in the lines of a table; closing sockets and malformed lines are skipped.
+/// The sockets in the lines of a table; malformed lines are skipped.
 fn parse(lines: impl Iterator<Item = String>) -> impl Iterator<Item = Socket> {
     lines.filter_map(|line| socket(&line))
 }
 
-/// The socket in one line of a table; none if it is closing, or the line is malformed.
+/// The unit of the timers in a table, whatever the kernel's own clock.
+const TICK: Duration = Duration::from_millis(10);
+
+/// The socket in one line of a table; none if the line is malformed.
 fn socket(line: &str) -> Option<Socket> {
     let mut words = line.split_ascii_whitespace().skip(1);
     let (local, remote) = (words.next()?, words.next()?);
@@ -108,14 +143,17 @@ fn socket(line: &str) -> Option<Socket> {
         "02" => SocketState::Calling,
         "03" | "0C" => SocketState::Called,
         "0A" => SocketState::Listening,
+        "04" | "05" | "06" | "07" | "09" | "0B" => SocketState::Closing,
         _ => return None,
     };
     let (local, remote) = (address(local)?, address(remote)?);
     let (_, received) = words.next()?.split_once(':')?;
     let received = u32::from_str_radix(received, 16).ok()?;
-    let user = words.nth(2)?.parse().ok()?;
+    let (_, timer) = words.next()?.split_once(':')?;
+    let timer = TICK * u32::from_str_radix(timer, 16).ok()?;
+    let user = words.nth(1)?.parse().ok()?;
     let inode = words.nth(1)?.parse().ok()?;
-    Some(Socket { local, remote, state, user, received, inode })
+    Some(Socket { local, remote, state, user, received, timer, inode })
 }
 
 /// `0100007F:1388`: the address in words of the machine's byte order, and the port.
@@ -146,6 +184,7 @@ mod tests {
             state: SocketState::Listening,
             user: 0,
             received: 0,
+            timer: Duration::ZERO,
             inode: 0,
         };
         let accepts = |own: &str, called: &str| listener(own).accepts(called.parse().unwrap());
@@ -185,7 +224,7 @@ mod tests {
 
     #[test]
     #[cfg(target_endian = "little")]
-    fn parse_skips_closing_sockets_and_malformed_lines() {
+    fn parse_reads_states_and_timers_and_skips_malformed_lines() {
         let parse =
             |table: &str| parse(table.lines().map(str::to_owned).collect::<Vec<_>>().into_iter());
         let four: Vec<_> = parse(TABLE).collect();
@@ -196,6 +235,7 @@ mod tests {
             state: SocketState::Listening,
             user: 1000,
             received: 3,
+            timer: Duration::ZERO,
             inode: 31337,
         };
         let accepted = Socket {
@@ -204,9 +244,19 @@ mod tests {
             state: SocketState::Open,
             user: 1000,
             received: 16,
+            timer: Duration::ZERO,
             inode: 31338,
         };
-        assert_eq!(four, [listener, accepted]);
+        let closing = Socket {
+            remote: "127.0.0.1:54322".parse().unwrap(),
+            state: SocketState::Closing,
+            user: 0,
+            received: 0,
+            timer: Duration::from_millis(58_770),
+            inode: 0,
+            ..listener
+        };
+        assert_eq!(four, [listener, accepted, closing]);
         let six: Vec<_> = parse(TABLE_6).map(|l| (l.local.to_string(), l.inode)).collect();
         assert_eq!(six, [("[::1]:3000".to_owned(), 42), ("[::]:3001".to_owned(), 43)]);
     }

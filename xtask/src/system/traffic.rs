@@ -15,6 +15,7 @@ use xtask_core::stack::ServiceAddress;
 use xtask_core::terms::Name;
 
 use crate::system::group::Leader;
+use crate::system::listeners::{self, Groups};
 use crate::system::proc;
 use crate::system::socket::literal;
 use crate::system::tcp::{self, Socket, SocketState};
@@ -25,6 +26,10 @@ pub(crate) struct Traffic {
     /// queued requests; empty if the system does not show it.
     pub(crate) waiting: BTreeMap<u16, u32>,
     pub(crate) calls: Vec<Call>,
+    /// Where runs listen that do not listen at all of their own addresses.
+    pub(crate) elsewhere: BTreeMap<Name, Vec<String>>,
+    /// Other programs at the other `localhost` of services.
+    pub(crate) strangers: BTreeMap<Name, Vec<String>>,
 }
 
 pub(crate) struct TrafficQuery {
@@ -40,19 +45,18 @@ impl TrafficQuery {
         for (port, own) in &self.queued {
             waiting.entry(*port).and_modify(|all| *all = all.saturating_sub(*own));
         }
-        Traffic { waiting, calls: self.calls() }
-    }
-
-    pub(crate) fn calls(self) -> Vec<Call> {
         let active = self.leaders.iter().filter(|(leader, _)| !leader.is_reaped());
-        let groups = active.map(|(leader, name)| (leader.id(), name.clone()));
-        let mut calls = between(&groups.collect(), &self.addresses);
+        let groups = active.map(|(leader, name)| (leader.id(), name.clone())).collect();
+        let mut calls = between(&groups, &self.addresses);
+        let mut elsewhere = listeners::elsewhere(&groups, &self.addresses);
+        let strangers = listeners::strangers(&groups, &self.addresses);
         // The group id of a run that was reaped meanwhile may have been reused.
         let ended: Vec<&Name> = (self.leaders.iter())
             .filter_map(|(leader, name)| leader.is_reaped().then_some(name))
             .collect();
         calls.retain(|call| !ended.contains(&&call.from));
-        calls
+        elsewhere.retain(|name, _| !ended.contains(&name));
+        Traffic { waiting, calls, elsewhere, strangers }
     }
 }
 
@@ -63,7 +67,7 @@ struct Outgoing {
 
 /// The calls between services, one for each pair. A waiting call takes precedence over an accepted
 /// one. `groups` are the group leaders of the active runs, `addresses` those of the services.
-fn between(groups: &BTreeMap<i32, Name>, addresses: &[ServiceAddress]) -> Vec<Call> {
+fn between(groups: &Groups, addresses: &[ServiceAddress]) -> Vec<Call> {
     if groups.is_empty() || addresses.is_empty() {
         return Vec::new();
     }
@@ -72,8 +76,7 @@ fn between(groups: &BTreeMap<i32, Name>, addresses: &[ServiceAddress]) -> Vec<Ca
     if outgoing.is_empty() {
         return Vec::new();
     }
-    for (pid, stat) in proc::running() {
-        let Some(from) = groups.get(&stat.group) else { continue };
+    for (pid, from) in listeners::members(groups) {
         for inode in proc::socket_inodes(pid) {
             if let Some(Outgoing { to, state }) = outgoing.get(&inode) {
                 let known = found.entry((from.clone(), to.clone())).or_insert(*state);
@@ -97,7 +100,7 @@ fn outgoing(sockets: &[Socket], addresses: &[ServiceAddress]) -> BTreeMap<u64, O
             SocketState::Calling => CallState::Waiting,
             SocketState::Open if unaccepted.contains(&(remote, local)) => CallState::Waiting,
             SocketState::Open => CallState::Accepted,
-            SocketState::Listening | SocketState::Called => return None,
+            SocketState::Listening | SocketState::Called | SocketState::Closing => return None,
         };
         Some((socket.inode, Outgoing { to, state }))
     };
@@ -109,7 +112,7 @@ fn is_unaccepted(socket: &Socket) -> bool {
     match socket.state {
         SocketState::Called => true,
         SocketState::Open => socket.inode == 0,
-        SocketState::Listening | SocketState::Calling => false,
+        SocketState::Listening | SocketState::Calling | SocketState::Closing => false,
     }
 }
 
@@ -130,8 +133,9 @@ mod tests {
     use super::*;
 
     fn socket(local: &str, remote: &str, state: SocketState, inode: u64) -> Socket {
+        let timer = std::time::Duration::ZERO;
         let (local, remote) = (local.parse().unwrap(), remote.parse().unwrap());
-        Socket { local, remote, state, user: 0, received: 0, inode }
+        Socket { local, remote, state, user: 0, received: 0, timer, inode }
     }
 
     fn address(service: &str, host: &str, port: u16) -> ServiceAddress {

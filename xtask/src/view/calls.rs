@@ -5,6 +5,7 @@
 use std::fmt::Write as _;
 
 use xtask_client::snapshot::{ServiceSnapshot, Snapshot};
+use xtask_core::stack::elsewhere_text;
 use xtask_core::terms::Name;
 
 use super::style::{BAD, BOLD, RESET, WARN};
@@ -16,6 +17,13 @@ pub(crate) fn callers(service: &ServiceSnapshot) -> Option<String> {
         Some(1) => Some("1 caller waits for an answer".to_string()),
         Some(count) => Some(format!("{count} callers wait for an answer")),
     }
+}
+
+/// Where a run listens instead of at its ports, and what else callers may reach.
+pub(crate) fn listeners(service: &ServiceSnapshot) -> impl Iterator<Item = String> {
+    let elsewhere = &service.listens_elsewhere;
+    let elsewhere = (!elsewhere.is_empty()).then(|| elsewhere_text(elsewhere));
+    elsewhere.into_iter().chain(service.strangers.iter().cloned())
 }
 
 /// Names the services whose answer a service waits for, if any.

@@ -297,6 +297,9 @@ fn state_text(snapshot: &Snapshot, state: &ServiceSnapshot) -> String {
     if let Some(status) = &state.status {
         let _ = writeln!(out, "its status: {status}");
     }
+    for line in calls::listeners(state) {
+        let _ = writeln!(out, "{line}");
+    }
     if let Some(callers) = calls::callers(state) {
         let _ = writeln!(out, "{callers}");
     }

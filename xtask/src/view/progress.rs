@@ -7,6 +7,7 @@ use xtask_core::calls::Deadlock;
 use xtask_core::terms::duration::measured;
 use xtask_core::terms::{Kind, Name};
 
+use super::calls;
 use super::style::{BAD, BUSY, GOOD, WARN};
 use super::words::list;
 
@@ -120,10 +121,14 @@ pub(crate) fn waiting<'a>(
     for service in services {
         let name = &service.name;
         match service.phase {
-            Phase::Starting => match service.seen.last().or(service.status.as_ref()) {
-                Some(seen) => waiting.push(format!("{name} to get ready ({seen})")),
-                None => waiting.push(format!("{name} to get ready")),
-            },
+            Phase::Starting => {
+                let seen = service.seen.last().or(service.status.as_ref()).cloned();
+                let seen: Vec<String> = seen.into_iter().chain(calls::listeners(service)).collect();
+                match seen.as_slice() {
+                    [] => waiting.push(format!("{name} to get ready")),
+                    seen => waiting.push(format!("{name} to get ready ({})", seen.join("; "))),
+                }
+            }
             Phase::Building => unbuilt.push(name),
             Phase::Backoff => waiting.push(format!("{name} to be started again")),
             Phase::Stopping => waiting.push(format!("{name} to stop")),

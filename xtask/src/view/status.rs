@@ -90,6 +90,7 @@ fn note(snapshot: &Snapshot, service: &ServiceSnapshot) -> String {
     if let Some(trouble) = &service.log_trouble {
         notes.push(format!("lines are missing from its log: {trouble}"));
     }
+    notes.extend(calls::listeners(service));
     notes.extend(calls::callers(service));
     notes.extend(calls::blocked(snapshot, service));
     notes.join("; ")

@@ -49,6 +49,7 @@ pub(crate) fn event(event: &Event) -> String {
         Event::StartFailed { service, run, error } => {
             format!("start failed {service}, run {run}: {error}")
         }
+        Event::PortsLost { service, run } => format!("ports lost {service}, run {run}"),
         Event::ProbePassed { service, run, probe } => {
             format!("probe passed {service}, run {run}: probe {probe}")
         }
@@ -69,7 +70,11 @@ pub(crate) fn event(event: &Event) -> String {
             format!("exited {service}, run {run}: {how}")
         }
         Event::Gone { service, run } => format!("gone {service}, run {run}"),
-        Event::Calls { calls } => format!("seen {} calls", calls.len()),
+        Event::Calls { calls, elsewhere } => {
+            let at = elsewhere.iter().map(|(name, at)| format!("{name} at {}", at.join(", ")));
+            let at = at.fold(String::new(), |all, one| format!("{all}; listening: {one}"));
+            format!("seen {} calls{at}", calls.len())
+        }
         Event::Tick => "tick".to_string(),
     }
 }
@@ -152,6 +157,9 @@ fn bind_failure(failure: &BindFailure) -> String {
             format!("port {port} is held by {} (pid {})", holder.program, holder.pid)
         }
         BindFailure::Held { port, holder: None, .. } => format!("port {port} is held"),
+        BindFailure::Closing { port, remaining } => {
+            format!("port {port} is closing for {remaining:?}")
+        }
         BindFailure::Other { port, error } => format!("port {port}: {error}"),
     }
 }

@@ -154,7 +154,10 @@ impl Stack {
             PortState::Requested => true,
             PortState::Unbound => moving,
             // A known number is kept whatever happens to the port holder.
-            PortState::Held(_) | PortState::Inspecting { .. } | PortState::Decided(_) => {
+            PortState::Closing { .. }
+            | PortState::Held(_)
+            | PortState::Inspecting { .. }
+            | PortState::Decided(_) => {
                 moving && (!self.ports_match_plan(id) || self.numbers(id).is_none())
             }
             PortState::Failed(..) => false,

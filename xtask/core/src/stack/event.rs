@@ -100,6 +100,9 @@ pub enum Event {
         /// One line: the operation that failed, and the system's words.
         error: String,
     },
+    /// A port that an earlier run had is no longer free, so there is no process (answers
+    /// [`super::Effect::Spawn`]). The service has no ports any more.
+    PortsLost { service: Name, run: Run },
     /// A probe passed. `external` services have probes too.
     ProbePassed { service: Name, run: Run, probe: usize },
     /// A probe did not pass. The result is kept for messages.
@@ -123,7 +126,12 @@ pub enum Event {
 
     /// The calls between services right now, sent when [`super::Stack::gives_up_at`] asks for
     /// them. They explain what a service was blocked on.
-    Calls { calls: Vec<Call> },
+    Calls {
+        calls: Vec<Call>,
+        /// Where runs listen that do not listen at all of their own addresses.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        elsewhere: BTreeMap<Name, Vec<String>>,
+    },
 
     /// Time passed. Late, early and repeated ticks are harmless.
     Tick,
@@ -191,7 +199,7 @@ pub enum Exit {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "why")]
 pub enum BindFailure {
-    /// Another process listens there.
+    /// Another process has it.
     Held {
         port: u16,
         /// The process, if the system shows it.
@@ -199,6 +207,13 @@ pub enum BindFailure {
         /// The user of the socket, if the system shows only that.
         #[serde(default)]
         user: Option<String>,
+    },
+    /// No process has it, but the system keeps connections of an earlier listener there
+    /// (`TIME_WAIT`).
+    Closing {
+        port: u16,
+        /// The time until the system forgets them.
+        remaining: Duration,
     },
     /// Any other failure.
     Other {
@@ -217,6 +232,9 @@ pub struct PortHolder {
     pub program: String,
     pub command: String,
     pub user: String,
+    /// The other end of its connection, if it has the port without listening.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connection: Option<String>,
     /// The stack that it belongs to, if xtask started it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stack: Option<Box<HolderStack>>,
@@ -228,6 +246,9 @@ pub struct PortHolder {
 pub struct HolderStack {
     pub name: String,
     pub workspace: String,
+    /// The service that it belongs to, if that is one of this very stack.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<Name>,
     /// The pid of its supervisor. Records of earlier versions do not have it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub supervisor: Option<u32>,

@@ -3,6 +3,7 @@
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use super::event::{BindFailure, Exit, HolderStack, InspectedHolder, PortHolder};
 use super::ports::HeldPort;
@@ -68,6 +69,7 @@ fn without_port(failure: &BindFailure) -> String {
         BindFailure::Held { port, holder, user } => {
             held_by(*port, holder.as_ref(), user.as_deref())
         }
+        BindFailure::Closing { port, remaining } => closing(*port, *remaining),
         BindFailure::Other { port, error } => format!("port {port} could not be bound: {error}"),
     }
 }
@@ -80,25 +82,43 @@ pub(crate) fn held(held: &HeldPort) -> String {
 
 fn held_by(port: u16, holder: Option<&PortHolder>, user: Option<&str>) -> String {
     match (holder, user) {
-        (Some(holder), _) => {
-            let stack = holder.stack.as_deref().map_or(String::new(), sibling);
+        (Some(PortHolder { pid, program, command, user, connection, stack }), _) => {
+            let stack = stack.as_deref().map_or(String::new(), sibling);
+            let how = match connection {
+                Some(other) => format!(" for its connection with {other}, without listening"),
+                None => String::new(),
+            };
             format!(
-                "port {port} is held by {stack}`{}` (pid {}, user {}): `{}`",
-                holder.program, holder.pid, holder.user, holder.command
+                "port {port} is held by {stack}`{program}` (pid {pid}, user {user}){how}: \
+                 `{command}`"
             )
         }
         (None, Some(user)) => format!(
             "port {port} is held by a program of user {user}; only that user and root can see \
              which"
         ),
-        (None, None) => format!("port {port} is held by another program"),
+        (None, None) => {
+            format!("port {port} is in use, and the system does not show which program uses it")
+        }
     }
+}
+
+/// A port that no process has and no process can have yet.
+pub(crate) fn closing(port: u16, remaining: Duration) -> String {
+    format!(
+        "port {port}, where the system holds closed connections (TIME_WAIT) for up to {}, because \
+         the program that listened there does not set SO_REUSEADDR",
+        duration::age(remaining.max(Duration::from_secs(1)))
+    )
 }
 
 /// The stack of a port holder, and what stops it. The command finds only a stack whose state
 /// is in the usual folder; the signal works without it.
 fn sibling(stack: &HolderStack) -> String {
-    let HolderStack { name, workspace, supervisor } = stack;
+    let HolderStack { name, workspace, service, supervisor } = stack;
+    if let Some(service) = service {
+        return format!("`{service}` of this stack, ");
+    }
     let signal = supervisor.map(|pid| format!(", or `kill {pid}`,")).unwrap_or_default();
     format!(
         "stack `{name}` of workspace `{workspace}` (`cargo xtask down --stack {name}` \
@@ -157,6 +177,11 @@ pub(crate) fn probe(service: &Service, numbers: Option<&[u16]>, probe: &Probe) -
             format!("`{}`", words.join(" "))
         }
     }
+}
+
+/// Where a run listens instead of at its own ports.
+pub fn elsewhere(at: &[String]) -> String {
+    format!("it listens on {} instead", at.join(", "))
 }
 
 /// A probe and its last result.

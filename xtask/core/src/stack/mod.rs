@@ -30,7 +30,7 @@ mod transitions;
 pub use deadlock::ServiceAddress;
 pub use effect::{Command, Container, Effect, Report, Signal};
 pub use event::{Artifact, BindFailure, Event, Exit, Fault, LinkedProgram, Run};
-pub use messages::exit as exit_text;
+pub use messages::{elsewhere as elsewhere_text, exit as exit_text};
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::format;
@@ -67,6 +67,8 @@ pub struct Stack {
     ending: Ending,
     /// The calls that were observed in this step.
     calls: Vec<Call>,
+    /// Where runs listen beside their own addresses, as observed in this step.
+    elsewhere: BTreeMap<Name, Vec<String>>,
 }
 
 /// Which stack this is, and where its files are.
@@ -141,6 +143,7 @@ impl Stack {
         self.report_phases(effects);
         self.end_if_over(effects);
         self.calls.clear();
+        self.elsewhere.clear();
     }
 
     /// The time of the next [`Event::Tick`] that the stack needs.
@@ -215,6 +218,9 @@ impl Stack {
                     stack.start_failed(id, error, effects);
                 });
             }
+            Event::PortsLost { service, run } => {
+                self.with_run(&service, run, effects, Self::ports_lost);
+            }
             Event::ProbePassed { service, run, probe } => {
                 self.with_run(&service, run, effects, |stack, id, effects| {
                     stack.probe_passed(id, probe, effects);
@@ -247,7 +253,9 @@ impl Stack {
                     stack.gone(id, effects);
                 });
             }
-            Event::Calls { calls } => self.calls = calls,
+            Event::Calls { calls, elsewhere } => {
+                (self.calls, self.elsewhere) = (calls, elsewhere);
+            }
             Event::Tick => {}
         }
     }

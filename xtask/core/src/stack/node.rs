@@ -255,7 +255,10 @@ impl Node {
     pub(crate) fn deadline(&self) -> Option<Duration> {
         match self.phase() {
             Phase::Rest(Rest::Backoff { until, .. }) => Some(*until),
-            Phase::Rest(Rest::Idle) => self.delayed_until,
+            Phase::Rest(Rest::Idle) => match self.ports.state {
+                PortState::Closing { until, .. } => Some(until),
+                _ => self.delayed_until,
+            },
             Phase::Rest(Rest::Stopped { .. } | Rest::Succeeded | Rest::Failed { .. }) => None,
             Phase::Starting(_) | Phase::Ready(_) if self.is_due() => None,
             Phase::Starting(starting) => starting.deadline,

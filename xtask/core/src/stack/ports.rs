@@ -6,6 +6,7 @@
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use super::adoption::ExpectedProcess;
 use super::event::{BindFailure, PortHolder};
@@ -50,6 +51,11 @@ pub(crate) enum PortState {
     Unbound,
     Requested,
     Bound,
+    /// The system keeps closed connections there until this time. `reason` is a short fact.
+    Closing {
+        until: Duration,
+        reason: String,
+    },
     /// Another process holds a port and may be worth an inspection.
     Held(HeldPort),
     /// The port holder is being inspected. `expected` as in [`HolderDecision`].
@@ -62,6 +68,10 @@ pub(crate) enum PortState {
     /// The service cannot have its ports.
     Failed(Failure, String),
 }
+
+/// The shortest wait for a port with closed connections. The system may need a little longer
+/// than its timer shows.
+const SHORTEST_WAIT: Duration = Duration::from_millis(250);
 
 /// A port that another process holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,6 +113,7 @@ impl Stack {
             PortState::Unbound => true,
             PortState::Bound | PortState::Held(_) => !self.ports_match_plan(id),
             PortState::Decided(tenant) => !self.is_decision_current(id, tenant),
+            PortState::Closing { until, .. } => *until <= self.now || !self.ports_match_plan(id),
             PortState::Requested | PortState::Inspecting { .. } | PortState::Failed(..) => false,
         };
         if anew {
@@ -121,7 +132,9 @@ impl Stack {
                 *bound = PortState::Unbound;
                 effects.push(Effect::Unbind { service: self.nodes[id].spec.name.clone() });
             }
-            PortState::Held(_) | PortState::Decided(_) => *bound = PortState::Unbound,
+            PortState::Closing { .. } | PortState::Held(_) | PortState::Decided(_) => {
+                *bound = PortState::Unbound;
+            }
             PortState::Unbound
             | PortState::Requested
             | PortState::Inspecting { .. }
@@ -217,9 +230,19 @@ impl Stack {
             self.nodes[id].ports.state = PortState::Unbound;
             return;
         }
+        // To wait for one port is useless if the service cannot have another.
+        let mut failures = alloc::vec![failure];
+        failures.extend(others);
+        failures.sort_by_key(|failure| matches!(failure, BindFailure::Closing { .. }));
+        let (failure, others) = (failures.remove(0), failures);
         match failure {
             BindFailure::Held { port, holder, user } => {
                 self.port_held(id, HeldPort { port, holder, user, others });
+            }
+            BindFailure::Closing { port, remaining } => {
+                let reason = messages::closing(port, remaining);
+                let until = self.now.saturating_add(remaining.max(SHORTEST_WAIT));
+                self.nodes[id].ports.state = PortState::Closing { until, reason };
             }
             BindFailure::Other { .. } => {
                 let reason = messages::without_ports(&failure, &others);

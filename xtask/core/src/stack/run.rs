@@ -10,6 +10,7 @@ use core::time::Duration;
 use super::event::{Exit, Run};
 use super::node::Id;
 use super::phase::{Phase, Rest, RunOrigin, Stage};
+use super::ports::PortState;
 use super::{Effect, Stack, messages, unexpected};
 use crate::snapshot::Failure;
 use crate::terms::Name;
@@ -89,6 +90,18 @@ impl Stack {
         }
         let then = node.stopping().map_or(Rest::Idle, |stopping| stopping.then.clone());
         self.nodes[id].lifecycle.end_run(then);
+    }
+
+    /// The run has no process, because a port is no longer free. The next start requests the
+    /// ports again, which does not count as a restart.
+    pub(super) fn ports_lost(&mut self, id: Id, effects: &mut Vec<Effect>) {
+        let node = &mut self.nodes[id];
+        if node.pid().is_some() || node.origin() != Some(RunOrigin::Started) {
+            return self.out_of_place(id, "`ports-lost` after `started`", effects);
+        }
+        let then = node.stopping().map_or(Rest::Idle, |stopping| stopping.then.clone());
+        node.lifecycle.end_run(then);
+        node.ports.state = PortState::Unbound;
     }
 
     pub(super) fn probe_passed(&mut self, id: Id, probe: usize, effects: &mut Vec<Effect>) {

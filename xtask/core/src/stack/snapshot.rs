@@ -137,6 +137,8 @@ impl Stack {
             seen: self.seen(id),
             callers_waiting: None,
             calls: Vec::new(),
+            listens_elsewhere: Vec::new(),
+            strangers: Vec::new(),
             comes_back: node.spec.restart != Restart::No && node.is_alive(),
             paused: node.is_running() && node.observed.fault == Some(Fault::Pause),
             // At rest, the status was about a past run.
@@ -161,8 +163,10 @@ impl Stack {
             return Vec::new();
         }
         let mut out: Vec<String> = Vec::new();
-        if !self.has_ports(id) {
-            out.push("its own port".to_string());
+        match &node.ports.state {
+            PortState::Closing { reason, .. } => out.push(reason.clone()),
+            _ if !self.has_ports(id) => out.push("its own port".to_string()),
+            _ => {}
         }
         if node.delayed_until.is_some() {
             out.push("its `--slow` delay".to_string());

@@ -27,6 +27,7 @@ impl Stack {
                 PortState::Decided(tenant) => self.is_decision_current(id, tenant),
                 PortState::Unbound
                 | PortState::Requested
+                | PortState::Closing { .. }
                 | PortState::Held(_)
                 | PortState::Inspecting { .. }
                 | PortState::Failed(..) => false,
@@ -153,7 +154,8 @@ impl Stack {
 /// Whether a service may still become startable by itself.
 fn is_undecided(node: &Node) -> bool {
     let idle = node.wanted && *node.phase() == Phase::Rest(Rest::Idle);
-    idle && (node.program() == ProgramState::Pending || node.ports.state == PortState::Requested)
+    let awaits_ports = matches!(node.ports.state, PortState::Requested | PortState::Closing { .. });
+    idle && (node.program() == ProgramState::Pending || awaits_ports)
 }
 
 /// Whether a service was drawn and is neither ready nor given up.

@@ -210,6 +210,9 @@ impl Stack {
                 (None, true) => format!("not started within {limit}"),
             }
         };
+        if let Some(at) = self.elsewhere.get(&self.nodes[id].spec.name) {
+            reason += &format!("; {}", messages::elsewhere(at));
+        }
         if let Some(blocked) = self.blocked(id) {
             reason += &format!("; {blocked}");
         }

@@ -21,7 +21,14 @@ fn adopting() -> Service {
 
 fn holder(program: &str) -> PortHolder {
     let program = program.to_owned();
-    PortHolder { pid: PID, command: program.clone(), program, user: "ada".to_owned(), stack: None }
+    PortHolder {
+        pid: PID,
+        command: program.clone(),
+        program,
+        user: "ada".to_owned(),
+        connection: None,
+        stack: None,
+    }
 }
 
 /// A process of the same program, with these variables.

@@ -5,7 +5,6 @@ use std::time::Duration;
 use xtask_core::calls::{Call, CallState};
 use xtask_core::plan::Probe;
 use xtask_core::snapshot::{Phase, Snapshot};
-use xtask_core::stack::Event;
 use xtask_core::terms::Condition;
 
 use crate::scenario::Scenario;
@@ -113,7 +112,7 @@ fn timeout_names_the_blocking_call() {
     assert!(!s.stack.gives_up_at(START - Duration::from_millis(1)));
     assert!(s.stack.gives_up_at(START));
     s.now = START;
-    s.event(Event::Calls { calls: vec![waiting("a", "b"), waiting("b", "a")] });
+    s.calls(vec![waiting("a", "b"), waiting("b", "a")]);
     for name in ["a", "b"] {
         let reason = s.reason(name);
         assert_eq!(reason, format!("not ready within 30s: `READY=1`: nothing yet; {BOTH}"));
@@ -125,7 +124,7 @@ fn timeout_names_the_blocking_call() {
 fn timeout_names_the_called_service() {
     let mut s = starting(&["a", "b"]);
     s.now = START;
-    s.event(Event::Calls { calls: vec![waiting("b", "a")] });
+    s.calls(vec![waiting("b", "a")]);
     assert!(s.reason("b").ends_with("; it is blocked calling `a`"), "{}", s.reason("b"));
     assert!(s.reason("a").ends_with("nothing yet"), "{}", s.reason("a"));
 }
@@ -133,7 +132,7 @@ fn timeout_names_the_called_service() {
 #[test]
 fn calls_of_earlier_steps_are_ignored() {
     let mut s = starting(&["a", "b"]);
-    s.event(Event::Calls { calls: vec![waiting("a", "b"), waiting("b", "a")] });
+    s.calls(vec![waiting("a", "b"), waiting("b", "a")]);
     s.pass(START);
     assert!(s.reason("a").ends_with("nothing yet"), "{}", s.reason("a"));
 }

@@ -1,8 +1,10 @@
 //! Ports are requested early, filled in, released, and requested again.
 
+use std::time::Duration;
+
 use xtask_core::plan::Probe;
 use xtask_core::snapshot::{Failure, Phase};
-use xtask_core::stack::event::PortHolder;
+use xtask_core::stack::event::{HolderStack, PortHolder};
 use xtask_core::stack::{BindFailure, Effect, Event, Exit};
 use xtask_core::terms::Adopt;
 
@@ -74,8 +76,8 @@ fn other_bind_failure_fails_the_start() {
     let others = vec![BindFailure::Held { port: 81, holder: None, user: None }];
     s.event(Event::BindFailed { service: "a".into(), failure, others });
     assert_eq!(s.failure("a"), Some(Failure::Start));
-    let reason =
-        "port 80 could not be bound: permission denied; port 81 is held by another program";
+    let reason = "port 80 could not be bound: permission denied; port 81 is in use, and the system \
+                  does not show which program uses it";
     assert_eq!(s.reason("a"), reason);
 }
 
@@ -84,7 +86,7 @@ fn failed_service_closes_sockets_and_keeps_its_number() {
     let mut s = Scenario::up([service("a").port(None).activated()]);
     for _ in 0..5 {
         s.crash("a");
-        s.pass(core::time::Duration::from_secs(4));
+        s.pass(Duration::from_secs(4));
         s.start("a");
     }
     s.crash("a");
@@ -179,6 +181,7 @@ fn holder_of_unwanted_ports_is_forgotten() {
         program: "/bin/other".to_owned(),
         command: "other".to_owned(),
         user: "ada".to_owned(),
+        connection: None,
         stack: None,
     };
     let failure = BindFailure::Held { port: 5000, holder: Some(holder), user: None };
@@ -220,4 +223,135 @@ fn number_stays_known_when_only_socket_activation_changes() {
     s.restart(&["b"]);
     s.end("b", Exit::Signal(15));
     assert_eq!(env(&s.effects, "A").as_deref(), Some("40000"));
+}
+
+fn closing(port: u16, seconds: u64) -> BindFailure {
+    BindFailure::Closing { port, remaining: Duration::from_secs(seconds) }
+}
+
+fn bind_failed(s: &mut Scenario, failure: BindFailure, others: Vec<BindFailure>) {
+    s.event(Event::BindFailed { service: "a".into(), failure, others });
+}
+
+#[test]
+fn start_waits_while_the_system_holds_the_port() {
+    let mut s = Scenario::of([service("a").port(Some(5000)), service("b").needs("a")]);
+    bind_failed(&mut s, closing(5000, 60), Vec::new());
+    assert_eq!((s.phase("a"), s.phase("b")), (Phase::Waiting, Phase::Waiting));
+    let reason = s.reason("a");
+    assert!(reason.contains("port 5000") && reason.contains("TIME_WAIT"), "{reason}");
+    s.pass(Duration::from_secs(59));
+    assert_eq!(s.asked_ports(), [""; 0]);
+    s.pass(Duration::from_secs(1));
+    assert_eq!(s.asked_ports(), ["a"]);
+    s.bind("a", &[5000]);
+    assert_eq!(s.spawned(), ["a"]);
+    assert_eq!(s.snapshot("a").restarts, 0);
+}
+
+#[test]
+fn wait_for_a_port_ends_with_the_demand_for_it() {
+    let mut s = Scenario::of([service("a").port(Some(5000))]);
+    bind_failed(&mut s, closing(5000, 60), Vec::new());
+    s.apply([service("a").port(Some(6000))]);
+    assert_eq!(s.asked_ports(), ["a"]);
+    bind_failed(&mut s, closing(6000, 60), Vec::new());
+    s.take_down(&["a"]);
+    assert_eq!(s.phase("a"), Phase::Stopped);
+    s.pass(Duration::from_secs(90));
+    assert_eq!(s.asked_ports(), [""; 0]);
+}
+
+#[test]
+fn other_reason_precedes_a_closing_port() {
+    let mut s = Scenario::of([service("a").port(Some(5000))]);
+    let held = BindFailure::Held { port: 5001, holder: None, user: Some("ada".to_owned()) };
+    bind_failed(&mut s, closing(5000, 60), vec![held]);
+    assert_eq!(s.failure("a"), Some(Failure::Port));
+    assert!(s.reason("a").contains("user ada"), "{}", s.reason("a"));
+}
+
+#[test]
+fn lost_port_is_requested_again_without_counting() {
+    let mut s = Scenario::up([service("a").port(Some(5000)), service("b").needs("a")]);
+    for _ in 0..9 {
+        s.restart(&["a"]);
+        s.end("a", Exit::Signal(15));
+        let run = s.run("a");
+        s.event(Event::PortsLost { service: "a".into(), run });
+        assert_eq!(s.asked_ports(), ["a"]);
+        s.bind("a", &[5000]);
+        assert_eq!(s.spawned(), ["a"]);
+        s.start("a");
+    }
+    assert_eq!((s.phase("a"), s.phase("b")), (Phase::Ready, Phase::Ready));
+    assert_eq!(s.snapshot("a").restarts, 0);
+}
+
+#[test]
+fn lost_port_ends_a_run_that_is_stopping() {
+    let mut s = Scenario::up([service("a").port(Some(5000))]);
+    s.restart(&["a"]);
+    s.end("a", Exit::Signal(15));
+    let run = s.run("a");
+    s.take_down(&["a"]);
+    s.event(Event::PortsLost { service: "a".into(), run });
+    assert_eq!((s.phase("a"), s.asked_ports()), (Phase::Stopped, vec![]));
+}
+
+#[test]
+fn port_holder_without_listener_is_refused_and_named() {
+    let holder = PortHolder {
+        pid: 7,
+        program: "/bin/curl".to_owned(),
+        command: "curl".to_owned(),
+        user: "ada".to_owned(),
+        connection: Some("10.0.0.1:443".to_owned()),
+        stack: None,
+    };
+    let mut s = Scenario::of([service("a").port(Some(50_051)).adopts(Adopt::Any)]);
+    let failure = BindFailure::Held { port: 50_051, holder: Some(holder), user: None };
+    bind_failed(&mut s, failure, Vec::new());
+    assert_eq!(s.failure("a"), Some(Failure::Port));
+    assert_eq!(
+        s.reason("a"),
+        "port 50051 is held by `/bin/curl` (pid 7, user ada) for its connection with 10.0.0.1:443, \
+         without listening: `curl`"
+    );
+}
+
+#[test]
+fn sibling_that_holds_the_port_is_named() {
+    let stack = HolderStack {
+        name: "dev".to_owned(),
+        workspace: "/shop".to_owned(),
+        service: Some("web".into()),
+        supervisor: Some(9),
+    };
+    let holder = PortHolder {
+        pid: 7,
+        program: "/bin/web".to_owned(),
+        command: "web".to_owned(),
+        user: "ada".to_owned(),
+        connection: None,
+        stack: Some(Box::new(stack)),
+    };
+    let mut s = Scenario::of([service("a").built().port(Some(5000))]);
+    let failure = BindFailure::Held { port: 5000, holder: Some(holder), user: None };
+    bind_failed(&mut s, failure, Vec::new());
+    let reason = "port 5000 is held by `web` of this stack, `/bin/web` (pid 7, user ada): `web`";
+    assert_eq!(s.reason("a"), reason);
+}
+
+#[test]
+fn timeout_names_where_the_run_listens() {
+    let mut s = Scenario::of([service("a").port(Some(5000)).probe(Probe::Tcp { port: 0 })]);
+    s.bind("a", &[5000]);
+    s.start("a");
+    s.seen("a", 0, "connection refused");
+    s.now += Duration::from_secs(60);
+    let elsewhere = [("a".into(), vec!["127.0.0.1:5001".to_owned()])].into();
+    s.event(Event::Calls { calls: Vec::new(), elsewhere });
+    let reason = s.reason("a");
+    assert!(reason.ends_with("refused; it listens on 127.0.0.1:5001 instead"), "{reason}");
 }

@@ -2,8 +2,10 @@
 //!
 //! The scenario answers an effect only where a test asks for it.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use xtask_core::calls::Call;
 use xtask_core::plan::{Program, Service};
 use xtask_core::snapshot::{Failure, Phase, ServiceSnapshot, State};
 use xtask_core::stack::{Artifact, Effect, Event, Exit, Report, Run, Signal, Stack};
@@ -140,6 +142,11 @@ impl Scenario {
     pub(crate) fn built(&mut self, name: &str, content: u64) {
         self.linked(name);
         self.accepted(name, content);
+    }
+
+    /// The driver observes these calls.
+    pub(crate) fn calls(&mut self, calls: Vec<Call>) {
+        self.event(Event::Calls { calls, elsewhere: BTreeMap::new() });
     }
 
     pub(crate) fn restart(&mut self, names: &[&str]) {

@@ -19,7 +19,7 @@ const PHASES: [Phase; 9] = [
     Phase::Failed,
 ];
 
-const EVENTS: [&str; 26] = [
+const EVENTS: [&str; 27] = [
     "apply",
     "take-down",
     "restart",
@@ -37,6 +37,7 @@ const EVENTS: [&str; 26] = [
     "log-trouble",
     "started",
     "start-failed",
+    "ports-lost",
     "probe-passed",
     "probe-seen",
     "status",
@@ -143,6 +144,7 @@ fn describe(event: &Event) -> (&'static str, Option<Vec<&Name>>) {
         Event::LogTrouble { service, .. } => ("log-trouble", one(service)),
         Event::Started { service, .. } => ("started", one(service)),
         Event::StartFailed { service, .. } => ("start-failed", one(service)),
+        Event::PortsLost { service, .. } => ("ports-lost", one(service)),
         Event::ProbePassed { service, .. } => ("probe-passed", one(service)),
         Event::ProbeSeen { service, .. } => ("probe-seen", one(service)),
         Event::Status { service, .. } => ("status", one(service)),

@@ -22,7 +22,7 @@ pub(crate) fn event(random: &mut Random, known: &[(Name, Run)]) -> Event {
         _ => u64::try_from(random.below(usize::try_from(last).unwrap())).unwrap(),
     };
     let present_message = run == last && random.chance(80);
-    match random.below(if present_message { 4 } else { 18 }) {
+    match random.below(if present_message { 4 } else { 21 }) {
         0 => Event::Status { service, run, status: "busy".to_owned() },
         1 => Event::ExtendTimeout { service, run, by: random.millis(0..30_000) },
         2 => Event::WatchdogPing { service, run },
@@ -46,7 +46,7 @@ pub(crate) fn event(random: &mut Random, known: &[(Name, Run)]) -> Event {
             let artifact = Artifact { linked: path.clone().into(), path, content: 0, image: None };
             Event::Accepted { service, artifact }
         }
-        12 => Event::Bound { service, ports: vec![1; 9] },
+        12 | 18 => Event::Bound { service, ports: vec![1; 9] },
         13 => {
             let message = "late".to_owned();
             Event::BuildFailed { service, message }
@@ -60,6 +60,7 @@ pub(crate) fn event(random: &mut Random, known: &[(Name, Run)]) -> Event {
             let trouble = random.chance(50).then(|| "no space left".to_owned());
             Event::LogTrouble { service, trouble }
         }
+        17 => Event::PortsLost { service, run: other_run(run, last) },
         _ => {
             let failure = BindFailure::Other { port: 1, error: "late".to_owned() };
             Event::BindFailed { service, failure, others: Vec::new() }

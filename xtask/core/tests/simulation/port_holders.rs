@@ -80,6 +80,7 @@ impl PortHolders {
             program: program.clone(),
             command: program,
             user: "user".to_owned(),
+            connection: None,
             stack: None,
         };
         let found = InspectedHolder {

@@ -131,7 +131,11 @@ impl World {
                 let service = service.clone();
                 let failure = if self.fault(5) {
                     let port = ports[0].number.unwrap_or(0);
-                    Some(BindFailure::Held { port, holder: None, user: None })
+                    let remaining = self.random.millis(0..60_000);
+                    Some(match self.random.chance(50) {
+                        true => BindFailure::Held { port, holder: None, user: None },
+                        false => BindFailure::Closing { port, remaining },
+                    })
                 } else {
                     self.port_holders.bind_failure(&service, ports)
                 };

@@ -43,6 +43,8 @@ impl Stack {
                 expected: None,
                 action: HolderAction::Adopt,
             }),
+            // Callers do not reach a program that does not listen.
+            Some(holder) if holder.connection.is_some() => return self.refuse(id, &held),
             Some(holder) if any || self.has_program_name(id, holder) => PortState::Held(held),
             None | Some(_) => return self.refuse(id, &held),
         };

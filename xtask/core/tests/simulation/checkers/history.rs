@@ -89,6 +89,7 @@ impl History {
             }
             Event::Started { service, run, .. }
             | Event::StartFailed { service, run, .. }
+            | Event::PortsLost { service, run }
             | Event::ProbePassed { service, run, .. }
             | Event::ExtendTimeout { service, run, .. }
             | Event::WatchdogPing { service, run }
@@ -334,6 +335,10 @@ fn run_event(service: &mut ServiceHistory, position: Position, now: Duration, ev
     match event {
         Event::Started { .. } => (run.started, run.last_ping) = (true, Some(now)),
         Event::StartFailed { .. } => service.run = None,
+        Event::PortsLost { .. } => {
+            (service.run, service.bound) = (None, false);
+            service.last.address_changed = position;
+        }
         // The watchdog starts again when a probe passes for the first time.
         Event::ProbePassed { probe, .. } if run.pending_probes.remove(probe) => {
             run.last_ping = Some(now);

@@ -96,6 +96,7 @@ impl Checkers {
             take_down::check(history, now, effect)?;
             adoption::check(history, effect)?;
             stack::check(history, effect, unexpected)?;
+            stack::waits_for_closing_port(event, effect)?;
             history.effect(now, effect);
         }
         stack::bounded(history, &effects)?;

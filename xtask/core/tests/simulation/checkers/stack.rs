@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use xtask_core::plan::Program;
 use xtask_core::snapshot::{Failure, Phase, Snapshot, State};
-use xtask_core::stack::{Effect, Event, Report, Stack};
+use xtask_core::stack::{BindFailure, Effect, Event, Report, Stack};
 use xtask_core::terms::{Adopt, Condition, Name};
 
 use super::bring_up::{declared_numbers, together};
@@ -18,6 +18,34 @@ pub(super) fn check(history: &History, effect: &Effect, unexpected: bool) -> Ver
     if let Effect::Report(Report::Unexpected { what }) = effect {
         let known = what.ends_with("while the stack ends") || what.ends_with("survived SIGKILL");
         demand!(known || unexpected, "unexpected events", "{what}");
+    }
+    Ok(())
+}
+
+/// A port that the system still holds, or that was lost since the last run, is no failure of the
+/// service. The first is not requested at once again.
+pub(super) fn waits_for_closing_port(event: &Event, effect: &Effect) -> Verdict {
+    let (name, closing) = match event {
+        Event::BindFailed { service, failure: BindFailure::Closing { port, .. }, .. } => {
+            (service, Some(*port))
+        }
+        Event::PortsLost { service, .. } => (service, None),
+        _ => return Ok(()),
+    };
+    match effect {
+        // The plan may have changed the number since.
+        Effect::Bind { service, ports, .. } if service == name => {
+            let again = closing.is_some() && ports[0].number == closing;
+            demand!(!again, "closing port", "`{name}` requests its ports at once again");
+        }
+        Effect::Report(Report::Phase { service, phase: Phase::Backoff, .. }) => {
+            demand!(service != name, "closing port", "`{name}` counts it as a crash");
+        }
+        Effect::Report(Report::Phase { service, phase: Phase::Failed, reason, .. }) => {
+            let own = service == name && reason.as_ref().is_some_and(|why| why.contains("port "));
+            demand!(!own, "closing port", "`{name}` failed: {reason:?}");
+        }
+        _ => {}
     }
     Ok(())
 }

@@ -16,6 +16,7 @@ impl History {
         let (name, run) = match event {
             Event::Started { service, run, .. }
             | Event::StartFailed { service, run, .. }
+            | Event::PortsLost { service, run }
             | Event::ProbePassed { service, run, .. }
             | Event::ProbeSeen { service, run, .. }
             | Event::Status { service, run, .. }
@@ -45,6 +46,8 @@ impl History {
             Event::StartFailed { service, run, .. } | Event::Gone { service, run } => {
                 self.is_impossible(service, *run, external)
             }
+            Event::PortsLost { service, run } => self
+                .is_impossible(service, *run, |run| run.origin != Origin::Spawned || run.started),
             Event::ProbePassed { service, run, .. }
             | Event::ProbeSeen { service, run, .. }
             | Event::Status { service, run, .. }

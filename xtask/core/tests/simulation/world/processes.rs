@@ -1,8 +1,10 @@
 //! Simulates the processes of runs: start, pings, signals and exit.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use xtask_core::calls::{Call, CallState};
+use xtask_core::plan::Service;
 use xtask_core::stack::{Event, Exit, Run};
 use xtask_core::terms::{Kind, Name};
 
@@ -37,6 +39,11 @@ impl World {
             let error = "no such file".to_owned();
             return self.soon(now, 0..100, Event::StartFailed { service: name, run, error });
         }
+        let own = |spec: &Service| !spec.ports.is_empty() && !spec.socket_activation;
+        if self.services.get(service).is_some_and(own) && self.fault(5) {
+            self.bound.remove(service);
+            return self.soon(now, 0..5, Event::PortsLost { service: name, run });
+        }
         if self.fault(1) {
             return; // It never answers.
         }
@@ -62,7 +69,7 @@ impl World {
             let others = self.processes.keys().map(|(other, _)| other.clone());
             let call = |to| Call { from: name.clone(), to, state: CallState::Waiting };
             let calls = others.map(call).collect();
-            self.soon(started, 0..40_000, Event::Calls { calls });
+            self.soon(started, 0..40_000, Event::Calls { calls, elsewhere: BTreeMap::new() });
         }
         if self.fault(10) {
             let by = self.random.millis(0..60_000);

@@ -1,0 +1,171 @@
+//! Finds listeners that are not where callers look: of a run, on another address than its own;
+//! of another program, at the other `localhost` of a service.
+//!
+//! Every answer is a snapshot. Processes are read only if the tables of sockets give a reason.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use xtask_client::process_stat::ProcessStat;
+use xtask_core::stack::ServiceAddress;
+use xtask_core::terms::Name;
+use xtask_core::terms::host::callable_address;
+
+use crate::system::socket::literal;
+use crate::system::tcp::{self, Socket};
+use crate::system::{port_holder, proc};
+
+/// The group leaders of runs, with their services.
+pub(crate) type Groups = BTreeMap<i32, Name>;
+
+/// The members of these groups.
+pub(crate) fn members(groups: &Groups) -> impl Iterator<Item = (i32, &Name)> {
+    proc::running().filter_map(|(pid, stat)| Some((pid, groups.get(&stat.group)?)))
+}
+
+/// Where the runs of these groups listen, if they do not listen at all of their own addresses.
+pub(crate) fn elsewhere(
+    groups: &Groups,
+    addresses: &[ServiceAddress],
+) -> BTreeMap<Name, Vec<String>> {
+    let listening = tcp::listening();
+    let has_listener = |address: &ServiceAddress| match socket_address(address) {
+        Some(called) => listening.iter().any(|socket| socket.accepts(called)),
+        // To resolve a name takes time.
+        None => true,
+    };
+    let deaf: BTreeSet<&Name> = (addresses.iter())
+        .filter(|address| !has_listener(address))
+        .map(|address| &address.service)
+        .collect();
+    let groups: Groups = (groups.iter())
+        .filter(|(_, service)| deaf.contains(service))
+        .map(|(group, service)| (*group, service.clone()))
+        .collect();
+    let mut found: BTreeMap<Name, Vec<String>> = BTreeMap::new();
+    if groups.is_empty() {
+        return found;
+    }
+    let mut by_inode: BTreeMap<u64, String> = tcp::listening_unix();
+    let is_expected = |socket: &&Socket| {
+        addresses.iter().filter_map(socket_address).any(|called| socket.accepts(called))
+    };
+    let unexpected = listening.iter().filter(|socket| !is_expected(socket));
+    by_inode.extend(unexpected.map(|socket| (socket.inode, shown(socket.local))));
+    // A leader precedes a child that inherited its socket.
+    let mut members: Vec<(i32, &Name)> = members(&groups).collect();
+    members.sort_by_key(|(pid, _)| !groups.contains_key(pid));
+    for (pid, service) in members {
+        for inode in proc::socket_inodes(pid) {
+            let Some(at) = by_inode.remove(&inode) else { continue };
+            let at = if groups.contains_key(&pid) { at } else { format!("{at} ({})", child(pid)) };
+            found.entry(service.clone()).or_default().push(at);
+        }
+    }
+    found
+}
+
+fn child(pid: i32) -> String {
+    format!("its child `{}`, pid {pid}", proc::name(pid))
+}
+
+/// Other programs at the other `localhost` of a service: on `::1` beside 127.0.0.1, or the other
+/// way round. `groups` are the runs of the stack.
+pub(crate) fn strangers(
+    groups: &Groups,
+    addresses: &[ServiceAddress],
+) -> BTreeMap<Name, Vec<String>> {
+    let listening = tcp::listening();
+    let mut found: BTreeMap<Name, Vec<String>> = BTreeMap::new();
+    for address in addresses {
+        let Some(own) = socket_address(address) else { continue };
+        let Some(other) = other_localhost(own) else { continue };
+        let is_stranger =
+            |socket: &&Socket| socket.accepts(other) && !socket.accepts(own) && socket.inode != 0;
+        let Some(socket) = listening.iter().find(is_stranger) else { continue };
+        let at = shown(socket.local);
+        let text = match port_holder::of(other) {
+            Some(holder) if is_member(groups, holder.pid, &address.service) => continue,
+            Some(holder) => format!(
+                "{at} is held by `{}` (pid {}, user {}): `{}`",
+                holder.program, holder.pid, holder.user, holder.command
+            ),
+            None => format!("{at} is held by a program of another user"),
+        };
+        let text = format!("{text}; `localhost` may lead there");
+        found.entry(address.service.clone()).or_default().push(text);
+    }
+    found
+}
+
+fn is_member(groups: &Groups, pid: u32, service: &Name) -> bool {
+    let stat = ProcessStat::of(pid.cast_signed());
+    stat.is_some_and(|stat| groups.get(&stat.group) == Some(service))
+}
+
+fn socket_address(address: &ServiceAddress) -> Option<SocketAddr> {
+    Some(callable_address(SocketAddr::new(literal(&address.host)?, address.port)))
+}
+
+fn other_localhost(own: SocketAddr) -> Option<SocketAddr> {
+    let other: IpAddr = match own.ip() {
+        IpAddr::V4(Ipv4Addr::LOCALHOST) => Ipv6Addr::LOCALHOST.into(),
+        IpAddr::V6(Ipv6Addr::LOCALHOST) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V4(_) | IpAddr::V6(_) => return None,
+    };
+    Some(SocketAddr::new(other, own.port()))
+}
+
+/// An IPv4 address in the spelling of IPv4, whatever the family of its socket.
+fn shown(address: SocketAddr) -> String {
+    SocketAddr::new(address.ip().to_canonical(), address.port()).to_string()
+}
+
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    fn own_group() -> Groups {
+        let group = rustix::process::getpgrp().as_raw_nonzero().get();
+        Groups::from([(group, "own".into())])
+    }
+
+    fn address(host: &str, port: u16) -> [ServiceAddress; 1] {
+        [ServiceAddress { service: "own".into(), host: host.to_owned(), port }]
+    }
+
+    #[test]
+    fn listener_beside_the_declared_address_is_named() {
+        let (folder, unused) = (tempfile::tempdir().unwrap(), free_port());
+        let path = folder.path().join("own.sock");
+        let _unix = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let tcp = TcpListener::bind("127.0.0.2:0").unwrap();
+        let at = tcp.local_addr().unwrap();
+        let found = elsewhere(&own_group(), &address("127.0.0.1", unused));
+        let listed = found["own"].join(" ");
+        assert!(listed.contains(&at.to_string()), "{listed}");
+        assert!(listed.contains(&format!("Unix socket `{}`", path.display())), "{listed}");
+        let own = address("127.0.0.2", at.port());
+        assert!(elsewhere(&own_group(), &own).is_empty(), "it listens where callers look");
+    }
+
+    #[test]
+    fn stranger_at_the_other_localhost_is_named() {
+        let Ok(stranger) = TcpListener::bind("[::1]:0") else { return };
+        let at = stranger.local_addr().unwrap();
+        let service = address("127.0.0.1", at.port());
+        let found = strangers(&Groups::new(), &service);
+        let text = &found["own"][0];
+        let start = format!("{at} is held by `");
+        assert!(text.starts_with(&start) && text.contains("localhost"), "{text}");
+        assert!(strangers(&own_group(), &service).is_empty(), "the run itself is no stranger");
+        assert!(strangers(&Groups::new(), &address("127.0.0.2", at.port())).is_empty());
+    }
+
+    fn free_port() -> u16 {
+        TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    }
+}
