@@ -56,6 +56,14 @@ impl Snapshot {
             .filter(|called| service.phase != Phase::Ready && called.phase != Phase::Ready)
     }
 
+    /// The first process of each run, with its service.
+    pub fn runs(&self) -> impl Iterator<Item = (i32, Name)> + '_ {
+        let leader = |service: &ServiceSnapshot| {
+            Some((i32::try_from(service.pid?).ok()?, service.name.clone()))
+        };
+        self.services.iter().filter_map(leader)
+    }
+
     /// The calls that the metadata of the caller does not declare, in order.
     #[must_use]
     pub fn undeclared_calls(&self) -> Vec<Call> {

@@ -11,8 +11,10 @@
 //! - `--ignore-term`: deaf to SIGTERM
 //! - `--drain MS`: on SIGTERM says `draining`, takes that long, ends with code 0
 //! - `--boot MS`: waits before it binds
-//! - `--listen-env`: binds HOST:PORT; `--inherit`: takes the socket of `LISTEN_FDS`
-//!   and ends with code 3 if `LISTEN_PID` is not its own
+//! - `--listen-at ADDRESS`: listens at HOST:PORT or at a path, whatever it is asked to
+//! - `--listen-env`: binds HOST:PORT; with `--no-reuse` without `SO_REUSEADDR`
+//! - `--inherit`: takes the socket of `LISTEN_FDS` and ends with code 3 if `LISTEN_PID` is not its
+//!   own
 //! - `--grandchild`: leaves a child in its group that holds the socket and is deaf to
 //!   SIGTERM; `--grandchild-setsid`: the same in a session of its own;
 //!   `--grandchild-daemon`: the same, forked twice. All say `grandchild PID`

@@ -3,8 +3,8 @@
 use std::env;
 use std::io::{self, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
-use std::os::fd::FromRawFd as _;
-use std::os::unix::net::UnixDatagram;
+use std::os::fd::{AsRawFd as _, FromRawFd as _};
+use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::process::exit;
 use std::thread;
 
@@ -23,6 +23,9 @@ pub(crate) fn listener(wanted: &Wanted) -> Option<TcpListener> {
         // SAFETY: by the protocol that was just checked descriptor 3 is ours alone.
         return Some(unsafe { TcpListener::from_raw_fd(3) });
     }
+    if let Some(address) = wanted.text("--listen-at") {
+        return listen_at(address);
+    }
     if !wanted.has("--listen-env") {
         return None;
     }
@@ -30,11 +33,36 @@ pub(crate) fn listener(wanted: &Wanted) -> Option<TcpListener> {
     let port = env::var("PORT").ok().and_then(|port| port.parse::<u16>().ok());
     let Some(port) = port else { refuse("`--listen-env` wants PORT") };
     match TcpListener::bind((host.as_str(), port)) {
-        Ok(listener) => Some(listener),
+        Ok(listener) => {
+            if wanted.has("--no-reuse") {
+                forbid_reuse(&listener);
+            }
+            Some(listener)
+        }
         Err(error) => {
             eprintln!("cannot bind {host}:{port}: {error}");
             exit(1);
         }
+    }
+}
+
+/// Listens at HOST:PORT, or at a path.
+fn listen_at(address: &str) -> Option<TcpListener> {
+    if address.contains('/') {
+        std::mem::forget(UnixListener::bind(address).expect("the path is free"));
+        return None;
+    }
+    Some(TcpListener::bind(address).expect("the address is free"))
+}
+
+/// What a server does that never sets `SO_REUSEADDR`: its closed connections keep the port.
+fn forbid_reuse(listener: &TcpListener) {
+    let no: libc::c_int = 0;
+    let size = libc::socklen_t::try_from(size_of_val(&no)).expect("it is small");
+    // SAFETY: the descriptor is open, and the value lives until the call returns.
+    unsafe {
+        let fd = listener.as_raw_fd();
+        libc::setsockopt(fd, libc::SOL_SOCKET, libc::SO_REUSEADDR, (&raw const no).cast(), size);
     }
 }
 

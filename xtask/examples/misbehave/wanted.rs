@@ -62,7 +62,7 @@ impl Wanted {
 
     /// Ends the program if a flag is unknown: a test with a typing error must fail.
     pub(crate) fn check(&self) {
-        const PLAIN: [&str; 16] = [
+        const PLAIN: [&str; 17] = [
             HOLD,
             FORK_AGAIN,
             "--count",
@@ -71,6 +71,7 @@ impl Wanted {
             "--hide",
             "--ignore-term",
             "--listen-env",
+            "--no-reuse",
             "--inherit",
             "--grandchild",
             "--grandchild-setsid",
@@ -80,12 +81,14 @@ impl Wanted {
             "--junk",
             "--torn",
         ];
-        const VALUED: [&str; 16] = [
+        const VALUED: [&str; 18] = [
+            "--listen-at",
             "--require-env",
             "--stderr",
             "--print-before-bind",
             "--drain",
             "--boot",
+            "--listen-at",
             "--call",
             "--http",
             "--ready-line",

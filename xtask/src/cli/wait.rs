@@ -14,10 +14,13 @@ use super::{Global, print, running};
 use crate::session::connect::Session;
 use crate::view::failure::is_well;
 use crate::view::progress;
-use crate::view::style::BAD;
+use crate::view::style::{BAD, BUSY};
 
 /// How long the supervisor may take to look for deadlocks.
 const LOOK: Duration = Duration::from_secs(2);
+
+/// The time without a change after which a command prints what it waits for. It doubles.
+const SILENCE: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Args)]
 pub(crate) struct WaitArgs {
@@ -54,12 +57,14 @@ pub(crate) fn run(global: &Global, args: &WaitArgs) -> anyhow::Result<Exit> {
     })
 }
 
-/// Waits until `done` holds for each of the services, and prints which of them failed.
+/// Waits until `done` holds for each of the services, and prints which of them failed. If that
+/// takes long, it prints what it waits for.
 pub(crate) async fn until(
     session: &mut Session,
     names: &[Name],
     done: impl Fn(&ServiceSnapshot) -> bool,
 ) -> anyhow::Result<Exit> {
+    let mut silence = SILENCE;
     loop {
         let services: Vec<_> =
             names.iter().filter_map(|name| session.snapshot.service(name)).collect();
@@ -79,10 +84,19 @@ pub(crate) async fn until(
             }
             return Ok(exit);
         }
-        match session.connection.next().await? {
-            Some(answer) => update(&mut session.snapshot, answer.reply),
-            None => return Err(Error::ShutDown.into()),
-        };
+        match tokio::time::timeout(silence, session.connection.next()).await {
+            Ok(Ok(Some(answer))) => {
+                update(&mut session.snapshot, answer.reply);
+            }
+            Ok(Ok(None)) => return Err(Error::ShutDown.into()),
+            Ok(Err(error)) => return Err(error.into()),
+            Err(_) => {
+                silence *= 2;
+                if let Some(what) = progress::waiting(services, &[]) {
+                    print::progress(BUSY, "Waiting", &what);
+                }
+            }
+        }
     }
 }
 

@@ -273,6 +273,38 @@ mod tests {
     }
 
     #[test]
+    #[cfg(target_os = "linux")]
+    fn closed_connections_of_a_careless_server_are_recognised() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        sockopt::set_socket_reuseaddr(&listener, false).unwrap();
+        let mut caller = TcpStream::connect(address).unwrap();
+        // The side that closes first keeps the connection in `TIME_WAIT`.
+        drop(listener.accept().unwrap());
+        assert_eq!(std::io::Read::read(&mut caller, &mut [0]).unwrap(), 0);
+        drop(caller);
+        drop(listener);
+        let asked = [port("http", Some(address.port()))];
+        let mut sockets = Sockets::default();
+        let failure = sockets.bind(&"a".into(), &asked, false).unwrap_err().remove(0);
+        let BindFailure::Closing { port, remaining } = failure else { panic!("{failure:?}") };
+        assert_eq!(port, address.port());
+        assert!(remaining > std::time::Duration::ZERO, "{remaining:?}");
+    }
+
+    #[test]
+    fn reclaim_fails_once_another_program_listens() {
+        let mut sockets = Sockets::default();
+        let name = Name::from("a");
+        let number = sockets.bind(&name, &[port("http", None)], false).unwrap()[0];
+        sockets.release(&name);
+        assert!(sockets.reclaim(&name), "the port is free");
+        sockets.release(&name);
+        let _thief = TcpListener::bind(("127.0.0.1", number)).unwrap();
+        assert!(!sockets.reclaim(&name));
+    }
+
+    #[test]
     fn time_wait_connection_does_not_hold_the_port() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();

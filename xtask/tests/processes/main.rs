@@ -37,6 +37,7 @@ mod linking;
 mod logs;
 mod manifests;
 mod places;
+mod ports;
 mod programs;
 mod readers;
 mod readiness;

@@ -10,7 +10,8 @@ use tokio::time::{Instant, sleep_until};
 use xtask_client::connection::update;
 use xtask_client::protocol::{Reply, Request};
 use xtask_client::snapshot::{ServiceSnapshot, Snapshot};
-use xtask_core::plan::Plan;
+use xtask_core::plan::{Plan, Port};
+use xtask_core::stack::ServiceAddress;
 use xtask_core::terms::Name;
 
 use super::arrivals::Arrivals;
@@ -22,8 +23,7 @@ use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::cli::interrupt::Interrupts;
 use crate::session::connect::Session;
-use crate::system::context;
-use crate::system::wait_if_some;
+use crate::system::{context, listeners, wait_if_some};
 use crate::view::failure::{is_cause, is_well};
 use crate::view::progress::unused;
 
@@ -163,6 +163,10 @@ impl<'a> BringUp<'a> {
         let services = services_of(plan, &session.snapshot);
         reporter.ready(&session.snapshot, &services, &kept(before, &services))?;
         reporter.unused(&unused(before, &session.snapshot), &plan.stack);
+        reporter.strangers(&listeners::strangers(
+            &session.snapshot.runs().collect(),
+            &addresses(plan, &services),
+        ));
         Ok(())
     }
 
@@ -240,6 +244,21 @@ fn services_of<'a>(plan: &Plan, snapshot: &'a Snapshot) -> Vec<&'a ServiceSnapsh
     let known: BTreeMap<_, _> =
         snapshot.services.iter().map(|service| (&service.name, service)).collect();
     plan.services.iter().filter_map(|service| known.get(&service.name).copied()).collect()
+}
+
+/// Where the services are called.
+fn addresses(plan: &Plan, services: &[&ServiceSnapshot]) -> Vec<ServiceAddress> {
+    let of = |service: &&ServiceSnapshot| {
+        let declared = plan.service(&service.name).into_iter().flat_map(|planned| &planned.ports);
+        let ports = declared.filter_map(|port| Some((port, *service.ports.get(&port.name)?)));
+        let address = |(port, number): (&Port, u16)| ServiceAddress {
+            service: service.name.clone(),
+            host: port.host.clone(),
+            port: number,
+        };
+        ports.map(address).collect::<Vec<_>>()
+    };
+    services.iter().flat_map(of).collect()
 }
 
 /// The services that keep the run that they had before.

@@ -2,7 +2,7 @@
 //!
 //! The views word the lines.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tokio::task::spawn_blocking;
@@ -183,6 +183,13 @@ impl Reporter {
     pub(crate) fn unused(&self, names: &[&Name], stack: &str) {
         if let (Output::Text, Some(text)) = (self.output, progress::unused_text(names, stack)) {
             print::progress(WARN, "Unused", &text);
+        }
+    }
+
+    /// Reports other programs that callers of `localhost` may reach instead of a service.
+    pub(crate) fn strangers(&mut self, found: &BTreeMap<Name, Vec<String>>) {
+        for (name, strangers) in found {
+            self.line((WARN, "Warning", format!("{name}: {}", strangers.join("; "))));
         }
     }
 

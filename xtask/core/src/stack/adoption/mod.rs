@@ -136,8 +136,12 @@ impl Stack {
         id: Id,
         held: HeldPort,
         expected: Option<ExpectedProcess>,
-        found: InspectedHolder,
+        mut found: InspectedHolder,
     ) {
+        // Only the failed bind names the service of a port holder in this stack.
+        if let Some(known) = held.holder.as_ref().filter(|known| known.pid == found.holder.pid) {
+            found.holder.stack.clone_from(&known.stack);
+        }
         let node = &self.nodes[id];
         let relation = match &expected {
             Some(expected) => expected.relation(&found, node.build.linked.as_deref()),
