@@ -250,7 +250,7 @@ fn start_waits_while_the_system_holds_the_port() {
 }
 
 #[test]
-fn wait_for_a_port_ends_with_the_demand_for_it() {
+fn wait_for_a_port_ends_without_demand() {
     let mut s = Scenario::of([service("a").port(Some(5000))]);
     bind_failed(&mut s, closing(5000, 60), Vec::new());
     s.apply([service("a").port(Some(6000))]);
