@@ -7,6 +7,7 @@ mod active_run;
 pub(crate) mod containers;
 mod error;
 mod exit;
+mod libraries;
 mod logs;
 mod perform;
 mod probe;

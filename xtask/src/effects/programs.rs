@@ -1,11 +1,12 @@
 //! Keeps the programs that cargo linked in the folder of the stack, so that a restart during a
 //! failing rebuild starts the program that was accepted.
 //!
-//! A program is hard-linked, or copied across file systems. Equal content gets an equal number:
-//! cargo also relinks programs that did not change, and these need no restart.
+//! A program has its shared libraries of the build with it. The files are hard-linked, or copied
+//! across file systems. Equal content gets an equal number: cargo also relinks programs that did
+//! not change, and these need no restart.
 //!
 //! A program may look for files beside itself, as it finds them under `cargo run`. So a run starts
-//! from cargo's path as long as that file is the kept one.
+//! from cargo's path as long as the files there are the kept ones.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, Metadata};
@@ -17,8 +18,13 @@ use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
 use xtask_core::stack::{Artifact, LinkedProgram};
 use xtask_core::terms::Name;
 
+use crate::effects::libraries;
+
 /// How many programs of a service are kept, even if no run uses them.
 const KEEP: usize = 2;
+
+/// The folder beside a kept program with its libraries.
+const LIBRARIES: &str = "lib";
 
 #[derive(Debug)]
 pub(crate) struct Programs {
@@ -29,19 +35,47 @@ pub(crate) struct Programs {
 
 #[derive(Debug)]
 struct Kept {
-    path: PathBuf,
+    /// The program, then its libraries by name.
+    files: Vec<KeptFile>,
     content: u64,
-    /// Cargo's file when it last had this content.
-    source: Metadata,
 }
 
-/// The path from which the kept program at `kept` starts.
-pub(crate) fn start_path<'a>(kept: &'a str, linked: Option<&'a LinkedProgram>) -> &'a str {
-    let is_kept = |path: &str| {
-        let (kept, path) = (fs::metadata(kept), fs::metadata(path));
-        kept.and_then(|kept| Ok(is_same_file(&kept, &path?))).is_ok_and(|same| same)
+#[derive(Debug)]
+struct KeptFile {
+    path: PathBuf,
+    /// Cargo's file when it last had this content.
+    source: Source,
+}
+
+/// A file of cargo, without symbolic links: a hard link to one would be a symbolic link.
+#[derive(Debug)]
+struct Source {
+    path: PathBuf,
+    metadata: Metadata,
+}
+
+/// How the kept program at `kept` starts now: as cargo's, or with its own libraries first.
+pub(crate) fn start_of(kept: &str, linked: &LinkedProgram) -> LinkedProgram {
+    let is_kept = |kept: &Path, other: &Path| {
+        let (kept, other) = (fs::metadata(kept), fs::metadata(other));
+        kept.and_then(|kept| Ok(is_same_file(&kept, &other?))).is_ok_and(|same| same)
     };
-    linked.map(|linked| &*linked.path).filter(|path| is_kept(path)).unwrap_or(kept)
+    let own = Path::new(kept).with_file_name(LIBRARIES);
+    let libraries = fs::read_dir(&own).into_iter().flatten().flatten();
+    let libraries = libraries.map(|library| library.path()).collect::<Vec<_>>();
+    let is_found = |library: &PathBuf| {
+        let name = library.file_name().unwrap_or_default();
+        let mut places = linked.library_path.iter().map(|folder| Path::new(folder).join(name));
+        places.find(|place| place.is_file()).is_some_and(|place| is_kept(library, &place))
+    };
+    if is_kept(Path::new(kept), Path::new(&linked.path)) && libraries.iter().all(is_found) {
+        return linked.clone();
+    }
+    let mut library_path = linked.library_path.clone();
+    if !libraries.is_empty() {
+        library_path.insert(0, own.to_string_lossy().into_owned());
+    }
+    LinkedProgram { path: kept.to_owned(), library_path }
 }
 
 /// Whether two files are links to one, or one is an unchanged copy of the other.
@@ -67,63 +101,106 @@ impl Programs {
         program: LinkedProgram,
         in_use: &BTreeSet<PathBuf>,
     ) -> io::Result<Artifact> {
-        let path = Path::new(&program.path);
-        let source = fs::metadata(path)?;
-        // A hard link to a symbolic link would be a symbolic link.
-        let real = fs::canonicalize(path)?;
+        let path = PathBuf::from(&program.path);
+        let mut sources = vec![Source::of(&path)?];
+        let libraries = libraries::of_build(&program);
+        for library in libraries.values() {
+            sources.push(Source::of(library)?);
+        }
         let kept = self.services.entry(service.clone()).or_default();
-        for (at, old) in kept.iter_mut().enumerate().rev() {
-            if old.path.exists() && has_content_of(old, path, &source)? {
-                if !is_same_file(&old.source, &source) {
-                    // The new file with the old content is the one beside other files of cargo.
-                    let new = old.path.with_extension("new");
-                    let _ = keep(&real, &source, &new).and_then(|()| fs::rename(&new, &old.path));
-                }
-                old.source = source;
-                let same = kept.remove(at);
-                let artifact = artifact(&same, program);
+        for at in (0..kept.len()).rev() {
+            if kept[at].has_content_of(&sources)? {
+                let mut same = kept.remove(at);
+                same.refresh(sources);
+                let artifact = same.artifact(program);
                 kept.push(same);
                 return Ok(artifact);
             }
         }
 
         self.last_content += 1;
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        // The file keeps its name, which `--help` and `ps` show.
+        // The files keep their names, which `--help`, `ps` and the loader use.
         let folder = self.folder.join(service.as_str()).join(self.last_content.to_string());
-        fs::create_dir_all(&folder)?;
-        let own = folder.join(&*name);
-        keep(&real, &source, &own)?;
-        let new = Kept { path: own, content: self.last_content, source };
-        let artifact = artifact(&new, program);
+        let program_name = path.file_name().unwrap_or_default();
+        let names = libraries.keys().map(|name| Path::new(LIBRARIES).join(name));
+        let paths = std::iter::once(PathBuf::from(program_name)).chain(names);
+        let mut files = Vec::new();
+        for (path, source) in paths.map(|path| folder.join(path)).zip(sources) {
+            path.parent().map_or(Ok(()), fs::create_dir_all)?;
+            source.keep(&path)?;
+            files.push(KeptFile { path, source });
+        }
+        let new = Kept { files, content: self.last_content };
+        let artifact = new.artifact(program);
         kept.push(new);
         remove_old(kept, in_use);
         Ok(artifact)
     }
 }
 
-fn artifact(kept: &Kept, linked: LinkedProgram) -> Artifact {
-    let path = kept.path.to_string_lossy().into_owned();
-    Artifact { path, linked, content: kept.content, image: None }
-}
-
-/// Links or copies a program.
-fn keep(real: &Path, source: &Metadata, own: &Path) -> io::Result<()> {
-    let _ = fs::remove_file(own);
-    // A file on another file system, or of another owner, cannot be linked.
-    if fs::hard_link(real, own).is_err() {
-        fs::copy(real, own)?;
-        let modified = Timespec { tv_sec: source.mtime(), tv_nsec: source.mtime_nsec() };
-        let times = Timestamps { last_access: modified, last_modification: modified };
-        utimensat(CWD, own, &times, AtFlags::empty())?;
+impl Kept {
+    fn program(&self) -> &Path {
+        &self.files[0].path
     }
-    Ok(())
+
+    fn artifact(&self, linked: LinkedProgram) -> Artifact {
+        let path = self.program().to_string_lossy().into_owned();
+        Artifact { path, linked, content: self.content, image: None }
+    }
+
+    /// Whether it has these files with this content.
+    fn has_content_of(&self, sources: &[Source]) -> io::Result<bool> {
+        if self.files.len() != sources.len() {
+            return Ok(false);
+        }
+        for (file, source) in self.files.iter().zip(sources) {
+            let is_same = file.path.exists()
+                && file.source.path.file_name() == source.path.file_name()
+                && (file.source.is_unchanged(source)
+                    || have_same_content(&file.path, &source.path)?);
+            if !is_same {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Replaces files by new ones with the same content: these are beside cargo's other files.
+    fn refresh(&mut self, sources: Vec<Source>) {
+        for (file, source) in self.files.iter_mut().zip(sources) {
+            if !is_same_file(&file.source.metadata, &source.metadata) {
+                let new = file.path.with_extension("new");
+                let _ = source.keep(&new).and_then(|()| fs::rename(&new, &file.path));
+            }
+            file.source = source;
+        }
+    }
 }
 
-fn has_content_of(old: &Kept, path: &Path, source: &Metadata) -> io::Result<bool> {
-    let is_old = (old.source.dev(), old.source.ino()) == (source.dev(), source.ino())
-        && is_same_file(&old.source, source);
-    Ok(is_old || have_same_content(&old.path, path)?)
+impl Source {
+    fn of(path: &Path) -> io::Result<Self> {
+        Ok(Self { path: fs::canonicalize(path)?, metadata: fs::metadata(path)? })
+    }
+
+    fn is_unchanged(&self, now: &Self) -> bool {
+        let number = |file: &Metadata| (file.dev(), file.ino());
+        number(&self.metadata) == number(&now.metadata)
+            && is_same_file(&self.metadata, &now.metadata)
+    }
+
+    /// Links or copies the file to `path`.
+    fn keep(&self, path: &Path) -> io::Result<()> {
+        let _ = fs::remove_file(path);
+        // A file on another file system, or of another owner, cannot be linked.
+        if fs::hard_link(&self.path, path).is_err() {
+            fs::copy(&self.path, path)?;
+            let (tv_sec, tv_nsec) = (self.metadata.mtime(), self.metadata.mtime_nsec());
+            let modified = Timespec { tv_sec, tv_nsec };
+            let times = Timestamps { last_access: modified, last_modification: modified };
+            utimensat(CWD, path, &times, AtFlags::empty())?;
+        }
+        Ok(())
+    }
 }
 
 /// Whether two files are the same file, or have the same content.
@@ -155,9 +232,9 @@ fn remove_old(kept: &mut Vec<Kept>, in_use: &BTreeSet<PathBuf>) {
     let mut at = 0;
     kept.retain(|program| {
         at += 1;
-        let stays = at > surplus || in_use.contains(&program.path);
+        let stays = at > surplus || in_use.contains(program.program());
         if !stays {
-            let _ = program.path.parent().map(fs::remove_dir_all);
+            let _ = program.program().parent().map(fs::remove_dir_all);
         }
         stays
     });
@@ -228,26 +305,27 @@ mod tests {
         let path = fixture.link("one");
         let linked = program(&path);
         let one = fixture.accept(&path, &[]);
-        assert_eq!(start_path(&one.path, Some(&linked)), linked.path);
-        assert_eq!(start_path(&one.path, None), one.path);
+        let start = || start_of(&one.path, &linked);
+        assert_eq!(start(), linked);
         fixture.link("another");
-        assert_eq!(start_path(&one.path, Some(&linked)), one.path, "another build");
+        assert_eq!(start().path, one.path, "another build");
         fs::remove_file(&path).unwrap();
-        assert_eq!(start_path(&one.path, Some(&linked)), one.path, "`cargo clean`");
+        assert_eq!(start().path, one.path, "`cargo clean`");
         fixture.link("one");
         let again = fixture.accept(&path, &[]);
         assert_eq!(again, one);
-        assert_eq!(start_path(&one.path, Some(&linked)), linked.path, "linked again");
+        assert_eq!(start(), linked, "linked again");
     }
 
     #[test]
-    fn copied_program_has_the_time_of_its_source() {
+    fn copied_file_has_the_time_of_its_source() {
         let fixture = fixture();
-        let source = fs::metadata(fixture.link("one")).unwrap();
+        let metadata = fs::metadata(fixture.link("one")).unwrap();
         let copy = fixture.folder.path().join("copy");
         // It is on another file system.
-        keep(Path::new("/proc/self/stat"), &source, &copy).unwrap();
-        let copied = fs::metadata(&copy).unwrap();
+        let source = Source { path: "/proc/self/stat".into(), metadata };
+        source.keep(&copy).unwrap();
+        let (copied, source) = (fs::metadata(&copy).unwrap(), source.metadata);
         assert_eq!((copied.mtime(), copied.mtime_nsec()), (source.mtime(), source.mtime_nsec()));
     }
 

@@ -28,8 +28,8 @@ fn last_line(fixture: &Fixture, service: &str) -> String {
     fixture.xtask(&["logs", "--raw", "-n", "1", service]).ends_with(0).stdout.trim().to_owned()
 }
 
-#[test]
-fn shared_libraries_are_found_as_under_cargo_run() {
+/// Two services, one with a library of its build script, one with a member that is a `dylib`.
+fn with_shared_libraries() -> Fixture {
     let native =
         format!("unsafe extern \"C\" {{ fn nine() -> i32; }}\n{}", printing("unsafe { nine() }"));
     let library = PackageSpec::new("libs/shared", "shared").lib("pub fn nine() -> i32 { 9 }");
@@ -52,12 +52,37 @@ fn main() {
 }
 "#,
     );
+    fixture
+}
+
+#[test]
+fn shared_libraries_are_found_as_under_cargo_run() {
+    let fixture = with_shared_libraries();
     for arguments in [&["up", "-d"][..], &["up", "-d", "--no-build"]] {
         fixture.xtask(arguments).ends_with(0);
         assert!(last_line(&fixture, "native").ends_with("ran 9"));
         assert!(last_line(&fixture, "dynamic").ends_with("ran 9"));
         fixture.xtask(&["down"]).ends_with(0);
     }
+}
+
+#[test]
+fn changed_shared_library_restarts_only_its_programs() {
+    let fixture = with_shared_libraries();
+    fixture.xtask(&["up", "-d"]).ends_with(0);
+    let pid = |name| fixture.service(name)["pid"].as_i64();
+    let before = (pid("native"), pid("dynamic"));
+    fixture.edit("libs/shared/src/lib.rs", "9", "10");
+    fixture.xtask(&["up", "-d"]).ends_with(0);
+    assert!(last_line(&fixture, "dynamic").ends_with("ran 10"));
+    assert_eq!(pid("native"), before.0);
+    assert_ne!(pid("dynamic"), before.1);
+
+    fs::remove_dir_all(fixture.root().join("target")).unwrap();
+    fixture.xtask(&["restart", "--no-build", "native", "dynamic"]).ends_with(0);
+    assert_ne!(pid("native"), before.0);
+    assert!(last_line(&fixture, "native").ends_with("ran 9"));
+    assert!(last_line(&fixture, "dynamic").ends_with("ran 10"));
 }
 
 #[test]

@@ -12,8 +12,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::OnceCell;
+use xtask_core::stack::Artifact;
 use xtask_core::stack::effect::{ImageWanted, Neighbour};
-use xtask_core::stack::{Artifact, LinkedProgram};
 
 use super::ContainerError;
 use super::cleanup::{self, AfterCleanup, EngineRecord, STACK_LABEL};
@@ -21,7 +21,7 @@ use super::engine::{Engine, EngineError};
 use super::forwarder::Forwarder;
 use super::image::{self, Recipe, WORKSPACE_LABEL};
 use super::subnet::Subnet;
-use crate::effects::programs::start_path;
+use crate::effects::programs::start_of;
 use crate::system::{say, socket};
 
 #[derive(Debug)]
@@ -140,10 +140,7 @@ impl StackContainers {
         let recipe = Recipe {
             workspace: PathBuf::from(&wanted.workspace),
             service: service.to_owned(),
-            program: LinkedProgram {
-                path: start_path(&artifact.path, Some(&artifact.linked)).to_owned(),
-                library_path: artifact.linked.library_path.clone(),
-            },
+            program: start_of(&artifact.path, &artifact.linked),
             base: wanted.base.clone(),
             self_probe: wanted.self_probe.clone(),
         };

@@ -25,7 +25,7 @@ use crate::effects::probe::http::Request;
 use crate::effects::probe::{self, ExpectedListener, PollingProbe, Target};
 use crate::effects::process::notify::NotifySocket;
 use crate::effects::process::run::{ProcessRun, RunProbes};
-use crate::effects::programs::start_path;
+use crate::effects::programs::start_of;
 use crate::effects::spawn::{self, Exec, SpawnRequest};
 use crate::effects::{RunEvents, World};
 use crate::system::argument_size::size_fault;
@@ -41,12 +41,14 @@ impl World {
     ) -> Result<(), Error> {
         let events = self.events(service, run);
         let failed = |error: io::Error| Error::Start { subject: command.program.clone(), error };
-        let program = start_path(&command.program, command.linked.as_ref());
-        let path = find_program(program, self.contexts.get(command, "PATH"), &command.cwd)?;
+        let linked = command.linked.as_ref().map(|linked| start_of(&command.program, linked));
+        let program = linked.as_ref().map_or(&command.program, |linked| &linked.path).clone();
+        let command = &Command { linked, ..command.clone() };
+        let path = find_program(&program, self.contexts.get(command, "PATH"), &command.cwd)?;
 
         let notify = self.notify_socket(&events, command, &probes).map_err(failed)?;
         let env = self.contexts.environment(command, notify.as_deref().map(NotifySocket::path));
-        let args = [program].into_iter().chain(command.args.iter().map(String::as_str));
+        let args = [&program].into_iter().chain(&command.args);
         let exec = Exec::new(&path, args, env, &command.cwd, self.contexts.inherited(command))?;
         if let Some(size) = size_fault(&exec.args, &exec.env, exec.inherited.stack()) {
             return Err(Error::TooLong { program: program.to_owned(), size });
