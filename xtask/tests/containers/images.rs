@@ -92,6 +92,36 @@ fn image_with_unloadable_program_gets_no_tag() {
 }
 
 #[test]
+fn image_contains_the_libraries_of_the_build() {
+    let fixture = one_service("").write();
+    let Some(made) = Made::by(&fixture) else { return };
+    let image = || {
+        let images = fixture.xtask(&["image", "--json"]).ends_with(0).json();
+        images[0]["image"].as_str().unwrap().to_owned()
+    };
+    let base = image();
+    let build = r#"
+fn main() {
+    let out = std::env::var("OUT_DIR").unwrap();
+    std::fs::write(format!("{out}/nine.c"), "int nine(void) { return 9; }").unwrap();
+    let mut cc = std::process::Command::new("cc");
+    cc.args(["-shared", "-fPIC", "-o", "libnine.so", "nine.c"]).current_dir(&out);
+    assert!(cc.status().unwrap().success());
+    println!("cargo:rustc-link-search=native={out}\ncargo:rustc-link-lib=dylib=nine");
+}
+"#;
+    fixture.file("stock/build.rs", build);
+    let source = "unsafe extern \"C\" { fn nine() -> i32; }\n\
+                  fn main() { println!(\"ran {}\", unsafe { nine() }) }\n";
+    fixture.file("stock/src/bin/stockd.rs", source);
+    let run = |image: &str| made.ask(&["run", "--rm", "--network", "none", image]);
+    assert_eq!(run(&image()), "ran 9");
+    let metadata = format!("[workspace.metadata.xtask]\nbase-image = \"{base}\"\n\n[profile.dev]");
+    fixture.edit("Cargo.toml", "[profile.dev]", &metadata);
+    assert_eq!(run(&image()), "ran 9");
+}
+
+#[test]
 fn missing_engine_does_not_affect_processes() {
     let fixture = one_service("").write();
     let silent = fixture.spawn_with(&["image"], |command| {
