@@ -12,6 +12,8 @@ pub struct ProcessStat {
     pub parent: i32,
     /// Process group id.
     pub group: i32,
+    /// Session id.
+    pub session: i32,
     /// Start time in clock ticks since boot.
     pub started_ticks: u64,
 }
@@ -37,7 +39,7 @@ impl ProcessStat {
         self.state == b'T'
     }
 
-    /// `PID (NAME) STATE PARENT GROUP ...`; NAME may contain spaces and parentheses.
+    /// `PID (NAME) STATE PARENT GROUP SESSION ...`; NAME may contain spaces and parentheses.
     fn parse(stat: &[u8]) -> Option<Self> {
         let after_name = memchr::memrchr(b')', stat)? + 1;
         let mut fields = std::str::from_utf8(&stat[after_name..]).ok()?.split_ascii_whitespace();
@@ -45,7 +47,8 @@ impl ProcessStat {
             state: *fields.next()?.as_bytes().first()?,
             parent: fields.next()?.parse().ok()?,
             group: fields.next()?.parse().ok()?,
-            started_ticks: fields.nth(16)?.parse().ok()?,
+            session: fields.next()?.parse().ok()?,
+            started_ticks: fields.nth(15)?.parse().ok()?,
         })
     }
 }
@@ -56,8 +59,9 @@ mod tests {
 
     #[test]
     fn stat_accepts_a_process_name_with_parentheses() {
-        let line = b"12 (a) b) Z) S 1 77 77 0 -1 4194560 93 0 0 0 2 1 0 0 20 0 1 0 5678 2 3";
-        let stat = ProcessStat { state: b'S', parent: 1, group: 77, started_ticks: 5678 };
+        let line = b"12 (a) b) Z) S 1 77 76 0 -1 4194560 93 0 0 0 2 1 0 0 20 0 1 0 5678 2 3";
+        let stat =
+            ProcessStat { state: b'S', parent: 1, group: 77, session: 76, started_ticks: 5678 };
         assert_eq!(ProcessStat::parse(line), Some(stat));
         assert_eq!(ProcessStat::parse(b"12 (a"), None);
     }

@@ -30,10 +30,12 @@ use crate::effects::active_run::{ActiveRun, Process};
 use crate::effects::logs::file::LogFile;
 use crate::effects::process::adopt::HolderHandles;
 use crate::effects::process::environment::Contexts;
+use crate::effects::process::reaper::Reaper;
 use crate::effects::programs::Programs;
 use crate::system::context;
 use crate::system::limits::raise_open_files;
 use crate::system::proc;
+use crate::system::sweep::Mark;
 use crate::system::traffic::TrafficQuery;
 
 /// The longest path of a Unix socket, in bytes.
@@ -46,7 +48,7 @@ pub(crate) struct WorldSettings {
     pub(crate) state: PathBuf,
     /// A folder for sockets that only this user can enter; its path must be short.
     pub(crate) runtime: PathBuf,
-    /// The value of `XTASK_MARK` in the environment of every child.
+    /// The stack in `XTASK_MARK` in the environment of every child.
     pub(crate) mark: String,
 }
 
@@ -64,6 +66,7 @@ pub(crate) struct World {
     /// Each request that is queued on a port holds one handle.
     pub(crate) queued: BTreeMap<u16, Arc<()>>,
     pub(crate) notify_sockets: u64,
+    pub(crate) reaper: Reaper,
 }
 
 impl World {
@@ -81,7 +84,7 @@ impl World {
         raise_open_files();
         let programs = Programs::new(settings.state.join("programs"))?;
         Ok(Self {
-            contexts: Contexts::new(context::of_this_process(), &settings.mark),
+            contexts: Contexts::new(context::of_this_process()),
             containers: Arc::new(StackContainers::of(&settings.state, &settings.mark)),
             programs: Arc::new(Mutex::new(programs)),
             settings,
@@ -92,6 +95,7 @@ impl World {
             holder_handles: HolderHandles::default(),
             queued: BTreeMap::new(),
             notify_sockets: 0,
+            reaper: Reaper::start()?,
         })
     }
 
@@ -203,7 +207,7 @@ impl World {
         }
         let send = |number| match &active.process {
             Process::Unmanaged | Process::Container(_) => {}
-            Process::Child(leader) => leader.signal(number),
+            Process::Child(leader) => self.reaper.signal(leader, number),
             Process::Adopted { pidfd, .. } => {
                 let _ = pidfd_send_signal(pidfd, number);
             }
@@ -213,7 +217,11 @@ impl World {
             Signal::Pause => send(Number::STOP),
             Signal::Resume => send(Number::CONT),
             Signal::Stop(name) => {
-                send(signal_number(&name).unwrap_or(Number::TERM));
+                let number = signal_number(&name).unwrap_or(Number::TERM);
+                if let Process::Child(leader) = &active.process {
+                    return self.reaper.stop(leader, number);
+                }
+                send(number);
                 // A stopped process does not receive it before it continues.
                 send(Number::CONT);
             }
@@ -258,7 +266,7 @@ impl World {
         probes: Vec<PreparedProbe>,
     ) {
         for prepared in probes {
-            if let Some(target) = self.target(&prepared, command) {
+            if let Some(target) = self.target(events, &prepared, command) {
                 let listener = ExpectedListener::Any;
                 let (index, events) = (prepared.index, events.clone());
                 active.probes.tasks.start(PollingProbe { events, index, target, listener });
@@ -299,6 +307,11 @@ impl World {
         let logs = self.settings.state.join("logs");
         let new = || Arc::new(Mutex::new(LogFile::new(&logs, service)));
         Arc::clone(self.logs.entry(service.clone()).or_insert_with(new))
+    }
+
+    /// The mark of what a run starts.
+    pub(crate) fn mark_of(&self, events: &RunEvents) -> Mark {
+        Mark::of_run(&self.settings.mark, &events.service, events.run)
     }
 
     pub(crate) fn events(&self, service: &Name, run: Run) -> RunEvents {

@@ -21,6 +21,7 @@ use xtask_client::context::Context;
 
 use crate::effects::error::Error;
 use crate::system::group::Leader;
+use crate::system::sweep::Mark;
 
 /// The first descriptor of inherited sockets, as `sd_listen_fds` has it.
 pub(crate) const FIRST_SOCKET: RawFd = 3;
@@ -66,6 +67,8 @@ impl Inherited {
 #[derive(Debug)]
 pub(crate) struct SpawnRequest<'a> {
     pub(crate) exec: &'a Exec,
+    /// The mark in its environment by which what it leaves behind is known.
+    pub(crate) mark: Mark,
     /// Variables that are set to the pid of the child.
     pub(crate) pid_variables: &'static [&'static str],
     pub(crate) output: [BorrowedFd<'a>; 2],
@@ -185,7 +188,7 @@ pub(crate) fn start(request: &SpawnRequest<'_>) -> io::Result<Spawned> {
         // SAFETY: `getpid` has no preconditions.
         parent: unsafe { libc::getpid() },
     };
-    Ok(Spawned { leader: Leader::spawn(|| fork(&prepared))?, exec_report })
+    Ok(Spawned { leader: Leader::spawn(request.mark.clone(), || fork(&prepared))?, exec_report })
 }
 
 /// What the child needs, as pointers into memory of the parent.

@@ -1,7 +1,6 @@
 //! Tests of [`World`] with real processes, sockets and files.
 
 use std::future::Future;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -194,6 +193,7 @@ async fn until(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 mod logs;
+mod members;
 mod misbehaving;
 mod probes;
 mod processes;

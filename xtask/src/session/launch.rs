@@ -18,7 +18,7 @@ use xtask_client::snapshot::State;
 use super::connect::{Session, Supervisor, connect, lock, notify_if_slow, watch};
 use super::{Error, own_program};
 use crate::supervisor::leftovers::clean_locked;
-use crate::system::sweep::MARK;
+use crate::system::sweep::{MARK, Mark};
 
 /// A longer log is rotated before the next supervisor starts.
 const LONGEST_LOG_BYTES: u64 = 1024 * 1024;
@@ -122,7 +122,8 @@ fn spawn(
     command.current_dir("/").stdin(stdin);
     // The services of an outer stack mark what they start. A service that restarts its own
     // stack must not mark it: the sweep of that stack would kill the new supervisor.
-    if std::env::var_os(MARK).is_some_and(|mark| *mark == *paths.short_name()) {
+    let mark = std::env::var_os(MARK).map(|mark| Mark::Value(mark.into_encoded_bytes()));
+    if mark.is_some_and(|mark| mark.is_stack(&paths.short_name())) {
         command.env_remove(MARK);
     }
     // SAFETY: between fork and exec one call is made, which is async-signal-safe. In its own

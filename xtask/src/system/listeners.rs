@@ -6,26 +6,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use xtask_client::process_stat::ProcessStat;
 use xtask_core::stack::ServiceAddress;
 use xtask_core::terms::Name;
 use xtask_core::terms::host::callable_address;
 
+use crate::system::members::RunPids;
 use crate::system::socket::literal;
 use crate::system::tcp::{self, Socket};
 use crate::system::{port_holder, proc};
 
-/// The group leaders of runs, with their services.
-pub(crate) type Groups = BTreeMap<i32, Name>;
-
-/// The members of these groups.
-pub(crate) fn members(groups: &Groups) -> impl Iterator<Item = (i32, &Name)> {
-    proc::running().filter_map(|(pid, stat)| Some((pid, groups.get(&stat.group)?)))
-}
-
-/// Where the runs of these groups listen, if they do not listen at all of their own addresses.
+/// Where runs listen that do not listen at all of their own addresses.
 pub(crate) fn elsewhere(
-    groups: &Groups,
+    runs: &[RunPids],
     addresses: &[ServiceAddress],
 ) -> BTreeMap<Name, Vec<String>> {
     let listening = tcp::listening();
@@ -38,12 +30,8 @@ pub(crate) fn elsewhere(
         .filter(|address| !has_listener(address))
         .map(|address| &address.service)
         .collect();
-    let groups: Groups = (groups.iter())
-        .filter(|(_, service)| deaf.contains(service))
-        .map(|(group, service)| (*group, service.clone()))
-        .collect();
     let mut found: BTreeMap<Name, Vec<String>> = BTreeMap::new();
-    if groups.is_empty() {
+    if deaf.is_empty() {
         return found;
     }
     let mut by_inode: BTreeMap<u64, String> = tcp::listening_unix();
@@ -52,14 +40,14 @@ pub(crate) fn elsewhere(
     };
     let unexpected = listening.iter().filter(|socket| !is_expected(socket));
     by_inode.extend(unexpected.map(|socket| (socket.inode, shown(socket.local))));
-    // A leader precedes a child that inherited its socket.
-    let mut members: Vec<(i32, &Name)> = members(&groups).collect();
-    members.sort_by_key(|(pid, _)| !groups.contains_key(pid));
-    for (pid, service) in members {
-        for inode in proc::socket_inodes(pid) {
-            let Some(at) = by_inode.remove(&inode) else { continue };
-            let at = if groups.contains_key(&pid) { at } else { format!("{at} ({})", child(pid)) };
-            found.entry(service.clone()).or_default().push(at);
+    for (service, pids) in runs.iter().filter(|(service, _)| deaf.contains(service)) {
+        // The leader precedes a child that inherited its socket.
+        for (position, pid) in pids.iter().enumerate() {
+            for inode in proc::socket_inodes(*pid) {
+                let Some(at) = by_inode.remove(&inode) else { continue };
+                let at = if position == 0 { at } else { format!("{at} ({})", child(*pid)) };
+                found.entry(service.clone()).or_default().push(at);
+            }
         }
     }
     found
@@ -70,9 +58,10 @@ fn child(pid: i32) -> String {
 }
 
 /// Other programs at the other `localhost` of a service: on `::1` beside 127.0.0.1, or the other
-/// way round. `groups` are the runs of the stack.
+/// way round. `runs` are those of the stack, each with its leader
+/// at least.
 pub(crate) fn strangers(
-    groups: &Groups,
+    runs: &[RunPids],
     addresses: &[ServiceAddress],
 ) -> BTreeMap<Name, Vec<String>> {
     let listening = tcp::listening();
@@ -85,7 +74,7 @@ pub(crate) fn strangers(
         let Some(socket) = listening.iter().find(is_stranger) else { continue };
         let at = shown(socket.local);
         let text = match port_holder::of(other) {
-            Some(holder) if is_member(groups, holder.pid, &address.service) => continue,
+            Some(holder) if is_member(runs, holder.pid, &address.service) => continue,
             Some(holder) => format!(
                 "{at} is held by `{}` (pid {}, user {}): `{}`",
                 holder.program, holder.pid, holder.user, holder.command
@@ -98,9 +87,10 @@ pub(crate) fn strangers(
     found
 }
 
-fn is_member(groups: &Groups, pid: u32, service: &Name) -> bool {
-    let stat = ProcessStat::of(pid.cast_signed());
-    stat.is_some_and(|stat| groups.get(&stat.group) == Some(service))
+fn is_member(runs: &[RunPids], pid: u32, service: &Name) -> bool {
+    let line = proc::ancestry(pid.cast_signed());
+    let mut pids = runs.iter().filter(|(name, _)| name == service).flat_map(|(_, pids)| pids);
+    pids.any(|pid| line.contains(pid))
 }
 
 fn socket_address(address: &ServiceAddress) -> Option<SocketAddr> {
@@ -128,9 +118,8 @@ mod tests {
 
     use super::*;
 
-    fn own_group() -> Groups {
-        let group = rustix::process::getpgrp().as_raw_nonzero().get();
-        Groups::from([(group, "own".into())])
+    fn own_run() -> [RunPids; 1] {
+        [("own".into(), vec![std::process::id().cast_signed()])]
     }
 
     fn address(host: &str, port: u16) -> [ServiceAddress; 1] {
@@ -144,12 +133,12 @@ mod tests {
         let _unix = std::os::unix::net::UnixListener::bind(&path).unwrap();
         let tcp = TcpListener::bind("127.0.0.2:0").unwrap();
         let at = tcp.local_addr().unwrap();
-        let found = elsewhere(&own_group(), &address("127.0.0.1", unused));
+        let found = elsewhere(&own_run(), &address("127.0.0.1", unused));
         let listed = found["own"].join(" ");
         assert!(listed.contains(&at.to_string()), "{listed}");
         assert!(listed.contains(&format!("Unix socket `{}`", path.display())), "{listed}");
         let own = address("127.0.0.2", at.port());
-        assert!(elsewhere(&own_group(), &own).is_empty(), "it listens where callers look");
+        assert!(elsewhere(&own_run(), &own).is_empty(), "it listens where callers look");
     }
 
     #[test]
@@ -157,12 +146,12 @@ mod tests {
         let Ok(stranger) = TcpListener::bind("[::1]:0") else { return };
         let at = stranger.local_addr().unwrap();
         let service = address("127.0.0.1", at.port());
-        let found = strangers(&Groups::new(), &service);
+        let found = strangers(&[], &service);
         let text = &found["own"][0];
         let start = format!("{at} is held by `");
         assert!(text.starts_with(&start) && text.contains("localhost"), "{text}");
-        assert!(strangers(&own_group(), &service).is_empty(), "the run itself is no stranger");
-        assert!(strangers(&Groups::new(), &address("127.0.0.2", at.port())).is_empty());
+        assert!(strangers(&own_run(), &service).is_empty(), "the run itself is no stranger");
+        assert!(strangers(&[], &address("127.0.0.2", at.port())).is_empty());
     }
 
     fn free_port() -> u16 {

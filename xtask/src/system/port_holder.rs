@@ -10,8 +10,10 @@ use std::path::Path;
 use xtask_core::stack::BindFailure;
 use xtask_core::stack::event::{HolderStack, PortHolder};
 
+use crate::system::group::Leader;
+use crate::system::members::{Orphans, pids_of};
 use crate::system::tcp::{self, Socket};
-use crate::system::{group, pidfd, proc};
+use crate::system::{pidfd, proc};
 
 /// How often a lookup starts again because the port holder ended meanwhile.
 const ATTEMPTS: usize = 5;
@@ -96,16 +98,17 @@ pub(crate) fn reason_in_use(address: SocketAddr) -> Option<BindFailure> {
     Some(BindFailure::Closing { port, remaining })
 }
 
-/// Whether a member of the group holds the port at `address`.
-pub(crate) fn is_in_group(address: SocketAddr, leader: i32) -> bool {
+/// Whether a member of a run holds the port at `address`.
+pub(crate) fn is_member(address: SocketAddr, leader: &Leader) -> bool {
     let inodes = inodes_at(address);
     // Mostly it is the leader, and then no other process needs to be read.
-    has_one_of(leader, &inodes)
-        || group::members(leader).into_iter().any(|pid| has_one_of(pid, &inodes))
+    has_one_of(leader.id(), &inodes)
+        || pids_of(leader, &Orphans::look()).into_iter().any(|pid| has_one_of(pid, &inodes))
 }
 
-pub(crate) fn hides_in_group(leader: i32) -> bool {
-    group::members(leader).into_iter().any(proc::hides_descriptors)
+/// Whether the system denies this user a look at the sockets of a member of a run.
+pub(crate) fn hides_sockets(leader: &Leader) -> bool {
+    pids_of(leader, &Orphans::look()).into_iter().any(proc::hides_descriptors)
 }
 
 /// The process that has one of these sockets open. If several share it, as a server and its
@@ -160,6 +163,11 @@ fn stack_of(pid: i32) -> Option<HolderStack> {
         let (name, workspace) = supervised(&proc::arguments(pid))?;
         Some(HolderStack { name, workspace, service: None, supervisor: u32::try_from(pid).ok() })
     })
+}
+
+/// Whether a process is the supervisor of a stack, or its guardian.
+pub(crate) fn is_supervisor(pid: i32) -> bool {
+    supervised(&proc::arguments(pid)).is_some()
 }
 
 /// The stack name and workspace in the command line of a supervisor.

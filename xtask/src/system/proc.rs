@@ -16,11 +16,6 @@ pub(crate) fn all() -> impl Iterator<Item = i32> {
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
 
-/// Every process of this machine that has not ended, with its stat.
-pub(crate) fn running() -> impl Iterator<Item = (i32, ProcessStat)> {
-    all().filter_map(|pid| Some((pid, running_stat(pid)?)))
-}
-
 pub(crate) fn running_stat(pid: i32) -> Option<ProcessStat> {
     ProcessStat::of(pid).filter(|stat| !stat.is_zombie())
 }
@@ -50,10 +45,18 @@ pub(crate) fn own_ancestry() -> Vec<i32> {
     ancestry(std::process::id().cast_signed())
 }
 
-/// The children of this process; none if the system does not list all of them.
-pub(crate) fn own_children() -> Option<Vec<i32>> {
-    let (children, complete) = listed_children(std::process::id().cast_signed());
-    complete.then_some(children)
+/// How often the children of this process are read before all processes are scanned instead.
+const ATTEMPTS: usize = 5;
+
+/// All children of this process.
+pub(crate) fn own_children() -> Vec<i32> {
+    let own = std::process::id().cast_signed();
+    for _ in 0..ATTEMPTS {
+        if let (children, true) = listed_children(own) {
+            return children;
+        }
+    }
+    all().filter(|child| parent(*child) == Some(own)).collect()
 }
 
 /// The children of a process. Where the kernel does not list them, this scans all processes.

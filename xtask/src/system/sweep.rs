@@ -14,7 +14,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::system::{pidfd, proc};
 
-/// The variable that marks the processes of a stack; its value names the stack.
+/// The variable that marks the processes of a stack. Its value names the stack, or after a colon
+/// also the run: `STACK` or `STACK:SERVICE:RUN`.
 pub(crate) const MARK: &str = "XTASK_MARK";
 
 /// How long a sweep waits for killed processes. The kernel cannot end a process whose disk does
@@ -91,10 +92,10 @@ pub(crate) fn kill_marked(mark: &str, spared: &[i32]) -> Vec<KilledProcess> {
     while scans_without_match < 2 {
         scans_without_match += 1;
         for pid in proc::all().filter(|pid| !spared.contains(pid)) {
-            match marking(pid, mark) {
-                Marking::Marked => {}
-                Marking::Unmarked => continue,
-                Marking::Unknown => {
+            match mark_of(pid) {
+                found if found.is_stack(mark) => {}
+                Mark::Absent | Mark::Value(_) => continue,
+                Mark::Unreadable => {
                     if Instant::now() < exec_until {
                         scans_without_match = 0;
                     }
@@ -103,7 +104,7 @@ pub(crate) fn kill_marked(mark: &str, spared: &[i32]) -> Vec<KilledProcess> {
             }
             let Some(pidfd) = pidfd::open(pid) else { continue };
             // The pid may have been reused before the descriptor was opened, so check again.
-            if marking(pid, mark) != Marking::Marked || !proc::shares_pid_namespace(pid) {
+            if !mark_of(pid).is_stack(mark) || !proc::shares_pid_namespace(pid) {
                 continue;
             }
             let command = command_of(pid);
@@ -185,35 +186,58 @@ fn kill_below(
 }
 
 fn is_spared(pid: i32, spared: Option<Pid>) -> bool {
-    spared.is_some_and(|spared| spared.as_raw_nonzero().get() == pid)
-        || executes(pid, &ENGINE_PROGRAMS)
+    spared.is_some_and(|spared| spared.as_raw_nonzero().get() == pid) || is_engine_program(pid)
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Marking {
-    Marked,
-    Unmarked,
+/// Whether a process runs containers of an engine that has no daemon. Containers of other stacks
+/// may need it.
+pub(crate) fn is_engine_program(pid: i32) -> bool {
+    executes(pid, &ENGINE_PROGRAMS)
+}
+
+/// The value of [`MARK`] in the environment that a process was started with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Mark {
+    Absent,
     /// The process is in its exec, and its environment cannot be read at this moment.
-    Unknown,
+    Unreadable,
+    Value(Vec<u8>),
+}
+
+impl Mark {
+    /// The mark of what a run of a stack starts.
+    pub(crate) fn of_run(stack: &str, service: &str, run: u64) -> Self {
+        Self::Value(format!("{stack}:{service}:{run}").into_bytes())
+    }
+
+    /// Whether it names this run, the value of a leader's mark.
+    pub(crate) fn is_run(&self, run: &Self) -> bool {
+        matches!(self, Self::Value(_)) && self == run
+    }
+
+    /// Whether it names this stack, or a run of it.
+    pub(crate) fn is_stack(&self, stack: &str) -> bool {
+        let Self::Value(value) = self else { return false };
+        let rest = value.strip_prefix(stack.as_bytes());
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b":"))
+    }
 }
 
 /// Looks for the mark in the environment that a process was started with.
-pub(crate) fn marking(pid: i32, mark: &str) -> Marking {
-    let Some(variables) = proc::environment(pid) else { return Marking::Unmarked };
+pub(crate) fn mark_of(pid: i32) -> Mark {
+    let Some(variables) = proc::environment(pid) else { return Mark::Absent };
     let mut is_empty = true;
     for variable in variables {
         is_empty = false;
-        match proc::value_of(&variable, MARK) {
-            Some(value) if value == mark.as_bytes() => return Marking::Marked,
-            Some(_) => return Marking::Unmarked,
-            None => {}
+        if let Some(value) = proc::value_of(&variable, MARK) {
+            return Mark::Value(value.to_vec());
         }
     }
     // Kernel threads and zombies have no program.
     if is_empty && proc::arguments(pid).is_empty() && proc::executable(pid).is_some() {
-        Marking::Unknown
+        Mark::Unreadable
     } else {
-        Marking::Unmarked
+        Mark::Absent
     }
 }
 
@@ -273,11 +297,11 @@ mod tests {
     #[test]
     fn kill_marked_kills_only_the_exact_mark() {
         let mark = format!("sweep-{}", std::process::id());
-        let hit = marked(&mark);
+        let hit = marked(&format!("{mark}:a:1"));
         let other = marked(&format!("{mark}x"));
         let spared = marked(&mark);
         // The environment can be read once the exec is done.
-        let is_marked = |group: &Group| marking(group.pid(), &mark) == Marking::Marked;
+        let is_marked = |group: &Group| mark_of(group.pid()).is_stack(&mark);
         wait_until(|| is_marked(&hit) && is_marked(&spared));
 
         let killed = kill_marked(&mark, &[spared.pid()]);

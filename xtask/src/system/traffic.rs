@@ -1,7 +1,7 @@
 //! Queries the sockets of this machine about a stack: which service calls which, and how many
 //! callers wait.
 //!
-//! Sockets of a process group are matched by both of their ends. A query is a snapshot:
+//! Sockets of a run's processes are matched by both of their ends. A query is a snapshot:
 //! connections that opened and closed in between are missed. It takes as long as the kernel needs
 //! to list every connection of this machine. It is prepared where the runs are known, and can run
 //! on another thread.
@@ -15,7 +15,8 @@ use xtask_core::stack::ServiceAddress;
 use xtask_core::terms::Name;
 
 use crate::system::group::Leader;
-use crate::system::listeners::{self, Groups};
+use crate::system::listeners;
+use crate::system::members::{Orphans, RunPids, pids_of};
 use crate::system::proc;
 use crate::system::socket::literal;
 use crate::system::tcp::{self, Socket, SocketState};
@@ -46,11 +47,13 @@ impl TrafficQuery {
             waiting.entry(*port).and_modify(|all| *all = all.saturating_sub(*own));
         }
         let active = self.leaders.iter().filter(|(leader, _)| !leader.is_reaped());
-        let groups = active.map(|(leader, name)| (leader.id(), name.clone())).collect();
-        let mut calls = between(&groups, &self.addresses);
-        let mut elsewhere = listeners::elsewhere(&groups, &self.addresses);
-        let strangers = listeners::strangers(&groups, &self.addresses);
-        // The group id of a run that was reaped meanwhile may have been reused.
+        let orphans = Orphans::look();
+        let runs: Vec<RunPids> =
+            active.map(|(leader, name)| (name.clone(), pids_of(leader, &orphans))).collect();
+        let mut calls = between(&runs, &self.addresses);
+        let mut elsewhere = listeners::elsewhere(&runs, &self.addresses);
+        let strangers = listeners::strangers(&runs, &self.addresses);
+        // The pids of a run that was reaped meanwhile may have been reused.
         let ended: Vec<&Name> = (self.leaders.iter())
             .filter_map(|(leader, name)| leader.is_reaped().then_some(name))
             .collect();
@@ -66,9 +69,9 @@ struct Outgoing {
 }
 
 /// The calls between services, one for each pair. A waiting call takes precedence over an accepted
-/// one. `groups` are the group leaders of the active runs, `addresses` those of the services.
-fn between(groups: &Groups, addresses: &[ServiceAddress]) -> Vec<Call> {
-    if groups.is_empty() || addresses.is_empty() {
+/// one. `runs` are the active runs, `addresses` those of the services.
+fn between(runs: &[RunPids], addresses: &[ServiceAddress]) -> Vec<Call> {
+    if runs.is_empty() || addresses.is_empty() {
         return Vec::new();
     }
     let outgoing = outgoing(&tcp::all(), addresses);
@@ -76,8 +79,8 @@ fn between(groups: &Groups, addresses: &[ServiceAddress]) -> Vec<Call> {
     if outgoing.is_empty() {
         return Vec::new();
     }
-    for (pid, from) in listeners::members(groups) {
-        for inode in proc::socket_inodes(pid) {
+    for (from, pids) in runs {
+        for inode in pids.iter().flat_map(|pid| proc::socket_inodes(*pid)) {
             if let Some(Outgoing { to, state }) = outgoing.get(&inode) {
                 let known = found.entry((from.clone(), to.clone())).or_insert(*state);
                 *known = (*known).min(*state);
@@ -182,12 +185,12 @@ mod tests {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let own = listener.local_addr().unwrap();
         let _caller = std::net::TcpStream::connect(own).unwrap();
-        let group = rustix::process::getpgrp().as_raw_nonzero().get();
-        let groups = BTreeMap::from([(group, Name::from("caller"))]);
+        let pid = std::process::id().cast_signed();
+        let runs = [(Name::from("caller"), vec![pid])];
         let called = [address("called", "127.0.0.1", own.port())];
         let state = |state| [Call { from: "caller".into(), to: "called".into(), state }];
-        assert_eq!(between(&groups, &called), state(CallState::Waiting));
+        assert_eq!(between(&runs, &called), state(CallState::Waiting));
         let _accepted = listener.accept().unwrap();
-        assert_eq!(between(&groups, &called), state(CallState::Accepted));
+        assert_eq!(between(&runs, &called), state(CallState::Accepted));
     }
 }

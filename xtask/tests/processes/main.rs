@@ -36,6 +36,7 @@ mod launcher;
 mod linking;
 mod logs;
 mod manifests;
+mod membership;
 mod places;
 mod ports;
 mod programs;

@@ -163,10 +163,9 @@ impl<'a> BringUp<'a> {
         let services = services_of(plan, &session.snapshot);
         reporter.ready(&session.snapshot, &services, &kept(before, &services))?;
         reporter.unused(&unused(before, &session.snapshot), &plan.stack);
-        reporter.strangers(&listeners::strangers(
-            &session.snapshot.runs().collect(),
-            &addresses(plan, &services),
-        ));
+        let runs: Vec<_> =
+            session.snapshot.runs().map(|(leader, name)| (name, vec![leader])).collect();
+        reporter.strangers(&listeners::strangers(&runs, &addresses(plan, &services)));
         Ok(())
     }
 

@@ -18,7 +18,7 @@ use crate::effects::containers::engine::Engine;
 use crate::effects::containers::run::{ContainerHandle, ContainerRun};
 use crate::effects::error::Error;
 use crate::effects::process::run::RunProbes;
-use crate::system::sweep::MARK;
+use crate::system::sweep::Mark;
 
 impl World {
     pub(crate) fn try_start_container(
@@ -65,8 +65,8 @@ impl World {
         let env = self.contexts.set_by(command).into_iter();
         let env = env.map(|(name, value)| (name, value.to_string_lossy().into_owned()));
         // Processes that it starts may serve other containers. The sweep must not kill them.
-        let unmarked = vec![(MARK.to_owned(), String::new())];
-        let none = Command { watchdog_us: None, env: unmarked, ..bare };
+        let mark = Mark::Absent;
+        let none = Command { watchdog_us: None, ..bare };
         let container_run = ContainerRun {
             events,
             containers: Arc::clone(&self.containers),
@@ -75,7 +75,7 @@ impl World {
             start_timeout,
             sockets,
             handle,
-            environment: self.contexts.environment(&none, None),
+            environment: self.contexts.environment(&none, None, &mark),
             pipes,
             ends,
             notify,

@@ -24,6 +24,7 @@ use crate::effects::process::notify::NotifySocket;
 use crate::effects::spawn::{self, Exec, SpawnRequest};
 use crate::system::group::Leader;
 use crate::system::say;
+use crate::system::sweep::Mark;
 
 /// After how long the probes report that the engine has not created the container.
 const SLOW: Duration = Duration::from_secs(3);
@@ -118,6 +119,7 @@ impl ContainerRun {
             .map_err(io::Error::other)?;
         let spawned = spawn::start(&SpawnRequest {
             exec: &exec,
+            mark: Mark::Absent,
             pid_variables: &[],
             output: [self.ends[0].as_fd(), self.ends[1].as_fd()],
             sockets: Vec::new(),

@@ -26,6 +26,7 @@ use crate::effects::exit::{KillOnDrop, wait_for_exec, wait_for_exit};
 use crate::effects::probe::http::{Queued, Request};
 use crate::effects::spawn::{self, Exec, SpawnRequest};
 use crate::system::group::Leader;
+use crate::system::sweep::Mark;
 use crate::system::{port_holder, socket, tcp};
 
 /// The first and the longest pause between two attempts.
@@ -72,12 +73,10 @@ pub(crate) enum Target {
 pub(crate) enum ExpectedListener {
     /// Any process: the supervisor holds the socket, or the service is not managed.
     Any,
-    Group(Arc<Leader>),
+    /// A member of the run.
+    Run(Arc<Leader>),
     /// A process in a container, by the first process of the container and the port inside.
-    Container {
-        init: u32,
-        port: u16,
-    },
+    Container { init: u32, port: u16 },
 }
 
 /// The tasks of the probes of one run, which are stopped together.
@@ -161,7 +160,7 @@ impl PollingProbe {
 impl ExpectedListener {
     /// Checks that the expected process listens at `address`.
     pub(crate) fn check(&self, address: SocketAddr) -> Result<(), Error> {
-        let group = match self {
+        let leader = match self {
             Self::Any => return Ok(()),
             Self::Container { init, port } => {
                 return match tcp::listens_in(*init, *port) {
@@ -169,15 +168,15 @@ impl ExpectedListener {
                     Some(true) | None => Ok(()),
                 };
             }
-            Self::Group(leader) => leader.id(),
+            Self::Run(leader) => leader,
         };
-        if port_holder::is_in_group(address, group) {
+        if port_holder::is_member(address, leader) {
             return Ok(());
         }
         match port_holder::of(address) {
             Some(holder) => Err(Error::OtherListener { port: address.port(), holder }),
             // A member with more rights than this process hides its sockets.
-            None if port_holder::hides_in_group(group) => Ok(()),
+            None if port_holder::hides_sockets(leader) => Ok(()),
             None => Err(Error::HiddenListener(address.port())),
         }
     }
@@ -198,8 +197,13 @@ async fn attempt_command(command: &Exec) -> Result<(), Error> {
 async fn run(exec: &Exec) -> io::Result<Exit> {
     let null = std::fs::File::options().write(true).open("/dev/null")?;
     let output = [null.as_fd(), null.as_fd()];
-    let spawned =
-        spawn::start(&SpawnRequest { exec, pid_variables: &[], output, sockets: Vec::new() })?;
+    let spawned = spawn::start(&SpawnRequest {
+        exec,
+        mark: Mark::Absent,
+        pid_variables: &[],
+        output,
+        sockets: Vec::new(),
+    })?;
     let child = KillOnDrop(Arc::new(spawned.leader));
     let executed = wait_for_exec(&child.0, spawned.exec_report).await;
     executed.map_err(|failure| failure.error)?;

@@ -25,7 +25,7 @@ use crate::effects::process::launch::find_program;
 use crate::effects::programs::have_same_content;
 use crate::system::pidfd::ExitWatch;
 use crate::system::port_holder::{HolderHandle, Lookup, describe, look_up};
-use crate::system::sweep::MARK;
+use crate::system::sweep::{Mark, mark_of};
 use crate::system::{pidfd, proc, socket};
 
 impl World {
@@ -149,12 +149,10 @@ impl Inspection {
         // A stack whose state folder was deleted has the same mark as this one.
         let has_other_supervisor = (holder.stack.as_ref())
             .is_some_and(|stack| stack.supervisor != Some(std::process::id()));
-        let started_by = match value(MARK) {
-            None => StartedBy::Hand,
-            Some(mark) if mark == self.mark.as_bytes() && !has_other_supervisor => {
-                StartedBy::ThisStack
-            }
-            Some(_) => StartedBy::OtherStack,
+        let started_by = match mark_of(pid) {
+            Mark::Absent | Mark::Unreadable => StartedBy::Hand,
+            mark if mark.is_stack(&self.mark) && !has_other_supervisor => StartedBy::ThisStack,
+            Mark::Value(_) => StartedBy::OtherStack,
         };
         InspectedHolder {
             holder,

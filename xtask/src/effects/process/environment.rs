@@ -12,7 +12,7 @@ use xtask_client::context::Context;
 use xtask_core::stack::Command;
 
 use crate::effects::spawn::Inherited;
-use crate::system::sweep::MARK;
+use crate::system::sweep::{MARK, Mark};
 
 /// The search path that cargo extends on this system.
 pub(crate) const LIBRARY_PATH: &str = match cfg!(target_os = "macos") {
@@ -22,16 +22,15 @@ pub(crate) const LIBRARY_PATH: &str = match cfg!(target_os = "macos") {
 
 #[derive(Debug)]
 pub(crate) struct Contexts {
-    mark: OsString,
     /// Each by its number. The supervisor's own is always there.
     known: BTreeMap<u64, Arc<Context>>,
     last: u64,
 }
 
 impl Contexts {
-    /// The supervisor's own context, for children with `mark`.
-    pub(crate) fn new(own: Context, mark: &str) -> Self {
-        Self { mark: mark.into(), known: BTreeMap::from([(0, Arc::new(own))]), last: 0 }
+    /// The supervisor's own context.
+    pub(crate) fn new(own: Context) -> Self {
+        Self { known: BTreeMap::from([(0, Arc::new(own))]), last: 0 }
     }
 
     /// Keeps a context, and returns its number. Equal contexts have one number.
@@ -78,16 +77,23 @@ impl Contexts {
         Inherited::of(self.of(command.context))
     }
 
-    /// The environment of one run with this `NOTIFY_SOCKET`, without the variables that hold its
-    /// pid. Values with a NUL byte cannot be set, and are left out.
-    pub(crate) fn environment(&self, command: &Command, notify: Option<&Path>) -> Vec<CString> {
+    /// The environment of one run with this `NOTIFY_SOCKET` and `XTASK_MARK`, without the variables
+    /// that hold its pid. Values with a NUL byte cannot be set, and are left out.
+    pub(crate) fn environment(
+        &self,
+        command: &Command,
+        notify: Option<&Path>,
+        mark: &Mark,
+    ) -> Vec<CString> {
         let base = self.of(command.context).variables.iter();
         let mut all: BTreeMap<OsString, OsString> =
             base.map(|(name, value)| (name.0.clone(), value.0.clone())).collect();
         let mut set = |name: &str, value: OsString| drop(all.insert(name.into(), value));
-        set(MARK, self.mark.clone());
         for (name, value) in self.set_by(command) {
             set(&name, value);
+        }
+        if let Mark::Value(mark) = mark {
+            set(MARK, OsStr::from_bytes(mark).into());
         }
         if let Some(path) = notify {
             set("NOTIFY_SOCKET", path.into());
@@ -128,23 +134,23 @@ mod tests {
     }
 
     fn rendered(contexts: &Contexts, command: &Command) -> Vec<String> {
-        let entries = contexts.environment(command, None).into_iter();
+        let entries = contexts.environment(command, None, &Mark::of_run("m", "a", 1)).into_iter();
         entries.map(|entry| entry.into_string().unwrap()).collect()
     }
 
     #[test]
     fn command_gets_the_variables_of_its_context() {
-        let mut contexts = Contexts::new(context(&[("A", "old"), ("B", "old")]), "m");
+        let mut contexts = Contexts::new(context(&[("A", "old"), ("B", "old")]));
         let number = contexts.keep(context(&[("A", "new")]));
         let mut command = command("x", &[]);
-        assert_eq!(rendered(&contexts, &command), ["A=old", "B=old", "XTASK_MARK=m"]);
+        assert_eq!(rendered(&contexts, &command), ["A=old", "B=old", "XTASK_MARK=m:a:1"]);
         command.context = number;
-        assert_eq!(rendered(&contexts, &command), ["A=new", "XTASK_MARK=m"]);
+        assert_eq!(rendered(&contexts, &command), ["A=new", "XTASK_MARK=m:a:1"]);
     }
 
     #[test]
     fn equal_contexts_share_a_number_and_unused_are_dropped() {
-        let mut contexts = Contexts::new(context(&[]), "m");
+        let mut contexts = Contexts::new(context(&[]));
         let first = contexts.keep(context(&[("A", "1")]));
         let second = contexts.keep(context(&[("A", "2")]));
         assert_eq!(contexts.keep(context(&[("A", "1")])), first);
@@ -159,7 +165,7 @@ mod tests {
         let library_path = vec!["/t/debug".to_owned(), "/t/debug/deps".to_owned()];
         command.linked = Some(LinkedProgram { path: "/t/debug/x".to_owned(), library_path });
         let path = |pairs: &[(&str, &str)], command: &Command| {
-            let all = rendered(&Contexts::new(context(pairs), "m"), command);
+            let all = rendered(&Contexts::new(context(pairs)), command);
             all.iter().find_map(|entry| entry.strip_prefix("LD_LIBRARY_PATH=").map(str::to_owned))
         };
         assert_eq!(path(&[], &command).unwrap(), "/t/debug:/t/debug/deps");
@@ -174,20 +180,20 @@ mod tests {
 
     #[test]
     fn declared_value_yields_to_the_shell_where_allowed() {
-        let contexts = Contexts::new(context(&[("A", "shell"), ("B", "shell")]), "m");
+        let contexts = Contexts::new(context(&[("A", "shell"), ("B", "shell")]));
         let mut command = command("x", &[]);
         let set = |name: &str| (name.to_owned(), "declared".to_owned());
         command.env = vec![set("A"), set("B"), set("C")];
         command.shell_wins = vec!["A".to_owned(), "C".to_owned()];
         let all = rendered(&contexts, &command);
-        assert_eq!(all, ["A=shell", "B=declared", "C=declared", "XTASK_MARK=m"]);
+        assert_eq!(all, ["A=shell", "B=declared", "C=declared", "XTASK_MARK=m:a:1"]);
     }
 
     #[test]
     fn sockets_are_announced_by_name() {
         let mut command = command("x", &[]);
         command.sockets = vec!["http".into(), "metrics".into()];
-        let all = rendered(&Contexts::new(context(&[]), "m"), &command);
-        assert_eq!(all, ["LISTEN_FDNAMES=http:metrics", "LISTEN_FDS=2", "XTASK_MARK=m"]);
+        let all = rendered(&Contexts::new(context(&[])), &command);
+        assert_eq!(all, ["LISTEN_FDNAMES=http:metrics", "LISTEN_FDS=2", "XTASK_MARK=m:a:1"]);
     }
 }

@@ -47,7 +47,9 @@ impl World {
         let path = find_program(&program, self.contexts.get(command, "PATH"), &command.cwd)?;
 
         let notify = self.notify_socket(&events, command, &probes).map_err(failed)?;
-        let env = self.contexts.environment(command, notify.as_deref().map(NotifySocket::path));
+        let mark = self.mark_of(&events);
+        let notify_path = notify.as_deref().map(NotifySocket::path);
+        let env = self.contexts.environment(command, notify_path, &mark);
         let args = [&program].into_iter().chain(&command.args);
         let exec = Exec::new(&path, args, env, &command.cwd, self.contexts.inherited(command))?;
         if let Some(size) = size_fault(&exec.args, &exec.env, exec.inherited.stack()) {
@@ -65,6 +67,7 @@ impl World {
         let sockets = sockets.ok_or_else(|| Error::Unbound(service.clone()))?;
         let spawned = spawn::start(&SpawnRequest {
             exec: &exec,
+            mark,
             pid_variables: pid_variables(command),
             output: [ends[0].as_fd(), ends[1].as_fd()],
             sockets,
@@ -74,7 +77,7 @@ impl World {
         let leader = Arc::new(spawned.leader);
         let polling = targets.into_iter().map(|(index, own, target)| {
             let listener = if own && cfg!(target_os = "linux") {
-                ExpectedListener::Group(Arc::clone(&leader))
+                ExpectedListener::Run(Arc::clone(&leader))
             } else {
                 ExpectedListener::Any
             };
@@ -85,6 +88,7 @@ impl World {
         let process_run = ProcessRun {
             events,
             leader,
+            reaper: self.reaper.clone(),
             exec_report: spawned.exec_report,
             program: path.to_string_lossy().into_owned(),
             cwd: command.cwd.clone(),
@@ -138,7 +142,7 @@ impl World {
                         targets.push((prepared.index, false, Target::Invalid(error)));
                     }
                 }
-            } else if let Some(target) = self.target(&prepared, command) {
+            } else if let Some(target) = self.target(events, &prepared, command) {
                 let own = prepared.address.as_ref().is_some_and(|(_, port)| {
                     !prepared.queued && !self.sockets.listens(&events.service, *port)
                 });
@@ -149,7 +153,12 @@ impl World {
     }
 
     /// The target of a prepared probe; none for passive probes.
-    pub(crate) fn target(&mut self, prepared: &PreparedProbe, command: &Command) -> Option<Target> {
+    pub(crate) fn target(
+        &mut self,
+        events: &RunEvents,
+        prepared: &PreparedProbe,
+        command: &Command,
+    ) -> Option<Target> {
         let address = || prepared.address.clone().ok_or(probe::Error::NoAddress);
         let target = match &prepared.probe {
             Kind::Notify | Kind::Log { .. } => return None,
@@ -163,7 +172,7 @@ impl World {
                 Target::Http { host, port, request, status: status.clone(), queued }
             }),
             Kind::Tcp { .. } => address().map(|(host, port)| Target::Tcp { host, port }),
-            Kind::Command { .. } => self.command_target(prepared, command),
+            Kind::Command { .. } => self.command_target(events, prepared, command),
         };
         Some(target.unwrap_or_else(Target::Invalid))
     }
@@ -175,6 +184,7 @@ impl World {
 
     fn command_target(
         &self,
+        events: &RunEvents,
         prepared: &PreparedProbe,
         command: &Command,
     ) -> Result<Target, probe::Error> {
@@ -182,7 +192,7 @@ impl World {
         let bare = Command { sockets: Vec::new(), watchdog_us: None, ..command.clone() };
         let name = prepared.command.first().ok_or(probe::Error::EmptyCommand)?;
         let program = find_program(name, self.contexts.get(command, "PATH"), &command.cwd)?;
-        let env = self.contexts.environment(&bare, None);
+        let env = self.contexts.environment(&bare, None, &self.mark_of(events));
         let inherited = self.contexts.inherited(command);
         let (args, cwd) = (&prepared.command, &command.cwd);
         Ok(Target::Command(Exec::new(&program, args, env, cwd, inherited)?))

@@ -5,4 +5,5 @@ pub(crate) mod environment;
 pub(crate) mod launch;
 pub(crate) mod notify;
 pub(crate) mod orphans;
+pub(crate) mod reaper;
 pub(crate) mod run;

@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::system::group::{reap, running_orphans, zombie_orphans};
-use crate::system::sweep::{Marking, marking};
+use crate::system::sweep::{Mark, mark_of};
 
 /// How long other code has to reap a zombie.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -59,7 +59,8 @@ pub(crate) fn end(mark: &str) -> bool {
 /// Running orphans that carry the mark, or may carry it.
 fn marked(mark: &str) -> Vec<i32> {
     // A child of this process whose mark is unknown was left by a marked process.
-    running_orphans().filter(|pid| marking(*pid, mark) != Marking::Unmarked).collect()
+    let is_marked = |found: Mark| found.is_stack(mark) || found == Mark::Unreadable;
+    running_orphans().filter(|pid| is_marked(mark_of(*pid))).collect()
 }
 
 /// Reaps orphans until there are no zombies. A signal that arrives meanwhile starts it again.

@@ -1,11 +1,10 @@
-//! Follows one run from fork to end: the exec, the exit of its leader, the end of its group.
+//! Follows one run from fork to end: the exec, the exit of its leader, the end of its members.
 //!
-//! Each run has one task, which reads top to bottom. The leader is reaped after its group is
-//! empty, so that a signal to the group cannot reach an unrelated process.
+//! Each run has one task, which reads top to bottom. The leader is reaped after all other members
+//! have ended, so that a signal to its group cannot reach an unrelated process.
 
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, PoisonError, Weak};
-use std::time::Duration;
 
 use tokio::task::JoinSet;
 
@@ -16,10 +15,8 @@ use crate::effects::logs::Pipe;
 use crate::effects::logs::lines::LogPatterns;
 use crate::effects::probe::{PollingProbe, ProbeTasks};
 use crate::effects::process::notify::NotifySocket;
+use crate::effects::process::reaper::Reaper;
 use crate::system::group::Leader;
-
-/// The first and the longest pause between two checks of a group whose leader has exited.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
 
 /// What can pass the probes of one run: polling tasks, log patterns and the notify socket.
 #[derive(Clone, Debug)]
@@ -50,6 +47,7 @@ impl RunProbes {
 pub(crate) struct ProcessRun {
     pub(crate) events: RunEvents,
     pub(crate) leader: Arc<Leader>,
+    pub(crate) reaper: Reaper,
     pub(crate) exec_report: OwnedFd,
     pub(crate) program: String,
     pub(crate) cwd: String,
@@ -79,11 +77,7 @@ impl ProcessRun {
         self.probes.stop();
         self.events.exited(exit);
 
-        let (mut pause, longest) = PAUSES;
-        while self.leader.has_survivors() {
-            tokio::time::sleep(pause).await;
-            pause = (pause * 3 / 2).min(longest);
-        }
+        self.reaper.none_left(&self.leader).await;
         self.leader.reap();
         output.finish();
         self.events.gone();
@@ -117,8 +111,7 @@ impl OutputTasks {
         }
     }
 
-    /// Reads what the rest of the group printed, and closes the notify socket. Processes that left
-    /// the group may still print.
+    /// Reads what the other members printed, and closes the notify socket.
     pub(crate) fn finish(self) {
         self.pipes.iter().for_each(|pipe| pipe.drain());
     }

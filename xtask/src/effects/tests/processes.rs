@@ -92,7 +92,7 @@ fn child_gets_its_own_group_and_variables() {
         let (group, pid) = lines[0].split_once(' ').unwrap();
         assert_eq!(group, pid);
         let mark = mark(fixture.folder.path());
-        assert_eq!(lines[1..3], ["/".to_owned(), format!("yes {mark} none")]);
+        assert_eq!(lines[1..3], ["/".to_owned(), format!("yes {mark}:a:1 none")]);
         assert_eq!(lines[3], format!("5000000 {pid}"));
     });
 }
@@ -162,37 +162,6 @@ fn gone_waits_for_a_grandchild_after_the_leader() {
         fixture.until_gone().await;
         assert!(!is_running(&grandchild));
     });
-}
-
-#[test]
-fn detached_grandchild_delays_nothing_and_is_reaped() {
-    with_world(async |mut fixture| {
-        let detached = leave_a_detached_grandchild(&mut fixture).await;
-        let pid = rustix::process::Pid::from_raw(detached.parse().unwrap()).unwrap();
-        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
-        let path = PathBuf::from(format!("/proc/{detached}"));
-        until("the orphan is reaped", || !path.exists()).await;
-    });
-}
-
-#[test]
-#[cfg(target_os = "linux")]
-fn detached_grandchild_ends_with_the_stack() {
-    with_world(async |mut fixture| {
-        let detached = leave_a_detached_grandchild(&mut fixture).await;
-        drop(fixture);
-        assert!(!PathBuf::from(format!("/proc/{detached}")).exists());
-    });
-}
-
-/// Runs a program that leaves a process in another session, and returns the pid of that.
-async fn leave_a_detached_grandchild(fixture: &mut Fixture) -> String {
-    let script = "setsid sh -c 'echo $$; exec sleep 1000' & sleep 0.1";
-    fixture.spawn(1, shell(script), Vec::new());
-    fixture.until_gone().await;
-    let detached = fixture.log()[0].clone();
-    assert!(is_running(&detached));
-    detached
 }
 
 #[test]

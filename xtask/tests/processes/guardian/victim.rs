@@ -140,11 +140,12 @@ pub(super) fn signal(pid: i32, number: i32) {
     assert_eq!(unsafe { libc::kill(pid, number) }, 0);
 }
 
-/// The mark in its environment by which a process is known as one of a stack.
+/// The stack in the mark in the environment of a process, without the run.
 pub(crate) fn mark(pid: i32) -> Option<Vec<u8>> {
     let environment = fs::read(format!("/proc/{pid}/environ")).ok()?;
     let mut entries = environment.split(|byte| *byte == 0);
-    entries.find_map(|entry| entry.strip_prefix(b"XTASK_MARK=")).map(<[u8]>::to_vec)
+    let value = entries.find_map(|entry| entry.strip_prefix(b"XTASK_MARK="))?;
+    value.split(|byte| *byte == b':').next().map(<[u8]>::to_vec)
 }
 
 fn marked(wanted: &[u8]) -> Vec<i32> {

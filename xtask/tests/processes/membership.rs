@@ -1,0 +1,38 @@
+//! Services whose processes are in a session or group of their own.
+
+use std::fs;
+
+use xtask_test_support::stand::SERVE;
+use xtask_test_support::{Fixture, misbehave};
+
+/// Whether this machine and user can try a wrapper.
+fn is_usable(wrapper: &str) -> bool {
+    let program = wrapper.split_whitespace().next().unwrap();
+    let for_root = program == "su" && !rustix::process::geteuid().is_root();
+    !for_root && (program == "set" || which::which(program).is_ok())
+}
+
+#[test]
+fn listener_in_its_own_session_is_the_service() {
+    let wrappers = [
+        "setsid -w sh server",
+        "set -m; sh server & wait",
+        "script -qec 'exec sh server' /dev/null",
+        "su -s /bin/sh -c 'exec sh server' root",
+    ];
+    for wrapper in wrappers.into_iter().filter(|wrapper| is_usable(wrapper)) {
+        let server = format!("exec {} {SERVE} --drain 1 > out\n", misbehave().display());
+        let fixture = Fixture::new("wrapped")
+            .workspace(&format!(
+                "[workspace.metadata.services.wrapped]\nport = 0\n\
+                 command = [\"bash\", \"-c\", \"{wrapper}\"]\n"
+            ))
+            .write();
+        fs::write(fixture.root().join("server"), server).unwrap();
+        fixture.xtask(&["up", "-d"]).ends_with(0);
+        fixture.xtask(&["down"]).ends_with(0);
+        let printed = fs::read_to_string(fixture.root().join("out")).unwrap();
+        assert!(printed.contains("draining"), "{wrapper}: {printed}");
+        fixture.is_quiet();
+    }
+}
