@@ -3,7 +3,6 @@
 //! It never starts a supervisor.
 
 use std::collections::VecDeque;
-use std::fs::{File, TryLockError};
 use std::io;
 use std::path::PathBuf;
 
@@ -103,7 +102,14 @@ impl Connection {
     /// # Errors
     /// When a supervisor runs but cannot be reached.
     pub async fn open(paths: &StackPaths) -> Result<Option<Self>, Error> {
-        let Some(endpoint) = paths.read_endpoint() else { return Ok(None) };
+        match paths.read_endpoint() {
+            Some(endpoint) => Self::open_at(paths, endpoint).await,
+            None => Ok(None),
+        }
+    }
+
+    /// As [`Connection::open`], with the endpoint of the supervisor.
+    pub async fn open_at(paths: &StackPaths, endpoint: Endpoint) -> Result<Option<Self>, Error> {
         match UnixStream::connect(&endpoint.socket).await {
             Ok(stream) => match stream.peer_cred() {
                 // Requests contain the plan, with its secrets.
@@ -275,8 +281,7 @@ fn malformed(error: serde_json::Error) -> Error {
 fn is_alive(paths: &StackPaths, endpoint: &Endpoint) -> bool {
     let pid = i32::try_from(endpoint.pid).ok().and_then(Pid::from_raw);
     let exists = pid.is_some_and(|pid| test_kill_process(pid).is_ok());
-    let lock = File::open(paths.lock()).map(|lock| lock.try_lock_shared());
-    exists && matches!(lock, Ok(Err(TryLockError::WouldBlock)))
+    exists && paths.is_locked()
 }
 
 /// Whether a socket's error means that no process is connected to the other end.

@@ -5,7 +5,7 @@
 //! wrote.
 
 use std::ffi::OsString;
-use std::fs::Permissions;
+use std::fs::{File, Permissions, TryLockError};
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -57,31 +57,7 @@ impl StackPaths {
         stack: &str,
         variable: impl Fn(&str) -> Option<OsString>,
     ) -> io::Result<Self> {
-        let given = variable(STATE_VARIABLE).filter(|given| !given.is_empty());
-        if let Some(given) = given.filter(|given| Path::new(given).is_relative()) {
-            // Each current folder would have its own stacks, and `down` would not find them.
-            let given = given.display();
-            let text = format!("`{STATE_VARIABLE}` is `{given}`, which is not an absolute path");
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
-        }
-        let absolute = |name| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
-        let state = absolute(STATE_VARIABLE)
-            .or_else(|| absolute("XDG_STATE_HOME").map(|path| path.join("xtask")))
-            .or_else(|| absolute("HOME").map(|path| path.join(".local/state/xtask")))
-            .ok_or_else(|| {
-                io::Error::new(
-                    io::ErrorKind::NotFound,
-                    "failed to find a folder for state: set `XTASK_STATE_DIR`, `XDG_STATE_HOME` or \
-                     `HOME` to an absolute path",
-                )
-            })?;
-        // The hash of this path identifies the stack, so its spelling must not matter.
-        let state = real(&state);
-        if state.to_str().is_none() {
-            // Plans are UTF-8 and cannot contain the path.
-            let text = format!("the folder for state, `{}`, is not UTF-8", state.display());
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
-        }
+        let state = state_folder_of(variable)?;
         Ok(Self { folder: state.join(workspace_name(root)).join(stack) })
     }
 
@@ -93,6 +69,11 @@ impl StackPaths {
     /// The stack's folder.
     pub fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// The folder of the stacks of the same workspace.
+    pub fn workspace(&self) -> &Path {
+        self.folder.parent().unwrap_or(&self.folder)
     }
 
     /// The stack's name.
@@ -123,6 +104,12 @@ impl StackPaths {
     /// A lock that supervisor and guardian hold until both have exited.
     pub fn lock(&self) -> PathBuf {
         self.folder.join("lock")
+    }
+
+    /// Whether a process holds the stack's lock: its supervisor, guardian or sweeper runs.
+    pub fn is_locked(&self) -> bool {
+        let lock = File::open(self.lock()).map(|lock| lock.try_lock_shared());
+        matches!(lock, Ok(Err(TryLockError::WouldBlock)))
     }
 
     /// A lock that a client holds while it finds or starts the supervisor.
@@ -160,8 +147,7 @@ impl StackPaths {
     pub fn create(&self) -> io::Result<()> {
         create_private(&self.folder)?;
         for folder in self.folder.ancestors().take(2) {
-            let found = std::fs::metadata(folder)?;
-            if found.uid() != geteuid().as_raw() || found.mode() & 0o022 != 0 {
+            if !is_written_by_owner_only(folder)? {
                 let shown = folder.display();
                 let text = format!("`{shown}` is not a folder that only this user can write to");
                 return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
@@ -213,16 +199,57 @@ impl StackPaths {
     }
 }
 
-/// The stacks of a workspace that have a folder, sorted by name. The errors are those of
-/// [`StackPaths::of`].
-pub fn stacks_of(root: &Path) -> io::Result<Vec<StackPaths>> {
-    let any = StackPaths::of(root, "any")?;
-    let Some(parent) = any.folder.parent() else { return Ok(Vec::new()) };
-    let Ok(entries) = std::fs::read_dir(parent) else { return Ok(Vec::new()) };
+/// The stacks in the folder of a workspace's state that have a lock, sorted by name.
+pub fn stacks_in(workspace: &Path) -> Vec<StackPaths> {
+    let Ok(entries) = std::fs::read_dir(workspace) else { return Vec::new() };
     let stacks = entries.flatten().map(|entry| StackPaths::at(entry.path()));
     let mut stacks: Vec<_> = stacks.filter(|paths| paths.lock().exists()).collect();
     stacks.sort_by(|a, b| a.folder.cmp(&b.folder));
-    Ok(stacks)
+    stacks
+}
+
+/// Whether this user owns a folder, and no other user can create or replace files in it.
+///
+/// # Errors
+/// When the folder cannot be inspected.
+pub fn is_written_by_owner_only(folder: &Path) -> io::Result<bool> {
+    let found = std::fs::metadata(folder)?;
+    Ok(found.is_dir() && found.uid() == geteuid().as_raw() && found.mode() & 0o022 == 0)
+}
+
+/// The folder of all state, by this process' environment. The errors are those of
+/// [`StackPaths::of`].
+pub fn state_folder() -> io::Result<PathBuf> {
+    state_folder_of(|name| std::env::var_os(name))
+}
+
+fn state_folder_of(variable: impl Fn(&str) -> Option<OsString>) -> io::Result<PathBuf> {
+    let given = variable(STATE_VARIABLE).filter(|given| !given.is_empty());
+    if let Some(given) = given.filter(|given| Path::new(given).is_relative()) {
+        // Each current folder would have its own stacks, and `down` would not find them.
+        let given = given.display();
+        let text = format!("`{STATE_VARIABLE}` is `{given}`, which is not an absolute path");
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+    }
+    let absolute = |name| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let state = absolute(STATE_VARIABLE)
+        .or_else(|| absolute("XDG_STATE_HOME").map(|path| path.join("xtask")))
+        .or_else(|| absolute("HOME").map(|path| path.join(".local/state/xtask")))
+        .ok_or_else(|| {
+            io::Error::new(
+                io::ErrorKind::NotFound,
+                "failed to find a folder for state: set `XTASK_STATE_DIR`, `XDG_STATE_HOME` or \
+                 `HOME` to an absolute path",
+            )
+        })?;
+    // The hash of this path identifies the stack, so its spelling must not matter.
+    let state = real(&state);
+    if state.to_str().is_none() {
+        // Plans are UTF-8 and cannot contain the path.
+        let text = format!("the folder for state, `{}`, is not UTF-8", state.display());
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+    }
+    Ok(state)
 }
 
 /// The path with symbolic links resolved in the part that exists.

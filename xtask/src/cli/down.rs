@@ -7,16 +7,19 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::Args;
+use xtask_client::Error::Unreachable;
 use xtask_client::StackPaths;
 use xtask_client::connection::update;
 use xtask_client::protocol::{Reply, Request};
 use xtask_client::snapshot::{Phase, Snapshot};
 
 use super::exit::Exit;
-use super::{Global, block_on, print, running, stack};
-use crate::session::connect::{Session, connect, lock, notify_if_slow};
+use super::{Global, all, block_on, print, running, stack};
+use crate::session::Error::Connection;
+use crate::session::connect::{Session, connect, lock, notify_if_slow, stop_by_signal};
+use crate::session::find::{Found, FoundState};
 use crate::view::progress;
-use crate::view::style::{BUSY, GOOD};
+use crate::view::style::{BUSY, GOOD, WARN};
 
 #[derive(Debug, Args)]
 pub(crate) struct DownArgs {
@@ -32,23 +35,44 @@ pub(crate) struct DownArgs {
     /// Kill all processes at once instead of stopping them in order
     #[arg(long, conflicts_with = "services")]
     now: bool,
+    /// Stop the stacks of all workspaces
+    #[arg(long, conflicts_with_all = ["services", "data"])]
+    all: bool,
 }
 
 pub(crate) fn run(global: &Global, args: &DownArgs) -> anyhow::Result<Exit> {
-    let paths = stack::stack_paths(global)?;
+    if args.all {
+        return all::down(global, args.now);
+    }
+    let Found { paths, state, .. } = stack::find_stack(global)?;
     block_on(async {
         // No other command starts the stack until its data is deleted.
-        let _turn = match args.data && paths.data().exists() {
+        // A supervisor without a lock may be starting, which ends with this turn.
+        let is_unlocked = matches!(state, FoundState::Unlocked(_)) && paths.folder().exists();
+        let _turn = match is_unlocked || args.data && paths.data().exists() {
             true => Some(lock(&paths.launch_lock()).await?),
             false => None,
         };
-        let exit = match connect(&paths, || stack::report_silence(&paths)).await? {
-            None => {
-                print::line(&format!("nothing is running as stack `{}`", paths.stack()));
-                Exit::DONE
+        let is_whole = args.services.is_empty();
+        let exit = match (connect(&paths, || stack::report_silence(&paths)).await, state) {
+            (Ok(Some(session)), _) => {
+                stack::report_deleted(&paths);
+                match is_whole {
+                    true => whole(session, args.now).await?,
+                    false => some(session, args).await?,
+                }
             }
-            Some(session) if args.services.is_empty() => whole(session, args.now).await?,
-            Some(session) => some(session, args).await?,
+            (Ok(None), FoundState::Unlocked(pid)) if is_whole && !paths.is_locked() => {
+                without_socket(&paths, pid).await?
+            }
+            (Ok(None), _) => {
+                stack::clean_up(&paths)?;
+                nothing_runs(&paths)
+            }
+            (Err(Connection(Unreachable { pid, .. })), _) if is_whole => {
+                without_socket(&paths, pid.cast_signed()).await?
+            }
+            (Err(error), _) => return Err(error.into()),
         };
         if args.data && exit == Exit::DONE {
             delete_data(&paths).await?;
@@ -57,10 +81,36 @@ pub(crate) fn run(global: &Global, args: &DownArgs) -> anyhow::Result<Exit> {
     })
 }
 
-/// Shuts the stack down, and reports each service that stops until supervisor and guardian have
-/// exited.
+fn nothing_runs(paths: &StackPaths) -> Exit {
+    print::line(&format!("nothing is running as stack `{}`", paths.stack()));
+    Exit::DONE
+}
+
+/// Shuts down a stack whose control socket was deleted.
+pub(crate) async fn without_socket(paths: &StackPaths, supervisor: i32) -> anyhow::Result<Exit> {
+    let text = format!(
+        "stack `{}` by a signal to supervisor {supervisor}, whose socket was deleted",
+        paths.stack()
+    );
+    print::progress(WARN, "Stopping", &text);
+    if !stop_by_signal(paths, supervisor).await? {
+        return Ok(nothing_runs(paths));
+    }
+    stack::report_down(paths, None);
+    Ok(Exit::DONE)
+}
+
+/// Shuts the stack down.
 async fn whole(mut session: Session, now: bool) -> anyhow::Result<Exit> {
     session.connection.send(Request::Shutdown { now }).await?;
+    let paths = session.paths.clone();
+    finish(session).await?;
+    stack::report_down(&paths, None);
+    Ok(Exit::DONE)
+}
+
+/// Reports each service that stops, until supervisor and guardian have exited.
+pub(crate) async fn finish(mut session: Session) -> anyhow::Result<()> {
     while let Some(answer) = session.connection.next().await? {
         apply(&mut session.snapshot, answer.reply);
     }
@@ -68,8 +118,7 @@ async fn whole(mut session: Session, now: bool) -> anyhow::Result<Exit> {
     let text =
         format!("for process {guardian}, which cleans up after stack `{}`", session.snapshot.stack);
     notify_if_slow(session.supervisor.exited(), || print::progress(BUSY, "Waiting", &text)).await;
-    stack::report_down(&session.paths);
-    Ok(Exit::DONE)
+    Ok(())
 }
 
 async fn some(mut session: Session, args: &DownArgs) -> anyhow::Result<Exit> {

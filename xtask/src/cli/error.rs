@@ -12,6 +12,7 @@ use super::exit::Exit;
 use super::export::ExportError;
 use super::print;
 use crate::effects::containers::engine::EngineError;
+use crate::session;
 use crate::view::words::command_for;
 use crate::workspace;
 
@@ -28,6 +29,22 @@ pub(crate) enum Error {
     StateFolder(io::Error),
     #[error("nothing is running as stack `{stack}`")]
     NothingRuns { stack: String },
+    /// The workspace was renamed while the stack ran.
+    #[error(
+        "stack `{stack}` still runs with the paths of workspace `{}`, which is now `{}`",
+        former.display(), root.display()
+    )]
+    RunsFromFormerRoot { stack: String, former: PathBuf, root: PathBuf },
+    /// The state of a renamed workspace cannot be moved.
+    #[error(
+        "the state of stack `{stack}` is still in `{}`, where workspace `{}` kept it",
+        folder.display(), former.display()
+    )]
+    StateElsewhere { stack: String, former: PathBuf, folder: PathBuf },
+    #[error("no stack of any workspace is running")]
+    NothingRunsAnywhere,
+    #[error("`--all` is about the stacks of all workspaces, and `--stack` about one")]
+    AllStacksAndOne,
     #[error("no service `{service}` in stack `{stack}`")]
     UnknownService { service: String, stack: String, known: Vec<String> },
     #[error("service `{service}` of stack `{stack}` has no log")]
@@ -83,13 +100,18 @@ impl Error {
             | Self::NotARecord { .. }
             | Self::RecordOfRunningStack { .. }
             | Self::StackIsChosen { .. }
+            | Self::AllStacksAndOne
             | Self::SharedTarget { .. }
             | Self::NoEndToEndPackage
             | Self::NoTier { .. }
             | Self::Export(_) => Exit::USAGE,
-            Self::NothingRuns { .. } => Exit::NOTHING_RUNS,
+            Self::NothingRuns { .. } | Self::NothingRunsAnywhere => Exit::NOTHING_RUNS,
             Self::NoEngine(_) => Exit::NO_ENGINE,
-            Self::NoTests { .. } | Self::ShutDown | Self::SupervisorKilled { .. } => Exit::FAILED,
+            Self::NoTests { .. }
+            | Self::RunsFromFormerRoot { .. }
+            | Self::StateElsewhere { .. }
+            | Self::ShutDown
+            | Self::SupervisorKilled { .. } => Exit::FAILED,
         }
     }
 
@@ -104,6 +126,13 @@ impl Error {
                 }
             }
             Self::NothingRuns { stack } => format!("{} starts it", command_for(stack, "up")),
+            Self::RunsFromFormerRoot { stack, .. } => {
+                format!("{} stops it; the next `up` keeps its data", command_for(stack, "down"))
+            }
+            Self::StateElsewhere { stack, .. } => format!(
+                "{} removes containers that the engine kept; then repeat the command",
+                command_for(stack, "down")
+            ),
             Self::UnknownService { known, .. } => {
                 format!("use one of its services: {}", known.join(", "))
             }
@@ -172,6 +201,9 @@ pub(crate) fn exit_of(error: &anyhow::Error) -> Exit {
 fn hint(error: &anyhow::Error) -> Option<String> {
     if let Some(error) = error.downcast_ref::<Error>() {
         return error.hint();
+    }
+    if let Some(session::Error::Deleted { stack, .. }) = error.downcast_ref() {
+        return Some(format!("{} stops it", command_for(stack, "down")));
     }
     let system = error.chain().find_map(|cause| cause.downcast_ref::<io::Error>())?;
     let no_cargo = matches!(error.downcast_ref(), Some(workspace::Error::NoCargo { .. }));

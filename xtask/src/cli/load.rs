@@ -73,8 +73,8 @@ pub(crate) fn inspect(
     let here = std::env::current_dir().context("failed to find the current folder")?;
     let (files, found) = workspace::read(&here, global.manifest_path.as_deref())?;
     let root = Path::new(&files.workspace.root);
-    stack::clean_up(root)?;
     let paths = StackPaths::of(root, &global.stack)?;
+    stack::clean_up(&paths)?;
     let is_isolated = global.stack != DEFAULT_STACK;
     let mut request = Request {
         stack: global.stack.clone(),

@@ -54,7 +54,7 @@ enum Form {
 }
 
 pub(crate) fn run(global: &Global, args: &LogsArgs) -> anyhow::Result<Exit> {
-    let paths = stack::stack_paths(global)?;
+    let paths = stack::find_stack(global)?.paths;
     let known = services_with_logs(&paths)?;
     if let Some(exit) = report_missing(&paths, args, &known)? {
         return Ok(exit);

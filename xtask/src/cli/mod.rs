@@ -2,6 +2,7 @@
 //!
 //! clap checks each argument alone. The plan checks it against the workspace.
 
+mod all;
 mod check;
 mod ci;
 mod color;

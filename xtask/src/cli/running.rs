@@ -19,7 +19,7 @@ pub(crate) fn with_services(
     act: impl AsyncFnOnce(&mut Session, &[Name]) -> anyhow::Result<Exit>,
 ) -> anyhow::Result<Exit> {
     block_on(async {
-        let mut session = session(&stack::stack_paths(global)?).await?;
+        let mut session = session(&stack::find_stack(global)?.paths).await?;
         let names = named(&session.snapshot, services)?;
         let exit = act(&mut session, &names).await?;
         print(session.snapshot, &names, json)?;

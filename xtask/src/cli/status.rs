@@ -1,10 +1,10 @@
-//! `status`: the services of a running stack, as its supervisor reports them.
+//! `status`: the services of a running stack, as its supervisor reports them, or all stacks.
 
 use clap::Args;
 
 use super::error::Error;
 use super::exit::Exit;
-use super::{Global, block_on, print, stack};
+use super::{Global, all, block_on, print, stack};
 use crate::view;
 
 #[derive(Debug, Args)]
@@ -12,10 +12,16 @@ pub(crate) struct StatusArgs {
     /// Print the stack, its supervisor and each service with phase, pid, url and times as JSON
     #[arg(long)]
     json: bool,
+    /// Show the stacks of all workspaces, also those that are down and have data or logs
+    #[arg(long)]
+    all: bool,
 }
 
 pub(crate) fn run(global: &Global, args: &StatusArgs) -> anyhow::Result<Exit> {
-    let paths = stack::stack_paths(global)?;
+    if args.all {
+        return all::status(global, args.json);
+    }
+    let paths = stack::find_stack(global)?.paths;
     block_on(async {
         let status = stack::status(&paths).await?;
         let snapshot = status.ok_or_else(|| Error::NothingRuns { stack: paths.stack() })?;

@@ -15,6 +15,9 @@ pub(crate) struct SuperviseArgs {
     /// The root of its workspace, for messages about held ports
     #[arg(long, value_name = "PATH")]
     workspace: Option<PathBuf>,
+    /// What a rename of the root keeps, for commands that look for the stack of a moved workspace
+    #[arg(long, value_name = "IDENTITY")]
+    workspace_identity: Option<String>,
     /// Shut down when this process exits
     #[arg(long, value_name = "PID")]
     until_pid: Option<u32>,

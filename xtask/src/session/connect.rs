@@ -1,10 +1,14 @@
 //! A watching connection to a running stack, and the end of its processes.
 
 use std::io;
+use std::path::PathBuf;
 use std::time::Duration;
+
+use rustix::process::{Signal, pidfd_send_signal};
 
 use xtask_client::StackPaths;
 use xtask_client::connection::{self, Connection, update};
+use xtask_client::paths::Endpoint;
 use xtask_client::protocol::{Reply, Request};
 use xtask_client::snapshot::Snapshot;
 use xtask_core::plan::Service;
@@ -13,7 +17,9 @@ use xtask_core::terms::Name;
 use super::Error;
 use crate::supervisor::leftovers::Leftovers;
 use crate::supervisor::lock::Lock;
-use crate::system::pidfd::ExitWatch;
+use crate::system::pidfd::{self, ExitWatch};
+use crate::system::proc;
+use crate::system::supervisors::{self, control_socket};
 
 /// A wait longer than this is reported.
 const SLOW: Duration = Duration::from_secs(1);
@@ -99,7 +105,7 @@ pub(crate) async fn connect(
     paths: &StackPaths,
     on_slow: impl FnOnce(),
 ) -> Result<Option<Session>, Error> {
-    let Some(connection) = Connection::open(paths).await? else { return Ok(None) };
+    let Some(connection) = open(paths).await? else { return Ok(None) };
     match notify_if_slow(watch(connection), on_slow).await {
         Ok((connection, snapshot)) => Ok(Some(Session {
             paths: paths.clone(),
@@ -120,17 +126,53 @@ pub(crate) async fn status(
     paths: &StackPaths,
     on_slow: impl FnOnce(),
 ) -> Result<Option<Snapshot>, Error> {
-    let Some(mut connection) = Connection::open(paths).await? else { return Ok(None) };
+    let Some(mut connection) = open(paths).await? else { return Ok(None) };
     Ok(Some(notify_if_slow(connection.status(), on_slow).await?))
 }
 
 /// A service of a running stack as its present run was started; none without a run.
 pub(crate) async fn started_as(paths: &StackPaths, name: &Name) -> Result<Option<Service>, Error> {
-    let Some(mut connection) = Connection::open(paths).await? else { return Ok(None) };
+    let Some(mut connection) = open(paths).await? else { return Ok(None) };
     match connection.call(Request::StartedAs { service: name.clone() }).await? {
         Reply::StartedAs { service } => Ok(service.map(|service| *service)),
         _ => Ok(None),
     }
+}
+
+/// Opens a connection through the endpoint, or through the socket itself if the endpoint was
+/// deleted.
+async fn open(paths: &StackPaths) -> Result<Option<Connection>, connection::Error> {
+    if let Some(connection) = Connection::open(paths).await? {
+        return Ok(Some(connection));
+    }
+    let Some(socket) = control_socket(&paths.short_name()) else { return Ok(None) };
+    // The pid is only for a socket that is gone, and this one listens.
+    Connection::open_at(paths, Endpoint { pid: 0, socket }).await
+}
+
+/// The folder of a running stack that was deleted: that of the stack, or that of its data.
+pub(crate) fn deleted_folder(paths: &StackPaths) -> Option<PathBuf> {
+    if !paths.is_locked() {
+        return Some(paths.folder().to_path_buf());
+    }
+    Some(paths.data()).filter(|data| !data.exists())
+}
+
+/// Ends a supervisor that cannot be reached through its socket: it stops the stack in order.
+/// Waits for supervisor and guardian. Returns whether the supervisor was running.
+pub(crate) async fn stop_by_signal(paths: &StackPaths, pid: i32) -> Result<bool, Error> {
+    let is_ours = |pid| supervisors::of(pid).is_some_and(|found| found.folder == paths.folder());
+    // The pid may have been reused before the descriptor was opened, so check afterwards.
+    let Some(supervisor) = pidfd::open(pid).filter(|_| is_ours(pid)) else { return Ok(false) };
+    let guardian = proc::parent(pid).filter(|parent| is_ours(*parent)).and_then(pidfd::open);
+    if pidfd_send_signal(&supervisor, Signal::TERM).is_err() {
+        return Ok(false);
+    }
+    for process in std::iter::once(supervisor).chain(guardian) {
+        let process = ExitWatch::of(process);
+        process.map_err(Error::system("watch the supervisor's processes"))?.exited().await;
+    }
+    Ok(true)
 }
 
 pub(super) async fn watch(

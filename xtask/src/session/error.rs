@@ -16,6 +16,12 @@ pub(crate) enum Error {
     /// `output` is what the supervisor wrote to its log before it exited.
     #[error("the supervisor exited during its start{output}")]
     SupervisorExited { output: String },
+    /// `folder` is that of the stack or of its data.
+    #[error(
+        "stack `{stack}` runs as process {pid}, but its folder `{}` was deleted, with data or logs",
+        folder.display()
+    )]
+    Deleted { stack: String, pid: u32, folder: PathBuf },
     #[error("the state of the stack has no place")]
     NoStateFolder(#[source] io::Error),
     #[error(transparent)]

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use xtask_client::StackPaths;
-use xtask_client::paths::stacks_of;
+use xtask_client::paths::stacks_in;
 
 use super::Error;
 use crate::supervisor::lock::Lock;
@@ -65,7 +65,8 @@ pub(crate) fn keep(paths: &StackPaths) -> io::Result<()> {
 /// Deletes the files of killed runs, and those of failed runs that are older than a day or than
 /// the last [`MOST_KEPT`]. Files that cannot be deleted stay.
 pub(crate) fn sweep(root: &Path) {
-    let mut all = stacks_of(root).unwrap_or_default();
+    let Ok(any) = StackPaths::of(root, "any") else { return };
+    let mut all = stacks_in(any.workspace());
     all.retain(|paths| is_name_of_a_run(&paths.stack()));
     // Newest first.
     all.sort_by_cached_key(|paths| std::cmp::Reverse(kept_at(paths)));

@@ -16,8 +16,9 @@ use xtask_client::connection::{self, Connection};
 use xtask_client::snapshot::State;
 
 use super::connect::{Session, Supervisor, connect, lock, notify_if_slow, watch};
-use super::{Error, own_program};
+use super::{Error, own_program, workspaces};
 use crate::supervisor::leftovers::clean_locked;
+use crate::system::supervisors;
 use crate::system::sweep::{MARK, Mark};
 
 /// A longer log is rotated before the next supervisor starts.
@@ -49,20 +50,40 @@ pub(crate) async fn connect_or_launch(
     settings: &LaunchSettings,
     mut on_slow: impl FnMut(Wait),
 ) -> Result<Session, Error> {
+    let lacks_data = paths.is_locked() && !paths.data().exists();
     paths.create().map_err(Error::path("create", paths.folder()))?;
     loop {
         let turn = lock(&paths.launch_lock()).await?;
         match connect(paths, || on_slow(Wait::Answer)).await? {
-            Some(session) if session.snapshot.state != State::Stopping => return Ok(session),
+            Some(session) if session.snapshot.state != State::Stopping => {
+                return match lacks_data || !paths.is_locked() {
+                    true => Err(deleted(paths, session.snapshot.supervisor_pid)),
+                    false => Ok(session),
+                };
+            }
             Some(mut session) => {
                 drop(turn);
                 on_slow(Wait::End);
                 while let Ok(Some(_)) = session.connection.next().await {}
                 session.supervisor.exited().await;
             }
+            None if !paths.is_locked()
+                && let Some(process) = supervisors::all().find(|p| p.folder == paths.folder()) =>
+            {
+                return Err(deleted(paths, process.pid.unsigned_abs()));
+            }
             None => return launch(paths, settings, on_slow).await,
         }
     }
+}
+
+/// A second supervisor would start services beside the first one, on empty data.
+fn deleted(paths: &StackPaths, pid: u32) -> Error {
+    let folder = match paths.is_locked() {
+        true => paths.data(),
+        false => paths.folder().to_path_buf(),
+    };
+    Error::Deleted { stack: paths.stack(), pid, folder }
 }
 
 async fn launch(
@@ -75,6 +96,9 @@ async fn launch(
         let held = notify_if_slow(lock(&paths.lock()), || on_slow(Wait::End)).await?;
         clean_locked(paths, &held)
     };
+    let root = &settings.workspace;
+    workspaces::record(paths.workspace(), root)
+        .map_err(Error::path("write the record of its workspace in", paths.workspace()))?;
     let log_path = paths.supervisor_log();
     let log = open_log(&log_path).map_err(Error::path("write", &log_path))?;
     let old_bytes = log.metadata().map(|log| log.len()).unwrap_or(0);
@@ -112,6 +136,9 @@ fn spawn(
     let mut command = Command::new(&program);
     command.arg("supervise").arg("--stack-dir").arg(paths.folder());
     command.arg("--workspace").arg(&settings.workspace);
+    if let Some(identity) = workspaces::identity(&settings.workspace) {
+        command.arg("--workspace-identity").arg(identity);
+    }
     if let Some(pid) = settings.until_pid {
         command.arg("--until-pid").arg(pid.to_string());
     }

@@ -1,13 +1,15 @@
-//! The client side of a stack: finds its supervisor or starts one, follows its logs, and names
-//! the stacks of test runs.
+//! The client side of a stack: finds its supervisor or starts one, follows its logs, records which
+//! workspace it belongs to, and names the stacks of test runs.
 //!
 //! It prints nothing. A command decides what a user reads.
 
 pub(crate) mod connect;
 mod error;
+pub(crate) mod find;
 pub(crate) mod follow;
 pub(crate) mod isolated;
 pub(crate) mod launch;
+pub(crate) mod workspaces;
 
 use std::path::PathBuf;
 

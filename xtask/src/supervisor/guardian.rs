@@ -17,6 +17,7 @@ use rustix::process::{
 use super::companion::{Companion, Companions, Scene, empty_standard_input, fork, ignore};
 use super::sweeper::{Standby, nothing_is_left, stand_by, sweep};
 use crate::system::say;
+use crate::system::supervisors::GUARDIAN;
 use crate::system::sweep::kill_descendants;
 
 /// The exit code of a process that a signal ended, without the signal's number.
@@ -61,7 +62,7 @@ pub(crate) fn guard(scene: &Scene<'_>) -> io::Result<Companions> {
 /// Waits for the supervisor's end, cleans up and exits.
 fn watch(supervisor: Pid, standby: Option<Standby>, scene: &Scene<'_>) -> ! {
     let _ = empty_standard_input();
-    let _ = rustix::thread::set_name(c"xtask-guardian");
+    let _ = rustix::thread::set_name(GUARDIAN);
     ignore(&[libc::SIGQUIT, libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU]);
     let (sweeper, held) = standby.map(|Standby { sweeper, held }| (sweeper, held)).unzip();
     let mut sweeper = sweeper.and_then(|sweeper| Pid::from_raw(sweeper.pid.cast_signed()));

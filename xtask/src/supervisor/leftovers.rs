@@ -15,8 +15,8 @@ use super::lock::Lock;
 use crate::effects::containers::cleanup::{self, AfterCleanup, Removed};
 use crate::system::json_file::write_json;
 use crate::system::pidfd::has_died;
-use crate::system::proc;
-use crate::system::sweep::{KilledProcess, kill_marked};
+use crate::system::sweep::{KilledProcess, any_marked, kill_marked};
+use crate::system::{proc, supervisors};
 
 /// What remained of a stack after its supervisor died.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +41,11 @@ pub(crate) fn clean(paths: &StackPaths) -> io::Result<Option<Leftovers>> {
     if !notes.iter().any(|note| note.exists()) {
         return Ok(None);
     }
+    let endpoint = paths.read_endpoint();
+    if endpoint.is_some_and(|endpoint| supervises(endpoint.pid.cast_signed(), paths)) {
+        // If its lock was deleted, the lock of a new file proves nothing.
+        return Ok(None);
+    }
     let lock = match Lock::try_take(&paths.lock())? {
         Some(lock) => lock,
         // The lock's holder is cleaning up and will leave a note.
@@ -50,6 +55,32 @@ pub(crate) fn clean(paths: &StackPaths) -> io::Result<Option<Leftovers>> {
         None => return Ok(None),
     };
     Ok(clean_locked(paths, &lock))
+}
+
+/// Kills processes with the mark of a stack that has neither supervisor nor records: the
+/// supervisor was killed, and the stack's files were deleted.
+///
+/// # Errors
+/// When the stack's folder cannot be created, or the lock file cannot be used.
+pub(crate) fn clean_unrecorded(paths: &StackPaths) -> io::Result<Option<Leftovers>> {
+    let (mark, spared) = (paths.short_name(), proc::own_ancestry());
+    if !any_marked(&mark, &spared) {
+        return Ok(None);
+    }
+    paths.create()?;
+    let Some(_lock) = Lock::try_take(&paths.lock())? else { return Ok(None) };
+    // It may have started before this process took the lock, and its files deleted since.
+    if supervisors::all().any(|process| process.folder == paths.folder()) {
+        return Ok(None);
+    }
+    let ended = kill_marked(&mark, &spared);
+    Ok((!ended.is_empty()).then(|| Leftovers { ended, ..Leftovers::default() }))
+}
+
+/// Whether a process is the supervisor of a stack.
+fn supervises(pid: i32, paths: &StackPaths) -> bool {
+    let is_running = proc::running_stat(pid).is_some();
+    is_running && supervisors::of(pid).is_some_and(|process| process.folder == paths.folder())
 }
 
 /// As [`clean`], for a caller that holds the stack's lock.

@@ -32,6 +32,7 @@ use crate::driver::{Driver, Input, Record};
 use crate::effects::{World, WorldSettings};
 use crate::system::json_file::write_json;
 use crate::system::pidfd::ExitWatch;
+use crate::system::supervisors::CONTROL;
 use crate::system::{say, wait_if_some};
 use companion::{Companions, Scene, empty_standard_input};
 use guardian::guard;
@@ -105,7 +106,7 @@ async fn serve(
     record: Option<&Path>,
 ) -> anyhow::Result<bool> {
     let paths = scene.paths;
-    let socket = scene.runtime.join("control");
+    let socket = scene.runtime.join(CONTROL);
     let listener =
         listen(&socket).with_context(|| format!("failed to listen on `{}`", socket.display()))?;
     let path = paths.endpoint();

@@ -19,6 +19,7 @@ use super::leftovers::bury;
 use super::lock::Lock;
 use crate::effects::containers::cleanup::{self, AfterCleanup};
 use crate::system::say;
+use crate::system::supervisors::SWEEPER;
 use crate::system::sweep::kill_marked;
 
 /// A forked sweeper and the pipe that it waits on.
@@ -127,6 +128,6 @@ pub(super) fn sweep(scene: &Scene<'_>) {
 /// Detaches from the terminal and ignores signals that are meant for clients.
 fn settle() {
     let _ = rustix::process::setsid();
-    let _ = rustix::thread::set_name(c"xtask-sweeper");
+    let _ = rustix::thread::set_name(SWEEPER);
     ignore(&[libc::SIGHUP, libc::SIGINT, libc::SIGTERM, libc::SIGQUIT, libc::SIGTSTP]);
 }

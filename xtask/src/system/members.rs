@@ -17,7 +17,7 @@ use xtask_client::process_stat::ProcessStat;
 use xtask_core::terms::Name;
 
 use crate::system::group::{Leader, is_orphan};
-use crate::system::port_holder::is_supervisor;
+use crate::system::supervisors;
 use crate::system::sweep::{Mark, is_engine_program, mark_of};
 use crate::system::{pidfd, proc};
 
@@ -167,7 +167,7 @@ fn add(pid: i32, is_meant: &dyn Fn(&ProcessStat) -> bool, below: Below, found: &
     if is_known || is_engine_program(pid) {
         return;
     }
-    let in_other_stack = below.in_other_stack || is_supervisor(pid);
+    let in_other_stack = below.in_other_stack || supervisors::of(pid).is_some();
     found.push(Member {
         pid,
         started_ticks: stat.started_ticks,

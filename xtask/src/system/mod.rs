@@ -17,6 +17,7 @@ pub(crate) mod port_range;
 pub(crate) mod proc;
 mod say;
 pub(crate) mod socket;
+pub(crate) mod supervisors;
 pub(crate) mod sweep;
 pub(crate) mod tcp;
 pub(crate) mod traffic;

@@ -13,7 +13,7 @@ use xtask_core::stack::event::{HolderStack, PortHolder};
 use crate::system::group::Leader;
 use crate::system::members::{Orphans, pids_of};
 use crate::system::tcp::{self, Socket};
-use crate::system::{pidfd, proc};
+use crate::system::{pidfd, proc, supervisors};
 
 /// How often a lookup starts again because the port holder ended meanwhile.
 const ATTEMPTS: usize = 5;
@@ -160,25 +160,11 @@ pub(crate) fn describe(pid: i32) -> PortHolder {
 /// the parent of every process that a service leaves behind.
 fn stack_of(pid: i32) -> Option<HolderStack> {
     proc::ancestry(pid).into_iter().find_map(|pid| {
-        let (name, workspace) = supervised(&proc::arguments(pid))?;
+        let found = supervisors::of(pid)?;
+        let name = found.folder.file_name()?.to_string_lossy().into_owned();
+        let workspace = found.workspace.display().to_string();
         Some(HolderStack { name, workspace, service: None, supervisor: u32::try_from(pid).ok() })
     })
-}
-
-/// Whether a process is the supervisor of a stack, or its guardian.
-pub(crate) fn is_supervisor(pid: i32) -> bool {
-    supervised(&proc::arguments(pid)).is_some()
-}
-
-/// The stack name and workspace in the command line of a supervisor.
-fn supervised(arguments: &[String]) -> Option<(String, String)> {
-    if arguments.get(1)? != "supervise" {
-        return None;
-    }
-    let value = |flag: &str| arguments.get(arguments.iter().position(|a| a == flag)? + 1);
-    let folder = Path::new(value("--stack-dir")?);
-    let name = folder.file_name()?.to_string_lossy().into_owned();
-    Some((name, value("--workspace")?.clone()))
 }
 
 fn user_of(path: &Path) -> String {
@@ -203,17 +189,6 @@ fn user_name(passwords: &str, uid: u32) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn supervisor_is_recognised_by_its_command_line() {
-        let words = |line: &str| line.split(' ').map(str::to_owned).collect::<Vec<_>>();
-        let stack = ("dev".to_owned(), "/w/shop".to_owned());
-        let line = "/t/xtask supervise --stack-dir /s/shop-1/dev --workspace /w/shop";
-        assert_eq!(supervised(&words(line)), Some(stack));
-        for other in ["xtask up", "vim supervise", "xtask supervise --stack-dir /s/dev", "x"] {
-            assert_eq!(supervised(&words(other)), None, "{other}");
-        }
-    }
 
     #[test]
     fn user_name_is_found_by_id() {

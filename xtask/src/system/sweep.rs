@@ -81,6 +81,13 @@ pub(crate) fn kill_descendants(spared: &mut Option<Pid>) -> bool {
     }
 }
 
+/// Whether a process of this user and pid namespace carries the mark, except those in `spared`.
+pub(crate) fn any_marked(mark: &str, spared: &[i32]) -> bool {
+    proc::all().any(|pid| {
+        !spared.contains(&pid) && mark_of(pid).is_stack(mark) && proc::shares_pid_namespace(pid)
+    })
+}
+
 /// Kills every process of this user and pid namespace that carries the mark, except those in
 /// `spared`. Returns the killed processes.
 pub(crate) fn kill_marked(mark: &str, spared: &[i32]) -> Vec<KilledProcess> {

@@ -17,6 +17,7 @@ pub(crate) mod problem;
 pub(crate) mod progress;
 pub(crate) mod service_json;
 pub(crate) mod setting;
+pub(crate) mod stacks;
 pub(crate) mod status;
 pub(crate) mod style;
 pub(crate) mod table;

@@ -2,6 +2,8 @@
 //!
 //! A step is a change from one state of a service to the next.
 
+use std::path::Path;
+
 use xtask_client::snapshot::{Phase, ServiceSnapshot, Snapshot};
 use xtask_core::calls::Deadlock;
 use xtask_core::terms::duration::measured;
@@ -9,7 +11,7 @@ use xtask_core::terms::{Kind, Name};
 
 use super::calls;
 use super::style::{BAD, BUSY, GOOD, WARN};
-use super::words::list;
+use super::words::{command_for, list};
 
 /// A progress line: colour, verb, text.
 pub(crate) type ProgressLine = (&'static str, &'static str, String);
@@ -86,7 +88,7 @@ pub(crate) fn log_trouble(service: &str, error: &str) -> ProgressLine {
 }
 
 /// Text about the processes that remained after a supervisor was killed.
-pub(crate) fn leftovers(stack: &str, supervisor: u32, ended: &[(i32, &str)]) -> String {
+pub(crate) fn leftovers(stack: &str, supervisor: Option<u32>, ended: &[(i32, &str)]) -> String {
     let what = match ended {
         [] => "no process of the stack was left".to_owned(),
         [(pid, command)] => format!("killed leftover process {pid}: `{command}`"),
@@ -95,7 +97,27 @@ pub(crate) fn leftovers(stack: &str, supervisor: u32, ended: &[(i32, &str)]) -> 
             format!("killed {} leftover processes: {}", more.len(), list(listed))
         }
     };
-    format!("supervisor {supervisor} of stack `{stack}` was killed; {what}")
+    match supervisor {
+        Some(supervisor) => {
+            format!("supervisor {supervisor} of stack `{stack}` was killed; {what}")
+        }
+        None => format!("stack `{stack}` has no supervisor; {what}"),
+    }
+}
+
+/// Text about a stack that runs, but whose files were deleted. `folder` is the deleted one.
+pub(crate) fn deleted(stack: &str, folder: &Path) -> String {
+    format!(
+        "stack `{stack}` runs, but its folder `{}` was deleted, with data or logs; {} stops it",
+        folder.display(),
+        command_for(stack, "down")
+    )
+}
+
+/// Text about a stack that was started before its workspace got another path.
+pub(crate) fn moved(stack: &str, former: &Path, root: &Path) -> String {
+    let (former, root) = (former.display(), root.display());
+    format!("stack `{stack}` was started in workspace `{former}`, which is now `{root}`")
 }
 
 /// Text about a supervisor that does not answer, with the way out.

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::guardian::sweeper;
 use xtask_test_support::stand::{SERVE, stand};
-use xtask_test_support::{Fixture, Running, eventually, free_port};
+use xtask_test_support::{Fixture, Running, eventually};
 
 /// How long a run may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -55,12 +55,12 @@ fn stop_works_without_the_control_socket() {
     let supervisor = pid(&fixture.status(), "supervisor_pid");
     let runtime = fixture.state().with_file_name("run/xtask");
     fs::remove_dir_all(&runtime).unwrap();
-    for args in [&["status"][..], &["down"], &["up", "-d"], &["restart", "plain"]] {
+    for args in [&["status"][..], &["up", "-d"], &["restart", "plain"]] {
         let told = fixture.xtask(args).ends_with(1);
         told.says("cannot be reached").says(&format!("`kill {supervisor}`"));
     }
-    signal(supervisor, libc::SIGTERM);
-    eventually(PATIENCE, "the end", || fixture.processes().is_empty().then_some(()));
+    fixture.xtask(&["down"]).ends_with(0).says(&format!("by a signal to supervisor {supervisor}"));
+    fixture.is_quiet();
     fixture.xtask(&["status"]).ends_with(7);
     fixture.xtask(&["up", "-d"]).ends_with(0);
 }
@@ -95,20 +95,6 @@ fn down_names_the_process_still_cleaning_up() {
     down.says(PATIENCE, &format!("for process {guardian}, which cleans up"));
     signal(guardian, libc::SIGCONT);
     down.wait(PATIENCE).ends_with(0);
-}
-
-/// A user deletes the state folder to reset everything.
-#[test]
-fn next_stack_names_one_without_state() {
-    let port = free_port();
-    let fixture = stand(&[("plain", SERVE, &format!("port = {port}\n"))]).write();
-    fixture.xtask(&["up", "-d"]).ends_with(0);
-    let supervisor = pid(&fixture.status(), "supervisor_pid");
-    fs::remove_dir_all(fixture.state()).unwrap();
-    fixture.xtask(&["up", "-d"]).ends_with(5).says(&format!("or `kill {supervisor}`, ends it"));
-    signal(supervisor, libc::SIGTERM);
-    eventually(PATIENCE, "the end", || fixture.processes().is_empty().then_some(()));
-    fixture.xtask(&["up", "-d"]).ends_with(0);
 }
 
 /// Suspending the machine or attaching a debugger can stop it.

@@ -27,6 +27,7 @@ mod environment;
 mod failures;
 mod faulty_runs;
 mod foreground;
+mod found;
 mod generated;
 mod graphs;
 mod guardian;

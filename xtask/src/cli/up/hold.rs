@@ -121,7 +121,7 @@ pub(crate) async fn end(
 /// Prints the remaining lines and that the stack is down. A stuck reader misses them.
 async fn report_end(up: &BringUp<'_>, mut logs: Option<Logs>) {
     print_rest(logs.as_mut()).await;
-    stack::report_down(&up.session.paths);
+    stack::report_down(&up.session.paths, None);
 }
 
 /// Prints the lines that are written already, if logs are printed.

@@ -13,7 +13,7 @@ pub(crate) mod logs;
 pub(crate) mod reporter;
 pub(crate) mod target;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::{ArgGroup, Args};
@@ -107,6 +107,7 @@ fn prepare(global: &Global, args: &UpArgs) -> anyhow::Result<Exit> {
         return Ok(Exit::DONE);
     }
     target::refuse_shared(&loaded, args.programs.build.profile(), "up")?;
+    stack::settle(Path::new(&loaded.plan.workspace), &loaded.paths)?;
     let record = args.record.as_ref().map(|path| {
         Record::prepare(path)
             .with_context(|| format!("failed to write the record `{}`", path.display()))
