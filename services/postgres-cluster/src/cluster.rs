@@ -20,12 +20,19 @@ use crate::programs::Programs;
 
 /// The allowed connections. The first line is for tests, which use a socket in the cluster's
 /// folder: a process that can reach it can also read the files.
-const HBA_CONF: &str = "\
-# TYPE  DATABASE  USER  ADDRESS       METHOD
-local   all       all                 trust
-host    all       app   127.0.0.1/32  trust
-host    all       app   ::1/128       trust
-";
+fn hba_conf(password: Option<&str>) -> String {
+    let method = password.map_or("trust", |_| "scram-sha-256");
+    format!(
+        "# TYPE  DATABASE  USER  ADDRESS       METHOD\n\
+         local   all       all                 trust\n\
+         host    all       app   127.0.0.1/32  {method}\n\
+         host    all       app   ::1/128       {method}\n"
+    )
+}
+
+/// The file in the cluster's folder with the password that the role `app` has. Only the account
+/// can read the folder.
+const PASSWORD_FILE: &str = "app.password";
 
 /// The file in the cluster's folder that lists the created databases.
 const DATABASES_FILE: &str = "databases.made";
@@ -77,8 +84,9 @@ impl Cluster {
         &self.folder
     }
 
-    /// Creates what is missing: the cluster, the role `app`, and these databases, owned by `app`.
-    /// Adding databases fails while the cluster is served.
+    /// Creates what is missing: the cluster, the role `app` with this password, and these
+    /// databases, owned by `app`. Without a password, `app` connects without one. Adding databases
+    /// and changing the password fail while the cluster is served.
     ///
     /// # Errors
     /// When a program is missing or fails, or the folder cannot be written. The folder never
@@ -86,6 +94,7 @@ impl Cluster {
     pub fn create(
         &self,
         databases: &[&str],
+        password: Option<&str>,
         durability: Durability,
     ) -> Result<Created, ClusterError> {
         for name in databases {
@@ -95,9 +104,10 @@ impl Cluster {
             }
         }
         if !self.folder.join(VERSION_FILE).exists() {
-            return self.create_all(databases, durability);
+            return self.create_all(databases, password, durability);
         }
         let programs = Programs::find(Some(self.version()?))?;
+        self.change_password(&programs, password, durability)?;
         // The file saves the start of `postgres`; the cluster's catalog is authoritative.
         if missing(databases, &self.listed()?).is_empty() {
             return Ok(Created::Nothing);
@@ -144,6 +154,7 @@ impl Cluster {
     fn create_all(
         &self,
         databases: &[&str],
+        password: Option<&str>,
         durability: Durability,
     ) -> Result<Created, ClusterError> {
         let programs = Programs::find(None)?;
@@ -155,17 +166,37 @@ impl Cluster {
         initdb.args(["--username=postgres", "--encoding=UTF8", "--locale=C", "--auth=trust"]);
         initdb.arg("--no-sync");
         run(initdb, "initdb", "")?;
-        self.write(&unfinished, "pg_hba.conf", HBA_CONF)?;
+        self.write(&unfinished, "pg_hba.conf", &hba_conf(password))?;
+        self.write(&unfinished, PASSWORD_FILE, password.unwrap_or_default())?;
         // Not synced yet: an incomplete cluster is discarded anyway.
-        let role = "CREATE ROLE app LOGIN;\n";
+        let role = format!("CREATE ROLE app LOGIN {};\n", password_clause(password));
         let databases = missing(databases, &[]);
-        self.create_databases(&programs, &unfinished, role, &databases, Durability::Unsynced)?;
+        self.create_databases(&programs, &unfinished, &role, &databases, Durability::Unsynced)?;
         self.list(&unfinished, &databases)?;
         if durability == Durability::Synced {
             self.sync(&programs, &unfinished)?;
         }
         fs::rename(&unfinished, &self.folder).map_err(ClusterError::file("rename", &unfinished))?;
         Ok(Created::Cluster { version: programs.version() })
+    }
+
+    /// Changes the password of the role `app`, unless it has this one.
+    fn change_password(
+        &self,
+        programs: &Programs,
+        password: Option<&str>,
+        durability: Durability,
+    ) -> Result<(), ClusterError> {
+        let known = self.folder.join(PASSWORD_FILE).exists();
+        let before = if known { self.read(PASSWORD_FILE)? } else { String::new() };
+        if before == password.unwrap_or_default() {
+            return Ok(());
+        }
+        let change = format!("ALTER ROLE app {};\n", password_clause(password));
+        self.query(programs, &self.folder, &change, durability)?;
+        self.write(&self.folder, "pg_hba.conf", &hba_conf(password))?;
+        // The last step: a killed run is repeated.
+        self.write(&self.folder, PASSWORD_FILE, password.unwrap_or_default())
     }
 
     /// Creates databases in a cluster that is not served, after the statements `first`.
@@ -211,7 +242,9 @@ impl Cluster {
             Durability::Synced => "fsync=on",
             Durability::Unsynced => "fsync=off",
         };
-        single.args(["-c", "exit_on_error=on", "-c", fsync, "postgres"]);
+        single.args(["-c", "exit_on_error=on", "-c", fsync]);
+        // PostgreSQL 13 has another default.
+        single.args(["-c", "password_encryption=scram-sha-256", "postgres"]);
         run(single, "postgres --single", statements)
     }
 
@@ -320,6 +353,14 @@ impl Cluster {
             self.account.give(&path)
         };
         write().map_err(ClusterError::file("write", &path))
+    }
+}
+
+/// The end of a statement about a role.
+fn password_clause(password: Option<&str>) -> String {
+    match password {
+        Some(password) => format!("PASSWORD '{}'", password.replace('\'', "''")),
+        None => "PASSWORD NULL".to_owned(),
     }
 }
 

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use postgres_cluster::Cluster;
 use postgres_cluster::cluster::{Created, Durability};
 
-const USAGE: &str = "usage: `postgres-cluster make FOLDER DATABASE...`, or \
+const USAGE: &str = "usage: `[APP_PASSWORD=...] postgres-cluster make FOLDER DATABASE...`, or \
      `HOST=127.0.0.1 PORT=5432 postgres-cluster serve FOLDER`";
 
 fn main() -> ExitCode {
@@ -32,7 +32,9 @@ fn main() -> ExitCode {
 }
 
 fn create(folder: &str, databases: &[&str]) -> Result<(), Box<dyn Error>> {
-    match Cluster::at(folder)?.create(databases, Durability::Synced)? {
+    let password = std::env::var("APP_PASSWORD").ok().filter(|password| !password.is_empty());
+    let cluster = Cluster::at(folder)?;
+    match cluster.create(databases, password.as_deref(), Durability::Synced)? {
         Created::Cluster { version } => {
             println!("created a cluster of PostgreSQL {version} in {folder}");
         }

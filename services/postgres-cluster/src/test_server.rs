@@ -77,7 +77,7 @@ impl TestServer {
     pub fn in_folder(folder: &Path, databases: &[&str]) -> Option<Self> {
         let cluster = Cluster::at(folder.join("cluster"));
         let created = cluster.and_then(|cluster| {
-            cluster.create(databases, Durability::Unsynced)?;
+            cluster.create(databases, None, Durability::Unsynced)?;
             Ok(cluster)
         });
         match created {

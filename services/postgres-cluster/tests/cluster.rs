@@ -159,3 +159,67 @@ fn killed_server_restarts_and_ends_with_the_test() {
     drop(server);
     assert!(!Path::new("/proc").join(pid).exists());
 }
+
+/// A served cluster on an address that only this process uses.
+struct Served {
+    server: std::process::Child,
+    host: String,
+}
+
+impl Served {
+    fn start(place: &str) -> Self {
+        let [.., high, low] = std::process::id().to_be_bytes();
+        let host = format!("127.{high}.{low}.3");
+        let mut serve = Command::new(env!("CARGO_BIN_EXE_postgres-cluster"));
+        serve.args(["serve", place]).env("HOST", &host).env("PORT", "5432");
+        let mut server = serve.stderr(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(server.stderr.take().unwrap()).lines().map(Result::unwrap);
+        assert!(lines.any(|line| line.contains("ready to accept connections")));
+        std::thread::spawn(move || lines.count());
+        Self { server, host }
+    }
+
+    /// The result of a statement of the role `app`.
+    fn query(&self, password: &str, statement: &str) -> Result<String, String> {
+        let mut psql = Command::new(Programs::find(None).unwrap().path("psql"));
+        psql.args(["--no-psqlrc", "--no-password", "--tuples-only", "--no-align", "--port=5432"]);
+        psql.args(["--username=app", "--dbname=one", "--host", &self.host, "--command", statement]);
+        let output = psql.env("PGPASSWORD", password).output().unwrap();
+        match output.status.success() {
+            true => Ok(String::from_utf8(output.stdout).unwrap().trim().to_owned()),
+            false => Err(String::from_utf8(output.stderr).unwrap()),
+        }
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let pid = rustix::process::Pid::from_child(&self.server);
+        rustix::process::kill_process(pid, rustix::process::Signal::INT).ok();
+        self.server.wait().ok();
+    }
+}
+
+#[test]
+fn role_needs_its_password_and_owns_only_databases() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(place) = place(folder.path()) else { return };
+    let make = |password: &str| {
+        let mut make = Command::new(env!("CARGO_BIN_EXE_postgres-cluster"));
+        make.args(["make", &place, "one"]).env("APP_PASSWORD", password).output().unwrap()
+    };
+    // A cluster of an older version has no password.
+    expect(&program(&["make", &place, "one"]), "created a cluster of PostgreSQL");
+    for (password, before) in [("it's one", ""), ("two", "it's one")] {
+        expect(&make(password), "the cluster is complete");
+        let served = Served::start(&place);
+        assert_eq!(
+            served.query(password, "SELECT rolsuper FROM pg_roles WHERE rolname = current_user"),
+            Ok("f".into())
+        );
+        let error = served.query(password, "COPY (SELECT 1) TO PROGRAM 'true'").unwrap_err();
+        assert!(error.contains("must be superuser"), "{error}");
+        let error = served.query(before, "SELECT 1").unwrap_err();
+        assert!(error.contains("password"), "{error}");
+    }
+}

@@ -34,6 +34,7 @@ fn path(asks: Asks<'_>) -> String {
     match asks {
         Asks::StackName => "stack.name".into(),
         Asks::StackData => "stack.data".into(),
+        Asks::StackSecret => "stack.secret".into(),
         Asks::WorkspaceRoot => "workspace.root".into(),
         Asks::Variable(name) => format!("env.{name}"),
         Asks::Of { service, field, port } => {

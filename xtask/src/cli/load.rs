@@ -16,7 +16,7 @@ use crate::system::argument_size::longest_text;
 use crate::view::problem::{count, render};
 use crate::view::style::{BOLD, RESET, WARN};
 use crate::workspace::planning::Scope;
-use crate::workspace::{self, WorkspaceFiles, planning};
+use crate::workspace::{self, WorkspaceFiles, planning, secret};
 
 pub(crate) struct Loaded {
     pub(crate) plan: Plan,
@@ -86,6 +86,11 @@ pub(crate) fn inspect(
         ..Request::default()
     };
     shape(&mut request);
+    if files.workspace.manifests.iter().any(|manifest| manifest.text.contains("${stack.secret}")) {
+        let exported = request.isolation == Isolation::Elsewhere;
+        let secret = secret::of(&paths, exported);
+        request.secret = secret.context("failed to make the secret of the stack")?;
+    }
     let outcome = planning::plan(&files, found, &request, scope);
     Ok(Inspected { files, outcome, paths })
 }

@@ -26,7 +26,7 @@ pub(crate) fn run(global: &Global, args: &StatusArgs) -> anyhow::Result<Exit> {
         let status = stack::status(&paths).await?;
         let snapshot = status.ok_or_else(|| Error::NothingRuns { stack: paths.stack() })?;
         if args.json {
-            print::json_pretty(&snapshot)?;
+            print::json_pretty(&view::status::masked(&snapshot))?;
         } else {
             print::out(&view::status::status(&snapshot))?;
         }

@@ -3,6 +3,7 @@
 //! These types change only by addition.
 
 use std::borrow::Cow;
+use xtask_core::terms::secret::shown_url;
 
 use serde::Serialize;
 use xtask_client::logs::{End, Record, Stream};
@@ -75,7 +76,7 @@ pub(crate) enum UpEvent<'a> {
         run: u64,
         pid: Option<u32>,
         adopted: bool,
-        url: Option<&'a str>,
+        url: Option<String>,
         ready_ms: Option<u64>,
         reason: Option<&'a str>,
         failure: Option<Failure>,
@@ -111,7 +112,7 @@ impl<'a> UpEvent<'a> {
             run: service.run,
             pid: service.pid,
             adopted: service.adopted,
-            url: service.url.as_deref(),
+            url: service.url.as_deref().map(shown_url),
             ready_ms: service.ready_ms,
             reason: service.reason.as_deref(),
             failure: service.failure,

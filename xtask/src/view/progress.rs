@@ -7,6 +7,7 @@ use std::path::Path;
 use xtask_client::snapshot::{Phase, ServiceSnapshot, Snapshot};
 use xtask_core::calls::Deadlock;
 use xtask_core::terms::duration::measured;
+use xtask_core::terms::secret::shown_url;
 use xtask_core::terms::{Kind, Name};
 
 use super::calls;
@@ -27,7 +28,7 @@ pub(crate) fn step(
     let name = &now.name;
     let because = now.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
     let took = now.ready_ms.map(|ms| format!(" in {}", measured(ms))).unwrap_or_default();
-    let at = now.url.as_ref().map(|url| format!(" at {url}")).unwrap_or_default();
+    let at = now.url.as_ref().map(|url| format!(" at {}", shown_url(url))).unwrap_or_default();
     Some(match now.phase {
         Phase::Waiting | Phase::Building => return None,
         Phase::Starting => (BUSY, "Starting", name.to_string()),

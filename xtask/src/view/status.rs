@@ -2,6 +2,7 @@
 
 use xtask_client::snapshot::{Phase, Placement, ServiceSnapshot, Snapshot};
 use xtask_core::terms::duration::measured;
+use xtask_core::terms::secret::shown_url;
 use xtask_core::terms::{Kind, Name};
 
 use super::calls;
@@ -67,9 +68,18 @@ fn outcome(service: &ServiceSnapshot, kept: bool) -> String {
     }
 }
 
+/// The snapshot without the passwords of addresses.
+pub(crate) fn masked(snapshot: &Snapshot) -> Snapshot {
+    let mut snapshot = snapshot.clone();
+    for url in snapshot.services.iter_mut().filter_map(|service| service.url.as_mut()) {
+        *url = shown_url(url);
+    }
+    snapshot
+}
+
 fn address(service: &ServiceSnapshot) -> String {
     match (&service.url, service.kind) {
-        (Some(url), _) => url.clone(),
+        (Some(url), _) => shown_url(url),
         (None, Kind::Job) => "(job)".to_string(),
         (None, Kind::Service) => String::new(),
     }

@@ -6,6 +6,7 @@
 mod document;
 pub(crate) mod edit;
 pub(crate) mod planning;
+pub(crate) mod secret;
 pub(crate) mod target_folder;
 mod unreadable;
 

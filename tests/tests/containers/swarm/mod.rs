@@ -24,6 +24,9 @@ const REPLICAS: usize = 3;
 /// The role that owns the databases.
 const ROLE: &str = "app";
 
+/// Its password.
+const PASSWORD: &str = "known";
+
 /// The job that imports the sample through `users` and `todo`.
 const JOB: &str = "sample-data";
 
@@ -42,7 +45,7 @@ fn additions(database: &str, root: &Path) -> String {
     format!(
         "version: \"3.8\"\nservices:\n  postgres:\n    image: {database}\n    \
          deploy: {{ endpoint_mode: dnsrr }}\n    \
-         environment: {{ POSTGRES_USER: {ROLE}, POSTGRES_HOST_AUTH_METHOD: trust }}\n    \
+         environment: {{ APP_PASSWORD: {PASSWORD} }}\n    \
          volumes: [\"{}:/docker-entrypoint-initdb.d:ro\"]\n{}{}",
         databases.display(),
         service("todo", 5001),
@@ -105,7 +108,7 @@ async fn replaced_replicas_lose_no_acknowledged_write() {
 /// address of the machine, and a running stack may use them.
 fn export(swarm: &mut Swarm, root: &Path, out: &Path) {
     let url = |service: &str| {
-        format!("{service}:DATABASE_URL=postgres://{}@postgres:5432/{service}", ROLE)
+        format!("{service}:DATABASE_URL=postgres://{ROLE}:{PASSWORD}@postgres:5432/{service}")
     };
     let mut command = cargo(root);
     command.args(["xtask", "export", "swarm", "--with", "swarm", "--json", "todo", "users", JOB]);

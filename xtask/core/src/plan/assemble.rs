@@ -195,7 +195,9 @@ fn setting(
     let value = scope.fill(words, Slot::Value, problems).text;
     let too_long = scope.too_long("this argument", value.to_string().len());
     problems.extend(too_long.map(|problem| problem.at(words.span.clone(), "")));
-    argument(value, Source::File { place: words.place() }, before)
+    let has_secret = scope.has_secret(&value.to_string());
+    let argument = argument(value, Source::File { place: words.place() }, before);
+    Setting { secret: argument.secret || has_secret, ..argument }
 }
 
 fn argument(value: Text, source: Source, before: Option<&Setting>) -> Setting {

@@ -165,7 +165,7 @@ fn decide(
     let looks_secret = match is_address {
         true => secret::has_password(&text),
         false => secret::variable(name, &text),
-    };
+    } || scope.has_secret(&text);
     setting.secret = !lists(&settings.not_secret) && (lists(&settings.secrets) || looks_secret);
     (setting, is_overridden)
 }

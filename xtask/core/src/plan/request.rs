@@ -22,6 +22,8 @@ pub struct Request {
     pub isolation: Isolation,
     /// The stack's data folder, absolute.
     pub data: String,
+    /// The stack's secret, the same at each start.
+    pub secret: String,
     /// The named services; empty for the default ones.
     pub services: Vec<String>,
     /// `--with NAME`.

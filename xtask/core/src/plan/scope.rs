@@ -35,7 +35,7 @@ pub(crate) struct Filled {
     pub(crate) text: Text,
     /// Whether it contains an address of the stack.
     pub(crate) address: bool,
-    /// Whether it contains the stack's name or data folder.
+    /// Whether it contains the stack's name, data folder or secret.
     pub(crate) own: bool,
 }
 
@@ -74,6 +74,12 @@ impl Scope<'_> {
         out
     }
 
+    /// Whether a text contains the stack's secret.
+    pub(crate) fn has_secret(&self, text: &str) -> bool {
+        let secret = &self.request.secret;
+        !secret.is_empty() && text.contains(secret.as_str())
+    }
+
     /// Fills in a template that may not refer to ports.
     pub(crate) fn path(&self, words: &TextAt, problems: &mut Vec<Problem>) -> String {
         self.fill(words, Slot::Path, problems).text.to_string()
@@ -93,12 +99,23 @@ impl Scope<'_> {
 
     fn reference(&self, asks: Asks<'_>, used: Slot, out: &mut Filled) -> Result<(), Problem> {
         match asks {
-            Asks::StackName | Asks::StackData => {
+            Asks::StackName => {
                 out.own = true;
-                out.text.push_str(match asks {
-                    Asks::StackName => &self.request.stack,
-                    _ => &self.request.data,
-                });
+                out.text.push_str(&self.request.stack);
+            }
+            Asks::StackData => {
+                out.own = true;
+                out.text.push_str(&self.request.data);
+            }
+            Asks::StackSecret => {
+                if matches!(used, Slot::Path | Slot::SelfProbe) {
+                    let message = "the stack's secret cannot stand in a path or an image";
+                    return Err(
+                        Problem::error(Code::BadTemplate, message).hint("hand it over in `env`")
+                    );
+                }
+                out.own = true;
+                out.text.push_str(&self.request.secret);
             }
             Asks::WorkspaceRoot => out.text.push_str(&self.declarations.root),
             Asks::Variable(name) => match self.request.shell.get(name) {
@@ -204,7 +221,9 @@ impl Scope<'_> {
         let message = format!("unknown reference `${{{path}}}`");
         let problem = Problem::error(Code::UnknownTemplate, message);
         let names: Vec<&str> = self.node.edges().map(|edge| edge.to.value.as_str()).collect();
-        let mut known = Vec::from(["stack.name", "stack.data", "workspace.root"].map(String::from));
+        let mut known = Vec::from(
+            ["stack.name", "stack.data", "stack.secret", "workspace.root"].map(String::from),
+        );
         for name in names.iter().copied().chain(["self"]) {
             known.extend(["url", "host", "port"].map(|field| format!("{name}.{field}")));
         }

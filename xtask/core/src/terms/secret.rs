@@ -2,6 +2,9 @@
 //!
 //! When in doubt a value is masked. The process that receives it always gets the real one.
 
+use alloc::format;
+use alloc::string::{String, ToString};
+
 use super::variable_prefix;
 
 /// The text that replaces a secret.
@@ -39,6 +42,17 @@ pub fn has_password(text: &str) -> bool {
         })
     });
     in_url || in_pair || text.contains("PRIVATE KEY-----")
+}
+
+/// The text of a URL with its password masked.
+#[must_use]
+pub fn shown_url(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_string() };
+    let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    match authority.rsplit_once('@').map(|(user, host)| (user.split_once(':'), host)) {
+        Some((Some((user, _)), host)) => format!("{scheme}://{user}:{MASK}@{host}{path}"),
+        _ => url.to_string(),
+    }
 }
 
 /// Words that mean a password.
@@ -131,6 +145,19 @@ mod tests {
             "TOKEN_TTL",
         ] {
             assert!(!variable(name, "x"), "{name}");
+        }
+    }
+
+    #[test]
+    fn only_the_password_of_a_url_is_masked() {
+        for (url, expected) in [
+            ("postgres://app:pw@127.0.0.1:5432/x", "postgres://app:********@127.0.0.1:5432/x"),
+            ("postgres://app:p@w@host", "postgres://app:********@host"),
+            ("postgres://app@host/a@b:c", "postgres://app@host/a@b:c"),
+            ("http://127.0.0.1:80", "http://127.0.0.1:80"),
+            ("text", "text"),
+        ] {
+            assert_eq!(shown_url(url), expected);
         }
     }
 

@@ -37,6 +37,8 @@ pub enum Asks<'a> {
     StackName,
     /// `stack.data`.
     StackData,
+    /// `stack.secret`.
+    StackSecret,
     /// `workspace.root`.
     WorkspaceRoot,
     /// `env.NAME`.
@@ -135,6 +137,7 @@ fn asks(path: &str) -> Asks<'_> {
     match words.as_slice() {
         ["stack", "name"] => Asks::StackName,
         ["stack", "data"] => Asks::StackData,
+        ["stack", "secret"] => Asks::StackSecret,
         ["workspace", "root"] => Asks::WorkspaceRoot,
         ["env", name] => Asks::Variable(name),
         ["stack" | "workspace" | "env", ..] | [] | [_] => Asks::Unknown(path),

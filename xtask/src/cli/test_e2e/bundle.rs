@@ -7,12 +7,12 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::view::status::masked;
 use xtask_client::harness::{FAILED_TESTS, FailedTest};
 use xtask_client::logs::last_lines;
 use xtask_client::protocol::Reply;
 use xtask_client::snapshot::{ServiceSnapshot, Snapshot};
 use xtask_core::stack::Report;
-use xtask_core::terms::secret::{MASK, has_password};
 
 use super::TestRun;
 use super::arguments::{repeat_command, up_arguments};
@@ -74,7 +74,7 @@ pub(super) fn write(run: &TestRun<'_>) -> std::io::Result<PathBuf> {
     fs::write(folder.join("summary.txt"), summary(run, &failed))?;
     fs::write(folder.join("events.txt"), run.history.text())?;
     if let Some(last) = &run.history.last {
-        fs::write(folder.join("status.json"), serde_json::to_vec_pretty(&masked(last.clone()))?)?;
+        fs::write(folder.join("status.json"), serde_json::to_vec_pretty(&masked(last))?)?;
     }
     // Other commands print these, with secrets masked.
     let stack = run.paths.stack();
@@ -105,16 +105,6 @@ fn summary(run: &TestRun<'_>, failed: &[FailedTest]) -> String {
         let _ = writeln!(text, "{}: {phase} (run {}) {reason}", service.name, service.run);
     }
     text
-}
-
-/// Masks addresses that contain a password.
-fn masked(mut snapshot: Snapshot) -> Snapshot {
-    for service in &mut snapshot.services {
-        if service.url.as_deref().is_some_and(has_password) {
-            service.url = Some(MASK.to_owned());
-        }
-    }
-    snapshot
 }
 
 fn save(run: &TestRun<'_>, words: &[&str], file: &Path) {

@@ -9,6 +9,7 @@ use serde::Serialize;
 use xtask_client::logs::closing_lines;
 use xtask_client::{STACK_VARIABLE, StackPaths};
 use xtask_core::calls::Call;
+use xtask_core::terms::secret::shown_url;
 
 use super::TestRun;
 use super::arguments::repeat_command;
@@ -95,7 +96,7 @@ impl TestRun<'_> {
         print::progress(style::BUSY, "Kept", &format!("stack `{stack}` is up"));
         for service in self.history.services() {
             if let Some(url) = &service.url {
-                print::line(&format!("  {} at {url}", service.name));
+                print::line(&format!("  {} at {}", service.name, shown_url(url)));
             }
         }
         let again = format!("{STACK_VARIABLE}='{}'", self.paths.folder().display());

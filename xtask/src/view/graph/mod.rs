@@ -14,6 +14,7 @@ mod text;
 use std::collections::BTreeMap;
 
 use xtask_core::plan::{Dependency, Plan, Service};
+use xtask_core::terms::secret::shown_url;
 use xtask_core::terms::{Condition, Kind, Name, Place};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,5 +132,5 @@ fn address(service: &Service) -> Option<String> {
     let url = service.url.as_ref()?;
     // The address contains only ports of the service itself.
     let number = |_: &Name, port: usize| service.ports.get(port)?.number;
-    Some(url.render(number).unwrap_or_else(|_| url.to_string()))
+    Some(shown_url(&url.render(number).unwrap_or_else(|_| url.to_string())))
 }

@@ -1,0 +1,100 @@
+//! The secret of a stack, from which its metadata makes passwords.
+//!
+//! A file of this user holds random bytes, and the secret is a hash of them and of the stack's
+//! folder. So it is the same at each start, and differs between stacks and users.
+
+use std::fs::File;
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+use rustix::process::geteuid;
+use sha2::{Digest as _, Sha256};
+use xtask_client::StackPaths;
+
+/// The file with the random bytes, in the folder of all state.
+const FILE: &str = "secret";
+
+/// The number of random bytes.
+const LENGTH: usize = 32;
+
+/// The secret of a stack: 32 hexadecimal digits. An export has another one than the stack.
+///
+/// # Errors
+/// When the file belongs to another user, others can read it, or the system fails.
+pub(crate) fn of(paths: &StackPaths, exported: bool) -> io::Result<String> {
+    let state = paths.folder().ancestors().nth(2).unwrap_or(paths.folder());
+    let mut hash = Sha256::new();
+    hash.update(seed(state)?);
+    hash.update([u8::from(exported)]);
+    hash.update(paths.folder().as_os_str().as_encoded_bytes());
+    Ok(hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// The random bytes, which the first call writes.
+fn seed(state: &Path) -> io::Result<[u8; LENGTH]> {
+    let path = state.join(FILE);
+    let file = match File::open(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            create(state, &path)?;
+            File::open(&path)?
+        }
+        opened => opened?,
+    };
+    let found = file.metadata()?;
+    if !found.is_file() || found.uid() != geteuid().as_raw() || found.mode() & 0o077 != 0 {
+        let text = format!("`{}` is not a file that only this user can read", path.display());
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
+    }
+    let mut bytes = [0; LENGTH];
+    { file }.read_exact(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Writes a complete file at once. Another command may do so at the same time; the first one wins.
+fn create(state: &Path, path: &Path) -> io::Result<()> {
+    let mut bytes = [0; LENGTH];
+    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    std::fs::create_dir_all(state)?;
+    let mut fresh = tempfile::NamedTempFile::new_in(state)?;
+    fresh.write_all(&bytes)?;
+    match fresh.persist_noclobber(path) {
+        Err(error) if error.error.kind() != io::ErrorKind::AlreadyExists => Err(error.error),
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn secret_belongs_to_one_stack_and_user() {
+        let (state, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let paths = |state: &Path, stack| StackPaths::at(state.join("workspace").join(stack));
+        let dev = of(&paths(state.path(), "dev"), false).unwrap();
+        assert_eq!(dev.len(), 32);
+        assert_eq!(of(&paths(state.path(), "dev"), false).unwrap(), dev);
+        assert_ne!(of(&paths(state.path(), "dev"), true).unwrap(), dev);
+        assert_ne!(of(&paths(state.path(), "other"), false).unwrap(), dev);
+        assert_ne!(of(&paths(other.path(), "dev"), false).unwrap(), dev);
+        let file = state.path().join(FILE);
+        assert_eq!(file.metadata().unwrap().mode() & 0o777, 0o600);
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
+        let error = of(&paths(state.path(), "dev"), false).unwrap_err();
+        assert!(error.to_string().contains("only this user can read"), "{error}");
+    }
+
+    #[test]
+    fn concurrent_commands_get_one_secret() {
+        let state = tempfile::tempdir().unwrap();
+        let path = state.path();
+        let all: Vec<_> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..8).map(|_| scope.spawn(|| seed(path).unwrap())).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        assert!(all.iter().all(|seed| *seed == all[0]));
+    }
+}
