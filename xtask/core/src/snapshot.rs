@@ -104,8 +104,11 @@ pub struct ServiceSnapshot {
     pub wanted: bool,
     /// Why it is in this phase, in one line.
     pub reason: Option<String>,
-    /// The kind of failure, in phase `failed`.
+    /// The kind of failure in phase `failed`, or why a run keeps its previous ports.
     pub failure: Option<Failure>,
+    /// Whether its run may still be replaced: it is being compared with a new plan or program.
+    #[serde(default)]
+    pub unsettled: bool,
     /// What its start waits for now: `api (starting)`.
     pub waiting_on: Vec<String>,
     /// Process id of its run, while it has one.
@@ -231,6 +234,8 @@ pub enum Failure {
     Build,
     /// Another program holds its port.
     Port,
+    /// Another service of the stack holds its port.
+    Sibling,
     /// The same program holds its port but cannot be adopted, because it is another build or has
     /// other settings.
     Unadopted,

@@ -171,9 +171,13 @@ async fn restarted(
 ) -> anyhow::Result<Exit> {
     let exit = until(session, names, |service| {
         let new_run = service.run > before.get(&service.name).copied().unwrap_or_default();
-        !service.phase.is_on_the_way() && (new_run || service.phase == Phase::Failed)
+        let refused = !service.unsettled && service.failure.is_some();
+        !service.phase.is_on_the_way() && (new_run || refused)
     })
     .await?;
+    if kept(&session.snapshot, names, before) {
+        return Ok(exit);
+    }
     for service in names.iter().filter_map(|name| session.snapshot.service(name)) {
         if matches!(service.phase, Phase::Ready | Phase::Succeeded) {
             let took = measured(service.ready_ms.unwrap_or(0));

@@ -25,7 +25,7 @@ use super::containers::stack::StackContainers;
 use super::error::Error;
 use super::probe::{self, ExpectedListener, PollingProbe};
 use super::process::orphans;
-use super::sockets::Sockets;
+use super::sockets::{self, Sockets};
 use crate::effects::active_run::{ActiveRun, Process};
 use crate::effects::logs::file::LogFile;
 use crate::effects::process::adopt::HolderHandles;
@@ -103,6 +103,10 @@ impl World {
         match effect {
             Effect::Accept { service, program, image } => self.accept(service, program, image),
             Effect::Bind { service, ports, listen } => self.bind(service, &ports, listen),
+            Effect::CheckPorts { service, ports } => {
+                let failures = sockets::check(&ports);
+                let _ = self.events.send(Event::PortsChecked { service, failures });
+            }
             Effect::Unbind { service } => self.sockets.unbind(&service),
             Effect::InspectHolder { service, ports, expected } => {
                 self.inspect_holder(service, &ports, expected)

@@ -166,6 +166,12 @@ impl Sockets {
     }
 }
 
+/// The failures to bind these ports. None stays bound.
+pub(crate) fn check(ports: &[Port]) -> Vec<BindFailure> {
+    let bound = ports.iter().map(|port| get(port, port.number.unwrap_or(0), false));
+    bound.filter_map(Result::err).collect()
+}
+
 fn get(port: &Port, number: u16, listen: bool) -> Result<BoundPort, BindFailure> {
     let other = |error: io::Error| BindFailure::Other {
         port: number,

@@ -74,14 +74,15 @@ fn explains_build(service: &ServiceSnapshot) -> bool {
 
 /// Whether a service failed for a cause of its own.
 pub(crate) fn is_cause(service: &ServiceSnapshot) -> bool {
-    service.phase == Phase::Failed && service.failure != Some(Failure::Dependency)
+    service.failure.is_some_and(|failure| failure != Failure::Dependency)
+        || (service.phase == Phase::Failed && service.failure.is_none())
         || is_taken_down(service)
 }
 
 /// Whether a service is in the state that `up` requested.
 pub(crate) fn is_well(service: &ServiceSnapshot) -> bool {
     // A wanted service that is stopped has exited by itself with success.
-    matches!(service.phase, Phase::Ready | Phase::Succeeded)
+    matches!(service.phase, Phase::Ready | Phase::Succeeded) && service.failure.is_none()
         || service.phase == Phase::Stopped && service.wanted
 }
 
@@ -100,9 +101,12 @@ fn headline(service: &ServiceSnapshot) -> &'static str {
     if is_taken_down(service) {
         return "was taken down by another command";
     }
+    if service.phase != Phase::Failed {
+        return "did not get its new ports, and keeps running as before";
+    }
     match service.failure {
         Some(Failure::Build) => "could not be built",
-        Some(Failure::Port) => "did not get its port",
+        Some(Failure::Port | Failure::Sibling) => "did not get its port",
         Some(Failure::Unadopted) => "already runs with other settings",
         Some(Failure::Start) => "did not start",
         Some(Failure::Timeout) => "was not ready in time",
@@ -122,7 +126,7 @@ fn hint(service: &ServiceSnapshot, stack: &str) -> Option<String> {
         // The reason contains the way out.
         Failure::Start if !service.started => return None,
         Failure::Start | Failure::Died => (format!("logs {name}"), " shows all its output"),
-        Failure::Build | Failure::Dependency => return None,
+        Failure::Build | Failure::Sibling | Failure::Dependency => return None,
     };
     Some(command_for(stack, &words) + what)
 }

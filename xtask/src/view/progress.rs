@@ -40,7 +40,7 @@ pub(crate) fn step(
         Phase::Succeeded if now.kind == Kind::Job => (GOOD, "Done", format!("{name}{took}")),
         Phase::Succeeded => (GOOD, "Ended", format!("{name}{because}")),
         Phase::Backoff => (WARN, "Ended", format!("{name}{because}; it is started again soon")),
-        Phase::Stopping => (BUSY, "Stopping", name.to_string()),
+        Phase::Stopping => (BUSY, "Stopping", format!("{name}{because}")),
         Phase::Stopped if before.is_some_and(|before| before.adopted) => {
             (GOOD, "Left", format!("{name}, which this stack did not start"))
         }

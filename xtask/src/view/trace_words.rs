@@ -23,6 +23,12 @@ pub(crate) fn event(event: &Event) -> String {
         Event::HolderInspected { service, result } => {
             format!("looked {service}: {}", found(result))
         }
+        Event::PortsChecked { service, failures } if failures.is_empty() => {
+            format!("ports are free for {service}")
+        }
+        Event::PortsChecked { service, failures } => {
+            format!("ports are not free for {service}: {}", list(failures.iter().map(bind_failure)))
+        }
         Event::LogTrouble { service, trouble: Some(trouble) } => {
             format!("the log of {service} fails: {trouble}")
         }
@@ -87,6 +93,9 @@ pub(crate) fn effect(effect: &Effect) -> String {
         Effect::Bind { service, ports, listen } => {
             let verb = if *listen { "listen for" } else { "find ports for" };
             format!("{verb} {service}: {}", list(ports.iter().map(port)))
+        }
+        Effect::CheckPorts { service, ports } => {
+            format!("check ports for {service}: {}", list(ports.iter().map(port)))
         }
         Effect::Unbind { service } => format!("close the ports of {service}"),
         Effect::Spawn { service, run, command: what, .. } => {

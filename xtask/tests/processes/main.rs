@@ -38,6 +38,7 @@ mod linking;
 mod logs;
 mod manifests;
 mod membership;
+mod moves;
 mod places;
 mod ports;
 mod programs;

@@ -17,7 +17,7 @@ use crate::manifest::at::value;
 use crate::manifest::suggest::{list, nearest};
 use crate::model::{Model, Node, Runs};
 use crate::problem::{Code, Problem, Span};
-use crate::terms::host::{bracketed, callable, is_loopback, is_wildcard};
+use crate::terms::host::{bracketed, callable, is_loopback, overlap};
 use crate::terms::{Name, Placement};
 
 /// The ports, hosts and URL of one service.
@@ -165,9 +165,4 @@ pub(crate) fn check<'a>(
             }
         }
     }
-}
-
-/// Whether two hosts cannot be bound with one port number.
-fn overlap(left: &str, right: &str) -> bool {
-    left == right || is_wildcard(left) || is_wildcard(right)
 }

@@ -20,7 +20,7 @@ mod select;
 mod service;
 pub mod text;
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -62,6 +62,10 @@ pub struct Plan {
     pub base_image: Option<String>,
     /// The services asked for, or the default ones.
     pub wanted: Vec<Name>,
+    /// Every service that the metadata declares, if the plan is about the whole stack: running
+    /// services that are not declared are stopped. None if the user named services.
+    #[serde(default)]
+    pub declared: Option<BTreeSet<Name>>,
     /// `--replace`: the supervisor stops processes of the same programs that were started by
     /// hand, instead of adopting or refusing them. Holds for one start.
     #[serde(default)]

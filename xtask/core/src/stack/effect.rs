@@ -30,6 +30,9 @@ pub enum Effect {
     /// that fixed ports are free, and choose numbers for the others. Answered by `Bound` or
     /// `BindFailed`.
     Bind { service: Name, ports: Vec<Port>, listen: bool },
+    /// Find out whether these ports are free, and bind none. The service runs on other ports.
+    /// Answered by `PortsChecked`.
+    CheckPorts { service: Name, ports: Vec<Port> },
     /// Close the sockets of the service. Not answered.
     Unbind { service: Name },
     /// Inspect the process that holds the ports. Answered by `HolderInspected`.

@@ -75,6 +75,9 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         others: Vec<BindFailure>,
     },
+    /// The ports that could not be bound, none if all are free (answers
+    /// [`super::Effect::CheckPorts`]).
+    PortsChecked { service: Name, failures: Vec<BindFailure> },
     /// What holds the ports of the service (answers [`super::Effect::InspectHolder`]).
     #[serde(rename = "looked")]
     HolderInspected {

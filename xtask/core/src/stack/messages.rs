@@ -12,6 +12,9 @@ use crate::snapshot::Failure;
 use crate::terms::host::authority;
 use crate::terms::{Name, duration};
 
+/// How many changed variables a reason names.
+const SHOWN_VARIABLES: usize = 3;
+
 /// The state of a run that is beyond reach.
 pub(crate) const LOST: &str = "has processes that survived SIGKILL";
 
@@ -125,6 +128,40 @@ fn sibling(stack: &HolderStack) -> String {
          there{signal} ends it): "
     )
 }
+
+/// The failure of a service whose port another service of the stack keeps.
+pub(crate) fn held_by_sibling(port: u16, sibling: &Name, stack: &str) -> String {
+    format!(
+        "port {port} is held by `{sibling}` of this stack (`cargo xtask down --stack {stack} {sibling}` \
+         stops it)"
+    )
+}
+
+/// Why a run is replaced.
+pub(crate) const KIND_CHANGED: &str = "its `kind` changed";
+pub(crate) const PROGRAM_CHANGED: &str = "its program changed";
+pub(crate) const PORTS_CHANGED: &str = "its ports changed";
+pub(crate) const ADOPTED_DIFFERS: &str = "the adopted process differs from the metadata";
+
+/// Why a run with other variables is replaced. It names no values, which may be secret.
+pub(crate) fn variables_changed(old: &[(String, String)], new: &[(String, String)]) -> String {
+    let missing = |from: &[(String, String)], pair: &(String, String)| !from.contains(pair);
+    let changed = new.iter().filter(|pair| missing(old, pair));
+    let removed = old.iter().filter(|pair| missing(new, pair));
+    let mut names: Vec<&str> = changed.chain(removed).map(|(name, _)| name.as_str()).collect();
+    names.sort_unstable();
+    names.dedup();
+    let more = names.len().saturating_sub(SHOWN_VARIABLES);
+    names.truncate(SHOWN_VARIABLES);
+    let shown: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+    match more {
+        0 => format!("{} changed", shown.join(", ")),
+        more => format!("{} and {more} more variables changed", shown.join(", ")),
+    }
+}
+
+/// Why a service stops that a plain `up` does not find in the metadata.
+pub(crate) const UNDECLARED: &str = "the metadata no longer declares it";
 
 pub(crate) fn holder(holder: Option<&PortHolder>) -> String {
     match holder {

@@ -22,6 +22,7 @@ mod render;
 mod requests;
 mod run;
 mod settle;
+mod siblings;
 mod snapshot;
 mod start;
 mod stop;
@@ -62,6 +63,8 @@ pub struct Stack {
     worklist: Worklist,
     changes: Changes,
     starts: Starts,
+    /// Services that wait until another service of the stack frees a port.
+    port_waiters: BTreeSet<Id>,
     /// How many services hold their dependencies: they may have a process to wait for.
     holding: usize,
     ending: Ending,
@@ -199,6 +202,9 @@ impl Stack {
             Event::BindFailed { service, failure, others } => {
                 self.bind_failed(&service, failure, others, effects);
             }
+            Event::PortsChecked { service, failures } => {
+                self.ports_checked(&service, &failures, effects);
+            }
             Event::HolderInspected { service, result } => {
                 self.holder_inspected(&service, result, effects)
             }
@@ -315,6 +321,7 @@ impl Stack {
             self.holding -= usize::from(old.is_some_and(|old| old.holds_dependencies));
             self.enqueue(id);
             self.enqueue_neighbours(id);
+            self.enqueue_port_waiters();
         }
     }
 

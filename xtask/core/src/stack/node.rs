@@ -26,6 +26,8 @@ pub(crate) struct Node {
     pub(crate) spec: Service,
     /// Whether it should run.
     pub(crate) wanted: bool,
+    /// Why its run has to end, if the user did not ask for that in words.
+    pub(crate) due_reason: Option<String>,
     /// When a service starts that is ready to start but delayed by `--slow`.
     pub(crate) delayed_until: Option<Duration>,
     pub(crate) build: Build,
@@ -77,6 +79,7 @@ impl Node {
         Self {
             spec,
             wanted: false,
+            due_reason: None,
             delayed_until: None,
             build: Build::default(),
             ports: Ports::default(),

@@ -11,6 +11,7 @@ use core::time::Duration;
 use super::adoption::ExpectedProcess;
 use super::event::{BindFailure, PortHolder};
 use super::node::Id;
+use super::siblings::{PortCheck, Refusal};
 use super::{Effect, Stack, messages, unexpected};
 use crate::plan::Port;
 use crate::snapshot::Failure;
@@ -30,6 +31,10 @@ pub(crate) struct Ports {
     pub(crate) remembered: bool,
     /// How many processes of the same program may still be stopped to free the ports.
     pub(crate) evictions: u32,
+    /// Whether the new ports of a run are free, as far as that was asked.
+    pub(crate) check: PortCheck,
+    /// Why the run keeps its previous ports.
+    pub(crate) refusal: Option<Refusal>,
 }
 
 impl Ports {
@@ -118,7 +123,7 @@ impl Stack {
         };
         if anew {
             self.release_ports(id, effects);
-            self.bind_ports(id, effects);
+            self.bind_unless_occupied(id, effects);
         } else {
             self.inspect_holder(id, effects);
         }
@@ -149,7 +154,7 @@ impl Stack {
         }
     }
 
-    fn bind_ports(&mut self, id: Id, effects: &mut Vec<Effect>) {
+    pub(super) fn bind_ports(&mut self, id: Id, effects: &mut Vec<Effect>) {
         let node = &mut self.nodes[id];
         let mut ports = node.spec.ports.clone();
         let same =
@@ -265,7 +270,7 @@ impl Stack {
             && self.port_list_matches_plan(id)
     }
 
-    fn port_list_matches_plan(&self, id: Id) -> bool {
+    pub(super) fn port_list_matches_plan(&self, id: Id) -> bool {
         let node = &self.nodes[id];
         let asked = node.ports.requested.as_ref();
         asked.is_some_and(|(ports, _)| same_ports(ports, &node.spec.ports))

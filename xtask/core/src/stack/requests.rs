@@ -14,7 +14,7 @@ use super::effect::{Report, Signal};
 use super::event::Fault;
 use super::node::{Id, Node};
 use super::phase::Rest;
-use super::{Effect, Ending, Identity, Stack, unexpected};
+use super::{Effect, Ending, Identity, Stack, messages, unexpected};
 use crate::plan::{Plan, Program, Service};
 use crate::terms::Name;
 
@@ -46,6 +46,9 @@ impl Stack {
             base_image: plan.base_image,
         };
         let (replace, context) = (plan.replace, plan.context);
+        if let Some(declared) = &plan.declared {
+            self.drop_undeclared(declared);
+        }
         self.starts.faults = plan.faults;
         // Services outside the plan wait to be drawn only while starts are still drawn.
         for id in self.starts.startable.clone() {
@@ -94,6 +97,7 @@ impl Stack {
             self.nodes.push(Node::new(spec.clone()));
         }
         self.forget_bind_failure(id);
+        self.forget_port_check(id);
         let node = &mut self.nodes[id];
         let was_wanted = core::mem::replace(&mut node.wanted, true);
         let built = matches!(spec.program, Program::Artifact { .. });
@@ -138,9 +142,20 @@ impl Stack {
         }
     }
 
+    /// Takes down the services that the metadata no longer declares.
+    fn drop_undeclared(&mut self, declared: &BTreeSet<Name>) {
+        for id in 0..self.nodes.len() {
+            if self.nodes[id].wanted && !declared.contains(&self.nodes[id].spec.name) {
+                self.unwant(id);
+                self.nodes[id].due_reason = Some(String::from(messages::UNDECLARED));
+            }
+        }
+    }
+
     fn unwant(&mut self, id: Id) {
         let node = &mut self.nodes[id];
         node.wanted = false;
+        node.due_reason = None;
         node.retries.reset();
         node.set_serving(false);
         node.ports.evictions = 0;
@@ -161,17 +176,19 @@ impl Stack {
             node.set_serving(true);
             self.enqueue(id);
             self.forget_bind_failure(id);
+            self.forget_port_check(id);
             self.allow_evictions(id, evict);
             // An adopted process was not started here and is not restarted.
             if evict || !self.nodes[id].is_adopted() {
-                self.replace(id);
+                self.replace(id, None);
             }
         }
     }
 
-    /// Requests a new run, and one of each dependent that restarts with the service.
-    pub(super) fn replace(&mut self, id: Id) {
+    /// Requests a new run for this reason, and one of each dependent that restarts with the service.
+    pub(super) fn replace(&mut self, id: Id, reason: Option<String>) {
         let node = &mut self.nodes[id];
+        node.due_reason = reason;
         node.retries.reset();
         node.lifecycle.request_replacement();
         self.enqueue(id);
@@ -184,12 +201,14 @@ impl Stack {
         let context = self.nodes[id].contexts.requested;
         let mut open = alloc::vec![id];
         while let Some(id) = open.pop() {
+            let reason = format!("restarts with `{}`", self.nodes[id].spec.name);
             for (dependent, restart) in self.nodes[id].edges.dependents.clone() {
                 let node = &mut self.nodes[dependent];
                 let ours = node.is_running() && !node.is_adopted();
                 if restart && !node.lifecycle.replaces() && ours {
                     node.lifecycle.request_replacement();
                     node.contexts.requested = context.or(node.contexts.requested);
+                    node.due_reason = Some(reason.clone());
                     open.push(dependent);
                     self.enqueue(dependent);
                 }

@@ -11,7 +11,8 @@ use super::conditions::ConditionState;
 use super::node::Id;
 use super::phase::{Check, Launched, Phase, Rest, RunOrigin, Stage};
 use super::ports::{PortState, same_ports};
-use super::{Effect, Report, Stack};
+use super::siblings::Outlook;
+use super::{Effect, Report, Stack, messages};
 use crate::snapshot::Failure;
 
 impl Stack {
@@ -32,6 +33,7 @@ impl Stack {
             self.nodes[id].lifecycle.rest_unwanted();
             self.forget_bind_failure(id);
             self.release_ports(id, effects);
+            self.port_waiters.remove(&id);
             return;
         }
         match self.nodes[id].phase() {
@@ -134,14 +136,19 @@ impl Stack {
             return;
         }
         let comparison = match check {
-            Check::Restart => Comparison::Other,
+            Check::Restart => Comparison::Other(None),
             _ => self.comparison(id),
         };
+        let outlook = match comparison {
+            Comparison::Other(_) if self.nodes[id].is_running() => self.port_outlook(id, effects),
+            _ => Outlook::Free,
+        };
         let lifecycle = &mut self.nodes[id].lifecycle;
-        match comparison {
-            Comparison::Coming => {}
-            Comparison::Unsaid => lifecycle.defer_check(),
-            Comparison::Same | Comparison::Other => lifecycle.clear_check(),
+        match (&comparison, &outlook) {
+            (_, Outlook::Pending) => return,
+            (Comparison::Coming, _) => {}
+            (Comparison::Unsaid, _) => lifecycle.defer_check(),
+            (Comparison::Same | Comparison::Other(_), _) => lifecycle.clear_check(),
         }
         let announced = check == Check::Announced;
         // A run that can no longer be rendered keeps running.
@@ -152,11 +159,17 @@ impl Stack {
             // A command that leaves a run alone leaves its context alone.
             self.nodes[id].contexts.requested = None;
         }
-        if comparison == Comparison::Other {
-            self.replace(id);
-        } else if comparison == Comparison::Same && announced && self.nodes[id].is_running() {
-            let service = self.nodes[id].spec.name.clone();
-            effects.push(Effect::Report(Report::AlreadyRunning { service }));
+        match (comparison, outlook) {
+            // What cannot start leaves what runs alone.
+            (Comparison::Other(_), Outlook::Refused(refusal)) => {
+                self.nodes[id].ports.refusal = Some(refusal);
+            }
+            (Comparison::Other(reason), _) => self.replace(id, reason),
+            (Comparison::Same, _) if announced && self.nodes[id].is_running() => {
+                let service = self.nodes[id].spec.name.clone();
+                effects.push(Effect::Report(Report::AlreadyRunning { service }));
+            }
+            (Comparison::Same | Comparison::Coming | Comparison::Unsaid, _) => {}
         }
     }
 
@@ -164,25 +177,32 @@ impl Stack {
     fn comparison(&self, id: Id) -> Comparison {
         let node = &self.nodes[id];
         let Some(launched) = node.lifecycle.launched() else { return Comparison::Unsaid };
+        let other = |what: &str| Comparison::Other(Some(what.to_string()));
         if launched.kind != node.spec.kind {
-            return Comparison::Other;
+            return other(messages::KIND_CHANGED);
         }
-        let unmanaged = launched.origin == RunOrigin::Unmanaged;
-        if unmanaged != node.is_external() || !same_ports(&launched.ports, &node.spec.ports) {
-            return Comparison::Other;
+        if (launched.origin == RunOrigin::Unmanaged) != node.is_external() {
+            return other(messages::PROGRAM_CHANGED);
+        }
+        if !same_ports(&launched.ports, &node.spec.ports) {
+            return other(messages::PORTS_CHANGED);
         }
         if node.edges.known().any(|on| self.address_state(on) == ConditionState::Pending) {
             return Comparison::Coming;
         }
-        let same = if node.is_adopted() {
-            self.is_as_adopted(id, launched)
-        } else {
-            match self.render(id) {
-                Ok(wanted) => same_launch(launched, &wanted),
-                Err(_) => return Comparison::Unsaid,
-            }
-        };
-        if same { Comparison::Same } else { Comparison::Other }
+        if node.is_adopted() {
+            return match self.is_as_adopted(id, launched) {
+                true => Comparison::Same,
+                false => other(messages::ADOPTED_DIFFERS),
+            };
+        }
+        match self.render(id) {
+            Ok(wanted) => match difference(launched, &wanted) {
+                None => Comparison::Same,
+                different => Comparison::Other(different),
+            },
+            Err(_) => Comparison::Unsaid,
+        }
     }
 
     /// Sends the next signal of a stop that is overdue.
@@ -204,34 +224,40 @@ impl Stack {
 }
 
 /// How a run compares with what is wanted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Comparison {
     /// An address that it names will be known.
     Coming,
     /// An address that it names is unknown.
     Unsaid,
     Same,
-    Other,
+    /// Another run is wanted, for this reason or because the user asked for one.
+    Other(Option<String>),
 }
 
-/// Whether two launches run the same program with the same settings. Different probes, watchdogs
+/// What differs between two launches of a service, none if they run the same program with the
+/// same settings. Different probes, watchdogs
 /// or places of the program do not count: they are no reason to end a run.
-fn same_launch(left: &Launched, right: &Launched) -> bool {
-    match (&left.command, &right.command) {
-        (Some(a), Some(b)) => {
-            let program = match (left.content, right.content) {
-                (Some(a), Some(b)) => a == b,
-                (None, None) => a.program == b.program,
-                (Some(_), None) | (None, Some(_)) => false,
-            };
-            program
-                && a.args == b.args
-                && a.env == b.env
-                && a.cwd == b.cwd
-                && a.sockets == b.sockets
-                && a.container == b.container
-        }
-        (None, None) => true,
+fn difference(left: &Launched, right: &Launched) -> Option<String> {
+    let (old, new) = match (&left.command, &right.command) {
+        (Some(old), Some(new)) => (old, new),
+        (None, None) => return None,
+        (Some(_), None) | (None, Some(_)) => return Some(messages::PROGRAM_CHANGED.to_string()),
+    };
+    let same_program = match (left.content, right.content) {
+        (Some(old), Some(new)) => old == new,
+        (None, None) => old.program == new.program,
         (Some(_), None) | (None, Some(_)) => false,
+    };
+    let changes = [
+        (!same_program, messages::PROGRAM_CHANGED),
+        (old.args != new.args, "its arguments changed"),
+        (old.cwd != new.cwd, "its working directory changed"),
+        (old.sockets != new.sockets, "its inherited sockets changed"),
+        (old.container != new.container, "its container changed"),
+    ];
+    if let Some((_, reason)) = changes.iter().find(|(changed, _)| *changed) {
+        return Some((*reason).to_string());
     }
+    (old.env != new.env).then(|| messages::variables_changed(&old.env, &new.env))
 }

@@ -124,6 +124,7 @@ impl Stack {
             wanted: node.wanted,
             reason: self.reason(id),
             failure: failure(node),
+            unsettled: node.is_running() && node.may_be_outdated(),
             waiting_on: self.waiting_on(id),
             pid: node.pid(),
             adopted: node.is_adopted(),
@@ -165,8 +166,13 @@ impl Stack {
         let mut out: Vec<String> = Vec::new();
         match &node.ports.state {
             PortState::Closing { reason, .. } => out.push(reason.clone()),
-            _ if !self.has_ports(id) => out.push("its own port".to_string()),
-            _ => {}
+            _ if self.has_ports(id) => {}
+            _ => out.push(match self.awaited_sibling(id) {
+                Some((number, sibling)) => {
+                    format!("`{}` to free port {number}", self.nodes[sibling].spec.name)
+                }
+                None => "its own port".to_string(),
+            }),
         }
         if node.delayed_until.is_some() {
             out.push("its `--slow` delay".to_string());
@@ -234,7 +240,8 @@ impl Stack {
                 | BuildState::Pending { .. }
                 | BuildState::Linked { .. }
                 | BuildState::Accepted => {
-                    let outdated = node.observed.outdated.as_ref();
+                    let refused = node.ports.refusal.as_ref().map(|refusal| &refusal.reason);
+                    let outdated = node.observed.outdated.as_ref().or(refused);
                     outdated.map(|why| format!("still runs with the previous settings: {why}"))
                 }
             },
@@ -245,6 +252,9 @@ impl Stack {
 fn failure(node: &Node) -> Option<Failure> {
     if let Phase::Rest(Rest::Failed { failure, .. }) = node.phase() {
         return Some(*failure);
+    }
+    if let Some(refusal) = node.ports.refusal.as_ref().filter(|_| node.is_running()) {
+        return Some(refusal.failure);
     }
     (node.wanted && node.is_lost()).then_some(Failure::Start)
 }

@@ -38,7 +38,8 @@ impl Stack {
         if !self.is_killing() && self.stopping_dependent(id).is_some() {
             return;
         }
-        self.stop(id, Rest::Idle, None, effects);
+        let reason = self.nodes[id].due_reason.clone();
+        self.stop(id, Rest::Idle, reason, effects);
     }
 
     /// Stops a run. `then` follows when its process group is gone.

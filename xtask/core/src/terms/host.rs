@@ -39,6 +39,12 @@ pub fn is_wildcard(host: &str) -> bool {
     host.parse::<IpAddr>().is_ok_and(|ip| ip.is_unspecified())
 }
 
+/// Whether two hosts cannot be bound with one port number.
+#[must_use]
+pub fn overlap(left: &str, right: &str) -> bool {
+    left == right || is_wildcard(left) || is_wildcard(right)
+}
+
 /// The host as it is written before a port: an IPv6 address in brackets.
 #[must_use]
 pub fn bracketed(host: &str) -> String {

@@ -385,6 +385,7 @@ fn new_address_after_adoption_restarts_dependents() {
     s.start("b");
     s.apply(on(6000));
     s.built("a", 1);
+    s.ports_checked("a", Vec::new());
     assert_eq!(s.asked_ports(), ["a"]);
     s.bind("a", &[6000]);
     assert_eq!((s.spawned(), s.signalled()), (vec!["a".to_owned()], vec!["b".to_owned()]));

@@ -32,7 +32,7 @@ fn deadlocks(s: &Scenario, calls: &[Call]) -> Vec<String> {
 fn starting(names: &[&str]) -> Scenario {
     let uses = |name: &&str| {
         let others = names.iter().filter(|other| *other != name);
-        let one = service(name).port(Some(1)).activated().probe(Probe::Notify);
+        let one = service(name).port(None).activated().probe(Probe::Notify);
         others.fold(one, |one, other| one.using(other))
     };
     let mut s = Scenario::of(names.iter().map(uses).collect::<Vec<_>>());

@@ -13,6 +13,7 @@ mod crashes;
 mod deadlocks;
 mod faults;
 mod late_starts;
+mod moves;
 mod ports;
 mod replacement;
 mod reports;

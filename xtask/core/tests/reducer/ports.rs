@@ -110,6 +110,7 @@ fn changed_ports_are_bound_after_the_stop() {
     let b = || service("b").using("a").calls("A", "a");
     let mut s = Scenario::up([service("a").port(Some(5000)), b()]);
     s.apply([service("a").port(Some(6000)), b()]);
+    s.ports_checked("a", Vec::new());
     assert_eq!(s.signalled(), ["a"]);
     s.end("a", Exit::Signal(15));
     assert_eq!((s.unbound(), s.asked_ports()), (vec!["a".to_owned()], vec!["a".to_owned()]));

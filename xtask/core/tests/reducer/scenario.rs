@@ -8,7 +8,7 @@ use std::time::Duration;
 use xtask_core::calls::Call;
 use xtask_core::plan::{Program, Service};
 use xtask_core::snapshot::{Failure, Phase, ServiceSnapshot, State};
-use xtask_core::stack::{Artifact, Effect, Event, Exit, Report, Run, Signal, Stack};
+use xtask_core::stack::{Artifact, BindFailure, Effect, Event, Exit, Report, Run, Signal, Stack};
 use xtask_core::terms::Name;
 
 use crate::support;
@@ -86,6 +86,11 @@ impl Scenario {
 
     pub(crate) fn bind(&mut self, name: &str, ports: &[u16]) {
         self.event(Event::Bound { service: name.into(), ports: ports.to_vec() });
+    }
+
+    /// The answer about new ports: those that are held.
+    pub(crate) fn ports_checked(&mut self, name: &str, failures: Vec<BindFailure>) {
+        self.event(Event::PortsChecked { service: name.into(), failures });
     }
 
     pub(crate) fn start(&mut self, name: &str) {
@@ -177,6 +182,7 @@ impl Scenario {
                     ports.iter().map(|port| port.number.unwrap_or(40_000)).collect();
                 self.bind(&service, &numbers);
             }
+            Effect::CheckPorts { service, .. } => self.ports_checked(&service, Vec::new()),
             Effect::Spawn { service, run, probes, .. } if run == self.run(&service) => {
                 self.start(&service);
                 for probe in probes {

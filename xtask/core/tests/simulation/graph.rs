@@ -69,7 +69,7 @@ impl Workspace {
     pub(crate) fn edit(&mut self, random: &mut Random) {
         let index = random.below(self.services.len());
         let service = &mut self.services[index];
-        match random.below(8) {
+        match random.below(9) {
             0 => {
                 service.args =
                     vec![support::setting(format!("v{}", random.below(9)).as_str().into())]
@@ -80,11 +80,23 @@ impl Workspace {
             4 => service.probes = probes(random, service),
             5 => {
                 for port in &mut service.ports {
-                    port.number = Some(u16::try_from(random.range(5000..6000)).unwrap());
+                    port.number = Some(fixed_number(random));
                 }
             }
             6 => self.connect(random, index),
+            7 => self.swap_ports(random, index),
             _ => self.add_use(random, index),
+        }
+    }
+
+    /// Exchanges the numbers of two services.
+    fn swap_ports(&mut self, random: &mut Random, index: usize) {
+        let other = random.below(self.services.len());
+        let number = |service: &Service| service.ports.first().and_then(|port| port.number);
+        let numbers = (number(&self.services[index]), number(&self.services[other]));
+        if let (Some(_), Some(_)) = numbers {
+            self.services[index].ports[0].number = numbers.1;
+            self.services[other].ports[0].number = numbers.0;
         }
     }
 
@@ -103,6 +115,9 @@ impl Workspace {
             services.push(self.with_addresses(index));
         }
         let mut plan = support::plan(services);
+        let whole = plan.services.len() == self.services.len() && random.chance(70);
+        let names = self.services.iter().map(|service| service.name.clone());
+        plan.declared = whole.then(|| names.collect());
         plan.wanted = requested;
         plan.faults = self.faults(random);
         plan.replace = random.chance(15);
@@ -156,6 +171,11 @@ fn name(index: usize) -> String {
     format!("s{index:02}")
 }
 
+/// Few enough that services want the port of another one.
+pub(crate) fn fixed_number(random: &mut Random) -> u16 {
+    u16::try_from(random.range(5000..5100)).unwrap()
+}
+
 pub(crate) fn random_service(random: &mut Random, name: &str) -> Service {
     let mut service = support::service(name);
     match random.below(20) {
@@ -169,7 +189,7 @@ pub(crate) fn random_service(random: &mut Random, name: &str) -> Service {
     }
     if external || random.chance(60) {
         let fixed = external || random.chance(50);
-        let number = fixed.then(|| u16::try_from(random.range(5000..6000)).unwrap());
+        let number = fixed.then(|| fixed_number(random));
         service = service.port(number);
         service.socket_activation = !external && random.chance(60);
     }

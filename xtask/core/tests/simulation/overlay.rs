@@ -101,7 +101,7 @@ fn change(random: &mut Random, workspace: &mut Workspace, index: usize) {
         4 => {
             // The service becomes external.
             let program = std::mem::replace(&mut service.program, Program::External);
-            let number = u16::try_from(random.range(5000..6000)).unwrap();
+            let number = graph::fixed_number(random);
             service.ports.clear();
             *service = service.clone().port(Some(number));
             (service.kind, service.socket_activation) = (Kind::Service, false);

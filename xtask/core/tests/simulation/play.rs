@@ -262,6 +262,7 @@ impl Play<'_> {
             0 => self.step(Event::TakeDown { services: vec![name], only: true }),
             1 if self.random.chance(40) => self.step(Event::Replace { services: vec![name] }),
             1 => self.step(Event::Restart { services: vec![name] }),
+            2 => self.step(Event::Calls { calls: Vec::new() }),
             _ => Ok(()),
         }
     }

@@ -152,6 +152,19 @@ impl World {
                 self.numbers.insert(service.clone(), ports[0]);
                 self.soon(now, 0..300, Event::Bound { service, ports });
             }
+            Effect::CheckPorts { service, ports } => {
+                let failure = if self.fault(15) {
+                    let port = ports[0].number.unwrap_or(0);
+                    Some(BindFailure::Held { port, holder: None, user: None })
+                } else {
+                    self.port_holders.bind_failure(service, ports)
+                };
+                let event = Event::PortsChecked {
+                    service: service.clone(),
+                    failures: failure.into_iter().collect(),
+                };
+                self.soon(now, 0..300, event);
+            }
             Effect::Spawn { service, run, probes, .. } => {
                 self.spawn(now, service, *run, probes.len());
             }

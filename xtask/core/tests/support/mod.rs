@@ -182,6 +182,7 @@ pub(crate) fn plan(services: impl Into<Vec<Service>>) -> Plan {
         faults: xtask_core::plan::Faults::default(),
         wanted: services.iter().map(|service| service.name.clone()).collect(),
         services,
+        declared: None,
         replace: false,
         restart: Vec::new(),
         context: 0,

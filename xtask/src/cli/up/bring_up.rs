@@ -9,7 +9,7 @@ use anyhow::bail;
 use tokio::time::{Instant, sleep_until};
 use xtask_client::connection::update;
 use xtask_client::protocol::{Reply, Request};
-use xtask_client::snapshot::{ServiceSnapshot, Snapshot};
+use xtask_client::snapshot::{Phase, ServiceSnapshot, Snapshot};
 use xtask_core::plan::{Plan, Port};
 use xtask_core::stack::ServiceAddress;
 use xtask_core::terms::Name;
@@ -212,6 +212,15 @@ impl<'a> BringUp<'a> {
         Ok(None)
     }
 
+    /// Whether a service that the metadata no longer declares is still stopping.
+    fn is_dropping(&self) -> bool {
+        let Some(declared) = &self.plan.declared else { return false };
+        let dropped = |service: &ServiceSnapshot| {
+            !declared.contains(&service.name) && service.phase == Phase::Stopping
+        };
+        self.session.snapshot.services.iter().any(dropped)
+    }
+
     /// The result, once it is certain.
     fn result(&self) -> Option<BringUpResult> {
         if !self.applied {
@@ -222,7 +231,9 @@ impl<'a> BringUp<'a> {
         if !self.keep_going && (has_failed || self.arrivals.dead(now).next().is_some()) {
             return Some(BringUpResult::Failed);
         }
-        if !self.build_settled || !services.iter().all(|service| !service.phase.is_on_the_way()) {
+        let settled =
+            |service: &&ServiceSnapshot| !service.phase.is_on_the_way() && !service.unsettled;
+        if !self.build_settled || !services.iter().all(settled) || self.is_dropping() {
             return None;
         }
         if self.arrivals.look_at(now).is_some() {

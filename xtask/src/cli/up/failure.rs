@@ -74,7 +74,7 @@ fn exit_code(services: &[&ServiceSnapshot]) -> Exit {
     };
     if failed(Failure::Build) {
         Exit::BUILD
-    } else if failed(Failure::Port) || failed(Failure::Unadopted) {
+    } else if [Failure::Port, Failure::Sibling, Failure::Unadopted].into_iter().any(failed) {
         Exit::PORT_HELD
     } else {
         Exit::NOT_READY

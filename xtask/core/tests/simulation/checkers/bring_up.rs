@@ -26,6 +26,16 @@ pub(super) fn check(history: &History, now: Duration, effect: &Effect) -> Verdic
             restart_edges(history, now, service)?;
             pauses(history, service, now)
         }
+        Effect::Bind { service: name, ports, .. } => {
+            let service = &history.services[name];
+            // A remembered number may be bound by another service meanwhile.
+            let fixed = |number: &u16| service.spec.ports.iter().any(|p| p.number == Some(*number));
+            for number in ports.iter().filter_map(|port| port.number).filter(fixed) {
+                let occupied = history.is_occupied(service, number);
+                demand!(!occupied, "moving ports", "`{name}` binds {number} beside its holder");
+            }
+            Ok(())
+        }
         Effect::Probe { service: name, run, .. } => {
             let service = &history.services[name];
             demand!(service.wanted, "wanted", "`{name}` is probed and not wanted");
@@ -87,7 +97,8 @@ fn address(
         }
         // After a failed build, a service that runs or has succeeded keeps its old ports.
         let unstopped = other.run.as_ref().is_some_and(RunHistory::is_unstopped);
-        let keeps_old = other.wanted && other.build_failed && (unstopped || other.succeeded);
+        let kept = other.build_failed || history.lacks_new_ports(other);
+        let keeps_old = other.wanted && kept && (unstopped || other.succeeded);
         let old = other.last_bound.as_ref().filter(|_| keeps_old).map(|(_, old)| old.clone());
         let expected = [declared_numbers(other), other.numbers().cloned(), old]
             .map(|numbers| numbers.and_then(|numbers| numbers.first().map(ToString::to_string)));

@@ -9,7 +9,7 @@ use xtask_core::plan::{Program, Service};
 use xtask_core::snapshot::Phase;
 use xtask_core::stack::effect::PreparedProbe;
 use xtask_core::stack::event::InspectionResult;
-use xtask_core::stack::{Command, Effect, Event, Exit, Fault, Report, Run, Signal};
+use xtask_core::stack::{BindFailure, Command, Effect, Event, Exit, Fault, Report, Run, Signal};
 use xtask_core::terms::Name;
 
 use super::adoption::origin;
@@ -43,6 +43,34 @@ impl History {
         self.services.values().filter(|other| other.depends_on(name))
     }
 
+    /// Whether the new ports of a service are not to be had: another program or another service
+    /// has one. Its run then keeps its previous ports.
+    pub(crate) fn lacks_new_ports(&self, service: &ServiceHistory) -> bool {
+        if service.keeps_ports {
+            return true;
+        }
+        let declared = service.spec.ports.iter().filter_map(|port| port.number);
+        let held = |number: &u16| service.refused_ports.contains(number);
+        declared.into_iter().any(|number| held(&number) || self.is_occupied(service, number))
+    }
+
+    /// Records which runs keep their previous ports. They do so until the next request.
+    pub(crate) fn note_kept_ports(&mut self) {
+        let keeps = |service: &&ServiceHistory| {
+            service.run.is_some() && service.has_other_ports() && self.lacks_new_ports(service)
+        };
+        let kept = self.services.values().filter(keeps).map(|service| service.spec.name.clone());
+        for name in kept.collect::<Vec<_>>() {
+            self.services.get_mut(&name).into_iter().for_each(|service| service.keeps_ports = true);
+        }
+    }
+
+    /// Whether another service has this port.
+    pub(crate) fn is_occupied(&self, service: &ServiceHistory, number: u16) -> bool {
+        let mut others = self.services.values();
+        others.any(|other| other.spec.name != service.spec.name && other.occupies(number))
+    }
+
     /// Whether the present event injects this fault and its signal is not sent yet.
     pub(crate) fn is_pending(&self, name: &Name, fault: Fault) -> bool {
         self.pending_fault.as_ref().is_some_and(|(of, pending)| of == name && *pending == fault)
@@ -56,6 +84,13 @@ impl History {
                 for spec in plan.services.iter().filter(|_| !self.shutdown) {
                     apply(&mut self.services, self.position, spec, plan.replace);
                 }
+                let declared = plan.declared.iter().filter(|_| !self.shutdown);
+                for declared in declared {
+                    let others = self.services.values_mut();
+                    for dropped in others.filter(|other| !declared.contains(&other.spec.name)) {
+                        (dropped.wanted, dropped.replace_requested) = (false, false);
+                    }
+                }
             }
             Event::TakeDown { services, only } => self.take_down(services, *only),
             Event::Restart { services } | Event::Replace { services } => {
@@ -63,6 +98,7 @@ impl History {
                     let Some(service) = self.services.get_mut(name) else { continue };
                     service.replace_requested = matches!(event, Event::Replace { .. });
                     (service.wanted, service.succeeded) = (true, false);
+                    service.forget_refusal();
                     let last = &mut service.last;
                     (last.requested, last.changed) = (self.position, self.position);
                     last.restart_requested = self.position;
@@ -82,6 +118,7 @@ impl History {
             | Event::Accepted { service, .. }
             | Event::BuildFailed { service, .. }
             | Event::Bound { service, .. }
+            | Event::PortsChecked { service, .. }
             | Event::BindFailed { service, .. } => {
                 if let Some(service) = self.services.get_mut(service) {
                     service_event(service, self.position, event);
@@ -166,6 +203,12 @@ impl History {
                     service.binding = Some(service.spec.ports.clone());
                 }
             }
+            Effect::CheckPorts { service, .. } => {
+                if let Some(service) = self.services.get_mut(service) {
+                    service.checking_ports = true;
+                    service.refused_ports.clear();
+                }
+            }
             Effect::Unbind { service } => {
                 if let Some(service) = self.services.get_mut(service) {
                     service.bound = false;
@@ -232,6 +275,7 @@ impl History {
         service.replace_requested &= origin == Origin::Evicted;
         (service.crash, service.succeeded) = (None, false);
         (service.last.started, service.last_run) = (self.position, run);
+        service.keeps_ports = false;
         service.calls.clear();
         service.restarts_with.clear();
         service.add_edges();
@@ -278,6 +322,7 @@ fn apply(
     (service.wanted, service.replace_requested) = (true, replace);
     service.build_pending = matches!(spec.program, Program::Artifact { .. });
     service.build_failed = false;
+    service.forget_refusal();
     service.spec = spec.clone();
     service.add_edges();
     (service.last.applied, service.last.requested) = (position, position);
@@ -320,6 +365,13 @@ fn service_event(service: &mut ServiceHistory, position: Position, event: &Event
                 service.last.address_changed = position;
             }
             service.last_bound = Some((ports, numbers.clone()));
+        }
+        Event::PortsChecked { failures, .. } => {
+            service.checking_ports = false;
+            let port = |failure: &BindFailure| match failure {
+                BindFailure::Held { port, .. } | BindFailure::Other { port, .. } => *port,
+            };
+            service.refused_ports = failures.iter().map(port).collect();
         }
         Event::BindFailed { .. } => {
             (service.binding, service.bind_failed) = (None, true);

@@ -99,6 +99,7 @@ impl Checkers {
             stack::waits_for_closing_port(event, effect)?;
             history.effect(now, effect);
         }
+        history.note_kept_ports();
         stack::bounded(history, &effects)?;
         stack::fixed_point(stack, now)?;
         stack::no_wait_for_failed_dependency(history)?;

@@ -39,6 +39,12 @@ pub(crate) struct ServiceHistory {
     pub(crate) bind_failed: bool,
     /// The ports of an unanswered `Bind`.
     pub(crate) binding: Option<Vec<Port>>,
+    /// Whether a `CheckPorts` is unanswered.
+    pub(crate) checking_ports: bool,
+    /// Whether its run keeps its previous ports since the last request.
+    pub(crate) keeps_ports: bool,
+    /// The ports that the last `CheckPorts` found held, until the next request.
+    pub(crate) refused_ports: Vec<u16>,
     /// Whether an `InspectHolder` is unanswered.
     pub(crate) inspecting: bool,
     /// The port holder of the last inspection.
@@ -165,6 +171,9 @@ impl ServiceHistory {
             last_bound: None,
             bind_failed: false,
             binding: None,
+            checking_ports: false,
+            keeps_ports: false,
+            refused_ports: Vec::new(),
             inspecting: false,
             holder: None,
             replace_requested: false,
@@ -207,6 +216,19 @@ impl ServiceHistory {
     /// Whether other ports than those of the plan were last bound.
     pub(crate) fn has_other_ports(&self) -> bool {
         self.last_bound.as_ref().is_some_and(|(ports, _)| *ports != self.spec.ports)
+    }
+
+    pub(super) fn forget_refusal(&mut self) {
+        self.keeps_ports = false;
+        self.refused_ports.clear();
+    }
+
+    /// Whether its sockets have this number, or are being bound to it.
+    pub(crate) fn occupies(&self, number: u16) -> bool {
+        let bound = self.last_bound.as_ref().filter(|_| self.bound);
+        let binding = self.binding.iter().flatten();
+        bound.is_some_and(|(_, numbers)| numbers.contains(&number))
+            || binding.into_iter().any(|port| port.number == Some(number))
     }
 
     /// The end of the last run, if the next start is one that nothing requested.

@@ -170,7 +170,8 @@ fn current(history: &History, now: Duration, service: &ServiceHistory) -> Verdic
     let Some(run) = &service.run else { return Ok(()) };
     let adopted = matches!(run.origin, Origin::Adopted | Origin::Evicted);
     let any = run.origin == Origin::External || (adopted && service.spec.adopt == Adopt::Any);
-    if service.build_failed || any || !has_all_addresses(history, service) {
+    let refused = history.lacks_new_ports(service);
+    if service.build_failed || any || refused || !has_all_addresses(history, service) {
         return Ok(());
     }
     let name = &service.spec.name;
@@ -195,7 +196,8 @@ fn current(history: &History, now: Duration, service: &ServiceHistory) -> Verdic
             continue;
         }
         // After a failed build the previous run keeps its ports.
-        let old = other.last_bound.as_ref().filter(|_| other.build_failed);
+        let kept = other.build_failed || history.lacks_new_ports(other);
+        let old = other.last_bound.as_ref().filter(|_| kept);
         let own = other.numbers().cloned().filter(|_| !external);
         let own = own.or_else(|| declared_numbers(other));
         let known = [own.as_ref(), old.map(|(_, numbers)| numbers)];

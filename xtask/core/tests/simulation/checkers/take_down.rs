@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use xtask_core::snapshot::Phase;
 use xtask_core::stack::{Effect, Fault, Report, Run, Signal};
-use xtask_core::terms::Name;
+use xtask_core::terms::{Adopt, Name};
 
 use super::service::{LOST_AFTER, Origin, Position, RunHistory, ServiceHistory};
 use super::{History, Verdict, demand};
@@ -135,6 +135,13 @@ pub(super) fn calls_for_new_run(history: &History, service: &ServiceHistory) -> 
     has_change(history, service, service.last.started, &mut BTreeSet::new())
 }
 
+/// Whether another program holds a new port of the service, so that its run must be left alone.
+fn is_refused(history: &History, service: &ServiceHistory) -> bool {
+    let held = |number: &u16| !history.is_occupied(service, *number);
+    let takes_holder = service.replace_requested || service.spec.adopt == Adopt::Any;
+    !takes_holder && service.has_other_ports() && service.refused_ports.iter().any(held)
+}
+
 fn has_change<'a>(
     history: &'a History,
     service: &'a ServiceHistory,
@@ -142,7 +149,9 @@ fn has_change<'a>(
     visited: &mut BTreeSet<&'a Name>,
 ) -> bool {
     let moved = |on: &Name| history.services[on].last.address_changed > since;
-    service.last.changed > since
+    let asked = service.last.restart_requested > since;
+    asked
+        || (service.last.changed > since && !is_refused(history, service))
         || service.calls.iter().any(moved)
         || service.restarts_with.iter().any(|on| {
             let on_history = &history.services[on];

@@ -67,6 +67,9 @@ impl History {
             Event::BindFailed { service, .. } => {
                 self.services.get(service).is_none_or(|service| service.binding.is_none())
             }
+            Event::PortsChecked { service, .. } => {
+                self.services.get(service).is_none_or(|service| !service.checking_ports)
+            }
             Event::HolderInspected { service, .. } => {
                 self.services.get(service).is_none_or(|service| !service.inspecting)
             }
