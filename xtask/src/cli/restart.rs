@@ -176,7 +176,7 @@ async fn restarted(
     })
     .await?;
     if kept(&session.snapshot, names, before) {
-        return Ok(exit);
+        return Ok(Exit::PORT_HELD);
     }
     for service in names.iter().filter_map(|name| session.snapshot.service(name)) {
         if matches!(service.phase, Phase::Ready | Phase::Succeeded) {

@@ -82,7 +82,7 @@ pub(crate) fn is_cause(service: &ServiceSnapshot) -> bool {
 /// Whether a service is in the state that `up` requested.
 pub(crate) fn is_well(service: &ServiceSnapshot) -> bool {
     // A wanted service that is stopped has exited by itself with success.
-    matches!(service.phase, Phase::Ready | Phase::Succeeded) && service.failure.is_none()
+    matches!(service.phase, Phase::Ready | Phase::Succeeded)
         || service.phase == Phase::Stopped && service.wanted
 }
 

@@ -132,7 +132,7 @@ fn planned(
         services: graph.order.iter().filter_map(|name| services.remove(name)).collect(),
         base_image: declarations.base_image.as_ref().map(|image| image.value.clone()),
         wanted,
-        declared: request.services.is_empty().then(|| all.into_iter().collect()),
+        declared: request.services.is_empty().then(|| all.iter().cloned().collect()),
         replace: false,
         restart: Vec::new(),
         context: 0,

@@ -239,7 +239,8 @@ impl<'a> BringUp<'a> {
         if self.arrivals.look_at(now).is_some() {
             return None;
         }
-        if !services.iter().all(|service| is_well(service)) {
+        let failed = |service: &&ServiceSnapshot| !is_well(service) || is_cause(service);
+        if services.iter().any(failed) {
             Some(BringUpResult::Failed)
         } else if self.build_ok == Some(false) {
             Some(BringUpResult::BuildFailed)
