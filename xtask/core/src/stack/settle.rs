@@ -236,8 +236,8 @@ enum Comparison {
 }
 
 /// What differs between two launches of a service, none if they run the same program with the
-/// same settings. Different probes, watchdogs
-/// or places of the program do not count: they are no reason to end a run.
+/// same settings. Different probes, watchdogs or places of the program do not count: they are no
+/// reason to end a run.
 fn difference(left: &Launched, right: &Launched) -> Option<String> {
     let (old, new) = match (&left.command, &right.command) {
         (Some(old), Some(new)) => (old, new),

@@ -157,10 +157,14 @@ impl Stack {
             let what = format!("`ports-checked` for `{service}`, which asked for no check");
             return unexpected(effects, what);
         };
-        let refusal = failures.split_first().map(|(first, others)| Refusal {
+        // A port whose old connections are still closing will be free.
+        let closing = |failure: &&BindFailure| matches!(failure, BindFailure::Closing { .. });
+        let lasting: Vec<BindFailure> =
+            failures.iter().filter(|failure| !closing(failure)).cloned().collect();
+        let refusal = lasting.split_first().map(|(first, others)| Refusal {
             failure: match first {
                 BindFailure::Held { .. } => Failure::Port,
-                BindFailure::Other { .. } => Failure::Start,
+                BindFailure::Closing { .. } | BindFailure::Other { .. } => Failure::Start,
             },
             reason: messages::without_ports(first, others),
         });

@@ -130,7 +130,7 @@ fn held_new_port_keeps_the_old_run() {
     assert!(s.snapshot("a").unsettled);
     s.ports_checked("a", vec![held(6000)]);
     assert_eq!((s.phase("a"), s.failure("a")), (Phase::Ready, Some(Failure::Port)));
-    assert!(s.reason("a").contains("port 6000 is held by another program"), "{}", s.reason("a"));
+    assert!(s.reason("a").contains("port 6000 is in use"), "{}", s.reason("a"));
     s.apply([service("a").port(Some(6000))]);
     s.ports_checked("a", Vec::new());
     assert_eq!(s.signalled(), ["a"]);

@@ -19,7 +19,7 @@ const PHASES: [Phase; 9] = [
     Phase::Failed,
 ];
 
-const EVENTS: [&str; 27] = [
+const EVENTS: [&str; 28] = [
     "apply",
     "take-down",
     "restart",

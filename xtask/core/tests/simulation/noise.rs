@@ -61,7 +61,7 @@ pub(crate) fn event(random: &mut Random, known: &[(Name, Run)]) -> Event {
             Event::LogTrouble { service, trouble }
         }
         17 => Event::PortsLost { service, run: other_run(run, last) },
-        18 => Event::PortsChecked { service, failures: Vec::new() },
+        19 => Event::PortsChecked { service, failures: Vec::new() },
         _ => {
             let failure = BindFailure::Other { port: 1, error: "late".to_owned() };
             Event::BindFailed { service, failure, others: Vec::new() }

@@ -240,7 +240,7 @@ impl Play<'_> {
             if self.backing_off.is_some() && !self.world.without_faults && self.random.chance(25) {
                 return self.interrupt_backoff();
             }
-            if self.random.chance(3) && !self.world.without_faults && !self.stack.is_over() {
+            if self.random.chance(5) && !self.world.without_faults && !self.stack.is_over() {
                 let event = noise::event(&mut self.random, &self.checkers.history.runs());
                 self.step(event)?;
             }
@@ -262,7 +262,7 @@ impl Play<'_> {
             0 => self.step(Event::TakeDown { services: vec![name], only: true }),
             1 if self.random.chance(40) => self.step(Event::Replace { services: vec![name] }),
             1 => self.step(Event::Restart { services: vec![name] }),
-            2 => self.step(Event::Calls { calls: Vec::new() }),
+            2 => self.step(Event::Calls { calls: Vec::new(), elsewhere: Default::default() }),
             _ => Ok(()),
         }
     }

@@ -369,9 +369,10 @@ fn service_event(service: &mut ServiceHistory, position: Position, event: &Event
         Event::PortsChecked { failures, .. } => {
             service.checking_ports = false;
             let port = |failure: &BindFailure| match failure {
-                BindFailure::Held { port, .. } | BindFailure::Other { port, .. } => *port,
+                BindFailure::Held { port, .. } | BindFailure::Other { port, .. } => Some(*port),
+                BindFailure::Closing { .. } => None,
             };
-            service.refused_ports = failures.iter().map(port).collect();
+            service.refused_ports = failures.iter().filter_map(port).collect();
         }
         Event::BindFailed { .. } => {
             (service.binding, service.bind_failed) = (None, true);
