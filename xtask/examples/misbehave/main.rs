@@ -23,7 +23,8 @@
 //! - `--http STATUS`: answers every request with that status; without it connections
 //!   stay unaccepted
 //! - `--ready-line TEXT`: a line once bound
-//! - `--notify-after MS`: sends `READY=1` to `NOTIFY_SOCKET`
+//! - `--notify-after MS`: sends `READY=1` to `NOTIFY_SOCKET`; `--ping MS`: sends `WATCHDOG=1`
+//!   there that often
 //! - `--flood LINES`: that many lines as fast as possible; `--flood-on`: lines until their reader
 //!   closes the pipe. `--line-bytes N` fills each line of `--flood` up to N bytes, the line end
 //!   included
@@ -103,6 +104,14 @@ fn main() {
         thread::spawn(move || {
             thread::sleep(pause);
             notify("READY=1");
+        });
+    }
+    if let Some(pause) = wanted.pause("--ping") {
+        thread::spawn(move || {
+            loop {
+                notify("WATCHDOG=1");
+                thread::sleep(pause);
+            }
         });
     }
     print_much(&wanted);

@@ -81,7 +81,7 @@ impl Wanted {
             "--junk",
             "--torn",
         ];
-        const VALUED: [&str; 18] = [
+        const VALUED: [&str; 19] = [
             "--listen-at",
             "--require-env",
             "--stderr",
@@ -93,6 +93,7 @@ impl Wanted {
             "--http",
             "--ready-line",
             "--notify-after",
+            "--ping",
             "--flood",
             "--line-bytes",
             "--tick",

@@ -3,6 +3,7 @@
 //! The reducer decides everything about services. The driver keeps state about clients only:
 //! which of them build, and which connections hold the stack.
 
+mod clock;
 pub(crate) mod compilers;
 mod looks;
 pub(crate) mod outbox;
@@ -25,6 +26,7 @@ use crate::effects::World;
 use crate::system::traffic::Traffic;
 use crate::system::{say, wait_if_some};
 
+use clock::Clock;
 use looks::Looks;
 pub(crate) use record::Record;
 
@@ -57,7 +59,7 @@ pub(crate) struct Driver {
     world: World,
     board: Board,
     record: Option<Record>,
-    began: Instant,
+    clock: Clock,
     effects: Vec<Effect>,
     clients: BTreeMap<ConnectionId, Outbox>,
     /// Connections that hold the stack: when one closes, the stack stops.
@@ -103,7 +105,7 @@ impl Driver {
             world,
             board,
             record,
-            began: Instant::now(),
+            clock: Clock::new(Instant::now()),
             effects: Vec::new(),
             clients: BTreeMap::new(),
             holders: BTreeSet::new(),
@@ -123,20 +125,24 @@ impl Driver {
     }
 
     /// Runs until the stack has ended. It drains both queues before it publishes, so a burst of
-    /// events becomes one message.
+    /// events becomes one message. It also drains them before a deadline takes effect.
     pub(crate) async fn run(
         &mut self,
         mut events: UnboundedReceiver<Event>,
         mut inputs: UnboundedReceiver<Input>,
     ) {
         while !self.ended {
-            let deadline = self.stack.next_deadline().map(|deadline| self.began + deadline);
+            let deadline = self.clock.sleep_until(self.stack.next_deadline(), Instant::now());
             let deadline = deadline.into_iter().chain(self.kill_at).min();
             tokio::select! {
                 Some(event) = events.recv() => self.happened(event),
                 Some(input) = inputs.recv() => self.take(input),
                 (asked, traffic) = self.looks.seen() => self.looked(asked, &traffic),
-                () = wait_if_some(deadline.map(sleep_until)) => self.tick(),
+                () = wait_if_some(deadline.map(sleep_until)) => {}
+            }
+            let is_due = self.is_due();
+            if is_due {
+                self.world.read_notifications();
             }
             loop {
                 if let Ok(event) = events.try_recv() {
@@ -146,6 +152,9 @@ impl Driver {
                 } else {
                     break;
                 }
+            }
+            if is_due {
+                self.tick();
             }
             self.publish();
         }
@@ -177,6 +186,14 @@ impl Driver {
         self.step(event);
     }
 
+    /// Whether a deadline has passed.
+    fn is_due(&mut self) -> bool {
+        let now = Instant::now();
+        let time = self.clock.time_at(now);
+        self.kill_at.is_some_and(|kill_at| kill_at <= now)
+            || self.stack.next_deadline().is_some_and(|deadline| deadline <= time)
+    }
+
     fn tick(&mut self) {
         if self.kill_at.is_some_and(|kill_at| kill_at <= Instant::now()) {
             self.kill_at = None;
@@ -186,8 +203,15 @@ impl Driver {
         }
     }
 
+    /// Steps an event at the present time. Only a tick and a kill let a deadline pass: other events
+    /// may have arrived before a message that moves the deadline.
     fn step(&mut self, event: Event) {
-        let now = self.began.elapsed();
+        let mut now = self.clock.time_at(Instant::now());
+        if !matches!(event, Event::Tick | Event::KillNow)
+            && let Some(deadline) = self.stack.next_deadline()
+        {
+            now = now.min(deadline.saturating_sub(Duration::from_nanos(1)));
+        }
         if self.stack.gives_up_at(now) {
             let Traffic { calls, elsewhere, .. } =
                 self.world.traffic_query(self.stack.addresses()).run();

@@ -152,6 +152,11 @@ impl World {
         orphans_ended && self.runs.is_empty()
     }
 
+    /// Forwards the messages of all notify sockets that have arrived.
+    pub(crate) fn read_notifications(&self) {
+        self.runs.values().for_each(|active| active.probes.read_notifications());
+    }
+
     fn accept(&self, service: Name, program: LinkedProgram, wanted: Option<ImageWanted>) {
         let (programs, events) = (Arc::clone(&self.programs), self.events.clone());
         let active = self.runs.values().filter(|active| active.is_active());

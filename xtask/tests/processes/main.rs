@@ -39,6 +39,7 @@ mod logs;
 mod manifests;
 mod membership;
 mod moves;
+mod pauses;
 mod places;
 mod ports;
 mod programs;

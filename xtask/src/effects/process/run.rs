@@ -33,6 +33,13 @@ impl RunProbes {
         Self { tasks, patterns, notify: notify.map(Arc::downgrade).unwrap_or_default() }
     }
 
+    /// Forwards the messages on the notify socket that have arrived.
+    pub(crate) fn read_notifications(&self) {
+        if let Some(socket) = self.notify.upgrade() {
+            socket.drain();
+        }
+    }
+
     /// Stops the tasks, and ignores later log lines and `READY=1` messages.
     pub(crate) fn stop(&self) {
         self.tasks.stop();
