@@ -4,17 +4,21 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use regex::Regex;
 
-use crate::logs::{Mark, Reader, Record, Start, last_lines};
+use crate::logs::{Mark, Merge, More, Reader, Record, Start, last_lines};
 
 /// The default timeout for a line.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The pause between two reads.
 const PAUSE: Duration = Duration::from_millis(10);
+
+/// The most that one read returns, in bytes.
+const TURN_BYTES: usize = 64 * 1024;
 
 /// The number of lines in the error of a failed wait.
 const SHOWN_LINES: usize = 20;
@@ -83,15 +87,23 @@ impl Logs {
     pub async fn wait_for(&self, pattern: &str) -> Result<String, LogError> {
         let regex = Regex::new(pattern)?;
         let wait = async {
-            let mut reader = Reader::new(&self.path, &Start::After(self.after))?;
+            // It has the whole line when a part of it arrives.
+            let pattern = regex.clone();
+            let mut logs = Merge::only(Arc::new(move |line| pattern.is_match(&line.text_lossy())));
+            logs.add("", Reader::new(&self.path, &Start::After(self.after))?);
             loop {
-                while reader.fill()? {
-                    if let Some(found) = reader.record().and_then(|record| find(record, &regex)) {
-                        return Ok(found);
+                let mut found = None;
+                logs.all_grown();
+                let more = logs.read(TURN_BYTES, &mut |_, line| {
+                    if found.is_none() {
+                        found = find(line, &regex);
                     }
-                    reader.advance();
+                })?;
+                match (found, more) {
+                    (Some(found), _) => return Ok(found),
+                    (None, More::Yes) => {}
+                    (None, More::No) => tokio::time::sleep(PAUSE).await,
                 }
-                tokio::time::sleep(PAUSE).await;
             }
         };
         if let Ok(found) = tokio::time::timeout(self.timeout, wait).await {
@@ -107,9 +119,9 @@ impl Logs {
     }
 }
 
-/// The match in a record.
-fn find(record: &[u8], pattern: &Regex) -> Option<String> {
-    let text = Record::parse(record)?.text_lossy();
+/// The match in a line.
+fn find(line: &Record<'_>, pattern: &Regex) -> Option<String> {
+    let text = line.text_lossy();
     let found = pattern.captures(&text)?;
     Some(found.get(1).map_or(&*text, |group| group.as_str()).to_owned())
 }

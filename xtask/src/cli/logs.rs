@@ -3,12 +3,14 @@
 //! It reads the log files, so that a slow reader never delays the supervisor. It calls the
 //! supervisor only if a service has no file.
 
+use std::sync::Arc;
+
 use clap::Args;
 use regex::bytes::Regex;
 use thiserror::Error;
 use xtask_client::StackPaths;
 use xtask_client::escapes::{Keep, strip};
-use xtask_client::logs::{More, Record, Start};
+use xtask_client::logs::{More, Record, Start, Wanted};
 use xtask_core::terms::duration::{self, BadDuration};
 
 use super::error;
@@ -108,47 +110,63 @@ fn report_missing(
 }
 
 async fn show(paths: &StackPaths, args: &LogsArgs, form: &mut Form) -> anyhow::Result<Exit> {
+    let (since, grep) = (args.since.clone(), args.grep.clone());
+    let wanted: Wanted = Arc::new(move |line| {
+        since.as_deref().is_none_or(|since| line.time >= since)
+            && grep.as_ref().is_none_or(|regex| regex.is_match(&strip(line.text, Keep::Nothing)))
+    });
     let since = args.since.as_deref();
-    let wanted = |line: &Record<'_>| {
-        since.is_none_or(|since| line.time >= since)
-            && args
-                .grep
-                .as_ref()
-                .is_none_or(|regex| regex.is_match(&strip(line.text, Keep::Nothing)))
-    };
     let all = args.since.is_some() || args.grep.is_some();
     let start = match (args.lines, since) {
         (None, Some(since)) => Start::Since(since),
         (None, None) if all => Start::Beginning,
         (count, since) => {
             let count = count.unwrap_or(LAST_LINES);
-            Start::Last { count, since, wanted: &wanted }
+            Start::Last { count, since, wanted: &*wanted }
         }
     };
     let extent = if args.follow { Extent::Future } else { Extent::Present };
-    let mut follower = Follower::new(paths, &args.services, &start, extent)?;
+    let only = Arc::clone(&wanted);
+    let mut follower = Follower::only(only, paths, &args.services, &start, extent)?;
     let mut out = Vec::new();
-    let mut take = |out: &mut Vec<u8>, service: &str, line: &Record<'_>| {
-        if wanted(line) {
-            form.append(out, service, line);
-        }
-    };
+    let mut shown = false;
     loop {
         out.clear();
-        let more = follower.rest(&mut |service, line| take(&mut out, service, line))?;
+        let more = follower.rest(&mut |service, line| form.append(&mut out, service, line))?;
+        shown |= !out.is_empty();
         print::bytes(&out)?;
         if more == More::No {
             break;
         }
     }
     if !args.follow {
+        if let Some(text) = no_line(paths, args).filter(|_| !shown) {
+            print::line(&text);
+        }
         return Ok(Exit::DONE);
     }
     loop {
         out.clear();
-        follower.next(&mut |service, line| take(&mut out, service, line)).await?;
+        follower.next(&mut |service, line| form.append(&mut out, service, line)).await?;
         print::bytes(&out)?;
     }
+}
+
+/// The message that no line passed the filters; none if there are no filters.
+fn no_line(paths: &StackPaths, args: &LogsArgs) -> Option<String> {
+    let filters = [
+        args.grep.as_ref().map(|regex| format!("matches `{regex}`")),
+        args.since.as_ref().map(|since| format!("is from {since} or later")),
+    ];
+    let filters: Vec<String> = filters.into_iter().flatten().collect();
+    if filters.is_empty() || args.lines == Some(0) {
+        return None;
+    }
+    let of = match args.services.as_slice() {
+        [] => format!("stack `{}`", paths.stack()),
+        names => names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "),
+    };
+    Some(format!("no line of {of} {}", filters.join(" and ")))
 }
 
 impl Form {

@@ -10,7 +10,7 @@ use std::os::fd::OwnedFd;
 use rustix::fs::inotify;
 use tokio::io::unix::AsyncFd;
 use xtask_client::StackPaths;
-use xtask_client::logs::{Merge, More, Reader, Record, Start};
+use xtask_client::logs::{Merge, More, Reader, Record, Start, Wanted};
 
 use crate::system::async_fd::async_fd;
 use crate::system::limits::raise_open_files;
@@ -44,6 +44,27 @@ impl Follower {
         start: &Start<'_>,
         extent: Extent,
     ) -> io::Result<Self> {
+        Self::over(Merge::default(), paths, services, start, extent)
+    }
+
+    /// As [`Follower::new`], with only the wanted lines.
+    pub(crate) fn only(
+        wanted: Wanted,
+        paths: &StackPaths,
+        services: &[String],
+        start: &Start<'_>,
+        extent: Extent,
+    ) -> io::Result<Self> {
+        Self::over(Merge::only(wanted), paths, services, start, extent)
+    }
+
+    fn over(
+        mut logs: Merge,
+        paths: &StackPaths,
+        services: &[String],
+        start: &Start<'_>,
+        extent: Extent,
+    ) -> io::Result<Self> {
         let folder = paths.logs();
         // Before the first `up` the folder is missing. `create` makes it private.
         paths.create()?;
@@ -60,7 +81,6 @@ impl Follower {
                 | inotify::WatchFlags::ONLYDIR,
         )?;
         let inotify = async_fd(fd)?;
-        let mut logs = Merge::default();
         for service in services_with_logs(paths)? {
             if services.is_empty() || services.contains(&service) {
                 let reader = Reader::new(&paths.log(&service), start)?;

@@ -20,10 +20,13 @@ pub(crate) struct LogLine<'a> {
     stream: &'static str,
     /// The printed text with its escapes; invalid UTF-8 becomes the replacement character.
     text: Cow<'a, str>,
-    /// Present and true if the line does not end here: it is longer than 64 KiB and continues in
-    /// the next one of this run and stream, or it was never finished.
+    /// Present and true if the line is incomplete so far. Its rest follows with `continues`, unless
+    /// its writer never finishes it.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     open: bool,
+    /// Present and true if the text continues an earlier line of this run and stream.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    continues: bool,
 }
 
 impl<'a> LogLine<'a> {
@@ -34,8 +37,8 @@ impl<'a> LogLine<'a> {
             Stream::Tool => "xtask",
         };
         let open = line.end == End::Open;
-        let Record { time, run, .. } = *line;
-        Self { time, service, run, stream, text: line.text_lossy(), open }
+        let Record { time, run, continues, .. } = *line;
+        Self { time, service, run, stream, text: line.text_lossy(), open, continues }
     }
 
     pub(crate) fn append(&self, out: &mut Vec<u8>) {

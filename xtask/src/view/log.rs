@@ -3,7 +3,7 @@
 //! A service may print any terminal escape. Only colours pass, and only to an output with colours,
 //! so no line moves the cursor or renames the window. Each line resets its colours at its end.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use xtask_client::escapes::{self, Keep};
@@ -11,7 +11,7 @@ use xtask_client::logs::{End, Record, Stream};
 
 use super::style::{DIM, RESET, SERVICES, WARN};
 
-/// Marks a line that continues in the next record or was never finished.
+/// Marks a line that is incomplete so far, and the rest of a line that was shown as incomplete.
 const OPEN: &str = "…";
 
 /// Prefixes lines with names of services, all of one width.
@@ -20,8 +20,6 @@ pub(crate) struct Prefixes {
     keep: Keep,
     services: BTreeMap<String, Prefix>,
     width: usize,
-    /// Service, run and stream of unfinished lines.
-    open: BTreeSet<(String, u64, Stream)>,
 }
 
 #[derive(Clone, Debug)]
@@ -33,14 +31,17 @@ struct Prefix {
 impl Prefixes {
     /// Creates prefixes for these services; others are added when they print.
     pub(crate) fn of<'a>(keep: Keep, names: impl IntoIterator<Item = &'a str>) -> Self {
-        let mut prefixes =
-            Self { keep, services: BTreeMap::new(), width: 0, open: BTreeSet::new() };
+        let mut prefixes = Self { keep, services: BTreeMap::new(), width: 0 };
         for name in names {
             prefixes.add(name);
         }
         prefixes
     }
     pub(crate) fn append(&mut self, out: &mut Vec<u8>, service: &str, line: &Record<'_>) {
+        // Only the newline of a line that was shown is new.
+        if line.continues && line.end == End::Line && line.text.is_empty() {
+            return;
+        }
         match self.services.get(service) {
             Some(prefix) => out.extend_from_slice(prefix.text.as_bytes()),
             None => {
@@ -51,15 +52,12 @@ impl Prefixes {
         if line.stream == Stream::Tool {
             return self.note(out, line);
         }
-        let is_continued =
-            !self.open.is_empty() && self.open.remove(&(service.to_owned(), line.run, line.stream));
-        if is_continued {
+        if line.continues {
             out.extend_from_slice(OPEN.as_bytes());
         }
         escapes::append(out, line.text, self.keep);
         if line.end == End::Open {
             out.extend_from_slice(OPEN.as_bytes());
-            self.open.insert((service.to_owned(), line.run, line.stream));
         }
         out.push(b'\n');
     }
@@ -118,10 +116,12 @@ impl Plain {
 pub(crate) fn excerpt(lines: &[String]) -> String {
     let mut out = String::new();
     for line in lines {
-        let text = Record::parse(line.as_bytes()).map_or(line.as_bytes(), |line| line.text);
+        let record = Record::parse(line.as_bytes());
+        let text = record.map_or(line.as_bytes(), |line| line.text);
         let mut cleaned = Vec::new();
         escapes::append(&mut cleaned, text, Keep::Colours);
-        let _ = writeln!(out, "      {DIM}|{RESET} {}", String::from_utf8_lossy(&cleaned));
+        let open = if record.is_some_and(|line| line.end == End::Open) { OPEN } else { "" };
+        let _ = writeln!(out, "      {DIM}|{RESET} {}{open}", String::from_utf8_lossy(&cleaned));
     }
     out
 }
@@ -131,7 +131,11 @@ mod tests {
     use super::*;
 
     fn line(run: u64, stream: Stream, end: End, text: &str) -> Record<'_> {
-        Record { time: "", run, stream, end, text: text.as_bytes() }
+        Record { time: "", run, stream, continues: false, end, text: text.as_bytes() }
+    }
+
+    fn rest(end: End, text: &str) -> Record<'_> {
+        Record { continues: true, ..line(1, Stream::Out, end, text) }
     }
 
     fn cleaned(text: &[u8]) -> String {
@@ -175,12 +179,14 @@ mod tests {
             &[
                 ("a", line(1, Stream::Out, End::Open, "one")),
                 ("a", line(1, Stream::Err, End::Line, "error")),
-                ("a", line(1, Stream::Out, End::Line, "two")),
+                ("a", rest(End::Open, "two")),
+                ("a", rest(End::Line, "three")),
+                ("a", rest(End::Line, "")),
                 ("a", line(1, Stream::Out, End::Open, "half")),
                 ("a", line(2, Stream::Out, End::Line, "whole")),
             ],
         );
-        assert_eq!(shown, "a | one…\na | error\na | …two\na | half…\na | whole\n");
+        assert_eq!(shown, "a | one…\na | error\na | …two…\na | …three\na | half…\na | whole\n");
     }
 
     #[test]

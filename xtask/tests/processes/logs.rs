@@ -132,8 +132,16 @@ fn ten_megabyte_line_is_kept_in_bounded_memory() {
     assert_eq!(line.len(), 10_000_000);
     assert!(line.chunks(5).all(|part| part == b"long "));
     assert!(highest_memory_kib(supervisor(&fixture)) < BOUND_KIB);
-    let shown = fixture.xtask(&["logs", "long", "--grep", "long"]).ends_with(0).stdout;
-    assert!(shown.lines().all(|line| line.starts_with("long | ")), "every part has its prefix");
+    // It is one line to every reader.
+    for args in [&["-n", "2"][..], &["--grep", "^(long )+$"], &["--grep", "^long l"]] {
+        let shown = fixture.xtask(&[&["logs", "long"], args].concat()).ends_with(0).stdout;
+        let longest = shown.lines().map(str::len).max();
+        assert_eq!(longest, Some("long | ".len() + 10_000_000), "{args:?}");
+    }
+    let json = json_lines(&fixture.xtask(&["logs", "--json", "--grep", "^long l"]).ends_with(0));
+    assert_eq!(json.len(), 1);
+    assert_eq!(json[0]["text"].as_str().map(str::len), Some(10_000_000));
+    assert!(json[0]["open"].is_null() && json[0]["continues"].is_null());
 }
 
 #[test]
@@ -162,8 +170,11 @@ fn partial_lines_do_not_mix_and_are_marked() {
     ])
     .write();
     let up = fixture.spawn(&["up"]);
-    up.says(SOON, "out one out two out three");
-    up.says(SOON, "err one err two err three");
+    eventually(SOON, "whole lines", || {
+        let torn = fixture.xtask(&["logs", "torn"]).stdout;
+        let lines = ["out one out two out three\n", "err one err two err three\n"];
+        lines.iter().all(|line| torn.contains(line)).then_some(())
+    });
     up.says(SOON, "half a line…");
     up.says(SOON, "json       | {\"level\":\"info\",\"n\":1.0}\n");
     let said = up.said();
@@ -180,6 +191,63 @@ fn partial_lines_do_not_mix_and_are_marked() {
     );
     up.signal(libc::SIGINT);
     up.wait(SOON).ends_with(130);
+}
+
+#[test]
+fn incomplete_line_is_shown_and_matches_a_probe() {
+    let fixture =
+        stand(&[("prompt", "--half-line", "ready = { log = \"^half a line$\" }")]).write();
+    fixture.xtask(&["up", "-d"]).ends_with(0);
+    let follow = fixture.spawn(&["logs", "-f"]);
+    follow.says(SOON, "prompt | half a line…\n");
+    let json = json_lines(&fixture.xtask(&["logs", "--json", "--grep", "half"]).ends_with(0));
+    assert_eq!((&json[0]["text"], &json[0]["open"]), (&"half a line".into(), &true.into()));
+    assert_eq!(raw(&fixture, "prompt"), b"half a line");
+    follow.signal(libc::SIGINT);
+}
+
+#[test]
+fn moved_or_truncated_log_continues() {
+    let fixture = stand(&[("clock", "--tick 2", "")]).write();
+    fixture.xtask(&["up", "-d"]).ends_with(0);
+    let follow = fixture.spawn(&["logs", "-f", "--json", "-n", "100000"]);
+    let log = logs_folder(&fixture).join("clock.log");
+    let ticks = || -> Vec<u64> {
+        let own = |line: &Value| line["text"].as_str()?.strip_prefix("tick ")?.parse().ok();
+        let said = follow.said();
+        let whole = said.stdout.lines().filter_map(|line| serde_json::from_str(line).ok());
+        whole.filter_map(|line: Value| own(&line)).collect()
+    };
+    let more =
+        |than: usize| eventually(SOON, "ticks", || (ticks().len() > than + 50).then_some(()));
+    more(0);
+    for round in 0..3 {
+        std::fs::rename(&log, log.with_extension(format!("moved-{round}"))).unwrap();
+        more(ticks().len());
+    }
+    let shown = ticks();
+    assert!(shown.iter().copied().eq(1..=shown.len() as u64), "each tick once: {shown:?}");
+    for _ in 0..3 {
+        std::fs::File::options().write(true).open(&log).unwrap().set_len(0).unwrap();
+        more(ticks().len());
+    }
+    let shown = ticks();
+    assert!(shown.is_sorted_by(|before, after| before < after), "no tick twice: {shown:?}");
+    follow.signal(libc::SIGINT);
+}
+
+#[test]
+fn filters_without_a_line_report_it() {
+    let fixture = stand(&[("one", "--ready-line hello", "ready = { log = \"hello\" }")]).write();
+    fixture.xtask(&["up", "-d"]).ends_with(0);
+    let none = fixture.xtask(&["logs", "--grep", "good.bye"]).ends_with(0);
+    assert_eq!((&*none.stdout, &*none.stderr), ("", "no line of stack `dev` matches `good.bye`\n"));
+    let none = fixture.xtask(&["logs", "one", "--json", "--since", "2999-01-01T00:00:00Z"]);
+    assert_eq!(
+        none.ends_with(0).stderr,
+        "no line of `one` is from 2999-01-01T00:00:00.000Z or later\n"
+    );
+    assert_eq!(fixture.xtask(&["logs", "--grep", "hello"]).ends_with(0).stderr, "");
 }
 
 #[test]

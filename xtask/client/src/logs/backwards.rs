@@ -2,12 +2,13 @@
 //!
 //! It reads only the blocks that it needs. A record that is still being written is ignored.
 
-use std::io;
+use std::collections::VecDeque;
+use std::io::{self, SeekFrom};
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use super::files::LogFile;
-use super::record::Record;
+use super::files::{FilePlace, LogFile};
+use super::record::{End, Record, Stream, head};
 
 /// The size of a block, in bytes; a record is shorter.
 const BLOCK_BYTES: u64 = 256 * 1024;
@@ -22,7 +23,7 @@ const PANIC: [&str; 2] = ["thread '", " panicked at "];
 const BACKTRACE_NOTES: [&str; 2] =
     ["note: run with `RUST_BACKTRACE", "note: Some details are omitted"];
 
-/// At most `count` records that explain how a run ended: from its last panic on; without a panic
+/// At most `count` lines that explain how a run ended: from its last panic on; without a panic
 /// its last records. Backtraces are left out, since they would displace the message.
 ///
 /// # Errors
@@ -63,8 +64,8 @@ fn text(record: &str) -> &str {
     record.splitn(4, ' ').nth(3).unwrap_or_default()
 }
 
-/// The last `count` records of a log, oldest first. With `run` only those of that run of the last
-/// supervisor. A missing log has no records.
+/// The last `count` lines of a log, oldest first, in the format of records. With `run` only those
+/// of that run of the last supervisor. A missing log has no lines.
 ///
 /// # Errors
 /// When an existing file cannot be read.
@@ -73,32 +74,161 @@ pub fn last_lines(log: &Path, run: Option<u64>, count: usize) -> io::Result<Vec<
     if count == 0 {
         return Ok(records);
     }
-    for mut file in LogFile::all(log)?.into_iter().rev() {
-        let end = file.length()?;
-        let flow = backwards(&mut file, end, |_, record, line| {
-            if line.is_takeover() {
-                return if run.is_some() {
-                    ControlFlow::Break(())
-                } else {
-                    ControlFlow::Continue(())
-                };
-            }
-            if run.is_none_or(|run| line.run == run) {
-                records.push(String::from_utf8_lossy(record).into_owned());
-            }
-            if records.len() == count { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        })?;
-        if flow.is_break() {
-            break;
+    Lines::of(log)?.each(&|record| run.is_some() && record.is_takeover(), &mut |line, _, _| {
+        if run.is_none_or(|run| line.run == run) {
+            let head = head(line.time, line.run, line.stream, line.continues, line.end);
+            records.push(format!("{head}{}", line.text_lossy()));
         }
-    }
+        if records.len() == count { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?;
     records.reverse();
     Ok(records)
 }
 
+/// A place in a log: the index of a file, oldest first, and an offset in it.
+pub(super) type Place = (usize, u64);
+
+/// Called with a line and the places of its first and last record.
+type Take<'a> = &'a mut dyn FnMut(&Record<'_>, Place, Place) -> ControlFlow<()>;
+
+/// The lines of a log, newest first.
+pub(super) struct Lines {
+    files: Vec<LogFile>,
+    earliest: Option<Place>,
+    /// Lines whose first record was not read yet, and later ones that wait for them.
+    waiting: VecDeque<Line>,
+}
+
+/// A line, as far as it was read.
+struct Line {
+    time: String,
+    run: u64,
+    stream: Stream,
+    continues: bool,
+    end: End,
+    /// Its text, last piece first.
+    pieces: Vec<Vec<u8>>,
+    first: Place,
+    last: Place,
+    /// Whether its first record was read, or does not exist.
+    is_whole: bool,
+}
+
+impl Lines {
+    pub(super) fn of(log: &Path) -> io::Result<Self> {
+        Ok(Self { files: LogFile::all(log)?, earliest: None, waiting: VecDeque::new() })
+    }
+
+    /// Calls `take` for the lines, in reverse order of their ends, until it breaks. A record for
+    /// which `stops` holds is not read any more. Takeovers belong to no line.
+    pub(super) fn each(
+        &mut self,
+        stops: &dyn Fn(&Record<'_>) -> bool,
+        take: Take<'_>,
+    ) -> io::Result<()> {
+        for index in (0..self.files.len()).rev() {
+            let end = self.files[index].length()?;
+            let (waiting, earliest) = (&mut self.waiting, &mut self.earliest);
+            let mut stopped = false;
+            let flow = backwards(&mut self.files[index], end, |offset, _, record| {
+                stopped = stops(record);
+                if stopped {
+                    return ControlFlow::Break(());
+                }
+                *earliest = Some((index, offset));
+                add(waiting, record, (index, offset), take)
+            })?;
+            match flow {
+                ControlFlow::Break(()) if stopped => break,
+                ControlFlow::Break(()) => return Ok(()),
+                ControlFlow::Continue(()) => {}
+            }
+        }
+        // The first records of the other lines are not in the log, or are not wanted.
+        self.waiting.iter_mut().for_each(|line| line.is_whole = true);
+        let _ = pass(&mut self.waiting, take);
+        Ok(())
+    }
+
+    /// The earliest record that was read.
+    pub(super) fn earliest(&self) -> Option<Place> {
+        self.earliest
+    }
+
+    /// The file of `begin`, at its offset, or else the newest file at its end; and the place `end`
+    /// by the id of its file.
+    pub(super) fn at(
+        mut self,
+        begin: Option<Place>,
+        end: Option<Place>,
+    ) -> io::Result<(Option<LogFile>, Option<FilePlace>)> {
+        let end = end.map(|(index, offset)| (self.files[index].id, offset));
+        let Some(newest) = self.files.len().checked_sub(1) else { return Ok((None, None)) };
+        let (index, to) = match begin {
+            Some((index, offset)) => (index, SeekFrom::Start(offset)),
+            None => (newest, SeekFrom::End(0)),
+        };
+        let mut file = self.files.swap_remove(index);
+        file.seek(to)?;
+        Ok((Some(file), end))
+    }
+}
+
+/// Adds the record before those that were read, and passes on the lines that are whole.
+fn add(
+    waiting: &mut VecDeque<Line>,
+    record: &Record<'_>,
+    place: Place,
+    take: Take<'_>,
+) -> ControlFlow<()> {
+    if record.is_takeover() {
+        waiting.iter_mut().for_each(|line| line.is_whole = true);
+        return pass(waiting, take);
+    }
+    let own =
+        |line: &&mut Line| !line.is_whole && (line.run, line.stream) == (record.run, record.stream);
+    if let Some(line) = waiting.iter_mut().find(own) {
+        if record.end == End::Open {
+            line.pieces.push(record.text.to_vec());
+            (line.first, line.continues, line.is_whole) =
+                (place, record.continues, !record.continues);
+            return pass(waiting, take);
+        }
+        // Its begin is missing.
+        line.is_whole = true;
+    }
+    if waiting.is_empty() && !record.continues {
+        return take(record, place, place);
+    }
+    waiting.push_back(Line {
+        time: record.time.to_owned(),
+        run: record.run,
+        stream: record.stream,
+        continues: record.continues,
+        end: record.end,
+        pieces: vec![record.text.to_vec()],
+        first: place,
+        last: place,
+        is_whole: !record.continues,
+    });
+    pass(waiting, take)
+}
+
+/// Passes on lines until one is not whole.
+fn pass(waiting: &mut VecDeque<Line>, take: Take<'_>) -> ControlFlow<()> {
+    while let Some(mut line) = waiting.pop_front_if(|line| line.is_whole) {
+        line.pieces.reverse();
+        let text = line.pieces.concat();
+        let Line { run, stream, continues, end, first, last, .. } = line;
+        let record = Record { time: &line.time, run, stream, continues, end, text: &text };
+        take(&record, first, last)?;
+    }
+    ControlFlow::Continue(())
+}
+
 /// Calls `take` for the records before `end`, newest first, with each record's position in the
 /// file, until it breaks.
-pub(super) fn backwards(
+fn backwards(
     file: &mut LogFile,
     mut end: u64,
     mut take: impl FnMut(u64, &[u8], &Record<'_>) -> ControlFlow<()>,
@@ -180,6 +310,19 @@ mod tests {
         assert_eq!(texts(&last_lines(&log, Some(1), 9).unwrap()), ["one", "two", "three"]);
         assert!(last_lines(&log, None, 0).unwrap().is_empty());
         assert!(last_lines(&folder.path().join("b.log"), None, 3).unwrap().is_empty());
+    }
+
+    #[test]
+    fn line_in_pieces_counts_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("a.log");
+        let rotated = "t1 1 o one\nt2 1 o+ tw\nt3 1 e error\n";
+        fs::write(folder.path().join("a.log.1"), rotated).unwrap();
+        fs::write(&log, "t4 1 o- o\nt5 1 o+ half\nt6 1 o-+  a line\n").unwrap();
+        let last = |count| last_lines(&log, Some(1), count).unwrap();
+        assert_eq!(texts(&last(2)), ["two", "half a line"]);
+        assert_eq!(last(1), ["t6 1 o+ half a line"]);
+        assert_eq!(texts(&last(9)), ["one", "error", "two", "half a line"]);
     }
 
     #[test]

@@ -38,12 +38,19 @@ pub fn rotated_numbers(log: &Path) -> io::Result<Vec<u64>> {
     Ok(numbers)
 }
 
+/// The id of a file, and an offset in it.
+pub(super) type FilePlace = ((u64, u64), u64);
+
 /// An open file of a log.
 #[derive(Debug)]
 pub(super) struct LogFile {
     file: File,
     /// Device and inode.
     pub(super) id: (u64, u64),
+    /// The offset of the next read.
+    offset: u64,
+    /// The newest rotated file that is not newer than this one.
+    rotated: u64,
 }
 
 impl LogFile {
@@ -54,16 +61,29 @@ impl LogFile {
             file => file?,
         };
         let found = file.metadata()?;
-        Ok(Some(Self { file, id: (found.dev(), found.ino()) }))
+        Ok(Some(Self { file, id: (found.dev(), found.ino()), offset: 0, rotated: 0 }))
+    }
+
+    /// Opens the newest file of a log.
+    pub(super) fn newest(log: &Path) -> io::Result<Option<Self>> {
+        let Some(mut newest) = Self::at(log)? else { return Ok(None) };
+        // Listed afterwards, so that a rotation in between is not missed.
+        newest.rotated = rotated_numbers(log)?.last().copied().unwrap_or(0);
+        Ok(Some(newest))
+    }
+
+    fn rotated_file(log: &Path, number: u64) -> io::Result<Option<Self>> {
+        let file = Self::at(&rotated_path(log, number))?;
+        Ok(file.map(|file| Self { rotated: number, ..file }))
     }
 
     /// Opens all existing files of a log, oldest first.
     pub(super) fn all(log: &Path) -> io::Result<Vec<Self>> {
         // The newest file is opened first: a rotation after that makes it appear twice.
-        let newest = Self::at(log)?;
+        let newest = Self::newest(log)?;
         let mut files = Vec::new();
         for number in rotated_numbers(log)? {
-            files.extend(Self::at(&rotated_path(log, number))?);
+            files.extend(Self::rotated_file(log, number)?);
         }
         files.extend(newest.filter(|newest| !files.iter().any(|file| file.id == newest.id)));
         Ok(files)
@@ -80,18 +100,26 @@ impl LogFile {
             let numbers = rotated_numbers(log)?;
             let mut own = None;
             for number in &numbers {
-                let file = Self::at(&rotated_path(log, *number))?;
+                let file = Self::rotated_file(log, *number)?;
                 if file.is_some_and(|file| file.id == self.id) {
                     own = Some(*number);
                 }
             }
-            let gap = own.is_none();
-            let after = numbers.into_iter().find(|number| own.is_none_or(|own| *number > own));
+            // Another program may have moved or deleted this file. Files that were older stay so.
+            let before = own.unwrap_or(0).max(self.rotated);
+            let after = numbers.into_iter().find(|number| *number > before);
+            // This file was rotated to the number after `before`, or was the newest until now.
+            let skipped = own.is_none() && after.is_some_and(|after| after > before + 2);
+            let gap = match own.is_none() && self.file.metadata()?.nlink() == 0 {
+                true if after.is_none() => Some(Gap::Deleted),
+                _ if skipped => Some(Gap::Rotated),
+                _ => None,
+            };
             // The list was read after the newest file was opened, so a file between the two would
             // be in the list.
             let file = match after {
-                Some(number) => Self::at(&rotated_path(log, number))?,
-                None => newest,
+                Some(number) => Self::rotated_file(log, number)?,
+                None => newest.map(|file| Self { rotated: before, ..file }),
             };
             match (file, after) {
                 (Some(file), _) if file.id != self.id => return Ok(Some(NextFile { file, gap })),
@@ -102,13 +130,24 @@ impl LogFile {
         }
     }
 
+    /// The offset of the next read.
+    pub(super) fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// Whether another program truncated the file, so that the next read is beyond its end.
+    pub(super) fn is_truncated(&self) -> io::Result<bool> {
+        Ok(self.length()? < self.offset)
+    }
+
     /// Its length in bytes, now.
     pub(super) fn length(&self) -> io::Result<u64> {
         Ok(self.file.metadata()?.len())
     }
 
     pub(super) fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        self.file.seek(to)
+        self.offset = self.file.seek(to)?;
+        Ok(self.offset)
     }
 
     /// Reads from the current position.
@@ -116,16 +155,21 @@ impl LogFile {
         loop {
             match self.file.read(into) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                other => return other,
+                read => {
+                    let read = read?;
+                    self.offset += read as u64;
+                    return Ok(read);
+                }
             }
         }
     }
 
     /// The bytes from `begin` to `end`, or to the end of the file if that is less.
     pub(super) fn part(&mut self, begin: u64, end: u64) -> io::Result<Vec<u8>> {
-        self.file.seek(SeekFrom::Start(begin))?;
+        self.seek(SeekFrom::Start(begin))?;
         let mut bytes = Vec::new();
         (&mut self.file).take(end - begin).read_to_end(&mut bytes)?;
+        self.offset += bytes.len() as u64;
         Ok(bytes)
     }
 }
@@ -134,6 +178,24 @@ impl LogFile {
 #[derive(Debug)]
 pub(super) struct NextFile {
     pub(super) file: LogFile,
-    /// Whether files in between may have been deleted.
-    pub(super) gap: bool,
+    /// Why lines in between may be missing.
+    pub(super) gap: Option<Gap>,
+}
+
+/// Why lines between two files may be missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Gap {
+    /// Files in between were rotated away before they were read.
+    Rotated,
+    /// The file was deleted or truncated, possibly before all of it was read.
+    Deleted,
+}
+
+impl Gap {
+    pub(super) fn text(self) -> &'static str {
+        match self {
+            Self::Rotated => "lines are missing here: they were deleted before they could be read",
+            Self::Deleted => "lines may be missing here: the log was deleted or truncated",
+        }
+    }
 }

@@ -4,9 +4,14 @@
 //! it arrives: the merge waits for no log.
 
 use std::io;
+use std::sync::Arc;
 
+use super::lines::{Joiner, Out};
 use super::reader::Reader;
 use super::record::Record;
+
+/// Whether a line is passed on.
+pub type Wanted = Arc<dyn Fn(&Record<'_>) -> bool + Send + Sync>;
 
 /// Whether [`Merge::read`] stopped before the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,23 +23,32 @@ pub enum More {
 }
 
 /// The logs to merge.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Merge {
     logs: Vec<Log>,
+    wanted: Option<Wanted>,
 }
 
 #[derive(Debug)]
 struct Log {
     service: String,
     reader: Reader,
+    joiner: Joiner,
     /// Whether the file may have more than the buffer.
     stale: bool,
 }
 
 impl Merge {
+    /// Passes on only the lines that are wanted. An incomplete line is wanted once what has arrived
+    /// of it is.
+    pub fn only(wanted: Wanted) -> Self {
+        Self { logs: Vec::new(), wanted: Some(wanted) }
+    }
+
     /// Adds the log of a service.
     pub fn add(&mut self, service: &str, reader: Reader) {
-        self.logs.push(Log { service: service.to_owned(), reader, stale: true });
+        let (service, joiner) = (service.to_owned(), Joiner::default());
+        self.logs.push(Log { service, reader, joiner, stale: true });
     }
 
     /// Whether it contains the log of that service.
@@ -54,7 +68,9 @@ impl Merge {
         self.logs.iter_mut().for_each(|log| log.stale = true);
     }
 
-    /// Calls `take` for records in order of time, for about `bytes` bytes or to the current end.
+    /// Calls `take` for lines in the order in which they end, for about `bytes` bytes or to the
+    /// current end. At the end incomplete lines are passed on too. What is added to them later
+    /// continues them.
     ///
     /// # Errors
     /// When a file cannot be read.
@@ -64,11 +80,20 @@ impl Merge {
         take: &mut dyn FnMut(&str, &Record<'_>),
     ) -> io::Result<More> {
         let mut left = bytes;
+        let wanted = self.wanted.clone();
+        let wanted = |line: &Record<'_>| wanted.as_ref().is_none_or(|wanted| wanted(line));
         loop {
             for log in self.logs.iter_mut().filter(|log| log.stale) {
                 log.stale = log.reader.fill()?;
             }
-            let Some((first, until)) = self.first() else { return Ok(More::No) };
+            let Some((first, until)) = self.first() else {
+                self.logs.sort_by(|a, b| a.joiner.time().cmp(&b.joiner.time()));
+                for Log { service, joiner, .. } in &mut self.logs {
+                    joiner
+                        .flush(&mut Out { wanted: &wanted, take: &mut |line| take(service, line) });
+                }
+                return Ok(More::No);
+            };
             let log = &mut self.logs[first];
             while let Some(record) = log.reader.record() {
                 let line = Record::parse(record);
@@ -80,8 +105,10 @@ impl Merge {
                     return Ok(More::Yes);
                 }
                 left = left.saturating_sub(record.len());
-                if let Some(line) = line.filter(|line| !line.is_takeover()) {
-                    take(&log.service, &line);
+                let skipped = log.reader.skips();
+                if let Some(line) = log.reader.record().and_then(Record::parse) {
+                    let take = &mut |line: &Record<'_>| take(&log.service, line);
+                    log.joiner.take(&line, skipped, &mut Out { wanted: &wanted, take });
                 }
                 log.reader.advance();
             }
@@ -248,6 +275,37 @@ mod tests {
         assert_eq!(last(0, None), "");
         assert!(begun(&Start::Since("t3")).ends_with("a3 a4 a5 "));
         assert_eq!(begun(&Start::Now), "");
+    }
+
+    #[test]
+    fn reading_starts_at_whole_lines() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = log(&folder, "a");
+        append(&rotated_path(&path, 1), "t1 1 o+ x\nt2 1 e 2\nt3 1 e+ never finished\n");
+        append(&path, "t4 1 o-+ y\nt5 1 o- z\nt6 2 e 6\n");
+        let last = |count, wanted: &'static str| {
+            let wanted = move |line: &Record<'_>| line.text_lossy().contains(wanted);
+            let start = Start::Last { count, since: None, wanted: &wanted };
+            all(&mut merge(&folder, &["a"], &start))
+        };
+        assert_eq!(last(1, ""), "a6 ");
+        assert_eq!(last(2, ""), "axyz a6 ");
+        assert_eq!(last(1, "xyz"), "axyz a6 ");
+        assert_eq!(last(9, ""), "a2 axyz anever finished a6 ");
+    }
+
+    #[test]
+    fn only_wanted_lines_are_passed_on_from_their_begin() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = log(&folder, "a");
+        let mut logs = Merge::only(Arc::new(|line| line.text_lossy().contains("one two")));
+        logs.add("a", Reader::new(&path, &Start::Beginning).unwrap());
+        append(&path, "t1 1 o other\nt1 1 o+ one\n");
+        assert_eq!(all(&mut logs), "");
+        append(&path, "t2 1 o-+  two\n");
+        assert_eq!(all(&mut logs), "aone two ");
+        append(&path, "t3 1 o-  three\nt3 1 o other\n");
+        assert_eq!(all(&mut logs), "a three ");
     }
 
     #[test]

@@ -6,12 +6,13 @@
 
 mod backwards;
 mod files;
+mod lines;
 mod merge;
 mod reader;
 mod record;
 
 pub use backwards::{closing_lines, last_lines};
 pub use files::{rotated_numbers, rotated_path};
-pub use merge::{Merge, More};
+pub use merge::{Merge, More, Wanted};
 pub use reader::{Mark, Reader, Start};
-pub use record::{End, Record, Stream, head};
+pub use record::{End, Record, Stream, head, tool_head};

@@ -7,9 +7,9 @@ use std::io::{self, SeekFrom};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use super::backwards::{backwards, begins_before, position_of};
-use super::files::LogFile;
-use super::record::{End, Record, Stream, head};
+use super::backwards::{Lines, begins_before, position_of};
+use super::files::{FilePlace, Gap, LogFile};
+use super::record::{Record, tool_head};
 
 /// The size of the buffer, in bytes; a record is shorter.
 const READ_BYTES: usize = 256 * 1024;
@@ -24,13 +24,13 @@ pub enum Start<'a> {
     Since(&'a str),
     /// After a mark, or at the oldest record if the marked file is gone.
     After(Mark),
-    /// At the last `count` wanted records, and not before `since`.
+    /// At the last `count` wanted lines, and not before `since`.
     Last {
-        /// The number of wanted records.
+        /// The number of wanted lines.
         count: usize,
         /// The earliest time.
         since: Option<&'a str>,
-        /// Whether a record counts.
+        /// Whether a line counts.
         wanted: &'a dyn Fn(&Record<'_>) -> bool,
     },
 }
@@ -39,7 +39,7 @@ pub enum Start<'a> {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Mark {
     /// The id of the file and the offset in it; `None` for the beginning of the log.
-    position: Option<((u64, u64), u64)>,
+    position: Option<FilePlace>,
 }
 
 impl Mark {
@@ -63,6 +63,10 @@ pub struct Reader {
     end: Option<usize>,
     /// The number of bytes until a fixed end.
     left: Option<u64>,
+    /// Lines whose last record is before this place are not wanted.
+    skip: Option<FilePlace>,
+    /// Why lines before the next record may be missing.
+    gap: Option<Gap>,
 }
 
 impl Reader {
@@ -71,9 +75,10 @@ impl Reader {
     /// # Errors
     /// When an existing file cannot be read.
     pub fn new(log: &Path, start: &Start<'_>) -> io::Result<Self> {
+        let mut skip = None;
         let file = match start {
             Start::Beginning => oldest(log)?,
-            Start::Now => match LogFile::at(log)? {
+            Start::Now => match LogFile::newest(log)? {
                 Some(mut file) => {
                     file.seek(SeekFrom::End(0))?;
                     Some(file)
@@ -82,10 +87,23 @@ impl Reader {
             },
             Start::Since(time) => since(log, time)?,
             Start::After(mark) => after(log, *mark)?,
-            Start::Last { count, since, wanted } => last(log, *count, *since, wanted)?,
+            Start::Last { count, since, wanted } => {
+                let (file, before) = last(log, *count, *since, wanted)?;
+                skip = before;
+                file
+            }
         };
-        let log = log.to_owned();
-        Ok(Self { log, file, buffer: Vec::new(), begin: 0, filled: 0, end: None, left: None })
+        Ok(Self {
+            log: log.to_owned(),
+            file,
+            buffer: Vec::new(),
+            begin: 0,
+            filled: 0,
+            end: None,
+            left: None,
+            skip,
+            gap: None,
+        })
     }
 
     /// Fixes the end of reading at the current end of the log. Otherwise a service that prints
@@ -117,7 +135,7 @@ impl Reader {
             if self.file.is_none() {
                 self.file = oldest(&self.log)?;
             }
-            if self.read()? {
+            if self.read()? || self.read_again()? {
                 continue;
             }
             let next = self.file.as_ref().map_or(Ok(None), |file| file.next(&self.log))?;
@@ -132,11 +150,34 @@ impl Reader {
             self.file = Some(next.file);
             // Drops half a record, whose writer was killed.
             (self.begin, self.filled) = (0, 0);
-            if next.gap && self.read()? {
-                self.insert_gap_record();
-            }
+            self.gap = self.gap.or(next.gap);
+        }
+        if let Some(gap) = self.gap.take() {
+            self.insert_gap_record(gap);
         }
         Ok(true)
+    }
+
+    /// Whether the record is before the lines that are wanted.
+    pub(super) fn skips(&mut self) -> bool {
+        let (Some((id, offset)), Some(file)) = (self.skip, &self.file) else { return false };
+        let place = file.offset() - (self.filled - self.begin) as u64;
+        if file.id == id && place >= offset {
+            self.skip = None;
+        }
+        self.skip.is_some()
+    }
+
+    /// Starts again at the begin of a file that another program truncated.
+    fn read_again(&mut self) -> io::Result<bool> {
+        let Some(file) = &mut self.file else { return Ok(false) };
+        if self.left.is_some() || !file.is_truncated()? {
+            return Ok(false);
+        }
+        file.seek(SeekFrom::Start(0))?;
+        (self.begin, self.filled) = (0, 0);
+        self.gap = Some(Gap::Deleted);
+        self.read()
     }
 
     /// The record that [`Reader::fill`] found.
@@ -178,17 +219,15 @@ impl Reader {
     }
 
     /// Inserts a record about missing lines before those in the buffer.
-    fn insert_gap_record(&mut self) {
+    fn insert_gap_record(&mut self, gap: Gap) {
         let Some(record) = self.record().and_then(Record::parse) else { return };
-        let mut note = head(record.time, record.run, Stream::Tool, End::Line).into_bytes();
-        note.extend_from_slice(
-            b"lines are missing here: they were deleted before they could be read\n",
-        );
-        let length = note.len();
+        let mut note = tool_head(record.time, record.run).into_bytes();
+        note.extend_from_slice(gap.text().as_bytes());
+        self.end = Some(note.len());
+        note.push(b'\n');
         note.extend_from_slice(&self.buffer[self.begin..self.filled]);
         (self.begin, self.filled) = (0, note.len());
         self.buffer = note;
-        self.end = Some(length - 1);
     }
 
     #[cfg(test)]
@@ -238,38 +277,32 @@ fn after(log: &Path, mark: Mark) -> io::Result<Option<LogFile>> {
     oldest(log)
 }
 
+/// The file with the first of the last wanted lines, at its place, and the place before which
+/// lines that end are not wanted.
 fn last(
     log: &Path,
     count: usize,
     since: Option<&str>,
     wanted: &dyn Fn(&Record<'_>) -> bool,
-) -> io::Result<Option<LogFile>> {
-    let mut found = 0;
-    let mut start: Option<(LogFile, u64)> = None;
-    for mut file in LogFile::all(log)?.into_iter().rev() {
-        let end = file.length()?;
-        let mut position = end;
-        let flow = if found == count {
-            ControlFlow::Break(())
-        } else {
-            backwards(&mut file, end, |at, _, line| {
-                if since.is_some_and(|since| line.time < since) {
-                    return ControlFlow::Break(());
+) -> io::Result<(Option<LogFile>, Option<FilePlace>)> {
+    let mut lines = Lines::of(log)?;
+    let (mut found, mut begin, mut end) = (0, None, None);
+    if count > 0 {
+        lines.each(
+            &|record| since.is_some_and(|since| record.time < since),
+            &mut |line, first, last| {
+                if wanted(line) {
+                    found += 1;
+                    begin = Some(begin.map_or(first, |begin| first.min(begin)));
+                    end = Some(last);
                 }
-                position = at;
-                found += usize::from(wanted(line));
                 if found == count { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-            })?
-        };
-        // With no record from this file, reading starts in the newer one.
-        if position < end || start.is_none() {
-            start = Some((file, position));
-        }
-        if flow.is_break() {
-            break;
-        }
+            },
+        )?;
     }
-    let Some((mut file, position)) = start else { return Ok(None) };
-    file.seek(SeekFrom::Start(position))?;
-    Ok(Some(file))
+    if found < count {
+        // All of them are wanted.
+        (begin, end) = (lines.earliest(), None);
+    }
+    lines.at(begin, end)
 }

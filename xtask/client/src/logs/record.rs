@@ -1,9 +1,10 @@
 //! A record of a log file: `TIME RUN STREAM text` and a newline.
 //!
-//! STREAM is `o` or `e` for standard output and standard error. With a `+` after it the line does
-//! not end here: it was split because it is long, or its writer exited in the middle. So the output
-//! can be restored byte by byte. `x` marks messages of the tool; in run 0 such a message means that
-//! a new supervisor took over. A text is the service's bytes, unchanged.
+//! STREAM is `o` or `e` for standard output and standard error. With a `+` at its end the line
+//! does not end here: it is long, its writer paused, or its writer exited in the middle. With a `-`
+//! after the letter the record continues such a line. So lines can be restored from any place of a
+//! log on. `x` marks messages of the tool; in run 0 such a message means that a new supervisor took
+//! over. A text is the service's bytes, unchanged.
 
 /// The source of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,6 +35,8 @@ pub struct Record<'a> {
     pub run: u64,
     /// The source of the text.
     pub stream: Stream,
+    /// Whether the text continues the line of an earlier record of this run and stream.
+    pub continues: bool,
     /// Whether a newline followed the text.
     pub end: End,
     /// The printed bytes, without the newline.
@@ -46,12 +49,18 @@ impl<'a> Record<'a> {
         let (time, rest) = word(bytes)?;
         let (run, rest) = word(rest)?;
         let (stream, text) = word(rest).unwrap_or((rest, &[]));
-        let (stream, end) = match stream {
-            b"o" => (Stream::Out, End::Line),
-            b"o+" => (Stream::Out, End::Open),
-            b"e" => (Stream::Err, End::Line),
-            b"e+" => (Stream::Err, End::Open),
-            b"x" => (Stream::Tool, End::Line),
+        let (letter, marks) = stream.split_first()?;
+        let (continues, end) = match marks {
+            b"" => (false, End::Line),
+            b"+" => (false, End::Open),
+            b"-" => (true, End::Line),
+            b"-+" => (true, End::Open),
+            _ => return None,
+        };
+        let stream = match letter {
+            b'o' => Stream::Out,
+            b'e' => Stream::Err,
+            b'x' if marks.is_empty() => Stream::Tool,
             _ => return None,
         };
         let number = |run: u64, byte: &u8| {
@@ -59,7 +68,8 @@ impl<'a> Record<'a> {
             run.checked_mul(10)?.checked_add(digit)
         };
         let run = run.iter().try_fold(0, number)?;
-        Some(Self { time: std::str::from_utf8(time).ok()?, run, stream, end, text })
+        let time = std::str::from_utf8(time).ok()?;
+        Some(Self { time, run, stream, continues, end, text })
     }
 
     /// Whether a new supervisor took over here, so that runs are counted from 1 again.
@@ -79,16 +89,21 @@ fn word(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((&bytes[..space], &bytes[space + 1..]))
 }
 
-/// The head of a record: everything before its text.
-pub fn head(time: &str, run: u64, stream: Stream, end: End) -> String {
-    let stream = match (stream, end) {
-        (Stream::Out, End::Line) => "o",
-        (Stream::Out, End::Open) => "o+",
-        (Stream::Err, End::Line) => "e",
-        (Stream::Err, End::Open) => "e+",
-        (Stream::Tool, End::Line | End::Open) => "x",
+/// The head of a message of the tool: everything before its text.
+pub fn tool_head(time: &str, run: u64) -> String {
+    format!("{time} {run} x ")
+}
+
+/// The head of a record of output: everything before its text.
+pub fn head(time: &str, run: u64, stream: Stream, continues: bool, end: End) -> String {
+    let letter = match stream {
+        Stream::Out => "o",
+        Stream::Err => "e",
+        Stream::Tool => return tool_head(time, run),
     };
-    format!("{time} {run} {stream} ")
+    let continues = if continues { "-" } else { "" };
+    let open = if end == End::Open { "+" } else { "" };
+    format!("{time} {run} {letter}{continues}{open} ")
 }
 
 #[cfg(test)]
@@ -99,16 +114,18 @@ mod tests {
 
     #[test]
     fn written_record_is_read_back() {
-        for (stream, end) in [
-            (Stream::Out, End::Line),
-            (Stream::Out, End::Open),
-            (Stream::Err, End::Line),
-            (Stream::Err, End::Open),
-            (Stream::Tool, End::Line),
+        for (stream, continues, end) in [
+            (Stream::Out, false, End::Line),
+            (Stream::Out, false, End::Open),
+            (Stream::Out, true, End::Open),
+            (Stream::Err, true, End::Line),
+            (Stream::Err, false, End::Open),
+            (Stream::Tool, false, End::Line),
         ] {
-            let mut bytes = head(TIME, 34, stream, end).into_bytes();
+            let mut bytes = head(TIME, 34, stream, continues, end).into_bytes();
             bytes.extend_from_slice(b" a\0b \xff ");
-            let record = Record { time: TIME, run: 34, stream, end, text: b" a\0b \xff " };
+            let text = b" a\0b \xff ";
+            let record = Record { time: TIME, run: 34, stream, continues, end, text };
             assert_eq!(Record::parse(&bytes), Some(record));
         }
     }
@@ -117,7 +134,9 @@ mod tests {
     fn empty_text_is_a_record_and_half_head_none() {
         assert_eq!(Record::parse(b"t 1 o ").unwrap().text, b"");
         assert_eq!(Record::parse(b"t 1 o").unwrap().text, b"");
-        for wrong in [&b""[..], b"t", b"t 1", b"t x o text", b"t 1 q text", b"\xff 1 o text"] {
+        for wrong in
+            [&b""[..], b"t", b"t 1", b"t x o text", b"t 1 q text", b"t 1 x+ a", b"\xff 1 o a"]
+        {
             assert_eq!(Record::parse(wrong), None, "{wrong:?}");
         }
     }

@@ -9,7 +9,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use xtask_client::logs::{End, Stream, head, rotated_numbers, rotated_path};
+use xtask_client::logs::{rotated_numbers, rotated_path, tool_head};
 use xtask_core::plan::LogLimits;
 use xtask_core::stack::Run;
 
@@ -70,7 +70,7 @@ impl LogFile {
             // A killed supervisor may have left half a record.
             let half = if ends_a_line(&file, log.size) { "" } else { "\n" };
             log.open = Some(file);
-            let head = head(log.time(), 0, Stream::Tool, End::Line);
+            let head = tool_head(log.time(), 0);
             let takeover = format!("{half}{head}supervisor {}\n", std::process::id());
             let _ = log.write(takeover.as_bytes());
         }
@@ -112,7 +112,7 @@ impl LogFile {
     }
 
     fn notice(&mut self, run: Run) -> String {
-        let head = head(self.time(), run, Stream::Tool, End::Line);
+        let head = tool_head(self.time(), run);
         let Missing { records, error } = &self.missing;
         let lines = if *records == 1 { "line is" } else { "lines are" };
         format!("{head}{records} {lines} missing here: {error}\n")
@@ -122,7 +122,7 @@ impl LogFile {
         if records.is_empty() {
             return Ok(());
         }
-        self.check();
+        self.check().map_err(|error| WriteFailure { kept: 0, error })?;
         if self.size > 0 && self.size.saturating_add(records.len() as u64) > self.limits.size_bytes
         {
             self.rotate().map_err(|error| WriteFailure { kept: 0, error })?;
@@ -137,13 +137,25 @@ impl LogFile {
             .map_err(|again| WriteFailure { kept: failed.kept + again.kept, ..again })
     }
 
-    /// Checks the current file: another program may have deleted or truncated it.
-    fn check(&mut self) {
-        let Some(file) = &self.open else { return };
-        match file.metadata() {
-            Ok(found) if found.nlink() > 0 => self.size = found.len(),
-            Ok(_) | Err(_) => (self.open, self.size) = (None, 0),
+    /// Checks the current file: another program may have moved, deleted or truncated it.
+    fn check(&mut self) -> io::Result<()> {
+        let Some(file) = &self.open else { return Ok(()) };
+        let (own, found) = (file.metadata()?, fs::metadata(&self.path).ok());
+        let id = |found: &fs::Metadata| (found.dev(), found.ino());
+        if found.as_ref().map(id) != Some(id(&own)) {
+            (self.open, self.size) = (None, 0);
+            return Ok(());
         }
+        let before = std::mem::replace(&mut self.size, own.len());
+        if own.len() >= before || !own.is_file() {
+            return Ok(());
+        }
+        // A reader that is beyond the end would miss what is appended to this file.
+        if own.len() > 0 {
+            return self.rotate();
+        }
+        (self.open, self.size) = (None, 0);
+        fs::remove_file(&self.path)
     }
 
     fn write_here(&mut self, records: &[u8]) -> Result<(), WriteFailure> {
@@ -222,6 +234,8 @@ fn count(records: &[u8]) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use xtask_client::logs::{Merge, Reader, Start, Stream};
+
     use super::*;
 
     /// The log's records without their times.
@@ -322,6 +336,55 @@ mod tests {
         log.append(1, b"t 1 o three\n");
         assert_eq!(texts(&log.path), ["1 o three"]);
         assert_eq!(log.size, fs::metadata(&log.path).unwrap().len());
+    }
+
+    #[test]
+    fn moved_log_starts_again_and_keeps_the_moved_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut log = LogFile::new(folder.path(), "a");
+        log.append(1, b"t 1 o one\n");
+        let moved = folder.path().join("elsewhere");
+        fs::rename(&log.path, &moved).unwrap();
+        log.append(1, b"t 1 o two\n");
+        assert_eq!(
+            (texts(&moved), texts(&log.path)),
+            (vec!["1 o one".into()], vec!["1 o two".into()])
+        );
+    }
+
+    #[test]
+    fn reader_misses_no_line_of_a_truncated_or_moved_log() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut log = LogFile::new(folder.path(), "a");
+        log.append(1, b"t 1 o one that is long\nt 1 o two that is long\n");
+        let mut logs = Merge::default();
+        logs.add("a", Reader::new(&log.path, &Start::Beginning).unwrap());
+        let mut read = |log: &mut LogFile, records: &[u8]| {
+            log.append(1, records);
+            let mut texts = Vec::new();
+            logs.all_grown();
+            logs.read(usize::MAX, &mut |_, line| {
+                if line.stream == Stream::Out {
+                    texts.push(line.text_lossy().into_owned());
+                }
+            })
+            .unwrap();
+            texts
+        };
+        assert_eq!(read(&mut log, b"t 1 o three\n").len(), 3);
+        File::options().write(true).open(&log.path).unwrap().set_len(0).unwrap();
+        assert_eq!(read(&mut log, b"t 1 o four\nt 1 o five\n"), ["four", "five"]);
+        // It grows beyond the reader's place before the reader looks.
+        File::options().write(true).open(&log.path).unwrap().set_len(0).unwrap();
+        log.append(1, b"t 1 o six, and longer than all before\n");
+        assert_eq!(read(&mut log, b"t 1 o seven\n"), ["six, and longer than all before", "seven"]);
+        File::options().write(true).open(&log.path).unwrap().set_len(4).unwrap();
+        assert_eq!(read(&mut log, b"t 1 o eight\n"), ["eight"]);
+        fs::rename(&log.path, folder.path().join("a.log.old")).unwrap();
+        assert_eq!(read(&mut log, b"t 1 o nine\n"), ["nine"]);
+        fs::rename(&log.path, folder.path().join("a.log.old")).unwrap();
+        assert_eq!(read(&mut log, b"t 1 o ten\n"), ["ten"]);
+        assert_eq!(read(&mut log, b"t 1 o eleven\n"), ["eleven"]);
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! Splits a stream into records, and matches its lines against log probes.
 //!
-//! A line is one record, unless it is longer than [`LONGEST`] bytes: then each piece but the last
-//! is marked as open. An incomplete line at the end of a stream is also marked. Bytes are written
-//! unchanged; viewers strip escapes.
+//! A line is one record, unless it is longer than [`LONGEST`] bytes or its writer pauses for
+//! [`PATIENCE`]: then each piece but the last is marked as open, and each but the first as a
+//! continuation. A log probe sees the line up to the present piece, so that it matches a prompt.
+//! Bytes are written unchanged; viewers strip escapes.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use regex::bytes::Regex;
 use xtask_client::escapes::{Keep, strip};
@@ -15,6 +17,12 @@ use crate::effects::logs::file::{LogFile, WriteChange};
 
 /// Longer lines are split, in bytes.
 const LONGEST: usize = 64 * 1024;
+
+/// How much of a line is matched against log probes, in bytes.
+const MATCHED: usize = 4 * LONGEST;
+
+/// After this time an incomplete line is written, so that a reader sees it within 100 ms.
+const PATIENCE: Duration = Duration::from_millis(50);
 
 #[derive(Debug)]
 pub(crate) struct LogPattern {
@@ -33,14 +41,14 @@ pub(crate) struct Lines {
     patterns: LogPatterns,
     /// Whether there were patterns when the current bytes arrived.
     has_patterns: bool,
-    /// The beginning of a line whose end has not arrived.
-    half: Vec<u8>,
-}
-
-/// How records of this moment begin.
-struct Heads {
-    line: String,
-    open: String,
+    /// The present line, as far as it has arrived and is still needed.
+    line: Vec<u8>,
+    /// How many bytes of it are in the log.
+    written: usize,
+    /// Whether the log has a record of the present line.
+    continues: bool,
+    /// When the rest of it is written although it is incomplete.
+    due: Option<Instant>,
 }
 
 impl Lines {
@@ -50,64 +58,92 @@ impl Lines {
         log: Arc<Mutex<LogFile>>,
         patterns: LogPatterns,
     ) -> Self {
-        Self { stream, events, log, patterns, has_patterns: false, half: Vec::new() }
+        Self {
+            stream,
+            events,
+            log,
+            patterns,
+            has_patterns: false,
+            line: Vec::new(),
+            written: 0,
+            continues: false,
+            due: None,
+        }
+    }
+
+    /// When [`Lines::flush`] must be called, because a line is incomplete.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        self.due
     }
 
     /// Writes the next bytes of the stream; `records` is a work buffer.
     pub(crate) fn take(&mut self, mut bytes: &[u8], records: &mut Vec<u8>) {
         let log = Arc::clone(&self.log);
         let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
-        let heads = self.begin(&mut log);
+        let time = self.begin(&mut log);
         records.clear();
+        let whole = head(&time, self.events.run, self.stream, false, End::Line);
         while let Some(end) = memchr::memchr(b'\n', bytes) {
-            if end <= LONGEST && self.half.is_empty() {
-                self.record(&heads.line, &bytes[..end], records);
+            if end <= LONGEST && self.line.is_empty() && !self.continues {
+                append(records, &whole, &bytes[..end]);
+                if self.has_patterns {
+                    self.match_patterns(&bytes[..end]);
+                }
             } else {
-                self.half.extend_from_slice(&bytes[..end]);
-                self.split(&heads, records);
-                self.finish(&heads.line, records);
+                self.line.extend_from_slice(&bytes[..end]);
+                self.split(&time, records);
+                self.finish(&time, End::Line, records);
             }
             bytes = &bytes[end + 1..];
         }
-        self.half.extend_from_slice(bytes);
-        self.split(&heads, records);
+        self.line.extend_from_slice(bytes);
+        self.split(&time, records);
+        if self.line.len() > self.written {
+            let now = Instant::now();
+            if *self.due.get_or_insert(now + PATIENCE) <= now {
+                self.finish(&time, End::Open, records);
+            }
+        }
         self.write(log, records);
     }
 
-    /// Writes the incomplete line of a stream that ended, and a due record about missing lines.
+    /// Writes what has arrived of the present line, and a due record about missing lines.
     pub(crate) fn flush(&mut self) {
         let log = Arc::clone(&self.log);
         let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
         let mut records = Vec::new();
-        if !self.half.is_empty() {
-            let heads = self.begin(&mut log);
-            self.finish(&heads.open, &mut records);
+        if self.line.len() > self.written {
+            let time = self.begin(&mut log);
+            self.finish(&time, End::Open, &mut records);
         }
         self.write(log, &records);
     }
 
     /// Writes the part of the incomplete line that is too long to keep.
-    fn split(&mut self, heads: &Heads, records: &mut Vec<u8>) {
-        let mut begin = 0;
-        while self.half.len() - begin > LONGEST {
-            let end = boundary(&self.half, begin + LONGEST);
-            self.record(&heads.open, &self.half[begin..end], records);
-            begin = end;
+    fn split(&mut self, time: &str, records: &mut Vec<u8>) {
+        while self.line.len() - self.written > LONGEST {
+            let end = boundary(&self.line, self.written + LONGEST);
+            self.piece(time, end, End::Open, records);
         }
-        self.half.drain(..begin);
     }
 
-    fn finish(&mut self, head: &str, records: &mut Vec<u8>) {
-        let half = std::mem::take(&mut self.half);
-        self.record(head, &half, records);
+    fn finish(&mut self, time: &str, end: End, records: &mut Vec<u8>) {
+        self.due = None;
+        self.piece(time, self.line.len(), end, records);
     }
 
-    fn record(&self, head: &str, text: &[u8], records: &mut Vec<u8>) {
-        records.extend_from_slice(head.as_bytes());
-        records.extend_from_slice(text);
-        records.push(b'\n');
+    /// Writes the present line up to `until`.
+    fn piece(&mut self, time: &str, until: usize, end: End, records: &mut Vec<u8>) {
+        let head = head(time, self.events.run, self.stream, self.continues, end);
+        append(records, &head, &self.line[self.written..until]);
         if self.has_patterns {
-            self.match_patterns(text);
+            self.match_patterns(&self.line[..until]);
+        }
+        (self.written, self.continues) = (until, end == End::Open);
+        let is_needed = self.has_patterns && end == End::Open && until <= MATCHED;
+        if !is_needed {
+            self.line.drain(..until);
+            self.written = 0;
         }
     }
 
@@ -123,12 +159,11 @@ impl Lines {
         });
     }
 
-    fn begin(&mut self, log: &mut LogFile) -> Heads {
+    /// The time of records that are written now.
+    fn begin(&mut self, log: &mut LogFile) -> String {
         self.has_patterns =
             !self.patterns.lock().unwrap_or_else(PoisonError::into_inner).is_empty();
-        let time = log.time();
-        let head = |end| head(time, self.events.run, self.stream, end);
-        Heads { line: head(End::Line), open: head(End::Open) }
+        log.time().to_owned()
     }
 
     fn write(&self, mut log: MutexGuard<'_, LogFile>, records: &[u8]) {
@@ -138,6 +173,13 @@ impl Lines {
             WriteChange::Recovered => self.events.log_trouble(None),
         }
     }
+}
+
+/// Appends a record.
+fn append(records: &mut Vec<u8>, head: &str, text: &[u8]) {
+    records.extend_from_slice(head.as_bytes());
+    records.extend_from_slice(text);
+    records.push(b'\n');
 }
 
 /// The last index at or before `at` that is not inside a character.
@@ -164,20 +206,20 @@ mod tests {
     fn fixture() -> Fixture {
         let folder = tempfile::tempdir().unwrap();
         let (sender, events) = mpsc::unbounded_channel();
-        let lines = Lines {
-            stream: Stream::Err,
-            events: RunEvents { events: sender, service: "a".into(), run: 7 },
-            log: Arc::new(Mutex::new(LogFile::new(folder.path(), "a"))),
-            patterns: LogPatterns::default(),
-            has_patterns: false,
-            half: Vec::new(),
-        };
+        let run = RunEvents { events: sender, service: "a".into(), run: 7 };
+        let log = Arc::new(Mutex::new(LogFile::new(folder.path(), "a")));
+        let lines = Lines::new(Stream::Err, run, log, LogPatterns::default());
         Fixture { folder, lines, events }
     }
 
     impl Fixture {
         fn take(&mut self, bytes: &[u8]) {
             self.lines.take(bytes, &mut Vec::new());
+        }
+
+        fn wait_for(&self, pattern: &str) {
+            let pattern = Regex::new(pattern).unwrap();
+            self.lines.patterns.lock().unwrap().push(LogPattern { probe: 2, pattern });
         }
 
         /// The printed bytes, reassembled from the records.
@@ -201,7 +243,7 @@ mod tests {
         }
 
         fn records(&self) -> usize {
-            let log = std::fs::read(self.folder.path().join("a.log")).unwrap();
+            let log = std::fs::read(self.folder.path().join("a.log")).unwrap_or_default();
             log.iter().filter(|&&byte| byte == b'\n').count()
         }
     }
@@ -239,7 +281,7 @@ mod tests {
         let long = "ä".repeat(5 * LONGEST);
         for chunk in long.as_bytes().chunks(100_001) {
             fixture.take(chunk);
-            assert!(fixture.lines.half.len() <= LONGEST);
+            assert!(fixture.lines.line.len() <= LONGEST);
         }
         fixture.take(b" end\nnext\n");
         assert_eq!(fixture.printed(), format!("{long} end\nnext\n").into_bytes());
@@ -257,10 +299,45 @@ mod tests {
     }
 
     #[test]
+    fn paused_line_is_written_and_continued() {
+        let mut fixture = fixture();
+        fixture.take(b"Enter passphrase: ");
+        assert!(fixture.lines.due().is_some());
+        assert_eq!(fixture.records(), 0);
+        fixture.lines.flush();
+        assert_eq!(fixture.lines.due(), None);
+        fixture.take(b"*");
+        fixture.lines.due = Some(Instant::now());
+        fixture.take(b"*");
+        assert_eq!(fixture.records(), 2, "it is due although more arrives");
+        fixture.take(b"*\nnext\n");
+        assert_eq!(fixture.printed(), b"Enter passphrase: ***\nnext\n");
+        let log = std::fs::read_to_string(fixture.folder.path().join("a.log")).unwrap();
+        let marks: Vec<&str> = log.lines().map(|line| line.split(' ').nth(2).unwrap()).collect();
+        assert_eq!(marks, ["e+", "e-+", "e-", "e"]);
+    }
+
+    #[test]
+    fn log_probe_matches_a_line_in_pieces() {
+        let mut fixture = fixture();
+        fixture.wait_for("^Enter passphrase: $");
+        fixture.take(b"Enter pass");
+        fixture.lines.flush();
+        assert!(fixture.events.try_recv().is_err());
+        fixture.take(b"phrase: ");
+        fixture.lines.flush();
+        assert!(fixture.events.try_recv().is_ok());
+        fixture.take(b"\n");
+        fixture.wait_for("^x+ listening$");
+        fixture.take("x".repeat(LONGEST + 1).as_bytes());
+        fixture.take(b" listening\n");
+        assert!(fixture.events.try_recv().is_ok(), "a long line is one line");
+    }
+
+    #[test]
     fn log_probe_matches_without_escapes_and_passes_once() {
         let mut fixture = fixture();
-        let pattern = Regex::new("^listening on [0-9]+$").unwrap();
-        fixture.lines.patterns.lock().unwrap().push(LogPattern { probe: 2, pattern });
+        fixture.wait_for("^listening on [0-9]+$");
         fixture.take(b"not listening on 80\n");
         assert!(fixture.events.try_recv().is_err());
         fixture.take(b"\x1b[32mlistening\x1b[0m on 80\nlistening on 80\n");

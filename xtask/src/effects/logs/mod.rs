@@ -11,10 +11,11 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use tokio::io::unix::AsyncFd;
+use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
 
 use crate::effects::logs::lines::Lines;
 use crate::system::async_fd::async_fd;
+use crate::system::wait_if_some;
 
 /// The size of one read, and of the pipe of a run that fills its pipe, in bytes.
 const READ: usize = 256 * 1024;
@@ -55,10 +56,24 @@ impl Pipe {
             if turn.is_multiple_of(READS_A_TURN) {
                 tokio::task::yield_now().await;
             }
-            let Ok(mut ready) = self.fd.readable().await else { return };
+            let Some(ready) = self.readable().await else { continue };
+            let Ok(mut ready) = ready else { return };
             let read = ready.try_io(|fd| self.read(fd.get_ref().as_fd()));
             if let Ok(Ok(0) | Err(_)) = read {
                 return self.flush();
+            }
+        }
+    }
+
+    /// Waits for output; none if an incomplete line was due, and is now written.
+    async fn readable(&self) -> Option<io::Result<AsyncFdReadyGuard<'_, OwnedFd>>> {
+        let due = self.lines.lock().unwrap_or_else(PoisonError::into_inner).due();
+        let due = due.map(|due| tokio::time::sleep_until(due.into()));
+        tokio::select! {
+            ready = self.fd.readable() => Some(ready),
+            () = wait_if_some(due) => {
+                self.flush();
+                None
             }
         }
     }
