@@ -86,6 +86,7 @@ pub(crate) fn planned(name: &str) -> Service {
         ports: Vec::new(),
         default_port: None,
         url: None,
+        fixed_port: false,
         socket_activation: false,
         depends_on: Vec::new(),
         uses: Vec::new(),

@@ -147,7 +147,7 @@ codes! {
     UnknownPort = "unknown-port", "No port of that name.";
     AmbiguousPort = "ambiguous-port", "Several ports, and none named.";
     NoPort = "no-port", "A service without a port is asked for one.";
-    PortClash = "port-clash", "Two services that use one port.";
+    PortClash = "port-clash", "A port that two services use, or that the system may take.";
     BadTemplate = "bad-template", "A malformed `${...}`.";
     UnknownTemplate = "unknown-template", "A `${...}` that names nothing known.";
     UndeclaredDependency = "undeclared-dependency", "A template that names a service which is not declared.";

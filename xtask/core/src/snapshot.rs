@@ -139,8 +139,8 @@ pub struct ServiceSnapshot {
     /// The services to which it has open connections. Only in the answer to `status`.
     #[serde(default)]
     pub calls: Vec<Called>,
-    /// Where its run listens, if it does not listen at all of its ports. Only in the answer to
-    /// `status`.
+    /// Where its run listens, if it does not listen on all of its ports. Only in the answer to
+    /// `status`, and after its `start-timeout`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub listens_elsewhere: Vec<String>,
     /// Other programs that callers of `localhost` may reach instead. Only in the answer to

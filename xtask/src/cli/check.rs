@@ -15,6 +15,7 @@ use super::load;
 use super::plan_args::StackArgs;
 use super::{Global, print};
 use crate::system::executable::fault_of;
+use crate::system::port_range;
 use crate::view::problem::{ProblemJson, count, json};
 use crate::view::style::{BOLD, GOOD, RESET, WARN};
 use crate::workspace;
@@ -34,7 +35,10 @@ pub(crate) struct CheckArgs {
 }
 
 pub(crate) fn run(global: &Global, args: &CheckArgs) -> anyhow::Result<Exit> {
-    let shape = |request: &mut Request| args.stack.shape(request);
+    let shape = |request: &mut Request| {
+        args.stack.shape(request);
+        request.outgoing_ports = port_range::outgoing();
+    };
     let inspect =
         || load::inspect(global, &[], Scope::Everything { programs: &program_problem }, shape);
     let mut inspected = match inspect() {

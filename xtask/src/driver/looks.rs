@@ -72,7 +72,10 @@ impl Driver {
         let mut snapshot = self.snapshot();
         let of = |found: &BTreeMap<Name, Vec<String>>, name| found.get(name).cloned();
         for service in &mut snapshot.services {
-            service.listens_elsewhere = of(&traffic.elsewhere, &service.name).unwrap_or_default();
+            if service.pid.is_some() {
+                service.listens_elsewhere =
+                    of(&traffic.elsewhere, &service.name).unwrap_or_default();
+            }
             service.strangers = of(&traffic.strangers, &service.name).unwrap_or_default();
             if service.phase != Phase::Ready {
                 let ports = service.ports.values().filter_map(|port| traffic.waiting.get(port));

@@ -253,6 +253,9 @@ fn general(values: &Values<'_>, service: &Service) -> Vec<Row> {
     if let Some(url) = &service.url {
         rows.insert(2, ("address", values.text(url)));
     }
+    if service.fixed_port {
+        rows.push(("ports", "the same in every stack".to_string()));
+    }
     if service.socket_activation {
         rows.push(("sockets", "bound by the tool, inherited by the service".to_string()));
     }

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Write;
 
 use xtask_client::snapshot::{Failure, Phase, ServiceSnapshot};
-use xtask_core::plan::Plan;
+use xtask_core::plan::{Plan, Service};
 use xtask_core::terms::Name;
 
 use super::cause::Cause;
@@ -60,7 +60,7 @@ pub(crate) fn failures(
             Some(_) => drop(writeln!(out, "  it printed nothing")),
             None => {}
         }
-        if let Some(hint) = hint(service, &plan.stack) {
+        if let Some(hint) = hint(plan, service) {
             let _ = writeln!(out, "  {BOLD}hint:{RESET} {hint}");
         }
     }
@@ -115,10 +115,24 @@ fn headline(service: &ServiceSnapshot) -> &'static str {
     }
 }
 
-fn hint(service: &ServiceSnapshot, stack: &str) -> Option<String> {
+fn hint(plan: &Plan, service: &ServiceSnapshot) -> Option<String> {
     let name = &service.name;
+    let planned = plan.service(name);
     let (words, what) = match service.failure? {
+        Failure::Port if planned.is_some_and(Service::keeps_its_port) => {
+            return Some(format!(
+                "stop that program: `{name}` cannot listen on another port, so only one stack at a \
+                 time can run it"
+            ));
+        }
         Failure::Port => ("up --ports auto".to_owned(), ", or stop that program"),
+        Failure::Timeout if !service.listens_elsewhere.is_empty() => {
+            return Some(format!(
+                "let the program listen on `PORT`, pass `${{self.port}}` to it, or declare the port \
+                 on which it listens, with `fixed-port = true`, at {}",
+                planned.map_or_else(String::new, |planned| planned.declared.to_string())
+            ));
+        }
         Failure::Unadopted => {
             ("up --replace".to_owned(), " stops that process and starts the service")
         }
@@ -128,7 +142,7 @@ fn hint(service: &ServiceSnapshot, stack: &str) -> Option<String> {
         Failure::Start | Failure::Died => (format!("logs {name}"), " shows all its output"),
         Failure::Build | Failure::Sibling | Failure::Dependency => return None,
     };
-    Some(command_for(stack, &words) + what)
+    Some(command_for(&plan.stack, &words) + what)
 }
 
 /// For each service its waiting dependents, in order of the plan.

@@ -32,6 +32,8 @@ pub(crate) struct ServiceJson {
     ports: Vec<PortJson>,
     /// Its default address, null without one; `?` stands for a port chosen at the start.
     url: Option<String>,
+    /// Whether the program listens on its declared ports whatever `PORT` is.
+    fixed_port: bool,
     /// Whether the tool binds the ports and the service inherits the sockets.
     socket_activation: bool,
     depends_on: Vec<DependencyJson>,
@@ -150,6 +152,7 @@ impl ServiceJson {
             cwd: service.cwd.clone(),
             ports: service.ports.iter().map(port).collect(),
             url: service.url.as_ref().map(|url| values.text(url)),
+            fixed_port: service.fixed_port,
             socket_activation: service.socket_activation,
             depends_on: service.depends_on.iter().map(dependency).collect(),
             uses: service.uses.iter().map(used).collect(),

@@ -144,3 +144,50 @@ fn sibling_on_the_port_is_named() {
     let refused = fixture.xtask(&["up", "-d"]).ends_with(5);
     refused.says(&format!("port {number} is held by `squatter` of this stack, `"));
 }
+
+#[test]
+fn second_stack_with_a_fixed_port_is_refused() {
+    let number = free_port();
+    let settings = format!("port = {number}\nfixed-port = true\n");
+    let fixture = stand(&[("shop", SERVE, &settings)]).write();
+    fixture.xtask(&["up", "-d"]).ends_with(0);
+    for flags in [&["--stack", "two"][..], &["--stack", "two", "--ports", "auto"]] {
+        let refused = fixture.xtask(&[&["up", "-d"], flags].concat()).ends_with(5);
+        let refused = refused
+            .says(&format!("port {number} is held by stack `dev`"))
+            .says("only one stack at a time");
+        assert!(!refused.stderr.contains("--ports auto`"), "{refused}");
+    }
+    assert_eq!(port(&fixture, "shop"), number);
+    fixture.xtask(&["down"]).ends_with(0);
+    let two = fixture.xtask(&["up", "-d", "--stack", "two"]).ends_with(0);
+    two.says(&format!("127.0.0.1:{number}"));
+    fixture.xtask(&["down", "--stack", "two"]).ends_with(0);
+}
+
+#[test]
+fn service_that_spells_its_port_gets_no_other() {
+    let number = free_port();
+    let _stranger = TcpListener::bind(("127.0.0.1", number)).unwrap();
+    let flags = format!("--listen-at 127.0.0.1:{number}");
+    let fixture = stand(&[("shop", &flags, &format!("port = {number}\n"))]).write();
+    let refused = fixture.xtask(&["up", "-d"]).ends_with(5);
+    let refused = refused.says("stop that program: `shop` cannot listen on another port");
+    assert!(!refused.stderr.contains("--ports auto"), "{refused}");
+}
+
+#[test]
+fn check_warns_of_ports_for_outgoing_connections() {
+    let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap();
+    let first: u16 = range.split_whitespace().next().unwrap().parse().unwrap();
+    let settings = |number: u16| format!("port = {number}\n");
+    let inside = stand(&[("shop", SERVE, &settings(first + 1))]).write();
+    inside
+        .xtask(&["check"])
+        .ends_with(0)
+        .says(&format!("port {} of `shop` is in the range {first} to", first + 1))
+        .says("net.ipv4.ip_local_reserved_ports");
+    let below = stand(&[("shop", SERVE, &settings(first - 1))]).write();
+    let checked = below.xtask(&["check"]).ends_with(0);
+    assert!(!checked.stderr.contains("outgoing"), "{checked}");
+}

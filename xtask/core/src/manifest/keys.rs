@@ -87,6 +87,9 @@ declare_keys! {
     port: Option<At<Vec<PortWanted>>> = "port", Port, "", shape::port, Replace;
     /// Several ports: `{ http = 3000, metrics = 3001 }`. `http` is the default one.
     ports: Option<At<Vec<PortWanted>>> = "ports", Ports, "", shape::ports, Replace;
+    /// Whether the program listens on its declared ports whatever `PORT` is. Then every stack gets
+    /// these numbers, and only one stack at a time can run it.
+    fixed_port: Option<At<bool>> = "fixed-port", Boolean, "false", Reader::boolean, Replace;
     /// The IP address to bind.
     host: Option<TextAt> = "host", Text, "\"127.0.0.1\"", Reader::string, Replace;
     /// The address that dependents get.

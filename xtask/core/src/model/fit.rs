@@ -12,6 +12,7 @@ use super::{Model, Node};
 use crate::manifest::TextAt;
 use crate::manifest::at::{is_true, span};
 use crate::manifest::keys::Settings;
+use crate::manifest::shape::PortWanted;
 use crate::problem::{Code, Problem, Span};
 use crate::terms::{Kind, variable_prefix};
 
@@ -60,9 +61,25 @@ pub(super) fn check(node: &Node, problems: &mut Vec<Problem>) {
         let hint = "add `port = 0`, or remove `socket-activation`";
         problems.push(problem.at(span.clone(), "").hint(hint));
     }
+    fixed_port(node, problems);
     host(settings.host.as_ref(), external.is_some(), problems);
     let names = ports.into_iter().flat_map(|ports| &ports.value).map(|port| port.name.clone());
     clashes("ports", names, problems);
+}
+
+/// Reports a `fixed-port` without a number.
+fn fixed_port(node: &Node, problems: &mut Vec<Problem>) {
+    let settings = &node.settings;
+    let fixed = span(&settings.fixed_port).filter(|_| is_true(&settings.fixed_port));
+    let Some(fixed) = fixed else { return };
+    let ports = settings.ports().map(|ports| ports.value.as_slice()).unwrap_or_default();
+    let is_free = |port: &&PortWanted| port.number.is_none();
+    let free = ports.iter().find(is_free).map(|port| &port.name.span);
+    if ports.is_empty() || free.is_some() {
+        let problem = Problem::error(Code::NoPort, "`fixed-port` needs a port with a number");
+        let hint = "add the `port` on which the program listens, or remove `fixed-port`";
+        problems.push(problem.at(free.unwrap_or(fixed).clone(), "").hint(hint));
+    }
 }
 
 /// Reports a stop timeout of zero with a signal other than SIGKILL.

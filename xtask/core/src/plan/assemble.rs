@@ -80,6 +80,7 @@ pub(crate) fn make(
         ports: core::mem::take(&mut address.ports),
         default_port: address.default,
         url: address.url,
+        fixed_port: is_true(&settings.fixed_port),
         socket_activation: is_true(&settings.socket_activation),
         depends_on,
         uses,

@@ -13,7 +13,7 @@ use alloc::vec::Vec;
 
 use super::request::{Containers, Isolation, Ports, Request};
 use super::{Port, Text};
-use crate::manifest::at::value;
+use crate::manifest::at::{is_true, value};
 use crate::manifest::suggest::{list, nearest};
 use crate::model::{Model, Node, Runs};
 use crate::problem::{Code, Problem, Span};
@@ -102,6 +102,7 @@ pub(crate) fn endpoint(node: &Node, request: &Request, caller: Placement) -> End
     let settings = &node.settings;
     let host = settings.host.as_ref().map_or("127.0.0.1", |host| &host.value);
     let external = matches!(node.program, Runs::External);
+    let fixed = is_true(&settings.fixed_port);
     let free = request.isolation == Isolation::Isolated || request.ports == Ports::Auto;
     let wanted = settings.ports().map(|ports| ports.value.as_slice()).unwrap_or_default();
     let ports: Vec<Port> = wanted
@@ -109,7 +110,7 @@ pub(crate) fn endpoint(node: &Node, request: &Request, caller: Placement) -> End
         .map(|port| Port {
             name: port.name.value.clone(),
             host: host.to_string(),
-            number: port.number.filter(|_| external || !free),
+            number: port.number.filter(|_| external || fixed || !free),
             declared: port.name.place(),
         })
         .collect();
@@ -135,9 +136,11 @@ pub(crate) fn endpoint(node: &Node, request: &Request, caller: Placement) -> End
     address
 }
 
-/// Reports ports that two services use, and external services without a port number.
+/// Reports ports that two services use or that the system may use, and external services without
+/// a port number.
 pub(crate) fn check<'a>(
     model: &Model,
+    request: &Request,
     taking_part: impl Iterator<Item = (&'a Name, &'a Endpoint)>,
     problems: &mut Vec<Problem>,
 ) {
@@ -148,6 +151,9 @@ pub(crate) fn check<'a>(
         for (wanted, port) in wanted.zip(&endpoint.ports) {
             let (host, span) = (port.host.as_str(), &wanted.name.span);
             if let Some(number) = port.number {
+                if !matches!(node.program, Runs::External) {
+                    problems.extend(outgoing(request, name, number, span));
+                }
                 let users = seen.entry(number).or_default();
                 if let Some((first, _, place)) = users.iter().find(|user| overlap(user.1, host)) {
                     let message = format!("`{first}` and `{name}` both use port {number}");
@@ -165,4 +171,19 @@ pub(crate) fn check<'a>(
             }
         }
     }
+}
+
+/// The warning about a port that the system may give to an outgoing connection.
+fn outgoing(request: &Request, name: &Name, number: u16, place: &Span) -> Option<Problem> {
+    let range = request.outgoing_ports.iter().find(|range| range.contains(&number))?;
+    let (first, last) = (range.start(), range.end());
+    let message = format!(
+        "port {number} of `{name}` is in the range {first} to {last}, from which the system takes \
+         ports for outgoing connections"
+    );
+    let problem = Problem::warning(Code::PortClash, message).at(place.clone(), "");
+    Some(problem.hint(format!(
+        "declare a port below {first}, or reserve this one: \
+         `sysctl net.ipv4.ip_local_reserved_ports={number}`"
+    )))
 }

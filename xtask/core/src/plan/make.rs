@@ -81,7 +81,7 @@ fn planned(
     let [outside, inside] = [Placement::Process, Placement::Container]
         .map(|caller| endpoints(declarations, &model, request, caller, &mut problems));
     let taking_part = outside.iter().filter(|(name, _)| closure.contains(*name));
-    endpoint::check(&model, taking_part, &mut problems);
+    endpoint::check(&model, request, taking_part, &mut problems);
     let variables = flags::variables(request, &model, &closure, &mut problems);
     flags::containers(request, &model, &mut problems);
     let args_for = flags::arguments_for(request, &model, &mut problems);

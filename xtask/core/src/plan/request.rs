@@ -5,6 +5,7 @@
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::ops::RangeInclusive;
 
 use serde::Serialize;
 
@@ -50,6 +51,8 @@ pub struct Request {
     pub shell: BTreeMap<String, String>,
     /// The most bytes of an argument or variable that this machine passes to a program.
     pub longest_text: Option<usize>,
+    /// The ports that this machine may give to outgoing connections, to warn of.
+    pub outgoing_ports: Vec<RangeInclusive<u16>>,
 }
 
 /// Whether a stack is the default one.

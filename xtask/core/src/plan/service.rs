@@ -9,7 +9,7 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::Text;
+use super::{Piece, Text};
 use crate::terms::{Adopt, Condition, Kind, Name, Place, Placement, Restart};
 
 /// One service or job of a plan.
@@ -41,6 +41,9 @@ pub struct Service {
     pub default_port: Option<usize>,
     /// Its default address, if it has a port.
     pub url: Option<Text>,
+    /// Whether the program listens on its declared ports whatever `PORT` is.
+    #[serde(default)]
+    pub fixed_port: bool,
     /// Whether the tool binds the ports and the service inherits the sockets.
     pub socket_activation: bool,
     /// The edges that wait.
@@ -79,6 +82,23 @@ impl Service {
     pub fn edges(&self) -> impl Iterator<Item = &Name> {
         let depends_on = self.depends_on.iter().map(|edge| &edge.on);
         depends_on.chain(self.uses.iter().map(|used| &used.of))
+    }
+
+    /// Whether it cannot follow another port: `fixed-port` is set, or the number of one of its
+    /// ports is plain text in its arguments or variables.
+    #[must_use]
+    pub fn keeps_its_port(&self) -> bool {
+        let numbers = || self.ports.iter().filter_map(|port| port.number);
+        let is_number = |word: &str| numbers().any(|number| word.parse() == Ok(number));
+        let spells_one = |setting: &Setting| {
+            setting.value.pieces.iter().any(|piece| match piece {
+                Piece::Literal(text) => {
+                    text.split(|byte: char| !byte.is_ascii_digit()).any(is_number)
+                }
+                Piece::Port { .. } => false,
+            })
+        };
+        self.fixed_port || self.args.iter().chain(self.env.values()).any(spells_one)
     }
 }
 

@@ -3,7 +3,7 @@
 //!
 //! This file only detects deadlocks. It stops no service before its `start-timeout`.
 
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use alloc::{format, vec};
@@ -34,6 +34,17 @@ impl Stack {
     pub fn gives_up_at(&self, now: Duration) -> bool {
         let due = self.worklist.deadlines.iter().take_while(|(at, _)| *at <= now);
         due.into_iter().any(|(_, id)| self.nodes[*id].starting().is_some())
+    }
+
+    /// Records where the runs listen that reach their `start-timeout` now.
+    pub(super) fn note_listeners(&mut self, mut elsewhere: BTreeMap<Name, Vec<String>>) {
+        let due = self.worklist.deadlines.iter().take_while(|(at, _)| *at <= self.now);
+        for (_, id) in due {
+            let node = &mut self.nodes[*id];
+            if node.starting().is_some() {
+                node.observed.elsewhere = elsewhere.remove(&node.spec.name).unwrap_or_default();
+            }
+        }
     }
 
     /// The addresses of all services with known ports.

@@ -70,8 +70,6 @@ pub struct Stack {
     ending: Ending,
     /// The calls that were observed in this step.
     calls: Vec<Call>,
-    /// Where runs listen beside their own addresses, as observed in this step.
-    elsewhere: BTreeMap<Name, Vec<String>>,
 }
 
 /// Which stack this is, and where its files are.
@@ -146,7 +144,6 @@ impl Stack {
         self.report_phases(effects);
         self.end_if_over(effects);
         self.calls.clear();
-        self.elsewhere.clear();
     }
 
     /// The time of the next [`Event::Tick`] that the stack needs.
@@ -260,7 +257,8 @@ impl Stack {
                 });
             }
             Event::Calls { calls, elsewhere } => {
-                (self.calls, self.elsewhere) = (calls, elsewhere);
+                self.calls = calls;
+                self.note_listeners(elsewhere);
             }
             Event::Tick => {}
         }

@@ -333,6 +333,8 @@ pub(crate) struct Observed {
     pub(crate) seen: Vec<Option<String>>,
     /// Its last `STATUS=`.
     pub(crate) status: Option<String>,
+    /// Where it listened at its `start-timeout`, if not on all of its ports.
+    pub(crate) elsewhere: Vec<String>,
     /// The fault that a test injected and did not revert.
     pub(crate) fault: Option<Fault>,
     /// Why its current settings cannot be rendered.

@@ -138,7 +138,7 @@ impl Stack {
             seen: self.seen(id),
             callers_waiting: None,
             calls: Vec::new(),
-            listens_elsewhere: Vec::new(),
+            listens_elsewhere: node.observed.elsewhere.clone(),
             strangers: Vec::new(),
             comes_back: node.spec.restart != Restart::No && node.is_alive(),
             paused: node.is_running() && node.observed.fault == Some(Fault::Pause),

@@ -211,8 +211,9 @@ impl Stack {
                 (None, true) => format!("not started within {limit}"),
             }
         };
-        if let Some(at) = self.elsewhere.get(&self.nodes[id].spec.name) {
-            reason += &format!("; {}", messages::elsewhere(at));
+        let elsewhere = &self.nodes[id].observed.elsewhere;
+        if !elsewhere.is_empty() {
+            reason += &format!("; {}", messages::elsewhere(elsewhere));
         }
         if let Some(blocked) = self.blocked(id) {
             reason += &format!("; {blocked}");

@@ -47,6 +47,7 @@ pub(crate) fn service(name: &str) -> Service {
         ports: Vec::new(),
         default_port: None,
         url: None,
+        fixed_port: false,
         socket_activation: false,
         depends_on: Vec::new(),
         uses: Vec::new(),
