@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod engine;
+mod engines;
 mod exports;
 mod foreign;
 mod images;

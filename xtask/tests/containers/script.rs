@@ -9,7 +9,7 @@ use std::time::Duration;
 use xtask_test_support::{Fixture, Running, eventually};
 
 /// A command named in a file `hold-COMMAND` does not end while that file is there; one in
-/// `fail-COMMAND` fails. An image is here once it was pulled, and a container is a process that
+/// `fail-COMMAND` fails with the text in that file. An image is here once it was pulled, and a container is a process that
 /// sleeps. Nothing is removed while a `create` runs.
 const PRETENDER: &str = r#"#!/bin/sh
 folder=$(dirname "$0")
@@ -18,7 +18,7 @@ last() { for word; do :; done; echo "$word"; }
 turns=3000
 [ "$1" = create ] && echo $$ > "$folder/creating"
 while [ -e "$folder/hold-$1" ] && [ $turns -gt 0 ]; do sleep 0.02; turns=$((turns - 1)); done
-[ -e "$folder/fail-$1" ] && { echo "Error response from daemon: $1 is refused" >&2; exit 1; }
+[ -e "$folder/fail-$1" ] && { echo "Error response from daemon: $(cat "$folder/fail-$1")" >&2; exit 1; }
 case "$1 $2" in
 "image inspect") [ -e "$folder/pulled" ] ;;
 "pull "*) : > "$folder/pulled" ;;
@@ -53,6 +53,14 @@ impl Script {
         Self::write(fixture, name, &text)
     }
 
+    /// As [`Script::pretending`], and it is Podman under the name of Docker.
+    pub(crate) fn pretending_podman(fixture: &Fixture) -> Self {
+        let version = "\ncase \"$1\" in --version) echo podman version 4.3.1; exit ;; esac\n";
+        let note = "echo 'Emulate Docker CLI using podman. Create /etc/containers/nodocker' >&2";
+        let text = PRETENDER.replacen('\n', &format!("\n{note}{version}"), 1);
+        Self::write(fixture, "docker", &text)
+    }
+
     fn write(fixture: &Fixture, name: &str, text: &str) -> Self {
         let folder = fixture.out().join("engine");
         fs::create_dir_all(&folder).unwrap();
@@ -77,6 +85,14 @@ impl Script {
     /// Lets a command fail, or not.
     pub(crate) fn fail(&self, command: &str, fails: bool) {
         self.mark(&format!("fail-{command}"), fails);
+        if fails {
+            self.fail_with(command, &format!("{command} is refused"));
+        }
+    }
+
+    /// Lets a command fail with this message.
+    pub(crate) fn fail_with(&self, command: &str, message: &str) {
+        fs::write(self.folder.join(format!("fail-{command}")), message).unwrap();
     }
 
     fn mark(&self, name: &str, there: bool) {

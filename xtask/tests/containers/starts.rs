@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const START: Duration = Duration::from_secs(2);
 
 /// A service of an image, which is ready when something can be run in it.
-fn safe() -> Fixture {
+pub(super) fn safe() -> Fixture {
     Fixture::new("vault").package(PackageSpec::new("idle", "idle").lib("")).workspace(&format!(
         "[workspace.metadata.services.safe]\nimage = \"registry.invalid/safe:1\"\nport = 7070\n\
          start-timeout = \"{}s\"\nready = {{ command = [\"true\"] }}\n",

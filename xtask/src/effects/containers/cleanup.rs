@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ContainerError;
 use super::blocking::run;
-use super::engine::Engine;
+use super::engine::{Engine, EngineKind};
 use crate::system::json_file::write_json;
 use crate::system::sweep::kill_monitors;
 
@@ -46,6 +46,8 @@ const PAUSE: Duration = Duration::from_millis(50);
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct EngineRecord {
     engine: PathBuf,
+    #[serde(default)]
+    kind: EngineKind,
     variables: Vec<(String, String)>,
     /// Why objects are left after a cleanup.
     #[serde(default)]
@@ -57,6 +59,7 @@ impl EngineRecord {
         let set = |name: &str| Some((name.to_owned(), std::env::var(name).ok()?));
         let record = Self {
             engine: engine.program().to_path_buf(),
+            kind: engine.kind(),
             variables: CHOOSING.iter().filter_map(|name| set(name)).collect(),
             left: None,
         };
@@ -162,7 +165,7 @@ fn remove_all(
     let list = ["ps", "--all", "--no-trunc", "--filter", &filter, "--format", "{{.Names}}"];
     let names = record.list(&list)?;
     if !names.is_empty() {
-        let removal = Engine::at(record.engine.clone()).removal();
+        let removal = Engine::at(record.engine.clone(), record.kind).removal();
         // It also fails if a container removes itself meanwhile; the next list decides.
         let refused = run(record.command(&with_names(&removal, &names))).err();
         let listed = wait_until_removed(record, &list);
@@ -229,8 +232,12 @@ mod tests {
         let path = folder.path().join("engine.json");
         // It prints no name and succeeds.
         let engine = "/bin/true".into();
-        let record =
-            EngineRecord { engine, variables: Vec::new(), left: Some("it slept".to_owned()) };
+        let record = EngineRecord {
+            engine,
+            kind: EngineKind::Docker,
+            variables: Vec::new(),
+            left: Some("it slept".to_owned()),
+        };
         write_json(&path, &record).unwrap();
         assert_eq!(remove(&path, "m", AfterCleanup::KeepRecord), Removed::default());
         assert_eq!(EngineRecord::read(&path).unwrap(), Some(EngineRecord { left: None, ..record }));
@@ -242,8 +249,12 @@ mod tests {
     fn record_stays_while_the_engine_does_not_answer() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("engine.json");
-        let record =
-            EngineRecord { engine: "/no/such/engine".into(), variables: Vec::new(), left: None };
+        let record = EngineRecord {
+            engine: "/no/such/engine".into(),
+            kind: EngineKind::Docker,
+            variables: Vec::new(),
+            left: None,
+        };
         write_json(&path, &record).unwrap();
         let why = remove(&path, "m", AfterCleanup::DeleteRecord).failure.unwrap();
         assert!(why.contains("/no/such/engine"), "{why}");
@@ -269,7 +280,11 @@ mod tests {
         let may_run = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         std::fs::set_permissions(&engine, may_run).unwrap();
         let path = folder.join("engine.json");
-        write_json(&path, &EngineRecord { engine, variables: Vec::new(), left: None }).unwrap();
+        write_json(
+            &path,
+            &EngineRecord { engine, kind: EngineKind::Docker, variables: Vec::new(), left: None },
+        )
+        .unwrap();
         path
     }
 

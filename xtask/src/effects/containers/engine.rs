@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 use xtask_client::chain;
@@ -39,6 +40,24 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(60), Duration::from_
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Engine {
     program: PathBuf,
+    kind: EngineKind,
+}
+
+/// The command line that a program understands, whatever its file is called.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum EngineKind {
+    #[default]
+    Docker,
+    Podman,
+}
+
+impl EngineKind {
+    /// Reads what `--version` prints. A program that prints nothing known is used as Docker.
+    fn of_version(printed: &[u8]) -> Self {
+        let printed = String::from_utf8_lossy(printed).to_lowercase();
+        if printed.contains("podman") { Self::Podman } else { Self::Docker }
+    }
 }
 
 /// Why there is no engine, or why one of its commands failed.
@@ -55,6 +74,9 @@ pub(crate) enum EngineError {
     Run { command: String, source: std::io::Error },
     #[error("`{command}` failed: {message}")]
     Failed { command: String, message: String },
+    /// Every range of addresses for networks is taken.
+    #[error("`{command}` failed: {message}")]
+    NoAddresses { command: String, message: String },
     #[error("`{command}` did not end within {} seconds", after.as_secs())]
     TimedOut { command: String, after: Duration },
 }
@@ -70,7 +92,10 @@ impl EngineError {
             Self::NotResponding { .. } => {
                 Some("start the daemon and look at `docker info`; processes need none")
             }
-            Self::Run { .. } | Self::Failed { .. } | Self::TimedOut { .. } => None,
+            Self::Run { .. }
+            | Self::Failed { .. }
+            | Self::NoAddresses { .. }
+            | Self::TimedOut { .. } => None,
         }
     }
 
@@ -97,21 +122,28 @@ impl RunningContainer {
 }
 
 impl Engine {
-    /// The chosen engine, or else the first in `PATH`. Its daemon may not run.
-    pub(crate) fn find() -> Result<Self, EngineError> {
+    /// The program of the chosen engine, or else of the first in `PATH`.
+    pub(crate) fn path() -> Result<PathBuf, EngineError> {
         if let Some(chosen) = std::env::var_os(CHOICE).filter(|chosen| !chosen.is_empty()) {
-            let program = which::which(&chosen).map_err(|_| EngineError::NotFound {
+            return which::which(&chosen).map_err(|_| EngineError::NotFound {
                 chosen: chosen.to_string_lossy().into_owned(),
-            })?;
-            return Ok(Self { program });
+            });
         }
-        let found = KNOWN.iter().find_map(|name| which::which(name).ok());
-        found.map(|program| Self { program }).ok_or(EngineError::Missing)
+        KNOWN.iter().find_map(|name| which::which(name).ok()).ok_or(EngineError::Missing)
+    }
+
+    /// The engine at [`Engine::path`], which is asked what it is: Podman is also installed as
+    /// `docker`. Its daemon may not run.
+    pub(crate) async fn find() -> Result<Self, EngineError> {
+        let mut engine = Self { program: Self::path()?, kind: EngineKind::default() };
+        let version = engine.output(&["--version"], &[], &[], VERSION_TIMEOUT).await?;
+        engine.kind = EngineKind::of_version(&version.stdout);
+        Ok(engine)
     }
 
     /// As [`Engine::find`], and waits until its daemon answers.
     pub(crate) async fn answering() -> Result<Self, EngineError> {
-        let engine = Self::find()?;
+        let engine = Self::find().await?;
         let silent = |message| EngineError::NotResponding { engine: engine.name(), message };
         match engine.output(&["version"], &[], &[], VERSION_TIMEOUT).await {
             Ok(output) if output.status.success() => Ok(engine),
@@ -123,9 +155,13 @@ impl Engine {
         }
     }
 
-    /// The engine at this path, which [`Engine::find`] returned earlier.
-    pub(crate) fn at(program: PathBuf) -> Self {
-        Self { program }
+    /// The engine that [`Engine::find`] returned earlier.
+    pub(crate) fn at(program: PathBuf, kind: EngineKind) -> Self {
+        Self { program, kind }
+    }
+
+    pub(crate) fn kind(&self) -> EngineKind {
+        self.kind
     }
 
     pub(crate) fn program(&self) -> &Path {
@@ -134,7 +170,7 @@ impl Engine {
 
     /// Whether this is Podman. Some arguments and answers differ.
     pub(crate) fn is_podman(&self) -> bool {
-        self.name() == "podman"
+        self.kind == EngineKind::Podman
     }
 
     /// The arguments that remove containers at once, without their names.
@@ -201,7 +237,11 @@ impl Engine {
         if output.status.success() {
             return Ok(String::from_utf8_lossy(&output.stdout).trim().to_string());
         }
-        Err(EngineError::Failed { command: self.line(args), message: message(&output.stderr) })
+        let (command, message) = (self.line(args), message(&output.stderr));
+        Err(match lacks_addresses(&message) {
+            true => EngineError::NoAddresses { command, message },
+            false => EngineError::Failed { command, message },
+        })
     }
 
     /// Runs a command that may fail.
@@ -319,12 +359,51 @@ impl Engine {
     }
 }
 
+/// Whether a message of Docker or Podman is about the ranges of addresses for networks.
+fn lacks_addresses(message: &str) -> bool {
+    [
+        "non-overlapping IPv4 address pool",
+        "predefined address pools have been fully subnetted",
+        "free subnet from subnet pools",
+        "free network subnet",
+    ]
+    .iter()
+    .any(|words| message.contains(words))
+}
+
+/// What Podman prints before everything when it is called as `docker`.
+const EMULATION: &str = "Emulate Docker CLI using podman";
+
 /// The standard error of a command, on one line and without the engine's prefix.
 fn message(stderr: &[u8]) -> String {
     let text = String::from_utf8_lossy(stderr);
-    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let lines: Vec<&str> = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.starts_with(EMULATION))
+        .collect();
     let text = lines.join("; ");
     let prefixes = ["Error response from daemon: ", "error: ", "Error: "];
     let text = prefixes.iter().find_map(|prefix| text.strip_prefix(prefix)).unwrap_or(&text);
     if text.is_empty() { "it printed no message".to_string() } else { text.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn engine_is_known_by_its_version() {
+        let kind = |printed: &str| EngineKind::of_version(printed.as_bytes());
+        assert_eq!(kind("Docker version 28.2.2, build e6534b4"), EngineKind::Docker);
+        assert_eq!(kind("podman version 4.3.1"), EngineKind::Podman);
+        assert_eq!(kind(""), EngineKind::Docker);
+    }
+
+    #[test]
+    fn message_leaves_out_the_note_about_emulation() {
+        let stderr = b"Emulate Docker CLI using podman. Create /etc/containers/nodocker to quiet \
+                       msg.\nError: no such network\n";
+        assert_eq!(message(stderr), "no such network");
+    }
 }

@@ -81,8 +81,8 @@ impl ContainerError {
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::CreateNetwork { network, engine, .. } => {
-                Some(format!("`{} network rm {network}`", engine.display()))
+            Self::CreateNetwork { engine, source: EngineError::NoAddresses { .. }, .. } => {
+                Some(format!("`{} network prune` removes networks without use", engine.display()))
             }
             Self::ReadRecord { .. } => Some(format!(
                 "delete it once `ps --all --filter label={STACK_LABEL}` of your container engine \

@@ -31,7 +31,7 @@ impl World {
         start_timeout: Duration,
     ) -> Result<(), Error> {
         let events = self.events(service, run);
-        let engine = Engine::find().map_err(ContainerError::from)?;
+        let engine = Engine::path().map_err(ContainerError::from)?;
         let failed = |error| Error::Start { subject: service.to_string(), error };
         let notify = self.notify_socket(&events, command, &probes).map_err(failed)?;
         let run_probes = RunProbes::new(notify.as_ref());
@@ -40,7 +40,7 @@ impl World {
         for prepared in &mut probes {
             if let Kind::Command { .. } = prepared.probe {
                 // The command runs where the service runs.
-                let exec = [engine.program().display().to_string(), "exec".into(), name.clone()];
+                let exec = [engine.display().to_string(), "exec".into(), name.clone()];
                 prepared.command.splice(0..0, exec);
             }
         }

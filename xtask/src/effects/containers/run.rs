@@ -251,6 +251,7 @@ fn listener(container: &Container, target: &Target, init: Option<u32>) -> Expect
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::effects::containers::engine::EngineKind;
 
     #[tokio::test]
     async fn proxy_accepts_until_a_stop() {
@@ -272,7 +273,7 @@ mod tests {
             given.into_iter().for_each(|signal| signals.send(signal).unwrap());
             drop(signals);
             // Every command succeeds and does nothing.
-            let engine = Engine::at("true".into());
+            let engine = Engine::at("true".into(), EngineKind::Docker);
             let (_runs, running) = watch::channel(true);
             let gate = watch::Sender::new(true);
             forward_signals(engine, "safe".to_owned(), receiver, running, gate.clone()).await;

@@ -103,7 +103,7 @@ impl StackContainers {
     }
 
     pub(crate) async fn engine(&self) -> Result<&Engine, EngineError> {
-        self.engine.get_or_try_init(|| async { Engine::find() }).await
+        self.engine.get_or_try_init(Engine::find).await
     }
 
     pub(crate) fn data(&self) -> PathBuf {
