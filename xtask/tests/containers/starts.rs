@@ -175,7 +175,8 @@ fn next_trial_starts_without_old_data() {
     assert_eq!(store["verdict"], "needed", "{tried}");
 
     let workspace = paths(&fixture).folder().parent().unwrap().to_owned();
-    let folder = std::fs::read_dir(workspace).unwrap().next().unwrap().unwrap().path();
+    let stacks = std::fs::read_dir(workspace).unwrap().map(|entry| entry.unwrap().path());
+    let folder = stacks.into_iter().find(|path| path.is_dir()).unwrap();
     let left = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name());
     let mut left: Vec<_> = left.collect();
     left.sort();
