@@ -14,7 +14,7 @@ use xtask_client::protocol::{Reply, Request};
 use xtask_client::snapshot::{Phase, Snapshot};
 
 use super::exit::Exit;
-use super::{Global, all, block_on, print, running, stack};
+use super::{Global, all, block_on, place, print, running, stack};
 use crate::session::Error::Connection;
 use crate::session::connect::{Session, connect, lock, notify_if_slow, stop_by_signal};
 use crate::session::find::{Found, FoundState};
@@ -44,7 +44,7 @@ pub(crate) fn run(global: &Global, args: &DownArgs) -> anyhow::Result<Exit> {
     if args.all {
         return all::down(global, args.now);
     }
-    let Found { paths, state, .. } = stack::find_stack(global)?;
+    let Found { paths, state, .. } = place::find_stack(global)?;
     block_on(async {
         // No other command starts the stack until its data is deleted.
         // A supervisor without a lock may be starting, which ends with this turn.

@@ -3,13 +3,15 @@
 //! A running service is shown with the values that its process got. What differs from the present
 //! metadata is marked.
 
+use std::path::Path;
+
 use clap::Args;
 use xtask_core::terms::Name;
 
 use super::exit::Exit;
 use super::plan_args::StackArgs;
 use super::{Global, block_on, load, print, stack};
-use crate::session::connect;
+use crate::session::{connect, find};
 use crate::view::explain::{json, render};
 
 #[derive(Debug, Args)]
@@ -27,12 +29,14 @@ pub(crate) struct ExplainArgs {
 pub(crate) fn run(global: &Global, args: &ExplainArgs) -> anyhow::Result<Exit> {
     let services = std::slice::from_ref(&args.service);
     let loaded = load::plan(global, services, |request| args.stack.shape(request))?;
+    // A renamed workspace may have a stack that runs since before.
+    let paths = find::at(Path::new(&loaded.plan.workspace), &loaded.plan.stack)?.paths;
     let (running, run) = block_on(async {
-        let running = stack::status(&loaded.paths).await?;
+        let running = stack::status(&paths).await?;
         let name = Name::from(args.service.as_str());
         let is_known = running.as_ref().is_some_and(|running| running.service(&name).is_some());
         let run = match is_known {
-            true => connect::started_as(&loaded.paths, &name).await?,
+            true => connect::started_as(&paths, &name).await?,
             false => None,
         };
         Ok((running, run))

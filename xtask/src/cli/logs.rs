@@ -15,7 +15,7 @@ use xtask_core::terms::duration::{self, BadDuration};
 
 use super::error;
 use super::exit::Exit;
-use super::{Global, block_on, color, print, stack};
+use super::{Global, block_on, color, place, print, stack};
 use crate::session::follow::{Extent, Follower, services_with_logs};
 use crate::view::event::LogLine;
 use crate::view::log::{Plain, Prefixes};
@@ -56,7 +56,7 @@ enum Form {
 }
 
 pub(crate) fn run(global: &Global, args: &LogsArgs) -> anyhow::Result<Exit> {
-    let paths = stack::find_stack(global)?.paths;
+    let paths = place::find_stack(global)?.paths;
     let known = services_with_logs(&paths)?;
     if let Some(exit) = report_missing(&paths, args, &known)? {
         return Ok(exit);

@@ -19,6 +19,7 @@ mod image;
 mod interrupt;
 mod load;
 mod logs;
+mod place;
 mod plan_args;
 mod print;
 mod replay;

@@ -22,7 +22,7 @@ use super::load::{self, Loaded};
 use super::up::build::Build;
 use super::up::target;
 use super::wait::until;
-use super::{Global, block_on, image, print, running, stack};
+use super::{Global, block_on, image, place, print, running};
 use crate::session::connect::Session;
 use crate::system::context;
 use crate::view::style::{BAD, GOOD, WARN};
@@ -64,7 +64,7 @@ pub(crate) fn run(global: &Global, args: &RestartArgs) -> anyhow::Result<Exit> {
         );
     }
     let inspected = load::inspect(global, &args.services, Scope::Request, |_| {})?;
-    stack::settle(Path::new(&inspected.files.workspace.root), &inspected.paths)?;
+    place::settle(Path::new(&inspected.files.workspace.root), &inspected.paths)?;
     block_on(async {
         // A mistake in the metadata matters only to a stack that runs.
         let mut session = running::session(&inspected.paths).await?;

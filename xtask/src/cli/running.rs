@@ -7,7 +7,7 @@ use xtask_core::terms::Name;
 
 use super::error::Error;
 use super::exit::Exit;
-use super::{Global, block_on, print, stack};
+use super::{Global, block_on, place, print, stack};
 use crate::session::connect::Session;
 
 /// Runs `act` on the named services, or on all wanted ones. With `json` it prints the stack with
@@ -19,7 +19,7 @@ pub(crate) fn with_services(
     act: impl AsyncFnOnce(&mut Session, &[Name]) -> anyhow::Result<Exit>,
 ) -> anyhow::Result<Exit> {
     block_on(async {
-        let mut session = session(&stack::find_stack(global)?.paths).await?;
+        let mut session = session(&place::find_stack(global)?.paths).await?;
         let names = named(&session.snapshot, services)?;
         let exit = act(&mut session, &names).await?;
         print(session.snapshot, &names, json)?;

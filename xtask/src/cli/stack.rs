@@ -1,6 +1,5 @@
-//! Finds the stack of a command, and words what happens to a stack.
-//!
-//! It runs cargo only for commands that need the root of the workspace and no plan.
+//! Words what happens to a stack, cleans up after killed supervisors, and calls cargo for a
+//! workspace.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -19,10 +18,8 @@ use super::interrupt::Interrupts;
 use super::{Global, print};
 use crate::effects::containers::cleanup;
 use crate::session::connect::{self, Session, connect, deleted_folder};
-use crate::session::find::{self, Found, FoundState};
-use crate::session::workspaces::move_stacks;
 use crate::session::{self, isolated};
-use crate::supervisor::leftovers::{self, Leftovers, clean};
+use crate::supervisor::leftovers::{Leftovers, clean};
 use crate::view::progress;
 use crate::view::style::{BUSY, GOOD, WARN};
 use crate::workspace;
@@ -69,53 +66,6 @@ pub(crate) fn workspace_root(global: &Global) -> anyhow::Result<PathBuf> {
     Ok(root.context("`cargo locate-project` printed no path")?.to_path_buf())
 }
 
-/// The command's stack, found without cargo and whatever the manifests contain. Cleans up after
-/// killed supervisors, and reports a stack of another place.
-pub(crate) fn find_stack(global: &Global) -> anyhow::Result<Found> {
-    let start = start_folder(global)?;
-    if start.to_str().is_none() {
-        return Err(workspace::Error::NotUtf8 { path: start }.into());
-    }
-    let Some(found) = find::around(&start, &global.stack)? else {
-        let reason = match &global.manifest_path {
-            Some(path) => format!("manifest path `{}` does not exist", path.display()),
-            None => format!(
-                "could not find `Cargo.toml` in `{}` or any parent directory",
-                start.display()
-            ),
-        };
-        return Err(Error::NoWorkspace { reason }.into());
-    };
-    clean_up(&found.paths)?;
-    clean_unrecorded(&found)?;
-    if let Some(former) = &found.former {
-        let text = progress::moved(&global.stack, former, &found.root);
-        print::progress(WARN, "Moved", &text);
-    }
-    match find::declared_root(&start) {
-        Some(nested) if nested != found.root && nested.starts_with(&found.root) => {
-            let (root, nested) = (found.root.display(), nested.display());
-            let text = format!("stack `{}` of `{root}`, which contains `{nested}`", global.stack);
-            print::progress(WARN, "Using", &text);
-        }
-        Some(_) | None => {}
-    }
-    Ok(found)
-}
-
-fn start_folder(global: &Global) -> anyhow::Result<PathBuf> {
-    let Some(path) = &global.manifest_path else {
-        return std::env::current_dir().context("failed to find the current folder");
-    };
-    let folder = match path.parent() {
-        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
-        Some(parent) => parent,
-        None => path,
-    };
-    // The manifest itself may have been removed.
-    Ok(folder.canonicalize().unwrap_or_else(|_| folder.to_path_buf()))
-}
-
 /// Kills and removes what killed supervisors of any stack of the workspace left, and reports it.
 pub(crate) fn clean_up(paths: &StackPaths) -> anyhow::Result<()> {
     for paths in stacks_in(paths.workspace()) {
@@ -123,44 +73,6 @@ pub(crate) fn clean_up(paths: &StackPaths) -> anyhow::Result<()> {
             report_leftovers(&paths, &leftovers);
         }
     }
-    Ok(())
-}
-
-/// Kills what is left of a stack that is down and has no records, and reports it.
-fn clean_unrecorded(found: &Found) -> anyhow::Result<()> {
-    if found.state == FoundState::Down
-        && let Some(leftovers) = leftovers::clean_unrecorded(&found.paths)?
-    {
-        report_leftovers(&found.paths, &leftovers);
-    }
-    Ok(())
-}
-
-/// Prepares a command that starts something: moves the state of a renamed workspace to its present
-/// root.
-///
-/// # Errors
-/// When the stack still runs from the former root, or its state cannot be moved.
-pub(crate) fn settle(root: &Path, paths: &StackPaths) -> anyhow::Result<()> {
-    let stack = paths.stack();
-    let found = find::at(root, &stack)?;
-    clean_up(&found.paths)?;
-    clean_unrecorded(&found)?;
-    let Some(former) = found.former else { return Ok(()) };
-    if found.state != FoundState::Down {
-        return Err(Error::RunsFromFormerRoot { stack, former, root: root.to_path_buf() }.into());
-    }
-    let (from, to) = (found.paths.workspace(), paths.workspace());
-    let moved = move_stacks(from, to).with_context(|| {
-        format!("failed to move the state in `{}` to `{}`", from.display(), to.display())
-    })?;
-    if !moved.contains(&stack) {
-        let folder = found.paths.folder().to_path_buf();
-        return Err(Error::StateElsewhere { stack, former, folder }.into());
-    }
-    let (former, root) = (former.display(), root.display());
-    let text = format!("state of stacks {} from `{former}` to `{root}`", moved.join(", "));
-    print::progress(WARN, "Moved", &text);
     Ok(())
 }
 

@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::error::Error;
 use super::exit::Exit;
-use super::{Global, all, block_on, print, stack};
+use super::{Global, all, block_on, place, print, stack};
 use crate::view;
 
 #[derive(Debug, Args)]
@@ -21,7 +21,7 @@ pub(crate) fn run(global: &Global, args: &StatusArgs) -> anyhow::Result<Exit> {
     if args.all {
         return all::status(global, args.json);
     }
-    let paths = stack::find_stack(global)?.paths;
+    let paths = place::find_stack(global)?.paths;
     block_on(async {
         let status = stack::status(&paths).await?;
         let snapshot = status.ok_or_else(|| Error::NothingRuns { stack: paths.stack() })?;

@@ -69,16 +69,21 @@ pub(crate) fn all() -> io::Result<Vec<Recorded>> {
     Ok(all)
 }
 
+/// The record for a folder of state; empty if there is none.
+pub(crate) fn of(folder: &Path) -> Workspace {
+    let text = std::fs::read(file(folder)).ok();
+    text.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default()
+}
+
 fn read(folder: PathBuf) -> Recorded {
-    let text = std::fs::read(file(&folder)).ok();
-    let workspace = text.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
+    let workspace = of(&folder);
     Recorded { folder, workspace }
 }
 
 /// Writes the record for a folder of state if it differs.
 pub(crate) fn record(folder: &Path, root: &Path) -> io::Result<()> {
     let workspace = Workspace { root: root.to_path_buf(), identity: identity(root) };
-    if read(folder.to_path_buf()).workspace == workspace {
+    if of(folder) == workspace {
         return Ok(());
     }
     write_json(&file(folder), &workspace)

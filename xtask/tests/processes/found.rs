@@ -98,6 +98,8 @@ fn renamed_workspace_keeps_its_stack_and_data() {
     status.says(&format!("`{}`, which is now `{}`", shown(&old), shown(&new)));
     let refused = run(&["up", "-d"]).ends_with(1).says(&shown(&old)).says(&shown(&new));
     refused.says("hint: `cargo xtask down` stops it");
+    let explained = run(&["explain", "writer"]).ends_with(0);
+    explained.says(&format!("as process {writer}"));
     run(&["restart", "writer"]).ends_with(1).says(&shown(&old));
     assert!(alive(writer));
     run(&["down"]).ends_with(0).says("Down").says(&shown(&old));
@@ -115,6 +117,33 @@ fn renamed_workspace_keeps_its_stack_and_data() {
     fixture.xtask(&["logs"]).ends_with(0);
     fixture.xtask(&["up", "-d"]).ends_with(0).says("Moved state");
     assert_eq!(lines(&fixture), 3);
+}
+
+/// A move to another file system is a copy and a deletion.
+#[test]
+fn start_names_data_of_other_folders() {
+    let fixture = writing();
+    let (old, new) = (fixture.root(), fixture.root().with_file_name("second"));
+    fixture.xtask(&["up", "-d"]).ends_with(0);
+    let data = state(&fixture).join("dev/data");
+    let copy = |from: &Path, to: &Path| {
+        let copied = Command::new("cp").arg("-a").args([from, to]).status().unwrap();
+        assert!(copied.success());
+    };
+    copy(&old, &new);
+    fs::remove_dir_all(&old).unwrap();
+    let up = in_folder(&fixture, &new, &["up", "-d"]).ends_with(0);
+    let up = up.says("where the stack still runs").says(&shown(&data));
+    up.says(&format!("starts without data; workspace `{}`, which no longer exists", shown(&old)));
+    in_folder(&fixture, &new, &["down"]).ends_with(0);
+
+    copy(&new, &old);
+    fixture.xtask(&["down"]).ends_with(0);
+    let up = fixture.xtask(&["up", "-d"]).ends_with(0);
+    up.says(&format!("uses the data in `{}`, of another folder that was", shown(&data)));
+    let again = fixture.xtask(&["up", "-d"]).ends_with(0);
+    assert!(!again.stderr.contains("another folder"), "{again}");
+    fixture.xtask(&["down"]).ends_with(0);
 }
 
 #[test]

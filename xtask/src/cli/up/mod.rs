@@ -31,7 +31,7 @@ use super::image;
 use super::interrupt::Interrupts;
 use super::load::{self, Loaded};
 use super::plan_args::{ProgramArgs, StackArgs};
-use super::{Global, block_on, print, stack};
+use super::{Global, block_on, place, print, stack};
 use crate::driver::Record;
 use crate::session::launch::{LaunchSettings, Wait, connect_or_launch};
 use crate::view;
@@ -107,7 +107,8 @@ fn prepare(global: &Global, args: &UpArgs) -> anyhow::Result<Exit> {
         return Ok(Exit::DONE);
     }
     target::refuse_shared(&loaded, args.programs.build.profile(), "up")?;
-    stack::settle(Path::new(&loaded.plan.workspace), &loaded.paths)?;
+    place::settle(Path::new(&loaded.plan.workspace), &loaded.paths)?;
+    place::report_other_data(&loaded.plan, &loaded.paths)?;
     let record = args.record.as_ref().map(|path| {
         Record::prepare(path)
             .with_context(|| format!("failed to write the record `{}`", path.display()))
