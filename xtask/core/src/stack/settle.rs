@@ -155,18 +155,18 @@ impl Stack {
         let is_unsaid = comparison == Comparison::Unsaid;
         self.nodes[id].observed.outdated =
             if is_unsaid { self.render(id).err().map(|error| error.to_string()) } else { None };
-        if comparison == Comparison::Same && !self.nodes[id].lifecycle.replaces() {
+        let node = &mut self.nodes[id];
+        let kept = comparison == Comparison::Same && !node.lifecycle.replaces();
+        if kept {
             // A command that leaves a run alone leaves its context alone.
-            self.nodes[id].contexts.requested = None;
+            node.contexts.requested = None;
         }
         match (comparison, outlook) {
             // What cannot start leaves what runs alone.
-            (Comparison::Other(_), Outlook::Refused(refusal)) => {
-                self.nodes[id].ports.refusal = Some(refusal);
-            }
+            (Comparison::Other(_), Outlook::Refused(refusal)) => node.ports.refusal = Some(refusal),
             (Comparison::Other(reason), _) => self.replace(id, reason),
-            (Comparison::Same, _) if announced && self.nodes[id].is_running() => {
-                let service = self.nodes[id].spec.name.clone();
+            (Comparison::Same, _) if kept && announced && node.is_running() => {
+                let service = node.spec.name.clone();
                 effects.push(Effect::Report(Report::AlreadyRunning { service }));
             }
             (Comparison::Same | Comparison::Coming | Comparison::Unsaid, _) => {}

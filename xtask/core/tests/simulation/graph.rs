@@ -121,6 +121,9 @@ impl Workspace {
         plan.wanted = requested;
         plan.faults = self.faults(random);
         plan.replace = random.chance(15);
+        if random.chance(20) {
+            plan.restart = vec![random.pick(&plan.services).name.clone()];
+        }
         plan
     }
 

@@ -41,6 +41,7 @@ struct Play<'a> {
     random: Random,
     now: Duration,
     events: usize,
+    plans: u64,
     /// The service whose backoff began with the last event.
     backing_off: Option<Name>,
     /// Whether the last `advance` stopped early at a backoff.
@@ -65,6 +66,7 @@ pub(crate) fn play(seed: u64, trace: Option<&mut Vec<RecordLine>>) -> Played {
         random,
         now: Duration::ZERO,
         events: 0,
+        plans: 0,
         backing_off: None,
         interrupted: false,
         coverage: Coverage::default(),
@@ -136,7 +138,9 @@ impl Play<'_> {
     }
 
     fn bring_up(&mut self) -> Verdict {
-        let plan = self.workspace.plan(&mut self.random);
+        let mut plan = self.workspace.plan(&mut self.random);
+        self.plans += 1;
+        plan.context = self.plans;
         let now = self.now;
         self.world.add_plan(&plan);
         if self.events == 0 {

@@ -82,7 +82,11 @@ impl History {
         match event {
             Event::Apply { plan } => {
                 for spec in plan.services.iter().filter(|_| !self.shutdown) {
-                    apply(&mut self.services, self.position, spec, plan.replace);
+                    let restart = plan.restart.contains(&spec.name);
+                    let service =
+                        apply(&mut self.services, self.position, spec, plan.replace || restart);
+                    service.replace_requested = plan.replace;
+                    service.planned_in(plan.context, restart);
                 }
                 let declared = plan.declared.iter().filter(|_| !self.shutdown);
                 for declared in declared {
@@ -111,7 +115,11 @@ impl History {
             }
             Event::BuildEnded { .. } => {
                 let pending = self.services.values_mut().filter(|service| service.build_pending);
-                pending.for_each(|service| service.build_failed = true);
+                for service in pending {
+                    service.build_failed = true;
+                    // A program that is being accepted may still ask for a new run.
+                    service.contexts.restart = false;
+                }
             }
             Event::Fault { service: name, fault } => self.fault(name, *fault),
             Event::HolderInspected { service, .. }
@@ -187,8 +195,9 @@ impl History {
                 let origin = holder.map_or(Origin::Adopted, |holder| origin(service, holder));
                 self.start(now, name, *run, origin, probes, command);
             }
-            Effect::Probe { service, run, probes, .. } => {
-                self.start(now, service, *run, Origin::External, probes, &Command::default());
+            Effect::Probe { service, run, context, probes } => {
+                let command = Command { context: *context, ..Command::default() };
+                self.start(now, service, *run, Origin::External, probes, &command);
             }
             Effect::Release { service, run } => {
                 if self.run(service, *run).is_some()
@@ -230,6 +239,11 @@ impl History {
             Effect::CancelStart { service, run } => {
                 if let Some(run) = self.run(service, *run) {
                     run.cancelled = true;
+                }
+            }
+            Effect::Report(Report::AlreadyRunning { service }) => {
+                if let Some(service) = self.services.get_mut(service) {
+                    service.kept_as_planned();
                 }
             }
             Effect::End => self.ends += 1,
@@ -274,6 +288,7 @@ impl History {
         }
         service.replace_requested &= origin == Origin::Evicted;
         (service.crash, service.succeeded) = (None, false);
+        service.starts_in(command.context);
         (service.last.started, service.last_run) = (self.position, run);
         service.keeps_ports = false;
         service.calls.clear();
@@ -303,12 +318,13 @@ impl History {
     }
 }
 
-fn apply(
-    services: &mut BTreeMap<Name, ServiceHistory>,
+/// Records a plan's service, of which a new run is requested or not.
+fn apply<'a>(
+    services: &'a mut BTreeMap<Name, ServiceHistory>,
     position: Position,
     spec: &Service,
-    replace: bool,
-) {
+    new_run: bool,
+) -> &'a mut ServiceHistory {
     let new = || ServiceHistory::new(spec.clone());
     let service = services.entry(spec.name.clone()).or_insert_with(new);
     let old = &service.spec;
@@ -319,19 +335,20 @@ fn apply(
         && old.kind == spec.kind
         && old.socket_activation == spec.socket_activation;
     service.ran_at_apply = service.run.is_some() && service.wanted;
-    (service.wanted, service.replace_requested) = (true, replace);
+    service.wanted = true;
     service.build_pending = matches!(spec.program, Program::Artifact { .. });
     service.build_failed = false;
     service.forget_refusal();
     service.spec = spec.clone();
     service.add_edges();
     (service.last.applied, service.last.requested) = (position, position);
-    if !same || moved || replace {
+    if !same || moved || new_run {
         service.last.changed = position;
     }
     if moved || service.has_other_ports() {
         service.last.address_changed = position;
     }
+    service
 }
 
 /// An event of a service, whatever its run.
@@ -354,7 +371,10 @@ fn service_event(service: &mut ServiceHistory, position: Position, event: &Event
                 service.last.address_changed = position;
             }
         }
-        Event::BuildFailed { .. } => service.build_failed = true,
+        Event::BuildFailed { .. } => {
+            service.build_failed = true;
+            service.kept_as_planned();
+        }
         Event::Bound { ports: numbers, .. } => {
             (service.bound, service.bind_failed) = (true, false);
             let Some(ports) = service.binding.take() else { return };

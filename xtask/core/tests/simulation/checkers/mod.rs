@@ -5,6 +5,7 @@
 
 mod adoption;
 mod bring_up;
+mod contexts;
 mod history;
 mod service;
 mod stack;
@@ -94,6 +95,7 @@ impl Checkers {
         for effect in &effects {
             bring_up::check(history, now, effect)?;
             take_down::check(history, now, effect)?;
+            contexts::check(history, effect)?;
             adoption::check(history, effect)?;
             stack::check(history, effect, unexpected)?;
             stack::waits_for_closing_port(event, effect)?;

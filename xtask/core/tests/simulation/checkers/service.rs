@@ -9,6 +9,8 @@ use xtask_core::stack::event::InspectedHolder;
 use xtask_core::stack::{Exit, Fault, Run};
 use xtask_core::terms::{Kind, Name};
 
+use super::contexts::Contexts;
+
 /// A process counts as lost this long after SIGKILL, or after a start without an answer.
 pub(crate) const LOST_AFTER: Duration = Duration::from_secs(5);
 
@@ -60,6 +62,7 @@ pub(crate) struct ServiceHistory {
     pub(crate) succeeded: bool,
     /// The starts after a crash.
     pub(crate) crash_restarts: Vec<(Duration, Position)>,
+    pub(crate) contexts: Contexts,
     pub(crate) last: Last,
 }
 
@@ -182,6 +185,7 @@ impl ServiceHistory {
             crash: None,
             succeeded: false,
             crash_restarts: Vec::new(),
+            contexts: Contexts::default(),
             last: Last::default(),
         }
     }
