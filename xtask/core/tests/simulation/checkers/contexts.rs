@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use xtask_core::stack::{Effect, Report};
 use xtask_core::terms::Name;
 
-use super::service::{RunHistory, ServiceHistory};
+use super::service::{Origin, RunHistory, ServiceHistory};
 use super::{History, Verdict, demand};
 
 /// The contexts of a service. Each plan of a play has another one.
@@ -77,7 +77,9 @@ impl ServiceHistory {
     /// The stack reported that its run is as the last plan asks, or its build failed.
     pub(super) fn kept_as_planned(&mut self) {
         let is_repeated = self.last.restart_requested > self.last.started;
-        if !is_repeated && self.run.as_ref().is_some_and(RunHistory::is_unstopped) {
+        // The run of an `external` service ends without an effect.
+        let runs = |run: &RunHistory| run.is_unstopped() && run.origin != Origin::External;
+        if !is_repeated && self.run.as_ref().is_some_and(runs) {
             self.contexts.requested = None;
         }
         self.contexts.restart = false;
