@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
 
-use xtask_test_support::{Fixture, PackageSpec, Ran, Running};
+use xshell::cmd;
+use xtask_test_support::{Fixture, PackageSpec, Ran, Running, shell};
 
 /// How long a build beside other tests may take.
 const BUILD: Duration = Duration::from_secs(60);
@@ -34,10 +35,21 @@ fn fixture() -> Fixture {
 
 /// Starts `cargo xtask` in a folder below the root.
 fn start(fixture: &Fixture, folder: &str, args: &[&str]) -> Running {
+    start_with(fixture, folder, args, &[])
+}
+
+/// The same with these variables.
+fn start_with(
+    fixture: &Fixture,
+    folder: &str,
+    args: &[&str],
+    variables: &[(&str, &str)],
+) -> Running {
     let mut cargo = Command::new("cargo");
     cargo.env_clear().arg("xtask").current_dir(fixture.root().join(folder));
     let environment = fixture.command();
     cargo.envs(environment.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    cargo.envs(variables.iter().copied());
     let output = fixture.out().join(args[0]);
     Running::start(cargo, args, output)
 }
@@ -76,6 +88,21 @@ fn stack_commands_do_not_wait_for_a_build() {
     }
     flock(&lock, FlockOperation::Unlock).unwrap();
     up.wait(BUILD).ends_with(0);
+}
+
+#[test]
+fn launcher_finds_the_tool_in_any_target_directory() {
+    let fixture = fixture();
+    let shell = shell(fixture.root());
+    let version = cmd!(shell, "rustc -vV").read().unwrap();
+    let host = version.lines().find_map(|line| line.strip_prefix("host: ")).unwrap();
+    fixture.file("xtask/.cargo/config.toml", &format!("[build]\ntarget = \"{host}\"\n"));
+    let settings = [("CARGO_TARGET_DIR", "there")];
+    start_with(&fixture, "xtask", &["up"], &settings).wait(BUILD).ends_with(0);
+    fixture.edit("xtask/src/bin/xtask.rs", "first build", "second build");
+    let status = start_with(&fixture, "xtask", &["status"], &settings).wait(BUILD);
+    status.ends_with(0).says("first build: status");
+    assert!(fixture.root().join("xtask/there").exists() && !fixture.root().join("there").exists());
 }
 
 #[test]
