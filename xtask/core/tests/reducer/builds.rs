@@ -2,7 +2,7 @@
 
 use xtask_core::plan::Probe;
 use xtask_core::snapshot::{Failure, Phase, State};
-use xtask_core::stack::{Effect, Event, Exit};
+use xtask_core::stack::{Artifact, Effect, Event, Exit, LinkedProgram};
 
 use crate::scenario::Scenario;
 use crate::support::{With, service};
@@ -54,6 +54,27 @@ fn equal_program_and_settings_keep_the_run() {
     assert_eq!(s.already(), ["a"]);
     assert_eq!((s.run("a"), s.run("b")), (1, 1));
     assert_eq!(s.state(), State::Ready);
+}
+
+#[test]
+fn moved_program_keeps_the_run_until_its_next_start() {
+    let mut s = Scenario::up([service("a").built()]);
+    s.apply([service("a").built()]);
+    s.linked("a");
+    let library_path = vec!["/target/lib".to_owned()];
+    let linked = LinkedProgram { path: "/elsewhere/a".to_owned(), library_path };
+    let (path, content) = ("/kept/a-1".to_owned(), 1);
+    let artifact = Artifact { path, linked: linked.clone(), content, image: None };
+    s.event(Event::Accepted { service: "a".into(), artifact });
+    assert_eq!((s.already(), s.run("a")), (vec!["a".to_owned()], 1));
+
+    s.restart(&["a"]);
+    s.end("a", Exit::Signal(15));
+    let started = s.effects.iter().find_map(|effect| match effect {
+        Effect::Spawn { command, .. } => command.linked.clone(),
+        _ => None,
+    });
+    assert_eq!(started, Some(linked));
 }
 
 #[test]
