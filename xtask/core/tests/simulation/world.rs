@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use xtask_core::plan::{Plan, Program, Service};
 use xtask_core::stack::effect::PreparedProbe;
-use xtask_core::stack::{Artifact, BindFailure, Effect, Event, Exit, Run, Signal};
+use xtask_core::stack::{Artifact, BindFailure, Effect, Event, Exit, LinkedProgram, Run, Signal};
 use xtask_core::terms::{Kind, Name};
 
 use crate::port_holders::PortHolders;
@@ -102,7 +102,10 @@ impl World {
             let at = now + self.random.millis(0..6000);
             last = last.max(at);
             if !(broken && self.random.chance(40)) {
-                let program = format!("/target/debug/{name}").into();
+                let path = format!("/target/debug/{name}");
+                // A place that differs from build to build is no reason to restart.
+                let library_path = vec![format!("/target/{}", at.as_micros())];
+                let program = LinkedProgram { path, library_path };
                 self.at(at, Event::Linked { service: name, program });
             } else if self.random.chance(50) {
                 let message = "does not compile".to_owned();
