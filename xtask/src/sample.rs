@@ -91,6 +91,7 @@ pub(crate) fn planned(name: &str) -> Service {
         depends_on: Vec::new(),
         uses: Vec::new(),
         probes: Vec::new(),
+        health: None,
         watchdog: None,
         placement: xtask_core::terms::Placement::Process,
         volumes: Vec::new(),

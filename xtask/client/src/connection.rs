@@ -13,7 +13,7 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use xtask_core::snapshot::Snapshot;
 
 use crate::paths::{Endpoint, StackPaths};
-use crate::protocol::{Answer, Call, Reply, Request, VERSION};
+use crate::protocol::{Answer, Ask, Call, Reply, Request, VERSION};
 
 /// Why a request to a supervisor failed.
 #[derive(Debug, thiserror::Error)]
@@ -192,7 +192,13 @@ impl Connection {
 
     /// The state of the stack. The errors are those of [`Connection::call`].
     pub async fn status(&mut self) -> Result<Snapshot, Error> {
-        self.snapshot(Request::Status).await
+        self.snapshot(Request::Status { ask: Ask::No }).await
+    }
+
+    /// The state of the stack, after these services were asked whether they still answer. The
+    /// errors are those of [`Connection::call`].
+    pub async fn ask(&mut self, ask: Ask) -> Result<Snapshot, Error> {
+        self.snapshot(Request::Status { ask }).await
     }
 
     /// Like [`Connection::call`], for [`Request::Status`] and [`Request::Watch`].

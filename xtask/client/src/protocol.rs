@@ -30,7 +30,11 @@ pub struct Call {
 #[serde(rename_all = "kebab-case", tag = "type")]
 pub enum Request {
     /// Send the state of the stack: one [`Reply::Snapshot`].
-    Status,
+    Status {
+        /// Which services are asked first whether they still answer.
+        #[serde(default)]
+        ask: Ask,
+    },
     /// Send the state and every change: a [`Reply::Snapshot`], then [`Reply::Changed`] and
     /// [`Reply::Report`] until the connection closes.
     Watch,
@@ -114,6 +118,20 @@ pub enum Request {
         /// Whether to kill everything at once instead of stopping in order.
         now: bool,
     },
+}
+
+/// The services that are asked once, side by side, before a status is sent. Only those with
+/// `health` or an `http` probe can be asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ask {
+    /// No service.
+    #[default]
+    No,
+    /// Every service.
+    All,
+    /// These services.
+    Only(Vec<Name>),
 }
 
 /// A reply of a supervisor, with the id of its call.

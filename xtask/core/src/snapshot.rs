@@ -44,16 +44,18 @@ impl Snapshot {
         self.services.iter().find(|service| &*service.name == name)
     }
 
-    /// The services that a service which is not ready has called, and that do not accept because
-    /// they are not ready either.
+    /// The services that a service has called and that do not accept: because neither is ready, or
+    /// because the called one is unhealthy.
     pub fn blocked_calling<'a>(
         &'a self,
         service: &'a ServiceSnapshot,
     ) -> impl Iterator<Item = &'a ServiceSnapshot> {
         let waiting = service.calls.iter().filter(|called| called.state == CallState::Waiting);
-        waiting
-            .filter_map(|called| self.service(&called.to))
-            .filter(|called| service.phase != Phase::Ready && called.phase != Phase::Ready)
+        waiting.filter_map(|called| self.service(&called.to)).filter(|called| match called.phase {
+            Phase::Ready => false,
+            Phase::Unhealthy => true,
+            _ => service.phase != Phase::Ready,
+        })
     }
 
     /// The first process of each run, with its service.
@@ -82,7 +84,7 @@ pub enum State {
     Ready,
     /// No service is in progress, none failed, and a wanted one exited by itself with status 0.
     Stopped,
-    /// No service is in progress, and a wanted one failed.
+    /// No service is in progress, and a wanted one failed or is unhealthy.
     Failed,
     /// The stack is shutting down.
     Stopping,
@@ -187,6 +189,9 @@ pub enum Phase {
     Starting,
     /// All probes passed.
     Ready,
+    /// It was ready, and its last health checks failed. In an answer to `status` also a service
+    /// that did not answer the question of that command.
+    Unhealthy,
     /// It ended, and is started again after a pause.
     Backoff,
     /// It received its stop signal, or its process group still has members.
@@ -217,6 +222,7 @@ impl Phase {
             Self::Building => "building",
             Self::Starting => "starting",
             Self::Ready => "ready",
+            Self::Unhealthy => "unhealthy",
             Self::Backoff => "backoff",
             Self::Stopping => "stopping",
             Self::Stopped => "stopped",

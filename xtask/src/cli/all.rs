@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::task::{LocalSet, spawn_local};
 use xtask_client::StackPaths;
 use xtask_client::paths::{DEFAULT_STACK, state_folder};
-use xtask_client::protocol::Request;
+use xtask_client::protocol::{Ask, Request};
 
 use super::down::{finish, without_socket};
 use super::error::Error;
@@ -53,7 +53,8 @@ async fn ask(known: Vec<Known>) -> Vec<StackJson> {
         spawn_local(async move {
             let status = async {
                 supervisor?;
-                let answer = tokio::time::timeout(ANSWER, connect::status(&paths, || {})).await;
+                let answer =
+                    tokio::time::timeout(ANSWER, connect::status(&paths, Ask::No, || {})).await;
                 answer.ok()?.ok()?
             };
             StackJson {

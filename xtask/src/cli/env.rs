@@ -3,6 +3,7 @@
 //! It is the only command that prints secrets, and it prints them to standard output alone.
 
 use clap::Args;
+use xtask_client::protocol::Ask;
 use xtask_core::plan::Program;
 
 use super::exit::Exit;
@@ -27,7 +28,7 @@ pub(crate) struct EnvArgs {
 pub(crate) fn run(global: &Global, args: &EnvArgs) -> anyhow::Result<Exit> {
     let services = std::slice::from_ref(&args.service);
     let loaded = load::plan(global, services, |request| args.stack.shape(request))?;
-    let running = block_on(stack::status(&loaded.paths))?;
+    let running = block_on(stack::status(&loaded.paths, Ask::No))?;
     let plan = &loaded.plan;
     let Some(service) = plan.service(&args.service) else { return Ok(Exit::DONE) };
     if service.program == Program::External {

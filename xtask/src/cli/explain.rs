@@ -6,6 +6,7 @@
 use std::path::Path;
 
 use clap::Args;
+use xtask_client::protocol::Ask;
 use xtask_core::terms::Name;
 
 use super::exit::Exit;
@@ -32,7 +33,7 @@ pub(crate) fn run(global: &Global, args: &ExplainArgs) -> anyhow::Result<Exit> {
     // A renamed workspace may have a stack that runs since before.
     let paths = find::at(Path::new(&loaded.plan.workspace), &loaded.plan.stack)?.paths;
     let (running, run) = block_on(async {
-        let running = stack::status(&paths).await?;
+        let running = stack::status(&paths, Ask::No).await?;
         let name = Name::from(args.service.as_str());
         let is_known = running.as_ref().is_some_and(|running| running.service(&name).is_some());
         let run = match is_known {

@@ -11,6 +11,7 @@ use thiserror::Error;
 use xtask_client::StackPaths;
 use xtask_client::escapes::{Keep, strip};
 use xtask_client::logs::{More, Record, Start, Wanted};
+use xtask_client::protocol::Ask;
 use xtask_core::terms::duration::{self, BadDuration};
 
 use super::error;
@@ -84,7 +85,7 @@ fn report_missing(
         return Ok(None);
     }
     let stack = paths.stack();
-    let running = block_on(stack::status(paths))?;
+    let running = block_on(stack::status(paths, Ask::No))?;
     for name in unknown {
         let runs = running.as_ref().is_some_and(|running| running.service(name).is_some());
         if runs {

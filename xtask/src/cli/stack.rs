@@ -10,7 +10,7 @@ use xtask_client::StackPaths;
 use xtask_client::harness;
 use xtask_client::paths::{DEFAULT_STACK, Endpoint, stacks_in};
 use xtask_client::process_stat::ProcessStat;
-use xtask_client::protocol::Request;
+use xtask_client::protocol::{Ask, Request};
 use xtask_client::snapshot::Snapshot;
 
 use super::error::Error;
@@ -146,8 +146,8 @@ pub(crate) fn report_deleted(paths: &StackPaths) {
 }
 
 /// The state of the running stack; none if nothing runs.
-pub(crate) async fn status(paths: &StackPaths) -> anyhow::Result<Option<Snapshot>> {
-    let status = connect::status(paths, || report_silence(paths)).await?;
+pub(crate) async fn status(paths: &StackPaths, ask: Ask) -> anyhow::Result<Option<Snapshot>> {
+    let status = connect::status(paths, ask, || report_silence(paths)).await?;
     match status {
         Some(_) => report_deleted(paths),
         // The supervisor may have died since the clean-up before.

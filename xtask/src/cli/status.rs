@@ -1,6 +1,9 @@
 //! `status`: the services of a running stack, as its supervisor reports them, or all stacks.
+//!
+//! It asks each service that can be asked once, so that a frozen one is not shown as ready.
 
 use clap::Args;
+use xtask_client::protocol::Ask;
 
 use super::error::Error;
 use super::exit::Exit;
@@ -23,7 +26,7 @@ pub(crate) fn run(global: &Global, args: &StatusArgs) -> anyhow::Result<Exit> {
     }
     let paths = place::find_stack(global)?.paths;
     block_on(async {
-        let status = stack::status(&paths).await?;
+        let status = stack::status(&paths, Ask::All).await?;
         let snapshot = status.ok_or_else(|| Error::NothingRuns { stack: paths.stack() })?;
         if args.json {
             print::json_pretty(&view::status::masked(&snapshot))?;

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use clap::Args;
 use xtask_client::connection::update;
-use xtask_client::snapshot::{Phase, ServiceSnapshot};
+use xtask_client::protocol::Ask;
+use xtask_client::snapshot::{Phase, ServiceSnapshot, Snapshot};
 use xtask_core::terms::duration::BadDuration;
 use xtask_core::terms::{Name, duration};
 
@@ -38,7 +39,15 @@ pub(crate) struct WaitArgs {
 
 pub(crate) fn run(global: &Global, args: &WaitArgs) -> anyhow::Result<Exit> {
     running::with_services(global, &args.services, args.json, async |session, names| {
-        let settled = until(session, names, |service| !service.phase.is_on_the_way());
+        let settled = async {
+            let exit = until(session, names, |service| !service.phase.is_on_the_way()).await?;
+            if exit != Exit::DONE {
+                return Ok(exit);
+            }
+            // A frozen service stays ready until it is asked.
+            session.snapshot = session.connection.ask(Ask::Only(names.to_vec())).await?;
+            Ok(report(&session.snapshot, names))
+        };
         let Some(limit) = args.timeout else { return settled.await };
         if let Ok(settled) = tokio::time::timeout(limit, settled).await {
             return settled;
@@ -69,20 +78,7 @@ pub(crate) async fn until(
         let services: Vec<_> =
             names.iter().filter_map(|name| session.snapshot.service(name)).collect();
         if services.iter().all(|service| done(service)) {
-            let mut exit = Exit::DONE;
-            for service in services {
-                if !is_well(service) {
-                    let reason = service.reason.as_deref().unwrap_or("it was stopped");
-                    let (name, phase) = (&service.name, service.phase);
-                    let text = match phase {
-                        Phase::Failed => format!("{name}: {reason}"),
-                        phase => format!("{name} is {}: {reason}", phase.as_str()),
-                    };
-                    print::progress(BAD, "Failed", &text);
-                    exit = Exit::NOT_READY;
-                }
-            }
-            return Ok(exit);
+            return Ok(report(&session.snapshot, names));
         }
         match tokio::time::timeout(silence, session.connection.next()).await {
             Ok(Ok(Some(answer))) => {
@@ -98,6 +94,23 @@ pub(crate) async fn until(
             }
         }
     }
+}
+
+/// Prints which of the services are not as requested, and returns the exit code.
+fn report(snapshot: &Snapshot, names: &[Name]) -> Exit {
+    let mut exit = Exit::DONE;
+    let services = names.iter().filter_map(|name| snapshot.service(name));
+    for service in services.filter(|service| !is_well(service)) {
+        let reason = service.reason.as_deref().unwrap_or("it was stopped");
+        let (name, phase) = (&service.name, service.phase);
+        let text = match phase {
+            Phase::Failed => format!("{name}: {reason}"),
+            phase => format!("{name} is {}: {reason}", phase.as_str()),
+        };
+        print::progress(BAD, "Failed", &text);
+        exit = Exit::NOT_READY;
+    }
+    exit
 }
 
 /// A duration, in seconds if it has no unit.

@@ -137,7 +137,7 @@ impl Driver {
             tokio::select! {
                 Some(event) = events.recv() => self.happened(event),
                 Some(input) = inputs.recv() => self.take(input),
-                (asked, traffic) = self.looks.seen() => self.looked(asked, &traffic),
+                (asked, seen) = self.looks.seen() => self.looked(asked, &seen),
                 () = wait_if_some(deadline.map(sleep_until)) => {}
             }
             let is_due = self.is_due();

@@ -65,7 +65,7 @@ impl Driver {
     fn call(&mut self, pending: Pending, request: Request) {
         let connection = pending.connection;
         let result = match request {
-            Request::Status => return self.look_for(pending),
+            Request::Status { ask } => return self.look_for(pending, ask),
             Request::BuildEnded { ok } => {
                 self.compilers.remove(&connection);
                 self.build_ended(connection, ok);
@@ -135,7 +135,7 @@ impl Driver {
                 self.step(if now { Event::KillNow } else { Event::Shutdown });
             }
             // `call` answers these.
-            Request::Status
+            Request::Status { .. }
             | Request::Watch
             | Request::StartedAs { .. }
             | Request::BuildEnded { .. } => {}
@@ -229,7 +229,8 @@ impl Driver {
         match self.stack.service_snapshot(&service) {
             Some(seen) if seen.adopted => return Err(Refusal::not_ours(&seen)),
             Some(ServiceSnapshot { phase, pid, .. })
-                if pid.is_none() || !matches!(phase, Phase::Starting | Phase::Ready) =>
+                if pid.is_none()
+                    || !matches!(phase, Phase::Starting | Phase::Ready | Phase::Unhealthy) =>
             {
                 return Err(Refusal::NoProcess { service, phase: phase.as_str() });
             }

@@ -10,7 +10,7 @@ mod exit;
 mod libraries;
 mod logs;
 mod perform;
-mod probe;
+pub(crate) mod probe;
 mod process;
 mod programs;
 mod sockets;
@@ -69,6 +69,10 @@ impl RunEvents {
 
     fn pinged(&self) {
         self.send(Event::WatchdogPing { service: self.service.clone(), run: self.run });
+    }
+
+    fn health_checked(&self, failure: Option<String>) {
+        self.send(Event::HealthChecked { service: self.service.clone(), run: self.run, failure });
     }
 
     fn exited(&self, exit: Exit) {

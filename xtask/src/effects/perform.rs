@@ -23,7 +23,7 @@ use super::RunEvents;
 use super::containers::run::ContainerSignal;
 use super::containers::stack::StackContainers;
 use super::error::Error;
-use super::probe::{self, ExpectedListener, PollingProbe};
+use super::probe::{self, ExpectedListener, PollingProbe, question};
 use super::process::orphans;
 use super::sockets::{self, Sockets};
 use crate::effects::active_run::{ActiveRun, Process};
@@ -125,6 +125,7 @@ impl World {
                 self.probe(service, run, context, probes);
             }
             Effect::StopProbes { service, run } => self.stop_probes(service, run),
+            Effect::CheckHealth { service, run, probe } => self.check_health(&service, run, probe),
             Effect::Signal { service, run, signal } => self.signal(service, run, signal),
             Effect::Report(_) | Effect::End => {}
         }
@@ -264,6 +265,14 @@ impl World {
         if let Some(before) = self.runs.insert((service, run), active) {
             before.probes.stop();
         }
+    }
+
+    fn check_health(&self, service: &Name, run: Run, question: PreparedProbe) {
+        let events = self.events(service, run);
+        tokio::spawn(async move {
+            let failure = question::ask(&question, probe::CALL_TIMEOUT).await.err();
+            events.health_checked(failure.map(|error| error.to_string()));
+        });
     }
 
     /// Starts the probes of a run that was not spawned here.

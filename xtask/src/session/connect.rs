@@ -9,7 +9,7 @@ use rustix::process::{Signal, pidfd_send_signal};
 use xtask_client::StackPaths;
 use xtask_client::connection::{self, Connection, update};
 use xtask_client::paths::Endpoint;
-use xtask_client::protocol::{Reply, Request};
+use xtask_client::protocol::{Ask, Reply, Request};
 use xtask_client::snapshot::Snapshot;
 use xtask_core::plan::Service;
 use xtask_core::terms::Name;
@@ -121,13 +121,15 @@ pub(crate) async fn connect(
     }
 }
 
-/// The state of a running stack; none if nothing runs. A slow answer calls `on_slow`.
+/// The state of a running stack after services were asked; none if nothing runs. A slow answer
+/// calls `on_slow`.
 pub(crate) async fn status(
     paths: &StackPaths,
+    ask: Ask,
     on_slow: impl FnOnce(),
 ) -> Result<Option<Snapshot>, Error> {
     let Some(mut connection) = open(paths).await? else { return Ok(None) };
-    Ok(Some(notify_if_slow(connection.status(), on_slow).await?))
+    Ok(Some(notify_if_slow(connection.ask(ask), on_slow).await?))
 }
 
 /// A service of a running stack as its present run was started; none without a run.

@@ -259,6 +259,9 @@ fn general(values: &Values<'_>, service: &Service) -> Vec<Row> {
     if service.socket_activation {
         rows.push(("sockets", "bound by the tool, inherited by the service".to_string()));
     }
+    if let Some(health) = words::health(values, service) {
+        rows.push(("healthy when", health));
+    }
     if let Some(watchdog) = service.watchdog {
         rows.push(("watchdog", format!("every {}", spell(watchdog))));
     }

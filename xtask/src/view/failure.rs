@@ -76,6 +76,7 @@ fn explains_build(service: &ServiceSnapshot) -> bool {
 pub(crate) fn is_cause(service: &ServiceSnapshot) -> bool {
     service.failure.is_some_and(|failure| failure != Failure::Dependency)
         || (service.phase == Phase::Failed && service.failure.is_none())
+        || service.phase == Phase::Unhealthy
         || is_taken_down(service)
 }
 
@@ -101,6 +102,9 @@ fn headline(service: &ServiceSnapshot) -> &'static str {
     if is_taken_down(service) {
         return "was taken down by another command";
     }
+    if service.phase == Phase::Unhealthy {
+        return "is unhealthy";
+    }
     if service.phase != Phase::Failed {
         return "did not get its new ports, and keeps running as before";
     }
@@ -117,6 +121,9 @@ fn headline(service: &ServiceSnapshot) -> &'static str {
 
 fn hint(plan: &Plan, service: &ServiceSnapshot) -> Option<String> {
     let name = &service.name;
+    if service.phase == Phase::Unhealthy {
+        return Some(command_for(&plan.stack, &format!("restart {name}")) + " starts a new run");
+    }
     let planned = plan.service(name);
     let (words, what) = match service.failure? {
         Failure::Port if planned.is_some_and(Service::keeps_its_port) => {

@@ -107,6 +107,7 @@ pub(crate) fn text(plan: &Plan) -> String {
         line("waits for", words::list(service.depends_on.iter().map(words::dependency)));
         line("uses", words::list(service.uses.iter().map(|edge| edge.of.to_string())));
         line("ready when", words::ready(&values, service));
+        line("healthy when", words::health(&values, service).unwrap_or_default());
         for (index, (name, setting)) in service.env.iter().enumerate() {
             let label = if index == 0 { "variables" } else { "" };
             line(label, format!("{name}={}", values.setting(setting)));

@@ -36,6 +36,10 @@ pub(crate) fn step(
             let pid = now.pid.map(|pid| format!(", process {pid}")).unwrap_or_default();
             (GOOD, "Adopted", format!("{name}{at}{pid}: not started by this stack"))
         }
+        Phase::Ready if before.is_some_and(|b| (b.phase, b.run) == (Phase::Unhealthy, now.run)) => {
+            (GOOD, "Healthy", name.to_string())
+        }
+        Phase::Unhealthy => (BAD, "Unhealthy", format!("{name}{because}")),
         Phase::Ready => (GOOD, "Ready", format!("{name}{at}{took}")),
         Phase::Succeeded if now.kind == Kind::Job => (GOOD, "Done", format!("{name}{took}")),
         Phase::Succeeded => (GOOD, "Ended", format!("{name}{because}")),
@@ -158,7 +162,12 @@ pub(crate) fn waiting<'a>(
             Phase::Waiting if !service.waiting_on.is_empty() => {
                 held_up.push(format!("{name}, which waits on {}", service.waiting_on.join(", ")));
             }
-            Phase::Waiting | Phase::Ready | Phase::Stopped | Phase::Succeeded | Phase::Failed => {}
+            Phase::Waiting
+            | Phase::Ready
+            | Phase::Unhealthy
+            | Phase::Stopped
+            | Phase::Succeeded
+            | Phase::Failed => {}
         }
     }
     match unbuilt.as_slice() {

@@ -41,6 +41,8 @@ pub(crate) struct ServiceJson {
     uses: Vec<UseJson>,
     /// All of these must pass; an empty list means ready when started.
     probes: Vec<ProbeJson>,
+    /// How it is checked while it is ready, null without checks.
+    health: Option<HealthJson>,
     /// The longest interval between two `WATCHDOG=1`, in milliseconds.
     watchdog_ms: Option<u128>,
     /// Paths of this machine that its container mounts.
@@ -120,6 +122,15 @@ enum ProbeJson {
     Command { command: Vec<String> },
 }
 
+/// The checks of a ready service: what is asked, and how often in milliseconds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+struct HealthJson {
+    probe: ProbeJson,
+    every_ms: u128,
+    /// Whether an unhealthy service is restarted.
+    restart: bool,
+}
+
 impl ServiceJson {
     pub(crate) fn new(values: &Values<'_>, service: &Service) -> Self {
         let ms = |duration: Duration| duration.as_millis();
@@ -157,6 +168,11 @@ impl ServiceJson {
             depends_on: service.depends_on.iter().map(dependency).collect(),
             uses: service.uses.iter().map(used).collect(),
             probes: service.probes.iter().map(|p| probe(values, service, p)).collect(),
+            health: service.health.as_ref().map(|health| HealthJson {
+                probe: probe(values, service, &health.probe),
+                every_ms: ms(health.every),
+                restart: health.restart,
+            }),
             watchdog_ms: service.watchdog.map(ms),
             volumes: service.volumes.clone(),
             self_probe: service.self_probe.clone(),

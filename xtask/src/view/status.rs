@@ -48,7 +48,7 @@ pub(crate) fn color(phase: Phase) -> &'static str {
         Phase::Ready | Phase::Succeeded => GOOD,
         Phase::Backoff | Phase::Stopping => WARN,
         Phase::Stopped => DIM,
-        Phase::Failed => BAD,
+        Phase::Unhealthy | Phase::Failed => BAD,
     }
 }
 

@@ -67,6 +67,10 @@ pub(crate) fn event(event: &Event) -> String {
             format!("extend timeout {service}, run {run}: by {by:?}")
         }
         Event::WatchdogPing { service, run } => format!("watchdog ping {service}, run {run}"),
+        Event::HealthChecked { service, run, failure } => {
+            let seen = failure.as_deref().unwrap_or("healthy");
+            format!("health checked {service}, run {run}: {seen}")
+        }
         Event::Exited { service, run, exit } => {
             let how = match exit {
                 Exit::Code(code) => format!("status {code}"),
@@ -105,6 +109,9 @@ pub(crate) fn effect(effect: &Effect) -> String {
             format!("probe {service}, run {run}: {} probes", probes.len())
         }
         Effect::StopProbes { service, run } => format!("stop probing {service}, run {run}"),
+        Effect::CheckHealth { service, run, .. } => {
+            format!("check the health of {service}, run {run}")
+        }
         Effect::CancelStart { service, run } => format!("cancel the start of {service}, run {run}"),
         Effect::InspectHolder { service, ports, .. } => {
             format!("find the port holder of {service}: {}", list(ports.iter().map(port)))

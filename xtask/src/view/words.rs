@@ -101,6 +101,15 @@ pub(crate) fn probe(values: &Values<'_>, service: &Service, probe: &Probe) -> St
         }
     }
 }
+
+/// The health checks of a service, if it has any.
+pub(crate) fn health(values: &Values<'_>, service: &Service) -> Option<String> {
+    let health = service.health.as_ref()?;
+    let restart = if health.restart { "; restarted when unhealthy" } else { "" };
+    let asked = probe(values, service, &health.probe);
+    Some(format!("{asked}, every {}{restart}", spell(health.every)))
+}
+
 pub(crate) fn stop(service: &Service) -> String {
     format!("{}, and killed after {}", service.stop.signal, spell(service.stop.timeout))
 }

@@ -31,6 +31,7 @@ mod found;
 mod generated;
 mod graphs;
 mod guardian;
+mod health;
 mod holding;
 mod interrupts;
 mod launcher;

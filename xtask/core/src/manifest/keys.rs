@@ -100,6 +100,9 @@ declare_keys! {
         "socket-activation", Boolean, "false", Reader::boolean, Replace;
     /// Probes that must all pass. [Readiness](#readiness) describes the default.
     ready: Option<At<Ready>> = "ready", Table(Ready::KEYS), "", shape::ready, Replace;
+    /// Checks of a service that is ready; none by default, since some services count requests.
+    /// [Health](#health) describes them.
+    health: Option<At<Health>> = "health", Table(Health::KEYS), "", shape::health, Replace;
     /// The service must send `WATCHDOG=1` at least this often.
     watchdog: Option<At<Duration>> =
         "watchdog", Duration, "", |r, k, v| r.wait(k, v, "10s"), Replace;
@@ -166,6 +169,22 @@ declare_keys! {
     /// A program and its arguments that must exit with 0.
     command: Option<Vec<TextAt>> = "command", Texts, "",
         |r, k, v| shape::nonempty(r, k, v, "program").map(|at| at.value), Replace;
+}
+
+declare_keys! {
+    /// The checks of `health`.
+    Health:
+    /// The path of a `GET` that must be answered with an expected status.
+    http: Option<TextAt> = "http", Text, "", shape::path, Replace;
+    /// The expected statuses of `http`; any 2xx by default.
+    status: Vec<u16> = "status", Statuses, "", shape::statuses, Replace;
+    /// The name of the port that is checked; the default port without it.
+    port: Option<TextAt> = "port", Text, "", Reader::string, Replace;
+    /// The time between two checks.
+    every: Option<At<Duration>> =
+        "every", Duration, "\"10s\"", |r, k, v| r.wait(k, v, "10s"), Replace;
+    /// Whether an unhealthy service is restarted.
+    restart: Option<At<bool>> = "restart", Boolean, "false", Reader::boolean, Replace;
 }
 
 declare_keys! {

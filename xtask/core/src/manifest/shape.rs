@@ -8,7 +8,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::declare::{Declared, Named};
-use super::keys::Ready;
+use super::keys::{Health, Ready};
 use super::reader::Reader;
 use super::suggest::list;
 use super::value::{Table, Value, ValueKind};
@@ -166,6 +166,21 @@ pub(crate) fn ready(reader: &mut Reader<'_>, key: &str, value: &Value) -> Option
             .at(reader.span(&value.bytes), "")
             .note(format!("probes are {}", list(probes)))
             .hint("name one of them, or remove `ready`");
+        reader.problem(problem);
+        return None;
+    }
+    Some(reader.at(&value.bytes, out))
+}
+
+/// `health = { http = "/healthz", ... }`.
+pub(crate) fn health(reader: &mut Reader<'_>, key: &str, value: &Value) -> Option<At<Health>> {
+    let table = reader.table(key, value)?;
+    reader.known_keys(table, &Health::names(), "`health`");
+    let out = Health::read_all(reader, table);
+    if table.get("http").is_none() {
+        let problem = Problem::error(Code::MissingKey, "`health` has no `http`")
+            .at(reader.span(&value.bytes), "")
+            .hint("add the path that is asked: `http = \"/healthz\"`");
         reader.problem(problem);
         return None;
     }

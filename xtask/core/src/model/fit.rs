@@ -36,6 +36,7 @@ pub(super) fn check(node: &Node, problems: &mut Vec<Problem>) {
             ("env-file", span(&settings.env_file)),
             ("cwd", span(&settings.cwd)),
             ("env", settings.env.first().map(|(name, _)| &name.span)),
+            ("health.restart", health_restart(settings)),
             ("args", settings.args.iter().flatten().next().map(|arg| &arg.span)),
         ];
         excluded("an external service", external, &keys, problems);
@@ -49,6 +50,7 @@ pub(super) fn check(node: &Node, problems: &mut Vec<Problem>) {
     } else if let Some(job) = job {
         let keys = [
             ("ready", span(&settings.ready)),
+            ("health", span(&settings.health)),
             ("watchdog", span(&settings.watchdog)),
             ("socket-activation", activated),
         ];
@@ -80,6 +82,12 @@ fn fixed_port(node: &Node, problems: &mut Vec<Problem>) {
         let hint = "add the `port` on which the program listens, or remove `fixed-port`";
         problems.push(problem.at(free.unwrap_or(fixed).clone(), "").hint(hint));
     }
+}
+
+/// The place of `restart = true` in `health`.
+fn health_restart(settings: &Settings) -> Option<&Span> {
+    let restart = settings.health.as_ref().map(|health| &health.value.restart)?;
+    span(restart).filter(|_| is_true(restart))
 }
 
 /// Reports a stop timeout of zero with a signal other than SIGKILL.

@@ -61,6 +61,7 @@ pub(crate) fn make(
     };
     let cwd = settings.cwd.as_ref().map_or(String::new(), |cwd| scope.path(cwd, problems));
     let probes = probes::probes(scope, &address, problems);
+    let health = probes::health(scope, &address, problems);
     let (uses, depends_on) = edges(scope, around.relaxed);
     let (restart, start_timeout) = match node.kind() {
         Kind::Service => (Restart::OnFailure, START_TIMEOUT),
@@ -85,6 +86,7 @@ pub(crate) fn make(
         depends_on,
         uses,
         probes,
+        health,
         watchdog: value(&settings.watchdog),
         volumes: volumes(scope, around.placement, problems),
         self_probe: settings

@@ -33,8 +33,8 @@ pub use request::{
     Building, Containers, Cycles, Isolation, Planned, Ports, Repair, Request, ShellOverride,
 };
 pub use service::{
-    Dependency, Deploy, LogLimits, Port, Probe, Program, Service, Setting, Source, Stop, Use,
-    Volume,
+    Dependency, Deploy, Health, LogLimits, Port, Probe, Program, Service, Setting, Source, Stop,
+    Use, Volume,
 };
 pub use text::{Piece, Text};
 

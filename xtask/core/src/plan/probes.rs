@@ -1,17 +1,21 @@
-//! The probes that find out whether a service is ready.
+//! The probes that find out whether a service is ready, and whether it stays healthy.
 //!
 //! It chooses the probes; the tool performs them.
 
 use alloc::vec::Vec;
+use core::time::Duration;
 
-use super::Probe;
 use super::endpoint::Endpoint;
 use super::scope::{Scope, Slot};
-use crate::manifest::At;
-use crate::manifest::at::{is_true, span};
+use super::{Health, Probe};
+use crate::manifest::at::{is_true, span, value};
 use crate::manifest::keys::Ready;
+use crate::manifest::{At, TextAt};
 use crate::problem::{Problem, Span};
 use crate::terms::Kind;
+
+/// The default time between two health checks.
+const HEALTH_EVERY: Duration = Duration::from_secs(10);
 
 /// The probes of one service; none means ready when started.
 pub(crate) fn probes(
@@ -51,7 +55,7 @@ fn declared(
     }
     if probe.http.is_some() || probe.tcp {
         let place = span(&probe.http).unwrap_or(&ready.span);
-        if let Some(port) = port(scope, address, probe, place, problems) {
+        if let Some(port) = port(scope, address, probe.port.as_ref(), place, problems) {
             if let Some(path) = &probe.http {
                 let (path, status) = (path.value.clone(), probe.status.clone());
                 out.push(Probe::Http { path, status, port });
@@ -71,16 +75,32 @@ fn declared(
     out
 }
 
+/// The health checks of one service, if it has any.
+pub(crate) fn health(
+    scope: &Scope<'_>,
+    address: &Endpoint,
+    problems: &mut Vec<Problem>,
+) -> Option<Health> {
+    let health = &scope.node.settings.health.as_ref()?.value;
+    let path = health.http.as_ref()?;
+    let port = port(scope, address, health.port.as_ref(), &path.span, problems)?;
+    Some(Health {
+        probe: Probe::Http { path: path.value.clone(), status: health.status.clone(), port },
+        every: value(&health.every).unwrap_or(HEALTH_EVERY),
+        restart: is_true(&health.restart),
+    })
+}
+
 /// The port that is probed.
 fn port(
     scope: &Scope<'_>,
     address: &Endpoint,
-    ready: &Ready,
+    port: Option<&TextAt>,
     place: &Span,
     problems: &mut Vec<Problem>,
 ) -> Option<usize> {
-    let name = ready.port.as_ref().map(|port| port.value.as_str());
-    let place = span(&ready.port).unwrap_or(place);
+    let name = port.map(|port| port.value.as_str());
+    let place = port.map_or(place, |port| &port.span);
     let found = address.find(&scope.node.name, name);
     found
         .map_err(|problem| problems.push(problem.at(place.clone(), "this probe needs a port")))

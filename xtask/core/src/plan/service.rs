@@ -52,6 +52,9 @@ pub struct Service {
     pub uses: Vec<Use>,
     /// All of them must pass; empty means ready when started.
     pub probes: Vec<Probe>,
+    /// How it is checked while it is ready; none without checks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<Health>,
     /// The longest time between two `WATCHDOG=1`.
     pub watchdog: Option<Duration>,
     /// Folders of this machine in its container.
@@ -262,6 +265,18 @@ pub enum Probe {
         /// Program and arguments.
         command: Vec<Text>,
     },
+}
+
+/// How a service is checked while it is ready.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Health {
+    /// What is asked.
+    pub probe: Probe,
+    /// The time between two checks.
+    pub every: Duration,
+    /// Whether an unhealthy service is restarted.
+    pub restart: bool,
 }
 
 /// Copies and limits for `export`. `up` ignores them.

@@ -111,7 +111,7 @@ impl Stack {
         match condition {
             Condition::Started => (node.is_started() && !node.is_due()) || (node.is_job() && done),
             Condition::Ready if node.is_job() => done,
-            Condition::Ready => node.is_ready() && !node.is_due(),
+            Condition::Ready => node.is_ready() && !node.is_unhealthy() && !node.is_due(),
             Condition::Succeeded => node.is_job() && done,
         }
     }

@@ -86,6 +86,8 @@ pub enum Effect {
     },
     /// Stop the probes of a run. Not answered.
     StopProbes { service: Name, run: Run },
+    /// Ask a ready service once. Answered by `HealthChecked`.
+    CheckHealth { service: Name, run: Run, probe: PreparedProbe },
     /// Signal the process group of a run, or the process of an adopted one. Not answered.
     Signal { service: Name, run: Run, signal: Signal },
     /// Report something to clients. Not answered.

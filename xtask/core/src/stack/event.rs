@@ -122,6 +122,14 @@ pub enum Event {
     ExtendTimeout { service: Name, run: Run, by: Duration },
     /// `WATCHDOG=1` of sd_notify.
     WatchdogPing { service: Name, run: Run },
+    /// A health check ended (answers [`super::Effect::CheckHealth`]).
+    HealthChecked {
+        service: Name,
+        run: Run,
+        /// One line: what was seen instead of an expected answer; none if the check passed.
+        #[serde(default)]
+        failure: Option<String>,
+    },
     /// The leader exited. Members of its process group may still run.
     Exited { service: Name, run: Run, exit: Exit },
     /// The process group is empty, and the leader is reaped. Always follows `Exited`.

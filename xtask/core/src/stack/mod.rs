@@ -14,6 +14,7 @@ mod deadlock;
 mod edges;
 pub mod effect;
 pub mod event;
+mod health;
 pub(crate) mod messages;
 mod node;
 mod phase;
@@ -245,6 +246,11 @@ impl Stack {
             }
             Event::WatchdogPing { service, run } => {
                 self.with_run(&service, run, effects, |stack, id, _| stack.watchdog_ping(id));
+            }
+            Event::HealthChecked { service, run, failure } => {
+                self.with_run(&service, run, effects, |stack, id, effects| {
+                    stack.health_checked(id, failure, effects);
+                });
             }
             Event::Exited { service, run, exit } => {
                 self.with_run(&service, run, effects, |stack, id, effects| {

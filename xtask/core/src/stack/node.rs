@@ -10,7 +10,7 @@ use core::time::Duration;
 use super::build::{Build, ProgramState};
 use super::edges::Edges;
 use super::event::{Fault, Run};
-use super::phase::{Check, Phase, Rest, RunOrigin, Stage, Starting, Stopping};
+use super::phase::{Check, NextCheck, Phase, Ready, Rest, RunOrigin, Stage, Starting, Stopping};
 use super::ports::{PortState, Ports};
 use super::transitions::Lifecycle;
 use crate::plan::{Program, Service};
@@ -247,6 +247,7 @@ impl Node {
             Phase::Rest(Rest::Succeeded) => snapshot::Phase::Succeeded,
             Phase::Rest(Rest::Failed { .. }) => snapshot::Phase::Failed,
             Phase::Starting(_) => snapshot::Phase::Starting,
+            Phase::Ready(_) if self.is_unhealthy() => snapshot::Phase::Unhealthy,
             Phase::Ready(_) => snapshot::Phase::Ready,
             Phase::Stopping(_) if self.wanted && self.is_lost() => snapshot::Phase::Failed,
             Phase::Stopping(_) => snapshot::Phase::Stopping,
@@ -265,7 +266,10 @@ impl Node {
             Phase::Rest(Rest::Stopped { .. } | Rest::Succeeded | Rest::Failed { .. }) => None,
             Phase::Starting(_) | Phase::Ready(_) if self.is_due() => None,
             Phase::Starting(starting) => starting.deadline,
-            Phase::Ready(ready) => ready.watchdog,
+            Phase::Ready(Ready { watchdog, health, .. }) => {
+                let check = if let NextCheck::At(at) = health.next { Some(at) } else { None };
+                watchdog.iter().copied().chain(check).min()
+            }
             Phase::Stopping(stopping) => stopping.stage.deadline(),
         }
     }

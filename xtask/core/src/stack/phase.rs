@@ -60,6 +60,28 @@ pub(crate) struct Ready {
     pub(crate) probes: usize,
     /// When the next `WATCHDOG=1` is due.
     pub(crate) watchdog: Option<Duration>,
+    pub(crate) health: Health,
+}
+
+/// The health checks of a ready run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Health {
+    pub(crate) next: NextCheck,
+    /// How many checks in a row failed.
+    pub(crate) failures: u32,
+    /// What the last check saw, if it failed.
+    pub(crate) seen: Option<String>,
+}
+
+/// When a ready run is checked next.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum NextCheck {
+    /// No check is planned.
+    #[default]
+    Off,
+    At(Duration),
+    /// A check is under way.
+    Asked,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -107,6 +107,9 @@ impl Stack {
             // Other services may run with the numbers of the old plan.
             node.ports.announced = numbers;
         }
+        if node.spec.health != spec.health {
+            node.lifecycle.forget_checks();
+        }
         node.spec = spec;
         let restarts = node.stopping().is_some_and(|stopping| stopping.then == Rest::Idle);
         let runs = node.is_running() || restarts;

@@ -118,12 +118,12 @@ impl Stack {
             self.stop_unless_needed(id, effects);
             return;
         }
-        if self.nodes[id].deadline().is_some_and(|deadline| deadline <= self.now) {
-            match self.nodes[id].phase() {
-                Phase::Starting(_) => self.time_out(id, effects),
-                Phase::Ready(_) => self.kill_unresponsive(id, effects),
-                Phase::Rest(_) | Phase::Stopping(_) => {}
-            }
+        let is_late = |deadline: Option<Duration>| deadline.is_some_and(|at| at <= self.now);
+        match self.nodes[id].phase() {
+            Phase::Starting(starting) if is_late(starting.deadline) => self.time_out(id, effects),
+            Phase::Ready(ready) if is_late(ready.watchdog) => self.kill_unresponsive(id, effects),
+            Phase::Ready(_) => self.check_health(id, effects),
+            Phase::Starting(_) | Phase::Rest(_) | Phase::Stopping(_) => {}
         }
     }
 

@@ -100,7 +100,7 @@ impl Stack {
                 }
                 snapshot::Phase::Stopped if state == State::Ready => state = State::Stopped,
                 snapshot::Phase::Stopped => {}
-                snapshot::Phase::Failed => state = State::Failed,
+                snapshot::Phase::Unhealthy | snapshot::Phase::Failed => state = State::Failed,
             }
         }
         state
@@ -226,6 +226,7 @@ impl Stack {
                 let holder = &self.nodes[self.stopping_dependent(id)?].spec.name;
                 Some(format!("stops after `{holder}`"))
             }
+            Phase::Ready(_) if node.is_unhealthy() => self.unhealthy(id),
             Phase::Starting(_) | Phase::Ready(_) if node.observed.fault == Some(Fault::Pause) => {
                 Some(messages::PAUSED.to_string())
             }

@@ -141,7 +141,7 @@ impl Stack {
     }
 
     /// Restarts after a pause, or gives up after too many restarts.
-    fn try_again(&mut self, id: Id, reason: &str) -> Rest {
+    pub(super) fn try_again(&mut self, id: Id, reason: &str) -> Rest {
         let now = self.now;
         let Node { retries, observed, .. } = &mut self.nodes[id];
         retries.again.retain(|at| now.saturating_sub(*at) < WINDOW);

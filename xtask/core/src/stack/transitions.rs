@@ -29,7 +29,9 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::event::Run;
-use super::phase::{Check, Launched, Phase, Ready, Rest, Stage, Starting, Stopping};
+use super::phase::{
+    Check, Health, Launched, NextCheck, Phase, Ready, Rest, Stage, Starting, Stopping,
+};
 use crate::snapshot::Failure;
 use crate::terms::Kind;
 
@@ -167,7 +169,7 @@ impl Lifecycle {
     /// All probes passed. `watchdog` is the deadline of the first ping.
     pub(super) fn become_ready(&mut self, watchdog: Option<Duration>) {
         if let Phase::Starting(Starting { pid, probes, .. }) = self.phase {
-            self.phase = Phase::Ready(Ready { pid, probes, watchdog });
+            self.phase = Phase::Ready(Ready { pid, probes, watchdog, health: Health::default() });
         }
     }
 
@@ -191,6 +193,29 @@ impl Lifecycle {
     pub(super) fn reset_watchdog(&mut self, next: Option<Duration>) {
         if let Phase::Ready(ready) = &mut self.phase {
             ready.watchdog = ready.watchdog.and(next);
+        }
+    }
+
+    /// The time of the next health check.
+    pub(super) fn plan_check(&mut self, next: NextCheck) {
+        if let Phase::Ready(ready) = &mut self.phase {
+            ready.health.next = next;
+        }
+    }
+
+    /// Other checks replace those of the run.
+    pub(super) fn forget_checks(&mut self) {
+        if let Phase::Ready(ready) = &mut self.phase {
+            ready.health = Health::default();
+        }
+    }
+
+    /// A health check passed, or failed because of what it saw.
+    pub(super) fn note_check(&mut self, failure: Option<String>) {
+        if let Phase::Ready(Ready { health, .. }) = &mut self.phase {
+            health.next = NextCheck::Off;
+            health.failures = failure.as_ref().map_or(0, |_| health.failures.saturating_add(1));
+            health.seen = failure;
         }
     }
 

@@ -38,7 +38,8 @@ fn documented_default_changes_no_plan() {
     for key in SETTINGS {
         match key.takes {
             Type::Table(inner) => {
-                let first = if key.name == "ready" { "http = \"/\"" } else { "" };
+                let needs_http = matches!(key.name, "ready" | "health");
+                let first = if needs_http { "http = \"/\"" } else { "" };
                 let plain = format!("{} = {{ {first} }}", key.name);
                 for key_inside in inner.iter().filter(|key| !key.default.is_empty()) {
                     let comma = if first.is_empty() { "" } else { ", " };

@@ -45,6 +45,8 @@ const KEYS: &[&str] = &[
     "host",
     "socket-activation",
     "ready",
+    "health",
+    "every",
     "watchdog",
     "args",
     "env",
@@ -188,12 +190,14 @@ fn section(random: &mut Random) -> Table {
         return any_table(random, 3);
     }
     let mut entries = Vec::new();
-    for name in ["depends-on", "uses", "args", "ports", "ready", "env", "url", "cwd", "command"] {
+    for name in
+        ["depends-on", "uses", "args", "ports", "ready", "health", "env", "url", "cwd", "command"]
+    {
         if !random.chance(4) {
             continue;
         }
         let kind = match name {
-            "ready" => ValueKind::Table(any_table(random, 1)),
+            "ready" | "health" => ValueKind::Table(any_table(random, 1)),
             "ports" => {
                 let number = i64::try_from(random.below(9)).unwrap();
                 let port = placed(random, ValueKind::Integer(number));

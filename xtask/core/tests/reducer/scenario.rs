@@ -109,6 +109,12 @@ impl Scenario {
         self.event(Event::ProbeSeen { service, run, probe, seen: seen.to_owned() });
     }
 
+    pub(crate) fn health_checked(&mut self, name: &str, failure: Option<&str>) {
+        let (service, run) = (Name::from(name), self.run(name));
+        let failure = failure.map(str::to_owned);
+        self.event(Event::HealthChecked { service, run, failure });
+    }
+
     pub(crate) fn exited(&mut self, name: &str, exit: Exit) {
         let (service, run) = (Name::from(name), self.run(name));
         self.event(Event::Exited { service, run, exit });
@@ -207,6 +213,7 @@ impl Scenario {
             | Effect::CancelStart { .. }
             | Effect::Signal { .. }
             | Effect::Report(_)
+            | Effect::CheckHealth { .. }
             | Effect::End => {}
         }
     }
@@ -247,6 +254,14 @@ impl Scenario {
     pub(crate) fn signalled(&self) -> Vec<String> {
         self.named(|effect| match effect {
             Effect::Signal { service, signal: Signal::Stop(_), .. } => Some(service),
+            _ => None,
+        })
+    }
+
+    /// The services whose health is checked because of the last event.
+    pub(crate) fn checked(&self) -> Vec<String> {
+        self.named(|effect| match effect {
+            Effect::CheckHealth { service, .. } => Some(service),
             _ => None,
         })
     }

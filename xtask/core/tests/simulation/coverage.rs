@@ -7,11 +7,12 @@ use xtask_core::snapshot::Phase;
 use xtask_core::stack::{Effect, Event, Report};
 use xtask_core::terms::Name;
 
-const PHASES: [Phase; 9] = [
+const PHASES: [Phase; 10] = [
     Phase::Waiting,
     Phase::Building,
     Phase::Starting,
     Phase::Ready,
+    Phase::Unhealthy,
     Phase::Backoff,
     Phase::Stopping,
     Phase::Stopped,
@@ -19,7 +20,7 @@ const PHASES: [Phase; 9] = [
     Phase::Failed,
 ];
 
-const EVENTS: [&str; 28] = [
+const EVENTS: [&str; 29] = [
     "apply",
     "take-down",
     "restart",
@@ -44,6 +45,7 @@ const EVENTS: [&str; 28] = [
     "status",
     "extend-timeout",
     "watchdog-ping",
+    "health-checked",
     "exited",
     "gone",
     "calls",
@@ -152,6 +154,7 @@ fn describe(event: &Event) -> (&'static str, Option<Vec<&Name>>) {
         Event::Status { service, .. } => ("status", one(service)),
         Event::ExtendTimeout { service, .. } => ("extend-timeout", one(service)),
         Event::WatchdogPing { service, .. } => ("watchdog-ping", one(service)),
+        Event::HealthChecked { service, .. } => ("health-checked", one(service)),
         Event::Exited { service, .. } => ("exited", one(service)),
         Event::Gone { service, .. } => ("gone", one(service)),
     }

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use xtask_core::plan::{Faults, Plan, Probe, Program, Service, StartOrder};
+use xtask_core::plan::{Faults, Health, Plan, Probe, Program, Service, StartOrder};
 use xtask_core::terms::{Adopt, Condition, Kind, Name, Restart};
 
 use crate::random::Random;
@@ -69,7 +69,7 @@ impl Workspace {
     pub(crate) fn edit(&mut self, random: &mut Random) {
         let index = random.below(self.services.len());
         let service = &mut self.services[index];
-        match random.below(9) {
+        match random.below(10) {
             0 => {
                 service.args =
                     vec![support::setting(format!("v{}", random.below(9)).as_str().into())]
@@ -85,6 +85,7 @@ impl Workspace {
             }
             6 => self.connect(random, index),
             7 => self.swap_ports(random, index),
+            8 => service.health = health(random, service),
             _ => self.add_use(random, index),
         }
     }
@@ -197,6 +198,7 @@ pub(crate) fn random_service(random: &mut Random, name: &str) -> Service {
         service.socket_activation = !external && random.chance(60);
     }
     service.probes = probes(random, &service);
+    service.health = health(random, &service);
     service.restart = policy(random);
     service.adopt = *random.pick(&[Adopt::SameBinary, Adopt::SameBinary, Adopt::Any, Adopt::Never]);
     service.start_timeout = random.millis(500..40_000);
@@ -216,6 +218,15 @@ pub(crate) fn probes(random: &mut Random, service: &Service) -> Vec<Probe> {
         out.push(Probe::Notify);
     }
     out
+}
+
+fn health(random: &mut Random, service: &Service) -> Option<Health> {
+    let possible = service.kind == Kind::Service && !service.ports.is_empty();
+    (possible && random.chance(60)).then(|| Health {
+        probe: Probe::Http { path: "/healthz".to_owned(), status: Vec::new(), port: 0 },
+        every: random.millis(200..6_000),
+        restart: random.chance(20),
+    })
 }
 
 fn policy(random: &mut Random) -> Restart {

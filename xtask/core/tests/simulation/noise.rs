@@ -22,7 +22,7 @@ pub(crate) fn event(random: &mut Random, known: &[(Name, Run)]) -> Event {
         _ => u64::try_from(random.below(usize::try_from(last).unwrap())).unwrap(),
     };
     let present_message = run == last && random.chance(80);
-    match random.below(if present_message { 4 } else { 22 }) {
+    match random.below(if present_message { 4 } else { 24 }) {
         0 => Event::Status { service, run, status: "busy".to_owned() },
         1 => Event::ExtendTimeout { service, run, by: random.millis(0..30_000) },
         2 => Event::WatchdogPing { service, run },
@@ -62,6 +62,10 @@ pub(crate) fn event(random: &mut Random, known: &[(Name, Run)]) -> Event {
         }
         17 => Event::PortsLost { service, run: other_run(run, last) },
         19 => Event::PortsChecked { service, failures: Vec::new() },
+        20 => {
+            let failure = random.chance(50).then(|| "late".to_owned());
+            Event::HealthChecked { service, run, failure }
+        }
         _ => {
             let failure = BindFailure::Other { port: 1, error: "late".to_owned() };
             Event::BindFailed { service, failure, others: Vec::new() }

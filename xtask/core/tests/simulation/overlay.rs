@@ -112,4 +112,7 @@ fn change(random: &mut Random, workspace: &mut Workspace, index: usize) {
         }
         _ => service.args = vec![support::setting("overlaid".into())],
     }
+    if service.kind == Kind::Job || service.ports.is_empty() {
+        service.health = None;
+    }
 }

@@ -176,6 +176,13 @@ impl World {
                     self.probe(now, service, *run, probe.index);
                 }
             }
+            Effect::CheckHealth { service, run, .. } => {
+                let failure = self.fault(93).then(|| "status 503".to_owned());
+                let event = Event::HealthChecked { service: service.clone(), run: *run, failure };
+                // Slow answers keep the wait for a stack at rest short.
+                let delay = if self.without_faults { 10_000..60_000 } else { 0..2_500 };
+                self.soon(now, delay, event);
+            }
             Effect::Signal { service, run, signal } => {
                 let kill = match signal {
                     Signal::Stop(_) => false,

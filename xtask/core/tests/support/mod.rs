@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use xtask_core::plan::{
-    Dependency, Plan, Port, Probe, Program, Service, Setting, Source, Stop, Text, Use,
+    Dependency, Health, Plan, Port, Probe, Program, Service, Setting, Source, Stop, Text, Use,
 };
 use xtask_core::terms::{Adopt, Condition, Kind, Name, Place, Restart};
 
@@ -52,6 +52,7 @@ pub(crate) fn service(name: &str) -> Service {
         depends_on: Vec::new(),
         uses: Vec::new(),
         probes: Vec::new(),
+        health: None,
         watchdog: None,
         placement: xtask_core::terms::Placement::Process,
         volumes: Vec::new(),
@@ -81,6 +82,7 @@ pub(crate) trait With: Sized {
     fn arg(self, arg: &str) -> Self;
     fn calls(self, variable: &str, of: &str) -> Self;
     fn watchdog(self, every: Duration) -> Self;
+    fn health(self, every: Duration, restart: bool) -> Self;
     fn adopts(self, adopt: Adopt) -> Self;
 }
 
@@ -162,6 +164,11 @@ impl With for Service {
     }
     fn watchdog(mut self, every: Duration) -> Self {
         self.watchdog = Some(every);
+        self
+    }
+    fn health(mut self, every: Duration, restart: bool) -> Self {
+        let probe = Probe::Http { path: "/healthz".to_owned(), status: Vec::new(), port: 0 };
+        self.health = Some(Health { probe, every, restart });
         self
     }
     fn adopts(mut self, adopt: Adopt) -> Self {

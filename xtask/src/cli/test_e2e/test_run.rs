@@ -9,7 +9,7 @@ use tokio::process::Command;
 use tokio::time::timeout;
 use xtask_client::STACK_VARIABLE;
 use xtask_client::harness::{OWNER_VARIABLE, SHAPE_VARIABLE};
-use xtask_client::protocol::{Reply, Request};
+use xtask_client::protocol::{Ask, Reply, Request};
 use xtask_client::snapshot::Snapshot;
 
 use super::arguments::up_arguments;
@@ -177,7 +177,8 @@ fn report_kills(kills: u32, seed: u64) {
 /// Reads all messages of the supervisor up to now, so that a crash at the end counts. Returns the
 /// last state; none if the supervisor has exited.
 async fn last_messages(session: &mut Session, crashes: &mut Crashes) -> Option<Snapshot> {
-    let Ok(Reply::Snapshot(last)) = session.connection.call(Request::Status).await else {
+    let Ok(Reply::Snapshot(last)) = session.connection.call(Request::Status { ask: Ask::No }).await
+    else {
         return None;
     };
     // Earlier messages are queued; do not wait for later ones.

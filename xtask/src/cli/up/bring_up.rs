@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use anyhow::bail;
 use tokio::time::{Instant, sleep_until};
 use xtask_client::connection::update;
-use xtask_client::protocol::{Reply, Request};
+use xtask_client::protocol::{Ask, Reply, Request};
 use xtask_client::snapshot::{Phase, ServiceSnapshot, Snapshot};
 use xtask_core::plan::{Plan, Port};
 use xtask_core::stack::ServiceAddress;
@@ -50,6 +50,8 @@ pub(crate) struct BringUp<'a> {
     pub(crate) known: Vec<Name>,
     /// What a detached `up` looks at again before it reports success.
     pub(super) arrivals: Arrivals,
+    /// Whether the services that were running before were asked whether they still answer.
+    asked: bool,
     /// The state before the bring-up.
     before: Snapshot,
     build_ok: Option<bool>,
@@ -76,6 +78,7 @@ impl<'a> BringUp<'a> {
             keep_going,
             known: Vec::new(),
             arrivals: Arrivals::default(),
+            asked: false,
             before,
             build_ok: None,
             applied: false,
@@ -110,7 +113,11 @@ impl<'a> BringUp<'a> {
         let mut status_request = None;
         loop {
             if let Some(result) = self.result() {
-                return Ok(result);
+                if result != BringUpResult::Ready || self.asked {
+                    return Ok(result);
+                }
+                self.ask().await?;
+                continue;
             }
             let report_at = self.reporter.waiting_report_at;
             let look_at = self.arrivals.look_at(Instant::now());
@@ -145,11 +152,22 @@ impl<'a> BringUp<'a> {
                 () = sleep_until(report_at) => {
                     if self.reporter.schedule_waiting_report() {
                         // `Status` makes the supervisor look for deadlocks.
-                        status_request = Some(self.session.connection.send(Request::Status).await?);
+                        status_request = Some(self.session.connection.send(Request::Status { ask: Ask::No }).await?);
                     }
                 }
             }
         }
+    }
+
+    /// Asks the services that this bring-up kept. The others have just passed their probes.
+    async fn ask(&mut self) -> anyhow::Result<()> {
+        self.asked = true;
+        let kept: Vec<Name> = kept(&self.before, &self.services()).into_iter().cloned().collect();
+        if !kept.is_empty() {
+            let snapshot = self.session.connection.ask(Ask::Only(kept)).await?;
+            self.apply(Reply::Snapshot(snapshot))?;
+        }
+        Ok(())
     }
 
     /// The present state of the plan's services, dependencies first.

@@ -46,14 +46,19 @@ pub(super) fn cause(
 /// Prints what failed and why, and returns the exit code.
 pub(crate) async fn report(up: &mut BringUp<'_>, paths: &StackPaths) -> anyhow::Result<Exit> {
     // Dependents fail a moment after the cause, so the state is read again.
-    up.session.snapshot = up.session.connection.status().await?;
-    for dead in up.arrivals.dead(Instant::now()) {
+    let snapshot = up.session.connection.status().await?;
+    let before = std::mem::replace(&mut up.session.snapshot, snapshot);
+    let dead = up.arrivals.dead(Instant::now()).map(|dead| {
+        let reason = dead.reason.as_ref().map(|reason| format!("{reason} right after its start"));
+        let (phase, failure) = (Phase::Failed, Some(Failure::Start));
+        ServiceSnapshot { phase, failure, reason, ..dead.clone() }
+    });
+    // What only this command found out.
+    let silent = before.services.into_iter().filter(|service| service.phase == Phase::Unhealthy);
+    for found in silent.chain(dead) {
         let mut services = up.session.snapshot.services.iter_mut();
-        if let Some(service) = services.find(|service| service.name == dead.name) {
-            let reason =
-                dead.reason.as_ref().map(|reason| format!("{reason} right after its start"));
-            let (phase, failure) = (Phase::Failed, Some(Failure::Start));
-            *service = ServiceSnapshot { phase, failure, reason, ..dead.clone() };
+        if let Some(service) = services.find(|service| service.name == found.name) {
+            *service = found;
         }
     }
     let services = up.services();

@@ -2,7 +2,7 @@
 //!
 //! Ctrl-C leaves a stack running that another command started.
 
-use xtask_client::protocol::{Reply, Request};
+use xtask_client::protocol::{Ask, Reply, Request};
 use xtask_client::snapshot::State;
 
 use super::bring_up::BringUp;
@@ -79,7 +79,7 @@ pub(crate) async fn end(
 ) -> anyhow::Result<Exit> {
     let mut signals = 1;
     // The last report of calls between services, before they stop.
-    let status = up.session.connection.send(Request::Status).await.ok();
+    let status = up.session.connection.send(Request::Status { ask: Ask::No }).await.ok();
     let _ = up.session.connection.send(Request::Shutdown { now: false }).await;
     loop {
         let is_idle = !logs.as_ref().is_some_and(Logs::is_printing);

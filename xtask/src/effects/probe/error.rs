@@ -1,12 +1,13 @@
 //! Why an attempt of a probe did not pass, or a probe can never pass.
 
 use std::io;
+use std::time::Duration;
 
 use xtask_core::stack::event::PortHolder;
 use xtask_core::stack::{Exit, exit_text};
 use xtask_core::terms::duration::spell;
 
-use crate::effects::probe::{CALL_TIMEOUT, COMMAND_TIMEOUT};
+use crate::effects::probe::COMMAND_TIMEOUT;
 
 /// What an attempt saw instead of a pass; [`crate::effects::RunEvents`] renders it into an event.
 #[derive(Debug, thiserror::Error)]
@@ -17,8 +18,8 @@ pub(crate) enum Error {
     Reset,
     #[error("{0}")]
     Call(io::Error),
-    #[error("no answer within {}", spell(CALL_TIMEOUT))]
-    Timeout,
+    #[error("no answer within {}", spell(*.0))]
+    Timeout(Duration),
     #[error("failed to resolve `{host}`: {error}")]
     Resolve { host: String, error: io::Error },
     #[error("status {0}{accepting}", accepting = accepting(*.0))]

@@ -6,6 +6,7 @@
 
 mod error;
 pub(crate) mod http;
+pub(crate) mod question;
 
 use std::io;
 use std::net::SocketAddr;
@@ -33,7 +34,7 @@ use crate::system::{port_holder, socket, tcp};
 const PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(250));
 
 /// How long one attempt to connect and get an answer may take.
-const CALL_TIMEOUT: Duration = Duration::from_secs(2);
+pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(2);
 
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -141,11 +142,7 @@ impl PollingProbe {
                     Some(queued) => request.answer(queued).await?,
                     None => within_timeout(request.get(address)).await?,
                 };
-                let expected = match status.as_slice() {
-                    [] => (200..300).contains(&answered),
-                    listed => listed.contains(&answered),
-                };
-                if !expected {
+                if !is_expected(status, answered) {
                     return Err(Error::Status(answered));
                 }
                 address
@@ -210,6 +207,14 @@ async fn run(exec: &Exec) -> io::Result<Exit> {
     Ok(wait_for_exit(&child.0).await)
 }
 
+/// Whether a status is one of these, or any 2xx if there are none.
+fn is_expected(statuses: &[u16], answered: u16) -> bool {
+    match statuses {
+        [] => (200..300).contains(&answered),
+        listed => listed.contains(&answered),
+    }
+}
+
 /// The address at which to call a host.
 async fn resolve(host: &str, port: u16) -> Result<SocketAddr, Error> {
     match socket::lookup(host, port).await {
@@ -222,5 +227,5 @@ async fn within_timeout<T, E: Into<Error>>(
     call: impl Future<Output = Result<T, E>>,
 ) -> Result<T, Error> {
     let answered = tokio::time::timeout(CALL_TIMEOUT, call).await;
-    answered.map_err(|_| Error::Timeout)?.map_err(Into::into)
+    answered.map_err(|_| Error::Timeout(CALL_TIMEOUT))?.map_err(Into::into)
 }

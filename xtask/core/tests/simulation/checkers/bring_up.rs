@@ -46,8 +46,14 @@ pub(super) fn check(history: &History, now: Duration, effect: &Effect) -> Verdic
         Effect::Report(Report::Phase { service: name, phase, .. }) => {
             let service = &history.services[name];
             let ready = service.run.as_ref().is_some_and(|run| run.is_ready() && !run.job);
+            let unhealthy = service.run.as_ref().is_some_and(|run| run.health.is_unhealthy());
             match phase {
-                Phase::Ready => demand!(ready, "ready", "`{name}` is reported as ready"),
+                Phase::Ready => {
+                    demand!(ready && !unhealthy, "ready", "`{name}` is reported as ready");
+                }
+                Phase::Unhealthy => {
+                    demand!(ready && unhealthy, "health", "`{name}` is reported as unhealthy");
+                }
                 Phase::Succeeded => {
                     demand!(service.succeeded, "succeeded", "`{name}` is reported as succeeded");
                 }
@@ -180,7 +186,8 @@ fn reachable<'a>(history: &'a History, from: &'a Name) -> BTreeSet<&'a Name> {
 }
 
 fn is_ready(service: &ServiceHistory) -> bool {
-    if service.is_job() { service.succeeded } else { service.is_ready() }
+    let unhealthy = service.run.as_ref().is_some_and(|run| run.health.is_unhealthy());
+    if service.is_job() { service.succeeded } else { service.is_ready() && !unhealthy }
 }
 
 fn is_started(service: &ServiceHistory) -> bool {

@@ -13,7 +13,7 @@ use xtask_core::stack::{BindFailure, Command, Effect, Event, Exit, Fault, Report
 use xtask_core::terms::Name;
 
 use super::adoption::origin;
-use super::service::{Crash, Origin, Position, RunHistory, ServiceHistory};
+use super::service::{Crash, HealthHistory, Origin, Position, RunHistory, ServiceHistory};
 
 #[derive(Default)]
 pub(crate) struct History {
@@ -138,6 +138,7 @@ impl History {
             | Event::ProbePassed { service, run, .. }
             | Event::ExtendTimeout { service, run, .. }
             | Event::WatchdogPing { service, run }
+            | Event::HealthChecked { service, run, .. }
             | Event::Exited { service, run, .. }
             | Event::Gone { service, run } => {
                 if self.run(service, *run).is_some()
@@ -236,6 +237,11 @@ impl History {
                     service.inspecting = true;
                 }
             }
+            Effect::CheckHealth { service, run, .. } => {
+                if let Some(run) = self.run(service, *run) {
+                    (run.health.checking, run.health.checks) = (true, run.health.checks + 1);
+                }
+            }
             Effect::CancelStart { service, run } => {
                 if let Some(run) = self.run(service, *run) {
                     run.cancelled = true;
@@ -254,9 +260,15 @@ impl History {
     fn signal(&mut self, now: Duration, name: &Name, run: Run, signal: &Signal) {
         let injected = self.is_pending(name, Fault::Kill);
         let Some(service) = self.services.get_mut(name) else { return };
+        let present = service.run.as_ref();
+        let unhealthy = present.is_some_and(|run| service.must_restart_unhealthy(run));
         let Some(run) = service.run.as_mut().filter(|this| this.number == run) else { return };
         match signal {
             Signal::Stop(_) => {
+                if run.exit.is_none() && unhealthy {
+                    // It counts as a crash.
+                    service.last.crashed = self.position;
+                }
                 run.stop_requested_at = run.stop_requested_at.or(Some(now));
                 run.stop_deadline = Some(now + service.spec.stop.timeout);
             }
@@ -314,6 +326,7 @@ impl History {
             ended_by_itself: false,
             last_ping: None,
             fault: None,
+            health: HealthHistory::default(),
         });
     }
 }
@@ -339,6 +352,9 @@ fn apply<'a>(
     service.build_pending = matches!(spec.program, Program::Artifact { .. });
     service.build_failed = false;
     service.forget_refusal();
+    if let Some(run) = service.run.as_mut().filter(|_| service.spec.health != spec.health) {
+        run.health = HealthHistory { checks: run.health.checks, ..HealthHistory::default() };
+    }
     service.spec = spec.clone();
     service.add_edges();
     (service.last.applied, service.last.requested) = (position, position);
@@ -421,6 +437,11 @@ fn run_event(service: &mut ServiceHistory, position: Position, now: Duration, ev
             run.stop_deadline = run.stop_deadline.map(|_| now + *by);
         }
         Event::WatchdogPing { .. } => run.last_ping = Some(now),
+        Event::HealthChecked { failure, .. } if run.health.checking => {
+            let health = &mut run.health;
+            (health.checking, health.answered_at) = (false, Some(now));
+            health.failures = if failure.is_some() { health.failures + 1 } else { 0 };
+        }
         Event::Exited { exit, .. } => {
             run.exit = Some(*exit);
             run.ended_by_itself = run.stop_requested_at.is_none() && run.kill_sent_at.is_none();

@@ -6,6 +6,7 @@
 mod adoption;
 mod bring_up;
 mod contexts;
+mod health;
 mod history;
 mod service;
 mod stack;
@@ -97,11 +98,13 @@ impl Checkers {
             take_down::check(history, now, effect)?;
             contexts::check(history, effect)?;
             adoption::check(history, effect)?;
+            health::check(history, now, effect)?;
             stack::check(history, effect, unexpected)?;
             stack::waits_for_closing_port(event, effect)?;
             history.effect(now, effect);
         }
         history.note_kept_ports();
+        health::noticed(history, event)?;
         stack::bounded(history, &effects)?;
         stack::fixed_point(stack, now)?;
         stack::no_wait_for_failed_dependency(history)?;
@@ -115,6 +118,7 @@ impl Checkers {
 
     /// Checks a stack a long time after the last fault.
     pub(crate) fn at_rest(&self, stack: &Stack) -> Verdict {
+        health::checked(&self.history)?;
         stack::all_settled(&self.history, self.latest, stack)
     }
 

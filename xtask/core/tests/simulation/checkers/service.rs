@@ -126,6 +126,26 @@ pub(crate) struct RunHistory {
     pub(crate) last_ping: Option<Duration>,
     /// The fault that a test injected.
     pub(crate) fault: Option<Fault>,
+    pub(crate) health: HealthHistory,
+}
+
+/// The health checks of a run.
+#[derive(Default)]
+pub(crate) struct HealthHistory {
+    /// Whether a check is not answered yet.
+    pub(crate) checking: bool,
+    pub(crate) answered_at: Option<Duration>,
+    /// How many checks there were.
+    pub(crate) checks: u32,
+    /// How many checks in a row failed.
+    pub(crate) failures: u32,
+}
+
+impl HealthHistory {
+    /// Whether the last three checks failed.
+    pub(crate) fn is_unhealthy(&self) -> bool {
+        self.failures >= 3
+    }
 }
 
 impl RunHistory {
@@ -202,6 +222,11 @@ impl ServiceHistory {
 
     pub(crate) fn is_ready(&self) -> bool {
         self.wanted && self.run.as_ref().is_some_and(RunHistory::is_ready)
+    }
+
+    /// Whether its metadata asks for the restart of its unhealthy run.
+    pub(crate) fn must_restart_unhealthy(&self, run: &RunHistory) -> bool {
+        run.health.is_unhealthy() && self.spec.health.as_ref().is_some_and(|health| health.restart)
     }
 
     pub(crate) fn depends_on(&self, name: &Name) -> bool {

@@ -87,7 +87,8 @@ fn order(history: &History, now: Duration, service: &ServiceHistory, run: &RunHi
         let both_stop = !service.wanted && !other.wanted;
         demand!(!both_stop, "take-down", "`{name}` is stopped before `{dependent}`");
         let restarts = other.wanted && other.has_restart_edge_on(name) && process.exit.is_none();
-        let late = now >= run.start_deadline;
+        // As after a crash, the dependents stop beside it.
+        let late = now >= run.start_deadline || service.must_restart_unhealthy(run);
         // A later plan added the dependent: a pending stop waits for it only if it stops anyway.
         let added = run.stop_pending && process.stop_requested_at.is_none();
         demand!(
@@ -102,8 +103,10 @@ fn order(history: &History, now: Duration, service: &ServiceHistory, run: &RunHi
 /// A wanted run keeps running unless there is a reason to stop it.
 fn reason(history: &History, now: Duration, service: &ServiceHistory, run: &RunHistory) -> Verdict {
     let late = !run.is_ready() && now >= run.start_deadline;
+    let unhealthy = service.must_restart_unhealthy(run);
     let mut visited = BTreeSet::new();
-    let has_reason = !service.wanted || late || must_restart(history, service, &mut visited);
+    let has_reason =
+        !service.wanted || late || unhealthy || must_restart(history, service, &mut visited);
     demand!(has_reason, "left alone", "`{}` is stopped without a reason", service.spec.name);
     Ok(())
 }
@@ -123,7 +126,7 @@ fn must_restart<'a>(
         || service.spec.depends_on.iter().filter(|edge| edge.restart).any(|edge| {
             let on = &history.services[&edge.on];
             on.crash.is_some()
-                || on.run.as_ref().is_none_or(is_new)
+                || on.run.as_ref().is_none_or(|run| is_new(run) || on.must_restart_unhealthy(run))
                 || must_restart(history, on, visited)
         })
 }

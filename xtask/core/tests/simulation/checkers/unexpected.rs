@@ -22,6 +22,7 @@ impl History {
             | Event::Status { service, run, .. }
             | Event::ExtendTimeout { service, run, .. }
             | Event::WatchdogPing { service, run }
+            | Event::HealthChecked { service, run, .. }
             | Event::Exited { service, run, .. }
             | Event::Gone { service, run } => (service, *run),
             _ => return false,
@@ -52,7 +53,10 @@ impl History {
             | Event::ProbeSeen { service, run, .. }
             | Event::Status { service, run, .. }
             | Event::ExtendTimeout { service, run, .. }
-            | Event::WatchdogPing { service, run } => self.is_impossible(service, *run, |_| false),
+            | Event::WatchdogPing { service, run }
+            | Event::HealthChecked { service, run, .. } => {
+                self.is_impossible(service, *run, |_| false)
+            }
             Event::Linked { service, .. }
             | Event::Accepted { service, .. }
             | Event::BuildFailed { service, .. } => self
