@@ -34,6 +34,7 @@ mod test;
 mod test_e2e;
 mod up;
 mod verify_deps;
+mod visible;
 mod wait;
 
 use std::path::PathBuf;
@@ -227,8 +228,18 @@ fn run_command() -> Exit {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            let _ = error.print();
-            return if error.use_stderr() { Exit::USAGE } else { Exit::DONE };
+            let text = error.render().ansi().to_string();
+            return match error.use_stderr() {
+                true => {
+                    print::lines(&text);
+                    Exit::USAGE
+                }
+                // A broken pipe is no error.
+                false => {
+                    print::out(&text).ok();
+                    Exit::DONE
+                }
+            };
         }
     };
     if let Some(choice) = color::choose(cli.global.color) {

@@ -1,5 +1,8 @@
 //! Output of commands: the result on standard output, everything else on standard error.
 //!
+//! All text passes [`visible`]: names, command lines and values come from anywhere. The lines of a
+//! message after the first are indented, so that none of them looks like a message of its own.
+//!
 //! A broken pipe on standard output ends the command with success. Errors on standard error are
 //! ignored.
 
@@ -11,9 +14,14 @@ use crate::view::style::{BAD, BOLD, RESET};
 
 use super::color::is_set;
 use super::stderr;
+use super::visible::{visible, visible_json};
 
 /// Writes to standard output. The stream removes colours that [`super::color`] turned off.
 pub(crate) fn out(text: &str) -> io::Result<()> {
+    write(&visible(text))
+}
+
+fn write(text: &str) -> io::Result<()> {
     let mut stream = anstream::stdout().lock();
     stream.write_all(text.as_bytes())?;
     stream.flush()
@@ -30,24 +38,25 @@ pub(crate) fn bytes(bytes: &[u8]) -> io::Result<()> {
 pub(crate) fn json(value: &impl Serialize) -> anyhow::Result<()> {
     let mut line = serde_json::to_string(value)?;
     line.push('\n');
-    Ok(out(&line)?)
+    Ok(write(&visible_json(&line))?)
 }
 
 /// As [`json`], indented.
 pub(crate) fn json_pretty(value: &impl Serialize) -> anyhow::Result<()> {
     let mut text = serde_json::to_string_pretty(value)?;
     text.push('\n');
-    Ok(out(&text)?)
+    Ok(write(&visible_json(&text))?)
 }
 
 /// A line of progress on standard error in cargo's manner: a right-aligned verb and an object.
 pub(crate) fn progress(color: &str, verb: &str, text: &str) {
+    let text = indented(text, "             ");
     stderr::write(format!("{}{color}{verb:>12}{RESET} {text}\n", clear_line()));
 }
 
 /// A plain message on standard error.
 pub(crate) fn line(text: &str) {
-    stderr::write(format!("{}{text}\n", clear_line()));
+    stderr::write(format!("{}{}\n", clear_line(), visible(text)));
 }
 
 /// Whole lines on standard error, if there are any.
@@ -57,6 +66,11 @@ pub(crate) fn lines(text: &str) {
     }
 }
 
+/// A text whose lines after the first begin with `indent`.
+fn indented(text: &str, indent: &str) -> String {
+    visible(text).trim_end_matches('\n').replace('\n', &format!("\n{indent}"))
+}
+
 /// Cargo may be drawing its progress bar on this line.
 fn clear_line() -> &'static str {
     if std::io::stderr().is_terminal() && !is_set("CI") { "\r\x1b[K" } else { "" }
@@ -64,7 +78,7 @@ fn clear_line() -> &'static str {
 
 /// An error on standard error, and the way out if there is one.
 pub(crate) fn error(message: &str, hint: Option<&str>) {
-    line(&format!("{BAD}error{RESET}{BOLD}: {message}{RESET}"));
+    line(&format!("{BAD}error{RESET}{BOLD}: {}{RESET}", indented(message, "  ")));
     if let Some(text) = hint {
         self::hint(text);
     }
@@ -72,5 +86,5 @@ pub(crate) fn error(message: &str, hint: Option<&str>) {
 
 /// One command or edit that helps.
 pub(crate) fn hint(text: &str) {
-    line(&format!("  {BOLD}hint:{RESET} {text}"));
+    line(&format!("  {BOLD}hint:{RESET} {}", indented(text, "    ")));
 }

@@ -148,8 +148,8 @@ pub(crate) fn describe(pid: i32) -> PortHolder {
         proc::executable(pid).map_or_else(|| proc::name(pid), |executable| executable.path);
     PortHolder {
         pid: u32::try_from(pid).unwrap_or_default(),
-        program,
-        command: proc::arguments(pid).join(" "),
+        program: proc::one_line(&program),
+        command: proc::command_line(pid),
         user: user_of(&proc::file(pid, "")),
         connection: None,
         stack: stack_of(pid).map(Box::new),

@@ -108,6 +108,16 @@ pub(crate) fn name(pid: i32) -> String {
     String::from_utf8_lossy(&name).trim_end().to_owned()
 }
 
+/// The command line of a process on one line.
+pub(crate) fn command_line(pid: i32) -> String {
+    one_line(&arguments(pid).join(" "))
+}
+
+/// A text of another program for a message: a line break in it must not begin a line there.
+pub(crate) fn one_line(text: &str) -> String {
+    text.replace('\n', "\\n")
+}
+
 /// The command line of a process, its own name first.
 pub(crate) fn arguments(pid: i32) -> Vec<String> {
     let line = std::fs::read(file(pid, "cmdline")).unwrap_or_default();

@@ -249,7 +249,7 @@ pub(crate) fn mark_of(pid: i32) -> Mark {
 }
 
 fn command_of(pid: i32) -> String {
-    let line = proc::arguments(pid).join(" ");
+    let line = proc::command_line(pid);
     line.trim_end().chars().filter(|c| !c.is_control()).take(LONGEST_COMMAND).collect()
 }
 

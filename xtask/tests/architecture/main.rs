@@ -112,6 +112,11 @@ fn supervisor_code_uses_no_printing_macro() {
 }
 
 #[test]
+fn text_reaches_the_terminal_through_one_filter() {
+    holds(sources().iter().flat_map(rules::unfiltered));
+}
+
+#[test]
 fn core_is_no_std_and_forbids_unsafe() {
     let lib = fs::read_to_string(root().join("xtask/core/src/lib.rs")).unwrap();
     for line in ["#![no_std]", "#![forbid(unsafe_code)]"] {

@@ -104,6 +104,34 @@ pub(crate) fn prints(file: &File) -> Vec<String> {
         .collect()
 }
 
+/// The files of the tool that may take a standard stream: those that filter text for a terminal,
+/// write the supervisor's log, ask whether there is a terminal, or pass on what cargo prints.
+const STREAMS: [&str; 6] = [
+    "xtask/src/cli/color.rs",
+    "xtask/src/cli/print.rs",
+    "xtask/src/cli/stderr.rs",
+    "xtask/src/cli/test_e2e/test_run.rs",
+    "xtask/src/cli/up/build.rs",
+    "xtask/src/system/say.rs",
+];
+
+/// Other ways to a terminal than the filter in `cli/print.rs`.
+pub(crate) fn unfiltered(file: &File) -> Vec<String> {
+    let is_tool = file.path.starts_with("xtask/src/") && !file.path.contains("/tests");
+    if !is_tool || STREAMS.contains(&&*file.path) {
+        return Vec::new();
+    }
+    let product = file.text.split("#[cfg(test)]").next().unwrap_or_default();
+    let macros = ["print!(", "println!(", "eprint!(", "eprintln!("];
+    let ways = ["io::stdout()", "io::stderr()", "anstream::stdout()", "anstream::stderr()"];
+    let lines = (1..).zip(product.lines());
+    let found = lines.filter(|(_, line)| {
+        let code = line.split("//").next().unwrap_or_default();
+        macros.iter().chain(&ways).any(|way| code.contains(way)) && !code.contains("is_terminal()")
+    });
+    found.map(|(line, _)| format!("{}:{line}: text bypasses `cli/print.rs`", file.path)).collect()
+}
+
 fn is_view(path: &str) -> bool {
     path.starts_with("xtask/src/view/") && !path.ends_with("/tests.rs")
 }

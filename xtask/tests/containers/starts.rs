@@ -204,7 +204,7 @@ fn local_image_is_never_pulled() {
 }
 
 #[test]
-fn no_variable_stands_in_an_argument() {
+fn no_argument_contains_a_variable() {
     let fixture = safe()
         .workspace(
             "env = { API_TOKEN = \"told-1\", DOCKER_PASSWORD = \"told-2\", \

@@ -191,3 +191,21 @@ fn check_warns_of_ports_for_outgoing_connections() {
     let checked = below.xtask(&["check"]).ends_with(0);
     assert!(!checked.stderr.contains("outgoing"), "{checked}");
 }
+
+#[test]
+fn port_holder_forges_no_line() {
+    use std::os::unix::process::CommandExt as _;
+
+    let number = free_port();
+    let mut holder = std::process::Command::new(misbehave());
+    holder.arg0("A\x1b]52;c;ZXZpbA==\x07B\u{9b}2J\u{202e}C\nerror: forged line\nD");
+    holder.args(["--listen-at", &format!("127.0.0.1:{number}"), "--http", "200"]);
+    let mut holder = holder.spawn().unwrap();
+    eventually(SOON, "the holder", || TcpStream::connect(("127.0.0.1", number)).ok());
+    let fixture = stand(&[("shop", SERVE, &format!("port = {number}\n"))]).write();
+    let refused = fixture.xtask(&["up", "-d"]).ends_with(5);
+    holder.kill().unwrap();
+    holder.wait().unwrap();
+    let refused = refused.says("A\\u{1b}]52;c;ZXZpbA==\\u{7}B\\u{9b}2J\\u{202e}C\\nerror: forged");
+    assert!(!refused.stderr.contains("\nerror: forged"), "{refused}");
+}

@@ -24,7 +24,7 @@ const REPLICAS: usize = 3;
 /// The role that owns the databases.
 const ROLE: &str = "app";
 
-/// Its password.
+/// The password of the role.
 const PASSWORD: &str = "known";
 
 /// The job that imports the sample through `users` and `todo`.

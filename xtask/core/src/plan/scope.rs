@@ -109,7 +109,7 @@ impl Scope<'_> {
             }
             Asks::StackSecret => {
                 if matches!(used, Slot::Path | Slot::SelfProbe) {
-                    let message = "the stack's secret cannot stand in a path or an image";
+                    let message = "a path or an image cannot contain the stack's secret";
                     return Err(
                         Problem::error(Code::BadTemplate, message).hint("hand it over in `env`")
                     );

@@ -188,7 +188,8 @@ impl Stack {
         }
     }
 
-    /// Requests a new run for this reason, and one of each dependent that restarts with the service.
+    /// Requests a new run for this reason, and one of each dependent that restarts with the
+    /// service.
     pub(super) fn replace(&mut self, id: Id, reason: Option<String>) {
         let node = &mut self.nodes[id];
         node.due_reason = reason;

@@ -1,8 +1,8 @@
 //! Forwards connections from the stack's network to a process that listens on loopback.
 //!
 //! A caller from another network is closed at once: a process on loopback is not meant for the
-//! machine's neighbours. It does not interpret the bytes. While the process does not listen, a caller's connection
-//! is closed at once.
+//! machine's neighbours. So is every caller while the process does not listen. This module does
+//! not interpret the bytes.
 
 use std::io;
 use std::net::SocketAddr;
