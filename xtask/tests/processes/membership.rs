@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use xtask_test_support::stand::SERVE;
-use xtask_test_support::{Fixture, misbehave};
+use xtask_test_support::stand::{SERVE, phase, stand};
+use xtask_test_support::{Fixture, alive, misbehave};
 
 /// Whether this machine and user can try a wrapper.
 fn is_usable(wrapper: &str) -> bool {
@@ -35,4 +35,21 @@ fn listener_in_its_own_session_is_the_service() {
         assert!(printed.contains("draining"), "{wrapper}: {printed}");
         fixture.is_quiet();
     }
+}
+
+#[test]
+fn deaf_child_of_a_job_holds_no_dependent() {
+    let job = "kind = \"job\"\nstop = { timeout = \"600s\" }\n";
+    let fixture = stand(&[
+        ("job", "--grandchild-setsid --exit-after 0", job),
+        ("after", SERVE, "port = 0\ndepends-on = [\"job\"]\n"),
+    ])
+    .write();
+    fixture.xtask(&["up", "-d"]).ends_with(0);
+    assert_eq!((&*phase(&fixture, "job"), &*phase(&fixture, "after")), ("succeeded", "ready"));
+    let logs = fixture.xtask(&["logs", "job"]).ends_with(0).stdout;
+    let child = logs.split("grandchild ").nth(1).unwrap().lines().next().unwrap();
+    assert!(alive(child.trim().parse().unwrap()), "the child still runs");
+    fixture.xtask(&["down", "--now"]).ends_with(0);
+    fixture.is_quiet();
 }

@@ -107,7 +107,8 @@ impl Stack {
 
     fn condition_holds(&self, node: &Node, condition: Condition) -> bool {
         // A job whose program is being built may have to run again first.
-        let done = *node.phase() == Phase::Rest(Rest::Succeeded) && !node.is_building();
+        let outdated = node.stopping().is_some() && node.may_be_outdated();
+        let done = node.has_succeeded() && !node.is_building() && !outdated;
         match condition {
             Condition::Started => (node.is_started() && !node.is_due()) || (node.is_job() && done),
             Condition::Ready if node.is_job() => done,

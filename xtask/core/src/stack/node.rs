@@ -190,11 +190,11 @@ impl Node {
         self.stopping().is_some_and(|stopping| stopping.stage == Stage::Lost)
     }
 
-    /// Whether its run did the work of a job, even if its process group still has members.
+    /// Whether its run did the work of a job, even if processes that it left still run.
     pub(crate) fn has_succeeded(&self) -> bool {
         match self.phase() {
             Phase::Rest(rest) => *rest == Rest::Succeeded,
-            Phase::Stopping(stopping) => stopping.then == Rest::Succeeded,
+            Phase::Stopping(stopping) => stopping.then == Rest::Succeeded && !self.is_due(),
             Phase::Starting(_) | Phase::Ready(_) => false,
         }
     }
@@ -216,6 +216,12 @@ impl Node {
     /// Whether a build is under way that may replace its program.
     pub(crate) fn is_building(&self) -> bool {
         self.build.state.is_under_way()
+    }
+
+    /// Whether its run did the work of a job. A later request is compared with that run once the
+    /// processes that it left are gone, which never happens if they survive SIGKILL.
+    pub(crate) fn has_done_its_work(&self) -> bool {
+        self.has_succeeded() && !(self.is_lost() && self.may_be_outdated())
     }
 
     /// Whether its run may differ from what is wanted.
@@ -249,6 +255,7 @@ impl Node {
             Phase::Starting(_) => snapshot::Phase::Starting,
             Phase::Ready(_) if self.is_unhealthy() => snapshot::Phase::Unhealthy,
             Phase::Ready(_) => snapshot::Phase::Ready,
+            Phase::Stopping(_) if self.has_done_its_work() => snapshot::Phase::Succeeded,
             Phase::Stopping(_) if self.wanted && self.is_lost() => snapshot::Phase::Failed,
             Phase::Stopping(_) => snapshot::Phase::Stopping,
         }

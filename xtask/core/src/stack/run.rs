@@ -188,13 +188,9 @@ impl Stack {
         if self.nodes[id].origin() == Some(RunOrigin::Evicted) {
             return self.end_foreign_run(id, Rest::Idle);
         }
-        let now = self.now;
         let node = &mut self.nodes[id];
         if node.stopping().is_some() {
             node.lifecycle.gone(node.wanted);
-            if node.has_succeeded() {
-                node.observed.ready_at = Some(now);
-            }
         }
     }
 

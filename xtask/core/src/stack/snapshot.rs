@@ -220,6 +220,7 @@ impl Stack {
                 | Rest::Stopped { reason }
                 | Rest::Failed { reason, .. },
             ) => Some(reason.clone()),
+            Phase::Stopping(_) if node.has_done_its_work() => None,
             Phase::Stopping(_) if node.is_lost() => Some(messages::LOST.to_string()),
             Phase::Stopping(stopping) => stopping.reason.clone(),
             Phase::Starting(_) | Phase::Ready(_) if node.is_due() => {
@@ -257,7 +258,7 @@ fn failure(node: &Node) -> Option<Failure> {
     if let Some(refusal) = node.ports.refusal.as_ref().filter(|_| node.is_running()) {
         return Some(refusal.failure);
     }
-    (node.wanted && node.is_lost()).then_some(Failure::Start)
+    (node.wanted && node.is_lost() && !node.has_done_its_work()).then_some(Failure::Start)
 }
 
 fn millis(duration: Option<Duration>) -> Option<u64> {

@@ -182,6 +182,7 @@ impl Stack {
         if then == Rest::Succeeded {
             let since = self.nodes[id].starting().map(|starting| starting.since);
             self.nodes[id].observed.ready = since.map(|since| self.now.saturating_sub(since));
+            self.nodes[id].observed.ready_at = Some(self.now);
         }
         let give_up = self.now.saturating_add(PATIENCE);
         self.nodes[id].lifecycle.leader_exited(give_up, reason, then);

@@ -66,7 +66,7 @@ fn started_condition_needs_only_started() {
 }
 
 #[test]
-fn job_succeeds_once_its_group_is_gone() {
+fn job_succeeds_once_its_process_has() {
     let mut s = Scenario::of([
         service("migrate").job(),
         service("b").after("migrate", Condition::Succeeded),
@@ -74,10 +74,26 @@ fn job_succeeds_once_its_group_is_gone() {
     s.start("migrate");
     assert_eq!(s.phase("migrate"), Phase::Starting);
     s.exited("migrate", Exit::Code(0));
-    assert_eq!(s.spawned(), [""; 0]);
-    s.gone("migrate");
+    // The processes that it left receive the stop signal, and hold no dependent.
+    assert_eq!(s.signalled(), ["migrate"]);
     assert_eq!(s.phase("migrate"), Phase::Succeeded);
     assert_eq!(s.spawned(), ["b"]);
+    s.start("b");
+    assert_eq!(s.state(), State::Ready);
+    s.gone("migrate");
+    assert_eq!(s.phase("migrate"), Phase::Succeeded);
+}
+
+#[test]
+fn next_run_waits_for_what_a_job_left() {
+    let mut s = Scenario::of([service("migrate").job()]);
+    s.start("migrate");
+    s.exited("migrate", Exit::Code(0));
+    s.restart(&["migrate"]);
+    assert_eq!(s.phase("migrate"), Phase::Stopping);
+    assert_eq!(s.spawned(), [""; 0]);
+    s.gone("migrate");
+    assert_eq!(s.spawned(), ["migrate"]);
 }
 
 #[test]

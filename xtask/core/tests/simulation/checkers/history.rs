@@ -10,7 +10,7 @@ use xtask_core::snapshot::Phase;
 use xtask_core::stack::effect::PreparedProbe;
 use xtask_core::stack::event::InspectionResult;
 use xtask_core::stack::{BindFailure, Command, Effect, Event, Exit, Fault, Report, Run, Signal};
-use xtask_core::terms::Name;
+use xtask_core::terms::{Kind, Name};
 
 use super::adoption::origin;
 use super::service::{Crash, HealthHistory, Origin, Position, RunHistory, ServiceHistory};
@@ -448,6 +448,9 @@ fn run_event(service: &mut ServiceHistory, position: Position, now: Duration, ev
             if run.ended_by_itself {
                 service.crash = Some(Crash { at: now, injected: run.fault.is_some() });
                 service.last.crashed = position;
+                let again = service.last.restart_requested > service.last.started;
+                let done = *exit == Exit::Code(0) && !again && !run.cancelled;
+                service.succeeded = done && service.wanted && service.spec.kind == Kind::Job;
             }
         }
         Event::Gone { .. } => {

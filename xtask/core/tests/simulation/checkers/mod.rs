@@ -108,6 +108,7 @@ impl Checkers {
         stack::bounded(history, &effects)?;
         stack::fixed_point(stack, now)?;
         stack::no_wait_for_failed_dependency(history)?;
+        stack::jobs_succeed_with_their_process(history)?;
         self.steps += 1;
         if self.steps.is_multiple_of(7) {
             stack::worklist(history, stack)?;

@@ -10,6 +10,7 @@ use xtask_core::terms::{Adopt, Condition, Name};
 
 use super::bring_up::{declared_numbers, together};
 use super::service::{Origin, ServiceHistory};
+use super::take_down::calls_for_new_run;
 use super::{History, Verdict, demand};
 
 /// Checks an effect before it is recorded.
@@ -99,6 +100,20 @@ pub(super) fn no_wait_for_failed_dependency(history: &History) -> Verdict {
             let ended = matches!(phase, Phase::Failed | Phase::Stopped);
             let on = &edge.on;
             demand!(!ended, "failed dependency", "`{name}` waits for `{on}`, which is {phase:?}");
+        }
+    }
+    Ok(())
+}
+
+/// A job has succeeded when its process has, whatever that left behind.
+pub(super) fn jobs_succeed_with_their_process(history: &History) -> Verdict {
+    for service in history.services.values().filter(|service| service.succeeded) {
+        let asked = service.last.requested > service.last.started;
+        let is_current = !asked && !calls_for_new_run(history, service);
+        let ended = service.run.as_ref().is_some_and(|run| run.started && run.ended_by_itself);
+        if ended && service.wanted && is_current {
+            let (name, stops) = (&service.spec.name, service.phase == Phase::Stopping);
+            demand!(!stops, "job succeeds", "`{name}` has succeeded and is stopping");
         }
     }
     Ok(())
