@@ -262,7 +262,11 @@ pub fn update(snapshot: &mut Snapshot, reply: Reply) -> bool {
                 }
             }
         }
-        Reply::Done | Reply::StartedAs { .. } | Reply::Report(_) | Reply::Refused { .. } => {
+        Reply::Done
+        | Reply::StartedAs { .. }
+        | Reply::Flags { .. }
+        | Reply::Report(_)
+        | Reply::Refused { .. } => {
             return false;
         }
     }

@@ -4,7 +4,7 @@
 //! clients are the same program, and a request with another [`VERSION`] is refused.
 
 use serde::{Deserialize, Serialize};
-use xtask_core::plan::{Plan, Service};
+use xtask_core::plan::{KeptFlags, Plan, Service};
 use xtask_core::snapshot::{ServiceSnapshot, Snapshot, State};
 use xtask_core::stack::{Fault, LinkedProgram, Report};
 use xtask_core::terms::Name;
@@ -54,7 +54,12 @@ pub enum Request {
         plan: Box<Plan>,
         /// Whether the stack shuts down when this connection closes.
         hold: bool,
+        /// The flags that the stack keeps from now on; none to leave them as they are.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        flags: Option<Box<KeptFlags>>,
     },
+    /// Send the flags that the stack keeps, and what runs: one [`Reply::Flags`].
+    Flags,
     /// Change whether the stack shuts down when this connection closes.
     Hold {
         /// Whether it shuts down.
@@ -162,6 +167,13 @@ pub enum Reply {
     StartedAs {
         /// The service with the values that the run got; none without a run.
         service: Option<Box<Service>>,
+    },
+    /// The flags that the stack keeps.
+    Flags {
+        /// The flags of all commands since it was started.
+        flags: Box<KeptFlags>,
+        /// The services that should run.
+        running: Vec<Name>,
     },
     /// A message for the user.
     Report(Report),

@@ -27,7 +27,7 @@ pub(crate) struct EnvArgs {
 
 pub(crate) fn run(global: &Global, args: &EnvArgs) -> anyhow::Result<Exit> {
     let services = std::slice::from_ref(&args.service);
-    let loaded = load::plan(global, services, |request| args.stack.shape(request))?;
+    let loaded = load::plan_kept(global, services, |request| args.stack.shape(request))?;
     let running = block_on(stack::status(&loaded.paths, Ask::No))?;
     let plan = &loaded.plan;
     let Some(service) = plan.service(&args.service) else { return Ok(Exit::DONE) };

@@ -29,7 +29,7 @@ pub(crate) struct ExplainArgs {
 
 pub(crate) fn run(global: &Global, args: &ExplainArgs) -> anyhow::Result<Exit> {
     let services = std::slice::from_ref(&args.service);
-    let loaded = load::plan(global, services, |request| args.stack.shape(request))?;
+    let loaded = load::plan_kept(global, services, |request| args.stack.shape(request))?;
     // A renamed workspace may have a stack that runs since before.
     let paths = find::at(Path::new(&loaded.plan.workspace), &loaded.plan.stack)?.paths;
     let (running, run) = block_on(async {

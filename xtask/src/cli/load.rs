@@ -5,13 +5,14 @@ use std::path::Path;
 use anyhow::Context;
 use xtask_client::StackPaths;
 use xtask_client::paths::DEFAULT_STACK;
-use xtask_core::plan::{Isolation, Plan, Planned, Request};
+use xtask_core::plan::{Isolation, KeptFlags, Plan, Planned, Request};
 use xtask_core::problem::Problem;
 use xtask_core::terms::Name;
 
 use super::error::Error;
 use super::exit::Exit;
-use super::{Global, print, stack};
+use super::{Global, block_on, print, stack};
+use crate::session::connect;
 use crate::system::argument_size::longest_text;
 use crate::view::problem::{count, render};
 use crate::view::style::{BOLD, RESET, WARN};
@@ -24,6 +25,8 @@ pub(crate) struct Loaded {
     pub(crate) services: Vec<Name>,
     pub(crate) paths: StackPaths,
     pub(crate) files: WorkspaceFiles,
+    /// The flags of earlier commands that this one adds to.
+    pub(crate) kept: KeptFlags,
 }
 
 /// The result of planning, with its problems.
@@ -31,6 +34,7 @@ pub(crate) struct Inspected {
     pub(crate) files: WorkspaceFiles,
     pub(crate) outcome: Planned,
     pub(crate) paths: StackPaths,
+    pub(crate) kept: KeptFlags,
 }
 
 /// Plans what the command line requests; `shape` adds the options of the command. Prints the
@@ -43,9 +47,18 @@ pub(crate) fn plan(
     accept(inspect(global, services, Scope::Request, shape)?)
 }
 
+/// As [`plan`], with the flags that the stack keeps. An isolated stack keeps none.
+pub(crate) fn plan_kept(
+    global: &Global,
+    services: &[String],
+    shape: impl FnOnce(&mut Request),
+) -> anyhow::Result<Loaded> {
+    accept(inspect_kept(global, services, Scope::Request, shape)?)
+}
+
 /// Prints the problems and returns the plan if there is one.
 pub(crate) fn accept(inspected: Inspected) -> anyhow::Result<Loaded> {
-    let Inspected { files, outcome, paths } = inspected;
+    let Inspected { files, outcome, paths, kept } = inspected;
     show_problems(&files, &outcome.problems);
     let Planned { plan, services, problems, notices, .. } = outcome;
     let Some(plan) = plan else {
@@ -57,7 +70,7 @@ pub(crate) fn accept(inspected: Inspected) -> anyhow::Result<Loaded> {
         let text = format!("`{}` of {} comes from the shell", notice.variable, services.join(", "));
         print::progress(WARN, "Note", &text);
     }
-    Ok(Loaded { plan, services, paths, files })
+    Ok(Loaded { plan, services, paths, files, kept })
 }
 
 /// As [`plan`], but prints nothing and accepts problems.
@@ -69,6 +82,26 @@ pub(crate) fn inspect(
     services: &[String],
     scope: Scope<'_>,
     shape: impl FnOnce(&mut Request),
+) -> anyhow::Result<Inspected> {
+    inspect_with(global, services, scope, shape, false)
+}
+
+/// As [`inspect`], with the flags that the stack keeps. Call it outside of a runtime.
+pub(crate) fn inspect_kept(
+    global: &Global,
+    services: &[String],
+    scope: Scope<'_>,
+    shape: impl FnOnce(&mut Request),
+) -> anyhow::Result<Inspected> {
+    inspect_with(global, services, scope, shape, true)
+}
+
+fn inspect_with(
+    global: &Global,
+    services: &[String],
+    scope: Scope<'_>,
+    shape: impl FnOnce(&mut Request),
+    keeps_flags: bool,
 ) -> anyhow::Result<Inspected> {
     let here = std::env::current_dir().context("failed to find the current folder")?;
     let (files, found) = workspace::read(&here, global.manifest_path.as_deref())?;
@@ -86,13 +119,19 @@ pub(crate) fn inspect(
         ..Request::default()
     };
     shape(&mut request);
+    if keeps_flags && request.isolation == Isolation::Shared {
+        let state = block_on(async {
+            Ok(connect::kept_flags(&paths, || stack::report_silence(&paths)).await?)
+        })?;
+        (request.kept, request.running) = state.unwrap_or_default();
+    }
     if files.workspace.manifests.iter().any(|manifest| manifest.text.contains("${stack.secret}")) {
         let exported = request.isolation == Isolation::Elsewhere;
         let secret = secret::of(&paths, exported);
         request.secret = secret.context("failed to make the secret of the stack")?;
     }
     let outcome = planning::plan(&files, found, &request, scope);
-    Ok(Inspected { files, outcome, paths })
+    Ok(Inspected { files, outcome, paths, kept: request.kept })
 }
 
 /// Prints problems as rustc does.

@@ -2,7 +2,7 @@
 //! options to a request, and planning checks their values.
 
 use clap::{Args, ValueEnum};
-use xtask_core::plan::{Building, Containers, Cycles, Isolation, Ports, Request};
+use xtask_core::plan::{Building, Containers, Cycles, Isolation, KeptFlags, Ports, Request};
 
 /// Options that select the graph.
 #[derive(Clone, Debug, Default, Args)]
@@ -114,6 +114,19 @@ impl StackArgs {
     }
 }
 
+impl StackArgs {
+    /// The flags of this command that a stack keeps.
+    pub(crate) fn kept(&self, build: &BuildArgs) -> KeptFlags {
+        KeptFlags {
+            overlays: self.plan.overlays.with.clone(),
+            variables: self.plan.env.clone(),
+            auto_ports: self.ports == Some(PortsWhen::Auto),
+            containers: self.containers.as_ref().map(|names| names.iter().cloned().collect()),
+            profile: build.typed_profile().map(str::to_owned),
+        }
+    }
+}
+
 impl ProgramArgs {
     pub(crate) fn shape(&self, request: &mut Request) {
         self.build.shape(request);
@@ -129,11 +142,19 @@ impl BuildArgs {
     }
 
     pub(crate) fn profile(&self) -> &str {
-        match &self.profile {
-            Some(profile) => profile,
-            None if self.release => "release",
-            None => "dev",
+        self.typed_profile().unwrap_or("dev")
+    }
+
+    /// Builds with the profile of an earlier command, unless this one names another.
+    pub(crate) fn keep_profile(&mut self, kept: Option<&str>) {
+        if self.typed_profile().is_none() {
+            self.profile = kept.map(str::to_owned);
         }
+    }
+
+    /// The profile, if the command line names one.
+    pub(crate) fn typed_profile(&self) -> Option<&str> {
+        self.profile.as_deref().or(self.release.then_some("release"))
     }
 
     /// The same options for cargo.

@@ -63,7 +63,7 @@ pub(crate) fn run(global: &Global, args: &RestartArgs) -> anyhow::Result<Exit> {
             },
         );
     }
-    let inspected = load::inspect(global, &args.services, Scope::Request, |_| {})?;
+    let inspected = load::inspect_kept(global, &args.services, Scope::Request, |_| {})?;
     place::settle(Path::new(&inspected.files.workspace.root), &inspected.paths)?;
     block_on(async {
         // A mistake in the metadata matters only to a stack that runs.
@@ -88,7 +88,8 @@ async fn build(
     session: &mut Session,
     loaded: &Loaded,
 ) -> anyhow::Result<Vec<(Vec<Name>, LinkedProgram)>> {
-    target::refuse_shared(loaded, "dev", "restart")?;
+    let profile = loaded.kept.profile.as_deref().unwrap_or("dev");
+    target::refuse_shared(loaded, profile, "restart")?;
     image::check_engine(&loaded.plan).await?;
     let mut interrupts = Interrupts::new()?;
     let mut build = Build::start(loaded, false)?;
@@ -132,7 +133,7 @@ async fn apply(
     let context = Box::new(context::of_this_process());
     session.request(Request::Context { context }).await?;
     let names: Vec<Name> = plan.services.iter().map(|service| service.name.clone()).collect();
-    session.request(Request::Apply { plan: Box::new(plan), hold: false }).await?;
+    session.request(Request::Apply { plan: Box::new(plan), hold: false, flags: None }).await?;
     for (mut services, program) in programs {
         services.retain(|service| names.contains(service));
         session.request(Request::Linked { services, program }).await?;

@@ -17,6 +17,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
 use xtask_client::protocol::{Answer, Reply, Request};
+use xtask_core::plan::KeptFlags;
 use xtask_core::stack::{Effect, Event, Report, Stack};
 use xtask_core::terms::Name;
 
@@ -78,6 +79,8 @@ pub(crate) struct Driver {
     after_accepts: BTreeMap<ConnectionId, u64>,
     looks: Looks,
     applied: bool,
+    /// The flags of `up` that the stack keeps.
+    flags: KeptFlags,
     leaving: bool,
     /// When everything that still runs is killed.
     kill_at: Option<Instant>,
@@ -117,6 +120,7 @@ impl Driver {
             after_accepts: BTreeMap::new(),
             looks: Looks::default(),
             applied: false,
+            flags: KeptFlags::default(),
             leaving: false,
             kill_at: None,
             guardian,

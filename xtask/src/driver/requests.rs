@@ -80,6 +80,7 @@ impl Driver {
                 }
             }
             Request::Watch => Ok(self.watch(connection)),
+            Request::Flags => Ok(self.kept_flags()),
             Request::StartedAs { service } => {
                 Ok(Reply::StartedAs { service: self.started_as(&service).map(Box::new) })
             }
@@ -100,7 +101,12 @@ impl Driver {
     fn change(&mut self, connection: ConnectionId, request: Request) -> Result<(), Refusal> {
         match request {
             Request::Context { context } => self.take_context(connection, *context),
-            Request::Apply { plan, hold } => return self.apply(connection, *plan, hold),
+            Request::Apply { plan, hold, flags } => {
+                self.apply(connection, *plan, hold)?;
+                if let Some(flags) = flags {
+                    self.flags = *flags;
+                }
+            }
             Request::Hold { hold } => self.hold(connection, hold),
             Request::Building { pid } => {
                 if let Some(compilers) = Compilers::led_by(pid) {
@@ -138,9 +144,16 @@ impl Driver {
             Request::Status { .. }
             | Request::Watch
             | Request::StartedAs { .. }
+            | Request::Flags
             | Request::BuildEnded { .. } => {}
         }
         Ok(())
+    }
+
+    fn kept_flags(&self) -> Reply {
+        let services = self.stack.snapshot().services.into_iter();
+        let running = services.filter(|service| service.wanted).map(|service| service.name);
+        Reply::Flags { flags: Box::new(self.flags.clone()), running: running.collect() }
     }
 
     pub(crate) fn snapshot(&self) -> Snapshot {

@@ -11,7 +11,7 @@ use xtask_client::connection::{self, Connection, update};
 use xtask_client::paths::Endpoint;
 use xtask_client::protocol::{Ask, Reply, Request};
 use xtask_client::snapshot::Snapshot;
-use xtask_core::plan::Service;
+use xtask_core::plan::{KeptFlags, Service};
 use xtask_core::terms::Name;
 
 use super::Error;
@@ -138,6 +138,20 @@ pub(crate) async fn started_as(paths: &StackPaths, name: &Name) -> Result<Option
     match connection.call(Request::StartedAs { service: name.clone() }).await? {
         Reply::StartedAs { service } => Ok(service.map(|service| *service)),
         _ => Ok(None),
+    }
+}
+
+/// The flags that a running stack keeps, and the services that should run; none if nothing runs.
+/// A supervisor of another build may know no such request.
+pub(crate) async fn kept_flags(
+    paths: &StackPaths,
+    on_slow: impl FnOnce(),
+) -> Result<Option<(KeptFlags, Vec<Name>)>, Error> {
+    let Some(mut connection) = open(paths).await? else { return Ok(None) };
+    match notify_if_slow(connection.call(Request::Flags), on_slow).await {
+        Ok(Reply::Flags { flags, running }) => Ok(Some((*flags, running))),
+        Ok(_) | Err(connection::Error::Refused(_) | connection::Error::Gone) => Ok(None),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -96,7 +96,7 @@ fn up_names_an_unneeded_service_once() {
                   `cargo xtask down --stack dev store` stops it";
     let with = fixture.xtask(&["up", "-d", "--with", "big"]).ends_with(0);
     assert!(!with.stderr.contains("Unused"), "{with}");
-    fixture.xtask(&["up", "-d"]).ends_with(0).says(unused);
+    fixture.xtask(&["up", "-d", "--reset"]).ends_with(0).says(unused);
     assert_eq!(phase(&fixture, "store"), "ready");
     let again = fixture.xtask(&["up", "-d"]).ends_with(0);
     assert!(!again.stderr.contains("Unused"), "{again}");

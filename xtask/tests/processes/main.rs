@@ -34,6 +34,7 @@ mod guardian;
 mod health;
 mod holding;
 mod interrupts;
+mod kept_flags;
 mod launcher;
 mod linking;
 mod logs;

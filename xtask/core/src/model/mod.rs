@@ -9,6 +9,7 @@ mod merge;
 mod program;
 
 pub(crate) use edges::suggest;
+pub(crate) use program::clashes;
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
@@ -106,7 +107,6 @@ pub(crate) fn build(declarations: &Declarations, with: &[String]) -> (Model, Vec
     nodes.sort_by(|a, b| a.name.cmp(&b.name));
     let model = Model { nodes, packages: declarations.packages.clone() };
     fit::variables(&model, &mut problems);
-    program::clashes(&model, &mut problems);
     edges::defaults(declarations, &kinds, &mut problems);
     (model, problems)
 }

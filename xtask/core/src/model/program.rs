@@ -12,7 +12,8 @@ use super::{Model, Node, Runs};
 use crate::manifest::Package;
 use crate::manifest::at::{is_true, span};
 use crate::manifest::suggest::{list, nearest};
-use crate::problem::{Code, Problem};
+use crate::problem::{Code, Problem, Severity};
+use crate::terms::Name;
 
 /// The program of one service.
 pub(super) fn choose(node: &Node, packages: &[Package], problems: &mut Vec<Problem>) -> Runs {
@@ -111,11 +112,28 @@ fn features(package: &Package, node: &Node, problems: &mut Vec<Problem>) {
     }
 }
 
-/// Reports services that one cargo call cannot build together.
-pub(super) fn clashes(model: &Model, problems: &mut Vec<Problem>) {
+/// Reports services of `taking_part` that one cargo call cannot build together. Services outside
+/// `together` are never wanted at the same time: that is a warning.
+pub(crate) fn clashes(
+    model: &Model,
+    taking_part: &BTreeSet<Name>,
+    together: &BTreeSet<Name>,
+    problems: &mut Vec<Problem>,
+) {
+    let judged = |problem: Problem, first: &Node, second: &Node| {
+        let both = together.contains(&first.name) && together.contains(&second.name);
+        match both {
+            true => problem,
+            false => Problem { severity: Severity::Warning, ..problem.note(ONE_AT_A_TIME) },
+        }
+    };
     let mut first_of: BTreeMap<usize, &Node> = BTreeMap::new();
     let mut built: Vec<(&Node, usize, &str)> = Vec::new();
-    for node in &model.nodes {
+    let mut nodes: Vec<&Node> =
+        model.nodes.iter().filter(|node| taking_part.contains(&node.name)).collect();
+    // An error between two services is found before a warning about a third.
+    nodes.sort_by_key(|node| !together.contains(&node.name));
+    for node in nodes {
         let Some(package) = node.package else { continue };
         if let Runs::Binary(binary) = node.program {
             built.push((node, package, &model.packages[package].binaries[binary].name));
@@ -128,7 +146,8 @@ pub(super) fn clashes(model: &Model, problems: &mut Vec<Problem>) {
                 first_of.insert(package, node);
             }
             Some(first) if features_of(first) != features_of(node) => {
-                problems.push(feature_clash(&model.packages[package], first, node));
+                let clash = feature_clash(&model.packages[package], first, node);
+                problems.push(judged(clash, first, node));
             }
             Some(_) => {}
         }
@@ -141,11 +160,14 @@ pub(super) fn clashes(model: &Model, problems: &mut Vec<Problem>) {
             let both = model.packages[*other].binaries.iter().any(|b| b.name == *binary);
             let pair = (*package.min(other), *package.max(other), *binary);
             if index != later && package != other && both && reported.insert(pair) {
-                problems.push(binary_clash(model, binary, first, second));
+                problems.push(judged(binary_clash(model, binary, first, second), first, second));
             }
         }
     }
 }
+
+/// What follows from a clash of services that are not wanted together.
+const ONE_AT_A_TIME: &str = "they can run one at a time";
 
 fn binary_clash(model: &Model, binary: &str, first: &Node, second: &Node) -> Problem {
     let package = |node: &Node| node.package.map_or("", |index| &model.packages[index].name);

@@ -14,11 +14,20 @@ use crate::model::{Model, Node, Runs};
 use crate::terms::Name;
 
 /// The call, unless there is nothing to build.
-pub(crate) fn build(model: &Model, closure: &BTreeSet<Name>, request: &Request) -> Option<Build> {
+///
+/// It also selects the packages of services that run or are wanted by default, without their
+/// binaries. So cargo unifies the same features in each call, and a named `up` links the same
+/// programs as a plain one.
+pub(crate) fn build(
+    model: &Model,
+    closure: &BTreeSet<Name>,
+    default: &BTreeSet<Name>,
+    request: &Request,
+) -> Option<Build> {
     if request.building == Building::Skip {
         return None;
     }
-    let mut binaries: BTreeMap<(&str, &str), (usize, usize, Vec<&Node>)> = BTreeMap::new();
+    let mut binaries: BTreeMap<(&str, &str), Selected<'_>> = BTreeMap::new();
     for node in model.nodes.iter().filter(|node| closure.contains(&node.name)) {
         if let (Some(index), Runs::Binary(binary)) = (node.package, &node.program) {
             let package = &model.packages[index];
@@ -38,23 +47,50 @@ pub(crate) fn build(model: &Model, closure: &BTreeSet<Name>, request: &Request) 
             services: nodes.iter().map(|node| node.name.clone()).collect(),
         })
         .collect();
-    let packages = binaries.values().map(|(index, ..)| &model.packages[*index]);
-    let specs: BTreeSet<&str> = packages.map(|package| package.spec.as_str()).collect();
     let names: BTreeSet<&str> = binaries.keys().map(|(_, binary)| *binary).collect();
+    let neighbours = neighbours(model, &binaries, &names, |node| {
+        default.contains(&node.name) || request.running.contains(&node.name)
+    });
+    let selected: Vec<&Selected<'_>> = binaries.values().chain(&neighbours).collect();
+    let packages = selected.iter().map(|(index, ..)| &model.packages[*index]);
+    let specs: BTreeSet<&str> = packages.map(|package| package.spec.as_str()).collect();
     let specs = specs.into_iter().map(|spec| ["-p", spec]);
     let flags = specs.chain(names.into_iter().map(|name| ["--bin", name]));
     let mut args: Vec<String> = flags.flatten().map(String::from).collect();
-    args.extend(features(model, binaries.values()));
+    args.extend(features(model, selected.into_iter()));
     args.extend(request.cargo_args.iter().cloned());
     Some(Build { args, targets })
 }
 
+/// A binary of a package, by index, and the services that run it.
+type Selected<'a> = (usize, usize, Vec<&'a Node>);
+
+/// The binaries of other services that cargo only selects, first service first. A package that
+/// shares a binary's name with the call would be built, and one with other features for a wanted
+/// service cannot have both.
+fn neighbours<'a>(
+    model: &'a Model,
+    binaries: &BTreeMap<(&str, &str), Selected<'a>>,
+    names: &BTreeSet<&str>,
+    is_neighbour: impl Fn(&Node) -> bool,
+) -> Vec<Selected<'a>> {
+    let mut packages: BTreeSet<usize> = binaries.values().map(|(index, ..)| *index).collect();
+    let mut out = Vec::new();
+    for node in model.nodes.iter().filter(|node| is_neighbour(node)) {
+        if let (Some(index), Runs::Binary(binary)) = (node.package, &node.program) {
+            let own = &model.packages[index].binaries;
+            let built = own.iter().any(|binary| names.contains(binary.name.as_str()));
+            if !built && packages.insert(index) {
+                out.push((index, *binary, Vec::from([node])));
+            }
+        }
+    }
+    out
+}
+
 /// The flags for features. `--no-default-features` holds for the whole call, so the other
 /// packages ask for their `default` by name.
-fn features<'a>(
-    model: &Model,
-    binaries: impl Iterator<Item = &'a (usize, usize, Vec<&'a Node>)>,
-) -> Vec<String> {
+fn features<'a>(model: &Model, binaries: impl Iterator<Item = &'a Selected<'a>>) -> Vec<String> {
     let mut selected: BTreeSet<String> = BTreeSet::new();
     let mut bare: BTreeMap<usize, bool> = BTreeMap::new();
     for (index, binary, nodes) in binaries {

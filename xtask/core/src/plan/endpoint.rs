@@ -6,7 +6,7 @@
 //! Every port stays a hole in a text, even a fixed one: the supervisor fills in the number
 //! that was bound. Nothing here decides which number is free.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -16,7 +16,7 @@ use super::{Port, Text};
 use crate::manifest::at::{is_true, value};
 use crate::manifest::suggest::{list, nearest};
 use crate::model::{Model, Node, Runs};
-use crate::problem::{Code, Problem, Span};
+use crate::problem::{Code, Problem, Severity, Span};
 use crate::terms::host::{bracketed, callable, is_loopback, overlap};
 use crate::terms::{Name, Placement};
 
@@ -136,34 +136,28 @@ pub(crate) fn endpoint(node: &Node, request: &Request, caller: Placement) -> End
     address
 }
 
-/// Reports ports that two services use or that the system may use, and external services without
-/// a port number.
+/// Reports ports that several services use, once each, ports that the system may use, and external
+/// services without a port number. Services outside `together` are never wanted at the same time:
+/// that is a warning.
 pub(crate) fn check<'a>(
     model: &Model,
     request: &Request,
     taking_part: impl Iterator<Item = (&'a Name, &'a Endpoint)>,
+    together: &BTreeSet<Name>,
     problems: &mut Vec<Problem>,
 ) {
-    let mut seen: BTreeMap<u16, Vec<(&Name, &str, &Span)>> = BTreeMap::new();
+    let mut users: BTreeMap<u16, Vec<User<'_>>> = BTreeMap::new();
     for (name, endpoint) in taking_part {
         let Some(node) = model.node(name) else { continue };
         let wanted = node.settings.ports().into_iter().flat_map(|ports| &ports.value);
         for (wanted, port) in wanted.zip(&endpoint.ports) {
-            let (host, span) = (port.host.as_str(), &wanted.name.span);
+            let span = &wanted.name.span;
             if let Some(number) = port.number {
                 if !matches!(node.program, Runs::External) {
                     problems.extend(outgoing(request, name, number, span));
                 }
-                let users = seen.entry(number).or_default();
-                if let Some((first, _, place)) = users.iter().find(|user| overlap(user.1, host)) {
-                    let message = format!("`{first}` and `{name}` both use port {number}");
-                    let problem = Problem::error(Code::PortClash, message)
-                        .at(span.clone(), format!("used by `{name}`"))
-                        .context((*place).clone(), format!("used by `{first}`"));
-                    let hint = "give one of them another number, or 0 for any free one";
-                    problems.push(problem.hint(hint));
-                }
-                users.push((name, host, span));
+                let user = User { name: &node.name, host: port.host.clone(), span };
+                users.entry(number).or_default().push(user);
             } else if matches!(node.program, Runs::External) {
                 let message = format!("`{name}` is external, so its port needs a number");
                 let problem = Problem::error(Code::BadValue, message).at(span.clone(), "");
@@ -171,6 +165,58 @@ pub(crate) fn check<'a>(
             }
         }
     }
+    for (number, users) in &users {
+        let wanted: Vec<&User<'_>> =
+            users.iter().filter(|user| together.contains(user.name)).collect();
+        match port_clash(*number, &clashing(&wanted)) {
+            Some(clash) => problems.push(clash),
+            None => {
+                let clash = port_clash(*number, &clashing(&users.iter().collect::<Vec<_>>()));
+                problems.extend(clash.map(|clash| Problem {
+                    severity: Severity::Warning,
+                    ..clash.note("they can run one at a time")
+                }));
+            }
+        }
+    }
+}
+
+/// A service that uses a port number.
+struct User<'a> {
+    name: &'a Name,
+    host: String,
+    span: &'a Span,
+}
+
+/// Those that share an address with another one.
+fn clashing<'a>(users: &[&'a User<'a>]) -> Vec<&'a User<'a>> {
+    let shared = |(index, user): &(usize, &&User<'_>)| {
+        let mut others = users.iter().enumerate().filter(|(other, _)| other != index);
+        others.any(|(_, other)| overlap(&user.host, &other.host))
+    };
+    users.iter().enumerate().filter(shared).map(|(_, user)| *user).collect()
+}
+
+/// The problem of services that share a port, unless there are none.
+fn port_clash(number: u16, users: &[&User<'_>]) -> Option<Problem> {
+    let (first, rest) = users.split_first()?;
+    let (second, more) = rest.split_first()?;
+    let message = match more {
+        [] => format!("`{}` and `{}` both use port {number}", first.name, second.name),
+        _ => {
+            let names = list(users.iter().map(|user| user.name.as_str()));
+            format!("{names} all use port {number}")
+        }
+    };
+    let used = |user: &User<'_>| (user.span.clone(), format!("used by `{}`", user.name));
+    let (span, text) = used(second);
+    let problem = Problem::error(Code::PortClash, message).at(span, text);
+    let others = core::iter::once(first).chain(more);
+    let problem = others.fold(problem, |problem, user| {
+        let (span, text) = used(user);
+        problem.context(span, text)
+    });
+    Some(problem.hint("give one of them another number, or 0 for any free one"))
 }
 
 /// The warning about a port that the system may give to an outgoing connection.

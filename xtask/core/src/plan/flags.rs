@@ -46,7 +46,8 @@ pub(crate) fn variables(
     problems: &mut Vec<Problem>,
 ) -> Vec<Variable> {
     let mut out = Vec::new();
-    for typed in &request.variables {
+    let kept = request.kept.variables.iter().filter(|kept| is_for_present(kept, closure));
+    for typed in kept.chain(&request.variables) {
         let mut fault = |message: String, hint: &str| {
             problems.push(Problem::error(Code::BadArgument, message).hint(hint));
         };
@@ -83,6 +84,12 @@ pub(crate) fn variables(
         });
     }
     out
+}
+
+/// Whether the service that a kept `-e` names takes part.
+fn is_for_present(variable: &str, closure: &BTreeSet<Name>) -> bool {
+    let key = variable.split_once('=').map_or(variable, |(key, _)| key);
+    key.split_once(':').is_none_or(|(service, _)| closure.contains(service))
 }
 
 /// Reads every `--slow SERVICE=TIME`, and adds the order of starts.

@@ -70,9 +70,11 @@ fn planned(
     programs: Option<Programs<'_>>,
     mut problems: Vec<Problem>,
 ) -> Planned {
+    let request = &request.kept.add_to(request, declarations);
     let (model, mut found) = model::build(declarations, &request.overlays);
     problems.append(&mut found);
     let wanted = select::wanted(declarations, &model, request, &mut problems);
+    let default = select::default(declarations, &model);
     let all: Vec<Name> = model.nodes.iter().map(|node| node.name.clone()).collect();
     // With an unknown service nothing starts, and every service is checked.
     let known = request.services.iter().all(|name| model.node(name).is_some());
@@ -80,8 +82,12 @@ fn planned(
     let graph = select::order(&model, &closure, request.cycles, &mut problems);
     let [outside, inside] = [Placement::Process, Placement::Container]
         .map(|caller| endpoints(declarations, &model, request, caller, &mut problems));
+    let default = select::closure(&model, &default);
+    // `check` looks at every service, but only some are wanted together.
+    let together = if programs.is_some() { &default } else { &closure };
     let taking_part = outside.iter().filter(|(name, _)| closure.contains(*name));
-    endpoint::check(&model, request, taking_part, &mut problems);
+    endpoint::check(&model, request, taking_part, together, &mut problems);
+    model::clashes(&model, &closure, together, &mut problems);
     let variables = flags::variables(request, &model, &closure, &mut problems);
     flags::containers(request, &model, &mut problems);
     let args_for = flags::arguments_for(request, &model, &mut problems);
@@ -128,7 +134,7 @@ fn planned(
         workspace: declarations.root.clone(),
         stack: request.stack.clone(),
         data: request.data.clone(),
-        build: build::build(&model, &closure, request),
+        build: build::build(&model, &closure, &default, request),
         services: graph.order.iter().filter_map(|name| services.remove(name)).collect(),
         base_image: declarations.base_image.as_ref().map(|image| image.value.clone()),
         wanted,

@@ -10,6 +10,7 @@ mod endpoint;
 mod envfile;
 mod environment;
 mod flags;
+mod kept;
 mod make;
 mod part;
 mod paths;
@@ -27,6 +28,7 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use kept::KeptFlags;
 pub use make::{Files, Programs, Unreadable, check, check_patterns, make, tidy};
 pub use part::Inseparable;
 pub use request::{

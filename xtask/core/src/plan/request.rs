@@ -9,7 +9,7 @@ use core::ops::RangeInclusive;
 
 use serde::Serialize;
 
-use super::{Plan, StartOrder};
+use super::{KeptFlags, Plan, StartOrder};
 use crate::manifest::TextAt;
 use crate::problem::Problem;
 use crate::terms::Name;
@@ -33,6 +33,10 @@ pub struct Request {
     pub variables: Vec<String>,
     /// The arguments after `--`.
     pub args: Vec<String>,
+    /// The flags of earlier commands.
+    pub kept: KeptFlags,
+    /// The services that the stack runs. Their packages keep the features of their dependencies.
+    pub running: Vec<Name>,
     /// Declared or free ports.
     pub ports: Ports,
     /// Which services run in containers.

@@ -30,12 +30,7 @@ pub(crate) fn wanted(
         }
     };
     if request.services.is_empty() {
-        match &declarations.default {
-            Some(names) => {
-                names.iter().filter_map(|name| model.node(&name.value)).for_each(|n| add(&n.name));
-            }
-            None => model.nodes.iter().for_each(|node| add(&node.name)),
-        }
+        default(declarations, model).iter().for_each(&mut add);
     }
     for name in &request.services {
         match model.node(name) {
@@ -44,6 +39,17 @@ pub(crate) fn wanted(
         }
     }
     out
+}
+
+/// The default services, or all if the workspace declares no default.
+pub(crate) fn default(declarations: &Declarations, model: &Model) -> Vec<Name> {
+    match &declarations.default {
+        Some(names) => {
+            let nodes = names.iter().filter_map(|name| model.node(&name.value));
+            nodes.map(|node| node.name.clone()).collect()
+        }
+        None => model.nodes.iter().map(|node| node.name.clone()).collect(),
+    }
 }
 
 /// These services and everything that they depend on or use.

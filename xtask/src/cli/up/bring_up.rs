@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep_until};
 use xtask_client::connection::update;
 use xtask_client::protocol::{Ask, Reply, Request};
 use xtask_client::snapshot::{Phase, ServiceSnapshot, Snapshot};
-use xtask_core::plan::{Plan, Port};
+use xtask_core::plan::{KeptFlags, Plan, Port};
 use xtask_core::stack::ServiceAddress;
 use xtask_core::terms::Name;
 
@@ -52,6 +52,8 @@ pub(crate) struct BringUp<'a> {
     pub(super) arrivals: Arrivals,
     /// Whether the services that were running before were asked whether they still answer.
     asked: bool,
+    /// The flags that the stack keeps from now on, if this command has any.
+    pub(crate) flags: Option<KeptFlags>,
     /// The state before the bring-up.
     before: Snapshot,
     build_ok: Option<bool>,
@@ -77,6 +79,7 @@ impl<'a> BringUp<'a> {
             reporter,
             keep_going,
             known: Vec::new(),
+            flags: None,
             arrivals: Arrivals::default(),
             asked: false,
             before,
@@ -108,7 +111,10 @@ impl<'a> BringUp<'a> {
         let context = Box::new(context::of_this_process());
         self.session.connection.send(Request::Context { context }).await?;
         let plan = Box::new(self.plan.clone());
-        let apply = self.session.connection.send(Request::Apply { plan, hold }).await?;
+        let apply = {
+            let flags = self.flags.take().map(Box::new);
+            self.session.connection.send(Request::Apply { plan, hold, flags }).await?
+        };
         let mut build_ended = None;
         let mut status_request = None;
         loop {
@@ -192,7 +198,11 @@ impl<'a> BringUp<'a> {
         let services = match &reply {
             Reply::Changed { services, .. } => services,
             Reply::Snapshot(snapshot) => &snapshot.services,
-            Reply::Done | Reply::StartedAs { .. } | Reply::Report(_) | Reply::Refused { .. } => {
+            Reply::Done
+            | Reply::StartedAs { .. }
+            | Reply::Flags { .. }
+            | Reply::Report(_)
+            | Reply::Refused { .. } => {
                 return Ok(());
             }
         };

@@ -18,7 +18,9 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use clap::{ArgGroup, Args};
 use tokio::time::Instant;
+use xtask_client::paths::DEFAULT_STACK;
 use xtask_client::protocol::Request;
+use xtask_core::plan::{self, KeptFlags};
 
 use self::bring_up::{BringUp, BringUpResult};
 use self::build::Build;
@@ -56,6 +58,10 @@ pub(crate) struct UpArgs {
     /// Continue with independent services after a failure
     #[arg(long)]
     pub(crate) keep_going: bool,
+    /// Forget the flags of earlier `up` commands, which a stack keeps until it is shut down: `--with`,
+    /// `-e`, `--ports`, `--containers`, `--release` and `--profile`
+    #[arg(long)]
+    pub(crate) reset: bool,
     /// Stop processes of the same programs that were started by hand, and replace them
     #[arg(long)]
     pub(crate) replace: bool,
@@ -92,13 +98,27 @@ pub(crate) fn run(global: &Global, args: &UpArgs) -> anyhow::Result<Exit> {
 }
 
 fn prepare(global: &Global, args: &UpArgs) -> anyhow::Result<Exit> {
-    let mut loaded = load::plan(global, &args.services, |request| {
+    let shape = |request: &mut plan::Request| {
         args.stack.shape(request);
         args.programs.shape(request);
         args.faults.shape(request);
         request.args.clone_from(&args.args);
-    })?;
+    };
+    let mut loaded = match args.reset {
+        true => load::plan(global, &args.services, shape)?,
+        false => load::plan_kept(global, &args.services, shape)?,
+    };
     loaded.plan.replace = args.replace;
+    let mut args = args.clone();
+    let typed = args.stack.kept(&args.programs.build);
+    if let Some(flags) = loaded.kept.shown(&typed) {
+        print::progress(BUSY, "Keeping", &format!("{flags} (`up --reset` forgets them)"));
+    }
+    // An isolated stack keeps no flags.
+    let keeps = global.stack == DEFAULT_STACK && !args.stack.isolated;
+    let flags = keeps.then(|| loaded.kept.merge(&typed));
+    args.programs.build.keep_profile(loaded.kept.profile.as_deref());
+    let args = &args;
     if args.dry_run {
         match args.json {
             true => print::json_pretty(&view::plan::json(&loaded.plan))?,
@@ -120,11 +140,16 @@ fn prepare(global: &Global, args: &UpArgs) -> anyhow::Result<Exit> {
     };
     block_on(async {
         image::check_engine(&loaded.plan).await?;
-        up(args, &loaded, settings).await
+        up(args, &loaded, settings, flags).await
     })
 }
 
-async fn up(args: &UpArgs, loaded: &Loaded, settings: LaunchSettings) -> anyhow::Result<Exit> {
+async fn up(
+    args: &UpArgs,
+    loaded: &Loaded,
+    settings: LaunchSettings,
+    flags: Option<KeptFlags>,
+) -> anyhow::Result<Exit> {
     let mut interrupts = Interrupts::new()?;
     let plan = &loaded.plan;
     let output = if args.json { Output::Json } else { Output::Text };
@@ -158,6 +183,7 @@ async fn up(args: &UpArgs, loaded: &Loaded, settings: LaunchSettings) -> anyhow:
     let launched = session.launched;
     let mut up = BringUp::new(plan, session, build, reporter, args.keep_going);
     up.known.clone_from(&loaded.services);
+    up.flags = flags;
     if args.detach {
         up.look_again();
     }
