@@ -1,7 +1,7 @@
 //! Ports that move between services of the stack: what frees a port stops first.
 //!
 //! A service without a run waits for a port that a sibling is about to free, and fails if the
-//! sibling keeps it. A run whose new ports cannot be had keeps running on its previous ones.
+//! sibling keeps it. A run whose new ports are held keeps running on its previous ones.
 
 use alloc::collections::BTreeSet;
 use alloc::format;

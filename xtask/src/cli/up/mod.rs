@@ -58,8 +58,8 @@ pub(crate) struct UpArgs {
     /// Continue with independent services after a failure
     #[arg(long)]
     pub(crate) keep_going: bool,
-    /// Forget the flags of earlier `up` commands, which a stack keeps until it is shut down: `--with`,
-    /// `-e`, `--ports`, `--containers`, `--release` and `--profile`
+    /// Forget the flags of earlier `up` commands, which a stack keeps until it is shut down:
+    /// `--with`, `-e`, `--ports`, `--containers`, `--release` and `--profile`
     #[arg(long)]
     pub(crate) reset: bool,
     /// Stop processes of the same programs that were started by hand, and replace them

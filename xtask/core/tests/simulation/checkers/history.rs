@@ -43,8 +43,7 @@ impl History {
         self.services.values().filter(|other| other.depends_on(name))
     }
 
-    /// Whether the new ports of a service are not to be had: another program or another service
-    /// has one. Its run then keeps its previous ports.
+    /// Whether another program or another service holds a new port of a service. Its run then keeps its previous ports.
     pub(crate) fn lacks_new_ports(&self, service: &ServiceHistory) -> bool {
         if service.keeps_ports {
             return true;
