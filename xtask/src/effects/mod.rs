@@ -13,6 +13,7 @@ mod perform;
 pub(crate) mod probe;
 mod process;
 mod programs;
+pub(crate) mod proxies;
 mod sockets;
 mod spawn;
 #[cfg(test)]

@@ -4,6 +4,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use xtask_test_support::{Fixture, Running, eventually};
@@ -72,8 +73,19 @@ impl Script {
 
     /// Starts the tool with this engine.
     pub(crate) fn spawn(&self, fixture: &Fixture, args: &[&str]) -> Running {
+        self.spawn_with(fixture, args, |_| {})
+    }
+
+    /// As [`Script::spawn`], with another change to the command.
+    pub(crate) fn spawn_with(
+        &self,
+        fixture: &Fixture,
+        args: &[&str],
+        change: impl FnOnce(&mut Command),
+    ) -> Running {
         fixture.spawn_with(args, |command| {
             command.env("XTASK_ENGINE", &self.program);
+            change(command);
         })
     }
 

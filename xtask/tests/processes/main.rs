@@ -45,6 +45,7 @@ mod pauses;
 mod places;
 mod ports;
 mod programs;
+mod proxies;
 mod readers;
 mod readiness;
 mod records;

@@ -1,6 +1,6 @@
 //! The ports, hosts and URLs of services, seen from this machine or from inside a container.
 //!
-//! Containers call every service of the stack by its name: the engine resolves the name to
+//! Containers call every service of the stack by its host, made of its name: the engine resolves the name to
 //! the container, or to the machine for a process.
 //!
 //! Every port stays a hole in a text, even a fixed one: the supervisor fills in the number
@@ -120,7 +120,7 @@ pub(crate) fn endpoint(node: &Node, request: &Request, caller: Placement) -> End
         Placement::Process => (host, callable(host)),
         // Another machine has the same name everywhere.
         Placement::Container if external && !is_loopback(host) => ("0.0.0.0", host.to_string()),
-        Placement::Container => ("0.0.0.0", node.name.to_string()),
+        Placement::Container => ("0.0.0.0", node.name.host()),
     };
     let mut address = Endpoint {
         default,

@@ -123,7 +123,10 @@ pub struct Command {
     pub context: u64,
     /// Variables that are added to those of the context.
     pub env: Vec<(String, String)>,
-    /// The variables among them whose value in the context wins, if it has one.
+    /// The hosts of the stack that it calls, which no proxy may come between.
+    #[serde(default)]
+    pub direct_hosts: Vec<String>,
+    /// The variables among `env` whose value in the context wins, if it has one.
     #[serde(default)]
     pub shell_wins: Vec<String>,
     pub cwd: String,

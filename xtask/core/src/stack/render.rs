@@ -2,6 +2,7 @@
 //!
 //! Rendering starts nothing and decides nothing.
 
+use alloc::collections::BTreeSet;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
@@ -136,6 +137,7 @@ impl Stack {
             args: args?,
             context: node.next_context(),
             env,
+            direct_hosts: self.direct_hosts(id),
             shell_wins: shell_wins.map(|(name, _)| name.clone()).collect(),
             cwd: spec.cwd.clone(),
             sockets: inherited.map(|port| port.name.clone()).collect(),
@@ -144,6 +146,28 @@ impl Stack {
             container: self.container(id)?,
         });
         Ok(launched)
+    }
+
+    /// The hosts at which a service calls itself and the services of the stack that it knows.
+    fn direct_hosts(&self, id: Id) -> Vec<String> {
+        let inside = self.nodes[id].spec.placement == Placement::Container;
+        let mut hosts: Vec<String> = ["localhost", "127.0.0.1", "::1"].map(String::from).into();
+        for on in core::iter::once(id).chain(self.nodes[id].edges.known()) {
+            let node = &self.nodes[on];
+            let ports = || node.spec.ports.iter().map(|port| callable(&port.host));
+            match (inside, node.is_external()) {
+                (true, false) => hosts.extend(node.spec.name.hosts()),
+                (true, true) => hosts.extend(
+                    ports().filter(|host| is_loopback(host)).flat_map(|_| node.spec.name.hosts()),
+                ),
+                (false, false) => hosts.extend(ports()),
+                // Another machine may only be reached through the proxy.
+                (false, true) => hosts.extend(ports().filter(|host| is_loopback(host))),
+            }
+        }
+        let mut seen = BTreeSet::new();
+        hosts.retain(|host| seen.insert(host.clone()));
+        hosts
     }
 
     /// A text with its ports filled in, as seen from that side.

@@ -3,7 +3,7 @@
 //! Cheap to clone, ordered, and plain text in JSON. The manifest reader checks the spelling,
 //! because it can point at the file.
 
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use core::borrow::Borrow;
 use core::fmt;
@@ -21,6 +21,22 @@ impl Name {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The name of its host in networks of containers and in exports: a label of RFC 1123, with
+    /// small letters, digits and `-`. A name has at most 63 letters.
+    #[must_use]
+    pub fn host(&self) -> String {
+        let fit = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
+        let host: String = self.0.chars().map(fit).collect();
+        host.trim_matches('-').to_string()
+    }
+
+    /// The names by which containers call it: its host, and itself if that differs.
+    pub fn hosts(&self) -> impl Iterator<Item = String> {
+        let host = self.host();
+        let own = (*self.0 != *host).then(|| self.0.to_string());
+        core::iter::once(host).chain(own)
     }
 
     /// The name as the prefix of a variable; see [`variable_prefix`].
@@ -81,5 +97,18 @@ impl fmt::Display for Name {
 impl fmt::Debug for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn host_is_a_label() {
+        let hosts = |name: &str| Name::from(name).hosts().collect::<alloc::vec::Vec<_>>();
+        assert_eq!(hosts("todo"), ["todo"]);
+        assert_eq!(hosts("user_store"), ["user-store", "user_store"]);
+        assert_eq!(hosts("Cache_"), ["cache", "Cache_"]);
     }
 }

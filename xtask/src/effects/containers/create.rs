@@ -16,6 +16,9 @@ use super::ContainerError;
 use super::engine::Engine;
 use super::image::SERVICE_LABEL;
 use super::stack::{Host, Network, StackContainers};
+use crate::effects::proxies::{
+    EXCEPTIONS, docker_exceptions, is_proxy, own_exceptions, with_hosts,
+};
 
 /// The name of this machine if the network's gateway is another one.
 const ELSEWHERE: &str = "host-gateway";
@@ -51,7 +54,8 @@ pub(crate) async fn create(
     network: &Network,
     wanted: &NewContainer<'_>,
 ) -> Result<(), ContainerError> {
-    let (mut args, variables) = arguments(containers, network, wanted);
+    let (mut args, mut variables) = arguments(containers, network, wanted);
+    args.extend(proxy_exceptions(engine, wanted.command, &mut variables));
     let (own, others): (Vec<_>, Vec<_>) =
         variables.into_iter().partition(|(name, _)| is_read_by_engine(name));
     args.extend(others.iter().map(|(name, _)| format!("--env={name}")));
@@ -90,9 +94,9 @@ fn arguments(
         format!("--name={name}"),
         format!("--label={SERVICE_LABEL}={service}"),
         format!("--network={}", network.name),
-        format!("--network-alias={service}"),
-        format!("--hostname={service}"),
+        format!("--hostname={}", service.host()),
     ]);
+    args.extend(service.hosts().map(|host| format!("--network-alias={host}")));
     if container.origin == ImageOrigin::Built {
         // The stack's probes replace the health check.
         let strict = "--init --read-only --tmpfs=/tmp --cap-drop=ALL --no-healthcheck \
@@ -123,6 +127,28 @@ fn arguments(
     (args, variables)
 }
 
+/// The arguments that keep the hosts of the stack from a proxy that the service's own variables or
+/// the engine set. In a file they would not replace the list in Docker's settings.
+fn proxy_exceptions(
+    engine: &Engine,
+    command: &Command,
+    variables: &mut Vec<(String, String)>,
+) -> Vec<String> {
+    let is_own = variables.iter().any(|(name, value)| is_proxy(name) && !value.is_empty());
+    let inherited = match engine.is_podman() {
+        true => own_exceptions(),
+        false => docker_exceptions(),
+    };
+    if (!is_own && inherited.is_none()) || command.direct_hosts.is_empty() {
+        return Vec::new();
+    }
+    let is_list = |name: &str| EXCEPTIONS.contains(&name);
+    let declared = variables.iter().find(|(name, _)| is_list(name)).map(|(_, list)| list.clone());
+    let list = with_hosts(&declared.or(inherited).unwrap_or_default(), &command.direct_hosts);
+    variables.retain(|(name, _)| !is_list(name));
+    EXCEPTIONS.map(|name| format!("--env={name}={list}")).into()
+}
+
 /// A file that only this user can read, with variables that the engine's command line would take
 /// for itself. It gets all others in its environment, so `ps` shows no value.
 fn env_file(variables: &[(String, String)]) -> Result<NamedTempFile, ContainerError> {
@@ -144,18 +170,19 @@ fn env_file(variables: &[(String, String)]) -> Result<NamedTempFile, ContainerEr
 /// The addresses of services whose ports are on this machine. Other containers also have
 /// their name in the network.
 fn hosts(network: &Network, neighbours: &[Neighbour]) -> Result<Vec<String>, ContainerError> {
-    let host = |neighbour: &Neighbour| {
-        let name = &neighbour.name;
-        match (network.host, neighbour.contained) {
-            (Host::At(subnet), _) => Some(Ok(format!("--add-host={name}:{}", subnet.gateway))),
-            (Host::Elsewhere, _) => Some(Ok(format!("--add-host={name}:{ELSEWHERE}"))),
-            (Host::Unreachable, true) => None,
+    let mut hosts = Vec::new();
+    for Neighbour { name, contained, .. } in neighbours {
+        let at = match (network.host, contained) {
+            (Host::At(subnet), _) => subnet.gateway.to_string(),
+            (Host::Elsewhere, _) => ELSEWHERE.to_owned(),
+            (Host::Unreachable, true) => continue,
             (Host::Unreachable, false) => {
-                Some(Err(ContainerError::Unreachable { service: name.to_string() }))
+                return Err(ContainerError::Unreachable { service: name.to_string() });
             }
-        }
-    };
-    neighbours.iter().filter_map(host).collect()
+        };
+        hosts.extend(name.hosts().map(|host| format!("--add-host={host}:{at}")));
+    }
+    Ok(hosts)
 }
 
 fn is_read_by_engine(name: &str) -> bool {

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use xtask_client::context::Context;
 use xtask_core::stack::Command;
 
+use crate::effects::proxies;
 use crate::effects::spawn::Inherited;
 use crate::system::sweep::{MARK, Mark};
 
@@ -114,6 +115,18 @@ impl Contexts {
                 std::env::join_paths(folders.filter(|folder| !folder.as_os_str().is_empty()));
             all.extend(path.ok().filter(|path| !path.is_empty()).map(|path| (name.into(), path)));
         }
+        let proxied = all
+            .iter()
+            .any(|(name, value)| name.to_str().is_some_and(proxies::is_proxy) && !value.is_empty());
+        if proxied && !command.direct_hosts.is_empty() {
+            let text = |name: &str| Some(all.get(OsStr::new(name))?.to_string_lossy().into_owned());
+            let either = proxies::EXCEPTIONS.iter().find_map(|name| text(name));
+            let lists = proxies::EXCEPTIONS.map(|name| {
+                let before = text(name).or_else(|| either.clone()).unwrap_or_default();
+                (OsString::from(name), proxies::with_hosts(&before, &command.direct_hosts).into())
+            });
+            all.extend(lists);
+        }
         let entry =
             |name: &OsStr, value: &OsStr| [name.as_bytes(), b"=", value.as_bytes()].concat();
         all.iter().filter_map(|(name, value)| CString::new(entry(name, value)).ok()).collect()
@@ -136,6 +149,20 @@ mod tests {
     fn rendered(contexts: &Contexts, command: &Command) -> Vec<String> {
         let entries = contexts.environment(command, None, &Mark::of_run("m", "a", 1)).into_iter();
         entries.map(|entry| entry.into_string().unwrap()).collect()
+    }
+
+    #[test]
+    fn hosts_of_the_stack_need_no_proxy() {
+        let mut contexts =
+            Contexts::new(context(&[("http_proxy", "http://p:1"), ("NO_PROXY", "x")]));
+        let mut command = command("x", &[]);
+        command.direct_hosts = vec!["127.0.0.1".to_owned(), "shop".to_owned()];
+        let set = rendered(&contexts, &command);
+        for name in ["NO_PROXY", "no_proxy"] {
+            assert!(set.contains(&format!("{name}=x,127.0.0.1,shop")), "{set:?}");
+        }
+        command.context = contexts.keep(context(&[("http_proxy", "")]));
+        assert_eq!(rendered(&contexts, &command), ["XTASK_MARK=m:a:1", "http_proxy="]);
     }
 
     #[test]

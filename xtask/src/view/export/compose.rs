@@ -50,6 +50,8 @@ struct Service {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     depends_on: BTreeMap<String, Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    networks: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     healthcheck: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     restart: Option<&'static str>,
@@ -122,6 +124,7 @@ fn service(unit: &Unit, units: &[Unit], target: Target, out: &mut Vec<Difference
         ports: ports(unit, target, out),
         volumes: unit.volumes.iter().map(|mount| volume(unit, mount, out)).collect(),
         depends_on: if swarm { BTreeMap::new() } else { depends_on(unit, units, out) },
+        networks: (unit.alias.as_ref()).map(|alias| json!({ "default": { "aliases": [alias] } })),
         healthcheck: healthcheck(unit, out),
         restart: (!swarm).then(|| restart(unit)),
         stop_signal: unit.stop_signal.clone(),

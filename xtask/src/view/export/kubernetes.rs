@@ -64,8 +64,8 @@ fn text(objects: &[Value]) -> String {
 }
 
 fn unit_differences(unit: &Unit, out: &mut Vec<Difference>) {
-    if !is_label(&unit.name) {
-        let what = "no name for Kubernetes, which wants small letters and digits, with `-` between";
+    if let Some(alias) = &unit.alias {
+        let what = format!("is not called `{alias}`, which is no valid name for Kubernetes");
         difference(out, unit, what);
     }
     does_not_wait(out, unit);

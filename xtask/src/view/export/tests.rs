@@ -236,3 +236,29 @@ fn job_runs_to_completion_on_every_engine() {
     assert!(text(Target::Swarm).contains("mode: replicated-job"));
     assert!(text(Target::Kubernetes).contains("kind: Job"));
 }
+
+#[test]
+fn service_with_underscore_gets_valid_names() {
+    let mut shop = shop();
+    let [stock, till, ..] = &mut shop.services[..] else { panic!() };
+    stock.name = "Stock_room".into();
+    stock.env.insert("API_TOKEN".into(), setting("hush", true));
+    till.depends_on[0].on = "Stock_room".into();
+    till.env.insert("STOCK_URL".into(), setting("http://stock-room:8080", false));
+    let references = ["till", "Stock_room"].map(|name| (Name::from(name), "image:1".to_owned()));
+    let images = Images { references: references.into(), program_folder: "/app", user: 10001 };
+    let text = |target| export(&shop, &images, target).files[0].text.clone();
+    for target in [Target::Compose, Target::Swarm] {
+        let text = text(target);
+        assert!(text.contains("\n  stock-room:\n"), "{text}");
+        assert!(text.contains("aliases:\n        - Stock_room\n"), "{text}");
+    }
+    assert!(text(Target::Compose).contains("depends_on:\n      stock-room:\n"));
+    let export = export(&shop, &images, Target::Kubernetes);
+    let named = export.files.iter().flat_map(|file| file.text.lines());
+    for line in named.filter(|line| line.contains("name: ")) {
+        assert!(!line.contains("Stock_room") || line.contains("image:"), "{line}");
+    }
+    let said = said(&export).join("\n");
+    assert!(said.contains("stock-room: is not called `Stock_room`"), "{said}");
+}

@@ -14,7 +14,10 @@ use super::{Difference, Images};
 const FIRST_PORT: u16 = 8080;
 #[derive(Clone, Debug)]
 pub(super) struct Unit {
+    /// The name of its host, valid for every engine.
     pub(super) name: String,
+    /// The service's name, if it differs.
+    pub(super) alias: Option<String>,
     pub(super) kind: Kind,
     pub(super) image: String,
     pub(super) args: Vec<String>,
@@ -79,7 +82,9 @@ pub(super) fn units(plan: &Plan, images: &Images, differences: &mut Vec<Differen
             }
         }
     }
-    let lost = |on: &String| differences.iter().any(|difference| difference.service == *on);
+    let lost = |on: &String| {
+        differences.iter().any(|difference| Name::from(&*difference.service).host() == *on)
+    };
     for unit in &mut units {
         unit.depends_on.retain(|(on, _)| !lost(on));
     }
@@ -126,7 +131,8 @@ fn unit(plan: &Plan, service: &Service, images: &Images) -> Result<Unit, &'stati
     let ports: Vec<Port> = (0..service.ports.len()).map(|index| port(service, index)).collect();
     let (http, tcp, command) = probes(service, &ports, program.as_deref(), &text);
     Ok(Unit {
-        name: service.name.to_string(),
+        name: service.name.host(),
+        alias: service.name.hosts().nth(1),
         kind: service.kind,
         image,
         args,
@@ -136,7 +142,7 @@ fn unit(plan: &Plan, service: &Service, images: &Images) -> Result<Unit, &'stati
         depends_on: service
             .depends_on
             .iter()
-            .map(|edge| (edge.on.to_string(), edge.condition))
+            .map(|edge| (edge.on.host(), edge.condition))
             .collect(),
         http,
         tcp,
