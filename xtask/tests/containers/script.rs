@@ -10,8 +10,8 @@ use std::time::Duration;
 use xtask_test_support::{Fixture, Running, eventually};
 
 /// A command named in a file `hold-COMMAND` does not end while that file is there; one in
-/// `fail-COMMAND` fails with the text in that file. An image is here once it was pulled, and a container is a process that
-/// sleeps. Nothing is removed while a `create` runs.
+/// `fail-COMMAND` fails with the text in that file. An image is here once it was pulled, and a
+/// container is a process that sleeps. Nothing is removed while a `create` runs.
 const PRETENDER: &str = r#"#!/bin/sh
 folder=$(dirname "$0")
 echo "$*" >> "$folder/told"

@@ -1,7 +1,7 @@
 //! The ports, hosts and URLs of services, seen from this machine or from inside a container.
 //!
-//! Containers call every service of the stack by its host, made of its name: the engine resolves the name to
-//! the container, or to the machine for a process.
+//! Containers call every service of the stack by a host that is made of its name: the engine
+//! resolves it to the container, or to the machine for a process.
 //!
 //! Every port stays a hole in a text, even a fixed one: the supervisor fills in the number
 //! that was bound. Nothing here decides which number is free.

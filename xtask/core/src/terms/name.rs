@@ -107,7 +107,7 @@ mod tests {
     #[test]
     fn host_is_a_label() {
         let hosts = |name: &str| Name::from(name).hosts().collect::<alloc::vec::Vec<_>>();
-        assert_eq!(hosts("todo"), ["todo"]);
+        assert_eq!(hosts("shop"), ["shop"]);
         assert_eq!(hosts("user_store"), ["user-store", "user_store"]);
         assert_eq!(hosts("Cache_"), ["cache", "Cache_"]);
     }
