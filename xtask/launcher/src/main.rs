@@ -32,8 +32,7 @@ const LOADER_PATHS: [&str; 2] = ["LD_LIBRARY_PATH", "DYLD_FALLBACK_LIBRARY_PATH"
 fn main() -> ExitCode {
     let args: Vec<OsString> = env::args_os().skip(1).collect();
     let folder = env::current_exe().ok().and_then(|own| Some(own.parent()?.to_path_buf()));
-    let last_built = folder.as_ref().and_then(|folder| Some(folder.parent()?.join("debug/xtask")));
-    if let Some(tool) = last_built.filter(|tool| !needs_build(&args) && tool.exists()) {
+    if let Some(tool) = folder.as_deref().filter(|_| !needs_build(&args)).and_then(last_built) {
         if is_outdated(&tool) {
             eprintln!("        Note this is the tool of the last build: its sources have changed");
         }
@@ -51,6 +50,17 @@ fn main() -> ExitCode {
     let error = execute(&mut build, folder.as_deref());
     eprintln!("error: failed to start `{}`: {error}", cargo.display());
     ExitCode::FAILURE
+}
+
+/// The tool of the last build. After `cargo clean` only the processes of running stacks have it.
+fn last_built(folder: &Path) -> Option<PathBuf> {
+    let tool = folder.parent()?.join("debug").join(TOOL);
+    if tool.exists() {
+        return Some(tool);
+    }
+    let deleted = PathBuf::from(format!("{} (deleted)", tool.display()));
+    let mut programs = fs::read_dir("/proc").ok()?.flatten().map(|entry| entry.path().join("exe"));
+    programs.find(|program| fs::read_link(program).is_ok_and(|path| path == deleted))
 }
 
 /// Whether the tool must match the sources of the workspace.

@@ -18,6 +18,9 @@ fn main() {
     let args: Vec<_> = std::env::args().skip(1).collect();
     println!("first build: {}", args.join(" "));
     println!("loader: {:?}", std::env::var("LD_LIBRARY_PATH"));
+    while args == ["up", "--hold"] {
+        std::thread::park();
+    }
 }
 "#;
 
@@ -72,6 +75,16 @@ fn stack_commands_run_the_tool_of_the_last_build() {
     xtask(&fixture, "", &["down"]).ends_with(0).says("first build: down");
     fixture.edit("xtask/src/bin/xtask.rs", "let broken: u32 = \"\"; ", "");
     xtask(&fixture, "xtask", &["up", "-d"]).ends_with(0).says("second build: up -d");
+}
+
+#[test]
+fn stack_commands_work_after_cargo_clean() {
+    let fixture = fixture();
+    let supervisor = start(&fixture, "", &["up", "--hold"]);
+    supervisor.says(BUILD, "first build: up --hold");
+    fs::remove_dir_all(fixture.root().join("target")).unwrap();
+    fixture.edit("xtask/src/bin/xtask.rs", "let args", "let broken: u32 = \"\"; let args");
+    xtask(&fixture, "", &["down"]).ends_with(0).says("first build: down");
 }
 
 #[test]
