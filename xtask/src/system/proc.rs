@@ -108,6 +108,13 @@ pub(crate) fn name(pid: i32) -> String {
     String::from_utf8_lossy(&name).trim_end().to_owned()
 }
 
+/// The user who started a process.
+pub(crate) fn user(pid: i32) -> Option<u32> {
+    let status = std::fs::read_to_string(file(pid, "status")).ok()?;
+    let users = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
+    users.split_whitespace().next()?.parse().ok()
+}
+
 /// The command line of a process on one line.
 pub(crate) fn command_line(pid: i32) -> String {
     one_line(&arguments(pid).join(" "))

@@ -300,7 +300,7 @@ pub struct InspectedHolder {
     pub started_by: StartedBy,
 }
 
-/// What started a process, according to the variables that xtask sets for each run.
+/// What started a process, according to its user and the variables that xtask sets for each run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum StartedBy {
@@ -310,4 +310,6 @@ pub enum StartedBy {
     ThisStack,
     /// The supervisor of another stack.
     OtherStack,
+    /// Another user, whose process is a stranger whatever it runs.
+    OtherUser,
 }

@@ -326,6 +326,25 @@ fn service_of_another_stack_is_left_running() {
 }
 
 #[test]
+fn process_of_another_user_is_a_stranger() {
+    let found = || InspectedHolder { started_by: StartedBy::OtherUser, ..copy(&[]) };
+    for replace in [false, true] {
+        let mut plan = support::plan([adopting()]);
+        plan.replace = replace;
+        let mut s = Scenario::of([]);
+        s.event(Event::Apply { plan });
+        s.built("a", 1);
+        s.held("a", "/target/debug/a");
+        s.looked("a", found());
+        assert_eq!((s.failure("a"), s.signals()), (Some(Failure::Port), vec![]));
+    }
+    let mut s = Scenario::of([service("a").port(Some(5000)).adopts(Adopt::Any)]);
+    s.held("a", "/usr/bin/python3");
+    s.looked("a", found());
+    assert!(s.adopts(), "a database of the machine may belong to another user");
+}
+
+#[test]
 fn adopt_any_accepts_every_holder_that_passes_probes() {
     let http = Probe::Http { path: "/".to_owned(), status: vec![200], port: 0 };
     let a = || service("a").port(Some(5000)).adopts(Adopt::Any).probe(http.clone());

@@ -73,6 +73,7 @@ impl PortHolders {
         let started_by = match random.below(20) {
             0 => StartedBy::ThisStack,
             1 => StartedBy::OtherStack,
+            2 => StartedBy::OtherUser,
             _ => StartedBy::Hand,
         };
         let holder = PortHolder {

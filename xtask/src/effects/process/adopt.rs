@@ -11,6 +11,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use rustix::process::geteuid;
 use tokio::task::JoinSet;
 use xtask_core::plan::Port;
 use xtask_core::stack::effect::{ExpectedProgram, PreparedProbe};
@@ -150,8 +151,9 @@ impl Inspection {
         let has_other_supervisor = (holder.stack.as_ref())
             .is_some_and(|stack| stack.supervisor != Some(std::process::id()));
         let started_by = match mark_of(pid) {
-            Mark::Absent | Mark::Unreadable => StartedBy::Hand,
             mark if mark.is_stack(&self.mark) && !has_other_supervisor => StartedBy::ThisStack,
+            _ if proc::user(pid) != Some(geteuid().as_raw()) => StartedBy::OtherUser,
+            Mark::Absent | Mark::Unreadable => StartedBy::Hand,
             Mark::Value(_) => StartedBy::OtherStack,
         };
         InspectedHolder {

@@ -176,6 +176,38 @@ fn command_is_recognised_by_arguments_and_killed() {
 }
 
 #[test]
+fn process_of_another_user_is_not_adopted() {
+    use std::os::unix::process::CommandExt as _;
+
+    if !rustix::process::geteuid().is_root() {
+        return xtask_client::harness::skipped("root");
+    }
+    let number = free_port();
+    let flags = "--listen-env --http 200";
+    let fixture = stand(&[("shop", flags, &format!("port = {number}"))]).write();
+    // The other user may not enter the folder of the program.
+    let folder = tempfile::tempdir().unwrap();
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(folder.path(), open).unwrap();
+    let program = folder.path().join("misbehave");
+    std::fs::copy(misbehave(), &program).unwrap();
+    let mut command = Command::new(program);
+    command.args(flags.split(' ')).env("HOST", "127.0.0.1").env("PORT", number.to_string());
+    let mut stranger = ByHand::listening(
+        {
+            command.uid(65534).gid(65534);
+            command
+        },
+        number,
+    );
+    for flags in [&["up", "-d"][..], &["up", "-d", "--replace"]] {
+        let refused = fixture.xtask(flags).ends_with(5);
+        refused.says(&format!("pid {}", stranger.pid())).says("user nobody");
+    }
+    assert!(stranger.is_alive());
+}
+
+#[test]
 fn foreign_port_holder_is_named_and_untouched() {
     for activation in ["", "socket-activation = true"] {
         let shop = Shop::new(activation);

@@ -159,6 +159,10 @@ impl Stack {
                 return self.refuse(id, &HeldPort { holder, user: None, ..held });
             }
             Relation::Same | Relation::OtherBuild => match found.started_by {
+                StartedBy::OtherUser if any => decide(HolderAction::Adopt),
+                StartedBy::OtherUser => {
+                    return self.refuse(id, &HeldPort { holder, user: None, ..held });
+                }
                 // The supervisor of the other stack would restart it.
                 StartedBy::OtherStack if !any => {
                     let held = HeldPort { holder, user: None, ..held };

@@ -41,7 +41,7 @@ pub(super) fn check(history: &History, effect: &Effect) -> Verdict {
 
 /// What the adoption of a port holder makes of it.
 pub(super) fn origin(service: &ServiceHistory, found: &InspectedHolder) -> Origin {
-    let foreign = found.started_by == StartedBy::OtherStack;
+    let foreign = matches!(found.started_by, StartedBy::OtherStack | StartedBy::OtherUser);
     if service.replace_requested && runs_the_program(service, found) && !foreign {
         Origin::Evicted
     } else {
