@@ -98,9 +98,16 @@ impl Stack {
             return ConditionState::Impossible(format!("`{}` is not a job", node.spec.name));
         }
         let unbuilt = matches!(node.build.state, BuildState::Failed { .. });
-        if node.is_job() && !node.is_due() && node.is_ready() && unbuilt {
-            let reason = format!("`{}` could not be built, and is no job yet", node.spec.name);
-            return ConditionState::Impossible(reason);
+        // A run that was started as a service continues, and does not do the work of the job.
+        if node.is_job() && !node.is_due() && node.is_ready() {
+            if unbuilt {
+                let reason = format!("`{}` could not be built, and is no job yet", node.spec.name);
+                return ConditionState::Impossible(reason);
+            }
+            if let Some(refusal) = &node.ports.refusal {
+                let reason = format!("`{}` is no job yet: {}", node.spec.name, refusal.reason);
+                return ConditionState::Impossible(reason);
+            }
         }
         ConditionState::Pending
     }

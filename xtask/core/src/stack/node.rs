@@ -71,6 +71,8 @@ pub(crate) struct VisibleState {
     ports: PortState,
     numbers: Vec<u16>,
     reason: Option<String>,
+    /// Whether its run continues because a new one cannot have its ports.
+    refused: bool,
 }
 
 impl Node {
@@ -293,6 +295,7 @@ impl Node {
             holds_dependencies: self.holds_dependencies(),
             ports: self.ports.state.clone(),
             numbers: self.ports.numbers.clone(),
+            refused: self.ports.refusal.is_some(),
             reason: if let Phase::Rest(Rest::Failed { reason, .. }) = self.phase() {
                 Some(reason.clone())
             } else {
