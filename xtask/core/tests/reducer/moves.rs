@@ -137,6 +137,17 @@ fn held_new_port_keeps_the_old_run() {
 }
 
 #[test]
+fn dependent_fails_on_a_job_whose_old_run_continues() {
+    let b = || service("b").needs("a");
+    let mut s = Scenario::up([service("a").port(Some(5000))]);
+    s.apply([service("a").job().port(Some(6000)), b()]);
+    assert_eq!(s.phase("b"), Phase::Waiting);
+    s.ports_checked("a", vec![held(6000)]);
+    assert_eq!((s.phase("a"), s.failure("b")), (Phase::Ready, Some(Failure::Dependency)));
+    assert_eq!(s.reason("b"), "`a` is no job yet: port 6000 is held by another program");
+}
+
+#[test]
 fn chain_of_moves_stops_at_a_held_port() {
     let (a, b) = (|port| service("a").port(Some(port)), |port| service("b").port(Some(port)));
     let mut s = Scenario::up([a(5000), b(5001)]);

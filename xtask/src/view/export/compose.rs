@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use xtask_core::terms::duration::whole_seconds;
 use xtask_core::terms::{Condition, Kind, Restart};
 
-use super::unit::{Mount, Secret, Unit};
+use super::unit::{Health, Mount, SHELL, Secret, Unit};
 use super::{Access, Difference, File, Target, difference, does_not_wait, needed_on_all, yaml};
 
 /// Folder of secrets in a container.
@@ -125,7 +125,7 @@ fn service(unit: &Unit, units: &[Unit], target: Target, out: &mut Vec<Difference
         volumes: unit.volumes.iter().map(|mount| volume(unit, mount, out)).collect(),
         depends_on: if swarm { BTreeMap::new() } else { depends_on(unit, units, out) },
         networks: (unit.alias.as_ref()).map(|alias| json!({ "default": { "aliases": [alias] } })),
-        healthcheck: healthcheck(unit, out),
+        healthcheck: healthcheck(unit, target, out),
         restart: (!swarm).then(|| restart(unit)),
         stop_signal: unit.stop_signal.clone(),
         stop_grace_period: seconds(unit.stop_timeout),
@@ -186,7 +186,7 @@ fn volume(unit: &Unit, mount: &Mount, out: &mut Vec<Difference>) -> String {
 fn depends_on(unit: &Unit, units: &[Unit], out: &mut Vec<Difference>) -> BTreeMap<String, Value> {
     let mut edges = BTreeMap::new();
     for (on, condition) in &unit.depends_on {
-        let healthy = units.iter().any(|other| other.name == *on && !other.command.is_empty());
+        let healthy = units.iter().any(|other| other.name == *on && other.is_checked_inside());
         let condition = match condition {
             Condition::Ready if healthy => "service_healthy",
             Condition::Ready => {
@@ -201,19 +201,37 @@ fn depends_on(unit: &Unit, units: &[Unit], out: &mut Vec<Difference>) -> BTreeMa
     edges
 }
 
-fn healthcheck(unit: &Unit, out: &mut Vec<Difference>) -> Option<Value> {
+fn healthcheck(unit: &Unit, target: Target, out: &mut Vec<Difference>) -> Option<Value> {
     if unit.kind == Kind::Job {
         return None;
     }
-    if unit.command.is_empty() {
+    match (&unit.health, target) {
+        (Some(Health { restart: true, .. }), Target::Compose) => {
+            difference(out, unit, "is not restarted when it is unhealthy");
+        }
+        (Some(Health { restart: false, .. }), Target::Swarm) => {
+            difference(out, unit, "is replaced when it is unhealthy");
+        }
+        (Some(_) | None, _) => {}
+    }
+    let health = unit.health.as_ref().filter(|health| !health.command.is_empty());
+    let command = health.map_or(&unit.command, |health| &health.command);
+    if command.is_empty() {
         let what = "has no health check: only `self-probe` and `ready.command` work inside";
         difference(out, unit, what);
         return None;
     }
-    let command = unit.command.iter().map(|word| escaped(word));
+    if health.is_some_and(|health| health.command[0] == SHELL) {
+        let what = "its health check needs a shell with `wget` or `curl` in its image";
+        difference(out, unit, what);
+    }
+    if health.is_some_and(|health| !unit.command.is_empty() && health.command != unit.command) {
+        difference(out, unit, "counts as ready when its `health` passes");
+    }
+    let command = command.iter().map(|word| escaped(word));
     Some(json!({
         "test": std::iter::once("CMD".to_owned()).chain(command).collect::<Vec<_>>(),
-        "interval": CHECKED_EVERY,
+        "interval": health.map_or(CHECKED_EVERY.to_owned(), |health| seconds(health.every)),
         "timeout": "5s",
         "retries": 3,
         "start_period": seconds(unit.start_timeout),

@@ -76,6 +76,9 @@ fn unit_differences(unit: &Unit, out: &mut Vec<Difference>) {
     if unit.kind == Kind::Service && unit.restart != Restart::Always {
         difference(out, unit, "is started again whenever it ends");
     }
+    if unit.health.as_ref().is_some_and(|health| !health.restart) {
+        difference(out, unit, "is restarted when it is unhealthy");
+    }
     if unit.stop_signal != "SIGTERM" {
         let what =
             format!("is stopped by what its image says, or SIGTERM, not {}", unit.stop_signal);
@@ -231,6 +234,17 @@ fn container(unit: &Unit, mounts: Vec<Value>) -> Value {
         };
         add("startupProbe", every(1, whole_seconds(unit.start_timeout).max(1)));
         add("readinessProbe", every(2, MISSES.into()));
+    }
+    if let Some(health) = &unit.health {
+        let port = port_name(unit, &health.port);
+        let mut probe = match &health.path {
+            Some(path) => json!({ "httpGet": { "path": path, "port": port } }),
+            None => json!({ "tcpSocket": { "port": port } }),
+        };
+        probe["periodSeconds"] = whole_seconds(health.every).max(1).into();
+        probe["timeoutSeconds"] = 5.into();
+        probe["failureThreshold"] = MISSES.into();
+        add("livenessProbe", probe);
     }
     if let Some(pause) = pause_before_stop(unit) {
         let sleep = json!({ "sleep": { "seconds": whole_seconds(pause) } });

@@ -1,7 +1,9 @@
 //! Exported documents, checked by their important parts. Tests of the tool apply them to real
 //! engines.
 
-use xtask_core::plan::{Dependency, Deploy, Plan, Port, Probe, Program, Setting, Source, Volume};
+use xtask_core::plan::{
+    Dependency, Deploy, Health, Plan, Port, Probe, Program, Setting, Source, Volume,
+};
 use xtask_core::terms::{Condition, Kind, Name, Place, Placement, Restart};
 
 use super::{Export, File, Images, Target, export};
@@ -261,4 +263,37 @@ fn service_with_underscore_gets_valid_names() {
     }
     let said = said(&export).join("\n");
     assert!(said.contains("stock-room: is not called `Stock_room`"), "{said}");
+}
+
+#[test]
+fn health_is_written_for_each_engine() {
+    let mut shop = shop();
+    let probe = Probe::Http { path: "/healthz".into(), status: Vec::new(), port: 0 };
+    let health = Health { probe, every: std::time::Duration::from_secs(7), restart: false };
+    shop.services[1].health = Some(health.clone());
+    let inside = "test: - CMD - /app/tilld - --probe - /healthz timeout: 5s";
+    let probe = "livenessProbe: failureThreshold: 3 httpGet: path: /healthz port: http \
+                 periodSeconds: 7 timeoutSeconds: 5";
+    for (target, written, difference) in [
+        (Target::Compose, inside, "counts as ready when its `health` passes"),
+        (Target::Swarm, inside, "is replaced when it is unhealthy"),
+        (Target::Kubernetes, probe, "is restarted when it is unhealthy"),
+    ] {
+        let export = exported(&shop, target);
+        let text = export.files[0].text.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(text.contains(written), "no `{written}` in:\n{text}");
+        assert!(target == Target::Kubernetes || text.contains("interval: 7s retries: 3"), "{text}");
+        let said = said(&export);
+        assert!(said.contains(&format!("till: {difference}")), "{said:?}");
+    }
+    // Without `self-probe` only a shell in the image can ask, and an empty image has none.
+    let [stock, till, ..] = &mut shop.services[..] else { panic!() };
+    till.program = Program::Image { image: "shop/till:2".into(), ports: vec![7001] };
+    stock.health = Some(health);
+    (stock.self_probe, till.self_probe) = (Vec::new(), Vec::new());
+    let export = exported(&shop, Target::Compose);
+    let text = &export.files[0].text;
+    assert!(text.contains("http://127.0.0.1:7001/healthz"), "{text}");
+    let said = said(&export);
+    assert!(said.iter().any(|line| line.starts_with("stock: has no health check")), "{said:?}");
 }

@@ -10,6 +10,9 @@ use xtask_core::terms::{Condition, Kind, Name, Placement, Restart};
 
 use super::{Difference, Images};
 
+/// The program of a health check in an image that was not built here.
+pub(super) const SHELL: &str = "/bin/sh";
+
 /// The first number for ports without a fixed one.
 const FIRST_PORT: u16 = 8080;
 #[derive(Clone, Debug)]
@@ -33,11 +36,25 @@ pub(super) struct Unit {
     pub(super) tcp: Option<String>,
     /// Readiness command inside the container.
     pub(super) command: Vec<String>,
+    pub(super) health: Option<Health>,
     pub(super) restart: Restart,
     pub(super) stop_signal: String,
     pub(super) stop_timeout: Duration,
     pub(super) start_timeout: Duration,
     pub(super) deploy: Deploy,
+}
+
+/// The checks of a running container.
+#[derive(Clone, Debug)]
+pub(super) struct Health {
+    /// Path of the request and name of the port; without a path the port must accept connections.
+    pub(super) path: Option<String>,
+    pub(super) port: String,
+    /// The check inside the container; empty if nothing in its image can make it.
+    pub(super) command: Vec<String>,
+    pub(super) every: Duration,
+    /// Whether `up` restarts the unhealthy service.
+    pub(super) restart: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -64,6 +81,12 @@ pub(super) enum Mount {
 }
 
 impl Unit {
+    /// Whether something inside its container can check it.
+    pub(super) fn is_checked_inside(&self) -> bool {
+        let health = self.health.as_ref().is_some_and(|health| !health.command.is_empty());
+        health || !self.command.is_empty()
+    }
+
     /// Whether it mounts the stack's data.
     pub(super) fn has_data(&self) -> bool {
         self.volumes.iter().any(|mount| matches!(mount, Mount::Data { .. }))
@@ -144,6 +167,7 @@ fn unit(plan: &Plan, service: &Service, images: &Images) -> Result<Unit, &'stati
             .iter()
             .map(|edge| (edge.on.host(), edge.condition))
             .collect(),
+        health: health(service, &ports, program.as_deref(), plan.base_image.is_some()),
         http,
         tcp,
         command,
@@ -216,8 +240,7 @@ fn probes(
     for probe in &service.probes {
         match probe {
             Probe::Http { path, status, port } => {
-                // Engines accept only these statuses.
-                if status.is_empty() || status.iter().any(|status| (200..400).contains(status)) {
+                if is_accepted(status) {
                     http = Some((path.clone(), ports[*port].name.clone()));
                 } else {
                     tcp = Some(ports[*port].name.clone());
@@ -235,4 +258,52 @@ fn probes(
         command = own.chain(service.self_probe.iter().cloned()).collect();
     }
     (http, tcp, command)
+}
+
+/// Whether engines accept one of these statuses, or the default.
+fn is_accepted(statuses: &[u16]) -> bool {
+    statuses.is_empty() || statuses.iter().any(|status| (200..400).contains(status))
+}
+
+/// The checks that an engine makes while a container runs.
+fn health(
+    service: &Service,
+    ports: &[Port],
+    program: Option<&str>,
+    has_base_image: bool,
+) -> Option<Health> {
+    let health = service.health.as_ref()?;
+    let Probe::Http { path, status, port } = &health.probe else { return None };
+    let port = ports.get(*port)?;
+    let own = program.filter(|_| !service.self_probe.is_empty());
+    let command = match own {
+        Some(program) => {
+            let ready = service.probes.iter().find_map(|probe| match probe {
+                Probe::Http { path, .. } => Some(path),
+                _ => None,
+            });
+            // The program asks itself for the path of its checks instead of that of `ready`.
+            let is_path = |word: &String| match ready {
+                Some(ready) => word == ready,
+                None => word.starts_with('/'),
+            };
+            let word = |word: &String| if is_path(word) { path.clone() } else { word.clone() };
+            let words = service.self_probe.iter().map(word);
+            std::iter::once(program.to_owned()).chain(words).collect()
+        }
+        // An empty image has no shell.
+        None if program.is_some() && !has_base_image => Vec::new(),
+        None => {
+            let url = format!("http://127.0.0.1:{}{path}", port.number).replace('\'', "%27");
+            let asks = format!("wget -q -O /dev/null '{url}' || curl -fsS -o /dev/null '{url}'");
+            vec![SHELL.to_owned(), "-c".to_owned(), asks]
+        }
+    };
+    Some(Health {
+        path: is_accepted(status).then(|| path.clone()),
+        port: port.name.clone(),
+        command,
+        every: health.every,
+        restart: health.restart,
+    })
 }
