@@ -34,9 +34,9 @@ impl ProcessStat {
         matches!(self.state, b'Z' | b'X')
     }
 
-    /// Whether a signal suspended the process.
+    /// Whether a signal or a debugger suspended the process.
     pub fn is_stopped(&self) -> bool {
-        self.state == b'T'
+        matches!(self.state, b'T' | b't')
     }
 
     /// `PID (NAME) STATE PARENT GROUP SESSION ...`; NAME may contain spaces and parentheses.

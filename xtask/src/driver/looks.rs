@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use tokio::task::{JoinHandle, spawn_blocking};
 use xtask_client::protocol::{Ask, Reply};
 use xtask_core::snapshot::{Phase, Snapshot};
+use xtask_core::stack::stopped_text;
 use xtask_core::terms::Name;
 
 use super::{Driver, Pending};
@@ -97,6 +98,11 @@ impl Driver {
             if service.pid.is_some() {
                 service.listens_elsewhere =
                     of(&traffic.elsewhere, &service.name).unwrap_or_default();
+            }
+            if let Some(pid) = traffic.stopped.get(&service.name)
+                && !service.paused
+            {
+                service.reason = Some(stopped_text(*pid));
             }
             service.strangers = of(&traffic.strangers, &service.name).unwrap_or_default();
             if service.phase != Phase::Ready {

@@ -203,7 +203,18 @@ impl Driver {
             self.kill_at = None;
             self.step(Event::KillNow);
         } else {
+            self.spare_stopped();
             self.step(Event::Tick);
+        }
+    }
+
+    /// Postpones the limits of runs in which a signal has stopped a process.
+    fn spare_stopped(&mut self) {
+        let now = self.clock.time_at(Instant::now());
+        for (service, run, postponed) in self.stack.limits_at(now) {
+            if self.world.note_stopped(&service, run) {
+                self.step(postponed);
+            }
         }
     }
 

@@ -14,6 +14,7 @@ use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
 use xtask_core::plan::Port;
 use xtask_core::stack::effect::{ImageWanted, PreparedProbe};
+use xtask_core::stack::stopped_text;
 use xtask_core::stack::{
     Artifact, BindFailure, Command, Effect, Event, LinkedProgram, Run, ServiceAddress, Signal,
 };
@@ -27,13 +28,14 @@ use super::probe::{self, ExpectedListener, PollingProbe, question};
 use super::process::orphans;
 use super::sockets::{self, Sockets};
 use crate::effects::active_run::{ActiveRun, Process};
-use crate::effects::logs::file::LogFile;
+use crate::effects::logs::file::{LogFile, WriteChange};
 use crate::effects::process::adopt::HolderHandles;
 use crate::effects::process::environment::Contexts;
 use crate::effects::process::reaper::Reaper;
 use crate::effects::programs::Programs;
 use crate::system::context;
 use crate::system::limits::raise_open_files;
+use crate::system::members::{Orphans, pids_of, stopped_of};
 use crate::system::proc;
 use crate::system::sweep::Mark;
 use crate::system::traffic::TrafficQuery;
@@ -67,6 +69,8 @@ pub(crate) struct World {
     pub(crate) queued: BTreeMap<u16, Arc<()>>,
     pub(crate) notify_sockets: u64,
     pub(crate) reaper: Reaper,
+    /// Runs whose logs name a stopped process.
+    stopped: BTreeSet<(Name, Run)>,
 }
 
 impl World {
@@ -96,6 +100,7 @@ impl World {
             queued: BTreeMap::new(),
             notify_sockets: 0,
             reaper: Reaper::start()?,
+            stopped: BTreeSet::new(),
         })
     }
 
@@ -151,6 +156,28 @@ impl World {
         let orphans_ended = orphans::end(&self.settings.mark);
         self.containers.end();
         orphans_ended && self.runs.is_empty()
+    }
+
+    /// Whether a signal has stopped a process of a run. The log of the service names it once.
+    pub(crate) fn note_stopped(&mut self, service: &Name, run: Run) -> bool {
+        let key = (service.clone(), run);
+        let Some(ActiveRun { process: Process::Child(leader), .. }) = self.runs.get(&key) else {
+            return false;
+        };
+        let Some(pid) = stopped_of(&pids_of(leader, &Orphans::look())) else {
+            self.stopped.remove(&key);
+            return false;
+        };
+        if self.stopped.insert(key) {
+            let log = self.log(service);
+            let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
+            match log.note(run, &stopped_text(pid)) {
+                WriteChange::None => {}
+                WriteChange::Failed(error) => self.events(service, run).log_trouble(Some(error)),
+                WriteChange::Recovered => self.events(service, run).log_trouble(None),
+            }
+        }
+        true
     }
 
     /// Forwards the messages of all notify sockets that have arrived.

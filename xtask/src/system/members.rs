@@ -140,6 +140,12 @@ pub(crate) fn pids_of(leader: &Leader, orphans: &Orphans) -> Vec<i32> {
     leading.into_iter().chain(others.iter().map(|member| member.pid)).collect()
 }
 
+/// The first of these processes that a signal or a debugger has stopped.
+pub(crate) fn stopped_of(pids: &[i32]) -> Option<i32> {
+    let is_stopped = |pid: &i32| ProcessStat::of(pid).is_some_and(|stat| stat.is_stopped());
+    pids.iter().copied().find(is_stopped)
+}
+
 /// Where a walk over descendants is.
 #[derive(Clone, Copy)]
 struct Below {

@@ -16,7 +16,7 @@ use xtask_core::terms::Name;
 
 use crate::system::group::Leader;
 use crate::system::listeners;
-use crate::system::members::{Orphans, RunPids, pids_of};
+use crate::system::members::{Orphans, RunPids, pids_of, stopped_of};
 use crate::system::proc;
 use crate::system::socket::literal;
 use crate::system::tcp::{self, Socket, SocketState};
@@ -29,6 +29,8 @@ pub(crate) struct Traffic {
     pub(crate) calls: Vec<Call>,
     /// Where runs listen that do not listen at all of their own addresses.
     pub(crate) elsewhere: BTreeMap<Name, Vec<String>>,
+    /// The process of each run that a signal has stopped.
+    pub(crate) stopped: BTreeMap<Name, i32>,
     /// Other programs at the other `localhost` of services.
     pub(crate) strangers: BTreeMap<Name, Vec<String>>,
 }
@@ -50,6 +52,10 @@ impl TrafficQuery {
         let orphans = Orphans::look();
         let runs: Vec<RunPids> =
             active.map(|(leader, name)| (name.clone(), pids_of(leader, &orphans))).collect();
+        let stopped = runs
+            .iter()
+            .filter_map(|(name, pids)| Some((name.clone(), stopped_of(pids)?)))
+            .collect();
         let mut calls = between(&runs, &self.addresses);
         let mut elsewhere = listeners::elsewhere(&runs, &self.addresses);
         let strangers = listeners::strangers(&runs, &self.addresses);
@@ -59,7 +65,7 @@ impl TrafficQuery {
             .collect();
         calls.retain(|call| !ended.contains(&&call.from));
         elsewhere.retain(|name, _| !ended.contains(&name));
-        Traffic { waiting, calls, elsewhere, strangers }
+        Traffic { waiting, calls, elsewhere, stopped, strangers }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::thread::sleep;
 use std::time::Duration;
 
-use xtask_test_support::stand::{SERVE, phase_if_any, stand};
+use xtask_test_support::stand::{SERVE, phase_if_any, pid, stand};
 use xtask_test_support::{eventually, signal};
 
 const SOON: Duration = Duration::from_secs(30);
@@ -41,4 +41,24 @@ fn service_gets_ready_during_a_paused_supervisor() {
     sleep(PAUSE);
     signal(supervisor, libc::SIGCONT);
     up.wait(SOON).ends_with(0);
+}
+
+#[test]
+fn stopped_service_is_named_and_not_killed() {
+    let settings = "watchdog = \"300ms\"\nready = { notify = true }\n";
+    let fixture = stand(&[("alive", "--notify-after 0 --ping 50", settings)]).write();
+    fixture.xtask(&["up", "-d"]).ends_with(0);
+    let pid = pid(&fixture, "alive");
+    signal(pid, libc::SIGSTOP);
+    let text = format!("process {pid} was stopped by a signal");
+    let is_logged =
+        || fixture.xtask(&["logs", "alive"]).ends_with(0).stdout.contains(&text).then_some(());
+    eventually(SOON, "a line in the log", is_logged);
+    let service = fixture.service("alive");
+    assert!(service["reason"].as_str().unwrap().contains(&format!("kill -CONT {pid}")));
+    assert_eq!((&service["run"], &service["phase"]), (&1.into(), &"ready".into()));
+    // The watchdog counts again once the process continues.
+    signal(pid, libc::SIGCONT);
+    let service = fixture.service("alive");
+    assert_eq!((&service["run"], service["reason"].is_null()), (&1.into(), true), "{service}");
 }

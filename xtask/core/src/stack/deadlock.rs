@@ -10,6 +10,7 @@ use alloc::{format, vec};
 use core::time::Duration;
 
 use super::Stack;
+use super::event::{Event, Fault, Run};
 use super::node::Id;
 use super::phase::Phase;
 use crate::calls::{Blocked, Call, CallState, Called, Deadlock, DeadlockStep};
@@ -34,6 +35,33 @@ impl Stack {
     pub fn gives_up_at(&self, now: Duration) -> bool {
         let due = self.worklist.deadlines.iter().take_while(|(at, _)| *at <= now);
         due.into_iter().any(|(_, id)| self.nodes[*id].starting().is_some())
+    }
+
+    /// The runs that reach a watchdog or a `start-timeout` at this time, each with the event that
+    /// postpones it. The driver sends that event if a signal has stopped a process of the run:
+    /// then the silence says nothing about the service. A pause that a test injected is kept.
+    #[must_use]
+    pub fn limits_at(&self, now: Duration) -> Vec<(Name, Run, Event)> {
+        let due = self.worklist.deadlines.iter().take_while(|(at, _)| *at <= now);
+        let limit = |(_, id): &(Duration, Id)| {
+            let node = &self.nodes[*id];
+            let (service, run) = (node.spec.name.clone(), node.run());
+            if node.is_due() || !node.is_alive() || node.observed.fault == Some(Fault::Pause) {
+                return None;
+            }
+            let event = match node.phase() {
+                Phase::Starting(_) => {
+                    let by = node.spec.start_timeout;
+                    Event::ExtendTimeout { service: service.clone(), run, by }
+                }
+                Phase::Ready(ready) if ready.watchdog.is_some_and(|at| at <= now) => {
+                    Event::WatchdogPing { service: service.clone(), run }
+                }
+                Phase::Ready(_) | Phase::Rest(_) | Phase::Stopping(_) => return None,
+            };
+            Some((service, run, event))
+        };
+        due.filter_map(limit).collect()
     }
 
     /// Records where the runs listen that reach their `start-timeout` now.

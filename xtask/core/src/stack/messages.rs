@@ -21,6 +21,11 @@ pub(crate) const LOST: &str = "has processes that survived SIGKILL";
 /// The state of a run that a fault paused.
 pub(crate) const PAUSED: &str = "paused until a test resumes it";
 
+/// The state of a run in which a signal or a debugger stopped a process.
+pub fn stopped(pid: i32) -> String {
+    format!("process {pid} was stopped by a signal or a debugger; `kill -CONT {pid}` continues it")
+}
+
 /// The failure of a dependency. A dependency that failed because of its own dependency passes
 /// that reason on, so that a long chain names its cause.
 pub(crate) fn failed(name: &Name, failure: Failure, reason: &str) -> String {

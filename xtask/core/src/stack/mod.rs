@@ -32,7 +32,7 @@ mod transitions;
 pub use deadlock::ServiceAddress;
 pub use effect::{Command, Container, Effect, Report, Signal};
 pub use event::{Artifact, BindFailure, Event, Exit, Fault, LinkedProgram, Run};
-pub use messages::{elsewhere as elsewhere_text, exit as exit_text};
+pub use messages::{elsewhere as elsewhere_text, exit as exit_text, stopped as stopped_text};
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::format;

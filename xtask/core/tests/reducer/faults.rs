@@ -101,3 +101,30 @@ fn faults_skip_services_without_a_running_process() {
     fault(&mut s, Fault::Resume);
     assert_eq!(signal(&s), None);
 }
+
+#[test]
+fn limit_of_a_stopped_process_is_postponed() {
+    let every = Duration::from_secs(2);
+    let watched = Scenario::up([service("a").watchdog(every)]);
+    let mut late = Scenario::of([service("a").probe(Probe::Notify)]);
+    late.start("a");
+    for (mut s, limit) in [(watched, every), (late, START)] {
+        assert_eq!(s.stack.limits_at(limit.saturating_sub(Duration::from_nanos(1))), []);
+        let due = s.stack.limits_at(limit);
+        s.now = limit.saturating_sub(Duration::from_nanos(1));
+        due.into_iter().for_each(|(_, _, postponed)| s.event(postponed));
+        s.now = limit;
+        s.event(Event::Tick);
+        assert_eq!((s.signalled(), s.killed()), (Vec::new(), Vec::new()));
+        assert_eq!(s.stack.next_deadline(), Some(limit * 2 - Duration::from_nanos(1)));
+    }
+}
+
+#[test]
+fn limit_of_an_injected_pause_is_kept() {
+    let every = Duration::from_secs(2);
+    let mut s = Scenario::up([service("a").watchdog(every)]);
+    assert_eq!(s.stack.limits_at(every).len(), 1);
+    fault(&mut s, Fault::Pause);
+    assert_eq!(s.stack.limits_at(every), []);
+}

@@ -111,6 +111,12 @@ impl LogFile {
         }
     }
 
+    /// Appends a line of the tool.
+    pub(crate) fn note(&mut self, run: Run, text: &str) -> WriteChange {
+        let record = format!("{}{text}\n", tool_head(self.time(), run));
+        self.append(run, record.as_bytes())
+    }
+
     fn notice(&mut self, run: Run) -> String {
         let head = tool_head(self.time(), run);
         let Missing { records, error } = &self.missing;
