@@ -25,6 +25,7 @@ use super::wait::until;
 use super::{Global, block_on, image, place, print, running};
 use crate::session::connect::Session;
 use crate::system::context;
+use crate::view::failure::is_well;
 use crate::view::style::{BAD, GOOD, WARN};
 use crate::workspace::planning::Scope;
 
@@ -74,10 +75,7 @@ pub(crate) fn run(global: &Global, args: &RestartArgs) -> anyhow::Result<Exit> {
         let programs = build(&mut session, &loaded).await?;
         let plan = part(loaded.plan, &names, &session.snapshot, args.replace);
         apply(&mut session, plan, programs).await?;
-        let exit = match kept(&session.snapshot, &names, &before) {
-            true => Exit::BUILD,
-            false => restarted(&mut session, &names, &before).await?,
-        };
+        let exit = restarted(&mut session, &names, &before).await?;
         running::print(session.snapshot, &names, args.json)?;
         Ok(exit)
     })
@@ -148,39 +146,21 @@ fn runs(snapshot: &Snapshot) -> BTreeMap<Name, u64> {
     snapshot.services.iter().map(run).collect()
 }
 
-/// Reports services that keep their run because their new program cannot start, and returns
-/// whether there are any.
-fn kept(snapshot: &Snapshot, names: &[Name], before: &BTreeMap<Name, u64>) -> bool {
-    let services = names.iter().filter_map(|name| snapshot.service(name));
-    let kept = services.filter(|service| {
-        service.phase == Phase::Ready
-            && before.get(&service.name) == Some(&service.run)
-            && service.reason.is_some()
-    });
-    let report = |service: &ServiceSnapshot| {
-        let reason = service.reason.as_deref().unwrap_or_default();
-        print::progress(BAD, "Kept", &format!("{}: {reason}", service.name));
-    };
-    kept.inspect(|service| report(service)).count() > 0
-}
-
-/// Waits until each service has a new run that is ready, and reports it.
+/// Waits until each service has a new run that is ready, or keeps its run, and reports it.
 async fn restarted(
     session: &mut Session,
     names: &[Name],
     before: &BTreeMap<Name, u64>,
 ) -> anyhow::Result<Exit> {
-    let exit = until(session, names, |service| {
-        let new_run = service.run > before.get(&service.name).copied().unwrap_or_default();
-        let refused = !service.unsettled && service.failure.is_some();
-        !service.phase.is_on_the_way() && (new_run || refused)
-    })
-    .await?;
-    if kept(&session.snapshot, names, before) {
-        return Ok(Exit::PORT_HELD);
-    }
-    for service in names.iter().filter_map(|name| session.snapshot.service(name)) {
-        if matches!(service.phase, Phase::Ready | Phase::Succeeded) {
+    let settled = |service: &ServiceSnapshot| !service.phase.is_on_the_way() && !service.unsettled;
+    let mut exit = until(session, names, settled).await?;
+    let services = names.iter().filter_map(|name| session.snapshot.service(name));
+    for service in services.filter(|service| is_well(service)) {
+        if before.get(&service.name) == Some(&service.run) {
+            let reason = service.reason.as_deref().unwrap_or("its run continues");
+            print::progress(BAD, "Kept", &format!("{}: {reason}", service.name));
+            exit = if service.failure.is_some() { Exit::PORT_HELD } else { Exit::BUILD };
+        } else {
             let took = measured(service.ready_ms.unwrap_or(0));
             print::progress(GOOD, "Restarted", &format!("{} in {took}", service.name));
         }

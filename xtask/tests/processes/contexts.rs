@@ -1,6 +1,7 @@
 //! What a service inherits from the command that starts it, and what `restart`, `explain` and `env`
 //! make of an edit.
 
+use std::net::TcpListener;
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 use std::time::Duration;
@@ -211,6 +212,37 @@ fn explain_marks_values_that_the_manifests_no_longer_have() {
     assert_eq!((&json["env"]["V"]["value"], &json["manifests"]), (&"two".into(), &Value::Null));
 }
 
+#[test]
+fn restart_waits_for_dependents_that_restart_along() {
+    // The dependent is deaf to its stop signal, so that the service has to wait for its end.
+    let deaf = "[workspace.metadata.services.b]\n\
+                command = [\"sh\", \"-c\", \"trap '' TERM; echo END; while :; do sleep 1; done\"]\n\
+                ready = { log = \"^END$$\" }\nstop = { timeout = \"300ms\" }\n\
+                depends-on = { a = { restart = true } }\n";
+    let idle = PackageSpec::new("libs/idle", "idle").lib("");
+    let fixture = Fixture::new("along").package(idle);
+    let fixture = fixture.workspace(&format!("[workspace.metadata.services.a]\n{REPORT}\n{deaf}"));
+    let fixture = fixture.write();
+    fixture.xtask(&["up", "-d"]).ends_with(0);
+    let before = ["a", "b"].map(|name| pid(&fixture, name));
+    fixture.xtask(&["restart", "a"]).ends_with(0).says("Restarted a");
+    let after = ["a", "b"].map(|name| pid(&fixture, name));
+    assert!(before[0] != after[0] && before[1] != after[1], "{before:?} {after:?}");
+}
+
+#[test]
+fn restart_keeps_a_run_whose_new_port_is_held() {
+    let (fixture, [port, _]) = counter();
+    fixture.xtask(&["up", "-d"]).ends_with(0);
+    let before = pid(&fixture, "front");
+    let held = TcpListener::bind("127.0.0.1:0").unwrap();
+    let number = held.local_addr().unwrap().port();
+    fixture.edit("front/Cargo.toml", &format!("port = {port}"), &format!("port = {number}"));
+    let kept = fixture.xtask(&["restart", "front"]).ends_with(5);
+    kept.says("Kept front").says(&number.to_string());
+    assert_eq!(pid(&fixture, "front"), before);
+}
+
 /// `front` calls `stock` and has a secret; both have fixed ports.
 fn counter() -> (Fixture, [u16; 2]) {
     let ports = [free_port(), free_port()];
@@ -246,6 +278,21 @@ fn env_prints_what_a_start_by_hand_needs() {
     fixture.xtask(&["down"]).ends_with(0);
     assert!(copy.is_alive());
     copy.child.kill().unwrap();
+}
+
+/// As the error of a program proposes that misses the variable.
+#[test]
+fn copy_with_the_url_alone_is_adopted() {
+    let (fixture, [port, stock]) = counter();
+    fixture.xtask(&["up", "-d", "stock"]).ends_with(0);
+    let env = fixture.xtask(&["env", "front", "--json"]).ends_with(0).json();
+    let mut cargo = Command::new("cargo");
+    cargo.args(["run", "--quiet", "--offline", "-p", "front"]).current_dir(fixture.root());
+    cargo.env("STOCK_URL", format!("http://127.0.0.1:{stock}")).env("PORT", port.to_string());
+    cargo.env("GOODS", env["GOODS"].as_str().unwrap()).env_remove("CARGO_TARGET_DIR");
+    let mut copy = ByHand::listening(cargo, port);
+    fixture.xtask(&["up", "-d"]).ends_with(0).says("Adopted front");
+    assert!(copy.is_alive());
 }
 
 #[test]
