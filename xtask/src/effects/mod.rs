@@ -24,7 +24,7 @@ pub(crate) use perform::{World, WorldSettings};
 use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedSender;
-use xtask_core::stack::{Event, Exit, Run};
+use xtask_core::stack::{Event, Exit, ExitClue, Run};
 use xtask_core::terms::Name;
 
 #[derive(Clone, Debug)]
@@ -76,8 +76,8 @@ impl RunEvents {
         self.send(Event::HealthChecked { service: self.service.clone(), run: self.run, failure });
     }
 
-    fn exited(&self, exit: Exit) {
-        self.send(Event::Exited { service: self.service.clone(), run: self.run, exit });
+    fn exited(&self, exit: Exit, clue: Option<ExitClue>) {
+        self.send(Event::Exited { service: self.service.clone(), run: self.run, exit, clue });
     }
 
     fn log_trouble(&self, trouble: Option<String>) {

@@ -71,6 +71,8 @@ pub(crate) struct SpawnRequest<'a> {
     pub(crate) mark: Mark,
     /// Variables that are set to the pid of the child.
     pub(crate) pid_variables: &'static [&'static str],
+    /// The standard input; the null device if there is none.
+    pub(crate) input: Option<BorrowedFd<'a>>,
     pub(crate) output: [BorrowedFd<'a>; 2],
     /// Descriptors to inherit, from [`FIRST_SOCKET`] on.
     pub(crate) sockets: Vec<BorrowedFd<'a>>,
@@ -152,7 +154,7 @@ pub(crate) fn start(request: &SpawnRequest<'_>) -> io::Result<Spawned> {
     let above = FIRST_SOCKET + c_int::try_from(request.sockets.len()).unwrap_or(c_int::MAX);
     let null = std::fs::File::open("/dev/null")?;
     let mut lifted = Vec::new();
-    let stdin = lift(null.as_fd(), above, &mut lifted)?;
+    let stdin = lift(request.input.unwrap_or(null.as_fd()), above, &mut lifted)?;
     let stdout = lift(request.output[0], above, &mut lifted)?;
     let stderr = lift(request.output[1], above, &mut lifted)?;
     let mut descriptors = vec![(stdin, 0), (stdout, 1), (stderr, 2)];

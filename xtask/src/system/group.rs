@@ -7,6 +7,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
@@ -25,6 +26,8 @@ pub(crate) struct Leader {
     mark: Mark,
     known_members: Mutex<KnownMembers>,
     reaped: Mutex<bool>,
+    /// Whether its group received a signal from the stack.
+    signalled: AtomicBool,
 }
 
 /// Children that this process spawned and has not reaped. Every other child is an orphan that
@@ -46,7 +49,8 @@ impl Leader {
     pub(crate) fn spawn(mark: Mark, fork: impl FnOnce() -> io::Result<Pid>) -> io::Result<Self> {
         let mut spawned = spawned();
         let known_members = Mutex::default();
-        let leader = Self { pid: fork()?, mark, known_members, reaped: Mutex::new(false) };
+        let (pid, reaped) = (fork()?, Mutex::new(false));
+        let leader = Self { pid, mark, known_members, reaped, signalled: AtomicBool::new(false) };
         spawned.insert(leader.id());
         Ok(leader)
     }
@@ -66,10 +70,16 @@ impl Leader {
 
     /// Sends a signal to every member of the group. A group without members is no error.
     pub(crate) fn signal(&self, signal: Signal) {
+        self.signalled.store(true, Ordering::Relaxed);
         let reaped = self.reaped.lock().unwrap_or_else(PoisonError::into_inner);
         if !*reaped {
             let _ = rustix::process::kill_process_group(self.pid, signal);
         }
+    }
+
+    /// Whether the stack signalled its group, so that its end is no surprise.
+    pub(crate) fn was_signalled(&self) -> bool {
+        self.signalled.load(Ordering::Relaxed)
     }
 
     /// The exit of the leader, if it has ended. The leader stays a zombie.

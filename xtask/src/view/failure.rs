@@ -10,6 +10,7 @@ use xtask_client::snapshot::{Failure, Phase, ServiceSnapshot};
 use xtask_core::plan::{Plan, Service};
 use xtask_core::terms::Name;
 
+use super::buffering;
 use super::cause::Cause;
 use super::style::{BAD, BOLD, DIM, RESET};
 use super::words::command_for;
@@ -60,7 +61,8 @@ pub(crate) fn failures(
             Some(_) => drop(writeln!(out, "  it printed nothing")),
             None => {}
         }
-        if let Some(hint) = hint(plan, service) {
+        let held_back = buffering_hint(plan, service, causes.get(name));
+        if let Some(hint) = held_back.or_else(|| hint(plan, service)) {
             let _ = writeln!(out, "  {BOLD}hint:{RESET} {hint}");
         }
     }
@@ -117,6 +119,11 @@ fn headline(service: &ServiceSnapshot) -> &'static str {
         Some(Failure::Died) => "ended by itself",
         Some(Failure::Dependency) | None => "failed",
     }
+}
+
+fn buffering_hint(plan: &Plan, service: &ServiceSnapshot, cause: Option<&Cause>) -> Option<String> {
+    let reason = service.reason.as_ref().filter(|_| service.failure == Some(Failure::Timeout))?;
+    buffering::hint(plan.service(&service.name)?, reason, &cause?.records)
 }
 
 fn hint(plan: &Plan, service: &ServiceSnapshot) -> Option<String> {

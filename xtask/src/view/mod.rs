@@ -2,6 +2,7 @@
 //!
 //! Views do not ask a supervisor, read files or make decisions.
 
+pub(crate) mod buffering;
 pub(crate) mod calls;
 pub(crate) mod cause;
 pub(crate) mod environment;

@@ -71,7 +71,7 @@ pub(crate) fn event(event: &Event) -> String {
             let seen = failure.as_deref().unwrap_or("healthy");
             format!("health checked {service}, run {run}: {seen}")
         }
-        Event::Exited { service, run, exit } => {
+        Event::Exited { service, run, exit, clue: _ } => {
             let how = match exit {
                 Exit::Code(code) => format!("status {code}"),
                 Exit::Signal(signal) => format!("signal {signal}"),

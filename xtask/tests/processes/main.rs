@@ -14,6 +14,7 @@ mod as_cargo;
 mod builds;
 mod by_hand;
 mod calls;
+mod clues;
 mod commands;
 mod contexts;
 mod control;

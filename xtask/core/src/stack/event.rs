@@ -131,7 +131,14 @@ pub enum Event {
         failure: Option<String>,
     },
     /// The leader exited. Members of its process group may still run.
-    Exited { service: Name, run: Run, exit: Exit },
+    Exited {
+        service: Name,
+        run: Run,
+        exit: Exit,
+        /// What may explain it. Records of earlier versions do not have it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        clue: Option<ExitClue>,
+    },
     /// The process group is empty, and the leader is reaped. Always follows `Exited`.
     Gone { service: Name, run: Run },
 
@@ -204,6 +211,16 @@ pub enum Exit {
     Signal(i32),
     /// Its status is unknown: it was not started here, or another process reaped it.
     Unknown,
+}
+
+/// What may explain the exit of a program that should have kept running.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ExitClue {
+    /// It read its standard input, which is empty.
+    ReadEmptyInput,
+    /// It left processes running.
+    LeftProcesses,
 }
 
 /// Why a port could not be bound.

@@ -5,7 +5,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::event::{BindFailure, Exit, HolderStack, InspectedHolder, PortHolder};
+use super::event::{BindFailure, Exit, ExitClue, HolderStack, InspectedHolder, PortHolder};
 use super::ports::HeldPort;
 use crate::plan::{Probe, Service};
 use crate::snapshot::Failure;
@@ -45,6 +45,20 @@ pub fn exit(exit: Exit) -> String {
             None => format!("ended by signal {signal}"),
         },
         Exit::Unknown => "exited, status unknown".to_string(),
+    }
+}
+
+/// What may explain an exit, and the edit that mends it. It follows the exit.
+pub(crate) fn exit_clue(clue: ExitClue) -> &'static str {
+    match clue {
+        ExitClue::ReadEmptyInput => {
+            "; it read its standard input, which is empty: to keep the input open, write \
+             `command = [\"sh\", \"-c\", \"tail -f /dev/null | PROGRAM\"]`"
+        }
+        ExitClue::LeftProcesses => {
+            "; it left processes in the background, and the stack stops them: use its option that \
+             keeps it in the foreground"
+        }
     }
 }
 

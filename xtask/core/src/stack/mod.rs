@@ -31,7 +31,7 @@ mod transitions;
 
 pub use deadlock::ServiceAddress;
 pub use effect::{Command, Container, Effect, Report, Signal};
-pub use event::{Artifact, BindFailure, Event, Exit, Fault, LinkedProgram, Run};
+pub use event::{Artifact, BindFailure, Event, Exit, ExitClue, Fault, LinkedProgram, Run};
 pub use messages::{elsewhere as elsewhere_text, exit as exit_text, stopped as stopped_text};
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -252,9 +252,9 @@ impl Stack {
                     stack.health_checked(id, failure, effects);
                 });
             }
-            Event::Exited { service, run, exit } => {
+            Event::Exited { service, run, exit, clue } => {
                 self.with_run(&service, run, effects, |stack, id, effects| {
-                    stack.exited(id, exit, effects);
+                    stack.exited(id, exit, clue, effects);
                 });
             }
             Event::Gone { service, run } => {

@@ -9,7 +9,7 @@ use core::time::Duration;
 
 use super::build::{Build, ProgramState};
 use super::edges::Edges;
-use super::event::{Fault, Run};
+use super::event::{ExitClue, Fault, Run};
 use super::phase::{Check, NextCheck, Phase, Ready, Rest, RunOrigin, Stage, Starting, Stopping};
 use super::ports::{PortState, Ports};
 use super::transitions::Lifecycle;
@@ -349,6 +349,8 @@ pub(crate) struct Observed {
     pub(crate) status: Option<String>,
     /// Where it listened at its `start-timeout`, if not on all of its ports.
     pub(crate) elsewhere: Vec<String>,
+    /// What may explain its exit.
+    pub(crate) clue: Option<ExitClue>,
     /// The fault that a test injected and did not revert.
     pub(crate) fault: Option<Fault>,
     /// Why its current settings cannot be rendered.

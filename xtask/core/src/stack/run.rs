@@ -7,7 +7,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::event::{Exit, Run};
+use super::event::{Exit, ExitClue, Run};
 use super::node::Id;
 use super::phase::{Phase, Rest, RunOrigin, Stage};
 use super::ports::PortState;
@@ -163,8 +163,17 @@ impl Stack {
     }
 
     /// The leader exited. Its group receives the stop signal and has to end as well.
-    pub(super) fn exited(&mut self, id: Id, exit: Exit, effects: &mut Vec<Effect>) {
+    pub(super) fn exited(
+        &mut self,
+        id: Id,
+        exit: Exit,
+        clue: Option<ExitClue>,
+        effects: &mut Vec<Effect>,
+    ) {
         let node = &mut self.nodes[id];
+        // A service that was ready and failed has another cause.
+        let is_early = !node.is_ready() || exit == Exit::Code(0);
+        node.observed.clue = clue.filter(|_| is_early);
         let (alive, adopted) = (node.is_alive(), node.is_adopted() && node.pid().is_some());
         match node.phase() {
             Phase::Starting(_) | Phase::Ready(_) if adopted => self.adopted_ended(id, exit),
@@ -183,7 +192,7 @@ impl Stack {
     pub(super) fn gone(&mut self, id: Id, effects: &mut Vec<Effect>) {
         if !self.nodes[id].stopping().is_some_and(|stopping| stopping.exited) {
             self.out_of_place(id, "`gone` before `exited`", effects);
-            self.exited(id, Exit::Signal(0), effects);
+            self.exited(id, Exit::Signal(0), None, effects);
         }
         if self.nodes[id].origin() == Some(RunOrigin::Evicted) {
             return self.end_foreign_run(id, Rest::Idle);

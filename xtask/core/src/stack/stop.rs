@@ -3,7 +3,7 @@
 //! `settle` decides which runs have to end.
 
 use alloc::format;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -131,11 +131,13 @@ impl Stack {
             Restart::Always => self.try_again(id, reason),
             Restart::OnFailure if !well => self.try_again(id, reason),
             Restart::OnFailure | Restart::No if well && node.is_ready() => {
-                Rest::Stopped { reason: "exited by itself with status 0".to_string() }
+                let clue = node.observed.clue.map_or("", messages::exit_clue);
+                Rest::Stopped { reason: format!("exited by itself with status 0{clue}") }
             }
             Restart::OnFailure | Restart::No => {
                 let when = if well { " before it was ready" } else { "" };
-                self.give_up(id, format!("{reason}{when}"))
+                let clue = node.observed.clue.map_or("", messages::exit_clue);
+                self.give_up(id, format!("{reason}{when}{clue}"))
             }
         }
     }
@@ -144,14 +146,17 @@ impl Stack {
     pub(super) fn try_again(&mut self, id: Id, reason: &str) -> Rest {
         let now = self.now;
         let Node { retries, observed, .. } = &mut self.nodes[id];
+        let clue = observed.clue.map_or("", messages::exit_clue);
         retries.again.retain(|at| now.saturating_sub(*at) < WINDOW);
         // An end that a test injected does not count against the service.
         let asked_for = observed.fault.is_some();
         let tries = if asked_for { 0 } else { retries.again.len() };
         if tries >= MOST_TRIES {
             let window = duration::spell(WINDOW);
-            return self
-                .give_up(id, format!("{reason}; started again {tries} times within {window}"));
+            return self.give_up(
+                id,
+                format!("{reason}{clue}; started again {tries} times within {window}"),
+            );
         }
         if !asked_for {
             retries.again.push(now);
@@ -161,7 +166,7 @@ impl Stack {
         self.replace_dependents(id);
         Rest::Backoff {
             until: now.saturating_add(doubled.min(LONGEST_PAUSE)),
-            reason: reason.to_string(),
+            reason: format!("{reason}{clue}"),
         }
     }
 

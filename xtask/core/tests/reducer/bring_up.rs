@@ -221,7 +221,7 @@ fn chain_of_a_thousand_services_starts_and_stops() {
         let exit = Exit::Signal(15);
         stack.step(
             Duration::ZERO,
-            Event::Exited { service: service.clone(), run: 1, exit },
+            Event::Exited { service: service.clone(), run: 1, exit, clue: None },
             &mut effects,
         );
         stack.step(Duration::ZERO, Event::Gone { service, run: 1 }, &mut effects);

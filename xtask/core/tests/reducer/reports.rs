@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use xtask_core::plan::Probe;
 use xtask_core::snapshot::Phase;
-use xtask_core::stack::{Event, Exit};
+use xtask_core::stack::{Event, Exit, ExitClue};
+use xtask_core::terms::Restart;
 
 use crate::scenario::Scenario;
 use crate::support::{With, service};
@@ -35,7 +36,7 @@ fn events_of_past_runs_are_dropped_silently() {
     let mut s = Scenario::up([service("a")]);
     s.crash("a");
     s.pass(Duration::from_secs(1));
-    s.event(Event::Exited { service: "a".into(), run: 1, exit: Exit::Code(1) });
+    s.event(Event::Exited { service: "a".into(), run: 1, exit: Exit::Code(1), clue: None });
     assert_eq!(s.effects, []);
     assert_eq!(s.phase("a"), Phase::Starting);
 }
@@ -67,6 +68,31 @@ fn passed_probe_shows_no_earlier_result() {
     s.seen("a", 1, "nothing yet");
     assert_eq!(s.phase("a"), Phase::Ready);
     assert_eq!(s.snapshot("a").seen, [""; 0]);
+}
+
+#[test]
+fn exit_clue_is_part_of_the_reason() {
+    let input = |exit, clue| {
+        move |s: &mut Scenario| {
+            s.event(Event::Exited { service: "a".into(), run: s.run("a"), exit, clue: Some(clue) });
+            s.gone("a");
+            s.reason("a").to_owned()
+        }
+    };
+    let read = input(Exit::Code(0), ExitClue::ReadEmptyInput);
+    let left = input(Exit::Code(0), ExitClue::LeftProcesses);
+    let failed = input(Exit::Code(1), ExitClue::ReadEmptyInput);
+    let reason = read(&mut Scenario::up([service("a")]));
+    assert!(reason.starts_with("exited by itself with status 0; it read its standard input"));
+    let mut s = Scenario::of([service("a").probe(Probe::Notify).policy(Restart::No)]);
+    s.start("a");
+    let reason = left(&mut s);
+    assert!(reason.starts_with("exited with status 0 before it was ready; it left processes"));
+    let mut s = Scenario::of([service("a").probe(Probe::Notify)]);
+    s.start("a");
+    assert!(failed(&mut s).contains("standard input"));
+    let reason = failed(&mut Scenario::up([service("a")]));
+    assert_eq!(reason, "exited with status 1", "it has another cause after it was ready");
 }
 
 #[test]

@@ -117,7 +117,7 @@ impl Scenario {
 
     pub(crate) fn exited(&mut self, name: &str, exit: Exit) {
         let (service, run) = (Name::from(name), self.run(name));
-        self.event(Event::Exited { service, run, exit });
+        self.event(Event::Exited { service, run, exit, clue: None });
     }
 
     pub(crate) fn gone(&mut self, name: &str) {

@@ -27,7 +27,9 @@ pub(crate) fn event(random: &mut Random, known: &[(Name, Run)]) -> Event {
         1 => Event::ExtendTimeout { service, run, by: random.millis(0..30_000) },
         2 => Event::WatchdogPing { service, run },
         3 => Event::Status { service, run, status: String::new() },
-        4 => Event::Exited { service, run: other_run(run, last), exit: Exit::Signal(9) },
+        4 => {
+            Event::Exited { service, run: other_run(run, last), exit: Exit::Signal(9), clue: None }
+        }
         5 => Event::Gone { service, run: other_run(run, last) },
         6 => Event::Started { service, run: other_run(run, last), pid: 2 },
         7 => {

@@ -228,7 +228,7 @@ impl World {
         }
         if self.fault(20) {
             let exit = Exit::Unknown;
-            self.soon(started, 1..60_000, Event::Exited { service, run, exit });
+            self.soon(started, 1..60_000, Event::Exited { service, run, exit, clue: None });
         }
     }
 
@@ -249,7 +249,10 @@ impl World {
     pub(crate) fn stop_port_holder(&mut self, now: Duration) {
         if let Some((service, run)) = self.port_holders.stop_one(&mut self.random) {
             // A run that is being adopted now reports `Started` first.
-            self.at(now + ADOPTION, Event::Exited { service, run, exit: Exit::Unknown });
+            self.at(
+                now + ADOPTION,
+                Event::Exited { service, run, exit: Exit::Unknown, clue: None },
+            );
         }
     }
 

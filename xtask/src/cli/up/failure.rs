@@ -49,7 +49,10 @@ pub(crate) async fn report(up: &mut BringUp<'_>, paths: &StackPaths) -> anyhow::
     let snapshot = up.session.connection.status().await?;
     let before = std::mem::replace(&mut up.session.snapshot, snapshot);
     let dead = up.arrivals.dead(Instant::now()).map(|dead| {
-        let reason = dead.reason.as_ref().map(|reason| format!("{reason} right after its start"));
+        let reason = dead.reason.as_deref().map(|reason| {
+            let (exit, clue) = reason.split_at(reason.find(';').unwrap_or(reason.len()));
+            format!("{exit} right after its start{clue}")
+        });
         let (phase, failure) = (Phase::Failed, Some(Failure::Start));
         ServiceSnapshot { phase, failure, reason, ..dead.clone() }
     });

@@ -153,7 +153,7 @@ impl ContainerRun {
 
         output.drain();
         self.probes.stop();
-        self.events.exited(exit);
+        self.events.exited(exit, None);
         leader.reap();
         // The engine removes a container that exits, but not if its command line was killed.
         if !matches!(exit, Exit::Code(_)) || init.is_none() {

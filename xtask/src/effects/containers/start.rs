@@ -121,6 +121,7 @@ impl ContainerRun {
             exec: &exec,
             mark: Mark::Absent,
             pid_variables: &[],
+            input: None,
             output: [self.ends[0].as_fd(), self.ends[1].as_fd()],
             sockets: Vec::new(),
         })?;

@@ -198,6 +198,7 @@ async fn run(exec: &Exec) -> io::Result<Exit> {
         exec,
         mark: Mark::Absent,
         pid_variables: &[],
+        input: None,
         output,
         sockets: Vec::new(),
     })?;

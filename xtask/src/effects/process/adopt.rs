@@ -83,7 +83,7 @@ impl World {
         watch.spawn(async move {
             exit.exited().await;
             adopted_probes.stop();
-            run_events.exited(Exit::Unknown);
+            run_events.exited(Exit::Unknown, None);
             run_events.gone();
         });
         active.process = Process::Adopted { pidfd, _watch: watch };

@@ -23,6 +23,7 @@ use crate::effects::logs::lines::{Lines, LogPattern, LogPatterns};
 use crate::effects::perform::socket_path;
 use crate::effects::probe::http::Request;
 use crate::effects::probe::{self, ExpectedListener, PollingProbe, Target};
+use crate::effects::process::input::EmptyInput;
 use crate::effects::process::notify::NotifySocket;
 use crate::effects::process::run::{ProcessRun, RunProbes};
 use crate::effects::programs::start_of;
@@ -65,10 +66,12 @@ impl World {
         }
         let sockets = self.sockets.inherited(service, &command.sockets);
         let sockets = sockets.ok_or_else(|| Error::Unbound(service.clone()))?;
+        let input = EmptyInput::new().map_err(failed)?;
         let spawned = spawn::start(&SpawnRequest {
             exec: &exec,
             mark,
             pid_variables: pid_variables(command),
+            input: Some(input.fd()),
             output: [ends[0].as_fd(), ends[1].as_fd()],
             sockets,
         })
@@ -90,6 +93,7 @@ impl World {
             leader,
             reaper: self.reaper.clone(),
             exec_report: spawned.exec_report,
+            input,
             program: path.to_string_lossy().into_owned(),
             cwd: command.cwd.clone(),
             pipes,

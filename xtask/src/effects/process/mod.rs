@@ -2,6 +2,7 @@
 
 pub(crate) mod adopt;
 pub(crate) mod environment;
+pub(crate) mod input;
 pub(crate) mod launch;
 pub(crate) mod notify;
 pub(crate) mod orphans;

@@ -7,6 +7,7 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, PoisonError, Weak};
 
 use tokio::task::JoinSet;
+use xtask_core::stack::{Exit, ExitClue};
 
 use crate::effects::RunEvents;
 use crate::effects::error::Error;
@@ -14,9 +15,11 @@ use crate::effects::exit::{wait_for_exec, wait_for_exit};
 use crate::effects::logs::Pipe;
 use crate::effects::logs::lines::LogPatterns;
 use crate::effects::probe::{PollingProbe, ProbeTasks};
+use crate::effects::process::input::EmptyInput;
 use crate::effects::process::notify::NotifySocket;
 use crate::effects::process::reaper::Reaper;
 use crate::system::group::Leader;
+use crate::system::members::{Orphans, left_behind};
 
 /// What can pass the probes of one run: polling tasks, log patterns and the notify socket.
 #[derive(Clone, Debug)]
@@ -56,6 +59,7 @@ pub(crate) struct ProcessRun {
     pub(crate) leader: Arc<Leader>,
     pub(crate) reaper: Reaper,
     pub(crate) exec_report: OwnedFd,
+    pub(crate) input: EmptyInput,
     pub(crate) program: String,
     pub(crate) cwd: String,
     pub(crate) pipes: [Pipe; 2],
@@ -82,13 +86,25 @@ impl ProcessRun {
 
         output.drain();
         self.probes.stop();
-        self.events.exited(exit);
+        let clue = clue(&self.leader, &self.input, exit);
+        self.events.exited(exit, clue);
 
         self.reaper.none_left(&self.leader).await;
         self.leader.reap();
         output.finish();
         self.events.gone();
     }
+}
+
+/// What may explain an exit that the stack did not request.
+fn clue(leader: &Leader, input: &EmptyInput, exit: Exit) -> Option<ExitClue> {
+    if leader.was_signalled() {
+        return None;
+    }
+    if exit == Exit::Code(0) && !left_behind(leader, &Orphans::look()).is_empty() {
+        return Some(ExitClue::LeftProcesses);
+    }
+    input.was_read().then_some(ExitClue::ReadEmptyInput)
 }
 
 pub(crate) struct OutputTasks {

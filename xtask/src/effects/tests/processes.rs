@@ -68,7 +68,7 @@ fn forty_sockets_are_inherited_in_order() {
             assert!(lines.contains(&expected), "no `{expected}` in {lines:#?}");
         }
         assert_eq!(lines.iter().filter(|line| line.contains(" socket:[")).count(), 40);
-        assert!(lines.contains(&"0 /dev/null".to_owned()), "{lines:#?}");
+        assert!(lines.iter().any(|line| line.starts_with("0 /memfd:empty-input")), "{lines:#?}");
 
         // A missing program is reported with that many descriptors too.
         let mut missing = command;

@@ -96,7 +96,8 @@ fn similarity(service: &ServiceHistory, found: &InspectedHolder, command: &Comma
 
 /// After an adopted process ends, the restart policy decides whether a run replaces it.
 pub(super) fn replaced(before: &History, stack: &Stack, event: &Event) -> Verdict {
-    let Event::Exited { service: name, run: number, exit: Exit::Unknown } = event else {
+    let Event::Exited { service: name, run: number, exit: Exit::Unknown, clue: None } = event
+    else {
         return Ok(());
     };
     let Some(service) = before.services.get(name) else { return Ok(()) };

@@ -111,14 +111,18 @@ impl World {
         } else {
             return;
         };
-        let event = Event::Exited { service: service.clone(), run, exit };
+        let event = Event::Exited { service: service.clone(), run, exit, clue: None };
         self.at(started + delay, event);
     }
 
     pub(super) fn signal(&mut self, now: Duration, key: (Name, Run), kill: bool) {
         if self.port_holders.ends_on(&key, kill) {
             let (service, run) = key;
-            return self.soon(now, 0..900, Event::Exited { service, run, exit: Exit::Unknown });
+            return self.soon(
+                now,
+                0..900,
+                Event::Exited { service, run, exit: Exit::Unknown, clue: None },
+            );
         }
         let Some(process) = self.processes.get(&key).cloned() else { return };
         if (process.ignores_stop && !kill) || process.survives_kill {
@@ -132,7 +136,7 @@ impl World {
             let code = *self.random.pick(&[Exit::Signal(15), Exit::Code(0), Exit::Code(143)]);
             let exit = if kill { Exit::Signal(9) } else { code };
             let delay = if kill { 0..20 } else { 0..1500 };
-            self.soon(now, delay, Event::Exited { service, run, exit });
+            self.soon(now, delay, Event::Exited { service, run, exit, clue: None });
         } else if process.members {
             self.soon(now, 0..1000, Event::Gone { service, run });
         }
@@ -189,7 +193,7 @@ impl World {
         }
         let service = service.clone();
         let event = match self.random.below(5) {
-            0 => Event::Exited { service, run, exit: Exit::Code(1) },
+            0 => Event::Exited { service, run, exit: Exit::Code(1), clue: None },
             1 => Event::Gone { service, run },
             2 => Event::Started { service, run, pid: 1 },
             3 => Event::ProbePassed { service, run, probe: 0 },
