@@ -112,3 +112,19 @@ fn replacement_names_what_changed() {
     assert!(!format!("{}{}", up.stdout, up.stderr).contains("hidden"), "{up}");
     assert_eq!(pid(&fixture, "b"), kept);
 }
+
+#[test]
+fn named_up_leaves_callers_of_a_moved_port_alone() {
+    let (old, new) = (free_port(), free_port());
+    let caller = "port = 0\nuses = [\"a\"]\nenv = { A = \"${a.url}\" }\n";
+    let fixture = stand(&[("a", SERVE, &format!("port = {old}\n")), ("b", SERVE, caller)]).write();
+    fixture.xtask(&["up", "-d"]).ends_with(0);
+    let before = pid(&fixture, "b");
+    fixture.edit("Cargo.toml", &format!("port = {old}\n"), &format!("port = {new}\n"));
+    fixture.xtask(&["up", "-d", "a"]).ends_with(0);
+    assert_eq!((port(&fixture, "a"), pid(&fixture, "b")), (new, before));
+    let reason = fixture.service("b")["reason"].to_string();
+    assert!(reason.contains("`a` has another address"), "{reason}");
+    fixture.xtask(&["up", "-d"]).ends_with(0).says("Stopping b: ");
+    assert_ne!(pid(&fixture, "b"), before);
+}

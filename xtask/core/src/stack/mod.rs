@@ -64,6 +64,8 @@ pub struct Stack {
     worklist: Worklist,
     changes: Changes,
     starts: Starts,
+    /// How many plans were applied.
+    plans: u64,
     /// Services that wait until another service of the stack frees a port.
     port_waiters: BTreeSet<Id>,
     /// How many services hold their dependencies: they may have a process to wait for.

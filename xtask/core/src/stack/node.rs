@@ -28,6 +28,10 @@ pub(crate) struct Node {
     pub(crate) wanted: bool,
     /// Why its run has to end, if the user did not ask for that in words.
     pub(crate) due_reason: Option<String>,
+    /// The number of the last plan that names it.
+    pub(crate) last_plan: u64,
+    /// The number of the named `up` that moves its address. Only services of that plan follow.
+    pub(crate) moves_with: Option<u64>,
     /// When a service starts that is ready to start but delayed by `--slow`.
     pub(crate) delayed_until: Option<Duration>,
     pub(crate) build: Build,
@@ -82,6 +86,8 @@ impl Node {
             spec,
             wanted: false,
             due_reason: None,
+            last_plan: 0,
+            moves_with: None,
             delayed_until: None,
             build: Build::default(),
             ports: Ports::default(),

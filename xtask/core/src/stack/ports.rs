@@ -202,15 +202,25 @@ impl Stack {
         if moved {
             self.announce_new_address(id);
         }
+        self.nodes[id].moves_with = None;
     }
 
-    /// Services that were started with the old address have to be compared.
+    /// Services that were started with the old address have to be compared. Services outside of the
+    /// named `up` that moves it keep running.
     pub(super) fn announce_new_address(&mut self, id: Id) {
         let edges = self.nodes[id].edges.clone();
+        let only = self.nodes[id].moves_with;
+        let name = self.nodes[id].spec.name.clone();
         let knowing = edges.dependents.iter().map(|(id, _)| id).chain(&edges.users);
         for &neighbour in knowing {
             let node = &mut self.nodes[neighbour];
-            if node.is_running() {
+            if !node.is_running() {
+                continue;
+            }
+            if only.is_some_and(|plan| node.last_plan != plan) {
+                node.observed.outdated = Some(format!("`{name}` has another address"));
+                self.worklist.touched.insert(neighbour);
+            } else {
                 node.lifecycle.request_check(false);
                 self.enqueue(neighbour);
             }

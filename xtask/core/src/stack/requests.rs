@@ -14,6 +14,7 @@ use super::effect::{Report, Signal};
 use super::event::Fault;
 use super::node::{Id, Node};
 use super::phase::Rest;
+use super::ports::same_ports;
 use super::{Effect, Ending, Identity, Stack, messages, unexpected};
 use crate::plan::{Plan, Program, Service};
 use crate::terms::Name;
@@ -54,12 +55,26 @@ impl Stack {
         for id in self.starts.startable.clone() {
             self.enqueue(id);
         }
+        self.plans += 1;
+        // A named `up` leaves the dependents of its services alone.
+        let named_plan = (plan.declared.is_none() && plan.restart.is_empty()).then_some(self.plans);
         let before: Vec<Option<Vec<u16>>> =
             plan.services.iter().map(|spec| self.numbers(*self.ids.get(&spec.name)?)).collect();
-        let ids: Vec<Id> = plan.services.into_iter().map(|spec| self.take_service(spec)).collect();
+        let ids: Vec<Id> = plan
+            .services
+            .into_iter()
+            .map(|spec| {
+                let known = self.ids.get(&spec.name).map(|id| &self.nodes[*id].spec.ports);
+                let moved = known.is_some_and(|ports| !same_ports(ports, &spec.ports));
+                let id = self.take_service(spec);
+                self.nodes[id].moves_with = named_plan.filter(|_| moved);
+                id
+            })
+            .collect();
         for &id in &ids {
             let node = &mut self.nodes[id];
             node.contexts.requested = Some(context);
+            node.last_plan = self.plans;
             // An adopted process was not started here and is not restarted.
             let ours = replace || !node.is_adopted();
             if ours && plan.restart.contains(&node.spec.name) {
@@ -85,6 +100,7 @@ impl Stack {
             }
             // An `external` service has its new address at once.
             if self.nodes[id].is_external() && before != self.numbers(id) {
+                self.nodes[id].moves_with = named_plan;
                 self.announce_new_address(id);
             }
         }
@@ -180,6 +196,7 @@ impl Stack {
             self.enqueue(id);
             self.forget_bind_failure(id);
             self.forget_port_check(id);
+            self.nodes[id].moves_with = None;
             self.allow_evictions(id, evict);
             // An adopted process was not started here and is not restarted.
             if evict || !self.nodes[id].is_adopted() {

@@ -1,13 +1,10 @@
 //! Ports that move between services, services that a plan drops, and reasons of replacements.
 
-use std::collections::BTreeSet;
-
 use xtask_core::snapshot::{Failure, Phase};
 use xtask_core::stack::{BindFailure, Effect, Event, Exit};
-use xtask_core::terms::Name;
 
 use crate::scenario::Scenario;
-use crate::support::{self, With, service, setting};
+use crate::support::{With, service, setting};
 
 fn held(port: u16) -> BindFailure {
     BindFailure::Held { port, holder: None, user: None }
@@ -15,14 +12,6 @@ fn held(port: u16) -> BindFailure {
 
 fn checks_ports(s: &Scenario) -> bool {
     s.effects.iter().any(|effect| matches!(effect, Effect::CheckPorts { .. }))
-}
-
-/// Applies a plan that is about the whole stack.
-fn apply_whole(s: &mut Scenario, services: impl Into<Vec<xtask_core::plan::Service>>) {
-    let mut plan = support::plan(services);
-    let names: BTreeSet<Name> = plan.services.iter().map(|service| service.name.clone()).collect();
-    plan.declared = Some(names);
-    s.event(Event::Apply { plan });
 }
 
 #[test]
@@ -81,7 +70,7 @@ fn failed_build_of_the_port_holder_keeps_both_runs() {
 #[test]
 fn dropped_service_frees_its_port_first() {
     let mut s = Scenario::up([service("old").port(Some(5000))]);
-    apply_whole(&mut s, [service("new").port(Some(5000))]);
+    s.apply_whole([service("new").port(Some(5000))], &[]);
     assert_eq!(s.signalled(), ["old"]);
     assert_eq!(s.reason("old"), "the metadata no longer declares it");
     assert_eq!(s.snapshot("new").waiting_on, ["`old` to free port 5000"]);
@@ -173,4 +162,18 @@ fn replacement_names_its_reason() {
     let mut s = Scenario::up([service("a").arg("new")]);
     s.apply([changed]);
     assert_eq!(s.reason("a"), "`SECRET_KEY` changed");
+}
+
+#[test]
+fn named_plan_leaves_callers_at_the_old_address() {
+    let caller = || service("b").using("a").calls("A", "a");
+    let mut s = Scenario::up([service("a").port(Some(5000)), caller()]);
+    s.apply([service("a").port(Some(6000))]);
+    s.ports_checked("a", Vec::new());
+    s.end("a", Exit::Signal(15));
+    s.bind("a", &[6000]);
+    assert_eq!((s.signalled(), s.phase("b")), (vec![], Phase::Ready));
+    assert_eq!(s.reason("b"), "still runs with the previous settings: `a` has another address");
+    s.apply_whole([service("a").port(Some(6000)), caller()], &[]);
+    assert_eq!(s.reason("b"), "`A` changed");
 }

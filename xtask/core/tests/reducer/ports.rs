@@ -167,7 +167,7 @@ fn caller_restarts_when_the_number_changes_before_bind() {
     s.event(Event::BindFailed { service: "a".into(), failure, others: Vec::new() });
     assert_eq!(env(&s.effects, "A").as_deref(), Some("5000"));
     s.start("b");
-    s.apply([service("a").port(Some(6000))]);
+    s.apply_whole([service("a").port(Some(6000))], &["b"]);
     assert_eq!(s.signalled(), [""; 0], "no service answers there yet");
     s.bind("a", &[6000]);
     assert_eq!(s.signalled(), ["b"]);

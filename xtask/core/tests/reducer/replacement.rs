@@ -139,7 +139,7 @@ fn ending_job_with_new_settings_runs_again() {
 fn caller_of_an_external_service_follows_its_port() {
     let caller = || service("b").calls("A", "a").using("a");
     let mut s = Scenario::up([service("a").external().port(Some(5000)), caller()]);
-    s.apply([service("a").port(None)]);
+    s.apply_whole([service("a").port(None)], &["b"]);
     assert_eq!(s.asked_ports(), ["a"]);
     s.bind("a", &[6000]);
     assert_eq!(s.signalled(), ["b"]);

@@ -57,6 +57,14 @@ impl Scenario {
         self.event(Event::Apply { plan: support::plan(services) });
     }
 
+    /// Applies a plan that is about the whole stack. The metadata declares its services and `more`.
+    pub(crate) fn apply_whole(&mut self, services: impl Into<Vec<Service>>, more: &[&str]) {
+        let mut plan = support::plan(services);
+        let names = plan.services.iter().map(|service| service.name.clone());
+        plan.declared = Some(names.chain(list(more)).collect());
+        self.event(Event::Apply { plan });
+    }
+
     /// One event now, with its effects in `effects`. Each event must reach a fixed point.
     pub(crate) fn event(&mut self, event: Event) {
         self.effects.clear();

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use xtask_core::plan::{Program, Service};
+use xtask_core::plan::{Plan, Program, Service};
 use xtask_core::snapshot::Phase;
 use xtask_core::stack::effect::PreparedProbe;
 use xtask_core::stack::event::InspectionResult;
@@ -80,6 +80,9 @@ impl History {
         self.pending_fault = None;
         match event {
             Event::Apply { plan } => {
+                if !self.shutdown {
+                    self.note_moves(plan);
+                }
                 for spec in plan.services.iter().filter(|_| !self.shutdown) {
                     let restart = plan.restart.contains(&spec.name);
                     let service =
@@ -97,7 +100,9 @@ impl History {
             }
             Event::TakeDown { services, only } => self.take_down(services, *only),
             Event::Restart { services } | Event::Replace { services } => {
-                for name in services.iter().filter(|_| !self.shutdown) {
+                let shutdown = self.shutdown;
+                for name in services.iter().filter(|_| !shutdown) {
+                    self.settle_move(name, self.position - 1);
                     let Some(service) = self.services.get_mut(name) else { continue };
                     service.replace_requested = matches!(event, Event::Replace { .. });
                     (service.wanted, service.succeeded) = (true, false);
@@ -127,6 +132,9 @@ impl History {
             | Event::Bound { service, .. }
             | Event::PortsChecked { service, .. }
             | Event::BindFailed { service, .. } => {
+                if matches!(event, Event::Bound { .. } | Event::BindFailed { .. }) {
+                    self.settle_move(service, self.position);
+                }
                 if let Some(service) = self.services.get_mut(service) {
                     service_event(service, self.position, event);
                 }
@@ -152,6 +160,43 @@ impl History {
             | Event::Status { .. }
             | Event::Calls { .. }
             | Event::Tick => {}
+        }
+    }
+
+    /// Records which services a named `up` moves without the services that call them.
+    fn note_moves(&mut self, plan: &Plan) {
+        let named = plan.declared.is_none() && plan.restart.is_empty();
+        let planned: BTreeSet<&Name> = plan.services.iter().map(|spec| &spec.name).collect();
+        for spec in &plan.services {
+            if !named {
+                self.settle_move(&spec.name, self.position - 1);
+                continue;
+            }
+            let Some(old) = self.services.get(&spec.name) else { continue };
+            let external = |spec: &Service| spec.program == Program::External;
+            let moved = old.spec.ports != spec.ports || external(&old.spec) != external(spec);
+            let changed_before = old.last.address_changed;
+            let others = self.services.values_mut().filter(|_| moved);
+            for other in others.filter(|other| !planned.contains(&other.spec.name)) {
+                // An earlier change may not have reached it yet.
+                if changed_before <= other.last.started {
+                    other.unaware_of.insert(spec.name.clone(), Position::MAX);
+                }
+            }
+        }
+        for name in planned {
+            if let Some(service) = self.services.get_mut(name) {
+                service.unaware_of.clear();
+            }
+        }
+    }
+
+    /// Ends the move of a service by a named `up`: later ones concern its callers again.
+    fn settle_move(&mut self, name: &Name, position: Position) {
+        for other in self.services.values_mut() {
+            if let Some(until) = other.unaware_of.get_mut(name) {
+                *until = position.min(*until);
+            }
         }
     }
 
@@ -189,6 +234,7 @@ impl History {
                 self.start(now, service, *run, Origin::Spawned, probes, command);
             }
             Effect::Adopt { service: name, run, command, probes, .. } => {
+                self.settle_move(name, self.position);
                 let Some(service) = self.services.get_mut(name) else { return };
                 (service.bind_failed, service.last.address_changed) = (false, self.position);
                 let holder = service.holder.as_ref();
@@ -302,6 +348,7 @@ impl History {
         service.starts_in(command.context);
         (service.last.started, service.last_run) = (self.position, run);
         service.keeps_ports = false;
+        service.unaware_of.clear();
         service.calls.clear();
         service.restarts_with.clear();
         service.add_edges();

@@ -1,6 +1,6 @@
 //! What the history records of one service and of its present run.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use xtask_core::plan::{Port, Service};
@@ -63,6 +63,9 @@ pub(crate) struct ServiceHistory {
     /// The starts after a crash.
     pub(crate) crash_restarts: Vec<(Duration, Position)>,
     pub(crate) contexts: Contexts,
+    /// Services that a named `up` without this one moved, each with the position up to which the
+    /// move is none of its business.
+    pub(crate) unaware_of: BTreeMap<Name, Position>,
     pub(crate) last: Last,
 }
 
@@ -206,6 +209,7 @@ impl ServiceHistory {
             succeeded: false,
             crash_restarts: Vec::new(),
             contexts: Contexts::default(),
+            unaware_of: BTreeMap::new(),
             last: Last::default(),
         }
     }
@@ -258,6 +262,12 @@ impl ServiceHistory {
         let binding = self.binding.iter().flatten();
         bound.is_some_and(|(_, numbers)| numbers.contains(&number))
             || binding.into_iter().any(|port| port.number == Some(number))
+    }
+
+    /// Whether this service was moved since `since` in a way that concerns `caller`.
+    pub(crate) fn moved_for(&self, caller: &Self, since: Position) -> bool {
+        let unaware = caller.unaware_of.get(&self.spec.name).copied().unwrap_or_default();
+        self.last.address_changed > since.max(unaware)
     }
 
     /// The end of the last run, if the next start is one that nothing requested.

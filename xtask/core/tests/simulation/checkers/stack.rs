@@ -207,7 +207,9 @@ fn current(history: &History, now: Duration, service: &ServiceHistory) -> Verdic
         let run = other.run.as_ref();
         let was_external = !external && run.is_some_and(|run| run.origin == Origin::External);
         let stuck = other.is_lost(now) || (was_external && other.build_failed);
-        if !other.wanted || !serves || stuck {
+        let unaware = service.unaware_of.contains_key(&other.spec.name);
+        let unmoved = unaware && !other.moved_for(service, 0);
+        if !other.wanted || !serves || stuck || unmoved {
             continue;
         }
         // After a failed build the previous run keeps its ports.

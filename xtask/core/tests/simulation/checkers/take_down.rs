@@ -151,7 +151,7 @@ fn has_change<'a>(
     since: Position,
     visited: &mut BTreeSet<&'a Name>,
 ) -> bool {
-    let moved = |on: &Name| history.services[on].last.address_changed > since;
+    let moved = |on: &Name| history.services[on].moved_for(service, since);
     let asked = service.last.restart_requested > since;
     asked
         || (service.last.changed > since && !is_refused(history, service))
