@@ -109,7 +109,8 @@ impl World {
             Effect::Accept { service, program, image } => self.accept(service, program, image),
             Effect::Bind { service, ports, listen } => self.bind(service, &ports, listen),
             Effect::CheckPorts { service, ports } => {
-                let failures = sockets::check(&ports);
+                let mut failures = sockets::check(&ports);
+                failures.iter_mut().for_each(|failure| self.name_sibling(failure));
                 let _ = self.events.send(Event::PortsChecked { service, failures });
             }
             Effect::Unbind { service } => self.sockets.unbind(&service),
