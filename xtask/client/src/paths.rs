@@ -46,7 +46,7 @@ impl StackPaths {
     ///
     /// # Errors
     /// When none of `XTASK_STATE_DIR`, `XDG_STATE_HOME` and `HOME` is set, when `XTASK_STATE_DIR`
-    /// is a relative path, or when the folder is not UTF-8.
+    /// is a relative path, when the folder is not UTF-8, or when another user could write to it.
     pub fn of(root: &Path, stack: &str) -> io::Result<Self> {
         Self::with_environment(root, stack, |name| std::env::var_os(name))
     }
@@ -58,7 +58,40 @@ impl StackPaths {
         variable: impl Fn(&str) -> Option<OsString>,
     ) -> io::Result<Self> {
         let state = state_folder_of(variable)?;
-        Ok(Self { folder: state.join(workspace_name(root)).join(stack) })
+        let this = Self { folder: state.join(workspace_name(root)).join(stack) };
+        this.check_owners(&state)?;
+        Ok(this)
+    }
+
+    /// Checks, before anything in the files is believed, that no other user can create or replace
+    /// one. Since no folder on the way can be replaced either, the result stays true.
+    fn check_owners(&self, state: &Path) -> io::Result<()> {
+        let me = geteuid().as_raw();
+        let below = [self.folder(), self.workspace()].into_iter().map(|folder| (folder, true));
+        for (folder, own) in below.chain(state.ancestors().map(|folder| (folder, false))) {
+            let found = match std::fs::symlink_metadata(folder) {
+                Ok(found) => found,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(error),
+            };
+            // In a sticky folder such as `/tmp`, only the owner of an entry can replace it.
+            let is_safe = match own {
+                true => found.is_dir() && found.uid() == me && found.mode() & 0o022 == 0,
+                false => {
+                    let others_write = found.mode() & 0o002 != 0 && found.mode() & 0o1000 == 0;
+                    [me, 0].contains(&found.uid()) && !others_write
+                }
+            };
+            if !is_safe {
+                let text = format!(
+                    "`{}` belongs to another user or can be written by one, who could replace the \
+                     files of stacks",
+                    folder.display()
+                );
+                return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
+            }
+        }
+        Ok(())
     }
 
     /// The paths of the stack in `folder`.
@@ -199,10 +232,12 @@ impl StackPaths {
     }
 }
 
-/// The stacks in the folder of a workspace's state that have a lock, sorted by name.
+/// The stacks in the folder of a workspace's state that have a lock, sorted by name. A folder in
+/// which another user can write is no stack.
 pub fn stacks_in(workspace: &Path) -> Vec<StackPaths> {
     let Ok(entries) = std::fs::read_dir(workspace) else { return Vec::new() };
     let stacks = entries.flatten().map(|entry| StackPaths::at(entry.path()));
+    let stacks = stacks.filter(|paths| is_written_by_owner_only(paths.folder()).unwrap_or(false));
     let mut stacks: Vec<_> = stacks.filter(|paths| paths.lock().exists()).collect();
     stacks.sort_by(|a, b| a.folder.cmp(&b.folder));
     stacks
@@ -396,5 +431,45 @@ mod tests {
         std::os::unix::fs::symlink(&elsewhere, own.join(paths.short_name())).unwrap();
         assert!(create(&own).is_err());
         assert_eq!(std::fs::read_dir(&elsewhere).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn folders_that_others_can_change_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = folder.path().join("state");
+        let of = || {
+            StackPaths::with_environment(Path::new("/workspace"), "dev", |name| {
+                (name == STATE_VARIABLE).then(|| state.clone().into())
+            })
+        };
+        let paths = of().unwrap();
+        paths.create().unwrap();
+        std::fs::write(paths.lock(), "").unwrap();
+        let refused = |changed: &Path, mode: u32| {
+            let before = std::fs::metadata(changed).unwrap().permissions();
+            std::fs::set_permissions(changed, Permissions::from_mode(mode)).unwrap();
+            let refused = of().is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied);
+            let listed = stacks_in(paths.workspace()).len();
+            std::fs::set_permissions(changed, before).unwrap();
+            (refused, listed)
+        };
+        assert_eq!(refused(paths.folder(), 0o777), (true, 0));
+        assert_eq!(refused(paths.folder(), 0o1777), (true, 0));
+        assert_eq!(refused(paths.workspace(), 0o775), (true, 1));
+        assert_eq!(refused(&state, 0o777), (true, 1));
+        assert_eq!(refused(folder.path(), 0o777), (true, 1));
+        // As `/tmp` is.
+        assert_eq!(refused(&state, 0o1777), (false, 1));
+        if !geteuid().is_root() {
+            return crate::harness::skipped("root");
+        }
+        for (changed, listed) in
+            [(paths.folder(), 0), (paths.workspace(), 1), (&*state, 1), (folder.path(), 1)]
+        {
+            std::os::unix::fs::chown(changed, Some(65534), None).unwrap();
+            assert!(of().is_err(), "{}", changed.display());
+            assert_eq!(stacks_in(paths.workspace()).len(), listed);
+            std::os::unix::fs::chown(changed, Some(0), None).unwrap();
+        }
     }
 }

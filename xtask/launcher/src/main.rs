@@ -8,6 +8,7 @@
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -59,7 +60,11 @@ fn last_built(folder: &Path) -> Option<PathBuf> {
         return Some(tool);
     }
     let deleted = PathBuf::from(format!("{} (deleted)", tool.display()));
-    let mut programs = fs::read_dir("/proc").ok()?.flatten().map(|entry| entry.path().join("exe"));
+    // Another user's process may show any path.
+    let user = fs::metadata("/proc/self").ok()?.uid();
+    let processes = fs::read_dir("/proc").ok()?.flatten();
+    let own = processes.filter(|process| process.metadata().is_ok_and(|found| found.uid() == user));
+    let mut programs = own.map(|process| process.path().join("exe"));
     programs.find(|program| fs::read_link(program).is_ok_and(|path| path == deleted))
 }
 

@@ -118,6 +118,9 @@ impl Error {
     /// One command or edit that helps.
     fn hint(&self) -> Option<String> {
         Some(match self {
+            Self::StateFolder(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                format!("set `{STATE_VARIABLE}` to a folder of your own")
+            }
             Self::StateFolder(_) => {
                 let given = std::env::var(STATE_VARIABLE).unwrap_or_default();
                 match !given.is_empty() && PathBuf::from(&given).is_relative() {

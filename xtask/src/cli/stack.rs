@@ -118,7 +118,14 @@ pub(crate) fn delete(paths: &StackPaths) {
 /// Fails if the folder of all state, or the variable that names it, is unusable.
 pub(crate) fn check_state_folder() -> Result<(), Error> {
     match StackPaths::of(Path::new("/"), DEFAULT_STACK) {
-        Err(error) if error.kind() == io::ErrorKind::InvalidInput => Err(Error::StateFolder(error)),
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::InvalidInput | io::ErrorKind::PermissionDenied
+            ) =>
+        {
+            Err(Error::StateFolder(error))
+        }
         _ => Ok(()),
     }
 }

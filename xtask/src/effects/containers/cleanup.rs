@@ -45,6 +45,8 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// The content of `engine.json`: the engine in which a stack has created objects.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct EngineRecord {
+    /// Found anew each time: a file of state names no program that is executed.
+    #[serde(skip)]
     engine: PathBuf,
     #[serde(default)]
     kind: EngineKind,
@@ -58,7 +60,7 @@ impl EngineRecord {
     pub(crate) fn write(engine: &Engine, path: &Path) -> io::Result<()> {
         let set = |name: &str| Some((name.to_owned(), std::env::var(name).ok()?));
         let record = Self {
-            engine: engine.program().to_path_buf(),
+            engine: PathBuf::new(),
             kind: engine.kind(),
             variables: CHOOSING.iter().filter_map(|name| set(name)).collect(),
             left: None,
@@ -66,14 +68,18 @@ impl EngineRecord {
         write_json(path, &record)
     }
 
-    /// The record at this path; none if there is no file.
-    fn read(path: &Path) -> Result<Option<Self>, ContainerError> {
+    /// The record at this path; none if there is no file. `engine` finds the program.
+    fn read(
+        path: &Path,
+        engine: impl Fn(EngineKind) -> PathBuf,
+    ) -> Result<Option<Self>, ContainerError> {
         let read = match std::fs::read(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             read => read.and_then(|text| Ok(serde_json::from_slice(&text)?)),
         };
         let path = path.to_path_buf();
-        read.map(Some).map_err(|source| ContainerError::ReadRecord { path, source })
+        let found = |record: Self| Some(Self { engine: engine(record.kind), ..record });
+        read.map(found).map_err(|source| ContainerError::ReadRecord { path, source })
     }
 
     fn list(&self, query: &[&str]) -> Result<Vec<String>, ContainerError> {
@@ -126,14 +132,24 @@ impl Removed {
 
 /// Why a stack that has ended has left objects in the engine; none if it has left none.
 pub(crate) fn failure(path: &Path) -> Option<String> {
-    EngineRecord::read(path).map_or_else(|error| Some(error.line()), |record| record?.left)
+    let record = EngineRecord::read(path, |_| PathBuf::new());
+    record.map_or_else(|error| Some(error.line()), |record| record?.left)
 }
 
 /// Removes all objects with the stack's label, if there is a record. After a failure the
 /// record contains the reason, and the next command tries again.
 pub(crate) fn remove(path: &Path, mark: &str, after: AfterCleanup) -> Removed {
+    remove_with(path, mark, after, Engine::program_of)
+}
+
+fn remove_with(
+    path: &Path,
+    mark: &str,
+    after: AfterCleanup,
+    engine: impl Fn(EngineKind) -> PathBuf,
+) -> Removed {
     let mut removed = Removed::default();
-    let record = match EngineRecord::read(path) {
+    let record = match EngineRecord::read(path, engine) {
         Ok(Some(record)) => record,
         Ok(None) => return removed,
         Err(error) => {
@@ -219,6 +235,11 @@ fn wait_until_removed(record: &EngineRecord, list: &[&str]) -> Result<Vec<String
 mod tests {
     use super::*;
 
+    /// With the script of [`record_of`].
+    fn remove(path: &Path, mark: &str, after: AfterCleanup) -> Removed {
+        remove_with(path, mark, after, |_| path.with_file_name("engine"))
+    }
+
     #[test]
     fn no_engine_is_asked_without_a_record() {
         let folder = tempfile::tempdir().unwrap();
@@ -229,35 +250,39 @@ mod tests {
     #[test]
     fn record_stays_until_it_is_to_be_deleted() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("engine.json");
-        // It prints no name and succeeds.
-        let engine = "/bin/true".into();
+        let path = record_of(folder.path(), "exit 0");
         let record = EngineRecord {
-            engine,
+            engine: PathBuf::new(),
             kind: EngineKind::Docker,
             variables: Vec::new(),
             left: Some("it slept".to_owned()),
         };
         write_json(&path, &record).unwrap();
         assert_eq!(remove(&path, "m", AfterCleanup::KeepRecord), Removed::default());
-        assert_eq!(EngineRecord::read(&path).unwrap(), Some(EngineRecord { left: None, ..record }));
+        let kept = EngineRecord::read(&path, |_| PathBuf::new()).unwrap();
+        assert_eq!(kept, Some(EngineRecord { left: None, ..record }));
         assert_eq!(remove(&path, "m", AfterCleanup::DeleteRecord), Removed::default());
         assert!(!path.exists());
     }
 
     #[test]
+    fn record_names_no_program() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = record_of(folder.path(), "exit 0");
+        let planted = folder.path().join("planted");
+        let text = format!("{{\"engine\":\"{}\",\"variables\":[]}}", planted.display());
+        std::fs::write(&path, text).unwrap();
+        let record = EngineRecord::read(&path, |_| "found".into()).unwrap().unwrap();
+        assert_eq!(record.engine, Path::new("found"));
+    }
+
+    #[test]
     fn record_stays_while_the_engine_does_not_answer() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("engine.json");
-        let record = EngineRecord {
-            engine: "/no/such/engine".into(),
-            kind: EngineKind::Docker,
-            variables: Vec::new(),
-            left: None,
-        };
-        write_json(&path, &record).unwrap();
+        let path = record_of(folder.path(), "exit 0");
+        std::fs::remove_file(path.with_file_name("engine")).unwrap();
         let why = remove(&path, "m", AfterCleanup::DeleteRecord).failure.unwrap();
-        assert!(why.contains("/no/such/engine"), "{why}");
+        assert!(why.contains("failed to run"), "{why}");
         assert_eq!(failure(&path), Some(why));
     }
 
@@ -282,7 +307,12 @@ mod tests {
         let path = folder.join("engine.json");
         write_json(
             &path,
-            &EngineRecord { engine, kind: EngineKind::Docker, variables: Vec::new(), left: None },
+            &EngineRecord {
+                engine: PathBuf::new(),
+                kind: EngineKind::Docker,
+                variables: Vec::new(),
+                left: None,
+            },
         )
         .unwrap();
         path

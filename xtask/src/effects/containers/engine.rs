@@ -132,6 +132,22 @@ impl Engine {
         KNOWN.iter().find_map(|name| which::which(name).ok()).ok_or(EngineError::Missing)
     }
 
+    /// The program of an engine of this kind: the chosen one, or else the first in `PATH`. If there
+    /// is none, its name, which then fails to run.
+    pub(crate) fn program_of(kind: EngineKind) -> PathBuf {
+        if std::env::var_os(CHOICE).is_some_and(|chosen| !chosen.is_empty())
+            && let Ok(chosen) = Self::path()
+        {
+            return chosen;
+        }
+        // Podman is also installed as `docker`.
+        let names = match kind {
+            EngineKind::Docker => ["docker", "docker"],
+            EngineKind::Podman => ["podman", "docker"],
+        };
+        names.iter().find_map(|name| which::which(name).ok()).unwrap_or(names[0].into())
+    }
+
     /// The engine at [`Engine::path`], which is asked what it is: Podman is also installed as
     /// `docker`. Its daemon may not run.
     pub(crate) async fn find() -> Result<Self, EngineError> {
