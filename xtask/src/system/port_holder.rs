@@ -98,12 +98,14 @@ pub(crate) fn reason_in_use(address: SocketAddr) -> Option<BindFailure> {
     Some(BindFailure::Closing { port, remaining })
 }
 
-/// Whether a member of a run holds the port at `address`.
-pub(crate) fn is_member(address: SocketAddr, leader: &Leader) -> bool {
+/// The member of a run that holds the port at `address`.
+pub(crate) fn member_at(address: SocketAddr, leader: &Leader) -> Option<i32> {
     let inodes = inodes_at(address);
+    let holds = |pid: &i32| has_one_of(*pid, &inodes);
     // Mostly it is the leader, and then no other process needs to be read.
-    has_one_of(leader.id(), &inodes)
-        || pids_of(leader, &Orphans::look()).into_iter().any(|pid| has_one_of(pid, &inodes))
+    Some(leader.id())
+        .filter(holds)
+        .or_else(|| pids_of(leader, &Orphans::look()).into_iter().find(holds))
 }
 
 /// Whether the system denies this user a look at the sockets of a member of a run.

@@ -18,6 +18,9 @@ use super::words::command_for;
 /// The number of waiting dependents that are listed for a failed service.
 const SHOWN_WAITING: usize = 8;
 
+/// The reason of a service that ended as a job does.
+const ENDED_WELL: &str = "exited with status 0";
+
 /// Text about every service in `services` that failed. `causes` holds what the last run of each
 /// printed.
 pub(crate) fn failures(
@@ -151,6 +154,12 @@ fn hint(plan: &Plan, service: &ServiceSnapshot) -> Option<String> {
             ("up --replace".to_owned(), " stops that process and starts the service")
         }
         Failure::Timeout => (format!("explain {name}"), " shows its probes and what they saw"),
+        Failure::Start if service.reason.as_ref().is_some_and(|why| why.contains(ENDED_WELL)) => {
+            return Some(format!(
+                "a service runs in the foreground: if `{name}` goes into the background, turn that \
+                 off; if it is meant to end, set `kind = \"job\"`"
+            ));
+        }
         // The reason contains the way out.
         Failure::Start if !service.started => return None,
         Failure::Start | Failure::Died => (format!("logs {name}"), " shows all its output"),
@@ -246,6 +255,15 @@ mod tests {
         let db = failed("db", Failure::Start, "it ended with exit code 1");
         let text = failures(&plan, &[&db], &BTreeMap::new());
         assert!(text.contains("`cargo xtask logs db --stack e2e-7`"), "{text}");
+    }
+
+    #[test]
+    fn early_success_hints_at_the_foreground() {
+        let plan = plan(&[("db", &[])]);
+        let mut db = failed("db", Failure::Start, "exited with status 0 before it was ready");
+        db.started = true;
+        let text = failures(&plan, &[&db], &BTreeMap::new());
+        assert!(text.contains("runs in the foreground"), "{text}");
     }
 
     #[test]

@@ -53,3 +53,18 @@ fn deaf_child_of_a_job_holds_no_dependent() {
     fixture.xtask(&["down", "--now"]).ends_with(0);
     fixture.is_quiet();
 }
+
+#[test]
+fn program_in_the_background_fails_and_leaves_nothing() {
+    let fixture = Fixture::new("daemon")
+        .workspace(&format!(
+            "[workspace.metadata.services.daemon]\nport = 0\nrestart = \"no\"\n\
+             command = [\"sh\", \"-c\", \"setsid {} {SERVE} & sleep 0.5\"]\n",
+            misbehave().display()
+        ))
+        .write();
+    let up = fixture.xtask(&["up", "-d"]).ends_with(4);
+    let up = up.says("exited with status 0 before it was ready").says("runs in the foreground");
+    assert!(!up.to_string().contains("another program"), "{up}");
+    fixture.is_quiet();
+}

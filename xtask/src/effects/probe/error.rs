@@ -7,7 +7,7 @@ use xtask_core::stack::event::PortHolder;
 use xtask_core::stack::{Exit, exit_text};
 use xtask_core::terms::duration::spell;
 
-use crate::effects::probe::COMMAND_TIMEOUT;
+use crate::effects::probe::{BACKGROUND_TIME, COMMAND_TIMEOUT};
 
 /// What an attempt saw instead of a pass; [`crate::effects::RunEvents`] renders it into an event.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +32,12 @@ pub(crate) enum Error {
     /// The system hides the process.
     #[error("port {0} is held by another program")]
     HiddenListener(u16),
+    #[error(
+        "its process {0} listens in a session or group of its own, and counts once the program has \
+         been running for {wait}",
+        wait = spell(BACKGROUND_TIME)
+    )]
+    Background(i32),
     #[error("no exit within {}", spell(COMMAND_TIMEOUT))]
     CommandTimeout,
     #[error("failed to run `{program}`: {error}")]

@@ -17,6 +17,7 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
+use xtask_client::process_stat::ProcessStat;
 use xtask_core::stack::Exit;
 use xtask_core::terms::host::callable_address;
 
@@ -28,13 +29,17 @@ use crate::effects::probe::http::{Queued, Request};
 use crate::effects::spawn::{self, Exec, SpawnRequest};
 use crate::system::group::Leader;
 use crate::system::sweep::Mark;
-use crate::system::{port_holder, socket, tcp};
+use crate::system::{port_holder, proc, socket, tcp};
 
 /// The first and the longest pause between two attempts.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(250));
 
 /// How long one attempt to connect and get an answer may take.
 pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long a program must have been running before a listener outside of its process group counts.
+/// A program that goes into the background exits before.
+const BACKGROUND_TIME: Duration = Duration::from_secs(2);
 
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -167,8 +172,10 @@ impl ExpectedListener {
             }
             Self::Run(leader) => leader,
         };
-        if port_holder::is_member(address, leader) {
-            return Ok(());
+        if let Some(pid) = port_holder::member_at(address, leader) {
+            let is_young = proc::age(leader.id()).is_none_or(|age| age < BACKGROUND_TIME);
+            let in_group = ProcessStat::of(pid).is_some_and(|stat| stat.group == leader.id());
+            return if is_young && !in_group { Err(Error::Background(pid)) } else { Ok(()) };
         }
         match port_holder::of(address) {
             Some(holder) => Err(Error::OtherListener { port: address.port(), holder }),
