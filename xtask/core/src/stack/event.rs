@@ -292,7 +292,7 @@ pub enum InspectionResult {
     /// The system hides the process.
     Hidden,
     /// A process that can be adopted until the next inspection.
-    Process(InspectedHolder),
+    Process(Box<InspectedHolder>),
 }
 
 /// A port holder as it was found.

@@ -53,7 +53,7 @@ impl Scenario {
     }
 
     fn looked(&mut self, name: &str, found: InspectedHolder) {
-        let result = InspectionResult::Process(found);
+        let result = InspectionResult::Process(Box::new(found));
         self.event(Event::HolderInspected { service: name.into(), result });
     }
 

@@ -134,7 +134,7 @@ impl PortHolders {
         if let Some(variables) = &mut found.variables {
             variables.retain(|name, _| asked.contains(name));
         }
-        InspectionResult::Process(found)
+        InspectionResult::Process(Box::new(found))
     }
 
     fn at(&self, service: &Name, ports: &[Port]) -> Option<&Holder> {

@@ -130,7 +130,9 @@ impl Inspection {
         match look_up(&self.addresses, |holder| self.describe(holder)) {
             Lookup::Free => (InspectionResult::Free, None),
             Lookup::Hidden => (InspectionResult::Hidden, None),
-            Lookup::Found(holder, found) => (InspectionResult::Process(found), Some(holder)),
+            Lookup::Found(holder, found) => {
+                (InspectionResult::Process(Box::new(found)), Some(holder))
+            }
         }
     }
 

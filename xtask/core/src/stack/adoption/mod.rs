@@ -127,7 +127,7 @@ impl Stack {
                 self.refuse(id, &HeldPort { holder: Some(found.holder), ..held });
             }
             InspectionResult::Hidden => self.refuse(id, &HeldPort { holder: None, ..held }),
-            InspectionResult::Process(found) => self.judge(id, held, expected, found),
+            InspectionResult::Process(found) => self.judge(id, held, expected, *found),
         }
     }
 

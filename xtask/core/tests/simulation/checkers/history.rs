@@ -419,7 +419,7 @@ fn service_event(service: &mut ServiceHistory, position: Position, event: &Event
         Event::HolderInspected { result, .. } => {
             service.inspecting = false;
             service.holder = match result {
-                InspectionResult::Process(holder) => Some(holder.clone()),
+                InspectionResult::Process(holder) => Some((**holder).clone()),
                 InspectionResult::Free | InspectionResult::Hidden => None,
             };
         }
