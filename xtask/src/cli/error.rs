@@ -128,6 +128,9 @@ impl Error {
                     false => format!("set `{STATE_VARIABLE}` to an absolute path in UTF-8"),
                 }
             }
+            Self::NoWorkspace { .. } => {
+                "`cargo xtask status --all` lists the stacks of all workspaces".to_owned()
+            }
             Self::NothingRuns { stack } => format!("{} starts it", command_for(stack, "up")),
             Self::RunsFromFormerRoot { stack, .. } => {
                 format!("{} stops it; the next `up` keeps its data", command_for(stack, "down"))

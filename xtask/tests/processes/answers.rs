@@ -211,7 +211,10 @@ fn commands_outside_a_workspace_report_it() {
         let ran = fixture.spawn_with(&[command], |command| {
             command.current_dir(fixture.out());
         });
-        ran.wait(SOON).ends_with(2).says("could not find `Cargo.toml`");
+        let ran = ran.wait(SOON).ends_with(2).says("could not find `Cargo.toml`");
+        if ["down", "status", "logs", "wait"].contains(&command) {
+            ran.says("hint: `cargo xtask status --all` lists");
+        }
     }
 }
 
