@@ -102,7 +102,9 @@ impl Driver {
             if let Some(pid) = traffic.stopped.get(&service.name)
                 && !service.paused
             {
-                service.reason = Some(stopped_text(*pid));
+                let silence = service.reason.take().filter(|_| service.phase == Phase::Unhealthy);
+                let silence = silence.map(|reason| format!("{reason}; ")).unwrap_or_default();
+                service.reason = Some(silence + &stopped_text(*pid));
             }
             service.strangers = of(&traffic.strangers, &service.name).unwrap_or_default();
             if service.phase != Phase::Ready {

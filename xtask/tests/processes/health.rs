@@ -21,7 +21,9 @@ fn frozen_service_is_found_by_status_wait_and_up() {
     assert_eq!(api["phase"], "unhealthy", "{api:#}");
     let seen = "no answer within 500ms; blocks `caller`";
     fixture.xtask(&["status"]).ends_with(0).says("unhealthy").says(seen);
-    fixture.xtask(&["wait"]).ends_with(4).says("api is unhealthy: `GET /readyz`").says(seen);
+    let wait = fixture.xtask(&["wait"]).ends_with(4);
+    let wait = wait.says("api is unhealthy: `GET /readyz`").says(seen);
+    wait.says(&format!("process {frozen} was stopped by a signal"));
     fixture.xtask(&["wait", "caller"]).ends_with(0);
     let up = fixture.xtask(&["up", "-d"]).ends_with(4).says("`api` is unhealthy").says(seen);
     up.says("`cargo xtask restart api`");
