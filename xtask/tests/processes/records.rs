@@ -119,7 +119,7 @@ fn failing_seed_leaves_a_replayable_record() {
             .arg("no_seed_violates_a_property")
             .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")))
             .env("XTASK_BREAK", broken)
-            .env("XTASK_SEEDS", "1")
+            .env("XTASK_SEEDS", "20")
             .env_remove("XTASK_SEED")
             .env_remove("XTASK_FIRST_SEED")
             .output()

@@ -27,6 +27,7 @@ impl Plan {
         let closure = crate::graph::closure([service], edges);
         let mut part = self.clone();
         part.build = None;
+        part.declared = None;
         part.wanted = Vec::from([service.clone()]);
         part.services.retain(|service| closure.contains(&service.name));
         part
