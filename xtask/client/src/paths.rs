@@ -14,7 +14,7 @@ use rustix::process::geteuid;
 use serde::{Deserialize, Serialize};
 
 use crate::names::{short_hash, workspace_name};
-use crate::private_folder::{create_or_check, create_private, is_ours};
+use crate::private_folder::{create_or_check, create_private};
 
 /// The variable with the folder of all state, an absolute path.
 pub const STATE_VARIABLE: &str = "XTASK_STATE_DIR";
@@ -194,7 +194,7 @@ impl StackPaths {
     }
 
     /// Creates the folder for this stack's sockets, with mode 0700, and returns it. It is in
-    /// `XDG_RUNTIME_DIR` if this user owns that folder, else in this user's folder in the temporary
+    /// `XDG_RUNTIME_DIR` if only this user can write to that folder, else in this user's folder in the temporary
     /// folder.
     ///
     /// # Errors
@@ -202,7 +202,9 @@ impl StackPaths {
     pub fn create_runtime(&self) -> io::Result<PathBuf> {
         let folder = format!("xtask-{}", geteuid().as_raw());
         let given = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
-        let given = given.filter(|path| path.is_absolute() && is_ours(path));
+        let given = given.filter(|path| {
+            path.is_absolute() && is_written_by_owner_only(path).unwrap_or(false)
+        });
         let candidates = [
             given.map(|path| path.join("xtask")),
             Some(std::env::temp_dir().join(&folder)),
@@ -421,7 +423,10 @@ mod tests {
             let foreign = folder.path().join("foreign");
             create_or_check(&foreign).unwrap();
             std::os::unix::fs::chown(&foreign, Some(65534), None).unwrap();
-            assert!(create(&foreign).is_err() && !is_ours(&foreign));
+            assert!(create(&foreign).is_err() && !is_written_by_owner_only(&foreign).unwrap());
+            std::os::unix::fs::chown(&foreign, Some(0), None).unwrap();
+            std::fs::set_permissions(&foreign, Permissions::from_mode(0o777)).unwrap();
+            assert!(!is_written_by_owner_only(&foreign).unwrap());
         } else {
             crate::harness::skipped("root");
         }

@@ -11,11 +11,6 @@ pub(crate) fn create_private(folder: &Path) -> io::Result<()> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
-/// Whether this user owns a folder. In a folder of another user, that user could replace files.
-pub(crate) fn is_ours(folder: &Path) -> bool {
-    std::fs::metadata(folder).is_ok_and(|found| found.uid() == geteuid().as_raw())
-}
-
 /// Creates one folder with mode 0700, or checks that an existing one is private and not a link.
 pub(crate) fn create_or_check(folder: &Path) -> io::Result<()> {
     match std::fs::DirBuilder::new().mode(0o700).create(folder) {

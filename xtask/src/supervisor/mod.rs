@@ -19,6 +19,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
+use rustix::fs::Mode;
 use rustix::process::getppid;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::signal::unix::{SignalKind, signal};
@@ -124,6 +125,8 @@ async fn serve(
         event_sender,
     )
     .context("failed to prepare the stack's folders")?;
+    // Only this user can read the files of the stack. A service gets the umask of its command.
+    rustix::process::umask(Mode::RWXG | Mode::RWXO);
     let record = record.map(|path| {
         Record::create(path).with_context(|| format!("failed to write `{}`", path.display()))
     });

@@ -1,15 +1,19 @@
 //! Writes JSON files atomically: a reader never sees half of one, even if the writer is killed or
 //! the disk is full.
 
-use std::io;
+use std::fs::OpenOptions;
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use serde::Serialize;
 
-/// Replaces a JSON file by renaming a new one over it. On failure the old file is unchanged.
+/// Replaces a JSON file by renaming a new one over it, which only this user can read. On failure the old file is unchanged.
 pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> io::Result<()> {
     let fresh = path.with_added_extension("new");
-    std::fs::write(&fresh, serde_json::to_vec(value)?)?;
+    let mut options = OpenOptions::new();
+    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
+    file.write_all(&serde_json::to_vec(value)?)?;
     std::fs::rename(&fresh, path)
 }
 

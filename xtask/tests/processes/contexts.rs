@@ -305,3 +305,31 @@ fn env_leaves_out_ports_that_are_not_chosen() {
     assert_eq!(json["API_TOKEN"], "it's hunter2");
     fixture.xtask(&["env", "nothing"]).ends_with(2).says("no service is called `nothing`");
 }
+
+#[test]
+fn files_of_a_stack_are_private() {
+    let fixture = pair();
+    let open = Terminal("open", 0, 0, 900);
+    open.runs(&fixture, &["up", "-d"]).ends_with(0);
+    let raw = fixture.xtask(&["logs", "--raw", "a"]).ends_with(0);
+    assert!(raw.stdout.contains("U=0000"), "{raw}");
+    let mut folders = vec![fixture.state()];
+    let mut count = 0;
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap().flatten() {
+            let found = entry.metadata().unwrap();
+            let mode = std::os::unix::fs::PermissionsExt::mode(&found.permissions());
+            if found.is_dir() {
+                folders.push(entry.path());
+            }
+            // A link has no mode of its own, and programs keep cargo's.
+            if found.is_symlink() || entry.path().components().any(|c| c.as_os_str() == "programs")
+            {
+                continue;
+            }
+            assert_eq!(mode & 0o077, 0, "{} has mode {mode:o}", entry.path().display());
+            count += 1;
+        }
+    }
+    assert!(count > 5, "{count} files");
+}
