@@ -194,8 +194,8 @@ impl StackPaths {
     }
 
     /// Creates the folder for this stack's sockets, with mode 0700, and returns it. It is in
-    /// `XDG_RUNTIME_DIR` if only this user can write to that folder, else in this user's folder in the temporary
-    /// folder.
+    /// `XDG_RUNTIME_DIR` if only this user can write to that folder, else in this user's folder in
+    /// the temporary folder.
     ///
     /// # Errors
     /// When no folder can be created, or another user owns the file in its place.

@@ -8,7 +8,8 @@ use std::path::Path;
 
 use serde::Serialize;
 
-/// Replaces a JSON file by renaming a new one over it, which only this user can read. On failure the old file is unchanged.
+/// Replaces a JSON file by renaming a new one over it, which only this user can read. On failure
+/// the old file is unchanged.
 pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> io::Result<()> {
     let fresh = path.with_added_extension("new");
     let mut options = OpenOptions::new();

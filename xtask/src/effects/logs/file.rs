@@ -359,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn reader_misses_no_line_of_a_truncated_or_moved_log() {
+    fn reader_follows_truncated_and_moved_logs() {
         let folder = tempfile::tempdir().unwrap();
         let mut log = LogFile::new(folder.path(), "a");
         log.append(1, b"t 1 o one that is long\nt 1 o two that is long\n");

@@ -195,14 +195,14 @@ fn process_of_another_user_is_not_adopted() {
     command.args(flags.split(' ')).env("HOST", "127.0.0.1").env("PORT", number.to_string());
     let mut stranger = ByHand::listening(
         {
-            command.uid(65534).gid(65534);
+            command.uid(65533).gid(65533);
             command
         },
         number,
     );
     for flags in [&["up", "-d"][..], &["up", "-d", "--replace"]] {
         let refused = fixture.xtask(flags).ends_with(5);
-        refused.says(&format!("pid {}", stranger.pid())).says("user nobody");
+        refused.says(&format!("pid {}", stranger.pid())).says("user 65533");
     }
     assert!(stranger.is_alive());
 }
