@@ -71,7 +71,7 @@ impl Sockets {
             };
             match got {
                 Ok(got) => held.push(got),
-                Err(failure) => failures.push(failure),
+                Err(failure) => failures.push(*failure),
             }
         }
         if !failures.is_empty() {
@@ -169,13 +169,13 @@ impl Sockets {
 /// The failures to bind these ports. None stays bound.
 pub(crate) fn check(ports: &[Port]) -> Vec<BindFailure> {
     let bound = ports.iter().map(|port| get(port, port.number.unwrap_or(0), false));
-    bound.filter_map(Result::err).collect()
+    bound.filter_map(Result::err).map(|failure| *failure).collect()
 }
 
-fn get(port: &Port, number: u16, listen: bool) -> Result<BoundPort, BindFailure> {
-    let other = |error: io::Error| BindFailure::Other {
-        port: number,
-        error: format!("failed to bind port {number} of `{}`: {error}", port.host),
+fn get(port: &Port, number: u16, listen: bool) -> Result<BoundPort, Box<BindFailure>> {
+    let other = |error: io::Error| {
+        let error = format!("failed to bind port {number} of `{}`: {error}", port.host);
+        Box::new(BindFailure::Other { port: number, error })
     };
     let address = resolve(&port.host, number).map_err(other)?;
     let attempt = || match (listen, number) {
@@ -202,7 +202,7 @@ fn get(port: &Port, number: u16, listen: bool) -> Result<BoundPort, BindFailure>
         }),
         Err(_) if is_in_use(&opened) => {
             let unknown = BindFailure::Held { port: number, holder: None, user: None };
-            Err(reason.unwrap_or(unknown))
+            Err(Box::new(reason.unwrap_or(unknown)))
         }
         Err(error) => Err(other(error)),
     }
