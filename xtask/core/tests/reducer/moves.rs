@@ -133,7 +133,10 @@ fn dependent_fails_on_a_job_whose_old_run_continues() {
     assert_eq!(s.phase("b"), Phase::Waiting);
     s.ports_checked("a", vec![held(6000)]);
     assert_eq!((s.phase("a"), s.failure("b")), (Phase::Ready, Some(Failure::Dependency)));
-    assert_eq!(s.reason("b"), "`a` is no job yet: port 6000 is held by another program");
+    assert_eq!(
+        s.reason("b"),
+        "`a` is no job yet: port 6000 is in use, and the system does not show which program uses it"
+    );
 }
 
 #[test]
