@@ -1,7 +1,9 @@
 //! The log lines of an `up` in the foreground, from its first service on.
 
+use std::time::Duration;
+
 use tokio::task::{JoinHandle, spawn_blocking};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use xtask_client::StackPaths;
 use xtask_client::logs::{More, Record, Start};
 use xtask_core::plan::Plan;
@@ -11,6 +13,10 @@ use crate::cli::{color, print};
 use crate::session::follow::{Extent, Follower};
 use crate::view::event::{LogLine, UpEvent};
 use crate::view::log::Prefixes;
+
+/// How long remaining lines are printed. A service that prints without end must not delay the
+/// result of the command or its exit.
+const REST_TIME: Duration = Duration::from_millis(300);
 
 /// The log lines of the foreground. A blocking thread prints them, because the reader may be slow.
 /// No more are read before they are printed.
@@ -74,12 +80,13 @@ impl Logs {
         Ok(())
     }
 
-    /// Prints the remaining lines, as long as the reader accepts them.
+    /// Prints the remaining lines, as long as the reader accepts them, for [`REST_TIME`].
     pub(crate) async fn rest(&mut self) -> anyhow::Result<()> {
         let mut more = More::Yes;
+        let until = Instant::now() + REST_TIME;
         loop {
             timeout(PATIENCE, self.printed()).await??;
-            if more == More::No {
+            if more == More::No || Instant::now() > until {
                 return Ok(());
             }
             let Self { follower, prefixes, output, text, .. } = self;
