@@ -130,7 +130,8 @@ impl<'a> BringUp<'a> {
             // Changes are printed between log lines.
             let is_idle = !logs.as_ref().is_some_and(|logs| logs.is_printing());
             tokio::select! {
-                step = wait_if_some(logs.as_mut().map(|logs| logs.step())) => step?,
+                // A service may print without end, and then lines are always ready.
+                biased;
                 event = self.build.next(), if is_idle => {
                     if let Some(id) = self.forward(event?).await? {
                         build_ended = Some(id);
@@ -161,6 +162,7 @@ impl<'a> BringUp<'a> {
                         status_request = Some(self.session.connection.send(Request::Status { ask: Ask::No }).await?);
                     }
                 }
+                step = wait_if_some(logs.as_mut().map(|logs| logs.step())) => step?,
             }
         }
     }

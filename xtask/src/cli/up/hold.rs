@@ -2,12 +2,13 @@
 //!
 //! Ctrl-C leaves a stack running that another command started.
 
+use tokio::time::timeout;
 use xtask_client::protocol::{Ask, Reply, Request};
 use xtask_client::snapshot::State;
 
 use super::bring_up::BringUp;
 use super::logs::Logs;
-use super::reporter::Output;
+use super::reporter::{Output, PATIENCE};
 use crate::cli::error::{Error, is_broken_pipe};
 use crate::cli::exit::Exit;
 use crate::cli::interrupt::Interrupts;
@@ -60,12 +61,14 @@ async fn watch(
         // Changes are printed between log lines.
         let is_idle = !logs.is_printing();
         tokio::select! {
-            step = logs.step() => step?,
+            // A service may print without end, and then lines are always ready.
+            biased;
             answer = up.session.connection.next(), if is_idle => match answer? {
                 Some(answer) => up.apply(answer.reply)?,
                 None => return Ok(None),
             },
             exit = interrupts.next() => return Ok(Some(exit)),
+            step = logs.step() => step?,
         }
     }
 }
@@ -122,6 +125,11 @@ pub(crate) async fn end(
 async fn report_end(up: &BringUp<'_>, mut logs: Option<Logs>) {
     print_rest(logs.as_mut()).await;
     stack::report_down(&up.session.paths, None);
+}
+
+/// As [`print_rest`] for a running stack, whose services may print faster than this process.
+pub(crate) async fn print_present(logs: Option<&mut Logs>) {
+    let _ = timeout(PATIENCE, print_rest(logs)).await;
 }
 
 /// Prints the lines that are written already, if logs are printed.

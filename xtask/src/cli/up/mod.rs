@@ -218,7 +218,7 @@ async fn finish(
         Ok(BringUpResult::Ready) => None,
         Ok(BringUpResult::Failed) => {
             up.build.stop().await;
-            hold::print_rest(logs.as_mut()).await;
+            hold::print_present(logs.as_mut()).await;
             Some(failure::report(up, &loaded.paths).await?)
         }
         Ok(BringUpResult::BuildFailed) => {
@@ -237,7 +237,7 @@ async fn finish(
         Some(exit) if !up.keep_going => return Ok(exit),
         Some(_) | None => {}
     }
-    hold::print_rest(logs.as_mut()).await;
+    hold::print_present(logs.as_mut()).await;
     up.show()?;
     match logs {
         Some(logs) => hold::foreground(up, logs, interrupts).await,
