@@ -6,6 +6,7 @@ mod all;
 mod check;
 mod ci;
 mod color;
+mod context;
 mod down;
 mod env;
 mod error;

@@ -22,9 +22,8 @@ use super::load::{self, Loaded};
 use super::up::build::Build;
 use super::up::target;
 use super::wait::until;
-use super::{Global, block_on, image, place, print, running};
+use super::{Global, block_on, context, image, place, print, running};
 use crate::session::connect::Session;
-use crate::system::context;
 use crate::view::failure::is_well;
 use crate::view::style::{BAD, GOOD, WARN};
 use crate::workspace::planning::Scope;
@@ -128,8 +127,7 @@ async fn apply(
     plan: Plan,
     programs: Vec<(Vec<Name>, LinkedProgram)>,
 ) -> anyhow::Result<()> {
-    let context = Box::new(context::of_this_process());
-    session.request(Request::Context { context }).await?;
+    context::send(session).await?;
     let names: Vec<Name> = plan.services.iter().map(|service| service.name.clone()).collect();
     session.request(Request::Apply { plan: Box::new(plan), hold: false, flags: None }).await?;
     for (mut services, program) in programs {

@@ -95,9 +95,98 @@ fn limit(resource: u32) -> Option<Limit> {
     Some(Limit { resource, soft: limit.rlim_cur as _, hard: limit.rlim_max as _ })
 }
 
+/// What a supervisor with this pid cannot give to its runs, although this context has it: names of
+/// limits, and `nice`. Only capabilities let it raise a hard limit or lower its nice value.
+pub(crate) fn beyond_reach(context: &Context, supervisor: u32) -> Vec<&'static str> {
+    let [raises_limits, lowers_nice] = [CAP_SYS_RESOURCE, CAP_SYS_NICE]
+        .map(|capability| capabilities(supervisor) >> capability & 1 == 1);
+    let pid = i32::try_from(supervisor).ok().and_then(rustix::process::Pid::from_raw);
+    let theirs = Context {
+        nice: pid
+            .filter(|_| !lowers_nice)
+            .and_then(|pid| rustix::process::getpriority_process(Some(pid)).ok()),
+        limits: pid.filter(|_| !raises_limits).map(limits_of).unwrap_or_default(),
+        ..Context::default()
+    };
+    missing(context, &theirs)
+}
+
+const CAP_SYS_NICE: u32 = 23;
+const CAP_SYS_RESOURCE: u32 = 24;
+
+/// The effective capabilities of a process; none where the system does not show them.
+fn capabilities(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    line.and_then(|line| u64::from_str_radix(line.trim(), 16).ok()).unwrap_or_default()
+}
+
+/// What `theirs` lacks of `ours`.
+fn missing(ours: &Context, theirs: &Context) -> Vec<&'static str> {
+    let nice = ours.nice.zip(theirs.nice).filter(|(ours, theirs)| ours < theirs);
+    let limits = ours.limits.iter().filter_map(|limit| {
+        let other = theirs.limits.iter().find(|other| other.resource == limit.resource)?;
+        let name = LIMITS.get(usize::try_from(limit.resource).ok()?).copied()?;
+        (limit.hard > other.hard).then_some(name)
+    });
+    nice.map(|_| "nice").into_iter().chain(limits).collect()
+}
+
+/// The names of Linux' limits, by number.
+const LIMITS: [&str; 16] = [
+    "RLIMIT_CPU",
+    "RLIMIT_FSIZE",
+    "RLIMIT_DATA",
+    "RLIMIT_STACK",
+    "RLIMIT_CORE",
+    "RLIMIT_RSS",
+    "RLIMIT_NPROC",
+    "RLIMIT_NOFILE",
+    "RLIMIT_MEMLOCK",
+    "RLIMIT_AS",
+    "RLIMIT_LOCKS",
+    "RLIMIT_SIGPENDING",
+    "RLIMIT_MSGQUEUE",
+    "RLIMIT_NICE",
+    "RLIMIT_RTPRIO",
+    "RLIMIT_RTTIME",
+];
+
+#[cfg(target_os = "linux")]
+fn limits_of(pid: rustix::process::Pid) -> Vec<Limit> {
+    let read = |resource: u32| {
+        let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        let (pid, none) = (pid.as_raw_nonzero().get(), std::ptr::null());
+        // SAFETY: without a new limit the call only writes to a local.
+        let read = unsafe { libc::prlimit(pid, resource as _, none, &raw mut limit) } == 0;
+        read.then_some(Limit { resource, soft: limit.rlim_cur as _, hard: limit.rlim_max as _ })
+    };
+    RESOURCES.filter_map(read).collect()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn limits_of(_pid: rustix::process::Pid) -> Vec<Limit> {
+    Vec::new()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn missing_limits_and_nice_values_are_named() {
+        let context = |nice, hard| Context {
+            nice: Some(nice),
+            limits: vec![Limit { resource: 7, soft: 10, hard }],
+            ..Context::default()
+        };
+        assert_eq!(missing(&context(0, 100), &context(5, 50)), ["nice", "RLIMIT_NOFILE"]);
+        assert_eq!(missing(&context(5, 50), &context(0, 100)), [""; 0]);
+        let own = i32::try_from(std::process::id()).unwrap();
+        let own = limits_of(rustix::process::Pid::from_raw(own).unwrap());
+        let same = |limit: &Limit| own.iter().any(|other| other.hard == limit.hard);
+        assert!(of_this_process().limits.iter().all(same));
+    }
 
     fn kept(pairs: &[(&str, &str)]) -> Vec<String> {
         let pairs = pairs.iter().map(|(name, value)| ((*name).into(), (*value).into()));

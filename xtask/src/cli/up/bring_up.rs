@@ -19,11 +19,12 @@ use super::build::{Build, BuildEvent};
 use super::failure;
 use super::logs::Logs;
 use super::reporter::Reporter;
+use crate::cli::context;
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::cli::interrupt::Interrupts;
 use crate::session::connect::Session;
-use crate::system::{context, listeners, wait_if_some};
+use crate::system::{listeners, wait_if_some};
 use crate::view::failure::{is_cause, is_well};
 use crate::view::progress::unused;
 
@@ -108,8 +109,7 @@ impl<'a> BringUp<'a> {
         if let Some(pid) = self.build.pid() {
             self.session.connection.send(Request::Building { pid }).await?;
         }
-        let context = Box::new(context::of_this_process());
-        self.session.connection.send(Request::Context { context }).await?;
+        context::send(&mut self.session).await?;
         let plan = Box::new(self.plan.clone());
         let apply = {
             let flags = self.flags.take().map(Box::new);
