@@ -74,7 +74,10 @@ pub(crate) fn of(address: SocketAddr) -> Option<PortHolder> {
 /// Why the port at `address` cannot be bound; none if nothing seems to hold it.
 pub(crate) fn reason_in_use(address: SocketAddr) -> Option<BindFailure> {
     let port = address.port();
-    let held = |holder, user| Some(BindFailure::Held { port, holder, user });
+    let held = |holder: Option<PortHolder>, user| {
+        let holder = holder.map(Box::new);
+        Some(BindFailure::Held { port, holder, user })
+    };
     if let Some(holder) = of(address) {
         return held(Some(holder), None);
     }

@@ -231,7 +231,7 @@ pub enum BindFailure {
     Held {
         port: u16,
         /// The process, if the system shows it.
-        holder: Option<PortHolder>,
+        holder: Option<Box<PortHolder>>,
         /// The user of the socket, if the system shows only that.
         #[serde(default)]
         user: Option<String>,

@@ -89,7 +89,7 @@ pub(crate) fn without_ports(first: &BindFailure, others: &[BindFailure]) -> Stri
 fn without_port(failure: &BindFailure) -> String {
     match failure {
         BindFailure::Held { port, holder, user } => {
-            held_by(*port, holder.as_ref(), user.as_deref())
+            held_by(*port, holder.as_deref(), user.as_deref())
         }
         BindFailure::Closing { port, remaining } => closing(*port, *remaining),
         BindFailure::Other { port, error } => format!("port {port} could not be bound: {error}"),

@@ -3,6 +3,7 @@
 //!
 //! The driver chooses the numbers. `adoption` decides about a process that holds a port.
 
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -83,7 +84,7 @@ const SHORTEST_WAIT: Duration = Duration::from_millis(250);
 pub(crate) struct HeldPort {
     pub(crate) port: u16,
     /// The process, if the system shows it.
-    pub(crate) holder: Option<PortHolder>,
+    pub(crate) holder: Option<Box<PortHolder>>,
     /// Its user, if the system shows only that.
     pub(crate) user: Option<String>,
     /// Why other ports of the service cannot be bound either.
@@ -94,7 +95,7 @@ pub(crate) struct HeldPort {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct HolderDecision {
     /// The process, if the system shows it.
-    pub(crate) holder: Option<PortHolder>,
+    pub(crate) holder: Option<Box<PortHolder>>,
     /// What it was compared with; none where `adopt` accepts any process.
     pub(super) expected: Option<ExpectedProcess>,
     pub(super) action: HolderAction,

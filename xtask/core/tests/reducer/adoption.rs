@@ -48,7 +48,8 @@ fn copy(variables: &[(&str, &str)]) -> InspectedHolder {
 
 impl Scenario {
     fn held(&mut self, name: &str, program: &str) {
-        let failure = BindFailure::Held { port: 5000, holder: Some(holder(program)), user: None };
+        let failure =
+            BindFailure::Held { port: 5000, holder: Some(Box::new(holder(program))), user: None };
         self.event(Event::BindFailed { service: name.into(), failure, others: Vec::new() });
     }
 

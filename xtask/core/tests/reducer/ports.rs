@@ -185,7 +185,7 @@ fn holder_of_unwanted_ports_is_forgotten() {
         connection: None,
         stack: None,
     };
-    let failure = BindFailure::Held { port: 5000, holder: Some(holder), user: None };
+    let failure = BindFailure::Held { port: 5000, holder: Some(Box::new(holder)), user: None };
     s.event(Event::BindFailed { service: "a".into(), failure, others: Vec::new() });
     s.start("a");
     let caller = service("b").using("a").calls("A", "a");
@@ -311,7 +311,7 @@ fn port_holder_without_listener_is_refused_and_named() {
         stack: None,
     };
     let mut s = Scenario::of([service("a").port(Some(50_051)).adopts(Adopt::Any)]);
-    let failure = BindFailure::Held { port: 50_051, holder: Some(holder), user: None };
+    let failure = BindFailure::Held { port: 50_051, holder: Some(Box::new(holder)), user: None };
     bind_failed(&mut s, failure, Vec::new());
     assert_eq!(s.failure("a"), Some(Failure::Port));
     assert_eq!(
@@ -338,7 +338,7 @@ fn sibling_that_holds_the_port_is_named() {
         stack: Some(Box::new(stack)),
     };
     let mut s = Scenario::of([service("a").built().port(Some(5000))]);
-    let failure = BindFailure::Held { port: 5000, holder: Some(holder), user: None };
+    let failure = BindFailure::Held { port: 5000, holder: Some(Box::new(holder)), user: None };
     bind_failed(&mut s, failure, Vec::new());
     let reason = "port 5000 is held by `web` of this stack, `/bin/web` (pid 7, user ada): `web`";
     assert_eq!(s.reason("a"), reason);

@@ -110,7 +110,7 @@ impl PortHolders {
         let (port, hidden) = (holder.port, holder.kind == Kind::Hidden);
         Some(BindFailure::Held {
             port,
-            holder: (!hidden).then(|| holder.found.holder.clone()),
+            holder: (!hidden).then(|| Box::new(holder.found.holder.clone())),
             user: hidden.then(|| "user".to_owned()),
         })
     }

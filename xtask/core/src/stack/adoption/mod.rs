@@ -7,6 +7,7 @@
 
 mod expectation;
 
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -124,7 +125,7 @@ impl Stack {
             InspectionResult::Free => {}
             // The service may have become a job since the request.
             InspectionResult::Process(found) if self.nodes[id].is_job() => {
-                self.refuse(id, &HeldPort { holder: Some(found.holder), ..held });
+                self.refuse(id, &HeldPort { holder: Some(Box::new(found.holder)), ..held });
             }
             InspectionResult::Hidden => self.refuse(id, &HeldPort { holder: None, ..held }),
             InspectionResult::Process(found) => self.judge(id, held, expected, *found),
@@ -147,7 +148,7 @@ impl Stack {
             Some(expected) => expected.relation(&found, node.build.linked.as_deref()),
             None => Relation::Stranger,
         };
-        let holder = Some(found.holder.clone());
+        let holder = Some(Box::new(found.holder.clone()));
         let decide = |action| {
             let holder = holder.clone();
             PortState::Decided(HolderDecision { holder, expected: expected.clone(), action })
@@ -248,7 +249,8 @@ impl Stack {
         let run = self.begin(id, launched, &probes);
         let service = self.nodes[id].spec.name.clone();
         match decision.holder {
-            Some(PortHolder { pid, .. }) => {
+            Some(holder) => {
+                let pid = holder.pid;
                 effects.push(Effect::Adopt { service, run, pid, command, probes });
             }
             None => {
@@ -304,7 +306,7 @@ impl Stack {
     pub(super) fn unready(&self, id: Id, seen: &str) -> Option<Rest> {
         let PortState::Decided(decision) = &self.nodes[id].ports.state else { return None };
         let limit = duration::spell(self.nodes[id].spec.start_timeout);
-        let who = messages::holder(decision.holder.as_ref());
+        let who = messages::holder(decision.holder.as_deref());
         let reason = format!("{who} is not ready within {limit}: {seen}");
         let failure = decision.expected.as_ref().map_or(Failure::Port, |_| Failure::Timeout);
         Some(Rest::Failed { failure, reason })
