@@ -202,9 +202,8 @@ impl StackPaths {
     pub fn create_runtime(&self) -> io::Result<PathBuf> {
         let folder = format!("xtask-{}", geteuid().as_raw());
         let given = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
-        let given = given.filter(|path| {
-            path.is_absolute() && is_written_by_owner_only(path).unwrap_or(false)
-        });
+        let given = given
+            .filter(|path| path.is_absolute() && is_written_by_owner_only(path).unwrap_or(false));
         let candidates = [
             given.map(|path| path.join("xtask")),
             Some(std::env::temp_dir().join(&folder)),

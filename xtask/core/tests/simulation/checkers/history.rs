@@ -9,11 +9,12 @@ use xtask_core::plan::{Plan, Program, Service};
 use xtask_core::snapshot::Phase;
 use xtask_core::stack::effect::PreparedProbe;
 use xtask_core::stack::event::InspectionResult;
-use xtask_core::stack::{BindFailure, Command, Effect, Event, Exit, Fault, Report, Run, Signal};
-use xtask_core::terms::{Kind, Name};
+use xtask_core::stack::{BindFailure, Command, Effect, Event, Fault, Report, Run, Signal};
+use xtask_core::terms::Name;
 
 use super::adoption::origin;
-use super::service::{Crash, HealthHistory, Origin, Position, RunHistory, ServiceHistory};
+use super::run_event::run_event;
+use super::service::{HealthHistory, Origin, Position, RunHistory, ServiceHistory};
 
 #[derive(Default)]
 pub(crate) struct History {
@@ -43,7 +44,8 @@ impl History {
         self.services.values().filter(|other| other.depends_on(name))
     }
 
-    /// Whether another program or another service holds a new port of a service. Its run then keeps its previous ports.
+    /// Whether another program or another service holds a new port of a service. Its run then
+    /// keeps its previous ports.
     pub(crate) fn lacks_new_ports(&self, service: &ServiceHistory) -> bool {
         if service.keeps_ports {
             return true;
@@ -459,51 +461,6 @@ fn service_event(service: &mut ServiceHistory, position: Position, event: &Event
         Event::BindFailed { .. } => {
             (service.binding, service.bind_failed) = (None, true);
             service.last.address_changed = position;
-        }
-        _ => {}
-    }
-}
-
-/// An event of the present run of a service.
-fn run_event(service: &mut ServiceHistory, position: Position, now: Duration, event: &Event) {
-    let Some(run) = service.run.as_mut() else { return };
-    match event {
-        Event::Started { .. } => (run.started, run.last_ping) = (true, Some(now)),
-        Event::StartFailed { .. } => service.run = None,
-        Event::PortsLost { .. } => {
-            (service.run, service.bound) = (None, false);
-            service.last.address_changed = position;
-        }
-        // The watchdog starts again when a probe passes for the first time.
-        Event::ProbePassed { probe, .. } if run.pending_probes.remove(probe) => {
-            run.last_ping = Some(now);
-        }
-        Event::ExtendTimeout { by, .. } => {
-            run.start_deadline = now + *by;
-            run.stop_deadline = run.stop_deadline.map(|_| now + *by);
-        }
-        Event::WatchdogPing { .. } => run.last_ping = Some(now),
-        Event::HealthChecked { failure, .. } if run.health.checking => {
-            let health = &mut run.health;
-            (health.checking, health.answered_at) = (false, Some(now));
-            health.failures = if failure.is_some() { health.failures + 1 } else { 0 };
-        }
-        Event::Exited { exit, .. } => {
-            run.exit = Some(*exit);
-            run.ended_by_itself = run.stop_requested_at.is_none() && run.kill_sent_at.is_none();
-            if run.ended_by_itself {
-                service.crash = Some(Crash { at: now, injected: run.fault.is_some() });
-                service.last.crashed = position;
-                let again = service.last.restart_requested > service.last.started;
-                let done = *exit == Exit::Code(0) && !again && !run.cancelled;
-                service.succeeded = done && service.wanted && service.spec.kind == Kind::Job;
-            }
-        }
-        Event::Gone { .. } => {
-            let done = run.ended_by_itself && run.exit == Some(Exit::Code(0));
-            let again = service.last.restart_requested > service.last.started;
-            service.succeeded = done && !again && service.wanted && service.is_job();
-            service.run = None;
         }
         _ => {}
     }

@@ -8,6 +8,7 @@ mod bring_up;
 mod contexts;
 mod health;
 mod history;
+mod run_event;
 mod service;
 mod stack;
 mod take_down;
