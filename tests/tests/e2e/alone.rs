@@ -126,9 +126,11 @@ fn processes(state: &Path) -> Vec<Process> {
 }
 
 fn stacks(state: &Path) -> Vec<std::path::PathBuf> {
-    let workspaces = std::fs::read_dir(state).unwrap().flatten();
-    let stacks = workspaces.flat_map(|entry| std::fs::read_dir(entry.path()).unwrap().flatten());
-    stacks.map(|entry| entry.path()).collect()
+    let folders = |folder: &Path| -> Vec<std::path::PathBuf> {
+        let entries = std::fs::read_dir(folder).unwrap().flatten().map(|entry| entry.path());
+        entries.filter(|path| path.is_dir()).collect()
+    };
+    folders(state).iter().flat_map(|workspace| folders(workspace)).collect()
 }
 
 /// The time limit for a stack to exit: a second, or more with containers, because the engine is

@@ -69,11 +69,8 @@ impl StackPaths {
         let me = geteuid().as_raw();
         let below = [self.folder(), self.workspace()].into_iter().map(|folder| (folder, true));
         for (folder, own) in below.chain(state.ancestors().map(|folder| (folder, false))) {
-            let found = match std::fs::symlink_metadata(folder) {
-                Ok(found) => found,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                Err(error) => return Err(error),
-            };
+            // What cannot be looked at cannot be read either.
+            let Ok(found) = std::fs::symlink_metadata(folder) else { continue };
             // In a sticky folder such as `/tmp`, only the owner of an entry can replace it.
             let is_safe = match own {
                 true => found.is_dir() && found.uid() == me && found.mode() & 0o022 == 0,
@@ -178,7 +175,11 @@ impl StackPaths {
     /// When another user can write to the folder or its parent, and so could replace its files, or
     /// when the system fails.
     pub fn create(&self) -> io::Result<()> {
-        create_private(&self.folder)?;
+        // Another command may remove the empty folder of the workspace at this moment.
+        let is_missing = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
+        create_private(&self.folder).or_else(|error| {
+            if is_missing(&error) { create_private(&self.folder) } else { Err(error) }
+        })?;
         for folder in self.folder.ancestors().take(2) {
             if !is_written_by_owner_only(folder)? {
                 let shown = folder.display();

@@ -129,15 +129,21 @@ pub(crate) async fn status(
     on_slow: impl FnOnce(),
 ) -> Result<Option<Snapshot>, Error> {
     let Some(mut connection) = open(paths).await? else { return Ok(None) };
-    Ok(Some(notify_if_slow(connection.ask(ask), on_slow).await?))
+    match notify_if_slow(connection.ask(ask), on_slow).await {
+        Ok(snapshot) => Ok(Some(snapshot)),
+        // The supervisor exited between the connection and the answer.
+        Err(connection::Error::Gone) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// A service of a running stack as its present run was started; none without a run.
 pub(crate) async fn started_as(paths: &StackPaths, name: &Name) -> Result<Option<Service>, Error> {
     let Some(mut connection) = open(paths).await? else { return Ok(None) };
-    match connection.call(Request::StartedAs { service: name.clone() }).await? {
-        Reply::StartedAs { service } => Ok(service.map(|service| *service)),
-        _ => Ok(None),
+    match connection.call(Request::StartedAs { service: name.clone() }).await {
+        Ok(Reply::StartedAs { service }) => Ok(service.map(|service| *service)),
+        Ok(_) | Err(connection::Error::Gone) => Ok(None),
+        Err(error) => Err(error.into()),
     }
 }
 

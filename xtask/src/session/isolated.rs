@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use xtask_client::StackPaths;
 use xtask_client::paths::stacks_in;
 
-use super::Error;
+use super::{Error, workspaces};
 use crate::supervisor::lock::Lock;
 
 /// How long the files of a failed run are kept.
@@ -42,6 +42,7 @@ pub(crate) fn fresh(root: &Path) -> Result<StackPaths, Error> {
 pub(crate) fn delete(paths: &StackPaths) {
     if !paths.engine_record().exists() {
         std::fs::remove_dir_all(paths.folder()).ok();
+        workspaces::forget_if_empty(paths.workspace());
         return;
     }
     let kept = [paths.engine_record(), paths.lock()];

@@ -110,11 +110,19 @@ pub(crate) fn move_stacks(from: &Path, to: &Path) -> io::Result<Vec<String>> {
             Err(error) => return Err(error),
         }
     }
-    if stacks_in(from).is_empty() {
-        let _ = std::fs::remove_file(file(from));
-        let _ = std::fs::remove_dir(from);
-    }
+    forget_if_empty(from);
     Ok(moved)
+}
+
+/// Removes a folder of state without stacks.
+pub(crate) fn forget_if_empty(folder: &Path) {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let record = file(folder);
+    // A stack that has just been made has no lock yet.
+    if entries.map(|entry| entry.path()).all(|path| path == record) {
+        let _ = std::fs::remove_file(record);
+        let _ = std::fs::remove_dir(folder);
+    }
 }
 
 fn file(folder: &Path) -> PathBuf {

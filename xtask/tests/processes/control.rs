@@ -379,7 +379,8 @@ fn other_users_process_is_refused() {
     };
     open(&target.socket);
     let base = target.fixture.state().parent().unwrap().to_path_buf();
-    target.socket.ancestors().skip(1).take_while(|path| path.starts_with(&base)).for_each(open);
+    let folders = || target.socket.ancestors().skip(1).take_while(|path| path.starts_with(&base));
+    folders().for_each(open);
     let socket = &target.socket;
     let received = thread::scope(|scope| {
         let stranger = scope.spawn(move || {
@@ -396,5 +397,10 @@ fn other_users_process_is_refused() {
         stranger.join().unwrap()
     });
     assert_eq!(received, b"");
+    // The tool trusts no folder that others can change.
+    for folder in folders() {
+        let own = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+        fs::set_permissions(folder, own).unwrap();
+    }
     assert_eq!(target.fixture.status()["state"], "ready");
 }

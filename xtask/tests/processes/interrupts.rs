@@ -26,20 +26,20 @@ fn points() -> u32 {
     std::env::var("XTASK_TRIES").ok().and_then(|tries| tries.parse().ok()).unwrap_or(12)
 }
 
+/// How long what the services leave behind, which is deaf to SIGTERM, may take.
+const STOP: &str = "stop = { timeout = \"300ms\" }\n";
+
 /// Three that wait for each other and leave something behind, and one that is built.
 fn start() -> Fixture {
     let flags = format!("{SERVE} --drain 20 --grandchild-daemon");
-    let on = |on: &str| format!("port = 0\ndepends-on = [\"{on}\"]\n");
+    let on = |on: &str| format!("port = 0\ndepends-on = [\"{on}\"]\n{STOP}");
+    let base = format!("port = 0\n{STOP}");
     let late = PackageSpec::new("late", "late")
         .bin("lated", SERVICE)
         .metadata("[package.metadata.service]\nport = 0\ndepends-on = [\"base\"]\n");
-    stand(&[
-        ("base", &flags, "port = 0\n"),
-        ("mid", &flags, &on("base")),
-        ("top", &flags, &on("mid")),
-    ])
-    .package(late)
-    .write()
+    stand(&[("base", &flags, &base), ("mid", &flags, &on("base")), ("top", &flags, &on("mid"))])
+        .package(late)
+        .write()
 }
 
 /// An `up` in the foreground of a terminal, and what it shows there.
