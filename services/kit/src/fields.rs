@@ -88,7 +88,7 @@ impl Fields {
         self.text(field, max_chars).unwrap_or_default()
     }
 
-    /// A name that is also one segment of a path; see [`check_name`].
+    /// A name that is also one segment of a path: not `.` or `..`.
     pub fn name(&mut self, field: &str, max_chars: usize) -> Option<String> {
         let name = self.text(field, max_chars)?;
         let checked = check_name(&name, max_chars);
@@ -207,8 +207,8 @@ fn check_name(name: &str, max_chars: usize) -> Result<(), FieldMistake> {
 /// Checks that `name` can be one segment of a path, and that no other username looks the same.
 ///
 /// # Errors
-/// Like [`check_name`], and when it contains an invisible character or a space at an end, or is
-/// not in the Unicode form NFKC.
+/// When it is blank, too long, `.` or `..`, contains a control character, an invisible one or a
+/// space at an end, or is not in the Unicode form NFKC.
 pub fn check_username(name: &str, max_chars: usize) -> Result<(), FieldMistake> {
     check_name(name, max_chars)?;
     let outer = [name.chars().next(), name.chars().next_back()].into_iter().flatten();

@@ -153,10 +153,34 @@ impl Connection {
         let call = Call { version: VERSION, id: self.last_id, request };
         let mut line = serde_json::to_vec(&call).map_err(malformed)?;
         line.push(b'\n');
-        match self.writer.write_all(&line).await {
+        match self.write(&line).await {
             Ok(()) => Ok(self.last_id),
             Err(source) => Err(self.refusal().await.unwrap_or_else(|| self.failure(source))),
         }
+    }
+
+    /// Writes a request. It takes answers meanwhile: a supervisor whose answers are not read stops
+    /// reading requests, and both would wait for ever.
+    async fn write(&mut self, mut line: &[u8]) -> io::Result<()> {
+        while !line.is_empty() {
+            let Self { reader, writer, partial, backlog, .. } = self;
+            tokio::select! {
+                biased;
+                written = writer.write(line) => line = &line[written?..],
+                read = reader.read_until(b'\n', partial) => {
+                    // The refusal that precedes an end of the connection is read afterwards.
+                    let is_complete = read.is_ok() && partial.last() == Some(&b'\n');
+                    match is_complete.then(|| serde_json::from_slice::<Answer>(partial)) {
+                        Some(Ok(answer)) if answer.id != 0 => {
+                            partial.clear();
+                            backlog.push_back(answer);
+                        }
+                        _ => return writer.write_all(line).await,
+                    }
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The refusal that a supervisor sent before it closed the connection, if it sent one.
@@ -303,4 +327,38 @@ fn is_disconnected(error: &io::Error) -> bool {
             | io::ErrorKind::ConnectionReset
             | io::ErrorKind::BrokenPipe
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// More answers than a socket holds, and more requests.
+    const COUNT: usize = 20_000;
+
+    #[tokio::test]
+    async fn requests_and_answers_do_not_wait_for_each_other() {
+        let (client, supervisor) = UnixStream::pair().unwrap();
+        let supervisor = tokio::spawn(async move {
+            let (reader, mut writer) = supervisor.into_split();
+            let answer = serde_json::to_vec(&Answer { id: 7, reply: Reply::Done }).unwrap();
+            for _ in 0..COUNT {
+                writer.write_all(&answer).await.unwrap();
+                writer.write_all(b"\n").await.unwrap();
+            }
+            let mut requests = BufReader::new(reader).lines();
+            for _ in 0..COUNT {
+                assert!(requests.next_line().await.unwrap().is_some());
+            }
+        });
+        let mut connection = Connection::from_stream(client, "control".into());
+        for _ in 0..COUNT {
+            connection.send(Request::Flags).await.unwrap();
+        }
+        for _ in 0..COUNT {
+            assert_eq!(connection.next().await.unwrap().unwrap().id, 7);
+        }
+        supervisor.await.unwrap();
+        assert!(connection.next().await.unwrap().is_none());
+    }
 }
