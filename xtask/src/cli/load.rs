@@ -47,7 +47,7 @@ pub(crate) fn plan(
     accept(inspect(global, services, Scope::Request, shape)?)
 }
 
-/// As [`plan`], with the flags that the stack keeps. An isolated stack keeps none.
+/// As [`plan`], with the flags that the stack was started with.
 pub(crate) fn plan_kept(
     global: &Global,
     services: &[String],
@@ -86,7 +86,7 @@ pub(crate) fn inspect(
     inspect_with(global, services, scope, shape, false)
 }
 
-/// As [`inspect`], with the flags that the stack keeps. Call it outside of a runtime.
+/// As [`inspect`], with the flags that the stack was started with. Call it outside of a runtime.
 pub(crate) fn inspect_kept(
     global: &Global,
     services: &[String],
@@ -119,7 +119,7 @@ fn inspect_with(
         ..Request::default()
     };
     shape(&mut request);
-    if keeps_flags && request.isolation == Isolation::Shared {
+    if keeps_flags && (is_isolated || request.isolation == Isolation::Shared) {
         let state = block_on(async {
             Ok(connect::kept_flags(&paths, || stack::report_silence(&paths)).await?)
         })?;

@@ -85,6 +85,11 @@ fn isolated_stack_keeps_no_flags() {
     fixture.xtask(&["up", "-d", "--stack", "other", "-e", "a:MODE=two"]).ends_with(0);
     let again = fixture.xtask(&other).ends_with(0);
     assert!(!again.stderr.contains("Keeping"), "{again}");
+    // A restart repeats the flags of the last `up`.
+    fixture.xtask(&[&other[..], &["-e", "a:MODE=three"]].concat()).ends_with(0);
+    fixture.xtask(&["restart", "--stack", "other", "a"]).ends_with(0);
+    let env = fixture.xtask(&["env", "--stack", "other", "a"]).ends_with(0);
+    env.says("MODE='three'");
 }
 
 /// A library whose feature one of two services enables.

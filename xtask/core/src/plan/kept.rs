@@ -90,11 +90,11 @@ impl KeptFlags {
         (!words.is_empty()).then(|| words.join(", "))
     }
 
-    /// The request with these flags added, as far as the metadata still knows their names. Stacks
-    /// that are isolated or elsewhere ignore them.
+    /// The request with these flags added, as far as the metadata still knows their names.
+    /// Exports ignore them.
     pub(crate) fn add_to(&self, request: &Request, declarations: &Declarations) -> Request {
         let mut out = request.clone();
-        if request.isolation != Isolation::Shared {
+        if request.isolation == Isolation::Elsewhere {
             out.kept = Self::default();
             return out;
         }

@@ -104,7 +104,9 @@ fn prepare(global: &Global, args: &UpArgs) -> anyhow::Result<Exit> {
         args.faults.shape(request);
         request.args.clone_from(&args.args);
     };
-    let mut loaded = match args.reset {
+    // `up` of an isolated stack has only its own flags; other commands use those of its last `up`.
+    let is_isolated = args.stack.isolated || global.stack != DEFAULT_STACK;
+    let mut loaded = match args.reset || is_isolated {
         true => load::plan(global, &args.services, shape)?,
         false => load::plan_kept(global, &args.services, shape)?,
     };
@@ -114,9 +116,8 @@ fn prepare(global: &Global, args: &UpArgs) -> anyhow::Result<Exit> {
     if let Some(flags) = loaded.kept.shown(&typed) {
         print::progress(BUSY, "Keeping", &format!("{flags} (`up --reset` forgets them)"));
     }
-    // An isolated stack keeps no flags.
-    let keeps = global.stack == DEFAULT_STACK && !args.stack.isolated;
-    let flags = keeps.then(|| loaded.kept.merge(&typed));
+    let is_other_use = args.stack.isolated && global.stack == DEFAULT_STACK;
+    let flags = (!is_other_use).then(|| loaded.kept.merge(&typed));
     args.programs.build.keep_profile(loaded.kept.profile.as_deref());
     let args = &args;
     if args.dry_run {
