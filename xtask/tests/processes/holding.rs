@@ -126,7 +126,7 @@ fn stopped_supervisor_is_named_with_hints() {
     let asks = fixture.spawn(&["status"]);
     asks.says(PATIENCE, &format!("`kill -9 {supervisor}` kills the whole stack"));
     signal(supervisor, libc::SIGKILL);
-    asks.wait(PATIENCE).ends_with(1);
+    asks.wait(PATIENCE).ends_with(7);
     eventually(PATIENCE, "the end", || fixture.processes().is_empty().then_some(()));
 }
 

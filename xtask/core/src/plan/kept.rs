@@ -31,7 +31,7 @@ pub struct KeptFlags {
 }
 
 impl KeptFlags {
-    /// These flags, with those of a later command. A later value of a key or profile wins.
+    /// These flags, with those of a later command. A later placement, profile or value of a key wins.
     #[must_use]
     pub fn merge(&self, later: &Self) -> Self {
         let mut overlays = self.overlays.clone();
@@ -44,13 +44,7 @@ impl KeptFlags {
             overlays,
             variables: self.not_typed(&later.variables).chain(&later.variables).cloned().collect(),
             auto_ports: self.auto_ports || later.auto_ports,
-            containers: match (&self.containers, &later.containers) {
-                (Some(old), Some(new)) if !old.is_empty() && !new.is_empty() => {
-                    Some(old.union(new).cloned().collect())
-                }
-                (Some(_), Some(_)) => Some(BTreeSet::new()),
-                (old, new) => old.clone().or_else(|| new.clone()),
-            },
+            containers: later.containers.clone().or_else(|| self.containers.clone()),
             profile: later.profile.clone().or_else(|| self.profile.clone()),
         }
     }
@@ -111,16 +105,11 @@ impl KeptFlags {
             declarations.sections.iter().any(|section| section.name.value == **name)
         };
         out.containers = match (&request.containers, &self.containers) {
-            (Containers::All, _) => Containers::All,
-            (_, Some(names)) if names.is_empty() => Containers::All,
-            (Containers::Named(typed), Some(names)) => {
-                let kept = names.iter().filter(declared).filter(|name| !typed.contains(name));
-                Containers::Named(typed.iter().chain(kept).cloned().collect())
-            }
+            (Containers::None, Some(names)) if names.is_empty() => Containers::All,
             (Containers::None, Some(names)) => {
                 Containers::Named(names.iter().filter(declared).cloned().collect())
             }
-            (typed, None) => typed.clone(),
+            (typed, _) => typed.clone(),
         };
         let profiles = ["--release", "--profile"];
         let typed = request.cargo_args.iter().any(|arg| profiles.contains(&arg.as_str()));

@@ -45,6 +45,9 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// The content of `engine.json`: the engine in which a stack has created objects.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct EngineRecord {
+    /// The engine that made the objects. It is never executed, only compared.
+    #[serde(default)]
+    made_by: PathBuf,
     /// Found anew each time: a file of state names no program that is executed.
     #[serde(skip)]
     engine: PathBuf,
@@ -60,6 +63,7 @@ impl EngineRecord {
     pub(crate) fn write(engine: &Engine, path: &Path) -> io::Result<()> {
         let set = |name: &str| Some((name.to_owned(), std::env::var(name).ok()?));
         let record = Self {
+            made_by: engine.program().to_path_buf(),
             engine: PathBuf::new(),
             kind: engine.kind(),
             variables: CHOOSING.iter().filter_map(|name| set(name)).collect(),
@@ -177,6 +181,10 @@ fn remove_all(
     mark: &str,
     removed: &mut Removed,
 ) -> Result<(), ContainerError> {
+    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
+    if real(&record.made_by) != real(&record.engine) {
+        return Err(ContainerError::OtherEngine { engine: record.made_by.clone() });
+    }
     let filter = format!("label={STACK_LABEL}={mark}");
     let list = ["ps", "--all", "--no-trunc", "--filter", &filter, "--format", "{{.Names}}"];
     let names = record.list(&list)?;
@@ -252,6 +260,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = record_of(folder.path(), "exit 0");
         let record = EngineRecord {
+            made_by: folder.path().join("engine"),
             engine: PathBuf::new(),
             kind: EngineKind::Docker,
             variables: Vec::new(),
@@ -270,10 +279,15 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = record_of(folder.path(), "exit 0");
         let planted = folder.path().join("planted");
-        let text = format!("{{\"engine\":\"{}\",\"variables\":[]}}", planted.display());
+        let text = format!(
+            "{{\"engine\":\"{0}\",\"made_by\":\"{0}\",\"variables\":[]}}",
+            planted.display()
+        );
         std::fs::write(&path, text).unwrap();
         let record = EngineRecord::read(&path, |_| "found".into()).unwrap().unwrap();
         assert_eq!(record.engine, Path::new("found"));
+        let why = remove(&path, "m", AfterCleanup::DeleteRecord).failure.unwrap();
+        assert!(why.contains("belong to the engine") && path.exists(), "{why}");
     }
 
     #[test]
@@ -308,6 +322,7 @@ mod tests {
         write_json(
             &path,
             &EngineRecord {
+                made_by: engine,
                 engine: PathBuf::new(),
                 kind: EngineKind::Docker,
                 variables: Vec::new(),

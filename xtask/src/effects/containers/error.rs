@@ -61,6 +61,9 @@ pub(crate) enum ContainerError {
     Io { operation: &'static str, path: PathBuf, source: io::Error },
     #[error("`{variable}` contains a line break, and the engine takes it from a file of lines")]
     LineBreak { variable: String },
+    /// The record names another engine than the one that is found now.
+    #[error("they belong to the engine `{}`", engine.display())]
+    OtherEngine { engine: PathBuf },
     #[error("a stop cancelled the start")]
     Cancelled,
     #[error("failed to read `{}`", path.display())]
@@ -83,6 +86,16 @@ impl ContainerError {
         match self {
             Self::CreateNetwork { engine, source: EngineError::NoAddresses { .. }, .. } => {
                 Some(format!("`{} network prune` removes networks without use", engine.display()))
+            }
+            Self::CreateNetwork {
+                network,
+                engine,
+                source: EngineError::Failed { message, .. },
+            } if message.contains("already exists") => {
+                Some(format!("`{} network rm {network}`", engine.display()))
+            }
+            Self::OtherEngine { engine } => {
+                Some(format!("`XTASK_ENGINE={} cargo xtask status` removes them", engine.display()))
             }
             Self::ReadRecord { .. } => Some(format!(
                 "delete it once `ps --all --filter label={STACK_LABEL}` of your container engine \
