@@ -31,7 +31,8 @@ pub struct KeptFlags {
 }
 
 impl KeptFlags {
-    /// These flags, with those of a later command. A later placement, profile or value of a key wins.
+    /// These flags, with those of a later command. A later placement, profile or value of a key
+    /// wins.
     #[must_use]
     pub fn merge(&self, later: &Self) -> Self {
         let mut overlays = self.overlays.clone();
