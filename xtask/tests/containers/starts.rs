@@ -186,7 +186,7 @@ fn next_trial_starts_without_old_data() {
     left.sort();
     assert_eq!(left, ["engine.json", "lock"], "what the next command needs");
     engine.fail("ps", false);
-    fixture.xtask(&["status"]).ends_with(7);
+    engine.spawn(&fixture, &["status"]).wait(PATIENCE).ends_with(7);
     assert!(!folder.join("engine.json").exists());
 }
 
