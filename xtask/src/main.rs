@@ -1,22 +1,7 @@
-//! `cargo xtask`: starts, watches and tests the services of a workspace.
-//!
-//! The tool knows the workspace only through Cargo and its metadata.
-
-#![cfg_attr(test, allow(clippy::unwrap_used))]
-
-mod cli;
-mod driver;
-mod effects;
-#[cfg(test)]
-mod sample;
-mod session;
-mod supervisor;
-mod system;
-mod view;
-mod workspace;
+//! `cargo services`: the whole tool in one program, to be installed.
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    cli::run().into()
+    xtask::run()
 }

@@ -34,7 +34,7 @@ fn each_case_prints_its_expected_text() {
     }
     assert!(
         differences.is_empty(),
-        "{differences}\nif the new text is right: XTASK_BLESS=1 cargo test -p xtask --test metadata"
+        "{differences}\nif the new text is right: XTASK_BLESS=1 cargo test -p cargo-services --test metadata"
     );
 }
 
@@ -130,7 +130,7 @@ fn print_of(case: &Path) -> String {
 
 /// Runs the tool with only the variables that cargo needs.
 fn run(folder: &Path, arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cargo-services"));
     command.args(arguments).current_dir(folder).env_clear().env("XTASK_STATE_DIR", "/state");
     for name in ["PATH", "HOME", "CARGO", "CARGO_HOME", "RUSTUP_HOME", "RUSTUP_TOOLCHAIN"] {
         if let Some(value) = std::env::var_os(name) {

@@ -3,7 +3,7 @@
 //!
 //! Cargo is not called; every package has one binary.
 
-#[path = "../../src/workspace/document.rs"]
+#[path = "../../daily/src/workspace/document.rs"]
 mod document;
 
 use std::path::Path;

@@ -68,8 +68,8 @@ fn arrow_against_the_order_is_refused() {
         ("system/a.rs", "use crate::Root;", "system -> Root"),
         ("drawer.rs", "use crate::system::tcp;", "drawer -> system"),
     ] {
-        let path = format!("xtask/src/{path}");
-        let wrong = rooms(&[(&path, text), ("xtask/src/effects/a/mod.rs", "")]);
+        let path = format!("xtask/daily/src/{path}");
+        let wrong = rooms(&[(&path, text), ("xtask/daily/src/effects/a/mod.rs", "")]);
         assert!(wrong.iter().any(|line| line.contains(arrow)), "`{text}`: {wrong:?}");
     }
 }
@@ -85,31 +85,35 @@ fn arrow_along_the_order_is_accepted() {
         ("effects/a/b.rs", "use super::c; use super::super::d; use xtask_core::x;"),
         ("cli/up.rs", "use crate::{driver, effects, view};"),
     ] {
-        assert_eq!(rooms(&[(&format!("xtask/src/{path}"), text)]), Vec::<String>::new());
+        assert_eq!(rooms(&[(&format!("xtask/daily/src/{path}"), text)]), Vec::<String>::new());
     }
 }
 
 #[test]
 fn circle_between_rooms_is_refused() {
-    let (one, two) = ("xtask/src/effects/one/a.rs", "xtask/src/effects/two/a.rs");
-    let three = ("xtask/src/effects/three/b.rs", "use crate::effects::one::a;");
+    let (one, two) = ("xtask/daily/src/effects/one/a.rs", "xtask/daily/src/effects/two/a.rs");
+    let three = ("xtask/daily/src/effects/three/b.rs", "use crate::effects::one::a;");
     let to_two = (one, "use super::super::two::a;");
     assert_eq!(rooms(&[to_two, (two, "")]), Vec::<String>::new());
     assert_eq!(rooms(&[to_two, (two, "use crate::effects::one::a;")]).len(), 2);
     assert_eq!(rooms(&[to_two, (two, "use crate::effects::three;"), three]).len(), 3);
-    let parent = ("xtask/src/effects/mod.rs", "mod one; use self::one::a::X;");
+    let parent = ("xtask/daily/src/effects/mod.rs", "mod one; use self::one::a::X;");
     assert_eq!(rooms(&[parent, (one, "use super::super::Y; use super::Z;")]), Vec::<String>::new());
 }
 
 #[test]
 fn import_outside_its_limits_is_refused() {
-    refuses("xtask/src/view/table.rs", "use std::{fmt, fs};", "std::fs");
-    refuses("xtask/src/view/style.rs", "use std::io::{self, IsTerminal};", "std::io");
-    refuses("xtask/src/view/style.rs", "fn f() { std::env::var_os(\"CI\"); }", "std::env");
-    refuses("xtask/src/view/style.rs", "fn f() { anstream::stderr().lock(); }", "anstream::stderr");
-    refuses("xtask/src/view/table.rs", "use crate::effects::World;", "crate::effects");
-    refuses("xtask/src/view/mod.rs", "use super::workspace;", "crate::workspace");
-    refuses("xtask/src/view/style.rs", "#[derive(clap::ValueEnum)] enum E {}", "clap");
+    refuses("xtask/daily/src/view/table.rs", "use std::{fmt, fs};", "std::fs");
+    refuses("xtask/daily/src/view/style.rs", "use std::io::{self, IsTerminal};", "std::io");
+    refuses("xtask/daily/src/view/style.rs", "fn f() { std::env::var_os(\"CI\"); }", "std::env");
+    refuses(
+        "xtask/daily/src/view/style.rs",
+        "fn f() { anstream::stderr().lock(); }",
+        "anstream::stderr",
+    );
+    refuses("xtask/daily/src/view/table.rs", "use crate::effects::World;", "crate::effects");
+    refuses("xtask/daily/src/view/mod.rs", "use super::workspace;", "crate::workspace");
+    refuses("xtask/daily/src/view/style.rs", "#[derive(clap::ValueEnum)] enum E {}", "clap");
     refuses("xtask/core/src/a.rs", "use std::fs;", "std");
     refuses("xtask/core/src/a.rs", "extern crate std;", "`std` in the core");
     refuses("xtask/core/src/a.rs", "fn f() { unsafe {} }", "`unsafe` in the core");
@@ -120,9 +124,12 @@ fn import_outside_its_limits_is_refused() {
 
 #[test]
 fn import_inside_its_limits_is_accepted() {
-    accepts("xtask/src/view/table.rs", "use super::words; use std::fmt; // std::fs\n");
-    accepts("xtask/src/view/tests.rs", "use std::fs::read;");
-    accepts("xtask/src/view/table.rs", "fn f() { anstream::adapter::strip_str(x); env!(\"X\"); }");
+    accepts("xtask/daily/src/view/table.rs", "use super::words; use std::fmt; // std::fs\n");
+    accepts("xtask/daily/src/view/tests.rs", "use std::fs::read;");
+    accepts(
+        "xtask/daily/src/view/table.rs",
+        "fn f() { anstream::adapter::strip_str(x); env!(\"X\"); }",
+    );
     accepts("xtask/core/src/a.rs", "use crate::terms::Name; use core::fmt; // std::fs");
     accepts("xtask/core/tests/a.rs", "use std::fs;");
     accepts("tests/tests/a.rs", "use xtask_client::Handle; use std::fs;");
@@ -131,23 +138,29 @@ fn import_inside_its_limits_is_accepted() {
 #[test]
 fn printing_macro_is_refused() {
     let found = |path: &str, text: &str| prints(&file(path, text)).len();
-    assert_eq!(found("xtask/src/driver/mod.rs", "fn f() { eprintln!(\"x\"); }"), 1);
-    assert_eq!(found("xtask/src/effects/a/b.rs", "fn f() { println!(); dbg!(1); }"), 2);
-    assert_eq!(found("xtask/src/effects/tests/a.rs", "fn f() { eprintln!(\"skipped\"); }"), 0);
-    assert_eq!(found("xtask/src/supervisor/a.rs", "// eprintln!\nfn f() { say(\"print\"); }"), 0);
-    assert_eq!(found("xtask/src/view/table.rs", "fn f() { println!(); }"), 1);
-    assert_eq!(found("xtask/src/view/graph/tests.rs", "fn f() { println!(); }"), 0);
-    assert_eq!(found("xtask/src/cli/a.rs", "fn f() { println!(); }"), 0);
+    assert_eq!(found("xtask/daily/src/driver/mod.rs", "fn f() { eprintln!(\"x\"); }"), 1);
+    assert_eq!(found("xtask/daily/src/effects/a/b.rs", "fn f() { println!(); dbg!(1); }"), 2);
+    assert_eq!(
+        found("xtask/daily/src/effects/tests/a.rs", "fn f() { eprintln!(\"skipped\"); }"),
+        0
+    );
+    assert_eq!(
+        found("xtask/daily/src/supervisor/a.rs", "// eprintln!\nfn f() { say(\"print\"); }"),
+        0
+    );
+    assert_eq!(found("xtask/daily/src/view/table.rs", "fn f() { println!(); }"), 1);
+    assert_eq!(found("xtask/daily/src/view/graph/tests.rs", "fn f() { println!(); }"), 0);
+    assert_eq!(found("xtask/daily/src/cli/a.rs", "fn f() { println!(); }"), 0);
 }
 
 #[test]
 fn way_around_the_filter_is_refused() {
     let found = |path: &str, text: &str| unfiltered(&file(path, text)).len();
-    assert_eq!(found("xtask/src/cli/a.rs", "fn f() {\n    println!();\n}"), 1);
-    assert_eq!(found("xtask/src/cli/a.rs", "let out = std::io::stdout().lock();"), 1);
-    assert_eq!(found("xtask/src/cli/a.rs", "if io::stderr().is_terminal() {}"), 0);
-    assert_eq!(found("xtask/src/cli/print.rs", "let out = anstream::stdout().lock();"), 0);
-    assert_eq!(found("xtask/src/cli/a.rs", "#[cfg(test)]\nmod tests { println!(); }"), 0);
+    assert_eq!(found("xtask/daily/src/cli/a.rs", "fn f() {\n    println!();\n}"), 1);
+    assert_eq!(found("xtask/daily/src/cli/a.rs", "let out = std::io::stdout().lock();"), 1);
+    assert_eq!(found("xtask/daily/src/cli/a.rs", "if io::stderr().is_terminal() {}"), 0);
+    assert_eq!(found("xtask/daily/src/cli/print.rs", "let out = anstream::stdout().lock();"), 0);
+    assert_eq!(found("xtask/daily/src/cli/a.rs", "#[cfg(test)]\nmod tests { println!(); }"), 0);
 }
 
 #[test]

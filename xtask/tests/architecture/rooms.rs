@@ -32,7 +32,7 @@ pub(crate) const CORE: (&str, &Order) = (
 
 /// The folder of the tool, and the order of its rooms. `sample` holds values for unit tests.
 pub(crate) const TOOL: (&str, &Order) = (
-    "xtask/src",
+    "xtask/daily/src",
     &[
         &["cli"],
         &["view", "session"],

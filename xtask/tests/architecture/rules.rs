@@ -17,7 +17,7 @@ pub(crate) struct File {
 const BANNED: [(&str, &[&str]); 4] = [
     // A view is a function of what it receives, so the rooms that touch the world are closed to it.
     (
-        "xtask/src/view/",
+        "xtask/daily/src/view/",
         &[
             "crate::driver",
             "crate::effects",
@@ -92,7 +92,7 @@ pub(crate) fn imports(file: &File) -> Vec<String> {
 /// be written, so that in what a supervisor runs a full disk would end the stack.
 pub(crate) fn prints(file: &File) -> Vec<String> {
     let rooms = ["driver", "effects", "session", "supervisor", "system", "workspace"];
-    let room = file.path.strip_prefix("xtask/src/").and_then(|path| path.split('/').next());
+    let room = file.path.strip_prefix("xtask/daily/src/").and_then(|path| path.split('/').next());
     let is_bound = is_view(&file.path)
         || room.is_some_and(|room| rooms.contains(&room)) && !file.path.contains("/tests/");
     let words = Source::read(&file.text).words();
@@ -107,17 +107,17 @@ pub(crate) fn prints(file: &File) -> Vec<String> {
 /// The files of the tool that may take a standard stream: those that filter text for a terminal,
 /// write the supervisor's log, ask whether there is a terminal, or pass on what cargo prints.
 const STREAMS: [&str; 6] = [
-    "xtask/src/cli/color.rs",
-    "xtask/src/cli/print.rs",
-    "xtask/src/cli/stderr.rs",
-    "xtask/src/cli/test_e2e/test_run.rs",
-    "xtask/src/cli/up/build.rs",
-    "xtask/src/system/say.rs",
+    "xtask/daily/src/cli/color.rs",
+    "xtask/daily/src/cli/print.rs",
+    "xtask/daily/src/cli/stderr.rs",
+    "xtask/daily/src/cli/test_e2e/test_run.rs",
+    "xtask/daily/src/cli/up/build.rs",
+    "xtask/daily/src/system/say.rs",
 ];
 
 /// Other ways to a terminal than the filter in `cli/print.rs`.
 pub(crate) fn unfiltered(file: &File) -> Vec<String> {
-    let is_tool = file.path.starts_with("xtask/src/") && !file.path.contains("/tests");
+    let is_tool = file.path.starts_with("xtask/daily/src/") && !file.path.contains("/tests");
     if !is_tool || STREAMS.contains(&&*file.path) {
         return Vec::new();
     }
@@ -133,7 +133,7 @@ pub(crate) fn unfiltered(file: &File) -> Vec<String> {
 }
 
 fn is_view(path: &str) -> bool {
-    path.starts_with("xtask/src/view/") && !path.ends_with("/tests.rs")
+    path.starts_with("xtask/daily/src/view/") && !path.ends_with("/tests.rs")
 }
 
 /// Whether the path is what is banned, or inside it.

@@ -187,7 +187,7 @@ fn service_starts_with_a_clean_environment() {
     ];
     let mut command = Command::new("sh");
     command.args(["-c", "trap '' INT TERM HUP QUIT; unset CARGO; exec \"$@\"", "sh"]);
-    command.arg(env!("CARGO_BIN_EXE_xtask")).current_dir(fixture.root()).env_clear();
+    command.arg(env!("CARGO_BIN_EXE_cargo-services")).current_dir(fixture.root()).env_clear();
     let model = fixture.command();
     command
         .envs(model.get_envs().filter_map(|(name, value)| Some((name, value?))))

@@ -151,7 +151,7 @@ fn a_running_stack_outlives_cargo_clean() {
     // The tool itself lies in the target folder of a real workspace, and goes too.
     let tool = fixture.root().join("target/debug/own-tool");
     fs::create_dir_all(tool.parent().unwrap()).unwrap();
-    fs::copy(env!("CARGO_BIN_EXE_xtask"), &tool).unwrap();
+    fs::copy(env!("CARGO_BIN_EXE_cargo-services"), &tool).unwrap();
     let mut command = Command::new(&tool);
     let model = fixture.command();
     command.current_dir(fixture.root()).env_clear();

@@ -300,12 +300,15 @@ fn hidden_port_holder_is_named_by_user() {
     let shop = Shop::new("");
     let mut stranger = ByHand::misbehaving("--listen-env --http 200", shop.number);
     let inside = shop.fixture.command();
-    let up = shop.fixture.spawn_with(&["-r", "--", env!("CARGO_BIN_EXE_xtask"), "up", "-d"], |c| {
-        let mut unshare = Command::new("unshare");
-        unshare.current_dir(shop.fixture.root()).env_clear();
-        unshare.envs(inside.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        *c = unshare;
-    });
+    let up = shop.fixture.spawn_with(
+        &["-r", "--", env!("CARGO_BIN_EXE_cargo-services"), "up", "-d"],
+        |c| {
+            let mut unshare = Command::new("unshare");
+            unshare.current_dir(shop.fixture.root()).env_clear();
+            unshare.envs(inside.get_envs().filter_map(|(name, value)| Some((name, value?))));
+            *c = unshare;
+        },
+    );
     let refused = up.wait(SOON * 4).ends_with(5);
     refused.says(&format!("port {} is held by a program of user", shop.number));
     assert!(stranger.is_alive());

@@ -1,9 +1,9 @@
 //! A stack that is not left in peace: killed, restarted, paused and rebuilt at random under
 //! load. Its supervisor must neither grow nor tell an untruth.
 //!
-//! A normal run of the tests takes some seconds of it; `XTASK_SOAK=30m cargo test -p xtask
-//! --test processes soak -- --nocapture` takes half an hour, with `XTASK_SEED=N` for the same
-//! faults again, and prints what was measured.
+//! A normal run of the tests takes some seconds of it. `XTASK_SOAK=30m cargo test -p
+//! cargo-services --test processes soak -- --nocapture` takes half an hour and prints what was
+//! measured. `XTASK_SEED=N` repeats the same faults.
 
 mod gauge;
 

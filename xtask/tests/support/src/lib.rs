@@ -39,10 +39,10 @@ pub fn shell(folder: impl AsRef<Path>) -> Shell {
     shell
 }
 
-/// The tool. Cargo builds it before it runs a test of the package `xtask`.
+/// The whole tool. Cargo builds it before it runs a test of the package `cargo-services`.
 #[must_use]
 pub fn tool() -> PathBuf {
-    target_folder().join("xtask")
+    target_folder().join("cargo-services")
 }
 
 /// The folder with the programs of the build that the running test belongs to.
@@ -61,7 +61,7 @@ pub fn misbehave() -> PathBuf {
     let sources = std::fs::read_dir(format!("{package}/examples/misbehave")).unwrap().flatten();
     if changed(&program) < sources.filter_map(|source| changed(&source.path())).max() {
         let shell = shell(package);
-        cmd!(shell, "cargo build --package xtask --example misbehave").run().unwrap();
+        cmd!(shell, "cargo build --package cargo-services --example misbehave").run().unwrap();
         assert!(program.exists(), "`{}` is missing", program.display());
     }
     program
