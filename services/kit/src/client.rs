@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use crate::context::RequestContext;
 use crate::serve::HEAD_TIME;
-use crate::settings::SettingError;
+use crate::settings::{SettingError, Settings};
 
 /// The timeouts of a call.
 #[derive(Clone, Copy, Debug)]
@@ -44,7 +44,35 @@ impl Default for Timeouts {
     }
 }
 
+impl Timeouts {
+    /// Reads `CALL_CONNECT_TIMEOUT` and `CALL_TIMEOUT`.
+    ///
+    /// # Errors
+    /// When one of them is not a time.
+    pub fn from_settings(settings: &Settings) -> Result<Self, SettingError> {
+        let default = Self::default();
+        Ok(Self {
+            connect: settings.time("CALL_CONNECT_TIMEOUT", default.connect)?,
+            answer: settings.time("CALL_TIMEOUT", default.answer)?,
+        })
+    }
+}
+
 impl Client {
+    /// A client for the service whose address the variable `variable` contains, with the timeouts
+    /// of the settings.
+    ///
+    /// # Errors
+    /// When the address or a timeout is missing or invalid.
+    pub fn from_settings(
+        variable: &'static str,
+        settings: &Settings,
+    ) -> Result<Self, SettingError> {
+        let example = "http://127.0.0.1:5001";
+        let base = settings.required(variable, "the address of a service", example)?;
+        Self::new(variable, &base, Timeouts::from_settings(settings)?)
+    }
+
     /// A client for the service at `base`, an `http` URL from the variable `variable`.
     ///
     /// # Errors

@@ -54,6 +54,8 @@ pub enum FieldMistake {
     TooMany(usize, usize),
     #[error("cannot be changed")]
     ReadOnly,
+    #[error("is not a field of this request")]
+    Unknown,
 }
 
 impl<S: Send + Sync> FromRequest<S> for Fields {
@@ -167,16 +169,26 @@ impl Fields {
 
     /// Rejects a field that exists but cannot be set by this request.
     pub fn read_only(&mut self, field: &str) {
-        if self.object.contains_key(field) {
+        if self.object.remove(field).is_some() {
             self.error(field, FieldMistake::ReadOnly);
         }
     }
 
-    /// Ends the reading and ignores fields that were not read.
+    /// Skips fields of an answer that a client may send back unchanged.
+    pub fn ignore(&mut self, fields: &[&str]) {
+        for field in fields {
+            self.object.remove(*field);
+        }
+    }
+
+    /// Ends the reading. A field that no reader has read is a mistake: it is often misspelled.
     ///
     /// # Errors
-    /// When a reader found a mistake: a problem of status 422 that names all of them.
-    pub fn finish(self) -> Result<(), Problem> {
+    /// When there is a mistake: a problem of status 422 that names all of them.
+    pub fn finish(mut self) -> Result<(), Problem> {
+        for field in std::mem::take(&mut self.object).keys() {
+            self.error(field, FieldMistake::Unknown);
+        }
         if self.errors.is_empty() { Ok(()) } else { Err(Problem::invalid(self.errors)) }
     }
 
@@ -295,6 +307,25 @@ mod tests {
                 "completed must be true or false, not text",
                 "order must be a whole number from 0 to 9",
                 "items[1] must be text, not a number",
+            ]
+        );
+    }
+
+    #[test]
+    fn unknown_fields_are_mistakes_unless_ignored() {
+        let read = |fields: &mut Fields| {
+            fields.ignore(&["url"]);
+            fields.flag("completed");
+            fields.read_only("id");
+        };
+        let found = mistakes(read, json!({"compleated": true, "url": 1, "id": 2, "titel": "x"}));
+        let unknown = "is not a field of this request";
+        assert_eq!(
+            found,
+            [
+                "id cannot be changed".to_owned(),
+                format!("compleated {unknown}"),
+                format!("titel {unknown}"),
             ]
         );
     }

@@ -10,6 +10,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 
 use crate::problem::Problem;
+use crate::settings::{SettingError, Settings};
 
 /// The limits for one request.
 #[derive(Clone, Copy, Debug)]
@@ -29,6 +30,21 @@ impl Default for Limits {
             body_time: Duration::from_secs(5),
             request_time: Duration::from_secs(10),
         }
+    }
+}
+
+impl Limits {
+    /// Reads `BODY_LIMIT` in bytes, `BODY_TIMEOUT` and `REQUEST_TIMEOUT`.
+    ///
+    /// # Errors
+    /// When one of them is not a number of bytes or a time.
+    pub fn from_settings(settings: &Settings) -> Result<Self, SettingError> {
+        let default = Self::default();
+        Ok(Self {
+            body_bytes: settings.parsed("BODY_LIMIT", default.body_bytes, "a number of bytes")?,
+            body_time: settings.time("BODY_TIMEOUT", default.body_time)?,
+            request_time: settings.time("REQUEST_TIMEOUT", default.request_time)?,
+        })
     }
 }
 

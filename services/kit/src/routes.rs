@@ -3,27 +3,13 @@
 //! The same calls build the router and the list of its routes, so the check of the OpenAPI
 //! document compares with the real routes.
 
-use std::time::Duration;
-
 use axum::Router;
 use axum::handler::Handler;
-use axum::http::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER};
-use axum::http::{HeaderName, Method};
-use axum::response::{IntoResponse, Response};
+use axum::http::header::CONTENT_TYPE;
 use axum::routing::{MethodRouter, delete, get, patch, post};
-use axum::{Json, middleware};
-use tower::util::option_layer;
-use tower_http::cors::{AllowHeaders, Any, CorsLayer};
 
-use crate::callers::{self, Callers};
-use crate::context;
 use crate::database::Database;
-use crate::limits::{self, Limits};
-use crate::panics;
-use crate::problem::{self, Problem};
-
-/// The timeout for the storage in `/readyz`.
-const READY_TIME: Duration = Duration::from_secs(1);
+use crate::shell::Shell;
 
 /// One served operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,32 +65,17 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
         &self.table
     }
 
-    /// The complete application: routes, health, OpenAPI document, problem bodies, the check of
-    /// callers, limits, and the access log.
+    /// The complete application: routes, OpenAPI document, and what [`Shell::around`] adds.
     pub fn into_app(
         self,
         state: S,
         database: Database,
         document: &'static str,
-        callers: Callers,
-        limits: Limits,
+        shell: Shell,
     ) -> Router {
         let document = ([(CONTENT_TYPE, "application/json")], document);
-        let ready = move || async move { readyz(&database).await };
-        self.router
-            .route("/healthz", get(async || Json(serde_json::json!({"status": "alive"}))))
-            .route("/readyz", get(ready))
-            .route("/openapi.json", get(async move || document))
-            .fallback(problem::no_such_path)
-            .method_not_allowed_fallback(problem::no_such_method)
-            .with_state(state)
-            .layer(middleware::from_fn(problem::reject_nul))
-            .layer(middleware::from_fn(panics::catch))
-            .layer(middleware::map_response(problem::unify))
-            .layer(middleware::from_fn_with_state(limits, limits::enforce))
-            .layer(option_layer(callers.any_origin().then(cross_origin)))
-            .layer(middleware::from_fn_with_state(callers, callers::check))
-            .layer(middleware::from_fn(context::trace))
+        let router = self.router.route("/openapi.json", get(async move || document));
+        shell.around(router.with_state(state), Some(database))
     }
 
     fn add(mut self, method: &'static str, path: &'static str, route: MethodRouter<S>) -> Self {
@@ -112,24 +83,4 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
         self.table.push(Entry { method, path });
         self
     }
-}
-
-async fn readyz(database: &Database) -> Response {
-    match tokio::time::timeout(READY_TIME, database.ping()).await {
-        Ok(Ok(())) => Json(serde_json::json!({"status": "ready"})).into_response(),
-        result => {
-            tracing::warn!(?result, "the storage is not reachable");
-            Problem::unavailable("the storage is not reachable", READY_TIME).into_response()
-        }
-    }
-}
-
-/// Allows pages of every origin, without cookies or other credentials.
-fn cross_origin() -> CorsLayer {
-    CorsLayer::new()
-        .allow_origin(Any)
-        .allow_methods([Method::GET, Method::POST, Method::PATCH, Method::DELETE])
-        .allow_headers(AllowHeaders::mirror_request())
-        .expose_headers([LOCATION, RETRY_AFTER, context::REQUEST_ID] as [HeaderName; 3])
-        .max_age(Duration::from_secs(3600))
 }

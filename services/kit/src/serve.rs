@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use axum::extract::FromRequestParts;
 use axum::http::header::{CONNECTION, HeaderValue};
+use axum::http::request::Parts;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -23,6 +25,7 @@ use tower::ServiceExt as _;
 
 use crate::callers::LocalAddress;
 use crate::listener::{Listeners, Origin};
+use crate::settings::{SettingError, Settings};
 use crate::write_timeout::WriteTimeout;
 
 /// The times of a drain.
@@ -44,25 +47,40 @@ pub enum DrainOutcome {
 }
 
 /// The stage of the service; connections read it before each answer.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Stage {
     Accepting,
     Answering,
     Closing,
 }
 
-/// The timeout for the head of the next request on a connection. It also frees the places of idle
-/// and slow connections.
+/// The default of [`Serving::head_time`].
 pub(crate) const HEAD_TIME: Duration = Duration::from_secs(5);
 
-/// The timeout for a caller that reads nothing of its answer.
-const WRITE_TIME: Duration = Duration::from_secs(5);
-
-/// The limit of open connections, until a stop; each socket reserves one for its next caller.
-/// Further callers wait in the socket's queue, so descriptors remain for the database and for
-/// calls to other services. At the limit every connection closes after its next answer, which
-/// makes room for callers that wait.
+/// The default of [`Serving::connections`].
 pub const MAX_CONNECTIONS: usize = 400;
+
+/// How connections are served.
+#[derive(Clone, Copy, Debug)]
+pub struct Serving {
+    /// The limit of open connections, until a stop; each socket reserves one for its next caller.
+    /// Further callers wait in the socket's queue, so descriptors remain for the database and for
+    /// calls to other services. At the limit every connection closes after its next answer, which
+    /// makes room for callers that wait.
+    pub connections: usize,
+    /// The timeout for the head of the next request on a connection. It also frees the places of
+    /// idle and slow connections.
+    pub head_time: Duration,
+    /// The timeout for a caller that reads nothing of its answer.
+    pub write_time: Duration,
+    /// The times of the drain.
+    pub drain: Drain,
+}
+
+/// Completes when the service stops, as an extension of requests. A handler with an endless answer,
+/// such as a stream of events, ends it then; otherwise it would delay the stop until the limit.
+#[derive(Clone, Debug)]
+pub struct Stopping(watch::Receiver<Stage>);
 
 /// The pause after an error of `accept` that is not the caller's fault, such as too many open
 /// files.
@@ -74,17 +92,78 @@ impl Default for Drain {
     }
 }
 
+impl Default for Serving {
+    fn default() -> Self {
+        Self {
+            connections: MAX_CONNECTIONS,
+            head_time: HEAD_TIME,
+            write_time: Duration::from_secs(5),
+            drain: Drain::default(),
+        }
+    }
+}
+
+impl From<Drain> for Serving {
+    fn from(drain: Drain) -> Self {
+        Self { drain, ..Self::default() }
+    }
+}
+
+impl Serving {
+    /// Reads `MAX_CONNECTIONS`, `HEAD_TIMEOUT`, `WRITE_TIMEOUT`, `DRAIN_GRACE` and
+    /// `DRAIN_TIMEOUT`.
+    ///
+    /// # Errors
+    /// When one of them is not a number from 1 to 100,000 or a time.
+    pub fn from_settings(settings: &Settings) -> Result<Self, SettingError> {
+        let default = Self::default();
+        let (name, expected) = ("MAX_CONNECTIONS", "a number from 1 to 100000");
+        let connections = settings.parsed(name, default.connections, expected)?;
+        if !(1..=100_000).contains(&connections) {
+            return Err(SettingError::bad(name, connections.to_string(), expected));
+        }
+        Ok(Self {
+            connections,
+            head_time: settings.time("HEAD_TIMEOUT", default.head_time)?,
+            write_time: settings.time("WRITE_TIMEOUT", default.write_time)?,
+            drain: Drain {
+                grace: settings.time("DRAIN_GRACE", default.drain.grace)?,
+                limit: settings.time("DRAIN_TIMEOUT", default.drain.limit)?,
+            },
+        })
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Stopping {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        let known = parts.extensions.get::<Self>().cloned();
+        // Without a connection, as in a test, the service never stops.
+        Ok(known.unwrap_or_else(|| Self(watch::channel(Stage::Accepting).1)))
+    }
+}
+
+impl Stopping {
+    /// Waits until the service stops accepting connections.
+    pub async fn begun(mut self) {
+        reached(&mut self.0, Stage::Answering).await;
+    }
+}
+
 /// Serves until `stop` completes, then drains.
 pub async fn serve(
     listeners: Listeners,
     router: Router,
-    drain: Drain,
+    serving: impl Into<Serving>,
     stop: impl Future<Output = ()>,
 ) -> DrainOutcome {
+    let serving = serving.into();
+    let drain = serving.drain;
     let (stage, observed) = watch::channel(Stage::Accepting);
     // No message is sent: the channel closes when the last connection drops its sender.
     let (open, mut all_closed) = mpsc::channel::<Infallible>(1);
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let places = Arc::new(Semaphore::new(serving.connections));
     // Dropping the set aborts the loops that are left.
     let mut accepting = JoinSet::new();
     for socket in listeners.sockets {
@@ -93,6 +172,7 @@ pub async fn serve(
             stage: observed.clone(),
             open: open.clone(),
             places: places.clone(),
+            serving,
         };
         accepting.spawn(accept(socket, listeners.origin, connections));
     }
@@ -117,15 +197,16 @@ struct Connections {
     stage: watch::Receiver<Stage>,
     open: mpsc::Sender<Infallible>,
     places: Arc<Semaphore>,
+    serving: Serving,
 }
 
 impl Connections {
     /// Answers requests on a connection until it closes, then frees its place.
     fn spawn(&self, stream: TcpStream, place: Option<OwnedSemaphorePermit>) {
         let (router, stage, open) = (self.router.clone(), self.stage.clone(), self.open.clone());
-        let places = self.places.clone();
+        let (places, serving) = (self.places.clone(), self.serving);
         tokio::spawn(async move {
-            answer(stream, router, stage, &places).await;
+            answer(stream, router, stage, &places, serving).await;
             drop((place, open));
         });
     }
@@ -211,6 +292,7 @@ async fn answer(
     router: Router,
     mut stage: watch::Receiver<Stage>,
     places: &Semaphore,
+    serving: Serving,
 ) {
     // Answers are small and complete: waiting for a full packet only adds latency.
     stream.set_nodelay(true).ok();
@@ -220,6 +302,7 @@ async fn answer(
         if let Some(local) = local {
             request.extensions_mut().insert(local);
         }
+        request.extensions_mut().insert(Stopping(observed.clone()));
         let (router, stage) = (router.clone(), observed.clone());
         async move {
             let mut response = router.oneshot(request.map(Body::new)).await?;
@@ -231,8 +314,8 @@ async fn answer(
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIME)
-        .serve_connection(TokioIo::new(WriteTimeout::new(stream, WRITE_TIME)), service);
+        .header_read_timeout(serving.head_time)
+        .serve_connection(TokioIo::new(WriteTimeout::new(stream, serving.write_time)), service);
     tokio::pin!(connection);
     let served = tokio::select! {
         served = connection.as_mut() => served,

@@ -9,11 +9,11 @@ use std::process::ExitCode;
 use axum::Router;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::database::{Database, Migration};
+use crate::database::{Database, Migration, Pool};
 use crate::listener::{BindAddress, Listeners};
 use crate::probe;
 use crate::readiness::Readiness;
-use crate::serve::{Drain, DrainOutcome, serve};
+use crate::serve::{DrainOutcome, Serving, serve};
 use crate::settings::{SettingError, Settings};
 use crate::telemetry;
 
@@ -46,15 +46,43 @@ pub struct Service {
     pub version: &'static str,
     /// The default of `PORT`.
     pub port: u16,
-    /// The schema of its database.
-    pub migrations: &'static [Migration],
 }
 
-/// Runs a service. `prepare` reads the service's own settings, and returns a function that makes
-/// the application from the open database.
-pub fn run<A: FnOnce(Database) -> Router>(
+/// Runs a service without a database. `prepare` reads the settings and makes the application.
+pub fn run(
     service: &Service,
+    prepare: impl FnOnce(&Settings) -> Result<Router, SettingError>,
+) -> ExitCode {
+    run_with(service, async |settings: &Settings, address| {
+        let app = prepare(settings)?;
+        let listeners = Listeners::obtain(settings, &address)?;
+        serve_until_signal(listeners, app, Serving::from_settings(settings)?).await
+    })
+}
+
+/// Runs a service with the database at `DATABASE_URL`. `prepare` reads the service's own settings,
+/// and returns a function that makes the application from the open database.
+pub fn run_with_database<A: FnOnce(Database) -> Router>(
+    service: &Service,
+    migrations: &[Migration],
     prepare: impl FnOnce(&Settings) -> Result<A, SettingError>,
+) -> ExitCode {
+    run_with(service, async |settings: &Settings, address| {
+        let (url, pool) = (database_url(service, settings)?, Pool::from_settings(settings)?);
+        let (app, serving) = (prepare(settings)?, Serving::from_settings(settings)?);
+        // The socket is first: callers queue in it during the migrations.
+        let listeners = Listeners::obtain(settings, &address)?;
+        let database = Database::open_with(&url, migrations, pool).await?;
+        let result = serve_until_signal(listeners, app(database.clone()), serving).await;
+        database.close().await;
+        result
+    })
+}
+
+/// Runs what the command line asks for; `start` serves.
+fn run_with(
+    service: &Service,
+    start: impl AsyncFnOnce(&Settings, BindAddress) -> Result<(), Fatal>,
 ) -> ExitCode {
     let (name, settings) = (service.name, Settings::from_process());
     let result = match parse(std::env::args().skip(1)) {
@@ -65,7 +93,10 @@ pub fn run<A: FnOnce(Database) -> Router>(
         Ok(Invocation::Probe(path)) => BindAddress::from_settings(&settings, service.port)
             .map_err(Fatal::from)
             .and_then(|address| Ok(probe::probe(&address, &path)?)),
-        Ok(Invocation::Serve) => block_on(&settings, start(service, &settings, prepare)),
+        Ok(Invocation::Serve) => block_on(&settings, async {
+            let address = BindAddress::from_settings(&settings, service.port)?;
+            start(&settings, address).await
+        }),
         Err(error) => {
             eprintln!("{name}: {error}\nhint: usage: `{name} [--probe PATH | --version]`");
             return ExitCode::from(2);
@@ -74,29 +105,9 @@ pub fn run<A: FnOnce(Database) -> Router>(
     exit_code(name, result)
 }
 
-async fn start<A: FnOnce(Database) -> Router>(
-    service: &Service,
-    settings: &Settings,
-    prepare: impl FnOnce(&Settings) -> Result<A, SettingError>,
-) -> Result<(), Fatal> {
-    let (address, url) = common_settings(service, settings)?;
-    let app = prepare(settings)?;
-    // The socket is first: callers queue in it during the migrations.
-    let listeners = Listeners::obtain(settings, &address)?;
-    let database = Database::open(&url, service.migrations).await?;
-    let result = serve_until_signal(listeners, app(database.clone())).await;
-    database.close().await;
-    result
-}
-
-/// `HOST` with `PORT`, and `DATABASE_URL`.
-fn common_settings(
-    service: &Service,
-    settings: &Settings,
-) -> Result<(BindAddress, String), SettingError> {
-    let address = BindAddress::from_settings(settings, service.port)?;
+fn database_url(service: &Service, settings: &Settings) -> Result<String, SettingError> {
     let example = format!("sqlite:{}.db", service.name);
-    Ok((address, settings.required("DATABASE_URL", "the address of a database", &example)?))
+    settings.required("DATABASE_URL", "the address of a database", &example)
 }
 
 /// Runs a job, which has neither a port nor arguments.
@@ -109,7 +120,11 @@ where
 
 /// Serves `router` on `listeners` until SIGTERM or SIGINT, then drains. Readiness and the drain are
 /// reported to the supervisor. A second signal ends the drain.
-async fn serve_until_signal(listeners: Listeners, router: Router) -> Result<(), Fatal> {
+async fn serve_until_signal(
+    listeners: Listeners,
+    router: Router,
+    serving: Serving,
+) -> Result<(), Fatal> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let readiness = Readiness::from_process();
@@ -132,7 +147,7 @@ async fn serve_until_signal(listeners: Listeners, router: Router) -> Result<(), 
     };
     tokio::select! {
         biased;
-        outcome = serve(listeners, router, Drain::default(), stopped) => match outcome {
+        outcome = serve(listeners, router, serving, stopped) => match outcome {
             DrainOutcome::Complete => tracing::info!("stopped"),
             DrainOutcome::CutOff => tracing::warn!("stopped, unfinished answers were dropped"),
         },
@@ -189,22 +204,18 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Invocation, Usag
 
 #[cfg(test)]
 mod tests {
-    use super::{Invocation, Service, Settings, UsageError, common_settings};
+    use super::{Invocation, Service, Settings, UsageError, database_url};
 
     fn parse(arguments: &[&str]) -> Result<Invocation, UsageError> {
         super::parse(arguments.iter().map(|argument| (*argument).to_owned()))
     }
 
     #[test]
-    fn wrong_common_settings_name_the_variable() {
-        let service = Service { name: "todo", version: "1", port: 5001, migrations: &[] };
-        for (pairs, expected) in [
-            (vec![], "`DATABASE_URL` is not set"),
-            (vec![], "`DATABASE_URL=sqlite:todo.db`"),
-            (vec![("DATABASE_URL", "sqlite:x"), ("PORT", "http")], "`PORT` is `http`"),
-        ] {
-            let error = common_settings(&service, &Settings::from_pairs(pairs)).unwrap_err();
-            assert!(error.to_string().contains(expected), "{error}");
+    fn missing_database_url_is_named() {
+        let service = Service { name: "todo", version: "1", port: 5001 };
+        let error = database_url(&service, &Settings::from_pairs([])).unwrap_err().to_string();
+        for expected in ["`DATABASE_URL` is not set", "`DATABASE_URL=sqlite:todo.db`"] {
+            assert!(error.contains(expected), "{error}");
         }
     }
 

@@ -9,6 +9,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 /// The source of settings: the process environment, or fixed pairs in a test.
 pub struct Settings {
@@ -121,11 +122,33 @@ impl Settings {
         }
     }
 
+    /// The value of a variable as a time, such as `250ms` or `10s`; `default` when it is unset.
+    ///
+    /// # Errors
+    /// When it is not a whole number of `ms`, `s` or `m`, or is zero.
+    pub fn time(&self, name: &'static str, default: Duration) -> Result<Duration, SettingError> {
+        let Some(text) = self.text(name)? else { return Ok(default) };
+        let time = parse_time(text.trim()).filter(|time| !time.is_zero());
+        time.ok_or_else(|| SettingError::bad(name, text, "a time such as `250ms`, `10s` or `5m`"))
+    }
+
     fn raw(&self, name: &str) -> Option<OsString> {
         match &self.pairs {
             None => std::env::var_os(name),
             Some(pairs) => pairs.get(name).map(OsString::from),
         }
+    }
+}
+
+fn parse_time(text: &str) -> Option<Duration> {
+    let digits = text.find(|char: char| !char.is_ascii_digit())?;
+    let (number, unit) = text.split_at(digits);
+    let number: u32 = number.parse().ok()?;
+    match unit {
+        "ms" => Some(Duration::from_millis(number.into())),
+        "s" => Some(Duration::from_secs(number.into())),
+        "m" => Some(Duration::from_secs(u64::from(number) * 60)),
+        _ => None,
     }
 }
 
@@ -145,6 +168,20 @@ mod tests {
         let settings = Settings::from_pairs([("PORT", "")]);
         assert_eq!(settings.parsed("PORT", 5001_u16, "a port").unwrap(), 5001);
         assert_eq!(settings.parsed("OTHER", 7_u16, "a port").unwrap(), 7);
+    }
+
+    #[test]
+    fn time_has_a_unit() {
+        let default = Duration::from_secs(7);
+        let read = |text| Settings::from_pairs([("T", text)]).time("T", default);
+        assert_eq!(read("250ms").unwrap(), Duration::from_millis(250));
+        assert_eq!(read("10s").unwrap(), Duration::from_secs(10));
+        assert_eq!(read("2m").unwrap(), Duration::from_secs(120));
+        assert_eq!(read("").unwrap(), default);
+        for wrong in ["10", "s", "0s", "1.5s", "10 s", "99999999999s", "1h"] {
+            let error = read(wrong).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("`T` is `{wrong}`")), "{error}");
+        }
     }
 
     #[test]

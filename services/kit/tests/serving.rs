@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::routing::get;
-use kit::serve::{Drain, DrainOutcome, MAX_CONNECTIONS, serve};
+use axum::routing::{get, post};
+use kit::client::Timeouts;
+use kit::serve::{Drain, DrainOutcome, MAX_CONNECTIONS, Serving, Stopping, serve};
 use kit::{BindAddress, Listeners, Origin};
-use kit::{Callers, Database, Fields, Limits, Problem, Routes, Settings};
+use kit::{Callers, Database, Fields, Limits, Pool, Problem, Routes, Settings, Shell};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, Semaphore, oneshot};
@@ -256,7 +257,10 @@ async fn limited() -> Service {
         .post("/echo", async |fields: Fields| fields.finish())
         .get("/panic", async || -> &'static str { panic!("expected by the test") })
         .get("/never", async || std::future::pending::<Result<(), Problem>>().await);
-    start(routes.into_app((), database, "{}", callers.unwrap(), limits), Drain::default())
+    start(
+        routes.into_app((), database, "{}", Shell::new(callers.unwrap(), limits)),
+        Drain::default(),
+    )
 }
 
 #[tokio::test]
@@ -307,4 +311,76 @@ async fn client_reads_the_answer_to_a_large_body() {
     // The connection can be reused.
     send(&mut stream, "/healthz").await;
     assert!(read_until(&mut stream, "alive").await.starts_with("HTTP/1.1 200"));
+}
+
+#[tokio::test]
+async fn own_router_gets_health_and_problems() {
+    let settings = Settings::from_pairs([("REQUEST_TIMEOUT", "100ms"), ("BODY_LIMIT", "8")]);
+    let shell = Shell::from_settings("test", &settings).unwrap();
+    let router = Router::new()
+        .route("/page", get(async || "page"))
+        .route("/body", post(async |fields: Fields| fields.finish()))
+        .route("/never", get(async || std::future::pending::<()>().await));
+    let service = start(shell.around(router, None), Drain::default());
+    let mut stream = connect(service.address).await;
+    for (path, status, text) in [
+        ("/page", "200", "page"),
+        ("/healthz", "200", "alive"),
+        ("/readyz", "200", "ready"),
+        ("/nothing", "404", "nothing is at `/nothing`"),
+        ("/never", "503", "no answer within 100ms"),
+    ] {
+        send(&mut stream, path).await;
+        let answer = read_until(&mut stream, text).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{path}: {answer}");
+        assert!(answer.contains("x-request-id: "), "{path}: {answer}");
+    }
+    let mut stream = connect(service.address).await;
+    let post = "POST /body HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+        Content-Length: 9\r\n\r\n[1, 2, 3]";
+    stream.write_all(post.as_bytes()).await.unwrap();
+    let answer = read_until(&mut stream, "8 bytes").await;
+    assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
+}
+
+#[tokio::test]
+async fn endless_answer_ends_when_the_service_stops() {
+    let entered = Arc::new(Notify::new());
+    let handler = {
+        let entered = entered.clone();
+        async move |stopping: Stopping| {
+            entered.notify_one();
+            stopping.begun().await;
+            "ended"
+        }
+    };
+    let router = Router::new().route("/endless", get(handler));
+    // Only the signal ends the answer before the limit.
+    let drain = Drain { grace: Duration::from_millis(10), limit: TIMEOUT * 10 };
+    let service = start(router, drain);
+    let mut stream = connect(service.address).await;
+    send(&mut stream, "/endless").await;
+    entered.notified().await;
+    service.stop.send(()).unwrap();
+    read_until(&mut stream, "ended").await;
+    assert_eq!(timeout(TIMEOUT, service.outcome).await.unwrap().unwrap(), DrainOutcome::Complete);
+}
+
+#[test]
+fn settings_of_limits_and_pools_are_checked() {
+    let settings = |name, value| Settings::from_pairs([(name, value)]);
+    let limits = Limits::from_settings(&settings("BODY_TIMEOUT", "2s")).unwrap();
+    assert_eq!(limits.body_time, Duration::from_secs(2));
+    let serving = Serving::from_settings(&settings("DRAIN_TIMEOUT", "1m")).unwrap();
+    assert_eq!(serving.drain.limit, Duration::from_secs(60));
+    let pool = Pool::from_settings(&settings("DATABASE_CONNECTIONS", "3")).unwrap();
+    assert_eq!(pool.connections, Some(3));
+    let timeouts = Timeouts::from_settings(&settings("CALL_TIMEOUT", "900ms")).unwrap();
+    assert_eq!(timeouts.answer, Duration::from_millis(900));
+    for (name, wrong) in [("MAX_CONNECTIONS", "0"), ("HEAD_TIMEOUT", "5")] {
+        let error = Serving::from_settings(&settings(name, wrong)).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("`{name}` is `{wrong}`")), "{error}");
+    }
+    let error = Pool::from_settings(&settings("DATABASE_CONNECTIONS", "0")).unwrap_err();
+    assert!(error.to_string().contains("from 1 to 1000"), "{error}");
 }

@@ -5,7 +5,6 @@
 use std::fmt;
 use std::time::Duration;
 
-use kit::client::Timeouts;
 use kit::settings::SettingError;
 use kit::{Client, RequestContext, Settings};
 use reqwest::{Response, StatusCode};
@@ -65,12 +64,8 @@ enum Created {
 impl Importer {
     /// An importer for the services at `USERS_URL` and `TODO_URL`.
     pub(crate) fn from_settings(settings: &Settings) -> Result<Self, SettingError> {
-        let client = |name, example| {
-            let base = settings.required(name, "the address of a service", example)?;
-            Client::new(name, &base, Timeouts::default())
-        };
-        let users = client("USERS_URL", "http://127.0.0.1:5000")?;
-        let todo = client("TODO_URL", "http://127.0.0.1:5001")?;
+        let users = Client::from_settings("USERS_URL", settings)?;
+        let todo = Client::from_settings("TODO_URL", settings)?;
         Ok(Self { users, todo, context: RequestContext::start() })
     }
 

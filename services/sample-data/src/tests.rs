@@ -5,11 +5,11 @@ use std::path::Path;
 use kit::client::Timeouts;
 use kit::serve::{Drain, serve};
 use kit::service::Fatal;
-use kit::{BindAddress, Callers, Client, Database, Limits, Listeners, RequestContext, Settings};
+use kit::{BindAddress, Client, Database, Listeners, RequestContext, Settings, Shell};
 use serde_json::{Value, json};
 
-fn callers(name: &'static str) -> Callers {
-    Callers::from_settings(name, &Settings::from_pairs([])).unwrap()
+fn shell(name: &'static str) -> Shell {
+    Shell::from_settings(name, &Settings::from_pairs([])).unwrap()
 }
 
 struct Services {
@@ -22,11 +22,11 @@ impl Services {
     async fn start() -> Self {
         let memory = "sqlite::memory:";
         let database = Database::open(memory, &todo::store::MIGRATIONS).await.unwrap();
-        let todo = spawn(todo::http::app(database, callers("todo"), Limits::default()));
+        let todo = spawn(todo::http::app(database, shell("todo")));
         let client = Client::new("TODO_URL", &todo, Timeouts::default()).unwrap();
         let database = Database::open(memory, &users::store::MIGRATIONS).await.unwrap();
         let client = users::todo::Todo::new(client);
-        let users = spawn(users::http::app(database, client, callers("users"), Limits::default()));
+        let users = spawn(users::http::app(database, client, shell("users")));
         Self { users, todo, folder: tempfile::tempdir().unwrap() }
     }
 

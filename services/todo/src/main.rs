@@ -5,20 +5,15 @@
 use std::process::ExitCode;
 
 use kit::service::{self, Service};
-use kit::{Callers, Database, Limits};
+use kit::{Database, Shell};
 use todo::http;
 use todo::store::MIGRATIONS;
 
-const TODO: Service = Service {
-    name: "todo",
-    version: env!("CARGO_PKG_VERSION"),
-    port: 5001,
-    migrations: &MIGRATIONS,
-};
+const TODO: Service = Service { name: "todo", version: env!("CARGO_PKG_VERSION"), port: 5001 };
 
 fn main() -> ExitCode {
-    service::run(&TODO, |settings| {
-        let callers = Callers::from_settings(TODO.name, settings)?;
-        Ok(|database: Database| http::app(database, callers, Limits::default()))
+    service::run_with_database(&TODO, &MIGRATIONS, |settings| {
+        let shell = Shell::from_settings(TODO.name, settings)?;
+        Ok(|database: Database| http::app(database, shell))
     })
 }

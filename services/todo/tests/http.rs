@@ -5,7 +5,7 @@
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, HeaderValue, Request, StatusCode};
-use kit::{Callers, Database, Limits, MAX_INTEGER, Settings};
+use kit::{Callers, Database, Limits, MAX_INTEGER, Settings, Shell};
 use serde_json::{Value, json};
 use todo::http;
 use todo::store::{MAX_ITEMS, MAX_LISTS, MIGRATIONS};
@@ -21,7 +21,7 @@ fn callers() -> Callers {
 
 async fn empty(url: String) -> Router {
     let database = Database::open(&url, &MIGRATIONS).await.unwrap();
-    http::app(database, callers(), Limits { body_bytes: 2048, ..Limits::default() })
+    http::app(database, Shell::new(callers(), Limits { body_bytes: 2048, ..Limits::default() }))
 }
 
 /// The original's sample data.
@@ -176,6 +176,8 @@ async fn items_are_a_todo_backend_root(url: String) {
     let change = json!({"title": "bathe the cat", "completed": true, "order": 95});
     let (status, changed) = send(&app, "PATCH", path, change).await;
     assert_eq!(status, StatusCode::OK);
+    // A client may send back what it has read.
+    assert_eq!(send(&app, "PATCH", path, changed.clone()).await.0, StatusCode::OK);
     assert_eq!(changed["title"], "bathe the cat");
     assert_eq!(changed["completed"], true);
     assert_eq!(changed["order"], 95);
@@ -209,6 +211,7 @@ async fn wrong_fields_are_named_and_change_nothing(url: String) {
         (json!({"title": "x", "completed": "yes"}), "completed"),
         (json!({"title": "x", "order": 1.5}), "order"),
         (json!({"title": "x", "order": 1e300}), "order"),
+        (json!({"title": "x", "compleated": true}), "compleated"),
         (json!([]), "body"),
     ] {
         let (status, problem) = send(&app, "POST", ITEMS, body.clone()).await;
@@ -350,7 +353,7 @@ async fn default_order_stays_exact(url: String) {
 async fn foreign_hosts_and_origins_are_refused(url: String) {
     let database = Database::open(&url, &MIGRATIONS).await.unwrap();
     let closed = Callers::from_settings("todo", &Settings::from_pairs([])).unwrap();
-    let app = http::app(database, closed, Limits::default());
+    let app = http::app(database, Shell::new(closed, Limits::default()));
     let list = json!({"name": "home"});
     assert_eq!(send(&app, "POST", "/lists/ann", list).await.0, StatusCode::CREATED);
     for (header, value, expected) in [
@@ -378,7 +381,7 @@ async fn health_document_and_request_id_are_served(url: String) {
 
 async fn closed_storage_is_alive_but_not_ready(url: String) {
     let database = Database::open(&url, &MIGRATIONS).await.unwrap();
-    let app = http::app(database.clone(), callers(), Limits::default());
+    let app = http::app(database.clone(), Shell::new(callers(), Limits::default()));
     database.close().await;
     assert_eq!(get(&app, "/readyz").await.0, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(get(&app, "/healthz").await.0, StatusCode::OK);

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
-use kit::{Callers, Database, Limits, Settings};
+use kit::{Callers, Database, Limits, Settings, Shell};
 use postgres_cluster::test_server::TestServer;
 use sqlx::{AnyConnection, Connection as _};
 use todo::http;
@@ -54,7 +54,7 @@ async fn requests_get_503_during_an_outage_and_recover() {
     let folder = tempfile::tempdir().unwrap();
     let Some(mut server) = TestServer::in_folder(folder.path(), &["todo"]) else { return };
     let database = Database::open(&server.url("todo"), &MIGRATIONS).await.unwrap();
-    let app = http::app(database, callers(), Limits::default());
+    let app = http::app(database, Shell::new(callers(), Limits::default()));
     for (end, body) in [
         (TestServer::stop as fn(&mut TestServer), r#"{"name": "before a stop"}"#),
         (TestServer::kill, r#"{"name": "before a kill"}"#),
@@ -87,7 +87,7 @@ async fn kill_of_the_server_answers_requests_in_flight() {
     let Some(mut server) = TestServer::in_folder(folder.path(), &["todo"]) else { return };
     let url = server.url("todo");
     let database = Database::open(&url, &MIGRATIONS).await.unwrap();
-    let app = http::app(database, callers(), Limits::default());
+    let app = http::app(database, Shell::new(callers(), Limits::default()));
     // Every request waits for a locked table.
     let mut locker = lock(&url).await;
     let waiting = (0..4).map(|_| {
@@ -143,7 +143,7 @@ async fn hanging_statements_release_their_connections() {
 async fn impatient(url: &str) -> Router {
     let database = Database::open(url, &MIGRATIONS).await.unwrap();
     let limits = Limits { request_time: Duration::from_millis(300), ..Limits::default() };
-    http::app(database, callers(), limits)
+    http::app(database, Shell::new(callers(), limits))
 }
 
 /// A connection that locks the table of lists.

@@ -5,22 +5,17 @@
 use std::process::ExitCode;
 
 use kit::service::{self, Service};
-use kit::{Callers, Database, Limits};
+use kit::{Database, Shell};
 use users::http;
 use users::store::MIGRATIONS;
 use users::todo::Todo;
 
-const USERS: Service = Service {
-    name: "users",
-    version: env!("CARGO_PKG_VERSION"),
-    port: 5000,
-    migrations: &MIGRATIONS,
-};
+const USERS: Service = Service { name: "users", version: env!("CARGO_PKG_VERSION"), port: 5000 };
 
 fn main() -> ExitCode {
-    service::run(&USERS, |settings| {
+    service::run_with_database(&USERS, &MIGRATIONS, |settings| {
         let todo = Todo::from_settings(settings)?;
-        let callers = Callers::from_settings(USERS.name, settings)?;
-        Ok(|database: Database| http::app(database, todo, callers, Limits::default()))
+        let shell = Shell::from_settings(USERS.name, settings)?;
+        Ok(|database: Database| http::app(database, todo, shell))
     })
 }

@@ -4,7 +4,6 @@
 
 use axum::body::Body;
 use axum::http::StatusCode;
-use kit::client::Timeouts;
 use kit::settings::SettingError;
 use kit::{Client, RequestContext, Settings};
 
@@ -22,9 +21,7 @@ impl Todo {
     /// # Errors
     /// When it is missing or invalid.
     pub fn from_settings(settings: &Settings) -> Result<Self, SettingError> {
-        let expected = "the address of the service `todo`";
-        let url = settings.required("TODO_URL", expected, "http://127.0.0.1:5001")?;
-        Ok(Self::new(Client::new("TODO_URL", &url, Timeouts::default())?))
+        Ok(Self::new(Client::from_settings("TODO_URL", settings)?))
     }
 
     /// Calls `todo` through `client`.

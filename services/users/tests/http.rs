@@ -11,7 +11,7 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
 use kit::client::Timeouts;
-use kit::{Callers, Client, Database, Limits, Settings};
+use kit::{Callers, Client, Database, Limits, Settings, Shell};
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 use users::http;
@@ -25,7 +25,7 @@ async fn app_with_todo(url: &str, todo: &str) -> Router {
     let database = Database::open(url, &MIGRATIONS).await.unwrap();
     let todo = Todo::new(Client::new("TODO_URL", todo, TIMEOUTS).unwrap());
     let callers = Callers::from_settings("users", &Settings::from_pairs([("ALLOWED_HOSTS", "h")]));
-    let app = http::app(database, todo, callers.unwrap(), Limits::default());
+    let app = http::app(database, todo, Shell::new(callers.unwrap(), Limits::default()));
     for (username, id, name, verified) in [
         ("saurabh_badhwar", 1, "Saurabh Badhwar", 1),
         ("aniket", 2, "Aniket Sharma", 1),

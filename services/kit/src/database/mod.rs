@@ -16,11 +16,9 @@ use sqlx::migrate::{MigrateError, Migration as Step, MigrationType, Migrator};
 use sqlx::{Any, AnyPool, SqlSafeStr as _, Transaction};
 use tokio::time::timeout;
 
+use crate::limits::Limits;
 use crate::problem::Problem;
-use crate::settings::SettingError;
-
-/// The timeout of a request for a free connection.
-const ACQUIRE_TIME: Duration = Duration::from_secs(3);
+use crate::settings::{SettingError, Settings};
 
 /// The timeout for closing connections that are in use.
 const CLOSE_TIME: Duration = Duration::from_secs(1);
@@ -36,6 +34,18 @@ pub struct Database {
     /// readers. For PostgreSQL this is the same pool.
     writers: AnyPool,
     engine: Engine,
+}
+
+/// The limits of the connection pools.
+#[derive(Clone, Copy, Debug)]
+pub struct Pool {
+    /// The connections for reading from a file, or to a server; by default 4 and 8.
+    pub connections: Option<u32>,
+    /// The timeout of a request for a free connection.
+    pub acquire_time: Duration,
+    /// The timeout of a statement, enforced by PostgreSQL. A request that times out leaves its
+    /// statement running, which occupies the connection.
+    pub statement_time: Duration,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +87,18 @@ impl Database {
     /// # Errors
     /// When the URL is invalid, the database cannot be opened, or a migration fails.
     pub async fn open(url: &str, migrations: &[Migration]) -> Result<Self, DatabaseError> {
+        Self::open_with(url, migrations, Pool::default()).await
+    }
+
+    /// Like [`Database::open`], with these limits.
+    ///
+    /// # Errors
+    /// Like [`Database::open`].
+    pub async fn open_with(
+        url: &str,
+        migrations: &[Migration],
+        pool: Pool,
+    ) -> Result<Self, DatabaseError> {
         sqlx::any::install_default_drivers();
         let Some(engine) = Engine::of(url) else {
             let expected = "an address such as `sqlite:/path/to/file.db` or \
@@ -89,16 +111,16 @@ impl Database {
         };
         match engine {
             Engine::Sqlite => {
-                let (readers, writers, _lock) = sqlite::open(url).await?;
+                let (readers, writers, _lock) = sqlite::open(url, pool).await?;
                 migrate(&writers).await?;
                 Ok(Self { readers, writers, engine })
             }
             Engine::Postgres => {
                 // The driver locks the database while it migrates.
-                let migrating = postgres::open_for_migrations(url).await?;
+                let migrating = postgres::open_for_migrations(url, pool).await?;
                 migrate(&migrating).await?;
                 migrating.close().await;
-                let pool = postgres::open(url).await?;
+                let pool = postgres::open(url, pool).await?;
                 Ok(Self { readers: pool.clone(), writers: pool, engine })
             }
         }
@@ -140,6 +162,37 @@ impl Database {
         if timeout(CLOSE_TIME, close).await.is_err() {
             tracing::warn!("stopped while statements were running");
         }
+    }
+}
+
+impl Default for Pool {
+    fn default() -> Self {
+        Self {
+            connections: None,
+            acquire_time: Duration::from_secs(3),
+            statement_time: Limits::default().request_time,
+        }
+    }
+}
+
+impl Pool {
+    /// Reads `DATABASE_CONNECTIONS` and `DATABASE_TIMEOUT`. A statement has the timeout of a
+    /// request.
+    ///
+    /// # Errors
+    /// When one of them, or `REQUEST_TIMEOUT`, is not a number from 1 to 1000 or a time.
+    pub fn from_settings(settings: &Settings) -> Result<Self, SettingError> {
+        let default = Self::default();
+        let (name, expected) = ("DATABASE_CONNECTIONS", "a number from 1 to 1000");
+        let connections = settings.text(name)?.map_or(Ok(None), |text| {
+            let number = text.trim().parse().ok().filter(|number| (1..=1000).contains(number));
+            number.map(Some).ok_or_else(|| SettingError::bad(name, text, expected))
+        })?;
+        Ok(Self {
+            connections,
+            acquire_time: settings.time("DATABASE_TIMEOUT", default.acquire_time)?,
+            statement_time: Limits::from_settings(settings)?.request_time,
+        })
     }
 }
 

@@ -9,8 +9,7 @@ use sqlx::any::AnyPoolOptions;
 use sqlx::{AnyConnection, AnyPool, Connection as _};
 use tokio::time::timeout;
 
-use super::{ACQUIRE_TIME, DatabaseError, shown};
-use crate::limits::Limits;
+use super::{DatabaseError, Pool, shown};
 
 /// Connections of one process. A server allows a hundred by default, for all copies of all
 /// services.
@@ -20,27 +19,28 @@ const CONNECTIONS: u32 = 8;
 /// connection, transaction conflict, exhausted resources, server starting or stopping.
 const RETRY_CLASSES: [&str; 4] = ["08", "40", "53", "57"];
 
-/// Connects to the server, which may be starting. A statement has the timeout of a request.
-pub(super) async fn open(url: &str) -> Result<AnyPool, DatabaseError> {
-    connect(url, Limits::default().request_time).await
+/// Connects to the server, which may be starting.
+pub(super) async fn open(url: &str, pool: Pool) -> Result<AnyPool, DatabaseError> {
+    connect(url, pool).await
 }
 
 /// Connects for migrations, without a timeout: they may be slow, or wait for another process that
 /// migrates.
-pub(super) async fn open_for_migrations(url: &str) -> Result<AnyPool, DatabaseError> {
-    connect(url, Duration::ZERO).await
+pub(super) async fn open_for_migrations(url: &str, pool: Pool) -> Result<AnyPool, DatabaseError> {
+    connect(url, Pool { statement_time: Duration::ZERO, ..pool }).await
 }
 
-async fn connect(url: &str, limit: Duration) -> Result<AnyPool, DatabaseError> {
+async fn connect(url: &str, pool: Pool) -> Result<AnyPool, DatabaseError> {
     let options = || {
-        let options = AnyPoolOptions::new().acquire_timeout(ACQUIRE_TIME);
-        let options = options.max_connections(CONNECTIONS);
+        let options = AnyPoolOptions::new().acquire_timeout(pool.acquire_time);
+        let options = options.max_connections(pool.connections.unwrap_or(CONNECTIONS));
+        let limit = pool.statement_time;
         options.after_connect(move |connection, _| Box::pin(limit_statements(connection, limit)))
     };
     let opened = match options().connect(url).await {
         // The pool does not report why it could not connect.
         Err(sqlx::Error::PoolTimedOut) => {
-            match timeout(ACQUIRE_TIME, AnyConnection::connect(url)).await {
+            match timeout(pool.acquire_time, AnyConnection::connect(url)).await {
                 Ok(Ok(_)) => options().connect(url).await,
                 Ok(Err(error)) => Err(error),
                 Err(_) => Err(sqlx::Error::PoolTimedOut),
@@ -51,8 +51,7 @@ async fn connect(url: &str, limit: Duration) -> Result<AnyPool, DatabaseError> {
     opened.map_err(|source| DatabaseError::Open { url: shown(url), source })
 }
 
-/// Sets the server's timeout for statements; zero is none. A request that times out leaves its
-/// statement running, which occupies the connection.
+/// Sets the server's timeout for statements; zero is none.
 async fn limit_statements(
     connection: &mut AnyConnection,
     limit: Duration,

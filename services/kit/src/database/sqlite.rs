@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use sqlx::AnyPool;
 use sqlx::any::AnyPoolOptions;
 
-use super::{ACQUIRE_TIME, DatabaseError};
+use super::{DatabaseError, Pool};
 use crate::settings::SettingError;
 
 /// Connections for reading from a file. Writers share one other connection, so readers never wait
@@ -29,18 +29,22 @@ const BUSY_CODES: [&str; 7] = ["5", "6", "261", "262", "517", "518", "773"];
 
 /// The pools for readers and for the writer, and a lock. Until the lock is dropped, no other
 /// process opens the file.
-pub(super) async fn open(url: &str) -> Result<(AnyPool, AnyPool, Option<File>), DatabaseError> {
+pub(super) async fn open(
+    url: &str,
+    pool: Pool,
+) -> Result<(AnyPool, AnyPool, Option<File>), DatabaseError> {
     let Some(file) = file(url)? else {
         // Each connection is a separate database, which disappears when the connection closes.
-        let options = options(1).idle_timeout(None).max_lifetime(None);
+        let options = options(1, pool).idle_timeout(None).max_lifetime(None);
         let pool = connect(options, "sqlite::memory:", url).await?;
         return Ok((pool.clone(), pool, None));
     };
     let lock = lock_folder(&file).await?;
     let escaped = escaped(&file);
     // The writer is first: it creates the file.
-    let writers = connect(options(1), &escaped, url).await?;
-    let readers = connect(options(READERS), &escaped, url).await?;
+    let writers = connect(options(1, pool), &escaped, url).await?;
+    let readers =
+        connect(options(pool.connections.unwrap_or(READERS), pool), &escaped, url).await?;
     Ok((readers, writers, Some(lock)))
 }
 
@@ -72,8 +76,9 @@ pub(super) fn is_busy(code: &str) -> bool {
     BUSY_CODES.contains(&code)
 }
 
-fn options(connections: u32) -> AnyPoolOptions {
-    let options = AnyPoolOptions::new().acquire_timeout(ACQUIRE_TIME).max_connections(connections);
+fn options(connections: u32, pool: Pool) -> AnyPoolOptions {
+    let options = AnyPoolOptions::new().acquire_timeout(pool.acquire_time);
+    let options = options.max_connections(connections);
     options.after_connect(|connection, _| {
         Box::pin(async move {
             for pragma in PRAGMAS {

@@ -72,6 +72,8 @@ pub(super) async fn create(
         completed: fields.flag("completed").unwrap_or(false),
         order: order(&mut fields),
     };
+    // Clients send back items as they read them.
+    fields.ignore(&["id", "url"]);
     fields.finish()?;
     let body = ItemBody::new(store.create_item(&key, new).await?, &key, &base);
     Ok((StatusCode::CREATED, [(LOCATION, body.url.clone())], Json(body)))
@@ -106,6 +108,8 @@ pub(super) async fn change(
         completed: fields.flag("completed"),
         order: order(&mut fields),
     };
+    // Clients send back items as they read them.
+    fields.ignore(&["id", "url"]);
     fields.finish()?;
     let key = ListKey { username, list };
     let item = store.change_item(&key, number(&key, &id)?, change).await?;

@@ -6,7 +6,7 @@ mod items;
 mod lists;
 
 use axum::Router;
-use kit::{Callers, Database, Limits, Routes};
+use kit::{Database, Routes, Shell};
 
 use crate::store::Store;
 
@@ -33,8 +33,8 @@ pub fn routes() -> Routes<Store> {
 }
 
 /// The complete application with this database.
-pub fn app(database: Database, callers: Callers, limits: Limits) -> Router {
-    routes().into_app(Store::new(database.clone()), database, OPENAPI, callers, limits)
+pub fn app(database: Database, shell: Shell) -> Router {
+    routes().into_app(Store::new(database.clone()), database, OPENAPI, shell)
 }
 
 async fn greet() -> &'static str {

@@ -5,7 +5,7 @@
 mod people;
 
 use axum::Router;
-use kit::{Callers, Database, Limits, Routes};
+use kit::{Database, Routes, Shell};
 
 use crate::store::Store;
 use crate::todo::Todo;
@@ -33,9 +33,9 @@ pub fn routes() -> Routes<App> {
 }
 
 /// The complete application with this database and this `todo`.
-pub fn app(database: Database, todo: Todo, callers: Callers, limits: Limits) -> Router {
+pub fn app(database: Database, todo: Todo, shell: Shell) -> Router {
     let store = Store::new(database.clone());
-    routes().into_app(App { store, todo }, database, OPENAPI, callers, limits)
+    routes().into_app(App { store, todo }, database, OPENAPI, shell)
 }
 
 async fn greet() -> &'static str {
