@@ -24,6 +24,10 @@ const TOOL: &str = "xtask";
 /// The commands that need no build of the tool, nor does any command with `--no-build`.
 const WITHOUT_BUILD: [&str; 4] = ["down", "logs", "status", "wait"];
 
+/// Commands for people who work on the tool. Each is the program of a package of its own, which the
+/// tool does not contain.
+const OWN_PACKAGES: [(&str, &str); 1] = [("bench", "xtask-bench")];
+
 /// Options whose value may stand before the command.
 const WITH_VALUE: [&str; 3] = ["--color", "--manifest-path", "--stack"];
 
@@ -42,7 +46,8 @@ fn main() -> ExitCode {
     }
     let cargo = env::var_os("CARGO").unwrap_or("cargo".into());
     let mut build = Command::new(&cargo);
-    build.args(["run", "--package", TOOL, "--"]).args(&args);
+    let (package, args) = package_and_args(&args);
+    build.args(["run", "--package", package, "--"]).args(args);
     for (name, _) in env::vars_os() {
         if name.to_str().is_some_and(inherited::is_cargo_variable) {
             build.env_remove(name);
@@ -82,6 +87,15 @@ fn needs_build(args: &[OsString]) -> bool {
         }
     }
     !command.is_some_and(|command| WITHOUT_BUILD.contains(&command))
+}
+
+/// The package whose program runs the command, and the program's arguments.
+fn package_and_args(args: &[OsString]) -> (&'static str, &[OsString]) {
+    let own = |first: &OsString| OWN_PACKAGES.iter().find(|(command, _)| first == command);
+    match args.split_first().and_then(|(first, rest)| Some((own(first)?.1, rest))) {
+        Some(own) => own,
+        None => (TOOL, args),
+    }
 }
 
 /// Replaces this process by the command, without the folders that cargo added to the loader's
@@ -131,6 +145,14 @@ mod tests {
         for args in ["", "--help", "up", "up status", "--stack status up", "up a -- --no-build"] {
             assert!(needs(args), "{args}");
         }
+    }
+
+    #[test]
+    fn bench_is_a_package_of_its_own() {
+        let args: Vec<_> = ["bench", "--quick"].map(OsString::from).to_vec();
+        assert_eq!(package_and_args(&args), ("xtask-bench", &args[1..]));
+        assert_eq!(package_and_args(&args[1..]), (TOOL, &args[1..]));
+        assert_eq!(package_and_args(&[]), (TOOL, &[][..]));
     }
 
     #[test]
