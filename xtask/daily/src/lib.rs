@@ -1,24 +1,40 @@
 //! `cargo xtask`: starts, watches and tests the services of a workspace.
 //!
 //! The tool knows the workspace only through Cargo and its metadata.
+//!
+//! Two programs are made of this library: `xtask` with the commands of every day, and
+//! `cargo-services`, which adds its own to them with [`run_with`]. What is public is what those
+//! commands use; no one else depends on it.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
+#![expect(missing_docs, reason = "only the commands of this workspace use the library")]
 
-mod cli;
+pub mod cli;
 mod driver;
-mod effects;
+pub mod effects;
 #[cfg(test)]
 mod sample;
-mod session;
+pub mod session;
 mod supervisor;
-mod system;
-mod view;
-mod workspace;
+pub mod system;
+pub mod view;
+pub mod workspace;
 
 use std::process::ExitCode;
 
-/// Runs the command that the arguments of this process name.
+/// Runs the command that the arguments of this process name. Rare ones are executed by the
+/// program `cargo-services`, which cargo builds when one is first used.
 #[must_use]
 pub fn run() -> ExitCode {
-    cli::run().into()
+    let exit = match cli::Elsewhere::named() {
+        Some(command) => command.execute().unwrap_or_else(|error| cli::error::report(&error)),
+        None => cli::run::<cli::Elsewhere>(),
+    };
+    exit.into()
+}
+
+/// Runs the command that the arguments of this process name: one of this library or of `More`.
+#[must_use]
+pub fn run_with<More: cli::MoreCommands>() -> ExitCode {
+    cli::run::<More>().into()
 }

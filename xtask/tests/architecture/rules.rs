@@ -14,7 +14,7 @@ pub(crate) struct File {
 }
 
 /// What the files of a folder may not name, beside what the order of the rooms excludes.
-const BANNED: [(&str, &[&str]); 4] = [
+const BANNED: [(&str, &[&str]); 5] = [
     // A view is a function of what it receives, so the rooms that touch the world are closed to it.
     (
         "xtask/daily/src/view/",
@@ -26,10 +26,24 @@ const BANNED: [(&str, &[&str]); 4] = [
             "crate::workspace",
         ],
     ),
+    (
+        "xtask/src/view/",
+        &[
+            "crate::cli",
+            "xtask::cli",
+            "xtask::effects",
+            "xtask::session",
+            "xtask::system",
+            "xtask::workspace",
+        ],
+    ),
     ("xtask/client/", &["xtask"]),
     ("xtask/core/", &["xtask", "xtask_client"]),
     (CORE, &["std"]),
 ];
+
+/// The sources of the two programs.
+const PROGRAMS: [&str; 2] = ["xtask/daily/src/", "xtask/src/"];
 
 /// What a view would need to be more than a function of what it is given.
 const WORLD: [&str; 13] = [
@@ -117,7 +131,8 @@ const STREAMS: [&str; 6] = [
 
 /// Other ways to a terminal than the filter in `cli/print.rs`.
 pub(crate) fn unfiltered(file: &File) -> Vec<String> {
-    let is_tool = file.path.starts_with("xtask/daily/src/") && !file.path.contains("/tests");
+    let is_tool = PROGRAMS.iter().any(|folder| file.path.starts_with(folder))
+        && !file.path.contains("/tests");
     if !is_tool || STREAMS.contains(&&*file.path) {
         return Vec::new();
     }
@@ -133,7 +148,8 @@ pub(crate) fn unfiltered(file: &File) -> Vec<String> {
 }
 
 fn is_view(path: &str) -> bool {
-    path.starts_with("xtask/daily/src/view/") && !path.ends_with("/tests.rs")
+    let views = PROGRAMS.iter().filter_map(|folder| path.strip_prefix(folder));
+    views.into_iter().any(|path| path.starts_with("view/")) && !path.ends_with("/tests.rs")
 }
 
 /// Whether the path is what is banned, or inside it.

@@ -9,7 +9,6 @@ use rustix::process::{Resource, Rlimit, getrlimit};
 use xtask_client::paths::STATE_VARIABLE;
 
 use super::exit::Exit;
-use super::export::ExportError;
 use super::print;
 use crate::effects::containers::engine::EngineError;
 use crate::session;
@@ -18,7 +17,7 @@ use crate::workspace;
 
 /// A failure that has its own exit code or hint.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Error {
+pub enum Error {
     /// The reason was printed where it happened, or the user interrupted the command.
     #[error("the command ends with exit code {}", .0.code())]
     Reported(Exit),
@@ -49,10 +48,6 @@ pub(crate) enum Error {
     UnknownService { service: String, stack: String, known: Vec<String> },
     #[error("service `{service}` of stack `{stack}` has no log")]
     NoLog { service: String, stack: String, known: Vec<String> },
-    #[error("failed to read the record `{}`", file.display())]
-    ReadRecord { file: PathBuf, source: io::Error },
-    #[error("`{}` is not a record: its first line has another format", file.display())]
-    NotARecord { file: PathBuf },
     #[error("stack `{stack}` is already running, and a record must begin with the stack")]
     RecordOfRunningStack { stack: String },
     #[error("`{command}` chooses the name of its stack and accepts no `--stack`")]
@@ -73,10 +68,39 @@ pub(crate) enum Error {
     NoTests { package: String, filters: Vec<String> },
     #[error("another command shut the stack down")]
     ShutDown,
-    #[error(transparent)]
-    Export(#[from] ExportError),
     #[error("the supervisor of stack `{stack}` was killed")]
     SupervisorKilled { stack: String },
+}
+
+/// Why a command of another package fails, with the exit code and the hint that it chooses.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct Failure {
+    exit: Exit,
+    message: String,
+    hint: Option<String>,
+    #[source]
+    cause: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl Failure {
+    /// A failure with this text, which begins in lower case and has no full stop.
+    #[must_use]
+    pub fn new(exit: Exit, message: impl Into<String>) -> Self {
+        Self { exit, message: message.into(), hint: None, cause: None }
+    }
+
+    /// The same with one command or edit that helps.
+    #[must_use]
+    pub fn hint(self, hint: impl Into<String>) -> Self {
+        Self { hint: Some(hint.into()), ..self }
+    }
+
+    /// The same with what caused it. The message does not repeat that.
+    #[must_use]
+    pub fn cause(self, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self { cause: Some(cause.into()), ..self }
+    }
 }
 
 fn matching(filters: &[String]) -> String {
@@ -96,15 +120,12 @@ impl Error {
             | Self::StateFolder(_)
             | Self::UnknownService { .. }
             | Self::NoLog { .. }
-            | Self::ReadRecord { .. }
-            | Self::NotARecord { .. }
             | Self::RecordOfRunningStack { .. }
             | Self::StackIsChosen { .. }
             | Self::AllStacksAndOne
             | Self::SharedTarget { .. }
             | Self::NoEndToEndPackage
-            | Self::NoTier { .. }
-            | Self::Export(_) => Exit::USAGE,
+            | Self::NoTier { .. } => Exit::USAGE,
             Self::NothingRuns { .. } | Self::NothingRunsAnywhere => Exit::NOTHING_RUNS,
             Self::NoEngine(_) => Exit::NO_ENGINE,
             Self::NoTests { .. }
@@ -146,8 +167,6 @@ impl Error {
                 true => format!("{} starts the stack", command_for(stack, "up")),
                 false => format!("these services have logs: {}", known.join(", ")),
             },
-            Self::Export(error) => error.hint()?.to_owned(),
-            Self::NotARecord { .. } => "`cargo xtask up --record FILE` writes one".to_owned(),
             Self::RecordOfRunningStack { stack } => {
                 format!("stop the stack first: {}", command_for(stack, "down"))
             }
@@ -183,7 +202,7 @@ impl Error {
 
 /// Prints an error with its causes and its hint, and returns the exit code. A broken pipe is
 /// not an error.
-pub(crate) fn report(error: &anyhow::Error) -> Exit {
+pub fn report(error: &anyhow::Error) -> Exit {
     let exit = exit_of(error);
     let is_reported = matches!(error.downcast_ref(), Some(Error::Reported(_)));
     if !is_reported && !is_broken_pipe(error) {
@@ -193,9 +212,12 @@ pub(crate) fn report(error: &anyhow::Error) -> Exit {
 }
 
 /// The exit code of a command that fails with this error.
-pub(crate) fn exit_of(error: &anyhow::Error) -> Exit {
+pub fn exit_of(error: &anyhow::Error) -> Exit {
     if is_broken_pipe(error) {
         return Exit::DONE;
+    }
+    if let Some(failure) = error.downcast_ref::<Failure>() {
+        return failure.exit;
     }
     match error.downcast_ref::<Error>() {
         Some(error) => error.exit(),
@@ -207,6 +229,9 @@ pub(crate) fn exit_of(error: &anyhow::Error) -> Exit {
 fn hint(error: &anyhow::Error) -> Option<String> {
     if let Some(error) = error.downcast_ref::<Error>() {
         return error.hint();
+    }
+    if let Some(failure) = error.downcast_ref::<Failure>() {
+        return failure.hint.clone();
     }
     if let Some(session::Error::Deleted { stack, .. }) = error.downcast_ref() {
         return Some(format!("{} stops it", command_for(stack, "down")));
@@ -233,7 +258,7 @@ fn more_open_files() -> String {
 }
 
 /// Whether the reader of standard output has gone, which is no error.
-pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
+pub fn is_broken_pipe(error: &anyhow::Error) -> bool {
     let mut causes = error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>());
     causes.any(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }

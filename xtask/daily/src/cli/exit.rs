@@ -3,36 +3,36 @@
 use std::process::ExitCode;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Exit(u8);
+pub struct Exit(u8);
 
 impl Exit {
     /// The command succeeded.
-    pub(crate) const DONE: Self = Self(0);
+    pub const DONE: Self = Self(0);
     /// A test or a service failed, or any other failure.
-    pub(crate) const FAILED: Self = Self(1);
+    pub const FAILED: Self = Self(1);
     /// The command line or the metadata is invalid.
-    pub(crate) const USAGE: Self = Self(2);
+    pub const USAGE: Self = Self(2);
     /// The build failed.
-    pub(crate) const BUILD: Self = Self(3);
+    pub const BUILD: Self = Self(3);
     /// A service did not become ready.
-    pub(crate) const NOT_READY: Self = Self(4);
+    pub const NOT_READY: Self = Self(4);
     /// Another program holds a port.
-    pub(crate) const PORT_HELD: Self = Self(5);
+    pub const PORT_HELD: Self = Self(5);
     /// No container engine is installed, or its daemon does not answer.
-    pub(crate) const NO_ENGINE: Self = Self(6);
+    pub const NO_ENGINE: Self = Self(6);
     /// The command needs a running stack, and nothing is running. `down` succeeds then.
-    pub(crate) const NOTHING_RUNS: Self = Self(7);
+    pub const NOTHING_RUNS: Self = Self(7);
     /// Interrupted by SIGINT.
-    pub(crate) const INTERRUPTED: Self = Self(130);
+    pub const INTERRUPTED: Self = Self(130);
     /// Terminated by SIGTERM or SIGHUP.
-    pub(crate) const TERMINATED: Self = Self(143);
+    pub const TERMINATED: Self = Self(143);
 
     /// The exit code of another process of this program.
-    pub(crate) const fn from_code(code: u8) -> Self {
+    pub const fn from_code(code: u8) -> Self {
         Self(code)
     }
 
-    pub(crate) const fn code(self) -> u8 {
+    pub const fn code(self) -> u8 {
         self.0
     }
 }

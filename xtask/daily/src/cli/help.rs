@@ -1,5 +1,9 @@
 //! The layout of `--help`: seven commands, and the rest under "More".
 
+use std::fmt::Write as _;
+
+use super::listed::LISTED;
+
 /// The heading of the options that every command has.
 pub(crate) const GLOBAL: &str = "Global options";
 
@@ -15,30 +19,24 @@ Commands:
 Global options:
 {options}";
 
-/// The commands that clap hides.
-pub(crate) const MORE: &str = "\
-More:
-  wait         Wait until services are ready
-  graph        Draw the graph of services (text, mermaid, dot, svg, json)
-  env          Print the variables of a service for a shell, to start it by hand
-  check        Check the metadata of all services; `--fix` repairs cycles
-  image        Build container images of the workspace's programs
-  export       Export the services for Compose, Swarm or Kubernetes
-  test         Run the end-to-end tests, then the workspace's tests
-  verify-deps  Test whether services declare exactly what they need
-  ci           Run the checks and tests of continuous integration
-  replay       Replay a stack that `up --record FILE` recorded, and compare its effects
-
-`cargo xtask COMMAND --help` describes a command.
-
-Example: `cargo xtask up`";
+/// The commands that clap hides, and where to read more.
+pub(crate) fn more() -> String {
+    let mut text = "More:\n".to_owned();
+    let width = LISTED.iter().map(|command| command.name.len()).max().unwrap_or_default();
+    for command in LISTED {
+        let _ = writeln!(text, "  {:width$}  {}", command.name, command.about);
+    }
+    text.push_str(
+        "\n`cargo xtask COMMAND --help` describes a command.\n\nExample: `cargo xtask up`",
+    );
+    text
+}
 
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
 
-    use super::super::Cli;
-    use super::MORE;
+    use super::super::{Cli, LISTED};
 
     #[test]
     fn help_lists_all_commands_except_internal_ones() {
@@ -51,8 +49,8 @@ mod tests {
         assert_eq!(shown, ["up", "down", "status", "logs", "restart", "test-e2e", "explain"]);
         for hidden in command.get_subcommands().filter(|command| command.is_hide_set()) {
             let name = hidden.get_name();
-            let named = MORE.lines().any(|line| line.trim_start().starts_with(&format!("{name} ")));
-            assert_eq!(named, !["supervise", "sweep"].contains(&name), "{name}");
+            let listed = LISTED.iter().any(|listed| listed.name == name && !listed.rare);
+            assert_eq!(listed, !["supervise", "sweep"].contains(&name), "{name}");
         }
         command.clone().debug_assert();
     }

@@ -15,7 +15,7 @@ static TAKEN: AtomicBool = AtomicBool::new(false);
 /// Makes these signals exit the process with code 130 or 143, until [`Interrupts`] receives
 /// them. Nothing needs cleaning up before that. An ignored signal, as under `nohup`, stays
 /// ignored. Call it again once [`Interrupts`] is no longer read.
-pub(crate) fn exit_on_signal() {
+pub fn exit_on_signal() {
     TAKEN.store(false, Ordering::Relaxed);
     for number in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
         let mut before = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
@@ -40,7 +40,7 @@ extern "C" fn exit(number: libc::c_int) {
 }
 
 /// Receives the signals that ask a command to exit.
-pub(crate) struct Interrupts {
+pub struct Interrupts {
     interrupt: Signal,
     terminate: Signal,
     hangup: Signal,
@@ -48,7 +48,7 @@ pub(crate) struct Interrupts {
 
 impl Interrupts {
     /// From now on these signals no longer exit the process.
-    pub(crate) fn new() -> io::Result<Self> {
+    pub fn new() -> io::Result<Self> {
         let taken = Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
@@ -59,7 +59,7 @@ impl Interrupts {
     }
 
     /// Waits for the next signal and returns its exit code. Cancel safe.
-    pub(crate) async fn next(&mut self) -> Exit {
+    pub async fn next(&mut self) -> Exit {
         tokio::select! {
             _ = self.interrupt.recv() => Exit::INTERRUPTED,
             _ = self.terminate.recv() => Exit::TERMINATED,

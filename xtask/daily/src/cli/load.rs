@@ -19,27 +19,27 @@ use crate::view::style::{BOLD, RESET, WARN};
 use crate::workspace::planning::Scope;
 use crate::workspace::{self, WorkspaceFiles, planning, secret};
 
-pub(crate) struct Loaded {
-    pub(crate) plan: Plan,
+pub struct Loaded {
+    pub plan: Plan,
     /// All services of the workspace, also those outside the plan.
-    pub(crate) services: Vec<Name>,
-    pub(crate) paths: StackPaths,
-    pub(crate) files: WorkspaceFiles,
+    pub services: Vec<Name>,
+    pub paths: StackPaths,
+    pub files: WorkspaceFiles,
     /// The flags of earlier commands that this one adds to.
-    pub(crate) kept: KeptFlags,
+    pub kept: KeptFlags,
 }
 
 /// The result of planning, with its problems.
-pub(crate) struct Inspected {
-    pub(crate) files: WorkspaceFiles,
-    pub(crate) outcome: Planned,
-    pub(crate) paths: StackPaths,
-    pub(crate) kept: KeptFlags,
+pub struct Inspected {
+    pub files: WorkspaceFiles,
+    pub outcome: Planned,
+    pub paths: StackPaths,
+    pub kept: KeptFlags,
 }
 
 /// Plans what the command line requests; `shape` adds the options of the command. Prints the
 /// problems, and fails if one of them is an error.
-pub(crate) fn plan(
+pub fn plan(
     global: &Global,
     services: &[String],
     shape: impl FnOnce(&mut Request),
@@ -48,7 +48,7 @@ pub(crate) fn plan(
 }
 
 /// As [`plan`], with the flags that the stack was started with.
-pub(crate) fn plan_kept(
+pub fn plan_kept(
     global: &Global,
     services: &[String],
     shape: impl FnOnce(&mut Request),
@@ -57,7 +57,7 @@ pub(crate) fn plan_kept(
 }
 
 /// Prints the problems and returns the plan if there is one.
-pub(crate) fn accept(inspected: Inspected) -> anyhow::Result<Loaded> {
+pub fn accept(inspected: Inspected) -> anyhow::Result<Loaded> {
     let Inspected { files, outcome, paths, kept } = inspected;
     show_problems(&files, &outcome.problems);
     let Planned { plan, services, problems, notices, .. } = outcome;
@@ -135,7 +135,7 @@ fn inspect_with(
 }
 
 /// Prints problems as rustc does.
-pub(crate) fn show_problems(files: &WorkspaceFiles, problems: &[Problem]) {
+pub fn show_problems(files: &WorkspaceFiles, problems: &[Problem]) {
     if problems.is_empty() {
         return;
     }

@@ -8,33 +8,32 @@ mod ci;
 mod color;
 mod context;
 mod down;
+mod elsewhere;
+pub mod engine;
 mod env;
-mod error;
+pub mod error;
 mod exit;
 mod explain;
-mod export;
 mod faults;
 mod graph;
 mod help;
-mod image;
-mod interrupt;
-mod load;
+pub mod interrupt;
+mod listed;
+pub mod load;
 mod logs;
 mod place;
-mod plan_args;
-mod print;
-mod replay;
+pub mod plan_args;
+pub mod print;
 mod restart;
 mod running;
-mod stack;
+pub mod stack;
 mod status;
 mod stderr;
 mod supervise;
 mod sweep;
 mod test;
 mod test_e2e;
-mod up;
-mod verify_deps;
+pub mod up;
 mod visible;
 mod wait;
 
@@ -42,11 +41,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use xtask_client::names::{StackNameError, check_stack_name};
 use xtask_client::paths::DEFAULT_STACK;
 
-pub(crate) use exit::Exit;
+pub(crate) use elsewhere::Elsewhere;
+pub use exit::Exit;
+pub use listed::{LISTED, Listed};
 
 #[derive(Debug, Parser)]
 #[command(
@@ -55,7 +56,7 @@ pub(crate) use exit::Exit;
     about = "Start, watch and test the services of this workspace",
     version,
     help_template = help::TEMPLATE,
-    after_help = help::MORE,
+    after_help = help::more(),
     disable_help_subcommand = true,
     subcommand_required = true,
     arg_required_else_help = true
@@ -67,16 +68,17 @@ pub(crate) struct Cli {
     command: Command,
 }
 
+/// The options of every command.
 #[derive(Clone, Debug, Args)]
-pub(crate) struct Global {
+pub struct Global {
     /// Use the workspace of this Cargo.toml [default: search from the current folder upwards]
     #[arg(long, global = true, value_name = "PATH", help_heading = help::GLOBAL)]
-    pub(crate) manifest_path: Option<PathBuf>,
+    pub manifest_path: Option<PathBuf>,
     /// Use this stack. A stack other than `dev` is isolated: it uses free ports, adopts no process,
     /// and ignores variables of the shell that the metadata sets
     #[arg(long, global = true, value_name = "NAME", default_value = DEFAULT_STACK,
         value_parser = stack_name, help_heading = help::GLOBAL)]
-    pub(crate) stack: String,
+    pub stack: String,
     /// When to use colours
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto",
         help_heading = help::GLOBAL)]
@@ -159,21 +161,6 @@ enum Command {
     /// Example: `cargo xtask check --fix`
     #[command(hide = true)]
     Check(check::CheckArgs),
-    /// Build container images of the workspace's programs
-    ///
-    /// Builds an image for each service whose program cargo builds.
-    ///
-    /// Example: `cargo xtask image --release`
-    #[command(hide = true)]
-    Image(image::ImageArgs),
-    /// Export the services for Compose, Swarm or Kubernetes
-    ///
-    /// Builds the images and prints the document for the workspace's default services. It applies
-    /// nothing.
-    ///
-    /// Example: `cargo xtask export compose --output deploy`
-    #[command(hide = true)]
-    Export(export::ExportArgs),
     /// Run the end-to-end tests, then the workspace's tests
     ///
     /// Runs `test-e2e`, then the tests that `cargo test` runs by default. Stops at the first
@@ -182,14 +169,6 @@ enum Command {
     /// Example: `cargo xtask test`
     #[command(hide = true)]
     Test(test::TestArgs),
-    /// Test whether services declare exactly what they need
-    ///
-    /// Starts each service with its declared dependencies, then without each of them, on isolated
-    /// stacks.
-    ///
-    /// Example: `cargo xtask verify-deps web`
-    #[command(hide = true)]
-    VerifyDeps(verify_deps::VerifyDepsArgs),
     /// Run the checks and tests of continuous integration
     ///
     /// Runs format, build, clippy, docs and all tests, and stops at the first failure.
@@ -197,13 +176,6 @@ enum Command {
     /// Example: `cargo xtask ci`
     #[command(hide = true)]
     Ci(ci::CiArgs),
-    /// Replay a recorded stack and compare its effects
-    ///
-    /// Prints each event and its effects, and stops at the first difference.
-    ///
-    /// Example: `cargo xtask replay run.record`
-    #[command(hide = true)]
-    Replay(replay::ReplayArgs),
 
     /// Supervise a stack; internal
     #[command(hide = true)]
@@ -216,8 +188,24 @@ enum Command {
 /// How long a signalled command waits for the reader of its last messages.
 const LAST_MESSAGES: Duration = Duration::from_secs(1);
 
-pub(crate) fn run() -> Exit {
-    let exit = run_command();
+/// The commands that another package adds to those of this one.
+pub trait MoreCommands: Subcommand {
+    /// Runs the command.
+    ///
+    /// # Errors
+    /// [`error::Failure`] if the error chooses exit code or hint; any other ends with 1.
+    fn run(self, global: &Global) -> anyhow::Result<Exit>;
+}
+
+/// What the command line names.
+enum Parsed<More> {
+    Daily(Command),
+    More(More),
+}
+
+/// Runs the command that the arguments of this process name, one of this package or of `More`.
+pub(crate) fn run<More: MoreCommands>() -> Exit {
+    let exit = run_command::<More>();
     // A command that was not signalled waits for a slow reader. A signal ends that wait.
     let is_signalled = exit == Exit::INTERRUPTED || exit == Exit::TERMINATED;
     interrupt::exit_on_signal();
@@ -225,9 +213,9 @@ pub(crate) fn run() -> Exit {
     exit
 }
 
-fn run_command() -> Exit {
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
+fn run_command<More: MoreCommands>() -> Exit {
+    let (global, command) = match parse::<More>() {
+        Ok(parsed) => parsed,
         Err(error) => {
             let text = error.render().ansi().to_string();
             return match error.use_stderr() {
@@ -243,20 +231,32 @@ fn run_command() -> Exit {
             };
         }
     };
-    if let Some(choice) = color::choose(cli.global.color) {
+    if let Some(choice) = color::choose(global.color) {
         // SAFETY: this is the only thread. Each cargo child inherits the variable; services do not.
         unsafe { std::env::set_var(color::CARGO_VARIABLE, choice) };
     }
-    if !matches!(cli.command, Command::Supervise(_) | Command::Sweep(_)) {
+    if !matches!(command, Parsed::Daily(Command::Supervise(_) | Command::Sweep(_))) {
         interrupt::exit_on_signal();
     }
-    let result = stack::check_state_folder().map_err(Into::into).and_then(|()| dispatch(cli));
+    let result = stack::check_state_folder().map_err(Into::into).and_then(|()| match command {
+        Parsed::Daily(command) => dispatch(&global, command),
+        Parsed::More(command) => command.run(&global),
+    });
     result.unwrap_or_else(|error| error::report(&error))
 }
 
-fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
-    let global = &cli.global;
-    match cli.command {
+fn parse<More: MoreCommands>() -> Result<(Global, Parsed<More>), clap::Error> {
+    let matches = More::augment_subcommands(Cli::command()).try_get_matches()?;
+    if matches.subcommand_name().is_some_and(More::has_subcommand) {
+        let more = More::from_arg_matches(&matches)?;
+        return Ok((Global::from_arg_matches(&matches)?, Parsed::More(more)));
+    }
+    let Cli { global, command } = Cli::from_arg_matches(&matches)?;
+    Ok((global, Parsed::Daily(command)))
+}
+
+fn dispatch(global: &Global, command: Command) -> anyhow::Result<Exit> {
+    match command {
         Command::Up(args) => up::run(global, &args),
         Command::Down(args) => down::run(global, &args),
         Command::Status(args) => status::run(global, &args),
@@ -268,19 +268,18 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Graph(args) => graph::run(global, &args),
         Command::Env(args) => env::run(global, &args),
         Command::Check(args) => check::run(global, &args),
-        Command::Export(args) => export::run(global, &args),
-        Command::Image(args) => image::run(global, &args),
         Command::Test(args) => test::run(global, &args),
-        Command::VerifyDeps(args) => verify_deps::run(global, &args),
         Command::Ci(args) => ci::run(global, &args),
-        Command::Replay(args) => replay::run(&args),
         Command::Supervise(args) => supervise::run(&args),
         Command::Sweep(args) => sweep::run(&args),
     }
 }
 
 /// Runs a task on a runtime with one thread.
-fn block_on<T>(task: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+///
+/// # Errors
+/// That of the task, or the one that kept the runtime from starting.
+pub fn block_on<T>(task: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.context("failed to start the asynchronous runtime")?;
     let result = runtime.block_on(task);

@@ -6,83 +6,83 @@ use xtask_core::plan::{Building, Containers, Cycles, Isolation, KeptFlags, Ports
 
 /// Options that select the graph.
 #[derive(Clone, Debug, Default, Args)]
-pub(crate) struct OverlayArgs {
+pub struct OverlayArgs {
     /// Apply an overlay of the metadata
     #[arg(long, value_name = "NAME")]
-    pub(crate) with: Vec<String>,
+    pub with: Vec<String>,
     /// What to do about cycles [default: refuse to start]
     #[arg(long, value_name = "HOW")]
-    pub(crate) cycles: Option<CyclesWhen>,
+    pub cycles: Option<CyclesWhen>,
 }
 
 /// Options of commands that use the variables of services.
 #[derive(Clone, Debug, Default, Args)]
-pub(crate) struct PlanArgs {
+pub struct PlanArgs {
     #[command(flatten)]
-    pub(crate) overlays: OverlayArgs,
+    pub overlays: OverlayArgs,
     /// Set a variable for one or all services
     #[arg(short = 'e', long = "env", value_name = "[SERVICE:]KEY=VALUE")]
-    pub(crate) env: Vec<String>,
+    pub env: Vec<String>,
 }
 
 /// Options of commands that plan a stack on this machine.
 #[derive(Clone, Debug, Default, Args)]
-pub(crate) struct StackArgs {
+pub struct StackArgs {
     #[command(flatten)]
-    pub(crate) plan: PlanArgs,
+    pub plan: PlanArgs,
     /// Where ports come from [default: the metadata]
     #[arg(long, value_name = "HOW")]
-    pub(crate) ports: Option<PortsWhen>,
+    pub ports: Option<PortsWhen>,
     /// Run these services in containers, or without `=SERVICE` all whose program cargo builds
     #[arg(long, value_name = "SERVICE", num_args = 0.., require_equals = true,
         value_delimiter = ',')]
-    pub(crate) containers: Option<Vec<String>>,
+    pub containers: Option<Vec<String>>,
     /// Use free ports and ignore the shell's variables
     #[arg(long, hide = true)]
-    pub(crate) isolated: bool,
+    pub isolated: bool,
 }
 
 /// Options of commands that build.
 #[derive(Clone, Debug, Default, Args)]
-pub(crate) struct BuildArgs {
+pub struct BuildArgs {
     /// Build in release mode
     #[arg(short, long, conflicts_with = "profile", help_heading = "Build")]
-    pub(crate) release: bool,
+    pub release: bool,
     /// Build with this profile [default: dev]
     #[arg(long, value_name = "NAME", help_heading = "Build")]
-    pub(crate) profile: Option<String>,
+    pub profile: Option<String>,
     /// Build without network access
     #[arg(long, help_heading = "Build")]
-    pub(crate) offline: bool,
+    pub offline: bool,
     /// Fail if Cargo.lock needs to change
     #[arg(long, help_heading = "Build")]
-    pub(crate) locked: bool,
+    pub locked: bool,
 }
 
 /// Options of commands that use built programs.
 #[derive(Clone, Debug, Default, Args)]
-pub(crate) struct ProgramArgs {
+pub struct ProgramArgs {
     /// Use the programs of an earlier build
     #[arg(long)]
-    pub(crate) no_build: bool,
+    pub no_build: bool,
     #[command(flatten)]
-    pub(crate) build: BuildArgs,
+    pub build: BuildArgs,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum PortsWhen {
+pub enum PortsWhen {
     /// Free ports that the system chooses.
     Auto,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum CyclesWhen {
+pub enum CyclesWhen {
     /// Treat the smallest set of edges as `uses` for this start.
     Relax,
 }
 
 impl OverlayArgs {
-    pub(crate) fn shape(&self, request: &mut Request) {
+    pub fn shape(&self, request: &mut Request) {
         request.overlays.clone_from(&self.with);
         if let Some(CyclesWhen::Relax) = self.cycles {
             request.cycles = Cycles::Relax;
@@ -91,14 +91,14 @@ impl OverlayArgs {
 }
 
 impl PlanArgs {
-    pub(crate) fn shape(&self, request: &mut Request) {
+    pub fn shape(&self, request: &mut Request) {
         self.overlays.shape(request);
         request.variables.clone_from(&self.env);
     }
 }
 
 impl StackArgs {
-    pub(crate) fn shape(&self, request: &mut Request) {
+    pub fn shape(&self, request: &mut Request) {
         self.plan.shape(request);
         if let Some(PortsWhen::Auto) = self.ports {
             request.ports = Ports::Auto;
@@ -116,7 +116,7 @@ impl StackArgs {
 
 impl StackArgs {
     /// The flags of this command that a stack keeps.
-    pub(crate) fn kept(&self, build: &BuildArgs) -> KeptFlags {
+    pub fn kept(&self, build: &BuildArgs) -> KeptFlags {
         KeptFlags {
             overlays: self.plan.overlays.with.clone(),
             variables: self.plan.env.clone(),
@@ -128,7 +128,7 @@ impl StackArgs {
 }
 
 impl ProgramArgs {
-    pub(crate) fn shape(&self, request: &mut Request) {
+    pub fn shape(&self, request: &mut Request) {
         self.build.shape(request);
         if self.no_build {
             request.building = Building::Skip;
@@ -137,23 +137,23 @@ impl ProgramArgs {
 }
 
 impl BuildArgs {
-    pub(crate) fn shape(&self, request: &mut Request) {
+    pub fn shape(&self, request: &mut Request) {
         request.cargo_args = self.cargo_args();
     }
 
-    pub(crate) fn profile(&self) -> &str {
+    pub fn profile(&self) -> &str {
         self.typed_profile().unwrap_or("dev")
     }
 
     /// Builds with the profile of an earlier command, unless this one names another.
-    pub(crate) fn keep_profile(&mut self, kept: Option<&str>) {
+    pub fn keep_profile(&mut self, kept: Option<&str>) {
         if self.typed_profile().is_none() {
             self.profile = kept.map(str::to_owned);
         }
     }
 
     /// The profile, if the command line names one.
-    pub(crate) fn typed_profile(&self) -> Option<&str> {
+    pub fn typed_profile(&self) -> Option<&str> {
         self.profile.as_deref().or(self.release.then_some("release"))
     }
 

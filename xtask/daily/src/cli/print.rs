@@ -17,7 +17,7 @@ use super::stderr;
 use super::visible::{visible, visible_json};
 
 /// Writes to standard output. The stream removes colours that [`super::color`] turned off.
-pub(crate) fn out(text: &str) -> io::Result<()> {
+pub fn out(text: &str) -> io::Result<()> {
     write(&visible(text))
 }
 
@@ -28,39 +28,39 @@ fn write(text: &str) -> io::Result<()> {
 }
 
 /// Writes bytes to standard output unchanged.
-pub(crate) fn bytes(bytes: &[u8]) -> io::Result<()> {
+pub fn bytes(bytes: &[u8]) -> io::Result<()> {
     let mut stream = io::stdout().lock();
     stream.write_all(bytes)?;
     stream.flush()
 }
 
 /// Writes a JSON value and a line break to standard output.
-pub(crate) fn json(value: &impl Serialize) -> anyhow::Result<()> {
+pub fn json(value: &impl Serialize) -> anyhow::Result<()> {
     let mut line = serde_json::to_string(value)?;
     line.push('\n');
     Ok(write(&visible_json(&line))?)
 }
 
 /// As [`json`], indented.
-pub(crate) fn json_pretty(value: &impl Serialize) -> anyhow::Result<()> {
+pub fn json_pretty(value: &impl Serialize) -> anyhow::Result<()> {
     let mut text = serde_json::to_string_pretty(value)?;
     text.push('\n');
     Ok(write(&visible_json(&text))?)
 }
 
 /// A line of progress on standard error in cargo's manner: a right-aligned verb and an object.
-pub(crate) fn progress(color: &str, verb: &str, text: &str) {
+pub fn progress(color: &str, verb: &str, text: &str) {
     let text = indented(text, "             ");
     stderr::write(format!("{}{color}{verb:>12}{RESET} {text}\n", clear_line()));
 }
 
 /// A plain message on standard error.
-pub(crate) fn line(text: &str) {
+pub fn line(text: &str) {
     stderr::write(format!("{}{}\n", clear_line(), visible(text)));
 }
 
 /// Whole lines on standard error, if there are any.
-pub(crate) fn lines(text: &str) {
+pub fn lines(text: &str) {
     if !text.is_empty() {
         line(text.trim_end_matches('\n'));
     }
@@ -77,7 +77,7 @@ fn clear_line() -> &'static str {
 }
 
 /// An error on standard error, and the way out if there is one.
-pub(crate) fn error(message: &str, hint: Option<&str>) {
+pub fn error(message: &str, hint: Option<&str>) {
     line(&format!("{BAD}error{RESET}{BOLD}: {}{RESET}", indented(message, "  ")));
     if let Some(text) = hint {
         self::hint(text);
@@ -85,6 +85,6 @@ pub(crate) fn error(message: &str, hint: Option<&str>) {
 }
 
 /// One command or edit that helps.
-pub(crate) fn hint(text: &str) {
+pub fn hint(text: &str) {
     line(&format!("  {BOLD}hint:{RESET} {}", indented(text, "    ")));
 }

@@ -22,7 +22,7 @@ use super::load::{self, Loaded};
 use super::up::build::Build;
 use super::up::target;
 use super::wait::until;
-use super::{Global, block_on, context, image, place, print, running};
+use super::{Global, block_on, context, engine, place, print, running};
 use crate::session::connect::Session;
 use crate::view::failure::is_well;
 use crate::view::style::{BAD, GOOD, WARN};
@@ -87,7 +87,7 @@ async fn build(
 ) -> anyhow::Result<Vec<(Vec<Name>, LinkedProgram)>> {
     let profile = loaded.kept.profile.as_deref().unwrap_or("dev");
     target::refuse_shared(loaded, profile, "restart")?;
-    image::check_engine(&loaded.plan).await?;
+    engine::check_engine(&loaded.plan).await?;
     let mut interrupts = Interrupts::new()?;
     let mut build = Build::start(loaded, false)?;
     if let Some(pid) = build.pid() {

@@ -25,7 +25,7 @@ use crate::view::style::{BUSY, GOOD, WARN};
 use crate::workspace;
 
 /// The cargo to call: the one that called this program, or the first in `PATH`.
-pub(crate) fn cargo() -> PathBuf {
+pub fn cargo() -> PathBuf {
     std::env::var_os("CARGO").filter(|cargo| !cargo.is_empty()).unwrap_or("cargo".into()).into()
 }
 
@@ -34,7 +34,7 @@ pub(crate) fn cargo() -> PathBuf {
 ///
 /// It runs where the user stands, so that cargo finds the settings and reads relative paths as it
 /// does for a command that the user types.
-pub(crate) fn cargo_for<'a>(root: &Path, words: impl IntoIterator<Item = &'a str>) -> Command {
+pub fn cargo_for<'a>(root: &Path, words: impl IntoIterator<Item = &'a str>) -> Command {
     let mut words = words.into_iter();
     let mut command = harness::cargo(Path::new("."));
     command.args(words.next()).arg("--manifest-path").arg(root.join("Cargo.toml")).args(words);
@@ -42,13 +42,13 @@ pub(crate) fn cargo_for<'a>(root: &Path, words: impl IntoIterator<Item = &'a str
 }
 
 /// This program for the workspace at `root`. It runs where the user stands.
-pub(crate) fn own_command(root: &Path) -> Result<Command, session::Error> {
+pub fn own_command(root: &Path) -> Result<Command, session::Error> {
     let mut command = Command::new(session::own_program()?);
     command.arg("--manifest-path").arg(root.join("Cargo.toml"));
     Ok(command)
 }
 
-pub(crate) fn workspace_root(global: &Global) -> anyhow::Result<PathBuf> {
+pub fn workspace_root(global: &Global) -> anyhow::Result<PathBuf> {
     let cargo = cargo();
     let mut command = Command::new(&cargo);
     command.args(["locate-project", "--workspace", "--message-format", "plain"]);
@@ -67,7 +67,7 @@ pub(crate) fn workspace_root(global: &Global) -> anyhow::Result<PathBuf> {
 }
 
 /// Kills and removes what killed supervisors of any stack of the workspace left, and reports it.
-pub(crate) fn clean_up(paths: &StackPaths) -> anyhow::Result<()> {
+pub fn clean_up(paths: &StackPaths) -> anyhow::Result<()> {
     for paths in stacks_in(paths.workspace()) {
         if let Some(leftovers) = clean(&paths)? {
             report_leftovers(&paths, &leftovers);
@@ -97,7 +97,7 @@ pub(crate) fn report_leftovers(paths: &StackPaths, leftovers: &Leftovers) {
 
 /// Reports that a stack is down, with its workspace if the user named none, and what a container
 /// engine could not remove.
-pub(crate) fn report_down(paths: &StackPaths, workspace: Option<&Path>) {
+pub fn report_down(paths: &StackPaths, workspace: Option<&Path>) {
     let place = workspace.map(|root| format!(" of `{}`", root.display())).unwrap_or_default();
     print::progress(GOOD, "Down", &format!("stack `{}`{place}", paths.stack()));
     report_remains(paths);
@@ -110,13 +110,13 @@ fn report_remains(paths: &StackPaths) {
 }
 
 /// Deletes the files of a stack that was shut down, and reports what cannot be removed.
-pub(crate) fn delete(paths: &StackPaths) {
+pub fn delete(paths: &StackPaths) {
     report_remains(paths);
     isolated::delete(paths);
 }
 
 /// Fails if the folder of all state, or the variable that names it, is unusable.
-pub(crate) fn check_state_folder() -> Result<(), Error> {
+pub fn check_state_folder() -> Result<(), Error> {
     match StackPaths::of(Path::new("/"), DEFAULT_STACK) {
         Err(error)
             if matches!(
@@ -131,7 +131,7 @@ pub(crate) fn check_state_folder() -> Result<(), Error> {
 }
 
 /// Fails if the user named a stack for a command that chooses the name itself.
-pub(crate) fn refuse_name(global: &Global, command: &'static str) -> Result<(), Error> {
+pub fn refuse_name(global: &Global, command: &'static str) -> Result<(), Error> {
     match &*global.stack {
         DEFAULT_STACK => Ok(()),
         _ => Err(Error::StackIsChosen { command }),
@@ -139,21 +139,21 @@ pub(crate) fn refuse_name(global: &Global, command: &'static str) -> Result<(), 
 }
 
 /// Reports that a supervisor does not answer, and how to end it.
-pub(crate) fn report_silence(paths: &StackPaths) {
+pub fn report_silence(paths: &StackPaths) {
     let Some(Endpoint { pid, .. }) = paths.read_endpoint() else { return };
     let is_stopped = ProcessStat::of(pid).is_some_and(|stat| stat.is_stopped());
     print::progress(BUSY, "Waiting", &progress::silence(&paths.stack(), pid, is_stopped));
 }
 
 /// Reports that the files of a running stack were deleted.
-pub(crate) fn report_deleted(paths: &StackPaths) {
+pub fn report_deleted(paths: &StackPaths) {
     if let Some(folder) = deleted_folder(paths) {
         print::progress(WARN, "Deleted", &progress::deleted(&paths.stack(), &folder));
     }
 }
 
 /// The state of the running stack; none if nothing runs.
-pub(crate) async fn status(paths: &StackPaths, ask: Ask) -> anyhow::Result<Option<Snapshot>> {
+pub async fn status(paths: &StackPaths, ask: Ask) -> anyhow::Result<Option<Snapshot>> {
     let status = connect::status(paths, ask, || report_silence(paths)).await?;
     match status {
         Some(_) => report_deleted(paths),
@@ -163,7 +163,7 @@ pub(crate) async fn status(paths: &StackPaths, ask: Ask) -> anyhow::Result<Optio
     Ok(status)
 }
 
-pub(crate) async fn watch(paths: &StackPaths) -> anyhow::Result<Session> {
+pub async fn watch(paths: &StackPaths) -> anyhow::Result<Session> {
     let Some(session) = connect(paths, || report_silence(paths)).await? else {
         clean_up(paths)?;
         return Err(Error::NothingRuns { stack: paths.stack() }.into());
@@ -173,7 +173,7 @@ pub(crate) async fn watch(paths: &StackPaths) -> anyhow::Result<Session> {
 }
 
 /// Shuts a stack down. A signal during the shutdown kills it.
-pub(crate) async fn take_down(mut session: Session, interrupts: &mut Interrupts) {
+pub async fn take_down(mut session: Session, interrupts: &mut Interrupts) {
     let Session { connection, supervisor, .. } = &mut session;
     // An error means that the supervisor has exited already.
     connection.send(Request::Shutdown { now: false }).await.ok();

@@ -4,7 +4,7 @@
 //! reducer decides what should run, and receives every result as an event.
 
 mod active_run;
-pub(crate) mod containers;
+pub mod containers;
 mod error;
 mod exit;
 mod libraries;

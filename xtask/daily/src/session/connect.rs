@@ -24,15 +24,15 @@ use crate::system::supervisors::{self, control_socket};
 /// A wait longer than this is reported.
 const SLOW: Duration = Duration::from_secs(1);
 
-pub(crate) struct Session {
-    pub(crate) paths: StackPaths,
+pub struct Session {
+    pub paths: StackPaths,
     /// Has sent `Watch`, so that every change of the stack arrives.
-    pub(crate) connection: Connection,
+    pub connection: Connection,
     /// The state at the last message.
-    pub(crate) snapshot: Snapshot,
-    pub(crate) supervisor: Supervisor,
+    pub snapshot: Snapshot,
+    pub supervisor: Supervisor,
     /// Whether this session started the supervisor.
-    pub(crate) launched: bool,
+    pub launched: bool,
     /// What an earlier supervisor left when it was killed.
     pub(crate) leftovers: Option<Leftovers>,
 }
@@ -43,7 +43,7 @@ impl Session {
     ///
     /// # Errors
     /// When the supervisor is gone or refuses.
-    pub(crate) async fn request(&mut self, request: Request) -> Result<(), connection::Error> {
+    pub async fn request(&mut self, request: Request) -> Result<(), connection::Error> {
         let id = self.connection.send(request).await?;
         loop {
             let answer = self.connection.next().await?.ok_or(connection::Error::Gone)?;
@@ -59,7 +59,7 @@ impl Session {
 }
 
 /// The processes of a supervisor and its guardian.
-pub(crate) struct Supervisor {
+pub struct Supervisor {
     pub(super) processes: Vec<ExitWatch>,
     /// The supervisor, if it is a child of this process.
     pub(super) child: Option<std::process::Child>,
@@ -74,7 +74,7 @@ impl Supervisor {
     }
 
     /// Waits until both processes have exited.
-    pub(crate) async fn exited(&mut self) {
+    pub async fn exited(&mut self) {
         for process in &self.processes {
             process.exited().await;
         }
@@ -85,10 +85,7 @@ impl Supervisor {
 }
 
 /// Waits without a deadline, and calls `on_slow` once if the wait takes longer than a second.
-pub(crate) async fn notify_if_slow<T>(
-    awaited: impl Future<Output = T>,
-    on_slow: impl FnOnce(),
-) -> T {
+pub async fn notify_if_slow<T>(awaited: impl Future<Output = T>, on_slow: impl FnOnce()) -> T {
     let mut awaited = std::pin::pin!(awaited);
     match tokio::time::timeout(SLOW, awaited.as_mut()).await {
         Ok(it) => it,
@@ -101,10 +98,7 @@ pub(crate) async fn notify_if_slow<T>(
 
 /// Connects to the supervisor of a stack and watches it; none if nothing runs. A slow answer
 /// calls `on_slow`.
-pub(crate) async fn connect(
-    paths: &StackPaths,
-    on_slow: impl FnOnce(),
-) -> Result<Option<Session>, Error> {
+pub async fn connect(paths: &StackPaths, on_slow: impl FnOnce()) -> Result<Option<Session>, Error> {
     let Some(connection) = open(paths).await? else { return Ok(None) };
     match notify_if_slow(watch(connection), on_slow).await {
         Ok((connection, snapshot)) => Ok(Some(Session {
@@ -123,7 +117,7 @@ pub(crate) async fn connect(
 
 /// The state of a running stack after services were asked; none if nothing runs. A slow answer
 /// calls `on_slow`.
-pub(crate) async fn status(
+pub async fn status(
     paths: &StackPaths,
     ask: Ask,
     on_slow: impl FnOnce(),
@@ -138,7 +132,7 @@ pub(crate) async fn status(
 }
 
 /// A service of a running stack as its present run was started; none without a run.
-pub(crate) async fn started_as(paths: &StackPaths, name: &Name) -> Result<Option<Service>, Error> {
+pub async fn started_as(paths: &StackPaths, name: &Name) -> Result<Option<Service>, Error> {
     let Some(mut connection) = open(paths).await? else { return Ok(None) };
     match connection.call(Request::StartedAs { service: name.clone() }).await {
         Ok(Reply::StartedAs { service }) => Ok(service.map(|service| *service)),
@@ -149,7 +143,7 @@ pub(crate) async fn started_as(paths: &StackPaths, name: &Name) -> Result<Option
 
 /// The flags that a running stack keeps, and the services that should run; none if nothing runs.
 /// A supervisor of another build may know no such request.
-pub(crate) async fn kept_flags(
+pub async fn kept_flags(
     paths: &StackPaths,
     on_slow: impl FnOnce(),
 ) -> Result<Option<(KeptFlags, Vec<Name>)>, Error> {
@@ -173,7 +167,7 @@ async fn open(paths: &StackPaths) -> Result<Option<Connection>, connection::Erro
 }
 
 /// The folder of a running stack that was deleted: that of the stack, or that of its data.
-pub(crate) fn deleted_folder(paths: &StackPaths) -> Option<PathBuf> {
+pub fn deleted_folder(paths: &StackPaths) -> Option<PathBuf> {
     if !paths.is_locked() {
         return Some(paths.folder().to_path_buf());
     }
@@ -182,7 +176,7 @@ pub(crate) fn deleted_folder(paths: &StackPaths) -> Option<PathBuf> {
 
 /// Ends a supervisor that cannot be reached through its socket: it stops the stack in order.
 /// Waits for supervisor and guardian. Returns whether the supervisor was running.
-pub(crate) async fn stop_by_signal(paths: &StackPaths, pid: i32) -> Result<bool, Error> {
+pub async fn stop_by_signal(paths: &StackPaths, pid: i32) -> Result<bool, Error> {
     let is_ours = |pid| supervisors::of(pid).is_some_and(|found| found.folder == paths.folder());
     // The pid may have been reused before the descriptor was opened, so check afterwards.
     let Some(supervisor) = pidfd::open(pid).filter(|_| is_ours(pid)) else { return Ok(false) };

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use xtask_client::connection;
 
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Error {
+pub enum Error {
     /// `operation` is a verb, such as `lock`.
     #[error("failed to {operation} `{}`", path.display())]
     Path { operation: &'static str, path: PathBuf, source: io::Error },

@@ -22,7 +22,7 @@ const MOST_KEPT: usize = 10;
 const YOUNG: Duration = Duration::from_secs(60);
 
 /// The paths of a stack that no other run uses. Nothing is created.
-pub(crate) fn fresh(root: &Path) -> Result<StackPaths, Error> {
+pub fn fresh(root: &Path) -> Result<StackPaths, Error> {
     let pid = std::process::id();
     // An earlier process with this pid may have left its stack.
     let names =
@@ -39,7 +39,7 @@ pub(crate) fn fresh(root: &Path) -> Result<StackPaths, Error> {
 /// Deletes the files of a stack that was shut down. If a container engine could not remove
 /// everything, the engine's note and the lock stay for the command that retries. Files that
 /// cannot be deleted stay too.
-pub(crate) fn delete(paths: &StackPaths) {
+pub fn delete(paths: &StackPaths) {
     if !paths.engine_record().exists() {
         std::fs::remove_dir_all(paths.folder()).ok();
         workspaces::forget_if_empty(paths.workspace());
@@ -59,13 +59,13 @@ pub(crate) fn delete(paths: &StackPaths) {
 }
 
 /// Marks the files of a failed run, so that [`sweep`] keeps them for a day.
-pub(crate) fn keep(paths: &StackPaths) -> io::Result<()> {
+pub fn keep(paths: &StackPaths) -> io::Result<()> {
     std::fs::write(marker(paths), "")
 }
 
 /// Deletes the files of killed runs, and those of failed runs that are older than a day or than
 /// the last [`MOST_KEPT`]. Files that cannot be deleted stay.
-pub(crate) fn sweep(root: &Path) {
+pub fn sweep(root: &Path) {
     let Ok(any) = StackPaths::of(root, "any") else { return };
     let mut all = stacks_in(any.workspace());
     all.retain(|paths| is_name_of_a_run(&paths.stack()));

@@ -27,17 +27,17 @@ const LONGEST_LOG_BYTES: u64 = 1024 * 1024;
 
 /// What a new supervisor is started with.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct LaunchSettings {
-    pub(crate) workspace: PathBuf,
+pub struct LaunchSettings {
+    pub workspace: PathBuf,
     /// The supervisor shuts the stack down when this process exits.
-    pub(crate) until_pid: Option<u32>,
+    pub until_pid: Option<u32>,
     /// The file that receives every event and its effects; an absolute path.
-    pub(crate) record: Option<PathBuf>,
+    pub record: Option<PathBuf>,
 }
 
 /// A wait that takes longer than it should.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Wait {
+pub enum Wait {
     /// For the supervisor's first answer.
     Answer,
     /// For the end of the stack, or of the process that cleans up after it.
@@ -46,7 +46,7 @@ pub(crate) enum Wait {
 
 /// Connects to the supervisor of a stack, or starts one. Waits for a stack that is being shut
 /// down. A slow wait calls `on_slow`.
-pub(crate) async fn connect_or_launch(
+pub async fn connect_or_launch(
     paths: &StackPaths,
     settings: &LaunchSettings,
     mut on_slow: impl FnMut(Wait),

@@ -3,17 +3,17 @@
 //!
 //! It prints nothing. A command decides what a user reads.
 
-pub(crate) mod connect;
+pub mod connect;
 mod error;
 pub(crate) mod find;
 pub(crate) mod follow;
-pub(crate) mod isolated;
-pub(crate) mod launch;
+pub mod isolated;
+pub mod launch;
 pub(crate) mod workspaces;
 
 use std::path::PathBuf;
 
-pub(crate) use error::Error;
+pub use error::Error;
 
 /// The executable of this tool.
 pub(crate) fn own_program() -> Result<PathBuf, Error> {

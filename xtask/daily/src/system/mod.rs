@@ -16,7 +16,7 @@ pub(crate) mod port_holder;
 pub(crate) mod port_range;
 pub(crate) mod proc;
 mod say;
-pub(crate) mod socket;
+pub mod socket;
 pub(crate) mod supervisors;
 pub(crate) mod sweep;
 pub(crate) mod tcp;

@@ -53,7 +53,7 @@ pub(crate) enum Purpose {
 }
 
 /// A port that refuses callers as long as the socket is open.
-pub(crate) fn refusing_port(host: &str) -> io::Result<(OwnedFd, u16)> {
+pub fn refusing_port(host: &str) -> io::Result<(OwnedFd, u16)> {
     reserve_any(resolve(host, 0)?)
 }
 

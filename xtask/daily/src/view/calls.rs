@@ -11,7 +11,7 @@ use xtask_core::terms::Name;
 use super::style::{BAD, BOLD, RESET, WARN};
 
 /// Counts the callers that wait on a service's ports, if any do.
-pub(crate) fn callers(service: &ServiceSnapshot) -> Option<String> {
+pub fn callers(service: &ServiceSnapshot) -> Option<String> {
     match service.callers_waiting {
         None | Some(0) => None,
         Some(1) => Some("1 caller waits for an answer".to_string()),
@@ -20,14 +20,14 @@ pub(crate) fn callers(service: &ServiceSnapshot) -> Option<String> {
 }
 
 /// Where a run listens instead of at its ports, and what else callers may reach.
-pub(crate) fn listeners(service: &ServiceSnapshot) -> impl Iterator<Item = String> {
+pub fn listeners(service: &ServiceSnapshot) -> impl Iterator<Item = String> {
     let elsewhere = &service.listens_elsewhere;
     let elsewhere = (!elsewhere.is_empty()).then(|| elsewhere_text(elsewhere));
     elsewhere.into_iter().chain(service.strangers.iter().cloned())
 }
 
 /// Names the services whose answer a service waits for, if any.
-pub(crate) fn blocked(snapshot: &Snapshot, service: &ServiceSnapshot) -> Option<String> {
+pub fn blocked(snapshot: &Snapshot, service: &ServiceSnapshot) -> Option<String> {
     let called = snapshot.blocked_calling(service);
     let called: Vec<String> =
         called.map(|called| format!("`{}` ({})", called.name, called.phase.as_str())).collect();
@@ -35,7 +35,7 @@ pub(crate) fn blocked(snapshot: &Snapshot, service: &ServiceSnapshot) -> Option<
 }
 
 /// Lines about all deadlocks, or those of one service, with a hint.
-pub(crate) fn deadlocks(snapshot: &Snapshot, service: Option<&str>) -> String {
+pub fn deadlocks(snapshot: &Snapshot, service: Option<&str>) -> String {
     let mut out = String::new();
     let all = snapshot.deadlocks.iter();
     for deadlock in all.filter(|found| service.is_none_or(|name| found.concerns(name))) {
@@ -49,11 +49,11 @@ pub(crate) fn deadlocks(snapshot: &Snapshot, service: Option<&str>) -> String {
 }
 
 /// Lines about calls that no metadata declares, each with a hint.
-pub(crate) fn undeclared(snapshot: &Snapshot) -> String {
+pub fn undeclared(snapshot: &Snapshot) -> String {
     let calls = snapshot.undeclared_calls();
     calls.iter().map(|call| undeclared_call(&call.from, &call.to)).collect()
 }
-pub(crate) fn undeclared_call(from: &Name, to: &Name) -> String {
+pub fn undeclared_call(from: &Name, to: &Name) -> String {
     let text = format!("`{from}` has a connection to `{to}`, which it does not declare");
     let hint = format!("add `{to}` to the `depends-on` or `uses` of `{from}`");
     format!("{WARN}warning{RESET}{BOLD}: {text}{RESET}\n  {BOLD}hint:{RESET} {hint}\n")

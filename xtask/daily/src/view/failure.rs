@@ -78,7 +78,7 @@ fn explains_build(service: &ServiceSnapshot) -> bool {
 }
 
 /// Whether a service failed for a cause of its own.
-pub(crate) fn is_cause(service: &ServiceSnapshot) -> bool {
+pub fn is_cause(service: &ServiceSnapshot) -> bool {
     service.failure.is_some_and(|failure| failure != Failure::Dependency)
         || (service.phase == Phase::Failed && service.failure.is_none())
         || service.phase == Phase::Unhealthy
@@ -86,7 +86,7 @@ pub(crate) fn is_cause(service: &ServiceSnapshot) -> bool {
 }
 
 /// Whether a service is in the state that `up` requested.
-pub(crate) fn is_well(service: &ServiceSnapshot) -> bool {
+pub fn is_well(service: &ServiceSnapshot) -> bool {
     // A wanted service that is stopped has exited by itself with success.
     matches!(service.phase, Phase::Ready | Phase::Succeeded)
         || service.phase == Phase::Stopped && service.wanted
@@ -98,7 +98,7 @@ fn is_taken_down(service: &ServiceSnapshot) -> bool {
 }
 
 /// Whether a failed service had a process, so that its log can explain the failure.
-pub(crate) fn has_log(service: &ServiceSnapshot) -> bool {
+pub fn has_log(service: &ServiceSnapshot) -> bool {
     let ran = matches!(service.failure, Some(Failure::Start | Failure::Timeout | Failure::Died));
     ran && service.started
 }

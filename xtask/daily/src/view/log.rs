@@ -16,7 +16,7 @@ const OPEN: &str = "…";
 
 /// Prefixes lines with names of services, all of one width.
 #[derive(Clone, Debug)]
-pub(crate) struct Prefixes {
+pub struct Prefixes {
     keep: Keep,
     services: BTreeMap<String, Prefix>,
     width: usize,
@@ -30,14 +30,14 @@ struct Prefix {
 
 impl Prefixes {
     /// Creates prefixes for these services; others are added when they print.
-    pub(crate) fn of<'a>(keep: Keep, names: impl IntoIterator<Item = &'a str>) -> Self {
+    pub fn of<'a>(keep: Keep, names: impl IntoIterator<Item = &'a str>) -> Self {
         let mut prefixes = Self { keep, services: BTreeMap::new(), width: 0 };
         for name in names {
             prefixes.add(name);
         }
         prefixes
     }
-    pub(crate) fn append(&mut self, out: &mut Vec<u8>, service: &str, line: &Record<'_>) {
+    pub fn append(&mut self, out: &mut Vec<u8>, service: &str, line: &Record<'_>) {
         // Only the newline of a line that was shown is new.
         if line.continues && line.end == End::Line && line.text.is_empty() {
             return;
@@ -87,14 +87,14 @@ impl Prefixes {
 
 /// Restores the bytes that a service printed.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Plain {
+pub struct Plain {
     /// Service, run and stream of the unfinished line.
     open: Option<(String, u64, Stream)>,
 }
 
 impl Plain {
     /// Appends a line as it was printed. Before a line of another stream it ends an unfinished one.
-    pub(crate) fn append(&mut self, out: &mut Vec<u8>, service: &str, line: &Record<'_>) {
+    pub fn append(&mut self, out: &mut Vec<u8>, service: &str, line: &Record<'_>) {
         if line.stream == Stream::Tool {
             return;
         }
@@ -113,7 +113,7 @@ impl Plain {
 }
 
 /// The last lines of a log for a message, indented and without prefix.
-pub(crate) fn excerpt(lines: &[String]) -> String {
+pub fn excerpt(lines: &[String]) -> String {
     let mut out = String::new();
     for line in lines {
         let record = Record::parse(line.as_bytes());

@@ -3,16 +3,14 @@
 //! Views do not ask a supervisor, read files or make decisions.
 
 pub(crate) mod buffering;
-pub(crate) mod calls;
+pub mod calls;
 pub(crate) mod cause;
 pub(crate) mod environment;
 pub(crate) mod event;
 pub(crate) mod explain;
-pub(crate) mod export;
-pub(crate) mod failure;
+pub mod failure;
 pub(crate) mod graph;
-pub(crate) mod image;
-pub(crate) mod log;
+pub mod log;
 pub(crate) mod plan;
 pub(crate) mod problem;
 pub(crate) mod progress;
@@ -20,9 +18,6 @@ pub(crate) mod service_json;
 pub(crate) mod setting;
 pub(crate) mod stacks;
 pub(crate) mod status;
-pub(crate) mod style;
-pub(crate) mod table;
-pub(crate) mod trace;
-mod trace_words;
-pub(crate) mod verify;
-pub(crate) mod words;
+pub mod style;
+pub mod table;
+pub mod words;

@@ -5,13 +5,13 @@ use std::fmt::Write;
 use super::style::RESET;
 
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Cell {
+pub struct Cell {
     text: String,
     style: &'static str,
 }
 
 impl Cell {
-    pub(crate) fn styled(text: impl Into<String>, style: &'static str) -> Self {
+    pub fn styled(text: impl Into<String>, style: &'static str) -> Self {
         Self { text: text.into(), style }
     }
 }
@@ -24,7 +24,7 @@ impl<T: Into<String>> From<T> for Cell {
 
 /// Renders the rows with two spaces between columns and none at the end of a line. Omits columns
 /// that are empty below the header.
-pub(crate) fn table(rows: &[Vec<Cell>]) -> String {
+pub fn table(rows: &[Vec<Cell>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column));

@@ -7,12 +7,12 @@ use xtask_core::terms::secret::MASK;
 use xtask_core::terms::{Condition, Kind, Placement};
 
 use super::setting::Values;
-pub(crate) fn list(words: impl Iterator<Item = String>) -> String {
+pub fn list(words: impl Iterator<Item = String>) -> String {
     words.collect::<Vec<_>>().join(", ")
 }
 
 /// `service` or `job`.
-pub(crate) fn kind(kind: Kind) -> &'static str {
+pub fn kind(kind: Kind) -> &'static str {
     match kind {
         Kind::Service => "service",
         Kind::Job => "job",
@@ -20,7 +20,7 @@ pub(crate) fn kind(kind: Kind) -> &'static str {
 }
 
 /// A command of this tool for `stack`, as a user types it.
-pub(crate) fn command_for(stack: &str, words: &str) -> String {
+pub fn command_for(stack: &str, words: &str) -> String {
     match stack {
         DEFAULT_STACK => format!("`cargo xtask {words}`"),
         stack => format!("`cargo xtask {words} --stack {stack}`"),
@@ -48,7 +48,7 @@ pub(crate) fn command(values: &Values<'_>, service: &Service) -> String {
 }
 
 /// Quotes a word for a shell if needed.
-pub(crate) fn quoted(word: &str) -> String {
+pub fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_alphanumeric() || "-_=:/.,@%+".contains(c);
     // A masked value stays readable as a mask.
     if word == MASK || !word.is_empty() && word.chars().all(plain) {
@@ -57,7 +57,7 @@ pub(crate) fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', "'\\''"))
 }
 
-pub(crate) fn dependency(edge: &Dependency) -> String {
+pub fn dependency(edge: &Dependency) -> String {
     let condition = match edge.condition {
         Condition::Ready => "",
         Condition::Started => " (started)",
@@ -110,7 +110,7 @@ pub(crate) fn health(values: &Values<'_>, service: &Service) -> Option<String> {
     Some(format!("{asked}, every {}{restart}", spell(health.every)))
 }
 
-pub(crate) fn stop(service: &Service) -> String {
+pub fn stop(service: &Service) -> String {
     format!("{}, and killed after {}", service.stop.signal, spell(service.stop.timeout))
 }
 

@@ -4,10 +4,10 @@
 //! The core interprets the metadata of services.
 
 mod document;
-pub(crate) mod edit;
-pub(crate) mod planning;
-pub(crate) mod secret;
-pub(crate) mod target_folder;
+pub mod edit;
+pub mod planning;
+pub mod secret;
+pub mod target_folder;
 mod unreadable;
 
 use std::collections::BTreeMap;
@@ -22,17 +22,17 @@ use xtask_core::problem::Problem;
 use crate::workspace::document::manifest;
 
 #[derive(Clone, Debug)]
-pub(crate) struct WorkspaceFiles {
-    pub(crate) workspace: Workspace,
+pub struct WorkspaceFiles {
+    pub workspace: Workspace,
     /// The folder in which cargo builds.
-    pub(crate) target_directory: PathBuf,
+    pub target_directory: PathBuf,
     /// The folder of cargo's intermediate files, with the same subfolders.
-    pub(crate) build_directory: PathBuf,
+    pub build_directory: PathBuf,
 }
 
 impl WorkspaceFiles {
     /// The text of a file that a problem points into: a manifest, or a file below the root.
-    pub(crate) fn text(&self, file: &str) -> Option<String> {
+    pub fn text(&self, file: &str) -> Option<String> {
         let manifest = self.workspace.manifests.iter().find(|manifest| manifest.file == file);
         match manifest {
             Some(manifest) => Some(manifest.text.clone()),
@@ -42,7 +42,7 @@ impl WorkspaceFiles {
 }
 
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Error {
+pub enum Error {
     /// Cargo failed, and all manifests are valid TOML. The message is that of cargo or rustup.
     #[error("{message}")]
     Cargo { message: String },
@@ -62,7 +62,7 @@ pub(crate) enum Error {
 /// Manifests that are not TOML become problems of
 /// [`xtask_core::problem::Code::Syntax`]. The workspace is then incomplete: it serves only
 /// to find more problems.
-pub(crate) fn read(
+pub fn read(
     start: &Path,
     manifest_path: Option<&Path>,
 ) -> Result<(WorkspaceFiles, Vec<Problem>), Error> {

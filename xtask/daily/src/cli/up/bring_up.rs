@@ -29,7 +29,7 @@ use crate::view::failure::{is_cause, is_well};
 use crate::view::progress::unused;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum BringUpResult {
+pub enum BringUpResult {
     /// Every service of the plan is ready or has succeeded.
     Ready,
     /// A service failed, and the bring-up stops waiting.
@@ -40,21 +40,21 @@ pub(crate) enum BringUpResult {
     Interrupted(Exit),
 }
 
-pub(crate) struct BringUp<'a> {
-    pub(crate) plan: &'a Plan,
-    pub(crate) session: Session,
-    pub(crate) build: Build,
-    pub(crate) reporter: Reporter,
+pub struct BringUp<'a> {
+    pub plan: &'a Plan,
+    pub session: Session,
+    pub build: Build,
+    pub reporter: Reporter,
     /// Whether independent services continue after a failure.
-    pub(crate) keep_going: bool,
+    pub keep_going: bool,
     /// All services of the workspace, also those outside the plan.
-    pub(crate) known: Vec<Name>,
+    pub known: Vec<Name>,
     /// What a detached `up` looks at again before it reports success.
     pub(super) arrivals: Arrivals,
     /// Whether the services that were running before were asked whether they still answer.
     asked: bool,
     /// The flags that the stack keeps from now on, if this command has any.
-    pub(crate) flags: Option<KeptFlags>,
+    pub flags: Option<KeptFlags>,
     /// The state before the bring-up.
     before: Snapshot,
     build_ok: Option<bool>,
@@ -65,7 +65,7 @@ pub(crate) struct BringUp<'a> {
 }
 
 impl<'a> BringUp<'a> {
-    pub(crate) fn new(
+    pub fn new(
         plan: &'a Plan,
         session: Session,
         build: Build,
@@ -91,7 +91,7 @@ impl<'a> BringUp<'a> {
     }
 
     /// Makes the result depend on a second look at services that may be dead on arrival.
-    pub(crate) fn look_again(&mut self) {
+    pub fn look_again(&mut self) {
         self.arrivals = Arrivals::of(self.plan);
         for service in &self.before.services {
             self.arrivals.ran_before(service, Instant::now());
@@ -100,7 +100,7 @@ impl<'a> BringUp<'a> {
 
     /// Brings the plan up, and prints the lines of `logs` meanwhile. With `hold` the supervisor
     /// shuts the stack down when this connection closes.
-    pub(crate) async fn run(
+    pub async fn run(
         &mut self,
         hold: bool,
         interrupts: &mut Interrupts,
@@ -179,12 +179,12 @@ impl<'a> BringUp<'a> {
     }
 
     /// The present state of the plan's services, dependencies first.
-    pub(crate) fn services(&self) -> Vec<&ServiceSnapshot> {
+    pub fn services(&self) -> Vec<&ServiceSnapshot> {
         services_of(self.plan, &self.session.snapshot)
     }
 
     /// Prints the services that are up.
-    pub(crate) fn show(&mut self) -> anyhow::Result<()> {
+    pub fn show(&mut self) -> anyhow::Result<()> {
         let Self { plan, session, before, reporter, .. } = self;
         let services = services_of(plan, &session.snapshot);
         reporter.ready(&session.snapshot, &services, &kept(before, &services))?;
@@ -196,7 +196,7 @@ impl<'a> BringUp<'a> {
     }
 
     /// Applies a message of the supervisor and reports each change.
-    pub(crate) fn apply(&mut self, reply: Reply) -> anyhow::Result<()> {
+    pub fn apply(&mut self, reply: Reply) -> anyhow::Result<()> {
         let services = match &reply {
             Reply::Changed { services, .. } => services,
             Reply::Snapshot(snapshot) => &snapshot.services,

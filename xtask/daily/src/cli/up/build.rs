@@ -30,7 +30,7 @@ use crate::cli::stack::cargo_for;
 use crate::view::style::WARN;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum BuildEvent {
+pub enum BuildEvent {
     /// A program is linked; `fresh` if it was up to date.
     Linked { services: Vec<Name>, program: LinkedProgram, fresh: bool },
     /// A program is missing and will not be built.
@@ -48,7 +48,7 @@ impl BuildEvent {
     }
 }
 
-pub(crate) enum Build {
+pub enum Build {
     Cargo(Box<Cargo>),
     /// The programs of an earlier build, still without their search paths.
     Earlier {
@@ -59,7 +59,7 @@ pub(crate) enum Build {
     Known(VecDeque<BuildEvent>),
 }
 
-pub(crate) struct Cargo {
+pub struct Cargo {
     child: Child,
     messages: BufReader<ChildStdout>,
     /// The received part of a line. It survives a cancelled read.
@@ -73,11 +73,7 @@ pub(crate) struct Cargo {
 
 impl Build {
     /// Starts the build of a command, or finds the programs of an earlier one with `--no-build`.
-    pub(crate) fn of(
-        loaded: &Loaded,
-        args: &ProgramArgs,
-        keep_going: bool,
-    ) -> anyhow::Result<Self> {
+    pub fn of(loaded: &Loaded, args: &ProgramArgs, keep_going: bool) -> anyhow::Result<Self> {
         match args.no_build {
             true => Self::earlier(loaded, args.build.profile()),
             false => Self::start(loaded, keep_going),
@@ -85,7 +81,7 @@ impl Build {
     }
 
     /// Starts the plan's build. With `keep_going` cargo continues after a failure.
-    pub(crate) fn start(loaded: &Loaded, keep_going: bool) -> anyhow::Result<Self> {
+    pub fn start(loaded: &Loaded, keep_going: bool) -> anyhow::Result<Self> {
         let Loaded { plan, files, .. } = loaded;
         let Some(build) = &plan.build else {
             return Ok(Self::Known(VecDeque::from([BuildEvent::Ended { ok: true }])));
@@ -148,7 +144,7 @@ impl Build {
     }
 
     /// Waits for the next event; forever after the end. Cancel safe.
-    pub(crate) async fn next(&mut self) -> anyhow::Result<BuildEvent> {
+    pub async fn next(&mut self) -> anyhow::Result<BuildEvent> {
         let next = match self {
             Self::Known(events) => events.pop_front(),
             Self::Earlier { events, libraries } => {
@@ -165,7 +161,7 @@ impl Build {
 
     /// Passes the services and each linked program to `take` until the build ends. A
     /// failed build is an error. A signal stops the build and becomes the error.
-    pub(crate) async fn programs(
+    pub async fn programs(
         &mut self,
         interrupts: &mut Interrupts,
         mut take: impl AsyncFnMut(Vec<Name>, LinkedProgram) -> anyhow::Result<()>,
@@ -193,7 +189,7 @@ impl Build {
     }
 
     /// The pid of cargo, which leads its own process group; none if it has exited.
-    pub(crate) fn pid(&self) -> Option<u32> {
+    pub fn pid(&self) -> Option<u32> {
         match self {
             Self::Cargo(cargo) => cargo.child.id(),
             Self::Earlier { .. } | Self::Known(_) => None,
@@ -201,7 +197,7 @@ impl Build {
     }
 
     /// Interrupts the build and waits until cargo has exited.
-    pub(crate) async fn stop(&mut self) {
+    pub async fn stop(&mut self) {
         if let Self::Cargo(cargo) = self
             && let Some(pid) = cargo.child.id().and_then(|pid| i32::try_from(pid).ok())
             && let Some(pid) = rustix::process::Pid::from_raw(pid)
@@ -285,7 +281,7 @@ fn linked(message: Message, targets: &[Target]) -> Option<BuildEvent> {
     Some(BuildEvent::Linked { services, program, fresh: message.fresh })
 }
 
-pub(crate) fn programs(plan: &Plan) -> usize {
+pub fn programs(plan: &Plan) -> usize {
     plan.build.as_ref().map_or(0, |build: &plan::Build| build.targets.len())
 }
 

@@ -14,7 +14,7 @@ use xtask_core::stack::LinkedProgram;
 
 use crate::workspace::WorkspaceFiles;
 
-pub(crate) struct LibraryPath {
+pub struct LibraryPath {
     target_directory: PathBuf,
     build_directory: PathBuf,
     /// What build scripts named: `KIND=PATH` or `PATH`.

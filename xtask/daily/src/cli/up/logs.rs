@@ -20,7 +20,7 @@ const REST_TIME: Duration = Duration::from_millis(300);
 
 /// The log lines of the foreground. A blocking thread prints them, because the reader may be slow.
 /// No more are read before they are printed.
-pub(crate) struct Logs {
+pub struct Logs {
     follower: Follower,
     prefixes: Prefixes,
     output: Output,

@@ -3,15 +3,15 @@
 //! This process is a client. The supervisor owns the stack.
 
 mod arrivals;
-pub(crate) mod bring_up;
-pub(crate) mod build;
+pub mod bring_up;
+pub mod build;
 mod earlier;
 mod failure;
 mod hold;
 mod library_path;
-pub(crate) mod logs;
-pub(crate) mod reporter;
-pub(crate) mod target;
+pub mod logs;
+pub mod reporter;
+pub mod target;
 
 use std::path::{Path, PathBuf};
 
@@ -26,10 +26,10 @@ use self::bring_up::{BringUp, BringUpResult};
 use self::build::Build;
 use self::logs::Logs;
 use self::reporter::{Output, Reporter};
+use super::engine;
 use super::error::{Error, exit_of, is_broken_pipe};
 use super::exit::Exit;
 use super::faults::FaultArgs;
-use super::image;
 use super::interrupt::Interrupts;
 use super::load::{self, Loaded};
 use super::plan_args::{ProgramArgs, StackArgs};
@@ -140,7 +140,7 @@ fn prepare(global: &Global, args: &UpArgs) -> anyhow::Result<Exit> {
         record: record.transpose()?,
     };
     block_on(async {
-        image::check_engine(&loaded.plan).await?;
+        engine::check_engine(&loaded.plan).await?;
         up(args, &loaded, settings, flags).await
     })
 }

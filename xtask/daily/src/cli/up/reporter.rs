@@ -27,10 +27,10 @@ use crate::view::style::{BUSY, GOOD, WARN};
 const FIRST_SILENCE: Duration = Duration::from_millis(1500);
 
 /// How long the last lines wait for their reader, such as a stopped terminal or a pager.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
+pub const PATIENCE: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Output {
+pub enum Output {
     /// Lines for users.
     Text,
     /// JSON lines on standard output.
@@ -40,14 +40,14 @@ pub(crate) enum Output {
 }
 
 /// Prints the last JSON event of an `up` that began at `began`, if the reader accepts it.
-pub(crate) async fn end(began: Instant, exit: Exit) {
+pub async fn end(began: Instant, exit: Exit) {
     let at_ms = began.elapsed().as_millis();
     let last = TimedEvent { at_ms, event: UpEvent::End { exit_code: exit.code() } };
     let printed = spawn_blocking(move || print::json(&last));
     let _ = timeout(PATIENCE, printed).await;
 }
 
-pub(crate) struct Reporter {
+pub struct Reporter {
     pub(super) output: Output,
     began: Instant,
     programs: usize,
@@ -68,11 +68,7 @@ pub(crate) struct Reporter {
 
 impl Reporter {
     /// Reports the plan. With `survives_broken_pipe` the command continues without its reader.
-    pub(crate) fn new(
-        output: Output,
-        plan: &Plan,
-        survives_broken_pipe: bool,
-    ) -> anyhow::Result<Self> {
+    pub fn new(output: Output, plan: &Plan, survives_broken_pipe: bool) -> anyhow::Result<Self> {
         let began = Instant::now();
         let mut reporter = Self {
             output,
@@ -94,12 +90,7 @@ impl Reporter {
         Ok(reporter)
     }
 
-    pub(crate) fn linked(
-        &mut self,
-        services: &[Name],
-        path: &str,
-        fresh: bool,
-    ) -> anyhow::Result<()> {
+    pub fn linked(&mut self, services: &[Name], path: &str, fresh: bool) -> anyhow::Result<()> {
         self.linked += 1;
         let names: Vec<&str> = services.iter().map(|name| &**name).collect();
         if self.output == Output::Text && !fresh {
@@ -109,11 +100,11 @@ impl Reporter {
         self.event(UpEvent::Linked { services: names, path, fresh })
     }
 
-    pub(crate) fn build_ended(&mut self, ok: bool) -> anyhow::Result<()> {
+    pub fn build_ended(&mut self, ok: bool) -> anyhow::Result<()> {
         self.event(UpEvent::BuildEnded { ok })
     }
 
-    pub(crate) fn changed(
+    pub fn changed(
         &mut self,
         before: Option<&ServiceSnapshot>,
         now: &ServiceSnapshot,
@@ -149,21 +140,21 @@ impl Reporter {
     }
 
     /// Reports what the command waits for.
-    pub(crate) fn waiting(&mut self, services: &[&ServiceSnapshot], deadlocks: &[Deadlock]) {
+    pub fn waiting(&mut self, services: &[&ServiceSnapshot], deadlocks: &[Deadlock]) {
         if let Some(text) = progress::waiting(services.iter().copied(), deadlocks) {
             print::progress(BUSY, "Waiting", &text);
         }
     }
 
     /// Schedules the next such report after twice the time. Returns whether this one is due.
-    pub(crate) fn schedule_waiting_report(&mut self) -> bool {
+    pub fn schedule_waiting_report(&mut self) -> bool {
         self.silence *= 2;
         self.waiting_report_at = Instant::now() + self.silence;
         self.output == Output::Text
     }
 
     /// Reports the services that are up.
-    pub(crate) fn ready(
+    pub fn ready(
         &mut self,
         snapshot: &Snapshot,
         services: &[&ServiceSnapshot],
@@ -180,14 +171,14 @@ impl Reporter {
 
     /// Reports services that keep running although this `up` removed their last dependent. The next
     /// `up` with their overlay may need them.
-    pub(crate) fn unused(&self, names: &[&Name], stack: &str) {
+    pub fn unused(&self, names: &[&Name], stack: &str) {
         if let (Output::Text, Some(text)) = (self.output, progress::unused_text(names, stack)) {
             print::progress(WARN, "Unused", &text);
         }
     }
 
     /// Reports other programs that callers of `localhost` may reach instead of a service.
-    pub(crate) fn strangers(&mut self, found: &BTreeMap<Name, Vec<String>>) {
+    pub fn strangers(&mut self, found: &BTreeMap<Name, Vec<String>>) {
         for (name, strangers) in found {
             self.line((WARN, "Warning", format!("{name}: {}", strangers.join("; "))));
         }

@@ -11,11 +11,7 @@ use crate::workspace::target_folder::{Built, other_builder};
 
 /// Fails if cargo would confuse the plan's programs with those of another worktree. `command` is
 /// the command that the user called.
-pub(crate) fn refuse_shared(
-    loaded: &Loaded,
-    profile: &str,
-    command: &'static str,
-) -> Result<(), Error> {
+pub fn refuse_shared(loaded: &Loaded, profile: &str, command: &'static str) -> Result<(), Error> {
     let packages = packages(loaded);
     if packages.is_empty() {
         return Ok(());

@@ -29,7 +29,7 @@ const VERSION_TIMEOUT: Duration = Duration::from_secs(20);
 /// engine may lose one.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(10);
 
-pub(crate) const PULL_TIMEOUT: Duration = Duration::from_secs(30 * 60);
+pub const PULL_TIMEOUT: Duration = Duration::from_secs(30 * 60);
 
 /// How long any other command may take. Importing an image takes a second or two.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(300);
@@ -38,7 +38,7 @@ const COMMAND_TIMEOUT: Duration = Duration::from_secs(300);
 const PAUSES: (Duration, Duration) = (Duration::from_millis(60), Duration::from_millis(500));
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Engine {
+pub struct Engine {
     program: PathBuf,
     kind: EngineKind,
 }
@@ -46,7 +46,7 @@ pub(crate) struct Engine {
 /// The command line that a program understands, whatever its file is called.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum EngineKind {
+pub enum EngineKind {
     #[default]
     Docker,
     Podman,
@@ -62,7 +62,7 @@ impl EngineKind {
 
 /// Why there is no engine, or why one of its commands failed.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum EngineError {
+pub enum EngineError {
     #[error("no container engine: neither `docker` nor `podman` is in `PATH`")]
     Missing,
     /// The user chose an engine that is not installed.
@@ -83,7 +83,7 @@ pub(crate) enum EngineError {
 
 impl EngineError {
     /// What the user can do, if that does not depend on the command.
-    pub(crate) fn hint(&self) -> Option<&'static str> {
+    pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Missing => Some("install `docker.io` or `podman`; processes need neither"),
             Self::NotFound { .. } => Some(
@@ -100,17 +100,17 @@ impl EngineError {
     }
 
     /// Whether no container can be made at all.
-    pub(crate) fn is_absence(&self) -> bool {
+    pub fn is_absence(&self) -> bool {
         self.hint().is_some()
     }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct RunningContainer {
+pub struct RunningContainer {
     /// The process id of its first process on this machine; 0 if the engine runs elsewhere.
-    pub(crate) init: u32,
+    pub init: u32,
     /// Its address in the stack's network.
-    pub(crate) address: Option<IpAddr>,
+    pub address: Option<IpAddr>,
 }
 
 impl RunningContainer {
@@ -123,7 +123,7 @@ impl RunningContainer {
 
 impl Engine {
     /// The program of the chosen engine, or else of the first in `PATH`.
-    pub(crate) fn path() -> Result<PathBuf, EngineError> {
+    pub fn path() -> Result<PathBuf, EngineError> {
         if let Some(chosen) = std::env::var_os(CHOICE).filter(|chosen| !chosen.is_empty()) {
             return which::which(&chosen).map_err(|_| EngineError::NotFound {
                 chosen: chosen.to_string_lossy().into_owned(),
@@ -134,7 +134,7 @@ impl Engine {
 
     /// The program of an engine of this kind: the chosen one, or else the first in `PATH`. If there
     /// is none, its name, which then fails to run.
-    pub(crate) fn program_of(kind: EngineKind) -> PathBuf {
+    pub fn program_of(kind: EngineKind) -> PathBuf {
         if std::env::var_os(CHOICE).is_some_and(|chosen| !chosen.is_empty())
             && let Ok(chosen) = Self::path()
         {
@@ -150,7 +150,7 @@ impl Engine {
 
     /// The engine at [`Engine::path`], which is asked what it is: Podman is also installed as
     /// `docker`. Its daemon may not run.
-    pub(crate) async fn find() -> Result<Self, EngineError> {
+    pub async fn find() -> Result<Self, EngineError> {
         let mut engine = Self { program: Self::path()?, kind: EngineKind::default() };
         let version = engine.output(&["--version"], &[], &[], VERSION_TIMEOUT).await?;
         engine.kind = EngineKind::of_version(&version.stdout);
@@ -158,7 +158,7 @@ impl Engine {
     }
 
     /// As [`Engine::find`], and waits until its daemon answers.
-    pub(crate) async fn answering() -> Result<Self, EngineError> {
+    pub async fn answering() -> Result<Self, EngineError> {
         let engine = Self::find().await?;
         let silent = |message| EngineError::NotResponding { engine: engine.name(), message };
         match engine.output(&["version"], &[], &[], VERSION_TIMEOUT).await {
@@ -172,25 +172,25 @@ impl Engine {
     }
 
     /// The engine that [`Engine::find`] returned earlier.
-    pub(crate) fn at(program: PathBuf, kind: EngineKind) -> Self {
+    pub fn at(program: PathBuf, kind: EngineKind) -> Self {
         Self { program, kind }
     }
 
-    pub(crate) fn kind(&self) -> EngineKind {
+    pub fn kind(&self) -> EngineKind {
         self.kind
     }
 
-    pub(crate) fn program(&self) -> &Path {
+    pub fn program(&self) -> &Path {
         &self.program
     }
 
     /// Whether this is Podman. Some arguments and answers differ.
-    pub(crate) fn is_podman(&self) -> bool {
+    pub fn is_podman(&self) -> bool {
         self.kind == EngineKind::Podman
     }
 
     /// The arguments that remove containers at once, without their names.
-    pub(crate) fn removal(&self) -> Vec<&'static str> {
+    pub fn removal(&self) -> Vec<&'static str> {
         let mut args = vec!["rm", "--force", "--volumes"];
         if self.is_podman() {
             args.push("--time=0");
@@ -199,12 +199,12 @@ impl Engine {
     }
 
     /// Runs a command and returns its standard output.
-    pub(crate) async fn run(&self, args: &[&str]) -> Result<String, EngineError> {
+    pub async fn run(&self, args: &[&str]) -> Result<String, EngineError> {
         self.run_with_input(args, &[]).await
     }
 
     /// As [`Engine::run`], for a command that changes nothing and answers fast.
-    pub(crate) async fn query(&self, args: &[&str]) -> Result<String, EngineError> {
+    pub async fn query(&self, args: &[&str]) -> Result<String, EngineError> {
         match self.printed(args, &[], &[], QUERY_TIMEOUT).await {
             Err(EngineError::TimedOut { .. }) => self.printed(args, &[], &[], QUERY_TIMEOUT).await,
             answered => answered,
@@ -212,7 +212,7 @@ impl Engine {
     }
 
     /// Whether an image of that name is stored here.
-    pub(crate) async fn has_image(&self, name: &str) -> Result<bool, EngineError> {
+    pub async fn has_image(&self, name: &str) -> Result<bool, EngineError> {
         match self.query(&["image", "inspect", "--format", "{{.Id}}", name]).await {
             Ok(_) => Ok(true),
             Err(EngineError::Failed { .. }) => Ok(false),
@@ -220,21 +220,17 @@ impl Engine {
         }
     }
 
-    pub(crate) async fn pull(&self, image: &str) -> Result<(), EngineError> {
+    pub async fn pull(&self, image: &str) -> Result<(), EngineError> {
         self.printed(&["pull", "--quiet", image], &[], &[], PULL_TIMEOUT).await.map(drop)
     }
 
     /// As [`Engine::run`], with bytes on its standard input.
-    pub(crate) async fn run_with_input(
-        &self,
-        args: &[&str],
-        input: &[u8],
-    ) -> Result<String, EngineError> {
+    pub async fn run_with_input(&self, args: &[&str], input: &[u8]) -> Result<String, EngineError> {
         self.printed(args, input, &[], COMMAND_TIMEOUT).await
     }
 
     /// As [`Engine::run`], with variables for the command line itself.
-    pub(crate) async fn run_with_env(
+    pub async fn run_with_env(
         &self,
         args: &[&str],
         variables: &[(String, String)],
@@ -261,13 +257,13 @@ impl Engine {
     }
 
     /// Runs a command that may fail.
-    pub(crate) async fn try_run(&self, args: &[&str]) -> Result<Output, EngineError> {
+    pub async fn try_run(&self, args: &[&str]) -> Result<Output, EngineError> {
         self.output(args, &[], &[], COMMAND_TIMEOUT).await
     }
 
     /// Removes a container at once, if it exists. A failure is logged, and the container is
     /// removed with its stack.
-    pub(crate) async fn remove(&self, name: &str) {
+    pub async fn remove(&self, name: &str) {
         let Err(error) = self.run(&[&self.removal()[..], &[name]].concat()).await else { return };
         if self.query(&["container", "inspect", "--format", "{{.Id}}", name]).await.is_ok() {
             say(&format!("failed to remove container `{name}`: {}", chain(&error)));
@@ -275,11 +271,7 @@ impl Engine {
     }
 
     /// Waits until a container runs, and reports each other state that lasts.
-    pub(crate) async fn wait_until_running(
-        &self,
-        name: &str,
-        report: impl Fn(&str),
-    ) -> RunningContainer {
+    pub async fn wait_until_running(&self, name: &str, report: impl Fn(&str)) -> RunningContainer {
         let (mut pause, longest) = PAUSES;
         let format = "{{.State.Status}} {{.State.Pid}} \
                       {{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}";
@@ -301,21 +293,21 @@ impl Engine {
     }
 
     /// The address on this machine that the engine publishes for a port of a container.
-    pub(crate) async fn published(&self, name: &str, port: u16) -> Option<SocketAddr> {
+    pub async fn published(&self, name: &str, port: u16) -> Option<SocketAddr> {
         let answer = self.query(&["port", name, &format!("{port}/tcp")]).await.ok()?;
         answer.lines().next()?.trim().parse().ok()
     }
 
     /// Whether a network with this label and name exists: of a start that failed half way,
     /// or because something in it could not be removed.
-    pub(crate) async fn has_network(&self, label: &str, name: &str) -> bool {
+    pub async fn has_network(&self, label: &str, name: &str) -> bool {
         let filter = format!("label={label}");
         let list = ["network", "ls", "--filter", &filter, "--format", "{{.Name}}"];
         self.query(&list).await.is_ok_and(|names| names.lines().any(|line| line == name))
     }
 
     /// Whether the engine runs without root, with networks in a namespace of its own.
-    pub(crate) async fn is_rootless(&self) -> Result<bool, EngineError> {
+    pub async fn is_rootless(&self) -> Result<bool, EngineError> {
         let format = match self.is_podman() {
             true => "{{if .Host.Security.Rootless}}rootless{{end}}",
             false => "{{.SecurityOptions}}",

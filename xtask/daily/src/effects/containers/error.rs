@@ -10,7 +10,7 @@ use super::engine::EngineError;
 
 /// Why there is no image of a program.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum ImageError {
+pub enum ImageError {
     #[error(transparent)]
     Engine(#[from] EngineError),
     #[error("failed to {operation} `{}`", path.display())]
@@ -31,14 +31,14 @@ pub(crate) enum ImageError {
 }
 
 impl ImageError {
-    pub(crate) fn io(operation: &'static str, path: &Path) -> impl Fn(io::Error) -> Self {
+    pub fn io(operation: &'static str, path: &Path) -> impl Fn(io::Error) -> Self {
         move |source| Self::Io { operation, path: path.to_path_buf(), source }
     }
 }
 
 /// One variant for each operation. [`ContainerError::text`] adds the causes and the hint.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum ContainerError {
+pub enum ContainerError {
     #[error(transparent)]
     Engine(#[from] EngineError),
     #[error(transparent)]
@@ -78,7 +78,7 @@ pub(crate) enum ContainerError {
 }
 
 impl ContainerError {
-    pub(crate) fn io(operation: &'static str, path: &Path) -> impl Fn(io::Error) -> Self {
+    pub fn io(operation: &'static str, path: &Path) -> impl Fn(io::Error) -> Self {
         move |source| Self::Io { operation, path: path.to_path_buf(), source }
     }
 
@@ -112,12 +112,12 @@ impl ContainerError {
     }
 
     /// The error with its causes, and the hint on a line of its own.
-    pub(crate) fn text(&self) -> String {
+    pub fn text(&self) -> String {
         self.joined("\nhint: ")
     }
 
     /// The same on one line.
-    pub(crate) fn line(&self) -> String {
+    pub fn line(&self) -> String {
         self.joined("; ")
     }
 

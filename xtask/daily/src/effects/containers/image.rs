@@ -15,9 +15,9 @@ use super::root_fs::{self, RootFs, System, USER};
 use crate::effects::process::environment::LIBRARY_PATH;
 
 /// The label with the short name of the image's workspace.
-pub(crate) const WORKSPACE_LABEL: &str = "xtask.workspace";
-pub(crate) const SERVICE_LABEL: &str = "xtask.service";
-pub(crate) const CONTENT_LABEL: &str = "xtask.content";
+pub const WORKSPACE_LABEL: &str = "xtask.workspace";
+pub const SERVICE_LABEL: &str = "xtask.service";
+pub const CONTENT_LABEL: &str = "xtask.content";
 
 /// How many images of a service are kept: other stacks may use an older one.
 const KEEP: usize = 3;
@@ -25,31 +25,31 @@ const KEEP: usize = 3;
 const SHORT_HASH: usize = 16;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Recipe {
-    pub(crate) workspace: PathBuf,
-    pub(crate) service: String,
-    pub(crate) program: LinkedProgram,
+pub struct Recipe {
+    pub workspace: PathBuf,
+    pub service: String,
+    pub program: LinkedProgram,
     /// The base image; none for an empty one.
-    pub(crate) base: Option<String>,
+    pub base: Option<String>,
     /// The arguments of the program's own health check; empty if it has none.
-    pub(crate) self_probe: Vec<String>,
+    pub self_probe: Vec<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Image {
+pub struct Image {
     /// Its name with its tag.
-    pub(crate) reference: String,
-    pub(crate) content: String,
+    pub reference: String,
+    pub content: String,
     /// Its size as the engine reports it.
-    pub(crate) size_bytes: u64,
-    pub(crate) is_new: bool,
+    pub size_bytes: u64,
+    pub is_new: bool,
     /// Defects that do not keep the program from running.
-    pub(crate) notes: Vec<String>,
+    pub notes: Vec<String>,
 }
 
 /// Finds the image with this content, or builds it and checks that its program can be loaded.
 /// A build removes older unused images of the service.
-pub(crate) async fn make(engine: &Engine, recipe: &Recipe) -> Result<Image, ImageError> {
+pub async fn make(engine: &Engine, recipe: &Recipe) -> Result<Image, ImageError> {
     let system = if recipe.base.is_some() { System::OfBase } else { System::Whole };
     let program = recipe.program.clone();
     let packing = tokio::task::spawn_blocking(move || root_fs::pack(&program, system));

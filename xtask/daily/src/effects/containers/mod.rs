@@ -7,10 +7,10 @@
 mod blocking;
 pub(crate) mod cleanup;
 mod create;
-pub(crate) mod engine;
+pub mod engine;
 mod error;
 mod forwarder;
-pub(crate) mod image;
+pub mod image;
 pub(crate) mod launch;
 mod linked;
 mod root_fs;
@@ -21,5 +21,5 @@ mod start;
 mod subnet;
 mod volumes;
 
-pub(crate) use error::ContainerError;
-pub(crate) use root_fs::{DATA_FOLDER, PROGRAM_FOLDER, USER};
+pub use error::ContainerError;
+pub use root_fs::{DATA_FOLDER, PROGRAM_FOLDER, USER};

@@ -15,7 +15,7 @@ use xtask_core::stack::LinkedProgram;
 use super::error::ImageError;
 use super::linked::{Linked, linked};
 
-pub(crate) const PROGRAM_FOLDER: &str = "/app";
+pub const PROGRAM_FOLDER: &str = "/app";
 
 /// The folder of libraries that a base image cannot have.
 const LIBRARY_FOLDER: &str = "/app/lib";
@@ -24,11 +24,11 @@ const LIBRARY_FOLDER: &str = "/app/lib";
 const SYSTEM_FOLDERS: [&str; 3] = ["/lib", "/lib64", "/usr"];
 
 /// The default user id and group id of a program in a container.
-pub(crate) const USER: u32 = 10001;
+pub const USER: u32 = 10001;
 
 /// A folder of that user for data that outlives the container. A new volume that is mounted
 /// there gets its owner.
-pub(crate) const DATA_FOLDER: &str = "/data";
+pub const DATA_FOLDER: &str = "/data";
 
 /// The places of trusted certificates on common systems.
 const CERTIFICATES: [&str; 4] = [

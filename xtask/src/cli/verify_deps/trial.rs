@@ -14,15 +14,16 @@ use xtask_core::plan::{Inseparable, Plan};
 use xtask_core::stack::LinkedProgram;
 use xtask_core::terms::Name;
 
-use crate::cli::error::Error;
-use crate::cli::interrupt::Interrupts;
-use crate::cli::stack;
-use crate::cli::up::bring_up::{BringUp, BringUpResult};
-use crate::cli::up::build::{Build, BuildEvent};
-use crate::cli::up::reporter::{Output, Reporter};
-use crate::session::launch::{LaunchSettings, connect_or_launch};
-use crate::system::socket::refusing_port;
-use crate::view::failure::is_cause;
+use xtask::cli::error::Error;
+use xtask::cli::interrupt::Interrupts;
+use xtask::cli::stack;
+use xtask::cli::up::bring_up::{BringUp, BringUpResult};
+use xtask::cli::up::build::{Build, BuildEvent};
+use xtask::cli::up::reporter::{Output, Reporter};
+use xtask::session::launch::{LaunchSettings, connect_or_launch};
+use xtask::system::socket::refusing_port;
+use xtask::view::failure::is_cause;
+
 use crate::view::verify::Failed;
 
 /// How many last lines of a failed service are kept.

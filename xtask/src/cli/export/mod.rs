@@ -14,16 +14,15 @@ use serde::Serialize;
 use xtask_core::plan::{Containers, Isolation, Request};
 use xtask_core::terms::Name;
 
-pub(crate) use self::files::ExportError;
-use crate::cli::error::Error;
-use crate::cli::exit::Exit;
+use xtask::cli::error::Failure;
+use xtask::cli::load::{self, Loaded};
+use xtask::cli::plan_args::{PlanArgs, ProgramArgs};
+use xtask::cli::{Exit, Global, block_on, print};
+use xtask::effects::containers::{DATA_FOLDER, PROGRAM_FOLDER, USER};
+use xtask::view::style::{GOOD, WARN};
+
 use crate::cli::image::images;
-use crate::cli::load::{self, Loaded};
-use crate::cli::plan_args::{PlanArgs, ProgramArgs};
-use crate::cli::{Global, block_on, print};
-use crate::effects::containers::{DATA_FOLDER, PROGRAM_FOLDER, USER};
 use crate::view::export::{Difference, Images, Target, export};
-use crate::view::style::{GOOD, WARN};
 
 #[derive(Debug, Args)]
 pub(crate) struct ExportArgs {
@@ -98,7 +97,7 @@ async fn written(args: &ExportArgs, loaded: &Loaded) -> anyhow::Result<Exit> {
     }
     let differences = export.differences;
     let (files, document) = match &args.output {
-        Some(folder) => (files::write(folder, &export.files).map_err(Error::Export)?, None),
+        Some(folder) => (files::write(folder, &export.files).map_err(Failure::from)?, None),
         // The first file is the document. Secrets are never printed.
         None => {
             if let Some(file) = export.files.iter().find(|file| file.access.is_secret()) {

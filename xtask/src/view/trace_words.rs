@@ -8,7 +8,7 @@ use xtask_core::stack::{BindFailure, Command, Effect, Event, Exit, Fault, Report
 use xtask_core::terms::Name;
 use xtask_core::terms::secret::{self, MASK};
 
-use super::words::{list, quoted};
+use xtask::view::words::{list, quoted};
 pub(crate) fn event(event: &Event) -> String {
     match event {
         Event::Apply { plan } => {

@@ -10,6 +10,9 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+use xtask::cli::Exit;
+use xtask::cli::error::Failure;
+
 use crate::view::export::{Access, File};
 
 /// The file that names all files that exports wrote into its folder, a line each.
@@ -31,13 +34,15 @@ pub(crate) enum ExportError {
     Write { path: PathBuf, source: io::Error },
 }
 
-impl ExportError {
-    /// A command or edit that helps.
-    pub(crate) fn hint(&self) -> Option<&'static str> {
-        match self {
-            Self::NotOurs { .. } => Some("move it away, or export into another folder"),
-            Self::Folder { .. } => Some("export into another folder"),
-            Self::Write { .. } => None,
+impl From<ExportError> for Failure {
+    fn from(error: ExportError) -> Self {
+        let failure = Self::new(Exit::USAGE, error.to_string());
+        match error {
+            ExportError::NotOurs { .. } => {
+                failure.hint("move it away, or export into another folder")
+            }
+            ExportError::Folder { .. } => failure.hint("export into another folder"),
+            ExportError::Write { source, .. } => failure.cause(source),
         }
     }
 }

@@ -11,17 +11,17 @@ use std::time::Duration;
 use clap::Args;
 use xtask_core::plan::{Dependency, Inseparable, Program, Request, Service};
 
+use xtask::cli::engine::check_engine;
+use xtask::cli::interrupt::Interrupts;
+use xtask::cli::load::{self, Loaded};
+use xtask::cli::plan_args::{BuildArgs, StackArgs};
+use xtask::cli::up::build::Build;
+use xtask::cli::up::target;
+use xtask::cli::{Exit, Global, block_on, print, stack};
+use xtask::session::isolated;
+use xtask::view::style::BUSY;
+
 use self::trial::{TrialResult, Trials};
-use super::exit::Exit;
-use super::image::check_engine;
-use super::interrupt::Interrupts;
-use super::load::{self, Loaded};
-use super::plan_args::{BuildArgs, StackArgs};
-use super::up::build::Build;
-use super::up::target;
-use super::{Global, block_on, print, stack};
-use crate::session::isolated;
-use crate::view::style::BUSY;
 use crate::view::verify::{Tried, Verdict, Verified, VerifyJson, text, trouble};
 
 /// The minimum time for a service to become ready without a dependency.
@@ -49,7 +49,8 @@ pub(crate) fn run(global: &Global, args: &VerifyDepsArgs) -> anyhow::Result<Exit
     let root = stack::workspace_root(global)?;
     isolated::sweep(&root);
     let paths = isolated::fresh(&root)?;
-    let own = Global { stack: paths.stack(), ..global.clone() };
+    let mut own = global.clone();
+    own.stack = paths.stack();
     let shape = |request: &mut Request| {
         args.stack.shape(request);
         args.build.shape(request);

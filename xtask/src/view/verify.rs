@@ -6,10 +6,10 @@ use serde::Serialize;
 use xtask_core::terms::duration::measured;
 use xtask_core::terms::{Name, Place};
 
-use super::calls;
-use super::log::excerpt;
-use super::style::{BAD, BOLD, DIM, GOOD, RESET, WARN};
-use super::table::{Cell, table};
+use xtask::view::calls;
+use xtask::view::log::excerpt;
+use xtask::view::style::{BAD, BOLD, DIM, GOOD, RESET, WARN};
+use xtask::view::table::{Cell, table};
 
 /// What `verify-deps --json` prints.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

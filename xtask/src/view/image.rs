@@ -3,8 +3,8 @@
 use serde::Serialize;
 use xtask_core::terms::Name;
 
-use super::style::BOLD;
-use super::table::{Cell, table as columns};
+use xtask::view::style::BOLD;
+use xtask::view::table::{Cell, table as columns};
 
 /// One image, as `image --json` shows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

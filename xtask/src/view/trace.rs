@@ -10,7 +10,8 @@ use xtask_core::record::RecordStep;
 use xtask_core::stack::Effect;
 use xtask_core::terms::secret::{self, MASK};
 
-use super::style::{BAD, BOLD, DIM, RESET};
+use xtask::view::style::{BAD, BOLD, DIM, RESET};
+
 use super::trace_words as words;
 
 /// One event of `replay --json`, a line each.

@@ -9,18 +9,18 @@ use xtask_core::plan::{Containers, Plan, Program, Request, Service};
 use xtask_core::stack::LinkedProgram;
 use xtask_core::terms::{Name, Placement};
 
-use super::error::Error;
-use super::exit::Exit;
-use super::interrupt::Interrupts;
-use super::load::{self, Loaded};
-use super::plan_args::{OverlayArgs, ProgramArgs};
-use super::up::build::Build;
-use super::up::target;
-use super::{Global, block_on, print};
-use crate::effects::containers::engine::Engine;
-use crate::effects::containers::image::{Recipe, make};
+use xtask::cli::engine::engine;
+use xtask::cli::interrupt::Interrupts;
+use xtask::cli::load::{self, Loaded};
+use xtask::cli::plan_args::{OverlayArgs, ProgramArgs};
+use xtask::cli::up::build::Build;
+use xtask::cli::up::target;
+use xtask::cli::{Exit, Global, block_on, print};
+use xtask::effects::containers::engine::Engine;
+use xtask::effects::containers::image::{Recipe, make};
+use xtask::view::style::{GOOD, WARN};
+
 use crate::view::image::{ImageRow, table};
-use crate::view::style::{GOOD, WARN};
 
 #[derive(Debug, Args)]
 pub(crate) struct ImageArgs {
@@ -44,26 +44,6 @@ pub(crate) fn run(global: &Global, args: &ImageArgs) -> anyhow::Result<Exit> {
     };
     let loaded = load::plan(global, &args.services, shape)?;
     block_on(shown(args, &loaded))
-}
-
-/// The container engine that answers.
-///
-/// # Errors
-/// [`Error::NoEngine`] if none is installed or answers.
-async fn engine() -> anyhow::Result<Engine> {
-    Engine::answering().await.map_err(|error| match error.is_absence() {
-        true => Error::NoEngine(error).into(),
-        false => error.into(),
-    })
-}
-
-/// Fails before the build if services of the plan run in containers and no engine answers.
-pub(crate) async fn check_engine(plan: &Plan) -> anyhow::Result<()> {
-    let mut placements = plan.services.iter().map(|service| service.placement);
-    if placements.any(|placement| placement == Placement::Container) {
-        engine().await?;
-    }
-    Ok(())
 }
 
 async fn shown(args: &ImageArgs, loaded: &Loaded) -> anyhow::Result<Exit> {

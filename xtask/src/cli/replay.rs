@@ -10,10 +10,10 @@ use anyhow::Context;
 use clap::Args;
 use xtask_core::record::{RecordLine, RecordStep, Replay, StepComparison, VERSION};
 
-use super::error::Error;
-use super::exit::Exit;
-use super::print;
-use crate::view::style::WARN;
+use xtask::cli::error::Failure;
+use xtask::cli::{Exit, print};
+use xtask::view::style::WARN;
+
 use crate::view::trace::{self, EndJson, Outcome, StepJson};
 
 #[derive(Debug, Args)]
@@ -31,8 +31,8 @@ pub(crate) fn run(args: &ReplayArgs) -> anyhow::Result<Exit> {
     let first = Reader::open(&file).and_then(|mut reader| Ok((reader.next()?, reader)));
     let (version, mut reader) = match first {
         Ok((Read::Line(RecordLine::Begin { version, .. }), reader)) => (version, reader),
-        Ok(_) => return Err(Error::NotARecord { file }.into()),
-        Err(source) => return Err(Error::ReadRecord { file, source }.into()),
+        Ok(_) => return Err(not_a_record(&file)),
+        Err(source) => return Err(unreadable(&file, source)),
     };
     let mut replaying = Replaying { json: args.json, ..Replaying::default() };
     if version != VERSION {
@@ -61,6 +61,18 @@ pub(crate) fn run(args: &ReplayArgs) -> anyhow::Result<Exit> {
         }
     };
     replaying.end(outcome)
+}
+
+fn not_a_record(file: &Path) -> anyhow::Error {
+    let message =
+        format!("`{}` is not a record: its first line has another format", file.display());
+    let hint = "`cargo xtask up --record FILE` writes one".to_owned();
+    Failure::new(Exit::USAGE, message).hint(hint).into()
+}
+
+fn unreadable(file: &Path, source: io::Error) -> anyhow::Error {
+    let message = format!("failed to read the record `{}`", file.display());
+    Failure::new(Exit::USAGE, message).cause(source).into()
 }
 
 enum Read {

@@ -1,0 +1,170 @@
+//! The commands that only the program `cargo-services` has: the program `xtask` builds it through
+//! cargo and executes it, with the same arguments, environment and name.
+//!
+//! Cargo decides whether there is something to build, so the program always matches its sources.
+
+use std::env;
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, bail};
+use clap::error::ErrorKind;
+use clap::{Arg, ArgMatches, Args as _, FromArgMatches, Subcommand};
+use serde::Deserialize;
+use xtask_client::harness;
+
+use super::error::Error;
+use super::exit::Exit;
+use super::listed::{LISTED, Listed};
+use super::{Global, MoreCommands, print};
+use crate::view::style::BUSY;
+
+/// The package and the program with all commands.
+const PROGRAM: &str = "cargo-services";
+
+/// The folder of this package, from whose workspace cargo builds the program.
+const SOURCES: &str = env!("CARGO_MANIFEST_DIR");
+
+/// A rare command.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Elsewhere(&'static Listed);
+
+impl Elsewhere {
+    /// The rare command that the arguments of this process name. Arguments after the name are the
+    /// business of the other program.
+    pub(crate) fn named() -> Option<Self> {
+        named(env::args_os().skip(1)).map(Self)
+    }
+
+    /// Replaces this process by the other program. Returns if that fails.
+    pub(crate) fn execute(self) -> anyhow::Result<Exit> {
+        let program = self.built()?;
+        let mut own = env::args_os();
+        let mut command = Command::new(&program);
+        if let Some(name) = own.next() {
+            command.arg0(name);
+        }
+        let error = command.args(own).exec();
+        Err(error).with_context(|| format!("failed to start `{}`", program.display()))
+    }
+
+    /// Builds the program into the target folder of this one.
+    fn built(self) -> anyhow::Result<PathBuf> {
+        let sources = Path::new(SOURCES);
+        if !sources.is_dir() {
+            bail!("failed to build `{PROGRAM}`: its sources were in `{SOURCES}`");
+        }
+        let own = env::current_exe().ok();
+        let beside = own.as_ref().map(|own| own.with_file_name(PROGRAM));
+        if !beside.is_some_and(|beside| beside.exists()) {
+            let text = format!("`{PROGRAM}`, which has the command `{}`", self.0.name);
+            print::progress(BUSY, "Building", &text);
+        }
+        let mut cargo = harness::cargo(Path::new("."));
+        cargo.args(["build", "--package", PROGRAM, "--bin", PROGRAM]);
+        cargo.arg("--message-format=json-render-diagnostics");
+        cargo.arg("--manifest-path").arg(sources.join("Cargo.toml"));
+        if let Some(target) = own.as_deref().and_then(target_folder) {
+            cargo.arg("--target-dir").arg(target);
+        }
+        let cargo = cargo.stderr(Stdio::inherit()).output();
+        let output = cargo.context("failed to start `cargo`")?;
+        if !output.status.success() {
+            // Cargo has printed the reason.
+            return Err(Error::Reported(Exit::BUILD).into());
+        }
+        let lines = output.stdout.split(|byte| *byte == b'\n');
+        let programs = lines.filter_map(|line| serde_json::from_slice::<Artifact>(line).ok());
+        let program = programs.filter_map(|artifact| artifact.executable).next_back();
+        program.with_context(|| format!("cargo reported no program `{PROGRAM}`"))
+    }
+}
+
+/// A message of cargo.
+#[derive(Deserialize)]
+struct Artifact {
+    executable: Option<PathBuf>,
+}
+
+/// The target folder that contains this program: cargo marks it as a cache.
+fn target_folder(program: &Path) -> Option<&Path> {
+    program
+        .ancestors()
+        .skip(1)
+        .find(|folder| fs::exists(folder.join("CACHEDIR.TAG")).is_ok_and(|is| is))
+}
+
+/// The rare command among the arguments, before clap reads them.
+fn named(args: impl Iterator<Item = OsString>) -> Option<&'static Listed> {
+    let global = Global::augment_args(clap::Command::new(PROGRAM));
+    let takes_value = |word: &str| {
+        let mut options = global.get_arguments().filter_map(Arg::get_long);
+        word.strip_prefix("--").is_some_and(|word| options.any(|option| option == word))
+    };
+    let mut words = args.map(|arg| arg.into_string().unwrap_or_default());
+    while let Some(word) = words.next() {
+        match word.as_str() {
+            "-h" | "--help" | "-V" | "--version" | "--" => return None,
+            option if takes_value(option) => drop(words.next()),
+            option if option.starts_with('-') => {}
+            name => return LISTED.iter().find(|listed| listed.rare && listed.name == name),
+        }
+    }
+    None
+}
+
+// Clap sees the names only to propose one for a misspelt word.
+
+impl FromArgMatches for Elsewhere {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let name = matches.subcommand_name();
+        let listed = LISTED.iter().find(|listed| listed.rare && Some(listed.name) == name);
+        listed.map(Self).ok_or_else(|| clap::Error::new(ErrorKind::InvalidSubcommand))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+impl Subcommand for Elsewhere {
+    fn augment_subcommands(command: clap::Command) -> clap::Command {
+        command.subcommands(LISTED.iter().filter(|listed| listed.rare).map(|listed| {
+            clap::Command::new(listed.name).about(listed.about).hide(true).disable_help_flag(true)
+        }))
+    }
+
+    fn augment_subcommands_for_update(command: clap::Command) -> clap::Command {
+        Self::augment_subcommands(command)
+    }
+
+    fn has_subcommand(name: &str) -> bool {
+        LISTED.iter().any(|listed| listed.rare && listed.name == name)
+    }
+}
+
+impl MoreCommands for Elsewhere {
+    fn run(self, _: &Global) -> anyhow::Result<Exit> {
+        self.execute()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rare_command_is_found_behind_global_options() {
+        let found = |words: &str| named(words.split_whitespace().map(OsString::from));
+        for words in ["export", "--stack up export", "--color=never export compose", "export -h"] {
+            assert_eq!(found(words).map(|listed| listed.name), Some("export"), "{words}");
+        }
+        for words in ["", "up export", "--help export", "-- export", "--stack export", "exprot"] {
+            assert!(found(words).is_none(), "{words}");
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! The commands under "More" of `--help`, in the order in which it lists them.
+//!
+//! Both programs list all of them. A rare one is compiled only into `cargo-services`; the program
+//! `xtask` builds and executes that when a user types the name.
+
+/// A command that `--help` lists under "More".
+#[derive(Clone, Copy, Debug)]
+pub struct Listed {
+    /// What the user types.
+    pub name: &'static str,
+    /// One line, without a full stop.
+    pub about: &'static str,
+    /// Whether only the program `cargo-services` has it.
+    pub rare: bool,
+}
+
+const fn daily(name: &'static str, about: &'static str) -> Listed {
+    Listed { name, about, rare: false }
+}
+
+const fn rare(name: &'static str, about: &'static str) -> Listed {
+    Listed { name, about, rare: true }
+}
+
+/// All of them.
+pub const LISTED: [Listed; 10] = [
+    daily("wait", "Wait until services are ready"),
+    daily("graph", "Draw the graph of services (text, mermaid, dot, svg, json)"),
+    daily("env", "Print the variables of a service for a shell, to start it by hand"),
+    daily("check", "Check the metadata of all services; `--fix` repairs cycles"),
+    rare("image", "Build container images of the workspace's programs"),
+    rare("export", "Export the services for Compose, Swarm or Kubernetes"),
+    daily("test", "Run the end-to-end tests, then the workspace's tests"),
+    rare("verify-deps", "Test whether services declare exactly what they need"),
+    daily("ci", "Run the checks and tests of continuous integration"),
+    rare("replay", "Replay a stack that `up --record FILE` recorded, and compare its effects"),
+];

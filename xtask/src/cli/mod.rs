@@ -1,0 +1,77 @@
+//! The rare commands: one file or folder per command.
+//!
+//! `xtask/daily/src/cli/listed.rs` names each of them, because both programs list it.
+
+mod export;
+mod image;
+mod replay;
+mod verify_deps;
+
+use clap::Subcommand;
+use xtask::cli::{Exit, Global, MoreCommands};
+
+/// The commands that only this program has. `--help` lists them under "More", so clap hides them.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Rare {
+    /// Build container images of the workspace's programs
+    ///
+    /// Builds an image for each service whose program cargo builds.
+    ///
+    /// Example: `cargo xtask image --release`
+    #[command(hide = true)]
+    Image(image::ImageArgs),
+    /// Export the services for Compose, Swarm or Kubernetes
+    ///
+    /// Builds the images and prints the document for the workspace's default services. It applies
+    /// nothing.
+    ///
+    /// Example: `cargo xtask export compose --output deploy`
+    #[command(hide = true)]
+    Export(export::ExportArgs),
+    /// Test whether services declare exactly what they need
+    ///
+    /// Starts each service with its declared dependencies, then without each of them, on isolated
+    /// stacks.
+    ///
+    /// Example: `cargo xtask verify-deps web`
+    #[command(hide = true)]
+    VerifyDeps(verify_deps::VerifyDepsArgs),
+    /// Replay a recorded stack and compare its effects
+    ///
+    /// Prints each event and its effects, and stops at the first difference.
+    ///
+    /// Example: `cargo xtask replay run.record`
+    #[command(hide = true)]
+    Replay(replay::ReplayArgs),
+}
+
+impl MoreCommands for Rare {
+    fn run(self, global: &Global) -> anyhow::Result<Exit> {
+        match self {
+            Self::Image(args) => image::run(global, &args),
+            Self::Export(args) => export::run(global, &args),
+            Self::VerifyDeps(args) => verify_deps::run(global, &args),
+            Self::Replay(args) => replay::run(&args),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use xtask::cli::LISTED;
+
+    use super::*;
+
+    #[test]
+    fn help_lists_every_rare_command() {
+        let tree = Rare::augment_subcommands(clap::Command::new("cargo xtask"));
+        tree.clone().debug_assert();
+        let declared: BTreeSet<&str> =
+            tree.get_subcommands().map(clap::Command::get_name).collect();
+        let rare = LISTED.iter().filter(|listed| listed.rare);
+        assert_eq!(declared, rare.map(|listed| listed.name).collect());
+        assert!(tree.get_subcommands().all(clap::Command::is_hide_set));
+    }
+}

@@ -1,0 +1,9 @@
+//! Pure functions to text, JSON and files, for the rare commands.
+//!
+//! The rules of the views in the library hold here too.
+
+pub(crate) mod export;
+pub(crate) mod image;
+pub(crate) mod trace;
+mod trace_words;
+pub(crate) mod verify;
