@@ -22,7 +22,7 @@ use crate::settings::{SettingError, Settings};
 pub struct Callers {
     name: &'static str,
     hosts: Arc<[String]>,
-    any_origin: bool,
+    open_owners: bool,
 }
 
 /// The address of this service's end of a connection, as an extension of its requests.
@@ -31,7 +31,7 @@ pub(crate) struct LocalAddress(pub(crate) SocketAddr);
 
 impl Callers {
     /// Reads `ALLOWED_HOSTS`, names or addresses separated by commas, and `OPEN_OWNERS`, which
-    /// allows pages of every origin. `name` is the service's own host name.
+    /// allows pages of every origin, and callers without a token. `name` is the service's own host name.
     ///
     /// # Errors
     /// When a host has a port or another character that no host has, or `OPEN_OWNERS` is neither
@@ -47,13 +47,14 @@ impl Callers {
         Ok(Self {
             name,
             hosts: checked.collect::<Result<_, _>>()?,
-            any_origin: settings.parsed("OPEN_OWNERS", false, "`true` or `false`")?,
+            open_owners: settings.parsed("OPEN_OWNERS", false, "`true` or `false`")?,
         })
     }
 
-    /// Whether pages of every origin may call.
-    pub(crate) fn any_origin(&self) -> bool {
-        self.any_origin
+    /// Whether pages of every origin may call, and callers without a token may use what belongs to
+    /// no account.
+    pub(crate) fn open_owners(&self) -> bool {
+        self.open_owners
     }
 
     /// Whether `ALLOWED_HOSTS` lists the host of `authority`.
@@ -93,7 +94,7 @@ impl Callers {
             rest.is_some_and(|rest| rest.eq_ignore_ascii_case(host.as_str()))
         };
         let mut origins = request.headers().get_all(ORIGIN).iter();
-        if self.any_origin || origins.all(|origin| origin.to_str().is_ok_and(same)) {
+        if self.open_owners || origins.all(|origin| origin.to_str().is_ok_and(same)) {
             return Ok(());
         }
         let detail = "pages of other origins may not call; `OPEN_OWNERS=true` allows them";

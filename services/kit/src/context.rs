@@ -7,6 +7,7 @@ use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::time::Instant;
 
 use axum::extract::{FromRequestParts, Request};
+use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::middleware::Next;
@@ -32,6 +33,8 @@ pub struct RequestContext {
     span_id: String,
     flags: String,
     state: Option<HeaderValue>,
+    /// The caller's token, for services that act for the same person.
+    authorization: Option<HeaderValue>,
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for RequestContext {
@@ -59,7 +62,8 @@ impl RequestContext {
         let request_id = request_id
             .or_else(|| HeaderValue::from_str(&trace_id).ok())
             .unwrap_or_else(|| HeaderValue::from_static("none"));
-        Self { request_id, trace_id, span_id: random_hex(), flags, state }
+        let authorization = headers.get(AUTHORIZATION).cloned();
+        Self { request_id, trace_id, span_id: random_hex(), flags, state, authorization }
     }
 
     /// The headers for a call made for this request.
@@ -70,10 +74,23 @@ impl RequestContext {
         if let Ok(parent) = HeaderValue::from_str(&parent) {
             headers.insert(TRACE_PARENT, parent);
         }
+        if let Some(authorization) = &self.authorization {
+            headers.insert(AUTHORIZATION, authorization.clone());
+        }
         if let Some(state) = &self.state {
             headers.insert(TRACE_STATE, state.clone());
         }
         headers
+    }
+
+    /// The same request with this secret as `Authorization: Bearer SECRET`.
+    pub fn with_bearer(self, secret: &str) -> Self {
+        let value = HeaderValue::from_str(&format!("Bearer {secret}")).ok();
+        let authorization = value.map(|mut value| {
+            value.set_sensitive(true);
+            value
+        });
+        Self { authorization, ..self }
     }
 
     fn request_id(&self) -> &str {

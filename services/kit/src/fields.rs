@@ -32,6 +32,10 @@ pub enum FieldMistake {
     Empty,
     #[error("has {0} characters, at most {1}")]
     TooLong(usize, usize),
+    #[error("has {0} characters, at least {1} are needed")]
+    TooShort(usize, usize),
+    #[error("must be a day such as 2026-12-31, or null")]
+    Date,
     #[error("must not contain control characters")]
     Control,
     /// A name that clients remove when they normalise a path.
@@ -109,6 +113,36 @@ impl Fields {
     pub fn required_name(&mut self, field: &str, max_chars: usize) -> String {
         self.require(field);
         self.name(field, max_chars).unwrap_or_default()
+    }
+
+    /// A password, which must be present: any characters, `chars` of them.
+    pub fn required_password(&mut self, field: &str, chars: RangeInclusive<usize>) -> String {
+        self.require(field);
+        let checked = match self.object.remove(field) {
+            None => return String::new(),
+            Some(Value::String(text)) => {
+                let length = text.chars().count();
+                if length < *chars.start() {
+                    Err(FieldMistake::TooShort(length, *chars.start()))
+                } else if length > *chars.end() {
+                    Err(FieldMistake::TooLong(length, *chars.end()))
+                } else {
+                    Ok(text)
+                }
+            }
+            Some(other) => Err(wrong("text", &other)),
+        };
+        self.checked(field, checked).unwrap_or_default()
+    }
+
+    /// A day as `YYYY-MM-DD`; null is `Some(None)`.
+    pub fn date(&mut self, field: &str) -> Option<Option<String>> {
+        let checked = match self.object.remove(field)? {
+            Value::Null => Ok(None),
+            Value::String(text) if is_date(&text) => Ok(Some(text)),
+            _ => Err(FieldMistake::Date),
+        };
+        self.checked(field, checked)
     }
 
     /// Up to `max` lines of text; an absent field is an empty list.
@@ -264,6 +298,29 @@ fn check_line(text: &str, max: usize) -> Result<(), FieldMistake> {
     }
 }
 
+/// Whether the text is a day of the Gregorian calendar, `YYYY-MM-DD`.
+fn is_date(text: &str) -> bool {
+    let digits = |range: std::ops::Range<usize>| {
+        let part = text.get(range).filter(|part| part.bytes().all(|byte| byte.is_ascii_digit()));
+        part.and_then(|part| part.parse::<u32>().ok())
+    };
+    let well_formed =
+        text.len() == 10 && text.get(4..5) == Some("-") && text.get(7..8) == Some("-");
+    let (true, Some(year), Some(month), Some(day)) =
+        (well_formed, digits(0..4), digits(5..7), digits(8..10))
+    else {
+        return false;
+    };
+    let leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+    let days = match month {
+        4 | 6 | 9 | 11 => 30,
+        2 => 28 + u32::from(leap),
+        1..=12 => 31,
+        _ => 0,
+    };
+    (1..=days).contains(&day)
+}
+
 fn wrong(expected: &'static str, seen: &Value) -> FieldMistake {
     let seen = match seen {
         Value::Null => "null",
@@ -370,6 +427,34 @@ mod tests {
         fields.required_username("username", 10);
         let problem = fields.finish().unwrap_err();
         assert_eq!(problem.errors[0].detail, "must be in the Unicode form NFKC: \"é\"");
+    }
+
+    #[test]
+    fn dates_exist_in_the_calendar() {
+        for day in ["2026-12-31", "2024-02-29", "2000-02-29", "0001-01-01"] {
+            assert!(is_date(day), "{day}");
+        }
+        for wrong in [
+            "",
+            "2026-2-3",
+            "2026-13-01",
+            "2025-02-29",
+            "1900-02-29",
+            "2026-04-31",
+            "2026-00-01",
+            "2026-01-00",
+            "2026/01/01",
+            "+026-01-01",
+            "2026-01-011",
+            "\u{661}026-01-01",
+        ] {
+            assert!(!is_date(wrong), "{wrong}");
+        }
+        let mut fields = Fields::new(json!({"a": null, "b": "2026-01-01", "c": 5})).unwrap();
+        assert_eq!(fields.date("a"), Some(None));
+        assert_eq!(fields.date("b"), Some(Some("2026-01-01".to_owned())));
+        assert_eq!((fields.date("c"), fields.date("d")), (None, None));
+        assert!(fields.finish().is_err());
     }
 
     #[test]

@@ -9,10 +9,11 @@ use axum::http::header::{LOCATION, RETRY_AFTER};
 use axum::http::{HeaderName, Method};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use axum::{Json, Router, middleware};
+use axum::{Extension, Json, Router, middleware};
 use tower::util::option_layer;
 use tower_http::cors::{AllowHeaders, Any, CorsLayer};
 
+use crate::auth::Tokens;
 use crate::callers::{self, Callers};
 use crate::context;
 use crate::database::Database;
@@ -29,12 +30,13 @@ const READY_TIME: Duration = Duration::from_secs(1);
 pub struct Shell {
     callers: Callers,
     limits: Limits,
+    tokens: Option<Tokens>,
 }
 
 impl Shell {
     /// A shell with these callers and limits.
     pub fn new(callers: Callers, limits: Limits) -> Self {
-        Self { callers, limits }
+        Self { callers, limits, tokens: None }
     }
 
     /// Reads the settings of [`Callers`] and [`Limits`]. `name` is the service's own host name.
@@ -46,21 +48,27 @@ impl Shell {
         Ok(Self::new(callers, Limits::from_settings(settings)?))
     }
 
+    /// Verifies the tokens of callers; without it every token is refused.
+    pub fn with_tokens(self, tokens: Tokens) -> Self {
+        Self { tokens: Some(tokens), ..self }
+    }
+
     /// Adds `/healthz`, `/readyz` and all layers to a router. `/readyz` asks `database`; a service
     /// without a database is ready while it serves.
     pub fn around(self, router: Router, database: Option<Database>) -> Router {
         let ready = move || async move { readyz(database.as_ref()).await };
-        let Self { callers, limits } = self;
+        let Self { callers, limits, tokens } = self;
         router
             .route("/healthz", get(async || Json(serde_json::json!({"status": "alive"}))))
             .route("/readyz", get(ready))
             .fallback(problem::no_such_path)
             .method_not_allowed_fallback(problem::no_such_method)
+            .layer(option_layer(tokens.map(Extension)))
             .layer(middleware::from_fn(problem::reject_nul))
             .layer(middleware::from_fn(panics::catch))
             .layer(middleware::map_response(problem::unify))
             .layer(middleware::from_fn_with_state(limits, limits::enforce))
-            .layer(option_layer(callers.any_origin().then(cross_origin)))
+            .layer(option_layer(callers.open_owners().then(cross_origin)))
             .layer(middleware::from_fn_with_state(callers, callers::check))
             .layer(middleware::from_fn(context::trace))
     }

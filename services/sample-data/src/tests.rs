@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use kit::auth::Tokens;
 use kit::client::Timeouts;
 use kit::serve::{Drain, serve};
 use kit::service::Fatal;
@@ -9,7 +10,7 @@ use kit::{BindAddress, Client, Database, Listeners, RequestContext, Settings, Sh
 use serde_json::{Value, json};
 
 fn shell(name: &'static str) -> Shell {
-    Shell::from_settings(name, &Settings::from_pairs([])).unwrap()
+    Shell::from_settings(name, &Settings::from_pairs([("OPEN_OWNERS", "true")])).unwrap()
 }
 
 struct Services {
@@ -26,13 +27,15 @@ impl Services {
         let client = Client::new("TODO_URL", &todo, Timeouts::default()).unwrap();
         let database = Database::open(memory, &users::store::MIGRATIONS).await.unwrap();
         let client = users::todo::Todo::new(client);
-        let users = spawn(users::http::app(database, client, shell("users")));
+        let users = spawn(users::http::app(database, client, Tokens::new("key"), shell("users")));
         Self { users, todo, folder: tempfile::tempdir().unwrap() }
     }
 
     async fn import(&self) -> Result<(), Fatal> {
         let folder = self.folder.path().to_str().unwrap();
-        let pairs = [("USERS_URL", &*self.users), ("TODO_URL", &self.todo), ("DATA_DIR", folder)];
+        let (users, todo) = (&*self.users, &*self.todo);
+        let urls = [("USERS_URL", users), ("TODO_URL", todo)];
+        let pairs = urls.into_iter().chain([("DATA_DIR", folder), ("OPEN_OWNERS", "true")]);
         crate::run(Settings::from_pairs(pairs)).await
     }
 
@@ -66,6 +69,17 @@ fn spawn(app: axum::Router) -> String {
     let url = format!("http://{}", listeners.describe());
     tokio::spawn(serve(listeners, app, Drain::default(), std::future::pending()));
     url
+}
+
+#[tokio::test]
+async fn closed_owners_get_no_sample() {
+    // No service is asked.
+    let folder = tempfile::tempdir().unwrap();
+    let nowhere = "http://127.0.0.1:1";
+    let data = folder.path().to_str().unwrap();
+    let pairs = [("USERS_URL", nowhere), ("TODO_URL", nowhere), ("DATA_DIR", data)];
+    crate::run(Settings::from_pairs(pairs)).await.unwrap();
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 //!
 //! The caller gets no internal cause; it is logged.
 
+use axum::extract::rejection::PathRejection;
 use axum::response::{IntoResponse, Response};
 use kit::Problem;
 
@@ -12,16 +13,18 @@ use crate::store::{ListKey, MAX_ITEMS, MAX_LISTS};
 pub enum Error {
     #[error("the user `{0}` has no lists")]
     NoLists(String),
-    #[error("the user `{}` has no list `{}`", .0.username, .0.list)]
+    #[error("the user `{}` has no list `{}`", .0.owner.username(), .0.list)]
     NoList(ListKey),
     #[error("the list `{list}` has no item `{id}`")]
     NoItem { list: String, id: String },
-    #[error("the user `{}` already has a list `{}`", .0.username, .0.list)]
+    #[error("the user `{}` already has a list `{}`", .0.owner.username(), .0.list)]
     ListTaken(ListKey),
     #[error("the user `{0}` already has {MAX_LISTS} lists, the largest number")]
     TooManyLists(String),
     #[error("the list `{0}` already has {MAX_ITEMS} items, the largest number")]
     TooManyItems(String),
+    #[error(transparent)]
+    Path(PathRejection),
     #[error(transparent)]
     Request(#[from] Problem),
     #[error("the storage failed")]
@@ -36,6 +39,8 @@ impl IntoResponse for Error {
             Self::ListTaken(_) | Self::TooManyLists(_) | Self::TooManyItems(_) => {
                 Problem::conflict(text)
             }
+            // The shell turns it into a problem of the same status.
+            Self::Path(rejection) => return rejection.into_response(),
             Self::Request(problem) => problem,
             Self::Storage(error) => error.into(),
         }

@@ -6,4 +6,5 @@
 
 mod error;
 pub mod http;
+mod places;
 pub mod store;

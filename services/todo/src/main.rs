@@ -4,6 +4,7 @@
 
 use std::process::ExitCode;
 
+use kit::auth::Tokens;
 use kit::service::{self, Service};
 use kit::{Database, Shell};
 use todo::http;
@@ -14,6 +15,7 @@ const TODO: Service = Service { name: "todo", version: env!("CARGO_PKG_VERSION")
 fn main() -> ExitCode {
     service::run_with_database(&TODO, &MIGRATIONS, |settings| {
         let shell = Shell::from_settings(TODO.name, settings)?;
+        let shell = shell.with_tokens(Tokens::from_settings(settings)?);
         Ok(|database: Database| http::app(database, shell))
     })
 }

@@ -9,6 +9,7 @@ use sqlx::any::AnyRow;
 use sqlx::{Any, Row as _, Transaction};
 
 use crate::error::Error;
+use crate::places;
 
 /// The largest number of lists of one user.
 pub const MAX_LISTS: i64 = 200;
@@ -22,11 +23,22 @@ pub struct Store {
     database: Database,
 }
 
+/// Marks the keys of accounts. No other key begins with it, so callers without a token never reach
+/// the lists of an account.
+const ACCOUNT_MARK: char = '\u{1}';
+
+/// Who owns lists. An account and an open owner of the same name have different lists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    username: String,
+    account: bool,
+}
+
 /// The key of one list.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListKey {
     /// The user who owns it.
-    pub username: String,
+    pub owner: Owner,
     /// Its name, unique per user.
     pub list: String,
 }
@@ -42,6 +54,8 @@ pub struct Item {
     pub completed: bool,
     /// Its position: ascending, and older items first among equals.
     pub order: i64,
+    /// The day on which it is due, as `YYYY-MM-DD`.
+    pub due: Option<String>,
 }
 
 /// An item to create.
@@ -53,6 +67,10 @@ pub struct NewItem {
     pub completed: bool,
     /// Its position; by default the end of the list.
     pub order: Option<i64>,
+    /// Its place among the items, where 1 is the first; it has precedence over the position.
+    pub place: Option<i64>,
+    /// The day on which it is due.
+    pub due: Option<String>,
 }
 
 /// A change of an item; `None` keeps the value.
@@ -64,6 +82,21 @@ pub struct ItemChange {
     pub completed: Option<bool>,
     /// The new position.
     pub order: Option<i64>,
+    /// The new place among the items, where 1 is the first; it has precedence over the position.
+    pub place: Option<i64>,
+    /// The new day on which it is due, or none.
+    pub due: Option<Option<String>>,
+}
+
+/// The numbers of items of one list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Summary {
+    /// The name of the list.
+    pub name: String,
+    /// All its items.
+    pub items: i64,
+    /// Those that are not done.
+    pub open: i64,
 }
 
 /// One item in the overview of a user's lists. A list without items has one row without a title.
@@ -90,7 +123,7 @@ pub const FIRST: ItemCursor = (i64::MIN, i64::MIN);
 const LAST: ItemCursor = (i64::MAX, i64::MAX);
 
 /// The versions of the schema; opening the database applies those that are missing.
-pub const MIGRATIONS: [Migration; 2] = [
+pub const MIGRATIONS: [Migration; 3] = [
     Migration {
         version: 1,
         description: "lists and items",
@@ -103,6 +136,12 @@ pub const MIGRATIONS: [Migration; 2] = [
         sqlite: include_str!("../migrations/sqlite/0002_lists_by_user.sql"),
         postgres: include_str!("../migrations/postgres/0002_lists_by_user.sql"),
     },
+    Migration {
+        version: 3,
+        description: "due dates",
+        sqlite: include_str!("../migrations/sqlite/0003_due_dates.sql"),
+        postgres: include_str!("../migrations/postgres/0003_due_dates.sql"),
+    },
 ];
 
 impl Store {
@@ -111,13 +150,33 @@ impl Store {
         Self { database }
     }
 
-    /// The names of the lists of all users with a greater id than `after`, in order of creation.
+    /// The names of the lists of all open owners with a greater id than `after`, in order of
+    /// creation.
     pub async fn list_names(&self, after: i64) -> Result<Page<String, i64>, Error> {
-        let rows = sqlx::query("SELECT id, name FROM lists WHERE id > $1 ORDER BY id LIMIT $2");
-        let rows = rows.bind(after).bind(ROWS as i64).fetch_all(self.database.reader()).await?;
+        let rows = sqlx::query(
+            "SELECT id, name FROM lists WHERE id > $1 AND substr(username, 1, 1) <> $3 \
+             ORDER BY id LIMIT $2",
+        );
+        let rows = rows.bind(after).bind(ROWS as i64).bind(ACCOUNT_MARK.to_string());
+        let rows = rows.fetch_all(self.database.reader()).await?;
         let cursor = rows.last().map(|row| row.try_get(0)).transpose()?;
         let names = rows.iter().map(|row| row.try_get(1)).collect::<Result<_, _>>()?;
         Ok(Page::new(names, cursor))
+    }
+
+    /// The lists of a user in order of creation, with their numbers of items.
+    pub async fn summaries(&self, owner: &Owner) -> Result<Vec<Summary>, Error> {
+        let rows = sqlx::query(
+            "SELECT lists.name, COUNT(items.id), \
+             COUNT(CASE WHEN items.completed = 0 THEN 1 END) FROM lists \
+             LEFT JOIN items ON items.list_id = lists.id WHERE lists.username = $1 \
+             GROUP BY lists.id, lists.name ORDER BY lists.id",
+        );
+        let rows = rows.bind(owner.key()).fetch_all(self.database.reader()).await?;
+        let summary = |row: &AnyRow| {
+            Ok(Summary { name: row.try_get(0)?, items: row.try_get(1)?, open: row.try_get(2)? })
+        };
+        Ok(rows.iter().map(summary).collect::<Result<_, sqlx::Error>>()?)
     }
 
     /// The items of all lists of a user behind `after`, lists in order of creation.
@@ -126,7 +185,7 @@ impl Store {
     /// When there is no page at the start: the user has no lists.
     pub async fn overview(
         &self,
-        username: &str,
+        owner: &Owner,
         after: OverviewCursor,
     ) -> Result<Page<OverviewRow, OverviewCursor>, Error> {
         let (list, (position, id)) = after;
@@ -137,10 +196,10 @@ impl Store {
              WHERE lists.username = $1 AND lists.id >= $2 \
              ORDER BY lists.id, items.position, items.id LIMIT $5",
         );
-        let rows = rows.bind(username.to_owned()).bind(list).bind(position).bind(id);
+        let rows = rows.bind(owner.key()).bind(list).bind(position).bind(id);
         let rows = rows.bind(ROWS as i64).fetch_all(self.database.reader()).await?;
         if rows.is_empty() && list == 0 {
-            return Err(Error::NoLists(username.to_owned()));
+            return Err(Error::NoLists(owner.username.clone()));
         }
         let cursor = rows.last().map(|row| Ok((row.try_get(0)?, item_cursor(row, 3)?)));
         let cursor = cursor.transpose().map_err(Error::Storage)?;
@@ -157,9 +216,9 @@ impl Store {
     pub async fn create_list(&self, key: &ListKey, titles: &[String]) -> Result<Vec<Item>, Error> {
         let mut write = self.database.write().await?;
         let count = sqlx::query("SELECT COUNT(*) FROM lists WHERE username = $1");
-        let count = count.bind(key.username.clone()).fetch_one(&mut *write).await?;
+        let count = count.bind(key.owner.key()).fetch_one(&mut *write).await?;
         if count.try_get::<i64, _>(0)? >= MAX_LISTS {
-            return Err(Error::TooManyLists(key.username.clone()));
+            return Err(Error::TooManyLists(key.owner.username.clone()));
         }
         let insert = "INSERT INTO lists (username, name) VALUES ($1, $2) RETURNING id";
         let inserted = query(insert, key).fetch_one(&mut *write).await;
@@ -185,7 +244,7 @@ impl Store {
         let mut write = self.database.write().await?;
         let update = "UPDATE lists SET name = $3 WHERE username = $1 AND name = $2";
         let update = query(update, key).bind(name.to_owned());
-        let renamed = ListKey { username: key.username.clone(), list: name.to_owned() };
+        let renamed = ListKey { owner: key.owner.clone(), list: name.to_owned() };
         let updated = update.execute(&mut *write).await.map_err(|error| renamed.taken_or(error))?;
         if updated.rows_affected() == 0 {
             return Err(key.missing());
@@ -209,13 +268,13 @@ impl Store {
     ///
     /// # Errors
     /// When the user has no lists.
-    pub async fn delete_lists(&self, username: &str) -> Result<(), Error> {
+    pub async fn delete_lists(&self, owner: &Owner) -> Result<(), Error> {
         let mut write = self.database.write().await?;
-        let delete = sqlx::query("DELETE FROM lists WHERE username = $1").bind(username.to_owned());
+        let delete = sqlx::query("DELETE FROM lists WHERE username = $1").bind(owner.key());
         let deleted = delete.execute(&mut *write).await?;
         write.commit().await?;
         let none = deleted.rows_affected() == 0;
-        if none { Err(Error::NoLists(username.to_owned())) } else { Ok(()) }
+        if none { Err(Error::NoLists(owner.username.clone())) } else { Ok(()) }
     }
 
     /// The items of a list behind `after`, in order.
@@ -238,7 +297,7 @@ impl Store {
     /// # Errors
     /// When there is no such list or item.
     pub async fn item(&self, key: &ListKey, id: i64) -> Result<Item, Error> {
-        let select = "SELECT items.id, items.title, items.completed, items.position FROM items \
+        let select = "SELECT items.id, items.title, items.completed, items.position, items.due FROM items \
              JOIN lists ON lists.id = items.list_id \
              WHERE lists.username = $1 AND lists.name = $2 AND items.id = $3";
         let row = query(select, key).bind(id).fetch_optional(self.database.reader()).await?;
@@ -257,19 +316,20 @@ impl Store {
             return Err(Error::TooManyItems(key.list.clone()));
         }
         let row = sqlx::query(
-            "INSERT INTO items (list_id, title, completed, position) VALUES ($1, $2, $3, COALESCE($4, \
+            "INSERT INTO items (list_id, title, completed, due, position) VALUES ($1, $2, $3, $6, COALESCE($4, \
              (SELECT COALESCE(MAX(CASE WHEN position < $5 THEN position + 1 ELSE $5 END), 1) \
              FROM items WHERE list_id = $1))) \
-             RETURNING id, title, completed, position",
+             RETURNING id, title, completed, position, due",
         )
         .bind(list)
         .bind(new.title)
         .bind(i64::from(new.completed))
         .bind(new.order)
         .bind(MAX_INTEGER)
+        .bind(new.due)
         .fetch_one(&mut *write)
         .await?;
-        let item = item(&row)?;
+        let item = put(&mut write, list, item(&row)?, new.place).await?;
         write.commit().await?;
         Ok(item)
     }
@@ -288,17 +348,20 @@ impl Store {
         let list = list_id(&mut write, key).await?;
         let row = sqlx::query(
             "UPDATE items SET title = COALESCE($3, title), completed = COALESCE($4, completed), \
-             position = COALESCE($5, position) WHERE list_id = $1 AND id = $2 \
-             RETURNING id, title, completed, position",
+             position = COALESCE($5, position), due = CASE WHEN $6 = 1 THEN $7 ELSE due END \
+             WHERE list_id = $1 AND id = $2 RETURNING id, title, completed, position, due",
         )
         .bind(list)
         .bind(id)
         .bind(change.title)
         .bind(change.completed.map(i64::from))
         .bind(change.order)
+        .bind(i64::from(change.due.is_some()))
+        .bind(change.due.flatten())
         .fetch_optional(&mut *write)
         .await?;
         let item = item(&row.ok_or_else(|| key.missing_item(id))?)?;
+        let item = put(&mut write, list, item, change.place).await?;
         write.commit().await?;
         Ok(item)
     }
@@ -329,6 +392,33 @@ impl Store {
     }
 }
 
+impl Owner {
+    /// An owner; `account` if the caller has proved to be the person of that name.
+    ///
+    /// # Errors
+    /// When no open owner can have that name.
+    pub fn new(username: String, account: bool) -> Result<Self, Error> {
+        if !account && username.starts_with(ACCOUNT_MARK) {
+            return Err(Error::NoLists(username));
+        }
+        Ok(Self { username, account })
+    }
+
+    /// The name in paths.
+    pub fn username(&self) -> &str {
+        &self.username
+    }
+
+    /// The name in the database.
+    fn key(&self) -> String {
+        if self.account {
+            format!("{ACCOUNT_MARK}{}", self.username)
+        } else {
+            self.username.clone()
+        }
+    }
+}
+
 impl ListKey {
     /// The error for an item that the list does not have.
     pub fn missing_item(&self, id: impl ToString) -> Error {
@@ -348,7 +438,7 @@ type Query = sqlx::query::Query<'static, Any, sqlx::any::AnyArguments>;
 
 /// A statement with username and list name as `$1` and `$2`.
 fn query(statement: &'static str, key: &ListKey) -> Query {
-    sqlx::query(statement).bind(key.username.clone()).bind(key.list.clone())
+    sqlx::query(statement).bind(key.owner.key()).bind(key.list.clone())
 }
 
 /// The id of a list, whose row stays locked until the end of the transaction. So the list is not
@@ -360,9 +450,32 @@ async fn list_id(write: &mut Transaction<'static, Any>, key: &ListKey) -> Result
     Ok(row.ok_or_else(|| key.missing())?.try_get(0)?)
 }
 
+/// Moves an item to a place, and returns it. The list is locked, so the other items stay as read.
+async fn put(
+    write: &mut Transaction<'static, Any>,
+    list: i64,
+    item: Item,
+    place: Option<i64>,
+) -> Result<Item, Error> {
+    let Some(place) = place.and_then(|place| usize::try_from(place).ok()) else { return Ok(item) };
+    let select = "SELECT id, position FROM items WHERE list_id = $1 ORDER BY position, id";
+    let rows = sqlx::query(select).bind(list).fetch_all(&mut **write).await?;
+    let items = rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?)));
+    let items = items.collect::<Result<Vec<(i64, i64)>, sqlx::Error>>()?;
+    let mut order = item.order;
+    for (id, position) in places::changed(&items, item.id, place) {
+        let update = sqlx::query("UPDATE items SET position = $2 WHERE id = $1");
+        update.bind(id).bind(position).execute(&mut **write).await?;
+        if id == item.id {
+            order = position;
+        }
+    }
+    Ok(Item { order, ..item })
+}
+
 /// Selects a list and its items behind `after` in one statement, so that they are consistent.
 fn select_items(key: &ListKey, after: ItemCursor, limit: i64) -> Query {
-    let select = "SELECT items.id, items.title, items.completed, items.position FROM lists \
+    let select = "SELECT items.id, items.title, items.completed, items.position, items.due FROM lists \
          LEFT JOIN items ON items.list_id = lists.id AND (items.position, items.id) > ($3, $4) \
          WHERE lists.username = $1 AND lists.name = $2 ORDER BY items.position, items.id LIMIT $5";
     query(select, key).bind(after.0).bind(after.1).bind(limit)
@@ -400,5 +513,6 @@ fn item(row: &AnyRow) -> Result<Item, sqlx::Error> {
         title: row.try_get("title")?,
         completed: row.try_get::<i64, _>("completed")? != 0,
         order: row.try_get("position")?,
+        due: row.try_get("due")?,
     })
 }

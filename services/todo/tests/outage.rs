@@ -24,7 +24,7 @@ const TIMEOUT: Duration = Duration::from_secs(15);
 const RECOVERY_TIME: Duration = Duration::from_secs(30);
 
 fn callers() -> Callers {
-    Callers::from_settings("todo", &Settings::from_pairs([])).unwrap()
+    Callers::from_settings("todo", &Settings::from_pairs([("OPEN_OWNERS", "true")])).unwrap()
 }
 
 /// The status of the answer. A 503 must have `Retry-After`.

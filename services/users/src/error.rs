@@ -26,6 +26,8 @@ pub enum Error {
     TodoUnavailable,
     #[error("the service `todo` answered with status {0}")]
     TodoFailed(StatusCode),
+    #[error("there were too many attempts to sign in")]
+    TooManyAttempts(Duration),
     #[error(transparent)]
     Request(#[from] Problem),
     #[error("the storage failed")]
@@ -47,6 +49,7 @@ impl IntoResponse for Error {
                 tracing::error!("{text}");
                 Problem::new(StatusCode::BAD_GATEWAY, text)
             }
+            Self::TooManyAttempts(wait) => Problem::too_many(text, wait),
             Self::Request(problem) => problem,
             Self::Storage(error) => error.into(),
         }

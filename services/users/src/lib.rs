@@ -4,7 +4,9 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod accounts;
 mod error;
 pub mod http;
+pub mod passwords;
 pub mod store;
 pub mod todo;

@@ -4,6 +4,7 @@
 
 use std::process::ExitCode;
 
+use kit::auth::Tokens;
 use kit::service::{self, Service};
 use kit::{Database, Shell};
 use users::http;
@@ -15,7 +16,8 @@ const USERS: Service = Service { name: "users", version: env!("CARGO_PKG_VERSION
 fn main() -> ExitCode {
     service::run_with_database(&USERS, &MIGRATIONS, |settings| {
         let todo = Todo::from_settings(settings)?;
+        let tokens = Tokens::from_settings(settings)?;
         let shell = Shell::from_settings(USERS.name, settings)?;
-        Ok(|database: Database| http::app(database, todo, shell))
+        Ok(|database: Database| http::app(database, todo, tokens, shell))
     })
 }

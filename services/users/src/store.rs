@@ -5,15 +5,15 @@
 
 use kit::pages::{Page, ROWS};
 use kit::{Database, Migration, is_conflict};
-use sqlx::Row as _;
 use sqlx::any::AnyRow;
+use sqlx::{Any, Row as _, Transaction};
 
 use crate::error::Error;
 
 /// All people.
 #[derive(Clone, Debug)]
 pub struct Store {
-    database: Database,
+    pub(crate) database: Database,
 }
 
 /// A person, in the original's JSON form.
@@ -50,7 +50,7 @@ pub struct UserChange {
 }
 
 /// The versions of the schema; opening the database applies those that are missing.
-pub const MIGRATIONS: [Migration; 2] = [
+pub const MIGRATIONS: [Migration; 3] = [
     Migration {
         version: 1,
         description: "users",
@@ -62,6 +62,12 @@ pub const MIGRATIONS: [Migration; 2] = [
         description: "usernames in byte order",
         sqlite: include_str!("../migrations/sqlite/0002_byte_order.sql"),
         postgres: include_str!("../migrations/postgres/0002_byte_order.sql"),
+    },
+    Migration {
+        version: 3,
+        description: "accounts",
+        sqlite: include_str!("../migrations/sqlite/0003_accounts.sql"),
+        postgres: include_str!("../migrations/postgres/0003_accounts.sql"),
     },
 ];
 
@@ -97,29 +103,25 @@ impl Store {
         Ok(user(&row.ok_or_else(|| Error::NoUser(username.to_owned()))?)?)
     }
 
+    /// Checks that no person has the username.
+    ///
+    /// # Errors
+    /// When one has.
+    pub async fn check_free(&self, username: &str) -> Result<(), Error> {
+        match self.user(username).await {
+            Ok(_) => Err(Error::Taken(format!("there is already a user `{username}`"))),
+            Err(Error::NoUser(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Adds a person.
     ///
     /// # Errors
     /// When another person has the username or the id.
     pub async fn create(&self, new: &NewUser) -> Result<User, Error> {
         let mut write = self.database.write().await?;
-        let query = match new.id {
-            None => sqlx::query(
-                "INSERT INTO users (username, name, verified) VALUES ($1, $2, $3) \
-                 RETURNING id, name, verified",
-            ),
-            Some(_) => sqlx::query(
-                "INSERT INTO users (username, name, verified, id) VALUES ($1, $2, $3, $4) \
-                 RETURNING id, name, verified",
-            ),
-        };
-        let mut query =
-            query.bind(new.username.clone()).bind(new.name.clone()).bind(i64::from(new.verified));
-        if let Some(id) = new.id {
-            query = query.bind(id);
-        }
-        let row = query.fetch_one(&mut *write).await.map_err(|error| new.taken_or(error))?;
-        let user = user(&row)?;
+        let user = insert(&mut write, new).await?;
         write.commit().await?;
         Ok(user)
     }
@@ -172,7 +174,35 @@ impl NewUser {
     }
 }
 
-fn user(row: &AnyRow) -> Result<User, sqlx::Error> {
+/// Inserts a person.
+///
+/// # Errors
+/// When another person has the username or the id.
+pub(crate) async fn insert(
+    write: &mut Transaction<'static, Any>,
+    new: &NewUser,
+) -> Result<User, Error> {
+    let query = match new.id {
+        None => sqlx::query(
+            "INSERT INTO users (username, name, verified) VALUES ($1, $2, $3) \
+                 RETURNING id, name, verified",
+        ),
+        Some(_) => sqlx::query(
+            "INSERT INTO users (username, name, verified, id) VALUES ($1, $2, $3, $4) \
+                 RETURNING id, name, verified",
+        ),
+    };
+    let mut query =
+        query.bind(new.username.clone()).bind(new.name.clone()).bind(i64::from(new.verified));
+    if let Some(id) = new.id {
+        query = query.bind(id);
+    }
+    let row = query.fetch_one(&mut **write).await.map_err(|error| new.taken_or(error))?;
+    Ok(user(&row)?)
+}
+
+/// The person in a row.
+pub(crate) fn user(row: &AnyRow) -> Result<User, sqlx::Error> {
     Ok(User {
         id: row.try_get("id")?,
         name: row.try_get("name")?,

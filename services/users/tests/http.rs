@@ -10,13 +10,17 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
+use kit::auth::Tokens;
 use kit::client::Timeouts;
 use kit::{Callers, Client, Database, Limits, Settings, Shell};
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
+use users::accounts::{ATTEMPT_TIME, MAX_ATTEMPTS};
 use users::http;
 use users::store::MIGRATIONS;
 use users::todo::Todo;
+
+const KEY: &str = "the key of these tests, which is long";
 
 const TIMEOUTS: Timeouts =
     Timeouts { connect: Duration::from_millis(300), answer: Duration::from_millis(300) };
@@ -24,8 +28,16 @@ const TIMEOUTS: Timeouts =
 async fn app_with_todo(url: &str, todo: &str) -> Router {
     let database = Database::open(url, &MIGRATIONS).await.unwrap();
     let todo = Todo::new(Client::new("TODO_URL", todo, TIMEOUTS).unwrap());
-    let callers = Callers::from_settings("users", &Settings::from_pairs([("ALLOWED_HOSTS", "h")]));
-    let app = http::app(database, todo, Shell::new(callers.unwrap(), Limits::default()));
+    let callers = Callers::from_settings(
+        "users",
+        &Settings::from_pairs([("ALLOWED_HOSTS", "h"), ("OPEN_OWNERS", "true")]),
+    );
+    let app = http::app(
+        database,
+        todo,
+        Tokens::new(KEY),
+        Shell::new(callers.unwrap(), Limits::default()),
+    );
     for (username, id, name, verified) in [
         ("saurabh_badhwar", 1, "Saurabh Badhwar", 1),
         ("aniket", 2, "Aniket Sharma", 1),
@@ -50,7 +62,21 @@ async fn send(
     path: &str,
     body: Value,
 ) -> (StatusCode, HeaderMap, Value) {
+    send_as(app, None, method, path, body).await
+}
+
+/// Sends a request with a token or the secret of a session.
+async fn send_as(
+    app: &Router,
+    secret: Option<&str>,
+    method: &str,
+    path: &str,
+    body: Value,
+) -> (StatusCode, HeaderMap, Value) {
     let mut request = Request::builder().method(method).uri(path).header("host", "h:5000");
+    if let Some(secret) = secret {
+        request = request.header("authorization", format!("Bearer {secret}"));
+    }
     request = request.header("x-request-id", "the-id");
     let body = if body.is_null() {
         Body::empty()
@@ -157,6 +183,14 @@ async fn wrong_fields_are_named(url: String) {
         ("POST", "/users", json!({"username": "x", "name": "x", "verified": 2}), "verified"),
         ("PATCH", "/users/aniket", json!({"name": ""}), "name"),
         ("PATCH", "/users/aniket", json!({"username": "y"}), "username"),
+        ("POST", "/accounts", json!({"username": "x"}), "password"),
+        ("POST", "/accounts", json!({"username": "x", "password": "short"}), "password"),
+        (
+            "POST",
+            "/sessions",
+            json!({"username": "x", "passwort": "y", "password": "y"}),
+            "passwort",
+        ),
     ] {
         let (status, _, problem) = send(&app, method, path, body.clone()).await;
         assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{body}");
@@ -238,6 +272,100 @@ async fn user_is_removed_with_lists_unless_todo_is_down(url: String) {
     assert_eq!(get(&app, "/users/luckas").await.0, StatusCode::OK);
 }
 
+async fn session_gives_a_token_until_sign_out(url: String) {
+    let app = app(&url).await;
+    let new = json!({"username": "ann", "name": "Ann", "password": "correct horse"});
+    let (status, _, first) = send(&app, "POST", "/accounts", new.clone()).await;
+    assert_eq!(status, StatusCode::CREATED);
+    let sign_in = json!({"username": "ann", "password": "correct horse"});
+    let (status, _, second) = send(&app, "POST", "/sessions", sign_in).await;
+    assert_eq!((status, &second["name"]), (StatusCode::CREATED, &json!("Ann")));
+    assert_ne!(first["session"], second["session"]);
+    let session = async |made: &Value, method: &str| {
+        let secret = made["session"].as_str().unwrap();
+        send_as(&app, Some(secret), method, "/session", Value::Null).await
+    };
+    let (status, _, body) = session(&first, "GET").await;
+    assert_eq!((status, &body["username"]), (StatusCode::OK, &json!("ann")));
+    let token = body["token"].as_str().unwrap();
+    assert_eq!(Tokens::new(KEY).verify(token).as_deref(), Some("ann"));
+    for _ in 0..2 {
+        assert_eq!(session(&first, "DELETE").await.0, StatusCode::NO_CONTENT);
+    }
+    assert_eq!(session(&first, "GET").await.0, StatusCode::UNAUTHORIZED);
+    assert_eq!(session(&second, "GET").await.0, StatusCode::OK);
+    let (status, headers, _) = send(&app, "GET", "/session", Value::Null).await;
+    assert_eq!(
+        (status, &headers["www-authenticate"]),
+        (StatusCode::UNAUTHORIZED, &"Bearer".parse().unwrap())
+    );
+    // Neither an account nor a person without one is replaced.
+    for username in ["ann", "luckas"] {
+        let again = json!({"username": username, "password": "another one"});
+        assert_eq!(send(&app, "POST", "/accounts", again).await.0, StatusCode::CONFLICT);
+    }
+}
+
+async fn attempts_to_sign_in_are_limited(url: String) {
+    let app = app(&url).await;
+    let new = json!({"username": "ann", "password": "correct horse"});
+    assert_eq!(send(&app, "POST", "/accounts", new.clone()).await.0, StatusCode::CREATED);
+    let wrong = json!({"username": "ann", "password": "wrong"});
+    for number in 0..MAX_ATTEMPTS + 1 {
+        let (status, _, problem) = send(&app, "POST", "/sessions", wrong.clone()).await;
+        assert_eq!(status, StatusCode::UNAUTHORIZED);
+        assert_eq!(problem["detail"], "the username or the password is wrong");
+        // A correct password forgets the attempts before.
+        if number == 0 {
+            assert_eq!(send(&app, "POST", "/sessions", new.clone()).await.0, StatusCode::CREATED);
+        }
+    }
+    // Now the correct one is refused, too.
+    let (status, headers, _) = send(&app, "POST", "/sessions", new).await;
+    assert_eq!(status, StatusCode::TOO_MANY_REQUESTS);
+    let wait: u64 = headers["retry-after"].to_str().unwrap().parse().unwrap();
+    assert!((1..=ATTEMPT_TIME.as_secs()).contains(&wait), "{wait}");
+    // Others are not affected, and a name without an account gets the same answer.
+    let other = json!({"username": "stranger", "password": "x"});
+    let (status, _, problem) = send(&app, "POST", "/sessions", other).await;
+    assert_eq!(status, StatusCode::UNAUTHORIZED);
+    assert_eq!(problem["detail"], "the username or the password is wrong");
+}
+
+async fn account_is_changed_only_by_its_person(url: String) {
+    let (todo, requests) = fake_todo(vec![Some(LISTS), Some("HTTP/1.1 204 No Content\r\n\r\n")]);
+    let app = app_with_todo(&url, &todo).await;
+    let new = json!({"username": "ann", "password": "correct horse"});
+    let (_, _, made) = send(&app, "POST", "/accounts", new).await;
+    let tokens = Tokens::new(KEY);
+    let minute = Duration::from_secs(60);
+    let (ann, bob) = (tokens.issue("ann", minute), tokens.issue("bob", minute));
+    for (method, path, body) in [
+        ("PATCH", "/users/ann", json!({"name": "x"})),
+        ("GET", "/users/ann/lists", Value::Null),
+        ("DELETE", "/users/ann", Value::Null),
+    ] {
+        for (secret, expected) in [
+            (None, StatusCode::UNAUTHORIZED),
+            (Some("a.b.c"), StatusCode::UNAUTHORIZED),
+            (Some(&*bob), StatusCode::FORBIDDEN),
+        ] {
+            let (status, _, _) = send_as(&app, secret, method, path, body.clone()).await;
+            assert_eq!(status, expected, "{method} {path} {secret:?}");
+        }
+        let (status, _, _) = send_as(&app, Some(&ann), method, path, body).await;
+        assert!(status.is_success(), "{method} {path}: {status}");
+    }
+    let forwarded = format!("authorization: bearer {}", ann.to_ascii_lowercase());
+    for request in requests.try_iter() {
+        assert!(request.contains(&forwarded), "{request}");
+    }
+    // The sessions end with the person.
+    let secret = made["session"].as_str();
+    let (status, _, _) = send_as(&app, secret, "GET", "/session", Value::Null).await;
+    assert_eq!(status, StatusCode::UNAUTHORIZED);
+}
+
 postgres_cluster::on_both_databases! {
     |_| "sqlite::memory:".to_owned();
     original_paths_keep_their_bodies,
@@ -252,4 +380,7 @@ postgres_cluster::on_both_databases! {
     silent_todo_is_unavailable_in_time,
     failing_todo_is_a_bad_gateway,
     user_is_removed_with_lists_unless_todo_is_down,
+    session_gives_a_token_until_sign_out,
+    attempts_to_sign_in_are_limited,
+    account_is_changed_only_by_its_person,
 }

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use xtask_test_support::{ask, engine};
 
 /// The services that cargo builds and that can run in containers.
-const BUILT: [&str; 3] = ["sample-data", "todo", "users"];
+const BUILT: [&str; 4] = ["sample-data", "signing-key", "todo", "users"];
 
 /// The limit for the size of an image.
 const LIMIT_BYTES: u64 = 25_000_000;

@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod accounts;
 #[cfg(target_os = "linux")]
 mod alone;
 mod common;

@@ -3,15 +3,16 @@
 //! Titles are single lines of text; markup in them is not interpreted.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::LOCATION;
 use axum::response::{IntoResponse, Response};
 use kit::pages::{self, Sequence};
 use kit::{BaseUrl, Fields, MAX_INTEGER};
 
+use super::access::ItemKey;
 use crate::error::Error;
-use crate::store::{FIRST, Item, ItemChange, ListKey, NewItem, Store};
+use crate::store::{FIRST, Item, ItemChange, ListKey, MAX_ITEMS, NewItem, Store};
 
 /// The longest title, in characters.
 pub(super) const MAX_TITLE_CHARS: usize = 500;
@@ -23,20 +24,24 @@ pub(super) struct ItemBody {
     title: String,
     completed: bool,
     order: i64,
+    /// Absent for an item that is never due.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    due: Option<String>,
     url: String,
 }
 
 impl ItemBody {
     pub(super) fn new(item: Item, key: &ListKey, base: &BaseUrl) -> Self {
         let id = item.id.to_string();
-        let url = base.join(["lists", &key.username, &key.list, "items", &id]);
-        Self { id: item.id, title: item.title, completed: item.completed, order: item.order, url }
+        let url = base.join(["lists", key.owner.username(), &key.list, "items", &id]);
+        let Item { id, title, completed, order, due } = item;
+        Self { id, title, completed, order, due, url }
     }
 }
 
 pub(super) async fn all(
     State(store): State<Store>,
-    Path(key): Path<ListKey>,
+    key: ListKey,
     base: BaseUrl,
 ) -> Result<Response, Error> {
     sequence("[", "]", store, key, base).await
@@ -63,7 +68,7 @@ pub(super) async fn sequence(
 
 pub(super) async fn create(
     State(store): State<Store>,
-    Path(key): Path<ListKey>,
+    key: ListKey,
     base: BaseUrl,
     mut fields: Fields,
 ) -> Result<impl IntoResponse, Error> {
@@ -71,6 +76,8 @@ pub(super) async fn create(
         title: fields.required_text("title", MAX_TITLE_CHARS),
         completed: fields.flag("completed").unwrap_or(false),
         order: order(&mut fields),
+        place: place(&mut fields),
+        due: fields.date("due").flatten(),
     };
     // Clients send back items as they read them.
     fields.ignore(&["id", "url"]);
@@ -81,7 +88,7 @@ pub(super) async fn create(
 
 pub(super) async fn delete_all(
     State(store): State<Store>,
-    Path(key): Path<ListKey>,
+    key: ListKey,
 ) -> Result<StatusCode, Error> {
     store.delete_items(&key).await?;
     Ok(StatusCode::NO_CONTENT)
@@ -89,17 +96,16 @@ pub(super) async fn delete_all(
 
 pub(super) async fn read(
     State(store): State<Store>,
-    Path((username, list, id)): Path<(String, String, String)>,
+    ItemKey(key, id): ItemKey,
     base: BaseUrl,
 ) -> Result<Json<ItemBody>, Error> {
-    let key = ListKey { username, list };
     let item = store.item(&key, number(&key, &id)?).await?;
     Ok(Json(ItemBody::new(item, &key, &base)))
 }
 
 pub(super) async fn change(
     State(store): State<Store>,
-    Path((username, list, id)): Path<(String, String, String)>,
+    ItemKey(key, id): ItemKey,
     base: BaseUrl,
     mut fields: Fields,
 ) -> Result<Json<ItemBody>, Error> {
@@ -107,26 +113,30 @@ pub(super) async fn change(
         title: fields.text("title", MAX_TITLE_CHARS),
         completed: fields.flag("completed"),
         order: order(&mut fields),
+        place: place(&mut fields),
+        due: fields.date("due"),
     };
     // Clients send back items as they read them.
     fields.ignore(&["id", "url"]);
     fields.finish()?;
-    let key = ListKey { username, list };
     let item = store.change_item(&key, number(&key, &id)?, change).await?;
     Ok(Json(ItemBody::new(item, &key, &base)))
 }
 
 pub(super) async fn delete(
     State(store): State<Store>,
-    Path((username, list, id)): Path<(String, String, String)>,
+    ItemKey(key, id): ItemKey,
 ) -> Result<StatusCode, Error> {
-    let key = ListKey { username, list };
     store.delete_item(&key, number(&key, &id)?).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 fn order(fields: &mut Fields) -> Option<i64> {
     fields.integer("order", -MAX_INTEGER..=MAX_INTEGER)
+}
+
+fn place(fields: &mut Fields) -> Option<i64> {
+    fields.integer("place", 1..=MAX_ITEMS)
 }
 
 /// The item's number. An id that is not a number is not found.

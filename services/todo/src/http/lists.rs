@@ -3,17 +3,18 @@
 //! Several lists are always in order of creation.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::LOCATION;
 use axum::response::{IntoResponse, Response};
+use kit::auth::Caller;
 use kit::pages::{self, Sequence, Shape};
 use kit::problem::FieldError;
 use kit::{BaseUrl, Fields, Problem, check_username};
 
 use super::items::{self, ItemBody, MAX_TITLE_CHARS};
 use crate::error::Error;
-use crate::store::{FIRST, Item, ListKey, OverviewRow, Store};
+use crate::store::{FIRST, Item, ListKey, OverviewRow, Owner, Store, Summary};
 
 /// The longest name of a user or a list, in characters.
 const MAX_NAME_CHARS: usize = 100;
@@ -39,6 +40,15 @@ pub(super) struct ListBody {
     items: Vec<ItemBody>,
 }
 
+/// A list with its numbers of items as JSON.
+#[derive(serde::Serialize)]
+pub(super) struct SummaryBody {
+    name: String,
+    items: i64,
+    open: i64,
+    url: String,
+}
+
 impl Shape<OverviewRow> for Overview {
     fn row(&mut self, row: OverviewRow, text: &mut pages::Json) {
         if self.list != Some(row.list) {
@@ -61,7 +71,7 @@ impl Shape<OverviewRow> for Overview {
     }
 }
 
-pub(super) async fn names(State(store): State<Store>) -> Result<Response, Error> {
+pub(super) async fn names(State(store): State<Store>, _: Caller) -> Result<Response, Error> {
     let first = store.list_names(0).await?;
     let shape = Sequence::new("{\"lists\":[", "]}", |text: &mut pages::Json, name: String| {
         text.value(&name);
@@ -72,20 +82,29 @@ pub(super) async fn names(State(store): State<Store>) -> Result<Response, Error>
     }))
 }
 
-pub(super) async fn of_user(
-    State(store): State<Store>,
-    Path(username): Path<String>,
-) -> Result<Response, Error> {
-    let first = store.overview(&username, (0, FIRST)).await?;
+pub(super) async fn of_user(State(store): State<Store>, owner: Owner) -> Result<Response, Error> {
+    let first = store.overview(&owner, (0, FIRST)).await?;
     Ok(pages::answer(first, Overview::default(), move |after| {
-        let (store, username) = (store.clone(), username.clone());
-        async move { store.overview(&username, after).await }
+        let (store, owner) = (store.clone(), owner.clone());
+        async move { store.overview(&owner, after).await }
     }))
+}
+
+pub(super) async fn summaries(
+    State(store): State<Store>,
+    owner: Owner,
+    base: BaseUrl,
+) -> Result<Json<Vec<SummaryBody>>, Error> {
+    let body = |summary: Summary| {
+        let url = base.join(["lists", owner.username(), &summary.name]);
+        SummaryBody { name: summary.name, items: summary.items, open: summary.open, url }
+    };
+    Ok(Json(store.summaries(&owner).await?.into_iter().map(body).collect()))
 }
 
 pub(super) async fn create(
     State(store): State<Store>,
-    Path(username): Path<String>,
+    owner: Owner,
     base: BaseUrl,
     mut fields: Fields,
 ) -> Result<impl IntoResponse, Error> {
@@ -93,8 +112,8 @@ pub(super) async fn create(
     let titles = fields.texts("items", MAX_NEW_ITEMS, MAX_TITLE_CHARS);
     fields.finish()?;
     let invalid = |mistake| Problem::from(FieldError::new("username", mistake));
-    check_username(&username, MAX_NAME_CHARS).map_err(invalid)?;
-    let key = ListKey { username, list };
+    check_username(owner.username(), MAX_NAME_CHARS).map_err(invalid)?;
+    let key = ListKey { owner, list };
     let items = store.create_list(&key, &titles).await?;
     let body = describe(key, items, &base);
     Ok((StatusCode::CREATED, [(LOCATION, body.url.clone())], Json(body)))
@@ -102,15 +121,15 @@ pub(super) async fn create(
 
 pub(super) async fn delete_all(
     State(store): State<Store>,
-    Path(username): Path<String>,
+    owner: Owner,
 ) -> Result<StatusCode, Error> {
-    store.delete_lists(&username).await?;
+    store.delete_lists(&owner).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 pub(super) async fn read(
     State(store): State<Store>,
-    Path(key): Path<ListKey>,
+    key: ListKey,
     base: BaseUrl,
 ) -> Result<Response, Error> {
     let mut open = pages::Json::default();
@@ -122,7 +141,7 @@ pub(super) async fn read(
 
 pub(super) async fn rename(
     State(store): State<Store>,
-    Path(key): Path<ListKey>,
+    key: ListKey,
     base: BaseUrl,
     mut fields: Fields,
 ) -> Result<Json<ListBody>, Error> {
@@ -132,21 +151,18 @@ pub(super) async fn rename(
     Ok(Json(describe(ListKey { list: name, ..key }, items, &base)))
 }
 
-pub(super) async fn delete(
-    State(store): State<Store>,
-    Path(key): Path<ListKey>,
-) -> Result<StatusCode, Error> {
+pub(super) async fn delete(State(store): State<Store>, key: ListKey) -> Result<StatusCode, Error> {
     store.delete_list(&key).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 fn describe(key: ListKey, items: Vec<Item>, base: &BaseUrl) -> ListBody {
-    let path = ["lists", &key.username, &key.list];
+    let path = ["lists", key.owner.username(), &key.list];
     ListBody {
         url: base.join(path),
         items_url: base.join(path.into_iter().chain(["items"])),
         items: items.into_iter().map(|item| ItemBody::new(item, &key, base)).collect(),
-        username: key.username,
+        username: key.owner.username().to_owned(),
         name: key.list,
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! A handler reads the request, calls the store, and writes the answer.
 
+mod access;
 mod items;
 mod lists;
 
@@ -21,6 +22,7 @@ pub fn routes() -> Routes<Store> {
         .get("/lists/{username}", lists::of_user)
         .post("/lists/{username}", lists::create)
         .delete("/lists/{username}", lists::delete_all)
+        .get("/summaries/{username}", lists::summaries)
         .get("/lists/{username}/{list}", lists::read)
         .patch("/lists/{username}/{list}", lists::rename)
         .delete("/lists/{username}/{list}", lists::delete)

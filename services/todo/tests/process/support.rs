@@ -67,6 +67,8 @@ impl Stack {
     pub(crate) fn configure(&self, command: &mut Command) {
         command
             .env("DATABASE_URL", format!("sqlite:{}", self.database().display()))
+            .env("SIGNING_KEY", "the key of these tests, which is long")
+            .env("OPEN_OWNERS", "true")
             .env("HOST", "127.0.0.1")
             .env("PORT", self.address.port().to_string())
             .stdin(Stdio::null());

@@ -3,10 +3,13 @@
 //! A handler reads the request, calls the store or `todo`, and writes the answer.
 
 mod people;
+mod sessions;
 
 use axum::Router;
+use kit::auth::Tokens;
 use kit::{Database, Routes, Shell};
 
+use crate::passwords::Passwords;
 use crate::store::Store;
 use crate::todo::Todo;
 
@@ -18,12 +21,18 @@ pub const OPENAPI: &str = include_str!("../../openapi.json");
 pub struct App {
     store: Store,
     todo: Todo,
+    tokens: Tokens,
+    passwords: Passwords,
 }
 
 /// Every route of the service.
 pub fn routes() -> Routes<App> {
     Routes::new()
         .get("/", greet)
+        .post("/accounts", sessions::sign_up)
+        .post("/sessions", sessions::sign_in)
+        .get("/session", sessions::read)
+        .delete("/session", sessions::sign_out)
         .get("/users", people::all)
         .post("/users", people::create)
         .get("/users/{username}", people::read)
@@ -32,10 +41,11 @@ pub fn routes() -> Routes<App> {
         .get("/users/{username}/lists", people::lists)
 }
 
-/// The complete application with this database and this `todo`.
-pub fn app(database: Database, todo: Todo, shell: Shell) -> Router {
-    let store = Store::new(database.clone());
-    routes().into_app(App { store, todo }, database, OPENAPI, shell)
+/// The complete application with this database, this `todo` and this key.
+pub fn app(database: Database, todo: Todo, tokens: Tokens, shell: Shell) -> Router {
+    let (store, passwords) = (Store::new(database.clone()), Passwords::default());
+    let shell = shell.with_tokens(tokens.clone());
+    routes().into_app(App { store, todo, tokens, passwords }, database, OPENAPI, shell)
 }
 
 async fn greet() -> &'static str {

@@ -7,6 +7,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::http::header::{CONTENT_TYPE, LOCATION};
 use axum::response::{IntoResponse, Response};
+use kit::auth::{Caller, unauthorized};
 use kit::pages::{self, Sequence};
 use kit::{BaseUrl, Fields, MAX_INTEGER, RequestContext};
 
@@ -15,9 +16,9 @@ use crate::error::Error;
 use crate::store::{NewUser, User, UserChange};
 
 /// The longest username or name, in characters.
-const MAX_NAME_CHARS: usize = 100;
+pub(super) const MAX_NAME_CHARS: usize = 100;
 
-pub(super) async fn all(State(app): State<App>) -> Result<Response, Error> {
+pub(super) async fn all(State(app): State<App>, _: Caller) -> Result<Response, Error> {
     let first = app.store.users("").await?;
     let shape = Sequence::new("{", "}", |text: &mut pages::Json, (username, user)| {
         text.value::<String>(&username);
@@ -32,6 +33,7 @@ pub(super) async fn all(State(app): State<App>) -> Result<Response, Error> {
 
 pub(super) async fn create(
     State(app): State<App>,
+    caller: Caller,
     base: BaseUrl,
     mut fields: Fields,
 ) -> Result<impl IntoResponse, Error> {
@@ -42,6 +44,8 @@ pub(super) async fn create(
         id: fields.integer("id", 1..=MAX_INTEGER),
     };
     fields.finish()?;
+    // A person with an account adds none; only an open caller does.
+    caller.is(&new.username)?;
     let user = app.store.create(&new).await?;
     let location = base.join(["users", &new.username]);
     Ok((StatusCode::CREATED, [(LOCATION, location)], Json(user)))
@@ -49,6 +53,7 @@ pub(super) async fn create(
 
 pub(super) async fn read(
     State(app): State<App>,
+    _: Caller,
     Path(username): Path<String>,
 ) -> Result<Json<User>, Error> {
     Ok(Json(app.store.user(&username).await?))
@@ -56,6 +61,7 @@ pub(super) async fn read(
 
 pub(super) async fn change(
     State(app): State<App>,
+    caller: Caller,
     Path(username): Path<String>,
     mut fields: Fields,
 ) -> Result<Json<User>, Error> {
@@ -66,14 +72,17 @@ pub(super) async fn change(
     fields.read_only("username");
     fields.read_only("id");
     fields.finish()?;
+    check(&app, &caller, &username).await?;
     Ok(Json(app.store.change(&username, change).await?))
 }
 
 pub(super) async fn delete(
     State(app): State<App>,
+    caller: Caller,
     Path(username): Path<String>,
     context: RequestContext,
 ) -> Result<StatusCode, Error> {
+    check(&app, &caller, &username).await?;
     app.store.user(&username).await?;
     // The lists are removed first, so that a failure can be retried. Lists without a person would
     // belong to the next person with that username.
@@ -84,10 +93,20 @@ pub(super) async fn delete(
 
 pub(super) async fn lists(
     State(app): State<App>,
+    caller: Caller,
     Path(username): Path<String>,
     context: RequestContext,
 ) -> Result<impl IntoResponse, Error> {
+    check(&app, &caller, &username).await?;
     app.store.user(&username).await?;
     let lists = app.todo.lists(&username, &context).await?;
     Ok(([(CONTENT_TYPE, "application/json")], lists))
+}
+
+/// Checks that the caller is the person, or that the person has no account.
+async fn check(app: &App, caller: &Caller, username: &str) -> Result<(), Error> {
+    if !caller.is(username)? && app.store.has_account(username).await? {
+        return Err(unauthorized("this needs the person's token").into());
+    }
+    Ok(())
 }

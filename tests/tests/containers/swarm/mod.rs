@@ -29,6 +29,9 @@ const ROLE: &str = "app";
 const PASSWORD: &str = "known";
 
 /// The job that imports the sample through `users` and `todo`.
+/// An export is closed to callers without a token, and the writers have none.
+const OPEN: &str = "OPEN_OWNERS=true";
+
 const JOB: &str = "sample-data";
 
 /// The writes that must succeed in each part of the test.
@@ -119,7 +122,9 @@ fn export(swarm: &mut Swarm, root: &Path, out: &Path) {
     command.args(["xtask", "export", "swarm", "--with", "swarm", "--json", "todo", "users", JOB]);
     // The test calls the replicas at the address of the machine in the swarm.
     let hosts = format!("ALLOWED_HOSTS={}", swarm.address());
-    command.args(["-e", &url("todo"), "-e", &url("users"), "-e", &hosts, "--output"]).arg(out);
+    command
+        .args(["-e", &url("todo"), "-e", &url("users"), "-e", &hosts, "-e", OPEN, "--output"])
+        .arg(out);
     let output = command.output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let written: Value = serde_json::from_slice(&output.stdout).unwrap();

@@ -1,0 +1,2 @@
+-- A day as YYYY-MM-DD.
+ALTER TABLE items ADD COLUMN due TEXT;
