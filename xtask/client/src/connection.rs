@@ -10,10 +10,11 @@ use rustix::process::{Pid, test_kill_process};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
-use xtask_core::snapshot::Snapshot;
+use xtask_core::snapshot::{Snapshot, ToolVersion};
 
 use crate::paths::{Endpoint, StackPaths};
-use crate::protocol::{Answer, Ask, Call, Reply, Request, VERSION};
+use crate::called_as::named_json;
+use crate::protocol::{Answer, Ask, Call, Reply, Request, VERSION, other_version, tool_version};
 
 /// Why a request to a supervisor failed.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +55,12 @@ pub enum Error {
     /// The supervisor refused the request; the reason is one line.
     #[error("{0}")]
     Refused(String),
+    /// Another version of the tool started the stack, and does not answer this request.
+    #[error("{}", other_version(supervisor, &tool_version()))]
+    OtherVersion {
+        /// The version of the supervisor.
+        supervisor: ToolVersion,
+    },
     /// The start of an answer that the protocol does not allow, or the parser's error.
     #[error("unexpected answer of the supervisor: {0}")]
     Unexpected(String),
@@ -94,6 +101,8 @@ pub struct Connection {
     last_id: u64,
     /// Answers that arrived while [`Connection::call`] waited for another one.
     backlog: VecDeque<Answer>,
+    /// The version of the supervisor, once it has told one with another protocol.
+    other_version: Option<ToolVersion>,
 }
 
 impl Connection {
@@ -141,16 +150,24 @@ impl Connection {
             partial: Vec::new(),
             last_id: 0,
             backlog: VecDeque::new(),
+            other_version: None,
         }
     }
 
     /// Sends a request and returns the id that its replies repeat.
     ///
     /// # Errors
-    /// When the supervisor has exited, or has refused the connection.
+    /// When the supervisor has exited, has refused the connection, or has another version of the
+    /// protocol in which the request may differ.
     pub async fn send(&mut self, request: Request) -> Result<u64, Error> {
+        if let Some(supervisor) = &self.other_version
+            && !request.is_for_all_versions()
+        {
+            return Err(Error::OtherVersion { supervisor: supervisor.clone() });
+        }
         self.last_id += 1;
-        let call = Call { version: VERSION, id: self.last_id, request };
+        let tool = Some(tool_version().version);
+        let call = Call { version: VERSION, tool, id: self.last_id, request };
         let mut line = serde_json::to_vec(&call).map_err(malformed)?;
         line.push(b'\n');
         match self.write(&line).await {
@@ -228,7 +245,11 @@ impl Connection {
     /// Like [`Connection::call`], for [`Request::Status`] and [`Request::Watch`].
     pub async fn snapshot(&mut self, request: Request) -> Result<Snapshot, Error> {
         match self.call(request).await? {
-            Reply::Snapshot(snapshot) => Ok(snapshot),
+            Reply::Snapshot(snapshot) => {
+                let other = |tool: &ToolVersion| tool.protocol != VERSION;
+                self.other_version = snapshot.tool.clone().filter(other);
+                Ok(snapshot)
+            }
             other => Err(unexpected(&other)),
         }
     }
@@ -253,7 +274,8 @@ impl Connection {
             Err(source) => return Err(self.failure(source)),
         }
         let line = std::mem::take(&mut self.partial);
-        match serde_json::from_slice(&line) {
+        let line = String::from_utf8_lossy(&line);
+        match serde_json::from_str(&named_json(&line)) {
             // Id 0 is no call: the supervisor refuses the connection itself.
             Ok(Answer { id: 0, reply: Reply::Refused { message } }) => Err(Error::Refused(message)),
             Ok(answer) => Ok(Some(answer)),

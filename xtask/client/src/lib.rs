@@ -5,6 +5,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod called_as;
 mod chain;
 pub mod connection;
 pub mod context;

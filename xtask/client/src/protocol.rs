@@ -1,13 +1,15 @@
 //! The control protocol: one JSON value per line over a Unix socket, in both directions.
 //!
-//! A request has an id that its replies repeat. Versions are not negotiated: a supervisor and its
-//! clients are the same program, and a request with another [`VERSION`] is refused.
+//! A request has an id that its replies repeat. A supervisor and its clients may be different
+//! versions of the tool. A supervisor answers those requests of another [`VERSION`] that look at a
+//! stack or stop it ([`Request::is_for_all_versions`]), and refuses the others. So these requests
+//! and a [`Snapshot`] may only gain keys that have a default.
 
 use serde::{Deserialize, Serialize};
 use xtask_core::plan::{KeptFlags, Plan, Service};
-use xtask_core::snapshot::{ServiceSnapshot, Snapshot, State};
+use xtask_core::snapshot::{ServiceSnapshot, Snapshot, State, ToolVersion};
 use xtask_core::stack::{Fault, LinkedProgram, Report};
-use xtask_core::terms::Name;
+use xtask_core::terms::{Name, TOOL};
 
 use crate::context::Context;
 
@@ -19,6 +21,9 @@ pub const VERSION: u32 = 3;
 pub struct Call {
     /// [`VERSION`].
     pub version: u32,
+    /// The version of the client's tool, for messages.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tool: Option<String>,
     /// An id that every reply repeats; greater than 0.
     pub id: u64,
     /// The requested action.
@@ -125,6 +130,34 @@ pub enum Request {
     },
 }
 
+impl Request {
+    /// Whether supervisors of every version answer the request.
+    pub fn is_for_all_versions(&self) -> bool {
+        match self {
+            Self::Status { .. } | Self::Watch | Self::TakeDown { .. } | Self::Shutdown { .. } => {
+                true
+            }
+            Self::Context { .. }
+            | Self::StartedAs { .. }
+            | Self::Apply { .. }
+            | Self::Flags
+            | Self::Hold { .. }
+            | Self::Building { .. }
+            | Self::Linked { .. }
+            | Self::BuildFailed { .. }
+            | Self::BuildEnded { .. }
+            | Self::Restart { .. }
+            | Self::Replace { .. }
+            | Self::Fault { .. } => false,
+        }
+    }
+}
+
+/// The version of this tool.
+pub fn tool_version() -> ToolVersion {
+    ToolVersion { version: env!("CARGO_PKG_VERSION").to_owned(), protocol: VERSION }
+}
+
 /// The services that are asked once, side by side, before a status is sent. Only those with
 /// `health` or an `http` probe can be asked.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -198,27 +231,36 @@ pub struct MalformedCall {
 struct Head {
     version: u32,
     #[serde(default)]
+    tool: Option<String>,
+    #[serde(default)]
     id: u64,
+}
+
+/// Why a request between two versions of the tool fails.
+pub(crate) fn other_version(supervisor: &ToolVersion, client: &ToolVersion) -> String {
+    format!(
+        "{supervisor} of the tool started the stack, and this command is {client}; \
+         `{TOOL} down` stops the stack, then repeat the command"
+    )
 }
 
 /// Parses a line, with or without its newline.
 ///
 /// # Errors
-/// When it is malformed, or a call of another version.
+/// When it is malformed, or a call of another version that only that version answers.
 pub fn parse_call(line: &[u8]) -> Result<Call, MalformedCall> {
     let malformed = |id, error: serde_json::Error| {
         let message = format!("malformed request: {error}");
         MalformedCall { id, message }
     };
     let head: Head = serde_json::from_slice(line).map_err(|error| malformed(0, error))?;
-    if head.version != VERSION {
-        let message = format!(
-            "the request has protocol version {} and this supervisor has {VERSION}, because another \
-             version of this tool started it; `kill {}` stops its stack in order",
-            head.version,
-            std::process::id()
-        );
+    let call = serde_json::from_slice(line);
+    let is_answered = |call: &Call| call.request.is_for_all_versions();
+    if head.version != VERSION && !call.as_ref().is_ok_and(is_answered) {
+        let version = head.tool.unwrap_or_else(|| "unknown".to_owned());
+        let asking = ToolVersion { version, protocol: head.version };
+        let message = other_version(&tool_version(), &asking);
         return Err(MalformedCall { id: head.id, message });
     }
-    serde_json::from_slice(line).map_err(|error| malformed(head.id, error))
+    call.map_err(|error| malformed(head.id, error))
 }

@@ -31,7 +31,7 @@ extern crate alloc;
 
 // Every other crate of the tool is built after this one, so this is the only error shown.
 #[cfg(not(target_os = "linux"))]
-compile_error!("`cargo xtask` runs on Linux only so far");
+compile_error!("this tool runs on Linux only so far");
 
 pub mod calls;
 mod graph;

@@ -21,6 +21,9 @@ pub struct Snapshot {
     pub stack: String,
     /// Absolute path of the workspace root.
     pub workspace: String,
+    /// The version of the tool that the supervisor runs; `None` before it tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tool: Option<ToolVersion>,
     /// Process id of the supervisor.
     pub supervisor_pid: u32,
     /// Process id of the guardian; `None` once it has died.
@@ -35,6 +38,22 @@ pub struct Snapshot {
     /// Services that wait for each other in a circle. Only in the answer to `status`.
     #[serde(default)]
     pub deadlocks: Vec<Deadlock>,
+}
+
+/// A version of the tool.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ToolVersion {
+    /// As `--version` prints it.
+    pub version: String,
+    /// The version of its control protocol. Supervisors and clients with the same one understand
+    /// each other completely.
+    pub protocol: u32,
+}
+
+impl core::fmt::Display for ToolVersion {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "version {} (protocol {})", self.version, self.protocol)
+    }
 }
 
 impl Snapshot {

@@ -4,6 +4,9 @@
 //! other build. Cargo builds the launcher with a profile, and so with a lock, of its own. The two
 //! profiles have neighbouring folders: `launcher/xtask-launcher` is beside `debug/xtask`. The
 //! launcher has no dependencies, so that it builds in a moment.
+//!
+//! In a workspace that the command `install` changed, this file is the member `xtask`, and the tool
+//! is a workspace of its own below it. Its target folder is beside that of the launcher.
 
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -15,11 +18,19 @@ use std::process::{Command, ExitCode};
 
 #[expect(unreachable_pub, reason = "the client exports them")]
 #[cfg_attr(not(test), expect(dead_code, reason = "the client uses the rest"))]
-#[path = "../../client/src/inherited.rs"]
 mod inherited;
 
 /// The tool's package and binary.
 const TOOL: &str = "xtask";
+
+/// Where an installed launcher has the tool's workspace, below its own package.
+const INSTALLED: &str = "tool/Cargo.toml";
+
+/// The name of the target folder of an installed tool, in that of the workspace.
+const INSTALLED_TARGET: &str = "xtask-tool";
+
+/// The variable that passes the command's name on to the tool, and the name.
+const CALLED_AS: (&str, &str) = ("XTASK_CALLED_AS", "cargo xtask");
 
 /// The commands that need no build of the tool, nor does any command with `--no-build`.
 const WITHOUT_BUILD: [&str; 4] = ["down", "logs", "status", "wait"];
@@ -37,7 +48,9 @@ const LOADER_PATHS: [&str; 2] = ["LD_LIBRARY_PATH", "DYLD_FALLBACK_LIBRARY_PATH"
 fn main() -> ExitCode {
     let args: Vec<OsString> = env::args_os().skip(1).collect();
     let folder = env::current_exe().ok().and_then(|own| Some(own.parent()?.to_path_buf()));
-    if let Some(tool) = folder.as_deref().filter(|_| !needs_build(&args)).and_then(last_built) {
+    let installed = installed_tool();
+    let target = folder.as_deref().and_then(|folder| target(folder, installed.is_some()));
+    if let Some(tool) = target.as_deref().filter(|_| !needs_build(&args)).and_then(last_built) {
         if is_outdated(&tool) {
             eprintln!("        Note this is the tool of the last build: its sources have changed");
         }
@@ -46,8 +59,15 @@ fn main() -> ExitCode {
     }
     let cargo = env::var_os("CARGO").unwrap_or("cargo".into());
     let mut build = Command::new(&cargo);
-    let (package, args) = package_and_args(&args);
-    build.args(["run", "--package", package, "--"]).args(args);
+    let (package, args) = match installed {
+        Some(_) => (TOOL, &*args),
+        None => package_and_args(&args),
+    };
+    build.args(["run", "--package", package]);
+    if let (Some(manifest), Some(target)) = (installed, target) {
+        build.arg("--manifest-path").arg(manifest).arg("--target-dir").arg(target);
+    }
+    build.arg("--").args(args);
     for (name, _) in env::vars_os() {
         if name.to_str().is_some_and(inherited::is_cargo_variable) {
             build.env_remove(name);
@@ -58,9 +78,29 @@ fn main() -> ExitCode {
     ExitCode::FAILURE
 }
 
+/// The manifest of the tool's workspace, if the launcher is installed in another one.
+fn installed_tool() -> Option<PathBuf> {
+    // Cargo sets the variable for what it runs. The workspace may have been renamed since the build.
+    let package = env::var_os("CARGO_MANIFEST_DIR").unwrap_or(env!("CARGO_MANIFEST_DIR").into());
+    let manifest = Path::new(&package).join(INSTALLED);
+    if manifest.exists() { Some(manifest) } else { None }
+}
+
+/// The target folder of the tool, for a launcher in this folder.
+fn target(folder: &Path, is_installed: bool) -> Option<PathBuf> {
+    let parent = folder.parent()?;
+    Some(if is_installed { parent.join(INSTALLED_TARGET) } else { parent.to_path_buf() })
+}
+
 /// The tool of the last build. After `cargo clean` only the processes of running stacks have it.
-fn last_built(folder: &Path) -> Option<PathBuf> {
-    let tool = folder.parent()?.join("debug").join(TOOL);
+fn last_built(target: &Path) -> Option<PathBuf> {
+    let mut tool = target.join("debug").join(TOOL);
+    // With a target in its settings, cargo adds a folder of that name to each target folder.
+    let triple = target.parent().and_then(Path::file_name);
+    let below = triple.map(|triple| target.join(triple).join("debug").join(TOOL));
+    if let Some(below) = below.filter(|below| below.exists()) {
+        tool = below;
+    }
     if tool.exists() {
         return Some(tool);
     }
@@ -109,7 +149,7 @@ fn execute(command: &mut Command, folder: Option<&Path>) -> std::io::Error {
             };
         }
     }
-    command.exec()
+    command.env(CALLED_AS.0, CALLED_AS.1).exec()
 }
 
 /// The search path without what is in `folder`; none if nothing is left.

@@ -17,7 +17,7 @@ pub(crate) enum Rare {
     ///
     /// Builds an image for each service whose program cargo builds.
     ///
-    /// Example: `cargo xtask image --release`
+    /// Example: `%xtask% image --release`
     #[command(hide = true)]
     Image(image::ImageArgs),
     /// Export the services for Compose, Swarm or Kubernetes
@@ -25,7 +25,7 @@ pub(crate) enum Rare {
     /// Builds the images and prints the document for the workspace's default services. It applies
     /// nothing.
     ///
-    /// Example: `cargo xtask export compose --output deploy`
+    /// Example: `%xtask% export compose --output deploy`
     #[command(hide = true)]
     Export(export::ExportArgs),
     /// Test whether services declare exactly what they need
@@ -33,14 +33,14 @@ pub(crate) enum Rare {
     /// Starts each service with its declared dependencies, then without each of them, on isolated
     /// stacks.
     ///
-    /// Example: `cargo xtask verify-deps web`
+    /// Example: `%xtask% verify-deps web`
     #[command(hide = true)]
     VerifyDeps(verify_deps::VerifyDepsArgs),
     /// Replay a recorded stack and compare its effects
     ///
     /// Prints each event and its effects, and stops at the first difference.
     ///
-    /// Example: `cargo xtask replay run.record`
+    /// Example: `%xtask% replay run.record`
     #[command(hide = true)]
     Replay(replay::ReplayArgs),
 }
@@ -66,7 +66,7 @@ mod tests {
 
     #[test]
     fn help_lists_every_rare_command() {
-        let tree = Rare::augment_subcommands(clap::Command::new("cargo xtask"));
+        let tree = Rare::augment_subcommands(clap::Command::new("rare"));
         tree.clone().debug_assert();
         let declared: BTreeSet<&str> =
             tree.get_subcommands().map(clap::Command::get_name).collect();

@@ -66,7 +66,7 @@ pub(crate) fn run(args: &ReplayArgs) -> anyhow::Result<Exit> {
 fn not_a_record(file: &Path) -> anyhow::Error {
     let message =
         format!("`{}` is not a record: its first line has another format", file.display());
-    let hint = "`cargo xtask up --record FILE` writes one".to_owned();
+    let hint = "`%xtask% up --record FILE` writes one".to_owned();
     Failure::new(Exit::USAGE, message).hint(hint).into()
 }
 

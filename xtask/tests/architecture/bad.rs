@@ -3,7 +3,7 @@
 use crate::faults::{faults, tests};
 use crate::rooms::{Graph, TOOL};
 use crate::rules::{
-    File, Words, dependencies, edges, imports, mentions, prints, shape, unfiltered,
+    File, Words, dependencies, edges, fixed_names, imports, mentions, prints, shape, unfiltered,
 };
 use crate::source::{Path, Source};
 use crate::style::{banned, banned_words, empty_docs, long_names};
@@ -161,6 +161,18 @@ fn way_around_the_filter_is_refused() {
     assert_eq!(found("xtask/daily/src/cli/a.rs", "if io::stderr().is_terminal() {}"), 0);
     assert_eq!(found("xtask/daily/src/cli/print.rs", "let out = anstream::stdout().lock();"), 0);
     assert_eq!(found("xtask/daily/src/cli/a.rs", "#[cfg(test)]\nmod tests { println!(); }"), 0);
+}
+
+#[test]
+fn fixed_name_of_the_tool_is_refused() {
+    let found = |path: &str, text: &str| fixed_names(&file(path, text)).len();
+    for text in ["    \"run `cargo xtask up`\"", "/// Example: `cargo services up`"] {
+        assert_eq!(found("xtask/daily/src/cli/a.rs", text), 1, "{text}");
+        assert_eq!(found("xtask/core/src/a.rs", text), 1, "{text}");
+        assert_eq!(found("xtask/tests/processes/a.rs", text), 0, "{text}");
+    }
+    assert_eq!(found("xtask/daily/src/cli/a.rs", "//! `cargo xtask a`: does it."), 0);
+    assert_eq!(found("xtask/daily/src/a.rs", "#[cfg(test)]\nmod tests { \"cargo xtask\" }"), 0);
 }
 
 #[test]

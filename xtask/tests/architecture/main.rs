@@ -117,6 +117,11 @@ fn text_reaches_the_terminal_through_one_filter() {
 }
 
 #[test]
+fn messages_name_the_tool_as_it_was_called() {
+    holds(sources().iter().flat_map(rules::fixed_names));
+}
+
+#[test]
 fn core_is_no_std_and_forbids_unsafe() {
     let lib = fs::read_to_string(root().join("xtask/core/src/lib.rs")).unwrap();
     for line in ["#![no_std]", "#![forbid(unsafe_code)]"] {

@@ -147,6 +147,33 @@ pub(crate) fn unfiltered(file: &File) -> Vec<String> {
     found.map(|(line, _)| format!("{}:{line}: text bypasses `cli/print.rs`", file.path)).collect()
 }
 
+/// The files that may hold the tool's name: the launcher, what finds out what the user typed, and
+/// an error that names the installed command as the other way.
+const NAMING: [&str; 3] = [
+    "xtask/client/src/called_as.rs",
+    "xtask/install/src/error.rs",
+    "xtask/launcher/src/main.rs",
+];
+
+/// Texts with a fixed name of the tool, where its user may have typed another one. Only comments
+/// that no command prints may name it.
+pub(crate) fn fixed_names(file: &File) -> Vec<String> {
+    let is_product = file.path.starts_with("xtask/") && file.path.contains("/src/");
+    // Benchmarks measure the tool of this repository alone.
+    let is_product = is_product && !file.path.starts_with("xtask/bench/");
+    let is_test = file.path.contains("/tests/") || file.path.ends_with("/tests.rs");
+    if !is_product || is_test || NAMING.contains(&&*file.path) {
+        return Vec::new();
+    }
+    let product = file.text.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
+    let is_comment = |line: &str| line.starts_with("//") && !line.starts_with("/// ");
+    let lines = (1..).zip(product.lines()).filter(|(_, line)| !is_comment(line.trim_start()));
+    let found = lines.filter(|(_, line)| {
+        ["cargo xtask", "cargo services"].iter().any(|name| line.contains(name))
+    });
+    found.map(|(line, _)| format!("{}:{line}: write `%xtask%` for the name", file.path)).collect()
+}
+
 fn is_view(path: &str) -> bool {
     let views = PROGRAMS.iter().filter_map(|folder| path.strip_prefix(folder));
     views.into_iter().any(|path| path.starts_with("view/")) && !path.ends_with("/tests.rs")

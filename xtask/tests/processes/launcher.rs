@@ -32,7 +32,7 @@ fn fixture() -> Fixture {
     let config = include_str!("../../../.cargo/config.toml");
     fixture.file(".cargo/config.toml", config);
     let shared = include_str!("../../client/src/inherited.rs");
-    fixture.file("xtask/launcher/client/src/inherited.rs", shared);
+    fixture.file("xtask/launcher/src/bin/inherited.rs", shared);
     fixture
 }
 

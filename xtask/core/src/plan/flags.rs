@@ -180,7 +180,7 @@ pub(crate) fn arguments_for<'a>(
         problems.push(Problem::error(Code::BadArgument, message).hint(hint));
         None
     };
-    let hint = "name one service: `cargo xtask up SERVICE -- ...`";
+    let hint = "name one service: `%xtask% up SERVICE -- ...`";
     match request.services.as_slice() {
         [name] => match model.node(name) {
             Some(Node { program: Runs::External, .. }) => fault(

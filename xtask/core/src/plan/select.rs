@@ -130,9 +130,9 @@ fn problem(cycle: &Cycle, places: &[(&Node, &Requirement)], cycles: Cycles) -> P
         Cycles::Refuse => problem
             .note(format!("{set} of edges to change to `uses`: {repair}"))
             .note("`--cycles relax` treats them as `uses` for one start")
-            .hint("run `cargo xtask check --fix`"),
+            .hint("run `%xtask% check --fix`"),
         Cycles::Relax => problem
             .note(format!("treated as `uses` for this start: {repair}"))
-            .hint("run `cargo xtask check --fix` to make it last"),
+            .hint("run `%xtask% check --fix` to make it last"),
     }
 }

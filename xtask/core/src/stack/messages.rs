@@ -143,7 +143,7 @@ fn sibling(stack: &HolderStack) -> String {
     }
     let signal = supervisor.map(|pid| format!(", or `kill {pid}`,")).unwrap_or_default();
     format!(
-        "stack `{name}` of workspace `{workspace}` (`cargo xtask down --stack {name}` \
+        "stack `{name}` of workspace `{workspace}` (`%xtask% down --stack {name}` \
          there{signal} ends it): "
     )
 }
@@ -151,7 +151,7 @@ fn sibling(stack: &HolderStack) -> String {
 /// The failure of a service whose port another service of the stack keeps.
 pub(crate) fn held_by_sibling(port: u16, sibling: &Name, stack: &str) -> String {
     format!(
-        "port {port} is held by `{sibling}` of this stack (`cargo xtask down --stack {stack} {sibling}` \
+        "port {port} is held by `{sibling}` of this stack (`%xtask% down --stack {stack} {sibling}` \
          stops it)"
     )
 }

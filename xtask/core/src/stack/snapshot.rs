@@ -25,6 +25,7 @@ impl Stack {
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         Snapshot {
+            tool: None,
             stack: self.identity.stack.clone(),
             workspace: self.identity.workspace.clone(),
             supervisor_pid: 0,

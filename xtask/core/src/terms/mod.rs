@@ -17,6 +17,10 @@ use serde::{Deserialize, Serialize};
 
 pub use name::{Name, is_variable_name, variable_prefix};
 
+/// The place of the tool's name in a message: `` `%xtask% up` ``. Only the program that shows the
+/// message knows what its user typed.
+pub const TOOL: &str = "%xtask%";
+
 /// Service or job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -62,7 +62,7 @@ pub(crate) fn run(global: &Global, args: &CheckArgs) -> anyhow::Result<Exit> {
                 print::line(&format!(
                     "{WARN}warning{RESET}{BOLD}: `{}` is not changed: the repair would lose a \
                      comment{RESET}\n{}  {BOLD}hint:{RESET} make this change by hand and keep the \
-                     comment, then run `cargo xtask check --fix` again\n",
+                     comment, then run `%xtask% check --fix` again\n",
                     edit.file.display(),
                     edit.diff(),
                 ));

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::Args;
-use xtask_client::Error::Unreachable;
+use xtask_client::Error::{Unexpected, Unreachable};
 use xtask_client::StackPaths;
 use xtask_client::connection::update;
 use xtask_client::protocol::{Reply, Request};
@@ -72,6 +72,11 @@ pub(crate) fn run(global: &Global, args: &DownArgs) -> anyhow::Result<Exit> {
             (Err(Connection(Unreachable { pid, .. })), _) if is_whole => {
                 without_socket(&paths, pid.cast_signed()).await?
             }
+            // Another version of the tool may answer in a way that this one does not understand.
+            (Err(Connection(Unexpected(_))), _) if is_whole => {
+                let pid = paths.read_endpoint().map_or(0, |endpoint| endpoint.pid);
+                by_signal(&paths, pid.cast_signed(), "which has another version").await?
+            }
             (Err(error), _) => return Err(error.into()),
         };
         if args.data && exit == Exit::DONE {
@@ -88,10 +93,13 @@ fn nothing_runs(paths: &StackPaths) -> Exit {
 
 /// Shuts down a stack whose control socket was deleted.
 pub(crate) async fn without_socket(paths: &StackPaths, supervisor: i32) -> anyhow::Result<Exit> {
-    let text = format!(
-        "stack `{}` by a signal to supervisor {supervisor}, whose socket was deleted",
-        paths.stack()
-    );
+    by_signal(paths, supervisor, "whose socket was deleted").await
+}
+
+/// Shuts down a stack whose supervisor cannot be asked, for this reason.
+async fn by_signal(paths: &StackPaths, supervisor: i32, reason: &str) -> anyhow::Result<Exit> {
+    let text =
+        format!("stack `{}` by a signal to supervisor {supervisor}, {reason}", paths.stack());
     print::progress(WARN, "Stopping", &text);
     if !stop_by_signal(paths, supervisor).await? {
         return Ok(nothing_runs(paths));

@@ -14,12 +14,13 @@ use anyhow::{Context as _, bail};
 use clap::error::ErrorKind;
 use clap::{Arg, ArgMatches, Args as _, FromArgMatches, Subcommand};
 use serde::Deserialize;
+use xtask_client::called_as::{CALLED_AS_VARIABLE, name};
 use xtask_client::harness;
 
 use super::error::Error;
 use super::exit::Exit;
 use super::listed::{LISTED, Listed};
-use super::{Global, MoreCommands, print};
+use super::{Global, MoreCommands, called_as, print};
 use crate::view::style::BUSY;
 
 /// The package and the program with all commands.
@@ -36,18 +37,15 @@ impl Elsewhere {
     /// The rare command that the arguments of this process name. Arguments after the name are the
     /// business of the other program.
     pub(crate) fn named() -> Option<Self> {
-        named(env::args_os().skip(1)).map(Self)
+        named(called_as::arguments().iter().skip(1).cloned()).map(Self)
     }
 
     /// Replaces this process by the other program. Returns if that fails.
     pub(crate) fn execute(self) -> anyhow::Result<Exit> {
         let program = self.built()?;
-        let mut own = env::args_os();
         let mut command = Command::new(&program);
-        if let Some(name) = own.next() {
-            command.arg0(name);
-        }
-        let error = command.args(own).exec();
+        command.env(CALLED_AS_VARIABLE, name());
+        let error = command.args(called_as::arguments().iter().skip(1)).exec();
         Err(error).with_context(|| format!("failed to start `{}`", program.display()))
     }
 

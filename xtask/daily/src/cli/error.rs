@@ -150,7 +150,7 @@ impl Error {
                 }
             }
             Self::NoWorkspace { .. } => {
-                "`cargo xtask status --all` lists the stacks of all workspaces".to_owned()
+                "`%xtask% status --all` lists the stacks of all workspaces".to_owned()
             }
             Self::NothingRuns { stack } => format!("{} starts it", command_for(stack, "up")),
             Self::RunsFromFormerRoot { stack, .. } => {
@@ -181,7 +181,7 @@ impl Error {
             }
             Self::SharedTarget { root, command, .. } => {
                 let own = root.join("target");
-                format!("`CARGO_TARGET_DIR={} cargo xtask {command}`", own.display())
+                format!("`CARGO_TARGET_DIR={} %xtask% {command}`", own.display())
             }
             Self::NoEngine(error) => error.hint()?.to_owned(),
             Self::NoEndToEndPackage => {

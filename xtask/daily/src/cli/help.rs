@@ -27,7 +27,7 @@ pub(crate) fn more() -> String {
         let _ = writeln!(text, "  {:width$}  {}", command.name, command.about);
     }
     text.push_str(
-        "\n`cargo xtask COMMAND --help` describes a command.\n\nExample: `cargo xtask up`",
+        "\n`%xtask% COMMAND --help` describes a command.\n\nExample: `%xtask% up`",
     );
     text
 }

@@ -3,6 +3,7 @@
 //! clap checks each argument alone. The plan checks it against the workspace.
 
 mod all;
+mod called_as;
 mod check;
 mod ci;
 mod color;
@@ -44,6 +45,7 @@ use anyhow::Context;
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use xtask_client::names::{StackNameError, check_stack_name};
 use xtask_client::paths::DEFAULT_STACK;
+use xtask_core::terms::TOOL;
 
 pub(crate) use elsewhere::Elsewhere;
 pub use exit::Exit;
@@ -51,8 +53,8 @@ pub use listed::{LISTED, Listed};
 
 #[derive(Debug, Parser)]
 #[command(
-    name = "cargo xtask",
-    bin_name = "cargo xtask",
+    name = TOOL,
+    bin_name = TOOL,
     about = "Start, watch and test the services of this workspace",
     version,
     help_template = help::TEMPLATE,
@@ -92,73 +94,73 @@ enum Command {
     /// Starts the workspace's default services and their dependencies, then follows their logs.
     /// Ctrl-C shuts the stack down.
     ///
-    /// Example: `cargo xtask up --detach`
+    /// Example: `%xtask% up --detach`
     Up(up::UpArgs),
     /// Stop services, dependents first
     ///
     /// Stops the whole stack and waits until its processes have exited. Data is kept.
     ///
-    /// Example: `cargo xtask down --data`
+    /// Example: `%xtask% down --data`
     Down(down::DownArgs),
     /// Show the services of a running stack
     ///
     /// Shows the stack `dev` as a table.
     ///
-    /// Example: `cargo xtask status --json`
+    /// Example: `%xtask% status --json`
     Status(status::StatusArgs),
     /// Show the output of services
     ///
     /// Shows the last 200 lines of each service, also after the stack is down.
     ///
-    /// Example: `cargo xtask logs --follow --since 5m`
+    /// Example: `%xtask% logs --follow --since 5m`
     Logs(logs::LogsArgs),
     /// Build services and start them again
     ///
     /// Applies edits of their sources and metadata and the variables of this shell, and waits until
     /// they are ready. A failed build leaves the old runs serving.
     ///
-    /// Example: `cargo xtask restart web`
+    /// Example: `%xtask% restart web`
     Restart(restart::RestartArgs),
     /// Run the end-to-end tests on an isolated stack
     ///
     /// Starts a new stack, runs all tests on it and deletes it. The files of a failed run are kept
     /// for a day.
     ///
-    /// Example: `cargo xtask test-e2e --stacks 2`
+    /// Example: `%xtask% test-e2e --stacks 2`
     TestE2e(test_e2e::TestE2eArgs),
     /// Show every setting of a service and its source
     ///
     /// Shows the settings of the present metadata, and the state of the service if it runs.
     ///
-    /// Example: `cargo xtask explain web`
+    /// Example: `%xtask% explain web`
     Explain(explain::ExplainArgs),
 
     /// Wait until services are ready
     ///
     /// Waits for all wanted services, without a deadline.
     ///
-    /// Example: `cargo xtask wait --timeout 30s`
+    /// Example: `%xtask% wait --timeout 30s`
     #[command(hide = true)]
     Wait(wait::WaitArgs),
     /// Draw the graph of services
     ///
     /// Draws the workspace's default services and their dependencies as text.
     ///
-    /// Example: `cargo xtask graph --format svg > graph.svg`
+    /// Example: `%xtask% graph --format svg > graph.svg`
     #[command(hide = true)]
     Graph(graph::GraphArgs),
     /// Print the variables of a service for a shell
     ///
     /// Prints real values, secrets included, so that the service can be started by hand.
     ///
-    /// Example: `eval "$(cargo xtask env web)"; cargo run -p web`
+    /// Example: `eval "$(%xtask% env web)"; cargo run -p web`
     #[command(hide = true)]
     Env(env::EnvArgs),
     /// Check the metadata of all services
     ///
     /// Reports every problem under every overlay, and changes nothing.
     ///
-    /// Example: `cargo xtask check --fix`
+    /// Example: `%xtask% check --fix`
     #[command(hide = true)]
     Check(check::CheckArgs),
     /// Run the end-to-end tests, then the workspace's tests
@@ -166,14 +168,14 @@ enum Command {
     /// Runs `test-e2e`, then the tests that `cargo test` runs by default. Stops at the first
     /// failure.
     ///
-    /// Example: `cargo xtask test`
+    /// Example: `%xtask% test`
     #[command(hide = true)]
     Test(test::TestArgs),
     /// Run the checks and tests of continuous integration
     ///
     /// Runs format, build, clippy, docs and all tests, and stops at the first failure.
     ///
-    /// Example: `cargo xtask ci`
+    /// Example: `%xtask% ci`
     #[command(hide = true)]
     Ci(ci::CiArgs),
 
@@ -246,7 +248,7 @@ fn run_command<More: MoreCommands>() -> Exit {
 }
 
 fn parse<More: MoreCommands>() -> Result<(Global, Parsed<More>), clap::Error> {
-    let matches = More::augment_subcommands(Cli::command()).try_get_matches()?;
+    let matches = More::augment_subcommands(Cli::command()).try_get_matches_from(called_as::arguments())?;
     if matches.subcommand_name().is_some_and(More::has_subcommand) {
         let more = More::from_arg_matches(&matches)?;
         return Ok((Global::from_arg_matches(&matches)?, Parsed::More(more)));

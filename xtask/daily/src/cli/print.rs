@@ -1,7 +1,8 @@
 //! Output of commands: the result on standard output, everything else on standard error.
 //!
-//! All text passes [`visible`]: names, command lines and values come from anywhere. The lines of a
-//! message after the first are indented, so that none of them looks like a message of its own.
+//! All text passes [`visible`]: names, command lines and values come from anywhere. The tool's name
+//! is inserted as the user typed it. The lines of a message after the first are indented, so that
+//! none of them looks like a message of its own.
 //!
 //! A broken pipe on standard output ends the command with success. Errors on standard error are
 //! ignored.
@@ -9,6 +10,7 @@
 use std::io::{self, IsTerminal, Write};
 
 use serde::Serialize;
+use xtask_client::called_as::{named, named_json};
 
 use crate::view::style::{BAD, BOLD, RESET};
 
@@ -18,7 +20,7 @@ use super::visible::{visible, visible_json};
 
 /// Writes to standard output. The stream removes colours that [`super::color`] turned off.
 pub fn out(text: &str) -> io::Result<()> {
-    write(&visible(text))
+    write(&visible(&named(text)))
 }
 
 fn write(text: &str) -> io::Result<()> {
@@ -38,14 +40,14 @@ pub fn bytes(bytes: &[u8]) -> io::Result<()> {
 pub fn json(value: &impl Serialize) -> anyhow::Result<()> {
     let mut line = serde_json::to_string(value)?;
     line.push('\n');
-    Ok(write(&visible_json(&line))?)
+    Ok(write(&visible_json(&named_json(&line)))?)
 }
 
 /// As [`json`], indented.
 pub fn json_pretty(value: &impl Serialize) -> anyhow::Result<()> {
     let mut text = serde_json::to_string_pretty(value)?;
     text.push('\n');
-    Ok(write(&visible_json(&text))?)
+    Ok(write(&visible_json(&named_json(&text)))?)
 }
 
 /// A line of progress on standard error in cargo's manner: a right-aligned verb and an object.
@@ -56,7 +58,7 @@ pub fn progress(color: &str, verb: &str, text: &str) {
 
 /// A plain message on standard error.
 pub fn line(text: &str) {
-    stderr::write(format!("{}{}\n", clear_line(), visible(text)));
+    stderr::write(format!("{}{}\n", clear_line(), visible(&named(text))));
 }
 
 /// Whole lines on standard error, if there are any.
@@ -68,7 +70,7 @@ pub fn lines(text: &str) {
 
 /// A text whose lines after the first begin with `indent`.
 fn indented(text: &str, indent: &str) -> String {
-    visible(text).trim_end_matches('\n').replace('\n', &format!("\n{indent}"))
+    visible(&named(text)).trim_end_matches('\n').replace('\n', &format!("\n{indent}"))
 }
 
 /// Cargo may be drawing its progress bar on this line.

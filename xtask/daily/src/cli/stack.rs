@@ -7,6 +7,7 @@ use std::process::Command;
 
 use anyhow::Context as _;
 use xtask_client::StackPaths;
+use xtask_client::called_as::{self, CALLED_AS_VARIABLE};
 use xtask_client::harness;
 use xtask_client::paths::{DEFAULT_STACK, Endpoint, stacks_in};
 use xtask_client::process_stat::ProcessStat;
@@ -45,6 +46,7 @@ pub fn cargo_for<'a>(root: &Path, words: impl IntoIterator<Item = &'a str>) -> C
 pub fn own_command(root: &Path) -> Result<Command, session::Error> {
     let mut command = Command::new(session::own_program()?);
     command.arg("--manifest-path").arg(root.join("Cargo.toml"));
+    command.env(CALLED_AS_VARIABLE, called_as::name());
     Ok(command)
 }
 

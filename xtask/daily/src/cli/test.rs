@@ -47,7 +47,7 @@ pub(crate) async fn all(tested: &Tested, runner_args: &[String]) -> anyhow::Resu
     let Tested { root, e2e, has_examples, tiers: _ } = tested;
     let e2e = e2e.as_deref();
     if let Some(package) = e2e {
-        announce("end-to-end tests", "cargo xtask test-e2e");
+        announce("end-to-end tests", "%xtask% test-e2e");
         let exit = test_e2e::test(root, package, &TestE2eArgs::default()).await?;
         if exit != Exit::DONE {
             return Ok(exit);

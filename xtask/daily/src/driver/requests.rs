@@ -9,7 +9,7 @@ use std::ffi::OsStr;
 use thiserror::Error;
 use tokio::time::Instant;
 use xtask_client::context::Context;
-use xtask_client::protocol::{Reply, Request};
+use xtask_client::protocol::{self, Reply, Request};
 use xtask_core::plan::{Plan, Service};
 use xtask_core::snapshot::{Phase, ServiceSnapshot, Snapshot, State};
 use xtask_core::stack::{Event, Fault};
@@ -33,7 +33,7 @@ enum Refusal {
     NoProcess { service: Name, phase: &'static str },
     #[error(
         "`{service}` runs{process}, which this stack did not start and does not stop; \
-         `cargo xtask restart --replace {service}` replaces it"
+         `%xtask% restart --replace {service}` replaces it"
     )]
     NotOurs { service: Name, process: String },
 }
@@ -158,6 +158,7 @@ impl Driver {
 
     pub(crate) fn snapshot(&self) -> Snapshot {
         let mut snapshot = self.stack.snapshot();
+        snapshot.tool = Some(protocol::tool_version());
         snapshot.supervisor_pid = std::process::id();
         snapshot.guardian_pid = self.guardian;
         snapshot.held = !self.holders.is_empty();

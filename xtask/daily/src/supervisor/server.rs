@@ -230,7 +230,7 @@ mod tests {
 
     impl Client {
         async fn send(&mut self, id: u64, request: Request) {
-            let call = Call { version: VERSION, id, request };
+            let call = Call { version: VERSION, tool: None, id, request };
             let mut line = serde_json::to_vec(&call).unwrap();
             line.push(b'\n');
             self.writer.write_all(&line).await.unwrap();

@@ -229,7 +229,7 @@ mod tests {
             text,
             "error: `db` did not start\n  it ended with exit code 1\n  declared at Cargo.toml:1\n  \
              `api` is waiting on it\n  `web` is waiting on it\n  its last lines:\n      \
-             | no disk\n  hint: `cargo xtask logs db` shows all its output\n"
+             | no disk\n  hint: `%xtask% logs db` shows all its output\n"
         );
     }
 
@@ -254,7 +254,7 @@ mod tests {
         plan.stack = "e2e-7".to_string();
         let db = failed("db", Failure::Start, "it ended with exit code 1");
         let text = failures(&plan, &[&db], &BTreeMap::new());
-        assert!(text.contains("`cargo xtask logs db --stack e2e-7`"), "{text}");
+        assert!(text.contains("`%xtask% logs db --stack e2e-7`"), "{text}");
     }
 
     #[test]
@@ -283,6 +283,6 @@ mod tests {
         let db = failed("db", Failure::Port, "port 5 is held by `python3` (pid 7)");
         let text = failures(&plan, &[&db], &BTreeMap::new());
         assert!(text.contains("port 5 is held by `python3` (pid 7)"), "{text}");
-        assert!(text.contains("cargo xtask up --ports auto"), "{text}");
+        assert!(text.contains("%xtask% up --ports auto"), "{text}");
     }
 }

@@ -82,7 +82,7 @@ pub(crate) fn unused_text(names: &[&Name], stack: &str) -> Option<String> {
     let all: Vec<&str> = names.iter().map(|name| name.as_str()).collect();
     (!all.is_empty()).then(|| {
         format!(
-            "{}: still running, but no longer needed; `cargo xtask down --stack {stack} {}` stops it",
+            "{}: still running, but no longer needed; `%xtask% down --stack {stack} {}` stops it",
             all.join(", "),
             all.join(" ")
         )

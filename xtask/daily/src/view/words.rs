@@ -22,8 +22,8 @@ pub fn kind(kind: Kind) -> &'static str {
 /// A command of this tool for `stack`, as a user types it.
 pub fn command_for(stack: &str, words: &str) -> String {
     match stack {
-        DEFAULT_STACK => format!("`cargo xtask {words}`"),
-        stack => format!("`cargo xtask {words} --stack {stack}`"),
+        DEFAULT_STACK => format!("`%xtask% {words}`"),
+        stack => format!("`%xtask% {words} --stack {stack}`"),
     }
 }
 

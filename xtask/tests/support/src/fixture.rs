@@ -144,6 +144,8 @@ impl Fixture {
         }
         command.env("XTASK_STATE_DIR", self.state()).env("XDG_RUNTIME_DIR", self.runtime());
         command.env("CARGO_NET_OFFLINE", "true");
+        // As the launcher passes it on.
+        command.env("XTASK_CALLED_AS", "cargo xtask");
         command
     }
 

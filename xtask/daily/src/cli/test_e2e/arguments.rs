@@ -5,7 +5,7 @@ use crate::view::words::quoted;
 
 /// The command that repeats the run, quoted for a shell.
 pub(crate) fn repeat_command(args: &TestE2eArgs) -> String {
-    let mut arguments = vec!["cargo xtask test-e2e".to_owned()];
+    let mut arguments = vec!["%xtask% test-e2e".to_owned()];
     let stacks = args.shard.map(|shard| shard.of).or(args.stacks);
     arguments.extend(stacks.map(|stacks| format!("--stacks {stacks}")));
     arguments.extend(run_arguments(args).iter().map(|argument| quoted(argument)));
@@ -52,7 +52,7 @@ mod tests {
             runner_args: vec!["-E".into(), "test(a)".into()],
             ..TestE2eArgs::default()
         };
-        let command = "cargo xtask test-e2e --with postgres slow -- -E 'test(a)'";
+        let command = "%xtask% test-e2e --with postgres slow -- -E 'test(a)'";
         assert_eq!(repeat_command(&args), command);
         let faults = FaultArgs {
             start_order: Some(StartOrderWhen::Random),
@@ -60,7 +60,7 @@ mod tests {
             slow: vec!["shop=2s".into()],
         };
         let args = TestE2eArgs { faults, kill_random: true, stacks: Some(3), ..Default::default() };
-        let command = "cargo xtask test-e2e --stacks 3 --start-order random --seed 7 \
+        let command = "%xtask% test-e2e --stacks 3 --start-order random --seed 7 \
                        --slow shop=2s --kill-random";
         assert_eq!(repeat_command(&args), command);
     }

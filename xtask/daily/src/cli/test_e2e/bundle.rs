@@ -8,6 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::view::status::masked;
+use xtask_client::called_as::named;
 use xtask_client::harness::{FAILED_TESTS, FailedTest};
 use xtask_client::logs::last_lines;
 use xtask_client::protocol::Reply;
@@ -90,7 +91,7 @@ pub(super) fn write(run: &TestRun<'_>) -> std::io::Result<PathBuf> {
 
 fn summary(run: &TestRun<'_>, failed: &[FailedTest]) -> String {
     let result = &run.summary;
-    let mut text = format!("run it again: {}\n", repeat_command(run.args));
+    let mut text = format!("run it again: {}\n", named(&repeat_command(run.args)));
     let code = result.runner_exit_code.map_or("none".to_owned(), |code| code.to_string());
     let _ = writeln!(text, "exit code: {}, exit code of the runner: {code}", result.exit_code);
     for crash in &result.died {

@@ -88,6 +88,7 @@ mod tests {
         Snapshot {
             stack: "s".into(),
             workspace: "/w".into(),
+            tool: None,
             supervisor_pid: 1,
             guardian_pid: None,
             held: false,

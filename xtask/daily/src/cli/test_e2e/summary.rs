@@ -100,9 +100,9 @@ impl TestRun<'_> {
             }
         }
         let again = format!("{STACK_VARIABLE}='{}'", self.paths.folder().display());
-        print::hint(&format!("show it: `cargo xtask status --stack {stack}`"));
+        print::hint(&format!("show it: `%xtask% status --stack {stack}`"));
         print::hint(&format!("test it again: `{again} cargo test -p {package}`"));
-        print::hint(&format!("stop it: `cargo xtask down --data --stack {stack}`"));
+        print::hint(&format!("stop it: `%xtask% down --data --stack {stack}`"));
     }
 }
 

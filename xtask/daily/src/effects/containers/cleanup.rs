@@ -112,7 +112,7 @@ impl EngineRecord {
 pub(crate) enum AfterCleanup {
     /// No command to the engine is pending.
     DeleteRecord,
-    /// The engine may still obey a command line that was killed: the next `cargo xtask`
+    /// The engine may still obey a command line that was killed: the next command
     /// command cleans up again.
     KeepRecord,
 }

@@ -95,14 +95,14 @@ impl ContainerError {
                 Some(format!("`{} network rm {network}`", engine.display()))
             }
             Self::OtherEngine { engine } => {
-                Some(format!("`XTASK_ENGINE={} cargo xtask status` removes them", engine.display()))
+                Some(format!("`XTASK_ENGINE={} %xtask% status` removes them", engine.display()))
             }
             Self::ReadRecord { .. } => Some(format!(
                 "delete it once `ps --all --filter label={STACK_LABEL}` of your container engine \
                  lists nothing of this stack"
             )),
             Self::List(_) => {
-                Some("start the engine; any `cargo xtask` command tries again".to_owned())
+                Some("start the engine; any `%xtask%` command tries again".to_owned())
             }
             Self::Remove { command, .. } | Self::NotRemoved { command } => {
                 Some(format!("`{command}` removes what is left"))

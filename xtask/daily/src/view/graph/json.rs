@@ -6,7 +6,7 @@ use xtask_core::terms::{Condition, Kind, Name, Place};
 
 use super::{Wait, address, edges, layers};
 
-/// The document of `cargo xtask graph --format json`.
+/// The document of `graph --format json`.
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
 struct Graph<'a> {
