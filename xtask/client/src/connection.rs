@@ -12,8 +12,8 @@ use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use xtask_core::snapshot::{Snapshot, ToolVersion};
 
-use crate::paths::{Endpoint, StackPaths};
 use crate::called_as::named_json;
+use crate::paths::{Endpoint, StackPaths};
 use crate::protocol::{Answer, Ask, Call, Reply, Request, VERSION, other_version, tool_version};
 
 /// Why a request to a supervisor failed.

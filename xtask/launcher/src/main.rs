@@ -80,7 +80,7 @@ fn main() -> ExitCode {
 
 /// The manifest of the tool's workspace, if the launcher is installed in another one.
 fn installed_tool() -> Option<PathBuf> {
-    // Cargo sets the variable for what it runs. The workspace may have been renamed since the build.
+    // Cargo sets the variable for what it runs. The workspace may have been renamed meanwhile.
     let package = env::var_os("CARGO_MANIFEST_DIR").unwrap_or(env!("CARGO_MANIFEST_DIR").into());
     let manifest = Path::new(&package).join(INSTALLED);
     if manifest.exists() { Some(manifest) } else { None }

@@ -4,6 +4,7 @@
 
 mod export;
 mod image;
+mod install;
 mod replay;
 mod verify_deps;
 
@@ -43,6 +44,22 @@ pub(crate) enum Rare {
     /// Example: `%xtask% replay run.record`
     #[command(hide = true)]
     Replay(replay::ReplayArgs),
+    /// Install the tool in a workspace, for everyone who clones it
+    ///
+    /// Adds the tool as a workspace of its own in `xtask/tool`, a member that builds and executes
+    /// it, and the alias `xtask`. Nothing that the workspace builds or locks changes. A newer
+    /// program updates the tool.
+    ///
+    /// Example: `%xtask% install`
+    #[command(hide = true)]
+    Install(install::InstallArgs),
+    /// Remove an installed tool from a workspace
+    ///
+    /// Restores `Cargo.toml`, `Cargo.lock` and `.cargo/config.toml`, and deletes `xtask`.
+    ///
+    /// Example: `%xtask% uninstall`
+    #[command(hide = true)]
+    Uninstall(install::UninstallArgs),
 }
 
 impl MoreCommands for Rare {
@@ -52,6 +69,8 @@ impl MoreCommands for Rare {
             Self::Export(args) => export::run(global, &args),
             Self::VerifyDeps(args) => verify_deps::run(global, &args),
             Self::Replay(args) => replay::run(&args),
+            Self::Install(args) => install::install(global, &args),
+            Self::Uninstall(args) => install::uninstall(global, &args),
         }
     }
 }

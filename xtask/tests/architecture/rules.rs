@@ -148,11 +148,12 @@ pub(crate) fn unfiltered(file: &File) -> Vec<String> {
 }
 
 /// The files that may hold the tool's name: the launcher, what finds out what the user typed, and
-/// an error that names the installed command as the other way.
-const NAMING: [&str; 3] = [
+/// what names the installed command or the alias of another workspace.
+const NAMING: [&str; 4] = [
     "xtask/client/src/called_as.rs",
     "xtask/install/src/error.rs",
     "xtask/launcher/src/main.rs",
+    "xtask/src/cli/install.rs",
 ];
 
 /// Texts with a fixed name of the tool, where its user may have typed another one. Only comments

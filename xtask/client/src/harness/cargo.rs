@@ -22,6 +22,20 @@ pub fn cargo(folder: &Path) -> Command {
     command
 }
 
+/// The subcommand of cargo that is the tool: that of the workspace, or the installed one.
+pub(crate) fn subcommand(workspace: &Path) -> &'static str {
+    let listed = cargo(workspace).arg("--list").output().map(|listed| listed.stdout);
+    match has_own_tool(&String::from_utf8_lossy(&listed.unwrap_or_default())) {
+        true => "xtask",
+        false => "services",
+    }
+}
+
+/// Whether cargo's list of commands has that of the workspace.
+fn has_own_tool(list: &str) -> bool {
+    list.lines().any(|line| line.split_whitespace().next() == Some("xtask"))
+}
+
 /// The root of the workspace of a package. Blocks while cargo runs.
 ///
 /// # Errors
@@ -41,6 +55,12 @@ pub fn workspace_of(package: &Path) -> Result<PathBuf, StartError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn installed_tool_is_used_without_an_alias() {
+        assert!(has_own_tool("Installed Commands:\n    add   Add\n    xtask  alias: run\n"));
+        assert!(!has_own_tool("Installed Commands:\n    services\n    task   xtask\n"));
+    }
 
     #[test]
     fn workspace_of_this_package_is_found() {

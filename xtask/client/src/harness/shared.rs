@@ -12,7 +12,7 @@ use std::process::Stdio;
 use serde::{Deserialize, Serialize};
 
 use super::SHAPE_VARIABLE;
-use super::cargo::{cargo, workspace_of};
+use super::cargo::{cargo, subcommand, workspace_of};
 use super::error::StartError;
 use super::runner::Runner;
 use crate::StackPaths;
@@ -113,8 +113,16 @@ pub(crate) fn start(runner: Runner, started: &Started, log: &Path) -> Result<(),
     let Started { stack, workspace, .. } = started;
     let pid = runner.pid.to_string();
     let shape = std::env::var(SHAPE_VARIABLE).unwrap_or_default();
-    let mut arguments =
-        vec!["xtask", "up", "--detach", "--isolated", "--stack", stack, "--until-pid", &pid];
+    let mut arguments = vec![
+        subcommand(workspace),
+        "up",
+        "--detach",
+        "--isolated",
+        "--stack",
+        stack,
+        "--until-pid",
+        &pid,
+    ];
     arguments.extend(shape.split_whitespace());
     let output = File::create(log).map_err(StartError::file(log))?;
     let errors = output.try_clone().map_err(StartError::file(log))?;

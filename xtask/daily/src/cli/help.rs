@@ -26,9 +26,7 @@ pub(crate) fn more() -> String {
     for command in LISTED {
         let _ = writeln!(text, "  {:width$}  {}", command.name, command.about);
     }
-    text.push_str(
-        "\n`%xtask% COMMAND --help` describes a command.\n\nExample: `%xtask% up`",
-    );
+    text.push_str("\n`%xtask% COMMAND --help` describes a command.\n\nExample: `%xtask% up`");
     text
 }
 

@@ -23,7 +23,7 @@ const fn rare(name: &'static str, about: &'static str) -> Listed {
 }
 
 /// All of them.
-pub const LISTED: [Listed; 10] = [
+pub const LISTED: [Listed; 12] = [
     daily("wait", "Wait until services are ready"),
     daily("graph", "Draw the graph of services (text, mermaid, dot, svg, json)"),
     daily("env", "Print the variables of a service for a shell, to start it by hand"),
@@ -34,4 +34,6 @@ pub const LISTED: [Listed; 10] = [
     rare("verify-deps", "Test whether services declare exactly what they need"),
     daily("ci", "Run the checks and tests of continuous integration"),
     rare("replay", "Replay a stack that `up --record FILE` recorded, and compare its effects"),
+    rare("install", "Install the tool in a workspace, for everyone who clones it"),
+    rare("uninstall", "Remove an installed tool from a workspace"),
 ];

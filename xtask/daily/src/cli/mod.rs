@@ -248,7 +248,8 @@ fn run_command<More: MoreCommands>() -> Exit {
 }
 
 fn parse<More: MoreCommands>() -> Result<(Global, Parsed<More>), clap::Error> {
-    let matches = More::augment_subcommands(Cli::command()).try_get_matches_from(called_as::arguments())?;
+    let matches =
+        More::augment_subcommands(Cli::command()).try_get_matches_from(called_as::arguments())?;
     if matches.subcommand_name().is_some_and(More::has_subcommand) {
         let more = More::from_arg_matches(&matches)?;
         return Ok((Global::from_arg_matches(&matches)?, Parsed::More(more)));

@@ -101,9 +101,7 @@ impl ContainerError {
                 "delete it once `ps --all --filter label={STACK_LABEL}` of your container engine \
                  lists nothing of this stack"
             )),
-            Self::List(_) => {
-                Some("start the engine; any `%xtask%` command tries again".to_owned())
-            }
+            Self::List(_) => Some("start the engine; any `%xtask%` command tries again".to_owned()),
             Self::Remove { command, .. } | Self::NotRemoved { command } => {
                 Some(format!("`{command}` removes what is left"))
             }
