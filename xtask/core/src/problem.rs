@@ -158,6 +158,31 @@ codes! {
     BadArgument = "bad-argument", "A command line value that does not fit the metadata.";
 }
 
+/// What each code means, with examples.
+const SECTIONS: &str = include_str!("../problems.md");
+
+impl Code {
+    /// The section of `problems.md` about the code, in Markdown: what it means, a wrong and a right
+    /// example.
+    #[must_use]
+    pub fn section(self) -> &'static str {
+        let mut sections = SECTIONS.split("\n## ").skip(1);
+        let own = |section: &&str| section.lines().next() == Some(self.as_str());
+        sections
+            .find(own)
+            .and_then(|section| section.split_once('\n'))
+            .map_or("", |(_, text)| text.trim())
+    }
+}
+
+impl core::str::FromStr for Code {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        Self::ALL.iter().copied().find(|code| code.as_str() == text).ok_or(())
+    }
+}
+
 impl Serialize for Code {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.as_str())

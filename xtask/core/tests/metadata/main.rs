@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod examples;
 mod reference;
 mod workspaces;
 

@@ -129,7 +129,7 @@ fn plan_of(keys: &str) -> Plan {
     outcome.plan.unwrap_or_else(|| panic!("{:?}", outcome.problems))
 }
 
-fn value(toml: Toml) -> Value {
+pub(crate) fn value(toml: Toml) -> Value {
     let kind = match toml {
         Toml::String(text) => ValueKind::String(text),
         Toml::Integer(number) => ValueKind::Integer(number),

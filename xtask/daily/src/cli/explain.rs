@@ -1,4 +1,5 @@
-//! `explain`: every setting of a service and its source, and its state if it runs.
+//! `explain`: every setting of a service and its source, and its state if it runs; or what the code
+//! of a problem means.
 //!
 //! A running service is shown with the values that its process got. What differs from the present
 //! metadata is marked.
@@ -7,6 +8,7 @@ use std::path::Path;
 
 use clap::Args;
 use xtask_client::protocol::Ask;
+use xtask_core::problem::Code;
 use xtask_core::terms::Name;
 
 use super::exit::Exit;
@@ -14,11 +16,13 @@ use super::plan_args::StackArgs;
 use super::{Global, block_on, load, print, stack};
 use crate::session::{connect, find};
 use crate::view::explain::{json, render};
+use crate::view::problem::meaning;
+use crate::workspace::planning::Scope;
 
 #[derive(Debug, Args)]
 pub(crate) struct ExplainArgs {
-    /// The service to explain
-    #[arg(value_name = "SERVICE")]
+    /// The service to explain, or the code of a problem, such as `cycle`
+    #[arg(value_name = "SERVICE|CODE")]
     service: String,
     /// Print the planned service and its state as JSON
     #[arg(long)]
@@ -28,6 +32,10 @@ pub(crate) struct ExplainArgs {
 }
 
 pub(crate) fn run(global: &Global, args: &ExplainArgs) -> anyhow::Result<Exit> {
+    if let Some(code) = code_of(global, &args.service) {
+        print::out(&meaning(code))?;
+        return Ok(Exit::DONE);
+    }
     let services = std::slice::from_ref(&args.service);
     let loaded = load::plan_kept(global, services, |request| args.stack.shape(request))?;
     // A renamed workspace may have a stack that runs since before.
@@ -51,4 +59,13 @@ pub(crate) fn run(global: &Global, args: &ExplainArgs) -> anyhow::Result<Exit> {
         print::out(&text)?;
     }
     Ok(Exit::DONE)
+}
+
+/// The code of this name, unless a service of the workspace has it too. It is known without a
+/// workspace.
+fn code_of(global: &Global, name: &str) -> Option<Code> {
+    let code = name.parse().ok()?;
+    let inspected = load::inspect(global, &[], Scope::Request, |_| {});
+    let services = inspected.map(|inspected| inspected.outcome.services).unwrap_or_default();
+    services.iter().all(|service| service.as_str() != name).then_some(code)
 }

@@ -9,6 +9,8 @@ use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use serde::Serialize;
 use xtask_core::problem::{Code, Label, Problem, Severity};
 
+use crate::view::style::{BAD, BOLD, GOOD, RESET};
+
 /// Returns the text of a file, by the file's name in a problem.
 pub(crate) type Texts<'a> = &'a dyn Fn(&str) -> Option<String>;
 
@@ -37,6 +39,23 @@ pub(crate) fn count(problems: &[Problem]) -> String {
     let parts: Vec<String> =
         [part(errors, "error"), part(warnings, "warning")].into_iter().flatten().collect();
     if parts.is_empty() { "no problems".to_string() } else { parts.join(", ") }
+}
+
+/// What a code means, with its examples as indented TOML.
+pub(crate) fn meaning(code: Code) -> String {
+    let mut out = format!("{BOLD}{code}{RESET}\n\n");
+    let mut in_example = false;
+    for line in code.section().lines() {
+        match line.strip_prefix("```") {
+            Some("toml wrong") => out += &format!("{BAD}wrong{RESET}\n"),
+            Some("toml right") => out += &format!("{GOOD}right{RESET}\n"),
+            Some(_) => {}
+            None if in_example => out += &format!("    {line}\n"),
+            None => out += &format!("{line}\n"),
+        }
+        in_example ^= line.starts_with("```");
+    }
+    out
 }
 
 /// A problem as `--json` shows it.
