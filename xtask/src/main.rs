@@ -9,6 +9,7 @@ mod cli;
 #[expect(dead_code, reason = "the library's own tests use the rest")]
 #[path = "../daily/src/sample.rs"]
 mod sample;
+mod setup;
 mod view;
 
 use std::process::ExitCode;

@@ -14,6 +14,7 @@ pub(crate) fn snapshot(services: Vec<ServiceSnapshot>) -> Snapshot {
         workspace: "/shop".to_string(),
         supervisor_pid: 1,
         guardian_pid: None,
+        tool: None,
         held: false,
         state: State::Working,
         services,

@@ -2,9 +2,13 @@
 //!
 //! `xtask/daily/src/cli/listed.rs` names each of them, because both programs list it.
 
+mod doctor;
 mod export;
 mod image;
+mod import;
+mod init;
 mod install;
+mod new;
 mod replay;
 mod verify_deps;
 
@@ -29,6 +33,35 @@ pub(crate) enum Rare {
     /// Example: `%xtask% export compose --output deploy`
     #[command(hide = true)]
     Export(export::ExportArgs),
+    /// Add a package with a service that `up` runs at once
+    ///
+    /// Adds a small program with its metadata and a test. A template of the workspace replaces it:
+    /// `[workspace.metadata.xtask] template = "FOLDER"`.
+    ///
+    /// Example: `%xtask% new mail --depends-on web`
+    #[command(hide = true)]
+    New(new::NewArgs),
+    /// Propose metadata for the programs of this workspace
+    ///
+    /// Prints the proposal and what each value is based on. Changes nothing without `--yes`.
+    ///
+    /// Example: `%xtask% init --yes`
+    #[command(hide = true)]
+    Init(init::InitArgs),
+    /// Propose metadata from a Procfile, a compose file or a `dependencies.ini`
+    ///
+    /// Prints the proposal and what does not carry over. Changes nothing without `--yes`.
+    ///
+    /// Example: `%xtask% import compose.yaml`
+    #[command(hide = true)]
+    Import(import::ImportArgs),
+    /// Check what the tool needs on this machine
+    ///
+    /// Prints each check, what needs it, and what mends it. Fails only if `up` cannot work.
+    ///
+    /// Example: `%xtask% doctor --json`
+    #[command(hide = true)]
+    Doctor(doctor::DoctorArgs),
     /// Test whether services declare exactly what they need
     ///
     /// Starts each service with its declared dependencies, then without each of them, on isolated
@@ -67,6 +100,10 @@ impl MoreCommands for Rare {
         match self {
             Self::Image(args) => image::run(global, &args),
             Self::Export(args) => export::run(global, &args),
+            Self::New(args) => new::run(global, &args),
+            Self::Init(args) => init::run(global, &args),
+            Self::Import(args) => import::run(global, &args),
+            Self::Doctor(args) => doctor::run(global, &args),
             Self::VerifyDeps(args) => verify_deps::run(global, &args),
             Self::Replay(args) => replay::run(&args),
             Self::Install(args) => install::install(global, &args),

@@ -2,6 +2,7 @@
 //!
 //! The rules of the views in the library hold here too.
 
+pub(crate) mod doctor;
 pub(crate) mod export;
 pub(crate) mod image;
 pub(crate) mod trace;

@@ -163,7 +163,7 @@ fn workspace_keys(reader: &mut Reader<'_>, metadata: &Table, out: &mut Declarati
     let Some(value) = metadata.get("xtask") else { return };
     let Some(table) = reader.table("xtask", value) else { return };
     let what = "`[workspace.metadata.xtask]`";
-    reader.known_keys(table, &["default", "env", "e2e", "base-image"], what);
+    reader.known_keys(table, &["default", "env", "e2e", "base-image", "template"], what);
     for (key, value) in &table.entries {
         match key.name.as_str() {
             "default" => {
@@ -172,6 +172,8 @@ fn workspace_keys(reader: &mut Reader<'_>, metadata: &Table, out: &mut Declarati
             "env" => out.env = shape::env(reader, "env", value),
             "base-image" => out.base_image = super::shape::image(reader, "base-image", value),
             "e2e" => check_e2e(reader, value, &out.packages),
+            // The command `new` reads it.
+            "template" => drop(reader.string("template", value)),
             _ => {}
         }
     }

@@ -23,11 +23,15 @@ const fn rare(name: &'static str, about: &'static str) -> Listed {
 }
 
 /// All of them.
-pub const LISTED: [Listed; 12] = [
+pub const LISTED: [Listed; 16] = [
     daily("wait", "Wait until services are ready"),
     daily("graph", "Draw the graph of services (text, mermaid, dot, svg, json)"),
     daily("env", "Print the variables of a service for a shell, to start it by hand"),
     daily("check", "Check the metadata of all services; `--fix` repairs cycles"),
+    rare("new", "Add a package with a service that `up` runs at once"),
+    rare("init", "Propose metadata for the programs of this workspace"),
+    rare("import", "Propose metadata from a Procfile, a compose file or a dependencies.ini"),
+    rare("doctor", "Check what the tool needs on this machine"),
     rare("image", "Build container images of the workspace's programs"),
     rare("export", "Export the services for Compose, Swarm or Kubernetes"),
     daily("test", "Run the end-to-end tests, then the workspace's tests"),

@@ -77,7 +77,7 @@ pub fn accept(inspected: Inspected) -> anyhow::Result<Loaded> {
 ///
 /// # Errors
 /// [`workspace::Error`] if cargo finds no workspace.
-pub(crate) fn inspect(
+pub fn inspect(
     global: &Global,
     services: &[String],
     scope: Scope<'_>,

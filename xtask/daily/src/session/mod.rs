@@ -9,7 +9,7 @@ pub(crate) mod find;
 pub(crate) mod follow;
 pub mod isolated;
 pub mod launch;
-pub(crate) mod workspaces;
+pub mod workspaces;
 
 use std::path::PathBuf;
 

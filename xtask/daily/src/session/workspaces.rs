@@ -18,18 +18,18 @@ use crate::system::json_file::write_json;
 /// The content of a record.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub(crate) struct Workspace {
+pub struct Workspace {
     /// The root at the last start of a stack; empty in a folder without a record.
-    pub(crate) root: PathBuf,
+    pub root: PathBuf,
     /// What a rename of the root keeps.
-    pub(crate) identity: Option<String>,
+    pub identity: Option<String>,
 }
 
 /// A folder of state and its record.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Recorded {
-    pub(crate) folder: PathBuf,
-    pub(crate) workspace: Workspace,
+pub struct Recorded {
+    pub folder: PathBuf,
+    pub workspace: Workspace,
 }
 
 impl Recorded {
@@ -39,7 +39,7 @@ impl Recorded {
         now.is_some() && now == self.workspace.identity && identity(&self.workspace.root) != now
     }
 
-    pub(crate) fn stacks(&self) -> Vec<StackPaths> {
+    pub fn stacks(&self) -> Vec<StackPaths> {
         stacks_in(&self.folder)
     }
 }
@@ -60,7 +60,7 @@ pub(crate) fn identity(root: &Path) -> Option<String> {
 ///
 /// # Errors
 /// As [`StackPaths::of`].
-pub(crate) fn all() -> io::Result<Vec<Recorded>> {
+pub fn all() -> io::Result<Vec<Recorded>> {
     let entries = std::fs::read_dir(state_folder()?).into_iter().flatten().flatten();
     let folders = entries.map(|entry| entry.path());
     let folders = folders.filter(|folder| is_written_by_owner_only(folder).unwrap_or(false));

@@ -64,7 +64,7 @@ pub(crate) fn look_up<T>(
 }
 
 /// Describes the port holder at `address`; none if the system does not show it.
-pub(crate) fn of(address: SocketAddr) -> Option<PortHolder> {
+pub fn of(address: SocketAddr) -> Option<PortHolder> {
     match look_up(&[address], |holder| describe(holder.pid)) {
         Lookup::Found(_, description) => Some(description),
         Lookup::Free | Lookup::Hidden => None,

@@ -24,18 +24,18 @@ const LISTENING: &str = "00010000";
 
 /// A supervisor, by the command line that it was started with.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct SupervisorProcess {
-    pub(crate) pid: i32,
+pub struct SupervisorProcess {
+    pub pid: i32,
     /// The folder of its stack.
-    pub(crate) folder: PathBuf,
+    pub folder: PathBuf,
     /// The root of its workspace at its start.
-    pub(crate) workspace: PathBuf,
+    pub workspace: PathBuf,
     /// What a rename of the root keeps.
-    pub(crate) identity: Option<String>,
+    pub identity: Option<String>,
 }
 
 /// The supervisors of this user in this pid namespace.
-pub(crate) fn all() -> impl Iterator<Item = SupervisorProcess> {
+pub fn all() -> impl Iterator<Item = SupervisorProcess> {
     proc::all().filter_map(of).filter(|found| {
         let owner = std::fs::metadata(proc::file(found.pid, "")).map(|process| process.uid());
         owner.is_ok_and(|owner| owner == geteuid().as_raw())

@@ -21,7 +21,7 @@ use crate::workspace::WorkspaceFiles;
 const LONGEST_FILE_BYTES: u64 = 1024 * 1024;
 
 #[derive(Clone, Copy)]
-pub(crate) enum Scope<'a> {
+pub enum Scope<'a> {
     Request,
     /// All declared services, under every overlay, and their programs on this machine.
     Everything {

@@ -1,0 +1,55 @@
+//! `new`: adds a package with a service or a job.
+
+use anyhow::Context;
+use clap::Args;
+
+use xtask::cli::error::Failure;
+use xtask::cli::{Exit, Global, print};
+use xtask::view::style::GOOD;
+
+use crate::setup::new::{Wanted, add};
+use crate::setup::workspace::Workspace;
+
+#[derive(Debug, Args)]
+pub(crate) struct NewArgs {
+    /// The name of the package and of the service
+    #[arg(value_name = "NAME")]
+    name: String,
+    /// Services that must be ready first
+    #[arg(long, value_name = "SERVICES", value_delimiter = ',')]
+    depends_on: Vec<String>,
+    /// Make a job, which runs to completion
+    #[arg(long)]
+    job: bool,
+}
+
+pub(crate) fn run(global: &Global, args: &NewArgs) -> anyhow::Result<Exit> {
+    let here = std::env::current_dir().context("failed to find the current folder")?;
+    let workspace = Workspace::read(&here, global.manifest_path.as_deref())?;
+    let known: Vec<&str> = workspace.services.keys().map(String::as_str).collect();
+    if let Some(unknown) = args.depends_on.iter().find(|name| !known.contains(&name.as_str())) {
+        let hint = match known.is_empty() {
+            true => "the workspace declares no service yet: leave out `--depends-on`".to_owned(),
+            false => format!("the services are {}", known.join(", ")),
+        };
+        let message = format!("`{unknown}` is not a service of this workspace");
+        return Err(Failure::new(Exit::USAGE, message).hint(hint).into());
+    }
+    let added = add(
+        &workspace.root,
+        &Wanted {
+            name: args.name.clone(),
+            is_job: args.job,
+            depends_on: args.depends_on.clone(),
+            port: workspace.free_port(),
+        },
+    )?;
+    for file in &added.files {
+        print::progress(GOOD, "Created", &file.display().to_string());
+    }
+    if added.root_changed {
+        print::progress(GOOD, "Changed", "Cargo.toml");
+    }
+    print::hint(&format!("start it: `%xtask% up {}`", args.name));
+    Ok(Exit::DONE)
+}
