@@ -20,6 +20,7 @@ mod private_folder;
 pub mod process_stat;
 pub mod protocol;
 mod service_logs;
+pub mod sources;
 
 pub use chain::chain;
 pub use connection::{Connection, Error};

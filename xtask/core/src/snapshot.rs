@@ -35,6 +35,9 @@ pub struct Snapshot {
     pub held: bool,
     /// Its services, dependencies first.
     pub services: Vec<ServiceSnapshot>,
+    /// The flags of `up` that the stack keeps, as a command line. Only in the output of `status`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept_flags: Option<String>,
     /// Services that wait for each other in a circle. Only in the answer to `status`.
     #[serde(default)]
     pub deadlocks: Vec<Deadlock>,
@@ -144,6 +147,9 @@ pub struct ServiceSnapshot {
     pub started: bool,
     /// Its default address.
     pub url: Option<String>,
+    /// The address of its page for a browser, if the metadata names one with `open`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub open: Option<String>,
     /// Its ports by name, once known.
     pub ports: BTreeMap<String, u16>,
     /// From the start of the run to ready (for a job: to its end), in milliseconds.
@@ -168,6 +174,19 @@ pub struct ServiceSnapshot {
     /// `status`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub strangers: Vec<String>,
+    /// The program that it was started from, if cargo built it. Only in the answer to `status`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub program: Option<ProgramFiles>,
+    /// A source of its program that is newer than the program. Only in the output of `status`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub newer_source: Option<String>,
+    /// How long its first process runs, in milliseconds. Only in the output of `status`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uptime_ms: Option<u64>,
+    /// The memory that the processes of its run use, in bytes; shared memory counts in parts. Only
+    /// in the output of `status`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_bytes: Option<u64>,
     /// Whether its restart policy restarts it when it is killed.
     #[serde(default)]
     pub comes_back: bool,
@@ -194,6 +213,15 @@ impl ServiceSnapshot {
             state: called.state,
         })
     }
+}
+
+/// The files of a program that cargo built.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProgramFiles {
+    /// Cargo's path. A later build replaces the file.
+    pub linked: String,
+    /// The accepted copy, with the time at which cargo last linked this content.
+    pub kept: String,
 }
 
 /// The phase of a service.

@@ -19,6 +19,9 @@ use std::process::{Command, ExitCode};
 #[expect(unreachable_pub, reason = "the client exports them")]
 #[cfg_attr(not(test), expect(dead_code, reason = "the client uses the rest"))]
 mod inherited;
+#[expect(unreachable_pub, reason = "the client exports it")]
+#[path = "../../client/src/sources.rs"]
+mod sources;
 
 /// The tool's package and binary.
 const TOOL: &str = "xtask";
@@ -159,15 +162,10 @@ fn without(paths: &OsStr, folder: &Path) -> Option<OsString> {
     if kept.is_empty() { None } else { env::join_paths(kept).ok() }
 }
 
-/// Whether a source is newer than the tool. Cargo lists the sources in the file beside it.
+/// Whether a source is newer than the tool.
 fn is_outdated(tool: &Path) -> bool {
-    let modified = |path: &Path| fs::metadata(path).and_then(|file| file.modified()).ok();
-    let sources = fs::read_to_string(tool.with_extension("d")).unwrap_or_default();
-    let sources = sources.split_once(": ").map_or("", |(_, sources)| sources).replace("\\ ", "\0");
-    let mut sources = sources.split_ascii_whitespace().map(|path| path.replace('\0', " "));
-    modified(tool).is_some_and(|built| {
-        sources.any(|source| modified(Path::new(&source)).is_some_and(|source| source > built))
-    })
+    let built = fs::metadata(tool).and_then(|file| file.modified()).ok();
+    built.is_some_and(|built| sources::newer(tool, built).is_some())
 }
 
 #[cfg(test)]

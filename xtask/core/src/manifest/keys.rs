@@ -95,6 +95,8 @@ declare_keys! {
     /// The address that dependents get.
     url: Option<TextAt> =
         "url", Text, "\"http://${self.host}:${self.port}\"", Reader::string, Replace;
+    /// The path of the page that key `o` of an `up` in a terminal opens in the browser: `"/"`.
+    open: Option<TextAt> = "open", Text, "", shape::page, Replace;
     /// The tool binds the port, and the service inherits the socket (`LISTEN_FDS`).
     socket_activation: Option<At<bool>> =
         "socket-activation", Boolean, "false", Reader::boolean, Replace;

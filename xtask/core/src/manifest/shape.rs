@@ -189,12 +189,21 @@ pub(crate) fn health(reader: &mut Reader<'_>, key: &str, value: &Value) -> Optio
 
 /// The path of an `http` probe.
 pub(crate) fn path(reader: &mut Reader<'_>, key: &str, value: &Value) -> Option<TextAt> {
+    absolute_path(reader, key, value, "http")
+}
+
+/// The path of a page.
+pub(crate) fn page(reader: &mut Reader<'_>, key: &str, value: &Value) -> Option<TextAt> {
+    absolute_path(reader, key, value, "open")
+}
+
+fn absolute_path(reader: &mut Reader<'_>, key: &str, value: &Value, name: &str) -> Option<TextAt> {
     let path = reader.string(key, value)?;
     if path.value.starts_with('/') && !path.value.contains([' ', '\r', '\n']) {
         return Some(path);
     }
     let message = format!("`{}` is not a path", path.value);
-    let hint = format!("write `http = \"/{}\"`", path.value.trim_start_matches('/').trim());
+    let hint = format!("write `{name} = \"/{}\"`", path.value.trim_start_matches('/').trim());
     reader.bad_value(&value.bytes, message, &hint)
 }
 

@@ -63,6 +63,11 @@ pub(super) fn check(node: &Node, problems: &mut Vec<Problem>) {
         let hint = "add `port = 0`, or remove `socket-activation`";
         problems.push(problem.at(span.clone(), "").hint(hint));
     }
+    if let Some(span) = span(&settings.open).filter(|_| no_port) {
+        let problem = Problem::error(Code::NoPort, "`open` needs a port");
+        let hint = "add the `port` that serves the page, or remove `open`";
+        problems.push(problem.at(span.clone(), "").hint(hint));
+    }
     fixed_port(node, problems);
     host(settings.host.as_ref(), external.is_some(), problems);
     let names = ports.into_iter().flat_map(|ports| &ports.value).map(|port| port.name.clone());

@@ -81,6 +81,7 @@ pub(crate) fn make(
         ports: core::mem::take(&mut address.ports),
         default_port: address.default,
         url: address.url,
+        open: settings.open.as_ref().map(|path| path.value.clone()),
         fixed_port: is_true(&settings.fixed_port),
         socket_activation: is_true(&settings.socket_activation),
         depends_on,

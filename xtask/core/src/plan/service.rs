@@ -41,6 +41,9 @@ pub struct Service {
     pub default_port: Option<usize>,
     /// Its default address, if it has a port.
     pub url: Option<Text>,
+    /// The path of its page for a browser, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub open: Option<String>,
     /// Whether the program listens on its declared ports whatever `PORT` is.
     #[serde(default)]
     pub fixed_port: bool,

@@ -16,7 +16,7 @@ use super::phase::{Phase, Rest};
 use super::ports::PortState;
 use super::{Ending, Stack, messages};
 use crate::plan::Service;
-use crate::snapshot::{self, Failure, ServiceSnapshot, Snapshot, State};
+use crate::snapshot::{self, Failure, ProgramFiles, ServiceSnapshot, Snapshot, State};
 use crate::terms::{Name, Restart};
 
 impl Stack {
@@ -33,6 +33,7 @@ impl Stack {
             held: false,
             state: self.state(),
             services: self.order.iter().map(|id| self.snapshot_of(*id)).collect(),
+            kept_flags: None,
             deadlocks: Vec::new(),
         }
     }
@@ -59,10 +60,19 @@ impl Stack {
             start_timeout: spec.start_timeout,
             log: spec.log,
             adopt: spec.adopt,
+            open: spec.open,
             deploy: spec.deploy,
             ..node.started_as.as_deref()?.clone()
         };
         Some((service, node.contexts.current))
+    }
+
+    /// The program of a service that the driver accepted last; none if cargo does not build it.
+    #[must_use]
+    pub fn program(&self, name: &str) -> Option<ProgramFiles> {
+        let accepted = self.nodes[*self.ids.get(name)?].build.accepted.as_ref()?;
+        let (linked, kept) = (accepted.linked.path.clone(), accepted.path.clone());
+        Some(ProgramFiles { linked, kept })
     }
 
     /// The numbers of the contexts in which runs are or may be started.
@@ -117,7 +127,9 @@ impl Stack {
         // A url names only ports of its own service.
         let url = numbers.as_ref().and(node.spec.url.as_ref());
         let url = url.and_then(|url| url.render(|_, port| number(port)).ok());
+        let page = |path: &String| Some(format!("{}{path}", url.as_deref()?.trim_end_matches('/')));
         ServiceSnapshot {
+            open: node.spec.open.as_ref().and_then(page),
             name: node.spec.name.clone(),
             kind: node.spec.kind,
             placement: node.spec.placement,
@@ -141,6 +153,10 @@ impl Stack {
             calls: Vec::new(),
             listens_elsewhere: node.observed.elsewhere.clone(),
             strangers: Vec::new(),
+            program: None,
+            newer_source: None,
+            uptime_ms: None,
+            memory_bytes: None,
             comes_back: node.spec.restart != Restart::No && node.is_alive(),
             paused: node.is_running() && node.observed.fault == Some(Fault::Pause),
             // At rest, the status was about a past run.

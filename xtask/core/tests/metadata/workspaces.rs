@@ -60,6 +60,7 @@ const KEYS: &[&str] = &[
     "adopt",
     "volumes",
     "self-probe",
+    "open",
     "http",
     "status",
     "tcp",

@@ -56,6 +56,7 @@ pub(crate) fn service(name: &str) -> Service {
         watchdog: None,
         placement: xtask_core::terms::Placement::Process,
         volumes: Vec::new(),
+        open: None,
         self_probe: Vec::new(),
         deploy: Default::default(),
         log: Default::default(),

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::exit::Exit;
+use crate::system::terminal;
 
 /// Whether [`Interrupts`] receives the signals. The handler below is still called then.
 static TAKEN: AtomicBool = AtomicBool::new(false);
@@ -19,7 +20,7 @@ pub fn exit_on_signal() {
     TAKEN.store(false, Ordering::Relaxed);
     for number in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
         let mut before = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
-        // SAFETY: the kernel fills in the whole structure, and the handler makes one call, which is
+        // SAFETY: the kernel fills in the whole structure, and the handler makes only calls that are
         // async-signal-safe.
         unsafe {
             let got = libc::sigaction(number, std::ptr::null(), before.as_mut_ptr());
@@ -34,6 +35,7 @@ extern "C" fn exit(number: libc::c_int) {
     if TAKEN.load(Ordering::Relaxed) {
         return;
     }
+    terminal::restore();
     let code = if number == libc::SIGINT { Exit::INTERRUPTED } else { Exit::TERMINATED };
     // SAFETY: `_exit` is async-signal-safe.
     unsafe { libc::_exit(code.code().into()) }

@@ -67,7 +67,8 @@ pub(crate) fn run(global: &Global, args: &LogsArgs) -> anyhow::Result<Exit> {
         (true, _) => Form::Json,
         (false, true) => Form::Raw(Plain::default()),
         (false, false) => {
-            Form::Prefixed(Prefixes::of(color::kept(), shown.iter().map(String::as_str)))
+            let prefixes = Prefixes::of(color::kept(), shown.iter().map(String::as_str));
+            Form::Prefixed(prefixes.shortening_times(print::is_terminal()))
         }
     };
     block_on(show(&paths, args, &mut form))

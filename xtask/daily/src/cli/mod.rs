@@ -3,6 +3,7 @@
 //! clap checks each argument alone. The plan checks it against the workspace.
 
 mod all;
+mod browser;
 mod called_as;
 mod check;
 mod ci;
@@ -27,6 +28,7 @@ pub mod plan_args;
 pub mod print;
 mod restart;
 mod running;
+mod screen;
 pub mod stack;
 mod status;
 mod stderr;

@@ -15,8 +15,8 @@ use xtask_client::called_as::{named, named_json};
 use crate::view::style::{BAD, BOLD, RESET};
 
 use super::color::is_set;
-use super::stderr;
 use super::visible::{visible, visible_json};
+use super::{screen, stderr};
 
 /// Writes to standard output. The stream removes colours that [`super::color`] turned off.
 pub fn out(text: &str) -> io::Result<()> {
@@ -24,16 +24,33 @@ pub fn out(text: &str) -> io::Result<()> {
 }
 
 fn write(text: &str) -> io::Result<()> {
-    let mut stream = anstream::stdout().lock();
-    stream.write_all(text.as_bytes())?;
-    stream.flush()
+    above(|| {
+        let mut stream = anstream::stdout().lock();
+        stream.write_all(text.as_bytes())?;
+        stream.flush()
+    })
+}
+
+/// Whether standard output is a terminal.
+pub(crate) fn is_terminal() -> bool {
+    io::stdout().is_terminal()
+}
+
+/// Writes to standard output, above the live lines if both are on the terminal.
+fn above(write: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+    match screen::is_on() && io::stdout().is_terminal() {
+        true => screen::above(write),
+        false => write(),
+    }
 }
 
 /// Writes bytes to standard output unchanged.
 pub fn bytes(bytes: &[u8]) -> io::Result<()> {
-    let mut stream = io::stdout().lock();
-    stream.write_all(bytes)?;
-    stream.flush()
+    above(|| {
+        let mut stream = io::stdout().lock();
+        stream.write_all(bytes)?;
+        stream.flush()
+    })
 }
 
 /// Writes a JSON value and a line break to standard output.
@@ -75,7 +92,11 @@ fn indented(text: &str, indent: &str) -> String {
 
 /// Cargo may be drawing its progress bar on this line.
 fn clear_line() -> &'static str {
-    if std::io::stderr().is_terminal() && !is_set("CI") { "\r\x1b[K" } else { "" }
+    if std::io::stderr().is_terminal() && !is_set("CI") && !screen::is_on() {
+        "\r\x1b[K"
+    } else {
+        ""
+    }
 }
 
 /// An error on standard error, and the way out if there is one.

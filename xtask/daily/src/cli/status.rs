@@ -2,12 +2,19 @@
 //!
 //! It asks each service that can be asked once, so that a frozen one is not shown as ready.
 
+use std::path::Path;
+
 use clap::Args;
 use xtask_client::protocol::Ask;
+use xtask_client::snapshot::{ProgramFiles, Snapshot};
+use xtask_client::sources;
+use xtask_core::plan::KeptFlags;
 
 use super::error::Error;
 use super::exit::Exit;
 use super::{Global, all, block_on, place, print, stack};
+use crate::session::connect;
+use crate::system::{memory, proc};
 use crate::view;
 
 #[derive(Debug, Args)]
@@ -27,7 +34,10 @@ pub(crate) fn run(global: &Global, args: &StatusArgs) -> anyhow::Result<Exit> {
     let paths = place::find_stack(global)?.paths;
     block_on(async {
         let status = stack::status(&paths, Ask::All).await?;
-        let snapshot = status.ok_or_else(|| Error::NothingRuns { stack: paths.stack() })?;
+        let mut snapshot = status.ok_or_else(|| Error::NothingRuns { stack: paths.stack() })?;
+        let flags = connect::kept_flags(&paths, || stack::report_silence(&paths)).await?;
+        snapshot.kept_flags = flags.and_then(|(flags, _)| flags.shown(&KeptFlags::default()));
+        measure(&mut snapshot);
         if args.json {
             print::json_pretty(&view::status::masked(&snapshot))?;
         } else {
@@ -35,4 +45,22 @@ pub(crate) fn run(global: &Global, args: &StatusArgs) -> anyhow::Result<Exit> {
         }
         Ok(Exit::DONE)
     })
+}
+
+/// Adds what is read from the system: uptime, memory, and sources that are newer than what runs.
+pub(crate) fn measure(snapshot: &mut Snapshot) {
+    let leaders: Vec<i32> = snapshot.runs().map(|(leader, _)| leader).collect();
+    let memory = memory::of_runs(&leaders);
+    for service in &mut snapshot.services {
+        let Some(pid) = service.pid.and_then(|pid| i32::try_from(pid).ok()) else { continue };
+        service.uptime_ms = proc::age(pid).and_then(|age| u64::try_from(age.as_millis()).ok());
+        service.memory_bytes = memory.get(&pid).copied();
+        service.newer_source = service.program.as_ref().and_then(newer_source);
+    }
+}
+
+fn newer_source(program: &ProgramFiles) -> Option<String> {
+    let built = std::fs::metadata(&program.kept).and_then(|kept| kept.modified()).ok()?;
+    let source = sources::newer(Path::new(&program.linked), built)?;
+    Some(source.display().to_string())
 }

@@ -9,6 +9,8 @@ use std::io::Write as _;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::screen;
+
 /// How long a writer waits for the reader.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -32,6 +34,14 @@ impl Queue {
     fn is_busy(&self) -> bool {
         self.writing || !self.texts.is_empty()
     }
+
+    /// Starts the thread, and returns whether it runs.
+    fn starts(&mut self) -> bool {
+        if !self.started {
+            self.started = std::thread::Builder::new().spawn(write_queue).is_ok();
+        }
+        self.started
+    }
 }
 
 fn queue() -> MutexGuard<'static, Queue> {
@@ -41,10 +51,7 @@ fn queue() -> MutexGuard<'static, Queue> {
 /// Writes a text. The stream removes colours that are turned off.
 pub(super) fn write(text: String) {
     let mut queue = queue();
-    if !queue.started {
-        queue.started = std::thread::Builder::new().spawn(write_queue).is_ok();
-    }
-    if !queue.started {
+    if !queue.starts() {
         return print(&text);
     }
     if queue.texts.len() < MOST {
@@ -53,6 +60,16 @@ pub(super) fn write(text: String) {
     CHANGED.notify_all();
     if !queue.stuck {
         drop(wait(queue, PATIENCE));
+    }
+}
+
+/// Makes the thread draw the live lines again, and returns at once.
+pub(super) fn redraw() {
+    let mut queue = queue();
+    // Every text draws them too.
+    if queue.starts() && queue.texts.is_empty() {
+        queue.texts.push_back(String::new());
+        CHANGED.notify_all();
     }
 }
 
@@ -86,5 +103,7 @@ fn write_queue() {
 }
 
 fn print(text: &str) {
-    let _ = anstream::stderr().lock().write_all(text.as_bytes());
+    screen::above(|| {
+        let _ = anstream::stderr().lock().write_all(text.as_bytes());
+    });
 }

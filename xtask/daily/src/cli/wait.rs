@@ -60,20 +60,21 @@ pub(crate) fn run(global: &Global, args: &WaitArgs) -> anyhow::Result<Exit> {
         let snapshot = &session.snapshot;
         let shown = names.iter().filter_map(|name| snapshot.service(name));
         let what = progress::waiting(shown, &snapshot.deadlocks)
-            .unwrap_or_else(|| format!("for {}", names.join(", ")));
+            .map_or_else(|| format!("for {}", names.join(", ")), |wait| wait.text);
         print::progress(BAD, "Timed out", &format!("waiting {what}"));
         Ok(Exit::NOT_READY)
     })
 }
 
 /// Waits until `done` holds for each of the services, and prints which of them failed. If that
-/// takes long, it prints what it waits for.
+/// takes long, it prints once what it waits for.
 pub(crate) async fn until(
     session: &mut Session,
     names: &[Name],
     done: impl Fn(&ServiceSnapshot) -> bool,
 ) -> anyhow::Result<Exit> {
     let mut silence = SILENCE;
+    let mut reported = None;
     loop {
         let services: Vec<_> =
             names.iter().filter_map(|name| session.snapshot.service(name)).collect();
@@ -88,8 +89,10 @@ pub(crate) async fn until(
             Ok(Err(error)) => return Err(error.into()),
             Err(_) => {
                 silence *= 2;
-                if let Some(what) = progress::waiting(services, &[]) {
-                    print::progress(BUSY, "Waiting", &what);
+                let wait = progress::waiting(services, &[]);
+                if let Some(wait) = wait.filter(|wait| reported.as_ref() != Some(&wait.subject)) {
+                    print::progress(BUSY, "Waiting", &wait.text);
+                    reported = Some(wait.subject);
                 }
             }
         }

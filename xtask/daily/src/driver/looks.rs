@@ -96,6 +96,7 @@ impl Driver {
         let of = |found: &BTreeMap<Name, Vec<String>>, name| found.get(name).cloned();
         for service in &mut snapshot.services {
             if service.pid.is_some() {
+                service.program = self.stack.program(&service.name);
                 service.listens_elsewhere =
                     of(&traffic.elsewhere, &service.name).unwrap_or_default();
             }

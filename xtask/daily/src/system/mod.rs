@@ -11,6 +11,7 @@ pub(crate) mod json_file;
 pub(crate) mod limits;
 pub(crate) mod listeners;
 pub(crate) mod members;
+pub(crate) mod memory;
 pub(crate) mod pidfd;
 pub mod port_holder;
 pub(crate) mod port_range;
@@ -20,6 +21,7 @@ pub mod socket;
 pub mod supervisors;
 pub(crate) mod sweep;
 pub(crate) mod tcp;
+pub(crate) mod terminal;
 pub(crate) mod traffic;
 
 pub(crate) use say::say;

@@ -18,6 +18,8 @@ const OPEN: &str = "…";
 #[derive(Clone, Debug)]
 pub struct Prefixes {
     keep: Keep,
+    /// Whether a time at the start of a line loses its date.
+    shortens_times: bool,
     services: BTreeMap<String, Prefix>,
     width: usize,
 }
@@ -31,12 +33,21 @@ struct Prefix {
 impl Prefixes {
     /// Creates prefixes for these services; others are added when they print.
     pub fn of<'a>(keep: Keep, names: impl IntoIterator<Item = &'a str>) -> Self {
-        let mut prefixes = Self { keep, services: BTreeMap::new(), width: 0 };
+        let mut prefixes =
+            Self { keep, shortens_times: false, services: BTreeMap::new(), width: 0 };
         for name in names {
             prefixes.add(name);
         }
         prefixes
     }
+
+    /// Shows of a time at the start of a line only the time of day, in milliseconds. For a
+    /// terminal, whose rows are short; other outputs get whole lines.
+    pub fn shortening_times(mut self, shortens_times: bool) -> Self {
+        self.shortens_times = shortens_times;
+        self
+    }
+
     pub fn append(&mut self, out: &mut Vec<u8>, service: &str, line: &Record<'_>) {
         // Only the newline of a line that was shown is new.
         if line.continues && line.end == End::Line && line.text.is_empty() {
@@ -55,7 +66,17 @@ impl Prefixes {
         if line.continues {
             out.extend_from_slice(OPEN.as_bytes());
         }
-        escapes::append(out, line.text, self.keep);
+        let time = match self.shortens_times && !line.continues {
+            true => leading_time(line.text),
+            false => None,
+        };
+        match time {
+            Some(Time { before, of_day, after }) => {
+                let text = [before, of_day, after].concat();
+                escapes::append(out, &text, self.keep);
+            }
+            None => escapes::append(out, line.text, self.keep),
+        }
         if line.end == End::Open {
             out.extend_from_slice(OPEN.as_bytes());
         }
@@ -83,6 +104,42 @@ impl Prefixes {
             };
         }
     }
+}
+
+/// A line that begins with a time.
+struct Time<'a> {
+    /// A colour.
+    before: &'a [u8],
+    /// Hours to milliseconds, as far as the line has them.
+    of_day: &'a [u8],
+    /// The rest, without what is left of the time.
+    after: &'a [u8],
+}
+
+/// The time in RFC 3339 at the start of a line, as loggers print it: `2026-01-31T08:00:00.123456Z`.
+fn leading_time(line: &[u8]) -> Option<Time<'_>> {
+    const SHAPE: &[u8] = b"0000-00-00T00:00:00";
+    const DATE: usize = 11;
+    const MILLIS: usize = 4;
+    let colour = match line.starts_with(b"\x1b[") {
+        true => line.iter().position(|byte| *byte == b'm')? + 1,
+        false => 0,
+    };
+    let (before, rest) = line.split_at(colour);
+    let time = rest.get(..SHAPE.len())?;
+    let fits = |(byte, shape): (&u8, &u8)| match shape {
+        b'0' => byte.is_ascii_digit(),
+        b'T' => *byte == b'T' || *byte == b' ',
+        other => byte == other,
+    };
+    if !time.iter().zip(SHAPE).all(fits) {
+        return None;
+    }
+    let is_fraction = |byte: &&u8| byte.is_ascii_digit() || **byte == b'.';
+    let fraction = rest[SHAPE.len()..].iter().take_while(is_fraction).count();
+    let after = &rest[SHAPE.len() + fraction..];
+    let of_day = &rest[DATE..SHAPE.len() + fraction.min(MILLIS)];
+    Some(Time { before, of_day, after: after.strip_prefix(b"Z").unwrap_or(after) })
 }
 
 /// Restores the bytes that a service printed.
@@ -170,6 +227,27 @@ mod tests {
         assert_eq!(shown(Keep::Nothing, &both), "a    | hello\nlong | hello\n");
         let colours = shown(Keep::Colours, &both);
         assert!(colours.starts_with("\x1b[36ma    |\x1b[0m hello\n\x1b[33mlong |"), "{colours:?}");
+    }
+
+    #[test]
+    fn time_at_the_start_loses_its_date() {
+        let mut prefixes = Prefixes::of(Keep::Nothing, ["a"]).shortening_times(true);
+        let mut out = Vec::new();
+        for text in [
+            "2026-01-31T08:00:01.123456Z  INFO up",
+            "\x1b[2m2026-01-31T08:00:01.123456Z\x1b[0m  INFO up",
+            "2026-01-31 08:00:01 up",
+            "2026-01-31T08:00:01+01:00 up",
+            "2026-01-31 is a date",
+            "at 2026-01-31T08:00:01Z",
+        ] {
+            prefixes.append(&mut out, "a", &line(1, Stream::Out, End::Line, text));
+        }
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "a | 08:00:01.123  INFO up\na | 08:00:01.123  INFO up\na | 08:00:01 up\n\
+             a | 08:00:01+01:00 up\na | 2026-01-31 is a date\na | at 2026-01-31T08:00:01Z\n"
+        );
     }
 
     #[test]

@@ -137,11 +137,19 @@ pub(crate) fn silence(stack: &str, supervisor: u32, is_stopped: bool) -> String 
     )
 }
 
+/// What a command waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Wait {
+    pub(crate) text: String,
+    /// Equal for waits that a user takes for one: a build is one wait, whatever is left of it.
+    pub(crate) subject: String,
+}
+
 /// What the services that are not ready wait for, with deadlocks; `None` if all are ready.
 pub(crate) fn waiting<'a>(
     services: impl IntoIterator<Item = &'a ServiceSnapshot>,
     deadlocks: &[Deadlock],
-) -> Option<String> {
+) -> Option<Wait> {
     let mut waiting = Vec::new();
     let mut unbuilt: Vec<&str> = Vec::new();
     let mut held_up = Vec::new();
@@ -170,6 +178,7 @@ pub(crate) fn waiting<'a>(
             | Phase::Failed => {}
         }
     }
+    let is_only_build = waiting.is_empty() && !unbuilt.is_empty() && deadlocks.is_empty();
     match unbuilt.as_slice() {
         [] => {}
         [one] => waiting.push(format!("cargo to build {one}")),
@@ -190,7 +199,9 @@ pub(crate) fn waiting<'a>(
     waiting.truncate(shown);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     let deadlocks = deadlocks.iter().map(|deadlock| format!("; deadlock: {deadlock}"));
-    Some(format!("for {}{more}{}", waiting.join(", "), deadlocks.collect::<String>()))
+    let text = format!("for {}{more}{}", waiting.join(", "), deadlocks.collect::<String>());
+    let subject = if is_only_build { "cargo".to_owned() } else { text.clone() };
+    Some(Wait { text, subject })
 }
 
 #[cfg(test)]
@@ -233,16 +244,26 @@ mod tests {
     #[test]
     fn long_lists_of_waits_are_shortened() {
         let many: Vec<_> = (0..9).map(|n| service(&format!("s{n}"), Phase::Starting)).collect();
-        let text = waiting(&many, &[]).unwrap();
+        let text = waiting(&many, &[]).unwrap().text;
         assert!(text.ends_with("s3 to get ready and 5 more"), "{text}");
         assert_eq!(waiting(&[service("a", Phase::Ready)], &[]), None);
+    }
+
+    #[test]
+    fn build_is_one_wait() {
+        let [a, b] = ["a", "b"].map(|name| service(name, Phase::Building));
+        let (first, later) = (waiting([&a, &b], &[]).unwrap(), waiting([&b], &[]).unwrap());
+        assert_eq!(later.text, "for cargo to build b");
+        assert_eq!(first.subject, later.subject);
+        let other = waiting([&b, &service("c", Phase::Starting)], &[]).unwrap();
+        assert_ne!(first.subject, other.subject);
     }
 
     #[test]
     fn blocked_service_is_named_with_its_dependency() {
         let mut web = service("web", Phase::Waiting);
         web.waiting_on = vec!["api (starting)".to_string()];
-        let text = waiting(&[web], &[]).unwrap();
+        let text = waiting(&[web], &[]).unwrap().text;
         assert_eq!(text, "for web, which waits on api (starting)");
     }
 }

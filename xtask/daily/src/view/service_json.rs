@@ -32,6 +32,9 @@ pub(crate) struct ServiceJson {
     ports: Vec<PortJson>,
     /// Its default address, null without one; `?` stands for a port chosen at the start.
     url: Option<String>,
+    /// The path of its page for a browser; absent without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    open: Option<String>,
     /// Whether the program listens on its declared ports whatever `PORT` is.
     fixed_port: bool,
     /// Whether the tool binds the ports and the service inherits the sockets.
@@ -163,6 +166,7 @@ impl ServiceJson {
             cwd: service.cwd.clone(),
             ports: service.ports.iter().map(port).collect(),
             url: service.url.as_ref().map(|url| values.text(url)),
+            open: service.open.clone(),
             fixed_port: service.fixed_port,
             socket_activation: service.socket_activation,
             depends_on: service.depends_on.iter().map(dependency).collect(),

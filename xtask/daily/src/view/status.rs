@@ -1,17 +1,22 @@
 //! The tables of `status` and at the end of `up`, from a snapshot.
 
+use std::fmt::Write as _;
+use std::time::Duration;
+
 use xtask_client::snapshot::{Phase, Placement, ServiceSnapshot, Snapshot};
-use xtask_core::terms::duration::measured;
+use xtask_core::terms::duration::{age, measured};
 use xtask_core::terms::secret::shown_url;
 use xtask_core::terms::{Kind, Name};
 
 use super::calls;
-use super::style::{BAD, BOLD, BUSY, DIM, GOOD, WARN};
+use super::style::{BAD, BOLD, BUSY, DIM, GOOD, RESET, WARN};
 use super::table::{Cell, table};
+use super::words::command_for;
 
 /// The table of a running stack, with its deadlocks.
 pub(crate) fn status(snapshot: &Snapshot) -> String {
-    let head = ["SERVICE", "PHASE", "ADDRESS", "PID", "READY IN", "RESTARTS", "NOTE"];
+    let head =
+        ["SERVICE", "PHASE", "ADDRESS", "PID", "UPTIME", "MEMORY", "READY IN", "RESTARTS", "NOTE"];
     let mut rows = vec![header(&head)];
     rows.extend(snapshot.services.iter().map(|service| {
         vec![
@@ -19,14 +24,43 @@ pub(crate) fn status(snapshot: &Snapshot) -> String {
             Cell::styled(service.phase.as_str(), color(service.phase)),
             address(service).into(),
             service.pid.map(|pid| pid.to_string()).unwrap_or_default().into(),
+            service.uptime_ms.map(|ms| age(Duration::from_millis(ms))).unwrap_or_default().into(),
+            service.memory_bytes.map(mebibytes).unwrap_or_default().into(),
             service.ready_ms.map(measured).unwrap_or_default().into(),
             if service.restarts > 0 { service.restarts.to_string() } else { String::new() }.into(),
             Cell::styled(note(snapshot, service), DIM),
         ]
     }));
     let mut out = table(&rows);
+    if let Some(flags) = &snapshot.kept_flags {
+        let _ = writeln!(out, "kept flags: {flags} (`up --reset` forgets them)");
+    }
+    out.push_str(&outdated(snapshot));
     out.push_str(&calls::deadlocks(snapshot, None));
     out
+}
+
+/// Names the services whose sources are newer than what runs, and the command that applies them.
+fn outdated(snapshot: &Snapshot) -> String {
+    let outdated = || snapshot.services.iter().filter(|service| service.newer_source.is_some());
+    let mut out = String::new();
+    for service in outdated() {
+        let source = service.newer_source.as_deref().unwrap_or_default();
+        let root = format!("{}/", snapshot.workspace);
+        let shown = source.strip_prefix(&root).unwrap_or(source);
+        let _ = writeln!(out, "{WARN}outdated{RESET}: `{shown}` is newer than {}", service.name);
+    }
+    let names: Vec<&str> = outdated().map(|service| service.name.as_str()).collect();
+    if !names.is_empty() {
+        let command = command_for(&snapshot.stack, &format!("restart {}", names.join(" ")));
+        let _ = writeln!(out, "  {BOLD}hint:{RESET} {command} builds and starts the new code");
+    }
+    out
+}
+
+fn mebibytes(bytes: u64) -> String {
+    let tenths = bytes * 10 / (1024 * 1024);
+    format!("{}.{} MiB", tenths / 10, tenths % 10)
 }
 
 /// The table at the end of `up`. `kept` are the services that already ran.
@@ -132,6 +166,23 @@ mod tests {
             "SERVICE  PHASE    ADDRESS              PID  READY IN  NOTE\n\
              api      ready    http://127.0.0.1:80  42   1.2 s\n\
              web      waiting                                      waiting on api (starting)\n"
+        );
+    }
+
+    #[test]
+    fn status_names_the_command_for_newer_sources() {
+        let mut api = service("api", Phase::Ready);
+        api.newer_source = Some("/shop/api/src/main.rs".to_string());
+        (api.uptime_ms, api.memory_bytes) = (Some(200_000), Some(12_900_000));
+        let mut stack = snapshot(vec![api]);
+        stack.kept_flags = Some("--ports auto".to_string());
+        assert_eq!(
+            plain(&status(&stack)),
+            "SERVICE  PHASE  UPTIME  MEMORY\n\
+             api      ready  3 min   12.3 MiB\n\
+             kept flags: --ports auto (`up --reset` forgets them)\n\
+             outdated: `api/src/main.rs` is newer than api\n  \
+             hint: `%xtask% restart api` builds and starts the new code\n"
         );
     }
 

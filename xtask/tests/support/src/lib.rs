@@ -16,6 +16,7 @@ mod package;
 mod processes;
 mod run;
 pub mod stand;
+mod terminal;
 mod wait;
 
 pub use engine::{ask, engine};
@@ -25,6 +26,7 @@ pub use judges::Judge;
 pub use package::{JOB, PackageSpec, SERVICE};
 pub use processes::{Process, alive, signal};
 pub use run::{Ran, Running};
+pub use terminal::Terminal;
 pub use wait::{eventually, free_port, within_a_second};
 
 use std::path::{Path, PathBuf};

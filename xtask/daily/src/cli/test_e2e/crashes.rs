@@ -94,6 +94,7 @@ mod tests {
             held: false,
             state: State::Ready,
             services: vec![serde_json::from_value(service).unwrap()],
+            kept_flags: None,
             deadlocks: Vec::new(),
         }
     }

@@ -17,6 +17,8 @@ use xtask_core::terms::Name;
 use super::arrivals::Arrivals;
 use super::build::{Build, BuildEvent};
 use super::failure;
+use super::interact::Actions;
+use super::live::Live;
 use super::logs::Logs;
 use super::reporter::Reporter;
 use crate::cli::context;
@@ -55,6 +57,10 @@ pub struct BringUp<'a> {
     asked: bool,
     /// The flags that the stack keeps from now on, if this command has any.
     pub flags: Option<KeptFlags>,
+    /// The live lines, and the keys.
+    pub(super) live: Live,
+    /// What the keys have started.
+    pub(super) actions: Actions,
     /// The state before the bring-up.
     before: Snapshot,
     build_ok: Option<bool>,
@@ -83,6 +89,8 @@ impl<'a> BringUp<'a> {
             flags: None,
             arrivals: Arrivals::default(),
             asked: false,
+            live: Live::off(),
+            actions: Actions::default(),
             before,
             build_ok: None,
             applied: false,
@@ -117,6 +125,7 @@ impl<'a> BringUp<'a> {
         };
         let mut build_ended = None;
         let mut status_request = None;
+        self.draw();
         loop {
             if let Some(result) = self.result() {
                 if result != BringUpResult::Ready || self.asked {
@@ -146,7 +155,7 @@ impl<'a> BringUp<'a> {
                         }
                         self.applied |= id == apply;
                         self.build_settled |= Some(id) == build_ended;
-                        self.apply(answer.reply)?;
+                        self.take(answer)?;
                         if status_request == Some(id) {
                             status_request = None;
                             let services = services_of(self.plan, &self.session.snapshot);
@@ -155,6 +164,11 @@ impl<'a> BringUp<'a> {
                     }
                 },
                 exit = interrupts.next() => return Ok(BringUpResult::Interrupted(exit)),
+                event = self.live.next() => {
+                    if let Some(exit) = self.act(event, logs.as_deref_mut()).await? {
+                        return Ok(BringUpResult::Interrupted(exit));
+                    }
+                }
                 () = wait_if_some(look_at.map(sleep_until)) => {}
                 () = sleep_until(report_at) => {
                     if self.reporter.schedule_waiting_report() {
@@ -216,8 +230,10 @@ impl<'a> BringUp<'a> {
                 self.reporter.cause(now, &cause)?;
             }
             self.arrivals.note(now, Instant::now());
+            self.live.note(now);
         }
         update(&mut self.session.snapshot, reply);
+        self.draw();
         Ok(())
     }
 

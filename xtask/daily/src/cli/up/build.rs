@@ -17,16 +17,16 @@ use xtask_core::plan::{self, Plan, Program, Target};
 use xtask_core::stack::LinkedProgram;
 use xtask_core::terms::Name;
 
-use super::earlier;
 use super::library_path::LibraryPath;
+use super::{cargo_lines, earlier};
 
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::cli::interrupt::Interrupts;
 use crate::cli::load::Loaded;
 use crate::cli::plan_args::ProgramArgs;
-use crate::cli::print;
 use crate::cli::stack::cargo_for;
+use crate::cli::{print, screen};
 use crate::view::style::WARN;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,10 +95,17 @@ impl Build {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
         // A group of its own, so that its compilers can be ended with it.
         command.process_group(0);
-        let relay = match std::io::stderr().is_terminal() {
-            true => None,
+        let relay = match (screen::is_on(), std::io::stderr().is_terminal()) {
+            // Cargo's progress is one of the live lines.
+            (true, _) => {
+                let (reader, writer) = std::io::pipe().context("failed to create a pipe")?;
+                command.stderr(writer);
+                cargo_lines::ask_for_progress(command.as_std_mut());
+                Some(spawn_blocking(|| cargo_lines::forward(reader)))
+            }
+            (false, true) => None,
             // Cargo fails on a broken pipe. Forwarding ignores it.
-            false => {
+            (false, false) => {
                 let (reader, writer) = std::io::pipe().context("failed to create a pipe")?;
                 command.stderr(writer);
                 Some(spawn_blocking(|| forward(reader)))

@@ -51,6 +51,15 @@ pub(crate) async fn foreground(
     }
 }
 
+/// Reports that another `up` still decides when the stack ends, although this one is detached.
+pub(crate) async fn report_holder(up: &mut BringUp<'_>) -> anyhow::Result<()> {
+    if up.reporter.output == Output::Text && up.session.connection.status().await?.held {
+        let text = "by an `up` in another terminal, which stops the stack when it ends";
+        print::progress(WARN, "Held", text);
+    }
+    Ok(())
+}
+
 /// Prints logs and changes. Returns the exit code of a signal; none if the supervisor exited.
 async fn watch(
     up: &mut BringUp<'_>,
@@ -64,10 +73,15 @@ async fn watch(
             // A service may print without end, and then lines are always ready.
             biased;
             answer = up.session.connection.next(), if is_idle => match answer? {
-                Some(answer) => up.apply(answer.reply)?,
+                Some(answer) => up.take(answer)?,
                 None => return Ok(None),
             },
             exit = interrupts.next() => return Ok(Some(exit)),
+            event = up.live.next() => {
+                if let Some(exit) = up.act(event, Some(&mut *logs)).await? {
+                    return Ok(Some(exit));
+                }
+            }
             step = logs.step() => step?,
         }
     }
@@ -105,6 +119,8 @@ pub(crate) async fn end(
                 Ok(None) | Err(_) => break,
             },
             () = up.session.supervisor.exited(), if !is_idle => break,
+            // Keys ask for nothing while the stack stops.
+            _ = up.live.next() => up.draw(),
             _ = interrupts.next() => {
                 signals += 1;
                 if signals > 2 {

@@ -1,12 +1,16 @@
 //! The log lines of an `up` in the foreground, from its first service on.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use regex::bytes::Regex;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Instant, timeout};
 use xtask_client::StackPaths;
-use xtask_client::logs::{More, Record, Start};
+use xtask_client::escapes::{Keep, strip};
+use xtask_client::logs::{More, Record, Start, Wanted};
 use xtask_core::plan::Plan;
+use xtask_core::terms::Name;
 
 use super::reporter::{Output, PATIENCE};
 use crate::cli::{color, print};
@@ -18,12 +22,35 @@ use crate::view::log::Prefixes;
 /// result of the command or its exit.
 const REST_TIME: Duration = Duration::from_millis(300);
 
+/// How many lines of a log are shown first if it is the only one.
+const LAST_LINES: usize = 20;
+
+/// Which lines are shown.
+#[derive(Debug, Default)]
+struct Shown {
+    /// Only those of this service; none for all.
+    service: Option<Name>,
+    /// Only those that match; it does not see colours.
+    filter: Option<Regex>,
+}
+
+impl Shown {
+    fn contains(&self, service: &str, line: &Record<'_>) -> bool {
+        self.service.as_ref().is_none_or(|name| name.as_str() == service)
+            && self
+                .filter
+                .as_ref()
+                .is_none_or(|filter| filter.is_match(&strip(line.text, Keep::Nothing)))
+    }
+}
+
 /// The log lines of the foreground. A blocking thread prints them, because the reader may be slow.
 /// No more are read before they are printed.
 pub struct Logs {
     follower: Follower,
     prefixes: Prefixes,
     output: Output,
+    shown: Shown,
     text: Vec<u8>,
     printing: Option<JoinHandle<(Vec<u8>, std::io::Result<()>)>>,
 }
@@ -37,8 +64,10 @@ impl Logs {
         let names: Vec<_> = plan.services.iter().map(|service| service.name.to_string()).collect();
         Ok(Self {
             follower: Follower::new(paths, &names, &Start::Now, Extent::Future)?,
-            prefixes: Prefixes::of(color::kept(), names.iter().map(String::as_str)),
+            prefixes: Prefixes::of(color::kept(), names.iter().map(String::as_str))
+                .shortening_times(print::is_terminal()),
             output,
+            shown: Shown::default(),
             text: Vec::new(),
             printing: None,
         })
@@ -49,10 +78,46 @@ impl Logs {
         if self.is_printing() {
             return self.printed().await;
         }
-        let Self { follower, prefixes, output, text, .. } = self;
-        follower.next(&mut |service, line| append(text, prefixes, *output, service, line)).await?;
+        let Self { follower, prefixes, output, shown, text, .. } = self;
+        let take = &mut |service: &str, line: &Record<'_>| {
+            if shown.contains(service, line) {
+                append(text, prefixes, *output, service, line);
+            }
+        };
+        follower.next(take).await?;
         self.print();
         Ok(())
+    }
+
+    /// Shows only lines of one service from now on, its last ones first, or those of all services.
+    ///
+    /// # Errors
+    /// When its log cannot be read.
+    pub(super) fn show_only(
+        &mut self,
+        service: Option<&Name>,
+        paths: &StackPaths,
+    ) -> anyhow::Result<()> {
+        self.shown.service = service.cloned();
+        let Some(service) = service else { return Ok(()) };
+        let all: Wanted = Arc::new(|_| true);
+        let start = Start::Last { count: LAST_LINES, since: None, wanted: &*all };
+        let names = [service.to_string()];
+        let mut last = Follower::new(paths, &names, &start, Extent::Present)?;
+        let mut text = Vec::new();
+        let mut more = More::Yes;
+        while more == More::Yes {
+            more = last.rest(&mut |service, line| {
+                append(&mut text, &mut self.prefixes, self.output, service, line);
+            })?;
+        }
+        print::bytes(&text)?;
+        Ok(())
+    }
+
+    /// Shows only lines that match from now on, or all.
+    pub(super) fn filter(&mut self, filter: Option<Regex>) {
+        self.shown.filter = filter;
     }
 
     pub(crate) fn is_printing(&self) -> bool {
@@ -89,9 +154,12 @@ impl Logs {
             if more == More::No || Instant::now() > until {
                 return Ok(());
             }
-            let Self { follower, prefixes, output, text, .. } = self;
-            more = follower
-                .rest(&mut |service, line| append(text, prefixes, *output, service, line))?;
+            let Self { follower, prefixes, output, shown, text, .. } = self;
+            more = follower.rest(&mut |service, line| {
+                if shown.contains(service, line) {
+                    append(text, prefixes, *output, service, line);
+                }
+            })?;
             self.print();
         }
     }

@@ -5,10 +5,13 @@
 mod arrivals;
 pub mod bring_up;
 pub mod build;
+mod cargo_lines;
 mod earlier;
 mod failure;
 mod hold;
+mod interact;
 mod library_path;
+mod live;
 pub mod logs;
 pub mod reporter;
 pub mod target;
@@ -24,6 +27,7 @@ use xtask_core::plan::{self, KeptFlags};
 
 use self::bring_up::{BringUp, BringUpResult};
 use self::build::Build;
+use self::live::Live;
 use self::logs::Logs;
 use self::reporter::{Output, Reporter};
 use super::engine;
@@ -155,6 +159,11 @@ async fn up(
     let plan = &loaded.plan;
     let output = if args.json { Output::Json } else { Output::Text };
     let reporter = Reporter::new(output, plan, args.detach)?;
+    // Before the build, whose messages it changes.
+    let live = match output {
+        Output::Text => Live::start(!args.detach)?,
+        Output::Json | Output::Silent => Live::off(),
+    };
     // Cargo takes longer than the connection to the supervisor, so it starts first.
     let mut build = Build::of(loaded, &args.programs, args.keep_going)?;
     let connecting = connect_or_launch(&loaded.paths, &settings, |wait| match wait {
@@ -183,6 +192,7 @@ async fn up(
     };
     let launched = session.launched;
     let mut up = BringUp::new(plan, session, build, reporter, args.keep_going);
+    up.live = live;
     up.known.clone_from(&loaded.services);
     up.flags = flags;
     if args.detach {
@@ -244,6 +254,7 @@ async fn finish(
         Some(logs) => hold::foreground(up, logs, interrupts).await,
         None => {
             release(up).await?;
+            hold::report_holder(up).await?;
             Ok(Exit::DONE)
         }
     }

@@ -15,7 +15,7 @@ use xtask_core::terms::Name;
 use super::build::programs;
 use crate::cli::error::is_broken_pipe;
 use crate::cli::exit::Exit;
-use crate::cli::print;
+use crate::cli::{print, screen};
 use crate::view::cause::Cause;
 use crate::view::event::{TimedEvent, UpEvent};
 use crate::view::progress::{self, ProgressLine};
@@ -55,6 +55,8 @@ pub struct Reporter {
     silence: Duration,
     /// When to report what the command waits for.
     pub(super) waiting_report_at: Instant,
+    /// The subject of the last such report.
+    reported_wait: Option<String>,
     /// Whether a failure is reported at once. During the start they are reported at its end, with
     /// causes and logs.
     reports_failures: bool,
@@ -77,6 +79,7 @@ impl Reporter {
             linked: 0,
             silence: FIRST_SILENCE,
             waiting_report_at: began + FIRST_SILENCE,
+            reported_wait: None,
             reports_failures: false,
             troubled: BTreeSet::new(),
             explained: BTreeSet::new(),
@@ -139,10 +142,16 @@ impl Reporter {
         self.event(UpEvent::Cause { service: &service.name, run: service.run, lines, hint })
     }
 
-    /// Reports what the command waits for.
+    /// Reports what the command waits for, if that was not reported before. Live lines show it
+    /// anyway, except for deadlocks.
     pub fn waiting(&mut self, services: &[&ServiceSnapshot], deadlocks: &[Deadlock]) {
-        if let Some(text) = progress::waiting(services.iter().copied(), deadlocks) {
-            print::progress(BUSY, "Waiting", &text);
+        let Some(waiting) = progress::waiting(services.iter().copied(), deadlocks) else { return };
+        if screen::is_on() && deadlocks.is_empty() {
+            return;
+        }
+        if self.reported_wait.as_ref() != Some(&waiting.subject) {
+            print::progress(BUSY, "Waiting", &waiting.text);
+            self.reported_wait = Some(waiting.subject);
         }
     }
 
