@@ -2,6 +2,7 @@
 //!
 //! `xtask/daily/src/cli/listed.rs` names each of them, because both programs list it.
 
+mod completions;
 mod doctor;
 mod export;
 mod image;
@@ -10,6 +11,8 @@ mod init;
 mod install;
 mod new;
 mod replay;
+mod run;
+mod schema;
 mod verify_deps;
 
 use clap::Subcommand;
@@ -55,6 +58,27 @@ pub(crate) enum Rare {
     /// Example: `%xtask% import compose.yaml`
     #[command(hide = true)]
     Import(import::ImportArgs),
+    /// Run a command with the variables of a service
+    ///
+    /// Executes it in the folder of the service, without a shell, with the real values.
+    ///
+    /// Example: `%xtask% run web -- psql`
+    #[command(hide = true)]
+    Run(run::RunArgs),
+    /// Print a script that completes commands in a shell
+    ///
+    /// The script completes the program `cargo-services`, and in bash also the words after `cargo`.
+    ///
+    /// Example: `source <(%xtask% completions bash)`
+    #[command(hide = true)]
+    Completions(completions::CompletionsArgs),
+    /// Print the JSON schema of the metadata, for editors
+    ///
+    /// The schema describes a whole Cargo.toml and accepts everything else in it.
+    ///
+    /// Example: `%xtask% schema > metadata.schema.json`
+    #[command(hide = true)]
+    Schema,
     /// Check what the tool needs on this machine
     ///
     /// Prints each check, what needs it, and what mends it. Fails only if `up` cannot work.
@@ -103,6 +127,9 @@ impl MoreCommands for Rare {
             Self::New(args) => new::run(global, &args),
             Self::Init(args) => init::run(global, &args),
             Self::Import(args) => import::run(global, &args),
+            Self::Run(args) => run::run(global, &args),
+            Self::Completions(args) => completions::run(&args),
+            Self::Schema => schema::run(),
             Self::Doctor(args) => doctor::run(global, &args),
             Self::VerifyDeps(args) => verify_deps::run(global, &args),
             Self::Replay(args) => replay::run(&args),

@@ -23,7 +23,7 @@ const fn rare(name: &'static str, about: &'static str) -> Listed {
 }
 
 /// All of them.
-pub const LISTED: [Listed; 16] = [
+pub const LISTED: [Listed; 19] = [
     daily("wait", "Wait until services are ready"),
     daily("graph", "Draw the graph of services (text, mermaid, dot, svg, json)"),
     daily("env", "Print the variables of a service for a shell, to start it by hand"),
@@ -31,6 +31,9 @@ pub const LISTED: [Listed; 16] = [
     rare("new", "Add a package with a service that `up` runs at once"),
     rare("init", "Propose metadata for the programs of this workspace"),
     rare("import", "Propose metadata from a Procfile, a compose file or a dependencies.ini"),
+    rare("run", "Run a command with the variables of a service"),
+    rare("completions", "Print a script that completes commands in bash, zsh or fish"),
+    rare("schema", "Print the JSON schema of the metadata, for editors"),
     rare("doctor", "Check what the tool needs on this machine"),
     rare("image", "Build container images of the workspace's programs"),
     rare("export", "Export the services for Compose, Swarm or Kubernetes"),

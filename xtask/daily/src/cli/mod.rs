@@ -249,6 +249,20 @@ fn run_command<More: MoreCommands>() -> Exit {
     result.unwrap_or_else(|error| error::report(&error))
 }
 
+/// The command line without internal commands, and with every listed command shown: for
+/// completions.
+#[must_use]
+pub fn command<More: MoreCommands>() -> clap::Command {
+    let whole = More::augment_subcommands(Cli::command());
+    let is_listed = |name: &str| LISTED.iter().any(|listed| listed.name == name);
+    let known = whole
+        .get_subcommands()
+        .filter(|command| !command.is_hide_set() || is_listed(command.get_name()));
+    clap::Command::new("cargo-services")
+        .args(whole.get_arguments())
+        .subcommands(known.cloned().map(|command| command.hide(false)))
+}
+
 fn parse<More: MoreCommands>() -> Result<(Global, Parsed<More>), clap::Error> {
     let matches =
         More::augment_subcommands(Cli::command()).try_get_matches_from(called_as::arguments())?;

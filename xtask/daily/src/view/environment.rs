@@ -7,16 +7,16 @@ use xtask_core::plan::{Piece, Service};
 use super::setting::Values;
 
 /// The variables of a service.
-pub(crate) struct Variables {
-    pub(crate) set: BTreeMap<String, String>,
+pub struct Variables {
+    pub set: BTreeMap<String, String>,
     /// Those that hold a port which the stack has not chosen yet.
-    pub(crate) unknown: Vec<String>,
+    pub unknown: Vec<String>,
     /// Those of `set` whose names no shell accepts.
-    pub(crate) odd: Vec<String>,
+    pub odd: Vec<String>,
 }
 
 impl Variables {
-    pub(crate) fn of(values: &Values<'_>, service: &Service) -> Self {
+    pub fn of(values: &Values<'_>, service: &Service) -> Self {
         let (mut set, mut unknown) = (BTreeMap::new(), Vec::new());
         for (name, setting) in &service.env {
             let is_known = |piece: &Piece| match piece {

@@ -5,7 +5,7 @@
 pub(crate) mod buffering;
 pub mod calls;
 pub(crate) mod cause;
-pub(crate) mod environment;
+pub mod environment;
 pub(crate) mod event;
 pub(crate) mod explain;
 pub mod failure;
@@ -17,7 +17,7 @@ pub(crate) mod plan;
 pub(crate) mod problem;
 pub(crate) mod progress;
 pub(crate) mod service_json;
-pub(crate) mod setting;
+pub mod setting;
 pub(crate) mod stacks;
 pub(crate) mod status;
 pub mod style;

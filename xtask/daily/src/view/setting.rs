@@ -11,9 +11,9 @@ use xtask_core::terms::secret;
 
 /// Resolves port numbers: the bound number, else the fixed one.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Values<'a> {
-    pub(crate) plan: &'a Plan,
-    pub(crate) running: Option<&'a Snapshot>,
+pub struct Values<'a> {
+    pub plan: &'a Plan,
+    pub running: Option<&'a Snapshot>,
 }
 
 impl Values<'_> {
