@@ -77,7 +77,7 @@ fn main() -> ExitCode {
         }
     }
     let error = execute(&mut build, folder.as_deref());
-    eprintln!("error: failed to start `{}`: {error}", cargo.display());
+    eprintln!("error: failed to start `{}`: {error}", Path::new(&cargo).display());
     ExitCode::FAILURE
 }
 

@@ -216,7 +216,8 @@ fn add(
 
 /// Passes on lines until one is not whole.
 fn pass(waiting: &mut VecDeque<Line>, take: Take<'_>) -> ControlFlow<()> {
-    while let Some(mut line) = waiting.pop_front_if(|line| line.is_whole) {
+    while waiting.front().is_some_and(|line| line.is_whole) {
+        let Some(mut line) = waiting.pop_front() else { break };
         line.pieces.reverse();
         let text = line.pieces.concat();
         let Line { run, stream, continues, end, first, last, .. } = line;
