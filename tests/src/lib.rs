@@ -4,6 +4,7 @@
 
 mod api;
 mod application;
+pub mod browser;
 mod name;
 pub mod postgres_image;
 mod tool;

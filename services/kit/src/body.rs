@@ -1,4 +1,4 @@
-//! Reads a request's JSON body within the limits; [`crate::fields`] reads the values in it.
+//! Reads a request's body within the limits; [`crate::fields`] reads the values in it.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -17,30 +17,35 @@ use crate::problem::Problem;
 /// with unread bytes resets it, and the client would never read the answer.
 const DISCARD_FACTOR: usize = 16;
 
-/// Reads and parses the body.
+/// Reads and parses a JSON body.
 pub(crate) async fn read_json(request: Request) -> Result<Value, Problem> {
-    let limits = request.extensions().get::<Limits>().copied().unwrap_or_default();
     if !is_json(request.headers()) {
         return Err(Problem::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "expected a body with `Content-Type: application/json`",
         ));
     }
+    let bytes = read_bytes(request).await?;
+    serde_json::from_slice(&bytes).map_err(|error| {
+        Problem::new(StatusCode::BAD_REQUEST, format!("the body is not valid JSON: {error}"))
+    })
+}
+
+/// Reads a body of any type.
+pub(crate) async fn read_bytes(request: Request) -> Result<Vec<u8>, Problem> {
+    let limits = request.extensions().get::<Limits>().copied().unwrap_or_default();
     let announced = announced_bytes(request.headers());
     if announced.is_some_and(|bytes| bytes > limits.body_bytes.saturating_mul(DISCARD_FACTOR)) {
         return Err(too_large(limits));
     }
     let reading = read(request.into_body(), limits);
-    let bytes = match tokio::time::timeout(limits.body_time, reading).await {
-        Ok(bytes) => bytes?,
+    match tokio::time::timeout(limits.body_time, reading).await {
+        Ok(bytes) => bytes,
         Err(_) => {
             let detail = format!("the body did not arrive within {:?}", limits.body_time);
-            return Err(Problem::new(StatusCode::REQUEST_TIMEOUT, detail));
+            Err(Problem::new(StatusCode::REQUEST_TIMEOUT, detail))
         }
-    };
-    serde_json::from_slice(&bytes).map_err(|error| {
-        Problem::new(StatusCode::BAD_REQUEST, format!("the body is not valid JSON: {error}"))
-    })
+    }
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

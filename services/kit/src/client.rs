@@ -10,7 +10,7 @@ use std::iter::successors;
 use std::time::Duration;
 
 use reqwest::redirect::Policy;
-use reqwest::{Response, Url};
+use reqwest::{Method, Response, Url};
 use serde_json::Value;
 
 use crate::context::RequestContext;
@@ -119,6 +119,27 @@ impl Client {
                 self.fresh.get(url).headers(context.headers()).send().await
             }
             answer => answer,
+        }
+    }
+
+    /// Sends any request once, with a JSON body if there is one. A GET uses a pooled connection.
+    ///
+    /// # Errors
+    /// When there is no answer: it is then unknown whether the request took effect.
+    pub async fn send(
+        &self,
+        method: Method,
+        segments: &[&str],
+        context: &RequestContext,
+        body: Option<&Value>,
+    ) -> Result<Response, reqwest::Error> {
+        if method == Method::GET {
+            return self.get(segments, context).await;
+        }
+        let request = self.fresh.request(method, self.url(segments)).headers(context.headers());
+        match body {
+            Some(body) => request.json(body).send().await,
+            None => request.send().await,
         }
     }
 

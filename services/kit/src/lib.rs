@@ -13,6 +13,7 @@ pub mod client;
 mod context;
 mod database;
 mod fields;
+pub mod form;
 mod limits;
 mod listener;
 pub mod openapi;

@@ -122,12 +122,13 @@ impl IntoResponse for Problem {
 }
 
 /// Replaces an error answer of a library, such as for a path that is not UTF-8, with a problem of
-/// the same status.
+/// the same status. A page for people is left alone.
 pub(crate) async fn unify(response: Response) -> Response {
     let status = response.status();
     let is_error = status.is_client_error() || status.is_server_error();
     let media = response.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes);
-    if !is_error || media == Some(MEDIA_TYPE.as_bytes()) {
+    let is_page = media.is_some_and(|media| media.starts_with(b"text/html"));
+    if !is_error || is_page || media == Some(MEDIA_TYPE.as_bytes()) {
         return response;
     }
     let detail = if status.is_client_error() {

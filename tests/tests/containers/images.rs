@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use xtask_test_support::{ask, engine};
 
 /// The services that cargo builds and that can run in containers.
-const BUILT: [&str; 4] = ["sample-data", "signing-key", "todo", "users"];
+const BUILT: [&str; 5] = ["sample-data", "signing-key", "todo", "users", "web"];
 
 /// The limit for the size of an image.
 const LIMIT_BYTES: u64 = 25_000_000;
@@ -120,7 +120,7 @@ fn containers_are_read_only_without_capabilities() {
         assert!(options.split(',').any(|option| option == "ro"), "{name}: {root}");
     }
     names.sort_unstable();
-    assert_eq!(names, ["todo", "users"], "the job's container is gone");
+    assert_eq!(names, ["todo", "users", "web"], "the containers of jobs are gone");
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@
 mod accounts;
 #[cfg(target_os = "linux")]
 mod alone;
+mod browser;
 mod common;
 mod cycle;
 mod durability;

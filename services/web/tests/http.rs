@@ -1,0 +1,313 @@
+//! The pages of `web` without a browser, with real `users` and `todo` on sockets of this process.
+
+#![allow(clippy::unwrap_used)]
+
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::http::{HeaderMap, Request};
+use kit::auth::Tokens;
+use kit::client::Timeouts;
+use kit::serve::{Drain, serve};
+use kit::{BindAddress, Client, Database, Listeners, Settings, Shell};
+use tokio::task::JoinHandle;
+use tower::ServiceExt as _;
+use web::{Store, Upstream, http};
+
+const KEY: &str = "the key of these tests, which is long";
+
+/// The page, and what it calls.
+struct Site {
+    app: Router,
+    todo: JoinHandle<()>,
+    cookies: String,
+    proof: String,
+}
+
+/// An answer: status, headers and page.
+struct Page {
+    status: u16,
+    headers: HeaderMap,
+    text: String,
+}
+
+fn shell(name: &'static str) -> Shell {
+    Shell::from_settings(name, &Settings::from_pairs([])).unwrap()
+}
+
+fn spawn(router: Router) -> (String, JoinHandle<()>) {
+    let listeners = Listeners::bind(&BindAddress { host: "127.0.0.1".into(), port: 0 }).unwrap();
+    let url = format!("http://{}", listeners.describe());
+    let forever = std::future::pending();
+    let serving = serve(listeners, router, Drain::default(), forever);
+    (
+        url,
+        tokio::spawn(async move {
+            serving.await;
+        }),
+    )
+}
+
+fn client(url: &str) -> Client {
+    let timeouts =
+        Timeouts { connect: Duration::from_millis(300), answer: Duration::from_millis(500) };
+    Client::new("URL", url, timeouts).unwrap()
+}
+
+impl Site {
+    async fn start() -> Self {
+        let tokens = Tokens::new(KEY);
+        let memory = "sqlite::memory:";
+        let database = Database::open(memory, &todo::store::MIGRATIONS).await.unwrap();
+        let app = todo::http::app(database, shell("todo").with_tokens(tokens.clone()));
+        let (todo_url, todo) = spawn(app);
+        let database = Database::open(memory, &users::store::MIGRATIONS).await.unwrap();
+        let of_users = users::todo::Todo::new(client(&todo_url));
+        let (users, _) = spawn(users::http::app(database, of_users, tokens, shell("users")));
+        let store = Store::new(Upstream::new(client(&users)), Upstream::new(client(&todo_url)));
+        let app = http::app(store, false, shell("web"));
+        Self { app, todo, cookies: String::new(), proof: String::new() }
+    }
+
+    /// A site on which a person has signed up and has the list `home`.
+    async fn with_list() -> Self {
+        let mut site = Self::start().await;
+        site.get("/sign-up").await;
+        let page = site.post("/sign-up", "username=ann&password=correct+horse").await;
+        assert_eq!((page.status, page.header("location")), (303, "/"));
+        let cookie = page.header("set-cookie");
+        assert!(cookie.contains("; HttpOnly; SameSite=Lax; Max-Age=2592000"), "{cookie}");
+        site.get("/").await;
+        let page = site.post("/", "name=home").await;
+        assert_eq!((page.status, page.header("location")), (303, "/lists/home"));
+        site.get("/lists/home").await;
+        site
+    }
+
+    async fn send(&mut self, request: Request<Body>) -> Page {
+        let response = self.app.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let text = to_bytes(body, 4 << 20).await.unwrap();
+        let text = String::from_utf8(text.to_vec()).unwrap();
+        for cookie in parts.headers.get_all("set-cookie") {
+            let pair = cookie.to_str().unwrap().split(';').next().unwrap();
+            self.cookies = format!("{}; {pair}", self.cookies).trim_start_matches("; ").to_owned();
+        }
+        if let Some((_, rest)) = text.split_once("name=\"proof\" value=\"") {
+            self.proof = rest.split('"').next().unwrap().to_owned();
+        }
+        Page { status: parts.status.as_u16(), headers: parts.headers, text }
+    }
+
+    async fn get(&mut self, path: &str) -> Page {
+        let request = Request::get(path).header("host", "localhost:8080");
+        let request = request.header("cookie", &self.cookies).body(Body::empty());
+        self.send(request.unwrap()).await
+    }
+
+    /// Sends a form with the proof of the last page.
+    async fn post(&mut self, path: &str, fields: &str) -> Page {
+        let body = format!("proof={}&{fields}", self.proof);
+        let request = Request::post(path)
+            .header("host", "localhost:8080")
+            .header("origin", "http://localhost:8080")
+            .header("cookie", &self.cookies)
+            .header("content-type", "application/x-www-form-urlencoded");
+        self.send(request.body(Body::from(body)).unwrap()).await
+    }
+
+    /// The titles on the page of the list `home`.
+    async fn titles(&mut self) -> Vec<String> {
+        self.get("/lists/home").await.titles()
+    }
+
+    /// The id of an item on the page of the list `home`.
+    async fn id(&mut self, title: &str) -> String {
+        let text = self.get("/lists/home").await.text;
+        let (before, _) =
+            text.split_once(&format!("<span class=\"title\">{title}</span>")).unwrap();
+        let (_, id) = before.rsplit_once("id=\"item-").unwrap();
+        id.split('"').next().unwrap().to_owned()
+    }
+}
+
+impl Page {
+    fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    fn titles(&self) -> Vec<String> {
+        let parts = self.text.split("<span class=\"title\">").skip(1);
+        parts.map(|part| part.split("</span>").next().unwrap().to_owned()).collect()
+    }
+}
+
+#[tokio::test]
+async fn items_are_added_changed_ticked_moved_and_filtered() {
+    let mut site = Site::with_list().await;
+    for fields in ["title=milk", "title=tea&due=2020-02-03", "title=salt"] {
+        assert_eq!(site.post("/lists/home/items", fields).await.status, 303);
+    }
+    assert_eq!(site.titles().await, ["milk", "tea", "salt"]);
+    let page = site.get("/lists/home").await;
+    assert!(page.text.contains("<time class=\"due late\" datetime=\"2020-02-03\">3 Feb 2020"));
+    let tea = format!("/lists/home/items/{}", site.id("tea").await);
+    let page = site.post(&format!("{tea}/tick"), "completed=true&show=open").await;
+    assert_eq!((page.status, page.header("location")), (303, "/lists/home?show=open"));
+    assert_eq!(site.get("/lists/home?show=open").await.titles(), ["milk", "salt"]);
+    assert_eq!(site.get("/lists/home?show=done").await.titles(), ["tea"]);
+    assert_eq!(site.post(&format!("{tea}/move"), "place=1").await.status, 303);
+    assert_eq!(site.titles().await, ["tea", "milk", "salt"]);
+    assert_eq!(site.post(&tea, "title=green+tea&due=").await.status, 303);
+    let page = site.get("/lists/home").await;
+    assert_eq!(page.titles(), ["green tea", "milk", "salt"]);
+    assert!(!page.text.contains("<time") && page.text.contains("1 of 3 done"));
+    let edit = format!("/lists/home?edit={}", site.id("milk").await);
+    assert!(site.get(&edit).await.text.contains("name=\"title\" value=\"milk\""));
+}
+
+#[tokio::test]
+async fn removed_item_comes_back_by_undo() {
+    let mut site = Site::with_list().await;
+    for title in ["milk", "tea", "salt"] {
+        site.post("/lists/home/items", &format!("title={title}&due=2030-01-02")).await;
+    }
+    let tea = format!("/lists/home/items/{}", site.id("tea").await);
+    site.post(&format!("{tea}/tick"), "completed=true").await;
+    let page = site.post(&format!("{tea}/delete"), "place=2").await;
+    assert_eq!((page.status, page.titles()), (200, vec!["milk".to_owned(), "salt".to_owned()]));
+    assert!(page.text.contains("id=\"undo\""), "{}", page.text);
+    // The page may be loaded again, which sends the form again.
+    assert_eq!(site.post(&format!("{tea}/delete"), "place=2").await.status, 303);
+    let fields = "title=tea&completed=true&due=2030-01-02&place=2";
+    assert_eq!(site.post("/lists/home/items", fields).await.status, 303);
+    assert_eq!(site.titles().await, ["milk", "tea", "salt"]);
+    assert!(site.get("/lists/home").await.text.contains("1 of 3 done"));
+}
+
+#[tokio::test]
+async fn lists_are_renamed_and_removed() {
+    let mut site = Site::with_list().await;
+    let page = site.post("/lists/home/rename", "name=a%2Fb+%C3%BC").await;
+    assert_eq!(page.header("location"), "/lists/a%2Fb%20%C3%BC");
+    assert_eq!(site.get("/lists/home").await.status, 404);
+    site.post("/", "name=work").await;
+    let page = site.post("/lists/work/rename", "name=a%2Fb+%C3%BC").await;
+    assert_eq!(page.status, 422);
+    assert!(page.text.contains("already has a list"), "{}", page.text);
+    assert_eq!(site.post("/lists/work/delete", "").await.header("location"), "/");
+    assert_eq!(site.post("/lists/work/delete", "").await.header("location"), "/");
+    assert_eq!(site.get("/").await.header("location"), "/lists/a%2Fb%20%C3%BC");
+}
+
+#[tokio::test]
+async fn text_of_people_is_never_markup() {
+    let mut site = Site::with_list().await;
+    let evil = "%3Cscript%3Ealert(1)%3C/script%3E%22%27%26";
+    site.post("/lists/home/items", &format!("title={evil}")).await;
+    site.post("/lists/home/rename", &format!("name={evil}")).await;
+    let path = format!("/lists/{}", evil.replace('/', "%2F"));
+    let page = site.get(&path).await;
+    assert_eq!(page.status, 200);
+    assert!(page.text.contains("&lt;script&gt;alert(1)"), "{}", page.text);
+    assert!(!page.text.contains("<script>alert"), "{}", page.text);
+    assert!(page.header("content-security-policy").contains("script-src 'self';"));
+}
+
+#[tokio::test]
+async fn forms_of_other_pages_are_refused() {
+    let mut site = Site::with_list().await;
+    for proof in ["", "0123", &"0".repeat(64)] {
+        site.proof = proof.to_owned();
+        let page = site.post("/lists/home/items", "title=evil").await;
+        assert_eq!(page.status, 403, "{proof}");
+        assert!(page.text.contains("out of date"));
+    }
+    let request = Request::post("/lists/home/delete")
+        .header("host", "localhost:8080")
+        .header("origin", "https://evil.example")
+        .header("cookie", &site.cookies)
+        .header("content-type", "application/x-www-form-urlencoded");
+    assert_eq!(site.send(request.body(Body::empty()).unwrap()).await.status, 403);
+    let request = Request::get("/").header("host", "evil.example").body(Body::empty()).unwrap();
+    assert_eq!(site.send(request).await.status, 421);
+    assert_eq!(site.titles().await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn visitors_are_sent_to_sign_in() {
+    let mut site = Site::with_list().await;
+    site.get("/lists/home").await;
+    let page = site.post("/sign-out", "").await;
+    assert_eq!((page.status, page.header("location")), (303, "/sign-in"));
+    assert!(page.header("set-cookie").starts_with("session=; "));
+    // The old session is useless, too.
+    for path in ["/", "/lists/home", "/events"] {
+        assert_eq!(site.get(path).await.header("location"), "/sign-in", "{path}");
+    }
+    site.cookies.clear();
+    site.get("/sign-in").await;
+    let page = site.post("/sign-in", "username=ann&password=wrong").await;
+    assert_eq!(page.status, 422);
+    assert!(page.text.contains("The username or the password is wrong."), "{}", page.text);
+    let page = site.post("/sign-in", "username=ann&password=correct+horse").await;
+    assert_eq!((page.status, page.header("location")), (303, "/"));
+}
+
+#[tokio::test]
+async fn absent_service_gives_a_plain_notice() {
+    let mut site = Site::with_list().await;
+    site.todo.abort();
+    while !site.todo.is_finished() {
+        tokio::task::yield_now().await;
+    }
+    let page = site.get("/lists/home").await;
+    assert_eq!(page.status, 503);
+    assert!(page.text.contains("Nothing is lost") && page.text.contains("http-equiv=\"refresh\""));
+    let page = site.post("/lists/home/items", "title=keep+this").await;
+    assert_eq!(page.status, 503);
+    // The form tries again with what was entered.
+    assert!(page.text.contains("name=\"title\" value=\"keep this\""), "{}", page.text);
+    assert!(page.text.contains("Try again"));
+    // After a few failures the answer comes at once.
+    let begin = std::time::Instant::now();
+    for _ in 0..20 {
+        assert_eq!(site.get("/lists/home").await.status, 503);
+    }
+    assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
+}
+
+#[tokio::test]
+async fn assets_are_kept_and_unknown_paths_are_pages() {
+    let mut site = Site::start().await;
+    let text = site.get("/sign-in").await.text;
+    for (name, media) in [("style.css", "text/css"), ("app.js", "text/javascript")] {
+        let (_, rest) = text.split_once(&format!("/assets/{name}")).unwrap();
+        let path = format!("/assets/{name}{}", rest.split('"').next().unwrap());
+        let page = site.get(&path).await;
+        assert!(page.status == 200 && page.header("content-type").starts_with(media), "{path}");
+        assert!(page.header("cache-control").contains("immutable"));
+    }
+    for path in ["/nowhere", "/a/b/c", "/assets/x", "/assets/..%2FCargo.toml"] {
+        let page = site.get(path).await;
+        assert_eq!(page.status, 404, "{path}");
+        assert!(page.header("content-type").starts_with("text/html"), "{path}");
+    }
+    assert_eq!(site.get("/readyz").await.status, 200);
+}
+
+#[tokio::test]
+async fn forged_and_large_forms_are_refused() {
+    let mut site = Site::with_list().await;
+    let large = format!("title={}", "x".repeat(300_000));
+    assert_eq!(site.post("/lists/home/items", &large).await.status, 413);
+    let page = site.post("/lists/home/items", &format!("title={}", "x".repeat(501))).await;
+    assert_eq!(page.status, 422);
+    assert!(page.text.contains("The title has 501 characters, at most 500."), "{}", page.text);
+    for path in ["/lists/nothing/items", "/lists/home/items/999/tick", "/lists/home/items/x"] {
+        let page = site.post(path, "title=x").await;
+        assert_eq!(page.status, 404, "{path}: {}", page.text);
+    }
+    assert_eq!(site.titles().await, Vec::<String>::new());
+}
