@@ -193,7 +193,9 @@
         return;
       }
       if (push) address(response.url);
-      document.querySelector("[autofocus]")?.focus();
+      const field = document.querySelector("[autofocus]");
+      field?.focus();
+      field?.setSelectionRange(field.value.length, field.value.length);
     } catch {
       location.href = url;
     }

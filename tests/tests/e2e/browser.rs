@@ -6,6 +6,7 @@ use e2e::browser::{Browser, Options, with_browser};
 use e2e::{Stack, harness, unique};
 
 const ENTER: &str = "\u{e007}";
+const END: &str = "\u{e010}";
 const TAB: &str = "\u{e004}";
 const SPACE: &str = " ";
 const ALT_DOWN: &str = "\u{e00a}\u{e015}";
@@ -45,7 +46,7 @@ async fn person_signs_up_and_finishes_a_list() {
         browser.click(".item:nth-child(1) .tick").await;
         browser.expect(".progress-text", &["1 of 3 done"]).await;
         browser.click(".item:nth-child(2) .edit").await;
-        browser.type_into("#edit-title", &format!(" and honey{ENTER}")).await;
+        browser.type_into("#edit-title", &format!("{END} and honey{ENTER}")).await;
         browser.expect(TITLES, &["salt", "milk and honey", "tea"]).await;
         browser.click(".item:nth-child(3) .delete").await;
         browser.expect(TITLES, &["salt", "milk and honey"]).await;
@@ -106,7 +107,7 @@ async fn page_works_without_scripts() {
         browser.click(".item:nth-child(1) .tick").await;
         browser.expect(".progress-text", &["1 of 2 done"]).await;
         browser.click(".item:nth-child(2) .edit").await;
-        browser.type_into("#edit-title", &format!(" and honey{ENTER}")).await;
+        browser.type_into("#edit-title", &format!("{END} and honey{ENTER}")).await;
         browser.expect(TITLES, &["tea", "milk and honey"]).await;
         browser.click(".item:nth-child(1) .delete").await;
         browser.expect(TITLES, &["milk and honey"]).await;
