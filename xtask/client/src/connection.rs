@@ -292,8 +292,8 @@ impl Connection {
     }
 }
 
-/// Applies a [`Reply::Snapshot`] or [`Reply::Changed`] to the snapshot; true if the reply is one of
-/// them.
+/// Applies a [`Reply::Snapshot`], [`Reply::Changed`] or [`Reply::Watch`] to the snapshot; true if
+/// the reply is one of them.
 pub fn update(snapshot: &mut Snapshot, reply: Reply) -> bool {
     match reply {
         Reply::Snapshot(whole) => *snapshot = whole,
@@ -308,6 +308,7 @@ pub fn update(snapshot: &mut Snapshot, reply: Reply) -> bool {
                 }
             }
         }
+        Reply::Watch { watch } => snapshot.watch = watch,
         Reply::Done
         | Reply::StartedAs { .. }
         | Reply::Flags { .. }

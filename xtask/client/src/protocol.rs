@@ -7,7 +7,9 @@
 
 use serde::{Deserialize, Serialize};
 use xtask_core::plan::{KeptFlags, Plan, Service};
-use xtask_core::snapshot::{ServiceSnapshot, Snapshot, State, ToolVersion};
+use xtask_core::snapshot::{
+    ServiceSnapshot, Snapshot, State, ToolVersion, Watch, WatchState,
+};
 use xtask_core::stack::{Fault, LinkedProgram, Report};
 use xtask_core::terms::{Name, TOOL};
 
@@ -40,8 +42,8 @@ pub enum Request {
         #[serde(default)]
         ask: Ask,
     },
-    /// Send the state and every change: a [`Reply::Snapshot`], then [`Reply::Changed`] and
-    /// [`Reply::Report`] until the connection closes.
+    /// Send the state and every change: a [`Reply::Snapshot`], then [`Reply::Changed`],
+    /// [`Reply::Watch`] and [`Reply::Report`] until the connection closes.
     Watch,
     /// Start the services of later plans of this connection in this context.
     Context {
@@ -123,6 +125,24 @@ pub enum Request {
         /// The fault to inject.
         fault: Fault,
     },
+    /// This connection is that of the stack's watcher. It takes the place of an earlier one, whose
+    /// process then exits.
+    BeginWatching {
+        /// The pid of the watcher.
+        pid: u32,
+        /// Whether the stack keeps `--watch` for later commands.
+        keep: bool,
+        /// Why the watcher polls instead of receiving file events, if it does.
+        #[serde(default)]
+        polls: Option<String>,
+    },
+    /// What the watcher of this connection does now. Refused if another one took its place.
+    WatchState {
+        /// The new state.
+        state: WatchState,
+    },
+    /// End the watcher, and keep `--no-watch` for later commands.
+    StopWatching,
     /// Stop all services and end the supervisor.
     Shutdown {
         /// Whether to kill everything at once instead of stopping in order.
@@ -207,6 +227,11 @@ pub enum Reply {
         flags: Box<KeptFlags>,
         /// The services that should run.
         running: Vec<Name>,
+    },
+    /// The watcher of the stack began, changed its state or ended. Only after [`Request::Watch`].
+    Watch {
+        /// The watcher, if there is one.
+        watch: Option<Watch>,
     },
     /// A message for the user.
     Report(Report),

@@ -33,6 +33,9 @@ pub struct Snapshot {
     /// Whether it ends with a client, an `up` in the foreground.
     #[serde(default)]
     pub held: bool,
+    /// The process that follows edits of the sources; none without `--watch`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watch: Option<Watch>,
     /// Its services, dependencies first.
     pub services: Vec<ServiceSnapshot>,
     /// The flags of `up` that the stack keeps, as a command line. Only in the output of `status`.
@@ -93,6 +96,35 @@ impl Snapshot {
     pub fn undeclared_calls(&self) -> Vec<Call> {
         self.services.iter().flat_map(ServiceSnapshot::undeclared_calls).collect()
     }
+}
+
+/// The watcher of a stack: the process that follows edits of the sources.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Watch {
+    /// Its process id.
+    pub pid: u32,
+    /// What it does now.
+    pub state: WatchState,
+    /// Why it polls instead of receiving file events, if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub polls: Option<String>,
+}
+
+/// What a watcher does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "phase")]
+pub enum WatchState {
+    /// It waits for an edit; the last build succeeded.
+    Idle,
+    /// Cargo builds an edit.
+    Building,
+    /// Cargo waits for the lock of another build.
+    Blocked,
+    /// The last build failed, or the metadata has mistakes. What ran before still runs.
+    Broken {
+        /// The first error, one line.
+        message: String,
+    },
 }
 
 /// The state of a stack as a whole.

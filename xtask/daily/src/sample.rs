@@ -16,6 +16,7 @@ pub(crate) fn snapshot(services: Vec<ServiceSnapshot>) -> Snapshot {
         guardian_pid: None,
         tool: None,
         held: false,
+        watch: None,
         state: State::Working,
         services,
         kept_flags: None,

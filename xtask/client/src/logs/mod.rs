@@ -11,6 +11,10 @@ mod merge;
 mod reader;
 mod record;
 
+/// The log of the stack's watcher, by a name that no service can have: what cargo prints in its
+/// builds, and its own messages.
+pub const WATCH_LOG: &str = "+watch";
+
 pub use backwards::{closing_lines, last_lines};
 pub use files::{rotated_numbers, rotated_path};
 pub use merge::{Merge, More, Wanted};

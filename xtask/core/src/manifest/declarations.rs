@@ -8,11 +8,11 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use super::TextAt;
 use super::reader::Reader;
 use super::section::{self, Section};
 use super::spelling::place_of;
 use super::value::{Table, Value};
+use super::{At, TextAt};
 use super::{Manifest, Package, Workspace, shape};
 use crate::problem::{Code, Problem, Span};
 
@@ -30,6 +30,8 @@ pub struct Declarations {
     pub(crate) default: Option<Vec<TextAt>>,
     /// The variables for every service.
     pub(crate) env: Vec<(TextAt, TextAt)>,
+    /// Whether a plain `up` of the default stack watches the sources.
+    pub(crate) watch: Option<At<bool>>,
     /// The image that images of built programs are based on, if any.
     pub(crate) base_image: Option<TextAt>,
 }
@@ -163,7 +165,8 @@ fn workspace_keys(reader: &mut Reader<'_>, metadata: &Table, out: &mut Declarati
     let Some(value) = metadata.get("xtask") else { return };
     let Some(table) = reader.table("xtask", value) else { return };
     let what = "`[workspace.metadata.xtask]`";
-    reader.known_keys(table, &["default", "env", "e2e", "base-image", "template"], what);
+    let known = ["default", "env", "e2e", "base-image", "template", "watch"];
+    reader.known_keys(table, &known, what);
     for (key, value) in &table.entries {
         match key.name.as_str() {
             "default" => {
@@ -171,6 +174,7 @@ fn workspace_keys(reader: &mut Reader<'_>, metadata: &Table, out: &mut Declarati
             }
             "env" => out.env = shape::env(reader, "env", value),
             "base-image" => out.base_image = super::shape::image(reader, "base-image", value),
+            "watch" => out.watch = reader.boolean("watch", value),
             "e2e" => check_e2e(reader, value, &out.packages),
             // The command `new` reads it.
             "template" => drop(reader.string("template", value)),

@@ -35,6 +35,7 @@ pub(super) fn check(node: &Node, problems: &mut Vec<Problem>) {
             ("watchdog", span(&settings.watchdog)),
             ("env-file", span(&settings.env_file)),
             ("cwd", span(&settings.cwd)),
+            ("watch", settings.watch.first().map(|pattern| &pattern.span)),
             ("env", settings.env.first().map(|(name, _)| &name.span)),
             ("health.restart", health_restart(settings)),
             ("args", settings.args.iter().flatten().next().map(|arg| &arg.span)),

@@ -181,7 +181,11 @@ pub(crate) fn arguments_for<'a>(
         None
     };
     let hint = "name one service: `%xtask% up SERVICE -- ...`";
-    match request.services.as_slice() {
+    let named = match &request.args_for {
+        Some(name) => core::slice::from_ref(name),
+        None => request.services.as_slice(),
+    };
+    match named {
         [name] => match model.node(name) {
             Some(Node { program: Runs::External, .. }) => fault(
                 format!("`{name}` is external, so it takes no arguments"),

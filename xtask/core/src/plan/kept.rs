@@ -28,6 +28,8 @@ pub struct KeptFlags {
     pub containers: Option<BTreeSet<String>>,
     /// `--release` or `--profile NAME`.
     pub profile: Option<String>,
+    /// `--watch` or `--no-watch`.
+    pub watch: Option<bool>,
 }
 
 impl KeptFlags {
@@ -47,6 +49,7 @@ impl KeptFlags {
             auto_ports: self.auto_ports || later.auto_ports,
             containers: later.containers.clone().or_else(|| self.containers.clone()),
             profile: later.profile.clone().or_else(|| self.profile.clone()),
+            watch: later.watch.or(self.watch),
         }
     }
 
@@ -81,6 +84,9 @@ impl KeptFlags {
                 "release" => "--release".to_string(),
                 other => format!("--profile {other}"),
             });
+        }
+        if let (Some(watch), None) = (self.watch, typed.watch) {
+            words.push(if watch { "--watch" } else { "--no-watch" }.to_string());
         }
         (!words.is_empty()).then(|| words.join(", "))
     }

@@ -4,19 +4,21 @@
 //! is reported at once. Only missing files and variables of the caller's machine are ignored
 //! for services that do not take part.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::cell::RefCell;
 
 use thiserror::Error;
 
 use super::assemble::{self, Around};
 use super::endpoint::{self, Endpoint};
-use super::request::{Planned, Request, ShellOverride};
+use super::request::{Planned, Request, ShellOverride, WatchedFiles};
 use super::scope::{Scope, Slot};
 use super::select;
-use super::{Plan, Service, build, flags};
+use super::{Plan, Service, build, flags, watch};
 use crate::manifest::Declarations;
+use crate::manifest::at::is_true;
 use crate::model::{self, Model, Runs};
 use crate::problem::{Code, Problem, Severity};
 use crate::terms::{Name, Placement};
@@ -93,6 +95,13 @@ fn planned(
     let args_for = flags::arguments_for(request, &model, &mut problems);
     let faults = flags::faults(request, &model, &closure, &mut problems);
 
+    let read = RefCell::new(BTreeSet::new());
+    let recorded = |path: &str| {
+        read.borrow_mut().insert(String::from(path));
+        files(path)
+    };
+    let files: Files<'_> = &recorded;
+    let mut patterns = BTreeMap::new();
     let mut services: BTreeMap<Name, Service> = BTreeMap::new();
     let mut overridden: BTreeMap<String, Vec<Name>> = BTreeMap::new();
     for node in &model.nodes {
@@ -112,6 +121,7 @@ fn planned(
         };
         let mut found = Vec::new();
         let (service, by_shell) = assemble::make(&scope, around, &mut found);
+        let watched = watch::patterns(&scope, &mut found);
         if let Runs::Command(command) = &node.program
             && let Some(problem) = programs.and_then(|problem_of| problem_of(&service))
         {
@@ -122,6 +132,9 @@ fn planned(
                 overridden.entry(variable).or_default().push(node.name.clone());
             }
             services.insert(node.name.clone(), service);
+            if !watched.is_empty() {
+                patterns.insert(node.name.clone(), watched);
+            }
         } else {
             found.retain(|p| !matches!(p.code, Code::EnvFile | Code::UnsetVariable));
         }
@@ -148,7 +161,9 @@ fn planned(
         .into_iter()
         .map(|(variable, services)| ShellOverride { variable, services })
         .collect();
-    Planned { plan, services: all, problems, notices, repairs: graph.repairs }
+    let by_default = is_true(&declarations.watch);
+    let watch = WatchedFiles { by_default, patterns, read: read.take() };
+    Planned { plan, services: all, problems, notices, repairs: graph.repairs, watch }
 }
 
 /// Checks everything that a workspace declares: all services, without overlays and

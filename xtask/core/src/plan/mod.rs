@@ -20,6 +20,7 @@ mod scope;
 mod select;
 mod service;
 pub mod text;
+mod watch;
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
@@ -33,6 +34,7 @@ pub use make::{Files, Programs, Unreadable, check, check_patterns, make, tidy};
 pub use part::Inseparable;
 pub use request::{
     Building, Containers, Cycles, Isolation, Planned, Ports, Repair, Request, ShellOverride,
+    WatchedFiles,
 };
 pub use service::{
     Dependency, Deploy, Health, LogLimits, Port, Probe, Program, Service, Setting, Source, Stop,

@@ -2,7 +2,7 @@
 //!
 //! Flags arrive as typed; `flags.rs` decodes them, where the metadata is known.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::ops::RangeInclusive;
@@ -33,6 +33,8 @@ pub struct Request {
     pub variables: Vec<String>,
     /// The arguments after `--`.
     pub args: Vec<String>,
+    /// The service that gets them; none for the only named one.
+    pub args_for: Option<String>,
     /// The flags of earlier commands.
     pub kept: KeptFlags,
     /// The services that the stack runs. Their packages keep the features of their dependencies.
@@ -126,6 +128,19 @@ pub struct Planned {
     pub notices: Vec<ShellOverride>,
     /// The edges whose change to `uses` would make every cycle startable.
     pub repairs: Vec<Repair>,
+    /// What the metadata says about watching.
+    pub watch: WatchedFiles,
+}
+
+/// What the metadata says about watching, beside the sources that cargo knows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WatchedFiles {
+    /// `watch = true` of the workspace: a plain `up` watches the sources.
+    pub by_default: bool,
+    /// The absolute glob patterns of each service of the plan that has some.
+    pub patterns: BTreeMap<Name, Vec<String>>,
+    /// The files that planning read, such as env-files, also missing ones. Absolute paths.
+    pub read: BTreeSet<String>,
 }
 
 /// A variable for which the shell overrides the metadata.

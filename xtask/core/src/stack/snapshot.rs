@@ -31,6 +31,7 @@ impl Stack {
             supervisor_pid: 0,
             guardian_pid: None,
             held: false,
+            watch: None,
             state: self.state(),
             services: self.order.iter().map(|id| self.snapshot_of(*id)).collect(),
             kept_flags: None,

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Context;
 use xtask_client::StackPaths;
 use xtask_client::paths::DEFAULT_STACK;
-use xtask_core::plan::{Isolation, KeptFlags, Plan, Planned, Request};
+use xtask_core::plan::{Isolation, KeptFlags, Plan, Planned, Request, WatchedFiles};
 use xtask_core::problem::Problem;
 use xtask_core::terms::Name;
 
@@ -27,6 +27,8 @@ pub struct Loaded {
     pub files: WorkspaceFiles,
     /// The flags of earlier commands that this one adds to.
     pub kept: KeptFlags,
+    /// What the metadata says about watching.
+    pub watch: WatchedFiles,
 }
 
 /// The result of planning, with its problems.
@@ -60,7 +62,7 @@ pub fn plan_kept(
 pub fn accept(inspected: Inspected) -> anyhow::Result<Loaded> {
     let Inspected { files, outcome, paths, kept } = inspected;
     show_problems(&files, &outcome.problems);
-    let Planned { plan, services, problems, notices, .. } = outcome;
+    let Planned { plan, services, problems, notices, watch, .. } = outcome;
     let Some(plan) = plan else {
         print::line(&format!("{BOLD}{}{RESET}", count(&problems)));
         return Err(Error::Reported(Exit::USAGE).into());
@@ -70,7 +72,7 @@ pub fn accept(inspected: Inspected) -> anyhow::Result<Loaded> {
         let text = format!("`{}` of {} comes from the shell", notice.variable, services.join(", "));
         print::progress(WARN, "Note", &text);
     }
-    Ok(Loaded { plan, services, paths, files, kept })
+    Ok(Loaded { plan, services, paths, files, kept, watch })
 }
 
 /// As [`plan`], but prints nothing and accepts problems.
@@ -109,15 +111,7 @@ fn inspect_with(
     let paths = StackPaths::of(root, &global.stack)?;
     stack::clean_up(&paths)?;
     let is_isolated = global.stack != DEFAULT_STACK;
-    let mut request = Request {
-        stack: global.stack.clone(),
-        isolation: if is_isolated { Isolation::Isolated } else { Isolation::Shared },
-        data: paths.data().display().to_string(),
-        services: services.to_vec(),
-        shell: planning::shell(),
-        longest_text: longest_text(),
-        ..Request::default()
-    };
+    let mut request = request(&paths, &global.stack, services);
     shape(&mut request);
     if keeps_flags && (is_isolated || request.isolation == Isolation::Shared) {
         let state = block_on(async {
@@ -125,13 +119,37 @@ fn inspect_with(
         })?;
         (request.kept, request.running) = state.unwrap_or_default();
     }
-    if files.workspace.manifests.iter().any(|manifest| manifest.text.contains("${stack.secret}")) {
-        let exported = request.isolation == Isolation::Elsewhere;
-        let secret = secret::of(&paths, exported);
-        request.secret = secret.context("failed to make the secret of the stack")?;
-    }
+    add_secret(&mut request, &files, &paths)?;
     let outcome = planning::plan(&files, found, &request, scope);
     Ok(Inspected { files, outcome, paths, kept: request.kept })
+}
+
+/// The request of a command without options, for services of a stack.
+pub(crate) fn request(paths: &StackPaths, stack: &str, services: &[String]) -> Request {
+    let is_isolated = stack != DEFAULT_STACK;
+    Request {
+        stack: stack.to_owned(),
+        isolation: if is_isolated { Isolation::Isolated } else { Isolation::Shared },
+        data: paths.data().display().to_string(),
+        services: services.to_vec(),
+        shell: planning::shell(),
+        longest_text: longest_text(),
+        ..Request::default()
+    }
+}
+
+/// Adds the secret of the stack, if a manifest uses it.
+pub(crate) fn add_secret(
+    request: &mut Request,
+    files: &WorkspaceFiles,
+    paths: &StackPaths,
+) -> anyhow::Result<()> {
+    if files.workspace.manifests.iter().any(|manifest| manifest.text.contains("${stack.secret}")) {
+        let exported = request.isolation == Isolation::Elsewhere;
+        let secret = secret::of(paths, exported);
+        request.secret = secret.context("failed to make the secret of the stack")?;
+    }
+    Ok(())
 }
 
 /// Prints problems as rustc does.

@@ -39,6 +39,7 @@ mod test_e2e;
 pub mod up;
 mod visible;
 mod wait;
+pub(crate) mod watch;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -184,6 +185,9 @@ enum Command {
     /// Supervise a stack; internal
     #[command(hide = true)]
     Supervise(supervise::SuperviseArgs),
+    /// Follow edits of the sources; internal
+    #[command(hide = true)]
+    Watcher(watch::WatcherArgs),
     /// Clean up after a supervisor; internal
     #[command(hide = true)]
     Sweep(sweep::SweepArgs),
@@ -290,6 +294,7 @@ fn dispatch(global: &Global, command: Command) -> anyhow::Result<Exit> {
         Command::Test(args) => test::run(global, &args),
         Command::Ci(args) => ci::run(global, &args),
         Command::Supervise(args) => supervise::run(&args),
+        Command::Watcher(args) => watch::run(&args),
         Command::Sweep(args) => sweep::run(&args),
     }
 }

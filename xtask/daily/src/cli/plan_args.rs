@@ -123,6 +123,7 @@ impl StackArgs {
             auto_ports: self.ports == Some(PortsWhen::Auto),
             containers: self.containers.as_ref().map(|names| names.iter().cloned().collect()),
             profile: build.typed_profile().map(str::to_owned),
+            watch: None,
         }
     }
 }

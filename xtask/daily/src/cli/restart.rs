@@ -109,20 +109,23 @@ async fn build(
     Ok(programs)
 }
 
+/// Whether a service runs or is about to.
+pub(super) fn is_up(snapshot: &Snapshot, name: &Name) -> bool {
+    let known = snapshot.service(name).filter(|service| service.wanted);
+    known.is_some_and(|service| !matches!(service.phase, Phase::Failed | Phase::Stopped))
+}
+
 /// The part of the plan that starts: the named services, and what they need and does not run.
 fn part(mut plan: Plan, names: &[Name], snapshot: &Snapshot, replace: bool) -> Plan {
-    let is_up = |name: &Name| {
-        let known = snapshot.service(name).filter(|service| service.wanted);
-        known.is_some_and(|service| !matches!(service.phase, Phase::Failed | Phase::Stopped))
-    };
-    plan.services.retain(|service| names.contains(&service.name) || !is_up(&service.name));
+    let is_part = |name: &Name| names.contains(name) || !is_up(snapshot, name);
+    plan.services.retain(|service| is_part(&service.name));
     plan.restart = names.to_vec();
     plan.replace = replace;
     plan
 }
 
 /// Sends the plan and its programs, and waits until the supervisor has accepted or refused them.
-async fn apply(
+pub(super) async fn apply(
     session: &mut Session,
     plan: Plan,
     programs: Vec<(Vec<Name>, LinkedProgram)>,

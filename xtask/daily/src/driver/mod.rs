@@ -9,6 +9,7 @@ mod looks;
 pub(crate) mod outbox;
 mod record;
 mod requests;
+mod watcher;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -18,6 +19,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
 use xtask_client::protocol::{Answer, Reply, Request};
 use xtask_core::plan::KeptFlags;
+use xtask_core::snapshot::Watch;
 use xtask_core::stack::{Effect, Event, Report, Stack};
 use xtask_core::terms::Name;
 
@@ -81,6 +83,8 @@ pub(crate) struct Driver {
     applied: bool,
     /// The flags of `up` that the stack keeps.
     flags: KeptFlags,
+    /// The connection of the watcher of the sources, and what it does.
+    watcher: Option<(ConnectionId, Watch)>,
     leaving: bool,
     /// When everything that still runs is killed.
     kill_at: Option<Instant>,
@@ -121,6 +125,7 @@ impl Driver {
             looks: Looks::default(),
             applied: false,
             flags: KeptFlags::default(),
+            watcher: None,
             leaving: false,
             kill_at: None,
             guardian,

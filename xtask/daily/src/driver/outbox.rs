@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use tokio::sync::Notify;
 use xtask_client::protocol::{Answer, Reply};
-use xtask_core::snapshot::{ServiceSnapshot, State};
+use xtask_core::snapshot::{ServiceSnapshot, State, Watch};
 use xtask_core::stack::Report;
 use xtask_core::terms::Name;
 
@@ -31,6 +31,7 @@ struct Latest {
     services: BTreeMap<Name, ServiceSnapshot>,
     /// The number of changes so far.
     changes: u64,
+    watch: Option<Watch>,
 }
 
 pub(crate) struct Outboxes(Rc<RefCell<Latest>>);
@@ -53,6 +54,7 @@ struct Queue {
     /// Changed services, each with the number of the change that set its phase.
     changed: BTreeMap<Name, u64>,
     state_changed: bool,
+    watch_changed: bool,
     reports: VecDeque<Report>,
     /// Answers, with the changes that precede them.
     answers: Vec<Answer>,
@@ -74,12 +76,17 @@ impl Queue {
                 .push(Answer { id, reply: Reply::Changed { state: latest.state, services } });
             self.state_changed = false;
         }
+        if std::mem::take(&mut self.watch_changed) {
+            let watch = latest.watch.clone();
+            self.answers.push(Answer { id, reply: Reply::Watch { watch } });
+        }
     }
 }
 
 impl Board {
     pub(crate) fn new(stack: String) -> Self {
-        let latest = Latest { state: State::Working, services: BTreeMap::new(), changes: 0 };
+        let (services, watch) = (BTreeMap::new(), None);
+        let latest = Latest { state: State::Working, services, changes: 0, watch };
         Self { stack, latest: Rc::new(RefCell::new(latest)), watchers: Vec::new() }
     }
 
@@ -129,6 +136,12 @@ impl Board {
             }
             queue.state_changed |= state_changed;
         });
+    }
+
+    /// Publishes what the watcher of the sources does.
+    pub(crate) fn watch(&mut self, watch: Option<Watch>) {
+        self.latest.borrow_mut().watch = watch;
+        self.each(|queue| queue.watch_changed = true);
     }
 
     /// Forwards a report to every watcher.

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use xtask_client::context::Context;
 use xtask_client::protocol::{self, Reply, Request};
 use xtask_core::plan::{Plan, Service};
-use xtask_core::snapshot::{Phase, ServiceSnapshot, Snapshot, State};
+use xtask_core::snapshot::{Phase, ServiceSnapshot, Snapshot, State, Watch, WatchState};
 use xtask_core::stack::{Event, Fault};
 use xtask_core::terms::Name;
 
@@ -20,13 +20,15 @@ use crate::driver::{ConnectionId, Driver, HURRIED_GRACE, Input, Pending};
 
 /// Why a request is refused.
 #[derive(Debug, Error)]
-enum Refusal {
+pub(super) enum Refusal {
     #[error("the build of this connection is already ending")]
     BuildIsEnding,
     #[error("the plan has version {0}, this supervisor reads {own}", own = Plan::VERSION)]
     PlanVersion(u32),
     #[error("stack `{0}` is being shut down")]
     ShuttingDown(String),
+    #[error("another watcher took the place of this one")]
+    NotTheWatcher,
     #[error("no service `{0}` in this stack")]
     UnknownService(Name),
     #[error("service `{service}` has no process to signal: it is {phase}")]
@@ -137,6 +139,15 @@ impl Driver {
                 self.step(Event::Replace { services });
             }
             Request::Fault { service, fault } => return self.fault(service, fault),
+            Request::BeginWatching { pid, keep, polls } => {
+                self.begin_watching(
+                    connection,
+                    Watch { pid, state: WatchState::Idle, polls },
+                    keep,
+                )?;
+            }
+            Request::WatchState { state } => self.watch_state(connection, state)?,
+            Request::StopWatching => self.stop_watching(),
             Request::Shutdown { now } => {
                 self.step(if now { Event::KillNow } else { Event::Shutdown });
             }
@@ -162,6 +173,7 @@ impl Driver {
         snapshot.supervisor_pid = std::process::id();
         snapshot.guardian_pid = self.guardian;
         snapshot.held = !self.holders.is_empty();
+        snapshot.watch = self.watcher.as_ref().map(|(_, watch)| watch.clone());
         if snapshot.stack.is_empty() {
             snapshot.stack = self.board.stack().to_string();
         }
@@ -273,6 +285,7 @@ impl Driver {
         self.clients.remove(&connection);
         self.after_accepts.remove(&connection);
         self.contexts.remove(&connection);
+        self.watcher_closed(connection);
         if let Some(compilers) = self.compilers.remove(&connection) {
             compilers.kill();
         }

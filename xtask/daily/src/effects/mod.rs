@@ -8,7 +8,7 @@ pub mod containers;
 mod error;
 mod exit;
 mod libraries;
-mod logs;
+pub(crate) mod logs;
 mod perform;
 pub(crate) mod probe;
 mod process;

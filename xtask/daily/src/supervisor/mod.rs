@@ -148,10 +148,15 @@ async fn serve(
         () = server.accept(&listener) => {}
         ended = stay_guarded(scene, lock, companions, &input_sender) => ended?,
     }
+    let watcher = driver.watcher().and_then(|pid| ExitWatch::new(pid).ok());
     driver.close();
     let _ = tokio::time::timeout(FAREWELL, async {
         for writer in server.writers {
             let _ = writer.await;
+        }
+        // It exits at the end of its connection.
+        if let Some(watcher) = &watcher {
+            watcher.exited().await;
         }
     })
     .await;

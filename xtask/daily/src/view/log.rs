@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use xtask_client::escapes::{self, Keep};
-use xtask_client::logs::{End, Record, Stream};
+use xtask_client::logs::{End, Record, Stream, WATCH_LOG};
 
 use super::style::{DIM, RESET, SERVICES, WARN};
 
@@ -35,7 +35,7 @@ impl Prefixes {
     pub fn of<'a>(keep: Keep, names: impl IntoIterator<Item = &'a str>) -> Self {
         let mut prefixes =
             Self { keep, shortens_times: false, services: BTreeMap::new(), width: 0 };
-        for name in names {
+        for name in names.into_iter().filter(|name| *name != WATCH_LOG) {
             prefixes.add(name);
         }
         prefixes
@@ -52,6 +52,11 @@ impl Prefixes {
         // Only the newline of a line that was shown is new.
         if line.continues && line.end == End::Line && line.text.is_empty() {
             return;
+        }
+        // Its lines are those of cargo and the tool, as in an `up` without a watcher.
+        if service == WATCH_LOG {
+            escapes::append(out, line.text, self.keep);
+            return out.push(b'\n');
         }
         match self.services.get(service) {
             Some(prefix) => out.extend_from_slice(prefix.text.as_bytes()),

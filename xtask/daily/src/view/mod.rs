@@ -22,4 +22,5 @@ pub(crate) mod stacks;
 pub(crate) mod status;
 pub mod style;
 pub mod table;
+pub(crate) mod watch;
 pub mod words;

@@ -8,10 +8,11 @@ use xtask_core::terms::duration::{age, measured};
 use xtask_core::terms::secret::shown_url;
 use xtask_core::terms::{Kind, Name};
 
-use super::calls;
+
 use super::style::{BAD, BOLD, BUSY, DIM, GOOD, RESET, WARN};
 use super::table::{Cell, table};
 use super::words::command_for;
+use super::{calls, watch};
 
 /// The table of a running stack, with its deadlocks.
 pub(crate) fn status(snapshot: &Snapshot) -> String {
@@ -37,6 +38,7 @@ pub(crate) fn status(snapshot: &Snapshot) -> String {
     }
     out.push_str(&outdated(snapshot));
     out.push_str(&calls::deadlocks(snapshot, None));
+    out.push_str(&watch::status(snapshot.watch.as_ref(), &snapshot.stack));
     out
 }
 

@@ -3,6 +3,7 @@
 //!
 //! The core interprets the metadata of services.
 
+pub(crate) mod dep_info;
 mod document;
 pub mod edit;
 pub mod planning;

@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 
+use crate::workspace::dep_info;
+
 /// The file with the roots of the workspaces, a JSON string a line.
 const ROOTS: &str = "xtask-roots";
 
@@ -82,8 +84,7 @@ fn read_roots(file: &mut File) -> io::Result<BTreeSet<PathBuf>> {
     Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
 }
 
-/// The roots to which the sources of a package's programs may belong, from cargo's `.d` files:
-/// `PROGRAM: SOURCE SOURCE …`, with escaped blanks.
+/// The roots to which the sources of a package's programs may belong, from cargo's `.d` files.
 fn compiled_by(target: &Path, profile: &str, package: &Built) -> BTreeSet<PathBuf> {
     let folders = program_folders(target, profile);
     let lists = folders.iter().flat_map(|folder| {
@@ -92,10 +93,7 @@ fn compiled_by(target: &Path, profile: &str, package: &Built) -> BTreeSet<PathBu
     let texts = lists.filter_map(|list| fs::read_to_string(list).ok());
     let mut roots = BTreeSet::new();
     for text in texts {
-        let Some((_, sources)) = text.split_once(": ") else { continue };
-        let sources = sources.replace("\\ ", "\0");
-        for source in sources.split_ascii_whitespace() {
-            let source = PathBuf::from(source.replace('\0', " "));
+        for source in dep_info::sources(&text) {
             roots.extend(source.ancestors().skip(1).map(Path::to_path_buf));
         }
     }

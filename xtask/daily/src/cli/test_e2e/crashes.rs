@@ -92,6 +92,7 @@ mod tests {
             supervisor_pid: 1,
             guardian_pid: None,
             held: false,
+            watch: None,
             state: State::Ready,
             services: vec![serde_json::from_value(service).unwrap()],
             kept_flags: None,

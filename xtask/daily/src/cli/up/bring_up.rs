@@ -214,6 +214,10 @@ impl<'a> BringUp<'a> {
         let services = match &reply {
             Reply::Changed { services, .. } => services,
             Reply::Snapshot(snapshot) => &snapshot.services,
+            Reply::Watch { .. } => {
+                update(&mut self.session.snapshot, reply);
+                return Ok(());
+            }
             Reply::Done
             | Reply::StartedAs { .. }
             | Reply::Flags { .. }

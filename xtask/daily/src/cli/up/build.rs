@@ -256,27 +256,37 @@ fn forward(mut reader: PipeReader) {
 
 /// The fields that this tool reads from cargo's messages.
 #[derive(Deserialize)]
-pub(super) struct Message {
-    reason: String,
-    package_id: Option<String>,
-    target: Option<MessageTarget>,
+pub(crate) struct Message {
+    pub(crate) reason: String,
+    pub(crate) package_id: Option<String>,
+    pub(crate) target: Option<MessageTarget>,
     executable: Option<String>,
     #[serde(default)]
-    pub(super) filenames: Vec<String>,
+    pub(crate) filenames: Vec<String>,
     /// What a build script named in `rustc-link-search`.
     #[serde(default)]
-    linked_paths: Vec<String>,
+    pub(crate) linked_paths: Vec<String>,
     #[serde(default)]
-    fresh: bool,
+    pub(crate) fresh: bool,
+    /// A warning or error of a compiler.
+    pub(crate) message: Option<Diagnostic>,
 }
 
 #[derive(Deserialize)]
-struct MessageTarget {
-    name: String,
-    kind: Vec<String>,
+pub(crate) struct MessageTarget {
+    pub(crate) name: String,
+    pub(crate) kind: Vec<String>,
 }
 
-fn linked(message: Message, targets: &[Target]) -> Option<BuildEvent> {
+#[derive(Deserialize)]
+pub(crate) struct Diagnostic {
+    pub(crate) level: String,
+    /// As the compiler shows it in a terminal.
+    pub(crate) rendered: Option<String>,
+}
+
+/// The event of an artifact that a service runs.
+pub(crate) fn linked(message: Message, targets: &[Target]) -> Option<BuildEvent> {
     let (path, target) = (message.executable?, message.target?);
     if message.reason != "compiler-artifact" || !target.kind.iter().any(|kind| kind == "bin") {
         return None;

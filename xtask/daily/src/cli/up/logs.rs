@@ -8,7 +8,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Instant, timeout};
 use xtask_client::StackPaths;
 use xtask_client::escapes::{Keep, strip};
-use xtask_client::logs::{More, Record, Start, Wanted};
+use xtask_client::logs::{More, Record, Start, WATCH_LOG, Wanted};
 use xtask_core::plan::Plan;
 use xtask_core::terms::Name;
 
@@ -62,8 +62,9 @@ impl Logs {
     /// When the logs cannot be read or watched.
     pub(crate) fn of(plan: &Plan, paths: &StackPaths, output: Output) -> std::io::Result<Self> {
         let names: Vec<_> = plan.services.iter().map(|service| service.name.to_string()).collect();
+        let followed: Vec<_> = names.iter().cloned().chain([WATCH_LOG.to_owned()]).collect();
         Ok(Self {
-            follower: Follower::new(paths, &names, &Start::Now, Extent::Future)?,
+            follower: Follower::new(paths, &followed, &Start::Now, Extent::Future)?,
             prefixes: Prefixes::of(color::kept(), names.iter().map(String::as_str))
                 .shortening_times(print::is_terminal()),
             output,

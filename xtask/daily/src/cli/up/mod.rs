@@ -10,7 +10,7 @@ mod earlier;
 mod failure;
 mod hold;
 mod interact;
-mod library_path;
+pub(crate) mod library_path;
 mod live;
 pub mod logs;
 pub mod reporter;
@@ -37,6 +37,7 @@ use super::faults::FaultArgs;
 use super::interrupt::Interrupts;
 use super::load::{self, Loaded};
 use super::plan_args::{ProgramArgs, StackArgs};
+use super::watch::{self, WatchSettings};
 use super::{Global, block_on, place, print, stack};
 use crate::driver::Record;
 use crate::session::launch::{LaunchSettings, Wait, connect_or_launch};
@@ -63,12 +64,18 @@ pub(crate) struct UpArgs {
     #[arg(long)]
     pub(crate) keep_going: bool,
     /// Forget the flags of earlier `up` commands, which a stack keeps until it is shut down:
-    /// `--with`, `-e`, `--ports`, `--containers`, `--release` and `--profile`
+    /// `--with`, `-e`, `--ports`, `--containers`, `--release`, `--profile` and `--watch`
     #[arg(long)]
     pub(crate) reset: bool,
     /// Stop processes of the same programs that were started by hand, and replace them
     #[arg(long)]
     pub(crate) replace: bool,
+    /// Build again after each edit of the sources, and run the new programs
+    #[arg(short, long, conflicts_with = "no_build")]
+    pub(crate) watch: bool,
+    /// Do not watch the sources, whatever the metadata or an earlier `up` says
+    #[arg(long, conflicts_with = "watch")]
+    no_watch: bool,
     /// Write every event of the stack and its effects to this file, for `replay`. The file contains
     /// secrets in plain text and is readable by its owner only
     #[arg(long, value_name = "FILE")]
@@ -77,9 +84,9 @@ pub(crate) struct UpArgs {
     #[arg(long, value_name = "PID", hide = true)]
     until_pid: Option<u32>,
     #[command(flatten)]
-    stack: StackArgs,
+    pub(crate) stack: StackArgs,
     #[command(flatten)]
-    programs: ProgramArgs,
+    pub(crate) programs: ProgramArgs,
     #[command(flatten)]
     faults: FaultArgs,
     /// Arguments for the one named service
@@ -116,13 +123,23 @@ fn prepare(global: &Global, args: &UpArgs) -> anyhow::Result<Exit> {
     };
     loaded.plan.replace = args.replace;
     let mut args = args.clone();
-    let typed = args.stack.kept(&args.programs.build);
+    let typed = KeptFlags {
+        watch: args.watch.then_some(true).or(args.no_watch.then_some(false)),
+        ..args.stack.kept(&args.programs.build)
+    };
     if let Some(flags) = loaded.kept.shown(&typed) {
         print::progress(BUSY, "Keeping", &format!("{flags} (`up --reset` forgets them)"));
     }
     let is_other_use = args.stack.isolated && global.stack == DEFAULT_STACK;
     let flags = (!is_other_use).then(|| loaded.kept.merge(&typed));
     args.programs.build.keep_profile(loaded.kept.profile.as_deref());
+    let asked = typed.watch.or(loaded.kept.watch);
+    let by_default = loaded.watch.by_default && !is_isolated;
+    let watch = asked.unwrap_or(by_default).then(|| {
+        let mut settings = WatchSettings::of(&args, &loaded);
+        settings.keep = asked.is_some();
+        settings
+    });
     let args = &args;
     if args.dry_run {
         match args.json {
@@ -145,7 +162,7 @@ fn prepare(global: &Global, args: &UpArgs) -> anyhow::Result<Exit> {
     };
     block_on(async {
         engine::check_engine(&loaded.plan).await?;
-        up(args, &loaded, settings, flags).await
+        up(args, &loaded, settings, flags, watch.as_ref()).await
     })
 }
 
@@ -154,6 +171,7 @@ async fn up(
     loaded: &Loaded,
     settings: LaunchSettings,
     flags: Option<KeptFlags>,
+    watch: Option<&WatchSettings>,
 ) -> anyhow::Result<Exit> {
     let mut interrupts = Interrupts::new()?;
     let plan = &loaded.plan;
@@ -199,7 +217,38 @@ async fn up(
         up.look_again();
     }
     let result = up.run(launched, &mut interrupts, logs.as_mut()).await;
-    finish(&mut up, result, logs, &mut interrupts, loaded).await
+    let watch = Watching { settings: watch, builds: !args.programs.no_build };
+    finish(&mut up, result, logs, &mut interrupts, loaded, watch).await
+}
+
+/// Whether the stack is watched once the command has brought it up.
+#[derive(Clone, Copy)]
+struct Watching<'a> {
+    settings: Option<&'a WatchSettings>,
+    /// Whether the command builds. Otherwise a watcher stays as it is.
+    builds: bool,
+}
+
+impl Watching<'_> {
+    /// Starts or ends the watcher. A failure is reported, and the stack runs without one.
+    async fn apply(self, up: &mut BringUp<'_>) {
+        let is_on = up.session.snapshot.watch.is_some();
+        let done = match self.settings {
+            Some(settings) if self.builds => watch::turn_on(&mut up.session, settings).await,
+            None if is_on && self.builds => watch::turn_off(&mut up.session).await,
+            Some(_) | None => return,
+        };
+        match done {
+            Ok(()) if self.settings.is_none() => {
+                print::progress(BUSY, "Unwatched", "edits are no longer followed");
+            }
+            Ok(()) => {
+                let text = "the sources; an edit is built, and its services run the new program";
+                print::progress(BUSY, "Watching", text);
+            }
+            Err(error) => print::progress(WARN, "Unwatched", &format!("{error:#}")),
+        }
+    }
 }
 
 async fn finish(
@@ -208,6 +257,7 @@ async fn finish(
     mut logs: Option<Logs>,
     interrupts: &mut Interrupts,
     loaded: &Loaded,
+    watch: Watching<'_>,
 ) -> anyhow::Result<Exit> {
     let launched = up.session.launched;
     let failed = match result {
@@ -237,11 +287,15 @@ async fn finish(
             Some(Exit::BUILD)
         }
     };
+    // The next edit may mend what failed.
+    let waits = watch.settings.is_some() && watch.builds && logs.is_some();
     match failed {
+        Some(_) if waits => {}
         Some(exit) if launched && !up.keep_going => {
             return hold::end(up, None, interrupts, exit).await;
         }
         Some(exit) if logs.is_none() => {
+            watch.apply(up).await;
             release(up).await?;
             return Ok(exit);
         }
@@ -249,6 +303,7 @@ async fn finish(
         Some(_) | None => {}
     }
     hold::print_present(logs.as_mut()).await;
+    watch.apply(up).await;
     up.show()?;
     match logs {
         Some(logs) => hold::foreground(up, logs, interrupts).await,

@@ -55,6 +55,17 @@ impl LogFile {
     /// The log of `service` in the folder `logs`. A log of an earlier supervisor is continued after
     /// a record that names this supervisor, because run numbers start again.
     pub(crate) fn new(logs: &Path, service: &str) -> Self {
+        let mut log = Self::of(logs, service);
+        if log.open.is_some() {
+            let head = tool_head(log.time(), 0);
+            let takeover = format!("{head}supervisor {}\n", std::process::id());
+            let _ = log.write(takeover.as_bytes());
+        }
+        log
+    }
+
+    /// The log of `service` in the folder `logs`, without that record.
+    pub(crate) fn of(logs: &Path, service: &str) -> Self {
         let path = logs.join(format!("{service}.log"));
         let mut log = Self {
             path,
@@ -68,11 +79,11 @@ impl LogFile {
         if let Ok(file) = OpenOptions::new().read(true).append(true).open(&log.path) {
             log.size = file.metadata().map_or(0, |found| found.len());
             // A killed supervisor may have left half a record.
-            let half = if ends_a_line(&file, log.size) { "" } else { "\n" };
+            let is_whole = ends_a_line(&file, log.size);
             log.open = Some(file);
-            let head = tool_head(log.time(), 0);
-            let takeover = format!("{half}{head}supervisor {}\n", std::process::id());
-            let _ = log.write(takeover.as_bytes());
+            if !is_whole {
+                let _ = log.write(b"\n");
+            }
         }
         log
     }

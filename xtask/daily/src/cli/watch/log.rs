@@ -1,0 +1,30 @@
+//! The log of a watcher: a log of the stack that all viewers show.
+
+use xtask_client::StackPaths;
+use xtask_client::logs::{End, Stream, WATCH_LOG, head};
+
+use crate::effects::logs::file::LogFile;
+use crate::view::progress::ProgressLine;
+use crate::view::watch::line;
+
+pub(super) struct WatchLog(LogFile);
+
+impl WatchLog {
+    pub(super) fn new(paths: &StackPaths) -> Self {
+        Self(LogFile::of(&paths.logs(), WATCH_LOG))
+    }
+
+    /// Appends the lines of a text. A full disk loses them.
+    pub(super) fn say(&mut self, text: &str) {
+        let head = head(self.0.time(), 0, Stream::Err, false, End::Line);
+        let mut records = String::new();
+        for line in text.lines() {
+            records.extend([head.as_str(), line, "\n"]);
+        }
+        self.0.append(0, records.as_bytes());
+    }
+
+    pub(super) fn progress(&mut self, progress: &ProgressLine) {
+        self.say(&line(progress));
+    }
+}

@@ -1,0 +1,154 @@
+//! Watching: a process of its own builds each edit and gives the supervisor the new programs.
+//!
+//! `up --watch` starts the process, in the foreground and detached alike, with its own environment,
+//! folder and umask. So a build reads the same settings as the command that asked for it. The
+//! process ends with the stack, with the next watcher, or when it is turned off.
+
+mod cargo;
+mod log;
+mod planned;
+mod watcher;
+
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, bail};
+use clap::Args;
+use serde::{Deserialize, Serialize};
+use xtask_client::StackPaths;
+use xtask_client::connection::update;
+use xtask_client::protocol::Request;
+use xtask_core::plan::Service;
+
+use super::exit::Exit;
+use super::load::Loaded;
+use super::plan_args::CyclesWhen;
+use super::up::UpArgs;
+use super::{block_on, error};
+use crate::session::connect::Session;
+use crate::session::own_program;
+use crate::system::pidfd::ExitWatch;
+use crate::system::sweep::MARK;
+
+#[derive(Debug, Args)]
+pub(crate) struct WatcherArgs {
+    /// The folder of the stack
+    #[arg(long, value_name = "PATH")]
+    stack_dir: PathBuf,
+}
+
+/// What a watcher plans and builds: the flags of the `up` that starts it, apart from those that the
+/// stack keeps.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct WatchSettings {
+    root: PathBuf,
+    /// The folders in which cargo builds.
+    outputs: Vec<PathBuf>,
+    stack: String,
+    /// The named services; none for the default ones.
+    services: Vec<String>,
+    /// The arguments after `--`.
+    args: Vec<String>,
+    cargo_args: Vec<String>,
+    relax_cycles: bool,
+    /// Whether the stack keeps `--watch` for later commands.
+    pub(crate) keep: bool,
+    /// The services as the command planned them.
+    applied: Vec<Service>,
+}
+
+impl WatchSettings {
+    /// Watches what an `up` brings up.
+    pub(crate) fn of(args: &UpArgs, loaded: &Loaded) -> Self {
+        let build = &args.programs.build;
+        let flags = [(build.offline, "--offline"), (build.locked, "--locked")];
+        let cargo_args = flags.iter().filter(|(is_set, _)| *is_set).map(|(_, flag)| *flag);
+        Self {
+            root: PathBuf::from(&loaded.plan.workspace),
+            outputs: vec![
+                loaded.files.target_directory.clone(),
+                loaded.files.build_directory.clone(),
+            ],
+            stack: loaded.plan.stack.clone(),
+            services: args.services.clone(),
+            args: args.args.clone(),
+            cargo_args: cargo_args.map(str::to_owned).collect(),
+            relax_cycles: args.stack.plan.overlays.cycles == Some(CyclesWhen::Relax),
+            keep: true,
+            applied: loaded.plan.services.clone(),
+        }
+    }
+}
+
+/// Starts the watcher of a running stack in the place of an earlier one. Returns once it sees every
+/// edit.
+///
+/// # Errors
+/// When it cannot be started, or exits at once.
+pub(crate) async fn turn_on(session: &mut Session, settings: &WatchSettings) -> anyhow::Result<()> {
+    let pid = start(&session.paths, settings).context("failed to start the watcher")?;
+    let process = ExitWatch::new(pid).context("failed to observe the watcher")?;
+    while session.snapshot.watch.as_ref().is_none_or(|watch| watch.pid != pid) {
+        tokio::select! {
+            answer = session.connection.next() => match answer? {
+                Some(answer) => drop(update(&mut session.snapshot, answer.reply)),
+                None => bail!("the supervisor exited"),
+            },
+            () = process.exited() => {
+                let log = session.paths.supervisor_log();
+                bail!("the watcher exited at once; see `{}`", log.display());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Ends the watcher of a running stack. Later commands start none either, unless asked to.
+///
+/// # Errors
+/// When the supervisor is gone.
+pub(crate) async fn turn_off(session: &mut Session) -> anyhow::Result<()> {
+    Ok(session.request(Request::StopWatching).await?)
+}
+
+/// Starts the process, which gets the settings on its standard input: they may contain secrets, and
+/// `ps` shows arguments.
+fn start(paths: &StackPaths, settings: &WatchSettings) -> anyhow::Result<u32> {
+    let log = File::options().create(true).append(true).open(paths.supervisor_log())?;
+    let mut command = Command::new(own_program()?);
+    command.arg("watcher").arg("--stack-dir").arg(paths.folder());
+    // What cleans up after a killed supervisor kills the watcher too.
+    command.env(MARK, paths.short_name());
+    command.stdin(Stdio::piped()).stdout(log.try_clone()?).stderr(log);
+    // SAFETY: between fork and exec one call is made, which is async-signal-safe. In its own
+    // session the watcher does not receive the Ctrl-C of this terminal.
+    unsafe {
+        command.pre_exec(|| rustix::process::setsid().map(|_| ()).map_err(Into::into));
+    }
+    let mut child = command.spawn()?;
+    if let Some(mut input) = child.stdin.take() {
+        input.write_all(&serde_json::to_vec(settings)?)?;
+    }
+    let pid = child.id();
+    // A watcher that ends before this process must not stay a zombie.
+    std::thread::spawn(move || child.wait());
+    Ok(pid)
+}
+
+pub(crate) fn run(args: &WatcherArgs) -> anyhow::Result<Exit> {
+    let mut input = Vec::new();
+    std::io::stdin().read_to_end(&mut input).context("failed to read the settings")?;
+    let settings: WatchSettings =
+        serde_json::from_slice(&input).context("failed to parse the settings")?;
+    let paths = StackPaths::at(&args.stack_dir);
+    let watched = block_on(watcher::watch(&paths, settings));
+    // The user reads the log of the watcher, not its standard error.
+    if let Err(error) = &watched {
+        log::WatchLog::new(&paths).say(&format!("the watcher ends: {error:#}"));
+        return Ok(error::exit_of(error));
+    }
+    Ok(Exit::DONE)
+}

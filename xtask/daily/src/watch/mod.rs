@@ -1,0 +1,10 @@
+//! Follows the files of a workspace: which files changed, and what that affects.
+//!
+//! Cargo knows what a program is made of, so the answer is read from its `.d` files, the manifests
+//! and `.gitignore`. This room builds and applies nothing; `cli/watch` does.
+
+pub(crate) mod contents;
+pub(crate) mod events;
+mod polling;
+pub(crate) mod sources;
+mod tree;

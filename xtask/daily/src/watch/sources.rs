@@ -1,0 +1,263 @@
+//! What a changed file affects: which services, and whether the plan or a build may change.
+//!
+//! Cargo's `.d` files list what each program is made of. A file that no list names can still
+//! matter: a new module, a manifest, or any file of a package whose build script names none. Then
+//! cargo decides, and it builds nothing if nothing changed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use globset::{GlobBuilder, GlobMatcher};
+use xtask_core::terms::Name;
+
+/// How a file changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// A known file was written.
+    Written,
+    Appeared,
+    Gone,
+    /// A file that git ignores, or one that appeared and is gone again.
+    Ignored,
+}
+
+/// A package with a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PackageFolder {
+    pub(crate) folder: PathBuf,
+    pub(crate) has_build_script: bool,
+}
+
+/// What changed files affect.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Affected {
+    /// The services whose programs are made of the files, by cargo's lists.
+    pub(crate) services: BTreeSet<Name>,
+    /// The services that name the files with `watch`.
+    pub(crate) restart: BTreeSet<Name>,
+    /// Whether the plan may change.
+    pub(crate) plan: bool,
+    /// Whether cargo may build something.
+    pub(crate) build: bool,
+    /// The files that count, for messages.
+    pub(crate) files: BTreeSet<PathBuf>,
+}
+
+impl Affected {
+    pub(crate) fn is_nothing(&self) -> bool {
+        !self.plan && !self.build && self.restart.is_empty()
+    }
+
+    /// Adds what other files affect.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.services.extend(other.services);
+        self.restart.extend(other.restart);
+        self.files.extend(other.files);
+        self.plan |= other.plan;
+        self.build |= other.build;
+    }
+
+    /// Anything may have changed.
+    pub(crate) fn everything() -> Self {
+        Self { plan: true, build: true, ..Self::default() }
+    }
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Sources {
+    /// The files and folders of cargo's lists, with the services whose programs they are part of.
+    listed: BTreeMap<PathBuf, BTreeSet<Name>>,
+    packages: Vec<PackageFolder>,
+    /// Files that planning read, such as env-files.
+    settings: BTreeSet<PathBuf>,
+    patterns: Vec<(Name, GlobMatcher)>,
+}
+
+impl Sources {
+    /// Replaces the list of a program.
+    pub(crate) fn list(&mut self, services: &[Name], files: Vec<PathBuf>) {
+        self.listed.retain(|_, of| {
+            of.retain(|service| !services.contains(service));
+            !of.is_empty()
+        });
+        for file in files {
+            self.listed.entry(file).or_default().extend(services.iter().cloned());
+        }
+    }
+
+    /// Replaces what the manifests say. A pattern that is none matches nothing: planning reports it.
+    pub(crate) fn declare(
+        &mut self,
+        packages: Vec<PackageFolder>,
+        settings: BTreeSet<PathBuf>,
+        patterns: &BTreeMap<Name, Vec<String>>,
+    ) {
+        self.packages = packages;
+        self.settings = settings;
+        let all = patterns.iter().flat_map(|(name, all)| all.iter().map(move |one| (name, one)));
+        self.patterns =
+            all.filter_map(|(name, one)| Some((name.clone(), pattern(one).ok()?))).collect();
+    }
+
+    /// The files that count although git may ignore them.
+    pub(crate) fn named(&self) -> impl Iterator<Item = &Path> {
+        self.listed.keys().chain(&self.settings).map(PathBuf::as_path)
+    }
+
+    /// What a changed file affects. While `broken`, the last build failed and its lists are old, so
+    /// every file of a package that git does not ignore may matter.
+    pub(crate) fn affected(&self, path: &Path, change: Change, broken: bool) -> Affected {
+        let mut out = Affected::default();
+        let matching = self.patterns.iter().filter(|(_, pattern)| pattern.is_match(path));
+        out.restart.extend(matching.map(|(name, _)| name.clone()));
+        out.plan |= self.settings.contains(path);
+        // A build script may list a folder.
+        for listed in path.ancestors().filter_map(|path| self.listed.get(path)) {
+            out.services.extend(listed.iter().cloned());
+        }
+        out.build |= !out.services.is_empty();
+        if change != Change::Ignored {
+            let moves = change != Change::Written;
+            let package = self.package_of(path);
+            let is_source = path.extension().is_some_and(|extension| extension == "rs");
+            out.plan |= is_setting_of_cargo(path) || (moves && is_source && package.is_some());
+            out.build |= out.plan || package.is_some_and(|package| package.has_build_script);
+            // A missing file may have appeared, or the source may be right now.
+            out.plan |= broken && (moves || package.is_some());
+        }
+        out.build |= out.plan;
+        if !out.is_nothing() {
+            out.files.insert(path.to_path_buf());
+        }
+        out
+    }
+
+    /// The innermost package around a file.
+    fn package_of(&self, path: &Path) -> Option<&PackageFolder> {
+        let around = self.packages.iter().filter(|package| path.starts_with(&package.folder));
+        around.max_by_key(|package| package.folder.as_os_str().len())
+    }
+}
+
+/// The pattern of `watch` as globset reads it; `*` matches no `/`.
+pub(crate) fn pattern(text: &str) -> Result<GlobMatcher, globset::Error> {
+    Ok(GlobBuilder::new(text).literal_separator(true).build()?.compile_matcher())
+}
+
+/// Whether cargo reads its settings from a file of this name.
+fn is_setting_of_cargo(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let folder = path.parent().and_then(Path::file_name);
+    match name {
+        "Cargo.toml" | "Cargo.lock" | "rust-toolchain" | "rust-toolchain.toml" => true,
+        "config" | "config.toml" => folder.is_some_and(|folder| folder == ".cargo"),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `todo` and `users` are made of `kit`, and `web` is not. `todo` has a build script that reads
+    /// a folder.
+    fn sources() -> Sources {
+        let mut sources = Sources::default();
+        let list = |files: &[&str]| files.iter().map(|file| Path::new("/w").join(file)).collect();
+        let own = ["todo/src/main.rs", "kit/src/lib.rs", "todo/migrations", "assets/logo.svg"];
+        sources.list(&["todo".into()], list(&own));
+        sources.list(&["users".into()], list(&["users/src/main.rs", "kit/src/lib.rs"]));
+        sources.list(&["web".into()], list(&["web/src/main.rs"]));
+        let package = |name: &str| PackageFolder {
+            folder: Path::new("/w").join(name),
+            has_build_script: name == "todo",
+        };
+        let patterns = BTreeMap::from([("proxy".into(), vec!["/w/config/*.toml".to_owned()])]);
+        sources.declare(
+            ["kit", "todo", "users", "web"].map(package).into(),
+            BTreeSet::from(["/w/users/.env".into()]),
+            &patterns,
+        );
+        sources
+    }
+
+    fn services(path: &str, change: Change) -> Vec<String> {
+        let affected = sources().affected(&Path::new("/w").join(path), change, false);
+        assert_eq!(affected.build, !affected.is_nothing(), "{path}");
+        affected.services.iter().map(ToString::to_string).collect()
+    }
+
+    fn affected(path: &str, change: Change) -> Affected {
+        sources().affected(&Path::new("/w").join(path), change, false)
+    }
+
+    #[test]
+    fn edit_affects_exactly_the_programs_made_of_it() {
+        assert_eq!(services("kit/src/lib.rs", Change::Written), ["todo", "users"]);
+        assert_eq!(services("web/src/main.rs", Change::Written), ["web"]);
+        assert_eq!(services("assets/logo.svg", Change::Ignored), ["todo"], "cargo reads it");
+        assert_eq!(services("kit/src/lib.rs", Change::Gone), ["todo", "users"]);
+    }
+
+    #[test]
+    fn file_below_a_listed_folder_affects_its_reader() {
+        assert_eq!(services("todo/migrations/2.sql", Change::Appeared), ["todo"]);
+    }
+
+    #[test]
+    fn tests_and_documents_affect_nothing() {
+        for path in ["users/tests/api.rs", "users/src/tests.rs", "users/README.md", "README.md"] {
+            assert!(affected(path, Change::Written).is_nothing(), "{path}");
+        }
+    }
+
+    #[test]
+    fn cargo_decides_about_files_it_may_read() {
+        for (path, change) in [
+            ("users/src/new.rs", Change::Appeared),
+            ("users/src/old.rs", Change::Gone),
+            ("todo/README.md", Change::Written),
+            ("services/new/Cargo.toml", Change::Appeared),
+            ("Cargo.lock", Change::Written),
+            (".cargo/config.toml", Change::Written),
+        ] {
+            let affected = affected(path, change);
+            assert!(affected.build && affected.services.is_empty(), "{path}");
+        }
+        assert!(affected("users/src/new.rs", Change::Ignored).is_nothing());
+        assert!(affected("config.toml", Change::Written).is_nothing());
+    }
+
+    #[test]
+    fn env_file_changes_the_plan_although_git_ignores_it() {
+        let affected = affected("users/.env", Change::Ignored);
+        assert!(affected.plan && affected.services.is_empty());
+    }
+
+    #[test]
+    fn pattern_restarts_only_the_service_that_names_it() {
+        let affected = affected("config/proxy.toml", Change::Written);
+        assert_eq!(affected.restart, BTreeSet::from(["proxy".into()]));
+        assert!(!affected.build);
+        let below = sources().affected(Path::new("/w/config/a/b.toml"), Change::Written, false);
+        assert!(below.is_nothing());
+    }
+
+    #[test]
+    fn broken_build_reads_every_file_of_the_user() {
+        let sources = sources();
+        let affected = |path, change| sources.affected(Path::new(path), change, true);
+        assert!(affected("/w/kit/any.txt", Change::Written).build);
+        assert!(affected("/w/any.txt", Change::Appeared).build);
+        assert!(affected("/w/any.txt", Change::Written).is_nothing());
+        assert!(affected("/w/kit/any.txt", Change::Ignored).is_nothing());
+    }
+
+    #[test]
+    fn new_list_replaces_the_old_one() {
+        let mut sources = sources();
+        sources.list(&["users".into()], vec!["/w/users/src/main.rs".into()]);
+        let affected = sources.affected(Path::new("/w/kit/src/lib.rs"), Change::Written, false);
+        assert_eq!(affected.services, BTreeSet::from(["todo".into()]));
+    }
+}
