@@ -39,6 +39,7 @@ pub(crate) const TOOL: (&str, &Order) = (
         &["supervisor"],
         &["driver"],
         &["effects"],
+        &["watch"],
         &["workspace", "system"],
         &["sample"],
     ],

@@ -61,3 +61,6 @@ mod two_at_once;
 mod unusable;
 mod verify_deps;
 mod versions;
+mod watch;
+mod watch_ends;
+mod watched;

@@ -142,7 +142,7 @@ impl Driver {
             Request::BeginWatching { pid, keep, polls } => {
                 self.begin_watching(
                     connection,
-                    Watch { pid, state: WatchState::Idle, polls },
+                    Watch { pid, state: WatchState::Building, polls },
                     keep,
                 )?;
             }
