@@ -155,7 +155,7 @@ fn edit_during_a_build_is_built_right_after() {
     );
     watched.write("apps/web/build.rs", &script);
     eventually(PATIENCE, "the build script", || began.exists().then_some(()));
-    watched.edit("apps/todo/src/bin/todod.rs", "\"listening\"", "\"during\"");
+    watched.edit("apps/todo/src/bin/todod.rs", "\"listening ", "\"during ");
     fs::write(&gate, "").unwrap();
     eventually(PATIENCE, "the edit during the build", || {
         watched.fixture.xtask(&["logs", "todo"]).stdout.contains("during").then_some(())

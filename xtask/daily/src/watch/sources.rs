@@ -39,8 +39,10 @@ pub(crate) struct Affected {
     pub(crate) plan: bool,
     /// Whether cargo may build something.
     pub(crate) build: bool,
-    /// The files that count, for messages.
+    /// The files that certainly count, for messages.
     pub(crate) files: BTreeSet<PathBuf>,
+    /// The other files, about which cargo decides.
+    pub(crate) undecided: BTreeSet<PathBuf>,
 }
 
 impl Affected {
@@ -53,6 +55,7 @@ impl Affected {
         self.services.extend(other.services);
         self.restart.extend(other.restart);
         self.files.extend(other.files);
+        self.undecided.extend(other.undecided);
         self.plan |= other.plan;
         self.build |= other.build;
     }
@@ -110,7 +113,8 @@ impl Sources {
         let mut out = Affected::default();
         let matching = self.patterns.iter().filter(|(_, pattern)| pattern.is_match(path));
         out.restart.extend(matching.map(|(name, _)| name.clone()));
-        out.plan |= self.settings.contains(path);
+        let is_setting = self.settings.contains(path);
+        out.plan |= is_setting;
         // A build script may list a folder.
         for listed in path.ancestors().filter_map(|path| self.listed.get(path)) {
             out.services.extend(listed.iter().cloned());
@@ -126,8 +130,11 @@ impl Sources {
             out.plan |= broken && (moves || package.is_some());
         }
         out.build |= out.plan;
-        if !out.is_nothing() {
+        let is_named = is_setting || !out.services.is_empty() || !out.restart.is_empty();
+        if is_named {
             out.files.insert(path.to_path_buf());
+        } else if !out.is_nothing() {
+            out.undecided.insert(path.to_path_buf());
         }
         out
     }

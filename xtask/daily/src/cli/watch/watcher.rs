@@ -286,7 +286,11 @@ impl Watcher {
 
     fn head(&self, affected: &Affected) -> ProgressLine {
         let services = affected.services.union(&affected.restart).cloned().collect();
-        view::changed(&self.settings.root, &affected.files, &services)
+        let files = match affected.files.is_empty() {
+            true => &affected.undecided,
+            false => &affected.files,
+        };
+        view::changed(&self.settings.root, files, &services)
     }
 
     /// Builds the plan.
