@@ -7,9 +7,7 @@
 
 use serde::{Deserialize, Serialize};
 use xtask_core::plan::{KeptFlags, Plan, Service};
-use xtask_core::snapshot::{
-    ServiceSnapshot, Snapshot, State, ToolVersion, Watch, WatchState,
-};
+use xtask_core::snapshot::{ServiceSnapshot, Snapshot, State, ToolVersion, Watch, WatchState};
 use xtask_core::stack::{Fault, LinkedProgram, Report};
 use xtask_core::terms::{Name, TOOL};
 
@@ -168,7 +166,10 @@ impl Request {
             | Self::BuildEnded { .. }
             | Self::Restart { .. }
             | Self::Replace { .. }
-            | Self::Fault { .. } => false,
+            | Self::Fault { .. }
+            | Self::BeginWatching { .. }
+            | Self::WatchState { .. }
+            | Self::StopWatching => false,
         }
     }
 }

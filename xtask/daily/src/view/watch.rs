@@ -93,9 +93,6 @@ mod tests {
         let state = WatchState::Broken { message: "error: no".to_owned() };
         let watch = Watch { pid: 7, state, polls: None };
         let text = anstream::adapter::strip_str(&status(Some(&watch), "dev")).to_string();
-        assert_eq!(
-            text,
-            "\nWatch: broken: error: no; `cargo xtask logs +watch` shows all (pid 7)\n"
-        );
+        assert_eq!(text, "\nWatch: broken: error: no; `%xtask% logs +watch` shows all (pid 7)\n");
     }
 }

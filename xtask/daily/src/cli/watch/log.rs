@@ -1,6 +1,7 @@
 //! The log of a watcher: a log of the stack that all viewers show.
 
 use xtask_client::StackPaths;
+use xtask_client::called_as::named;
 use xtask_client::logs::{End, Stream, WATCH_LOG, head};
 
 use crate::effects::logs::file::LogFile;
@@ -18,7 +19,7 @@ impl WatchLog {
     pub(super) fn say(&mut self, text: &str) {
         let head = head(self.0.time(), 0, Stream::Err, false, End::Line);
         let mut records = String::new();
-        for line in text.lines() {
+        for line in named(text).lines() {
             records.extend([head.as_str(), line, "\n"]);
         }
         self.0.append(0, records.as_bytes());
