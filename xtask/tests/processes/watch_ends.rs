@@ -9,7 +9,7 @@ use std::time::Duration;
 use xtask_test_support::stand::{SERVE, stand};
 use xtask_test_support::{Fixture, PackageSpec, SERVICE, eventually, signal};
 
-use crate::watched::{PATIENCE, Watched, kit_and_services};
+use crate::watched::{PATIENCE, Watched, shared_and_services};
 
 fn watcher(watched: &Watched) -> i32 {
     let pid = watched.state().expect("a watcher")["pid"].as_i64().unwrap();
@@ -37,12 +37,12 @@ fn watcher_ends_with_a_killed_supervisor_and_guardian() {
 
 #[test]
 fn killed_watcher_leaves_no_compiler_and_no_state() {
-    let watched = Watched::detached(kit_and_services());
+    let watched = Watched::detached(shared_and_services());
     let began = watched.fixture.out().join("began");
     let script = format!(
         "fn main() {{ std::fs::write({began:?}, \"\").unwrap(); loop {{ std::thread::park() }} }}"
     );
-    watched.write("apps/web/build.rs", &script);
+    watched.write("apps/desk/build.rs", &script);
     eventually(PATIENCE, "the build script", || began.exists().then_some(()));
     signal(watcher(&watched), libc::SIGKILL);
     eventually(PATIENCE, "the end of the build", || {
@@ -51,7 +51,7 @@ fn killed_watcher_leaves_no_compiler_and_no_state() {
         (!builds && watched.state().is_none()).then_some(())
     });
     // The flag is kept, so the next `up` watches again.
-    watched.write("apps/web/build.rs", "fn main() {}\n");
+    watched.write("apps/desk/build.rs", "fn main() {}\n");
     watched.fixture.xtask(&["up", "-d"]).ends_with(0).says("Keeping --watch");
     assert!(watched.state().is_some());
 }
@@ -90,8 +90,8 @@ fn build_has_the_environment_of_the_command() {
     let source = SERVICE.replace("\"listening\"", "\"made with {:?}\", option_env!(\"MADE_WITH\")");
     let fixture = Fixture::new("made")
         .package(
-            PackageSpec::new("web", "web")
-                .bin("webd", &source)
+            PackageSpec::new("desk", "desk")
+                .bin("deskd", &source)
                 .metadata("[package.metadata.service]\nport = 0\n"),
         )
         .write();
@@ -101,10 +101,10 @@ fn build_has_the_environment_of_the_command() {
     up.wait(PATIENCE).ends_with(0);
     let watched = Watched { fixture };
     watched.is_idle();
-    let before = watched.runs(&["web"])[0];
-    watched.edit("web/src/bin/webd.rs", "made with", "edited with");
-    watched.replaced("web", before);
-    let logs = watched.fixture.xtask(&["logs", "web"]).stdout;
+    let before = watched.runs(&["desk"])[0];
+    watched.edit("desk/src/bin/deskd.rs", "made with", "edited with");
+    watched.replaced("desk", before);
+    let logs = watched.fixture.xtask(&["logs", "desk"]).stdout;
     assert!(logs.contains("edited with Some(\"love\")"), "{logs}");
 }
 
@@ -117,7 +117,7 @@ fn git(root: &Path, words: &[&str]) {
 
 #[test]
 fn branch_with_other_services_is_followed_and_back() {
-    let fixture = kit_and_services();
+    let fixture = shared_and_services();
     fixture.file(".gitignore", "target\n");
     let root = fixture.root();
     git(&root, &["init", "-q"]);
@@ -133,12 +133,12 @@ fn branch_with_other_services_is_followed_and_back() {
     git(&root, &["add", "-A"]);
     git(&root, &["commit", "-qm", "first"]);
     git(&root, &["switch", "-qc", "other"]);
-    let manifest = fixture.text("Cargo.toml").replace("\"apps/web\"", "\"apps/blog\"");
-    fs::rename(root.join("apps/web"), root.join("apps/blog")).unwrap();
-    fs::rename(root.join("apps/blog/src/bin/webd.rs"), root.join("apps/blog/src/bin/blogd.rs"))
+    let manifest = fixture.text("Cargo.toml").replace("\"apps/desk\"", "\"apps/blog\"");
+    fs::rename(root.join("apps/desk"), root.join("apps/blog")).unwrap();
+    fs::rename(root.join("apps/blog/src/bin/deskd.rs"), root.join("apps/blog/src/bin/blogd.rs"))
         .unwrap();
     fixture.file("Cargo.toml", &manifest);
-    let blog = fixture.text("apps/blog/Cargo.toml").replace("web", "blog");
+    let blog = fixture.text("apps/blog/Cargo.toml").replace("desk", "blog");
     fixture.file("apps/blog/Cargo.toml", &blog);
     let lock = fixture.text("Cargo.lock");
     assert!(
@@ -156,14 +156,14 @@ fn branch_with_other_services_is_followed_and_back() {
 
     let watched = Watched::detached(fixture);
     let data = watched.fixture.state();
-    let before = watched.runs(&["todo", "users"]);
+    let before = watched.runs(&["shop", "stock"]);
     git(&root, &["switch", "-q", "other"]);
     watched.ready("blog");
-    watched.gone("web");
+    watched.gone("desk");
     git(&root, &["switch", "-q", "main"]);
-    watched.ready("web");
+    watched.ready("desk");
     watched.gone("blog");
-    assert_eq!(watched.runs(&["todo", "users"]), before);
+    assert_eq!(watched.runs(&["shop", "stock"]), before);
     let processes = watched.fixture.processes();
     assert!(!processes.iter().any(|found| found.command.contains("blogd")), "{processes:#?}");
     assert!(data.exists());
@@ -180,19 +180,19 @@ fn generated_source_starts_no_loop() {
         .replace("\"listening\"", "\"listening {}\", generated::X");
     let fixture = Fixture::new("generated")
         .package(
-            PackageSpec::new("web", "web")
-                .bin("webd", &source)
+            PackageSpec::new("desk", "desk")
+                .bin("deskd", &source)
                 .metadata("[package.metadata.service]\nport = 0\n"),
         )
         .write();
-    fixture.file("web/build.rs", script);
+    fixture.file("desk/build.rs", script);
     let watched = Watched::detached(fixture);
-    watched.edit("web/src/bin/webd.rs", "\"listening", "\"edited");
+    watched.edit("desk/src/bin/deskd.rs", "\"listening", "\"edited");
     watched.log("Ignoring");
     watched.is_idle();
-    let before = watched.runs(&["web"])[0];
-    watched.edit("web/src/bin/webd.rs", "\"edited", "\"again");
-    watched.replaced("web", before);
+    let before = watched.runs(&["desk"])[0];
+    watched.edit("desk/src/bin/deskd.rs", "\"edited", "\"again");
+    watched.replaced("desk", before);
     watched.is_idle();
     let log = watched.whole_log();
     assert_eq!(log.matches("Ignoring").count(), 1, "{log}");
@@ -200,46 +200,46 @@ fn generated_source_starts_no_loop() {
 
 #[test]
 fn deleted_package_that_returns_is_followed() {
-    let watched = Watched::detached(kit_and_services());
-    let before = watched.runs(&["todo", "users", "web"]);
-    let [folder, aside] = ["libs/kit", "aside"].map(|name| watched.fixture.root().join(name));
+    let watched = Watched::detached(shared_and_services());
+    let before = watched.runs(&["shop", "stock", "desk"]);
+    let [folder, aside] = ["libs/shared", "aside"].map(|name| watched.fixture.root().join(name));
     let aside = watched.fixture.out().join(aside.file_name().unwrap());
     fs::rename(&folder, &aside).unwrap();
     watched.broken();
-    assert_eq!(watched.runs(&["todo", "users", "web"]), before);
+    assert_eq!(watched.runs(&["shop", "stock", "desk"]), before);
     fs::rename(&aside, &folder).unwrap();
     watched.is_idle();
-    watched.edit("libs/kit/src/lib.rs", "one", "two");
-    watched.replaced("todo", before[0]);
-    watched.replaced("users", before[1]);
+    watched.edit("libs/shared/src/lib.rs", "one", "two");
+    watched.replaced("shop", before[0]);
+    watched.replaced("stock", before[1]);
 }
 
 #[test]
 fn many_files_at_once_are_all_built() {
-    let watched = Watched::detached(kit_and_services());
-    let before = watched.runs(&["todo"])[0];
+    let watched = Watched::detached(shared_and_services());
+    let before = watched.runs(&["shop"])[0];
     let modules: String = (0..100).map(|n| format!("pub mod m{n};\n")).collect();
     let sum: Vec<String> = (0..100).map(|n| format!("m{n}::X")).collect();
     for n in 0..100 {
-        watched.write(&format!("libs/kit/src/m{n}.rs"), "pub const X: u32 = 1;\n");
+        watched.write(&format!("libs/shared/src/m{n}.rs"), "pub const X: u32 = 1;\n");
     }
     let word = format!(
         "{modules}pub fn word() -> String {{ ({}u32).to_string() }}\n",
         format!("{} + 0", sum.join(" + "))
     );
-    watched.write("libs/kit/src/lib.rs", &word);
-    watched.replaced("todo", before);
+    watched.write("libs/shared/src/lib.rs", &word);
+    watched.replaced("shop", before);
     for n in 0..100 {
-        watched.write(&format!("libs/kit/src/m{n}.rs"), "pub const X: u32 = 2;\n");
+        watched.write(&format!("libs/shared/src/m{n}.rs"), "pub const X: u32 = 2;\n");
     }
     eventually(PATIENCE, "the sum of all edits", || {
-        watched.fixture.xtask(&["logs", "todo"]).stdout.contains("listening 200").then_some(())
+        watched.fixture.xtask(&["logs", "shop"]).stdout.contains("listening 200").then_some(())
     });
 }
 
 #[test]
 fn watcher_reports_that_cargo_waits_for_a_lock() {
-    let watched = Watched::detached(kit_and_services());
+    let watched = Watched::detached(shared_and_services());
     let gate = watched.fixture.out().join("gate");
     let began = watched.fixture.out().join("began");
     // A build by hand in the same target directory, of a package that is no service.
@@ -260,15 +260,15 @@ fn watcher_reports_that_cargo_waits_for_a_lock() {
     let mut build =
         cargo.env("CARGO_TARGET_DIR", watched.fixture.root().join("target")).spawn().unwrap();
     eventually(PATIENCE, "the build by hand", || began.exists().then_some(()));
-    let before = watched.runs(&["web"])[0];
-    watched.edit("apps/web/src/bin/webd.rs", "\"listening\"", "\"edited\"");
+    let before = watched.runs(&["desk"])[0];
+    watched.edit("apps/desk/src/bin/deskd.rs", "\"listening\"", "\"edited\"");
     eventually(PATIENCE, "a blocked watcher", || {
         (watched.state()?["state"]["phase"] == "blocked").then_some(())
     });
     watched.log("Blocking waiting for file lock");
     fs::write(&gate, "").unwrap();
     assert!(build.wait().unwrap().success());
-    watched.replaced("web", before);
+    watched.replaced("desk", before);
 }
 
 /// The processor time of a process, in ticks of 10 ms, with that of its ended children.
@@ -303,7 +303,7 @@ fn used_up_inotify_limit_is_reported_and_polled() {
         xtask_client::harness::skipped("no user namespace with an inotify limit of its own");
         return;
     }
-    let fixture = kit_and_services();
+    let fixture = shared_and_services();
     let tool = xtask_test_support::tool().display().to_string();
     let words = ["-Ur", "sh", "-c", limited, &tool, "up", "-d", "--watch"];
     let mut unshare = Command::new("unshare");
@@ -316,7 +316,7 @@ fn used_up_inotify_limit_is_reported_and_polled() {
     watched.log("fs.inotify.max_user_watches");
     watched.is_idle();
     watched.fixture.xtask(&["status"]).ends_with(0).says("it polls");
-    let before = watched.runs(&["web"])[0];
-    watched.edit("apps/web/src/bin/webd.rs", "\"listening\"", "\"edited\"");
-    watched.replaced("web", before);
+    let before = watched.runs(&["desk"])[0];
+    watched.edit("apps/desk/src/bin/deskd.rs", "\"listening\"", "\"edited\"");
+    watched.replaced("desk", before);
 }

@@ -8,23 +8,23 @@ use xtask_test_support::{Fixture, PackageSpec, SERVICE, eventually};
 /// A build beside other tests is slow.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
-/// `todo` and `users` are made of the library `kit`, and `web` is not.
-pub(crate) fn kit_and_services() -> Fixture {
-    let kit =
-        PackageSpec::new("libs/kit", "kit").lib("pub fn word() -> &'static str { \"one\" }\n");
-    let with_kit = SERVICE.replace("\"listening\"", "\"listening {}\", kit::word()");
+/// `shop` and `stock` are made of the library `shared`, and `desk` is not.
+pub(crate) fn shared_and_services() -> Fixture {
+    let shared = PackageSpec::new("libs/shared", "shared")
+        .lib("pub fn word() -> &'static str { \"one\" }\n");
+    let with_shared = SERVICE.replace("\"listening\"", "\"listening {}\", shared::word()");
     let service = |name: &str, source: &str, dependencies: &str| {
         PackageSpec::new(&format!("apps/{name}"), name)
             .bin(&format!("{name}d"), source)
             .manifest(dependencies)
             .metadata("[package.metadata.service]\nport = 0\nsocket-activation = true\n")
     };
-    let on_kit = "[dependencies]\nkit = { path = \"../../libs/kit\" }\n";
+    let on_shared = "[dependencies]\nkit = { path = \"../../libs/shared\" }\n";
     Fixture::new("watched")
-        .package(kit)
-        .package(service("todo", &with_kit, on_kit))
-        .package(service("users", &with_kit, on_kit))
-        .package(service("web", SERVICE, ""))
+        .package(shared)
+        .package(service("shop", &with_shared, on_shared))
+        .package(service("stock", &with_shared, on_shared))
+        .package(service("desk", SERVICE, ""))
         .write()
 }
 

@@ -41,6 +41,7 @@ pub use service::{
     Use, Volume,
 };
 pub use text::{Piece, Text};
+pub use watch::check_globs;
 
 use crate::terms::Name;
 

@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 
 use super::paths;
 use super::scope::Scope;
+use crate::manifest::Declarations;
 use crate::problem::{Code, Problem};
 
 /// The characters with a meaning in a pattern.
@@ -28,6 +29,28 @@ pub(crate) fn patterns(scope: &Scope<'_>, problems: &mut Vec<Problem>) -> Vec<St
         let message = format!("`{}` is not below the workspace root", pattern.value);
         let problem = Problem::error(Code::BadValue, message).at(pattern.span.clone(), "");
         problems.push(problem.hint("name files of the workspace: `watch = [\"config/*.toml\"]`"));
+    }
+    out
+}
+
+/// Reports the patterns of `watch` in which `fault` finds a fault. The core has no parser of its
+/// own.
+#[must_use]
+pub fn check_globs(
+    declarations: &Declarations,
+    fault: &dyn Fn(&str) -> Option<String>,
+) -> Vec<Problem> {
+    let mut out = Vec::new();
+    for section in &declarations.sections {
+        let overlays = section.overlays.iter().map(|(_, settings)| settings);
+        for settings in core::iter::once(&section.settings).chain(overlays) {
+            for pattern in &settings.watch {
+                let Some(why) = fault(&pattern.value) else { continue };
+                let message = format!("`{}` is not a pattern of files", pattern.value);
+                let problem = Problem::error(Code::BadValue, message).at(pattern.span.clone(), why);
+                out.push(problem.hint("put `\\` before a character that is meant literally"));
+            }
+        }
     }
     out
 }

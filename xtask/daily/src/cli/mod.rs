@@ -39,7 +39,6 @@ mod test_e2e;
 pub mod up;
 mod visible;
 mod wait;
-pub(crate) mod watch;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -187,7 +186,7 @@ enum Command {
     Supervise(supervise::SuperviseArgs),
     /// Follow edits of the sources; internal
     #[command(hide = true)]
-    Watcher(watch::WatcherArgs),
+    Watcher(up::watch::WatcherArgs),
     /// Clean up after a supervisor; internal
     #[command(hide = true)]
     Sweep(sweep::SweepArgs),
@@ -294,7 +293,7 @@ fn dispatch(global: &Global, command: Command) -> anyhow::Result<Exit> {
         Command::Test(args) => test::run(global, &args),
         Command::Ci(args) => ci::run(global, &args),
         Command::Supervise(args) => supervise::run(&args),
-        Command::Watcher(args) => watch::run(&args),
+        Command::Watcher(args) => up::watch::run(&args),
         Command::Sweep(args) => sweep::run(&args),
     }
 }

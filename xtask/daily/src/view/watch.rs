@@ -82,10 +82,10 @@ mod tests {
     #[test]
     fn changed_files_are_relative_and_counted() {
         let files = |names: &[&str]| names.iter().map(|name| Path::new("/w").join(name)).collect();
-        let services = BTreeSet::from(["todo".into(), "users".into()]);
+        let services = BTreeSet::from(["shop".into(), "stock".into()]);
         let text = |names: &[&str]| changed(Path::new("/w"), &files(names), &services).2;
-        assert_eq!(text(&["kit/src/lib.rs"]), "kit/src/lib.rs (todo, users)");
-        assert_eq!(text(&["a", "b", "c"]), "a and 2 more files (todo, users)");
+        assert_eq!(text(&["shared/src/lib.rs"]), "shared/src/lib.rs (shop, stock)");
+        assert_eq!(text(&["a", "b", "c"]), "a and 2 more files (shop, stock)");
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Tells edits from writes that change nothing, and from what a build writes itself.
 //!
-//! A file whose content is the known one did not change: editors, formatters and build scripts write
-//! files without changing them. A build script that writes a source anew in each build would start
-//! one build after the other, so after a few of them its file is ignored while cargo builds.
+//! A file whose content is the known one did not change: editors, formatters and build scripts
+//! write files without changing them. A build script that writes a source anew in each build would
+//! start one build after the other. So after a few of them its file is ignored while cargo builds.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn files_of_build_scripts_end_a_loop_and_edits_count() {
+    fn writes_of_build_scripts_start_no_loop() {
         let folder = tempfile::tempdir().unwrap();
         let [generated, edited] = ["generated.rs", "main.rs"].map(|name| folder.path().join(name));
         let mut contents = Contents::default();

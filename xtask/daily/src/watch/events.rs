@@ -419,7 +419,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn files_of_a_moved_folder_appear_in_their_new_place() {
+    async fn files_of_a_moved_folder_appear_there() {
         let folder = workspace();
         let mut events = watched(&folder);
         fs::rename(folder.path().join("a"), folder.path().join("b")).unwrap();

@@ -7,8 +7,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use globset::{GlobBuilder, GlobMatcher};
+use globset::GlobMatcher;
 use xtask_core::terms::Name;
+
+use crate::workspace::glob::pattern;
 
 /// How a file changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,11 +148,6 @@ impl Sources {
     }
 }
 
-/// The pattern of `watch` as globset reads it; `*` matches no `/`.
-pub(crate) fn pattern(text: &str) -> Result<GlobMatcher, globset::Error> {
-    Ok(GlobBuilder::new(text).literal_separator(true).build()?.compile_matcher())
-}
-
 /// Whether cargo reads its settings from a file of this name.
 fn is_setting_of_cargo(path: &Path) -> bool {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
@@ -166,23 +163,23 @@ fn is_setting_of_cargo(path: &Path) -> bool {
 mod tests {
     use super::*;
 
-    /// `todo` and `users` are made of `kit`, and `web` is not. `todo` has a build script that reads
+    /// `shop` and `stock` are made of `shared`, and `desk` is not. `shop` has a build script that reads
     /// a folder.
     fn sources() -> Sources {
         let mut sources = Sources::default();
         let list = |files: &[&str]| files.iter().map(|file| Path::new("/w").join(file)).collect();
-        let own = ["todo/src/main.rs", "kit/src/lib.rs", "todo/migrations", "assets/logo.svg"];
-        sources.list(&["todo".into()], list(&own));
-        sources.list(&["users".into()], list(&["users/src/main.rs", "kit/src/lib.rs"]));
-        sources.list(&["web".into()], list(&["web/src/main.rs"]));
+        let own = ["shop/src/main.rs", "shared/src/lib.rs", "shop/migrations", "assets/logo.svg"];
+        sources.list(&["shop".into()], list(&own));
+        sources.list(&["stock".into()], list(&["stock/src/main.rs", "shared/src/lib.rs"]));
+        sources.list(&["desk".into()], list(&["desk/src/main.rs"]));
         let package = |name: &str| PackageFolder {
             folder: Path::new("/w").join(name),
-            has_build_script: name == "todo",
+            has_build_script: name == "shop",
         };
         let patterns = BTreeMap::from([("proxy".into(), vec!["/w/config/*.toml".to_owned()])]);
         sources.declare(
-            ["kit", "todo", "users", "web"].map(package).into(),
-            BTreeSet::from(["/w/users/.env".into()]),
+            ["shared", "shop", "stock", "desk"].map(package).into(),
+            BTreeSet::from(["/w/stock/.env".into()]),
             &patterns,
         );
         sources
@@ -200,20 +197,20 @@ mod tests {
 
     #[test]
     fn edit_affects_exactly_the_programs_made_of_it() {
-        assert_eq!(services("kit/src/lib.rs", Change::Written), ["todo", "users"]);
-        assert_eq!(services("web/src/main.rs", Change::Written), ["web"]);
-        assert_eq!(services("assets/logo.svg", Change::Ignored), ["todo"], "cargo reads it");
-        assert_eq!(services("kit/src/lib.rs", Change::Gone), ["todo", "users"]);
+        assert_eq!(services("shared/src/lib.rs", Change::Written), ["shop", "stock"]);
+        assert_eq!(services("desk/src/main.rs", Change::Written), ["desk"]);
+        assert_eq!(services("assets/logo.svg", Change::Ignored), ["shop"], "cargo reads it");
+        assert_eq!(services("shared/src/lib.rs", Change::Gone), ["shop", "stock"]);
     }
 
     #[test]
     fn file_below_a_listed_folder_affects_its_reader() {
-        assert_eq!(services("todo/migrations/2.sql", Change::Appeared), ["todo"]);
+        assert_eq!(services("shop/migrations/2.sql", Change::Appeared), ["shop"]);
     }
 
     #[test]
     fn tests_and_documents_affect_nothing() {
-        for path in ["users/tests/api.rs", "users/src/tests.rs", "users/README.md", "README.md"] {
+        for path in ["stock/tests/api.rs", "stock/src/tests.rs", "stock/README.md", "README.md"] {
             assert!(affected(path, Change::Written).is_nothing(), "{path}");
         }
     }
@@ -221,9 +218,9 @@ mod tests {
     #[test]
     fn cargo_decides_about_files_it_may_read() {
         for (path, change) in [
-            ("users/src/new.rs", Change::Appeared),
-            ("users/src/old.rs", Change::Gone),
-            ("todo/README.md", Change::Written),
+            ("stock/src/new.rs", Change::Appeared),
+            ("stock/src/old.rs", Change::Gone),
+            ("shop/README.md", Change::Written),
             ("services/new/Cargo.toml", Change::Appeared),
             ("Cargo.lock", Change::Written),
             (".cargo/config.toml", Change::Written),
@@ -231,13 +228,13 @@ mod tests {
             let affected = affected(path, change);
             assert!(affected.build && affected.services.is_empty(), "{path}");
         }
-        assert!(affected("users/src/new.rs", Change::Ignored).is_nothing());
+        assert!(affected("stock/src/new.rs", Change::Ignored).is_nothing());
         assert!(affected("config.toml", Change::Written).is_nothing());
     }
 
     #[test]
     fn env_file_changes_the_plan_although_git_ignores_it() {
-        let affected = affected("users/.env", Change::Ignored);
+        let affected = affected("stock/.env", Change::Ignored);
         assert!(affected.plan && affected.services.is_empty());
     }
 
@@ -254,17 +251,17 @@ mod tests {
     fn broken_build_reads_every_file_of_the_user() {
         let sources = sources();
         let affected = |path, change| sources.affected(Path::new(path), change, true);
-        assert!(affected("/w/kit/any.txt", Change::Written).build);
+        assert!(affected("/w/shared/any.txt", Change::Written).build);
         assert!(affected("/w/any.txt", Change::Appeared).build);
         assert!(affected("/w/any.txt", Change::Written).is_nothing());
-        assert!(affected("/w/kit/any.txt", Change::Ignored).is_nothing());
+        assert!(affected("/w/shared/any.txt", Change::Ignored).is_nothing());
     }
 
     #[test]
     fn new_list_replaces_the_old_one() {
         let mut sources = sources();
-        sources.list(&["users".into()], vec!["/w/users/src/main.rs".into()]);
-        let affected = sources.affected(Path::new("/w/kit/src/lib.rs"), Change::Written, false);
-        assert_eq!(affected.services, BTreeSet::from(["todo".into()]));
+        sources.list(&["stock".into()], vec!["/w/stock/src/main.rs".into()]);
+        let affected = sources.affected(Path::new("/w/shared/src/lib.rs"), Change::Written, false);
+        assert_eq!(affected.services, BTreeSet::from(["shop".into()]));
     }
 }

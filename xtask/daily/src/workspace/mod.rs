@@ -6,6 +6,7 @@
 pub(crate) mod dep_info;
 mod document;
 pub mod edit;
+pub(crate) mod glob;
 pub mod planning;
 pub mod secret;
 pub mod target_folder;

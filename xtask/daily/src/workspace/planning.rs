@@ -15,7 +15,7 @@ use xtask_core::manifest;
 use xtask_core::plan::{self, Planned, Programs, Request, Unreadable};
 use xtask_core::problem::{Code, Problem, Severity};
 
-use crate::workspace::WorkspaceFiles;
+use crate::workspace::{WorkspaceFiles, glob};
 
 /// The longest env-file, in bytes.
 const LONGEST_FILE_BYTES: u64 = 1024 * 1024;
@@ -41,6 +41,9 @@ pub(crate) fn plan(
     problems.append(&mut read);
     problems.append(&mut plan::check_patterns(&declarations, &|pattern| {
         regex::Regex::new(pattern).err().map(|error| last_line(&error.to_string()))
+    }));
+    problems.append(&mut plan::check_globs(&declarations, &|pattern| {
+        glob::pattern(pattern).err().map(|error| error.kind().to_string())
     }));
     let mut outcome = match scope {
         Scope::Request => plan::make(&declarations, request, &read_text),

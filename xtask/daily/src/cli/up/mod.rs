@@ -15,6 +15,7 @@ mod live;
 pub mod logs;
 pub mod reporter;
 pub mod target;
+pub(crate) mod watch;
 
 use std::path::{Path, PathBuf};
 
@@ -30,6 +31,7 @@ use self::build::Build;
 use self::live::Live;
 use self::logs::Logs;
 use self::reporter::{Output, Reporter};
+use self::watch::WatchSettings;
 use super::engine;
 use super::error::{Error, exit_of, is_broken_pipe};
 use super::exit::Exit;
@@ -37,7 +39,6 @@ use super::faults::FaultArgs;
 use super::interrupt::Interrupts;
 use super::load::{self, Loaded};
 use super::plan_args::{ProgramArgs, StackArgs};
-use super::watch::{self, WatchSettings};
 use super::{Global, block_on, place, print, stack};
 use crate::driver::Record;
 use crate::session::launch::{LaunchSettings, Wait, connect_or_launch};

@@ -19,15 +19,16 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 use serde::{Deserialize, Serialize};
 use xtask_client::StackPaths;
+use xtask_client::called_as::{self, CALLED_AS_VARIABLE};
 use xtask_client::connection::update;
 use xtask_client::protocol::Request;
 use xtask_core::plan::Service;
 
-use super::exit::Exit;
-use super::load::Loaded;
-use super::plan_args::CyclesWhen;
-use super::up::UpArgs;
-use super::{block_on, error};
+use super::UpArgs;
+use crate::cli::exit::Exit;
+use crate::cli::load::Loaded;
+use crate::cli::plan_args::CyclesWhen;
+use crate::cli::{block_on, error};
 use crate::session::connect::Session;
 use crate::session::own_program;
 use crate::system::pidfd::ExitWatch;
@@ -121,7 +122,7 @@ fn start(paths: &StackPaths, settings: &WatchSettings) -> anyhow::Result<u32> {
     let mut command = Command::new(own_program()?);
     command.arg("watcher").arg("--stack-dir").arg(paths.folder());
     // What cleans up after a killed supervisor kills the watcher too.
-    command.env(MARK, paths.short_name());
+    command.env(MARK, paths.short_name()).env(CALLED_AS_VARIABLE, called_as::name());
     command.stdin(Stdio::piped()).stdout(log.try_clone()?).stderr(log);
     // SAFETY: between fork and exec one call is made, which is async-signal-safe. In its own
     // session the watcher does not receive the Ctrl-C of this terminal.

@@ -1,8 +1,9 @@
 //! The loop of a watcher: wait for edits, plan, build, apply. One build at a time.
 //!
-//! Edits during a build wait for its end; the build continues, because its result is newer than what
-//! runs. The build ends before anything changes, so a mistake leaves all runs serving. The supervisor
-//! compares the new programs with the running ones, and keeps those that are byte for byte the same.
+//! Edits during a build wait for its end; the build continues, because its result is newer than
+//! what runs. The build ends before anything changes, so a mistake leaves all runs serving. The
+//! supervisor compares the new programs with the running ones, and keeps those that are byte for
+//! byte the same.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
