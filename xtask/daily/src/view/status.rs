@@ -8,7 +8,6 @@ use xtask_core::terms::duration::{age, measured};
 use xtask_core::terms::secret::shown_url;
 use xtask_core::terms::{Kind, Name};
 
-
 use super::style::{BAD, BOLD, BUSY, DIM, GOOD, RESET, WARN};
 use super::table::{Cell, table};
 use super::words::command_for;

@@ -59,6 +59,16 @@ pub(crate) fn line((color, verb, text): &ProgressLine) -> String {
     format!("{color}{verb:>12}{RESET} {text}")
 }
 
+/// What a watcher does, in a few words.
+pub(crate) fn state(watch: &Watch) -> String {
+    match &watch.state {
+        WatchState::Idle => "watches".to_owned(),
+        WatchState::Building => "builds an edit".to_owned(),
+        WatchState::Blocked => "waits for another cargo".to_owned(),
+        WatchState::Broken { .. } => "the last edit is broken".to_owned(),
+    }
+}
+
 /// The line of `status` about the watcher; empty without one.
 pub(crate) fn status(watch: Option<&Watch>, stack: &str) -> String {
     let Some(Watch { pid, state, polls }) = watch else { return String::new() };

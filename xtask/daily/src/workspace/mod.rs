@@ -3,7 +3,6 @@
 //!
 //! The core interprets the metadata of services.
 
-pub(crate) mod dep_info;
 mod document;
 pub mod edit;
 pub(crate) mod glob;

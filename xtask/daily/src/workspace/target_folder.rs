@@ -12,8 +12,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
-
-use crate::workspace::dep_info;
+use xtask_client::sources;
 
 /// The file with the roots of the workspaces, a JSON string a line.
 const ROOTS: &str = "xtask-roots";
@@ -87,15 +86,12 @@ fn read_roots(file: &mut File) -> io::Result<BTreeSet<PathBuf>> {
 /// The roots to which the sources of a package's programs may belong, from cargo's `.d` files.
 fn compiled_by(target: &Path, profile: &str, package: &Built) -> BTreeSet<PathBuf> {
     let folders = program_folders(target, profile);
-    let lists = folders.iter().flat_map(|folder| {
-        package.binaries.iter().map(move |binary| folder.join(format!("{binary}.d")))
-    });
-    let texts = lists.filter_map(|list| fs::read_to_string(list).ok());
+    let programs = folders
+        .iter()
+        .flat_map(|folder| package.binaries.iter().map(move |binary| folder.join(binary)));
     let mut roots = BTreeSet::new();
-    for text in texts {
-        for source in dep_info::sources(&text) {
-            roots.extend(source.ancestors().skip(1).map(Path::to_path_buf));
-        }
+    for source in programs.flat_map(|program| sources::listed(&program)) {
+        roots.extend(source.ancestors().skip(1).map(Path::to_path_buf));
     }
     roots
 }

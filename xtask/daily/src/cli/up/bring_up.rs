@@ -21,6 +21,7 @@ use super::interact::Actions;
 use super::live::Live;
 use super::logs::Logs;
 use super::reporter::Reporter;
+use super::watch::Watching;
 use crate::cli::context;
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
@@ -61,6 +62,8 @@ pub struct BringUp<'a> {
     pub(super) live: Live,
     /// What the keys have started.
     pub(super) actions: Actions,
+    /// Whether the stack is watched, once it is up.
+    pub(super) watching: Option<Watching>,
     /// The state before the bring-up.
     before: Snapshot,
     build_ok: Option<bool>,
@@ -91,6 +94,7 @@ impl<'a> BringUp<'a> {
             asked: false,
             live: Live::off(),
             actions: Actions::default(),
+            watching: None,
             before,
             build_ok: None,
             applied: false,

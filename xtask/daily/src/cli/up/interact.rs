@@ -25,12 +25,13 @@ use crate::cli::exit::Exit;
 use crate::cli::status::measure;
 use crate::cli::{browser, print};
 use crate::session::own_program;
-use crate::view::status;
 use crate::view::style::{BAD, BUSY, WARN};
+use crate::view::{self, status};
 
 /// The keys, as `?` prints them.
 const HELP: &str = "\
 r  build a service and restart it
+w  build each edit of the sources and run it, or no longer
 s  show the status of all services
 l  show the log of one service, or of all
 f  show only log lines that match a regular expression
@@ -69,6 +70,7 @@ impl BringUp<'_> {
     pub(super) fn draw(&mut self) {
         let Self { plan, session, live, actions, .. } = self;
         live.states = actions.states();
+        live.states.extend(session.snapshot.watch.as_ref().map(view::watch::state));
         let services: Vec<&ServiceSnapshot> = plan
             .services
             .iter()
@@ -138,6 +140,7 @@ impl BringUp<'_> {
                 let ask = Request::Status { ask: Ask::All };
                 self.actions.status = Some(self.session.connection.send(ask).await?);
             }
+            Key::Char('w') => self.toggle_watching().await,
             Key::Char('r') => self.choose(Purpose::Restart, |service| service.wanted, logs)?,
             Key::Char('l') => self.choose(Purpose::Log, |_| true, logs)?,
             Key::Char('o') => self.choose(Purpose::Open, |service| service.open.is_some(), logs)?,

@@ -36,6 +36,10 @@ struct Shown {
 
 impl Shown {
     fn contains(&self, service: &str, line: &Record<'_>) -> bool {
+        // A broken build concerns every reader.
+        if service == WATCH_LOG {
+            return true;
+        }
         self.service.as_ref().is_none_or(|name| name.as_str() == service)
             && self
                 .filter

@@ -31,7 +31,7 @@ use self::build::Build;
 use self::live::Live;
 use self::logs::Logs;
 use self::reporter::{Output, Reporter};
-use self::watch::WatchSettings;
+use self::watch::{WatchSettings, Watching};
 use super::engine;
 use super::error::{Error, exit_of, is_broken_pipe};
 use super::exit::Exit;
@@ -136,11 +136,11 @@ fn prepare(global: &Global, args: &UpArgs) -> anyhow::Result<Exit> {
     args.programs.build.keep_profile(loaded.kept.profile.as_deref());
     let asked = typed.watch.or(loaded.kept.watch);
     let by_default = loaded.watch.by_default && !is_isolated;
-    let watch = asked.unwrap_or(by_default).then(|| {
-        let mut settings = WatchSettings::of(&args, &loaded);
-        settings.keep = asked.is_some();
-        settings
-    });
+    let watching = Watching {
+        is_on: asked.unwrap_or(by_default),
+        builds: !args.programs.no_build,
+        settings: WatchSettings { keep: asked.is_some(), ..WatchSettings::of(&args, &loaded) },
+    };
     let args = &args;
     if args.dry_run {
         match args.json {
@@ -163,7 +163,7 @@ fn prepare(global: &Global, args: &UpArgs) -> anyhow::Result<Exit> {
     };
     block_on(async {
         engine::check_engine(&loaded.plan).await?;
-        up(args, &loaded, settings, flags, watch.as_ref()).await
+        up(args, &loaded, settings, flags, watching).await
     })
 }
 
@@ -172,7 +172,7 @@ async fn up(
     loaded: &Loaded,
     settings: LaunchSettings,
     flags: Option<KeptFlags>,
-    watch: Option<&WatchSettings>,
+    watching: Watching,
 ) -> anyhow::Result<Exit> {
     let mut interrupts = Interrupts::new()?;
     let plan = &loaded.plan;
@@ -214,42 +214,12 @@ async fn up(
     up.live = live;
     up.known.clone_from(&loaded.services);
     up.flags = flags;
+    up.watching = Some(watching);
     if args.detach {
         up.look_again();
     }
     let result = up.run(launched, &mut interrupts, logs.as_mut()).await;
-    let watch = Watching { settings: watch, builds: !args.programs.no_build };
-    finish(&mut up, result, logs, &mut interrupts, loaded, watch).await
-}
-
-/// Whether the stack is watched once the command has brought it up.
-#[derive(Clone, Copy)]
-struct Watching<'a> {
-    settings: Option<&'a WatchSettings>,
-    /// Whether the command builds. Otherwise a watcher stays as it is.
-    builds: bool,
-}
-
-impl Watching<'_> {
-    /// Starts or ends the watcher. A failure is reported, and the stack runs without one.
-    async fn apply(self, up: &mut BringUp<'_>) {
-        let is_on = up.session.snapshot.watch.is_some();
-        let done = match self.settings {
-            Some(settings) if self.builds => watch::turn_on(&mut up.session, settings).await,
-            None if is_on && self.builds => watch::turn_off(&mut up.session).await,
-            Some(_) | None => return,
-        };
-        match done {
-            Ok(()) if self.settings.is_none() => {
-                print::progress(BUSY, "Unwatched", "edits are no longer followed");
-            }
-            Ok(()) => {
-                let text = "the sources; an edit is built, and its services run the new program";
-                print::progress(BUSY, "Watching", text);
-            }
-            Err(error) => print::progress(WARN, "Unwatched", &format!("{error:#}")),
-        }
-    }
+    finish(&mut up, result, logs, &mut interrupts, loaded).await
 }
 
 async fn finish(
@@ -258,7 +228,6 @@ async fn finish(
     mut logs: Option<Logs>,
     interrupts: &mut Interrupts,
     loaded: &Loaded,
-    watch: Watching<'_>,
 ) -> anyhow::Result<Exit> {
     let launched = up.session.launched;
     let failed = match result {
@@ -289,14 +258,14 @@ async fn finish(
         }
     };
     // The next edit may mend what failed.
-    let waits = watch.settings.is_some() && watch.builds && logs.is_some();
+    let waits = logs.is_some() && up.watching.as_ref().is_some_and(Watching::is_starting);
     match failed {
         Some(_) if waits => {}
         Some(exit) if launched && !up.keep_going => {
             return hold::end(up, None, interrupts, exit).await;
         }
         Some(exit) if logs.is_none() => {
-            watch.apply(up).await;
+            up.apply_watching().await;
             release(up).await?;
             return Ok(exit);
         }
@@ -304,7 +273,7 @@ async fn finish(
         Some(_) | None => {}
     }
     hold::print_present(logs.as_mut()).await;
-    watch.apply(up).await;
+    up.apply_watching().await;
     up.show()?;
     match logs {
         Some(logs) => hold::foreground(up, logs, interrupts).await,

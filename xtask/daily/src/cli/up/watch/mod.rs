@@ -25,14 +25,16 @@ use xtask_client::protocol::Request;
 use xtask_core::plan::Service;
 
 use super::UpArgs;
+use super::bring_up::BringUp;
 use crate::cli::exit::Exit;
 use crate::cli::load::Loaded;
 use crate::cli::plan_args::CyclesWhen;
-use crate::cli::{block_on, error};
+use crate::cli::{block_on, error, print};
 use crate::session::connect::Session;
 use crate::session::own_program;
 use crate::system::pidfd::ExitWatch;
 use crate::system::sweep::MARK;
+use crate::view::style::{BUSY, WARN};
 
 #[derive(Debug, Args)]
 pub(crate) struct WatcherArgs {
@@ -45,20 +47,20 @@ pub(crate) struct WatcherArgs {
 /// stack keeps.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct WatchSettings {
-    root: PathBuf,
+    pub(super) root: PathBuf,
     /// The folders in which cargo builds.
-    outputs: Vec<PathBuf>,
-    stack: String,
+    pub(super) outputs: Vec<PathBuf>,
+    pub(super) stack: String,
     /// The named services; none for the default ones.
-    services: Vec<String>,
+    pub(super) services: Vec<String>,
     /// The arguments after `--`.
-    args: Vec<String>,
-    cargo_args: Vec<String>,
-    relax_cycles: bool,
+    pub(super) args: Vec<String>,
+    pub(super) cargo_args: Vec<String>,
+    pub(super) relax_cycles: bool,
     /// Whether the stack keeps `--watch` for later commands.
-    pub(crate) keep: bool,
+    pub(super) keep: bool,
     /// The services as the command planned them.
-    applied: Vec<Service>,
+    pub(super) applied: Vec<Service>,
 }
 
 impl WatchSettings {
@@ -81,6 +83,61 @@ impl WatchSettings {
             keep: true,
             applied: loaded.plan.services.clone(),
         }
+    }
+}
+
+/// Whether the stack of an `up` is watched.
+#[derive(Clone, Debug)]
+pub(crate) struct Watching {
+    pub(super) is_on: bool,
+    /// Whether the command builds. Otherwise a watcher stays as it is.
+    pub(super) builds: bool,
+    pub(super) settings: WatchSettings,
+}
+
+impl Watching {
+    /// Whether the command starts a watcher.
+    pub(super) fn is_starting(&self) -> bool {
+        self.is_on && self.builds
+    }
+}
+
+impl BringUp<'_> {
+    /// Starts or ends the watcher as the command asks. A failure is reported, and the stack runs
+    /// without one.
+    pub(super) async fn apply_watching(&mut self) {
+        let Some(watching) = self.watching.take() else { return };
+        let is_running = self.session.snapshot.watch.is_some();
+        if watching.is_starting() {
+            report(turn_on(&mut self.session, &watching.settings).await.map(|()| ON));
+        } else if is_running && watching.builds {
+            report(turn_off(&mut self.session).await.map(|()| OFF));
+        }
+        self.watching = Some(watching);
+    }
+
+    /// Starts or ends the watcher as a key asks. The stack keeps that for later commands.
+    pub(super) async fn toggle_watching(&mut self) {
+        let Some(watching) = self.watching.take() else { return };
+        match self.session.snapshot.watch {
+            Some(_) => report(turn_off(&mut self.session).await.map(|()| OFF)),
+            None => {
+                let settings = WatchSettings { keep: true, ..watching.settings.clone() };
+                report(turn_on(&mut self.session, &settings).await.map(|()| ON));
+            }
+        }
+        self.watching = Some(watching);
+    }
+}
+
+const ON: (&str, &str) =
+    ("Watching", "the sources; an edit is built, and its services run the new program");
+const OFF: (&str, &str) = ("Unwatched", "edits are no longer followed");
+
+fn report(done: anyhow::Result<(&str, &str)>) {
+    match done {
+        Ok((verb, text)) => print::progress(BUSY, verb, text),
+        Err(error) => print::progress(WARN, "Unwatched", &format!("{error:#}")),
     }
 }
 

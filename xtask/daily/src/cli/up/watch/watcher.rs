@@ -15,6 +15,7 @@ use xtask_client::StackPaths;
 use xtask_client::connection::{self, update};
 use xtask_client::protocol::{Reply, Request};
 use xtask_client::snapshot::{Failure, State, WatchState};
+use xtask_client::sources;
 use xtask_core::plan::{KeptFlags, Service};
 use xtask_core::terms::Name;
 
@@ -351,10 +352,7 @@ impl Watcher {
     /// Takes cargo's lists of what each program is made of.
     fn list(&mut self, programs: &[BuiltProgram]) {
         for BuiltProgram { services, program, .. } in programs {
-            let list = Path::new(&program.path).with_extension("d");
-            if let Ok(text) = fs::read_to_string(list) {
-                self.sources.list(services, crate::workspace::dep_info::sources(&text));
-            }
+            self.sources.list(services, sources::listed(Path::new(&program.path)));
         }
         self.watch_named();
     }
