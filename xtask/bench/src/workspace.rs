@@ -41,7 +41,9 @@ impl Readiness {
 pub(crate) struct Workspace {
     tool: PathBuf,
     base: PathBuf,
-    _folder: tempfile::TempDir,
+    /// For sockets, in memory as the runtime folder of a session is.
+    runtime: PathBuf,
+    _folders: [tempfile::TempDir; 2],
 }
 
 impl Workspace {
@@ -52,11 +54,16 @@ impl Workspace {
         package_lines: &str,
         main: &str,
     ) -> anyhow::Result<Self> {
-        let folder = tempfile::Builder::new().prefix("xtask-bench-").tempdir()?;
+        let prefixed = || tempfile::Builder::new().prefix("xtask-bench-").to_owned();
+        let folder = prefixed().tempdir()?;
+        let sockets = prefixed().tempdir_in("/dev/shm").or_else(|_| prefixed().tempdir())?;
         let base = folder.path().canonicalize()?;
-        let this = Self { tool: tool.to_path_buf(), base, _folder: folder };
-        for folder in ["state", "run", "root/shop/src"] {
-            let folder = this.base.join(folder);
+        let runtime = sockets.path().canonicalize()?;
+        let tool = tool.to_path_buf();
+        let this = Self { tool, base, runtime, _folders: [folder, sockets] };
+        for folder in
+            [this.runtime.clone(), this.base.join("state"), this.base.join("root/shop/src")]
+        {
             fs::create_dir_all(&folder)?;
             fs::set_permissions(folder, fs::Permissions::from_mode(0o700))?;
         }
@@ -112,7 +119,7 @@ impl Workspace {
             }
         }
         command.env("XTASK_STATE_DIR", self.base.join("state"));
-        command.env("XDG_RUNTIME_DIR", self.base.join("run"));
+        command.env("XDG_RUNTIME_DIR", &self.runtime);
         command
     }
 

@@ -40,9 +40,11 @@ pub enum Request {
         #[serde(default)]
         ask: Ask,
     },
-    /// Send the state and every change: a [`Reply::Snapshot`], then [`Reply::Changed`],
-    /// [`Reply::Watch`] and [`Reply::Report`] until the connection closes.
+    /// Send the state and every change: a [`Reply::Snapshot`], then [`Reply::Changed`] and
+    /// [`Reply::Watch`] until the connection closes.
     Watch,
+    /// Send a connection that watches each [`Reply::Report`] too, from now on.
+    Reports,
     /// Start the services of later plans of this connection in this context.
     Context {
         /// The context of the command.
@@ -159,6 +161,7 @@ impl Request {
             | Self::StartedAs { .. }
             | Self::Apply { .. }
             | Self::Flags
+            | Self::Reports
             | Self::Hold { .. }
             | Self::Building { .. }
             | Self::Linked { .. }

@@ -57,7 +57,8 @@ pub fn read(workspace: &Workspace) -> (Declarations, Vec<Problem>) {
     out.packages = workspace.manifests.iter().filter_map(|m| m.package.clone()).collect();
     let mut count = 0;
     for (index, manifest) in workspace.manifests.iter().enumerate() {
-        let mut reader = Reader { manifest, problems: &mut problems };
+        let mut reader =
+            Reader { manifest, line_ends: manifest.line_ends(), problems: &mut problems };
         let metadata = |table| manifest.root.table(table).and_then(|t| t.table("metadata"));
         if let Some(package) = &manifest.package {
             if let Some(metadata) = metadata("package") {

@@ -20,6 +20,8 @@ use crate::terms::words::{command_list, word_list};
 /// Reads one manifest.
 pub(crate) struct Reader<'a> {
     pub(crate) manifest: &'a Manifest,
+    /// The offsets of the bytes that end the lines of the manifest.
+    pub(crate) line_ends: Vec<usize>,
     /// The mistakes found so far.
     pub(crate) problems: &'a mut Vec<Problem>,
 }
@@ -27,7 +29,13 @@ pub(crate) struct Reader<'a> {
 impl Reader<'_> {
     /// A value at a place of this manifest.
     pub(crate) fn at<T>(&self, bytes: &Range<usize>, value: T) -> At<T> {
-        At { value, span: self.span(bytes), line: self.manifest.line(bytes.start) }
+        At { value, span: self.span(bytes), line: self.line(bytes.start) }
+    }
+
+    /// The line of a byte, counted from 1.
+    fn line(&self, byte: usize) -> u32 {
+        let before = self.line_ends.partition_point(|end| *end < byte);
+        u32::try_from(before).unwrap_or(u32::MAX).saturating_add(1)
     }
 
     /// A place in this manifest.

@@ -31,12 +31,10 @@ pub struct Manifest {
 }
 
 impl Manifest {
-    /// The line of a byte offset, counted from 1.
-    #[must_use]
-    pub fn line(&self, byte: usize) -> u32 {
-        let before = self.text.as_bytes().get(..byte).unwrap_or(self.text.as_bytes());
-        let count = before.iter().filter(|&&b| b == b'\n').count();
-        u32::try_from(count).unwrap_or(u32::MAX).saturating_add(1)
+    /// The offsets of the bytes that end its lines.
+    pub(crate) fn line_ends(&self) -> Vec<usize> {
+        let ends = self.text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
+        ends.map(|(offset, _)| offset).collect()
     }
 }
 

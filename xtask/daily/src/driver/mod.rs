@@ -5,6 +5,7 @@
 
 mod clock;
 pub(crate) mod compilers;
+mod idle;
 mod looks;
 pub(crate) mod outbox;
 mod record;
@@ -30,6 +31,7 @@ use crate::system::traffic::Traffic;
 use crate::system::{say, wait_if_some};
 
 use clock::Clock;
+use idle::Idle;
 use looks::Looks;
 pub(crate) use record::Record;
 
@@ -80,6 +82,7 @@ pub(crate) struct Driver {
     /// Calls to answer once no program is being accepted, at most one for each connection.
     after_accepts: BTreeMap<ConnectionId, u64>,
     looks: Looks,
+    idle: Idle,
     applied: bool,
     /// The flags of `up` that the stack keeps.
     flags: KeptFlags,
@@ -123,6 +126,7 @@ impl Driver {
             accepting: BTreeMap::new(),
             after_accepts: BTreeMap::new(),
             looks: Looks::default(),
+            idle: Idle::default(),
             applied: false,
             flags: KeptFlags::default(),
             watcher: None,
@@ -148,6 +152,10 @@ impl Driver {
                 Some(input) = inputs.recv() => self.take(input),
                 (asked, seen) = self.looks.seen() => self.looked(asked, &seen),
                 () = wait_if_some(deadline.map(sleep_until)) => {}
+                () = wait_if_some(self.idle.release_at().map(sleep_until)) => {
+                    self.idle.release();
+                    continue;
+                }
             }
             let is_due = self.is_due();
             if is_due {
@@ -278,7 +286,9 @@ impl Driver {
     fn publish(&mut self) {
         let changed = self.stack.take_changed();
         let services = changed.iter().filter_map(|name| self.stack.service_snapshot(name));
-        self.board.publish(self.stack.state(), services);
+        let state = self.stack.state();
+        self.board.publish(state, services);
+        self.idle.happened(state, Instant::now());
         if self.accepting.is_empty() {
             for (connection, id) in std::mem::take(&mut self.after_accepts) {
                 self.post(connection, id, Reply::Done);

@@ -3,11 +3,13 @@
 //! A queue holds the names of changed services and reads their states when it is written. So a slow
 //! client gets fewer and newer states in bounded memory. No code here waits for a client.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
+use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
 use xtask_client::protocol::{Answer, Reply};
 use xtask_core::snapshot::{ServiceSnapshot, State, Watch};
 use xtask_core::stack::Report;
@@ -18,6 +20,11 @@ const MOST_REPORTS: usize = 1024;
 
 /// The number of waiting answers at which the client's next request is not read yet.
 const MOST_ANSWERS: usize = 16;
+
+/// The least time between two messages with nothing but changes of a stack that is still working.
+/// Without it a client would read several messages for each service of a start, and cost the start
+/// more than it costs itself.
+const PACE: Duration = Duration::from_millis(5);
 
 /// The latest published state and the clients that watch it.
 pub(crate) struct Board {
@@ -45,6 +52,8 @@ struct Shared {
     wake: Notify,
     /// Notified when answers were taken or the outbox was closed.
     taken: Notify,
+    /// When messages may follow the last ones.
+    paced_until: Cell<Option<Instant>>,
 }
 
 #[derive(Default)]
@@ -55,6 +64,8 @@ struct Queue {
     changed: BTreeMap<Name, u64>,
     state_changed: bool,
     watch_changed: bool,
+    /// Whether the client asked for reports.
+    wants_reports: bool,
     reports: VecDeque<Report>,
     /// Answers, with the changes that precede them.
     answers: Vec<Answer>,
@@ -144,9 +155,15 @@ impl Board {
         self.each(|queue| queue.watch_changed = true);
     }
 
-    /// Forwards a report to every watcher.
+    /// Forwards a report to every watcher that asked for reports.
     pub(crate) fn report(&mut self, report: &Report) {
+        if !self.watchers.iter().any(|outbox| outbox.0.queue.borrow().wants_reports) {
+            return;
+        }
         self.each(|queue| {
+            if !queue.wants_reports {
+                return;
+            }
             if queue.reports.len() == MOST_REPORTS {
                 queue.reports.pop_front();
             }
@@ -174,7 +191,8 @@ impl Outboxes {
     pub(crate) fn outbox(&self) -> Outbox {
         let latest = Rc::clone(&self.0);
         let (wake, taken) = (Notify::new(), Notify::new());
-        Outbox(Rc::new(Shared { latest, queue: RefCell::default(), wake, taken }))
+        let (queue, paced_until) = (RefCell::default(), Cell::default());
+        Outbox(Rc::new(Shared { latest, queue, wake, taken, paced_until }))
     }
 }
 
@@ -190,6 +208,11 @@ impl Outbox {
         queue.answers.push(answer);
         drop(queue);
         self.0.wake.notify_one();
+    }
+
+    /// Sends the client reports from now on.
+    pub(crate) fn want_reports(&self) {
+        self.0.queue.borrow_mut().wants_reports = true;
     }
 
     /// Closes the queue: the client disconnected or gets no more messages.
@@ -211,8 +234,17 @@ impl Outbox {
     /// Waits for messages to write; `None` once the queue is closed and empty.
     pub(crate) async fn next(&self) -> Option<Vec<Answer>> {
         loop {
+            let pace = self.0.paced_until.get().filter(|_| !self.is_urgent());
+            match pace.filter(|until| Instant::now() < *until) {
+                Some(until) => tokio::select! {
+                    () = self.0.wake.notified() => continue,
+                    () = sleep_until(until) => {}
+                },
+                None => {}
+            }
             let ready = self.take();
             if !ready.is_empty() {
+                self.0.paced_until.set(Some(Instant::now() + PACE));
                 return Some(ready);
             }
             if self.0.queue.borrow().closed {
@@ -220,6 +252,13 @@ impl Outbox {
             }
             self.0.wake.notified().await;
         }
+    }
+
+    /// Whether a client waits for what is in the queue: an answer, or the result of a start.
+    fn is_urgent(&self) -> bool {
+        let queue = self.0.queue.borrow();
+        let is_working = self.0.latest.borrow().state == State::Working;
+        queue.closed || queue.watch_changed || !queue.answers.is_empty() || !is_working
     }
 
     fn take(&self) -> Vec<Answer> {
@@ -242,6 +281,34 @@ mod tests {
             _ => None,
         });
         changed.flatten().map(|service| &*service.name).collect()
+    }
+
+    #[test]
+    fn reports_reach_only_clients_that_asked() {
+        let mut board = Board::new("dev".to_owned());
+        let [silent, asking] = [board.outboxes().outbox(), board.outboxes().outbox()];
+        asking.want_reports();
+        [&silent, &asking].into_iter().for_each(|outbox| board.add(outbox.clone()));
+        board.report(&Report::Unexpected { what: "x".to_owned() });
+        assert!(silent.take().is_empty());
+        assert_eq!(asking.take().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn changes_of_a_start_are_paced_and_its_end_is_not() {
+        let mut board = Board::new("dev".to_owned());
+        let outbox = board.outboxes().outbox();
+        board.add(outbox.clone());
+        let began = Instant::now();
+        board.publish(State::Working, [service("a", Phase::Starting)].into_iter());
+        assert!(outbox.next().await.is_some());
+        board.publish(State::Working, [service("b", Phase::Starting)].into_iter());
+        assert!(outbox.next().await.is_some());
+        assert!(began.elapsed() >= PACE);
+        assert!(!outbox.is_urgent());
+        board.publish(State::Ready, [service("b", Phase::Ready)].into_iter());
+        assert!(outbox.is_urgent());
+        assert!(outbox.next().await.is_some());
     }
 
     #[test]

@@ -16,6 +16,7 @@ use xtask_core::stack::{Event, Fault};
 use xtask_core::terms::Name;
 
 use crate::driver::compilers::Compilers;
+use crate::driver::outbox::Outbox;
 use crate::driver::{ConnectionId, Driver, HURRIED_GRACE, Input, Pending};
 
 /// Why a request is refused.
@@ -110,6 +111,9 @@ impl Driver {
                 }
             }
             Request::Hold { hold } => self.hold(connection, hold),
+            Request::Reports => {
+                self.clients.get(&connection).into_iter().for_each(Outbox::want_reports);
+            }
             Request::Building { pid } => {
                 if let Some(compilers) = Compilers::led_by(pid) {
                     self.compilers.insert(connection, compilers);

@@ -21,11 +21,11 @@ pub(crate) enum Error {
     #[error("failed to execute `{program}`: {size}")]
     TooLong { program: String, size: SizeFault },
     #[error("failed to {} `{subject}`: {error}", match step {
+        SpawnStep::Fork => "create a process for",
         SpawnStep::CreateGroup => "create a process group for",
         SpawnStep::PassDescriptors => "pass sockets to",
         SpawnStep::EnterFolder => "enter the working folder",
         SpawnStep::Execute => "execute",
-        SpawnStep::ReadReport => "watch",
     })]
     Spawn { step: SpawnStep, subject: String, error: io::Error },
     #[error("failed to start `{subject}`: {error}")]

@@ -1,16 +1,11 @@
-//! Waits for a spawned child: until it has executed its program, and until it has exited.
+//! Waits until a spawned child has exited.
 
-use std::io;
-use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::process::Signal;
-use tokio::io::unix::AsyncFd;
 use xtask_core::stack::Exit;
 
-use crate::effects::spawn::{SpawnFailure, SpawnStep};
-use crate::system::async_fd::async_fd;
 use crate::system::group::Leader;
 use crate::system::pidfd::ExitWatch;
 
@@ -32,37 +27,6 @@ impl Drop for KillOnDrop {
             });
         } else {
             self.0.reap();
-        }
-    }
-}
-
-/// Waits until a child has executed its program, or reaps it. `report` is the pipe of
-/// [`crate::effects::spawn::Spawned`].
-pub(crate) async fn wait_for_exec(leader: &Leader, report: OwnedFd) -> Result<(), SpawnFailure> {
-    let failure = match read_report(report).await {
-        Ok(None) => return Ok(()),
-        Ok(Some(failure)) => failure,
-        Err(error) => {
-            leader.signal(Signal::KILL);
-            SpawnFailure { step: SpawnStep::ReadReport, error }
-        }
-    };
-    leader.reap();
-    Err(failure)
-}
-
-async fn read_report(pipe: OwnedFd) -> io::Result<Option<SpawnFailure>> {
-    rustix::io::ioctl_fionbio(&pipe, true)?;
-    let pipe = async_fd(pipe)?;
-    loop {
-        let mut ready = pipe.readable().await?;
-        let mut report = [0; 8];
-        let read = |fd: &AsyncFd<OwnedFd>| Ok(rustix::io::read(fd.get_ref().as_fd(), &mut report)?);
-        match ready.try_io(read) {
-            Ok(Ok(length)) => return Ok(SpawnFailure::from_bytes(&report[..length])),
-            Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
-            Ok(Err(error)) => return Err(error),
-            Err(_) => {}
         }
     }
 }

@@ -64,6 +64,8 @@ pub(crate) struct World {
     programs: Arc<Mutex<Programs>>,
     logs: BTreeMap<Name, Arc<Mutex<LogFile>>>,
     pub(crate) runs: BTreeMap<(Name, Run), ActiveRun>,
+    /// How many runs there are when those that have ended are forgotten.
+    forget_at: usize,
     pub(crate) holder_handles: HolderHandles,
     /// Each request that is queued on a port holds one handle.
     pub(crate) queued: BTreeMap<u16, Arc<()>>,
@@ -96,6 +98,7 @@ impl World {
             sockets: Sockets::default(),
             logs: BTreeMap::new(),
             runs: BTreeMap::new(),
+            forget_at: 0,
             holder_handles: HolderHandles::default(),
             queued: BTreeMap::new(),
             notify_sockets: 0,
@@ -322,6 +325,14 @@ impl World {
         }
     }
 
+    /// Forgets runs that have ended, once there are as many runs again as after the last time.
+    fn forget_ended(&mut self) {
+        if self.runs.len() >= self.forget_at {
+            self.runs.retain(|_, active| active.is_active());
+            self.forget_at = self.runs.len() * 2 + 16;
+        }
+    }
+
     fn spawn(
         &mut self,
         service: Name,
@@ -330,7 +341,7 @@ impl World {
         probes: Vec<PreparedProbe>,
         start_timeout: Duration,
     ) {
-        self.runs.retain(|_, active| active.is_active());
+        self.forget_ended();
         if command.container.is_none()
             && command.sockets.is_empty()
             && !self.sockets.reclaim(&service)

@@ -2,13 +2,20 @@
 //!
 //! `std::process::Command` cannot set a variable to the pid of the child (`LISTEN_PID`). A hook of
 //! it that moves descriptors to 3 and up can overwrite the pipe that reports a failed exec. Here
-//! everything is prepared before the fork. Between fork and exec the child does not allocate,
-//! take a lock or touch the environment.
+//! everything is prepared before the child exists. The child does not allocate, take a lock or
+//! touch the environment.
+//!
+//! On Linux the child shares the memory of the supervisor until it executes its program, and the
+//! calling thread sleeps until then, as with `vfork`. A copy of the memory for each start would
+//! cost more than all the rest of the start. So the caller knows at once whether the exec failed,
+//! and the child can write its pid and its failure into prepared memory.
 //!
 //! Only the main thread of the supervisor spawns, because the death signal of a child is tied to
 //! the thread that forked it. [`crate::effects::exit`] waits for the process.
 
-use std::ffi::{CStr, CString, OsStr};
+mod child;
+
+use std::ffi::{CString, OsStr};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
@@ -22,12 +29,12 @@ use xtask_client::context::Context;
 use crate::effects::error::Error;
 use crate::system::group::Leader;
 use crate::system::sweep::Mark;
+#[cfg(not(target_os = "linux"))]
+use child::REPORT;
+use child::{PID_DIGITS, Prepared, Report, in_child};
 
 /// The first descriptor of inherited sockets, as `sd_listen_fds` has it.
 pub(crate) const FIRST_SOCKET: RawFd = 3;
-
-/// Digits reserved for a process id in the environment.
-const PID_DIGITS: usize = 10;
 
 #[derive(Debug)]
 pub(crate) struct Exec {
@@ -78,45 +85,27 @@ pub(crate) struct SpawnRequest<'a> {
     pub(crate) sockets: Vec<BorrowedFd<'a>>,
 }
 
-/// A child that was forked, and may not have executed its program yet.
-#[derive(Debug)]
-pub(crate) struct Spawned {
-    /// The child, which leads a group of its own.
-    pub(crate) leader: Leader,
-    /// A pipe that ends without a byte once the program is executed, or else with a failure. See
-    /// [`crate::effects::exit::wait_for_exec`].
-    pub(crate) exec_report: OwnedFd,
-}
-
 #[derive(Debug)]
 pub(crate) struct SpawnFailure {
     pub(crate) step: SpawnStep,
     pub(crate) error: io::Error,
 }
 
-/// The steps from fork to exec, and the one of the supervisor that reads the report.
+/// The steps of the supervisor, then those of the child.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SpawnStep {
+    /// Until there is a child.
+    Fork,
     /// Includes the request for a death signal.
     CreateGroup,
     PassDescriptors,
     EnterFolder,
     Execute,
-    ReadReport,
 }
 
-impl SpawnFailure {
-    /// The failure in a report; none if it has other than eight bytes.
-    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let (step, errno) = bytes.split_first_chunk::<4>()?;
-        let step = match i32::from_ne_bytes(*step) {
-            0 => SpawnStep::CreateGroup,
-            1 => SpawnStep::PassDescriptors,
-            2 => SpawnStep::EnterFolder,
-            _ => SpawnStep::Execute,
-        };
-        let errno = i32::from_ne_bytes(errno.try_into().ok()?);
-        Some(Self { step, error: io::Error::from_raw_os_error(errno) })
+impl From<io::Error> for SpawnFailure {
+    fn from(error: io::Error) -> Self {
+        Self { step: SpawnStep::Fork, error }
     }
 }
 
@@ -146,9 +135,12 @@ impl Exec {
     }
 }
 
-/// Forks a child that executes the program. A failed exec is reported through
-/// [`Spawned::exec_report`].
-pub(crate) fn start(request: &SpawnRequest<'_>) -> io::Result<Spawned> {
+/// Starts a child that executes the program, and returns it once it does. The child leads a group
+/// of its own.
+///
+/// # Errors
+/// If the system refuses a step; then no child is left.
+pub(crate) fn start(request: &SpawnRequest<'_>) -> Result<Leader, SpawnFailure> {
     // Every source is above the targets, so that no move overwrites a descriptor that is still
     // needed.
     let above = FIRST_SOCKET + c_int::try_from(request.sockets.len()).unwrap_or(c_int::MAX);
@@ -161,8 +153,6 @@ pub(crate) fn start(request: &SpawnRequest<'_>) -> io::Result<Spawned> {
     for (place, socket) in (FIRST_SOCKET..).zip(&request.sockets) {
         descriptors.push((lift(*socket, above, &mut lifted)?, place));
     }
-    let (exec_report, report) = close_on_exec_pipe()?;
-    let report_fd = lift(report.as_fd(), above, &mut lifted)?;
 
     let args = pointers(&request.exec.args);
     let mut pid_buffers: Vec<Vec<u8>> =
@@ -185,237 +175,107 @@ pub(crate) fn start(request: &SpawnRequest<'_>) -> io::Result<Spawned> {
         cwd: &request.exec.cwd,
         descriptors: &descriptors,
         above,
-        report: report_fd,
+        report: &Report::default(),
         inherited: &request.exec.inherited,
         // SAFETY: `getpid` has no preconditions.
         parent: unsafe { libc::getpid() },
     };
-    Ok(Spawned { leader: Leader::spawn(request.mark.clone(), || fork(&prepared))?, exec_report })
+    Leader::spawn(request.mark.clone(), || execute(&prepared))
 }
 
-/// What the child needs, as pointers into memory of the parent.
-struct Prepared<'a> {
-    program: &'a CStr,
-    args: &'a [*const c_char],
-    env: &'a [*const c_char],
-    pid_slots: &'a [*mut u8],
-    cwd: &'a CStr,
-    descriptors: &'a [(RawFd, RawFd)],
-    above: RawFd,
-    report: RawFd,
-    inherited: &'a Inherited,
-    parent: libc::pid_t,
-}
-
-fn fork(prepared: &Prepared<'_>) -> io::Result<Pid> {
+/// Starts the child and returns its pid once it executes its program. A failed child is reaped.
+fn execute(prepared: &Prepared<'_>) -> Result<Pid, SpawnFailure> {
     // In a child whose handlers are not reset, a signal would run the supervisor's handler and
     // write to the supervisor's pipe.
     let mut all = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
     let mut before = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
     // SAFETY: both sets are valid memory; `sigfillset` initialises the first, and
-    // `pthread_sigmask` the second. After `fork` the child only runs `in_child`,
-    // which is made of async-signal-safe calls and never returns; the parent
-    // restores its mask.
-    let pid = unsafe {
+    // `pthread_sigmask` the second, with which the mask is restored.
+    let forked = unsafe {
         libc::sigfillset(all.as_mut_ptr());
         libc::pthread_sigmask(libc::SIG_BLOCK, all.as_ptr(), before.as_mut_ptr());
+        let forked = fork(prepared);
+        libc::pthread_sigmask(libc::SIG_SETMASK, before.as_ptr(), ptr::null_mut());
+        forked
+    };
+    let pid = Pid::from_raw(forked?);
+    let pid = pid.ok_or_else(|| io::Error::other("the system returned no process id"))?;
+    match prepared.report.get() {
+        None => Ok(pid),
+        Some((step, errno)) => {
+            // It is about to exit. Its pid is still taken, because it was not reaped.
+            while let Err(rustix::io::Errno::INTR) =
+                rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty())
+            {
+            }
+            Err(SpawnFailure { step, error: io::Error::from_raw_os_error(errno) })
+        }
+    }
+}
+
+/// The stack of a child until it executes its program, in units of 16 bytes: 64 KiB. The child
+/// uses less than a tenth.
+#[cfg(target_os = "linux")]
+const STACK_UNITS: usize = 4096;
+
+/// Creates a child that runs [`in_child`], and returns its pid once it has executed its program or
+/// has exited.
+///
+/// # Safety
+/// Every signal must be blocked.
+#[cfg(target_os = "linux")]
+unsafe fn fork(prepared: &Prepared<'_>) -> io::Result<libc::pid_t> {
+    extern "C" fn child(prepared: *mut libc::c_void) -> c_int {
+        // SAFETY: the pointer below is to a `Prepared` that outlives the child's use of it,
+        // because the parent sleeps.
+        unsafe { in_child(&*prepared.cast::<Prepared<'_>>()) }
+    }
+    let mut stack = Vec::<u128>::with_capacity(STACK_UNITS);
+    let argument = ptr::from_ref(prepared).cast_mut().cast();
+    // SAFETY: `CLONE_VFORK` suspends this thread until the child has executed or exited, so the
+    // child has stack and `prepared` for itself. It has its own descriptors, folder, umask and
+    // signal handlers (no `CLONE_FILES`, `CLONE_FS`, `CLONE_SIGHAND`), so nothing but memory is
+    // shared. Other threads keep running, so the child may not use what they may have locked:
+    // `in_child` makes system calls only, and writes only to `prepared`.
+    let pid = unsafe {
+        let top = stack.as_mut_ptr().add(STACK_UNITS);
+        let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
+        libc::clone(child, top.cast(), flags, argument)
+    };
+    if pid < 0 { Err(io::Error::last_os_error()) } else { Ok(pid) }
+}
+
+/// As on Linux, with a copy of the memory. A pipe reports the exec.
+///
+/// # Safety
+/// Every signal must be blocked.
+#[cfg(not(target_os = "linux"))]
+unsafe fn fork(prepared: &Prepared<'_>) -> io::Result<libc::pid_t> {
+    let (read, write) = close_on_exec_pipe()?;
+    let write = rustix::io::fcntl_dupfd_cloexec(&write, prepared.above + 1)?;
+    REPORT.store(write.as_raw_fd(), std::sync::atomic::Ordering::Relaxed);
+    // SAFETY: after `fork` the child only runs `in_child`, which is made of async-signal-safe calls
+    // and never returns.
+    let pid = unsafe {
         let pid = libc::fork();
         if pid == 0 {
             in_child(prepared);
         }
-        let error = io::Error::last_os_error();
-        libc::pthread_sigmask(libc::SIG_SETMASK, before.as_ptr(), ptr::null_mut());
-        if pid < 0 {
-            return Err(error);
-        }
-        // Parent and child both do this, so that a signal to the group always reaches the child.
-        libc::setpgid(pid, pid);
         pid
     };
-    Pid::from_raw(pid).ok_or_else(|| io::Error::other("fork returned no process id"))
-}
-
-/// Executes the program in the forked child. Never returns.
-///
-/// # Safety
-/// Only in a process that was just forked, with every pointer in `p` valid there.
-/// Calls nothing but async-signal-safe functions.
-unsafe fn in_child(p: &Prepared<'_>) -> ! {
-    // SAFETY: the caller's promise; each call gets pointers into `p` or to locals.
-    unsafe {
-        if libc::setpgid(0, 0) != 0 || !die_with(p.parent) {
-            fail(p, SpawnStep::CreateGroup);
-        }
-        for &(from, to) in p.descriptors {
-            if libc::dup2(from, to) < 0 {
-                fail(p, SpawnStep::PassDescriptors);
-            }
-        }
-        close_the_rest_on_exec(p.above);
-        if libc::chdir(p.cwd.as_ptr()) != 0 {
-            fail(p, SpawnStep::EnterFolder);
-        }
-        default_signals();
-        inherit(p.inherited);
-        let pid = libc::getpid();
-        for &slot in p.pid_slots {
-            write_digits(slot, pid);
-        }
-        // A program that was just copied is busy while another child, forked during the copy, has
-        // not executed its program.
-        for _ in 0..100 {
-            libc::execve(p.program.as_ptr(), p.args.as_ptr(), p.env.as_ptr());
-            if errno() != libc::ETXTBSY {
-                break;
-            }
-            let pause = libc::timespec { tv_sec: 0, tv_nsec: 2_000_000 };
-            libc::nanosleep(&raw const pause, ptr::null_mut());
-        }
-        fail(p, SpawnStep::Execute)
+    if pid < 0 {
+        return Err(io::Error::last_os_error());
     }
-}
-
-/// Requests a kill of this process when the thread that forked it ends.
-#[cfg(target_os = "linux")]
-unsafe fn die_with(parent: libc::pid_t) -> bool {
-    // SAFETY: plain system calls without pointers.
-    unsafe {
-        if libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) != 0 {
-            return false;
-        }
-        // The parent may have ended before the call above.
-        if libc::getppid() != parent {
-            libc::_exit(127);
-        }
+    drop(write);
+    let mut report = [0; 8];
+    if rustix::io::retry_on_intr(|| rustix::io::read(&read, &mut report))? == report.len() {
+        let (step, errno) = report.split_at(4);
+        let number = |bytes: &[u8]| i32::from_ne_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+        let steps = [SpawnStep::CreateGroup, SpawnStep::PassDescriptors, SpawnStep::EnterFolder];
+        let step = steps.into_iter().find(|known| *known as i32 == number(step));
+        prepared.report.set(Some((step.unwrap_or(SpawnStep::Execute), number(errno))));
     }
-    true
-}
-
-#[cfg(not(target_os = "linux"))]
-unsafe fn die_with(_parent: libc::pid_t) -> bool {
-    true
-}
-
-/// Sets umask, nice value and limits. Without privileges a process cannot raise a hard limit or
-/// lower its nice value: then it gets what is nearest.
-unsafe fn inherit(inherited: &Inherited) {
-    // SAFETY: plain system calls on locals.
-    unsafe {
-        if let Some(mask) = inherited.umask {
-            libc::umask(mask);
-        }
-        for &(resource, limit) in &inherited.limits {
-            if libc::setrlimit(resource as _, &raw const limit) == 0 {
-                continue;
-            }
-            let mut nearest = limit;
-            if libc::getrlimit(resource as _, &raw mut nearest) == 0 {
-                nearest.rlim_cur = limit.rlim_cur.min(nearest.rlim_max);
-                libc::setrlimit(resource as _, &raw const nearest);
-            }
-        }
-        if let Some(nice) = inherited.nice {
-            libc::setpriority(libc::PRIO_PROCESS, 0, nice);
-        }
-    }
-}
-
-/// Closes every other descriptor on exec, such as those that the supervisor inherited.
-#[cfg(target_os = "linux")]
-unsafe fn close_the_rest_on_exec(above: RawFd) {
-    // SAFETY: a plain system call. An old kernel refuses it; then only descriptors that the
-    // supervisor inherited stay open.
-    unsafe {
-        libc::syscall(
-            libc::SYS_close_range,
-            above,
-            libc::c_uint::MAX,
-            libc::CLOSE_RANGE_CLOEXEC as c_int,
-        );
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-unsafe fn close_the_rest_on_exec(_above: RawFd) {}
-
-/// Resets the disposition of every signal, and unblocks all.
-unsafe fn default_signals() {
-    // SAFETY: the call gets a pointer to a local that it initialises.
-    unsafe {
-        for signal in 1..=64 {
-            default_signal(signal);
-        }
-        let mut none = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
-        libc::sigemptyset(none.as_mut_ptr());
-        libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), ptr::null_mut());
-    }
-}
-
-/// Uses the system call, because the C library refuses two signals, which the supervisor may have
-/// inherited as ignored.
-#[cfg(target_os = "linux")]
-unsafe fn default_signal(signal: c_int) {
-    // All-zero means the default; this is longer than the kernel's structure.
-    let default = [0_usize; 16];
-    let set_size = size_of::<u64>();
-    let none = ptr::null_mut::<usize>();
-    // SAFETY: the kernel reads from a local that is long enough, and refuses signals that cannot
-    // be set.
-    unsafe {
-        libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), none, set_size);
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-unsafe fn default_signal(signal: c_int) {
-    // SAFETY: all-zero is a valid `sigaction` and means the default.
-    unsafe {
-        let default: libc::sigaction = std::mem::zeroed();
-        libc::sigaction(signal, &raw const default, ptr::null_mut());
-    }
-}
-
-/// Writes `pid` in decimal and a final NUL.
-///
-/// # Safety
-/// `slot` must have room for [`PID_DIGITS`] digits and the NUL.
-unsafe fn write_digits(slot: *mut u8, pid: libc::pid_t) {
-    let mut digits = [0_u8; PID_DIGITS];
-    let mut rest = pid.unsigned_abs();
-    let mut count = 0;
-    while count < PID_DIGITS && (rest > 0 || count == 0) {
-        digits[count] = b'0' + (rest % 10) as u8;
-        rest /= 10;
-        count += 1;
-    }
-    for place in 0..count {
-        // SAFETY: `place` stays below `PID_DIGITS`; the caller's promise.
-        unsafe { slot.add(place).write(digits[count - 1 - place]) };
-    }
-    // SAFETY: `count` is at most `PID_DIGITS`, where the NUL has its room.
-    unsafe { slot.add(count).write(0) };
-}
-
-unsafe fn fail(p: &Prepared<'_>, step: SpawnStep) -> ! {
-    let report = [step as i32, errno()];
-    // SAFETY: `report` is valid for its whole size, and `_exit` runs no handlers.
-    unsafe {
-        libc::write(p.report, report.as_ptr().cast(), size_of_val(&report));
-        libc::_exit(127)
-    }
-}
-
-fn errno() -> i32 {
-    #[cfg(target_os = "linux")]
-    // SAFETY: the thread's own error number is always there.
-    unsafe {
-        *libc::__errno_location()
-    }
-    #[cfg(not(target_os = "linux"))]
-    // SAFETY: as above.
-    unsafe {
-        *libc::__error()
-    }
+    Ok(pid)
 }
 
 /// `fd`, or a copy of it at `above` or higher, which `lifted` owns.

@@ -16,6 +16,7 @@ use rustix::process::{
 
 use super::companion::{Companion, Companions, Scene, empty_standard_input, fork, ignore};
 use super::sweeper::{Standby, nothing_is_left, stand_by, sweep};
+use crate::system::release::release_code;
 use crate::system::say;
 use crate::system::supervisors::GUARDIAN;
 use crate::system::sweep::kill_descendants;
@@ -64,6 +65,7 @@ fn watch(supervisor: Pid, standby: Option<Standby>, scene: &Scene<'_>) -> ! {
     let _ = empty_standard_input();
     let _ = rustix::thread::set_name(GUARDIAN);
     ignore(&[libc::SIGQUIT, libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU]);
+    release_code();
     let (sweeper, held) = standby.map(|Standby { sweeper, held }| (sweeper, held)).unzip();
     let mut sweeper = sweeper.and_then(|sweeper| Pid::from_raw(sweeper.pid.cast_signed()));
     let status = loop {

@@ -18,6 +18,7 @@ use super::companion::{Companion, Scene, empty_standard_input, fork, ignore};
 use super::leftovers::bury;
 use super::lock::Lock;
 use crate::effects::containers::cleanup::{self, AfterCleanup};
+use crate::system::release::release_code;
 use crate::system::say;
 use crate::system::supervisors::SWEEPER;
 use crate::system::sweep::kill_marked;
@@ -60,6 +61,7 @@ pub(super) fn nothing_is_left(held: &OwnedFd) {
 fn wait_for_both(ended: &OwnedFd, scene: &Scene<'_>) -> ! {
     settle();
     let _ = empty_standard_input();
+    release_code();
     let said = loop {
         match rustix::io::read(ended, &mut [0; 1]) {
             Err(rustix::io::Errno::INTR) => {}
@@ -102,6 +104,7 @@ pub(crate) fn sweep_after(supervisor: u32, scene: &Scene<'_>) -> io::Result<()> 
     // While it is our parent it is alive, so the pidfd refers to no other process.
     if getppid() == Some(number) {
         let pidfd = pidfd?;
+        release_code();
         while let Err(rustix::io::Errno::INTR) =
             poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], None)
         {}

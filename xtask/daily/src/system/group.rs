@@ -46,7 +46,7 @@ pub(crate) fn is_orphan(pid: i32) -> bool {
 impl Leader {
     /// Runs `fork` and registers the child. The lock keeps other threads from taking the child
     /// for an orphan before it is registered.
-    pub(crate) fn spawn(mark: Mark, fork: impl FnOnce() -> io::Result<Pid>) -> io::Result<Self> {
+    pub(crate) fn spawn<E>(mark: Mark, fork: impl FnOnce() -> Result<Pid, E>) -> Result<Self, E> {
         let mut spawned = spawned();
         let known_members = Mutex::default();
         let (pid, reaped) = (fork()?, Mutex::new(false));

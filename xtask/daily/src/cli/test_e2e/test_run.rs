@@ -34,6 +34,8 @@ impl TestRun<'_> {
         }
         let session = connect(&self.paths, || stack::report_silence(&self.paths)).await?;
         let mut session = session.ok_or(Error::ShutDown)?;
+        // The answer arrives among the changes, and says nothing.
+        session.connection.send(Request::Reports).await?;
         let exit = self.test(&mut session).await;
         // Before an error is returned.
         if !self.args.keep {

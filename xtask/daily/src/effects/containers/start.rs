@@ -19,7 +19,6 @@ use super::engine::{Engine, PULL_TIMEOUT};
 use super::run::{CANCEL_TIMEOUT, ContainerRun, ContainerSignal, seen};
 use super::stack::Network;
 use super::volumes;
-use crate::effects::exit::wait_for_exec;
 use crate::effects::process::notify::NotifySocket;
 use crate::effects::spawn::{self, Exec, SpawnRequest};
 use crate::system::group::Leader;
@@ -58,7 +57,7 @@ impl ContainerRun {
         // A command line that still runs would create its container after the removal.
         drop(creating);
         let started = match created {
-            Ok(network) => self.attach(engine, name).await.map(|leader| (network, leader)),
+            Ok(network) => self.attach(engine, name).map(|leader| (network, leader)),
             Err(error) => Err(error),
         };
         if started.is_err() {
@@ -107,27 +106,25 @@ impl ContainerRun {
     }
 
     /// Starts the engine's command line, which starts the container and stays attached.
-    async fn attach(&self, engine: &Engine, name: &str) -> Result<Arc<Leader>, ContainerError> {
-        let attached = self.try_attach(engine, name).await;
+    fn attach(&self, engine: &Engine, name: &str) -> Result<Arc<Leader>, ContainerError> {
+        let attached = self.try_attach(engine, name);
         attached.map_err(ContainerError::io("start", engine.program()))
     }
 
-    async fn try_attach(&self, engine: &Engine, name: &str) -> io::Result<Arc<Leader>> {
+    fn try_attach(&self, engine: &Engine, name: &str) -> io::Result<Arc<Leader>> {
         let program = engine.program();
         let args = [&*program.to_string_lossy(), "start", "--attach", name];
         let exec = Exec::new(program, args, self.environment.clone(), "/", self.inherited.clone())
             .map_err(io::Error::other)?;
-        let spawned = spawn::start(&SpawnRequest {
+        let leader = spawn::start(&SpawnRequest {
             exec: &exec,
             mark: Mark::Absent,
             pid_variables: &[],
             input: None,
             output: [self.ends[0].as_fd(), self.ends[1].as_fd()],
             sockets: Vec::new(),
-        })?;
-        let leader = Arc::new(spawned.leader);
-        let executed = wait_for_exec(&leader, spawned.exec_report).await;
-        executed.map(|()| leader).map_err(|failure| failure.error)
+        });
+        leader.map(Arc::new).map_err(|failure| failure.error)
     }
 }
 

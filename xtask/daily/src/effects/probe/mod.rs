@@ -1,6 +1,6 @@
 //! Polls whether a service is ready: `http`, `tcp` and `command` probes.
 //!
-//! A probe repeats until it passes or is stopped, after 1 ms at first and 250 ms in the end. The
+//! A probe repeats until it passes or is stopped, after 0.2 ms at first and 250 ms in the end. The
 //! reducer decides when to give up. What an attempt saw is reported when it changes. The passive
 //! probes, `notify` and `log`, are in `process::notify` and `logs::lines`.
 
@@ -24,15 +24,15 @@ use xtask_core::terms::host::callable_address;
 pub(crate) use crate::effects::probe::error::Error;
 
 use crate::effects::RunEvents;
-use crate::effects::exit::{KillOnDrop, wait_for_exec, wait_for_exit};
+use crate::effects::exit::{KillOnDrop, wait_for_exit};
 use crate::effects::probe::http::{Queued, Request};
 use crate::effects::spawn::{self, Exec, SpawnRequest};
 use crate::system::group::Leader;
 use crate::system::sweep::Mark;
-use crate::system::{port_holder, proc, socket, tcp};
+use crate::system::{self, port_holder, proc, socket, tcp};
 
 /// The first and the longest pause between two attempts.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(250));
+const PAUSES: (Duration, Duration) = (Duration::from_micros(200), Duration::from_millis(250));
 
 /// How long one attempt to connect and get an answer may take.
 pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(2);
@@ -124,8 +124,8 @@ impl PollingProbe {
                 }
                 Err(_) => {}
             }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 5 / 4).min(longest);
+            system::pause::pause(pause).await;
+            pause = (pause * 9 / 8).min(longest);
         }
     }
 
@@ -201,17 +201,15 @@ async fn attempt_command(command: &Exec) -> Result<(), Error> {
 async fn run(exec: &Exec) -> io::Result<Exit> {
     let null = std::fs::File::options().write(true).open("/dev/null")?;
     let output = [null.as_fd(), null.as_fd()];
-    let spawned = spawn::start(&SpawnRequest {
+    let leader = spawn::start(&SpawnRequest {
         exec,
         mark: Mark::Absent,
         pid_variables: &[],
         input: None,
         output,
         sockets: Vec::new(),
-    })?;
-    let child = KillOnDrop(Arc::new(spawned.leader));
-    let executed = wait_for_exec(&child.0, spawned.exec_report).await;
-    executed.map_err(|failure| failure.error)?;
+    });
+    let child = KillOnDrop(Arc::new(leader.map_err(|failure| failure.error)?));
     Ok(wait_for_exit(&child.0).await)
 }
 

@@ -67,17 +67,19 @@ impl World {
         let sockets = self.sockets.inherited(service, &command.sockets);
         let sockets = sockets.ok_or_else(|| Error::Unbound(service.clone()))?;
         let input = EmptyInput::new().map_err(failed)?;
-        let spawned = spawn::start(&SpawnRequest {
+        let leader = spawn::start(&SpawnRequest {
             exec: &exec,
             mark,
             pid_variables: pid_variables(command),
             input: Some(input.fd()),
             output: [ends[0].as_fd(), ends[1].as_fd()],
             sockets,
-        })
-        .map_err(failed)?;
+        });
+        let leader = leader
+            .map_err(|failure| Error::of_spawn(failure, &path.to_string_lossy(), &command.cwd))?;
+        events.started(leader.id().unsigned_abs());
 
-        let leader = Arc::new(spawned.leader);
+        let leader = Arc::new(leader);
         let polling = targets.into_iter().map(|(index, own, target)| {
             let listener = if own && cfg!(target_os = "linux") {
                 ExpectedListener::Run(Arc::clone(&leader))
@@ -92,10 +94,7 @@ impl World {
             events,
             leader,
             reaper: self.reaper.clone(),
-            exec_report: spawned.exec_report,
             input,
-            program: path.to_string_lossy().into_owned(),
-            cwd: command.cwd.clone(),
             pipes,
             notify,
             probes: run_probes.clone(),

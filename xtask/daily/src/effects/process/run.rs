@@ -1,17 +1,15 @@
-//! Follows one run from fork to end: the exec, the exit of its leader, the end of its members.
+//! Follows one run from its start to its end: the exit of its leader, the end of its members.
 //!
 //! Each run has one task, which reads top to bottom. The leader is reaped after all other members
 //! have ended, so that a signal to its group cannot reach an unrelated process.
 
-use std::os::fd::OwnedFd;
 use std::sync::{Arc, PoisonError, Weak};
 
 use tokio::task::JoinSet;
 use xtask_core::stack::{Exit, ExitClue};
 
 use crate::effects::RunEvents;
-use crate::effects::error::Error;
-use crate::effects::exit::{wait_for_exec, wait_for_exit};
+use crate::effects::exit::wait_for_exit;
 use crate::effects::logs::Pipe;
 use crate::effects::logs::lines::LogPatterns;
 use crate::effects::probe::{PollingProbe, ProbeTasks};
@@ -58,25 +56,15 @@ pub(crate) struct ProcessRun {
     pub(crate) events: RunEvents,
     pub(crate) leader: Arc<Leader>,
     pub(crate) reaper: Reaper,
-    pub(crate) exec_report: OwnedFd,
     pub(crate) input: EmptyInput,
-    pub(crate) program: String,
-    pub(crate) cwd: String,
     pub(crate) pipes: [Pipe; 2],
     pub(crate) notify: Option<Arc<NotifySocket>>,
     pub(crate) probes: RunProbes,
-    /// The probes to start once the program is executed.
     pub(crate) polling: Vec<PollingProbe>,
 }
 
 impl ProcessRun {
     pub(crate) async fn follow(self) {
-        if let Err(failure) = wait_for_exec(&self.leader, self.exec_report).await {
-            self.events.start_failed(Error::of_spawn(failure, &self.program, &self.cwd));
-            return;
-        }
-        self.events.started(self.leader.id().unsigned_abs());
-
         let output = OutputTasks::start(self.pipes, self.notify);
         for probe in self.polling {
             self.probes.tasks.start(probe);
