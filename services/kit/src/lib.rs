@@ -28,6 +28,7 @@ pub mod service;
 pub mod settings;
 mod shell;
 mod telemetry;
+mod text_lines;
 mod write_timeout;
 
 pub use base_url::BaseUrl;

@@ -11,12 +11,13 @@ use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::settings::{SettingError, Settings};
+use crate::text_lines::{SpanFields, TextLines};
 
 /// Starts logging for this process; a second call has no effect. An invalid `RUST_LOG` is only a
 /// warning, since it is often set for other programs; the level is then `info`.
 pub(crate) fn start(settings: &Settings) -> Result<(), SettingError> {
     let (filter, warning) = filter(settings)?;
-    let text = || tracing_subscriber::fmt::layer().compact();
+    let text = || tracing_subscriber::fmt::layer().event_format(TextLines).fmt_fields(SpanFields);
     let layer = match settings.text("LOG_FORMAT")?.as_deref() {
         None | Some("text") => text().with_ansi(std::io::stdout().is_terminal()).boxed(),
         Some("json") => {

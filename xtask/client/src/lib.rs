@@ -21,6 +21,7 @@ pub mod process_stat;
 pub mod protocol;
 mod service_logs;
 pub mod sources;
+pub mod timings;
 
 pub use chain::chain;
 pub use connection::{Connection, Error};

@@ -163,6 +163,11 @@ impl StackPaths {
         self.folder.join("engine.json")
     }
 
+    /// The file with the times of the last starts.
+    pub fn starts(&self) -> PathBuf {
+        self.folder.join("starts.json")
+    }
+
     /// A short hash that identifies the stack on this machine.
     pub fn short_name(&self) -> String {
         short_hash(&self.folder)

@@ -13,6 +13,7 @@ mod new;
 mod replay;
 mod run;
 mod schema;
+mod timings;
 mod verify_deps;
 
 use clap::Subcommand;
@@ -86,6 +87,13 @@ pub(crate) enum Rare {
     /// Example: `%xtask% doctor --json`
     #[command(hide = true)]
     Doctor(doctor::DoctorArgs),
+    /// Show how long the parts of the last start took
+    ///
+    /// Writes an HTML page about the last start of the stack and prints its address.
+    ///
+    /// Example: `%xtask% timings --json`
+    #[command(hide = true)]
+    Timings(timings::TimingsArgs),
     /// Test whether services declare exactly what they need
     ///
     /// Starts each service with its declared dependencies, then without each of them, on isolated
@@ -132,6 +140,7 @@ impl MoreCommands for Rare {
             Self::Schema => schema::run(),
             Self::Doctor(args) => doctor::run(global, &args),
             Self::VerifyDeps(args) => verify_deps::run(global, &args),
+            Self::Timings(args) => timings::run(global, &args),
             Self::Replay(args) => replay::run(&args),
             Self::Install(args) => install::install(global, &args),
             Self::Uninstall(args) => install::uninstall(global, &args),

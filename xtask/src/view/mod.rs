@@ -6,6 +6,7 @@ pub(crate) mod doctor;
 pub(crate) mod export;
 pub(crate) mod image;
 pub(crate) mod schema;
+pub(crate) mod timings;
 pub(crate) mod trace;
 mod trace_words;
 pub(crate) mod verify;

@@ -57,6 +57,7 @@ mod status;
 mod stops;
 mod surroundings;
 mod terminal;
+mod timings;
 mod two_at_once;
 mod unusable;
 mod verify_deps;

@@ -23,7 +23,7 @@ const fn rare(name: &'static str, about: &'static str) -> Listed {
 }
 
 /// All of them.
-pub const LISTED: [Listed; 19] = [
+pub const LISTED: [Listed; 20] = [
     daily("wait", "Wait until services are ready"),
     daily("graph", "Draw the graph of services (text, mermaid, dot, svg, json)"),
     daily("env", "Print the variables of a service for a shell, to start it by hand"),
@@ -35,6 +35,7 @@ pub const LISTED: [Listed; 19] = [
     rare("completions", "Print a script that completes commands in bash, zsh or fish"),
     rare("schema", "Print the JSON schema of the metadata, for editors"),
     rare("doctor", "Check what the tool needs on this machine"),
+    rare("timings", "Show how long the parts of the last start took, as a page or as JSON"),
     rare("image", "Build container images of the workspace's programs"),
     rare("export", "Export the services for Compose, Swarm or Kubernetes"),
     daily("test", "Run the end-to-end tests, then the workspace's tests"),

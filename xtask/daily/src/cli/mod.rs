@@ -23,7 +23,7 @@ pub mod interrupt;
 mod listed;
 pub mod load;
 mod logs;
-mod place;
+pub mod place;
 pub mod plan_args;
 pub mod print;
 mod restart;

@@ -19,6 +19,14 @@ use crate::view::progress;
 use crate::view::style::WARN;
 use crate::workspace;
 
+/// The paths of the command's stack, found as [`find_stack`] finds it.
+///
+/// # Errors
+/// When there is no workspace, or the system fails.
+pub fn stack_paths(global: &Global) -> anyhow::Result<StackPaths> {
+    Ok(find_stack(global)?.paths)
+}
+
 /// The command's stack, found without cargo and whatever the manifests contain. Cleans up after
 /// killed supervisors, and reports a stack of another place.
 pub(crate) fn find_stack(global: &Global) -> anyhow::Result<Found> {

@@ -31,6 +31,11 @@ fn write(text: &str) -> io::Result<()> {
     })
 }
 
+/// Whether standard error shows colours.
+pub(crate) fn has_colour() -> bool {
+    anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never
+}
+
 /// Whether standard output is a terminal.
 pub(crate) fn is_terminal() -> bool {
     io::stdout().is_terminal()

@@ -8,6 +8,7 @@ use xtask_core::terms::secret::shown_url;
 use serde::Serialize;
 use xtask_client::logs::{End, Record, Stream};
 use xtask_client::snapshot::{Failure, Phase, ServiceSnapshot, Snapshot};
+use xtask_client::timings::Start;
 
 /// A line that a service printed, as in `logs --json`.
 #[derive(Debug, Serialize)]
@@ -93,6 +94,12 @@ pub(crate) enum UpEvent<'a> {
         snapshot: &'a Snapshot,
         /// Services that ran before and were not touched.
         already_running: Vec<&'a str>,
+    },
+    /// How long the parts of the start took, as in `timings --json`. After `ready`, unless all
+    /// services ran before.
+    Timings {
+        #[serde(flatten)]
+        start: &'a Start,
     },
     /// Lines of the service are missing from its log from now on. Reported once for each service.
     LogTrouble { service: &'a str, error: &'a str },

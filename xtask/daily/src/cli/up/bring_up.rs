@@ -21,6 +21,7 @@ use super::interact::Actions;
 use super::live::Live;
 use super::logs::Logs;
 use super::reporter::Reporter;
+use super::timeline::{self, Timeline};
 use super::watch::Watching;
 use crate::cli::context;
 use crate::cli::error::Error;
@@ -60,6 +61,8 @@ pub struct BringUp<'a> {
     pub flags: Option<KeptFlags>,
     /// The live lines, and the keys.
     pub(super) live: Live,
+    /// The times of the start.
+    pub(super) timeline: Timeline,
     /// What the keys have started.
     pub(super) actions: Actions,
     /// Whether the stack is watched, once it is up.
@@ -93,6 +96,7 @@ impl<'a> BringUp<'a> {
             arrivals: Arrivals::default(),
             asked: false,
             live: Live::off(),
+            timeline: Timeline::new(Instant::now()),
             actions: Actions::default(),
             watching: None,
             before,
@@ -203,9 +207,12 @@ impl<'a> BringUp<'a> {
 
     /// Prints the services that are up.
     pub fn show(&mut self) -> anyhow::Result<()> {
-        let Self { plan, session, before, reporter, .. } = self;
+        let Self { plan, session, before, reporter, timeline, .. } = self;
         let services = services_of(plan, &session.snapshot);
         reporter.ready(&session.snapshot, &services, &kept(before, &services))?;
+        if let Some(start) = timeline.start(plan, before) {
+            reporter.timed(&start, &timeline::keep(&session.paths, &start))?;
+        }
         reporter.unused(&unused(before, &session.snapshot), &plan.stack);
         let runs: Vec<_> =
             session.snapshot.runs().map(|(leader, name)| (name, vec![leader])).collect();
@@ -239,6 +246,7 @@ impl<'a> BringUp<'a> {
             }
             self.arrivals.note(now, Instant::now());
             self.live.note(now);
+            self.timeline.note(now);
         }
         update(&mut self.session.snapshot, reply);
         self.draw();
@@ -251,6 +259,7 @@ impl<'a> BringUp<'a> {
         let connection = &mut self.session.connection;
         match event {
             BuildEvent::Linked { services, program, fresh } => {
+                self.timeline.built(&services, fresh);
                 self.reporter.linked(&services, &program.path, fresh)?;
                 connection.send(Request::Linked { services, program }).await?;
             }
@@ -258,6 +267,7 @@ impl<'a> BringUp<'a> {
                 connection.send(Request::BuildFailed { services, message }).await?;
             }
             BuildEvent::Ended { ok } => {
+                self.timeline.build_ended();
                 self.reporter.build_ended(ok)?;
                 self.build_ok = Some(ok);
                 return Ok(Some(connection.send(Request::BuildEnded { ok }).await?));

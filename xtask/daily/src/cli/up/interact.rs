@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use regex::bytes::Regex;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 use xtask_client::called_as::{self, CALLED_AS_VARIABLE};
 use xtask_client::protocol::{Answer, Ask, Reply, Request};
@@ -223,6 +223,27 @@ impl BringUp<'_> {
         Ok(())
     }
 
+    /// Starts this program with a command for the stack, with its messages in a pipe.
+    fn spawn(&self, words: &[&str]) -> std::io::Result<Child> {
+        let mut command = Command::new(own_program().map_err(std::io::Error::other)?);
+        let colour = if print::has_colour() { "always" } else { "never" };
+        command.args(words).args(["--color", colour, "--stack", &self.plan.stack]);
+        command.arg("--manifest-path").arg(format!("{}/Cargo.toml", self.plan.workspace));
+        command.env(CALLED_AS_VARIABLE, called_as::name());
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        command.kill_on_drop(true).spawn()
+    }
+
+    /// Writes the page about the start. Its failure is reported, and changes nothing.
+    pub(super) async fn write_page(&self) {
+        match self.spawn(&["timings"]) {
+            Ok(mut child) => print_messages(&mut child).await,
+            Err(error) => {
+                print::progress(BAD, "Failed", &format!("to start `timings`: {error}"));
+            }
+        }
+    }
+
     /// Runs `restart` for a service, and prints its messages.
     fn restart(&mut self, service: String) {
         if self.actions.restarts.iter().any(|restart| restart.service == service) {
@@ -230,28 +251,12 @@ impl BringUp<'_> {
             return;
         }
         print::progress(BUSY, "Restarting", &service);
-        let child = own_program().map_err(std::io::Error::other).and_then(|program| {
-            let mut command = Command::new(program);
-            command.args(["restart", &service, "--color", "always"]);
-            command.args(["--stack", &self.plan.stack]);
-            command.arg("--manifest-path").arg(format!("{}/Cargo.toml", self.plan.workspace));
-            command.env(CALLED_AS_VARIABLE, called_as::name());
-            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-            command.kill_on_drop(true).spawn()
-        });
-        match child {
+        match self.spawn(&["restart", &service]) {
             Ok(mut child) => {
-                let messages = child.stderr.take();
                 let has_ended = Arc::new(AtomicBool::new(false));
                 let (ended, changed) = (Arc::clone(&has_ended), Arc::clone(&self.live.changed));
                 let task = tokio::spawn(async move {
-                    if let Some(messages) = messages {
-                        let mut lines = BufReader::new(messages).lines();
-                        while let Ok(Some(line)) = lines.next_line().await {
-                            print::line(&line);
-                        }
-                    }
-                    let _ = child.wait().await;
+                    print_messages(&mut child).await;
                     ended.store(true, Ordering::Relaxed);
                     changed.notify_one();
                 });
@@ -262,6 +267,17 @@ impl BringUp<'_> {
             }
         }
     }
+}
+
+/// Prints the messages of a command of this program until it has exited.
+async fn print_messages(child: &mut Child) {
+    if let Some(messages) = child.stderr.take() {
+        let mut lines = BufReader::new(messages).lines();
+        while let Ok(Some(line)) = lines.next_line().await {
+            print::line(&line);
+        }
+    }
+    let _ = child.wait().await;
 }
 
 impl Actions {

@@ -15,6 +15,7 @@ mod live;
 pub mod logs;
 pub mod reporter;
 pub mod target;
+mod timeline;
 pub(crate) mod watch;
 
 use std::path::{Path, PathBuf};
@@ -31,6 +32,7 @@ use self::build::Build;
 use self::live::Live;
 use self::logs::Logs;
 use self::reporter::{Output, Reporter};
+use self::timeline::Timeline;
 use self::watch::{WatchSettings, Watching};
 use super::engine;
 use super::error::{Error, exit_of, is_broken_pipe};
@@ -81,6 +83,9 @@ pub(crate) struct UpArgs {
     /// secrets in plain text and is readable by its owner only
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
+    /// Write an HTML page about the start when everything is ready; `timings` shows it later
+    #[arg(long)]
+    timings: bool,
     /// Shut down when this process exits, if this command starts the stack
     #[arg(long, value_name = "PID", hide = true)]
     until_pid: Option<u32>,
@@ -97,7 +102,7 @@ pub(crate) struct UpArgs {
 
 pub(crate) fn run(global: &Global, args: &UpArgs) -> anyhow::Result<Exit> {
     let began = Instant::now();
-    let result = prepare(global, args);
+    let result = prepare(global, args, began);
     if args.json && !args.dry_run {
         // A program receives the end event in every case.
         let exit = result.as_ref().copied().unwrap_or_else(exit_of);
@@ -109,7 +114,7 @@ pub(crate) fn run(global: &Global, args: &UpArgs) -> anyhow::Result<Exit> {
     result
 }
 
-fn prepare(global: &Global, args: &UpArgs) -> anyhow::Result<Exit> {
+fn prepare(global: &Global, args: &UpArgs, began: Instant) -> anyhow::Result<Exit> {
     let shape = |request: &mut plan::Request| {
         args.stack.shape(request);
         args.programs.shape(request);
@@ -163,7 +168,7 @@ fn prepare(global: &Global, args: &UpArgs) -> anyhow::Result<Exit> {
     };
     block_on(async {
         engine::check_engine(&loaded.plan).await?;
-        up(args, &loaded, settings, flags, watching).await
+        up(args, &loaded, settings, flags, watching, began).await
     })
 }
 
@@ -173,7 +178,9 @@ async fn up(
     settings: LaunchSettings,
     flags: Option<KeptFlags>,
     watching: Watching,
+    began: Instant,
 ) -> anyhow::Result<Exit> {
+    let mut timeline = Timeline::new(began);
     let mut interrupts = Interrupts::new()?;
     let plan = &loaded.plan;
     let output = if args.json { Output::Json } else { Output::Text };
@@ -184,6 +191,7 @@ async fn up(
         Output::Json | Output::Silent => Live::off(),
     };
     // Cargo takes longer than the connection to the supervisor, so it starts first.
+    timeline.build_began();
     let mut build = Build::of(loaded, &args.programs, args.keep_going)?;
     let connecting = connect_or_launch(&loaded.paths, &settings, |wait| match wait {
         Wait::Answer => stack::report_silence(&loaded.paths),
@@ -212,6 +220,7 @@ async fn up(
     let launched = session.launched;
     let mut up = BringUp::new(plan, session, build, reporter, args.keep_going);
     up.live = live;
+    up.timeline = timeline;
     up.known.clone_from(&loaded.services);
     up.flags = flags;
     up.watching = Some(watching);
@@ -219,7 +228,7 @@ async fn up(
         up.look_again();
     }
     let result = up.run(launched, &mut interrupts, logs.as_mut()).await;
-    finish(&mut up, result, logs, &mut interrupts, loaded).await
+    finish(&mut up, result, logs, &mut interrupts, loaded, args.timings).await
 }
 
 async fn finish(
@@ -228,6 +237,7 @@ async fn finish(
     mut logs: Option<Logs>,
     interrupts: &mut Interrupts,
     loaded: &Loaded,
+    timings: bool,
 ) -> anyhow::Result<Exit> {
     let launched = up.session.launched;
     let failed = match result {
@@ -275,6 +285,9 @@ async fn finish(
     hold::print_present(logs.as_mut()).await;
     up.apply_watching().await;
     up.show()?;
+    if timings && failed.is_none() {
+        up.write_page().await;
+    }
     match logs {
         Some(logs) => hold::foreground(up, logs, interrupts).await,
         None => {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout};
 use xtask_client::snapshot::{Phase, ServiceSnapshot, Snapshot};
+use xtask_client::timings::{Slower, Start};
 use xtask_core::calls::Deadlock;
 use xtask_core::plan::Plan;
 use xtask_core::terms::Name;
@@ -19,8 +20,8 @@ use crate::cli::{print, screen};
 use crate::view::cause::Cause;
 use crate::view::event::{TimedEvent, UpEvent};
 use crate::view::progress::{self, ProgressLine};
-use crate::view::status;
 use crate::view::style::{BUSY, GOOD, WARN};
+use crate::view::{status, timings};
 
 /// After this time without a line `up` reports what it waits for. Each repetition waits twice as
 /// long.
@@ -176,6 +177,17 @@ impl Reporter {
         }
         let already_running = kept.iter().map(|name| name.as_str()).collect();
         self.event(UpEvent::Ready { snapshot, already_running })
+    }
+
+    /// Reports how long the start took, and what made it slower than those before it.
+    pub(super) fn timed(&mut self, start: &Start, slower: &[Slower]) -> anyhow::Result<()> {
+        if self.output == Output::Text {
+            print::progress(GOOD, "Ready", &timings::line(start));
+            if let Some(text) = timings::slower(slower) {
+                print::progress(WARN, "Slower", &text);
+            }
+        }
+        self.event(UpEvent::Timings { start })
     }
 
     /// Reports services that keep running although this `up` removed their last dependent. The next
