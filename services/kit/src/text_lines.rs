@@ -185,9 +185,9 @@ mod tests {
         let writer = written.clone();
         let subscriber = tracing_subscriber::fmt()
             .with_max_level(Level::DEBUG)
+            .with_ansi(false)
             .event_format(TextLines)
             .fmt_fields(SpanFields)
-            .with_ansi(false)
             .with_writer(move || writer.clone())
             .finish();
         tracing::subscriber::with_default(subscriber, log);
