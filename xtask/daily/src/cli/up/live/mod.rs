@@ -143,7 +143,8 @@ impl Live {
         let time = |name: &Name| self.since.get(name).map_or(Duration::ZERO, |s| s.2.elapsed());
         let has_page = services.iter().any(|service| service.open.is_some());
         let quit = if stops { "q stop" } else { "q leave" };
-        let mut keys = vec!["? help", quit, "r restart", "s status", "l log", "f filter"];
+        let mut keys =
+            vec!["? help", quit, "r restart", "w watch", "s status", "l log", "f filter"];
         if has_page {
             keys.push("o open");
         }
