@@ -19,7 +19,7 @@ pub(crate) fn shared_and_services() -> Fixture {
             .manifest(dependencies)
             .metadata("[package.metadata.service]\nport = 0\nsocket-activation = true\n")
     };
-    let on_shared = "[dependencies]\nkit = { path = \"../../libs/shared\" }\n";
+    let on_shared = "[dependencies]\nshared = { path = \"../../libs/shared\" }\n";
     Fixture::new("watched")
         .package(shared)
         .package(service("shop", &with_shared, on_shared))

@@ -129,8 +129,8 @@ declare_keys! {
         "self-probe", Texts, "", |r, k, v| shape::nonempty(r, k, v, "--probe"), Replace;
     /// Copies, limits and variables for `export`. `up` ignores it.
     deploy: Deploy = "deploy", Table(Deploy::KEYS), "", table, ByKey;
-    /// Further files that it reads, relative to the package: `["config/*.toml"]`. While the stack is
-    /// watched, an edit of one restarts it. Sources and env-files need no entry.
+    /// Further files that it reads, relative to the package: `["config/*.toml"]`. While the stack
+    /// is watched, an edit of one restarts it. Sources and env-files need no entry.
     watch: Vec<TextAt> = "watch", Texts, "[]", Reader::words, Unite;
     /// The working folder, relative to the package.
     cwd: Option<TextAt> = "cwd", Text, "\".\"", Reader::string, Replace;

@@ -90,7 +90,7 @@ impl Sources {
         }
     }
 
-    /// Replaces what the manifests say. A pattern that is none matches nothing: planning reports it.
+    /// Replaces what the manifests say. Planning reports a malformed pattern, which matches nothing.
     pub(crate) fn declare(
         &mut self,
         packages: Vec<PackageFolder>,
@@ -163,8 +163,8 @@ fn is_setting_of_cargo(path: &Path) -> bool {
 mod tests {
     use super::*;
 
-    /// `shop` and `stock` are made of `shared`, and `desk` is not. `shop` has a build script that reads
-    /// a folder.
+    /// `shop` and `stock` are made of `shared`, and `desk` is not. `shop` has a build script that
+    /// reads a folder.
     fn sources() -> Sources {
         let mut sources = Sources::default();
         let list = |files: &[&str]| files.iter().map(|file| Path::new("/w").join(file)).collect();
