@@ -218,7 +218,7 @@ impl Stack {
             if !node.is_running() {
                 continue;
             }
-            if only.is_some_and(|plan| node.last_plan != plan) {
+            if only.is_some_and(|plan| node.last_plan < plan) {
                 node.observed.outdated = Some(format!("`{name}` has another address"));
                 self.worklist.touched.insert(neighbour);
             } else {

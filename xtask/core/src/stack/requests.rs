@@ -67,7 +67,12 @@ impl Stack {
                 let known = self.ids.get(&spec.name).map(|id| &self.nodes[*id].spec.ports);
                 let moved = known.is_some_and(|ports| !same_ports(ports, &spec.ports));
                 let id = self.take_service(spec);
-                self.nodes[id].moves_with = named_plan.filter(|_| moved);
+                let node = &mut self.nodes[id];
+                node.moves_with = match (node.moves_with, named_plan) {
+                    // It still moves as an earlier named plan asked.
+                    (Some(earlier), Some(_)) => Some(earlier),
+                    (_, plan) => plan.filter(|_| moved),
+                };
                 id
             })
             .collect();

@@ -256,12 +256,15 @@ impl ServiceHistory {
         self.refused_ports.clear();
     }
 
-    /// Whether its sockets have this number, or are being bound to it.
+    /// Whether its sockets or its adopted process have this number, or are being bound to it.
     pub(crate) fn occupies(&self, number: u16) -> bool {
         let bound = self.last_bound.as_ref().filter(|_| self.bound);
         let binding = self.binding.iter().flatten();
+        let adopted = |run: &RunHistory| run.origin == Origin::Adopted && run.exit.is_none();
+        let adopted = self.run.as_ref().is_some_and(adopted);
+        let declared = self.spec.ports.iter().filter(|_| adopted);
         bound.is_some_and(|(_, numbers)| numbers.contains(&number))
-            || binding.into_iter().any(|port| port.number == Some(number))
+            || binding.chain(declared).any(|port| port.number == Some(number))
     }
 
     /// Whether this service was moved since `since` in a way that concerns `caller`.
