@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use xtask_core::plan::{Port, Service};
+use xtask_core::plan::{Port, Program, Service};
 use xtask_core::snapshot::Phase;
 use xtask_core::stack::event::InspectedHolder;
 use xtask_core::stack::{Exit, Fault, Run};
@@ -260,8 +260,9 @@ impl ServiceHistory {
     pub(crate) fn occupies(&self, number: u16) -> bool {
         let bound = self.last_bound.as_ref().filter(|_| self.bound);
         let binding = self.binding.iter().flatten();
-        let adopted = |run: &RunHistory| run.origin == Origin::Adopted && run.exit.is_none();
-        let adopted = self.run.as_ref().is_some_and(adopted);
+        let adopted = |run: &RunHistory| run.origin != Origin::Spawned && run.exit.is_none();
+        let is_external = self.spec.program == Program::External;
+        let adopted = !is_external && self.run.as_ref().is_some_and(adopted);
         let declared = self.spec.ports.iter().filter(|_| adopted);
         bound.is_some_and(|(_, numbers)| numbers.contains(&number))
             || binding.chain(declared).any(|port| port.number == Some(number))
