@@ -227,6 +227,7 @@ impl<'a> BringUp<'a> {
             Reply::Snapshot(snapshot) => &snapshot.services,
             Reply::Watch { .. } => {
                 update(&mut self.session.snapshot, reply);
+                self.draw();
                 return Ok(());
             }
             Reply::Done
