@@ -205,6 +205,7 @@ pub trait MoreCommands: Subcommand {
 }
 
 /// What the command line names.
+#[allow(clippy::large_enum_variant, reason = "there is one, for a moment")]
 enum Parsed<More> {
     Daily(Command),
     More(More),

@@ -235,12 +235,11 @@ impl Outbox {
     pub(crate) async fn next(&self) -> Option<Vec<Answer>> {
         loop {
             let pace = self.0.paced_until.get().filter(|_| !self.is_urgent());
-            match pace.filter(|until| Instant::now() < *until) {
-                Some(until) => tokio::select! {
+            if let Some(until) = pace.filter(|until| Instant::now() < *until) {
+                tokio::select! {
                     () = self.0.wake.notified() => continue,
                     () = sleep_until(until) => {}
-                },
-                None => {}
+                }
             }
             let ready = self.take();
             if !ready.is_empty() {
