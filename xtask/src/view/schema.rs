@@ -89,6 +89,7 @@ fn property(key: &Key) -> Json {
     let mut schema = match key.takes {
         Type::Text => text,
         Type::Texts => texts,
+        Type::TextOrTexts => json!({ "anyOf": [text, texts] }),
         Type::TextTable => texts_by_name(""),
         Type::Boolean => json!({ "type": "boolean" }),
         Type::Choice(choices) => json!({ "enum": choices }),

@@ -225,3 +225,20 @@ fn stack_values_beat_fixed_values_and_the_shell() {
     assert_eq!(flag["AUTH_URL"]["value"], "http://127.0.0.1:2");
     fixture.xtask(&["check"]).says("`AUTH_URL` at `the.env:1` has no effect");
 }
+
+#[test]
+fn later_env_file_wins_and_may_be_missing() {
+    let fixture = fixture("several");
+    fixture.edit("Cargo.toml", "\"the.env\"", "[\"the.env\", \"-local.env\"]");
+    fixture.file("the.env", "FIRST=1\nBOTH=1\n");
+    let value = |name: &str| {
+        let plan = fixture.xtask(&["up", "--dry-run", "--json"]).ends_with(0).json();
+        plan["services"][0]["env"][name]["value"].clone()
+    };
+    assert_eq!((value("FIRST"), value("BOTH")), ("1".into(), "1".into()));
+    fixture.file("local.env", "BOTH=2\n");
+    assert_eq!((value("FIRST"), value("BOTH")), ("1".into(), "2".into()));
+    fixture.edit("Cargo.toml", "\"-local.env\"", "\"other.env\"");
+    let refused = fixture.xtask(&["check"]).ends_with(2);
+    refused.says("failed to read `other.env`: no such file").says("write `\"-other.env\"`");
+}

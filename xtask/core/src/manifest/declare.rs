@@ -32,6 +32,8 @@ pub enum Type {
     Text,
     /// A list of texts.
     Texts,
+    /// Text, or a list of texts.
+    TextOrTexts,
     /// A table from names to texts.
     TextTable,
     /// `true` or `false`.

@@ -113,8 +113,10 @@ declare_keys! {
         "args", Texts, "[]", |r, k, v| r.strings(k, v).map(|at| at.value), Replace;
     /// Environment variables.
     env: Vec<(TextAt, TextAt)> = "env", TextTable, "{}", shape::env, ByKey;
-    /// A file of `KEY=VALUE` lines, relative to the package.
-    env_file: Option<TextAt> = "env-file", Text, "", Reader::string, Replace;
+    /// Files of `KEY=VALUE` lines, relative to the package. The last one wins. A file with a `-`
+    /// before its path may be missing: `["api.env", "-local.env"]`.
+    env_file: Option<At<Vec<TextAt>>> =
+        "env-file", TextOrTexts, "", shape::text_or_texts, Replace;
     /// Variables whose values are masked in all output and exported as secrets, beside those that
     /// are recognised by their names.
     secrets: Vec<TextAt> = "secrets", Texts, "[]", Reader::words, Unite;

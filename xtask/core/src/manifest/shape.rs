@@ -5,6 +5,7 @@
 
 use alloc::format;
 use alloc::string::String;
+use alloc::vec;
 use alloc::vec::Vec;
 
 use super::declare::{Declared, Named};
@@ -83,6 +84,18 @@ fn port_number(reader: &mut Reader<'_>, key: &str, value: &Value) -> Option<u16>
             let message = format!("`{number}` is not a port number");
             reader.bad_value(&value.bytes, message, "write a number from 1 to 65535, or 0 for any")
         }
+    }
+}
+
+/// Text, or a list of texts.
+pub(crate) fn text_or_texts(
+    reader: &mut Reader<'_>,
+    key: &str,
+    value: &Value,
+) -> Option<At<Vec<TextAt>>> {
+    match &value.kind {
+        ValueKind::Array(_) => reader.strings(key, value),
+        _ => reader.string(key, value).map(|text| reader.at(&value.bytes, vec![text])),
     }
 }
 

@@ -59,7 +59,7 @@ pub(crate) fn variables(
     for (name, value) in scope.declarations.env.iter().chain(&node.settings.env) {
         given.entry(name.value.clone()).or_default().push(Given::Template(value));
     }
-    if let Some(file) = &node.settings.env_file {
+    for file in node.settings.env_file.iter().flat_map(|files| &files.value) {
         for (line, place) in env_file(scope, file, files, problems) {
             let literal = Given::Literal(line.value, place);
             given.entry(line.name).or_default().push(literal);
@@ -274,17 +274,26 @@ fn env_file(
     problems: &mut Vec<Problem>,
 ) -> Vec<(envfile::Assignment, Place)> {
     let mut found = Vec::new();
-    let path = super::paths::join(&scope.node.folder, &scope.path(file, &mut found));
+    let path = scope.path(file, &mut found);
+    // As systemd marks such a file.
+    let (path, may_be_missing) = match path.strip_prefix('-') {
+        Some(path) => (path, true),
+        None => (&*path, false),
+    };
+    let path = super::paths::join(&scope.node.folder, path);
     if !found.is_empty() {
         problems.append(&mut found);
         return Vec::new();
     }
     let text = match files(&path) {
         Ok(text) => text,
+        Err(Unreadable::Missing) if may_be_missing => return Vec::new(),
         Err(error) => {
-            let shown = &file.value;
+            let shown = file.value.trim_start_matches('-');
             let hint = match &error {
-                Unreadable::Missing => format!("create `{shown}`, or remove `env-file`"),
+                Unreadable::Missing => {
+                    format!("create `{shown}`, or write `\"-{shown}\"` if it may be missing")
+                }
                 Unreadable::NotAFile | Unreadable::TooLong(_) => {
                     format!("name a text file in `env-file`, not `{shown}`")
                 }

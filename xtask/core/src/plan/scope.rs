@@ -232,9 +232,9 @@ impl Scope<'_> {
             None if names.contains(&path) || path == "self" => {
                 problem.hint(format!("write `${{{path}.url}}`"))
             }
-            None if !path.contains('.') => {
-                problem.hint(format!("write `${{env.{path}}}` for the variable"))
-            }
+            None if !path.contains('.') => problem.hint(format!(
+                "write `${{env.{path}}}` for the variable, or `$${{{path}}}` to leave it to a shell"
+            )),
             None => problem
                 .note("a service has `url`, `host` and `port`")
                 .hint("write `${NAME.url}`, or `$$` for a dollar"),

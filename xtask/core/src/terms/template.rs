@@ -109,7 +109,9 @@ fn braces(inside: &str, dollar: usize) -> (Part<'_>, usize) {
     let readable = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
     if path.is_empty() || !path.chars().all(readable) || path.split('.').any(str::is_empty) {
         let message = format!("`${{{path}}}` is not a valid reference");
-        let hint = "write `${NAME.url}`, or `$$` for a dollar".to_string();
+        let hint = format!(
+            "write `$${{{path}}}` to leave it to a shell, or `${{NAME.url}}` for an address"
+        );
         return (Part::Fault { bytes, message, hint }, end);
     }
     (Part::Reference { bytes, asks: asks(path) }, end)

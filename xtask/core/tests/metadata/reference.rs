@@ -89,6 +89,7 @@ fn takes(takes: Type) -> String {
     match takes {
         Type::Text => "text".into(),
         Type::Texts => "list of texts".into(),
+        Type::TextOrTexts => "text, or list of texts".into(),
         Type::TextTable => "table of texts".into(),
         Type::Boolean => "boolean".into(),
         Type::Choice(choices) => {

@@ -274,8 +274,10 @@ fn settings(
         let entries = env.iter().map(|(name, value)| (name.as_str(), value.as_str().into()));
         proposal.set("env", inline(entries), stated());
     }
-    if let Some(file) = service.env_files.first() {
-        proposal.set("env-file", file.as_str(), stated());
+    match &service.env_files[..] {
+        [] => {}
+        [file] => proposal.set("env-file", file.as_str(), stated()),
+        files => proposal.set("env-file", list(files.iter().cloned()), stated()),
     }
     if !service.volumes.is_empty() && !is_program {
         let volumes = service.volumes.iter();
