@@ -132,6 +132,7 @@ fn print_of(case: &Path) -> String {
 fn run(folder: &Path, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_cargo-services"));
     command.args(arguments).current_dir(folder).env_clear().env("XTASK_STATE_DIR", "/state");
+    command.env("XTASK_CALLED_AS", "cargo xtask");
     for name in ["PATH", "HOME", "CARGO", "CARGO_HOME", "RUSTUP_HOME", "RUSTUP_TOOLCHAIN"] {
         if let Some(value) = std::env::var_os(name) {
             command.env(name, value);

@@ -184,7 +184,8 @@ mod tests {
     fn launcher_has_only_its_own_files() {
         let files = launcher();
         let paths: Vec<&str> = files.keys().map(String::as_str).collect();
-        assert_eq!(paths, ["Cargo.toml", "rustfmt.toml", "src/inherited.rs", "src/main.rs"]);
+        let sources = ["src/inherited.rs", "src/main.rs", "src/sources.rs"];
+        assert_eq!(paths, [&["Cargo.toml", "rustfmt.toml"][..], &sources].concat());
     }
 
     #[test]

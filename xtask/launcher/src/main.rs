@@ -20,7 +20,6 @@ use std::process::{Command, ExitCode};
 #[cfg_attr(not(test), expect(dead_code, reason = "the client uses the rest"))]
 mod inherited;
 #[expect(unreachable_pub, reason = "the client exports it")]
-#[path = "../../client/src/sources.rs"]
 mod sources;
 
 /// The tool's package and binary.

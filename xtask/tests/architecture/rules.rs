@@ -149,10 +149,12 @@ pub(crate) fn unfiltered(file: &File) -> Vec<String> {
 
 /// The files that may hold the tool's name: the launcher, what finds out what the user typed, and
 /// what names the installed command or the alias of another workspace.
-const NAMING: [&str; 4] = [
+const NAMING: [&str; 5] = [
     "xtask/client/src/called_as.rs",
     "xtask/install/src/error.rs",
     "xtask/launcher/src/main.rs",
+    // Shells complete both names.
+    "xtask/src/cli/completions.rs",
     "xtask/src/cli/install.rs",
 ];
 

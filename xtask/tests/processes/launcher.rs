@@ -33,6 +33,8 @@ fn fixture() -> Fixture {
     fixture.file(".cargo/config.toml", config);
     let shared = include_str!("../../client/src/inherited.rs");
     fixture.file("xtask/launcher/src/bin/inherited.rs", shared);
+    let shared = include_str!("../../client/src/sources.rs");
+    fixture.file("xtask/launcher/src/bin/sources.rs", shared);
     fixture
 }
 
