@@ -61,8 +61,8 @@ impl Drop for Driver {
     }
 }
 
-/// Runs a test with a browser; reports it as skipped if there is none. After a failure, a screenshot
-/// of the current window is kept, and its path is printed.
+/// Runs a test with a browser; reports it as skipped if there is none. After a failure, a
+/// screenshot of the current window is kept, and its path is printed.
 ///
 /// # Panics
 /// When the browser does not start, or the test panics.

@@ -31,7 +31,8 @@ pub(crate) struct LocalAddress(pub(crate) SocketAddr);
 
 impl Callers {
     /// Reads `ALLOWED_HOSTS`, names or addresses separated by commas, and `OPEN_OWNERS`, which
-    /// allows pages of every origin, and callers without a token. `name` is the service's own host name.
+    /// allows pages of every origin, and callers without a token. `name` is the service's own host
+    /// name.
     ///
     /// # Errors
     /// When a host has a port or another character that no host has, or `OPEN_OWNERS` is neither

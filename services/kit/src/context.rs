@@ -6,13 +6,15 @@ use std::convert::Infallible;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::time::Instant;
 
-use axum::extract::{FromRequestParts, Request};
+use axum::extract::{FromRequestParts, MatchedPath, Request, State};
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::middleware::Next;
 use axum::response::Response;
 use tracing::Instrument as _;
+
+use crate::metrics::Metrics;
 
 /// The header of the request id, in requests and answers.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -60,7 +62,7 @@ impl RequestContext {
         let (trace_id, flags) =
             parent.unwrap_or_else(|| (random_hex() + &random_hex(), "01".to_owned()));
         let request_id = request_id
-            .or_else(|| HeaderValue::from_str(&trace_id).ok())
+            .or_else(|| HeaderValue::from_str(&random_hex()).ok())
             .unwrap_or_else(|| HeaderValue::from_static("none"));
         let authorization = headers.get(AUTHORIZATION).cloned();
         Self { request_id, trace_id, span_id: random_hex(), flags, state, authorization }
@@ -98,8 +100,12 @@ impl RequestContext {
     }
 }
 
-/// Adds the context to each request, and writes one log line with the answer.
-pub(crate) async fn trace(mut request: Request, next: Next) -> Response {
+/// Adds the context to each request, writes one log line with the answer, and counts it.
+pub(crate) async fn trace(
+    State(metrics): State<Metrics>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let context = RequestContext::from_headers(request.headers());
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let span = tracing::info_span!(
@@ -108,15 +114,20 @@ pub(crate) async fn trace(mut request: Request, next: Next) -> Response {
         trace_id = context.trace_id
     );
     let request_id = context.request_id.clone();
+    let route = request.extensions().get::<MatchedPath>().cloned();
     request.extensions_mut().insert(context);
     async move {
+        let _active = metrics.begin();
         let started = Instant::now();
         let mut response = next.run(request).await;
         response.headers_mut().insert(REQUEST_ID, request_id);
-        let status = response.status().as_u16();
-        let elapsed_us = started.elapsed().as_micros();
+        let (status, elapsed) = (response.status(), started.elapsed());
+        metrics.record(route.as_ref().map_or("", MatchedPath::as_str), &method, status, elapsed);
+        let status = status.as_u16();
+        // A number in JSON, unlike one of 128 bits.
+        let elapsed_us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
         // Frequent and uninteresting while they succeed.
-        if matches!(path.as_str(), "/healthz" | "/readyz") && status < 400 {
+        if matches!(path.as_str(), "/healthz" | "/readyz" | "/metrics") && status < 400 {
             tracing::debug!(%method, path, status, elapsed_us, "answered");
         } else {
             tracing::info!(%method, path, status, elapsed_us, "answered");
@@ -197,6 +208,7 @@ mod tests {
         assert_eq!(context(&[("x-request-id", "abc-1")]).headers()[REQUEST_ID], "abc-1");
         let (first, second) = (RequestContext::start(), RequestContext::start());
         assert_ne!(first.request_id, second.request_id);
+        assert_ne!(first.request_id(), first.trace_id);
         let long = "x".repeat(129);
         assert_ne!(context(&[("x-request-id", &long)]).request_id(), long);
     }

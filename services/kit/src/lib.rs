@@ -16,6 +16,7 @@ mod fields;
 pub mod form;
 mod limits;
 mod listener;
+mod metrics;
 pub mod openapi;
 pub mod pages;
 mod panics;

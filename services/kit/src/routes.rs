@@ -21,9 +21,10 @@ pub struct Entry {
 }
 
 /// The routes of every service.
-const COMMON: [Entry; 3] = [
+const COMMON: [Entry; 4] = [
     Entry { method: "GET", path: "/healthz" },
     Entry { method: "GET", path: "/readyz" },
+    Entry { method: "GET", path: "/metrics" },
     Entry { method: "GET", path: "/openapi.json" },
 ];
 

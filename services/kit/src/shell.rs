@@ -1,5 +1,5 @@
-//! What surrounds the router of every service: health, problem bodies, limits, the check of
-//! callers, and the access log.
+//! What surrounds the router of every service: health, metrics, problem bodies, limits, the check
+//! of callers, and the access log.
 //!
 //! [`crate::Routes`] uses it, and so can a router that was built without a route table.
 
@@ -18,6 +18,7 @@ use crate::callers::{self, Callers};
 use crate::context;
 use crate::database::Database;
 use crate::limits::{self, Limits};
+use crate::metrics::Metrics;
 use crate::panics;
 use crate::problem::{self, Problem};
 use crate::settings::{SettingError, Settings};
@@ -31,21 +32,24 @@ pub struct Shell {
     callers: Callers,
     limits: Limits,
     tokens: Option<Tokens>,
+    metrics: bool,
 }
 
 impl Shell {
     /// A shell with these callers and limits.
     pub fn new(callers: Callers, limits: Limits) -> Self {
-        Self { callers, limits, tokens: None }
+        Self { callers, limits, tokens: None, metrics: true }
     }
 
-    /// Reads the settings of [`Callers`] and [`Limits`]. `name` is the service's own host name.
+    /// Reads `METRICS` and the settings of [`Callers`] and [`Limits`]. `name` is the service's own
+    /// host name.
     ///
     /// # Errors
     /// When a setting is invalid.
     pub fn from_settings(name: &'static str, settings: &Settings) -> Result<Self, SettingError> {
         let callers = Callers::from_settings(name, settings)?;
-        Ok(Self::new(callers, Limits::from_settings(settings)?))
+        let metrics = settings.parsed("METRICS", true, "`true` or `false`")?;
+        Ok(Self { metrics, ..Self::new(callers, Limits::from_settings(settings)?) })
     }
 
     /// Verifies the tokens of callers; without it every token is refused.
@@ -53,11 +57,18 @@ impl Shell {
         Self { tokens: Some(tokens), ..self }
     }
 
-    /// Adds `/healthz`, `/readyz` and all layers to a router. `/readyz` asks `database`; a service
-    /// without a database is ready while it serves.
+    /// Adds `/healthz`, `/readyz`, `/metrics` and all layers to a router. `/readyz` asks
+    /// `database`; a service without a database is ready while it serves.
     pub fn around(self, router: Router, database: Option<Database>) -> Router {
         let ready = move || async move { readyz(database.as_ref()).await };
-        let Self { callers, limits, tokens } = self;
+        let Self { callers, limits, tokens, metrics } = self;
+        let numbers = Metrics::new();
+        let router = if metrics {
+            let numbers = numbers.clone();
+            router.route("/metrics", get(async move || numbers.answer()))
+        } else {
+            router
+        };
         router
             .route("/healthz", get(async || Json(serde_json::json!({"status": "alive"}))))
             .route("/readyz", get(ready))
@@ -70,7 +81,7 @@ impl Shell {
             .layer(middleware::from_fn_with_state(limits, limits::enforce))
             .layer(option_layer(callers.open_owners().then(cross_origin)))
             .layer(middleware::from_fn_with_state(callers, callers::check))
-            .layer(middleware::from_fn(context::trace))
+            .layer(middleware::from_fn_with_state(numbers, context::trace))
     }
 }
 

@@ -327,6 +327,7 @@ async fn own_router_gets_health_and_problems() {
         ("/page", "200", "page"),
         ("/healthz", "200", "alive"),
         ("/readyz", "200", "ready"),
+        ("/metrics", "200", "_count{route=\"/readyz\",method=\"GET\",status=\"200\"} 1\n"),
         ("/nothing", "404", "nothing is at `/nothing`"),
         ("/never", "503", "no answer within 100ms"),
     ] {

@@ -1,7 +1,8 @@
 //! `sample-data`: a job that imports two files of sample data through the HTTP API of the services.
 //!
-//! The owners of the sample have no account, so it needs `OPEN_OWNERS`. It changes and removes nothing. A run after an interrupted one imports the rest. A run after a
-//! complete one does nothing, so data that a person removed stays removed.
+//! The owners of the sample have no account, so it needs `OPEN_OWNERS`. It changes and removes
+//! nothing. A run after an interrupted one imports the rest. A run after a complete one does
+//! nothing, so data that a person removed stays removed.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 

@@ -1,12 +1,40 @@
-//! Moves an item to a place: the positions that change so that the order is right.
+//! Moves an item to a place: the positions that change so that the order is right, and the
+//! statements that change them.
 //!
 //! Positions are integers that callers may choose, so neighbours can have the same one.
 
 use kit::MAX_INTEGER;
+use sqlx::{Any, Row as _, Transaction};
+
+use crate::error::Error;
+use crate::store::Item;
+
+/// Moves an item to a place, and returns it. The list is locked, so the other items stay as read.
+pub(crate) async fn put(
+    write: &mut Transaction<'static, Any>,
+    list: i64,
+    item: Item,
+    place: Option<i64>,
+) -> Result<Item, Error> {
+    let Some(place) = place.and_then(|place| usize::try_from(place).ok()) else { return Ok(item) };
+    let select = "SELECT id, position FROM items WHERE list_id = $1 ORDER BY position, id";
+    let rows = sqlx::query(select).bind(list).fetch_all(&mut **write).await?;
+    let items = rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?)));
+    let items = items.collect::<Result<Vec<(i64, i64)>, sqlx::Error>>()?;
+    let mut order = item.order;
+    for (id, position) in changed(&items, item.id, place) {
+        let update = sqlx::query("UPDATE items SET position = $2 WHERE id = $1");
+        update.bind(id).bind(position).execute(&mut **write).await?;
+        if id == item.id {
+            order = position;
+        }
+    }
+    Ok(Item { order, ..item })
+}
 
 /// The new positions, by id, after the item `moved` was put at the place `place`, where 1 is the
 /// first. `items` are the ids and positions in order. As few positions as possible change.
-pub(crate) fn changed(items: &[(i64, i64)], moved: i64, place: usize) -> Vec<(i64, i64)> {
+fn changed(items: &[(i64, i64)], moved: i64, place: usize) -> Vec<(i64, i64)> {
     let mut order: Vec<_> = items.iter().copied().filter(|(id, _)| *id != moved).collect();
     let index = place.saturating_sub(1).min(order.len());
     let Some(&old) = items.iter().find(|(id, _)| *id == moved) else { return Vec::new() };

@@ -329,7 +329,7 @@ impl Store {
         .bind(new.due)
         .fetch_one(&mut *write)
         .await?;
-        let item = put(&mut write, list, item(&row)?, new.place).await?;
+        let item = places::put(&mut write, list, item(&row)?, new.place).await?;
         write.commit().await?;
         Ok(item)
     }
@@ -361,7 +361,7 @@ impl Store {
         .fetch_optional(&mut *write)
         .await?;
         let item = item(&row.ok_or_else(|| key.missing_item(id))?)?;
-        let item = put(&mut write, list, item, change.place).await?;
+        let item = places::put(&mut write, list, item, change.place).await?;
         write.commit().await?;
         Ok(item)
     }
@@ -448,29 +448,6 @@ async fn list_id(write: &mut Transaction<'static, Any>, key: &ListKey) -> Result
     let lock = "UPDATE lists SET name = name WHERE username = $1 AND name = $2 RETURNING id";
     let row = query(lock, key).fetch_optional(&mut **write).await?;
     Ok(row.ok_or_else(|| key.missing())?.try_get(0)?)
-}
-
-/// Moves an item to a place, and returns it. The list is locked, so the other items stay as read.
-async fn put(
-    write: &mut Transaction<'static, Any>,
-    list: i64,
-    item: Item,
-    place: Option<i64>,
-) -> Result<Item, Error> {
-    let Some(place) = place.and_then(|place| usize::try_from(place).ok()) else { return Ok(item) };
-    let select = "SELECT id, position FROM items WHERE list_id = $1 ORDER BY position, id";
-    let rows = sqlx::query(select).bind(list).fetch_all(&mut **write).await?;
-    let items = rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?)));
-    let items = items.collect::<Result<Vec<(i64, i64)>, sqlx::Error>>()?;
-    let mut order = item.order;
-    for (id, position) in places::changed(&items, item.id, place) {
-        let update = sqlx::query("UPDATE items SET position = $2 WHERE id = $1");
-        update.bind(id).bind(position).execute(&mut **write).await?;
-        if id == item.id {
-            order = position;
-        }
-    }
-    Ok(Item { order, ..item })
 }
 
 /// Selects a list and its items behind `after` in one statement, so that they are consistent.

@@ -37,7 +37,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn only_the_persons_windows_are_told() {
+    async fn change_reaches_only_the_persons_windows() {
         let live = Live::default();
         let (mut ann, mut again) = (live.follow("ann"), live.follow("ann"));
         let bob = live.follow("bob");

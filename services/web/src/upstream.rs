@@ -1,8 +1,8 @@
 //! Calls to another service that fail fast while it is away.
 //!
-//! A GET is retried with growing random pauses. A request that changes something is sent once. After
-//! a few failures in a row the circuit opens: calls fail at once, and one call after each pause
-//! finds out whether the service is back.
+//! A GET is retried with growing random pauses. A request that changes something is sent once.
+//! After a few failures in a row the circuit opens: calls fail at once, and one call after each
+//! pause finds out whether the service is back.
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher as _, Hasher as _};
@@ -19,6 +19,10 @@ const RETRIES: u32 = 2;
 
 /// The pause before the first further attempt; it doubles.
 const RETRY_PAUSE: Duration = Duration::from_millis(60);
+
+/// Only failures within this time are worth another attempt: after a timeout a person has waited
+/// long enough.
+const RETRY_TIME: Duration = Duration::from_secs(1);
 
 /// Failures in a row that open the circuit.
 const FAILURES: u32 = 3;
@@ -51,16 +55,17 @@ impl Upstream {
         Self { client, circuit: Arc::default() }
     }
 
-    /// Sends a GET, and repeats it if there is no answer or the answer is 503.
+    /// Sends a GET, and repeats it if it soon gets no answer or a 503.
     pub(crate) async fn get(
         &self,
         path: &[&str],
         context: &RequestContext,
     ) -> Result<Response, Away> {
-        let mut attempt = 0;
+        let (mut attempt, begin) = (0, Instant::now());
         loop {
+            let is_early = || begin.elapsed() < RETRY_TIME && self.is_closed();
             match self.once(Method::GET, path, context, None).await {
-                Err(Away) if attempt < RETRIES && self.is_closed() => {
+                Err(Away) if attempt < RETRIES && is_early() => {
                     sleep(jitter(RETRY_PAUSE * 2_u32.pow(attempt))).await;
                     attempt += 1;
                 }

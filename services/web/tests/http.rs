@@ -50,8 +50,7 @@ fn spawn(router: Router) -> (String, JoinHandle<()>) {
 }
 
 fn client(url: &str) -> Client {
-    let timeouts =
-        Timeouts { connect: Duration::from_millis(300), answer: Duration::from_millis(500) };
+    let timeouts = Timeouts { connect: Duration::from_secs(10), answer: Duration::from_secs(20) };
     Client::new("URL", url, timeouts).unwrap()
 }
 

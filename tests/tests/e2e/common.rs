@@ -55,6 +55,18 @@ async fn request_id_is_kept_or_generated() {
 }
 
 #[tokio::test]
+async fn requests_are_counted_by_route() {
+    let stack = harness::stack().await;
+    for service in ["todo", "users", "web"] {
+        let api = Api::retrying(&stack, service).await;
+        let text = api.get("/metrics").await.expect(200).text;
+        assert!(text.contains("# TYPE http_server_request_duration_seconds histogram"), "{text}");
+        let ready = "http_server_request_duration_seconds_count{route=\"/readyz\",method=\"GET\"";
+        assert!(text.contains(ready), "`{service}`: {text}");
+    }
+}
+
+#[tokio::test]
 async fn head_has_no_body() {
     let stack = harness::stack().await;
     for service in SERVICES {
