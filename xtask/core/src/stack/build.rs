@@ -117,10 +117,8 @@ impl Stack {
         let node = &mut self.nodes[id];
         let old = node.build.accepted.replace(artifact);
         let new = old.map(|old| old.content) != node.build.accepted.as_ref().map(|a| a.content);
-        let awaited = node.build.state != BuildState::Accepted;
         node.build.state = BuildState::Accepted;
-        // The same program again, for which no plan waits, is no reason to compare anything.
-        if (new || awaited) && (node.is_running() || node.has_succeeded()) {
+        if node.is_running() || node.has_succeeded() {
             node.lifecycle.request_check(true);
         }
         // A new program gets new tries: the failures of the old one do not count.

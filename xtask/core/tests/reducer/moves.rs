@@ -193,17 +193,3 @@ fn second_named_plan_still_leaves_callers_alone() {
     assert_eq!((s.signalled(), s.phase("b")), (vec![], Phase::Ready));
     assert_eq!(s.reason("b"), "still runs with the previous settings: `a` has another address");
 }
-
-#[test]
-fn same_program_again_moves_no_caller() {
-    let caller = || service("b").built().using("a").calls("A", "a");
-    let mut s = Scenario::up([service("a").port(Some(5000)), caller()]);
-    s.apply([service("a").port(Some(6000))]);
-    s.ports_checked("a", Vec::new());
-    s.end("a", Exit::Signal(15));
-    s.bind("a", &[6000]);
-    s.built("b", 1);
-    assert_eq!((s.signalled(), s.phase("b")), (vec![], Phase::Ready));
-    s.built("b", 2);
-    assert_eq!(s.signalled(), ["b"]);
-}
