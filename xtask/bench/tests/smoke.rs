@@ -59,7 +59,7 @@ fn quick_rows_have_values_and_a_lower_bound() {
 
 #[test]
 fn edit_rows_reach_the_new_code() {
-    let rows = rows(&["--json", "--rows", "again", "edit"]);
+    let rows = rows(&["--json", "--rows", "again", "edit", "watch"]);
     let names: Vec<_> = rows.iter().map(|row| row["name"].as_str().unwrap()).collect();
     assert!(names.contains(&"again") && names.contains(&"edit"), "{names:?}");
 }

@@ -35,20 +35,14 @@ pub(crate) fn measure(bench: &Bench) -> anyhow::Result<Vec<Row>> {
     );
     row.limit = Some(Limit::More(100.0));
     let mut ideal = Samples::default();
-    let mut version = 0;
-    let mut next = || -> anyhow::Result<u32> {
-        version += 1;
-        let text = MAIN.replace("version 0", &format!("version {version}"));
-        fs::write(workspace.main_file(), text)?;
-        Ok(version)
-    };
-    for _ in 0..bench.runs {
-        next()?;
+    for run in 0..bench.runs {
+        edit(&workspace, 2 * run + 1)?;
         ideal.push_time(command::run(workspace.cargo().arg("build"))?.took);
-        let version = next()?;
+        let version = 2 * run + 2;
+        edit(&workspace, version)?;
         let began = Instant::now();
         workspace.run(&["up", "-d"])?;
-        wait_for(&workspace, version)?;
+        wait_for(port(&workspace)?, version)?;
         row.ours.push_time(began.elapsed());
     }
     row.ideal = Some(ideal);
@@ -56,12 +50,22 @@ pub(crate) fn measure(bench: &Bench) -> anyhow::Result<Vec<Row>> {
     Ok(vec![row])
 }
 
+/// Makes the service answer with this version, once it is built.
+pub(super) fn edit(workspace: &Workspace, version: u32) -> anyhow::Result<()> {
+    let text = MAIN.replace("version 0", &format!("version {version}"));
+    Ok(fs::write(workspace.main_file(), text)?)
+}
+
+/// The port of the service.
+pub(super) fn port(workspace: &Workspace) -> anyhow::Result<u16> {
+    let port = workspace.status()?["services"][0]["ports"]["http"].as_u64();
+    Ok(u16::try_from(port.context("the service has no port")?)?)
+}
+
 /// Waits until the service answers with this version.
-fn wait_for(workspace: &Workspace, version: u32) -> anyhow::Result<()> {
+pub(super) fn wait_for(port: u16, version: u32) -> anyhow::Result<()> {
     let wanted = format!("version {version}\n");
     let deadline = Instant::now() + PATIENCE;
-    let port = workspace.status()?["services"][0]["ports"]["http"].as_u64();
-    let port = u16::try_from(port.context("the service has no port")?)?;
     while Instant::now() < deadline {
         if answer(port).is_ok_and(|answer| answer.ends_with(&wanted)) {
             return Ok(());
@@ -71,7 +75,8 @@ fn wait_for(workspace: &Workspace, version: u32) -> anyhow::Result<()> {
     bail!("the service does not answer with version {version}")
 }
 
-fn answer(port: u16) -> std::io::Result<String> {
+/// The whole answer of the service to one request on a new connection.
+pub(super) fn answer(port: u16) -> std::io::Result<String> {
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.write_all(b"GET / HTTP/1.1\r\nHost: shop\r\nConnection: close\r\n\r\n")?;

@@ -9,6 +9,7 @@ mod logs;
 mod peers;
 mod scale;
 mod start;
+mod watch;
 
 use crate::Bench;
 use crate::row::Row;
@@ -44,6 +45,12 @@ pub(crate) const GROUPS: &[Group] = &[
     group("kill", "services that survive `kill -9` of the supervisor", kill::measure),
     group("again", "`up -d` when all runs already", again::measure),
     group("edit", "from an edit to an answer of the new code", edit::measure),
+    Group {
+        name: "watch",
+        what: "100 edits under `up --watch`, and the requests meanwhile",
+        is_long: true,
+        measure: watch::measure,
+    },
     Group {
         name: "clone",
         what: "from a clean clone to ready",

@@ -1,6 +1,6 @@
 //! Polls whether a service is ready: `http`, `tcp` and `command` probes.
 //!
-//! A probe repeats until it passes or is stopped, after 0.2 ms at first and 250 ms in the end. The
+//! A probe repeats until it passes or is stopped, after 0.4 ms at first and 250 ms in the end. The
 //! reducer decides when to give up. What an attempt saw is reported when it changes. The passive
 //! probes, `notify` and `log`, are in `process::notify` and `logs::lines`.
 
@@ -32,7 +32,7 @@ use crate::system::sweep::Mark;
 use crate::system::{self, port_holder, proc, socket, tcp};
 
 /// The first and the longest pause between two attempts.
-const PAUSES: (Duration, Duration) = (Duration::from_micros(200), Duration::from_millis(250));
+const PAUSES: (Duration, Duration) = (Duration::from_micros(400), Duration::from_millis(250));
 
 /// How long one attempt to connect and get an answer may take.
 pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(2);
@@ -125,7 +125,7 @@ impl PollingProbe {
                 Err(_) => {}
             }
             system::pause::pause(pause).await;
-            pause = (pause * 9 / 8).min(longest);
+            pause = (pause * 5 / 4).min(longest);
         }
     }
 
