@@ -1,5 +1,6 @@
 //! Reads memory, processor time, descriptors and threads of processes from `/proc`.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
@@ -8,7 +9,6 @@ use std::path::Path;
 pub(crate) struct Usage {
     /// Proportional set size in megabytes: a page that processes share counts once in their sum.
     pub(crate) pss_mb: f64,
-    pub(crate) cpu_ms: f64,
     pub(crate) descriptors: usize,
     pub(crate) threads: usize,
 }
@@ -25,15 +25,22 @@ pub(crate) fn usage(pids: &[i32]) -> Usage {
             fs::read_dir(format!("/proc/{pid}/{folder}")).into_iter().flatten().flatten()
         };
         usage.descriptors += entries("fd").count();
-        for thread in entries("task") {
-            usage.threads += 1;
-            // Nanoseconds on a processor; `stat` counts hundredths of a second.
-            let times = fs::read_to_string(thread.path().join("schedstat")).unwrap_or_default();
-            let on_cpu = times.split(' ').next().and_then(|field| field.parse::<f64>().ok());
-            usage.cpu_ms += on_cpu.unwrap_or(0.0) / 1e6;
-        }
+        usage.threads += entries("task").count();
     }
     usage
+}
+
+/// Milliseconds on a processor of each thread of these processes. The difference of two is that of
+/// the threads in both: a thread that has ended meanwhile was idle.
+pub(crate) fn cpu_ms(pids: &[i32]) -> BTreeMap<String, f64> {
+    let tasks = pids.iter().flat_map(|pid| fs::read_dir(format!("/proc/{pid}/task")));
+    let times = tasks.flatten().flatten().filter_map(|thread| {
+        // Nanoseconds on a processor; `stat` counts hundredths of a second.
+        let times = fs::read_to_string(thread.path().join("schedstat")).ok()?;
+        let on_cpu = times.split(' ').next()?.parse::<f64>().ok()?;
+        Some((thread.file_name().to_string_lossy().into_owned(), on_cpu / 1e6))
+    });
+    times.collect()
 }
 
 /// All processes that execute this program.

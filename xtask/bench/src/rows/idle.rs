@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::start::Ideal;
 use crate::Bench;
 use crate::graph::Graph;
-use crate::process::{Usage, usage};
+use crate::process::{Usage, cpu_ms, usage};
 use crate::row::{Curve, Limit, Row};
 use crate::samples::Samples;
 use crate::workspace::{Readiness, Workspace};
@@ -37,12 +37,16 @@ fn rows(bench: &Bench, size: usize) -> anyhow::Result<Vec<Row>> {
         workspace.run(&["up", "-d", "--no-build"])?;
         std::thread::sleep(SETTLE);
         let pids = workspace.own_processes();
-        let before = usage(&pids);
+        let before = cpu_ms(&pids);
         std::thread::sleep(Duration::from_secs(seconds));
         last = usage(&pids);
         processes = pids.len();
         memory.push(last.pss_mb);
-        cpu.push(last.cpu_ms - before.cpu_ms);
+        let used = cpu_ms(&pids).into_iter().map(|(thread, ms)| match before.get(&thread) {
+            Some(before) => ms - before,
+            None => ms,
+        });
+        cpu.push(used.sum());
         workspace.down()?;
     }
     let mut memory_row = Row::new(
