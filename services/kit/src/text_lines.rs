@@ -1,8 +1,8 @@
 //! The text format of logs: a time, a level, a message and its fields, short enough for one row.
 //!
-//! The access log becomes `GET /path 200 in 2.4 ms`. The ids of a request follow as `id` and `trace`;
-//! a trace that has the number of its request is not repeated. Targets of `INFO` lines are left out.
-//! `LOG_FORMAT=json` has every field by its name.
+//! The access log becomes `GET /path 200 in 2.4 ms`. The ids of a request follow as `id` and
+//! `trace`; a trace that has the number of its request is not repeated. Targets of `INFO` lines are
+//! left out. `LOG_FORMAT=json` has every field by its name.
 
 use std::fmt::{self, Debug, Write as _};
 

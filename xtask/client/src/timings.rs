@@ -58,7 +58,7 @@ pub struct Build {
 /// The start of one service.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServiceStart {
-    /// Its name.
+    /// The name that the metadata gives it.
     pub service: String,
     /// Whether it is a job, which is ready when it has succeeded.
     #[serde(default)]
@@ -83,7 +83,7 @@ pub struct ServiceStart {
 /// A part of a start.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Step {
-    /// The service.
+    /// The name of the service that was built or started.
     pub service: String,
     /// What happened.
     pub kind: StepKind,

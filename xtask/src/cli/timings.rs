@@ -1,7 +1,7 @@
 //! `timings`: the last start of a stack as an HTML page, or as data.
 //!
-//! `up` keeps the times of its starts in the stack's folder, so this command starts nothing and asks
-//! no supervisor.
+//! `up` keeps the times of its starts in the stack's folder, so this command starts nothing and
+//! asks no supervisor.
 
 use std::path::PathBuf;
 

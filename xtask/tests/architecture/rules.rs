@@ -119,14 +119,17 @@ pub(crate) fn prints(file: &File) -> Vec<String> {
 }
 
 /// The files of the tool that may take a standard stream: those that filter text for a terminal,
-/// write the supervisor's log, ask whether there is a terminal, or pass on what cargo prints.
-const STREAMS: [&str; 6] = [
+/// draw below it, write the supervisor's log, ask whether there is a terminal and for its size, or
+/// pass on what cargo prints.
+const STREAMS: [&str; 8] = [
     "xtask/daily/src/cli/color.rs",
     "xtask/daily/src/cli/print.rs",
+    "xtask/daily/src/cli/screen.rs",
     "xtask/daily/src/cli/stderr.rs",
     "xtask/daily/src/cli/test_e2e/test_run.rs",
     "xtask/daily/src/cli/up/build.rs",
     "xtask/daily/src/system/say.rs",
+    "xtask/daily/src/system/terminal.rs",
 ];
 
 /// Other ways to a terminal than the filter in `cli/print.rs`.

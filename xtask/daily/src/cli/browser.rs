@@ -1,7 +1,7 @@
 //! Opens a page in the user's browser.
 //!
-//! Without a desktop it prints the address and starts nothing: a browser for the terminal would take
-//! over the screen.
+//! Without a desktop it prints the address and starts nothing: a browser for the terminal would
+//! take over the screen.
 
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt as _;

@@ -20,8 +20,8 @@ pub fn exit_on_signal() {
     TAKEN.store(false, Ordering::Relaxed);
     for number in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
         let mut before = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
-        // SAFETY: the kernel fills in the whole structure, and the handler makes only calls that are
-        // async-signal-safe.
+        // SAFETY: the kernel fills in the whole structure, and the handler makes only calls that
+        // are async-signal-safe.
         unsafe {
             let got = libc::sigaction(number, std::ptr::null(), before.as_mut_ptr());
             if got == 0 && before.assume_init().sa_sigaction == libc::SIG_DFL {

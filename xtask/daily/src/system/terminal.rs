@@ -1,8 +1,8 @@
 //! The terminal that a command runs on: its size, who may read it, and keys without Enter.
 //!
-//! Keys use the mode that shells call `cbreak`: no echo and no line editing. The terminal still turns
-//! Ctrl-C, Ctrl-Z and Ctrl-\ into signals, so that these work as in every other program. The mode is
-//! restored when its guard is dropped, after a panic, and by the handlers of signals that end the
+//! Keys use the mode that shells call `cbreak`: no echo and no line editing. The terminal still
+//! turns Ctrl-C, Ctrl-Z and Ctrl-\ into signals, so that these work as in every other program. The
+//! mode is restored when its guard is dropped, after a panic, and by the handlers of signals that end the
 //! process. It is never changed or read by a process in the background: both would stop it.
 
 use std::io::{self, IsTerminal as _};
@@ -51,6 +51,11 @@ pub(crate) fn is_on_all_streams() -> bool {
 /// terminal has no job control.
 pub(crate) fn is_in_foreground(terminal: impl AsFd) -> bool {
     tcgetpgrp(terminal).map_or(true, |group| group == rustix::process::getpgrp())
+}
+
+/// As [`is_in_foreground`], for the terminal on standard error.
+pub(crate) fn is_output_in_foreground() -> bool {
+    is_in_foreground(io::stderr())
 }
 
 /// Makes the terminal on standard input pass on each key. Returns whether it does: a process in the
@@ -170,7 +175,8 @@ pub(crate) fn restore_on_abort() {
 
 extern "C" fn quit(number: libc::c_int) {
     restore();
-    // SAFETY: the calls are async-signal-safe. The signal ends the process once this handler returns.
+    // SAFETY: the calls are async-signal-safe. The signal ends the process once this handler
+    // returns.
     unsafe {
         libc::signal(number, libc::SIG_DFL);
         libc::raise(number);

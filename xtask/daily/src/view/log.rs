@@ -113,7 +113,7 @@ impl Prefixes {
 
 /// A line that begins with a time.
 struct Time<'a> {
-    /// A colour.
+    /// The colour that precedes it, or nothing.
     before: &'a [u8],
     /// Hours to milliseconds, as far as the line has them.
     of_day: &'a [u8],

@@ -1,7 +1,7 @@
 //! Cargo's messages above the live lines, and its progress as one of them.
 //!
-//! Cargo ends a message with a line feed and a progress bar with a carriage return. Its escapes that
-//! clear a line are dropped, since the live lines replace them.
+//! Cargo ends a message with a line feed and a progress bar with a carriage return. Its escapes
+//! that clear a line are dropped, since the live lines replace them.
 
 use std::io::{PipeReader, Read as _};
 use std::process::Command;

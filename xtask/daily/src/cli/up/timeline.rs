@@ -116,8 +116,8 @@ impl Timeline {
     }
 }
 
-/// Adds a start to those of the stack. Returns what made it slower than those before it. A file that
-/// cannot be written is not worth a failed command.
+/// Adds a start to those of the stack. Returns what made it slower than those before it. A file
+/// that cannot be written is not worth a failed command.
 pub(super) fn keep(paths: &StackPaths, start: &Start) -> Vec<Slower> {
     let mut starts = Starts::read(paths);
     let slower = start.slower_than(&starts.starts);

@@ -175,7 +175,7 @@ impl Terminal {
     fn enter(&mut self) {
         self.is_in_foreground = match &self.input {
             Some(_) => terminal::read_keys(),
-            None => terminal::is_in_foreground(io::stderr()),
+            None => terminal::is_output_in_foreground(),
         };
         if self.is_in_foreground {
             screen::start();
