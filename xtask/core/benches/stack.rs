@@ -1,4 +1,4 @@
-//! The cost of the reducer per event, in stacks of 10 to 1,000 services: does it grow with the stack?
+//! The cost of the reducer per event, in stacks of 10 to 1,000 services: does it grow with them?
 //!
 //! It brings graphs up and takes them down as the supervisor does, publishing after each event. It
 //! prints nanoseconds, and fails on nothing.

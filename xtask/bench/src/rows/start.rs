@@ -1,7 +1,7 @@
 //! Start and stop of a stack.
 //!
-//! `start` is the time from the start of the supervisor's clock, just before the plan arrives, until
-//! the last service is ready. `whole` is all of `up -d --no-build`, and `stop` all of `down`.
+//! `start` is the time from the start of the supervisor's clock, just before the plan arrives,
+//! until the last service is ready. `whole` is all of `up -d --no-build`, and `stop` all of `down`.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};

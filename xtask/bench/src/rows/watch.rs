@@ -1,4 +1,4 @@
-//! Edits under `up --watch`, while callers open a new connection for each of 1,000 requests a second.
+//! Edits under `up --watch`, while callers send 1,000 requests a second, each on a new connection.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};

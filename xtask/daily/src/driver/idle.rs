@@ -1,7 +1,7 @@
 //! Returns memory to the system while a stack is idle.
 //!
-//! A start touches most of the supervisor's code, which an idle stack does not need: without this it
-//! would be most of the tool's memory.
+//! A start touches most of the supervisor's code, which an idle stack does not need. Without this
+//! it would be most of the tool's memory.
 
 use std::time::Duration;
 
