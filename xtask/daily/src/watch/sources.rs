@@ -90,7 +90,7 @@ impl Sources {
         }
     }
 
-    /// Replaces what the manifests say. Planning reports a malformed pattern, which matches nothing.
+    /// Replaces what the manifests say. A malformed pattern matches nothing: planning reports it.
     pub(crate) fn declare(
         &mut self,
         packages: Vec<PackageFolder>,
