@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn changes_of_a_start_are_paced_and_its_end_is_not() {
+    async fn only_changes_of_a_working_stack_are_paced() {
         let mut board = Board::new("dev".to_owned());
         let outbox = board.outboxes().outbox();
         board.add(outbox.clone());
