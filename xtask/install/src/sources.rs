@@ -124,7 +124,23 @@ fn root(named: &BTreeSet<String>) -> Result<String, TomlError> {
             }
         }
     }
+    // Cargo warns about profiles of packages that are not there.
+    let profiles = root.get_mut("profile").and_then(|profile| profile.get_mut("dev"));
+    let profiles =
+        profiles.and_then(|dev| dev.get_mut("package")).and_then(Item::as_table_like_mut);
+    if let Some(packages) = profiles {
+        let all: Vec<String> = packages.iter().map(|(name, _)| name.to_owned()).collect();
+        for name in all.iter().filter(|name| *name != "*" && !is_locked(name)) {
+            packages.remove(name);
+        }
+    }
     Ok(root.to_string())
+}
+
+/// Whether the installed workspace has a package of that name.
+fn is_locked(name: &str) -> bool {
+    let lock = FILES.iter().find(|(path, _)| *path == LOCK).map_or(&b""[..], |(_, lock)| lock);
+    String::from_utf8_lossy(lock).contains(&format!("name = \"{name}\"\n"))
 }
 
 /// Whether the package in this folder is part of the tool.
@@ -174,7 +190,8 @@ mod tests {
             assert!(!text.contains("dev-dependencies") && !text.contains("[[test]]"), "{path}");
         }
         let root = String::from_utf8_lossy(&files["Cargo.toml"]).into_owned();
-        for absent in ["axum", "sqlx", "services/", "test-support", "workspace.metadata"] {
+        for absent in ["axum", "argon2", "sqlx", "services/", "test-support", "workspace.metadata"]
+        {
             assert!(!root.contains(absent), "{absent} in {root}");
         }
         assert!(files.contains_key("xtask/daily/src/lib.rs") && files.contains_key("LICENSE-MIT"));
