@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use regex::Regex;
+use regex_lite::Regex;
 
 use crate::logs::{Mark, Merge, More, Reader, Record, Start, last_lines};
 
@@ -37,7 +37,7 @@ pub enum LogError {
     #[error("failed to read `{}`", path.display())]
     File { path: PathBuf, source: io::Error },
     #[error(transparent)]
-    Pattern(#[from] regex::Error),
+    Pattern(#[from] regex_lite::Error),
     #[error(
         "no line of `{}` matched `{pattern}` within {within:?}; the last lines are:\n{last}",
         path.display()

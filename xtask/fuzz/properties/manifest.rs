@@ -3,6 +3,7 @@
 //!
 //! Cargo is not called; every package has one binary.
 
+#[allow(unreachable_pub, reason = "the tool exports it")]
 #[path = "../../daily/src/workspace/document.rs"]
 mod document;
 

@@ -2,9 +2,11 @@
 //!
 //! `xtask/daily/src/cli/listed.rs` names each of them, because both programs list it.
 
+mod check;
 mod completions;
 mod doctor;
 mod export;
+mod graph;
 mod image;
 mod import;
 mod init;
@@ -22,6 +24,20 @@ use xtask::cli::{Exit, Global, MoreCommands};
 /// The commands that only this program has. `--help` lists them under "More", so clap hides them.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Rare {
+    /// Draw the graph of services
+    ///
+    /// Draws the workspace's default services and their dependencies as text.
+    ///
+    /// Example: `%xtask% graph --format svg > graph.svg`
+    #[command(hide = true)]
+    Graph(graph::GraphArgs),
+    /// Check the metadata of all services
+    ///
+    /// Reports every problem under every overlay, and changes nothing.
+    ///
+    /// Example: `%xtask% check --fix`
+    #[command(hide = true)]
+    Check(check::CheckArgs),
     /// Build container images of the workspace's programs
     ///
     /// Builds an image for each service whose program cargo builds.
@@ -130,6 +146,8 @@ pub(crate) enum Rare {
 impl MoreCommands for Rare {
     fn run(self, global: &Global) -> anyhow::Result<Exit> {
         match self {
+            Self::Graph(args) => graph::run(global, &args),
+            Self::Check(args) => check::run(global, &args),
             Self::Image(args) => image::run(global, &args),
             Self::Export(args) => export::run(global, &args),
             Self::New(args) => new::run(global, &args),

@@ -4,6 +4,7 @@
 
 pub(crate) mod doctor;
 pub(crate) mod export;
+pub(crate) mod graph;
 pub(crate) mod image;
 pub(crate) mod schema;
 pub(crate) mod timings;

@@ -46,7 +46,8 @@ pub(crate) const TOOL: (&str, &Order) = (
 );
 
 /// The folder of the rare commands, and the order of its rooms.
-pub(crate) const RARE: (&str, &Order) = ("xtask/src", &[&["cli"], &["view", "setup"], &["sample"]]);
+pub(crate) const RARE: (&str, &Order) =
+    ("xtask/src", &[&["cli"], &["view", "setup", "workspace"], &["sample"]]);
 
 /// A room: its modules from the root of the crate.
 type Room = Vec<String>;

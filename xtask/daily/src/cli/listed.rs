@@ -25,9 +25,9 @@ const fn rare(name: &'static str, about: &'static str) -> Listed {
 /// All of them.
 pub const LISTED: [Listed; 20] = [
     daily("wait", "Wait until services are ready"),
-    daily("graph", "Draw the graph of services (text, mermaid, dot, svg, json)"),
+    rare("graph", "Draw the graph of services (text, mermaid, dot, svg, json)"),
     daily("env", "Print the variables of a service for a shell, to start it by hand"),
-    daily("check", "Check the metadata of all services; `--fix` repairs cycles"),
+    rare("check", "Check the metadata of all services; `--fix` repairs cycles"),
     rare("new", "Add a package with a service that `up` runs at once"),
     rare("init", "Propose metadata for the programs of this workspace"),
     rare("import", "Propose metadata from a Procfile, a compose file or a dependencies.ini"),

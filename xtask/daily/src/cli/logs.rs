@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use clap::Args;
-use regex::bytes::Regex;
+use regex_lite::Regex;
 use thiserror::Error;
 use xtask_client::StackPaths;
 use xtask_client::escapes::{Keep, strip};
@@ -18,6 +18,7 @@ use super::error;
 use super::exit::Exit;
 use super::{Global, block_on, color, place, print, stack};
 use crate::session::follow::{Extent, Follower, services_with_logs};
+use crate::system::timestamp::Timestamp;
 use crate::view::event::LogLine;
 use crate::view::log::{Plain, Prefixes};
 use crate::view::style::WARN;
@@ -115,7 +116,10 @@ async fn show(paths: &StackPaths, args: &LogsArgs, form: &mut Form) -> anyhow::R
     let (since, grep) = (args.since.clone(), args.grep.clone());
     let wanted: Wanted = Arc::new(move |line| {
         since.as_deref().is_none_or(|since| line.time >= since)
-            && grep.as_ref().is_none_or(|regex| regex.is_match(&strip(line.text, Keep::Nothing)))
+            && grep.as_ref().is_none_or(|regex| {
+                let text = strip(line.text, Keep::Nothing);
+                regex.is_match(&String::from_utf8_lossy(&text))
+            })
     });
     let since = args.since.as_deref();
     let all = args.since.is_some() || args.grep.is_some();
@@ -183,23 +187,16 @@ impl Form {
 
 /// A value of `--since` that is no time.
 #[derive(Debug, Error)]
-enum BadTime {
-    #[error("neither a duration such as `5m` ({0}) nor a time such as `2026-01-31T08:00:00Z`")]
-    Malformed(BadDuration),
-    #[error(transparent)]
-    OutOfRange(#[from] jiff::Error),
-}
+#[error("neither a duration such as `5m` ({0}) nor a time such as `2026-01-31T08:00:00Z`")]
+struct BadTime(BadDuration);
 
 /// A time in the format of the log files: RFC 3339 in UTC with milliseconds.
 fn since(text: &str) -> Result<String, BadTime> {
-    let time = match text.parse::<jiff::Timestamp>() {
-        Ok(time) => time,
-        Err(_) => {
-            let ago = duration::parse(text).map_err(BadTime::Malformed)?;
-            jiff::Timestamp::now().checked_sub(jiff::SignedDuration::try_from(ago)?)?
-        }
-    };
-    Ok(format!("{time:.3}"))
+    if let Some(time) = Timestamp::parse(text) {
+        return Ok(time.to_string());
+    }
+    let ago = duration::parse(text).map_err(BadTime)?;
+    Ok(Timestamp::now().before(ago).to_string())
 }
 
 #[cfg(test)]

@@ -5,7 +5,6 @@
 mod all;
 mod browser;
 mod called_as;
-mod check;
 mod ci;
 mod color;
 mod context;
@@ -17,7 +16,6 @@ pub mod error;
 mod exit;
 mod explain;
 mod faults;
-mod graph;
 mod help;
 pub mod interrupt;
 mod listed;
@@ -144,13 +142,6 @@ enum Command {
     /// Example: `%xtask% wait --timeout 30s`
     #[command(hide = true)]
     Wait(wait::WaitArgs),
-    /// Draw the graph of services
-    ///
-    /// Draws the workspace's default services and their dependencies as text.
-    ///
-    /// Example: `%xtask% graph --format svg > graph.svg`
-    #[command(hide = true)]
-    Graph(graph::GraphArgs),
     /// Print the variables of a service for a shell
     ///
     /// Prints real values, secrets included, so that the service can be started by hand.
@@ -158,13 +149,6 @@ enum Command {
     /// Example: `eval "$(%xtask% env web)"; cargo run -p web`
     #[command(hide = true)]
     Env(env::EnvArgs),
-    /// Check the metadata of all services
-    ///
-    /// Reports every problem under every overlay, and changes nothing.
-    ///
-    /// Example: `%xtask% check --fix`
-    #[command(hide = true)]
-    Check(check::CheckArgs),
     /// Run the end-to-end tests, then the workspace's tests
     ///
     /// Runs `test-e2e`, then the tests that `cargo test` runs by default. Stops at the first
@@ -288,9 +272,7 @@ fn dispatch(global: &Global, command: Command) -> anyhow::Result<Exit> {
         Command::TestE2e(args) => test_e2e::run(global, &args),
         Command::Explain(args) => explain::run(global, &args),
         Command::Wait(args) => wait::run(global, &args),
-        Command::Graph(args) => graph::run(global, &args),
         Command::Env(args) => env::run(global, &args),
-        Command::Check(args) => check::run(global, &args),
         Command::Test(args) => test::run(global, &args),
         Command::Ci(args) => ci::run(global, &args),
         Command::Supervise(args) => supervise::run(&args),

@@ -25,13 +25,13 @@ const DEPTH: usize = 4;
 
 /// Why a file cannot be executed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Fault {
+pub struct Fault {
     /// The cause, about the file as "it".
-    pub(crate) cause: String,
+    pub cause: String,
     /// The command or edit that mends it.
-    pub(crate) edit: String,
+    pub edit: String,
     /// Whether the file is only absent, so that a job or another machine may have it.
-    pub(crate) absent: bool,
+    pub absent: bool,
 }
 
 impl Fault {
@@ -58,7 +58,7 @@ impl std::fmt::Display for Fault {
 
 /// Why the program `name` cannot be executed in `cwd`; none if nothing is found. A name without a
 /// slash is looked up in `path`.
-pub(crate) fn fault_of(name: &str, path: Option<&OsStr>, cwd: &Path) -> Option<Fault> {
+pub fn fault_of(name: &str, path: Option<&OsStr>, cwd: &Path) -> Option<Fault> {
     if name.contains('/') {
         return inspect(&cwd.join(name).components().collect::<PathBuf>());
     }

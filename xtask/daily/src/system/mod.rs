@@ -5,7 +5,7 @@
 pub(crate) mod argument_size;
 pub(crate) mod async_fd;
 pub(crate) mod context;
-pub(crate) mod executable;
+pub mod executable;
 pub(crate) mod group;
 pub(crate) mod json_file;
 pub(crate) mod limits;
@@ -15,7 +15,7 @@ pub(crate) mod memory;
 pub(crate) mod pause;
 pub(crate) mod pidfd;
 pub mod port_holder;
-pub(crate) mod port_range;
+pub mod port_range;
 pub(crate) mod proc;
 pub(crate) mod release;
 mod say;
@@ -24,6 +24,7 @@ pub mod supervisors;
 pub(crate) mod sweep;
 pub(crate) mod tcp;
 pub(crate) mod terminal;
+pub(crate) mod timestamp;
 pub(crate) mod traffic;
 
 pub(crate) use say::say;

@@ -40,7 +40,7 @@ fn outgoing_from() -> u16 {
 }
 
 /// The ports that the system may give to outgoing connections; empty if it does not show them.
-pub(crate) fn outgoing() -> Vec<RangeInclusive<u16>> {
+pub fn outgoing() -> Vec<RangeInclusive<u16>> {
     let reserved = std::fs::read_to_string(format!("{SETTINGS}/ip_local_reserved_ports"));
     let reserved = reserved.unwrap_or_default();
     range().map_or_else(Vec::new, |range| without(range, &reserved))

@@ -12,11 +12,11 @@ use xtask_core::problem::{Code, Label, Problem, Severity};
 use crate::view::style::{BAD, BOLD, GOOD, RESET};
 
 /// Returns the text of a file, by the file's name in a problem.
-pub(crate) type Texts<'a> = &'a dyn Fn(&str) -> Option<String>;
+pub type Texts<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// All problems with an empty line between them, always with colours: the stream that prints
 /// them removes colours where needed.
-pub(crate) fn render(problems: &[Problem], texts: Texts<'_>) -> String {
+pub fn render(problems: &[Problem], texts: Texts<'_>) -> String {
     let files = Files::read(problems, texts);
     let renderer = Renderer::styled().term_width(160);
     let mut out = String::new();
@@ -28,7 +28,7 @@ pub(crate) fn render(problems: &[Problem], texts: Texts<'_>) -> String {
 }
 
 /// Counts problems by severity: `2 errors, 1 warning`.
-pub(crate) fn count(problems: &[Problem]) -> String {
+pub fn count(problems: &[Problem]) -> String {
     let errors = problems.iter().filter(|p| p.severity == Severity::Error).count();
     let warnings = problems.len() - errors;
     let part = |count: usize, word: &str| match count {
@@ -60,7 +60,7 @@ pub(crate) fn meaning(code: Code) -> String {
 
 /// A problem as `--json` shows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(crate) struct ProblemJson {
+pub struct ProblemJson {
     /// Stable code such as `unknown-key`; null if cargo itself refuses the workspace.
     code: Option<Code>,
     severity: Severity,
@@ -74,7 +74,7 @@ pub(crate) struct ProblemJson {
 
 impl ProblemJson {
     /// Creates a problem from cargo's error about an unreadable workspace.
-    pub(crate) fn of_cargo(message: &str) -> Self {
+    pub fn of_cargo(message: &str) -> Self {
         Self {
             code: None,
             severity: Severity::Error,
@@ -100,7 +100,7 @@ struct PlaceJson {
     /// Whether this is the place of the mistake; else it explains the mistake.
     primary: bool,
 }
-pub(crate) fn json(problems: &[Problem], texts: Texts<'_>) -> Vec<ProblemJson> {
+pub fn json(problems: &[Problem], texts: Texts<'_>) -> Vec<ProblemJson> {
     let files = Files::read(problems, texts);
     let place = |label: &Label| {
         let (line, column) = files.position(&label.span.file, label.span.bytes.start);

@@ -11,7 +11,7 @@ use xtask_core::manifest::{Key, Manifest, Table, Value, ValueKind};
 use xtask_core::problem::{Code, Problem, Span};
 
 /// Parses one manifest. Text that is not TOML is a problem, and left out of the values.
-pub(crate) fn manifest(root: &Path, path: &Path, text: String) -> (Manifest, Vec<Problem>) {
+pub fn manifest(root: &Path, path: &Path, text: String) -> (Manifest, Vec<Problem>) {
     let file = path.strip_prefix(root).unwrap_or(path).display().to_string();
     let folder = path.parent().unwrap_or(root).display().to_string();
     let (tree, errors) = DeTable::parse_recoverable(&text);

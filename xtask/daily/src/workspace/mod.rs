@@ -3,9 +3,9 @@
 //!
 //! The core interprets the metadata of services.
 
-mod document;
-pub mod edit;
+pub mod document;
 pub(crate) mod glob;
+pub mod metadata;
 pub mod planning;
 pub mod secret;
 pub mod target_folder;
@@ -16,11 +16,11 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use cargo_metadata::{Metadata, MetadataCommand, TargetKind};
 use xtask_core::manifest::{Binary, Package, Workspace};
 use xtask_core::problem::Problem;
 
 use crate::workspace::document::manifest;
+use crate::workspace::metadata::{Metadata, MetadataError};
 
 #[derive(Clone, Debug)]
 pub struct WorkspaceFiles {
@@ -52,7 +52,7 @@ pub enum Error {
     #[error("failed to start `cargo`")]
     NoCargo { source: io::Error },
     #[error("failed to read the answer of `cargo metadata`")]
-    Answer { source: cargo_metadata::Error },
+    Answer { source: MetadataError },
     #[error("failed to read `{}`", path.display())]
     Read { path: PathBuf, source: io::Error },
 }
@@ -70,14 +70,9 @@ pub fn read(
     if start.to_str().is_none() {
         return Err(Error::NotUtf8 { path: start.to_path_buf() });
     }
-    let mut command = MetadataCommand::new();
-    command.no_deps().current_dir(start);
-    if let Some(path) = manifest_path {
-        command.manifest_path(path);
-    }
-    let metadata = match command.exec() {
+    let metadata = match Metadata::read(start, manifest_path) {
         Ok(metadata) => metadata,
-        Err(cargo_metadata::Error::CargoMetadata { stderr }) => {
+        Err(MetadataError::Cargo(stderr)) => {
             let first = manifest_path.map_or_else(|| start.to_path_buf(), |path| start.join(path));
             let (workspace, problems) = unreadable::read(&first)
                 .ok_or_else(|| Error::Cargo { message: without_prefix(&stderr) })?;
@@ -85,10 +80,10 @@ pub fn read(
             let build_directory = target_directory.clone();
             return Ok((WorkspaceFiles { workspace, target_directory, build_directory }, problems));
         }
-        Err(cargo_metadata::Error::Io(source)) => return Err(Error::NoCargo { source }),
+        Err(MetadataError::Start(source)) => return Err(Error::NoCargo { source }),
         Err(source) => return Err(Error::Answer { source }),
     };
-    let root = metadata.workspace_root.as_std_path();
+    let root = Path::new(&metadata.workspace_root);
     let lock = fs::read_to_string(root.join("Cargo.lock")).unwrap_or_default();
     let mut packages = packages(&metadata, &lock);
     let mut paths: Vec<PathBuf> = packages.keys().cloned().collect();
@@ -105,20 +100,19 @@ pub fn read(
         manifests.push(manifest);
         problems.append(&mut found);
     }
-    let workspace = Workspace { root: metadata.workspace_root.to_string(), manifests };
-    let target_directory = metadata.target_directory.into_std_path_buf();
-    let build_directory =
-        metadata.build_directory.map_or_else(|| target_directory.clone(), Into::into);
+    let workspace = Workspace { root: metadata.workspace_root, manifests };
+    let target_directory = metadata.target_directory;
+    let build_directory = metadata.build_directory.unwrap_or_else(|| target_directory.clone());
     Ok((WorkspaceFiles { workspace, target_directory, build_directory }, problems))
 }
 
 /// The members of the workspace, by the path of the manifest.
 fn packages(metadata: &Metadata, lock: &str) -> BTreeMap<PathBuf, Package> {
     let mut out = BTreeMap::new();
-    for package in metadata.workspace_packages() {
-        let name = package.name.to_string();
-        let id = package.id.to_string();
-        let binaries = package.targets.iter().filter(|t| t.kind.contains(&TargetKind::Bin));
+    for package in &metadata.packages {
+        let name = package.name.clone();
+        let id = package.id.clone();
+        let binaries = package.targets.iter().filter(|target| target.is_binary());
         let described = Package {
             spec: if is_ambiguous(&name, lock) { id.clone() } else { name.clone() },
             id,
@@ -132,7 +126,7 @@ fn packages(metadata: &Metadata, lock: &str) -> BTreeMap<PathBuf, Package> {
                 .collect(),
             features: package.features.keys().cloned().collect(),
         };
-        out.insert(package.manifest_path.clone().into_std_path_buf(), described);
+        out.insert(package.manifest_path.clone(), described);
     }
     out
 }

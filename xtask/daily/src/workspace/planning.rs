@@ -40,7 +40,7 @@ pub(crate) fn plan(
     let (declarations, mut read) = manifest::read(&files.workspace);
     problems.append(&mut read);
     problems.append(&mut plan::check_patterns(&declarations, &|pattern| {
-        regex::Regex::new(pattern).err().map(|error| last_line(&error.to_string()))
+        regex_lite::Regex::new(pattern).err().map(|error| last_line(&error.to_string()))
     }));
     problems.append(&mut plan::check_globs(&declarations, &|pattern| {
         glob::pattern(pattern).err().map(|error| error.kind().to_string())

@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::system::timestamp::Timestamp;
 use crate::view::status::masked;
 use xtask_client::called_as::named;
 use xtask_client::harness::{FAILED_TESTS, FailedTest};
@@ -52,7 +53,7 @@ impl History {
         if self.lines.len() == MOST_LINES {
             self.lines.pop_front();
         }
-        self.lines.push_back(format!("{:.3} {}", jiff::Timestamp::now(), line.trim_end()));
+        self.lines.push_back(format!("{} {}", Timestamp::now(), line.trim_end()));
     }
 
     /// The services in the last state.
@@ -144,6 +145,5 @@ fn logs_around(run: &TestRun<'_>, test: &FailedTest) -> String {
 
 /// A time in the format of the logs.
 fn time(ms: u64) -> Option<String> {
-    let time = jiff::Timestamp::from_millisecond(i64::try_from(ms).ok()?).ok()?;
-    Some(format!("{time:.3}"))
+    Some(Timestamp::from_milliseconds(ms)?.to_string())
 }

@@ -4,10 +4,10 @@
 use std::path::PathBuf;
 
 use anyhow::Context;
-use cargo_metadata::{Metadata, MetadataCommand, TargetKind};
 
 use crate::cli::Global;
 use crate::cli::stack::workspace_root;
+use crate::workspace::metadata::Metadata;
 
 /// The package with end-to-end tests if the metadata names none.
 const DEFAULT_PACKAGE: &str = "e2e";
@@ -26,8 +26,7 @@ pub(crate) struct Tested {
 impl Tested {
     pub(crate) fn find(global: &Global) -> anyhow::Result<Self> {
         let root = workspace_root(global)?;
-        let mut command = MetadataCommand::new();
-        let metadata = command.manifest_path(root.join("Cargo.toml")).no_deps().exec();
+        let metadata = Metadata::read(&root, None);
         let metadata = metadata.context("failed to run `cargo metadata`")?;
         let has_examples = has_examples(&metadata);
         Ok(Self { e2e: e2e(&metadata), has_examples, tiers: tiers(&metadata), root })
@@ -38,21 +37,21 @@ fn e2e(metadata: &Metadata) -> Option<String> {
     if let Some(named) = metadata.workspace_metadata["xtask"]["e2e"].as_str() {
         return Some(named.to_owned());
     }
-    let mut members = metadata.workspace_packages().into_iter();
-    members.find(|package| *package.name == DEFAULT_PACKAGE).map(|package| package.name.to_string())
+    let mut members = metadata.packages.iter();
+    members.find(|package| package.name == DEFAULT_PACKAGE).map(|package| package.name.clone())
 }
 
 fn has_examples(metadata: &Metadata) -> bool {
     let e2e = e2e(metadata);
-    let members = metadata.workspace_packages().into_iter();
-    members.filter(|package| Some(package.name.to_string()) != e2e).any(|package| {
+    let members = metadata.packages.iter();
+    members.filter(|package| Some(&package.name) != e2e.as_ref()).any(|package| {
         let mut targets = package.targets.iter();
-        targets.any(|target| target.doctest && !target.kind.contains(&TargetKind::Bin))
+        targets.any(|target| target.doctest && !target.is_binary())
     })
 }
 
 fn tiers(metadata: &Metadata) -> Vec<String> {
-    let targets = metadata.workspace_packages().into_iter().flat_map(|package| &package.targets);
+    let targets = metadata.packages.iter().flat_map(|package| &package.targets);
     let tiers = targets.filter(|target| target.is_test() && !target.test);
     let mut names: Vec<_> = tiers.map(|target| target.name.clone()).collect();
     names.sort_unstable();

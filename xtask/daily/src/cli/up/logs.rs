@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use regex::bytes::Regex;
+use regex_lite::Regex;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Instant, timeout};
 use xtask_client::StackPaths;
@@ -41,10 +41,9 @@ impl Shown {
             return true;
         }
         self.service.as_ref().is_none_or(|name| name.as_str() == service)
-            && self
-                .filter
-                .as_ref()
-                .is_none_or(|filter| filter.is_match(&strip(line.text, Keep::Nothing)))
+            && self.filter.as_ref().is_none_or(|filter| {
+                filter.is_match(&String::from_utf8_lossy(&strip(line.text, Keep::Nothing)))
+            })
     }
 }
 

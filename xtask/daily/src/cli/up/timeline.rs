@@ -10,6 +10,7 @@ use xtask_core::plan::Plan;
 use xtask_core::terms::{Kind, Name};
 
 use crate::system::json_file::write_json;
+use crate::system::timestamp::Timestamp;
 
 /// The times of one `up`.
 #[derive(Debug)]
@@ -105,7 +106,7 @@ impl Timeline {
         if services.iter().all(|service| service.kept) {
             return None;
         }
-        let at = format!("{:.0}", jiff::Timestamp::now());
+        let at = Timestamp::now().to_string();
         let ready_ms = services.iter().filter_map(|service| service.ready_ms).max()?;
         let start = Start { at, ready_ms, build: self.build, services, ..Start::default() };
         Some(start.with_critical_path())

@@ -13,6 +13,8 @@ use xtask_client::logs::{rotated_numbers, rotated_path, tool_head};
 use xtask_core::plan::LogLimits;
 use xtask_core::stack::Run;
 
+use crate::system::timestamp::Timestamp;
+
 /// `SERVICE.log`, with `SERVICE.log.N` beside it.
 #[derive(Debug)]
 pub(crate) struct LogFile {
@@ -91,7 +93,7 @@ impl LogFile {
     /// The time of a record that is written now. It never decreases, so that a log stays ordered
     /// when the clock is set back.
     pub(crate) fn time(&mut self) -> &str {
-        let now = format!("{:.3}", jiff::Timestamp::now());
+        let now = Timestamp::now().to_string();
         if now > self.time {
             self.time = now;
         }

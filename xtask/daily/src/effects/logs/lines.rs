@@ -8,7 +8,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use regex::bytes::Regex;
+use regex_lite::Regex;
 use xtask_client::escapes::{Keep, strip};
 use xtask_client::logs::{End, Stream, head};
 
@@ -150,6 +150,7 @@ impl Lines {
     fn match_patterns(&self, line: &[u8]) {
         let mut patterns = self.patterns.lock().unwrap_or_else(PoisonError::into_inner);
         let line = strip(line, Keep::Nothing);
+        let line = String::from_utf8_lossy(&line);
         patterns.retain(|waiting| {
             let matches = waiting.pattern.is_match(&line);
             if matches {
@@ -193,6 +194,7 @@ fn boundary(bytes: &[u8], at: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::system::timestamp::Timestamp;
     use tokio::sync::mpsc;
     use xtask_client::logs::Record;
     use xtask_core::stack::Event;
@@ -228,8 +230,8 @@ mod tests {
             let mut printed = Vec::new();
             for record in log.split_inclusive(|&byte| byte == b'\n') {
                 let line = Record::parse(record.strip_suffix(b"\n").unwrap()).unwrap();
-                let time: jiff::Timestamp = line.time.parse().unwrap();
-                assert!(time > jiff::Timestamp::UNIX_EPOCH);
+                let time = Timestamp::parse(line.time).unwrap();
+                assert!(time > Timestamp::from_milliseconds(0).unwrap());
                 assert_eq!(line.time.len(), "2026-01-01T00:00:00.000Z".len());
                 assert_eq!((line.run, line.stream), (7, Stream::Err));
                 assert!(line.text.len() <= LONGEST);

@@ -47,7 +47,7 @@ pub(crate) enum Error {
     #[error("failed to check the port holder: {0}")]
     Task(#[from] tokio::task::JoinError),
     #[error("failed to parse the pattern `{pattern}`: {error}")]
-    Pattern { pattern: String, error: Box<regex::Error> },
+    Pattern { pattern: String, error: Box<regex_lite::Error> },
     #[error("the probe has no address")]
     NoAddress,
     #[error("the command of the probe is empty")]

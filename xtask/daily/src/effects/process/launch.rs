@@ -134,7 +134,7 @@ impl World {
         let mut targets = Vec::new();
         for prepared in probes {
             if let Kind::Log { pattern } = &prepared.probe {
-                match regex::bytes::Regex::new(pattern) {
+                match regex_lite::Regex::new(pattern) {
                     Ok(pattern) => patterns
                         .lock()
                         .unwrap_or_else(PoisonError::into_inner)

@@ -10,17 +10,16 @@ use clap::Args;
 use xtask_core::plan::{Program, Request, Service};
 use xtask_core::problem::{Code, Problem, Severity};
 
-use super::exit::Exit;
-use super::load;
-use super::plan_args::StackArgs;
-use super::{Global, print};
-use crate::system::executable::fault_of;
-use crate::system::port_range;
-use crate::view::problem::{ProblemJson, count, json};
-use crate::view::style::{BOLD, GOOD, RESET, WARN};
-use crate::workspace;
+use xtask::cli::plan_args::StackArgs;
+use xtask::cli::{Exit, Global, load, print};
+use xtask::system::executable::fault_of;
+use xtask::system::port_range;
+use xtask::view::problem::{ProblemJson, count, json};
+use xtask::view::style::{BOLD, GOOD, RESET, WARN};
+use xtask::workspace;
+use xtask::workspace::planning::Scope;
+
 use crate::workspace::edit;
-use crate::workspace::planning::Scope;
 
 #[derive(Debug, Args)]
 pub(crate) struct CheckArgs {

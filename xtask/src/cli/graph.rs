@@ -3,9 +3,9 @@
 use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
 
-use super::exit::Exit;
-use super::plan_args::StackArgs;
-use super::{Global, load, print};
+use xtask::cli::plan_args::StackArgs;
+use xtask::cli::{Exit, Global, load, print};
+
 use crate::view::graph::{Format, draw};
 
 #[derive(Debug, Args)]

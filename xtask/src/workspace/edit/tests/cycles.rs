@@ -13,7 +13,7 @@ use xtask_core::problem::Code;
 use xtask_core::terms::chance::Chance;
 
 use super::{Applied, apply};
-use crate::workspace::document;
+use xtask::workspace::document;
 
 const NAMES: [&str; 7] = ["a", "b", "c", "d", "e", "f", "g"];
 

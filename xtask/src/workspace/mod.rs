@@ -1,0 +1,3 @@
+//! Edits a workspace for the rare commands.
+
+pub(crate) mod edit;
