@@ -201,7 +201,7 @@ mod tests {
     fn launcher_has_only_its_own_files() {
         let files = launcher();
         let paths: Vec<&str> = files.keys().map(String::as_str).collect();
-        let sources = ["src/inherited.rs", "src/main.rs", "src/sources.rs"];
+        let sources = ["src/inherited.rs", "src/main.rs", "src/services.rs", "src/sources.rs"];
         assert_eq!(paths, [&["Cargo.toml", "rustfmt.toml"][..], &sources].concat());
     }
 

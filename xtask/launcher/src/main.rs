@@ -7,6 +7,8 @@
 //!
 //! In a workspace that the command `install` changed, this file is the member `xtask`, and the tool
 //! is a workspace of its own below it. Its target folder is beside that of the launcher.
+//!
+//! If there is no tool yet, one cargo call builds it with the services of `up`.
 
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -19,6 +21,7 @@ use std::process::{Command, ExitCode};
 #[expect(unreachable_pub, reason = "the client exports them")]
 #[cfg_attr(not(test), expect(dead_code, reason = "the client uses the rest"))]
 mod inherited;
+mod services;
 #[expect(unreachable_pub, reason = "the client exports it")]
 mod sources;
 
@@ -60,7 +63,11 @@ fn main() -> ExitCode {
         let _ = execute(Command::new(tool).args(&args), folder.as_deref());
     }
     let cargo = env::var_os("CARGO").unwrap_or("cargo".into());
-    let mut build = Command::new(&cargo);
+    let tool = target.as_deref().map(|target| target.join("debug").join(TOOL));
+    if installed.is_none() && tool.is_some_and(|tool| !tool.exists()) {
+        build_with_services(&cargo, &args, folder.as_deref());
+    }
+    let mut build = cargo_call(&cargo);
     let (package, args) = match installed {
         Some(_) => (TOOL, &*args),
         None => package_and_args(&args),
@@ -70,14 +77,38 @@ fn main() -> ExitCode {
         build.arg("--manifest-path").arg(manifest).arg("--target-dir").arg(target);
     }
     build.arg("--").args(args);
-    for (name, _) in env::vars_os() {
-        if name.to_str().is_some_and(inherited::is_cargo_variable) {
-            build.env_remove(name);
-        }
-    }
     let error = execute(&mut build, folder.as_deref());
     eprintln!("error: failed to start `{}`: {error}", Path::new(&cargo).display());
     ExitCode::FAILURE
+}
+
+/// A call of cargo as a user types it.
+fn cargo_call(cargo: &OsStr) -> Command {
+    let mut call = Command::new(cargo);
+    for (name, _) in env::vars_os() {
+        if name.to_str().is_some_and(inherited::is_cargo_variable) {
+            call.env_remove(name);
+        }
+    }
+    call
+}
+
+/// Builds the tool and the services of the first `up` in one call. If that fails, the calls that
+/// follow report it, with the exit code of the tool.
+fn build_with_services(cargo: &OsStr, args: &[OsString], folder: Option<&Path>) {
+    let words: Vec<&str> = args.iter().map(|arg| arg.to_str().unwrap_or_default()).collect();
+    let metadata = || {
+        let mut call = cargo_call(cargo);
+        let output = call.args(["metadata", "--no-deps", "--format-version", "1"]).output().ok()?;
+        if output.status.success() { String::from_utf8(output.stdout).ok() } else { None }
+    };
+    let services = services::arguments(&words, metadata);
+    if !services.is_empty() {
+        let mut build = cargo_call(cargo);
+        build.args(["build", "--package", TOOL]).args(services);
+        without_launcher_paths(&mut build, folder);
+        let _ = build.status();
+    }
 }
 
 /// The manifest of the tool's workspace, if the launcher is installed in another one.
@@ -143,6 +174,12 @@ fn package_and_args(args: &[OsString]) -> (&'static str, &[OsString]) {
 /// Replaces this process by the command, without the folders that cargo added to the loader's
 /// search path for the launcher, which is in `folder`. Returns the error if that fails.
 fn execute(command: &mut Command, folder: Option<&Path>) -> std::io::Error {
+    without_launcher_paths(command, folder);
+    command.env(CALLED_AS.0, CALLED_AS.1).exec()
+}
+
+/// Removes the folders that cargo added to the loader's search path for the launcher.
+fn without_launcher_paths(command: &mut Command, folder: Option<&Path>) {
     for name in LOADER_PATHS {
         if let (Some(value), Some(folder)) = (env::var_os(name), folder) {
             match without(&value, folder) {
@@ -151,7 +188,6 @@ fn execute(command: &mut Command, folder: Option<&Path>) -> std::io::Error {
             };
         }
     }
-    command.env(CALLED_AS.0, CALLED_AS.1).exec()
 }
 
 /// The search path without what is in `folder`; none if nothing is left.

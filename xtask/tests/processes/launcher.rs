@@ -35,6 +35,8 @@ fn fixture() -> Fixture {
     fixture.file("xtask/launcher/src/bin/inherited.rs", shared);
     let shared = include_str!("../../client/src/sources.rs");
     fixture.file("xtask/launcher/src/bin/sources.rs", shared);
+    let services = include_str!("../../launcher/src/services.rs");
+    fixture.file("xtask/launcher/src/bin/services.rs", services);
     fixture
 }
 
@@ -77,6 +79,47 @@ fn stack_commands_run_the_tool_of_the_last_build() {
     xtask(&fixture, "", &["down"]).ends_with(0).says("first build: down");
     fixture.edit("xtask/src/bin/xtask.rs", "let broken: u32 = \"\"; ", "");
     xtask(&fixture, "xtask", &["up", "-d"]).ends_with(0).says("second build: up -d");
+}
+
+/// Adds a package with a service to the workspace.
+fn add_service(fixture: &Fixture, name: &str, source: &str) {
+    fixture.file(&format!("{name}/src/main.rs"), source);
+    let manifest = format!(
+        "[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\n\
+         [package.metadata.service]\n"
+    );
+    fixture.file(&format!("{name}/Cargo.toml"), &manifest);
+    fixture.edit("Cargo.toml", "members = [", &format!("members = [\"{name}\", "));
+}
+
+#[test]
+fn first_up_builds_tool_and_services_in_one_call() {
+    let fixture = fixture();
+    for name in ["one", "spare"] {
+        add_service(&fixture, name, "fn main() {}");
+    }
+    let root = fs::read_to_string(fixture.root().join("Cargo.toml")).unwrap();
+    let default = "[workspace.metadata.xtask]\ndefault = [\"one\"]\n";
+    fixture.file("Cargo.toml", &format!("{root}\n{default}"));
+    let built = |name: &str| fixture.root().join("target/debug").join(name).exists();
+
+    let up = xtask(&fixture, "", &["up", "-d"]).ends_with(0).says("first build: up -d");
+    let (services, tool) = (up.stderr.find("Compiling one"), up.stderr.find("Running"));
+    assert!(services.is_some() && services < tool, "{up}");
+    assert!(built("one") && !built("spare"), "{up}");
+
+    // Later ones leave the services to the tool.
+    fs::remove_file(fixture.root().join("target/debug/one")).unwrap();
+    xtask(&fixture, "", &["up", "-d"]).ends_with(0);
+    assert!(!built("one"));
+}
+
+#[test]
+fn broken_service_does_not_keep_the_tool_from_starting() {
+    let fixture = fixture();
+    add_service(&fixture, "one", "fn main() { missing() }");
+    let up = xtask(&fixture, "", &["up", "-d"]).ends_with(0);
+    up.says("cannot find function `missing`").says("first build: up -d");
 }
 
 #[test]
