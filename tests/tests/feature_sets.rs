@@ -1,6 +1,6 @@
-//! No library is compiled twice by `up`, `up --with postgres` and `test-e2e`. Tool, services and
-//! tests are separate calls of cargo, so a library that two of them use needs the same features in
-//! both.
+//! No library is compiled twice by `up`, `up --with postgres`, a rare command and `test-e2e`. Tool,
+//! services and tests are separate calls of cargo, so a library that two of them use needs the same
+//! features in both. The first `up` builds tool and services in one call, with the same features.
 //!
 //! It reads cargo's messages for the shared target directory, in which everything is already built.
 //! It does not check versions.
@@ -40,6 +40,12 @@ fn no_library_is_compiled_twice() {
         let services: Vec<_> = services.iter().map(String::as_str).collect();
         collect(&mut builds, call, &root, &services);
     }
+    let together = ["build", "-p", "xtask"].map(str::to_owned).into_iter();
+    let services = services_build(&root, &[]).into_iter().skip(1);
+    let together: Vec<String> = together.chain(services).collect();
+    let together: Vec<&str> = together.iter().map(String::as_str).collect();
+    collect(&mut builds, "tool and services", &root, &together);
+    collect(&mut builds, "rare commands", &root, &["build", "-p", "cargo-services"]);
     collect(&mut builds, "tests", &root, &["test", "--no-run", "-p", env!("CARGO_PKG_NAME")]);
 
     let kinds = kinds(&root, &builds);

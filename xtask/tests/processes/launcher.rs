@@ -31,12 +31,13 @@ fn fixture() -> Fixture {
     let fixture = Fixture::new("launched").package(tool).package(launcher).write();
     let config = include_str!("../../../.cargo/config.toml");
     fixture.file(".cargo/config.toml", config);
-    let shared = include_str!("../../client/src/inherited.rs");
-    fixture.file("xtask/launcher/src/bin/inherited.rs", shared);
-    let shared = include_str!("../../client/src/sources.rs");
-    fixture.file("xtask/launcher/src/bin/sources.rs", shared);
-    let services = include_str!("../../launcher/src/services.rs");
-    fixture.file("xtask/launcher/src/bin/services.rs", services);
+    for (name, text) in [
+        ("inherited", include_str!("../../client/src/inherited.rs")),
+        ("services", include_str!("../../launcher/src/services.rs")),
+        ("sources", include_str!("../../client/src/sources.rs")),
+    ] {
+        fixture.file(&format!("xtask/launcher/src/bin/{name}.rs"), text);
+    }
     fixture
 }
 

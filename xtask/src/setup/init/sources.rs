@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-use regex::Regex;
+use regex_lite::Regex;
 
 /// One finding and its place, `web/src/main.rs:12`.
 #[derive(Clone, Debug, PartialEq, Eq)]
