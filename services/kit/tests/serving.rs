@@ -275,6 +275,47 @@ async fn missing_body_is_a_request_timeout() {
     assert!(answer.contains("application/problem+json"), "{answer}");
 }
 
+/// A proxy could read another end of the first request than the service does.
+#[tokio::test]
+async fn ambiguous_and_oversized_requests_are_refused() {
+    let service = limited().await;
+    let long = format!("X: {}\r\n", "x".repeat(1 << 20));
+    let many = "X: x\r\n".repeat(1000);
+    for headers in [
+        "Content-Length: 2\r\nContent-Length: 40\r\n",
+        "Content-Length: +2\r\n",
+        "Content-Length: 2, 40\r\n",
+        "Transfer-Encoding: chunked, identity\r\n",
+        "Transfer-Encoding: xchunked\r\n",
+        "Content-Length : 2\r\n",
+        "X: a\r\n b: c\r\nContent-Length 2\r\n",
+        "X: \0\r\n",
+        &long,
+        &many,
+    ] {
+        let mut stream = connect(service.address).await;
+        let smuggled = "{}GET /healthz HTTP/1.1\r\nHost: test\r\n\r\n";
+        let request = format!("POST /echo HTTP/1.1\r\nHost: test\r\n{headers}\r\n{smuggled}");
+        // The service may close the connection before it has read everything.
+        let _ = stream.write_all(request.as_bytes()).await;
+        let mut answer = Vec::new();
+        let _ = tokio::time::timeout(LONG, stream.read_to_end(&mut answer)).await.unwrap();
+        let answer = String::from_utf8_lossy(&answer);
+        let shown: String = headers.chars().take(60).collect();
+        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{shown:?}: {answer}");
+        assert!(!answer.contains("alive"), "{shown:?} is answered twice: {answer}");
+    }
+    let mut stream = connect(service.address).await;
+    let body = "x".repeat(101);
+    let request = format!(
+        "POST /echo HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    assert!(read_until(&mut stream, "}").await.starts_with("HTTP/1.1 413"));
+}
+
 #[tokio::test]
 async fn slow_answer_is_unavailable() {
     let service = limited().await;

@@ -168,7 +168,12 @@ impl StackPaths {
         self.folder.join("starts.json")
     }
 
-    /// A short hash that identifies the stack on this machine.
+    /// The file with the marks of the stack's supervisors, which are secrets of this user.
+    pub fn marks(&self) -> PathBuf {
+        self.folder.join("marks.json")
+    }
+
+    /// A short hash that identifies the stack on this machine. It is no secret.
     pub fn short_name(&self) -> String {
         short_hash(&self.folder)
     }
@@ -244,7 +249,7 @@ impl StackPaths {
 pub fn stacks_in(workspace: &Path) -> Vec<StackPaths> {
     let Ok(entries) = std::fs::read_dir(workspace) else { return Vec::new() };
     let stacks = entries.flatten().map(|entry| StackPaths::at(entry.path()));
-    let stacks = stacks.filter(|paths| is_written_by_owner_only(paths.folder()).unwrap_or(false));
+    let stacks = stacks.filter(|paths| is_own_folder(paths.folder()));
     let mut stacks: Vec<_> = stacks.filter(|paths| paths.lock().exists()).collect();
     stacks.sort_by(|a, b| a.folder.cmp(&b.folder));
     stacks
@@ -257,6 +262,13 @@ pub fn stacks_in(workspace: &Path) -> Vec<StackPaths> {
 pub fn is_written_by_owner_only(folder: &Path) -> io::Result<bool> {
     let found = std::fs::metadata(folder)?;
     Ok(found.is_dir() && found.uid() == geteuid().as_raw() && found.mode() & 0o022 == 0)
+}
+
+/// Whether a folder is one of [`is_written_by_owner_only`] and no link: in a sticky folder, another
+/// user can link to any folder of this user.
+pub fn is_own_folder(folder: &Path) -> bool {
+    std::fs::symlink_metadata(folder).is_ok_and(|found| found.is_dir())
+        && is_written_by_owner_only(folder).unwrap_or(false)
 }
 
 /// The folder of all state, by this process' environment. The errors are those of

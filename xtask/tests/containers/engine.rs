@@ -31,12 +31,16 @@ impl<'a> Made<'a> {
         })
     }
 
-    /// Makes a container of this image that is none of the workspace's.
+    /// Makes a container of this image that is none of the workspace's, but carries the name of its
+    /// stack, as an image of another user can.
     #[track_caller]
     pub(crate) fn stranger(&'a self, image: &str) -> Stranger<'a> {
         // It would have the labels of its image.
         let none = "--label=xtask.workspace=";
-        let id = self.ask(&["create", "--pull=never", "--network=none", none, image]);
+        let workspace = xtask_client::workspace_name(&self.fixture.root());
+        let paths = xtask_client::StackPaths::at(self.fixture.state().join(workspace).join("dev"));
+        let stack = format!("--label=xtask.stack={}", paths.short_name());
+        let id = self.ask(&["create", "--pull=never", "--network=none", none, &stack, image]);
         Stranger { made: self, id }
     }
 

@@ -67,10 +67,13 @@ fn leftover_network_is_reused_and_removed() {
     let workspace = format!("xtask.workspace={}", xtask_client::workspace_name(&fixture.root()));
     let filter = format!("label={workspace}");
     let name = made.ask(&["network", "ls", "--filter", &filter, "--format", "{{.Name}}"]);
-    let stack = format!("xtask.stack={}", name.strip_prefix("xtask-").unwrap());
+    let shown = "{{range $name, $value := .Labels}}--label {{$name}}={{$value}} {{end}}";
+    let labels = made.ask(&["network", "inspect", "--format", shown, &name]);
+    assert!(labels.contains("xtask.mark="), "{labels}");
     fixture.xtask(&["down"]).ends_with(0);
     // As a start leaves it that ends between making it and asking for its address.
-    made.ask(&["network", "create", "--label", &stack, "--label", &workspace, &name]);
+    let create = ["network", "create"].into_iter().chain(labels.split_whitespace());
+    made.ask(&create.chain([&*name]).collect::<Vec<_>>());
     fixture.xtask(&["up", "-d", "stock", "--containers"]).ends_with(0);
     fixture.xtask(&["down"]).ends_with(0);
     assert_eq!(made.all("network"), Vec::<String>::new());

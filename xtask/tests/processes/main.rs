@@ -6,6 +6,7 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)]
 
+mod accounts;
 mod adoption;
 mod again;
 mod answers;
@@ -59,6 +60,7 @@ mod surroundings;
 mod terminal;
 mod timings;
 mod two_at_once;
+mod untrusted;
 mod unusable;
 mod verify_deps;
 mod versions;

@@ -15,7 +15,7 @@ use super::suggest::list;
 use super::value::{Table, Value, ValueKind};
 use super::{At, TextAt};
 use crate::problem::{Code, Problem};
-use crate::terms::{Condition, is_variable_name};
+use crate::terms::{Condition, variable_mistake};
 
 /// One entry of `depends-on`.
 #[derive(Clone, Debug, PartialEq)]
@@ -130,8 +130,7 @@ pub(crate) fn image(reader: &mut Reader<'_>, key: &str, value: &Value) -> Option
 
 /// `env = { NAME = "value" }`.
 pub(crate) fn env(reader: &mut Reader<'_>, key: &str, value: &Value) -> Vec<(TextAt, TextAt)> {
-    let mistake = ("cannot be the name of a variable", "write letters, digits and `_`");
-    pairs(reader, key, value, is_variable_name, mistake)
+    pairs(reader, key, value, variable_mistake)
 }
 
 /// `volumes = { "/var/lib/x" = "${stack.data}/x" }`: the container path is the key, because
@@ -139,20 +138,20 @@ pub(crate) fn env(reader: &mut Reader<'_>, key: &str, value: &Value) -> Vec<(Tex
 pub(crate) fn volumes(reader: &mut Reader<'_>, key: &str, value: &Value) -> Vec<(TextAt, TextAt)> {
     let fits = |inside: &str| inside.starts_with('/') && !inside.contains([':', ',', '\0']);
     let hint = "write the container path first: `\"/var/lib/x\" = \"${stack.data}/x\"`";
-    pairs(reader, key, value, fits, ("is not a path in a container", hint))
+    let mistake = |inside: &str| (!fits(inside)).then_some(("is not a path in a container", hint));
+    pairs(reader, key, value, mistake)
 }
 
-/// A table of texts whose keys must fit; otherwise the mistake and its hint are reported.
+/// A table of texts. The mistake of a key and its hint are reported.
 fn pairs(
     reader: &mut Reader<'_>,
     key: &str,
     value: &Value,
-    fits: impl Fn(&str) -> bool,
-    (mistake, hint): (&str, &str),
+    mistake: impl Fn(&str) -> Option<(&'static str, &'static str)>,
 ) -> Vec<(TextAt, TextAt)> {
     let mut out = Vec::new();
     for (key, value) in reader.table(key, value).into_iter().flat_map(|table| &table.entries) {
-        if !fits(&key.name) {
+        if let Some((mistake, hint)) = mistake(&key.name) {
             let message = format!("`{}` {mistake}", key.name);
             reader.bad_value::<()>(&key.bytes, message, hint);
         } else if let Some(text) = reader.string(&key.name, value) {

@@ -19,7 +19,7 @@ use crate::manifest::At;
 use crate::manifest::TextAt;
 use crate::manifest::at::span;
 use crate::problem::{Code, Problem};
-use crate::terms::{Name, Place, secret, variable_prefix};
+use crate::terms::{MARK_VARIABLE, Name, Place, secret, variable_mistake, variable_prefix};
 
 /// A value of a variable, with its source.
 enum Given<'a> {
@@ -322,6 +322,11 @@ fn env_file(
                 .at(file.span.clone(), "")
                 .hint("write `NAME=VALUE`, with quotes around line ends and ` #`"),
         );
+    }
+    for line in lines.iter().filter(|line| line.name == MARK_VARIABLE) {
+        let (mistake, hint) = variable_mistake(&line.name).unwrap_or_default();
+        let message = format!("`{}` in `{shown}:{}` {mistake}", line.name, line.number);
+        problems.push(Problem::error(Code::EnvFile, message).at(file.span.clone(), "").hint(hint));
     }
     let place = |line: &envfile::Assignment| Place { file: shown.clone(), line: line.number };
     lines.into_iter().map(|line| (place(&line), line)).map(|(place, line)| (line, place)).collect()

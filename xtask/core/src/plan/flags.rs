@@ -12,7 +12,7 @@ use super::Faults;
 use super::request::{Containers, Request};
 use crate::model::{self, Model, Node, Runs};
 use crate::problem::{Code, Problem};
-use crate::terms::{Name, duration, is_variable_name, secret};
+use crate::terms::{Name, duration, secret, variable_mistake};
 
 /// One `-e`.
 #[derive(Clone, Debug)]
@@ -65,9 +65,8 @@ pub(crate) fn variables(
             fault(format!("`-e {key}=...` names no {missing}"), "write `-e SERVICE:KEY=VALUE`");
             continue;
         }
-        if !is_variable_name(name) {
-            let message = format!("`-e {key}=...`: `{name}` cannot be the name of a variable");
-            fault(message, "write letters, digits and `_`");
+        if let Some((mistake, hint)) = variable_mistake(name) {
+            fault(format!("`-e {key}=...`: `{name}` {mistake}"), hint);
             continue;
         }
         if let Some(service) = service

@@ -15,7 +15,7 @@ use alloc::string::String;
 
 use serde::{Deserialize, Serialize};
 
-pub use name::{Name, is_variable_name, variable_prefix};
+pub use name::{MARK_VARIABLE, Name, is_variable_name, variable_mistake, variable_prefix};
 
 /// The place of the tool's name in a message: `` `%xtask% up` ``. Only the program that shows the
 /// message knows what its user typed.

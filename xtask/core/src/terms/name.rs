@@ -54,6 +54,22 @@ pub fn is_variable_name(name: &str) -> bool {
     !name.is_empty() && name.chars().all(fits)
 }
 
+/// The variable by which the tool recognises the processes of a stack. Only the tool sets it.
+pub const MARK_VARIABLE: &str = "XTASK_MARK";
+
+/// The mistake and the hint if metadata cannot set a variable of this name.
+#[must_use]
+pub fn variable_mistake(name: &str) -> Option<(&'static str, &'static str)> {
+    match name {
+        MARK_VARIABLE => Some((
+            "is the variable by which `cargo xtask` finds the processes of a stack",
+            "remove it, or use another name",
+        )),
+        name if is_variable_name(name) => None,
+        _ => Some(("cannot be the name of a variable", "write letters, digits and `_`")),
+    }
+}
+
 /// `text` in the spelling of environment variables: upper case, everything that is
 /// not an ASCII letter or digit as `_`.
 #[must_use]

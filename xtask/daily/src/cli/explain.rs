@@ -11,6 +11,7 @@ use xtask_client::protocol::Ask;
 use xtask_core::problem::Code;
 use xtask_core::terms::Name;
 
+use super::error::Error;
 use super::exit::Exit;
 use super::plan_args::StackArgs;
 use super::{Global, block_on, load, print, stack};
@@ -39,7 +40,8 @@ pub(crate) fn run(global: &Global, args: &ExplainArgs) -> anyhow::Result<Exit> {
     let services = std::slice::from_ref(&args.service);
     let loaded = load::plan_kept(global, services, |request| args.stack.shape(request))?;
     // A renamed workspace may have a stack that runs since before.
-    let paths = find::at(Path::new(&loaded.plan.workspace), &loaded.plan.stack)?.paths;
+    let found = find::at(Path::new(&loaded.plan.workspace), &loaded.plan.stack);
+    let paths = found.map_err(Error::StateFolder)?.paths;
     let (running, run) = block_on(async {
         let running = stack::status(&paths, Ask::No).await?;
         let name = Name::from(args.service.as_str());

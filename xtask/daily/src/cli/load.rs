@@ -108,7 +108,7 @@ fn inspect_with(
     let here = std::env::current_dir().context("failed to find the current folder")?;
     let (files, found) = workspace::read(&here, global.manifest_path.as_deref())?;
     let root = Path::new(&files.workspace.root);
-    let paths = StackPaths::of(root, &global.stack)?;
+    let paths = StackPaths::of(root, &global.stack).map_err(Error::StateFolder)?;
     stack::clean_up(&paths)?;
     let is_isolated = global.stack != DEFAULT_STACK;
     let mut request = request(&paths, &global.stack, services);

@@ -34,7 +34,8 @@ pub(crate) fn find_stack(global: &Global) -> anyhow::Result<Found> {
     if start.to_str().is_none() {
         return Err(workspace::Error::NotUtf8 { path: start }.into());
     }
-    let Some(found) = find::around(&start, &global.stack)? else {
+    let found = find::around(&start, &global.stack).map_err(Error::StateFolder)?;
+    let Some(found) = found else {
         let reason = match &global.manifest_path {
             Some(path) => format!("manifest path `{}` does not exist", path.display()),
             None => format!(
@@ -91,7 +92,7 @@ fn clean_unrecorded(found: &Found) -> anyhow::Result<()> {
 /// When the stack still runs from the former root, or its state cannot be moved.
 pub(crate) fn settle(root: &Path, paths: &StackPaths) -> anyhow::Result<()> {
     let name = paths.stack();
-    let found = find::at(root, &name)?;
+    let found = find::at(root, &name).map_err(Error::StateFolder)?;
     stack::clean_up(&found.paths)?;
     clean_unrecorded(&found)?;
     let Some(former) = found.former else { return Ok(()) };

@@ -8,6 +8,7 @@ use xtask_client::StackPaths;
 use super::exit::Exit;
 use crate::supervisor::companion::Scene;
 use crate::supervisor::sweeper::sweep_after;
+use crate::system::mark::Marks;
 
 #[derive(Debug, Args)]
 pub(crate) struct SweepArgs {
@@ -24,6 +25,8 @@ pub(crate) struct SweepArgs {
 
 pub(crate) fn run(args: &SweepArgs) -> anyhow::Result<Exit> {
     let paths = StackPaths::at(&args.stack_dir);
-    sweep_after(args.supervisor, &Scene { paths: &paths, runtime: &args.runtime_dir })?;
+    let marks = Marks::of(&paths);
+    let scene = Scene { paths: &paths, runtime: &args.runtime_dir, marks: &marks };
+    sweep_after(args.supervisor, &scene)?;
     Ok(Exit::DONE)
 }

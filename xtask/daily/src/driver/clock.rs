@@ -104,6 +104,15 @@ mod tests {
     }
 
     #[test]
+    fn longest_extension_of_a_timeout_is_a_far_deadline() {
+        let began = Instant::now();
+        let mut clock = Clock::new(began);
+        // The largest `EXTEND_TIMEOUT_USEC`, twice.
+        let far = Duration::from_micros(u64::MAX) * 2;
+        assert_eq!(clock.sleep_until(Some(far), began), Some(began + LONGEST_SLEEP));
+    }
+
+    #[test]
     fn idle_time_without_a_deadline_counts() {
         let began = Instant::now();
         let mut clock = Clock::new(began);

@@ -7,6 +7,7 @@ mod active_run;
 pub mod containers;
 mod error;
 mod exit;
+mod health;
 mod libraries;
 pub(crate) mod logs;
 mod perform;

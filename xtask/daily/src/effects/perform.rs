@@ -24,7 +24,7 @@ use super::RunEvents;
 use super::containers::run::ContainerSignal;
 use super::containers::stack::StackContainers;
 use super::error::Error;
-use super::probe::{self, ExpectedListener, PollingProbe, question};
+use super::probe::{self, ExpectedListener, PollingProbe};
 use super::process::orphans;
 use super::sockets::{self, Sockets};
 use crate::effects::active_run::{ActiveRun, Process};
@@ -35,23 +35,23 @@ use crate::effects::process::reaper::Reaper;
 use crate::effects::programs::Programs;
 use crate::system::context;
 use crate::system::limits::raise_open_files;
+use crate::system::mark::{Mark, Marks};
 use crate::system::members::{Orphans, pids_of, stopped_of};
 use crate::system::proc;
-use crate::system::sweep::Mark;
 use crate::system::traffic::TrafficQuery;
 
 /// The longest path of a Unix socket, in bytes.
 const LONGEST_SOCKET_PATH: usize = 103;
 
-/// The folders of a world, and the mark of its children.
+/// The folders of a world, and the marks of its children.
 #[derive(Clone, Debug)]
 pub(crate) struct WorldSettings {
     /// The state folder of the stack, with programs and logs below it.
     pub(crate) state: PathBuf,
     /// A folder for sockets that only this user can enter; its path must be short.
     pub(crate) runtime: PathBuf,
-    /// The stack in `XTASK_MARK` in the environment of every child.
-    pub(crate) mark: String,
+    /// Every child has the newest in its environment.
+    pub(crate) marks: Marks,
 }
 
 #[derive(Debug)]
@@ -91,7 +91,7 @@ impl World {
         let programs = Programs::new(settings.state.join("programs"))?;
         Ok(Self {
             contexts: Contexts::new(context::of_this_process()),
-            containers: Arc::new(StackContainers::of(&settings.state, &settings.mark)),
+            containers: Arc::new(StackContainers::of(&settings.state, settings.marks.clone())),
             programs: Arc::new(Mutex::new(programs)),
             settings,
             events,
@@ -157,7 +157,7 @@ impl World {
     /// Kills what runs left behind. Returns whether nothing of the stack is left.
     pub(crate) fn end(&mut self) -> bool {
         self.runs.retain(|_, active| active.is_active());
-        let orphans_ended = orphans::end(&self.settings.mark);
+        let orphans_ended = orphans::end(&self.settings.marks);
         self.containers.end();
         orphans_ended && self.runs.is_empty()
     }
@@ -298,14 +298,6 @@ impl World {
         }
     }
 
-    fn check_health(&self, service: &Name, run: Run, question: PreparedProbe) {
-        let events = self.events(service, run);
-        tokio::spawn(async move {
-            let failure = question::ask(&question, probe::CALL_TIMEOUT).await.err();
-            events.health_checked(failure.map(|error| error.to_string()));
-        });
-    }
-
     /// Starts the probes of a run that was not spawned here.
     pub(crate) fn start_probes(
         &mut self,
@@ -368,7 +360,7 @@ impl World {
 
     /// The mark of what a run starts.
     pub(crate) fn mark_of(&self, events: &RunEvents) -> Mark {
-        Mark::of_run(&self.settings.mark, &events.service, events.run)
+        Mark::of_run(self.settings.marks.newest(), &events.service, events.run)
     }
 
     pub(crate) fn events(&self, service: &Name, run: Run) -> RunEvents {

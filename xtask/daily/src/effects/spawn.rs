@@ -28,7 +28,7 @@ use xtask_client::context::Context;
 
 use crate::effects::error::Error;
 use crate::system::group::Leader;
-use crate::system::sweep::Mark;
+use crate::system::mark::Mark;
 #[cfg(not(target_os = "linux"))]
 use child::REPORT;
 use child::{PID_DIGITS, Prepared, Report, in_child};

@@ -12,6 +12,7 @@ use xtask_core::stack::{BindFailure, Command, Effect, Event, Exit, Run, Signal};
 use xtask_core::terms::{Name, Place};
 
 use super::{World, WorldSettings};
+use crate::system::mark::Marks;
 
 /// The longest wait of a test.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -32,7 +33,7 @@ fn with_world<F: Future<Output = ()>>(test: impl FnOnce(Fixture) -> F) {
         let settings = WorldSettings {
             state: folder.path().join("state"),
             runtime: folder.path().join("run"),
-            mark: mark(folder.path()),
+            marks: Marks::test(&mark(folder.path())),
         };
         let world = World::new(settings, sender).unwrap();
         let fixture = Fixture { folder, world, events };
@@ -149,7 +150,7 @@ impl Fixture {
 
 /// A mark that differs from those of other tests.
 fn mark(folder: &std::path::Path) -> String {
-    folder.file_name().unwrap().to_string_lossy().into_owned()
+    format!("{}.1f", folder.file_name().unwrap().to_string_lossy().trim_start_matches('.'))
 }
 
 fn name() -> Name {

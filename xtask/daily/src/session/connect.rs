@@ -61,7 +61,7 @@ impl Session {
 /// The processes of a supervisor and its guardian.
 pub struct Supervisor {
     pub(super) processes: Vec<ExitWatch>,
-    /// The supervisor, if it is a child of this process.
+    /// The sweeper, which forked the guardian, if it is a child of this process.
     pub(super) child: Option<std::process::Child>,
 }
 
@@ -78,8 +78,9 @@ impl Supervisor {
         for process in &self.processes {
             process.exited().await;
         }
+        // The guardian exits after the sweeper, unless it was killed.
         if let Some(child) = &mut self.child {
-            let _ = child.wait();
+            let _ = child.try_wait();
         }
     }
 }
@@ -174,15 +175,20 @@ pub fn deleted_folder(paths: &StackPaths) -> Option<PathBuf> {
     Some(paths.data()).filter(|data| !data.exists())
 }
 
-/// Ends a supervisor that cannot be reached through its socket: it stops the stack in order.
+/// Ends a supervisor that cannot be reached through its socket: it stops the stack in order, or with
+/// `now` at once.
 /// Waits for supervisor and guardian. Returns whether the supervisor was running.
-pub async fn stop_by_signal(paths: &StackPaths, pid: i32) -> Result<bool, Error> {
+pub async fn stop_by_signal(paths: &StackPaths, pid: i32, now: bool) -> Result<bool, Error> {
     let is_ours = |pid| supervisors::of(pid).is_some_and(|found| found.folder == paths.folder());
     // The pid may have been reused before the descriptor was opened, so check afterwards.
     let Some(supervisor) = pidfd::open(pid).filter(|_| is_ours(pid)) else { return Ok(false) };
     let guardian = proc::parent(pid).filter(|parent| is_ours(*parent)).and_then(pidfd::open);
     if pidfd_send_signal(&supervisor, Signal::TERM).is_err() {
         return Ok(false);
+    }
+    if now {
+        // The second request to stop kills. The same signal again might be merged with the first.
+        let _ = pidfd_send_signal(&supervisor, Signal::INT);
     }
     for process in std::iter::once(supervisor).chain(guardian) {
         let process = ExitWatch::of(process);

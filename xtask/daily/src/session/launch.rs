@@ -19,8 +19,8 @@ use xtask_client::snapshot::State;
 use super::connect::{Session, Supervisor, connect, lock, notify_if_slow, watch};
 use super::{Error, own_program, workspaces};
 use crate::supervisor::leftovers::clean_locked;
+use crate::system::mark::{MARK, Mark};
 use crate::system::supervisors;
-use crate::system::sweep::{MARK, Mark};
 
 /// A longer log is rotated before the next supervisor starts.
 const LONGEST_LOG_BYTES: u64 = 1024 * 1024;

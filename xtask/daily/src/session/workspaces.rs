@@ -1,8 +1,8 @@
 //! Records which workspace each folder of state belongs to: `workspace.json` beside its stacks.
 //!
 //! The name of the folder contains only a hash of the root. With the record, commands list the
-//! stacks of all workspaces, and find the state of a workspace that was renamed. Folders that
-//! another user can write to are ignored.
+//! stacks of all workspaces, and find the state of a workspace that was renamed. Links, and folders
+//! that another user can write to, are ignored.
 
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
@@ -11,7 +11,7 @@ use std::time::UNIX_EPOCH;
 
 use serde::{Deserialize, Serialize};
 use xtask_client::StackPaths;
-use xtask_client::paths::{is_written_by_owner_only, stacks_in, state_folder};
+use xtask_client::paths::{is_own_folder, stacks_in, state_folder};
 
 use crate::system::json_file::write_json;
 
@@ -63,7 +63,7 @@ pub(crate) fn identity(root: &Path) -> Option<String> {
 pub fn all() -> io::Result<Vec<Recorded>> {
     let entries = std::fs::read_dir(state_folder()?).into_iter().flatten().flatten();
     let folders = entries.map(|entry| entry.path());
-    let folders = folders.filter(|folder| is_written_by_owner_only(folder).unwrap_or(false));
+    let folders = folders.filter(|folder| is_own_folder(folder));
     let mut all: Vec<_> = folders.map(read).collect();
     all.sort_by(|a, b| (&a.workspace.root, &a.folder).cmp(&(&b.workspace.root, &b.folder)));
     Ok(all)

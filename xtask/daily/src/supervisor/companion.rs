@@ -4,14 +4,18 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use xtask_client::StackPaths;
 
-/// Paths that supervisor, guardian and sweeper share.
+use crate::system::mark::Marks;
+
+/// What supervisor, guardian and sweeper share.
 pub(crate) struct Scene<'a> {
     pub(crate) paths: &'a StackPaths,
     /// The folder of the stack's sockets.
     pub(crate) runtime: &'a Path,
+    pub(crate) marks: &'a Marks,
 }
 
 /// A process that outlives the supervisor.
@@ -52,6 +56,11 @@ pub(super) fn empty_standard_input() -> io::Result<()> {
     Ok(rustix::stdio::dup2_stdin(&nothing)?)
 }
 
+/// Waits until the process with this pidfd has exited.
+pub(super) fn wait_for_exit(pidfd: &OwnedFd) {
+    while let Err(rustix::io::Errno::INTR) = poll(&mut [PollFd::new(pidfd, PollFlags::IN)], None) {}
+}
+
 pub(super) fn ignore(signals: &[libc::c_int]) {
     for signal in signals {
         // SAFETY: ignoring a signal runs no code.
@@ -68,5 +77,10 @@ impl Companion {
     pub(super) fn of(process: Pid) -> io::Result<Self> {
         let pidfd = pidfd_open(process, PidfdFlags::empty())?;
         Ok(Self { pid: process.as_raw_nonzero().get().unsigned_abs(), pidfd })
+    }
+
+    /// Waits until it has exited.
+    pub(super) fn wait(&self) {
+        wait_for_exit(&self.pidfd);
     }
 }

@@ -1,9 +1,9 @@
 //! The guardian: the supervisor's parent, which cleans up after a supervisor that died.
 //!
-//! The supervisor is forked from it before any runtime or thread exists, so the two share nearly
-//! all of their memory. The guardian is a child subreaper: orphans of the stack become its
-//! children. It forwards signals and sleeps. It reads no plan, starts nothing, and stops nothing
-//! in order.
+//! The sweeper forks the guardian, and that the supervisor, before any runtime or thread exists. So
+//! the three share nearly all of their memory. The guardian is a child subreaper: orphans of the
+//! stack become its children. It forwards signals and sleeps. It reads no plan, starts nothing, and
+//! stops nothing in order.
 //!
 //! If the guardian is killed as well, the sweeper finishes its work.
 
@@ -11,7 +11,7 @@ use std::io;
 use std::ptr;
 
 use rustix::process::{
-    Pid, Signal, WaitOptions, WaitStatus, getpid, kill_process, set_child_subreaper, wait, waitpid,
+    Pid, Signal, WaitOptions, WaitStatus, getpid, kill_process, set_child_subreaper, wait,
 };
 
 use super::companion::{Companion, Companions, Scene, empty_standard_input, fork, ignore};
@@ -24,7 +24,8 @@ use crate::system::sweep::kill_descendants;
 /// The exit code of a process that a signal ended, without the signal's number.
 const SIGNALLED: i32 = 128;
 
-/// Makes this process a guardian. Returns only in its fork, the supervisor.
+/// Makes this process a sweeper, and its fork a guardian. Returns only in the fork of that, the
+/// supervisor.
 ///
 /// The process must have a single thread. The forks inherit its locks, which stay held until all of
 /// them have exited.
@@ -32,10 +33,10 @@ const SIGNALLED: i32 = 128;
 /// # Errors
 /// When the system refuses; this process can then be a supervisor without a guardian.
 pub(crate) fn guard(scene: &Scene<'_>) -> io::Result<Companions> {
-    let me = getpid();
-    let guardian = Companion::of(me)?;
     let failed = |error: &io::Error| say(&format!("failed to start the sweeper: {error}"));
     let standby = stand_by(scene).inspect_err(failed).ok();
+    let me = getpid();
+    let guardian = Companion::of(me)?;
     let before = take_signals_by_hand();
     let subreaper = set_child_subreaper(Some(me)).map_err(io::Error::from);
     // SAFETY: there is only this thread.
@@ -67,9 +68,8 @@ fn watch(supervisor: Pid, standby: Option<Standby>, scene: &Scene<'_>) -> ! {
     ignore(&[libc::SIGQUIT, libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU]);
     release_code();
     let (sweeper, held) = standby.map(|Standby { sweeper, held }| (sweeper, held)).unzip();
-    let mut sweeper = sweeper.and_then(|sweeper| Pid::from_raw(sweeper.pid.cast_signed()));
     let status = loop {
-        if let Some(status) = reap(supervisor, &mut sweeper) {
+        if let Some(status) = reap(supervisor) {
             break status;
         }
         match next_signal() {
@@ -80,7 +80,7 @@ fn watch(supervisor: Pid, standby: Option<Standby>, scene: &Scene<'_>) -> ! {
             Some(_) | None => {}
         }
     };
-    let all_gone = kill_descendants(&mut sweeper);
+    let all_gone = kill_descendants(&mut None);
     if scene.paths.endpoint().exists() {
         // A supervisor that exits in order has removed the file.
         say(&format!("supervisor {supervisor} died: {}", describe(status)));
@@ -97,7 +97,7 @@ fn watch(supervisor: Pid, standby: Option<Standby>, scene: &Scene<'_>) -> ! {
     // The stack's lock must be free when the guardian has exited.
     drop(held);
     if let Some(sweeper) = sweeper {
-        let _ = waitpid(Some(sweeper), WaitOptions::empty());
+        sweeper.wait();
     }
     std::process::exit(match (status.exit_status(), status.terminating_signal()) {
         (Some(code), _) => code,
@@ -105,13 +105,12 @@ fn watch(supervisor: Pid, standby: Option<Standby>, scene: &Scene<'_>) -> ! {
     })
 }
 
-/// Reaps exited children until the supervisor is one of them. Forgets an exited sweeper.
-fn reap(supervisor: Pid, sweeper: &mut Option<Pid>) -> Option<WaitStatus> {
+/// Reaps exited children until the supervisor is one of them.
+fn reap(supervisor: Pid) -> Option<WaitStatus> {
     loop {
         match wait(WaitOptions::NOHANG) {
             Ok(Some((pid, status))) if pid == supervisor => return Some(status),
-            Ok(Some((pid, _))) => *sweeper = sweeper.filter(|sweeper| *sweeper != pid),
-            Err(rustix::io::Errno::INTR) => {}
+            Ok(Some(_)) | Err(rustix::io::Errno::INTR) => {}
             Ok(None) | Err(_) => return None,
         }
     }

@@ -14,6 +14,7 @@ use xtask_client::paths::Endpoint;
 use super::lock::Lock;
 use crate::effects::containers::cleanup::{self, AfterCleanup, Removed};
 use crate::system::json_file::write_json;
+use crate::system::mark::Marks;
 use crate::system::pidfd::has_died;
 use crate::system::sweep::{KilledProcess, any_marked, kill_marked};
 use crate::system::{proc, supervisors};
@@ -57,14 +58,14 @@ pub(crate) fn clean(paths: &StackPaths) -> io::Result<Option<Leftovers>> {
     Ok(clean_locked(paths, &lock))
 }
 
-/// Kills processes with the mark of a stack that has neither supervisor nor records: the
-/// supervisor was killed, and the stack's files were deleted.
+/// Kills processes with a mark of a stack that has neither supervisor nor endpoint: the supervisor
+/// was killed, and the stack's files were deleted. Then the name in the mark must be enough.
 ///
 /// # Errors
 /// When the stack's folder cannot be created, or the lock file cannot be used.
 pub(crate) fn clean_unrecorded(paths: &StackPaths) -> io::Result<Option<Leftovers>> {
-    let (mark, spared) = (paths.short_name(), proc::own_ancestry());
-    if !any_marked(&mark, &spared) {
+    let (marks, spared) = (Marks::of(paths), proc::own_ancestry());
+    if !any_marked(&marks, &spared) {
         return Ok(None);
     }
     paths.create()?;
@@ -73,7 +74,7 @@ pub(crate) fn clean_unrecorded(paths: &StackPaths) -> io::Result<Option<Leftover
     if supervisors::all().any(|process| process.folder == paths.folder()) {
         return Ok(None);
     }
-    let ended = kill_marked(&mark, &spared);
+    let ended = kill_marked(&marks, &spared);
     Ok((!ended.is_empty()).then(|| Leftovers { ended, ..Leftovers::default() }))
 }
 
@@ -85,9 +86,10 @@ fn supervises(pid: i32, paths: &StackPaths) -> bool {
 
 /// As [`clean`], for a caller that holds the stack's lock.
 pub(crate) fn clean_locked(paths: &StackPaths, _lock: &Lock) -> Option<Leftovers> {
+    let marks = Marks::of(paths);
     let mut leftovers = if let Some(endpoint) = paths.read_endpoint() {
         // The calling process may be a descendant of a service of this stack.
-        let ended = kill_marked(&paths.short_name(), &proc::own_ancestry());
+        let ended = kill_marked(&marks, &proc::own_ancestry());
         remove_sockets(paths, &endpoint);
         Some(Leftovers { supervisor: Some(endpoint.pid), ended, ..Leftovers::default() })
     } else {
@@ -95,8 +97,7 @@ pub(crate) fn clean_locked(paths: &StackPaths, _lock: &Lock) -> Option<Leftovers
         note.and_then(|note| serde_json::from_slice(&note).ok())
     };
     // The engine may answer now, even if guardian and sweeper could not reach it.
-    let removed =
-        cleanup::remove(&paths.engine_record(), &paths.short_name(), AfterCleanup::DeleteRecord);
+    let removed = cleanup::remove(&paths.engine_record(), &marks, AfterCleanup::DeleteRecord);
     if removed != Removed::default() {
         let leftovers = leftovers.get_or_insert_default();
         leftovers.containers.extend(removed.containers);

@@ -32,6 +32,7 @@ use crate::driver::outbox::Board;
 use crate::driver::{Driver, Input, Record};
 use crate::effects::{World, WorldSettings};
 use crate::system::json_file::write_json;
+use crate::system::mark::Marks;
 use crate::system::pidfd::ExitWatch;
 use crate::system::supervisors::CONTROL;
 use crate::system::{say, wait_if_some};
@@ -64,7 +65,9 @@ pub(crate) fn run(
         say(&format!("supervisor {before} died without cleaning up; cleaned up now"));
     }
     let runtime_folder = paths.create_runtime().context("failed to create a folder for sockets")?;
-    let scene = Scene { paths: &paths, runtime: &runtime_folder };
+    let marks = Marks::draw(&paths)
+        .with_context(|| format!("failed to write `{}`", paths.marks().display()))?;
+    let scene = Scene { paths: &paths, runtime: &runtime_folder, marks: &marks };
     let failed = |error: &io::Error| say(&format!("failed to start the guardian: {error}"));
     let mut companions = guard(&scene).inspect_err(failed).ok();
     // From here on this is another process: the guardian's child. A signal to the
@@ -120,7 +123,7 @@ async fn serve(
         WorldSettings {
             state: paths.folder().to_path_buf(),
             runtime: scene.runtime.to_path_buf(),
-            mark: paths.short_name(),
+            marks: scene.marks.clone(),
         },
         event_sender,
     )

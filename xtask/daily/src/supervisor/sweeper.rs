@@ -1,64 +1,71 @@
 //! The sweeper: the process that cleans up when supervisor and guardian have both died.
 //!
-//! It is forked up front, because a process that is being killed cannot fork it. It sleeps on a
-//! pipe that only those two hold open, so the pipe closes when both are dead. If nothing is left to
-//! clean up, the last of them writes one byte first. A killed sweeper is replaced by a new process
-//! of this program, which watches the supervisor. The sweeper has no children, finds processes by
-//! the stack's mark, and stops nothing in order.
+//! It is the process that the client started, and forks the guardian. It sleeps on a pipe that only
+//! those two hold open, so the pipe closes when both are dead. If nothing is left to clean up, the
+//! last of them writes one byte first. As a child subreaper it is then the parent of all that is
+//! left, also of a process that changed its mark or its user. It stops nothing in order.
+//!
+//! A killed sweeper is replaced by a new process of this program, which watches the supervisor. That
+//! one has no children, and finds processes by the stack's marks.
 
 use std::io;
 use std::os::fd::OwnedFd;
 use std::process::{Child, Command, Stdio};
 
-use rustix::event::{PollFd, PollFlags, poll};
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{Pid, PidfdFlags, getpid, getppid, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, getpid, getppid, pidfd_open, set_child_subreaper, setsid};
 
-use super::companion::{Companion, Scene, empty_standard_input, fork, ignore};
+use super::companion::{Companion, Scene, empty_standard_input, fork, ignore, wait_for_exit};
 use super::leftovers::bury;
 use super::lock::Lock;
 use crate::effects::containers::cleanup::{self, AfterCleanup};
 use crate::system::release::release_code;
 use crate::system::say;
 use crate::system::supervisors::SWEEPER;
-use crate::system::sweep::kill_marked;
+use crate::system::sweep::{KilledProcess, kill_descendants, kill_marked};
 
-/// A forked sweeper and the pipe that it waits on.
+/// A sweeper and the pipe that it waits on.
 pub(super) struct Standby {
     pub(super) sweeper: Companion,
     /// The write end of its pipe.
     pub(super) held: OwnedFd,
 }
 
-/// Forks a sweeper. The process must have a single thread; its locks stay held until the sweeper
-/// has exited too.
+/// Makes this process a sweeper, and returns only in its fork, in a session of its own. The process
+/// must have a single thread; its locks stay held until the sweeper has exited too.
 ///
 /// # Errors
-/// When the system refuses.
+/// When the system refuses. It then returns in this process.
 pub(super) fn stand_by(scene: &Scene<'_>) -> io::Result<Standby> {
     let (ended, held) = pipe_with(PipeFlags::CLOEXEC)?;
+    let sweeper = Companion::of(getpid())?;
+    #[cfg(target_os = "linux")]
+    set_child_subreaper(Some(getpid()))?;
     // SAFETY: there is only this thread.
-    let Some(pid) = (unsafe { fork() })? else {
-        drop(held);
-        wait_for_both(&ended, scene);
-    };
-    // It is an unreaped child, so its process id cannot have been reused.
-    match Companion::of(pid) {
-        Ok(sweeper) => Ok(Standby { sweeper, held }),
+    match unsafe { fork() } {
+        Ok(Some(guardian)) => {
+            drop((held, sweeper));
+            wait_for_both(guardian, &ended, scene);
+        }
+        Ok(None) => {
+            let _ = setsid();
+            Ok(Standby { sweeper, held })
+        }
         Err(error) => {
-            nothing_is_left(&held);
+            #[cfg(target_os = "linux")]
+            let _ = set_child_subreaper(None);
             Err(error)
         }
     }
 }
 
-/// Tells a forked sweeper that nothing is left to clean up when the pipe closes.
+/// Tells a sweeper that nothing is left to clean up when the pipe closes.
 pub(super) fn nothing_is_left(held: &OwnedFd) {
     let _ = rustix::io::write(held, b".");
 }
 
-/// Runs a forked sweeper.
-fn wait_for_both(ended: &OwnedFd, scene: &Scene<'_>) -> ! {
+/// Runs a sweeper that forked a guardian.
+fn wait_for_both(guardian: Pid, ended: &OwnedFd, scene: &Scene<'_>) -> ! {
     settle();
     let _ = empty_standard_input();
     release_code();
@@ -69,7 +76,10 @@ fn wait_for_both(ended: &OwnedFd, scene: &Scene<'_>) -> ! {
         }
     };
     if said == 0 {
-        sweep(scene);
+        let ended = kill_all_marked(scene);
+        // A living guardian waits for the end of this process.
+        kill_descendants(&mut Some(guardian));
+        remove_rest(scene, ended);
     }
     std::process::exit(0)
 }
@@ -105,23 +115,31 @@ pub(crate) fn sweep_after(supervisor: u32, scene: &Scene<'_>) -> io::Result<()> 
     if getppid() == Some(number) {
         let pidfd = pidfd?;
         release_code();
-        while let Err(rustix::io::Errno::INTR) =
-            poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], None)
-        {}
+        wait_for_exit(&pidfd);
     }
     sweep(scene);
     Ok(())
 }
 
-/// Kills every process with the stack's mark and removes the stack's sockets and containers.
+/// Kills every process with a mark of the stack and removes the stack's sockets and containers.
 pub(super) fn sweep(scene: &Scene<'_>) {
+    let ended = kill_all_marked(scene);
+    remove_rest(scene, ended);
+}
+
+fn kill_all_marked(scene: &Scene<'_>) -> Vec<KilledProcess> {
     let me = getpid().as_raw_nonzero().get();
-    let ended = kill_marked(&scene.paths.short_name(), &[me]);
+    let ended = kill_marked(scene.marks, &[me]);
     for ended in &ended {
         say(&format!("killed leftover process {}: `{}`", ended.pid, ended.command));
     }
+    ended
+}
+
+/// Removes the stack's sockets and containers, and notes what was killed.
+fn remove_rest(scene: &Scene<'_>, ended: Vec<KilledProcess>) {
     let note = scene.paths.engine_record();
-    let removed = cleanup::remove(&note, &scene.paths.short_name(), AfterCleanup::KeepRecord);
+    let removed = cleanup::remove(&note, scene.marks, AfterCleanup::KeepRecord);
     if let Some(why) = removed.failure {
         say(&format!("containers or networks may remain: {why}"));
     }
@@ -130,7 +148,7 @@ pub(super) fn sweep(scene: &Scene<'_>) {
 
 /// Detaches from the terminal and ignores signals that are meant for clients.
 fn settle() {
-    let _ = rustix::process::setsid();
+    let _ = setsid();
     let _ = rustix::thread::set_name(SWEEPER);
     ignore(&[libc::SIGHUP, libc::SIGINT, libc::SIGTERM, libc::SIGQUIT, libc::SIGTSTP]);
 }

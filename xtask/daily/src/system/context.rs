@@ -8,7 +8,7 @@ use xtask_client::context::{Context, Limit, OsText};
 use xtask_client::inherited::{is_cargo_variable, is_service_manager_variable};
 
 use super::limits::original_open_files;
-use super::sweep::MARK;
+use super::mark::MARK;
 
 /// Search paths of the dynamic loader that cargo extends for what it runs.
 const LOADER_PATHS: [&str; 3] =

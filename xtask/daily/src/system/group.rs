@@ -14,9 +14,9 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
 use xtask_client::process_stat::ProcessStat;
 use xtask_core::stack::Exit;
 
+use crate::system::mark::Mark;
 use crate::system::members::KnownMembers;
 use crate::system::proc;
-use crate::system::sweep::Mark;
 
 /// The first process of a group, a child of this process.
 #[derive(Debug)]

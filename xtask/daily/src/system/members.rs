@@ -17,8 +17,9 @@ use xtask_client::process_stat::ProcessStat;
 use xtask_core::terms::Name;
 
 use crate::system::group::{Leader, is_orphan};
+use crate::system::mark::{Mark, mark_of};
 use crate::system::supervisors;
-use crate::system::sweep::{Mark, is_engine_program, mark_of};
+use crate::system::sweep::is_engine_program;
 use crate::system::{pidfd, proc};
 
 /// How deep below a process a look descends. Deeper processes move up when their parents end.

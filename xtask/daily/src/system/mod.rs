@@ -10,6 +10,7 @@ pub(crate) mod group;
 pub(crate) mod json_file;
 pub(crate) mod limits;
 pub(crate) mod listeners;
+pub(crate) mod mark;
 pub(crate) mod members;
 pub(crate) mod memory;
 pub(crate) mod pause;

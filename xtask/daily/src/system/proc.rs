@@ -8,6 +8,7 @@ use std::io::{self, BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustix::process::geteuid;
 use rustix::time::{ClockId, clock_gettime};
 use xtask_client::process_stat::ProcessStat;
 
@@ -113,6 +114,11 @@ pub(crate) fn user(pid: i32) -> Option<u32> {
     let status = std::fs::read_to_string(file(pid, "status")).ok()?;
     let users = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
     users.split_whitespace().next()?.parse().ok()
+}
+
+/// Whether this user started a process. Also a setuid program belongs to the user who started it.
+pub(crate) fn is_own(pid: i32) -> bool {
+    user(pid) == Some(geteuid().as_raw())
 }
 
 /// The command line of a process on one line.

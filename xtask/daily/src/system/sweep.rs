@@ -1,5 +1,5 @@
-//! Kills what is left of a stack: descendants of this process, processes that carry the mark of
-//! the stack in their environment, and monitors of its containers.
+//! Kills what is left of a stack: descendants of this process, processes of this user that carry a
+//! mark of the stack in their environment, and monitors of its containers.
 //!
 //! A signal never reaches an unrelated process. Each process is opened as a pidfd before it is
 //! identified, or it is an unreaped child of this process. There is no order among the killed: the
@@ -12,11 +12,8 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, WaitOptions, getpid, pidfd_send_signal, wait};
 use serde::{Deserialize, Serialize};
 
+use crate::system::mark::{Mark, Marks, mark_of};
 use crate::system::{pidfd, proc};
-
-/// The variable that marks the processes of a stack. Its value names the stack, or after a colon
-/// also the run: `STACK` or `STACK:SERVICE:RUN`.
-pub(crate) const MARK: &str = "XTASK_MARK";
 
 /// How long a sweep waits for killed processes. The kernel cannot end a process whose disk does
 /// not answer.
@@ -57,7 +54,8 @@ pub(crate) fn kill_descendants(spared: &mut Option<Pid>) -> bool {
     let until = Instant::now() + PATIENCE;
     let (mut pause, longest) = PAUSES;
     loop {
-        kill_below(me, None, me, &|pid| is_spared(pid, *spared), 0);
+        let is_kept = |pid| is_spared(pid, *spared);
+        kill_below(me, None, &mut Walk { me, is_spared: &is_kept, note: &mut |_| {} }, 0);
         loop {
             match wait(WaitOptions::NOHANG) {
                 Ok(Some((pid, _))) => {
@@ -81,16 +79,22 @@ pub(crate) fn kill_descendants(spared: &mut Option<Pid>) -> bool {
     }
 }
 
-/// Whether a process of this user and pid namespace carries the mark, except those in `spared`.
-pub(crate) fn any_marked(mark: &str, spared: &[i32]) -> bool {
-    proc::all().any(|pid| {
-        !spared.contains(&pid) && mark_of(pid).is_stack(mark) && proc::shares_pid_namespace(pid)
-    })
+/// Whether a process of this user and pid namespace carries a mark, except those in `spared`.
+pub(crate) fn any_marked(marks: &Marks, spared: &[i32]) -> bool {
+    proc::all().any(|pid| !spared.contains(&pid) && marks.include(&mark_of(pid)) && is_ours(pid))
 }
 
-/// Kills every process of this user and pid namespace that carries the mark, except those in
-/// `spared`. Returns the killed processes.
-pub(crate) fn kill_marked(mark: &str, spared: &[i32]) -> Vec<KilledProcess> {
+/// Whether a process is one that this user started, in this pid namespace. Other users can set any
+/// mark.
+fn is_ours(pid: i32) -> bool {
+    proc::is_own(pid) && proc::shares_pid_namespace(pid)
+}
+
+/// Kills every process of this user and pid namespace that carries a mark, and its descendants,
+/// except those in `spared`. Returns the killed processes.
+pub(crate) fn kill_marked(marks: &Marks, spared: &[i32]) -> Vec<KilledProcess> {
+    let me = getpid().as_raw_nonzero().get();
+    let is_spared = |pid: i32| spared.contains(&pid) || is_engine_program(pid);
     let until = Instant::now() + PATIENCE;
     let mut killed: Vec<KilledProcess> = Vec::new();
     // One scan can miss a process that starts during the scan.
@@ -100,7 +104,7 @@ pub(crate) fn kill_marked(mark: &str, spared: &[i32]) -> Vec<KilledProcess> {
         scans_without_match += 1;
         for pid in proc::all().filter(|pid| !spared.contains(pid)) {
             match mark_of(pid) {
-                found if found.is_stack(mark) => {}
+                found if marks.include(&found) => {}
                 Mark::Absent | Mark::Value(_) => continue,
                 Mark::Unreadable => {
                     if Instant::now() < exec_until {
@@ -111,19 +115,28 @@ pub(crate) fn kill_marked(mark: &str, spared: &[i32]) -> Vec<KilledProcess> {
             }
             let Some(pidfd) = pidfd::open(pid) else { continue };
             // The pid may have been reused before the descriptor was opened, so check again.
-            if !mark_of(pid).is_stack(mark) || !proc::shares_pid_namespace(pid) {
+            if !marks.include(&mark_of(pid)) || !is_ours(pid) {
                 continue;
             }
-            let command = command_of(pid);
+            let mut note = |pid| {
+                if killed.iter().all(|known| known.pid != pid) {
+                    killed.push(KilledProcess { pid, command: command_of(pid) });
+                }
+            };
+            // Once its parent has ended, one that changed its mark or its user is not found.
+            kill_below(
+                pid,
+                Some(&pidfd),
+                &mut Walk { me, is_spared: &is_spared, note: &mut note },
+                0,
+            );
             if pidfd::has_ended(&pidfd) {
                 continue;
             }
+            note(pid);
             scans_without_match = 0;
             exec_until = Instant::now() + EXEC_TIME;
             let _ = pidfd_send_signal(&pidfd, Signal::KILL);
-            if killed.iter().all(|known| known.pid != pid) {
-                killed.push(KilledProcess { pid, command });
-            }
         }
         if scans_without_match == 0 {
             if Instant::now() > until {
@@ -135,17 +148,18 @@ pub(crate) fn kill_marked(mark: &str, spared: &[i32]) -> Vec<KilledProcess> {
     killed
 }
 
-/// Kills the monitors of containers whose names start with `prefix`, and everything below them.
+/// Kills this user's monitors of containers whose names start with `prefix`, and everything below them.
 /// A Podman command that is killed midway can leave a monitor whose container Podman forgot.
 pub(crate) fn kill_monitors(prefix: &str) {
     let me = getpid().as_raw_nonzero().get();
     for pid in proc::all().filter(|pid| monitors(*pid, prefix)) {
         let Some(pidfd) = pidfd::open(pid) else { continue };
         // The pid may have been reused before the descriptor was opened, so check again.
-        if monitors(pid, prefix) && proc::shares_pid_namespace(pid) {
+        if monitors(pid, prefix) && is_ours(pid) {
             // No exception for engine programs: between fork and exec, a child of a monitor still
             // looks like a monitor.
-            kill_below(pid, Some(&pidfd), me, &|_| false, 0);
+            let mut walk = Walk { me, is_spared: &|_| false, note: &mut |_| {} };
+            kill_below(pid, Some(&pidfd), &mut walk, 0);
             let _ = pidfd_send_signal(&pidfd, Signal::KILL);
         }
     }
@@ -162,23 +176,26 @@ fn executes(pid: i32, names: &[&str]) -> bool {
         .is_some_and(|program| names.iter().any(|name| Path::new(&program.path).ends_with(name)))
 }
 
+/// A walk over descendants that kills them.
+struct Walk<'a> {
+    /// This process.
+    me: i32,
+    is_spared: &'a dyn Fn(i32) -> bool,
+    /// Gets each pid before its process is killed.
+    note: &'a mut dyn FnMut(i32),
+}
+
 /// Kills the descendants of a process, deepest first. `held` is the descriptor of `parent`, or
 /// none if that is this process.
-fn kill_below(
-    parent: i32,
-    held: Option<&OwnedFd>,
-    me: i32,
-    is_spared: &dyn Fn(i32) -> bool,
-    depth: u32,
-) {
+fn kill_below(parent: i32, held: Option<&OwnedFd>, walk: &mut Walk<'_>, depth: u32) {
     for pid in proc::children(parent) {
-        if is_spared(pid) {
+        if (walk.is_spared)(pid) {
             continue;
         }
         let Some(pidfd) = pidfd::open(pid) else { continue };
         // If its parent has ended meanwhile, it is a child of this process.
         let is_descendant = match proc::parent(pid) {
-            Some(now) if now == me => true,
+            Some(now) if now == walk.me => true,
             Some(now) => now == parent && held.is_some_and(|held| !pidfd::has_ended(held)),
             None => false,
         };
@@ -186,8 +203,9 @@ fn kill_below(
             continue;
         }
         if depth < DEPTH {
-            kill_below(pid, Some(&pidfd), me, is_spared, depth + 1);
+            kill_below(pid, Some(&pidfd), walk, depth + 1);
         }
+        (walk.note)(pid);
         let _ = pidfd_send_signal(pidfd.as_fd(), Signal::KILL);
     }
 }
@@ -200,52 +218,6 @@ fn is_spared(pid: i32, spared: Option<Pid>) -> bool {
 /// may need it.
 pub(crate) fn is_engine_program(pid: i32) -> bool {
     executes(pid, &ENGINE_PROGRAMS)
-}
-
-/// The value of [`MARK`] in the environment that a process was started with.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Mark {
-    Absent,
-    /// The process is in its exec, and its environment cannot be read at this moment.
-    Unreadable,
-    Value(Vec<u8>),
-}
-
-impl Mark {
-    /// The mark of what a run of a stack starts.
-    pub(crate) fn of_run(stack: &str, service: &str, run: u64) -> Self {
-        Self::Value(format!("{stack}:{service}:{run}").into_bytes())
-    }
-
-    /// Whether it names this run, the value of a leader's mark.
-    pub(crate) fn is_run(&self, run: &Self) -> bool {
-        matches!(self, Self::Value(_)) && self == run
-    }
-
-    /// Whether it names this stack, or a run of it.
-    pub(crate) fn is_stack(&self, stack: &str) -> bool {
-        let Self::Value(value) = self else { return false };
-        let rest = value.strip_prefix(stack.as_bytes());
-        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b":"))
-    }
-}
-
-/// Looks for the mark in the environment that a process was started with.
-pub(crate) fn mark_of(pid: i32) -> Mark {
-    let Some(variables) = proc::environment(pid) else { return Mark::Absent };
-    let mut is_empty = true;
-    for variable in variables {
-        is_empty = false;
-        if let Some(value) = proc::value_of(&variable, MARK) {
-            return Mark::Value(value.to_vec());
-        }
-    }
-    // Kernel threads and zombies have no program.
-    if is_empty && proc::arguments(pid).is_empty() && proc::executable(pid).is_some() {
-        Mark::Unreadable
-    } else {
-        Mark::Absent
-    }
 }
 
 fn command_of(pid: i32) -> String {
@@ -261,6 +233,7 @@ mod tests {
     use rustix::process::kill_process_group;
 
     use super::*;
+    use crate::system::mark::MARK;
     use crate::system::pidfd::has_died;
 
     /// A child in a group of its own. The drop kills and reaps the group.
@@ -303,21 +276,22 @@ mod tests {
 
     #[test]
     fn kill_marked_kills_only_the_exact_mark() {
-        let mark = format!("sweep-{}", std::process::id());
+        let mark = format!("sweep-{}.1f", std::process::id());
+        let marks = Marks::test(&mark);
         let hit = marked(&format!("{mark}:a:1"));
         let other = marked(&format!("{mark}x"));
         let spared = marked(&mark);
         // The environment can be read once the exec is done.
-        let is_marked = |group: &Group| mark_of(group.pid()).is_stack(&mark);
+        let is_marked = |group: &Group| marks.include(&mark_of(group.pid()));
         wait_until(|| is_marked(&hit) && is_marked(&spared));
 
-        let killed = kill_marked(&mark, &[spared.pid()]);
+        let killed = kill_marked(&marks, &[spared.pid()]);
 
         assert_eq!(killed, [KilledProcess { pid: hit.pid(), command: "sleep 600".to_owned() }]);
         wait_until(|| !hit.is_running());
         assert!(other.is_running() && spared.is_running());
         drop(spared);
-        assert_eq!(kill_marked(&mark, &[]), []);
+        assert_eq!(kill_marked(&marks, &[]), []);
     }
 
     #[test]

@@ -166,10 +166,11 @@ fn kill_during_the_start_leaves_no_process() {
 fn started(client: &Running) -> (i32, i32, i32) {
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {
-        let guardian = children(client.pid()).into_iter().find(|pid| supervises(*pid));
-        // The sweeper is forked first.
-        if let Some(guardian) = guardian
-            && let [sweeper, supervisor, ..] = children(guardian)[..]
+        // The client starts the sweeper, that forks the guardian, and that the supervisor.
+        let sweeper = children(client.pid()).into_iter().find(|pid| supervises(*pid));
+        if let Some(sweeper) = sweeper
+            && let [guardian, ..] = children(sweeper)[..]
+            && let [supervisor, ..] = children(guardian)[..]
         {
             return (guardian, sweeper, supervisor);
         }

@@ -4,6 +4,7 @@
 
 mod companions;
 mod kills;
+mod marks;
 mod victim;
 
 pub(crate) use victim::{mark, remains, sweeper};

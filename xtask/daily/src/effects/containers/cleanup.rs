@@ -1,8 +1,8 @@
 //! Removes everything that a stack has created in a container engine.
 //!
 //! A record in the stack's folder names the engine. It is written before the first object
-//! is created; without a record no engine is asked. Objects are found by the stack's label,
-//! so that other people's containers are never touched. All calls block, because a guardian
+//! is created; without a record no engine is asked. Objects are found by the label with a mark
+//! of the stack, which nothing of another user has. All calls block, because a guardian
 //! has no runtime.
 
 use std::io;
@@ -16,14 +16,19 @@ use super::ContainerError;
 use super::blocking::run;
 use super::engine::{Engine, EngineKind};
 use crate::system::json_file::write_json;
+use crate::system::mark::Marks;
 use crate::system::sweep::kill_monitors;
 
-/// The label with the stack that a container or network belongs to.
+/// The label with the short name of the stack, for people. An image can set it too.
 pub(crate) const STACK_LABEL: &str = "xtask.stack";
 
+/// The label with the mark of the supervisor that created a container or network. It decides what
+/// is removed.
+pub(crate) const MARK_LABEL: &str = "xtask.mark";
+
 /// The beginning of the names of a stack's containers.
-pub(crate) fn container_names(mark: &str) -> String {
-    format!("xtask-{mark}-")
+pub(crate) fn container_names(stack: &str) -> String {
+    format!("xtask-{stack}-")
 }
 
 /// Variables that choose the engine that a command line talks to.
@@ -140,15 +145,15 @@ pub(crate) fn failure(path: &Path) -> Option<String> {
     record.map_or_else(|error| Some(error.line()), |record| record?.left)
 }
 
-/// Removes all objects with the stack's label, if there is a record. After a failure the
+/// Removes all objects with a mark of the stack, if there is a record. After a failure the
 /// record contains the reason, and the next command tries again.
-pub(crate) fn remove(path: &Path, mark: &str, after: AfterCleanup) -> Removed {
-    remove_with(path, mark, after, Engine::program_of)
+pub(crate) fn remove(path: &Path, marks: &Marks, after: AfterCleanup) -> Removed {
+    remove_with(path, marks, after, Engine::program_of)
 }
 
 fn remove_with(
     path: &Path,
-    mark: &str,
+    marks: &Marks,
     after: AfterCleanup,
     engine: impl Fn(EngineKind) -> PathBuf,
 ) -> Removed {
@@ -161,8 +166,11 @@ fn remove_with(
             return removed;
         }
     };
-    if let Err(error) = remove_all(&record, mark, &mut removed) {
+    if let Err(error) = remove_marked(&record, marks, &mut removed) {
         removed.add_failure(&error);
+    }
+    if removed.failure.is_none() {
+        kill_monitors(&container_names(marks.stack()));
     }
     let updated = match (&removed.failure, after) {
         (None, AfterCleanup::DeleteRecord) => std::fs::remove_file(path),
@@ -176,16 +184,38 @@ fn remove_with(
     removed
 }
 
-fn remove_all(
+fn remove_marked(
     record: &EngineRecord,
-    mark: &str,
+    marks: &Marks,
     removed: &mut Removed,
 ) -> Result<(), ContainerError> {
     let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
     if real(&record.made_by) != real(&record.engine) {
         return Err(ContainerError::OtherEngine { engine: record.made_by.clone() });
     }
-    let filter = format!("label={STACK_LABEL}={mark}");
+    for label in marks.labels() {
+        remove_all(record, &label, removed)?;
+    }
+    if marks.newest().is_empty() {
+        // Another user's image may have the name of the stack as its label, so only report them.
+        let filter = format!("label={STACK_LABEL}={}", marks.stack());
+        let list = ["ps", "--all", "--no-trunc", "--filter", &filter, "--format", "{{.Names}}"];
+        let names = record.list(&list)?;
+        if !names.is_empty() {
+            let removal = Engine::at(record.engine.clone(), record.kind).removal();
+            let command = record.shown(&with_names(&removal, &names));
+            removed.add_failure(&ContainerError::NotRemoved { command });
+        }
+    }
+    Ok(())
+}
+
+fn remove_all(
+    record: &EngineRecord,
+    label: &str,
+    removed: &mut Removed,
+) -> Result<(), ContainerError> {
+    let filter = format!("label={MARK_LABEL}={label}");
     let list = ["ps", "--all", "--no-trunc", "--filter", &filter, "--format", "{{.Names}}"];
     let names = record.list(&list)?;
     if !names.is_empty() {
@@ -206,7 +236,7 @@ fn remove_all(
                 None => ContainerError::NotRemoved { command },
             });
         }
-        removed.containers = names.into_iter().filter(|name| !left.contains(name)).collect();
+        removed.containers.extend(names.into_iter().filter(|name| !left.contains(name)));
         listed?;
     }
     let networks = ["network", "ls", "--filter", &filter, "--format", "{{.Name}}"];
@@ -216,9 +246,6 @@ fn remove_all(
             let command = record.shown(&removal);
             removed.add_failure(&ContainerError::Remove { source, command });
         }
-    }
-    if removed.failure.is_none() {
-        kill_monitors(&container_names(mark));
     }
     Ok(())
 }
@@ -245,14 +272,14 @@ mod tests {
 
     /// With the script of [`record_of`].
     fn remove(path: &Path, mark: &str, after: AfterCleanup) -> Removed {
-        remove_with(path, mark, after, |_| path.with_file_name("engine"))
+        remove_with(path, &Marks::test(mark), after, |_| path.with_file_name("engine"))
     }
 
     #[test]
     fn no_engine_is_asked_without_a_record() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("engine.json");
-        assert_eq!(remove(&path, "m", AfterCleanup::DeleteRecord), Removed::default());
+        assert_eq!(remove(&path, "s.m", AfterCleanup::DeleteRecord), Removed::default());
     }
 
     #[test]
@@ -267,10 +294,10 @@ mod tests {
             left: Some("it slept".to_owned()),
         };
         write_json(&path, &record).unwrap();
-        assert_eq!(remove(&path, "m", AfterCleanup::KeepRecord), Removed::default());
+        assert_eq!(remove(&path, "s.m", AfterCleanup::KeepRecord), Removed::default());
         let kept = EngineRecord::read(&path, |_| PathBuf::new()).unwrap();
         assert_eq!(kept, Some(EngineRecord { left: None, ..record }));
-        assert_eq!(remove(&path, "m", AfterCleanup::DeleteRecord), Removed::default());
+        assert_eq!(remove(&path, "s.m", AfterCleanup::DeleteRecord), Removed::default());
         assert!(!path.exists());
     }
 
@@ -286,7 +313,7 @@ mod tests {
         std::fs::write(&path, text).unwrap();
         let record = EngineRecord::read(&path, |_| "found".into()).unwrap().unwrap();
         assert_eq!(record.engine, Path::new("found"));
-        let why = remove(&path, "m", AfterCleanup::DeleteRecord).failure.unwrap();
+        let why = remove(&path, "s.m", AfterCleanup::DeleteRecord).failure.unwrap();
         assert!(why.contains("belong to the engine") && path.exists(), "{why}");
     }
 
@@ -295,7 +322,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = record_of(folder.path(), "exit 0");
         std::fs::remove_file(path.with_file_name("engine")).unwrap();
-        let why = remove(&path, "m", AfterCleanup::DeleteRecord).failure.unwrap();
+        let why = remove(&path, "s.m", AfterCleanup::DeleteRecord).failure.unwrap();
         assert!(why.contains("failed to run"), "{why}");
         assert_eq!(failure(&path), Some(why));
     }
@@ -305,7 +332,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("engine.json");
         std::fs::write(&path, "{\"engine\":\"/bin/tr").unwrap();
-        let why = remove(&path, "m", AfterCleanup::DeleteRecord).failure.unwrap();
+        let why = remove(&path, "s.m", AfterCleanup::DeleteRecord).failure.unwrap();
         assert!(why.contains("engine.json`: EOF"), "{why}");
         assert!(why.contains("delete it once `ps --all --filter label="), "{why}");
         assert!(path.exists());
@@ -343,7 +370,7 @@ mod tests {
             head -c 200000 /dev/zero >&2\n\
             for n in $(seq 3000); do echo container-$n-with-a-name-as-long-as-names-are; done";
         let path = record_of(folder.path(), script);
-        assert_eq!(remove(&path, "m", AfterCleanup::DeleteRecord).containers.len(), 3000);
+        assert_eq!(remove(&path, "s.m", AfterCleanup::DeleteRecord).containers.len(), 3000);
         assert!(!path.exists());
     }
 
@@ -359,7 +386,7 @@ mod tests {
                  esac"
             );
             let path = record_of(folder.path(), &script);
-            let removed = remove(&path, "m", AfterCleanup::DeleteRecord);
+            let removed = remove(&path, "s.m", AfterCleanup::DeleteRecord);
             assert!(path.exists(), "the networks are unknown");
             (removed.containers, removed.failure.unwrap())
         };
@@ -376,6 +403,28 @@ mod tests {
     }
 
     #[test]
+    fn containers_without_a_known_mark_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let script = "case \"$1 $*\" in\n\
+            ps*label=xtask.stack=s*) echo foreign ;;\n\
+            ps*|network*) ;;\n\
+            *) echo \"$*\" >> calls ;;\n\
+            esac";
+        let path = record_of(folder.path(), script);
+        let known = remove(&path, "s.m", AfterCleanup::KeepRecord);
+        assert_eq!(known, Removed::default());
+        let paths = xtask_client::StackPaths::at(folder.path().join("s"));
+        let engine = |_| path.with_file_name("engine");
+        let unknown = Marks::of(&paths);
+        let script = script.replace("xtask.stack=s", &format!("xtask.stack={}", unknown.stack()));
+        let path = record_of(folder.path(), &script);
+        let left = remove_with(&path, &unknown, AfterCleanup::DeleteRecord, engine);
+        assert!(left.containers.is_empty() && path.exists());
+        assert!(left.failure.unwrap().contains("foreign` removes what is left"));
+        assert!(!folder.path().join("calls").exists());
+    }
+
+    #[test]
     fn objects_left_are_reported_with_a_command() {
         let folder = tempfile::tempdir().unwrap();
         let script = "cd \"$(dirname \"$0\")\"\n\
@@ -386,7 +435,7 @@ mod tests {
             \"network rm \"*) echo \"$3 is in use\" >&2; exit 1 ;;\n\
             esac";
         let path = record_of(folder.path(), script);
-        let removed = remove(&path, "m", AfterCleanup::DeleteRecord);
+        let removed = remove(&path, "s.m", AfterCleanup::DeleteRecord);
         assert_eq!(removed.containers, ["a", "b"]);
         let why = removed.failure.unwrap();
         let engine = folder.path().join("engine");

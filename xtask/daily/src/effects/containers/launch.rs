@@ -18,7 +18,7 @@ use crate::effects::containers::engine::Engine;
 use crate::effects::containers::run::{ContainerHandle, ContainerRun};
 use crate::effects::error::Error;
 use crate::effects::process::run::RunProbes;
-use crate::system::sweep::Mark;
+use crate::system::mark::Mark;
 
 impl World {
     pub(crate) fn try_start_container(

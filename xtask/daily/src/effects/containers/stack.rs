@@ -1,7 +1,7 @@
 //! What the containers of one stack share: engine, network, forwarders to processes, and
 //! images.
 //!
-//! Each is created when the first container needs it, and carries the stack's label. This
+//! Each is created when the first container needs it, and carries the stack's labels. This
 //! file starts no container.
 
 use std::collections::BTreeMap;
@@ -16,18 +16,18 @@ use xtask_core::stack::Artifact;
 use xtask_core::stack::effect::{ImageWanted, Neighbour};
 
 use super::ContainerError;
-use super::cleanup::{self, AfterCleanup, EngineRecord, STACK_LABEL};
+use super::cleanup::{self, AfterCleanup, EngineRecord, MARK_LABEL, STACK_LABEL};
 use super::engine::{Engine, EngineError};
 use super::forwarder::Forwarder;
 use super::image::{self, Recipe, WORKSPACE_LABEL};
 use super::subnet::Subnet;
 use crate::effects::programs::start_of;
+use crate::system::mark::Marks;
 use crate::system::{say, socket};
 
 #[derive(Debug)]
 pub(crate) struct StackContainers {
-    /// The value of the stack's label.
-    mark: String,
+    marks: Marks,
     workspace: String,
     record: PathBuf,
     data: PathBuf,
@@ -71,11 +71,11 @@ impl Network {
 
 impl StackContainers {
     /// For the stack with this state folder. Creates nothing.
-    pub(crate) fn of(state: &Path, mark: &str) -> Self {
+    pub(crate) fn of(state: &Path, marks: Marks) -> Self {
         let workspace = state.parent().and_then(Path::file_name).unwrap_or_default();
         let paths = xtask_client::StackPaths::at(state);
         Self {
-            mark: mark.to_owned(),
+            marks,
             workspace: workspace.to_string_lossy().into_owned(),
             record: paths.engine_record(),
             data: paths.data(),
@@ -111,12 +111,16 @@ impl StackContainers {
     }
 
     /// The labels of every object of this stack, as `NAME=VALUE`.
-    pub(crate) fn labels(&self) -> [String; 2] {
-        [format!("{STACK_LABEL}={}", self.mark), format!("{WORKSPACE_LABEL}={}", self.workspace)]
+    pub(crate) fn labels(&self) -> [String; 3] {
+        [
+            format!("{STACK_LABEL}={}", self.marks.stack()),
+            format!("{MARK_LABEL}={}", self.marks.label()),
+            format!("{WORKSPACE_LABEL}={}", self.workspace),
+        ]
     }
 
     pub(crate) fn name_of(&self, service: &str, run: u64) -> String {
-        format!("{}{service}-{run}", cleanup::container_names(&self.mark))
+        format!("{}{service}-{run}", cleanup::container_names(self.marks.stack()))
     }
 
     /// The stack's network, created at the first call.
@@ -166,7 +170,7 @@ impl StackContainers {
             0 => AfterCleanup::DeleteRecord,
             _ => AfterCleanup::KeepRecord,
         };
-        if let Some(why) = cleanup::remove(&self.record, &self.mark, after).failure {
+        if let Some(why) = cleanup::remove(&self.record, &self.marks, after).failure {
             say(&format!("containers or networks may be left: {why}"));
         }
     }
@@ -187,15 +191,27 @@ impl StackContainers {
         Ok(())
     }
 
+    /// Whether a supervisor of this stack has created a network with this name.
+    async fn has_network(&self, engine: &Engine, name: &str) -> bool {
+        for label in self.marks.labels() {
+            if engine.has_network(&format!("{MARK_LABEL}={label}"), name).await {
+                return true;
+            }
+        }
+        false
+    }
+
     async fn create_network(&self) -> Result<Network, ContainerError> {
         let engine = self.engine().await?;
         EngineRecord::write(engine, &self.record)
             .map_err(ContainerError::io("write", &self.record))?;
-        let name = format!("xtask-{}", self.mark);
-        let [stack, workspace] = self.labels();
-        let create = ["network", "create", "--label", &stack, "--label", &workspace, &name];
+        let name = format!("xtask-{}", self.marks.stack());
+        let labels = self.labels();
+        let labels = labels.iter().flat_map(|label| ["--label", label.as_str()]);
+        let create: Vec<_> =
+            ["network", "create"].into_iter().chain(labels).chain([&*name]).collect();
         if let Err(source) = self.creating(engine.run(&create)).await
-            && !engine.has_network(&stack, &name).await
+            && !self.has_network(engine, &name).await
         {
             let engine = engine.program().to_path_buf();
             return Err(ContainerError::CreateNetwork { network: name, engine, source });

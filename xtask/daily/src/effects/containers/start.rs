@@ -22,8 +22,8 @@ use super::volumes;
 use crate::effects::process::notify::NotifySocket;
 use crate::effects::spawn::{self, Exec, SpawnRequest};
 use crate::system::group::Leader;
+use crate::system::mark::Mark;
 use crate::system::say;
-use crate::system::sweep::Mark;
 
 /// After how long the probes report that the engine has not created the container.
 const SLOW: Duration = Duration::from_secs(3);

@@ -113,6 +113,7 @@ mod tests {
     use xtask_core::plan::Volume;
 
     use super::*;
+    use crate::system::mark::Marks;
 
     /// Whether this test can change owners; otherwise it is reported as skipped.
     fn can_change_owner() -> bool {
@@ -154,7 +155,7 @@ mod tests {
             return;
         }
         let (stack, disk) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let containers = StackContainers::of(stack.path(), "m");
+        let containers = StackContainers::of(stack.path(), Marks::test("s.m"));
         let (data, file) = (containers.data(), disk.path().join("file"));
         fs::write(&file, "").unwrap();
         symlink(disk.path(), &data).unwrap();

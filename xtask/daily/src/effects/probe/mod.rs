@@ -28,7 +28,7 @@ use crate::effects::exit::{KillOnDrop, wait_for_exit};
 use crate::effects::probe::http::{Queued, Request};
 use crate::effects::spawn::{self, Exec, SpawnRequest};
 use crate::system::group::Leader;
-use crate::system::sweep::Mark;
+use crate::system::mark::Mark;
 use crate::system::{self, port_holder, proc, socket, tcp};
 
 /// The first and the longest pause between two attempts.

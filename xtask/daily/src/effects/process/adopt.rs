@@ -11,7 +11,6 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rustix::process::geteuid;
 use tokio::task::JoinSet;
 use xtask_core::plan::Port;
 use xtask_core::stack::effect::{ExpectedProgram, PreparedProbe};
@@ -24,9 +23,9 @@ use crate::effects::active_run::{ActiveRun, Process};
 use crate::effects::error::Error;
 use crate::effects::process::launch::find_program;
 use crate::effects::programs::have_same_content;
+use crate::system::mark::{Mark, Marks, mark_of};
 use crate::system::pidfd::ExitWatch;
 use crate::system::port_holder::{HolderHandle, Lookup, describe, look_up};
-use crate::system::sweep::{Mark, mark_of};
 use crate::system::{pidfd, proc, socket};
 
 impl World {
@@ -50,7 +49,7 @@ impl World {
             addresses: ports.iter().filter_map(resolve).collect(),
             program,
             variables,
-            mark: self.settings.mark.clone(),
+            marks: self.settings.marks.clone(),
         };
         let (events, holder_handles) = (self.events.clone(), self.holder_handles.clone());
         tokio::task::spawn_blocking(move || {
@@ -115,13 +114,17 @@ impl HolderHandles {
     }
 }
 
+fn descends_from_this_process(pid: i32) -> bool {
+    proc::ancestry(pid).contains(&std::process::id().cast_signed())
+}
+
 /// What to inspect, and what to compare it with.
 struct Inspection {
     addresses: Vec<SocketAddr>,
     /// The program that the service would execute.
     program: Option<PathBuf>,
     variables: Vec<String>,
-    mark: String,
+    marks: Marks,
 }
 
 impl Inspection {
@@ -153,8 +156,13 @@ impl Inspection {
         let has_other_supervisor = (holder.stack.as_ref())
             .is_some_and(|stack| stack.supervisor != Some(std::process::id()));
         let started_by = match mark_of(pid) {
-            mark if mark.is_stack(&self.mark) && !has_other_supervisor => StartedBy::ThisStack,
-            _ if proc::user(pid) != Some(geteuid().as_raw()) => StartedBy::OtherUser,
+            // What a run left is a child of this process, also if it changed its user.
+            _ if descends_from_this_process(pid) && !has_other_supervisor => StartedBy::ThisStack,
+            // Another user can set any mark.
+            _ if !proc::is_own(pid) => StartedBy::OtherUser,
+            mark if mark.is_stack(self.marks.stack()) && !has_other_supervisor => {
+                StartedBy::ThisStack
+            }
             Mark::Absent | Mark::Unreadable => StartedBy::Hand,
             Mark::Value(_) => StartedBy::OtherStack,
         };

@@ -13,7 +13,7 @@ use xtask_core::stack::Command;
 
 use crate::effects::proxies;
 use crate::effects::spawn::Inherited;
-use crate::system::sweep::{MARK, Mark};
+use crate::system::mark::{MARK, Mark};
 
 /// The search path that cargo extends on this system.
 pub(crate) const LIBRARY_PATH: &str = match cfg!(target_os = "macos") {
@@ -93,9 +93,6 @@ impl Contexts {
         for (name, value) in self.set_by(command) {
             set(&name, value);
         }
-        if let Mark::Value(mark) = mark {
-            set(MARK, OsStr::from_bytes(mark).into());
-        }
         if let Some(path) = notify {
             set("NOTIFY_SOCKET", path.into());
         }
@@ -126,6 +123,10 @@ impl Contexts {
                 (OsString::from(name), proxies::with_hosts(&before, &command.direct_hosts).into())
             });
             all.extend(lists);
+        }
+        // Last, so that nothing overrides it.
+        if let Mark::Value(mark) = mark {
+            all.insert(MARK.into(), OsStr::from_bytes(mark).into());
         }
         let entry =
             |name: &OsStr, value: &OsStr| [name.as_bytes(), b"=", value.as_bytes()].concat();

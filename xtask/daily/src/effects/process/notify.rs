@@ -159,5 +159,10 @@ mod tests {
         let malformed =
             b"\n=\nREADY\nREADY=0\nREADY=11\nWATCHDOG=trigger\nEXTEND_TIMEOUT_USEC=-1\n\xff";
         assert_eq!(parse(malformed), []);
+        for extreme in ["18446744073709551616", "1e9", "", "99999999999999999999999999999999"] {
+            assert_eq!(parse(format!("EXTEND_TIMEOUT_USEC={extreme}").as_bytes()), []);
+        }
+        let longest = parse(&[b"STATUS=".as_slice(), &[0xff; LONGEST]].concat());
+        assert_eq!(longest.len(), 1);
     }
 }

@@ -11,7 +11,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::system::group::{reap, running_orphans, zombie_orphans};
-use crate::system::sweep::{Mark, mark_of};
+use crate::system::mark::{Mark, Marks, mark_of};
+use crate::system::sweep::is_engine_program;
 
 /// How long other code has to reap a zombie.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -34,13 +35,14 @@ pub(crate) fn adopt() -> io::Result<()> {
     Ok(())
 }
 
-/// Kills and reaps every orphan that carries the mark. The children of a killed orphan become
+/// Kills and reaps every orphan that carries a mark of the stack. The children of a killed orphan become
 /// children of this process, so this repeats until there are none, at most [`ROUNDS`] times.
-/// Returns whether all are gone. A system that does not list children reports no orphans.
-pub(crate) fn end(mark: &str) -> bool {
+/// Returns whether all are gone, and no other orphan is left: one that changed its mark, which
+/// guardian or sweeper kills. A system that does not list children reports no orphans.
+pub(crate) fn end(marks: &Marks) -> bool {
     let mut ending = BTreeSet::new();
     for _ in 0..ROUNDS {
-        let marked = marked(mark);
+        let marked = marked(marks);
         for pid in marked.iter().filter_map(|pid| Pid::from_raw(*pid)) {
             // An unreaped child, so the pid is not reused.
             let _ = kill_process(pid, Signal::KILL);
@@ -49,17 +51,17 @@ pub(crate) fn end(mark: &str) -> bool {
         ending.extend(marked);
         ending.retain(|pid| !reap(*pid));
         if found_none && ending.is_empty() {
-            return true;
+            return running_orphans().all(is_engine_program);
         }
         std::thread::sleep(ROUND);
     }
     false
 }
 
-/// Running orphans that carry the mark, or may carry it.
-fn marked(mark: &str) -> Vec<i32> {
+/// Running orphans that carry a mark, or may carry it.
+fn marked(marks: &Marks) -> Vec<i32> {
     // A child of this process whose mark is unknown was left by a marked process.
-    let is_marked = |found: Mark| found.is_stack(mark) || found == Mark::Unreadable;
+    let is_marked = |found: Mark| marks.include(&found) || found == Mark::Unreadable;
     running_orphans().filter(|pid| is_marked(mark_of(*pid))).collect()
 }
 

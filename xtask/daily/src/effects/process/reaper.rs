@@ -232,8 +232,8 @@ mod tests {
     use rustix::process::Pid;
 
     use super::*;
+    use crate::system::mark::Mark;
     use crate::system::members::looks;
-    use crate::system::sweep::Mark;
 
     fn exited_leader() -> Arc<Leader> {
         let spawn = || {
