@@ -131,7 +131,7 @@ codes! {
     BadValue = "bad-value", "A value of the right type that is not allowed.";
     MissingKey = "missing-key", "A required key is missing.";
     BadName = "bad-name", "A service name that cannot be used.";
-    DuplicateName = "duplicate-name", "Two services of one name.";
+    DuplicateName = "duplicate-name", "Two services of one name, or of one host name.";
     VariableClash = "variable-clash", "Two services or ports whose names give one variable.";
     BothForms = "both-forms", "Two keys that exclude each other.";
     UnknownBinary = "unknown-binary", "No binary of that name in the package.";

@@ -63,3 +63,22 @@ fn unhealthy_service_is_restarted_where_metadata_asks() {
     });
     fixture.xtask(&["down"]).ends_with(0);
 }
+
+#[test]
+fn checks_of_a_stopped_process_do_not_count() {
+    let checked = "port = 0\nhealth = { http = \"/\", every = \"50ms\", restart = true }\n";
+    let fixture = stand(&[("api", SERVE, checked)]).write();
+    fixture.xtask(&["up", "-d"]).ends_with(0);
+    let frozen = pid(&fixture, "api");
+    signal(frozen, libc::SIGSTOP);
+    eventually(PATIENCE, "its name in the log", || {
+        let logs = fixture.xtask(&["logs", "api"]).stdout;
+        logs.contains(&format!("process {frozen} was stopped by a signal")).then_some(())
+    });
+    // Longer than three checks that get no answer.
+    std::thread::sleep(Duration::from_secs(8));
+    signal(frozen, libc::SIGCONT);
+    eventually(PATIENCE, "an answer", || (phase(&fixture, "api") == "ready").then_some(()));
+    assert_eq!((pid(&fixture, "api"), &fixture.service("api")["restarts"]), (frozen, &0.into()));
+    fixture.xtask(&["down"]).ends_with(0);
+}

@@ -65,6 +65,16 @@ fn stop_works_without_the_control_socket() {
     fixture.xtask(&["up", "-d"]).ends_with(0);
 }
 
+#[test]
+fn down_now_kills_without_the_control_socket() {
+    let settings = "stop = { timeout = \"600s\" }\n";
+    let fixture = stand(&[("deaf", "--ignore-term --ready-line up", settings)]).write();
+    fixture.xtask(&["up", "-d"]).ends_with(0);
+    fs::remove_dir_all(fixture.state().with_file_name("run/xtask")).unwrap();
+    fixture.xtask(&["down", "--now"]).ends_with(0).says("by a signal to supervisor");
+    fixture.is_quiet();
+}
+
 /// A sweep may take seconds, and a sweeper that is stopped takes for ever.
 #[test]
 fn client_notices_the_supervisors_death_before_the_sweep() {

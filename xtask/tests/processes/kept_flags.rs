@@ -165,3 +165,28 @@ fn services_with_one_port_and_binary_run_in_turn() {
     fixture.xtask(&["up", "-d", "disk"]).ends_with(0);
     fixture.xtask(&["up", "-d", "memory", "disk"]).ends_with(2).says("both use port");
 }
+
+#[test]
+fn arguments_of_a_service_are_kept_until_reset() {
+    let fixture = stand(&[("a", SERVE, "port = 0\n"), ("b", SERVE, "port = 0\n")]).write();
+    let arguments = |service: &str| {
+        let line = std::fs::read(format!("/proc/{}/cmdline", pid(&fixture, service))).unwrap();
+        String::from_utf8_lossy(&line).replace('\0', " ")
+    };
+    fixture.xtask(&["up", "-d"]).ends_with(0);
+    let other = pid(&fixture, "b");
+    fixture.xtask(&["up", "-d", "a", "--", "--drain", "7"]).ends_with(0);
+    let before = pid(&fixture, "a");
+    assert!(arguments("a").contains("--drain 7"), "{}", arguments("a"));
+    let kept = format!("Keeping a -- --drain 7 {FORGETS}");
+    fixture.xtask(&["up", "-d"]).ends_with(0).says(&kept);
+    assert_eq!((pid(&fixture, "a"), pid(&fixture, "b")), (before, other));
+    fixture.xtask(&["restart", "a"]).ends_with(0);
+    assert!(arguments("a").contains("--drain 7"), "{}", arguments("a"));
+    fixture.xtask(&["up", "-d", "a", "--", "--drain", "8"]).ends_with(0);
+    assert!(arguments("a").contains("--drain 8"), "{}", arguments("a"));
+    fixture.xtask(&["up", "-d", "--reset"]).ends_with(0);
+    assert!(!arguments("a").contains("--drain"), "{}", arguments("a"));
+    assert_eq!(pid(&fixture, "b"), other);
+    fixture.xtask(&["down"]).ends_with(0);
+}

@@ -158,10 +158,30 @@ fn host(host: Option<&TextAt>, external: bool, problems: &mut Vec<Problem>) {
     problems.push(problem.hint("write `host = \"127.0.0.1\"` or `host = \"::1\"`"));
 }
 
-/// Reports services whose names give one variable.
-pub(super) fn variables(model: &Model, problems: &mut Vec<Problem>) {
+/// Reports services whose names give one variable, or one host name.
+pub(super) fn names(model: &Model, problems: &mut Vec<Problem>) {
     let names = model.nodes.iter().map(|node| node.declared.with(node.name.to_string()));
     clashes("services", names, problems);
+    let mut seen: BTreeMap<String, &Node> = BTreeMap::new();
+    for node in &model.nodes {
+        let host = node.name.host();
+        match seen.get(&host) {
+            Some(first) if first.name.variable_prefix() != node.name.variable_prefix() => {
+                let both = format!("services `{}` and `{}`", first.name, node.name);
+                let problem = Problem::error(
+                    Code::DuplicateName,
+                    format!("{both} have the same host name, `{host}`"),
+                );
+                let (place, other) = (node.declared.span.clone(), first.declared.span.clone());
+                let problem = problem.at(place, "").context(other, "");
+                problems.push(problem.hint("rename one of them"));
+            }
+            Some(_) => {}
+            None => {
+                seen.insert(host, node);
+            }
+        }
+    }
 }
 
 /// Reports names that give one variable.

@@ -106,7 +106,7 @@ pub(crate) fn build(declarations: &Declarations, with: &[String]) -> (Model, Vec
     }
     nodes.sort_by(|a, b| a.name.cmp(&b.name));
     let model = Model { nodes, packages: declarations.packages.clone() };
-    fit::variables(&model, &mut problems);
+    fit::names(&model, &mut problems);
     edges::defaults(declarations, &kinds, &mut problems);
     (model, problems)
 }

@@ -2,7 +2,7 @@
 //!
 //! Names that the metadata no longer declares are ignored: the user did not type them now.
 
-use alloc::collections::BTreeSet;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -30,6 +30,8 @@ pub struct KeptFlags {
     pub profile: Option<String>,
     /// `--watch` or `--no-watch`.
     pub watch: Option<bool>,
+    /// `SERVICE -- ARGUMENT...`, by service.
+    pub arguments: BTreeMap<String, Vec<String>>,
 }
 
 impl KeptFlags {
@@ -50,6 +52,7 @@ impl KeptFlags {
             containers: later.containers.clone().or_else(|| self.containers.clone()),
             profile: later.profile.clone().or_else(|| self.profile.clone()),
             watch: later.watch.or(self.watch),
+            arguments: self.arguments.clone().into_iter().chain(later.arguments.clone()).collect(),
         }
     }
 
@@ -88,6 +91,15 @@ impl KeptFlags {
         if let (Some(watch), None) = (self.watch, typed.watch) {
             words.push(if watch { "--watch" } else { "--no-watch" }.to_string());
         }
+        let arguments = self.arguments.iter();
+        let arguments = arguments.filter(|(name, _)| !typed.arguments.contains_key(*name));
+        words.extend(arguments.map(|(name, arguments)| {
+            let before = core::iter::once(None).chain(arguments.iter().map(|it| Some(&**it)));
+            let masked = arguments.iter().zip(before).map(|(argument, before)| {
+                if secret::argument(argument, before) { secret::MASK } else { argument }
+            });
+            format!("{name} -- {}", masked.collect::<Vec<_>>().join(" "))
+        }));
         (!words.is_empty()).then(|| words.join(", "))
     }
 
@@ -105,6 +117,7 @@ impl KeptFlags {
         overlays.extend(request.overlays.iter().filter(|o| !self.overlays.contains(o)).cloned());
         out.overlays = overlays;
         out.kept.variables = self.not_typed(&request.variables).cloned().collect();
+        out.kept.arguments.clone_from(&self.arguments);
         if self.auto_ports {
             out.ports = Ports::Auto;
         }

@@ -116,7 +116,10 @@ fn planned(
             outside: &outside,
             relaxed: &graph.relaxed,
             flags: &variables,
-            args: if args_for == Some(&node.name) { &request.args } else { &[] },
+            args: match args_for == Some(&node.name) {
+                true => &request.args,
+                false => request.kept.arguments.get(&*node.name).map_or(&[], Vec::as_slice),
+            },
             files,
         };
         let mut found = Vec::new();

@@ -89,7 +89,7 @@ pub(crate) fn down(global: &Global, now: bool) -> anyhow::Result<Exit> {
                     session.connection.send(Request::Shutdown { now }).await?;
                     ending.push((known, session));
                 }
-                Ok(_) => drop(without_socket(paths, supervisor.cast_signed()).await?),
+                Ok(_) => drop(without_socket(paths, supervisor.cast_signed(), now).await?),
                 Err(_) => {
                     stack::report_silence(paths);
                     exit = Exit::FAILED;

@@ -63,19 +63,19 @@ pub(crate) fn run(global: &Global, args: &DownArgs) -> anyhow::Result<Exit> {
                 }
             }
             (Ok(None), FoundState::Unlocked(pid)) if is_whole && !paths.is_locked() => {
-                without_socket(&paths, pid).await?
+                without_socket(&paths, pid, args.now).await?
             }
             (Ok(None), _) => {
                 stack::clean_up(&paths)?;
                 nothing_runs(&paths)
             }
             (Err(Connection(Unreachable { pid, .. })), _) if is_whole => {
-                without_socket(&paths, pid.cast_signed()).await?
+                without_socket(&paths, pid.cast_signed(), args.now).await?
             }
             // Another version of the tool may answer in a way that this one does not understand.
             (Err(Connection(Unexpected(_))), _) if is_whole => {
                 let pid = paths.read_endpoint().map_or(0, |endpoint| endpoint.pid);
-                by_signal(&paths, pid.cast_signed(), "which has another version").await?
+                by_signal(&paths, pid.cast_signed(), args.now, "which has another version").await?
             }
             (Err(error), _) => return Err(error.into()),
         };
@@ -92,16 +92,25 @@ fn nothing_runs(paths: &StackPaths) -> Exit {
 }
 
 /// Shuts down a stack whose control socket was deleted.
-pub(crate) async fn without_socket(paths: &StackPaths, supervisor: i32) -> anyhow::Result<Exit> {
-    by_signal(paths, supervisor, "whose socket was deleted").await
+pub(crate) async fn without_socket(
+    paths: &StackPaths,
+    supervisor: i32,
+    now: bool,
+) -> anyhow::Result<Exit> {
+    by_signal(paths, supervisor, now, "whose socket was deleted").await
 }
 
 /// Shuts down a stack whose supervisor cannot be asked, for this reason.
-async fn by_signal(paths: &StackPaths, supervisor: i32, reason: &str) -> anyhow::Result<Exit> {
+async fn by_signal(
+    paths: &StackPaths,
+    supervisor: i32,
+    now: bool,
+    reason: &str,
+) -> anyhow::Result<Exit> {
     let text =
         format!("stack `{}` by a signal to supervisor {supervisor}, {reason}", paths.stack());
     print::progress(WARN, "Stopping", &text);
-    if !stop_by_signal(paths, supervisor).await? {
+    if !stop_by_signal(paths, supervisor, now).await? {
         return Ok(nothing_runs(paths));
     }
     stack::report_down(paths, None);

@@ -129,10 +129,13 @@ fn prepare(global: &Global, args: &UpArgs, began: Instant) -> anyhow::Result<Exi
     };
     loaded.plan.replace = args.replace;
     let mut args = args.clone();
-    let typed = KeptFlags {
+    let mut typed = KeptFlags {
         watch: args.watch.then_some(true).or(args.no_watch.then_some(false)),
         ..args.stack.kept(&args.programs.build)
     };
+    if let ([service], false) = (&args.services[..], args.args.is_empty()) {
+        typed.arguments.insert(service.clone(), args.args.clone());
+    }
     if let Some(flags) = loaded.kept.shown(&typed) {
         print::progress(BUSY, "Keeping", &format!("{flags} (`up --reset` forgets them)"));
     }

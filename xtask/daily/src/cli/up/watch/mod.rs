@@ -32,8 +32,8 @@ use crate::cli::plan_args::CyclesWhen;
 use crate::cli::{block_on, error, print};
 use crate::session::connect::Session;
 use crate::session::own_program;
+use crate::system::mark::{MARK, Marks};
 use crate::system::pidfd::ExitWatch;
-use crate::system::sweep::MARK;
 use crate::view::style::{BUSY, WARN};
 
 #[derive(Debug, Args)]
@@ -179,7 +179,7 @@ fn start(paths: &StackPaths, settings: &WatchSettings) -> anyhow::Result<u32> {
     let mut command = Command::new(own_program()?);
     command.arg("watcher").arg("--stack-dir").arg(paths.folder());
     // What cleans up after a killed supervisor kills the watcher too.
-    command.env(MARK, paths.short_name()).env(CALLED_AS_VARIABLE, called_as::name());
+    command.env(MARK, Marks::of(paths).newest()).env(CALLED_AS_VARIABLE, called_as::name());
     command.stdin(Stdio::piped()).stdout(log.try_clone()?).stderr(log);
     // SAFETY: between fork and exec one call is made, which is async-signal-safe. In its own
     // session the watcher does not receive the Ctrl-C of this terminal.
