@@ -5,8 +5,8 @@
 //! last of them writes one byte first. As a child subreaper it is then the parent of all that is
 //! left, also of a process that changed its mark or its user. It stops nothing in order.
 //!
-//! A killed sweeper is replaced by a new process of this program, which watches the supervisor. That
-//! one has no children, and finds processes by the stack's marks.
+//! A killed sweeper is replaced by a new process of this program, which watches the supervisor.
+//! That one has no children, and finds processes by the stack's marks.
 
 use std::io;
 use std::os::fd::OwnedFd;

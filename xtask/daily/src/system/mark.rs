@@ -1,7 +1,7 @@
 //! Marks: how a process or container is recognised as part of a stack.
 //!
-//! Each supervisor draws a random key, and its mark is `STACK.KEY`. The environment of every process
-//! that it starts has [`MARK`] with `STACK.KEY:SERVICE:RUN`. Only this user and root can read that
+//! Each supervisor draws a random key, and its mark is `STACK.KEY`. The environment of every
+//! process that it starts has [`MARK`] with `STACK.KEY:SERVICE:RUN`. Only this user and root can read that
 //! environment, and the file that keeps the marks of a stack, so no other account knows a key. The
 //! file keeps the marks of earlier supervisors, whose processes and containers may be left.
 //!
@@ -51,7 +51,8 @@ impl Marks {
         Self { stack: paths.short_name(), known: kept.marks }
     }
 
-    /// Draws a mark for a new supervisor, and adds it to the file. The caller holds the stack's lock.
+    /// Draws a mark for a new supervisor, and adds it to the file. The caller holds the stack's
+    /// lock.
     ///
     /// # Errors
     /// When the system gives no random bytes, or the file cannot be written.
@@ -104,8 +105,8 @@ impl Marks {
     }
 }
 
-/// The label of the containers of the supervisor with this mark. Labels are arguments of the engine,
-/// which every account can read, so this does not tell the key.
+/// The label of the containers of the supervisor with this mark. Labels are arguments of the
+/// engine, which every account can read, so this does not tell the key.
 fn label(mark: &str) -> String {
     Sha256::digest(mark).iter().take(KEY_BYTES).map(|byte| format!("{byte:02x}")).collect()
 }

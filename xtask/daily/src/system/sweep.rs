@@ -148,8 +148,8 @@ pub(crate) fn kill_marked(marks: &Marks, spared: &[i32]) -> Vec<KilledProcess> {
     killed
 }
 
-/// Kills this user's monitors of containers whose names start with `prefix`, and everything below them.
-/// A Podman command that is killed midway can leave a monitor whose container Podman forgot.
+/// Kills this user's monitors of containers whose names start with `prefix`, and everything below
+/// them. A Podman command that is killed midway can leave a monitor whose container Podman forgot.
 pub(crate) fn kill_monitors(prefix: &str) {
     let me = getpid().as_raw_nonzero().get();
     for pid in proc::all().filter(|pid| monitors(*pid, prefix)) {
