@@ -62,7 +62,7 @@ pub const MARK_VARIABLE: &str = "XTASK_MARK";
 pub fn variable_mistake(name: &str) -> Option<(&'static str, &'static str)> {
     match name {
         MARK_VARIABLE => Some((
-            "is the variable by which `cargo xtask` finds the processes of a stack",
+            "is the variable that marks the processes of a stack",
             "remove it, or use another name",
         )),
         name if is_variable_name(name) => None,

@@ -175,8 +175,8 @@ pub fn deleted_folder(paths: &StackPaths) -> Option<PathBuf> {
     Some(paths.data()).filter(|data| !data.exists())
 }
 
-/// Ends a supervisor that cannot be reached through its socket: it stops the stack in order, or with
-/// `now` at once.
+/// Ends a supervisor that cannot be reached through its socket: it stops the stack in order, or
+/// with `now` at once.
 /// Waits for supervisor and guardian. Returns whether the supervisor was running.
 pub async fn stop_by_signal(paths: &StackPaths, pid: i32, now: bool) -> Result<bool, Error> {
     let is_ours = |pid| supervisors::of(pid).is_some_and(|found| found.folder == paths.folder());

@@ -35,8 +35,8 @@ pub(crate) fn adopt() -> io::Result<()> {
     Ok(())
 }
 
-/// Kills and reaps every orphan that carries a mark of the stack. The children of a killed orphan become
-/// children of this process, so this repeats until there are none, at most [`ROUNDS`] times.
+/// Kills and reaps every orphan that carries a mark of the stack. The children of a killed orphan
+/// become children of this process, so this repeats until there are none, at most [`ROUNDS`] times.
 /// Returns whether all are gone, and no other orphan is left: one that changed its mark, which
 /// guardian or sweeper kills. A system that does not list children reports no orphans.
 pub(crate) fn end(marks: &Marks) -> bool {
