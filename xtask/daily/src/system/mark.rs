@@ -3,7 +3,8 @@
 //! Each supervisor draws a random key, and its mark is `STACK.KEY`. The environment of every
 //! process that it starts has [`MARK`] with `STACK.KEY:SERVICE:RUN`. Only this user and root can
 //! read that environment, and the file that keeps the marks of a stack, so no other account knows a
-//! key. The file keeps the marks of earlier supervisors, whose processes and containers may be left.
+//! key. The file keeps the marks of earlier supervisors, whose processes and containers may
+//! be left.
 //!
 //! `STACK`, a hash of the folder, is no secret. It finds processes of a stack whose files were
 //! deleted. What another user starts can carry any mark, so callers check the owner as well.
