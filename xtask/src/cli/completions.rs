@@ -24,8 +24,8 @@ enum Supported {
 /// The program that the scripts complete.
 const PROGRAM: &str = "cargo-services";
 
-/// In bash the words after `cargo services` and `cargo xtask` are completed too; for all others
-/// cargo's own script is called, if it is loaded.
+/// In bash the words after `cargo services` and the alias of a workspace are completed too; for
+/// all others cargo's own script is called, if it is loaded.
 const AFTER_CARGO: &str = r#"
 _cargo_then_services() {
     case "${COMP_WORDS[1]}" in
@@ -75,11 +75,7 @@ mod tests {
             let output = Command::new("bash").args(["-c", &call]).output().unwrap();
             String::from_utf8(output.stdout).unwrap()
         };
-        assert!(
-            ask("cargo xtask sta", 2, "sta").contains("status"),
-            "{}",
-            ask("cargo xtask sta", 2, "sta")
-        );
+        assert!(ask("cargo services sta", 2, "sta").contains("status"));
         assert!(ask("cargo services doc", 2, "doc").contains("doctor"));
         assert!(!ask("cargo services super", 2, "super").contains("supervise"));
         assert_eq!(ask("cargo bui", 1, "bui").trim(), "");

@@ -144,8 +144,9 @@ fn packages_depend_downwards_only() {
 
 #[test]
 fn tool_does_not_mention_the_application() {
-    let words =
-        Words { services: services().into_iter().map(|(_, name)| name).collect(), names: people() };
+    // An ordinary word, which the examples of the tool use for any service.
+    let names = services().into_iter().map(|(_, name)| name).filter(|name| name != "web");
+    let words = Words { services: names.collect(), names: people() };
     assert!(!words.services.is_empty() && !words.names.is_empty(), "{words:?}");
     holds(files("xtask").iter().flat_map(|file| rules::mentions(file, &words)));
 }

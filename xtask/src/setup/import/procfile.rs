@@ -47,7 +47,7 @@ fn service(name: &str, command: &str, place: &str, programs: &[Program]) -> Prop
         None => Proposal::new(name, Place::Workspace),
     };
     match run {
-        Some((_, args)) if args.is_empty() => {}
+        Some((_, [])) => {}
         Some((_, args)) => proposal.set("args", list(args.iter().map(|arg| text(arg))), stated()),
         None => proposal.set("command", command_of(command), stated()),
     }
