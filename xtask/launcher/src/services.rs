@@ -13,8 +13,8 @@ const OTHER_BUILDS: [&str; 6] =
 /// Options of `up` that cargo understands too.
 const FOR_CARGO: [&str; 2] = ["--offline", "--locked"];
 
-/// The arguments of `cargo build` that add the services of this `up`. Empty if the command is another
-/// one, or its services are unknown.
+/// The arguments of `cargo build` that add the services of this `up`. Empty if the command is
+/// another one, or its services are unknown.
 pub(crate) fn arguments(args: &[&str], metadata: impl FnOnce() -> Option<String>) -> Vec<String> {
     let first = args.iter().position(|word| !word.starts_with('-'));
     let is_up = first.is_some_and(|first| args[first] == "up");
