@@ -23,11 +23,11 @@ pub const ATTEMPT_TIME: Duration = Duration::from_secs(15 * 60);
 /// The secret of a new session, for its person only.
 #[derive(Debug, serde::Serialize)]
 pub struct NewSession {
-    /// The secret.
+    /// What a session is looked up by; only the client keeps it.
     pub session: String,
     /// Seconds until the session ends.
     pub expires_in: u64,
-    /// The person.
+    /// The account that signed in.
     pub username: String,
     /// The displayed name.
     pub name: String,

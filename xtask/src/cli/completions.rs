@@ -8,7 +8,7 @@ use xtask_client::called_as::named;
 
 #[derive(Debug, Args)]
 pub(crate) struct CompletionsArgs {
-    /// The shell
+    /// The shell that reads the script
     #[arg(value_name = "SHELL")]
     shell: Supported,
 }

@@ -153,7 +153,7 @@ fn spoken(text: &str) -> Markup {
     html! { span.spoken { (text) } }
 }
 
-/// Nothing.
+/// An empty part of a page.
 fn none() -> Markup {
     PreEscaped(String::new())
 }

@@ -2,8 +2,8 @@
 //!
 //! Keys use the mode that shells call `cbreak`: no echo and no line editing. The terminal still
 //! turns Ctrl-C, Ctrl-Z and Ctrl-\ into signals, so that these work as in every other program. The
-//! mode is restored when its guard is dropped, after a panic, and by the handlers of signals that end the
-//! process. It is never changed or read by a process in the background: both would stop it.
+//! mode is restored when its guard is dropped, after a panic, and by the handlers of signals that
+//! end the process. No process in the background changes or reads it: both would stop the process.
 
 use std::io::{self, IsTerminal as _};
 use std::os::fd::{AsFd, AsRawFd as _};

@@ -180,8 +180,8 @@ impl History {
             let changed_before = old.last.address_changed;
             let others = self.services.values_mut().filter(|_| moved);
             for other in others.filter(|other| !planned.contains(&other.spec.name)) {
-                // An earlier change may not have reached it yet. Or an earlier request waits for its
-                // program, and then compares it with all that is wanted.
+                // An earlier change may not have reached it yet. Or an earlier request waits for
+                // its program, and then compares it with all that is wanted.
                 if changed_before <= other.last.started && !other.build_pending {
                     other.unaware_of.insert(spec.name.clone(), Position::MAX);
                 }
