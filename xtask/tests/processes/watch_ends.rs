@@ -223,10 +223,8 @@ fn many_files_at_once_are_all_built() {
     for n in 0..100 {
         watched.write(&format!("libs/shared/src/m{n}.rs"), "pub const X: u32 = 1;\n");
     }
-    let word = format!(
-        "{modules}pub fn word() -> String {{ ({}u32).to_string() }}\n",
-        format!("{} + 0", sum.join(" + "))
-    );
+    let sum = sum.join(" + ");
+    let word = format!("{modules}pub fn word() -> String {{ ({sum} + 0u32).to_string() }}\n");
     watched.write("libs/shared/src/lib.rs", &word);
     watched.replaced("shop", before);
     for n in 0..100 {

@@ -59,8 +59,7 @@ impl Watched {
 
     fn service(&self, name: &str) -> Option<Value> {
         let status = self.fixture.status();
-        let found = status["services"].as_array()?.iter().find(|s| s["name"] == name).cloned();
-        found
+        status["services"].as_array()?.iter().find(|s| s["name"] == name).cloned()
     }
 
     /// Waits until a service is ready in a later run.

@@ -134,12 +134,12 @@ impl Mark {
 
     /// Whether it is this mark of a supervisor, or that of a run of it.
     pub(crate) fn is_of(&self, mark: &str) -> bool {
-        self.begins(mark, &[b':'])
+        self.begins(mark, b":")
     }
 
     /// Whether it names this stack, whatever its key. Another user can forge that.
     pub(crate) fn is_stack(&self, stack: &str) -> bool {
-        self.begins(stack, &[b'.', b':'])
+        self.begins(stack, b".:")
     }
 
     fn begins(&self, with: &str, ends: &[u8]) -> bool {
