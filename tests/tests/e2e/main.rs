@@ -13,6 +13,7 @@ mod common;
 mod cycle;
 mod durability;
 mod faults;
+mod handover;
 mod isolation;
 mod list;
 mod logs;

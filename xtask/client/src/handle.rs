@@ -93,12 +93,20 @@ impl Service {
     pub async fn restart(&self) -> Result<(), Error> {
         let run = self.status().await?.run;
         self.request(Request::Restart { services: vec![self.name.clone()] }).await?;
-        self.wait_for(|service| {
-            let is_new = service.run > run || service.phase == Phase::Failed;
-            is_new && !service.phase.is_on_the_way()
-        })
-        .await
-        .map(drop)
+        let service = self
+            .wait_for(|service| {
+                let is_new = service.run > run || service.phase == Phase::Failed;
+                (is_new && !service.phase.is_on_the_way()) || has_failed_candidate(service)
+            })
+            .await?;
+        if has_failed_candidate(&service) {
+            return Err(Error::NotReady {
+                service: self.name.to_string(),
+                phase: service.phase.as_str(),
+                reason: service.reason.unwrap_or_default(),
+            });
+        }
+        Ok(())
     }
 
     /// Kills its current run with SIGKILL, as a fault. The supervisor reacts as to a crash, but
@@ -197,6 +205,11 @@ impl Service {
             stack: snapshot.stack.clone(),
         })
     }
+}
+
+/// Whether its last new run failed, and the previous one continues.
+fn has_failed_candidate(service: &ServiceSnapshot) -> bool {
+    service.candidate.as_ref().is_some_and(|run| run.phase == Phase::Failed)
 }
 
 /// Whether every thread of a process is stopped; true on systems without `/proc`.

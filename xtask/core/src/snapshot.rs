@@ -85,10 +85,10 @@ impl Snapshot {
 
     /// The first process of each run, with its service.
     pub fn runs(&self) -> impl Iterator<Item = (i32, Name)> + '_ {
-        let leader = |service: &ServiceSnapshot| {
-            Some((i32::try_from(service.pid?).ok()?, service.name.clone()))
-        };
-        self.services.iter().filter_map(leader)
+        self.services.iter().flat_map(|service| {
+            let pids = service.leaders().filter_map(|pid| i32::try_from(pid).ok());
+            pids.map(|pid| (pid, service.name.clone()))
+        })
     }
 
     /// The calls that the metadata of the caller does not declare, in order.
@@ -169,6 +169,13 @@ pub struct ServiceSnapshot {
     pub waiting_on: Vec<String>,
     /// Process id of its run, while it has one.
     pub pid: Option<u32>,
+    /// The new run during a handover, before it replaces the run of the service. A candidate that
+    /// failed is kept until the next plan or request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub candidate: Option<RunSnapshot>,
+    /// A run that stops beside the run of the service: the one that it replaced, or a candidate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopping: Option<RunSnapshot>,
     /// Whether its process was not started here and gets no signal.
     #[serde(default)]
     pub adopted: bool,
@@ -235,7 +242,29 @@ pub struct ServiceSnapshot {
     pub uses: Vec<Name>,
 }
 
+/// A run beside the run of its service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunSnapshot {
+    /// Its number.
+    pub run: u64,
+    /// `starting` or `failed` for a candidate, and `stopping`.
+    pub phase: Phase,
+    /// Process id, while it has one.
+    pub pid: Option<u32>,
+    /// Why it failed or stops, in one line.
+    pub reason: Option<String>,
+    /// The kind of failure in phase `failed`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
+}
+
 impl ServiceSnapshot {
+    /// The processes of its runs.
+    fn leaders(&self) -> impl Iterator<Item = u32> {
+        let beside = [&self.candidate, &self.stopping].into_iter().flatten();
+        self.pid.into_iter().chain(beside.filter_map(|run| run.pid))
+    }
+
     fn undeclared_calls(&self) -> impl Iterator<Item = Call> {
         let declared = |name: &Name| self.depends_on.contains(name) || self.uses.contains(name);
         let foreign = move |called: &&Called| called.to != self.name && !declared(&called.to);

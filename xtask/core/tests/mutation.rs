@@ -213,7 +213,7 @@ fn rules_and_conditions_have_mutants() {
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
-    let rules = (1..=9).map(|rule| format!("rule-{rule}-"));
+    let rules = (1..=10).map(|rule| format!("rule-{rule}-"));
     let conditions =
         ["ready", "started", "succeeded", "together", "program", "address", "wanted", "adopted"];
     for wanted in rules.chain(conditions.map(|condition| format!("condition-{condition}"))) {

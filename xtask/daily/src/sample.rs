@@ -36,6 +36,8 @@ pub(crate) fn service(name: &str, phase: Phase) -> ServiceSnapshot {
         failure: None,
         waiting_on: Vec::new(),
         pid: None,
+        candidate: None,
+        stopping: None,
         adopted: false,
         run: 1,
         started: true,

@@ -22,6 +22,8 @@
 //!   and keeps the connection; ends with code 1 if it is refused
 //! - `--http STATUS`: answers every request with that status; without it connections
 //!   stay unaccepted
+//! - `--polite`: with `--drain` and `--http`, accepts nothing after SIGTERM, and answers what it
+//!   accepted before it ends
 //! - `--ready-line TEXT`: a line once bound
 //! - `--notify-after MS`: sends `READY=1` to `NOTIFY_SOCKET`; `--ping MS`: sends `WATCHDOG=1`
 //!   there that often

@@ -1,9 +1,12 @@
 //! What becomes of SIGTERM and SIGHUP.
 
 use std::process::exit;
+use std::sync::atomic::Ordering;
 use std::thread;
+use std::time::Duration;
 
 use crate::output::say;
+use crate::sockets::{DRAINING, OPEN};
 use crate::wanted::{HOLD, Wanted};
 
 /// From before the socket can be connected to until the grandchildren are there SIGTERM
@@ -59,8 +62,12 @@ pub(crate) fn choose_signals(wanted: &Wanted) {
             let mut signal = 0;
             // SAFETY: both pointers are to live values of this thread.
             unsafe { libc::sigwait(&raw const set, &raw mut signal) };
+            DRAINING.store(true, Ordering::SeqCst);
             say("draining");
             thread::sleep(drain);
+            while OPEN.load(Ordering::SeqCst) > 0 {
+                thread::sleep(Duration::from_millis(1));
+            }
             say("drained");
             exit(0);
         });

@@ -6,10 +6,20 @@ use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsRawFd as _, FromRawFd as _};
 use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::process::exit;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
 use crate::refuse;
 use crate::wanted::Wanted;
+
+/// Whether SIGTERM arrived.
+pub(crate) static DRAINING: AtomicBool = AtomicBool::new(false);
+
+/// With `--polite`: its accept loop, and the connections without a whole answer.
+pub(crate) static OPEN: AtomicUsize = AtomicUsize::new(0);
+
+/// How long the polite accept loop waits before it looks for a signal, in milliseconds.
+const LOOK: libc::c_int = 10;
 
 pub(crate) fn listener(wanted: &Wanted) -> Option<TcpListener> {
     if wanted.has("--inherit") {
@@ -90,12 +100,39 @@ pub(crate) fn serve(wanted: &Wanted, listener: Option<TcpListener>) {
         std::mem::forget(listener);
         return;
     };
+    if wanted.has("--polite") {
+        return serve_politely(listener, status);
+    }
     let counts = wanted.has("--count");
     thread::spawn(move || {
         for (count, stream) in (1..).zip(listener.incoming().flatten()) {
             let count: Option<u64> = counts.then_some(count);
             thread::spawn(move || answer(stream, status, count));
         }
+    });
+}
+
+/// Answers what it accepted, and accepts nothing once it drains. It never blocks in `accept`: the
+/// socket is shared with another run.
+fn serve_politely(listener: TcpListener, status: u64) {
+    listener.set_nonblocking(true).expect("a socket");
+    OPEN.fetch_add(1, Ordering::SeqCst);
+    thread::spawn(move || {
+        while !DRAINING.load(Ordering::SeqCst) {
+            let events = libc::POLLIN;
+            let mut look = libc::pollfd { fd: listener.as_raw_fd(), events, revents: 0 };
+            // SAFETY: the pointer is to one live value.
+            unsafe { libc::poll(&raw mut look, 1, LOOK) };
+            let Ok((stream, _)) = listener.accept() else { continue };
+            OPEN.fetch_add(1, Ordering::SeqCst);
+            thread::spawn(move || {
+                if stream.set_nonblocking(false).is_ok() {
+                    answer(stream, status, None);
+                }
+                OPEN.fetch_sub(1, Ordering::SeqCst);
+            });
+        }
+        OPEN.fetch_sub(1, Ordering::SeqCst);
     });
 }
 

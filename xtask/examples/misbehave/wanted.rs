@@ -62,7 +62,7 @@ impl Wanted {
 
     /// Ends the program if a flag is unknown: a test with a typing error must fail.
     pub(crate) fn check(&self) {
-        const PLAIN: [&str; 17] = [
+        const PLAIN: [&str; 18] = [
             HOLD,
             FORK_AGAIN,
             "--count",
@@ -73,6 +73,7 @@ impl Wanted {
             "--listen-env",
             "--no-reuse",
             "--inherit",
+            "--polite",
             "--grandchild",
             "--grandchild-setsid",
             "--grandchild-daemon",

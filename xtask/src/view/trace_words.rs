@@ -139,6 +139,10 @@ fn report(report: &Report) -> String {
             let why = reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
             format!("report: {service} is {}, run {run}{why}", phase.as_str())
         }
+        Report::Candidate { service, run, phase, reason } => {
+            let why = reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
+            format!("report: the candidate of {service} is {}, run {run}{why}", phase.as_str())
+        }
         Report::Fault { service, run, fault } => {
             format!("report: {} {service} was requested, run {run}", fault_verb(*fault))
         }

@@ -32,6 +32,7 @@ mod found;
 mod generated;
 mod graphs;
 mod guardian;
+mod handover;
 mod health;
 mod holding;
 mod install;

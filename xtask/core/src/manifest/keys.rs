@@ -97,7 +97,8 @@ declare_keys! {
         "url", Text, "\"http://${self.host}:${self.port}\"", Reader::string, Replace;
     /// The path of the page that key `o` of an `up` in a terminal opens in the browser: `"/"`.
     open: Option<TextAt> = "open", Text, "", shape::page, Replace;
-    /// The tool binds the port, and the service inherits the socket (`LISTEN_FDS`).
+    /// The tool binds the port, and the service inherits the socket (`LISTEN_FDS`). With a `notify`
+    /// probe, a new run is ready on it before the old one stops.
     socket_activation: Option<At<bool>> =
         "socket-activation", Boolean, "false", Reader::boolean, Replace;
     /// Probes that must all pass. [Readiness](#readiness) describes the default.

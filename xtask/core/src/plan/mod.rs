@@ -37,8 +37,8 @@ pub use request::{
     WatchedFiles,
 };
 pub use service::{
-    Dependency, Deploy, Health, LogLimits, Port, Probe, Program, Service, Setting, Source, Stop,
-    Use, Volume,
+    Dependency, Deploy, Health, LogLimits, Port, Probe, Program, Replacement, Service, Setting,
+    Source, Stop, Use, Volume,
 };
 pub use text::{Piece, Text};
 pub use watch::check_globs;

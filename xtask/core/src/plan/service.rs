@@ -83,11 +83,39 @@ pub struct Service {
     pub adopt: Adopt,
 }
 
+/// How a run is replaced by a new one, with an edit or `restart`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Replacement {
+    /// The new run is ready on the inherited sockets before the old one stops.
+    Handover,
+    /// The old run stops first. Callers wait on the inherited sockets for the new one.
+    Queue,
+    /// The old run stops first. Callers are refused until the new one listens.
+    Stop,
+}
+
 impl Service {
     /// The services that it depends on or uses.
     pub fn edges(&self) -> impl Iterator<Item = &Name> {
         let depends_on = self.depends_on.iter().map(|edge| &edge.on);
         depends_on.chain(self.uses.iter().map(|used| &used.of))
+    }
+
+    /// How its present run is replaced by a new one; none for a job, and without a port of its own.
+    #[must_use]
+    pub fn replacement(&self) -> Option<Replacement> {
+        let has_callers = self.kind == Kind::Service
+            && !self.ports.is_empty()
+            && !matches!(self.program, Program::External);
+        has_callers.then(|| {
+            let is_process = self.placement == Placement::Process;
+            match (self.socket_activation, self.probes.contains(&Probe::Notify)) {
+                (true, true) if is_process => Replacement::Handover,
+                (true, _) => Replacement::Queue,
+                (false, _) => Replacement::Stop,
+            }
+        })
     }
 
     /// Whether it cannot follow another port: `fixed-port` is set, or the number of one of its

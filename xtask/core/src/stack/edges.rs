@@ -60,6 +60,10 @@ impl Stack {
             };
         }
         for id in 0..self.nodes.len() {
+            if self.nodes[id].handover.of.is_some() {
+                self.connect_beside(id);
+                continue;
+            }
             let Edges { dependencies, uses, .. } = &self.nodes[id].edges;
             let (dependencies, uses) = (dependencies.clone(), uses.clone());
             for DependencyEdge { on, restart, .. } in dependencies {

@@ -245,6 +245,16 @@ pub enum Report {
         /// Why, if there is more to report than the phase.
         reason: Option<String>,
     },
+    /// The candidate of a handover is `starting`; it is `ready` and has replaced the run of the
+    /// service, which stops now; it has `failed`, and the run of the service continues; or it is
+    /// `stopped`, because it is no longer wanted.
+    Candidate {
+        service: Name,
+        run: Run,
+        phase: crate::snapshot::Phase,
+        /// Why it failed or stops.
+        reason: Option<String>,
+    },
     /// A test injected this fault.
     Fault { service: Name, run: Run, fault: Fault },
     /// An event is out of place: a bug in xtask that does no harm.

@@ -127,7 +127,9 @@ impl Stack {
         let what = messages::probe(&node.spec, numbers.as_deref(), probe);
         let edges = &node.edges;
         let callers = edges.dependents.iter().map(|(id, _)| id).chain(&edges.users);
-        let callers = callers.map(|caller| &self.nodes[*caller]).filter(|caller| caller.wanted);
+        let callers = callers
+            .map(|caller| &self.nodes[*caller])
+            .filter(|caller| caller.wanted && caller.handover.of.is_none());
         let blocked: Vec<String> =
             callers.map(|caller| format!("`{}`", caller.spec.name)).collect();
         let blocks = match blocked.is_empty() {

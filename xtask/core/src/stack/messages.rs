@@ -36,6 +36,14 @@ pub(crate) fn failed(name: &Name, failure: Failure, reason: &str) -> String {
     }
 }
 
+/// The state of a service whose candidate failed.
+pub(crate) fn failed_candidate(reason: &str) -> String {
+    format!("keeps its previous run, because the new one failed: {reason}")
+}
+
+/// Why a candidate stops that did not fail.
+pub(crate) const SUPERSEDED: &str = "it is no longer wanted";
+
 /// How a process ended.
 pub fn exit(exit: Exit) -> String {
     match exit {

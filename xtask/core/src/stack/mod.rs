@@ -14,6 +14,7 @@ mod deadlock;
 mod edges;
 pub mod effect;
 pub mod event;
+mod handover;
 mod health;
 pub(crate) mod messages;
 mod node;
@@ -327,6 +328,7 @@ impl Stack {
             self.holding -= usize::from(old.is_some_and(|old| old.holds_dependencies));
             self.enqueue(id);
             self.enqueue_neighbours(id);
+            self.enqueue_partner(id);
             self.enqueue_port_waiters();
         }
     }
@@ -355,6 +357,11 @@ impl Stack {
         for id in touched {
             let phase = self.nodes[id].public_phase();
             self.changes.count += 1;
+            if let Some(service) = self.nodes[id].handover.of {
+                // Views see it as a part of its service.
+                self.changes.latest.entry(service).or_insert(self.changes.count);
+                continue;
+            }
             if phase == self.nodes[id].indexed.phase {
                 self.changes.latest.entry(id).or_insert(self.changes.count);
                 continue;

@@ -10,6 +10,7 @@ use core::time::Duration;
 use super::build::{Build, ProgramState};
 use super::edges::Edges;
 use super::event::{ExitClue, Fault, Run};
+use super::handover::Handover;
 use super::phase::{Check, NextCheck, Phase, Ready, Rest, RunOrigin, Stage, Starting, Stopping};
 use super::ports::{PortState, Ports};
 use super::transitions::Lifecycle;
@@ -46,6 +47,7 @@ pub(crate) struct Node {
     /// Why the driver drops lines of its log, while it does.
     pub(crate) log_trouble: Option<String>,
     pub(crate) edges: Edges,
+    pub(crate) handover: Handover,
     pub(crate) indexed: Indexed,
 }
 
@@ -98,6 +100,7 @@ impl Node {
             observed: Observed::default(),
             log_trouble: None,
             edges: Edges::default(),
+            handover: Handover::default(),
             indexed: Indexed {
                 visible: None,
                 deadline: None,
@@ -178,9 +181,9 @@ impl Node {
         self.origin() == Some(RunOrigin::Adopted)
     }
 
-    /// Whether its run has to end.
+    /// Whether its run has to end. In a handover it serves until a candidate is ready.
     pub(crate) fn is_due(&self) -> bool {
-        !self.wanted || self.lifecycle.replaces()
+        !self.wanted || (self.lifecycle.replaces() && !self.hands_over())
     }
 
     /// Whether its run is ending or has to end.

@@ -215,7 +215,7 @@ impl Stack {
         let knowing = edges.dependents.iter().map(|(id, _)| id).chain(&edges.users);
         for &neighbour in knowing {
             let node = &mut self.nodes[neighbour];
-            if !node.is_running() {
+            if !node.is_running() || node.handover.of.is_some() {
                 continue;
             }
             if only.is_some_and(|plan| node.last_plan < plan) {
@@ -289,6 +289,7 @@ impl Stack {
 
     /// The numbers of the ports: current, remembered or fixed ones.
     pub(crate) fn numbers(&self, id: Id) -> Option<Vec<u16>> {
+        let id = self.service_of(id);
         let node = &self.nodes[id];
         // Numbers that xtask bound do not belong to a service that became `external`.
         let usable = self.is_bindable(id)

@@ -99,7 +99,7 @@ impl Stack {
             self.enqueue(id);
             // Dependents outside the plan may have other edges to it now.
             self.enqueue_neighbours(id);
-            if self.nodes[id].lifecycle.replaces() {
+            if self.nodes[id].lifecycle.replaces() && !self.nodes[id].hands_over() {
                 // So may the dependents that restart with it.
                 self.replace_dependents(id);
             }
@@ -120,6 +120,7 @@ impl Stack {
         self.forget_bind_failure(id);
         self.forget_port_check(id);
         let node = &mut self.nodes[id];
+        node.handover.failed = None;
         let was_wanted = core::mem::replace(&mut node.wanted, true);
         let built = matches!(spec.program, Program::Artifact { .. });
         if node.is_external()
@@ -217,25 +218,46 @@ impl Stack {
         node.due_reason = reason;
         node.retries.reset();
         node.lifecycle.request_replacement();
+        node.handover.failed = None;
         self.enqueue(id);
-        self.replace_dependents(id);
+        self.stop_candidate(id);
+        // In a handover they follow the new run once it is ready.
+        self.nodes[id].handover.defers_dependents = self.nodes[id].hands_over();
+        if !self.nodes[id].handover.defers_dependents {
+            self.replace_dependents(id);
+        }
     }
 
-    /// Marks running dependents with a restarting edge, and their dependents. Those that are
-    /// being taken down are included: they may be wanted again before their stop signal.
+    /// Marks running dependents with a restarting edge, and their dependents: they stop before the
+    /// service starts again. Those that are being taken down are included: they may be wanted again
+    /// before their stop signal.
     pub(super) fn replace_dependents(&mut self, id: Id) {
+        self.restart_dependents(id, true);
+    }
+
+    /// As [`Self::replace_dependents`]. Unless the service stops, a dependent may get its new run in a
+    /// handover, and then its own dependents follow that run.
+    pub(super) fn restart_dependents(&mut self, id: Id, stops: bool) {
         let context = self.nodes[id].contexts.requested;
-        let mut open = alloc::vec![id];
-        while let Some(id) = open.pop() {
+        let mut open = alloc::vec![(id, stops)];
+        while let Some((id, stops)) = open.pop() {
             let reason = format!("restarts with `{}`", self.nodes[id].spec.name);
             for (dependent, restart) in self.nodes[id].edges.dependents.clone() {
                 let node = &mut self.nodes[dependent];
                 let ours = node.is_running() && !node.is_adopted();
-                if restart && !node.lifecycle.replaces() && ours {
+                // Its candidate may have started before the new run of the service.
+                let marked = node.lifecycle.replaces() && !node.hands_over();
+                if restart && !marked && ours {
                     node.lifecycle.request_replacement();
+                    node.handover.stops_first = stops;
                     node.contexts.requested = context.or(node.contexts.requested);
                     node.due_reason = Some(reason.clone());
-                    open.push(dependent);
+                    let hands_over = node.hands_over();
+                    node.handover.defers_dependents = hands_over;
+                    if !hands_over {
+                        open.push((dependent, true));
+                    }
+                    self.stop_candidate(dependent);
                     self.enqueue(dependent);
                 }
             }

@@ -25,13 +25,19 @@ impl Stack {
         handle: impl FnOnce(&mut Self, Id, &mut Vec<Effect>),
     ) {
         let Some(id) = self.known(service, "an event of a run", effects) else { return };
-        let node = &self.nodes[id];
-        if run > node.run() {
+        if run > self.last_run(id) {
             unexpected(effects, format!("an event of run {run} of `{service}`, never started"));
             return;
         }
-        if run == node.run() && !matches!(node.phase(), Phase::Rest(_)) {
+        let present = |id: &Id| {
+            let node = &self.nodes[*id];
+            run == node.run() && !matches!(node.phase(), Phase::Rest(_))
+        };
+        if let Some(id) =
+            [Some(id), self.nodes[id].handover.beside].into_iter().flatten().find(present)
+        {
             handle(self, id, effects);
+            self.enqueue_partner(id);
             self.enqueue(id);
         }
     }

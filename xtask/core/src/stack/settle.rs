@@ -17,7 +17,11 @@ use crate::snapshot::Failure;
 
 impl Stack {
     pub(super) fn settle(&mut self, id: Id, effects: &mut Vec<Effect>) {
+        if self.nodes[id].handover.of.is_some() {
+            return self.settle_beside(id, effects);
+        }
         self.compare(id, effects);
+        self.settle_handover(id, effects);
         self.starts.startable.remove(&id);
         let delayed_until = self.nodes[id].delayed_until.take();
         match self.nodes[id].phase() {
@@ -82,6 +86,7 @@ impl Stack {
         if self.all_conditions_hold(id)
             && self.has_ports(id)
             && self.restarting_dependent(id).is_none()
+            && !self.awaits_run_beside(id)
         {
             self.start_in_turn(id, delayed_until, effects);
         }
@@ -113,8 +118,9 @@ impl Stack {
         self.release_ports(id, effects);
     }
 
-    fn settle_running(&mut self, id: Id, effects: &mut Vec<Effect>) {
+    pub(super) fn settle_running(&mut self, id: Id, effects: &mut Vec<Effect>) {
         if self.nodes[id].is_due() {
+            self.replace_deferred_dependents(id);
             self.stop_unless_needed(id, effects);
             return;
         }
@@ -155,6 +161,11 @@ impl Stack {
         let is_unsaid = comparison == Comparison::Unsaid;
         self.nodes[id].observed.outdated =
             if is_unsaid { self.render(id).err().map(|error| error.to_string()) } else { None };
+        if comparison == Comparison::Same {
+            self.drop_other_candidate(id);
+        }
+        // The user may ask for another run of the same program.
+        let coming = check != Check::Restart && self.keep_candidate(id);
         let node = &mut self.nodes[id];
         let kept = comparison == Comparison::Same && !node.lifecycle.replaces();
         if kept {
@@ -164,6 +175,7 @@ impl Stack {
         match (comparison, outlook) {
             // What cannot start leaves what runs alone.
             (Comparison::Other(_), Outlook::Refused(refusal)) => node.ports.refusal = Some(refusal),
+            (Comparison::Other(_), _) if coming => {}
             (Comparison::Other(reason), _) => self.replace(id, reason),
             (Comparison::Same, _) if kept && announced && node.is_running() => {
                 let service = node.spec.name.clone();
@@ -206,7 +218,7 @@ impl Stack {
     }
 
     /// Sends the next signal of a stop that is overdue.
-    fn escalate(&mut self, id: Id, effects: &mut Vec<Effect>) {
+    pub(super) fn escalate(&mut self, id: Id, effects: &mut Vec<Effect>) {
         if self.nodes[id].is_due() {
             self.nodes[id].lifecycle.reset_then();
         }
@@ -238,7 +250,7 @@ enum Comparison {
 /// What differs between two launches of a service, none if they run the same program with the
 /// same settings. Different probes, watchdogs or places of the program do not count: they are no
 /// reason to end a run.
-fn difference(left: &Launched, right: &Launched) -> Option<String> {
+pub(super) fn difference(left: &Launched, right: &Launched) -> Option<String> {
     let (old, new) = match (&left.command, &right.command) {
         (Some(old), Some(new)) => (old, new),
         (None, None) => return None,

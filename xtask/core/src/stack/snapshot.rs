@@ -98,7 +98,8 @@ impl Stack {
             return State::Stopping;
         }
         let mut state = State::Ready;
-        for node in self.nodes.iter().filter(|node| node.wanted) {
+        let services = self.nodes.iter().filter(|node| node.handover.of.is_none());
+        for node in services.filter(|node| node.wanted) {
             match node.public_phase() {
                 snapshot::Phase::Waiting
                 | snapshot::Phase::Building
@@ -141,6 +142,8 @@ impl Stack {
             unsettled: node.is_running() && node.may_be_outdated(),
             waiting_on: self.waiting_on(id),
             pid: node.pid(),
+            candidate: self.candidate_snapshot(id),
+            stopping: self.stopping_snapshot(id),
             adopted: node.is_adopted(),
             run: node.run(),
             started: node.observed.started,
@@ -194,6 +197,9 @@ impl Stack {
         }
         if node.delayed_until.is_some() {
             out.push("its `--slow` delay".to_string());
+        }
+        if self.awaits_run_beside(id) {
+            out.push("its previous run to stop".to_string());
         }
         if self.starts.startable.contains(&id) {
             out.push("its turn in the random start order".to_string());
@@ -252,6 +258,10 @@ impl Stack {
             Phase::Starting(_) | Phase::Ready(_) if node.is_adopted() => {
                 Some(messages::ADOPTED.to_string())
             }
+            Phase::Starting(_) | Phase::Ready(_) if node.handover.failed.is_some() => {
+                let failed = node.handover.failed.as_ref();
+                failed.map(|failed| messages::failed_candidate(&failed.reason))
+            }
             Phase::Starting(_) | Phase::Ready(_) => match &node.build.state {
                 BuildState::Failed { message, .. } => {
                     Some(format!("still runs the previous program: {message}"))
@@ -275,6 +285,9 @@ fn failure(node: &Node) -> Option<Failure> {
     }
     if let Some(refusal) = node.ports.refusal.as_ref().filter(|_| node.is_running()) {
         return Some(refusal.failure);
+    }
+    if let Some(failed) = node.handover.failed.as_ref().filter(|_| node.is_running()) {
+        return Some(failed.failure);
     }
     (node.wanted && node.is_lost() && !node.has_done_its_work()).then_some(Failure::Start)
 }

@@ -62,8 +62,9 @@ impl Stack {
 
     /// Records the new run before the driver acts on it.
     pub(super) fn begin(&mut self, id: Id, launched: Launched, probes: &[PreparedProbe]) -> Run {
-        let now = self.now;
+        let (now, number) = (self.now, self.last_run(id) + 1);
         let node = &mut self.nodes[id];
+        node.handover.failed = None;
         node.contexts = Contexts { current: node.next_context(), requested: None };
         node.started_as = Some(Box::new(node.spec.clone()));
         node.observed = Observed::default();
@@ -72,7 +73,7 @@ impl Stack {
         node.observed.seen.resize(count, None);
         let missing = probes.iter().map(|probe| probe.index).collect();
         let deadline = now.saturating_add(node.spec.start_timeout);
-        node.lifecycle.begin_run(launched, now, deadline, count, missing);
+        node.lifecycle.begin_run(number, launched, now, deadline, count, missing);
         node.run()
     }
 

@@ -23,6 +23,10 @@
 //! | no process is left | `end_run` | - | - | - | - | - | then | then | then |
 //! | `Gone` while wanted | `gone` | - | - | - | - | - | - | - | then |
 //! | `Gone` while due | `gone_due` | - | - | - | - | - | - | - | idle |
+//! | candidate takes over | `take_over` | - | - | - | - | - | - | ready | ready |
+//!
+//! `take_over` exchanges the run of a service and that of a ready candidate. The candidate is a
+//! run with a lifecycle of its own, which follows the same table; `handover` decides about both.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -118,6 +122,23 @@ impl Lifecycle {
         }
     }
 
+    /// The run stays: no new run is wanted any more.
+    pub(super) fn cancel_replacement(&mut self) {
+        self.replace = false;
+    }
+
+    /// The candidate becomes the run of the service, and the previous run gets its place.
+    pub(super) fn take_over(&mut self, candidate: &mut Self) {
+        if let (Phase::Ready(_) | Phase::Stopping(_), Phase::Starting(_) | Phase::Ready(_)) =
+            (&self.phase, &candidate.phase)
+        {
+            core::mem::swap(&mut self.phase, &mut candidate.phase);
+            core::mem::swap(&mut self.run, &mut candidate.run);
+            core::mem::swap(&mut self.launched, &mut candidate.launched);
+            (self.replace, candidate.replace) = (false, false);
+        }
+    }
+
     /// A service at rest has nothing to replace.
     pub(super) fn clear_replacement(&mut self) {
         if let Phase::Rest(_) = self.phase {
@@ -132,9 +153,10 @@ impl Lifecycle {
         }
     }
 
-    /// A new run begins at `since`, with `probes` probes of which `missing` must pass.
+    /// Run `number` begins at `since`, with `probes` probes of which `missing` must pass.
     pub(super) fn begin_run(
         &mut self,
+        number: Run,
         launched: Launched,
         since: Duration,
         deadline: Duration,
@@ -142,7 +164,7 @@ impl Lifecycle {
         missing: Vec<usize>,
     ) {
         if let Phase::Rest(_) = self.phase {
-            self.run += 1;
+            self.run = number;
             self.launched = Some(launched);
             let deadline = Some(deadline);
             self.phase = Phase::Starting(Starting { since, pid: None, deadline, probes, missing });

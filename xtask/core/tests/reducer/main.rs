@@ -12,6 +12,7 @@ mod contexts;
 mod crashes;
 mod deadlocks;
 mod faults;
+mod handover;
 mod health;
 mod late_starts;
 mod moves;

@@ -102,9 +102,26 @@ impl Scenario {
     }
 
     pub(crate) fn start(&mut self, name: &str) {
+        self.start_run(name, self.run(name));
+    }
+
+    pub(crate) fn start_run(&mut self, name: &str, run: Run) {
         self.next_pid += 1;
-        let (service, run, pid) = (Name::from(name), self.run(name), self.next_pid);
+        let (service, pid) = (Name::from(name), self.next_pid);
         self.event(Event::Started { service, run, pid });
+    }
+
+    pub(crate) fn pass_run(&mut self, name: &str, run: Run, probe: usize) {
+        self.event(Event::ProbePassed { service: name.into(), run, probe });
+    }
+
+    /// The leader of this run exits and its group is gone. The effects of both are in `effects`.
+    pub(crate) fn end_run(&mut self, name: &str, run: Run, exit: Exit) {
+        self.event(Event::Exited { service: name.into(), run, exit, clue: None });
+        let mut caused = core::mem::take(&mut self.effects);
+        self.event(Event::Gone { service: name.into(), run });
+        caused.append(&mut self.effects);
+        self.effects = caused;
     }
 
     pub(crate) fn pass_probe(&mut self, name: &str, probe: usize) {
@@ -197,10 +214,12 @@ impl Scenario {
                 self.bind(&service, &numbers);
             }
             Effect::CheckPorts { service, .. } => self.ports_checked(&service, Vec::new()),
-            Effect::Spawn { service, run, probes, .. } if run == self.run(&service) => {
-                self.start(&service);
+            Effect::Spawn { service, run, probes, .. }
+                if run == self.run(&service) || Some(run) == self.candidate(&service) =>
+            {
+                self.start_run(&service, run);
                 for probe in probes {
-                    self.pass_probe(&service, probe.index);
+                    self.pass_run(&service, run, probe.index);
                 }
                 if self.snapshot(&service).kind == xtask_core::terms::Kind::Job {
                     self.end(&service, Exit::Code(0));
@@ -240,6 +259,32 @@ impl Scenario {
 
     pub(crate) fn run(&self, name: &str) -> Run {
         self.snapshot(name).run
+    }
+
+    /// The candidate of a service that is starting.
+    pub(crate) fn candidate(&self, name: &str) -> Option<Run> {
+        let candidate = self.snapshot(name).candidate;
+        candidate.filter(|run| run.phase == Phase::Starting).map(|run| run.run)
+    }
+
+    /// The runs to which the last event sent a stop signal.
+    pub(crate) fn stopped_runs(&self) -> Vec<(String, Run)> {
+        let runs = self.effects.iter().filter_map(|effect| match effect {
+            Effect::Signal { service, run, signal: Signal::Stop(_) } => {
+                Some((service.to_string(), *run))
+            }
+            _ => None,
+        });
+        runs.collect()
+    }
+
+    /// What the last event reported about candidates.
+    pub(crate) fn candidates(&self) -> Vec<(Run, Phase)> {
+        let reports = self.effects.iter().filter_map(|effect| match effect {
+            Effect::Report(Report::Candidate { run, phase, .. }) => Some((*run, *phase)),
+            _ => None,
+        });
+        reports.collect()
     }
 
     pub(crate) fn reason(&self, name: &str) -> String {

@@ -7,13 +7,20 @@ use xtask_core::stack::event::InspectionResult;
 use xtask_core::stack::{Artifact, BindFailure, Event, Exit, Fault, Run};
 use xtask_core::terms::Name;
 
+use crate::checkers::KnownRuns;
 use crate::random::Random;
 
 /// A random event of one of these services with its last run, or of an unknown service.
-pub(crate) fn event(random: &mut Random, known: &[(Name, Run)]) -> Event {
-    let (service, last) = match random.below(20) {
-        0 => (Name::from("unknown"), 1),
+pub(crate) fn event(random: &mut Random, known: &[KnownRuns]) -> Event {
+    let unknown = || KnownRuns { service: Name::from("unknown"), last: 1, present: Vec::new() };
+    let KnownRuns { service, last, present } = match random.below(20) {
+        0 => unknown(),
         _ => random.pick(known).clone(),
+    };
+    // What only the world starts and ends is left to it.
+    let other_run = |run: Run, last: Run| match run == last || present.contains(&run) {
+        true => future(last),
+        false => run,
     };
     // Rarely a future run, else the last or a past one.
     let run = match random.below(10) {
@@ -73,11 +80,6 @@ pub(crate) fn event(random: &mut Random, known: &[(Name, Run)]) -> Event {
             Event::BindFailed { service, failure, others: Vec::new() }
         }
     }
-}
-
-/// A run other than the last, which only the world starts and ends.
-fn other_run(run: Run, last: Run) -> Run {
-    if run == last { future(last) } else { run }
 }
 
 /// A run that no play reaches.

@@ -257,9 +257,9 @@ impl Play<'_> {
     fn interrupt_backoff(&mut self) -> Verdict {
         let Some(name) = self.backing_off.take() else { return Ok(()) };
         self.interrupted = true;
-        let run = self.checkers.history.services[&name].last_run;
+        let runs = [self.checkers.history.runs_of(&name)];
         for _ in 0..self.random.below(4) {
-            let event = noise::event(&mut self.random, &[(name.clone(), run)]);
+            let event = noise::event(&mut self.random, &runs);
             self.step(event)?;
         }
         match self.random.below(6) {

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use clap::Args;
 use xtask_client::protocol::Request;
-use xtask_client::snapshot::{Phase, ServiceSnapshot, Snapshot};
+use xtask_client::snapshot::{Failure, Phase, ServiceSnapshot, Snapshot};
 use xtask_core::plan::Plan;
 use xtask_core::stack::LinkedProgram;
 use xtask_core::terms::Name;
@@ -160,7 +160,13 @@ async fn restarted(
         if before.get(&service.name) == Some(&service.run) {
             let reason = service.reason.as_deref().unwrap_or("its run continues");
             print::progress(BAD, "Kept", &format!("{}: {reason}", service.name));
-            exit = if service.failure.is_some() { Exit::PORT_HELD } else { Exit::BUILD };
+            exit = match service.failure {
+                None | Some(Failure::Build) => Exit::BUILD,
+                Some(Failure::Port | Failure::Sibling | Failure::Unadopted) => Exit::PORT_HELD,
+                Some(Failure::Start | Failure::Timeout | Failure::Died | Failure::Dependency) => {
+                    Exit::NOT_READY
+                }
+            };
         } else {
             let took = measured(service.ready_ms.unwrap_or(0));
             print::progress(GOOD, "Restarted", &format!("{} in {took}", service.name));

@@ -7,7 +7,7 @@ use xtask_core::terms::secret::shown_url;
 
 use serde::Serialize;
 use xtask_client::logs::{End, Record, Stream};
-use xtask_client::snapshot::{Failure, Phase, ServiceSnapshot, Snapshot};
+use xtask_client::snapshot::{Failure, Phase, RunSnapshot, ServiceSnapshot, Snapshot};
 use xtask_client::timings::Start;
 
 /// A line that a service printed, as in `logs --json`.
@@ -85,6 +85,17 @@ pub(crate) enum UpEvent<'a> {
         reason: Option<&'a str>,
         failure: Option<Failure>,
     },
+    /// The candidate of a handover is `starting`, or `failed` and the run of the service continues.
+    /// A candidate that replaced the run is a `phase` event with its run.
+    Candidate {
+        service: &'a str,
+        /// The number of the new run; 0 if it could not be started.
+        run: u64,
+        phase: Phase,
+        pid: Option<u32>,
+        reason: Option<&'a str>,
+        failure: Option<Failure>,
+    },
     /// What a run printed that ended before it was ready: from its panic on, or its last lines.
     /// `hint` is the dependency that the service may miss.
     Cause { service: &'a str, run: u64, lines: Vec<String>, hint: Option<&'a str> },
@@ -113,6 +124,17 @@ impl<'a> UpEvent<'a> {
     /// Appends the event as a line of JSON, without a time.
     pub(crate) fn append(&self, out: &mut Vec<u8>) {
         append(out, self);
+    }
+
+    pub(crate) fn candidate(service: &'a ServiceSnapshot, candidate: &'a RunSnapshot) -> Self {
+        Self::Candidate {
+            service: &service.name,
+            run: candidate.run,
+            phase: candidate.phase,
+            pid: candidate.pid,
+            reason: candidate.reason.as_deref(),
+            failure: candidate.failure,
+        }
     }
 
     pub(crate) fn phase(service: &'a ServiceSnapshot) -> Self {

@@ -259,6 +259,9 @@ fn general(values: &Values<'_>, service: &Service) -> Vec<Row> {
     if service.socket_activation {
         rows.push(("sockets", "bound by the tool, inherited by the service".to_string()));
     }
+    if let Some(replaced) = words::replacement(service) {
+        rows.push(("replaced", replaced));
+    }
     if let Some(health) = words::health(values, service) {
         rows.push(("healthy when", health));
     }
@@ -296,6 +299,9 @@ fn state_text(snapshot: &Snapshot, state: &ServiceSnapshot) -> String {
     out.push('\n');
     if !state.waiting_on.is_empty() {
         let _ = writeln!(out, "it waits for {}", words::list(state.waiting_on.iter().cloned()));
+    }
+    if let Some(beside) = super::status::beside(state) {
+        let _ = writeln!(out, "beside it {beside}");
     }
     for seen in &state.seen {
         let _ = writeln!(out, "last seen: {seen}");

@@ -100,7 +100,13 @@ fn is_taken_down(service: &ServiceSnapshot) -> bool {
 /// Whether a failed service had a process, so that its log can explain the failure.
 pub fn has_log(service: &ServiceSnapshot) -> bool {
     let ran = matches!(service.failure, Some(Failure::Start | Failure::Timeout | Failure::Died));
-    ran && service.started
+    ran && service.started && failed_run(service) > 0
+}
+
+/// The run that failed: the candidate, if one failed while the previous run continues.
+pub(crate) fn failed_run(service: &ServiceSnapshot) -> u64 {
+    let candidate = service.candidate.as_ref().filter(|run| run.phase == Phase::Failed);
+    candidate.map_or(service.run, |candidate| candidate.run)
 }
 
 fn headline(service: &ServiceSnapshot) -> &'static str {
@@ -109,6 +115,9 @@ fn headline(service: &ServiceSnapshot) -> &'static str {
     }
     if service.phase == Phase::Unhealthy {
         return "is unhealthy";
+    }
+    if service.phase != Phase::Failed && service.candidate.is_some() {
+        return "has a new run that failed, and keeps its previous run";
     }
     if service.phase != Phase::Failed {
         return "did not get its new ports, and keeps running as before";

@@ -64,6 +64,27 @@ pub(crate) fn step(
     })
 }
 
+/// The line about a candidate that started, or failed while its service keeps its run. A candidate
+/// that replaced the run is a step of the service.
+pub(crate) fn candidate(
+    before: Option<&ServiceSnapshot>,
+    now: &ServiceSnapshot,
+) -> Option<ProgressLine> {
+    let candidate = now.candidate.as_ref()?;
+    let known = before.and_then(|before| before.candidate.as_ref());
+    if known.is_some_and(|known| (known.run, known.phase) == (candidate.run, candidate.phase)) {
+        return None;
+    }
+    let name = &now.name;
+    Some(match (candidate.phase, &candidate.reason) {
+        (Phase::Failed, reason) => {
+            let reason = reason.as_deref().unwrap_or_default();
+            (BAD, "Kept", format!("the running {name}: its new run failed: {reason}"))
+        }
+        _ => (BUSY, "Starting", format!("{name}, while its previous run serves")),
+    })
+}
+
 /// Running services that were needed in `before` and are not needed in `now`.
 pub(crate) fn unused<'a>(before: &Snapshot, now: &'a Snapshot) -> Vec<&'a Name> {
     let is_needed = |name: &Name, by: &Snapshot| {
@@ -170,6 +191,15 @@ pub(crate) fn waiting<'a>(
             Phase::Waiting if !service.waiting_on.is_empty() => {
                 held_up.push(format!("{name}, which waits on {}", service.waiting_on.join(", ")));
             }
+            Phase::Ready | Phase::Unhealthy if service.unsettled => {
+                let starts =
+                    service.candidate.as_ref().is_some_and(|run| run.phase != Phase::Failed);
+                if starts {
+                    waiting.push(format!("the new run of {name} to get ready"));
+                } else if service.stopping.is_some() {
+                    waiting.push(format!("a previous run of {name} to stop"));
+                }
+            }
             Phase::Waiting
             | Phase::Ready
             | Phase::Unhealthy
@@ -208,6 +238,34 @@ pub(crate) fn waiting<'a>(
 mod tests {
     use super::*;
     use crate::sample::service;
+    use xtask_client::snapshot::RunSnapshot;
+
+    #[test]
+    fn candidate_is_reported_once_per_phase() {
+        let serving = service("api", Phase::Ready);
+        let with = |phase, reason: Option<&str>| {
+            let reason = reason.map(str::to_owned);
+            let run = RunSnapshot { run: 2, phase, pid: None, reason, failure: None };
+            ServiceSnapshot { candidate: Some(run), ..serving.clone() }
+        };
+        let starting = with(Phase::Starting, None);
+        let failed = with(Phase::Failed, Some("exited with status 1"));
+        let text = |before, now| candidate(before, now).map(|(_, verb, text)| (verb, text));
+        let line = |verb, text: &str| Some((verb, text.to_owned()));
+        assert_eq!(
+            text(Some(&serving), &starting),
+            line("Starting", "api, while its previous run serves")
+        );
+        assert_eq!(text(Some(&starting), &starting), None);
+        assert_eq!(
+            text(Some(&starting), &failed),
+            line("Kept", "the running api: its new run failed: exited with status 1")
+        );
+        assert_eq!(text(Some(&failed), &failed), None);
+        let waits = ServiceSnapshot { unsettled: true, ..starting };
+        let what = waiting([&waits], &[]).unwrap().text;
+        assert_eq!(what, "for the new run of api to get ready");
+    }
 
     #[test]
     fn step_is_reported_once() {

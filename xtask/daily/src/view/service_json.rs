@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Serialize;
-use xtask_core::plan::{Dependency, Deploy, Port, Probe, Program, Service, Use, Volume};
+use xtask_core::plan::{
+    Dependency, Deploy, Port, Probe, Program, Replacement, Service, Use, Volume,
+};
 use xtask_core::terms::{Adopt, Condition, Kind, Name, Placement, Restart};
 
 use super::setting::{SettingJson, Values};
@@ -39,6 +41,9 @@ pub(crate) struct ServiceJson {
     fixed_port: bool,
     /// Whether the tool binds the ports and the service inherits the sockets.
     socket_activation: bool,
+    /// `handover`: a new run is ready before the old one stops. `queue`: the old run stops first, and
+    /// callers wait. `stop`: callers are refused. Null without callers.
+    replacement: Option<Replacement>,
     depends_on: Vec<DependencyJson>,
     /// Services whose address it gets without waiting.
     uses: Vec<UseJson>,
@@ -169,6 +174,7 @@ impl ServiceJson {
             open: service.open.clone(),
             fixed_port: service.fixed_port,
             socket_activation: service.socket_activation,
+            replacement: service.replacement(),
             depends_on: service.depends_on.iter().map(dependency).collect(),
             uses: service.uses.iter().map(used).collect(),
             probes: service.probes.iter().map(|p| probe(values, service, p)).collect(),

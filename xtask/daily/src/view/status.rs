@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use xtask_client::snapshot::{Phase, Placement, ServiceSnapshot, Snapshot};
+use xtask_client::snapshot::{Phase, Placement, RunSnapshot, ServiceSnapshot, Snapshot};
 use xtask_core::terms::duration::{age, measured};
 use xtask_core::terms::secret::shown_url;
 use xtask_core::terms::{Kind, Name};
@@ -129,6 +129,7 @@ fn note(snapshot: &Snapshot, service: &ServiceSnapshot) -> String {
     } else if let Some(status) = &service.status {
         notes.push(status.clone());
     }
+    notes.extend(beside(service));
     if service.placement == Placement::Container {
         notes.push("in a container".to_string());
     }
@@ -139,6 +140,16 @@ fn note(snapshot: &Snapshot, service: &ServiceSnapshot) -> String {
     notes.extend(calls::callers(service));
     notes.extend(calls::blocked(snapshot, service));
     notes.join("; ")
+}
+
+/// The run beside the run of a service: a candidate that starts, or a run that stops.
+pub(crate) fn beside(service: &ServiceSnapshot) -> Option<String> {
+    let process =
+        |run: &RunSnapshot| run.pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default();
+    let candidate = service.candidate.as_ref().filter(|run| run.phase != Phase::Failed);
+    let starting = candidate.map(|run| format!("run {} starts{}", run.run, process(run)));
+    let stopping = service.stopping.as_ref();
+    starting.or_else(|| stopping.map(|run| format!("run {} stops{}", run.run, process(run))))
 }
 
 fn header(names: &[&str]) -> Vec<Cell> {
@@ -185,6 +196,17 @@ mod tests {
              outdated: `api/src/main.rs` is newer than api\n  \
              hint: `%xtask% restart api` builds and starts the new code\n"
         );
+    }
+
+    #[test]
+    fn status_shows_the_run_beside_the_serving_one() {
+        let mut api = service("api", Phase::Ready);
+        let run =
+            |run, phase| RunSnapshot { run, phase, pid: Some(9), reason: None, failure: None };
+        api.candidate = Some(run(2, Phase::Starting));
+        assert_eq!(beside(&api).as_deref(), Some("run 2 starts (pid 9)"));
+        (api.candidate, api.stopping) = (None, Some(run(1, Phase::Stopping)));
+        assert!(plain(&status(&snapshot(vec![api]))).contains("run 1 stops (pid 9)"));
     }
 
     #[test]

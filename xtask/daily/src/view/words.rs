@@ -1,7 +1,7 @@
 //! Parts of a service as text, shared by the views. The texts are not stable.
 
 use xtask_client::paths::DEFAULT_STACK;
-use xtask_core::plan::{Dependency, Probe, Program, Service};
+use xtask_core::plan::{Dependency, Probe, Program, Replacement, Service};
 use xtask_core::terms::duration::spell;
 use xtask_core::terms::secret::MASK;
 use xtask_core::terms::{Condition, Kind, Placement};
@@ -65,6 +65,31 @@ pub fn dependency(edge: &Dependency) -> String {
     };
     let restart = if edge.restart { ", restarted with it" } else { "" };
     format!("{}{condition}{restart}", edge.on)
+}
+
+/// How a new run replaces the present one, and what a handover lacks.
+pub(crate) fn replacement(service: &Service) -> Option<String> {
+    Some(match service.replacement()? {
+        Replacement::Handover => "by a new run that is ready before the old one stops".to_owned(),
+        Replacement::Queue => format!(
+            "after the old run stopped; callers wait; a handover needs {}",
+            lacks(service).join(" and ")
+        ),
+        Replacement::Stop => format!(
+            "after the old run stopped; callers are refused; a handover needs {}",
+            lacks(service).join(" and ")
+        ),
+    })
+}
+
+/// What a service lacks to be handed over.
+fn lacks(service: &Service) -> Vec<&'static str> {
+    let lacks = [
+        (!service.socket_activation, "`socket-activation`"),
+        (!service.probes.contains(&Probe::Notify), "a `notify` probe"),
+        (service.placement == Placement::Container, "a process instead of a container"),
+    ];
+    lacks.into_iter().filter(|(lacks, _)| *lacks).map(|(_, what)| what).collect()
 }
 
 /// The condition under which a service is ready.

@@ -34,7 +34,7 @@ fn in_phase(column: &str) -> Lifecycle {
         "succeeded" => Phase::Rest(Rest::Succeeded),
         "failed" => Phase::Rest(Rest::Failed { failure: Failure::Start, reason }),
         running => {
-            lifecycle.begin_run(launched(), NOW, NOW, 0, vec![]);
+            lifecycle.begin_run(1, launched(), NOW, NOW, 0, vec![]);
             match running {
                 "starting" => {}
                 "ready" => lifecycle.become_ready(None),
@@ -56,7 +56,7 @@ fn step(lifecycle: &mut Lifecycle, transition: &str) {
         "retry" => lifecycle.retry(),
         "request_replacement" => lifecycle.request_replacement(),
         "give_up" => lifecycle.give_up(Failure::Start, String::new()),
-        "begin_run" => lifecycle.begin_run(launched(), NOW, NOW, 0, vec![]),
+        "begin_run" => lifecycle.begin_run(1, launched(), NOW, NOW, 0, vec![]),
         "become_ready" => lifecycle.become_ready(None),
         "begin_stop" => lifecycle.begin_stop(NOW, None, then()),
         "leader_exited" => lifecycle.leader_exited(NOW, String::new(), then()),
@@ -64,6 +64,7 @@ fn step(lifecycle: &mut Lifecycle, transition: &str) {
         "end_run" => lifecycle.end_run(then()),
         "gone" => lifecycle.gone(true),
         "gone_due" => lifecycle.gone(false),
+        "take_over" => lifecycle.take_over(&mut in_phase("ready")),
         other => panic!("no transition `{other}`"),
     }
 }
@@ -90,7 +91,7 @@ fn transitions_follow_the_table_in_the_header() {
     });
     let rows: Vec<_> = rows.collect();
     let (head, rows) = rows.split_first().unwrap();
-    assert_eq!((head.len(), rows.len()), (10, 14));
+    assert_eq!((head.len(), rows.len()), (10, 15));
     let mut wrong = Vec::new();
     for row in rows {
         let transition = row[1].trim_matches('`');

@@ -3,6 +3,8 @@
 //!
 //! That no run of the stack serves beside it is checked in `bring_up`.
 
+use std::time::Duration;
+
 use xtask_core::plan::Program;
 use xtask_core::snapshot::Phase;
 use xtask_core::stack::event::{InspectedHolder, StartedBy};
@@ -13,11 +15,11 @@ use super::service::{Origin, ServiceHistory};
 use super::{History, Verdict, bring_up, demand, take_down};
 
 /// Checks an effect before it is recorded.
-pub(super) fn check(history: &History, effect: &Effect) -> Verdict {
+pub(super) fn check(history: &History, now: Duration, effect: &Effect) -> Verdict {
     match effect {
         Effect::Adopt { service: name, run, pid, command, .. } => {
             let service = &history.services[name];
-            bring_up::one_run(service, *run)?;
+            bring_up::one_run(service, now, *run)?;
             bring_up::conditions(history, service)?;
             let inspected = service.holder.as_ref().filter(|found| found.holder.pid == *pid);
             let Some(holder) = inspected else {

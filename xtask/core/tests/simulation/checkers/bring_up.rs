@@ -12,17 +12,24 @@ use xtask_core::terms::{Condition, Name};
 
 use super::service::{Origin, RunHistory, ServiceHistory};
 use super::take_down::calls_for_new_run;
-use super::{History, Verdict, demand};
+use super::{History, Verdict, demand, handover};
 
 /// Checks an effect before it is recorded.
 pub(super) fn check(history: &History, now: Duration, effect: &Effect) -> Verdict {
     match effect {
         Effect::Spawn { service, run, command, .. } => {
             let service = &history.services[service];
-            one_run(service, *run)?;
+            let candidate = handover::is_candidate(service);
+            match candidate {
+                true => handover::check_start(history, service)?,
+                false => one_run(service, now, *run)?,
+            }
             program(service, &command.program)?;
             address(history, now, service, &command.env)?;
             conditions(history, service)?;
+            if candidate {
+                return Ok(());
+            }
             restart_edges(history, now, service)?;
             pauses(history, service, now)
         }
@@ -66,13 +73,15 @@ pub(super) fn check(history: &History, now: Duration, effect: &Effect) -> Verdic
 }
 
 /// It is wanted and has no other run.
-pub(super) fn one_run(service: &ServiceHistory, run: Run) -> Verdict {
+pub(super) fn one_run(service: &ServiceHistory, now: Duration, run: Run) -> Verdict {
     let name = &service.spec.name;
     demand!(service.wanted, "wanted", "`{name}` is started and not wanted");
     let present =
         service.run.as_ref().filter(|run| run.origin != Origin::External && !run.is_over());
     let present = present.map(|run| run.number);
     demand!(present.is_none(), "one run", "`{name}` run {run} starts beside run {present:?}");
+    let beside = service.beside.as_ref().filter(|run| !run.is_lost(now)).map(|run| run.number);
+    demand!(beside.is_none(), "one run", "`{name}` run {run} starts beside run {beside:?}");
     Ok(())
 }
 

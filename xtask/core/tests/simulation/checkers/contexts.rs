@@ -17,6 +17,8 @@ pub(crate) struct Contexts {
     pub(crate) requested: Option<u64>,
     /// Whether a plan asked for a new run, and none began since.
     pub(crate) restart: bool,
+    /// That of the last candidate since the last run.
+    candidate: Option<u64>,
     /// Those of all plans that named the service.
     planned: Vec<u64>,
 }
@@ -32,7 +34,8 @@ pub(super) fn check(history: &History, effect: &Effect) -> Verdict {
             let holds = match run {
                 None => *requested == Some(context),
                 Some(run) => {
-                    context == *run || *requested == Some(context) || along.contains(&context)
+                    let asked = [*requested, service.contexts.candidate];
+                    context == *run || asked.contains(&Some(context)) || along.contains(&context)
                 }
             };
             demand!(
@@ -63,6 +66,24 @@ fn with_dependencies(history: &History, service: &ServiceHistory) -> BTreeSet<u6
         open.extend(&on.restarts_with);
     }
     contexts
+}
+
+impl Contexts {
+    /// A candidate starts: the new run that a plan asked for.
+    pub(super) fn candidate_starts_in(&mut self, context: u64) {
+        (self.candidate, self.restart) = (Some(context), false);
+    }
+
+    /// The candidate becomes the run.
+    pub(super) fn candidate_takes_over(&mut self, context: u64) {
+        (self.run, self.candidate) = (Some(context), None);
+        self.requested = self.requested.filter(|requested| *requested != context);
+    }
+
+    /// The run of the service keeps its context.
+    pub(super) fn candidate_failed(&mut self) {
+        (self.requested, self.candidate, self.restart) = (None, None, false);
+    }
 }
 
 impl ServiceHistory {

@@ -13,6 +13,7 @@ use xtask_core::stack::{BindFailure, Command, Effect, Event, Fault, Report, Run,
 use xtask_core::terms::Name;
 
 use super::adoption::origin;
+use super::handover;
 use super::run_event::run_event;
 use super::service::{HealthHistory, Origin, Position, RunHistory, ServiceHistory};
 
@@ -33,7 +34,8 @@ pub(crate) struct History {
 
 impl History {
     fn run(&mut self, name: &Name, run: Run) -> Option<&mut RunHistory> {
-        self.services.get_mut(name)?.run.as_mut().filter(|this| this.number == run)
+        let service = self.services.get_mut(name)?;
+        service.run.iter_mut().chain(&mut service.beside).find(|this| this.number == run)
     }
 
     /// The services that name this one in `depends-on`.
@@ -109,6 +111,7 @@ impl History {
                     service.replace_requested = matches!(event, Event::Replace { .. });
                     (service.wanted, service.succeeded) = (true, false);
                     service.forget_refusal();
+                    service.candidate_failed = false;
                     let last = &mut service.last;
                     (last.requested, last.changed) = (self.position, self.position);
                     last.restart_requested = self.position;
@@ -153,7 +156,12 @@ impl History {
                 if self.run(service, *run).is_some()
                     && let Some(service) = self.services.get_mut(service)
                 {
-                    run_event(service, self.position, now, event);
+                    if service.beside.as_ref().is_some_and(|beside| beside.number == *run) {
+                        handover::event_beside(service, now, event);
+                    } else {
+                        run_event(service, self.position, now, event);
+                    }
+                    service.hand_over(now, self.position);
                 }
             }
             Event::Linked { .. }
@@ -234,7 +242,13 @@ impl History {
         self.position += 1;
         match effect {
             Effect::Spawn { service, run, command, probes, .. } => {
-                self.start(now, service, *run, Origin::Spawned, probes, command);
+                let position = self.position;
+                match self.services.get_mut(service).filter(|it| handover::is_candidate(it)) {
+                    Some(service) => {
+                        service.start_beside(now, position, *run, probes, command);
+                    }
+                    None => self.start(now, service, *run, Origin::Spawned, probes, command),
+                }
             }
             Effect::Adopt { service: name, run, command, probes, .. } => {
                 self.settle_move(name, self.position);
@@ -272,6 +286,11 @@ impl History {
                     service.bound = false;
                 }
             }
+            Effect::Report(Report::Candidate { service, run: 0, .. }) => {
+                if let Some(service) = self.services.get_mut(service) {
+                    service.fail_candidate();
+                }
+            }
             Effect::Report(Report::Phase { service, run, phase, .. }) => {
                 if let Some(run) = self.run(service, *run).filter(|_| *phase == Phase::Stopping) {
                     run.stop_pending |= !run.started;
@@ -294,6 +313,9 @@ impl History {
                 if let Some(run) = self.run(service, *run) {
                     run.cancelled = true;
                 }
+                if let Some(service) = self.services.get_mut(service) {
+                    service.note_late_candidate(now, *run);
+                }
             }
             Effect::Report(Report::AlreadyRunning { service }) => {
                 if let Some(service) = self.services.get_mut(service) {
@@ -310,12 +332,17 @@ impl History {
         let Some(service) = self.services.get_mut(name) else { return };
         let present = service.run.as_ref();
         let unhealthy = present.is_some_and(|run| service.must_restart_unhealthy(run));
+        if service.beside.as_ref().is_some_and(|beside| beside.number == run) {
+            return handover::signal_beside(service, now, signal);
+        }
         let Some(run) = service.run.as_mut().filter(|this| this.number == run) else { return };
+        let mut ends_by_itself = false;
         match signal {
             Signal::Stop(_) => {
                 if run.exit.is_none() && unhealthy {
                     // It counts as a crash.
                     service.last.crashed = self.position;
+                    ends_by_itself = true;
                 }
                 run.stop_requested_at = run.stop_requested_at.or(Some(now));
                 run.stop_deadline = Some(now + service.spec.stop.timeout);
@@ -327,9 +354,13 @@ impl History {
                 if run.stop_requested_at.is_none() {
                     // It missed its watchdog, which counts as a crash.
                     service.last.crashed = self.position;
+                    ends_by_itself = true;
                 }
             }
             Signal::Pause | Signal::Resume => self.pending_fault = None,
+        }
+        if ends_by_itself && !service.has_late_candidate(now) {
+            service.take_over(self.position);
         }
     }
 
@@ -355,28 +386,9 @@ impl History {
         service.calls.clear();
         service.restarts_with.clear();
         service.add_edges();
-        service.run = Some(RunHistory {
-            number: run,
-            origin,
-            job: service.is_job(),
-            args: command.args.clone(),
-            env: command.env.clone(),
-            content: service.accepted.as_ref().map(|accepted| accepted.1),
-            requested_at: now,
-            started: origin == Origin::External,
-            pending_probes: probes.iter().map(|probe| probe.index).collect(),
-            start_deadline: now + service.spec.start_timeout,
-            cancelled: false,
-            stop_pending: false,
-            stop_requested_at: None,
-            stop_deadline: None,
-            kill_sent_at: None,
-            exit: None,
-            ended_by_itself: false,
-            last_ping: None,
-            fault: None,
-            health: HealthHistory::default(),
-        });
+        service.candidate_failed = false;
+        service.run =
+            Some(RunHistory::new(service, now, self.position, run, origin, probes, command));
     }
 }
 
@@ -397,6 +409,7 @@ fn apply<'a>(
         && old.kind == spec.kind
         && old.socket_activation == spec.socket_activation;
     service.ran_at_apply = service.run.is_some() && service.wanted;
+    service.candidate_failed = false;
     service.wanted = true;
     service.build_pending = matches!(spec.program, Program::Artifact { .. });
     service.build_failed = false;
@@ -430,6 +443,7 @@ fn service_event(service: &mut ServiceHistory, position: Position, event: &Event
             let new = Some((artifact.path.clone(), artifact.content));
             if service.accepted != new {
                 (service.last.requested, service.last.changed) = (position, position);
+                service.candidate_failed = false;
             }
             (service.accepted, service.build_pending) = (new, false);
             if service.has_other_ports() {

@@ -6,6 +6,7 @@
 mod adoption;
 mod bring_up;
 mod contexts;
+mod handover;
 mod health;
 mod history;
 mod run_event;
@@ -20,6 +21,7 @@ use std::time::Duration;
 use xtask_core::stack::{Effect, Event, Report, Stack};
 
 pub(crate) use history::History;
+pub(crate) use unexpected::KnownRuns;
 
 /// A property that does not hold.
 #[derive(Clone, Debug)]
@@ -86,6 +88,9 @@ impl Checkers {
             );
         }
         adoption::replaced(history, stack, event)?;
+        if !due {
+            handover::failed(history, stack, event, &effects)?;
+        }
         if unexpected {
             let report =
                 |effect: &Effect| matches!(effect, Effect::Report(Report::Unexpected { .. }));
@@ -98,8 +103,9 @@ impl Checkers {
             bring_up::check(history, now, effect)?;
             take_down::check(history, now, effect)?;
             contexts::check(history, effect)?;
-            adoption::check(history, effect)?;
+            adoption::check(history, now, effect)?;
             health::check(history, now, effect)?;
+            handover::reported(history, effect)?;
             stack::check(history, effect, unexpected)?;
             stack::waits_for_closing_port(event, effect)?;
             history.effect(now, effect);

@@ -54,6 +54,10 @@ pub(crate) struct ServiceHistory {
     /// Whether the last request was to replace port holders, and no run started since.
     pub(crate) replace_requested: bool,
     pub(crate) run: Option<RunHistory>,
+    /// The run beside it: a candidate, or a run that was replaced.
+    pub(crate) beside: Option<RunHistory>,
+    /// Whether its last candidate failed, and nothing was requested since.
+    pub(crate) candidate_failed: bool,
     /// The number of the last run, 0 before the first.
     pub(crate) last_run: Run,
     /// How the last run ended, if by itself.
@@ -80,6 +84,8 @@ pub(crate) struct Last {
     pub(crate) changed: Position,
     pub(crate) address_changed: Position,
     pub(crate) crashed: Position,
+    /// A candidate replaced its run.
+    pub(crate) handed_over: Position,
     pub(crate) started: Position,
 }
 
@@ -109,6 +115,14 @@ pub(crate) struct RunHistory {
     pub(crate) job: bool,
     pub(crate) args: Vec<String>,
     pub(crate) env: Vec<(String, String)>,
+    /// The ports of its plan, if it inherited their sockets.
+    pub(crate) inherited: Vec<Port>,
+    pub(crate) context: u64,
+    /// When it was requested.
+    pub(crate) position: Position,
+    /// What its service called, and restarted with, since it was requested.
+    pub(crate) calls: BTreeSet<Name>,
+    pub(crate) restarts_with: BTreeSet<Name>,
     pub(crate) content: Option<u64>,
     pub(crate) requested_at: Duration,
     pub(crate) started: bool,
@@ -175,7 +189,7 @@ impl RunHistory {
         matches!(self.origin, Origin::Spawned | Origin::Evicted)
     }
 
-    fn is_lost(&self, now: Duration) -> bool {
+    pub(crate) fn is_lost(&self, now: Duration) -> bool {
         let start = (!self.started).then_some(self.requested_at);
         [self.kill_sent_at, start].iter().flatten().any(|at| now >= *at + LOST_AFTER)
     }
@@ -204,6 +218,8 @@ impl ServiceHistory {
             holder: None,
             replace_requested: false,
             run: None,
+            beside: None,
+            candidate_failed: false,
             last_run: 0,
             crash: None,
             succeeded: false,
@@ -218,6 +234,10 @@ impl ServiceHistory {
         self.calls.extend(self.spec.edges().cloned());
         let restart = self.spec.depends_on.iter().filter(|edge| edge.restart);
         self.restarts_with.extend(restart.map(|edge| edge.on.clone()));
+        if let Some(beside) = &mut self.beside {
+            beside.calls.extend(self.calls.iter().cloned());
+            beside.restarts_with.extend(self.restarts_with.iter().cloned());
+        }
     }
 
     pub(crate) fn is_job(&self) -> bool {
@@ -283,6 +303,17 @@ impl ServiceHistory {
     /// The run that others may have to wait for: a process that the stack can stop.
     pub(crate) fn process(&self, now: Duration) -> Option<&RunHistory> {
         self.run.as_ref().filter(|run| run.is_managed() && !run.is_lost(now))
+    }
+
+    /// As [`Self::process`], for both runs.
+    pub(crate) fn processes(&self, now: Duration) -> impl Iterator<Item = &RunHistory> {
+        let runs = self.run.iter().chain(&self.beside);
+        runs.filter(move |run| run.is_managed() && !run.is_lost(now))
+    }
+
+    /// Its present run of that number.
+    pub(crate) fn numbered(&self, number: Run) -> Option<&RunHistory> {
+        self.run.iter().chain(&self.beside).find(|run| run.number == number)
     }
 
     /// Whether its process does not react to the stack.

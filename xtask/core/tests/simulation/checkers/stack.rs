@@ -84,6 +84,9 @@ pub(super) fn worklist(history: &History, stack: &Stack) -> Verdict {
     for this in &snapshot.services {
         let reported = history.services[&this.name].phase;
         demand!(this.phase == reported, "worklist", "`{}` is reported as {reported:?}", this.name);
+        let serving = history.services[&this.name].run.as_ref().map(|run| run.number);
+        let shown = serving.is_none_or(|run| run == this.run);
+        demand!(shown, "serving run", "`{}` shows run {}, not {serving:?}", this.name, this.run);
         let stale = this.phase == Phase::Ready && !this.seen.is_empty();
         demand!(!stale, "probe results", "`{}` is ready and shows {:?}", this.name, this.seen);
     }
@@ -147,6 +150,7 @@ pub(super) fn all_settled(history: &History, now: Duration, stack: &Stack) -> Ve
             "the stack binds ports of `{name}`"
         );
         if phase == Phase::Ready {
+            super::handover::followed(history, service)?;
             current(history, now, service)?;
         }
     }
@@ -186,7 +190,12 @@ fn current(history: &History, now: Duration, service: &ServiceHistory) -> Verdic
     let adopted = matches!(run.origin, Origin::Adopted | Origin::Evicted);
     let any = run.origin == Origin::External || (adopted && service.spec.adopt == Adopt::Any);
     let refused = history.lacks_new_ports(service);
-    if service.build_failed || any || refused || !has_all_addresses(history, service) {
+    if service.candidate_failed
+        || service.build_failed
+        || any
+        || refused
+        || !has_all_addresses(history, service)
+    {
         return Ok(());
     }
     let name = &service.spec.name;

@@ -10,7 +10,7 @@ use xtask_core::stack::{Effect, Fault, Report, Run, Signal};
 use xtask_core::terms::{Adopt, Name};
 
 use super::service::{LOST_AFTER, Origin, Position, RunHistory, ServiceHistory};
-use super::{History, Verdict, demand};
+use super::{History, Verdict, demand, handover};
 
 /// Checks an effect before it is recorded.
 pub(super) fn check(history: &History, now: Duration, effect: &Effect) -> Verdict {
@@ -18,11 +18,11 @@ pub(super) fn check(history: &History, now: Duration, effect: &Effect) -> Verdic
         return pending_stop(history, now, service, *run);
     }
     if let Effect::CancelStart { service, run } = effect {
-        return cancelled_start(history, service, *run);
+        return cancelled_start(history, now, service, *run);
     }
     let Effect::Signal { service: name, run: number, signal } = effect else { return Ok(()) };
     let service = &history.services[name];
-    let Some(run) = service.run.as_ref().filter(|run| run.number == *number) else {
+    let Some(run) = service.numbered(*number) else {
         demand!(false, "signals", "a signal for `{name}` run {number}, which is over");
         return Ok(());
     };
@@ -31,11 +31,18 @@ pub(super) fn check(history: &History, now: Duration, effect: &Effect) -> Verdic
         Signal::Stop(_) => {
             let again = run.stop_requested_at.is_some();
             demand!(!again, "signals", "`{name}` run {number} gets its stop signal twice");
+            if service.beside.as_ref().is_some_and(|beside| beside.number == *number) {
+                return match run.cancelled {
+                    true => Ok(()),
+                    false => handover::stop_reason(history, now, service, run),
+                };
+            }
             // After the exit of the leader, the signal is for the rest of its process group.
             if run.exit.is_none() && run.origin == Origin::Spawned {
                 if !run.stop_pending {
                     reason(history, now, service, run)?;
                 }
+                handover::keeps_serving(now, service, run)?;
                 order(history, now, service, run)?;
             }
             Ok(())
@@ -48,13 +55,17 @@ pub(super) fn check(history: &History, now: Duration, effect: &Effect) -> Verdic
 }
 
 /// Only a spawned run that has not started is cancelled, and once.
-fn cancelled_start(history: &History, name: &Name, number: Run) -> Verdict {
-    let run = history.services[name].run.as_ref().filter(|run| run.number == number);
+fn cancelled_start(history: &History, now: Duration, name: &Name, number: Run) -> Verdict {
+    let service = &history.services[name];
+    let run = service.numbered(number);
     let starting = run.is_some_and(|run| !run.started && run.origin == Origin::Spawned);
     demand!(starting, "signals", "`{name}` run {number} is cancelled, and is not starting");
     let again = run.is_some_and(|run| run.cancelled);
     demand!(!again, "signals", "`{name}` run {number} is cancelled twice");
-    Ok(())
+    match service.beside.as_ref().filter(|run| run.number == number) {
+        Some(beside) => handover::stop_reason(history, now, service, beside),
+        None => Ok(()),
+    }
 }
 
 /// A run that has not started gets its signal later, so its stop needs a reason now.
@@ -82,10 +93,10 @@ fn order(history: &History, now: Duration, service: &ServiceHistory, run: &RunHi
     let name = &service.spec.name;
     let replaced = service.wanted && calls_for_new_run(history, service);
     for other in history.dependents(name) {
-        let Some(process) = other.process(now) else { continue };
         let dependent = &other.spec.name;
-        let both_stop = !service.wanted && !other.wanted;
+        let both_stop = !service.wanted && !other.wanted && other.processes(now).next().is_some();
         demand!(!both_stop, "take-down", "`{name}` is stopped before `{dependent}`");
+        let Some(process) = other.process(now) else { continue };
         let restarts = other.wanted && other.has_restart_edge_on(name) && process.exit.is_none();
         // As after a crash, the dependents stop beside it.
         let late = now >= run.start_deadline || service.must_restart_unhealthy(run);
@@ -112,7 +123,7 @@ fn reason(history: &History, now: Duration, service: &ServiceHistory, run: &RunH
 }
 
 /// Whether it, or a service that it restarts with, gets a new run.
-fn must_restart<'a>(
+pub(super) fn must_restart<'a>(
     history: &'a History,
     service: &'a ServiceHistory,
     visited: &mut BTreeSet<&'a Name>,
@@ -138,6 +149,17 @@ pub(super) fn calls_for_new_run(history: &History, service: &ServiceHistory) -> 
     has_change(history, service, service.last.started, &mut BTreeSet::new())
 }
 
+/// Whether a new run was called for since `since`, when the service began to call these.
+pub(super) fn has_changed_since(
+    history: &History,
+    service: &ServiceHistory,
+    since: Position,
+    calls: &BTreeSet<Name>,
+) -> bool {
+    let moved = |on: &Name| history.services[on].moved_for(service, since);
+    has_change(history, service, since, &mut BTreeSet::new()) || calls.iter().any(moved)
+}
+
 /// Whether another program holds a new port of the service, so that its run must be left alone.
 fn is_refused(history: &History, service: &ServiceHistory) -> bool {
     let held = |number: &u16| !history.is_occupied(service, *number);
@@ -158,8 +180,9 @@ fn has_change<'a>(
         || service.calls.iter().any(moved)
         || service.restarts_with.iter().any(|on| {
             let on_history = &history.services[on];
-            let crashed = on_history.last.crashed > since;
-            visited.insert(on) && (crashed || has_change(history, on_history, since, visited))
+            let last = &on_history.last;
+            let replaced = last.crashed.max(last.handed_over) > since;
+            visited.insert(on) && (replaced || has_change(history, on_history, since, visited))
         })
 }
 

@@ -8,7 +8,17 @@ use xtask_core::stack::{Event, Run};
 use xtask_core::terms::Name;
 
 use super::History;
-use super::service::{Origin, RunHistory, ServiceHistory};
+use super::service::{Origin, RunHistory};
+
+/// The runs of a service.
+#[derive(Clone, Debug)]
+pub(crate) struct KnownRuns {
+    pub(crate) service: Name,
+    /// The last one, 1 before the first.
+    pub(crate) last: Run,
+    /// Those that have not ended.
+    pub(crate) present: Vec<Run>,
+}
 
 impl History {
     /// Whether an event is of a past run.
@@ -30,7 +40,7 @@ impl History {
         let Some(service) = self.services.get(name) else { return false };
         // The run of an `external` service ends without an effect.
         let external = service.spec.program == Program::External;
-        !external && service.run.as_ref().is_none_or(|present| run < present.number)
+        !external && run <= service.last_run && service.numbered(run).is_none()
     }
 
     /// Whether the stack must report an event as unexpected, and do nothing else.
@@ -99,13 +109,23 @@ impl History {
         contradicts: impl Fn(&RunHistory) -> bool,
     ) -> bool {
         let Some(service) = self.services.get(name) else { return true };
-        let present = service.run.as_ref().filter(|this| this.number == run && !this.is_over());
+        let present = service.numbered(run).filter(|this| !this.is_over());
         run > service.last_run || present.is_some_and(contradicts)
     }
 
-    /// Every service with the number of its last run, 1 before the first.
-    pub(crate) fn runs(&self) -> Vec<(Name, Run)> {
-        let run = |service: &ServiceHistory| service.last_run.max(1);
-        self.services.iter().map(|(name, service)| (name.clone(), run(service))).collect()
+    /// Every service with the numbers of its runs.
+    pub(crate) fn runs(&self) -> Vec<KnownRuns> {
+        self.services.keys().map(|name| self.runs_of(name)).collect()
+    }
+
+    /// A service with the numbers of its runs.
+    pub(crate) fn runs_of(&self, name: &Name) -> KnownRuns {
+        let service = &self.services[name];
+        let present = service.run.iter().chain(&service.beside).map(|run| run.number);
+        KnownRuns {
+            service: name.clone(),
+            last: service.last_run.max(1),
+            present: present.collect(),
+        }
     }
 }

@@ -45,6 +45,10 @@ impl History {
                 let reason = reason.as_deref().unwrap_or_default();
                 format!("{service} (run {run}) is {} {reason}", phase.as_str())
             }
+            Report::Candidate { service, run, phase, reason } => {
+                let reason = reason.as_deref().unwrap_or_default();
+                format!("{service} (candidate, run {run}) is {} {reason}", phase.as_str())
+            }
             Report::Fault { service, run, fault } => {
                 format!("{service} (run {run}) injected fault: {fault:?}")
             }

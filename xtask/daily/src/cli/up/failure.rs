@@ -14,7 +14,7 @@ use super::bring_up::BringUp;
 use crate::cli::exit::Exit;
 use crate::cli::print;
 use crate::view::cause::Cause;
-use crate::view::failure::{failures, has_log, is_cause};
+use crate::view::failure::{failed_run, failures, has_log, is_cause};
 
 /// How many of a failed service's last lines are shown.
 const LAST_LINES: usize = 20;
@@ -67,7 +67,7 @@ pub(crate) async fn report(up: &mut BringUp<'_>, paths: &StackPaths) -> anyhow::
     let services = up.services();
     let mut causes = BTreeMap::new();
     for service in services.iter().filter(|service| is_cause(service) && has_log(service)) {
-        let lines = closing_lines(&paths.log(&service.name), service.run, LAST_LINES)?;
+        let lines = closing_lines(&paths.log(&service.name), failed_run(service), LAST_LINES)?;
         let cause = Cause::of(up.plan, &up.known, &service.name, lines);
         causes.insert(service.name.clone(), cause);
     }

@@ -124,6 +124,17 @@ impl Reporter {
         {
             self.line(line);
         }
+        let failed = now.candidate.as_ref().is_some_and(|run| run.phase == Phase::Failed);
+        if (self.reports_failures || !failed)
+            && let Some(line) = progress::candidate(before, now)
+        {
+            self.line(line);
+        }
+        if let Some(candidate) = &now.candidate
+            && before.and_then(|before| before.candidate.as_ref()) != Some(candidate)
+        {
+            self.event(UpEvent::candidate(now, candidate))?;
+        }
         match before {
             Some(b) if (b.phase, b.run, b.pid) == (now.phase, now.run, now.pid) => Ok(()),
             _ => self.event(UpEvent::phase(now)),
