@@ -1,7 +1,7 @@
 //! Replacements of `todo` while a client opens a connection for each of its requests.
 //!
-//! `HANDOVERS=100 cargo xtask test-e2e replacements_of_todo` replaces it more often. The test prints
-//! its figures.
+//! `HANDOVERS=100 cargo xtask test-e2e replacements_of_todo` replaces it more often, and the test
+//! prints its figures.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

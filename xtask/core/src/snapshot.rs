@@ -245,7 +245,7 @@ pub struct ServiceSnapshot {
 /// A run beside the run of its service.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunSnapshot {
-    /// Its number.
+    /// The number of the run, from 1.
     pub run: u64,
     /// `starting` or `failed` for a candidate, and `stopping`.
     pub phase: Phase,

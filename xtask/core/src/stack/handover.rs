@@ -8,8 +8,8 @@
 //! candidate takes over, the nodes exchange their runs, and the old run stops there. So start,
 //! timeout, stop and SIGKILL of both runs have the same rules, and there is no third process.
 //!
-//! A candidate is not restarted: if it fails, the run of the service continues until the next plan or
-//! request.
+//! A candidate is not restarted: if it fails, the run of the service continues until the next plan
+//! or request.
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;

@@ -41,8 +41,8 @@ pub(crate) struct ServiceJson {
     fixed_port: bool,
     /// Whether the tool binds the ports and the service inherits the sockets.
     socket_activation: bool,
-    /// `handover`: a new run is ready before the old one stops. `queue`: the old run stops first, and
-    /// callers wait. `stop`: callers are refused. Null without callers.
+    /// `handover`: a new run is ready before the old one stops. `queue`: the old run stops first,
+    /// and callers wait. `stop`: callers are refused. Null without callers.
     replacement: Option<Replacement>,
     depends_on: Vec<DependencyJson>,
     /// Services whose address it gets without waiting.

@@ -49,8 +49,8 @@ fn shares_sockets(service: &ServiceHistory, run: &RunHistory) -> bool {
         && spec.probes.contains(&Probe::Notify)
 }
 
-/// The serving run gets no stop signal before its candidate is ready: then it is no longer the run of
-/// its service.
+/// The serving run gets no stop signal before its candidate is ready: then it is no longer the run
+/// of its service.
 pub(super) fn keeps_serving(now: Duration, service: &ServiceHistory, run: &RunHistory) -> Verdict {
     let name = &service.spec.name;
     let restarts_with = !service.restarts_with.is_empty();

@@ -137,7 +137,8 @@ pub(super) fn all_settled(history: &History, now: Duration, stack: &Stack) -> Ve
             matches!(this.phase, Phase::Ready | Phase::Succeeded | Phase::Failed | Phase::Stopped);
         let phase = this.phase;
         demand!(settled || !service.wanted, "rest", "`{name}` is {phase:?}: {:?}", this.reason);
-        if this.failure == Some(Failure::Dependency) {
+        // A candidate is not tried again before the next request.
+        if this.failure == Some(Failure::Dependency) && this.candidate.is_none() {
             let has_cause = has_failed_dependency(history, &snapshot, service);
             demand!(has_cause, "waits again", "`{name}` failed without a failed dependency");
         }
