@@ -60,13 +60,20 @@ pub enum Caller {
 pub struct Bearer(pub String);
 
 impl Tokens {
-    /// Reads the key.
+    /// Reads the key. Without one the service uses a key of its own, so that it starts by hand: it
+    /// then accepts no token of another service.
     ///
     /// # Errors
-    /// When it is missing or shorter than 32 characters.
+    /// When the key is shorter than 32 characters, or its file cannot be read.
     pub fn from_settings(settings: &Settings) -> Result<Self, SettingError> {
         let expected = "a secret of at least 32 characters, the same for all services";
-        let key = settings.required("SIGNING_KEY", expected, "$(openssl rand -hex 32)")?;
+        let Some(key) = settings.text("SIGNING_KEY")? else {
+            tracing::warn!("`SIGNING_KEY` is not set: tokens of other services are refused");
+            let own = random_secret();
+            return own.map(|key| Self::new(&key)).map_err(|_| {
+                SettingError::bad("SIGNING_KEY", "unset, and there is no random one", expected)
+            });
+        };
         if key.chars().count() < MIN_KEY_CHARS {
             return Err(SettingError::bad("SIGNING_KEY", "shorter", expected));
         }
@@ -231,12 +238,19 @@ mod tests {
     }
 
     #[test]
-    fn short_or_missing_key_is_an_error() {
-        for (value, expected) in [("", "`SIGNING_KEY` is not set"), ("abc", "at least 32")] {
-            let settings = Settings::from_pairs([("SIGNING_KEY", value)]);
-            let error = Tokens::from_settings(&settings).unwrap_err().to_string();
-            assert!(error.contains(expected) && !error.contains("abc"), "{error}");
-        }
+    fn short_key_is_an_error() {
+        let settings = Settings::from_pairs([("SIGNING_KEY", "abc")]);
+        let error = Tokens::from_settings(&settings).unwrap_err().to_string();
+        assert!(error.contains("at least 32") && !error.contains("abc"), "{error}");
+    }
+
+    #[test]
+    fn service_without_a_key_accepts_no_token_of_another() {
+        let unset = || Tokens::from_settings(&Settings::from_pairs([("SIGNING_KEY", "")])).unwrap();
+        let (one, other) = (unset(), unset());
+        let token = one.issue("ann", MINUTE);
+        assert_eq!(one.verify(&token).as_deref(), Some("ann"));
+        assert_eq!(other.verify(&token), None);
     }
 
     #[test]

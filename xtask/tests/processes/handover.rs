@@ -37,6 +37,13 @@ fn request(port: u16) -> Result<i32, String> {
 
 /// The pids that answered while `change` ran, and until there were enough requests.
 fn answered_during(port: u16, change: impl FnOnce()) -> BTreeSet<i32> {
+    /// Ends the client, also if the change panics.
+    struct Done<'a>(&'a AtomicBool);
+    impl Drop for Done<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let client = scope.spawn(|| {
@@ -50,8 +57,9 @@ fn answered_during(port: u16, change: impl FnOnce()) -> BTreeSet<i32> {
             }
             pids
         });
+        let end = Done(&done);
         change();
-        done.store(true, Ordering::Relaxed);
+        drop(end);
         client.join().unwrap()
     })
 }
@@ -121,7 +129,7 @@ fn candidate_that_is_never_ready_is_stopped() {
     fixture.edit("Cargo.toml", "--notify-after\",\"0", "--ping\",\"60000");
     fixture.edit("Cargo.toml", "\"20s\"", "\"1s\"");
     answered_during(port, || {
-        fixture.xtask(&["up", "-d"]).ends_with(4).says("not ready within 1 s");
+        fixture.xtask(&["up", "-d"]).ends_with(4).says("not ready within 1s");
     });
     assert_eq!((pid(&fixture, "shop"), phase(&fixture, "shop")), (before, "ready".to_owned()));
     eventually(SOON, "the end of the candidate", || {

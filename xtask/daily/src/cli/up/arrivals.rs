@@ -84,9 +84,10 @@ fn rests_on_no_answer(service: &Service) -> bool {
     service.kind == Kind::Service && is_managed && is_passive
 }
 
-/// Whether a run that had become ready ended by itself, and not with success.
+/// Whether a run that had become ready ended by itself. Short phases between two messages of the
+/// supervisor may be missing.
 fn has_ended(service: &ServiceSnapshot) -> bool {
-    let ends = matches!(service.phase, Phase::Stopping | Phase::Backoff);
+    let ends = matches!(service.phase, Phase::Stopping | Phase::Backoff | Phase::Stopped);
     ends && service.wanted && service.ready_ms.is_some() && service.reason.is_some()
 }
 
