@@ -91,7 +91,10 @@ fn collect(builds: &mut Builds, call: &'static str, root: &Path, arguments: &[&s
         }
         let features = message["features"].as_array().unwrap();
         let features = features.iter().map(|feature| feature.as_str().unwrap().to_owned());
-        let file = message["filenames"][0].as_str().unwrap().to_owned();
+        // Cargo names the copy of a package that the call selects, which lies outside of `deps`.
+        let mut files = message["filenames"].as_array().unwrap().iter().filter_map(Value::as_str);
+        let Some(file) = files.find(|file| file.contains("/deps/")) else { continue };
+        let file = file.trim_end_matches(".rmeta").trim_end_matches(".rlib").to_owned();
         let build = Build { features: features.collect(), file };
         let package = message["package_id"].as_str().unwrap().to_owned();
         builds.entry(package).or_default().entry(build).or_default().insert(call);

@@ -62,8 +62,12 @@
     }
   };
 
+  // How many pages were shown.
+  let shown = 0;
+
   // `keepNotice`: the page was read again, and the message of the last action stays.
   const show = (text, { keepNotice = false } = {}) => {
+    shown += 1;
     const next = new DOMParser().parseFromString(text, "text/html");
     if (next.body.className !== document.body.className) return false;
     const notices = document.getElementById("notices");
@@ -302,8 +306,13 @@
     if (drag) return;
     reading = (async () => {
       try {
+        const before = shown;
         const response = await fetch(location.href);
-        if (response.redirected && new URL(response.url).pathname === "/sign-in") {
+        const text = await response.text();
+        if (shown !== before) {
+          // Another page was shown meanwhile, and this answer may be older.
+          isStale = true;
+        } else if (response.redirected && new URL(response.url).pathname === "/sign-in") {
           location.href = response.url;
         } else if (response.status === 404) {
           location.href = "/";
@@ -311,7 +320,7 @@
           throw new Error(String(response.status));
         } else {
           back();
-          show(await response.text(), { keepNotice: true });
+          show(text, { keepNotice: true });
         }
       } catch {
         notice(AWAY);

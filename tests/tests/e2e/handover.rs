@@ -49,8 +49,7 @@ async fn request(address: Arc<str>) -> Result<Duration, String> {
     let began = Instant::now();
     let exchange = async {
         let mut stream = TcpStream::connect(&*address).await?;
-        let head =
-            format!("GET /lists/mia HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+        let head = format!("GET /lists HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
         stream.write_all(head.as_bytes()).await?;
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).await?;

@@ -97,7 +97,7 @@ fn missing_variables_are_named_or_optional() {
             }
             command.env_remove("HOME").env_remove("XTASK_STATE_DIR");
         });
-        homeless.ends_with(1).says("set `XTASK_STATE_DIR`");
+        homeless.ends_with(2).says("set `XTASK_STATE_DIR`");
     }
     nothing_is_left(&fixture);
 

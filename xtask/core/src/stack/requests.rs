@@ -235,8 +235,8 @@ impl Stack {
         self.restart_dependents(id, true);
     }
 
-    /// As [`Self::replace_dependents`]. Unless the service stops, a dependent may get its new run in
-    /// a handover, and then its own dependents follow that run.
+    /// As [`Self::replace_dependents`]. Unless the service stops, a dependent may get its new run
+    /// in a handover, and then its own dependents follow that run.
     pub(super) fn restart_dependents(&mut self, id: Id, stops: bool) {
         let context = self.nodes[id].contexts.requested;
         let mut open = alloc::vec![(id, stops)];

@@ -270,7 +270,7 @@ mod tests {
                 for line in wrong {
                     client.writer.write_all(line.as_bytes()).await.unwrap();
                 }
-                for (id, words) in [(0, "malformed"), (7, "malformed"), (8, "version 99")] {
+                for (id, words) in [(0, "malformed"), (7, "malformed"), (8, "protocol 99")] {
                     let answer = client.receive().await;
                     assert_eq!(answer.id, id);
                     let Reply::Refused { message } = answer.reply else { panic!("{answer:?}") };
