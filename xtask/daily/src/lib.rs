@@ -8,6 +8,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 #![expect(missing_docs, reason = "only the commands of this workspace use the library")]
+#![allow(rustdoc::private_intra_doc_links, reason = "its documents are for those who change it")]
 
 pub mod cli;
 mod driver;
