@@ -64,10 +64,12 @@ impl Copy {
         let manifest = manifest
             .replace(members, "members = [\"core\"]")
             .replace("debug = \"line-tables-only\"", "debug = false");
-        fs::write(this.root.join("Cargo.toml"), manifest).unwrap();
+        // The mutants are simulated for thousands of seeds.
+        let optimised = "\n[profile.dev.package.xtask-core]\nopt-level = 2\n";
+        fs::write(this.root.join("Cargo.toml"), manifest + optimised).unwrap();
         fs::copy(workspace.join("Cargo.lock"), this.root.join("Cargo.lock")).unwrap();
         let tests = ["tests/mutation.rs", "tests/support", "tests/simulation", "tests/traces"];
-        for part in ["Cargo.toml", "src"].into_iter().chain(tests) {
+        for part in ["Cargo.toml", "src", "problems.md", "benches"].into_iter().chain(tests) {
             copy(&core.join(part), &this.root.join("core").join(part));
         }
         this
