@@ -152,6 +152,10 @@ pub(super) fn reported(history: &History, effect: &Effect) -> Verdict {
         let serves =
             service.run.as_ref().is_some_and(|this| this.number == *run && this.is_ready());
         demand!(serves, "candidate", "candidate {run} of `{name}` is reported as ready");
+        let content = service.run.as_ref().and_then(|run| run.content);
+        let accepted = service.accepted.as_ref().map(|accepted| accepted.1);
+        let newest = service.build_pending || content == accepted;
+        demand!(newest, "candidate", "candidate {run} of `{name}` takes over with an old program");
     }
     Ok(())
 }
