@@ -43,7 +43,9 @@ pub(crate) fn measure(bench: &Bench) -> anyhow::Result<Vec<Row>> {
         let mut up = workspace.xtask(&["up", "--no-build"]);
         let up = up.stdout(Stdio::piped()).stderr(Stdio::null()).stdin(Stdio::null()).spawn();
         let mut up = Ended(up.context("failed to start the tool")?);
-        row.ours.push_time(time_of(up.0.stdout.take().context("no output")?, lines)?);
+        // The stack ends with its `up`, which ends when its output is closed.
+        let mut output = up.0.stdout.take().context("no output")?;
+        row.ours.push_time(time_of(&mut output, lines)?);
         let mut kept = 0;
         for file in workspace.log_files() {
             kept += occurrences(&fs::read(file)?);
@@ -52,6 +54,7 @@ pub(crate) fn measure(bench: &Bench) -> anyhow::Result<Vec<Row>> {
             bail!("the log has {kept} of {lines} lines");
         }
         workspace.down()?;
+        drop(output);
     }
     row.ideal = Some(ideal);
     row.notes.push("no line was lost, in the pipe and in the file".to_owned());
