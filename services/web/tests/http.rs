@@ -191,12 +191,12 @@ async fn lists_are_renamed_and_removed() {
     let page = site.post("/lists/home/rename", "name=a%2Fb+%C3%BC").await;
     assert_eq!(page.header("location"), "/lists/a%2Fb%20%C3%BC");
     assert_eq!(site.get("/lists/home").await.status, 404);
-    site.post("/", "name=work").await;
-    let page = site.post("/lists/work/rename", "name=a%2Fb+%C3%BC").await;
+    site.post("/", "name=errands").await;
+    let page = site.post("/lists/errands/rename", "name=a%2Fb+%C3%BC").await;
     assert_eq!(page.status, 422);
     assert!(page.text.contains("already has a list"), "{}", page.text);
-    assert_eq!(site.post("/lists/work/delete", "").await.header("location"), "/");
-    assert_eq!(site.post("/lists/work/delete", "").await.header("location"), "/");
+    assert_eq!(site.post("/lists/errands/delete", "").await.header("location"), "/");
+    assert_eq!(site.post("/lists/errands/delete", "").await.header("location"), "/");
     assert_eq!(site.get("/").await.header("location"), "/lists/a%2Fb%20%C3%BC");
 }
 

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Serialize, Serializer};
 use serde_json::{Value as Json, json};
 use toml_edit::{DocumentMut, Item, Table, TableLike, Value};
+
+use crate::workspace::edit::replace;
 
 impl Serialize for Proposal {
     /// An object with `service`, `manifest` and `settings`: objects with `key`, `value` (TOML),
@@ -238,19 +240,6 @@ fn toml_key(key: &str) -> String {
     let mut table = Table::new();
     table.insert(key, toml_edit::value(true));
     table.get_key_value(key).map_or_else(String::new, |(key, _)| key.display_repr().into_owned())
-}
-
-/// Replaces a file in one step. Its mode stays.
-pub(super) fn replace(file: &Path, text: &str) -> io::Result<()> {
-    // A linked file is replaced where it is, and the link stays.
-    let file = fs::canonicalize(file)?;
-    let folder = file.parent().unwrap_or(Path::new("."));
-    let mut new = tempfile::NamedTempFile::new_in(folder)?;
-    new.write_all(text.as_bytes())?;
-    new.as_file().set_permissions(fs::metadata(&file)?.permissions())?;
-    new.as_file().sync_all()?;
-    new.persist(&file)?;
-    Ok(())
 }
 
 /// An inline table.

@@ -107,7 +107,7 @@ impl Edit {
 }
 
 /// Replaces the file's content in one step. Permissions and symbolic links stay.
-fn replace(file: &Path, text: &str) -> io::Result<()> {
+pub(crate) fn replace(file: &Path, text: &str) -> io::Result<()> {
     let file = fs::canonicalize(file)?;
     let folder = file.parent().unwrap_or(Path::new("/"));
     let mut new = tempfile::NamedTempFile::new_in(folder)?;

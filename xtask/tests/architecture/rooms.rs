@@ -47,7 +47,7 @@ pub(crate) const TOOL: (&str, &Order) = (
 
 /// The folder of the rare commands, and the order of its rooms.
 pub(crate) const RARE: (&str, &Order) =
-    ("xtask/src", &[&["cli"], &["view", "setup", "workspace"], &["sample"]]);
+    ("xtask/src", &[&["cli"], &["view", "setup"], &["workspace"], &["sample"]]);
 
 /// A room: its modules from the root of the crate.
 type Room = Vec<String>;

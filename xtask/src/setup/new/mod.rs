@@ -14,6 +14,8 @@ use std::path::{Component, Path, PathBuf};
 
 use toml_edit::{Array, DocumentMut, Item, TableLike, Value};
 
+use crate::workspace::edit::replace;
+
 /// What is added.
 #[derive(Clone, Debug)]
 pub(crate) struct Wanted {
@@ -99,7 +101,7 @@ pub(crate) fn add(root: &Path, wanted: &Wanted) -> Result<Added, Error> {
         create(&root.join(path), text)?;
     }
     if root_changed {
-        super::proposal::replace(&manifest, &document.to_string()).map_err(|source| Error::Io {
+        replace(&manifest, &document.to_string()).map_err(|source| Error::Io {
             operation: "write",
             path: manifest,
             source,
