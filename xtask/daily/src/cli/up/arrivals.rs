@@ -3,6 +3,9 @@
 //! Without a probe, a process is ready when it runs; with a `log` probe, when it printed a line.
 //! Both hold for a program that ends a moment later. So a detached `up` looks at such a service
 //! again before it reports success. Dependents do not wait for that look.
+//!
+//! With `restart = "no"` a service may exit with status 0 at once: its metadata says that it stays
+//! ended. With any other status it fails, which needs no look.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,14 +13,21 @@ use std::time::Duration;
 use tokio::time::Instant;
 use xtask_client::snapshot::{Phase, ServiceSnapshot};
 use xtask_core::plan::{Plan, Probe, Program, Service};
-use xtask_core::terms::{Kind, Name};
+use xtask_core::terms::{Kind, Name, Restart};
 
 /// How long after it became ready such a service is looked at again.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
 /// The services to look at again, each with its latest run.
 #[derive(Debug, Default)]
-pub(super) struct Arrivals(BTreeMap<Name, Option<Arrival>>);
+pub(super) struct Arrivals(BTreeMap<Name, Passive>);
+
+/// A service whose readiness rests on no answer.
+#[derive(Debug)]
+struct Passive {
+    may_end: bool,
+    latest: Option<Arrival>,
+}
 
 #[derive(Debug)]
 struct Arrival {
@@ -32,12 +42,14 @@ impl Arrivals {
     /// The services of a plan whose readiness rests on no answer.
     pub(super) fn of(plan: &Plan) -> Self {
         let services = plan.services.iter().filter(|service| rests_on_no_answer(service));
-        Self(services.map(|service| (service.name.clone(), None)).collect())
+        let passive =
+            |service: &Service| Passive { may_end: service.restart == Restart::No, latest: None };
+        Self(services.map(|service| (service.name.clone(), passive(service))).collect())
     }
 
     /// Takes the state of a service that ran before this bring-up: its run is not looked at.
     pub(super) fn ran_before(&mut self, service: &ServiceSnapshot, now: Instant) {
-        if let Some(latest) = self.0.get_mut(&service.name) {
+        if let Some(Passive { latest, .. }) = self.0.get_mut(&service.name) {
             let is_ready = service.phase == Phase::Ready;
             *latest = Some(Arrival { run: service.run, is_ready, look_at: now, ended: None });
         }
@@ -45,7 +57,7 @@ impl Arrivals {
 
     /// Takes a change of a service.
     pub(super) fn note(&mut self, service: &ServiceSnapshot, now: Instant) {
-        let Some(latest) = self.0.get_mut(&service.name) else { return };
+        let Some(Passive { may_end, latest }) = self.0.get_mut(&service.name) else { return };
         if !service.started {
             return;
         }
@@ -59,21 +71,26 @@ impl Arrivals {
         }
         if let Some(known) = latest
             && now < known.look_at
+            && !*may_end
             && has_ended(service)
         {
             known.ended.get_or_insert_with(|| service.clone());
         }
     }
 
+    fn latest(&self) -> impl Iterator<Item = &Arrival> {
+        self.0.values().filter_map(|passive| passive.latest.as_ref())
+    }
+
     /// When the last look is due, if one is.
     pub(super) fn look_at(&self, now: Instant) -> Option<Instant> {
-        let due = self.0.values().flatten().map(|arrival| arrival.look_at);
+        let due = self.latest().map(|arrival| arrival.look_at);
         due.filter(|at| *at > now).max()
     }
 
     /// The services that ended before their look and have no new run, as they ended.
     pub(super) fn dead(&self, now: Instant) -> impl Iterator<Item = &ServiceSnapshot> {
-        let due = self.0.values().flatten().filter(move |arrival| arrival.look_at <= now);
+        let due = self.latest().filter(move |arrival| arrival.look_at <= now);
         due.filter_map(|arrival| arrival.ended.as_ref())
     }
 }
@@ -109,17 +126,18 @@ mod tests {
         }
     }
 
-    fn arrivals_with(probes: Vec<Probe>) -> Arrivals {
+    fn passive_plan(probes: Vec<Probe>) -> Plan {
         let mut plan = plan(&[("a", &[])]);
         let name = || "a".to_owned();
         let (package_id, package, binary) = (name(), name(), name());
         plan.services[0].program = Program::Artifact { package_id, package, binary };
         plan.services[0].probes = probes;
-        Arrivals::of(&plan)
+        plan.services[0].restart = Restart::OnFailure;
+        plan
     }
 
     fn arrivals() -> Arrivals {
-        arrivals_with(vec![Probe::Log { pattern: "listening".to_owned() }])
+        Arrivals::of(&passive_plan(vec![Probe::Log { pattern: "listening".to_owned() }]))
     }
 
     #[test]
@@ -133,6 +151,19 @@ mod tests {
             arrivals.dead(look).next().unwrap().reason.as_deref(),
             Some("exited with status 1")
         );
+    }
+
+    #[test]
+    fn service_that_may_end_is_not_dead() {
+        let (mut plan, now) = (passive_plan(Vec::new()), Instant::now());
+        plan.services[0].restart = Restart::No;
+        let mut arrivals = Arrivals::of(&plan);
+        let ended = |phase| ServiceSnapshot { reason: Some("ended".to_owned()), ..state(1, phase) };
+        arrivals.note(&state(1, Phase::Ready), now);
+        let look = arrivals.look_at(now).unwrap();
+        arrivals.note(&ended(Phase::Stopping), now);
+        arrivals.note(&ended(Phase::Stopped), now);
+        assert_eq!(arrivals.dead(look).count(), 0);
     }
 
     #[test]
@@ -158,7 +189,8 @@ mod tests {
 
     #[test]
     fn probed_service_is_not_looked_at() {
-        let (mut arrivals, now) = (arrivals_with(vec![Probe::Tcp { port: 0 }]), Instant::now());
+        let (mut arrivals, now) =
+            (Arrivals::of(&passive_plan(vec![Probe::Tcp { port: 0 }])), Instant::now());
         arrivals.note(&state(1, Phase::Ready), now);
         assert_eq!(arrivals.look_at(now), None);
     }
