@@ -38,7 +38,8 @@ const INSTALLED_TARGET: &str = "xtask-tool";
 const CALLED_AS: (&str, &str) = ("XTASK_CALLED_AS", "cargo xtask");
 
 /// The commands that need no build of the tool, nor does any command with `--no-build`.
-const WITHOUT_BUILD: [&str; 4] = ["down", "logs", "status", "wait"];
+/// `ps` and `stop` are words of other tools for `status` and `down`.
+const WITHOUT_BUILD: [&str; 6] = ["down", "logs", "ps", "status", "stop", "wait"];
 
 /// Commands for people who work on the tool. Each is the program of a package of its own, which the
 /// tool does not contain.
@@ -212,7 +213,7 @@ mod tests {
         let needs = |args: &str| {
             needs_build(&args.split_ascii_whitespace().map(OsString::from).collect::<Vec<_>>())
         };
-        for args in ["status", "--stack up logs -f", "--color=never down", "up --no-build -d"] {
+        for args in ["status", "--stack up logs -f", "--color=never stop", "up --no-build -d"] {
             assert!(!needs(args), "{args}");
         }
         for args in ["", "--help", "up", "up status", "--stack status up", "up a -- --no-build"] {

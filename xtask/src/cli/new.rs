@@ -3,7 +3,7 @@
 use anyhow::Context;
 use clap::Args;
 
-use xtask::cli::error::Failure;
+use xtask::cli::error::{Failure, meant_or};
 use xtask::cli::{Exit, Global, print};
 use xtask::view::style::GOOD;
 
@@ -26,11 +26,11 @@ pub(crate) struct NewArgs {
 pub(crate) fn run(global: &Global, args: &NewArgs) -> anyhow::Result<Exit> {
     let here = std::env::current_dir().context("failed to find the current folder")?;
     let workspace = Workspace::read(&here, global.manifest_path.as_deref())?;
-    let known: Vec<&str> = workspace.services.keys().map(String::as_str).collect();
-    if let Some(unknown) = args.depends_on.iter().find(|name| !known.contains(&name.as_str())) {
+    let known: Vec<String> = workspace.services.keys().cloned().collect();
+    if let Some(unknown) = args.depends_on.iter().find(|name| !known.contains(name)) {
         let hint = match known.is_empty() {
             true => "the workspace declares no service yet: leave out `--depends-on`".to_owned(),
-            false => format!("the services are {}", known.join(", ")),
+            false => meant_or(unknown, &known, || format!("the services are {}", known.join(", "))),
         };
         let message = format!("`{unknown}` is not a service of this workspace");
         return Err(Failure::new(Exit::USAGE, message).hint(hint).into());

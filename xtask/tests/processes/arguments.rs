@@ -27,7 +27,7 @@ const ONE_BY_ONE: [(&[&str], i32, &str); 37] = [
     (&["up", "-e", "missing:KEY=1"], 2, "missing"),
     (&["up", "--with", "nothing"], 2, "nothing"),
     (&["up", "--", "--more"], 2, "need one service"),
-    (&["up", "--dry-run", "--containers", "idle"], 0, "idle"),
+    (&["up", "--dry-run", "--containers", "idle"], 2, "`--containers=idle`"),
     (&["up", "--release", "--profile", "dev"], 2, "cannot be used with"),
     (&["up", "--manifest-path", "/no/where/Cargo.toml"], 2, "/no/where/Cargo.toml"),
     (&["up", "--manifest-path", "/"], 2, "manifest"),

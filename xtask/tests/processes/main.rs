@@ -12,6 +12,7 @@ mod again;
 mod answers;
 mod arguments;
 mod as_cargo;
+mod brought;
 mod builds;
 mod by_hand;
 mod calls;

@@ -191,7 +191,7 @@ fn check_e2e(reader: &mut Reader<'_>, value: &Value, packages: &[Package]) {
         return;
     }
     let names = packages.iter().map(|package| package.name.as_str());
-    let hint = match super::suggest::nearest(&name.value, names) {
+    let hint = match crate::terms::suggest::nearest(&name.value, names) {
         Some(meant) => format!("did you mean `\"{meant}\"`?"),
         None => "name a member of the workspace, or remove `e2e`".to_string(),
     };

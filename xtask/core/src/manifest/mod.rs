@@ -11,7 +11,6 @@ mod reader;
 pub(crate) mod section;
 pub(crate) mod shape;
 pub(crate) mod spelling;
-pub(crate) mod suggest;
 mod value;
 mod workspace;
 

@@ -10,11 +10,11 @@ use core::ops::{Range, RangeInclusive};
 use core::time::Duration;
 
 use super::Manifest;
-use super::suggest::{list, nearest};
 use super::value::{Key, Table, Value, ValueKind};
 use super::{At, TextAt};
 use crate::problem::{Code, Problem, Span};
 use crate::terms::duration;
+use crate::terms::suggest::{list, nearest};
 use crate::terms::words::{command_list, word_list};
 
 /// Reads one manifest.

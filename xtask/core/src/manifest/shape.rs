@@ -11,10 +11,10 @@ use alloc::vec::Vec;
 use super::declare::{Declared, Named};
 use super::keys::{Health, Ready};
 use super::reader::Reader;
-use super::suggest::list;
 use super::value::{Table, Value, ValueKind};
 use super::{At, TextAt};
 use crate::problem::{Code, Problem};
+use crate::terms::suggest::list;
 use crate::terms::{Condition, variable_mistake};
 
 /// One entry of `depends-on`.

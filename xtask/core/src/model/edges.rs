@@ -8,9 +8,9 @@ use alloc::vec::Vec;
 
 use super::{Node, Requirement};
 use crate::manifest::shape::DependsOn;
-use crate::manifest::suggest::{list, nearest};
 use crate::manifest::{Declarations, TextAt};
 use crate::problem::{Code, Problem};
+use crate::terms::suggest::{list, nearest};
 use crate::terms::{Condition, Kind, Name};
 
 /// Sets the edges of one service: those of `depends-on`, and those of `uses`.

@@ -17,9 +17,9 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::manifest::keys::Settings;
-use crate::manifest::suggest::{list, nearest};
 use crate::manifest::{At, Declarations, Package, TextAt, at};
 use crate::problem::{Code, Problem};
+use crate::terms::suggest::{list, nearest};
 use crate::terms::{Condition, Kind, Name};
 
 /// Every service of a workspace under some overlays.

@@ -11,9 +11,9 @@ use super::fit::no_effect;
 use super::{Model, Node, Runs};
 use crate::manifest::Package;
 use crate::manifest::at::{is_true, span};
-use crate::manifest::suggest::{list, nearest};
 use crate::problem::{Code, Problem, Severity};
 use crate::terms::Name;
+use crate::terms::suggest::{list, nearest};
 
 /// The program of one service.
 pub(super) fn choose(node: &Node, packages: &[Package], problems: &mut Vec<Problem>) -> Runs {

@@ -14,10 +14,10 @@ use alloc::vec::Vec;
 use super::request::{Containers, Isolation, Ports, Request};
 use super::{Port, Text};
 use crate::manifest::at::{is_true, value};
-use crate::manifest::suggest::{list, nearest};
 use crate::model::{Model, Node, Runs};
 use crate::problem::{Code, Problem, Severity, Span};
 use crate::terms::host::{bracketed, callable, is_loopback, overlap};
+use crate::terms::suggest::{list, nearest};
 use crate::terms::{Name, Placement};
 
 /// The ports, hosts and URL of one service.

@@ -11,12 +11,12 @@ use alloc::vec::Vec;
 use super::Text;
 use super::endpoint::Endpoint;
 use super::request::Request;
-use crate::manifest::suggest::nearest;
 use crate::manifest::{Declarations, TextAt};
 use crate::model::{Model, Node};
 use crate::problem::{Code, Problem};
 use crate::terms::Name;
 use crate::terms::host::bracketed;
+use crate::terms::suggest::nearest;
 use crate::terms::template::{Asks, Field, Part, parse};
 
 /// What a template sees.

@@ -11,10 +11,10 @@ use super::flags;
 use super::request::{Cycles, Repair, Request};
 use crate::graph::{self, Analysis, Cycle, Edge, analyse};
 use crate::manifest::Declarations;
-use crate::manifest::suggest::list;
 use crate::model::{Model, Node, Requirement};
 use crate::problem::{Code, Label, Problem};
 use crate::terms::Name;
+use crate::terms::suggest::list;
 
 /// The services asked for, or the default ones, or all.
 pub(crate) fn wanted(

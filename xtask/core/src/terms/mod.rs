@@ -8,6 +8,7 @@ pub mod duration;
 pub mod host;
 mod name;
 pub mod secret;
+pub mod suggest;
 pub mod template;
 pub mod words;
 

@@ -7,11 +7,13 @@ use std::sync::OnceLock;
 
 use xtask_client::called_as::{self, CALLED_AS_VARIABLE};
 
+use super::brought::translated;
 use crate::view::words::quoted;
 
 static ARGUMENTS: OnceLock<Vec<OsString>> = OnceLock::new();
 
-/// The arguments of this process as clap reads them: program, then command. The first call, before
+/// The arguments of this process as clap reads them: program, then command, with words of other
+/// tools replaced. The first call, before
 /// there is a second thread, sets the tool's name.
 pub(crate) fn arguments() -> &'static [OsString] {
     ARGUMENTS.get_or_init(|| {
@@ -20,7 +22,7 @@ pub(crate) fn arguments() -> &'static [OsString] {
         unsafe { env::remove_var(CALLED_AS_VARIABLE) };
         let (name, arguments) = read(env::args_os().collect(), passed);
         called_as::set(name);
-        arguments
+        translated(arguments)
     })
 }
 

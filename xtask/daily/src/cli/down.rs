@@ -13,6 +13,7 @@ use xtask_client::connection::update;
 use xtask_client::protocol::{Reply, Request};
 use xtask_client::snapshot::{Phase, Snapshot};
 
+use super::error::other_stack;
 use super::exit::Exit;
 use super::{Global, all, block_on, place, print, running, stack};
 use crate::session::Error::Connection;
@@ -88,6 +89,9 @@ pub(crate) fn run(global: &Global, args: &DownArgs) -> anyhow::Result<Exit> {
 
 fn nothing_runs(paths: &StackPaths) -> Exit {
     print::line(&format!("nothing is running as stack `{}`", paths.stack()));
+    if let Some(meant) = other_stack(&paths.stack(), &stack::known(paths)) {
+        print::hint(&meant);
+    }
     Exit::DONE
 }
 

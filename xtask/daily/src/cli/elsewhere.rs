@@ -12,11 +12,12 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, bail};
 use clap::error::ErrorKind;
-use clap::{Arg, ArgMatches, Args as _, FromArgMatches, Subcommand};
+use clap::{ArgMatches, FromArgMatches, Subcommand};
 use serde::Deserialize;
 use xtask_client::called_as::{CALLED_AS_VARIABLE, name};
 use xtask_client::harness;
 
+use super::brought::command_place;
 use super::error::Error;
 use super::exit::Exit;
 use super::listed::{LISTED, Listed};
@@ -37,7 +38,7 @@ impl Elsewhere {
     /// The rare command that the arguments of this process name. Arguments after the name are the
     /// business of the other program.
     pub(crate) fn named() -> Option<Self> {
-        named(called_as::arguments().iter().skip(1).cloned()).map(Self)
+        named(called_as::arguments()).map(Self)
     }
 
     /// Replaces this process by the other program. Returns if that fails.
@@ -96,22 +97,13 @@ fn target_folder(program: &Path) -> Option<&Path> {
 }
 
 /// The rare command among the arguments, before clap reads them.
-fn named(args: impl Iterator<Item = OsString>) -> Option<&'static Listed> {
-    let global = Global::augment_args(clap::Command::new(PROGRAM));
-    let takes_value = |word: &str| {
-        let mut options = global.get_arguments().filter_map(Arg::get_long);
-        word.strip_prefix("--").is_some_and(|word| options.any(|option| option == word))
-    };
-    let mut words = args.map(|arg| arg.into_string().unwrap_or_default());
-    while let Some(word) = words.next() {
-        match word.as_str() {
-            "-h" | "--help" | "-V" | "--version" | "--" => return None,
-            option if takes_value(option) => drop(words.next()),
-            option if option.starts_with('-') => {}
-            name => return LISTED.iter().find(|listed| listed.rare && listed.name == name),
-        }
+fn named(arguments: &[OsString]) -> Option<&'static Listed> {
+    let place = command_place(arguments)?;
+    let asks = |word: &OsString| ["-h", "--help", "-V", "--version"].iter().any(|ask| word == ask);
+    if arguments[..place].iter().any(asks) {
+        return None;
     }
-    None
+    LISTED.iter().find(|listed| listed.rare && arguments[place] == listed.name)
 }
 
 // Clap sees the names only to propose one for a misspelt word.
@@ -157,7 +149,10 @@ mod tests {
 
     #[test]
     fn rare_command_is_found_behind_global_options() {
-        let found = |words: &str| named(words.split_whitespace().map(OsString::from));
+        let found = |words: &str| {
+            let words = format!("xtask {words}");
+            named(&words.split_whitespace().map(OsString::from).collect::<Vec<_>>())
+        };
         for words in ["export", "--stack up export", "--color=never export compose", "export -h"] {
             assert_eq!(found(words).map(|listed| listed.name), Some("export"), "{words}");
         }

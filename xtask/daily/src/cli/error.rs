@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use rustix::process::{Resource, Rlimit, getrlimit};
 use xtask_client::paths::STATE_VARIABLE;
+use xtask_core::terms::suggest::nearest;
 
 use super::exit::Exit;
 use super::print;
@@ -26,8 +27,9 @@ pub enum Error {
     NoWorkspace { reason: String },
     #[error("{0}")]
     StateFolder(io::Error),
+    /// `known` are the workspace's stacks.
     #[error("nothing is running as stack `{stack}`")]
-    NothingRuns { stack: String },
+    NothingRuns { stack: String, known: Vec<String> },
     /// The workspace was renamed while the stack ran.
     #[error(
         "stack `{stack}` still runs with the paths of workspace `{}`, which is now `{}`",
@@ -152,7 +154,10 @@ impl Error {
             Self::NoWorkspace { .. } => {
                 "`%xtask% status --all` lists the stacks of all workspaces".to_owned()
             }
-            Self::NothingRuns { stack } => format!("{} starts it", command_for(stack, "up")),
+            Self::NothingRuns { stack, known } => match other_stack(stack, known) {
+                Some(meant) => meant,
+                None => format!("{} starts it", command_for(stack, "up")),
+            },
             Self::RunsFromFormerRoot { stack, .. } => {
                 format!("{} stops it; the next `up` keeps its data", command_for(stack, "down"))
             }
@@ -160,12 +165,14 @@ impl Error {
                 "{} removes containers that the engine kept; then repeat the command",
                 command_for(stack, "down")
             ),
-            Self::UnknownService { known, .. } => {
+            Self::UnknownService { service, known, .. } => meant_or(service, known, || {
                 format!("use one of its services: {}", known.join(", "))
-            }
-            Self::NoLog { stack, known, .. } => match known.is_empty() {
+            }),
+            Self::NoLog { service, stack, known } => match known.is_empty() {
                 true => format!("{} starts the stack", command_for(stack, "up")),
-                false => format!("these services have logs: {}", known.join(", ")),
+                false => meant_or(service, known, || {
+                    format!("these services have logs: {}", known.join(", "))
+                }),
             },
             Self::RecordOfRunningStack { stack } => {
                 format!("stop the stack first: {}", command_for(stack, "down"))
@@ -191,13 +198,29 @@ impl Error {
             Self::NoTier { known, .. } if known.is_empty() => {
                 "a tier is a test with `test = false` in its manifest".to_owned()
             }
-            Self::NoTier { known, .. } => format!("the tiers are {}", known.join(", ")),
+            Self::NoTier { name, known } => {
+                meant_or(name, known, || format!("the tiers are {}", known.join(", ")))
+            }
             Self::NoTests { package, .. } => {
                 format!("list the tests: `cargo test -p {package} -- --list`")
             }
             _ => return None,
         })
     }
+}
+
+/// "Did you mean", or the other hint if no known name is near.
+pub fn meant_or(name: &str, known: &[String], other: impl FnOnce() -> String) -> String {
+    match nearest(name, known.iter().map(String::as_str)) {
+        Some(meant) => format!("did you mean `{meant}`?"),
+        None => other(),
+    }
+}
+
+/// "Did you mean" with another of the workspace's stacks, if one has nearly that name.
+pub(crate) fn other_stack(stack: &str, known: &[String]) -> Option<String> {
+    let others = known.iter().map(String::as_str).filter(|known| *known != stack);
+    nearest(stack, others).map(|meant| format!("did you mean `--stack {meant}`?"))
 }
 
 /// Prints an error with its causes and its hint, and returns the exit code. A broken pipe is

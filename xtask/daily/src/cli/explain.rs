@@ -10,8 +10,9 @@ use clap::Args;
 use xtask_client::protocol::Ask;
 use xtask_core::problem::Code;
 use xtask_core::terms::Name;
+use xtask_core::terms::suggest::nearest;
 
-use super::error::Error;
+use super::error::{Error, Failure};
 use super::exit::Exit;
 use super::plan_args::StackArgs;
 use super::{Global, block_on, load, print, stack};
@@ -36,6 +37,11 @@ pub(crate) fn run(global: &Global, args: &ExplainArgs) -> anyhow::Result<Exit> {
     if let Some(code) = code_of(global, &args.service) {
         print::out(&meaning(code))?;
         return Ok(Exit::DONE);
+    }
+    if let Some(meant) = mistyped_code(global, &args.service) {
+        let message = format!("no service and no problem code is called `{}`", args.service);
+        let hint = format!("did you mean `%xtask% explain {meant}`?");
+        return Err(Failure::new(Exit::USAGE, message).hint(hint).into());
     }
     let services = std::slice::from_ref(&args.service);
     let loaded = load::plan_kept(global, services, |request| args.stack.shape(request))?;
@@ -67,7 +73,18 @@ pub(crate) fn run(global: &Global, args: &ExplainArgs) -> anyhow::Result<Exit> {
 /// workspace.
 fn code_of(global: &Global, name: &str) -> Option<Code> {
     let code = name.parse().ok()?;
+    services(global).iter().all(|service| service.as_str() != name).then_some(code)
+}
+
+/// The code that the name was most likely meant to be, unless a service is as near.
+fn mistyped_code(global: &Global, name: &str) -> Option<Code> {
+    let codes = || Code::ALL.iter().map(|code| code.as_str());
+    nearest(name, codes())?;
+    let services = services(global);
+    nearest(name, services.iter().map(Name::as_str).chain(codes()))?.parse().ok()
+}
+
+fn services(global: &Global) -> Vec<Name> {
     let inspected = load::inspect(global, &[], Scope::Request, |_| {});
-    let services = inspected.map(|inspected| inspected.outcome.services).unwrap_or_default();
-    services.iter().all(|service| service.as_str() != name).then_some(code)
+    inspected.map(|inspected| inspected.outcome.services).unwrap_or_default()
 }

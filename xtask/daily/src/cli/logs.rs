@@ -3,6 +3,7 @@
 //! It reads the log files, so that a slow reader never delays the supervisor. It calls the
 //! supervisor only if a service has no file.
 
+use std::num::ParseIntError;
 use std::sync::Arc;
 
 use clap::Args;
@@ -13,6 +14,7 @@ use xtask_client::escapes::{Keep, strip};
 use xtask_client::logs::{More, Record, Start, Wanted};
 use xtask_client::protocol::Ask;
 use xtask_core::terms::duration::{self, BadDuration};
+use xtask_core::terms::suggest::nearest;
 
 use super::error;
 use super::exit::Exit;
@@ -32,10 +34,10 @@ pub(crate) struct LogsArgs {
     #[arg(value_name = "SERVICE")]
     services: Vec<String>,
     /// Keep printing new lines
-    #[arg(short, long)]
+    #[arg(short, long, short_alias = 'w', alias = "watch")]
     follow: bool,
     /// Show the last lines of each service [default: 200, or all with `--since` or `--grep`]
-    #[arg(short = 'n', long, value_name = "LINES")]
+    #[arg(short = 'n', long, value_name = "LINES", alias = "tail", value_parser = lines)]
     lines: Option<usize>,
     /// Show lines since this time: `5m` ago, or `2026-01-31T08:00:00Z`
     #[arg(long, value_name = "TIME", value_parser = since)]
@@ -95,6 +97,9 @@ fn report_missing(
         } else if args.follow {
             let text = format!("for a log of `{name}`: stack `{stack}` has no such service");
             print::progress(WARN, "Waiting", &text);
+            if let Some(meant) = nearest(name, known.iter().map(String::as_str)) {
+                print::hint(&format!("did you mean `{meant}`?"));
+            }
         } else {
             let (service, known) = (name.clone(), known.to_vec());
             return Err(error::Error::NoLog { service, stack, known }.into());
@@ -102,7 +107,7 @@ fn report_missing(
     }
     Ok(match running {
         _ if args.follow || !known.is_empty() => None,
-        None => return Err(error::Error::NothingRuns { stack }.into()),
+        None => return Err(stack::nothing_runs(paths).into()),
         Some(_) => {
             if args.services.is_empty() {
                 print::line(&format!("stack `{stack}` has no output yet"));
@@ -189,6 +194,11 @@ impl Form {
 #[derive(Debug, Error)]
 #[error("neither a duration such as `5m` ({0}) nor a time such as `2026-01-31T08:00:00Z`")]
 struct BadTime(BadDuration);
+
+/// A number of lines; `all` is a word of other tools.
+fn lines(text: &str) -> Result<usize, ParseIntError> {
+    if text == "all" { Ok(usize::MAX) } else { text.parse() }
+}
 
 /// A time in the format of the log files: RFC 3339 in UTC with milliseconds.
 fn since(text: &str) -> Result<String, BadTime> {

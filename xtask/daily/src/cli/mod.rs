@@ -3,6 +3,7 @@
 //! clap checks each argument alone. The plan checks it against the workspace.
 
 mod all;
+mod brought;
 mod browser;
 mod called_as;
 mod ci;
@@ -38,6 +39,7 @@ pub mod up;
 mod visible;
 mod wait;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -206,9 +208,15 @@ pub(crate) fn run<More: MoreCommands>() -> Exit {
 }
 
 fn run_command<More: MoreCommands>() -> Exit {
+    if let Some(refused) = brought::refused(called_as::arguments()) {
+        return error::report(&refused.into());
+    }
     let (global, command) = match parse::<More>() {
         Ok(parsed) => parsed,
         Err(error) => {
+            if let Some(mistyped) = brought::mistyped(&error) {
+                return error::report(&mistyped.into());
+            }
             let text = error.render().ansi().to_string();
             return match error.use_stderr() {
                 true => {
@@ -252,8 +260,13 @@ pub fn command<More: MoreCommands>() -> clap::Command {
 }
 
 fn parse<More: MoreCommands>() -> Result<(Global, Parsed<More>), clap::Error> {
-    let matches =
-        More::augment_subcommands(Cli::command()).try_get_matches_from(called_as::arguments())?;
+    let read = |arguments: &[OsString]| {
+        More::augment_subcommands(Cli::command()).try_get_matches_from(arguments)
+    };
+    let matches = read(called_as::arguments()).or_else(|error| {
+        let help = brought::help_of(called_as::arguments()).filter(|_| error.use_stderr());
+        help.map_or(Err(error), |arguments| read(&arguments))
+    })?;
     if matches.subcommand_name().is_some_and(More::has_subcommand) {
         let more = More::from_arg_matches(&matches)?;
         return Ok((Global::from_arg_matches(&matches)?, Parsed::More(more)));

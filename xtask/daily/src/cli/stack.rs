@@ -165,10 +165,20 @@ pub async fn status(paths: &StackPaths, ask: Ask) -> anyhow::Result<Option<Snaps
     Ok(status)
 }
 
+/// The error of a command that needs a running stack.
+pub(crate) fn nothing_runs(paths: &StackPaths) -> Error {
+    Error::NothingRuns { stack: paths.stack(), known: known(paths) }
+}
+
+/// The names of the workspace's stacks.
+pub(crate) fn known(paths: &StackPaths) -> Vec<String> {
+    stacks_in(paths.workspace()).iter().map(StackPaths::stack).collect()
+}
+
 pub async fn watch(paths: &StackPaths) -> anyhow::Result<Session> {
     let Some(session) = connect(paths, || report_silence(paths)).await? else {
         clean_up(paths)?;
-        return Err(Error::NothingRuns { stack: paths.stack() }.into());
+        return Err(nothing_runs(paths).into());
     };
     report_deleted(paths);
     Ok(session)

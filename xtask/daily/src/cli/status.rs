@@ -10,7 +10,6 @@ use xtask_client::snapshot::{ProgramFiles, Snapshot};
 use xtask_client::sources;
 use xtask_core::plan::KeptFlags;
 
-use super::error::Error;
 use super::exit::Exit;
 use super::{Global, all, block_on, place, print, stack};
 use crate::session::connect;
@@ -34,7 +33,7 @@ pub(crate) fn run(global: &Global, args: &StatusArgs) -> anyhow::Result<Exit> {
     let paths = place::find_stack(global)?.paths;
     block_on(async {
         let status = stack::status(&paths, Ask::All).await?;
-        let mut snapshot = status.ok_or_else(|| Error::NothingRuns { stack: paths.stack() })?;
+        let mut snapshot = status.ok_or_else(|| stack::nothing_runs(&paths))?;
         let flags = connect::kept_flags(&paths, || stack::report_silence(&paths)).await?;
         snapshot.kept_flags = flags.and_then(|(flags, _)| flags.shown(&KeptFlags::default()));
         measure(&mut snapshot);

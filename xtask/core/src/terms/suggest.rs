@@ -8,10 +8,8 @@ use alloc::vec::Vec;
 
 /// The candidate that `word` was most likely meant to be, if one is near enough: a
 /// third of its letters wrong, at most three.
-pub(crate) fn nearest<'a>(
-    word: &str,
-    candidates: impl IntoIterator<Item = &'a str>,
-) -> Option<&'a str> {
+#[must_use]
+pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let length = |text: &str| text.chars().count();
     candidates
         .into_iter()
@@ -24,7 +22,8 @@ pub(crate) fn nearest<'a>(
 }
 
 /// A list for messages: `` `a`, `b` and `c` ``.
-pub(crate) fn list<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
+#[must_use]
+pub fn list<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
     let words: Vec<String> = words.into_iter().map(|word| format!("`{word}`")).collect();
     match words.split_last() {
         Some((last, rest)) if !rest.is_empty() => format!("{} and {last}", rest.join(", ")),
