@@ -2,6 +2,7 @@
 //!
 //! This module finds no problems and changes no wording.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -168,10 +169,13 @@ fn group<'a>(problem: &'a Problem, files: &'a Files) -> Group<'a> {
     for note in &problem.notes {
         group = group.element(Level::NOTE.message(note));
     }
-    if let Some(hint) = &problem.hint {
-        group = group.element(Level::HELP.with_name("hint").message(hint));
-    }
-    group
+    let hint = match &problem.hint {
+        Some(hint) => Cow::Borrowed(hint.as_str()),
+        None => {
+            format!("`%xtask% explain {}` has a wrong and a right example", problem.code).into()
+        }
+    };
+    group.element(Level::HELP.with_name("hint").message(hint))
 }
 
 /// One snippet for each file, in order of the labels.
@@ -235,6 +239,14 @@ mod tests {
         assert!(text.starts_with("error[bad-value]: `x` is wrong\n"), "{text}");
         assert!(text.contains("--> Cargo.toml:2:1") && text.contains("^"), "{text}");
         assert!(text.contains("= hint: write `y`"), "{text}");
+    }
+
+    #[test]
+    fn problem_without_a_hint_names_explain() {
+        let text = plain(&[at(6..7)], "a = 1\nx = 2\n");
+        assert!(text.contains("= hint: `%xtask% explain bad-value` has"), "{text}");
+        let text = plain(&[at(6..7).hint("write `y`")], "a = 1\nx = 2\n");
+        assert!(!text.contains("explain"), "{text}");
     }
 
     #[test]
