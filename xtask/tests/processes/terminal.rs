@@ -52,6 +52,42 @@ fn live_lines_name_keys_and_quit_stops() {
 }
 
 #[test]
+fn deletion_asks_on_a_terminal() {
+    let fixture = stand(&[("aside", "", "env = { HERE = \"${stack.data}\" }\n")]).write();
+    fixture.xtask(&["up", "-d"]).ends_with(0);
+    let plan = fixture.xtask(&["up", "--dry-run", "--json"]).json();
+    let file = std::path::Path::new(plan["data"].as_str().unwrap()).join("precious");
+    std::fs::write(&file, "12345").unwrap();
+    for (keys, words) in [("n\r", "[y/N]"), ("\r", "5 bytes"), ("\x04", "stop stack `dev`")] {
+        let mut down = Terminal::start(fixture.command(), &["down", "--data"]);
+        down.shows("[y/N] ");
+        down.shows(words);
+        down.press(keys);
+        assert_eq!(down.end(), Some(1), "{}", down.shown());
+        assert!(file.exists() && phase(&fixture, "aside") == "ready", "{}", down.shown());
+    }
+    let mut down = Terminal::start(fixture.command(), &["down", "--data"]);
+    down.shows("[y/N] ");
+    down.press("\x03");
+    assert_eq!(down.end(), Some(130), "{}", down.shown());
+    let mut down = Terminal::start(fixture.command(), &["down", "--data"]);
+    down.shows("[y/N] ");
+    down.press("Yes\r");
+    assert_eq!(down.end(), Some(0), "{}", down.shown());
+    assert!(!file.exists());
+    for data in [true, false] {
+        if data {
+            std::fs::create_dir(file.parent().unwrap()).unwrap();
+        }
+        let unasked: &[&str] = if data { &["down", "--data", "-y"] } else { &["down", "--data"] };
+        let mut down = Terminal::start(fixture.command(), unasked);
+        assert_eq!(down.end(), Some(0), "{}", down.shown());
+        assert!(!down.shown().contains("[y/N]") && !file.parent().unwrap().exists());
+    }
+    fixture.xtask(&["down", "--yes"]).ends_with(2).says("--data");
+}
+
+#[test]
 fn key_restarts_the_chosen_service() {
     let fixture = pair();
     let up = up(&fixture);

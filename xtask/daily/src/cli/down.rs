@@ -30,9 +30,12 @@ pub(crate) struct DownArgs {
     /// Keep the dependents of SERVICE running
     #[arg(long, requires = "services")]
     only: bool,
-    /// Delete the stack's data afterwards
+    /// Delete the stack's data afterwards. On a terminal it asks first
     #[arg(long, conflicts_with = "services")]
     data: bool,
+    /// Delete the data without asking
+    #[arg(short, long, requires = "data")]
+    yes: bool,
     /// Kill all processes at once instead of stopping them in order
     #[arg(long, conflicts_with = "services")]
     now: bool,
@@ -46,6 +49,10 @@ pub(crate) fn run(global: &Global, args: &DownArgs) -> anyhow::Result<Exit> {
         return all::down(global, args.now);
     }
     let Found { paths, state, .. } = place::find_stack(global)?;
+    if args.data && !args.yes && print::can_ask() && !is_confirmed(&paths, state)? {
+        print::line("nothing was stopped or deleted");
+        return Ok(Exit::FAILED);
+    }
     block_on(async {
         // No other command starts the stack until its data is deleted.
         // A supervisor without a lock may be starting, which ends with this turn.
@@ -85,6 +92,27 @@ pub(crate) fn run(global: &Global, args: &DownArgs) -> anyhow::Result<Exit> {
         }
         Ok(exit)
     })
+}
+
+/// Asks whether the data may be deleted. There is nothing to ask if there is none.
+fn is_confirmed(paths: &StackPaths, state: FoundState) -> anyhow::Result<bool> {
+    let data = paths.data();
+    let contents = match Contents::of(&data) {
+        Ok(contents) => contents,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
+        Err(error) => {
+            return Err(error).with_context(|| format!("failed to read `{}`", data.display()));
+        }
+    };
+    let stop = match state {
+        FoundState::Down => String::new(),
+        FoundState::Locked | FoundState::Unlocked(_) => {
+            format!("stop stack `{}` and ", paths.stack())
+        }
+    };
+    let (_, text) = contents.text(&data);
+    let verb = if contents.target.is_some() { "remove" } else { "delete" };
+    print::ask(&format!("{stop}{verb} {text}?"))
 }
 
 fn nothing_runs(paths: &StackPaths) -> Exit {

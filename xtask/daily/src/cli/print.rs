@@ -9,6 +9,7 @@
 
 use std::io::{self, IsTerminal, Write};
 
+use anyhow::Context as _;
 use serde::Serialize;
 use xtask_client::called_as::{named, named_json};
 
@@ -34,6 +35,24 @@ fn write(text: &str) -> io::Result<()> {
 /// Whether standard error shows colours.
 pub(crate) fn has_colour() -> bool {
     anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never
+}
+
+/// Whether a user can answer a question: standard input and standard error are a terminal, and it
+/// is no continuous integration.
+pub(crate) fn can_ask() -> bool {
+    io::stdin().is_terminal() && io::stderr().is_terminal() && !is_set("CI")
+}
+
+/// Asks a question on standard error, and returns whether the answer is `y` or `yes`. An empty
+/// answer and the end of the input mean no.
+pub(crate) fn ask(question: &str) -> anyhow::Result<bool> {
+    stderr::write(format!("{}{} [y/N] ", clear_line(), indented(question, "  ")));
+    let mut answer = String::new();
+    if io::stdin().read_line(&mut answer).context("failed to read the answer")? == 0 {
+        // The next line begins below the question.
+        stderr::write("\n".to_owned());
+    }
+    Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
 }
 
 /// Whether standard output is a terminal.
