@@ -176,6 +176,18 @@ impl Connection {
         }
     }
 
+    /// Asks the supervisor to stop the whole stack; with `now` it kills all processes at once. Later
+    /// answers report what stops. It succeeds if the supervisor has exited already.
+    ///
+    /// # Errors
+    /// When the supervisor refuses the connection, or its socket fails.
+    pub async fn shut_down(&mut self, now: bool) -> Result<(), Error> {
+        match self.send(Request::Shutdown { now }).await {
+            Ok(_) | Err(Error::Gone) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Writes a request. It takes answers meanwhile: a supervisor whose answers are not read stops
     /// reading requests, and both would wait for ever.
     async fn write(&mut self, mut line: &[u8]) -> io::Result<()> {
@@ -383,5 +395,14 @@ mod tests {
         }
         supervisor.await.unwrap();
         assert!(connection.next().await.unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn supervisor_that_exited_is_shut_down() {
+        let (client, supervisor) = UnixStream::pair().unwrap();
+        drop(supervisor);
+        let mut connection = Connection::from_stream(client, "control".into());
+        connection.shut_down(false).await.unwrap();
+        assert!(matches!(connection.send(Request::Flags).await, Err(Error::Gone)));
     }
 }

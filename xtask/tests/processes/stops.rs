@@ -36,6 +36,20 @@ fn down_waits_for_a_slow_stop() {
     fixture.is_quiet();
 }
 
+/// The supervisor may exit at any moment of the second command.
+#[test]
+fn down_succeeds_while_the_stack_ends() {
+    let fixture = rogue("\"--drain\", \"5\"", "");
+    for delay in 0..8 {
+        fixture.xtask(&["up", "-d"]).ends_with(0);
+        let first = fixture.spawn(&["down"]);
+        std::thread::sleep(Duration::from_millis(5 * delay));
+        fixture.xtask(&["down"]).ends_with(0);
+        first.wait(Duration::from_secs(60)).ends_with(0);
+    }
+    fixture.is_quiet();
+}
+
 #[test]
 fn down_waits_for_grandchildren() {
     let fixture = rogue(

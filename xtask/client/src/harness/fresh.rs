@@ -18,7 +18,6 @@ use super::{
 };
 use crate::connection::Connection;
 use crate::paths::StackPaths;
-use crate::protocol::Request;
 use crate::{Error, Stack, chain};
 
 /// The timeout for the stack to stop; after it the stack is left to stop by itself.
@@ -91,7 +90,7 @@ impl Drop for Fresh {
 /// Shuts the stack down, and waits until its supervisor closes the connection.
 async fn stop(paths: &StackPaths) -> Result<(), Error> {
     let Some(mut connection) = Connection::open(paths).await? else { return Ok(()) };
-    connection.send(Request::Shutdown { now: false }).await?;
+    connection.shut_down(false).await?;
     while connection.next().await?.is_some() {}
     Ok(())
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::task::{LocalSet, spawn_local};
 use xtask_client::StackPaths;
 use xtask_client::paths::{DEFAULT_STACK, state_folder};
-use xtask_client::protocol::{Ask, Request};
+use xtask_client::protocol::Ask;
 
 use super::down::{finish, without_socket};
 use super::error::Error;
@@ -86,7 +86,7 @@ pub(crate) fn down(global: &Global, now: bool) -> anyhow::Result<Exit> {
             let (paths, supervisor) = (&known.paths, known.supervisor.unwrap_or_default());
             match tokio::time::timeout(ANSWER, connect(paths, || {})).await {
                 Ok(Ok(Some(mut session))) => {
-                    session.connection.send(Request::Shutdown { now }).await?;
+                    session.connection.shut_down(now).await?;
                     ending.push((known, session));
                 }
                 Ok(_) => drop(without_socket(paths, supervisor.cast_signed(), now).await?),

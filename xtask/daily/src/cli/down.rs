@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::Args;
-use xtask_client::Error::{Unexpected, Unreachable};
+use xtask_client::Error::{Gone, Unexpected, Unreachable};
 use xtask_client::StackPaths;
 use xtask_client::connection::update;
 use xtask_client::protocol::{Reply, Request};
@@ -151,7 +151,7 @@ async fn by_signal(
 
 /// Shuts the stack down.
 async fn whole(mut session: Session, now: bool) -> anyhow::Result<Exit> {
-    session.connection.send(Request::Shutdown { now }).await?;
+    session.connection.shut_down(now).await?;
     let paths = session.paths.clone();
     finish(session).await?;
     stack::report_down(&paths, None);
@@ -173,7 +173,12 @@ pub(crate) async fn finish(mut session: Session) -> anyhow::Result<()> {
 async fn some(mut session: Session, args: &DownArgs) -> anyhow::Result<Exit> {
     let names = running::named(&session.snapshot, &args.services)?;
     let request = Request::TakeDown { services: names.clone(), only: args.only };
-    let id = session.connection.send(request).await?;
+    let id = match session.connection.send(request).await {
+        Ok(id) => id,
+        // The whole stack has just ended.
+        Err(Gone) => return Ok(Exit::DONE),
+        Err(error) => return Err(error.into()),
+    };
     let mut accepted = false;
     loop {
         let stopped = |service: &xtask_client::snapshot::ServiceSnapshot| {

@@ -11,7 +11,7 @@ use xtask_client::called_as::{self, CALLED_AS_VARIABLE};
 use xtask_client::harness;
 use xtask_client::paths::{DEFAULT_STACK, Endpoint, stacks_in};
 use xtask_client::process_stat::ProcessStat;
-use xtask_client::protocol::{Ask, Request};
+use xtask_client::protocol::Ask;
 use xtask_client::snapshot::Snapshot;
 
 use super::error::Error;
@@ -187,13 +187,13 @@ pub async fn watch(paths: &StackPaths) -> anyhow::Result<Session> {
 /// Shuts a stack down. A signal during the shutdown kills it.
 pub async fn take_down(mut session: Session, interrupts: &mut Interrupts) {
     let Session { connection, supervisor, .. } = &mut session;
-    // An error means that the supervisor has exited already.
-    connection.send(Request::Shutdown { now: false }).await.ok();
+    // Whatever the socket answers, the processes decide when this ends.
+    connection.shut_down(false).await.ok();
     loop {
         tokio::select! {
             () = supervisor.exited() => return,
             _ = interrupts.next() => {
-                connection.send(Request::Shutdown { now: true }).await.ok();
+                connection.shut_down(true).await.ok();
             }
         }
     }

@@ -97,7 +97,7 @@ pub(crate) async fn end(
     let mut signals = 1;
     // The last report of calls between services, before they stop.
     let status = up.session.connection.send(Request::Status { ask: Ask::No }).await.ok();
-    let _ = up.session.connection.send(Request::Shutdown { now: false }).await;
+    let _ = up.session.connection.shut_down(false).await;
     loop {
         let is_idle = !logs.as_ref().is_some_and(Logs::is_printing);
         tokio::select! {
@@ -128,7 +128,7 @@ pub(crate) async fn end(
                     return Ok(exit);
                 }
                 print::progress(WARN, "Killing", "all processes of the stack");
-                let _ = up.session.connection.send(Request::Shutdown { now: true }).await;
+                let _ = up.session.connection.shut_down(true).await;
             }
         }
     }
