@@ -80,6 +80,13 @@ pub(crate) fn run(global: &Global, args: &CheckArgs) -> anyhow::Result<Exit> {
         print::out(&format!("{}\n", count(problems)))?;
     }
     let has_errors = problems.iter().any(|problem| problem.severity == Severity::Error);
+    if !args.json {
+        print::hint(match (has_errors, inspected.outcome.services.is_empty()) {
+            (true, _) => "`%xtask% explain CODE` describes the code in brackets with examples",
+            (false, true) => "`%xtask% init` proposes metadata for the programs of this workspace",
+            (false, false) => "`%xtask% up` starts the services",
+        });
+    }
     Ok(if has_errors { Exit::USAGE } else { Exit::DONE })
 }
 

@@ -150,6 +150,31 @@ fn down_names_the_data_it_deletes() {
 }
 
 #[test]
+fn commands_name_the_next_one() {
+    let fixture = stand(&[("aside", "", "env = { HERE = \"${stack.data}\" }\n")]).write();
+    let check = fixture.xtask(&["check"]).ends_with(0);
+    assert!(check.stderr.contains("hint: `cargo xtask up` starts the services"), "{check}");
+    assert!(!fixture.xtask(&["check", "--json"]).ends_with(0).stderr.contains("hint"));
+    let up = fixture.xtask(&["up", "-d"]).ends_with(0);
+    assert!(up.stderr.contains("`cargo xtask down` stops everything"), "{up}");
+    let again = fixture.xtask(&["up", "-d"]).ends_with(0);
+    assert!(!again.stderr.contains("hint"), "{again}");
+    let down = fixture.xtask(&["down"]).ends_with(0);
+    assert!(down.stderr.contains("hint: `cargo xtask up` starts it again\n"), "{down}");
+    let plan = fixture.xtask(&["up", "--dry-run", "--json"]).json();
+    std::fs::write(format!("{}/file", plan["data"].as_str().unwrap()), "1").unwrap();
+    let up = fixture.xtask(&["up", "-d", "--json"]).ends_with(0);
+    assert!(!up.stderr.contains("hint"), "{up}");
+    fixture.xtask(&["down"]).ends_with(0).says("`cargo xtask down --data` deletes the data");
+    let down = fixture.xtask(&["down", "--data"]).ends_with(0);
+    assert!(!down.stderr.contains("hint"), "{down}");
+    fixture.edit("Cargo.toml", "services.aside]\n", "services.aside]\nbogus = 1\n");
+    fixture.xtask(&["check"]).ends_with(2).says("`cargo xtask explain CODE` describes");
+    fixture.edit("Cargo.toml", "services.aside]\nbogus", "others]\nbogus");
+    fixture.xtask(&["check"]).ends_with(0).says("`cargo xtask init` proposes metadata");
+}
+
+#[test]
 fn json_up_always_ends_with_its_exit_code() {
     let fixture = stand(&[("base", "", "")]).write();
     fixture.xtask(&["up", "-d"]).ends_with(0);

@@ -128,7 +128,10 @@ fn failing_test_exits_1_and_keeps_logs() {
     let logs = left.iter().map(|stack| stack.join("logs"));
     let logs: Vec<_> = logs.filter(|logs| logs.join("greeter.log").exists()).collect();
     assert_eq!(logs.len(), 1, "{left:?}");
-    ran.says(logs[0].to_str().unwrap());
+    let ran = ran.says(logs[0].to_str().unwrap());
+    let (_, command) = ran.stderr.split_once("read the logs: `cargo xtask ").unwrap();
+    let (words, _) = command.split_once('`').unwrap();
+    fixture.xtask(&words.split(' ').collect::<Vec<_>>()).ends_with(0).says("greeter | ");
 }
 
 #[test]

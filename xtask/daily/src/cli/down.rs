@@ -21,6 +21,7 @@ use crate::session::connect::{Session, connect, lock, notify_if_slow, stop_by_si
 use crate::session::find::{Found, FoundState};
 use crate::view::progress;
 use crate::view::style::{BUSY, GOOD, WARN};
+use crate::view::words::command_for;
 
 #[derive(Debug, Args)]
 pub(crate) struct DownArgs {
@@ -87,8 +88,10 @@ pub(crate) fn run(global: &Global, args: &DownArgs) -> anyhow::Result<Exit> {
             }
             (Err(error), _) => return Err(error.into()),
         };
-        if args.data && exit == Exit::DONE {
-            delete_data(&paths).await?;
+        match exit {
+            Exit::DONE if args.data => delete_data(&paths).await?,
+            Exit::DONE if is_whole => next_step(&paths),
+            _ => {}
         }
         Ok(exit)
     })
@@ -208,6 +211,19 @@ fn apply(snapshot: &mut Snapshot, reply: Reply) {
         }
     }
     update(snapshot, reply);
+}
+
+/// Says what starts the stack again, and what became of its data.
+fn next_step(paths: &StackPaths) {
+    let stack = paths.stack();
+    let up = command_for(&stack, "up");
+    print::hint(&match place::has_data(paths) {
+        true => format!(
+            "{up} starts it again with its data, {} deletes the data",
+            command_for(&stack, "down --data")
+        ),
+        false => format!("{up} starts it again"),
+    });
 }
 
 async fn delete_data(paths: &StackPaths) -> anyhow::Result<()> {

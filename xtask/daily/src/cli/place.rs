@@ -158,6 +158,7 @@ pub(crate) fn report_other_data(plan: &Plan, paths: &StackPaths) -> io::Result<(
     Ok(())
 }
 
-fn has_data(paths: &StackPaths) -> bool {
+/// Whether the stack's data folder has contents.
+pub(crate) fn has_data(paths: &StackPaths) -> bool {
     std::fs::read_dir(paths.data()).is_ok_and(|mut entries| entries.next().is_some())
 }

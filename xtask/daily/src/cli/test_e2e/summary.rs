@@ -72,6 +72,9 @@ impl TestRun<'_> {
         } else {
             stack::delete(&self.paths);
         }
+        if needs_inspection && !self.args.keep {
+            print::hint(&format!("read the logs: `%xtask% logs --stack {}`", self.paths.stack()));
+        }
         if tests_failed {
             print::hint(&format!("repeat the run: `{}`", repeat_command(self.args)));
         }

@@ -46,6 +46,7 @@ use crate::driver::Record;
 use crate::session::launch::{LaunchSettings, Wait, connect_or_launch};
 use crate::view;
 use crate::view::style::{BUSY, WARN};
+use crate::view::words::command_for;
 
 #[derive(Clone, Debug, Args)]
 #[command(group = ArgGroup::new("chance").arg("start_order"))]
@@ -231,7 +232,7 @@ async fn up(
         up.look_again();
     }
     let result = up.run(launched, &mut interrupts, logs.as_mut()).await;
-    finish(&mut up, result, logs, &mut interrupts, loaded, args.timings).await
+    finish(&mut up, result, logs, &mut interrupts, loaded, args).await
 }
 
 async fn finish(
@@ -240,7 +241,7 @@ async fn finish(
     mut logs: Option<Logs>,
     interrupts: &mut Interrupts,
     loaded: &Loaded,
-    timings: bool,
+    args: &UpArgs,
 ) -> anyhow::Result<Exit> {
     let launched = up.session.launched;
     let failed = match result {
@@ -288,7 +289,7 @@ async fn finish(
     hold::print_present(logs.as_mut()).await;
     up.apply_watching().await;
     up.show()?;
-    if timings && failed.is_none() {
+    if args.timings && failed.is_none() {
         up.write_page().await;
     }
     match logs {
@@ -296,6 +297,11 @@ async fn finish(
         None => {
             release(up).await?;
             hold::report_holder(up).await?;
+            if launched && !args.json && !args.stack.isolated {
+                let stack = &up.plan.stack;
+                let (logs, down) = (command_for(stack, "logs -f"), command_for(stack, "down"));
+                print::hint(&format!("{logs} follows the output, {down} stops everything"));
+            }
             Ok(Exit::DONE)
         }
     }
