@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::callers::Callers;
+use crate::openapi::{Operation, Reads};
 use crate::problem::Problem;
 use crate::settings::{SettingError, Settings};
 
@@ -152,6 +153,18 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         Self::of(parts)
+    }
+}
+
+impl Reads for Caller {
+    fn describe(operation: &mut Operation) {
+        operation.demands("token", true);
+    }
+}
+
+impl Reads for Bearer {
+    fn describe(operation: &mut Operation) {
+        operation.demands("session", false);
     }
 }
 

@@ -32,14 +32,19 @@ mod telemetry;
 mod text_lines;
 mod write_timeout;
 
+// The macros of this crate use them.
+#[doc(hidden)]
+pub use {axum, serde};
+
 pub use base_url::BaseUrl;
 pub use callers::Callers;
 pub use client::Client;
 pub use context::RequestContext;
 pub use database::{Database, Migration, Pool, is_conflict};
-pub use fields::{Fields, MAX_INTEGER, check_username};
+pub use fields::{Fields, MAX_INTEGER, check_username, rules};
 pub use limits::Limits;
 pub use listener::{BindAddress, Listeners, Origin};
+pub use openapi::{Created, Written};
 pub use problem::Problem;
 pub use routes::Routes;
 pub use settings::Settings;

@@ -8,9 +8,11 @@ use std::error::Error;
 
 use axum::body::Body;
 use axum::http::header::CONTENT_TYPE;
-use axum::response::{IntoResponse as _, Response};
+use axum::response::IntoResponse as _;
 use futures_util::stream::try_unfold;
 use serde::Serialize;
+
+use crate::openapi::Written;
 
 /// The number of rows in a page.
 pub const ROWS: usize = 250;
@@ -93,14 +95,14 @@ impl<T, W: Fn(&mut Json, T) + Send + 'static> Shape<T> for Sequence<W> {
     }
 }
 
-/// The answer with all rows: those of `first`, and those of the pages that `read` returns for the
-/// cursor of the page before. An error of `read` breaks the connection, so that the caller
-/// notices.
-pub fn answer<T, C, E, S, F>(
+/// The answer with all rows, the JSON of a `B`: those of `first`, and those of the pages that
+/// `read` returns for the cursor of the page before. An error of `read` breaks the connection, so
+/// that the caller notices.
+pub fn answer<B, T, C, E, S, F>(
     first: Page<T, C>,
     shape: S,
     read: impl Fn(C) -> F + Send + 'static,
-) -> Response
+) -> Written<B>
 where
     T: Send + 'static,
     C: Send + 'static,
@@ -111,7 +113,7 @@ where
     let media = [(CONTENT_TYPE, "application/json")];
     let mut shape = shape;
     let (text, next) = write(first, &mut shape);
-    let Some(cursor) = next else { return (media, text).into_response() };
+    let Some(cursor) = next else { return (media, text).into_response().into() };
     let start = (shape, read, Some(text), Some(cursor));
     let pages = try_unfold(start, async |(mut shape, read, text, next)| {
         if let Some(text) = text {
@@ -124,7 +126,7 @@ where
         let (text, next) = write(page, &mut shape);
         Ok::<_, E>(Some((text, (shape, read, None, next))))
     });
-    (media, Body::from_stream(pages)).into_response()
+    (media, Body::from_stream(pages)).into_response().into()
 }
 
 fn write<T, C>(page: Page<T, C>, shape: &mut impl Shape<T>) -> (Vec<u8>, Option<C>) {
@@ -158,7 +160,8 @@ mod tests {
         for end in [0, 1, ROWS - 1, ROWS, ROWS + 1, 3 * ROWS] {
             let shape = Sequence::new("{\"all\":[", "]}", |text: &mut Json, row| text.value(&row));
             let first = page(0, end).await.unwrap();
-            let response = answer(first, shape, move |from| page(from, end));
+            let response: Written<Vec<u64>> = answer(first, shape, move |from| page(from, end));
+            let response = response.into_response();
             let body = to_bytes(response.into_body(), 1 << 20).await.unwrap();
             let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
             let expected: Vec<_> = (0..end).collect();
@@ -171,7 +174,8 @@ mod tests {
         let shape = Sequence::new("[", "]", |text: &mut Json, row| text.value(&row));
         let first = page(0, 2 * ROWS).await.unwrap();
         let failed = async |_| Err(std::io::Error::other("the storage failed"));
-        let response = answer(first, shape, failed);
+        let response: Written<Vec<u64>> = answer(first, shape, failed);
+        let response = response.into_response();
         assert!(to_bytes(response.into_body(), 1 << 20).await.is_err());
     }
 }

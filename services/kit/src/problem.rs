@@ -10,7 +10,6 @@ use axum::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICAT
 use axum::http::{Method, StatusCode, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use serde::{Deserialize, Serialize};
 
 const MEDIA_TYPE: &str = "application/problem+json";
 
@@ -24,24 +23,31 @@ pub struct Problem {
     retry_after: Option<Duration>,
 }
 
-/// A mistake in one field of a request.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FieldError {
-    /// The field's name in the body, or the path parameter's.
-    pub field: String,
-    /// What is wrong with it; the text follows the field's name.
-    pub detail: String,
+crate::answer! {
+    /// A mistake in one field of a request.
+    #[derive(serde::Deserialize)]
+    pub struct FieldError {
+        /// The field's name in the body, or the path parameter's.
+        pub field: String = "title",
+        /// What is wrong with it; the text follows the field's name.
+        pub detail: String = "must not be empty",
+    }
 }
 
-/// The JSON members.
-#[derive(Serialize)]
-struct Members<'a> {
-    r#type: &'static str,
-    title: &'static str,
-    status: u16,
-    detail: &'a str,
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    errors: &'a [FieldError],
+crate::answer! {
+    /// Why a request failed (RFC 9457).
+    pub(crate) struct ProblemBody {
+        /// The kind of problem; always `about:blank`.
+        r#type: String = "about:blank",
+        /// The status as text.
+        title: String = "Not Found",
+        /// The status as a number.
+        status: u16 = 404,
+        /// What happened, for people.
+        detail: String = "the list `home` has no item `7`",
+        /// For status 422: the mistake in each field.
+        errors: Option<Vec<FieldError>> = vec![FieldError::example()],
+    }
 }
 
 impl FieldError {
@@ -99,12 +105,12 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let members = Members {
-            r#type: "about:blank",
-            title: self.status.canonical_reason().unwrap_or("Error"),
+        let members = ProblemBody {
+            r#type: "about:blank".to_owned(),
+            title: self.status.canonical_reason().unwrap_or("Error").to_owned(),
             status: self.status.as_u16(),
-            detail: &self.detail,
-            errors: &self.errors,
+            detail: self.detail.into_owned(),
+            errors: (!self.errors.is_empty()).then_some(self.errors),
         };
         let body = serde_json::to_vec(&members).unwrap_or_default();
         let mut response = (self.status, body).into_response();

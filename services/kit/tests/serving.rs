@@ -7,11 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::http::StatusCode;
 use axum::routing::{get, post};
 use kit::client::Timeouts;
+use kit::openapi::About;
 use kit::serve::{Drain, DrainOutcome, MAX_CONNECTIONS, Serving, Stopping, serve};
 use kit::{BindAddress, Listeners, Origin};
-use kit::{Callers, Database, Fields, Limits, Pool, Problem, Routes, Settings, Shell};
+use kit::{Callers, Database, Limits, Pool, Routes, Settings, Shell};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, Semaphore, oneshot};
@@ -244,6 +246,13 @@ async fn caller_between_two_runs_is_answered_by_the_next() {
     assert!(read_until(&mut queued, "fast").await.starts_with("HTTP/1.1 200"));
 }
 
+const ABOUT: About = About { name: "test", version: "1.0.0", description: "A test." };
+
+kit::body! {
+    /// A body that has no field.
+    struct NoFields {}
+}
+
 /// A complete application with small limits.
 async fn limited() -> Service {
     let limits = Limits {
@@ -253,10 +262,10 @@ async fn limited() -> Service {
     };
     let callers = Callers::from_settings("test", &Settings::from_pairs([]));
     let database = Database::open("sqlite::memory:", &[]).await.unwrap();
-    let routes = Routes::new()
-        .post("/echo", async |fields: Fields| fields.finish())
-        .get("/panic", async || -> &'static str { panic!("expected by the test") })
-        .get("/never", async || std::future::pending::<Result<(), Problem>>().await);
+    let routes = Routes::new(ABOUT)
+        .post("/echo", "Read a body", async |_: NoFields| StatusCode::OK)
+        .get("/panic", "Panic", async || -> &'static str { panic!("expected by the test") })
+        .get("/never", "Never answer", async || std::future::pending::<StatusCode>().await);
     start(
         routes.into_app((), database, "{}", Shell::new(callers.unwrap(), limits)),
         Drain::default(),
@@ -360,7 +369,7 @@ async fn own_router_gets_health_and_problems() {
     let shell = Shell::from_settings("test", &settings).unwrap();
     let router = Router::new()
         .route("/page", get(async || "page"))
-        .route("/body", post(async |fields: Fields| fields.finish()))
+        .route("/body", post(async |_: NoFields| StatusCode::OK))
         .route("/never", get(async || std::future::pending::<()>().await));
     let service = start(shell.around(router, None), Drain::default());
     let mut stream = connect(service.address).await;

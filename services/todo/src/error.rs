@@ -6,7 +6,8 @@ use axum::extract::rejection::PathRejection;
 use axum::response::{IntoResponse, Response};
 use kit::Problem;
 
-use crate::store::{ListKey, MAX_ITEMS, MAX_LISTS};
+use crate::bodies::MAX_ITEMS;
+use crate::store::{ListKey, MAX_LISTS};
 
 /// Why a request failed.
 #[derive(Debug, thiserror::Error)]

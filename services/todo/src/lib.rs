@@ -4,6 +4,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod bodies;
 mod error;
 pub mod http;
 mod places;

@@ -8,14 +8,12 @@ use kit::{Database, MAX_INTEGER, Migration, is_conflict};
 use sqlx::any::AnyRow;
 use sqlx::{Any, Row as _, Transaction};
 
+use crate::bodies::{ItemChange, MAX_ITEMS, NewItem};
 use crate::error::Error;
 use crate::places;
 
 /// The largest number of lists of one user.
 pub const MAX_LISTS: i64 = 200;
-
-/// The largest number of items of one list.
-pub const MAX_ITEMS: i64 = 2000;
 
 /// The lists of all users.
 #[derive(Clone, Debug)]
@@ -56,36 +54,6 @@ pub struct Item {
     pub order: i64,
     /// The day on which it is due, as `YYYY-MM-DD`.
     pub due: Option<String>,
-}
-
-/// An item to create.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NewItem {
-    /// What to do.
-    pub title: String,
-    /// Whether it is done.
-    pub completed: bool,
-    /// Its position; by default the end of the list.
-    pub order: Option<i64>,
-    /// Its place among the items, where 1 is the first; it has precedence over the position.
-    pub place: Option<i64>,
-    /// The day on which it is due.
-    pub due: Option<String>,
-}
-
-/// A change of an item; `None` keeps the value.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ItemChange {
-    /// The new title.
-    pub title: Option<String>,
-    /// Whether it is done.
-    pub completed: Option<bool>,
-    /// The new position.
-    pub order: Option<i64>,
-    /// The new place among the items, where 1 is the first; it has precedence over the position.
-    pub place: Option<i64>,
-    /// The new day on which it is due, or none.
-    pub due: Option<Option<String>>,
 }
 
 /// The numbers of items of one list.
@@ -323,10 +291,10 @@ impl Store {
         )
         .bind(list)
         .bind(new.title)
-        .bind(i64::from(new.completed))
+        .bind(i64::from(new.completed.unwrap_or(false)))
         .bind(new.order)
         .bind(MAX_INTEGER)
-        .bind(new.due)
+        .bind(new.due.flatten())
         .fetch_one(&mut *write)
         .await?;
         let item = places::put(&mut write, list, item(&row)?, new.place).await?;

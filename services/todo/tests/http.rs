@@ -7,8 +7,9 @@ use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, HeaderValue, Request, StatusCode};
 use kit::{Callers, Database, Limits, MAX_INTEGER, Settings, Shell};
 use serde_json::{Value, json};
+use todo::bodies::MAX_ITEMS;
 use todo::http;
-use todo::store::{MAX_ITEMS, MAX_LISTS, MIGRATIONS};
+use todo::store::{MAX_LISTS, MIGRATIONS};
 use tower::ServiceExt as _;
 
 const HOME: &str = "/lists/saurabh_badhwar/home";
@@ -393,7 +394,7 @@ async fn items_have_places_and_due_dates(url: String) {
 
 async fn health_document_and_request_id_are_served(url: String) {
     let app = empty(url).await;
-    for path in ["/healthz", "/readyz", "/openapi.json"] {
+    for path in ["/healthz", "/readyz", "/openapi.json", "/docs"] {
         assert_eq!(get(&app, path).await.0, StatusCode::OK, "{path}");
     }
     let request = Request::get("/lists").header("x-request-id", "abc").body(Body::empty());

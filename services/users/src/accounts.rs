@@ -8,8 +8,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use kit::auth::{digest, random_secret};
 use sqlx::{Any, Row as _, Transaction};
 
+use crate::bodies::{NewSession, NewUser, User};
 use crate::error::Error;
-use crate::store::{NewUser, Store, User};
+use crate::store::Store;
 
 /// How long a session lasts.
 pub const SESSION_TIME: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -19,19 +20,6 @@ pub const MAX_ATTEMPTS: i64 = 10;
 
 /// Counted from the first attempt.
 pub const ATTEMPT_TIME: Duration = Duration::from_secs(15 * 60);
-
-/// The secret of a new session, for its person only.
-#[derive(Debug, serde::Serialize)]
-pub struct NewSession {
-    /// What a session is looked up by; only the client keeps it.
-    pub session: String,
-    /// Seconds until the session ends.
-    pub expires_in: u64,
-    /// The account that signed in.
-    pub username: String,
-    /// The displayed name.
-    pub name: String,
-}
 
 impl Store {
     /// Adds a person with an account, and starts a session.

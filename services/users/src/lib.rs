@@ -5,6 +5,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod accounts;
+pub mod bodies;
 mod error;
 pub mod http;
 pub mod passwords;

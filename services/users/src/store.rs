@@ -8,45 +8,13 @@ use kit::{Database, Migration, is_conflict};
 use sqlx::any::AnyRow;
 use sqlx::{Any, Row as _, Transaction};
 
+use crate::bodies::{NewUser, User, UserChange};
 use crate::error::Error;
 
 /// All people.
 #[derive(Clone, Debug)]
 pub struct Store {
     pub(crate) database: Database,
-}
-
-/// A person, in the original's JSON form.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct User {
-    /// The person's number; never reused.
-    pub id: i64,
-    /// The displayed name.
-    pub name: String,
-    /// 1 when verified, else 0.
-    pub verified: i64,
-}
-
-/// A person to create.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NewUser {
-    /// The key in paths.
-    pub username: String,
-    /// The displayed name.
-    pub name: String,
-    /// Whether the person is verified.
-    pub verified: bool,
-    /// The number; by default the database chooses one.
-    pub id: Option<i64>,
-}
-
-/// A change of a person; `None` keeps the value.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct UserChange {
-    /// The new name.
-    pub name: Option<String>,
-    /// Whether the person is verified.
-    pub verified: Option<bool>,
 }
 
 /// The versions of the schema; opening the database applies those that are missing.
@@ -160,20 +128,6 @@ impl Store {
     }
 }
 
-impl NewUser {
-    fn taken_or(&self, error: sqlx::Error) -> Error {
-        if !is_conflict(&error) {
-            return Error::Storage(error);
-        }
-        Error::Taken(match self.id {
-            None => format!("there is already a user `{}`", self.username),
-            Some(id) => {
-                format!("there is already a user `{}` or a user with id {id}", self.username)
-            }
-        })
-    }
-}
-
 /// Inserts a person.
 ///
 /// # Errors
@@ -192,12 +146,14 @@ pub(crate) async fn insert(
                  RETURNING id, name, verified",
         ),
     };
-    let mut query =
-        query.bind(new.username.clone()).bind(new.name.clone()).bind(i64::from(new.verified));
+    let mut query = query
+        .bind(new.username.clone())
+        .bind(new.name.clone())
+        .bind(i64::from(new.verified.unwrap_or(false)));
     if let Some(id) = new.id {
         query = query.bind(id);
     }
-    let row = query.fetch_one(&mut **write).await.map_err(|error| new.taken_or(error))?;
+    let row = query.fetch_one(&mut **write).await.map_err(|error| taken_or(new, error))?;
     Ok(user(&row)?)
 }
 
@@ -207,5 +163,15 @@ pub(crate) fn user(row: &AnyRow) -> Result<User, sqlx::Error> {
         id: row.try_get("id")?,
         name: row.try_get("name")?,
         verified: row.try_get("verified")?,
+    })
+}
+
+fn taken_or(new: &NewUser, error: sqlx::Error) -> Error {
+    if !is_conflict(&error) {
+        return Error::Storage(error);
+    }
+    Error::Taken(match new.id {
+        None => format!("there is already a user `{}`", new.username),
+        Some(id) => format!("there is already a user `{}` or a user with id {id}", new.username),
     })
 }

@@ -11,6 +11,7 @@ mod alone;
 mod browser;
 mod common;
 mod cycle;
+mod documents;
 mod durability;
 mod faults;
 mod handover;

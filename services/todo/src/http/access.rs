@@ -2,8 +2,10 @@
 //! lists only, and a caller without a token uses lists that belong to no account.
 
 use axum::extract::{FromRequestParts, Path};
+use axum::http::StatusCode;
 use axum::http::request::Parts;
 use kit::auth::Caller;
+use kit::openapi::{Operation, Reads};
 use serde::Deserialize;
 
 use crate::error::Error;
@@ -53,3 +55,16 @@ impl<S: Send + Sync> FromRequestParts<S> for ItemKey {
         read(parts, state).await
     }
 }
+
+macro_rules! reads {
+    ($($key:ty),+) => {$(
+        impl Reads for $key {
+            fn describe(operation: &mut Operation) {
+                Caller::describe(operation);
+                operation.fails(StatusCode::FORBIDDEN);
+            }
+        }
+    )+};
+}
+
+reads! { Owner, ListKey, ItemKey }

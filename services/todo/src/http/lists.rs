@@ -2,25 +2,23 @@
 //!
 //! Several lists are always in order of creation.
 
+use std::collections::BTreeMap;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::http::header::LOCATION;
-use axum::response::{IntoResponse, Response};
 use kit::auth::Caller;
 use kit::pages::{self, Sequence, Shape};
 use kit::problem::FieldError;
-use kit::{BaseUrl, Fields, Problem, check_username};
+use kit::{BaseUrl, Created, Problem, Written, check_username};
 
-use super::items::{self, ItemBody, MAX_TITLE_CHARS};
+use super::items;
+use crate::bodies::{ListBody, ListChange, MAX_NAME_CHARS, Names, NewList, SummaryBody};
 use crate::error::Error;
 use crate::store::{FIRST, Item, ListKey, OverviewRow, Owner, Store, Summary};
 
-/// The longest name of a user or a list, in characters.
-const MAX_NAME_CHARS: usize = 100;
-
-/// The largest number of items that a request creates together with their list.
-const MAX_NEW_ITEMS: usize = 1000;
+/// The titles of each list by its name.
+type Titles = BTreeMap<String, Vec<String>>;
 
 /// A JSON object from list names to titles, lists in order of creation.
 #[derive(Default)]
@@ -28,25 +26,6 @@ struct Overview {
     /// The id of the list whose titles are being written.
     list: Option<i64>,
     titles: bool,
-}
-
-/// A list as JSON.
-#[derive(serde::Serialize)]
-pub(super) struct ListBody {
-    username: String,
-    name: String,
-    url: String,
-    items_url: String,
-    items: Vec<ItemBody>,
-}
-
-/// A list with its numbers of items as JSON.
-#[derive(serde::Serialize)]
-pub(super) struct SummaryBody {
-    name: String,
-    items: i64,
-    open: i64,
-    url: String,
 }
 
 impl Shape<OverviewRow> for Overview {
@@ -71,7 +50,7 @@ impl Shape<OverviewRow> for Overview {
     }
 }
 
-pub(super) async fn names(State(store): State<Store>, _: Caller) -> Result<Response, Error> {
+pub(super) async fn names(State(store): State<Store>, _: Caller) -> Result<Written<Names>, Error> {
     let first = store.list_names(0).await?;
     let shape = Sequence::new("{\"lists\":[", "]}", |text: &mut pages::Json, name: String| {
         text.value(&name);
@@ -82,7 +61,10 @@ pub(super) async fn names(State(store): State<Store>, _: Caller) -> Result<Respo
     }))
 }
 
-pub(super) async fn of_user(State(store): State<Store>, owner: Owner) -> Result<Response, Error> {
+pub(super) async fn of_user(
+    State(store): State<Store>,
+    owner: Owner,
+) -> Result<Written<Titles>, Error> {
     let first = store.overview(&owner, (0, FIRST)).await?;
     Ok(pages::answer(first, Overview::default(), move |after| {
         let (store, owner) = (store.clone(), owner.clone());
@@ -106,17 +88,14 @@ pub(super) async fn create(
     State(store): State<Store>,
     owner: Owner,
     base: BaseUrl,
-    mut fields: Fields,
-) -> Result<impl IntoResponse, Error> {
-    let list = fields.required_name("name", MAX_NAME_CHARS);
-    let titles = fields.texts("items", MAX_NEW_ITEMS, MAX_TITLE_CHARS);
-    fields.finish()?;
+    new: NewList,
+) -> Result<Created<ListBody>, Error> {
     let invalid = |mistake| Problem::from(FieldError::new("username", mistake));
     check_username(owner.username(), MAX_NAME_CHARS).map_err(invalid)?;
-    let key = ListKey { owner, list };
-    let items = store.create_list(&key, &titles).await?;
+    let key = ListKey { owner, list: new.name };
+    let items = store.create_list(&key, &new.items.unwrap_or_default()).await?;
     let body = describe(key, items, &base);
-    Ok((StatusCode::CREATED, [(LOCATION, body.url.clone())], Json(body)))
+    Ok(Created { location: body.url.clone(), body })
 }
 
 pub(super) async fn delete_all(
@@ -131,7 +110,7 @@ pub(super) async fn read(
     State(store): State<Store>,
     key: ListKey,
     base: BaseUrl,
-) -> Result<Response, Error> {
+) -> Result<Written<ListBody>, Error> {
     let mut open = pages::Json::default();
     open.value(&describe(key.clone(), Vec::new(), &base));
     let open = open.into_text();
@@ -143,10 +122,8 @@ pub(super) async fn rename(
     State(store): State<Store>,
     key: ListKey,
     base: BaseUrl,
-    mut fields: Fields,
+    ListChange { name }: ListChange,
 ) -> Result<Json<ListBody>, Error> {
-    let name = fields.required_name("name", MAX_NAME_CHARS);
-    fields.finish()?;
     let items = store.rename_list(&key, &name).await?;
     Ok(Json(describe(ListKey { list: name, ..key }, items, &base)))
 }
@@ -161,7 +138,7 @@ fn describe(key: ListKey, items: Vec<Item>, base: &BaseUrl) -> ListBody {
     ListBody {
         url: base.join(path),
         items_url: base.join(path.into_iter().chain(["items"])),
-        items: items.into_iter().map(|item| ItemBody::new(item, &key, base)).collect(),
+        items: items.into_iter().map(|item| items::describe(item, &key, base)).collect(),
         username: key.owner.username().to_owned(),
         name: key.list,
     }

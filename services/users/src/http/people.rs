@@ -2,23 +2,25 @@
 //!
 //! A username never changes: it is the key under which `todo` keeps the lists.
 
+use std::collections::BTreeMap;
+
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use axum::http::header::{CONTENT_TYPE, LOCATION};
-use axum::response::{IntoResponse, Response};
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse as _;
 use kit::auth::{Caller, unauthorized};
 use kit::pages::{self, Sequence};
-use kit::{BaseUrl, Fields, MAX_INTEGER, RequestContext};
+use kit::{BaseUrl, Created, RequestContext, Written};
 
 use super::App;
+use crate::bodies::{NewUser, User, UserChange};
 use crate::error::Error;
-use crate::store::{NewUser, User, UserChange};
 
-/// The longest username or name, in characters.
-pub(super) const MAX_NAME_CHARS: usize = 100;
+/// The people by username.
+type People = BTreeMap<String, User>;
 
-pub(super) async fn all(State(app): State<App>, _: Caller) -> Result<Response, Error> {
+pub(super) async fn all(State(app): State<App>, _: Caller) -> Result<Written<People>, Error> {
     let first = app.store.users("").await?;
     let shape = Sequence::new("{", "}", |text: &mut pages::Json, (username, user)| {
         text.value::<String>(&username);
@@ -35,20 +37,12 @@ pub(super) async fn create(
     State(app): State<App>,
     caller: Caller,
     base: BaseUrl,
-    mut fields: Fields,
-) -> Result<impl IntoResponse, Error> {
-    let new = NewUser {
-        username: fields.required_username("username", MAX_NAME_CHARS),
-        name: fields.required_text("name", MAX_NAME_CHARS),
-        verified: fields.flag_or_bit("verified").unwrap_or(false),
-        id: fields.integer("id", 1..=MAX_INTEGER),
-    };
-    fields.finish()?;
+    new: NewUser,
+) -> Result<Created<User>, Error> {
     // A person with an account adds none; only an open caller does.
     caller.is(&new.username)?;
-    let user = app.store.create(&new).await?;
-    let location = base.join(["users", &new.username]);
-    Ok((StatusCode::CREATED, [(LOCATION, location)], Json(user)))
+    let body = app.store.create(&new).await?;
+    Ok(Created { location: base.join(["users", &new.username]), body })
 }
 
 pub(super) async fn read(
@@ -63,15 +57,8 @@ pub(super) async fn change(
     State(app): State<App>,
     caller: Caller,
     Path(username): Path<String>,
-    mut fields: Fields,
+    change: UserChange,
 ) -> Result<Json<User>, Error> {
-    let change = UserChange {
-        name: fields.text("name", MAX_NAME_CHARS),
-        verified: fields.flag_or_bit("verified"),
-    };
-    fields.read_only("username");
-    fields.read_only("id");
-    fields.finish()?;
     check(&app, &caller, &username).await?;
     Ok(Json(app.store.change(&username, change).await?))
 }
@@ -96,11 +83,11 @@ pub(super) async fn lists(
     caller: Caller,
     Path(username): Path<String>,
     context: RequestContext,
-) -> Result<impl IntoResponse, Error> {
+) -> Result<Written<BTreeMap<String, Vec<String>>>, Error> {
     check(&app, &caller, &username).await?;
     app.store.user(&username).await?;
     let lists = app.todo.lists(&username, &context).await?;
-    Ok(([(CONTENT_TYPE, "application/json")], lists))
+    Ok(([(CONTENT_TYPE, "application/json")], lists).into_response().into())
 }
 
 /// Checks that the caller is the person, or that the person has no account.

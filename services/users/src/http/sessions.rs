@@ -8,53 +8,31 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use kit::Fields;
 use kit::auth::{Bearer, unauthorized};
-use serde::Serialize;
 
 use super::App;
-use super::people::MAX_NAME_CHARS;
-use crate::accounts::NewSession;
+use crate::bodies::{NewAccount, NewSession, NewUser, SessionBody, SignIn};
 use crate::error::Error;
-use crate::store::NewUser;
 
 /// How long a token is valid. A person who signs out may still be served for this time.
 const TOKEN_TIME: Duration = Duration::from_secs(300);
 
-/// The characters of a new password.
-const PASSWORD_CHARS: std::ops::RangeInclusive<usize> = 8..=128;
-
-/// The person of a session, with a token.
-#[derive(Serialize)]
-pub(super) struct SessionBody {
-    username: String,
-    name: String,
-    token: String,
-    /// Seconds until the token expires.
-    expires_in: u64,
-}
-
 pub(super) async fn sign_up(
     State(app): State<App>,
-    mut fields: Fields,
+    account: NewAccount,
 ) -> Result<(StatusCode, Json<NewSession>), Error> {
-    let username = fields.required_username("username", MAX_NAME_CHARS);
-    let name = fields.text("name", MAX_NAME_CHARS).unwrap_or_else(|| username.clone());
-    let password = fields.required_password("password", PASSWORD_CHARS);
-    fields.finish()?;
+    let NewAccount { username, name, password } = account;
     app.store.check_free(&username).await?;
     let hash = app.passwords.hash(password).await?;
-    let new = NewUser { username, name, verified: false, id: None };
+    let name = name.unwrap_or_else(|| username.clone());
+    let new = NewUser { username, name, verified: None, id: None };
     Ok((StatusCode::CREATED, Json(app.store.create_account(&new, hash).await?)))
 }
 
 pub(super) async fn sign_in(
     State(app): State<App>,
-    mut fields: Fields,
+    SignIn { username, password }: SignIn,
 ) -> Result<(StatusCode, Json<NewSession>), Error> {
-    let username = fields.required_text("username", MAX_NAME_CHARS);
-    let password = fields.required_password("password", 1..=*PASSWORD_CHARS.end());
-    fields.finish()?;
     app.store.count_attempt(&username).await?;
     let hash = app.store.password(&username).await?;
     if !app.passwords.matches(password, hash).await? {
