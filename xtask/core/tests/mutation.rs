@@ -224,7 +224,7 @@ fn simulation_finds_every_mutant() {
 #[test]
 fn rules_and_conditions_have_mutants() {
     let mutants = mutants();
-    let rules = (1..=10).map(|rule| format!("rule-{rule}-"));
+    let rules = (1..=11).map(|rule| format!("rule-{rule}-"));
     let conditions =
         ["ready", "started", "succeeded", "together", "program", "address", "wanted", "adopted"];
     for wanted in rules.chain(conditions.map(|condition| format!("condition-{condition}"))) {

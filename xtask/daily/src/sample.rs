@@ -87,6 +87,7 @@ pub(crate) fn planned(name: &str) -> Service {
     Service {
         name: name.into(),
         kind: Kind::Service,
+        once: false,
         declared: Place { file: "Cargo.toml".to_string(), line: 1 },
         program: Program::External,
         args: Vec::new(),
@@ -131,6 +132,7 @@ pub(crate) fn plan_of(services: Vec<Service>) -> Plan {
         declared: None,
         replace: false,
         restart: Vec::new(),
+        done: Default::default(),
         context: 0,
     }
 }

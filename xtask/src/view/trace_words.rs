@@ -108,6 +108,7 @@ pub(crate) fn effect(effect: &Effect) -> String {
         Effect::Probe { service, run, probes, .. } => {
             format!("probe {service}, run {run}: {} probes", probes.len())
         }
+        Effect::MarkDone { service } => format!("record that {service} is done"),
         Effect::StopProbes { service, run } => format!("stop probing {service}, run {run}"),
         Effect::CheckHealth { service, run, .. } => {
             format!("check the health of {service}, run {run}")

@@ -46,6 +46,7 @@ mod manifests;
 mod membership;
 mod moves;
 mod names;
+mod once;
 mod pauses;
 mod places;
 mod ports;

@@ -65,6 +65,9 @@ declare_keys! {
     /// A job runs to completion: once between `up` and `down`, and again after a change.
     kind: Option<At<Kind>> =
         "kind", Choice(&names(KINDS)), "\"service\"", |r, k, v| r.choice(k, v, KINDS), Replace;
+    /// Jobs without a port only: it succeeds once for each data folder. Later starts skip it, until
+    /// `down --data`; `restart` runs it again.
+    once: Option<At<bool>> = "once", Boolean, "false", Reader::boolean, Replace;
     /// Package only: the binary to run; `default-run`, or the only binary, by default.
     bin: Option<TextAt> = "bin", Text, "", Reader::string, Replace;
     /// A program and its arguments instead of a binary: `["postgres", "-D", "${stack.data}/pg"]`.

@@ -57,6 +57,7 @@ pub(super) fn check(node: &Node, problems: &mut Vec<Problem>) {
         ];
         excluded("a job", job, &keys, problems);
     }
+    once(node, problems);
     stop(settings, problems);
     image(settings, activated, problems);
     if let Some(span) = activated.filter(|_| no_port) {
@@ -73,6 +74,28 @@ pub(super) fn check(node: &Node, problems: &mut Vec<Problem>) {
     host(settings.host.as_ref(), external.is_some(), problems);
     let names = ports.into_iter().flat_map(|ports| &ports.value).map(|port| port.name.clone());
     clashes("ports", names, problems);
+}
+
+/// Reports `once` on anything but a job without a port. A job that is skipped binds no port, so
+/// its dependents would have no address of it.
+fn once(node: &Node, problems: &mut Vec<Problem>) {
+    let settings = &node.settings;
+    let Some(once) = span(&settings.once).filter(|_| is_true(&settings.once)) else { return };
+    let ports = settings.ports().and_then(|ports| ports.value.first());
+    match (node.kind(), ports) {
+        (Kind::Service, _) => {
+            let message = format!("`once` has no effect on service `{}`", node.name);
+            let problem = Problem::error(Code::BothForms, message).at(once.clone(), "");
+            problems.push(problem.hint("add `kind = \"job\"`, or remove `once`"));
+        }
+        (Kind::Job, Some(port)) => {
+            let message = "a job with `once` has no port";
+            let problem = Problem::error(Code::BothForms, message).at(port.name.span.clone(), "");
+            let problem = problem.context(once.clone(), "skipped, it listens on no port");
+            problems.push(problem.hint("remove the port, or `once`"));
+        }
+        (Kind::Job, None) => {}
+    }
 }
 
 /// Reports a `fixed-port` without a number.

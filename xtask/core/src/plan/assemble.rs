@@ -71,6 +71,7 @@ pub(crate) fn make(
     let service = Service {
         name: node.name.clone(),
         kind: node.kind(),
+        once: is_true(&settings.once),
         declared: node.declared.place(),
         program,
         placement: around.placement,

@@ -157,6 +157,7 @@ fn planned(
         declared: request.services.is_empty().then(|| all.iter().cloned().collect()),
         replace: false,
         restart: Vec::new(),
+        done: BTreeSet::new(),
         context: 0,
         faults,
     });

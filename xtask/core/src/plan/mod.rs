@@ -78,6 +78,9 @@ pub struct Plan {
     /// Services that get a new run even if nothing changed. Holds for one start.
     #[serde(default)]
     pub restart: Vec<Name>,
+    /// The jobs with `once` that the data folder records as done. The supervisor sets it.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub done: BTreeSet<Name>,
     /// The number of the context in which its services start. The supervisor assigns it.
     #[serde(default)]
     pub context: u64,

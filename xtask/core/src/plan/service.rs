@@ -20,6 +20,9 @@ pub struct Service {
     pub name: Name,
     /// Service or job.
     pub kind: Kind,
+    /// Whether a job that succeeded is done until its data folder is deleted.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub once: bool,
     /// Where it is declared.
     pub declared: Place,
     /// The program that it runs.

@@ -84,6 +84,8 @@ pub enum Effect {
         context: u64,
         probes: Vec<PreparedProbe>,
     },
+    /// Record in the data folder that the job is done, for the plans of later stacks. Not answered.
+    MarkDone { service: Name },
     /// Stop the probes of a run. Not answered.
     StopProbes { service: Name, run: Run },
     /// Ask a ready service once. Answered by `HealthChecked`.

@@ -18,6 +18,9 @@ const SHOWN_VARIABLES: usize = 3;
 /// The state of a run that is beyond reach.
 pub(crate) const LOST: &str = "has processes that survived SIGKILL";
 
+/// The state of a job with `once` that an earlier stack did.
+pub(crate) const DONE_BEFORE: &str = "done before";
+
 /// The state of a run that a fault paused.
 pub(crate) const PAUSED: &str = "paused until a test resumes it";
 

@@ -29,6 +29,8 @@ pub(crate) struct Node {
     pub(crate) wanted: bool,
     /// Why its run has to end, if the user did not ask for that in words.
     pub(crate) due_reason: Option<String>,
+    /// Whether it is a job with `once` whose work the data folder has.
+    pub(crate) done: Done,
     /// The number of the last plan that names it.
     pub(crate) last_plan: u64,
     /// The number of the named `up` that moves its address. Only services of that plan follow.
@@ -88,6 +90,7 @@ impl Node {
             spec,
             wanted: false,
             due_reason: None,
+            done: Done::No,
             last_plan: 0,
             moves_with: None,
             delayed_until: None,
@@ -132,6 +135,12 @@ impl Node {
     /// The numbers that the plan fixes; none unless it fixes all.
     pub(crate) fn fixed_numbers(&self) -> Option<Vec<u16>> {
         self.spec.ports.iter().map(|port| port.number).collect()
+    }
+
+    /// Whether it is done for this data folder, so that no new run is due. Only a request runs it.
+    pub(crate) fn is_done(&self) -> bool {
+        let skipped = self.spec.once && self.is_job() && self.spec.ports.is_empty();
+        skipped && self.done != Done::No
     }
 
     pub(crate) fn is_job(&self) -> bool {
@@ -312,6 +321,17 @@ impl Node {
             },
         }
     }
+}
+
+/// Whether a job with `once` has done its work for the data folder.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Done {
+    #[default]
+    No,
+    /// Before this stack ran it, as the plan reports.
+    Before,
+    /// By a run of this stack.
+    Here,
 }
 
 /// The contexts of its runs: the variables and limits of the command that starts them.

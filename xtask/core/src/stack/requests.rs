@@ -12,8 +12,8 @@ use alloc::vec::Vec;
 use super::build::BuildState;
 use super::effect::{Report, Signal};
 use super::event::Fault;
-use super::node::{Id, Node};
-use super::phase::Rest;
+use super::node::{Done, Id, Node};
+use super::phase::{Phase, Rest};
 use super::ports::same_ports;
 use super::{Effect, Ending, Identity, Stack, messages, unexpected};
 use crate::plan::{Plan, Program, Service};
@@ -82,7 +82,15 @@ impl Stack {
             node.last_plan = self.plans;
             // An adopted process was not started here and is not restarted.
             let ours = replace || !node.is_adopted();
-            if ours && plan.restart.contains(&node.spec.name) {
+            let restarts = ours && plan.restart.contains(&node.spec.name);
+            // A run that was requested is not done before it succeeds.
+            let may_skip = node.done != Done::No || matches!(node.phase(), Phase::Rest(_));
+            node.done = match (plan.done.contains(&node.spec.name), node.done) {
+                (true, Done::No) if may_skip && !restarts => Done::Before,
+                (true, done) if !restarts => done,
+                (true | false, _) => Done::No,
+            };
+            if restarts {
                 node.lifecycle.request_restart();
             }
         }
@@ -198,6 +206,7 @@ impl Stack {
             let Some(id) = self.known(name, "`restart`", effects) else { continue };
             let node = &mut self.nodes[id];
             node.wanted = true;
+            node.done = Done::No;
             node.set_serving(true);
             self.enqueue(id);
             self.forget_bind_failure(id);

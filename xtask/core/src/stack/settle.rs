@@ -40,6 +40,9 @@ impl Stack {
             self.port_waiters.remove(&id);
             return;
         }
+        if self.nodes[id].is_done() {
+            self.nodes[id].lifecycle.skip();
+        }
         match self.nodes[id].phase() {
             Phase::Rest(Rest::Idle) => self.settle_idle(id, delayed_until, effects),
             Phase::Rest(Rest::Backoff { until, .. }) => {
@@ -141,6 +144,10 @@ impl Stack {
         if check == Check::Done || node.is_building() || !node.wanted || !comparable {
             return;
         }
+        if check != Check::Restart && node.is_done() && !node.is_running() {
+            // Another program or other settings are no reason to do it again.
+            return self.nodes[id].lifecycle.clear_check();
+        }
         let comparison = match check {
             Check::Restart => Comparison::Other(None),
             _ => self.comparison(id),
@@ -188,8 +195,11 @@ impl Stack {
     /// Compares the last run with what would be started now.
     fn comparison(&self, id: Id) -> Comparison {
         let node = &self.nodes[id];
-        let Some(launched) = node.lifecycle.launched() else { return Comparison::Unsaid };
         let other = |what: &str| Comparison::Other(Some(what.to_string()));
+        let Some(launched) = node.lifecycle.launched() else {
+            // A job that was skipped, and is no longer done.
+            return Comparison::Other(None);
+        };
         if launched.kind != node.spec.kind {
             return other(messages::KIND_CHANGED);
         }

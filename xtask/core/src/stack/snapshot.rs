@@ -11,7 +11,7 @@ use core::time::Duration;
 use super::build::BuildState;
 use super::conditions::Requirement;
 use super::event::Fault;
-use super::node::{Id, Node};
+use super::node::{Done, Id, Node};
 use super::phase::{Phase, Rest};
 use super::ports::PortState;
 use super::{Ending, Stack, messages};
@@ -53,6 +53,7 @@ impl Stack {
         node.origin()?;
         let spec = node.spec.clone();
         let service = Service {
+            once: spec.once,
             depends_on: spec.depends_on,
             uses: spec.uses,
             probes: spec.probes,
@@ -238,7 +239,10 @@ impl Stack {
                 let waits = self.waiting_on(id);
                 (!waits.is_empty()).then(|| format!("waits for {}", waits.join(", ")))
             }
-            Phase::Rest(Rest::Succeeded) => None,
+            Phase::Rest(Rest::Succeeded) => {
+                let before = node.is_done() && node.done == Done::Before;
+                before.then(|| messages::DONE_BEFORE.to_string())
+            }
             Phase::Rest(
                 Rest::Backoff { reason, .. }
                 | Rest::Stopped { reason }

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::event::Exit;
-use super::node::{Id, Node};
+use super::node::{Done, Id, Node};
 use super::phase::{PATIENCE, Phase, Rest, Stage};
 use super::{Effect, Ending, Signal, Stack, messages, unexpected};
 use crate::snapshot::Failure;
@@ -188,6 +188,10 @@ impl Stack {
             let since = self.nodes[id].starting().map(|starting| starting.since);
             self.nodes[id].observed.ready = since.map(|since| self.now.saturating_sub(since));
             self.nodes[id].observed.ready_at = Some(self.now);
+            if self.nodes[id].spec.once {
+                self.nodes[id].done = Done::Here;
+                effects.push(Effect::MarkDone { service: self.nodes[id].spec.name.clone() });
+            }
         }
         let give_up = self.now.saturating_add(PATIENCE);
         self.nodes[id].lifecycle.leader_exited(give_up, reason, then);

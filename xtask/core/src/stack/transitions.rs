@@ -12,6 +12,7 @@
 //! | `Apply` of a service | `apply` | - | idle | idle | idle | idle | - | - | - |
 //! | `Apply` of a job | `apply_job` | - | idle | idle | - | idle | - | - | - |
 //! | not wanted at rest | `rest_unwanted` | - | idle | idle | - | idle | - | - | - |
+//! | done before | `skip` | succeeded | succeeded | succeeded | succeeded | succeeded | - | - | - |
 //! | may start again | `retry` | - | idle | idle | idle | idle | - | - | - |
 //! | new run requested | `request_replacement` | - | idle | idle | idle | idle | - | - | - |
 //! | `StartFailed` | `give_up` | failed | failed | failed | failed | - | failed | - | - |
@@ -104,6 +105,13 @@ impl Lifecycle {
             && *rest != Rest::Succeeded
         {
             *rest = Rest::Idle;
+        }
+    }
+
+    /// The job is done for its data folder, so that no run is needed.
+    pub(super) fn skip(&mut self) {
+        if let Phase::Rest(rest) = &mut self.phase {
+            *rest = Rest::Succeeded;
         }
     }
 

@@ -16,6 +16,7 @@ mod handover;
 mod health;
 mod late_starts;
 mod moves;
+mod once;
 mod ports;
 mod replacement;
 mod reports;

@@ -237,6 +237,7 @@ impl Scenario {
             | Effect::Spawn { .. }
             | Effect::Unbind { .. }
             | Effect::StopProbes { .. }
+            | Effect::MarkDone { .. }
             | Effect::CancelStart { .. }
             | Effect::Signal { .. }
             | Effect::Report(_)

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use xtask_core::plan::Plan;
+use xtask_core::plan::{Plan, Service};
 use xtask_core::record::{RecordCheck, RecordLine, RecordStep};
 use xtask_core::snapshot::Phase;
 use xtask_core::stack::{Effect, Event, Fault, Report, Stack};
@@ -141,6 +141,15 @@ impl Play<'_> {
         let mut plan = self.workspace.plan(&mut self.random);
         self.plans += 1;
         plan.context = self.plans;
+        if self.events == 0 {
+            // An earlier stack did some jobs.
+            let is_done = |job: &&Service| job.once && job.stop.timeout.as_millis() % 2 == 0;
+            let done = plan.services.iter().filter(is_done).map(|job| job.name.clone());
+            self.world.done.extend(done);
+        }
+        let once =
+            plan.services.iter().filter(|job| job.once && self.world.done.contains(&job.name));
+        plan.done = once.map(|job| job.name.clone()).collect();
         let now = self.now;
         self.world.add_plan(&plan);
         if self.events == 0 {

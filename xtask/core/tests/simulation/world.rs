@@ -31,6 +31,8 @@ pub(crate) struct World {
     numbers: BTreeMap<Name, u16>,
     port_holders: PortHolders,
     next_pid: u32,
+    /// The jobs that the data folder records as done.
+    pub(crate) done: BTreeSet<Name>,
     /// Whether new processes and answers are free of faults.
     pub(crate) without_faults: bool,
 }
@@ -51,6 +53,7 @@ impl World {
             numbers: BTreeMap::new(),
             port_holders: PortHolders::default(),
             next_pid: 1000,
+            done: BTreeSet::new(),
             without_faults: false,
         }
     }
@@ -204,6 +207,7 @@ impl World {
             }
             Effect::Release { service, run } => self.port_holders.release(service, *run),
             Effect::Unbind { service } => drop(self.bound.remove(service)),
+            Effect::MarkDone { service } => drop(self.done.insert(service.clone())),
             Effect::StopProbes { .. } | Effect::Report(_) | Effect::End => {}
         }
     }

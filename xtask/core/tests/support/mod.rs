@@ -38,6 +38,7 @@ pub(crate) fn service(name: &str) -> Service {
     Service {
         name: Name::from(name),
         kind: Kind::Service,
+        once: false,
         declared: place(),
         program: Program::Command { program: setting(Text::from(format!("/bin/{name}"))) },
         args: Vec::new(),
@@ -71,6 +72,7 @@ pub(crate) fn service(name: &str) -> Service {
 pub(crate) trait With: Sized {
     fn built(self) -> Self;
     fn job(self) -> Self;
+    fn once(self) -> Self;
     fn external(self) -> Self;
     fn port(self, number: Option<u16>) -> Self;
     fn activated(self) -> Self;
@@ -100,6 +102,10 @@ impl With for Service {
         self.kind = Kind::Job;
         self.restart = Restart::No;
         self
+    }
+    fn once(mut self) -> Self {
+        self.once = true;
+        self.job()
     }
     fn external(mut self) -> Self {
         self.program = Program::External;
@@ -194,6 +200,7 @@ pub(crate) fn plan(services: impl Into<Vec<Service>>) -> Plan {
         declared: None,
         replace: false,
         restart: Vec::new(),
+        done: Default::default(),
         context: 0,
     }
 }

@@ -18,6 +18,7 @@ use xtask_core::terms::Name;
 use crate::driver::compilers::Compilers;
 use crate::driver::outbox::Outbox;
 use crate::driver::{ConnectionId, Driver, HURRIED_GRACE, Input, Pending};
+use crate::effects::done::is_done;
 
 /// Why a request is refused.
 #[derive(Debug, Error)]
@@ -227,6 +228,11 @@ impl Driver {
             self.check_ours(&plan.restart)?;
         }
         plan.context = self.contexts.get(&connection).copied().unwrap_or_default();
+        let once = plan.services.iter().filter(|service| service.once);
+        plan.done = once
+            .filter(|job| is_done(&self.world.settings.state, &job.name))
+            .map(|job| job.name.clone())
+            .collect();
         self.applied = true;
         self.hold(connection, hold);
         self.builders.insert(connection);

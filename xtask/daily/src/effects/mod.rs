@@ -5,6 +5,7 @@
 
 mod active_run;
 pub mod containers;
+pub(crate) mod done;
 mod error;
 mod exit;
 mod health;

@@ -23,6 +23,7 @@ use xtask_core::terms::Name;
 use super::RunEvents;
 use super::containers::run::ContainerSignal;
 use super::containers::stack::StackContainers;
+use super::done::mark_done;
 use super::error::Error;
 use super::probe::{self, ExpectedListener, PollingProbe};
 use super::process::orphans;
@@ -38,6 +39,7 @@ use crate::system::limits::raise_open_files;
 use crate::system::mark::{Mark, Marks};
 use crate::system::members::{Orphans, pids_of, stopped_of};
 use crate::system::proc;
+use crate::system::say;
 use crate::system::traffic::TrafficQuery;
 
 /// The longest path of a Unix socket, in bytes.
@@ -132,6 +134,11 @@ impl World {
             Effect::CancelStart { service, run } => self.cancel_start(service, run),
             Effect::Probe { service, run, context, probes } => {
                 self.probe(service, run, context, probes);
+            }
+            Effect::MarkDone { service } => {
+                if let Err(error) = mark_done(&self.settings.state, &service) {
+                    say(&format!("failed to record that `{service}` is done: {error}"));
+                }
             }
             Effect::StopProbes { service, run } => self.stop_probes(service, run),
             Effect::CheckHealth { service, run, probe } => self.check_health(&service, run, probe),

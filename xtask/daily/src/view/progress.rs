@@ -41,7 +41,9 @@ pub(crate) fn step(
         }
         Phase::Unhealthy => (BAD, "Unhealthy", format!("{name}{because}")),
         Phase::Ready => (GOOD, "Ready", format!("{name}{at}{took}")),
-        Phase::Succeeded if now.kind == Kind::Job => (GOOD, "Done", format!("{name}{took}")),
+        Phase::Succeeded if now.kind == Kind::Job => {
+            (GOOD, "Done", format!("{name}{took}{because}"))
+        }
         Phase::Succeeded => (GOOD, "Ended", format!("{name}{because}")),
         Phase::Backoff => (WARN, "Ended", format!("{name}{because}; it is started again soon")),
         Phase::Stopping => (BUSY, "Stopping", format!("{name}{because}")),

@@ -71,6 +71,8 @@ pub(crate) struct ServiceJson {
     log_files: u32,
     /// `same-binary`, `any` or `never`.
     adopt: Adopt,
+    /// Whether a job that succeeded is done until its data folder is deleted.
+    once: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -194,6 +196,7 @@ impl ServiceJson {
             log_size_bytes: service.log.size_bytes,
             log_files: service.log.files,
             adopt: service.adopt,
+            once: service.once,
         }
     }
 }

@@ -24,6 +24,8 @@ pub(super) fn check(history: &History, now: Duration, effect: &Effect) -> Verdic
                 true => handover::check_start(history, service)?,
                 false => one_run(service, now, *run)?,
             }
+            let (name, skipped) = (&service.spec.name, service.is_skipped());
+            demand!(!skipped, "once", "`{name}` is started although it is done");
             program(service, &command.program)?;
             address(history, now, service, &command.env)?;
             conditions(history, service)?;
@@ -32,6 +34,12 @@ pub(super) fn check(history: &History, now: Duration, effect: &Effect) -> Verdic
             }
             restart_edges(history, now, service)?;
             pauses(history, service, now)
+        }
+        Effect::MarkDone { service: name } => {
+            let service = &history.services[name];
+            let well = service.spec.once && service.succeeded;
+            demand!(well, "once", "`{name}` is recorded as done and has not succeeded");
+            Ok(())
         }
         Effect::Bind { service: name, ports, .. } => {
             let service = &history.services[name];

@@ -93,6 +93,9 @@ impl History {
                         apply(&mut self.services, self.position, spec, plan.replace || restart);
                     service.replace_requested = plan.replace;
                     service.planned_in(plan.context, restart);
+                    let may_skip = service.done || service.run.is_none();
+                    service.done = plan.done.contains(&spec.name) && !restart && may_skip;
+                    service.succeeded |= service.is_skipped() && service.run.is_none();
                 }
                 let declared = plan.declared.iter().filter(|_| !self.shutdown);
                 for declared in declared {
@@ -109,7 +112,7 @@ impl History {
                     self.settle_move(name, self.position - 1);
                     let Some(service) = self.services.get_mut(name) else { continue };
                     service.replace_requested = matches!(event, Event::Replace { .. });
-                    (service.wanted, service.succeeded) = (true, false);
+                    (service.wanted, service.succeeded, service.done) = (true, false, false);
                     service.forget_refusal();
                     service.candidate_failed = false;
                     let last = &mut service.last;
@@ -323,6 +326,9 @@ impl History {
                 }
             }
             Effect::End => self.ends += 1,
+            Effect::MarkDone { service } => {
+                self.services.get_mut(service).into_iter().for_each(|job| job.done = true);
+            }
             Effect::Accept { .. } | Effect::StopProbes { .. } | Effect::Report(_) => {}
         }
     }

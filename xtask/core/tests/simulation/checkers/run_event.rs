@@ -51,6 +51,7 @@ pub(super) fn run_event(
             let done = run.ended_by_itself && run.exit == Some(Exit::Code(0));
             let again = service.last.restart_requested > service.last.started;
             service.succeeded = done && !again && service.wanted && service.is_job();
+            service.succeeded |= service.is_skipped();
             service.run = None;
         }
         _ => {}

@@ -64,6 +64,8 @@ pub(crate) struct ServiceHistory {
     pub(crate) crash: Option<Crash>,
     /// Whether the last run was a job that exited with 0 by itself.
     pub(crate) succeeded: bool,
+    /// Whether the data folder records it as done, and no new run was requested since.
+    pub(crate) done: bool,
     /// The starts after a crash.
     pub(crate) crash_restarts: Vec<(Duration, Position)>,
     pub(crate) contexts: Contexts,
@@ -223,6 +225,7 @@ impl ServiceHistory {
             last_run: 0,
             crash: None,
             succeeded: false,
+            done: false,
             crash_restarts: Vec::new(),
             contexts: Contexts::default(),
             unaware_of: BTreeMap::new(),
@@ -242,6 +245,11 @@ impl ServiceHistory {
 
     pub(crate) fn is_job(&self) -> bool {
         self.spec.kind == Kind::Job
+    }
+
+    /// Whether it is a job that is done for its data folder, so that it is not started.
+    pub(crate) fn is_skipped(&self) -> bool {
+        self.done && self.spec.once && self.is_job() && self.spec.ports.is_empty()
     }
 
     pub(crate) fn is_ready(&self) -> bool {

@@ -142,6 +142,8 @@ pub(super) fn all_settled(history: &History, now: Duration, stack: &Stack) -> Ve
             let has_cause = has_failed_dependency(history, &snapshot, service);
             demand!(has_cause, "waits again", "`{name}` failed without a failed dependency");
         }
+        let skips = service.wanted && service.is_skipped() && service.run.is_none();
+        demand!(!skips || phase == Phase::Succeeded, "once", "`{name}` is done and {phase:?}");
         let external = service.spec.program == Program::External;
         // A process that cannot be stopped keeps its sockets.
         let left = service.run.as_ref().is_some_and(|run| run.origin != Origin::External);
