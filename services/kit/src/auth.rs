@@ -136,6 +136,14 @@ impl Caller {
         }
     }
 
+    /// The username; empty for an open caller.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Person(person) => person,
+            Self::Open => "",
+        }
+    }
+
     fn of(parts: &Parts) -> Result<Self, Problem> {
         if !parts.headers.contains_key(AUTHORIZATION) {
             let open = parts.extensions.get::<Callers>().is_some_and(Callers::open_owners);

@@ -45,6 +45,11 @@ impl BaseUrl {
         Self(format!("{scheme}://{host}{}", prefix.trim_end_matches('/')))
     }
 
+    /// The absolute URL of a path that is encoded already.
+    pub(crate) fn with_path(&self, path: &str) -> String {
+        format!("{}{path}", self.0)
+    }
+
     /// The absolute URL of a path given by its segments, each encoded.
     pub fn join<'a>(&self, segments: impl IntoIterator<Item = &'a str>) -> String {
         let encoded = segments.into_iter().map(|segment| utf8_percent_encode(segment, &RESERVED));

@@ -7,12 +7,14 @@
 use std::error::Error;
 
 use axum::body::Body;
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{CONTENT_TYPE, ETAG, LINK};
 use axum::response::IntoResponse as _;
 use futures_util::stream::try_unfold;
 use serde::Serialize;
 
 use crate::openapi::Written;
+use crate::paging::{Paging, Span};
+use crate::tags::Tag;
 
 /// The number of rows in a page.
 pub const ROWS: usize = 250;
@@ -20,17 +22,19 @@ pub const ROWS: usize = 250;
 /// Some rows, and where the next page starts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page<T, C> {
-    /// At most [`ROWS`] rows.
+    /// At most as many rows as the span has.
     pub rows: Vec<T>,
     /// The cursor of the last row; `None` on the last page.
     pub next: Option<C>,
 }
 
 impl<T, C> Page<T, C> {
-    /// A page of rows that a statement with the limit [`ROWS`] returned. `cursor` belongs to the
-    /// last of them.
-    pub fn new(rows: Vec<T>, cursor: Option<C>) -> Self {
-        let next = cursor.filter(|_| rows.len() >= ROWS);
+    /// A page of the rows that a statement with [`Span::limit`] returned; `cursor` is the key of a
+    /// row.
+    pub fn new(mut rows: Vec<T>, span: &Span<C>, cursor: impl FnOnce(&T) -> C) -> Self {
+        let is_last = rows.len() <= span.rows;
+        rows.truncate(span.rows);
+        let next = if is_last { None } else { rows.last().map(cursor) };
         Self { rows, next }
     }
 }
@@ -96,31 +100,41 @@ impl<T, W: Fn(&mut Json, T) + Send + 'static> Shape<T> for Sequence<W> {
 }
 
 /// The answer with all rows, the JSON of a `B`: those of `first`, and those of the pages that
-/// `read` returns for the cursor of the page before. An error of `read` breaks the connection, so
-/// that the caller notices.
+/// `read` returns. An error of `read` breaks the connection, so that the caller notices. A caller
+/// that gave a limit gets only `first`, with the address of the next page. An answer of one page
+/// has a tag.
 pub fn answer<B, T, C, E, S, F>(
+    paging: &Paging<C>,
     first: Page<T, C>,
     shape: S,
-    read: impl Fn(C) -> F + Send + 'static,
+    read: impl Fn(Span<C>) -> F + Send + 'static,
 ) -> Written<B>
 where
     T: Send + 'static,
-    C: Send + 'static,
+    C: Serialize + Send + 'static,
     E: Error + Send + Sync + 'static,
     S: Shape<T>,
     F: Future<Output = Result<Page<T, C>, E>> + Send + 'static,
 {
     let media = [(CONTENT_TYPE, "application/json")];
-    let mut shape = shape;
+    let (mut first, mut shape) = (first, shape);
+    let link = match (paging.limit(), &first.next) {
+        (Some(_), Some(_)) => first.next.take().and_then(|cursor| paging.link(&cursor)),
+        _ => None,
+    };
     let (text, next) = write(first, &mut shape);
-    let Some(cursor) = next else { return (media, text).into_response().into() };
+    let Some(cursor) = next else {
+        let tag = Tag::of_bytes(&text).header().map(|(_, tag)| tag);
+        let answer = Written::from((media, text).into_response());
+        return answer.with_header(ETAG, tag).with_header(LINK, link);
+    };
     let start = (shape, read, Some(text), Some(cursor));
     let pages = try_unfold(start, async |(mut shape, read, text, next)| {
         if let Some(text) = text {
             return Ok(Some((text, (shape, read, None, next))));
         }
         let Some(cursor) = next else { return Ok(None) };
-        let page = read(cursor).await.inspect_err(|error| {
+        let page = read(Span::after(cursor)).await.inspect_err(|error| {
             tracing::error!(error = error as &dyn Error, "failed to read the next page");
         })?;
         let (text, next) = write(page, &mut shape);
@@ -149,18 +163,18 @@ mod tests {
     use super::*;
 
     /// The numbers from `from` up to `end`, a page at a time.
-    async fn page(from: usize, end: usize) -> Result<Page<usize, usize>, Infallible> {
-        let rows: Vec<_> = (from..end).take(ROWS).collect();
-        let cursor = rows.last().map(|last| last + 1);
-        Ok(Page::new(rows, cursor))
+    async fn page(span: Span<usize>, end: usize) -> Result<Page<usize, usize>, Infallible> {
+        let rows = (span.after..end).take(span.rows + 1).collect();
+        Ok(Page::new(rows, &span, |last| last + 1))
     }
 
     #[tokio::test]
     async fn rows_of_all_pages_form_one_text() {
         for end in [0, 1, ROWS - 1, ROWS, ROWS + 1, 3 * ROWS] {
             let shape = Sequence::new("{\"all\":[", "]}", |text: &mut Json, row| text.value(&row));
-            let first = page(0, end).await.unwrap();
-            let response: Written<Vec<u64>> = answer(first, shape, move |from| page(from, end));
+            let first = page(Span::after(0), end).await.unwrap();
+            let response: Written<Vec<u64>> =
+                answer(&Paging::all(), first, shape, move |span| page(span, end));
             let response = response.into_response();
             let body = to_bytes(response.into_body(), 1 << 20).await.unwrap();
             let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
@@ -172,9 +186,9 @@ mod tests {
     #[tokio::test]
     async fn failed_page_breaks_the_body() {
         let shape = Sequence::new("[", "]", |text: &mut Json, row| text.value(&row));
-        let first = page(0, 2 * ROWS).await.unwrap();
+        let first = page(Span::after(0), 2 * ROWS).await.unwrap();
         let failed = async |_| Err(std::io::Error::other("the storage failed"));
-        let response: Written<Vec<u64>> = answer(first, shape, failed);
+        let response: Written<Vec<u64>> = answer(&Paging::all(), first, shape, failed);
         let response = response.into_response();
         assert!(to_bytes(response.into_body(), 1 << 20).await.is_err());
     }

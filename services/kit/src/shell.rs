@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use axum::http::header::{LOCATION, RETRY_AFTER};
+use axum::http::header::{ETAG, LINK, LOCATION, RETRY_AFTER};
 use axum::http::{HeaderName, Method};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -22,6 +22,7 @@ use crate::metrics::Metrics;
 use crate::panics;
 use crate::problem::{self, Problem};
 use crate::settings::{SettingError, Settings};
+use crate::tags;
 
 /// The timeout for the storage in `/readyz`.
 const READY_TIME: Duration = Duration::from_secs(1);
@@ -75,6 +76,7 @@ impl Shell {
             .fallback(problem::no_such_path)
             .method_not_allowed_fallback(problem::no_such_method)
             .layer(option_layer(tokens.map(Extension)))
+            .layer(middleware::from_fn(tags::skip_known))
             .layer(middleware::from_fn(problem::reject_nul))
             .layer(middleware::from_fn(panics::catch))
             .layer(middleware::map_response(problem::unify))
@@ -103,6 +105,6 @@ fn cross_origin() -> CorsLayer {
         .allow_origin(Any)
         .allow_methods([Method::GET, Method::POST, Method::PATCH, Method::DELETE])
         .allow_headers(AllowHeaders::mirror_request())
-        .expose_headers([LOCATION, RETRY_AFTER, context::REQUEST_ID] as [HeaderName; 3])
+        .expose_headers([ETAG, LINK, LOCATION, RETRY_AFTER, context::REQUEST_ID] as [HeaderName; 5])
         .max_age(Duration::from_secs(3600))
 }

@@ -7,7 +7,8 @@ use axum::response::{IntoResponse, Response};
 use kit::Problem;
 
 use crate::bodies::MAX_ITEMS;
-use crate::store::{ListKey, MAX_LISTS};
+use crate::keys::ListKey;
+use crate::store::MAX_LISTS;
 
 /// Why a request failed.
 #[derive(Debug, thiserror::Error)]

@@ -7,5 +7,6 @@
 pub mod bodies;
 mod error;
 pub mod http;
+pub mod keys;
 mod places;
 pub mod store;

@@ -3,13 +3,15 @@
 //! Every statement works on SQLite and on PostgreSQL; the migrations differ. Constraints of the
 //! database enforce uniqueness. A method that writes returns after the commit.
 
-use kit::pages::{Page, ROWS};
-use kit::{Database, MAX_INTEGER, Migration, is_conflict};
+use kit::pages::Page;
+use kit::{Database, IfMatch, MAX_INTEGER, Migration, Once, Span, Tag};
+use serde::{Deserialize, Serialize};
 use sqlx::any::AnyRow;
 use sqlx::{Any, Row as _, Transaction};
 
 use crate::bodies::{ItemChange, MAX_ITEMS, NewItem};
 use crate::error::Error;
+use crate::keys::{ACCOUNT_MARK, ListKey, Owner};
 use crate::places;
 
 /// The largest number of lists of one user.
@@ -21,28 +23,8 @@ pub struct Store {
     database: Database,
 }
 
-/// Marks the keys of accounts. No other key begins with it, so callers without a token never reach
-/// the lists of an account.
-const ACCOUNT_MARK: char = '\u{1}';
-
-/// Who owns lists. An account and an open owner of the same name have different lists.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Owner {
-    username: String,
-    account: bool,
-}
-
-/// The key of one list.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ListKey {
-    /// The user who owns it.
-    pub owner: Owner,
-    /// Its name, unique per user.
-    pub list: String,
-}
-
 /// One item of a list.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Item {
     /// Its number; never reused.
     pub id: i64,
@@ -59,6 +41,8 @@ pub struct Item {
 /// The numbers of items of one list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Summary {
+    /// The id of the list.
+    pub id: i64,
     /// The name of the list.
     pub name: String,
     /// All its items.
@@ -76,6 +60,8 @@ pub struct OverviewRow {
     pub name: String,
     /// The title of the item.
     pub title: Option<String>,
+    /// The place of the item in the list.
+    pub place: ItemCursor,
 }
 
 /// A place among the items of a list: position and id of the item before.
@@ -91,7 +77,7 @@ pub const FIRST: ItemCursor = (i64::MIN, i64::MIN);
 const LAST: ItemCursor = (i64::MAX, i64::MAX);
 
 /// The versions of the schema; opening the database applies those that are missing.
-pub const MIGRATIONS: [Migration; 3] = [
+pub const MIGRATIONS: [Migration; 4] = [
     Migration {
         version: 1,
         description: "lists and items",
@@ -110,6 +96,7 @@ pub const MIGRATIONS: [Migration; 3] = [
         sqlite: include_str!("../migrations/sqlite/0003_due_dates.sql"),
         postgres: include_str!("../migrations/postgres/0003_due_dates.sql"),
     },
+    kit::once::migration(4),
 ];
 
 impl Store {
@@ -118,75 +105,106 @@ impl Store {
         Self { database }
     }
 
-    /// The names of the lists of all open owners with a greater id than `after`, in order of
-    /// creation.
-    pub async fn list_names(&self, after: i64) -> Result<Page<String, i64>, Error> {
+    /// The ids and names of the lists of all open owners, in order of creation.
+    pub async fn list_names(&self, span: Span<i64>) -> Result<Page<(i64, String), i64>, Error> {
         let rows = sqlx::query(
             "SELECT id, name FROM lists WHERE id > $1 AND substr(username, 1, 1) <> $3 \
              ORDER BY id LIMIT $2",
         );
-        let rows = rows.bind(after).bind(ROWS as i64).bind(ACCOUNT_MARK.to_string());
+        let rows = rows.bind(span.after).bind(span.limit()).bind(ACCOUNT_MARK.to_string());
         let rows = rows.fetch_all(self.database.reader()).await?;
-        let cursor = rows.last().map(|row| row.try_get(0)).transpose()?;
-        let names = rows.iter().map(|row| row.try_get(1)).collect::<Result<_, _>>()?;
-        Ok(Page::new(names, cursor))
+        let names = rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?)));
+        let names = names.collect::<Result<_, sqlx::Error>>()?;
+        Ok(Page::new(names, &span, |(id, _)| *id))
     }
 
     /// The lists of a user in order of creation, with their numbers of items.
-    pub async fn summaries(&self, owner: &Owner) -> Result<Vec<Summary>, Error> {
+    pub async fn summaries(
+        &self,
+        owner: &Owner,
+        span: Span<i64>,
+    ) -> Result<Page<Summary, i64>, Error> {
         let rows = sqlx::query(
-            "SELECT lists.name, COUNT(items.id), \
+            "SELECT lists.id, lists.name, COUNT(items.id), \
              COUNT(CASE WHEN items.completed = 0 THEN 1 END) FROM lists \
-             LEFT JOIN items ON items.list_id = lists.id WHERE lists.username = $1 \
-             GROUP BY lists.id, lists.name ORDER BY lists.id",
+             LEFT JOIN items ON items.list_id = lists.id \
+             WHERE lists.username = $1 AND lists.id > $2 \
+             GROUP BY lists.id, lists.name ORDER BY lists.id LIMIT $3",
         );
-        let rows = rows.bind(owner.key()).fetch_all(self.database.reader()).await?;
-        let summary = |row: &AnyRow| {
-            Ok(Summary { name: row.try_get(0)?, items: row.try_get(1)?, open: row.try_get(2)? })
-        };
-        Ok(rows.iter().map(summary).collect::<Result<_, sqlx::Error>>()?)
+        let rows = rows.bind(owner.key()).bind(span.after).bind(span.limit());
+        let rows = rows.fetch_all(self.database.reader()).await?;
+        let summaries = rows.iter().map(|row| {
+            let (id, name) = (row.try_get(0)?, row.try_get(1)?);
+            Ok(Summary { id, name, items: row.try_get(2)?, open: row.try_get(3)? })
+        });
+        let summaries = summaries.collect::<Result<_, sqlx::Error>>()?;
+        Ok(Page::new(summaries, &span, |summary| summary.id))
     }
 
-    /// The items of all lists of a user behind `after`, lists in order of creation.
+    /// The last list of a page of `limit` lists behind the list `after`; `None` on the last page.
+    pub async fn page_end(
+        &self,
+        owner: &Owner,
+        after: i64,
+        limit: usize,
+    ) -> Result<Option<i64>, Error> {
+        let select = "SELECT id FROM lists WHERE username = $1 AND id > $2 ORDER BY id LIMIT $3";
+        let rows = sqlx::query(select).bind(owner.key()).bind(after).bind(limit as i64 + 1);
+        let rows = rows.fetch_all(self.database.reader()).await?;
+        let is_last = rows.len() <= limit;
+        let end = rows.get(limit - 1).filter(|_| !is_last).map(|row| row.try_get(0));
+        Ok(end.transpose()?)
+    }
+
+    /// The items of the lists of a user up to the list `end`, lists in order of creation.
     ///
     /// # Errors
-    /// When there is no page at the start: the user has no lists.
+    /// When there is no row at the start: the user has no lists.
     pub async fn overview(
         &self,
         owner: &Owner,
-        after: OverviewCursor,
+        end: i64,
+        span: Span<OverviewCursor>,
     ) -> Result<Page<OverviewRow, OverviewCursor>, Error> {
-        let (list, (position, id)) = after;
+        let (list, (position, id)) = span.after;
         let rows = sqlx::query(
             "SELECT lists.id, lists.name, items.title, items.position, items.id FROM lists \
              LEFT JOIN items ON items.list_id = lists.id \
              AND (lists.id > $2 OR (items.position, items.id) > ($3, $4)) \
-             WHERE lists.username = $1 AND lists.id >= $2 \
+             WHERE lists.username = $1 AND lists.id >= $2 AND lists.id <= $6 \
              ORDER BY lists.id, items.position, items.id LIMIT $5",
         );
         let rows = rows.bind(owner.key()).bind(list).bind(position).bind(id);
-        let rows = rows.bind(ROWS as i64).fetch_all(self.database.reader()).await?;
+        let rows = rows.bind(span.limit()).bind(end).fetch_all(self.database.reader()).await?;
         if rows.is_empty() && list == 0 {
-            return Err(Error::NoLists(owner.username.clone()));
+            return Err(Error::NoLists(owner.username().to_owned()));
         }
-        let cursor = rows.last().map(|row| Ok((row.try_get(0)?, item_cursor(row, 3)?)));
-        let cursor = cursor.transpose().map_err(Error::Storage)?;
         let rows = rows.iter().map(|row| {
-            Ok(OverviewRow { list: row.try_get(0)?, name: row.try_get(1)?, title: row.try_get(2)? })
+            let (list, name, title) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+            Ok(OverviewRow { list, name, title, place: item_cursor(row, 3)? })
         });
-        Ok(Page::new(rows.collect::<Result<_, sqlx::Error>>()?, cursor))
+        let rows = rows.collect::<Result<_, sqlx::Error>>()?;
+        Ok(Page::new(rows, &span, |row: &OverviewRow| (row.list, row.place)))
     }
 
     /// Creates a list with these items in one transaction, and returns the items.
     ///
     /// # Errors
     /// When the user already has a list of that name, or [`MAX_LISTS`] lists.
-    pub async fn create_list(&self, key: &ListKey, titles: &[String]) -> Result<Vec<Item>, Error> {
-        let mut write = self.database.write().await?;
+    pub async fn create_list(
+        &self,
+        key: &ListKey,
+        titles: &[String],
+        once: &Once,
+    ) -> Result<Vec<Item>, Error> {
+        let (mut write, owner) = (self.database.write().await?, key.owner.key());
+        if let Some(items) = once.first(&mut write, &owner, &(key, titles)).await? {
+            return Ok(items);
+        }
         let count = sqlx::query("SELECT COUNT(*) FROM lists WHERE username = $1");
         let count = count.bind(key.owner.key()).fetch_one(&mut *write).await?;
         if count.try_get::<i64, _>(0)? >= MAX_LISTS {
-            return Err(Error::TooManyLists(key.owner.username.clone()));
+            return Err(Error::TooManyLists(key.owner.username().to_owned()));
         }
         let insert = "INSERT INTO lists (username, name) VALUES ($1, $2) RETURNING id";
         let inserted = query(insert, key).fetch_one(&mut *write).await;
@@ -201,7 +219,10 @@ impl Store {
             .execute(&mut *write)
             .await?;
         }
-        commit_with_items(write, key).await
+        let items = read_items(&mut write, key).await?;
+        once.keep(&mut write, &owner, &items).await?;
+        write.commit().await?;
+        Ok(items)
     }
 
     /// Renames a list, and returns its items.
@@ -217,7 +238,9 @@ impl Store {
         if updated.rows_affected() == 0 {
             return Err(key.missing());
         }
-        commit_with_items(write, &renamed).await
+        let items = read_items(&mut write, &renamed).await?;
+        write.commit().await?;
+        Ok(items)
     }
 
     /// Removes a list and its items.
@@ -242,22 +265,21 @@ impl Store {
         let deleted = delete.execute(&mut *write).await?;
         write.commit().await?;
         let none = deleted.rows_affected() == 0;
-        if none { Err(Error::NoLists(owner.username.clone())) } else { Ok(()) }
+        if none { Err(Error::NoLists(owner.username().to_owned())) } else { Ok(()) }
     }
 
-    /// The items of a list behind `after`, in order.
+    /// The items of a list in order.
     ///
     /// # Errors
     /// When there is no such list.
     pub async fn items(
         &self,
         key: &ListKey,
-        after: ItemCursor,
+        span: Span<ItemCursor>,
     ) -> Result<Page<Item, ItemCursor>, Error> {
-        let rows = select_items(key, after, ROWS as i64).fetch_all(self.database.reader()).await?;
-        let items = items(key, rows)?;
-        let cursor = items.last().map(|item| (item.order, item.id));
-        Ok(Page::new(items, cursor))
+        let rows = select_items(key, span.after, span.limit());
+        let items = items(key, rows.fetch_all(self.database.reader()).await?)?;
+        Ok(Page::new(items, &span, |item| (item.order, item.id)))
     }
 
     /// The item with this id.
@@ -265,10 +287,7 @@ impl Store {
     /// # Errors
     /// When there is no such list or item.
     pub async fn item(&self, key: &ListKey, id: i64) -> Result<Item, Error> {
-        let select = "SELECT items.id, items.title, items.completed, items.position, items.due FROM items \
-             JOIN lists ON lists.id = items.list_id \
-             WHERE lists.username = $1 AND lists.name = $2 AND items.id = $3";
-        let row = query(select, key).bind(id).fetch_optional(self.database.reader()).await?;
+        let row = select_item(key, id).fetch_optional(self.database.reader()).await?;
         Ok(item(&row.ok_or_else(|| key.missing_item(id))?)?)
     }
 
@@ -276,8 +295,16 @@ impl Store {
     ///
     /// # Errors
     /// When there is no such list, or it has [`MAX_ITEMS`] items.
-    pub async fn create_item(&self, key: &ListKey, new: NewItem) -> Result<Item, Error> {
-        let mut write = self.database.write().await?;
+    pub async fn create_item(
+        &self,
+        key: &ListKey,
+        new: NewItem,
+        once: &Once,
+    ) -> Result<Item, Error> {
+        let (mut write, owner) = (self.database.write().await?, key.owner.key());
+        if let Some(item) = once.first(&mut write, &owner, &new).await? {
+            return Ok(item);
+        }
         let list = list_id(&mut write, key).await?;
         let count = sqlx::query("SELECT COUNT(*) FROM items WHERE list_id = $1").bind(list);
         if count.fetch_one(&mut *write).await?.try_get::<i64, _>(0)? >= MAX_ITEMS {
@@ -298,6 +325,7 @@ impl Store {
         .fetch_one(&mut *write)
         .await?;
         let item = places::put(&mut write, list, item(&row)?, new.place).await?;
+        once.keep(&mut write, &owner, &item).await?;
         write.commit().await?;
         Ok(item)
     }
@@ -311,9 +339,11 @@ impl Store {
         key: &ListKey,
         id: i64,
         change: ItemChange,
+        expected: &IfMatch,
     ) -> Result<Item, Error> {
         let mut write = self.database.write().await?;
         let list = list_id(&mut write, key).await?;
+        check_item(&mut write, key, id, expected).await?;
         let row = sqlx::query(
             "UPDATE items SET title = COALESCE($3, title), completed = COALESCE($4, completed), \
              position = COALESCE($5, position), due = CASE WHEN $6 = 1 THEN $7 ELSE due END \
@@ -338,9 +368,15 @@ impl Store {
     ///
     /// # Errors
     /// When there is no such list or item.
-    pub async fn delete_item(&self, key: &ListKey, id: i64) -> Result<(), Error> {
+    pub async fn delete_item(
+        &self,
+        key: &ListKey,
+        id: i64,
+        expected: &IfMatch,
+    ) -> Result<(), Error> {
         let mut write = self.database.write().await?;
         let list = list_id(&mut write, key).await?;
+        check_item(&mut write, key, id, expected).await?;
         let delete = sqlx::query("DELETE FROM items WHERE list_id = $1 AND id = $2");
         let deleted = delete.bind(list).bind(id).execute(&mut *write).await?;
         write.commit().await?;
@@ -357,48 +393,6 @@ impl Store {
         let delete = sqlx::query("DELETE FROM items WHERE list_id = $1").bind(list);
         delete.execute(&mut *write).await?;
         Ok(write.commit().await?)
-    }
-}
-
-impl Owner {
-    /// An owner; `account` if the caller has proved to be the person of that name.
-    ///
-    /// # Errors
-    /// When no open owner can have that name.
-    pub fn new(username: String, account: bool) -> Result<Self, Error> {
-        if !account && username.starts_with(ACCOUNT_MARK) {
-            return Err(Error::NoLists(username));
-        }
-        Ok(Self { username, account })
-    }
-
-    /// The name in paths.
-    pub fn username(&self) -> &str {
-        &self.username
-    }
-
-    /// The name in the database.
-    fn key(&self) -> String {
-        if self.account {
-            format!("{ACCOUNT_MARK}{}", self.username)
-        } else {
-            self.username.clone()
-        }
-    }
-}
-
-impl ListKey {
-    /// The error for an item that the list does not have.
-    pub fn missing_item(&self, id: impl ToString) -> Error {
-        Error::NoItem { list: self.list.clone(), id: id.to_string() }
-    }
-
-    fn missing(&self) -> Error {
-        Error::NoList(self.clone())
-    }
-
-    fn taken_or(&self, error: sqlx::Error) -> Error {
-        if is_conflict(&error) { Error::ListTaken(self.clone()) } else { Error::Storage(error) }
     }
 }
 
@@ -426,15 +420,35 @@ fn select_items(key: &ListKey, after: ItemCursor, limit: i64) -> Query {
     query(select, key).bind(after.0).bind(after.1).bind(limit)
 }
 
-/// Commits, and returns the items as they were committed. They are read before the commit: a read
-/// after it may see another write, or fail although the write succeeded.
-async fn commit_with_items(
-    mut write: Transaction<'static, Any>,
+fn select_item(key: &ListKey, id: i64) -> Query {
+    let select = "SELECT items.id, items.title, items.completed, items.position, items.due \
+         FROM items JOIN lists ON lists.id = items.list_id \
+         WHERE lists.username = $1 AND lists.name = $2 AND items.id = $3";
+    query(select, key).bind(id)
+}
+
+/// Checks the state of an item whose list is locked.
+async fn check_item(
+    write: &mut Transaction<'static, Any>,
+    key: &ListKey,
+    id: i64,
+    expected: &IfMatch,
+) -> Result<(), Error> {
+    if !expected.is_given() {
+        return Ok(());
+    }
+    let row = select_item(key, id).fetch_optional(&mut **write).await?;
+    let item = item(&row.ok_or_else(|| key.missing_item(id))?)?;
+    Ok(expected.check(&Tag::of(&item))?)
+}
+
+/// The items of a list as they will be committed: a read after the commit may see another write,
+/// or fail although the write succeeded.
+async fn read_items(
+    write: &mut Transaction<'static, Any>,
     key: &ListKey,
 ) -> Result<Vec<Item>, Error> {
-    let items = items(key, select_items(key, FIRST, MAX_ITEMS).fetch_all(&mut *write).await?)?;
-    write.commit().await?;
-    Ok(items)
+    items(key, select_items(key, FIRST, MAX_ITEMS).fetch_all(&mut **write).await?)
 }
 
 /// The items in the rows of [`select_items`].

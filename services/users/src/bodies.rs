@@ -61,6 +61,7 @@ kit::body! {
 
 kit::answer! {
     /// A person, with or without an account.
+    #[derive(serde::Deserialize)]
     pub struct User {
         /// The person's number; never reused.
         pub id: i64 = 7,

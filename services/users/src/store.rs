@@ -3,8 +3,8 @@
 //! Every statement works on SQLite and on PostgreSQL; the migrations differ. Constraints of the
 //! database enforce uniqueness. A method that writes returns after the commit.
 
-use kit::pages::{Page, ROWS};
-use kit::{Database, Migration, is_conflict};
+use kit::pages::Page;
+use kit::{Database, IfMatch, Migration, Once, Span, Tag, is_conflict};
 use sqlx::any::AnyRow;
 use sqlx::{Any, Row as _, Transaction};
 
@@ -18,7 +18,7 @@ pub struct Store {
 }
 
 /// The versions of the schema; opening the database applies those that are missing.
-pub const MIGRATIONS: [Migration; 3] = [
+pub const MIGRATIONS: [Migration; 4] = [
     Migration {
         version: 1,
         description: "users",
@@ -37,6 +37,7 @@ pub const MIGRATIONS: [Migration; 3] = [
         sqlite: include_str!("../migrations/sqlite/0003_accounts.sql"),
         postgres: include_str!("../migrations/postgres/0003_accounts.sql"),
     },
+    kit::once::migration(4),
 ];
 
 impl Store {
@@ -45,18 +46,17 @@ impl Store {
         Self { database }
     }
 
-    /// The people behind the username `after`, in the byte order of usernames.
-    pub async fn users(&self, after: &str) -> Result<Page<(String, User), String>, Error> {
+    /// The people with their usernames, in the byte order of usernames.
+    pub async fn users(&self, span: Span<String>) -> Result<Page<(String, User), String>, Error> {
         let rows = sqlx::query(
             "SELECT username, id, name, verified FROM users WHERE username > $1 \
              ORDER BY username LIMIT $2",
         );
-        let rows = rows.bind(after.to_owned()).bind(ROWS as i64);
+        let rows = rows.bind(span.after.clone()).bind(span.limit());
         let rows = rows.fetch_all(self.database.reader()).await?;
         let people = rows.iter().map(|row| Ok((row.try_get("username")?, user(row)?)));
         let people = people.collect::<Result<Vec<(String, User)>, sqlx::Error>>()?;
-        let cursor = people.last().map(|(username, _)| username.clone());
-        Ok(Page::new(people, cursor))
+        Ok(Page::new(people, &span, |(username, _)| username.clone()))
     }
 
     /// The person with this username.
@@ -83,13 +83,17 @@ impl Store {
         }
     }
 
-    /// Adds a person.
+    /// Adds a person; `owner` is the caller, whose keys are in `once`.
     ///
     /// # Errors
     /// When another person has the username or the id.
-    pub async fn create(&self, new: &NewUser) -> Result<User, Error> {
+    pub async fn create(&self, new: &NewUser, owner: &str, once: &Once) -> Result<User, Error> {
         let mut write = self.database.write().await?;
+        if let Some(user) = once.first(&mut write, owner, new).await? {
+            return Ok(user);
+        }
         let user = insert(&mut write, new).await?;
+        once.keep(&mut write, owner, &user).await?;
         write.commit().await?;
         Ok(user)
     }
@@ -98,8 +102,22 @@ impl Store {
     ///
     /// # Errors
     /// When there is no such person.
-    pub async fn change(&self, username: &str, change: UserChange) -> Result<User, Error> {
+    pub async fn change(
+        &self,
+        username: &str,
+        change: UserChange,
+        expected: &IfMatch,
+    ) -> Result<User, Error> {
         let mut write = self.database.write().await?;
+        if expected.is_given() {
+            // An update that changes nothing locks the row in both databases.
+            let lock =
+                "UPDATE users SET name = name WHERE username = $1 RETURNING id, name, verified";
+            let row =
+                sqlx::query(lock).bind(username.to_owned()).fetch_optional(&mut *write).await?;
+            let current = user(&row.ok_or_else(|| Error::NoUser(username.to_owned()))?)?;
+            expected.check(&Tag::of(&current))?;
+        }
         let row = sqlx::query(
             "UPDATE users SET name = COALESCE($2, name), verified = COALESCE($3, verified) \
              WHERE username = $1 RETURNING id, name, verified",

@@ -366,6 +366,46 @@ async fn account_is_changed_only_by_its_person(url: String) {
     assert_eq!(status, StatusCode::UNAUTHORIZED);
 }
 
+async fn pages_tags_and_keys_are_served(url: String) {
+    let app = app(&url).await;
+    let ask = async |method: &str, path: &str, header: (&str, &str), body: Value| {
+        let mut request = Request::builder().method(method).uri(path).header("host", "h:5000");
+        request = request.header("content-type", "application/json").header(header.0, header.1);
+        let response = app.clone().oneshot(request.body(Body::from(body.to_string())).unwrap());
+        let (parts, body) = response.await.unwrap().into_parts();
+        let body = to_bytes(body, 1 << 20).await.unwrap();
+        (parts.status, parts.headers, serde_json::from_slice(&body).unwrap_or(Value::Null))
+    };
+    let (_, headers, page) = send(&app, "GET", "/users?limit=2", Value::Null).await;
+    assert_eq!(page.as_object().unwrap().keys().collect::<Vec<_>>(), ["aniket", "luckas"]);
+    let next = headers["link"].to_str().unwrap()["<http://h:5000".len()..].split('>').next();
+    let (_, headers, page) = send(&app, "GET", next.unwrap(), Value::Null).await;
+    assert_eq!(page.as_object().unwrap().keys().collect::<Vec<_>>(), ["saurabh_badhwar"]);
+    assert!(!headers.contains_key("link"));
+    assert_eq!(get(&app, "/users?limit=0").await.0, StatusCode::BAD_REQUEST);
+
+    let (_, headers, _) = send(&app, "GET", "/users/luckas", Value::Null).await;
+    let old = headers["etag"].to_str().unwrap();
+    let known = ask("GET", "/users/luckas", ("if-none-match", old), Value::Null).await;
+    assert_eq!(known.0, StatusCode::NOT_MODIFIED);
+    let change = json!({"name": "L"});
+    let changed = ask("PATCH", "/users/luckas", ("if-match", old), change.clone()).await;
+    assert_eq!(changed.0, StatusCode::OK);
+    for (method, body) in [("PATCH", change), ("DELETE", Value::Null)] {
+        let refused = ask(method, "/users/luckas", ("if-match", old), body).await;
+        assert_eq!(refused.0, StatusCode::PRECONDITION_FAILED, "{method}");
+    }
+
+    let key = ("idempotency-key", "k");
+    let new = json!({"username": "ann", "name": "Ann"});
+    let first = ask("POST", "/users", key, new.clone()).await;
+    let second = ask("POST", "/users", key, new).await;
+    assert_eq!((first.0, &first.2), (StatusCode::CREATED, &second.2));
+    assert_eq!(second.0, StatusCode::CREATED);
+    let other = ask("POST", "/users", key, json!({"username": "bob", "name": "Bob"})).await;
+    assert_eq!(other.0, StatusCode::UNPROCESSABLE_ENTITY);
+}
+
 postgres_cluster::on_both_databases! {
     |_| "sqlite::memory:".to_owned();
     original_paths_keep_their_bodies,
@@ -383,4 +423,5 @@ postgres_cluster::on_both_databases! {
     session_gives_a_token_until_sign_out,
     attempts_to_sign_in_are_limited,
     account_is_changed_only_by_its_person,
+    pages_tags_and_keys_are_served,
 }

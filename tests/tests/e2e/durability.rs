@@ -56,6 +56,23 @@ async fn acknowledged_writes_survive_kills_of_service_and_database() {
     assert!(acknowledged.len() >= WRITES);
 }
 
+#[tokio::test]
+async fn repeated_creation_survives_a_kill() {
+    let stack = harness::exclusive().await;
+    let list = new_list(&stack).await;
+    let create = async || {
+        let request = list.todo.request("POST", &list.items).header("idempotency-key", "k");
+        list.todo.send(request.json(&json!({"title": "once"}))).await.expect(201).text
+    };
+    let first = create().await;
+    let service = stack.service("todo");
+    let run = service.status().await.unwrap().run;
+    service.kill().await.unwrap();
+    service.wait_ready_after(run).await.unwrap();
+    assert_eq!(create().await, first);
+    assert_eq!(list.titles().await, BTreeSet::from(["once".to_owned()]));
+}
+
 /// Writes items until all writers together have written enough. Returns the titles of the
 /// acknowledged ones.
 async fn write(list: List, writer: usize, count: Arc<AtomicUsize>) -> Vec<String> {

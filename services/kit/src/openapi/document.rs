@@ -93,6 +93,9 @@ pub(crate) fn document(about: About, parameters: &[Parameter], entries: &[Entry]
 
 fn described(entry: &Entry) -> Operation {
     let mut operation = (entry.describe)();
+    if entry.method == "get" {
+        operation.may_skip_known();
+    }
     if entry.path.contains('{') {
         // A segment that is not UTF-8, and one that names nothing.
         operation.fails(StatusCode::BAD_REQUEST);

@@ -9,7 +9,7 @@ mod schema;
 
 use axum::Json;
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 pub use serde_json::Value;
 
@@ -19,6 +19,7 @@ pub use self::operation::Operation;
 pub use self::schema::{Components, Further, Property, Schema, field_name, members};
 use crate::base_url::BaseUrl;
 use crate::context::RequestContext;
+use crate::tags::Tag;
 
 /// What an argument of a handler reads from a request.
 pub trait Reads {
@@ -45,6 +46,8 @@ pub struct Created<T> {
     pub location: String,
     /// What was created.
     pub body: T,
+    /// The tag of what was created, if a GET of it has one.
+    pub tag: Option<Tag>,
 }
 
 /// A success whose body is the JSON of a `T`, but was not written from one: a long answer.
@@ -60,6 +63,14 @@ impl<T> From<Response> for Written<T> {
     }
 }
 
+impl<T> Written<T> {
+    /// Adds a header, if there is one.
+    pub fn with_header(mut self, name: HeaderName, value: Option<HeaderValue>) -> Self {
+        self.response.headers_mut().extend(value.map(|value| (name, value)));
+        self
+    }
+}
+
 impl<T> IntoResponse for Written<T> {
     fn into_response(self) -> Response {
         self.response
@@ -69,7 +80,9 @@ impl<T> IntoResponse for Written<T> {
 impl<T: serde::Serialize> IntoResponse for Created<T> {
     fn into_response(self) -> Response {
         let location = [(axum::http::header::LOCATION, self.location)];
-        (StatusCode::CREATED, location, Json(self.body)).into_response()
+        let mut response = (StatusCode::CREATED, location, Json(self.body)).into_response();
+        response.headers_mut().extend(self.tag.and_then(|tag| tag.header()));
+        response
     }
 }
 
@@ -106,6 +119,7 @@ impl<T: Schema> Answers for Created<T> {
 impl<T: Schema> Answers for Written<T> {
     fn describe(operation: &mut Operation) {
         operation.answers::<T>(StatusCode::OK);
+        operation.answers_tag(StatusCode::OK);
     }
 }
 

@@ -78,6 +78,21 @@ impl Operation {
         }
     }
 
+    /// Adds a tag to the answer with this status. A GET that names it gets 304.
+    pub fn answers_tag(&mut self, status: StatusCode) {
+        self.answers_header(status, "ETag", "The tag of what the resource contains.");
+    }
+
+    /// Adds the answer 304, if an answer has a tag.
+    pub(crate) fn may_skip_known(&mut self) {
+        let is_tagged = |answer: &Value| answer["headers"]["ETag"].is_object();
+        if self.answers.get(&StatusCode::OK.as_u16()).is_some_and(is_tagged) {
+            let text = "Tags of states that the caller has: 304 if the resource has one of them.";
+            self.reads_parameter("header", "If-None-Match", text, json!({"type": "string"}));
+            self.answers_nothing(StatusCode::NOT_MODIFIED);
+        }
+    }
+
     /// Adds a problem of this status.
     pub fn fails(&mut self, status: StatusCode) {
         self.failures.push(status);

@@ -9,7 +9,7 @@ use kit::openapi::{Operation, Reads};
 use serde::Deserialize;
 
 use crate::error::Error;
-use crate::store::{ListKey, Owner};
+use crate::keys::{ListKey, Owner};
 
 /// The parameters of a path; each route has the first few.
 #[derive(Deserialize)]

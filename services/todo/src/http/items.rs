@@ -6,37 +6,40 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use kit::pages::{self, Sequence};
-use kit::{BaseUrl, Created, Written};
+use kit::{BaseUrl, Created, IfMatch, Once, Paging, Tag, Tagged, Written};
 
 use super::access::ItemKey;
 use crate::bodies::{ItemBody, ItemChange, NewItem};
 use crate::error::Error;
-use crate::store::{FIRST, Item, ListKey, Store};
+use crate::keys::ListKey;
+use crate::store::{FIRST, Item, ItemCursor, Store};
 
 pub(super) async fn all(
     State(store): State<Store>,
     key: ListKey,
+    paging: Paging<ItemCursor>,
     base: BaseUrl,
 ) -> Result<Written<Vec<ItemBody>>, Error> {
-    sequence("[", "]", store, key, base).await
+    sequence("[", "]", &paging, store, key, base).await
 }
 
 /// The items of a list between `open` and `close`.
 pub(super) async fn sequence<B>(
     open: impl Into<String>,
     close: &'static str,
+    paging: &Paging<ItemCursor>,
     store: Store,
     key: ListKey,
     base: BaseUrl,
 ) -> Result<Written<B>, Error> {
-    let first = store.items(&key, FIRST).await?;
+    let first = store.items(&key, paging.first(FIRST)).await?;
     let of_list = key.clone();
     let shape = Sequence::new(open, close, move |text: &mut pages::Json, item| {
         text.value(&describe(item, &of_list, &base));
     });
-    Ok(pages::answer(first, shape, move |after| {
+    Ok(pages::answer(paging, first, shape, move |span| {
         let (store, key) = (store.clone(), key.clone());
-        async move { store.items(&key, after).await }
+        async move { store.items(&key, span).await }
     }))
 }
 
@@ -44,10 +47,13 @@ pub(super) async fn create(
     State(store): State<Store>,
     key: ListKey,
     base: BaseUrl,
+    once: Once,
     new: NewItem,
 ) -> Result<Created<ItemBody>, Error> {
-    let body = describe(store.create_item(&key, new).await?, &key, &base);
-    Ok(Created { location: body.url.clone(), body })
+    let item = store.create_item(&key, new, &once).await?;
+    let tag = Some(Tag::of(&item));
+    let body = describe(item, &key, &base);
+    Ok(Created { location: body.url.clone(), body, tag })
 }
 
 pub(super) async fn delete_all(
@@ -62,26 +68,28 @@ pub(super) async fn read(
     State(store): State<Store>,
     ItemKey(key, id): ItemKey,
     base: BaseUrl,
-) -> Result<Json<ItemBody>, Error> {
+) -> Result<Tagged<ItemBody>, Error> {
     let item = store.item(&key, number(&key, &id)?).await?;
-    Ok(Json(describe(item, &key, &base)))
+    Ok(Tagged(Tag::of(&item), Json(describe(item, &key, &base))))
 }
 
 pub(super) async fn change(
     State(store): State<Store>,
     ItemKey(key, id): ItemKey,
     base: BaseUrl,
+    expected: IfMatch,
     change: ItemChange,
-) -> Result<Json<ItemBody>, Error> {
-    let item = store.change_item(&key, number(&key, &id)?, change).await?;
-    Ok(Json(describe(item, &key, &base)))
+) -> Result<Tagged<ItemBody>, Error> {
+    let item = store.change_item(&key, number(&key, &id)?, change, &expected).await?;
+    Ok(Tagged(Tag::of(&item), Json(describe(item, &key, &base))))
 }
 
 pub(super) async fn delete(
     State(store): State<Store>,
     ItemKey(key, id): ItemKey,
+    expected: IfMatch,
 ) -> Result<StatusCode, Error> {
-    store.delete_item(&key, number(&key, &id)?).await?;
+    store.delete_item(&key, number(&key, &id)?, &expected).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

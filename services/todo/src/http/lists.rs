@@ -7,15 +7,17 @@ use std::collections::BTreeMap;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::http::header::LINK;
 use kit::auth::Caller;
 use kit::pages::{self, Sequence, Shape};
 use kit::problem::FieldError;
-use kit::{BaseUrl, Created, Problem, Written, check_username};
+use kit::{BaseUrl, Created, Once, Paging, Problem, Span, Written, check_username};
 
 use super::items;
 use crate::bodies::{ListBody, ListChange, MAX_NAME_CHARS, Names, NewList, SummaryBody};
 use crate::error::Error;
-use crate::store::{FIRST, Item, ListKey, OverviewRow, Owner, Store, Summary};
+use crate::keys::{ListKey, Owner};
+use crate::store::{FIRST, Item, OverviewRow, Store, Summary};
 
 /// The titles of each list by its name.
 type Titles = BTreeMap<String, Vec<String>>;
@@ -50,52 +52,75 @@ impl Shape<OverviewRow> for Overview {
     }
 }
 
-pub(super) async fn names(State(store): State<Store>, _: Caller) -> Result<Written<Names>, Error> {
-    let first = store.list_names(0).await?;
-    let shape = Sequence::new("{\"lists\":[", "]}", |text: &mut pages::Json, name: String| {
-        text.value(&name);
+pub(super) async fn names(
+    State(store): State<Store>,
+    _: Caller,
+    paging: Paging<i64>,
+) -> Result<Written<Names>, Error> {
+    let first = store.list_names(paging.first(0)).await?;
+    let shape = Sequence::new("{\"lists\":[", "]}", |text: &mut pages::Json, (_, name)| {
+        text.value::<String>(&name);
     });
-    Ok(pages::answer(first, shape, move |after| {
+    Ok(pages::answer(&paging, first, shape, move |span| {
         let store = store.clone();
-        async move { store.list_names(after).await }
+        async move { store.list_names(span).await }
     }))
 }
 
 pub(super) async fn of_user(
     State(store): State<Store>,
     owner: Owner,
+    paging: Paging<i64>,
 ) -> Result<Written<Titles>, Error> {
-    let first = store.overview(&owner, (0, FIRST)).await?;
-    Ok(pages::answer(first, Overview::default(), move |after| {
+    let start = paging.first(0).after;
+    let end = match paging.limit() {
+        Some(limit) => store.page_end(&owner, start, limit).await?,
+        None => None,
+    };
+    let link = end.and_then(|end| paging.link(&end));
+    let until = end.unwrap_or(i64::MAX);
+    // A page begins with a complete list.
+    let after = if start == 0 { 0 } else { start.saturating_add(1) };
+    let first = store.overview(&owner, until, Span::after((after, FIRST))).await?;
+    let answer = pages::answer(&Paging::all(), first, Overview::default(), move |span| {
         let (store, owner) = (store.clone(), owner.clone());
-        async move { store.overview(&owner, after).await }
-    }))
+        async move { store.overview(&owner, until, span).await }
+    });
+    Ok(answer.with_header(LINK, link))
 }
 
 pub(super) async fn summaries(
     State(store): State<Store>,
     owner: Owner,
+    paging: Paging<i64>,
     base: BaseUrl,
-) -> Result<Json<Vec<SummaryBody>>, Error> {
-    let body = |summary: Summary| {
-        let url = base.join(["lists", owner.username(), &summary.name]);
-        SummaryBody { name: summary.name, items: summary.items, open: summary.open, url }
-    };
-    Ok(Json(store.summaries(&owner).await?.into_iter().map(body).collect()))
+) -> Result<Written<Vec<SummaryBody>>, Error> {
+    let first = store.summaries(&owner, paging.first(0)).await?;
+    let username = owner.username().to_owned();
+    let shape = Sequence::new("[", "]", move |text: &mut pages::Json, summary: Summary| {
+        let url = base.join(["lists", &username, &summary.name]);
+        let Summary { name, items, open, .. } = summary;
+        text.value(&SummaryBody { name, items, open, url });
+    });
+    Ok(pages::answer(&paging, first, shape, move |span| {
+        let (store, owner) = (store.clone(), owner.clone());
+        async move { store.summaries(&owner, span).await }
+    }))
 }
 
 pub(super) async fn create(
     State(store): State<Store>,
     owner: Owner,
     base: BaseUrl,
+    once: Once,
     new: NewList,
 ) -> Result<Created<ListBody>, Error> {
     let invalid = |mistake| Problem::from(FieldError::new("username", mistake));
     check_username(owner.username(), MAX_NAME_CHARS).map_err(invalid)?;
     let key = ListKey { owner, list: new.name };
-    let items = store.create_list(&key, &new.items.unwrap_or_default()).await?;
+    let items = store.create_list(&key, &new.items.unwrap_or_default(), &once).await?;
     let body = describe(key, items, &base);
-    Ok(Created { location: body.url.clone(), body })
+    Ok(Created { location: body.url.clone(), body, tag: None })
 }
 
 pub(super) async fn delete_all(
@@ -115,7 +140,7 @@ pub(super) async fn read(
     open.value(&describe(key.clone(), Vec::new(), &base));
     let open = open.into_text();
     // The items are the last member.
-    items::sequence(open.trim_end_matches("]}"), "]}", store, key, base).await
+    items::sequence(open.trim_end_matches("]}"), "]}", &Paging::all(), store, key, base).await
 }
 
 pub(super) async fn rename(

@@ -11,7 +11,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse as _;
 use kit::auth::{Caller, unauthorized};
 use kit::pages::{self, Sequence};
-use kit::{BaseUrl, Created, RequestContext, Written};
+use kit::{BaseUrl, Created, IfMatch, Once, Paging, RequestContext, Tag, Tagged, Written};
 
 use super::App;
 use crate::bodies::{NewUser, User, UserChange};
@@ -20,16 +20,20 @@ use crate::error::Error;
 /// The people by username.
 type People = BTreeMap<String, User>;
 
-pub(super) async fn all(State(app): State<App>, _: Caller) -> Result<Written<People>, Error> {
-    let first = app.store.users("").await?;
+pub(super) async fn all(
+    State(app): State<App>,
+    _: Caller,
+    paging: Paging<String>,
+) -> Result<Written<People>, Error> {
+    let first = app.store.users(paging.first(String::new())).await?;
     let shape = Sequence::new("{", "}", |text: &mut pages::Json, (username, user)| {
         text.value::<String>(&username);
         text.raw(":");
         text.value::<User>(&user);
     });
-    Ok(pages::answer(first, shape, move |after: String| {
+    Ok(pages::answer(&paging, first, shape, move |span| {
         let store = app.store.clone();
-        async move { store.users(&after).await }
+        async move { store.users(span).await }
     }))
 }
 
@@ -37,30 +41,35 @@ pub(super) async fn create(
     State(app): State<App>,
     caller: Caller,
     base: BaseUrl,
+    once: Once,
     new: NewUser,
 ) -> Result<Created<User>, Error> {
     // A person with an account adds none; only an open caller does.
     caller.is(&new.username)?;
-    let body = app.store.create(&new).await?;
-    Ok(Created { location: base.join(["users", &new.username]), body })
+    let body = app.store.create(&new, caller.name(), &once).await?;
+    let location = base.join(["users", &new.username]);
+    Ok(Created { location, tag: Some(Tag::of(&body)), body })
 }
 
 pub(super) async fn read(
     State(app): State<App>,
     _: Caller,
     Path(username): Path<String>,
-) -> Result<Json<User>, Error> {
-    Ok(Json(app.store.user(&username).await?))
+) -> Result<Tagged<User>, Error> {
+    let user = app.store.user(&username).await?;
+    Ok(Tagged(Tag::of(&user), Json(user)))
 }
 
 pub(super) async fn change(
     State(app): State<App>,
     caller: Caller,
     Path(username): Path<String>,
+    expected: IfMatch,
     change: UserChange,
-) -> Result<Json<User>, Error> {
+) -> Result<Tagged<User>, Error> {
     check(&app, &caller, &username).await?;
-    Ok(Json(app.store.change(&username, change).await?))
+    let user = app.store.change(&username, change, &expected).await?;
+    Ok(Tagged(Tag::of(&user), Json(user)))
 }
 
 pub(super) async fn delete(
@@ -68,9 +77,10 @@ pub(super) async fn delete(
     caller: Caller,
     Path(username): Path<String>,
     context: RequestContext,
+    expected: IfMatch,
 ) -> Result<StatusCode, Error> {
     check(&app, &caller, &username).await?;
-    app.store.user(&username).await?;
+    expected.check(&Tag::of(&app.store.user(&username).await?))?;
     // The lists are removed first, so that a failure can be retried. Lists without a person would
     // belong to the next person with that username.
     app.todo.delete_lists(&username, &context).await?;
