@@ -2,17 +2,19 @@
 //!
 //! A GET is retried once on a fresh connection if the server had closed the pooled one. A request
 //! that changes something is never retried; it always uses a fresh connection. The client follows
-//! no redirects and uses no proxy.
+//! no redirects and uses no proxy. After failures in a row, calls fail at once until a trial call
+//! is answered; 503 is a failure, too.
 
 use std::error::Error;
 use std::io;
 use std::iter::successors;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use reqwest::redirect::Policy;
-use reqwest::{Method, Response, Url};
+use reqwest::{Method, Response, StatusCode, Url};
 use serde_json::Value;
 
+use crate::circuit::{Circuit, CircuitLimits};
 use crate::context::RequestContext;
 use crate::serve::HEAD_TIME;
 use crate::settings::{SettingError, Settings};
@@ -36,6 +38,18 @@ pub struct Client {
     base: Url,
     pooled: reqwest::Client,
     fresh: reqwest::Client,
+    circuit: Circuit,
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// The call was not made: the service did not answer the calls before.
+    #[error("the service did not answer the last calls")]
+    Open,
+    /// It is unknown whether the request took effect.
+    #[error(transparent)]
+    Failed(#[from] reqwest::Error),
 }
 
 impl Default for Timeouts {
@@ -70,7 +84,8 @@ impl Client {
     ) -> Result<Self, SettingError> {
         let example = "http://127.0.0.1:5001";
         let base = settings.required(variable, "the address of a service", example)?;
-        Self::new(variable, &base, Timeouts::from_settings(settings)?)
+        let client = Self::new(variable, &base, Timeouts::from_settings(settings)?)?;
+        Ok(client.with_circuit(CircuitLimits::from_settings(settings)?))
     }
 
     /// A client for the service at `base`, an `http` URL from the variable `variable`.
@@ -99,7 +114,18 @@ impl Client {
             base: url,
             pooled: builder().pool_idle_timeout(IDLE_TIME).build().map_err(|_| bad())?,
             fresh: builder().pool_max_idle_per_host(0).build().map_err(|_| bad())?,
+            circuit: Circuit::new(CircuitLimits::default()),
         })
+    }
+
+    /// The same client with a closed circuit of these limits.
+    pub fn with_circuit(self, limits: CircuitLimits) -> Self {
+        Self { circuit: Circuit::new(limits), ..self }
+    }
+
+    /// Whether calls fail at once.
+    pub fn is_open(&self) -> bool {
+        self.circuit.is_open()
     }
 
     /// Sends a GET for the path of `segments`.
@@ -110,16 +136,19 @@ impl Client {
         &self,
         segments: &[&str],
         context: &RequestContext,
-    ) -> Result<Response, reqwest::Error> {
+    ) -> Result<Response, CallError> {
         let url = self.url(segments);
         let request = || self.pooled.get(url.clone()).headers(context.headers());
-        match request().send().await {
-            Err(error) if closed_before_answering(&error) => {
-                tracing::debug!(%url, "the pooled connection was closed, retrying on a fresh one");
-                self.fresh.get(url).headers(context.headers()).send().await
+        self.guarded(async {
+            match request().send().await {
+                Err(error) if closed_before_answering(&error) => {
+                    tracing::debug!(%url, "the pooled connection was closed, using a fresh one");
+                    self.fresh.get(url.clone()).headers(context.headers()).send().await
+                }
+                answer => answer,
             }
-            answer => answer,
-        }
+        })
+        .await
     }
 
     /// Sends any request once, with a JSON body if there is one. A GET uses a pooled connection.
@@ -132,15 +161,13 @@ impl Client {
         segments: &[&str],
         context: &RequestContext,
         body: Option<&Value>,
-    ) -> Result<Response, reqwest::Error> {
+    ) -> Result<Response, CallError> {
         if method == Method::GET {
             return self.get(segments, context).await;
         }
         let request = self.fresh.request(method, self.url(segments)).headers(context.headers());
-        match body {
-            Some(body) => request.json(body).send().await,
-            None => request.send().await,
-        }
+        let request = if let Some(body) = body { request.json(body) } else { request };
+        self.guarded(request.send()).await
     }
 
     /// Posts `body` to the path of `segments`, without a retry.
@@ -152,9 +179,8 @@ impl Client {
         segments: &[&str],
         context: &RequestContext,
         body: &Value,
-    ) -> Result<Response, reqwest::Error> {
-        let request = self.fresh.post(self.url(segments)).headers(context.headers());
-        request.json(body).send().await
+    ) -> Result<Response, CallError> {
+        self.send(Method::POST, segments, context, Some(body)).await
     }
 
     /// Sends a DELETE for the path of `segments`, without a retry.
@@ -165,8 +191,21 @@ impl Client {
         &self,
         segments: &[&str],
         context: &RequestContext,
-    ) -> Result<Response, reqwest::Error> {
-        self.fresh.delete(self.url(segments)).headers(context.headers()).send().await
+    ) -> Result<Response, CallError> {
+        self.send(Method::DELETE, segments, context, None).await
+    }
+
+    /// Makes a call unless the circuit is open, and counts its result.
+    async fn guarded(
+        &self,
+        call: impl Future<Output = Result<Response, reqwest::Error>>,
+    ) -> Result<Response, CallError> {
+        let pass = self.circuit.pass(Instant::now()).ok_or(CallError::Open)?;
+        let answer = call.await;
+        let status = answer.as_ref().map(Response::status);
+        let is_answered = status.is_ok_and(|status| status != StatusCode::SERVICE_UNAVAILABLE);
+        pass.end(is_answered, Instant::now());
+        Ok(answer?)
     }
 
     fn url(&self, segments: &[&str]) -> Url {

@@ -9,6 +9,7 @@ pub mod auth;
 mod base_url;
 mod body;
 mod callers;
+mod circuit;
 pub mod client;
 mod context;
 mod database;
@@ -41,6 +42,7 @@ pub use {axum, serde};
 
 pub use base_url::BaseUrl;
 pub use callers::Callers;
+pub use circuit::CircuitLimits;
 pub use client::Client;
 pub use context::RequestContext;
 pub use database::{Database, Migration, Pool, is_conflict};

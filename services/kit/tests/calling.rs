@@ -4,8 +4,8 @@
 
 use std::time::Duration;
 
-use kit::client::Timeouts;
-use kit::{Client, RequestContext};
+use kit::client::{CallError, Timeouts};
+use kit::{CircuitLimits, Client, RequestContext};
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -48,8 +48,8 @@ fn close_the_reused_connection(listener: TcpListener) -> JoinHandle<Vec<String>>
     })
 }
 
-async fn get(client: &Client) -> reqwest::Result<String> {
-    client.get(&["a b", "c"], &RequestContext::start()).await?.text().await
+async fn get(client: &Client) -> Result<String, CallError> {
+    Ok(client.get(&["a b", "c"], &RequestContext::start()).await?.text().await?)
 }
 
 #[tokio::test]
@@ -80,6 +80,43 @@ async fn post_uses_a_fresh_connection_without_retry() {
     let sent = client.post(&["x"], &RequestContext::start(), &json!({})).await;
     assert!(sent.is_err());
     assert_eq!(service.await.unwrap(), ("POST /x HTTP/1.1".to_owned(), false));
+}
+
+#[tokio::test]
+async fn failures_in_a_row_open_the_circuit() {
+    const UNAVAILABLE: &[u8] = b"HTTP/1.1 503 Unavailable\r\ncontent-length: 0\r\n\r\n";
+    let (listener, client) = listen().await;
+    let limits = CircuitLimits { failures: 3, pause: Duration::from_millis(20) };
+    let client = client.with_circuit(limits);
+    let service = tokio::spawn(async move {
+        // Two calls get no answer, the third and the first trial are refused, then it is back.
+        for answer in [b"", b"", UNAVAILABLE, UNAVAILABLE, ANSWER] {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            request(&mut stream).await;
+            stream.write_all(answer).await.unwrap();
+        }
+        drop(listener);
+    });
+    let post = async || client.post(&["x"], &RequestContext::start(), &json!({})).await;
+    for _ in 0..2 {
+        assert!(matches!(post().await, Err(CallError::Failed(_))));
+        assert!(!client.is_open());
+    }
+    assert_eq!(post().await.unwrap().status(), 503);
+    assert!(matches!(post().await, Err(CallError::Open)));
+    let mut trials = Vec::new();
+    while client.is_open() {
+        if let Ok(answer) = post().await {
+            trials.push(answer.status().as_u16());
+        }
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(trials, [503, 200]);
+    service.await.unwrap();
+    for _ in 0..3 {
+        assert!(matches!(post().await, Err(CallError::Failed(_))));
+    }
+    assert!(matches!(post().await, Err(CallError::Open)));
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use kit::client::CallError;
 use kit::settings::SettingError;
 use kit::{Client, RequestContext, Settings};
 use reqwest::{Response, StatusCode};
@@ -41,7 +42,7 @@ struct Count {
 pub(crate) enum ImportError {
     /// A service did not answer in time.
     #[error("failed to create {what}: the service did not answer")]
-    NoAnswer { what: String, source: reqwest::Error },
+    NoAnswer { what: String, source: CallError },
     /// A service answered with an unexpected status.
     #[error(
         "failed to create {what}: the service answered `{status}`, expected 201 or 409: {body}"
@@ -127,9 +128,9 @@ impl Importer {
 }
 
 /// Retries a call until the service is available.
-async fn retry<F>(mut call: impl FnMut() -> F) -> Result<Response, reqwest::Error>
+async fn retry<F>(mut call: impl FnMut() -> F) -> Result<Response, CallError>
 where
-    F: Future<Output = Result<Response, reqwest::Error>>,
+    F: Future<Output = Result<Response, CallError>>,
 {
     let deadline = Instant::now() + RETRY_TIME;
     let mut pause = Duration::from_millis(50);

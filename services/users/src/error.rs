@@ -7,6 +7,7 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use kit::Problem;
+use kit::client::CallError;
 
 /// When a caller may retry after `todo` was unavailable.
 const TODO_RETRY: Duration = Duration::from_secs(2);
@@ -20,7 +21,7 @@ pub enum Error {
     #[error("{0}")]
     Taken(String),
     #[error("the service `todo` is not available")]
-    TodoUnreachable(#[source] reqwest::Error),
+    TodoUnreachable(#[source] CallError),
     /// `todo` answered 503.
     #[error("the service `todo` is not available")]
     TodoUnavailable,

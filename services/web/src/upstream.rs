@@ -1,12 +1,10 @@
-//! Calls to another service that fail fast while it is away.
+//! Calls to another service for a page: a GET is retried with growing random pauses, and a request
+//! that changes something is sent once.
 //!
-//! A GET is retried with growing random pauses. A request that changes something is sent once.
-//! After a few failures in a row the circuit opens: calls fail at once, and one call after each
-//! pause finds out whether the service is back.
+//! The client of `kit` fails at once while the service is away.
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher as _, Hasher as _};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use kit::{Client, RequestContext};
@@ -24,17 +22,10 @@ const RETRY_PAUSE: Duration = Duration::from_millis(60);
 /// long enough.
 const RETRY_TIME: Duration = Duration::from_secs(1);
 
-/// Failures in a row that open the circuit.
-const FAILURES: u32 = 3;
-
-/// The time between two calls while the circuit is open.
-const OPEN_TIME: Duration = Duration::from_secs(1);
-
 /// A client of one service, shared by all requests.
 #[derive(Clone, Debug)]
 pub struct Upstream {
     client: Client,
-    circuit: Arc<Mutex<Circuit>>,
 }
 
 /// The service does not answer.
@@ -42,17 +33,10 @@ pub struct Upstream {
 #[error("the service is away")]
 pub(crate) struct Away;
 
-#[derive(Debug, Default)]
-struct Circuit {
-    failures: u32,
-    /// When the last call was allowed while open.
-    tried: Option<Instant>,
-}
-
 impl Upstream {
     /// Calls the service through `client`.
     pub fn new(client: Client) -> Self {
-        Self { client, circuit: Arc::default() }
+        Self { client }
     }
 
     /// Sends a GET, and repeats it if it soon gets no answer or a 503.
@@ -63,7 +47,7 @@ impl Upstream {
     ) -> Result<Response, Away> {
         let (mut attempt, begin) = (0, Instant::now());
         loop {
-            let is_early = || begin.elapsed() < RETRY_TIME && self.is_closed();
+            let is_early = || begin.elapsed() < RETRY_TIME && !self.client.is_open();
             match self.once(Method::GET, path, context, None).await {
                 Err(Away) if attempt < RETRIES && is_early() => {
                     sleep(jitter(RETRY_PAUSE * 2_u32.pow(attempt))).await;
@@ -82,50 +66,13 @@ impl Upstream {
         context: &RequestContext,
         body: Option<&Value>,
     ) -> Result<Response, Away> {
-        if !self.circuit().allows(Instant::now()) {
-            return Err(Away);
-        }
         let result = self.client.send(method, path, context, body).await;
-        let answer = match result {
+        match result {
             Ok(response) if response.status() == StatusCode::SERVICE_UNAVAILABLE => Err(Away),
             Ok(response) => Ok(response),
             Err(error) => {
                 tracing::warn!(%error, ?path, "a service does not answer");
                 Err(Away)
-            }
-        };
-        self.circuit().record(answer.is_ok());
-        answer
-    }
-
-    fn is_closed(&self) -> bool {
-        self.circuit().failures < FAILURES
-    }
-
-    fn circuit(&self) -> std::sync::MutexGuard<'_, Circuit> {
-        self.circuit.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Circuit {
-    fn allows(&mut self, now: Instant) -> bool {
-        if self.failures < FAILURES {
-            return true;
-        }
-        let due = self.tried.is_none_or(|tried| now.duration_since(tried) >= OPEN_TIME);
-        if due {
-            self.tried = Some(now);
-        }
-        due
-    }
-
-    fn record(&mut self, answered: bool) {
-        if answered {
-            *self = Self::default();
-        } else {
-            self.failures = self.failures.saturating_add(1);
-            if self.failures == FAILURES {
-                self.tried = Some(Instant::now());
             }
         }
     }
@@ -140,22 +87,6 @@ fn jitter(pause: Duration) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn circuit_opens_and_tries_once_a_second() {
-        let mut circuit = Circuit::default();
-        for _ in 0..FAILURES {
-            assert!(circuit.allows(Instant::now()));
-            circuit.record(false);
-        }
-        let now = circuit.tried.unwrap();
-        assert!(!circuit.allows(now));
-        let later = now + OPEN_TIME;
-        assert!(circuit.allows(later));
-        assert!(!circuit.allows(later), "one call at a time");
-        circuit.record(true);
-        assert!(circuit.allows(later));
-    }
 
     #[test]
     fn pauses_are_bounded() {
