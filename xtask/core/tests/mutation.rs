@@ -1,5 +1,6 @@
 //! Tests the simulation. Each file in `mutants/` breaks one rule of the reducer in a copy of its
-//! source. The copy is simulated with the normal number of seeds, and a checker must object.
+//! source. The copy is simulated with the normal number of seeds, and a checker must object. If
+//! that takes more seeds, the mutant says `by: traces`, and a trace of a past failure must find it.
 //!
 //! The tests fail for a mutant that survives, and for one that no longer applies. The source of
 //! the repository is not changed.
@@ -25,6 +26,8 @@ struct Mutant {
     file: String,
     find: String,
     replace: String,
+    /// Whether a trace finds it, because the normal number of seeds does not.
+    by_traces: bool,
 }
 
 impl Mutant {
@@ -32,16 +35,15 @@ impl Mutant {
         let text = fs::read_to_string(path).unwrap();
         let (head, rest) = text.split_once("--- find\n").unwrap();
         let (find, replace) = rest.split_once("--- replace\n").unwrap();
-        let field = |key: &str| {
-            let mut lines = head.lines().filter_map(|line| line.strip_prefix(key));
-            lines.next().unwrap().trim().to_owned()
-        };
+        let line = |key: &str| head.lines().find_map(|line| line.strip_prefix(key));
+        let field = |key: &str| line(key).unwrap().trim().to_owned();
         Self {
             name: path.file_stem().unwrap().to_str().unwrap().to_owned(),
             what: field("what:"),
             file: field("file:"),
             find: find.trim_end().to_owned(),
             replace: replace.trim_end().to_owned(),
+            by_traces: line("by:").is_some_and(|by| by.trim() == "traces"),
         }
     }
 }
@@ -75,12 +77,12 @@ impl Copy {
         this
     }
 
-    /// Runs the simulation of the copy. Returns whether it passed, and its output.
-    fn simulate(&self) -> (bool, String) {
+    /// Runs this test of the simulation of the copy. Returns whether it passed, and its output.
+    fn simulate(&self, test: &str) -> (bool, String) {
         let mut command = Command::new(env!("CARGO"));
         command
             .args(["test", "--offline", "--quiet", "-p", "xtask-core", "--test", "simulation"])
-            .args(["--", "no_seed_violates_a_property"])
+            .args(["--", test])
             .current_dir(&self.root)
             .env("CARGO_TARGET_DIR", self.root.join("target"))
             .env("CARGO_INCREMENTAL", "1")
@@ -111,14 +113,18 @@ impl Copy {
         let path = self.root.join("core").join(&mutant.file);
         let source = fs::read_to_string(&path).unwrap();
         fs::write(&path, source.replace(&mutant.find, &mutant.replace)).unwrap();
-        let (survived, output) = self.simulate();
+        let (test, found) = match mutant.by_traces {
+            true => ("traces_of_past_failures_pass", "trace "),
+            false => ("no_seed_violates_a_property", "seed "),
+        };
+        let (survived, output) = self.simulate(test);
         fs::write(&path, source).unwrap();
         if survived {
             return Err("survived".to_owned());
         }
-        let said =
-            output.lines().find(|line| line.starts_with("seed ") && line.contains("checker"));
+        let said = output.lines().find(|line| line.starts_with(found) && line.contains("checker"));
         match said {
+            Some(line) if mutant.by_traces => Ok(line.to_owned()),
             Some(line) => {
                 let record = output.lines().find_map(|line| line.split_once("cargo xtask replay "));
                 let (_, path) = record.ok_or_else(|| format!("{line}, and no record is named"))?;

@@ -131,7 +131,7 @@ fn traces_of_past_failures_pass() {
         let text = std::fs::read_to_string(&path).unwrap();
         if let Err(violation) = trace::replay(&trace::read(&text)) {
             let name = path.file_name().unwrap().display();
-            panic!("{name}: checker `{}`: {}", violation.checker, violation.message);
+            panic!("trace {name}: checker `{}`: {}", violation.checker, violation.message);
         }
     }
 }
