@@ -9,7 +9,7 @@
 //! timeout, stop and SIGKILL of both runs have the same rules, and there is no third process.
 //!
 //! A candidate is not restarted: if it fails, the run of the service continues until the next plan
-//! or request.
+//! or request. Only a candidate that a dependency prevented is tried again once that can be ready.
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -23,8 +23,8 @@ use super::phase::{Launched, Phase, Rest, RunOrigin};
 use super::ports::{PortState, same_ports};
 use super::settle::difference;
 use super::{Stack, messages};
-use crate::plan::Replacement;
-use crate::snapshot::{self, Failure, RunSnapshot};
+use crate::plan::{Replacement, Service};
+use crate::snapshot::{self, Failure};
 use crate::terms::{Kind, Restart};
 
 /// The part of a service in handovers.
@@ -51,6 +51,17 @@ pub(crate) struct FailedCandidate {
     pub(crate) run: Run,
     pub(crate) failure: Failure,
     pub(crate) reason: String,
+    /// The request for it, if a dependency prevented it: then it is tried again.
+    pub(crate) again: Option<HandoverRequest>,
+}
+
+/// What asked for a candidate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct HandoverRequest {
+    /// The context of the command, if there was one.
+    pub(crate) context: Option<u64>,
+    /// Why the run of the service has to end.
+    due_reason: Option<String>,
 }
 
 impl Node {
@@ -105,7 +116,7 @@ impl Stack {
     }
 
     /// The candidate that may still replace the run of a service.
-    fn candidate(&self, id: Id) -> Option<Id> {
+    pub(super) fn candidate(&self, id: Id) -> Option<Id> {
         let beside = self.nodes[id].handover.beside?;
         let node = &self.nodes[beside];
         (node.wanted && node.is_running()).then_some(beside)
@@ -157,6 +168,7 @@ impl Stack {
         if !self.nodes[id].is_ready() {
             self.replace_deferred_dependents(id);
         }
+        self.retry_handover(id);
         if self.nodes[id].wanted && self.nodes[id].hands_over() && !self.awaits_run_beside(id) {
             self.start_candidate(id, effects);
         }
@@ -196,6 +208,7 @@ impl Stack {
         node.retries.reset();
         node.retries.was_ready = node.is_ready();
         node.handover.defers_dependents = false;
+        node.follows = false;
         other.wanted = false;
         other.due_reason = node.due_reason.take();
         let (service, run) = (node.spec.name.clone(), node.run());
@@ -226,7 +239,8 @@ impl Stack {
         let run = node.run();
         self.nodes[beside].wanted = false;
         self.enqueue(beside);
-        self.give_up_handover(id, FailedCandidate { run, failure, reason }, effects);
+        let failed = FailedCandidate { run, failure, reason, again: None };
+        self.give_up_handover(id, failed, effects);
     }
 
     /// The run of the service stays as it is.
@@ -234,10 +248,15 @@ impl Stack {
         let node = &mut self.nodes[id];
         if node.is_ready() {
             node.lifecycle.cancel_replacement();
-            node.contexts.requested = None;
-            node.due_reason = None;
+            let context = node.contexts.requested.take();
+            let due_reason = node.due_reason.take();
+            node.follows = false;
+            let again = (failed.failure == Failure::Dependency)
+                .then_some(HandoverRequest { context, due_reason });
+            // A request starts a new series, and this run was ready.
+            node.retries.was_ready = true;
             node.handover.defers_dependents = false;
-            node.handover.failed = Some(failed.clone());
+            node.handover.failed = Some(FailedCandidate { again, ..failed.clone() });
         }
         let (service, run) = (node.spec.name.clone(), failed.run);
         let (phase, reason) = (snapshot::Phase::Failed, Some(failed.reason));
@@ -245,9 +264,20 @@ impl Stack {
         effects.push(Effect::Report(Report::Candidate { service, run, phase, reason }));
     }
 
+    /// Asks again for a candidate that a dependency prevented, once that can be ready.
+    fn retry_handover(&mut self, id: Id) {
+        let node = &self.nodes[id];
+        let failed = node.handover.failed.as_ref();
+        let Some(request) = failed.and_then(|failed| failed.again.clone()) else { return };
+        if node.wanted && node.is_ready() && self.impossible_reason(id).is_none() {
+            self.nodes[id].contexts.requested = request.context;
+            self.replace(id, request.due_reason);
+        }
+    }
+
     /// Starts a candidate once its conditions hold.
     fn start_candidate(&mut self, id: Id, effects: &mut Vec<Effect>) {
-        let give_up = |failure, reason| FailedCandidate { run: 0, failure, reason };
+        let give_up = |failure, reason| FailedCandidate { run: 0, failure, reason, again: None };
         match self.nodes[id].program() {
             ProgramState::Available => {}
             ProgramState::Pending => return,
@@ -271,6 +301,8 @@ impl Stack {
             }
         };
         let Some(command) = launched.command.clone() else { return };
+        // As a start of the service, it is the new run that the user asked for.
+        self.nodes[id].lifecycle.clear_check();
         let beside = self.node_beside(id);
         let run = self.begin(beside, launched, &probes);
         self.enqueue(beside);
@@ -285,10 +317,7 @@ impl Stack {
     /// The node of the second run, as the service is now.
     fn node_beside(&mut self, id: Id) -> Id {
         let node = &self.nodes[id];
-        let mut spec = node.spec.clone();
-        // The restart policy is for the run of the service.
-        spec.restart = Restart::No;
-        let context = node.next_context();
+        let (spec, context) = (second_run_spec(&node.spec), node.next_context());
         let beside = node.handover.beside.unwrap_or(self.nodes.len());
         if beside == self.nodes.len() {
             let mut new = Node::new(spec.clone());
@@ -305,6 +334,13 @@ impl Stack {
         node.retries.reset();
         self.connect_beside(beside);
         beside
+    }
+
+    /// A new plan for a service holds for its second run too: its dependencies, and how it stops.
+    pub(super) fn plan_second_run(&mut self, id: Id) {
+        if let Some(beside) = self.nodes[id].handover.beside {
+            self.nodes[beside].spec = second_run_spec(&self.nodes[id].spec);
+        }
     }
 
     /// The dependencies of a second run stay up for it. It has no dependents.
@@ -366,35 +402,10 @@ impl Stack {
             self.replace_dependents(id);
         }
     }
+}
 
-    /// The candidate of a service for views.
-    pub(super) fn candidate_snapshot(&self, id: Id) -> Option<RunSnapshot> {
-        let handover = &self.nodes[id].handover;
-        let candidate = self.candidate(id).map(|beside| {
-            let node = &self.nodes[beside];
-            let (run, phase, pid) = (node.run(), node.public_phase(), node.pid());
-            RunSnapshot { run, phase, pid, reason: None, failure: None }
-        });
-        let failed = handover.failed.as_ref().map(|failed| RunSnapshot {
-            run: failed.run,
-            phase: snapshot::Phase::Failed,
-            pid: None,
-            reason: Some(failed.reason.clone()),
-            failure: Some(failed.failure),
-        });
-        candidate.or(failed)
-    }
-
-    /// The run that stops beside the run of a service, for views.
-    pub(super) fn stopping_snapshot(&self, id: Id) -> Option<RunSnapshot> {
-        let node = &self.nodes[self.nodes[id].handover.beside?];
-        let stopping = node.stopping()?;
-        Some(RunSnapshot {
-            run: node.run(),
-            phase: snapshot::Phase::Stopping,
-            pid: stopping.pid,
-            reason: stopping.reason.clone(),
-            failure: None,
-        })
-    }
+/// The service of a plan as its second run sees it.
+fn second_run_spec(service: &Service) -> Service {
+    // The restart policy is for the run of the service.
+    Service { restart: Restart::No, ..service.clone() }
 }

@@ -31,6 +31,8 @@ pub(crate) struct Node {
     pub(crate) due_reason: Option<String>,
     /// Whether it is a job with `once` whose work the data folder has.
     pub(crate) done: Done,
+    /// Whether a service that it restarts with asked for its next run.
+    pub(crate) follows: bool,
     /// The number of the last plan that names it.
     pub(crate) last_plan: u64,
     /// The number of the named `up` that moves its address. Only services of that plan follow.
@@ -91,6 +93,7 @@ impl Node {
             wanted: false,
             due_reason: None,
             done: Done::No,
+            follows: false,
             last_plan: 0,
             moves_with: None,
             delayed_until: None,

@@ -119,7 +119,10 @@ impl Stack {
             PortState::Unbound => true,
             PortState::Bound | PortState::Held(_) => !self.ports_match_plan(id),
             PortState::Decided(tenant) => !self.is_decision_current(id, tenant),
-            PortState::Closing { until, .. } => *until <= self.now || !self.ports_match_plan(id),
+            PortState::Closing { until, .. } => {
+                // To pass the sockets on in another way does not free the port earlier.
+                *until <= self.now || !self.port_list_matches_plan(id)
+            }
             PortState::Requested | PortState::Inspecting { .. } | PortState::Failed(..) => false,
         };
         if anew {

@@ -97,6 +97,8 @@ impl Stack {
         let named: BTreeSet<Id> = ids.iter().copied().collect();
         let rest = core::mem::take(&mut self.order).into_iter().filter(|id| !named.contains(id));
         self.order = ids.iter().copied().chain(rest).collect();
+        // Dependencies first: a service must not start beside a run that is about to be replaced.
+        ids.iter().for_each(|id| self.enqueue(*id));
         for &id in &ids {
             // Its former dependencies may have waited for its end.
             self.enqueue_neighbours(id);
@@ -157,6 +159,7 @@ impl Stack {
                 node.lifecycle.clear_check();
             }
         }
+        self.plan_second_run(id);
         id
     }
 
@@ -189,6 +192,7 @@ impl Stack {
         let node = &mut self.nodes[id];
         node.wanted = false;
         node.due_reason = None;
+        node.handover.failed = None;
         node.retries.reset();
         node.set_serving(false);
         node.ports.evictions = 0;
@@ -256,8 +260,10 @@ impl Stack {
                 let ours = node.is_running() && !node.is_adopted();
                 // Its candidate may have started before the new run of the service.
                 let marked = node.lifecycle.replaces() && !node.hands_over();
+                node.follows |= restart && ours;
                 if restart && !marked && ours {
                     node.lifecycle.request_replacement();
+                    node.handover.failed = None;
                     node.handover.stops_first = stops;
                     node.contexts.requested = context.or(node.contexts.requested);
                     node.due_reason = Some(reason.clone());

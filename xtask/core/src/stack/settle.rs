@@ -181,7 +181,15 @@ impl Stack {
         }
         match (comparison, outlook) {
             // What cannot start leaves what runs alone.
-            (Comparison::Other(_), Outlook::Refused(refusal)) => node.ports.refusal = Some(refusal),
+            (Comparison::Other(_), Outlook::Refused(refusal)) => {
+                node.ports.refusal = Some(refusal);
+                if !node.follows {
+                    // An earlier request may have waited for dependents to stop.
+                    node.lifecycle.cancel_replacement();
+                    node.handover.defers_dependents = false;
+                    node.due_reason = None;
+                }
+            }
             (Comparison::Other(_), _) if coming => {}
             (Comparison::Other(reason), _) => self.replace(id, reason),
             (Comparison::Same, _) if kept && announced && node.is_running() => {

@@ -16,7 +16,7 @@ use super::phase::{Phase, Rest};
 use super::ports::PortState;
 use super::{Ending, Stack, messages};
 use crate::plan::Service;
-use crate::snapshot::{self, Failure, ProgramFiles, ServiceSnapshot, Snapshot, State};
+use crate::snapshot::{self, Failure, ProgramFiles, RunSnapshot, ServiceSnapshot, Snapshot, State};
 use crate::terms::{Name, Restart};
 
 impl Stack {
@@ -80,8 +80,12 @@ impl Stack {
     /// The numbers of the contexts in which runs are or may be started.
     #[must_use]
     pub fn contexts(&self) -> BTreeSet<u64> {
-        let contexts = self.nodes.iter().map(|node| node.contexts);
-        contexts.flat_map(|one| [Some(one.current), one.requested]).flatten().collect()
+        let contexts = self.nodes.iter().flat_map(|node| {
+            let failed = node.handover.failed.as_ref();
+            let again = failed.and_then(|failed| failed.again.as_ref()?.context);
+            [Some(node.contexts.current), node.contexts.requested, again]
+        });
+        contexts.flatten().collect()
     }
 
     /// The services that may look different since the last call, in the order in which they
@@ -218,6 +222,37 @@ impl Stack {
             out.push(format!("{} ({why})", other.spec.name));
         }
         out
+    }
+
+    /// The candidate of a service for views.
+    fn candidate_snapshot(&self, id: Id) -> Option<RunSnapshot> {
+        let handover = &self.nodes[id].handover;
+        let candidate = self.candidate(id).map(|beside| {
+            let node = &self.nodes[beside];
+            let (run, phase, pid) = (node.run(), node.public_phase(), node.pid());
+            RunSnapshot { run, phase, pid, reason: None, failure: None }
+        });
+        let failed = handover.failed.as_ref().map(|failed| RunSnapshot {
+            run: failed.run,
+            phase: snapshot::Phase::Failed,
+            pid: None,
+            reason: Some(failed.reason.clone()),
+            failure: Some(failed.failure),
+        });
+        candidate.or(failed)
+    }
+
+    /// The run that stops beside the run of a service, for views.
+    fn stopping_snapshot(&self, id: Id) -> Option<RunSnapshot> {
+        let node = &self.nodes[self.nodes[id].handover.beside?];
+        let stopping = node.stopping()?;
+        Some(RunSnapshot {
+            run: node.run(),
+            phase: snapshot::Phase::Stopping,
+            pid: stopping.pid,
+            reason: stopping.reason.clone(),
+            failure: None,
+        })
     }
 
     fn seen(&self, id: Id) -> Vec<String> {

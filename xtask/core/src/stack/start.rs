@@ -65,6 +65,7 @@ impl Stack {
         let (now, number) = (self.now, self.last_run(id) + 1);
         let node = &mut self.nodes[id];
         node.handover.failed = None;
+        node.follows = false;
         node.contexts = Contexts { current: node.next_context(), requested: None };
         node.started_as = Some(Box::new(node.spec.clone()));
         node.observed = Observed::default();

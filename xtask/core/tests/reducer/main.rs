@@ -7,6 +7,7 @@
 mod adoption;
 mod bring_up;
 mod builds;
+mod candidates;
 mod containers;
 mod contexts;
 mod crashes;

@@ -193,3 +193,29 @@ fn second_named_plan_still_leaves_callers_alone() {
     assert_eq!((s.signalled(), s.phase("b")), (vec![], Phase::Ready));
     assert_eq!(s.reason("b"), "still runs with the previous settings: `a` has another address");
 }
+
+#[test]
+fn refused_ports_end_a_pending_replacement() {
+    let b = || service("b").restarts_with("a");
+    let mut s = Scenario::up([service("a").port(Some(5000)), b()]);
+    s.restart(&["a"]);
+    assert_eq!(s.signalled(), ["b"], "`a` waits for it");
+    s.apply([service("a").port(Some(5001)), b()]);
+    s.ports_checked("a", vec![held(5001)]);
+    s.end("b", Exit::Code(0));
+    assert_eq!((s.signalled(), s.spawned()), (vec![], vec!["b".to_owned()]));
+    assert_eq!((s.run("a"), s.phase("a"), s.failure("a")), (1, Phase::Ready, Some(Failure::Port)));
+}
+
+#[test]
+fn refused_ports_spare_no_run_that_follows_a_dependency() {
+    let b = |port| service("b").port(Some(port)).restarts_with("a");
+    let c = || service("c").restarts_with("b");
+    let mut s = Scenario::up([service("a"), b(5000), c()]);
+    s.restart(&["a"]);
+    assert_eq!(s.signalled(), ["c"], "the others wait for it");
+    s.apply([service("a"), b(5001), c()]);
+    s.ports_checked("b", vec![held(5001)]);
+    s.end("c", Exit::Code(0));
+    assert_eq!(s.signalled(), ["b"]);
+}

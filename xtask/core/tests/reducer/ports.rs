@@ -251,6 +251,18 @@ fn start_waits_while_the_system_holds_the_port() {
 }
 
 #[test]
+fn other_sockets_wait_for_the_closing_port_as_well() {
+    let mut s = Scenario::of([service("a").port(Some(5000))]);
+    s.apply([service("a").port(Some(5000)).activated()]);
+    bind_failed(&mut s, closing(5000, 60), Vec::new());
+    assert_eq!(s.asked_ports(), [""; 0]);
+    s.pass(Duration::from_secs(60));
+    assert_eq!(s.asked_ports(), ["a"]);
+    s.bind("a", &[5000]);
+    assert_eq!(s.spawned(), ["a"]);
+}
+
+#[test]
 fn wait_for_a_port_ends_without_demand() {
     let mut s = Scenario::of([service("a").port(Some(5000))]);
     bind_failed(&mut s, closing(5000, 60), Vec::new());

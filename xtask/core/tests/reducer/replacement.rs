@@ -170,3 +170,15 @@ fn unrenderable_run_continues_with_a_reason() {
     let reason = "still runs with the previous settings: the address of `a` is not known";
     assert_eq!(s.reason("b"), reason);
 }
+
+#[test]
+fn job_waits_for_the_replacement_of_its_dependency() {
+    let job = || service("j").job().restarts_with("a").calls("A_PORT", "a");
+    let mut s = Scenario::up([service("a").port(Some(5000)), job()]);
+    s.apply([service("a").external().port(Some(5001)).probe(Probe::Tcp { port: 0 }), job()]);
+    assert_eq!((s.signalled(), s.spawned()), (vec!["a".to_owned()], vec![]));
+    s.end("a", Exit::Code(0));
+    assert_eq!(s.spawned(), [""; 0], "the new `a` is not ready");
+    s.pass_probe("a", 0);
+    assert_eq!((s.spawned(), s.run("j")), (vec!["j".to_owned()], 2));
+}

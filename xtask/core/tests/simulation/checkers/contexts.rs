@@ -6,7 +6,7 @@ use xtask_core::stack::{Effect, Report};
 use xtask_core::terms::Name;
 
 use super::service::{Origin, RunHistory, ServiceHistory};
-use super::{History, Verdict, demand};
+use super::{History, Verdict, demand, handover};
 
 /// The contexts of a service. Each plan of a play has another one.
 #[derive(Clone, Debug, Default)]
@@ -19,6 +19,8 @@ pub(crate) struct Contexts {
     pub(crate) restart: bool,
     /// That of the last candidate since the last run.
     candidate: Option<u64>,
+    /// That of a plan whose candidate a dependency prevented. Only a candidate starts in it.
+    prevented: Option<u64>,
     /// Those of all plans that named the service.
     planned: Vec<u64>,
 }
@@ -34,7 +36,9 @@ pub(super) fn check(history: &History, effect: &Effect) -> Verdict {
             let holds = match run {
                 None => *requested == Some(context),
                 Some(run) => {
-                    let asked = [*requested, service.contexts.candidate];
+                    let prevented =
+                        service.contexts.prevented.filter(|_| handover::is_candidate(service));
+                    let asked = [*requested, service.contexts.candidate, prevented];
                     context == *run || asked.contains(&Some(context)) || along.contains(&context)
                 }
             };
@@ -71,13 +75,20 @@ fn with_dependencies(history: &History, service: &ServiceHistory) -> BTreeSet<u6
 impl Contexts {
     /// A candidate starts: the new run that a plan asked for.
     pub(super) fn candidate_starts_in(&mut self, context: u64) {
-        (self.candidate, self.restart) = (Some(context), false);
+        (self.candidate, self.prevented, self.restart) = (Some(context), None, false);
     }
 
     /// The candidate becomes the run.
     pub(super) fn candidate_takes_over(&mut self, context: u64) {
         (self.run, self.candidate) = (Some(context), None);
         self.requested = self.requested.filter(|requested| *requested != context);
+    }
+
+    /// A dependency prevents the candidate, which is tried again. The run keeps its context.
+    pub(super) fn candidate_is_prevented(&mut self) {
+        let prevented = self.requested.or(self.prevented);
+        self.candidate_failed();
+        self.prevented = prevented;
     }
 
     /// The run of the service keeps its context.
@@ -89,7 +100,7 @@ impl Contexts {
 impl ServiceHistory {
     /// A plan names the service.
     pub(super) fn planned_in(&mut self, context: u64, restart: bool) {
-        self.contexts.requested = Some(context);
+        (self.contexts.requested, self.contexts.prevented) = (Some(context), None);
         self.contexts.planned.push(context);
         let runs = self.run.as_ref().is_some_and(RunHistory::is_managed);
         self.contexts.restart = restart && runs;
@@ -99,7 +110,7 @@ impl ServiceHistory {
     pub(super) fn kept_as_planned(&mut self) {
         let is_repeated = self.last.restart_requested > self.last.started;
         // The run of an `external` service ends without an effect.
-        let runs = |run: &RunHistory| run.is_unstopped() && run.origin != Origin::External;
+        let runs = |run: &RunHistory| run.may_take_over() && run.origin != Origin::External;
         if !is_repeated && self.run.as_ref().is_some_and(runs) {
             self.contexts.requested = None;
         }

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use xtask_core::plan::Probe;
+use xtask_core::plan::{Probe, Program};
 use xtask_core::snapshot::Phase;
 use xtask_core::stack::effect::PreparedProbe;
 use xtask_core::stack::{Command, Effect, Event, Report, Run, Signal, Stack};
@@ -198,8 +198,11 @@ pub(super) fn signal_beside(service: &mut ServiceHistory, now: Duration, signal:
     let Some(run) = service.beside.as_mut() else { return };
     match signal {
         Signal::Stop(_) => {
-            let number = run.number;
-            service.note_late_candidate(now, number);
+            // A start that was cancelled at its timeout has failed then.
+            if !run.cancelled {
+                let number = run.number;
+                service.note_late_candidate(now, number);
+            }
             let Some(run) = service.beside.as_mut() else { return };
             run.stop_requested_at = run.stop_requested_at.or(Some(now));
             run.stop_deadline = Some(now + timeout);
@@ -221,6 +224,8 @@ impl RunHistory {
         command: &Command,
     ) -> Self {
         let inherits = origin == Origin::Spawned && !command.sockets.is_empty();
+        // Only a process that the system hides is probed without being `external`.
+        let adopted = origin != Origin::Spawned && service.spec.program != Program::External;
         Self {
             number,
             origin,
@@ -228,6 +233,7 @@ impl RunHistory {
             args: command.args.clone(),
             env: command.env.clone(),
             inherited: if inherits { service.spec.ports.clone() } else { Vec::new() },
+            adopted_ports: if adopted { service.spec.ports.clone() } else { Vec::new() },
             context: command.context,
             position,
             calls: BTreeSet::new(),
@@ -311,10 +317,19 @@ impl ServiceHistory {
         self.contexts.candidate_takes_over(context);
     }
 
-    /// The candidate failed.
+    /// The candidate failed. If the run of its service ends as well, the service stops and starts
+    /// instead, in the context of the request.
     pub(super) fn fail_candidate(&mut self) {
         self.candidate_failed = true;
-        self.contexts.candidate_failed();
+        if self.run.as_ref().is_some_and(RunHistory::is_unstopped) {
+            self.contexts.candidate_failed();
+        }
+    }
+
+    /// A candidate cannot start.
+    pub(super) fn prevent_candidate(&mut self) {
+        self.candidate_failed = true;
+        self.contexts.candidate_is_prevented();
     }
 
     /// A candidate that is stopped at the end of its start timeout has failed.

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use xtask_core::plan::{Plan, Program, Service};
+use xtask_core::plan::{Program, Service};
 use xtask_core::snapshot::Phase;
 use xtask_core::stack::effect::PreparedProbe;
 use xtask_core::stack::event::InspectionResult;
@@ -29,7 +29,7 @@ pub(crate) struct History {
     /// The fault that the present event injects, until the stack sends its signal.
     pending_fault: Option<(Name, Fault)>,
     /// The position of the present event or effect.
-    position: Position,
+    pub(super) position: Position,
 }
 
 impl History {
@@ -140,7 +140,8 @@ impl History {
             | Event::Bound { service, .. }
             | Event::PortsChecked { service, .. }
             | Event::BindFailed { service, .. } => {
-                if matches!(event, Event::Bound { .. } | Event::BindFailed { .. }) {
+                // After a failure, the next request for the ports belongs to the same move.
+                if let Event::Bound { .. } = event {
                     self.settle_move(service, self.position);
                 }
                 if let Some(service) = self.services.get_mut(service) {
@@ -173,44 +174,6 @@ impl History {
             | Event::Status { .. }
             | Event::Calls { .. }
             | Event::Tick => {}
-        }
-    }
-
-    /// Records which services a named `up` moves without the services that call them.
-    fn note_moves(&mut self, plan: &Plan) {
-        let named = plan.declared.is_none() && plan.restart.is_empty();
-        let planned: BTreeSet<&Name> = plan.services.iter().map(|spec| &spec.name).collect();
-        for spec in &plan.services {
-            if !named {
-                self.settle_move(&spec.name, self.position - 1);
-                continue;
-            }
-            let Some(old) = self.services.get(&spec.name) else { continue };
-            let external = |spec: &Service| spec.program == Program::External;
-            let moved = old.spec.ports != spec.ports || external(&old.spec) != external(spec);
-            let changed_before = old.last.address_changed;
-            let others = self.services.values_mut().filter(|_| moved);
-            for other in others.filter(|other| !planned.contains(&other.spec.name)) {
-                // An earlier change may not have reached it yet. Or an earlier request waits for
-                // its program, and then compares it with all that is wanted.
-                if changed_before <= other.last.started && !other.build_pending {
-                    other.unaware_of.insert(spec.name.clone(), Position::MAX);
-                }
-            }
-        }
-        for name in planned {
-            if let Some(service) = self.services.get_mut(name) {
-                service.unaware_of.clear();
-            }
-        }
-    }
-
-    /// Ends the move of a service by a named `up`: later ones concern its callers again.
-    fn settle_move(&mut self, name: &Name, position: Position) {
-        for other in self.services.values_mut() {
-            if let Some(until) = other.unaware_of.get_mut(name) {
-                *until = position.min(*until);
-            }
         }
     }
 
@@ -291,7 +254,7 @@ impl History {
             }
             Effect::Report(Report::Candidate { service, run: 0, .. }) => {
                 if let Some(service) = self.services.get_mut(service) {
-                    service.fail_candidate();
+                    service.prevent_candidate();
                 }
             }
             Effect::Report(Report::Phase { service, run, phase, .. }) => {
@@ -452,6 +415,8 @@ fn service_event(service: &mut ServiceHistory, position: Position, event: &Event
                 service.candidate_failed = false;
             }
             (service.accepted, service.build_pending) = (new, false);
+            // The build of an earlier request: it compares the run with all that is wanted.
+            service.unaware_of.clear();
             if service.has_other_ports() {
                 service.last.address_changed = position;
             }
@@ -461,6 +426,7 @@ fn service_event(service: &mut ServiceHistory, position: Position, event: &Event
             service.kept_as_planned();
         }
         Event::Bound { ports: numbers, .. } => {
+            service.last.bind_answered = position;
             (service.bound, service.bind_failed) = (true, false);
             let Some(ports) = service.binding.take() else { return };
             if service.spec.program == Program::External || service.spec.ports.is_empty() {
@@ -481,6 +447,7 @@ fn service_event(service: &mut ServiceHistory, position: Position, event: &Event
         }
         Event::BindFailed { .. } => {
             (service.binding, service.bind_failed) = (None, true);
+            service.last.bind_answered = position;
             service.last.address_changed = position;
         }
         _ => {}

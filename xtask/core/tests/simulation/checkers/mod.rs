@@ -9,6 +9,7 @@ mod contexts;
 mod handover;
 mod health;
 mod history;
+mod moves;
 mod run_event;
 mod service;
 mod stack;
@@ -107,7 +108,7 @@ impl Checkers {
             health::check(history, now, effect)?;
             handover::reported(history, effect)?;
             stack::check(history, effect, unexpected)?;
-            stack::waits_for_closing_port(event, effect)?;
+            stack::waits_for_closing_port(history, event, effect)?;
             history.effect(now, effect);
         }
         history.note_kept_ports();

@@ -18,10 +18,8 @@ pub(super) fn run_event(
     match event {
         Event::Started { .. } => (run.started, run.last_ping) = (true, Some(now)),
         Event::StartFailed { .. } => service.run = None,
-        Event::PortsLost { .. } => {
-            (service.run, service.bound) = (None, false);
-            service.last.address_changed = position;
-        }
+        // The answer to the next `Bind` tells whether the address changed.
+        Event::PortsLost { .. } => (service.run, service.bound) = (None, false),
         // The watchdog starts again when a probe passes for the first time.
         Event::ProbePassed { probe, .. } if run.pending_probes.remove(probe) => {
             run.last_ping = Some(now);

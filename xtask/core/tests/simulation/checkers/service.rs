@@ -85,6 +85,8 @@ pub(crate) struct Last {
     /// A request for a new run, an edit or a new program.
     pub(crate) changed: Position,
     pub(crate) address_changed: Position,
+    /// The answer to a `Bind`.
+    pub(crate) bind_answered: Position,
     pub(crate) crashed: Position,
     /// A candidate replaced its run.
     pub(crate) handed_over: Position,
@@ -119,6 +121,8 @@ pub(crate) struct RunHistory {
     pub(crate) env: Vec<(String, String)>,
     /// The ports of its plan, if it inherited their sockets.
     pub(crate) inherited: Vec<Port>,
+    /// The ports of its plan, if another program has them for the service.
+    pub(crate) adopted_ports: Vec<Port>,
     pub(crate) context: u64,
     /// When it was requested.
     pub(crate) position: Position,
@@ -288,10 +292,9 @@ impl ServiceHistory {
     pub(crate) fn occupies(&self, number: u16) -> bool {
         let bound = self.last_bound.as_ref().filter(|_| self.bound);
         let binding = self.binding.iter().flatten();
-        let adopted = |run: &RunHistory| run.origin != Origin::Spawned && run.exit.is_none();
         let is_external = self.spec.program == Program::External;
-        let adopted = !is_external && self.run.as_ref().is_some_and(adopted);
-        let declared = self.spec.ports.iter().filter(|_| adopted);
+        let adopted = self.run.iter().filter(|run| !is_external && run.exit.is_none());
+        let declared = adopted.flat_map(|run| &run.adopted_ports);
         bound.is_some_and(|(_, numbers)| numbers.contains(&number))
             || binding.chain(declared).any(|port| port.number == Some(number))
     }

@@ -25,7 +25,7 @@ pub(super) fn check(history: &History, effect: &Effect, unexpected: bool) -> Ver
 
 /// A port that the system still holds, or that was lost since the last run, is no failure of the
 /// service. The first is not requested at once again.
-pub(super) fn waits_for_closing_port(event: &Event, effect: &Effect) -> Verdict {
+pub(super) fn waits_for_closing_port(history: &History, event: &Event, effect: &Effect) -> Verdict {
     let (name, closing) = match event {
         Event::BindFailed { service, failure: BindFailure::Closing { port, .. }, .. } => {
             (service, Some(*port))
@@ -43,7 +43,10 @@ pub(super) fn waits_for_closing_port(event: &Event, effect: &Effect) -> Verdict 
             demand!(service != name, "closing port", "`{name}` counts it as a crash");
         }
         Effect::Report(Report::Phase { service, phase: Phase::Failed, reason, .. }) => {
-            let own = service == name && reason.as_ref().is_some_and(|why| why.contains("port "));
+            // Another service may have the ports of a later plan, which were not lost.
+            let other = history.services[name].has_other_ports();
+            let named = reason.as_ref().is_some_and(|why| why.contains("port "));
+            let own = service == name && !other && named;
             demand!(!own, "closing port", "`{name}` failed: {reason:?}");
         }
         _ => {}
@@ -87,6 +90,9 @@ pub(super) fn worklist(history: &History, stack: &Stack) -> Verdict {
         let serving = history.services[&this.name].run.as_ref().map(|run| run.number);
         let shown = serving.is_none_or(|run| run == this.run);
         demand!(shown, "serving run", "`{}` shows run {}, not {serving:?}", this.name, this.run);
+        let failed = this.candidate.as_ref().filter(|run| run.phase == Phase::Failed);
+        let past = failed.is_some_and(|run| run.run != 0 && run.run < this.run);
+        demand!(!past, "failed candidate", "`{}` shows a past {failed:?}", this.name);
         let stale = this.phase == Phase::Ready && !this.seen.is_empty();
         demand!(!stale, "probe results", "`{}` is ready and shows {:?}", this.name, this.seen);
     }
@@ -137,8 +143,7 @@ pub(super) fn all_settled(history: &History, now: Duration, stack: &Stack) -> Ve
             matches!(this.phase, Phase::Ready | Phase::Succeeded | Phase::Failed | Phase::Stopped);
         let phase = this.phase;
         demand!(settled || !service.wanted, "rest", "`{name}` is {phase:?}: {:?}", this.reason);
-        // A candidate is not tried again before the next request.
-        if this.failure == Some(Failure::Dependency) && this.candidate.is_none() {
+        if this.failure == Some(Failure::Dependency) {
             let has_cause = has_failed_dependency(history, &snapshot, service);
             demand!(has_cause, "waits again", "`{name}` failed without a failed dependency");
         }

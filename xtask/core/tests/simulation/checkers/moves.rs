@@ -1,0 +1,65 @@
+//! Moves of services by a named `up`, which the services that call them need not follow.
+
+use std::collections::BTreeSet;
+
+use xtask_core::plan::{Plan, Program, Service};
+use xtask_core::terms::Name;
+
+use super::History;
+use super::service::{Position, ServiceHistory};
+
+impl History {
+    /// Records which services a named `up` moves without the services that call them.
+    pub(super) fn note_moves(&mut self, plan: &Plan) {
+        let named = plan.declared.is_none() && plan.restart.is_empty();
+        let planned: BTreeSet<&Name> = plan.services.iter().map(|spec| &spec.name).collect();
+        let awaits = |other: &&ServiceHistory| self.awaits_comparison(other);
+        let compared_later = self.services.values().filter(awaits);
+        let compared_later: BTreeSet<Name> =
+            compared_later.map(|other| other.spec.name.clone()).collect();
+        for spec in &plan.services {
+            if !named {
+                self.settle_move(&spec.name, self.position - 1);
+                continue;
+            }
+            let Some(old) = self.services.get(&spec.name) else { continue };
+            let external = |spec: &Service| spec.program == Program::External;
+            let moved = old.spec.ports != spec.ports || external(&old.spec) != external(spec);
+            let changed_before = old.last.address_changed;
+            let others = self.services.values_mut().filter(|_| moved);
+            for other in others.filter(|other| !planned.contains(&other.spec.name)) {
+                // An earlier change may not have reached it yet. Or an earlier request waits for
+                // its program, and then compares it with all that is wanted.
+                if changed_before <= other.last.started
+                    && !other.build_pending
+                    && !compared_later.contains(&other.spec.name)
+                {
+                    other.unaware_of.insert(spec.name.clone(), Position::MAX);
+                }
+            }
+        }
+        for name in planned {
+            if let Some(service) = self.services.get_mut(name) {
+                service.unaware_of.clear();
+            }
+        }
+    }
+
+    /// Whether an earlier request compares a run with all that is wanted once a called service has
+    /// its ports.
+    fn awaits_comparison(&self, service: &ServiceHistory) -> bool {
+        service.spec.edges().any(|on| {
+            let on = &self.services[on];
+            on.binding.is_some() && service.last.applied > on.last.bind_answered
+        })
+    }
+
+    /// Ends the move of a service by a named `up`: later ones concern its callers again.
+    pub(super) fn settle_move(&mut self, name: &Name, position: Position) {
+        for other in self.services.values_mut() {
+            if let Some(until) = other.unaware_of.get_mut(name) {
+                *until = position.min(*until);
+            }
+        }
+    }
+}
