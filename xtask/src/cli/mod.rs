@@ -11,6 +11,7 @@ mod image;
 mod import;
 mod init;
 mod install;
+mod mcp;
 mod new;
 mod replay;
 mod run;
@@ -96,6 +97,13 @@ pub(crate) enum Rare {
     /// Example: `%xtask% schema > metadata.schema.json`
     #[command(hide = true)]
     Schema,
+    /// Serve the Model Context Protocol on standard input and output, for agents and editors
+    ///
+    /// Each call of a client executes a command of this program. It ends when standard input ends.
+    ///
+    /// Example: `{ "command": "cargo", "args": ["xtask", "mcp"] }`
+    #[command(hide = true)]
+    Mcp,
     /// Check what the tool needs on this machine
     ///
     /// Prints each check, what needs it, and what mends it. Fails only if `up` cannot work.
@@ -156,6 +164,7 @@ impl MoreCommands for Rare {
             Self::Run(args) => run::run(global, &args),
             Self::Completions(args) => completions::run(&args),
             Self::Schema => schema::run(),
+            Self::Mcp => mcp::run(global),
             Self::Doctor(args) => doctor::run(global, &args),
             Self::VerifyDeps(args) => verify_deps::run(global, &args),
             Self::Timings(args) => timings::run(global, &args),

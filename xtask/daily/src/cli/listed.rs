@@ -23,7 +23,7 @@ const fn rare(name: &'static str, about: &'static str) -> Listed {
 }
 
 /// All of them.
-pub const LISTED: [Listed; 20] = [
+pub const LISTED: [Listed; 21] = [
     daily("wait", "Wait until services are ready"),
     rare("graph", "Draw the graph of services (text, mermaid, dot, svg, json)"),
     daily("env", "Print the variables of a service for a shell, to start it by hand"),
@@ -34,6 +34,7 @@ pub const LISTED: [Listed; 20] = [
     rare("run", "Run a command with the variables of a service"),
     rare("completions", "Print a script that completes commands in bash, zsh or fish"),
     rare("schema", "Print the JSON schema of the metadata, for editors"),
+    rare("mcp", "Serve the Model Context Protocol, for agents and editors"),
     rare("doctor", "Check what the tool needs on this machine"),
     rare("timings", "Show how long the parts of the last start took, as a page or as JSON"),
     rare("image", "Build container images of the workspace's programs"),
