@@ -176,8 +176,8 @@ impl Connection {
         }
     }
 
-    /// Asks the supervisor to stop the whole stack; with `now` it kills all processes at once. Later
-    /// answers report what stops. It succeeds if the supervisor has exited already.
+    /// Asks the supervisor to stop the whole stack; with `now` it kills all processes at once.
+    /// Later answers report what stops. It succeeds if the supervisor has exited already.
     ///
     /// # Errors
     /// When the supervisor refuses the connection, or its socket fails.
