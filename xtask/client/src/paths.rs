@@ -197,7 +197,8 @@ impl StackPaths {
                 return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
             }
         }
-        if std::fs::metadata(&self.folder)?.mode() & 0o077 != 0 {
+        // The group of an account may pass, to the folder of its service.
+        if std::fs::metadata(&self.folder)?.mode() & 0o067 != 0 {
             std::fs::set_permissions(&self.folder, Permissions::from_mode(0o700))?;
         }
         create_private(&self.data())?;

@@ -93,6 +93,7 @@ pub(crate) fn planned(name: &str) -> Service {
         args: Vec::new(),
         env: BTreeMap::new(),
         cwd: String::new(),
+        user: None,
         manifest_dir: None,
         ports: Vec::new(),
         default_port: None,

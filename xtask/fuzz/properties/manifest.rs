@@ -33,7 +33,7 @@ pub(crate) fn holds(texts: &[&str]) -> bool {
     problems.extend(found);
     let file = |_: &str| Err(plan::Unreadable::Missing);
     let request = Request { stack: "dev".into(), data: "/data".into(), ..Request::default() };
-    problems.extend(plan::check(&declarations, &request, &file, &|_| None).problems);
+    problems.extend(plan::check(&declarations, &request, &file, &|_, _| None).problems);
     let outcome = plan::make(&declarations, &request, &file);
     problems.extend(outcome.problems);
     for problem in plan::tidy(problems) {

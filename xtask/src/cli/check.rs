@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::Args;
-use xtask_core::plan::{Program, Request, Service};
+use xtask_core::plan::{Checked, Program, Request, Service};
 use xtask_core::problem::{Code, Problem, Severity};
 
 use xtask::cli::plan_args::StackArgs;
 use xtask::cli::{Exit, Global, load, print};
+use xtask::system::account::to_become;
 use xtask::system::executable::fault_of;
 use xtask::system::port_range;
 use xtask::view::problem::{ProblemJson, count, json};
@@ -39,7 +40,7 @@ pub(crate) fn run(global: &Global, args: &CheckArgs) -> anyhow::Result<Exit> {
         request.outgoing_ports = port_range::outgoing();
     };
     let inspect =
-        || load::inspect(global, &[], Scope::Everything { programs: &program_problem }, shape);
+        || load::inspect(global, &[], Scope::Everything { programs: &machine_problem }, shape);
     let mut inspected = match inspect() {
         Err(error) if args.json && error.is::<workspace::Error>() => {
             print::json_pretty(&[ProblemJson::of_cargo(&error.to_string())])?;
@@ -92,6 +93,16 @@ pub(crate) fn run(global: &Global, args: &CheckArgs) -> anyhow::Result<Exit> {
 
 /// Why this machine cannot execute the command of a service. A missing program is a warning: a job
 /// may create it, and other machines may have it.
+fn machine_problem(service: &Service, checked: Checked) -> Option<Problem> {
+    match checked {
+        Checked::Program => program_problem(service),
+        Checked::Account => {
+            let error = to_become(service.user.as_deref()?).err()?;
+            Some(Problem::error(Code::BadValue, error.to_string()).hint(error.hint()))
+        }
+    }
+}
+
 fn program_problem(service: &Service) -> Option<Problem> {
     let Program::Command { program } = &service.program else { return None };
     let name = program.value.to_string();

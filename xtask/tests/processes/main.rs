@@ -67,6 +67,7 @@ mod tutorial;
 mod two_at_once;
 mod untrusted;
 mod unusable;
+mod users;
 mod verify_deps;
 mod versions;
 mod watch;

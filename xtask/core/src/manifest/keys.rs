@@ -138,6 +138,9 @@ declare_keys! {
     /// Further files that it reads, relative to the package: `["config/*.toml"]`. While the stack
     /// is watched, an edit of one restarts it. Sources and env-files need no entry.
     watch: Vec<TextAt> = "watch", Texts, "[]", Reader::words, Unite;
+    /// The account that runs it when root runs the tool: `"postgres"`. It owns the folder
+    /// `${stack.data}/NAME` of the service. [Accounts](#accounts) describes it.
+    user: Option<TextAt> = "user", Text, "", shape::account, Replace;
     /// The working folder, relative to the package.
     cwd: Option<TextAt> = "cwd", Text, "\".\"", Reader::string, Replace;
     /// Package only: features to build with.

@@ -128,6 +128,17 @@ pub(crate) fn image(reader: &mut Reader<'_>, key: &str, value: &Value) -> Option
     Some(text)
 }
 
+/// The name of an account.
+pub(crate) fn account(reader: &mut Reader<'_>, key: &str, value: &Value) -> Option<TextAt> {
+    let text = reader.string(key, value)?;
+    let name = &text.value;
+    if name.is_empty() || name.contains(|c: char| c.is_whitespace() || c.is_control() || c == ':') {
+        let message = format!("`{}` is not the name of an account", name.escape_debug());
+        reader.bad_value::<()>(&value.bytes, message, &format!("write `{key} = \"postgres\"`"));
+    }
+    Some(text)
+}
+
 /// `env = { NAME = "value" }`.
 pub(crate) fn env(reader: &mut Reader<'_>, key: &str, value: &Value) -> Vec<(TextAt, TextAt)> {
     pairs(reader, key, value, variable_mistake)

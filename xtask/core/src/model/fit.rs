@@ -35,6 +35,7 @@ pub(super) fn check(node: &Node, problems: &mut Vec<Problem>) {
             ("watchdog", span(&settings.watchdog)),
             ("env-file", span(&settings.env_file)),
             ("cwd", span(&settings.cwd)),
+            ("user", span(&settings.user)),
             ("watch", settings.watch.first().map(|pattern| &pattern.span)),
             ("env", settings.env.first().map(|(name, _)| &name.span)),
             ("health.restart", health_restart(settings)),
@@ -58,6 +59,7 @@ pub(super) fn check(node: &Node, problems: &mut Vec<Problem>) {
         excluded("a job", job, &keys, problems);
     }
     once(node, problems);
+    user(settings, problems);
     stop(settings, problems);
     image(settings, activated, problems);
     if let Some(span) = activated.filter(|_| no_port) {
@@ -74,6 +76,17 @@ pub(super) fn check(node: &Node, problems: &mut Vec<Problem>) {
     host(settings.host.as_ref(), external.is_some(), problems);
     let names = ports.into_iter().flat_map(|ports| &ports.value).map(|port| port.name.clone());
     clashes("ports", names, problems);
+}
+
+/// Reports keys that need a socket which another account cannot reach.
+fn user(settings: &Settings, problems: &mut Vec<Problem>) {
+    let Some(user) = &settings.user else { return };
+    let ready = settings.ready.as_ref();
+    let keys = [
+        ("notify", ready.filter(|at| at.value.notify).map(|at| &at.span)),
+        ("watchdog", span(&settings.watchdog)),
+    ];
+    excluded("a service of another account", &user.span, &keys, problems);
 }
 
 /// Reports `once` on anything but a job without a port. A job that is skipped binds no port, so
@@ -138,6 +151,7 @@ fn image(settings: &Settings, activated: Option<&Span>, problems: &mut Vec<Probl
         ("placement", span(&settings.placement)),
         ("socket-activation", activated),
         ("cwd", span(&settings.cwd)),
+        ("user", span(&settings.user)),
         ("self-probe", span(&settings.self_probe)),
     ];
     excluded("a service with an image", &image.span, &keys, problems);

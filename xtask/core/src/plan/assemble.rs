@@ -78,6 +78,7 @@ pub(crate) fn make(
         args,
         env,
         cwd: paths::join(&node.folder, &cwd),
+        user: settings.user.as_ref().map(|name| name.value.clone()),
         manifest_dir: node.package.map(|_| node.folder.clone()),
         ports: core::mem::take(&mut address.ports),
         default_port: address.default,

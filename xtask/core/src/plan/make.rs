@@ -27,7 +27,16 @@ use crate::terms::{Name, Placement};
 pub type Files<'a> = &'a dyn Fn(&str) -> Result<String, Unreadable>;
 
 /// The problem of the program of a service on this machine, without its place.
-pub type Programs<'a> = &'a dyn Fn(&Service) -> Option<Problem>;
+pub type Programs<'a> = &'a dyn Fn(&Service, Checked) -> Option<Problem>;
+
+/// What a machine checks of a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Checked {
+    /// The program of its command.
+    Program,
+    /// The account that runs it.
+    Account,
+}
 
 /// Why a text file cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -126,9 +135,14 @@ fn planned(
         let (service, by_shell) = assemble::make(&scope, around, &mut found);
         let watched = watch::patterns(&scope, &mut found);
         if let Runs::Command(command) = &node.program
-            && let Some(problem) = programs.and_then(|problem_of| problem_of(&service))
+            && let Some(problem) = programs.and_then(|of| of(&service, Checked::Program))
         {
             found.push(problem.at(command[0].span.clone(), ""));
+        }
+        if let Some(user) = &node.settings.user
+            && let Some(problem) = programs.and_then(|of| of(&service, Checked::Account))
+        {
+            found.push(problem.at(user.span.clone(), ""));
         }
         if closure.contains(&node.name) {
             for variable in by_shell {

@@ -30,7 +30,7 @@ use core::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use kept::KeptFlags;
-pub use make::{Files, Programs, Unreadable, check, check_patterns, make, tidy};
+pub use make::{Checked, Files, Programs, Unreadable, check, check_patterns, make, tidy};
 pub use part::Inseparable;
 pub use request::{
     Building, Containers, Cycles, Isolation, Planned, Ports, Repair, Request, ShellOverride,

@@ -36,6 +36,9 @@ pub struct Service {
     pub env: BTreeMap<String, Setting>,
     /// The working folder, absolute.
     pub cwd: String,
+    /// The account of its process; the caller's without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
     /// The package's folder, absolute: its `CARGO_MANIFEST_DIR`. None outside packages.
     pub manifest_dir: Option<String>,
     /// Its ports, in order of declaration; may be empty.

@@ -132,6 +132,9 @@ pub struct Command {
     #[serde(default)]
     pub shell_wins: Vec<String>,
     pub cwd: String,
+    /// The account that it becomes; the supervisor's without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<RunAs>,
     /// Names of the inherited sockets (`LISTEN_FDNAMES`), in order. For a container the
     /// supervisor accepts on them.
     pub sockets: Vec<String>,
@@ -141,6 +144,15 @@ pub struct Command {
     pub watchdog_us: Option<u64>,
     /// The container of the run; none for a process.
     pub container: Option<Container>,
+}
+
+/// The account of a process, and the folder that belongs to it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct RunAs {
+    pub account: String,
+    /// The data folder of the service, if the command names the data of the stack.
+    pub folder: Option<String>,
 }
 
 /// An image to build from a program of the workspace.

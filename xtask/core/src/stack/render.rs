@@ -3,12 +3,13 @@
 //! Rendering starts nothing and decides nothing.
 
 use alloc::collections::BTreeSet;
+use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::Stack;
 use super::effect::{
-    Command, Container, ImageOrigin, ImageWanted, Neighbour, PreparedProbe, Published,
+    Command, Container, ImageOrigin, ImageWanted, Neighbour, PreparedProbe, Published, RunAs,
 };
 use super::node::Id;
 use super::phase::{Launched, RunOrigin};
@@ -116,7 +117,8 @@ impl Stack {
             Program::External => return Ok(launched),
             Program::Image { image, .. } => image.clone(),
         };
-        let args: Result<_, _> = spec.args.iter().map(|arg| self.text(view, &arg.value)).collect();
+        let args: Result<Vec<String>, _> =
+            spec.args.iter().map(|arg| self.text(view, &arg.value)).collect();
         let mut env = Vec::with_capacity(spec.env.len() + 1);
         if let Some(folder) = &spec.manifest_dir
             && !spec.env.contains_key("CARGO_MANIFEST_DIR")
@@ -131,10 +133,21 @@ impl Stack {
         let watchdog_us =
             spec.watchdog.map(|every| u64::try_from(every.as_micros()).unwrap_or(u64::MAX));
         launched.origin = RunOrigin::Started;
+        let args = args?;
+        let user = spec.user.as_ref().filter(|_| spec.placement == Placement::Process);
+        let user = user.map(|account| {
+            let data = &self.identity.data;
+            let values = env.iter().map(|(_, value)| value);
+            let mut texts = args.iter().chain(values).chain([&program, &spec.cwd]);
+            let has_data = !data.is_empty() && texts.any(|text| text.contains(data.as_str()));
+            let folder = has_data.then(|| format!("{data}/{}", spec.name));
+            RunAs { account: account.clone(), folder }
+        });
         launched.command = Some(Command {
             program,
             linked,
-            args: args?,
+            args,
+            user,
             context: node.next_context(),
             env,
             direct_hosts: self.direct_hosts(id),

@@ -283,6 +283,7 @@ pub(super) fn difference(left: &Launched, right: &Launched) -> Option<String> {
         (!same_program, messages::PROGRAM_CHANGED),
         (old.args != new.args, "its arguments changed"),
         (old.cwd != new.cwd, "its working directory changed"),
+        (old.user != new.user, "its account changed"),
         (old.sockets != new.sockets, "its inherited sockets changed"),
         (old.container != new.container, "its container changed"),
     ];

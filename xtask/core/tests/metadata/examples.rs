@@ -48,7 +48,7 @@ fn problems(example: &str) -> Vec<Code> {
     }
     let workspace = Workspace { root: "/repo".into(), manifests };
     let (declarations, mut problems) = manifest::read(&workspace);
-    let outcome = plan::check(&declarations, &request, &|_| Err(Unreadable::Missing), &|_| None);
+    let outcome = plan::check(&declarations, &request, &|_| Err(Unreadable::Missing), &|_, _| None);
     problems.extend(outcome.problems);
     problems.into_iter().map(|problem| problem.code).collect()
 }

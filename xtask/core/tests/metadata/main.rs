@@ -32,7 +32,7 @@ fn invalid_workspace_is_reported_without_panic() {
         let request = request(&mut random);
         for outcome in [
             plan::make(&declarations, &request, &file),
-            plan::check(&declarations, &request, &file, &|_| None),
+            plan::check(&declarations, &request, &file, &|_, _| None),
         ] {
             let all = problems.iter().chain(&outcome.problems);
             for label in all.flat_map(|problem| &problem.labels) {

@@ -25,3 +25,4 @@ mod scenario;
 #[path = "../support/mod.rs"]
 mod support;
 mod take_down;
+mod users;

@@ -44,6 +44,7 @@ pub(crate) fn service(name: &str) -> Service {
         args: Vec::new(),
         env: BTreeMap::new(),
         cwd: "/".to_owned(),
+        user: None,
         manifest_dir: None,
         ports: Vec::new(),
         default_port: None,

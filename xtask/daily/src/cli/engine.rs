@@ -1,10 +1,13 @@
-//! The container engine of a command, found before the command builds anything.
+//! What a command needs of the machine, checked before it builds anything: the container engine and
+//! the accounts of services.
 
 use xtask_core::plan::Plan;
 use xtask_core::terms::Placement;
 
-use super::error::Error;
+use super::error::{Error, Failure};
+use super::exit::Exit;
 use crate::effects::containers::engine::Engine;
+use crate::system::account::to_become;
 
 /// The container engine that answers.
 ///
@@ -17,11 +20,19 @@ pub async fn engine() -> anyhow::Result<Engine> {
     })
 }
 
-/// Fails before the build if services of the plan run in containers and no engine answers.
+/// Fails before the build if services of the plan run in containers and no engine answers, or as
+/// an account that this caller cannot use.
 ///
 /// # Errors
-/// Those of [`engine`].
-pub async fn check_engine(plan: &Plan) -> anyhow::Result<()> {
+/// Those of [`engine`], and the reason why an account cannot be used.
+pub async fn check_machine(plan: &Plan) -> anyhow::Result<()> {
+    let processes = plan.services.iter().filter(|one| one.placement == Placement::Process);
+    for (service, user) in processes.filter_map(|one| Some((&one.name, one.user.as_ref()?))) {
+        if let Err(error) = to_become(user) {
+            let message = format!("service `{service}` cannot run: {error}");
+            return Err(Failure::new(Exit::USAGE, message).hint(error.hint()).into());
+        }
+    }
     let mut placements = plan.services.iter().map(|service| service.placement);
     if placements.any(|placement| placement == Placement::Container) {
         engine().await?;

@@ -87,7 +87,7 @@ async fn build(
 ) -> anyhow::Result<Vec<(Vec<Name>, LinkedProgram)>> {
     let profile = loaded.kept.profile.as_deref().unwrap_or("dev");
     target::refuse_shared(loaded, profile, "restart")?;
-    engine::check_engine(&loaded.plan).await?;
+    engine::check_machine(&loaded.plan).await?;
     let mut interrupts = Interrupts::new()?;
     let mut build = Build::start(loaded, false)?;
     if let Some(pid) = build.pid() {

@@ -7,8 +7,12 @@ use xtask_core::terms::Name;
 
 use crate::effects::containers::ContainerError;
 use crate::effects::spawn::{SpawnFailure, SpawnStep};
+use crate::system::account::AccountError;
 use crate::system::argument_size::SizeFault;
 use crate::system::executable::{Fault, inspect};
+
+/// The way out of a state folder that an account cannot reach, such as one in root's home.
+const MOVE_STATE: &str = "; set `XTASK_STATE_DIR` to a folder such as `/var/lib/xtask`";
 
 /// The failure of an effect. [`crate::effects::RunEvents`] renders it into an event.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +29,7 @@ pub(crate) enum Error {
         SpawnStep::CreateGroup => "create a process group for",
         SpawnStep::PassDescriptors => "pass sockets to",
         SpawnStep::EnterFolder => "enter the working folder",
+        SpawnStep::BecomeAccount => "become the account of",
         SpawnStep::Execute => "execute",
     })]
     Spawn { step: SpawnStep, subject: String, error: io::Error },
@@ -34,6 +39,16 @@ pub(crate) enum Error {
     ContainsNul(String),
     #[error("failed to pass sockets to `{0}`: they are not bound")]
     Unbound(Name),
+    #[error("failed to run `{program}` as another account: {error}")]
+    Account { program: String, error: AccountError },
+    /// The account cannot reach a file that the run needs.
+    #[error(
+        "account `{account}` cannot enter `{}`, which is on the way to `{}`{}",
+        folder.display(), file.display(), if *is_data { MOVE_STATE } else { "" }
+    )]
+    Barrier { account: String, folder: PathBuf, file: PathBuf, is_data: bool },
+    #[error("failed to prepare the data folder `{}`: {error}", folder.display())]
+    DataFolder { folder: PathBuf, error: io::Error },
     #[error("failed to adopt process {0}: it has ended")]
     AdoptEnded(u32),
     #[error("failed to keep the program `{}`: {error}", path.display())]

@@ -27,6 +27,7 @@ use rustix::process::Pid;
 use xtask_client::context::Context;
 
 use crate::effects::error::Error;
+use crate::system::account::Account;
 use crate::system::group::Leader;
 use crate::system::mark::Mark;
 #[cfg(not(target_os = "linux"))]
@@ -52,6 +53,8 @@ pub(crate) struct Inherited {
     umask: Option<libc::mode_t>,
     nice: Option<c_int>,
     limits: Vec<(u32, libc::rlimit)>,
+    /// The account that the child becomes.
+    account: Option<Account>,
 }
 
 impl Inherited {
@@ -61,7 +64,12 @@ impl Inherited {
             (limit.resource, libc::rlimit { rlim_cur: soft, rlim_max: hard })
         });
         let (umask, nice) = (context.umask.map(|mask| mask as libc::mode_t), context.nice);
-        Self { umask, nice, limits: limits.collect() }
+        Self { umask, nice, limits: limits.collect(), account: None }
+    }
+
+    /// The same, and the child becomes this account.
+    pub(crate) fn run_by(self, account: Option<Account>) -> Self {
+        Self { account, ..self }
     }
 
     /// The limit of the child's stack in bytes.
@@ -100,6 +108,7 @@ pub(crate) enum SpawnStep {
     CreateGroup,
     PassDescriptors,
     EnterFolder,
+    BecomeAccount,
     Execute,
 }
 
@@ -271,7 +280,12 @@ unsafe fn fork(prepared: &Prepared<'_>) -> io::Result<libc::pid_t> {
     if rustix::io::retry_on_intr(|| rustix::io::read(&read, &mut report))? == report.len() {
         let (step, errno) = report.split_at(4);
         let number = |bytes: &[u8]| i32::from_ne_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
-        let steps = [SpawnStep::CreateGroup, SpawnStep::PassDescriptors, SpawnStep::EnterFolder];
+        let steps = [
+            SpawnStep::CreateGroup,
+            SpawnStep::PassDescriptors,
+            SpawnStep::EnterFolder,
+            SpawnStep::BecomeAccount,
+        ];
         let step = steps.into_iter().find(|known| *known as i32 == number(step));
         prepared.report.set(Some((step.unwrap_or(SpawnStep::Execute), number(errno))));
     }

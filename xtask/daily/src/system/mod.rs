@@ -2,6 +2,7 @@
 //!
 //! These modules report facts and do what they are asked to. Other rooms decide what to do.
 
+pub mod account;
 pub(crate) mod argument_size;
 pub(crate) mod async_fd;
 pub(crate) mod context;

@@ -253,6 +253,9 @@ fn general(values: &Values<'_>, service: &Service) -> Vec<Row> {
     if let Some(url) = &service.url {
         rows.insert(2, ("address", values.text(url)));
     }
+    if let Some(user) = &service.user {
+        rows.push(("account", user.clone()));
+    }
     if service.once {
         rows.push(("done", "once for each data folder; `restart` runs it again".to_string()));
     }

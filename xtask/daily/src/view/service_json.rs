@@ -71,6 +71,8 @@ pub(crate) struct ServiceJson {
     log_files: u32,
     /// `same-binary`, `any` or `never`.
     adopt: Adopt,
+    /// The account of its process; null for the caller's.
+    user: Option<String>,
     /// Whether a job that succeeded is done until its data folder is deleted.
     once: bool,
 }
@@ -196,6 +198,7 @@ impl ServiceJson {
             log_size_bytes: service.log.size_bytes,
             log_files: service.log.files,
             adopt: service.adopt,
+            user: service.user.clone(),
             once: service.once,
         }
     }

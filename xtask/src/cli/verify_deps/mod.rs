@@ -11,7 +11,7 @@ use std::time::Duration;
 use clap::Args;
 use xtask_core::plan::{Dependency, Inseparable, Program, Request, Service};
 
-use xtask::cli::engine::check_engine;
+use xtask::cli::engine::check_machine;
 use xtask::cli::interrupt::Interrupts;
 use xtask::cli::load::{self, Loaded};
 use xtask::cli::plan_args::{BuildArgs, StackArgs};
@@ -61,7 +61,7 @@ pub(crate) fn run(global: &Global, args: &VerifyDepsArgs) -> anyhow::Result<Exit
 }
 
 async fn verify(args: &VerifyDepsArgs, loaded: &Loaded) -> anyhow::Result<Exit> {
-    check_engine(&loaded.plan).await?;
+    check_machine(&loaded.plan).await?;
     let mut interrupts = Interrupts::new()?;
     let mut programs = Vec::new();
     let mut build = Build::start(loaded, false)?;

@@ -171,7 +171,7 @@ fn prepare(global: &Global, args: &UpArgs, began: Instant) -> anyhow::Result<Exi
         record: record.transpose()?,
     };
     block_on(async {
-        engine::check_engine(&loaded.plan).await?;
+        engine::check_machine(&loaded.plan).await?;
         up(args, &loaded, settings, flags, watching, began).await
     })
 }

@@ -75,7 +75,7 @@ impl World {
             start_timeout,
             sockets,
             handle,
-            environment: self.contexts.environment(&none, None, &mark),
+            environment: self.contexts.environment(&none, None, None, &mark),
             pipes,
             ends,
             notify,

@@ -13,6 +13,7 @@ use xtask_core::stack::Command;
 
 use crate::effects::proxies;
 use crate::effects::spawn::Inherited;
+use crate::system::account::Account;
 use crate::system::mark::{MARK, Mark};
 
 /// The search path that cargo extends on this system.
@@ -78,11 +79,13 @@ impl Contexts {
         Inherited::of(self.of(command.context))
     }
 
-    /// The environment of one run with this `NOTIFY_SOCKET` and `XTASK_MARK`, without the variables
-    /// that hold its pid. Values with a NUL byte cannot be set, and are left out.
+    /// The environment of one run as this account, with this `NOTIFY_SOCKET` and `XTASK_MARK`,
+    /// without the variables that hold its pid. Values with a NUL byte cannot be set, and are left
+    /// out.
     pub(crate) fn environment(
         &self,
         command: &Command,
+        account: Option<&Account>,
         notify: Option<&Path>,
         mark: &Mark,
     ) -> Vec<CString> {
@@ -90,6 +93,12 @@ impl Contexts {
         let mut all: BTreeMap<OsString, OsString> =
             base.map(|(name, value)| (name.0.clone(), value.0.clone())).collect();
         let mut set = |name: &str, value: OsString| drop(all.insert(name.into(), value));
+        if let Some(account) = account {
+            set("HOME", account.home.clone());
+            for name in ["USER", "LOGNAME"] {
+                set(name, account.name.clone().into());
+            }
+        }
         for (name, value) in self.set_by(command) {
             set(&name, value);
         }
@@ -148,7 +157,8 @@ mod tests {
     }
 
     fn rendered(contexts: &Contexts, command: &Command) -> Vec<String> {
-        let entries = contexts.environment(command, None, &Mark::of_run("m", "a", 1)).into_iter();
+        let entries =
+            contexts.environment(command, None, None, &Mark::of_run("m", "a", 1)).into_iter();
         entries.map(|entry| entry.into_string().unwrap()).collect()
     }
 

@@ -26,9 +26,11 @@ use crate::effects::probe::{self, ExpectedListener, PollingProbe, Target};
 use crate::effects::process::input::EmptyInput;
 use crate::effects::process::notify::NotifySocket;
 use crate::effects::process::run::{ProcessRun, RunProbes};
+use crate::effects::process::user;
 use crate::effects::programs::start_of;
 use crate::effects::spawn::{self, Exec, SpawnRequest};
 use crate::effects::{RunEvents, World};
+use crate::system::account::{Account, to_become};
 use crate::system::argument_size::size_fault;
 use crate::system::{executable, socket};
 
@@ -50,9 +52,19 @@ impl World {
         let notify = self.notify_socket(&events, command, &probes).map_err(failed)?;
         let mark = self.mark_of(&events);
         let notify_path = notify.as_deref().map(NotifySocket::path);
-        let env = self.contexts.environment(command, notify_path, &mark);
+        let account = run_as(command)?;
+        if let (Some(account), Some(user)) = (&account, &command.user) {
+            user::prepare(
+                account,
+                user,
+                &self.settings.state,
+                &Path::new(&command.cwd).join(&path),
+            )?;
+        }
+        let env = self.contexts.environment(command, account.as_ref(), notify_path, &mark);
         let args = [&program].into_iter().chain(&command.args);
-        let exec = Exec::new(&path, args, env, &command.cwd, self.contexts.inherited(command))?;
+        let inherited = self.contexts.inherited(command).run_by(account);
+        let exec = Exec::new(&path, args, env, &command.cwd, inherited)?;
         if let Some(size) = size_fault(&exec.args, &exec.env, exec.inherited.stack()) {
             return Err(Error::TooLong { program: program.to_owned(), size });
         }
@@ -195,8 +207,9 @@ impl World {
         let bare = Command { sockets: Vec::new(), watchdog_us: None, ..command.clone() };
         let name = prepared.command.first().ok_or(probe::Error::EmptyCommand)?;
         let program = find_program(name, self.contexts.get(command, "PATH"), &command.cwd)?;
-        let env = self.contexts.environment(&bare, None, &self.mark_of(events));
-        let inherited = self.contexts.inherited(command);
+        let account = run_as(command)?;
+        let env = self.contexts.environment(&bare, account.as_ref(), None, &self.mark_of(events));
+        let inherited = self.contexts.inherited(command).run_by(account);
         let (args, cwd) = (&prepared.command, &command.cwd);
         Ok(Target::Command(Exec::new(&program, args, env, cwd, inherited)?))
     }
@@ -216,6 +229,13 @@ impl World {
         let path = socket_path(&self.settings.runtime, self.notify_sockets);
         NotifySocket::bind(path, events.clone(), ready).map(|socket| Some(Arc::new(socket)))
     }
+}
+
+/// The account that the process becomes, if it is not the supervisor's own.
+fn run_as(command: &Command) -> Result<Option<Account>, Error> {
+    let Some(user) = &command.user else { return Ok(None) };
+    let program = || command.program.clone();
+    to_become(&user.account).map_err(|error| Error::Account { program: program(), error })
 }
 
 fn pid_variables(command: &Command) -> &'static [&'static str] {

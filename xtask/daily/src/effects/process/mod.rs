@@ -8,3 +8,4 @@ pub(crate) mod notify;
 pub(crate) mod orphans;
 pub(crate) mod reaper;
 pub(crate) mod run;
+mod user;

@@ -11,6 +11,7 @@ use std::ptr;
 use libc::{c_char, c_int};
 
 use super::{Inherited, SpawnStep};
+use crate::system::account::Account;
 
 /// Digits reserved for a process id in the environment.
 pub(super) const PID_DIGITS: usize = 10;
@@ -59,6 +60,15 @@ pub(super) unsafe fn in_child(p: &Prepared<'_>) -> ! {
         }
         default_signals();
         inherit(p.inherited);
+        if let Some(account) = &p.inherited.account {
+            if !become_account(account) {
+                fail(p, SpawnStep::BecomeAccount);
+            }
+            // The kernel has cleared it.
+            if !die_with(p.parent) {
+                fail(p, SpawnStep::CreateGroup);
+            }
+        }
         let pid = libc::getpid();
         for &slot in p.pid_slots {
             write_digits(slot, pid);
@@ -119,6 +129,37 @@ unsafe fn inherit(inherited: &Inherited) {
         if let Some(nice) = inherited.nice {
             libc::setpriority(libc::PRIO_PROCESS, 0, nice);
         }
+    }
+}
+
+/// Changes groups, group and user for good.
+///
+/// The functions of the C library would change all threads of the process whose memory the child
+/// shares, so these are system calls.
+#[cfg(target_os = "linux")]
+unsafe fn become_account(account: &Account) -> bool {
+    // Where numbers are shorter, these calls are other ones.
+    if !cfg!(target_pointer_width = "64") {
+        // SAFETY: the thread's own error number is always there.
+        unsafe { *libc::__errno_location() = libc::ENOSYS };
+        return false;
+    }
+    let (uid, gid) = (account.uid, account.gid);
+    // SAFETY: plain system calls; the list is valid for its length.
+    unsafe {
+        libc::syscall(libc::SYS_setgroups, account.groups.len(), account.groups.as_ptr()) == 0
+            && libc::syscall(libc::SYS_setresgid, gid, gid, gid) == 0
+            && libc::syscall(libc::SYS_setresuid, uid, uid, uid) == 0
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+unsafe fn become_account(account: &Account) -> bool {
+    // SAFETY: the list is valid for its length.
+    unsafe {
+        libc::setgroups(account.groups.len() as _, account.groups.as_ptr()) == 0
+            && libc::setgid(account.gid) == 0
+            && libc::setuid(account.uid) == 0
     }
 }
 

@@ -203,7 +203,7 @@ fn check(root: &Path, files: &Texts) -> Planned {
     assert_eq!(problems, []);
     let request = Request { stack: "dev".into(), data: "/data".into(), ..Request::default() };
     let outcome =
-        plan::check(&declarations, &request, &|_| Err(plan::Unreadable::Missing), &|_| None);
+        plan::check(&declarations, &request, &|_| Err(plan::Unreadable::Missing), &|_, _| None);
     let others = outcome.problems.iter().filter(|problem| problem.code != Code::Cycle);
     assert_eq!(others.count(), 0, "{:#?}", outcome.problems);
     outcome
