@@ -83,13 +83,11 @@ impl<C> Paging<C> {
     {
         let url = base.with_path(uri.path());
         let (limit, cursor) = (parameter(uri, "limit"), parameter(uri, "cursor"));
-        let Some(limit) = limit else {
-            return match cursor {
-                None => Ok(Self { limit: None, after: None, url }),
-                Some(_) => Err(malformed("`cursor` needs `limit`")),
-            };
-        };
-        let limit = limit.parse().ok().filter(|limit| (1..=ROWS).contains(limit));
+        if limit.is_none() && cursor.is_none() {
+            return Ok(Self { limit: None, after: None, url });
+        }
+        let limit = limit.map_or(Some(ROWS), |limit| limit.parse().ok());
+        let limit = limit.filter(|limit| (1..=ROWS).contains(limit));
         let Some(limit) = limit else {
             return Err(malformed(format!("`limit` must be a whole number from 1 to {ROWS}")));
         };
@@ -117,8 +115,9 @@ impl<C> Reads for Paging<C> {
         let text =
             "The largest number of rows. The header `Link` names the next page, if there is one.";
         operation.reads_parameter("query", "limit", text, limit);
+        let cursor = json!({"type": "string", "minLength": 1, "pattern": "^[A-Za-z0-9_-]+$"});
         let text = "Where the page starts: only a `Link` has a valid one.";
-        operation.reads_parameter("query", "cursor", text, json!({"type": "string"}));
+        operation.reads_parameter("query", "cursor", text, cursor);
         operation.answers_header(StatusCode::OK, "Link", "The next page, with `limit`.");
         operation.fails(StatusCode::BAD_REQUEST);
     }

@@ -6,8 +6,8 @@ use std::ops::RangeInclusive;
 
 use serde_json::{Value, json};
 
-use super::FieldMistake;
 use super::names::{check_line, check_name, check_username};
+use super::{FieldMistake, MAX_INTEGER};
 
 /// A rule for the value of a field.
 pub trait Rule {
@@ -201,7 +201,10 @@ impl Rule for Integer {
         let Value::Number(number) = value else {
             return Err((None, wrong("a whole number", &value)));
         };
-        let inside = number.as_i64().filter(|integer| self.0.contains(integer));
+        // `5.0` is a whole number for JSON Schema. Beyond 2^53 a float names several of them.
+        let whole = |float: &f64| float.fract() == 0.0 && float.abs() <= MAX_INTEGER as f64;
+        let float = || number.as_f64().filter(whole).map(|float| float as i64);
+        let inside = number.as_i64().or_else(float).filter(|integer| self.0.contains(integer));
         inside.ok_or((None, FieldMistake::Range(*self.0.start(), *self.0.end())))
     }
 

@@ -158,6 +158,17 @@ fn dates_exist_in_the_calendar() {
 }
 
 #[test]
+fn integers_may_be_written_as_floats() {
+    let rule = rules::integer(-9..=MAX_INTEGER);
+    for (number, expected) in [(json!(5), 5), (json!(5.0), 5), (json!(-9e0), -9)] {
+        assert_eq!(rules::Rule::read(&rule, number), Ok(expected));
+    }
+    for wrong in [json!(1.5), json!(1e300), json!(9007199254740992_u64), json!(-10.0)] {
+        assert!(mistake(&rule, wrong).unwrap().starts_with("must be a whole number"));
+    }
+}
+
+#[test]
 fn flag_or_bit_reads_zero_and_one() {
     assert_eq!(rules::Rule::read(&flag_or_bit(), json!(1)), Ok(true));
     assert_eq!(rules::Rule::read(&flag_or_bit(), json!(false)), Ok(false));

@@ -35,7 +35,7 @@ pub(crate) struct Entry {
     pub(crate) failures: Vec<StatusCode>,
 }
 
-/// A parameter of paths: name, description and example.
+/// A parameter of paths: name, description and example. A number as example makes it an integer.
 pub(crate) type Parameter = (&'static str, &'static str, &'static str);
 
 /// What every service refuses, whatever the path.
@@ -113,8 +113,12 @@ fn path_item(path: &str, parameters: &[Parameter]) -> Value {
         .map(|name| {
             let known = parameters.iter().find(|parameter| parameter.0 == name);
             let (description, example) = known.map_or(("", ""), |known| (known.1, known.2));
+            let (schema, example) = match example.parse::<i64>() {
+                Ok(number) => (json!({"type": "integer"}), json!(number)),
+                Err(_) => (json!({"type": "string", "minLength": 1}), json!(example)),
+            };
             json!({"name": name, "in": "path", "required": true, "description": description,
-                "schema": {"type": "string", "minLength": 1}, "example": example})
+                "schema": schema, "example": example})
         })
         .collect();
     if described.is_empty() { json!({}) } else { json!({"parameters": described}) }
