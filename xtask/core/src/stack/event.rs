@@ -23,6 +23,7 @@ pub type Run = u64;
 /// Something that happened. `service` is the service that it happened to, and `run` its run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "event")]
+#[expect(clippy::large_enum_variant, reason = "only one event exists at a time")]
 pub enum Event {
     /// Bring up a plan. It replaces the specs of its services and leaves all others alone. A
     /// build begins: every `Artifact` program in it is pending until `Accepted`, `BuildFailed`

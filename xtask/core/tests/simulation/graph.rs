@@ -204,7 +204,7 @@ pub(crate) fn random_service(random: &mut Random, name: &str) -> Service {
     service.start_timeout = random.millis(500..40_000);
     service.stop.timeout = random.millis(0..10_000);
     // No draw of its own, which would change every other play of a seed.
-    service.once = service.start_timeout.as_millis() % 2 == 0;
+    service.once = service.start_timeout.as_millis().is_multiple_of(2);
     if random.chance(15) {
         service = service.watchdog(random.millis(5_000..20_000));
     }

@@ -143,7 +143,8 @@ impl Play<'_> {
         plan.context = self.plans;
         if self.events == 0 {
             // An earlier stack did some jobs.
-            let is_done = |job: &&Service| job.once && job.stop.timeout.as_millis() % 2 == 0;
+            let is_done =
+                |job: &&Service| job.once && job.stop.timeout.as_millis().is_multiple_of(2);
             let done = plan.services.iter().filter(is_done).map(|job| job.name.clone());
             self.world.done.extend(done);
         }
