@@ -93,9 +93,9 @@ impl History {
                         apply(&mut self.services, self.position, spec, plan.replace || restart);
                     service.replace_requested = plan.replace;
                     service.planned_in(plan.context, restart);
-                    let may_skip = service.done || service.run.is_none();
+                    let may_skip = service.done || service.is_at_rest();
                     service.done = plan.done.contains(&spec.name) && !restart && may_skip;
-                    service.succeeded |= service.is_skipped() && service.run.is_none();
+                    service.skip(!service.build_pending);
                 }
                 let declared = plan.declared.iter().filter(|_| !self.shutdown);
                 for declared in declared {
@@ -233,6 +233,7 @@ impl History {
                     && let Some(service) = self.services.get_mut(service)
                 {
                     service.run = None;
+                    service.skip(true);
                 }
             }
             Effect::Signal { service, run, signal } => self.signal(now, service, *run, signal),
@@ -415,6 +416,7 @@ fn service_event(service: &mut ServiceHistory, position: Position, event: &Event
                 service.candidate_failed = false;
             }
             (service.accepted, service.build_pending) = (new, false);
+            service.skip(true);
             // The build of an earlier request: it compares the run with all that is wanted.
             service.unaware_of.clear();
             if service.has_other_ports() {

@@ -17,9 +17,15 @@ pub(super) fn run_event(
     let Some(run) = service.run.as_mut() else { return };
     match event {
         Event::Started { .. } => (run.started, run.last_ping) = (true, Some(now)),
-        Event::StartFailed { .. } => service.run = None,
+        Event::StartFailed { .. } => {
+            service.run = None;
+            service.skip(true);
+        }
         // The answer to the next `Bind` tells whether the address changed.
-        Event::PortsLost { .. } => (service.run, service.bound) = (None, false),
+        Event::PortsLost { .. } => {
+            (service.run, service.bound) = (None, false);
+            service.skip(true);
+        }
         // The watchdog starts again when a probe passes for the first time.
         Event::ProbePassed { probe, .. } if run.pending_probes.remove(probe) => {
             run.last_ping = Some(now);

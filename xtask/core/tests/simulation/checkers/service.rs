@@ -251,6 +251,20 @@ impl ServiceHistory {
         self.spec.kind == Kind::Job
     }
 
+    /// Whether it has no run. That of an `external` service ends without an effect.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        let probed = matches!(self.phase, Phase::Starting | Phase::Ready | Phase::Unhealthy);
+        self.run.as_ref().is_none_or(|run| run.origin == Origin::External && !probed)
+    }
+
+    /// A job that is done for its data folder has succeeded once nothing runs. `ends` is whether
+    /// the run of a service that was `external` ends, which has no effect.
+    pub(crate) fn skip(&mut self, ends: bool) {
+        let probed = |run: &RunHistory| ends && run.origin == Origin::External;
+        let rests = self.is_at_rest() || self.run.as_ref().is_some_and(probed);
+        self.succeeded |= self.is_skipped() && rests;
+    }
+
     /// Whether it is a job that is done for its data folder, so that it is not started.
     pub(crate) fn is_skipped(&self) -> bool {
         self.done && self.spec.once && self.is_job() && self.spec.ports.is_empty()
