@@ -15,6 +15,8 @@ pub mod harness;
 pub mod inherited;
 pub mod logs;
 pub mod names;
+pub mod own_file;
+pub mod owners;
 pub mod paths;
 mod private_folder;
 pub mod process_stat;

@@ -14,6 +14,7 @@ use rustix::process::geteuid;
 use serde::{Deserialize, Serialize};
 
 use crate::names::{short_hash, workspace_name};
+use crate::owners::{check_owners, foreign_link, is_own_folder, is_written_by_owner_only};
 use crate::private_folder::{create_or_check, create_private};
 
 /// The variable with the folder of all state, an absolute path.
@@ -59,36 +60,8 @@ impl StackPaths {
     ) -> io::Result<Self> {
         let state = state_folder_of(variable)?;
         let this = Self { folder: state.join(workspace_name(root)).join(stack) };
-        this.check_owners(&state)?;
+        check_owners(&this)?;
         Ok(this)
-    }
-
-    /// Checks, before anything in the files is believed, that no other user can create or replace
-    /// one. Since no folder on the way can be replaced either, the result stays true.
-    fn check_owners(&self, state: &Path) -> io::Result<()> {
-        let me = geteuid().as_raw();
-        let below = [self.folder(), self.workspace()].into_iter().map(|folder| (folder, true));
-        for (folder, own) in below.chain(state.ancestors().map(|folder| (folder, false))) {
-            // What cannot be looked at cannot be read either.
-            let Ok(found) = std::fs::symlink_metadata(folder) else { continue };
-            // In a sticky folder such as `/tmp`, only the owner of an entry can replace it.
-            let is_safe = match own {
-                true => found.is_dir() && found.uid() == me && found.mode() & 0o022 == 0,
-                false => {
-                    let others_write = found.mode() & 0o002 != 0 && found.mode() & 0o1000 == 0;
-                    [me, 0].contains(&found.uid()) && !others_write
-                }
-            };
-            if !is_safe {
-                let text = format!(
-                    "`{}` belongs to another user or can be written by one, who could replace the \
-                     files of stacks",
-                    folder.display()
-                );
-                return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
-            }
-        }
-        Ok(())
     }
 
     /// The paths of the stack in `folder`.
@@ -197,6 +170,8 @@ impl StackPaths {
                 return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
             }
         }
+        // Another user may have created a folder on the way after the first check.
+        check_owners(self)?;
         // The group of an account may pass, to the folder of its service.
         if std::fs::metadata(&self.folder)?.mode() & 0o067 != 0 {
             std::fs::set_permissions(&self.folder, Permissions::from_mode(0o700))?;
@@ -256,22 +231,6 @@ pub fn stacks_in(workspace: &Path) -> Vec<StackPaths> {
     stacks
 }
 
-/// Whether this user owns a folder, and no other user can create or replace files in it.
-///
-/// # Errors
-/// When the folder cannot be inspected.
-pub fn is_written_by_owner_only(folder: &Path) -> io::Result<bool> {
-    let found = std::fs::metadata(folder)?;
-    Ok(found.is_dir() && found.uid() == geteuid().as_raw() && found.mode() & 0o022 == 0)
-}
-
-/// Whether a folder is one of [`is_written_by_owner_only`] and no link: in a sticky folder, another
-/// user can link to any folder of this user.
-pub fn is_own_folder(folder: &Path) -> bool {
-    std::fs::symlink_metadata(folder).is_ok_and(|found| found.is_dir())
-        && is_written_by_owner_only(folder).unwrap_or(false)
-}
-
 /// The folder of all state, by this process' environment. The errors are those of
 /// [`StackPaths::of`].
 pub fn state_folder() -> io::Result<PathBuf> {
@@ -297,6 +256,10 @@ fn state_folder_of(variable: impl Fn(&str) -> Option<OsString>) -> io::Result<Pa
                  `HOME` to an absolute path",
             )
         })?;
+    if let Some(link) = foreign_link(&state) {
+        let text = format!("`{}` is a link of another user", link.display());
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
+    }
     // The hash of this path identifies the stack, so its spelling must not matter.
     let state = real(&state);
     if state.to_str().is_none() {
@@ -454,45 +417,5 @@ mod tests {
         std::os::unix::fs::symlink(&elsewhere, own.join(paths.short_name())).unwrap();
         assert!(create(&own).is_err());
         assert_eq!(std::fs::read_dir(&elsewhere).unwrap().count(), 0);
-    }
-
-    #[test]
-    fn folders_that_others_can_change_are_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        let state = folder.path().join("state");
-        let of = || {
-            StackPaths::with_environment(Path::new("/workspace"), "dev", |name| {
-                (name == STATE_VARIABLE).then(|| state.clone().into())
-            })
-        };
-        let paths = of().unwrap();
-        paths.create().unwrap();
-        std::fs::write(paths.lock(), "").unwrap();
-        let refused = |changed: &Path, mode: u32| {
-            let before = std::fs::metadata(changed).unwrap().permissions();
-            std::fs::set_permissions(changed, Permissions::from_mode(mode)).unwrap();
-            let refused = of().is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied);
-            let listed = stacks_in(paths.workspace()).len();
-            std::fs::set_permissions(changed, before).unwrap();
-            (refused, listed)
-        };
-        assert_eq!(refused(paths.folder(), 0o777), (true, 0));
-        assert_eq!(refused(paths.folder(), 0o1777), (true, 0));
-        assert_eq!(refused(paths.workspace(), 0o775), (true, 1));
-        assert_eq!(refused(&state, 0o777), (true, 1));
-        assert_eq!(refused(folder.path(), 0o777), (true, 1));
-        // As `/tmp` is.
-        assert_eq!(refused(&state, 0o1777), (false, 1));
-        if !geteuid().is_root() {
-            return crate::harness::skipped("root");
-        }
-        for (changed, listed) in
-            [(paths.folder(), 0), (paths.workspace(), 1), (&*state, 1), (folder.path(), 1)]
-        {
-            std::os::unix::fs::chown(changed, Some(65534), None).unwrap();
-            assert!(of().is_err(), "{}", changed.display());
-            assert_eq!(stacks_in(paths.workspace()).len(), listed);
-            std::os::unix::fs::chown(changed, Some(0), None).unwrap();
-        }
     }
 }

@@ -142,7 +142,7 @@ impl Error {
     fn hint(&self) -> Option<String> {
         Some(match self {
             Self::StateFolder(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                format!("set `{STATE_VARIABLE}` to a folder of your own")
+                format!("run `chmod go-w` on the folder, or set `{STATE_VARIABLE}` to another one")
             }
             Self::StateFolder(_) => {
                 let given = std::env::var(STATE_VARIABLE).unwrap_or_default();

@@ -4,20 +4,16 @@
 //! the owner can read the file. A failed write ends the record with a message and never stops the
 //! stack.
 
-use std::fs::{File, OpenOptions, Permissions};
+use std::fs::File;
 use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::process::geteuid;
+use xtask_client::own_file::open_for_secrets;
 use xtask_core::record::{RecordLine, RecordStep, VERSION};
 use xtask_core::stack::{Effect, Event};
 
 use crate::system::say;
-
-/// Only the owner reads the environment of services.
-const MODE: u32 = 0o600;
 
 pub(crate) struct Record {
     file: Option<BufWriter<File>>,
@@ -66,29 +62,22 @@ impl Record {
     }
 }
 
-/// Opens a file for the record. Its owner reads the secrets in it, so a file of another user is
-/// refused before anything in it changes.
+/// Opens the file of a record. Its owner reads the secrets in it.
 fn open(path: &Path, truncate: bool) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    let file = options.write(true).create(true).truncate(false).mode(MODE).open(path)?;
-    let found = file.metadata()?;
-    // Pipes and devices keep their owner and mode.
-    if found.is_file() {
-        if found.uid() != geteuid().as_raw() {
-            let text = "the file belongs to another user, who could read the secrets in the record";
-            return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
-        }
-        // An existing file may be readable for others.
-        file.set_permissions(Permissions::from_mode(MODE))?;
-        if truncate {
-            file.set_len(0)?;
-        }
+    let file = open_for_secrets(path)?;
+    if truncate && file.metadata()?.is_file() {
+        file.set_len(0)?;
     }
     Ok(file)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+
+    use rustix::process::geteuid;
+
     use super::*;
 
     #[test]
@@ -98,10 +87,13 @@ mod tests {
         std::fs::write(&path, "a longer text than the new one").unwrap();
         std::fs::set_permissions(&path, Permissions::from_mode(0o666)).unwrap();
         open(&path, false).unwrap();
-        assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, MODE);
+        assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
         assert_eq!(std::fs::read(&path).unwrap().len(), 30);
         open(&path, true).unwrap();
         assert_eq!(std::fs::read(&path).unwrap().len(), 0);
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        assert!(open(&link, true).is_err());
         // Only root can give a file away.
         if geteuid().is_root() {
             std::fs::write(&path, "kept").unwrap();

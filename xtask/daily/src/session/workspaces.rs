@@ -11,7 +11,8 @@ use std::time::UNIX_EPOCH;
 
 use serde::{Deserialize, Serialize};
 use xtask_client::StackPaths;
-use xtask_client::paths::{is_own_folder, stacks_in, state_folder};
+use xtask_client::owners::is_own_folder;
+use xtask_client::paths::{stacks_in, state_folder};
 
 use crate::system::json_file::write_json;
 

@@ -3,14 +3,14 @@
 //! A file of this user holds random bytes, and the secret is a hash of them and of the stack's
 //! folder. So it is the same at each start, and differs between stacks and users.
 
-use std::fs::File;
+use std::fs::{DirBuilder, File};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 
-use rustix::process::geteuid;
 use sha2::{Digest as _, Sha256};
 use xtask_client::StackPaths;
+use xtask_client::own_file::open_private;
 
 /// The file with the random bytes, in the folder of all state.
 const FILE: &str = "secret";
@@ -34,20 +34,15 @@ pub(crate) fn of(paths: &StackPaths, exported: bool) -> io::Result<String> {
 /// The random bytes, which the first call writes.
 fn seed(state: &Path) -> io::Result<[u8; LENGTH]> {
     let path = state.join(FILE);
-    let file = match File::open(&path) {
+    let mut file = match open_private(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             create(state, &path)?;
-            File::open(&path)?
+            open_private(&path)?
         }
         opened => opened?,
     };
-    let found = file.metadata()?;
-    if !found.is_file() || found.uid() != geteuid().as_raw() || found.mode() & 0o077 != 0 {
-        let text = format!("`{}` is not a file that only this user can read", path.display());
-        return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
-    }
     let mut bytes = [0; LENGTH];
-    { file }.read_exact(&mut bytes)?;
+    file.read_exact(&mut bytes)?;
     Ok(bytes)
 }
 
@@ -55,7 +50,8 @@ fn seed(state: &Path) -> io::Result<[u8; LENGTH]> {
 fn create(state: &Path, path: &Path) -> io::Result<()> {
     let mut bytes = [0; LENGTH];
     File::open("/dev/urandom")?.read_exact(&mut bytes)?;
-    std::fs::create_dir_all(state)?;
+    // Whatever the umask is.
+    DirBuilder::new().recursive(true).mode(0o700).create(state)?;
     let mut fresh = tempfile::NamedTempFile::new_in(state)?;
     fresh.write_all(&bytes)?;
     match fresh.persist_noclobber(path) {
@@ -66,7 +62,7 @@ fn create(state: &Path, path: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 
     use super::*;
 
@@ -83,6 +79,13 @@ mod tests {
         let file = state.path().join(FILE);
         assert_eq!(file.metadata().unwrap().mode() & 0o777, 0o600);
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
+        let error = of(&paths(state.path(), "dev"), false).unwrap_err();
+        assert!(error.to_string().contains("only this user can read"), "{error}");
+        // In a shared folder of state, another user could choose the bytes by a link.
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+        let moved = state.path().join("moved");
+        std::fs::rename(&file, &moved).unwrap();
+        std::os::unix::fs::symlink(moved, &file).unwrap();
         let error = of(&paths(state.path(), "dev"), false).unwrap_err();
         assert!(error.to_string().contains("only this user can read"), "{error}");
     }

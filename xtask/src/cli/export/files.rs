@@ -4,11 +4,17 @@
 //! refused before anything is written. Every file is new and renamed into place, so that no link
 //! is followed and no reader sees half of one.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, DirBuilder, Permissions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
+use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::{
+    DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
+};
 use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
+use xtask_client::owners::foreign_link;
 
 use xtask::cli::Exit;
 use xtask::cli::error::Failure;
@@ -28,7 +34,7 @@ pub(crate) enum ExportError {
     #[error("failed to export: `{}` exists, and no export wrote it", path.display())]
     NotOurs { path: PathBuf },
     /// A link or a folder of another user where secrets would be written.
-    #[error("failed to export secrets into `{}`: it is {what}", path.display())]
+    #[error("failed to export into `{}`: it is {what}", path.display())]
     Folder { path: PathBuf, what: &'static str },
     #[error("failed to write `{}`", path.display())]
     Write { path: PathBuf, source: io::Error },
@@ -53,6 +59,9 @@ impl From<ExportError> for Failure {
 /// When a file exists that no export wrote, when a folder of secrets is not the caller's, or when
 /// the system refuses.
 pub(crate) fn write(folder: &Path, files: &[File]) -> Result<Vec<PathBuf>, ExportError> {
+    if let Some(path) = foreign_link(folder) {
+        return Err(ExportError::Folder { path, what: "a link of another user" });
+    }
     let list = folder.join(LIST);
     let mut ours: BTreeSet<String> = match read_own(&list)? {
         Some(text) => text.lines().map(ToOwned::to_owned).collect(),
@@ -64,9 +73,10 @@ pub(crate) fn write(folder: &Path, files: &[File]) -> Result<Vec<PathBuf>, Expor
             return Err(ExportError::NotOurs { path });
         }
     }
+    let mut closed: BTreeMap<PathBuf, fs::File> = BTreeMap::new();
     for file in files.iter().filter(|file| file.access.is_secret()) {
         if let Some(parent) = folder.join(&file.path).parent().filter(|parent| *parent != folder) {
-            close(parent)?;
+            closed.insert(parent.to_owned(), close(parent)?);
         }
     }
     let mut written = Vec::new();
@@ -80,14 +90,16 @@ pub(crate) fn write(folder: &Path, files: &[File]) -> Result<Vec<PathBuf>, Expor
             Access::Public | Access::Handed => 0o644,
             Access::Secret => 0o600,
         };
-        replace(&path, &text, mode)?;
+        let parent = path.parent().unwrap_or(folder);
+        let parent = closed.get(parent).map_or_else(|| parent.to_owned(), through);
+        replace(&parent, &path, &text, mode)?;
         written.push(path);
         if file.path != IGNORED {
             ours.insert(file.path.clone());
         }
     }
     let text: String = ours.iter().map(|path| format!("{path}\n")).collect();
-    replace(&list, &text, 0o644)?;
+    replace(folder, &list, &text, 0o644)?;
     Ok(written)
 }
 
@@ -103,33 +115,44 @@ fn read_own(path: &Path) -> Result<Option<String>, ExportError> {
     text.map(Some).map_err(|source| ExportError::Write { path: path.to_owned(), source })
 }
 
-/// Makes a folder that only the caller may enter.
-fn close(folder: &Path) -> Result<(), ExportError> {
+/// Makes a folder that only the caller may enter, and opens it. Another user who can write to the
+/// parent may put another folder in its place, but not in that of the open one.
+fn close(folder: &Path) -> Result<fs::File, ExportError> {
     let failed = |source| ExportError::Write { path: folder.to_owned(), source };
+    let refused = |what| Err(ExportError::Folder { path: folder.to_owned(), what });
     DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
-    let metadata = fs::symlink_metadata(folder).map_err(failed)?;
-    let what = match &metadata {
-        m if !m.is_dir() => Some("a link"),
-        m if m.uid() != rustix::process::geteuid().as_raw() => Some("another user's"),
-        _ => None,
+    let flags = OFlags::DIRECTORY.union(OFlags::NOFOLLOW);
+    let mut options = fs::OpenOptions::new();
+    let opened = match options.read(true).custom_flags(flags.bits().cast_signed()).open(folder) {
+        Err(_) if fs::symlink_metadata(folder).is_ok_and(|found| found.is_symlink()) => {
+            return refused("a link");
+        }
+        opened => opened.map_err(failed)?,
     };
-    if let Some(what) = what {
-        return Err(ExportError::Folder { path: folder.to_owned(), what });
+    if opened.metadata().map_err(failed)?.uid() != rustix::process::geteuid().as_raw() {
+        return refused("another user's");
     }
-    fs::set_permissions(folder, Permissions::from_mode(0o700)).map_err(failed)
+    opened.set_permissions(Permissions::from_mode(0o700)).map_err(failed)?;
+    Ok(opened)
 }
 
-/// Writes a new file, and renames it into place.
-fn replace(path: &Path, text: &str, mode: u32) -> Result<(), ExportError> {
+/// A path that leads to an open folder.
+fn through(folder: &fs::File) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}", folder.as_raw_fd()))
+}
+
+/// Writes a new file in the folder `parent`, and renames it into place. `path` is its path for
+/// messages.
+fn replace(parent: &Path, path: &Path, text: &str, mode: u32) -> Result<(), ExportError> {
     let written = || -> io::Result<()> {
-        let parent = path.parent().unwrap_or(Path::new("."));
         fs::create_dir_all(parent)?;
         let mut builder = tempfile::Builder::new();
         let mut fresh = builder.permissions(Permissions::from_mode(mode)).tempfile_in(parent)?;
         fresh.write_all(text.as_bytes())?;
         // Whatever the umask is.
         fresh.as_file().set_permissions(Permissions::from_mode(mode))?;
-        fresh.persist(path).map_err(|error| error.error)?;
+        let name = path.file_name().unwrap_or_default();
+        fresh.persist(parent.join(name)).map_err(|error| error.error)?;
         Ok(())
     };
     written().map_err(|source| ExportError::Write { path: path.to_owned(), source })
@@ -216,5 +239,37 @@ mod tests {
         let error = write(&folder, &files("new")).unwrap_err();
         assert!(matches!(error, ExportError::Folder { .. }), "{error}");
         assert_eq!(fs::read_dir(&away).unwrap().count(), 0);
+    }
+
+    /// Another user who owns the parent moves the folder of secrets away meanwhile.
+    #[test]
+    fn secrets_stay_in_the_folder_that_was_closed() {
+        let root = tempfile::tempdir().unwrap();
+        let (secrets, moved) = (root.path().join("secrets"), root.path().join("moved"));
+        let closed = close(&secrets).unwrap();
+        fs::rename(&secrets, &moved).unwrap();
+        fs::create_dir(&secrets).unwrap();
+        replace(&through(&closed), &secrets.join("s.TOKEN"), "hush", 0o644).unwrap();
+        assert_eq!(fs::read_to_string(moved.join("s.TOKEN")).unwrap(), "hush");
+        assert_eq!((mode(&moved), fs::read_dir(&secrets).unwrap().count()), (0o700, 0));
+    }
+
+    #[test]
+    fn link_of_another_user_is_no_output_folder() {
+        if !rustix::process::geteuid().is_root() {
+            return xtask_client::harness::skipped("root");
+        }
+        let root = tempfile::tempdir().unwrap();
+        let (own, link) = (root.path().join("own"), root.path().join("link"));
+        fs::create_dir(&own).unwrap();
+        symlink(&own, &link).unwrap();
+        write(&link.join("of-the-caller"), &files("new")).unwrap();
+        fs::remove_dir_all(own.join("of-the-caller")).unwrap();
+        std::os::unix::fs::lchown(&link, Some(65534), None).unwrap();
+        for output in [link.clone(), link.join("below")] {
+            let error = write(&output, &files("new")).unwrap_err();
+            assert!(error.to_string().contains("a link of another user"), "{error}");
+        }
+        assert_eq!(fs::read_dir(&own).unwrap().count(), 0);
     }
 }
