@@ -14,9 +14,9 @@ use serde::Serialize;
 use xtask_client::called_as::{named, named_json};
 
 use crate::view::style::{BAD, BOLD, RESET};
+use crate::view::visible::{visible, visible_json};
 
 use super::color::is_set;
-use super::visible::{visible, visible_json};
 use super::{screen, stderr};
 
 /// Writes to standard output. The stream removes colours that [`super::color`] turned off.
@@ -92,7 +92,7 @@ pub fn json_pretty(value: &impl Serialize) -> anyhow::Result<()> {
 }
 
 /// A line of progress on standard error in cargo's manner: a right-aligned verb and an object.
-pub fn progress(color: &str, verb: &str, text: &str) {
+pub fn progress(color: &'static str, verb: &'static str, text: &str) {
     let text = indented(text, "             ");
     stderr::write(format!("{}{color}{verb:>12}{RESET} {text}\n", clear_line()));
 }

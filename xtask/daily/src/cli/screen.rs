@@ -13,9 +13,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::color::is_set;
 use super::stderr;
-use super::visible::visible;
 use crate::system::terminal::{Size, size};
 use crate::view::fit::{fit, width};
+use crate::view::visible::visible;
 
 /// Makes terminals that know it show both writes at once.
 const BEGIN: &str = "\x1b[?2026h";

@@ -3,12 +3,14 @@
 //! These types change only by addition.
 
 use std::borrow::Cow;
-use xtask_core::terms::secret::shown_url;
 
 use serde::Serialize;
 use xtask_client::logs::{End, Record, Stream};
 use xtask_client::snapshot::{Failure, Phase, RunSnapshot, ServiceSnapshot, Snapshot};
 use xtask_client::timings::Start;
+use xtask_core::terms::secret::shown_url;
+
+use super::visible::visible_json;
 
 /// A line that a service printed, as in `logs --json`.
 #[derive(Debug, Serialize)]
@@ -48,8 +50,9 @@ impl<'a> LogLine<'a> {
 }
 
 fn append(out: &mut Vec<u8>, value: &impl Serialize) {
-    // Texts and numbers always serialize, and a buffer in memory accepts every write.
-    let _ = serde_json::to_writer(&mut *out, value);
+    // Texts and numbers always serialize.
+    let json = serde_json::to_string(value).unwrap_or_default();
+    out.extend_from_slice(visible_json(&json).as_bytes());
     out.push(b'\n');
 }
 
@@ -149,5 +152,28 @@ impl<'a> UpEvent<'a> {
             reason: service.reason.as_deref(),
             failure: service.failure,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn printed_text_acts_on_no_terminal_in_json() {
+        let text = b"a\x1b]52;c;x\x07\xc2\x9b2J\xe2\x80\xae\x7f";
+        let line = Record {
+            time: "",
+            run: 1,
+            stream: Stream::Out,
+            continues: false,
+            end: End::Line,
+            text: &text[..],
+        };
+        let mut out = Vec::new();
+        LogLine::new("s", &line).append(&mut out);
+        let out = String::from_utf8(out).unwrap();
+        let escaped = r#""text":"a\u001b]52;c;x\u0007\u009b2J\u202e\u007f"}"#;
+        assert!(out.trim_end().ends_with(escaped), "{out}");
     }
 }

@@ -22,5 +22,6 @@ pub(crate) mod status;
 pub mod style;
 pub mod table;
 pub(crate) mod timings;
+pub(crate) mod visible;
 pub(crate) mod watch;
 pub mod words;

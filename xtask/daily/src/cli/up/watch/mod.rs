@@ -134,7 +134,7 @@ const ON: (&str, &str) =
     ("Watching", "the sources; an edit is built, and its services run the new program");
 const OFF: (&str, &str) = ("Unwatched", "edits are no longer followed");
 
-fn report(done: anyhow::Result<(&str, &str)>) {
+fn report(done: anyhow::Result<(&'static str, &str)>) {
     match done {
         Ok((verb, text)) => print::progress(BUSY, verb, text),
         Err(error) => print::progress(WARN, "Unwatched", &format!("{error:#}")),

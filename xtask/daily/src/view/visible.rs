@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 
 /// Replaces what acts on a terminal, except colours, line ends and tabs.
-pub(super) fn visible(text: &str) -> Cow<'_, str> {
+pub(crate) fn visible(text: &str) -> Cow<'_, str> {
     replaced(text, |out, acting| {
         // Writing to a text never fails.
         let _ = write!(out, "{}", acting.escape_unicode());
@@ -15,7 +15,7 @@ pub(super) fn visible(text: &str) -> Cow<'_, str> {
 }
 
 /// As [`visible`], for JSON, where such a character stands only inside a text.
-pub(super) fn visible_json(text: &str) -> Cow<'_, str> {
+pub(crate) fn visible_json(text: &str) -> Cow<'_, str> {
     replaced(text, |out, acting| {
         let _ = write!(out, "\\u{:04x}", u32::from(acting));
     })
