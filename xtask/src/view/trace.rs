@@ -11,6 +11,7 @@ use xtask_core::stack::Effect;
 use xtask_core::terms::secret::{self, MASK};
 
 use xtask::view::style::{BAD, BOLD, DIM, RESET};
+use xtask::view::words::within;
 
 use super::trace_words as words;
 
@@ -53,9 +54,9 @@ pub(crate) enum Outcome {
 
 pub(crate) fn step(step: &RecordStep, effects: &[Effect]) -> String {
     let mut out = format!("{DIM}{:>12}{RESET}  ", time(step.at()));
-    out.push_str(&format!("{BOLD}{}{RESET}\n", words::event(&step.event)));
+    out.push_str(&format!("{BOLD}{}{RESET}\n", within(&words::event(&step.event))));
     for effect in effects {
-        out.push_str(&format!("{:>14}-> {}\n", "", words::effect(effect)));
+        out.push_str(&format!("{:>14}-> {}\n", "", within(&words::effect(effect))));
     }
     out
 }
@@ -64,8 +65,10 @@ pub(crate) fn step(step: &RecordStep, effects: &[Effect]) -> String {
 pub(crate) fn difference(line: usize, step: &RecordStep, effects: &[Effect], at: usize) -> String {
     let recorded = step.effects.as_ref().and_then(|effects| effects.get(at));
     let replayed = effects.get(at);
-    let describe = |effect: Option<&Effect>| effect.map_or("nothing".to_string(), words::effect);
-    let event = words::event(&step.event);
+    let describe = |effect: Option<&Effect>| {
+        effect.map_or("nothing".to_string(), |effect| within(&words::effect(effect)))
+    };
+    let event = within(&words::event(&step.event));
     let mut out = format!(
         "{BAD}difference{RESET}{BOLD}: line {line}, {} after the start, `{event}`, effect {}\
          {RESET}\n  recorded: {}\n  replayed: {}\n",

@@ -10,6 +10,7 @@ use xtask::view::calls;
 use xtask::view::log::excerpt;
 use xtask::view::style::{BAD, BOLD, DIM, GOOD, RESET, WARN};
 use xtask::view::table::{Cell, table};
+use xtask::view::words::within;
 
 /// What `verify-deps --json` prints.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -119,7 +120,7 @@ pub(crate) fn trouble(services: &[Verified]) -> String {
             };
             let _ = writeln!(out, "{BAD}error{RESET}{BOLD}: {text}{RESET}");
             for Failed { service, reason, last_lines, .. } in &verified.failures {
-                let _ = writeln!(out, "  `{service}`: {reason}");
+                let _ = writeln!(out, "  `{service}`: {}", within(reason));
                 out.push_str(&excerpt(last_lines));
             }
             let _ = writeln!(out, "  {DIM}declared at {}{RESET}", verified.declared);

@@ -106,6 +106,23 @@ fn each_mistake_has_its_code_and_message() {
     assert_eq!(stacks, Vec::<std::path::PathBuf>::new(), "no stack was made");
 }
 
+#[test]
+fn line_break_in_an_argument_forges_no_line() {
+    let fixture = idle();
+    let forged = "x\nerror: forged";
+    for line in [
+        &[forged][..],
+        &["--stack", forged, "status"],
+        &["logs", "--since", forged],
+        &["up", forged],
+        &["explain", forged],
+        &["up", "-e", forged],
+    ] {
+        let ran = fixture.xtask(line).ends_with(2);
+        assert!(!ran.stderr.lines().any(|line| line.starts_with("error: forged")), "{ran}");
+    }
+}
+
 /// What a running stack is asked for in vain changes nothing there.
 #[test]
 fn queries_leave_a_running_stack_alone() {

@@ -60,6 +60,47 @@ fn looking_at_a_workspace_runs_nothing_of_it() {
     assert!(fs::read_to_string(&ran).unwrap().contains("command"));
 }
 
+#[test]
+fn line_break_in_a_value_forges_no_line() {
+    let fixture = Fixture::new("forged").write();
+    let forged = "x\\nerror: forged\\u001b]52;c;x\\u0007\\u009b2J\\u202e";
+    fixture.file(
+        "Cargo.toml",
+        &format!(
+            "[package]\nname = \"m\"\nversion = \"0.1.0\"\nedition = \"2021\"\n[workspace]\n\
+             [workspace.metadata.services.program]\ncommand = [\"{forged}\"]\n\
+             [workspace.metadata.services.line]\ncommand = [\"sleep\", \"600\"]\n\
+             ready = {{ log = \"{forged}\" }}\nenv = {{ VALUE = \"{forged}\" }}\n\
+             start-timeout = \"300ms\"\n\
+             [workspace.metadata.services.probe]\ncommand = [\"sleep\", \"600\"]\n\
+             ready = {{ command = [\"false\", \"{forged}\"] }}\nstart-timeout = \"300ms\"\n",
+        ),
+    );
+    fixture.file("src/lib.rs", "");
+    for args in [
+        &["up", "-d"][..],
+        &["status"],
+        &["status", "--json"],
+        &["explain", "program"],
+        &["explain", "line"],
+        &["explain", "probe"],
+        &["explain", "line", "--json"],
+        &["up", "--dry-run"],
+        &["graph"],
+        &["check"],
+        &["logs"],
+        &["restart", "probe"],
+        &["wait", "line", "--timeout", "100ms"],
+        &["down"],
+    ] {
+        let ran = fixture.xtask(args);
+        let printed = format!("{}\n{}", ran.stdout, ran.stderr);
+        assert!(!printed.lines().any(|line| line.starts_with("error: forged")), "{args:?}: {ran}");
+        let acts = |c: char| c != '\n' && c != '\t' && c.is_control() || c == '\u{202e}';
+        assert!(!printed.contains(acts), "{args:?}: {ran}");
+    }
+}
+
 struct Bystander(Child);
 
 impl Drop for Bystander {

@@ -36,7 +36,6 @@ mod sweep;
 mod test;
 mod test_e2e;
 pub mod up;
-mod visible;
 mod wait;
 
 use std::ffi::OsString;
@@ -265,7 +264,13 @@ fn parse<More: MoreCommands>() -> Result<(Global, Parsed<More>), clap::Error> {
     };
     let matches = read(called_as::arguments()).or_else(|error| {
         let help = brought::help_of(called_as::arguments()).filter(|_| error.use_stderr());
-        help.map_or(Err(error), |arguments| read(&arguments))
+        // The message quotes arguments. A line break in one must begin no line of its own.
+        let on_one_line = |argument: &OsString| argument.to_string_lossy().replace('\n', "\\n");
+        let on_one_line = called_as::arguments().iter().map(on_one_line).map(OsString::from);
+        help.map_or_else(
+            || read(&on_one_line.collect::<Vec<_>>()).and(Err(error)),
+            |arguments| read(&arguments),
+        )
     })?;
     if matches.subcommand_name().is_some_and(More::has_subcommand) {
         let more = More::from_arg_matches(&matches)?;

@@ -197,7 +197,8 @@ impl Section {
         let widths = self.rows.iter().map(|row| row.left.chars().count());
         let width = widths.max().unwrap_or(0).min(60);
         for Row { left, right, .. } in self.rows {
-            let _ = writeln!(out, "  {}", format!("{left:<width$}  {right}").trim_end());
+            let row = words::within(&format!("{left:<width$}  {right}"));
+            let _ = writeln!(out, "  {}", row.trim_end());
         }
     }
 }
@@ -300,7 +301,7 @@ fn state_text(snapshot: &Snapshot, state: &ServiceSnapshot) -> String {
         let _ = write!(out, " as process {pid}");
     }
     if let Some(reason) = &state.reason {
-        let _ = write!(out, ": {reason}");
+        let _ = write!(out, ": {}", words::within(reason));
     }
     out.push('\n');
     if !state.waiting_on.is_empty() {
@@ -310,10 +311,10 @@ fn state_text(snapshot: &Snapshot, state: &ServiceSnapshot) -> String {
         let _ = writeln!(out, "beside it {beside}");
     }
     for seen in &state.seen {
-        let _ = writeln!(out, "last seen: {seen}");
+        let _ = writeln!(out, "last seen: {}", words::within(seen));
     }
     if let Some(status) = &state.status {
-        let _ = writeln!(out, "its status: {status}");
+        let _ = writeln!(out, "its status: {}", words::within(status));
     }
     for line in calls::listeners(state) {
         let _ = writeln!(out, "{line}");

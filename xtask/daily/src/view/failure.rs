@@ -13,7 +13,7 @@ use xtask_core::terms::Name;
 use super::buffering;
 use super::cause::Cause;
 use super::style::{BAD, BOLD, DIM, RESET};
-use super::words::command_for;
+use super::words::{command_for, within};
 
 /// The number of waiting dependents that are listed for a failed service.
 const SHOWN_WAITING: usize = 8;
@@ -36,7 +36,7 @@ pub(crate) fn failures(
         match (&service.reason, service.failure) {
             // Cargo has printed the cause right above.
             (Some(_), Some(Failure::Build)) if !explains_build(service) => {}
-            (Some(reason), _) => drop(writeln!(out, "  {reason}")),
+            (Some(reason), _) => drop(writeln!(out, "  {}", within(reason))),
             (None, _) => {}
         }
         if let Some(place) = plan.service(name).map(|planned| &planned.declared) {
@@ -47,7 +47,7 @@ pub(crate) fn failures(
         let other: Vec<&str> =
             service.seen.iter().filter(|seen| !reported(seen)).map(String::as_str).collect();
         if !other.is_empty() && service.failure == Some(Failure::Timeout) {
-            let _ = writeln!(out, "  last seen: {}", other.join("; "));
+            let _ = writeln!(out, "  last seen: {}", within(&other.join("; ")));
         }
         let waiting = held_up_by(&dependents, name);
         for waiting in waiting.iter().take(SHOWN_WAITING) {
@@ -66,7 +66,7 @@ pub(crate) fn failures(
         }
         let held_back = buffering_hint(plan, service, causes.get(name));
         if let Some(hint) = held_back.or_else(|| hint(plan, service)) {
-            let _ = writeln!(out, "  {BOLD}hint:{RESET} {hint}");
+            let _ = writeln!(out, "  {BOLD}hint:{RESET} {}", within(&hint));
         }
     }
     out

@@ -98,7 +98,7 @@ pub(crate) fn text(plan: &Plan) -> String {
         let _ = writeln!(out, "\n{} ({kind}, {})", service.name, service.declared);
         let mut line = |label: &str, value: String| {
             if !value.is_empty() {
-                let _ = writeln!(out, "  {label:<12} {value}");
+                let _ = writeln!(out, "  {label:<12} {}", words::within(&value));
             }
         };
         line("runs", words::command(&values, service));

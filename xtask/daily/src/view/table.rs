@@ -12,14 +12,19 @@ pub struct Cell {
 
 impl Cell {
     pub fn styled(text: impl Into<String>, style: &'static str) -> Self {
-        Self { text: text.into(), style }
+        Self { text: one_line(text.into()), style }
     }
 }
 
 impl<T: Into<String>> From<T> for Cell {
     fn from(text: T) -> Self {
-        Self { text: text.into(), style: "" }
+        Self { text: one_line(text.into()), style: "" }
     }
+}
+
+/// A cell has one line: the second one of a text from elsewhere would look like a row.
+fn one_line(text: String) -> String {
+    if text.contains('\n') { text.replace('\n', " ") } else { text }
 }
 
 /// Renders the rows with two spaces between columns and none at the end of a line. Omits columns
@@ -64,6 +69,7 @@ mod tests {
             vec![Cell::styled("a", "\x1b[1m"), "".into(), "10".into()],
             vec!["long-name".into(), "".into(), "7".into()],
         ];
+        assert_eq!(table(&[vec!["a\nb".into()], vec!["c\n".into()]]), "a b\nc \n");
         assert_eq!(table(&rows), "NAME       PID\n\x1b[1ma\x1b[0m          10\nlong-name  7\n");
     }
 }

@@ -7,6 +7,12 @@ use xtask_core::terms::secret::MASK;
 use xtask_core::terms::{Condition, Kind, Placement};
 
 use super::setting::Values;
+/// A text from elsewhere as part of a line. Its further lines are indented, so that none of them
+/// looks like a line of the tool.
+pub fn within(text: &str) -> String {
+    text.replace('\n', "\n      ")
+}
+
 pub fn list(words: impl Iterator<Item = String>) -> String {
     words.collect::<Vec<_>>().join(", ")
 }
