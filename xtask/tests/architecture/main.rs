@@ -11,6 +11,7 @@ mod faults;
 mod rooms;
 mod rules;
 mod source;
+mod streams;
 mod style;
 
 use std::fs;
@@ -113,7 +114,7 @@ fn supervisor_code_uses_no_printing_macro() {
 
 #[test]
 fn text_reaches_the_terminal_through_one_filter() {
-    holds(sources().iter().flat_map(rules::unfiltered));
+    holds(sources().iter().flat_map(streams::unfiltered));
 }
 
 #[test]
@@ -156,6 +157,15 @@ fn every_listed_fault_names_its_tests() {
     let tests = sources().iter().flat_map(|file| faults::tests(&file.text)).collect();
     let document = fs::read_to_string(root().join("docs/faults.md")).unwrap();
     holds(faults::faults(&document, &tests));
+}
+
+#[test]
+fn every_promise_names_its_tests() {
+    let files = sources();
+    let tests = files.iter().flat_map(|file| faults::tests(&file.text)).collect();
+    let document = fs::read_to_string(root().join("docs/security.md")).unwrap();
+    holds(faults::faults(&document, &tests));
+    holds(faults::misplaced(&document, &files));
 }
 
 #[test]

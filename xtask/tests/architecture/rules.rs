@@ -43,7 +43,7 @@ const BANNED: [(&str, &[&str]); 5] = [
 ];
 
 /// The sources of the two programs.
-const PROGRAMS: [&str; 2] = ["xtask/daily/src/", "xtask/src/"];
+pub(crate) const PROGRAMS: [&str; 2] = ["xtask/daily/src/", "xtask/src/"];
 
 /// What a view would need to be more than a function of what it is given.
 const WORLD: [&str; 13] = [
@@ -116,38 +116,6 @@ pub(crate) fn prints(file: &File) -> Vec<String> {
     prints
         .map(|(line, word)| format!("{}:{line}: `{word}` writes, and can panic", file.path))
         .collect()
-}
-
-/// The files of the tool that may take a standard stream: those that filter text for a terminal,
-/// draw below it, write the supervisor's log, ask whether there is a terminal and for its size, or
-/// pass on what cargo prints.
-const STREAMS: [&str; 8] = [
-    "xtask/daily/src/cli/color.rs",
-    "xtask/daily/src/cli/print.rs",
-    "xtask/daily/src/cli/screen.rs",
-    "xtask/daily/src/cli/stderr.rs",
-    "xtask/daily/src/cli/test_e2e/test_run.rs",
-    "xtask/daily/src/cli/up/build.rs",
-    "xtask/daily/src/system/say.rs",
-    "xtask/daily/src/system/terminal.rs",
-];
-
-/// Other ways to a terminal than the filter in `cli/print.rs`.
-pub(crate) fn unfiltered(file: &File) -> Vec<String> {
-    let is_tool = PROGRAMS.iter().any(|folder| file.path.starts_with(folder))
-        && !file.path.contains("/tests");
-    if !is_tool || STREAMS.contains(&&*file.path) {
-        return Vec::new();
-    }
-    let product = file.text.split("#[cfg(test)]").next().unwrap_or_default();
-    let macros = ["print!(", "println!(", "eprint!(", "eprintln!("];
-    let ways = ["io::stdout()", "io::stderr()", "anstream::stdout()", "anstream::stderr()"];
-    let lines = (1..).zip(product.lines());
-    let found = lines.filter(|(_, line)| {
-        let code = line.split("//").next().unwrap_or_default();
-        macros.iter().chain(&ways).any(|way| code.contains(way)) && !code.contains("is_terminal()")
-    });
-    found.map(|(line, _)| format!("{}:{line}: text bypasses `cli/print.rs`", file.path)).collect()
 }
 
 /// The files that may hold the tool's name: the launcher, what finds out what the user typed, and

@@ -89,6 +89,19 @@ impl Source {
             .map(|token| (token.line, token.text))
             .collect()
     }
+
+    /// Words followed by a sign, such as `println` by `!`, with their lines. A word after a dot, a
+    /// method or field, is not among them.
+    pub(crate) fn words_before(&self, sign: &str) -> Vec<(usize, String)> {
+        let tokens = tokens(&self.code);
+        let at = |index: usize| tokens.get(index).map_or("", |token| token.text.as_str());
+        let found = tokens.iter().enumerate().filter(|(index, token)| {
+            let is_member = *index > 0 && at(index - 1) == ".";
+            let is_followed = at(index + 1) == sign && at(index + 2) != "=";
+            token.text.starts_with(is_word) && is_followed && !is_member
+        });
+        found.map(|(_, token)| (token.line, token.text.clone())).collect()
+    }
 }
 
 /// A path such as `crate::view::graph`, with its line.
