@@ -45,6 +45,8 @@ pub enum FieldMistake {
     /// Two names would look alike, or one would look empty.
     #[error("must not contain {0:?}, which is invisible or looks like a space")]
     Invisible(char),
+    #[error("must not begin with {0:?}, which joins the character before it")]
+    Accent(char),
     /// Two names would look alike; the form that is accepted.
     #[error("must be in the Unicode form NFKC: {0:?}")]
     NotNormal(String),

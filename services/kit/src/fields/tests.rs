@@ -124,6 +124,15 @@ fn usernames_that_look_alike_are_rejected() {
         "e\u{301}",
         "\u{fb01}",
         "\u{ff41}",
+        "a  b",
+        "a\u{2800}b",
+        "a\u{2065}b",
+        "a\u{e000}b",
+        "a\u{fffc}b",
+        "a\u{16fe4}b",
+        "\u{1d159}a",
+        "\u{301}a",
+        "\u{20e3}",
     ] {
         assert!(check_username(name, 10).is_err(), "{name:?}");
     }
