@@ -1,12 +1,16 @@
 //! Tests the simulation. Each file in `mutants/` breaks one rule of the reducer in a copy of its
 //! source. The copy is simulated with the normal number of seeds, and a checker must object. If
 //! that takes more seeds, the mutant says `by: traces`, and a trace of a past failure must find it.
+//! Mutants inside of functions share one build, where a number selects the one that runs.
 //!
 //! The tests fail for a mutant that survives, and for one that no longer applies. The source of
 //! the repository is not changed.
 
 #![allow(clippy::unwrap_used)]
 
+mod switch;
+
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
@@ -14,6 +18,12 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use xtask_core::record::{RecordLine, VERSION};
+
+use switch::{Change, SWITCH, has_place};
+
+/// The tests of the simulation that may find a mutant: with seeds, and with traces.
+const SEEDS: &str = "no_seed_violates_a_property";
+const TRACES: &str = "traces_of_past_failures_pass";
 
 /// Longer than the simulation of any mutant takes.
 const LIMIT: Duration = Duration::from_secs(300);
@@ -46,6 +56,10 @@ impl Mutant {
             by_traces: line("by:").is_some_and(|by| by.trim() == "traces"),
         }
     }
+
+    fn change(&self, number: usize) -> Change<'_> {
+        Change { number, find: &self.find, replace: &self.replace }
+    }
 }
 
 /// A workspace of its own, with one target folder for all mutants.
@@ -70,15 +84,52 @@ impl Copy {
         let optimised = "\n[profile.dev.package.xtask-core]\nopt-level = 2\n";
         fs::write(this.root.join("Cargo.toml"), manifest + optimised).unwrap();
         fs::copy(workspace.join("Cargo.lock"), this.root.join("Cargo.lock")).unwrap();
-        let tests = ["tests/mutation.rs", "tests/support", "tests/simulation", "tests/traces"];
+        let tests = ["tests/mutation", "tests/support", "tests/simulation", "tests/traces"];
         for part in ["Cargo.toml", "src", "problems.md", "benches"].into_iter().chain(tests) {
             copy(&core.join(part), &this.root.join("core").join(part));
         }
         this
     }
 
-    /// Runs this test of the simulation of the copy. Returns whether it passed, and its output.
-    fn simulate(&self, test: &str) -> (bool, String) {
+    fn read(&self, file: &str) -> String {
+        fs::read_to_string(self.root.join("core").join(file)).unwrap()
+    }
+
+    fn write(&self, file: &str, text: &str) {
+        fs::write(self.root.join("core").join(file), text).unwrap();
+    }
+
+    /// Whether the mutant can share a build with others.
+    fn shares(&self, mutant: &Mutant) -> bool {
+        has_place(&self.read(&mutant.file), &mutant.change(1))
+    }
+
+    /// Puts these mutants into the source, numbered from 1. The simulation reads the number of the
+    /// one that runs from `MUTANT`.
+    fn switch(&self, mutants: &[&Mutant]) {
+        let mut files: BTreeMap<&str, Vec<Change<'_>>> = BTreeMap::new();
+        for (index, mutant) in mutants.iter().enumerate() {
+            files.entry(&mutant.file).or_default().push(mutant.change(index + 1));
+        }
+        for (file, changes) in files {
+            self.write(file, &switch::apply(&self.read(file), &changes));
+        }
+        self.write("src/lib.rs", &format!("{}{SWITCH}", self.read("src/lib.rs")));
+        let main = "tests/simulation/main.rs";
+        let mut source = self.read(main);
+        for test in [SEEDS, TRACES] {
+            let begin = format!("fn {test}() {{\n");
+            assert_eq!(source.matches(&begin).count(), 1, "{begin}");
+            let read = "    let mutant = std::env::var(\"MUTANT\").unwrap().parse().unwrap();\n    \
+                        xtask_core::MUTANT.store(mutant, Ordering::Relaxed);\n";
+            source = source.replace(&begin, &format!("{begin}{read}"));
+        }
+        self.write(main, &source);
+    }
+
+    /// Runs this test of the simulation of the copy, with the mutant of this number. Returns
+    /// whether it passed, and its output.
+    fn simulate(&self, test: &str, number: usize) -> (bool, String) {
         let mut command = Command::new(env!("CARGO"));
         command
             .args(["test", "--offline", "--quiet", "-p", "xtask-core", "--test", "simulation"])
@@ -89,6 +140,7 @@ impl Copy {
             .env("RUST_BACKTRACE", "0")
             .env_remove("XTASK_SEED")
             .env_remove("XTASK_SEEDS")
+            .env("MUTANT", number.to_string())
             .stdin(Stdio::null());
         let output = self.root.join("output");
         let file = fs::File::create(&output).unwrap();
@@ -108,17 +160,22 @@ impl Copy {
         (status.success(), fs::read_to_string(&output).unwrap())
     }
 
-    /// The message of the checker that rejects a mutant.
-    fn objection(&self, mutant: &Mutant) -> Result<String, String> {
-        let path = self.root.join("core").join(&mutant.file);
-        let source = fs::read_to_string(&path).unwrap();
-        fs::write(&path, source.replace(&mutant.find, &mutant.replace)).unwrap();
+    /// The message of the checker that rejects a mutant, which is compiled alone.
+    fn objection_alone(&self, mutant: &Mutant) -> Result<String, String> {
+        let source = self.read(&mutant.file);
+        self.write(&mutant.file, &source.replace(&mutant.find, &mutant.replace));
+        let said = self.objection(mutant, 0);
+        self.write(&mutant.file, &source);
+        said
+    }
+
+    /// The message of the checker that rejects a mutant, which has this number in the source.
+    fn objection(&self, mutant: &Mutant, number: usize) -> Result<String, String> {
         let (test, found) = match mutant.by_traces {
-            true => ("traces_of_past_failures_pass", "trace "),
-            false => ("no_seed_violates_a_property", "seed "),
+            true => (TRACES, "trace "),
+            false => (SEEDS, "seed "),
         };
-        let (survived, output) = self.simulate(test);
-        fs::write(&path, source).unwrap();
+        let (survived, output) = self.simulate(test, number);
         if survived {
             return Err("survived".to_owned());
         }
@@ -212,14 +269,19 @@ fn mutants_apply_to_the_source() {
 
 #[test]
 fn simulation_finds_every_mutant() {
-    let only = std::env::var("XTASK_MUTANT").ok();
+    let only = std::env::var("XTASK_MUTANT").unwrap_or_default();
+    let mutants: Vec<Mutant> = mutants().into_iter().filter(|it| it.name.contains(&only)).collect();
     let copy = Copy::make();
+    let (together, alone): (Vec<_>, Vec<_>) = mutants.iter().partition(|it| copy.shares(it));
+    let mut said: Vec<_> = alone.iter().map(|it| (*it, copy.objection_alone(it))).collect();
+    copy.switch(&together);
+    // Otherwise the switches would be what a checker objects to.
+    let (passed, output) = copy.simulate(SEEDS, 0);
+    assert!(passed, "{output}");
+    said.extend(together.iter().zip(1..).map(|(it, number)| (*it, copy.objection(it, number))));
     let mut wrong = Vec::new();
-    for mutant in mutants() {
-        if only.as_ref().is_some_and(|only| !mutant.name.contains(only.as_str())) {
-            continue;
-        }
-        match copy.objection(&mutant) {
+    for (mutant, said) in said {
+        match said {
             Ok(said) => println!("{} ({}): {said}", mutant.name, mutant.what),
             Err(why) => wrong.push(format!("{} ({}): {why}", mutant.name, mutant.what)),
         }
