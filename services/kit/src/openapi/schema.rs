@@ -105,8 +105,11 @@ pub fn members<const N: usize>(members: [(&str, Value); N]) -> Value {
 }
 
 /// The name of a field in JSON: that in the code, which may be a raw identifier.
-pub fn field_name(name: &'static str) -> &'static str {
-    name.strip_prefix("r#").unwrap_or(name)
+pub const fn field_name(name: &'static str) -> &'static str {
+    match name.as_bytes() {
+        [b'r', b'#', ..] => name.split_at(2).1,
+        _ => name,
+    }
 }
 
 macro_rules! plain {
@@ -205,12 +208,13 @@ macro_rules! answer {
                 serializer: S,
             ) -> Result<S::Ok, S::Error> {
                 use $crate::openapi::Schema;
-                use $crate::serde::ser::SerializeMap as _;
-                let mut members = serializer.serialize_map(None)?;
+                const FIELDS: usize = [$(stringify!($field)),*].len();
+                use $crate::serde::ser::SerializeStruct as _;
+                let mut members = serializer.serialize_struct(stringify!($name), FIELDS)?;
                 $(
                     if !<$type as Schema>::is_absent(&self.$field) {
-                        let name = $crate::openapi::field_name(stringify!($field));
-                        members.serialize_entry(name, &self.$field)?;
+                        const NAME: &str = $crate::openapi::field_name(stringify!($field));
+                        members.serialize_field(NAME, &self.$field)?;
                     }
                 )*
                 members.end()
