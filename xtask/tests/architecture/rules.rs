@@ -38,6 +38,7 @@ const BANNED: [(&str, &[&str]); 5] = [
         ],
     ),
     ("xtask/client/", &["xtask"]),
+    ("xtask/logs/", &["xtask", "xtask_client", "xtask_core"]),
     ("xtask/core/", &["xtask", "xtask_client"]),
     (CORE, &["std"]),
 ];
@@ -212,7 +213,8 @@ pub(crate) fn edges(folder: &str, manifest: &toml::Table, services: &[String]) -
         let allowed = match folder {
             "xtask/core" if table == "dev-dependencies" => !tool && !service,
             "xtask/core" => ["serde", "thiserror"].contains(&name.as_str()),
-            "xtask/client" => (!tool || name == "xtask-core") && !service,
+            "xtask/client" => (!tool || ["xtask-core", "xtask-logs"].contains(&&*name)) && !service,
+            "xtask/logs" => !tool && !service,
             "xtask/tests/support" => (!tool || name == "xtask-client") && !service,
             "tests" => (!tool || ["xtask-client", SUPPORT].contains(&name.as_str())) && !service,
             folder if folder.starts_with("services/") => !tool,

@@ -43,7 +43,11 @@ pub struct Mark {
 }
 
 impl Mark {
-    pub(crate) fn end_of(log: &Path) -> io::Result<Self> {
+    /// The current end of a log; of a missing one its beginning.
+    ///
+    /// # Errors
+    /// When an existing file cannot be read.
+    pub fn end_of(log: &Path) -> io::Result<Self> {
         let newest = LogFile::at(log)?;
         let position = newest.map(|file| Ok::<_, io::Error>((file.id, file.length()?)));
         Ok(Self { position: position.transpose()? })
@@ -159,7 +163,7 @@ impl Reader {
     }
 
     /// Whether the record is before the lines that are wanted.
-    pub(super) fn skips(&mut self) -> bool {
+    pub(crate) fn skips(&mut self) -> bool {
         let (Some((id, offset)), Some(file)) = (self.skip, &self.file) else { return false };
         let place = file.offset() - (self.filled - self.begin) as u64;
         if file.id == id && place >= offset {
@@ -231,7 +235,7 @@ impl Reader {
     }
 
     #[cfg(test)]
-    pub(super) fn held_bytes(&self) -> usize {
+    pub(crate) fn held_bytes(&self) -> usize {
         self.buffer.capacity()
     }
 

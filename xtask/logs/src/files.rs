@@ -39,14 +39,14 @@ pub fn rotated_numbers(log: &Path) -> io::Result<Vec<u64>> {
 }
 
 /// The id of a file, and an offset in it.
-pub(super) type FilePlace = ((u64, u64), u64);
+pub(crate) type FilePlace = ((u64, u64), u64);
 
 /// An open file of a log.
 #[derive(Debug)]
-pub(super) struct LogFile {
+pub(crate) struct LogFile {
     file: File,
     /// Device and inode.
-    pub(super) id: (u64, u64),
+    pub(crate) id: (u64, u64),
     /// The offset of the next read.
     offset: u64,
     /// The newest rotated file that is not newer than this one.
@@ -55,7 +55,7 @@ pub(super) struct LogFile {
 
 impl LogFile {
     /// Opens a file; `None` if it does not exist.
-    pub(super) fn at(path: &Path) -> io::Result<Option<Self>> {
+    pub(crate) fn at(path: &Path) -> io::Result<Option<Self>> {
         let file = match File::open(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             file => file?,
@@ -65,7 +65,7 @@ impl LogFile {
     }
 
     /// Opens the newest file of a log.
-    pub(super) fn newest(log: &Path) -> io::Result<Option<Self>> {
+    pub(crate) fn newest(log: &Path) -> io::Result<Option<Self>> {
         let Some(mut newest) = Self::at(log)? else { return Ok(None) };
         // Listed afterwards, so that a rotation in between is not missed.
         newest.rotated = rotated_numbers(log)?.last().copied().unwrap_or(0);
@@ -78,7 +78,7 @@ impl LogFile {
     }
 
     /// Opens all existing files of a log, oldest first.
-    pub(super) fn all(log: &Path) -> io::Result<Vec<Self>> {
+    pub(crate) fn all(log: &Path) -> io::Result<Vec<Self>> {
         // The newest file is opened first: a rotation after that makes it appear twice.
         let newest = Self::newest(log)?;
         let mut files = Vec::new();
@@ -91,7 +91,7 @@ impl LogFile {
 
     /// The file after this one; `None` if this one is the newest, or the next one does not exist
     /// yet.
-    pub(super) fn next(&self, log: &Path) -> io::Result<Option<NextFile>> {
+    pub(crate) fn next(&self, log: &Path) -> io::Result<Option<NextFile>> {
         loop {
             let newest = Self::at(log)?;
             if newest.as_ref().is_some_and(|newest| newest.id == self.id) {
@@ -131,27 +131,27 @@ impl LogFile {
     }
 
     /// The offset of the next read.
-    pub(super) fn offset(&self) -> u64 {
+    pub(crate) fn offset(&self) -> u64 {
         self.offset
     }
 
     /// Whether another program truncated the file, so that the next read is beyond its end.
-    pub(super) fn is_truncated(&self) -> io::Result<bool> {
+    pub(crate) fn is_truncated(&self) -> io::Result<bool> {
         Ok(self.length()? < self.offset)
     }
 
     /// Its length in bytes, now.
-    pub(super) fn length(&self) -> io::Result<u64> {
+    pub(crate) fn length(&self) -> io::Result<u64> {
         Ok(self.file.metadata()?.len())
     }
 
-    pub(super) fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+    pub(crate) fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
         self.offset = self.file.seek(to)?;
         Ok(self.offset)
     }
 
     /// Reads from the current position.
-    pub(super) fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+    pub(crate) fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         loop {
             match self.file.read(into) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -165,7 +165,7 @@ impl LogFile {
     }
 
     /// The bytes from `begin` to `end`, or to the end of the file if that is less.
-    pub(super) fn part(&mut self, begin: u64, end: u64) -> io::Result<Vec<u8>> {
+    pub(crate) fn part(&mut self, begin: u64, end: u64) -> io::Result<Vec<u8>> {
         self.seek(SeekFrom::Start(begin))?;
         let mut bytes = Vec::new();
         (&mut self.file).take(end - begin).read_to_end(&mut bytes)?;
@@ -176,15 +176,15 @@ impl LogFile {
 
 /// The file after another one.
 #[derive(Debug)]
-pub(super) struct NextFile {
-    pub(super) file: LogFile,
+pub(crate) struct NextFile {
+    pub(crate) file: LogFile,
     /// Why lines in between may be missing.
-    pub(super) gap: Option<Gap>,
+    pub(crate) gap: Option<Gap>,
 }
 
 /// Why lines between two files may be missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Gap {
+pub(crate) enum Gap {
     /// Files in between were rotated away before they were read.
     Rotated,
     /// The file was deleted or truncated, possibly before all of it was read.
@@ -192,7 +192,7 @@ pub(super) enum Gap {
 }
 
 impl Gap {
-    pub(super) fn text(self) -> &'static str {
+    pub(crate) fn text(self) -> &'static str {
         match self {
             Self::Rotated => "lines are missing here: they were deleted before they could be read",
             Self::Deleted => "lines may be missing here: the log was deleted or truncated",

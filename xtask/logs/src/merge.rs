@@ -137,7 +137,7 @@ mod tests {
     use std::path::{Path, PathBuf};
 
     use super::*;
-    use crate::logs::{Start, rotated_path};
+    use crate::{Start, rotated_path};
 
     fn append(log: &Path, text: &str) {
         use std::io::Write;

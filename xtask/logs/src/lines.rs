@@ -10,7 +10,7 @@ const HELD_BYTES: usize = 16 * 1024 * 1024;
 
 /// The incomplete lines of one log.
 #[derive(Debug, Default)]
-pub(super) struct Joiner {
+pub(crate) struct Joiner {
     open: Vec<OpenLine>,
 }
 
@@ -30,16 +30,16 @@ struct OpenLine {
 }
 
 /// Which lines a reader gets, and where they go.
-pub(super) struct Out<'a> {
+pub(crate) struct Out<'a> {
     /// Whether a line counts; it gets the whole line.
-    pub(super) wanted: &'a dyn Fn(&Record<'_>) -> bool,
-    pub(super) take: &'a mut dyn FnMut(&Record<'_>),
+    pub(crate) wanted: &'a dyn Fn(&Record<'_>) -> bool,
+    pub(crate) take: &'a mut dyn FnMut(&Record<'_>),
 }
 
 impl Joiner {
     /// Passes on what a record completes. With `skipped` the record comes before the lines that
     /// the reader wants.
-    pub(super) fn take(&mut self, record: &Record<'_>, skipped: bool, out: &mut Out<'_>) {
+    pub(crate) fn take(&mut self, record: &Record<'_>, skipped: bool, out: &mut Out<'_>) {
         if record.is_takeover() {
             return self.end(|_| true, out);
         }
@@ -73,14 +73,14 @@ impl Joiner {
     }
 
     /// Passes on the incomplete lines, because the log has no more records now.
-    pub(super) fn flush(&mut self, out: &mut Out<'_>) {
+    pub(crate) fn flush(&mut self, out: &mut Out<'_>) {
         for open in self.open.iter_mut().filter(|open| open.shown < open.text.len()) {
             open.pass(End::Open, out);
         }
     }
 
     /// The time of the earliest line that [`Joiner::flush`] passes on.
-    pub(super) fn time(&self) -> Option<&str> {
+    pub(crate) fn time(&self) -> Option<&str> {
         self.open.iter().map(|open| open.time.as_str()).min()
     }
 

@@ -86,13 +86,13 @@ pub fn last_lines(log: &Path, run: Option<u64>, count: usize) -> io::Result<Vec<
 }
 
 /// A place in a log: the index of a file, oldest first, and an offset in it.
-pub(super) type Place = (usize, u64);
+pub(crate) type Place = (usize, u64);
 
 /// Called with a line and the places of its first and last record.
 type Take<'a> = &'a mut dyn FnMut(&Record<'_>, Place, Place) -> ControlFlow<()>;
 
 /// The lines of a log, newest first.
-pub(super) struct Lines {
+pub(crate) struct Lines {
     files: Vec<LogFile>,
     earliest: Option<Place>,
     /// Lines whose first record was not read yet, and later ones that wait for them.
@@ -115,13 +115,13 @@ struct Line {
 }
 
 impl Lines {
-    pub(super) fn of(log: &Path) -> io::Result<Self> {
+    pub(crate) fn of(log: &Path) -> io::Result<Self> {
         Ok(Self { files: LogFile::all(log)?, earliest: None, waiting: VecDeque::new() })
     }
 
     /// Calls `take` for the lines, in reverse order of their ends, until it breaks. A record for
     /// which `stops` holds is not read any more. Takeovers belong to no line.
-    pub(super) fn each(
+    pub(crate) fn each(
         &mut self,
         stops: &dyn Fn(&Record<'_>) -> bool,
         take: Take<'_>,
@@ -151,13 +151,13 @@ impl Lines {
     }
 
     /// The earliest record that was read.
-    pub(super) fn earliest(&self) -> Option<Place> {
+    pub(crate) fn earliest(&self) -> Option<Place> {
         self.earliest
     }
 
     /// The file of `begin`, at its offset, or else the newest file at its end; and the place `end`
     /// by the id of its file.
-    pub(super) fn at(
+    pub(crate) fn at(
         mut self,
         begin: Option<Place>,
         end: Option<Place>,
@@ -268,7 +268,7 @@ fn backwards(
 }
 
 /// A position with no record of `time` or later before it, and few older ones after it.
-pub(super) fn position_of(file: &mut LogFile, time: &str) -> io::Result<u64> {
+pub(crate) fn position_of(file: &mut LogFile, time: &str) -> io::Result<u64> {
     let (mut low, mut high) = (0, file.length()?);
     while high - low > BLOCK_BYTES {
         let middle = low + (high - low) / 2;
@@ -284,7 +284,7 @@ pub(super) fn position_of(file: &mut LogFile, time: &str) -> io::Result<u64> {
 }
 
 /// Whether the first record is before `time`.
-pub(super) fn begins_before(file: &mut LogFile, time: &str) -> io::Result<bool> {
+pub(crate) fn begins_before(file: &mut LogFile, time: &str) -> io::Result<bool> {
     let bytes = file.part(0, 64)?;
     Ok(Record::parse(&bytes).is_some_and(|line| line.time < time))
 }
