@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tokio::task::{LocalSet, spawn_local};
+use tokio::task::LocalSet;
 use xtask_client::StackPaths;
 use xtask_client::paths::{DEFAULT_STACK, state_folder};
 use xtask_client::protocol::Ask;
@@ -19,6 +19,7 @@ use crate::session::connect::{self, connect};
 use crate::session::workspaces;
 use crate::supervisor::leftovers::clean;
 use crate::system::supervisors;
+use crate::system::task::spawn_local;
 use crate::view::stacks::{StackJson, text};
 
 /// How long a supervisor has to answer.

@@ -44,7 +44,7 @@ pub struct Inspected {
 pub fn plan(
     global: &Global,
     services: &[String],
-    shape: impl FnOnce(&mut Request),
+    shape: impl Fn(&mut Request),
 ) -> anyhow::Result<Loaded> {
     accept(inspect(global, services, Scope::Request, shape)?)
 }
@@ -53,7 +53,7 @@ pub fn plan(
 pub fn plan_kept(
     global: &Global,
     services: &[String],
-    shape: impl FnOnce(&mut Request),
+    shape: impl Fn(&mut Request),
 ) -> anyhow::Result<Loaded> {
     accept(inspect_kept(global, services, Scope::Request, shape)?)
 }
@@ -83,9 +83,9 @@ pub fn inspect(
     global: &Global,
     services: &[String],
     scope: Scope<'_>,
-    shape: impl FnOnce(&mut Request),
+    shape: impl Fn(&mut Request),
 ) -> anyhow::Result<Inspected> {
-    inspect_with(global, services, scope, shape, false)
+    inspect_with(global, services, scope, &shape, false)
 }
 
 /// As [`inspect`], with the flags that the stack was started with. Call it outside of a runtime.
@@ -93,16 +93,16 @@ pub(crate) fn inspect_kept(
     global: &Global,
     services: &[String],
     scope: Scope<'_>,
-    shape: impl FnOnce(&mut Request),
+    shape: impl Fn(&mut Request),
 ) -> anyhow::Result<Inspected> {
-    inspect_with(global, services, scope, shape, true)
+    inspect_with(global, services, scope, &shape, true)
 }
 
 fn inspect_with(
     global: &Global,
     services: &[String],
     scope: Scope<'_>,
-    shape: impl FnOnce(&mut Request),
+    shape: &dyn Fn(&mut Request),
     keeps_flags: bool,
 ) -> anyhow::Result<Inspected> {
     let here = std::env::current_dir().context("failed to find the current folder")?;

@@ -40,6 +40,7 @@ mod wait;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -304,12 +305,19 @@ fn dispatch(global: &Global, command: Command) -> anyhow::Result<Exit> {
 /// # Errors
 /// That of the task, or the one that kept the runtime from starting.
 pub fn block_on<T>(task: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let mut result = None;
+    run_to_end(Box::pin(async { result = Some(task.await) }))?;
+    result.context("the task did not end")?
+}
+
+/// Takes any task as one type, so that the runtime is compiled once.
+fn run_to_end(task: Pin<Box<dyn Future<Output = ()> + '_>>) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.context("failed to start the asynchronous runtime")?;
-    let result = runtime.block_on(task);
+    runtime.block_on(task);
     // A blocking thread may still be printing to a slow reader.
     runtime.shutdown_background();
-    result
+    Ok(())
 }
 
 fn stack_name(text: &str) -> Result<String, StackNameError> {

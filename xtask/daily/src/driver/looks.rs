@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::task::JoinHandle;
 use xtask_client::protocol::{Ask, Reply};
 use xtask_core::snapshot::{Phase, Snapshot};
 use xtask_core::stack::stopped_text;
@@ -14,6 +14,7 @@ use xtask_core::terms::Name;
 
 use super::{Driver, Pending};
 use crate::effects::probe::question::ask_all;
+use crate::system::task;
 use crate::system::traffic::Traffic;
 
 /// A request for the status, with the services that it asks.
@@ -43,7 +44,7 @@ impl Looks {
         L: Future<Output = Seen> + Send + 'static,
     {
         if self.running.is_none() && !self.waiting.is_empty() {
-            let looking = tokio::spawn(prepare(&self.waiting));
+            let looking = task::spawn(prepare(&self.waiting));
             self.running = Some((looking, std::mem::take(&mut self.waiting)));
         }
     }
@@ -72,7 +73,7 @@ impl Driver {
             let mut questions = stack.questions();
             questions.retain(|(name, _)| asked.iter().any(|wanted| asks(&wanted.ask, name)));
             async move {
-                let scan = spawn_blocking(|| query.run());
+                let scan = task::spawn_blocking(|| query.run());
                 let silent = ask_all(questions).await;
                 Seen { traffic: scan.await.unwrap_or_default(), silent }
             }

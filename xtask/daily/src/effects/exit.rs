@@ -8,6 +8,7 @@ use xtask_core::stack::Exit;
 
 use crate::system::group::Leader;
 use crate::system::pidfd::ExitWatch;
+use crate::system::task;
 
 /// How often to poll for an exit where the system has no pidfds.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
@@ -21,7 +22,7 @@ impl Drop for KillOnDrop {
         self.0.signal(Signal::KILL);
         if matches!(self.0.exit(), Ok(None)) && tokio::runtime::Handle::try_current().is_ok() {
             let leader = Arc::clone(&self.0);
-            tokio::spawn(async move {
+            task::spawn(async move {
                 wait_for_exit(&leader).await;
                 leader.reap();
             });

@@ -16,6 +16,7 @@ use super::logs::file::LogFile;
 use super::probe::{self, question};
 use crate::system::group::Leader;
 use crate::system::members::{Orphans, pids_of, stopped_of};
+use crate::system::task;
 
 /// How often a stopped run is looked at.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -29,7 +30,7 @@ impl World {
             _ => None,
         };
         let log = self.log(service);
-        tokio::spawn(async move {
+        task::spawn(async move {
             let failure = loop {
                 let failure = question::ask(&question, probe::CALL_TIMEOUT).await.err();
                 let Some(leader) = leader.as_ref().filter(|_| failure.is_some()) else {

@@ -40,6 +40,7 @@ use crate::system::mark::{Mark, Marks};
 use crate::system::members::{Orphans, pids_of, stopped_of};
 use crate::system::proc;
 use crate::system::say;
+use crate::system::task;
 use crate::system::traffic::TrafficQuery;
 
 /// The longest path of a Unix socket, in bytes.
@@ -202,13 +203,13 @@ impl World {
         let in_use: BTreeSet<PathBuf> = active.map(|active| active.program.clone()).collect();
         let containers = Arc::clone(&self.containers);
         let name = service.clone();
-        let keeping = tokio::task::spawn_blocking(move || {
+        let keeping = task::spawn_blocking(move || {
             let mut programs = programs.lock().unwrap_or_else(PoisonError::into_inner);
             let path = PathBuf::from(&program.path);
             let accepted = programs.accept(&name, program, &in_use);
             accepted.map_err(|error| Error::KeepProgram { path, error })
         });
-        tokio::spawn(async move {
+        task::spawn(async move {
             let kept = keeping.await.unwrap_or_else(|error| Err(Error::Task(error)));
             let event = match with_image(&containers, &service, kept, wanted).await {
                 Ok(artifact) => Event::Accepted { service, artifact },

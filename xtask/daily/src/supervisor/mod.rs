@@ -24,7 +24,7 @@ use rustix::process::getppid;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
-use tokio::task::{LocalSet, spawn_local};
+use tokio::task::LocalSet;
 use xtask_client::StackPaths;
 use xtask_client::paths::Endpoint;
 
@@ -35,6 +35,7 @@ use crate::system::json_file::write_json;
 use crate::system::mark::Marks;
 use crate::system::pidfd::ExitWatch;
 use crate::system::supervisors::CONTROL;
+use crate::system::task::spawn_local;
 use crate::system::{say, wait_if_some};
 use companion::{Companions, Scene, empty_standard_input};
 use guardian::guard;
@@ -78,7 +79,7 @@ pub(crate) fn run(
     let first = take_standard_input();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let serving = serve(&scene, &lock, companions, first, until_pid, record);
-    let outcome = LocalSet::new().block_on(&runtime, serving);
+    let outcome = LocalSet::new().block_on(&runtime, Box::pin(serving));
     // Other threads may still pack an image or copy a program; their results are not needed.
     runtime.shutdown_background();
     let _ = std::fs::remove_file(paths.endpoint());

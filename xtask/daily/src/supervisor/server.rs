@@ -12,13 +12,14 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::{Semaphore, oneshot};
-use tokio::task::{JoinHandle, spawn_local};
+use tokio::task::JoinHandle;
 use xtask_client::protocol::{self, Answer, MalformedCall, Reply};
 
 use super::request::{MOST_LONG_LINES, Unread, line};
 use crate::driver::outbox::{Board, Outbox, Outboxes};
 use crate::driver::{ConnectionId, Input, Pending};
 use crate::system::say;
+use crate::system::task::spawn_local;
 
 /// The number of clients served at once; more are refused with a message.
 const MOST_CLIENTS: usize = 256;

@@ -24,6 +24,7 @@ mod say;
 pub mod socket;
 pub mod supervisors;
 pub(crate) mod sweep;
+pub(crate) mod task;
 pub(crate) mod tcp;
 pub(crate) mod terminal;
 pub(crate) mod timestamp;

@@ -22,6 +22,7 @@ use crate::cli::exit::Exit;
 use crate::cli::interrupt::Interrupts;
 use crate::cli::print;
 use crate::cli::stack::own_command;
+use crate::system::task;
 
 /// A longer line is forwarded in parts.
 const LONGEST_LINE_BYTES: u64 = 64 * 1024;
@@ -89,7 +90,7 @@ pub(crate) async fn run(
             command.arg("--keep");
         }
         command.args(run_arguments(args));
-        running.spawn(run_one(shard, command));
+        running.spawn(task::boxed(run_one(shard, command)));
     }
     let mut ended = Vec::new();
     while let Some(one) = running.join_next().await {

@@ -12,7 +12,7 @@ use anyhow::Context;
 use serde::Deserialize;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, ChildStdout, Command};
-use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::task::JoinHandle;
 use xtask_core::plan::{self, Plan, Program, Target};
 use xtask_core::stack::LinkedProgram;
 use xtask_core::terms::Name;
@@ -27,6 +27,7 @@ use crate::cli::load::Loaded;
 use crate::cli::plan_args::ProgramArgs;
 use crate::cli::stack::cargo_for;
 use crate::cli::{print, screen};
+use crate::system::task::spawn_blocking;
 use crate::view::style::WARN;
 
 #[derive(Clone, Debug, PartialEq, Eq)]

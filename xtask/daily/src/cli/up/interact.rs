@@ -25,6 +25,7 @@ use crate::cli::exit::Exit;
 use crate::cli::status::measure;
 use crate::cli::{browser, print};
 use crate::session::own_program;
+use crate::system::task;
 use crate::view::style::{BAD, BUSY, WARN};
 use crate::view::{self, status};
 
@@ -255,7 +256,7 @@ impl BringUp<'_> {
             Ok(mut child) => {
                 let has_ended = Arc::new(AtomicBool::new(false));
                 let (ended, changed) = (Arc::clone(&has_ended), Arc::clone(&self.live.changed));
-                let task = tokio::spawn(async move {
+                let task = task::spawn(async move {
                     print_messages(&mut child).await;
                     ended.store(true, Ordering::Relaxed);
                     changed.notify_one();

@@ -12,6 +12,7 @@ use tokio::process::Command;
 use tokio::task::JoinHandle;
 use xtask_core::stack::LinkedProgram;
 
+use crate::system::task;
 use crate::workspace::WorkspaceFiles;
 
 pub struct LibraryPath {
@@ -33,7 +34,7 @@ impl LibraryPath {
     pub(crate) fn new(files: &WorkspaceFiles) -> Self {
         let mut rustc = Command::new(std::env::var_os("RUSTC").unwrap_or("rustc".into()));
         rustc.args(["--print", "target-libdir"]).stdin(Stdio::null()).kill_on_drop(true);
-        let answer = tokio::spawn(async move {
+        let answer = task::spawn(async move {
             let output = rustc.output().await.ok().filter(|output| output.status.success())?;
             Some(String::from_utf8(output.stdout).ok()?.trim().to_owned())
         });

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use regex_lite::Regex;
-use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 use xtask_client::StackPaths;
 use xtask_client::escapes::{Keep, strip};
@@ -15,6 +15,7 @@ use xtask_core::terms::Name;
 use super::reporter::{Output, PATIENCE};
 use crate::cli::{color, print};
 use crate::session::follow::{Extent, Follower};
+use crate::system::task::spawn_blocking;
 use crate::view::event::{LogLine, UpEvent};
 use crate::view::log::Prefixes;
 

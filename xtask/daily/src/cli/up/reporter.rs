@@ -5,7 +5,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout};
 use xtask_client::snapshot::{Phase, ServiceSnapshot, Snapshot};
 use xtask_client::timings::{Slower, Start};
@@ -17,6 +16,7 @@ use super::build::programs;
 use crate::cli::error::is_broken_pipe;
 use crate::cli::exit::Exit;
 use crate::cli::{print, screen};
+use crate::system::task::spawn_blocking;
 use crate::view::cause::Cause;
 use crate::view::event::{TimedEvent, UpEvent};
 use crate::view::progress::{self, ProgressLine};

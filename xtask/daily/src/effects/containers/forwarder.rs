@@ -12,6 +12,8 @@ use tokio::task::JoinSet;
 
 use super::subnet::Subnet;
 
+use crate::system::task;
+
 /// Listens until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Forwarder {
@@ -28,7 +30,7 @@ impl Forwarder {
             Err(error) => return Err(error),
         };
         let mut serving = JoinSet::new();
-        serving.spawn(serve(listener, subnet, target));
+        serving.spawn(task::boxed(serve(listener, subnet, target)));
         Ok(Some(Self { _serving: serving }))
     }
 }
@@ -54,7 +56,7 @@ async fn serve(listener: TcpListener, subnet: Subnet, target: SocketAddr) {
     loop {
         match listener.accept().await {
             Ok((_, address)) if !subnet.contains(address.ip()) => {}
-            Ok((caller, _)) => drop(tokio::spawn(connect_and_forward(caller, target))),
+            Ok((caller, _)) => drop(task::spawn(connect_and_forward(caller, target))),
             // For example too many open files: callers wait in the queue.
             Err(_) => tokio::time::sleep(std::time::Duration::from_millis(50)).await,
         }

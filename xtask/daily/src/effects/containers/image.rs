@@ -13,6 +13,7 @@ use super::error::ImageError;
 use super::linked::complaint;
 use super::root_fs::{self, RootFs, System, USER};
 use crate::effects::process::environment::LIBRARY_PATH;
+use crate::system::task;
 
 /// The label with the short name of the image's workspace.
 pub const WORKSPACE_LABEL: &str = "xtask.workspace";
@@ -52,7 +53,7 @@ pub struct Image {
 pub async fn make(engine: &Engine, recipe: &Recipe) -> Result<Image, ImageError> {
     let system = if recipe.base.is_some() { System::OfBase } else { System::Whole };
     let program = recipe.program.clone();
-    let packing = tokio::task::spawn_blocking(move || root_fs::pack(&program, system));
+    let packing = task::spawn_blocking(move || root_fs::pack(&program, system));
     let root = packing.await.map_err(|error| ImageError::Pack(error.into()))??;
     let content = content(recipe, &root, base_id(engine, recipe).await.as_deref());
     let reference = reference(recipe, &content);

@@ -19,6 +19,7 @@ use crate::effects::containers::run::{ContainerHandle, ContainerRun};
 use crate::effects::error::Error;
 use crate::effects::process::run::RunProbes;
 use crate::system::mark::Mark;
+use crate::system::task;
 
 impl World {
     pub(crate) fn try_start_container(
@@ -83,7 +84,7 @@ impl World {
             targets: targets.into_iter().map(|(index, _, target)| (index, target)).collect(),
             inherited: self.contexts.inherited(command),
         };
-        tokio::spawn(container_run.run(signals));
+        task::spawn(container_run.run(signals));
         self.runs.insert((service.clone(), run), active);
         Ok(())
     }

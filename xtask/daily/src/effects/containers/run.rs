@@ -26,6 +26,7 @@ use crate::effects::process::notify::NotifySocket;
 use crate::effects::process::run::{OutputTasks, RunProbes};
 use crate::effects::spawn::Inherited;
 use crate::system::say;
+use crate::system::task;
 
 /// How long a cancelled start waits for the engine, which may obey a command line that was
 /// killed.
@@ -105,7 +106,7 @@ impl ContainerRun {
         drop(self.ends);
         let output = OutputTasks::start(self.pipes, self.notify);
         let (runs, running) = watch::channel(false);
-        let forwarding = tokio::spawn(forward_signals(
+        let forwarding = task::spawn(forward_signals(
             engine.clone(),
             name.clone(),
             signals,
@@ -190,7 +191,7 @@ async fn forward_signals(
             gate.send_replace(signal == ContainerSignal::Signal(Signal::Resume) && !stopping);
         }
         let (engine, name, mut running) = (engine.clone(), name.clone(), running.clone());
-        tokio::spawn(async move {
+        task::spawn(async move {
             match signal {
                 ContainerSignal::Signal(Signal::Stop(signal)) => {
                     // The engine signals only a container that runs.

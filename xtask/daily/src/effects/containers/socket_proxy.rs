@@ -25,6 +25,7 @@ use super::forwarder;
 use super::stack::Network;
 use crate::effects::probe::ExpectedListener;
 use crate::system::async_fd::{async_fd, is_readable};
+use crate::system::task;
 
 /// The first and the longest pause between two attempts to connect to the container.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
@@ -63,7 +64,7 @@ impl SocketProxy {
     /// Accepts from a socket and connects to this target.
     pub(crate) fn accept(&mut self, socket: OwnedFd, inside: ContainerTarget) -> io::Result<()> {
         let socket = Socket::new(socket)?;
-        self.accepting.spawn(serve(socket, inside, self.open.subscribe()));
+        self.accepting.spawn(task::boxed(serve(socket, inside, self.open.subscribe())));
         Ok(())
     }
 }
@@ -132,7 +133,7 @@ impl Socket {
         let (caller, _) = ready.get_inner().accept()?;
         caller.set_nonblocking(true)?;
         let (caller, unanswered) = (TcpStream::from_std(caller)?, self.unanswered.clone());
-        tokio::spawn(async move {
+        task::spawn(async move {
             if !forwarder::forward(caller, container).await {
                 unanswered.send_replace(Some(Instant::now()));
             }

@@ -21,6 +21,7 @@ use super::ContainerError;
 use super::root_fs::USER;
 use super::stack::StackContainers;
 use crate::effects::process::notify::NotifySocket;
+use crate::system::task;
 
 /// The flags that open a folder and nothing else.
 const FOLDER: OFlags =
@@ -61,7 +62,7 @@ pub(crate) async fn prepare(
         Ok(())
     };
     // The task fails only with the runtime.
-    tokio::task::spawn_blocking(prepare).await.unwrap_or(Err(ContainerError::Cancelled))
+    task::spawn_blocking(prepare).await.unwrap_or(Err(ContainerError::Cancelled))
 }
 
 /// Makes the user of containers the owner of a folder and its content, as far as the caller

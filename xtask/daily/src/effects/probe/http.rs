@@ -15,6 +15,7 @@ use tokio::net::TcpStream;
 use xtask_core::terms::host::authority;
 
 use crate::system::socket::stream_socket;
+use crate::system::task;
 
 /// The longest head of an answer, in bytes.
 const LONGEST_HEAD: usize = 32 * 1024;
@@ -86,7 +87,7 @@ impl Request {
 async fn exchange(mut stream: TcpStream, request: &[u8]) -> io::Result<u16> {
     stream.write_all(request).await?;
     let status = read_status(&mut stream).await?;
-    tokio::spawn(finish(stream));
+    task::spawn(finish(stream));
     Ok(status)
 }
 

@@ -29,6 +29,7 @@ use crate::effects::probe::http::{Queued, Request};
 use crate::effects::spawn::{self, Exec, SpawnRequest};
 use crate::system::group::Leader;
 use crate::system::mark::Mark;
+use crate::system::task;
 use crate::system::{self, port_holder, proc, socket, tcp};
 
 /// The first and the longest pause between two attempts.
@@ -97,7 +98,7 @@ impl ProbeTasks {
     /// Starts a probe, unless the tasks were stopped before.
     pub(crate) fn start(&self, probe: PollingProbe) {
         if let Some(tasks) = self.0.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
-            tasks.spawn(probe.run());
+            tasks.spawn(task::boxed(probe.run()));
         }
     }
 
@@ -138,7 +139,7 @@ impl PollingProbe {
                 let mut stream = within_timeout(TcpStream::connect(address)).await?;
                 // A server that greets its caller is heard out.
                 let _ = stream.shutdown().await;
-                tokio::spawn(http::finish(stream));
+                task::spawn(http::finish(stream));
                 address
             }
             Target::Http { host, port, request, status, queued } => {
@@ -155,7 +156,7 @@ impl PollingProbe {
         };
         let listener = self.listener.clone();
         // The check may read every process of the machine.
-        tokio::task::spawn_blocking(move || listener.check(address)).await?
+        task::spawn_blocking(move || listener.check(address)).await?
     }
 }
 

@@ -9,6 +9,8 @@ use xtask_core::terms::Name;
 
 use super::{Error, Request, is_expected, resolve};
 
+use crate::system::task;
+
 /// How long a command waits for the answers of services.
 const ASK_TIMEOUT: Duration = Duration::from_millis(500);
 
@@ -32,9 +34,11 @@ pub(crate) async fn ask(question: &PreparedProbe, limit: Duration) -> Result<(),
 pub(crate) async fn ask_all(questions: Vec<(Name, PreparedProbe)>) -> Vec<(Name, String)> {
     let mut asked: JoinSet<_> = questions
         .into_iter()
-        .map(|(name, question)| async move {
-            let seen = ask(&question, ASK_TIMEOUT).await.err()?;
-            Some((name, seen.to_string()))
+        .map(|(name, question)| {
+            task::boxed(async move {
+                let seen = ask(&question, ASK_TIMEOUT).await.err()?;
+                Some((name, seen.to_string()))
+            })
         })
         .collect();
     let mut silent = Vec::new();

@@ -26,6 +26,7 @@ use crate::effects::programs::have_same_content;
 use crate::system::mark::{Mark, Marks, mark_of};
 use crate::system::pidfd::ExitWatch;
 use crate::system::port_holder::{HolderHandle, Lookup, describe, look_up};
+use crate::system::task;
 use crate::system::{pidfd, proc, socket};
 
 impl World {
@@ -52,7 +53,7 @@ impl World {
             marks: self.settings.marks.clone(),
         };
         let (events, holder_handles) = (self.events.clone(), self.holder_handles.clone());
-        tokio::task::spawn_blocking(move || {
+        task::spawn_blocking(move || {
             let (result, found) = inspection.run();
             holder_handles.keep(&service, found);
             let _ = events.send(Event::HolderInspected { service, result });
@@ -79,12 +80,12 @@ impl World {
         let mut active = ActiveRun::not_spawned(Process::Unmanaged);
         let (adopted_probes, run_events) = (active.probes.clone(), events.clone());
         let mut watch = JoinSet::new();
-        watch.spawn(async move {
+        watch.spawn(task::boxed(async move {
             exit.exited().await;
             adopted_probes.stop();
             run_events.exited(Exit::Unknown, None);
             run_events.gone();
-        });
+        }));
         active.process = Process::Adopted { pidfd, _watch: watch };
         events.started(pid);
         self.start_probes(&active, &events, command, probes);

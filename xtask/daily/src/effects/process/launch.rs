@@ -32,6 +32,7 @@ use crate::effects::spawn::{self, Exec, SpawnRequest};
 use crate::effects::{RunEvents, World};
 use crate::system::account::{Account, to_become};
 use crate::system::argument_size::size_fault;
+use crate::system::task;
 use crate::system::{executable, socket};
 
 impl World {
@@ -112,7 +113,7 @@ impl World {
             probes: run_probes.clone(),
             polling,
         };
-        tokio::spawn(process_run.follow());
+        task::spawn(process_run.follow());
         let active = ActiveRun { process, program: (&command.program).into(), probes: run_probes };
         self.runs.insert((service.clone(), run), active);
         Ok(())

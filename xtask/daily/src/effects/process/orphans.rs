@@ -13,6 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::system::group::{reap, running_orphans, zombie_orphans};
 use crate::system::mark::{Mark, Marks, mark_of};
 use crate::system::sweep::is_engine_program;
+use crate::system::task;
 
 /// How long other code has to reap a zombie.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -27,7 +28,7 @@ pub(crate) fn adopt() -> io::Result<()> {
     #[cfg(target_os = "linux")]
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
     let mut ended = signal(SignalKind::child())?;
-    tokio::spawn(async move {
+    task::spawn(async move {
         while ended.recv().await.is_some() {
             reap_until_none().await;
         }

@@ -20,6 +20,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::system::group::Leader;
 use crate::system::members::{Member, Orphans, descendants, left_behind};
+use crate::system::task;
 use crate::system::wait_if_some;
 
 /// How long a process may be in its exec, when no look can tell its run. Some processes never
@@ -54,7 +55,7 @@ impl Reaper {
     pub(crate) fn start() -> io::Result<Self> {
         let mut ended = signal(SignalKind::child())?;
         let (sender, requests) = unbounded_channel();
-        tokio::spawn(async move {
+        task::spawn(async move {
             let mut task = Task { requests, runs: BTreeMap::new(), exec_until: None };
             while task.wait(&mut ended).await {
                 task.look();

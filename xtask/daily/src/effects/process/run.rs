@@ -18,6 +18,7 @@ use crate::effects::process::notify::NotifySocket;
 use crate::effects::process::reaper::Reaper;
 use crate::system::group::Leader;
 use crate::system::members::{Orphans, left_behind};
+use crate::system::task;
 
 /// What can pass the probes of one run: polling tasks, log patterns and the notify socket.
 #[derive(Clone, Debug)]
@@ -106,10 +107,11 @@ impl OutputTasks {
     pub(crate) fn start(pipes: [Pipe; 2], notify: Option<Arc<NotifySocket>>) -> Self {
         let pipes = pipes.map(Arc::new);
         for pipe in pipes.clone() {
-            tokio::spawn(async move { pipe.read_to_end().await });
+            task::spawn(async move { pipe.read_to_end().await });
         }
         let sockets = notify.clone().into_iter();
-        let _listening = sockets.map(|socket| async move { socket.listen().await }).collect();
+        let _listening =
+            sockets.map(|socket| task::boxed(async move { socket.listen().await })).collect();
         Self { pipes, notify, _listening }
     }
 

@@ -17,6 +17,7 @@ use xtask_core::terms::Name;
 use crate::cli::stack::cargo_for;
 use crate::cli::up::build::{BuildEvent, Message, linked};
 use crate::cli::up::library_path::LibraryPath;
+use crate::system::task;
 use crate::watch::contents::ScriptTime;
 use crate::workspace::WorkspaceFiles;
 
@@ -224,7 +225,7 @@ fn read(
     sender: UnboundedSender<Output>,
     output: impl Fn(Vec<u8>) -> Output + Send + 'static,
 ) {
-    tokio::spawn(async move {
+    task::spawn(async move {
         let mut lines = BufReader::with_capacity(64 * 1024, pipe).split(b'\n');
         while let Ok(Some(line)) = lines.next_segment().await {
             if sender.send(output(line)).is_err() {
