@@ -11,6 +11,7 @@ mod cli;
 mod sample;
 mod setup;
 mod view;
+mod watch;
 mod workspace;
 
 use std::process::ExitCode;

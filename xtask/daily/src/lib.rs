@@ -19,7 +19,6 @@ pub mod session;
 mod supervisor;
 pub mod system;
 pub mod view;
-mod watch;
 pub mod workspace;
 
 use std::process::ExitCode;

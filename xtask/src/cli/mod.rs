@@ -18,6 +18,7 @@ mod run;
 mod schema;
 mod timings;
 mod verify_deps;
+mod watcher;
 
 use clap::Subcommand;
 use xtask::cli::{Exit, Global, MoreCommands};
@@ -149,6 +150,9 @@ pub(crate) enum Rare {
     /// Example: `%xtask% uninstall`
     #[command(hide = true)]
     Uninstall(install::UninstallArgs),
+    /// Follow edits of the sources; internal
+    #[command(hide = true)]
+    Watcher(watcher::WatcherArgs),
 }
 
 impl MoreCommands for Rare {
@@ -171,6 +175,7 @@ impl MoreCommands for Rare {
             Self::Replay(args) => replay::run(&args),
             Self::Install(args) => install::install(global, &args),
             Self::Uninstall(args) => install::uninstall(global, &args),
+            Self::Watcher(args) => watcher::run(&args),
         }
     }
 }
@@ -179,7 +184,7 @@ impl MoreCommands for Rare {
 mod tests {
     use std::collections::BTreeSet;
 
-    use xtask::cli::LISTED;
+    use xtask::cli::{LISTED, WATCHER};
 
     use super::*;
 
@@ -189,7 +194,7 @@ mod tests {
         tree.clone().debug_assert();
         let declared: BTreeSet<&str> =
             tree.get_subcommands().map(clap::Command::get_name).collect();
-        let rare = LISTED.iter().filter(|listed| listed.rare);
+        let rare = LISTED.iter().filter(|listed| listed.rare).chain([&WATCHER]);
         assert_eq!(declared, rare.map(|listed| listed.name).collect());
         assert!(tree.get_subcommands().all(clap::Command::is_hide_set));
     }

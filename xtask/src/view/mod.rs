@@ -11,3 +11,4 @@ pub(crate) mod timings;
 pub(crate) mod trace;
 mod trace_words;
 pub(crate) mod verify;
+pub(crate) mod watch;

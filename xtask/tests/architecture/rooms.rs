@@ -39,7 +39,6 @@ pub(crate) const TOOL: (&str, &Order) = (
         &["supervisor"],
         &["driver"],
         &["effects"],
-        &["watch"],
         &["workspace", "system"],
         &["sample"],
     ],
@@ -47,7 +46,7 @@ pub(crate) const TOOL: (&str, &Order) = (
 
 /// The folder of the rare commands, and the order of its rooms.
 pub(crate) const RARE: (&str, &Order) =
-    ("xtask/src", &[&["cli"], &["view", "setup"], &["workspace"], &["sample"]]);
+    ("xtask/src", &[&["cli"], &["view", "setup"], &["watch", "workspace"], &["sample"]]);
 
 /// A room: its modules from the root of the crate.
 type Room = Vec<String>;

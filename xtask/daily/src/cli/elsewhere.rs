@@ -20,12 +20,15 @@ use xtask_client::harness;
 use super::brought::command_place;
 use super::error::Error;
 use super::exit::Exit;
-use super::listed::{LISTED, Listed};
+use super::listed::{Listed, rare_commands};
 use super::{Global, MoreCommands, called_as, print};
 use crate::view::style::BUSY;
 
 /// The package and the program with all commands.
 const PROGRAM: &str = "cargo-services";
+
+/// The program with the commands of every day.
+const OWN: &str = "xtask";
 
 /// The folder of this package, from whose workspace cargo builds the program.
 const SOURCES: &str = env!("CARGO_MANIFEST_DIR");
@@ -82,6 +85,12 @@ impl Elsewhere {
     }
 }
 
+/// Whether the program with all commands is another one, and not built yet.
+pub(crate) fn is_missing() -> bool {
+    let own = env::current_exe().unwrap_or_default();
+    own.file_name().is_some_and(|name| name == OWN) && !own.with_file_name(PROGRAM).exists()
+}
+
 /// A message of cargo.
 #[derive(Deserialize)]
 struct Artifact {
@@ -103,7 +112,7 @@ fn named(arguments: &[OsString]) -> Option<&'static Listed> {
     if arguments[..place].iter().any(asks) {
         return None;
     }
-    LISTED.iter().find(|listed| listed.rare && arguments[place] == listed.name)
+    rare_commands().find(|listed| arguments[place] == listed.name)
 }
 
 // Clap sees the names only to propose one for a misspelt word.
@@ -111,7 +120,7 @@ fn named(arguments: &[OsString]) -> Option<&'static Listed> {
 impl FromArgMatches for Elsewhere {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
         let name = matches.subcommand_name();
-        let listed = LISTED.iter().find(|listed| listed.rare && Some(listed.name) == name);
+        let listed = rare_commands().find(|listed| Some(listed.name) == name);
         listed.map(Self).ok_or_else(|| clap::Error::new(ErrorKind::InvalidSubcommand))
     }
 
@@ -123,7 +132,7 @@ impl FromArgMatches for Elsewhere {
 
 impl Subcommand for Elsewhere {
     fn augment_subcommands(command: clap::Command) -> clap::Command {
-        command.subcommands(LISTED.iter().filter(|listed| listed.rare).map(|listed| {
+        command.subcommands(rare_commands().map(|listed| {
             clap::Command::new(listed.name).about(listed.about).hide(true).disable_help_flag(true)
         }))
     }
@@ -133,7 +142,7 @@ impl Subcommand for Elsewhere {
     }
 
     fn has_subcommand(name: &str) -> bool {
-        LISTED.iter().any(|listed| listed.rare && listed.name == name)
+        rare_commands().any(|listed| listed.name == name)
     }
 }
 

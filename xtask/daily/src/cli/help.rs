@@ -48,7 +48,7 @@ mod tests {
         for hidden in command.get_subcommands().filter(|command| command.is_hide_set()) {
             let name = hidden.get_name();
             let listed = LISTED.iter().any(|listed| listed.name == name && !listed.rare);
-            assert_eq!(listed, !["supervise", "sweep", "watcher"].contains(&name), "{name}");
+            assert_eq!(listed, !["supervise", "sweep"].contains(&name), "{name}");
         }
         command.clone().debug_assert();
     }

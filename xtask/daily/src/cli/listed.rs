@@ -22,7 +22,15 @@ const fn rare(name: &'static str, about: &'static str) -> Listed {
     Listed { name, about, rare: true }
 }
 
-/// All of them.
+/// The process of `up --watch`, which no user types and `--help` does not list.
+pub const WATCHER: Listed = rare("watcher", "Follow edits of the sources; internal");
+
+/// The commands that only the program `cargo-services` has.
+pub(super) fn rare_commands() -> impl Iterator<Item = &'static Listed> {
+    LISTED.iter().filter(|listed| listed.rare).chain([&WATCHER])
+}
+
+/// All that `--help` lists.
 pub const LISTED: [Listed; 21] = [
     daily("wait", "Wait until services are ready"),
     rare("graph", "Draw the graph of services (text, mermaid, dot, svg, json)"),

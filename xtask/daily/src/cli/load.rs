@@ -125,7 +125,7 @@ fn inspect_with(
 }
 
 /// The request of a command without options, for services of a stack.
-pub(crate) fn request(paths: &StackPaths, stack: &str, services: &[String]) -> Request {
+pub fn request(paths: &StackPaths, stack: &str, services: &[String]) -> Request {
     let is_isolated = stack != DEFAULT_STACK;
     Request {
         stack: stack.to_owned(),
@@ -139,7 +139,7 @@ pub(crate) fn request(paths: &StackPaths, stack: &str, services: &[String]) -> R
 }
 
 /// Adds the secret of the stack, if a manifest uses it.
-pub(crate) fn add_secret(
+pub fn add_secret(
     request: &mut Request,
     files: &WorkspaceFiles,
     paths: &StackPaths,

@@ -25,7 +25,7 @@ mod logs;
 pub mod place;
 pub mod plan_args;
 pub mod print;
-mod restart;
+pub mod restart;
 mod running;
 mod screen;
 pub mod stack;
@@ -51,7 +51,7 @@ use xtask_core::terms::TOOL;
 
 pub(crate) use elsewhere::Elsewhere;
 pub use exit::Exit;
-pub use listed::{LISTED, Listed};
+pub use listed::{LISTED, Listed, WATCHER};
 
 #[derive(Debug, Parser)]
 #[command(
@@ -170,9 +170,6 @@ enum Command {
     /// Supervise a stack; internal
     #[command(hide = true)]
     Supervise(supervise::SuperviseArgs),
-    /// Follow edits of the sources; internal
-    #[command(hide = true)]
-    Watcher(up::watch::WatcherArgs),
     /// Clean up after a supervisor; internal
     #[command(hide = true)]
     Sweep(sweep::SweepArgs),
@@ -295,7 +292,6 @@ fn dispatch(global: &Global, command: Command) -> anyhow::Result<Exit> {
         Command::Test(args) => test::run(global, &args),
         Command::Ci(args) => ci::run(global, &args),
         Command::Supervise(args) => supervise::run(&args),
-        Command::Watcher(args) => up::watch::run(&args),
         Command::Sweep(args) => sweep::run(&args),
     }
 }

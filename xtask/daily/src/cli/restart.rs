@@ -110,7 +110,7 @@ async fn build(
 }
 
 /// Whether a service runs or is about to.
-pub(super) fn is_up(snapshot: &Snapshot, name: &Name) -> bool {
+pub fn is_up(snapshot: &Snapshot, name: &Name) -> bool {
     let known = snapshot.service(name).filter(|service| service.wanted);
     known.is_some_and(|service| !matches!(service.phase, Phase::Failed | Phase::Stopped))
 }
@@ -125,7 +125,7 @@ fn part(mut plan: Plan, names: &[Name], snapshot: &Snapshot, replace: bool) -> P
 }
 
 /// Sends the plan and its programs, and waits until the supervisor has accepted or refused them.
-pub(super) async fn apply(
+pub async fn apply(
     session: &mut Session,
     plan: Plan,
     programs: Vec<(Vec<Name>, LinkedProgram)>,

@@ -4,20 +4,19 @@
 //! opens by name at run time are not found.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use object::elf::{DT_NEEDED, FileHeader32, FileHeader64};
-use object::read::elf::{Dyn, FileHeader};
-use object::{Endianness, FileKind, ReadCache, ReadRef};
 use xtask_core::stack::LinkedProgram;
+
+use crate::system::elf::Elf;
 
 /// The libraries in the program's search path that it or one of them needs, by name.
 pub(crate) fn of_build(program: &LinkedProgram) -> BTreeMap<String, PathBuf> {
     let mut found = BTreeMap::new();
     let mut unread = vec![PathBuf::from(&program.path)];
     while let Some(file) = unread.pop() {
-        for name in needed(&file).unwrap_or_default() {
+        let needed = Elf::open(&file).and_then(|elf| elf.needed());
+        for name in needed.unwrap_or_default() {
             let mut places = program.library_path.iter().map(|place| Path::new(place).join(&name));
             let place = places.find(|place| !found.contains_key(&name) && place.is_file());
             if let Some(place) = place {
@@ -27,33 +26,6 @@ pub(crate) fn of_build(program: &LinkedProgram) -> BTreeMap<String, PathBuf> {
         }
     }
     found
-}
-
-/// The names of the libraries that a file needs; none if it is no ELF file.
-fn needed(path: &Path) -> Option<Vec<String>> {
-    // Reads only what is asked for: a program has tens of megabytes.
-    let cache = ReadCache::new(File::open(path).ok()?);
-    match FileKind::parse(&cache).ok()? {
-        FileKind::Elf64 => names::<FileHeader64<Endianness>, _>(&cache),
-        FileKind::Elf32 => names::<FileHeader32<Endianness>, _>(&cache),
-        _ => None,
-    }
-}
-
-fn names<'a, H, R>(data: R) -> Option<Vec<String>>
-where
-    H: FileHeader<Endian = Endianness>,
-    R: ReadRef<'a>,
-{
-    let header = H::parse(data).ok()?;
-    let endian = header.endian().ok()?;
-    let sections = header.sections(endian, data).ok()?;
-    let (entries, strings) = sections.dynamic(endian, data).ok()??;
-    let strings = sections.strings(endian, data, strings).ok()?;
-    let needed = entries.iter().filter(|entry| entry.tag32(endian) == Some(DT_NEEDED));
-    let name = |entry: &H::Dyn| strings.get(entry.val32(endian)?).ok();
-    let names = needed.filter_map(name).map(|name| String::from_utf8_lossy(name).into_owned());
-    Some(names.collect())
 }
 
 #[cfg(test)]

@@ -5,8 +5,6 @@
 
 mod elf;
 
-pub(crate) use elf::Head;
-
 use std::ffi::OsStr;
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read};

@@ -6,6 +6,7 @@ pub mod account;
 pub(crate) mod argument_size;
 pub(crate) mod async_fd;
 pub(crate) mod context;
+pub(crate) mod elf;
 pub mod executable;
 pub(crate) mod group;
 pub(crate) mod json_file;

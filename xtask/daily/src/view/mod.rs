@@ -14,7 +14,7 @@ pub(crate) mod live;
 pub mod log;
 pub(crate) mod plan;
 pub mod problem;
-pub(crate) mod progress;
+pub mod progress;
 pub(crate) mod service_json;
 pub mod setting;
 pub(crate) mod stacks;

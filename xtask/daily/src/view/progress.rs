@@ -15,7 +15,7 @@ use super::style::{BAD, BUSY, GOOD, WARN};
 use super::words::{command_for, list};
 
 /// A progress line: colour, verb, text.
-pub(crate) type ProgressLine = (&'static str, &'static str, String);
+pub type ProgressLine = (&'static str, &'static str, String);
 
 /// The line about a service whose state changed from `before` to `now`, if it is worth one.
 pub(crate) fn step(

@@ -4,7 +4,7 @@
 //! The core interprets the metadata of services.
 
 pub mod document;
-pub(crate) mod glob;
+pub mod glob;
 pub mod metadata;
 pub mod planning;
 pub mod secret;

@@ -30,7 +30,7 @@ pub enum Scope<'a> {
 }
 
 /// Plans a request. The outcome includes the problems `found` before.
-pub(crate) fn plan(
+pub fn plan(
     files: &WorkspaceFiles,
     found: Vec<Problem>,
     request: &Request,
@@ -42,9 +42,7 @@ pub(crate) fn plan(
     problems.append(&mut plan::check_patterns(&declarations, &|pattern| {
         regex_lite::Regex::new(pattern).err().map(|error| last_line(&error.to_string()))
     }));
-    problems.append(&mut plan::check_globs(&declarations, &|pattern| {
-        glob::pattern(pattern).err().map(|error| error.kind().to_string())
-    }));
+    problems.append(&mut plan::check_globs(&declarations, &glob::mistake));
     let mut outcome = match scope {
         Scope::Request => plan::make(&declarations, request, &read_text),
         Scope::Everything { programs } => plan::check(&declarations, request, &read_text, programs),

@@ -257,37 +257,37 @@ fn forward(mut reader: PipeReader) {
 
 /// The fields that this tool reads from cargo's messages.
 #[derive(Deserialize)]
-pub(crate) struct Message {
-    pub(crate) reason: String,
-    pub(crate) package_id: Option<String>,
-    pub(crate) target: Option<MessageTarget>,
+pub struct Message {
+    pub reason: String,
+    pub package_id: Option<String>,
+    pub target: Option<MessageTarget>,
     executable: Option<String>,
     #[serde(default)]
-    pub(crate) filenames: Vec<String>,
+    pub filenames: Vec<String>,
     /// What a build script named in `rustc-link-search`.
     #[serde(default)]
-    pub(crate) linked_paths: Vec<String>,
+    pub linked_paths: Vec<String>,
     #[serde(default)]
-    pub(crate) fresh: bool,
+    pub fresh: bool,
     /// A warning or error of a compiler.
-    pub(crate) message: Option<Diagnostic>,
+    pub message: Option<Diagnostic>,
 }
 
 #[derive(Deserialize)]
-pub(crate) struct MessageTarget {
-    pub(crate) name: String,
-    pub(crate) kind: Vec<String>,
+pub struct MessageTarget {
+    pub name: String,
+    pub kind: Vec<String>,
 }
 
 #[derive(Deserialize)]
-pub(crate) struct Diagnostic {
-    pub(crate) level: String,
+pub struct Diagnostic {
+    pub level: String,
     /// As the compiler shows it in a terminal.
-    pub(crate) rendered: Option<String>,
+    pub rendered: Option<String>,
 }
 
 /// The event of an artifact that a service runs.
-pub(crate) fn linked(message: Message, targets: &[Target]) -> Option<BuildEvent> {
+pub fn linked(message: Message, targets: &[Target]) -> Option<BuildEvent> {
     let (path, target) = (message.executable?, message.target?);
     if message.reason != "compiler-artifact" || !target.kind.iter().any(|kind| kind == "bin") {
         return None;

@@ -31,7 +31,7 @@ enum Rust {
 
 impl LibraryPath {
     /// Asks rustc, which answers while cargo builds. Call this inside the runtime.
-    pub(crate) fn new(files: &WorkspaceFiles) -> Self {
+    pub fn new(files: &WorkspaceFiles) -> Self {
         let mut rustc = Command::new(std::env::var_os("RUSTC").unwrap_or("rustc".into()));
         rustc.args(["--print", "target-libdir"]).stdin(Stdio::null()).kill_on_drop(true);
         let answer = task::spawn(async move {
@@ -47,12 +47,12 @@ impl LibraryPath {
     }
 
     /// Adds what a build script named.
-    pub(crate) fn add(&mut self, named: impl IntoIterator<Item = String>) {
+    pub fn add(&mut self, named: impl IntoIterator<Item = String>) {
         self.native.extend(named);
     }
 
     /// Adds what the build scripts of an earlier build named, whose output cargo keeps.
-    pub(crate) fn add_earlier(&mut self, folder: &Path) {
+    pub fn add_earlier(&mut self, folder: &Path) {
         let scripts = fs::read_dir(folder.join("build")).into_iter().flatten().flatten();
         let outputs = scripts.filter_map(|script| fs::read(script.path().join("output")).ok());
         for output in outputs {
@@ -64,14 +64,14 @@ impl LibraryPath {
     }
 
     /// Waits until [`Self::of`] can be called. Cancel safe.
-    pub(crate) async fn prepared(&mut self) {
+    pub async fn prepared(&mut self) {
         if let Rust::Asked(answer) = &mut self.rust {
             self.rust = Rust::Known(answer.await.ok().flatten());
         }
     }
 
     /// A program with its search path.
-    pub(crate) fn of(&self, program: String) -> LinkedProgram {
+    pub fn of(&self, program: String) -> LinkedProgram {
         let folder = Path::new(&program).parent().unwrap_or(Path::new("/"));
         let native = self.native.iter().map(|named| match named.split_once('=') {
             Some(("native" | "crate" | "dependency" | "framework" | "all", path)) => path,

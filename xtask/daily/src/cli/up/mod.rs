@@ -10,13 +10,13 @@ mod earlier;
 mod failure;
 mod hold;
 mod interact;
-pub(crate) mod library_path;
+pub mod library_path;
 mod live;
 pub mod logs;
 pub mod reporter;
 pub mod target;
 mod timeline;
-pub(crate) mod watch;
+pub mod watch;
 
 use std::path::{Path, PathBuf};
 

@@ -3,7 +3,7 @@
 //! It runs the loader's own listing, which follows all of its search rules and does not run
 //! the program. Libraries that a program opens by name at run time are not found.
 
-use std::fs;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -11,7 +11,7 @@ use xtask_core::stack::LinkedProgram;
 
 use super::error::ImageError;
 use crate::effects::process::environment::LIBRARY_PATH;
-use crate::system::executable::Head;
+use crate::system::elf::Elf;
 
 /// What a program is linked with; empty for a static one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,9 +27,9 @@ pub(crate) fn linked(program: &LinkedProgram) -> Result<Linked, ImageError> {
     let library_path = program.library_path.join(":");
     let program = Path::new(&program.path);
     let path = || program.to_path_buf();
-    let bytes = fs::read(program).map_err(ImageError::io("read", program))?;
-    let head = Head::of(&bytes).ok_or_else(|| ImageError::NotLinux { program: path() })?;
-    let Some(loader) = head.loader else { return Ok(Linked::default()) };
+    let file = File::open(program).map_err(ImageError::io("read", program))?;
+    let elf = Elf::of(file).ok_or_else(|| ImageError::NotLinux { program: path() })?;
+    let Some(loader) = elf.loader() else { return Ok(Linked::default()) };
     let mut list = Command::new(&loader);
     list.arg("--list").arg(program).env(LIBRARY_PATH, library_path).env_remove("LD_PRELOAD");
     let output = list.output().map_err(ImageError::io("list the libraries of", program))?;

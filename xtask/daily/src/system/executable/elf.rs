@@ -1,83 +1,40 @@
-//! Reads the head of an ELF file: for which machine it is, and which loader it needs.
+//! Why this machine cannot execute an ELF file: its kind, its machine, or its loader.
 
-use std::fs::{self, File};
-use std::io::Read;
-use std::path::{Path, PathBuf};
-
-use object::elf::{self, FileHeader32, FileHeader64};
-use object::read::elf::{FileHeader, ProgramHeader};
-use object::{Endianness, FileKind};
+use std::fs;
+use std::path::Path;
 
 use super::{Fault, inspect};
+use crate::system::elf::{Elf, PROGRAM, SHARED};
 
-/// The most bytes that are read. The head, and what it points to, is at the begin of a program.
-const READ_BYTES: u64 = 64 * 1024;
+const X86: u16 = 3;
+const X86_64: u16 = 62;
 
 /// Machines, by their number in the head.
 const MACHINES: &[(u16, &str)] = &[
-    (elf::EM_386, "x86"),
-    (elf::EM_MIPS, "mips"),
-    (elf::EM_PPC, "powerpc"),
-    (elf::EM_PPC64, "powerpc64"),
-    (elf::EM_S390, "s390x"),
-    (elf::EM_ARM, "arm"),
-    (elf::EM_X86_64, "x86_64"),
-    (elf::EM_AARCH64, "aarch64"),
-    (elf::EM_RISCV, "riscv"),
-    (elf::EM_LOONGARCH, "loongarch64"),
+    (X86, "x86"),
+    (8, "mips"),
+    (20, "powerpc"),
+    (21, "powerpc64"),
+    (22, "s390x"),
+    (40, "arm"),
+    (X86_64, "x86_64"),
+    (183, "aarch64"),
+    (243, "riscv"),
+    (258, "loongarch64"),
 ];
-
-/// What the head of a program states.
-pub(crate) struct Head {
-    kind: u16,
-    machine: u16,
-    /// The loader that the system starts first; none for a static program.
-    pub(crate) loader: Option<PathBuf>,
-}
-
-impl Head {
-    /// The head of an ELF file; none for other bytes.
-    pub(crate) fn of(bytes: &[u8]) -> Option<Self> {
-        match FileKind::parse(bytes).ok()? {
-            FileKind::Elf64 => Self::parse::<FileHeader64<Endianness>>(bytes),
-            FileKind::Elf32 => Self::parse::<FileHeader32<Endianness>>(bytes),
-            _ => None,
-        }
-    }
-
-    fn parse<H: FileHeader<Endian = Endianness>>(bytes: &[u8]) -> Option<Self> {
-        let header = H::parse(bytes).ok()?;
-        let endian = header.endian().ok()?;
-        let (kind, machine) = (header.e_type(endian), header.e_machine(endian));
-        let mut loader = None;
-        for segment in header.program_headers(endian, bytes).ok()? {
-            if let Some(path) = segment.interpreter(endian, bytes).ok()? {
-                loader = Some(PathBuf::from(std::str::from_utf8(path).ok()?));
-                break;
-            }
-        }
-        Some(Self { kind, machine, loader })
-    }
-
-    fn read(path: &Path) -> Option<Self> {
-        let mut bytes = Vec::new();
-        File::open(path).ok()?.take(READ_BYTES).read_to_end(&mut bytes).ok()?;
-        Self::of(&bytes)
-    }
-}
 
 /// Why this machine cannot execute an ELF file; none if nothing is found.
 pub(super) fn fault(path: &Path) -> Option<Fault> {
-    let head = Head::read(path)?;
+    let head = Elf::open(path)?;
     // A program that can be loaded anywhere has the type of a library.
-    if !matches!(head.kind, elf::ET_EXEC | elf::ET_DYN) {
+    if !matches!(head.kind, PROGRAM | SHARED) {
         let cause = "it is an object file, which is not linked to a program";
         return Some(Fault::new(cause, "name the linked program"));
     }
-    let own = Head::read(Path::new("/proc/self/exe"));
+    let own = Elf::open(Path::new("/proc/self/exe"));
     if let Some(own) = own.filter(|own| own.machine != head.machine)
         // A 64-bit x86 system usually runs 32-bit programs.
-        && (own.machine, head.machine) != (elf::EM_X86_64, elf::EM_386)
+        && (own.machine, head.machine) != (X86_64, X86)
         && !other_systems_run_here()
     {
         let name = |machine: u16| {
@@ -88,7 +45,7 @@ pub(super) fn fault(path: &Path) -> Option<Fault> {
         let cause = format!("it is built for {built}, and this machine is {here}");
         return Some(Fault::new(cause, format!("build or install it for {here}")));
     }
-    let loader = head.loader?;
+    let loader = head.loader()?;
     let fault = inspect(&loader)?;
     let cause = if fault.absent { "does not exist" } else { "cannot be executed" };
     Some(Fault::new(
@@ -113,7 +70,7 @@ mod tests {
     /// The begin of this program with other bytes at an offset.
     fn changed(folder: &Path, at: usize, bytes: &[u8]) -> PathBuf {
         let mut program = fs::read("/proc/self/exe").unwrap();
-        program.truncate(usize::try_from(READ_BYTES).unwrap());
+        program.truncate(64 * 1024);
         program[at..at + bytes.len()].copy_from_slice(bytes);
         let path = folder.join(format!("at-{at}"));
         fs::write(&path, program).unwrap();
@@ -125,15 +82,15 @@ mod tests {
     #[cfg(target_os = "linux")]
     fn foreign_machine_missing_loader_and_object_file_are_named() {
         let folder = tempfile::tempdir().unwrap();
-        let object = inspect(&changed(folder.path(), 16, &elf::ET_REL.to_ne_bytes())).unwrap();
+        let object = inspect(&changed(folder.path(), 16, &1_u16.to_ne_bytes())).unwrap();
         assert!(object.cause.contains("object file"), "{object}");
         if !other_systems_run_here() {
-            let other = elf::EM_S390.to_ne_bytes();
+            let other = 22_u16.to_ne_bytes();
             let foreign = inspect(&changed(folder.path(), 18, &other)).unwrap();
             assert!(foreign.cause.contains("it is built for s390x"), "{foreign}");
         }
-        let own = Head::read(Path::new("/proc/self/exe")).unwrap();
-        let Some(loader) = own.loader else { return };
+        let own = Elf::open(Path::new("/proc/self/exe")).unwrap();
+        let Some(loader) = own.loader() else { return };
         let program = fs::read("/proc/self/exe").unwrap();
         let at = memchr::memmem::find(&program, loader.as_os_str().as_bytes()).unwrap();
         let missing = inspect(&changed(folder.path(), at, b"/none")).unwrap();

@@ -8,15 +8,17 @@ use crate::effects::logs::file::LogFile;
 use crate::view::progress::ProgressLine;
 use crate::view::watch::line;
 
-pub(super) struct WatchLog(LogFile);
+/// The log of a watcher.
+#[derive(Debug)]
+pub struct WatchLog(LogFile);
 
 impl WatchLog {
-    pub(super) fn new(paths: &StackPaths) -> Self {
+    pub fn new(paths: &StackPaths) -> Self {
         Self(LogFile::of(&paths.logs(), WATCH_LOG))
     }
 
     /// Appends the lines of a text. A full disk loses them.
-    pub(super) fn say(&mut self, text: &str) {
+    pub fn say(&mut self, text: &str) {
         let head = head(self.0.time(), 0, Stream::Err, false, End::Line);
         let mut records = String::new();
         for line in named(text).lines() {
@@ -25,7 +27,7 @@ impl WatchLog {
         self.0.append(0, records.as_bytes());
     }
 
-    pub(super) fn progress(&mut self, progress: &ProgressLine) {
+    pub fn progress(&mut self, progress: &ProgressLine) {
         self.say(&line(progress));
     }
 }

@@ -3,20 +3,18 @@
 //! `up --watch` starts the process, in the foreground and detached alike, with its own environment,
 //! folder and umask. So a build reads the same settings as the command that asked for it. The
 //! process ends with the stack, with the next watcher, or when it is turned off.
+//!
+//! The process itself is the rare command `watcher`, in `xtask/src/cli/watcher`.
 
-mod cargo;
 mod log;
-mod planned;
-mod watcher;
 
 use std::fs::File;
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, bail};
-use clap::Args;
 use serde::{Deserialize, Serialize};
 use xtask_client::StackPaths;
 use xtask_client::called_as::{self, CALLED_AS_VARIABLE};
@@ -26,41 +24,36 @@ use xtask_core::plan::Service;
 
 use super::UpArgs;
 use super::bring_up::BringUp;
-use crate::cli::exit::Exit;
+use crate::cli::listed::WATCHER;
 use crate::cli::load::Loaded;
 use crate::cli::plan_args::CyclesWhen;
-use crate::cli::{block_on, error, print};
+use crate::cli::{elsewhere, print};
 use crate::session::connect::Session;
 use crate::session::own_program;
 use crate::system::mark::{MARK, Marks};
 use crate::system::pidfd::ExitWatch;
 use crate::view::style::{BUSY, WARN};
 
-#[derive(Debug, Args)]
-pub(crate) struct WatcherArgs {
-    /// The folder of the stack
-    #[arg(long, value_name = "PATH")]
-    stack_dir: PathBuf,
-}
+pub use log::WatchLog;
 
 /// What a watcher plans and builds: the flags of the `up` that starts it, apart from those that the
 /// stack keeps.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct WatchSettings {
-    pub(super) root: PathBuf,
+pub struct WatchSettings {
+    pub root: PathBuf,
     /// The folders in which cargo builds.
-    pub(super) outputs: Vec<PathBuf>,
-    pub(super) stack: String,
+    pub outputs: Vec<PathBuf>,
+    pub stack: String,
     /// The named services; none for the default ones.
-    pub(super) services: Vec<String>,
+    pub services: Vec<String>,
     /// The arguments after `--`.
-    pub(super) args: Vec<String>,
-    pub(super) cargo_args: Vec<String>,
-    pub(super) relax_cycles: bool,
+    pub args: Vec<String>,
+    pub cargo_args: Vec<String>,
+    pub relax_cycles: bool,
     /// Whether the stack keeps `--watch` for later commands.
-    pub(super) keep: bool,
+    pub keep: bool,
     /// The services as the command planned them.
-    pub(super) applied: Vec<Service>,
+    pub applied: Vec<Service>,
 }
 
 impl WatchSettings {
@@ -147,6 +140,13 @@ fn report(done: anyhow::Result<(&'static str, &str)>) {
 /// # Errors
 /// When it cannot be started, or exits at once.
 pub(crate) async fn turn_on(session: &mut Session, settings: &WatchSettings) -> anyhow::Result<()> {
+    if elsewhere::is_missing() {
+        print::progress(
+            BUSY,
+            "Building",
+            "`cargo-services`, which follows edits, at its first use",
+        );
+    }
     let pid = start(&session.paths, settings).context("failed to start the watcher")?;
     let process = ExitWatch::new(pid).context("failed to observe the watcher")?;
     while session.snapshot.watch.as_ref().is_none_or(|watch| watch.pid != pid) {
@@ -177,7 +177,7 @@ pub(crate) async fn turn_off(session: &mut Session) -> anyhow::Result<()> {
 fn start(paths: &StackPaths, settings: &WatchSettings) -> anyhow::Result<u32> {
     let log = File::options().create(true).append(true).open(paths.supervisor_log())?;
     let mut command = Command::new(own_program()?);
-    command.arg("watcher").arg("--stack-dir").arg(paths.folder());
+    command.arg(WATCHER.name).arg("--stack-dir").arg(paths.folder());
     // What cleans up after a killed supervisor kills the watcher too.
     command.env(MARK, Marks::of(paths).newest()).env(CALLED_AS_VARIABLE, called_as::name());
     command.stdin(Stdio::piped()).stdout(log.try_clone()?).stderr(log);
@@ -194,19 +194,4 @@ fn start(paths: &StackPaths, settings: &WatchSettings) -> anyhow::Result<u32> {
     // A watcher that ends before this process must not stay a zombie.
     std::thread::spawn(move || child.wait());
     Ok(pid)
-}
-
-pub(crate) fn run(args: &WatcherArgs) -> anyhow::Result<Exit> {
-    let mut input = Vec::new();
-    std::io::stdin().read_to_end(&mut input).context("failed to read the settings")?;
-    let settings: WatchSettings =
-        serde_json::from_slice(&input).context("failed to parse the settings")?;
-    let paths = StackPaths::at(&args.stack_dir);
-    let watched = block_on(watcher::watch(&paths, settings));
-    // The user reads the log of the watcher, not its standard error.
-    if let Err(error) = &watched {
-        log::WatchLog::new(&paths).say(&format!("the watcher ends: {error:#}"));
-        return Ok(error::exit_of(error));
-    }
-    Ok(Exit::DONE)
 }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use globset::GlobMatcher;
 use xtask_core::terms::Name;
 
-use crate::workspace::glob::pattern;
+use super::pattern::pattern;
 
 /// How a file changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -19,17 +19,16 @@ use xtask_client::sources;
 use xtask_core::plan::{KeptFlags, Service};
 use xtask_core::terms::Name;
 
-use super::WatchSettings;
 use super::cargo::{BuiltProgram, CargoBuild, CargoEvent, Ended};
-use super::log::WatchLog;
 use super::planned::{self, Mistake, WatchPlan};
-use crate::cli::restart::{apply, is_up};
-use crate::session::connect::{Session, connect};
-use crate::view::progress::ProgressLine;
 use crate::view::watch as view;
 use crate::watch::contents::{Contents, ScriptTime};
 use crate::watch::events::{Changes, Events};
 use crate::watch::sources::{Affected, Sources};
+use xtask::cli::restart::{apply, is_up};
+use xtask::cli::up::watch::{WatchLog, WatchSettings};
+use xtask::session::connect::{Session, connect};
+use xtask::view::progress::ProgressLine;
 
 /// Which file a program is: inode, size, and the time of its last write.
 type Stamp = (u64, u64, i64, i64);

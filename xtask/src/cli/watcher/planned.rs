@@ -9,12 +9,13 @@ use xtask_core::plan::{Cycles, KeptFlags, Plan, Planned, Request, WatchedFiles};
 use xtask_core::problem::{Problem, Severity};
 use xtask_core::terms::Name;
 
-use super::WatchSettings;
-use crate::cli::load;
-use crate::view::problem::render;
+use xtask::cli::load;
+use xtask::cli::up::watch::WatchSettings;
+use xtask::view::problem::render;
+use xtask::workspace::planning::{self, Scope};
+use xtask::workspace::{self, WorkspaceFiles};
+
 use crate::watch::sources::PackageFolder;
-use crate::workspace::planning::{self, Scope};
-use crate::workspace::{self, WorkspaceFiles};
 
 /// A plan, and what it was made of.
 pub(super) struct WatchPlan {

@@ -14,12 +14,11 @@ use xtask_core::plan::{Plan, Target};
 use xtask_core::stack::LinkedProgram;
 use xtask_core::terms::Name;
 
-use crate::cli::stack::cargo_for;
-use crate::cli::up::build::{BuildEvent, Message, linked};
-use crate::cli::up::library_path::LibraryPath;
-use crate::system::task;
 use crate::watch::contents::ScriptTime;
-use crate::workspace::WorkspaceFiles;
+use xtask::cli::stack::cargo_for;
+use xtask::cli::up::build::{BuildEvent, Message, linked};
+use xtask::cli::up::library_path::LibraryPath;
+use xtask::workspace::WorkspaceFiles;
 
 /// What a user reads first while cargo waits for another build.
 const BLOCKED: &str = "Blocking waiting for file lock";
@@ -225,7 +224,7 @@ fn read(
     sender: UnboundedSender<Output>,
     output: impl Fn(Vec<u8>) -> Output + Send + 'static,
 ) {
-    task::spawn(async move {
+    tokio::spawn(async move {
         let mut lines = BufReader::with_capacity(64 * 1024, pipe).split(b'\n');
         while let Ok(Some(line)) = lines.next_segment().await {
             if sender.send(output(line)).is_err() {
