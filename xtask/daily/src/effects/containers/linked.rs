@@ -74,6 +74,7 @@ fn libraries(listing: &str, loader: &Path) -> Vec<(String, PathBuf)> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::process::ExitStatusExt as _;
     use std::process::ExitStatus;
 

@@ -64,6 +64,7 @@ pub(super) fn other_systems_run_here() -> bool {
 mod tests {
     use std::os::unix::ffi::OsStrExt;
     use std::os::unix::fs::PermissionsExt;
+    use std::path::PathBuf;
 
     use super::*;
 
