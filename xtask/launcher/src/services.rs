@@ -13,15 +13,11 @@ const OTHER_BUILDS: [&str; 6] =
 /// Options of `up` that cargo understands too.
 const FOR_CARGO: [&str; 2] = ["--offline", "--locked"];
 
-/// The package of the program that follows edits.
-const WATCHER: &str = "cargo-services";
-
 /// The arguments of `cargo build` that add the services of this `up`. Empty if the command is
 /// another one, or its services are unknown.
 pub(crate) fn arguments(args: &[&str], metadata: impl FnOnce() -> Option<String>) -> Vec<String> {
     let first = args.iter().position(|word| !word.starts_with('-'));
     let is_up = first.is_some_and(|first| args[first] == "up");
-    let end = args.iter().position(|word| *word == "--").unwrap_or(args.len());
     let is_other = |word: &str| {
         let option = word.split_once('=').map_or(word, |(option, _)| option);
         OTHER_BUILDS.contains(&option) || option == "-h"
@@ -33,17 +29,8 @@ pub(crate) fn arguments(args: &[&str], metadata: impl FnOnce() -> Option<String>
     if !packages.is_empty() {
         let flags = FOR_CARGO.iter().filter(|flag| args.contains(flag));
         packages.extend(flags.map(|flag| (*flag).to_owned()));
-        if args[..end].iter().any(|word| is_watch(word)) {
-            packages.extend(["--package", WATCHER].map(str::to_owned));
-        }
     }
     packages
-}
-
-/// Whether an option is `--watch`, or its letter among others.
-fn is_watch(word: &str) -> bool {
-    let letters = word.strip_prefix('-').filter(|letters| !letters.starts_with('-'));
-    word == "--watch" || letters.is_some_and(|letters| letters.contains('w'))
 }
 
 /// `--package ID` for each package of the wanted services and their dependencies.
@@ -217,10 +204,6 @@ mod tests {
             assert_eq!(found(args, METADATA), expected, "{args}");
         }
         assert_eq!(found("up desk --offline", METADATA), "--offline till@1");
-        for args in ["up -dw desk", "up desk --watch", "up desk -w -- -x"] {
-            assert_eq!(found(args, METADATA), "cargo-services till@1", "{args}");
-        }
-        assert_eq!(found("up desk -- --watch", METADATA), "till@1");
         let all = METADATA.replace("default", "other");
         assert_eq!(found("up", &all), "base@1 path+file:///a b#key@1 shop@1 till@1");
     }
