@@ -32,7 +32,11 @@ fn once_job_runs_again_only_on_request() {
     fixture.xtask(&["up", "-d"]).ends_with(0);
     assert_eq!(runs(&fixture, "dev"), 1, "an edit is no reason");
     fixture.xtask(&["down"]).ends_with(0);
-    fixture.xtask(&["up", "-d"]).ends_with(0).says("Done seed: done before");
+    fixture
+        .xtask(&["up", "-d"])
+        .ends_with(0)
+        .says("Done seed: done before")
+        .says("(job)    done before");
     assert_eq!((runs(&fixture, "dev"), phase(&fixture, "shop")), (1, "ready".to_owned()));
     let seed = fixture.service("seed");
     assert_eq!((&seed["phase"], &seed["reason"]), (&"succeeded".into(), &"done before".into()));

@@ -98,7 +98,11 @@ fn outcome(service: &ServiceSnapshot, kept: bool) -> String {
         },
         (Phase::Succeeded, true) => "already done".to_string(),
         (Phase::Ready, false) => format!("in {}", measured(service.ready_ms.unwrap_or(0))),
-        (Phase::Succeeded, false) => format!("done in {}", measured(service.ready_ms.unwrap_or(0))),
+        (Phase::Succeeded, false) => match (&service.reason, service.ready_ms) {
+            // It was skipped.
+            (Some(reason), _) => reason.clone(),
+            (None, took) => format!("done in {}", measured(took.unwrap_or(0))),
+        },
         (phase, _) => phase.as_str().to_string(),
     }
 }

@@ -7,7 +7,7 @@
 use std::fs::{DirBuilder, Permissions, set_permissions, symlink_metadata};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _, lchown};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::process::{getegid, geteuid};
 use xtask_core::stack::effect::RunAs;
@@ -35,7 +35,7 @@ pub(super) fn prepare(
         Some(folder) => Err(Error::Barrier {
             account: account.name.clone(),
             folder,
-            file: file.to_path_buf(),
+            file: user.folder.as_ref().filter(|_| is_data).map_or(file.into(), PathBuf::from),
             is_data,
         }),
     };
