@@ -13,7 +13,7 @@ use xtask_client::connection::update;
 use xtask_client::protocol::{Reply, Request};
 use xtask_client::snapshot::{Phase, Snapshot};
 
-use super::error::other_stack;
+use super::error::{Failure, other_stack};
 use super::exit::Exit;
 use super::{Global, all, block_on, place, print, running, stack};
 use crate::session::Error::Connection;
@@ -21,7 +21,7 @@ use crate::session::connect::{Session, connect, lock, notify_if_slow, stop_by_si
 use crate::session::find::{Found, FoundState};
 use crate::view::progress;
 use crate::view::style::{BUSY, GOOD, WARN};
-use crate::view::words::command_for;
+use crate::view::words::{command_for, quoted};
 
 #[derive(Debug, Args)]
 pub(crate) struct DownArgs {
@@ -238,12 +238,38 @@ async fn delete_data(paths: &StackPaths) -> anyhow::Result<()> {
             return Err(error).with_context(|| format!("failed to read `{}`", data.display()));
         }
     };
+    let mounted = contents.target.is_none().then(|| mount_below(&data)).flatten();
+    if let Some(mounted) = mounted {
+        let text = format!("failed to delete `{}`: a file system is mounted", data.display());
+        let failure = Failure::new(Exit::FAILED, format!("{text} at `{mounted}`"));
+        return Err(failure.hint(format!("`umount {}`", quoted(&mounted))).into());
+    }
     // A process that a killed supervisor left may still write there.
     let _held = lock(&paths.lock()).await?;
     let (verb, text) = contents.text(&data);
     print::progress(GOOD, verb, &text);
     // It removes links and never follows them.
     std::fs::remove_dir_all(&data).with_context(|| format!("failed to delete `{}`", data.display()))
+}
+
+/// The first mount point in a folder, whose files are not those of the folder; none if the system
+/// does not tell.
+fn mount_below(folder: &Path) -> Option<String> {
+    let folder = folder.canonicalize().ok()?;
+    first_below(&folder, &std::fs::read_to_string("/proc/self/mountinfo").ok()?)
+}
+
+fn first_below(folder: &Path, mounts: &str) -> Option<String> {
+    let points = mounts.lines().filter_map(|line| line.split(' ').nth(4));
+    // The kernel writes these characters as octal numbers.
+    let points = points.map(|point| {
+        point
+            .replace("\\040", " ")
+            .replace("\\011", "\t")
+            .replace("\\012", "\n")
+            .replace("\\134", "\\")
+    });
+    { points }.find(|point| Path::new(point).starts_with(folder))
 }
 
 /// What `down --data` deletes.
@@ -303,6 +329,17 @@ impl Contents {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn mount_point_in_the_data_is_found() {
+        let mounts = "22 1 8:1 / / rw - ext4 /dev/sda rw\n\
+                      40 22 8:1 /a /s/data2 rw - ext4 /dev/sda rw\n\
+                      41 22 8:1 /a /s/data/my\\040set rw - ext4 /dev/sda rw\n";
+        let first = |folder| first_below(Path::new(folder), mounts);
+        assert_eq!(first("/s/data").as_deref(), Some("/s/data/my set"));
+        assert_eq!(first("/s/dat"), None);
+        assert_eq!(first("/s/data2").as_deref(), Some("/s/data2"));
+    }
 
     #[test]
     fn deletion_names_links_and_keeps_their_targets() {
