@@ -48,6 +48,15 @@ pub fn foreign_link(path: &Path) -> Option<PathBuf> {
     path.ancestors().find(is_foreign).map(Path::to_owned)
 }
 
+/// Whether no other user can replace a folder or one above it.
+pub(crate) fn stays_in_place(folder: &Path) -> bool {
+    let found = |folder| std::fs::symlink_metadata(folder).ok();
+    let above = folder.ancestors().skip(1);
+    above
+        .filter_map(|above| Some((above, found(above)?)))
+        .all(|(above, found)| keeps_entries(above, &found))
+}
+
 /// Whether this user owns a folder, and no other user can create or replace files in it.
 ///
 /// # Errors

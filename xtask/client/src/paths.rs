@@ -14,7 +14,9 @@ use rustix::process::geteuid;
 use serde::{Deserialize, Serialize};
 
 use crate::names::{short_hash, workspace_name};
-use crate::owners::{check_owners, foreign_link, is_own_folder, is_written_by_owner_only};
+use crate::owners::{
+    check_owners, foreign_link, is_own_folder, is_written_by_owner_only, stays_in_place,
+};
 use crate::private_folder::{create_or_check, create_private};
 
 /// The variable with the folder of all state, an absolute path.
@@ -204,6 +206,14 @@ impl StackPaths {
         for parent in parents {
             let folder = parent.join(self.short_name());
             if folder.as_os_str().len() > LONGEST_RUNTIME_FOLDER_BYTES {
+                continue;
+            }
+            if !stays_in_place(&parent) {
+                let text = format!(
+                    "another user can replace `{}`; set `XDG_RUNTIME_DIR` to use another folder",
+                    parent.display()
+                );
+                failure = io::Error::new(io::ErrorKind::PermissionDenied, text);
                 continue;
             }
             match create_or_check(&parent).and_then(|()| create_or_check(&folder)) {
@@ -411,6 +421,12 @@ mod tests {
         } else {
             crate::harness::skipped("root");
         }
+        // Another user could move the folder away.
+        let shared = folder.path().join("shared");
+        std::fs::create_dir(&shared).unwrap();
+        std::fs::set_permissions(&shared, Permissions::from_mode(0o777)).unwrap();
+        let error = create(&shared.join("own")).unwrap_err();
+        assert!(error.to_string().contains("another user can replace"), "{error}");
         // A link is rejected in the inner folder, too.
         let own = folder.path().join("own");
         create_or_check(&own).unwrap();

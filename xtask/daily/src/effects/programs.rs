@@ -9,9 +9,9 @@
 //! from cargo's path as long as the files there are the kept ones.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File, Metadata};
+use std::fs::{self, File, Metadata, Permissions};
 use std::io::{self, BufRead, BufReader};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
@@ -84,12 +84,24 @@ fn is_same_file(one: &Metadata, other: &Metadata) -> bool {
     identity(one) == identity(other)
 }
 
+/// Creates a folder, if it is missing, in which only this user can replace a program, whatever the
+/// umask is. The account of a service may pass.
+fn create_closed(folder: &Path) -> io::Result<()> {
+    match fs::create_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        created => {
+            created?;
+            fs::set_permissions(folder, Permissions::from_mode(0o711))
+        }
+    }
+}
+
 impl Programs {
     /// Keeps programs in `folder`, and removes those of an earlier supervisor.
     pub(crate) fn new(folder: PathBuf) -> io::Result<Self> {
         match fs::remove_dir_all(&folder) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => fs::create_dir_all(&folder)?,
+            _ => create_closed(&folder)?,
         }
         Ok(Self { folder, services: BTreeMap::new(), last_content: 0 })
     }
@@ -126,7 +138,12 @@ impl Programs {
         let paths = std::iter::once(PathBuf::from(program_name)).chain(names);
         let mut files = Vec::new();
         for (path, source) in paths.map(|path| folder.join(path)).zip(sources) {
-            path.parent().map_or(Ok(()), fs::create_dir_all)?;
+            let below = path.parent().and_then(|parent| parent.strip_prefix(&self.folder).ok());
+            let mut parent = self.folder.clone();
+            for part in below.into_iter().flatten() {
+                parent.push(part);
+                create_closed(&parent)?;
+            }
             source.keep(&path)?;
             files.push(KeptFile { path, source });
         }

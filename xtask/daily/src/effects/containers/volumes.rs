@@ -7,7 +7,7 @@ use std::ffi::CStr;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
@@ -45,7 +45,9 @@ pub(crate) async fn prepare(
         for path in &paths {
             let exists = path.exists();
             if !exists {
-                fs::create_dir_all(path).map_err(ContainerError::io("create", path))?;
+                // No other account writes to it, whatever the umask is.
+                let created = fs::DirBuilder::new().recursive(true).mode(0o755).create(path);
+                created.map_err(ContainerError::io("create", path))?;
             }
             if change_owner && (!exists || *path == data) {
                 let how = if *path == data { FOLDER.difference(OFlags::NOFOLLOW) } else { FOLDER };
