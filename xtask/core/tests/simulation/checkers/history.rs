@@ -264,6 +264,9 @@ impl History {
                 }
                 if let Some(service) = self.services.get_mut(service) {
                     service.phase = *phase;
+                    if *phase == Phase::Succeeded {
+                        service.skip(true);
+                    }
                 }
             }
             Effect::InspectHolder { service, .. } => {
