@@ -1,5 +1,5 @@
-//! Bodies of requests: the macro [`body!`](crate::body), which declares one, and the collector that
-//! reports every mistake in one answer.
+//! Bodies of requests: the macro [`body!`](crate::body!), which declares one, and the collector
+//! that reports every mistake in one answer.
 //!
 //! It checks shapes and lengths. The service decides what the values mean together.
 

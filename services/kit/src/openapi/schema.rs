@@ -1,4 +1,4 @@
-//! JSON Schemas of bodies, and the macro [`answer!`](crate::answer), which declares the body of an
+//! JSON Schemas of bodies, and the macro [`answer!`](crate::answer!), which declares the body of an
 //! answer.
 
 use std::collections::BTreeMap;
