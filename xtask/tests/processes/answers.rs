@@ -61,7 +61,7 @@ fn restart_keeps_the_address_and_other_runs() {
     let unknown = fixture.xtask(&["restart", "bass"]).ends_with(2);
     unknown.says("no service is called `bass`").says("`base`");
     let unknown = fixture.xtask(&["restart", "--no-build", "bass"]).ends_with(2);
-    unknown.says("no service `bass`").says("base, mid, top");
+    unknown.says("no service `bass`").says("did you mean `base`?");
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! Outboxes: the bounded queue of messages for each client.
 //!
 //! A queue holds the names of changed services and reads their states when it is written. So a slow
-//! client gets fewer and newer states in bounded memory. No code here waits for a client.
+//! client gets fewer and newer states in bounded memory. No code here waits for a client. Why a run
+//! was replaced is not lost between two states, unless the client is far behind.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
@@ -122,6 +123,8 @@ impl Board {
         state: State,
         services: impl Iterator<Item = ServiceSnapshot>,
     ) {
+        let services: Vec<_> = services.collect();
+        self.keep_reasons(&services);
         let mut changed = Vec::new();
         let state_changed = {
             let mut latest = self.latest.borrow_mut();
@@ -147,6 +150,24 @@ impl Board {
             }
             queue.state_changed |= state_changed;
         });
+    }
+
+    /// Appends waiting states to the answers if one says why a run ended and these states show the
+    /// run after it.
+    fn keep_reasons(&self, next: &[ServiceSnapshot]) {
+        let latest = self.latest.borrow();
+        let replaced = next.iter().filter(|next| {
+            let known = latest.services.get(&next.name);
+            known.is_some_and(|known| known.reason.is_some() && known.run < next.run)
+        });
+        for service in replaced {
+            for outbox in &self.watchers {
+                let mut queue = outbox.0.queue.borrow_mut();
+                if queue.changed.contains_key(&service.name) && queue.answers.len() < MOST_ANSWERS {
+                    queue.settle(&latest);
+                }
+            }
+        }
     }
 
     /// Publishes what the watcher of the sources does.
@@ -308,6 +329,28 @@ mod tests {
         board.publish(State::Ready, [service("b", Phase::Ready)].into_iter());
         assert!(outbox.is_urgent());
         assert!(outbox.next().await.is_some());
+    }
+
+    #[test]
+    fn reason_of_a_replaced_run_is_sent() {
+        let mut board = Board::new("dev".to_owned());
+        let outbox = board.outboxes().outbox();
+        board.add(outbox.clone());
+        let mut publish = |run, phase, reason: Option<&str>| {
+            let reason = reason.map(str::to_owned);
+            let service = ServiceSnapshot { run, reason, ..service("a", phase) };
+            board.publish(State::Working, [service].into_iter());
+        };
+        publish(1, Phase::Stopping, Some("its program changed"));
+        publish(2, Phase::Starting, None);
+        publish(2, Phase::Ready, None);
+        let answers = outbox.take();
+        let states = answers.iter().map(|answer| match &answer.reply {
+            Reply::Changed { services, .. } => (services[0].phase, services[0].reason.as_deref()),
+            reply => panic!("{reply:?}"),
+        });
+        let expected = [(Phase::Stopping, Some("its program changed")), (Phase::Ready, None)];
+        assert_eq!(states.collect::<Vec<_>>(), expected);
     }
 
     #[test]

@@ -5,7 +5,8 @@
 //! again before it reports success. Dependents do not wait for that look.
 //!
 //! With `restart = "no"` a service may exit with status 0 at once: its metadata says that it stays
-//! ended. With any other status it fails, which needs no look.
+//! ended. But a clue, such as processes left in the background, tells that this was no success. With
+//! any other status the service fails, which needs no look.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -71,8 +72,8 @@ impl Arrivals {
         }
         if let Some(known) = latest
             && now < known.look_at
-            && !*may_end
             && has_ended(service)
+            && (!*may_end || has_clue(service))
         {
             known.ended.get_or_insert_with(|| service.clone());
         }
@@ -106,6 +107,11 @@ fn rests_on_no_answer(service: &Service) -> bool {
 fn has_ended(service: &ServiceSnapshot) -> bool {
     let ends = matches!(service.phase, Phase::Stopping | Phase::Backoff | Phase::Stopped);
     ends && service.wanted && service.ready_ms.is_some() && service.reason.is_some()
+}
+
+/// Whether its reason explains the exit: the clue follows a semicolon.
+fn has_clue(service: &ServiceSnapshot) -> bool {
+    service.reason.as_ref().is_some_and(|reason| reason.contains(';'))
 }
 
 #[cfg(test)]
@@ -164,6 +170,9 @@ mod tests {
         arrivals.note(&ended(Phase::Stopping), now);
         arrivals.note(&ended(Phase::Stopped), now);
         assert_eq!(arrivals.dead(look).count(), 0);
+        let reason = Some("exited by itself with status 0; it left processes".to_owned());
+        arrivals.note(&ServiceSnapshot { reason, ..state(1, Phase::Stopping) }, now);
+        assert_eq!(arrivals.dead(look).count(), 1);
     }
 
     #[test]
