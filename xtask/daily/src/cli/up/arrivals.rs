@@ -5,8 +5,8 @@
 //! again before it reports success. Dependents do not wait for that look.
 //!
 //! With `restart = "no"` a service may exit with status 0 at once: its metadata says that it stays
-//! ended. But a clue, such as processes left in the background, tells that this was no success. With
-//! any other status the service fails, which needs no look.
+//! ended. But a clue, such as processes left in the background, tells that this was no success.
+//! With any other status the service fails, which needs no look.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
