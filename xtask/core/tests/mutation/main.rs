@@ -77,12 +77,14 @@ impl Copy {
         fs::create_dir_all(&this.root).unwrap();
         let manifest = fs::read_to_string(workspace.join("Cargo.toml")).unwrap();
         let members = manifest.lines().find(|line| line.starts_with("members = ")).unwrap();
+        // The mutants are simulated for thousands of seeds.
+        let profile = "[profile.dev.package.xtask-core]\n";
+        assert_eq!(manifest.matches(profile).count(), 1, "{profile}");
         let manifest = manifest
             .replace(members, "members = [\"core\"]")
-            .replace("debug = \"line-tables-only\"", "debug = false");
-        // The mutants are simulated for thousands of seeds.
-        let optimised = "\n[profile.dev.package.xtask-core]\nopt-level = 2\n";
-        fs::write(this.root.join("Cargo.toml"), manifest + optimised).unwrap();
+            .replace("debug = \"line-tables-only\"", "debug = false")
+            .replace(profile, &format!("{profile}opt-level = 2\n"));
+        fs::write(this.root.join("Cargo.toml"), manifest).unwrap();
         fs::copy(workspace.join("Cargo.lock"), this.root.join("Cargo.lock")).unwrap();
         let tests = ["tests/mutation", "tests/support", "tests/simulation", "tests/traces"];
         for part in ["Cargo.toml", "src", "problems.md", "benches"].into_iter().chain(tests) {
