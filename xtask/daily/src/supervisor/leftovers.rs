@@ -6,6 +6,7 @@
 
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use xtask_client::StackPaths;
@@ -18,6 +19,9 @@ use crate::system::mark::Marks;
 use crate::system::pidfd::has_died;
 use crate::system::sweep::{KilledProcess, any_marked, kill_marked};
 use crate::system::{proc, supervisors};
+
+/// How often a command looks whether another process has cleaned up.
+const POLL: Duration = Duration::from_millis(2);
 
 /// What remained of a stack after its supervisor died.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,15 +51,24 @@ pub(crate) fn clean(paths: &StackPaths) -> io::Result<Option<Leftovers>> {
         // If its lock was deleted, the lock of a new file proves nothing.
         return Ok(None);
     }
-    let lock = match Lock::try_take(&paths.lock())? {
-        Some(lock) => lock,
-        // The lock's holder is cleaning up and will leave a note.
-        None if paths.read_endpoint().is_some_and(|endpoint| has_died(endpoint.pid)) => {
-            Lock::wait(&paths.lock())?
+    loop {
+        if let Some(lock) = Lock::try_take(&paths.lock())? {
+            return Ok(clean_locked(paths, &lock));
         }
-        None => return Ok(None),
-    };
-    Ok(clean_locked(paths, &lock))
+        if !awaits_clean_up(paths) {
+            return Ok(None);
+        }
+        std::thread::sleep(POLL);
+    }
+}
+
+/// Whether the lock's holder cleans up. It replaces the endpoint of the dead supervisor by a note
+/// before it releases the lock. A new supervisor removes both when it starts.
+fn awaits_clean_up(paths: &StackPaths) -> bool {
+    match paths.read_endpoint() {
+        Some(endpoint) => has_died(endpoint.pid),
+        None => paths.died_endpoint().exists(),
+    }
 }
 
 /// Kills processes with a mark of a stack that has neither supervisor nor endpoint: the supervisor
@@ -178,6 +191,22 @@ mod tests {
         assert!(paths.endpoint().exists());
         drop(held);
         assert!(clean(&paths).unwrap().is_some());
+    }
+
+    #[test]
+    fn note_of_a_clean_up_that_still_holds_the_lock_is_reported() {
+        let folder = tempfile::tempdir().unwrap();
+        let paths = stack(folder.path());
+        write(&paths, &paths.endpoint(), Path::new("/no/where/control"));
+        let held = Lock::wait(&paths.lock()).unwrap();
+        bury(&paths, &folder.path().join("runtime"), Vec::new(), Vec::new());
+        let waiting = paths.clone();
+        let command = std::thread::spawn(move || clean(&waiting).unwrap());
+        // A command that does not wait ends, whatever time the lock is held.
+        std::thread::sleep(10 * POLL);
+        assert!(!command.is_finished());
+        drop(held);
+        assert_eq!(command.join().unwrap().unwrap().supervisor, Some(7));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::victim::{Fault, Victim};
 use super::zoo;
+use serde_json::Value;
 use xtask_test_support::{Fixture, PackageSpec, Running, SERVICE, alive, eventually};
 
 const FAULTS: [Fault; 6] = [
@@ -205,7 +206,11 @@ fn building(fixture: &Fixture) -> Running {
     });
     eventually(Duration::from_secs(30), "the services without a build", || {
         stays();
-        (fixture.service("s9")["phase"] == "ready").then_some(())
+        // The build begins before the supervisor.
+        let status = fixture.xtask(&["status", "--json"]);
+        let services = (status.code == Some(0)).then(|| status.json()["services"].clone())?;
+        let is_ready = |it: &Value| it["name"] == "s9" && it["phase"] == "ready";
+        services.as_array().unwrap().iter().any(is_ready).then_some(())
     });
     client
 }
