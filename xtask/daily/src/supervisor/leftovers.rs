@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn note_of_a_clean_up_that_still_holds_the_lock_is_reported() {
+    fn note_behind_a_held_lock_is_reported() {
         let folder = tempfile::tempdir().unwrap();
         let paths = stack(folder.path());
         write(&paths, &paths.endpoint(), Path::new("/no/where/control"));
