@@ -175,6 +175,7 @@ macro_rules! body {
 
         impl $name {
             fn read(mut fields: $crate::Fields) -> Result<Self, $crate::Problem> {
+                // A declaration names any of the rules, or none.
                 #[allow(clippy::wildcard_imports, unused_imports)]
                 use $crate::rules::*;
                 $(let $field = fields.read::<_, $type>(stringify!($field), &$rule);)*
@@ -202,6 +203,7 @@ macro_rules! body {
 
         impl $crate::openapi::Schema for $name {
             fn schema(components: &mut $crate::openapi::Components) -> $crate::openapi::Value {
+                // A declaration names any of the rules, or none.
                 #[allow(clippy::wildcard_imports, unused_imports)]
                 use $crate::rules::*;
                 components.object(stringify!($name), concat!($($doc),*), |_| {
