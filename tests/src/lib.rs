@@ -7,6 +7,7 @@ mod application;
 pub mod browser;
 mod name;
 pub mod postgres_image;
+pub mod receiver;
 mod tool;
 
 pub use api::{Answer, Api, database_server};

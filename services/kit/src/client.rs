@@ -16,6 +16,7 @@ use serde_json::Value;
 
 use crate::circuit::{Circuit, CircuitLimits};
 use crate::context::RequestContext;
+use crate::otlp::CallSpan;
 use crate::serve::HEAD_TIME;
 use crate::settings::{SettingError, Settings};
 
@@ -138,12 +139,13 @@ impl Client {
         context: &RequestContext,
     ) -> Result<Response, CallError> {
         let url = self.url(segments);
-        let request = || self.pooled.get(url.clone()).headers(context.headers());
-        self.guarded(async {
+        let span = CallSpan::begin(context, Method::GET, url.clone());
+        let request = || self.pooled.get(url.clone()).headers(span.headers());
+        self.guarded(&span, async {
             match request().send().await {
                 Err(error) if closed_before_answering(&error) => {
                     tracing::debug!(%url, "the pooled connection was closed, using a fresh one");
-                    self.fresh.get(url.clone()).headers(context.headers()).send().await
+                    self.fresh.get(url.clone()).headers(span.headers()).send().await
                 }
                 answer => answer,
             }
@@ -165,9 +167,11 @@ impl Client {
         if method == Method::GET {
             return self.get(segments, context).await;
         }
-        let request = self.fresh.request(method, self.url(segments)).headers(context.headers());
+        let url = self.url(segments);
+        let span = CallSpan::begin(context, method.clone(), url.clone());
+        let request = self.fresh.request(method, url).headers(span.headers());
         let request = if let Some(body) = body { request.json(body) } else { request };
-        self.guarded(request.send()).await
+        self.guarded(&span, request.send()).await
     }
 
     /// Posts `body` to the path of `segments`, without a retry.
@@ -195,15 +199,17 @@ impl Client {
         self.send(Method::DELETE, segments, context, None).await
     }
 
-    /// Makes a call unless the circuit is open, and counts its result.
+    /// Makes a call unless the circuit is open, counts its result, and ends its span.
     async fn guarded(
         &self,
+        span: &CallSpan<'_>,
         call: impl Future<Output = Result<Response, reqwest::Error>>,
     ) -> Result<Response, CallError> {
         let pass = self.circuit.pass(Instant::now()).ok_or(CallError::Open)?;
         let answer = call.await;
-        let status = answer.as_ref().map(Response::status);
-        let is_answered = status.is_ok_and(|status| status != StatusCode::SERVICE_UNAVAILABLE);
+        let status = answer.as_ref().ok().map(Response::status);
+        span.end(status);
+        let is_answered = status.is_some_and(|status| status != StatusCode::SERVICE_UNAVAILABLE);
         pass.end(is_answered, Instant::now());
         Ok(answer?)
     }

@@ -1,6 +1,6 @@
 //! Request ids and W3C trace context, forwarded from service to service, and the access log.
 //!
-//! Spans are not exported: the ids appear in the log lines and in forwarded headers.
+//! The ids appear in the log lines and in forwarded headers. [`otlp`] exports spans with them.
 
 use std::convert::Infallible;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
@@ -12,9 +12,11 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::middleware::Next;
 use axum::response::Response;
+use opentelemetry::trace::FutureExt as _;
 use tracing::Instrument as _;
 
 use crate::metrics::Metrics;
+use crate::otlp;
 
 /// The header of the request id, in requests and answers.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -30,11 +32,13 @@ const MAX_REQUEST_ID_BYTES: usize = 128;
 pub struct RequestContext {
     request_id: HeaderValue,
     /// 32 hexadecimal digits, the same in all services that handle the request.
-    trace_id: String,
+    pub(crate) trace_id: String,
     /// 16 hexadecimal digits: this service's part of the trace.
-    span_id: String,
-    flags: String,
-    state: Option<HeaderValue>,
+    pub(crate) span_id: String,
+    /// The `span_id` of the caller; none if this service starts the trace.
+    pub(crate) parent: Option<String>,
+    pub(crate) flags: String,
+    pub(crate) state: Option<HeaderValue>,
     /// The caller's token, for services that act for the same person.
     authorization: Option<HeaderValue>,
 }
@@ -59,13 +63,21 @@ impl RequestContext {
         let request_id = headers.get(REQUEST_ID).filter(|id| is_request_id(id)).cloned();
         let parent = headers.get(TRACE_PARENT).and_then(|value| parse_parent(value.to_str().ok()?));
         let state = headers.get(TRACE_STATE).filter(|_| parent.is_some()).cloned();
-        let (trace_id, flags) =
-            parent.unwrap_or_else(|| (random_hex() + &random_hex(), "01".to_owned()));
+        let (trace_id, parent, flags) = match parent {
+            Some((trace_id, span_id, flags)) => (trace_id, Some(span_id), flags),
+            None => (random_hex() + &random_hex(), None, "01".to_owned()),
+        };
         let request_id = request_id
             .or_else(|| HeaderValue::from_str(&random_hex()).ok())
             .unwrap_or_else(|| HeaderValue::from_static("none"));
         let authorization = headers.get(AUTHORIZATION).cloned();
-        Self { request_id, trace_id, span_id: random_hex(), flags, state, authorization }
+        let span_id = random_hex();
+        Self { request_id, trace_id, span_id, parent, flags, state, authorization }
+    }
+
+    /// A part of the trace below this one.
+    pub(crate) fn child(&self) -> Self {
+        Self { span_id: random_hex(), parent: Some(self.span_id.clone()), ..self.clone() }
     }
 
     /// The headers for a call made for this request.
@@ -95,12 +107,13 @@ impl RequestContext {
         Self { authorization, ..self }
     }
 
-    fn request_id(&self) -> &str {
+    pub(crate) fn request_id(&self) -> &str {
         self.request_id.to_str().unwrap_or("none")
     }
 }
 
-/// Adds the context to each request, writes one log line with the answer, and counts it.
+/// Adds the context to each request, writes one log line with the answer, counts it, and exports
+/// its span.
 pub(crate) async fn trace(
     State(metrics): State<Metrics>,
     mut request: Request,
@@ -115,27 +128,36 @@ pub(crate) async fn trace(
     );
     let request_id = context.request_id.clone();
     let route = request.extensions().get::<MatchedPath>().cloned();
+    let exported = otlp::log_context(&context);
+    let recorded = otlp::records_spans().then(|| context.clone());
     request.extensions_mut().insert(context);
-    async move {
+    let answer = async move {
         let _active = metrics.begin();
         let started = Instant::now();
         let mut response = next.run(request).await;
         response.headers_mut().insert(REQUEST_ID, request_id);
         let (status, elapsed) = (response.status(), started.elapsed());
-        metrics.record(route.as_ref().map_or("", MatchedPath::as_str), &method, status, elapsed);
-        let status = status.as_u16();
+        let route = route.as_ref().map_or("", MatchedPath::as_str);
+        metrics.record(route, &method, status, elapsed);
         // A number in JSON, unlike one of 128 bits.
         let elapsed_us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
+        let code = status.as_u16();
         // Frequent and uninteresting while they succeed.
-        if matches!(path.as_str(), "/healthz" | "/readyz" | "/metrics") && status < 400 {
-            tracing::debug!(%method, path, status, elapsed_us, "answered");
+        if matches!(path.as_str(), "/healthz" | "/readyz" | "/metrics") && code < 400 {
+            tracing::debug!(%method, path, status = code, elapsed_us, "answered");
         } else {
-            tracing::info!(%method, path, status, elapsed_us, "answered");
+            tracing::info!(%method, path, status = code, elapsed_us, "answered");
+            if let Some(context) = &recorded {
+                otlp::record_request(context, &method, (&path, route), status, elapsed);
+            }
         }
         response
     }
-    .instrument(span)
-    .await
+    .instrument(span);
+    match exported {
+        Some(exported) => answer.with_context(exported).await,
+        None => answer.await,
+    }
 }
 
 fn is_request_id(id: &HeaderValue) -> bool {
@@ -144,8 +166,8 @@ fn is_request_id(id: &HeaderValue) -> bool {
         && id.as_bytes().iter().all(u8::is_ascii_graphic)
 }
 
-/// Trace id and flags of a well-formed `traceparent`.
-fn parse_parent(value: &str) -> Option<(String, String)> {
+/// Trace id, span id and flags of a well-formed `traceparent`.
+fn parse_parent(value: &str) -> Option<(String, String, String)> {
     let mut parts = value.trim().split('-');
     let (version, trace, span, flags) =
         (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
@@ -157,7 +179,7 @@ fn parse_parent(value: &str) -> Option<(String, String)> {
         && is_hex(flags, 2)
         && trace.bytes().any(|digit| digit != b'0')
         && span.bytes().any(|digit| digit != b'0');
-    well_formed.then(|| (trace.to_owned(), flags.to_owned()))
+    well_formed.then(|| (trace.to_owned(), span.to_owned(), flags.to_owned()))
 }
 
 fn is_hex(text: &str, length: usize) -> bool {
@@ -166,7 +188,7 @@ fn is_hex(text: &str, length: usize) -> bool {
 
 /// 64 random bits. Ids need no secrecy, so the standard library's random hash keys are enough and
 /// save a dependency.
-fn random_hex() -> String {
+pub(crate) fn random_hex() -> String {
     let number = RandomState::new().build_hasher().finish();
     format!("{:016x}", number.max(1))
 }
@@ -186,7 +208,9 @@ mod tests {
 
     #[test]
     fn trace_is_forwarded_with_own_span() {
-        let sent = context(&[("traceparent", PARENT), ("tracestate", "a=b")]).headers();
+        let received = context(&[("traceparent", PARENT), ("tracestate", "a=b")]);
+        assert_eq!(received.parent.as_deref(), Some("b7ad6b7169203331"));
+        let sent = received.headers();
         let parent = sent[TRACE_PARENT].to_str().unwrap();
         assert!(parent.starts_with("00-0af7651916cd43dd8448eb211c80319c-"), "{parent}");
         assert!(!parent.contains("b7ad6b7169203331"), "{parent}");

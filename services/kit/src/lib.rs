@@ -20,6 +20,7 @@ mod listener;
 mod metrics;
 pub mod once;
 pub mod openapi;
+mod otlp;
 pub mod pages;
 pub mod paging;
 mod panics;

@@ -1,5 +1,7 @@
 //! Numbers about the requests of this process, in the text format of Prometheus, at `/metrics`.
 //!
+//! The same numbers are exported by OTLP, under the names of OpenTelemetry's conventions.
+//!
 //! Labels have few values: the pattern of a route instead of a path, and known methods only. The
 //! numbers start at zero with each process.
 
@@ -12,11 +14,17 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
+use opentelemetry::KeyValue;
+
+use crate::otlp;
 
 /// The upper bounds of the histogram's buckets, in seconds.
 const BOUNDS: [f64; 11] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
 
 const METHODS: [&str; 7] = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"];
+
+/// A method outside of [`METHODS`], in what is exported.
+pub(crate) const OTHER_METHOD: &str = "_OTHER";
 
 /// The numbers of one process.
 #[derive(Clone, Debug)]
@@ -27,6 +35,8 @@ struct Numbers {
     started: SystemTime,
     active: AtomicI64,
     requests: Mutex<BTreeMap<Labels, Histogram>>,
+    /// The times of `requests`, if metrics are exported.
+    exported: Option<opentelemetry::metrics::Histogram<f64>>,
 }
 
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,7 +66,26 @@ impl Drop for Active {
 impl Metrics {
     pub(crate) fn new() -> Self {
         let (started, active) = (SystemTime::now(), AtomicI64::new(0));
-        Self(Arc::new(Numbers { started, active, requests: Mutex::default() }))
+        let meter = otlp::meter();
+        let exported = meter.as_ref().map(|meter| {
+            let histogram = meter.f64_histogram("http.server.request.duration").with_unit("s");
+            let histogram = histogram.with_description("The time until an answer began.");
+            histogram.with_boundaries(BOUNDS.to_vec()).build()
+        });
+        let requests = Mutex::default();
+        let numbers = Arc::new(Numbers { started, active, requests, exported });
+        if let Some(meter) = meter {
+            let numbers = numbers.clone();
+            meter
+                .i64_observable_up_down_counter("http.server.active_requests")
+                .with_unit("{request}")
+                .with_description("Requests that are being answered.")
+                .with_callback(move |seen| {
+                    seen.observe(numbers.active.load(Ordering::Relaxed), &[])
+                })
+                .build();
+        }
+        Self(numbers)
     }
 
     /// Counts a request as active until the result is dropped.
@@ -67,7 +96,16 @@ impl Metrics {
 
     /// Records an answer. `route` is the pattern of the path; empty if no route matches.
     pub(crate) fn record(&self, route: &str, method: &Method, status: StatusCode, time: Duration) {
-        let known = METHODS.into_iter().find(|known| *known == method.as_str());
+        let known = known_method(method);
+        if let Some(exported) = &self.0.exported {
+            let attributes = [
+                KeyValue::new("http.request.method", known.unwrap_or(OTHER_METHOD)),
+                KeyValue::new("http.response.status_code", i64::from(status.as_u16())),
+                KeyValue::new("http.route", route.to_owned()),
+                KeyValue::new("url.scheme", "http"),
+            ];
+            exported.record(time.as_secs_f64(), &attributes);
+        }
         let method = known.unwrap_or("other");
         let labels = Labels { route: route.to_owned(), method, status: status.as_u16() };
         let seconds = time.as_secs_f64();
@@ -108,6 +146,11 @@ impl Metrics {
     fn requests(&self) -> MutexGuard<'_, BTreeMap<Labels, Histogram>> {
         self.0.requests.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The method, if it is a known one; callers can invent others without end.
+pub(crate) fn known_method(method: &Method) -> Option<&'static str> {
+    METHODS.into_iter().find(|known| *known == method.as_str())
 }
 
 fn write_histogram(text: &mut String, labels: &Labels, histogram: &Histogram) {

@@ -11,6 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::database::{Database, Migration, Pool};
 use crate::listener::{BindAddress, Listeners};
+use crate::otlp::{self, Program};
 use crate::probe;
 use crate::readiness::Readiness;
 use crate::serve::{DrainOutcome, Serving, serve};
@@ -46,6 +47,12 @@ pub struct Service {
     pub version: &'static str,
     /// The default of `PORT`.
     pub port: u16,
+}
+
+impl From<&Service> for Program {
+    fn from(service: &Service) -> Self {
+        Self { name: service.name, version: Some(service.version) }
+    }
 }
 
 /// Runs a service without a database. `prepare` reads the settings and makes the application.
@@ -93,7 +100,7 @@ fn run_with(
         Ok(Invocation::Probe(path)) => BindAddress::from_settings(&settings, service.port)
             .map_err(Fatal::from)
             .and_then(|address| Ok(probe::probe(&address, &path)?)),
-        Ok(Invocation::Serve) => block_on(&settings, async {
+        Ok(Invocation::Serve) => block_on(service.into(), &settings, async {
             let address = BindAddress::from_settings(&settings, service.port)?;
             start(&settings, address).await
         }),
@@ -115,7 +122,8 @@ pub fn run_job<F>(name: &'static str, job: impl FnOnce(Settings) -> F) -> ExitCo
 where
     F: Future<Output = Result<(), Fatal>>,
 {
-    exit_code(name, block_on(&Settings::from_process(), job(Settings::from_process())))
+    let program = Program { name, version: None };
+    exit_code(name, block_on(program, &Settings::from_process(), job(Settings::from_process())))
 }
 
 /// Serves `router` on `listeners` until SIGTERM or SIGINT, then drains. Readiness and the drain are
@@ -165,12 +173,14 @@ async fn wait(one: &mut tokio::signal::unix::Signal, other: &mut tokio::signal::
 }
 
 fn block_on(
+    program: Program,
     settings: &Settings,
-    program: impl Future<Output = Result<(), Fatal>>,
+    work: impl Future<Output = Result<(), Fatal>>,
 ) -> Result<(), Fatal> {
-    telemetry::start(settings)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let result = runtime.block_on(program);
+    telemetry::start(program, settings, runtime.handle())?;
+    let result = runtime.block_on(work);
+    otlp::stop();
     // Dropped answers must not delay the exit.
     runtime.shutdown_background();
     result

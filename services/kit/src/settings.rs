@@ -71,13 +71,22 @@ impl Settings {
     /// # Errors
     /// When it is not valid UTF-8, or the file cannot be read.
     pub fn text(&self, name: &'static str) -> Result<Option<String>, SettingError> {
-        match self.raw(name).filter(|raw| !raw.is_empty()) {
+        match self.variable(name)? {
             None => self.text_of_file(name),
-            Some(raw) => raw
-                .into_string()
-                .map(Some)
-                .map_err(|raw| SettingError::bad(name, raw.to_string_lossy(), "text in UTF-8")),
+            text => Ok(text),
         }
+    }
+
+    /// The value of a variable, without the file that `NAME_FILE` may name: for a variable that
+    /// others read, too. `None` when it is unset or empty.
+    ///
+    /// # Errors
+    /// When it is not valid UTF-8.
+    pub fn variable(&self, name: &'static str) -> Result<Option<String>, SettingError> {
+        let raw = self.raw(name).filter(|raw| !raw.is_empty());
+        raw.map(OsString::into_string)
+            .transpose()
+            .map_err(|raw| SettingError::bad(name, raw.to_string_lossy(), "text in UTF-8"))
     }
 
     fn text_of_file(&self, name: &'static str) -> Result<Option<String>, SettingError> {

@@ -13,6 +13,7 @@ mod common;
 mod cycle;
 mod documents;
 mod durability;
+mod exported;
 mod faults;
 mod handover;
 mod isolation;

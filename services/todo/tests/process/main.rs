@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod export;
 mod lifecycle;
 mod restarts;
 mod support;

@@ -18,6 +18,8 @@ pub(crate) struct Stack {
     pub(crate) address: SocketAddr,
     folder: tempfile::TempDir,
     runs: u32,
+    /// More settings of the program.
+    pub(crate) variables: Vec<(&'static str, String)>,
 }
 
 /// One process of the service.
@@ -33,7 +35,8 @@ impl Stack {
         // SAFETY: the descriptor is a listening socket that we own.
         assert_eq!(unsafe { libc::listen(socket.as_raw_fd(), 1024) }, 0);
         let address = socket.local_addr().unwrap();
-        Self { socket, address, folder: tempfile::tempdir().unwrap(), runs: 0 }
+        let (folder, variables) = (tempfile::tempdir().unwrap(), Vec::new());
+        Self { socket, address, folder, runs: 0, variables }
     }
 
     pub(crate) fn database(&self) -> PathBuf {
@@ -42,6 +45,11 @@ impl Stack {
 
     /// Starts a run without waiting for readiness.
     pub(crate) fn start(&mut self) -> Run {
+        self.start_with(Stdio::inherit())
+    }
+
+    /// Starts a run that logs to `log`.
+    pub(crate) fn start_with(&mut self, log: impl Into<Stdio>) -> Run {
         self.runs += 1;
         let path = self.folder.path().join(format!("notify-{}", self.runs));
         let notify = UnixDatagram::bind(&path).unwrap();
@@ -51,6 +59,7 @@ impl Stack {
         let mut command = Command::new("/bin/sh");
         command.args(["-c", "LISTEN_PID=$$ exec \"$0\"", env!("CARGO_BIN_EXE_todo")]);
         command.env("LISTEN_FDS", "1").env("NOTIFY_SOCKET", &path).env("RUST_LOG", "warn");
+        command.stdout(log);
         self.configure(&mut command);
         // SAFETY: `dup2` and `fcntl` may be called between fork and exec.
         unsafe {
@@ -71,6 +80,7 @@ impl Stack {
             .env("OPEN_OWNERS", "true")
             .env("HOST", "127.0.0.1")
             .env("PORT", self.address.port().to_string())
+            .envs(self.variables.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null());
     }
 }
