@@ -2,7 +2,9 @@
 //!
 //! It builds and starts nothing.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::iter;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -17,6 +19,7 @@ use xtask::system::executable::fault_of;
 use xtask::system::port_range;
 use xtask::view::problem::{ProblemJson, count, json};
 use xtask::view::style::{BOLD, GOOD, RESET, WARN};
+use xtask::view::words;
 use xtask::workspace;
 use xtask::workspace::planning::Scope;
 
@@ -79,6 +82,8 @@ pub(crate) fn run(global: &Global, args: &CheckArgs) -> anyhow::Result<Exit> {
     } else {
         load::show_problems(&inspected.files, problems);
         print::out(&format!("{}\n", count(problems)))?;
+        let services = inspected.outcome.plan.iter().flat_map(|plan| &plan.services);
+        print::out(&replacements(services))?;
     }
     let has_errors = problems.iter().any(|problem| problem.severity == Severity::Error);
     if !args.json {
@@ -89,6 +94,19 @@ pub(crate) fn run(global: &Global, args: &CheckArgs) -> anyhow::Result<Exit> {
         });
     }
     Ok(if has_errors { Exit::USAGE } else { Exit::DONE })
+}
+
+/// How an edit or `restart` replaces each service that has callers.
+fn replacements<'a>(services: impl Iterator<Item = &'a Service>) -> String {
+    let mut ways: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    for service in services {
+        if let Some(way) = words::replacement(service) {
+            ways.entry(way).or_default().push(service.name.as_str());
+        }
+    }
+    let heading = if ways.is_empty() { "" } else { "An edit or `restart` replaces:\n" };
+    let lines = ways.iter().map(|(way, names)| format!("  {}: {way}\n", names.join(", ")));
+    iter::once(heading.to_owned()).chain(lines).collect()
 }
 
 /// Why this machine cannot execute the command of a service. A missing program is a warning: a job

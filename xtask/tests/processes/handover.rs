@@ -154,3 +154,20 @@ fn down_ends_the_candidate_and_the_old_run() {
     assert!(!alive(before) && !alive(candidate));
     up.wait(SOON);
 }
+
+#[test]
+fn check_states_how_each_service_is_replaced() {
+    let activated = format!("{SETTINGS}ready = {{ notify = true }}\n");
+    let silent = "port = 0\nsocket-activation = true\n";
+    let services =
+        [("one", "", activated.as_str()), ("two", "", silent), ("own", "", "port = 0\n")];
+    let fixture = stand(&[services[0], services[1], services[2], ("none", "", "")]).write();
+    let check = fixture.xtask(&["check"]).ends_with(0);
+    assert!(!check.stdout.contains("none"), "{check}");
+    check
+        .says("  one: by a new run that is ready before the old one stops\n")
+        .says("  two: after the old run stopped; callers wait; a handover needs a `notify` probe\n")
+        .says(
+            "  own: after the old run stopped; callers are refused; a handover needs `socket-act",
+        );
+}

@@ -40,6 +40,7 @@ fn hint_names_the_command_that_was_typed() {
         let help = run(&fixture, program, &args("--help")).ends_with(0);
         let help = help.says(&format!("Usage: {name} ")).says(&format!("`{name} COMMAND --help`"));
         assert!(!help.stdout.contains('%'), "{help}");
+        assert!(help.stdout.starts_with("Start, watch and test the services"), "{help}");
         let wrong = run(&fixture, program, &args("nonsense")).ends_with(2);
         wrong.says(&format!("`{name} --help` lists"));
         let version = run(&fixture, program, &args("--version")).ends_with(0);

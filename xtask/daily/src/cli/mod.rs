@@ -246,7 +246,7 @@ fn run_command<More: MoreCommands>() -> Exit {
 /// completions.
 #[must_use]
 pub fn command<More: MoreCommands>() -> clap::Command {
-    let whole = More::augment_subcommands(Cli::command());
+    let whole = whole::<More>();
     let is_listed = |name: &str| LISTED.iter().any(|listed| listed.name == name);
     let known = whole
         .get_subcommands()
@@ -256,10 +256,15 @@ pub fn command<More: MoreCommands>() -> clap::Command {
         .subcommands(known.cloned().map(|command| command.hide(false)))
 }
 
+/// All commands. Clap would describe the program by the doc comment of `More`.
+fn whole<More: MoreCommands>() -> clap::Command {
+    let daily = Cli::command();
+    let about = daily.get_about().cloned().unwrap_or_default();
+    More::augment_subcommands(daily).about(about)
+}
+
 fn parse<More: MoreCommands>() -> Result<(Global, Parsed<More>), clap::Error> {
-    let read = |arguments: &[OsString]| {
-        More::augment_subcommands(Cli::command()).try_get_matches_from(arguments)
-    };
+    let read = |arguments: &[OsString]| whole::<More>().try_get_matches_from(arguments);
     let matches = read(called_as::arguments()).or_else(|error| {
         let help = brought::help_of(called_as::arguments()).filter(|_| error.use_stderr());
         // The message quotes arguments. A line break in one must begin no line of its own.

@@ -74,7 +74,8 @@ pub fn dependency(edge: &Dependency) -> String {
 }
 
 /// How a new run replaces the present one, and what a handover lacks.
-pub(crate) fn replacement(service: &Service) -> Option<String> {
+#[must_use]
+pub fn replacement(service: &Service) -> Option<String> {
     Some(match service.replacement()? {
         Replacement::Handover => "by a new run that is ready before the old one stops".to_owned(),
         Replacement::Queue => format!(

@@ -75,7 +75,8 @@ pub struct Cargo {
 impl Build {
     /// Starts the build of a command, or finds the programs of an earlier one with `--no-build`.
     pub fn of(loaded: &Loaded, args: &ProgramArgs, keep_going: bool) -> anyhow::Result<Self> {
-        match args.no_build {
+        // Without a program of cargo, nothing has to be found.
+        match args.no_build && loaded.plan.build.is_some() {
             true => Self::earlier(loaded, args.build.profile()),
             false => Self::start(loaded, keep_going),
         }
