@@ -10,9 +10,11 @@ use std::io;
 use std::iter::successors;
 use std::time::{Duration, Instant};
 
+use reqwest::header::HeaderMap;
 use reqwest::redirect::Policy;
 use reqwest::{Method, Response, StatusCode, Url};
 use serde_json::Value;
+use tokio::time::timeout;
 
 use crate::circuit::{Circuit, CircuitLimits};
 use crate::context::RequestContext;
@@ -33,6 +35,9 @@ pub struct Timeouts {
 const IDLE_TIME: Duration = Duration::from_secs(3);
 const _: () = assert!(IDLE_TIME.as_secs() < HEAD_TIME.as_secs());
 
+/// A stream ends after this time.
+const STREAM_TIME: Duration = Duration::from_secs(60 * 60);
+
 /// A client for one service.
 #[derive(Clone, Debug)]
 pub struct Client {
@@ -40,6 +45,8 @@ pub struct Client {
     pooled: reqwest::Client,
     fresh: reqwest::Client,
     circuit: Circuit,
+    /// The timeout for an answer, or the head of a stream.
+    time: Duration,
 }
 
 /// Why there is no answer.
@@ -48,6 +55,9 @@ pub enum CallError {
     /// The call was not made: the service did not answer the calls before.
     #[error("the service did not answer the last calls")]
     Open,
+    /// A stream did not begin in time.
+    #[error("the stream did not begin in time")]
+    Slow,
     /// It is unknown whether the request took effect.
     #[error(transparent)]
     Failed(#[from] reqwest::Error),
@@ -116,6 +126,7 @@ impl Client {
             pooled: builder().pool_idle_timeout(IDLE_TIME).build().map_err(|_| bad())?,
             fresh: builder().pool_max_idle_per_host(0).build().map_err(|_| bad())?,
             circuit: Circuit::new(CircuitLimits::default()),
+            time: timeouts.answer,
         })
     }
 
@@ -199,11 +210,35 @@ impl Client {
         self.send(Method::DELETE, segments, context, None).await
     }
 
+    /// Sends a GET with more headers, whose answer is a stream, on a fresh connection. The timeout
+    /// is that of the head of the answer; the stream may last for an hour.
+    ///
+    /// # Errors
+    /// When there is no answer. An answer with an error status is `Ok`.
+    pub async fn stream(
+        &self,
+        segments: &[&str],
+        context: &RequestContext,
+        headers: HeaderMap,
+    ) -> Result<Response, CallError> {
+        let url = self.url(segments);
+        let span = CallSpan::begin(context, Method::GET, url.clone());
+        let request = self.fresh.get(url).headers(span.headers()).headers(headers);
+        let request = request.timeout(STREAM_TIME);
+        let head = async {
+            match timeout(self.time, request.send()).await {
+                Ok(answer) => answer.map_err(CallError::Failed),
+                Err(_) => Err(CallError::Slow),
+            }
+        };
+        self.guarded(&span, head).await
+    }
+
     /// Makes a call unless the circuit is open, counts its result, and ends its span.
-    async fn guarded(
+    async fn guarded<E: Into<CallError>>(
         &self,
         span: &CallSpan<'_>,
-        call: impl Future<Output = Result<Response, reqwest::Error>>,
+        call: impl Future<Output = Result<Response, E>>,
     ) -> Result<Response, CallError> {
         let pass = self.circuit.pass(Instant::now()).ok_or(CallError::Open)?;
         let answer = call.await;
@@ -211,7 +246,7 @@ impl Client {
         span.end(status);
         let is_answered = status.is_some_and(|status| status != StatusCode::SERVICE_UNAVAILABLE);
         pass.end(is_answered, Instant::now());
-        Ok(answer?)
+        answer.map_err(Into::into)
     }
 
     fn url(&self, segments: &[&str]) -> Url {

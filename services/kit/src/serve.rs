@@ -80,7 +80,7 @@ pub struct Serving {
 /// Completes when the service stops, as an extension of requests. A handler with an endless answer,
 /// such as a stream of events, ends it then; otherwise it would delay the stop until the limit.
 #[derive(Clone, Debug)]
-pub struct Stopping(watch::Receiver<Stage>);
+pub struct Stopping(Option<watch::Receiver<Stage>>);
 
 /// The pause after an error of `accept` that is not the caller's fault, such as too many open
 /// files.
@@ -140,14 +140,17 @@ impl<S: Send + Sync> FromRequestParts<S> for Stopping {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
         let known = parts.extensions.get::<Self>().cloned();
         // Without a connection, as in a test, the service never stops.
-        Ok(known.unwrap_or_else(|| Self(watch::channel(Stage::Accepting).1)))
+        Ok(known.unwrap_or(Self(None)))
     }
 }
 
 impl Stopping {
     /// Waits until the service stops accepting connections.
-    pub async fn begun(mut self) {
-        reached(&mut self.0, Stage::Answering).await;
+    pub async fn begun(self) {
+        match self.0 {
+            Some(mut stage) => reached(&mut stage, Stage::Answering).await,
+            None => std::future::pending().await,
+        }
     }
 }
 
@@ -302,7 +305,7 @@ async fn answer(
         if let Some(local) = local {
             request.extensions_mut().insert(local);
         }
-        request.extensions_mut().insert(Stopping(observed.clone()));
+        request.extensions_mut().insert(Stopping(Some(observed.clone())));
         let (router, stage) = (router.clone(), observed.clone());
         async move {
             let mut response = router.oneshot(request.map(Body::new)).await?;

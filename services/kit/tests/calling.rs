@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use axum::http::HeaderMap;
 use kit::client::{CallError, Timeouts};
 use kit::{CircuitLimits, Client, RequestContext};
 use serde_json::json;
@@ -117,6 +118,33 @@ async fn failures_in_a_row_open_the_circuit() {
         assert!(matches!(post().await, Err(CallError::Failed(_))));
     }
     assert!(matches!(post().await, Err(CallError::Open)));
+}
+
+#[tokio::test]
+async fn stream_outlives_the_timeout_of_answers() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base = format!("http://{}", listener.local_addr().unwrap());
+    let answer = Duration::from_millis(100);
+    let timeouts = Timeouts { answer, ..Timeouts::default() };
+    let client = Client::new("URL", &base, timeouts).unwrap();
+    let service = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        request(&mut stream).await;
+        stream.write_all(b"HTTP/1.1 200 OK\r\n\r\nfirst").await.unwrap();
+        // The stream is silent for longer than an answer may take.
+        tokio::time::sleep(3 * answer).await;
+        stream.write_all(b"second").await.unwrap();
+        drop(stream);
+        // The head of this one never arrives.
+        let (silent, _) = listener.accept().await.unwrap();
+        (silent, listener)
+    });
+    let context = RequestContext::start();
+    let stream = client.stream(&["events"], &context, HeaderMap::new()).await.unwrap();
+    assert_eq!(stream.text().await.unwrap(), "firstsecond");
+    let silent = client.stream(&["events"], &context, HeaderMap::new()).await;
+    assert!(matches!(silent, Err(CallError::Slow)));
+    service.await.unwrap();
 }
 
 #[tokio::test]

@@ -2,13 +2,19 @@
 //!
 //! The caller gets no internal cause; it is logged.
 
+use std::time::Duration;
+
 use axum::extract::rejection::PathRejection;
 use axum::response::{IntoResponse, Response};
 use kit::Problem;
 
 use crate::bodies::MAX_ITEMS;
+use crate::changes::MAX_FOLLOWERS;
 use crate::keys::ListKey;
 use crate::store::MAX_LISTS;
+
+/// When a caller may try again to follow changes.
+const FOLLOW_PAUSE: Duration = Duration::from_secs(15);
 
 /// Why a request failed.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +31,8 @@ pub enum Error {
     TooManyLists(String),
     #[error("the list `{0}` already has {MAX_ITEMS} items, the largest number")]
     TooManyItems(String),
+    #[error("{MAX_FOLLOWERS} callers follow changes, the largest number")]
+    TooManyFollowers,
     #[error(transparent)]
     Path(PathRejection),
     #[error(transparent)]
@@ -41,6 +49,7 @@ impl IntoResponse for Error {
             Self::ListTaken(_) | Self::TooManyLists(_) | Self::TooManyItems(_) => {
                 Problem::conflict(text)
             }
+            Self::TooManyFollowers => Problem::too_many(text, FOLLOW_PAUSE),
             // The shell turns it into a problem of the same status.
             Self::Path(rejection) => return rejection.into_response(),
             Self::Request(problem) => problem,

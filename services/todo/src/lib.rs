@@ -5,6 +5,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod bodies;
+pub mod changes;
 mod error;
 pub mod http;
 pub mod keys;

@@ -10,6 +10,7 @@ use sqlx::any::AnyRow;
 use sqlx::{Any, Row as _, Transaction};
 
 use crate::bodies::{ItemChange, MAX_ITEMS, NewItem};
+use crate::changes::Changes;
 use crate::error::Error;
 use crate::keys::{ACCOUNT_MARK, ListKey, Owner};
 use crate::places;
@@ -21,6 +22,7 @@ pub const MAX_LISTS: i64 = 200;
 #[derive(Clone, Debug)]
 pub struct Store {
     database: Database,
+    changes: Changes,
 }
 
 /// One item of a list.
@@ -77,7 +79,7 @@ pub const FIRST: ItemCursor = (i64::MIN, i64::MIN);
 const LAST: ItemCursor = (i64::MAX, i64::MAX);
 
 /// The versions of the schema; opening the database applies those that are missing.
-pub const MIGRATIONS: [Migration; 4] = [
+pub const MIGRATIONS: [Migration; 5] = [
     Migration {
         version: 1,
         description: "lists and items",
@@ -97,12 +99,23 @@ pub const MIGRATIONS: [Migration; 4] = [
         postgres: include_str!("../migrations/postgres/0003_due_dates.sql"),
     },
     kit::once::migration(4),
+    Migration {
+        version: 5,
+        description: "list versions",
+        sqlite: include_str!("../migrations/sqlite/0005_list_versions.sql"),
+        postgres: include_str!("../migrations/postgres/0005_list_versions.sql"),
+    },
 ];
 
 impl Store {
     /// The store in a migrated database.
     pub fn new(database: Database) -> Self {
-        Self { database }
+        Self { changes: Changes::new(database.clone()), database }
+    }
+
+    /// Who follows changes.
+    pub(crate) fn changes(&self) -> &Changes {
+        &self.changes
     }
 
     /// The ids and names of the lists of all open owners, in order of creation.
@@ -221,7 +234,7 @@ impl Store {
         }
         let items = read_items(&mut write, key).await?;
         once.keep(&mut write, &owner, &items).await?;
-        write.commit().await?;
+        self.changes.commit(write, &key.owner).await?;
         Ok(items)
     }
 
@@ -231,7 +244,8 @@ impl Store {
     /// When there is no such list, or another list has that name.
     pub async fn rename_list(&self, key: &ListKey, name: &str) -> Result<Vec<Item>, Error> {
         let mut write = self.database.write().await?;
-        let update = "UPDATE lists SET name = $3 WHERE username = $1 AND name = $2";
+        let update =
+            "UPDATE lists SET name = $3, version = version + 1 WHERE username = $1 AND name = $2";
         let update = query(update, key).bind(name.to_owned());
         let renamed = ListKey { owner: key.owner.clone(), list: name.to_owned() };
         let updated = update.execute(&mut *write).await.map_err(|error| renamed.taken_or(error))?;
@@ -239,7 +253,7 @@ impl Store {
             return Err(key.missing());
         }
         let items = read_items(&mut write, &renamed).await?;
-        write.commit().await?;
+        self.changes.commit(write, &key.owner).await?;
         Ok(items)
     }
 
@@ -251,7 +265,7 @@ impl Store {
         let mut write = self.database.write().await?;
         let delete = "DELETE FROM lists WHERE username = $1 AND name = $2";
         let deleted = query(delete, key).execute(&mut *write).await?;
-        write.commit().await?;
+        self.changes.commit(write, &key.owner).await?;
         if deleted.rows_affected() == 0 { Err(key.missing()) } else { Ok(()) }
     }
 
@@ -263,7 +277,7 @@ impl Store {
         let mut write = self.database.write().await?;
         let delete = sqlx::query("DELETE FROM lists WHERE username = $1").bind(owner.key());
         let deleted = delete.execute(&mut *write).await?;
-        write.commit().await?;
+        self.changes.commit(write, owner).await?;
         let none = deleted.rows_affected() == 0;
         if none { Err(Error::NoLists(owner.username().to_owned())) } else { Ok(()) }
     }
@@ -326,7 +340,7 @@ impl Store {
         .await?;
         let item = places::put(&mut write, list, item(&row)?, new.place).await?;
         once.keep(&mut write, &owner, &item).await?;
-        write.commit().await?;
+        self.changes.commit(write, &key.owner).await?;
         Ok(item)
     }
 
@@ -360,7 +374,7 @@ impl Store {
         .await?;
         let item = item(&row.ok_or_else(|| key.missing_item(id))?)?;
         let item = places::put(&mut write, list, item, change.place).await?;
-        write.commit().await?;
+        self.changes.commit(write, &key.owner).await?;
         Ok(item)
     }
 
@@ -379,7 +393,7 @@ impl Store {
         check_item(&mut write, key, id, expected).await?;
         let delete = sqlx::query("DELETE FROM items WHERE list_id = $1 AND id = $2");
         let deleted = delete.bind(list).bind(id).execute(&mut *write).await?;
-        write.commit().await?;
+        self.changes.commit(write, &key.owner).await?;
         if deleted.rows_affected() == 0 { Err(key.missing_item(id)) } else { Ok(()) }
     }
 
@@ -392,7 +406,7 @@ impl Store {
         let list = list_id(&mut write, key).await?;
         let delete = sqlx::query("DELETE FROM items WHERE list_id = $1").bind(list);
         delete.execute(&mut *write).await?;
-        Ok(write.commit().await?)
+        Ok(self.changes.commit(write, &key.owner).await?)
     }
 }
 
@@ -403,11 +417,11 @@ fn query(statement: &'static str, key: &ListKey) -> Query {
     sqlx::query(statement).bind(key.owner.key()).bind(key.list.clone())
 }
 
-/// The id of a list, whose row stays locked until the end of the transaction. So the list is not
-/// removed meanwhile, and two concurrent items do not get the same position. (An update that
-/// changes nothing locks a row in both databases.)
+/// The id of a list that is about to change. Its row stays locked until the end of the transaction:
+/// the list is not removed meanwhile, and two concurrent items do not get the same position.
 async fn list_id(write: &mut Transaction<'static, Any>, key: &ListKey) -> Result<i64, Error> {
-    let lock = "UPDATE lists SET name = name WHERE username = $1 AND name = $2 RETURNING id";
+    let lock =
+        "UPDATE lists SET version = version + 1 WHERE username = $1 AND name = $2 RETURNING id";
     let row = query(lock, key).fetch_optional(&mut **write).await?;
     Ok(row.ok_or_else(|| key.missing())?.try_get(0)?)
 }

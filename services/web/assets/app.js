@@ -338,14 +338,13 @@
   if (isBoard()) {
     dates();
     const events = new EventSource(document.body.dataset.live);
-    let isFirst = true;
-    events.addEventListener("hello", () => {
-      // After an interruption something may have been missed.
-      if (!isFirst) read();
-      isFirst = false;
-      root.dataset.connected = "yes";
+    const connected = () => (root.dataset.connected = "yes");
+    // After an interruption, `change` comes first if something was missed.
+    events.addEventListener("hello", connected);
+    events.addEventListener("change", () => {
+      connected();
+      read();
     });
-    events.addEventListener("change", read);
     events.addEventListener("error", () => {
       delete root.dataset.connected;
       // The browser gives up after an answer that is no stream.

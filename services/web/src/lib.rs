@@ -7,7 +7,6 @@
 mod cookies;
 mod error;
 pub mod http;
-mod live;
 mod store;
 mod upstream;
 mod views;

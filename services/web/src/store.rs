@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use kit::problem::FieldError;
 use kit::settings::SettingError;
 use kit::{Client, RequestContext, Settings};
+use reqwest::header::HeaderValue;
 use reqwest::{Method, Response, StatusCode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -153,6 +154,17 @@ impl Store {
     /// One item of a list.
     pub(crate) async fn item(&self, of: &Owner<'_>, list: &str, id: &str) -> Result<Item, Error> {
         of.get(self, &["lists", &of.person.username, list, "items", id]).await
+    }
+
+    /// A stream of events, one for each change of the person's lists behind the event `last`.
+    pub(crate) async fn follow(
+        &self,
+        of: &Owner<'_>,
+        last: Option<&HeaderValue>,
+    ) -> Result<Response, Error> {
+        let path = ["events", &of.person.username];
+        let answer = self.todo.events(&path, &of.context, last).await;
+        refused(self.valid(answer)?).await
     }
 
     /// Adds a list.

@@ -7,7 +7,9 @@ use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher as _, Hasher as _};
 use std::time::{Duration, Instant};
 
+use kit::client::CallError;
 use kit::{Client, RequestContext};
+use reqwest::header::{HeaderName, HeaderValue};
 use reqwest::{Method, Response, StatusCode};
 use serde_json::Value;
 use tokio::time::sleep;
@@ -58,6 +60,18 @@ impl Upstream {
         }
     }
 
+    /// Begins a stream of events behind the one with the id `last`.
+    pub(crate) async fn events(
+        &self,
+        path: &[&str],
+        context: &RequestContext,
+        last: Option<&HeaderValue>,
+    ) -> Result<Response, Away> {
+        let last = last.map(|last| (HeaderName::from_static("last-event-id"), last.clone()));
+        let headers = last.into_iter().collect();
+        self.answered(path, self.client.stream(path, context, headers).await)
+    }
+
     /// Sends a request once. No answer means that it is unknown whether it took effect.
     pub(crate) async fn once(
         &self,
@@ -66,8 +80,15 @@ impl Upstream {
         context: &RequestContext,
         body: Option<&Value>,
     ) -> Result<Response, Away> {
-        let result = self.client.send(method, path, context, body).await;
-        match result {
+        self.answered(path, self.client.send(method, path, context, body).await)
+    }
+
+    fn answered(
+        &self,
+        path: &[&str],
+        answer: Result<Response, CallError>,
+    ) -> Result<Response, Away> {
+        match answer {
             Ok(response) if response.status() == StatusCode::SERVICE_UNAVAILABLE => Err(Away),
             Ok(response) => Ok(response),
             Err(error) => {

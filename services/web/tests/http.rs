@@ -5,22 +5,29 @@
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::{Body, to_bytes};
+use axum::body::{Body, BodyDataStream, to_bytes};
 use axum::http::{HeaderMap, Request};
+use futures_util::TryStreamExt as _;
 use kit::auth::Tokens;
 use kit::client::Timeouts;
 use kit::serve::{Drain, serve};
 use kit::{BindAddress, Client, Database, Listeners, Settings, Shell};
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 use tower::ServiceExt as _;
 use web::{Store, Upstream, http};
 
 const KEY: &str = "the key of these tests, which is long";
 
+/// The timeout of every wait.
+const TIMEOUT: Duration = Duration::from_secs(20);
+
 /// The page, and what it calls.
 struct Site {
     app: Router,
     todo: JoinHandle<()>,
+    todo_url: String,
+    users_url: String,
     cookies: String,
     proof: String,
 }
@@ -54,6 +61,23 @@ fn client(url: &str) -> Client {
     Client::new("URL", url, timeouts).unwrap()
 }
 
+/// One process of `web`.
+fn page(users: &str, todo: &str) -> Router {
+    let store = Store::new(Upstream::new(client(users)), Upstream::new(client(todo)));
+    http::app(store, false, shell("web"))
+}
+
+/// Reads a window's stream until the event, and returns its id.
+async fn event(window: &mut BodyDataStream, name: &str) -> String {
+    let mut text = String::new();
+    while !text.contains(&format!("event: {name}\n")) {
+        let chunk = timeout(TIMEOUT, window.try_next()).await.expect(name);
+        text.push_str(std::str::from_utf8(&chunk.unwrap().expect("no end")).unwrap());
+    }
+    let mut lines = text.lines().rev();
+    lines.find_map(|line| line.strip_prefix("id: ")).expect("an id").to_owned()
+}
+
 impl Site {
     async fn start() -> Self {
         let tokens = Tokens::new(KEY);
@@ -63,10 +87,19 @@ impl Site {
         let (todo_url, todo) = spawn(app);
         let database = Database::open(memory, &users::store::MIGRATIONS).await.unwrap();
         let of_users = users::todo::Todo::new(client(&todo_url));
-        let (users, _) = spawn(users::http::app(database, of_users, tokens, shell("users")));
-        let store = Store::new(Upstream::new(client(&users)), Upstream::new(client(&todo_url)));
-        let app = http::app(store, false, shell("web"));
-        Self { app, todo, cookies: String::new(), proof: String::new() }
+        let (users_url, _) = spawn(users::http::app(database, of_users, tokens, shell("users")));
+        let app = page(&users_url, &todo_url);
+        Self { app, todo, todo_url, users_url, cookies: String::new(), proof: String::new() }
+    }
+
+    /// The events of a window at another process of `web`.
+    async fn window_elsewhere(&self, last: &str) -> BodyDataStream {
+        let request = Request::get("/events").header("host", "localhost:8080");
+        let request = request.header("cookie", &self.cookies).header("last-event-id", last);
+        let other = page(&self.users_url, &self.todo_url);
+        let response = other.oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+        assert_eq!(response.headers()["content-type"], "text/event-stream");
+        response.into_body().into_data_stream()
     }
 
     /// A site on which a person has signed up and has the list `home`.
@@ -252,6 +285,37 @@ async fn visitors_are_sent_to_sign_in() {
     assert!(page.text.contains("The username or the password is wrong."), "{}", page.text);
     let page = site.post("/sign-in", "username=ann&password=correct+horse").await;
     assert_eq!((page.status, page.header("location")), (303, "/"));
+}
+
+#[tokio::test]
+async fn change_elsewhere_reaches_every_window() {
+    let mut site = Site::with_list().await;
+    let mut window = site.window_elsewhere("").await;
+    event(&mut window, "hello").await;
+    site.post("/lists/home/items", "title=milk").await;
+    let id = event(&mut window, "change").await;
+    // Another client of `todo`.
+    let token = Tokens::new(KEY).issue("ann", Duration::from_secs(60));
+    let items = format!("{}/lists/ann/home/items", site.todo_url);
+    let add = reqwest::Client::new().post(items).bearer_auth(token);
+    let added = add.json(&serde_json::json!({"title": "bread"})).send().await.unwrap();
+    assert_eq!(added.status(), 201);
+    event(&mut window, "change").await;
+    assert_eq!(site.titles().await, ["milk", "bread"]);
+    // A window that was cut off in between.
+    event(&mut site.window_elsewhere(&id).await, "change").await;
+}
+
+#[tokio::test]
+async fn window_connects_again_while_a_service_is_away() {
+    let site = Site::with_list().await;
+    let (todo_url, unused) = (site.todo_url.clone(), "http://127.0.0.1:1");
+    let site = Site { todo_url: unused.to_owned(), ..site };
+    let mut window = site.window_elsewhere("").await;
+    let chunk = window.try_next().await.unwrap().unwrap();
+    assert_eq!(chunk, "retry: 3000\n\n");
+    assert!(window.try_next().await.unwrap().is_none());
+    event(&mut Site { todo_url, ..site }.window_elsewhere("").await, "hello").await;
 }
 
 #[tokio::test]

@@ -139,7 +139,7 @@ fn problem_answer(status: StatusCode, schema: &Value) -> Value {
             "expected a body with `Content-Type: application/json`"
         }
         StatusCode::UNPROCESSABLE_ENTITY => "`title` must not be empty",
-        StatusCode::TOO_MANY_REQUESTS => "there were too many attempts to sign in",
+        StatusCode::TOO_MANY_REQUESTS => "there were too many attempts",
         StatusCode::BAD_GATEWAY => "the service `todo` answered with status 500",
         StatusCode::SERVICE_UNAVAILABLE => "the storage is not available",
         _ => "the request failed",

@@ -19,6 +19,7 @@ pub use self::operation::Operation;
 pub use self::schema::{Components, Further, Property, Schema, field_name, members};
 use crate::base_url::BaseUrl;
 use crate::context::RequestContext;
+use crate::serve::Stopping;
 use crate::tags::Tag;
 
 /// What an argument of a handler reads from a request.
@@ -95,7 +96,7 @@ macro_rules! reads_nothing {
 }
 
 // The parameters of a path are described by the table of routes.
-reads_nothing! { [S] State<S>, [T] Path<T>, [] BaseUrl, [] RequestContext }
+reads_nothing! { [S] State<S>, [T] Path<T>, [] BaseUrl, [] RequestContext, [] Stopping }
 
 impl<T: Schema> Answers for Json<T> {
     fn describe(operation: &mut Operation) {

@@ -3,6 +3,7 @@
 //! A handler reads the request, calls the store, and writes the answer.
 
 mod access;
+mod events;
 mod items;
 mod lists;
 
@@ -41,6 +42,12 @@ pub fn routes() -> Routes<Store> {
             "Read the lists with their numbers of items",
             lists::summaries,
         )
+        .get(
+            "/events/{username}",
+            "Follow the changes of a user's lists, as server-sent events",
+            events::follow,
+        )
+        .or(StatusCode::TOO_MANY_REQUESTS)
         .get("/lists/{username}/{list}", "Read a list with its items", lists::read)
         .patch("/lists/{username}/{list}", "Rename a list", lists::rename)
         .or(StatusCode::CONFLICT)

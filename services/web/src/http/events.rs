@@ -1,43 +1,52 @@
-//! A stream of server-sent events: one when another window has changed something.
+//! A stream of server-sent events: one when the lists of the person have changed, in whatever way.
+//!
+//! It forwards the stream of `todo`. When that ends, this one does, and the browser connects again
+//! with the id of the last event; so nothing is missed while a service is away.
 
-use std::convert::Infallible;
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::State;
+use axum::http::HeaderMap;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::unfold;
 use kit::serve::Stopping;
+use tokio::time::timeout;
 
 use super::App;
 use super::page::Visitor;
 use crate::error::Error;
 
-/// A stream without events sends a comment after this time, which finds out that the window is
-/// closed.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// `todo` sends something more often than this, or its connection is broken.
+const QUIET_TIME: Duration = Duration::from_secs(40);
 
 /// A window connects again this long after an interruption.
-const HELLO: &str = "retry: 1000\nevent: hello\ndata: \n\n";
+const RETRY: &[u8] = b"retry: 1000\n\n";
+
+/// The same while there is no stream of `todo`.
+const RETRY_LATER: &[u8] = b"retry: 3000\n\n";
 
 pub(super) async fn follow(
     State(app): State<App>,
     visitor: Visitor,
+    headers: HeaderMap,
     stopping: Stopping,
 ) -> Result<Response, Error> {
-    let changes = app.live.follow(&visitor.person()?.username);
-    let start = (changes, Box::pin(stopping.begun()), true);
-    let events = unfold(start, async |(mut changes, mut stopping, is_first)| {
-        if is_first {
-            return Some((Ok::<_, Infallible>(HELLO), (changes, stopping, false)));
+    let followed = app.store.follow(&visitor.owner()?, headers.get("last-event-id")).await;
+    // A browser would give up after an answer that is no stream.
+    let first = Bytes::from_static(if followed.is_ok() { RETRY } else { RETRY_LATER });
+    let start = (Some(first), followed.ok(), Box::pin(stopping.begun()));
+    let events = unfold(start, async |(first, mut todo, mut stopping)| {
+        if let Some(first) = first {
+            return Some((Ok(first), (None, todo, stopping)));
         }
-        let text = tokio::select! {
+        let chunk = tokio::select! {
             () = &mut stopping => return None,
-            changed = changes.changed() => changed.ok().map(|()| "event: change\ndata: \n\n")?,
-            () = tokio::time::sleep(KEEP_ALIVE) => ": still here\n\n",
+            chunk = timeout(QUIET_TIME, todo.as_mut()?.chunk()) => chunk.ok()?,
         };
-        Some((Ok(text), (changes, stopping, false)))
+        let chunk = chunk.transpose()?;
+        Some((chunk, (None, todo, stopping)))
     });
     let headers = [(CONTENT_TYPE, "text/event-stream"), (CACHE_CONTROL, "no-store")];
     Ok((headers, Body::from_stream(events)).into_response())

@@ -77,7 +77,6 @@ pub(super) async fn delete(
             return after(&app, &visitor, &list, Err(error), &path, &form).await;
         }
     };
-    app.live.changed(&visitor.person()?.username);
     let undo = views::undo_form(&list, &item, form.text("place"), &visitor.cookies.proof());
     let text = format!("Removed \u{201c}{}\u{201d}.", item.title);
     let notice = Notice { status: StatusCode::OK, text, form: Some(undo) };

@@ -67,10 +67,7 @@ pub(super) async fn delete(
 ) -> Result<Response, Error> {
     match app.store.delete_list(&visitor.owner()?, &list).await {
         // Another window was faster.
-        Ok(()) | Err(Error::Gone) => {
-            app.live.changed(&visitor.person()?.username);
-            Ok(see_other("/"))
-        }
+        Ok(()) | Err(Error::Gone) => Ok(see_other("/")),
         failed => {
             let path = views::path(&["lists", &list, "delete"]);
             after(&app, &visitor, &list, failed, &path, &form).await

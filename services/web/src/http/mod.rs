@@ -13,14 +13,12 @@ use axum::Router;
 use axum::routing::{get, post};
 use kit::Shell;
 
-use crate::live::Live;
 use crate::store::Store;
 
 /// The state of the handlers.
 #[derive(Clone, Debug)]
 pub(crate) struct App {
     pub(crate) store: Store,
-    pub(crate) live: Live,
     /// Whether cookies are for HTTPS only.
     pub(crate) secure: bool,
 }
@@ -43,5 +41,5 @@ pub fn app(store: Store, secure: bool, shell: Shell) -> Router {
         .route("/events", get(events::follow))
         .route("/assets/{name}", get(assets::read))
         .route("/{*path}", get(page::nothing_here));
-    shell.around(router.with_state(App { store, live: Live::default(), secure }), None)
+    shell.around(router.with_state(App { store, secure }), None)
 }

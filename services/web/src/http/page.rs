@@ -118,10 +118,7 @@ pub(super) async fn after(
     form: &Form,
 ) -> Result<Response, Error> {
     let error = match changed {
-        Ok(()) => {
-            app.live.changed(&visitor.person()?.username);
-            return Ok(see_other(&list_path(list, form.text("show"))));
-        }
+        Ok(()) => return Ok(see_other(&list_path(list, form.text("show")))),
         Err(Error::SignedOut) => return Err(Error::SignedOut),
         Err(error) => error,
     };
