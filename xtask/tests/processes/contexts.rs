@@ -178,6 +178,29 @@ fn broken_source_or_manifest_leaves_the_run_serving() {
 }
 
 #[test]
+fn unusable_program_leaves_the_run_serving() {
+    let fixture = pair();
+    let shell = fixture.out().join("sh");
+    std::fs::copy("/bin/sh", &shell).unwrap();
+    let command = |program: &str| format!("command = [\"{program}\"");
+    let present = shell.display().to_string();
+    fixture.edit("Cargo.toml", &command("sh"), &command(&present));
+    fixture.xtask(&["up", "-d"]).ends_with(0);
+    let first = pid(&fixture, "a");
+
+    std::fs::remove_file(&shell).unwrap();
+    for command in [&["restart", "--no-build", "a"][..], &["restart", "a"]] {
+        let refused = fixture.xtask(command).ends_with(1);
+        refused.says("`a` is not replaced").says(&format!("`{present}` cannot be executed"));
+        assert_eq!(pid(&fixture, "a"), first);
+    }
+    fixture.edit("Cargo.toml", &command(&present), &command("shell-of-nobody"));
+    let refused = fixture.xtask(&["up", "-d"]).ends_with(1);
+    refused.says("`a` is not replaced").says("it is in no folder of `PATH`");
+    assert_eq!(pid(&fixture, "a"), first);
+}
+
+#[test]
 fn restart_starts_what_a_service_newly_needs() {
     let fixture = pair();
     fixture.xtask(&["up", "-d", "a"]).ends_with(0);

@@ -158,7 +158,7 @@ fn down_ends_the_candidate_and_the_old_run() {
 #[test]
 fn check_states_how_each_service_is_replaced() {
     let activated = format!("{SETTINGS}ready = {{ notify = true }}\n");
-    let silent = "port = 0\nsocket-activation = true\n";
+    let silent = "port = 0\nsocket-activation = true\nready = { tcp = true }\n";
     let services =
         [("one", "", activated.as_str()), ("two", "", silent), ("own", "", "port = 0\n")];
     let fixture = stand(&[services[0], services[1], services[2], ("none", "", "")]).write();

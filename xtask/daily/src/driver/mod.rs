@@ -9,6 +9,7 @@ mod idle;
 mod looks;
 pub(crate) mod outbox;
 mod record;
+mod replaced;
 mod requests;
 mod watcher;
 

@@ -19,6 +19,7 @@ use crate::driver::compilers::Compilers;
 use crate::driver::outbox::Outbox;
 use crate::driver::{ConnectionId, Driver, HURRIED_GRACE, Input, Pending};
 use crate::effects::done::is_done;
+use crate::system::executable;
 
 /// Why a request is refused.
 #[derive(Debug, Error)]
@@ -40,6 +41,8 @@ pub(super) enum Refusal {
          `%xtask% restart --replace {service}` replaces it"
     )]
     NotOurs { service: Name, process: String },
+    #[error("`{service}` is not replaced, because `{program}` cannot be executed: {fault}")]
+    Program { service: Name, program: String, fault: executable::Fault },
 }
 
 impl Refusal {
@@ -137,10 +140,12 @@ impl Driver {
             Request::Restart { services } => {
                 self.check_ours(&services)?;
                 self.check_known(&services)?;
+                self.check_restarts(&services)?;
                 self.step(Event::Restart { services });
             }
             Request::Replace { services } => {
                 self.check_known(&services)?;
+                self.check_restarts(&services)?;
                 self.step(Event::Replace { services });
             }
             Request::Fault { service, fault } => return self.fault(service, fault),
@@ -228,6 +233,7 @@ impl Driver {
             self.check_ours(&plan.restart)?;
         }
         plan.context = self.contexts.get(&connection).copied().unwrap_or_default();
+        self.check_replacements(&plan)?;
         let once = plan.services.iter().filter(|service| service.once);
         plan.done = once
             .filter(|job| is_done(&self.world.settings.state, &job.name))
