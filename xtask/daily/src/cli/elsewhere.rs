@@ -97,12 +97,13 @@ struct Artifact {
     executable: Option<PathBuf>,
 }
 
-/// The target folder that contains this program: cargo marks it as a cache.
+/// The target folder that contains this program. Cargo marks a folder that it creates as a cache.
+/// In one that was there before, such as a mount point, it only keeps what it knows of rustc.
 fn target_folder(program: &Path) -> Option<&Path> {
-    program
-        .ancestors()
-        .skip(1)
-        .find(|folder| fs::exists(folder.join("CACHEDIR.TAG")).is_ok_and(|is| is))
+    let marks = ["CACHEDIR.TAG", ".rustc_info.json"];
+    program.ancestors().skip(1).find(|folder| {
+        marks.iter().any(|mark| fs::exists(folder.join(mark)).is_ok_and(|exists| exists))
+    })
 }
 
 /// The rare command among the arguments, before clap reads them.
@@ -155,6 +156,15 @@ impl MoreCommands for Elsewhere {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn target_folder_that_cargo_did_not_create_is_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let program = folder.path().join("debug/xtask");
+        assert_ne!(target_folder(&program), Some(folder.path()));
+        fs::write(folder.path().join(".rustc_info.json"), "{}").unwrap();
+        assert_eq!(target_folder(&program), Some(folder.path()));
+    }
 
     #[test]
     fn rare_command_is_found_behind_global_options() {
