@@ -118,6 +118,10 @@ impl Stack {
                 self.nodes[id].moves_with = named_plan;
                 self.announce_new_address(id);
             }
+            // Without a bind, the move ends here: the next one is another plan's.
+            if !self.is_bindable(id) {
+                self.nodes[id].moves_with = None;
+            }
         }
     }
 

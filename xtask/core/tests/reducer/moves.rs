@@ -219,3 +219,16 @@ fn refused_ports_spare_no_run_that_follows_a_dependency() {
     s.end("c", Exit::Code(0));
     assert_eq!(s.signalled(), ["b"]);
 }
+
+#[test]
+fn move_of_an_external_service_ends_at_once() {
+    let caller = || service("b").using("a").calls("A", "a");
+    let external = || service("a").external().port(Some(5000));
+    // A named plan brings the service with its caller, and a later one moves it alone.
+    let mut s = Scenario::up([external(), caller()]);
+    s.apply([service("a").port(Some(6000))]);
+    s.ports_checked("a", Vec::new());
+    s.bind("a", &[6000]);
+    assert_eq!((s.signalled(), s.phase("b")), (vec![], Phase::Ready));
+    assert_eq!(s.reason("b"), "still runs with the previous settings: `a` has another address");
+}
