@@ -240,7 +240,12 @@ impl Stack {
         self.nodes[beside].wanted = false;
         self.enqueue(beside);
         let failed = FailedCandidate { run, failure, reason, again: None };
+        // A later plan that waits for its program has not failed.
+        let context = self.nodes[beside].contexts.current;
+        let later = self.nodes[id].contexts.requested.filter(|requested| *requested != context);
         self.give_up_handover(id, failed, effects);
+        let requested = &mut self.nodes[id].contexts.requested;
+        *requested = requested.or(later);
     }
 
     /// The run of the service stays as it is.

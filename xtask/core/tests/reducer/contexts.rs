@@ -1,6 +1,6 @@
 //! In which context a run starts, and when a plan asks for a new run.
 
-use xtask_core::plan::{Plan, Service};
+use xtask_core::plan::{Plan, Probe, Service};
 use xtask_core::snapshot::Phase;
 use xtask_core::stack::{Effect, Event, Exit};
 
@@ -151,4 +151,20 @@ fn requested_restart_waits_for_its_program() {
     s.event(Event::Apply { plan: Plan { restart: restart(), ..plan(3, [service("a").built()]) } });
     s.event(Event::BuildFailed { service: "a".into(), message: "no image".to_owned() });
     assert_eq!((s.signalled(), s.phase("a")), (vec![], Phase::Ready));
+}
+
+#[test]
+fn failed_candidate_leaves_a_later_plan_its_context() {
+    let a = || service("a").built().port(Some(5000)).activated().probe(Probe::Notify);
+    let mut s = Scenario::of([]);
+    s.event(Event::Apply { plan: plan(1, [a()]) });
+    s.built("a", 1);
+    s.let_it_happen();
+    s.event(Event::Apply { plan: plan(2, [a()]) });
+    s.built("a", 2);
+    assert_eq!((s.candidate("a"), s.context_of("a")), (Some(2), 2));
+    s.event(Event::Apply { plan: plan(3, [a()]) });
+    s.event(Event::StartFailed { service: "a".into(), run: 2, error: "no file".to_owned() });
+    s.built("a", 3);
+    assert_eq!((s.candidate("a"), s.context_of("a")), (Some(3), 3));
 }

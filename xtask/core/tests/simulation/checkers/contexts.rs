@@ -87,13 +87,16 @@ impl Contexts {
     /// A dependency prevents the candidate, which is tried again. The run keeps its context.
     pub(super) fn candidate_is_prevented(&mut self) {
         let prevented = self.requested.or(self.prevented);
-        self.candidate_failed();
+        (self.requested, self.candidate, self.restart) = (None, None, false);
         self.prevented = prevented;
     }
 
-    /// The run of the service keeps its context.
-    pub(super) fn candidate_failed(&mut self) {
-        (self.requested, self.candidate, self.restart) = (None, None, false);
+    /// The run of the service keeps its context, unless a later plan replaces it.
+    pub(super) fn candidate_failed(&mut self, context: u64) {
+        self.candidate = None;
+        if self.requested.is_none_or(|requested| requested == context) {
+            (self.requested, self.restart) = (None, false);
+        }
     }
 }
 

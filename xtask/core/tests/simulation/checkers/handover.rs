@@ -8,7 +8,7 @@ use xtask_core::plan::{Probe, Program};
 use xtask_core::snapshot::Phase;
 use xtask_core::stack::effect::PreparedProbe;
 use xtask_core::stack::{Command, Effect, Event, Report, Run, Signal, Stack};
-use xtask_core::terms::Kind;
+use xtask_core::terms::{Kind, Name};
 
 use super::service::{HealthHistory, Origin, Position, RunHistory, ServiceHistory};
 use super::{History, Verdict, demand, take_down};
@@ -166,10 +166,10 @@ pub(super) fn event_beside(service: &mut ServiceHistory, now: Duration, event: &
     match event {
         Event::Started { .. } => (run.started, run.last_ping) = (true, Some(now)),
         Event::StartFailed { .. } | Event::PortsLost { .. } => {
-            let failed = run.may_take_over();
+            let (failed, context) = (run.may_take_over(), run.context);
             service.beside = None;
             if failed {
-                service.fail_candidate();
+                service.fail_candidate(context);
             }
         }
         Event::ProbePassed { probe, .. } if run.pending_probes.remove(probe) => {
@@ -181,10 +181,10 @@ pub(super) fn event_beside(service: &mut ServiceHistory, now: Duration, event: &
         }
         Event::WatchdogPing { .. } => run.last_ping = Some(now),
         Event::Exited { exit, .. } => {
-            let failed = run.may_take_over();
+            let (failed, context) = (run.may_take_over(), run.context);
             run.exit = Some(*exit);
             if failed {
-                service.fail_candidate();
+                service.fail_candidate(context);
             }
         }
         Event::Gone { .. } => service.beside = None,
@@ -192,14 +192,28 @@ pub(super) fn event_beside(service: &mut ServiceHistory, now: Duration, event: &
     }
 }
 
+/// Whether the present event asks for another run than this candidate. Then the candidate does not
+/// fail, even if it is late.
+pub(super) fn is_superseded(history: &History, name: &Name, number: Run) -> bool {
+    let Some(service) = history.services.get(name) else { return false };
+    let candidate = service.beside.as_ref().filter(|run| run.number == number);
+    let before = history.event_position - 1;
+    candidate.is_some_and(|run| take_down::has_changed_since(history, service, before, &run.calls))
+}
+
 /// A signal for the run beside the run of a service.
-pub(super) fn signal_beside(service: &mut ServiceHistory, now: Duration, signal: &Signal) {
+pub(super) fn signal_beside(
+    service: &mut ServiceHistory,
+    now: Duration,
+    signal: &Signal,
+    superseded: bool,
+) {
     let timeout = service.spec.stop.timeout;
     let Some(run) = service.beside.as_mut() else { return };
     match signal {
         Signal::Stop(_) => {
             // A start that was cancelled at its timeout has failed then.
-            if !run.cancelled {
+            if !run.cancelled && !superseded {
                 let number = run.number;
                 service.note_late_candidate(now, number);
             }
@@ -319,10 +333,10 @@ impl ServiceHistory {
 
     /// The candidate failed. If the run of its service ends as well, the service stops and starts
     /// instead, in the context of the request.
-    pub(super) fn fail_candidate(&mut self) {
+    pub(super) fn fail_candidate(&mut self, context: u64) {
         self.candidate_failed = true;
         if self.run.as_ref().is_some_and(RunHistory::is_unstopped) {
-            self.contexts.candidate_failed();
+            self.contexts.candidate_failed(context);
         }
     }
 
@@ -336,8 +350,9 @@ impl ServiceHistory {
     pub(super) fn note_late_candidate(&mut self, now: Duration, number: Run) {
         let late = |run: &RunHistory| run.number == number && now >= run.start_deadline;
         let newer = self.run.as_ref().is_some_and(|run| run.number < number);
-        if newer && self.wanted && self.beside.as_ref().is_some_and(late) {
-            self.fail_candidate();
+        let late = self.beside.as_ref().filter(|run| late(run)).map(|run| run.context);
+        if let Some(context) = late.filter(|_| newer && self.wanted) {
+            self.fail_candidate(context);
         }
     }
 }

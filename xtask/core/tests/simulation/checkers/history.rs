@@ -30,6 +30,8 @@ pub(crate) struct History {
     pending_fault: Option<(Name, Fault)>,
     /// The position of the present event or effect.
     pub(super) position: Position,
+    /// The position of the present event.
+    pub(super) event_position: Position,
 }
 
 impl History {
@@ -280,10 +282,11 @@ impl History {
                 }
             }
             Effect::CancelStart { service, run } => {
+                let superseded = handover::is_superseded(self, service, *run);
                 if let Some(run) = self.run(service, *run) {
                     run.cancelled = true;
                 }
-                if let Some(service) = self.services.get_mut(service) {
+                if let Some(service) = self.services.get_mut(service).filter(|_| !superseded) {
                     service.note_late_candidate(now, *run);
                 }
             }
@@ -302,11 +305,12 @@ impl History {
 
     fn signal(&mut self, now: Duration, name: &Name, run: Run, signal: &Signal) {
         let injected = self.is_pending(name, Fault::Kill);
+        let superseded = handover::is_superseded(self, name, run);
         let Some(service) = self.services.get_mut(name) else { return };
         let present = service.run.as_ref();
         let unhealthy = present.is_some_and(|run| service.must_restart_unhealthy(run));
         if service.beside.as_ref().is_some_and(|beside| beside.number == run) {
-            return handover::signal_beside(service, now, signal);
+            return handover::signal_beside(service, now, signal, superseded);
         }
         let Some(run) = service.run.as_mut().filter(|this| this.number == run) else { return };
         let mut ends_by_itself = false;

@@ -70,6 +70,7 @@ impl Checkers {
     /// Steps a stack and checks the effects.
     pub(crate) fn step(&mut self, stack: &mut Stack, now: Duration, event: &Event) -> Verdict {
         let history = &mut self.history;
+        history.event_position = history.position + 1;
         let unexpected = history.is_unexpected(event);
         let stale = !unexpected && history.is_stale(event);
         let before = stale.then(|| stack.snapshot());
