@@ -6,6 +6,7 @@ use xtask_core::plan::{Plan, Program, Service};
 use xtask_core::terms::Name;
 
 use super::History;
+use super::bring_up::declared_numbers;
 use super::service::{Position, ServiceHistory};
 
 impl History {
@@ -26,14 +27,14 @@ impl History {
             let external = |spec: &Service| spec.program == Program::External;
             let moved = old.spec.ports != spec.ports || external(&old.spec) != external(spec);
             let changed_before = old.last.address_changed;
+            let address = address(old);
             let others = self.services.values_mut().filter(|_| moved);
             for other in others.filter(|other| !planned.contains(&other.spec.name)) {
                 // An earlier change may not have reached it yet. Or an earlier request waits for
                 // its program, and then compares it with all that is wanted.
-                if changed_before <= other.last.started
-                    && !other.build_pending
-                    && !compared_later.contains(&other.spec.name)
-                {
+                let reached = changed_before <= other.last.started
+                    || address.is_some_and(|number| runs_with(other, &spec.name, number));
+                if reached && !other.build_pending && !compared_later.contains(&other.spec.name) {
                     other.unaware_of.insert(spec.name.clone(), Position::MAX);
                 }
             }
@@ -48,10 +49,20 @@ impl History {
     /// Whether an earlier request compares a run with all that is wanted once a called service has
     /// its ports.
     fn awaits_comparison(&self, service: &ServiceHistory) -> bool {
-        service.spec.edges().any(|on| {
-            let on = &self.services[on];
-            on.binding.is_some() && service.last.applied > on.last.bind_answered
-        })
+        !self.runs_as_planned(service)
+            && service.spec.edges().any(|on| {
+                let on = &self.services[on];
+                on.binding.is_some() && service.last.applied > on.last.bind_answered
+            })
+    }
+
+    /// Whether a run started since the last plan for its service, with the present addresses.
+    fn runs_as_planned(&self, service: &ServiceHistory) -> bool {
+        let same = |on: &Name| {
+            let number = address(&self.services[on]);
+            number.is_some_and(|number| runs_with(service, on, number))
+        };
+        service.last.started > service.last.applied && service.spec.edges().all(same)
     }
 
     /// Ends the move of a service by a named `up`: later ones concern its callers again.
@@ -62,4 +73,18 @@ impl History {
             }
         }
     }
+}
+
+/// The number that callers are started with.
+fn address(service: &ServiceHistory) -> Option<u16> {
+    let external = service.spec.program == Program::External;
+    let bound = service.numbers().filter(|_| !external).cloned();
+    bound.or_else(|| declared_numbers(service))?.first().copied()
+}
+
+/// Whether the run of a service was started with this number of a service that it calls.
+fn runs_with(service: &ServiceHistory, called: &Name, number: u16) -> bool {
+    let key = called.to_uppercase();
+    let mut values = service.run.iter().flat_map(|run| &run.env);
+    values.any(|(name, value)| *name == key && *value == number.to_string())
 }

@@ -23,6 +23,12 @@ pub(super) fn check(history: &History, effect: &Effect, unexpected: bool) -> Ver
     Ok(())
 }
 
+/// Whether another service has a port of the present plan. It is not the one that is closing.
+fn has_taken_port(history: &History, service: &ServiceHistory, closing: Option<u16>) -> bool {
+    let mut declared = service.spec.ports.iter().filter_map(|port| port.number);
+    declared.any(|own| closing.is_some_and(|it| it != own) && history.is_occupied(service, own))
+}
+
 /// A port that the system still holds, or that was lost since the last run, is no failure of the
 /// service. The first is not requested at once again.
 pub(super) fn waits_for_closing_port(history: &History, event: &Event, effect: &Effect) -> Verdict {
@@ -44,7 +50,8 @@ pub(super) fn waits_for_closing_port(history: &History, event: &Event, effect: &
         }
         Effect::Report(Report::Phase { service, phase: Phase::Failed, reason, .. }) => {
             // Another service may have the ports of a later plan, which were not lost.
-            let other = history.services[name].has_other_ports();
+            let present = &history.services[name];
+            let other = present.has_other_ports() || has_taken_port(history, present, closing);
             let named = reason.as_ref().is_some_and(|why| why.contains("port "));
             let own = service == name && !other && named;
             demand!(!own, "closing port", "`{name}` failed: {reason:?}");
