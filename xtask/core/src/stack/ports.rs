@@ -30,6 +30,9 @@ pub(crate) struct Ports {
     pub(crate) announced: Vec<u16>,
     /// Whether the last request asked for remembered numbers.
     pub(crate) remembered: bool,
+    /// The pid of the port holder that the last inspection did not find, until the next answer to
+    /// a request.
+    pub(crate) unseen_holder: Option<u32>,
     /// How many processes of the same program may still be stopped to free the ports.
     pub(crate) evictions: u32,
     /// Whether the new ports of a run are free, as far as that was asked.
@@ -179,12 +182,13 @@ impl Stack {
 
     pub(super) fn bound(&mut self, service: &Name, numbers: Vec<u16>, effects: &mut Vec<Effect>) {
         let Some(id) = self.known(service, "`bound`", effects) else { return };
-        let ports = &mut self.nodes[id].ports;
-        let asked = ports.requested.as_ref().map_or(0, |(asked, _)| asked.len());
-        if ports.state != PortState::Requested || numbers.len() != asked {
-            unexpected(effects, format!("`bound` for `{service}` with {} ports", numbers.len()));
+        let ports = &self.nodes[id].ports;
+        let asked = ports.requested.as_ref().map_or(&[][..], |(asked, _)| asked);
+        if ports.state != PortState::Requested || !answers(asked, &numbers) {
+            unexpected(effects, format!("`bound` for `{service}` with ports {numbers:?}"));
             return;
         }
+        self.nodes[id].ports.unseen_holder = None;
         if !self.is_bindable(id) {
             // Meanwhile the plan made it `external` or took its ports away.
             effects.push(Effect::Unbind { service: service.clone() });
@@ -312,6 +316,13 @@ impl Stack {
         }
         node.fixed_numbers()
     }
+}
+
+/// Whether these numbers can be the answer to a request: an answer to an earlier request has
+/// others.
+fn answers(asked: &[Port], numbers: &[u16]) -> bool {
+    let fits = |(port, number): (&Port, &u16)| port.number.is_none_or(|fixed| fixed == *number);
+    asked.len() == numbers.len() && asked.iter().zip(numbers).all(fits)
 }
 
 /// Whether two lists declare the same ports, wherever they are declared.

@@ -127,6 +127,28 @@ fn foreign_holder_fails_the_service_before_its_build() {
 }
 
 #[test]
+fn holder_that_the_inspection_misses_is_refused() {
+    let mut s = Scenario::of([adopting()]);
+    s.linked_at("a", "/target/debug/a");
+    s.accepted("a", 1);
+    let nothing = || Event::HolderInspected { service: "a".into(), result: InspectionResult::Free };
+    for _ in 0..2 {
+        s.held("a", "/target/debug/a");
+        s.event(nothing());
+        assert_eq!(s.asked_ports(), ["a"], "the process may have ended");
+        s.held("a", "/target/debug/a");
+        assert_eq!((s.failure("a"), s.asked_ports()), (Some(Failure::Port), vec![]));
+        assert!(s.reason("a").contains("pid 7"), "{}", s.reason("a"));
+        s.restart(&["a"]);
+        assert_eq!(s.asked_ports(), ["a"]);
+    }
+    s.held("a", "/target/debug/a");
+    s.event(nothing());
+    s.bind("a", &[5000]);
+    assert_eq!(s.spawned(), ["a"]);
+}
+
+#[test]
 fn same_name_in_another_folder_is_another_program() {
     let mut s = Scenario::of([adopting()]);
     let elsewhere = InspectedHolder { same: false, holder: holder("/usr/bin/a"), ..copy(&[]) };

@@ -368,3 +368,16 @@ fn timeout_names_where_the_run_listens() {
     let reason = s.reason("a");
     assert!(reason.ends_with("refused; it listens on 127.0.0.1:5001 instead"), "{reason}");
 }
+
+#[test]
+fn answer_to_an_earlier_request_is_unexpected() {
+    let mut s = Scenario::of([service("a").built().port(None)]);
+    s.apply([service("a").built().port(Some(5000))]);
+    s.bind("a", &[40_000]);
+    assert_eq!((s.unbound(), s.asked_ports()), (vec!["a".to_owned()], vec!["a".to_owned()]));
+    s.bind("a", &[40_000]);
+    assert_eq!(s.unexpected(), ["`bound` for `a` with ports [40000]"]);
+    s.bind("a", &[5000]);
+    assert_eq!(s.unexpected(), [""; 0]);
+    assert_eq!(s.snapshot("a").ports, [("http".to_owned(), 5000)].into());
+}

@@ -39,6 +39,13 @@ enum Kind {
     Hidden,
 }
 
+impl Holder {
+    /// Whether inspections do not find it, although a bind does.
+    fn is_missed(&self) -> bool {
+        self.found.holder.pid.is_multiple_of(32)
+    }
+}
+
 impl PortHolders {
     /// Starts a program on the port of a service. `numbers` are the present ports of all services.
     pub(crate) fn start(
@@ -123,7 +130,9 @@ impl PortHolders {
         content: u64,
         expected: Option<&ExpectedProgram>,
     ) -> InspectionResult {
-        let Some(holder) = self.at(service, ports) else { return InspectionResult::Free };
+        let Some(holder) = self.at(service, ports).filter(|holder| !holder.is_missed()) else {
+            return InspectionResult::Free;
+        };
         if holder.kind == Kind::Hidden {
             return InspectionResult::Hidden;
         }

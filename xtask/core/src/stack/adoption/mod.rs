@@ -37,6 +37,11 @@ impl Stack {
         if self.nodes[id].is_job() || self.numbers(id).is_none() {
             return self.refuse(id, &held);
         }
+        // Another inspection would not find it either, and binding again would never end.
+        let unseen = self.nodes[id].ports.unseen_holder.take();
+        if unseen.is_some() && unseen == held.holder.as_ref().map(|holder| holder.pid) {
+            return self.refuse(id, &held);
+        }
         let any = self.nodes[id].spec.adopt == Adopt::Any;
         self.nodes[id].ports.state = match &held.holder {
             None if any => PortState::Decided(HolderDecision {
@@ -122,7 +127,9 @@ impl Stack {
             return;
         }
         match result {
-            InspectionResult::Free => {}
+            InspectionResult::Free => {
+                self.nodes[id].ports.unseen_holder = held.holder.map(|holder| holder.pid);
+            }
             // The service may have become a job since the request.
             InspectionResult::Process(found) if self.nodes[id].is_job() => {
                 self.refuse(id, &HeldPort { holder: Some(Box::new(found.holder)), ..held });

@@ -3,7 +3,7 @@
 //!
 //! Events of past runs are stale instead: they are possible, and have no effect.
 
-use xtask_core::plan::Program;
+use xtask_core::plan::{Port, Program};
 use xtask_core::stack::{Event, Run};
 use xtask_core::terms::Name;
 
@@ -76,7 +76,11 @@ impl History {
             Event::Bound { service, ports } => {
                 let service = self.services.get(service);
                 let binding = service.and_then(|service| service.binding.as_ref());
-                binding.is_none_or(|binding| binding.len() != ports.len())
+                binding.is_none_or(|binding| {
+                    let mut both = binding.iter().zip(ports);
+                    let other = |port: &Port, number| port.number.is_some_and(|own| own != number);
+                    binding.len() != ports.len() || both.any(|(port, number)| other(port, *number))
+                })
             }
             Event::BindFailed { service, .. } => {
                 self.services.get(service).is_none_or(|service| service.binding.is_none())
