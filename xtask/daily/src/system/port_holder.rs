@@ -101,6 +101,16 @@ pub(crate) fn reason_in_use(address: SocketAddr) -> Option<BindFailure> {
     Some(BindFailure::Closing { port, remaining })
 }
 
+/// The number of descriptors that a process is read for without a thread of its own.
+const FEW_DESCRIPTORS: usize = 128;
+
+/// Whether the leader of a run holds the port at `address`, as far as a few system calls show it.
+pub(crate) fn is_held_by(leader: &Leader, address: SocketAddr) -> bool {
+    tcp::acceptor(address).is_some_and(|socket| {
+        proc::socket_inodes_within(leader.id(), FEW_DESCRIPTORS).any(|inode| inode == socket.inode)
+    })
+}
+
 /// The member of a run that holds the port at `address`.
 pub(crate) fn member_at(address: SocketAddr, leader: &Leader) -> Option<i32> {
     let inodes = inodes_at(address);
@@ -132,7 +142,7 @@ fn inodes_at(address: SocketAddr) -> Vec<u64> {
 }
 
 fn listeners_at(address: SocketAddr) -> Vec<Socket> {
-    let mut found = tcp::listening();
+    let mut found = tcp::listening_on(address.port());
     found.retain(|listener| listener.accepts(address));
     // As in the kernel, a listener on the exact address precedes one on a wildcard.
     let is_exact = |listener: &Socket| listener.local.ip() == address.ip();
@@ -210,5 +220,23 @@ mod tests {
         assert_eq!(holder.pid, std::process::id());
         assert!(!holder.program.is_empty() && !holder.command.is_empty());
         assert!(!holder.user.is_empty());
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn port_is_held_by_its_process_only() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut child = std::process::Command::new("sleep").arg("600").spawn().unwrap();
+        let pid = |pid: u32| rustix::process::Pid::from_raw(pid.cast_signed()).unwrap();
+        let leader = |id: u32| {
+            let spawned = Leader::spawn(crate::system::mark::Mark::Absent, || Ok::<_, ()>(pid(id)));
+            spawned.unwrap()
+        };
+        let held = [child.id(), std::process::id()].map(|id| is_held_by(&leader(id), address));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let is_shown = tcp::acceptor(address).is_some();
+        assert_eq!(held, [false, is_shown]);
     }
 }

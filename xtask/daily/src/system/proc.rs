@@ -171,8 +171,13 @@ pub(crate) fn age(pid: i32) -> Option<Duration> {
 
 /// The inodes of the sockets that a process has open.
 pub(crate) fn socket_inodes(pid: i32) -> impl Iterator<Item = u64> {
+    socket_inodes_within(pid, usize::MAX)
+}
+
+/// The inodes of the sockets among this many descriptors of a process.
+pub(crate) fn socket_inodes_within(pid: i32, descriptors: usize) -> impl Iterator<Item = u64> {
     let links = std::fs::read_dir(file(pid, "fd")).into_iter().flatten().flatten();
-    links.filter_map(|link| inode_of(&std::fs::read_link(link.path()).ok()?))
+    links.take(descriptors).filter_map(|link| inode_of(&std::fs::read_link(link.path()).ok()?))
 }
 
 /// Whether the system denies this user a look at the descriptors of a process.

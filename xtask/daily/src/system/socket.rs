@@ -1,7 +1,7 @@
 //! TCP sockets: resolves hosts to addresses, and binds sockets to them.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::os::fd::OwnedFd;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
@@ -80,6 +80,18 @@ pub(crate) fn open(address: SocketAddr, purpose: Purpose) -> io::Result<(OwnedFd
     }
     let bound = SocketAddr::try_from(rustix::net::getsockname(&socket)?)?;
     Ok((socket, bound.port()))
+}
+
+/// Begins to connect. A socket that listens on this machine is connected when this returns, and a
+/// port without one refuses at once.
+pub(crate) fn call(address: SocketAddr) -> io::Result<TcpStream> {
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let socket = stream_socket(family)?;
+    rustix::io::ioctl_fionbio(&socket, true)?;
+    match rustix::net::connect(&socket, &address) {
+        Ok(()) | Err(rustix::io::Errno::INPROGRESS) => Ok(TcpStream::from(socket)),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// A TCP socket that is closed on exec.

@@ -1,9 +1,12 @@
-//! Reads the tables of sockets, `/proc/net/tcp` and `/proc/net/tcp6`: every TCP socket of a network
-//! namespace, and how many callers each listener has not accepted; the listeners in
-//! `/proc/net/unix`.
+//! Lists TCP sockets of a network namespace, and how many callers each listener has not accepted;
+//! the listeners in `/proc/net/unix`.
 //!
-//! A system without these files reports no sockets. The tables do not name processes; see
-//! [`crate::system::port_holder`].
+//! Connections are read from `/proc/net/tcp` and `/proc/net/tcp6`, listeners too if the kernel does
+//! not list them faster. A system without these files reports no sockets. No list names processes;
+//! see [`crate::system::port_holder`].
+
+#[cfg(target_os = "linux")]
+mod diag;
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -80,9 +83,44 @@ pub(crate) fn connections_at(address: SocketAddr) -> Vec<Socket> {
     connections.filter(|socket| socket.accepts(address)).collect()
 }
 
-/// The listening sockets of this network namespace. The kernel lists them first, so this stays
-/// fast with many other sockets.
+/// The listening sockets of this network namespace.
 pub(crate) fn listening() -> Vec<Socket> {
+    diagnosed(None).unwrap_or_else(listed)
+}
+
+/// The sockets of this network namespace that listen on a port, whatever their address.
+pub(crate) fn listening_on(port: u16) -> Vec<Socket> {
+    diagnosed(Some(port)).unwrap_or_else(|| {
+        let mut found = listed();
+        found.retain(|listener| listener.local.port() == port);
+        found
+    })
+}
+
+/// The socket that accepts connections to an address, one of them if several share it; none also
+/// if the kernel does not show it this fast.
+#[cfg(target_os = "linux")]
+pub(crate) fn acceptor(address: SocketAddr) -> Option<Socket> {
+    diag::acceptor(address)
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn acceptor(_address: SocketAddr) -> Option<Socket> {
+    None
+}
+
+#[cfg(target_os = "linux")]
+fn diagnosed(port: Option<u16>) -> Option<Vec<Socket>> {
+    diag::listening(port)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn diagnosed(_port: Option<u16>) -> Option<Vec<Socket>> {
+    None
+}
+
+/// The listening sockets in the tables. The kernel lists them first, so the rest is not read.
+fn listed() -> Vec<Socket> {
     let listens = |socket: &Socket| socket.state == SocketState::Listening;
     let of_table =
         |table| lines(table).skip(1).map_while(move |line| socket(&line).filter(listens));
@@ -261,13 +299,67 @@ mod tests {
         assert_eq!(six, [("[::1]:3000".to_owned(), 42), ("[::]:3001".to_owned(), 43)]);
     }
 
+    /// Listeners of both families, and a connection to each.
+    #[cfg(target_os = "linux")]
+    fn listeners() -> Vec<(std::net::TcpListener, std::net::TcpStream)> {
+        ["127.0.0.1:0", "0.0.0.0:0", "[::1]:0", "[::]:0"]
+            .iter()
+            .filter_map(|address| {
+                // The machine may have no IPv6.
+                let listener = std::net::TcpListener::bind(address).ok()?;
+                let caller = std::net::TcpStream::connect(listener.local_addr().ok()?).unwrap();
+                Some((listener, caller))
+            })
+            .collect()
+    }
+
     #[test]
     #[cfg(target_os = "linux")]
     fn kernel_lists_listeners_first() {
-        let listeners = [0; 3].map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
-        let own = listeners.each_ref().map(|listener| listener.local_addr().unwrap());
-        let _callers = own.map(|address| std::net::TcpStream::connect(address).unwrap());
-        let found: Vec<_> = listening().into_iter().map(|socket| socket.local).collect();
-        assert!(own.iter().all(|address| found.contains(address)), "{own:?} in {found:?}");
+        let own = listeners();
+        let found: Vec<_> = listed().into_iter().map(|socket| socket.local).collect();
+        for (listener, _) in &own {
+            let address = listener.local_addr().unwrap();
+            assert!(found.contains(&address), "{address} in {found:?}");
+        }
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn diagnosis_describes_listeners_as_the_tables_do() {
+        let own = listeners();
+        assert!(own.len() >= 2, "{own:?}");
+        for (listener, _) in &own {
+            let address = listener.local_addr().unwrap();
+            let mut tables = listed();
+            tables.retain(|socket| socket.local.port() == address.port());
+            let Some(found) = diagnosed(Some(address.port())) else {
+                return xtask_client::harness::skipped("socket diagnosis of the kernel");
+            };
+            assert_eq!(found, tables);
+            assert_eq!((found.len(), found[0].local, found[0].received), (1, address, 1));
+            assert!(diagnosed(None).unwrap().contains(&found[0]));
+        }
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn acceptor_is_the_listener_that_takes_the_call() {
+        if diagnosed(None).is_none() {
+            return xtask_client::harness::skipped("socket diagnosis of the kernel");
+        }
+        let at = |address: SocketAddr| acceptor(address).map(|socket| socket.local);
+        for (listener, caller) in listeners() {
+            let address = listener.local_addr().unwrap();
+            // The end that was called: a wildcard accepts calls to any address.
+            let called = caller.peer_addr().unwrap();
+            assert_eq!(at(called), Some(address));
+            drop(listener);
+            assert_eq!(at(called), None, "a connection is no listener");
+        }
+        let wildcard = std::net::TcpListener::bind("0.0.0.0:0").unwrap();
+        let port = wildcard.local_addr().unwrap().port();
+        let exact = SocketAddr::from(([127, 0, 0, 1], port));
+        assert_eq!(at(exact), wildcard.local_addr().ok());
     }
 }

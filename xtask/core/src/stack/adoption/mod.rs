@@ -68,10 +68,10 @@ impl Stack {
 
     /// Requests the inspection, if everything is known that the holder is compared with.
     pub(super) fn inspect_holder(&mut self, id: Id, effects: &mut Vec<Effect>) {
-        let Some(expected) = self.comparison_basis(id) else { return };
-        let Some(ports) = self.numbered_ports(id) else { return };
         let PortState::Held(held) = &self.nodes[id].ports.state else { return };
         let held = held.clone();
+        let Some(expected) = self.comparison_basis(id) else { return };
+        let Some(ports) = self.numbered_ports(id) else { return };
         let context = self.nodes[id].next_context();
         effects.push(Effect::InspectHolder {
             service: self.nodes[id].spec.name.clone(),

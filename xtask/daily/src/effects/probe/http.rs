@@ -9,12 +9,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::net::AddressFamily;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use xtask_core::terms::host::authority;
 
-use crate::system::socket::stream_socket;
+use crate::system::socket::call;
 use crate::system::task;
 
 /// The longest head of an answer, in bytes.
@@ -53,18 +52,9 @@ impl Request {
         Self { bytes }
     }
 
-    /// Connects and sends without waiting: the kernel completes a connection to a listening socket
-    /// of this machine before the system call returns. The request holds `counted` until it is
-    /// answered.
+    /// Connects and sends without waiting. The request holds `counted` until it is answered.
     pub(crate) fn queue(&self, address: SocketAddr, counted: Arc<()>) -> io::Result<Queued> {
-        let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-        let socket = stream_socket(family)?;
-        rustix::io::ioctl_fionbio(&socket, true)?;
-        match rustix::net::connect(&socket, &address) {
-            Ok(()) | Err(rustix::io::Errno::INPROGRESS) => {}
-            Err(error) => return Err(error.into()),
-        }
-        let mut stream = std::net::TcpStream::from(socket);
+        let mut stream = call(address)?;
         let sent = match stream.write(&self.bytes) {
             Err(error) if matches!(error.kind(), WouldBlock | NotConnected) => 0,
             written => written?,
@@ -80,8 +70,22 @@ impl Request {
     }
 
     pub(crate) async fn get(&self, address: SocketAddr) -> io::Result<u16> {
-        exchange(TcpStream::connect(address).await?, &self.bytes).await
+        exchange(connect(address).await?, &self.bytes).await
     }
+}
+
+/// As [`TcpStream::connect`], without a wait where the kernel connects or refuses at once.
+pub(crate) async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    let calling = call(address)?;
+    let connected = calling.peer_addr().is_ok();
+    let stream = TcpStream::from_std(calling)?;
+    if !connected {
+        stream.writable().await?;
+        if let Some(error) = stream.take_error()? {
+            return Err(error);
+        }
+    }
+    Ok(stream)
 }
 
 async fn exchange(mut stream: TcpStream, request: &[u8]) -> io::Result<u16> {
@@ -147,7 +151,10 @@ fn not_http() -> io::Error {
 
 #[cfg(test)]
 mod tests {
+    use rustix::net::AddressFamily;
+
     use super::*;
+    use crate::system::socket::stream_socket;
 
     #[test]
     fn status_is_read_from_an_incomplete_head() {

@@ -12,10 +12,9 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
+use rustix::net::Shutdown;
 use tokio::task::JoinSet;
 use xtask_client::process_stat::ProcessStat;
 use xtask_core::stack::Exit;
@@ -29,11 +28,15 @@ use crate::effects::probe::http::{Queued, Request};
 use crate::effects::spawn::{self, Exec, SpawnRequest};
 use crate::system::group::Leader;
 use crate::system::mark::Mark;
+use crate::system::pause::Timer;
 use crate::system::task;
-use crate::system::{self, port_holder, proc, socket, tcp};
+use crate::system::{port_holder, proc, socket, tcp};
 
 /// The first and the longest pause between two attempts.
 const PAUSES: (Duration, Duration) = (Duration::from_micros(400), Duration::from_millis(250));
+
+/// How long a refusal is not reported: nearly every program refuses the first attempt.
+const UNREPORTED: Duration = Duration::from_millis(4);
 
 /// How long one attempt to connect and get an answer may take.
 pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(2);
@@ -115,17 +118,20 @@ impl PollingProbe {
             return self.events.seen(self.index, error);
         }
         let mut last = String::new();
+        let began = Instant::now();
+        let mut timer = Timer::default();
         let (mut pause, longest) = PAUSES;
         loop {
-            match self.attempt().await.map_err(|error| error.to_string()) {
+            let seen = match self.attempt().await {
                 Ok(()) => return self.events.passed(self.index),
-                Err(seen) if seen != last => {
-                    self.events.seen(self.index, &seen);
-                    last = seen;
-                }
-                Err(_) => {}
+                Err(Error::Refused) if began.elapsed() < UNREPORTED => None,
+                Err(error) => Some(error.to_string()),
+            };
+            if let Some(seen) = seen.filter(|seen| *seen != last) {
+                self.events.seen(self.index, &seen);
+                last = seen;
             }
-            system::pause::pause(pause).await;
+            timer.pause(pause).await;
             pause = (pause * 5 / 4).min(longest);
         }
     }
@@ -136,9 +142,9 @@ impl PollingProbe {
             Target::Command(command) => return attempt_command(command).await,
             Target::Tcp { host, port } => {
                 let address = within_timeout(resolve(host, *port)).await?;
-                let mut stream = within_timeout(TcpStream::connect(address)).await?;
+                let stream = within_timeout(http::connect(address)).await?;
                 // A server that greets its caller is heard out.
-                let _ = stream.shutdown().await;
+                let _ = rustix::net::shutdown(&stream, Shutdown::Write);
                 task::spawn(http::finish(stream));
                 address
             }
@@ -154,6 +160,9 @@ impl PollingProbe {
                 address
             }
         };
+        if self.listener.is_at(address) {
+            return Ok(());
+        }
         let listener = self.listener.clone();
         // The check may read every process of the machine.
         task::spawn_blocking(move || listener.check(address)).await?
@@ -161,6 +170,17 @@ impl PollingProbe {
 }
 
 impl ExpectedListener {
+    /// Whether the expected process listens at `address`, as far as a few system calls show it.
+    fn is_at(&self, address: SocketAddr) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Run(leader) => {
+                port_holder::is_held_by(leader, address) && is_in_group(leader.id(), leader)
+            }
+            Self::Container { .. } => false,
+        }
+    }
+
     /// Checks that the expected process listens at `address`.
     pub(crate) fn check(&self, address: SocketAddr) -> Result<(), Error> {
         let leader = match self {
@@ -174,9 +194,9 @@ impl ExpectedListener {
             Self::Run(leader) => leader,
         };
         if let Some(pid) = port_holder::member_at(address, leader) {
-            let is_young = proc::age(leader.id()).is_none_or(|age| age < BACKGROUND_TIME);
-            let in_group = ProcessStat::of(pid).is_some_and(|stat| stat.group == leader.id());
-            return if is_young && !in_group { Err(Error::Background(pid)) } else { Ok(()) };
+            let is_young = || proc::age(leader.id()).is_none_or(|age| age < BACKGROUND_TIME);
+            let is_background = !is_in_group(pid, leader) && is_young();
+            return if is_background { Err(Error::Background(pid)) } else { Ok(()) };
         }
         match port_holder::of(address) {
             Some(holder) => Err(Error::OtherListener { port: address.port(), holder }),
@@ -185,6 +205,10 @@ impl ExpectedListener {
             None => Err(Error::HiddenListener(address.port())),
         }
     }
+}
+
+fn is_in_group(pid: i32, leader: &Leader) -> bool {
+    ProcessStat::of(pid).is_some_and(|stat| stat.group == leader.id())
 }
 
 async fn attempt_command(command: &Exec) -> Result<(), Error> {
