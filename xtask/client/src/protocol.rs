@@ -6,6 +6,7 @@
 //! and a [`Snapshot`] may only gain keys that have a default.
 
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use xtask_core::plan::{KeptFlags, Plan, Service};
 use xtask_core::snapshot::{ServiceSnapshot, Snapshot, State, ToolVersion, Watch, WatchState};
 use xtask_core::stack::{Fault, LinkedProgram, Report};
@@ -257,12 +258,36 @@ pub struct MalformedCall {
 
 /// The members of a call in every version of the protocol.
 #[derive(Deserialize)]
-struct Head {
+struct Head<'a> {
     version: u32,
     #[serde(default)]
     tool: Option<String>,
     #[serde(default)]
     id: u64,
+    #[serde(borrow)]
+    request: Option<&'a RawValue>,
+}
+
+/// How the tool writes the beginning of [`Request::Apply`].
+const APPLY: &str = r#"{"type":"apply","#;
+
+/// [`Request::Apply`] without its tag. An enum with a tag is read into a tree first, which takes
+/// longer than the rest of the start of a small stack.
+#[derive(Deserialize)]
+struct Apply {
+    plan: Box<Plan>,
+    hold: bool,
+    #[serde(default)]
+    flags: Option<Box<KeptFlags>>,
+}
+
+fn parse_request(request: Option<&RawValue>) -> serde_json::Result<Request> {
+    let request = request.ok_or_else(|| serde::de::Error::missing_field("request"))?.get();
+    if request.starts_with(APPLY) {
+        let Apply { plan, hold, flags } = serde_json::from_slice(request.as_bytes())?;
+        return Ok(Request::Apply { plan, hold, flags });
+    }
+    serde_json::from_slice(request.as_bytes())
 }
 
 /// Why a request between two versions of the tool fails.
@@ -282,14 +307,57 @@ pub fn parse_call(line: &[u8]) -> Result<Call, MalformedCall> {
         let message = format!("malformed request: {error}");
         MalformedCall { id, message }
     };
-    let head: Head = serde_json::from_slice(line).map_err(|error| malformed(0, error))?;
-    let call = serde_json::from_slice(line);
-    let is_answered = |call: &Call| call.request.is_for_all_versions();
-    if head.version != VERSION && !call.as_ref().is_ok_and(is_answered) {
-        let version = head.tool.unwrap_or_else(|| "unknown".to_owned());
-        let asking = ToolVersion { version, protocol: head.version };
+    let Head { version, tool, id, request } =
+        serde_json::from_slice(line).map_err(|error| malformed(0, error))?;
+    let request = parse_request(request);
+    let is_answered = |request: &Request| request.is_for_all_versions();
+    if version != VERSION && !request.as_ref().is_ok_and(is_answered) {
+        let asking = tool.as_ref().map_or("unknown", |version| version).to_owned();
+        let asking = ToolVersion { version: asking, protocol: version };
         let message = other_version(&tool_version(), &asking);
-        return Err(MalformedCall { id: head.id, message });
+        return Err(MalformedCall { id, message });
     }
-    call.map_err(|error| malformed(head.id, error))
+    let request = request.map_err(|error| malformed(id, error))?;
+    Ok(Call { version, tool, id, request })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLAN: &str = r#"{"version":2,"workspace":"/w","stack":"dev","data":"/d","build":null,"services":[],"wanted":["a"]}"#;
+
+    fn parsed(request: &str) -> Request {
+        let line = format!(r#"{{"version":{VERSION},"id":7,"request":{request}}}"#);
+        parse_call(line.as_bytes()).expect("a call").request
+    }
+
+    #[test]
+    fn apply_is_read_wherever_its_tag_is() {
+        let fast = format!(r#"{APPLY}"plan":{PLAN},"hold":true}}"#);
+        let slow = format!(r#"{{"hold":true,"plan":{PLAN},"type":"apply"}}"#);
+        for request in [fast, slow] {
+            let Request::Apply { plan, hold: true, flags: None } = parsed(&request) else {
+                panic!("{request}");
+            };
+            assert_eq!(*plan.wanted[0], *"a");
+        }
+    }
+
+    #[test]
+    fn tool_writes_the_tag_of_apply_first() {
+        let plan = Box::new(serde_json::from_str(PLAN).expect("a plan"));
+        let apply = Request::Apply { plan, hold: false, flags: None };
+        let written = serde_json::to_string(&apply).expect("JSON");
+        assert!(written.starts_with(APPLY), "{written}");
+        assert!(matches!(parsed(&written), Request::Apply { hold: false, .. }));
+    }
+
+    #[test]
+    fn call_without_a_request_is_malformed() {
+        let line = format!(r#"{{"version":{VERSION},"id":7}}"#);
+        let malformed = parse_call(line.as_bytes()).expect_err("no request");
+        assert_eq!(malformed.id, 7);
+        assert!(malformed.message.contains("missing field `request`"), "{}", malformed.message);
+    }
 }
