@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use xtask_core::snapshot::State;
 
-use crate::system::release::{release_code, release_heap};
+use crate::system::release::release_when_parking;
 
 /// How long nothing must have happened.
 const QUIET: Duration = Duration::from_millis(500);
@@ -38,8 +38,7 @@ impl Idle {
     pub(crate) fn release(&mut self) {
         self.release_at = None;
         self.last = Some(Instant::now());
-        release_heap();
-        release_code();
+        release_when_parking();
     }
 }
 

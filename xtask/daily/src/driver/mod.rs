@@ -21,12 +21,12 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
 use xtask_client::protocol::{Answer, Reply, Request};
 use xtask_core::plan::KeptFlags;
-use xtask_core::snapshot::Watch;
+use xtask_core::snapshot::{Phase, State, Watch};
 use xtask_core::stack::{Effect, Event, Report, Stack};
 use xtask_core::terms::Name;
 
 use crate::driver::compilers::Compilers;
-use crate::driver::outbox::{Board, Outbox};
+use crate::driver::outbox::{Board, Outbox, PACE};
 use crate::effects::World;
 use crate::system::traffic::Traffic;
 use crate::system::{say, wait_if_some};
@@ -93,6 +93,10 @@ pub(crate) struct Driver {
     /// When everything that still runs is killed.
     kill_at: Option<Instant>,
     guardian: Option<u32>,
+    /// When the changes since the last publication are published at the latest.
+    publish_at: Option<Instant>,
+    /// Whether a run ended since the last publication.
+    run_ended: bool,
     ended: bool,
 }
 
@@ -134,12 +138,15 @@ impl Driver {
             leaving: false,
             kill_at: None,
             guardian,
+            publish_at: None,
+            run_ended: false,
             ended: false,
         }
     }
 
     /// Runs until the stack has ended. It drains both queues before it publishes, so a burst of
-    /// events becomes one message. It also drains them before a deadline takes effect.
+    /// events becomes one message. It also drains them before a deadline takes effect. The changes
+    /// of a stack that starts or stops are published a few milliseconds later, together.
     pub(crate) async fn run(
         &mut self,
         mut events: UnboundedReceiver<Event>,
@@ -153,6 +160,7 @@ impl Driver {
                 Some(input) = inputs.recv() => self.take(input),
                 (asked, seen) = self.looks.seen() => self.looked(asked, &seen),
                 () = wait_if_some(deadline.map(sleep_until)) => {}
+                () = wait_if_some(self.publish_at.map(sleep_until)) => {}
                 () = wait_if_some(self.idle.release_at().map(sleep_until)) => {
                     self.idle.release();
                     continue;
@@ -174,7 +182,7 @@ impl Driver {
             if is_due {
                 self.tick();
             }
-            self.publish();
+            self.publish_in_time();
         }
     }
 
@@ -261,6 +269,7 @@ impl Driver {
                     if let Report::Unexpected { what } = &report {
                         say(&format!("unexpected: {what}"));
                     }
+                    self.run_ended |= ends_a_run(&report);
                     self.board.report(&report);
                 }
                 Effect::End => self.ended = true,
@@ -284,7 +293,29 @@ impl Driver {
         }
     }
 
+    /// Publishes, unless these are only some of the changes of a start or stop that is not over.
+    fn publish_in_time(&mut self) {
+        if let Some(record) = &mut self.record {
+            record.flush();
+        }
+        let (state, now) = (self.stack.state(), Instant::now());
+        let is_changing = matches!(state, State::Working | State::Stopping);
+        let is_awaited = !self.after_accepts.is_empty() && self.accepting.is_empty();
+        let at = *self.publish_at.get_or_insert(now + PACE);
+        if self.ended
+            // Views tell why it ended, which its next run would hide.
+            || (self.run_ended && state == State::Working)
+            || is_awaited
+            || !is_changing
+            || state != self.board.state()
+            || at <= now
+        {
+            self.publish();
+        }
+    }
+
     fn publish(&mut self) {
+        (self.publish_at, self.run_ended) = (None, false);
         let changed = self.stack.take_changed();
         let services = changed.iter().filter_map(|name| self.stack.service_snapshot(name));
         let state = self.stack.state();
@@ -295,8 +326,77 @@ impl Driver {
                 self.post(connection, id, Reply::Done);
             }
         }
-        if let Some(record) = &mut self.record {
-            record.flush();
-        }
+    }
+}
+
+/// Whether a run ended, or its end began.
+fn ends_a_run(report: &Report) -> bool {
+    let Report::Phase { phase, .. } = report else { return false };
+    match phase {
+        Phase::Waiting | Phase::Building | Phase::Starting | Phase::Ready => false,
+        Phase::Unhealthy
+        | Phase::Backoff
+        | Phase::Stopping
+        | Phase::Stopped
+        | Phase::Succeeded
+        | Phase::Failed => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc::unbounded_channel;
+    use xtask_core::plan::{Plan, Probe, Service};
+
+    use super::*;
+    use crate::effects::WorldSettings;
+    use crate::sample::{plan_of, planned};
+    use crate::system::mark::Marks;
+
+    /// A driver, and the messages that a client of it has not read.
+    fn watched(folder: &std::path::Path) -> (Driver, Outbox) {
+        let settings = WorldSettings {
+            state: folder.join("state"),
+            runtime: folder.join("run"),
+            marks: Marks::test("driver.key"),
+        };
+        let world = World::new(settings, unbounded_channel().0).unwrap();
+        let mut board = Board::new("dev".to_owned());
+        let outbox = board.outboxes().outbox();
+        board.add(outbox.clone());
+        (Driver::new(world, board, None, None), outbox)
+    }
+
+    fn never_ready() -> Plan {
+        plan_of(vec![Service { probes: vec![Probe::Notify], ..planned("a") }])
+    }
+
+    fn phase(phase: Phase) -> Report {
+        Report::Phase { service: "a".into(), run: 1, phase, reason: None }
+    }
+
+    #[tokio::test]
+    async fn changes_of_a_start_are_published_together() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut driver, outbox) = watched(folder.path());
+        driver.step(Event::Apply { plan: never_ready() });
+        driver.publish_in_time();
+        assert!(driver.stack.state() == State::Working && !outbox.has_messages());
+        sleep_until(driver.publish_at.unwrap()).await;
+        driver.publish_in_time();
+        assert!(outbox.has_messages() && driver.publish_at.is_none());
+    }
+
+    #[tokio::test]
+    async fn end_of_a_run_is_published_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut driver, outbox) = watched(folder.path());
+        driver.step(Event::Apply { plan: never_ready() });
+        driver.run_ended = ends_a_run(&phase(Phase::Starting));
+        driver.publish_in_time();
+        assert!(!outbox.has_messages());
+        driver.run_ended = ends_a_run(&phase(Phase::Stopping));
+        driver.publish_in_time();
+        assert!(outbox.has_messages() && !driver.run_ended);
     }
 }

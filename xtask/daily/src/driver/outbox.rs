@@ -22,10 +22,10 @@ const MOST_REPORTS: usize = 1024;
 /// The number of waiting answers at which the client's next request is not read yet.
 const MOST_ANSWERS: usize = 16;
 
-/// The least time between two messages with nothing but changes of a stack that is still working.
-/// Without it a client would read several messages for each service of a start, and cost the start
-/// more than it costs itself.
-const PACE: Duration = Duration::from_millis(5);
+/// The least time between two messages with nothing but changes of a stack that starts or stops.
+/// Without it a client would read several messages for each service, and cost the start more than
+/// it costs itself.
+pub(super) const PACE: Duration = Duration::from_millis(10);
 
 /// The latest published state and the clients that watch it.
 pub(crate) struct Board {
@@ -106,6 +106,11 @@ impl Board {
         &self.stack
     }
 
+    /// The state that was published last.
+    pub(super) fn state(&self) -> State {
+        self.latest.borrow().state
+    }
+
     pub(crate) fn outboxes(&self) -> Outboxes {
         Outboxes(Rc::clone(&self.latest))
     }
@@ -158,7 +163,8 @@ impl Board {
         let latest = self.latest.borrow();
         let replaced = next.iter().filter(|next| {
             let known = latest.services.get(&next.name);
-            known.is_some_and(|known| known.reason.is_some() && known.run < next.run)
+            // Before its first run it only waits.
+            known.is_some_and(|known| known.reason.is_some() && (1..next.run).contains(&known.run))
         });
         for service in replaced {
             for outbox in &self.watchers {
@@ -277,8 +283,15 @@ impl Outbox {
     /// Whether a client waits for what is in the queue: an answer, or the result of a start.
     fn is_urgent(&self) -> bool {
         let queue = self.0.queue.borrow();
-        let is_working = self.0.latest.borrow().state == State::Working;
-        queue.closed || queue.watch_changed || !queue.answers.is_empty() || !is_working
+        let is_changing = matches!(self.0.latest.borrow().state, State::Working | State::Stopping);
+        queue.closed || queue.watch_changed || !queue.answers.is_empty() || !is_changing
+    }
+
+    /// Whether something waits to be written.
+    #[cfg(test)]
+    pub(super) fn has_messages(&self) -> bool {
+        let queue = self.0.queue.borrow();
+        !queue.changed.is_empty() || !queue.answers.is_empty()
     }
 
     fn take(&self) -> Vec<Answer> {
@@ -315,7 +328,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_changes_of_a_working_stack_are_paced() {
+    async fn only_changes_of_a_start_or_stop_are_paced() {
         let mut board = Board::new("dev".to_owned());
         let outbox = board.outboxes().outbox();
         board.add(outbox.clone());
@@ -351,6 +364,21 @@ mod tests {
         });
         let expected = [(Phase::Stopping, Some("its program changed")), (Phase::Ready, None)];
         assert_eq!(states.collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn first_start_is_sent_without_what_it_waited_for() {
+        let mut board = Board::new("dev".to_owned());
+        let outbox = board.outboxes().outbox();
+        board.add(outbox.clone());
+        let mut publish = |run, phase, reason: Option<&str>| {
+            let reason = reason.map(str::to_owned);
+            let service = ServiceSnapshot { run, reason, ..service("a", phase) };
+            board.publish(State::Working, [service].into_iter());
+        };
+        publish(0, Phase::Waiting, Some("waits for b"));
+        publish(1, Phase::Starting, None);
+        assert_eq!(outbox.take().len(), 1);
     }
 
     #[test]

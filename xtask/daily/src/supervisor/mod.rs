@@ -34,6 +34,7 @@ use crate::effects::{World, WorldSettings};
 use crate::system::json_file::write_json;
 use crate::system::mark::Marks;
 use crate::system::pidfd::ExitWatch;
+use crate::system::release::parking;
 use crate::system::supervisors::CONTROL;
 use crate::system::task::spawn_local;
 use crate::system::{say, wait_if_some};
@@ -77,7 +78,8 @@ pub(crate) fn run(
     let held = companions.as_mut().and_then(|companions| companions.held.take());
     let guardian = companions.as_ref().map(|companions| companions.guardian.pid);
     let first = take_standard_input();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_all().on_thread_park(parking).build()?;
     let serving = serve(&scene, &lock, companions, first, until_pid, record);
     let outcome = LocalSet::new().block_on(&runtime, Box::pin(serving));
     // Other threads may still pack an image or copy a program; their results are not needed.

@@ -1,4 +1,25 @@
 //! Returns memory that this process no longer uses to the system.
+//!
+//! A process of the runtime returns it in the moment in which its thread begins to wait: what runs
+//! between the decision and the wait would map a great part of the code again.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Whether [`parking`] returns memory.
+static DUE: AtomicBool = AtomicBool::new(false);
+
+/// Returns memory when the runtime's thread waits the next time.
+pub(crate) fn release_when_parking() {
+    DUE.store(true, Ordering::Relaxed);
+}
+
+/// What the runtime calls before its thread waits.
+pub(crate) fn parking() {
+    if DUE.swap(false, Ordering::Relaxed) {
+        release_heap();
+        release_code();
+    }
+}
 
 /// Unmaps the pages of this program's code and constants. The next use of a page maps it again
 /// from the file, usually without a read from disk. A process that only waits needs few of them.
@@ -14,7 +35,7 @@ pub(crate) fn release_code() {
 }
 
 /// Returns what is free on the heap.
-pub(crate) fn release_heap() {
+fn release_heap() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     // SAFETY: the call has no preconditions.
     unsafe {
@@ -82,5 +103,17 @@ mod tests {
         release_code();
         release_heap();
         assert_eq!(format!("{}-{:?}", 12, Some("x")), "12-Some(\"x\")");
+    }
+
+    #[test]
+    fn memory_is_returned_when_the_thread_waits() {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        let runtime = builder.enable_time().on_thread_park(parking).build().unwrap();
+        runtime.block_on(async {
+            release_when_parking();
+            assert!(DUE.load(Ordering::Relaxed));
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+            assert!(!DUE.load(Ordering::Relaxed));
+        });
     }
 }
