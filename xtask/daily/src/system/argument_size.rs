@@ -48,16 +48,30 @@ fn size_fault_within(
     let size = |text: &CString| text.as_bytes_with_nul().len();
     let bytes = args.iter().chain(env).map(|text| size(text) + size_of::<usize>()).sum();
     let arguments = (1..).zip(args.iter().skip(1));
-    let arguments = arguments.map(|(place, arg)| (size(arg), format!("argument {place}")));
-    let variables = env.iter().map(|text| {
-        let name = text.to_string_lossy();
-        (size(text), format!("variable `{}`", name.split('=').next().unwrap_or_default()))
-    });
-    let (longest, what) = arguments.chain(variables).max()?;
+    let arguments = arguments.map(|(place, arg)| (size(arg), Text::Argument(place)));
+    let variables = env.iter().map(|text| (size(text), Text::Variable(text)));
+    let (longest, text) = arguments.chain(variables).max_by_key(|(size, _)| *size)?;
+    if bytes <= limit && one.is_none_or(|one| longest <= one) {
+        return None;
+    }
+    let what = match text {
+        Text::Argument(place) => format!("argument {place}"),
+        Text::Variable(text) => {
+            let text = text.to_string_lossy();
+            format!("variable `{}`", text.split('=').next().unwrap_or_default())
+        }
+    };
     match one {
         Some(limit) if longest > limit => Some(SizeFault::One { what, bytes: longest, limit }),
-        _ => (bytes > limit).then_some(SizeFault::Sum { what, longest, bytes, limit }),
+        _ => Some(SizeFault::Sum { what, longest, bytes, limit }),
     }
+}
+
+/// What is passed to a program.
+enum Text<'a> {
+    /// With its place, from 1.
+    Argument(usize),
+    Variable(&'a CString),
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //!
 //! The supervisor's own context has the number 0. Each command adds the variables of its plan.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{CString, OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -90,9 +91,11 @@ impl Contexts {
         mark: &Mark,
     ) -> Vec<CString> {
         let base = self.of(command.context).variables.iter();
-        let mut all: BTreeMap<OsString, OsString> =
-            base.map(|(name, value)| (name.0.clone(), value.0.clone())).collect();
-        let mut set = |name: &str, value: OsString| drop(all.insert(name.into(), value));
+        let mut all: BTreeMap<Cow<'_, OsStr>, Cow<'_, OsStr>> =
+            base.map(|(name, value)| (Cow::from(&name.0), Cow::from(&value.0))).collect();
+        let mut set = |name: &str, value: OsString| {
+            all.insert(Cow::Owned(name.into()), Cow::Owned(value));
+        };
         if let Some(account) = account {
             set("HOME", account.home.clone());
             for name in ["USER", "LOGNAME"] {
@@ -119,7 +122,8 @@ impl Contexts {
             // A folder with a `:` cannot be searched under `cargo run` either.
             let path =
                 std::env::join_paths(folders.filter(|folder| !folder.as_os_str().is_empty()));
-            all.extend(path.ok().filter(|path| !path.is_empty()).map(|path| (name.into(), path)));
+            let path = path.ok().filter(|path| !path.is_empty());
+            all.extend(path.map(|path| (Cow::Borrowed(name), Cow::Owned(path))));
         }
         let proxied = all
             .iter()
@@ -129,13 +133,14 @@ impl Contexts {
             let either = proxies::EXCEPTIONS.iter().find_map(|name| text(name));
             let lists = proxies::EXCEPTIONS.map(|name| {
                 let before = text(name).or_else(|| either.clone()).unwrap_or_default();
-                (OsString::from(name), proxies::with_hosts(&before, &command.direct_hosts).into())
+                let hosts = proxies::with_hosts(&before, &command.direct_hosts);
+                (Cow::Borrowed(OsStr::new(name)), Cow::Owned(OsString::from(hosts)))
             });
             all.extend(lists);
         }
         // Last, so that nothing overrides it.
         if let Mark::Value(mark) = mark {
-            all.insert(MARK.into(), OsStr::from_bytes(mark).into());
+            all.insert(Cow::Borrowed(MARK.as_ref()), Cow::Borrowed(OsStr::from_bytes(mark)));
         }
         let entry =
             |name: &OsStr, value: &OsStr| [name.as_bytes(), b"=", value.as_bytes()].concat();

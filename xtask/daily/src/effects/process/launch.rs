@@ -47,7 +47,8 @@ impl World {
         let failed = |error: io::Error| Error::Start { subject: command.program.clone(), error };
         let linked = command.linked.as_ref().map(|linked| start_of(&command.program, linked));
         let program = linked.as_ref().map_or(&command.program, |linked| &linked.path).clone();
-        let command = &Command { linked, ..command.clone() };
+        let with_link = linked.map(|linked| Command { linked: Some(linked), ..command.clone() });
+        let command = with_link.as_ref().unwrap_or(command);
         let path = find_program(&program, self.contexts.get(command, "PATH"), &command.cwd)?;
 
         let notify = self.notify_socket(&events, command, &probes).map_err(failed)?;

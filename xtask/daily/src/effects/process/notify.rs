@@ -46,9 +46,14 @@ pub(crate) struct NotifySocket {
 impl NotifySocket {
     /// Binds `path`, which must be short enough for a socket's address.
     pub(crate) fn bind(path: PathBuf, events: RunEvents, ready: Vec<usize>) -> io::Result<Self> {
-        // A killed supervisor may have left a file of that name.
-        let _ = std::fs::remove_file(&path);
-        let socket = UnixDatagram::bind(&path)?;
+        let socket = match UnixDatagram::bind(&path) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                // A killed supervisor has left a file of that name.
+                std::fs::remove_file(&path)?;
+                UnixDatagram::bind(&path)?
+            }
+            bound => bound?,
+        };
         socket.set_nonblocking(true)?;
         Ok(Self { path, socket: async_fd(socket)?, events, ready: Mutex::new(ready) })
     }

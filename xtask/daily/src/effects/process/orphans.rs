@@ -15,6 +15,10 @@ use crate::system::mark::{Mark, Marks, mark_of};
 use crate::system::sweep::is_engine_program;
 use crate::system::task;
 
+/// How long after the end of a child the first scan begins. Many services that stop together end
+/// within it, and cost one scan.
+const DELAY: Duration = Duration::from_millis(100);
+
 /// How long other code has to reap a zombie.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -30,6 +34,7 @@ pub(crate) fn adopt() -> io::Result<()> {
     let mut ended = signal(SignalKind::child())?;
     task::spawn(async move {
         while ended.recv().await.is_some() {
+            tokio::time::sleep(DELAY).await;
             reap_until_none().await;
         }
     });
