@@ -6,7 +6,8 @@ use xtask_test_support::stand::{SERVE, phase, pid, stand};
 use xtask_test_support::{Fixture, Process, Terminal, eventually};
 
 const PATIENCE: Duration = Duration::from_secs(60);
-const READY: &str = "2 ready";
+/// Not `0 of 2 ready`, when no page is known yet.
+const READY: &str = "dev 2 ready";
 const CTRL_Z: &str = "\x1a";
 
 /// `web` serves a page and prints a line every 50 ms; `calm` only serves.
@@ -131,7 +132,7 @@ fn filter_and_log_keys_choose_the_lines() {
     up.shows("log of web");
     up.press("l\r");
     up.clear();
-    up.shows("2 ready  ? help");
+    up.shows("dev 2 ready  ? help");
 }
 
 #[test]
