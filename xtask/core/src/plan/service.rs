@@ -12,6 +12,11 @@ use serde::{Deserialize, Serialize};
 use super::{Piece, Text};
 use crate::terms::{Adopt, Condition, Kind, Name, Place, Placement, Restart};
 
+/// Whether a value goes without saying: a supervisor reads each plan while nothing runs yet.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
 /// One service or job of a plan.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -28,7 +33,7 @@ pub struct Service {
     /// The program that it runs.
     pub program: Program,
     /// Process or container.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub placement: Placement,
     /// Arguments, in order.
     pub args: Vec<Setting>,
@@ -40,18 +45,21 @@ pub struct Service {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
     /// The package's folder, absolute: its `CARGO_MANIFEST_DIR`. None outside packages.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub manifest_dir: Option<String>,
     /// Its ports, in order of declaration; may be empty.
     pub ports: Vec<Port>,
     /// The index into `ports` of the default port, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default_port: Option<usize>,
     /// Its default address, if it has a port.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<Text>,
     /// The path of its page for a browser, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub open: Option<String>,
     /// Whether the program listens on its declared ports whatever `PORT` is.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub fixed_port: bool,
     /// Whether the tool binds the ports and the service inherits the sockets.
     pub socket_activation: bool,
@@ -65,16 +73,17 @@ pub struct Service {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health: Option<Health>,
     /// The longest time between two `WATCHDOG=1`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub watchdog: Option<Duration>,
     /// Folders of this machine in its container.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub volumes: Vec<Volume>,
     /// The arguments with which its program probes itself, for the health check of an image
     /// without a shell; empty if it cannot.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub self_probe: Vec<String>,
     /// Copies and limits for `export`.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub deploy: Deploy,
     /// When it is started again.
     pub restart: Restart,
@@ -83,7 +92,7 @@ pub struct Service {
     /// How long it may take from start to ready.
     pub start_timeout: Duration,
     /// How much of its output is kept.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub log: LogLimits,
     /// Which running process may replace a run of the tool.
     pub adopt: Adopt,

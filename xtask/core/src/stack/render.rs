@@ -2,7 +2,6 @@
 //!
 //! Rendering starts nothing and decides nothing.
 
-use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -178,9 +177,14 @@ impl Stack {
                 (false, true) => hosts.extend(ports().filter(|host| is_loopback(host))),
             }
         }
-        let mut seen = BTreeSet::new();
-        hosts.retain(|host| seen.insert(host.clone()));
-        hosts
+        // They are few: nearly every service has the same.
+        let mut different: Vec<String> = Vec::with_capacity(hosts.len());
+        for host in hosts {
+            if !different.contains(&host) {
+                different.push(host);
+            }
+        }
+        different
     }
 
     /// A text with its ports filled in, as seen from that side.
