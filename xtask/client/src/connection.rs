@@ -11,6 +11,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use xtask_core::snapshot::{Snapshot, ToolVersion};
+use xtask_core::terms::Name;
 
 use crate::called_as::named_json;
 use crate::paths::{Endpoint, StackPaths};
@@ -245,13 +246,19 @@ impl Connection {
 
     /// The state of the stack. The errors are those of [`Connection::call`].
     pub async fn status(&mut self) -> Result<Snapshot, Error> {
-        self.snapshot(Request::Status { ask: Ask::No }).await
+        self.ask(Ask::No).await
     }
 
     /// The state of the stack, after these services were asked whether they still answer. The
     /// errors are those of [`Connection::call`].
     pub async fn ask(&mut self, ask: Ask) -> Result<Snapshot, Error> {
-        self.snapshot(Request::Status { ask }).await
+        self.snapshot(Request::Status { ask, sockets: true }).await
+    }
+
+    /// As [`Connection::ask`], without what the sockets of the machine show.
+    pub async fn still_answer(&mut self, services: Vec<Name>) -> Result<Snapshot, Error> {
+        let ask = Ask::Only(services);
+        self.snapshot(Request::Status { ask, sockets: false }).await
     }
 
     /// Like [`Connection::call`], for [`Request::Status`] and [`Request::Watch`].

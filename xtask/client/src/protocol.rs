@@ -40,6 +40,10 @@ pub enum Request {
         /// Which services are asked first whether they still answer.
         #[serde(default)]
         ask: Ask,
+        /// Whether the state has what the sockets of the machine show: calls, callers that wait,
+        /// and listeners elsewhere. To list them takes milliseconds.
+        #[serde(default = "yes")]
+        sockets: bool,
     },
     /// Send the state and every change: a [`Reply::Snapshot`], then [`Reply::Changed`] and
     /// [`Reply::Watch`] until the connection closes.
@@ -149,6 +153,10 @@ pub enum Request {
         /// Whether to kill everything at once instead of stopping in order.
         now: bool,
     },
+}
+
+const fn yes() -> bool {
+    true
 }
 
 impl Request {
@@ -351,6 +359,25 @@ mod tests {
         let written = serde_json::to_string(&apply).expect("JSON");
         assert!(written.starts_with(APPLY), "{written}");
         assert!(matches!(parsed(&written), Request::Apply { hold: false, .. }));
+    }
+
+    #[test]
+    fn usual_settings_of_a_service_are_not_sent() {
+        let sent = concat!(
+            r#"{"name":"a","kind":"service","declared":{"file":"f","line":1},"#,
+            r#""program":{"type":"external"},"args":[],"env":{},"cwd":"/","ports":[],"#,
+            r#""socket-activation":false,"depends-on":[],"uses":[],"probes":[],"restart":"no","#,
+            r#""stop":{"signal":"SIGTERM","timeout":{"secs":1,"nanos":0}},"#,
+            r#""start-timeout":{"secs":1,"nanos":0},"adopt":"never"}"#,
+        );
+        let service: Service = serde_json::from_str(sent).expect("a service");
+        assert_eq!(serde_json::to_string(&service).expect("JSON"), sent);
+    }
+
+    #[test]
+    fn status_of_an_older_tool_reads_the_sockets() {
+        let request = parsed(r#"{"type":"status"}"#);
+        assert!(matches!(request, Request::Status { ask: Ask::No, sockets: true }));
     }
 
     #[test]

@@ -21,6 +21,8 @@ use crate::system::traffic::Traffic;
 pub(super) struct Wanted {
     pending: Pending,
     ask: Ask,
+    /// Whether it asks for what the sockets show.
+    sockets: bool,
 }
 
 /// What a look saw: the sockets, and the services that did not answer as expected.
@@ -61,19 +63,23 @@ impl Looks {
 
 impl Driver {
     /// Answers with a snapshot after the next look.
-    pub(super) fn look_for(&mut self, pending: Pending, ask: Ask) {
-        self.looks.waiting.push(Wanted { pending, ask });
+    pub(super) fn look_for(&mut self, pending: Pending, ask: Ask, sockets: bool) {
+        self.looks.waiting.push(Wanted { pending, ask, sockets });
         self.look();
     }
 
     fn look(&mut self) {
         let Self { looks, world, stack, .. } = self;
         looks.begin(|asked| {
+            let sockets = asked.iter().any(|wanted| wanted.sockets);
             let query = world.traffic_query(stack.addresses());
             let mut questions = stack.questions();
             questions.retain(|(name, _)| asked.iter().any(|wanted| asks(&wanted.ask, name)));
             async move {
-                let scan = task::spawn_blocking(|| query.run());
+                let scan = task::spawn_blocking(move || match sockets {
+                    true => query.run(),
+                    false => query.without_sockets(),
+                });
                 let silent = ask_all(questions).await;
                 Seen { traffic: scan.await.unwrap_or_default(), silent }
             }
@@ -83,7 +89,7 @@ impl Driver {
     /// Answers the requests of a finished look and starts the next one.
     pub(super) fn looked(&mut self, asked: Vec<Wanted>, seen: &Seen) {
         self.publish();
-        for Wanted { pending, ask } in asked {
+        for Wanted { pending, ask, .. } in asked {
             let silent = seen.silent.iter().filter(|(name, _)| asks(&ask, name));
             let snapshot = self.snapshot_with(&seen.traffic, &silent.cloned().collect::<Vec<_>>());
             self.answer(pending, Reply::Snapshot(snapshot));
@@ -135,7 +141,7 @@ mod tests {
 
     fn asked(id: u64) -> Wanted {
         let pending = Pending { connection: 1, id, answered: oneshot::channel().0 };
-        Wanted { pending, ask: Ask::No }
+        Wanted { pending, ask: Ask::No, sockets: true }
     }
 
     fn ids(asked: &[Wanted]) -> Vec<u64> {

@@ -72,7 +72,7 @@ impl Driver {
     fn call(&mut self, pending: Pending, request: Request) {
         let connection = pending.connection;
         let result = match request {
-            Request::Status { ask } => return self.look_for(pending, ask),
+            Request::Status { ask, sockets } => return self.look_for(pending, ask, sockets),
             Request::BuildEnded { ok } => {
                 self.compilers.remove(&connection);
                 self.build_ended(connection, ok);

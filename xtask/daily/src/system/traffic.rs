@@ -48,14 +48,8 @@ impl TrafficQuery {
         for (port, own) in &self.queued {
             waiting.entry(*port).and_modify(|all| *all = all.saturating_sub(*own));
         }
-        let active = self.leaders.iter().filter(|(leader, _)| !leader.is_reaped());
-        let orphans = Orphans::look();
-        let runs: Vec<RunPids> =
-            active.map(|(leader, name)| (name.clone(), pids_of(leader, &orphans))).collect();
-        let stopped = runs
-            .iter()
-            .filter_map(|(name, pids)| Some((name.clone(), stopped_of(pids)?)))
-            .collect();
+        let runs = self.runs();
+        let stopped = stopped(&runs);
         let mut calls = between(&runs, &self.addresses);
         let mut elsewhere = listeners::elsewhere(&runs, &self.addresses);
         let strangers = listeners::strangers(&runs, &self.addresses);
@@ -67,6 +61,22 @@ impl TrafficQuery {
         elsewhere.retain(|name, _| !ended.contains(&name));
         Traffic { waiting, calls, elsewhere, stopped, strangers }
     }
+
+    /// Finds stopped processes only.
+    pub(crate) fn without_sockets(self) -> Traffic {
+        Traffic { stopped: stopped(&self.runs()), ..Traffic::default() }
+    }
+
+    fn runs(&self) -> Vec<RunPids> {
+        let active = self.leaders.iter().filter(|(leader, _)| !leader.is_reaped());
+        let orphans = Orphans::look();
+        active.map(|(leader, name)| (name.clone(), pids_of(leader, &orphans))).collect()
+    }
+}
+
+/// The process of each run that a signal has stopped.
+fn stopped(runs: &[RunPids]) -> BTreeMap<Name, i32> {
+    runs.iter().filter_map(|(name, pids)| Some((name.clone(), stopped_of(pids)?))).collect()
 }
 
 struct Outgoing {
@@ -198,5 +208,16 @@ mod tests {
         assert_eq!(between(&runs, &called), state(CallState::Waiting));
         let _accepted = listener.accept().unwrap();
         assert_eq!(between(&runs, &called), state(CallState::Accepted));
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn sockets_are_listed_only_if_they_are_asked_for() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let query =
+            || TrafficQuery { leaders: Vec::new(), addresses: Vec::new(), queued: BTreeMap::new() };
+        assert!(query().run().waiting.contains_key(&port));
+        assert!(query().without_sockets().waiting.is_empty());
     }
 }

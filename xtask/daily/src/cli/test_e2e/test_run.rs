@@ -179,7 +179,8 @@ fn report_kills(kills: u32, seed: u64) {
 /// Reads all messages of the supervisor up to now, so that a crash at the end counts. Returns the
 /// last state; none if the supervisor has exited.
 async fn last_messages(session: &mut Session, crashes: &mut Crashes) -> Option<Snapshot> {
-    let Ok(Reply::Snapshot(last)) = session.connection.call(Request::Status { ask: Ask::No }).await
+    let Ok(Reply::Snapshot(last)) =
+        session.connection.call(Request::Status { ask: Ask::No, sockets: true }).await
     else {
         return None;
     };

@@ -181,7 +181,7 @@ impl<'a> BringUp<'a> {
                 () = sleep_until(report_at) => {
                     if self.reporter.schedule_waiting_report() {
                         // `Status` makes the supervisor look for deadlocks.
-                        status_request = Some(self.session.connection.send(Request::Status { ask: Ask::No }).await?);
+                        status_request = Some(self.session.connection.send(Request::Status { ask: Ask::No, sockets: true }).await?);
                     }
                 }
                 step = wait_if_some(logs.as_mut().map(|logs| logs.step())) => step?,
@@ -194,7 +194,7 @@ impl<'a> BringUp<'a> {
         self.asked = true;
         let kept: Vec<Name> = kept(&self.before, &self.services()).into_iter().cloned().collect();
         if !kept.is_empty() {
-            let snapshot = self.session.connection.ask(Ask::Only(kept)).await?;
+            let snapshot = self.session.connection.still_answer(kept).await?;
             self.apply(Reply::Snapshot(snapshot))?;
         }
         Ok(())

@@ -24,8 +24,7 @@ pub(crate) async fn foreground(
     interrupts: &mut Interrupts,
 ) -> anyhow::Result<Exit> {
     if !up.session.launched && up.reporter.output == Output::Text {
-        let held = up.session.connection.status().await?.held;
-        let owner = match held {
+        let owner = match is_held(up).await? {
             true => "a stack that another `up` shuts down",
             false => "a detached stack",
         };
@@ -53,11 +52,16 @@ pub(crate) async fn foreground(
 
 /// Reports that another `up` still decides when the stack ends, although this one is detached.
 pub(crate) async fn report_holder(up: &mut BringUp<'_>) -> anyhow::Result<()> {
-    if up.reporter.output == Output::Text && up.session.connection.status().await?.held {
+    if up.reporter.output == Output::Text && is_held(up).await? {
         let text = "by an `up` in another terminal, which stops the stack when it ends";
         print::progress(WARN, "Held", text);
     }
     Ok(())
+}
+
+/// Whether the stack ends with a client. The answer to `Watch` needs no look at the system.
+async fn is_held(up: &mut BringUp<'_>) -> anyhow::Result<bool> {
+    Ok(up.session.connection.snapshot(Request::Watch).await?.held)
 }
 
 /// Prints logs and changes. Returns the exit code of a signal; none if the supervisor exited.
@@ -96,7 +100,8 @@ pub(crate) async fn end(
 ) -> anyhow::Result<Exit> {
     let mut signals = 1;
     // The last report of calls between services, before they stop.
-    let status = up.session.connection.send(Request::Status { ask: Ask::No }).await.ok();
+    let status =
+        up.session.connection.send(Request::Status { ask: Ask::No, sockets: true }).await.ok();
     let _ = up.session.connection.shut_down(false).await;
     loop {
         let is_idle = !logs.as_ref().is_some_and(Logs::is_printing);

@@ -104,7 +104,10 @@ impl BringUp<'_> {
             LiveEvent::Redraw => {}
             // The answer has the callers that wait.
             LiveEvent::Tick => {
-                self.session.connection.send(Request::Status { ask: Ask::No }).await?;
+                self.session
+                    .connection
+                    .send(Request::Status { ask: Ask::No, sockets: true })
+                    .await?;
             }
             LiveEvent::Key(key) => {
                 if self.press(key, logs).await? {
@@ -138,7 +141,7 @@ impl BringUp<'_> {
                 }
             }
             Key::Char('s') => {
-                let ask = Request::Status { ask: Ask::All };
+                let ask = Request::Status { ask: Ask::All, sockets: true };
                 self.actions.status = Some(self.session.connection.send(ask).await?);
             }
             Key::Char('w') => self.toggle_watching().await,

@@ -2,8 +2,13 @@
 //!
 //! These are, as in cargo: folders that build scripts name and that are below the folder of the
 //! program, the folder itself, its `deps`, and the folder of Rust's own libraries.
+//!
+//! rustc takes longer to tell its folder than cargo takes to find that nothing is to be built. So the
+//! answer is kept in the target directory. It counts as long as it is in the toolchain that rustup
+//! has chosen for this command.
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -12,6 +17,7 @@ use tokio::process::Command;
 use tokio::task::JoinHandle;
 use xtask_core::stack::LinkedProgram;
 
+use crate::system::json_file::write_json;
 use crate::system::task;
 use crate::workspace::WorkspaceFiles;
 
@@ -30,19 +36,21 @@ enum Rust {
 }
 
 impl LibraryPath {
-    /// Asks rustc, which answers while cargo builds. Call this inside the runtime.
+    /// Asks rustc, unless its answer is known; it answers while cargo builds. Call this inside the
+    /// runtime.
     pub fn new(files: &WorkspaceFiles) -> Self {
-        let mut rustc = Command::new(std::env::var_os("RUSTC").unwrap_or("rustc".into()));
-        rustc.args(["--print", "target-libdir"]).stdin(Stdio::null()).kill_on_drop(true);
-        let answer = task::spawn(async move {
-            let output = rustc.output().await.ok().filter(|output| output.status.success())?;
-            Some(String::from_utf8(output.stdout).ok()?.trim().to_owned())
-        });
+        let kept = files.target_directory.join(KEPT);
+        let toolchain = toolchain(|name| std::env::var_os(name));
+        let known = toolchain.as_deref().and_then(|toolchain| answer_in(&kept, toolchain));
+        let rust = match known {
+            Some(known) => Rust::Known(Some(known)),
+            None => Rust::Asked(ask(toolchain.is_some().then_some(kept))),
+        };
         Self {
             target_directory: files.target_directory.clone(),
             build_directory: files.build_directory.clone(),
             native: BTreeSet::new(),
-            rust: Rust::Asked(answer),
+            rust,
         }
     }
 
@@ -90,6 +98,44 @@ impl LibraryPath {
     }
 }
 
+/// The file with rustc's answer in the target directory.
+const KEPT: &str = "xtask-rust-libraries";
+
+/// Asks rustc for the folder of its libraries, and keeps the answer in a file.
+fn ask(kept: Option<PathBuf>) -> JoinHandle<Option<String>> {
+    let mut rustc = Command::new(std::env::var_os("RUSTC").unwrap_or("rustc".into()));
+    rustc.args(["--print", "target-libdir"]).stdin(Stdio::null()).kill_on_drop(true);
+    task::spawn(async move {
+        let output = rustc.output().await.ok().filter(|output| output.status.success())?;
+        let answer = String::from_utf8(output.stdout).ok()?.trim().to_owned();
+        if let Some(kept) = kept {
+            // Without the file the next command asks again.
+            let _ = write_json(&kept, &answer);
+        }
+        Some(answer)
+    })
+}
+
+/// The folder of the toolchain that rustup has chosen for this command; none without rustup, or if
+/// another rustc is wanted.
+fn toolchain(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
+    if variable("RUSTC").is_some() {
+        return None;
+    }
+    let chosen = variable("RUSTUP_TOOLCHAIN")?;
+    let home = variable("RUSTUP_HOME").map(PathBuf::from);
+    let home = home.or_else(|| Some(PathBuf::from(variable("HOME")?).join(".rustup")))?;
+    // A toolchain may be chosen by its folder, which then replaces the rest.
+    home.join("toolchains").join(chosen).canonicalize().ok()
+}
+
+/// The answer in a file, if it is a folder of this toolchain.
+fn answer_in(kept: &Path, toolchain: &Path) -> Option<String> {
+    let answer: String = serde_json::from_slice(&fs::read(kept).ok()?).ok()?;
+    let folder = Path::new(&answer).canonicalize().ok()?;
+    (folder.is_dir() && folder.starts_with(toolchain)).then_some(answer)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -119,6 +165,34 @@ mod tests {
                 "/rust/lib"
             ]
         );
+    }
+
+    #[test]
+    fn kept_answer_counts_in_the_chosen_toolchain_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = folder.path().canonicalize().unwrap();
+        let (kept, libraries) = (home.join(KEPT), home.join("toolchains/stable/lib"));
+        fs::create_dir_all(&libraries).unwrap();
+        fs::create_dir_all(home.join("toolchains/nightly")).unwrap();
+        write_json(&kept, &libraries.to_str().unwrap()).unwrap();
+        let known = |set: &[(&str, &str)]| {
+            let variable = |name: &str| {
+                let (_, value) = set.iter().find(|(set, _)| *set == name)?;
+                Some(OsString::from(value.replace("HOME", home.to_str().unwrap())))
+            };
+            answer_in(&kept, &toolchain(variable)?)
+        };
+        let rustup = ("RUSTUP_HOME", "HOME");
+        let stable = ("RUSTUP_TOOLCHAIN", "stable");
+        let answer = libraries.to_str().map(str::to_owned);
+        assert_eq!(known(&[rustup, stable]), answer);
+        assert_eq!(known(&[rustup, ("RUSTUP_TOOLCHAIN", "HOME/toolchains/stable")]), answer);
+        assert_eq!(known(&[rustup, ("RUSTUP_TOOLCHAIN", "nightly")]), None);
+        assert_eq!(known(&[rustup, ("RUSTUP_TOOLCHAIN", "missing")]), None);
+        assert_eq!(known(&[rustup, stable, ("RUSTC", "other")]), None);
+        assert_eq!(known(&[rustup]), None);
+        fs::remove_dir(&libraries).unwrap();
+        assert_eq!(known(&[rustup, stable]), None);
     }
 
     #[test]

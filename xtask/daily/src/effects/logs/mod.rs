@@ -96,7 +96,10 @@ impl Pipe {
     /// Returns how many bytes it has read: 0 at the end.
     fn read(&self, fd: BorrowedFd<'_>) -> io::Result<usize> {
         BUFFERS.with_borrow_mut(|(input, records)| {
-            input.resize(READ, 0);
+            if input.is_empty() {
+                // Zeroed pages of the system, which `resize` would write one byte at a time.
+                *input = vec![0; READ];
+            }
             let count = loop {
                 match rustix::io::read(fd, &mut **input) {
                     Err(rustix::io::Errno::INTR) => {}
