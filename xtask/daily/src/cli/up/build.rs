@@ -75,8 +75,10 @@ pub struct Cargo {
 impl Build {
     /// Starts the build of a command, or finds the programs of an earlier one with `--no-build`.
     pub fn of(loaded: &Loaded, args: &ProgramArgs, keep_going: bool) -> anyhow::Result<Self> {
-        // Without a program of cargo, nothing has to be found.
-        match args.no_build && loaded.plan.build.is_some() {
+        // Without a program of cargo, nothing has to be found. The plan has no build then.
+        let mut programs = loaded.plan.services.iter().map(|service| &service.program);
+        let has_built = programs.any(|program| matches!(program, Program::Artifact { .. }));
+        match args.no_build && has_built {
             true => Self::earlier(loaded, args.build.profile()),
             false => Self::start(loaded, keep_going),
         }

@@ -3,9 +3,9 @@
 //! These are, as in cargo: folders that build scripts name and that are below the folder of the
 //! program, the folder itself, its `deps`, and the folder of Rust's own libraries.
 //!
-//! rustc takes longer to tell its folder than cargo takes to find that nothing is to be built. So the
-//! answer is kept in the target directory. It counts as long as it is in the toolchain that rustup
-//! has chosen for this command.
+//! rustc takes longer to tell its folder than cargo takes to find that nothing is to be built. So
+//! the answer is kept in the target directory. It counts as long as it is in the toolchain that
+//! rustup has chosen for this command.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
