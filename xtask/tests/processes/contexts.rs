@@ -194,7 +194,7 @@ fn unusable_program_leaves_the_run_serving() {
         refused.says("`a` is not replaced").says(&format!("`{present}` cannot be executed"));
         assert_eq!(pid(&fixture, "a"), first);
     }
-    fixture.edit("Cargo.toml", &command(&present), &command("shell-of-nobody"));
+    fixture.edit("Cargo.toml", &command(&present), &command("absent-shell"));
     let refused = fixture.xtask(&["up", "-d"]).ends_with(1);
     refused.says("`a` is not replaced").says("it is in no folder of `PATH`");
     assert_eq!(pid(&fixture, "a"), first);
