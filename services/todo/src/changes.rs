@@ -3,7 +3,7 @@
 //! The state of an owner's lists is a few numbers, which every change of a list or item alters: a
 //! new list has a new id, a removed one is not counted, and each other change counts up the version
 //! of its list in a statement that the change needs anyway. So followers see the changes of every
-//! process that uses the database: those of this process at once, others within [`POLL`].
+//! process that uses the database: those of this process at once, others within two seconds.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
