@@ -23,10 +23,10 @@ pub(super) fn check(history: &History, effect: &Effect, unexpected: bool) -> Ver
     Ok(())
 }
 
-/// Whether another service has a port of the present plan. It is not the one that is closing.
+/// Whether another service has a port of the present plan. A port that is closing has no owner.
 fn has_taken_port(history: &History, service: &ServiceHistory, closing: Option<u16>) -> bool {
     let mut declared = service.spec.ports.iter().filter_map(|port| port.number);
-    declared.any(|own| closing.is_some_and(|it| it != own) && history.is_occupied(service, own))
+    declared.any(|own| closing != Some(own) && history.is_occupied(service, own))
 }
 
 /// A port that the system still holds, or that was lost since the last run, is no failure of the
