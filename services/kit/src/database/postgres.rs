@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use sqlx::any::AnyPoolOptions;
 use sqlx::{AnyConnection, AnyPool, Connection as _};
 use tokio::time::timeout;
@@ -19,9 +20,15 @@ const CONNECTIONS: u32 = 8;
 /// connection, transaction conflict, exhausted resources, server starting or stopping.
 const RETRY_CLASSES: [&str; 4] = ["08", "40", "53", "57"];
 
-/// Connects to the server, which may be starting.
+/// Connects to the server, which may be starting. All connections are made before the service is
+/// ready: each takes a login, which is slow in a development build, and in a handover the callers
+/// of the old run come all at once.
 pub(super) async fn open(url: &str, pool: Pool) -> Result<AnyPool, DatabaseError> {
-    connect(url, pool).await
+    let opened = connect(url, pool).await?;
+    let most = opened.options().get_max_connections();
+    // The server may allow fewer; then requests share those.
+    drop(join_all((0..most).map(|_| opened.acquire())).await);
+    Ok(opened)
 }
 
 /// Connects for migrations, without a timeout: they may be slow, or wait for another process that
