@@ -2,7 +2,7 @@
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use xtask_test_support::stand::{phase, pid, stand};
@@ -28,7 +28,9 @@ fn pair() -> Fixture {
         script.replace("$HOME $USER", "home $$HOME user $$USER"),
     ));
     let fixture = fixture.write();
-    for folder in fixture.root().ancestors().take_while(|folder| folder.starts_with("/tmp/")) {
+    // A path starts with itself: the shared folder keeps its mode.
+    let own = |folder: &&Path| folder.parent().is_some_and(|parent| parent.starts_with("/tmp"));
+    for folder in fixture.root().ancestors().take_while(own) {
         fs::set_permissions(folder, Permissions::from_mode(0o711)).unwrap();
     }
     fixture
