@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 use super::{Piece, Text};
 use crate::terms::{Adopt, Condition, Kind, Name, Place, Placement, Restart};
 
-/// Whether a value goes without saying: a supervisor reads each plan while nothing runs yet.
+/// Whether a field has its default. It is then left out, which shortens the plan that a supervisor
+/// reads before anything runs.
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
