@@ -6,6 +6,7 @@
 //! process that uses the database: those of this process at once, others within two seconds.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -17,12 +18,21 @@ use tokio::time::timeout;
 
 use crate::error::Error;
 use crate::keys::Owner;
+use crate::store::Summary;
 
 /// The time within which a change by another process is seen.
 const POLL: Duration = Duration::from_secs(2);
 
 /// The most followers. The other connections are left for requests.
 pub const MAX_FOLLOWERS: usize = MAX_CONNECTIONS / 2;
+
+/// The state of an owner's lists. Its text is the id of an event.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct State {
+    lists: i64,
+    last: i64,
+    versions: i64,
+}
 
 /// The followers in this process.
 #[derive(Clone, Debug)]
@@ -39,7 +49,7 @@ pub(crate) struct Follower {
     database: Database,
     key: String,
     woken: watch::Receiver<()>,
-    state: String,
+    state: State,
     _place: OwnedSemaphorePermit,
 }
 
@@ -84,10 +94,27 @@ impl Changes {
     }
 }
 
+impl State {
+    /// The state of these lists, which must be all lists of the owner.
+    pub(crate) fn of<'a>(lists: impl IntoIterator<Item = &'a Summary>) -> Self {
+        lists.into_iter().fold(Self::default(), |state, list| Self {
+            lists: state.lists + 1,
+            last: state.last.max(list.id),
+            versions: state.versions + list.version,
+        })
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}-{}-{}", self.lists, self.last, self.versions)
+    }
+}
+
 impl Follower {
     /// The state that the caller knows.
-    pub(crate) fn state(&self) -> &str {
-        &self.state
+    pub(crate) fn state(&self) -> State {
+        self.state
     }
 
     /// Waits for a change, for [`POLL`] at most, and returns whether there was one.
@@ -102,10 +129,9 @@ impl Follower {
 }
 
 /// The state of an owner's lists.
-async fn read_state(database: &Database, key: &str) -> Result<String, sqlx::Error> {
+async fn read_state(database: &Database, key: &str) -> Result<State, sqlx::Error> {
     let select = "SELECT COUNT(*), COALESCE(MAX(id), 0), CAST(COALESCE(SUM(version), 0) AS BIGINT) \
                   FROM lists WHERE username = $1";
     let row = sqlx::query(select).bind(key.to_owned()).fetch_one(database.reader()).await?;
-    let numbers: [i64; 3] = [row.try_get(0)?, row.try_get(1)?, row.try_get(2)?];
-    Ok(numbers.map(|number| number.to_string()).join("-"))
+    Ok(State { lists: row.try_get(0)?, last: row.try_get(1)?, versions: row.try_get(2)? })
 }

@@ -51,6 +51,8 @@ pub struct Summary {
     pub items: i64,
     /// Those that are not done.
     pub open: i64,
+    /// Counts the changes of the list.
+    pub version: i64,
 }
 
 /// One item in the overview of a user's lists. A list without items has one row without a title.
@@ -139,16 +141,16 @@ impl Store {
     ) -> Result<Page<Summary, i64>, Error> {
         let rows = sqlx::query(
             "SELECT lists.id, lists.name, COUNT(items.id), \
-             COUNT(CASE WHEN items.completed = 0 THEN 1 END) FROM lists \
+             COUNT(CASE WHEN items.completed = 0 THEN 1 END), lists.version FROM lists \
              LEFT JOIN items ON items.list_id = lists.id \
              WHERE lists.username = $1 AND lists.id > $2 \
-             GROUP BY lists.id, lists.name ORDER BY lists.id LIMIT $3",
+             GROUP BY lists.id, lists.name, lists.version ORDER BY lists.id LIMIT $3",
         );
         let rows = rows.bind(owner.key()).bind(span.after).bind(span.limit());
         let rows = rows.fetch_all(self.database.reader()).await?;
         let summaries = rows.iter().map(|row| {
-            let (id, name) = (row.try_get(0)?, row.try_get(1)?);
-            Ok(Summary { id, name, items: row.try_get(2)?, open: row.try_get(3)? })
+            let (id, name, version) = (row.try_get(0)?, row.try_get(1)?, row.try_get(4)?);
+            Ok(Summary { id, name, items: row.try_get(2)?, open: row.try_get(3)?, version })
         });
         let summaries = summaries.collect::<Result<_, sqlx::Error>>()?;
         Ok(Page::new(summaries, &span, |summary| summary.id))

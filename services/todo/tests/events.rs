@@ -114,6 +114,34 @@ async fn caller_learns_whether_it_missed_something(url: String) {
     assert_eq!(next(&mut follow(&app, &newer).await).await.0, "hello");
 }
 
+async fn lists_name_the_event_behind_them(url: String) {
+    let app = process(&url).await;
+    let summaries = async |query: &str| {
+        let request = request("GET", &format!("/summaries/ann{query}"));
+        let response = app.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+        let id = response.headers().get("last-event-id");
+        id.map(|id| id.to_str().unwrap().to_owned())
+    };
+    let changes = [
+        ("POST", "/lists/ann", json!({"name": "home"})),
+        ("POST", ITEMS, json!({"title": "milk"})),
+        ("POST", "/lists/ann", json!({"name": "work"})),
+        ("DELETE", "/lists/ann/home", Value::Null),
+    ];
+    let mut last = summaries("").await.expect("an id without lists");
+    for (method, path, body) in changes {
+        assert_eq!(next(&mut follow(&app, &last).await).await, ("hello".to_owned(), last.clone()));
+        done(&app, method, path, body).await;
+        let (name, id) = next(&mut follow(&app, &last).await).await;
+        assert_eq!(name, "change", "{method} {path}");
+        last = summaries("").await.unwrap();
+        assert_eq!(id, last, "{method} {path}");
+    }
+    // A part of the lists says nothing about all.
+    done(&app, "POST", "/lists/ann", json!({"name": "home"})).await;
+    assert_eq!(summaries("?limit=1").await, None);
+}
+
 async fn followers_are_limited_and_authorized(url: String) {
     let app = process(&url).await;
     let status = async |token: Option<&str>| {
@@ -148,5 +176,6 @@ postgres_cluster::on_both_databases! {
     every_change_is_an_event,
     change_by_another_process_is_an_event,
     caller_learns_whether_it_missed_something,
+    lists_name_the_event_behind_them,
     followers_are_limited_and_authorized,
 }

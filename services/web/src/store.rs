@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::error::Error;
-use crate::upstream::{Away, Upstream};
+use crate::upstream::{Away, LAST_EVENT_ID, Upstream};
 
 /// A token is not used in its last seconds, because a call may take some.
 const TOKEN_RESERVE: Duration = Duration::from_secs(30);
@@ -47,6 +47,15 @@ pub(crate) struct Person {
 pub(crate) struct NewSession {
     pub(crate) session: String,
     pub(crate) expires_in: u64,
+}
+
+/// The lists of a person.
+#[derive(Debug)]
+pub(crate) struct Lists {
+    /// In order of creation.
+    pub(crate) summaries: Vec<Summary>,
+    /// The id of the event behind which changes are not part of `summaries`.
+    pub(crate) last_event: Option<String>,
 }
 
 /// A list in the overview.
@@ -141,9 +150,13 @@ impl Store {
         Ok(person)
     }
 
-    /// The lists of a person in order of creation.
-    pub(crate) async fn summaries(&self, of: &Owner<'_>) -> Result<Vec<Summary>, Error> {
-        of.get(self, &["summaries", &of.person.username]).await
+    /// The lists of a person.
+    pub(crate) async fn lists(&self, of: &Owner<'_>) -> Result<Lists, Error> {
+        let path = ["summaries", &of.person.username];
+        let answer = self.valid(self.todo.get(&path, &of.context).await)?;
+        let last_event = answer.headers().get(LAST_EVENT_ID).and_then(|id| id.to_str().ok());
+        let last_event = last_event.map(str::to_owned);
+        Ok(Lists { last_event, summaries: read(answer).await? })
     }
 
     /// The items of a list in order.

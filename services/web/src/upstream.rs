@@ -24,6 +24,9 @@ const RETRY_PAUSE: Duration = Duration::from_millis(60);
 /// long enough.
 const RETRY_TIME: Duration = Duration::from_secs(1);
 
+/// In a request, the event behind which a stream begins. `todo` also sends it with lists.
+pub(crate) const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
 /// A client of one service, shared by all requests.
 #[derive(Clone, Debug)]
 pub struct Upstream {
@@ -67,7 +70,7 @@ impl Upstream {
         context: &RequestContext,
         last: Option<&HeaderValue>,
     ) -> Result<Response, Away> {
-        let last = last.map(|last| (HeaderName::from_static("last-event-id"), last.clone()));
+        let last = last.map(|last| (LAST_EVENT_ID, last.clone()));
         let headers = last.into_iter().collect();
         self.answered(path, self.client.stream(path, context, headers).await)
     }

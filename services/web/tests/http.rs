@@ -7,6 +7,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, BodyDataStream, to_bytes};
 use axum::http::{HeaderMap, Request};
+use axum::middleware::{self, Next};
 use futures_util::TryStreamExt as _;
 use kit::auth::Tokens;
 use kit::client::Timeouts;
@@ -70,21 +71,29 @@ fn page(users: &str, todo: &str) -> Router {
 /// Reads a window's stream until the event, and returns its id.
 async fn event(window: &mut BodyDataStream, name: &str) -> String {
     let mut text = String::new();
-    while !text.contains(&format!("event: {name}\n")) {
-        let chunk = timeout(TIMEOUT, window.try_next()).await.expect(name);
-        text.push_str(std::str::from_utf8(&chunk.unwrap().expect("no end")).unwrap());
-    }
+    let read = async {
+        while !text.contains(&format!("event: {name}\n")) {
+            let chunk = window.try_next().await.unwrap().expect("no end");
+            text.push_str(std::str::from_utf8(&chunk).unwrap());
+        }
+    };
+    timeout(TIMEOUT, read).await.expect(name);
     let mut lines = text.lines().rev();
     lines.find_map(|line| line.strip_prefix("id: ")).expect("an id").to_owned()
 }
 
 impl Site {
     async fn start() -> Self {
+        Self::start_with(|todo| todo).await
+    }
+
+    /// Starts with a changed `todo`.
+    async fn start_with(change: impl FnOnce(Router) -> Router) -> Self {
         let tokens = Tokens::new(KEY);
         let memory = "sqlite::memory:";
         let database = Database::open(memory, &todo::store::MIGRATIONS).await.unwrap();
         let app = todo::http::app(database, shell("todo").with_tokens(tokens.clone()));
-        let (todo_url, todo) = spawn(app);
+        let (todo_url, todo) = spawn(change(app));
         let database = Database::open(memory, &users::store::MIGRATIONS).await.unwrap();
         let of_users = users::todo::Todo::new(client(&todo_url));
         let (users_url, _) = spawn(users::http::app(database, of_users, tokens, shell("users")));
@@ -94,8 +103,12 @@ impl Site {
 
     /// The events of a window at another process of `web`.
     async fn window_elsewhere(&self, last: &str) -> BodyDataStream {
-        let request = Request::get("/events").header("host", "localhost:8080");
-        let request = request.header("cookie", &self.cookies).header("last-event-id", last);
+        let request = Request::get("/events").header("last-event-id", last);
+        self.window(request).await
+    }
+
+    async fn window(&self, request: axum::http::request::Builder) -> BodyDataStream {
+        let request = request.header("host", "localhost:8080").header("cookie", &self.cookies);
         let other = page(&self.users_url, &self.todo_url);
         let response = other.oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
         assert_eq!(response.headers()["content-type"], "text/event-stream");
@@ -104,7 +117,11 @@ impl Site {
 
     /// A site on which a person has signed up and has the list `home`.
     async fn with_list() -> Self {
-        let mut site = Self::start().await;
+        Self::start().await.sign_up().await
+    }
+
+    async fn sign_up(self) -> Self {
+        let mut site = self;
         site.get("/sign-up").await;
         let page = site.post("/sign-up", "username=ann&password=correct+horse").await;
         assert_eq!((page.status, page.header("location")), (303, "/"));
@@ -167,6 +184,12 @@ impl Site {
 impl Page {
     fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    /// The request with which the page opens its stream of events.
+    fn stream(&self) -> axum::http::request::Builder {
+        let (_, address) = self.text.split_once("data-live=\"").expect("a live page");
+        Request::get(address.split('"').next().unwrap())
     }
 
     fn titles(&self) -> Vec<String> {
@@ -304,6 +327,49 @@ async fn change_elsewhere_reaches_every_window() {
     assert_eq!(site.titles().await, ["milk", "bread"]);
     // A window that was cut off in between.
     event(&mut site.window_elsewhere(&id).await, "change").await;
+}
+
+#[tokio::test]
+async fn stream_begins_behind_the_page() {
+    let mut site = Site::with_list().await;
+    let page = site.get("/lists/home").await;
+    let id = event(&mut site.window(page.stream()).await, "hello").await;
+    // After the page was made, and before it opens its stream.
+    site.post("/lists/home/items", "title=milk").await;
+    let newer = event(&mut site.window(page.stream()).await, "change").await;
+    assert_ne!(id, newer);
+    // A browser that connects again sends what it knows to the same address.
+    let again = page.stream().header("last-event-id", &newer);
+    event(&mut site.window(again).await, "hello").await;
+    // The page without lists is live, too.
+    site.post("/lists/home/delete", "").await;
+    let page = site.get("/").await;
+    site.post("/", "name=home").await;
+    event(&mut site.window(page.stream()).await, "change").await;
+}
+
+#[tokio::test]
+async fn change_while_a_page_is_made_is_not_lost() {
+    // Adds an item right after the items for a page were read.
+    let add_behind = async |request: axum::extract::Request, next: Next| {
+        let reads = request.method() == "GET" && request.uri().path().ends_with("/items");
+        let mut add = Request::post(request.uri()).header("content-type", "application/json");
+        for name in ["host", "authorization"] {
+            add = add.header(name, &request.headers()[name]);
+        }
+        let response = next.clone().run(request).await;
+        if reads {
+            let add = add.body(Body::from("{\"title\": \"late\"}")).unwrap();
+            assert_eq!(next.run(add).await.status(), 201);
+        }
+        response
+    };
+    let change = |todo| Router::new().fallback_service(todo).layer(middleware::from_fn(add_behind));
+    let mut site = Site::start_with(change).await.sign_up().await;
+    let before = site.titles().await.len();
+    let page = site.get("/lists/home").await;
+    assert_eq!(page.titles().len(), before + 1);
+    event(&mut site.window(page.stream()).await, "change").await;
 }
 
 #[tokio::test]

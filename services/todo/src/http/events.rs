@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{FromRequestParts, State};
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::http::StatusCode;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::unfold;
@@ -18,7 +19,7 @@ use kit::serve::Stopping;
 use serde_json::json;
 use tokio::time::{Instant, sleep_until};
 
-use crate::changes::Follower;
+use crate::changes::{Follower, State as Lists};
 use crate::error::Error;
 use crate::keys::Owner;
 use crate::store::Store;
@@ -30,8 +31,13 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// A stream ends after this time, which is less than the lifetime of a token.
 const STREAM_TIME: Duration = Duration::from_secs(4 * 60);
 
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
 /// The id of the last event that the caller has seen, in the header `Last-Event-ID`.
 pub(super) struct LastEvent(Option<String>);
+
+/// An answer that says behind which event a caller follows the changes of what it contains.
+pub(super) struct Followable<T>(pub(super) T, pub(super) Option<Lists>);
 
 /// An answer of server-sent events.
 pub(super) struct Events(Response);
@@ -54,7 +60,7 @@ pub(super) async fn follow(
     stopping: Stopping,
 ) -> Result<Events, Error> {
     let follower = store.changes().follow(&owner).await?;
-    let missed = last.is_some_and(|last| last != follower.state());
+    let missed = last.is_some_and(|last| last != follower.state().to_string());
     let first = event(if missed { "change" } else { "hello" }, &follower);
     let now = Instant::now();
     let stream = Stream {
@@ -107,7 +113,7 @@ impl<S: Send + Sync> FromRequestParts<S> for LastEvent {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        let last = parts.headers.get("last-event-id").and_then(|last| last.to_str().ok());
+        let last = parts.headers.get(LAST_EVENT_ID).and_then(|last| last.to_str().ok());
         Ok(Self(last.filter(|last| !last.is_empty()).map(str::to_owned)))
     }
 }
@@ -117,6 +123,25 @@ impl Reads for LastEvent {
         let text = "The id of the last event: the first event is `change` if something has changed \
                     since, else `hello`.";
         operation.reads_parameter("header", "Last-Event-ID", text, json!({"type": "string"}));
+    }
+}
+
+impl<T: Answers> Answers for Followable<T> {
+    fn describe(operation: &mut Operation) {
+        T::describe(operation);
+        let text = "For `GET /events/{username}`: a stream behind this event begins with `change` \
+                    if something has changed since this answer. Absent in an answer of a part.";
+        operation.answers_header(StatusCode::OK, "Last-Event-ID", text);
+    }
+}
+
+impl<T: IntoResponse> IntoResponse for Followable<T> {
+    fn into_response(self) -> Response {
+        let Self(answer, lists) = self;
+        let id = lists.and_then(|lists| HeaderValue::try_from(lists.to_string()).ok());
+        let mut response = answer.into_response();
+        response.headers_mut().extend(id.map(|id| (LAST_EVENT_ID, id)));
+        response
     }
 }
 

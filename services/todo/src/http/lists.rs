@@ -13,8 +13,10 @@ use kit::pages::{self, Sequence, Shape};
 use kit::problem::FieldError;
 use kit::{BaseUrl, Created, Once, Paging, Problem, Span, Written, check_username};
 
+use super::events::Followable;
 use super::items;
 use crate::bodies::{ListBody, ListChange, MAX_NAME_CHARS, Names, NewList, SummaryBody};
+use crate::changes;
 use crate::error::Error;
 use crate::keys::{ListKey, Owner};
 use crate::store::{FIRST, Item, OverviewRow, Store, Summary};
@@ -94,18 +96,23 @@ pub(super) async fn summaries(
     owner: Owner,
     paging: Paging<i64>,
     base: BaseUrl,
-) -> Result<Written<Vec<SummaryBody>>, Error> {
-    let first = store.summaries(&owner, paging.first(0)).await?;
+) -> Result<Followable<Written<Vec<SummaryBody>>>, Error> {
+    let span = paging.first(0);
+    let from_start = span.after == 0;
+    let first = store.summaries(&owner, span).await?;
+    let is_all = from_start && first.next.is_none();
+    let state = is_all.then(|| changes::State::of(&first.rows));
     let username = owner.username().to_owned();
     let shape = Sequence::new("[", "]", move |text: &mut pages::Json, summary: Summary| {
         let url = base.join(["lists", &username, &summary.name]);
         let Summary { name, items, open, .. } = summary;
         text.value(&SummaryBody { name, items, open, url });
     });
-    Ok(pages::answer(&paging, first, shape, move |span| {
+    let answer = pages::answer(&paging, first, shape, move |span| {
         let (store, owner) = (store.clone(), owner.clone());
         async move { store.summaries(&owner, span).await }
-    }))
+    });
+    Ok(Followable(answer, state))
 }
 
 pub(super) async fn create(

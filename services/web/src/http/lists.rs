@@ -12,11 +12,11 @@ use crate::views::{self, View};
 
 /// The first list; without lists, a page that creates one.
 pub(super) async fn first(State(app): State<App>, visitor: Visitor) -> Result<Response, Error> {
-    let lists = app.store.summaries(&visitor.owner()?).await?;
-    if let Some(first) = lists.first() {
+    let lists = app.store.lists(&visitor.owner()?).await?;
+    if let Some(first) = lists.summaries.first() {
         return Ok(see_other(&list_path(&first.name, "")));
     }
-    let page = views::empty_page(visitor.person()?, None, &visitor.cookies.proof());
+    let page = views::empty_page(visitor.person()?, &lists, None, &visitor.cookies.proof());
     Ok(views::answer(StatusCode::OK, page))
 }
 
@@ -37,10 +37,12 @@ pub(super) async fn create(
     form: Form,
 ) -> Result<Response, Error> {
     let name = form.text("name");
-    match app.store.create_list(&visitor.owner()?, name).await {
+    let owner = visitor.owner()?;
+    match app.store.create_list(&owner, name).await {
         Err(error @ Error::Refused(_)) => {
             let (status, text) = (error.status(), Some(error.notice()));
-            let page = views::empty_page(visitor.person()?, text, &visitor.cookies.proof());
+            let lists = app.store.lists(&owner).await?;
+            let page = views::empty_page(visitor.person()?, &lists, text, &visitor.cookies.proof());
             Ok(views::answer(status, page))
         }
         created => after(&app, &visitor, name, created, "/", &form).await,

@@ -99,8 +99,10 @@ pub(super) async fn board(
     notice: Option<Notice>,
 ) -> Result<Response, Error> {
     let owner = visitor.owner()?;
-    let (lists, items) = tokio::join!(app.store.summaries(&owner), app.store.items(&owner, list));
-    let (lists, items) = (lists?, items?);
+    // The items after the lists, which name the event behind which the window follows: no change
+    // of the items may be missing here and be part of the event.
+    let lists = app.store.lists(&owner).await?;
+    let items = app.store.items(&owner, list).await?;
     let person = visitor.person()?;
     let status = notice.as_ref().map_or(StatusCode::OK, |notice| notice.status);
     let board = Board { person, lists: &lists, list, items: &items, view: &view, notice };

@@ -2,10 +2,11 @@
 
 use axum::http::StatusCode;
 use maud::{Markup, html};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::dates::{shown, today};
 use super::{brand, hidden, icon, page, path, spoken};
-use crate::store::{Item, Person, Summary};
+use crate::store::{Item, Lists, Person};
 
 const PLUS: &str = "M12 5v14M5 12h14";
 const PENCIL: &str = "M4 20l1-4L16 5l3 3L8 19zM14 7l3 3";
@@ -44,7 +45,7 @@ pub(crate) struct Notice {
 /// Everything on the page.
 pub(crate) struct Board<'a> {
     pub(crate) person: &'a Person,
-    pub(crate) lists: &'a [Summary],
+    pub(crate) lists: &'a Lists,
     /// The name of the list that is shown.
     pub(crate) list: &'a str,
     pub(crate) items: &'a [Item],
@@ -272,7 +273,12 @@ impl Board<'_> {
 }
 
 /// The page of a person without lists, which is also the page for a new list.
-pub(crate) fn empty_page(person: &Person, notice: Option<String>, proof: &str) -> Markup {
+pub(crate) fn empty_page(
+    person: &Person,
+    lists: &Lists,
+    notice: Option<String>,
+    proof: &str,
+) -> Markup {
     let content = html! {
         header.head {
             div {
@@ -291,7 +297,7 @@ pub(crate) fn empty_page(person: &Person, notice: Option<String>, proof: &str) -
             button.button type="submit" { (icon(PLUS)) span { "Create" } }
         }
     };
-    frame("To-do", person, &[], None, proof, content)
+    frame("To-do", person, lists, None, proof, content)
 }
 
 /// A form that adds a removed item again, at its place.
@@ -311,7 +317,7 @@ pub(crate) fn undo_form(list: &str, item: &Item, place: &str, proof: &str) -> Ma
 fn frame(
     title: &str,
     person: &Person,
-    lists: &[Summary],
+    lists: &Lists,
     current: Option<&str>,
     proof: &str,
     content: Markup,
@@ -320,12 +326,12 @@ fn frame(
         title,
         false,
         html! {
-            body.board data-live="/events" {
+            body.board data-live=(events_path(lists)) {
                 a.skip href="#main" { "Skip to the list" }
                 aside.side {
                     (brand())
                     nav id="lists" aria-label="Lists" {
-                        @for list in lists {
+                        @for list in &lists.summaries {
                             a href=(path(&["lists", &list.name]))
                                 aria-current=[(current == Some(&list.name)).then_some("page")] {
                                 span.name { (list.name) }
@@ -356,6 +362,12 @@ fn frame(
             }
         },
     )
+}
+
+/// The address of the stream of changes that this page does not contain.
+fn events_path(lists: &Lists) -> String {
+    let after = lists.last_event.as_deref().map(|id| utf8_percent_encode(id, NON_ALPHANUMERIC));
+    after.map_or_else(|| "/events".to_owned(), |id| format!("/events?after={id}"))
 }
 
 fn progress(done: usize, all: usize) -> String {
