@@ -1,13 +1,17 @@
 //! `new`: adds a package with a service or a job.
 
+use std::path::Path;
+use std::process::{Command, Stdio};
+
 use anyhow::Context;
 use clap::Args;
 
 use xtask::cli::error::{Failure, meant_or};
+use xtask::cli::stack::cargo;
 use xtask::cli::{Exit, Global, print};
 use xtask::view::style::GOOD;
 
-use crate::setup::new::{Wanted, add};
+use crate::setup::new::{Dependency, Wanted, add};
 use crate::setup::workspace::Workspace;
 
 #[derive(Debug, Args)]
@@ -35,21 +39,42 @@ pub(crate) fn run(global: &Global, args: &NewArgs) -> anyhow::Result<Exit> {
         let message = format!("`{unknown}` is not a service of this workspace");
         return Err(Failure::new(Exit::USAGE, message).hint(hint).into());
     }
+    // Sorted, because the files of a template list them in this order.
+    let mut depends_on: Vec<_> = args
+        .depends_on
+        .iter()
+        .map(|name| Dependency {
+            name: name.clone(),
+            serves_http: workspace.services[name].serves_http,
+        })
+        .collect();
+    depends_on.sort();
+    depends_on.dedup();
     let added = add(
         &workspace.root,
         &Wanted {
             name: args.name.clone(),
             is_job: args.job,
-            depends_on: args.depends_on.clone(),
+            depends_on,
             port: workspace.free_port(),
         },
     )?;
     for file in &added.files {
         print::progress(GOOD, "Created", &file.display().to_string());
     }
-    if added.root_changed {
-        print::progress(GOOD, "Changed", "Cargo.toml");
+    for file in &added.changed {
+        print::progress(GOOD, "Changed", &file.display().to_string());
+    }
+    if added.from_template {
+        format(&workspace.root, &args.name);
     }
     print::hint(&format!("start it: `%xtask% up {}`", args.name));
     Ok(Exit::DONE)
+}
+
+/// Formats the package, because the lengths of names move line breaks and the order of imports. A
+/// toolchain without `rustfmt` leaves it as it is.
+fn format(root: &Path, package: &str) {
+    let arguments = ["fmt", "--package", package];
+    Command::new(cargo()).args(arguments).current_dir(root).stderr(Stdio::null()).status().ok();
 }

@@ -30,8 +30,16 @@ pub(crate) struct Workspace {
     pub(crate) root: PathBuf,
     /// The binaries of packages that declare no service.
     pub(crate) programs: Vec<Program>,
-    /// The declared services, with their ports.
-    pub(crate) services: BTreeMap<String, Vec<u16>>,
+    pub(crate) services: BTreeMap<String, Declared>,
+}
+
+/// A service that the metadata declares.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Declared {
+    /// Its fixed ports.
+    ports: Vec<u16>,
+    /// Whether it answers HTTP at an address.
+    pub(crate) serves_http: bool,
 }
 
 impl Workspace {
@@ -63,10 +71,10 @@ impl Workspace {
             if let Some(service) = only {
                 let name = service.get("name").and_then(Json::as_str);
                 let name = name.unwrap_or(package.name.as_str()).to_owned();
-                services.insert(name, ports(service));
+                services.insert(name, Declared::of(service));
             }
             for (name, service) in several.into_iter().flatten() {
-                services.insert(name.clone(), ports(service));
+                services.insert(name.clone(), Declared::of(service));
             }
             if only.is_none() && several.is_none() && !is_tool(package) {
                 programs.extend(binaries(root, package));
@@ -74,15 +82,22 @@ impl Workspace {
         }
         let own = metadata.workspace_metadata.get("services").and_then(Json::as_object);
         for (name, service) in own.into_iter().flatten() {
-            services.entry(name.clone()).or_insert_with(Vec::new).extend(ports(service));
+            let more = Declared::of(service);
+            let declared: &mut Declared = services.entry(name.clone()).or_default();
+            declared.ports.extend(more.ports);
+            declared.serves_http |= more.serves_http;
         }
         Self { root: root.to_path_buf(), programs, services }
     }
 
-    /// A port that no declared service has: the next one after the highest.
+    /// A port that no declared service has: the next one after the highest of those that answer
+    /// HTTP. Databases have ports of another range.
     pub(crate) fn free_port(&self) -> u16 {
-        let highest = self.services.values().flatten().max();
-        highest.and_then(|port| port.checked_add(1)).unwrap_or(3000)
+        let all: Vec<u16> = self.services.values().flat_map(|other| other.ports.clone()).collect();
+        let http = self.services.values().filter(|other| other.serves_http);
+        let highest = http.flat_map(|other| &other.ports).max();
+        let first = highest.and_then(|port| port.checked_add(1)).unwrap_or(3000);
+        (first..=u16::MAX).find(|port| !all.contains(port)).unwrap_or(3000)
     }
 }
 
@@ -103,6 +118,16 @@ fn binaries(root: &Path, package: &Package) -> Vec<Program> {
         main: target.src_path.clone().into_std_path_buf(),
     };
     targets.map(program).collect()
+}
+
+impl Declared {
+    fn of(service: &Json) -> Self {
+        let has_port = service.get("port").is_some() || service.get("ports").is_some();
+        let is_job = service.get("kind").and_then(Json::as_str) == Some("job");
+        let url = service.get("url").and_then(Json::as_str);
+        let is_http = url.is_none_or(|url| url.starts_with("http"));
+        Self { ports: ports(service), serves_http: has_port && !is_job && is_http }
+    }
 }
 
 /// The numbers in `port` and `ports`.

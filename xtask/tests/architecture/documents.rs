@@ -7,7 +7,8 @@ use std::fs;
 use crate::{holds, root};
 
 /// The folders whose files a document names by their path from the root.
-const FOLDERS: [&str; 6] = ["xtask/", "services/", "tests/", "docs/", ".ci/", ".config/"];
+const FOLDERS: [&str; 7] =
+    ["xtask/", "services/", "template/", "tests/", "docs/", ".ci/", ".config/"];
 
 /// The most lines of README and ARCHITECTURE.
 const MOST_LINES: usize = 200;

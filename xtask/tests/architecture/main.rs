@@ -20,6 +20,9 @@ use std::path::{Path, PathBuf};
 use rooms::Graph;
 use rules::{File, Words};
 
+/// Names of services that the tool uses as ordinary words. A new service may add its name.
+const ORDINARY_WORDS: [&str; 1] = ["web"];
+
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
 }
@@ -152,8 +155,8 @@ fn packages_depend_downwards_only() {
 
 #[test]
 fn tool_does_not_mention_the_application() {
-    // An ordinary word, which the examples of the tool use for any service.
-    let names = services().into_iter().map(|(_, name)| name).filter(|name| name != "web");
+    let names = services().into_iter().map(|(_, name)| name);
+    let names = names.filter(|name| !ORDINARY_WORDS.contains(&name.as_str()));
     let words = Words { services: names.collect(), names: people() };
     assert!(!words.services.is_empty() && !words.names.is_empty(), "{words:?}");
     holds(files("xtask").iter().flat_map(|file| rules::mentions(file, &words)));

@@ -167,7 +167,5 @@ fn check_states_how_each_service_is_replaced() {
     check
         .says("  one: by a new run that is ready before the old one stops\n")
         .says("  two: after the old run stopped; callers wait; a handover needs a `notify` probe\n")
-        .says(
-            "  own: after the old run stopped; callers are refused; a handover needs `socket-act",
-        );
+        .says("  own: after the old run stopped; callers cannot connect meanwhile; a handover ");
 }

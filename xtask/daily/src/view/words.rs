@@ -83,7 +83,7 @@ pub fn replacement(service: &Service) -> Option<String> {
             lacks(service).join(" and ")
         ),
         Replacement::Stop => format!(
-            "after the old run stopped; callers are refused; a handover needs {}",
+            "after the old run stopped; callers cannot connect meanwhile; a handover needs {}",
             lacks(service).join(" and ")
         ),
     })

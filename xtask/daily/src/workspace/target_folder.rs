@@ -83,17 +83,22 @@ fn read_roots(file: &mut File) -> io::Result<BTreeSet<PathBuf>> {
     Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
 }
 
-/// The roots to which the sources of a package's programs may belong, from cargo's `.d` files.
+/// The roots to which the sources of a package's programs belong, from cargo's `.d` files: of each
+/// source the innermost folder with the package, because a worktree may be inside another one.
 fn compiled_by(target: &Path, profile: &str, package: &Built) -> BTreeSet<PathBuf> {
     let folders = program_folders(target, profile);
     let programs = folders
         .iter()
         .flat_map(|folder| package.binaries.iter().map(move |binary| folder.join(binary)));
-    let mut roots = BTreeSet::new();
-    for source in programs.flat_map(|program| sources::listed(&program)) {
-        roots.extend(source.ancestors().skip(1).map(Path::to_path_buf));
-    }
-    roots
+    let sources: Vec<PathBuf> = programs.flat_map(|program| sources::listed(&program)).collect();
+    let ancestors = sources.iter().flat_map(|source| source.ancestors().skip(1));
+    let ancestors: BTreeSet<&Path> = ancestors.collect();
+    let roots: BTreeSet<&Path> = ancestors.into_iter().filter(|root| has(root, package)).collect();
+    let innermost = sources.iter().filter_map(|source| {
+        let mut ancestors = source.ancestors();
+        ancestors.find(|root| roots.contains(root)).map(Path::to_path_buf)
+    });
+    innermost.collect()
 }
 
 /// Whether the workspace at `root` has this package at the same path.
@@ -180,5 +185,19 @@ mod tests {
             .unwrap();
         assert_eq!(fixture.other(&two, "shop"), Some(one.clone()));
         assert_eq!(fixture.other(&one, "shop"), None);
+    }
+
+    #[test]
+    fn worktree_inside_another_is_its_own() {
+        let fixture = Fixture::new();
+        let outer = fixture.root("outer", "shop");
+        let inner = fixture.root("outer/copies/inner", "shop");
+        let folder = fixture.0.path().join("target/debug");
+        fs::create_dir_all(&folder).unwrap();
+        let source = inner.join("apps/shop/src/main.rs");
+        let line = format!("{}/shopd: {}\n", folder.display(), source.display());
+        fs::write(folder.join("shopd.d"), line).unwrap();
+        assert_eq!(fixture.other(&inner, "shop"), None);
+        assert_eq!(fixture.other(&outer, "shop"), Some(inner));
     }
 }

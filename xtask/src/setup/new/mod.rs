@@ -2,10 +2,9 @@
 //!
 //! The files come from the workspace's template if it has one, else from the small program in this
 //! folder. `[workspace.metadata.xtask] template = "FOLDER"` names the template: its folders
-//! `service` and `job` hold files that are laid over the workspace. In their paths and texts these
-//! words are replaced: `{{name}}`, `{{NAME}}` (as in variables), `{{crate}}` (as in Rust),
-//! `{{port}}`, `{{depends-on}}` (a TOML list) and `{{addresses}}` (a sentence about the variables
-//! of the dependencies). A file name ends in `.template` where its own ending would disturb tools.
+//! `service` and `job` hold files that are laid over the workspace. [`template`] fills them in.
+
+mod template;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,6 +13,7 @@ use std::path::{Component, Path, PathBuf};
 
 use toml_edit::{Array, DocumentMut, Item, TableLike, Value};
 
+use self::template::Layer;
 use crate::workspace::edit::replace;
 
 /// What is added.
@@ -21,9 +21,24 @@ use crate::workspace::edit::replace;
 pub(crate) struct Wanted {
     pub(crate) name: String,
     pub(crate) is_job: bool,
-    pub(crate) depends_on: Vec<String>,
+    pub(crate) depends_on: Vec<Dependency>,
     /// The port of the new service.
     pub(crate) port: u16,
+}
+
+/// A service that must be ready first.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Dependency {
+    pub(crate) name: String,
+    /// Whether it answers HTTP at an address.
+    pub(crate) serves_http: bool,
+}
+
+impl Wanted {
+    /// The dependencies that the new package can call.
+    fn upstreams(&self) -> impl Iterator<Item = &Dependency> {
+        self.depends_on.iter().filter(|dependency| dependency.serves_http)
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +52,10 @@ pub(crate) enum Error {
          hint: write lower-case letters, digits and `-`, beginning with a letter"
     )]
     Name { name: String },
+    #[error("`{name}` is {why}\nhint: choose another name")]
+    Reserved { name: String, why: &'static str },
+    #[error("the template makes `{}` twice\nhint: choose another name", path.display())]
+    Twice { path: PathBuf },
     #[error("`{}` exists already\nhint: choose another name, or remove it", path.display())]
     Exists { path: PathBuf },
     #[error(
@@ -57,8 +76,10 @@ pub(crate) enum Error {
 pub(crate) struct Added {
     /// The new files, relative to the root.
     pub(crate) files: Vec<PathBuf>,
-    /// Whether the root's `Cargo.toml` was changed.
-    pub(crate) root_changed: bool,
+    /// The files that were changed, relative to the root.
+    pub(crate) changed: Vec<PathBuf>,
+    /// Whether the files come from the workspace's template.
+    pub(crate) from_template: bool,
 }
 
 /// The files of the built-in templates.
@@ -78,104 +99,83 @@ pub(crate) fn add(root: &Path, wanted: &Wanted) -> Result<Added, Error> {
     let text = read(&manifest)?;
     let mut document: DocumentMut =
         text.parse().map_err(|source| Error::Syntax { file: manifest.clone(), source })?;
-    let files = match template(&document) {
-        Some(folder) => of_template(root, &folder, wanted)?,
-        None => built_in(&document, wanted),
+    let own = own_template(&document);
+    let Layer { files, lines } = match &own {
+        Some(folder) => template::read_folder(root, folder, wanted)?,
+        None => Layer { files: built_in(&document, wanted), ..Layer::default() },
     };
     for path in files.keys() {
         if root.join(path).exists() {
             return Err(Error::Exists { path: path.clone() });
         }
     }
-    let packages: Vec<&Path> = files
-        .keys()
-        .filter(|path| path.ends_with("Cargo.toml"))
-        .filter_map(|path| path.parent())
-        .collect();
+    let mut changed = BTreeMap::new();
+    for (path, lines) in &lines {
+        let text = read(&root.join(path))?;
+        changed.insert(path.clone(), template::with_lines(&text, lines));
+    }
+    let packages = files.keys().filter(|path| path.ends_with("Cargo.toml"));
     let mut root_changed = false;
-    for package in packages {
+    for package in packages.filter_map(|path| path.parent()) {
         root_changed |= add_member(&mut document, package)?;
     }
     root_changed |= add_default(&mut document, &wanted.name);
+    if root_changed {
+        changed.insert("Cargo.toml".into(), document.to_string());
+    }
     for (path, text) in &files {
         create(&root.join(path), text)?;
     }
-    if root_changed {
-        replace(&manifest, &document.to_string()).map_err(|source| Error::Io {
-            operation: "write",
-            path: manifest,
-            source,
-        })?;
+    for (path, text) in &changed {
+        let path = root.join(path);
+        let wrong = |source| Error::Io { operation: "write", path: path.clone(), source };
+        replace(&path, text).map_err(wrong)?;
     }
-    Ok(Added { files: files.into_keys().collect(), root_changed })
+    Ok(Added {
+        files: files.into_keys().collect(),
+        changed: changed.into_keys().collect(),
+        from_template: own.is_some(),
+    })
 }
+
+/// Names that cargo or Rust has for something else.
+const RESERVED: [(&str, &[&str]); 3] = [
+    ("a word of Rust", &RUST_WORDS),
+    ("a crate of Rust", &["alloc", "core", "proc-macro", "std", "test"]),
+    ("a folder that cargo makes", &["build", "deps", "examples", "incremental"]),
+];
+
+const RUST_WORDS: [&str; 50] = [
+    "abstract", "as", "async", "await", "become", "box", "break", "const", "continue", "crate",
+    "do", "dyn", "else", "enum", "extern", "false", "final", "fn", "for", "gen", "if", "impl",
+    "in", "let", "loop", "macro", "match", "mod", "move", "mut", "override", "priv", "pub", "ref",
+    "return", "self", "static", "struct", "super", "trait", "true", "try", "type", "typeof",
+    "unsafe", "unsized", "use", "virtual", "where", "while",
+];
 
 fn check_name(name: &str) -> Result<(), Error> {
     let is_word = name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
     let starts = name.starts_with(|c: char| c.is_ascii_lowercase()) && !name.ends_with('-');
-    if is_word && starts { Ok(()) } else { Err(Error::Name { name: name.to_owned() }) }
-}
-
-/// The text with the words of the template replaced.
-fn filled(text: &str, wanted: &Wanted) -> String {
-    let quoted: Vec<String> = wanted.depends_on.iter().map(|name| format!("{name:?}")).collect();
-    let urls: Vec<String> =
-        wanted.depends_on.iter().map(|name| format!("`{}_URL`", upper(name))).collect();
-    let addresses = match urls.is_empty() {
-        true => String::new(),
-        false => format!(" The tool sets {}.", urls.join(" and ")),
-    };
-    text.replace("{{name}}", &wanted.name)
-        .replace("{{NAME}}", &upper(&wanted.name))
-        .replace("{{crate}}", &wanted.name.replace('-', "_"))
-        .replace("{{port}}", &wanted.port.to_string())
-        .replace("{{depends-on}}", &format!("[{}]", quoted.join(", ")))
-        .replace("{{addresses}}", &addresses)
-}
-
-fn upper(name: &str) -> String {
-    name.to_uppercase().replace('-', "_")
+    if !is_word || !starts {
+        return Err(Error::Name { name: name.to_owned() });
+    }
+    match RESERVED.iter().find(|(_, names)| names.contains(&name)) {
+        Some(&(why, _)) => Err(Error::Reserved { name: name.to_owned(), why }),
+        None => Ok(()),
+    }
 }
 
 /// The folder of the workspace's template.
-fn template(document: &DocumentMut) -> Option<PathBuf> {
+fn own_template(document: &DocumentMut) -> Option<PathBuf> {
     let folder = document.get("workspace")?.get("metadata")?.get("xtask")?.get("template")?;
     Some(PathBuf::from(folder.as_str()?))
-}
-
-/// The files of the workspace's template, by their paths from the root.
-fn of_template(
-    root: &Path,
-    folder: &Path,
-    wanted: &Wanted,
-) -> Result<BTreeMap<PathBuf, String>, Error> {
-    let kind = if wanted.is_job { "job" } else { "service" };
-    let top = root.join(folder).join(kind);
-    let mut files = BTreeMap::new();
-    let mut folders = vec![top.clone()];
-    while let Some(next) = folders.pop() {
-        for entry in fs::read_dir(&next).into_iter().flatten().flatten() {
-            let path = entry.path();
-            if path.is_dir() {
-                folders.push(path);
-                continue;
-            }
-            let below = path.strip_prefix(&top).unwrap_or(&path).to_string_lossy().into_owned();
-            let below = below.strip_suffix(".template").unwrap_or(&below);
-            files.insert(PathBuf::from(filled(below, wanted)), filled(&read(&path)?, wanted));
-        }
-    }
-    if files.is_empty() {
-        return Err(Error::EmptyTemplate { folder: folder.to_path_buf(), kind });
-    }
-    Ok(files)
 }
 
 /// The files of the built-in template, in the folder where the members of the workspace are.
 fn built_in(document: &DocumentMut, wanted: &Wanted) -> BTreeMap<PathBuf, String> {
     let folder = member_folder(document).join(&wanted.name);
     let files = if wanted.is_job { JOB } else { SERVICE };
-    files.iter().map(|(path, text)| (folder.join(path), filled(text, wanted))).collect()
+    files.iter().map(|(path, text)| (folder.join(path), template::filled(text, wanted))).collect()
 }
 
 /// The folder of a pattern such as `services/*`, or the root.

@@ -9,7 +9,16 @@ fn workspace(manifest: &str) -> tempfile::TempDir {
 }
 
 fn wanted(name: &str) -> Wanted {
-    Wanted { name: name.into(), is_job: false, depends_on: vec!["user-db".into()], port: 5002 }
+    Wanted {
+        name: name.into(),
+        is_job: false,
+        depends_on: vec![dependency("user-db", true)],
+        port: 5002,
+    }
+}
+
+fn dependency(name: &str, serves_http: bool) -> Dependency {
+    Dependency { name: name.into(), serves_http }
 }
 
 fn text(root: &tempfile::TempDir, path: &str) -> String {
@@ -21,7 +30,7 @@ fn pattern_of_members_decides_the_folder() {
     let manifest = "[workspace]\nmembers = [\"libs/*\", \"services/*\"] # all\n";
     let root = workspace(manifest);
     let added = add(root.path(), &wanted("mail")).unwrap();
-    assert!(!added.root_changed);
+    assert!(added.changed.is_empty() && !added.from_template, "{added:?}");
     assert_eq!(text(&root, "Cargo.toml"), manifest);
     let own = text(&root, "services/mail/Cargo.toml");
     assert!(own.contains("port = 5002\ndepends-on = [\"user-db\"]"), "{own}");
@@ -68,6 +77,53 @@ fn template_of_the_workspace_is_used() {
 }
 
 #[test]
+fn template_repeats_parts_for_each_dependency() {
+    let root = workspace("[workspace]\nmembers = [\"a\"]\nmetadata.xtask.template = \"parts\"\n");
+    let write = |path: &str, text: &str| {
+        let path = root.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    };
+    write(
+        "parts/service/list.toml.template",
+        "all = [\n  \"keys\",\n{{#dependencies}}\n  \"{{dependency}}\",\n{{/dependencies}}\n]\n\
+         {{#upstreams}}\n{{UPSTREAM}}_URL = \"{{Upstream}}\"\n{{/upstreams}}\n",
+    );
+    write("parts/service/calls/{{upstream_crate}}.rs", "//! {{upstream}} for {{name}}\n");
+    write("parts/service/main.rs.lines", "mod {{crate}};\n");
+    write("main.rs", "//! The parts.\n\nmod about;\n#[cfg(unix)]\nmod other;\n\nfn main() {}\n");
+    let all =
+        [dependency("keys", false), dependency("log-file", false), dependency("user-db", true)];
+    let wanted = Wanted { depends_on: all.into(), ..wanted("mail") };
+    let added = add(root.path(), &wanted).unwrap();
+    assert_eq!(
+        text(&root, "list.toml"),
+        "all = [\n  \"keys\",\n  \"log-file\",\n  \"user-db\",\n]\nUSER_DB_URL = \"UserDb\"\n"
+    );
+    assert_eq!(text(&root, "calls/user_db.rs"), "//! user-db for mail\n");
+    assert_eq!(fs::read_dir(root.path().join("calls")).unwrap().count(), 1);
+    // The attribute stays with its line.
+    assert_eq!(
+        text(&root, "main.rs"),
+        "//! The parts.\n\nmod about;\nmod mail;\n#[cfg(unix)]\nmod other;\n\nfn main() {}\n"
+    );
+    assert_eq!(added.changed, [Path::new("main.rs")]);
+}
+
+#[test]
+fn lines_are_sorted_and_added_once() {
+    let text = "mod a;\nmod ab;\nfn x() {}\n";
+    for (line, expected) in [
+        ("mod aa;", "mod a;\nmod aa;\nmod ab;\nfn x() {}\n"),
+        ("mod b;", "mod a;\nmod ab;\nmod b;\nfn x() {}\n"),
+        ("mod a;", text),
+        ("use y;", "mod a;\nmod ab;\nfn x() {}\nuse y;\n"),
+    ] {
+        assert_eq!(template::with_lines(text, line), expected, "{line}");
+    }
+}
+
+#[test]
 fn nothing_is_overwritten() {
     let root = workspace("[workspace]\nmembers = []\n");
     fs::create_dir_all(root.path().join("mail/src")).unwrap();
@@ -83,6 +139,9 @@ fn bad_names_and_single_packages_are_refused() {
     let root = workspace("[package]\nname = \"one\"\n");
     for name in ["", "Mail", "../mail", "9mail", "mail-", "ma il"] {
         assert!(matches!(add(root.path(), &wanted(name)), Err(Error::Name { .. })), "{name}");
+    }
+    for name in ["match", "test", "build"] {
+        assert!(matches!(add(root.path(), &wanted(name)), Err(Error::Reserved { .. })), "{name}");
     }
     assert!(matches!(add(root.path(), &wanted("mail")), Err(Error::NoWorkspace)));
     assert!(!root.path().join("mail").exists());
