@@ -54,7 +54,11 @@ pub(crate) enum Error {
     Name { name: String },
     #[error("`{name}` is {why}\nhint: choose another name")]
     Reserved { name: String, why: &'static str },
-    #[error("the template makes `{}` twice\nhint: choose another name", path.display())]
+    #[error(
+        "the template makes `{}` twice, because a dependency has the name of one of its files\n\
+         hint: leave it out of `--depends-on`, and add it to the new Cargo.toml",
+        path.display()
+    )]
     Twice { path: PathBuf },
     #[error("`{}` exists already\nhint: choose another name, or remove it", path.display())]
     Exists { path: PathBuf },

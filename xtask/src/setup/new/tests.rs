@@ -111,6 +111,18 @@ fn template_repeats_parts_for_each_dependency() {
 }
 
 #[test]
+fn dependency_named_as_a_file_is_refused() {
+    let root = workspace("[workspace]\nmembers = [\"a\"]\nmetadata.xtask.template = \"parts\"\n");
+    fs::create_dir_all(root.path().join("parts/service")).unwrap();
+    for name in ["store.rs", "{{upstream_crate}}.rs"] {
+        fs::write(root.path().join("parts/service").join(name), "//! {{name}}\n").unwrap();
+    }
+    let wanted = Wanted { depends_on: vec![dependency("store", true)], ..wanted("mail") };
+    assert!(matches!(add(root.path(), &wanted), Err(Error::Twice { .. })));
+    assert!(!root.path().join("store.rs").exists());
+}
+
+#[test]
 fn lines_are_sorted_and_added_once() {
     let text = "mod a;\nmod ab;\nfn x() {}\n";
     for (line, expected) in [
