@@ -1,7 +1,7 @@
 //! A stream of server-sent events: one when the lists of the person have changed, in whatever way.
 //!
-//! The first connection of a window begins behind the event that its page names, since something may
-//! have changed while the page was on its way.
+//! The first connection of a window begins behind the event that its page names, since something
+//! may have changed while the page was on its way.
 //!
 //! It forwards the stream of `todo`. When that ends, this one does, and the browser connects again
 //! with the id of the last event; so nothing is missed while a service is away.
