@@ -97,12 +97,15 @@ fn described(entry: &Entry) -> Operation {
         operation.may_skip_known();
     }
     if entry.path.contains('{') {
-        // A segment that is not UTF-8, and one that names nothing.
-        operation.fails(StatusCode::BAD_REQUEST);
+        // Also for a segment that is not UTF-8.
         operation.fails(StatusCode::NOT_FOUND);
     }
+    // What is around every route: one `Host` that is a name, a known one, and the own origin.
+    for status in [StatusCode::BAD_REQUEST, StatusCode::MISDIRECTED_REQUEST, StatusCode::FORBIDDEN]
+    {
+        operation.fails(status);
+    }
     entry.failures.iter().for_each(|status| operation.fails(*status));
-    operation.fails(StatusCode::SERVICE_UNAVAILABLE);
     operation
 }
 
@@ -140,6 +143,10 @@ fn problem_answer(status: StatusCode, schema: &Value) -> Value {
         }
         StatusCode::UNPROCESSABLE_ENTITY => "`title` must not be empty",
         StatusCode::TOO_MANY_REQUESTS => "there were too many attempts",
+        StatusCode::MISDIRECTED_REQUEST => {
+            "`rebind.example` is not a name of this service; `ALLOWED_HOSTS` can list it"
+        }
+        StatusCode::INTERNAL_SERVER_ERROR => "the service failed to answer this request",
         StatusCode::BAD_GATEWAY => "the service `todo` answered with status 500",
         StatusCode::SERVICE_UNAVAILABLE => "the storage is not available",
         _ => "the request failed",

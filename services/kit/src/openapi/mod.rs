@@ -2,8 +2,10 @@
 //! routes, parameters and bodies from the arguments of each handler, answers from its result.
 //!
 //! `document.rs` puts the parts together. The document is committed, and [`check`] compares it.
+//! [`operations`] reads it for tests of the errors.
 
 mod document;
+mod documented;
 mod operation;
 mod schema;
 
@@ -15,6 +17,7 @@ pub use serde_json::Value;
 
 pub use self::document::{About, check};
 pub(crate) use self::document::{Entry, document};
+pub use self::documented::{Documented, operations};
 pub use self::operation::Operation;
 pub use self::schema::{Components, Further, Property, Schema, field_name, members};
 use crate::base_url::BaseUrl;
@@ -96,7 +99,15 @@ macro_rules! reads_nothing {
 }
 
 // The parameters of a path are described by the table of routes.
-reads_nothing! { [S] State<S>, [T] Path<T>, [] BaseUrl, [] RequestContext, [] Stopping }
+reads_nothing! { [T] Path<T>, [] BaseUrl, [] RequestContext, [] Stopping }
+
+/// The state of a service is its storage, which may be unavailable or fail.
+impl<S> Reads for State<S> {
+    fn describe(operation: &mut Operation) {
+        operation.fails(StatusCode::INTERNAL_SERVER_ERROR);
+        operation.fails(StatusCode::SERVICE_UNAVAILABLE);
+    }
+}
 
 impl<T: Schema> Answers for Json<T> {
     fn describe(operation: &mut Operation) {

@@ -24,7 +24,7 @@ async fn create(_: RequestContext) -> Result<Created<Thing>, Problem> {
     Err(Problem::internal())
 }
 
-async fn delete() -> StatusCode {
+async fn delete(_: State<()>) -> StatusCode {
     StatusCode::NO_CONTENT
 }
 
@@ -59,7 +59,7 @@ fn statuses(operation: &Value) -> Vec<&str> {
 fn handlers_describe_paths_answers_and_problems() {
     let made = made();
     let read = &made["paths"]["/things/{name}"]["get"];
-    assert_eq!(statuses(read), ["200", "400", "404", "409", "503"]);
+    assert_eq!(statuses(read), ["200", "400", "403", "404", "409", "421"]);
     assert_eq!(read["operationId"], "tests_read");
     let list = &read["responses"]["200"]["content"]["application/json"];
     assert_eq!(list["schema"]["items"]["$ref"], "#/components/schemas/Thing");
@@ -67,9 +67,12 @@ fn handlers_describe_paths_answers_and_problems() {
     let parameter = &made["paths"]["/things/{name}"]["parameters"][0];
     assert_eq!((&parameter["name"], &parameter["example"]), (&json!("name"), &json!("a")));
     let create = &made["paths"]["/things"]["post"];
-    assert_eq!(statuses(create), ["201", "409", "503"]);
+    assert_eq!(statuses(create), ["201", "400", "403", "409", "421"]);
     assert!(create["responses"]["201"]["headers"]["Location"].is_object(), "{create}");
-    assert_eq!(statuses(&made["paths"]["/things"]["delete"]), ["204", "409", "503"]);
+    assert_eq!(
+        statuses(&made["paths"]["/things"]["delete"]),
+        ["204", "400", "403", "409", "421", "500", "503"]
+    );
 }
 
 #[test]
@@ -104,6 +107,36 @@ fn every_reference_has_a_target() {
         visit.extend(value.as_array().into_iter().flatten());
     }
     assert!(seen > 5, "{seen}");
+}
+
+#[test]
+fn operations_are_called_with_every_mistake() {
+    let document = json!({
+        "paths": {"/things/{name}": {
+            "parameters": [],
+            "get": {"responses": {"200": {}, "404": {}}},
+            "patch": {
+                "requestBody": {"content": {"application/json": {"schema": {"$ref": "#/x/Thing"}}}},
+                "responses": {"422": {}},
+            },
+        }},
+        "components": {"schemas": {"Thing": {"examples": [{"id": 7}]}}},
+    });
+    let operations = operations(&document.to_string());
+    let [get, patch] = &operations[..] else { panic!("{operations:?}") };
+    assert_eq!((&*get.method, &*patch.method), ("GET", "PATCH"));
+    assert_eq!((get.problems.len(), patch.problems.first()), (1, Some(&422)));
+    let target = get.target(&[("name", "a")]);
+    assert_eq!(target, "/things/a");
+    let mistakes = |operation: &Documented| {
+        let requests = operation.mistakes(&target);
+        requests.iter().map(|request| request.uri().to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(mistakes(get)[6..], ["/things/%FF", "/things/%00", "/things/%01"]);
+    assert_eq!(mistakes(patch).len(), mistakes(get).len() + 5);
+    let typed =
+        |operation: &Documented| operation.request("/").headers().contains_key("content-type");
+    assert!(!typed(get) && typed(patch));
 }
 
 #[test]
