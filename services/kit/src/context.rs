@@ -67,6 +67,8 @@ impl RequestContext {
             Some((trace_id, span_id, flags)) => (trace_id, Some(span_id), flags),
             None => (random_hex() + &random_hex(), None, "01".to_owned()),
         };
+        let caller = parent.as_deref().map(|span| (span, &*flags));
+        let flags = otlp::sampled_flags(&trace_id, caller).unwrap_or(flags);
         let request_id = request_id
             .or_else(|| HeaderValue::from_str(&random_hex()).ok())
             .unwrap_or_else(|| HeaderValue::from_static("none"));

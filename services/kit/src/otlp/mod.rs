@@ -9,6 +9,7 @@
 //! gRPC, JSON, TLS and compression are not supported: they would be a second HTTP stack.
 
 mod config;
+mod sampling;
 mod spans;
 mod transport;
 
@@ -26,7 +27,7 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::logs::SdkLoggerProvider;
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 use opentelemetry_sdk::resource::{EnvResourceDetector, TelemetryResourceDetector};
-use opentelemetry_sdk::trace::{BatchSpanProcessor, SpanProcessor as _};
+use opentelemetry_sdk::trace::{BatchSpanProcessor, Sampler, SpanProcessor as _};
 use tokio::runtime::Handle;
 use tracing::Subscriber;
 use tracing::level_filters::LevelFilter;
@@ -63,6 +64,7 @@ struct Export {
     spans: Option<Sink<BatchSpanProcessor>>,
     metrics: Option<Sink<SdkMeterProvider>>,
     logs: Option<Sink<SdkLoggerProvider>>,
+    sampler: Option<Sampler>,
 }
 
 /// A program: the values of `service.name` and `service.version`.
@@ -90,13 +92,17 @@ pub(crate) fn start(program: Program, settings: &Settings, runtime: &Handle) -> 
     if traces.is_none() && metrics.is_none() && logs.is_none() {
         return warnings;
     }
+    let sampler = sampling::sampler(settings).unwrap_or_else(|error| {
+        warnings.push(format!("exporting traces as without a sampler: {error}"));
+        sampling::default()
+    });
     let resource = resource(program, settings);
     let shared = Warnings::default();
     let connect = |signal: &Signal, receiver: &Receiver| {
         Transport::new(signal.name, receiver.time, runtime.clone(), shared.clone())
     };
     let build = || -> Result<Export, ExporterBuildError> {
-        let mut export = Export::default();
+        let mut export = Export { sampler: Some(sampler), ..Export::default() };
         if let Some(receiver) = &traces {
             let (transport, failing) = connect(&TRACES, receiver);
             let exporter = SpanExporter::builder().with_http().with_timeout(receiver.time);
@@ -164,6 +170,13 @@ where
     Some(bridge.with_filter(filter.clone().with_targets(own)).boxed())
 }
 
+/// The flags of a request in this trace, if spans are exported. `parent` has the span and the flags
+/// of the caller.
+pub(crate) fn sampled_flags(trace: &str, parent: Option<(&str, &str)>) -> Option<String> {
+    let export = EXPORT.get().filter(|export| export.spans.is_some())?;
+    sampling::flags(export.sampler.as_ref()?, trace, parent)
+}
+
 /// The instruments of this process, if metrics are exported.
 pub(crate) fn meter() -> Option<Meter> {
     Some(EXPORT.get()?.metrics.as_ref()?.processor.meter("kit"))
@@ -172,7 +185,7 @@ pub(crate) fn meter() -> Option<Meter> {
 /// Exports what is left, for [`FLUSH_TIME`] at most. A receiver that did not take the last batch
 /// gets no other one.
 pub(crate) fn stop() {
-    let Some(Export { spans, metrics, logs }) = EXPORT.get() else { return };
+    let Some(Export { spans, metrics, logs, .. }) = EXPORT.get() else { return };
     // No message is sent: the channel closes when the last thread drops its sender.
     let (open, closed) = mpsc::channel::<()>();
     fn flush<P: Sync>(

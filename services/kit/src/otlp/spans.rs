@@ -1,6 +1,6 @@
 //! The spans of requests and calls, with the ids of [`RequestContext`].
 //!
-//! The trace of a caller that does not record it is not exported. Every other one is.
+//! The sampler decides by the trace and the caller; a trace that it leaves out is not exported.
 
 use std::borrow::Cow;
 use std::time::{Duration, Instant, SystemTime};
