@@ -6,7 +6,7 @@ use xtask_core::stack::{Effect, Report};
 use xtask_core::terms::Name;
 
 use super::service::{Origin, RunHistory, ServiceHistory};
-use super::{History, Verdict, demand, handover};
+use super::{History, Verdict, demand};
 
 /// The contexts of a service. Each plan of a play has another one.
 #[derive(Clone, Debug, Default)]
@@ -19,7 +19,8 @@ pub(crate) struct Contexts {
     pub(crate) restart: bool,
     /// That of the last candidate since the last run.
     candidate: Option<u64>,
-    /// That of a plan whose candidate a dependency prevented. Only a candidate starts in it.
+    /// That of a plan whose candidate a dependency prevented. Once the dependency starts again,
+    /// the plan's request holds again, also if the run then ends before a candidate starts.
     prevented: Option<u64>,
     /// Those of all plans that named the service.
     planned: Vec<u64>,
@@ -36,9 +37,8 @@ pub(super) fn check(history: &History, effect: &Effect) -> Verdict {
             let holds = match run {
                 None => *requested == Some(context),
                 Some(run) => {
-                    let prevented =
-                        service.contexts.prevented.filter(|_| handover::is_candidate(service));
-                    let asked = [*requested, service.contexts.candidate, prevented];
+                    let Contexts { candidate, prevented, .. } = service.contexts;
+                    let asked = [*requested, candidate, prevented];
                     context == *run || asked.contains(&Some(context)) || along.contains(&context)
                 }
             };

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use xtask_core::plan::Probe;
 use xtask_core::snapshot::Phase;
 use xtask_core::stack::{Effect, Event};
 
-use super::service::{Origin, RunHistory};
+use super::service::{Origin, RunHistory, ServiceHistory};
 use super::take_down::calls_for_new_run;
 use super::{History, Verdict, demand};
 
@@ -48,9 +49,23 @@ pub(super) fn noticed(history: &History, event: &Event) -> Verdict {
 pub(super) fn checked(history: &History) -> Verdict {
     for (name, service) in &history.services {
         let run = service.run.as_ref().filter(|run| run.is_ready());
-        let unchecked = |run: &RunHistory| run.health.checks == 0 && service.spec.health.is_some();
+        let unchecked = |run: &RunHistory| run.health.checks == 0 && can_be_checked(service);
         let never = service.phase == Phase::Ready && service.wanted && run.is_some_and(unchecked);
         demand!(!never, "health", "`{name}` was never checked");
     }
     Ok(())
+}
+
+/// Whether it has a health check, and the number of the port that the check asks is known. A run
+/// may be older than the plan that declares the port.
+fn can_be_checked(service: &ServiceHistory) -> bool {
+    let Some(health) = &service.spec.health else { return false };
+    match &health.probe {
+        Probe::Http { .. } | Probe::Tcp { .. } => {
+            let ports = &service.spec.ports;
+            let bound = service.last_bound.as_ref().map(|(_, numbers)| numbers.len());
+            bound == Some(ports.len()) || ports.iter().all(|port| port.number.is_some())
+        }
+        Probe::Notify | Probe::Log { .. } | Probe::Command { .. } => true,
+    }
 }

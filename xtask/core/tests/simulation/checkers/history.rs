@@ -359,7 +359,8 @@ impl History {
         service.starts_in(command.context);
         (service.last.started, service.last_run) = (self.position, run);
         service.keeps_ports = false;
-        service.unaware_of.clear();
+        // A move that is not over has not changed the address yet.
+        service.unaware_of.retain(|_, until| *until == Position::MAX);
         service.calls.clear();
         service.restarts_with.clear();
         service.add_edges();
