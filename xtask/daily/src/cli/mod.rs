@@ -161,7 +161,7 @@ enum Command {
     Test(test::TestArgs),
     /// Run the checks and tests of continuous integration
     ///
-    /// Runs format, build, clippy, docs and all tests, and stops at the first failure.
+    /// Runs format, clippy, docs and all tests, and stops at the first failure.
     ///
     /// Example: `%xtask% ci`
     #[command(hide = true)]
