@@ -164,6 +164,38 @@ fn services_with_one_port_and_binary_run_in_turn() {
     fixture.xtask(&["down", "memory"]).ends_with(0);
     fixture.xtask(&["up", "-d", "disk"]).ends_with(0);
     fixture.xtask(&["up", "-d", "memory", "disk"]).ends_with(2).says("both use port");
+    let both = fixture.xtask(&["up", "-d"]).ends_with(2).says("both use port");
+    both.says("`cargo xtask down --stack dev disk` stops `disk`, which runs");
+}
+
+/// A plain `up` is about the whole stack: also about services that were started by name. A job runs
+/// again only by name.
+#[test]
+fn plain_up_covers_what_was_started_by_name() {
+    let by_name = |more: &str| {
+        stand(&[("a", SERVE, "port = 0\n"), ("b", SERVE, more), ("seed", "", "kind = \"job\"\n")])
+            .workspace("[workspace.metadata.xtask]\ndefault = [\"a\"]\n")
+    };
+    let fixture = by_name("port = 0\n").write();
+    fixture.xtask(&["up", "-d"]).ends_with(0);
+    fixture.xtask(&["up", "-d", "b", "seed"]).ends_with(0);
+    let before = (pid(&fixture, "a"), pid(&fixture, "b"));
+    fixture.xtask(&["up", "-d"]).ends_with(0);
+    assert_eq!((pid(&fixture, "a"), pid(&fixture, "b")), before, "nothing changed");
+
+    let manifest = fixture.text("Cargo.toml");
+    let edited = manifest.replacen("kind = \"job\"", "kind = \"job\"\nenv = { MODE = \"two\" }", 1);
+    let b = "[workspace.metadata.services.b]";
+    fixture.file("Cargo.toml", &edited.replacen(b, &format!("{b}\nenv = {{ MODE = \"two\" }}"), 1));
+    let runs = |service: &str| fixture.service(service)["run"].clone();
+    let seeded = runs("seed");
+    fixture.xtask(&["up", "-d"]).ends_with(0).says("`MODE` changed");
+    assert_eq!((started_with(&fixture, "b"), pid(&fixture, "a")), (vec!["two".into()], before.0));
+    assert_eq!(runs("seed"), seeded, "the job does not run again");
+
+    fixture.xtask(&["down", "b"]).ends_with(0);
+    fixture.xtask(&["up", "-d", "--reset"]).ends_with(0);
+    assert_eq!(phase(&fixture, "b"), "stopped");
 }
 
 #[test]

@@ -169,7 +169,13 @@ pub(crate) fn check<'a>(
         let wanted: Vec<&User<'_>> =
             users.iter().filter(|user| together.contains(user.name)).collect();
         match port_clash(*number, &clashing(&wanted)) {
-            Some(clash) => problems.push(clash),
+            Some(clash) => problems.push(match running(request, &wanted) {
+                Some(name) => {
+                    let down = format!("%xtask% down --stack {} {name}", request.stack);
+                    clash.hint(format!("`{down}` stops `{name}`, which runs"))
+                }
+                None => clash,
+            }),
             None => {
                 let clash = port_clash(*number, &clashing(&users.iter().collect::<Vec<_>>()));
                 problems.extend(clash.map(|clash| Problem {
@@ -195,6 +201,12 @@ fn clashing<'a>(users: &[&'a User<'a>]) -> Vec<&'a User<'a>> {
         others.any(|(_, other)| overlap(&user.host, &other.host))
     };
     users.iter().enumerate().filter(shared).map(|(_, user)| *user).collect()
+}
+
+/// The one that is wanted only because it runs already.
+fn running<'a>(request: &Request, users: &[&User<'a>]) -> Option<&'a Name> {
+    let mut names = users.iter().map(|user| user.name);
+    names.find(|name| request.services.is_empty() && request.running.contains(name))
 }
 
 /// The problem of services that share a port, unless there are none.

@@ -13,10 +13,10 @@ use crate::graph::{self, Analysis, Cycle, Edge, analyse};
 use crate::manifest::Declarations;
 use crate::model::{Model, Node, Requirement};
 use crate::problem::{Code, Label, Problem};
-use crate::terms::Name;
 use crate::terms::suggest::list;
+use crate::terms::{Kind, Name};
 
-/// The services asked for, or the default ones, or all.
+/// The services asked for; or the default ones, or all, with what runs already.
 pub(crate) fn wanted(
     declarations: &Declarations,
     model: &Model,
@@ -31,6 +31,9 @@ pub(crate) fn wanted(
     };
     if request.services.is_empty() {
         default(declarations, model).iter().for_each(&mut add);
+        // A job that is not wanted by default runs only when it is named.
+        let services = request.running.iter().filter_map(|name| model.node(name));
+        services.filter(|node| node.kind() == Kind::Service).for_each(|node| add(&node.name));
     }
     for name in &request.services {
         match model.node(name) {

@@ -118,6 +118,13 @@ impl Service {
         depends_on.chain(self.uses.iter().map(|used| &used.of))
     }
 
+    /// The names of the ports whose sockets its program inherits.
+    #[must_use]
+    pub fn inherited_sockets(&self) -> Vec<String> {
+        let ports = self.ports.iter().filter(|_| self.socket_activation);
+        ports.map(|port| port.name.clone()).collect()
+    }
+
     /// How its present run is replaced by a new one; none for a job, and without a port of its own.
     #[must_use]
     pub fn replacement(&self) -> Option<Replacement> {

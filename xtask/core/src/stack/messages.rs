@@ -171,6 +171,7 @@ pub(crate) fn held_by_sibling(port: u16, sibling: &Name, stack: &str) -> String 
 pub(crate) const KIND_CHANGED: &str = "its `kind` changed";
 pub(crate) const PROGRAM_CHANGED: &str = "its program changed";
 pub(crate) const PORTS_CHANGED: &str = "its ports changed";
+pub(crate) const SOCKETS_CHANGED: &str = "its inherited sockets changed";
 pub(crate) const ADOPTED_DIFFERS: &str = "the adopted process differs from the metadata";
 
 /// Why a run with other variables is replaced. It names no values, which may be secret.

@@ -128,7 +128,6 @@ impl Stack {
             env.push((name.clone(), self.text(view, setting.declared())?));
         }
         let shell_wins = spec.env.iter().filter(|(_, setting)| setting.declared.is_some());
-        let inherited = spec.ports.iter().filter(|_| spec.socket_activation);
         let watchdog_us =
             spec.watchdog.map(|every| u64::try_from(every.as_micros()).unwrap_or(u64::MAX));
         launched.origin = RunOrigin::Started;
@@ -152,7 +151,7 @@ impl Stack {
             direct_hosts: self.direct_hosts(id),
             shell_wins: shell_wins.map(|(name, _)| name.clone()).collect(),
             cwd: spec.cwd.clone(),
-            sockets: inherited.map(|port| port.name.clone()).collect(),
+            sockets: spec.inherited_sockets(),
             notify: spec.probes.contains(&Probe::Notify) || spec.watchdog.is_some(),
             watchdog_us,
             container: self.container(id)?,

@@ -14,7 +14,7 @@ use super::effect::{Report, Signal};
 use super::event::Fault;
 use super::node::{Done, Id, Node};
 use super::phase::{Phase, Rest};
-use super::ports::same_ports;
+use super::ports::{PortState, same_ports};
 use super::{Effect, Ending, Identity, Stack, messages, unexpected};
 use crate::plan::{Plan, Program, Service};
 use crate::terms::Name;
@@ -67,8 +67,12 @@ impl Stack {
                 let known = self.ids.get(&spec.name).map(|id| &self.nodes[*id].spec.ports);
                 let moved = known.is_some_and(|ports| !same_ports(ports, &spec.ports));
                 let id = self.take_service(spec);
+                let stays = self.nodes[id].ports.state == PortState::Bound
+                    && self.port_list_matches_plan(id);
                 let node = &mut self.nodes[id];
                 node.moves_with = match (node.moves_with, named_plan) {
+                    // It has the ports of the plan, whatever an earlier plan asked.
+                    _ if stays => None,
                     // It still moves as an earlier named plan asked.
                     (Some(earlier), Some(_)) => Some(earlier),
                     (_, plan) => plan.filter(|_| moved),

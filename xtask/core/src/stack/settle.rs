@@ -217,6 +217,11 @@ impl Stack {
         if !same_ports(&launched.ports, &node.spec.ports) {
             return other(messages::PORTS_CHANGED);
         }
+        // Two services that call each other may both change this, and would wait for each other.
+        let started = launched.command.as_ref().filter(|_| launched.origin == RunOrigin::Started);
+        if started.is_some_and(|command| command.sockets != node.spec.inherited_sockets()) {
+            return other(messages::SOCKETS_CHANGED);
+        }
         if node.edges.known().any(|on| self.address_state(on) == ConditionState::Pending) {
             return Comparison::Coming;
         }
@@ -284,7 +289,7 @@ pub(super) fn difference(left: &Launched, right: &Launched) -> Option<String> {
         (old.args != new.args, "its arguments changed"),
         (old.cwd != new.cwd, "its working directory changed"),
         (old.user != new.user, "its account changed"),
-        (old.sockets != new.sockets, "its inherited sockets changed"),
+        (old.sockets != new.sockets, messages::SOCKETS_CHANGED),
         (old.container != new.container, "its container changed"),
     ];
     if let Some((_, reason)) = changes.iter().find(|(changed, _)| *changed) {

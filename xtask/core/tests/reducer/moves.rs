@@ -33,6 +33,24 @@ fn swapped_ports_are_bound_after_both_stops() {
 }
 
 #[test]
+fn callers_of_each_other_exchange_their_inherited_sockets() {
+    let a = || service("a").port(None).using("b").calls("B", "b");
+    let b = || service("b").port(Some(5001)).needs("a").calls("A", "a");
+    let mut s = Scenario::up([a(), b().activated()]);
+    s.apply([a().activated(), b()]);
+    let mut stopped = s.signalled();
+    stopped.sort();
+    assert_eq!(stopped, ["a", "b"], "neither waits for the address of the other");
+    assert_eq!(s.reason("a"), "its inherited sockets changed");
+    for name in stopped {
+        s.end(&name, Exit::Signal(15));
+    }
+    s.let_it_happen();
+    assert_eq!((s.run("a"), s.run("b")), (2, 2));
+    assert_eq!(s.state(), xtask_core::snapshot::State::Ready);
+}
+
+#[test]
 fn ring_of_three_ports_waits_for_its_builds() {
     let plan = |ports: [u16; 3]| {
         let names = ["a", "b", "c"].into_iter().zip(ports);
@@ -191,6 +209,24 @@ fn second_named_plan_still_leaves_callers_alone() {
     s.apply([service("a").port(Some(6000))]);
     s.bind("a", &[6000]);
     assert_eq!((s.signalled(), s.phase("b")), (vec![], Phase::Ready));
+    assert_eq!(s.reason("b"), "still runs with the previous settings: `a` has another address");
+}
+
+#[test]
+fn move_that_was_taken_back_concerns_no_later_plan() {
+    let a = |port| service("a").built().port(Some(port));
+    let caller = || service("b").using("a").calls("A", "a");
+    let mut s = Scenario::up([a(5000), caller()]);
+    s.apply_whole([a(6000), caller()], &[]);
+    s.built("a", 0);
+    s.ports_checked("a", vec![held(6000)]);
+    s.apply([a(5000), caller()]);
+    s.apply([a(6000)]);
+    s.built("a", 0);
+    s.ports_checked("a", Vec::new());
+    s.end("a", Exit::Signal(15));
+    s.bind("a", &[6000]);
+    assert_eq!((s.signalled(), s.run("b"), s.phase("b")), (vec![], 1, Phase::Ready));
     assert_eq!(s.reason("b"), "still runs with the previous settings: `a` has another address");
 }
 

@@ -49,7 +49,16 @@ pub fn plan(
     accept(inspect(global, services, Scope::Request, shape)?)
 }
 
-/// As [`plan`], with the flags that the stack was started with.
+/// As [`plan`], and without named services also what the stack runs already.
+pub fn plan_running(
+    global: &Global,
+    services: &[String],
+    shape: impl Fn(&mut Request),
+) -> anyhow::Result<Loaded> {
+    accept(inspect_with(global, services, Scope::Request, &shape, Known::Services)?)
+}
+
+/// As [`plan_running`], with the flags that the stack was started with.
 pub fn plan_kept(
     global: &Global,
     services: &[String],
@@ -85,7 +94,7 @@ pub fn inspect(
     scope: Scope<'_>,
     shape: impl Fn(&mut Request),
 ) -> anyhow::Result<Inspected> {
-    inspect_with(global, services, scope, &shape, false)
+    inspect_with(global, services, scope, &shape, Known::Nothing)
 }
 
 /// As [`inspect`], with the flags that the stack was started with. Call it outside of a runtime.
@@ -95,7 +104,15 @@ pub(crate) fn inspect_kept(
     scope: Scope<'_>,
     shape: impl Fn(&mut Request),
 ) -> anyhow::Result<Inspected> {
-    inspect_with(global, services, scope, &shape, true)
+    inspect_with(global, services, scope, &shape, Known::ServicesAndFlags)
+}
+
+/// What a plan knows of the running stack.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Known {
+    Nothing,
+    Services,
+    ServicesAndFlags,
 }
 
 fn inspect_with(
@@ -103,7 +120,7 @@ fn inspect_with(
     services: &[String],
     scope: Scope<'_>,
     shape: &dyn Fn(&mut Request),
-    keeps_flags: bool,
+    known: Known,
 ) -> anyhow::Result<Inspected> {
     let here = std::env::current_dir().context("failed to find the current folder")?;
     let (files, found) = workspace::read(&here, global.manifest_path.as_deref())?;
@@ -113,11 +130,16 @@ fn inspect_with(
     let is_isolated = global.stack != DEFAULT_STACK;
     let mut request = request(&paths, &global.stack, services);
     shape(&mut request);
-    if keeps_flags && (is_isolated || request.isolation == Isolation::Shared) {
+    let is_own = is_isolated || request.isolation == Isolation::Shared;
+    if known != Known::Nothing && is_own {
         let state = block_on(async {
             Ok(connect::kept_flags(&paths, || stack::report_silence(&paths)).await?)
         })?;
-        (request.kept, request.running) = state.unwrap_or_default();
+        let (flags, running) = state.unwrap_or_default();
+        request.running = running;
+        if known == Known::ServicesAndFlags {
+            request.kept = flags;
+        }
     }
     add_secret(&mut request, &files, &paths)?;
     let outcome = planning::plan(&files, found, &request, scope);

@@ -52,7 +52,7 @@ use crate::view::words::command_for;
 #[command(group = ArgGroup::new("chance").arg("start_order"))]
 pub(crate) struct UpArgs {
     /// Start these services and their dependencies [default: the workspace's default services, or
-    /// all]
+    /// all, and the services that run already]
     #[arg(value_name = "SERVICE")]
     pub(crate) services: Vec<String>,
     /// Exit when everything is ready, and leave it running
@@ -125,7 +125,7 @@ fn prepare(global: &Global, args: &UpArgs, began: Instant) -> anyhow::Result<Exi
     // `up` of an isolated stack has only its own flags; other commands use those of its last `up`.
     let is_isolated = args.stack.isolated || global.stack != DEFAULT_STACK;
     let mut loaded = match args.reset || is_isolated {
-        true => load::plan(global, &args.services, shape)?,
+        true => load::plan_running(global, &args.services, shape)?,
         false => load::plan_kept(global, &args.services, shape)?,
     };
     loaded.plan.replace = args.replace;
