@@ -173,8 +173,12 @@ fn services_with_one_port_and_binary_run_in_turn() {
 #[test]
 fn plain_up_covers_what_was_started_by_name() {
     let by_name = |more: &str| {
-        stand(&[("a", SERVE, "port = 0\n"), ("b", SERVE, more), ("seed", "", "kind = \"job\"\n")])
-            .workspace("[workspace.metadata.xtask]\ndefault = [\"a\"]\n")
+        stand(&[
+            ("a", SERVE, "port = 0\n"),
+            ("b", SERVE, more),
+            ("seed", "--exit-after 50", "kind = \"job\"\n"),
+        ])
+        .workspace("[workspace.metadata.xtask]\ndefault = [\"a\"]\n")
     };
     let fixture = by_name("port = 0\n").write();
     fixture.xtask(&["up", "-d"]).ends_with(0);
