@@ -31,8 +31,8 @@ impl History {
             let others = self.services.values_mut().filter(|_| moved);
             for other in others.filter(|other| !planned.contains(&other.spec.name)) {
                 // An earlier change may not have reached it yet. Or an earlier request waits for
-                // its program, and then compares it with all that is wanted. Without a run, it starts
-                // with the address that the service has until then.
+                // its program, and then compares it with all that is wanted. Without a run, it
+                // starts with the address that the service has until then.
                 let reached = other.run.is_none()
                     || changed_before <= other.last.started
                     || address.is_some_and(|number| runs_with(other, &spec.name, number));
