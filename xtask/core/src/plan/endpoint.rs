@@ -203,7 +203,7 @@ fn clashing<'a>(users: &[&'a User<'a>]) -> Vec<&'a User<'a>> {
     users.iter().enumerate().filter(shared).map(|(_, user)| *user).collect()
 }
 
-/// The one that is wanted only because it runs already.
+/// The first one that the stack runs already, unless the services were named.
 fn running<'a>(request: &Request, users: &[&User<'a>]) -> Option<&'a Name> {
     let mut names = users.iter().map(|user| user.name);
     names.find(|name| request.services.is_empty() && request.running.contains(name))

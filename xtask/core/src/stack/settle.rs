@@ -217,7 +217,8 @@ impl Stack {
         if !same_ports(&launched.ports, &node.spec.ports) {
             return other(messages::PORTS_CHANGED);
         }
-        // Two services that call each other may both change this, and would wait for each other.
+        // Before the addresses: if the sockets of two services that call each other change, each
+        // would wait for the address of the other.
         let started = launched.command.as_ref().filter(|_| launched.origin == RunOrigin::Started);
         if started.is_some_and(|command| command.sockets != node.spec.inherited_sockets()) {
             return other(messages::SOCKETS_CHANGED);
