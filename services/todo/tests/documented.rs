@@ -10,7 +10,7 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode};
 use axum::response::Response;
-use kit::openapi::{Documented, operations};
+use kit::openapi::{Documented, operations, status_of};
 use kit::{Database, Pool, Settings, Shell};
 use serde_json::{Value, json};
 use todo::bodies::{MAX_ITEMS, MAX_NEW_ITEMS};
@@ -64,20 +64,6 @@ async fn full_list(app: &Router, database: &Database) -> &'static str {
     write.commit().await.unwrap();
     assert_eq!(2 * done.rows_affected(), MAX_ITEMS as u64);
     "/lists/full/home/items"
-}
-
-/// The status of an answer. An error must be a problem with the same status, and say when a caller
-/// may try again.
-async fn status_of(response: Response) -> u16 {
-    let (status, headers) = (response.status().as_u16(), response.headers().clone());
-    if status >= 400 {
-        assert_eq!(headers["content-type"], "application/problem+json", "{status}");
-        let body = to_bytes(response.into_body(), 1 << 20).await.unwrap();
-        let problem: Value = serde_json::from_slice(&body).unwrap();
-        assert_eq!(problem["status"], status, "{problem}");
-        assert_eq!(headers.contains_key("retry-after"), matches!(status, 429 | 503), "{problem}");
-    }
-    status
 }
 
 async fn errors_are_those_of_the_document(url: String) {

@@ -7,15 +7,15 @@ use std::path::Path;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use axum::response::Response;
 use kit::auth::Tokens;
 use kit::client::Timeouts;
-use kit::openapi::{Documented, operations};
+use kit::openapi::{Documented, operations, status_of};
 use kit::serve::{Drain, serve};
 use kit::{BindAddress, Client, Database, Listeners, Pool, Settings, Shell};
-use serde_json::{Value, json};
+use serde_json::json;
 use tower::ServiceExt as _;
 use users::accounts::MAX_ATTEMPTS;
 use users::http::{self, OPENAPI};
@@ -59,20 +59,6 @@ async fn add(app: &Router, username: &str) {
     let request = request.header("content-type", "application/json");
     let status = send(app, request.body(Body::from(body.to_string())).unwrap()).await.status();
     assert!(matches!(status, StatusCode::CREATED | StatusCode::CONFLICT), "{username}: {status}");
-}
-
-/// The status of an answer. An error must be a problem with the same status, and say when a caller
-/// may try again.
-async fn status_of(response: Response) -> u16 {
-    let (status, headers) = (response.status().as_u16(), response.headers().clone());
-    if status >= 400 {
-        assert_eq!(headers["content-type"], "application/problem+json", "{status}");
-        let body = to_bytes(response.into_body(), 1 << 20).await.unwrap();
-        let problem: Value = serde_json::from_slice(&body).unwrap();
-        assert_eq!(problem["status"], status, "{problem}");
-        assert_eq!(headers.contains_key("retry-after"), matches!(status, 429 | 503), "{problem}");
-    }
-    status
 }
 
 async fn errors_are_those_of_the_document(url: String) {

@@ -5,10 +5,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use axum::body::Body;
-use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, IF_MATCH, ORIGIN};
+use axum::body::{Body, to_bytes};
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, IF_MATCH, ORIGIN, RETRY_AFTER};
 use axum::http::request::Builder;
 use axum::http::{HeaderName, Request};
+use axum::response::Response;
 use serde_json::Value;
 
 use crate::limits::Limits;
@@ -113,6 +114,23 @@ impl Documented {
         };
         request.unwrap_or_else(|error| unreachable!("{} {}: {error}", self.method, self.path))
     }
+}
+
+/// The status of an answer. An error must be a problem with the same status, and say when a caller
+/// may try again.
+///
+/// # Panics
+/// When the error is not such a problem: it is for tests.
+pub async fn status_of(response: Response) -> u16 {
+    let (status, headers) = (response.status().as_u16(), response.headers().clone());
+    if status >= 400 {
+        assert_eq!(headers[CONTENT_TYPE], "application/problem+json", "{status}");
+        let body = to_bytes(response.into_body(), 1 << 20).await.unwrap_or_default();
+        let problem: Value = serde_json::from_slice(&body).unwrap_or_default();
+        assert_eq!(problem["status"], status, "{problem}");
+        assert_eq!(headers.contains_key(RETRY_AFTER), matches!(status, 429 | 503), "{problem}");
+    }
+    status
 }
 
 /// The statuses of an operation that are not a success.

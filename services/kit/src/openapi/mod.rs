@@ -17,7 +17,7 @@ pub use serde_json::Value;
 
 pub use self::document::{About, check};
 pub(crate) use self::document::{Entry, document};
-pub use self::documented::{Documented, operations};
+pub use self::documented::{Documented, operations, status_of};
 pub use self::operation::Operation;
 pub use self::schema::{Components, Further, Property, Schema, field_name, members};
 use crate::base_url::BaseUrl;
