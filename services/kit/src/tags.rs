@@ -39,14 +39,14 @@ impl Tag {
     }
 
     /// The tag of a complete body.
-    pub(crate) fn of_bytes(bytes: &[u8]) -> Self {
+    pub fn of_bytes(bytes: &[u8]) -> Self {
         let digest = Sha256::digest(bytes);
         // 128 bits in base64, which contains neither quotes nor commas.
         Self(format!("\"{}\"", URL_SAFE_NO_PAD.encode(&digest[..16])))
     }
 
     /// The header of an answer.
-    pub(crate) fn header(&self) -> Option<(HeaderName, HeaderValue)> {
+    pub fn header(&self) -> Option<(HeaderName, HeaderValue)> {
         Some((ETAG, HeaderValue::from_str(&self.0).ok()?))
     }
 }

@@ -3,9 +3,10 @@
 //! Lists are forwarded unchanged and unparsed.
 
 use axum::body::Body;
-use axum::http::StatusCode;
+use axum::http::header::ETAG;
+use axum::http::{HeaderValue, StatusCode};
 use kit::settings::SettingError;
-use kit::{Client, RequestContext, Settings};
+use kit::{Client, RequestContext, Settings, Tag};
 
 use crate::error::Error;
 
@@ -29,16 +30,28 @@ impl Todo {
         Self { client }
     }
 
-    /// The JSON object of a user's lists, as it arrives; `{}` for a user without lists.
+    /// The JSON object of a user's lists, as it arrives, and its tag if it has one; `{}` for a user
+    /// without lists.
     ///
     /// # Errors
     /// When `todo` does not answer, or answers with an unexpected status.
-    pub async fn lists(&self, username: &str, context: &RequestContext) -> Result<Body, Error> {
+    pub async fn lists(
+        &self,
+        username: &str,
+        context: &RequestContext,
+    ) -> Result<(Body, Option<HeaderValue>), Error> {
         let response = self.client.get(&["lists", username], context).await;
         let response = response.map_err(Error::TodoUnreachable)?;
         match response.status() {
-            StatusCode::OK => Ok(Body::new(reqwest::Body::from(response))),
-            StatusCode::NOT_FOUND => Ok(Body::from("{}")),
+            StatusCode::OK => {
+                let tag = response.headers().get(ETAG).cloned();
+                Ok((Body::new(reqwest::Body::from(response)), tag))
+            }
+            StatusCode::NOT_FOUND => {
+                let none = "{}";
+                let tag = Tag::of_bytes(none.as_bytes()).header().map(|(_, tag)| tag);
+                Ok((Body::from(none), tag))
+            }
             other => Err(unexpected(other)),
         }
     }

@@ -217,6 +217,23 @@ async fn user_without_lists_has_an_empty_object(url: String) {
     assert_eq!(get(&app, "/users/unknown/lists").await.0, StatusCode::NOT_FOUND);
 }
 
+async fn lists_that_the_caller_knows_are_not_sent(url: String) {
+    let tagged = "HTTP/1.1 200 OK\r\netag: \"of lists\"\r\ncontent-length: 2\r\n\r\n{}";
+    let not_found = "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n";
+    let answers = [tagged, tagged, not_found, not_found].map(Some);
+    let (todo, _requests) = fake_todo(answers.to_vec());
+    let app = app_with_todo(&url, &todo).await;
+    let path = "/users/luckas/lists";
+    for _ in 0..2 {
+        let (status, headers, _) = send(&app, "GET", path, Value::Null).await;
+        assert_eq!(status, StatusCode::OK);
+        let again = Request::get(path).header("host", "h:5000");
+        let again = again.header("if-none-match", &headers["etag"]).body(Body::empty()).unwrap();
+        let answer = app.clone().oneshot(again).await.unwrap();
+        assert_eq!(answer.status(), StatusCode::NOT_MODIFIED);
+    }
+}
+
 async fn closed_connection_is_replaced(url: String) {
     let (todo, requests) = fake_todo(vec![None, Some(LISTS)]);
     let app = app_with_todo(&url, &todo).await;
@@ -414,6 +431,7 @@ postgres_cluster::on_both_databases! {
     wrong_fields_are_named,
     lists_and_request_id_are_forwarded,
     user_without_lists_has_an_empty_object,
+    lists_that_the_caller_knows_are_not_sent,
     closed_connection_is_replaced,
     connection_is_replaced_only_once,
     unreachable_todo_is_unavailable_with_retry_after,

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{CONTENT_TYPE, ETAG};
 use axum::response::IntoResponse as _;
 use kit::auth::{Caller, unauthorized};
 use kit::pages::{self, Sequence};
@@ -96,8 +96,9 @@ pub(super) async fn lists(
 ) -> Result<Written<BTreeMap<String, Vec<String>>>, Error> {
     check(&app, &caller, &username).await?;
     app.store.user(&username).await?;
-    let lists = app.todo.lists(&username, &context).await?;
-    Ok(([(CONTENT_TYPE, "application/json")], lists).into_response().into())
+    let (lists, tag) = app.todo.lists(&username, &context).await?;
+    let answer = ([(CONTENT_TYPE, "application/json")], lists).into_response();
+    Ok(Written::from(answer).with_header(ETAG, tag))
 }
 
 /// Checks that the caller is the person, or that the person has no account.
