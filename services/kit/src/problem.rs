@@ -13,6 +13,10 @@ use axum::response::{IntoResponse, Response};
 
 const MEDIA_TYPE: &str = "application/problem+json";
 
+/// The longest path. Encoded again for a call to another service, it may be three times as long,
+/// and HTTP libraries refuse more than 64 KiB.
+const MAX_PATH_BYTES: usize = 16 * 1024;
+
 /// An answer with an error status.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{detail}")]
@@ -150,13 +154,22 @@ pub(crate) async fn no_such_path(uri: Uri) -> Problem {
     Problem::not_found(format!("nothing is at `{}`", uri.path()))
 }
 
-/// Answers 404 to a path with a NUL. No stored name contains one, and PostgreSQL rejects NUL in
-/// text.
-pub(crate) async fn reject_nul(request: Request, next: Next) -> Response {
-    if request.uri().path().contains("%00") {
+/// Answers 404 to a path that no stored name has: it contains a NUL, which PostgreSQL rejects in
+/// text, or a segment `.` or `..`, which clients remove, or it is too long to be forwarded.
+pub(crate) async fn reject_unusable(request: Request, next: Next) -> Response {
+    let path = request.uri().path();
+    if path.len() > MAX_PATH_BYTES {
+        return Problem::not_found("no path of this service is as long").into_response();
+    }
+    if path.contains("%00") || path.split('/').any(is_dots) {
         return no_such_path(request.uri().clone()).await.into_response();
     }
     next.run(request).await
+}
+
+/// Whether a segment is `.` or `..`, as clients read it.
+fn is_dots(segment: &str) -> bool {
+    segment.len() <= 6 && matches!(&*segment.to_lowercase().replace("%2e", "."), "." | "..")
 }
 
 /// Answers a method that the path does not support; axum adds `Allow`.
@@ -192,5 +205,15 @@ mod tests {
         assert_eq!(problem.status, 422);
         assert_eq!(problem.detail, "`title` must not be empty");
         assert_eq!(problem.errors, [error]);
+    }
+
+    #[test]
+    fn dots_are_recognised_as_clients_do() {
+        for segment in [".", "..", "%2e", "%2E%2e", ".%2E"] {
+            assert!(is_dots(segment), "{segment}");
+        }
+        for segment in ["", "...", "a.", "%2e%2e%2e", "%2f.", ".git"] {
+            assert!(!is_dots(segment), "{segment}");
+        }
     }
 }

@@ -77,7 +77,7 @@ impl Shell {
             .method_not_allowed_fallback(problem::no_such_method)
             .layer(option_layer(tokens.map(Extension)))
             .layer(middleware::from_fn(tags::skip_known))
-            .layer(middleware::from_fn(problem::reject_nul))
+            .layer(middleware::from_fn(problem::reject_unusable))
             .layer(middleware::from_fn(panics::catch))
             .layer(middleware::map_response(problem::unify))
             .layer(middleware::from_fn_with_state(limits, limits::enforce))

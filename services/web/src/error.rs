@@ -1,9 +1,10 @@
 //! The errors of a request, and the page that a person sees for each.
 //!
-//! Every answer is a page with a way on. Internal causes are logged.
+//! Every answer is a page with a way on, except for requests that no page of ours makes: they get a
+//! problem. Internal causes are logged.
 
 use axum::http::StatusCode;
-use axum::http::header::{LOCATION, RETRY_AFTER};
+use axum::http::header::LOCATION;
 use axum::response::{IntoResponse, Response};
 use kit::Problem;
 
@@ -73,12 +74,7 @@ impl IntoResponse for Error {
             Self::Request(problem) => problem.into_response(),
             error => {
                 let again = matches!(error, Self::Away(_));
-                let page = views::notice_page(&error.notice(), again);
-                let mut response = views::answer(error.status(), page);
-                if again {
-                    response.headers_mut().insert(RETRY_AFTER, 1.into());
-                }
-                response
+                views::answer(error.status(), views::notice_page(&error.notice(), again))
             }
         }
     }

@@ -2,71 +2,22 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod site;
+
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::{Body, BodyDataStream, to_bytes};
-use axum::http::{HeaderMap, Request};
+use axum::body::{Body, BodyDataStream};
+use axum::http::Request;
 use axum::middleware::{self, Next};
 use futures_util::TryStreamExt as _;
 use kit::auth::Tokens;
-use kit::client::Timeouts;
-use kit::serve::{Drain, serve};
-use kit::{BindAddress, Client, Database, Listeners, Settings, Shell};
-use tokio::task::JoinHandle;
 use tokio::time::timeout;
-use tower::ServiceExt as _;
-use web::{Store, Upstream, http};
 
-const KEY: &str = "the key of these tests, which is long";
+use site::{KEY, Site};
 
 /// The timeout of every wait.
 const TIMEOUT: Duration = Duration::from_secs(20);
-
-/// The page, and what it calls.
-struct Site {
-    app: Router,
-    todo: JoinHandle<()>,
-    todo_url: String,
-    users_url: String,
-    cookies: String,
-    proof: String,
-}
-
-/// An answer: status, headers and page.
-struct Page {
-    status: u16,
-    headers: HeaderMap,
-    text: String,
-}
-
-fn shell(name: &'static str) -> Shell {
-    Shell::from_settings(name, &Settings::from_pairs([])).unwrap()
-}
-
-fn spawn(router: Router) -> (String, JoinHandle<()>) {
-    let listeners = Listeners::bind(&BindAddress { host: "127.0.0.1".into(), port: 0 }).unwrap();
-    let url = format!("http://{}", listeners.describe());
-    let forever = std::future::pending();
-    let serving = serve(listeners, router, Drain::default(), forever);
-    (
-        url,
-        tokio::spawn(async move {
-            serving.await;
-        }),
-    )
-}
-
-fn client(url: &str) -> Client {
-    let timeouts = Timeouts { connect: Duration::from_secs(10), answer: Duration::from_secs(20) };
-    Client::new("URL", url, timeouts).unwrap()
-}
-
-/// One process of `web`.
-fn page(users: &str, todo: &str) -> Router {
-    let store = Store::new(Upstream::new(client(users)), Upstream::new(client(todo)));
-    http::app(store, false, shell("web"))
-}
 
 /// Reads a window's stream until the event, and returns its id.
 async fn event(window: &mut BodyDataStream, name: &str) -> String {
@@ -80,122 +31,6 @@ async fn event(window: &mut BodyDataStream, name: &str) -> String {
     timeout(TIMEOUT, read).await.expect(name);
     let mut lines = text.lines().rev();
     lines.find_map(|line| line.strip_prefix("id: ")).expect("an id").to_owned()
-}
-
-impl Site {
-    async fn start() -> Self {
-        Self::start_with(|todo| todo).await
-    }
-
-    /// Starts with a changed `todo`.
-    async fn start_with(change: impl FnOnce(Router) -> Router) -> Self {
-        let tokens = Tokens::new(KEY);
-        let memory = "sqlite::memory:";
-        let database = Database::open(memory, &todo::store::MIGRATIONS).await.unwrap();
-        let app = todo::http::app(database, shell("todo").with_tokens(tokens.clone()));
-        let (todo_url, todo) = spawn(change(app));
-        let database = Database::open(memory, &users::store::MIGRATIONS).await.unwrap();
-        let of_users = users::todo::Todo::new(client(&todo_url));
-        let (users_url, _) = spawn(users::http::app(database, of_users, tokens, shell("users")));
-        let app = page(&users_url, &todo_url);
-        Self { app, todo, todo_url, users_url, cookies: String::new(), proof: String::new() }
-    }
-
-    /// The events of a window at another process of `web`.
-    async fn window_elsewhere(&self, last: &str) -> BodyDataStream {
-        let request = Request::get("/events").header("last-event-id", last);
-        self.window(request).await
-    }
-
-    async fn window(&self, request: axum::http::request::Builder) -> BodyDataStream {
-        let request = request.header("host", "localhost:8080").header("cookie", &self.cookies);
-        let other = page(&self.users_url, &self.todo_url);
-        let response = other.oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
-        assert_eq!(response.headers()["content-type"], "text/event-stream");
-        response.into_body().into_data_stream()
-    }
-
-    /// A site on which a person has signed up and has the list `home`.
-    async fn with_list() -> Self {
-        Self::start().await.sign_up().await
-    }
-
-    async fn sign_up(self) -> Self {
-        let mut site = self;
-        site.get("/sign-up").await;
-        let page = site.post("/sign-up", "username=ann&password=correct+horse").await;
-        assert_eq!((page.status, page.header("location")), (303, "/"));
-        let cookie = page.header("set-cookie");
-        assert!(cookie.contains("; HttpOnly; SameSite=Lax; Max-Age=2592000"), "{cookie}");
-        site.get("/").await;
-        let page = site.post("/", "name=home").await;
-        assert_eq!((page.status, page.header("location")), (303, "/lists/home"));
-        site.get("/lists/home").await;
-        site
-    }
-
-    async fn send(&mut self, request: Request<Body>) -> Page {
-        let response = self.app.clone().oneshot(request).await.unwrap();
-        let (parts, body) = response.into_parts();
-        let text = to_bytes(body, 4 << 20).await.unwrap();
-        let text = String::from_utf8(text.to_vec()).unwrap();
-        for cookie in parts.headers.get_all("set-cookie") {
-            let pair = cookie.to_str().unwrap().split(';').next().unwrap();
-            self.cookies = format!("{}; {pair}", self.cookies).trim_start_matches("; ").to_owned();
-        }
-        if let Some((_, rest)) = text.split_once("name=\"proof\" value=\"") {
-            self.proof = rest.split('"').next().unwrap().to_owned();
-        }
-        Page { status: parts.status.as_u16(), headers: parts.headers, text }
-    }
-
-    async fn get(&mut self, path: &str) -> Page {
-        let request = Request::get(path).header("host", "localhost:8080");
-        let request = request.header("cookie", &self.cookies).body(Body::empty());
-        self.send(request.unwrap()).await
-    }
-
-    /// Sends a form with the proof of the last page.
-    async fn post(&mut self, path: &str, fields: &str) -> Page {
-        let body = format!("proof={}&{fields}", self.proof);
-        let request = Request::post(path)
-            .header("host", "localhost:8080")
-            .header("origin", "http://localhost:8080")
-            .header("cookie", &self.cookies)
-            .header("content-type", "application/x-www-form-urlencoded");
-        self.send(request.body(Body::from(body)).unwrap()).await
-    }
-
-    /// The titles on the page of the list `home`.
-    async fn titles(&mut self) -> Vec<String> {
-        self.get("/lists/home").await.titles()
-    }
-
-    /// The id of an item on the page of the list `home`.
-    async fn id(&mut self, title: &str) -> String {
-        let text = self.get("/lists/home").await.text;
-        let (before, _) =
-            text.split_once(&format!("<span class=\"title\">{title}</span>")).unwrap();
-        let (_, id) = before.rsplit_once("id=\"item-").unwrap();
-        id.split('"').next().unwrap().to_owned()
-    }
-}
-
-impl Page {
-    fn header(&self, name: &str) -> &str {
-        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
-    }
-
-    /// The request with which the page opens its stream of events.
-    fn stream(&self) -> axum::http::request::Builder {
-        let (_, address) = self.text.split_once("data-live=\"").expect("a live page");
-        Request::get(address.split('"').next().unwrap())
-    }
-
-    fn titles(&self) -> Vec<String> {
-        let parts = self.text.split("<span class=\"title\">").skip(1);
-        parts.map(|part| part.split("</span>").next().unwrap().to_owned()).collect()
-    }
 }
 
 #[tokio::test]

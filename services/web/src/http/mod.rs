@@ -10,10 +10,12 @@ mod page;
 mod sessions;
 
 use axum::Router;
-use axum::routing::{get, post};
+use axum::middleware::map_response;
+use axum::routing::{MethodRouter, any, get, post};
 use kit::Shell;
 
 use crate::store::Store;
+use crate::views;
 
 /// The state of the handlers.
 #[derive(Clone, Debug)]
@@ -23,23 +25,36 @@ pub(crate) struct App {
     pub(crate) secure: bool,
 }
 
+/// Every route of the service: its path, and the handlers of its methods.
+fn routes() -> [(&'static str, MethodRouter<App>); 15] {
+    [
+        ("/", get(lists::first).post(lists::create)),
+        ("/sign-in", get(sessions::sign_in_page).post(sessions::sign_in)),
+        ("/sign-up", get(sessions::sign_up_page).post(sessions::sign_up)),
+        ("/sign-out", post(sessions::sign_out)),
+        ("/lists/{list}", get(lists::read)),
+        ("/lists/{list}/rename", post(lists::rename)),
+        ("/lists/{list}/delete", post(lists::delete)),
+        ("/lists/{list}/items", post(items::create)),
+        ("/lists/{list}/items/{id}", post(items::change)),
+        ("/lists/{list}/items/{id}/tick", post(items::tick)),
+        ("/lists/{list}/items/{id}/move", post(items::put)),
+        ("/lists/{list}/items/{id}/delete", post(items::delete)),
+        ("/events", get(events::follow)),
+        ("/assets/{name}", get(assets::read)),
+        ("/{*path}", any(page::nothing_here)),
+    ]
+}
+
+/// The paths of all routes, for tests.
+pub fn paths() -> impl Iterator<Item = &'static str> {
+    routes().into_iter().map(|(path, _)| path)
+}
+
 /// The complete application on these services.
 pub fn app(store: Store, secure: bool, shell: Shell) -> Router {
-    let router = Router::new()
-        .route("/", get(lists::first).post(lists::create))
-        .route("/sign-in", get(sessions::sign_in_page).post(sessions::sign_in))
-        .route("/sign-up", get(sessions::sign_up_page).post(sessions::sign_up))
-        .route("/sign-out", post(sessions::sign_out))
-        .route("/lists/{list}", get(lists::read))
-        .route("/lists/{list}/rename", post(lists::rename))
-        .route("/lists/{list}/delete", post(lists::delete))
-        .route("/lists/{list}/items", post(items::create))
-        .route("/lists/{list}/items/{id}", post(items::change))
-        .route("/lists/{list}/items/{id}/tick", post(items::tick))
-        .route("/lists/{list}/items/{id}/move", post(items::put))
-        .route("/lists/{list}/items/{id}/delete", post(items::delete))
-        .route("/events", get(events::follow))
-        .route("/assets/{name}", get(assets::read))
-        .route("/{*path}", get(page::nothing_here));
-    shell.around(router.with_state(App { store, secure }), None)
+    let routes = routes().into_iter();
+    let router = routes.fold(Router::new(), |router, (path, methods)| router.route(path, methods));
+    let app = shell.around(router.with_state(App { store, secure }), None);
+    app.layer(map_response(views::protected))
 }
