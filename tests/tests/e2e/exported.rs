@@ -20,11 +20,11 @@ fn exporting(stack: &'static str, receiver: &Receiver) -> Application {
     application
 }
 
-/// A request with the trace of a caller.
-async fn traced(api: &Api, path: &str, trace: &str) -> u16 {
+/// A request with the trace of a caller, whose flags tell whether it is exported.
+async fn traced(api: &Api, path: &str, trace: &str, flags: &str) -> u16 {
     let request = api.request("GET", path).header("cookie", "session=unknown");
     let request = request.header("x-request-id", format!("id-{trace}"));
-    let request = request.header("traceparent", format!("00-{trace}-{PARENT}-01"));
+    let request = request.header("traceparent", format!("00-{trace}-{PARENT}-{flags}"));
     api.send(request).await.status
 }
 
@@ -45,8 +45,10 @@ async fn services_export_traces_metrics_and_logs() {
         ("users", "/users/aniket/lists", "todo", "/lists/{username}"),
         ("web", "/", "users", "/session"),
     ] {
-        let trace = format!("{:032x}", u128::from(std::process::id()) << 8 | path.len() as u128);
-        traced(&application.api(caller), path, &trace).await;
+        let unique = u128::from(std::process::id()) << 16 | (path.len() as u128) << 8;
+        let [ignored, trace] = [0, 1].map(|number| format!("{:032x}", unique | number));
+        traced(&application.api(caller), path, &ignored, "00").await;
+        traced(&application.api(caller), path, &trace, "01").await;
         let first = span(&receiver, &trace, caller, REQUEST, PARENT);
         let call = span(&receiver, &trace, caller, CALL, &first.id);
         let second = span(&receiver, &trace, callee, REQUEST, &call.id);
@@ -55,12 +57,20 @@ async fn services_export_traces_metrics_and_logs() {
         let id = format!("id-{trace}");
         assert_eq!(attribute(&second.attributes, "http.request.header.x-request-id"), id);
 
-        let about = |line: &&Line| line.trace == trace && line.service == callee;
-        let find = |exports: &Exports| exports.lines.iter().find(about).cloned();
-        let line = receiver.wait_for("the line of the access log", find);
+        let line_of = |trace: &str| {
+            let about = |line: &&Line| line.trace == trace && line.service == callee;
+            let find = |exports: &Exports| exports.lines.iter().find(about).cloned();
+            receiver.wait_for("the line of the access log", find)
+        };
+        let line = line_of(&trace);
         assert_eq!((line.span, line.text.as_str()), (second.id, "answered"));
         assert_eq!(attribute(&line.attributes, "request_id"), id);
         assert_eq!(attribute(&line.attributes, "method"), "GET");
+
+        // Its spans would have arrived before those of the second request.
+        assert_eq!(line_of(&ignored).text, "answered");
+        let is_ignored = |exports: &Exports| exports.spans.iter().all(|span| span.trace != ignored);
+        assert!(receiver.wait_for("spans", |exports| Some(is_ignored(exports))), "{ignored}");
     }
     let secret = |exports: &Exports| exports.secrets.first().cloned();
     assert_eq!(receiver.wait_for("a request with a header", secret), "A B");

@@ -1,10 +1,12 @@
-//! The export by OTLP to a receiver that hangs or refuses: callers and stops do not notice it.
+//! The export by OTLP: what a receiver gets, and that callers and stops do not notice one that
+//! hangs or refuses.
 
-use std::io::{Read as _, Write as _};
-use std::net::TcpListener;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Sender, channel};
 use std::time::{Duration, Instant};
 
 use crate::support::{Connection, Run, Stack, TIMEOUT};
@@ -51,6 +53,84 @@ fn stop(run: Run) -> Duration {
     run.signal(libc::SIGTERM);
     assert!(run.wait().success());
     begin.elapsed()
+}
+
+/// The path and the body of an export.
+type Export = (String, Vec<u8>);
+
+/// Answers the next export of a connection; `None` at its end.
+fn receive(mut stream: &TcpStream, received: &Sender<Export>) -> Option<()> {
+    let mut reader = BufReader::new(stream);
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        reader.read_until(b'\n', &mut head).ok().filter(|length| *length > 0)?;
+    }
+    let head = String::from_utf8(head).unwrap().to_ascii_lowercase();
+    let (_, length) = head.split_once("content-length: ")?;
+    let mut body = vec![0; length.lines().next()?.parse().ok()?];
+    reader.read_exact(&mut body).ok()?;
+    received.send((head.split(' ').nth(1)?.to_owned(), body)).ok()?;
+    stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").ok()
+}
+
+/// Whether an export to `path` contains `text`.
+fn contain(exports: &[Export], path: &str, text: &str) -> bool {
+    let mut bodies = exports.iter().filter(|(to, _)| to == path).map(|(_, body)| body);
+    bodies.any(|body| body.windows(text.len()).any(|part| part == text.as_bytes()))
+}
+
+#[test]
+fn sampler_decides_which_spans_arrive() {
+    // A new trace, one that the caller exports, and one that it does not.
+    let parent = "traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-";
+    let requests = [
+        ("of-none", String::new()),
+        ("of-exported", format!("{parent}01\r\n")),
+        ("of-ignored", format!("{parent}00\r\n")),
+    ];
+    for (sampler, argument, expected) in [
+        ("", "", [true, true, false]),
+        ("always_on", "", [true; 3]),
+        ("always_off", "", [false; 3]),
+        ("traceidratio", "1.0", [true; 3]),
+        ("traceidratio", "0.0", [false; 3]),
+        ("parentbased_traceidratio", "0.0", [false, true, false]),
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut stack = exporting_to(&listener);
+        stack.variables.push(("OTEL_TRACES_SAMPLER", sampler.to_owned()));
+        stack.variables.push(("OTEL_TRACES_SAMPLER_ARG", argument.to_owned()));
+        let (sender, received) = channel();
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let sender = sender.clone();
+                std::thread::spawn(move || while receive(&stream, &sender).is_some() {});
+            }
+        });
+        let run = stack.start_with(Stdio::null());
+        run.wait_ready();
+        let mut connection = Connection::open(stack.address).unwrap();
+        for (id, headers) in &requests {
+            let headers = format!("X-Request-Id: {id}\r\n{headers}");
+            assert_eq!(connection.ask("GET /lists", &headers, "").unwrap().status, 200);
+        }
+        let seen =
+            |exports: &[Export], path| requests.clone().map(|(id, _)| contain(exports, path, id));
+        let (mut exports, begin) = (Vec::new(), Instant::now());
+        while seen(&exports, "/v1/traces") != expected
+            || seen(&exports, "/v1/logs") != [true; 3]
+            || !contain(&exports, "/v1/metrics", "http.server.request.duration")
+        {
+            // Numbers arrive every few milliseconds, whatever else does.
+            let spans = seen(&exports, "/v1/traces");
+            assert!(begin.elapsed() < TIMEOUT, "{sampler} {argument}: {spans:?}");
+            exports.push(received.recv_timeout(TIMEOUT).unwrap());
+        }
+        // A stop exports what is left.
+        stop(run);
+        exports.extend(received.try_iter());
+        assert_eq!(seen(&exports, "/v1/traces"), expected, "{sampler} {argument}");
+    }
 }
 
 #[test]
