@@ -46,18 +46,16 @@ pub(crate) fn own_ancestry() -> Vec<i32> {
     ancestry(std::process::id().cast_signed())
 }
 
-/// How often the children of this process are read before all processes are scanned instead.
+/// How often the children of a process are read at most.
 const ATTEMPTS: usize = 5;
 
 /// All children of this process.
 pub(crate) fn own_children() -> Vec<i32> {
     let own = std::process::id().cast_signed();
-    for _ in 0..ATTEMPTS {
-        if let (children, true) = listed_children(own) {
-            return children;
-        }
+    match listed_children(own) {
+        (children, true) => children,
+        _ => all().filter(|child| parent(*child) == Some(own)).collect(),
     }
-    all().filter(|child| parent(*child) == Some(own)).collect()
 }
 
 /// The children of a process. Where the kernel does not list them, this scans all processes.
@@ -70,21 +68,36 @@ pub(crate) fn children(pid: i32) -> Vec<i32> {
     }
 }
 
-/// The children that the kernel lists, and whether the list is complete. It is incomplete if a
-/// thread ends during the read, because another thread inherits its children.
+/// The children that the kernel lists, and whether the list is complete.
+///
+/// A child that is reaped during a read may hide another one, and so may a thread that ends. Both
+/// make the next read differ, so two equal reads are complete.
 fn listed_children(pid: i32) -> (Vec<i32>, bool) {
-    let mut children = Vec::new();
-    let Ok(threads) = std::fs::read_dir(file(pid, "task")) else { return (children, false) };
-    let mut complete = true;
-    for thread in threads.flatten() {
-        match std::fs::read_to_string(thread.path().join("children")) {
-            Ok(text) => {
-                children.extend(text.split_ascii_whitespace().filter_map(|w| w.parse::<i32>().ok()))
+    let (mut found, mut last) = (Vec::new(), None);
+    for _ in 0..ATTEMPTS {
+        let read = read_children(pid);
+        for child in read.iter().flatten() {
+            if !found.contains(child) {
+                found.push(*child);
             }
-            Err(_) => complete = false,
         }
+        if read.is_some() && read == last {
+            return (found, true);
+        }
+        last = read;
     }
-    (children, complete)
+    (found, false)
+}
+
+/// One read of the children; none if a thread ends during it, because another thread inherits its
+/// children.
+fn read_children(pid: i32) -> Option<Vec<i32>> {
+    let mut children = Vec::new();
+    for thread in std::fs::read_dir(file(pid, "task")).ok()?.flatten() {
+        let text = std::fs::read_to_string(thread.path().join("children")).ok()?;
+        children.extend(text.split_ascii_whitespace().filter_map(|word| word.parse::<i32>().ok()));
+    }
+    Some(children)
 }
 
 pub(crate) struct Executable {
@@ -218,5 +231,28 @@ mod tests {
         assert!(listed);
         assert_eq!(parent, Some(own));
         assert!(!children(own).contains(&pid));
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn child_is_listed_while_its_siblings_are_reaped() {
+        let start = |time: &str| std::process::Command::new("sleep").arg(time).spawn().unwrap();
+        for round in 0..20 {
+            let siblings: Vec<_> = (0..40).map(|_| start("0")).collect();
+            let mut child = start("600");
+            let (own, pid) = (std::process::id().cast_signed(), child.id().cast_signed());
+            let reaper = std::thread::spawn(|| {
+                siblings.into_iter().for_each(|mut sibling| drop(sibling.wait().unwrap()));
+            });
+            let mut looks = Vec::new();
+            while !reaper.is_finished() {
+                looks.push(children(own).contains(&pid) && own_children().contains(&pid));
+            }
+            reaper.join().unwrap();
+            child.kill().unwrap();
+            child.wait().unwrap();
+            let missed = looks.iter().filter(|listed| !**listed).count();
+            assert_eq!(missed, 0, "round {round}: of {} looks", looks.len());
+        }
     }
 }
