@@ -242,7 +242,9 @@ mod tests {
             let mut child = start("600");
             let (own, pid) = (std::process::id().cast_signed(), child.id().cast_signed());
             let reaper = std::thread::spawn(|| {
-                siblings.into_iter().for_each(|mut sibling| drop(sibling.wait().unwrap()));
+                for mut sibling in siblings {
+                    sibling.wait().unwrap();
+                }
             });
             let mut looks = Vec::new();
             while !reaper.is_finished() {
