@@ -9,6 +9,8 @@ const ENTER: &str = "\u{e007}";
 const END: &str = "\u{e010}";
 const TAB: &str = "\u{e004}";
 const SPACE: &str = " ";
+/// Control and A, then no key.
+const SELECT_ALL: &str = "\u{e009}a\u{e000}";
 const ALT_DOWN: &str = "\u{e00a}\u{e015}";
 
 const TITLES: &str = ".title";
@@ -205,4 +207,40 @@ async fn page_of_another_origin_changes_nothing() {
         browser.expect(TITLES, &["milk"]).await;
     };
     with_browser("page_of_another_origin_changes_nothing", Options::default(), test).await;
+}
+
+#[tokio::test]
+async fn documentation_page_sends_requests() {
+    let stack = harness::calm().await;
+    let [todo, users] = [stack.service("todo").url().await, stack.service("users").url().await];
+    let (todo, users) = (todo.unwrap(), users.unwrap());
+    let test = |browser: Arc<Browser>| async move {
+        // It is typed after the name in the example.
+        let user = unique("-docs");
+        browser.open(&format!("{todo}/docs#lists_create")).await;
+        browser.type_into("#lists_create [aria-label=username]", &user).await;
+        let body = format!("{SELECT_ALL}{{\"name\": \"sent\", \"items\": [\"<b>\"]}}");
+        browser.type_into("#lists_create textarea", &body).await;
+        browser.click("#lists_create button").await;
+        browser.expect("#lists_create .status", &["201 Created"]).await;
+        let answer = browser.texts("#lists_create .output pre").await.concat();
+        assert!(answer.contains("\"name\": \"sent\"") && answer.contains("\"<b>\""), "{answer}");
+        browser.type_into("#lists_create textarea", &format!("{SELECT_ALL}{{}}")).await;
+        browser.click("#lists_create button").await;
+        browser.expect("#lists_create .status.bad", &["422 Unprocessable Entity"]).await;
+        browser.click("#lists_delete_all summary").await;
+        browser.type_into("#lists_delete_all [aria-label=username]", &user).await;
+        browser.click("#lists_delete_all button").await;
+        browser.expect("#lists_delete_all .status", &["204 No Content"]).await;
+        browser.expect("#lists_delete_all .bad", &[]).await;
+        // This answer does not end.
+        browser.click("#events_follow summary").await;
+        browser.click("#events_follow button").await;
+        browser.expect("#events_follow .status", &["200 OK"]).await;
+        browser.wait_for("#events_follow .output pre code:not(:empty)").await;
+        browser.open(&format!("{users}/docs#healthz")).await;
+        browser.click("#healthz button").await;
+        browser.expect("#healthz .status", &["200 OK"]).await;
+    };
+    with_browser("documentation_page_sends_requests", Options::default(), test).await;
 }
