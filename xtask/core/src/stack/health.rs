@@ -15,6 +15,7 @@ use super::{Effect, Stack, messages};
 use crate::plan::Probe;
 use crate::snapshot::{self, Snapshot};
 use crate::terms::Name;
+use crate::terms::host::callable;
 
 /// How many checks in a row must fail before a service is unhealthy.
 pub(crate) const FAILURES: u32 = 3;
@@ -114,17 +115,18 @@ impl Stack {
         health.or_else(|| spec.probes.iter().find(|probe| matches!(probe, Probe::Http { .. })))
     }
 
-    /// A probe that is asked once.
+    /// A probe that is asked once, at the address of the run.
     fn question(&self, id: Id, probe: &Probe) -> Option<PreparedProbe> {
-        let prepared = self.prepare_probe(id, 0, probe).ok()?;
-        Some(PreparedProbe { queued: false, ..prepared })
+        let (Probe::Http { port, .. } | Probe::Tcp { port }) = probe else { return None };
+        let (host, number) = self.nodes[id].lifecycle.launched()?.address(*port)?;
+        let (probe, address) = (probe.clone(), Some((callable(host), number)));
+        Some(PreparedProbe { index: 0, probe, address, command: Vec::new(), queued: false })
     }
 
     /// That a service did not answer, and which services that blocks.
     fn silence(&self, id: Id, probe: &Probe, seen: &str) -> String {
         let node = &self.nodes[id];
-        let numbers = self.numbers(id);
-        let what = messages::probe(&node.spec, numbers.as_deref(), probe);
+        let what = messages::probe(node.lifecycle.launched(), probe);
         let edges = &node.edges;
         let callers = edges.dependents.iter().map(|(id, _)| id).chain(&edges.users);
         let callers = callers

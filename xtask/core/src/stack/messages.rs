@@ -6,8 +6,9 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::event::{BindFailure, Exit, ExitClue, HolderStack, InspectedHolder, PortHolder};
+use super::phase::Launched;
 use super::ports::HeldPort;
-use crate::plan::{Probe, Service};
+use crate::plan::Probe;
 use crate::snapshot::Failure;
 use crate::terms::host::authority;
 use crate::terms::{Name, duration};
@@ -230,9 +231,11 @@ fn this(found: &InspectedHolder) -> String {
     format!("`{program}` (pid {pid}, user {user}), running for {}", duration::age(found.age))
 }
 
-pub(crate) fn probe(service: &Service, numbers: Option<&[u16]>, probe: &Probe) -> String {
-    let port = |index: usize| match numbers.and_then(|numbers| numbers.get(index)) {
-        Some(number) => authority(service.ports.get(index).map_or("", |port| &port.host), *number),
+/// A probe of a run, with the address that it has.
+pub(crate) fn probe(launched: Option<&Launched>, probe: &Probe) -> String {
+    let address = |index| launched.and_then(|launched| launched.address(index));
+    let port = |index: usize| match address(index) {
+        Some((host, number)) => authority(host, number),
         None => format!("port {index}"),
     };
     match probe {

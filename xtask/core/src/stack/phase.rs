@@ -154,8 +154,17 @@ pub(crate) struct Launched {
     /// A hash of the program, if xtask built it.
     pub(crate) content: Option<u64>,
     pub(crate) ports: Vec<Port>,
+    /// The numbers of the ports, if they were known.
+    pub(crate) numbers: Vec<u16>,
     /// What an adopted process was compared with; none where `adopt` accepts any process.
     pub(crate) expected: Option<ExpectedProcess>,
+}
+
+impl Launched {
+    /// Where the run has a port: host and number. A later plan may have other ports.
+    pub(crate) fn address(&self, port: usize) -> Option<(&str, u16)> {
+        Some((&self.ports.get(port)?.host, *self.numbers.get(port)?))
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

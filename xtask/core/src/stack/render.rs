@@ -101,6 +101,7 @@ impl Stack {
             command: None,
             content: None,
             ports: spec.ports.clone(),
+            numbers: self.numbers(id).unwrap_or_default(),
             expected: None,
         };
         let mut linked = None;

@@ -257,10 +257,9 @@ impl Stack {
 
     fn seen(&self, id: Id) -> Vec<String> {
         let node = &self.nodes[id];
-        let numbers = self.numbers(id);
         (node.spec.probes.iter().zip(&node.observed.seen))
             .filter_map(|(probe, seen)| {
-                let what = messages::probe(&node.spec, numbers.as_deref(), probe);
+                let what = messages::probe(node.lifecycle.launched(), probe);
                 Some(messages::seen(&what, Some(seen.as_deref()?)))
             })
             .collect()

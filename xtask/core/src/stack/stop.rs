@@ -244,12 +244,11 @@ impl Stack {
     /// The probes that have not passed, each with its last result.
     pub(crate) fn missing_probes(&self, id: Id) -> Vec<String> {
         let node = &self.nodes[id];
-        let numbers = self.numbers(id);
         let missing = node.starting().into_iter().flat_map(|starting| &starting.missing);
         missing
             .filter_map(|index| {
                 let probe = node.spec.probes.get(*index)?;
-                let what = messages::probe(&node.spec, numbers.as_deref(), probe);
+                let what = messages::probe(node.lifecycle.launched(), probe);
                 let seen = node.observed.seen.get(*index).and_then(Option::as_deref);
                 Some(messages::seen(&what, seen))
             })

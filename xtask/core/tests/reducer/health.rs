@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use xtask_core::plan::Probe;
 use xtask_core::snapshot::{Phase, State};
+use xtask_core::stack::{Effect, Event};
 
 use crate::scenario::Scenario;
 use crate::support::{With, service};
@@ -105,6 +106,41 @@ fn edited_checks_start_anew() {
     s.health_checked("a", Some("late"));
     s.pass(10 * EVERY);
     assert!(s.checked().is_empty());
+}
+
+/// The ports that the last event checks.
+fn checked_ports(s: &Scenario) -> Vec<u16> {
+    let ports = s.effects.iter().filter_map(|effect| match effect {
+        Effect::CheckHealth { probe, .. } => probe.address.as_ref().map(|(_, port)| *port),
+        _ => None,
+    });
+    ports.collect()
+}
+
+#[test]
+fn check_asks_where_the_run_listens() {
+    let a = || service("a").health(EVERY, false);
+    let mut s = Scenario::up([a().external().port(Some(5000))]);
+    fail(&mut s, 3);
+    s.apply([a().built().port(None)]);
+    s.event(Event::BuildEnded { ok: false });
+    assert_eq!(s.phase("a"), Phase::Unhealthy);
+    assert_eq!(s.reason("a"), "`GET /healthz` at 127.0.0.1:5000: status 503, 3 times");
+    s.pass(EVERY);
+    assert_eq!(checked_ports(&s), [5000]);
+    s.health_checked("a", None);
+    assert_eq!(s.phase("a"), Phase::Ready);
+    s.apply([a().built().port(Some(5001))]);
+    s.pass(EVERY);
+    assert_eq!(checked_ports(&s), [5000], "only the next run has the new port");
+}
+
+#[test]
+fn run_without_the_checked_port_is_not_checked() {
+    let mut s = Scenario::up([service("a").built()]);
+    s.apply([service("a").built().port(Some(5000)).health(EVERY, true)]);
+    s.pass(10 * EVERY);
+    assert_eq!((checked_ports(&s), s.phase("a")), (Vec::new(), Phase::Ready));
 }
 
 #[test]

@@ -15,6 +15,7 @@ fn launched() -> Launched {
         command: None,
         content: None,
         ports: Vec::new(),
+        numbers: Vec::new(),
         expected: None,
     }
 }

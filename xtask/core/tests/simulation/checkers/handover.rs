@@ -246,6 +246,7 @@ impl RunHistory {
             job: service.is_job(),
             args: command.args.clone(),
             env: command.env.clone(),
+            numbers: service.present_numbers().unwrap_or_default(),
             inherited: if inherits { service.spec.ports.clone() } else { Vec::new() },
             adopted_ports: if adopted { service.spec.ports.clone() } else { Vec::new() },
             context: command.context,

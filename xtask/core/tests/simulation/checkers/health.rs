@@ -2,17 +2,17 @@
 
 use std::time::Duration;
 
-use xtask_core::plan::Probe;
+use xtask_core::plan::{Health, Probe};
 use xtask_core::snapshot::Phase;
 use xtask_core::stack::{Effect, Event};
 
-use super::service::{Origin, RunHistory, ServiceHistory};
+use super::service::{Origin, RunHistory};
 use super::take_down::calls_for_new_run;
 use super::{History, Verdict, demand};
 
 /// Checks an effect before it is recorded.
 pub(super) fn check(history: &History, now: Duration, effect: &Effect) -> Verdict {
-    let Effect::CheckHealth { service: name, run: number, .. } = effect else { return Ok(()) };
+    let Effect::CheckHealth { service: name, run: number, probe } = effect else { return Ok(()) };
     let service = &history.services[name];
     let run = service.run.as_ref().filter(|run| run.number == *number && run.is_ready());
     demand!(run.is_some() && service.wanted, "health", "`{name}` is checked and not ready");
@@ -23,6 +23,10 @@ pub(super) fn check(history: &History, now: Duration, effect: &Effect) -> Verdic
     demand!(!run.health.checking, "health", "`{name}` is checked twice at once");
     let early = run.health.answered_at.is_some_and(|at| now < at + health.every);
     demand!(!early, "health", "`{name}` is checked too early");
+    let asked = probe.address.as_ref().map(|(_, number)| *number);
+    // A later plan may have other ports than the run.
+    let own = asked_port(health).and_then(|port| run.numbers.get(port).copied());
+    demand!(asked == own, "health", "`{name}` is checked at {asked:?}, and has {own:?}");
     Ok(())
 }
 
@@ -45,27 +49,24 @@ pub(super) fn noticed(history: &History, event: &Event) -> Verdict {
     Ok(())
 }
 
-/// Long after the last fault, every ready service was checked.
+/// Long after the last fault, every ready service was checked. A run that is older than the plan
+/// that declares its port does not listen there.
 pub(super) fn checked(history: &History) -> Verdict {
     for (name, service) in &history.services {
         let run = service.run.as_ref().filter(|run| run.is_ready());
-        let unchecked = |run: &RunHistory| run.health.checks == 0 && can_be_checked(service);
-        let never = service.phase == Phase::Ready && service.wanted && run.is_some_and(unchecked);
+        let port = service.spec.health.as_ref().and_then(asked_port);
+        let listens = |run: &RunHistory| port.is_some_and(|port| port < run.numbers.len());
+        let unchecked = run.is_some_and(|run| run.health.checks == 0 && listens(run));
+        let never = service.phase == Phase::Ready && service.wanted && unchecked;
         demand!(!never, "health", "`{name}` was never checked");
     }
     Ok(())
 }
 
-/// Whether it has a health check, and the number of the port that the check asks is known. A run
-/// may be older than the plan that declares the port.
-fn can_be_checked(service: &ServiceHistory) -> bool {
-    let Some(health) = &service.spec.health else { return false };
+/// The index of the port that a health check asks.
+fn asked_port(health: &Health) -> Option<usize> {
     match &health.probe {
-        Probe::Http { .. } | Probe::Tcp { .. } => {
-            let ports = &service.spec.ports;
-            let bound = service.last_bound.as_ref().map(|(_, numbers)| numbers.len());
-            bound == Some(ports.len()) || ports.iter().all(|port| port.number.is_some())
-        }
-        Probe::Notify | Probe::Log { .. } | Probe::Command { .. } => true,
+        Probe::Http { port, .. } | Probe::Tcp { port } => Some(*port),
+        Probe::Notify | Probe::Log { .. } | Probe::Command { .. } => None,
     }
 }

@@ -9,6 +9,7 @@ use xtask_core::stack::event::InspectedHolder;
 use xtask_core::stack::{Exit, Fault, Run};
 use xtask_core::terms::{Kind, Name};
 
+use super::bring_up::declared_numbers;
 use super::contexts::Contexts;
 
 /// A process counts as lost this long after SIGKILL, or after a start without an answer.
@@ -119,6 +120,8 @@ pub(crate) struct RunHistory {
     pub(crate) job: bool,
     pub(crate) args: Vec<String>,
     pub(crate) env: Vec<(String, String)>,
+    /// The numbers of its ports.
+    pub(crate) numbers: Vec<u16>,
     /// The ports of its plan, if it inherited their sockets.
     pub(crate) inherited: Vec<Port>,
     /// The ports of its plan, if another program has them for the service.
@@ -290,6 +293,11 @@ impl ServiceHistory {
     /// The numbers that were last bound for the ports of the plan.
     pub(crate) fn numbers(&self) -> Option<&Vec<u16>> {
         self.last_bound.as_ref().filter(|_| !self.has_other_ports()).map(|(_, numbers)| numbers)
+    }
+
+    /// As [`Self::numbers`], or those that the plan fixes.
+    pub(crate) fn present_numbers(&self) -> Option<Vec<u16>> {
+        self.numbers().cloned().or_else(|| declared_numbers(self))
     }
 
     /// Whether other ports than those of the plan were last bound.
