@@ -32,7 +32,9 @@ pub(super) fn check_start(history: &History, service: &ServiceHistory) -> Verdic
     demand!(serves, "one run", "`{name}` starts a second run beside one that is not ready");
     let eligible = service.run.as_ref().is_some_and(|run| shares_sockets(service, run));
     demand!(eligible, "one run", "`{name}` is handed over without sockets or `notify`");
-    let reason = take_down::must_restart(history, service, &mut BTreeSet::new());
+    // A run whose stop was pending had a reason to stop, and serves until its dependents end.
+    let due = service.run.as_ref().is_some_and(|run| run.stop_pending);
+    let reason = due || take_down::must_restart(history, service, &mut BTreeSet::new());
     demand!(reason, "left alone", "`{name}` is handed over without a reason");
     Ok(())
 }
@@ -154,7 +156,10 @@ pub(super) fn reported(history: &History, effect: &Effect) -> Verdict {
         demand!(serves, "candidate", "candidate {run} of `{name}` is reported as ready");
         let content = service.run.as_ref().and_then(|run| run.content);
         let accepted = service.accepted.as_ref().map(|accepted| accepted.1);
-        let newest = service.build_pending || content == accepted;
+        // What replaces the candidate may not be known yet.
+        let unknown =
+            service.build_pending || history.awaits_address(service, service.last.requested);
+        let newest = unknown || content == accepted;
         demand!(newest, "candidate", "candidate {run} of `{name}` takes over with an old program");
     }
     Ok(())
@@ -246,6 +251,7 @@ impl RunHistory {
             job: service.is_job(),
             args: command.args.clone(),
             env: command.env.clone(),
+            ports: service.spec.ports.clone(),
             numbers: service.present_numbers().unwrap_or_default(),
             inherited: if inherits { service.spec.ports.clone() } else { Vec::new() },
             adopted_ports: if adopted { service.spec.ports.clone() } else { Vec::new() },

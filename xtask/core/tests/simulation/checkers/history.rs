@@ -62,7 +62,9 @@ impl History {
     /// Records which runs keep their previous ports. They do so until the next request.
     pub(crate) fn note_kept_ports(&mut self) {
         let keeps = |service: &&ServiceHistory| {
-            service.run.is_some() && service.has_other_ports() && self.lacks_new_ports(service)
+            // A run without ports has none to keep, and cannot have those of its plan either.
+            let other = |run: &RunHistory| run.ports != service.spec.ports;
+            service.run.as_ref().is_some_and(other) && self.lacks_new_ports(service)
         };
         let kept = self.services.values().filter(keeps).map(|service| service.spec.name.clone());
         for name in kept.collect::<Vec<_>>() {
@@ -401,7 +403,10 @@ fn apply<'a>(
     if !same || moved || new_run {
         service.last.changed = position;
     }
-    if moved || service.has_other_ports() {
+    // Until other ports are bound, a plan may still change the address. An `external` service has
+    // its address from the plan that moves it.
+    let moves = service.has_other_ports() && spec.program != Program::External;
+    if moved || moves {
         service.last.address_changed = position;
     }
     service

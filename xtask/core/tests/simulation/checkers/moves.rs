@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use xtask_core::plan::{Plan, Program, Service};
+use xtask_core::snapshot::Phase;
 use xtask_core::terms::Name;
 
 use super::History;
@@ -30,11 +31,13 @@ impl History {
             let address = address(old);
             let others = self.services.values_mut().filter(|_| moved);
             for other in others.filter(|other| !planned.contains(&other.spec.name)) {
-                // An earlier change may not have reached it yet. Or an earlier request waits for
-                // its program, and then compares it with all that is wanted. Without a run, it
-                // starts with the address that the service has until then.
+                // An earlier change may not have reached it yet, unless an earlier named `up` left
+                // it alone. Or an earlier request waits for its program, and then compares it with
+                // all that is wanted. Without a run, it starts with the address that the service
+                // has until then.
+                let unaware = other.unaware_of.get(&spec.name).copied().unwrap_or_default();
                 let reached = other.run.is_none()
-                    || changed_before <= other.last.started
+                    || changed_before <= other.last.started.max(unaware)
                     || address.is_some_and(|number| runs_with(other, &spec.name, number));
                 if reached && !other.build_pending && !compared_later.contains(&other.spec.name) {
                     other.unaware_of.insert(spec.name.clone(), Position::MAX);
@@ -51,11 +54,16 @@ impl History {
     /// Whether an earlier request compares a run with all that is wanted once a called service has
     /// its ports.
     fn awaits_comparison(&self, service: &ServiceHistory) -> bool {
-        !self.runs_as_planned(service)
-            && service.spec.edges().any(|on| {
-                let on = &self.services[on];
-                on.binding.is_some() && service.last.applied > on.last.bind_answered
-            })
+        !self.runs_as_planned(service) && self.awaits_address(service, service.last.applied)
+    }
+
+    /// Whether a service that this one calls has not had its ports since `since`: a request of that
+    /// time to compare the run waits for them.
+    pub(super) fn awaits_address(&self, service: &ServiceHistory, since: Position) -> bool {
+        service.spec.edges().any(|on| {
+            let on = &self.services[on];
+            on.awaits_ports() && since > on.last.bind_answered
+        })
     }
 
     /// Whether a run started since the last plan for its service, with the present addresses.
@@ -74,6 +82,19 @@ impl History {
                 *until = position.min(*until);
             }
         }
+    }
+}
+
+impl ServiceHistory {
+    /// Whether it has no run, or a stopping one, and does not have the ports of its plan yet.
+    fn awaits_ports(&self) -> bool {
+        let lacks = !self.bound || self.has_other_ports();
+        let bindable = self.spec.program != Program::External && !self.spec.ports.is_empty();
+        let starts = matches!(
+            self.phase,
+            Phase::Waiting | Phase::Building | Phase::Backoff | Phase::Stopping
+        );
+        self.binding.is_some() || (lacks && bindable && self.wanted && starts)
     }
 }
 

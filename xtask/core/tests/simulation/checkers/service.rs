@@ -120,7 +120,8 @@ pub(crate) struct RunHistory {
     pub(crate) job: bool,
     pub(crate) args: Vec<String>,
     pub(crate) env: Vec<(String, String)>,
-    /// The numbers of its ports.
+    /// The ports of its plan, and their numbers.
+    pub(crate) ports: Vec<Port>,
     pub(crate) numbers: Vec<u16>,
     /// The ports of its plan, if it inherited their sockets.
     pub(crate) inherited: Vec<Port>,

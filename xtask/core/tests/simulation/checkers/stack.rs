@@ -227,21 +227,21 @@ fn current(history: &History, now: Duration, service: &ServiceHistory) -> Verdic
         // A wrong address restarts a caller only if a service answers at the right one.
         let runs = matches!(other.phase, Phase::Starting | Phase::Ready);
         let serves = other.bound || external || runs;
-        // A lost process keeps its address. So does a formerly external one after a failed build.
-        let run = other.run.as_ref();
-        let was_external = !external && run.is_some_and(|run| run.origin == Origin::External);
-        let stuck = other.is_lost(now) || (was_external && other.build_failed);
+        // A lost process keeps its address.
+        let stuck = other.is_lost(now);
         let unaware = service.unaware_of.contains_key(&other.spec.name);
         let unmoved = unaware && !other.moved_for(service, 0);
         if !other.wanted || !serves || stuck || unmoved {
             continue;
         }
-        // After a failed build the previous run keeps its ports.
+        // After a failed build, or if it cannot have its new ports, the previous run keeps its
+        // ports. A run that was `external` was never bound to them.
         let kept = other.build_failed || history.lacks_new_ports(other);
         let old = other.last_bound.as_ref().filter(|_| kept);
+        let run = other.run.as_ref().filter(|_| kept);
         let own = other.numbers().cloned().filter(|_| !external);
         let own = own.or_else(|| declared_numbers(other));
-        let known = [own.as_ref(), old.map(|(_, numbers)| numbers)];
+        let known = [own.as_ref(), old.map(|(_, numbers)| numbers), run.map(|run| &run.numbers)];
         let known = known.map(|numbers| numbers.and_then(|numbers| numbers.first()));
         let right = known.iter().flatten().any(|number| number.to_string() == *value);
         demand!(right, "current", "`{name}` calls `{key}` at {value}, not {known:?}");

@@ -160,11 +160,15 @@ pub(super) fn has_changed_since(
     has_change(history, service, since, &mut BTreeSet::new()) || calls.iter().any(moved)
 }
 
-/// Whether another program holds a new port of the service, so that its run must be left alone.
+/// Whether another program holds a new port of the service, so that its run must be left alone. A
+/// late answer may be about a port of an earlier plan.
 fn is_refused(history: &History, service: &ServiceHistory) -> bool {
-    let held = |number: &u16| !history.is_occupied(service, *number);
+    let mut declared = service.spec.ports.iter().filter_map(|port| port.number);
+    let held = |number: u16| {
+        service.refused_ports.contains(&number) && !history.is_occupied(service, number)
+    };
     let takes_holder = service.replace_requested || service.spec.adopt == Adopt::Any;
-    !takes_holder && service.has_other_ports() && service.refused_ports.iter().any(held)
+    !takes_holder && service.has_other_ports() && declared.any(held)
 }
 
 fn has_change<'a>(
