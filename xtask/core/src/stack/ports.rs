@@ -12,6 +12,7 @@ use core::time::Duration;
 use super::adoption::ExpectedProcess;
 use super::event::{BindFailure, PortHolder};
 use super::node::Id;
+use super::phase::RunOrigin;
 use super::siblings::{PortCheck, Refusal};
 use super::{Effect, Stack, messages, unexpected};
 use crate::plan::Port;
@@ -298,6 +299,10 @@ impl Stack {
     pub(crate) fn numbers(&self, id: Id) -> Option<Vec<u16>> {
         let id = self.service_of(id);
         let node = &self.nodes[id];
+        // The run of a service that was `external` keeps its address until it ends.
+        if node.origin() == Some(RunOrigin::Unmanaged) && !node.is_external() {
+            return node.lifecycle.launched().map(|launched| launched.numbers.clone());
+        }
         // Numbers that xtask bound do not belong to a service that became `external`.
         let usable = self.is_bindable(id)
             && (node.ports.state == PortState::Bound || self.port_list_matches_plan(id));

@@ -257,6 +257,27 @@ fn refused_ports_spare_no_run_that_follows_a_dependency() {
 }
 
 #[test]
+fn callers_of_a_former_external_run_get_its_address() {
+    let db = || service("db").port(Some(5000)).external();
+    let caller = |name: &str| service(name).using("db").calls("DB", "db");
+    let mut s = Scenario::up([db(), caller("a")]);
+    s.apply([service("db").built().port(None), caller("a"), caller("b")]);
+    assert_eq!(s.spawned(), [""; 0], "the next run has another address");
+    s.event(Event::BuildEnded { ok: false });
+    assert_eq!((s.phase("db"), s.spawned()), (Phase::Ready, vec!["b".to_owned()]));
+    let env = s.effects.iter().find_map(|effect| match effect {
+        Effect::Spawn { command, .. } => Some(command.env.clone()),
+        _ => None,
+    });
+    assert_eq!(env.unwrap(), [("DB".to_owned(), "5000".to_owned())]);
+    assert_eq!(s.signalled(), [""; 0], "`a` calls it there");
+    s.apply([service("db").built().port(Some(5001)), caller("a"), caller("b")]);
+    s.built("db", 1);
+    s.let_it_happen();
+    assert_eq!((s.run("db"), s.phase("a"), s.phase("b")), (2, Phase::Stopping, Phase::Stopping));
+}
+
+#[test]
 fn move_of_an_external_service_ends_at_once() {
     let caller = || service("b").using("a").calls("A", "a");
     let external = || service("a").external().port(Some(5000));

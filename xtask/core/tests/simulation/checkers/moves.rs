@@ -100,6 +100,9 @@ impl ServiceHistory {
 
 /// The number that callers are started with.
 fn address(service: &ServiceHistory) -> Option<u16> {
+    if let Some(run) = service.former_external_run() {
+        return run.numbers.first().copied();
+    }
     let external = service.spec.program == Program::External;
     let bound = service.numbers().filter(|_| !external).cloned();
     bound.or_else(|| declared_numbers(service))?.first().copied()

@@ -301,6 +301,15 @@ impl ServiceHistory {
         self.numbers().cloned().or_else(|| declared_numbers(self))
     }
 
+    /// Its run, if it began when the service was `external`. Its end has no effect.
+    pub(crate) fn former_external_run(&self) -> Option<&RunHistory> {
+        let external = self.spec.program == Program::External;
+        self.run
+            .as_ref()
+            .filter(|_| !external && !self.is_at_rest())
+            .filter(|run| run.origin == Origin::External)
+    }
+
     /// Whether other ports than those of the plan were last bound.
     pub(crate) fn has_other_ports(&self) -> bool {
         self.last_bound.as_ref().is_some_and(|(ports, _)| *ports != self.spec.ports)

@@ -234,14 +234,15 @@ fn current(history: &History, now: Duration, service: &ServiceHistory) -> Verdic
         if !other.wanted || !serves || stuck || unmoved {
             continue;
         }
-        // After a failed build, or if it cannot have its new ports, the previous run keeps its
-        // ports. A run that was `external` was never bound to them.
+        // After a failed build the previous run keeps its ports.
         let kept = other.build_failed || history.lacks_new_ports(other);
         let old = other.last_bound.as_ref().filter(|_| kept);
-        let run = other.run.as_ref().filter(|_| kept);
         let own = other.numbers().cloned().filter(|_| !external);
         let own = own.or_else(|| declared_numbers(other));
-        let known = [own.as_ref(), old.map(|(_, numbers)| numbers), run.map(|run| &run.numbers)];
+        let known = match other.former_external_run() {
+            Some(run) => [Some(&run.numbers), None],
+            None => [own.as_ref(), old.map(|(_, numbers)| numbers)],
+        };
         let known = known.map(|numbers| numbers.and_then(|numbers| numbers.first()));
         let right = known.iter().flatten().any(|number| number.to_string() == *value);
         demand!(right, "current", "`{name}` calls `{key}` at {value}, not {known:?}");
