@@ -113,6 +113,27 @@ fn ended_container_restarts_and_failed_job_fails() {
 }
 
 #[test]
+fn edit_runs_in_a_new_image_and_loses_no_caller() {
+    let fixture = shop("edited").write();
+    let Some(made) = Made::by(&fixture) else { return };
+    fixture.xtask(&["up", "-d", "front", "--containers", "--watch"]).ends_with(0);
+    let (stock, front) = (fixture.service("stock"), fixture.service("front"));
+    let url = stock["url"].as_str().unwrap();
+    fixture.edit("back/src/bin/stockd.rs", "\"listening\"", "\"new code\"");
+    eventually(PATIENCE, "another run of `stock`", || {
+        let answer = get_at(url, "/env/HOST").expect("a caller is lost");
+        assert_eq!(answer.body, "0.0.0.0");
+        let now = fixture.service("stock");
+        (now["run"] != stock["run"] && now["phase"] == "ready").then_some(())
+    });
+    assert_eq!(fixture.service("front")["run"], front["run"]);
+    assert!(fixture.xtask(&["logs", "stock"]).ends_with(0).stdout.contains("new code"));
+    assert_eq!(made.all("image").len(), 3, "`stock` has two");
+    fixture.xtask(&["down"]).ends_with(0);
+    assert_eq!(made.all("container"), Vec::<String>::new());
+}
+
+#[test]
 fn callers_queue_while_a_container_restarts() {
     let fixture = shop("held").write();
     let Some(made) = Made::by(&fixture) else { return };
