@@ -10,13 +10,17 @@ use std::process::ExitCode;
 use postgres_cluster::Cluster;
 use postgres_cluster::cluster::{Created, Durability};
 
-const USAGE: &str = "usage: `[APP_PASSWORD=...] postgres-cluster make FOLDER DATABASE...`, or \
+const USAGE: &str = "usage: `[APP_PASSWORD=...] postgres-cluster make FOLDER [DATABASE...]`, or \
      `HOST=127.0.0.1 PORT=5432 postgres-cluster serve FOLDER`";
+
+/// The databases of this workspace, one a line: those that are created if none is named.
+const DATABASES: &str = include_str!("../image/databases");
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let result = match arguments[..] {
+        ["make", folder] => create(folder, &DATABASES.lines().collect::<Vec<_>>()),
         ["make", folder, ref databases @ ..] => create(folder, databases),
         ["serve", folder] => serve(folder),
         _ => {

@@ -1,5 +1,6 @@
 //! Packages that `new` makes from the folder `template`, in a copy of this workspace: they are
-//! formatted, their tests pass, the stack starts them, and the end-to-end tests cover them.
+//! formatted, their tests pass, the stack starts them with their databases on PostgreSQL, and the
+//! end-to-end tests cover them.
 //!
 //! The copy has a target folder of its own, because two worktrees must not share one. Links to the
 //! libraries that are built already save the time of compiling them again.
@@ -11,7 +12,8 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use e2e::harness::{cargo, workspace_of};
+use e2e::harness::{cargo, skipped, workspace_of};
+use serde_json::Value;
 
 /// What the copy contains.
 const COPIED: [&str; 7] =
@@ -78,6 +80,19 @@ impl Copy {
         tool.env_remove(xtask_client::STACK_VARIABLE).env("XTASK_STATE_DIR", self.state.path());
         tool.current_dir(&self.root).env("CARGO_TARGET_DIR", &self.target);
         ends_well(tool.args(arguments))
+    }
+
+    /// Whether the machine has a program, as `doctor` finds it.
+    fn has(&self, name: &str) -> bool {
+        let report = self.tool(&["doctor", "--json"]);
+        let report = serde_json::Deserializer::from_str(&report).into_iter::<Value>().next();
+        let checks = report.unwrap().unwrap()["checks"].as_array().unwrap().clone();
+        let check = checks.iter().find(|check| check["name"] == name).unwrap();
+        let is_there = check["outcome"] == "pass";
+        if !is_there {
+            skipped(name);
+        }
+        is_there
     }
 
     fn text(&self, path: &str) -> String {
@@ -166,6 +181,13 @@ fn new_packages_are_tested_probed_and_started() {
     for (name, _) in NEW {
         assert!(graph.contains(name), "{graph}");
     }
-    let output = copy.tool(&["test-e2e", "plain::", "two_words::", "tidy::"]);
+    // The tests of the packages have used SQLite.
+    let overlay = if copy.has("PostgreSQL") { &["--with", "postgres"][..] } else { &[] };
+    let variables = copy.tool(&[&["env", "two-words"], overlay].concat());
+    let database =
+        if overlay.is_empty() { "/two-words.db'" } else { "@127.0.0.1:15432/two-words'" };
+    assert!(variables.contains(database), "{variables}");
+    let tests = ["test-e2e", "plain::", "two_words::", "tidy::"];
+    let output = copy.tool(&[&tests, overlay].concat());
     assert!(output.contains("8 passed"), "{output}");
 }
