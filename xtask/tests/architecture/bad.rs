@@ -228,6 +228,9 @@ fn mention_of_the_application_is_found() {
     assert_eq!(found("a.rs", "let x = \"workshop shops shop-front\";"), 0);
     assert_eq!(found("a.rs", "// `shop!` and `clippy::shop`"), 0);
     assert_eq!(found("a.md", "every shop has a door"), 0);
+
+    let wrong = mentions(&file("a.rs", "let name = \"shop\";"), &words).concat();
+    assert!(wrong.contains("add it to `ORDINARY_WORDS` in xtask/tests/architecture"), "{wrong}");
 }
 
 #[test]

@@ -257,10 +257,14 @@ pub(crate) fn mentions(file: &File, words: &Words) -> Vec<String> {
     };
     for (line, text) in marked {
         for (below, text) in text.lines().enumerate() {
-            wrong.extend(
-                found(text, &words.services)
-                    .map(|word| format!("{}:{}: mentions `{word}`", file.path, line + below)),
-            );
+            wrong.extend(found(text, &words.services).map(|word| {
+                format!(
+                    "{}:{}: mentions the service `{word}`; if `{word}` is only a word here, add it \
+                     to `ORDINARY_WORDS` in xtask/tests/architecture/main.rs",
+                    file.path,
+                    line + below
+                )
+            }));
         }
     }
     wrong

@@ -55,7 +55,8 @@ pub(crate) enum Error {
     #[error("`{name}` is {why}\nhint: choose another name")]
     Reserved { name: String, why: &'static str },
     #[error(
-        "the template makes `{}` twice, because a dependency has the name of one of its files\n\
+        "the template makes the module `{}` twice, because a dependency has the name of one of its \
+         files or folders\n\
          hint: leave it out of `--depends-on`, and add it to the new Cargo.toml",
         path.display()
     )]

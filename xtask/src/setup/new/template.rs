@@ -59,6 +59,12 @@ pub(super) fn read_folder(root: &Path, folder: &Path, wanted: &Wanted) -> Result
             }
         }
     }
+    // A module is a file or a folder.
+    let folders = layer.files.keys().filter(|path| path.ends_with("mod.rs"));
+    let files = folders.filter_map(|path| Some(path.parent()?.with_extension("rs")));
+    if let Some(path) = files.into_iter().find(|path| layer.files.contains_key(path)) {
+        return Err(Error::Twice { path });
+    }
     if layer.files.is_empty() {
         return Err(Error::EmptyTemplate { folder: folder.to_path_buf(), kind });
     }

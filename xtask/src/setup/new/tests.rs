@@ -111,15 +111,21 @@ fn template_repeats_parts_for_each_dependency() {
 }
 
 #[test]
-fn dependency_named_as_a_file_is_refused() {
+fn dependency_named_as_a_module_is_refused() {
     let root = workspace("[workspace]\nmembers = [\"a\"]\nmetadata.xtask.template = \"parts\"\n");
-    fs::create_dir_all(root.path().join("parts/service")).unwrap();
-    for name in ["store.rs", "{{upstream_crate}}.rs"] {
-        fs::write(root.path().join("parts/service").join(name), "//! {{name}}\n").unwrap();
+    let parts = root.path().join("parts/service");
+    fs::create_dir_all(parts.join("http")).unwrap();
+    for name in ["store.rs", "http/mod.rs", "{{upstream_crate}}.rs"] {
+        fs::write(parts.join(name), "//! {{name}}\n").unwrap();
     }
-    let wanted = Wanted { depends_on: vec![dependency("store", true)], ..wanted("mail") };
-    assert!(matches!(add(root.path(), &wanted), Err(Error::Twice { .. })));
-    assert!(!root.path().join("store.rs").exists());
+    for name in ["store", "http"] {
+        let wanted = Wanted { depends_on: vec![dependency(name, true)], ..wanted("mail") };
+        let Err(Error::Twice { path }) = add(root.path(), &wanted) else { panic!("{name}") };
+        assert_eq!(path, Path::new(&format!("{name}.rs")));
+        assert!(!root.path().join("store.rs").exists());
+    }
+    let wanted = Wanted { depends_on: vec![dependency("http", false)], ..wanted("mail") };
+    add(root.path(), &wanted).unwrap();
 }
 
 #[test]
