@@ -12,14 +12,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::Request;
-use axum::http::header::{ALLOW, CONTENT_TYPE, LOCATION, RETRY_AFTER, SET_COOKIE};
+use axum::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, LOCATION, RETRY_AFTER, SET_COOKIE};
 use axum::http::request::Builder;
 use axum::response::Response;
 use kit::openapi::status_of;
 use tower::ServiceExt as _;
 use web::http::paths;
 
-use site::Site;
+use site::{Site, page_with};
 
 /// Requests to each route.
 const ROUNDS: usize = 150;
@@ -197,6 +197,7 @@ async fn checked(response: Response) -> Option<(u16, &'static str)> {
         return Some((status_of(response).await, "problem"));
     }
     assert_eq!(headers.contains_key(RETRY_AFTER), status == 503);
+    assert_eq!(headers[CACHE_CONTROL], "no-store");
     let body = to_bytes(response.into_body(), 4 << 20).await.unwrap();
     let page = String::from_utf8(body.to_vec()).unwrap();
     let has_way_on = ["href=\"/", "<form"].iter().any(|way| page.contains(way));
@@ -321,6 +322,11 @@ async fn errors_are_those_of_the_documentation() {
     }
     let mut site = Site::start_with(|_| Router::new().fallback(async || "no JSON")).await;
     site.enter("ann").await;
+    seen.extend(send(&site, own(&site, "GET", "/").body(Body::empty()).unwrap()).await);
+    let silent = Router::new().fallback(std::future::pending::<()>);
+    let mut site = Site::start_with(|_| silent).await;
+    site.enter("ann").await;
+    site.app = page_with(&site.users_url, &site.todo_url, ("REQUEST_TIMEOUT", "100ms"));
     seen.extend(send(&site, own(&site, "GET", "/").body(Body::empty()).unwrap()).await);
     assert_eq!(seen, documented());
 }

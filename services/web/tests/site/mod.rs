@@ -35,10 +35,8 @@ pub(crate) struct Page {
     pub(crate) text: String,
 }
 
-fn shell(name: &'static str) -> Shell {
-    // Bodies in a process arrive at once, unless a test holds one back.
-    let settings = Settings::from_pairs([("BODY_TIMEOUT", "100ms")]);
-    Shell::from_settings(name, &settings).unwrap()
+fn shell(name: &'static str, settings: &[(&str, &str)]) -> Shell {
+    Shell::from_settings(name, &Settings::from_pairs(settings.iter().copied())).unwrap()
 }
 
 fn spawn(router: Router) -> (String, JoinHandle<()>) {
@@ -59,10 +57,15 @@ fn client(url: &str) -> Client {
     Client::new("URL", url, timeouts).unwrap()
 }
 
-/// One process of `web`.
+/// One process of `web`. Bodies in a process arrive at once, unless a test holds one back.
 fn page(users: &str, todo: &str) -> Router {
+    page_with(users, todo, ("BODY_TIMEOUT", "100ms"))
+}
+
+/// One process of `web` with a setting.
+pub(crate) fn page_with(users: &str, todo: &str, setting: (&str, &str)) -> Router {
     let store = Store::new(Upstream::new(client(users)), Upstream::new(client(todo)));
-    http::app(store, false, shell("web"))
+    http::app(store, false, shell("web", &[setting]))
 }
 
 impl Site {
@@ -75,11 +78,12 @@ impl Site {
         let tokens = Tokens::new(KEY);
         let memory = "sqlite::memory:";
         let database = Database::open(memory, &todo::store::MIGRATIONS).await.unwrap();
-        let app = todo::http::app(database, shell("todo").with_tokens(tokens.clone()));
+        let app = todo::http::app(database, shell("todo", &[]).with_tokens(tokens.clone()));
         let (todo_url, todo) = spawn(change(app));
         let database = Database::open(memory, &users::store::MIGRATIONS).await.unwrap();
         let of_users = users::todo::Todo::new(client(&todo_url));
-        let (users_url, _) = spawn(users::http::app(database, of_users, tokens, shell("users")));
+        let (users_url, _) =
+            spawn(users::http::app(database, of_users, tokens, shell("users", &[])));
         let app = page(&users_url, &todo_url);
         Self { app, todo, todo_url, users_url, cookies: String::new(), proof: String::new() }
     }
