@@ -113,7 +113,7 @@ fn ended_container_restarts_and_failed_job_fails() {
 }
 
 #[test]
-fn edit_runs_in_a_new_image_and_loses_no_caller() {
+fn edit_runs_in_new_image_and_loses_no_caller() {
     let fixture = shop("edited").write();
     let Some(made) = Made::by(&fixture) else { return };
     fixture.xtask(&["up", "-d", "front", "--containers", "--watch"]).ends_with(0);
