@@ -299,9 +299,14 @@ impl Stack {
     pub(crate) fn numbers(&self, id: Id) -> Option<Vec<u16>> {
         let id = self.service_of(id);
         let node = &self.nodes[id];
-        // The run of a service that was `external` keeps its address until it ends.
-        if node.origin() == Some(RunOrigin::Unmanaged) && !node.is_external() {
-            return node.lifecycle.launched().map(|launched| launched.numbers.clone());
+        // A run whose ports xtask did not bind keeps its address until it ends: an adopted one, and
+        // that of a service that was `external`.
+        if let Some(RunOrigin::Unmanaged | RunOrigin::Adopted) = node.origin()
+            && let Some(launched) = node.lifecycle.launched()
+            && launched.numbers.len() == node.spec.ports.len()
+            && !node.is_external()
+        {
+            return Some(launched.numbers.clone());
         }
         // Numbers that xtask bound do not belong to a service that became `external`.
         let usable = self.is_bindable(id)

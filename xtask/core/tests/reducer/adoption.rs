@@ -434,6 +434,27 @@ fn new_address_after_adoption_restarts_dependents() {
 }
 
 #[test]
+fn callers_of_an_adopted_run_get_its_address() {
+    let on = |number| {
+        let mut a = adopting();
+        a.ports[0].number = Some(number);
+        [a, service("b").using("a").calls("A_PORT", "a")]
+    };
+    let mut s = Scenario::of(on(5000));
+    s.find(copy(&[]));
+    s.is_used();
+    s.apply(on(6000));
+    s.event(Event::BuildEnded { ok: false });
+    s.restart(&["b"]);
+    s.end("b", Exit::Signal(15));
+    let env = s.effects.iter().find_map(|effect| match effect {
+        Effect::Spawn { command, .. } => Some(command.env.clone()),
+        _ => None,
+    });
+    assert_eq!(env.unwrap(), [("A_PORT".to_owned(), "5000".to_owned())]);
+}
+
+#[test]
 fn unrenderable_command_fails_despite_a_port_holder() {
     let caller = service("a").port(Some(5000)).adopts(Adopt::SameBinary).calls("B", "b");
     let mut s = Scenario::of([caller, service("b")]);

@@ -126,7 +126,7 @@ fn address(
         let kept = other.build_failed || history.lacks_new_ports(other);
         let keeps_old = other.wanted && kept && (unstopped || other.succeeded);
         let old = other.last_bound.as_ref().filter(|_| keeps_old).map(|(_, old)| old.clone());
-        let possible = match other.former_external_run() {
+        let possible = match other.foreign_run() {
             Some(run) => [Some(run.numbers.clone()), None, None],
             None => [declared_numbers(other), other.numbers().cloned(), old],
         };

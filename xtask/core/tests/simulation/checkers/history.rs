@@ -105,7 +105,7 @@ impl History {
                 for declared in declared {
                     let others = self.services.values_mut();
                     for dropped in others.filter(|other| !declared.contains(&other.spec.name)) {
-                        (dropped.wanted, dropped.replace_requested) = (false, false);
+                        dropped.unwant(self.position);
                     }
                 }
             }
@@ -201,7 +201,7 @@ impl History {
                 continue;
             }
             let Some(service) = self.services.get_mut(&name) else { continue };
-            (service.wanted, service.replace_requested) = (false, false);
+            service.unwant(self.position);
             if !only {
                 open.extend(self.dependents(&name).map(|other| other.spec.name.clone()));
             }
@@ -367,8 +367,11 @@ impl History {
         service.restarts_with.clear();
         service.add_edges();
         service.candidate_failed = false;
-        service.run =
-            Some(RunHistory::new(service, now, self.position, run, origin, probes, command));
+        let run = RunHistory::new(service, now, self.position, run, origin, probes, command);
+        if matches!(origin, Origin::External | Origin::Adopted) {
+            service.announced = Some(run.numbers.clone());
+        }
+        service.run = Some(run);
     }
 }
 
@@ -447,9 +450,10 @@ fn service_event(service: &mut ServiceHistory, position: Position, event: &Event
             if service.spec.program == Program::External || service.spec.ports.is_empty() {
                 return; // The stack closes them at once.
             }
-            if service.numbers() != Some(numbers) {
+            if service.numbers() != Some(numbers) || service.announced.as_ref() != Some(numbers) {
                 service.last.address_changed = position;
             }
+            service.announced = Some(numbers.clone());
             service.last_bound = Some((ports, numbers.clone()));
         }
         Event::PortsChecked { failures, .. } => {

@@ -100,7 +100,7 @@ impl ServiceHistory {
 
 /// The number that callers are started with.
 fn address(service: &ServiceHistory) -> Option<u16> {
-    if let Some(run) = service.former_external_run() {
+    if let Some(run) = service.foreign_run() {
         return run.numbers.first().copied();
     }
     let external = service.spec.program == Program::External;

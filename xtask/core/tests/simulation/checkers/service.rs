@@ -38,6 +38,8 @@ pub(crate) struct ServiceHistory {
     pub(crate) bound: bool,
     /// The ports that were last bound, and their numbers.
     pub(crate) last_bound: Option<(Vec<Port>, Vec<u16>)>,
+    /// The numbers of its last sockets, or of its last run if the stack did not bind its ports.
+    pub(crate) announced: Option<Vec<u16>>,
     /// Whether the last `Bind` failed.
     pub(crate) bind_failed: bool,
     /// The ports of an unanswered `Bind`.
@@ -219,6 +221,7 @@ impl ServiceHistory {
             ran_at_apply: false,
             bound: false,
             last_bound: None,
+            announced: None,
             bind_failed: false,
             binding: None,
             checking_ports: false,
@@ -301,18 +304,26 @@ impl ServiceHistory {
         self.numbers().cloned().or_else(|| declared_numbers(self))
     }
 
-    /// Its run, if it began when the service was `external`. Its end has no effect.
-    pub(crate) fn former_external_run(&self) -> Option<&RunHistory> {
+    /// Its run, if the stack did not bind its ports: it is adopted, or began when the service was
+    /// `external`. Callers get its address until it ends.
+    pub(crate) fn foreign_run(&self) -> Option<&RunHistory> {
         let external = self.spec.program == Program::External;
-        self.run
-            .as_ref()
-            .filter(|_| !external && !self.is_at_rest())
-            .filter(|run| run.origin == Origin::External)
+        let run = self.run.as_ref().filter(|_| !external && !self.is_at_rest())?;
+        let foreign = matches!(run.origin, Origin::External | Origin::Adopted) && !run.is_over();
+        (foreign && run.numbers.len() == self.spec.ports.len()).then_some(run)
     }
 
     /// Whether other ports than those of the plan were last bound.
     pub(crate) fn has_other_ports(&self) -> bool {
         self.last_bound.as_ref().is_some_and(|(ports, _)| *ports != self.spec.ports)
+    }
+
+    /// A user takes it down. Instead of the address of a foreign run, callers get that of the plan.
+    pub(super) fn unwant(&mut self, position: Position) {
+        if self.foreign_run().is_some() {
+            self.last.address_changed = position;
+        }
+        (self.wanted, self.replace_requested) = (false, false);
     }
 
     pub(super) fn forget_refusal(&mut self) {

@@ -239,7 +239,7 @@ fn current(history: &History, now: Duration, service: &ServiceHistory) -> Verdic
         let old = other.last_bound.as_ref().filter(|_| kept);
         let own = other.numbers().cloned().filter(|_| !external);
         let own = own.or_else(|| declared_numbers(other));
-        let known = match other.former_external_run() {
+        let known = match other.foreign_run() {
             Some(run) => [Some(&run.numbers), None],
             None => [own.as_ref(), old.map(|(_, numbers)| numbers)],
         };
