@@ -108,7 +108,13 @@ impl Runner {
     pub(crate) fn build(self, selection: Selection<'_>) -> Option<Vec<String>> {
         match self {
             Self::Nextest => None,
-            Self::Cargo => Some([self.start(selection), vec!["--no-run".to_owned()]].concat()),
+            Self::Cargo => {
+                // Without it, cargo builds the examples too, which tests may start. So does nextest.
+                let mut arguments = self.start(selection);
+                arguments.retain(|argument| argument != "--tests");
+                arguments.push("--no-run".to_owned());
+                Some(arguments)
+            }
         }
     }
 
@@ -208,6 +214,14 @@ mod tests {
         );
         let arguments = Runner::Cargo.run(Selection::AllBut(None), &Tests::ALL, &[]);
         assert_eq!(arguments.join(" "), "test --tests --workspace --");
+    }
+
+    #[test]
+    fn examples_are_built_before_the_tests() {
+        let build = |runner: Runner| runner.build(Selection::AllBut(Some("black-box")));
+        let command = "test --workspace --exclude black-box --no-run";
+        assert_eq!(build(Runner::Cargo).unwrap().join(" "), command);
+        assert_eq!(build(Runner::Nextest), None);
     }
 
     #[test]
