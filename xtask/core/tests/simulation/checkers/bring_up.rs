@@ -127,7 +127,11 @@ fn address(
         let keeps_old = other.wanted && kept && (unstopped || other.succeeded);
         let old = other.last_bound.as_ref().filter(|_| keeps_old).map(|(_, old)| old.clone());
         let possible = match other.foreign_run() {
-            Some(run) => [Some(run.numbers.clone()), None, None],
+            Some(run) => {
+                let ended = history.without_run.contains(&other.spec.name);
+                let planned = declared_numbers(other).filter(|_| ended);
+                [Some(run.numbers.clone()), planned, None]
+            }
             None => [declared_numbers(other), other.numbers().cloned(), old],
         };
         let expected = possible

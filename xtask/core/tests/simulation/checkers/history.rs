@@ -28,6 +28,8 @@ pub(crate) struct History {
     pub(crate) deadline: Option<Duration>,
     /// The fault that the present event injects, until the stack sends its signal.
     pending_fault: Option<(Name, Fault)>,
+    /// The services without a serving run after the present event. Phases are reported last.
+    pub(super) without_run: BTreeSet<Name>,
     /// The position of the present event or effect.
     pub(super) position: Position,
     /// The position of the present event.

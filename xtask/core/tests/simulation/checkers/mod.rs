@@ -101,6 +101,7 @@ impl Checkers {
         } else {
             history.event(now, event);
         }
+        history.note_ends(&effects);
         for effect in &effects {
             bring_up::check(history, now, effect)?;
             take_down::check(history, now, effect)?;

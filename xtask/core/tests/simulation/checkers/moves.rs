@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use xtask_core::plan::{Plan, Program, Service};
 use xtask_core::snapshot::Phase;
+use xtask_core::stack::{Effect, Report};
 use xtask_core::terms::Name;
 
 use super::History;
@@ -73,6 +74,19 @@ impl History {
             number.is_some_and(|number| runs_with(service, on, number))
         };
         service.last.started > service.last.applied && service.spec.edges().all(same)
+    }
+
+    /// Records which services an event leaves without a run. That of a service that was `external`
+    /// ends without an effect of its own.
+    pub(super) fn note_ends(&mut self, effects: &[Effect]) {
+        let without_run = effects.iter().filter_map(|effect| match effect {
+            Effect::Report(Report::Phase { service, phase, .. }) => {
+                let runs = matches!(phase, Phase::Starting | Phase::Ready | Phase::Unhealthy);
+                (!runs).then(|| service.clone())
+            }
+            _ => None,
+        });
+        self.without_run = without_run.collect();
     }
 
     /// Ends the move of a service by a named `up`: later ones concern its callers again.
