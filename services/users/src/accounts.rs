@@ -36,11 +36,6 @@ impl Store {
         Ok(session)
     }
 
-    /// Whether the person can sign in.
-    pub async fn has_account(&self, username: &str) -> Result<bool, Error> {
-        Ok(self.password(username).await?.is_some())
-    }
-
     /// The hash of the person's password; `None` without an account.
     pub async fn password(&self, username: &str) -> Result<Option<String>, Error> {
         let select = sqlx::query("SELECT password FROM accounts WHERE username = $1");

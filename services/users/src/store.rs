@@ -71,6 +71,22 @@ impl Store {
         Ok(user(&row.ok_or_else(|| Error::NoUser(username.to_owned()))?)?)
     }
 
+    /// The person with this username, and whether the person can sign in.
+    ///
+    /// # Errors
+    /// When there is no such person.
+    pub async fn person(&self, username: &str) -> Result<(User, bool), Error> {
+        let row = sqlx::query(
+            "SELECT users.id, users.name, users.verified, accounts.username FROM users \
+             LEFT JOIN accounts ON accounts.username = users.username WHERE users.username = $1",
+        )
+        .bind(username.to_owned())
+        .fetch_optional(self.database.reader())
+        .await?;
+        let row = row.ok_or_else(|| Error::NoUser(username.to_owned()))?;
+        Ok((user(&row)?, row.try_get::<Option<String>, _>(3)?.is_some()))
+    }
+
     /// Checks that no person has the username.
     ///
     /// # Errors

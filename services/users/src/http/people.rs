@@ -67,7 +67,7 @@ pub(super) async fn change(
     expected: IfMatch,
     change: UserChange,
 ) -> Result<Tagged<User>, Error> {
-    check(&app, &caller, &username).await?;
+    person(&app, &caller, &username).await?;
     let user = app.store.change(&username, change, &expected).await?;
     Ok(Tagged(Tag::of(&user), Json(user)))
 }
@@ -79,8 +79,7 @@ pub(super) async fn delete(
     context: RequestContext,
     expected: IfMatch,
 ) -> Result<StatusCode, Error> {
-    check(&app, &caller, &username).await?;
-    expected.check(&Tag::of(&app.store.user(&username).await?))?;
+    expected.check(&Tag::of(&person(&app, &caller, &username).await?))?;
     // The lists are removed first, so that a failure can be retried. Lists without a person would
     // belong to the next person with that username.
     app.todo.delete_lists(&username, &context).await?;
@@ -94,17 +93,18 @@ pub(super) async fn lists(
     Path(username): Path<String>,
     context: RequestContext,
 ) -> Result<Written<BTreeMap<String, Vec<String>>>, Error> {
-    check(&app, &caller, &username).await?;
-    app.store.user(&username).await?;
+    person(&app, &caller, &username).await?;
     let (lists, tag) = app.todo.lists(&username, &context).await?;
     let answer = ([(CONTENT_TYPE, "application/json")], lists).into_response();
     Ok(Written::from(answer).with_header(ETAG, tag))
 }
 
-/// Checks that the caller is the person, or that the person has no account.
-async fn check(app: &App, caller: &Caller, username: &str) -> Result<(), Error> {
-    if !caller.is(username)? && app.store.has_account(username).await? {
+/// The person, if that is the caller or has no account.
+async fn person(app: &App, caller: &Caller, username: &str) -> Result<User, Error> {
+    let is_caller = caller.is(username)?;
+    let (user, has_account) = app.store.person(username).await?;
+    if has_account && !is_caller {
         return Err(unauthorized("this needs the person's token").into());
     }
-    Ok(())
+    Ok(user)
 }
