@@ -109,7 +109,7 @@ impl Runner {
         match self {
             Self::Nextest => None,
             Self::Cargo => {
-                // Without it, cargo builds the examples too, which tests may start. So does nextest.
+                // Without it, cargo builds the examples too, as nextest does: tests may start one.
                 let mut arguments = self.start(selection);
                 arguments.retain(|argument| argument != "--tests");
                 arguments.push("--no-run".to_owned());
