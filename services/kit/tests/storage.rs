@@ -44,6 +44,25 @@ async fn number(database: &Database, query: &'static str) -> i64 {
 }
 
 #[tokio::test]
+async fn writes_succeed_after_a_full_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = Database::open(&file(folder.path()), &[FIRST]).await.unwrap();
+    let mut write = database.write().await.unwrap();
+    // For SQLite, a file that must not grow is a full disk.
+    sqlx::query("PRAGMA max_page_count = 1").execute(&mut *write).await.unwrap();
+    let insert = sqlx::query("INSERT INTO words (word) VALUES ($1)").bind("x".repeat(100_000));
+    let error = insert.execute(&mut *write).await.unwrap_err();
+    assert!(error.to_string().contains("full"), "{error}");
+    drop(write);
+    add(&database, "later").await.unwrap();
+    assert_eq!(number(&database, "SELECT COUNT(*) FROM words").await, 1);
+    // So they do after a transaction that the caller gave up.
+    drop(database.write().await.unwrap());
+    add(&database, "last").await.unwrap();
+    assert_eq!(number(&database, "SELECT COUNT(*) FROM words").await, 2);
+}
+
+#[tokio::test]
 async fn every_connection_has_the_durable_settings() {
     let folder = tempfile::tempdir().unwrap();
     let url = file(folder.path());

@@ -5,8 +5,8 @@ use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use sqlx::AnyPool;
 use sqlx::any::AnyPoolOptions;
+use sqlx::{AnyPool, Connection as _};
 
 use super::{DatabaseError, Pool};
 use crate::settings::SettingError;
@@ -42,7 +42,7 @@ pub(super) async fn open(
     let lock = lock_folder(&file).await?;
     let escaped = escaped(&file);
     // The writer is first: it creates the file.
-    let writers = connect(options(1, pool), &escaped, url).await?;
+    let writers = connect(sound(options(1, pool)), &escaped, url).await?;
     let readers =
         connect(options(pool.connections.unwrap_or(READERS), pool), &escaped, url).await?;
     Ok((readers, writers, Some(lock)))
@@ -85,6 +85,20 @@ fn options(connections: u32, pool: Pool) -> AnyPoolOptions {
                 sqlx::query(pragma).execute(&mut *connection).await?;
             }
             Ok(())
+        })
+    })
+}
+
+/// Closes a returned connection whose transaction SQLite rolled back by itself, as on a full disk.
+/// The driver still counts that transaction, so every later one on the connection would fail.
+fn sound(options: AnyPoolOptions) -> AnyPoolOptions {
+    options.after_release(|connection, _| {
+        Box::pin(async move {
+            if connection.is_in_transaction() {
+                // The rollback of a dropped transaction comes before the answer.
+                connection.ping().await?;
+            }
+            Ok(!connection.is_in_transaction())
         })
     })
 }
