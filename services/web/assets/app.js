@@ -110,9 +110,23 @@
 
   const isBoard = () => document.body.dataset.live !== undefined;
 
+  // What is being sent: a second click on the same button sends nothing again.
+  const underWay = new Set();
+
   const send = async (form, submitter) => {
-    const focus = focusAfter(form);
     const body = new URLSearchParams(new FormData(form, submitter));
+    const request = `${form.action} ${body}`;
+    if (underWay.has(request)) return;
+    underWay.add(request);
+    try {
+      await sendOnce(form, body);
+    } finally {
+      underWay.delete(request);
+    }
+  };
+
+  const sendOnce = async (form, body) => {
+    const focus = focusAfter(form);
     let response;
     try {
       response = await fetch(form.action, { method: "POST", body });

@@ -77,6 +77,36 @@ async fn removed_item_comes_back_by_undo() {
 }
 
 #[tokio::test]
+async fn undo_keeps_the_filter() {
+    let mut site = Site::with_list().await;
+    site.post("/lists/home/items", "title=tea").await;
+    let tea = format!("/lists/home/items/{}", site.id("tea").await);
+    let page = site.post(&format!("{tea}/delete"), "place=1&show=open").await;
+    let (_, notice) = page.text.split_once("id=\"notice\"").expect("a notice");
+    let (undo, _) = notice.split_once("id=\"undo\"").expect("a form");
+    assert!(undo.contains("name=\"show\" value=\"open\""), "{undo}");
+}
+
+#[tokio::test]
+async fn address_of_a_form_leads_back() {
+    let mut site = Site::with_list().await;
+    for form in ["rename", "delete", "items", "items/7", "items/7/tick", "items/7/delete"] {
+        let page = site.get(&format!("/lists/home/{form}")).await;
+        assert_eq!((page.status, page.header("location")), (303, "/lists/home"), "{form}");
+    }
+    assert_eq!(site.get("/sign-out").await.header("location"), "/");
+}
+
+#[tokio::test]
+async fn refused_list_keeps_the_entered_name() {
+    let mut site = Site::with_list().await;
+    let page = site.post("/", "name=home").await;
+    assert_eq!(page.status, 422);
+    assert!(page.text.contains("name=\"name\" placeholder=\"Name of the list\" value=\"home\""));
+    assert!(!page.text.contains("first list"), "{}", page.text);
+}
+
+#[tokio::test]
 async fn lists_are_renamed_and_removed() {
     let mut site = Site::with_list().await;
     let page = site.post("/lists/home/rename", "name=a%2Fb+%C3%BC").await;

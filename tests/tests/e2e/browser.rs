@@ -148,6 +148,31 @@ async fn killed_todo_is_a_notice_until_it_is_back() {
 }
 
 #[tokio::test]
+async fn second_click_sends_nothing_again() {
+    let stack = harness::exclusive().await;
+    let page = page(&stack).await;
+    let test = |browser: Arc<Browser>| async move {
+        sign_up(&browser, &page).await;
+        let todo = stack.service("todo");
+        todo.pause().await.unwrap();
+        browser.type_into("#new-title", &format!("milk{ENTER}{ENTER}")).await;
+        todo.resume().await.unwrap();
+        browser.expect(TITLES, &["milk"]).await;
+        browser.click(".delete").await;
+        browser.expect(TITLES, &[]).await;
+        todo.pause().await.unwrap();
+        browser.click("#undo").await;
+        browser.click("#undo").await;
+        todo.resume().await.unwrap();
+        browser.expect(TITLES, &["milk"]).await;
+        // The answers come in order, so a second item would be there by now.
+        add(&browser, "tea").await;
+        browser.expect(TITLES, &["milk", "tea"]).await;
+    };
+    with_browser("second_click_sends_nothing_again", Options::default(), test).await;
+}
+
+#[tokio::test]
 async fn keyboard_alone_is_enough() {
     let stack = harness::calm().await;
     let page = page(&stack).await;

@@ -77,7 +77,8 @@ pub(super) async fn delete(
             return after(&app, &visitor, &list, Err(error), &path, &form).await;
         }
     };
-    let undo = views::undo_form(&list, &item, form.text("place"), &visitor.cookies.proof());
+    let (place, show, proof) = (form.text("place"), form.text("show"), visitor.cookies.proof());
+    let undo = views::undo_form(&list, &item, place, show, &proof);
     let text = format!("Removed \u{201c}{}\u{201d}.", item.title);
     let notice = Notice { status: StatusCode::OK, text, form: Some(undo) };
     board(&app, &visitor, &list, View::of(form.text("show")), Some(notice)).await

@@ -1,5 +1,7 @@
 //! The lists of the person: read one, create, rename and remove.
 
+use std::collections::BTreeMap;
+
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, Uri};
 use axum::response::Response;
@@ -16,7 +18,7 @@ pub(super) async fn first(State(app): State<App>, visitor: Visitor) -> Result<Re
     if let Some(first) = lists.summaries.first() {
         return Ok(see_other(&list_path(&first.name, "")));
     }
-    let page = views::empty_page(visitor.person()?, &lists, None, &visitor.cookies.proof());
+    let page = views::empty_page(visitor.person()?, &lists, None, "", &visitor.cookies.proof());
     Ok(views::answer(StatusCode::OK, page))
 }
 
@@ -31,6 +33,12 @@ pub(super) async fn read(
     board(&app, &visitor, &list, view, None).await
 }
 
+/// The address of a form stays in the browser after an answer without a redirect, and a person can
+/// load it again.
+pub(super) async fn back(Path(path): Path<BTreeMap<String, String>>) -> Response {
+    see_other(&path.get("list").map_or_else(|| "/".to_owned(), |list| list_path(list, "")))
+}
+
 pub(super) async fn create(
     State(app): State<App>,
     visitor: Visitor,
@@ -41,8 +49,8 @@ pub(super) async fn create(
     match app.store.create_list(&owner, name).await {
         Err(error @ Error::Refused(_)) => {
             let (status, text) = (error.status(), Some(error.notice()));
-            let lists = app.store.lists(&owner).await?;
-            let page = views::empty_page(visitor.person()?, &lists, text, &visitor.cookies.proof());
+            let (person, lists) = (visitor.person()?, app.store.lists(&owner).await?);
+            let page = views::empty_page(person, &lists, text, name, &visitor.cookies.proof());
             Ok(views::answer(status, page))
         }
         created => after(&app, &visitor, name, created, "/", &form).await,

@@ -11,7 +11,7 @@ mod sessions;
 
 use axum::Router;
 use axum::middleware::map_response;
-use axum::routing::{MethodRouter, any, get, post};
+use axum::routing::{MethodRouter, any, get};
 use kit::Shell;
 
 use crate::store::Store;
@@ -31,15 +31,15 @@ fn routes() -> [(&'static str, MethodRouter<App>); 15] {
         ("/", get(lists::first).post(lists::create)),
         ("/sign-in", get(sessions::sign_in_page).post(sessions::sign_in)),
         ("/sign-up", get(sessions::sign_up_page).post(sessions::sign_up)),
-        ("/sign-out", post(sessions::sign_out)),
+        ("/sign-out", get(lists::back).post(sessions::sign_out)),
         ("/lists/{list}", get(lists::read)),
-        ("/lists/{list}/rename", post(lists::rename)),
-        ("/lists/{list}/delete", post(lists::delete)),
-        ("/lists/{list}/items", post(items::create)),
-        ("/lists/{list}/items/{id}", post(items::change)),
-        ("/lists/{list}/items/{id}/tick", post(items::tick)),
-        ("/lists/{list}/items/{id}/move", post(items::put)),
-        ("/lists/{list}/items/{id}/delete", post(items::delete)),
+        ("/lists/{list}/rename", get(lists::back).post(lists::rename)),
+        ("/lists/{list}/delete", get(lists::back).post(lists::delete)),
+        ("/lists/{list}/items", get(lists::back).post(items::create)),
+        ("/lists/{list}/items/{id}", get(lists::back).post(items::change)),
+        ("/lists/{list}/items/{id}/tick", get(lists::back).post(items::tick)),
+        ("/lists/{list}/items/{id}/move", get(lists::back).post(items::put)),
+        ("/lists/{list}/items/{id}/delete", get(lists::back).post(items::delete)),
         ("/events", get(events::follow)),
         ("/assets/{name}", get(assets::read)),
         ("/{*path}", any(page::nothing_here)),

@@ -16,6 +16,9 @@ const DOWN: &str = "M6 9l6 6 6-6";
 const TICK: &str = "M5 12.5l4.5 4.5L19 7.5";
 const GRIP: &str = "M9 6h.01M15 6h.01M9 12h.01M15 12h.01M9 18h.01M15 18h.01";
 
+/// The last day that `todo` accepts. Without it, a browser accepts years of six digits.
+const LAST_DAY: &str = "9999-12-31";
+
 /// Which items are shown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Show {
@@ -151,7 +154,7 @@ impl Board<'_> {
                 input id="new-title" name="title" placeholder="What needs to be done?" required
                     maxlength="500" autocomplete="off" enterkeyhint="done";
                 label.spoken for="new-due" { "Due date of the new item" }
-                input id="new-due" name="due" type="date";
+                input id="new-due" name="due" type="date" max=(LAST_DAY);
                 button.button type="submit" { (icon(PLUS)) span { "Add" } }
             }
         }
@@ -264,7 +267,7 @@ impl Board<'_> {
                 input id="edit-title" name="title" value=(item.title) required maxlength="500"
                     autocomplete="off" autofocus;
                 label.spoken for="edit-due" { "Due date" }
-                input id="edit-due" name="due" type="date" value=[item.due.as_deref()];
+                input id="edit-due" name="due" type="date" max=(LAST_DAY) value=[item.due.as_deref()];
                 button.button type="submit" { "Save" }
                 a.quiet.cancel href={ (path(&["lists", self.list])) "?show=" (show) } { "Cancel" }
             }
@@ -272,18 +275,25 @@ impl Board<'_> {
     }
 }
 
-/// The page of a person without lists, which is also the page for a new list.
+/// The page of a person without lists, which is also the page for a new list. `name` is what was
+/// entered before.
 pub(crate) fn empty_page(
     person: &Person,
     lists: &Lists,
     notice: Option<String>,
+    name: &str,
     proof: &str,
 ) -> Markup {
+    let hint = if lists.summaries.is_empty() {
+        "Name your first list: groceries, work, the big trip."
+    } else {
+        "Name the new list."
+    };
     let content = html! {
         header.head {
             div {
                 h1 { "Hello, " (person.name) }
-                p.progress-text { "Name your first list: groceries, work, the big trip." }
+                p.progress-text { (hint) }
             }
         }
         div id="notices" role="status" aria-live="polite" {
@@ -292,8 +302,8 @@ pub(crate) fn empty_page(
         form.add id="add" method="post" action="/" {
             (hidden("proof", proof))
             label.spoken for="new-list" { "Name of the new list" }
-            input id="new-list" name="name" placeholder="Name of the list" required maxlength="100"
-                autocomplete="off" autofocus;
+            input id="new-list" name="name" placeholder="Name of the list" value=(name) required
+                maxlength="100" autocomplete="off" autofocus;
             button.button type="submit" { (icon(PLUS)) span { "Create" } }
         }
     };
@@ -301,10 +311,11 @@ pub(crate) fn empty_page(
 }
 
 /// A form that adds a removed item again, at its place.
-pub(crate) fn undo_form(list: &str, item: &Item, place: &str, proof: &str) -> Markup {
+pub(crate) fn undo_form(list: &str, item: &Item, place: &str, show: &str, proof: &str) -> Markup {
     html! {
         form method="post" action=(path(&["lists", list, "items"])) {
             (hidden("proof", proof))
+            (hidden("show", show))
             (hidden("title", &item.title))
             (hidden("completed", if item.completed { "true" } else { "false" }))
             @if let Some(due) = &item.due { (hidden("due", due)) }
