@@ -461,3 +461,13 @@ fn closed_output_ends_a_follower() {
     let status = eventually(SOON, "its end", || follow.try_wait().unwrap());
     assert_eq!(status.code(), Some(0));
 }
+
+#[test]
+fn closed_output_ends_a_follower_of_silence() {
+    let fixture = stand(&[("mute", "", "")]).write();
+    fixture.xtask(&["up", "-d"]).ends_with(0);
+    let mut follow = stuck(&fixture, &["logs", "-f", "-n", "0"]);
+    drop(follow.stdout.take());
+    let status = eventually(SOON, "its end", || follow.try_wait().unwrap());
+    assert_eq!(status.code(), Some(0));
+}

@@ -4,6 +4,7 @@
 //! supervisor only if a service has no file.
 
 use std::num::ParseIntError;
+use std::pin::pin;
 use std::sync::Arc;
 
 use clap::Args;
@@ -20,6 +21,7 @@ use super::error;
 use super::exit::Exit;
 use super::{Global, block_on, color, place, print, stack};
 use crate::session::follow::{Extent, Follower, services_with_logs};
+use crate::system::async_fd::reader_gone;
 use crate::system::timestamp::Timestamp;
 use crate::view::event::LogLine;
 use crate::view::log::{Plain, Prefixes};
@@ -156,9 +158,14 @@ async fn show(paths: &StackPaths, args: &LogsArgs, form: &mut Form) -> anyhow::R
         }
         return Ok(Exit::DONE);
     }
+    let mut gone = pin!(reader_gone());
     loop {
         out.clear();
-        follower.next(&mut |service, line| form.append(&mut out, service, line)).await?;
+        let mut take = |service: &str, line: &Record<'_>| form.append(&mut out, service, line);
+        tokio::select! {
+            read = follower.next(&mut take) => read?,
+            () = &mut gone => return Ok(Exit::DONE),
+        }
         print::bytes(&out)?;
     }
 }

@@ -1,7 +1,7 @@
-//! Watches whether descriptors are readable. Registration with the runtime is unsafe, and this is
+//! Watches whether descriptors are readable, or lost their reader. Registration with the runtime is unsafe, and this is
 //! its only place.
 
-use std::io;
+use std::io::{self, Stdout};
 use std::net::TcpListener;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixDatagram;
@@ -16,12 +16,27 @@ pub(crate) trait Owned: std::os::fd::AsRawFd {}
 impl Owned for OwnedFd {}
 impl Owned for TcpListener {}
 impl Owned for UnixDatagram {}
+impl Owned for Stdout {}
 
 /// Registers `inner` for reading.
 pub(crate) fn async_fd<T: Owned>(inner: T) -> io::Result<AsyncFd<T>> {
     // SAFETY: the types of `Owned` keep one open descriptor until their drop, and the `AsyncFd`
     // that owns them gives out shared references only.
     Ok(unsafe { AsyncFd::register_with_interest(inner, Interest::READABLE) }?)
+}
+
+/// Waits until the reader of standard output has gone, which no write reports while there is
+/// nothing to write. Files have no reader.
+pub(crate) async fn reader_gone() {
+    // SAFETY: as in `async_fd`; standard output is never closed.
+    let stdout = unsafe { AsyncFd::register_with_interest(io::stdout(), Interest::ERROR) };
+    let gone = match &stdout {
+        Ok(stdout) => stdout.ready(Interest::ERROR).await.is_ok(),
+        Err(_) => false,
+    };
+    if !gone {
+        std::future::pending().await
+    }
 }
 
 /// Whether a descriptor is readable at this moment. A listening socket is if a caller waits.
