@@ -243,6 +243,20 @@ fn full_disk_is_reported_and_leaves_nothing() {
     }
 }
 
+#[test]
+fn disk_filled_after_a_run_is_named() {
+    let fixture = plain();
+    let options = ["-t", "tmpfs", "-o", "size=2m", "none"];
+    let Some(state) = Mount::new(&fixture.state(), &options) else { return };
+    fixture.xtask(&["up", "-d"]).ends_with(0);
+    fixture.xtask(&["down"]).ends_with(0);
+    // Not a byte is left for the log of the supervisor.
+    fs::write(state.0.join("filler"), vec![0; 4 << 20]).unwrap_err();
+    let up = fixture.xtask(&["up", "-d"]).ends_with(1);
+    up.says("No space left").says("hint: delete files on that file system");
+    nothing_is_left(&fixture);
+}
+
 /// The record and the supervisor's own words share the disk with everything else.
 #[test]
 fn full_disk_ends_the_record_only() {

@@ -265,6 +265,9 @@ fn hint(error: &anyhow::Error) -> Option<String> {
         (io::ErrorKind::NotFound, _) if no_cargo => {
             Some("add the folder of cargo to `PATH`: `PATH=~/.cargo/bin:$PATH`".to_owned())
         }
+        (io::ErrorKind::StorageFull, _) => {
+            Some("delete files on that file system: `cargo clean` frees a target folder".to_owned())
+        }
         (_, Some(libc::EMFILE)) => Some(more_open_files()),
         _ => None,
     }

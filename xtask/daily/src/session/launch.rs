@@ -3,7 +3,7 @@
 //! Clients hold the launch lock in turn, so that two clients never start two supervisors.
 
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, Read, Seek, SeekFrom, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::net::UnixStream as BlockingStream;
@@ -121,7 +121,9 @@ async fn launch(
         }),
         Err(connection::Error::Gone) => {
             let _ = child.wait();
-            Err(Error::SupervisorExited { output: new_output(&log_path, old_bytes) })
+            let output = new_output(&log_path, old_bytes);
+            log_exit(&log_path, old_bytes).map_err(Error::path("write", &log_path))?;
+            Err(Error::SupervisorExited { output })
         }
         Err(error) => Err(error.into()),
     }
@@ -171,6 +173,16 @@ fn open_log(path: &Path) -> io::Result<File> {
     File::options().create(true).append(true).mode(0o600).open(path)
 }
 
+/// Logs the exit of a supervisor that logged nothing. On a full disk this fails too, and the error
+/// is the cause.
+fn log_exit(log: &Path, old_bytes: u64) -> io::Result<()> {
+    let mut file = open_log(log)?;
+    if file.metadata()?.len() > old_bytes {
+        return Ok(());
+    }
+    file.write_all(b"the supervisor exited during its start\n")
+}
+
 /// The end of a sentence: what the log holds after its first `old_bytes`.
 fn new_output(log: &Path, old_bytes: u64) -> String {
     let mut new = Vec::new();
@@ -189,8 +201,6 @@ fn new_output(log: &Path, old_bytes: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-
     use super::*;
 
     #[test]

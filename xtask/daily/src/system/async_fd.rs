@@ -1,5 +1,5 @@
-//! Watches whether descriptors are readable, or lost their reader. Registration with the runtime is unsafe, and this is
-//! its only place.
+//! Watches whether descriptors are readable, or lost their reader. Registration with the runtime
+//! is unsafe, and this is its only place.
 
 use std::io::{self, Stdout};
 use std::net::TcpListener;
