@@ -21,7 +21,6 @@ use super::error;
 use super::exit::Exit;
 use super::{Global, block_on, color, place, print, stack};
 use crate::session::follow::{Extent, Follower, services_with_logs};
-use crate::system::async_fd::reader_gone;
 use crate::system::timestamp::Timestamp;
 use crate::view::event::LogLine;
 use crate::view::log::{Plain, Prefixes};
@@ -158,7 +157,7 @@ async fn show(paths: &StackPaths, args: &LogsArgs, form: &mut Form) -> anyhow::R
         }
         return Ok(Exit::DONE);
     }
-    let mut gone = pin!(reader_gone());
+    let mut gone = pin!(print::reader_gone());
     loop {
         out.clear();
         let mut take = |service: &str, line: &Record<'_>| form.append(&mut out, service, line);

@@ -8,11 +8,13 @@
 //! ignored.
 
 use std::io::{self, IsTerminal, Write};
+use std::os::fd::AsFd as _;
 
 use anyhow::Context as _;
 use serde::Serialize;
 use xtask_client::called_as::{named, named_json};
 
+use crate::system::async_fd;
 use crate::view::style::{BAD, BOLD, RESET};
 use crate::view::visible::{visible, visible_json};
 
@@ -75,6 +77,17 @@ pub fn bytes(bytes: &[u8]) -> io::Result<()> {
         stream.write_all(bytes)?;
         stream.flush()
     })
+}
+
+/// Waits until the reader of standard output has gone. A file has none.
+pub(crate) async fn reader_gone() {
+    let gone = match io::stdout().as_fd().try_clone_to_owned() {
+        Ok(stdout) => async_fd::reader_gone(stdout).await.is_ok(),
+        Err(_) => false,
+    };
+    if !gone {
+        std::future::pending().await
+    }
 }
 
 /// Writes a JSON value and a line break to standard output.

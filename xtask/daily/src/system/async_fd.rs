@@ -1,7 +1,7 @@
 //! Watches whether descriptors are readable, or lost their reader. Registration with the runtime
 //! is unsafe, and this is its only place.
 
-use std::io::{self, Stdout};
+use std::io;
 use std::net::TcpListener;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixDatagram;
@@ -16,7 +16,6 @@ pub(crate) trait Owned: std::os::fd::AsRawFd {}
 impl Owned for OwnedFd {}
 impl Owned for TcpListener {}
 impl Owned for UnixDatagram {}
-impl Owned for Stdout {}
 
 /// Registers `inner` for reading.
 pub(crate) fn async_fd<T: Owned>(inner: T) -> io::Result<AsyncFd<T>> {
@@ -25,18 +24,15 @@ pub(crate) fn async_fd<T: Owned>(inner: T) -> io::Result<AsyncFd<T>> {
     Ok(unsafe { AsyncFd::register_with_interest(inner, Interest::READABLE) }?)
 }
 
-/// Waits until the reader of standard output has gone, which no write reports while there is
-/// nothing to write. Files have no reader.
-pub(crate) async fn reader_gone() {
-    // SAFETY: as in `async_fd`; standard output is never closed.
-    let stdout = unsafe { AsyncFd::register_with_interest(io::stdout(), Interest::ERROR) };
-    let gone = match &stdout {
-        Ok(stdout) => stdout.ready(Interest::ERROR).await.is_ok(),
-        Err(_) => false,
-    };
-    if !gone {
-        std::future::pending().await
-    }
+/// Waits until the reader of a pipe has gone, which no write reports while there is nothing to
+/// write.
+///
+/// # Errors
+/// The descriptor is a file, which has no reader.
+pub(crate) async fn reader_gone(pipe: OwnedFd) -> io::Result<()> {
+    // SAFETY: as in `async_fd`.
+    let pipe = unsafe { AsyncFd::register_with_interest(pipe, Interest::ERROR) }?;
+    pipe.ready(Interest::ERROR).await.map(drop)
 }
 
 /// Whether a descriptor is readable at this moment. A listening socket is if a caller waits.
