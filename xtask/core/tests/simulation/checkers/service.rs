@@ -305,10 +305,10 @@ impl ServiceHistory {
     }
 
     /// Its run, if the stack did not bind its ports: it is adopted, or began when the service was
-    /// `external`. Callers get its address until it ends.
+    /// `external`. Callers get its address until it ends or is taken down.
     pub(crate) fn foreign_run(&self) -> Option<&RunHistory> {
         let external = self.spec.program == Program::External;
-        let run = self.run.as_ref().filter(|_| !external && !self.is_at_rest())?;
+        let run = self.run.as_ref().filter(|_| self.wanted && !external && !self.is_at_rest())?;
         let foreign = matches!(run.origin, Origin::External | Origin::Adopted) && !run.is_over();
         (foreign && run.numbers.len() == self.spec.ports.len()).then_some(run)
     }
