@@ -57,6 +57,7 @@ pub(crate) fn run(global: &Global, args: &NewArgs) -> anyhow::Result<Exit> {
             is_job: args.job,
             depends_on,
             port: workspace.free_port(),
+            taken: [known, workspace.packages].concat(),
         },
     )?;
     for file in &added.files {

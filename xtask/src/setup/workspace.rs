@@ -31,6 +31,8 @@ pub(crate) struct Workspace {
     /// The binaries of packages that declare no service.
     pub(crate) programs: Vec<Program>,
     pub(crate) services: BTreeMap<String, Declared>,
+    /// The names of all packages.
+    pub(crate) packages: Vec<String>,
 }
 
 /// A service that the metadata declares.
@@ -65,6 +67,8 @@ impl Workspace {
         let root = metadata.workspace_root.as_std_path();
         let mut services = BTreeMap::new();
         let mut programs = Vec::new();
+        let packages = metadata.workspace_packages();
+        let packages = packages.iter().map(|package| package.name.to_string()).collect();
         for package in metadata.workspace_packages() {
             let only = package.metadata.get("service");
             let several = package.metadata.get("services").and_then(Json::as_object);
@@ -87,7 +91,7 @@ impl Workspace {
             declared.ports.extend(more.ports);
             declared.serves_http |= more.serves_http;
         }
-        Self { root: root.to_path_buf(), programs, services }
+        Self { root: root.to_path_buf(), programs, services, packages }
     }
 
     /// A port that no declared service has: the next one after the highest of those that answer

@@ -24,6 +24,8 @@ pub(crate) struct Wanted {
     pub(crate) depends_on: Vec<Dependency>,
     /// The port of the new service.
     pub(crate) port: u16,
+    /// The names of the packages and services of the workspace.
+    pub(crate) taken: Vec<String>,
 }
 
 /// A service that must be ready first.
@@ -114,6 +116,15 @@ pub(crate) fn add(root: &Path, wanted: &Wanted) -> Result<Added, Error> {
             return Err(Error::Exists { path: path.clone() });
         }
     }
+    if wanted.taken.contains(&wanted.name) {
+        let why = "a package or service of this workspace already";
+        return Err(Error::Reserved { name: wanted.name.clone(), why });
+    }
+    if files.iter().any(|(path, text)| path.ends_with("Cargo.toml") && uses(text, &wanted.name)) {
+        // The library of the new package would have the name of that of the dependency.
+        let why = "a dependency of the new package";
+        return Err(Error::Reserved { name: wanted.name.clone(), why });
+    }
     let mut changed = BTreeMap::new();
     for (path, lines) in &lines {
         let text = read(&root.join(path))?;
@@ -168,6 +179,13 @@ fn check_name(name: &str) -> Result<(), Error> {
         Some(&(why, _)) => Err(Error::Reserved { name: name.to_owned(), why }),
         None => Ok(()),
     }
+}
+
+/// Whether a manifest names a package as a dependency.
+fn uses(manifest: &str, package: &str) -> bool {
+    let Ok(manifest) = manifest.parse::<DocumentMut>() else { return false };
+    let tables = ["dependencies", "dev-dependencies"].into_iter();
+    tables.filter_map(|table| manifest.get(table)).any(|table| table.get(package).is_some())
 }
 
 /// The folder of the workspace's template.

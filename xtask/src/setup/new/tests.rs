@@ -14,6 +14,7 @@ fn wanted(name: &str) -> Wanted {
         is_job: false,
         depends_on: vec![dependency("user-db", true)],
         port: 5002,
+        taken: vec!["tests".into()],
     }
 }
 
@@ -150,6 +151,21 @@ fn nothing_is_overwritten() {
     assert_eq!(text(&root, "mail/src/main.rs"), "mine");
     assert!(!root.path().join("mail/Cargo.toml").exists());
     assert_eq!(text(&root, "Cargo.toml"), "[workspace]\nmembers = []\n");
+}
+
+#[test]
+fn names_of_packages_and_dependencies_are_refused() {
+    let root = workspace("[workspace]\nmembers = []\nmetadata.xtask.template = \"parts\"\n");
+    let folder = root.path().join("parts/service/{{name}}");
+    fs::create_dir_all(&folder).unwrap();
+    let manifest = "[package]\nname = \"{{name}}\"\n\n[dependencies]\naxum.workspace = true\n\n\
+                    [dev-dependencies]\ntower = { version = \"1\" }\n";
+    fs::write(folder.join("Cargo.toml"), manifest).unwrap();
+    for name in ["tests", "axum", "tower"] {
+        assert!(matches!(add(root.path(), &wanted(name)), Err(Error::Reserved { .. })), "{name}");
+        assert!(!root.path().join(name).exists());
+    }
+    add(root.path(), &wanted("mail")).unwrap();
 }
 
 #[test]
