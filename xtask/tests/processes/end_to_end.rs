@@ -32,6 +32,12 @@ mod tests {
     }
 
     #[test]
+    fn plums_are_out() {
+        let file = std::env::var("SKIPPED_TESTS").expect("a file is named");
+        std::fs::write(file, "plums\tplums_are_out\n").unwrap();
+    }
+
+    #[test]
     fn apples_are_pears() {
         assert_eq!("apples", "pears");
     }
@@ -152,6 +158,22 @@ fn without_nextest_cargo_runs_the_tests() {
     assert_eq!(ran.json()["runner_exit_code"], 101, "{ran}");
     let exact = ["test-e2e", "--", "--exact", "tests::the_stack_is_up"];
     by_cargo(&fixture, &exact).ends_with(0).says("1 passed");
+    fixture.is_quiet();
+}
+
+#[test]
+fn skipped_tests_are_reported_with_either_runner() {
+    let fixture = greeter(SERVICE, "port = 0\n");
+    for ran in [fixture.xtask(&["test-e2e", "plums"]), by_cargo(&fixture, &["test-e2e", "plums"])] {
+        ran.ends_with(0).says("Skipped 1 test without plums");
+    }
+    let own = fixture.out().join("skipped");
+    let ran = fixture.spawn_with(&["test-e2e", "plums"], |command| {
+        command.env("SKIPPED_TESTS", &own);
+    });
+    let ran = ran.wait(Duration::from_secs(120)).ends_with(0);
+    assert!(!ran.stderr.contains("Skipped"), "the caller reads its own file: {ran}");
+    assert_eq!(std::fs::read_to_string(own).unwrap(), "plums\tplums_are_out\n");
     fixture.is_quiet();
 }
 

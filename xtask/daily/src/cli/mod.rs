@@ -28,6 +28,7 @@ pub mod print;
 pub mod restart;
 mod running;
 mod screen;
+mod skipped;
 pub mod stack;
 mod status;
 mod stderr;
@@ -290,12 +291,12 @@ fn dispatch(global: &Global, command: Command) -> anyhow::Result<Exit> {
         Command::Status(args) => status::run(global, &args),
         Command::Logs(args) => logs::run(global, &args),
         Command::Restart(args) => restart::run(global, &args),
-        Command::TestE2e(args) => test_e2e::run(global, &args),
+        Command::TestE2e(args) => skipped::reported(|| test_e2e::run(global, &args)),
         Command::Explain(args) => explain::run(global, &args),
         Command::Wait(args) => wait::run(global, &args),
         Command::Env(args) => env::run(global, &args),
-        Command::Test(args) => test::run(global, &args),
-        Command::Ci(args) => ci::run(global, &args),
+        Command::Test(args) => skipped::reported(|| test::run(global, &args)),
+        Command::Ci(args) => skipped::reported(|| ci::run(global, &args)),
         Command::Supervise(args) => supervise::run(&args),
         Command::Sweep(args) => sweep::run(&args),
     }

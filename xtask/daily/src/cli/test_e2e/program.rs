@@ -15,6 +15,7 @@ use xtask_client::protocol::Reply;
 
 use crate::cli::exit::Exit;
 use crate::cli::interrupt::Interrupts;
+use crate::cli::skipped;
 use crate::system::wait_if_some;
 
 /// How long a program may take to exit after a signal, unless it runs
@@ -53,6 +54,7 @@ impl ProgramExit {
 /// Starts a program in its own process group. Its standard input is empty, because the terminal
 /// stops a background program that reads from it.
 pub(crate) fn spawn(command: &mut Command) -> io::Result<Foreground> {
+    command.envs(skipped::variable());
     let child = command.stdin(Stdio::null()).process_group(0).spawn()?;
     let group = child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
     let mut program = Foreground { child, group, grace: Some(GRACE), guard: None };
