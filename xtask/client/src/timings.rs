@@ -121,6 +121,10 @@ impl Start {
     /// Fills in the critical path: from the service that was ready last back to the build.
     #[must_use]
     pub fn with_critical_path(mut self) -> Self {
+        for one in &mut self.services {
+            // Another command built the program that runs, and cargo found it later.
+            one.built_ms = one.built_ms.filter(|built| one.ready_ms >= Some(*built));
+        }
         let by_name: BTreeMap<&str, &ServiceStart> =
             self.services.iter().map(|one| (one.service.as_str(), one)).collect();
         let mut next = self.services.iter().filter(|s| !s.kept).max_by_key(|s| s.ready_ms);
@@ -292,6 +296,8 @@ mod tests {
         let late = ServiceStart { built_ms: Some(2_499), ..web.clone() };
         let early = ServiceStart { ready_ms: Some(2_100), ..api.clone() };
         assert_eq!(path(start(vec![early, late])), steps(&[("web", build), ("web", ready)]));
+        let elsewhere = ServiceStart { built_ms: Some(9_000), ..api.clone() };
+        assert_eq!(path(start(vec![elsewhere])), steps(&[("api", ready)]));
         let kept = ServiceStart { kept: true, ..api };
         let alone = ServiceStart { built_ms: None, ..web };
         assert_eq!(path(start(vec![kept, alone])), steps(&[("web", ready)]));
