@@ -1,5 +1,6 @@
 //! Plans what the command line requests, and prints all problems of the metadata.
 
+use std::io;
 use std::path::Path;
 
 use anyhow::Context;
@@ -9,7 +10,7 @@ use xtask_core::plan::{Isolation, KeptFlags, Plan, Planned, Request, WatchedFile
 use xtask_core::problem::Problem;
 use xtask_core::terms::Name;
 
-use super::error::Error;
+use super::error::{Error, Failure};
 use super::exit::Exit;
 use super::{Global, block_on, print, stack};
 use crate::session::connect;
@@ -168,10 +169,23 @@ pub fn add_secret(
 ) -> anyhow::Result<()> {
     if files.workspace.manifests.iter().any(|manifest| manifest.text.contains("${stack.secret}")) {
         let exported = request.isolation == Isolation::Elsewhere;
-        let secret = secret::of(paths, exported);
-        request.secret = secret.context("failed to make the secret of the stack")?;
+        request.secret = secret::of(paths, exported).map_err(|error| no_secret(paths, error))?;
     }
     Ok(())
+}
+
+/// The error, and the way out if the file with the random bytes is wrong.
+fn no_secret(paths: &StackPaths, error: io::Error) -> Failure {
+    let file = secret::file(paths);
+    let kind = error.kind();
+    let failure = Failure::new(Exit::FAILED, "failed to make the secret of the stack").cause(error);
+    match kind {
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::PermissionDenied => failure.hint(format!(
+            "remove `{}`: the next start makes another secret, and stored passwords no longer fit",
+            file.display()
+        )),
+        _ => failure.hint(format!("the tool must be able to write `{}`", file.display())),
+    }
 }
 
 /// Prints problems as rustc does.

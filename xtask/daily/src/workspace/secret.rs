@@ -6,7 +6,7 @@
 use std::fs::{DirBuilder, File};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::DirBuilderExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 use xtask_client::StackPaths;
@@ -18,36 +18,45 @@ const FILE: &str = "secret";
 /// The number of random bytes.
 const LENGTH: usize = 32;
 
+/// The file with the random bytes.
+pub(crate) fn file(paths: &StackPaths) -> PathBuf {
+    paths.folder().ancestors().nth(2).unwrap_or(paths.folder()).join(FILE)
+}
+
 /// The secret of a stack: 32 hexadecimal digits. An export has another one than the stack.
 ///
 /// # Errors
 /// When the file belongs to another user, others can read it, or the system fails.
 pub(crate) fn of(paths: &StackPaths, exported: bool) -> io::Result<String> {
-    let state = paths.folder().ancestors().nth(2).unwrap_or(paths.folder());
     let mut hash = Sha256::new();
-    hash.update(seed(state)?);
+    hash.update(seed(&file(paths))?);
     hash.update([u8::from(exported)]);
     hash.update(paths.folder().as_os_str().as_encoded_bytes());
     Ok(hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// The random bytes, which the first call writes.
-fn seed(state: &Path) -> io::Result<[u8; LENGTH]> {
-    let path = state.join(FILE);
-    let mut file = match open_private(&path) {
+fn seed(path: &Path) -> io::Result<[u8; LENGTH]> {
+    let mut file = match open_private(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            create(state, &path)?;
-            open_private(&path)?
+            create(path)?;
+            open_private(path)?
         }
         opened => opened?,
     };
     let mut bytes = [0; LENGTH];
-    file.read_exact(&mut bytes)?;
-    Ok(bytes)
+    match file.read_exact(&mut bytes) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            let text = format!("`{}` is shorter than {LENGTH} bytes", path.display());
+            Err(io::Error::new(error.kind(), text))
+        }
+        read => read.map(|()| bytes),
+    }
 }
 
 /// Writes a complete file at once. Another command may do so at the same time; the first one wins.
-fn create(state: &Path, path: &Path) -> io::Result<()> {
+fn create(path: &Path) -> io::Result<()> {
+    let state = path.parent().unwrap_or(path);
     let mut bytes = [0; LENGTH];
     File::open("/dev/urandom")?.read_exact(&mut bytes)?;
     // Whatever the umask is.
@@ -81,8 +90,11 @@ mod tests {
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
         let error = of(&paths(state.path(), "dev"), false).unwrap_err();
         assert!(error.to_string().contains("only this user can read"), "{error}");
-        // In a shared folder of state, another user could choose the bytes by a link.
+        std::fs::write(&file, "cut off").unwrap();
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+        let error = of(&paths(state.path(), "dev"), false).unwrap_err();
+        assert!(error.to_string().contains("shorter than 32 bytes"), "{error}");
+        // In a shared folder of state, another user could choose the bytes by a link.
         let moved = state.path().join("moved");
         std::fs::rename(&file, &moved).unwrap();
         std::os::unix::fs::symlink(moved, &file).unwrap();
@@ -93,7 +105,7 @@ mod tests {
     #[test]
     fn concurrent_commands_get_one_secret() {
         let state = tempfile::tempdir().unwrap();
-        let path = state.path();
+        let path = &state.path().join(FILE);
         let all: Vec<_> = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..8).map(|_| scope.spawn(|| seed(path).unwrap())).collect();
             threads.into_iter().map(|thread| thread.join().unwrap()).collect()
