@@ -133,6 +133,8 @@ fn stopped_supervisor_is_named_with_hints() {
     fixture.xtask(&["up", "-d"]).ends_with(0);
     let supervisor = pid(&fixture.status(), "supervisor_pid");
     signal(supervisor, libc::SIGSTOP);
+    let waited = fixture.xtask(&["wait", "--timeout", "2s"]).ends_with(4);
+    waited.says("Timed out waiting for the supervisor of stack `dev`");
     let asks = fixture.spawn(&["status"]);
     asks.says(PATIENCE, &format!("`kill -9 {supervisor}` kills the whole stack"));
     signal(supervisor, libc::SIGKILL);

@@ -50,6 +50,7 @@ pub(crate) fn run(global: &Global, args: &RestartArgs) -> anyhow::Result<Exit> {
             global,
             &args.services,
             args.json,
+            None,
             async |session, names| {
                 let before = runs(&session.snapshot);
                 let services = names.to_vec();

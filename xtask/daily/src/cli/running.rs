@@ -1,5 +1,6 @@
 //! The services of a running stack that the command line names, for `restart`, `wait` and `down`.
 
+use tokio::time::{Instant, timeout_at};
 use xtask_client::StackPaths;
 use xtask_client::connection::update;
 use xtask_client::snapshot::Snapshot;
@@ -9,17 +10,32 @@ use super::error::Error;
 use super::exit::Exit;
 use super::{Global, block_on, place, print, stack};
 use crate::session::connect::Session;
+use crate::view::style::BAD;
 
 /// Runs `act` on the named services, or on all wanted ones. With `json` it prints the stack with
-/// only these services afterwards, as `status --json` does.
+/// only these services afterwards, as `status --json` does. A supervisor that does not answer until
+/// `deadline` is as good as services that are not ready.
 pub(crate) fn with_services(
     global: &Global,
     services: &[String],
     json: bool,
+    deadline: Option<Instant>,
     act: impl AsyncFnOnce(&mut Session, &[Name]) -> anyhow::Result<Exit>,
 ) -> anyhow::Result<Exit> {
     block_on(async {
-        let mut session = session(&place::find_stack(global)?.paths).await?;
+        let paths = place::find_stack(global)?.paths;
+        let connecting = session(&paths);
+        let mut session = match deadline {
+            None => connecting.await?,
+            Some(deadline) => match timeout_at(deadline, connecting).await {
+                Ok(session) => session?,
+                Err(_) => {
+                    let text = format!("waiting for the supervisor of stack `{}`", paths.stack());
+                    print::progress(BAD, "Timed out", &text);
+                    return Ok(Exit::NOT_READY);
+                }
+            },
+        };
         let names = named(&session.snapshot, services)?;
         let exit = act(&mut session, &names).await?;
         print(session.snapshot, &names, json)?;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
+use tokio::time::Instant;
 use xtask_client::connection::update;
 use xtask_client::protocol::Ask;
 use xtask_client::snapshot::{Phase, ServiceSnapshot, Snapshot};
@@ -38,7 +39,8 @@ pub(crate) struct WaitArgs {
 }
 
 pub(crate) fn run(global: &Global, args: &WaitArgs) -> anyhow::Result<Exit> {
-    running::with_services(global, &args.services, args.json, async |session, names| {
+    let deadline = args.timeout.map(|limit| Instant::now() + limit);
+    running::with_services(global, &args.services, args.json, deadline, async |session, names| {
         let settled = async {
             let exit = until(session, names, |service| !service.phase.is_on_the_way()).await?;
             if exit != Exit::DONE {
@@ -48,8 +50,8 @@ pub(crate) fn run(global: &Global, args: &WaitArgs) -> anyhow::Result<Exit> {
             session.snapshot = session.connection.ask(Ask::Only(names.to_vec())).await?;
             Ok(report(&session.snapshot, names))
         };
-        let Some(limit) = args.timeout else { return settled.await };
-        if let Ok(settled) = tokio::time::timeout(limit, settled).await {
+        let Some(deadline) = deadline else { return settled.await };
+        if let Ok(settled) = tokio::time::timeout_at(deadline, settled).await {
             return settled;
         }
         // `Status` makes the supervisor look for deadlocks.
