@@ -99,7 +99,7 @@ pub(crate) fn text_or_texts(
     }
 }
 
-/// A list of texts that must not be empty.
+/// A list of texts. Neither it nor its first text may be empty.
 pub(crate) fn nonempty(
     reader: &mut Reader<'_>,
     key: &str,
@@ -107,8 +107,9 @@ pub(crate) fn nonempty(
     example: &str,
 ) -> Option<At<Vec<TextAt>>> {
     let words = reader.strings(key, value)?;
-    if words.value.is_empty() {
-        let message = format!("`{key}` is empty");
+    if words.value.first().is_none_or(|word| word.value.is_empty()) {
+        let which = if words.value.is_empty() { "is empty" } else { "begins with an empty text" };
+        let message = format!("`{key}` {which}");
         let hint = format!("write `{key} = [\"{example}\"]`, or remove `{key}`");
         return reader.bad_value(&value.bytes, message, &hint);
     }
