@@ -365,6 +365,7 @@ impl History {
         service.keeps_ports = false;
         // A move that is not over has not changed the address yet.
         service.unaware_of.retain(|_, until| *until == Position::MAX);
+        service.moved_while_built.clear();
         service.calls.clear();
         service.restarts_with.clear();
         service.add_edges();

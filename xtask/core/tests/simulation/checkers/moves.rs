@@ -40,6 +40,9 @@ impl History {
                 let reached = other.run.is_none()
                     || changed_before <= other.last.started.max(unaware)
                     || address.is_some_and(|number| runs_with(other, &spec.name, number));
+                if other.build_pending {
+                    other.moved_while_built.insert(spec.name.clone());
+                }
                 if reached && !other.build_pending && !compared_later.contains(&other.spec.name) {
                     other.unaware_of.insert(spec.name.clone(), Position::MAX);
                 }
@@ -48,6 +51,7 @@ impl History {
         for name in planned {
             if let Some(service) = self.services.get_mut(name) {
                 service.unaware_of.clear();
+                service.moved_while_built.clear();
             }
         }
     }

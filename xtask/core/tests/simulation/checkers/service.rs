@@ -75,6 +75,9 @@ pub(crate) struct ServiceHistory {
     /// Services that a named `up` without this one moved, each with the position up to which the
     /// move is none of its business.
     pub(crate) unaware_of: BTreeMap<Name, Position>,
+    /// Services that a named `up` without this one moved while this one waited for its build. It
+    /// follows if they have the new address before its run is compared, which happens once.
+    pub(crate) moved_while_built: BTreeSet<Name>,
     pub(crate) last: Last,
 }
 
@@ -240,6 +243,7 @@ impl ServiceHistory {
             crash_restarts: Vec::new(),
             contexts: Contexts::default(),
             unaware_of: BTreeMap::new(),
+            moved_while_built: BTreeSet::new(),
             last: Last::default(),
         }
     }

@@ -231,7 +231,8 @@ fn current(history: &History, now: Duration, service: &ServiceHistory) -> Verdic
         let stuck = other.is_lost(now);
         let unaware = service.unaware_of.contains_key(&other.spec.name);
         let unmoved = unaware && !other.moved_for(service, 0);
-        if !other.wanted || !serves || stuck || unmoved {
+        let overtaken = service.moved_while_built.contains(&other.spec.name);
+        if !other.wanted || !serves || stuck || unmoved || overtaken {
             continue;
         }
         // After a failed build the previous run keeps its ports.
