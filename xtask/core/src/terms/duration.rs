@@ -15,7 +15,7 @@ pub enum BadDuration {
     #[error("has no unit")]
     NoUnit,
     /// A unit other than `ms`, `s`, `m`, `min` and `h`.
-    #[error("has the unknown unit `{0}`")]
+    #[error("has the unknown unit `{0}`, not `ms`, `s`, `m` or `h`")]
     UnknownUnit(String),
     /// Something other than a number before the unit.
     #[error("does not begin with a number")]
@@ -112,7 +112,8 @@ mod tests {
     #[test]
     fn bad_duration_names_the_mistake() {
         assert_eq!(parse("10"), Err(BadDuration::NoUnit));
-        assert_eq!(parse("10 parsecs").unwrap_err().to_string(), "has the unknown unit `parsecs`");
+        let unknown = parse("10 parsecs").unwrap_err().to_string();
+        assert_eq!(unknown, "has the unknown unit `parsecs`, not `ms`, `s`, `m` or `h`");
         assert!(parse("s").is_err() && parse("1.2.3s").is_err() && parse("-1s").is_err());
         assert_eq!(parse("99999999h"), Err(BadDuration::TooLong));
         assert_eq!(parse("0.1ms"), Err(BadDuration::TooShort));

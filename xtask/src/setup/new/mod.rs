@@ -13,7 +13,7 @@ use std::path::{Component, Path, PathBuf};
 
 use toml_edit::{Array, DocumentMut, Item, TableLike, Value};
 
-use self::template::Layer;
+use self::template::{Layer, snake};
 use crate::workspace::edit::replace;
 
 /// What is added.
@@ -123,6 +123,13 @@ pub(crate) fn add(root: &Path, wanted: &Wanted) -> Result<Added, Error> {
     if files.iter().any(|(path, text)| path.ends_with("Cargo.toml") && uses(text, &wanted.name)) {
         // The library of the new package would have the name of that of the dependency.
         let why = "a dependency of the new package";
+        return Err(Error::Reserved { name: wanted.name.clone(), why });
+    }
+    let module = snake(&wanted.name);
+    let import = format!("use {module}::{module};");
+    if files.values().any(|text| text.contains(&import)) {
+        // The import would hide the crate from the next one.
+        let why = "a module that the new package imports";
         return Err(Error::Reserved { name: wanted.name.clone(), why });
     }
     let mut changed = BTreeMap::new();

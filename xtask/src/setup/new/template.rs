@@ -145,7 +145,7 @@ fn upper(name: &str) -> String {
 }
 
 /// As modules are written.
-fn snake(name: &str) -> String {
+pub(super) fn snake(name: &str) -> String {
     name.replace(|c: char| !c.is_ascii_alphanumeric(), "_")
 }
 

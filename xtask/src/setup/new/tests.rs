@@ -161,7 +161,9 @@ fn names_of_packages_and_dependencies_are_refused() {
     let manifest = "[package]\nname = \"{{name}}\"\n\n[dependencies]\naxum.workspace = true\n\n\
                     [dev-dependencies]\ntower = { version = \"1\" }\n";
     fs::write(folder.join("Cargo.toml"), manifest).unwrap();
-    for name in ["tests", "axum", "tower"] {
+    fs::create_dir_all(folder.join("src")).unwrap();
+    fs::write(folder.join("src/main.rs"), "use {{crate}}::http;\nuse {{crate}}::a;\n").unwrap();
+    for name in ["tests", "axum", "tower", "http"] {
         assert!(matches!(add(root.path(), &wanted(name)), Err(Error::Reserved { .. })), "{name}");
         assert!(!root.path().join(name).exists());
     }
