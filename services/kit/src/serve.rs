@@ -86,6 +86,9 @@ pub struct Stopping(Option<watch::Receiver<Stage>>);
 /// files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 
+/// How long the rest of a handshake may take that began before the stop.
+const HANDSHAKE: Duration = Duration::from_millis(3);
+
 impl Default for Drain {
     fn default() -> Self {
         Self { grace: Duration::from_millis(250), limit: Duration::from_secs(8) }
@@ -239,40 +242,61 @@ async fn accept(socket: TcpListener, origin: Origin, connections: Connections) {
         }
     }
     // The queue of a bound socket is lost with this process; that of an inherited one is not.
-    if origin == Origin::Bound
-        && let Ok(socket) = socket.into_std()
-    {
+    if origin == Origin::Bound {
         accept_queue(&socket, &mut stage, &connections).await;
     }
 }
 
-/// Accepts every connection that waits in a socket, also above the limit: after the grace time they
-/// would get no answer. If descriptors run out, it retries as connections close.
+/// Accepts every connection that a caller has begun, also above the limit: one that is still in the
+/// queue when the socket closes gets no answer. If descriptors run out, it retries as connections
+/// close.
 async fn accept_queue(
-    socket: &std::net::TcpListener,
+    socket: &TcpListener,
     stage: &mut watch::Receiver<Stage>,
     connections: &Connections,
 ) {
+    ignore_new_callers(socket);
     loop {
-        match socket.accept() {
-            Ok((stream, _)) => {
-                if stream.set_nonblocking(true).is_ok()
-                    && let Ok(stream) = TcpStream::from_std(stream)
-                {
-                    connections.spawn(stream, None);
-                }
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-            Err(error) if is_callers_fault(&error) => {}
-            Err(error) => {
+        let accepted = tokio::select! {
+            accepted = timeout(HANDSHAKE, socket.accept()) => accepted,
+            () = reached(stage, Stage::Closing) => return,
+        };
+        match accepted {
+            Err(_) => return,
+            Ok(Ok((stream, _))) => connections.spawn(stream, None),
+            Ok(Err(error)) if is_callers_fault(&error) => {}
+            Ok(Err(error)) => {
                 tracing::warn!(%error, "failed to accept a connection");
-                tokio::select! {
-                    () = reached(stage, Stage::Closing) => return,
-                    () = sleep(ACCEPT_PAUSE) => {}
-                }
+                sleep(ACCEPT_PAUSE).await;
             }
         }
     }
+}
+
+/// Drops the first packet of every further caller. The caller sends it again, and is refused when
+/// the socket is closed. It could also be refused at once, but a caller whose connection is made
+/// while the socket closes would be cut.
+fn ignore_new_callers(socket: &TcpListener) {
+    #[cfg(target_os = "linux")]
+    {
+        use socket2::{SockFilter, SockRef};
+        // Instructions of the classic packet filter: the flags of TCP are its 14th byte.
+        const LOAD_BYTE: u16 = 0x30;
+        const JUMP_IF_ANY: u16 = 0x45;
+        const RETURN: u16 = 0x06;
+        const SYN: u32 = 0x02;
+        let filter = [
+            SockFilter::new(LOAD_BYTE, 0, 0, 13),
+            SockFilter::new(JUMP_IF_ANY, 0, 1, SYN),
+            SockFilter::new(RETURN, 0, 0, 0),
+            SockFilter::new(RETURN, 0, 0, u32::MAX),
+        ];
+        if let Err(error) = SockRef::from(socket).attach_filter(&filter) {
+            tracing::debug!(%error, "callers are not held off");
+        }
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = socket;
 }
 
 /// Waits for `wanted` or a later stage.

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -226,6 +227,35 @@ async fn unfinished_answer_is_dropped_at_the_limit() {
     read_until(&mut later, "fast").await;
     service.stop.send(()).unwrap();
     assert_eq!(timeout(TIMEOUT, service.outcome).await.unwrap().unwrap(), DrainOutcome::CutOff);
+}
+
+/// Asks until a connection is refused. Returns the connections that ended without an answer.
+fn ask_until_refused(address: SocketAddr) -> usize {
+    let mut cut = 0;
+    while let Ok(mut stream) = std::net::TcpStream::connect_timeout(&address, TIMEOUT) {
+        let request = b"GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n";
+        let (sent, mut text) = (stream.write_all(request), String::new());
+        let answered = sent.is_ok() && stream.read_to_string(&mut text).is_ok();
+        cut += usize::from(!answered || !text.ends_with("fast"));
+    }
+    cut
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn caller_during_the_stop_is_answered_or_refused() {
+    let stops = (0..200).map(|after| async move {
+        let service = start(answering(&Arc::default()), Drain::default());
+        let address = service.address;
+        let ask = || tokio::task::spawn_blocking(move || ask_until_refused(address));
+        let callers: Vec<_> = (0..2).map(|_| ask()).collect();
+        tokio::time::sleep(Duration::from_millis(3 * after)).await;
+        service.stop.send(()).unwrap();
+        for caller in callers {
+            assert_eq!(timeout(TIMEOUT, caller).await.unwrap().unwrap(), 0, "stop {after}");
+        }
+        assert_eq!(service.outcome.await.unwrap(), DrainOutcome::Complete);
+    });
+    futures_util::future::join_all(stops).await;
 }
 
 #[tokio::test]
