@@ -117,7 +117,7 @@ fn missing_variables_are_named_or_optional() {
 #[test]
 fn missing_cargo_gets_a_hint() {
     let fixture = plain();
-    for args in [&["up", "-d"][..], &["explain", "plain"], &["check"]] {
+    for args in [&["up", "-d"][..], &["explain", "plain"], &["check"], &["test"], &["ci"]] {
         let lost = ran(&fixture, args, |command| {
             command.env("PATH", fixture.out());
         });

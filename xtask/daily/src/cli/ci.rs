@@ -4,7 +4,6 @@
 
 use std::process::Stdio;
 
-use anyhow::Context as _;
 use clap::Args;
 
 use super::exit::Exit;
@@ -13,6 +12,7 @@ use super::test_e2e::runner::Selection;
 use super::test_e2e::workspace::Tested;
 use super::{Global, block_on, print, stack};
 use crate::view::style;
+use crate::workspace;
 
 /// The name of each step and its cargo command.
 const STEPS: [(&str, &str); 3] = [
@@ -65,7 +65,7 @@ async fn compiles(tested: &Tested) -> anyhow::Result<bool> {
     let mut command =
         tokio::process::Command::from(stack::cargo_for(&tested.root, COMPILE.split(' ')));
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    Ok(command.status().await.context("failed to start cargo")?.success())
+    Ok(command.status().await.map_err(workspace::no_cargo)?.success())
 }
 
 fn tell(step: &str, exit: Exit) -> Exit {

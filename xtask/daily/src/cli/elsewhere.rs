@@ -23,6 +23,7 @@ use super::exit::Exit;
 use super::listed::{Listed, rare_commands};
 use super::{Global, MoreCommands, called_as, print};
 use crate::view::style::BUSY;
+use crate::workspace;
 
 /// The package and the program with all commands.
 const PROGRAM: &str = "cargo-services";
@@ -73,7 +74,7 @@ impl Elsewhere {
             cargo.arg("--target-dir").arg(target);
         }
         let cargo = cargo.stderr(Stdio::inherit()).output();
-        let output = cargo.context("failed to start `cargo`")?;
+        let output = cargo.map_err(workspace::no_cargo)?;
         if !output.status.success() {
             // Cargo has printed the reason.
             return Err(Error::Reported(Exit::BUILD).into());

@@ -57,7 +57,7 @@ pub fn workspace_root(global: &Global) -> anyhow::Result<PathBuf> {
     if let Some(path) = &global.manifest_path {
         command.arg("--manifest-path").arg(path);
     }
-    let output = command.output().map_err(|source| workspace::Error::NoCargo { source })?;
+    let output = command.output().map_err(workspace::no_cargo)?;
     if !output.status.success() {
         let text = String::from_utf8_lossy(&output.stderr);
         let reason = text.trim().trim_start_matches("error: ").to_owned();

@@ -5,7 +5,6 @@
 
 use std::path::Path;
 
-use anyhow::Context;
 use clap::Args;
 
 use super::error::Error;
@@ -18,6 +17,7 @@ use super::test_e2e::workspace::Tested;
 use super::test_e2e::{self, TestE2eArgs};
 use super::{Global, block_on, print, stack};
 use crate::view::style;
+use crate::workspace;
 
 #[derive(Debug, Args)]
 pub(crate) struct TestArgs {
@@ -100,7 +100,7 @@ pub(crate) async fn step(
     let words = words.iter().map(String::as_str);
     let mut command = tokio::process::Command::from(cargo_for(root, words));
     command.envs(variables.iter().map(|(name, value)| (name, value)));
-    let program = spawn(&mut command).context("failed to start cargo")?;
+    let program = spawn(&mut command).map_err(workspace::no_cargo)?;
     Ok(program.wait(&mut interrupts, None, |_| {}).await?)
 }
 

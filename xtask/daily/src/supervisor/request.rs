@@ -48,7 +48,10 @@ pub(super) async fn line<'a>(
     match tokio::time::timeout(LONG_LINE_TIME, rest).await {
         Ok(Ok(true)) => Ok((line, Some(turn))),
         Ok(Ok(false)) if line.len() as u64 == LONGEST_LINE_BYTES => {
-            let why = format!("a request is longer than {LONGEST_LINE_BYTES} bytes");
+            let why = format!(
+                "a request is longer than {LONGEST_LINE_BYTES} bytes: arguments and variables of \
+                 the services must be shorter"
+            );
             Err(Unread::Refused(why))
         }
         Ok(Ok(false)) => Err(Unread::Gone),

@@ -57,6 +57,11 @@ pub enum Error {
     Read { path: PathBuf, source: io::Error },
 }
 
+/// That cargo could not be started, which has a hint.
+pub fn no_cargo(source: io::Error) -> Error {
+    Error::NoCargo { source }
+}
+
 /// Asks cargo for the workspace around `start`, or that of a manifest, and reads its
 /// manifests.
 ///
@@ -80,7 +85,7 @@ pub fn read(
             let build_directory = target_directory.clone();
             return Ok((WorkspaceFiles { workspace, target_directory, build_directory }, problems));
         }
-        Err(MetadataError::Start(source)) => return Err(Error::NoCargo { source }),
+        Err(MetadataError::Start(source)) => return Err(no_cargo(source)),
         Err(source) => return Err(Error::Answer { source }),
     };
     let root = Path::new(&metadata.workspace_root);

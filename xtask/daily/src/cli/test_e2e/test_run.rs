@@ -24,6 +24,7 @@ use crate::cli::stack::{cargo_for, own_command};
 use crate::cli::{print, stack};
 use crate::session::connect::{Session, connect};
 use crate::view::{self, style};
+use crate::workspace;
 
 impl TestRun<'_> {
     /// Starts the stack, runs the tests, and shuts the stack down on every path.
@@ -71,7 +72,7 @@ impl TestRun<'_> {
         }
         let mut crashes = Crashes::since(session.snapshot.clone());
         self.history.last = Some(session.snapshot.clone());
-        let tests = spawn(&mut command).context("failed to start cargo")?;
+        let tests = spawn(&mut command).map_err(workspace::no_cargo)?;
         let connection = Some(&mut session.connection);
         let Self { interrupts, history, .. } = self;
         let run = tests.wait(interrupts, connection, |reply| {
@@ -125,7 +126,7 @@ impl TestRun<'_> {
             return Ok(matching);
         };
         let mut command = self.cargo(arguments);
-        let mut list = spawn(command.stdout(Stdio::piped())).context("failed to start cargo")?;
+        let mut list = spawn(command.stdout(Stdio::piped())).map_err(workspace::no_cargo)?;
         let mut names = String::new();
         let mut output = list.child.stdout.take().context("cargo was started without a pipe")?;
         // In parallel: cargo blocks on a full pipe.

@@ -29,6 +29,7 @@ use crate::cli::stack::cargo_for;
 use crate::cli::{print, screen};
 use crate::system::task::spawn_blocking;
 use crate::view::style::WARN;
+use crate::workspace;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BuildEvent {
@@ -115,7 +116,7 @@ impl Build {
                 Some(spawn_blocking(|| forward(reader)))
             }
         };
-        let mut child = command.spawn().context("failed to start cargo")?;
+        let mut child = command.spawn().map_err(workspace::no_cargo)?;
         let stdout = child.stdout.take().context("cargo was started without a pipe")?;
         Ok(Self::Cargo(Box::new(Cargo {
             child,

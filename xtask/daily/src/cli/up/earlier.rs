@@ -8,6 +8,7 @@ use xtask_client::harness;
 use xtask_core::plan::{Plan, Program};
 
 use super::build::Message;
+use crate::workspace;
 use crate::workspace::target_folder::{profile_folder, program_folders};
 
 /// The folder with the plan's programs.
@@ -49,7 +50,7 @@ fn present_folder(profile: &str) -> anyhow::Result<PathBuf> {
     let mut cargo = harness::cargo(Path::new("."));
     cargo.args(["build", "--quiet", "--offline", "--message-format=json", "--profile", profile]);
     cargo.arg("--manifest-path").arg(&path).arg("--target-dir").arg(&target);
-    let output = cargo.output().context("failed to start cargo")?;
+    let output = cargo.output().map_err(workspace::no_cargo)?;
     let messages = output.stdout.split(|byte| *byte == b'\n');
     let mut files = messages.filter_map(|line| {
         let message: Message = serde_json::from_slice(line).ok()?;
