@@ -76,16 +76,15 @@ fn listed_children(pid: i32) -> (Vec<i32>, bool) {
     let (mut found, mut last) = (Vec::new(), None);
     for _ in 0..ATTEMPTS {
         let read = read_children(pid);
-        for child in read.iter().flatten() {
-            if !found.contains(child) {
-                found.push(*child);
-            }
-        }
-        if read.is_some() && read == last {
-            return (found, true);
+        match read {
+            Some(children) if last.as_ref() == Some(&children) => return (children, true),
+            Some(ref children) => found.extend(children),
+            None => {}
         }
         last = read;
     }
+    found.sort_unstable();
+    found.dedup();
     (found, false)
 }
 
