@@ -273,9 +273,9 @@ async fn accept_queue(
     }
 }
 
-/// Drops the first packet of every further caller. The caller sends it again, and is refused when
-/// the socket is closed. It could also be refused at once, but a caller whose connection is made
-/// while the socket closes would be cut.
+/// Drops the first packet of every further caller, who sends it again and is refused once the
+/// socket is closed. Without this, a caller whose connection is made while the socket closes gets
+/// no answer.
 fn ignore_new_callers(socket: &TcpListener) {
     #[cfg(target_os = "linux")]
     {
