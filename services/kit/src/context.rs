@@ -16,6 +16,7 @@ use opentelemetry::trace::FutureExt as _;
 use tracing::Instrument as _;
 
 use crate::metrics::Metrics;
+use crate::once::IDEMPOTENCY_KEY;
 use crate::otlp;
 
 /// The header of the request id, in requests and answers.
@@ -41,6 +42,8 @@ pub struct RequestContext {
     pub(crate) state: Option<HeaderValue>,
     /// The caller's token, for services that act for the same person.
     authorization: Option<HeaderValue>,
+    /// Of the calls, not of the request itself.
+    idempotency_key: Option<HeaderValue>,
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for RequestContext {
@@ -74,7 +77,8 @@ impl RequestContext {
             .unwrap_or_else(|| HeaderValue::from_static("none"));
         let authorization = headers.get(AUTHORIZATION).cloned();
         let span_id = random_hex();
-        Self { request_id, trace_id, span_id, parent, flags, state, authorization }
+        let idempotency_key = None;
+        Self { request_id, trace_id, span_id, parent, flags, state, authorization, idempotency_key }
     }
 
     /// A part of the trace below this one.
@@ -96,6 +100,9 @@ impl RequestContext {
         if let Some(state) = &self.state {
             headers.insert(TRACE_STATE, state.clone());
         }
+        if let Some(key) = &self.idempotency_key {
+            headers.insert(IDEMPOTENCY_KEY, key.clone());
+        }
         headers
     }
 
@@ -107,6 +114,11 @@ impl RequestContext {
             value
         });
         Self { authorization, ..self }
+    }
+
+    /// The same request for a call that may be repeated with this `Idempotency-Key`.
+    pub fn with_idempotency_key(self, key: &str) -> Self {
+        Self { idempotency_key: HeaderValue::from_str(key).ok(), ..self }
     }
 
     pub(crate) fn request_id(&self) -> &str {

@@ -28,7 +28,8 @@ pub const MAX_KEYS: i64 = 100;
 /// The longest key, in characters.
 const MAX_KEY_CHARS: usize = 255;
 
-const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+/// The header of the key.
+pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 const TABLE: &str = "\
     CREATE TABLE idempotency_keys (owner TEXT NOT NULL, name TEXT NOT NULL, request TEXT NOT NULL, \

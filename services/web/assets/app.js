@@ -9,6 +9,9 @@
 
   // Merging
 
+  // The fields with something that was typed and not sent.
+  const typed = new WeakSet();
+
   const keyOf = (node) => (node.nodeType === 1 && node.id) || null;
 
   const mergeAttributes = (from, to) => {
@@ -19,8 +22,8 @@
     for (const { name, value } of to.attributes) {
       if (from.getAttribute(name) !== value) from.setAttribute(name, value);
     }
-    // What a person is typing stays.
-    if (from.localName === "input" && from !== document.activeElement && !from.dataset.typed) {
+    // What a person has typed stays.
+    if (from.localName === "input" && from !== document.activeElement && !typed.has(from)) {
       from.value = to.getAttribute("value") ?? "";
     }
   };
@@ -85,15 +88,19 @@
 
   // Messages that the server cannot send
 
-  const notice = (text) => {
+  // `form`: what a person may send again; the button to undo is part of a message.
+  const notice = (text, form) => {
     const notices = document.getElementById("notices");
     if (!notices) return;
+    const isInside = notices.contains(form ?? null);
     const box = document.createElement("div");
     box.className = "notice bad";
     box.id = "notice";
     box.append(Object.assign(document.createElement("span"), { textContent: text }));
+    if (isInside) box.append(form);
     notices.replaceChildren(box);
-    notices.dataset.away = "yes";
+    if (isInside) delete notices.dataset.away;
+    else notices.dataset.away = "yes";
   };
 
   const back = () => {
@@ -106,6 +113,8 @@
 
   const AWAY = "Your lists cannot be reached right now. Nothing is lost; this page tries again.";
 
+  const AGAIN = "Please try again: nothing is done twice.";
+
   // Forms and links
 
   const isBoard = () => document.body.dataset.live !== undefined;
@@ -113,43 +122,58 @@
   // What is being sent: a second click on the same button sends nothing again.
   const underWay = new Set();
 
+  // The key of each request whose answer is not known, so that a repetition does nothing twice.
+  const keys = new Map();
+
   const send = async (form, submitter) => {
     const body = new URLSearchParams(new FormData(form, submitter));
-    const request = `${form.action} ${body}`;
+    const asked = new URLSearchParams(body);
+    asked.delete("show");
+    const request = `${form.action} ${asked}`;
     if (underWay.has(request)) return;
     underWay.add(request);
+    const key = keys.get(request) ?? crypto.getRandomValues(new Uint32Array(4)).join("-");
+    keys.set(request, key);
+    body.set("key", key);
     try {
-      await sendOnce(form, body);
+      if (await isAnswered(form, body)) keys.delete(request);
     } finally {
       underWay.delete(request);
     }
   };
 
-  const sendOnce = async (form, body) => {
+  // Sends a form once and shows the answer. Without one, the change may have been made or not.
+  const isAnswered = async (form, body) => {
     const focus = focusAfter(form);
-    let response;
+    const sent = [...form.elements].map((field) => [field, field.value]);
+    let response, text;
     try {
       response = await fetch(form.action, { method: "POST", body });
+      text = await response.text();
     } catch {
-      notice("The change was not saved, because the page is not connected. Please try again.");
-      return;
+      notice(`The page is not connected, so the change may not be saved. ${AGAIN}`, form);
+      return false;
     }
-    const text = await response.text();
     if (response.status >= 500) {
-      notice("The change was not saved. Your lists cannot be reached right now; please try again.");
-      return;
+      notice(`Your lists cannot be reached right now, so the change may not be saved. ${AGAIN}`, form);
+      return false;
     }
     back();
-    for (const field of form.elements) delete field.dataset.typed;
-    if (form.id === "add" && response.ok) form.reset();
-    if (form.classList.contains("new-list")) form.reset();
+    const isDone = form.classList.contains("new-list") || (form.id === "add" && response.ok);
+    for (const [field, value] of sent) {
+      // What was typed meanwhile stays.
+      if (field.value !== value) continue;
+      typed.delete(field);
+      if (isDone && field.localName === "input") field.value = field.defaultValue;
+    }
     if (!show(text)) {
       location.href = response.url;
-      return;
+      return true;
     }
     if (response.redirected) address(response.url);
     document.getElementById("list-menu")?.removeAttribute("open");
     focus();
+    return true;
   };
 
   const address = (url) => {
@@ -200,7 +224,7 @@
   });
 
   document.addEventListener("input", (event) => {
-    if (event.target.localName === "input") event.target.dataset.typed = "yes";
+    if (event.target.localName === "input") typed.add(event.target);
   });
 
   const visit = async (url, { push = true } = {}) => {

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use kit::auth::digest;
 use kit::problem::FieldError;
 use kit::settings::SettingError;
 use kit::{Client, RequestContext, Settings};
@@ -180,10 +181,15 @@ impl Store {
         refused(self.valid(answer)?).await
     }
 
-    /// Adds a list.
-    pub(crate) async fn create_list(&self, of: &Owner<'_>, name: &str) -> Result<(), Error> {
+    /// Adds a list. A repetition with the same key adds nothing.
+    pub(crate) async fn create_list(
+        &self,
+        of: &Owner<'_>,
+        name: &str,
+        key: &str,
+    ) -> Result<(), Error> {
         let path = ["lists", &of.person.username];
-        of.change(self, Method::POST, &path, Some(json!({"name": name}))).await
+        of.create(self, &path, json!({"name": name}), key).await
     }
 
     /// Renames a list.
@@ -203,15 +209,16 @@ impl Store {
         of.change(self, Method::DELETE, &path, None).await
     }
 
-    /// Adds an item.
+    /// Adds an item. A repetition with the same key adds nothing.
     pub(crate) async fn create_item(
         &self,
         of: &Owner<'_>,
         list: &str,
         item: Value,
+        key: &str,
     ) -> Result<(), Error> {
         let path = ["lists", &of.person.username, list, "items"];
-        of.change(self, Method::POST, &path, Some(item)).await
+        of.create(self, &path, item, key).await
     }
 
     /// Changes an item.
@@ -267,6 +274,19 @@ impl<'a> Owner<'a> {
     async fn get<T: DeserializeOwned>(&self, store: &Store, path: &[&str]) -> Result<T, Error> {
         let answer = store.todo.get(path, &self.context).await;
         read(store.valid(answer)?).await
+    }
+
+    async fn create(
+        &self,
+        store: &Store,
+        path: &[&str],
+        body: Value,
+        key: &str,
+    ) -> Result<(), Error> {
+        // As a digest, any key of a form is valid in a header.
+        let context = self.context.clone().with_idempotency_key(&digest("key", key));
+        let answer = store.todo.once(Method::POST, path, &context, Some(&body)).await;
+        done(store.valid(answer)?).await
     }
 
     async fn change(

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, BodyDataStream};
-use axum::http::Request;
+use axum::http::{Request, StatusCode};
 use axum::middleware::{self, Next};
+use axum::response::IntoResponse as _;
 use futures_util::TryStreamExt as _;
 use kit::auth::Tokens;
 use tokio::time::timeout;
@@ -270,6 +271,34 @@ async fn absent_service_gives_a_plain_notice() {
         assert_eq!(site.get("/lists/home").await.status, 503);
     }
     assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
+}
+
+#[tokio::test]
+async fn repeated_form_creates_nothing_twice() {
+    // Creates, and answers as if it had not.
+    let lose_answers = async |request: axum::extract::Request, next: Next| {
+        let creates = request.method() == "POST" && request.uri().path().ends_with("/items");
+        let response = next.run(request).await;
+        if creates { StatusCode::SERVICE_UNAVAILABLE.into_response() } else { response }
+    };
+    let change =
+        |todo| Router::new().fallback_service(todo).layer(middleware::from_fn(lose_answers));
+    let mut site = Site::start_with(change).await.sign_up().await;
+    // From the script, which has a key of its own; any text is one.
+    for _ in 0..2 {
+        let page = site.post("/lists/home/items", "title=milk&key=%C3%BC%0A").await;
+        assert_eq!(page.status, 503);
+    }
+    assert_eq!(site.titles().await, ["milk"]);
+    let page = site.post("/lists/home/items", "title=tea").await;
+    assert!(page.text.contains("The change may not be saved."), "{}", page.text);
+    let (_, rest) = page.text.split_once("name=\"key\" value=\"").expect("a key");
+    let key = rest.split('"').next().unwrap();
+    site.post("/lists/home/items", &format!("title=tea&key={key}")).await;
+    assert_eq!(site.titles().await, ["milk", "tea"]);
+    // Another form with the same content is another wish.
+    site.post("/lists/home/items", "title=tea").await;
+    assert_eq!(site.titles().await, ["milk", "tea", "tea"]);
 }
 
 #[tokio::test]

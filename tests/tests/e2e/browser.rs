@@ -78,8 +78,9 @@ async fn change_appears_in_another_window() {
         browser.switch_to(&other).await;
         browser.open(&address).await;
         browser.wait_for("html[data-connected]").await;
-        // What is being typed here must stay.
+        // What was typed here must stay, wherever the focus is.
         browser.type_into("#new-title", "half").await;
+        browser.run("document.activeElement.blur()").await;
         browser.switch_to(&first).await;
         add(&browser, "from the first window").await;
         browser.expect(TITLES, &["from the first window"]).await;
@@ -132,17 +133,26 @@ async fn killed_todo_is_a_notice_until_it_is_back() {
         // A paused service answers nothing, which is worse than one that is killed.
         todo.pause().await.unwrap();
         add(&browser, "tea").await;
-        let text = "The change was not saved. Your lists cannot be reached right now; \
-            please try again.";
+        let text = "Your lists cannot be reached right now, so the change may not be saved. \
+            Please try again: nothing is done twice.";
         browser.expect("#notice", &[text]).await;
         browser.expect(TITLES, &["milk"]).await;
         let run = todo.status().await.unwrap().run;
         todo.kill().await.unwrap();
         todo.wait_ready_after(run).await.unwrap();
-        // What was typed is still in the field.
+        // What was typed is still in the field. The first request may have reached either run.
         browser.type_into("#new-title", ENTER).await;
         browser.expect(TITLES, &["milk", "tea"]).await;
         browser.expect("#notice", &[]).await;
+        browser.click(".item:nth-child(1) .delete").await;
+        browser.expect(TITLES, &["tea"]).await;
+        todo.pause().await.unwrap();
+        browser.click("#undo").await;
+        browser.expect("#notice span", &[text]).await;
+        todo.resume().await.unwrap();
+        browser.click("#undo").await;
+        browser.expect("#notice", &[]).await;
+        browser.expect(TITLES, &["milk", "tea"]).await;
     };
     with_browser("killed_todo_is_a_notice_until_it_is_back", Options::default(), test).await;
 }
@@ -155,8 +165,13 @@ async fn second_click_sends_nothing_again() {
         sign_up(&browser, &page).await;
         let todo = stack.service("todo");
         todo.pause().await.unwrap();
-        browser.type_into("#new-title", &format!("milk{ENTER}{ENTER}")).await;
+        browser.type_into("#new-title", &format!("milk{ENTER}{ENTER}y")).await;
         todo.resume().await.unwrap();
+        browser.expect(TITLES, &["milk"]).await;
+        // What was typed before the answer came is still in the field.
+        browser.type_into("#new-title", &format!(" way{ENTER}")).await;
+        browser.expect(TITLES, &["milk", "milky way"]).await;
+        browser.click(".item:nth-child(2) .delete").await;
         browser.expect(TITLES, &["milk"]).await;
         browser.click(".delete").await;
         browser.expect(TITLES, &[]).await;

@@ -22,7 +22,7 @@ pub(super) async fn create(
         item["place"] = place.into();
         item["completed"] = (form.text("completed") == "true").into();
     }
-    let created = app.store.create_item(&visitor.owner()?, &list, item).await;
+    let created = app.store.create_item(&visitor.owner()?, &list, item, form.key()).await;
     after(&app, &visitor, &list, created, &views::path(&["lists", &list, "items"]), &form).await
 }
 

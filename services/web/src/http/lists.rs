@@ -46,7 +46,7 @@ pub(super) async fn create(
 ) -> Result<Response, Error> {
     let name = form.text("name");
     let owner = visitor.owner()?;
-    match app.store.create_list(&owner, name).await {
+    match app.store.create_list(&owner, name, form.key()).await {
         Err(error @ Error::Refused(_)) => {
             let (status, text) = (error.status(), Some(error.notice()));
             let (person, lists) = (visitor.person()?, app.store.lists(&owner).await?);

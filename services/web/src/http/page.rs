@@ -8,6 +8,7 @@ use axum::http::header::{HeaderValue, LOCATION, SET_COOKIE};
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use kit::RequestContext;
+use kit::auth::random_secret;
 use kit::form::read_form;
 
 use super::App;
@@ -15,6 +16,9 @@ use crate::cookies::Cookies;
 use crate::error::Error;
 use crate::store::{Owner, Person};
 use crate::views::{self, Board, Notice, View, nothing_page};
+
+/// The field that a form has when it may be sent again: from the script, and in [`after`].
+const KEY: &str = "key";
 
 /// The browser that sent a request, and the person who is signed in.
 pub(super) struct Visitor {
@@ -63,10 +67,13 @@ impl FromRequest<App> for Form {
 
     async fn from_request(request: Request, app: &App) -> Result<Self, Error> {
         let cookies = Cookies::new(request.headers(), app.secure)?;
-        let fields: BTreeMap<_, _> = read_form(request).await?.into_iter().collect();
+        let mut fields: BTreeMap<_, _> = read_form(request).await?.into_iter().collect();
         let proof = fields.get("proof").map(String::as_str);
         if proof != Some(&*cookies.proof()) {
             return Err(Error::Stale);
+        }
+        if fields.get(KEY).is_none_or(String::is_empty) {
+            fields.insert(KEY.to_owned(), random_secret()?);
         }
         Ok(Self { fields })
     }
@@ -81,6 +88,11 @@ impl Form {
     /// The value of a field as it was entered.
     pub(super) fn raw(&self, name: &str) -> &str {
         self.fields.get(name).map_or("", String::as_str)
+    }
+
+    /// Names what the form asks for, also when it is sent again.
+    pub(super) fn key(&self) -> &str {
+        self.raw(KEY)
     }
 
     /// The fields without the proof, for a form that tries again.

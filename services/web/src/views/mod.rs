@@ -97,10 +97,10 @@ pub(crate) fn notice_page(text: &str, again: bool) -> Markup {
     message_page(text, again, action)
 }
 
-/// A page with a message about a change that was not saved, and a form that tries again.
+/// A page with a message about a change that may not be saved, and a form that tries again.
 pub(crate) fn retry_page(text: &str, retry: Markup) -> Markup {
     let action = html! { (retry) a.quiet href="/" { "Back to your lists" } };
-    message_page(&format!("The change was not saved. {text}"), false, action)
+    message_page(&format!("The change may not be saved. {text}"), false, action)
 }
 
 /// A page for an address that does not exist.
