@@ -65,6 +65,10 @@
     }
   };
 
+  const currentList = () => document.querySelector("#lists [aria-current]");
+
+  const scrollToCurrentList = () => currentList()?.scrollIntoView({ block: "nearest", inline: "nearest" });
+
   // How many pages were shown.
   let shown = 0;
 
@@ -77,38 +81,44 @@
     const others = next.getElementById("notices");
     if (keepNotice && notices && others) others.replaceChildren(...notices.cloneNode(true).childNodes);
     const focused = document.activeElement?.id;
+    const list = currentList()?.href;
     document.title = next.title;
     mergeAttributes(document.body, next.body);
     mergeChildren(document.body, next.body);
     const again = document.activeElement === document.body && focused && document.getElementById(focused);
     if (again) again.focus();
+    if (currentList()?.href !== list) scrollToCurrentList();
     dates();
     return true;
   };
 
   // Messages that the server cannot send
 
-  // `form`: what a person may send again; the button to undo is part of a message.
-  const notice = (text, form) => {
-    const notices = document.getElementById("notices");
-    if (!notices) return;
-    const isInside = notices.contains(form ?? null);
-    const box = document.createElement("div");
-    box.className = "notice bad";
-    box.id = "notice";
-    box.append(Object.assign(document.createElement("span"), { textContent: text }));
-    if (isInside) box.append(form);
-    notices.replaceChildren(box);
-    if (isInside) delete notices.dataset.away;
-    else notices.dataset.away = "yes";
+  const back = () => document.getElementById("connection")?.remove();
+
+  const connection = (text) => {
+    back();
+    const message = document.createElement("div");
+    message.className = "notice bad";
+    message.id = "connection";
+    message.append(Object.assign(document.createElement("span"), { textContent: text }));
+    document.getElementById("notices")?.append(message);
   };
 
-  const back = () => {
-    const notices = document.getElementById("notices");
-    if (notices?.dataset.away) {
-      delete notices.dataset.away;
-      notices.replaceChildren();
+  const away = () => {
+    if (!document.querySelector("#notices .bad")) connection(AWAY);
+  };
+
+  // A form that is part of a message, as the one that undoes is, stays there.
+  const notSent = (form, text) => {
+    const message = form.closest(".notice");
+    if (!message) {
+      connection(text);
+      return;
     }
+    back();
+    message.classList.add("bad");
+    message.querySelector("span").textContent = text;
   };
 
   const AWAY = "Your lists cannot be reached right now. Nothing is lost; this page tries again.";
@@ -151,11 +161,11 @@
       response = await fetch(form.action, { method: "POST", body });
       text = await response.text();
     } catch {
-      notice(`The page is not connected, so the change may not be saved. ${AGAIN}`, form);
+      notSent(form, `The page is not connected, so the change may not be saved. ${AGAIN}`);
       return false;
     }
     if (response.status >= 500) {
-      notice(`Your lists cannot be reached right now, so the change may not be saved. ${AGAIN}`, form);
+      notSent(form, `Your lists cannot be reached right now, so the change may not be saved. ${AGAIN}`);
       return false;
     }
     back();
@@ -361,7 +371,7 @@
           show(text, { keepNotice: true });
         }
       } catch {
-        notice(AWAY);
+        away();
         setTimeout(read, 1500);
       }
     })();
@@ -375,6 +385,7 @@
 
   if (isBoard()) {
     dates();
+    scrollToCurrentList();
     const events = new EventSource(document.body.dataset.live);
     const connected = () => (root.dataset.connected = "yes");
     // After an interruption, `change` comes first if something was missed.

@@ -95,6 +95,27 @@ async fn change_appears_in_another_window() {
 }
 
 #[tokio::test]
+async fn current_of_many_lists_is_in_view() {
+    let stack = harness::calm().await;
+    let page = page(&stack).await;
+    let test = |browser: Arc<Browser>| async move {
+        sign_up(&browser, &page).await;
+        for name in ["groceries", "the big trip", "work", "garden and balcony"] {
+            browser.type_into("#new-list", &format!("{name}{ENTER}")).await;
+            browser.expect("h1", &[name]).await;
+        }
+        let is_in_view = "const box = document.querySelector('#lists [aria-current]')\
+            .getBoundingClientRect(); return box.left >= 0 && box.right <= innerWidth";
+        assert_eq!(browser.run(is_in_view).await, true, "after it was made");
+        browser.open(&browser.address().await).await;
+        browser.wait_for("html[data-connected]").await;
+        assert_eq!(browser.run(is_in_view).await, true, "after the page was loaded");
+    };
+    let options = Options { size: (400, 800), ..Options::default() };
+    with_browser("current_of_many_lists_is_in_view", options, test).await;
+}
+
+#[tokio::test]
 async fn page_works_without_scripts() {
     let stack = harness::calm().await;
     let page = page(&stack).await;
@@ -135,7 +156,7 @@ async fn killed_todo_is_a_notice_until_it_is_back() {
         add(&browser, "tea").await;
         let text = "Your lists cannot be reached right now, so the change may not be saved. \
             Please try again: nothing is done twice.";
-        browser.expect("#notice", &[text]).await;
+        browser.expect("#connection", &[text]).await;
         browser.expect(TITLES, &["milk"]).await;
         let run = todo.status().await.unwrap().run;
         todo.kill().await.unwrap();
@@ -143,7 +164,7 @@ async fn killed_todo_is_a_notice_until_it_is_back() {
         // What was typed is still in the field. The first request may have reached either run.
         browser.type_into("#new-title", ENTER).await;
         browser.expect(TITLES, &["milk", "tea"]).await;
-        browser.expect("#notice", &[]).await;
+        browser.expect(".notice", &[]).await;
         browser.click(".item:nth-child(1) .delete").await;
         browser.expect(TITLES, &["tea"]).await;
         todo.pause().await.unwrap();
@@ -151,7 +172,7 @@ async fn killed_todo_is_a_notice_until_it_is_back() {
         browser.expect("#notice span", &[text]).await;
         todo.resume().await.unwrap();
         browser.click("#undo").await;
-        browser.expect("#notice", &[]).await;
+        browser.expect(".notice", &[]).await;
         browser.expect(TITLES, &["milk", "tea"]).await;
     };
     with_browser("killed_todo_is_a_notice_until_it_is_back", Options::default(), test).await;
