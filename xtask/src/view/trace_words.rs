@@ -44,6 +44,7 @@ pub(crate) fn event(event: &Event) -> String {
         Event::BuildFailed { service, message } => format!("build failed {service}: {message}"),
         Event::BuildEnded { ok: true } => "build succeeded".to_string(),
         Event::BuildEnded { ok: false } => "build failed".to_string(),
+        Event::BuildInterrupted => "build interrupted".to_string(),
         Event::Bound { service, ports } => {
             format!("bound {service}: {}", list(ports.iter().map(ToString::to_string)))
         }

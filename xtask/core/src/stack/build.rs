@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 use super::event::{Artifact, LinkedProgram};
 use super::node::Id;
 use super::phase::{Phase, Rest};
-use super::{Effect, Stack, unexpected};
+use super::{Effect, Stack, messages, unexpected};
 use crate::plan::Program;
 use crate::snapshot::Failure;
 use crate::terms::Name;
@@ -143,14 +143,20 @@ impl Stack {
 
     /// Programs that the driver is copying are not lost: it still reports each of them.
     pub(super) fn build_ended(&mut self, ok: bool) {
-        let message = if ok {
-            "cargo ended without linking its program"
-        } else {
-            "its program could not be built"
-        };
+        self.fail_pending(if ok { messages::not_linked } else { messages::not_built });
+    }
+
+    /// The command that ran cargo ended before cargo did.
+    pub(super) fn build_interrupted(&mut self) {
+        self.fail_pending(messages::build_interrupted);
+    }
+
+    /// Fails every program that cargo has not linked. `why` takes the service and the stack.
+    fn fail_pending(&mut self, why: fn(&Name, &str) -> String) {
         for id in 0..self.nodes.len() {
             if let BuildState::Pending { .. } = self.nodes[id].build.state {
-                self.fail_build(id, message);
+                let message = why(&self.nodes[id].spec.name, &self.identity.stack);
+                self.fail_build(id, &message);
             }
         }
     }

@@ -26,8 +26,8 @@ pub type Run = u64;
 #[expect(clippy::large_enum_variant, reason = "only one event exists at a time")]
 pub enum Event {
     /// Bring up a plan. It replaces the specs of its services and leaves all others alone. A
-    /// build begins: every `Artifact` program in it is pending until `Accepted`, `BuildFailed`
-    /// or `BuildEnded`.
+    /// build begins: every `Artifact` program in it is pending until `Accepted`, `BuildFailed`,
+    /// `BuildEnded` or `BuildInterrupted`.
     Apply { plan: Plan },
     /// Take services down.
     TakeDown {
@@ -60,6 +60,8 @@ pub enum Event {
     BuildFailed { service: Name, message: String },
     /// Cargo exited, with status 0 if `ok`. Programs that it has not linked will not be linked.
     BuildEnded { ok: bool },
+    /// As `BuildEnded`, but the command that ran cargo ended first.
+    BuildInterrupted,
 
     /// The service has its ports: they are bound, or were found free (answers
     /// [`super::Effect::Bind`]).
@@ -90,7 +92,7 @@ pub enum Event {
     /// The log of the service cannot be written, or can be written again.
     LogTrouble {
         service: Name,
-        /// Why lines are dropped, in the system's words; none once lines are written again.
+        /// Why lines are dropped, and what helps; none once lines are written again.
         trouble: Option<String>,
     },
 

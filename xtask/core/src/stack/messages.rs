@@ -30,6 +30,25 @@ pub fn stopped(pid: i32) -> String {
     format!("process {pid} was stopped by a signal or a debugger; `kill -CONT {pid}` continues it")
 }
 
+/// The failure of a build. Cargo's messages are only on the terminal of that build.
+pub(crate) fn not_built(service: &Name, stack: &str) -> String {
+    format!("its program could not be built; `{}` shows why", up(service, stack))
+}
+
+/// The failure of a build whose client was killed or interrupted.
+pub(crate) fn build_interrupted(service: &Name, stack: &str) -> String {
+    format!("the build of its program was interrupted; `{}` builds it", up(service, stack))
+}
+
+/// The failure of a build in which cargo reported success and no program.
+pub(crate) fn not_linked(service: &Name, stack: &str) -> String {
+    format!("cargo ended without linking its program; `{}` tries again", up(service, stack))
+}
+
+fn up(service: &Name, stack: &str) -> String {
+    format!("%xtask% up --stack {stack} {service}")
+}
+
 /// The failure of a dependency. A dependency that failed because of its own dependency passes
 /// that reason on, so that a long chain names its cause.
 pub(crate) fn failed(name: &Name, failure: Failure, reason: &str) -> String {

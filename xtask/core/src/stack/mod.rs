@@ -199,6 +199,7 @@ impl Stack {
                 self.build_failed(&service, &message, effects);
             }
             Event::BuildEnded { ok } => self.build_ended(ok),
+            Event::BuildInterrupted => self.build_interrupted(),
             Event::Bound { service, ports } => self.bound(&service, ports, effects),
             Event::BindFailed { service, failure, others } => {
                 self.bind_failed(&service, failure, others, effects);

@@ -45,6 +45,21 @@ fn unlinked_program_fails_when_cargo_exits() {
 }
 
 #[test]
+fn interrupted_build_is_no_failed_one() {
+    let mut s = Scenario::of([service("a").built(), service("b").built()]);
+    s.built("b", 1);
+    s.event(Event::BuildInterrupted);
+    assert_eq!((s.failure("a"), s.failure("b")), (Some(Failure::Build), None));
+    let interrupted =
+        "the build of its program was interrupted; `%xtask% up --stack dev a` builds it";
+    assert_eq!(s.reason("a"), interrupted);
+    s.apply([service("a").built(), service("b").built()]);
+    s.event(Event::BuildEnded { ok: false });
+    let failed = "its program could not be built; `%xtask% up --stack dev a` shows why";
+    assert_eq!(s.reason("a"), failed);
+}
+
+#[test]
 fn equal_program_and_settings_keep_the_run() {
     let mut s = Scenario::up([service("a").built(), service("b")]);
     s.apply([service("a").built(), service("b")]);

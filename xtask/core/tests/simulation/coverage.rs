@@ -135,6 +135,7 @@ fn describe(event: &Event) -> (&'static str, Option<Vec<&Name>>) {
         Event::Shutdown => ("shutdown", None),
         Event::KillNow => ("kill-now", None),
         Event::BuildEnded { .. } => ("build-ended", None),
+        Event::BuildInterrupted => ("build-interrupted", None),
         Event::Calls { .. } => ("calls", None),
         Event::Tick => ("tick", None),
         Event::Fault { service, .. } => ("fault", one(service)),

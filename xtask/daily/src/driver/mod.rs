@@ -76,8 +76,8 @@ pub(crate) struct Driver {
     compilers: BTreeMap<ConnectionId, Compilers>,
     /// The numbers of the contexts that these connections sent.
     contexts: BTreeMap<ConnectionId, u64>,
-    /// Whether all builds succeeded that ended since `builders` was last empty.
-    builds_ok: bool,
+    /// The worst end of the builds that ended since `builders` was last empty.
+    worst_build: requests::BuildEnd,
     /// How many programs are being accepted for each service.
     accepting: BTreeMap<Name, usize>,
     /// Calls to answer once no program is being accepted, at most one for each connection.
@@ -127,7 +127,7 @@ impl Driver {
             builders: BTreeSet::new(),
             compilers: BTreeMap::new(),
             contexts: BTreeMap::new(),
-            builds_ok: true,
+            worst_build: requests::BuildEnd::default(),
             accepting: BTreeMap::new(),
             after_accepts: BTreeMap::new(),
             looks: Looks::default(),

@@ -45,6 +45,16 @@ pub(super) enum Refusal {
     Program { service: Name, program: String, fault: executable::Fault },
 }
 
+/// How the build of a client ended, best first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum BuildEnd {
+    #[default]
+    Succeeded,
+    /// The connection closed before cargo had exited.
+    Interrupted,
+    Failed,
+}
+
 impl Refusal {
     fn not_ours(service: &ServiceSnapshot) -> Self {
         let process = service.pid.map(|pid| format!(" as process {pid}")).unwrap_or_default();
@@ -75,7 +85,10 @@ impl Driver {
             Request::Status { ask, sockets } => return self.look_for(pending, ask, sockets),
             Request::BuildEnded { ok } => {
                 self.compilers.remove(&connection);
-                self.build_ended(connection, ok);
+                self.build_ended(
+                    connection,
+                    if ok { BuildEnd::Succeeded } else { BuildEnd::Failed },
+                );
                 match self.after_accepts.entry(connection) {
                     // Creating an image takes long, so the answer is deferred.
                     Entry::Vacant(vacant) => {
@@ -256,12 +269,16 @@ impl Driver {
 
     /// Reports the end of a build to the reducer when the last running build has ended: another
     /// client's build may still link what this one did not.
-    fn build_ended(&mut self, connection: ConnectionId, ok: bool) {
+    fn build_ended(&mut self, connection: ConnectionId, end: BuildEnd) {
         self.builders.remove(&connection);
-        self.builds_ok &= ok;
+        self.worst_build = self.worst_build.max(end);
         if self.builders.is_empty() {
-            let ok = std::mem::replace(&mut self.builds_ok, true);
-            self.step(Event::BuildEnded { ok });
+            let event = match std::mem::take(&mut self.worst_build) {
+                BuildEnd::Succeeded => Event::BuildEnded { ok: true },
+                BuildEnd::Interrupted => Event::BuildInterrupted,
+                BuildEnd::Failed => Event::BuildEnded { ok: false },
+            };
+            self.step(event);
         }
     }
 
@@ -306,7 +323,7 @@ impl Driver {
             compilers.kill();
         }
         if self.builders.contains(&connection) {
-            self.build_ended(connection, false);
+            self.build_ended(connection, BuildEnd::Interrupted);
         }
         if self.holders.remove(&connection) {
             if self.stack.state() == State::Stopping {

@@ -131,7 +131,7 @@ impl History {
                 self.kill_now |= *event == Event::KillNow;
                 self.services.values_mut().for_each(|service| service.wanted = false);
             }
-            Event::BuildEnded { .. } => {
+            Event::BuildEnded { .. } | Event::BuildInterrupted => {
                 let pending = self.services.values_mut().filter(|service| service.build_pending);
                 for service in pending {
                     service.build_failed = true;

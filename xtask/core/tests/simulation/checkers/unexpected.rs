@@ -102,6 +102,7 @@ impl History {
             | Event::Shutdown
             | Event::KillNow
             | Event::BuildEnded { .. }
+            | Event::BuildInterrupted
             | Event::Tick => false,
         }
     }
