@@ -16,7 +16,7 @@ const EVERYWHERE: [(&[&str], &str); 7] = [
 ];
 
 /// Command line, exit code, words.
-const ONE_BY_ONE: [(&[&str], i32, &str); 37] = [
+const ONE_BY_ONE: [(&[&str], i32, &str); 51] = [
     (&[], 2, "Usage"),
     (&["dance"], 2, "dance"),
     (&["up", "nobody"], 2, "nobody"),
@@ -55,11 +55,35 @@ const ONE_BY_ONE: [(&[&str], i32, &str); 37] = [
     (&["export", "compose", "--containers"], 2, "--containers"),
     (&["up", "--seed", "1"], 2, "--start-order"),
     (&["test-e2e", "--seed", "1"], 2, "--kill-random"),
+    // Files and folders.
+    (&["up", "--manifest-path", " "], 2, "hint: run it in a workspace"),
+    (&["up", "--record", "/no/where/record"], 1, "hint: check the path"),
+    (&["up", "--record", "/"], 1, "hint: name a file"),
+    (&["replay", "nothing"], 2, "hint: check the path"),
+    (&["replay", "Cargo.toml"], 2, "hint: `cargo xtask up --record FILE`"),
+    (&["import", "nothing"], 2, "hint: check the path"),
+    (&["import", "."], 2, "hint: name a file"),
+    (&["import", "Cargo.toml"], 2, "hint: import a `Procfile`"),
+    (&["timings", "--output", "/"], 7, "hint: `cargo xtask up`"),
+    (&["new", ""], 2, "hint: write lower-case letters"),
+    (&["new", "idle"], 2, "hint: choose another name"),
+    (&["mcp"], 1, "hint: let an agent or editor start it"),
+    (&["status", "--all", "--stack", "a"], 2, "hint: omit one of them"),
+    (&["init", "--manifest-path", "/no/where/Cargo.toml"], 2, "hint: run it in a workspace"),
 ];
 
 fn idle() -> Fixture {
     stand(&[("idle", "", "")]).write()
 }
+
+/// Names that cannot be those of a service, each with the words of its message.
+const IMPOSSIBLE: [(&str, &str); 5] = [
+    ("", "the name of a service is empty"),
+    (" ", "the name of a service is empty"),
+    ("a b", "`a b`"),
+    ("idle.sock", "`idle.sock`"),
+    ("x\r\ny", "`x"),
+];
 
 /// The commands that the help names.
 fn commands(fixture: &Fixture) -> Vec<String> {
@@ -97,6 +121,8 @@ fn each_mistake_has_its_code_and_message() {
     for (line, code, words) in ONE_BY_ONE {
         let ran = fixture.xtask(line).ends_with(code);
         is_no_panic(&ran);
+        let has_way_out = ["hint: ", "--help", "nothing is running"];
+        assert!(has_way_out.iter().any(|text| ran.stderr.contains(text)), "no way out\n{ran}");
         ran.says(words);
     }
     assert_eq!(fixture.processes(), []);
@@ -120,6 +146,35 @@ fn line_break_in_an_argument_forges_no_line() {
     ] {
         let ran = fixture.xtask(line).ends_with(2);
         assert!(!ran.stderr.lines().any(|line| line.starts_with("error: forged")), "{ran}");
+    }
+}
+
+/// A hint must not propose to declare a name that the metadata refuses.
+#[test]
+fn impossible_name_is_not_proposed() {
+    let fixture = idle();
+    for (name, words) in IMPOSSIBLE {
+        let (variable, slow) = (format!("{name}:A=1"), format!("{name}=1s"));
+        let containers = format!("--containers={name}");
+        let mut lines: Vec<Vec<&str>> = ["up", "explain", "env", "graph", "image", "verify-deps"]
+            .map(|command| vec![command, name])
+            .into();
+        lines.extend([
+            vec!["run", name, "--", "true"],
+            vec!["export", "compose", name],
+            vec!["up", "--slow", &slow],
+            vec!["up", &containers],
+        ]);
+        if !name.is_empty() {
+            lines.push(vec!["up", "-e", &variable]);
+        }
+        for line in lines {
+            let ran = fixture.xtask(&line).ends_with(2);
+            is_no_panic(&ran);
+            ran.says(words).says("hint: name one of them, or remove it here");
+        }
+        let overlay = fixture.xtask(&["up", "--with", name]).ends_with(2);
+        overlay.says("hint: declare one: `[package.metadata.service.with.NAME]`");
     }
 }
 

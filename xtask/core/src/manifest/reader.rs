@@ -3,6 +3,7 @@
 //! A mistake does not end the reading: the key counts as absent, and the reader continues,
 //! so one run reports everything. It knows types, not meanings.
 
+use alloc::borrow::Cow;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -70,7 +71,7 @@ impl Reader<'_> {
                 Some(meant) => problem.hint(format!("did you mean `{meant}`?")),
                 None => problem
                     .note(format!("known keys are {}", list(known.iter().copied())))
-                    .hint(format!("remove `{}`", key.name)),
+                    .hint(format!("remove `{}`", spelled_key(&key.name))),
             });
         }
     }
@@ -263,6 +264,11 @@ impl Reader<'_> {
 /// Names with which a template refers to something other than a service.
 pub(crate) const RESERVED: &[&str] = &["self", "stack", "workspace", "env"];
 
+/// Whether this can be the name of a service, a port or an overlay.
+pub(crate) fn is_name(name: &str) -> bool {
+    bad_name(name).is_none()
+}
+
 /// Why this cannot be a name, if so.
 fn bad_name(name: &str) -> Option<String> {
     let fits = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
@@ -288,6 +294,15 @@ fn spelled_well(name: &str) -> String {
         "" => "my-service".to_string(),
         reserved if RESERVED.contains(&reserved) => format!("{reserved}-service"),
         text => text.to_string(),
+    }
+}
+
+/// A key as TOML spells it: in quotes, unless it is bare.
+fn spelled_key(name: &str) -> Cow<'_, str> {
+    let is_bare = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    match !name.is_empty() && name.chars().all(is_bare) {
+        true => Cow::Borrowed(name),
+        false => Cow::Owned(format!("{name:?}")),
     }
 }
 

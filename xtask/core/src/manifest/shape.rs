@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 
 use super::declare::{Declared, Named};
 use super::keys::{Health, Ready};
-use super::reader::Reader;
+use super::reader::{Reader, is_name};
 use super::value::{Table, Value, ValueKind};
 use super::{At, TextAt};
 use crate::problem::{Code, Problem};
@@ -223,12 +223,26 @@ pub(crate) fn page(reader: &mut Reader<'_>, key: &str, value: &Value) -> Option<
 
 fn absolute_path(reader: &mut Reader<'_>, key: &str, value: &Value, name: &str) -> Option<TextAt> {
     let path = reader.string(key, value)?;
-    if path.value.starts_with('/') && !path.value.contains([' ', '\r', '\n']) {
+    if path.value.starts_with('/') && !path.value.contains(is_unsendable) {
         return Some(path);
     }
     let message = format!("`{}` is not a path", path.value);
-    let hint = format!("write `{name} = \"/{}\"`", path.value.trim_start_matches('/').trim());
+    let hint = format!("write `{name} = \"/{}\"`", sendable(path.value.trim_start_matches('/')));
     reader.bad_value(&value.bytes, message, &hint)
+}
+
+/// Whether a character ends or breaks the first line of a request.
+fn is_unsendable(c: char) -> bool {
+    c.is_whitespace() || c.is_control()
+}
+
+/// The path with its blanks encoded, and without control characters.
+fn sendable(path: &str) -> String {
+    path.trim()
+        .chars()
+        .filter(|c| !c.is_control())
+        .collect::<String>()
+        .replace(char::is_whitespace, "%20")
 }
 
 /// The expected statuses, as a list or as one number.
@@ -277,7 +291,9 @@ pub(crate) fn depends_on(reader: &mut Reader<'_>, key: &str, value: &Value) -> V
         }
         other => {
             let hint = match other {
-                ValueKind::String(name) => format!("write `depends-on = [\"{name}\"]`"),
+                ValueKind::String(name) if is_name(name) => {
+                    format!("write `depends-on = [\"{name}\"]`")
+                }
                 _ => "write `depends-on = [\"name\"]`".into(),
             };
             reader.wrong_type(key, value, "a list of names or a table", &hint).unwrap_or_default()

@@ -4,9 +4,11 @@
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::{Node, Requirement};
+use crate::manifest::is_name;
 use crate::manifest::shape::DependsOn;
 use crate::manifest::{Declarations, TextAt};
 use crate::problem::{Code, Problem};
@@ -64,9 +66,17 @@ fn known(
 
 /// The problem of a name that no service has, at the place of the name.
 fn unknown(to: &TextAt, kinds: &BTreeMap<Name, Kind>) -> Problem {
-    let message = format!("no service is called `{}`", to.value);
+    let message = no_service(&to.value);
     let problem = Problem::error(Code::UnknownService, message).at(to.span.clone(), "");
     suggest(problem, &to.value, kinds.keys())
+}
+
+/// That no service has this name.
+pub(crate) fn no_service(name: &str) -> String {
+    match name.trim() {
+        "" => "the name of a service is empty".to_string(),
+        _ => format!("no service is called `{name}`"),
+    }
 }
 
 /// Adds the service names that the user may have meant.
@@ -81,9 +91,10 @@ pub(crate) fn suggest<'a>(
         None if names.is_empty() => problem
             .note("this workspace declares no services")
             .hint("declare one: `[package.metadata.service]` in a member's `Cargo.toml`"),
-        None => problem
-            .note(format!("services are {}", list(names)))
-            .hint(format!("declare `{name}`, or remove it here")),
+        None => problem.note(format!("services are {}", list(names))).hint(match is_name(name) {
+            true => format!("declare `{name}`, or remove it here"),
+            false => "name one of them, or remove it here".to_string(),
+        }),
     }
 }
 

@@ -8,14 +8,15 @@ mod fit;
 mod merge;
 mod program;
 
-pub(crate) use edges::suggest;
+pub(crate) use edges::{no_service, suggest};
 pub(crate) use program::clashes;
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
+use crate::manifest::is_name;
 use crate::manifest::keys::Settings;
 use crate::manifest::{At, Declarations, Package, TextAt, at};
 use crate::problem::{Code, Problem};
@@ -115,16 +116,20 @@ pub(crate) fn build(declarations: &Declarations, with: &[String]) -> (Model, Vec
 fn unknown_overlays(declarations: &Declarations, with: &[String], problems: &mut Vec<Problem>) {
     let known = overlays(declarations);
     for name in with.iter().filter(|name| !known.contains(name.as_str())) {
-        let message = format!("no service has an overlay `{name}`");
+        let message = match name.trim() {
+            "" => "the name of an overlay is empty".to_string(),
+            _ => format!("no service has an overlay `{name}`"),
+        };
+        let declared = if is_name(name) { name } else { "NAME" };
         let problem = Problem::error(Code::UnknownOverlay, message);
         problems.push(match nearest(name, known.iter().copied()) {
             Some(meant) => problem.hint(format!("did you mean `--with {meant}`?")),
             None if known.is_empty() => problem
                 .note("no service declares any overlay")
-                .hint(format!("declare one: `[package.metadata.service.with.{name}]`")),
+                .hint(format!("declare one: `[package.metadata.service.with.{declared}]`")),
             None => problem
                 .note(format!("overlays are {}", list(known.iter().copied())))
-                .hint(format!("leave out `--with {name}`")),
+                .hint("name one of them, or leave out `--with`"),
         });
     }
 }

@@ -139,7 +139,7 @@ fn named(
 
 /// The problem of an undeclared service on the command line.
 pub(crate) fn unknown(service: &str, place: &str, model: &Model) -> Problem {
-    let message = format!("no service is called `{service}` ({place})");
+    let message = format!("{} ({place})", model::no_service(service));
     let problem = Problem::error(Code::UnknownService, message);
     model::suggest(problem, service, model.nodes.iter().map(|node| &node.name))
 }
