@@ -108,6 +108,9 @@ impl Error {
                 Some("undo the edits, or repeat the command with `--discard-edits`".to_owned())
             }
             Self::NotInstalled { .. } => Some("`%xtask% install` installs it".to_owned()),
+            Self::Program { command, .. } if command.starts_with("cargo metadata") => {
+                Some("run it in a workspace that cargo can read, or name its folder".to_owned())
+            }
             Self::File { .. } | Self::Program { .. } | Self::Format { .. } => None,
         }
     }

@@ -7,11 +7,11 @@ use std::ffi::OsString;
 use std::iter;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
 use clap::Args;
 use xtask_core::plan::{Checked, Program, Request, Service};
 use xtask_core::problem::{Code, Problem, Severity};
 
+use xtask::cli::error::Failure;
 use xtask::cli::plan_args::StackArgs;
 use xtask::cli::{Exit, Global, load, print};
 use xtask::system::account::to_become;
@@ -56,8 +56,7 @@ pub(crate) fn run(global: &Global, args: &CheckArgs) -> anyhow::Result<Exit> {
         // Each round leaves fewer names in `depends-on`: an edge that two tables declare shows
         // the second one when the first is moved.
         while !inspected.outcome.repairs.is_empty() {
-            let applied = edit::apply(&root, &inspected.outcome.repairs)
-                .context("failed to repair the cycle")?;
+            let applied = edit::apply(&root, &inspected.outcome.repairs).map_err(unrepaired)?;
             for line in applied.moved {
                 print::progress(GOOD, "Changed", &line);
             }
@@ -94,6 +93,15 @@ pub(crate) fn run(global: &Global, args: &CheckArgs) -> anyhow::Result<Exit> {
         });
     }
     Ok(if has_errors { Exit::USAGE } else { Exit::DONE })
+}
+
+fn unrepaired(error: edit::Error) -> Failure {
+    let hint = error.hint();
+    let failure = Failure::new(Exit::FAILED, "failed to repair the cycle").cause(error);
+    match hint {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    }
 }
 
 /// How an edit or `restart` replaces each service that has callers.

@@ -2,14 +2,14 @@
 
 use std::path::PathBuf;
 
-use anyhow::Context;
 use clap::Args;
 
+use xtask::cli::place::current_folder;
 use xtask::cli::{Exit, Global, print};
 use xtask::view::style::WARN;
 
 use super::init::finish;
-use crate::setup::import::import;
+use crate::setup::import::{Error, import};
 use crate::setup::workspace::Workspace;
 
 #[derive(Debug, Args)]
@@ -26,9 +26,10 @@ pub(crate) struct ImportArgs {
 }
 
 pub(crate) fn run(global: &Global, args: &ImportArgs) -> anyhow::Result<Exit> {
-    let here = std::env::current_dir().context("failed to find the current folder")?;
+    let here = current_folder()?;
     let workspace = Workspace::read(&here, global.manifest_path.as_deref())?;
-    let imported = import(&workspace.root, &here.join(&args.file), &workspace.programs)?;
+    let imported = import(&workspace.root, &here.join(&args.file), &workspace.programs)
+        .map_err(Error::failure)?;
     for lost in &imported.not_carried {
         print::progress(WARN, "Not kept", lost);
     }

@@ -1,8 +1,8 @@
 //! `init`: proposes metadata for programs that declare none.
 
-use anyhow::Context;
 use clap::Args;
 
+use xtask::cli::place::current_folder;
 use xtask::cli::{Exit, Global, print};
 use xtask::view::style::{GOOD, WARN};
 
@@ -21,7 +21,7 @@ pub(crate) struct InitArgs {
 }
 
 pub(crate) fn run(global: &Global, args: &InitArgs) -> anyhow::Result<Exit> {
-    let here = std::env::current_dir().context("failed to find the current folder")?;
+    let here = current_folder()?;
     let workspace = Workspace::read(&here, global.manifest_path.as_deref())?;
     let outcome = propose(&workspace.root, &workspace.programs);
     for (program, reason) in &outcome.left_out {
@@ -58,7 +58,7 @@ pub(super) fn finish(
         print::hint(&format!("write this into the manifests: `%xtask% {command} --yes`"));
         return Ok(Exit::DONE);
     }
-    for manifest in proposal::write(&workspace.root, proposals)? {
+    for manifest in proposal::write(&workspace.root, proposals).map_err(proposal::Error::failure)? {
         print::progress(GOOD, "Changed", &manifest.display().to_string());
     }
     print::hint("look for mistakes, then start everything: `%xtask% check`, `%xtask% up`");

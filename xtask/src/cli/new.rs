@@ -3,15 +3,15 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use anyhow::Context;
 use clap::Args;
 
 use xtask::cli::error::{Failure, meant_or};
+use xtask::cli::place::current_folder;
 use xtask::cli::stack::cargo;
 use xtask::cli::{Exit, Global, print};
 use xtask::view::style::GOOD;
 
-use crate::setup::new::{Dependency, Wanted, add};
+use crate::setup::new::{Dependency, Error, Wanted, add};
 use crate::setup::workspace::Workspace;
 
 #[derive(Debug, Args)]
@@ -28,7 +28,7 @@ pub(crate) struct NewArgs {
 }
 
 pub(crate) fn run(global: &Global, args: &NewArgs) -> anyhow::Result<Exit> {
-    let here = std::env::current_dir().context("failed to find the current folder")?;
+    let here = current_folder()?;
     let workspace = Workspace::read(&here, global.manifest_path.as_deref())?;
     let known: Vec<String> = workspace.services.keys().cloned().collect();
     if let Some(unknown) = args.depends_on.iter().find(|name| !known.contains(name)) {
@@ -59,7 +59,8 @@ pub(crate) fn run(global: &Global, args: &NewArgs) -> anyhow::Result<Exit> {
             port: workspace.free_port(),
             taken: [known, workspace.packages].concat(),
         },
-    )?;
+    )
+    .map_err(Error::failure)?;
     for file in &added.files {
         print::progress(GOOD, "Created", &file.display().to_string());
     }

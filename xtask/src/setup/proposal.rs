@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use serde::{Serialize, Serializer};
 use serde_json::{Value as Json, json};
 use toml_edit::{DocumentMut, Item, Table, TableLike, Value};
+use xtask::cli::Exit;
+use xtask::cli::error::Failure;
 
 use crate::workspace::edit::replace;
 
@@ -84,6 +86,22 @@ pub(crate) enum Error {
     NotATable { file: PathBuf, key: String },
     #[error("failed to edit `{}`: it declares the service `{name}` already", file.display())]
     Declared { file: PathBuf, name: String },
+}
+
+impl Error {
+    /// The failure of a command, with its hint.
+    pub(crate) fn failure(self) -> Failure {
+        let message = self.to_string();
+        let usage = |hint: &str| Failure::new(Exit::USAGE, &*message).hint(hint);
+        match self {
+            Self::Io { source, .. } => Failure::new(Exit::FAILED, message).cause(source),
+            Self::Syntax { source, .. } => {
+                usage("correct the line; `%xtask% check` shows it").cause(source)
+            }
+            Self::NotATable { key, .. } => usage(&format!("make `{key}` a table, or remove it")),
+            Self::Declared { .. } => usage("remove one of the two, or give it another `name`"),
+        }
+    }
 }
 
 impl Proposal {

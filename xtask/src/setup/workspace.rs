@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use cargo_metadata::{Metadata, MetadataCommand, Package, TargetKind};
 use serde_json::Value as Json;
+use xtask::workspace::{Error, no_cargo};
 
 /// A binary of the workspace.
 #[derive(Clone, Debug)]
@@ -15,13 +16,6 @@ pub(crate) struct Program {
     pub(crate) bin: String,
     /// The file with its `main`.
     pub(crate) main: PathBuf,
-}
-
-/// Cargo finds no workspace. The message is that of cargo.
-#[derive(Debug, thiserror::Error)]
-#[error("{message}")]
-pub(crate) struct Error {
-    message: String,
 }
 
 /// What `init`, `import` and `new` need to know about a workspace.
@@ -57,9 +51,10 @@ impl Workspace {
             Err(cargo_metadata::Error::CargoMetadata { stderr }) => {
                 let message = stderr.trim();
                 let message = message.strip_prefix("error: ").unwrap_or(message).to_owned();
-                Err(Error { message })
+                Err(Error::Cargo { message })
             }
-            Err(other) => Err(Error { message: other.to_string() }),
+            Err(cargo_metadata::Error::Io(source)) => Err(no_cargo(source)),
+            Err(other) => Err(Error::Cargo { message: other.to_string() }),
         }
     }
 

@@ -30,13 +30,25 @@ pub(crate) enum Error {
     Syntax { file: PathBuf, source: toml_edit::TomlError },
     /// The manifest had the name when the repairs were planned.
     #[error(
-        "failed to edit `{}`: `depends-on` of `[{table}]` does not contain `{dependency}`\n\
-         hint: run the command again",
+        "failed to edit `{}`: `depends-on` of `[{table}]` does not contain `{dependency}`",
         file.display()
     )]
     NoSuchName { file: PathBuf, table: String, dependency: String },
     #[error("failed to edit `{}`: `uses` of `[{table}]` is not a list", file.display())]
     NotAList { file: PathBuf, table: String },
+}
+
+impl Error {
+    /// One command or edit that helps; none if the system's error decides that.
+    pub(crate) fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Io { .. } => None,
+            Self::Syntax { .. } | Self::NoSuchName { .. } => {
+                Some("`%xtask% check` reads the manifest as it is now")
+            }
+            Self::NotAList { .. } => Some("write a list, such as `uses = [\"web\"]`"),
+        }
+    }
 }
 
 #[derive(Debug, Default)]

@@ -99,3 +99,40 @@ fn no_build_starts_the_programs_of_the_last_build() {
     let dry = fixture.xtask(&["up", "--dry-run", "--no-build", "--json"]).ends_with(0).json();
     assert_eq!(dry["build"], serde_json::Value::Null, "{dry}");
 }
+
+#[test]
+fn killed_client_leaves_an_interrupted_build() {
+    let fixture = two(front());
+    fixture.xtask(&["up", "-d"]).ends_with(0);
+    fixture.file("desk/build.rs", "fn main() { loop { std::thread::park() } }\n");
+    let up = fixture.spawn(&["up", "-d"]);
+    eventually(Duration::from_secs(60), "the start of the build", || {
+        (fixture.service("front")["unsettled"] == true).then_some(())
+    });
+    up.signal(libc::SIGKILL);
+    let reason = eventually(Duration::from_secs(10), "the end of the build", || {
+        let reason = fixture.service("front")["reason"].as_str()?.to_owned();
+        reason.contains("interrupted").then_some(reason)
+    });
+    assert!(reason.contains("cargo xtask up --stack dev front"), "{reason}");
+    let status = fixture.xtask(&["status"]).ends_with(0);
+    assert!(!status.stdout.contains("could not be built"), "{status}");
+}
+
+#[test]
+fn killed_cargo_is_named_with_a_way_out() {
+    let fixture = two(front());
+    // The parent of a build script is cargo.
+    let kill = "fn main() {\n    let parent = std::os::unix::process::parent_id().to_string();\n    \
+                std::process::Command::new(\"kill\").args([\"-9\", &parent]).status().unwrap();\n}\n";
+    fixture.file("desk/build.rs", kill);
+    let up = fixture.xtask(&["up", "-d"]).ends_with(3);
+    up.says("cargo ended by signal 9 (SIGKILL)").says("hint: repeat the command");
+}
+
+#[test]
+fn undeclared_profile_has_a_way_out() {
+    let fixture = two(front());
+    let up = fixture.xtask(&["up", "-d", "--profile", "quick"]).ends_with(3);
+    up.says("hint: omit the profile, or declare it").says("`[profile.quick]`");
+}

@@ -238,9 +238,19 @@ fn full_disk_is_reported_and_leaves_nothing() {
             command.env("XTASK_STATE_DIR", &full);
         });
         assert!(matches!(up.code, Some(1 | 3 | 4)), "{limit}\n{up}");
-        up.says("No space left");
+        up.says("No space left").says("delete files on that file system, or set `XTASK_STATE_DIR`");
         nothing_is_left(&fixture);
     }
+}
+
+#[test]
+fn full_target_folder_explains_a_failed_build() {
+    let fixture = shop("crammed");
+    let options = ["-t", "tmpfs", "-o", "size=200k", "none"];
+    let Some(_target) = Mount::new(&fixture.root().join("target"), &options) else { return };
+    let up = fixture.xtask(&["up", "-d"]).ends_with(3);
+    up.says("has room for only 0 MiB").says("hint: delete files on that file system");
+    nothing_is_left(&fixture);
 }
 
 #[test]

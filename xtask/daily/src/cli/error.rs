@@ -5,7 +5,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use rustix::process::{Resource, Rlimit, getrlimit};
+use xtask_client::connection;
 use xtask_client::paths::STATE_VARIABLE;
 use xtask_core::terms::suggest::nearest;
 
@@ -13,6 +13,7 @@ use super::exit::Exit;
 use super::print;
 use crate::effects::containers::engine::EngineError;
 use crate::session;
+use crate::system::way_out::{way_out_of_path, way_out_of_state};
 use crate::view::words::command_for;
 use crate::workspace;
 
@@ -25,6 +26,8 @@ pub enum Error {
     /// Cargo finds no workspace; `reason` is its text.
     #[error("{reason}")]
     NoWorkspace { reason: String },
+    #[error("failed to find the current folder")]
+    NoCurrentFolder(#[source] io::Error),
     #[error("{0}")]
     StateFolder(io::Error),
     /// `known` are the workspace's stacks.
@@ -130,7 +133,8 @@ impl Error {
             | Self::NoTier { .. } => Exit::USAGE,
             Self::NothingRuns { .. } | Self::NothingRunsAnywhere => Exit::NOTHING_RUNS,
             Self::NoEngine(_) => Exit::NO_ENGINE,
-            Self::NoTests { .. }
+            Self::NoCurrentFolder(_)
+            | Self::NoTests { .. }
             | Self::RunsFromFormerRoot { .. }
             | Self::StateElsewhere { .. }
             | Self::ShutDown
@@ -150,6 +154,9 @@ impl Error {
                     true => format!("`export {STATE_VARIABLE}=\"$PWD/{given}\"`"),
                     false => format!("set `{STATE_VARIABLE}` to an absolute path in UTF-8"),
                 }
+            }
+            Self::NoCurrentFolder(_) => {
+                "if it was deleted, enter another one, or the new one: `cd \"$PWD\"`".to_owned()
             }
             Self::NoWorkspace { .. } => {
                 "`%xtask% status --all` lists the stacks of all workspaces".to_owned()
@@ -204,7 +211,16 @@ impl Error {
             Self::NoTests { package, .. } => {
                 format!("list the tests: `cargo test -p {package} -- --list`")
             }
-            _ => return None,
+            Self::NothingRunsAnywhere => {
+                "`%xtask% up` starts the services of this workspace".to_owned()
+            }
+            Self::AllStacksAndOne => "omit one of them".to_owned(),
+            Self::ShutDown => "`%xtask% up` starts it again".to_owned(),
+            Self::SupervisorKilled { stack } => {
+                format!("{} starts it again", command_for(stack, "up"))
+            }
+            // The reason was printed, with its hint.
+            Self::Reported(_) => return None,
         })
     }
 }
@@ -250,36 +266,95 @@ pub fn exit_of(error: &anyhow::Error) -> Exit {
 }
 
 fn hint(error: &anyhow::Error) -> Option<String> {
-    if let Some(error) = error.downcast_ref::<Error>() {
-        return error.hint();
-    }
-    if let Some(failure) = error.downcast_ref::<Failure>() {
-        return failure.hint.clone();
-    }
-    if let Some(session::Error::Deleted { stack, .. }) = error.downcast_ref() {
-        return Some(format!("{} stops it", command_for(stack, "down")));
-    }
-    let system = error.chain().find_map(|cause| cause.downcast_ref::<io::Error>())?;
-    let no_cargo = matches!(error.downcast_ref(), Some(workspace::Error::NoCargo { .. }));
-    match (system.kind(), system.raw_os_error()) {
-        (io::ErrorKind::NotFound, _) if no_cargo => {
-            Some("add the folder of cargo to `PATH`: `PATH=~/.cargo/bin:$PATH`".to_owned())
+    let own = match (error.downcast_ref::<Error>(), error.downcast_ref::<Failure>()) {
+        (Some(error), _) => error.hint(),
+        (None, Some(failure)) => failure.hint.clone(),
+        (None, None) => None,
+    };
+    own.or_else(|| hint_of_cause(error))
+}
+
+/// The way out of an error of another room, or of the system.
+fn hint_of_cause(error: &anyhow::Error) -> Option<String> {
+    let is_complete = matches!(error.downcast_ref(), Some(Error::Reported(_)))
+        || connection_of(error).is_some_and(is_complete)
+        || matches!(
+            error.downcast_ref(),
+            // The supervisor printed its own hint.
+            Some(session::Error::SupervisorExited { output }) if !output.is_empty()
+        );
+    let found = match (error.downcast_ref(), connection_of(error), error.downcast_ref()) {
+        (_, Some(error), _) => of_connection(error),
+        (Some(error), _, _) => of_session(error),
+        (_, _, Some(error)) => of_workspace(error),
+        (None, None, None) => None,
+    };
+    let system = || error.chain().find_map(|cause| cause.downcast_ref::<io::Error>());
+    let found = found.or_else(|| way_out_of_path(system()?));
+    let other = || "`%xtask% doctor` checks what the tool needs on this machine".to_owned();
+    (!is_complete).then(|| found.unwrap_or_else(other))
+}
+
+fn of_session(error: &session::Error) -> Option<String> {
+    match error {
+        session::Error::Deleted { stack, .. } => {
+            Some(format!("{} stops it", command_for(stack, "down")))
         }
-        (io::ErrorKind::StorageFull, _) => {
-            Some("delete files on that file system: `cargo clean` frees a target folder".to_owned())
-        }
-        (_, Some(libc::EMFILE)) => Some(more_open_files()),
-        _ => None,
+        session::Error::Path { source, .. } => way_out_of_state(source),
+        session::Error::Connection(_)
+        | session::Error::System { .. }
+        | session::Error::SupervisorExited { .. }
+        | session::Error::NoStateFolder(_) => None,
     }
 }
 
-fn more_open_files() -> String {
-    match getrlimit(Resource::Nofile) {
-        Rlimit { current: Some(now), maximum: Some(most) } if now >= most => {
-            format!("root can raise the hard limit of open files, now {most}: `ulimit -Hn`")
+fn connection_of(error: &anyhow::Error) -> Option<&connection::Error> {
+    match error.downcast_ref() {
+        Some(session::Error::Connection(error)) => Some(error),
+        _ => error.downcast_ref(),
+    }
+}
+
+/// Whether the text contains the way out.
+fn is_complete(error: &connection::Error) -> bool {
+    use connection::Error::{OtherVersion, Unreachable};
+    matches!(error, Unreachable { .. } | OtherVersion { .. })
+}
+
+fn of_connection(error: &connection::Error) -> Option<String> {
+    Some(match error {
+        connection::Error::Socket { .. } | connection::Error::Unexpected(_) => {
+            "`%xtask% down` stops the stack, also without its socket".to_owned()
         }
-        Rlimit { maximum: Some(most), .. } => format!("`ulimit -n {most}` allows more open files"),
-        Rlimit { maximum: None, .. } => "`ulimit -n unlimited` allows more open files".to_owned(),
+        connection::Error::Foreign { .. } => {
+            "only that user and root can stop its owner: `ss -xlp` shows the process".to_owned()
+        }
+        connection::Error::Gone => "`%xtask% status` shows whether the stack still runs".to_owned(),
+        connection::Error::Refused(_) => "`%xtask% status` shows the state of the stack".to_owned(),
+        connection::Error::NothingRuns(stack) => {
+            format!("{} starts it", command_for(stack, "up"))
+        }
+        connection::Error::Unreachable { .. }
+        | connection::Error::OtherVersion { .. }
+        | connection::Error::UnknownService { .. }
+        | connection::Error::NoAddress(_)
+        | connection::Error::NotReady { .. } => return None,
+    })
+}
+
+fn of_workspace(error: &workspace::Error) -> Option<String> {
+    match error {
+        workspace::Error::NoCargo { source } if source.kind() == io::ErrorKind::NotFound => {
+            Some("add the folder of cargo to `PATH`: `PATH=~/.cargo/bin:$PATH`".to_owned())
+        }
+        workspace::Error::Cargo { .. } => Some(
+            "run it in a workspace that `cargo metadata` can read, or name one: `--manifest-path PATH`"
+                .to_owned(),
+        ),
+        workspace::Error::NotUtf8 { .. } => Some("rename the folder".to_owned()),
+        workspace::Error::NoCargo { .. }
+        | workspace::Error::Answer { .. }
+        | workspace::Error::Read { .. } => None,
     }
 }
 

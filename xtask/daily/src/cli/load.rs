@@ -3,7 +3,6 @@
 use std::io;
 use std::path::Path;
 
-use anyhow::Context;
 use xtask_client::StackPaths;
 use xtask_client::paths::DEFAULT_STACK;
 use xtask_core::plan::{Isolation, KeptFlags, Plan, Planned, Request, WatchedFiles};
@@ -12,7 +11,7 @@ use xtask_core::terms::Name;
 
 use super::error::{Error, Failure};
 use super::exit::Exit;
-use super::{Global, block_on, print, stack};
+use super::{Global, block_on, place, print, stack};
 use crate::session::connect;
 use crate::system::argument_size::longest_text;
 use crate::view::problem::{count, render};
@@ -123,7 +122,7 @@ fn inspect_with(
     shape: &dyn Fn(&mut Request),
     known: Known,
 ) -> anyhow::Result<Inspected> {
-    let here = std::env::current_dir().context("failed to find the current folder")?;
+    let here = place::current_folder()?;
     let (files, found) = workspace::read(&here, global.manifest_path.as_deref())?;
     let root = Path::new(&files.workspace.root);
     let paths = StackPaths::of(root, &global.stack).map_err(Error::StateFolder)?;

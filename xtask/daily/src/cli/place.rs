@@ -62,9 +62,17 @@ pub(crate) fn find_stack(global: &Global) -> anyhow::Result<Found> {
     Ok(found)
 }
 
-fn start_folder(global: &Global) -> anyhow::Result<PathBuf> {
+/// The folder in which the user stands.
+///
+/// # Errors
+/// When it was deleted, or cannot be read.
+pub fn current_folder() -> Result<PathBuf, Error> {
+    std::env::current_dir().map_err(Error::NoCurrentFolder)
+}
+
+fn start_folder(global: &Global) -> Result<PathBuf, Error> {
     let Some(path) = &global.manifest_path else {
-        return std::env::current_dir().context("failed to find the current folder");
+        return current_folder();
     };
     let folder = match path.parent() {
         Some(parent) if parent.as_os_str().is_empty() => Path::new("."),

@@ -61,7 +61,7 @@ pub fn workspace_root(global: &Global) -> anyhow::Result<PathBuf> {
     if !output.status.success() {
         let text = String::from_utf8_lossy(&output.stderr);
         let reason = text.trim().trim_start_matches("error: ").to_owned();
-        return Err(Error::NoWorkspace { reason }.into());
+        return Err(workspace::Error::Cargo { message: reason }.into());
     }
     let manifest = String::from_utf8_lossy(&output.stdout);
     let root = Path::new(manifest.trim()).parent();

@@ -4,8 +4,10 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::error::Failure;
 use super::exit::Exit;
 use crate::supervisor;
+use crate::system::way_out::way_out_of_state;
 
 #[derive(Debug, Args)]
 pub(crate) struct SuperviseArgs {
@@ -27,6 +29,15 @@ pub(crate) struct SuperviseArgs {
 }
 
 pub(crate) fn run(args: &SuperviseArgs) -> anyhow::Result<Exit> {
-    supervisor::run(&args.stack_dir, args.until_pid, args.record.as_deref())?;
+    supervisor::run(&args.stack_dir, args.until_pid, args.record.as_deref()).map_err(failure)?;
     Ok(Exit::DONE)
+}
+
+/// The client has checked that it can write the record, so the file is one of the stack's.
+fn failure(error: anyhow::Error) -> anyhow::Error {
+    let system = error.chain().find_map(|cause| cause.downcast_ref());
+    match system.and_then(way_out_of_state) {
+        Some(hint) => Failure::new(Exit::FAILED, format!("{error:#}")).hint(hint).into(),
+        None => error,
+    }
 }

@@ -10,6 +10,7 @@ use crate::effects::spawn::{SpawnFailure, SpawnStep};
 use crate::system::account::AccountError;
 use crate::system::argument_size::SizeFault;
 use crate::system::executable::{Fault, inspect};
+use crate::system::way_out::{behind, way_out, way_out_of_state};
 
 /// The way out of a state folder that an account cannot reach, such as one in root's home.
 const MOVE_STATE: &str = "; set `XTASK_STATE_DIR` to a folder such as `/var/lib/xtask`";
@@ -24,16 +25,16 @@ pub(crate) enum Error {
     Unusable { program: String, fault: Fault },
     #[error("failed to execute `{program}`: {size}")]
     TooLong { program: String, size: SizeFault },
-    #[error("failed to {} `{subject}`: {error}", match step {
+    #[error("failed to {} `{subject}`: {error}{}", match step {
         SpawnStep::Fork => "create a process for",
         SpawnStep::CreateGroup => "create a process group for",
         SpawnStep::PassDescriptors => "pass sockets to",
         SpawnStep::EnterFolder => "enter the working folder",
         SpawnStep::BecomeAccount => "become the account of",
         SpawnStep::Execute => "execute",
-    })]
+    }, behind(way_out_of_spawn(*step, error)))]
     Spawn { step: SpawnStep, subject: String, error: io::Error },
-    #[error("failed to start `{subject}`: {error}")]
+    #[error("failed to start `{subject}`: {error}{}", behind(way_out(error)))]
     Start { subject: String, error: io::Error },
     #[error("failed to pass `{0}` to a program: it contains a NUL byte")]
     ContainsNul(String),
@@ -47,12 +48,18 @@ pub(crate) enum Error {
         folder.display(), file.display(), if *is_data { MOVE_STATE } else { "" }
     )]
     Barrier { account: String, folder: PathBuf, file: PathBuf, is_data: bool },
-    #[error("failed to prepare the data folder `{}`: {error}", folder.display())]
+    #[error(
+        "failed to prepare the data folder `{}`: {error}{}", folder.display(), behind(way_out_of_state(error))
+    )]
     DataFolder { folder: PathBuf, error: io::Error },
     #[error("failed to adopt process {0}: it has ended")]
     AdoptEnded(u32),
-    #[error("failed to keep the program `{}`: {error}", path.display())]
-    KeepProgram { path: PathBuf, error: io::Error },
+    /// `folder` is in the folder of all state.
+    #[error(
+        "failed to keep the program `{}` in `{}`: {error}{}",
+        path.display(), folder.display(), behind(way_out_of_state(error))
+    )]
+    KeepProgram { path: PathBuf, folder: PathBuf, error: io::Error },
     /// A blocking task did not finish.
     #[error("failed to run a task: {0}")]
     Task(tokio::task::JoinError),
@@ -74,4 +81,15 @@ impl Error {
             None => Self::Spawn { step, subject: program, error },
         }
     }
+}
+
+/// What helps if a step between fork and exec failed.
+fn way_out_of_spawn(step: SpawnStep, error: &io::Error) -> Option<String> {
+    let text = match (step, error.raw_os_error()) {
+        (SpawnStep::EnterFolder, Some(libc::ENOENT)) => "create it, or correct `cwd`",
+        (SpawnStep::EnterFolder, _) => "correct `cwd`, or the mode of the folder",
+        (SpawnStep::Fork, Some(libc::EAGAIN)) => "`ulimit -u` shows the limit of processes",
+        _ => return way_out(error),
+    };
+    Some(text.to_owned())
 }

@@ -207,7 +207,8 @@ impl World {
             let mut programs = programs.lock().unwrap_or_else(PoisonError::into_inner);
             let path = PathBuf::from(&program.path);
             let accepted = programs.accept(&name, program, &in_use);
-            accepted.map_err(|error| Error::KeepProgram { path, error })
+            let folder = programs.folder().to_path_buf();
+            accepted.map_err(|error| Error::KeepProgram { path, folder, error })
         });
         task::spawn(async move {
             let kept = keeping.await.unwrap_or_else(|error| Err(Error::Task(error)));

@@ -106,6 +106,11 @@ impl Programs {
         Ok(Self { folder, services: BTreeMap::new(), last_content: 0 })
     }
 
+    /// Where the programs are kept.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Keeps cargo's program for a service. Programs in `in_use` are not removed.
     pub(crate) fn accept(
         &mut self,

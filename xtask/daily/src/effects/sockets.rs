@@ -21,6 +21,7 @@ use xtask_core::terms::Name;
 
 use crate::system::port_holder;
 use crate::system::socket::{Purpose, open, reserve_any, resolve};
+use crate::system::way_out::{behind, way_out};
 
 #[derive(Debug, Default)]
 pub(crate) struct Sockets {
@@ -172,9 +173,20 @@ pub(crate) fn check(ports: &[Port]) -> Vec<BindFailure> {
     bound.filter_map(Result::err).map(|failure| *failure).collect()
 }
 
+/// What helps if the system refuses an address.
+fn way_out_of_bind(error: &io::Error) -> Option<String> {
+    let text = match error.raw_os_error() {
+        Some(libc::EADDRNOTAVAIL) => "declare a `host` of this machine, such as `127.0.0.1`",
+        Some(libc::EACCES) => "declare a port above 1023, or run the command as root",
+        _ => return way_out(error),
+    };
+    Some(text.to_owned())
+}
+
 fn get(port: &Port, number: u16, listen: bool) -> Result<BoundPort, Box<BindFailure>> {
     let other = |error: io::Error| {
-        let error = format!("failed to bind port {number} of `{}`: {error}", port.host);
+        let hint = behind(way_out_of_bind(&error));
+        let error = format!("failed to bind port {number} of `{}`: {error}{hint}", port.host);
         Box::new(BindFailure::Other { port: number, error })
     };
     let address = resolve(&port.host, number).map_err(other)?;
@@ -236,6 +248,18 @@ mod tests {
         assert!(sockets.inherited(&name, &["none".to_owned()]).is_none());
         sockets.unbind(&name);
         assert!(TcpStream::connect(("127.0.0.1", numbers[0])).is_err());
+    }
+
+    #[test]
+    fn address_of_another_machine_has_a_way_out() {
+        let elsewhere = Port { host: "192.0.2.1".to_owned(), ..port("http", None) };
+        for listen in [true, false] {
+            let failures =
+                Sockets::default().bind(&"a".into(), std::slice::from_ref(&elsewhere), listen);
+            let Err(failures) = failures else { panic!() };
+            let [BindFailure::Other { error, .. }] = &failures[..] else { panic!("{failures:?}") };
+            assert!(error.contains("; declare a `host` of this machine"), "{error}");
+        }
     }
 
     #[test]

@@ -30,6 +30,7 @@ pub(crate) mod tcp;
 pub(crate) mod terminal;
 pub(crate) mod timestamp;
 pub(crate) mod traffic;
+pub(crate) mod way_out;
 
 pub(crate) use say::say;
 

@@ -18,6 +18,7 @@ use rmcp::service::RequestContext;
 use rmcp::transport::stdio;
 use rmcp::{RoleServer, ServerHandler, ServiceExt as _};
 use rustix::process::{Pid, Signal, kill_process};
+use xtask::cli::error::Failure;
 use xtask::cli::{Exit, Global, block_on};
 
 use tools::{COMMANDS, Command};
@@ -29,11 +30,19 @@ const OUTPUT: usize = 100_000;
 const ABOUT: &str = "Runs the services of this Cargo workspace. Call `status` first. After an edit, \
                      call `restart` with the services that the edit affects.";
 
+/// The usual cause is that a person started the command.
+fn no_client(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Failure {
+    Failure::new(Exit::FAILED, "failed to begin the protocol").cause(error).hint(
+        "let an agent or editor start it: `{ \"command\": \"cargo\", \"args\": [\"xtask\", \
+         \"mcp\"] }`",
+    )
+}
+
 pub(crate) fn run(global: &Global) -> anyhow::Result<Exit> {
     let program = std::env::current_exe().context("failed to find the tool's own executable")?;
     let server = Server { program, global: global.clone() };
     block_on(async {
-        let running = server.serve(stdio()).await.context("failed to begin the protocol")?;
+        let running = server.serve(stdio()).await.map_err(no_client)?;
         running.waiting().await.context("failed to serve the protocol")?;
         Ok(Exit::DONE)
     })

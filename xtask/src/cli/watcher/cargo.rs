@@ -2,7 +2,7 @@
 //! to date is left out, so that an edit which builds nothing says nothing.
 
 use std::collections::VecDeque;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::SystemTime;
 
@@ -17,6 +17,7 @@ use xtask_core::terms::Name;
 use crate::watch::contents::ScriptTime;
 use xtask::cli::stack::cargo_for;
 use xtask::cli::up::build::{BuildEvent, Message, linked};
+use xtask::cli::up::failed_build;
 use xtask::cli::up::library_path::LibraryPath;
 use xtask::workspace::WorkspaceFiles;
 
@@ -64,6 +65,7 @@ pub(super) struct CargoBuild {
     output: UnboundedReceiver<Output>,
     targets: Vec<Target>,
     libraries: LibraryPath,
+    target_folder: PathBuf,
     events: VecDeque<CargoEvent>,
     /// Warnings of packages that are not compiled yet.
     held: Vec<(String, String)>,
@@ -96,6 +98,7 @@ impl CargoBuild {
             output,
             targets: build.targets.clone(),
             libraries: LibraryPath::new(files),
+            target_folder: files.target_directory.clone(),
             events: VecDeque::new(),
             held: Vec::new(),
             error: None,
@@ -123,6 +126,12 @@ impl CargoBuild {
                     let ok = status.success();
                     for (_, text) in std::mem::take(&mut self.held).into_iter().filter(|_| !ok) {
                         self.lines(&text);
+                    }
+                    let failure = failed_build::explain(status, &self.target_folder);
+                    if let Some(failure) = failure.filter(|_| !ok) {
+                        self.lines(&format!("error: {}", failure.message));
+                        self.lines(&format!("  hint: {}", failure.hint));
+                        self.error.get_or_insert(failure.message);
                     }
                     let (error, scripts) = (self.error.take(), self.scripts);
                     self.events.push_back(CargoEvent::Ended(Ended { ok, error, scripts }));

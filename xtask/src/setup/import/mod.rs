@@ -8,6 +8,9 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use xtask::cli::Exit;
+use xtask::cli::error::Failure;
+
 use super::proposal::Proposal;
 use super::workspace::Program;
 
@@ -25,11 +28,22 @@ pub(crate) enum Error {
     Read { file: PathBuf, source: io::Error },
     #[error("failed to read `{file}`: {message}")]
     Syntax { file: String, message: String },
-    #[error(
-        "`{file}` is no file that can be imported\n\
-         hint: import a `Procfile`, a compose file (`compose.yaml`) or a `dependencies.ini`"
-    )]
+    #[error("`{file}` is no file that can be imported")]
     Unknown { file: String },
+}
+
+impl Error {
+    /// The failure of a command, with its hint.
+    pub(crate) fn failure(self) -> Failure {
+        let failure = Failure::new(Exit::USAGE, self.to_string());
+        match self {
+            Self::Read { source, .. } => failure.cause(source),
+            Self::Syntax { .. } => failure.hint("correct the line, or leave the part out"),
+            Self::Unknown { .. } => failure.hint(
+                "import a `Procfile`, a compose file (`compose.yaml`) or a `dependencies.ini`",
+            ),
+        }
+    }
 }
 
 /// Reads a file and proposes metadata for its services. `programs` are the binaries of the

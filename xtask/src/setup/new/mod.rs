@@ -12,6 +12,8 @@ use std::io::{self, Write as _};
 use std::path::{Component, Path, PathBuf};
 
 use toml_edit::{Array, DocumentMut, Item, TableLike, Value};
+use xtask::cli::Exit;
+use xtask::cli::error::Failure;
 
 use self::template::{Layer, snake};
 use crate::workspace::edit::replace;
@@ -49,33 +51,48 @@ pub(crate) enum Error {
     Io { operation: &'static str, path: PathBuf, source: io::Error },
     #[error("failed to edit `{}`: it is not valid TOML", file.display())]
     Syntax { file: PathBuf, source: toml_edit::TomlError },
-    #[error(
-        "`{name}` is not a name for a package\n\
-         hint: write lower-case letters, digits and `-`, beginning with a letter"
-    )]
+    #[error("`{name}` is not a name for a package")]
     Name { name: String },
-    #[error("`{name}` is {why}\nhint: choose another name")]
+    #[error("`{name}` is {why}")]
     Reserved { name: String, why: &'static str },
     #[error(
         "the template makes the module `{}` twice, because a dependency has the name of one of its \
-         files or folders\n\
-         hint: leave it out of `--depends-on`, and add it to the new Cargo.toml",
+         files or folders",
         path.display()
     )]
     Twice { path: PathBuf },
-    #[error("`{}` exists already\nhint: choose another name, or remove it", path.display())]
+    #[error("`{}` exists already", path.display())]
     Exists { path: PathBuf },
-    #[error(
-        "the workspace has no `[workspace]` section that a package could be added to\n\
-         hint: add `[workspace]` to its Cargo.toml"
-    )]
+    #[error("the workspace has no `[workspace]` section that a package could be added to")]
     NoWorkspace,
-    #[error(
-        "the template `{}` has no files\n\
-         hint: put them into its folder `{kind}`, or remove `template` from the root's Cargo.toml",
-        folder.display()
-    )]
+    #[error("the template `{}` has no files", folder.display())]
     EmptyTemplate { folder: PathBuf, kind: &'static str },
+}
+
+impl Error {
+    /// The failure of a command, with its hint.
+    pub(crate) fn failure(self) -> Failure {
+        let message = self.to_string();
+        let usage = |hint: &str| Failure::new(Exit::USAGE, &*message).hint(hint);
+        match self {
+            Self::Io { source, .. } => Failure::new(Exit::FAILED, message).cause(source),
+            Self::Syntax { source, .. } => {
+                usage("correct the line; `%xtask% check` shows it").cause(source)
+            }
+            Self::Name { .. } => {
+                usage("write lower-case letters, digits and `-`, beginning with a letter")
+            }
+            Self::Reserved { .. } => usage("choose another name"),
+            Self::Twice { .. } => {
+                usage("leave it out of `--depends-on`, and add it to the new Cargo.toml")
+            }
+            Self::Exists { .. } => usage("choose another name, or remove it"),
+            Self::NoWorkspace => usage("add `[workspace]` to its Cargo.toml"),
+            Self::EmptyTemplate { kind, .. } => usage(&format!(
+                "put them into its folder `{kind}`, or remove `template` from the root's Cargo.toml"
+            )),
+        }
+    }
 }
 
 /// What was added.

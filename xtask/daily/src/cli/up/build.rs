@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 use std::io::{IsTerminal as _, PipeReader, Read as _, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use anyhow::Context;
@@ -18,7 +18,7 @@ use xtask_core::stack::LinkedProgram;
 use xtask_core::terms::Name;
 
 use super::library_path::LibraryPath;
-use super::{cargo_lines, earlier};
+use super::{cargo_lines, earlier, failed_build};
 
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
@@ -68,6 +68,11 @@ pub struct Cargo {
     partial: Vec<u8>,
     targets: Vec<Target>,
     libraries: LibraryPath,
+    target_folder: PathBuf,
+    /// The profile that the command line names and the root's manifest does not declare.
+    undeclared_profile: Option<String>,
+    /// Whether cargo has accepted the command.
+    began: bool,
     /// Forwards cargo's messages for users.
     relay: Option<JoinHandle<()>>,
     ended: bool,
@@ -124,6 +129,9 @@ impl Build {
             partial: Vec::new(),
             targets: build.targets.clone(),
             libraries: LibraryPath::new(files),
+            target_folder: files.target_directory.clone(),
+            undeclared_profile: failed_build::undeclared_profile(&build.args, &files.workspace),
+            began: false,
             relay,
             ended: false,
         })))
@@ -237,10 +245,21 @@ impl Cargo {
                     self.relay = None;
                 }
                 self.ended = true;
-                return Ok(BuildEvent::Ended { ok: status.success() });
+                let ok = status.success();
+                let failure = failed_build::explain(status, &self.target_folder);
+                match (failure.filter(|_| !ok), &self.undeclared_profile) {
+                    (Some(failure), _) => print::error(&failure.message, Some(failure.hint)),
+                    (None, Some(profile)) if !ok && !self.began => print::hint(&format!(
+                        "omit the profile, or declare it in the root's Cargo.toml: \
+                         `[profile.{profile}]` with `inherits = \"dev\"`"
+                    )),
+                    (None, _) => {}
+                }
+                return Ok(BuildEvent::Ended { ok });
             }
             let line = std::mem::take(&mut self.partial);
             let Ok(message) = serde_json::from_slice::<Message>(&line) else { continue };
+            self.began = true;
             if message.reason == "build-script-executed" {
                 self.libraries.add(message.linked_paths);
             } else if let Some(event) = linked(message, &self.targets) {

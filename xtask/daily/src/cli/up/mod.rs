@@ -7,6 +7,7 @@ pub mod bring_up;
 pub mod build;
 mod cargo_lines;
 mod earlier;
+pub mod failed_build;
 mod failure;
 mod hold;
 mod interact;

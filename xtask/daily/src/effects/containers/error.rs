@@ -1,5 +1,6 @@
 //! Why an image or an operation on a stack's containers failed, and how that is printed.
 
+use std::error::Error;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -7,6 +8,7 @@ use xtask_client::chain;
 
 use super::cleanup::STACK_LABEL;
 use super::engine::EngineError;
+use crate::system::way_out::way_out;
 
 /// Why there is no image of a program.
 #[derive(Debug, thiserror::Error)]
@@ -105,7 +107,14 @@ impl ContainerError {
             Self::Remove { command, .. } | Self::NotRemoved { command } => {
                 Some(format!("`{command}` removes what is left"))
             }
-            _ => None,
+            Self::Pull { image, .. } => Some(format!(
+                "check the name and the tag: the engine's own command `pull {image}` must work"
+            )),
+            other => {
+                let causes =
+                    std::iter::successors(Some(other as &dyn Error), |&cause| cause.source());
+                causes.filter_map(|cause| cause.downcast_ref()).find_map(way_out)
+            }
         }
     }
 

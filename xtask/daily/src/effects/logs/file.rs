@@ -14,6 +14,7 @@ use xtask_core::plan::LogLimits;
 use xtask_core::stack::Run;
 
 use crate::system::timestamp::Timestamp;
+use crate::system::way_out::{behind, way_out_of_state};
 
 /// `SERVICE.log`, with `SERVICE.log.N` beside it.
 #[derive(Debug)]
@@ -116,10 +117,12 @@ impl LogFile {
             Ok(()) if failing => WriteChange::Recovered,
             Ok(()) => WriteChange::None,
             Err(failed) => {
-                let error = failed.error.to_string();
                 let records = count(&records[failed.kept..]);
-                self.missing = Missing { records, error: error.clone() };
-                if failing { WriteChange::None } else { WriteChange::Failed(error) }
+                let error = failed.error.to_string();
+                let way_out = behind(way_out_of_state(&failed.error));
+                let trouble = format!("{error}{way_out}");
+                self.missing = Missing { records, error };
+                if failing { WriteChange::None } else { WriteChange::Failed(trouble) }
             }
         }
     }

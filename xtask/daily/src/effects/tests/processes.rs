@@ -41,6 +41,7 @@ fn failed_start_names_its_cause() {
             error.starts_with("failed to enter the working folder `/no/such/folder`"),
             "{error}"
         );
+        assert!(error.ends_with("; create it, or correct `cwd`"), "{error}");
     });
 }
 
