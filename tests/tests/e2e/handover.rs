@@ -20,8 +20,8 @@ const HANDOVERS: usize = 4;
 /// The time between two requests, if the machine can keep up.
 const EVERY: Duration = Duration::from_millis(1);
 
-/// The most requests at a time. With more, a busy machine keeps some waiting for the database longer
-/// than `todo` lets them: then it answers 503, with or without a replacement.
+/// The most requests at a time. With more, a busy machine keeps some waiting for the database
+/// longer than `todo` lets them: then it answers 503, with or without a replacement.
 const MOST_OPEN: usize = 50;
 
 /// A request that takes longer has failed.
