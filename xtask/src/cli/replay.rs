@@ -3,7 +3,7 @@
 //! It needs no workspace, because a record contains everything that the reducer read.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -28,7 +28,7 @@ pub(crate) struct ReplayArgs {
 
 pub(crate) fn run(args: &ReplayArgs) -> anyhow::Result<Exit> {
     let file = args.file.clone();
-    let first = Reader::open(&file).and_then(|mut reader| Ok((reader.next()?, reader)));
+    let first = Reader::open(&file).and_then(|mut reader| Ok((reader.first()?, reader)));
     let (version, mut reader) = match first {
         Ok((Read::Line(RecordLine::Begin { version, .. }), reader)) => (version, reader),
         Ok(_) => return Err(not_a_record(&file)),
@@ -82,6 +82,9 @@ enum Read {
     End,
 }
 
+/// A file without line breaks may be endless.
+const LONGEST_FIRST_LINE: u64 = 64 * 1024;
+
 struct Reader {
     file: BufReader<File>,
     /// The number of the last line, from 1.
@@ -93,9 +96,18 @@ impl Reader {
         Ok(Self { file: BufReader::new(File::open(path)?), line: 0 })
     }
 
+    /// The first line, which is short in a record.
+    fn first(&mut self) -> io::Result<Read> {
+        self.read(LONGEST_FIRST_LINE)
+    }
+
     fn next(&mut self) -> io::Result<Read> {
+        self.read(u64::MAX)
+    }
+
+    fn read(&mut self, longest: u64) -> io::Result<Read> {
         let mut bytes = Vec::new();
-        self.file.read_until(b'\n', &mut bytes)?;
+        (&mut self.file).take(longest).read_until(b'\n', &mut bytes)?;
         if bytes.is_empty() {
             return Ok(Read::End);
         }

@@ -10,6 +10,7 @@ use clap::Args;
 use xtask::cli::error::Failure;
 use xtask::cli::{Exit, Global, place, print};
 use xtask::view::style::GOOD;
+use xtask::view::words::command_for;
 use xtask_client::timings::Starts;
 
 use crate::view::timings;
@@ -31,7 +32,7 @@ pub(crate) fn run(global: &Global, args: &TimingsArgs) -> anyhow::Result<Exit> {
     let Some(last) = starts.last() else {
         let text = format!("no start of stack `{stack}` was measured");
         return Err(Failure::new(Exit::NOTHING_RUNS, text)
-            .hint("`%xtask% up` measures each start of a service")
+            .hint(command_for(&stack, "up") + " measures each start of a service")
             .into());
     };
     if args.json {

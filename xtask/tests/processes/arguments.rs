@@ -1,6 +1,8 @@
 //! Every command with invalid arguments: the message contains the reason, the exit code is the
 //! documented one, and nothing is started.
 
+use std::time::Duration;
+
 use xtask_test_support::stand::stand;
 use xtask_test_support::{Fixture, Ran};
 
@@ -16,7 +18,7 @@ const EVERYWHERE: [(&[&str], &str); 7] = [
 ];
 
 /// Command line, exit code, words.
-const ONE_BY_ONE: [(&[&str], i32, &str); 51] = [
+const ONE_BY_ONE: [(&[&str], i32, &str); 53] = [
     (&[], 2, "Usage"),
     (&["dance"], 2, "dance"),
     (&["up", "nobody"], 2, "nobody"),
@@ -60,9 +62,11 @@ const ONE_BY_ONE: [(&[&str], i32, &str); 51] = [
     (&["up", "--record", "/no/where/record"], 1, "hint: check the path"),
     (&["up", "--record", "/"], 1, "hint: name a file"),
     (&["replay", "nothing"], 2, "hint: check the path"),
+    (&["replay", "/dev/zero"], 2, "is not a record"),
+    (&["timings", "--stack", "other"], 7, "hint: `cargo xtask up --stack other`"),
     (&["replay", "Cargo.toml"], 2, "hint: `cargo xtask up --record FILE`"),
-    (&["import", "nothing"], 2, "hint: check the path"),
-    (&["import", "."], 2, "hint: name a file"),
+    (&["import", "Procfile"], 2, "hint: check the path"),
+    (&["import", "."], 2, "hint: import a `Procfile`"),
     (&["import", "Cargo.toml"], 2, "hint: import a `Procfile`"),
     (&["timings", "--output", "/"], 7, "hint: `cargo xtask up`"),
     (&["new", ""], 2, "hint: write lower-case letters"),
@@ -184,8 +188,9 @@ fn queries_leave_a_running_stack_alone() {
     let fixture = idle();
     fixture.xtask(&["up", "-d"]).ends_with(0);
     let before = fixture.service("idle");
-    let mistakes: [(&[&str], i32, &str); 6] = [
+    let mistakes: [(&[&str], i32, &str); 7] = [
         (&["down", "nobody"], 2, "nobody"),
+        (&["wait", "--timeout", "0"], 4, "hint: wait longer"),
         (&["restart", "nobody"], 2, "idle"),
         (&["restart", "idle", "nobody"], 2, "nobody"),
         (&["wait", "nobody"], 2, "nobody"),
@@ -195,6 +200,9 @@ fn queries_leave_a_running_stack_alone() {
     for (line, code, words) in mistakes {
         fixture.xtask(line).ends_with(code).says(words);
     }
+    let follower = fixture.spawn(&["logs", "--follow", "nobody"]);
+    follower.says(Duration::from_secs(10), "hint: its services are idle");
+    drop(follower);
     let after = fixture.service("idle");
     assert_eq!((&before["pid"], &before["run"]), (&after["pid"], &after["run"]));
 }

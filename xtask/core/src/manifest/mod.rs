@@ -16,6 +16,6 @@ mod workspace;
 
 pub use at::{At, TextAt};
 pub use declarations::{Declarations, read};
-pub(crate) use reader::is_name;
+pub use reader::is_name;
 pub use value::{Key, Table, Value, ValueKind};
 pub use workspace::{Binary, Manifest, Package, Workspace};

@@ -265,7 +265,8 @@ impl Reader<'_> {
 pub(crate) const RESERVED: &[&str] = &["self", "stack", "workspace", "env"];
 
 /// Whether this can be the name of a service, a port or an overlay.
-pub(crate) fn is_name(name: &str) -> bool {
+#[must_use]
+pub fn is_name(name: &str) -> bool {
     bad_name(name).is_none()
 }
 

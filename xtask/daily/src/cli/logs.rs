@@ -15,9 +15,8 @@ use xtask_client::escapes::{Keep, strip};
 use xtask_client::logs::{More, Record, Start, Wanted};
 use xtask_client::protocol::Ask;
 use xtask_core::terms::duration::{self, BadDuration};
-use xtask_core::terms::suggest::nearest;
 
-use super::error;
+use super::error::{self, meant_or};
 use super::exit::Exit;
 use super::{Global, block_on, color, place, print, stack};
 use crate::session::follow::{Extent, Follower, services_with_logs};
@@ -25,6 +24,7 @@ use crate::system::timestamp::Timestamp;
 use crate::view::event::LogLine;
 use crate::view::log::{Plain, Prefixes};
 use crate::view::style::WARN;
+use crate::view::words::command_for;
 
 /// How many lines of each service are shown by default.
 const LAST_LINES: usize = 200;
@@ -98,9 +98,16 @@ fn report_missing(
         } else if args.follow {
             let text = format!("for a log of `{name}`: stack `{stack}` has no such service");
             print::progress(WARN, "Waiting", &text);
-            if let Some(meant) = nearest(name, known.iter().map(String::as_str)) {
-                print::hint(&format!("did you mean `{meant}`?"));
-            }
+            let services = running.iter().flat_map(|running| &running.services);
+            let mut names: Vec<_> = services.map(|service| service.name.to_string()).collect();
+            names.extend(
+                known.iter().filter(|known| !names.contains(known)).cloned().collect::<Vec<_>>(),
+            );
+            let other = || match names.is_empty() {
+                true => format!("{} starts the stack", command_for(&stack, "up")),
+                false => format!("its services are {}", names.join(", ")),
+            };
+            print::hint(&meant_or(name, &names, other));
         } else {
             let (service, known) = (name.clone(), known.to_vec());
             return Err(error::Error::NoLog { service, stack, known }.into());

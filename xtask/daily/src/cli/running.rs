@@ -32,6 +32,7 @@ pub(crate) fn with_services(
                 Err(_) => {
                     let text = format!("waiting for the supervisor of stack `{}`", paths.stack());
                     print::progress(BAD, "Timed out", &text);
+                    print::hint("wait longer: `--timeout 30s`");
                     return Ok(Exit::NOT_READY);
                 }
             },

@@ -17,6 +17,7 @@ use crate::session::connect::Session;
 use crate::view::failure::is_well;
 use crate::view::progress;
 use crate::view::style::{BAD, BUSY};
+use crate::view::words::command_for;
 
 /// How long the supervisor may take to look for deadlocks.
 const LOOK: Duration = Duration::from_secs(2);
@@ -64,6 +65,8 @@ pub(crate) fn run(global: &Global, args: &WaitArgs) -> anyhow::Result<Exit> {
         let what = progress::waiting(shown, &snapshot.deadlocks)
             .map_or_else(|| format!("for {}", names.join(", ")), |wait| wait.text);
         print::progress(BAD, "Timed out", &format!("waiting {what}"));
+        let status = command_for(&snapshot.stack, "status");
+        print::hint(&format!("{status} shows the state; a longer `--timeout` waits for it"));
         Ok(Exit::NOT_READY)
     })
 }
@@ -103,7 +106,7 @@ pub(crate) async fn until(
 
 /// Prints which of the services are not as requested, and returns the exit code.
 fn report(snapshot: &Snapshot, names: &[Name]) -> Exit {
-    let mut exit = Exit::DONE;
+    let mut first = None;
     let services = names.iter().filter_map(|name| snapshot.service(name));
     for service in services.filter(|service| !is_well(service)) {
         let reason = service.reason.as_deref().unwrap_or("it was stopped");
@@ -113,9 +116,13 @@ fn report(snapshot: &Snapshot, names: &[Name]) -> Exit {
             phase => format!("{name} is {}: {reason}", phase.as_str()),
         };
         print::progress(BAD, "Failed", &text);
-        exit = Exit::NOT_READY;
+        first.get_or_insert(name);
     }
-    exit
+    let Some(name) = first else { return Exit::DONE };
+    let explain = command_for(&snapshot.stack, &format!("explain {name}"));
+    let logs = command_for(&snapshot.stack, &format!("logs {name}"));
+    print::hint(&format!("{explain} shows its settings and state, {logs} its output"));
+    Exit::NOT_READY
 }
 
 /// A duration, in seconds if it has no unit.

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use xtask::cli::Exit;
 use xtask::cli::error::Failure;
+use xtask_core::manifest::is_name;
 
 use super::proposal::Proposal;
 use super::workspace::Program;
@@ -30,6 +31,8 @@ pub(crate) enum Error {
     Syntax { file: String, message: String },
     #[error("`{file}` is no file that can be imported")]
     Unknown { file: String },
+    #[error("`{name}` in `{file}` cannot be the name of a service")]
+    Name { file: String, name: String },
 }
 
 impl Error {
@@ -37,7 +40,12 @@ impl Error {
     pub(crate) fn failure(self) -> Failure {
         let failure = Failure::new(Exit::USAGE, self.to_string());
         match self {
+            Self::Read { source, .. } if source.kind() == io::ErrorKind::InvalidData => {
+                failure.hint("save it as UTF-8").cause(source)
+            }
             Self::Read { source, .. } => failure.cause(source),
+            Self::Name { .. } => failure
+                .hint("rename it there: letters, digits, `-` and `_`, beginning with a letter"),
             Self::Syntax { .. } => failure.hint("correct the line, or leave the part out"),
             Self::Unknown { .. } => failure.hint(
                 "import a `Procfile`, a compose file (`compose.yaml`) or a `dependencies.ini`",
@@ -49,20 +57,25 @@ impl Error {
 /// Reads a file and proposes metadata for its services. `programs` are the binaries of the
 /// workspace at `root`: a service that runs one of them is declared in its package.
 pub(crate) fn import(root: &Path, file: &Path, programs: &[Program]) -> Result<Imported, Error> {
-    let text = fs::read_to_string(file)
-        .map_err(|source| Error::Read { file: file.to_path_buf(), source })?;
     let name = file.file_name().map(|name| name.to_string_lossy().to_lowercase());
     let name = name.unwrap_or_default();
     let shown = file.strip_prefix(root).unwrap_or(file).display().to_string();
     let ends = |ends: &[&str]| ends.iter().any(|end| name.ends_with(end));
-    if name.starts_with("procfile") {
-        Ok(procfile::read(&shown, &text, programs))
+    let text = || {
+        fs::read_to_string(file).map_err(|source| Error::Read { file: file.to_path_buf(), source })
+    };
+    let imported = if name.starts_with("procfile") {
+        procfile::read(&shown, &text()?, programs)
     } else if ends(&[".yaml", ".yml"]) {
-        Ok(compose::propose(&compose::read(&shown, &text)?, programs))
+        compose::propose(&compose::read(&shown, &text()?)?, programs)
     } else if ends(&[".ini", ".cfg"]) {
-        ini::read(&shown, &text, programs)
+        ini::read(&shown, &text()?, programs)?
     } else {
-        Err(Error::Unknown { file: shown })
+        return Err(Error::Unknown { file: shown });
+    };
+    match imported.proposals.iter().find(|proposal| !is_name(&proposal.name)) {
+        Some(proposal) => Err(Error::Name { file: shown, name: proposal.name.clone() }),
+        None => Ok(imported),
     }
 }
 

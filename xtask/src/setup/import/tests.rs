@@ -119,7 +119,29 @@ volumes:
 #[test]
 fn other_files_are_refused() {
     let error = imported("Makefile", "all:\n", &[]).unwrap_err();
-    assert!(error.to_string().contains("import a `Procfile`"), "{error}");
+    assert!(format!("{:?}", error.failure()).contains("import a `Procfile`"));
     let error = imported("compose.yaml", "services: [\n", &[]).unwrap_err();
     assert!(matches!(error, Error::Syntax { .. }), "{error}");
+}
+
+#[test]
+fn impossible_name_is_refused_with_a_way_out() {
+    for (file, text) in [
+        ("compose.yaml", "services:\n  my.db:\n    image: postgres\n"),
+        ("compose.yaml", "services:\n  \"\":\n    image: postgres\n"),
+        ("Procfile", "my.db: postgres\n"),
+        ("dependencies.ini", "[my db]\nport = 5000\n"),
+    ] {
+        let error = imported(file, text, &[]).unwrap_err();
+        assert!(matches!(error, Error::Name { .. }), "{file}: {error}");
+    }
+}
+
+#[test]
+fn other_encoding_is_refused_with_a_way_out() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("Procfile");
+    std::fs::write(&path, b"web: caf\xe9").unwrap();
+    let error = import(root.path(), &path, &[]).unwrap_err();
+    assert!(format!("{:?}", error.failure()).contains("save it as UTF-8"));
 }
