@@ -24,6 +24,7 @@ mod otlp;
 pub mod pages;
 pub mod paging;
 mod panics;
+mod places;
 mod probe;
 pub mod problem;
 mod readiness;

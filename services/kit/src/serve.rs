@@ -18,13 +18,14 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tower::ServiceExt as _;
 
 use crate::callers::LocalAddress;
 use crate::listener::{Listeners, Origin};
+use crate::places::{Place, Places};
 use crate::settings::{SettingError, Settings};
 use crate::write_timeout::WriteTimeout;
 
@@ -63,10 +64,10 @@ pub const MAX_CONNECTIONS: usize = 400;
 /// How connections are served.
 #[derive(Clone, Copy, Debug)]
 pub struct Serving {
-    /// The limit of open connections, until a stop; each socket reserves one for its next caller.
+    /// The limit of open connections, until a stop; one more of each socket waits for a place.
     /// Further callers wait in the socket's queue, so descriptors remain for the database and for
-    /// calls to other services. At the limit every connection closes after its next answer, which
-    /// makes room for callers that wait.
+    /// calls to other services. At the limit the connection that waits longest for the head of a
+    /// request closes, and every other one closes after its next answer.
     pub connections: usize,
     /// The timeout for the head of the next request on a connection. It also frees the places of
     /// idle and slow connections.
@@ -169,7 +170,7 @@ pub async fn serve(
     let (stage, observed) = watch::channel(Stage::Accepting);
     // No message is sent: the channel closes when the last connection drops its sender.
     let (open, mut all_closed) = mpsc::channel::<Infallible>(1);
-    let places = Arc::new(Semaphore::new(serving.connections));
+    let places = Places::new(serving.connections);
     // Dropping the set aborts the loops that are left.
     let mut accepting = JoinSet::new();
     for socket in listeners.sockets {
@@ -202,43 +203,44 @@ struct Connections {
     router: Router,
     stage: watch::Receiver<Stage>,
     open: mpsc::Sender<Infallible>,
-    places: Arc<Semaphore>,
+    places: Arc<Places>,
     serving: Serving,
 }
 
 impl Connections {
-    /// Answers requests on a connection until it closes, then frees its place.
-    fn spawn(&self, stream: TcpStream, place: Option<OwnedSemaphorePermit>) {
+    /// Answers requests on a connection until it closes.
+    fn spawn(&self, stream: TcpStream, place: Place) {
         let (router, stage, open) = (self.router.clone(), self.stage.clone(), self.open.clone());
-        let (places, serving) = (self.places.clone(), self.serving);
+        let serving = self.serving;
         tokio::spawn(async move {
-            answer(stream, router, stage, &places, serving).await;
+            answer(stream, router, stage, &place, serving).await;
             drop((place, open));
         });
-    }
-
-    /// Waits for a place, then accepts the next connection.
-    async fn next(&self, socket: &TcpListener) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
-        let place = self.places.clone().acquire_owned().await.map_err(io::Error::other)?;
-        let (stream, _) = socket.accept().await?;
-        Ok((stream, place))
     }
 }
 
 async fn accept(socket: TcpListener, origin: Origin, connections: Connections) {
     let mut stage = connections.stage.clone();
     loop {
-        tokio::select! {
+        let accepted = tokio::select! {
             biased;
             () = reached(&mut stage, Stage::Answering) => break,
-            accepted = connections.next(&socket) => match accepted {
-                Ok((stream, place)) => connections.spawn(stream, Some(place)),
-                Err(error) if is_callers_fault(&error) => {}
-                Err(error) => {
-                    tracing::warn!(%error, "failed to accept a connection");
-                    sleep(ACCEPT_PAUSE).await;
-                }
-            },
+            accepted = socket.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                // A connection that is accepted is answered, also at a stop.
+                let place = tokio::select! {
+                    place = connections.places.take() => place,
+                    () = reached(&mut stage, Stage::Answering) => connections.places.above_limit(),
+                };
+                connections.spawn(stream, place);
+            }
+            Err(error) if is_callers_fault(&error) => {}
+            Err(error) => {
+                tracing::warn!(%error, "failed to accept a connection");
+                sleep(ACCEPT_PAUSE).await;
+            }
         }
     }
     // The queue of a bound socket is lost with this process; that of an inherited one is not.
@@ -263,7 +265,7 @@ async fn accept_queue(
         };
         match accepted {
             Err(_) => return,
-            Ok(Ok((stream, _))) => connections.spawn(stream, None),
+            Ok(Ok((stream, _))) => connections.spawn(stream, connections.places.above_limit()),
             Ok(Err(error)) if is_callers_fault(&error) => {}
             Ok(Err(error)) => {
                 tracing::warn!(%error, "failed to accept a connection");
@@ -318,7 +320,7 @@ async fn answer(
     stream: TcpStream,
     router: Router,
     mut stage: watch::Receiver<Stage>,
-    places: &Semaphore,
+    place: &Place,
     serving: Serving,
 ) {
     // Answers are small and complete: waiting for a full packet only adds latency.
@@ -330,13 +332,13 @@ async fn answer(
             request.extensions_mut().insert(local);
         }
         request.extensions_mut().insert(Stopping(Some(observed.clone())));
-        let (router, stage) = (router.clone(), observed.clone());
+        let (router, stage, busy) = (router.clone(), observed.clone(), place.begin());
         async move {
             let mut response = router.oneshot(request.map(Body::new)).await?;
-            if *stage.borrow() != Stage::Accepting || places.available_permits() == 0 {
+            if *stage.borrow() != Stage::Accepting || place.is_last() {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
-            Ok::<_, Infallible>(response)
+            Ok::<_, Infallible>(busy.until_sent(response))
         }
     });
     let connection = http1::Builder::new()
@@ -345,7 +347,17 @@ async fn answer(
         .serve_connection(TokioIo::new(WriteTimeout::new(stream, serving.write_time)), service);
     tokio::pin!(connection);
     let served = tokio::select! {
+        // A request that has arrived is answered.
+        biased;
         served = connection.as_mut() => served,
+        () = place.lost() => {
+            connection.as_mut().graceful_shutdown();
+            // hyper waits for the rest of a first head.
+            if place.is_new() {
+                return;
+            }
+            connection.await
+        }
         () = reached(&mut stage, Stage::Closing) => {
             connection.as_mut().graceful_shutdown();
             connection.await

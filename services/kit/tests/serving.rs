@@ -23,7 +23,7 @@ use tokio::time::{Instant, timeout};
 
 const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// An idle caller frees its place within this time.
+/// A silent caller loses its place within this time.
 const SOON: Duration = Duration::from_secs(10);
 
 /// Longer than any test, so that the grace time does not end a wait.
@@ -35,15 +35,15 @@ struct Service {
     outcome: JoinHandle<DrainOutcome>,
 }
 
-fn start(router: Router, drain: Drain) -> Service {
+fn start(router: Router, serving: impl Into<Serving>) -> Service {
     let listeners = Listeners::bind(&BindAddress { host: "127.0.0.1".into(), port: 0 }).unwrap();
-    start_on(listeners, router, drain)
+    start_on(listeners, router, serving.into())
 }
 
-fn start_on(listeners: Listeners, router: Router, drain: Drain) -> Service {
+fn start_on(listeners: Listeners, router: Router, serving: Serving) -> Service {
     let address = listeners.sockets[0].local_addr().unwrap();
     let (stop, stopped) = oneshot::channel();
-    let outcome = tokio::spawn(serve(listeners, router, drain, async {
+    let outcome = tokio::spawn(serve(listeners, router, serving, async {
         stopped.await.ok();
     }));
     Service { address, stop, outcome }
@@ -162,21 +162,46 @@ async fn idle_connections_make_room_for_callers() {
 }
 
 #[tokio::test]
-async fn silent_callers_lose_their_place_in_time() {
-    let service = start(answering(&Arc::default()), Drain::default());
-    let mut silent = Vec::new();
-    for number in 0..MAX_CONNECTIONS {
-        let mut stream = connect(service.address).await;
-        if number % 2 == 0 {
-            stream.write_all(b"GET / HTTP/1.1\r\nHost:").await.unwrap();
-        }
-        silent.push(stream);
+async fn connections_without_a_request_give_way() {
+    let serving = Serving { connections: 4, head_time: LONG, ..Serving::default() };
+    let service = start(answering(&Arc::default()), serving);
+    let mut slow = Vec::new();
+    for _ in 0..100 {
+        slow.push(connect(service.address).await);
+        slow.last_mut().unwrap().write_all(b"GET / HTTP/1.1\r\nHos").await.unwrap();
     }
+    let mut caller = connect(service.address).await;
+    send(&mut caller, "/").await;
+    assert!(read_until(&mut caller, "fast").await.starts_with("HTTP/1.1 200"));
+}
+
+#[tokio::test]
+async fn idle_connection_gives_way_not_a_busy_one() {
+    let serving = Serving { connections: 3, head_time: LONG, ..Serving::default() };
+    let slow = Arc::new(Notify::new());
+    let service = start(answering(&slow), serving);
+    let [mut busy, mut idle] = [connect(service.address).await, connect(service.address).await];
+    send(&mut busy, "/slow").await;
+    send(&mut idle, "/").await;
+    assert!(!read_until(&mut idle, "fast").await.contains("connection: close"));
+    let _silent = connect(service.address).await;
     let mut other = connect(service.address).await;
     send(&mut other, "/").await;
-    let answer =
-        timeout(SOON, read_until(&mut other, "fast")).await.expect("a place is free in time");
-    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert!(read_until(&mut other, "fast").await.ends_with("fast"));
+    assert_eq!(read_until(&mut idle, "anything").await, "");
+    slow.notify_one();
+    assert!(read_until(&mut busy, "slow").await.starts_with("HTTP/1.1 200"));
+}
+
+#[tokio::test]
+async fn silent_callers_lose_their_place_in_time() {
+    let service = start(answering(&Arc::default()), Drain::default());
+    let [mut silent, mut half] = [connect(service.address).await, connect(service.address).await];
+    half.write_all(b"GET / HTTP/1.1\r\nHost:").await.unwrap();
+    for stream in [&mut silent, &mut half] {
+        let ended = timeout(SOON, read_until(stream, "anything")).await;
+        assert_eq!(ended.expect("the connection ends in time"), "");
+    }
 }
 
 #[tokio::test]
@@ -266,13 +291,13 @@ async fn caller_between_two_runs_is_answered_by_the_next() {
         let socket = tokio::net::TcpListener::from_std(socket.try_clone().unwrap()).unwrap();
         Listeners { sockets: vec![socket], origin: Origin::Inherited }
     };
-    let first = start_on(inherit(), answering(&Arc::default()), Drain::default());
+    let first = start_on(inherit(), answering(&Arc::default()), Serving::default());
     let address = first.address;
     first.stop.send(()).unwrap();
     assert_eq!(timeout(TIMEOUT, first.outcome).await.unwrap().unwrap(), DrainOutcome::Complete);
     let mut queued = connect(address).await;
     send(&mut queued, "/").await;
-    let _second = start_on(inherit(), answering(&Arc::default()), Drain::default());
+    let _second = start_on(inherit(), answering(&Arc::default()), Serving::default());
     assert!(read_until(&mut queued, "fast").await.starts_with("HTTP/1.1 200"));
 }
 
