@@ -111,7 +111,7 @@ impl Once {
         let oldest = sqlx::query(
             "DELETE FROM idempotency_keys WHERE owner = $1 AND name <> $2 AND name NOT IN \
              (SELECT name FROM idempotency_keys WHERE owner = $1 \
-             ORDER BY created DESC, name LIMIT $3)",
+             ORDER BY created DESC, name LIMIT $3 + 0)",
         );
         let oldest = oldest.bind(owner.to_owned()).bind(name.clone()).bind(MAX_KEYS);
         oldest.execute(&mut **write).await.map(drop)

@@ -42,7 +42,9 @@ impl<C> Span<C> {
         Self { after, rows: ROWS }
     }
 
-    /// The `LIMIT` of the statement. One more row shows that there is a next page.
+    /// The number in the statement's `LIMIT`. One more row shows that there is a next page.
+    ///
+    /// Write `LIMIT $1 + 0`: SQLite plans a statement with `LIMIT $1` again each time it runs.
     pub fn limit(&self) -> i64 {
         self.rows as i64 + 1
     }

@@ -124,7 +124,7 @@ impl Store {
     pub async fn list_names(&self, span: Span<i64>) -> Result<Page<(i64, String), i64>, Error> {
         let rows = sqlx::query(
             "SELECT id, name FROM lists WHERE id > $1 AND substr(username, 1, 1) <> $3 \
-             ORDER BY id LIMIT $2",
+             ORDER BY id LIMIT $2 + 0",
         );
         let rows = rows.bind(span.after).bind(span.limit()).bind(ACCOUNT_MARK.to_string());
         let rows = rows.fetch_all(self.database.reader()).await?;
@@ -144,7 +144,7 @@ impl Store {
              COUNT(CASE WHEN items.completed = 0 THEN 1 END), lists.version FROM lists \
              LEFT JOIN items ON items.list_id = lists.id \
              WHERE lists.username = $1 AND lists.id > $2 \
-             GROUP BY lists.id, lists.name, lists.version ORDER BY lists.id LIMIT $3",
+             GROUP BY lists.id, lists.name, lists.version ORDER BY lists.id LIMIT $3 + 0",
         );
         let rows = rows.bind(owner.key()).bind(span.after).bind(span.limit());
         let rows = rows.fetch_all(self.database.reader()).await?;
@@ -163,7 +163,8 @@ impl Store {
         after: i64,
         limit: usize,
     ) -> Result<Option<i64>, Error> {
-        let select = "SELECT id FROM lists WHERE username = $1 AND id > $2 ORDER BY id LIMIT $3";
+        let select =
+            "SELECT id FROM lists WHERE username = $1 AND id > $2 ORDER BY id LIMIT $3 + 0";
         let rows = sqlx::query(select).bind(owner.key()).bind(after).bind(limit as i64 + 1);
         let rows = rows.fetch_all(self.database.reader()).await?;
         let is_last = rows.len() <= limit;
@@ -187,7 +188,7 @@ impl Store {
              LEFT JOIN items ON items.list_id = lists.id \
              AND (lists.id > $2 OR (items.position, items.id) > ($3, $4)) \
              WHERE lists.username = $1 AND lists.id >= $2 AND lists.id <= $6 \
-             ORDER BY lists.id, items.position, items.id LIMIT $5",
+             ORDER BY lists.id, items.position, items.id LIMIT $5 + 0",
         );
         let rows = rows.bind(owner.key()).bind(list).bind(position).bind(id);
         let rows = rows.bind(span.limit()).bind(end).fetch_all(self.database.reader()).await?;
@@ -224,17 +225,13 @@ impl Store {
         let insert = "INSERT INTO lists (username, name) VALUES ($1, $2) RETURNING id";
         let inserted = query(insert, key).fetch_one(&mut *write).await;
         let id: i64 = inserted.map_err(|error| key.taken_or(error))?.try_get(0)?;
+        let mut items = Vec::new();
         for (title, position) in titles.iter().zip(1_i64..) {
-            sqlx::query(
-                "INSERT INTO items (list_id, title, completed, position) VALUES ($1, $2, 0, $3)",
-            )
-            .bind(id)
-            .bind(title.clone())
-            .bind(position)
-            .execute(&mut *write)
-            .await?;
+            let insert = "INSERT INTO items (list_id, title, completed, position) \
+                 VALUES ($1, $2, 0, $3) RETURNING id, title, completed, position, due";
+            let insert = sqlx::query(insert).bind(id).bind(title.clone()).bind(position);
+            items.push(item(&insert.fetch_one(&mut *write).await?)?);
         }
-        let items = read_items(&mut write, key).await?;
         once.keep(&mut write, &owner, &items).await?;
         self.changes.commit(write, &key.owner).await?;
         Ok(items)
@@ -432,7 +429,7 @@ async fn list_id(write: &mut Transaction<'static, Any>, key: &ListKey) -> Result
 fn select_items(key: &ListKey, after: ItemCursor, limit: i64) -> Query {
     let select = "SELECT items.id, items.title, items.completed, items.position, items.due FROM lists \
          LEFT JOIN items ON items.list_id = lists.id AND (items.position, items.id) > ($3, $4) \
-         WHERE lists.username = $1 AND lists.name = $2 ORDER BY items.position, items.id LIMIT $5";
+         WHERE lists.username = $1 AND lists.name = $2 ORDER BY items.position, items.id LIMIT $5 + 0";
     query(select, key).bind(after.0).bind(after.1).bind(limit)
 }
 

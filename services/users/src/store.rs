@@ -50,7 +50,7 @@ impl Store {
     pub async fn users(&self, span: Span<String>) -> Result<Page<(String, User), String>, Error> {
         let rows = sqlx::query(
             "SELECT username, id, name, verified FROM users WHERE username > $1 \
-             ORDER BY username LIMIT $2",
+             ORDER BY username LIMIT $2 + 0",
         );
         let rows = rows.bind(span.after.clone()).bind(span.limit());
         let rows = rows.fetch_all(self.database.reader()).await?;

@@ -3,7 +3,7 @@
 use crate::faults::{faults, tests};
 use crate::rooms::{Graph, TOOL};
 use crate::rules::{
-    File, Words, dependencies, edges, fixed_names, imports, mentions, prints, shape,
+    File, Words, bare_limits, dependencies, edges, fixed_names, imports, mentions, prints, shape,
 };
 use crate::source::{Path, Source};
 use crate::style::{banned, banned_words, empty_docs, long_names};
@@ -151,6 +151,13 @@ fn printing_macro_is_refused() {
     assert_eq!(found("xtask/daily/src/view/table.rs", "fn f() { println!(); }"), 1);
     assert_eq!(found("xtask/daily/src/view/graph/tests.rs", "fn f() { println!(); }"), 0);
     assert_eq!(found("xtask/daily/src/cli/a.rs", "fn f() { println!(); }"), 0);
+}
+
+#[test]
+fn parameter_alone_as_a_limit_is_refused() {
+    let found = |text| bare_limits(&file("services/x/src/a.rs", text)).len();
+    assert_eq!(found("fn f() { q(\"SELECT 1 LIMIT $12 + 0\"); } // LIMIT $1"), 0);
+    assert_eq!(found("fn f() { q(\"SELECT 1 LIMIT $1\"); q(\"LIMIT $2 OFFSET 1\"); }"), 2);
 }
 
 #[test]

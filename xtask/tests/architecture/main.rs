@@ -116,6 +116,11 @@ fn supervisor_code_uses_no_printing_macro() {
 }
 
 #[test]
+fn statement_with_a_limit_is_planned_once() {
+    holds(sources().iter().flat_map(rules::bare_limits));
+}
+
+#[test]
 fn text_reaches_the_terminal_through_one_filter() {
     holds(sources().iter().flat_map(streams::unfiltered));
 }

@@ -119,6 +119,18 @@ pub(crate) fn prints(file: &File) -> Vec<String> {
         .collect()
 }
 
+/// Statements with a parameter alone as `LIMIT`, which SQLite plans again for every value.
+pub(crate) fn bare_limits(file: &File) -> Vec<String> {
+    let bare = |text: &str| {
+        let limits = text.split("LIMIT $").skip(1);
+        let rest = |limit: &str| limit.trim_start_matches(|c: char| c.is_ascii_digit()).to_owned();
+        limits.map(rest).any(|rest| !rest.starts_with(" + 0"))
+    };
+    let texts = Source::read(&file.text).texts;
+    let bare = texts.iter().filter(|(_, text)| file.path.starts_with("services/") && bare(text));
+    bare.map(|(line, _)| format!("{}:{line}: write `LIMIT $1 + 0`", file.path)).collect()
+}
+
 /// The files that may hold the tool's name: the launcher, what finds out what the user typed, and
 /// what names the installed command or the alias of another workspace.
 const NAMING: [&str; 5] = [
