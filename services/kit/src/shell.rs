@@ -75,15 +75,19 @@ impl Shell {
             .route("/readyz", get(ready))
             .fallback(problem::no_such_path)
             .method_not_allowed_fallback(problem::no_such_method)
-            .layer(option_layer(tokens.map(Extension)))
-            .layer(middleware::from_fn(tags::skip_known))
-            .layer(middleware::from_fn(problem::reject_unusable))
-            .layer(middleware::from_fn(panics::catch))
-            .layer(middleware::map_response(problem::unify))
-            .layer(middleware::from_fn_with_state(limits, limits::enforce))
-            .layer(option_layer(callers.open_owners().then(cross_origin)))
-            .layer(middleware::from_fn_with_state(callers, callers::check))
-            .layer(middleware::from_fn_with_state(numbers, context::trace))
+            // One `layer` of all: each call of it would box the routes once more, and every layer
+            // clones what it surrounds for each request. The first is the outermost.
+            .layer((
+                middleware::from_fn_with_state(numbers, context::trace),
+                middleware::from_fn_with_state(callers.clone(), callers::check),
+                option_layer(callers.open_owners().then(cross_origin)),
+                middleware::from_fn_with_state(limits, limits::enforce),
+                middleware::map_response(problem::unify),
+                middleware::from_fn(panics::catch),
+                middleware::from_fn(problem::reject_unusable),
+                middleware::from_fn(tags::skip_known),
+                option_layer(tokens.map(Extension)),
+            ))
     }
 }
 
