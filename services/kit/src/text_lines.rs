@@ -38,9 +38,9 @@ impl Visit for Fields {
     fn record_str(&mut self, field: &Field, value: &str) {
         match field.name() {
             "message" => value.clone_into(&mut self.message),
-            "path" => self.path = Some(value.escape_debug().to_string()),
-            "request_id" => self.request_id = Some(value.escape_debug().to_string()),
-            "trace_id" => self.trace_id = Some(value.escape_debug().to_string()),
+            "path" => self.path = Some(escaped(value)),
+            "request_id" => self.request_id = Some(escaped(value)),
+            "trace_id" => self.trace_id = Some(escaped(value)),
             _ => self.record_debug(field, &value),
         }
     }
@@ -71,6 +71,12 @@ impl Visit for Fields {
             name => write!(self.others, " {name}={value:?}"),
         };
     }
+}
+
+/// The value in one line. Most values need no change, and to check that is faster than to escape.
+fn escaped(value: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\'' | b'\\');
+    if value.bytes().all(plain) { value.to_owned() } else { value.escape_debug().to_string() }
 }
 
 impl fmt::Display for Fields {

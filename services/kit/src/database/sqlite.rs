@@ -78,7 +78,8 @@ pub(super) fn is_busy(code: &str) -> bool {
 
 fn options(connections: u32, pool: Pool) -> AnyPoolOptions {
     let options = AnyPoolOptions::new().acquire_timeout(pool.acquire_time);
-    let options = options.max_connections(connections);
+    // The driver checks a connection when it is returned, and an idle one has no server to lose.
+    let options = options.max_connections(connections).test_before_acquire(false);
     options.after_connect(|connection, _| {
         Box::pin(async move {
             for pragma in PRAGMAS {
