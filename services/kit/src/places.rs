@@ -116,9 +116,13 @@ impl Place {
         self.connection.lost.notified().await;
     }
 
-    /// Whether the head of the first request has not arrived.
-    pub(crate) fn is_new(&self) -> bool {
-        matches!(*self.connection.phase(), Phase::New(_))
+    /// Since when the connection has waited for the head of its first request; none once that has
+    /// arrived.
+    pub(crate) fn new_since(&self) -> Option<Instant> {
+        match *self.connection.phase() {
+            Phase::New(since) => Some(since),
+            Phase::Busy | Phase::Idle(_) => None,
+        }
     }
 
     /// Whether no other place is free.

@@ -20,7 +20,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{sleep, sleep_until, timeout};
 use tower::ServiceExt as _;
 
 use crate::callers::LocalAddress;
@@ -32,7 +32,8 @@ use crate::write_timeout::WriteTimeout;
 /// The times of a drain.
 #[derive(Clone, Copy, Debug)]
 pub struct Drain {
-    /// New requests on open connections are answered for this time, counted from the stop.
+    /// New requests on open connections are answered for this time, counted from the stop, and
+    /// the first request of a new connection for at least a second.
     pub grace: Duration,
     /// Unfinished answers are dropped after this time, counted from the stop.
     pub limit: Duration,
@@ -86,6 +87,10 @@ pub struct Stopping(Option<watch::Receiver<Stage>>);
 /// The pause after an error of `accept` that is not the caller's fault, such as too many open
 /// files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
+
+/// How long after its start a connection stays open for its first request during a drain, even
+/// behind the grace time: on a busy machine a caller may send it late.
+const FIRST_HEAD_TIME: Duration = Duration::from_secs(1);
 
 /// How long the rest of a handshake may take that began before the stop.
 const HANDSHAKE: Duration = Duration::from_millis(3);
@@ -346,6 +351,12 @@ async fn answer(
         .header_read_timeout(serving.head_time)
         .serve_connection(TokioIo::new(WriteTimeout::new(stream, serving.write_time)), service);
     tokio::pin!(connection);
+    let closing = async {
+        reached(&mut stage, Stage::Closing).await;
+        if let Some(since) = place.new_since() {
+            sleep_until((since + FIRST_HEAD_TIME).into()).await;
+        }
+    };
     let served = tokio::select! {
         // A request that has arrived is answered.
         biased;
@@ -353,12 +364,12 @@ async fn answer(
         () = place.lost() => {
             connection.as_mut().graceful_shutdown();
             // hyper waits for the rest of a first head.
-            if place.is_new() {
+            if place.new_since().is_some() {
                 return;
             }
             connection.await
         }
-        () = reached(&mut stage, Stage::Closing) => {
+        () = closing => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }

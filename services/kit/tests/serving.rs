@@ -241,6 +241,35 @@ async fn grace_time_ends_idle_connections_not_answers() {
 }
 
 #[tokio::test]
+async fn first_request_may_come_behind_the_grace_time() {
+    // A machine may be too busy for one attempt.
+    for _ in 0..20 {
+        let drain = Drain { grace: Duration::from_millis(20), limit: LONG };
+        let service = start(answering(&Arc::default()), drain);
+        let mut idle = connect(service.address).await;
+        send(&mut idle, "/").await;
+        read_until(&mut idle, "fast").await;
+        let begin = Instant::now();
+        let mut late = connect(service.address).await;
+        // A later connection is answered, so this one is accepted.
+        let mut later = connect(service.address).await;
+        send(&mut later, "/").await;
+        read_until(&mut later, "fast").await;
+        service.stop.send(()).unwrap();
+        assert_eq!(read_until(&mut idle, "the grace time is over").await, "");
+        send(&mut late, "/").await;
+        let answer = read_until(&mut late, "fast").await;
+        if begin.elapsed() < Duration::from_secs(1) {
+            assert!(answer.contains("connection: close") && answer.ends_with("fast"), "{answer}");
+            let outcome = timeout(TIMEOUT, service.outcome).await;
+            assert_eq!(outcome.unwrap().unwrap(), DrainOutcome::Complete);
+            return;
+        }
+    }
+    panic!("no attempt took less than a second");
+}
+
+#[tokio::test]
 async fn unfinished_answer_is_dropped_at_the_limit() {
     let drain = Drain { grace: Duration::from_millis(10), limit: Duration::from_millis(50) };
     let slow = Arc::new(Notify::new());
